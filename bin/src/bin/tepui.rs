@@ -1,0 +1,2 @@
+//! The `tepui` command.
+fn main() {}

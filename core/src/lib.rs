@@ -1,0 +1,19 @@
+//! Resource offers as pure state machines.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod auth;
+pub mod gate;
+pub mod ids;
+pub mod limits;
+pub mod machine;
+pub mod protocol;
+pub mod resources;
+pub mod rng;
+pub mod table;
+pub mod time;
+pub mod timers;

@@ -1,0 +1,45 @@
+//! Every bound of the system, in one place. Reaching one is a typed refusal, never a panic and
+//! never an unbounded buffer.
+
+use core::time::Duration;
+
+/// The longest id, in bytes (RM-61).
+pub const ID_BYTES: usize = 255;
+/// The longest text of a person's making that is kept (names, messages), in bytes.
+pub const TEXT_BYTES: usize = 4_096;
+/// The largest frame on the wire, in bytes.
+pub const FRAME_BYTES: usize = 4 * 1024 * 1024;
+/// The most tasks in one accept.
+pub const TASKS_PER_ACCEPT: usize = 10_000;
+/// The most offers named in one call.
+pub const OFFERS_PER_CALL: usize = 10_000;
+/// The most entries of a command's argument list or environment.
+pub const COMMAND_ENTRIES: usize = 4_096;
+/// The most agents of one master.
+pub const AGENTS: usize = 100_000;
+/// The most frameworks of one master.
+pub const FRAMEWORKS: usize = 10_000;
+/// The most live tasks of one framework.
+pub const TASKS_PER_FRAMEWORK: usize = 200_000;
+/// How many ended tasks of a framework are remembered, so that their ids are not used again
+/// (TK-102).
+pub const COMPLETED_TASKS_PER_FRAMEWORK: usize = 1_000;
+/// How many ended frameworks are remembered (TK-101).
+pub const COMPLETED_FRAMEWORKS: usize = 50;
+/// The most refuse filters kept; beyond it the oldest is forgotten, which only offers earlier.
+pub const FILTERS: usize = 1_000_000;
+/// The most effects that may wait for the journal before inputs are no longer taken in.
+pub const HELD_EFFECTS: usize = 100_000;
+/// The most inputs that a driver takes in before it writes.
+pub const INPUTS_PER_TURN: usize = 256;
+/// The most frames that wait for one peer; one more disconnects it.
+pub const QUEUED_FRAMES_PER_PEER: usize = 65_536;
+
+/// The longest refusal of an offer (OF-32).
+pub const REFUSE: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How long a refusal lasts that names no time (OF-32).
+pub const DEFAULT_REFUSE: Duration = Duration::from_secs(5);
+
+const _: () = assert!(TASKS_PER_ACCEPT <= TASKS_PER_FRAMEWORK);
+const _: () = assert!(TEXT_BYTES < FRAME_BYTES);
+const _: () = assert!(INPUTS_PER_TURN < HELD_EFFECTS);

@@ -1,0 +1,107 @@
+//! What an agent tells its containerizer, and what it hears back.
+//!
+//! The agent machine knows containers only through these two enums; any runtime that speaks them
+//! can stand behind it.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::status::{Breach, Exit};
+use super::task::CommandInfo;
+use crate::ids::ContainerId;
+use crate::resources::Milli;
+
+/// What a container is allowed to use. `None` is no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerLimits {
+    /// CPU cores: a share when others want them, and a ceiling.
+    pub cpus: Option<Milli>,
+    /// Memory in MiB.
+    pub mem: Option<Milli>,
+    /// The number of processes and threads.
+    pub pids: Option<u32>,
+}
+
+/// Everything needed to start a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// The program.
+    pub command: CommandInfo,
+    /// Variables given by the agent; those of the command win over them (AG-48).
+    pub environment: Vec<(String, String)>,
+    /// Resource limits.
+    pub limits: ContainerLimits,
+    /// The sandbox, as path components below the agent's sandbox directory.
+    pub sandbox: Vec<String>,
+}
+
+/// An order to the containerizer. Each is answered by events; none is answered synchronously.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContainerCommand {
+    /// Starts a container. Answered by `Started` or `LaunchFailed`.
+    Launch {
+        /// The new container; never used before on this agent.
+        id: ContainerId,
+        /// What to run.
+        spec: ContainerSpec,
+    },
+    /// Sends SIGTERM to the container's processes. Unknown ids are ignored.
+    Terminate {
+        /// Which one.
+        id: ContainerId,
+    },
+    /// Kills every process of the container with SIGKILL. `Exited` follows if it was running.
+    Destroy {
+        /// Which one.
+        id: ContainerId,
+    },
+    /// Forgets a container that has exited, and what was recorded of it.
+    Forget {
+        /// Which one.
+        id: ContainerId,
+    },
+    /// After a restart of the agent: reports on each known container (`Started` if it runs,
+    /// `Exited` if it ended meanwhile, `LaunchFailed` if it never started), destroys all others,
+    /// and then answers `Recovered`.
+    Recover {
+        /// The containers that the agent remembers.
+        known: Vec<ContainerId>,
+    },
+}
+
+/// Something that happened to a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContainerEvent {
+    /// The program runs.
+    Started {
+        /// Which one.
+        id: ContainerId,
+        /// The process id of its init (or of the program, in plain-process mode) on the host.
+        pid: u32,
+    },
+    /// It could not be started; nothing of it is left.
+    LaunchFailed {
+        /// Which one.
+        id: ContainerId,
+        /// Why, for people.
+        message: String,
+    },
+    /// The program has ended and no process of it is left.
+    Exited {
+        /// Which one.
+        id: ContainerId,
+        /// How the program ended.
+        exit: Exit,
+        /// The limit that was broken, if that is why.
+        breach: Option<Breach>,
+    },
+    /// The exit was not recorded: the launcher died, or the machine restarted.
+    Lost {
+        /// Which one.
+        id: ContainerId,
+    },
+    /// Everything known has been reported.
+    Recovered,
+}

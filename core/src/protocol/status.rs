@@ -1,0 +1,237 @@
+//! States of a task, and the updates that carry them.
+
+use alloc::string::String;
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AgentId, TaskId, UpdateId};
+use crate::resources::Milli;
+use crate::time::Time;
+
+/// The state of a task (TK-19 to TK-32).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum TaskState {
+    /// Accepted by the master, not yet heard of from the agent.
+    Staging,
+    /// An executor has it and prepares.
+    Starting,
+    /// The program runs.
+    Running,
+    /// A kill is under way.
+    Killing,
+    /// Ended by itself with exit code 0.
+    Finished,
+    /// Ended otherwise: exit code, signal, broken limit, failed launch.
+    Failed,
+    /// Ended by request.
+    Killed,
+    /// The description was invalid or not allowed; nothing was started.
+    Error,
+    /// Never started, for sure.
+    Dropped,
+    /// Its agent does not answer; it may still run.
+    Unreachable,
+    /// Was running; its agent says that it is gone.
+    Gone,
+    /// An operator says that its agent is gone.
+    GoneByOperator,
+    /// The master knows neither the task nor its agent.
+    Unknown,
+}
+
+impl TaskState {
+    /// Returns whether a task in this state has ended and will not run again.
+    pub const fn is_terminal(self) -> bool {
+        match self {
+            Self::Finished
+            | Self::Failed
+            | Self::Killed
+            | Self::Error
+            | Self::Dropped
+            | Self::Gone
+            | Self::GoneByOperator => true,
+            Self::Staging
+            | Self::Starting
+            | Self::Running
+            | Self::Killing
+            | Self::Unreachable
+            | Self::Unknown => false,
+        }
+    }
+
+    /// Returns the stable name, in lower case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Staging => "staging",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Killing => "killing",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Killed => "killed",
+            Self::Error => "error",
+            Self::Dropped => "dropped",
+            Self::Unreachable => "unreachable",
+            Self::Gone => "gone",
+            Self::GoneByOperator => "gone-by-operator",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Source {
+    /// The master.
+    Master,
+    /// The agent.
+    Agent,
+    /// The executor, the command executor within the agent included.
+    Executor,
+}
+
+/// Why a task is in its state. Names are stable; they grow at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Reason {
+    /// The container could not be started (TK-39).
+    ContainerLaunchFailed,
+    /// The memory limit was exceeded (TK-41).
+    ContainerLimitationMemory,
+    /// The process limit was exceeded.
+    ContainerLimitationPids,
+    /// The program ended with a non-zero code or by a signal.
+    CommandFailed,
+    /// Killed before the program was started (TK-62).
+    TaskKilledDuringLaunch,
+    /// The task's description is invalid (TK-64).
+    TaskInvalid,
+    /// An offer named in the accept is not (or no longer) the framework's (TK-51).
+    InvalidOffers,
+    /// The agent is not connected (TK-56).
+    AgentDisconnected,
+    /// The agent was removed (TK-58).
+    AgentRemoved,
+    /// The agent restarted before the task was started (TK-61).
+    AgentRestarted,
+    /// The agent is back and the task lives (TK-60).
+    AgentReregistered,
+    /// The framework was removed (TK-49).
+    FrameworkRemoved,
+    /// The executor died (TK-47).
+    ExecutorTerminated,
+    /// The answer to a reconciliation (TK-54).
+    Reconciliation,
+}
+
+impl Reason {
+    /// Returns the stable name, in lower case with dashes.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ContainerLaunchFailed => "container-launch-failed",
+            Self::ContainerLimitationMemory => "container-limitation-memory",
+            Self::ContainerLimitationPids => "container-limitation-pids",
+            Self::CommandFailed => "command-failed",
+            Self::TaskKilledDuringLaunch => "task-killed-during-launch",
+            Self::TaskInvalid => "task-invalid",
+            Self::InvalidOffers => "invalid-offers",
+            Self::AgentDisconnected => "agent-disconnected",
+            Self::AgentRemoved => "agent-removed",
+            Self::AgentRestarted => "agent-restarted",
+            Self::AgentReregistered => "agent-reregistered",
+            Self::FrameworkRemoved => "framework-removed",
+            Self::ExecutorTerminated => "executor-terminated",
+            Self::Reconciliation => "reconciliation",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Exit {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl Exit {
+    /// Returns whether it ended by itself with code 0.
+    pub const fn is_success(self) -> bool {
+        matches!(self, Self::Code(0))
+    }
+
+    /// Returns what a shell would report: the code, or 128 plus the signal.
+    pub const fn shell_code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}
+
+/// A resource whose limit can be broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Limited {
+    /// Memory, in MiB.
+    Memory,
+    /// Processes and threads.
+    Pids,
+}
+
+/// A limit that a container broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Breach {
+    /// Which resource.
+    pub resource: Limited,
+    /// What was allowed: MiB for memory, a count for processes.
+    pub limit: Milli,
+    /// What was used, in the same unit.
+    pub used: Milli,
+}
+
+/// One piece of news about a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskStatus {
+    /// Which task.
+    pub task: TaskId,
+    /// Its state.
+    pub state: TaskState,
+    /// Who says so.
+    pub source: Source,
+    /// Why, if there is more to say than the state.
+    pub reason: Option<Reason>,
+    /// Details for people.
+    pub message: String,
+    /// Where it runs or ran.
+    pub agent: Option<AgentId>,
+    /// When it happened, by the clock of the source.
+    pub at: Time,
+    /// Names the update if it must be acknowledged.
+    pub update: Option<UpdateId>,
+    /// How the program ended.
+    pub exit: Option<Exit>,
+    /// The limit that was broken.
+    pub breach: Option<Breach>,
+}

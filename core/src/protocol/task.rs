@@ -1,0 +1,84 @@
+//! What a framework asks to be run.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AgentId, ExecutorId, TaskId};
+use crate::resources::Resources;
+
+/// A program and its arguments (TK-02).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandInfo {
+    /// Run `value` by `/bin/sh -c`; otherwise `value` is the executable.
+    pub shell: bool,
+    /// A shell command, or the path or name of an executable (looked up in `PATH`).
+    pub value: String,
+    /// The argument vector after its zeroth element; ignored with `shell`.
+    pub arguments: Vec<String>,
+    /// Environment variables.
+    pub environment: Vec<(String, String)>,
+    /// The user to run as; `None` is the agent's own.
+    pub user: Option<String>,
+}
+
+impl CommandInfo {
+    /// Makes a shell command.
+    pub fn shell(command: impl Into<String>) -> Self {
+        Self {
+            shell: true,
+            value: command.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Makes a command from an executable and its arguments.
+    pub fn exec<I>(executable: impl Into<String>, arguments: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        Self {
+            shell: false,
+            value: executable.into(),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// A program that runs tasks for its framework and speaks the executor protocol (TK-03).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutorInfo {
+    /// Its id, unique within framework and agent.
+    pub id: ExecutorId,
+    /// What it needs beside its tasks.
+    pub resources: Resources,
+    /// How it is started.
+    pub command: CommandInfo,
+}
+
+/// One task (TK-01). Exactly one of `command` and `executor` is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskInfo {
+    /// Its id, unique within the framework for the framework's life.
+    pub id: TaskId,
+    /// A name for people.
+    pub name: String,
+    /// Where it is to run: the agent of the offers.
+    pub agent: AgentId,
+    /// What it takes of the offers.
+    pub resources: Resources,
+    /// The program, run by the agent's own command executor.
+    pub command: Option<CommandInfo>,
+    /// Or the executor that runs it.
+    pub executor: Option<ExecutorInfo>,
+    /// Opaque bytes for a custom executor.
+    pub data: Vec<u8>,
+    /// How long a kill waits between SIGTERM and SIGKILL (TK-84).
+    pub kill_grace: Option<Duration>,
+    /// The most processes and threads; `None` is the agent's default.
+    pub pids: Option<u32>,
+}

@@ -1,0 +1,307 @@
+//! Dense rows with typed keys, in copy-on-write pages.
+//!
+//! A [`Key`] is an index and a generation, so the key of a removed row never reaches the row that
+//! took its place. Pages are shared between a table and its clones until one of them writes:
+//! cloning a table is a cheap snapshot.
+//!
+//! Deliberately not here: secondary indexes. Each table of a machine keeps its own.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+use core::fmt;
+use core::hash::{Hash, Hasher};
+use core::marker::PhantomData;
+
+const PAGE_ROWS: usize = 256;
+
+/// Names one row of a [`Table`] for as long as that row lives.
+pub struct Key<T> {
+    index: u32,
+    generation: u32,
+    row: PhantomData<fn() -> T>,
+}
+
+impl<T> Key<T> {
+    const fn new(index: u32, generation: u32) -> Self {
+        Self {
+            index,
+            generation,
+            row: PhantomData,
+        }
+    }
+
+    /// Makes a key from numbers of the caller's own, for those who keep their rows elsewhere, such
+    /// as an embedder of the allocator. Two live rows must not share an index.
+    pub const fn from_raw(index: u32, generation: u32) -> Self {
+        Self::new(index, generation)
+    }
+
+    /// Returns the row's index: dense, and reused after the row is gone.
+    pub const fn index(self) -> u32 {
+        self.index
+    }
+
+    /// Returns how often the index had been reused when this key was made.
+    pub const fn generation(self) -> u32 {
+        self.generation
+    }
+}
+
+impl<T> Clone for Key<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Key<T> {}
+impl<T> PartialEq for Key<T> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.index, self.generation) == (other.index, other.generation)
+    }
+}
+impl<T> Eq for Key<T> {}
+impl<T> PartialOrd for Key<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<T> Ord for Key<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.index, self.generation).cmp(&(other.index, other.generation))
+    }
+}
+impl<T> Hash for Key<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from(self.generation) << 32 | u64::from(self.index));
+    }
+}
+impl<T> fmt::Debug for Key<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}.{}", self.index, self.generation)
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Slot<T> {
+    generation: u32,
+    row: Option<T>,
+}
+
+/// Rows by [`Key`], iterated in the order of their indexes.
+#[derive(Debug)]
+pub struct Table<T> {
+    pages: Vec<Arc<Vec<Slot<T>>>>,
+    free: Vec<u32>,
+    len: usize,
+}
+
+impl<T> Clone for Table<T> {
+    /// Shares all pages; costs one pointer for 256 rows.
+    fn clone(&self) -> Self {
+        Self {
+            pages: self.pages.clone(),
+            free: self.free.clone(),
+            len: self.len,
+        }
+    }
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self {
+            pages: Vec::new(),
+            free: Vec::new(),
+            len: 0,
+        }
+    }
+}
+
+impl<T> Table<T> {
+    /// Makes an empty table.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns how many rows there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Returns whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Returns a row, unless it is gone.
+    pub fn get(&self, key: Key<T>) -> Option<&T> {
+        let (page, slot) = split(key.index);
+        let slot = self.pages.get(page)?.get(slot)?;
+        if slot.generation != key.generation {
+            return None;
+        }
+        slot.row.as_ref()
+    }
+
+    /// Returns whether the row is there.
+    pub fn contains(&self, key: Key<T>) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Visits all rows in the order of their indexes.
+    pub fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> + '_ {
+        self.pages.iter().enumerate().flat_map(|(page, slots)| {
+            slots.iter().enumerate().filter_map(move |(slot, s)| {
+                let index = (page * PAGE_ROWS + slot) as u32;
+                s.row
+                    .as_ref()
+                    .map(|row| (Key::new(index, s.generation), row))
+            })
+        })
+    }
+
+    /// Visits the keys of all rows.
+    pub fn keys(&self) -> impl Iterator<Item = Key<T>> + '_ {
+        self.iter().map(|(key, _)| key)
+    }
+}
+
+impl<T: Clone> Table<T> {
+    /// Adds a row.
+    ///
+    /// # Panics
+    ///
+    /// After 2^32 rows at once, which no limit of the system allows.
+    pub fn insert(&mut self, row: T) -> Key<T> {
+        self.len += 1;
+        if let Some(index) = self.free.pop() {
+            let (page, slot) = split(index);
+            let slot = &mut Arc::make_mut(&mut self.pages[page])[slot];
+            assert!(slot.row.is_none(), "a free index holds a row");
+            slot.row = Some(row);
+            return Key::new(index, slot.generation);
+        }
+        if self.pages.last().is_none_or(|page| page.len() == PAGE_ROWS) {
+            self.pages.push(Arc::new(Vec::with_capacity(8)));
+        }
+        let page = self.pages.len() - 1;
+        let slots = Arc::make_mut(&mut self.pages[page]);
+        let index = u32::try_from(page * PAGE_ROWS + slots.len()).expect("below 2^32 rows");
+        slots.push(Slot {
+            generation: 0,
+            row: Some(row),
+        });
+        Key::new(index, 0)
+    }
+
+    /// Returns a row for writing, unless it is gone. Copies its page if a snapshot shares it.
+    pub fn get_mut(&mut self, key: Key<T>) -> Option<&mut T> {
+        if !self.contains(key) {
+            return None;
+        }
+        let (page, slot) = split(key.index);
+        Arc::make_mut(&mut self.pages[page])[slot].row.as_mut()
+    }
+
+    /// Takes a row out. Its key is dead from then on.
+    pub fn remove(&mut self, key: Key<T>) -> Option<T> {
+        if !self.contains(key) {
+            return None;
+        }
+        let (page, slot) = split(key.index);
+        let slot = &mut Arc::make_mut(&mut self.pages[page])[slot];
+        slot.generation = slot.generation.wrapping_add(1);
+        self.len -= 1;
+        self.free.push(key.index);
+        slot.row.take()
+    }
+}
+
+impl<T> core::ops::Index<Key<T>> for Table<T> {
+    type Output = T;
+
+    fn index(&self, key: Key<T>) -> &T {
+        self.get(key).expect("a key that is kept names a live row")
+    }
+}
+
+impl<T: Clone> core::ops::IndexMut<Key<T>> for Table<T> {
+    fn index_mut(&mut self, key: Key<T>) -> &mut T {
+        self.get_mut(key)
+            .expect("a key that is kept names a live row")
+    }
+}
+
+const fn split(index: u32) -> (usize, usize) {
+    (index as usize / PAGE_ROWS, index as usize % PAGE_ROWS)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_stale_key_does_not_reach_the_new_owner() {
+        let mut table = Table::new();
+        let old = table.insert("old");
+        assert_eq!(table.remove(old), Some("old"));
+        let new = table.insert("new");
+        assert_eq!(old.index(), new.index());
+        assert_eq!(table.get(old), None);
+        assert_eq!(table.remove(old), None);
+        assert_eq!(table[new], "new");
+    }
+
+    #[test]
+    fn a_snapshot_does_not_change() {
+        let mut table = Table::new();
+        let keys: Vec<_> = (0..1_000).map(|n| table.insert(n)).collect();
+        let snapshot = table.clone();
+        table[keys[3]] = -1;
+        table.remove(keys[999]);
+        assert_eq!(snapshot[keys[3]], 3);
+        assert_eq!(snapshot.len(), 1_000);
+        assert_eq!(snapshot.iter().count(), 1_000);
+        assert_eq!(table.iter().count(), 999);
+        let shared = table.pages.iter().zip(&snapshot.pages);
+        assert_eq!(shared.filter(|(a, b)| Arc::ptr_eq(a, b)).count(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_map(script in prop::collection::vec((0u8..3, 0usize..64), 0..300)) {
+            let mut table = Table::new();
+            let mut model = BTreeMap::new();
+            let mut keys = Vec::new();
+            for (n, (step, pick)) in script.into_iter().enumerate() {
+                match step {
+                    0 => {
+                        let key = table.insert(n);
+                        prop_assert!(model.insert(key, n).is_none());
+                        keys.push(key);
+                    }
+                    1 if !keys.is_empty() => {
+                        let key = keys[pick % keys.len()];
+                        prop_assert_eq!(table.remove(key), model.remove(&key));
+                    }
+                    _ if !keys.is_empty() => {
+                        let key = keys[pick % keys.len()];
+                        prop_assert_eq!(table.get(key), model.get(&key));
+                        if let (Some(row), Some(same)) = (table.get_mut(key), model.get_mut(&key)) {
+                            *row += 1;
+                            *same += 1;
+                        }
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(table.len(), model.len());
+            }
+            let rows: Vec<_> = table.iter().map(|(k, v)| (k, *v)).collect();
+            let expected: Vec<_> = model.into_iter().collect();
+            prop_assert_eq!(rows, expected);
+        }
+    }
+}
