@@ -9,6 +9,7 @@ extern crate std;
 pub mod auth;
 pub mod gate;
 pub mod ids;
+pub mod keys;
 pub mod limits;
 pub mod machine;
 pub mod protocol;

@@ -42,6 +42,11 @@ impl<T> Key<T> {
         self.index
     }
 
+    /// Names the same row for a table of other rows that runs in step with this one.
+    pub const fn cast<U>(self) -> Key<U> {
+        Key::new(self.index, self.generation)
+    }
+
     /// Returns how often the index had been reused when this key was made.
     pub const fn generation(self) -> u32 {
         self.generation

@@ -1,4 +1,24 @@
-//! What nodes say to each other: plain data with public fields.
+//! What nodes say to each other: plain data with public fields, and no behaviour but checks.
+//!
+//! | from | to | says | hears |
+//! |---|---|---|---|
+//! | framework | master | [`scheduler::Call`] | [`scheduler::Event`] |
+//! | agent | master | [`agent::ToMaster`] | [`agent::ToAgent`] |
+//! | executor | agent | [`executor::Call`] | [`executor::Event`] |
+//! | operator | master | [`operator::Request`] | [`operator::Response`] |
+//! | agent machine | containerizer | [`container::ContainerCommand`] | [`container::ContainerEvent`] |
+//! | anybody | agent | [`agent::Read`] | bytes of a file |
+//!
+//! On the wire these are postcard frames, versioned per connection: enums grow only at the end.
+
+pub mod agent;
 pub mod container;
+pub mod executor;
+pub mod framework;
+pub mod node;
+pub mod offer;
+pub mod operator;
+pub mod scheduler;
 pub mod status;
 pub mod task;
+pub mod validate;

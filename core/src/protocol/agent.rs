@@ -1,0 +1,141 @@
+//! Between an agent and the master, and reads of task output from an agent.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::framework::FrameworkInfo;
+use super::node::AgentInfo;
+use super::status::{TaskState, TaskStatus};
+use super::task::TaskInfo;
+use crate::ids::{AgentId, FrameworkId, MasterId, TaskId, UpdateId};
+
+/// A task as a returning agent knows it (PR-02).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskReport {
+    /// Whose task.
+    pub framework: FrameworkId,
+    /// The task.
+    pub task: TaskInfo,
+    /// Its newest state, which may be terminal but not yet acknowledged.
+    pub state: TaskState,
+}
+
+/// What an agent tells the master.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToMaster {
+    /// Joins for the first time (PR-01).
+    Register {
+        /// The machine.
+        agent: AgentInfo,
+    },
+    /// Comes back (PR-02).
+    Reregister {
+        /// The id that it was given.
+        id: AgentId,
+        /// The machine.
+        agent: AgentInfo,
+        /// The frameworks that have tasks here, with their ids.
+        frameworks: Vec<FrameworkInfo>,
+        /// The tasks that are not yet over and acknowledged.
+        tasks: Vec<TaskReport>,
+    },
+    /// Answers a ping (PR-05).
+    Pong,
+    /// News about a task (PR-08).
+    Update {
+        /// Whose task.
+        framework: FrameworkId,
+        /// The news; the oldest that is not acknowledged.
+        status: TaskStatus,
+        /// The task's newest state, so that resources are freed at once (TK-71).
+        latest: TaskState,
+    },
+}
+
+/// What the master tells an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToAgent {
+    /// The registration is durable (PR-03).
+    Registered {
+        /// The agent's id from now on.
+        id: AgentId,
+        /// The leadership that speaks.
+        master: MasterId,
+        /// The epoch of that leadership; a lower one than seen before is refused.
+        epoch: u64,
+        /// Silence for longer than this means that the connection is dead (AG-06).
+        ping_timeout: Duration,
+    },
+    /// The agent is known again (PR-03).
+    Reregistered {
+        /// The agent's id.
+        id: AgentId,
+        /// The leadership that speaks.
+        master: MasterId,
+        /// The epoch of that leadership.
+        epoch: u64,
+        /// As in `Registered`.
+        ping_timeout: Duration,
+        /// Tasks that the master believes to be here and the agent did not report: it answers with
+        /// their end (PR-03).
+        missing: Vec<(FrameworkId, TaskId)>,
+    },
+    /// The registration is refused for good; the agent stops and says why (AG-09).
+    Refused(String),
+    /// Are you there? (PR-05)
+    Ping,
+    /// Starts a task (PR-06).
+    RunTask {
+        /// Whose task, with its id.
+        framework: FrameworkInfo,
+        /// The task.
+        task: TaskInfo,
+    },
+    /// Ends a task (PR-07).
+    KillTask {
+        /// Whose task.
+        framework: FrameworkId,
+        /// Which one.
+        task: TaskId,
+        /// The time between SIGTERM and SIGKILL; `None` is the task's own.
+        grace: Option<Duration>,
+    },
+    /// Ends all tasks of a framework that is gone (PR-07). Their updates need no acknowledgement.
+    ShutdownFramework(FrameworkId),
+    /// The framework has got an update (PR-09).
+    Acknowledge {
+        /// Whose task.
+        framework: FrameworkId,
+        /// Which task.
+        task: TaskId,
+        /// Which update.
+        update: UpdateId,
+    },
+}
+
+/// A file of a task's sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutputFile {
+    /// What the task wrote to its standard output.
+    Stdout,
+    /// What the task wrote to its standard error.
+    Stderr,
+}
+
+/// A request for a task's output, the first frame of a stream of its own. The bytes follow raw.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Read {
+    /// Whose task.
+    pub framework: FrameworkId,
+    /// Which task.
+    pub task: TaskId,
+    /// Which file.
+    pub file: OutputFile,
+    /// From which byte on.
+    pub offset: u64,
+    /// Whether to go on as the file grows, until the task is over and all is sent.
+    pub follow: bool,
+}

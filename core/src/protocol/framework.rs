@@ -1,0 +1,34 @@
+//! What a framework says about itself.
+
+use alloc::string::String;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::FrameworkId;
+use crate::roles::Role;
+
+/// An independent scheduler that shares the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameworkInfo {
+    /// Its id; `None` to be given a new one (FW-03).
+    pub id: Option<FrameworkId>,
+    /// A name for people.
+    pub name: String,
+    /// In whose name it takes resources.
+    pub role: Role,
+    /// How long its tasks go on while it is away (FW-04). Zero ends them with it.
+    pub failover_timeout: Duration,
+}
+
+impl FrameworkInfo {
+    /// Describes a new framework in the role `*` whose tasks end with it.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            id: None,
+            name: name.into(),
+            role: Role::any(),
+            failover_timeout: Duration::ZERO,
+        }
+    }
+}

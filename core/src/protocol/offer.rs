@@ -1,0 +1,40 @@
+//! Offers, and what may be done with them.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::task::TaskInfo;
+use crate::attributes::Attributes;
+use crate::ids::{AgentId, FrameworkId, OfferId};
+use crate::resources::Resources;
+use crate::roles::Role;
+
+/// Resources of one agent, held for one framework in one role (OF-01).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Its id; dead after an accept, a decline, a rescission, or a change of master.
+    pub id: OfferId,
+    /// For whom.
+    pub framework: FrameworkId,
+    /// In which role.
+    pub role: Role,
+    /// Whose resources.
+    pub agent: AgentId,
+    /// The agent's name in the network.
+    pub hostname: String,
+    /// Where the agent listens, as `host:port`.
+    pub address: String,
+    /// The agent's attributes.
+    pub attributes: Attributes,
+    /// What is offered.
+    pub resources: Resources,
+}
+
+/// One thing to do with accepted offers (OF-22 on).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operation {
+    /// Starts tasks, each on its own: an invalid one does not hold back the others.
+    Launch(Vec<TaskInfo>),
+}

@@ -1,0 +1,154 @@
+//! Between an operator's tool and the master: reads, and a few orders.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::framework::FrameworkInfo;
+use super::node::AgentInfo;
+use super::offer::Offer;
+use super::status::TaskStatus;
+use crate::ids::{AgentId, FrameworkId, MasterId, RequestId, TaskId};
+use crate::resources::Resources;
+use crate::time::Time;
+
+/// A numbered question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Chosen by the asker; comes back in the answer.
+    pub id: RequestId,
+    /// The question.
+    pub call: Call,
+}
+
+/// What an operator asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Call {
+    /// Who leads, and how much there is.
+    Summary,
+    /// All agents.
+    Agents,
+    /// All frameworks.
+    Frameworks,
+    /// All tasks; ended ones too if `all`.
+    Tasks {
+        /// Whether to list ended tasks as well, as far as they are remembered.
+        all: bool,
+    },
+    /// All outstanding offers.
+    Offers,
+    /// Ends a task, named by id or by a unique prefix of it.
+    Kill {
+        /// Whose task; needed if several frameworks have such a task.
+        framework: Option<FrameworkId>,
+        /// The task's id, or the beginning of it.
+        task: String,
+        /// The time between SIGTERM and SIGKILL; `None` is the task's own.
+        grace: Option<Duration>,
+    },
+}
+
+/// The answer to the request of the same id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Response {
+    /// The request that this answers.
+    pub id: RequestId,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// What an operator is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// To `Summary`.
+    Summary(Summary),
+    /// To `Agents`.
+    Agents(Vec<AgentView>),
+    /// To `Frameworks`.
+    Frameworks(Vec<FrameworkView>),
+    /// To `Tasks`.
+    Tasks(Vec<TaskView>),
+    /// To `Offers`.
+    Offers(Vec<Offer>),
+    /// To `Kill`: it was passed on to the agent; this is the whole name of the task.
+    Killing {
+        /// Whose task.
+        framework: FrameworkId,
+        /// Which task.
+        task: TaskId,
+    },
+    /// Nothing of that name.
+    NotFound(String),
+    /// Several things of that name.
+    Ambiguous(String),
+}
+
+/// A master in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The leadership.
+    pub master: MasterId,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Agents that are registered.
+    pub agents: usize,
+    /// Frameworks that are known.
+    pub frameworks: usize,
+    /// Tasks that have not ended.
+    pub tasks: usize,
+    /// Offers outstanding.
+    pub offers: usize,
+}
+
+/// An agent as the master sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentView {
+    /// Its id.
+    pub id: AgentId,
+    /// What it says about itself.
+    pub info: AgentInfo,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// When it registered.
+    pub registered_at: Time,
+    /// What is held in offers.
+    pub offered: Resources,
+    /// What tasks use.
+    pub allocated: Resources,
+    /// How many tasks it has.
+    pub tasks: usize,
+}
+
+/// A framework as the master sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameworkView {
+    /// What it says about itself, with its id.
+    pub info: FrameworkInfo,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Whether it wants offers.
+    pub suppressed: bool,
+    /// What is held in offers.
+    pub offered: Resources,
+    /// What its tasks use.
+    pub allocated: Resources,
+    /// Its tasks that have not ended.
+    pub tasks: usize,
+}
+
+/// A task as the master sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// Whose task.
+    pub framework: FrameworkId,
+    /// Which agent.
+    pub agent: AgentId,
+    /// Its name for people.
+    pub name: String,
+    /// What it uses.
+    pub resources: Resources,
+    /// The newest news.
+    pub status: TaskStatus,
+}

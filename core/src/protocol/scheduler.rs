@@ -1,0 +1,86 @@
+//! Between a framework and the master.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::framework::FrameworkInfo;
+use super::offer::{Offer, Operation};
+use super::status::TaskStatus;
+use crate::ids::{AgentId, FrameworkId, MasterId, OfferId, TaskId, UpdateId};
+
+/// What a framework asks of the master.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Call {
+    /// Joins, or comes back if `framework.id` is given (FW-28).
+    Subscribe {
+        /// Who it is.
+        framework: FrameworkInfo,
+    },
+    /// Ends the framework and all its tasks (FW-32).
+    Teardown,
+    /// Uses offers of one agent: `operations` in order on their sum, the rest is declined (OF-10).
+    Accept {
+        /// The offers.
+        offers: Vec<OfferId>,
+        /// What to do.
+        operations: Vec<Operation>,
+        /// For how long not to offer the rest again; `None` is the default, zero is not at all.
+        refuse: Option<Duration>,
+    },
+    /// Gives offers back (OF-31).
+    Decline {
+        /// The offers; unknown ones are ignored.
+        offers: Vec<OfferId>,
+        /// For how long not to offer the same again.
+        refuse: Option<Duration>,
+    },
+    /// Wants no offers until it revives (OF-37).
+    Suppress,
+    /// Wants offers again, and forgets its refusals (OF-36).
+    Revive,
+    /// Ends a task (TK-82).
+    Kill {
+        /// Which one.
+        task: TaskId,
+        /// The time between SIGTERM and SIGKILL; `None` is the task's own.
+        grace: Option<Duration>,
+    },
+    /// Confirms a status update, so that it is not sent again (FW-47).
+    Acknowledge {
+        /// Where the update came from.
+        agent: AgentId,
+        /// Which task.
+        task: TaskId,
+        /// Which update.
+        update: UpdateId,
+    },
+}
+
+/// What the master tells a framework.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// The subscription stands.
+    Subscribed {
+        /// The framework's id from now on.
+        framework: FrameworkId,
+        /// The leadership that speaks.
+        master: MasterId,
+        /// The epoch of that leadership; a lower one than seen before is refused.
+        epoch: u64,
+        /// How often a heartbeat comes.
+        heartbeat: Duration,
+    },
+    /// Nothing happened; the connection lives (FW-33).
+    Heartbeat,
+    /// New offers.
+    Offers(Vec<Offer>),
+    /// An offer is no longer good (OF-07).
+    Rescind(OfferId),
+    /// News about a task; to be acknowledged if `update` is set.
+    Update(TaskStatus),
+    /// The subscription ended, and why.
+    Error(String),
+}
