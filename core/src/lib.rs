@@ -6,6 +6,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod allocator;
 pub mod attributes;
 pub mod auth;
 pub mod filters;
@@ -18,6 +19,7 @@ pub mod protocol;
 pub mod resources;
 pub mod rng;
 pub mod roles;
+pub mod scheduler;
 pub mod table;
 pub mod time;
 pub mod timers;
