@@ -19,6 +19,7 @@ pub mod protocol;
 pub mod resources;
 pub mod rng;
 pub mod roles;
+pub mod scheduler;
 pub mod table;
 pub mod time;
 pub mod timers;
