@@ -6,6 +6,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod allocator;
 pub mod attributes;
 pub mod auth;
 pub mod filters;
@@ -14,7 +15,9 @@ pub mod ids;
 pub mod keys;
 pub mod limits;
 pub mod machine;
+pub mod master;
 pub mod protocol;
+pub mod registry;
 pub mod resources;
 pub mod rng;
 pub mod roles;

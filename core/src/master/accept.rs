@@ -109,7 +109,9 @@ impl Planner<'_> {
         let Some(executor) = &task.executor else {
             return Ok(None);
         };
-        let running = self.tasks.executor(self.framework, self.agent, &executor.id);
+        let running = self
+            .tasks
+            .executor(self.framework, self.agent, &executor.id);
         match running.or_else(|| self.executors.get(&executor.id)) {
             None => Ok(Some(executor)),
             Some(same) if same == executor => Ok(None),

@@ -102,7 +102,9 @@ impl Master {
     fn check_conservation(&self) {
         let mut booked: BTreeMap<AgentKey, Option<Resources>> = BTreeMap::new();
         let mut add = |agent: AgentKey, resources: &Resources| {
-            let sum = booked.entry(agent).or_insert_with(|| Some(Resources::new()));
+            let sum = booked
+                .entry(agent)
+                .or_insert_with(|| Some(Resources::new()));
             if let Some(total) = sum
                 && total.add(resources).is_err()
             {

@@ -158,13 +158,7 @@ impl Master {
     }
 
     /// Gives a known framework to the one who speaks now.
-    fn take_back(
-        &mut self,
-        cx: &mut Cx<'_>,
-        key: FrameworkKey,
-        peer: PeerId,
-        info: FrameworkInfo,
-    ) {
+    fn take_back(&mut self, cx: &mut Cx<'_>, key: FrameworkKey, peer: PeerId, info: FrameworkInfo) {
         let old = self.frameworks[key].peer();
         if let Some(old) = old.filter(|old| *old != peer) {
             let reason = "framework failed over".to_string();

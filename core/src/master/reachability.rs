@@ -163,7 +163,8 @@ impl Master {
             self.peers.cast(peer, None);
         }
         self.arm_framework(key, None);
-        self.changes.push(Change::FrameworkRemoved { framework: key });
+        self.changes
+            .push(Change::FrameworkRemoved { framework: key });
         if let Some(forgotten) = self.frameworks.complete(key) {
             self.tasks.forget(forgotten);
         }

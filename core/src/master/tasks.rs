@@ -267,10 +267,6 @@ impl Tasks {
         self.frameworks.get(&framework)?.ids.get(id).copied()
     }
 
-    pub(super) fn get_mut(&mut self, key: TaskKey) -> Option<&mut Task> {
-        self.rows.get_mut(key)
-    }
-
     /// Returns the live tasks of an agent.
     pub(super) fn of_agent(&self, agent: AgentKey) -> Vec<TaskKey> {
         let keys = self.agents.get(&agent);
