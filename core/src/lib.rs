@@ -7,7 +7,9 @@ extern crate alloc;
 extern crate std;
 
 pub mod attributes;
+pub mod agent;
 pub mod auth;
+pub mod executor;
 pub mod filters;
 pub mod gate;
 pub mod ids;

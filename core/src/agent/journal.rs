@@ -8,7 +8,6 @@
 //! is just being started), and any decision.
 
 use alloc::collections::BTreeMap;
-use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -347,13 +346,4 @@ impl Durable for AgentState {
             AgentRecord::TaskForgotten { task } => self.remove_task(*task),
         }
     }
-}
-
-/// How long a kill waits, by the precedence of TK-84.
-pub(super) fn grace(
-    requested: Option<Duration>,
-    task: Option<Duration>,
-    default: Duration,
-) -> Duration {
-    requested.or(task).unwrap_or(default)
 }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::containers::Phase;
-use super::journal::{Number, grace};
+use super::journal::Number;
 use super::launch;
 use super::registration::Welcome;
 use super::tasks::Placement;
@@ -247,7 +247,7 @@ impl Agent {
             return;
         }
         let own = row.info().kill_grace;
-        let patience = grace(requested, own, self.config.kill_grace); // TK-84
+        let patience = requested.or(own).unwrap_or(self.config.kill_grace); // TK-84
         let destroy_at = cx.now + patience;
         match row.placement() {
             Placement::Own => {

@@ -102,7 +102,7 @@ impl Agent {
 
     fn schedule_attempt(&mut self, now: Time, peer: PeerId, attempts: u32) {
         // AG-04, TV-36: uniform in [0, b], then [0, 2 b], [0, 4 b], .. up to a minute.
-        let growth = attempts.saturating_sub(1).min(16);
+        let growth = attempts.min(16);
         let most = self.config.registration_backoff.saturating_mul(1 << growth);
         let most = most.min(MAX_BACKOFF);
         let next_at = now + self.rng.jitter(most);
@@ -205,14 +205,15 @@ impl Agent {
             let agent = welcome.id;
             self.persist(cx, AgentRecord::Admitted { agent });
         }
-        self.join(cx, peer, welcome.ping_timeout);
+        if self.link.joined().is_none() {
+            self.join(cx, peer, welcome.ping_timeout);
+        }
         for (framework, task) in welcome.missing {
             self.answer_missing(cx, peer, framework, task);
         }
     }
 
     fn join(&mut self, cx: &mut Cx<'_>, peer: PeerId, patience: Duration) {
-        let again = self.link.joined() == Some(peer);
         self.leave();
         let dead_at = cx.now + patience;
         self.timers.arm(dead_at, Timer::Silence);
@@ -221,9 +222,6 @@ impl Agent {
             patience,
             dead_at,
         };
-        if again {
-            tracing::debug!(?peer, "taken in twice");
-        }
         self.resume_updates(cx);
     }
 
