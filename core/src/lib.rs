@@ -6,6 +6,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod allocator;
 pub mod attributes;
 pub mod agent;
 pub mod auth;
@@ -20,6 +21,7 @@ pub mod protocol;
 pub mod resources;
 pub mod rng;
 pub mod roles;
+pub mod scheduler;
 pub mod table;
 pub mod time;
 pub mod timers;
