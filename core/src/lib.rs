@@ -8,7 +8,9 @@ extern crate std;
 
 pub mod allocator;
 pub mod attributes;
+pub mod agent;
 pub mod auth;
+pub mod executor;
 pub mod filters;
 pub mod gate;
 pub mod ids;
