@@ -21,3 +21,4 @@ pub mod operator;
 pub mod scheduler;
 pub mod status;
 pub mod task;
+pub mod validate;
