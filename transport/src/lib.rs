@@ -15,6 +15,8 @@
 pub mod authority;
 pub mod clock;
 pub mod codec;
+pub mod driver;
+pub mod journal;
 pub mod local;
 pub mod node;
 pub mod outgoing;
