@@ -24,6 +24,7 @@ pub mod local;
 pub mod node;
 pub mod operator;
 pub mod outgoing;
+pub mod output;
 pub mod peers;
 pub mod quic;
 pub mod session;
