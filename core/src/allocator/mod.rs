@@ -140,9 +140,7 @@ pub enum Booking {
 }
 
 /// Numbers the grants of one allocator, from 1.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GrantId(pub u64);
 
 /// Resources of one agent for one framework in one role.

@@ -21,4 +21,3 @@ pub mod operator;
 pub mod scheduler;
 pub mod status;
 pub mod task;
-pub mod validate;
