@@ -7,10 +7,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use tepui_core::attributes::Attributes;
-use tepui_core::auth::PeerRole;
 use tepui_core::resources::Resources;
 
-use super::connect::identity_dir;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::isolation_args::IsolationArgs;
@@ -68,7 +66,7 @@ pub(super) fn run(args: AgentArgs) -> Result<Exit, Failure> {
         master: args.master,
         listen: args.listen,
         work_dir: args.work_dir,
-        tls_dir: identity_dir(&tls_dir, PeerRole::Agent),
+        tls_dir,
         resources: args.resources,
         attributes: args.attributes.unwrap_or_default(),
         hostname: args.hostname,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use tepui_core::auth::{PeerRole, Principal};
 use tepui_transport::authority::{Authority, Validity};
-use tepui_transport::tls::{self, TlsError};
+use tepui_transport::tls::{Credentials, TlsError};
 
 use super::exit::Exit;
 use super::failure::Failure;
@@ -105,11 +105,14 @@ fn issue(args: &IssueArgs, io: &mut Io<'_>) -> Result<(), Failure> {
 }
 
 fn show(dir: &Path, io: &mut Io<'_>) -> Result<(), Failure> {
-    let shown = tls::describe(dir).map_err(|error| refused("DIR", dir, &error))?;
-    writeln!(io.out, "role          {}", shown.principal.role)?;
-    writeln!(io.out, "name          {}", shown.principal.name)?;
-    writeln!(io.out, "valid from    {}", views::rfc3339_of(shown.validity.not_before))?;
-    writeln!(io.out, "valid until   {}", views::rfc3339_of(shown.validity.not_after))?;
+    let unfit = |error| refused("DIR", dir, &error);
+    let credentials = Credentials::load(dir).map_err(unfit)?;
+    let validity = credentials.validity().map_err(unfit)?;
+    let principal = credentials.principal();
+    writeln!(io.out, "role          {}", principal.role)?;
+    writeln!(io.out, "name          {}", principal.name)?;
+    writeln!(io.out, "valid from    {}", views::rfc3339_of(validity.not_before))?;
+    writeln!(io.out, "valid until   {}", views::rfc3339_of(validity.not_after))?;
     Ok(())
 }
 

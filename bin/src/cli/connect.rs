@@ -2,11 +2,10 @@
 //!
 //! Called by every command that talks to a cluster. Deliberately not here: the conversation.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use tepui_core::auth::PeerRole;
 use tepui_core::protocol::operator::{Answer, Call};
 
 use super::exit::Exit;
@@ -32,17 +31,16 @@ pub(super) struct ClusterArgs {
 }
 
 impl ClusterArgs {
-    /// Returns where to go in `role`, or `None` without a master.
-    pub(super) fn target(&self, role: PeerRole) -> Result<Option<Target>, Failure> {
+    /// Returns where to go, or `None` without a master.
+    pub(super) fn target(&self) -> Result<Option<Target>, Failure> {
         let Some(master) = self.master.clone() else {
             return Ok(None);
         };
-        let Some(tls_dir) = &self.tls_dir else {
+        let Some(tls_dir) = self.tls_dir.clone() else {
             let message = "--tls-dir: expected the directory of our certificate, here or in \
                            TEPUI_TLS_DIR; `tepui cert issue` makes one";
             return Err(Failure::new(Exit::Usage, message));
         };
-        let tls_dir = identity_dir(tls_dir, role);
         Ok(Some(Target { master, tls_dir }))
     }
 }
@@ -59,11 +57,11 @@ pub(super) struct OperatorArgs {
 }
 
 impl OperatorArgs {
-    /// Returns where the master is and our identity as an operator.
+    /// Returns where the master is, and who we are.
     pub(super) fn target(&self) -> Result<Target, Failure> {
         let message = "--master: expected HOST:PORT, here or in TEPUI_MASTER; \
                        `tepui dev` starts a cluster";
-        let target = self.cluster.target(PeerRole::Operator)?;
+        let target = self.cluster.target()?;
         target.ok_or_else(|| Failure::new(Exit::Usage, message))
     }
 
@@ -128,27 +126,4 @@ pub(super) fn disconnected(error: &client::Error, target: &Target) -> Failure {
     Failure::failed(format_args!(
         "no master at {master}: {error}; is it running? `tepui dev` starts a cluster"
     ))
-}
-
-/// Finds the certificate for a role: a directory can hold one, or one directory a role.
-pub(super) fn identity_dir(dir: &Path, role: PeerRole) -> PathBuf {
-    let of_role = dir.join(role.as_str());
-    if of_role.is_dir() { of_role } else { dir.into() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_can_hold_one_identity_or_one_a_role() {
-        let dir = tempfile::tempdir().unwrap();
-        let operator = identity_dir(dir.path(), PeerRole::Operator);
-        assert_eq!(operator, dir.path());
-        std::fs::create_dir(dir.path().join("operator")).unwrap();
-        let operator = identity_dir(dir.path(), PeerRole::Operator);
-        assert_eq!(operator, dir.path().join("operator"));
-        let framework = identity_dir(dir.path(), PeerRole::Framework);
-        assert_eq!(framework, dir.path());
-    }
 }

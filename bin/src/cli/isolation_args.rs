@@ -27,12 +27,12 @@ impl IsolationArgs {
         }
     }
 
-    /// Returns what was asked for; by default containers if possible.
-    pub(super) fn mode(self) -> Mode {
+    /// Returns what was asked for; `None` is containers if possible.
+    pub(super) fn mode(self) -> Option<Mode> {
         match (self.process, self.container) {
-            (true, _) => Mode::Process,
-            (false, true) => Mode::Container,
-            (false, false) => Mode::Auto,
+            (true, _) => Some(Mode::Process),
+            (false, true) => Some(Mode::Container),
+            (false, false) => None,
         }
     }
 }

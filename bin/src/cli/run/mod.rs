@@ -12,9 +12,8 @@ mod step;
 use std::time::Duration;
 
 use clap::Args;
-use tepui_core::auth::PeerRole;
-use tepui_core::resources::{Milli, Resources};
 use tepui_core::protocol::task::CommandInfo;
+use tepui_core::resources::{Milli, Resources};
 use tepui_core::roles::Role;
 use tokio::time::Instant;
 
@@ -24,7 +23,7 @@ use super::failure::Failure;
 use super::isolation_args::IsolationArgs;
 use super::signals::Interrupts;
 use super::{Io, Threads, block_on, values};
-use crate::client::Framework;
+use crate::framework::Framework;
 use crate::embedded::{Embedded, EmbeddedOptions};
 use crate::target::Target;
 use plan::{Plan, Template};
@@ -101,7 +100,7 @@ pub(super) struct RunArgs {
 /// Runs a command as a task.
 pub(super) fn run(args: RunArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
     let plan = Plan::new(args.template()?, args.instances);
-    let target = args.cluster.target(PeerRole::Framework)?;
+    let target = args.cluster.target()?;
     args.check_cluster(target.as_ref())?;
     let style = match (args.json, args.quiet) {
         (true, _) => Style::Json,

@@ -153,6 +153,18 @@ impl Plan {
         tasks
     }
 
+    /// Takes back tasks whose offer turned out void, so that nothing was launched.
+    pub(super) fn release(&mut self, tasks: &[TaskId]) {
+        for instance in &mut self.instances {
+            if tasks.contains(&instance.task) {
+                instance.phase = match self.stopping {
+                    true => Phase::Abandoned,
+                    false => Phase::Waiting,
+                };
+            }
+        }
+    }
+
     /// Takes in news about a task.
     pub(super) fn update(&mut self, status: &TaskStatus) -> News {
         let Some(position) = self.position(&status.task) else {
@@ -388,6 +400,19 @@ mod tests {
         assert_eq!(plan.consider(&offer("cpus:1"))[0].id.as_str(), task);
         assert_eq!(plan.update(&status(&task, TaskState::Dropped, None)), News::Ended);
         assert_eq!(plan.outcome(), Some(Exit::OwnFailure));
+    }
+
+    #[test]
+    fn what_was_never_launched_waits_again_under_the_same_id() {
+        let mut plan = plan("cpus:1", 2);
+        let tasks = plan.consider(&offer("cpus:2"));
+        plan.release(&[tasks[1].id.clone()]);
+        assert!(plan.is_waiting());
+        let again = plan.consider(&offer("cpus:2"));
+        assert_eq!(again.iter().map(|task| task.id.as_str()).collect::<Vec<_>>(), ["run-1-1"]);
+        plan.stop();
+        plan.release(&[again[0].id.clone()]);
+        assert!(!plan.is_waiting(), "nothing is launched after a stop");
     }
 
     #[test]

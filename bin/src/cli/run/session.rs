@@ -215,7 +215,10 @@ impl<'a, 'b> Session<'a, 'b> {
             self.addresses.push((task.id.clone(), offer.address.clone()));
             self.report.step(&Step::staging(&task.id, &offer, &task.resources))?;
         }
-        offer.launch(tasks);
+        let ids: Vec<TaskId> = tasks.iter().map(|task| task.id.clone()).collect();
+        if offer.launch(tasks).is_err() {
+            self.plan.release(&ids);
+        }
         if !self.plan.is_waiting() {
             self.cluster.suppress();
             self.report.await_("starting the task");
