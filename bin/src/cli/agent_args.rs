@@ -4,27 +4,32 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use tepui_core::attributes::Attributes;
-use tepui_core::resources::Resources;
 
 use super::exit::Exit;
 use super::failure::Failure;
 use super::isolation_args::IsolationArgs;
 use super::logging::DaemonLogArgs;
 use super::signals::Interrupts;
-use super::{Threads, block_on, values};
+use super::values::{self, Entries};
+use super::{Threads, block_on};
 use crate::daemon::{self, AgentOptions};
 
 /// Offer a machine to a cluster and run tasks on it
 #[derive(Debug, Parser)]
-#[command(name = "tepui-agent", version, after_help = "\
+#[command(
+    name = "tepui-agent",
+    version,
+    after_help = "\
 Examples:
   tepui-agent --master 127.0.0.1:5050 --work-dir /var/lib/tepui/agent --tls-dir master/tls
   tepui-agent --master m1:5050 --work-dir /var/lib/tepui/agent --listen 10.0.0.2:5051 \
 --resources 'cpus:4;mem:4096;ports:[31000-31100];labels:{fast,ssd}' \
---attributes 'rack:r1;zone:[1-3];speed:2.5'")]
+--attributes 'rack:r1;zone:[1-3];speed:2.5'"
+)]
 pub(super) struct AgentArgs {
     /// The master of the cluster
     #[arg(long, value_name = "HOST:PORT", env = "TEPUI_MASTER",
@@ -41,10 +46,10 @@ pub(super) struct AgentArgs {
     /// WORK_DIR/tls
     #[arg(long, value_name = "DIR", env = "TEPUI_TLS_DIR")]
     tls_dir: Option<PathBuf>,
-    /// What there is to offer; by default what the machine has
+    /// What there is to offer; what is not named is as the machine has it
     #[arg(long, value_name = "RESOURCES", env = "TEPUI_RESOURCES",
-          value_parser = values::resources)]
-    resources: Option<Resources>,
+          value_parser = values::entries)]
+    resources: Option<Entries>,
     /// What to say about the machine, for placement
     #[arg(long, value_name = "ATTRIBUTES", env = "TEPUI_ATTRIBUTES",
           value_parser = values::attributes)]
@@ -52,6 +57,9 @@ pub(super) struct AgentArgs {
     /// The machine's name; by default what the system says
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
+    /// The most that it waits, by chance, before it registers for the first time
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = values::duration)]
+    registration_backoff: Duration,
     #[command(flatten)]
     isolation: IsolationArgs,
     #[command(flatten)]
@@ -67,10 +75,11 @@ pub(super) fn run(args: AgentArgs) -> Result<Exit, Failure> {
         listen: args.listen,
         work_dir: args.work_dir,
         tls_dir,
-        resources: args.resources,
+        resources: args.resources.unwrap_or_default().0,
         attributes: args.attributes.unwrap_or_default(),
         hostname: args.hostname,
-        mode: args.isolation.mode(),
+        isolation: args.isolation.isolation(),
+        registration_backoff: args.registration_backoff,
     };
     block_on(Threads::Many, async {
         let mut interrupts = Interrupts::listen()?;

@@ -58,7 +58,12 @@ pub(super) struct IssueArgs {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// The directory of the authority
-    #[arg(long, value_name = "CA_DIR", default_value = "ca", env = "TEPUI_CA_DIR")]
+    #[arg(
+        long,
+        value_name = "CA_DIR",
+        default_value = "ca",
+        env = "TEPUI_CA_DIR"
+    )]
     ca: PathBuf,
     /// For how many days it holds
     #[arg(long, default_value = "365", value_parser = values::days)]
@@ -82,7 +87,10 @@ pub(super) fn cert(command: &CertCommand, io: &mut Io<'_>) -> Result<Exit, Failu
             Authority::create(&args.dir).map_err(|error| refused("CA_DIR", &args.dir, &error))?;
             let dir = args.dir.display();
             writeln!(io.out, "made an authority in {dir}; keep its key private")?;
-            writeln!(io.out, "next: tepui cert issue --ca {dir} --role master --name NAME --out DIR")?;
+            writeln!(
+                io.out,
+                "next: tepui cert issue --ca {dir} --role master --name NAME --out DIR"
+            )?;
         }
         CertCommand::Issue(args) => issue(args, io)?,
         CertCommand::Show(args) => show(&args.dir, io)?,
@@ -100,7 +108,11 @@ fn issue(args: &IssueArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     authority
         .issue(&principal, validity, &args.out)
         .map_err(|error| refused("--out", &args.out, &error))?;
-    writeln!(io.out, "made a certificate for {principal} in {}", args.out.display())?;
+    writeln!(
+        io.out,
+        "made a certificate for {principal} in {}",
+        args.out.display()
+    )?;
     Ok(())
 }
 
@@ -111,8 +123,16 @@ fn show(dir: &Path, io: &mut Io<'_>) -> Result<(), Failure> {
     let principal = credentials.principal();
     writeln!(io.out, "role          {}", principal.role)?;
     writeln!(io.out, "name          {}", principal.name)?;
-    writeln!(io.out, "valid from    {}", views::rfc3339_of(validity.not_before))?;
-    writeln!(io.out, "valid until   {}", views::rfc3339_of(validity.not_after))?;
+    writeln!(
+        io.out,
+        "valid from    {}",
+        views::rfc3339_of(validity.not_before)
+    )?;
+    writeln!(
+        io.out,
+        "valid until   {}",
+        views::rfc3339_of(validity.not_after)
+    )?;
     Ok(())
 }
 

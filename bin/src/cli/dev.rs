@@ -7,13 +7,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tepui_core::attributes::Attributes;
-use tepui_core::resources::Resources;
 
 use super::exit::Exit;
 use super::failure::Failure;
 use super::isolation_args::IsolationArgs;
 use super::signals::Interrupts;
-use super::{Io, Threads, block_on, values};
+use super::values::{self, Entries};
+use super::{Io, Threads, block_on};
 use crate::embedded::{Embedded, EmbeddedOptions};
 
 /// Flags of `tepui dev`.
@@ -27,9 +27,9 @@ pub(super) struct DevArgs {
     /// Where the master listens; by default on a free port of 127.0.0.1
     #[arg(long, value_name = "IP:PORT", value_parser = values::listen_address)]
     listen: Option<SocketAddr>,
-    /// What the agent has to offer; by default what the machine has
-    #[arg(long, value_name = "RESOURCES", value_parser = values::resources)]
-    resources: Option<Resources>,
+    /// What the agent has to offer; what is not named is as the machine has it
+    #[arg(long, value_name = "RESOURCES", value_parser = values::entries)]
+    resources: Option<Entries>,
     /// What the agent says about itself
     #[arg(long, value_name = "ATTRIBUTES", value_parser = values::attributes)]
     attributes: Option<Attributes>,
@@ -45,10 +45,10 @@ pub(super) fn dev(args: DevArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
     block_on(Threads::Many, async {
         let mut interrupts = Interrupts::listen()?;
         let options = EmbeddedOptions {
-            resources: args.resources,
+            resources: args.resources.unwrap_or_default().0,
             attributes: args.attributes.unwrap_or_default(),
             work_dir: args.work_dir,
-            mode: args.isolation.mode(),
+            isolation: args.isolation.isolation(),
             listen: args.listen,
         };
         let started = Embedded::start(options).await;
@@ -65,16 +65,28 @@ pub(super) fn dev(args: DevArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
 
 fn greet(cluster: &Embedded, io: &mut Io<'_>) -> Result<(), Failure> {
     let target = cluster.target();
-    let (master, tls) = (&target.master, shell_word(&target.tls_dir.to_string_lossy()));
-    writeln!(io.out, "# one master and one agent; tasks run in {} mode", cluster.mode())?;
+    let (master, tls) = (
+        &target.master,
+        shell_word(&target.tls_dir.to_string_lossy()),
+    );
+    writeln!(
+        io.out,
+        "# one master and one agent; tasks run in {} mode",
+        cluster.isolation()
+    )?;
     writeln!(io.out, "# in another terminal:")?;
     writeln!(io.out, "export TEPUI_MASTER={master} TEPUI_TLS_DIR={tls}")?;
     writeln!(io.out, "tepui run -- echo hello")?;
     writeln!(io.out, "tepui ps --all")?;
     writeln!(io.out, "# one more agent:")?;
+    let ca = shell_word(&cluster.ca_dir().to_string_lossy());
     writeln!(
         io.out,
-        "tepui-agent --master {master} --tls-dir {tls} --work-dir DIR --resources 'cpus:1;mem:512'"
+        "tepui cert issue --ca {ca} --role agent --name a2 --out a2/tls"
+    )?;
+    writeln!(
+        io.out,
+        "tepui-agent --master {master} --tls-dir a2/tls --work-dir a2"
     )?;
     writeln!(io.out, "# Ctrl-C ends it all")?;
     Ok(io.out.flush()?)

@@ -108,14 +108,22 @@ pub(crate) fn from_clap(error: &clap::Error, program: &str) -> Failure {
         ErrorKind::NoEquals => format!("{flag}: expected a value after ="),
         ErrorKind::InvalidUtf8 => "the command line: expected text in UTF-8".into(),
         ErrorKind::MissingSubcommand => format!("{program}: expected a command"),
-        // What clap itself may add later still ends up on one line.
-        _ => error.to_string(),
+        // Help is not an error; the rest, and what clap may add later, still is one line.
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        | ErrorKind::DisplayVersion
+        | ErrorKind::Io
+        | ErrorKind::Format
+        | _ => error.to_string(),
     };
-    let hint = match error.kind() {
-        ErrorKind::ValueValidation | ErrorKind::InvalidValue | ErrorKind::InvalidUtf8 => "".into(),
-        _ => format!("; see {program} --help"),
-    };
-    Failure::new(Exit::Usage, message + &hint)
+    let about_a_value = matches!(
+        error.kind(),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue | ErrorKind::InvalidUtf8
+    );
+    if about_a_value {
+        return Failure::new(Exit::Usage, message);
+    }
+    Failure::new(Exit::Usage, format_args!("{message}; see {program} --help"))
 }
 
 /// `--mem <SIZE>` is `--mem`, `<TASK>` is `TASK`, `<CMD>...` is `CMD`.

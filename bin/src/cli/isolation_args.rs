@@ -4,7 +4,8 @@
 //! `tepui-agent`.
 
 use clap::Args;
-use tepui_isolation::Mode;
+
+use crate::daemon::Isolation;
 
 /// Container or plain process; at most one of the two.
 #[derive(Clone, Copy, Debug, Args)]
@@ -27,12 +28,12 @@ impl IsolationArgs {
         }
     }
 
-    /// Returns what was asked for; `None` is containers if possible.
-    pub(super) fn mode(self) -> Option<Mode> {
+    /// Returns what was asked for; by default containers if possible.
+    pub(super) fn isolation(self) -> Isolation {
         match (self.process, self.container) {
-            (true, _) => Some(Mode::Process),
-            (false, true) => Some(Mode::Container),
-            (false, false) => None,
+            (true, _) => Isolation::Process,
+            (false, true) => Isolation::Container,
+            (false, false) => Isolation::Auto,
         }
     }
 }

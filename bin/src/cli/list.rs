@@ -40,9 +40,9 @@ pub(super) struct PsArgs {
 /// Lists tasks.
 pub(super) fn ps(args: &PsArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
     let call = Call::Tasks { all: args.all };
-    let mut tasks = match block_on(Threads::One, args.operator.ask(call))? {
-        Answer::Tasks(tasks) => tasks,
-        other => return Err(unexpected(&other)),
+    let answer = block_on(Threads::One, args.operator.ask(call))?;
+    let Answer::Tasks(mut tasks) = answer else {
+        return Err(unexpected(&answer));
     };
     let begins = |id: &str, wanted: &Option<String>| {
         wanted.as_ref().is_none_or(|wanted| id.starts_with(wanted))
@@ -72,9 +72,9 @@ pub(super) enum AgentCommand {
 
 /// Lists agents.
 pub(super) fn agents(args: &ListArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let agents = match block_on(Threads::One, args.operator.ask(Call::Agents))? {
-        Answer::Agents(agents) => agents,
-        other => return Err(unexpected(&other)),
+    let answer = block_on(Threads::One, args.operator.ask(Call::Agents))?;
+    let Answer::Agents(agents) = answer else {
+        return Err(unexpected(&answer));
     };
     views::agents(&agents, SystemTime::now()).print(args.output, io.out)?;
     Ok(Exit::Success)
@@ -90,9 +90,9 @@ pub(super) enum FrameworkCommand {
 
 /// Lists frameworks.
 pub(super) fn frameworks(args: &ListArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let frameworks = match block_on(Threads::One, args.operator.ask(Call::Frameworks))? {
-        Answer::Frameworks(frameworks) => frameworks,
-        other => return Err(unexpected(&other)),
+    let answer = block_on(Threads::One, args.operator.ask(Call::Frameworks))?;
+    let Answer::Frameworks(frameworks) = answer else {
+        return Err(unexpected(&answer));
     };
     views::frameworks(&frameworks).print(args.output, io.out)?;
     Ok(Exit::Success)
@@ -108,9 +108,9 @@ pub(super) enum OfferCommand {
 
 /// Lists offers.
 pub(super) fn offers(args: &ListArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let offers = match block_on(Threads::One, args.operator.ask(Call::Offers))? {
-        Answer::Offers(offers) => offers,
-        other => return Err(unexpected(&other)),
+    let answer = block_on(Threads::One, args.operator.ask(Call::Offers))?;
+    let Answer::Offers(offers) = answer else {
+        return Err(unexpected(&answer));
     };
     views::offers(&offers).print(args.output, io.out)?;
     Ok(Exit::Success)
@@ -153,7 +153,11 @@ pub(super) fn kill(args: &KillArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
             "several tasks begin with {:?}; give more of the id, or --framework",
             args.task
         ))),
-        other => Err(unexpected(&other)),
+        answer @ (Answer::Summary(_)
+        | Answer::Agents(_)
+        | Answer::Frameworks(_)
+        | Answer::Tasks(_)
+        | Answer::Offers(_)) => Err(unexpected(&answer)),
     }
 }
 

@@ -91,5 +91,7 @@ fn install(format: LogFormat, level: LogLevel) {
         LogFormat::Text => layer.with_ansi(colours).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
-    tracing_subscriber::registry().with(layer.with_filter(ours)).init();
+    tracing_subscriber::registry()
+        .with(layer.with_filter(ours))
+        .init();
 }

@@ -72,7 +72,9 @@ async fn copy(
         let message = format_args!("cannot read from the agent at {address}: {error}");
         Failure::new(failure.exit, message)
     };
-    let mut output = client::read_output(&target, address, read).await.map_err(of_agent)?;
+    let mut output = client::read_output(&target, address, read)
+        .await
+        .map_err(of_agent)?;
     loop {
         let chunk = tokio::select! {
             chunk = output.chunk() => chunk.map_err(of_agent)?,
@@ -92,10 +94,18 @@ fn find<'a>(
     tasks: &'a [TaskView],
     agents: &'a [AgentView],
 ) -> Result<(&'a TaskView, &'a AgentView), Failure> {
-    let whole = tasks.iter().filter(|task| task.status.task.as_str() == wanted);
+    let whole = tasks
+        .iter()
+        .filter(|task| task.status.task.as_str() == wanted);
     let whole: Vec<&TaskView> = whole.collect();
-    let begun = tasks.iter().filter(|task| task.status.task.as_str().starts_with(wanted));
-    let found = if whole.is_empty() { begun.collect() } else { whole };
+    let begun = tasks
+        .iter()
+        .filter(|task| task.status.task.as_str().starts_with(wanted));
+    let found = if whole.is_empty() {
+        begun.collect()
+    } else {
+        whole
+    };
     let task = match found.as_slice() {
         [task] => *task,
         [] => return Err(no_such_task(wanted)),

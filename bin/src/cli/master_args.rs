@@ -13,17 +13,22 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::logging::DaemonLogArgs;
 use super::signals::Interrupts;
-use super::{Threads, block_on, dev_authority, values};
+use super::{Threads, block_on, values};
 use crate::daemon::{self, MasterOptions};
+use crate::dev_authority;
 
 /// Share the agents of a cluster between frameworks
 #[derive(Debug, Parser)]
-#[command(name = "tepui-master", version, after_help = "\
+#[command(
+    name = "tepui-master",
+    version,
+    after_help = "\
 Examples:
   tepui-master --work-dir /var/lib/tepui/master
   tepui-master --listen 10.0.0.1:5050 --work-dir /var/lib/tepui/master --tls-dir /etc/tepui/tls
 
-Without --tls-dir it makes certificates of its own below WORK_DIR/tls, on loopback only.")]
+Without --tls-dir it makes certificates of its own below WORK_DIR/tls, on loopback only."
+)]
 pub(super) struct MasterArgs {
     /// Where to listen
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:5050", env = "TEPUI_LISTEN",
@@ -79,7 +84,11 @@ fn tls_dir(args: &MasterArgs, err: &mut dyn Write) -> Result<PathBuf, Failure> {
         return Err(Failure::new(Exit::Usage, message));
     }
     let tls = dev_authority::ensure(&args.work_dir).map_err(Failure::failed)?;
-    let dir = tls.display();
-    writeln!(err, "certificates are in {dir}: TEPUI_TLS_DIR={dir} for agents and clients")?;
-    Ok(tls.join("master"))
+    let (dir, ca) = (tls.display(), dev_authority::ca_dir(&args.work_dir));
+    writeln!(
+        err,
+        "clients and one agent find certificates with --tls-dir {dir}"
+    )?;
+    writeln!(err, "`tepui cert issue --ca {}` makes more", ca.display())?;
+    Ok(tls)
 }

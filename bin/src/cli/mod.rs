@@ -9,7 +9,6 @@ mod agent_args;
 mod cert;
 mod connect;
 mod dev;
-mod dev_authority;
 mod exit;
 mod failure;
 mod isolation_args;
@@ -28,7 +27,8 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use tepui_core::protocol::hello;
 
@@ -132,17 +132,15 @@ pub fn tepui_agent() -> ExitCode {
 }
 
 /// Parses a command line. Asking for help or the version ends successfully without an error line.
-fn parse<T: Parser>(
-    args: impl IntoIterator<Item = OsString>,
-    program: &str,
-) -> Result<T, Failure> {
+fn parse<T: Parser>(args: impl IntoIterator<Item = OsString>, program: &str) -> Result<T, Failure> {
     T::try_parse_from(args).or_else(|error| {
-        let exit = match error.kind() {
-            clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => {
-                Exit::Success
-            }
-            clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Exit::Usage,
-            _ => return Err(failure::from_clap(&error, program)),
+        let kind = error.kind();
+        let exit = if matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+            Exit::Success
+        } else if kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            Exit::Usage
+        } else {
+            return Err(failure::from_clap(&error, program));
         };
         error.print()?;
         let message = String::new();

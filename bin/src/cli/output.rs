@@ -72,7 +72,10 @@ impl Listing {
     /// Prints the list as the flags want it.
     pub(super) fn print(&self, args: OutputArgs, out: &mut dyn Write) -> io::Result<()> {
         if args.quiet {
-            return self.rows.iter().try_for_each(|row| writeln!(out, "{}", row.id));
+            return self
+                .rows
+                .iter()
+                .try_for_each(|row| writeln!(out, "{}", row.id));
         }
         match args.output {
             Format::Table | Format::Wide => self.print_table(args, out),
@@ -94,7 +97,7 @@ impl Listing {
             Column::Wide(_) => args.output == Format::Wide,
         };
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
+        table.load_style(presets::NOTHING);
         if !args.no_headers {
             let columns = self.columns.iter().filter(|column| shown(column));
             table.add_row(columns.map(|column| match column {
@@ -125,11 +128,13 @@ pub(super) fn printable(text: &str) -> String {
     if !text.chars().any(char::is_control) {
         return text.to_owned();
     }
-    text.chars().flat_map(|c| {
-        let escaped = c.is_control().then(|| c.escape_default());
-        let plain = (!c.is_control()).then_some(c);
-        escaped.into_iter().flatten().chain(plain)
-    }).collect()
+    text.chars()
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_default());
+            let plain = (!c.is_control()).then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -149,7 +154,10 @@ mod tests {
                 Column::Narrow("STATE"),
                 Column::Wide("NOTE"),
             ],
-            rows: vec![row("t1", "running", ""), row("task-2", "staging", "a\x1b[2Jb")],
+            rows: vec![
+                row("t1", "running", ""),
+                row("task-2", "staging", "a\x1b[2Jb"),
+            ],
         }
     }
 
@@ -188,7 +196,10 @@ mod tests {
 
     #[test]
     fn names_and_ids() {
-        assert_eq!(printed(Format::Name, false, false), "task/t1\ntask/task-2\n");
+        assert_eq!(
+            printed(Format::Name, false, false),
+            "task/t1\ntask/task-2\n"
+        );
         assert_eq!(printed(Format::Table, false, true), "t1\ntask-2\n");
     }
 

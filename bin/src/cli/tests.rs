@@ -26,13 +26,19 @@ fn words(line: &str) -> Vec<String> {
 
 fn examples(command: &Command) -> Vec<String> {
     let help = command.get_after_help().map(ToString::to_string);
-    let lines: Vec<String> = help.iter().flat_map(|help| help.lines()).map(Into::into).collect();
+    let lines: Vec<String> = help
+        .iter()
+        .flat_map(|help| help.lines())
+        .map(Into::into)
+        .collect();
     let examples = lines.iter().filter_map(|line| line.strip_prefix("  tepui"));
     examples.map(|rest| format!("tepui{rest}")).collect()
 }
 
 fn check_examples(command: &Command, path: &str) {
-    let children = command.get_subcommands().filter(|child| child.get_name() != "help");
+    let children = command
+        .get_subcommands()
+        .filter(|child| child.get_name() != "help");
     let children: Vec<&Command> = children.collect();
     let examples = examples(command);
     if children.is_empty() {
@@ -48,7 +54,11 @@ fn check_examples(command: &Command, path: &str) {
             "tepui-agent" => AgentArgs::try_parse_from(&words).map(drop),
             other => panic!("{path}: no program {other:?} in {example:?}"),
         };
-        assert!(result.is_ok(), "{path}: {example:?}: {}", result.unwrap_err());
+        assert!(
+            result.is_ok(),
+            "{path}: {example:?}: {}",
+            result.unwrap_err()
+        );
     }
     for child in children {
         check_examples(child, &format!("{path} {}", child.get_name()));
@@ -77,7 +87,11 @@ fn every_flag_is_explained() {
             assert!(argument.get_help().is_some(), "{path}: {name} has no help");
         }
         for child in command.get_subcommands() {
-            assert!(child.get_about().is_some(), "{path} {} has no help", child.get_name());
+            assert!(
+                child.get_about().is_some(),
+                "{path} {} has no help",
+                child.get_name()
+            );
             check(child, &format!("{path} {}", child.get_name()));
         }
     }

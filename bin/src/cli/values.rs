@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tepui_core::attributes::Attributes;
 use tepui_core::auth::PeerRole;
-use tepui_core::resources::{Milli, ParseError, Resources};
+use tepui_core::resources::{Milli, ParseError, Resource, Resources};
 use tepui_core::roles::Role;
 
 /// A time span such as `90s`, `1h30m` or `500ms`.
@@ -86,8 +86,8 @@ fn decimal(text: &str, expected: &str) -> Result<Decimal, String> {
             (_, Some(digit)) => {
                 let more = number.digits.checked_mul(10);
                 let more = more.and_then(|digits| digits.checked_add(digit.into()));
-                number.digits = more
-                    .ok_or_else(|| format!("at {at}: too many digits; expected {expected}"))?;
+                number.digits =
+                    more.ok_or_else(|| format!("at {at}: too many digits; expected {expected}"))?;
                 number.places += u32::from(point);
                 any = true;
             }
@@ -149,7 +149,10 @@ pub(super) fn master_address(text: &str) -> Result<String, String> {
     let address = text.strip_prefix("tepui://").unwrap_or(text);
     let offset = text.len() - address.len();
     let Some((host, port)) = address.rsplit_once(':') else {
-        return Err(format!("at {}: the port is missing; {EXPECTED}", text.len()));
+        return Err(format!(
+            "at {}: the port is missing; {EXPECTED}",
+            text.len()
+        ));
     };
     let at = offset + host.len() + 1;
     match port.parse::<u16>() {
@@ -158,7 +161,9 @@ pub(super) fn master_address(text: &str) -> Result<String, String> {
         }
         Ok(_) => {}
     }
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
     let valid = match bare {
         Some(bare) => bare.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
@@ -195,6 +200,16 @@ pub(super) fn role(text: &str) -> Result<Role, String> {
 /// Resources in their text syntax.
 pub(super) fn resources(text: &str) -> Result<Resources, String> {
     Resources::parse(text).map_err(|error| misread(&error))
+}
+
+/// What an agent offers, with what is said to be zero: that is not detected.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Entries(pub(super) Vec<Resource>);
+
+/// What an agent offers, in the text syntax of resources.
+pub(super) fn entries(text: &str) -> Result<Entries, String> {
+    let entries = Resources::parse_entries(text);
+    entries.map(Entries).map_err(|error| misread(&error))
 }
 
 /// Attributes in their text syntax.
@@ -255,12 +270,30 @@ mod tests {
             ("1K", 1),
             ("0.5", 500),
         ] {
-            assert_eq!(memory(text), Ok(Milli::from_thousandths(thousandths)), "{text}");
+            assert_eq!(
+                memory(text),
+                Ok(Milli::from_thousandths(thousandths)),
+                "{text}"
+            );
         }
-        for bad in ["", "M", "0", "1X", "-1", "1.2.3", "0.0001", "99999999999T", "1 G"] {
+        for bad in [
+            "",
+            "M",
+            "0",
+            "1X",
+            "-1",
+            "1.2.3",
+            "0.0001",
+            "99999999999T",
+            "1 G",
+        ] {
             assert!(memory(bad).is_err(), "{bad:?} is accepted");
         }
-        assert!(memory("12Q").unwrap_err().starts_with("at 2: the unit is unknown"));
+        assert!(
+            memory("12Q")
+                .unwrap_err()
+                .starts_with("at 2: the unit is unknown")
+        );
     }
 
     #[test]
@@ -269,7 +302,17 @@ mod tests {
         assert_eq!(cpus(".5"), Ok(Milli::from_thousandths(500)));
         assert_eq!(cpus("2"), Ok(Milli::from_thousandths(2000)));
         assert_eq!(cpus("0.001"), Ok(Milli::from_thousandths(1)));
-        for bad in ["", ".", "0", "0.0001", "-1", "two", "1e3", "NaN", "99999999999999999999"] {
+        for bad in [
+            "",
+            ".",
+            "0",
+            "0.0001",
+            "-1",
+            "two",
+            "1e3",
+            "NaN",
+            "99999999999999999999",
+        ] {
             assert!(cpus(bad).is_err(), "{bad:?} is accepted");
         }
     }
@@ -278,15 +321,28 @@ mod tests {
     fn durations_have_units() {
         assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert!(duration("5").unwrap_err().starts_with("at 1: a unit is missing"));
-        assert!(duration("5 parsecs").unwrap_err().contains("the unit is unknown"));
+        assert!(
+            duration("5")
+                .unwrap_err()
+                .starts_with("at 1: a unit is missing")
+        );
+        assert!(
+            duration("5 parsecs")
+                .unwrap_err()
+                .contains("the unit is unknown")
+        );
         assert!(duration("").unwrap_err().contains("it is empty"));
         assert!(positive_duration("0s").is_err());
     }
 
     #[test]
     fn addresses_of_masters() {
-        for good in ["localhost:5050", "10.0.0.1:1", "[::1]:5050", "master-1.example:65535"] {
+        for good in [
+            "localhost:5050",
+            "10.0.0.1:1",
+            "[::1]:5050",
+            "master-1.example:65535",
+        ] {
             assert_eq!(master_address(good).as_deref(), Ok(good));
         }
         assert_eq!(
@@ -312,7 +368,11 @@ mod tests {
     fn variables_have_names() {
         assert_eq!(variable("A=b=c"), Ok(("A".into(), "b=c".into())));
         assert_eq!(variable("A="), Ok(("A".into(), String::new())));
-        assert!(variable("A").unwrap_err().starts_with("at 1: there is no ="));
+        assert!(
+            variable("A")
+                .unwrap_err()
+                .starts_with("at 1: there is no =")
+        );
         assert!(variable("=b").is_err());
     }
 }

@@ -30,7 +30,9 @@ pub(super) struct ResourcesJson {
 impl From<&Resources> for ResourcesJson {
     fn from(resources: &Resources) -> Self {
         let amounts = Quantities::from(resources);
-        let amounts = amounts.iter().map(|(name, amount)| (name.to_owned(), amount.to_f64()));
+        let amounts = amounts
+            .iter()
+            .map(|(name, amount)| (name.to_owned(), amount.to_f64()));
         Self {
             text: resources.to_string(),
             amounts: amounts.collect(),
@@ -40,7 +42,11 @@ impl From<&Resources> for ResourcesJson {
 
 impl fmt::Display for ResourcesJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.text.is_empty() { "nothing" } else { &self.text })
+        f.write_str(if self.text.is_empty() {
+            "nothing"
+        } else {
+            &self.text
+        })
     }
 }
 
@@ -493,7 +499,10 @@ mod tests {
         assert_eq!(json["allocated"], json!({ "text": "", "amounts": {} }));
         assert_eq!(json["registered_at"], "1970-01-01T00:00:00.000000Z");
         assert_eq!(json["attributes"], "rack:r1");
-        assert_eq!((&json["tasks"], &json["connected"]), (&json!(2), &json!(true)));
+        assert_eq!(
+            (&json["tasks"], &json["connected"]),
+            (&json!(2), &json!(true))
+        );
     }
 
     #[test]

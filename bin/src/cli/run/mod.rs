@@ -23,8 +23,8 @@ use super::failure::Failure;
 use super::isolation_args::IsolationArgs;
 use super::signals::Interrupts;
 use super::{Io, Threads, block_on, values};
-use crate::framework::Framework;
 use crate::embedded::{Embedded, EmbeddedOptions};
+use crate::framework::Framework;
 use crate::target::Target;
 use plan::{Plan, Template};
 use pump::Cut;
@@ -107,7 +107,11 @@ pub(super) fn run(args: RunArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
         (false, true) => Style::Quiet,
         (false, false) => Style::for_people(),
     };
-    let threads = if target.is_some() { Threads::One } else { Threads::Many };
+    let threads = if target.is_some() {
+        Threads::One
+    } else {
+        Threads::Many
+    };
     let result = block_on(threads, async {
         let mut interrupts = Interrupts::listen()?;
         match target {
@@ -131,13 +135,14 @@ async fn on_own_cluster(
     interrupts: &mut Interrupts,
 ) -> Result<Exit, Failure> {
     let options = EmbeddedOptions {
-        mode: args.isolation.mode(),
+        isolation: args.isolation.isolation(),
         ..EmbeddedOptions::default()
     };
     let started = Embedded::start(options).await;
-    let cluster = started.map_err(|error| Failure::failed(format_args!("no cluster: {error:#}")))?;
+    let cluster =
+        started.map_err(|error| Failure::failed(format_args!("no cluster: {error:#}")))?;
     Report::new(io, style, args.instances).step(&Step::Cluster {
-        mode: cluster.mode(),
+        mode: cluster.isolation().to_owned(),
     })?;
     let result = on_cluster(args, plan, cluster.target(), style, io, interrupts).await;
     let ended = cluster.shutdown().await;
@@ -158,7 +163,11 @@ async fn on_cluster(
     interrupts: &mut Interrupts,
 ) -> Result<Exit, Failure> {
     let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
-    let failover = if args.detach { DETACHED } else { Duration::ZERO };
+    let failover = if args.detach {
+        DETACHED
+    } else {
+        Duration::ZERO
+    };
     let connecting = Framework::builder("tepui run")
         .role(args.role.clone())
         .failover_timeout(failover)
@@ -177,7 +186,11 @@ async fn on_cluster(
             ))
         })?
         .map_err(|error| disconnected(&error, &target))?;
-    let stay = if args.detach { Stay::UntilStarted } else { Stay::UntilTheEnd };
+    let stay = if args.detach {
+        Stay::UntilStarted
+    } else {
+        Stay::UntilTheEnd
+    };
     let terms = Terms {
         target,
         stay,
@@ -190,7 +203,9 @@ async fn on_cluster(
     };
     let tasks: Vec<String> = plan.tasks().map(ToString::to_string).collect();
     let report = Report::new(io, style, args.instances);
-    let exit = Session::new(terms, plan, report, cluster).run(events, interrupts).await?;
+    let exit = Session::new(terms, plan, report, cluster)
+        .run(events, interrupts)
+        .await?;
     if args.detach && exit == Exit::Success && style != Style::Json {
         for task in tasks {
             writeln!(io.out, "{task}")?;
@@ -204,7 +219,10 @@ impl RunArgs {
         let mut resources = Resources::cpus_mem(self.cpus, self.mem);
         if let Some(more) = &self.resources {
             let text = more.to_string();
-            if let Some(twice) = more.iter().find(|one| ["cpus", "mem"].contains(&one.name())) {
+            if let Some(twice) = more
+                .iter()
+                .find(|one| ["cpus", "mem"].contains(&one.name()))
+            {
                 let problem =
                     format_args!("expected no {0}, for which there is --{0}", twice.name());
                 return Err(Failure::usage("--resources", &text, problem));

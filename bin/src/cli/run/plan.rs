@@ -52,7 +52,9 @@ pub(super) enum News {
 #[derive(Clone, Debug)]
 enum Phase {
     Waiting,
-    Launched { started: bool },
+    Launched {
+        started: bool,
+    },
     Ended(Exit),
     /// Given up before it was launched.
     Abandoned,
@@ -103,7 +105,9 @@ impl Plan {
 
     /// Returns whether an instance waits for an offer.
     pub(super) fn is_waiting(&self) -> bool {
-        self.instances.iter().any(|instance| matches!(instance.phase, Phase::Waiting))
+        self.instances
+            .iter()
+            .any(|instance| matches!(instance.phase, Phase::Waiting))
     }
 
     /// Returns whether every instance has started, ended, or was given up.
@@ -117,7 +121,9 @@ impl Plan {
 
     /// Returns the position of the instance whose newest task this is.
     pub(super) fn position(&self, task: &TaskId) -> Option<usize> {
-        self.instances.iter().position(|instance| instance.task == *task)
+        self.instances
+            .iter()
+            .position(|instance| instance.task == *task)
     }
 
     /// Returns the newest task of each instance.
@@ -128,7 +134,10 @@ impl Plan {
     /// Returns the newest task of each instance that was launched and has not ended.
     pub(super) fn live(&self) -> impl Iterator<Item = &TaskId> {
         let live = |instance: &&Instance| matches!(instance.phase, Phase::Launched { .. });
-        self.instances.iter().filter(live).map(|instance| &instance.task)
+        self.instances
+            .iter()
+            .filter(live)
+            .map(|instance| &instance.task)
     }
 
     /// Puts as many waiting instances on an offer as fit; if none does, the offer is to be
@@ -234,7 +243,11 @@ impl Plan {
             };
             wanted.iter().map(ratio).fold(f64::INFINITY, f64::min)
         };
-        if self.largest.as_ref().is_none_or(|largest| reach(offered) > reach(largest)) {
+        if self
+            .largest
+            .as_ref()
+            .is_none_or(|largest| reach(offered) > reach(largest))
+        {
             self.largest = Some(offered.clone());
         }
     }
@@ -337,16 +350,34 @@ mod tests {
         assert_eq!(tasks[0].id.as_str(), "run-1");
         assert_eq!(tasks[0].kill_grace, Some(Duration::from_secs(7)));
         assert!(!plan.is_waiting());
-        assert!(plan.consider(&offer("cpus:2;mem:1000")).is_empty(), "one is enough");
-        assert_eq!(plan.update(&status("run-1", TaskState::Starting, None)), News::Progress);
-        assert_eq!(plan.update(&status("run-1", TaskState::Running, None)), News::Started);
-        assert_eq!(plan.update(&status("run-1", TaskState::Running, None)), News::Progress);
+        assert!(
+            plan.consider(&offer("cpus:2;mem:1000")).is_empty(),
+            "one is enough"
+        );
+        assert_eq!(
+            plan.update(&status("run-1", TaskState::Starting, None)),
+            News::Progress
+        );
+        assert_eq!(
+            plan.update(&status("run-1", TaskState::Running, None)),
+            News::Started
+        );
+        assert_eq!(
+            plan.update(&status("run-1", TaskState::Running, None)),
+            News::Progress
+        );
         assert_eq!(plan.outcome(), None);
         let code = Some(status::Exit::Code(3));
-        assert_eq!(plan.update(&status("run-1", TaskState::Failed, code)), News::Ended);
+        assert_eq!(
+            plan.update(&status("run-1", TaskState::Failed, code)),
+            News::Ended
+        );
         assert_eq!(plan.outcome().map(Exit::code), Some(3));
         // An update that comes twice changes nothing.
-        assert_eq!(plan.update(&status("run-1", TaskState::Failed, code)), News::Nothing);
+        assert_eq!(
+            plan.update(&status("run-1", TaskState::Failed, code)),
+            News::Nothing
+        );
     }
 
     #[test]
@@ -354,7 +385,10 @@ mod tests {
         let mut plan = plan("cpus:1", 1);
         plan.consider(&offer("cpus:1"));
         let code = Some(status::Exit::Code(0));
-        assert_eq!(plan.update(&status("run-1", TaskState::Finished, code)), News::Started);
+        assert_eq!(
+            plan.update(&status("run-1", TaskState::Finished, code)),
+            News::Started
+        );
         assert_eq!(plan.outcome().map(Exit::code), Some(0));
     }
 
@@ -364,14 +398,21 @@ mod tests {
         let ids = |tasks: Vec<TaskInfo>| -> Vec<String> {
             tasks.iter().map(|task| task.id.to_string()).collect()
         };
-        assert_eq!(ids(plan.consider(&offer("cpus:2.5"))), ["run-1-0", "run-1-1"]);
+        assert_eq!(
+            ids(plan.consider(&offer("cpus:2.5"))),
+            ["run-1-0", "run-1-1"]
+        );
         assert!(plan.is_waiting());
         assert_eq!(ids(plan.consider(&offer("cpus:9"))), ["run-1-2"]);
         for (task, code) in [("run-1-2", 5), ("run-1-0", 0), ("run-1-1", 4)] {
             let exit = Some(status::Exit::Code(code));
             plan.update(&status(task, TaskState::Failed, exit));
         }
-        assert_eq!(plan.outcome().map(Exit::code), Some(4), "the first that failed");
+        assert_eq!(
+            plan.outcome().map(Exit::code),
+            Some(4),
+            "the first that failed"
+        );
     }
 
     #[test]
@@ -398,7 +439,10 @@ mod tests {
             task = format!("run-1.{attempt}");
         }
         assert_eq!(plan.consider(&offer("cpus:1"))[0].id.as_str(), task);
-        assert_eq!(plan.update(&status(&task, TaskState::Dropped, None)), News::Ended);
+        assert_eq!(
+            plan.update(&status(&task, TaskState::Dropped, None)),
+            News::Ended
+        );
         assert_eq!(plan.outcome(), Some(Exit::OwnFailure));
     }
 
@@ -409,7 +453,13 @@ mod tests {
         plan.release(&[tasks[1].id.clone()]);
         assert!(plan.is_waiting());
         let again = plan.consider(&offer("cpus:2"));
-        assert_eq!(again.iter().map(|task| task.id.as_str()).collect::<Vec<_>>(), ["run-1-1"]);
+        assert_eq!(
+            again
+                .iter()
+                .map(|task| task.id.as_str())
+                .collect::<Vec<_>>(),
+            ["run-1-1"]
+        );
         plan.stop();
         plan.release(&[again[0].id.clone()]);
         assert!(!plan.is_waiting(), "nothing is launched after a stop");
@@ -420,7 +470,10 @@ mod tests {
         let mut plan = plan("cpus:1", 2);
         plan.consider(&offer("cpus:1"));
         plan.stop();
-        assert_eq!(plan.live().map(TaskId::as_str).collect::<Vec<_>>(), ["run-1-0"]);
+        assert_eq!(
+            plan.live().map(TaskId::as_str).collect::<Vec<_>>(),
+            ["run-1-0"]
+        );
         assert!(plan.consider(&offer("cpus:1")).is_empty());
         assert_eq!(plan.outcome(), None);
         plan.update(&status("run-1-0", TaskState::Dropped, None));
@@ -431,7 +484,10 @@ mod tests {
     fn a_task_that_never_ran_is_our_failure_and_a_signal_is_its_own() {
         let mut never = plan("cpus:1", 1);
         never.consider(&offer("cpus:1"));
-        assert_eq!(never.update(&status("run-1", TaskState::Failed, None)), News::Ended);
+        assert_eq!(
+            never.update(&status("run-1", TaskState::Failed, None)),
+            News::Ended
+        );
         assert_eq!(never.outcome(), Some(Exit::OwnFailure));
         let mut killed = plan("cpus:1", 1);
         killed.consider(&offer("cpus:1"));
@@ -444,7 +500,10 @@ mod tests {
     fn news_of_other_tasks_is_nothing() {
         let mut plan = plan("cpus:1", 1);
         plan.consider(&offer("cpus:1"));
-        assert_eq!(plan.update(&status("other", TaskState::Failed, None)), News::Nothing);
+        assert_eq!(
+            plan.update(&status("other", TaskState::Failed, None)),
+            News::Nothing
+        );
         assert!(!plan.is_started());
     }
 }

@@ -193,7 +193,10 @@ mod tests {
 
     fn pieces(cut: Cut, chunks: &[&[u8]]) -> Vec<Vec<u8>> {
         let mut cutter = Cutter::new(cut);
-        let mut pieces: Vec<_> = chunks.iter().map(|chunk| cutter.push(chunk.to_vec())).collect();
+        let mut pieces: Vec<_> = chunks
+            .iter()
+            .map(|chunk| cutter.push(chunk.to_vec()))
+            .collect();
         pieces.push(cutter.finish());
         pieces
     }
@@ -201,7 +204,10 @@ mod tests {
     #[test]
     fn lines_stay_whole() {
         let pieces = pieces(Cut::Lines, &[b"a\nb", b"c\nd\ne", b"f"]);
-        assert_eq!(pieces, [b"a\n".to_vec(), b"bc\nd\n".into(), b"".into(), b"ef".into()]);
+        assert_eq!(
+            pieces,
+            [b"a\n".to_vec(), b"bc\nd\n".into(), b"".into(), b"ef".into()]
+        );
     }
 
     #[test]
@@ -215,15 +221,29 @@ mod tests {
         let euro = "€".as_bytes();
         let pieces_of = |chunks: &[&[u8]]| pieces(Cut::Characters, chunks);
         let expected = [b"a".to_vec(), euro.to_vec(), b"".to_vec()];
-        assert_eq!(pieces_of(&[&[b'a', euro[0], euro[1]], &euro[2..]]), expected);
+        assert_eq!(
+            pieces_of(&[&[b'a', euro[0], euro[1]], &euro[2..]]),
+            expected
+        );
         let expected = [b"\xff".to_vec(), euro.to_vec(), b"".to_vec()];
         assert_eq!(pieces_of(&[&[0xff, euro[0]], &euro[1..]]), expected);
-        assert_eq!(pieces_of(&[b"\xff\xfe"])[0], b"\xff\xfe", "it will never be UTF-8");
-        assert_eq!(pieces_of(&[&euro[..2]])[1], &euro[..2], "the end comes as it is");
+        assert_eq!(
+            pieces_of(&[b"\xff\xfe"])[0],
+            b"\xff\xfe",
+            "it will never be UTF-8"
+        );
+        assert_eq!(
+            pieces_of(&[&euro[..2]])[1],
+            &euro[..2],
+            "the end comes as it is"
+        );
     }
 
     #[test]
     fn nothing_is_held_back_without_need() {
-        assert_eq!(pieces(Cut::Anywhere, &[b"a", b"\xe2"])[..2], [b"a".to_vec(), vec![0xe2]]);
+        assert_eq!(
+            pieces(Cut::Anywhere, &[b"a", b"\xe2"])[..2],
+            [b"a".to_vec(), vec![0xe2]]
+        );
     }
 }

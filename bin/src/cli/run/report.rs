@@ -186,7 +186,9 @@ mod tests {
             breach: None,
         };
         report.step(&Step::offer(&offer)).unwrap();
-        report.step(&Step::staging(&task, &offer, &resources)).unwrap();
+        report
+            .step(&Step::staging(&task, &offer, &resources))
+            .unwrap();
         for (file, bytes) in [
             (OutputFile::Stdout, b"one\ntwo".as_slice()),
             (OutputFile::Stderr, b"\xff\n"),
@@ -225,12 +227,23 @@ mod tests {
     fn json_is_one_object_a_line_and_nothing_else() {
         let (out, err) = story(Style::Json, 1);
         assert_eq!(err, "");
-        let lines: Vec<serde_json::Value> =
-            out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let events: Vec<&str> = lines.iter().filter_map(|line| line["event"].as_str()).collect();
-        assert_eq!(events, ["offer", "task", "output", "output", "task", "exit"]);
+        let lines: Vec<serde_json::Value> = out
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let events: Vec<&str> = lines
+            .iter()
+            .filter_map(|line| line["event"].as_str())
+            .collect();
+        assert_eq!(
+            events,
+            ["offer", "task", "output", "output", "task", "exit"]
+        );
         assert_eq!(lines[2]["text"], "one\ntwo");
-        assert_eq!((&lines[3]["hex"], &lines[3]["text"]), (&"ff0a".into(), &().into()));
+        assert_eq!(
+            (&lines[3]["hex"], &lines[3]["text"]),
+            (&"ff0a".into(), &().into())
+        );
         assert_eq!(
             lines[4],
             serde_json::json!({

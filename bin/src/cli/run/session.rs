@@ -77,12 +77,7 @@ enum Turn {
 
 impl<'a, 'b> Session<'a, 'b> {
     /// Makes a session of a framework that is connected.
-    pub(super) fn new(
-        terms: Terms,
-        plan: Plan,
-        report: Report<'a, 'b>,
-        cluster: Handle,
-    ) -> Self {
+    pub(super) fn new(terms: Terms, plan: Plan, report: Report<'a, 'b>, cluster: Handle) -> Self {
         let (to_flows, flows) = mpsc::channel(PIECES);
         Self {
             terms,
@@ -212,8 +207,10 @@ impl<'a, 'b> Session<'a, 'b> {
         }
         self.report.step(&Step::offer(&offer))?;
         for task in &tasks {
-            self.addresses.push((task.id.clone(), offer.address.clone()));
-            self.report.step(&Step::staging(&task.id, &offer, &task.resources))?;
+            self.addresses
+                .push((task.id.clone(), offer.address.clone()));
+            self.report
+                .step(&Step::staging(&task.id, &offer, &task.resources))?;
         }
         let ids: Vec<TaskId> = tasks.iter().map(|task| task.id.clone()).collect();
         if offer.launch(tasks).is_err() {
@@ -249,8 +246,9 @@ impl<'a, 'b> Session<'a, 'b> {
         }
         let framework = self.framework.clone().expect("tasks have a framework");
         let mut addresses = self.addresses.iter();
-        let (_, address) =
-            addresses.find(|(id, _)| id == task).expect("noted when it was launched");
+        let (_, address) = addresses
+            .find(|(id, _)| id == task)
+            .expect("noted when it was launched");
         for file in [OutputFile::Stdout, OutputFile::Stderr] {
             let source = Source {
                 target: self.terms.target.clone(),
@@ -275,7 +273,10 @@ impl<'a, 'b> Session<'a, 'b> {
                     bytes: &bytes,
                 };
                 let written = self.report.output(&piece).map_err(Failure::from);
-                if written.as_ref().is_err_and(|failure| failure.exit == Exit::BrokenPipe) {
+                if written
+                    .as_ref()
+                    .is_err_and(|failure| failure.exit == Exit::BrokenPipe)
+                {
                     // `tepui run -- yes | head` ends, and so does its task.
                     if self.ending.is_none() {
                         self.kill(Exit::BrokenPipe, Cause::OutputClosed)?;

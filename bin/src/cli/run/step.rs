@@ -184,7 +184,10 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cluster { mode } => {
-                write!(f, "started a cluster of one master and one agent; tasks run in {mode} mode")
+                write!(
+                    f,
+                    "started a cluster of one master and one agent; tasks run in {mode} mode"
+                )
             }
             Self::Subscribed { framework } => write!(f, "subscribed as framework {framework}"),
             Self::Disconnected => f.write_str("lost the master; connecting again"),
@@ -195,7 +198,10 @@ impl fmt::Display for Step {
                 resources,
             } => {
                 let hostname = printable(hostname);
-                write!(f, "offer {offer} from agent {agent} on {hostname}: {resources}")
+                write!(
+                    f,
+                    "offer {offer} from agent {agent} on {hostname}: {resources}"
+                )
             }
             Self::Waiting { wanted, largest } => {
                 write!(f, "waiting for an offer of {wanted}: ")?;

@@ -1,7 +1,7 @@
 //! Certificates for a try on one machine: a master that listens on loopback only and is given no
 //! certificate makes an authority and one certificate a role.
 //!
-//! Called by `tepui-master`. Deliberately not for other addresses: there the authority's key must
+//! Called by `tepui-master` and the embedded cluster. Deliberately not for other addresses: there the authority's key must
 //! not lie on the machine that listens.
 
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Makes what is missing of an authority in `WORK_DIR/ca` and of certificates in
 /// `WORK_DIR/tls/<role>`; returns the latter directory.
-pub(super) fn ensure(work_dir: &Path) -> Result<PathBuf, TlsError> {
-    let ca = work_dir.join("ca");
+pub(crate) fn ensure(work_dir: &Path) -> Result<PathBuf, TlsError> {
+    let ca = ca_dir(work_dir);
     let authority = match ca.join(CA_KEY_FILE).exists() {
         true => Authority::open(&ca)?,
         false => Authority::create(&ca)?,
@@ -35,6 +35,11 @@ pub(super) fn ensure(work_dir: &Path) -> Result<PathBuf, TlsError> {
         authority.issue(&principal, Validity::for_the_next(YEAR), &out)?;
     }
     Ok(tls)
+}
+
+/// Returns the directory of the authority.
+pub(crate) fn ca_dir(work_dir: &Path) -> PathBuf {
+    work_dir.join("ca")
 }
 
 #[cfg(test)]
