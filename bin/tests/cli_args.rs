@@ -17,11 +17,11 @@ fn start(program: &str, args: &[&str]) -> Output {
             command.env_remove(name);
         }
     }
-    command.args(args).output().unwrap()
+    command.args(args).output().expect("the binary starts")
 }
 
 fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
+    std::str::from_utf8(bytes).expect("text in UTF-8")
 }
 
 /// Checks that a command line is refused with exit code 2, and with one line that has all `parts`.
@@ -355,7 +355,8 @@ fn completions_for_every_shell() {
 }
 
 fn issue(ca: &Path, role: &str, name: &str, out: &Path) -> Output {
-    let (ca, out) = (ca.to_str().unwrap(), out.to_str().unwrap());
+    let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+    let (ca, out) = (&text(ca), &text(out));
     start(
         TEPUI,
         &[

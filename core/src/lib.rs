@@ -6,16 +6,20 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod agent;
 pub mod allocator;
 pub mod attributes;
 pub mod auth;
+pub mod executor;
 pub mod filters;
 pub mod gate;
 pub mod ids;
 pub mod keys;
 pub mod limits;
 pub mod machine;
+pub mod master;
 pub mod protocol;
+pub mod registry;
 pub mod resources;
 pub mod rng;
 pub mod roles;

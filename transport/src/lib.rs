@@ -13,15 +13,23 @@
 //! Deliberately not here: the machines, containers, command lines.
 
 pub mod authority;
+pub mod client;
 pub mod clock;
 pub mod codec;
+pub mod dialer;
+pub mod driver;
+pub mod framework;
+pub mod journal;
 pub mod local;
 pub mod node;
+pub mod operator;
 pub mod outgoing;
+pub mod output;
 pub mod peers;
 pub mod quic;
 pub mod session;
 pub mod streams;
+pub mod target;
 pub mod tls;
 mod wire;
 
