@@ -24,6 +24,15 @@ const STATES: [TaskState; 13] = [
     TaskState::Unknown,
 ];
 
+/// The offers that this framework has.
+fn own_offers(world: &World, peer: PeerId) -> Vec<Offer> {
+    let own = world.master.peers.framework(peer);
+    let own = own.map(|key| world.master.frameworks[key].id.clone());
+    let mut offers = world.master.view().offers();
+    offers.retain(|offer| Some(&offer.framework) == own.as_ref());
+    offers
+}
+
 /// Turns numbers into whatever is needed; zeros when they run out.
 struct Dice<'a> {
     numbers: core::slice::Iter<'a, u32>,
@@ -77,12 +86,12 @@ impl Dice<'_> {
         STATES[self.below(13) as usize]
     }
 
-    fn offers(&mut self, world: &World) -> Vec<OfferId> {
+    fn offers(&mut self, world: &World, peer: PeerId) -> Vec<OfferId> {
         if self.chance(15) {
             return (0..self.below(3)).map(|n| offer_id(u64::from(n))).collect();
         }
-        let all = world.master.view().offers();
-        let count = (all.len() as u32).min(1 + self.below(2));
+        let all = own_offers(world, peer);
+        let count = (all.len() as u32).min(1 + self.below(8) / 7);
         (0..count)
             .map(|_| all[self.below(all.len() as u32) as usize].id.clone())
             .collect()
@@ -105,9 +114,9 @@ impl Dice<'_> {
         self.amount().filter(|entry| entry.name() != "ports")
     }
 
-    fn task_info(&mut self, world: &World) -> TaskInfo {
+    fn task_info(&mut self, world: &World, peer: PeerId) -> TaskInfo {
         let any = self.agent(world);
-        let offers = world.master.view().offers();
+        let offers = own_offers(world, peer);
         let agent = match offers.first() {
             Some(offer) if self.chance(85) => offer.agent.clone(),
             Some(_) | None => any,
@@ -147,13 +156,13 @@ impl Dice<'_> {
         info
     }
 
-    fn to_master(&mut self, world: &World, joins: bool) -> ToMaster {
+    fn to_master(&mut self, world: &World, peer: PeerId, joins: bool) -> ToMaster {
         match self.below(if joins { 5 } else { 20 }) {
             0..2 => ToMaster::Register { agent: self.info() },
             2..5 => {
                 let tasks = (0..self.below(4)).map(|_| {
                     let (framework, id, _) = self.known_task(world);
-                    let mut task = self.task_info(world);
+                    let mut task = self.task_info(world, peer);
                     task.id = id;
                     // Two reported tasks with the same ports are no sum that could be compared.
                     task.resources = task.resources.filter(|entry| entry.name() != "ports");
@@ -192,7 +201,7 @@ impl Dice<'_> {
         }
     }
 
-    fn scheduler_call(&mut self, world: &World, joins: bool) -> Call {
+    fn scheduler_call(&mut self, world: &World, peer: PeerId, joins: bool) -> Call {
         let refuse = [None, Some(Duration::ZERO), Some(Duration::from_secs(3))];
         let refuse = refuse[[1, 1, 1, 1, 0, 2][self.below(6) as usize]];
         match self.below(if joins { 6 } else { 32 }) {
@@ -201,8 +210,8 @@ impl Dice<'_> {
             },
             6 => Call::Teardown,
             7..18 => {
-                let offers = self.offers(world);
-                let tasks = (0..self.below(4)).map(|_| self.task_info(world));
+                let offers = self.offers(world, peer);
+                let tasks = (0..self.below(4)).map(|_| self.task_info(world, peer));
                 Call::Accept {
                     offers,
                     operations: vec![Operation::Launch(tasks.collect())],
@@ -210,7 +219,7 @@ impl Dice<'_> {
                 }
             }
             18..22 => Call::Decline {
-                offers: self.offers(world),
+                offers: self.offers(world, peer),
                 refuse,
             },
             22 => Call::Suppress,
@@ -276,11 +285,11 @@ impl Dice<'_> {
         match speaks {
             PeerRole::Agent => Input::Agent {
                 peer,
-                message: self.to_master(world, joins),
+                message: self.to_master(world, peer, joins),
             },
             PeerRole::Framework => Input::Scheduler {
                 peer,
-                call: self.scheduler_call(world, joins),
+                call: self.scheduler_call(world, peer, joins),
             },
             PeerRole::Operator | PeerRole::Master => {
                 let id = RequestId(0);
