@@ -1,9 +1,9 @@
 //! Wires and runtimes: what turns pure machines into running nodes.
 //!
 //! ```text
-//!  quic ─┐                                   ┌─> peers ─> outgoing ─> session ─> quic
-//!        ├─> session ─> node ─> (inbox) ─> driver ─> journal
-//!  local ┘                                   └─> whatever else `perform` does
+//!  quic ─┐                                                ┌─> peers ─> outgoing ─> session
+//!        ├─> greeting ─> session ─> node ─> (inbox) ─> driver ─> journal
+//!  local ┘                                                └─> whatever else `perform` does
 //! ```
 //!
 //! * [`driver`] runs one machine: inputs in, records to the [`journal`], effects out.
@@ -16,6 +16,7 @@ pub mod authority;
 pub mod clock;
 pub mod codec;
 pub mod driver;
+pub mod greeting;
 pub mod journal;
 pub mod local;
 pub mod node;
