@@ -14,7 +14,8 @@ use tokio::sync::{Mutex, mpsc};
 use crate::node::{Inbound, Node, NodeConfig};
 use crate::peers::{Ending, PeerEvent};
 use crate::quic::Endpoint;
-use crate::session::{DialError, Session};
+use crate::greeting::DialError;
+use crate::session::Session;
 use crate::target::{Error, Target, local_address_for};
 
 /// How many answers may wait to be looked at.

@@ -12,7 +12,7 @@ use tepui_core::protocol::hello::CloseReason;
 
 use crate::peers::Ending;
 use crate::quic::BindError;
-use crate::session::{DialError, Whose};
+use crate::greeting::{DialError, Whose};
 use crate::streams::StreamError;
 use crate::tls::{Credentials, TlsError};
 
