@@ -85,7 +85,8 @@ impl MasterNode {
         let mut rng = crate::seed::fresh();
         let allocator = Drf::new(Options {
             interval: options.allocation_interval,
-            ..Options::new(rng.next_u64())
+            seed: rng.next_u64(),
+            ..Options::default()
         });
         let config = Config::new(id.clone(), opened.epoch, rng.next_u64());
         let mut out = Outbox::new();
