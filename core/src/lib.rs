@@ -6,7 +6,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod attributes;
 pub mod auth;
+pub mod filters;
 pub mod gate;
 pub mod ids;
 pub mod keys;
@@ -15,6 +17,7 @@ pub mod machine;
 pub mod protocol;
 pub mod resources;
 pub mod rng;
+pub mod roles;
 pub mod table;
 pub mod time;
 pub mod timers;

@@ -28,6 +28,8 @@ pub const COMPLETED_TASKS_PER_FRAMEWORK: usize = 1_000;
 pub const COMPLETED_FRAMEWORKS: usize = 50;
 /// The most refuse filters kept; beyond it the oldest is forgotten, which only offers earlier.
 pub const FILTERS: usize = 1_000_000;
+/// The most refuse filters of one framework, role and agent; the bound on what a look-up costs.
+pub const FILTERS_PER_KEY: usize = 64;
 /// The most effects that may wait for the journal before inputs are no longer taken in.
 pub const HELD_EFFECTS: usize = 100_000;
 /// The most inputs that a driver takes in before it writes.
@@ -43,3 +45,4 @@ pub const DEFAULT_REFUSE: Duration = Duration::from_secs(5);
 const _: () = assert!(TASKS_PER_ACCEPT <= TASKS_PER_FRAMEWORK);
 const _: () = assert!(TEXT_BYTES < FRAME_BYTES);
 const _: () = assert!(INPUTS_PER_TURN < HELD_EFFECTS);
+const _: () = assert!(FILTERS_PER_KEY <= FILTERS);

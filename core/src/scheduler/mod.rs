@@ -27,6 +27,7 @@ use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::offer::{Offer, Operation};
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
+use crate::protocol::task::TaskInfo;
 use crate::rng::Rng;
 use crate::time::Time;
 
@@ -164,6 +165,25 @@ pub enum UserCall {
     },
     /// Ends the framework, its tasks, and this scheduler.
     Stop,
+}
+
+impl UserCall {
+    /// Launches tasks on one offer and declines the rest of it for `refuse`.
+    pub fn launch(offer: &Offer, tasks: Vec<TaskInfo>, refuse: Option<Duration>) -> Self {
+        Self::Accept {
+            offers: alloc::vec![offer.id.clone()],
+            operations: alloc::vec![Operation::Launch(tasks)],
+            refuse,
+        }
+    }
+
+    /// Declines one offer for `refuse`.
+    pub fn decline(offer: &Offer, refuse: Option<Duration>) -> Self {
+        Self::Decline {
+            offers: alloc::vec![offer.id.clone()],
+            refuse,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
