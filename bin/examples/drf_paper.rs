@@ -66,16 +66,18 @@ impl Endless {
     }
 }
 
+/// 9 CPUs and 18 GB, and nothing else.
+const TOTAL: &str = "cpus:9;mem:18432;disk:0;ports:[]";
 const A: &str = "A";
 const B: &str = "B";
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     tepui::run_if_hidden();
-    let total = Resources::parse("cpus:9;mem:18432")?;
+    let total = Resources::parse(TOTAL)?;
     let needs = [(A, "cpus:1;mem:4096"), (B, "cpus:3;mem:1024")];
 
-    let mut cluster = Cluster::start(ClusterOptions::without_agents()).await?;
+    let mut cluster = Embedded::without_agents(EmbeddedOptions::default()).await?;
     let (sender, news) = channel();
     let mut frameworks = Vec::new();
     for (name, task) in needs {
@@ -92,7 +94,7 @@ async fn main() -> anyhow::Result<()> {
         // Both are there before the first offer, A first.
         tokio::task::block_in_place(|| news.recv())?;
     }
-    cluster.add_agent(total.clone()).await?;
+    cluster.add_agent(Resources::parse_entries(TOTAL)?).await?;
 
     let (mut launches, mut full) = (Vec::new(), [false; 2]);
     while full != [true; 2] {

@@ -1,6 +1,6 @@
 //! A custom scheduler, whole: runs ten shell commands and prints what becomes of them.
 //!
-//! `cargo run --example hello_framework` starts a cluster for it; `-- HOST:PORT TLS_DIR` joins one.
+//! `cargo run --example hello_framework` starts a cluster for it; Framework::run takes any `Target`.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ async fn main() -> anyhow::Result<()> {
         running: 0,
         want: Resources::parse("cpus:0.1;mem:32")?,
     };
-    let cluster = Cluster::from_args().await?;
+    let cluster = Embedded::start(EmbeddedOptions::default()).await?;
     Framework::builder("hello").run(&cluster.target(), hello).await?;
     cluster.shutdown().await
 }

@@ -7,6 +7,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::ops::RangeBounds;
 use core::time::Duration;
 
 use crate::limits;
@@ -116,15 +117,32 @@ impl<K: Ord + Copy> Filters<K> {
             .any(|old| now <= old.until && old.refused.contains(candidate))
     }
 
+    /// Returns until when a refusal blocks an offer of `candidate`, of those not yet forgotten.
+    pub fn refused_until(&self, key: K, candidate: &Resources) -> Option<Time> {
+        let known = self.by_key.get(&key)?.iter();
+        let blocks = known.filter(|old| old.refused.contains(candidate));
+        blocks.map(|old| old.until).max()
+    }
+
     /// Forgets what has lasted until `now` or less.
     pub fn expire(&mut self, now: Time) {
-        while let Some((until, serial)) = self.by_expiry.first().copied() {
-            if until > now {
-                return;
-            }
-            let key = self.by_age[&serial];
-            self.remove(key, serial);
+        while self.pop_expired(now).is_some() {}
+    }
+
+    /// Forgets the refusal that expired first, if one has by `now`. Returns when, and whose it was.
+    pub fn pop_expired(&mut self, now: Time) -> Option<(Time, K)> {
+        let (until, serial) = self.by_expiry.first().copied()?;
+        if until > now {
+            return None;
         }
+        let key = self.by_age[&serial];
+        self.remove(key, serial);
+        Some((until, key))
+    }
+
+    /// Visits the keys that have a refusal, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> + '_ {
+        self.by_key.keys()
     }
 
     /// Returns when [`Filters::expire`] next has work.
@@ -134,9 +152,18 @@ impl<K: Ord + Copy> Filters<K> {
 
     /// Forgets the refusals of all keys that `matches` accepts (OF-35).
     pub fn clear(&mut self, matches: impl Fn(&K) -> bool) {
+        self.clear_within(.., matches);
+    }
+
+    /// Forgets the refusals of all keys in a range, at the cost of those alone.
+    pub fn clear_range(&mut self, range: impl RangeBounds<K>) {
+        self.clear_within(range, |_| true);
+    }
+
+    fn clear_within(&mut self, range: impl RangeBounds<K>, matches: impl Fn(&K) -> bool) {
         let gone: Vec<Refusal> = self
             .by_key
-            .extract_if(.., |key, _| matches(key))
+            .extract_if(range, |key, _| matches(key))
             .flat_map(|(_, known)| known)
             .collect();
         self.forget(&gone);

@@ -6,18 +6,24 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod allocator;
 pub mod attributes;
+pub mod agent;
 pub mod auth;
+pub mod executor;
 pub mod filters;
 pub mod gate;
 pub mod ids;
 pub mod keys;
 pub mod limits;
 pub mod machine;
+pub mod master;
 pub mod protocol;
+pub mod registry;
 pub mod resources;
 pub mod rng;
 pub mod roles;
+pub mod scheduler;
 pub mod table;
 pub mod time;
 pub mod timers;

@@ -6,6 +6,11 @@
 //!
 //! Deliberately not here: inverse offers and offer expiry, which are the master's.
 
+pub mod drf;
+mod invariants;
+mod ledger;
+mod sorter;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -140,9 +145,7 @@ pub enum Booking {
 }
 
 /// Numbers the grants of one allocator, from 1.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GrantId(pub u64);
 
 /// Resources of one agent for one framework in one role.

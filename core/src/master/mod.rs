@@ -1,24 +1,76 @@
 //! The master: shares agents between frameworks.
+//!
+//! One machine. What it hears comes in as [`Input`], from peers whose identity the transport has
+//! proved; what it decides goes out as [`Effect`], behind what it must remember ([`RegistryOp`]).
+//! The allocator is a machine inside it: facts about agents and frameworks go in after each input,
+//! decisions come out and become offers.
+//!
+//! | file | what |
+//! |---|---|
+//! | `peers`, `agents`, `frameworks`, `tasks`, `offers` | tables |
+//! | `on_agent`, `on_scheduler`, `on_operator` | reactions to what peers say |
+//! | `accept`, `reregister` | decisions, and how they are carried out |
+//! | `offering`, `updates`, `reachability` | what follows: offers, news, timeouts |
+//! | `view`, `invariants` | looking on |
+//!
+//! Deliberately not here: quota, maintenance, reservations, access rules.
+
+mod accept;
+mod agents;
+mod frameworks;
+mod invariants;
+mod offering;
+mod offers;
+mod on_agent;
+mod on_operator;
+mod on_scheduler;
+mod peers;
+mod reachability;
+mod reregister;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod updates;
+mod view;
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tracing::debug;
 
-use crate::allocator::Allocator;
-use crate::auth::Principal;
+use crate::allocator::{Allocator, Change, Decision};
+use crate::auth::{PeerRole, Principal};
 use crate::ids::{MasterId, PeerId};
+use crate::keys::{AgentKey, FrameworkKey};
+use crate::machine::{Durable, Machine, Never, Outbox};
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::operator::{Request, Response};
 use crate::protocol::scheduler::{Call, Event};
+use crate::registry::{Registry, RegistryOp};
+use crate::rng::Rng;
+use crate::time::Time;
+use crate::timers::Timers;
+
+use agents::{Agent, Agents, Presence};
+use frameworks::Frameworks;
+use offers::Offers;
+use peers::{Part, Peers};
+use tasks::Tasks;
+
+pub use view::View;
 
 /// How a master behaves.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The leadership: fresh for each epoch.
     pub id: MasterId,
-    /// The epoch of this leadership, durable before it begins.
+    /// The epoch of this leadership, higher than that of any before.
     pub epoch: u64,
     /// Seeds all chance.
     pub seed: u64,
@@ -32,30 +84,344 @@ pub struct Config {
     pub heartbeat_interval: Duration,
 }
 
+impl Config {
+    /// Makes a configuration with the usual times.
+    pub const fn new(id: MasterId, epoch: u64, seed: u64) -> Self {
+        Self {
+            id,
+            epoch,
+            seed,
+            ping_interval: Duration::from_secs(15),
+            max_missed_pings: 5,
+            agent_reregister_timeout: Duration::from_secs(600),
+            heartbeat_interval: Duration::from_secs(15),
+        }
+    }
+
+    /// Returns after how long a silence an agent gives its connection up (AG-06).
+    pub fn ping_timeout(&self) -> Duration {
+        self.ping_interval.saturating_mul(self.max_missed_pings)
+    }
+}
+
 /// What can happen to a master.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
     /// A peer connected, with its proved identity.
-    Connected { peer: PeerId, principal: Principal },
+    Connected {
+        /// The connection, new.
+        peer: PeerId,
+        /// Who is there.
+        principal: Principal,
+    },
     /// A peer is gone.
-    Disconnected { peer: PeerId },
+    Disconnected {
+        /// The connection, which never comes back.
+        peer: PeerId,
+    },
     /// An agent spoke.
-    Agent { peer: PeerId, message: ToMaster },
+    Agent {
+        /// Over which connection.
+        peer: PeerId,
+        /// What it said.
+        message: ToMaster,
+    },
     /// A framework spoke.
-    Scheduler { peer: PeerId, call: Call },
+    Scheduler {
+        /// Over which connection.
+        peer: PeerId,
+        /// What it asked.
+        call: Call,
+    },
     /// An operator spoke.
-    Operator { peer: PeerId, request: Request },
+    Operator {
+        /// Over which connection.
+        peer: PeerId,
+        /// What he asked.
+        request: Request,
+    },
 }
 
 /// What a master wants done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
     /// Tell an agent.
-    Agent { peer: PeerId, message: ToAgent },
+    Agent {
+        /// Over which connection.
+        peer: PeerId,
+        /// What.
+        message: ToAgent,
+    },
     /// Tell a framework.
-    Scheduler { peer: PeerId, event: Event },
+    Scheduler {
+        /// Over which connection.
+        peer: PeerId,
+        /// What.
+        event: Event,
+    },
     /// Answer an operator.
-    Respond { peer: PeerId, response: Response },
-    /// Close a connection.
-    Disconnect { peer: PeerId, reason: String },
+    Respond {
+        /// Over which connection.
+        peer: PeerId,
+        /// What.
+        response: Response,
+    },
+    /// Close a connection. No `Disconnected` needs to follow.
+    Disconnect {
+        /// Which one.
+        peer: PeerId,
+        /// Why, for the log and the peer.
+        reason: String,
+    },
+}
+
+/// What every handler gets: the moment, and where to write.
+struct Cx<'a> {
+    now: Time,
+    out: &'a mut Outbox<RegistryOp, Effect>,
+}
+
+impl Cx<'_> {
+    fn tell_agent(&mut self, peer: PeerId, message: ToAgent) {
+        self.out.emit(Effect::Agent { peer, message });
+    }
+
+    fn tell_framework(&mut self, peer: PeerId, event: Event) {
+        self.out.emit(Effect::Scheduler { peer, event });
+    }
+}
+
+/// Whose time has come. What is due follows from the row's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Agent(AgentKey),
+    Framework(FrameworkKey),
+}
+
+/// The master.
+pub struct Master {
+    config: Config,
+    rng: Rng,
+    timers: Timers<Timer>,
+    registry: Registry,
+    allocator: Box<dyn Allocator>,
+    /// Facts for the allocator, told when the input is fully processed (OF-20).
+    changes: Vec<Change>,
+    decisions: Outbox<Never, Decision>,
+    peers: Peers,
+    agents: Agents,
+    frameworks: Frameworks,
+    tasks: Tasks,
+    offers: Offers,
+    next_agent: u64,
+    next_framework: u64,
+    next_offer: u64,
+}
+
+impl fmt::Debug for Master {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Master")
+            .field("config", &self.config)
+            .field("agents", &self.agents.len())
+            .field("frameworks", &self.frameworks.live())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Master {
+    /// Begins a leadership with what earlier ones have left.
+    ///
+    /// The first record written is the epoch: nobody hears of this leadership before it is durable.
+    ///
+    /// # Panics
+    ///
+    /// If the epoch is not higher than the registry's, for ids are only unique within an epoch.
+    pub fn recover(
+        config: Config,
+        registry: Registry,
+        allocator: Box<dyn Allocator>,
+        now: Time,
+        out: &mut Outbox<RegistryOp, Effect>,
+    ) -> Self {
+        assert!(
+            config.epoch > registry.epoch(),
+            "epoch {} does not rise above {}",
+            config.epoch,
+            registry.epoch()
+        );
+        let mut master = Self {
+            rng: Rng::new(config.seed),
+            timers: Timers::new(),
+            allocator,
+            changes: Vec::new(),
+            decisions: Outbox::new(),
+            peers: Peers::default(),
+            agents: Agents::default(),
+            frameworks: Frameworks::default(),
+            tasks: Tasks::default(),
+            offers: Offers::default(),
+            next_agent: 0,
+            next_framework: 0,
+            next_offer: 0,
+            registry,
+            config,
+        };
+        let cx = &mut Cx { now, out };
+        let epoch = master.config.epoch;
+        master.persist(cx, RegistryOp::Lead { epoch });
+        let patience = now + master.config.agent_reregister_timeout;
+        for (id, admission) in master.registry.agents() {
+            let key = master.agents.insert(Agent {
+                id: id.clone(),
+                info: Arc::clone(&admission.info),
+                presence: Presence::Recovered,
+                registered_at: now,
+                missed: 0,
+                due: Some(patience),
+            });
+            master.timers.arm(patience, Timer::Agent(key));
+        }
+        master
+    }
+
+    /// Returns the durable state, for snapshots of the journal.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Returns the allocator, for its explanations and figures.
+    pub fn allocator(&self) -> &dyn Allocator {
+        &*self.allocator
+    }
+
+    /// Writes a record and applies it at once: nobody outside can tell before it is durable.
+    fn persist(&mut self, cx: &mut Cx<'_>, op: RegistryOp) {
+        self.registry.apply(&op);
+        cx.out.persist(op);
+    }
+
+    fn take_in(&mut self, cx: &mut Cx<'_>, input: Input) {
+        match input {
+            Input::Connected { peer, principal } => {
+                if !self.peers.insert(peer, principal) {
+                    debug!(?peer, "connected twice");
+                }
+            }
+            Input::Disconnected { peer } => match self.peers.remove(peer) {
+                Some(gone) => self.on_lost(cx, gone.part),
+                None => debug!(?peer, "an unknown peer disconnected"),
+            },
+            Input::Agent { peer, message } => {
+                if self.admits(cx, peer, PeerRole::Agent) {
+                    self.on_agent(cx, peer, message);
+                }
+            }
+            Input::Scheduler { peer, call } => {
+                if self.admits(cx, peer, PeerRole::Framework) {
+                    self.on_scheduler(cx, peer, call);
+                }
+            }
+            Input::Operator { peer, request } => {
+                if self.admits(cx, peer, PeerRole::Operator) {
+                    self.on_operator(cx, peer, request);
+                }
+            }
+        }
+    }
+
+    /// Returns whether a peer is known and may speak as `role`; it is disconnected if not.
+    fn admits(&mut self, cx: &mut Cx<'_>, peer: PeerId, role: PeerRole) -> bool {
+        let Some(known) = self.peers.get(peer) else {
+            debug!(?peer, "an unknown peer spoke");
+            return false;
+        };
+        if known.principal.role == role {
+            return true;
+        }
+        let reason = format!("{} may not speak as {role}", known.principal);
+        self.disconnect(cx, peer, reason);
+        false
+    }
+
+    /// Closes a connection from our side, and reacts as if it had been lost.
+    fn disconnect(&mut self, cx: &mut Cx<'_>, peer: PeerId, reason: String) {
+        let Some(gone) = self.peers.remove(peer) else {
+            return;
+        };
+        debug!(?peer, %reason, "disconnecting");
+        cx.out.emit(Effect::Disconnect { peer, reason });
+        self.on_lost(cx, gone.part);
+    }
+
+    fn on_lost(&mut self, cx: &mut Cx<'_>, part: Option<Part>) {
+        match part {
+            Some(Part::Agent(key)) => self.on_agent_lost(cx, key),
+            Some(Part::Framework(key)) => self.on_framework_lost(cx, key),
+            None => {}
+        }
+    }
+
+    fn arm_agent(&mut self, key: AgentKey, due: Option<Time>) {
+        let row = &mut self.agents[key];
+        let before = core::mem::replace(&mut row.due, due);
+        self.rearm(Timer::Agent(key), before, due);
+    }
+
+    fn arm_framework(&mut self, key: FrameworkKey, due: Option<Time>) {
+        let row = &mut self.frameworks[key];
+        let before = core::mem::replace(&mut row.due, due);
+        self.rearm(Timer::Framework(key), before, due);
+    }
+
+    fn rearm(&mut self, timer: Timer, before: Option<Time>, due: Option<Time>) {
+        if let Some(at) = before {
+            self.timers.disarm(at, timer);
+        }
+        if let Some(at) = due {
+            self.timers.arm(at, timer);
+        }
+    }
+
+    fn fire(&mut self, cx: &mut Cx<'_>) {
+        let mut fired = false;
+        while let Some((_, timer)) = self.timers.pop_due(cx.now) {
+            match timer {
+                Timer::Agent(key) => self.on_agent_due(cx, key),
+                Timer::Framework(key) => self.on_framework_due(cx, key),
+            }
+            fired = true;
+        }
+        if fired {
+            // Before anything else happens: what follows may undo what the allocator must see.
+            self.settle(cx);
+        }
+        if self.allocator.deadline().is_some_and(|at| at <= cx.now) {
+            self.allocator.tick(cx.now, &mut self.decisions);
+            self.settle(cx);
+        }
+    }
+}
+
+impl Machine for Master {
+    type Input = Input;
+    type Record = RegistryOp;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Time, input: Input, out: &mut Outbox<RegistryOp, Effect>) {
+        let cx = &mut Cx { now, out };
+        self.fire(cx);
+        self.take_in(cx, input);
+        self.settle(cx);
+    }
+
+    fn tick(&mut self, now: Time, out: &mut Outbox<RegistryOp, Effect>) {
+        self.fire(&mut Cx { now, out });
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        [self.timers.next(), self.allocator.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
 }

@@ -114,13 +114,15 @@ impl<L: Logic> Hosted<L> {
             UserEvent::Update(status)
                 if self.logic.acknowledging() == Acknowledging::WhenHandled =>
             {
-                status.agent.clone().zip(status.update).map(|(agent, update)| {
-                    UserCall::Acknowledge {
+                status
+                    .agent
+                    .clone()
+                    .zip(status.update)
+                    .map(|(agent, update)| UserCall::Acknowledge {
                         agent,
                         task: status.task.clone(),
                         update,
-                    }
-                })
+                    })
             }
             UserEvent::Update(_)
             | UserEvent::Subscribed { .. }

@@ -285,7 +285,10 @@ fn other_connections_are_not_listened_to() {
         event: Event::Error("no".to_string()),
     };
     assert_eq!(feed(&mut s, now, stray), []);
-    assert_eq!(feed(&mut s, now, Input::Disconnected { peer: PeerId(99) }), []);
+    assert_eq!(
+        feed(&mut s, now, Input::Disconnected { peer: PeerId(99) }),
+        []
+    );
     assert!(s.is_subscribed());
 }
 
@@ -307,10 +310,6 @@ fn hosted_logic_acknowledges_before_its_own_calls() {
     assert_eq!(feed(&mut hosted, secs(1), master(subscribed(1))), []);
     assert_eq!(
         feed(&mut hosted, secs(1), master(Event::Update(status(3)))),
-        [
-            call(acknowledge(3)),
-            call(Call::Teardown),
-            Effect::Stop
-        ]
+        [call(acknowledge(3)), call(Call::Teardown), Effect::Stop]
     );
 }

@@ -1,0 +1,342 @@
+//! Accepting offers: what a framework may launch on them, and how it is carried out (OF-10 to
+//! OF-18).
+//!
+//! The plan is pure: it walks the operations over the running pool and says what becomes of each
+//! task. Deliberately not here: what the description of a task may contain (`validate`).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::offers::OfferKey;
+use super::tasks::{NewTask, Tasks};
+use super::updates::News;
+use super::{Cx, Master};
+use crate::allocator::{Booking, Change};
+use crate::ids::{AgentId, ExecutorId, OfferId, TaskId};
+use crate::keys::{AgentKey, FrameworkKey};
+use crate::limits;
+use crate::protocol::agent::ToAgent;
+use crate::protocol::offer::Operation;
+use crate::protocol::status::{Reason, TaskState};
+use crate::protocol::task::{ExecutorInfo, TaskInfo};
+use crate::protocol::validate::check_task;
+use crate::resources::Resources;
+
+/// What becomes of one task.
+enum Verdict {
+    Launch(TaskInfo),
+    Refuse { task: TaskId, message: String },
+}
+
+/// What becomes of an accept.
+struct Plan {
+    /// In the order of the operations.
+    verdicts: Vec<Verdict>,
+    /// What the launched tasks and their executors take.
+    used: Resources,
+    /// What is left of the offers (OF-17).
+    rest: Resources,
+}
+
+/// Walks operations over a pool.
+struct Planner<'a> {
+    tasks: &'a Tasks,
+    framework: FrameworkKey,
+    agent: AgentKey,
+    agent_id: &'a AgentId,
+    /// How many more live tasks the framework may have.
+    room: usize,
+    pool: Resources,
+    used: Resources,
+    launched: BTreeSet<TaskId>,
+    executors: BTreeMap<ExecutorId, ExecutorInfo>,
+}
+
+impl Planner<'_> {
+    /// Takes what a task needs out of the pool, or says why it cannot be launched.
+    fn take(&mut self, task: &TaskInfo) -> Result<(), String> {
+        check_task(task).map_err(|reject| reject.to_string())?;
+        if task.agent != *self.agent_id {
+            return Err(format!(
+                "task is for agent {}, but the offer is of agent {}",
+                task.agent, self.agent_id
+            ));
+        }
+        // TK-08
+        let known = self.tasks.find(self.framework, &task.id).is_some();
+        if known || self.launched.contains(&task.id) {
+            return Err(format!("task id {} is used already", task.id));
+        }
+        if self.room == 0 {
+            let limit = limits::TASKS_PER_FRAMEWORK;
+            return Err(format!("the framework has {limit} tasks, the most allowed"));
+        }
+        let mut needs = task.resources.clone();
+        if let Some(executor) = self.new_executor(task)? {
+            let sum = needs.add(&executor.resources);
+            sum.map_err(|overflow| format!("task and executor together: {overflow}"))?;
+        }
+        let missing = match self.pool.subtract(&needs) {
+            Ok(()) => None,
+            Err(error) => Some(error.wanted),
+        };
+        if let Some(wanted) = missing {
+            let left = self.pool.filter(|entry| entry.name() == wanted.name());
+            return Err(if left.is_empty() {
+                let name = wanted.name();
+                format!("task needs {wanted} but the offer has no {name} left")
+            } else {
+                format!("task needs {wanted} but the offer has {left} left")
+            });
+        }
+        let sum = self.used.add(&needs);
+        sum.expect("what is taken from a pool fits as the pool did");
+        self.room -= 1;
+        self.launched.insert(task.id.clone());
+        if let Some(executor) = &task.executor {
+            let id = executor.id.clone();
+            self.executors.entry(id).or_insert_with(|| executor.clone());
+        }
+        Ok(())
+    }
+
+    /// Returns the executor that a task would be the first of: one that runs costs nothing (OF-18),
+    /// but has to be the same (TK-13).
+    fn new_executor<'t>(&self, task: &'t TaskInfo) -> Result<Option<&'t ExecutorInfo>, String> {
+        let Some(executor) = &task.executor else {
+            return Ok(None);
+        };
+        let running = self
+            .tasks
+            .executor(self.framework, self.agent, &executor.id);
+        match running.or_else(|| self.executors.get(&executor.id)) {
+            None => Ok(Some(executor)),
+            Some(same) if same == executor => Ok(None),
+            Some(_) => Err(format!(
+                "executor {} is there already, with another description",
+                executor.id
+            )),
+        }
+    }
+
+    fn plan(mut self, operations: Vec<Operation>) -> Plan {
+        let mut verdicts = Vec::new();
+        for operation in operations {
+            let Operation::Launch(tasks) = operation;
+            for task in tasks {
+                let taken = if verdicts.len() < limits::TASKS_PER_ACCEPT {
+                    self.take(&task)
+                } else {
+                    let limit = limits::TASKS_PER_ACCEPT;
+                    Err(format!("more than {limit} tasks in one accept"))
+                };
+                verdicts.push(match taken {
+                    Ok(()) => Verdict::Launch(task),
+                    Err(message) => Verdict::Refuse {
+                        task: task.id,
+                        message,
+                    },
+                });
+            }
+        }
+        Plan {
+            verdicts,
+            used: self.used,
+            rest: self.pool,
+        }
+    }
+}
+
+impl Master {
+    pub(super) fn on_accept(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkKey,
+        offers: &[OfferId],
+        operations: Vec<Operation>,
+        refuse: Option<Duration>,
+    ) {
+        let (agent, keys, pool) = match self.check_offers(framework, offers) {
+            Ok(set) => set,
+            Err(message) => {
+                self.drop_tasks(cx, framework, operations, &message);
+                for id in offers {
+                    if let Some(key) = self.own_offer(framework, id) {
+                        self.return_offer(key, None);
+                    }
+                }
+                return;
+            }
+        };
+        let planner = Planner {
+            tasks: &self.tasks,
+            framework,
+            agent,
+            agent_id: &self.agents[agent].id,
+            room: limits::TASKS_PER_FRAMEWORK.saturating_sub(self.tasks.live(framework)),
+            pool,
+            used: Resources::new(),
+            launched: BTreeSet::new(),
+            executors: BTreeMap::new(),
+        };
+        let plan = planner.plan(operations);
+        for key in keys {
+            self.offers.remove(key);
+        }
+        self.book(framework, agent, plan.used, plan.rest, refuse);
+        for verdict in plan.verdicts {
+            match verdict {
+                Verdict::Launch(task) => self.launch(cx, framework, agent, task),
+                Verdict::Refuse { task, message } => {
+                    let news = News {
+                        state: TaskState::Error,
+                        reason: Reason::TaskInvalid,
+                        message,
+                    };
+                    let agent = self.agents[agent].id.clone();
+                    self.tell(cx, framework, news.about(task, Some(agent), cx.now));
+                }
+            }
+        }
+    }
+
+    /// Returns an outstanding offer of a framework.
+    pub(super) fn own_offer(&self, framework: FrameworkKey, id: &OfferId) -> Option<OfferKey> {
+        let key = self.offers.find(id)?;
+        let row = self.offers.get(key)?;
+        (row.framework == framework).then_some(key)
+    }
+
+    /// Checks that offers can be accepted together (OF-11), and adds them up.
+    fn check_offers(
+        &self,
+        framework: FrameworkKey,
+        ids: &[OfferId],
+    ) -> Result<(AgentKey, Vec<OfferKey>, Resources), String> {
+        if ids.len() > limits::OFFERS_PER_CALL {
+            let limit = limits::OFFERS_PER_CALL;
+            return Err(format!("more than {limit} offers in one accept"));
+        }
+        let mut found: Option<(AgentKey, Resources)> = None;
+        let mut keys: Vec<OfferKey> = Vec::with_capacity(ids.len());
+        for id in ids {
+            let key = self.own_offer(framework, id);
+            let key = key.ok_or_else(|| format!("offer {id} is not, or no longer, valid"))?;
+            let row = self.offers.get(key).expect("the index names live rows");
+            found = Some(match found {
+                None => (row.agent, row.offer.resources.clone()),
+                Some((agent, _)) if agent != row.agent => {
+                    return Err(format!("offer {id} is of another agent than those before"));
+                }
+                Some((agent, mut pool)) => {
+                    let sum = pool.add(&row.offer.resources);
+                    sum.map_err(|overflow| format!("the offers together: {overflow}"))?;
+                    (agent, pool)
+                }
+            });
+            keys.push(key);
+        }
+        let unique: BTreeSet<OfferKey> = keys.iter().copied().collect();
+        if unique.len() != keys.len() {
+            return Err("an offer is named twice".to_string());
+        }
+        let (agent, pool) = found.ok_or_else(|| "no offer is named".to_string())?;
+        Ok((agent, keys, pool))
+    }
+
+    /// Tells the fate of tasks whose offers are not good: never started (OF-08, OF-11, OF-12).
+    fn drop_tasks(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkKey,
+        operations: Vec<Operation>,
+        message: &str,
+    ) {
+        for operation in operations {
+            let Operation::Launch(tasks) = operation;
+            for task in tasks {
+                let agent = self.agents.find(&task.agent);
+                let away = agent.is_some_and(|key| self.agents[key].peer().is_none());
+                let news = News {
+                    state: TaskState::Dropped,
+                    reason: if away {
+                        Reason::AgentDisconnected
+                    } else {
+                        Reason::InvalidOffers
+                    },
+                    message: message.to_string(),
+                };
+                let status = news.about(task.id, Some(task.agent), cx.now);
+                self.tell(cx, framework, status);
+            }
+        }
+    }
+
+    /// Tells the allocator what is used of accepted offers, and then what is left (OF-17, OF-20).
+    fn book(
+        &mut self,
+        framework: FrameworkKey,
+        agent: AgentKey,
+        used: Resources,
+        rest: Resources,
+        refuse: Option<Duration>,
+    ) {
+        let role = &self.frameworks[framework].info.role;
+        if !used.is_empty() {
+            self.changes.push(Change::Accepted {
+                framework,
+                role: role.clone(),
+                agent,
+                resources: used,
+            });
+        }
+        if !rest.is_empty() {
+            self.changes.push(Change::Returned {
+                framework,
+                role: role.clone(),
+                agent,
+                resources: rest,
+                from: Booking::Offered,
+                refuse,
+            });
+        }
+    }
+
+    fn launch(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkKey,
+        agent: AgentKey,
+        task: TaskInfo,
+    ) {
+        let info = &self.frameworks[framework].info;
+        let peer = self.agents[agent].peer();
+        let peer = peer.expect("offers of an agent end when it is lost");
+        let staging = News {
+            state: TaskState::Staging,
+            reason: Reason::Reconciliation,
+            message: String::new(),
+        };
+        let mut status = staging.about(task.id.clone(), Some(task.agent.clone()), cx.now);
+        status.reason = None;
+        let owner = self.frameworks[framework].id.clone();
+        let key = self.tasks.insert(NewTask {
+            id: task.id.clone(),
+            framework,
+            agent,
+            owner,
+            name: task.name.clone(),
+            role: info.role.clone(),
+            resources: task.resources.clone(),
+            executor: task.executor.clone(),
+            status,
+            sent_over: Some(peer),
+        });
+        self.tasks.book(key);
+        let framework = (**info).clone();
+        cx.tell_agent(peer, ToAgent::RunTask { framework, task });
+    }
+}

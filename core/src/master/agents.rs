@@ -1,0 +1,128 @@
+//! The table of agents: everyone that the registry admits, here or away.
+//!
+//! Used by all handlers of the master. Deliberately not here: what agents run (`tasks`) and offer
+//! (`offers`), and the registry, which outlives this table.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use core::ops::{Index, IndexMut};
+
+use crate::ids::{AgentId, PeerId};
+use crate::keys::AgentKey;
+use crate::protocol::node::AgentInfo;
+use crate::table::Table;
+use crate::time::Time;
+
+/// Whether an agent is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// Admitted by an earlier leadership, and not heard of since (SM-10).
+    Recovered,
+    /// Speaks with us.
+    Connected(PeerId),
+    /// Lost a moment ago; its tasks are believed to run (SM-12).
+    Disconnected,
+    /// Away for too long; its tasks are `Unreachable` (SM-14).
+    Unreachable,
+}
+
+/// One agent.
+#[derive(Clone, Debug)]
+pub(super) struct Agent {
+    /// Never changes: the table is indexed by it.
+    pub(super) id: AgentId,
+    pub(super) info: Arc<AgentInfo>,
+    pub(super) presence: Presence,
+    pub(super) registered_at: Time,
+    /// Pings in a row that were not answered.
+    pub(super) missed: u32,
+    /// When its one timer fires: the next ping while it is connected, the end of our patience
+    /// while it is not.
+    pub(super) due: Option<Time>,
+}
+
+impl Agent {
+    pub(super) fn peer(&self) -> Option<PeerId> {
+        match self.presence {
+            Presence::Connected(peer) => Some(peer),
+            Presence::Recovered | Presence::Disconnected | Presence::Unreachable => None,
+        }
+    }
+
+    /// Returns whether the allocator knows it.
+    pub(super) fn is_allocatable(&self) -> bool {
+        match self.presence {
+            Presence::Connected(_) | Presence::Disconnected => true,
+            Presence::Recovered | Presence::Unreachable => false,
+        }
+    }
+}
+
+/// All agents.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Agents {
+    rows: Table<Agent>,
+    by_id: BTreeMap<AgentId, AgentKey>,
+}
+
+impl Agents {
+    pub(super) fn insert(&mut self, agent: Agent) -> AgentKey {
+        let id = agent.id.clone();
+        let key = self.rows.insert(agent).cast();
+        let before = self.by_id.insert(id, key);
+        assert!(before.is_none(), "one id, one agent");
+        key
+    }
+
+    pub(super) fn remove(&mut self, key: AgentKey) -> Option<Agent> {
+        let agent = self.rows.remove(key.cast())?;
+        self.by_id.remove(&agent.id);
+        Some(agent)
+    }
+
+    pub(super) fn find(&self, id: &AgentId) -> Option<AgentKey> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(super) fn get(&self, key: AgentKey) -> Option<&Agent> {
+        self.rows.get(key.cast())
+    }
+
+    pub(super) fn get_mut(&mut self, key: AgentKey) -> Option<&mut Agent> {
+        self.rows.get_mut(key.cast())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (AgentKey, &Agent)> + '_ {
+        self.rows.iter().map(|(key, agent)| (key.cast(), agent))
+    }
+
+    /// Shares the rows, for a view.
+    pub(super) fn snapshot(&self) -> Table<Agent> {
+        self.rows.clone()
+    }
+
+    pub(super) fn check(&self) {
+        assert_eq!(self.rows.len(), self.by_id.len(), "agents by id");
+        for (key, agent) in self.iter() {
+            assert_eq!(self.by_id.get(&agent.id), Some(&key), "agent {}", agent.id);
+        }
+    }
+}
+
+impl Index<AgentKey> for Agents {
+    type Output = Agent;
+
+    fn index(&self, key: AgentKey) -> &Agent {
+        &self.rows[key.cast()]
+    }
+}
+
+impl IndexMut<AgentKey> for Agents {
+    fn index_mut(&mut self, key: AgentKey) -> &mut Agent {
+        &mut self.rows[key.cast()]
+    }
+}

@@ -1,0 +1,148 @@
+//! The table of frameworks: those that live, and the last few that ended.
+//!
+//! Used by all handlers of the master. Deliberately not here: their tasks (`tasks`) and offers
+//! (`offers`).
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::ops::{Index, IndexMut};
+
+use crate::ids::{FrameworkId, PeerId};
+use crate::keys::FrameworkKey;
+use crate::limits;
+use crate::protocol::framework::FrameworkInfo;
+use crate::table::Table;
+use crate::time::Time;
+
+/// Whether a framework is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subscription {
+    /// Speaks with us (SM-01, SM-03).
+    Subscribed(PeerId),
+    /// Lost; its tasks go on until its failover timeout (SM-04).
+    Disconnected,
+    /// Known from an agent only (SM-02).
+    Recovered,
+    /// Over: kept so that its id cannot come back, and for those who look at its tasks (SM-08).
+    Completed,
+}
+
+/// One framework.
+#[derive(Clone, Debug)]
+pub(super) struct Framework {
+    /// Never changes: the table is indexed by it.
+    pub(super) id: FrameworkId,
+    /// With the id.
+    pub(super) info: Arc<FrameworkInfo>,
+    /// The name in the certificate that subscribed it; unknown while it is only recovered.
+    pub(super) principal: Option<String>,
+    /// Changed to `Completed` by [`Frameworks::complete`] only.
+    pub(super) subscription: Subscription,
+    pub(super) suppressed: bool,
+    /// When its one timer fires: the next heartbeat while it is subscribed, its end while it is
+    /// away.
+    pub(super) due: Option<Time>,
+}
+
+impl Framework {
+    pub(super) fn peer(&self) -> Option<PeerId> {
+        match self.subscription {
+            Subscription::Subscribed(peer) => Some(peer),
+            Subscription::Disconnected | Subscription::Recovered | Subscription::Completed => None,
+        }
+    }
+
+    pub(super) fn is_completed(&self) -> bool {
+        self.subscription == Subscription::Completed
+    }
+}
+
+/// All frameworks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Frameworks {
+    rows: Table<Framework>,
+    by_id: BTreeMap<FrameworkId, FrameworkKey>,
+    /// Oldest first; at most [`limits::COMPLETED_FRAMEWORKS`].
+    completed: VecDeque<FrameworkKey>,
+}
+
+impl Frameworks {
+    pub(super) fn insert(&mut self, framework: Framework) -> FrameworkKey {
+        let id = framework.id.clone();
+        let key = self.rows.insert(framework).cast();
+        let before = self.by_id.insert(id, key);
+        assert!(before.is_none(), "one id, one framework");
+        key
+    }
+
+    /// Ends a framework. Returns the one that is forgotten for it, if the ring was full (TK-101).
+    pub(super) fn complete(&mut self, key: FrameworkKey) -> Option<FrameworkKey> {
+        let row = &mut self[key];
+        assert!(!row.is_completed(), "a framework ends once");
+        row.subscription = Subscription::Completed;
+        self.completed.push_back(key);
+        if self.completed.len() <= limits::COMPLETED_FRAMEWORKS {
+            return None;
+        }
+        let oldest = self.completed.pop_front()?;
+        let row = self.rows.remove(oldest.cast())?;
+        self.by_id.remove(&row.id);
+        Some(oldest)
+    }
+
+    pub(super) fn find(&self, id: &FrameworkId) -> Option<FrameworkKey> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(super) fn get(&self, key: FrameworkKey) -> Option<&Framework> {
+        self.rows.get(key.cast())
+    }
+
+    pub(super) fn get_mut(&mut self, key: FrameworkKey) -> Option<&mut Framework> {
+        self.rows.get_mut(key.cast())
+    }
+
+    /// Returns how many have not ended.
+    pub(super) fn live(&self) -> usize {
+        self.rows.len() - self.completed.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (FrameworkKey, &Framework)> + '_ {
+        self.rows.iter().map(|(key, row)| (key.cast(), row))
+    }
+
+    /// Shares the rows, for a view.
+    pub(super) fn snapshot(&self) -> Table<Framework> {
+        self.rows.clone()
+    }
+
+    pub(super) fn check(&self) {
+        assert_eq!(self.rows.len(), self.by_id.len(), "frameworks by id");
+        for (key, row) in self.iter() {
+            assert_eq!(self.by_id.get(&row.id), Some(&key), "framework {}", row.id);
+            assert_eq!(row.info.id.as_ref(), Some(&row.id), "id within the info");
+            assert_eq!(
+                self.completed.contains(&key),
+                row.is_completed(),
+                "framework {} in the ring",
+                row.id
+            );
+        }
+        assert!(self.completed.len() <= limits::COMPLETED_FRAMEWORKS);
+    }
+}
+
+impl Index<FrameworkKey> for Frameworks {
+    type Output = Framework;
+
+    fn index(&self, key: FrameworkKey) -> &Framework {
+        &self.rows[key.cast()]
+    }
+}
+
+impl IndexMut<FrameworkKey> for Frameworks {
+    fn index_mut(&mut self, key: FrameworkKey) -> &mut Framework {
+        &mut self.rows[key.cast()]
+    }
+}

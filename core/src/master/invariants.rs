@@ -1,0 +1,143 @@
+//! What must hold between two inputs, recomputed from scratch.
+//!
+//! Run after every input by tests, the simulator and fuzzing. Never in the hot loop.
+
+use alloc::collections::BTreeMap;
+
+use super::Master;
+use super::agents::Presence;
+use super::peers::Part;
+use crate::ids::AgentId;
+use crate::keys::AgentKey;
+use crate::resources::Resources;
+
+impl Master {
+    /// Checks everything that must hold between two inputs.
+    ///
+    /// # Panics
+    ///
+    /// If something does not hold. Then we are wrong, not a peer.
+    pub fn check(&self) {
+        self.agents.check();
+        self.frameworks.check();
+        self.tasks.check();
+        self.offers.check();
+        self.check_timers();
+        self.check_registry();
+        self.check_offers_stand();
+        self.check_tasks_stand();
+        self.check_conservation();
+    }
+
+    /// Everyone admitted has a row, and nobody else; everyone connected is known by his peer.
+    fn check_registry(&self) {
+        assert_eq!(self.agents.len(), self.registry.len(), "agents admitted");
+        for (key, row) in self.agents.iter() {
+            let admission = self.registry.agent(&row.id);
+            let admission = admission.expect("agents in the table are admitted");
+            assert_eq!(admission.info, row.info, "info of agent {}", row.id);
+            let bound: Option<&AgentId> = self.registry.bound_to(&admission.name);
+            assert_eq!(bound, Some(&row.id), "who is bound to {}", admission.name);
+            if let Some(peer) = row.peer() {
+                let peer = self.peers.get(peer).expect("a connected agent has a peer");
+                assert_eq!(peer.part, Some(Part::Agent(key)));
+                assert_eq!(peer.principal.name, admission.name);
+            }
+        }
+        for (key, row) in self.frameworks.iter() {
+            if let Some(peer) = row.peer() {
+                let peer = self.peers.get(peer).expect("a subscription has a peer");
+                assert_eq!(peer.part, Some(Part::Framework(key)));
+            }
+        }
+    }
+
+    /// Offers are of connected agents and for subscribed frameworks.
+    fn check_offers_stand(&self) {
+        for (_, row) in self.offers.iter() {
+            let agent = self.agents.get(row.agent).expect("an offer has an agent");
+            assert!(agent.peer().is_some(), "{} is offered", agent.id);
+            assert_eq!(agent.id, row.offer.agent);
+            assert_eq!(agent.info.attributes, row.offer.attributes);
+            let framework = self.frameworks.get(row.framework);
+            let framework = framework.expect("an offer has a framework");
+            assert!(framework.peer().is_some(), "{} is offered to", framework.id);
+            assert_eq!(framework.id, row.offer.framework);
+            assert!(!row.offer.resources.is_empty(), "an offer has something");
+        }
+    }
+
+    /// Tasks use resources exactly while they may run where we can see it.
+    fn check_tasks_stand(&self) {
+        for (_, task) in self.tasks.iter() {
+            let framework = self.frameworks.get(task.framework);
+            let framework = framework.expect("a task has a framework");
+            assert_eq!(framework.id, task.owner);
+            if task.is_remembered() {
+                assert!(task.state.is_terminal(), "{} is over", task.id);
+                continue;
+            }
+            assert!(!framework.is_completed(), "{} lives on", task.id);
+            let agent = self.agents.get(task.agent);
+            let agent = agent.expect("a live task has an agent");
+            assert_eq!(task.status.agent.as_ref(), Some(&agent.id));
+            let visible = agent.is_allocatable();
+            let unreachable = agent.presence == Presence::Unreachable;
+            assert!(visible || unreachable, "{} knows {}", agent.id, task.id);
+            assert_eq!(
+                task.is_booked(),
+                visible && !task.state.is_terminal(),
+                "{} is booked in state {} on {:?}",
+                task.id,
+                task.state,
+                agent.presence
+            );
+        }
+    }
+
+    /// Per agent: what is offered and what is used are disjoint parts of its total.
+    ///
+    /// What an agent reports to run is a fact, even beyond its total. Then nothing may be offered
+    /// of it that would not fit.
+    fn check_conservation(&self) {
+        let mut booked: BTreeMap<AgentKey, Option<Resources>> = BTreeMap::new();
+        let mut add = |agent: AgentKey, resources: &Resources| {
+            let sum = booked
+                .entry(agent)
+                .or_insert_with(|| Some(Resources::new()));
+            if let Some(total) = sum
+                && total.add(resources).is_err()
+            {
+                *sum = None;
+            }
+        };
+        for (_, task) in self.tasks.iter().filter(|(_, task)| task.is_booked()) {
+            add(task.agent, &task.resources);
+        }
+        for (_, agent, resources) in self.tasks.executors() {
+            add(agent, resources);
+        }
+        let mut offered: BTreeMap<AgentKey, Resources> = BTreeMap::new();
+        for (_, row) in self.offers.iter() {
+            let sum = offered.entry(row.agent).or_default();
+            sum.add(&row.offer.resources)
+                .expect("offers are parts of a total");
+        }
+        for (agent, offered) in offered {
+            let row = &self.agents[agent];
+            let total = &row.info.resources;
+            assert!(total.contains(&offered), "offers of {}", row.id);
+            let Some(Some(mut sum)) = booked.remove(&agent) else {
+                continue;
+            };
+            if total.contains(&sum) {
+                sum.add(&offered).expect("both are parts of a total");
+                assert!(
+                    total.contains(&sum),
+                    "{} has {total}, but {sum} is offered or in use",
+                    row.id
+                );
+            }
+        }
+    }
+}

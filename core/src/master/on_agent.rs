@@ -1,0 +1,266 @@
+//! Reactions to agents: joining, coming back, answering pings, news about tasks.
+//!
+//! Deliberately not here: losing agents (`reachability`), and how reports are merged
+//! (`reregister`).
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use tracing::debug;
+
+use super::agents::{Agent, Presence};
+use super::peers::Part;
+use super::{Cx, Master};
+use crate::allocator::Change;
+use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
+use crate::keys::AgentKey;
+use crate::limits;
+use crate::protocol::agent::{TaskReport, ToAgent, ToMaster};
+use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::node::AgentInfo;
+use crate::protocol::validate::check_agent;
+use crate::registry::RegistryOp;
+
+/// A returning agent's own account.
+pub(super) struct Return {
+    pub(super) id: AgentId,
+    pub(super) info: AgentInfo,
+    pub(super) frameworks: Vec<FrameworkInfo>,
+    pub(super) tasks: Vec<TaskReport>,
+}
+
+impl Master {
+    pub(super) fn on_agent(&mut self, cx: &mut Cx<'_>, peer: PeerId, message: ToMaster) {
+        match message {
+            ToMaster::Register { agent } => self.on_register(cx, peer, agent),
+            ToMaster::Reregister {
+                id,
+                agent: info,
+                frameworks,
+                tasks,
+            } => {
+                let account = Return {
+                    id,
+                    info,
+                    frameworks,
+                    tasks,
+                };
+                self.on_reregister(cx, peer, account);
+            }
+            ToMaster::Pong => match self.peers.agent(peer) {
+                Some(key) => self.agents[key].missed = 0,
+                None => debug!(?peer, "a pong from an agent that has not registered"),
+            },
+            ToMaster::Update {
+                framework,
+                status,
+                latest,
+            } => match self.peers.agent(peer) {
+                Some(key) => self.on_update(cx, key, framework, status, latest),
+                None => debug!(?peer, "an update from an agent that has not registered"),
+            },
+        }
+    }
+
+    /// Admits an agent under a new id (SM-09, PR-01).
+    ///
+    /// The name in its certificate is bound to the id. If the name was bound before, that agent
+    /// has lost its state, and with it its tasks: it is removed, and this is a new one.
+    fn on_register(&mut self, cx: &mut Cx<'_>, peer: PeerId, info: AgentInfo) {
+        let Some(name) = self.check_joining(cx, peer, &info) else {
+            return;
+        };
+        if let Some(key) = self.peers.agent(peer) {
+            // Asked again before it heard our answer.
+            self.take_info(cx, key, info);
+            self.tell_registered(cx, peer, key);
+            return;
+        }
+        self.remove_namesake(cx, &name);
+        if !self.has_room(cx, peer) {
+            return;
+        }
+        let id = loop {
+            let id = AgentId::numbered(&self.config.id, self.next_agent);
+            self.next_agent += 1;
+            // An agent of a registry that was lost may have come back under this id.
+            if self.agents.find(&id).is_none() {
+                break id;
+            }
+        };
+        let key = self.admit(cx, id, name, info);
+        self.connect(cx, key, peer);
+        self.tell_registered(cx, peer, key);
+    }
+
+    /// Takes an agent back under its id (SM-10, SM-13, SM-16, PR-02).
+    ///
+    /// An id that the registry does not know is admitted as it is: the registry may have been lost,
+    /// and the agent's tasks run.
+    fn on_reregister(&mut self, cx: &mut Cx<'_>, peer: PeerId, account: Return) {
+        let Return {
+            id,
+            info,
+            frameworks,
+            tasks,
+        } = account;
+        let Some(name) = self.check_joining(cx, peer, &info) else {
+            return;
+        };
+        if let Some(key) = self.peers.agent(peer)
+            && self.agents[key].id != id
+        {
+            let reason = format!("already registered as {}, not {id}", self.agents[key].id);
+            self.disconnect(cx, peer, reason);
+            return;
+        }
+        let bound = self.registry.agent(&id).map(|known| known.name.clone());
+        let key = match bound {
+            Some(owner) if owner != name => {
+                let text = format!("agent id {id} is bound to the name {owner:?}, not {name:?}");
+                cx.tell_agent(peer, ToAgent::Refused(text));
+                return;
+            }
+            Some(_) => {
+                let key = self.agents.find(&id);
+                let key = key.expect("every agent of the registry has a row");
+                if let Some(old) = self.agents[key].peer().filter(|old| *old != peer) {
+                    let reason = format!("agent {id} came back over another connection");
+                    self.disconnect(cx, old, reason);
+                }
+                self.take_info(cx, key, info);
+                key
+            }
+            None => {
+                self.remove_namesake(cx, &name);
+                if !self.has_room(cx, peer) {
+                    return;
+                }
+                self.admit(cx, id, name, info)
+            }
+        };
+        let merge = self.plan_merge(key, peer, frameworks, tasks);
+        self.connect(cx, key, peer);
+        self.tell_reregistered(cx, peer, key, merge.missing.clone());
+        self.apply_merge(cx, key, peer, merge);
+    }
+
+    /// Returns the name of an agent that may join, or refuses it.
+    fn check_joining(&self, cx: &mut Cx<'_>, peer: PeerId, info: &AgentInfo) -> Option<String> {
+        if let Err(reject) = check_agent(info) {
+            cx.tell_agent(peer, ToAgent::Refused(reject.to_string()));
+            return None;
+        }
+        Some(self.peers.get(peer)?.principal.name.clone())
+    }
+
+    fn has_room(&self, cx: &mut Cx<'_>, peer: PeerId) -> bool {
+        if self.registry.len() < limits::AGENTS {
+            return true;
+        }
+        let text = format!("the limit of {} agents is reached", limits::AGENTS);
+        cx.tell_agent(peer, ToAgent::Refused(text));
+        false
+    }
+
+    fn remove_namesake(&mut self, cx: &mut Cx<'_>, name: &str) {
+        let before = self.registry.bound_to(name);
+        if let Some(key) = before.and_then(|id| self.agents.find(id)) {
+            let why = "the agent joined anew: its earlier state is lost";
+            self.remove_agent(cx, key, why);
+        }
+    }
+
+    fn admit(&mut self, cx: &mut Cx<'_>, id: AgentId, name: String, info: AgentInfo) -> AgentKey {
+        let info = Arc::new(info);
+        let op = RegistryOp::Admit {
+            id: id.clone(),
+            name,
+            info: Arc::clone(&info),
+        };
+        self.persist(cx, op);
+        self.agents.insert(Agent {
+            id,
+            info,
+            presence: Presence::Recovered,
+            registered_at: cx.now,
+            missed: 0,
+            due: None,
+        })
+    }
+
+    /// Takes over what an agent says about itself, if that is new. Nothing is written otherwise.
+    fn take_info(&mut self, cx: &mut Cx<'_>, key: AgentKey, info: AgentInfo) {
+        let row = &self.agents[key];
+        if *row.info == info {
+            return;
+        }
+        let (id, known) = (row.id.clone(), row.is_allocatable());
+        let grew = row.info.resources != info.resources;
+        let info = Arc::new(info);
+        // OF-07: offers say what the agent was like.
+        self.rescind_agent(cx, key);
+        self.agents[key].info = Arc::clone(&info);
+        if known && grew {
+            self.changes.push(Change::AgentChanged {
+                agent: key,
+                total: info.resources.clone(),
+            });
+        }
+        self.persist(cx, RegistryOp::Update { id, info });
+    }
+
+    /// Makes an agent one that speaks with us, over `peer`.
+    fn connect(&mut self, cx: &mut Cx<'_>, key: AgentKey, peer: PeerId) {
+        let row = &mut self.agents[key];
+        row.missed = 0;
+        let before = core::mem::replace(&mut row.presence, Presence::Connected(peer));
+        match before {
+            Presence::Connected(_) => {}
+            Presence::Disconnected => self.changes.push(Change::AgentActive {
+                agent: key,
+                active: true,
+            }),
+            Presence::Recovered | Presence::Unreachable => {
+                row.registered_at = cx.now;
+                self.changes.push(Change::AgentAdded {
+                    agent: key,
+                    total: row.info.resources.clone(),
+                });
+            }
+        }
+        self.peers.cast(peer, Some(Part::Agent(key)));
+        // A whole fleet comes back at once after a change of master: spread its pings.
+        let first = self.rng.jitter(self.config.ping_interval);
+        self.arm_agent(key, Some(cx.now + first));
+    }
+
+    fn tell_registered(&self, cx: &mut Cx<'_>, peer: PeerId, key: AgentKey) {
+        let message = ToAgent::Registered {
+            id: self.agents[key].id.clone(),
+            master: self.config.id.clone(),
+            epoch: self.config.epoch,
+            ping_timeout: self.config.ping_timeout(),
+        };
+        cx.tell_agent(peer, message);
+    }
+
+    fn tell_reregistered(
+        &self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        key: AgentKey,
+        missing: Vec<(FrameworkId, TaskId)>,
+    ) {
+        let message = ToAgent::Reregistered {
+            id: self.agents[key].id.clone(),
+            master: self.config.id.clone(),
+            epoch: self.config.epoch,
+            ping_timeout: self.config.ping_timeout(),
+            missing,
+        };
+        cx.tell_agent(peer, message);
+    }
+}

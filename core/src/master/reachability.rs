@@ -1,0 +1,214 @@
+//! Who is there: pings, heartbeats, lost connections, and the ends of patience.
+//!
+//! Called by the dispatch when a peer is lost or a timer fires, and by those handlers that end an
+//! agent or a framework themselves. Deliberately not here: joining and returning.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use super::agents::Presence;
+use super::frameworks::Subscription;
+use super::tasks::TaskKey;
+use super::updates::News;
+use super::{Cx, Effect, Master, Part, Timer};
+use crate::allocator::Change;
+use crate::keys::{AgentKey, FrameworkKey};
+use crate::protocol::agent::ToAgent;
+use crate::protocol::scheduler::Event;
+use crate::protocol::status::{Reason, TaskState};
+use crate::registry::RegistryOp;
+
+impl Master {
+    /// The agent's one timer fired: a ping, or the end of our patience.
+    pub(super) fn on_agent_due(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
+        let Some(row) = self.agents.get_mut(key) else {
+            return;
+        };
+        row.due = None;
+        match row.presence {
+            Presence::Connected(peer) if row.missed >= self.config.max_missed_pings => {
+                // SM-15, TK-107
+                let reason = format!("agent {} left {} pings unanswered", row.id, row.missed);
+                self.disconnect(cx, peer, reason);
+            }
+            Presence::Connected(peer) => {
+                row.missed += 1;
+                let message = ToAgent::Ping;
+                cx.out.emit_free(Effect::Agent { peer, message });
+                self.arm_agent(key, Some(cx.now + self.config.ping_interval));
+            }
+            Presence::Recovered | Presence::Disconnected => self.mark_unreachable(cx, key),
+            Presence::Unreachable => {}
+        }
+    }
+
+    /// The connection of an agent is gone (SM-12): its tasks are believed to run, its resources
+    /// are no longer offered (TK-110).
+    pub(super) fn on_agent_lost(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
+        self.agents[key].presence = Presence::Disconnected;
+        self.rescind_agent(cx, key);
+        self.changes.push(Change::AgentActive {
+            agent: key,
+            active: false,
+        });
+        self.arm_agent(key, Some(cx.now + self.config.agent_reregister_timeout));
+    }
+
+    /// An agent stayed away for too long (SM-11, SM-14). The registry keeps it: it may return.
+    fn mark_unreachable(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
+        let row = &mut self.agents[key];
+        if row.is_allocatable() {
+            self.changes.push(Change::AgentRemoved { agent: key });
+        }
+        row.presence = Presence::Unreachable;
+        for task in self.tasks.of_agent(key) {
+            if self.tasks[task].is_active() {
+                // What was booked went with `AgentRemoved`.
+                self.tasks.unbook(task);
+                let message = "the agent has not come back in time".to_string();
+                let state = TaskState::Unreachable;
+                let reason = Reason::AgentRemoved;
+                let news = News {
+                    state,
+                    reason,
+                    message,
+                };
+                self.announce(cx, task, news);
+            }
+        }
+    }
+
+    /// Ends an agent for good: another took its place, for it has lost its state (SM-18, TK-113).
+    pub(super) fn remove_agent(&mut self, cx: &mut Cx<'_>, key: AgentKey, why: &str) {
+        let row = &self.agents[key];
+        let (id, peer, known) = (row.id.clone(), row.peer(), row.is_allocatable());
+        self.persist(cx, RegistryOp::Remove { id });
+        if let Some(peer) = peer {
+            self.peers.remove(peer);
+            let reason = String::from(why);
+            cx.out.emit(Effect::Disconnect { peer, reason });
+        }
+        self.rescind_agent(cx, key);
+        for task in self.tasks.of_agent(key) {
+            self.tasks.unbook(task);
+            if self.tasks[task].is_active() {
+                let (state, reason) = (TaskState::Gone, Reason::AgentRemoved);
+                let message = why.to_string();
+                let news = News {
+                    state,
+                    reason,
+                    message,
+                };
+                self.announce(cx, task, news);
+            }
+            self.tasks.complete(task);
+        }
+        if known {
+            self.changes.push(Change::AgentRemoved { agent: key });
+        }
+        self.arm_agent(key, None);
+        self.agents.remove(key);
+    }
+
+    /// The framework's one timer fired: a heartbeat, or the end of our patience.
+    pub(super) fn on_framework_due(&mut self, cx: &mut Cx<'_>, key: FrameworkKey) {
+        let Some(row) = self.frameworks.get_mut(key) else {
+            return;
+        };
+        row.due = None;
+        match row.subscription {
+            Subscription::Subscribed(peer) => {
+                // FW-33
+                let event = Event::Heartbeat;
+                cx.out.emit_free(Effect::Scheduler { peer, event });
+                self.arm_framework(key, Some(cx.now + self.config.heartbeat_interval));
+            }
+            // SM-06
+            Subscription::Disconnected | Subscription::Recovered => self.remove_framework(cx, key),
+            Subscription::Completed => {}
+        }
+    }
+
+    /// The connection of a framework is gone (SM-04, FW-30).
+    pub(super) fn on_framework_lost(&mut self, cx: &mut Cx<'_>, key: FrameworkKey) {
+        let row = &mut self.frameworks[key];
+        row.subscription = Subscription::Disconnected;
+        let patience = row.info.failover_timeout;
+        self.return_offers_of(key);
+        self.changes.push(Change::FrameworkActive {
+            framework: key,
+            active: false,
+        });
+        if patience.is_zero() {
+            self.remove_framework(cx, key);
+        } else {
+            self.arm_framework(key, Some(cx.now + patience));
+        }
+    }
+
+    /// Ends a framework and all its tasks (SM-07, FW-31). It is not told about its tasks.
+    pub(super) fn remove_framework(&mut self, cx: &mut Cx<'_>, key: FrameworkKey) {
+        self.return_offers_of(key);
+        let id = self.frameworks[key].id.clone();
+        let mut peers = BTreeSet::new();
+        for task in self.tasks.of_framework(key) {
+            peers.extend(self.agents[self.tasks[task].agent].peer());
+            self.end_with_framework(cx, task);
+        }
+        for peer in peers {
+            cx.tell_agent(peer, ToAgent::ShutdownFramework(id.clone()));
+        }
+        if let Some(peer) = self.frameworks[key].peer() {
+            self.peers.cast(peer, None);
+        }
+        self.arm_framework(key, None);
+        self.changes
+            .push(Change::FrameworkRemoved { framework: key });
+        if let Some(forgotten) = self.frameworks.complete(key) {
+            self.tasks.forget(forgotten);
+        }
+    }
+
+    fn end_with_framework(&mut self, cx: &Cx<'_>, key: TaskKey) {
+        // What was booked goes with `FrameworkRemoved`.
+        self.tasks.unbook(key);
+        let task = &mut self.tasks[key];
+        if task.is_active() {
+            // TK-49
+            let news = News {
+                state: TaskState::Killed,
+                reason: Reason::FrameworkRemoved,
+                message: "its framework is over".to_string(),
+            };
+            let agent = task.status.agent.clone();
+            task.status = news.about(task.id.clone(), agent, cx.now);
+            task.state = TaskState::Killed;
+        }
+        self.tasks.complete(key);
+    }
+
+    /// Checks that every row's timer is armed, and nothing else.
+    pub(super) fn check_timers(&self) {
+        let agents = self.agents.iter();
+        let agents = agents.filter_map(|(key, row)| Some((row.due?, Timer::Agent(key))));
+        let frameworks = self.frameworks.iter();
+        let frameworks =
+            frameworks.filter_map(|(key, row)| Some((row.due?, Timer::Framework(key))));
+        let mut armed = 0;
+        let mut timers = self.timers.clone();
+        for (at, timer) in agents.chain(frameworks) {
+            assert!(timers.disarm(at, timer), "{timer:?} is armed for {at}");
+            armed += 1;
+        }
+        assert_eq!(self.timers.len(), armed, "timers of dead rows");
+        for (peer, row) in self.peers.iter() {
+            let theirs = match row.part {
+                Some(Part::Agent(key)) => self.agents[key].peer(),
+                Some(Part::Framework(key)) => self.frameworks[key].peer(),
+                None => continue,
+            };
+            assert_eq!(theirs, Some(peer), "who plays {:?}", row.part);
+        }
+    }
+}

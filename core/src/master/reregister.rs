@@ -1,0 +1,268 @@
+//! Merges what a returning agent reports with what the master knows.
+//!
+//! The agent knows best what runs; the master knows best what has ended. The plan is pure; `apply`
+//! carries it out. Called by `on_agent` only.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::frameworks::{Framework, Frameworks, Subscription};
+use super::tasks::{NewTask, TaskKey, Tasks};
+use super::updates::{News, may_report};
+use super::{Cx, Master};
+use crate::allocator::Change;
+use crate::ids::{FrameworkId, PeerId, TaskId};
+use crate::keys::AgentKey;
+use crate::limits;
+use crate::protocol::agent::{TaskReport, ToAgent};
+use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::status::{Reason, TaskState};
+use crate::protocol::validate::check_framework;
+
+/// What is to be done about one report.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Merge {
+    /// Frameworks that nobody else has told of (SM-02).
+    frameworks: Vec<(FrameworkId, FrameworkInfo)>,
+    /// Tasks that are new to us.
+    adopt: Vec<TaskReport>,
+    /// Tasks that are known to be there, and their state.
+    refresh: Vec<(TaskKey, TaskState)>,
+    /// Tasks that were to be killed, or may not be there any more.
+    kill: Vec<(FrameworkId, TaskId, Option<Duration>)>,
+    /// Frameworks that are over.
+    shut_down: BTreeSet<FrameworkId>,
+    /// Tasks that should be there and are not: the agent answers with their end (PR-03).
+    pub(super) missing: Vec<(FrameworkId, TaskId)>,
+}
+
+struct Planner<'a> {
+    known: &'a Frameworks,
+    tasks: &'a Tasks,
+    agent: AgentKey,
+    infos: BTreeMap<FrameworkId, FrameworkInfo>,
+    adopted: BTreeSet<(FrameworkId, TaskId)>,
+    merge: Merge,
+}
+
+impl Planner<'_> {
+    fn place(&mut self, report: TaskReport) {
+        let Some(framework) = self.known.find(&report.framework) else {
+            if self.recovers(&report.framework) {
+                self.adopt(report);
+            } else {
+                self.merge.shut_down.insert(report.framework);
+            }
+            return;
+        };
+        if self.known[framework].is_completed() {
+            self.merge.shut_down.insert(report.framework);
+            return;
+        }
+        let Some(key) = self.tasks.find(framework, &report.task.id) else {
+            self.adopt(report);
+            return;
+        };
+        let task = &self.tasks[key];
+        if task.is_remembered() || task.agent != self.agent {
+            // TK-34: it has ended, or it is elsewhere. There is one task of an id.
+            if !report.state.is_terminal() {
+                let kill = (report.framework, report.task.id, None);
+                self.merge.kill.push(kill);
+            }
+            return;
+        }
+        if let Some(kill) = task.kill.filter(|_| !report.state.is_terminal()) {
+            // TK-82: asked for while the agent was away, or just before.
+            let kill = (report.framework, report.task.id, kill.grace);
+            self.merge.kill.push(kill);
+        }
+        self.merge.refresh.push((key, report.state));
+    }
+
+    fn adopt(&mut self, report: TaskReport) {
+        let name = (report.framework.clone(), report.task.id.clone());
+        if self.adopted.insert(name) {
+            self.merge.adopt.push(report);
+        }
+    }
+
+    /// Returns whether an unknown framework can be known from this report.
+    fn recovers(&mut self, id: &FrameworkId) -> bool {
+        if let Some(info) = self.infos.remove(id) {
+            let live = self.known.live() + self.merge.frameworks.len();
+            if live >= limits::FRAMEWORKS {
+                return false;
+            }
+            self.merge.frameworks.push((id.clone(), info));
+            return true;
+        }
+        self.merge.frameworks.iter().any(|(known, _)| known == id)
+    }
+}
+
+impl Master {
+    pub(super) fn plan_merge(
+        &self,
+        agent: AgentKey,
+        peer: PeerId,
+        frameworks: Vec<FrameworkInfo>,
+        reports: Vec<TaskReport>,
+    ) -> Merge {
+        let mut planner = Planner {
+            known: &self.frameworks,
+            tasks: &self.tasks,
+            agent,
+            infos: BTreeMap::new(),
+            adopted: BTreeSet::new(),
+            merge: Merge::default(),
+        };
+        for info in frameworks {
+            let Some(id) = info.id.clone() else { continue };
+            let known = self.frameworks.find(&id);
+            if known.is_some_and(|key| self.frameworks[key].is_completed()) {
+                planner.merge.shut_down.insert(id);
+            } else if known.is_none() && check_framework(&info).is_ok() {
+                planner.infos.insert(id, info);
+            }
+        }
+        for report in reports {
+            if may_report(report.state) {
+                planner.place(report);
+            }
+        }
+        let mut merge = planner.merge;
+        let there: BTreeSet<TaskKey> = merge.refresh.iter().map(|(key, _)| *key).collect();
+        for key in self.tasks.of_agent(agent) {
+            let task = &self.tasks[key];
+            // What went out over this very connection may have crossed the report.
+            if !there.contains(&key) && task.sent_over != Some(peer) {
+                merge.missing.push((task.owner.clone(), task.id.clone()));
+            }
+        }
+        merge
+    }
+
+    pub(super) fn apply_merge(
+        &mut self,
+        cx: &mut Cx<'_>,
+        agent: AgentKey,
+        peer: PeerId,
+        merge: Merge,
+    ) {
+        for framework in merge.shut_down {
+            cx.tell_agent(peer, ToAgent::ShutdownFramework(framework));
+        }
+        for (framework, task, grace) in merge.kill {
+            let message = ToAgent::KillTask {
+                framework,
+                task,
+                grace,
+            };
+            cx.tell_agent(peer, message);
+        }
+        for (id, info) in merge.frameworks {
+            self.recover_framework(cx, id, info);
+        }
+        for report in merge.adopt {
+            self.adopt(cx, agent, report);
+        }
+        for (key, state) in merge.refresh {
+            self.refresh(cx, key, state);
+        }
+    }
+
+    /// Knows a framework by what an agent says of it (SM-02).
+    ///
+    /// It gets as long to come back as an agent, at least: its own patience may be zero, but it was
+    /// the master that left. It cannot stay for ever either (FW-29).
+    fn recover_framework(&mut self, cx: &mut Cx<'_>, id: FrameworkId, mut info: FrameworkInfo) {
+        info.id = Some(id.clone());
+        let patience = info
+            .failover_timeout
+            .max(self.config.agent_reregister_timeout);
+        let (name, roles) = (info.name.clone(), alloc::vec![info.role.clone()]);
+        let framework = self.frameworks.insert(Framework {
+            id,
+            info: Arc::new(info),
+            principal: None,
+            subscription: Subscription::Recovered,
+            suppressed: false,
+            due: None,
+        });
+        self.arm_framework(framework, Some(cx.now + patience));
+        self.changes.push(Change::FrameworkAdded {
+            framework,
+            name,
+            roles,
+        });
+        self.changes.push(Change::FrameworkActive {
+            framework,
+            active: false,
+        });
+    }
+
+    fn adopt(&mut self, cx: &mut Cx<'_>, agent: AgentKey, report: TaskReport) {
+        let framework = self.frameworks.find(&report.framework);
+        let framework = framework.expect("the plan adopts tasks of frameworks that are known");
+        let news = News {
+            state: report.state,
+            reason: Reason::AgentReregistered,
+            message: String::new(),
+        };
+        let agent_id = self.agents[agent].id.clone();
+        let status = news.about(report.task.id.clone(), Some(agent_id), cx.now);
+        let key = self.tasks.insert(NewTask {
+            id: report.task.id,
+            framework,
+            agent,
+            owner: report.framework,
+            name: report.task.name,
+            role: self.frameworks[framework].info.role.clone(),
+            resources: report.task.resources,
+            executor: report.task.executor,
+            status,
+            sent_over: None,
+        });
+        if !report.state.is_terminal() {
+            self.use_resources(key);
+        }
+    }
+
+    /// Takes over the state of a known task.
+    fn refresh(&mut self, cx: &mut Cx<'_>, key: TaskKey, state: TaskState) {
+        let before = self.tasks[key].state;
+        if before.is_terminal() {
+            return;
+        }
+        self.tasks[key].state = state;
+        if state.is_terminal() {
+            // Its own news follows, and waits to be confirmed.
+            self.release(key);
+        } else if before == TaskState::Unreachable {
+            // SM-16, TK-60
+            self.use_resources(key);
+            let news = News {
+                state,
+                reason: Reason::AgentReregistered,
+                message: "the agent came back".to_string(),
+            };
+            self.announce(cx, key, news);
+        }
+    }
+
+    fn use_resources(&mut self, key: TaskKey) {
+        let bill = self.tasks.book(key);
+        let task = &self.tasks[key];
+        let changes = bill.parts().map(|resources| Change::Used {
+            framework: task.framework,
+            role: task.role.clone(),
+            agent: task.agent,
+            resources,
+        });
+        self.changes.extend(changes);
+    }
+}

@@ -1,0 +1,378 @@
+//! The table of tasks: those that live, and the last of each framework that ended.
+//!
+//! Live means not yet ended *and* acknowledged (TK-37). Ended tasks are remembered in a ring per
+//! framework, so that their ids are not used again (TK-08, TK-102). This table also knows what is
+//! booked: the resources of tasks, and of custom executors as long as one booked task uses them.
+//!
+//! Indexes are ordered maps and not hash maps, for frameworks choose the ids: a fixed hash could be
+//! flooded.
+//!
+//! Deliberately not here: what is told to frameworks, agents and the allocator.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::{Index, IndexMut};
+use core::time::Duration;
+
+use crate::ids::{ExecutorId, FrameworkId, PeerId, TaskId, UpdateId};
+use crate::keys::{AgentKey, FrameworkKey};
+use crate::limits;
+use crate::protocol::status::{TaskState, TaskStatus};
+use crate::protocol::task::ExecutorInfo;
+use crate::resources::Resources;
+use crate::roles::Role;
+use crate::table::{Key, Table};
+
+/// Names a row of [`Tasks`].
+pub(super) type TaskKey = Key<Task>;
+
+/// Where a task is in the table's care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Care {
+    /// Live, and its resources are in use.
+    Booked,
+    /// Live, but it uses nothing: ended and not acknowledged, or unreachable.
+    Unbooked,
+    /// In its framework's ring.
+    Remembered,
+}
+
+/// A kill that was asked for, to be repeated when the agent comes back (TK-82).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kill {
+    pub(super) grace: Option<Duration>,
+}
+
+/// An update that the agent has in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct InFlight {
+    pub(super) update: UpdateId,
+    pub(super) state: TaskState,
+}
+
+/// One task. The fields that the table is indexed by never change.
+#[derive(Clone, Debug)]
+pub(super) struct Task {
+    pub(super) id: TaskId,
+    pub(super) framework: FrameworkKey,
+    /// Stale once the agent is gone for good; then the task is only remembered.
+    pub(super) agent: AgentKey,
+    pub(super) owner: FrameworkId,
+    pub(super) name: String,
+    pub(super) role: Role,
+    pub(super) resources: Resources,
+    pub(super) executor: Option<Arc<ExecutorInfo>>,
+    /// The newest state known, which decides what is booked (TK-35).
+    pub(super) state: TaskState,
+    /// The newest news; its state may lag behind `state` (TK-71).
+    pub(super) status: TaskStatus,
+    pub(super) in_flight: Option<InFlight>,
+    /// The last update that the framework has confirmed.
+    pub(super) acknowledged: Option<UpdateId>,
+    /// The connection over which the task went to its agent.
+    pub(super) sent_over: Option<PeerId>,
+    pub(super) kill: Option<Kill>,
+    care: Care,
+}
+
+/// What makes a new row.
+pub(super) struct NewTask {
+    pub(super) id: TaskId,
+    pub(super) framework: FrameworkKey,
+    pub(super) agent: AgentKey,
+    pub(super) owner: FrameworkId,
+    pub(super) name: String,
+    pub(super) role: Role,
+    pub(super) resources: Resources,
+    pub(super) executor: Option<ExecutorInfo>,
+    pub(super) status: TaskStatus,
+    pub(super) sent_over: Option<PeerId>,
+}
+
+impl Task {
+    pub(super) fn is_booked(&self) -> bool {
+        self.care == Care::Booked
+    }
+
+    pub(super) fn is_remembered(&self) -> bool {
+        self.care == Care::Remembered
+    }
+
+    /// Returns whether it may still run, or run again.
+    pub(super) fn is_active(&self) -> bool {
+        !self.is_remembered() && !self.state.is_terminal()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct OfFramework {
+    ids: BTreeMap<TaskId, TaskKey>,
+    /// Oldest first.
+    remembered: VecDeque<TaskKey>,
+}
+
+impl OfFramework {
+    fn live(&self) -> usize {
+        self.ids.len() - self.remembered.len()
+    }
+}
+
+#[derive(Clone, Debug)]
+struct RunningExecutor {
+    info: Arc<ExecutorInfo>,
+    /// Booked tasks that use it; never zero.
+    tasks: usize,
+}
+
+type Place = (FrameworkKey, AgentKey, ExecutorId);
+
+/// What changes with one task, in parts: a sum of what agents claim might not fit a number.
+pub(super) struct Bill {
+    pub(super) task: Resources,
+    /// The executor's, if this task is its first or its last.
+    pub(super) executor: Option<Resources>,
+}
+
+impl Bill {
+    /// Visits the parts that are not empty.
+    pub(super) fn parts(self) -> impl Iterator<Item = Resources> {
+        let parts = [Some(self.task), self.executor];
+        parts.into_iter().flatten().filter(|part| !part.is_empty())
+    }
+}
+
+/// All tasks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tasks {
+    rows: Table<Task>,
+    frameworks: BTreeMap<FrameworkKey, OfFramework>,
+    /// Live tasks only.
+    agents: BTreeMap<AgentKey, BTreeSet<TaskKey>>,
+    executors: BTreeMap<Place, RunningExecutor>,
+}
+
+impl Tasks {
+    /// Adds a live task that uses nothing yet: [`Tasks::book`] follows, unless it has ended.
+    pub(super) fn insert(&mut self, new: NewTask) -> TaskKey {
+        let (id, framework, agent) = (new.id.clone(), new.framework, new.agent);
+        let key = self.rows.insert(Task {
+            id: new.id,
+            framework: new.framework,
+            agent: new.agent,
+            owner: new.owner,
+            name: new.name,
+            role: new.role,
+            resources: new.resources,
+            executor: new.executor.map(Arc::new),
+            state: new.status.state,
+            status: new.status,
+            in_flight: None,
+            acknowledged: None,
+            sent_over: new.sent_over,
+            kill: None,
+            care: Care::Unbooked,
+        });
+        let ids = &mut self.frameworks.entry(framework).or_default().ids;
+        let before = ids.insert(id, key);
+        assert!(before.is_none(), "a task's id is used once");
+        self.agents.entry(agent).or_default().insert(key);
+        key
+    }
+
+    /// Notes that a task uses its resources. Returns what is in use that was not before.
+    pub(super) fn book(&mut self, key: TaskKey) -> Bill {
+        let task = &mut self.rows[key];
+        assert_eq!(task.care, Care::Unbooked, "task {} is booked once", task.id);
+        task.care = Care::Booked;
+        let mut executor = None;
+        if let Some(info) = &task.executor {
+            let place = (task.framework, task.agent, info.id.clone());
+            let running = self.executors.entry(place).or_insert_with(|| {
+                executor = Some(info.resources.clone());
+                RunningExecutor {
+                    info: Arc::clone(info),
+                    tasks: 0,
+                }
+            });
+            running.tasks += 1;
+        }
+        Bill {
+            task: task.resources.clone(),
+            executor,
+        }
+    }
+
+    /// Notes that a task uses nothing any more. Returns what is free for it, once (TK-36).
+    pub(super) fn unbook(&mut self, key: TaskKey) -> Option<Bill> {
+        if !self.rows.get(key)?.is_booked() {
+            return None;
+        }
+        let task = &mut self.rows[key];
+        task.care = Care::Unbooked;
+        let mut executor = None;
+        if let Some(info) = &task.executor {
+            let place = (task.framework, task.agent, info.id.clone());
+            let running = self.executors.get_mut(&place);
+            let running = running.expect("a booked task's executor is known");
+            running.tasks -= 1;
+            if running.tasks == 0 {
+                executor = Some(running.info.resources.clone());
+                self.executors.remove(&place);
+            }
+        }
+        Some(Bill {
+            task: task.resources.clone(),
+            executor,
+        })
+    }
+
+    /// Moves a task that is over to its framework's ring.
+    pub(super) fn complete(&mut self, key: TaskKey) {
+        let task = &mut self.rows[key];
+        assert_eq!(task.care, Care::Unbooked, "task {} is over", task.id);
+        assert!(task.state.is_terminal(), "task {} has ended", task.id);
+        task.care = Care::Remembered;
+        let (framework, agent) = (task.framework, task.agent);
+        if let Some(keys) = self.agents.get_mut(&agent) {
+            keys.remove(&key);
+            if keys.is_empty() {
+                self.agents.remove(&agent);
+            }
+        }
+        let of = self.frameworks.get_mut(&framework);
+        let of = of.expect("a task's framework has an index");
+        of.remembered.push_back(key);
+        if of.remembered.len() > limits::COMPLETED_TASKS_PER_FRAMEWORK
+            && let Some(oldest) = of.remembered.pop_front()
+            && let Some(row) = self.rows.remove(oldest)
+        {
+            of.ids.remove(&row.id);
+        }
+    }
+
+    /// Forgets all tasks of a framework, of which none lives.
+    pub(super) fn forget(&mut self, framework: FrameworkKey) {
+        let Some(of) = self.frameworks.remove(&framework) else {
+            return;
+        };
+        assert_eq!(of.live(), 0, "a forgotten framework has no live task");
+        for key in of.remembered {
+            self.rows.remove(key);
+        }
+    }
+
+    pub(super) fn find(&self, framework: FrameworkKey, id: &TaskId) -> Option<TaskKey> {
+        self.frameworks.get(&framework)?.ids.get(id).copied()
+    }
+
+    /// Returns the live tasks of an agent.
+    pub(super) fn of_agent(&self, agent: AgentKey) -> Vec<TaskKey> {
+        let keys = self.agents.get(&agent);
+        keys.into_iter().flatten().copied().collect()
+    }
+
+    /// Returns the live tasks of a framework.
+    pub(super) fn of_framework(&self, framework: FrameworkKey) -> Vec<TaskKey> {
+        let of = self.frameworks.get(&framework);
+        let keys = of.into_iter().flat_map(|of| of.ids.values().copied());
+        keys.filter(|key| !self.rows[*key].is_remembered())
+            .collect()
+    }
+
+    /// Returns how many live tasks a framework has.
+    pub(super) fn live(&self, framework: FrameworkKey) -> usize {
+        self.frameworks.get(&framework).map_or(0, OfFramework::live)
+    }
+
+    /// Returns the active tasks of a framework whose ids begin with `prefix`.
+    pub(super) fn beginning_with(&self, framework: FrameworkKey, prefix: &str) -> Vec<TaskKey> {
+        let Some(of) = self.frameworks.get(&framework) else {
+            return Vec::new();
+        };
+        // A prefix that is no id itself (such as a lone dot) can still begin one: then look at all.
+        let all: alloc::boxed::Box<dyn Iterator<Item = (&TaskId, &TaskKey)>> =
+            match TaskId::new(prefix) {
+                Ok(first) => alloc::boxed::Box::new(of.ids.range(first..)),
+                Err(_) => alloc::boxed::Box::new(of.ids.iter()),
+            };
+        all.skip_while(|(id, _)| !id.as_str().starts_with(prefix))
+            .take_while(|(id, _)| id.as_str().starts_with(prefix))
+            .map(|(_, key)| *key)
+            .filter(|key| self.rows[*key].is_active())
+            .collect()
+    }
+
+    /// Returns a custom executor that runs on an agent (TK-13).
+    pub(super) fn executor(
+        &self,
+        framework: FrameworkKey,
+        agent: AgentKey,
+        id: &ExecutorId,
+    ) -> Option<&ExecutorInfo> {
+        let place = (framework, agent, id.clone());
+        self.executors.get(&place).map(|running| &*running.info)
+    }
+
+    /// Visits what executors use, and where.
+    pub(super) fn executors(
+        &self,
+    ) -> impl Iterator<Item = (FrameworkKey, AgentKey, &Resources)> + '_ {
+        let all = self.executors.iter();
+        all.map(|((framework, agent, _), running)| (*framework, *agent, &running.info.resources))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TaskKey, &Task)> + '_ {
+        self.rows.iter()
+    }
+
+    /// Shares the rows, for a view.
+    pub(super) fn snapshot(&self) -> Table<Task> {
+        self.rows.clone()
+    }
+
+    pub(super) fn check(&self) {
+        let ids: usize = self.frameworks.values().map(|of| of.ids.len()).sum();
+        assert_eq!(ids, self.rows.len(), "tasks by framework");
+        let mut live = 0;
+        let mut users: BTreeMap<Place, usize> = BTreeMap::new();
+        for (key, task) in self.rows.iter() {
+            let of = &self.frameworks[&task.framework];
+            assert_eq!(of.ids.get(&task.id), Some(&key), "task {}", task.id);
+            let by_agent = self.agents.get(&task.agent);
+            let indexed = by_agent.is_some_and(|keys| keys.contains(&key));
+            assert_eq!(indexed, !task.is_remembered(), "task {} by agent", task.id);
+            live += usize::from(indexed);
+            if let (true, Some(info)) = (task.is_booked(), &task.executor) {
+                let place = (task.framework, task.agent, info.id.clone());
+                *users.entry(place).or_default() += 1;
+            }
+        }
+        let indexed: usize = self.agents.values().map(BTreeSet::len).sum();
+        assert_eq!(indexed, live, "live tasks by agent");
+        let booked = self.executors.iter();
+        let booked: BTreeMap<Place, usize> = booked.map(|(p, e)| (p.clone(), e.tasks)).collect();
+        assert_eq!(booked, users, "tasks of executors");
+        for of in self.frameworks.values() {
+            assert!(of.remembered.len() <= limits::COMPLETED_TASKS_PER_FRAMEWORK);
+            for key in &of.remembered {
+                assert!(self.rows[*key].is_remembered());
+            }
+        }
+    }
+}
+
+impl Index<TaskKey> for Tasks {
+    type Output = Task;
+
+    fn index(&self, key: TaskKey) -> &Task {
+        &self.rows[key]
+    }
+}
+
+impl IndexMut<TaskKey> for Tasks {
+    fn index_mut(&mut self, key: TaskKey) -> &mut Task {
+        &mut self.rows[key]
+    }
+}

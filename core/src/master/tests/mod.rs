@@ -1,0 +1,1 @@
+//! Tests of the master through `handle` and `tick` only.

@@ -1,0 +1,175 @@
+//! A master as it was at one moment: read-only answers, from a snapshot that is cheap to take.
+//!
+//! Tables are shared page by page until the master writes to them again. So a view can be handed to
+//! another thread, and putting a long answer together holds nobody up.
+//!
+//! Deliberately not here: orders. Those go through the machine.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::Master;
+use super::agents::Agent;
+use super::frameworks::Framework;
+use super::offers::Outstanding;
+use super::tasks::Task;
+use crate::ids::MasterId;
+use crate::keys::{AgentKey, FrameworkKey};
+use crate::protocol::offer::Offer;
+use crate::protocol::operator::{AgentView, FrameworkView, Summary, TaskView};
+use crate::protocol::status::TaskStatus;
+use crate::resources::Resources;
+use crate::table::Table;
+
+/// A snapshot of a master.
+#[derive(Clone, Debug)]
+pub struct View {
+    master: MasterId,
+    epoch: u64,
+    agents: Table<Agent>,
+    frameworks: Table<Framework>,
+    tasks: Table<Task>,
+    offers: Table<Outstanding>,
+    /// What executors use, beside their tasks.
+    executors: Vec<(FrameworkKey, AgentKey, Resources)>,
+}
+
+/// What one agent or framework has.
+#[derive(Default)]
+struct Share {
+    offered: Resources,
+    allocated: Resources,
+    tasks: usize,
+}
+
+impl Master {
+    /// Takes a snapshot.
+    pub fn view(&self) -> View {
+        let executors = self.tasks.executors();
+        View {
+            master: self.config.id.clone(),
+            epoch: self.config.epoch,
+            agents: self.agents.snapshot(),
+            frameworks: self.frameworks.snapshot(),
+            tasks: self.tasks.snapshot(),
+            offers: self.offers.snapshot(),
+            executors: executors.map(|(f, a, r)| (f, a, r.clone())).collect(),
+        }
+    }
+}
+
+impl View {
+    /// Says who leads, and how much there is.
+    pub fn summary(&self) -> Summary {
+        let agents = self.agents.iter();
+        let frameworks = self.frameworks.iter();
+        let tasks = self.tasks.iter();
+        Summary {
+            master: self.master.clone(),
+            epoch: self.epoch,
+            agents: agents.filter(|(_, row)| row.is_allocatable()).count(),
+            frameworks: frameworks.filter(|(_, row)| !row.is_completed()).count(),
+            tasks: tasks.filter(|(_, task)| task.is_active()).count(),
+            offers: self.offers.len(),
+        }
+    }
+
+    /// Lists all agents that the registry admits, those that are away included.
+    pub fn agents(&self) -> Vec<AgentView> {
+        let mut shares = self.shares(|_, agent| agent);
+        let rows = self.agents.iter();
+        rows.map(|(key, row)| {
+            let share = shares.remove(&key.cast()).unwrap_or_default();
+            AgentView {
+                id: row.id.clone(),
+                info: (*row.info).clone(),
+                connected: row.peer().is_some(),
+                registered_at: row.registered_at,
+                offered: share.offered,
+                allocated: share.allocated,
+                tasks: share.tasks,
+            }
+        })
+        .collect()
+    }
+
+    /// Lists all frameworks that are not over.
+    pub fn frameworks(&self) -> Vec<FrameworkView> {
+        let mut shares = self.shares(|framework, _| framework);
+        let rows = self.frameworks.iter();
+        let rows = rows.filter(|(_, row)| !row.is_completed());
+        rows.map(|(key, row)| {
+            let share = shares.remove(&key.cast()).unwrap_or_default();
+            FrameworkView {
+                info: (*row.info).clone(),
+                connected: row.peer().is_some(),
+                suppressed: row.suppressed,
+                offered: share.offered,
+                allocated: share.allocated,
+                tasks: share.tasks,
+            }
+        })
+        .collect()
+    }
+
+    /// Lists the tasks that have not ended.
+    pub fn live_tasks(&self) -> Vec<TaskView> {
+        let tasks = self.tasks.iter();
+        let tasks = tasks.filter(|(_, task)| task.is_active());
+        tasks.filter_map(|(_, task)| task_view(task)).collect()
+    }
+
+    /// Lists all tasks, and those that have ended as far as they are remembered.
+    pub fn all_tasks(&self) -> Vec<TaskView> {
+        let tasks = self.tasks.iter();
+        tasks.filter_map(|(_, task)| task_view(task)).collect()
+    }
+
+    /// Lists all outstanding offers.
+    pub fn offers(&self) -> Vec<Offer> {
+        let offers = self.offers.iter();
+        offers.map(|(_, row)| (*row.offer).clone()).collect()
+    }
+
+    /// Adds up what is offered and in use, by agent or by framework.
+    fn shares<K: Ord>(&self, of: impl Fn(FrameworkKey, AgentKey) -> K) -> BTreeMap<K, Share> {
+        let mut shares: BTreeMap<K, Share> = BTreeMap::new();
+        for (_, row) in self.offers.iter() {
+            let share = shares.entry(of(row.framework, row.agent)).or_default();
+            add(&mut share.offered, &row.offer.resources);
+        }
+        for (_, task) in self.tasks.iter().filter(|(_, task)| task.is_active()) {
+            let share = shares.entry(of(task.framework, task.agent)).or_default();
+            share.tasks += 1;
+            if task.is_booked() {
+                add(&mut share.allocated, &task.resources);
+            }
+        }
+        for (framework, agent, resources) in &self.executors {
+            let share = shares.entry(of(*framework, *agent)).or_default();
+            add(&mut share.allocated, resources);
+        }
+        shares
+    }
+}
+
+/// Adds for display. Only agents that lie about their resources get beyond what a number holds;
+/// then the sum stays as it was.
+fn add(sum: &mut Resources, more: &Resources) {
+    if let Err(overflow) = sum.add(more) {
+        tracing::debug!(%overflow, "a sum for display");
+    }
+}
+
+fn task_view(task: &Task) -> Option<TaskView> {
+    Some(TaskView {
+        framework: task.owner.clone(),
+        agent: task.status.agent.clone()?,
+        name: task.name.clone(),
+        resources: task.resources.clone(),
+        status: TaskStatus {
+            state: task.state,
+            ..task.status.clone()
+        },
+    })
+}

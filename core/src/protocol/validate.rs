@@ -1,0 +1,211 @@
+//! Checks of what peers send, as far as the data alone can tell.
+//!
+//! Called by the master before anything is kept or passed on. Deliberately not here: checks that
+//! need the cluster's state, such as whether a task fits its offers.
+
+use alloc::string::String;
+
+use super::framework::FrameworkInfo;
+use super::node::AgentInfo;
+use super::task::{CommandInfo, TaskInfo};
+use crate::limits;
+
+/// What is wrong with a peer's data. Texts name what was found and what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reject {
+    /// A text is missing.
+    #[error("{what} is empty")]
+    Empty {
+        /// Which text.
+        what: &'static str,
+    },
+    /// A text is too long.
+    #[error("{what} has {bytes} bytes, more than the limit of {limit}")]
+    TooLong {
+        /// Which text.
+        what: &'static str,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        limit: usize,
+    },
+    /// A text has a NUL byte, which no program can be given.
+    #[error("{what} contains a NUL byte")]
+    Nul {
+        /// Which text.
+        what: &'static str,
+    },
+    /// A list is too long.
+    #[error("{what} has {count} entries, more than the limit of {limit}")]
+    TooMany {
+        /// Which list.
+        what: &'static str,
+        /// How many entries it has.
+        count: usize,
+        /// How many it may have.
+        limit: usize,
+    },
+    /// The name of an environment variable is not one.
+    #[error("invalid environment variable name {name:?}: it is empty or contains '=' or NUL")]
+    VariableName {
+        /// The name.
+        name: String,
+    },
+    /// A task has neither a command nor an executor.
+    #[error("task has neither a command nor an executor, exactly one is expected")]
+    NothingToRun,
+    /// A task has both a command and an executor.
+    #[error("task has both a command and an executor, exactly one is expected")]
+    TwiceToRun,
+    /// A task or an agent comes with nothing.
+    #[error("{what} has no resources")]
+    NoResources {
+        /// Task or agent.
+        what: &'static str,
+    },
+}
+
+/// Checks what a framework says about itself (VA-29).
+pub fn check_framework(framework: &FrameworkInfo) -> Result<(), Reject> {
+    check_text("framework name", &framework.name)
+}
+
+/// Checks what an agent says about itself (VA-30).
+pub fn check_agent(agent: &AgentInfo) -> Result<(), Reject> {
+    check_filled("agent hostname", &agent.hostname)?;
+    check_filled("agent address", &agent.address)?;
+    if agent.resources.is_empty() {
+        return Err(Reject::NoResources { what: "agent" });
+    }
+    Ok(())
+}
+
+/// Checks a task (VA-13, TK-11, TK-12).
+pub fn check_task(task: &TaskInfo) -> Result<(), Reject> {
+    check_text("task name", &task.name)?;
+    if task.resources.is_empty() {
+        return Err(Reject::NoResources { what: "task" });
+    }
+    match (&task.command, &task.executor) {
+        (Some(command), None) => check_command(command),
+        (None, Some(executor)) => check_command(&executor.command),
+        (None, None) => Err(Reject::NothingToRun),
+        (Some(_), Some(_)) => Err(Reject::TwiceToRun),
+    }
+}
+
+fn check_command(command: &CommandInfo) -> Result<(), Reject> {
+    if command.value.is_empty() {
+        return Err(Reject::Empty { what: "command" });
+    }
+    check_nul("command", &command.value)?;
+    check_count("argument list", command.arguments.len())?;
+    for argument in &command.arguments {
+        check_nul("argument", argument)?;
+    }
+    check_count("environment", command.environment.len())?;
+    for (name, value) in &command.environment {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            let name = name.chars().take(80).collect();
+            return Err(Reject::VariableName { name });
+        }
+        check_nul("environment variable", value)?;
+    }
+    match &command.user {
+        Some(user) => check_filled("user", user),
+        None => Ok(()),
+    }
+}
+
+fn check_filled(what: &'static str, text: &str) -> Result<(), Reject> {
+    if text.is_empty() {
+        return Err(Reject::Empty { what });
+    }
+    check_text(what, text)
+}
+
+fn check_text(what: &'static str, text: &str) -> Result<(), Reject> {
+    if text.len() > limits::TEXT_BYTES {
+        return Err(Reject::TooLong {
+            what,
+            bytes: text.len(),
+            limit: limits::TEXT_BYTES,
+        });
+    }
+    check_nul(what, text)
+}
+
+fn check_nul(what: &'static str, text: &str) -> Result<(), Reject> {
+    if text.contains('\0') {
+        return Err(Reject::Nul { what });
+    }
+    Ok(())
+}
+
+fn check_count(what: &'static str, count: usize) -> Result<(), Reject> {
+    if count > limits::COMMAND_ENTRIES {
+        return Err(Reject::TooMany {
+            what,
+            count,
+            limit: limits::COMMAND_ENTRIES,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    use super::*;
+
+    fn rejection(command: CommandInfo) -> String {
+        check_command(&command).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn commands_that_no_kernel_would_run_are_refused_by_name() {
+        // TK-05, VA-02
+        assert_eq!(rejection(CommandInfo::shell("")), "command is empty");
+        assert_eq!(
+            rejection(CommandInfo::shell("a\0b")),
+            "command contains a NUL byte"
+        );
+        assert_eq!(
+            rejection(CommandInfo::exec("a", ["b\0"])),
+            "argument contains a NUL byte"
+        );
+        for name in ["", "A=B", "A\0"] {
+            let mut command = CommandInfo::shell("true");
+            command.environment = vec![(name.into(), "x".into())];
+            let text = rejection(command);
+            assert!(
+                text.starts_with("invalid environment variable name"),
+                "{text}"
+            );
+        }
+        let mut command = CommandInfo::shell("true");
+        command.environment = vec![("A".into(), "\0".into())];
+        assert_eq!(
+            rejection(command),
+            "environment variable contains a NUL byte"
+        );
+        let many = core::iter::repeat_n("x", limits::COMMAND_ENTRIES + 1);
+        assert_eq!(
+            rejection(CommandInfo::exec("a", many)),
+            "argument list has 4097 entries, more than the limit of 4096"
+        );
+    }
+
+    #[test]
+    fn names_have_a_limit() {
+        let long = "x".repeat(limits::TEXT_BYTES + 1);
+        let error = check_framework(&FrameworkInfo::new(long)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "framework name has 4097 bytes, more than the limit of 4096"
+        );
+        check_framework(&FrameworkInfo::new("x".repeat(limits::TEXT_BYTES))).unwrap();
+    }
+}

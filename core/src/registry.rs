@@ -1,0 +1,132 @@
+//! What a master must never forget: its epoch, and which agents it has admitted under which names.
+//!
+//! Written by the master through [`RegistryOp`], one record at a time; rebuilt by replaying them.
+//! Agents that come back unchanged write nothing.
+//!
+//! Deliberately not here: frameworks and tasks. Those who run them know them best, and tell the
+//! next master.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::AgentId;
+use crate::machine::Durable;
+use crate::protocol::node::AgentInfo;
+
+/// An agent as it was admitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    /// The name in its certificate: nobody else may use its id.
+    pub name: String,
+    /// What it last said about itself.
+    pub info: Arc<AgentInfo>,
+}
+
+/// One change of the registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RegistryOp {
+    /// A leadership began.
+    Lead {
+        /// Its epoch, higher than all before.
+        epoch: u64,
+    },
+    /// An agent was admitted, and its name bound to its id.
+    Admit {
+        /// Its id.
+        id: AgentId,
+        /// The name in its certificate.
+        name: String,
+        /// What it says about itself.
+        info: Arc<AgentInfo>,
+    },
+    /// An admitted agent changed.
+    Update {
+        /// Which one.
+        id: AgentId,
+        /// What it says about itself now.
+        info: Arc<AgentInfo>,
+    },
+    /// An agent is gone for good, and its name is free again.
+    Remove {
+        /// Which one.
+        id: AgentId,
+    },
+}
+
+/// The durable state of a master.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registry {
+    epoch: u64,
+    agents: BTreeMap<AgentId, Admission>,
+    names: BTreeMap<String, AgentId>,
+}
+
+impl Registry {
+    /// Returns the epoch of the newest leadership; zero if there was none.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Returns how many agents are admitted.
+    pub fn len(&self) -> usize {
+        self.agents.len()
+    }
+
+    /// Returns whether no agent is admitted.
+    pub fn is_empty(&self) -> bool {
+        self.agents.is_empty()
+    }
+
+    /// Returns an admitted agent.
+    pub fn agent(&self, id: &AgentId) -> Option<&Admission> {
+        self.agents.get(id)
+    }
+
+    /// Returns the agent that a certificate's name is bound to.
+    pub fn bound_to(&self, name: &str) -> Option<&AgentId> {
+        self.names.get(name)
+    }
+
+    /// Visits all admitted agents in the order of their ids.
+    pub fn agents(&self) -> impl Iterator<Item = (&AgentId, &Admission)> + '_ {
+        self.agents.iter()
+    }
+
+    fn remove(&mut self, id: &AgentId) {
+        if let Some(gone) = self.agents.remove(id) {
+            self.names.remove(&gone.name);
+        }
+    }
+}
+
+impl Durable for Registry {
+    type Record = RegistryOp;
+
+    fn apply(&mut self, record: &RegistryOp) {
+        match record {
+            RegistryOp::Lead { epoch } => self.epoch = self.epoch.max(*epoch),
+            RegistryOp::Admit { id, name, info } => {
+                self.remove(id);
+                // One name, one agent: whoever had the name before is gone.
+                if let Some(before) = self.names.insert(name.clone(), id.clone()) {
+                    self.agents.remove(&before);
+                }
+                let admission = Admission {
+                    name: name.clone(),
+                    info: Arc::clone(info),
+                };
+                self.agents.insert(id.clone(), admission);
+            }
+            RegistryOp::Update { id, info } => {
+                if let Some(admission) = self.agents.get_mut(id) {
+                    admission.info = Arc::clone(info);
+                }
+            }
+            RegistryOp::Remove { id } => self.remove(id),
+        }
+        debug_assert_eq!(self.agents.len(), self.names.len());
+    }
+}
