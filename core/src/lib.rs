@@ -6,9 +6,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod agent;
 pub mod allocator;
 pub mod attributes;
-pub mod agent;
 pub mod auth;
 pub mod executor;
 pub mod filters;

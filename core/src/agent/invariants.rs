@@ -18,7 +18,11 @@ use crate::time::Time;
 pub struct Violation(String);
 
 fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), Violation> {
-    if holds { Ok(()) } else { Err(Violation(text())) }
+    if holds {
+        Ok(())
+    } else {
+        Err(Violation(text()))
+    }
 }
 
 impl Agent {
@@ -34,7 +38,9 @@ impl Agent {
         let state = &self.state;
         let mut named = BTreeSet::new();
         for (id, framework) in state.frameworks() {
-            ensure(framework.info.id.as_ref() == Some(id), || format!("{id} is named otherwise"))?;
+            ensure(framework.info.id.as_ref() == Some(id), || {
+                format!("{id} is named otherwise")
+            })?;
             let used = !framework.tasks.is_empty() || !framework.executors.is_empty();
             ensure(used, || format!("{id} is kept for nothing"))?;
             for (task, number) in &framework.tasks {
@@ -46,13 +52,19 @@ impl Agent {
             for (executor, number) in &framework.executors {
                 let row = state.executor(*number);
                 let right = row.is_some_and(|e| e.info().id == *executor && e.framework() == id);
-                ensure(right, || format!("executor {executor} of {id} is not {number:?}"))?;
+                ensure(right, || {
+                    format!("executor {executor} of {id} is not {number:?}")
+                })?;
                 named.insert(*number);
             }
         }
         let kept = state.tasks().keys().chain(state.executors().keys());
-        ensure(kept.clone().all(|number| *number < state.next()), || "a number to come".into())?;
-        ensure(kept.copied().collect::<BTreeSet<_>>() == named, || "a row without name".into())
+        ensure(kept.clone().all(|number| *number < state.next()), || {
+            "a number to come".into()
+        })?;
+        ensure(kept.copied().collect::<BTreeSet<_>>() == named, || {
+            "a row without name".into()
+        })
     }
 
     fn check_streams(&self) -> Result<(), Violation> {
@@ -60,20 +72,32 @@ impl Agent {
             let stream = task.unacknowledged();
             let ids: BTreeSet<_> = stream.iter().map(|status| status.update).collect();
             let named = ids.len() == stream.len() && !ids.contains(&None);
-            ensure(named, || format!("updates of {number:?} without an id of their own"))?;
+            ensure(named, || {
+                format!("updates of {number:?} without an id of their own")
+            })?;
             let bounded = stream.len() <= UPDATES_PER_TASK + 1;
             ensure(bounded, || format!("too many updates of {number:?}"))?;
-            let newest = stream.back().is_none_or(|status| status.state == task.state());
+            let newest = stream
+                .back()
+                .is_none_or(|status| status.state == task.state());
             ensure(newest, || format!("{number:?} is not in its newest state"))?;
-            let over = stream.iter().rev().skip(1).any(|status| status.state.is_terminal());
+            let over = stream
+                .iter()
+                .rev()
+                .skip(1)
+                .any(|status| status.state.is_terminal());
             ensure(!over, || format!("news of {number:?} after its end"))?;
             let told = !task.state().is_terminal() || !stream.is_empty();
             ensure(told, || format!("{number:?} is kept though all is said"))?;
             let quiet = !self.state.is_ended(task.framework()) || stream.is_empty();
-            ensure(quiet, || format!("news of {number:?} for an ended framework"))?;
+            ensure(quiet, || {
+                format!("news of {number:?} for an ended framework")
+            })?;
             let flies = self.link.joined().is_some() && !stream.is_empty();
             let flight = self.flights.contains_key(number);
-            ensure(flies == flight, || format!("the oldest update of {number:?} is not sent"))?;
+            ensure(flies == flight, || {
+                format!("the oldest update of {number:?} is not sent")
+            })?;
         }
         let all = self.flights.keys().all(|n| self.state.task(*n).is_some());
         ensure(all, || "an update in flight of no task".into())
@@ -88,10 +112,14 @@ impl Agent {
             .collect();
         owners.extend(self.state.executors().keys());
         let containers: BTreeSet<Number> = self.containers.iter().map(|(n, _)| n).collect();
-        ensure(owners == containers, || format!("{owners:?} have containers {containers:?}"))?;
+        ensure(owners == containers, || {
+            format!("{owners:?} have containers {containers:?}")
+        })?;
         let sessions: BTreeSet<Number> = self.sessions.iter().map(|(n, _)| n).collect();
         let executors: BTreeSet<Number> = self.state.executors().keys().copied().collect();
-        ensure(sessions == executors, || format!("{executors:?} have sessions {sessions:?}"))?;
+        ensure(sessions == executors, || {
+            format!("{executors:?} have sessions {sessions:?}")
+        })?;
         for (number, task) in self.state.tasks() {
             let Placement::Executor(executor) = task.placement() else {
                 continue;
@@ -100,12 +128,17 @@ impl Agent {
             ensure(served, || format!("{number:?} outlives its executor"))?;
         }
         for (number, session) in self.sessions.iter() {
-            let mut own = session.delivered().iter().map(|task| self.state.task(*task));
+            let mut own = session
+                .delivered()
+                .iter()
+                .map(|task| self.state.task(*task));
             let placed = Placement::Executor(number);
             let right = own.all(|task| task.is_some_and(|t| t.placement() == placed));
             ensure(right, || format!("{number:?} was handed another's task"))?;
             let known = |peer| self.sessions.of_peer(peer) == Some(number);
-            ensure(session.peer().is_none_or(known), || format!("{number:?} listens nowhere"))?;
+            ensure(session.peer().is_none_or(known), || {
+                format!("{number:?} listens nowhere")
+            })?;
         }
         Ok(())
     }
@@ -113,7 +146,9 @@ impl Agent {
     fn check_timers(&self) -> Result<(), Violation> {
         let mut timers = self.timers.clone();
         let mut expect = |at: Time, timer: Timer| {
-            ensure(timers.disarm(at, timer), || format!("{timer:?} is not armed for {at}"))
+            ensure(timers.disarm(at, timer), || {
+                format!("{timer:?} is not armed for {at}")
+            })
         };
         match self.link {
             Link::Joining { next_at, .. } => expect(next_at, Timer::Register)?,

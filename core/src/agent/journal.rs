@@ -173,11 +173,7 @@ impl AgentState {
 
     /// Finds a task by its names.
     pub(super) fn find_task(&self, framework: &FrameworkId, task: &TaskId) -> Option<Number> {
-        self.frameworks
-            .get(framework)?
-            .tasks
-            .get(task)
-            .copied()
+        self.frameworks.get(framework)?.tasks.get(task).copied()
     }
 
     /// Finds an executor by its names.
@@ -199,10 +195,7 @@ impl AgentState {
     }
 
     /// Visits the tasks of an executor.
-    pub(super) fn tasks_of(
-        &self,
-        executor: Number,
-    ) -> impl Iterator<Item = (Number, &Task)> + '_ {
+    pub(super) fn tasks_of(&self, executor: Number) -> impl Iterator<Item = (Number, &Task)> + '_ {
         self.tasks
             .iter()
             .filter(move |(_, task)| task.placement() == Placement::Executor(executor))
@@ -210,7 +203,10 @@ impl AgentState {
     }
 
     fn framework_entry(&mut self, info: &FrameworkInfo) -> &mut Framework {
-        let id = info.id.clone().expect("only frameworks with an id are recorded");
+        let id = info
+            .id
+            .clone()
+            .expect("only frameworks with an id are recorded");
         let framework = self.frameworks.entry(id).or_insert_with(|| Framework {
             info: info.clone(),
             ended: false,

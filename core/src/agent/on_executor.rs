@@ -71,7 +71,10 @@ impl Agent {
     pub(super) fn on_executor_started(&mut self, cx: &mut Cx<'_>, executor: Number) {
         let row = self.state.executor(executor);
         let ended = row.is_none_or(|row| self.state.is_ended(row.framework()));
-        let ending = self.sessions.get(executor).is_none_or(|s| s.ending().is_some());
+        let ending = self
+            .sessions
+            .get(executor)
+            .is_none_or(|s| s.ending().is_some());
         if ending {
             self.destroy(cx, executor);
         } else if ended {
@@ -119,7 +122,10 @@ impl Agent {
         let Some(session) = self.sessions.get(executor) else {
             return false;
         };
-        let subscribed = self.state.executor(executor).is_some_and(|e| e.has_subscribed());
+        let subscribed = self
+            .state
+            .executor(executor)
+            .is_some_and(|e| e.has_subscribed());
         session.is_delivered(task) || (subscribed && session.peer().is_none())
     }
 
@@ -205,12 +211,19 @@ impl Agent {
             cx.disconnect(old, "another connection of the executor took its place");
         }
         self.stop_awaiting_subscription(executor);
-        if self.state.executor(executor).is_some_and(|e| !e.has_subscribed()) {
+        if self
+            .state
+            .executor(executor)
+            .is_some_and(|e| !e.has_subscribed())
+        {
             self.persist(cx, AgentRecord::ExecutorSubscribed { executor });
         }
         let event = Event::Subscribed { agent };
         cx.out.emit(Effect::Executor { peer, event });
-        let ending = self.sessions.get(executor).is_some_and(|s| s.ending().is_some());
+        let ending = self
+            .sessions
+            .get(executor)
+            .is_some_and(|s| s.ending().is_some());
         let rows: Vec<(Number, bool)> = self
             .state
             .tasks_of(executor)

@@ -109,7 +109,12 @@ impl Agent {
         }
         if let Err(problem) = check_task(&agent, &task) {
             let news = News::new(TaskState::Error, Source::Agent);
-            self.turn_away(cx, framework, task, news.because(Reason::TaskInvalid, problem));
+            self.turn_away(
+                cx,
+                framework,
+                task,
+                news.because(Reason::TaskInvalid, problem),
+            );
         } else if let Some(executor) = task.executor.clone() {
             self.run_by_executor(cx, &agent, framework, task, executor);
         } else {
@@ -207,14 +212,25 @@ impl Agent {
             self.launch(cx, number, spec);
             return;
         };
-        let known = self.state.executor(number).expect("a found executor is kept");
+        let known = self
+            .state
+            .executor(number)
+            .expect("a found executor is kept");
         if *known.info() != executor {
             let problem = format!("executor {} runs with another description", executor.id);
             let news = News::new(TaskState::Error, Source::Agent);
-            self.turn_away(cx, framework, task, news.because(Reason::TaskInvalid, problem));
+            self.turn_away(
+                cx,
+                framework,
+                task,
+                news.because(Reason::TaskInvalid, problem),
+            );
             return;
         }
-        let session = self.sessions.get(number).expect("an executor has a session");
+        let session = self
+            .sessions
+            .get(number)
+            .expect("an executor has a session");
         if session.ending().is_some() {
             // TK-47
             let news = News::new(TaskState::Dropped, Source::Agent)

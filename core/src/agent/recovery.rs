@@ -77,7 +77,9 @@ impl Agent {
             task.is_some_and(|t| t.placement() == Placement::Own && !t.state().is_terminal())
         };
         let tasks = self.state.tasks().keys().copied().filter(live_task);
-        let known: Vec<Number> = tasks.chain(self.state.executors().keys().copied()).collect();
+        let known: Vec<Number> = tasks
+            .chain(self.state.executors().keys().copied())
+            .collect();
         for number in &known {
             self.containers.add(*number);
         }

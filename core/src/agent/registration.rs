@@ -188,12 +188,18 @@ impl Agent {
         }
         if welcome.epoch < self.state.epoch() {
             let seen = self.state.epoch();
-            let reason = format!("the master leads epoch {}, but {seen} was seen", welcome.epoch);
+            let reason = format!(
+                "the master leads epoch {}, but {seen} was seen",
+                welcome.epoch
+            );
             self.give_up(cx, peer, reason);
             return;
         }
         if let Some(known) = self.state.agent().filter(|known| **known != welcome.id) {
-            let reason = format!("the master calls this agent {}, but it is {known}", welcome.id);
+            let reason = format!(
+                "the master calls this agent {}, but it is {known}",
+                welcome.id
+            );
             self.give_up(cx, peer, reason);
             return;
         }

@@ -349,7 +349,10 @@ impl Executor {
     }
 
     fn on_report(&mut self, now: Time, report: Report, out: &mut Out) {
-        let live = self.tasks.get_mut(&report.task).filter(|task| !task.is_over);
+        let live = self
+            .tasks
+            .get_mut(&report.task)
+            .filter(|task| !task.is_over);
         let Some(task) = live.filter(|_| may_report(report.state)) else {
             tracing::warn!(task = %report.task, state = %report.state, "cannot be reported");
             return;
@@ -469,6 +472,9 @@ impl Machine for Executor {
             Stage::Working | Stage::Exited => None,
         };
         let resend_at = self.resend.map(|(at, _)| at);
-        [resend_at, self.alone_until, exit_at].into_iter().flatten().min()
+        [resend_at, self.alone_until, exit_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
