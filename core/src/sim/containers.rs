@@ -169,9 +169,15 @@ impl Containers {
 
     /// Loses a running program and how it ended. Returns whether there was one.
     pub(super) fn vanish(&mut self, shared: &mut Shared) -> bool {
-        let running = self.processes.iter().filter(|(_, p)| p.state == State::Running);
+        let running = self
+            .processes
+            .iter()
+            .filter(|(_, p)| p.state == State::Running);
         let running: Vec<ContainerId> = running.map(|(id, _)| id.clone()).collect();
-        let Some(id) = running.get(self.rng.below(running.len() as u64) as usize).cloned() else {
+        let Some(id) = running
+            .get(self.rng.below(running.len() as u64) as usize)
+            .cloned()
+        else {
             return false;
         };
         self.set(&id, State::Vanished);
@@ -231,7 +237,13 @@ impl Containers {
         let (pid, fate) = (process.pid, process.fate);
         let is_doomed = process.state == State::Doomed;
         self.set(&id, State::Running);
-        self.tell(ContainerEvent::Started { id: id.clone(), pid }, shared);
+        self.tell(
+            ContainerEvent::Started {
+                id: id.clone(),
+                pid,
+            },
+            shared,
+        );
         let end = shared.now + fate.after;
         if end != Time::MAX {
             self.plan(end, id.clone(), Step::End, shared);
@@ -241,13 +253,7 @@ impl Containers {
         }
     }
 
-    fn ended(
-        &mut self,
-        id: ContainerId,
-        exit: Exit,
-        breach: Option<Breach>,
-        shared: &mut Shared,
-    ) {
+    fn ended(&mut self, id: ContainerId, exit: Exit, breach: Option<Breach>, shared: &mut Shared) {
         self.set(&id, State::Ended(exit, breach));
         self.tell(ContainerEvent::Exited { id, exit, breach }, shared);
     }

@@ -73,9 +73,9 @@ impl Disk {
         self.syncing
     }
 
-    /// Returns whether the disk makes nothing durable at the moment.
-    pub(super) fn is_stuck(&self, now: Time) -> bool {
-        now < self.stuck_until
+    /// Returns whether everything written is durable.
+    pub(super) fn is_settled(&self) -> bool {
+        self.unsynced.is_empty()
     }
 
     /// Loses what was not durable, but for a part of it that happened to be written.

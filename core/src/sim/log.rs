@@ -4,7 +4,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
-use core::fmt::{Debug, Write};
+use core::fmt::{self, Debug, Write};
 
 use super::queue::Name;
 use crate::time::Time;
@@ -29,8 +29,8 @@ impl Log {
     }
 }
 
-impl core::fmt::Debug for Log {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Off => "Off",
             Self::Digest(_) => "Digest",
@@ -128,8 +128,18 @@ mod tests {
         }
         assert_ne!(digests[0], digests[1]);
         let mut recorder = Recorder::new(lines);
-        recorder.note(Time::from_micros(1_500_000), Name::Agent(3), Entry::Input, &Some(1));
-        recorder.note(Time::from_micros(1_500_001), Name::Master, Entry::Fault, &"cut");
+        recorder.note(
+            Time::from_micros(1_500_000),
+            Name::Agent(3),
+            Entry::Input,
+            &Some(1),
+        );
+        recorder.note(
+            Time::from_micros(1_500_001),
+            Name::Master,
+            Entry::Fault,
+            &"cut",
+        );
         assert_eq!(recorder.entries(), 2);
         let expected = "1.500000 agent-3 input Some(1)\n1.500001 master fault \"cut\"\n";
         assert_eq!(*text.lock().unwrap(), expected);

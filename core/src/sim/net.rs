@@ -63,7 +63,14 @@ impl Link {
             // An attempt that is under way does not fail before it would have succeeded.
             let at = if side.open { at } else { at.max(side.last) };
             let frame = Frame::Close;
-            queue.plan(at, Event::Arrive { link: peer, to, frame });
+            queue.plan(
+                at,
+                Event::Arrive {
+                    link: peer,
+                    to,
+                    frame,
+                },
+            );
         }
     }
 }
@@ -110,7 +117,14 @@ impl Net {
         self.links.insert(peer, link);
         for (to, at) in [(End::Master, at_master), (End::Client, at_client)] {
             let frame = Frame::Open;
-            queue.plan(at, Event::Arrive { link: peer, to, frame });
+            queue.plan(
+                at,
+                Event::Arrive {
+                    link: peer,
+                    to,
+                    frame,
+                },
+            );
         }
         Some(peer)
     }
@@ -139,7 +153,14 @@ impl Net {
         let side = link.side(to);
         side.last = side.last.max(now + self.delay.draw(&mut self.rng));
         let frame = Frame::Bytes(bytes);
-        queue.plan(side.last, Event::Arrive { link: peer, to, frame });
+        queue.plan(
+            side.last,
+            Event::Arrive {
+                link: peer,
+                to,
+                frame,
+            },
+        );
     }
 
     /// Takes a frame in at its end. Returns the client, if the end hears the frame.
@@ -240,12 +261,16 @@ mod tests {
             let (queue, now) = (Queue::default(), Time::ZERO);
             let mut scene = Self { net, queue, now };
             let peer = scene.net.dial(now, CLIENT, &mut scene.queue).unwrap();
-            assert_eq!(scene.heard(), vec![(End::Master, None), (End::Client, None)]);
+            assert_eq!(
+                scene.heard(),
+                vec![(End::Master, None), (End::Client, None)]
+            );
             (scene, peer)
         }
 
         fn send(&mut self, peer: PeerId, from: End, byte: u8) {
-            self.net.send(self.now, peer, from, vec![byte], &mut self.queue);
+            self.net
+                .send(self.now, peer, from, vec![byte], &mut self.queue);
         }
 
         /// Runs the network dry; `None` is the beginning or the end of a connection.
@@ -277,7 +302,10 @@ mod tests {
         let now = scene.now;
         scene.net.close(now, peer, End::Client, &mut scene.queue);
         let heard = scene.heard();
-        let at_master: Vec<_> = heard.iter().filter(|(end, _)| *end == End::Master).collect();
+        let at_master: Vec<_> = heard
+            .iter()
+            .filter(|(end, _)| *end == End::Master)
+            .collect();
         assert_eq!(at_master.len(), 51);
         assert!((0..50).all(|i| at_master[usize::from(i)].1 == Some(i)));
         assert!(at_master[50].1.is_none());
@@ -302,7 +330,12 @@ mod tests {
                 heard.into_iter().partition(|(_, byte)| byte.is_none());
             assert_eq!((ends.len(), messages), (2, arrives), "{cut:?}");
             scene.net.mend(CLIENT);
-            assert!(scene.net.dial(scene.now, CLIENT, &mut scene.queue).is_some());
+            assert!(
+                scene
+                    .net
+                    .dial(scene.now, CLIENT, &mut scene.queue)
+                    .is_some()
+            );
         }
     }
 
@@ -313,7 +346,10 @@ mod tests {
         scene.send(peer, End::Master, 2);
         let now = scene.now;
         scene.net.crash(now, Name::Master, &mut scene.queue);
-        assert_eq!(scene.heard(), vec![(End::Client, Some(2)), (End::Client, None)]);
+        assert_eq!(
+            scene.heard(),
+            vec![(End::Client, Some(2)), (End::Client, None)]
+        );
         assert!(scene.net.links.is_empty());
     }
 }

@@ -105,7 +105,9 @@ where
         let Some(machine) = &mut self.machine else {
             return;
         };
-        shared.recorder.note(shared.now, self.name, Entry::Input, &input);
+        shared
+            .recorder
+            .note(shared.now, self.name, Entry::Input, &input);
         machine.handle(shared.now, input, &mut self.out);
         self.settle(shared, saw);
     }
@@ -116,11 +118,17 @@ where
         shared: &mut Shared,
         saw: impl FnMut(&Output<M::Record, M::Effect>),
     ) -> bool {
-        let Some(machine) = self.machine.as_mut().filter(|_| self.wake == Some(shared.now)) else {
+        let Some(machine) = self
+            .machine
+            .as_mut()
+            .filter(|_| self.wake == Some(shared.now))
+        else {
             return false;
         };
         self.wake = None;
-        shared.recorder.note(shared.now, self.name, Entry::Tick, &"");
+        shared
+            .recorder
+            .note(shared.now, self.name, Entry::Tick, &"");
         machine.tick(shared.now, &mut self.out);
         self.settle(shared, saw);
         true
@@ -148,19 +156,19 @@ where
     /// Takes the next effect that may leave.
     pub(super) fn release(&mut self, shared: &mut Shared) -> Option<M::Effect> {
         let effect = self.gate.release()?;
-        shared.recorder.note(shared.now, self.name, Entry::Effect, &effect);
+        shared
+            .recorder
+            .note(shared.now, self.name, Entry::Effect, &effect);
         Some(effect)
     }
 
-    fn settle(
-        &mut self,
-        shared: &mut Shared,
-        mut saw: impl FnMut(&Output<M::Record, M::Effect>),
-    ) {
+    fn settle(&mut self, shared: &mut Shared, mut saw: impl FnMut(&Output<M::Record, M::Effect>)) {
         while let Some(output) = self.out.pop() {
             saw(&output);
             if let Some((seq, record)) = self.gate.admit(output) {
-                shared.recorder.note(shared.now, self.name, Entry::Record, &record);
+                shared
+                    .recorder
+                    .note(shared.now, self.name, Entry::Record, &record);
                 self.disk.append(seq, &record);
             }
         }

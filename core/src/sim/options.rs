@@ -29,6 +29,10 @@ pub struct Options {
     pub start: Span,
     /// How long a program runs whose command does not say it.
     pub run: Span,
+    /// How often the master pings its agents (TL-01).
+    pub ping_interval: Duration,
+    /// How many pings may go unanswered (TL-01).
+    pub max_missed_pings: u32,
     /// How long a node waits before it dials again.
     pub redial: Span,
     /// What goes wrong.
@@ -50,6 +54,8 @@ impl Options {
             sync: Span::millis(1, 10),
             start: Span::millis(50, 500),
             run: Span::secs(5, 60),
+            ping_interval: Duration::from_secs(15),
+            max_missed_pings: 5,
             redial: Span::millis(100, 1_000),
             faults: Faults::none(),
             checking: Checking::Off,

@@ -81,11 +81,7 @@ pub(super) enum Event {
     /// A client dials the master.
     Dial { node: Name, life: u32 },
     /// A frame arrives.
-    Arrive {
-        link: PeerId,
-        to: End,
-        frame: Frame,
-    },
+    Arrive { link: PeerId, to: End, frame: Frame },
     /// A program goes on.
     Process {
         agent: u32,

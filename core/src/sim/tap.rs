@@ -13,7 +13,7 @@ use core::time::Duration;
 
 use crate::ids::TaskId;
 use crate::protocol::offer::Operation;
-use crate::protocol::status::{TaskState, TaskStatus};
+use crate::protocol::status::{Reason, TaskState, TaskStatus};
 use crate::scheduler::{Acknowledging, Logic, UserCall, UserEvent};
 use crate::time::Time;
 
@@ -41,6 +41,16 @@ pub struct Tally {
     pub lost: u64,
 }
 
+impl Tally {
+    pub(super) fn add(&mut self, other: Self) {
+        self.launched += other.launched;
+        self.finished += other.finished;
+        self.failed += other.failed;
+        self.killed += other.killed;
+        self.lost += other.lost;
+    }
+}
+
 /// A user's logic, watched.
 pub(super) struct Tap {
     logic: Box<dyn Logic>,
@@ -55,7 +65,9 @@ pub(super) struct Tap {
 
 impl core::fmt::Debug for Tap {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Tap").field("tally", &self.tally).finish_non_exhaustive()
+        f.debug_struct("Tap")
+            .field("tally", &self.tally)
+            .finish_non_exhaustive()
     }
 }
 
@@ -95,20 +107,27 @@ impl Tap {
     }
 
     fn on_update(&mut self, status: &TaskStatus) {
+        if status.reason == Some(Reason::Reconciliation) {
+            // An answer about a task, and no news.
+            self.tasks
+                .entry(status.task.clone())
+                .or_insert(status.state);
+            return;
+        }
         let before = self.tasks.insert(status.task.clone(), status.state);
         if let Some(problem) = before.and_then(|before| problem(before, status.state)) {
             let task = &status.task;
-            self.violation.get_or_insert_with(|| format!("updates: {task} {problem}"));
+            self.violation
+                .get_or_insert_with(|| format!("updates: {task} {problem}"));
         }
         let tally = &mut self.tally;
         match status.state {
             TaskState::Finished => tally.finished += 1,
             TaskState::Failed => tally.failed += 1,
             TaskState::Killed => tally.killed += 1,
-            TaskState::Error
-            | TaskState::Dropped
-            | TaskState::Gone
-            | TaskState::GoneByOperator => tally.lost += 1,
+            TaskState::Error | TaskState::Dropped | TaskState::Gone | TaskState::GoneByOperator => {
+                tally.lost += 1
+            }
             TaskState::Staging
             | TaskState::Starting
             | TaskState::Running

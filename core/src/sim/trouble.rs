@@ -13,7 +13,7 @@ use super::options::Span;
 use super::queue::{Event, Name};
 use super::world::{Link, World, at};
 use crate::agent::{self, Agent, AgentState};
-use crate::allocator::Drf;
+use crate::allocator::drf::{self, Drf};
 use crate::ids::MasterId;
 use crate::machine::Outbox;
 use crate::master::{self, Master};
@@ -37,13 +37,20 @@ impl World {
         let registry: Registry = self.master.disk.read();
         let epoch = registry.epoch() + 1;
         let id = MasterId::of("sim", epoch).expect("a short name makes an id");
-        let config = master::Config::new(id, epoch, self.shared.rng.next_u64());
+        let config = master::Config {
+            ping_interval: self.options.ping_interval,
+            max_missed_pings: self.options.max_missed_pings,
+            ..master::Config::new(id, epoch, self.shared.rng.next_u64())
+        };
         let seed = self.shared.rng.next_u64();
         let mut out = Outbox::new();
         let now = self.shared.now;
-        let allocator = Box::new(Drf::new(crate::allocator::Config::new(seed)));
+        let allocator = Box::new(Drf::new(drf::Options {
+            seed,
+            ..drf::Options::default()
+        }));
         let machine = Master::recover(config, registry, allocator, now, &mut out);
-        self.offers = offers::Ledger::default();
+        self.offers = offers::Ledger::new(self.options.checking);
         self.master.start(machine, out, &mut self.shared);
         self.flush_master();
     }
@@ -77,7 +84,9 @@ impl World {
             // What a user's logic knows cannot be rebuilt from bytes.
             Name::Framework(_) => return,
         }
-        shared.recorder.note(shared.now, name, Entry::Fault, &"crash");
+        shared
+            .recorder
+            .note(shared.now, name, Entry::Fault, &"crash");
         self.net.crash(shared.now, name, &mut shared.queue);
     }
 
@@ -88,7 +97,9 @@ impl World {
             Name::Framework(_) => return,
         };
         let restart_at = self.shared.now + after;
-        self.shared.queue.plan(restart_at, Event::Restart { node, life });
+        self.shared
+            .queue
+            .plan(restart_at, Event::Restart { node, life });
     }
 
     pub(super) fn on_restart(&mut self, name: Name, life: u32) {
@@ -111,7 +122,9 @@ impl World {
 
     pub(super) fn stall(&mut self, name: Name, lasting: Duration) {
         let shared = &mut self.shared;
-        shared.recorder.note(shared.now, name, Entry::Fault, &"stall");
+        shared
+            .recorder
+            .note(shared.now, name, Entry::Fault, &"stall");
         let until = shared.now + lasting;
         match name {
             Name::Master => self.master.disk.stall(until),
@@ -165,16 +178,21 @@ impl World {
             }
             Kind::Cut => {
                 let cuts = [Cut::Both, Cut::Outgoing, Cut::Incoming];
-                self.cut(victim, cuts[self.shared.rng.below(3) as usize]);
+                let drawn = self.shared.rng.below(3) as usize;
+                self.cut(victim, cuts[drawn]);
                 let mend_at = self.shared.now + lasting;
-                self.shared.queue.plan(mend_at, Event::Mend { node: victim });
+                self.shared
+                    .queue
+                    .plan(mend_at, Event::Mend { node: victim });
             }
             Kind::Stall => self.stall(victim, lasting),
             Kind::Vanish => {
                 let Name::Agent(n) = victim else { return };
                 if self.at_containers(n, |containers, shared| containers.vanish(shared)) {
                     let shared = &mut self.shared;
-                    shared.recorder.note(shared.now, victim, Entry::Fault, &"vanish");
+                    shared
+                        .recorder
+                        .note(shared.now, victim, Entry::Fault, &"vanish");
                 }
             }
         }

@@ -11,6 +11,7 @@ use core::time::Duration;
 use super::options::Demand;
 use crate::ids::TaskId;
 use crate::protocol::offer::Offer;
+use crate::protocol::status::TaskState;
 use crate::protocol::task::CommandInfo;
 use crate::scheduler::{Logic, UserCall, UserEvent};
 use crate::time::Time;
@@ -86,7 +87,9 @@ impl Logic for Steady {
                     self.on_offer(now, offer, calls);
                 }
             }
-            UserEvent::Update(status) if status.state.is_terminal() => {
+            UserEvent::Update(status)
+                if status.state.is_terminal() || status.state == TaskState::Unknown =>
+            {
                 self.tasks.remove(&status.task);
             }
             UserEvent::Update(status) => {

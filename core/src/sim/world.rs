@@ -6,6 +6,7 @@
 
 use alloc::boxed::Box;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -22,11 +23,15 @@ use super::queue::{End, Event, Frame, Name, Queue};
 use super::tap::Tap;
 use super::workload::Steady;
 use crate::agent::{self, Agent};
+use crate::attributes::Attributes;
 use crate::auth::{PeerRole, Principal};
+use crate::gate::Seq;
 use crate::ids::PeerId;
+use crate::machine::Outbox;
 use crate::master::{self, Master};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::node::AgentInfo;
+use crate::registry::Registry;
 use crate::rng::Rng;
 use crate::scheduler::{self, Hosted, Logic};
 use crate::time::Time;
@@ -55,7 +60,7 @@ pub(super) struct AgentSeat {
 #[derive(Debug)]
 pub(super) struct FrameworkSeat {
     pub(super) node: Node<Hosted<Tap>>,
-    pub(super) name: alloc::string::String,
+    pub(super) name: String,
     pub(super) link: Link,
     pub(super) is_over: bool,
 }
@@ -98,7 +103,9 @@ impl World {
         let net = Net::new(options.delay, rng.fork());
         let script = Script::new(options.start, options.run, &options.faults);
         let seats = 1..=options.agents;
-        let agents = seats.map(|n| seat(n, script, &options, rng.fork())).collect();
+        let agents = seats
+            .map(|n| seat(n, script, &options, rng.fork()))
+            .collect();
         let shared = Shared {
             now: Time::ZERO,
             queue: Queue::default(),
@@ -106,6 +113,7 @@ impl World {
             rng,
             sync: options.sync,
         };
+        let checking = options.checking;
         let mut world = Self {
             options,
             shared,
@@ -114,7 +122,7 @@ impl World {
             agents,
             frameworks: Vec::new(),
             usage: Usage::default(),
-            offers: check::offers::Ledger::default(),
+            offers: check::offers::Ledger::new(checking),
         };
         world.begin();
         world
@@ -143,7 +151,7 @@ impl World {
         let title = info.name.clone();
         let config = scheduler::Config::new(info, seed);
         let machine = Hosted::new(config, Tap::new(logic));
-        node.start(machine, crate::machine::Outbox::new(), &mut self.shared);
+        node.start(machine, Outbox::new(), &mut self.shared);
         self.frameworks.push(FrameworkSeat {
             node,
             name: title,
@@ -170,12 +178,15 @@ impl World {
             Event::Dial { node, life } => self.on_dial(node, life),
             Event::Arrive { link, to, frame } => self.on_arrive(link, to, frame),
             Event::Process { agent, id, step } => {
-                self.at_containers(agent, |containers, shared| containers.step(id, step, shared));
+                self.at_containers(agent, |containers, shared| {
+                    containers.step(id, step, shared)
+                });
             }
             Event::Container { agent, life, event } => {
                 let seat = &mut self.agents[at(agent)];
                 if seat.node.life == life {
-                    seat.node.handle(agent::Input::Container(event), &mut self.shared, |_| {});
+                    seat.node
+                        .handle(agent::Input::Container(event), &mut self.shared, |_| {});
                     self.flush_agent(agent);
                 }
             }
@@ -207,17 +218,19 @@ impl World {
         }
     }
 
-    fn on_synced(&mut self, name: Name, life: u32, upto: crate::gate::Seq) {
+    fn on_synced(&mut self, name: Name, life: u32, upto: Seq) {
         match name {
             Name::Master if self.master.life == life => {
                 self.master.synced(upto, &mut self.shared);
-                self.master.disk.compact::<crate::registry::Registry>();
+                self.check_replay(name);
+                self.master.disk.compact::<Registry>();
                 self.flush_master();
             }
             Name::Agent(n) if self.agents[at(n)].node.life == life => {
                 let node = &mut self.agents[at(n)].node;
                 node.synced(upto, &mut self.shared);
                 node.disk.compact::<agent::AgentState>();
+                self.check_replay(name);
                 self.flush_agent(n);
             }
             // A framework remembers nothing.
@@ -250,7 +263,8 @@ impl World {
         if self.master.machine().is_none() {
             // Nobody listens: the attempt fails.
             let now = self.shared.now;
-            self.net.close(now, peer, End::Master, &mut self.shared.queue);
+            self.net
+                .close(now, peer, End::Master, &mut self.shared.queue);
             return;
         }
         let input = match (frame, client) {
@@ -268,10 +282,11 @@ impl World {
                 master::Input::Scheduler { peer, call }
             }
         };
-        let doubt = self.offers.hears(&input);
+        self.offers.hears(&input);
         let ledger = &mut self.offers;
-        self.master.handle(input, &mut self.shared, |output| ledger.saw(output));
-        if let Err(problem) = self.offers.check(doubt) {
+        self.master
+            .handle(input, &mut self.shared, |output| ledger.saw(output));
+        if let Err(problem) = self.offers.check() {
             self.fail(&problem);
         }
         self.flush_master();
@@ -304,7 +319,9 @@ impl World {
                         agent::Input::Master { peer, message }
                     }
                 };
-                self.agents[at(n)].node.handle(input, &mut self.shared, |_| {});
+                self.agents[at(n)]
+                    .node
+                    .handle(input, &mut self.shared, |_| {});
                 self.flush_agent(n);
             }
             Name::Framework(n) => {
@@ -316,7 +333,9 @@ impl World {
                         scheduler::Input::Master { peer, event }
                     }
                 };
-                self.frameworks[at(n)].node.handle(input, &mut self.shared, |_| {});
+                self.frameworks[at(n)]
+                    .node
+                    .handle(input, &mut self.shared, |_| {});
                 self.flush_framework(n);
             }
             Name::Master => {}
@@ -329,7 +348,8 @@ impl World {
             let queue = &mut self.shared.queue;
             match effect {
                 master::Effect::Agent { peer, message } => {
-                    self.net.send(now, peer, End::Master, encode(&message), queue);
+                    self.net
+                        .send(now, peer, End::Master, encode(&message), queue);
                 }
                 master::Effect::Scheduler { peer, event } => {
                     self.net.send(now, peer, End::Master, encode(&event), queue);
@@ -350,7 +370,8 @@ impl World {
             let queue = &mut self.shared.queue;
             match effect {
                 agent::Effect::Master { peer, message } => {
-                    self.net.send(now, peer, End::Client, encode(&message), queue);
+                    self.net
+                        .send(now, peer, End::Client, encode(&message), queue);
                 }
                 agent::Effect::Container(command) => {
                     self.at_containers(n, |containers, shared| {
@@ -421,7 +442,9 @@ impl World {
         }
         if let Some(life) = self.life(name) {
             let dial_at = self.shared.now + after.draw(&mut self.shared.rng);
-            self.shared.queue.plan(dial_at, Event::Dial { node: name, life });
+            self.shared
+                .queue
+                .plan(dial_at, Event::Dial { node: name, life });
         }
     }
 
@@ -468,7 +491,7 @@ fn seat(n: u32, script: Script, options: &Options, rng: Rng) -> AgentSeat {
             hostname: format!("{name}"),
             address: format!("{name}:5051"),
             resources: options.agent_resources.clone(),
-            attributes: crate::attributes::Attributes::default(),
+            attributes: Attributes::default(),
         },
         link: Link::Down,
     }
