@@ -109,7 +109,7 @@ impl AgentNode {
         let node = Node::new(NodeConfig {
             hello: Hello::new(PeerRole::Agent, &name),
             accepts: vec![PeerRole::Framework, PeerRole::Operator],
-            inbound: Inbound::new(inbox.clone(), |_, body| codec::decode(body), input),
+            inbound: inbound(inbox.clone(), Arc::clone(&sandboxes)),
             streams: Some(serve_output(Arc::clone(&sandboxes))),
         });
         let endpoint = Endpoint::bind(options.listen, &credentials, node.clone())?;
@@ -121,9 +121,12 @@ impl AgentNode {
         config.registration_backoff = options.registration_backoff;
         let mut out = Outbox::new();
         let agent = Agent::recover(config, opened.state, clock.now(), &mut out);
-        for (framework, sandbox, container) in agent.view().running() {
-            sandboxes.owned(&framework.0, &framework.1);
-            sandboxes.runs(&container, &sandbox);
+        for (task, principal) in agent.view().unfinished() {
+            sandboxes.owned(task.framework, principal);
+            let sandbox = agent.view().sandbox(task.framework, &task.task.id);
+            if let Some(container) = &task.container {
+                sandboxes.runs(container, &sandbox.components);
+            }
         }
 
         let (stop, stopped) = oneshot::channel::<()>();
@@ -225,15 +228,25 @@ async fn run(running: Running) -> anyhow::Result<()> {
 }
 
 /// Turns what happens on connections into inputs. Readers of output are nothing to the machine.
-fn input(info: &Arc<PeerInfo>, event: PeerEvent<ToAgent>) -> Option<Input> {
-    if info.principal.role != PeerRole::Master {
-        return None;
-    }
-    Some(match event {
-        PeerEvent::Connected(info) => Input::MasterFound { peer: info.peer },
-        PeerEvent::Message { peer, message } => Input::Master { peer, message },
-        PeerEvent::Disconnected { peer, .. } => Input::MasterLost { peer },
-    })
+fn inbound(inbox: mpsc::Sender<Input>, sandboxes: Arc<Sandboxes>) -> Inbound<Input> {
+    let translate = move |info: &Arc<PeerInfo>, event: PeerEvent<ToAgent>| {
+        if info.principal.role != PeerRole::Master {
+            return None;
+        }
+        Some(match event {
+            PeerEvent::Connected(info) => Input::MasterFound { peer: info.peer },
+            PeerEvent::Message { peer, message } => {
+                if let ToAgent::RunTask { framework, .. } = &message
+                    && let Some(id) = &framework.id
+                {
+                    sandboxes.owned(id, framework.principal.as_deref());
+                }
+                Input::Master { peer, message }
+            }
+            PeerEvent::Disconnected { peer, .. } => Input::MasterLost { peer },
+        })
+    };
+    Inbound::new(inbox, |_, body| codec::decode(body), translate)
 }
 
 fn serve_output(sandboxes: Arc<Sandboxes>) -> Arc<dyn Fn(IncomingStream) + Send + Sync> {

@@ -42,7 +42,8 @@ impl Sandboxes {
     }
 
     /// Notes whose principal a framework belongs to.
-    pub(crate) fn owned(&self, framework: &FrameworkId, principal: &str) {
+    pub(crate) fn owned(&self, framework: &FrameworkId, principal: Option<&str>) {
+        let Some(principal) = principal else { return };
         let mut state = self.state.lock();
         if !state.owners.contains_key(framework) {
             state.owners.insert(framework.clone(), principal.into());
@@ -136,7 +137,7 @@ mod tests {
     #[test]
     fn only_operators_and_the_owner_may_read() {
         let sandboxes = Sandboxes::new(Path::new("/s"));
-        sandboxes.owned(&read().framework, "alice");
+        sandboxes.owned(&read().framework, Some("alice"));
         let may = |role, name| sandboxes.open(&who(role, name), &read()).is_ok();
         assert!(may(PeerRole::Operator, "any"));
         assert!(may(PeerRole::Framework, "alice"));

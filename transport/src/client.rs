@@ -18,6 +18,7 @@ use tepui_core::scheduler::{Acknowledging, Logic, UserCall, UserEvent};
 use tepui_core::time::Time;
 use tokio::sync::mpsc;
 
+pub use crate::output::{Output, OutputClient, read_output};
 pub use crate::target::Error;
 
 /// Something that happened to the framework.

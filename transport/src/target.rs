@@ -130,5 +130,9 @@ pub fn local_address_for(to: SocketAddr) -> SocketAddr {
 /// Finds the certificate for a role: a directory holds one, or one directory a role.
 pub fn identity_dir(dir: &Path, role: PeerRole) -> PathBuf {
     let of_role = dir.join(role.as_str());
-    if of_role.is_dir() { of_role } else { dir.into() }
+    if of_role.is_dir() {
+        of_role
+    } else {
+        dir.into()
+    }
 }

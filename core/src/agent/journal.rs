@@ -123,6 +123,7 @@ pub(super) struct Framework {
 pub struct AgentState {
     /// How many records were ever applied; tells one life's randomness from another's.
     records: u64,
+    last_time: Time,
     next: Number,
     agent: Option<AgentId>,
     epoch: u64,
@@ -140,6 +141,11 @@ impl AgentState {
     /// Returns the highest epoch of a leadership that was heard of.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Returns the latest moment recorded: time goes on from there, whatever the wall clock says.
+    pub fn last_time(&self) -> Time {
+        self.last_time
     }
 
     /// Returns how many records were ever applied.
@@ -329,7 +335,10 @@ impl Durable for AgentState {
             AgentRecord::KillRequested { task, destroy_at } => {
                 self.task_mut(*task).request_kill(*destroy_at);
             }
-            AgentRecord::Updated { task, status } => self.task_mut(*task).update(status.clone()),
+            AgentRecord::Updated { task, status } => {
+                self.last_time = self.last_time.max(status.at);
+                self.task_mut(*task).update(status.clone());
+            }
             AgentRecord::Acknowledged { task, update } => {
                 if self.task_mut(*task).acknowledge(*update) {
                     self.remove_task(*task);

@@ -64,6 +64,19 @@ impl<'a> View<'a> {
         tasks.map(|(number, task)| summary(*number, task))
     }
 
+    /// Lists the tasks that are not over: with the framework's id and principal.
+    pub fn unfinished(
+        &self,
+    ) -> impl Iterator<Item = (TaskSummary<'a>, Option<&'a str>)> + use<'a> {
+        let state = &self.agent.state;
+        self.tasks()
+            .filter(|task| !task.state.is_terminal())
+            .map(|task| {
+                let framework = state.frameworks().get(task.framework);
+                (task, framework.and_then(|f| f.info.principal.as_deref()))
+            })
+    }
+
     /// Finds a task that is not over and acknowledged.
     pub fn task(&self, framework: &FrameworkId, task: &TaskId) -> Option<TaskSummary<'a>> {
         let number = self.agent.state.find_task(framework, task)?;

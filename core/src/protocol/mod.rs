@@ -19,6 +19,7 @@ pub mod node;
 pub mod offer;
 pub mod operator;
 pub mod scheduler;
+pub mod hello;
 pub mod status;
 pub mod task;
 pub mod validate;
