@@ -1,1 +1,373 @@
 //! Tests of the master through `handle` and `tick` only.
+//!
+//! Every input is followed by a check of all invariants, and of what the allocator has booked
+//! against what the master shows. Outboxes are compared whole.
+
+mod agents;
+mod chaos;
+mod frameworks;
+mod greedy;
+mod offers;
+mod operators;
+mod recovery;
+mod tasks;
+
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{Config, Effect, Input, Master};
+use crate::attributes::Attributes;
+use crate::auth::{PeerRole, Principal};
+use crate::ids::{AgentId, FrameworkId, MasterId, OfferId, PeerId, RequestId, TaskId, UpdateId};
+use crate::machine::{Machine, Outbox, Output};
+use crate::protocol::agent::{TaskReport, ToAgent, ToMaster};
+use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::node::AgentInfo;
+use crate::protocol::offer::{Offer, Operation};
+use crate::protocol::operator::{self, Answer};
+use crate::protocol::scheduler::{Call, Event};
+use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
+use crate::protocol::task::{CommandInfo, TaskInfo};
+use crate::registry::{Registry, RegistryOp};
+use crate::resources::{Quantities, Resources};
+use crate::time::Time;
+use greedy::Greedy;
+
+type Out = Output<RegistryOp, Effect>;
+
+fn master_id(epoch: u64) -> MasterId {
+    MasterId::of("rio", epoch).unwrap()
+}
+
+fn agent_id(n: u64) -> AgentId {
+    AgentId::numbered(&master_id(1), n)
+}
+
+fn framework_id(n: u64) -> FrameworkId {
+    FrameworkId::numbered(&master_id(1), n)
+}
+
+fn offer_id(n: u64) -> OfferId {
+    OfferId::numbered(&master_id(1), n)
+}
+
+fn task_id(text: &str) -> TaskId {
+    TaskId::new(text).unwrap()
+}
+
+fn resources(text: &str) -> Resources {
+    Resources::parse(text).unwrap()
+}
+
+fn agent_info(total: &str) -> AgentInfo {
+    AgentInfo {
+        hostname: "host".to_string(),
+        address: "host:5051".to_string(),
+        resources: resources(total),
+        attributes: Attributes::new(),
+    }
+}
+
+/// A framework that survives a lost connection for ten seconds.
+fn framework_info() -> FrameworkInfo {
+    FrameworkInfo {
+        failover_timeout: Duration::from_secs(10),
+        ..FrameworkInfo::new("web")
+    }
+}
+
+fn framework_info_of(id: FrameworkId) -> FrameworkInfo {
+    FrameworkInfo {
+        id: Some(id),
+        ..framework_info()
+    }
+}
+
+fn task(id: &str, agent: &AgentId, needs: &str) -> TaskInfo {
+    TaskInfo {
+        id: task_id(id),
+        name: id.to_string(),
+        agent: agent.clone(),
+        resources: resources(needs),
+        command: Some(CommandInfo::shell("true")),
+        executor: None,
+        data: Vec::new(),
+        kill_grace: None,
+        pids: None,
+    }
+}
+
+fn launch(offers: &[OfferId], tasks: Vec<TaskInfo>) -> Call {
+    Call::Accept {
+        offers: offers.to_vec(),
+        operations: vec![Operation::Launch(tasks)],
+        refuse: None,
+    }
+}
+
+/// What the agent says about a task; `n` names the update.
+fn news(task: &str, state: TaskState, agent: &AgentId, n: u128) -> TaskStatus {
+    TaskStatus {
+        task: task_id(task),
+        state,
+        source: Source::Executor,
+        reason: None,
+        message: String::new(),
+        agent: Some(agent.clone()),
+        at: Time::ZERO,
+        update: Some(UpdateId(n)),
+        exit: None,
+        breach: None,
+    }
+}
+
+/// What the master says about a task.
+fn word(
+    task: &str,
+    state: TaskState,
+    reason: Reason,
+    message: &str,
+    agent: Option<&AgentId>,
+    at: Time,
+) -> TaskStatus {
+    TaskStatus {
+        task: task_id(task),
+        state,
+        source: Source::Master,
+        reason: Some(reason),
+        message: message.to_string(),
+        agent: agent.cloned(),
+        at,
+        update: None,
+        exit: None,
+        breach: None,
+    }
+}
+
+fn to_agent(peer: PeerId, message: ToAgent) -> Out {
+    Output::Effect(Effect::Agent { peer, message })
+}
+
+fn to_framework(peer: PeerId, event: Event) -> Out {
+    Output::Effect(Effect::Scheduler { peer, event })
+}
+
+fn disconnect(peer: PeerId, reason: &str) -> Out {
+    let reason = reason.to_string();
+    Output::Effect(Effect::Disconnect { peer, reason })
+}
+
+/// A master and its surroundings.
+struct World {
+    master: Master,
+    now: Time,
+    peers: u64,
+    out: Outbox<RegistryOp, Effect>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self::recovered(1, Registry::default());
+        let lead = Output::Persist(RegistryOp::Lead { epoch: 1 });
+        assert_eq!(world.drain(), [lead]);
+        world
+    }
+
+    fn recovered(epoch: u64, registry: Registry) -> Self {
+        let now = Time::from_micros(1_000_000);
+        let mut out = Outbox::new();
+        let config = Config::new(master_id(epoch), epoch, 7);
+        let allocator = Box::new(Greedy::default());
+        let master = Master::recover(config, registry, allocator, now, &mut out);
+        master.check();
+        Self {
+            master,
+            now,
+            peers: epoch * 1_000,
+            out,
+        }
+    }
+
+    fn drain(&mut self) -> Vec<Out> {
+        self.out.drain().collect()
+    }
+
+    fn check(&self) {
+        self.master.check();
+        let mut booked = Quantities::new();
+        for agent in self.master.view().agents() {
+            booked.add(&Quantities::from(&agent.offered));
+            booked.add(&Quantities::from(&agent.allocated));
+        }
+        assert_eq!(self.master.allocator().stats().booked, booked);
+    }
+
+    fn input(&mut self, input: Input) -> Vec<Out> {
+        self.master.handle(self.now, input, &mut self.out);
+        self.check();
+        self.drain()
+    }
+
+    fn tick(&mut self) -> Vec<Out> {
+        self.master.tick(self.now, &mut self.out);
+        self.check();
+        self.drain()
+    }
+
+    /// Lets time pass, timer by timer.
+    fn pass(&mut self, time: Duration) -> Vec<Out> {
+        let until = self.now + time;
+        let mut all = Vec::new();
+        while let Some(at) = self.master.deadline().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            all.extend(self.tick());
+        }
+        self.now = until;
+        all
+    }
+
+    fn connect(&mut self, role: PeerRole, name: &str) -> PeerId {
+        self.peers += 1;
+        let peer = PeerId(self.peers);
+        let name = name.to_string();
+        let principal = Principal { role, name };
+        assert_eq!(self.input(Input::Connected { peer, principal }), []);
+        peer
+    }
+
+    fn lose(&mut self, peer: PeerId) -> Vec<Out> {
+        self.input(Input::Disconnected { peer })
+    }
+
+    fn agent_says(&mut self, peer: PeerId, message: ToMaster) -> Vec<Out> {
+        self.input(Input::Agent { peer, message })
+    }
+
+    fn call(&mut self, peer: PeerId, call: Call) -> Vec<Out> {
+        self.input(Input::Scheduler { peer, call })
+    }
+
+    fn ask(&mut self, peer: PeerId, call: operator::Call) -> Answer {
+        let id = RequestId(3);
+        let request = operator::Request { id, call };
+        let outs = self.input(Input::Operator { peer, request });
+        for out in outs {
+            if let Output::Free(Effect::Respond { response, .. })
+            | Output::Effect(Effect::Respond { response, .. }) = out
+            {
+                assert_eq!(response.id, id);
+                return response.answer;
+            }
+        }
+        panic!("no answer");
+    }
+
+    /// An agent that has registered.
+    fn agent(&mut self, name: &str, total: &str) -> (PeerId, AgentId) {
+        let peer = self.connect(PeerRole::Agent, name);
+        let agent = agent_info(total);
+        let outs = self.agent_says(peer, ToMaster::Register { agent });
+        match outs.as_slice() {
+            [
+                Output::Persist(RegistryOp::Admit { .. }),
+                Output::Effect(Effect::Agent {
+                    message: ToAgent::Registered { id, .. },
+                    ..
+                }),
+            ] => (peer, id.clone()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn subscribe(&mut self, peer: PeerId, framework: FrameworkInfo) -> FrameworkId {
+        let outs = self.call(peer, Call::Subscribe { framework });
+        match outs.as_slice() {
+            [
+                Output::Effect(Effect::Scheduler {
+                    event: Event::Subscribed { framework, .. },
+                    ..
+                }),
+            ] => framework.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A framework that has subscribed.
+    fn framework(&mut self, name: &str) -> (PeerId, FrameworkId) {
+        let peer = self.connect(PeerRole::Framework, name);
+        let id = self.subscribe(peer, framework_info());
+        (peer, id)
+    }
+
+    /// Lets the allocator run, and returns what is offered to one framework, in one event.
+    fn offered(&mut self, peer: PeerId) -> Vec<Offer> {
+        let outs = self.tick();
+        match outs.as_slice() {
+            [
+                Output::Effect(Effect::Scheduler {
+                    peer: to,
+                    event: Event::Offers(offers),
+                }),
+            ] if *to == peer => offers.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Takes what is offered and launches tasks, all of which are good.
+    fn launch(&mut self, peer: PeerId, tasks: Vec<TaskInfo>) {
+        let offers: Vec<OfferId> = self.offered(peer).into_iter().map(|o| o.id).collect();
+        let count = tasks.len();
+        let outs = self.call(peer, launch(&offers, tasks));
+        assert_eq!(outs.len(), count, "{outs:?}");
+        for out in outs {
+            let good = matches!(
+                &out,
+                Output::Effect(Effect::Agent {
+                    message: ToAgent::RunTask { .. },
+                    ..
+                })
+            );
+            assert!(good, "{out:?}");
+        }
+    }
+
+    fn update(
+        &mut self,
+        agent: PeerId,
+        framework: &FrameworkId,
+        status: TaskStatus,
+        latest: TaskState,
+    ) -> Vec<Out> {
+        let framework = framework.clone();
+        self.agent_says(
+            agent,
+            ToMaster::Update {
+                framework,
+                status,
+                latest,
+            },
+        )
+    }
+
+    fn free(&self) -> Resources {
+        let agents = self.master.view().agents();
+        let [agent] = agents.as_slice() else {
+            panic!("one agent is expected");
+        };
+        let mut free = agent.info.resources.clone();
+        free.subtract(&agent.offered).unwrap();
+        free.subtract(&agent.allocated).unwrap();
+        free
+    }
+}
+
+fn report(framework: &FrameworkId, task: TaskInfo, state: TaskState) -> TaskReport {
+    TaskReport {
+        framework: framework.clone(),
+        task,
+        state,
+    }
+}

@@ -1,0 +1,396 @@
+//! Agents: joining, pings, going away, coming back.
+
+use alloc::sync::Arc;
+
+use super::*;
+
+const AWAY: Duration = Duration::from_secs(600);
+
+fn registered(peer: PeerId, id: AgentId) -> Out {
+    let message = ToAgent::Registered {
+        id,
+        master: master_id(1),
+        epoch: 1,
+        ping_timeout: Duration::from_secs(75),
+    };
+    to_agent(peer, message)
+}
+
+fn reregistered(peer: PeerId, id: AgentId, missing: Vec<(FrameworkId, TaskId)>) -> Out {
+    let message = ToAgent::Reregistered {
+        id,
+        master: master_id(1),
+        epoch: 1,
+        ping_timeout: Duration::from_secs(75),
+        missing,
+    };
+    to_agent(peer, message)
+}
+
+fn back(id: &AgentId, total: &str, tasks: Vec<TaskReport>) -> ToMaster {
+    ToMaster::Reregister {
+        id: id.clone(),
+        agent: agent_info(total),
+        frameworks: vec![],
+        tasks,
+    }
+}
+
+#[test]
+fn registration_is_durable_before_it_is_told() {
+    // SM-09, PR-01, PR-03
+    let mut world = World::new();
+    let peer = world.connect(PeerRole::Agent, "one");
+    let agent = agent_info("cpus:4");
+    let admit = RegistryOp::Admit {
+        id: agent_id(0),
+        name: "one".into(),
+        info: Arc::new(agent.clone()),
+    };
+    let outs = world.agent_says(
+        peer,
+        ToMaster::Register {
+            agent: agent.clone(),
+        },
+    );
+    assert_eq!(
+        outs,
+        [Output::Persist(admit), registered(peer, agent_id(0))]
+    );
+    // Asked again, it hears the same, and nothing is written.
+    let outs = world.agent_says(peer, ToMaster::Register { agent });
+    assert_eq!(outs, [registered(peer, agent_id(0))]);
+}
+
+#[test]
+fn an_agent_without_resources_is_refused() {
+    // VA-30
+    let mut world = World::new();
+    let peer = world.connect(PeerRole::Agent, "one");
+    let agent = AgentInfo {
+        resources: Resources::new(),
+        ..agent_info("cpus:1")
+    };
+    let outs = world.agent_says(peer, ToMaster::Register { agent });
+    let why = ToAgent::Refused("agent has no resources".into());
+    assert_eq!(outs, [to_agent(peer, why)]);
+}
+
+#[test]
+fn nobody_speaks_in_another_role() {
+    let mut world = World::new();
+    let agent = world.connect(PeerRole::Agent, "one");
+    let framework = framework_info();
+    assert_eq!(
+        world.call(agent, Call::Subscribe { framework }),
+        [disconnect(agent, "agent/one may not speak as framework")]
+    );
+    // The connection is forgotten.
+    assert_eq!(world.agent_says(agent, ToMaster::Pong), []);
+    assert_eq!(world.lose(agent), []);
+}
+
+#[test]
+fn an_agent_that_lost_its_state_is_a_new_one() {
+    // TK-113, SM-18
+    let mut world = World::new();
+    let (old, id) = world.agent("one", "cpus:4");
+    let (framework, _) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(framework, vec![task("t", &id, "cpus:1")]);
+    let peer = world.connect(PeerRole::Agent, "one");
+    let agent = agent_info("cpus:4");
+    let outs = world.agent_says(
+        peer,
+        ToMaster::Register {
+            agent: agent.clone(),
+        },
+    );
+    let why = "the agent joined anew: its earlier state is lost";
+    let (state, reason) = (TaskState::Gone, Reason::AgentRemoved);
+    let gone = word("t", state, reason, why, Some(&id), world.now);
+    let admit = RegistryOp::Admit {
+        id: agent_id(1),
+        name: "one".into(),
+        info: Arc::new(agent),
+    };
+    assert_eq!(
+        outs,
+        [
+            Output::Persist(RegistryOp::Remove { id }),
+            disconnect(old, why),
+            to_framework(framework, Event::Update(gone)),
+            Output::Persist(admit),
+            registered(peer, agent_id(1)),
+        ]
+    );
+    assert_eq!(world.lose(old), []);
+    assert_eq!(world.free(), resources("cpus:4"));
+}
+
+#[test]
+fn an_id_belongs_to_one_certificate() {
+    let mut world = World::new();
+    let (_, id) = world.agent("one", "cpus:4");
+    let thief = world.connect(PeerRole::Agent, "two");
+    let text = "agent id rio-1-S0 is bound to the name \"one\", not \"two\"";
+    assert_eq!(
+        world.agent_says(thief, back(&id, "cpus:4", vec![])),
+        [to_agent(thief, ToAgent::Refused(text.into()))]
+    );
+}
+
+#[test]
+fn an_agent_that_comes_back_unchanged_writes_nothing() {
+    // SM-13, OF-07: offers end with the connection
+    let mut world = World::new();
+    let (old, id) = world.agent("one", "cpus:4");
+    let (framework, _) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    let offers = world.offered(framework);
+    let rescind = Event::Rescind(offers[0].id.clone());
+    assert_eq!(world.lose(old), [to_framework(framework, rescind)]);
+    assert_eq!(world.pass(Duration::from_micros(1)), []);
+    let peer = world.connect(PeerRole::Agent, "one");
+    assert_eq!(
+        world.agent_says(peer, back(&id, "cpus:4", vec![])),
+        [reregistered(peer, id, vec![])]
+    );
+    world.now = world.now + Duration::from_micros(1);
+    assert_eq!(world.offered(framework)[0].id, offer_id(1));
+}
+
+#[test]
+fn a_second_connection_replaces_the_first() {
+    let mut world = World::new();
+    let (old, id) = world.agent("one", "cpus:4");
+    let peer = world.connect(PeerRole::Agent, "one");
+    let why = "agent rio-1-S0 came back over another connection";
+    assert_eq!(
+        world.agent_says(peer, back(&id, "cpus:4", vec![])),
+        [disconnect(old, why), reregistered(peer, id, vec![])]
+    );
+}
+
+#[test]
+fn an_agent_that_changed_is_written_down_and_offered_anew() {
+    // SM-10, OF-07
+    let mut world = World::new();
+    let (peer, id) = world.agent("one", "cpus:4");
+    let (framework, _) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    assert_eq!(world.offered(framework)[0].resources, resources("cpus:4"));
+    let update = RegistryOp::Update {
+        id: id.clone(),
+        info: Arc::new(agent_info("cpus:2")),
+    };
+    assert_eq!(
+        world.agent_says(peer, back(&id, "cpus:2", vec![])),
+        [
+            to_framework(framework, Event::Rescind(offer_id(0))),
+            Output::Persist(update),
+            reregistered(peer, id, vec![]),
+        ]
+    );
+    world.now = world.now + Duration::from_micros(1);
+    assert_eq!(world.offered(framework)[0].resources, resources("cpus:2"));
+}
+
+#[test]
+fn unanswered_pings_end_the_connection() {
+    // TK-107, TL-01, SM-15
+    let mut world = World::new();
+    let (peer, id) = world.agent("one", "cpus:4");
+    let ping = || {
+        let message = ToAgent::Ping;
+        Output::Free(Effect::Agent { peer, message })
+    };
+    // A pong in between: the count starts anew.
+    assert_eq!(world.pass(Duration::from_secs(15)), [ping()]);
+    assert_eq!(world.agent_says(peer, ToMaster::Pong), []);
+    let outs = world.pass(Duration::from_secs(75));
+    assert_eq!(outs, [ping(), ping(), ping(), ping(), ping()]);
+    let why = "agent rio-1-S0 left 5 pings unanswered";
+    assert_eq!(world.pass(Duration::from_secs(15)), [disconnect(peer, why)]);
+    // It may come back.
+    let peer = world.connect(PeerRole::Agent, "one");
+    let outs = world.agent_says(peer, back(&id, "cpus:4", vec![]));
+    assert_eq!(outs, [reregistered(peer, id, vec![])]);
+}
+
+#[test]
+fn an_agent_that_stays_away_is_unreachable_until_it_returns() {
+    // SM-14, SM-16, TK-58, TK-60, TK-36
+    let mut world = World::new();
+    let (peer, id) = world.agent("one", "cpus:4");
+    let info = FrameworkInfo {
+        failover_timeout: Duration::from_secs(3_600),
+        ..framework_info()
+    };
+    let framework = world.connect(PeerRole::Framework, "web");
+    let owner = world.subscribe(framework, info);
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(framework, vec![task("t", &id, "cpus:1")]);
+    world.lose(peer);
+    assert_eq!(world.lose(framework), []);
+    // The framework is away as well; it hears nothing of this, and nothing is booked.
+    assert_eq!(world.pass(AWAY), []);
+    let state = world.master.view().all_tasks()[0].status.state;
+    assert_eq!(state, TaskState::Unreachable);
+    let framework = world.connect(PeerRole::Framework, "web");
+    world.subscribe(framework, framework_info_of(owner.clone()));
+    let peer = world.connect(PeerRole::Agent, "one");
+    let running = report(&owner, task("t", &id, "cpus:1"), TaskState::Running);
+    let outs = world.agent_says(peer, back(&id, "cpus:4", vec![running]));
+    let again = word(
+        "t",
+        TaskState::Running,
+        Reason::AgentReregistered,
+        "the agent came back",
+        Some(&id),
+        world.now,
+    );
+    assert_eq!(
+        outs,
+        [
+            reregistered(peer, id, vec![]),
+            to_framework(framework, Event::Update(again)),
+        ]
+    );
+    assert_eq!(world.free(), resources("cpus:3"));
+}
+
+#[test]
+fn frameworks_hear_of_unreachable_tasks() {
+    // SM-14, TK-29
+    let mut world = World::new();
+    let (peer, id) = world.agent("one", "cpus:4");
+    let (framework, _) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(framework, vec![task("t", &id, "cpus:1")]);
+    world.lose(peer);
+    let (state, reason) = (TaskState::Unreachable, Reason::AgentRemoved);
+    let why = "the agent has not come back in time";
+    let mut outs = world.pass(AWAY);
+    outs.retain(|out| matches!(out, Output::Effect(_)));
+    let lost = word("t", state, reason, why, Some(&id), world.now);
+    assert_eq!(outs, [to_framework(framework, Event::Update(lost))]);
+    // TK-08: its id stays taken.
+    let (_, other) = world.agent("two", "cpus:4");
+    world.now = world.now + Duration::from_micros(1);
+    let offers = world.offered(framework);
+    let again = vec![task("t", &other, "cpus:1")];
+    let outs = world.call(framework, launch(&[offers[0].id.clone()], again));
+    let (state, reason) = (TaskState::Error, Reason::TaskInvalid);
+    let why = "task id t is used already";
+    let status = word("t", state, reason, why, Some(&other), world.now);
+    assert_eq!(outs, [to_framework(framework, Event::Update(status))]);
+}
+
+#[test]
+fn tasks_that_the_agent_does_not_report_are_missing() {
+    // PR-03
+    let mut world = World::new();
+    let (old, id) = world.agent("one", "cpus:4");
+    let (framework, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(
+        framework,
+        vec![task("a", &id, "cpus:1"), task("b", &id, "cpus:1")],
+    );
+    // Over the same connection the tasks may have crossed the report: nothing is missing.
+    let outs = world.agent_says(old, back(&id, "cpus:4", vec![]));
+    assert_eq!(outs, [reregistered(old, id.clone(), vec![])]);
+    world.lose(old);
+    let peer = world.connect(PeerRole::Agent, "one");
+    let a = report(&owner, task("a", &id, "cpus:1"), TaskState::Running);
+    let outs = world.agent_says(peer, back(&id, "cpus:4", vec![a]));
+    let missing = vec![(owner.clone(), task_id("b"))];
+    assert_eq!(outs, [reregistered(peer, id.clone(), missing)]);
+    assert_eq!(world.free(), resources("cpus:2"));
+    let dropped = news("b", TaskState::Dropped, &id, 1);
+    world.update(peer, &owner, dropped, TaskState::Dropped);
+    assert_eq!(world.free(), resources("cpus:3"));
+}
+
+#[test]
+fn a_kill_waits_for_the_agent() {
+    // TK-82
+    let mut world = World::new();
+    let (old, id) = world.agent("one", "cpus:4");
+    let (framework, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(framework, vec![task("t", &id, "cpus:1")]);
+    world.lose(old);
+    let grace = Some(Duration::from_secs(1));
+    let kill = Call::Kill {
+        task: task_id("t"),
+        grace,
+    };
+    assert_eq!(world.call(framework, kill), []);
+    let peer = world.connect(PeerRole::Agent, "one");
+    let t = report(&owner, task("t", &id, "cpus:1"), TaskState::Running);
+    let kill = ToAgent::KillTask {
+        framework: owner,
+        task: task_id("t"),
+        grace,
+    };
+    assert_eq!(
+        world.agent_says(peer, back(&id, "cpus:4", vec![t])),
+        [reregistered(peer, id, vec![]), to_agent(peer, kill)]
+    );
+}
+
+#[test]
+fn tasks_of_a_framework_that_ended_meanwhile_are_shut_down() {
+    // TK-109, SM-07
+    let mut world = World::new();
+    let (old, id) = world.agent("one", "cpus:4");
+    let (framework, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(framework, vec![task("t", &id, "cpus:1")]);
+    world.lose(old);
+    assert_eq!(world.call(framework, Call::Teardown), []);
+    let peer = world.connect(PeerRole::Agent, "one");
+    let t = report(&owner, task("t", &id, "cpus:1"), TaskState::Running);
+    assert_eq!(
+        world.agent_says(peer, back(&id, "cpus:4", vec![t])),
+        [
+            reregistered(peer, id, vec![]),
+            to_agent(peer, ToAgent::ShutdownFramework(owner)),
+        ]
+    );
+    assert_eq!(world.free(), resources("cpus:4"));
+}
+
+#[test]
+fn a_task_that_runs_elsewhere_is_killed_where_it_is_not_known() {
+    // TK-08: one task of an id
+    let mut world = World::new();
+    let (_, id) = world.agent("one", "cpus:4");
+    let (framework, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(framework, vec![task("t", &id, "cpus:1")]);
+    let peer = world.connect(PeerRole::Agent, "two");
+    let stranger = AgentId::new("elsewhere-S9").unwrap();
+    let t = report(&owner, task("t", &stranger, "cpus:1"), TaskState::Running);
+    let outs = world.agent_says(peer, back(&stranger, "cpus:1", vec![t]));
+    let admit = RegistryOp::Admit {
+        id: stranger.clone(),
+        name: "two".into(),
+        info: Arc::new(agent_info("cpus:1")),
+    };
+    let kill = ToAgent::KillTask {
+        framework: owner,
+        task: task_id("t"),
+        grace: None,
+    };
+    assert_eq!(
+        outs,
+        [
+            Output::Persist(admit),
+            reregistered(peer, stranger, vec![]),
+            to_agent(peer, kill),
+        ]
+    );
+}

@@ -1,0 +1,321 @@
+//! Anything, from anybody, in any order: nothing panics, and what must hold holds.
+//!
+//! Ids come from small sets, so that nonsense often hits something that exists.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ids::ExecutorId;
+use crate::protocol::task::ExecutorInfo;
+
+const STATES: [TaskState; 13] = [
+    TaskState::Staging,
+    TaskState::Starting,
+    TaskState::Running,
+    TaskState::Killing,
+    TaskState::Finished,
+    TaskState::Failed,
+    TaskState::Killed,
+    TaskState::Error,
+    TaskState::Dropped,
+    TaskState::Unreachable,
+    TaskState::Gone,
+    TaskState::GoneByOperator,
+    TaskState::Unknown,
+];
+
+/// Turns numbers into whatever is needed; zeros when they run out.
+struct Dice<'a> {
+    numbers: core::slice::Iter<'a, u32>,
+}
+
+impl Dice<'_> {
+    fn below(&mut self, bound: u32) -> u32 {
+        self.numbers.next().copied().unwrap_or(0) % bound
+    }
+
+    fn chance(&mut self, percent: u32) -> bool {
+        self.below(100) < percent
+    }
+
+    fn agent(&mut self) -> AgentId {
+        agent_id(u64::from(self.below(5)))
+    }
+
+    fn framework(&mut self) -> FrameworkId {
+        framework_id(u64::from(self.below(4)))
+    }
+
+    fn task(&mut self) -> TaskId {
+        task_id(["a", "ab", "b", "c", ".d"][self.below(5) as usize])
+    }
+
+    fn state(&mut self) -> TaskState {
+        STATES[self.below(13) as usize]
+    }
+
+    fn offers(&mut self, world: &World) -> Vec<OfferId> {
+        if self.chance(15) {
+            return (0..self.below(3)).map(|n| offer_id(u64::from(n))).collect();
+        }
+        let all = world.master.view().offers();
+        let count = (all.len() as u32).min(1 + self.below(2));
+        (0..count)
+            .map(|_| all[self.below(all.len() as u32) as usize].id.clone())
+            .collect()
+    }
+
+    fn amount(&mut self) -> Resources {
+        resources(
+            [
+                "cpus:1",
+                "cpus:2;mem:10",
+                "mem:5",
+                "gpus:1",
+                "ports:[1-3]",
+                "",
+            ][self.below(6) as usize],
+        )
+    }
+
+    fn task_info(&mut self, world: &World) -> TaskInfo {
+        let any = self.agent();
+        let offers = world.master.view().offers();
+        let agent = match offers.first() {
+            Some(offer) if self.chance(85) => offer.agent.clone(),
+            Some(_) | None => any,
+        };
+        let mut info = task("x", &agent, "cpus:1");
+        info.id = self.task();
+        info.resources = self.amount();
+        if self.chance(30) {
+            info.executor = Some(ExecutorInfo {
+                id: ExecutorId::new(["e", "f"][self.below(2) as usize]).unwrap(),
+                resources: self.amount(),
+                command: CommandInfo::shell("serve"),
+            });
+        }
+        if info.executor.is_some() == self.chance(95) {
+            info.command = None;
+        }
+        info
+    }
+
+    fn info(&mut self) -> AgentInfo {
+        let total = ["cpus:4;mem:100;ports:[1-5]", "cpus:2;mem:20", "gpus:3", ""];
+        agent_info(total[[0, 0, 0, 1, 2, 3][self.below(6) as usize]])
+    }
+
+    fn framework_info(&mut self) -> FrameworkInfo {
+        let mut info = framework_info();
+        if self.chance(50) {
+            info.id = Some(self.framework());
+        }
+        if self.chance(50) {
+            info.failover_timeout = Duration::from_secs(u64::from(self.below(30)));
+        }
+        if self.chance(5) {
+            info.role = crate::roles::Role::new("eng").unwrap();
+        }
+        info
+    }
+
+    fn to_master(&mut self, world: &World) -> ToMaster {
+        match self.below(10) {
+            0 => ToMaster::Register { agent: self.info() },
+            1..4 => {
+                let tasks = (0..self.below(4)).map(|_| TaskReport {
+                    framework: self.framework(),
+                    task: self.task_info(world),
+                    state: self.state(),
+                });
+                let tasks = tasks.collect();
+                let frameworks = (0..self.below(3)).map(|_| self.framework_info());
+                let frameworks = frameworks.collect();
+                ToMaster::Reregister {
+                    id: self.agent(),
+                    agent: self.info(),
+                    frameworks,
+                    tasks,
+                }
+            }
+            4 => ToMaster::Pong,
+            _ => {
+                let agent = self.agent();
+                let n = u128::from(self.below(4));
+                let mut status = news("x", self.state(), &agent, n);
+                status.task = self.task();
+                if self.chance(20) {
+                    status.update = None;
+                }
+                ToMaster::Update {
+                    framework: self.framework(),
+                    status,
+                    latest: self.state(),
+                }
+            }
+        }
+    }
+
+    fn scheduler_call(&mut self, world: &World) -> Call {
+        let refuse = [None, Some(Duration::ZERO), Some(Duration::from_secs(3))];
+        let refuse = refuse[self.below(3) as usize];
+        match self.below(16) {
+            0..3 => Call::Subscribe {
+                framework: self.framework_info(),
+            },
+            3 => Call::Teardown,
+            4..9 => {
+                let offers = self.offers(world);
+                let tasks = (0..self.below(4)).map(|_| self.task_info(world));
+                Call::Accept {
+                    offers,
+                    operations: vec![Operation::Launch(tasks.collect())],
+                    refuse,
+                }
+            }
+            9..11 => Call::Decline {
+                offers: self.offers(world),
+                refuse,
+            },
+            11 => Call::Suppress,
+            12 => Call::Revive,
+            13 => Call::Kill {
+                task: self.task(),
+                grace: refuse,
+            },
+            _ => Call::Acknowledge {
+                agent: self.agent(),
+                task: self.task(),
+                update: UpdateId(u128::from(self.below(4))),
+            },
+        }
+    }
+
+    fn operator_call(&mut self) -> operator::Call {
+        match self.below(6) {
+            0 => operator::Call::Summary,
+            1 => operator::Call::Agents,
+            2 => operator::Call::Frameworks,
+            3 => operator::Call::Tasks {
+                all: self.chance(50),
+            },
+            4 => operator::Call::Offers,
+            _ => operator::Call::Kill {
+                framework: self.chance(50).then(|| self.framework()),
+                task: [".", "", "a", "b", "zz"][self.below(5) as usize].to_string(),
+                grace: None,
+            },
+        }
+    }
+
+    fn input(&mut self, world: &World) -> Input {
+        // Peers 0 to 3 are agents, 4 to 7 frameworks, 8 an operator; 9 never connects.
+        let peer = PeerId(u64::from(self.below(10)));
+        let by_number = match peer.0 {
+            0..4 => PeerRole::Agent,
+            4..8 => PeerRole::Framework,
+            _ => PeerRole::Operator,
+        };
+        if self.chance(15) && peer.0 != 9 {
+            let role = by_number;
+            // Two connections have one name.
+            let name = ["one", "two"][(peer.0 % 2) as usize].to_string();
+            let principal = Principal { role, name };
+            return Input::Connected { peer, principal };
+        }
+        if self.chance(4) {
+            return Input::Disconnected { peer };
+        }
+        let speaks = match self.below(100) {
+            0 => PeerRole::Agent,
+            1 => PeerRole::Framework,
+            _ => by_number,
+        };
+        match speaks {
+            PeerRole::Agent => Input::Agent {
+                peer,
+                message: self.to_master(world),
+            },
+            PeerRole::Framework => Input::Scheduler {
+                peer,
+                call: self.scheduler_call(world),
+            },
+            PeerRole::Operator | PeerRole::Master => {
+                let id = RequestId(0);
+                let call = self.operator_call();
+                let request = operator::Request { id, call };
+                Input::Operator { peer, request }
+            }
+        }
+    }
+}
+
+/// Runs one script, and returns how often each thing of interest happened.
+fn run(script: &[Vec<u32>]) -> (usize, usize, usize) {
+    let mut world = World::new();
+    let (mut offers, mut runs, mut updates) = (0, 0, 0);
+    let mut replayed = world.master.registry().clone();
+    for numbers in script {
+        let mut dice = Dice {
+            numbers: numbers.iter(),
+        };
+        let pause = [1, 1, 1, 1_000, 1_000_000, 60_000_000, 700_000_000];
+        world.now = world.now + Duration::from_micros(pause[dice.below(7) as usize]);
+        let mut outs = if dice.chance(20) {
+            world.tick()
+        } else {
+            let input = dice.input(&world);
+            world.input(input)
+        };
+        // The allocator has its say before anything else happens.
+        world.now = world.now + Duration::from_micros(1);
+        outs.extend(world.tick());
+        for out in outs {
+            match out {
+                Output::Persist(op) => crate::machine::Durable::apply(&mut replayed, &op),
+                Output::Effect(Effect::Scheduler { event, .. }) => match event {
+                    Event::Offers(made) => offers += made.len(),
+                    Event::Update(_) => updates += 1,
+                    Event::Subscribed { .. }
+                    | Event::Heartbeat
+                    | Event::Rescind(_)
+                    | Event::Error(_) => {}
+                },
+                Output::Effect(Effect::Agent { message, .. }) => {
+                    runs += usize::from(matches!(message, ToAgent::RunTask { .. }));
+                }
+                Output::Effect(Effect::Respond { .. } | Effect::Disconnect { .. })
+                | Output::Free(_) => {}
+            }
+        }
+        assert_eq!(&replayed, world.master.registry());
+    }
+    (offers, runs, updates)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_that_peers_do_breaks_the_master(
+        script in prop::collection::vec(prop::collection::vec(any::<u32>(), 40), 1..250)
+    ) {
+        run(&script);
+    }
+}
+
+/// The scripts would prove little if they never got anywhere.
+#[test]
+fn the_scripts_get_somewhere() {
+    let mut rng = crate::rng::Rng::new(1);
+    let mut script = Vec::new();
+    for _ in 0..4_000 {
+        let numbers = (0..40).map(|_| rng.next_u64() as u32);
+        script.push(numbers.collect::<Vec<u32>>());
+    }
+    let (offers, runs, updates) = run(&script);
+    assert!(offers > 100, "{offers} offers");
+    assert!(runs > 50, "{runs} tasks");
+    assert!(updates > 100, "{updates} updates");
+}

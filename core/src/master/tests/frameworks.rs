@@ -1,0 +1,225 @@
+//! Frameworks: subscribing, heartbeats, failing over, ending.
+
+use super::*;
+
+fn subscribed(peer: PeerId, framework: FrameworkId) -> Out {
+    let event = Event::Subscribed {
+        framework,
+        master: master_id(1),
+        epoch: 1,
+        heartbeat: Duration::from_secs(15),
+    };
+    to_framework(peer, event)
+}
+
+fn refusal(peer: PeerId, why: &str) -> [Out; 2] {
+    let event = Event::Error(why.to_string());
+    [to_framework(peer, event), disconnect(peer, why)]
+}
+
+#[test]
+fn a_new_framework_gets_an_id() {
+    // SM-01, FW-03
+    let mut world = World::new();
+    let peer = world.connect(PeerRole::Framework, "web");
+    let call = Call::Subscribe {
+        framework: framework_info(),
+    };
+    let outs = world.call(peer, call.clone());
+    assert_eq!(outs, [subscribed(peer, framework_id(0))]);
+    // Asked again over the same connection, it is the same.
+    assert_eq!(world.call(peer, call), [subscribed(peer, framework_id(0))]);
+    let other = Call::Subscribe {
+        framework: framework_info_of(framework_id(9)),
+    };
+    assert_eq!(
+        world.call(peer, other),
+        refusal(peer, "already subscribed as rio-1-0000")
+    );
+}
+
+#[test]
+fn one_must_subscribe_first() {
+    let mut world = World::new();
+    let peer = world.connect(PeerRole::Framework, "web");
+    let outs = world.call(peer, Call::Revive);
+    assert_eq!(outs, refusal(peer, "not subscribed"));
+}
+
+#[test]
+fn a_framework_is_refused_if_its_name_is_too_long() {
+    // FW-27, VA-29
+    let mut world = World::new();
+    let peer = world.connect(PeerRole::Framework, "web");
+    let framework = FrameworkInfo::new("x".repeat(4_097));
+    assert_eq!(
+        world.call(peer, Call::Subscribe { framework }),
+        refusal(
+            peer,
+            "framework name has 4097 bytes, more than the limit of 4096"
+        )
+    );
+}
+
+#[test]
+fn heartbeats_come_at_their_interval() {
+    // FW-33, TL-06
+    let mut world = World::new();
+    let (peer, _) = world.framework("web");
+    let beat = || {
+        let event = Event::Heartbeat;
+        Output::Free(Effect::Scheduler { peer, event })
+    };
+    assert_eq!(world.pass(Duration::from_secs(15)), [beat()]);
+    assert_eq!(world.pass(Duration::from_secs(30)), [beat(), beat()]);
+}
+
+#[test]
+fn the_second_scheduler_takes_over() {
+    // FW-28, SM-03
+    let mut world = World::new();
+    let (_, agent) = world.agent("one", "cpus:4");
+    let (old, id) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    let offer = world.offered(old).remove(0);
+    let peer = world.connect(PeerRole::Framework, "web");
+    let outs = world.call(
+        peer,
+        Call::Subscribe {
+            framework: framework_info_of(id.clone()),
+        },
+    );
+    let [told, closed] = refusal(old, "framework failed over");
+    assert_eq!(outs, [told, closed, subscribed(peer, id)]);
+    assert_eq!(world.lose(old), []);
+    // OF-07: the old offer is dead, its resources are offered to the new one.
+    world.now = world.now + Duration::from_micros(1);
+    assert_eq!(world.offered(peer)[0].resources, offer.resources);
+    let call = launch(&[offer.id], vec![task("t", &agent, "cpus:1")]);
+    let outs = world.call(peer, call);
+    let (state, reason) = (TaskState::Dropped, Reason::InvalidOffers);
+    let why = "offer rio-1-O0 is not, or no longer, valid";
+    let status = word("t", state, reason, why, Some(&agent), world.now);
+    assert_eq!(outs, [to_framework(peer, Event::Update(status))]);
+}
+
+#[test]
+fn a_framework_is_not_taken_over_by_others_or_in_another_role() {
+    // VA-29
+    let mut world = World::new();
+    let (_, id) = world.framework("web");
+    let thief = world.connect(PeerRole::Framework, "batch");
+    let framework = framework_info_of(id.clone());
+    assert_eq!(
+        world.call(thief, Call::Subscribe { framework }),
+        refusal(thief, "framework rio-1-0000 is somebody else's")
+    );
+    let peer = world.connect(PeerRole::Framework, "web");
+    let framework = FrameworkInfo {
+        role: crate::roles::Role::new("eng").unwrap(),
+        ..framework_info_of(id)
+    };
+    assert_eq!(
+        world.call(peer, Call::Subscribe { framework }),
+        refusal(
+            peer,
+            "the role of framework rio-1-0000 is *, and cannot become eng"
+        )
+    );
+}
+
+#[test]
+fn a_lost_framework_has_its_time_to_come_back() {
+    // SM-04, SM-06, FW-30, FW-31
+    let mut world = World::new();
+    let (agent_peer, agent) = world.agent("one", "cpus:4");
+    let (peer, id) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(peer, vec![task("t", &agent, "cpus:1")]);
+    assert_eq!(world.lose(peer), []);
+    let almost = Duration::from_secs(10) - Duration::from_micros(1);
+    let quiet = |outs: Vec<Out>| {
+        let held = outs.into_iter();
+        held.filter(|out| !matches!(out, Output::Free(_)))
+            .collect::<Vec<_>>()
+    };
+    let outs = world.pass(almost);
+    assert_eq!(quiet(outs), []);
+    assert_eq!(world.free(), resources("cpus:3"));
+    let outs = world.pass(Duration::from_micros(1));
+    let shutdown = ToAgent::ShutdownFramework(id.clone());
+    assert_eq!(quiet(outs), [to_agent(agent_peer, shutdown)]);
+    assert_eq!(world.free(), resources("cpus:4"));
+    // SM-08
+    let peer = world.connect(PeerRole::Framework, "web");
+    let framework = framework_info_of(id.clone());
+    let outs = world.call(peer, Call::Subscribe { framework });
+    assert_eq!(outs, refusal(peer, "framework has been removed"));
+    // Nobody else will confirm the end of its tasks.
+    let killed = news("t", TaskState::Killed, &agent, 1);
+    let outs = world.update(agent_peer, &id, killed, TaskState::Killed);
+    let ack = ToAgent::Acknowledge {
+        framework: id,
+        task: task_id("t"),
+        update: UpdateId(1),
+    };
+    assert_eq!(outs, [to_agent(agent_peer, ack)]);
+}
+
+#[test]
+fn a_framework_that_came_back_in_time_stays() {
+    // SM-03: its timer is cancelled
+    let mut world = World::new();
+    let (peer, id) = world.framework("web");
+    world.lose(peer);
+    world.pass(Duration::from_secs(9));
+    let peer = world.connect(PeerRole::Framework, "web");
+    world.subscribe(peer, framework_info_of(id.clone()));
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.master.view().frameworks()[0].info.id, Some(id));
+}
+
+#[test]
+fn without_a_failover_timeout_a_framework_ends_with_its_connection() {
+    // FW-30, FW-32
+    let mut world = World::new();
+    let (agent_peer, agent) = world.agent("one", "cpus:4");
+    let peer = world.connect(PeerRole::Framework, "run");
+    let id = world.subscribe(peer, FrameworkInfo::new("run"));
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(peer, vec![task("t", &agent, "cpus:1")]);
+    let shutdown = ToAgent::ShutdownFramework(id);
+    assert_eq!(world.lose(peer), [to_agent(agent_peer, shutdown)]);
+    // FW-31: it is still seen what became of its task.
+    let task = world.master.view().all_tasks().remove(0);
+    assert_eq!(task.status.state, TaskState::Killed);
+    assert_eq!(task.status.reason, Some(Reason::FrameworkRemoved));
+}
+
+#[test]
+fn the_ring_of_ended_frameworks_is_bounded() {
+    // TK-101
+    let mut world = World::new();
+    let (peer, agent) = world.agent("one", "cpus:4");
+    for n in 0..51 {
+        let (framework, id) = world.framework("web");
+        world.now = world.now + Duration::from_micros(1);
+        world.tick();
+        let offer = offer_id(n);
+        world.call(
+            framework,
+            launch(&[offer], vec![task("t", &agent, "cpus:1")]),
+        );
+        let done = news("t", TaskState::Finished, &agent, 1);
+        world.update(peer, &id, done, TaskState::Finished);
+        world.call(framework, Call::Teardown);
+    }
+    assert_eq!(world.master.view().all_tasks().len(), 50);
+    // The first is forgotten, the second is not.
+    let peer = world.connect(PeerRole::Framework, "web");
+    world.subscribe(peer, framework_info_of(framework_id(0)));
+    let peer = world.connect(PeerRole::Framework, "web");
+    let framework = framework_info_of(framework_id(1));
+    let outs = world.call(peer, Call::Subscribe { framework });
+    assert_eq!(outs, refusal(peer, "framework has been removed"));
+}

@@ -1,0 +1,306 @@
+//! Offers: made, accepted, declined, rescinded.
+
+use super::*;
+use crate::ids::ExecutorId;
+use crate::protocol::task::ExecutorInfo;
+
+fn invalid(world: &World, peer: PeerId, task: &str, agent: &AgentId, why: &str) -> Out {
+    let (state, reason) = (TaskState::Error, Reason::TaskInvalid);
+    let status = word(task, state, reason, why, Some(agent), world.now);
+    to_framework(peer, Event::Update(status))
+}
+
+fn dropped(world: &World, peer: PeerId, task: &str, agent: &AgentId, why: &str) -> Out {
+    let (state, reason) = (TaskState::Dropped, Reason::InvalidOffers);
+    let status = word(task, state, reason, why, Some(agent), world.now);
+    to_framework(peer, Event::Update(status))
+}
+
+fn run(peer: PeerId, owner: &FrameworkId, task: TaskInfo) -> Out {
+    let framework = framework_info_of(owner.clone());
+    to_agent(peer, ToAgent::RunTask { framework, task })
+}
+
+/// One agent, one framework, and the first offer.
+struct Offered {
+    world: World,
+    agent_peer: PeerId,
+    agent: AgentId,
+    peer: PeerId,
+    owner: FrameworkId,
+    offer: Offer,
+}
+
+fn offered(total: &str) -> Offered {
+    let mut world = World::new();
+    let (agent_peer, agent) = world.agent("one", total);
+    let (peer, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    let offer = world.offered(peer).remove(0);
+    Offered {
+        world,
+        agent_peer,
+        agent,
+        peer,
+        owner,
+        offer,
+    }
+}
+
+#[test]
+fn an_offer_says_whose_it_is_and_what_is_in_it() {
+    // OF-01, OF-05
+    let o = offered("cpus:4;mem:1024");
+    let expected = Offer {
+        id: offer_id(0),
+        framework: o.owner,
+        role: crate::roles::Role::any(),
+        agent: o.agent,
+        hostname: "host".into(),
+        address: "host:5051".into(),
+        attributes: Attributes::new(),
+        resources: resources("cpus:4;mem:1024"),
+    };
+    assert_eq!(o.offer, expected);
+}
+
+#[test]
+fn all_offers_of_a_pass_come_in_one_event() {
+    // OF-04
+    let mut world = World::new();
+    world.agent("one", "cpus:4");
+    world.agent("two", "cpus:2");
+    let (peer, _) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    assert_eq!(world.offered(peer).len(), 2);
+}
+
+#[test]
+fn tasks_are_taken_in_turn_and_each_on_its_own() {
+    // OF-13, OF-18, OF-22, TK-08, TK-16, VA-13
+    let mut o = offered("cpus:4;mem:1024");
+    let elsewhere = AgentId::new("elsewhere").unwrap();
+    let nothing = TaskInfo {
+        command: None,
+        ..task("nothing", &o.agent, "cpus:1")
+    };
+    let empty = TaskInfo {
+        resources: Resources::new(),
+        ..task("empty", &o.agent, "cpus:1")
+    };
+    let a = task("a", &o.agent, "cpus:2");
+    let b = task("b", &o.agent, "cpus:2;mem:24");
+    let tasks = vec![
+        a.clone(),
+        task("big", &o.agent, "cpus:4"),
+        task("a", &o.agent, "cpus:1"),
+        task("gpu", &o.agent, "gpus:1"),
+        task("far", &elsewhere, "cpus:1"),
+        nothing,
+        empty,
+        b.clone(),
+    ];
+    let (world, peer, agent) = (&mut o.world, o.peer, &o.agent);
+    let outs = world.call(peer, launch(&[offer_id(0)], tasks));
+    let expected = [
+        run(o.agent_peer, &o.owner, a),
+        invalid(
+            world,
+            peer,
+            "big",
+            agent,
+            "task needs cpus:4 but the offer has cpus:2 left",
+        ),
+        invalid(world, peer, "a", agent, "task id a is used already"),
+        invalid(
+            world,
+            peer,
+            "gpu",
+            agent,
+            "task needs gpus:1 but the offer has no gpus left",
+        ),
+        invalid(
+            world,
+            peer,
+            "far",
+            agent,
+            "task is for agent elsewhere, but the offer is of agent rio-1-S0",
+        ),
+        invalid(
+            world,
+            peer,
+            "nothing",
+            agent,
+            "task has neither a command nor an executor, exactly one is expected",
+        ),
+        invalid(world, peer, "empty", agent, "task has no resources"),
+        run(o.agent_peer, &o.owner, b),
+    ];
+    assert_eq!(outs, expected);
+    // OF-17: the rest is declined.
+    assert_eq!(o.world.free(), resources("mem:1000"));
+}
+
+#[test]
+fn several_offers_of_one_agent_make_one_pool() {
+    // OF-10: the second offer holds what came free after the first
+    let mut o = offered("cpus:4");
+    let half = vec![task("a", &o.agent, "cpus:3")];
+    let no_refusal = Call::Accept {
+        offers: vec![offer_id(0)],
+        operations: vec![Operation::Launch(half)],
+        refuse: Some(Duration::ZERO),
+    };
+    o.world.call(o.peer, no_refusal);
+    o.world.now = o.world.now + Duration::from_micros(1);
+    assert_eq!(o.world.offered(o.peer)[0].resources, resources("cpus:1"));
+    let done = news("a", TaskState::Finished, &o.agent, 1);
+    o.world
+        .update(o.agent_peer, &o.owner, done, TaskState::Finished);
+    o.world.now = o.world.now + Duration::from_micros(1);
+    assert_eq!(o.world.offered(o.peer)[0].resources, resources("cpus:3"));
+    let whole = task("b", &o.agent, "cpus:4");
+    let call = launch(&[offer_id(1), offer_id(2)], vec![whole.clone()]);
+    let outs = o.world.call(o.peer, call);
+    assert_eq!(outs, [run(o.agent_peer, &o.owner, whole)]);
+}
+
+#[test]
+fn an_invalid_set_drops_the_tasks_and_frees_what_it_names() {
+    // OF-09, OF-11, OF-08
+    type Case = (&'static [u64], &'static str, usize);
+    let cases: [Case; 5] = [
+        (&[], "no offer is named", 2),
+        (&[0, 0], "an offer is named twice", 1),
+        (&[0, 7], "offer rio-1-O7 is not, or no longer, valid", 1),
+        (
+            &[0, 1],
+            "offer rio-1-O1 is of another agent than those before",
+            0,
+        ),
+        (&[7], "offer rio-1-O7 is not, or no longer, valid", 2),
+    ];
+    for (ids, why, left) in cases {
+        let mut world = World::new();
+        let (_, agent) = world.agent("one", "cpus:4");
+        world.agent("two", "cpus:4");
+        let (peer, _) = world.framework("web");
+        world.now = world.now + Duration::from_micros(1);
+        assert_eq!(world.offered(peer).len(), 2);
+        let ids: Vec<OfferId> = ids.iter().map(|n| offer_id(*n)).collect();
+        let outs = world.call(peer, launch(&ids, vec![task("t", &agent, "cpus:1")]));
+        let status = dropped(&world, peer, "t", &agent, why);
+        assert_eq!(outs, [status], "{ids:?}");
+        assert_eq!(world.master.view().offers().len(), left, "{ids:?}");
+    }
+}
+
+#[test]
+fn nobody_can_use_or_end_the_offers_of_others() {
+    // OF-11
+    let mut o = offered("cpus:4");
+    let (thief, _) = o.world.framework("batch");
+    let call = launch(&[offer_id(0)], vec![task("t", &o.agent, "cpus:1")]);
+    let outs = o.world.call(thief, call);
+    let why = "offer rio-1-O0 is not, or no longer, valid";
+    assert_eq!(outs, [dropped(&o.world, thief, "t", &o.agent, why)]);
+    let call = Call::Decline {
+        offers: vec![offer_id(0)],
+        refuse: None,
+    };
+    assert_eq!(o.world.call(thief, call), []);
+    assert_eq!(o.world.master.view().offers(), [o.offer]);
+}
+
+#[test]
+fn an_accept_for_an_agent_that_is_away_says_so() {
+    // OF-12, TK-56
+    let mut o = offered("cpus:4");
+    let rescind = Event::Rescind(offer_id(0));
+    assert_eq!(o.world.lose(o.agent_peer), [to_framework(o.peer, rescind)]);
+    let call = launch(&[offer_id(0)], vec![task("t", &o.agent, "cpus:1")]);
+    let outs = o.world.call(o.peer, call);
+    let (state, reason) = (TaskState::Dropped, Reason::AgentDisconnected);
+    let why = "offer rio-1-O0 is not, or no longer, valid";
+    let status = word("t", state, reason, why, Some(&o.agent), o.world.now);
+    assert_eq!(outs, [to_framework(o.peer, Event::Update(status))]);
+}
+
+#[test]
+fn a_declined_offer_comes_again_after_its_refusal() {
+    // OF-31, OF-32
+    let mut o = offered("cpus:4");
+    let call = Call::Decline {
+        offers: vec![offer_id(0), offer_id(9)],
+        refuse: None,
+    };
+    assert_eq!(o.world.call(o.peer, call), []);
+    let quiet = Duration::from_millis(4_999);
+    let before = o.world.pass(quiet);
+    assert!(before.iter().all(|out| matches!(out, Output::Free(_))));
+    let after = o.world.pass(Duration::from_millis(1));
+    let again = Offer {
+        id: offer_id(1),
+        ..o.offer
+    };
+    assert_eq!(after, [to_framework(o.peer, Event::Offers(vec![again]))]);
+}
+
+#[test]
+fn who_suppresses_hears_nothing_until_he_revives() {
+    // OF-36, OF-37
+    let mut o = offered("cpus:4");
+    assert_eq!(o.world.call(o.peer, Call::Suppress), []);
+    // What is offered stays good.
+    assert_eq!(o.world.master.view().offers().len(), 1);
+    assert!(o.world.master.view().frameworks()[0].suppressed);
+    let call = Call::Decline {
+        offers: vec![offer_id(0)],
+        refuse: Some(Duration::from_secs(3_600)),
+    };
+    assert_eq!(o.world.call(o.peer, call), []);
+    o.world.now = o.world.now + Duration::from_micros(1);
+    assert_eq!(o.world.tick(), []);
+    assert_eq!(o.world.call(o.peer, Call::Revive), []);
+    o.world.now = o.world.now + Duration::from_micros(1);
+    assert_eq!(o.world.offered(o.peer)[0].id, offer_id(1));
+}
+
+fn with_executor(id: &str, agent: &AgentId, needs: &str) -> TaskInfo {
+    let executor = ExecutorInfo {
+        id: ExecutorId::new("e").unwrap(),
+        resources: resources(needs),
+        command: CommandInfo::shell("serve"),
+    };
+    TaskInfo {
+        command: None,
+        executor: Some(executor),
+        ..task(id, agent, "cpus:1")
+    }
+}
+
+#[test]
+fn an_executor_costs_once_while_it_has_tasks() {
+    // OF-18, TK-13
+    let mut o = offered("cpus:4");
+    let (world, peer, agent) = (&mut o.world, o.peer, &o.agent);
+    let a = with_executor("a", agent, "cpus:1");
+    let b = with_executor("b", agent, "cpus:1");
+    let other = with_executor("c", agent, "cpus:0.5");
+    let tasks = vec![a.clone(), b.clone(), other];
+    let outs = world.call(peer, launch(&[offer_id(0)], tasks));
+    let why = "executor e is there already, with another description";
+    let expected = [
+        run(o.agent_peer, &o.owner, a),
+        run(o.agent_peer, &o.owner, b),
+        invalid(world, peer, "c", agent, why),
+    ];
+    assert_eq!(outs, expected);
+    assert_eq!(world.free(), resources("cpus:1"));
+    let done = news("a", TaskState::Finished, agent, 1);
+    world.update(o.agent_peer, &o.owner, done, TaskState::Finished);
+    assert_eq!(world.free(), resources("cpus:2"));
+    let done = news("b", TaskState::Finished, agent, 2);
+    world.update(o.agent_peer, &o.owner, done, TaskState::Finished);
+    assert_eq!(world.free(), resources("cpus:4"));
+}

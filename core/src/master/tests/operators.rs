@@ -1,0 +1,125 @@
+//! What operators see and do.
+
+use super::*;
+use crate::protocol::operator::{Summary, TaskView};
+
+#[test]
+fn an_operator_sees_the_cluster() {
+    let mut world = World::new();
+    let (_, agent) = world.agent("one", "cpus:4");
+    let (peer, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(peer, vec![task("t", &agent, "cpus:1")]);
+    let operator = world.connect(PeerRole::Operator, "ann");
+    let summary = Summary {
+        master: master_id(1),
+        epoch: 1,
+        agents: 1,
+        frameworks: 1,
+        tasks: 1,
+        offers: 0,
+    };
+    assert_eq!(
+        world.ask(operator, operator::Call::Summary),
+        Answer::Summary(summary)
+    );
+    let Answer::Agents(agents) = world.ask(operator, operator::Call::Agents) else {
+        panic!("agents are expected");
+    };
+    assert_eq!(agents[0].allocated, resources("cpus:1"));
+    assert_eq!((agents[0].tasks, agents[0].connected), (1, true));
+    let Answer::Frameworks(frameworks) = world.ask(operator, operator::Call::Frameworks) else {
+        panic!("frameworks are expected");
+    };
+    assert_eq!(frameworks[0].info.id, Some(owner.clone()));
+    assert_eq!(frameworks[0].allocated, resources("cpus:1"));
+    let mut staging = word(
+        "t",
+        TaskState::Staging,
+        Reason::Reconciliation,
+        "",
+        Some(&agent),
+        world.now,
+    );
+    staging.reason = None;
+    let tasks = vec![TaskView {
+        framework: owner,
+        agent,
+        name: "t".into(),
+        resources: resources("cpus:1"),
+        status: staging,
+    }];
+    assert_eq!(
+        world.ask(operator, operator::Call::Tasks { all: false }),
+        Answer::Tasks(tasks)
+    );
+    assert_eq!(
+        world.ask(operator, operator::Call::Offers),
+        Answer::Offers(vec![])
+    );
+}
+
+#[test]
+fn a_view_does_not_change() {
+    let mut world = World::new();
+    world.agent("one", "cpus:4");
+    let before = world.master.view();
+    world.agent("two", "cpus:4");
+    assert_eq!(before.agents().len(), 1);
+    assert_eq!(world.master.view().agents().len(), 2);
+}
+
+#[test]
+fn a_task_is_killed_by_a_unique_beginning_of_its_name() {
+    let mut world = World::new();
+    let (agent_peer, agent) = world.agent("one", "cpus:4");
+    let (peer, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    let tasks = ["ab", "abc", "b"].map(|id| task(id, &agent, "cpus:1"));
+    world.launch(peer, tasks.to_vec());
+    let operator = world.connect(PeerRole::Operator, "ann");
+    let kill = |task: &str, framework: Option<FrameworkId>| operator::Call::Kill {
+        framework,
+        task: task.to_string(),
+        grace: None,
+    };
+    let killing = |task: &str| Answer::Killing {
+        framework: owner.clone(),
+        task: task_id(task),
+    };
+    assert_eq!(world.ask(operator, kill("abc", None)), killing("abc"));
+    // A whole name is not ambiguous.
+    assert_eq!(world.ask(operator, kill("ab", None)), killing("ab"));
+    let several = Answer::Ambiguous(
+        "2 tasks begin with \"a\": ab of framework rio-1-0000, abc of framework rio-1-0000".into(),
+    );
+    assert_eq!(world.ask(operator, kill("a", None)), several);
+    let none = Answer::NotFound("no running task .".into());
+    assert_eq!(world.ask(operator, kill(".", None)), none);
+    let nobody = FrameworkId::new("nobody").unwrap();
+    let none = Answer::NotFound("no framework nobody".into());
+    assert_eq!(world.ask(operator, kill("a", Some(nobody))), none);
+    // The order reaches the agent.
+    let request = operator::Request {
+        id: RequestId(1),
+        call: kill("b", Some(owner.clone())),
+    };
+    let peer = operator;
+    let outs = world.input(Input::Operator { peer, request });
+    let message = ToAgent::KillTask {
+        framework: owner.clone(),
+        task: task_id("b"),
+        grace: None,
+    };
+    let response = operator::Response {
+        id: RequestId(1),
+        answer: killing("b"),
+    };
+    assert_eq!(
+        outs,
+        [
+            to_agent(agent_peer, message),
+            Output::Effect(Effect::Respond { peer, response }),
+        ]
+    );
+}

@@ -1,0 +1,135 @@
+//! A new leadership, with the registry of the old one.
+
+use super::*;
+use crate::machine::Durable;
+
+/// Agent `rio-1-S0`, named `one`, admitted by epoch 1.
+fn registry() -> Registry {
+    let mut world = World::new();
+    world.agent("one", "cpus:4");
+    world.master.registry().clone()
+}
+
+fn back(owner: &FrameworkId, agent: &AgentId) -> ToMaster {
+    let running = report(owner, task("t", agent, "cpus:1"), TaskState::Running);
+    ToMaster::Reregister {
+        id: agent.clone(),
+        agent: agent_info("cpus:4"),
+        frameworks: vec![FrameworkInfo {
+            failover_timeout: Duration::ZERO,
+            ..framework_info_of(owner.clone())
+        }],
+        tasks: vec![running],
+    }
+}
+
+#[test]
+fn the_registry_is_what_its_records_say() {
+    let mut world = World::new();
+    let peer = world.connect(PeerRole::Agent, "one");
+    let agent = agent_info("cpus:4");
+    let outs = world.agent_says(peer, ToMaster::Register { agent });
+    let mut replayed = Registry::default();
+    replayed.apply(&RegistryOp::Lead { epoch: 1 });
+    for out in outs {
+        if let Output::Persist(op) = out {
+            replayed.apply(&op);
+        }
+    }
+    assert_eq!(&replayed, world.master.registry());
+    let bytes = postcard::to_allocvec(&replayed).unwrap();
+    assert_eq!(postcard::from_bytes::<Registry>(&bytes).unwrap(), replayed);
+}
+
+#[test]
+#[should_panic(expected = "epoch 1 does not rise above 1")]
+fn an_epoch_is_used_once() {
+    World::recovered(1, registry());
+}
+
+#[test]
+fn agents_and_frameworks_come_back_by_themselves() {
+    // SM-02, SM-10, SM-03, FW-29, TK-109
+    let mut world = World::recovered(2, registry());
+    assert_eq!(
+        world.drain(),
+        [Output::Persist(RegistryOp::Lead { epoch: 2 })]
+    );
+    let (agent, owner) = (agent_id(0), framework_id(0));
+    let peer = world.connect(PeerRole::Agent, "one");
+    let outs = world.agent_says(peer, back(&owner, &agent));
+    let message = ToAgent::Reregistered {
+        id: agent.clone(),
+        master: master_id(2),
+        epoch: 2,
+        ping_timeout: Duration::from_secs(75),
+        missing: vec![],
+    };
+    assert_eq!(outs, [to_agent(peer, message)]);
+    assert_eq!(world.free(), resources("cpus:3"));
+    let framework = world.connect(PeerRole::Framework, "web");
+    assert_eq!(
+        world.subscribe(framework, framework_info_of(owner.clone())),
+        owner
+    );
+    world.now = world.now + Duration::from_micros(1);
+    let offers = world.offered(framework);
+    assert_eq!(offers[0].id.as_str(), "rio-2-O0");
+    assert_eq!(offers[0].resources, resources("cpus:3"));
+    // What it does with its task goes on.
+    let done = news("t", TaskState::Finished, &agent, 1);
+    let outs = world.update(peer, &owner, done.clone(), TaskState::Finished);
+    assert_eq!(outs, [to_framework(framework, Event::Update(done))]);
+    // New ids are of this epoch.
+    let (_, id) = world.agent("two", "cpus:1");
+    assert_eq!(id.as_str(), "rio-2-S0");
+}
+
+#[test]
+fn a_framework_that_subscribes_before_its_agents_return_keeps_its_id() {
+    // FW-29
+    let mut world = World::recovered(2, registry());
+    world.drain();
+    let (agent, owner) = (agent_id(0), framework_id(0));
+    let framework = world.connect(PeerRole::Framework, "web");
+    world.subscribe(framework, framework_info_of(owner.clone()));
+    let peer = world.connect(PeerRole::Agent, "one");
+    world.agent_says(peer, back(&owner, &agent));
+    let tasks = world.master.view().live_tasks();
+    assert_eq!(tasks[0].framework, owner);
+}
+
+#[test]
+fn a_framework_that_never_returns_does_not_stay() {
+    // FW-29: fixed here, it would stay for ever
+    let mut world = World::recovered(2, registry());
+    world.drain();
+    let (agent, owner) = (agent_id(0), framework_id(0));
+    let peer = world.connect(PeerRole::Agent, "one");
+    world.agent_says(peer, back(&owner, &agent));
+    for _ in 0..59 {
+        world.pass(Duration::from_secs(10));
+        world.agent_says(peer, ToMaster::Pong);
+    }
+    assert_eq!(world.free(), resources("cpus:3"));
+    let outs = world.pass(Duration::from_secs(10));
+    let shutdown = to_agent(peer, ToAgent::ShutdownFramework(owner));
+    assert!(outs.contains(&shutdown), "{outs:?}");
+    assert_eq!(world.free(), resources("cpus:4"));
+}
+
+#[test]
+fn an_agent_that_the_registry_does_not_know_keeps_its_id() {
+    // A registry can be lost; what runs must not be.
+    let mut world = World::recovered(2, Registry::default());
+    world.drain();
+    let peer = world.connect(PeerRole::Agent, "one");
+    let outs = world.agent_says(peer, back(&framework_id(0), &agent_id(0)));
+    let admitted = matches!(
+        &outs[0],
+        Output::Persist(RegistryOp::Admit { id, .. }) if *id == agent_id(0)
+    );
+    assert!(admitted, "{outs:?}");
+    assert_eq!(outs.len(), 2);
+    assert_eq!(world.free(), resources("cpus:3"));
+}
