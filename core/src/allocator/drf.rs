@@ -42,9 +42,7 @@ use tracing::debug;
 
 use super::ledger::{Ledger, Origin};
 use super::sorter::{Entry, Leaf, Listing, RoleKey, Sorter, scalars};
-use super::{
-    Allocator, Booking, Change, Decision, Grant, GrantId, Obstacle, RescindReason, Stats,
-};
+use super::{Allocator, Booking, Change, Decision, Grant, GrantId, Obstacle, RescindReason, Stats};
 use crate::filters::Filters;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Machine, Never, Outbox};
@@ -303,8 +301,7 @@ impl Drf {
             self.sorter.book(leaf, Entry::Take, &held);
         }
         let nothing = Quantities::new();
-        self.sorter
-            .change_total(&scalars(row.total()), &nothing);
+        self.sorter.change_total(&scalars(row.total()), &nothing);
         self.refusals.clear(|(_, about)| *about == agent);
         self.due.agents.remove(&agent);
     }
@@ -690,7 +687,9 @@ fn rescind(grants: Vec<GrantId>, reason: RescindReason, out: &mut Outbox<Never, 
 
 /// Returns the first multiple of `interval` after `time`.
 fn following_multiple(time: Time, interval: Duration) -> Time {
-    let interval = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1);
+    let interval = u64::try_from(interval.as_micros())
+        .unwrap_or(u64::MAX)
+        .max(1);
     let past = time.as_micros() % interval;
     Time::from_micros(time.as_micros().saturating_add(interval - past))
 }

@@ -252,11 +252,13 @@ impl Agent {
 
     /// Computes from nothing what is free; `None` if more is booked than there is.
     pub(super) fn unbooked(&self) -> Option<Resources> {
-        self.holdings.values().try_fold(self.total.clone(), |free, holding| {
-            let free = free.checked_sub(&holding.used).ok()?;
-            let mut grants = holding.offered.iter();
-            grants.try_fold(free, |free, grant| free.checked_sub(&grant.rest).ok())
-        })
+        self.holdings
+            .values()
+            .try_fold(self.total.clone(), |free, holding| {
+                let free = free.checked_sub(&holding.used).ok()?;
+                let mut grants = holding.offered.iter();
+                grants.try_fold(free, |free, grant| free.checked_sub(&grant.rest).ok())
+            })
     }
 
     fn recount(&mut self) {
@@ -290,9 +292,10 @@ impl Holding {
     /// Joins the oldest grants that cover `resources` together; nothing changes if all do not.
     fn find_together(&mut self, resources: &Resources) -> Option<usize> {
         let mut sum = Resources::default();
-        let last = self.offered.iter().position(|grant| {
-            sum.add(&grant.rest).is_ok() && sum.contains(resources)
-        })?;
+        let last = self
+            .offered
+            .iter()
+            .position(|grant| sum.add(&grant.rest).is_ok() && sum.contains(resources))?;
         let others: Vec<_> = self.offered.drain(1..=last).collect();
         for other in others {
             self.offered[0].merge(other);

@@ -167,11 +167,14 @@ impl Sorter {
     /// Adds a framework to a role, unlisted, or renames it.
     pub(super) fn track(&mut self, leaf: Leaf, name: &Arc<str>) {
         self.with_role(leaf.role, |node, _| {
-            let entry = node.leaves.entry(leaf.framework).or_insert_with(|| LeafNode {
-                name: name.clone(),
-                listed: false,
-                account: Account::default(),
-            });
+            let entry = node
+                .leaves
+                .entry(leaf.framework)
+                .or_insert_with(|| LeafNode {
+                    name: name.clone(),
+                    listed: false,
+                    account: Account::default(),
+                });
             if entry.name != *name {
                 let listed = core::mem::replace(&mut entry.listed, false);
                 node.order.remove(&entry.place(leaf.framework));
