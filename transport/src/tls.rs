@@ -408,8 +408,14 @@ mod tests {
             let credentials = Credentials::load(&out).unwrap();
             assert_eq!(*credentials.principal(), who);
             let validity = credentials.validity().unwrap();
-            let left = validity.not_after.duration_since(SystemTime::now()).unwrap();
-            assert!(DAY - left < Duration::from_secs(60) && left <= DAY, "{left:?}");
+            let left = validity
+                .not_after
+                .duration_since(SystemTime::now())
+                .unwrap();
+            assert!(
+                DAY - left < Duration::from_secs(60) && left <= DAY,
+                "{left:?}"
+            );
             assert!(validity.not_before < SystemTime::now());
             credentials.server_config().unwrap();
             credentials.client_config().unwrap();
