@@ -111,15 +111,20 @@ async fn main() -> anyhow::Result<()> {
     for (name, task) in needs {
         let task = Resources::parse(task)?;
         let tasks = launches.iter().filter(|n| **n == name).count() as i64;
-        let share = |kind| {
-            tasks as f64 * task.scalar(kind).to_f64() / total.scalar(kind).to_f64()
-        };
+        let share = |kind| tasks as f64 * task.scalar(kind).to_f64() / total.scalar(kind).to_f64();
         let (cpus, mem) = (share("cpus"), share("mem"));
-        let (kind, dominant) = if cpus > mem { ("cpus", cpus) } else { ("mem", mem) };
+        let (kind, dominant) = if cpus > mem {
+            ("cpus", cpus)
+        } else {
+            ("mem", mem)
+        };
         println!("{name}: dominant share {dominant:.3} ({kind})");
     }
     for (name, _) in needs {
-        println!("{name}: {} tasks", launches.iter().filter(|n| **n == name).count());
+        println!(
+            "{name}: {} tasks",
+            launches.iter().filter(|n| **n == name).count()
+        );
     }
     for framework in frameworks {
         framework.abort();

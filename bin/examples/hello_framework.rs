@@ -53,6 +53,8 @@ async fn main() -> anyhow::Result<()> {
         want: Resources::parse("cpus:0.1;mem:32")?,
     };
     let cluster = Embedded::start(EmbeddedOptions::default()).await?;
-    Framework::builder("hello").run(&cluster.target(), hello).await?;
+    Framework::builder("hello")
+        .run(&cluster.target(), hello)
+        .await?;
     cluster.shutdown().await
 }

@@ -16,7 +16,7 @@ use tepui_core::protocol::agent::{Read, ToAgent};
 use tepui_core::protocol::hello::{CloseReason, Hello};
 use tepui_core::protocol::node::AgentInfo;
 use tepui_core::resources::Resource;
-use tepui_isolation::{Containerizer, LauncherCommand, Mode};
+use tepui_isolation::{Containerizer, Mode};
 use tepui_transport::clock::Clock;
 use tepui_transport::codec;
 use tepui_transport::dialer::Dialer;
@@ -36,6 +36,9 @@ use crate::{detect, output, seed};
 
 /// How many inputs may wait for the machine.
 const INBOX: usize = 4_096;
+
+/// The most processes and threads of a task that names no limit: a fork bomb stays small.
+const DEFAULT_PIDS: u32 = 4_096;
 
 /// How an agent isolates its tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,9 +79,15 @@ pub struct AgentOptions {
 #[derive(Debug)]
 pub(crate) struct AgentNode {
     isolation: String,
-    containerizer: Arc<Containerizer>,
-    stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<WhatRuns>,
     task: JoinHandle<anyhow::Result<()>>,
+}
+
+/// What becomes of running tasks when the agent ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WhatRuns {
+    GoesOn,
+    IsDestroyed,
 }
 
 impl AgentNode {
@@ -103,7 +112,7 @@ impl AgentNode {
                 }
             };
             let config = container_config(&options.work_dir, mode)?;
-            Arc::new(Containerizer::start(config, Box::new(sink))?)
+            Containerizer::start(config, Box::new(sink))?
         };
 
         let node = Node::new(NodeConfig {
@@ -129,20 +138,19 @@ impl AgentNode {
             }
         }
 
-        let (stop, stopped) = oneshot::channel::<()>();
+        let (stop, stopped) = oneshot::channel();
         let dialer = Dialer::start(endpoint, master);
         let driver = Driver::new(agent, opened.journal, clock, inputs).with_outbox(out);
         let task = tokio::spawn(run(Running {
             driver,
             peers: node.peers().clone(),
-            containerizer: Arc::clone(&containerizer),
+            containerizer,
             sandboxes,
             dialer,
             stopped,
         }));
         Ok(Self {
             isolation,
-            containerizer,
             stop,
             task,
         })
@@ -159,29 +167,32 @@ impl AgentNode {
     }
 
     /// Ends it; what it runs goes on, and an agent on the same directory takes it over (AG-09).
-    pub(crate) async fn shut_down(mut self) -> anyhow::Result<()> {
-        let (unused, _) = oneshot::channel();
-        drop(std::mem::replace(&mut self.stop, unused));
-        self.ended().await
+    pub(crate) async fn shut_down(self) -> anyhow::Result<()> {
+        self.end(WhatRuns::GoesOn).await
     }
 
     /// Ends it and everything that it runs.
     pub(crate) async fn destroy(self) -> anyhow::Result<()> {
-        let containerizer = Arc::clone(&self.containerizer);
-        self.shut_down().await?;
-        let shut_down = move || containerizer.shutdown();
-        tokio::task::spawn_blocking(shut_down).await??;
-        Ok(())
+        self.end(WhatRuns::IsDestroyed).await
+    }
+
+    async fn end(mut self, what_runs: WhatRuns) -> anyhow::Result<()> {
+        let (unused, _) = oneshot::channel();
+        let stop = std::mem::replace(&mut self.stop, unused);
+        if stop.send(what_runs).is_err() {
+            tracing::debug!("the agent has ended by itself");
+        }
+        self.ended().await
     }
 }
 
 struct Running {
     driver: Driver<Agent, FileJournal<AgentState>>,
     peers: Peers,
-    containerizer: Arc<Containerizer>,
+    containerizer: Containerizer,
     sandboxes: Arc<Sandboxes>,
     dialer: Dialer,
-    stopped: oneshot::Receiver<()>,
+    stopped: oneshot::Receiver<WhatRuns>,
 }
 
 async fn run(running: Running) -> anyhow::Result<()> {
@@ -193,9 +204,10 @@ async fn run(running: Running) -> anyhow::Result<()> {
         dialer,
         stopped,
     } = running;
-    let (refuse, refused) = oneshot::channel();
+    let (refuse, refused) = oneshot::channel::<()>();
     let mut refuse = Some(refuse);
     let mut why = None;
+    let mut what_runs = WhatRuns::GoesOn;
     let perform = |effect| match effect {
         Effect::Master { peer, message } => peers.perform(peer, &message),
         Effect::Executor { peer, event } => peers.perform(peer, &event),
@@ -214,12 +226,15 @@ async fn run(running: Running) -> anyhow::Result<()> {
     };
     let shutdown = async {
         tokio::select! {
-            _ = stopped => {}
+            asked = stopped => what_runs = asked.unwrap_or(WhatRuns::GoesOn),
             _ = refused => {}
         }
     };
     let ended = driver.run(perform, |_| {}, shutdown).await;
     dialer.shut_down().await;
+    if what_runs == WhatRuns::IsDestroyed {
+        tokio::task::spawn_blocking(move || containerizer.shutdown()).await??;
+    }
     ended.context("the agent has ended")?;
     match why {
         Some(reason) => bail!("the master refuses this agent: {reason}"),
@@ -287,9 +302,7 @@ fn choose(isolation: Isolation) -> anyhow::Result<(Mode, String)> {
     match (isolation, detected.mode) {
         (Isolation::Auto, mode) => Ok((mode, describe(mode))),
         (Isolation::Process, _) => Ok((Mode::Process, "process (as asked for)".into())),
-        (Isolation::Container, Mode::Container) => {
-            Ok((Mode::Container, describe(Mode::Container)))
-        }
+        (Isolation::Container, Mode::Container) => Ok((Mode::Container, describe(Mode::Container))),
         (Isolation::Container, Mode::Process) => {
             bail!("containers are not possible here: {}", detected.reason)
         }
@@ -305,8 +318,8 @@ fn container_config(work_dir: &Path, mode: Mode) -> anyhow::Result<tepui_isolati
     let instance = crc32fast::hash(work_dir.as_os_str().as_encoded_bytes());
     Ok(tepui_isolation::Config {
         cgroup_root: format!("tepui/{instance:08x}"),
-        mode,
-        ..tepui_isolation::Config::new(work_dir, LauncherCommand::this_program()?)
+        default_pids: Some(DEFAULT_PIDS),
+        ..tepui_isolation::Config::new(work_dir, mode)
     })
 }
 

@@ -33,7 +33,10 @@ pub(crate) fn complete(given: &[Resource], work_dir: &Path) -> anyhow::Result<Re
         let at = work_dir.display();
         let stat = statvfs(work_dir).with_context(|| format!("cannot tell the size of {at}"))?;
         let mib = stat.blocks() * stat.fragment_size() / MIB;
-        all = all.with_scalar("disk", Milli::from_units(most_of(mib, 10 * 1_024, 5 * 1_024)));
+        all = all.with_scalar(
+            "disk",
+            Milli::from_units(most_of(mib, 10 * 1_024, 5 * 1_024)),
+        );
     }
     if missing("ports") {
         all.add(&Resources::parse(PORTS)?)?;
@@ -43,7 +46,11 @@ pub(crate) fn complete(given: &[Resource], work_dir: &Path) -> anyhow::Result<Re
 
 /// Leaves `kept` for the system if there is at least `threshold`, and half otherwise.
 fn most_of(mib: u64, threshold: u64, kept: u64) -> i64 {
-    let most = if mib >= threshold { mib - kept } else { mib / 2 };
+    let most = if mib >= threshold {
+        mib - kept
+    } else {
+        mib / 2
+    };
     i64::try_from(most).unwrap_or(i64::MAX)
 }
 
@@ -54,7 +61,9 @@ fn memory_mib() -> anyhow::Result<u64> {
 }
 
 fn parse_meminfo(text: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib / 1024)
 }
@@ -69,7 +78,10 @@ mod tests {
         assert_eq!(most_of(4_096, 2_048, 1_024), 3_072);
         assert_eq!(most_of(2_048, 2_048, 1_024), 1_024);
         assert_eq!(most_of(1_000, 2_048, 1_024), 500);
-        assert_eq!(parse_meminfo("MemFree: 1 kB\nMemTotal:   2097152 kB\n"), Some(2_048));
+        assert_eq!(
+            parse_meminfo("MemFree: 1 kB\nMemTotal:   2097152 kB\n"),
+            Some(2_048)
+        );
         assert_eq!(parse_meminfo("MemTotal: many"), None);
     }
 

@@ -152,7 +152,9 @@ impl Embedded {
         self.master.shut_down().await?;
         if let Some(private) = self.private {
             let at = private.path().display().to_string();
-            private.close().with_context(|| format!("cannot remove {at}"))?;
+            private
+                .close()
+                .with_context(|| format!("cannot remove {at}"))?;
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ mod seed;
 pub use tepui_core as core;
 pub use tepui_isolation as isolation;
 pub use tepui_transport as transport;
-pub use tepui_transport::{client, operator, target};
+pub use tepui_transport::{client, framework, operator, target};
 
 /// Becomes the launcher or the init of a container if that is what this process was started for,
 /// and otherwise returns. Programs that run agents call it first in `main`.

@@ -66,8 +66,8 @@ impl MasterNode {
     pub(crate) async fn start(options: MasterOptions) -> anyhow::Result<Self> {
         let credentials = Credentials::load(&identity_dir(&options.tls_dir, PeerRole::Master))?;
         let opened = FileJournal::<Registry>::open(&options.work_dir.join("journal"))?;
-        let id = MasterId::of(&options.cluster, opened.epoch)
-            .context("--cluster makes no valid ids")?;
+        let id =
+            MasterId::of(&options.cluster, opened.epoch).context("--cluster makes no valid ids")?;
         let (inbox, inputs) = mpsc::channel(INBOX);
         let mut hello = Hello::new(PeerRole::Master, &credentials.principal().name);
         hello.cluster = Some(options.cluster.clone());
@@ -85,7 +85,8 @@ impl MasterNode {
         let mut rng = crate::seed::fresh();
         let allocator = Drf::new(Options {
             interval: options.allocation_interval,
-            ..Options::new(rng.next_u64())
+            seed: rng.next_u64(),
+            ..Options::default()
         });
         let config = Config::new(id.clone(), opened.epoch, rng.next_u64());
         let mut out = Outbox::new();
@@ -103,7 +104,9 @@ impl MasterNode {
         let task = tokio::spawn(async move {
             let peers = node.peers().clone();
             let shutdown = async move { drop(stopped.await) };
-            let ended = driver.run(|effect| perform(&peers, effect), |_| {}, shutdown).await;
+            let ended = driver
+                .run(|effect| perform(&peers, effect), |_| {}, shutdown)
+                .await;
             endpoint.shut_down().await;
             ended.map(drop).context("the master has ended")
         });

@@ -4,7 +4,7 @@
 //! Waiting is by inotify and by the end of the task, never by polling.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::Path;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -58,7 +58,15 @@ pub(crate) async fn copy(
 
 /// Waits for a file to grow.
 struct Growth {
-    inotify: AsyncFd<Inotify>,
+    inotify: AsyncFd<Watch>,
+}
+
+struct Watch(Inotify);
+
+impl AsRawFd for Watch {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
 }
 
 impl Growth {
@@ -66,26 +74,18 @@ impl Growth {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         inotify.add_watch(path, AddWatchFlags::IN_MODIFY)?;
         Ok(Self {
-            inotify: AsyncFd::new(inotify)?,
+            inotify: AsyncFd::new(Watch(inotify))?,
         })
     }
 
     async fn wait(&self) -> io::Result<()> {
         loop {
             let mut ready = self.inotify.readable().await?;
-            match ready.try_io(|inotify| Ok(inotify.get_ref().read_events()?)) {
+            match ready.try_io(|watch| Ok(watch.get_ref().0.read_events()?)) {
                 Ok(events) => return events.map(drop),
                 Err(_would_block) => {}
             }
         }
-    }
-}
-
-impl std::fmt::Debug for Growth {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Growth")
-            .field("fd", &self.inotify.get_ref().as_fd())
-            .finish()
     }
 }
 
@@ -123,7 +123,10 @@ mod tests {
         let mut seen = [0; 4];
         far.read_exact(&mut seen).await.unwrap();
         assert_eq!(&seen, b"one ");
-        let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap();
         file.write_all(b"two ").unwrap();
         far.read_exact(&mut seen).await.unwrap();
         assert_eq!(&seen, b"two ", "growth is sent before the task is over");

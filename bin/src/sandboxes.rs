@@ -65,7 +65,9 @@ impl Sandboxes {
     pub(crate) fn runs(&self, container: &ContainerId, sandbox: &[String]) {
         let mut state = self.state.lock();
         state.containers.insert(container.clone(), sandbox.into());
-        state.running.insert(sandbox.into(), watch::Sender::new(false));
+        state
+            .running
+            .insert(sandbox.into(), watch::Sender::new(false));
     }
 
     /// Notes what the containerizer says.

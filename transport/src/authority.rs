@@ -65,9 +65,17 @@ impl Authority {
         private_dir(dir)?;
         let key = KeyPair::generate().map_err(|source| TlsError::issue(dir, source))?;
         let mut params = CertificateParams::default();
+        // Of one name each: a peer of another authority is then told so, not "bad signature".
+        let id = params.key_identifier(&key);
+        let id: String = id
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        params.distinguished_name = rcgen::DistinguishedName::new();
         params
             .distinguished_name
-            .push(DnType::CommonName, "Tepui authority");
+            .push(DnType::CommonName, format!("Tepui authority {id}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         set_validity(&mut params, Validity::for_the_next(AUTHORITY_VALIDITY));

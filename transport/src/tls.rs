@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::RootCertStore;
@@ -22,7 +22,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-use crate::authority::{CA_FILE, CERT_FILE, KEY_FILE};
+use crate::authority::{CA_FILE, CERT_FILE, KEY_FILE, Validity};
 
 /// The application protocol that both sides must name.
 pub const ALPN: &[u8] = b"tepui/1";
@@ -192,6 +192,19 @@ impl Credentials {
     /// Returns who they say that we are.
     pub fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// Returns from when until when our certificate holds.
+    pub fn validity(&self) -> Result<Validity, TlsError> {
+        let leaf = leaf(&self.chain)?;
+        let moment = |seconds: i64| {
+            // A certificate from before 1970 is as good as one from then on.
+            UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+        };
+        Ok(Validity {
+            not_before: moment(leaf.validity().not_before.timestamp()),
+            not_after: moment(leaf.validity().not_after.timestamp()),
+        })
     }
 
     /// Returns the settings for listening: every client must prove who it is.
@@ -368,7 +381,6 @@ fn leaf<'a>(chain: &'a [CertificateDer<'_>]) -> Result<X509Certificate<'a>, TlsE
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
-    use std::time::Duration;
 
     use super::*;
     use crate::authority::{Authority, CA_KEY_FILE, Validity};
@@ -395,6 +407,16 @@ mod tests {
                 .unwrap();
             let credentials = Credentials::load(&out).unwrap();
             assert_eq!(*credentials.principal(), who);
+            let validity = credentials.validity().unwrap();
+            let left = validity
+                .not_after
+                .duration_since(SystemTime::now())
+                .unwrap();
+            assert!(
+                DAY - left < Duration::from_secs(60) && left <= DAY,
+                "{left:?}"
+            );
+            assert!(validity.not_before < SystemTime::now());
             credentials.server_config().unwrap();
             credentials.client_config().unwrap();
             assert!(check_validity(&credentials.chain, SystemTime::now()).is_ok());

@@ -76,7 +76,7 @@ where
         }
         // Files are put in place whole, the log first: it cannot be missing beside a snapshot.
         None if replay.next > 1 => return Err(corrupt(&path, 0, "it is missing")),
-        None => begin_log(dir)?,
+        None => begin_log(dir, 0, 1)?,
     }
     let file = OpenOptions::new().append(true).open(&path);
     let file = file.map_err(failed("open", &path))?;
@@ -183,11 +183,11 @@ impl Log {
         };
         replace(&self.dir, "snapshot", &[&header.to_bytes(), &body])?;
         // A crash here leaves the old log: its records are in the snapshot and are skipped.
-        begin_log(&self.dir)?;
+        begin_log(&self.dir, self.epoch, self.next)?;
         let path = self.path();
         let file = OpenOptions::new().append(true).open(&path);
         self.file = file.map_err(failed("open", &path))?;
-        self.bytes = FILE_HEADER_BYTES as u64;
+        self.bytes = (FILE_HEADER_BYTES + BATCH_HEADER_BYTES) as u64;
         self.snapshot_bytes = body.len() as u64;
         Ok(())
     }
@@ -369,8 +369,17 @@ fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, JournalError> {
     }
 }
 
-fn begin_log(dir: &Path) -> Result<(), JournalError> {
-    replace(dir, "log", &[&format::log_header()])
+/// Puts an empty log in place. An empty batch says where it begins, so that the snapshot before it
+/// is missed if it is gone.
+fn begin_log(dir: &Path, epoch: u64, next: u64) -> Result<(), JournalError> {
+    let start = BatchHeader {
+        length: 0,
+        count: 0,
+        epoch,
+        index: next,
+        body_crc: crc32fast::hash(&[]),
+    };
+    replace(dir, "log", &[&format::log_header(), &start.to_bytes()])
 }
 
 /// Puts a file in place, whole and durable, or not at all.
