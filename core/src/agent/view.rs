@@ -65,9 +65,7 @@ impl<'a> View<'a> {
     }
 
     /// Lists the tasks that are not over: with the framework's id and principal.
-    pub fn unfinished(
-        &self,
-    ) -> impl Iterator<Item = (TaskSummary<'a>, Option<&'a str>)> + use<'a> {
+    pub fn unfinished(&self) -> impl Iterator<Item = (TaskSummary<'a>, Option<&'a str>)> + use<'a> {
         let state = &self.agent.state;
         self.tasks()
             .filter(|task| !task.state.is_terminal())
