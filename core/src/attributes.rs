@@ -59,8 +59,8 @@ pub enum InvalidAttribute {
     /// The text, written down, would not read back as this text.
     #[error("invalid text of an attribute: {0}")]
     Text(ParseError),
-    /// The text, written down, would read back as a number, ranges, or without its blanks.
-    #[error("the text of attribute {0:?} is a number or a range list, or contains blanks")]
+    /// The text, written down, would read back as something else: a number, say.
+    #[error("the text of attribute {0:?} does not read back as the same text")]
     NotAText(Arc<str>),
 }
 
@@ -120,11 +120,12 @@ impl Attributes {
         let mut cursor = Cursor::new("attributes", text);
         let mut attributes = Vec::new();
         while !cursor.is_at_end() {
-            if eat_end(&mut cursor) {
+            // Before a separator no blank is skipped: it may belong to a key.
+            if cursor.eat_here(ENDS) {
                 continue;
             }
             attributes.push(read_attribute(&mut cursor)?);
-            if !cursor.is_at_end() && !eat_end(&mut cursor) {
+            if !cursor.is_at_end() && !cursor.eat_here(ENDS) {
                 return Err(cursor.error(cursor.at(), r#"";", a newline or the end of the text"#));
             }
         }
@@ -162,12 +163,6 @@ fn is_key(text: &str) -> bool {
     (1..=limits::ID_BYTES).contains(&text.len())
         && !text.contains([':', ';'])
         && !text.chars().any(char::is_control)
-}
-
-/// Takes a separator if it stands right here: before one, a blank may belong to a key.
-fn eat_end(cursor: &mut Cursor<'_>) -> bool {
-    let here = cursor.take_until(ENDS).is_empty();
-    here && ENDS.iter().any(|end| cursor.eat(*end))
 }
 
 fn read_attribute(cursor: &mut Cursor<'_>) -> Result<Attribute, ParseError> {
@@ -286,5 +281,186 @@ impl fmt::Display for Attributes {
             write!(f, "{semicolon}{attribute}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        Attributes::parse(text)
+            .unwrap_or_else(|why| panic!("{why}"))
+            .to_string()
+    }
+
+    fn text(text: &str) -> AttributeValue {
+        AttributeValue::Text(text.into())
+    }
+
+    #[test]
+    fn each_kind_is_read() {
+        // RM-57
+        let attributes = Attributes::parse("rack:r1;zone:[1-3];speed:2.5\ngen: x 1").unwrap();
+        let values: Vec<_> = attributes
+            .iter()
+            .map(|a| (a.name(), a.value().clone()))
+            .collect();
+        let expected = [
+            ("rack", text("r1")),
+            ("zone", AttributeValue::Ranges("[1-3]".parse().unwrap())),
+            (
+                "speed",
+                AttributeValue::Scalar(Milli::from_thousandths(2_500)),
+            ),
+            ("gen", text("x1")),
+        ];
+        assert_eq!(values, expected);
+        assert_eq!(
+            attributes.to_string(),
+            "rack:r1;zone:[1-3];speed:2.5;gen:x1"
+        );
+    }
+
+    #[test]
+    fn what_is_no_number_is_text() {
+        // RM-57, RM-07, TV-07
+        for word in [
+            "-3", "1e400", "inf", "nan", "0x10", "(a)", "a:b", "1.2.3", "é",
+        ] {
+            let attributes = Attributes::parse(&alloc::format!("k:{word}")).unwrap();
+            assert_eq!(attributes.first("k"), Some(&text(word)), "{word}");
+        }
+    }
+
+    #[test]
+    fn order_repetition_and_blanks() {
+        // RM-57: the first of repeated keys wins; keys are not trimmed.
+        let attributes = Attributes::parse(";;\n a :1;a:b;a:c;\n").unwrap();
+        assert_eq!(attributes.to_string(), " a :1;a:b;a:c");
+        assert_eq!(attributes.first("a"), Some(&text("b")));
+        assert!(attributes.first(" a ").is_some() && attributes.first("x").is_none());
+        assert_eq!(
+            (attributes.len(), Attributes::parse("").unwrap().is_empty()),
+            (3, true)
+        );
+        assert_eq!(shown("a:[1-2] ;b:[]"), "a:[1-2];b:[]");
+    }
+
+    #[test]
+    fn errors_have_a_position() {
+        // RM-57: an error, where Mesos aborts.
+        for (bad, expected) in [
+            (
+                ":a",
+                "at 0: expected a key of 1 to 255 bytes without control characters",
+            ),
+            ("a", r#"at 1: expected ":" and a value"#),
+            ("a:1;b", r#"at 5: expected ":" and a value"#),
+            (
+                "a:",
+                r#"at 2: expected a number, a range list "[1-3]" or a text"#,
+            ),
+            (
+                "a: ;",
+                r#"at 3: expected a number, a range list "[1-3]" or a text"#,
+            ),
+            (
+                "a:{x}",
+                r#"at 2: expected a number, a range list "[1-3]" or a text"#,
+            ),
+            ("a:x[1]", r#"at 2: expected a text without "[]{}""#),
+            ("a:a)b(", r#"at 2: expected "(" before ")""#),
+            ("a:(b", r#"at 2: expected ")" after "(""#),
+            ("a:x\ty", "at 2: expected a text without control characters"),
+            (
+                "a:[1-2]x",
+                r#"at 7: expected ";", a newline or the end of the text"#,
+            ),
+            (
+                "a:1e308",
+                "at 2: expected a number of at most 9223372036854775.807",
+            ),
+            (
+                "a:1e-310",
+                "at 2: expected 0, or a number that is not so close to it",
+            ),
+        ] {
+            let why = Attributes::parse(bad).unwrap_err().to_string();
+            assert_eq!(
+                why,
+                alloc::format!("invalid attributes {bad:?}: {expected}")
+            );
+        }
+    }
+
+    #[test]
+    fn what_does_not_read_back_is_not_made() {
+        let amount = |n| AttributeValue::Scalar(Milli::from_thousandths(n));
+        for (name, value) in [
+            ("", amount(1)),
+            ("a:b", amount(1)),
+            ("a\n", amount(1)),
+            ("a", amount(-1)),
+            ("a", text("")),
+            ("a", text("3")),
+            ("a", text("[1-3]")),
+            ("a", text("x y")),
+            ("a", text("x;y:z")),
+            ("a", text("{x}")),
+            ("a", text(&"x".repeat(limits::TEXT_BYTES + 1))),
+        ] {
+            assert!(
+                Attribute::new(name, value.clone()).is_err(),
+                "{name:?} {value:?}"
+            );
+            let bytes = postcard::to_allocvec(&(name, value)).unwrap();
+            assert!(
+                postcard::from_bytes::<Attribute>(&bytes).is_err(),
+                "{bytes:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_written_and_read_again(given in "[ab:;\n\\[\\]{}(), 0-9.e-]{0,24}") {
+            if let Ok(attributes) = Attributes::parse(&given) {
+                let again = Attributes::parse(&attributes.to_string());
+                prop_assert_eq!(again, Ok(attributes.clone()));
+                let bytes = postcard::to_allocvec(&attributes).unwrap();
+                prop_assert_eq!(postcard::from_bytes(&bytes), Ok(attributes));
+            }
+        }
+
+        #[test]
+        fn what_is_made_reads_back(
+            name in any::<String>(),
+            word in "\\PC{0,8}",
+            number in any::<i64>(),
+        ) {
+            let scalar = AttributeValue::Scalar(Milli::from_thousandths(number));
+            for value in [text(&word), scalar] {
+                let Ok(attribute) = Attribute::new(&name, value) else { continue };
+                let mut attributes = Attributes::new();
+                attributes.push(attribute);
+                prop_assert_eq!(Attributes::parse(&attributes.to_string()), Ok(attributes));
+            }
+        }
+
+        #[test]
+        fn no_text_and_no_bytes_panic(
+            text in any::<String>(),
+            bytes in prop::collection::vec(any::<u8>(), 0..32),
+        ) {
+            let _ = Attributes::parse(&text);
+            if let Ok(attributes) = postcard::from_bytes::<Attributes>(&bytes) {
+                prop_assert_eq!(Attributes::parse(&attributes.to_string()), Ok(attributes));
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::ops::RangeBounds;
 use core::time::Duration;
 
 use crate::limits;
@@ -71,8 +72,12 @@ impl<K: Ord + Copy> Filters<K> {
     /// Remembers that `resources` are refused until a moment.
     ///
     /// What another refusal of the key covers in extent and time is not kept beside it. Beyond the
-    /// limits, of one key and of all, the oldest is forgotten, which only offers earlier.
+    /// limits, of one key and of all, the oldest is forgotten, which only offers earlier. Refusing
+    /// nothing changes nothing.
     pub fn refuse(&mut self, key: K, resources: Resources, until: Time) {
+        if resources.is_empty() {
+            return;
+        }
         let known = self.by_key.entry(key).or_default();
         if known
             .iter()
@@ -96,11 +101,8 @@ impl<K: Ord + Copy> Filters<K> {
         self.by_expiry.insert((until, serial));
         self.forget(&gone);
         if self.len() > self.most {
-            let (_, key) = self
-                .by_age
-                .first_key_value()
-                .expect("there are more than none");
-            self.remove_oldest(*key);
+            let (serial, key) = self.by_age.first_key_value().expect("there are some");
+            self.remove(*key, *serial);
         }
     }
 
@@ -115,15 +117,32 @@ impl<K: Ord + Copy> Filters<K> {
             .any(|old| now <= old.until && old.refused.contains(candidate))
     }
 
+    /// Returns until when a refusal blocks an offer of `candidate`, of those not yet forgotten.
+    pub fn refused_until(&self, key: K, candidate: &Resources) -> Option<Time> {
+        let known = self.by_key.get(&key)?.iter();
+        let blocks = known.filter(|old| old.refused.contains(candidate));
+        blocks.map(|old| old.until).max()
+    }
+
     /// Forgets what has lasted until `now` or less.
     pub fn expire(&mut self, now: Time) {
-        while let Some((until, serial)) = self.by_expiry.first().copied() {
-            if until > now {
-                return;
-            }
-            let key = self.by_age[&serial];
-            self.remove(key, serial);
+        while self.pop_expired(now).is_some() {}
+    }
+
+    /// Forgets the refusal that expired first, if one has by `now`. Returns when, and whose it was.
+    pub fn pop_expired(&mut self, now: Time) -> Option<(Time, K)> {
+        let (until, serial) = self.by_expiry.first().copied()?;
+        if until > now {
+            return None;
         }
+        let key = self.by_age[&serial];
+        self.remove(key, serial);
+        Some((until, key))
+    }
+
+    /// Visits the keys that have a refusal, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> + '_ {
+        self.by_key.keys()
     }
 
     /// Returns when [`Filters::expire`] next has work.
@@ -133,17 +152,21 @@ impl<K: Ord + Copy> Filters<K> {
 
     /// Forgets the refusals of all keys that `matches` accepts (OF-35).
     pub fn clear(&mut self, matches: impl Fn(&K) -> bool) {
+        self.clear_within(.., matches);
+    }
+
+    /// Forgets the refusals of all keys in a range, at the cost of those alone.
+    pub fn clear_range(&mut self, range: impl RangeBounds<K>) {
+        self.clear_within(range, |_| true);
+    }
+
+    fn clear_within(&mut self, range: impl RangeBounds<K>, matches: impl Fn(&K) -> bool) {
         let gone: Vec<Refusal> = self
             .by_key
-            .extract_if(.., |key, _| matches(key))
+            .extract_if(range, |key, _| matches(key))
             .flat_map(|(_, known)| known)
             .collect();
         self.forget(&gone);
-    }
-
-    fn remove_oldest(&mut self, key: K) {
-        let serial = self.by_key[&key][0].serial;
-        self.remove(key, serial);
     }
 
     fn remove(&mut self, key: K, serial: Serial) {
@@ -174,5 +197,179 @@ impl<K: Ord + Copy> Filters<K> {
 impl<K: Ord + Copy> Default for Filters<K> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(1);
+
+    fn bag(text: &str) -> Resources {
+        Resources::parse(text).unwrap()
+    }
+
+    const fn seconds(n: u64) -> Time {
+        Time::from_micros(n * 1_000_000)
+    }
+
+    #[test]
+    fn how_long_a_refusal_lasts() {
+        // OF-32
+        assert_eq!(effective_refusal(None), Some(Duration::from_secs(5)));
+        assert_eq!(effective_refusal(Some(Duration::ZERO)), None);
+        let half = Duration::from_millis(500);
+        assert_eq!(effective_refusal(Some(half)), Some(half));
+        let year = Duration::from_secs(365 * 24 * 3600);
+        assert_eq!(effective_refusal(Some(year + half)), Some(year));
+        assert_eq!(effective_refusal(Some(Duration::MAX)), Some(year));
+    }
+
+    #[test]
+    fn tv_21_a_filter_blocks_what_it_contains() {
+        // TV-21, OF-33
+        let mut filters = Filters::new();
+        filters.refuse('k', bag("cpus:2"), seconds(9));
+        for (candidate, blocked) in [
+            ("cpus:1", true),
+            ("cpus:2", true),
+            ("cpus:3", false),
+            ("cpus:1;mem:64", false),
+            ("cpus(eng):1", false),
+        ] {
+            assert_eq!(
+                filters.refuses('k', &bag(candidate), seconds(0)),
+                blocked,
+                "{candidate}"
+            );
+        }
+        assert!(!filters.refuses('l', &bag("cpus:1"), seconds(0)));
+    }
+
+    #[test]
+    fn tv_22_a_filter_covers_one_pass() {
+        // TV-22, OF-34: half a second of refusal, declined at 0, passes each second.
+        let mut filters = Filters::new();
+        let lasts = effective_refusal(Some(INTERVAL / 2)).unwrap().max(INTERVAL);
+        filters.refuse('k', bag("cpus:1"), seconds(0) + lasts);
+        let mut blocked = Vec::new();
+        for now in 1..=2 {
+            blocked.push(filters.refuses('k', &bag("cpus:1"), seconds(now)));
+            filters.expire(seconds(now));
+        }
+        assert_eq!(blocked, [true, false]);
+        assert!(filters.is_empty());
+    }
+
+    #[test]
+    fn expiry_is_announced_and_makes_progress() {
+        let mut filters = Filters::new();
+        filters.refuse('a', bag("cpus:1"), seconds(2));
+        filters.refuse('b', bag("cpus:1"), seconds(1));
+        assert_eq!(filters.next_expiry(), Some(seconds(1)));
+        filters.expire(seconds(1));
+        assert_eq!(filters.next_expiry(), Some(seconds(2)));
+        assert!(filters.refuses('a', &bag("cpus:1"), seconds(2)));
+        assert!(!filters.refuses('a', &bag("cpus:1"), Time::from_micros(2_000_001)));
+        filters.expire(seconds(2));
+        assert_eq!(filters.next_expiry(), None);
+    }
+
+    #[test]
+    fn clearing_is_by_key() {
+        // OF-35
+        let mut filters = Filters::new();
+        for key in [(1, 'a'), (1, 'b'), (2, 'a')] {
+            filters.refuse(key, bag("cpus:1"), seconds(5));
+        }
+        filters.clear(|(framework, _)| *framework == 1);
+        assert!(!filters.refuses((1, 'a'), &bag("cpus:1"), seconds(0)));
+        assert!(filters.refuses((2, 'a'), &bag("cpus:1"), seconds(0)));
+        assert_eq!(filters.len(), 1);
+    }
+
+    #[test]
+    fn the_oldest_goes_beyond_the_bounds() {
+        let mut filters = Filters::bounded(2);
+        for key in ['a', 'b', 'c'] {
+            filters.refuse(key, bag("cpus:1"), seconds(5));
+        }
+        let blocked =
+            |filters: &Filters<char>, key| filters.refuses(key, &bag("cpus:1"), seconds(0));
+        assert_eq!(
+            ['a', 'b', 'c'].map(|key| blocked(&filters, key)),
+            [false, true, true]
+        );
+
+        let mut filters = Filters::new();
+        let port = |n: usize| bag(&alloc::format!("ports:[{n}-{n}]"));
+        for n in 0..=limits::FILTERS_PER_KEY {
+            filters.refuse('k', port(n), seconds(5));
+        }
+        assert_eq!(filters.len(), limits::FILTERS_PER_KEY);
+        assert!(!filters.refuses('k', &port(0), seconds(0)));
+        assert!(filters.refuses('k', &port(1), seconds(0)));
+        assert!(filters.refuses('k', &port(limits::FILTERS_PER_KEY), seconds(0)));
+    }
+
+    #[test]
+    fn what_is_covered_is_kept_once() {
+        let mut filters = Filters::new();
+        for _ in 0..10 {
+            filters.refuse('k', bag("cpus:1"), seconds(5));
+        }
+        filters.refuse('k', bag("cpus:2"), seconds(5));
+        filters.refuse('k', Resources::new(), seconds(9));
+        assert_eq!(filters.len(), 1);
+        filters.refuse('k', bag("cpus:1"), seconds(6));
+        assert_eq!(filters.len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_list(
+            script in prop::collection::vec((0u8..8, 0u8..3, 0i64..4, 0i64..4, 0u64..6), 0..60),
+        ) {
+            let mut filters = Filters::new();
+            let mut model: Vec<(u8, i64, i64, Time)> = Vec::new();
+            let mut now = 0;
+            for (step, key, cpus, mem, after) in script {
+                let thousandths = crate::resources::Milli::from_thousandths;
+                let bag = Resources::cpus_mem(thousandths(cpus), thousandths(mem));
+                match step {
+                    0..=3 => {
+                        filters.refuse(key, bag, seconds(now + after));
+                        if cpus + mem > 0 {
+                            model.push((key, cpus, mem, seconds(now + after)));
+                        }
+                    }
+                    4 => {
+                        filters.clear(|k| *k == key);
+                        model.retain(|m| m.0 != key);
+                    }
+                    5 => {
+                        now += after;
+                        filters.expire(seconds(now));
+                        model.retain(|m| m.3 > seconds(now));
+                        prop_assert!(filters.next_expiry().is_none_or(|at| at > seconds(now)));
+                    }
+                    _ => {
+                        let ask = seconds(now + after);
+                        let expected = model.iter().any(|m| {
+                            m.0 == key && m.1 >= cpus && m.2 >= mem && ask <= m.3
+                        });
+                        prop_assert_eq!(filters.refuses(key, &bag, ask), expected);
+                    }
+                }
+                prop_assert!(filters.len() <= model.len());
+                prop_assert_eq!(filters.is_empty(), model.is_empty());
+                // What is covered ends no later, so the last moment is never lost.
+                let last = filters.by_expiry.last().map(|(until, _)| *until);
+                prop_assert_eq!(last, model.iter().map(|m| m.3).max());
+            }
+        }
     }
 }

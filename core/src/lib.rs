@@ -6,9 +6,11 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod agent;
 pub mod allocator;
 pub mod attributes;
 pub mod auth;
+pub mod executor;
 pub mod filters;
 pub mod gate;
 pub mod ids;
@@ -21,6 +23,9 @@ pub mod registry;
 pub mod resources;
 pub mod rng;
 pub mod roles;
+pub mod scheduler;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod table;
 pub mod time;
 pub mod timers;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::AgentId;
 use crate::machine::Durable;
 use crate::protocol::node::AgentInfo;
+use crate::time::Time;
 
 /// An agent as it was admitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub enum RegistryOp {
     Lead {
         /// Its epoch, higher than all before.
         epoch: u64,
+        /// When it began, so that no later one begins before it.
+        at: Time,
     },
     /// An agent was admitted, and its name bound to its id.
     Admit {
@@ -60,6 +63,7 @@ pub enum RegistryOp {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registry {
     epoch: u64,
+    last_time: Time,
     agents: BTreeMap<AgentId, Admission>,
     names: BTreeMap<String, AgentId>,
 }
@@ -68,6 +72,11 @@ impl Registry {
     /// Returns the epoch of the newest leadership; zero if there was none.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Returns the latest moment recorded: time goes on from there, whatever the wall clock says.
+    pub fn last_time(&self) -> Time {
+        self.last_time
     }
 
     /// Returns how many agents are admitted.
@@ -107,7 +116,10 @@ impl Durable for Registry {
 
     fn apply(&mut self, record: &RegistryOp) {
         match record {
-            RegistryOp::Lead { epoch } => self.epoch = self.epoch.max(*epoch),
+            RegistryOp::Lead { epoch, at } => {
+                self.epoch = self.epoch.max(*epoch);
+                self.last_time = self.last_time.max(*at);
+            }
             RegistryOp::Admit { id, name, info } => {
                 self.remove(id);
                 // One name, one agent: whoever had the name before is gone.

@@ -1,1 +1,13 @@
-//! Skeleton.
+//! What is fuzzed, as plain functions from bytes: a fuzzer calls them, and `cargo test` replays
+//! arbitrary bytes and the corpora through them on a stable toolchain.
+//!
+//! A target panics if a promise is broken. Deliberately not here: the fuzzer itself, which is an
+//! optional dependency, so that building the workspace needs no C++ compiler.
+
+mod cluster;
+mod frames;
+mod texts;
+
+pub use cluster::cluster;
+pub use frames::frames;
+pub use texts::texts;

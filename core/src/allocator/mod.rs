@@ -6,6 +6,11 @@
 //!
 //! Deliberately not here: inverse offers and offer expiry, which are the master's.
 
+pub mod drf;
+mod invariants;
+mod ledger;
+mod sorter;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;

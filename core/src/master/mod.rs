@@ -268,7 +268,7 @@ impl Master {
         };
         let cx = &mut Cx { now, out };
         let epoch = master.config.epoch;
-        master.persist(cx, RegistryOp::Lead { epoch });
+        master.persist(cx, RegistryOp::Lead { epoch, at: now });
         let patience = now + master.config.agent_reregister_timeout;
         for (id, admission) in master.registry.agents() {
             let key = master.agents.insert(Agent {

@@ -73,6 +73,8 @@ impl Master {
             self.refuse(cx, peer, &reject.to_string());
             return;
         }
+        let principal = self.peers.get(peer).map(|peer| peer.principal.name.clone());
+        info.principal = principal;
         if let Some(key) = self.peers.framework(peer) {
             // Asked again before it heard our answer.
             let id = self.frameworks[key].id.clone();

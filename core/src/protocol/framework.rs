@@ -17,6 +17,9 @@ pub struct FrameworkInfo {
     pub name: String,
     /// In whose name it takes resources.
     pub role: Role,
+    /// The name in its certificate. The master writes it, whatever the framework says: agents go by
+    /// it when somebody asks for a task's output.
+    pub principal: Option<String>,
     /// How long its tasks go on while it is away (FW-04). Zero ends them with it.
     pub failover_timeout: Duration,
 }
@@ -28,6 +31,7 @@ impl FrameworkInfo {
             id: None,
             name: name.into(),
             role: Role::any(),
+            principal: None,
             failover_timeout: Duration::ZERO,
         }
     }

@@ -15,6 +15,7 @@ pub mod agent;
 pub mod container;
 pub mod executor;
 pub mod framework;
+pub mod hello;
 pub mod node;
 pub mod offer;
 pub mod operator;

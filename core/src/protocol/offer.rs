@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::task::TaskInfo;
+use super::task::{CommandInfo, TaskInfo};
 use crate::attributes::Attributes;
-use crate::ids::{AgentId, FrameworkId, OfferId};
+use crate::ids::{AgentId, FrameworkId, OfferId, TaskId};
 use crate::resources::Resources;
 use crate::roles::Role;
 
@@ -30,6 +30,23 @@ pub struct Offer {
     pub attributes: Attributes,
     /// What is offered.
     pub resources: Resources,
+}
+
+impl Offer {
+    /// Describes a task that runs `command` on this offer's agent.
+    pub fn task(&self, id: TaskId, resources: Resources, command: CommandInfo) -> TaskInfo {
+        TaskInfo {
+            name: id.as_str().into(),
+            id,
+            agent: self.agent.clone(),
+            resources,
+            command: Some(command),
+            executor: None,
+            data: Vec::new(),
+            kill_grace: None,
+            pids: None,
+        }
+    }
 }
 
 /// One thing to do with accepted offers (OF-22 on).

@@ -16,7 +16,9 @@ mod resource;
 #[cfg(test)]
 mod tests;
 
+use alloc::vec;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::fmt;
 use core::str::FromStr;
 
@@ -38,6 +40,20 @@ use crate::roles::Role;
 ///
 /// It holds one entry for each identity, ordered by identity, none of them zero; so two bags are
 /// equal if their entries are. A name usually has one kind of value but need not.
+///
+/// ```
+/// use tepui_core::resources::Resources;
+///
+/// let mut free = Resources::parse("ports:[31000-31005]; mem(eng):1024; cpus:2")?;
+/// assert_eq!(free.to_string(), "cpus:2;mem(eng):1024;ports:[31000-31005]");
+///
+/// free.subtract(&Resources::parse("cpus:0.5;ports:[31000-31000]")?)?;
+/// assert_eq!(free.to_string(), "cpus:1.5;mem(eng):1024;ports:[31001-31005]");
+///
+/// // Nobody reserved it, so it is not contained.
+/// assert!(free.subtract(&Resources::parse("mem:1")?).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Resource>")]
 pub struct Resources(Vec<Resource>);
@@ -93,7 +109,9 @@ impl Resources {
             {
                 Some(last) => match last.value().sum(resource.value()) {
                     Some(sum) => last.set_value(sum),
-                    None => return Err(cursor.error(position, "a sum of at most 2^63 thousandths")),
+                    None => {
+                        return Err(cursor.error(position, "a sum of at most 9223372036854775.807"));
+                    }
                 },
                 None => bag.push(resource),
             }
@@ -129,7 +147,7 @@ impl Resources {
         if resource.value().is_zero() {
             return Ok(());
         }
-        self.add(&Self(alloc::vec![resource]))
+        self.add(&Self(vec![resource]))
     }
 
     /// Adds all of `other`, or nothing if a sum does not fit.
@@ -138,44 +156,27 @@ impl Resources {
     /// Numbers and names that both have are there once, as in Mesos; who adds up what several
     /// tasks take must subtract task by task to see that no port is taken twice.
     pub fn add(&mut self, other: &Self) -> Result<(), Overflow> {
-        // A first pass looks, the second changes, so that a failure leaves all as it was.
-        let mut sums = Vec::with_capacity(other.0.len());
-        let mut from = 0;
+        if let Some(added) = self.first_overflow(other) {
+            return Err(Overflow {
+                name: added.shared_name(),
+            });
+        }
+        let (old, mut from) = (self.0.len(), 0);
         for added in &other.0 {
-            let found = self.seek(from, added);
-            sums.push(match found {
-                Ok(at) => match self.0[at].value().sum(added.value()) {
-                    Some(sum) => Some(sum),
-                    None => {
-                        return Err(Overflow {
-                            name: added.shared_name(),
-                        });
-                    }
-                },
-                Err(_) => None,
-            });
-            from = match found {
-                Ok(at) | Err(at) => at,
-            };
-        }
-        let new = sums.iter().filter(|sum| sum.is_none()).count();
-        let old = core::mem::take(&mut self.0);
-        self.0.reserve(old.len() + new);
-        let mut old = old.into_iter().peekable();
-        for (added, sum) in other.0.iter().zip(sums) {
-            while let Some(before) = old.next_if(|entry| entry.identity_cmp(added).is_lt()) {
-                self.0.push(before);
-            }
-            self.0.push(match sum {
-                None => added.clone(),
-                Some(sum) => {
-                    let mut entry = old.next().expect("the first pass found it");
-                    entry.set_value(sum);
-                    entry
+            match seek(&self.0[..old], from, added) {
+                Ok(at) => {
+                    let sum = self.0[at].value().sum(added.value());
+                    self.0[at].set_value(sum.expect("no sum was found to overflow"));
+                    from = at + 1;
                 }
-            });
+                Err(at) => {
+                    self.0.push(added.clone());
+                    from = at;
+                }
+            }
         }
-        self.0.extend(old);
+        // Two sorted runs, which a stable sort merges in linear time.
+        self.0.sort_by(Resource::identity_cmp);
         Ok(())
     }
 
@@ -188,9 +189,7 @@ impl Resources {
         }
         let mut from = 0;
         for taken in &other.0 {
-            let at = self
-                .seek(from, taken)
-                .expect("it was found to be contained");
+            let at = seek(&self.0, from, taken).expect("it was found to be contained");
             let rest = self.0[at].value().rest(taken.value());
             self.0[at].set_value(rest);
             from = at + 1;
@@ -252,29 +251,38 @@ impl Resources {
         self.filter(|entry| entry.is_allocatable_to(role))
     }
 
-    fn first_missing<'a>(&self, other: &'a Self) -> Option<&'a Resource> {
+    /// Returns the first entry of `other` whose sum with ours does not fit.
+    fn first_overflow<'a>(&self, other: &'a Self) -> Option<&'a Resource> {
         let mut from = 0;
-        other.0.iter().find(|wanted| {
-            let found = self.seek(from, wanted);
-            from = match found {
-                Ok(at) | Err(at) => at,
-            };
-            !found.is_ok_and(|at| self.0[at].value().contains(wanted.value()))
+        other.0.iter().find(|added| {
+            let found = seek(&self.0, from, added);
+            from = found.unwrap_or_else(|next| next);
+            found.is_ok_and(|at| self.0[at].value().sum(added.value()).is_none())
         })
     }
 
-    /// Looks for an entry of the same identity at `from` or later, like a binary search. Bags are
-    /// short and callers walk in order, so this is linear over a whole walk.
-    fn seek(&self, from: usize, wanted: &Resource) -> Result<usize, usize> {
-        for (at, entry) in self.0.iter().enumerate().skip(from) {
-            match entry.identity_cmp(wanted) {
-                core::cmp::Ordering::Less => {}
-                core::cmp::Ordering::Equal => return Ok(at),
-                core::cmp::Ordering::Greater => return Err(at),
-            }
-        }
-        Err(self.0.len())
+    /// Returns the first entry of `other` that is not a part of ours.
+    fn first_missing<'a>(&self, other: &'a Self) -> Option<&'a Resource> {
+        let mut from = 0;
+        other.0.iter().find(|wanted| {
+            let found = seek(&self.0, from, wanted);
+            from = found.unwrap_or_else(|next| next);
+            !found.is_ok_and(|at| self.0[at].value().contains(wanted.value()))
+        })
     }
+}
+
+/// Looks for an entry of the same identity at `from` or later; answers as a binary search does.
+/// Bags are short and callers walk in order, so a whole walk is linear.
+fn seek(entries: &[Resource], from: usize, wanted: &Resource) -> Result<usize, usize> {
+    for (at, entry) in entries.iter().enumerate().skip(from) {
+        match entry.identity_cmp(wanted) {
+            Ordering::Less => {}
+            Ordering::Equal => return Ok(at),
+            Ordering::Greater => return Err(at),
+        }
+    }
+    Err(entries.len())
 }
 
 impl<'a> IntoIterator for &'a Resources {

@@ -12,12 +12,16 @@ use alloc::vec::Vec;
 use super::items::Items;
 use super::milli::{InvalidScalar, Milli, Written};
 use super::ranges::Ranges;
-use super::resource::{Resource, Value};
+use super::resource::{Resource, Value, check_name};
 use crate::roles::Role;
 
 /// How much of a text an error repeats, in bytes.
 const EXCERPT_BYTES: usize = 120;
 
+/// What an error expects where a name should stand.
+pub(crate) const NAME: &str =
+    r#"a name of at most 255 bytes without "():;" and control characters"#;
+/// What an error expects where a plain number should stand.
 pub(crate) const NUMBER: &str = "a non-negative number";
 const VALUE: &str = r#"a non-negative number, a range list "[1-3]" or a set "{a,b}""#;
 
@@ -87,6 +91,13 @@ impl<'a> Cursor<'a> {
             position,
             expected,
         }
+    }
+
+    /// Takes one of `signs` if it stands right here, before any blank.
+    pub(crate) fn eat_here(&mut self, signs: &[char]) -> bool {
+        let next = self.rest().chars().next().filter(|c| signs.contains(c));
+        self.at += next.map_or(0, char::len_utf8);
+        next.is_some()
     }
 
     pub(crate) fn skip_blanks(&mut self) {
@@ -236,20 +247,16 @@ impl<'a> Cursor<'a> {
     fn resource(&mut self) -> Result<Resource, ParseError> {
         let start = self.at;
         let name = self.take_until(&['(', ':', ';']).trim();
+        check_name(name).map_err(|_| self.error(start, NAME))?;
         let role = if self.eat('(') {
-            Some(self.role()?)
+            self.role()?
         } else {
-            None
+            Role::any()
         };
         self.expect(':', r#"":" and a value"#)?;
-        let value = self.value()?;
-        let resource = Resource::new(name, value).map_err(|_| {
-            self.error(start, "a name of 1 to 255 bytes without control characters")
-        })?;
-        Ok(match role {
-            Some(role) => resource.reserved_to(role),
-            None => resource,
-        })
+        let resource = Resource::new(name, self.value()?)
+            .expect("the name is checked, and what is read is not negative");
+        Ok(resource.reserved_to(role))
     }
 
     fn role(&mut self) -> Result<Role, ParseError> {
@@ -265,17 +272,15 @@ impl<'a> Cursor<'a> {
 
     /// Takes what separates two entries; returns whether another one follows.
     pub(crate) fn next_entry(&mut self) -> Result<bool, ParseError> {
-        if self.at > 0 && !self.is_at_end() {
+        let first = self.at == 0;
+        self.skip_blanks();
+        if !first && !self.is_at_end() {
             self.expect(';', r#"";" or the end of the text"#)?;
         }
-        while self.rest().trim_start().starts_with(';') || self.rest().trim().is_empty() {
-            if self.rest().trim().is_empty() {
-                return Ok(false);
-            }
-            self.take_until(&[';']);
-            self.at += 1;
-        }
-        Ok(true)
+        let rest = self.rest();
+        let entry = rest.find(|c: char| c != ';' && !c.is_whitespace());
+        self.at += entry.unwrap_or(rest.len());
+        Ok(entry.is_some())
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Resources;
 use super::milli::Milli;
-use super::parse::{Cursor, NUMBER, ParseError};
+use super::parse::{Cursor, NAME, NUMBER, ParseError};
 use super::resource::{InvalidResource, check_name};
 
 type Entry = (Arc<str>, Milli);
@@ -41,7 +41,9 @@ impl Quantities {
             match sums.last_mut().filter(|last| last.0 == name) {
                 Some(last) => match last.1.checked_add(amount) {
                     Some(sum) => last.1 = sum,
-                    None => return Err(cursor.error(position, "a sum of at most 2^63 thousandths")),
+                    None => {
+                        return Err(cursor.error(position, "a sum of at most 9223372036854775.807"));
+                    }
                 },
                 None => sums.push((name, amount)),
             }
@@ -149,8 +151,8 @@ fn entries(cursor: &mut Cursor<'_>) -> Result<Vec<(usize, Entry)>, ParseError> {
     while cursor.next_entry()? {
         let start = cursor.at();
         let name = cursor.take_until(&[':', ';']).trim();
+        check_name(name).map_err(|_| cursor.error(start, NAME))?;
         cursor.expect(':', r#"":" and a number"#)?;
-        check_name(name).map_err(|_| cursor.error(start, "the name of a resource"))?;
         let written = cursor.scalar(&[';', ':'], NUMBER)?;
         entries.push((start, (Arc::from(name), written.value)));
     }

@@ -1,0 +1,344 @@
+//! An agent as a running node: machine, journal, containerizer, endpoint, task output.
+//!
+//! Used by the daemon and by the embedded cluster alike. Deliberately not here: signals and flags.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tepui_core::agent::{Agent, AgentState, Config, Effect, Input};
+use tepui_core::attributes::Attributes;
+use tepui_core::auth::PeerRole;
+use tepui_core::machine::Outbox;
+use tepui_core::protocol::agent::{Read, ToAgent};
+use tepui_core::protocol::hello::{CloseReason, Hello};
+use tepui_core::protocol::node::AgentInfo;
+use tepui_core::resources::Resource;
+use tepui_isolation::{Containerizer, Mode};
+use tepui_transport::clock::Clock;
+use tepui_transport::codec;
+use tepui_transport::dialer::Dialer;
+use tepui_transport::driver::Driver;
+use tepui_transport::journal::FileJournal;
+use tepui_transport::node::{Inbound, Node, NodeConfig};
+use tepui_transport::peers::{PeerEvent, PeerInfo, Peers};
+use tepui_transport::quic::Endpoint;
+use tepui_transport::streams::IncomingStream;
+use tepui_transport::target::{identity_dir, resolve};
+use tepui_transport::tls::Credentials;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::sandboxes::Sandboxes;
+use crate::{detect, output, seed};
+
+/// How many inputs may wait for the machine.
+const INBOX: usize = 4_096;
+
+/// The most processes and threads of a task that names no limit: a fork bomb stays small.
+const DEFAULT_PIDS: u32 = 4_096;
+
+/// How an agent isolates its tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// In containers if that is possible here, else as plain processes.
+    #[default]
+    Auto,
+    /// As plain processes.
+    Process,
+    /// In containers, or not at all.
+    Container,
+}
+
+/// How an agent runs.
+#[derive(Clone, Debug)]
+pub struct AgentOptions {
+    /// The master, as `host:port`.
+    pub master: String,
+    /// Where to listen for those who read task output.
+    pub listen: SocketAddr,
+    /// Where to keep sandboxes, and what must outlive a restart.
+    pub work_dir: PathBuf,
+    /// The directory with the agent's certificate, or with one directory a role.
+    pub tls_dir: PathBuf,
+    /// What there is to offer. What is not named is detected.
+    pub resources: Vec<Resource>,
+    /// What to say about the machine.
+    pub attributes: Attributes,
+    /// The machine's name; `None` asks the system.
+    pub hostname: Option<String>,
+    /// How to isolate tasks.
+    pub isolation: Isolation,
+    /// The most that it waits before it registers for the first time.
+    pub registration_backoff: Duration,
+}
+
+/// An agent that runs.
+#[derive(Debug)]
+pub(crate) struct AgentNode {
+    isolation: String,
+    stop: oneshot::Sender<WhatRuns>,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+/// What becomes of running tasks when the agent ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WhatRuns {
+    GoesOn,
+    IsDestroyed,
+}
+
+impl AgentNode {
+    /// Recovers what was running, listens, and looks for its master.
+    pub(crate) async fn start(options: AgentOptions) -> anyhow::Result<Self> {
+        let credentials = Credentials::load(&identity_dir(&options.tls_dir, PeerRole::Agent))?;
+        let name = credentials.principal().name.clone();
+        std::fs::create_dir_all(&options.work_dir)
+            .with_context(|| format!("cannot create {}", options.work_dir.display()))?;
+        let master = resolve(&options.master).await?;
+        let opened = FileJournal::<AgentState>::open(&options.work_dir.join("journal"))?;
+        let (inbox, inputs) = mpsc::channel(INBOX);
+
+        let sandboxes = Arc::new(Sandboxes::new(&options.work_dir.join("sandboxes")));
+        let (mode, isolation) = choose(options.isolation)?;
+        let containerizer = {
+            let (inbox, sandboxes) = (inbox.clone(), Arc::clone(&sandboxes));
+            let sink = move |event| {
+                sandboxes.happened(&event);
+                if inbox.blocking_send(Input::Container(event)).is_err() {
+                    tracing::debug!("the agent has ended: the launcher keeps what happens");
+                }
+            };
+            let config = container_config(&options.work_dir, mode)?;
+            Containerizer::start(config, Box::new(sink))?
+        };
+
+        let node = Node::new(NodeConfig {
+            hello: Hello::new(PeerRole::Agent, &name),
+            accepts: vec![PeerRole::Framework, PeerRole::Operator],
+            inbound: inbound(inbox.clone(), Arc::clone(&sandboxes)),
+            streams: Some(serve_output(Arc::clone(&sandboxes))),
+        });
+        let endpoint = Endpoint::bind(options.listen, &credentials, node.clone())?;
+        let info = describe(&options, endpoint.local_address()?)?;
+        tracing::info!(address = info.address, isolation, "agent {name}");
+
+        let clock = Clock::start_after(opened.state.last_time());
+        let mut config = Config::new(info, name, seed::fresh().next_u64());
+        config.registration_backoff = options.registration_backoff;
+        let mut out = Outbox::new();
+        let agent = Agent::recover(config, opened.state, clock.now(), &mut out);
+        for (task, principal) in agent.view().unfinished() {
+            sandboxes.owned(task.framework, principal);
+            let sandbox = agent.view().sandbox(task.framework, &task.task.id);
+            if let Some(container) = &task.container {
+                sandboxes.runs(container, &sandbox.components);
+            }
+        }
+
+        let (stop, stopped) = oneshot::channel();
+        let dialer = Dialer::start(endpoint, master);
+        let driver = Driver::new(agent, opened.journal, clock, inputs).with_outbox(out);
+        let task = tokio::spawn(run(Running {
+            driver,
+            peers: node.peers().clone(),
+            containerizer,
+            sandboxes,
+            dialer,
+            stopped,
+        }));
+        Ok(Self {
+            isolation,
+            stop,
+            task,
+        })
+    }
+
+    /// Returns how tasks are isolated, for people.
+    pub(crate) fn isolation(&self) -> &str {
+        &self.isolation
+    }
+
+    /// Waits for its end, which is a failure unless it was asked for.
+    pub(crate) async fn ended(&mut self) -> anyhow::Result<()> {
+        (&mut self.task).await.context("the agent's task failed")?
+    }
+
+    /// Ends it; what it runs goes on, and an agent on the same directory takes it over (AG-09).
+    pub(crate) async fn shut_down(self) -> anyhow::Result<()> {
+        self.end(WhatRuns::GoesOn).await
+    }
+
+    /// Ends it and everything that it runs.
+    pub(crate) async fn destroy(self) -> anyhow::Result<()> {
+        self.end(WhatRuns::IsDestroyed).await
+    }
+
+    async fn end(mut self, what_runs: WhatRuns) -> anyhow::Result<()> {
+        let (unused, _) = oneshot::channel();
+        let stop = std::mem::replace(&mut self.stop, unused);
+        if stop.send(what_runs).is_err() {
+            tracing::debug!("the agent has ended by itself");
+        }
+        self.ended().await
+    }
+}
+
+struct Running {
+    driver: Driver<Agent, FileJournal<AgentState>>,
+    peers: Peers,
+    containerizer: Containerizer,
+    sandboxes: Arc<Sandboxes>,
+    dialer: Dialer,
+    stopped: oneshot::Receiver<WhatRuns>,
+}
+
+async fn run(running: Running) -> anyhow::Result<()> {
+    let Running {
+        driver,
+        peers,
+        containerizer,
+        sandboxes,
+        dialer,
+        stopped,
+    } = running;
+    let (refuse, refused) = oneshot::channel::<()>();
+    let mut refuse = Some(refuse);
+    let mut why = None;
+    let mut what_runs = WhatRuns::GoesOn;
+    let perform = |effect| match effect {
+        Effect::Master { peer, message } => peers.perform(peer, &message),
+        Effect::Executor { peer, event } => peers.perform(peer, &event),
+        Effect::Container(command) => {
+            sandboxes.ordered(&command);
+            containerizer.send(command);
+        }
+        Effect::Disconnect { peer, reason } => {
+            tracing::warn!(?peer, reason, "disconnecting");
+            peers.disconnect(peer, CloseReason::IdleTimeout);
+        }
+        Effect::Stop { reason } => {
+            why = Some(reason);
+            drop(refuse.take());
+        }
+    };
+    let shutdown = async {
+        tokio::select! {
+            asked = stopped => what_runs = asked.unwrap_or(WhatRuns::GoesOn),
+            _ = refused => {}
+        }
+    };
+    let ended = driver.run(perform, |_| {}, shutdown).await;
+    dialer.shut_down().await;
+    if what_runs == WhatRuns::IsDestroyed {
+        tokio::task::spawn_blocking(move || containerizer.shutdown()).await??;
+    }
+    ended.context("the agent has ended")?;
+    match why {
+        Some(reason) => bail!("the master refuses this agent: {reason}"),
+        None => Ok(()),
+    }
+}
+
+/// Turns what happens on connections into inputs. Readers of output are nothing to the machine.
+fn inbound(inbox: mpsc::Sender<Input>, sandboxes: Arc<Sandboxes>) -> Inbound<Input> {
+    let translate = move |info: &Arc<PeerInfo>, event: PeerEvent<ToAgent>| {
+        if info.principal.role != PeerRole::Master {
+            return None;
+        }
+        Some(match event {
+            PeerEvent::Connected(info) => Input::MasterFound { peer: info.peer },
+            PeerEvent::Message { peer, message } => {
+                if let ToAgent::RunTask { framework, .. } = &message
+                    && let Some(id) = &framework.id
+                {
+                    sandboxes.owned(id, framework.principal.as_deref());
+                }
+                Input::Master { peer, message }
+            }
+            PeerEvent::Disconnected { peer, .. } => Input::MasterLost { peer },
+        })
+    };
+    Inbound::new(inbox, |_, body| codec::decode(body), translate)
+}
+
+fn serve_output(sandboxes: Arc<Sandboxes>) -> Arc<dyn Fn(IncomingStream) + Send + Sync> {
+    Arc::new(move |stream| {
+        let sandboxes = Arc::clone(&sandboxes);
+        tokio::spawn(async move {
+            if let Err(error) = serve(&sandboxes, stream).await {
+                tracing::debug!(%error, "task output was not read to its end");
+            }
+        });
+    })
+}
+
+async fn serve(sandboxes: &Sandboxes, stream: IncomingStream) -> anyhow::Result<()> {
+    let read: Read = match stream.request() {
+        Ok(read) => read,
+        Err(error) => return Ok(stream.refuse(&error.to_string()).await?),
+    };
+    let (path, until) = match sandboxes.open(&stream.info().principal, &read) {
+        Ok(opened) => opened,
+        Err(reason) => return Ok(stream.refuse(&reason).await?),
+    };
+    if !path.is_file() {
+        let reason = format!("no output of task {} is here", read.task);
+        return Ok(stream.refuse(&reason).await?);
+    }
+    let mut writer = stream.grant().await?;
+    output::copy(&path, read.offset, until, &mut writer).await?;
+    Ok(writer.finish().await?)
+}
+
+fn choose(isolation: Isolation) -> anyhow::Result<(Mode, String)> {
+    let detected = Mode::detect();
+    let describe = |mode| match mode {
+        Mode::Container => format!("container ({})", detected.reason),
+        Mode::Process => format!("process ({})", detected.reason),
+    };
+    match (isolation, detected.mode) {
+        (Isolation::Auto, mode) => Ok((mode, describe(mode))),
+        (Isolation::Process, _) => Ok((Mode::Process, "process (as asked for)".into())),
+        (Isolation::Container, Mode::Container) => Ok((Mode::Container, describe(Mode::Container))),
+        (Isolation::Container, Mode::Process) => {
+            bail!("containers are not possible here: {}", detected.reason)
+        }
+    }
+}
+
+fn container_config(work_dir: &Path, mode: Mode) -> anyhow::Result<tepui_isolation::Config> {
+    let work_dir = work_dir
+        .canonicalize()
+        .with_context(|| format!("cannot resolve {}", work_dir.display()))?;
+    // Two agents on one machine must not touch each other's control groups; the same agent must
+    // find its own again.
+    let instance = crc32fast::hash(work_dir.as_os_str().as_encoded_bytes());
+    Ok(tepui_isolation::Config {
+        cgroup_root: format!("tepui/{instance:08x}"),
+        default_pids: Some(DEFAULT_PIDS),
+        ..tepui_isolation::Config::new(work_dir, mode)
+    })
+}
+
+fn describe(options: &AgentOptions, address: SocketAddr) -> anyhow::Result<AgentInfo> {
+    let hostname = match &options.hostname {
+        Some(hostname) => hostname.clone(),
+        None => nix::unistd::gethostname()
+            .context("cannot tell the host's name; --hostname does")?
+            .to_string_lossy()
+            .into_owned(),
+    };
+    let address = match address.ip().is_unspecified() {
+        true => format!("{hostname}:{}", address.port()),
+        false => address.to_string(),
+    };
+    Ok(AgentInfo {
+        hostname,
+        address,
+        resources: detect::complete(&options.resources, &options.work_dir)?,
+        attributes: options.attributes.clone(),
+    })
+}

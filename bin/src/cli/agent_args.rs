@@ -1,0 +1,90 @@
+//! The flags of `tepui-agent`.
+//!
+//! Called by its binary through `cli`. Deliberately not here: the agent.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use tepui_core::attributes::Attributes;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::isolation_args::IsolationArgs;
+use super::logging::DaemonLogArgs;
+use super::signals::Interrupts;
+use super::values::{self, Entries};
+use super::{Threads, block_on};
+use crate::daemon::{self, AgentOptions};
+
+/// Offer a machine to a cluster and run tasks on it
+#[derive(Debug, Parser)]
+#[command(
+    name = "tepui-agent",
+    version,
+    after_help = "\
+Examples:
+  tepui-agent --master 127.0.0.1:5050 --work-dir /var/lib/tepui/agent --tls-dir master/tls
+  tepui-agent --master m1:5050 --work-dir /var/lib/tepui/agent --listen 10.0.0.2:5051 \
+--resources 'cpus:4;mem:4096;ports:[31000-31100];labels:{fast,ssd}' \
+--attributes 'rack:r1;zone:[1-3];speed:2.5'"
+)]
+pub(super) struct AgentArgs {
+    /// The master of the cluster
+    #[arg(long, value_name = "HOST:PORT", env = "TEPUI_MASTER",
+          value_parser = values::master_address)]
+    master: String,
+    /// Where to listen for those who read what tasks write
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0", env = "TEPUI_LISTEN",
+          value_parser = values::listen_address)]
+    listen: SocketAddr,
+    /// Where to keep sandboxes, and what must outlive a restart
+    #[arg(long, value_name = "DIR", env = "TEPUI_WORK_DIR")]
+    work_dir: PathBuf,
+    /// The directory with the agent's certificate, or with one directory a role; by default
+    /// WORK_DIR/tls
+    #[arg(long, value_name = "DIR", env = "TEPUI_TLS_DIR")]
+    tls_dir: Option<PathBuf>,
+    /// What there is to offer; what is not named is as the machine has it
+    #[arg(long, value_name = "RESOURCES", env = "TEPUI_RESOURCES",
+          value_parser = values::entries)]
+    resources: Option<Entries>,
+    /// What to say about the machine, for placement
+    #[arg(long, value_name = "ATTRIBUTES", env = "TEPUI_ATTRIBUTES",
+          value_parser = values::attributes)]
+    attributes: Option<Attributes>,
+    /// The machine's name; by default what the system says
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// The most that it waits, by chance, before it registers for the first time
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = values::duration)]
+    registration_backoff: Duration,
+    #[command(flatten)]
+    isolation: IsolationArgs,
+    #[command(flatten)]
+    log: DaemonLogArgs,
+}
+
+/// Runs an agent until it is told to end.
+pub(super) fn run(args: AgentArgs) -> Result<Exit, Failure> {
+    args.log.install();
+    let tls_dir = args.tls_dir.unwrap_or_else(|| args.work_dir.join("tls"));
+    let options = AgentOptions {
+        master: args.master,
+        listen: args.listen,
+        work_dir: args.work_dir,
+        tls_dir,
+        resources: args.resources.unwrap_or_default().0,
+        attributes: args.attributes.unwrap_or_default(),
+        hostname: args.hostname,
+        isolation: args.isolation.isolation(),
+        registration_backoff: args.registration_backoff,
+    };
+    block_on(Threads::Many, async {
+        let mut interrupts = Interrupts::listen()?;
+        let ended = daemon::agent(options, async move { interrupts.next().await }).await;
+        ended.map_err(|error| Failure::failed(format_args!("{error:#}")))?;
+        Ok(Exit::Success)
+    })
+}

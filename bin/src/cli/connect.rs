@@ -1,0 +1,129 @@
+//! Which master, with which certificate, and what is said if that does not work.
+//!
+//! Called by every command that talks to a cluster. Deliberately not here: the conversation.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use tepui_core::protocol::operator::{Answer, Call};
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::values;
+use crate::client;
+use crate::operator::Operator;
+use crate::target::Target;
+
+/// How long a command waits for a master that says nothing.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where the cluster is, and who we are.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ClusterArgs {
+    /// The master of the cluster
+    #[arg(long, value_name = "HOST:PORT", env = "TEPUI_MASTER",
+          value_parser = values::master_address)]
+    pub(super) master: Option<String>,
+    /// The directory with our certificate, or with one directory a role
+    #[arg(long, value_name = "DIR", env = "TEPUI_TLS_DIR")]
+    pub(super) tls_dir: Option<PathBuf>,
+}
+
+impl ClusterArgs {
+    /// Returns where to go, or `None` without a master.
+    pub(super) fn target(&self) -> Result<Option<Target>, Failure> {
+        let Some(master) = self.master.clone() else {
+            return Ok(None);
+        };
+        let Some(tls_dir) = self.tls_dir.clone() else {
+            let message = "--tls-dir: expected the directory of our certificate, here or in \
+                           TEPUI_TLS_DIR; `tepui cert issue` makes one";
+            return Err(Failure::new(Exit::Usage, message));
+        };
+        Ok(Some(Target { master, tls_dir }))
+    }
+}
+
+/// Flags of every command that asks the master something.
+#[derive(Clone, Debug, Args)]
+pub(super) struct OperatorArgs {
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// How long to wait for the master
+    #[arg(long, value_name = "TIME", default_value = "10s",
+          value_parser = values::positive_duration)]
+    timeout: Duration,
+}
+
+impl OperatorArgs {
+    /// Returns where the master is, and who we are.
+    pub(super) fn target(&self) -> Result<Target, Failure> {
+        let message = "--master: expected HOST:PORT, here or in TEPUI_MASTER; \
+                       `tepui dev` starts a cluster";
+        let target = self.cluster.target()?;
+        target.ok_or_else(|| Failure::new(Exit::Usage, message))
+    }
+
+    /// Asks the master one thing.
+    pub(super) async fn ask(&self, call: Call) -> Result<Answer, Failure> {
+        let mut answers = self.ask_all([call]).await?;
+        Ok(answers.pop().expect("one answer a question"))
+    }
+
+    /// Asks the master several things, over one connection.
+    pub(super) async fn ask_all(
+        &self,
+        calls: impl IntoIterator<Item = Call>,
+    ) -> Result<Vec<Answer>, Failure> {
+        let target = self.target()?;
+        let failed = |error| disconnected(&error, &target);
+        let operator = Operator::connect(&target, self.timeout).await.map_err(failed)?;
+        let asking = async {
+            let mut answers = Vec::new();
+            for call in calls {
+                answers.push(operator.ask(call).await?);
+            }
+            Ok(answers)
+        };
+        let answers = tokio::time::timeout(self.timeout, asking).await;
+        let answers = answers.map_err(|_| {
+            let timeout = humantime::format_duration(self.timeout);
+            let message = format_args!(
+                "no answer from the master at {} within {timeout}; a longer --timeout may help",
+                target.master
+            );
+            Failure::new(Exit::Timeout, message)
+        })?;
+        let answers = answers.map_err(failed)?;
+        operator.close().await;
+        Ok(answers)
+    }
+}
+
+/// Says that the master gave an answer to another question.
+pub(super) fn unexpected(answer: &Answer) -> Failure {
+    Failure::failed(format_args!(
+        "the master answered something else than it was asked: {answer:?}"
+    ))
+}
+
+/// Says what went wrong between us and a master.
+pub(super) fn disconnected(error: &client::Error, target: &Target) -> Failure {
+    let master = &target.master;
+    let tls_dir = target.tls_dir.display();
+    if error.is_denied() {
+        let message = format_args!(
+            "the master at {master} does not accept the certificate in {tls_dir}: {error}; \
+             `tepui cert show {tls_dir}` shows it"
+        );
+        return Failure::new(Exit::Denied, message);
+    }
+    if error.is_credentials() {
+        let message = format_args!("--tls-dir {tls_dir}: {error}; `tepui cert issue` makes one");
+        return Failure::new(Exit::Usage, message);
+    }
+    Failure::failed(format_args!(
+        "no master at {master}: {error}; is it running? `tepui dev` starts a cluster"
+    ))
+}

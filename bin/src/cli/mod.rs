@@ -1,0 +1,219 @@
+//! The command line: `tepui` and the options of the daemons.
+//!
+//! Called by the three binaries. Flags come before environment variables, which come before
+//! defaults. What is wrong with a command line is said in one line that names the flag, the value
+//! and what was expected, with exit code 2; all exit codes are in `exit`. Deliberately not here:
+//! what a cluster is made of.
+
+mod agent_args;
+mod cert;
+mod connect;
+mod dev;
+mod exit;
+mod failure;
+mod isolation_args;
+mod list;
+mod logging;
+mod logs;
+mod master_args;
+mod output;
+mod run;
+mod signals;
+mod sim;
+mod values;
+mod views;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use tepui_core::protocol::hello;
+
+use exit::Exit;
+use failure::Failure;
+
+const EXAMPLES: &str = "\
+Examples:
+  tepui run -- echo hello
+  tepui run --cpus 0.5 --mem 64M -- sh -c 'echo hello from $TEPUI_TASK_ID'
+  tepui dev
+  tepui ps -a
+
+Exit codes:
+  0 success, 1 failed, 2 bad usage, 3 not found, 4 denied, 124 timeout;
+  run: the task's own, 128 + n for signal n, 125 for a failure of tepui itself, 130 interrupted";
+
+/// Run commands on a cluster that shares its machines by resource offers
+#[derive(Debug, Parser)]
+#[command(name = "tepui", version, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    log: logging::ClientLogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a command as a task and wait for it; without a master, on a cluster of its own
+    Run(run::RunArgs),
+    /// List tasks
+    Ps(list::PsArgs),
+    /// Print what a task writes
+    Logs(logs::LogsArgs),
+    /// End a task
+    Kill(list::KillArgs),
+    /// Look at agents
+    #[command(subcommand, arg_required_else_help = true)]
+    Agent(list::AgentCommand),
+    /// Look at frameworks
+    #[command(subcommand, arg_required_else_help = true)]
+    Framework(list::FrameworkCommand),
+    /// Look at offers
+    #[command(subcommand, arg_required_else_help = true)]
+    Offer(list::OfferCommand),
+    /// Keep a cluster of one master and one agent running, to try things out
+    Dev(dev::DevArgs),
+    /// Make and show certificates
+    #[command(subcommand, arg_required_else_help = true)]
+    Cert(cert::CertCommand),
+    /// Run a whole cluster in virtual time
+    Sim(sim::SimArgs),
+    /// Print a script that completes command lines
+    #[command(after_help = "\
+Examples:
+  tepui completions bash > ~/.local/share/bash-completion/completions/tepui
+  tepui completions zsh > ~/.zfunc/_tepui
+  tepui completions fish > ~/.config/fish/completions/tepui.fish")]
+    Completions {
+        /// For which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the version, and the protocols that are spoken
+    #[command(after_help = "Examples:\n  tepui version")]
+    Version,
+}
+
+/// Where a command writes.
+struct Io<'a> {
+    /// Results.
+    out: &'a mut dyn Write,
+    /// What happens meanwhile.
+    err: &'a mut dyn Write,
+}
+
+/// Runs `tepui` with the arguments of this process.
+pub fn tepui() -> ExitCode {
+    finish(parse::<Cli>(std::env::args_os(), "tepui").and_then(|cli| {
+        cli.log.install();
+        let (mut out, mut err) = (io::stdout(), io::stderr());
+        let mut io = Io {
+            out: &mut out,
+            err: &mut err,
+        };
+        dispatch(cli.command, &mut io)
+    }))
+}
+
+/// Runs `tepui-master` with the arguments of this process.
+pub fn tepui_master() -> ExitCode {
+    let args = parse::<master_args::MasterArgs>(std::env::args_os(), "tepui-master");
+    finish(args.and_then(master_args::run))
+}
+
+/// Runs `tepui-agent` with the arguments of this process.
+pub fn tepui_agent() -> ExitCode {
+    let args = parse::<agent_args::AgentArgs>(std::env::args_os(), "tepui-agent");
+    finish(args.and_then(agent_args::run))
+}
+
+/// Parses a command line. Asking for help or the version ends successfully without an error line.
+fn parse<T: Parser>(args: impl IntoIterator<Item = OsString>, program: &str) -> Result<T, Failure> {
+    T::try_parse_from(args).or_else(|error| {
+        let kind = error.kind();
+        let exit = if matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+            Exit::Success
+        } else if kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            Exit::Usage
+        } else {
+            return Err(failure::from_clap(&error, program));
+        };
+        error.print()?;
+        let message = String::new();
+        Err(Failure { exit, message })
+    })
+}
+
+fn dispatch(command: Command, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    match command {
+        Command::Run(args) => run::run(args, io).map_err(Failure::of_run),
+        Command::Ps(args) => list::ps(&args, io),
+        Command::Logs(args) => logs::logs(&args, io),
+        Command::Kill(args) => list::kill(&args, io),
+        Command::Agent(list::AgentCommand::List(args)) => list::agents(&args, io),
+        Command::Framework(list::FrameworkCommand::List(args)) => list::frameworks(&args, io),
+        Command::Offer(list::OfferCommand::List(args)) => list::offers(&args, io),
+        Command::Dev(args) => dev::dev(args, io),
+        Command::Cert(command) => cert::cert(&command, io),
+        Command::Sim(args) => sim::sim(&args, io),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "tepui", io.out);
+            Ok(Exit::Success)
+        }
+        Command::Version => version(io),
+    }
+}
+
+fn version(io: &mut Io<'_>) -> Result<Exit, Failure> {
+    let (oldest, newest) = (hello::PROTOCOL_MIN, hello::PROTOCOL_MAX);
+    writeln!(io.out, "tepui {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(io.out, "protocols {oldest} to {newest}")?;
+    Ok(Exit::Success)
+}
+
+/// How many threads a command needs.
+#[derive(Clone, Copy, Debug)]
+enum Threads {
+    /// It asks and waits.
+    One,
+    /// It runs nodes of a cluster.
+    Many,
+}
+
+/// Runs a future to its end.
+fn block_on<T>(
+    threads: Threads,
+    future: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let mut builder = match threads {
+        Threads::One => tokio::runtime::Builder::new_current_thread(),
+        Threads::Many => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = builder.enable_all().build();
+    let runtime = runtime
+        .map_err(|error| Failure::failed(format_args!("cannot start the runtime: {error}")))?;
+    let result = runtime.block_on(future);
+    // A blocked thread, say a read of a pipe that nobody writes to, must not hold up the exit.
+    runtime.shutdown_background();
+    result
+}
+
+fn finish(result: Result<Exit, Failure>) -> ExitCode {
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                // If not even that can be written, the exit code has to say it alone.
+                let _ = writeln!(io::stderr(), "error: {}", failure.message);
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

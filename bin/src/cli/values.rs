@@ -1,0 +1,378 @@
+//! What can stand after a flag, and what is said if something else does.
+//!
+//! Called by clap for each value. An error says what was expected and, where the text has a
+//! grammar, at which byte it goes wrong (counted from 0); flag and value are put before it by
+//! `failure`. Deliberately not here: what the values mean.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use tepui_core::attributes::Attributes;
+use tepui_core::auth::PeerRole;
+use tepui_core::resources::{Milli, ParseError, Resource, Resources};
+use tepui_core::roles::Role;
+
+/// A time span such as `90s`, `1h30m` or `500ms`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    const EXPECTED: &str = "expected a duration such as 500ms, 90s or 1h30m";
+    let (at, problem) = match humantime::parse_duration(text) {
+        Ok(duration) => return Ok(duration),
+        Err(humantime::DurationError::InvalidCharacter(at)) => (at, "this character has no place"),
+        Err(humantime::DurationError::NumberExpected(at)) => (at, "a number is missing"),
+        Err(humantime::DurationError::UnknownUnit { start, end, .. }) if start == end => {
+            (start, "a unit is missing")
+        }
+        Err(humantime::DurationError::UnknownUnit { start, .. }) => (start, "the unit is unknown"),
+        Err(humantime::DurationError::NumberOverflow) => (0, "it is too long"),
+        Err(humantime::DurationError::Empty) => (0, "it is empty"),
+    };
+    Err(format!("at {at}: {problem}; {EXPECTED}"))
+}
+
+/// A time span that is not zero.
+pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration.is_zero() {
+        return Err("expected a duration longer than zero".into());
+    }
+    Ok(duration)
+}
+
+/// CPU cores, to the thousandth.
+pub(super) fn cpus(text: &str) -> Result<Milli, String> {
+    let cores = decimal(text, "a number of cores such as 2 or 0.5")?;
+    thousandths(cores, 0).ok_or_else(|| {
+        "expected at least 0.001 cores, at most a million, and no finer parts than 0.001".into()
+    })
+}
+
+/// Memory in MiB; a plain number is MiB, letters name other units.
+pub(super) fn memory(text: &str) -> Result<Milli, String> {
+    const EXPECTED: &str = "a size such as 64 (MiB), 64M, 1.5G or 1GiB";
+    let digits = text.find(|c: char| c.is_ascii_alphabetic());
+    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "m" | "mb" | "mib" => 0,
+        "k" | "kb" | "kib" => -10,
+        "g" | "gb" | "gib" => 10,
+        "t" | "tb" | "tib" => 20,
+        _ => {
+            let at = number.len();
+            return Err(format!("at {at}: the unit is unknown; expected {EXPECTED}"));
+        }
+    };
+    let size = decimal(number, EXPECTED)?;
+    thousandths(size, shift).ok_or_else(|| {
+        "expected at least 0.001 MiB (about 1K), at most a million TiB, and no finer parts".into()
+    })
+}
+
+/// A decimal number as digits and a count of those after the point.
+#[derive(Clone, Copy)]
+struct Decimal {
+    digits: u64,
+    places: u32,
+}
+
+fn decimal(text: &str, expected: &str) -> Result<Decimal, String> {
+    let mut number = Decimal {
+        digits: 0,
+        places: 0,
+    };
+    let (mut point, mut any) = (false, false);
+    for (at, c) in text.char_indices() {
+        match (c, c.to_digit(10)) {
+            (_, Some(digit)) => {
+                let more = number.digits.checked_mul(10);
+                let more = more.and_then(|digits| digits.checked_add(digit.into()));
+                number.digits =
+                    more.ok_or_else(|| format!("at {at}: too many digits; expected {expected}"))?;
+                number.places += u32::from(point);
+                any = true;
+            }
+            ('.', None) if !point => point = true,
+            _ => return Err(format!("at {at}: no digit; expected {expected}")),
+        }
+    }
+    if !any {
+        return Err(format!("at {}: no digit; expected {expected}", text.len()));
+    }
+    Ok(number)
+}
+
+/// Multiplies by 2 to the power of `shift` and takes thousandths: `None` if that is nothing, too
+/// much, or not exact for units that are not smaller than ours.
+fn thousandths(number: Decimal, shift: i32) -> Option<Milli> {
+    const MOST: u128 = 1_000_000 * 1_048_576 * 1000;
+    let scale = 10u128.checked_pow(number.places)?;
+    let scaled = u128::from(number.digits) * 1000;
+    let (product, divisor) = match shift {
+        0.. => (scaled << shift, scale),
+        _ => (scaled, scale << -shift),
+    };
+    // A KiB is no whole number of thousandths of a MiB, so small units are rounded up.
+    if shift >= 0 && product % divisor != 0 {
+        return None;
+    }
+    let amount = product.div_ceil(divisor);
+    if amount == 0 || amount > MOST {
+        return None;
+    }
+    i64::try_from(amount).ok().map(Milli::from_thousandths)
+}
+
+/// An environment variable.
+pub(super) fn variable(text: &str) -> Result<(String, String), String> {
+    const EXPECTED: &str = "expected NAME=VALUE";
+    let Some((name, value)) = text.split_once('=') else {
+        return Err(format!("at {}: there is no =; {EXPECTED}", text.len()));
+    };
+    if name.is_empty() {
+        return Err(format!("at 0: the name is empty; {EXPECTED}"));
+    }
+    if let Some(at) = text.find('\0') {
+        return Err(format!("at {at}: a NUL cannot be passed on; {EXPECTED}"));
+    }
+    Ok((name.into(), value.into()))
+}
+
+/// Where to listen.
+pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "expected IP:PORT such as 127.0.0.1:5050 or [::1]:5050".into())
+}
+
+/// Where a master listens; a host name will do, and so will a `tepui://` URL.
+pub(super) fn master_address(text: &str) -> Result<String, String> {
+    const EXPECTED: &str = "expected HOST:PORT such as 127.0.0.1:5050 or [::1]:5050";
+    let address = text.strip_prefix("tepui://").unwrap_or(text);
+    let offset = text.len() - address.len();
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return Err(format!(
+            "at {}: the port is missing; {EXPECTED}",
+            text.len()
+        ));
+    };
+    let at = offset + host.len() + 1;
+    match port.parse::<u16>() {
+        Ok(0) | Err(_) => {
+            return Err(format!("at {at}: no port from 1 to 65535; {EXPECTED}"));
+        }
+        Ok(_) => {}
+    }
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let valid = match bare {
+        Some(bare) => bare.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-' || c == '_';
+            !host.is_empty() && host.chars().all(allowed)
+        }
+    };
+    if !valid {
+        return Err(format!("at {offset}: no host; {EXPECTED}"));
+    }
+    Ok(address.into())
+}
+
+/// The name of a cluster, with which its ids begin.
+pub(super) fn cluster(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if text.is_empty() || text.len() > 64 || !text.chars().all(allowed) {
+        return Err("expected 1 to 64 letters, digits, - or _".into());
+    }
+    Ok(text.into())
+}
+
+/// The part that a certificate's bearer may play.
+pub(super) fn peer_role(text: &str) -> Result<PeerRole, String> {
+    text.parse()
+        .map_err(|_| "expected master, agent, framework or operator".into())
+}
+
+/// The role in whose name resources are taken.
+pub(super) fn role(text: &str) -> Result<Role, String> {
+    Role::new(text).map_err(|error| format!("{error}; expected * or a path such as ads/web"))
+}
+
+/// Resources in their text syntax.
+pub(super) fn resources(text: &str) -> Result<Resources, String> {
+    Resources::parse(text).map_err(|error| misread(&error))
+}
+
+/// What an agent offers, with what is said to be zero: that is not detected.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Entries(pub(super) Vec<Resource>);
+
+/// What an agent offers, in the text syntax of resources.
+pub(super) fn entries(text: &str) -> Result<Entries, String> {
+    let entries = Resources::parse_entries(text);
+    entries.map(Entries).map_err(|error| misread(&error))
+}
+
+/// Attributes in their text syntax.
+pub(super) fn attributes(text: &str) -> Result<Attributes, String> {
+    Attributes::parse(text).map_err(|error| misread(&error))
+}
+
+fn misread(error: &ParseError) -> String {
+    format!("at {}: expected {}", error.position(), error.expected())
+}
+
+/// How many of something.
+pub(super) fn count(text: &str) -> Result<u32, String> {
+    in_range(text, 1..=1_000_000)
+}
+
+/// For how many days a certificate holds.
+pub(super) fn days(text: &str) -> Result<u32, String> {
+    in_range(text, 1..=3650)
+}
+
+fn in_range(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| {
+        let (least, most) = (range.start(), range.end());
+        format!("expected a whole number from {least} to {most}")
+    })
+}
+
+/// Where randomness starts.
+pub(super) fn seed(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "expected a whole number from 0 to 18446744073709551615".into())
+}
+
+/// The beginning of an id, or all of it.
+pub(super) fn id_prefix(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("expected an id or the beginning of one".into());
+    }
+    Ok(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_mebibytes_unless_they_say_otherwise() {
+        for (text, thousandths) in [
+            ("64", 64_000),
+            ("64M", 64_000),
+            ("64MiB", 64_000),
+            ("1G", 1_024_000),
+            ("1.5g", 1_536_000),
+            ("1t", 1_048_576_000),
+            ("512K", 500),
+            ("1K", 1),
+            ("0.5", 500),
+        ] {
+            assert_eq!(
+                memory(text),
+                Ok(Milli::from_thousandths(thousandths)),
+                "{text}"
+            );
+        }
+        for bad in [
+            "",
+            "M",
+            "0",
+            "1X",
+            "-1",
+            "1.2.3",
+            "0.0001",
+            "99999999999T",
+            "1 G",
+        ] {
+            assert!(memory(bad).is_err(), "{bad:?} is accepted");
+        }
+        assert!(
+            memory("12Q")
+                .unwrap_err()
+                .starts_with("at 2: the unit is unknown")
+        );
+    }
+
+    #[test]
+    fn cores_are_thousandths() {
+        // RM-02
+        assert_eq!(cpus(".5"), Ok(Milli::from_thousandths(500)));
+        assert_eq!(cpus("2"), Ok(Milli::from_thousandths(2000)));
+        assert_eq!(cpus("0.001"), Ok(Milli::from_thousandths(1)));
+        for bad in [
+            "",
+            ".",
+            "0",
+            "0.0001",
+            "-1",
+            "two",
+            "1e3",
+            "NaN",
+            "99999999999999999999",
+        ] {
+            assert!(cpus(bad).is_err(), "{bad:?} is accepted");
+        }
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert!(
+            duration("5")
+                .unwrap_err()
+                .starts_with("at 1: a unit is missing")
+        );
+        assert!(
+            duration("5 parsecs")
+                .unwrap_err()
+                .contains("the unit is unknown")
+        );
+        assert!(duration("").unwrap_err().contains("it is empty"));
+        assert!(positive_duration("0s").is_err());
+    }
+
+    #[test]
+    fn addresses_of_masters() {
+        for good in [
+            "localhost:5050",
+            "10.0.0.1:1",
+            "[::1]:5050",
+            "master-1.example:65535",
+        ] {
+            assert_eq!(master_address(good).as_deref(), Ok(good));
+        }
+        assert_eq!(
+            master_address("tepui://a:1").as_deref(),
+            Ok("a:1"),
+            "URLs are taken too"
+        );
+        for (bad, at) in [
+            ("localhost", 9),
+            (":5050", 0),
+            ("a:0", 2),
+            ("a:70000", 2),
+            ("a b:1", 0),
+            ("::1:5050", 0),
+            ("tepui://a:x", 10),
+        ] {
+            let error = master_address(bad).unwrap_err();
+            assert!(error.starts_with(&format!("at {at}: ")), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn variables_have_names() {
+        assert_eq!(variable("A=b=c"), Ok(("A".into(), "b=c".into())));
+        assert_eq!(variable("A="), Ok(("A".into(), String::new())));
+        assert!(
+            variable("A")
+                .unwrap_err()
+                .starts_with("at 1: there is no =")
+        );
+        assert!(variable("=b").is_err());
+    }
+}

@@ -1,0 +1,513 @@
+//! Agents, frameworks, tasks and offers as they are listed: columns for people, JSON for programs.
+//!
+//! Called by the commands that list and by `run --json`. Each struct is a documented part of the
+//! JSON contract (see `output`). Deliberately not here: asking the master.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use tepui_core::protocol::offer::Offer;
+use tepui_core::protocol::operator::{AgentView, FrameworkView, TaskView};
+use tepui_core::protocol::status::{Breach, Exit, Limited, TaskStatus};
+use tepui_core::resources::{Quantities, Resources};
+use tepui_core::time::Time;
+
+use super::output::{Column, Listing, Row};
+
+/// Beyond the year 9999 there is no RFC 3339, but a peer's clock can say anything.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// Resources: as text in the grammar of `--resources`, and as numbers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct ResourcesJson {
+    text: String,
+    /// Scalars as they are, ranges and sets as the number of their elements.
+    amounts: BTreeMap<String, f64>,
+}
+
+impl From<&Resources> for ResourcesJson {
+    fn from(resources: &Resources) -> Self {
+        let amounts = Quantities::from(resources);
+        let amounts = amounts
+            .iter()
+            .map(|(name, amount)| (name.to_owned(), amount.to_f64()));
+        Self {
+            text: resources.to_string(),
+            amounts: amounts.collect(),
+        }
+    }
+}
+
+impl fmt::Display for ResourcesJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.text.is_empty() {
+            "nothing"
+        } else {
+            &self.text
+        })
+    }
+}
+
+/// How a program ended: exactly one of the two is not null.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct ExitJson {
+    code: Option<i32>,
+    signal: Option<i32>,
+}
+
+impl From<Exit> for ExitJson {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Code(code) => Self {
+                code: Some(code),
+                signal: None,
+            },
+            Exit::Signal(signal) => Self {
+                code: None,
+                signal: Some(signal),
+            },
+        }
+    }
+}
+
+/// A limit that was broken: MiB for memory, a count for processes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct BreachJson {
+    resource: &'static str,
+    limit: f64,
+    used: f64,
+}
+
+impl From<Breach> for BreachJson {
+    fn from(breach: Breach) -> Self {
+        Self {
+            resource: limited(breach.resource),
+            limit: breach.limit.to_f64(),
+            used: breach.used.to_f64(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct AgentJson<'a> {
+    id: &'a str,
+    hostname: &'a str,
+    /// Where it listens, as `host:port`.
+    address: &'a str,
+    connected: bool,
+    /// RFC 3339, in UTC.
+    registered_at: String,
+    attributes: String,
+    resources: ResourcesJson,
+    offered: ResourcesJson,
+    allocated: ResourcesJson,
+    tasks: usize,
+}
+
+/// Lists agents.
+pub(super) fn agents(agents: &[AgentView], now: SystemTime) -> Listing {
+    let rows = agents.iter().map(|agent| {
+        let json = AgentJson {
+            id: agent.id.as_str(),
+            hostname: &agent.info.hostname,
+            address: &agent.info.address,
+            connected: agent.connected,
+            registered_at: rfc3339(agent.registered_at),
+            attributes: agent.info.attributes.to_string(),
+            resources: (&agent.info.resources).into(),
+            offered: (&agent.offered).into(),
+            allocated: (&agent.allocated).into(),
+            tasks: agent.tasks,
+        };
+        let cells = vec![
+            agent.id.to_string(),
+            agent.info.hostname.clone(),
+            yes_or_no(agent.connected),
+            age(agent.registered_at, now),
+            agent.tasks.to_string(),
+            agent.info.resources.to_string(),
+            agent.allocated.to_string(),
+            agent.offered.to_string(),
+            agent.info.attributes.to_string(),
+            agent.info.address.clone(),
+        ];
+        row(agent.id.as_str(), cells, &json)
+    });
+    Listing {
+        kind: "agent",
+        columns: &[
+            Column::Narrow("ID"),
+            Column::Narrow("HOSTNAME"),
+            Column::Narrow("CONNECTED"),
+            Column::Narrow("AGE"),
+            Column::Narrow("TASKS"),
+            Column::Narrow("RESOURCES"),
+            Column::Narrow("ALLOCATED"),
+            Column::Wide("OFFERED"),
+            Column::Wide("ATTRIBUTES"),
+            Column::Wide("ADDRESS"),
+        ],
+        rows: rows.collect(),
+    }
+}
+
+#[derive(Serialize)]
+struct FrameworkJson<'a> {
+    id: Option<&'a str>,
+    name: &'a str,
+    role: String,
+    connected: bool,
+    /// Whether it wants no offers at the moment.
+    suppressed: bool,
+    failover_timeout_seconds: f64,
+    offered: ResourcesJson,
+    allocated: ResourcesJson,
+    tasks: usize,
+}
+
+/// Lists frameworks.
+pub(super) fn frameworks(frameworks: &[FrameworkView]) -> Listing {
+    let rows = frameworks.iter().map(|framework| {
+        let info = &framework.info;
+        let id = info.id.as_ref().map(|id| id.as_str());
+        let json = FrameworkJson {
+            id,
+            name: &info.name,
+            role: info.role.to_string(),
+            connected: framework.connected,
+            suppressed: framework.suppressed,
+            failover_timeout_seconds: info.failover_timeout.as_secs_f64(),
+            offered: (&framework.offered).into(),
+            allocated: (&framework.allocated).into(),
+            tasks: framework.tasks,
+        };
+        let cells = vec![
+            id.unwrap_or_default().to_owned(),
+            info.name.clone(),
+            info.role.to_string(),
+            yes_or_no(framework.connected),
+            framework.tasks.to_string(),
+            framework.allocated.to_string(),
+            framework.offered.to_string(),
+            yes_or_no(framework.suppressed),
+            short(info.failover_timeout),
+        ];
+        row(id.unwrap_or_default(), cells, &json)
+    });
+    Listing {
+        kind: "framework",
+        columns: &[
+            Column::Narrow("ID"),
+            Column::Narrow("NAME"),
+            Column::Narrow("ROLE"),
+            Column::Narrow("CONNECTED"),
+            Column::Narrow("TASKS"),
+            Column::Narrow("ALLOCATED"),
+            Column::Wide("OFFERED"),
+            Column::Wide("SUPPRESSED"),
+            Column::Wide("FAILOVER"),
+        ],
+        rows: rows.collect(),
+    }
+}
+
+#[derive(Serialize)]
+struct TaskJson<'a> {
+    id: &'a str,
+    name: &'a str,
+    framework: &'a str,
+    agent: &'a str,
+    state: &'static str,
+    reason: Option<&'static str>,
+    message: &'a str,
+    /// When the state was entered; RFC 3339, in UTC.
+    at: String,
+    exit: Option<ExitJson>,
+    breach: Option<BreachJson>,
+    resources: ResourcesJson,
+}
+
+/// Lists tasks.
+pub(super) fn tasks(tasks: &[TaskView], now: SystemTime) -> Listing {
+    let rows = tasks.iter().map(|task| {
+        let status = &task.status;
+        let json = TaskJson {
+            id: status.task.as_str(),
+            name: &task.name,
+            framework: task.framework.as_str(),
+            agent: task.agent.as_str(),
+            state: status.state.as_str(),
+            reason: status.reason.map(|reason| reason.as_str()),
+            message: &status.message,
+            at: rfc3339(status.at),
+            exit: status.exit.map(ExitJson::from),
+            breach: status.breach.map(BreachJson::from),
+            resources: (&task.resources).into(),
+        };
+        let cells = vec![
+            status.task.to_string(),
+            task.name.clone(),
+            status.state.to_string(),
+            age(status.at, now),
+            task.agent.to_string(),
+            task.framework.to_string(),
+            task.resources.to_string(),
+            ending(status),
+        ];
+        row(status.task.as_str(), cells, &json)
+    });
+    Listing {
+        kind: "task",
+        columns: &[
+            Column::Narrow("TASK"),
+            Column::Narrow("NAME"),
+            Column::Narrow("STATE"),
+            Column::Narrow("SINCE"),
+            Column::Narrow("AGENT"),
+            Column::Narrow("FRAMEWORK"),
+            Column::Narrow("RESOURCES"),
+            Column::Wide("DETAILS"),
+        ],
+        rows: rows.collect(),
+    }
+}
+
+#[derive(Serialize)]
+struct OfferJson<'a> {
+    id: &'a str,
+    framework: &'a str,
+    role: String,
+    agent: &'a str,
+    hostname: &'a str,
+    resources: ResourcesJson,
+}
+
+/// Lists offers.
+pub(super) fn offers(offers: &[Offer]) -> Listing {
+    let rows = offers.iter().map(|offer| {
+        let json = OfferJson {
+            id: offer.id.as_str(),
+            framework: offer.framework.as_str(),
+            role: offer.role.to_string(),
+            agent: offer.agent.as_str(),
+            hostname: &offer.hostname,
+            resources: (&offer.resources).into(),
+        };
+        let cells = vec![
+            offer.id.to_string(),
+            offer.framework.to_string(),
+            offer.role.to_string(),
+            offer.agent.to_string(),
+            offer.resources.to_string(),
+            offer.hostname.clone(),
+        ];
+        row(offer.id.as_str(), cells, &json)
+    });
+    Listing {
+        kind: "offer",
+        columns: &[
+            Column::Narrow("ID"),
+            Column::Narrow("FRAMEWORK"),
+            Column::Narrow("ROLE"),
+            Column::Narrow("AGENT"),
+            Column::Narrow("RESOURCES"),
+            Column::Wide("HOSTNAME"),
+        ],
+        rows: rows.collect(),
+    }
+}
+
+/// Says why and how a task is in its state: exit, reason, broken limit, message; what there is.
+pub(super) fn ending(status: &TaskStatus) -> String {
+    let mut parts = Vec::new();
+    if let Some(exit) = status.exit {
+        parts.push(exit.to_string());
+    }
+    if let Some(reason) = status.reason {
+        parts.push(reason.to_string());
+    }
+    if let Some(breach) = status.breach {
+        let (used, limit) = (breach.used, breach.limit);
+        parts.push(match breach.resource {
+            Limited::Memory => format!("used {used} MiB of memory, the limit is {limit} MiB"),
+            Limited::Pids => format!("used {used} processes, the limit is {limit}"),
+        });
+    }
+    if !status.message.is_empty() && !parts.contains(&status.message) {
+        parts.push(status.message.clone());
+    }
+    parts.join("; ")
+}
+
+/// Returns a moment as RFC 3339 in UTC.
+pub(super) fn rfc3339(time: Time) -> String {
+    let micros = time.as_micros().min(LAST_SECOND * 1_000_000);
+    let moment = UNIX_EPOCH + Duration::from_micros(micros);
+    humantime::format_rfc3339_micros(moment).to_string()
+}
+
+/// Returns a moment of the system's clock as RFC 3339 in UTC, to the second.
+pub(super) fn rfc3339_of(moment: SystemTime) -> String {
+    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let moment = UNIX_EPOCH + Duration::from_secs(since.as_secs().min(LAST_SECOND));
+    humantime::format_rfc3339_seconds(moment).to_string()
+}
+
+fn age(since: Time, now: SystemTime) -> String {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    short(now.saturating_sub(Duration::from_micros(since.as_micros())))
+}
+
+/// Returns a duration with its largest unit only.
+fn short(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ 0..120 => format!("{seconds}s"),
+        seconds @ 120..7200 => format!("{}m", seconds / 60),
+        seconds @ 7200..172_800 => format!("{}h", seconds / 3600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
+fn limited(resource: Limited) -> &'static str {
+    match resource {
+        Limited::Memory => "memory",
+        Limited::Pids => "pids",
+    }
+}
+
+fn yes_or_no(value: bool) -> String {
+    if value { "yes" } else { "no" }.into()
+}
+
+fn row(id: &str, cells: Vec<String>, json: &impl Serialize) -> Row {
+    Row {
+        id: id.into(),
+        cells,
+        json: serde_json::to_value(json).expect("views have text keys and finite numbers"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tepui_core::ids::{AgentId, FrameworkId, TaskId};
+    use tepui_core::protocol::node::AgentInfo;
+    use tepui_core::protocol::status::{Reason, Source, TaskState};
+    use tepui_core::resources::Milli;
+
+    use super::*;
+
+    fn resources(text: &str) -> Resources {
+        Resources::parse(text).unwrap()
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::from_micros(seconds * 1_000_000)
+    }
+
+    fn failed_task() -> TaskView {
+        TaskView {
+            framework: FrameworkId::new("rio-1-0001").unwrap(),
+            agent: AgentId::new("rio-1-S1").unwrap(),
+            name: "hog".into(),
+            resources: resources("cpus:0.5;mem:64"),
+            status: TaskStatus {
+                task: TaskId::new("run-1").unwrap(),
+                state: TaskState::Failed,
+                source: Source::Executor,
+                reason: Some(Reason::ContainerLimitationMemory),
+                message: String::new(),
+                agent: None,
+                at: at(1000),
+                update: None,
+                exit: Some(Exit::Signal(9)),
+                breach: Some(Breach {
+                    resource: Limited::Memory,
+                    limit: Milli::from_thousandths(64_000),
+                    used: Milli::from_thousandths(64_500),
+                }),
+            },
+        }
+    }
+
+    #[test]
+    fn the_json_of_a_task() {
+        let listing = tasks(&[failed_task()], UNIX_EPOCH);
+        assert_eq!(
+            listing.rows[0].json,
+            json!({
+                "id": "run-1",
+                "name": "hog",
+                "framework": "rio-1-0001",
+                "agent": "rio-1-S1",
+                "state": "failed",
+                "reason": "container-limitation-memory",
+                "message": "",
+                "at": "1970-01-01T00:16:40.000000Z",
+                "exit": { "code": null, "signal": 9 },
+                "breach": { "resource": "memory", "limit": 64.0, "used": 64.5 },
+                "resources": {
+                    "text": "cpus:0.5;mem:64",
+                    "amounts": { "cpus": 0.5, "mem": 64.0 },
+                },
+            })
+        );
+    }
+
+    #[test]
+    fn the_row_of_a_task_says_how_it_ended() {
+        let now = UNIX_EPOCH + Duration::from_secs(1000 + 300);
+        let listing = tasks(&[failed_task()], now);
+        assert_eq!(
+            listing.rows[0].cells,
+            [
+                "run-1",
+                "hog",
+                "failed",
+                "5m",
+                "rio-1-S1",
+                "rio-1-0001",
+                "cpus:0.5;mem:64",
+                "signal 9; container-limitation-memory; \
+                 used 64.5 MiB of memory, the limit is 64 MiB",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_json_of_an_agent() {
+        let agent = AgentView {
+            id: AgentId::new("rio-1-S1").unwrap(),
+            info: AgentInfo {
+                hostname: "box".into(),
+                address: "127.0.0.1:5051".into(),
+                resources: resources("cpus:4;ports:[31000-31100];labels:{fast,ssd}"),
+                attributes: "rack:r1".parse().unwrap(),
+            },
+            connected: true,
+            registered_at: at(0),
+            offered: resources("cpus:1"),
+            allocated: Resources::default(),
+            tasks: 2,
+        };
+        let json = &agents(&[agent], UNIX_EPOCH).rows[0].json;
+        assert_eq!(json["resources"]["amounts"]["ports"], 101.0);
+        assert_eq!(json["resources"]["amounts"]["labels"], 2.0);
+        assert_eq!(json["offered"]["text"], "cpus:1");
+        assert_eq!(json["allocated"], json!({ "text": "", "amounts": {} }));
+        assert_eq!(json["registered_at"], "1970-01-01T00:00:00.000000Z");
+        assert_eq!(json["attributes"], "rack:r1");
+        assert_eq!(
+            (&json["tasks"], &json["connected"]),
+            (&json!(2), &json!(true))
+        );
+    }
+
+    #[test]
+    fn clocks_that_are_far_off_do_no_harm() {
+        assert_eq!(rfc3339(Time::MAX), "9999-12-31T23:59:59.000000Z");
+        assert_eq!(age(Time::MAX, UNIX_EPOCH), "0s");
+    }
+}

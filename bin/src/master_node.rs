@@ -1,0 +1,172 @@
+//! A master as a running node: machine, journal, endpoint.
+//!
+//! Used by the daemon and by the embedded cluster alike. Deliberately not here: signals and flags.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use tepui_core::allocator::drf::{Drf, Options};
+use tepui_core::auth::PeerRole;
+use tepui_core::ids::MasterId;
+use tepui_core::machine::Outbox;
+use tepui_core::master::{Config, Effect, Input, Master};
+use tepui_core::protocol::agent::ToMaster;
+use tepui_core::protocol::hello::{CloseReason, Hello};
+use tepui_core::protocol::{operator, scheduler};
+use tepui_core::registry::Registry;
+use tepui_transport::clock::Clock;
+use tepui_transport::codec::{self, FrameError};
+use tepui_transport::driver::Driver;
+use tepui_transport::journal::FileJournal;
+use tepui_transport::node::{Inbound, Node, NodeConfig};
+use tepui_transport::peers::{PeerEvent, Peers};
+use tepui_transport::quic::Endpoint;
+use tepui_transport::target::identity_dir;
+use tepui_transport::tls::Credentials;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// How many inputs may wait for the machine.
+const INBOX: usize = 8_192;
+
+/// How a master runs.
+#[derive(Clone, Debug)]
+pub struct MasterOptions {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where to keep the registry.
+    pub work_dir: PathBuf,
+    /// The directory with the master's certificate, or with one directory a role.
+    pub tls_dir: PathBuf,
+    /// The cluster's name, with which ids begin.
+    pub cluster: String,
+    /// How often all free resources are looked at again.
+    pub allocation_interval: Duration,
+}
+
+/// A master that runs.
+#[derive(Debug)]
+pub(crate) struct MasterNode {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+/// What a peer of a master says, by its role.
+enum Said {
+    Agent(ToMaster),
+    Framework(scheduler::Call),
+    Operator(operator::Request),
+}
+
+impl MasterNode {
+    /// Recovers the registry, begins a new epoch, and listens.
+    pub(crate) async fn start(options: MasterOptions) -> anyhow::Result<Self> {
+        let credentials = Credentials::load(&identity_dir(&options.tls_dir, PeerRole::Master))?;
+        let opened = FileJournal::<Registry>::open(&options.work_dir.join("journal"))?;
+        let id =
+            MasterId::of(&options.cluster, opened.epoch).context("--cluster makes no valid ids")?;
+        let (inbox, inputs) = mpsc::channel(INBOX);
+        let mut hello = Hello::new(PeerRole::Master, &credentials.principal().name);
+        hello.cluster = Some(options.cluster.clone());
+        hello.epoch = opened.epoch;
+        let node = Node::new(NodeConfig {
+            hello,
+            accepts: vec![PeerRole::Agent, PeerRole::Framework, PeerRole::Operator],
+            inbound: Inbound::new(inbox, decode, |_, event| Some(input(event))),
+            streams: None,
+        });
+        let endpoint = Endpoint::bind(options.listen, &credentials, node.clone())?;
+        let address = endpoint.local_address()?;
+
+        let clock = Clock::start_after(opened.state.last_time());
+        let mut rng = crate::seed::fresh();
+        let allocator = Drf::new(Options {
+            interval: options.allocation_interval,
+            seed: rng.next_u64(),
+            ..Options::default()
+        });
+        let config = Config::new(id.clone(), opened.epoch, rng.next_u64());
+        let mut out = Outbox::new();
+        let master = Master::recover(
+            config,
+            opened.state,
+            Box::new(allocator),
+            clock.now(),
+            &mut out,
+        );
+        tracing::info!(%address, master = %id, "leading");
+
+        let (stop, stopped) = oneshot::channel::<()>();
+        let driver = Driver::new(master, opened.journal, clock, inputs).with_outbox(out);
+        let task = tokio::spawn(async move {
+            let peers = node.peers().clone();
+            let shutdown = async move { drop(stopped.await) };
+            let ended = driver
+                .run(|effect| perform(&peers, effect), |_| {}, shutdown)
+                .await;
+            endpoint.shut_down().await;
+            ended.map(drop).context("the master has ended")
+        });
+        Ok(Self {
+            address,
+            stop,
+            task,
+        })
+    }
+
+    /// Returns where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for its end, which is a failure unless it was asked for.
+    pub(crate) async fn ended(&mut self) -> anyhow::Result<()> {
+        (&mut self.task).await.context("the master's task failed")?
+    }
+
+    /// Takes leave of all peers and ends it.
+    pub(crate) async fn shut_down(mut self) -> anyhow::Result<()> {
+        let (unused, _) = oneshot::channel();
+        drop(std::mem::replace(&mut self.stop, unused));
+        self.ended().await
+    }
+}
+
+fn decode(role: PeerRole, body: &[u8]) -> Result<Said, FrameError> {
+    match role {
+        PeerRole::Agent => codec::decode(body).map(Said::Agent),
+        PeerRole::Framework => codec::decode(body).map(Said::Framework),
+        PeerRole::Operator => codec::decode(body).map(Said::Operator),
+        PeerRole::Master => unreachable!("masters do not accept masters"),
+    }
+}
+
+fn input(event: PeerEvent<Said>) -> Input {
+    match event {
+        PeerEvent::Connected(info) => Input::Connected {
+            peer: info.peer,
+            principal: info.principal.clone(),
+        },
+        PeerEvent::Disconnected { peer, .. } => Input::Disconnected { peer },
+        PeerEvent::Message { peer, message } => match message {
+            Said::Agent(message) => Input::Agent { peer, message },
+            Said::Framework(call) => Input::Scheduler { peer, call },
+            Said::Operator(request) => Input::Operator { peer, request },
+        },
+    }
+}
+
+fn perform(peers: &Peers, effect: Effect) {
+    match effect {
+        Effect::Agent { peer, message } => peers.perform(peer, &message),
+        Effect::Scheduler { peer, event } => peers.perform(peer, &event),
+        Effect::Respond { peer, response } => peers.perform(peer, &response),
+        Effect::Disconnect { peer, reason } => {
+            tracing::info!(?peer, reason, "disconnecting");
+            peers.disconnect(peer, CloseReason::Denied);
+        }
+    }
+}

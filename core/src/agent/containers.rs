@@ -1,0 +1,69 @@
+//! The containers of this life: which were ordered, which run, and which are given time to end.
+//!
+//! A container carries the [`Number`] of the task or executor in it. Used by the handlers.
+//! Deliberately not here: what a container's end means for tasks ([`super::on_container`]).
+
+use alloc::collections::BTreeMap;
+
+use super::journal::Number;
+use crate::ids::ContainerId;
+use crate::time::Time;
+
+/// How far a container is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Ordered, or asked about after a restart; not heard of yet.
+    Launching,
+    /// Its program runs.
+    Running,
+    /// Its program was asked to end, and is destroyed at that moment.
+    Ending(Time),
+    /// Its end was ordered.
+    Destroyed,
+}
+
+/// All containers that have not ended.
+#[derive(Debug, Default)]
+pub(super) struct Containers {
+    rows: BTreeMap<Number, Phase>,
+}
+
+impl Containers {
+    /// Adds one that is being started.
+    pub(super) fn add(&mut self, number: Number) {
+        let before = self.rows.insert(number, Phase::Launching);
+        assert!(before.is_none(), "{number:?} has a container already");
+    }
+
+    pub(super) fn phase(&self, number: Number) -> Option<Phase> {
+        self.rows.get(&number).copied()
+    }
+
+    /// Moves a container on; one that has ended stays away.
+    pub(super) fn set(&mut self, number: Number, phase: Phase) {
+        if let Some(row) = self.rows.get_mut(&number) {
+            *row = phase;
+        }
+    }
+
+    pub(super) fn remove(&mut self, number: Number) -> Option<Phase> {
+        self.rows.remove(&number)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Number, Phase)> + '_ {
+        self.rows.iter().map(|(number, phase)| (*number, *phase))
+    }
+}
+
+impl Number {
+    /// Names the container that carries this number.
+    pub(super) fn container(self) -> ContainerId {
+        ContainerId::numbered(self.0)
+    }
+
+    /// Reads the number off a container's name, if an agent gave it that name.
+    pub(super) fn of_container(id: &ContainerId) -> Option<Self> {
+        let number = Self(id.as_str().strip_prefix('c')?.parse().ok()?);
+        (number.container() == *id).then_some(number)
+    }
+}

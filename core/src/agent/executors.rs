@@ -1,0 +1,174 @@
+//! Custom executors: what the agent remembers of one, and its connection in this life.
+//!
+//! Used by the handlers. Deliberately not here: the queue of tasks that were not handed over yet,
+//! which is read off the tasks themselves ([`Session::delivered`]), so that it cannot disagree.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+
+use serde::{Deserialize, Serialize};
+
+use super::journal::Number;
+use crate::ids::{FrameworkId, PeerId};
+use crate::protocol::task::ExecutorInfo;
+use crate::time::Time;
+
+/// An executor that has a container, as it must be remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Executor {
+    framework: FrameworkId,
+    info: ExecutorInfo,
+    /// Whether it ever subscribed, so that tasks may have reached it.
+    subscribed: bool,
+}
+
+impl Executor {
+    pub(super) fn new(framework: FrameworkId, info: ExecutorInfo) -> Self {
+        Self {
+            framework,
+            info,
+            subscribed: false,
+        }
+    }
+
+    pub(super) fn framework(&self) -> &FrameworkId {
+        &self.framework
+    }
+
+    pub(super) fn info(&self) -> &ExecutorInfo {
+        &self.info
+    }
+
+    pub(super) fn has_subscribed(&self) -> bool {
+        self.subscribed
+    }
+
+    pub(super) fn mark_subscribed(&mut self) {
+        self.subscribed = true;
+    }
+}
+
+/// An executor in this life of the agent (AG-32).
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    /// Its connection, once it is subscribed on it.
+    peer: Option<PeerId>,
+    /// Tasks that it was handed, or said to have.
+    delivered: BTreeSet<Number>,
+    /// When it is destroyed unless it subscribes (AG-33).
+    subscribe_by: Option<Time>,
+    /// Why it is being ended, if it is.
+    ending: Option<String>,
+}
+
+impl Session {
+    pub(super) fn peer(&self) -> Option<PeerId> {
+        self.peer
+    }
+
+    pub(super) fn subscribe_by(&self) -> Option<Time> {
+        self.subscribe_by
+    }
+
+    pub(super) fn set_subscribe_by(&mut self, at: Option<Time>) {
+        self.subscribe_by = at;
+    }
+
+    pub(super) fn ending(&self) -> Option<&str> {
+        self.ending.as_deref()
+    }
+
+    /// Marks it as being ended; the first reason stays.
+    pub(super) fn end(&mut self, why: &str) {
+        self.ending.get_or_insert_with(|| why.into());
+    }
+
+    pub(super) fn is_delivered(&self, task: Number) -> bool {
+        self.delivered.contains(&task)
+    }
+
+    pub(super) fn deliver(&mut self, task: Number) {
+        self.delivered.insert(task);
+    }
+
+    pub(super) fn delivered(&self) -> &BTreeSet<Number> {
+        &self.delivered
+    }
+
+    /// Forgets a task that is over.
+    pub(super) fn withdraw(&mut self, task: Number) {
+        self.delivered.remove(&task);
+    }
+}
+
+/// The executors of this life, and their connections.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    rows: BTreeMap<Number, Session>,
+    /// Every connection from inside a container, subscribed or not.
+    peers: BTreeMap<PeerId, Number>,
+}
+
+impl Sessions {
+    pub(super) fn add(&mut self, executor: Number) {
+        self.rows.insert(executor, Session::default());
+    }
+
+    pub(super) fn get(&self, executor: Number) -> Option<&Session> {
+        self.rows.get(&executor)
+    }
+
+    pub(super) fn get_mut(&mut self, executor: Number) -> Option<&mut Session> {
+        self.rows.get_mut(&executor)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Number, &Session)> + '_ {
+        self.rows.iter().map(|(number, row)| (*number, row))
+    }
+
+    /// Notes a connection from the container of an executor.
+    pub(super) fn connect(&mut self, peer: PeerId, executor: Number) {
+        self.peers.insert(peer, executor);
+    }
+
+    /// Returns whose container a connection comes from.
+    pub(super) fn of_peer(&self, peer: PeerId) -> Option<Number> {
+        self.peers.get(&peer).copied()
+    }
+
+    /// Takes a connection as the one that the executor listens on; returns the one before.
+    pub(super) fn subscribe(&mut self, peer: PeerId, executor: Number) -> Option<PeerId> {
+        let row = self.rows.get_mut(&executor)?;
+        let before = row.peer.replace(peer).filter(|old| *old != peer);
+        if let Some(old) = before {
+            self.peers.remove(&old);
+        }
+        before
+    }
+
+    /// Forgets a connection. Returns the executor that now listens on none, if so.
+    pub(super) fn disconnect(&mut self, peer: PeerId) -> Option<Number> {
+        let number = self.peers.remove(&peer)?;
+        let row = self.rows.get_mut(&number)?;
+        if row.peer != Some(peer) {
+            return None;
+        }
+        row.peer = None;
+        Some(number)
+    }
+
+    /// Forgets an executor; returns it and its connections.
+    pub(super) fn remove(&mut self, executor: Number) -> Option<(Session, BTreeSet<PeerId>)> {
+        let row = self.rows.remove(&executor)?;
+        let peers: BTreeSet<PeerId> = self
+            .peers
+            .iter()
+            .filter(|(_, number)| **number == executor)
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in &peers {
+            self.peers.remove(peer);
+        }
+        Some((row, peers))
+    }
+}

@@ -1,0 +1,173 @@
+//! What must hold of an agent between any two inputs, recomputed from scratch.
+//!
+//! Run after every input in tests and in the simulator; never in the hot loop.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+
+use super::containers::Phase;
+use super::registration::Link;
+use super::tasks::{Placement, UPDATES_PER_TASK};
+use super::{Agent, Number, Timer};
+use crate::time::Time;
+
+/// A broken invariant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("broken invariant: {0}")]
+pub struct Violation(String);
+
+fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), Violation> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Violation(text()))
+    }
+}
+
+impl Agent {
+    /// Checks all that must hold between any two inputs.
+    pub fn check(&self) -> Result<(), Violation> {
+        self.check_names()?;
+        self.check_streams()?;
+        self.check_containers()?;
+        self.check_timers()
+    }
+
+    fn check_names(&self) -> Result<(), Violation> {
+        let state = &self.state;
+        let mut named = BTreeSet::new();
+        for (id, framework) in state.frameworks() {
+            ensure(framework.info.id.as_ref() == Some(id), || {
+                format!("{id} is named otherwise")
+            })?;
+            let used = !framework.tasks.is_empty() || !framework.executors.is_empty();
+            ensure(used, || format!("{id} is kept for nothing"))?;
+            for (task, number) in &framework.tasks {
+                let row = state.task(*number);
+                let right = row.is_some_and(|t| t.info().id == *task && t.framework() == id);
+                ensure(right, || format!("task {task} of {id} is not {number:?}"))?;
+                named.insert(*number);
+            }
+            for (executor, number) in &framework.executors {
+                let row = state.executor(*number);
+                let right = row.is_some_and(|e| e.info().id == *executor && e.framework() == id);
+                ensure(right, || {
+                    format!("executor {executor} of {id} is not {number:?}")
+                })?;
+                named.insert(*number);
+            }
+        }
+        let kept = state.tasks().keys().chain(state.executors().keys());
+        ensure(kept.clone().all(|number| *number < state.next()), || {
+            "a number to come".into()
+        })?;
+        ensure(kept.copied().collect::<BTreeSet<_>>() == named, || {
+            "a row without name".into()
+        })
+    }
+
+    fn check_streams(&self) -> Result<(), Violation> {
+        for (number, task) in self.state.tasks() {
+            let stream = task.unacknowledged();
+            let ids: BTreeSet<_> = stream.iter().map(|status| status.update).collect();
+            let named = ids.len() == stream.len() && !ids.contains(&None);
+            ensure(named, || {
+                format!("updates of {number:?} without an id of their own")
+            })?;
+            let bounded = stream.len() <= UPDATES_PER_TASK + 1;
+            ensure(bounded, || format!("too many updates of {number:?}"))?;
+            let newest = stream
+                .back()
+                .is_none_or(|status| status.state == task.state());
+            ensure(newest, || format!("{number:?} is not in its newest state"))?;
+            let over = stream
+                .iter()
+                .rev()
+                .skip(1)
+                .any(|status| status.state.is_terminal());
+            ensure(!over, || format!("news of {number:?} after its end"))?;
+            let told = !task.state().is_terminal() || !stream.is_empty();
+            ensure(told, || format!("{number:?} is kept though all is said"))?;
+            let quiet = !self.state.is_ended(task.framework()) || stream.is_empty();
+            ensure(quiet, || {
+                format!("news of {number:?} for an ended framework")
+            })?;
+            let flies = self.link.joined().is_some() && !stream.is_empty();
+            let flight = self.flights.contains_key(number);
+            ensure(flies == flight, || {
+                format!("the oldest update of {number:?} is not sent")
+            })?;
+        }
+        let all = self.flights.keys().all(|n| self.state.task(*n).is_some());
+        ensure(all, || "an update in flight of no task".into())
+    }
+
+    fn check_containers(&self) -> Result<(), Violation> {
+        let live = |placement, over: bool| placement == Placement::Own && !over;
+        let tasks = self.state.tasks().iter();
+        let mut owners: BTreeSet<Number> = tasks
+            .filter(|(_, t)| live(t.placement(), t.state().is_terminal()))
+            .map(|(number, _)| *number)
+            .collect();
+        owners.extend(self.state.executors().keys());
+        let containers: BTreeSet<Number> = self.containers.iter().map(|(n, _)| n).collect();
+        ensure(owners == containers, || {
+            format!("{owners:?} have containers {containers:?}")
+        })?;
+        let sessions: BTreeSet<Number> = self.sessions.iter().map(|(n, _)| n).collect();
+        let executors: BTreeSet<Number> = self.state.executors().keys().copied().collect();
+        ensure(sessions == executors, || {
+            format!("{executors:?} have sessions {sessions:?}")
+        })?;
+        for (number, task) in self.state.tasks() {
+            let Placement::Executor(executor) = task.placement() else {
+                continue;
+            };
+            let served = task.state().is_terminal() || executors.contains(&executor);
+            ensure(served, || format!("{number:?} outlives its executor"))?;
+        }
+        for (number, session) in self.sessions.iter() {
+            let mut own = session
+                .delivered()
+                .iter()
+                .map(|task| self.state.task(*task));
+            let placed = Placement::Executor(number);
+            let right = own.all(|task| task.is_some_and(|t| t.placement() == placed));
+            ensure(right, || format!("{number:?} was handed another's task"))?;
+            let known = |peer| self.sessions.of_peer(peer) == Some(number);
+            ensure(session.peer().is_none_or(known), || {
+                format!("{number:?} listens nowhere")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_timers(&self) -> Result<(), Violation> {
+        let mut timers = self.timers.clone();
+        let mut expect = |at: Time, timer: Timer| {
+            ensure(timers.disarm(at, timer), || {
+                format!("{timer:?} is not armed for {at}")
+            })
+        };
+        match self.link {
+            Link::Joining { next_at, .. } => expect(next_at, Timer::Register)?,
+            Link::Joined { dead_at, .. } => expect(dead_at, Timer::Silence)?,
+            Link::Away | Link::Recovering(_) | Link::Stopped => {}
+        }
+        for (number, flight) in &self.flights {
+            expect(flight.resend_at, Timer::Resend(*number))?;
+        }
+        for (number, phase) in self.containers.iter() {
+            if let Phase::Ending(at) = phase {
+                expect(at, Timer::Destroy(number))?;
+            }
+        }
+        for (number, session) in self.sessions.iter() {
+            if let Some(at) = session.subscribe_by() {
+                expect(at, Timer::Subscribe(number))?;
+            }
+        }
+        ensure(timers.is_empty(), || "a timer that nobody waits for".into())
+    }
+}

@@ -1,0 +1,354 @@
+//! What an agent remembers, and the records that it is rebuilt from.
+//!
+//! The agent writes a record, applies it here, and only then says anything that rests on it; the
+//! journal gives the same records back after a restart. The tables below hold what must survive:
+//! tasks, executors, updates that nobody acknowledged, kills under way.
+//!
+//! Deliberately not here: whatever is true of one life only (connections, timers, which container
+//! is just being started), and any decision.
+
+use alloc::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::executors::Executor;
+use super::tasks::{Placement, Task};
+use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId, UpdateId};
+use crate::machine::Durable;
+use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::status::TaskStatus;
+use crate::protocol::task::{ExecutorInfo, TaskInfo};
+use crate::time::Time;
+
+/// Names a task or an executor within one agent, for ever. A container carries the number of what
+/// runs in it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Number(pub u64);
+
+/// One thing that an agent must remember. Grows at the end only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AgentRecord {
+    /// A master gave the agent its id.
+    Admitted {
+        /// The id, from now on.
+        agent: AgentId,
+    },
+    /// A leadership was heard of; lower ones are refused from now on.
+    EpochSeen {
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// An executor's container is about to be started.
+    ExecutorLaunched {
+        /// Its number, and that of its container.
+        number: Number,
+        /// Whose executor, with its id.
+        framework: FrameworkInfo,
+        /// The executor.
+        executor: ExecutorInfo,
+    },
+    /// An executor subscribed for the first time, so that tasks may have reached it.
+    ExecutorSubscribed {
+        /// Which one.
+        executor: Number,
+    },
+    /// An executor's container is gone, and every task of it is over.
+    ExecutorEnded {
+        /// Which one.
+        executor: Number,
+    },
+    /// A task was taken on.
+    TaskAccepted {
+        /// Its number; that of its container too, if it has one of its own.
+        number: Number,
+        /// Whose task, with its id.
+        framework: FrameworkInfo,
+        /// The task.
+        task: TaskInfo,
+        /// Where it runs.
+        placement: Placement,
+    },
+    /// A task is to end.
+    KillRequested {
+        /// Which one.
+        task: Number,
+        /// When patience ends.
+        destroy_at: Time,
+    },
+    /// There is news about a task, to be told until it is acknowledged.
+    Updated {
+        /// Which one.
+        task: Number,
+        /// The news.
+        status: TaskStatus,
+    },
+    /// The framework has the oldest news. A task goes with its last.
+    Acknowledged {
+        /// Which task.
+        task: Number,
+        /// The update.
+        update: UpdateId,
+    },
+    /// A framework is gone: its tasks are to end, and nobody is to hear of them.
+    FrameworkEnded {
+        /// Which one.
+        framework: FrameworkId,
+        /// When patience ends.
+        destroy_at: Time,
+    },
+    /// A task of an ended framework is over.
+    TaskForgotten {
+        /// Which one.
+        task: Number,
+    },
+}
+
+/// A framework that has tasks or executors here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Framework {
+    /// What it says about itself.
+    pub(super) info: FrameworkInfo,
+    /// Whether it is gone, and its tasks are only waited for.
+    pub(super) ended: bool,
+    /// Its tasks.
+    pub(super) tasks: BTreeMap<TaskId, Number>,
+    /// Its executors.
+    pub(super) executors: BTreeMap<ExecutorId, Number>,
+}
+
+/// All that an agent remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentState {
+    /// How many records were ever applied; tells one life's randomness from another's.
+    records: u64,
+    last_time: Time,
+    next: Number,
+    agent: Option<AgentId>,
+    epoch: u64,
+    frameworks: BTreeMap<FrameworkId, Framework>,
+    executors: BTreeMap<Number, Executor>,
+    tasks: BTreeMap<Number, Task>,
+}
+
+impl AgentState {
+    /// Returns the id that a master gave, if one did.
+    pub fn agent(&self) -> Option<&AgentId> {
+        self.agent.as_ref()
+    }
+
+    /// Returns the highest epoch of a leadership that was heard of.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Returns the latest moment recorded: time goes on from there, whatever the wall clock says.
+    pub fn last_time(&self) -> Time {
+        self.last_time
+    }
+
+    /// Returns how many records were ever applied.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    pub(super) fn next(&self) -> Number {
+        self.next
+    }
+
+    pub(super) fn frameworks(&self) -> &BTreeMap<FrameworkId, Framework> {
+        &self.frameworks
+    }
+
+    pub(super) fn executors(&self) -> &BTreeMap<Number, Executor> {
+        &self.executors
+    }
+
+    pub(super) fn tasks(&self) -> &BTreeMap<Number, Task> {
+        &self.tasks
+    }
+
+    pub(super) fn task(&self, number: Number) -> Option<&Task> {
+        self.tasks.get(&number)
+    }
+
+    pub(super) fn executor(&self, number: Number) -> Option<&Executor> {
+        self.executors.get(&number)
+    }
+
+    /// Finds a task by its names.
+    pub(super) fn find_task(&self, framework: &FrameworkId, task: &TaskId) -> Option<Number> {
+        self.frameworks.get(framework)?.tasks.get(task).copied()
+    }
+
+    /// Finds an executor by its names.
+    pub(super) fn find_executor(
+        &self,
+        framework: &FrameworkId,
+        executor: &ExecutorId,
+    ) -> Option<Number> {
+        self.frameworks
+            .get(framework)?
+            .executors
+            .get(executor)
+            .copied()
+    }
+
+    /// Returns whether a framework was ended, and is only waited for.
+    pub(super) fn is_ended(&self, framework: &FrameworkId) -> bool {
+        self.frameworks.get(framework).is_some_and(|f| f.ended)
+    }
+
+    /// Visits the tasks of an executor.
+    pub(super) fn tasks_of(&self, executor: Number) -> impl Iterator<Item = (Number, &Task)> + '_ {
+        self.tasks
+            .iter()
+            .filter(move |(_, task)| task.placement() == Placement::Executor(executor))
+            .map(|(number, task)| (*number, task))
+    }
+
+    fn framework_entry(&mut self, info: &FrameworkInfo) -> &mut Framework {
+        let id = info
+            .id
+            .clone()
+            .expect("only frameworks with an id are recorded");
+        let framework = self.frameworks.entry(id).or_insert_with(|| Framework {
+            info: info.clone(),
+            ended: false,
+            tasks: BTreeMap::new(),
+            executors: BTreeMap::new(),
+        });
+        framework.info = info.clone();
+        framework
+    }
+
+    fn remove_task(&mut self, number: Number) {
+        let task = self.tasks.remove(&number).expect("a removed task is kept");
+        let framework = self
+            .frameworks
+            .get_mut(task.framework())
+            .expect("a task's framework is kept");
+        framework.tasks.remove(&task.info().id);
+        self.remove_if_unused(task.framework());
+    }
+
+    fn remove_if_unused(&mut self, framework: &FrameworkId) {
+        let unused = |f: &Framework| f.tasks.is_empty() && f.executors.is_empty();
+        if self.frameworks.get(framework).is_some_and(unused) {
+            self.frameworks.remove(framework);
+        }
+    }
+
+    fn task_mut(&mut self, number: Number) -> &mut Task {
+        self.tasks
+            .get_mut(&number)
+            .expect("a record speaks of a task that is kept")
+    }
+
+    fn take_number(&mut self, number: Number) {
+        assert!(number >= self.next, "{number:?} was given out before");
+        self.next = Number(number.0 + 1);
+    }
+
+    fn apply_executor_launched(
+        &mut self,
+        number: Number,
+        framework: &FrameworkInfo,
+        executor: &ExecutorInfo,
+    ) {
+        self.take_number(number);
+        let entry = self.framework_entry(framework);
+        entry.executors.insert(executor.id.clone(), number);
+        let framework = framework.id.clone().expect("checked by framework_entry");
+        self.executors
+            .insert(number, Executor::new(framework, executor.clone()));
+    }
+
+    fn apply_task_accepted(
+        &mut self,
+        number: Number,
+        framework: &FrameworkInfo,
+        task: &TaskInfo,
+        placement: Placement,
+    ) {
+        self.take_number(number);
+        let entry = self.framework_entry(framework);
+        entry.tasks.insert(task.id.clone(), number);
+        let framework = framework.id.clone().expect("checked by framework_entry");
+        self.tasks
+            .insert(number, Task::new(framework, task.clone(), placement));
+    }
+
+    fn apply_framework_ended(&mut self, framework: &FrameworkId, destroy_at: Time) {
+        let Some(entry) = self.frameworks.get_mut(framework) else {
+            return;
+        };
+        entry.ended = true;
+        let tasks: alloc::vec::Vec<Number> = entry.tasks.values().copied().collect();
+        for number in tasks {
+            let task = self.task_mut(number);
+            if task.state().is_terminal() {
+                self.remove_task(number);
+            } else {
+                task.end_with_framework(destroy_at);
+            }
+        }
+        self.remove_if_unused(framework);
+    }
+}
+
+impl Durable for AgentState {
+    type Record = AgentRecord;
+
+    fn apply(&mut self, record: &AgentRecord) {
+        self.records += 1;
+        match record {
+            AgentRecord::Admitted { agent } => self.agent = Some(agent.clone()),
+            AgentRecord::EpochSeen { epoch } => self.epoch = self.epoch.max(*epoch),
+            AgentRecord::ExecutorLaunched {
+                number,
+                framework,
+                executor,
+            } => self.apply_executor_launched(*number, framework, executor),
+            AgentRecord::ExecutorSubscribed { executor } => self
+                .executors
+                .get_mut(executor)
+                .expect("a record speaks of an executor that is kept")
+                .mark_subscribed(),
+            AgentRecord::ExecutorEnded { executor } => {
+                let row = self
+                    .executors
+                    .remove(executor)
+                    .expect("a record speaks of an executor that is kept");
+                if let Some(framework) = self.frameworks.get_mut(row.framework()) {
+                    framework.executors.remove(&row.info().id);
+                }
+                self.remove_if_unused(row.framework());
+            }
+            AgentRecord::TaskAccepted {
+                number,
+                framework,
+                task,
+                placement,
+            } => self.apply_task_accepted(*number, framework, task, *placement),
+            AgentRecord::KillRequested { task, destroy_at } => {
+                self.task_mut(*task).request_kill(*destroy_at);
+            }
+            AgentRecord::Updated { task, status } => {
+                self.last_time = self.last_time.max(status.at);
+                self.task_mut(*task).update(status.clone());
+            }
+            AgentRecord::Acknowledged { task, update } => {
+                if self.task_mut(*task).acknowledge(*update) {
+                    self.remove_task(*task);
+                }
+            }
+            AgentRecord::FrameworkEnded {
+                framework,
+                destroy_at,
+            } => self.apply_framework_ended(framework, *destroy_at),
+            AgentRecord::TaskForgotten { task } => self.remove_task(*task),
+        }
+    }
+}

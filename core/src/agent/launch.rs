@@ -1,0 +1,91 @@
+//! What a container is told to run, as pure functions of the task.
+//!
+//! Called by [`super::on_master`]. Deliberately not here: the decision to launch.
+
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::journal::Number;
+use crate::ids::{AgentId, FrameworkId};
+use crate::protocol::container::{ContainerLimits, ContainerSpec};
+use crate::protocol::task::{CommandInfo, ExecutorInfo, TaskInfo};
+use crate::resources::Milli;
+
+/// Describes the container of a task with a command.
+pub(super) fn task_container(
+    agent: &AgentId,
+    framework: &FrameworkId,
+    task: &TaskInfo,
+    command: &CommandInfo,
+    number: Number,
+) -> ContainerSpec {
+    let limit = |name| Some(task.resources.scalar(name)).filter(|amount| *amount > Milli::ZERO);
+    ContainerSpec {
+        command: command.clone(),
+        environment: environment(agent, framework, ("TASK", task.id.as_str()), number),
+        limits: ContainerLimits {
+            cpus: limit("cpus"),
+            mem: limit("mem"),
+            pids: task.pids,
+        },
+        sandbox: task_sandbox(framework, task),
+    }
+}
+
+/// Describes the container of an executor. It has no limits of its own: they would have to grow
+/// with its tasks, and a container's limits cannot be changed yet.
+pub(super) fn executor_container(
+    agent: &AgentId,
+    framework: &FrameworkId,
+    executor: &ExecutorInfo,
+    number: Number,
+) -> ContainerSpec {
+    let id = executor.id.as_str();
+    ContainerSpec {
+        command: executor.command.clone(),
+        environment: environment(agent, framework, ("EXECUTOR", id), number),
+        limits: ContainerLimits::default(),
+        sandbox: executor_sandbox(framework, executor, number),
+    }
+}
+
+/// Names the sandbox of a task with a command.
+pub(super) fn task_sandbox(framework: &FrameworkId, task: &TaskInfo) -> Vec<String> {
+    vec![framework.as_str().into(), task.id.as_str().into()]
+}
+
+/// Names the sandbox of an executor, apart from those of tasks, whose ids are the framework's too.
+pub(super) fn executor_sandbox(
+    framework: &FrameworkId,
+    executor: &ExecutorInfo,
+    number: Number,
+) -> Vec<String> {
+    vec![
+        "executors".into(),
+        framework.as_str().into(),
+        executor.id.as_str().into(),
+        number.container().as_str().into(),
+    ]
+}
+
+/// Lists the agent's variables: ours, and under the names that programs written for Mesos expect.
+fn environment(
+    agent: &AgentId,
+    framework: &FrameworkId,
+    (noun, id): (&str, &str),
+    number: Number,
+) -> Vec<(String, String)> {
+    let container = number.container();
+    let named = |name: String, value: &str| (name, String::from(value));
+    vec![
+        named(alloc::format!("TEPUI_{noun}_ID"), id),
+        named("TEPUI_FRAMEWORK_ID".into(), framework.as_str()),
+        named("TEPUI_AGENT_ID".into(), agent.as_str()),
+        named("TEPUI_CONTAINER_ID".into(), container.as_str()),
+        named(alloc::format!("MESOS_{noun}_ID"), id),
+        named("MESOS_FRAMEWORK_ID".into(), framework.as_str()),
+        named("MESOS_SLAVE_ID".into(), agent.as_str()),
+        named("MESOS_CONTAINER_ID".into(), container.as_str()),
+    ]
+}

@@ -1,0 +1,232 @@
+//! What becomes of containers, and what that means for tasks (AG-34, AG-36).
+//!
+//! Deliberately not here: the orders ([`super::on_master`]).
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::containers::Phase;
+use super::journal::Number;
+use super::tasks::{Placement, Task};
+use super::updates::News;
+use super::{Agent, AgentRecord, Cx, Timer};
+use crate::ids::ContainerId;
+use crate::protocol::container::{ContainerCommand, ContainerEvent};
+use crate::protocol::status::{Breach, Exit, Limited, Reason, Source, TaskState};
+
+/// How a container came to its end.
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    /// It never started.
+    LaunchFailed(String),
+    /// It ended, and this is how.
+    Exited(Exit, Option<Breach>),
+    /// It is gone, and nobody knows how.
+    Lost,
+}
+
+impl Agent {
+    pub(super) fn on_container(&mut self, cx: &mut Cx<'_>, event: ContainerEvent) {
+        match event {
+            ContainerEvent::Started { id, pid: _ } => self.on_started(cx, &id),
+            ContainerEvent::LaunchFailed { id, message } => {
+                self.on_ended(cx, &id, &End::LaunchFailed(message));
+            }
+            ContainerEvent::Exited { id, exit, breach } => {
+                self.on_ended(cx, &id, &End::Exited(exit, breach));
+            }
+            ContainerEvent::Lost { id } => self.on_ended(cx, &id, &End::Lost),
+            ContainerEvent::Recovered => self.on_recovered(cx),
+        }
+    }
+
+    fn on_started(&mut self, cx: &mut Cx<'_>, id: &ContainerId) {
+        let number = Number::of_container(id);
+        let Some(number) = number.filter(|n| self.containers.phase(*n) == Some(Phase::Launching))
+        else {
+            tracing::debug!(%id, "started, but not awaited: ignored");
+            return;
+        };
+        self.containers.set(number, Phase::Running);
+        let Some(task) = self.state.task(number) else {
+            self.on_executor_started(cx, number);
+            return;
+        };
+        match task.destroy_at() {
+            // Killed before it ran: it gets no time (TK-83).
+            Some(_) if task.is_silent() => self.destroy(cx, number),
+            // The agent restarted while it was ending. The signal may not have been sent.
+            Some(destroy_at) => self.end_container(cx, number, destroy_at),
+            None if task.is_silent() => {
+                self.report(cx, number, News::new(TaskState::Running, Source::Executor));
+            }
+            // It ran before the agent restarted, and was reported.
+            None => {}
+        }
+    }
+
+    /// Takes in the end of a container, whatever it was.
+    pub(super) fn on_ended(&mut self, cx: &mut Cx<'_>, id: &ContainerId, end: &End) {
+        let number = Number::of_container(id);
+        let Some((number, phase)) = number.and_then(|n| Some((n, self.containers.remove(n)?)))
+        else {
+            tracing::debug!(%id, "ended, but not awaited: ignored");
+            return;
+        };
+        if let Phase::Ending(at) = phase {
+            self.timers.disarm(at, Timer::Destroy(number));
+        }
+        let restarted = !self.recovery.is_over();
+        let Some(task) = self.state.task(number) else {
+            self.on_executor_ended(cx, number, end);
+            return;
+        };
+        let news = own_end(task, end, restarted);
+        self.report(cx, number, news);
+    }
+
+    fn on_executor_ended(&mut self, cx: &mut Cx<'_>, executor: Number, end: &End) {
+        let restarted = !self.recovery.is_over();
+        let (session, peers) = self
+            .sessions
+            .remove(executor)
+            .expect("an executor has a session as long as it has a container");
+        for peer in peers {
+            cx.disconnect(peer, "the executor's container has ended");
+        }
+        if let Some(at) = session.subscribe_by() {
+            self.timers.disarm(at, Timer::Subscribe(executor));
+        }
+        let live: Vec<(Number, News)> = self
+            .state
+            .tasks_of(executor)
+            .filter(|(_, task)| !task.state().is_terminal())
+            .map(|(number, task)| {
+                let news = executor_end(task, end, restarted, session.ending());
+                (number, news)
+            })
+            .collect();
+        for (number, news) in live {
+            self.report(cx, number, news);
+        }
+        self.persist(cx, AgentRecord::ExecutorEnded { executor });
+        let id = executor.container();
+        cx.container(ContainerCommand::Forget { id });
+    }
+}
+
+/// Says what the end of a task's own container means for it.
+fn own_end(task: &Task, end: &End, restarted: bool) -> News {
+    debug_assert_eq!(task.placement(), Placement::Own);
+    let killed = task.destroy_at().is_some();
+    match end {
+        End::Exited(exit, breach) => {
+            let mut news = if killed {
+                killed_news(task, Source::Executor)
+            } else if let Some(breach) = breach {
+                breach_news(*breach, Source::Executor)
+            } else if exit.is_success() {
+                News::new(TaskState::Finished, Source::Executor)
+            } else {
+                let message = format!("the command ended with {exit}");
+                News::new(TaskState::Failed, Source::Executor)
+                    .because(Reason::CommandFailed, message)
+            };
+            news.exit = Some(*exit);
+            news.breach = *breach;
+            news
+        }
+        End::LaunchFailed(_) | End::Lost if killed => killed_news(task, Source::Agent),
+        End::LaunchFailed(message) => launch_failed_news(task, message, restarted),
+        End::Lost => lost_news(task, restarted),
+    }
+}
+
+/// Says what the end of an executor means for a task of it.
+fn executor_end(task: &Task, end: &End, restarted: bool, ending: Option<&str>) -> News {
+    if task.destroy_at().is_some() {
+        return killed_news(task, Source::Agent); // AG-36
+    }
+    match end {
+        End::Exited(exit, Some(breach)) => {
+            let mut news = breach_news(*breach, Source::Agent);
+            (news.exit, news.breach) = (Some(*exit), Some(*breach));
+            news
+        }
+        End::Exited(exit, None) => {
+            let message = match ending {
+                Some(why) => format!("the executor was ended: {why}"),
+                None => format!("the executor ended with {exit}"),
+            };
+            let news = News::new(TaskState::Failed, Source::Agent); // TK-47
+            let mut news = news.because(Reason::ExecutorTerminated, message);
+            news.exit = Some(*exit);
+            news
+        }
+        End::LaunchFailed(message) => launch_failed_news(task, message, restarted),
+        End::Lost => lost_news(task, restarted),
+    }
+}
+
+fn killed_news(task: &Task, source: Source) -> News {
+    let news = News::new(TaskState::Killed, source);
+    if task.is_silent() {
+        return killed_during_launch(news);
+    }
+    news
+}
+
+pub(super) fn killed_during_launch(news: News) -> News {
+    let message = "killed before it was started";
+    news.because(Reason::TaskKilledDuringLaunch, message)
+}
+
+fn launch_failed_news(task: &Task, message: &str, restarted: bool) -> News {
+    match (restarted, task.is_silent()) {
+        // TK-61: never started, for sure; the order to start it may not have left the agent.
+        (true, true) => News::new(TaskState::Dropped, Source::Agent).because(
+            Reason::AgentRestarted,
+            format!("the agent restarted before the task was started: {message}"),
+        ),
+        // It ran, and now there is no trace of it.
+        (true, false) => lost_news(task, restarted),
+        (false, _) => News::new(TaskState::Failed, Source::Agent)
+            .because(Reason::ContainerLaunchFailed, message), // AG-34
+    }
+}
+
+/// A task that ran is gone (TK-30). Of one that was never heard of nobody knows whether it ran, so
+/// it is neither gone nor dropped: it failed.
+fn lost_news(task: &Task, restarted: bool) -> News {
+    let message = "how its container ended was not recorded";
+    if !task.is_silent() {
+        return News::new(TaskState::Gone, Source::Agent)
+            .because(Reason::ExecutorTerminated, message);
+    }
+    let reason = if restarted {
+        Reason::AgentRestarted
+    } else {
+        Reason::ExecutorTerminated
+    };
+    News::new(TaskState::Failed, Source::Agent).because(reason, message)
+}
+
+fn breach_news(breach: Breach, source: Source) -> News {
+    let Breach {
+        resource,
+        limit,
+        used,
+    } = breach;
+    let (reason, message) = match resource {
+        Limited::Memory => (
+            Reason::ContainerLimitationMemory,
+            format!("the memory limit was exceeded: used {used} MiB of {limit} MiB"),
+        ),
+        Limited::Pids => (
+            Reason::ContainerLimitationPids,
+            format!("the process limit was exceeded: used {used} of {limit}"),
+        ),
+    };
+    News::new(TaskState::Failed, source).because(reason, message) // TK-41
+}

@@ -1,0 +1,333 @@
+//! What custom executors do and say (AG-32, AG-33, SM-23 to SM-29).
+//!
+//! Deliberately not here: the end of an executor's container ([`super::on_container`]).
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::containers::Phase;
+use super::journal::Number;
+use super::on_container::killed_during_launch;
+use super::tasks::{Placement, UPDATES_PER_TASK};
+use super::updates::News;
+use super::{Agent, AgentRecord, Cx, Effect, Timer};
+use crate::ids::{ContainerId, ExecutorId, FrameworkId, PeerId, TaskId, UpdateId};
+use crate::limits;
+use crate::protocol::executor::{Call, Event, may_report};
+use crate::protocol::status::{Source, TaskState, TaskStatus};
+
+impl Agent {
+    pub(super) fn on_executor_connected(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        container: &ContainerId,
+    ) {
+        self.on_executor_disconnected(cx, peer); // if the driver breaks C6
+        let number = Number::of_container(container);
+        match number.filter(|number| self.sessions.get(*number).is_some()) {
+            Some(number) => self.sessions.connect(peer, number),
+            None => cx.disconnect(peer, format!("{container} is not an executor's container")),
+        }
+    }
+
+    pub(super) fn on_executor_disconnected(&mut self, cx: &mut Cx<'_>, peer: PeerId) {
+        if let Some(executor) = self.sessions.disconnect(peer) {
+            self.await_subscription(cx, executor);
+        }
+    }
+
+    /// Gives an executor that is not subscribed its time to do so.
+    fn await_subscription(&mut self, cx: &mut Cx<'_>, executor: Number) {
+        let runs = self.containers.phase(executor) == Some(Phase::Running);
+        let Some(session) = self.sessions.get_mut(executor).filter(|_| runs) else {
+            return;
+        };
+        if session.peer().is_none() && session.subscribe_by().is_none() {
+            let at = cx.now + self.config.executor_registration_timeout;
+            session.set_subscribe_by(Some(at));
+            self.timers.arm(at, Timer::Subscribe(executor));
+        }
+    }
+
+    fn stop_awaiting_subscription(&mut self, executor: Number) {
+        if let Some(session) = self.sessions.get_mut(executor)
+            && let Some(at) = session.subscribe_by()
+        {
+            session.set_subscribe_by(None);
+            self.timers.disarm(at, Timer::Subscribe(executor));
+        }
+    }
+
+    pub(super) fn on_subscribe_overdue(&mut self, cx: &mut Cx<'_>, executor: Number) {
+        if let Some(session) = self.sessions.get_mut(executor) {
+            session.set_subscribe_by(None);
+            let patience = self.config.executor_registration_timeout;
+            self.end_executor(cx, executor, &format!("not subscribed within {patience:?}"));
+        }
+    }
+
+    /// Its container runs, for the first time or still, after the agent restarted.
+    pub(super) fn on_executor_started(&mut self, cx: &mut Cx<'_>, executor: Number) {
+        let row = self.state.executor(executor);
+        let ended = row.is_none_or(|row| self.state.is_ended(row.framework()));
+        let ending = self
+            .sessions
+            .get(executor)
+            .is_none_or(|s| s.ending().is_some());
+        if ending {
+            self.destroy(cx, executor);
+        } else if ended {
+            self.end_executor(cx, executor, "its framework is gone");
+        } else if self.state.tasks_of(executor).next().is_none() {
+            self.end_executor(cx, executor, "it has no tasks");
+        } else {
+            self.await_subscription(cx, executor);
+        }
+    }
+
+    /// Ends an executor whose tasks are all over and acknowledged (TK-73).
+    pub(super) fn end_executor_if_idle(&mut self, cx: &mut Cx<'_>, executor: Number) {
+        if self.state.tasks_of(executor).next().is_none() {
+            self.end_executor(cx, executor, "all its tasks are over");
+        }
+    }
+
+    /// Asks an executor to end, and destroys it when its time is over (TK-88). One that nobody can
+    /// ask is destroyed at once.
+    pub(super) fn end_executor(&mut self, cx: &mut Cx<'_>, executor: Number, why: &str) {
+        let Some(session) = self.sessions.get_mut(executor) else {
+            return;
+        };
+        if session.ending().is_some() {
+            return;
+        }
+        session.end(why);
+        let peer = session.peer();
+        self.stop_awaiting_subscription(executor);
+        if self.containers.phase(executor) != Some(Phase::Running) && peer.is_none() {
+            return;
+        }
+        let Some(peer) = peer else {
+            self.destroy(cx, executor);
+            return;
+        };
+        let event = Event::Shutdown;
+        cx.out.emit(Effect::Executor { peer, event });
+        self.await_end(executor, cx.now + self.config.kill_grace);
+    }
+
+    /// Returns whether a task may have reached its executor.
+    pub(super) fn may_have(&self, executor: Number, task: Number) -> bool {
+        let Some(session) = self.sessions.get(executor) else {
+            return false;
+        };
+        let subscribed = self
+            .state
+            .executor(executor)
+            .is_some_and(|e| e.has_subscribed());
+        session.is_delivered(task) || (subscribed && session.peer().is_none())
+    }
+
+    /// Hands a task over, if its executor is subscribed.
+    pub(super) fn deliver(&mut self, cx: &mut Cx<'_>, executor: Number, task: Number) {
+        let row = self.state.task(task).expect("a task to hand over is kept");
+        let info = row.info().clone();
+        let session = self.sessions.get_mut(executor);
+        if let Some(session) = session
+            && let Some(peer) = session.peer()
+        {
+            session.deliver(task);
+            let event = Event::Launch(info);
+            cx.out.emit(Effect::Executor { peer, event });
+        }
+    }
+
+    pub(super) fn report_killed_during_launch(&mut self, cx: &mut Cx<'_>, task: Number) {
+        let news = killed_during_launch(News::new(TaskState::Killed, Source::Agent));
+        self.report(cx, task, news);
+    }
+
+    pub(super) fn on_executor(&mut self, cx: &mut Cx<'_>, peer: PeerId, call: Call) {
+        let Some(executor) = self.sessions.of_peer(peer) else {
+            tracing::debug!(?peer, "not the connection of an executor: ignored");
+            return;
+        };
+        match call {
+            Call::Subscribe {
+                framework,
+                executor: name,
+                tasks,
+                updates,
+            } => {
+                if self.is_identity(executor, &framework, &name) {
+                    self.on_subscribe(cx, peer, executor, &tasks, updates);
+                } else {
+                    self.turn_executor_away(cx, peer, &framework, &name);
+                }
+            }
+            Call::Update(status) => {
+                let subscribed = self.sessions.get(executor).and_then(|s| s.peer());
+                if subscribed == Some(peer) {
+                    self.on_executor_update(cx, peer, executor, status);
+                } else {
+                    tracing::debug!(?peer, "an update before the subscription: ignored");
+                }
+            }
+        }
+    }
+
+    fn is_identity(&self, number: Number, framework: &FrameworkId, name: &ExecutorId) -> bool {
+        let row = self.state.executor(number);
+        row.is_some_and(|row| row.framework() == framework && row.info().id == *name)
+    }
+
+    fn turn_executor_away(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        framework: &FrameworkId,
+        name: &ExecutorId,
+    ) {
+        let reason = format!("executor {name} of framework {framework} is not in this container");
+        let event = Event::Error(reason.clone());
+        cx.out.emit(Effect::Executor { peer, event });
+        cx.disconnect(peer, reason);
+        self.on_executor_disconnected(cx, peer);
+    }
+
+    fn on_subscribe(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        executor: Number,
+        tasks: &[TaskId],
+        updates: Vec<TaskStatus>,
+    ) {
+        let Some(agent) = self.state.agent().cloned() else {
+            return;
+        };
+        if let Some(old) = self.sessions.subscribe(peer, executor) {
+            cx.disconnect(old, "another connection of the executor took its place");
+        }
+        self.stop_awaiting_subscription(executor);
+        if self
+            .state
+            .executor(executor)
+            .is_some_and(|e| !e.has_subscribed())
+        {
+            self.persist(cx, AgentRecord::ExecutorSubscribed { executor });
+        }
+        let event = Event::Subscribed { agent };
+        cx.out.emit(Effect::Executor { peer, event });
+        let ending = self
+            .sessions
+            .get(executor)
+            .is_some_and(|s| s.ending().is_some());
+        let rows: Vec<(Number, bool)> = self
+            .state
+            .tasks_of(executor)
+            .map(|(number, task)| {
+                let listed = tasks.contains(&task.info().id);
+                let told = updates.iter().any(|status| status.task == task.info().id);
+                (number, listed || told || !task.is_silent())
+            })
+            .collect();
+        for (number, has_it) in &rows {
+            if let Some(session) = self.sessions.get_mut(executor).filter(|_| *has_it) {
+                session.deliver(*number);
+            }
+        }
+        for status in updates {
+            self.on_executor_update(cx, peer, executor, status);
+        }
+        if ending {
+            let event = Event::Shutdown;
+            cx.out.emit(Effect::Executor { peer, event });
+            return;
+        }
+        for (number, has_it) in rows {
+            self.catch_up(cx, peer, executor, number, has_it);
+        }
+    }
+
+    /// Brings a subscribed executor up to date on one task.
+    fn catch_up(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        executor: Number,
+        number: Number,
+        has_it: bool,
+    ) {
+        let Some(task) = self.state.task(number) else {
+            return;
+        };
+        if task.state().is_terminal() {
+            return;
+        }
+        match (has_it, task.destroy_at()) {
+            (true, None) => {}
+            (true, Some(destroy_at)) => {
+                let event = Event::Kill {
+                    task: task.info().id.clone(),
+                    grace: destroy_at.since(cx.now),
+                };
+                cx.out.emit(Effect::Executor { peer, event });
+            }
+            (false, None) => self.deliver(cx, executor, number),
+            (false, Some(_)) => self.report_killed_during_launch(cx, number),
+        }
+    }
+
+    fn on_executor_update(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        executor: Number,
+        mut status: TaskStatus,
+    ) {
+        let Some(update) = status.update.filter(|_| may_report(status.state)) else {
+            tracing::debug!(task = %status.task, "not an update of an executor: ignored");
+            return;
+        };
+        let Some(row) = self.state.executor(executor) else {
+            return;
+        };
+        let id = status.task.clone();
+        let Some(number) = self.state.find_task(row.framework(), &id) else {
+            // All was said and acknowledged; the executor did not hear that it was (TK-69).
+            acknowledge(cx, peer, id, update);
+            return;
+        };
+        let task = self.state.task(number).expect("a found task is kept");
+        if task.placement() != Placement::Executor(executor) {
+            tracing::debug!(task = %id, "an update of another's task: ignored");
+            return;
+        }
+        if task.state().is_terminal() || task.has_received(update) {
+            acknowledge(cx, peer, id, update); // TK-34, TK-69
+            return;
+        }
+        let is_over = status.state.is_terminal();
+        if !is_over && task.unacknowledged().len() >= UPDATES_PER_TASK {
+            tracing::debug!(task = %id, "too many updates wait: not taken in");
+            return;
+        }
+        truncate(&mut status.message);
+        status.source = Source::Executor;
+        status.agent = self.state.agent().cloned();
+        self.record_update(cx, number, status);
+        acknowledge(cx, peer, id, update); // TK-70
+    }
+}
+
+fn acknowledge(cx: &mut Cx<'_>, peer: PeerId, task: TaskId, update: UpdateId) {
+    let event = Event::Acknowledged { task, update };
+    cx.out.emit(Effect::Executor { peer, event });
+}
+
+fn truncate(text: &mut String) {
+    text.truncate(text.floor_char_boundary(limits::TEXT_BYTES));
+}

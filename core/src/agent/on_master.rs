@@ -1,0 +1,394 @@
+//! What the master orders: run, kill, shut a framework down, acknowledge.
+//!
+//! Deliberately not here: registration ([`super::registration`]).
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::containers::Phase;
+use super::journal::Number;
+use super::launch;
+use super::registration::Welcome;
+use super::tasks::Placement;
+use super::updates::News;
+use super::{Agent, AgentRecord, Cx, Effect, Timer};
+use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
+use crate::protocol::agent::{ToAgent, ToMaster};
+use crate::protocol::container::{ContainerCommand, ContainerSpec};
+use crate::protocol::executor::Event;
+use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
+use crate::protocol::task::{ExecutorInfo, TaskInfo};
+use crate::time::Time;
+
+/// The most tasks of one agent, ended ones that nobody acknowledged included.
+const TASKS: usize = 65_536;
+
+impl Agent {
+    pub(super) fn on_master(&mut self, cx: &mut Cx<'_>, peer: PeerId, message: ToAgent) {
+        if self.link.peer() != Some(peer) {
+            tracing::debug!(?peer, "not the leading master's connection: ignored"); // AG-07
+            return;
+        }
+        self.hear_master(cx.now);
+        match message {
+            ToAgent::Registered {
+                id,
+                master: _,
+                epoch,
+                ping_timeout,
+            } => {
+                let missing = Vec::new();
+                let welcome = Welcome {
+                    id,
+                    epoch,
+                    ping_timeout,
+                    missing,
+                };
+                self.on_welcome(cx, peer, welcome);
+            }
+            ToAgent::Reregistered {
+                id,
+                master: _,
+                epoch,
+                ping_timeout,
+                missing,
+            } => {
+                let welcome = Welcome {
+                    id,
+                    epoch,
+                    ping_timeout,
+                    missing,
+                };
+                self.on_welcome(cx, peer, welcome);
+            }
+            ToAgent::Refused(reason) => self.on_refused(cx, reason),
+            ToAgent::Ping => {
+                let message = ToMaster::Pong;
+                cx.out.emit_free(Effect::Master { peer, message });
+            }
+            ToAgent::RunTask { framework, task } => self.on_run_task(cx, framework, task),
+            ToAgent::KillTask {
+                framework,
+                task,
+                grace,
+            } => self.on_kill_task(cx, &framework, &task, grace),
+            ToAgent::ShutdownFramework(framework) => {
+                self.on_shutdown_framework(cx, framework);
+            }
+            ToAgent::Acknowledge {
+                framework,
+                task,
+                update,
+            } => self.on_acknowledged(cx, &framework, &task, update),
+        }
+    }
+
+    fn on_run_task(&mut self, cx: &mut Cx<'_>, framework: FrameworkInfo, task: TaskInfo) {
+        let (Some(peer), Some(agent)) = (self.link.joined(), self.state.agent().cloned()) else {
+            tracing::debug!(task = %task.id, "a task before the registration: ignored"); // AG-01
+            return;
+        };
+        let Some(id) = framework.id.clone() else {
+            tracing::debug!(task = %task.id, "a task of a framework without id: ignored");
+            return;
+        };
+        if self.state.is_ended(&id) {
+            tracing::debug!(task = %task.id, "a task of an ended framework: ignored"); // AG-27
+            return;
+        }
+        if self.state.find_task(&id, &task.id).is_some() {
+            tracing::debug!(task = %task.id, "a task that is here already: ignored");
+            return;
+        }
+        if self.state.tasks().len() >= TASKS {
+            self.refuse_task(cx, peer, id, task.id);
+            return;
+        }
+        if let Err(problem) = check_task(&agent, &task) {
+            let news = News::new(TaskState::Error, Source::Agent);
+            self.turn_away(
+                cx,
+                framework,
+                task,
+                news.because(Reason::TaskInvalid, problem),
+            );
+        } else if let Some(executor) = task.executor.clone() {
+            self.run_by_executor(cx, &agent, framework, task, executor);
+        } else {
+            self.run_by_command(cx, &agent, &id, framework, task);
+        }
+    }
+
+    /// Refuses a task for want of room to remember it; nothing is remembered.
+    fn refuse_task(&self, cx: &mut Cx<'_>, peer: PeerId, framework: FrameworkId, task: TaskId) {
+        let status = TaskStatus {
+            task,
+            state: TaskState::Dropped,
+            source: Source::Agent,
+            reason: None,
+            message: format!("the agent has {TASKS} tasks already"),
+            agent: self.state.agent().cloned(),
+            at: cx.now,
+            update: None,
+            exit: None,
+            breach: None,
+        };
+        let message = ToMaster::Update {
+            framework,
+            status,
+            latest: TaskState::Dropped,
+        };
+        cx.out.emit(Effect::Master { peer, message });
+    }
+
+    /// Takes a task on only to report, reliably, that it does not run.
+    fn turn_away(&mut self, cx: &mut Cx<'_>, framework: FrameworkInfo, task: TaskInfo, news: News) {
+        let number = self.accept(cx, framework, task, Placement::Nowhere);
+        self.report(cx, number, news);
+    }
+
+    fn accept(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkInfo,
+        task: TaskInfo,
+        placement: Placement,
+    ) -> Number {
+        let number = self.state.next();
+        let record = AgentRecord::TaskAccepted {
+            number,
+            framework,
+            task,
+            placement,
+        };
+        self.persist(cx, record);
+        number
+    }
+
+    fn launch(&mut self, cx: &mut Cx<'_>, number: Number, spec: ContainerSpec) {
+        self.containers.add(number);
+        let id = number.container();
+        cx.container(ContainerCommand::Launch { id, spec });
+    }
+
+    fn run_by_command(
+        &mut self,
+        cx: &mut Cx<'_>,
+        agent: &AgentId,
+        id: &FrameworkId,
+        framework: FrameworkInfo,
+        task: TaskInfo,
+    ) {
+        let command = task.command.as_ref().expect("check_task found a command");
+        let number = self.state.next();
+        let spec = launch::task_container(agent, id, &task, command, number);
+        self.accept(cx, framework, task, Placement::Own);
+        self.launch(cx, number, spec);
+    }
+
+    fn run_by_executor(
+        &mut self,
+        cx: &mut Cx<'_>,
+        agent: &AgentId,
+        framework: FrameworkInfo,
+        task: TaskInfo,
+        executor: ExecutorInfo,
+    ) {
+        let id = framework.id.clone().expect("on_run_task checked the id");
+        let Some(number) = self.state.find_executor(&id, &executor.id) else {
+            let number = self.state.next();
+            let spec = launch::executor_container(agent, &id, &executor, number);
+            let record = AgentRecord::ExecutorLaunched {
+                number,
+                framework: framework.clone(),
+                executor,
+            };
+            self.persist(cx, record);
+            self.accept(cx, framework, task, Placement::Executor(number));
+            self.sessions.add(number);
+            self.launch(cx, number, spec);
+            return;
+        };
+        let known = self
+            .state
+            .executor(number)
+            .expect("a found executor is kept");
+        if *known.info() != executor {
+            let problem = format!("executor {} runs with another description", executor.id);
+            let news = News::new(TaskState::Error, Source::Agent);
+            self.turn_away(
+                cx,
+                framework,
+                task,
+                news.because(Reason::TaskInvalid, problem),
+            );
+            return;
+        }
+        let session = self
+            .sessions
+            .get(number)
+            .expect("an executor has a session");
+        if session.ending().is_some() {
+            // TK-47
+            let news = News::new(TaskState::Dropped, Source::Agent)
+                .because(Reason::ExecutorTerminated, "the executor is ending");
+            self.turn_away(cx, framework, task, news);
+            return;
+        }
+        let task = self.accept(cx, framework, task, Placement::Executor(number));
+        self.deliver(cx, number, task);
+    }
+
+    fn on_kill_task(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &FrameworkId,
+        task: &TaskId,
+        requested: Option<Duration>,
+    ) {
+        if self.link.joined().is_none() {
+            tracing::debug!(%task, "a kill before the registration: ignored");
+            return;
+        }
+        let Some(number) = self.state.find_task(framework, task) else {
+            // The master asks about it when the agent next returns (PR-03).
+            tracing::debug!(%framework, %task, "a kill of an unknown task: ignored");
+            return;
+        };
+        let row = self.state.task(number).expect("a found task is kept");
+        if row.state().is_terminal() {
+            return;
+        }
+        let own = row.info().kill_grace;
+        let patience = requested.or(own).unwrap_or(self.config.kill_grace); // TK-84
+        let destroy_at = cx.now + patience;
+        match row.placement() {
+            Placement::Own => {
+                if row.destroy_at().is_none_or(|at| destroy_at < at) {
+                    let task = number;
+                    self.persist(cx, AgentRecord::KillRequested { task, destroy_at });
+                    self.end_container(cx, number, destroy_at);
+                }
+            }
+            Placement::Executor(executor) => {
+                self.kill_by_executor(cx, executor, number, patience);
+            }
+            Placement::Nowhere => {}
+        }
+    }
+
+    fn kill_by_executor(
+        &mut self,
+        cx: &mut Cx<'_>,
+        executor: Number,
+        number: Number,
+        patience: Duration,
+    ) {
+        if !self.may_have(executor, number) {
+            self.report_killed_during_launch(cx, number); // TK-83
+            return;
+        }
+        let record = AgentRecord::KillRequested {
+            task: number,
+            destroy_at: cx.now + patience,
+        };
+        self.persist(cx, record);
+        let peer = self.sessions.get(executor).and_then(|s| s.peer());
+        if let (Some(peer), Some(row)) = (peer, self.state.task(number)) {
+            let event = Event::Kill {
+                task: row.info().id.clone(),
+                grace: patience,
+            };
+            cx.out.emit(Effect::Executor { peer, event });
+        }
+    }
+
+    /// Asks the program of a container to end, and destroys it when its time is over. Asked again,
+    /// the time only gets shorter (TK-85). One that is not heard of yet ends once it is.
+    pub(super) fn end_container(&mut self, cx: &mut Cx<'_>, number: Number, destroy_at: Time) {
+        match self.containers.phase(number) {
+            None | Some(Phase::Launching | Phase::Destroyed) => {}
+            Some(Phase::Running) => {
+                if destroy_at <= cx.now {
+                    self.destroy(cx, number);
+                    return;
+                }
+                let id = number.container();
+                cx.container(ContainerCommand::Terminate { id });
+                self.await_end(number, destroy_at);
+            }
+            Some(Phase::Ending(at)) if destroy_at < at => {
+                self.timers.disarm(at, Timer::Destroy(number));
+                if destroy_at <= cx.now {
+                    self.destroy(cx, number);
+                } else {
+                    self.await_end(number, destroy_at);
+                }
+            }
+            Some(Phase::Ending(_)) => {}
+        }
+    }
+
+    pub(super) fn await_end(&mut self, number: Number, destroy_at: Time) {
+        self.containers.set(number, Phase::Ending(destroy_at));
+        self.timers.arm(destroy_at, Timer::Destroy(number));
+    }
+
+    pub(super) fn destroy(&mut self, cx: &mut Cx<'_>, number: Number) {
+        self.containers.set(number, Phase::Destroyed);
+        let id = number.container();
+        cx.container(ContainerCommand::Destroy { id });
+    }
+
+    pub(super) fn on_destroy_due(&mut self, cx: &mut Cx<'_>, number: Number) {
+        if let Some(Phase::Ending(_)) = self.containers.phase(number) {
+            self.destroy(cx, number);
+        }
+    }
+
+    fn on_shutdown_framework(&mut self, cx: &mut Cx<'_>, framework: FrameworkId) {
+        let known = self.state.frameworks().get(&framework);
+        let Some(row) = known.filter(|row| !row.ended) else {
+            tracing::debug!(%framework, "not here, or ended already: ignored");
+            return;
+        };
+        let executors: Vec<Number> = row.executors.values().copied().collect();
+        let tasks: Vec<(Number, Placement)> = row
+            .tasks
+            .values()
+            .filter_map(|number| Some((*number, self.state.task(*number)?.placement())))
+            .collect();
+        let destroy_at = cx.now + self.config.kill_grace;
+        let record = AgentRecord::FrameworkEnded {
+            framework,
+            destroy_at,
+        };
+        self.persist(cx, record);
+        for (number, placement) in tasks {
+            self.land(number);
+            if self.state.task(number).is_none() {
+                self.on_task_removed(cx, number, placement);
+            } else if placement == Placement::Own {
+                self.end_container(cx, number, destroy_at);
+            }
+        }
+        for executor in executors {
+            self.end_executor(cx, executor, "its framework is gone");
+        }
+    }
+}
+
+/// Checks what the agent itself relies on; the master has checked the rest.
+fn check_task(agent: &AgentId, task: &TaskInfo) -> Result<(), String> {
+    if task.agent != *agent {
+        return Err(format!("it is meant for agent {}, not {agent}", task.agent));
+    }
+    match (&task.command, &task.executor) {
+        (Some(_), Some(_)) => Err("it has both a command and an executor".to_string()),
+        (None, None) => Err("it has neither a command nor an executor".to_string()),
+        (Some(_), None) | (None, Some(_)) => Ok(()),
+    }
+}

@@ -1,0 +1,128 @@
+//! Coming back after a restart: ask what the containers did meanwhile, then join a master.
+//!
+//! A task that was taken on is in one of these states in the journal, and none is lost:
+//!
+//! | remembered | the containerizer says | what is reported |
+//! |---|---|---|
+//! | taken on | never started | dropped, agent restarted (TK-61) |
+//! | taken on | runs | running |
+//! | taken on | ended | how it ended |
+//! | taken on | lost | failed, agent restarted |
+//! | running | runs | nothing new |
+//! | running | ended | how it ended |
+//! | running | lost, or never started | gone (TK-30) |
+//! | killed | ended in whatever way | killed |
+//! | over | not asked | the updates that nobody acknowledged |
+//!
+//! Deliberately not here: reading the journal, which the driver does.
+
+use alloc::vec::Vec;
+
+use super::containers::{Containers, Phase};
+use super::executors::Sessions;
+use super::journal::Number;
+use super::on_container::End;
+use super::registration::Link;
+use super::tasks::Placement;
+use super::updates::{Flights, News};
+use super::{Agent, AgentState, Config, Cx, Out};
+use crate::ids::ContainerId;
+use crate::protocol::container::ContainerCommand;
+use crate::protocol::status::{Reason, Source, TaskState};
+use crate::rng::Rng;
+use crate::time::Time;
+use crate::timers::Timers;
+
+/// Whether what the containers did is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recovery {
+    /// The containerizer was asked.
+    Asking,
+    /// It has told everything.
+    Over,
+}
+
+impl Recovery {
+    pub(super) fn is_over(self) -> bool {
+        self == Self::Over
+    }
+}
+
+impl Agent {
+    /// Makes an agent from what its journal says, empty or not, and asks for its containers.
+    pub fn recover(config: Config, state: AgentState, now: Time, out: &mut Out) -> Self {
+        // Update ids must not repeat from one life to the next. An id that anybody saw was made
+        // durable before, so a life that told something begins with more records than the last.
+        let lives = state.records().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut agent = Self {
+            rng: Rng::new(config.seed.wrapping_add(lives)),
+            config,
+            state,
+            timers: Timers::new(),
+            link: Link::Away,
+            recovery: Recovery::Asking,
+            containers: Containers::default(),
+            sessions: Sessions::default(),
+            flights: Flights::new(),
+        };
+        let mut cx = Cx { now, out };
+        agent.ask_for_containers(&mut cx);
+        agent.finish_refusals(&mut cx);
+        agent
+    }
+
+    fn ask_for_containers(&mut self, cx: &mut Cx<'_>) {
+        let live_task = |number: &Number| {
+            let task = self.state.task(*number);
+            task.is_some_and(|t| t.placement() == Placement::Own && !t.state().is_terminal())
+        };
+        let tasks = self.state.tasks().keys().copied().filter(live_task);
+        let known: Vec<Number> = tasks
+            .chain(self.state.executors().keys().copied())
+            .collect();
+        for number in &known {
+            self.containers.add(*number);
+        }
+        for number in self.state.executors().keys() {
+            self.sessions.add(*number);
+        }
+        let known: Vec<ContainerId> = known.into_iter().map(Number::container).collect();
+        cx.container(ContainerCommand::Recover { known });
+    }
+
+    /// Reports on tasks that were turned away when the agent fell before it had noted why.
+    fn finish_refusals(&mut self, cx: &mut Cx<'_>) {
+        let unsaid: Vec<Number> = self
+            .state
+            .tasks()
+            .iter()
+            .filter(|(_, t)| t.placement() == Placement::Nowhere && !t.state().is_terminal())
+            .map(|(number, _)| *number)
+            .collect();
+        for number in unsaid {
+            let message = "the agent restarted while it turned the task away";
+            let news = News::new(TaskState::Dropped, Source::Agent)
+                .because(Reason::AgentRestarted, message);
+            self.report(cx, number, news);
+        }
+    }
+
+    /// The containerizer has told everything. What it did not speak of is lost.
+    pub(super) fn on_recovered(&mut self, cx: &mut Cx<'_>) {
+        if self.recovery.is_over() {
+            tracing::debug!("recovered twice: ignored");
+            return;
+        }
+        let unheard: Vec<Number> = self
+            .containers
+            .iter()
+            .filter(|(_, phase)| *phase == Phase::Launching)
+            .map(|(number, _)| number)
+            .collect();
+        for number in unheard {
+            self.on_ended(cx, &number.container(), &End::Lost);
+        }
+        self.recovery = Recovery::Over;
+        self.join_after_recovery(cx);
+    }
+}

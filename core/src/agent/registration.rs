@@ -1,0 +1,297 @@
+//! Joining a master and staying with it: attempts, epochs, silence.
+//!
+//! Deliberately not here: what the master orders ([`super::on_master`]).
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{Agent, AgentRecord, Cx, Effect, Timer};
+use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
+use crate::protocol::agent::{TaskReport, ToMaster};
+use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
+use crate::time::Time;
+
+/// The most that an attempt to register waits (AG-04).
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
+
+/// How the agent stands with the master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    /// No master is known.
+    Away,
+    /// A master is known, and what the containers do is not yet.
+    Recovering(PeerId),
+    /// Asks to be registered, again at that moment.
+    Joining {
+        peer: PeerId,
+        attempts: u32,
+        next_at: Time,
+    },
+    /// Registered. The connection is dead if nothing is heard until then.
+    Joined {
+        peer: PeerId,
+        patience: Duration,
+        dead_at: Time,
+    },
+    /// Refused for good.
+    Stopped,
+}
+
+impl Link {
+    pub(super) fn peer(self) -> Option<PeerId> {
+        match self {
+            Self::Recovering(peer) | Self::Joining { peer, .. } | Self::Joined { peer, .. } => {
+                Some(peer)
+            }
+            Self::Away | Self::Stopped => None,
+        }
+    }
+
+    /// Returns the connection, if the agent is registered on it.
+    pub(super) fn joined(self) -> Option<PeerId> {
+        match self {
+            Self::Joined { peer, .. } => Some(peer),
+            Self::Away | Self::Recovering(_) | Self::Joining { .. } | Self::Stopped => None,
+        }
+    }
+}
+
+/// What a master says when it takes an agent in.
+pub(super) struct Welcome {
+    pub(super) id: AgentId,
+    pub(super) epoch: u64,
+    pub(super) ping_timeout: Duration,
+    pub(super) missing: Vec<(FrameworkId, TaskId)>,
+}
+
+impl Agent {
+    pub(super) fn on_master_found(&mut self, cx: &mut Cx<'_>, peer: PeerId) {
+        if self.link.peer() == Some(peer) {
+            return;
+        }
+        if let Some(old) = self.link.peer() {
+            cx.disconnect(old, "another connection to the master took its place");
+        }
+        self.leave();
+        if self.recovery.is_over() {
+            self.begin_joining(cx, peer);
+        } else {
+            self.link = Link::Recovering(peer);
+        }
+    }
+
+    pub(super) fn on_master_lost(&mut self, peer: PeerId) {
+        if self.link.peer() == Some(peer) {
+            self.leave();
+        }
+    }
+
+    /// Starts to join if a master was found while the containers were asked (AG-16, without its
+    /// fixed wait).
+    pub(super) fn join_after_recovery(&mut self, cx: &mut Cx<'_>) {
+        if let Link::Recovering(peer) = self.link {
+            self.begin_joining(cx, peer);
+        }
+    }
+
+    fn begin_joining(&mut self, cx: &mut Cx<'_>, peer: PeerId) {
+        self.schedule_attempt(cx.now, peer, 0);
+    }
+
+    fn schedule_attempt(&mut self, now: Time, peer: PeerId, attempts: u32) {
+        // AG-04, TV-36: uniform in [0, b], then [0, 2 b], [0, 4 b], .. up to a minute.
+        let growth = attempts.min(16);
+        let most = self.config.registration_backoff.saturating_mul(1 << growth);
+        let most = most.min(MAX_BACKOFF);
+        let next_at = now + self.rng.jitter(most);
+        self.timers.arm(next_at, Timer::Register);
+        self.link = Link::Joining {
+            peer,
+            attempts,
+            next_at,
+        };
+    }
+
+    /// Forgets the connection. Updates wait until the agent is registered again (AG-08).
+    pub(super) fn leave(&mut self) {
+        match self.link {
+            Link::Joining { next_at, .. } => {
+                self.timers.disarm(next_at, Timer::Register);
+            }
+            Link::Joined { dead_at, .. } => {
+                self.timers.disarm(dead_at, Timer::Silence);
+                self.pause_updates();
+            }
+            Link::Away | Link::Recovering(_) | Link::Stopped => {}
+        }
+        self.link = Link::Away;
+    }
+
+    /// Gives the connection up, and says so.
+    pub(super) fn give_up(&mut self, cx: &mut Cx<'_>, peer: PeerId, reason: String) {
+        self.leave();
+        cx.disconnect(peer, reason);
+    }
+
+    pub(super) fn on_register_due(&mut self, cx: &mut Cx<'_>) {
+        let Link::Joining { peer, attempts, .. } = self.link else {
+            return;
+        };
+        let message = self.registration();
+        cx.out.emit(Effect::Master { peer, message });
+        self.schedule_attempt(cx.now, peer, attempts.saturating_add(1));
+    }
+
+    /// Says who the agent is, and what it has (AG-03). Tasks of ended frameworks are not told: the
+    /// master has freed what they use, and a new one must not bring their framework back.
+    fn registration(&self) -> ToMaster {
+        let agent = self.config.info.clone();
+        let Some(id) = self.state.agent().cloned() else {
+            return ToMaster::Register { agent };
+        };
+        let live = |framework: &FrameworkId| !self.state.is_ended(framework);
+        ToMaster::Reregister {
+            id,
+            agent,
+            frameworks: self
+                .state
+                .frameworks()
+                .values()
+                .filter(|framework| !framework.ended)
+                .map(|framework| framework.info.clone())
+                .collect(),
+            tasks: self
+                .state
+                .tasks()
+                .values()
+                .filter(|task| live(task.framework()))
+                .map(|task| TaskReport {
+                    framework: task.framework().clone(),
+                    task: task.info().clone(),
+                    state: task.state(),
+                })
+                .collect(),
+        }
+    }
+
+    pub(super) fn on_welcome(&mut self, cx: &mut Cx<'_>, peer: PeerId, welcome: Welcome) {
+        let asked = match self.link {
+            Link::Joining { attempts, .. } => attempts > 0,
+            Link::Joined { .. } => true,
+            Link::Away | Link::Recovering(_) | Link::Stopped => false,
+        };
+        if !asked {
+            tracing::debug!(?peer, "taken in without having asked: ignored");
+            return;
+        }
+        if welcome.epoch < self.state.epoch() {
+            let seen = self.state.epoch();
+            let reason = format!(
+                "the master leads epoch {}, but {seen} was seen",
+                welcome.epoch
+            );
+            self.give_up(cx, peer, reason);
+            return;
+        }
+        if let Some(known) = self.state.agent().filter(|known| **known != welcome.id) {
+            let reason = format!(
+                "the master calls this agent {}, but it is {known}",
+                welcome.id
+            );
+            self.give_up(cx, peer, reason);
+            return;
+        }
+        if welcome.epoch > self.state.epoch() {
+            let epoch = welcome.epoch;
+            self.persist(cx, AgentRecord::EpochSeen { epoch });
+        }
+        if self.state.agent().is_none() {
+            let agent = welcome.id;
+            self.persist(cx, AgentRecord::Admitted { agent });
+        }
+        if self.link.joined().is_none() {
+            self.join(cx, peer, welcome.ping_timeout);
+        }
+        for (framework, task) in welcome.missing {
+            self.answer_missing(cx, peer, framework, task);
+        }
+    }
+
+    fn join(&mut self, cx: &mut Cx<'_>, peer: PeerId, patience: Duration) {
+        self.leave();
+        let dead_at = cx.now + patience;
+        self.timers.arm(dead_at, Timer::Silence);
+        self.link = Link::Joined {
+            peer,
+            patience,
+            dead_at,
+        };
+        self.resume_updates(cx);
+    }
+
+    /// Ends a task for the master that never reached this agent, or that it was told to forget. No
+    /// update id: should this be lost, the master asks again when the agent next returns.
+    fn answer_missing(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        framework: FrameworkId,
+        task: TaskId,
+    ) {
+        let known = self.state.find_task(&framework, &task);
+        let state = match known {
+            None => TaskState::Dropped,
+            Some(_) if self.state.is_ended(&framework) => TaskState::Gone,
+            // It was reported; the master took this in before it had read the report.
+            Some(_) => return,
+        };
+        let status = TaskStatus {
+            task,
+            state,
+            source: Source::Agent,
+            reason: Some(Reason::Reconciliation),
+            message: "the agent does not know this task".into(),
+            agent: self.state.agent().cloned(),
+            at: cx.now,
+            update: None,
+            exit: None,
+            breach: None,
+        };
+        let message = ToMaster::Update {
+            framework,
+            latest: status.state,
+            status,
+        };
+        cx.out.emit(Effect::Master { peer, message });
+    }
+
+    /// Notes that the master lives.
+    pub(super) fn hear_master(&mut self, now: Time) {
+        if let Link::Joined {
+            patience, dead_at, ..
+        } = &mut self.link
+        {
+            self.timers.disarm(*dead_at, Timer::Silence);
+            *dead_at = now + *patience;
+            self.timers.arm(*dead_at, Timer::Silence);
+        }
+    }
+
+    pub(super) fn on_silence(&mut self, cx: &mut Cx<'_>) {
+        let Link::Joined { peer, patience, .. } = self.link else {
+            return;
+        };
+        let reason = format!("the master was silent for {patience:?}");
+        self.give_up(cx, peer, reason);
+    }
+
+    pub(super) fn on_refused(&mut self, cx: &mut Cx<'_>, reason: String) {
+        self.leave();
+        self.link = Link::Stopped;
+        let name = &self.config.name;
+        let reason = format!("the master refused agent {name}: {reason}");
+        cx.out.emit(Effect::Stop { reason });
+    }
+}

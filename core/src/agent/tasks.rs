@@ -1,0 +1,136 @@
+//! A task as its agent remembers it: where it runs, its newest state, and the updates that its
+//! framework has not acknowledged.
+//!
+//! Changed by records only ([`super::journal`]). Deliberately not here: sending ([`super::updates`])
+//! and whatever starts or ends a program.
+
+use alloc::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::journal::Number;
+use crate::ids::{FrameworkId, UpdateId};
+use crate::protocol::status::{TaskState, TaskStatus};
+use crate::protocol::task::TaskInfo;
+use crate::time::Time;
+
+/// How many unacknowledged updates of one task are kept. An executor that says more before its
+/// framework listens is not acknowledged, and says it again later.
+pub(super) const UPDATES_PER_TASK: usize = 64;
+
+/// How many ids of an executor's updates are remembered, so that a repeated one is known as such.
+const REMEMBERED_UPDATES: usize = 2 * UPDATES_PER_TASK;
+
+/// Where a task runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Placement {
+    /// In a container of its own, by the agent's command executor.
+    Own,
+    /// In the container of an executor.
+    Executor(Number),
+    /// Nowhere: it was refused.
+    Nowhere,
+}
+
+/// One task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Task {
+    framework: FrameworkId,
+    info: TaskInfo,
+    placement: Placement,
+    /// The newest state, acknowledged or not.
+    state: TaskState,
+    /// When a container that was asked to end is destroyed; set once a kill was asked for.
+    destroy_at: Option<Time>,
+    /// Updates that were not acknowledged, oldest first.
+    unacknowledged: VecDeque<TaskStatus>,
+    /// The newest ids of updates from an executor.
+    received: VecDeque<UpdateId>,
+}
+
+impl Task {
+    pub(super) fn new(framework: FrameworkId, info: TaskInfo, placement: Placement) -> Self {
+        Self {
+            framework,
+            info,
+            placement,
+            state: TaskState::Staging,
+            destroy_at: None,
+            unacknowledged: VecDeque::new(),
+            received: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn framework(&self) -> &FrameworkId {
+        &self.framework
+    }
+
+    pub(super) fn info(&self) -> &TaskInfo {
+        &self.info
+    }
+
+    pub(super) fn placement(&self) -> Placement {
+        self.placement
+    }
+
+    pub(super) fn state(&self) -> TaskState {
+        self.state
+    }
+
+    /// Returns when patience ends, if a kill was asked for.
+    pub(super) fn destroy_at(&self) -> Option<Time> {
+        self.destroy_at
+    }
+
+    /// Returns whether nobody has said anything about it yet: its program may not have run.
+    pub(super) fn is_silent(&self) -> bool {
+        self.state == TaskState::Staging
+    }
+
+    pub(super) fn oldest(&self) -> Option<&TaskStatus> {
+        self.unacknowledged.front()
+    }
+
+    pub(super) fn unacknowledged(&self) -> &VecDeque<TaskStatus> {
+        &self.unacknowledged
+    }
+
+    /// Returns whether this update of an executor was taken in before (TK-69).
+    pub(super) fn has_received(&self, update: UpdateId) -> bool {
+        self.received.contains(&update)
+    }
+
+    /// Moves the end of patience; it only comes closer (TK-85).
+    pub(super) fn request_kill(&mut self, destroy_at: Time) {
+        self.destroy_at = Some(self.destroy_at.map_or(destroy_at, |at| at.min(destroy_at)));
+    }
+
+    pub(super) fn end_with_framework(&mut self, destroy_at: Time) {
+        self.unacknowledged.clear();
+        self.request_kill(destroy_at);
+    }
+
+    pub(super) fn update(&mut self, status: TaskStatus) {
+        assert!(!self.state.is_terminal(), "a task that is over has no news");
+        self.state = status.state;
+        let update = status.update.expect("a recorded update has an id");
+        if matches!(self.placement, Placement::Executor(_)) {
+            if self.received.len() == REMEMBERED_UPDATES {
+                self.received.pop_front();
+            }
+            self.received.push_back(update);
+        }
+        self.unacknowledged.push_back(status);
+    }
+
+    /// Drops the oldest update. Returns whether that was the last of a task that is over.
+    pub(super) fn acknowledge(&mut self, update: UpdateId) -> bool {
+        let oldest = self.unacknowledged.pop_front();
+        assert_eq!(
+            oldest.and_then(|status| status.update),
+            Some(update),
+            "only the oldest update is acknowledged"
+        );
+        self.state.is_terminal() && self.unacknowledged.is_empty()
+    }
+}

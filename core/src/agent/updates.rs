@@ -1,0 +1,215 @@
+//! Status updates, delivered in order and at least once (TK-66 to TK-73).
+//!
+//! One stream a task: every update is durable before it is sent, only the oldest is in flight, and
+//! it is sent again, ever less often, until the framework acknowledges it. Each goes with the
+//! task's newest state, so that the master frees resources without waiting.
+//!
+//! Deliberately not here: what happened to the task. Handlers say that with [`News`].
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use core::time::Duration;
+
+use super::journal::Number;
+use super::tasks::Placement;
+use super::{Agent, AgentRecord, Cx, Effect, Timer};
+use crate::ids::{FrameworkId, TaskId, UpdateId};
+use crate::protocol::agent::ToMaster;
+use crate::protocol::container::ContainerCommand;
+use crate::protocol::status::{Breach, Exit, Reason, Source, TaskState, TaskStatus};
+use crate::time::Time;
+
+/// An update that was sent, and is not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flight {
+    pub(super) resend_at: Time,
+    pub(super) wait: Duration,
+}
+
+/// The updates in flight, by task.
+pub(super) type Flights = BTreeMap<Number, Flight>;
+
+/// What there is to say about a task.
+#[derive(Clone, Debug)]
+pub(super) struct News {
+    pub(super) state: TaskState,
+    pub(super) source: Source,
+    pub(super) reason: Option<Reason>,
+    pub(super) message: String,
+    pub(super) exit: Option<Exit>,
+    pub(super) breach: Option<Breach>,
+}
+
+impl News {
+    pub(super) fn new(state: TaskState, source: Source) -> Self {
+        Self {
+            state,
+            source,
+            reason: None,
+            message: String::new(),
+            exit: None,
+            breach: None,
+        }
+    }
+
+    pub(super) fn because(mut self, reason: Reason, message: impl Into<String>) -> Self {
+        self.reason = Some(reason);
+        self.message = message.into();
+        self
+    }
+}
+
+impl Agent {
+    /// Takes in news of a task that is not over.
+    pub(super) fn report(&mut self, cx: &mut Cx<'_>, number: Number, news: News) {
+        let task = self.state.task(number).expect("news are of a kept task");
+        let status = TaskStatus {
+            task: task.info().id.clone(),
+            state: news.state,
+            source: news.source,
+            reason: news.reason,
+            message: news.message,
+            agent: self.state.agent().cloned(),
+            at: cx.now,
+            update: Some(self.new_update_id()),
+            exit: news.exit,
+            breach: news.breach,
+        };
+        self.record_update(cx, number, status);
+    }
+
+    fn new_update_id(&mut self) -> UpdateId {
+        let high = u128::from(self.rng.next_u64());
+        UpdateId(high << 64 | u128::from(self.rng.next_u64()))
+    }
+
+    /// Makes an update durable, and sends it if it is the oldest. Of an ended framework nobody
+    /// wants to hear: its task is forgotten when it is over.
+    pub(super) fn record_update(&mut self, cx: &mut Cx<'_>, number: Number, status: TaskStatus) {
+        let task = self.state.task(number).expect("news are of a kept task");
+        let is_over = status.state.is_terminal();
+        let placement = task.placement();
+        if self.state.is_ended(task.framework()) {
+            if is_over {
+                self.persist(cx, AgentRecord::TaskForgotten { task: number });
+                self.on_task_removed(cx, number, placement);
+            }
+            return;
+        }
+        let task = number;
+        self.persist(cx, AgentRecord::Updated { task, status });
+        let waits = |agent: &Self| agent.state.task(number).map(|t| t.unacknowledged().len());
+        if waits(self) == Some(1) && self.link.joined().is_some() {
+            let wait = self.config.update_retry;
+            self.send_oldest(cx, number, wait);
+        }
+    }
+
+    /// Sends the oldest update of a task, and again if nothing comes back.
+    fn send_oldest(&mut self, cx: &mut Cx<'_>, number: Number, wait: Duration) {
+        let (Some(peer), Some(task)) = (self.link.joined(), self.state.task(number)) else {
+            return;
+        };
+        let Some(status) = task.oldest().cloned() else {
+            return;
+        };
+        let message = ToMaster::Update {
+            framework: task.framework().clone(),
+            status,
+            latest: task.state(),
+        };
+        cx.out.emit(Effect::Master { peer, message });
+        let resend_at = cx.now + wait;
+        let before = self.flights.insert(number, Flight { resend_at, wait });
+        if let Some(before) = before {
+            self.timers.disarm(before.resend_at, Timer::Resend(number));
+        }
+        self.timers.arm(resend_at, Timer::Resend(number));
+    }
+
+    pub(super) fn on_resend_due(&mut self, cx: &mut Cx<'_>, number: Number) {
+        if let Some(flight) = self.flights.get(&number) {
+            let most = self.config.update_retry_max;
+            let wait = flight.wait.saturating_mul(2).min(most);
+            self.send_oldest(cx, number, wait);
+        }
+    }
+
+    /// Sends the oldest update of every task at once: the agent is registered (TK-67).
+    pub(super) fn resume_updates(&mut self, cx: &mut Cx<'_>) {
+        let wait = self.config.update_retry;
+        let waiting: alloc::vec::Vec<Number> = self
+            .state
+            .tasks()
+            .iter()
+            .filter(|(_, task)| task.oldest().is_some())
+            .map(|(number, _)| *number)
+            .collect();
+        for number in waiting {
+            self.send_oldest(cx, number, wait);
+        }
+    }
+
+    /// Stops sending: there is nobody to send to (AG-08).
+    pub(super) fn pause_updates(&mut self) {
+        for (number, flight) in core::mem::take(&mut self.flights) {
+            self.timers.disarm(flight.resend_at, Timer::Resend(number));
+        }
+    }
+
+    pub(super) fn land(&mut self, number: Number) {
+        if let Some(flight) = self.flights.remove(&number) {
+            self.timers.disarm(flight.resend_at, Timer::Resend(number));
+        }
+    }
+
+    pub(super) fn on_acknowledged(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &FrameworkId,
+        task: &TaskId,
+        update: UpdateId,
+    ) {
+        let Some(number) = self.state.find_task(framework, task) else {
+            tracing::debug!(%framework, %task, "acknowledged for an unknown task: ignored");
+            return;
+        };
+        let row = self.state.task(number).expect("a found task is kept");
+        if row.oldest().and_then(|status| status.update) != Some(update) {
+            tracing::debug!(%task, ?update, "acknowledged out of turn: ignored");
+            return;
+        }
+        let placement = row.placement();
+        let task = number;
+        self.persist(cx, AgentRecord::Acknowledged { task, update });
+        self.land(number);
+        if self.state.task(number).is_some() {
+            let wait = self.config.update_retry;
+            self.send_oldest(cx, number, wait);
+        } else {
+            self.on_task_removed(cx, number, placement);
+        }
+    }
+
+    /// Cleans up after a task that is over and needs no more telling.
+    pub(super) fn on_task_removed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        number: Number,
+        placement: Placement,
+    ) {
+        self.land(number);
+        match placement {
+            Placement::Own => cx.container(ContainerCommand::Forget {
+                id: number.container(),
+            }),
+            Placement::Executor(executor) => {
+                if let Some(session) = self.sessions.get_mut(executor) {
+                    session.withdraw(number);
+                }
+                self.end_executor_if_idle(cx, executor);
+            }
+            Placement::Nowhere => {}
+        }
+    }
+}

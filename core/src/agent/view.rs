@@ -1,0 +1,128 @@
+//! A look at an agent from outside, for whoever serves reads.
+//!
+//! Deliberately not here: permission to look.
+
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::launch;
+use super::tasks::{Placement, Task};
+use super::{Agent, Number};
+use crate::ids::{AgentId, ContainerId, FrameworkId, TaskId};
+use crate::protocol::status::TaskState;
+use crate::protocol::task::TaskInfo;
+
+/// A look at an agent.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    agent: &'a Agent,
+}
+
+/// A task in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskSummary<'a> {
+    /// Whose task.
+    pub framework: &'a FrameworkId,
+    /// The task.
+    pub task: &'a TaskInfo,
+    /// Its newest state.
+    pub state: TaskState,
+    /// The container that it runs in, alone or with its executor's other tasks.
+    pub container: Option<ContainerId>,
+    /// How many updates about it wait for an acknowledgement.
+    pub unacknowledged: usize,
+}
+
+/// Where a task's output is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Path components below the agent's sandbox directory.
+    pub components: Vec<String>,
+    /// Whether nothing more will be written to it.
+    pub is_over: bool,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(agent: &'a Agent) -> Self {
+        Self { agent }
+    }
+
+    /// Returns the agent's id, once it has one.
+    pub fn id(&self) -> Option<&'a AgentId> {
+        self.agent.state.agent()
+    }
+
+    /// Returns whether a master has taken the agent in, on a connection that lives.
+    pub fn is_registered(&self) -> bool {
+        self.agent.link.joined().is_some()
+    }
+
+    /// Lists all tasks that are not over and acknowledged.
+    pub fn tasks(&self) -> impl Iterator<Item = TaskSummary<'a>> + use<'a> {
+        let tasks = self.agent.state.tasks().iter();
+        tasks.map(|(number, task)| summary(*number, task))
+    }
+
+    /// Lists the tasks that are not over: with the framework's id and principal.
+    pub fn unfinished(&self) -> impl Iterator<Item = (TaskSummary<'a>, Option<&'a str>)> + use<'a> {
+        let state = &self.agent.state;
+        self.tasks()
+            .filter(|task| !task.state.is_terminal())
+            .map(|task| {
+                let framework = state.frameworks().get(task.framework);
+                (task, framework.and_then(|f| f.info.principal.as_deref()))
+            })
+    }
+
+    /// Finds a task that is not over and acknowledged.
+    pub fn task(&self, framework: &FrameworkId, task: &TaskId) -> Option<TaskSummary<'a>> {
+        let number = self.agent.state.find_task(framework, task)?;
+        let task = self.agent.state.task(number)?;
+        Some(summary(number, task))
+    }
+
+    /// Says where the output of a task is. Of a task that is not known any more, or never was, it
+    /// says where it would have been had it a container of its own.
+    pub fn sandbox(&self, framework: &FrameworkId, task: &TaskId) -> Sandbox {
+        let state = &self.agent.state;
+        let found = state.find_task(framework, task);
+        let Some((number, row)) = found.and_then(|n| Some((n, state.task(n)?))) else {
+            return Sandbox {
+                components: vec![framework.as_str().into(), task.as_str().into()],
+                is_over: true,
+            };
+        };
+        let components = match (row.placement(), &row.info().executor) {
+            (Placement::Executor(executor), Some(info)) => {
+                launch::executor_sandbox(framework, info, executor)
+            }
+            (Placement::Own | Placement::Nowhere | Placement::Executor(_), _) => {
+                launch::task_sandbox(framework, row.info())
+            }
+        };
+        let container = match row.placement() {
+            Placement::Own => number,
+            Placement::Executor(executor) => executor,
+            Placement::Nowhere => number,
+        };
+        Sandbox {
+            components,
+            is_over: self.agent.containers.phase(container).is_none(),
+        }
+    }
+}
+
+fn summary(number: Number, task: &Task) -> TaskSummary<'_> {
+    TaskSummary {
+        framework: task.framework(),
+        task: task.info(),
+        state: task.state(),
+        container: match task.placement() {
+            Placement::Own => Some(number.container()),
+            Placement::Executor(executor) => Some(executor.container()),
+            Placement::Nowhere => None,
+        },
+        unacknowledged: task.unacknowledged().len(),
+    }
+}

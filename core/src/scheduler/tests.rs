@@ -1,0 +1,315 @@
+//! The scheduler machine, driven through `handle` and `tick` only.
+
+use alloc::string::ToString;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::*;
+use crate::ids::MasterId;
+use crate::machine::Output;
+use crate::protocol::task::{CommandInfo, TaskInfo};
+use crate::resources::Resources;
+
+const PEER: PeerId = PeerId(1);
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+fn secs(n: u64) -> Time {
+    Time::from_micros(n * 1_000_000)
+}
+
+fn scheduler() -> Scheduler {
+    Scheduler::new(Config::new(FrameworkInfo::new("test"), 1))
+}
+
+fn framework() -> FrameworkId {
+    FrameworkId::new("m-1-0001").unwrap()
+}
+
+fn subscribed(epoch: u64) -> Event {
+    Event::Subscribed {
+        framework: framework(),
+        master: MasterId::of("m", epoch).unwrap(),
+        epoch,
+        heartbeat: HEARTBEAT,
+    }
+}
+
+fn feed<M: Machine<Record = Never, Effect = Effect>>(
+    machine: &mut M,
+    now: Time,
+    input: M::Input,
+) -> Vec<Effect> {
+    let mut out = Outbox::new();
+    machine.handle(now, input, &mut out);
+    effects(&mut out)
+}
+
+fn effects(out: &mut Outbox<Never, Effect>) -> Vec<Effect> {
+    out.drain()
+        .map(|output| match output {
+            Output::Effect(effect) | Output::Free(effect) => effect,
+            Output::Persist(never) => match never {},
+        })
+        .collect()
+}
+
+fn master(event: Event) -> Input {
+    Input::Master { peer: PEER, event }
+}
+
+fn call(call: Call) -> Effect {
+    Effect::Master { peer: PEER, call }
+}
+
+fn running() -> (Scheduler, Time) {
+    let mut s = scheduler();
+    feed(&mut s, secs(1), Input::Connected { peer: PEER });
+    feed(&mut s, secs(1), master(subscribed(1)));
+    (s, secs(1))
+}
+
+fn status(update: u128) -> TaskStatus {
+    TaskStatus {
+        task: TaskId::new("t").unwrap(),
+        state: TaskState::Running,
+        source: Source::Executor,
+        reason: None,
+        message: "".to_string(),
+        agent: Some(AgentId::new("m-1-S1").unwrap()),
+        at: secs(1),
+        update: Some(UpdateId(update)),
+        exit: None,
+        breach: None,
+    }
+}
+
+fn acknowledge(update: u128) -> Call {
+    Call::Acknowledge {
+        agent: AgentId::new("m-1-S1").unwrap(),
+        task: TaskId::new("t").unwrap(),
+        update: UpdateId(update),
+    }
+}
+
+fn task() -> TaskInfo {
+    TaskInfo {
+        id: TaskId::new("t").unwrap(),
+        name: "t".to_string(),
+        agent: AgentId::new("m-1-S1").unwrap(),
+        resources: Resources::default(),
+        command: Some(CommandInfo::shell("true")),
+        executor: None,
+        data: vec![],
+        kill_grace: None,
+        pids: None,
+    }
+}
+
+#[test]
+fn it_subscribes_at_once_and_comes_back_under_its_id_after_a_jittered_wait() {
+    // FW-03, FW-38
+    let mut s = scheduler();
+    let connected = feed(&mut s, secs(1), Input::Connected { peer: PEER });
+    let mut info = FrameworkInfo::new("test");
+    let subscribe = |framework| Call::Subscribe { framework };
+    assert_eq!(connected, [call(subscribe(info.clone()))]);
+    let told = feed(&mut s, secs(1), master(subscribed(1)));
+    assert_eq!(
+        told,
+        [Effect::User(UserEvent::Subscribed {
+            framework: framework()
+        })]
+    );
+    let gone = feed(&mut s, secs(2), Input::Disconnected { peer: PEER });
+    assert_eq!(gone, [Effect::User(UserEvent::Disconnected)]);
+    assert!(!s.is_subscribed());
+
+    let again = PeerId(2);
+    assert_eq!(feed(&mut s, secs(3), Input::Connected { peer: again }), []);
+    let at = s.deadline().expect("it waits to subscribe");
+    assert!(at <= secs(3) + Duration::from_millis(500));
+    let mut out = Outbox::new();
+    s.tick(at, &mut out);
+    info.id = Some(framework());
+    assert_eq!(
+        effects(&mut out),
+        [Effect::Master {
+            peer: again,
+            call: subscribe(info)
+        }]
+    );
+}
+
+#[test]
+fn a_deposed_master_is_refused() {
+    let (mut s, now) = running();
+    feed(&mut s, now, master(subscribed(5)));
+    feed(&mut s, now, Input::Disconnected { peer: PEER });
+    let other = PeerId(2);
+    feed(&mut s, now, Input::Connected { peer: other });
+    let at = s.deadline().unwrap();
+    let input = Input::Master {
+        peer: other,
+        event: subscribed(4),
+    };
+    let mut out = Outbox::new();
+    s.tick(at, &mut out);
+    let answer = feed(&mut s, at, input);
+    assert_eq!(
+        answer,
+        [Effect::Reconnect {
+            peer: other,
+            reason: "the master leads epoch 4, but epoch 5 was seen".to_string()
+        }]
+    );
+    assert!(!s.is_subscribed());
+}
+
+#[test]
+fn a_silent_master_is_given_up_after_five_heartbeats() {
+    // FW-33
+    let (mut s, now) = running();
+    assert_eq!(s.deadline(), Some(now + 5 * HEARTBEAT));
+    feed(&mut s, secs(50), master(Event::Heartbeat));
+    let dead = secs(50) + 5 * HEARTBEAT;
+    assert_eq!(s.deadline(), Some(dead));
+    let mut out = Outbox::new();
+    s.tick(Time::from_micros(dead.as_micros() - 1), &mut out);
+    assert!(out.is_empty());
+    s.tick(dead, &mut out);
+    assert_eq!(
+        effects(&mut out),
+        [
+            Effect::User(UserEvent::Disconnected),
+            Effect::Reconnect {
+                peer: PEER,
+                reason: "no heartbeat from the master".to_string()
+            }
+        ]
+    );
+    assert_eq!(s.deadline(), None);
+}
+
+#[test]
+fn an_update_is_told_once_and_acknowledged_each_time_it_comes() {
+    // TK-66, TK-69, FW-47
+    let (mut s, now) = running();
+    let update = master(Event::Update(status(7)));
+    assert_eq!(
+        feed(&mut s, now, update.clone()),
+        [Effect::User(UserEvent::Update(status(7)))]
+    );
+    assert_eq!(feed(&mut s, now, update.clone()), [], "not yet confirmed");
+    let confirm = Input::User(UserCall::Acknowledge {
+        agent: AgentId::new("m-1-S1").unwrap(),
+        task: TaskId::new("t").unwrap(),
+        update: UpdateId(7),
+    });
+    assert_eq!(feed(&mut s, now, confirm), [call(acknowledge(7))]);
+    assert_eq!(feed(&mut s, now, update), [call(acknowledge(7))]);
+}
+
+#[test]
+fn an_accept_without_a_connection_drops_its_tasks() {
+    // TK-53
+    let mut s = scheduler();
+    let told = feed(
+        &mut s,
+        secs(1),
+        Input::User(UserCall::Accept {
+            offers: vec![OfferId::new("o").unwrap()],
+            operations: vec![Operation::Launch(vec![task()])],
+            refuse: None,
+        }),
+    );
+    let [Effect::User(UserEvent::Update(status))] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(status.state, TaskState::Dropped);
+    assert_eq!(status.reason, Some(Reason::InvalidOffers));
+    assert_eq!(status.update, None);
+}
+
+#[test]
+fn a_rescission_is_told_only_of_offers_that_are_still_good() {
+    // OF-07, OF-08
+    let (mut s, now) = running();
+    let id = OfferId::new("m-1-O1").unwrap();
+    let rescind = master(Event::Rescind(id.clone()));
+    assert_eq!(feed(&mut s, now, rescind.clone()), []);
+    let offer = Offer {
+        id: id.clone(),
+        framework: framework(),
+        role: crate::roles::Role::any(),
+        agent: AgentId::new("m-1-S1").unwrap(),
+        hostname: "h".to_string(),
+        address: "h:1".to_string(),
+        attributes: crate::attributes::Attributes::default(),
+        resources: Resources::default(),
+    };
+    feed(&mut s, now, master(Event::Offers(vec![offer])));
+    assert_eq!(
+        feed(&mut s, now, rescind.clone()),
+        [Effect::User(UserEvent::Rescinded(id))]
+    );
+    assert_eq!(feed(&mut s, now, rescind), []);
+}
+
+#[test]
+fn an_error_ends_it_and_stop_tears_down_first() {
+    // FW-27, FW-32
+    let (mut s, now) = running();
+    let message = "framework has been removed".to_string();
+    let told = feed(&mut s, now, master(Event::Error(message.clone())));
+    assert_eq!(
+        told,
+        [
+            Effect::User(UserEvent::Disconnected),
+            Effect::User(UserEvent::Error(message)),
+            Effect::Stop
+        ]
+    );
+    assert_eq!(feed(&mut s, now, Input::Connected { peer: PeerId(9) }), []);
+
+    let (mut s, now) = running();
+    let stopped = feed(&mut s, now, Input::User(UserCall::Stop));
+    assert_eq!(stopped, [call(Call::Teardown), Effect::Stop]);
+    assert_eq!(feed(&mut s, now, Input::User(UserCall::Revive)), []);
+}
+
+#[test]
+fn other_connections_are_not_listened_to() {
+    let (mut s, now) = running();
+    let stray = Input::Master {
+        peer: PeerId(99),
+        event: Event::Error("no".to_string()),
+    };
+    assert_eq!(feed(&mut s, now, stray), []);
+    assert_eq!(
+        feed(&mut s, now, Input::Disconnected { peer: PeerId(99) }),
+        []
+    );
+    assert!(s.is_subscribed());
+}
+
+/// Stops at the first update.
+struct Once;
+
+impl Logic for Once {
+    fn on_event(&mut self, _now: Time, event: UserEvent, calls: &mut Vec<UserCall>) {
+        if matches!(event, UserEvent::Update(_)) {
+            calls.push(UserCall::Stop);
+        }
+    }
+}
+
+#[test]
+fn hosted_logic_acknowledges_before_its_own_calls() {
+    let mut hosted = Hosted::new(Config::new(FrameworkInfo::new("test"), 1), Once);
+    feed(&mut hosted, secs(1), Input::Connected { peer: PEER });
+    assert_eq!(feed(&mut hosted, secs(1), master(subscribed(1))), []);
+    assert_eq!(
+        feed(&mut hosted, secs(1), master(Event::Update(status(3)))),
+        [call(acknowledge(3)), call(Call::Teardown), Effect::Stop]
+    );
+}

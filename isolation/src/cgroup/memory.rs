@@ -1,0 +1,138 @@
+//! Memory: a hard limit, swap included where the kernel counts it, and what became of it.
+
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+use cgroups_rs::memory::MemController;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use tepui_core::resources::Milli;
+
+use super::{Version, failed, read_number, write};
+use crate::error::{Error, Result};
+
+const MIB: i128 = 1024 * 1024;
+/// The smallest limit: less, and a program may not even be loaded (CT-18).
+const MIN_BYTES: i64 = 32 * 1024 * 1024;
+
+/// How a group has used its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// The limit.
+    pub limit: Milli,
+    /// The most that was used at once.
+    pub peak: Milli,
+    /// How many processes the kernel has killed for it.
+    pub kills: u64,
+}
+
+/// Writes the limit of `group`: the memory first, because memory and swap together may not be
+/// less.
+pub(super) fn apply(group: &Path, version: Version, mem: Milli) -> Result<()> {
+    let controller = MemController::new(group.to_owned(), version == Version::Two);
+    let bytes = limit_bytes(mem);
+    let (limit, soft, swap, swap_bytes) = match version {
+        Version::One => (
+            "memory.limit_in_bytes",
+            "memory.soft_limit_in_bytes",
+            "memory.memsw.limit_in_bytes",
+            bytes,
+        ),
+        Version::Two => ("memory.max", "memory.low", "memory.swap.max", 0),
+    };
+    let error = |file, error| failed(group, file, bytes.to_string(), &error);
+    controller.set_limit(bytes).map_err(|e| error(limit, e))?;
+    controller
+        .set_soft_limit(bytes)
+        .map_err(|e| error(soft, e))?;
+    if group.join(swap).exists() {
+        controller
+            .set_memswap_limit(swap_bytes)
+            .map_err(|e| error(swap, e))?;
+    }
+    if version == Version::Two {
+        // The whole container ends, not one process of it.
+        write(group, "memory.oom.group", "1")?;
+    }
+    Ok(())
+}
+
+/// Returns a file that becomes readable when the kernel has killed for memory. Version 2 needs
+/// none: there the whole group dies.
+pub(super) fn watch(group: &Path, version: Version) -> Result<Option<EventFd>> {
+    if version == Version::Two {
+        return Ok(None);
+    }
+    let path = group.join("memory.oom_control");
+    let control = fs::File::open(&path).map_err(|error| Error::file("open", &path, error))?;
+    let control = OwnedFd::from(control);
+    let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+        .map_err(|errno| Error::system("eventfd", errno))?;
+    let registration = format!("{} {}", event_number(&event), control.as_raw_fd());
+    write(group, "cgroup.event_control", &registration)?;
+    Ok(Some(event))
+}
+
+fn event_number(event: &EventFd) -> i32 {
+    use std::os::fd::AsFd;
+    event.as_fd().as_raw_fd()
+}
+
+/// Reads how `group` has used its memory.
+pub(super) fn usage(group: &Path, version: Version) -> Result<MemoryUse> {
+    let (limit, peak, events) = match version {
+        Version::One => (
+            "memory.limit_in_bytes",
+            "memory.max_usage_in_bytes",
+            "memory.oom_control",
+        ),
+        Version::Two => ("memory.max", "memory.peak", "memory.events"),
+    };
+    let peak = match version {
+        // Kernels before 5.19 have no peak.
+        Version::Two if !group.join(peak).exists() => "memory.current",
+        Version::One | Version::Two => peak,
+    };
+    Ok(MemoryUse {
+        limit: mebibytes(read_number(group, limit)?),
+        peak: mebibytes(read_number(group, peak)?),
+        kills: kills(group, events)?,
+    })
+}
+
+/// Reads how many processes of `group` the kernel has killed for memory.
+fn kills(group: &Path, file: &str) -> Result<u64> {
+    let path = group.join(file);
+    let text = fs::read_to_string(&path).map_err(|error| Error::file("read", &path, error))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    Ok(line
+        .and_then(|number| number.trim().parse().ok())
+        .unwrap_or(0))
+}
+
+fn limit_bytes(mem: Milli) -> i64 {
+    let bytes = i128::from(mem.thousandths()) * MIB / 1000;
+    i64::try_from(bytes).unwrap_or(i64::MAX).max(MIN_BYTES)
+}
+
+fn mebibytes(bytes: u64) -> Milli {
+    let thousandths = i128::from(bytes) * 1000 / MIB;
+    Milli::from_thousandths(i64::try_from(thousandths).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_the_specification() {
+        // CT-18, TV-32
+        assert_eq!(limit_bytes(Milli::from_thousandths(10_000)), 32 << 20);
+        assert_eq!(
+            limit_bytes(Milli::from_thousandths(64_500)),
+            (64 << 20) + (1 << 19)
+        );
+        assert_eq!(limit_bytes(Milli::from_thousandths(i64::MAX)), i64::MAX);
+        assert_eq!(mebibytes(64 << 20), Milli::from_thousandths(64_000));
+    }
+}

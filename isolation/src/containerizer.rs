@@ -1,0 +1,427 @@
+//! What an agent holds: takes commands, tells events, keeps in touch with the launcher.
+//!
+//! Two threads: one writes commands in batches, one reads events and finds a new launcher when
+//! the old one is gone. Deliberately not here: anything done to a container.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, Sender, unbounded};
+use tepui_core::ids::ContainerId;
+use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
+use tracing::{debug, warn};
+
+use crate::connect::{LauncherCommand, connect, private_dir, wait_until_gone};
+use crate::error::{Error, Result};
+use crate::mode::{Mode, container_support};
+use crate::wire::{Answer, Frames, Request, Settings, VERSION, encode};
+
+/// Where events go. It is called from one thread at a time and should not block for long.
+pub type Sink = Box<dyn Fn(ContainerEvent) + Send>;
+
+/// The most commands that are written at once.
+const BATCH: usize = 256;
+/// The pause before a launcher is tried again that could not be started.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How a containerizer is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The agent's directory; sandboxes are made in `sandboxes` below it.
+    pub work_dir: PathBuf,
+    /// Where the launcher has its socket and its exits file.
+    pub runtime_dir: PathBuf,
+    /// How programs are run.
+    pub mode: Mode,
+    /// Below which control group the containers' are; each agent needs its own.
+    pub cgroup_root: String,
+    /// What the launcher is made of.
+    pub launcher: LauncherCommand,
+    /// The limit on processes of a container that names none; `None` is no limit.
+    pub default_pids: Option<u32>,
+}
+
+impl Config {
+    /// Makes a configuration for `mode` with everything else at its default.
+    pub fn new(work_dir: impl Into<PathBuf>, mode: Mode) -> Self {
+        let work_dir = work_dir.into();
+        Self {
+            runtime_dir: work_dir.join("run"),
+            work_dir,
+            mode,
+            cgroup_root: "tepui".to_owned(),
+            launcher: LauncherCommand::this_binary(),
+            default_pids: None,
+        }
+    }
+}
+
+/// Runs containers for one agent.
+///
+/// Dropping it lets go of the launcher, whose containers run on; the next containerizer of the
+/// same directory finds them again.
+#[derive(Debug)]
+pub struct Containerizer {
+    jobs: Option<Sender<Job>>,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+enum Job {
+    Command(ContainerCommand),
+    Shutdown,
+}
+
+/// What the two threads share.
+struct Shared {
+    settings: Settings,
+    launcher: LauncherCommand,
+    default_pids: Option<u32>,
+    state: Mutex<State>,
+    changed: Condvar,
+    sink: Mutex<Sink>,
+}
+
+#[derive(Debug)]
+struct State {
+    stream: Option<UnixStream>,
+    /// The containers whose end has not been told.
+    live: BTreeSet<ContainerId>,
+    /// Whether a `Recover` is unanswered.
+    recovering: bool,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// A launcher that is gone is replaced.
+    Open,
+    /// It is asked to go.
+    ShuttingDown,
+    /// The threads end.
+    Closed,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Containerizer {
+    /// Connects to the launcher of the directory, or starts it.
+    ///
+    /// Fails if `mode` is not possible here: there is no silent fallback.
+    pub fn start(config: Config, sink: Sink) -> Result<Self> {
+        if config.mode == Mode::Container {
+            container_support().map_err(Error::NoContainers)?;
+        }
+        let work_dir = &config.work_dir;
+        std::fs::create_dir_all(work_dir).map_err(|e| Error::file("create", work_dir, e))?;
+        let work_dir = work_dir
+            .canonicalize()
+            .map_err(|error| Error::file("find", work_dir, error))?;
+        let settings = Settings {
+            version: VERSION,
+            work_dir,
+            runtime_dir: private_dir(&config.runtime_dir)?,
+            mode: config.mode,
+            cgroup_root: config.cgroup_root,
+        };
+        let stream = connect(&settings, &config.launcher)?;
+        let reading = clone_of(&stream)?;
+        let shared = Arc::new(Shared {
+            settings,
+            launcher: config.launcher,
+            default_pids: config.default_pids,
+            state: Mutex::new(State {
+                stream: Some(stream),
+                live: BTreeSet::new(),
+                recovering: false,
+                phase: Phase::Open,
+            }),
+            changed: Condvar::new(),
+            sink: Mutex::new(sink),
+        });
+        let (jobs, queue) = unbounded();
+        let (writer, reader) = (Arc::clone(&shared), Arc::clone(&shared));
+        let threads = vec![
+            spawn("tepui-containers-out", move || writer.write_all(&queue))?,
+            spawn("tepui-containers-in", move || reader.read_all(reading))?,
+        ];
+        Ok(Self {
+            jobs: Some(jobs),
+            shared,
+            threads,
+        })
+    }
+
+    /// Takes an order; it is answered through the sink. Never blocks.
+    pub fn send(&self, command: ContainerCommand) {
+        self.queue(Job::Command(command));
+    }
+
+    /// Destroys all containers, ends the launcher, and waits until nothing is left.
+    ///
+    /// The ends of the containers are still told. Must not be called from the sink.
+    pub fn shutdown(mut self) -> Result<()> {
+        self.shared.lock().phase = Phase::ShuttingDown;
+        self.queue(Job::Shutdown);
+        self.jobs = None;
+        self.join();
+        wait_until_gone(&self.shared.settings.runtime_dir)
+    }
+
+    fn queue(&self, job: Job) {
+        let sent = self
+            .jobs
+            .as_ref()
+            .is_some_and(|jobs| jobs.send(job).is_ok());
+        if !sent {
+            debug!("the containerizer is closed; an order is dropped");
+        }
+    }
+
+    fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+impl Drop for Containerizer {
+    fn drop(&mut self) {
+        self.shared.close();
+        self.jobs = None;
+        if !thread::panicking() {
+            self.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("no thread panics while it holds the lock")
+    }
+
+    fn tell(&self, event: ContainerEvent) {
+        let sink = self.sink.lock().expect("a sink does not panic");
+        sink(event);
+    }
+
+    /// Ends both threads.
+    fn close(&self) {
+        let mut state = self.lock();
+        state.phase = Phase::Closed;
+        if let Some(stream) = state.stream.take() {
+            // It is closed either way; this only wakes the reader.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Writes commands until there can be no more.
+    fn write_all(&self, queue: &Receiver<Job>) {
+        while let Ok(first) = queue.recv() {
+            let mut bytes = Vec::new();
+            let mut jobs = vec![first];
+            jobs.extend(queue.try_iter().take(BATCH - 1));
+            let mut refused = Vec::new();
+            let mut state = self.lock();
+            while state.stream.is_none() && state.phase != Phase::Closed {
+                state = self
+                    .changed
+                    .wait(state)
+                    .expect("no thread panics with the lock");
+            }
+            for job in jobs {
+                self.encode(job, &mut state, &mut bytes, &mut refused);
+            }
+            let Some(stream) = &mut state.stream else {
+                return;
+            };
+            if let Err(error) = stream.write_all(&bytes) {
+                debug!(%error, "the launcher does not listen");
+                // The reader notices, finds a new launcher, and asks it what is left.
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+            drop(state);
+            refused.into_iter().for_each(|event| self.tell(event));
+        }
+    }
+
+    fn encode(
+        &self,
+        job: Job,
+        state: &mut State,
+        bytes: &mut Vec<u8>,
+        refused: &mut Vec<ContainerEvent>,
+    ) {
+        let mut command = match job {
+            Job::Command(command) => command,
+            Job::Shutdown => {
+                encode(&Request::Shutdown, bytes).expect("a word fits into a frame");
+                return;
+            }
+        };
+        if let ContainerCommand::Launch { spec, .. } = &mut command {
+            spec.limits.pids = spec.limits.pids.or(self.default_pids);
+        }
+        let request = Request::Command(command);
+        let encoded = encode(&request, bytes);
+        let Request::Command(command) = request else {
+            return;
+        };
+        match (command, encoded) {
+            (ContainerCommand::Launch { id, .. }, Ok(())) => {
+                state.live.insert(id);
+            }
+            (ContainerCommand::Launch { id, .. }, Err(error)) => {
+                let message = error.to_string();
+                refused.push(ContainerEvent::LaunchFailed { id, message });
+            }
+            (ContainerCommand::Recover { known }, Ok(())) => {
+                state.live.extend(known);
+                state.recovering = true;
+            }
+            (_, Err(error)) => warn!(%error, "an order is dropped"),
+            (
+                ContainerCommand::Terminate { .. }
+                | ContainerCommand::Destroy { .. }
+                | ContainerCommand::Forget { .. },
+                Ok(()),
+            ) => {}
+        }
+    }
+
+    /// Reads events until the containerizer is closed.
+    fn read_all(&self, mut stream: UnixStream) {
+        loop {
+            self.read_events(&mut stream);
+            match self.find_launcher() {
+                Some(found) => stream = found,
+                None => {
+                    self.close();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads events until the connection ends.
+    fn read_events(&self, stream: &mut UnixStream) {
+        let mut frames = Frames::default();
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match stream.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(length) => frames.push(&buffer[..length]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+            loop {
+                match frames.next() {
+                    Ok(Some(Answer::Event(event))) => self.on_event(event),
+                    Ok(Some(Answer::Hello { .. } | Answer::Synced)) => {}
+                    Ok(None) => break,
+                    Err(error) => {
+                        warn!(%error, "the launcher talks nonsense");
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_event(&self, event: ContainerEvent) {
+        match &event {
+            ContainerEvent::Started { .. } => {}
+            ContainerEvent::LaunchFailed { id, .. }
+            | ContainerEvent::Exited { id, .. }
+            | ContainerEvent::Lost { id } => {
+                self.lock().live.remove(id);
+            }
+            ContainerEvent::Recovered => self.lock().recovering = false,
+        }
+        self.tell(event);
+    }
+
+    /// Finds or starts a launcher after the old one is gone, and asks it about what we know.
+    fn find_launcher(&self) -> Option<UnixStream> {
+        loop {
+            {
+                let mut state = self.lock();
+                state.stream = None;
+                if state.phase != Phase::Open {
+                    return None;
+                }
+            }
+            warn!(dir = %self.settings.runtime_dir.display(), "the launcher is gone");
+            match connect(&self.settings, &self.launcher).and_then(|stream| self.resume(stream)) {
+                Ok(stream) => return stream,
+                Err(error) => {
+                    warn!(%error, "no launcher can be started; trying again");
+                    self.lose_all();
+                    let state = self.lock();
+                    let waited = self.changed.wait_timeout(state, RETRY);
+                    drop(waited.expect("no thread panics with the lock"));
+                }
+            }
+        }
+    }
+
+    fn resume(&self, mut stream: UnixStream) -> Result<Option<UnixStream>> {
+        let mut state = self.lock();
+        if state.phase != Phase::Open {
+            return Ok(None);
+        }
+        let known = state.live.iter().cloned().collect();
+        let request = if state.recovering {
+            Request::Command(ContainerCommand::Recover { known })
+        } else {
+            Request::Resync { known }
+        };
+        let mut bytes = Vec::new();
+        encode(&request, &mut bytes)?;
+        let written = stream.write_all(&bytes);
+        written.map_err(|error| Error::system("write to the launcher", error))?;
+        let reading = clone_of(&stream)?;
+        state.stream = Some(stream);
+        self.changed.notify_all();
+        Ok(Some(reading))
+    }
+
+    /// Without a launcher there are no containers: they die with it.
+    fn lose_all(&self) {
+        let live = std::mem::take(&mut self.lock().live);
+        for id in live {
+            self.tell(ContainerEvent::Lost { id });
+        }
+    }
+}
+
+fn clone_of(stream: &UnixStream) -> Result<UnixStream> {
+    stream
+        .try_clone()
+        .map_err(|error| Error::system("duplicate a socket", error))
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|error| Error::system("start a thread", error))
+}

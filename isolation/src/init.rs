@@ -1,0 +1,147 @@
+//! The first process of a container: arranges its namespaces, starts the program, forwards
+//! SIGTERM, reaps what is orphaned, and tells the launcher how the program ended.
+//!
+//! When it exits, the kernel kills whatever is left in the process namespace. It holds two files:
+//! number 3, from which it reads its [`Order`], and number 4, to which it writes [`Report`]s.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+
+use nix::sched::CloneFlags;
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+use tepui_core::ids::ContainerId;
+use tepui_core::protocol::status::Exit;
+
+use crate::error::{Error, Result};
+use crate::namespaces;
+use crate::process::Program;
+use crate::spawn::{Enter, Files, Image, Plan, Signals, reset_dispositions, spawn};
+use crate::wire;
+
+/// What the launcher asks of an init.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) id: ContainerId,
+    pub(crate) program: Program,
+}
+
+/// What an init tells the launcher.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// The program runs.
+    Started,
+    /// It does not, and will not.
+    Failed(String),
+    /// It has ended.
+    Ended(Exit),
+}
+
+/// Converts the end of a child; `None` if it has not ended.
+pub(crate) fn exit_of(status: WaitStatus) -> Option<(Pid, Exit)> {
+    match status {
+        WaitStatus::Exited(pid, code) => Some((pid, Exit::Code(code))),
+        WaitStatus::Signaled(pid, signal, _) => Some((pid, Exit::Signal(signal as i32))),
+        WaitStatus::Stopped(..)
+        | WaitStatus::Continued(_)
+        | WaitStatus::StillAlive
+        | WaitStatus::PtraceEvent(..)
+        | WaitStatus::PtraceSyscall(_) => None,
+    }
+}
+
+/// Runs the init; its own exit code only matters if nothing was reported.
+pub(crate) fn main() -> i32 {
+    // SAFETY: the launcher placed these two; nothing else in this process has touched them.
+    let (order, report) = unsafe { (OwnedFd::from_raw_fd(3), OwnedFd::from_raw_fd(4)) };
+    let mut report = File::from(report);
+    let result = start(order).map_or_else(
+        |error| Report::Failed(error.to_string()),
+        |program| run(program, &mut report),
+    );
+    i32::from(tell(&mut report, &result).is_err())
+}
+
+/// Tells that the program runs, waits for its end, and returns that.
+fn run(program: Pid, report: &mut File) -> Report {
+    match tell(report, &Report::Started).and_then(|()| wait_for(program)) {
+        Ok(exit) => Report::Ended(exit),
+        Err(error) => Report::Failed(error.to_string()),
+    }
+}
+
+fn start(order: OwnedFd) -> Result<Pid> {
+    // Whatever was ignored when the agent was started must not be for the program.
+    reset_dispositions();
+    let mut bytes = Vec::new();
+    let read = File::from(order).read_to_end(&mut bytes);
+    read.map_err(|error| Error::system("read the order", error))?;
+    let order: Order =
+        postcard::from_bytes(&bytes).map_err(|error| Error::Frame(error.to_string()))?;
+    namespaces::arrange(&order.id)?;
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let program = &order.program;
+    let plan = Plan {
+        image: Image::Paths(&program.paths),
+        arguments: &program.arguments,
+        environment: &program.environment,
+        directory: None,
+        files: Files {
+            inherited: &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+        },
+        namespaces: CloneFlags::empty(),
+        enter: Enter::Nowhere,
+        credentials: program.credentials.as_ref(),
+        signals: Signals::Open,
+        open_files: None,
+    };
+    spawn(&plan, &program.name)
+}
+
+/// Forwards SIGTERM to the program's group and reaps, until the program ends.
+fn wait_for(program: Pid) -> Result<Exit> {
+    // All others stay blocked too, and pend.
+    let mut wanted = SigSet::empty();
+    wanted.add(Signal::SIGCHLD);
+    wanted.add(Signal::SIGTERM);
+    loop {
+        match wanted
+            .wait()
+            .map_err(|errno| Error::system("sigwait", errno))?
+        {
+            Signal::SIGCHLD => {
+                if let Some(exit) = reap(program)? {
+                    return Ok(exit);
+                }
+            }
+            Signal::SIGTERM => {
+                // The program may have just ended; its SIGCHLD is on the way then.
+                let _ =
+                    killpg(program, Signal::SIGTERM).or_else(|_| kill(program, Signal::SIGTERM));
+            }
+            _other_signal => {}
+        }
+    }
+}
+
+fn reap(program: Pid) -> Result<Option<Exit>> {
+    loop {
+        let status = waitpid(None, Some(WaitPidFlag::WNOHANG))
+            .map_err(|errno| Error::system("waitpid", errno))?;
+        match exit_of(status) {
+            Some((pid, exit)) if pid == program => return Ok(Some(exit)),
+            Some(_) => {}
+            None => return Ok(None),
+        }
+    }
+}
+
+fn tell(file: &mut File, report: &Report) -> Result<()> {
+    let mut bytes = Vec::new();
+    wire::encode(report, &mut bytes)?;
+    let written = file.write_all(&bytes);
+    written.map_err(|error| Error::system("write a report", error))
+}

@@ -1,0 +1,282 @@
+//! How the launcher notices that containers end, and sees to it that nothing is left of them.
+
+use std::collections::HashSet;
+use std::io::Read;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::Pid;
+use tepui_core::ids::ContainerId;
+use tepui_core::protocol::container::ContainerEvent;
+use tepui_core::protocol::status::{Breach, Exit, Limited};
+use tepui_core::resources::Milli;
+
+use super::exits::Outcome;
+use super::start::Contained;
+use super::{Launcher, State, log};
+use crate::error::{Error, Result};
+use crate::init::{Report, exit_of};
+use crate::procfs::{self, Process};
+
+impl Launcher {
+    /// Reads what an init has reported.
+    pub(super) fn on_report(&mut self, key: u64) -> Result<()> {
+        let Some(container) = self.containers.get_mut(&key) else {
+            return Ok(());
+        };
+        let Some(contained) = &mut container.contained else {
+            return Ok(());
+        };
+        if contained.read_reports() && contained.watched {
+            contained.watched = false;
+            self.epoll
+                .delete(&contained.reports)
+                .map_err(|errno| Error::system("epoll_ctl", errno))?;
+        }
+        let started = match contained.last {
+            Some(Report::Started | Report::Ended(_)) => matches!(container.state, State::Starting),
+            Some(Report::Failed(_)) | None => false,
+        };
+        if !started {
+            return Ok(());
+        }
+        container.state = State::Running;
+        if !container.known {
+            return Ok(());
+        }
+        let event = ContainerEvent::Started {
+            id: container.id.clone(),
+            pid: container.pid.as_raw().unsigned_abs(),
+        };
+        self.tell(event)
+    }
+
+    /// The kernel killed one process for memory: the whole container ends (CT-19).
+    pub(super) fn on_memory_kill(&mut self, key: u64) {
+        let Some(container) = self.containers.get(&key) else {
+            return;
+        };
+        if let Some(contained) = &container.contained {
+            // Read it, or the loop would be woken for it again and again.
+            let counted = contained.memory.as_ref().map(|event| event.read());
+            if counted.is_some_and(|count| count.is_ok()) && contained.memory_breach().is_some() {
+                self.destroy(key);
+            }
+        }
+    }
+
+    /// Reaps all dead children.
+    pub(super) fn reap(&mut self) -> Result<()> {
+        // Look first, reap later: as long as the dead leader is there, its group cannot be
+        // another's.
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        loop {
+            let dead = match waitid(Id::All, look) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
+                Ok(status) => status.pid(),
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(Error::system("waitid", errno)),
+            };
+            let Some(pid) = dead else {
+                return Ok(());
+            };
+            let key = self.by_pid.remove(&pid);
+            let plain = key.and_then(|key| self.containers.get(&key));
+            if plain.is_some_and(|container| container.contained.is_none()) {
+                // The leader is there, so this cannot fail.
+                let _ = killpg(pid, Signal::SIGKILL);
+            }
+            let status = waitpid(pid, None).map_err(|errno| Error::system("waitpid", errno))?;
+            if let (Some(key), Some((_, exit))) = (key, exit_of(status)) {
+                self.on_exit(key, exit)?;
+            }
+        }
+    }
+
+    /// The first process of a container has ended.
+    fn on_exit(&mut self, key: u64, exit: Exit) -> Result<()> {
+        self.on_report(key)?;
+        let Some(container) = self.containers.get_mut(&key) else {
+            return Ok(());
+        };
+        let Some(contained) = &container.contained else {
+            container.state = State::Draining(exit);
+            self.draining.push(key);
+            return Ok(());
+        };
+        let outcome = match (&contained.last, &container.state) {
+            (Some(Report::Failed(message)), _) => Outcome::Failed {
+                message: message.clone(),
+            },
+            (_, State::Starting) => Outcome::Failed {
+                message: format!("it ended before its program was started: {exit}"),
+            },
+            (Some(Report::Ended(exit)), _) => contained.outcome(*exit),
+            (Some(Report::Started) | None, _) => contained.outcome(exit),
+        };
+        self.remove(key, outcome)
+    }
+
+    /// Kills what ended programs left behind; a container without leftovers is concluded.
+    pub(super) fn drain(&mut self) -> Result<()> {
+        if self.draining.is_empty() {
+            return Ok(());
+        }
+        let orphans = self.orphans();
+        let busy = self.kill_leftovers(&orphans);
+        let mut done = Vec::new();
+        let containers = &self.containers;
+        self.draining.retain(|key| match containers.get(key) {
+            Some(container) if busy.contains(&container.pid) => true,
+            Some(container) => {
+                if let State::Draining(exit) = container.state {
+                    done.push((*key, Outcome::Exited { exit, breach: None }));
+                }
+                false
+            }
+            None => false,
+        });
+        for (key, outcome) in done {
+            self.remove(key, outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Lists the children that we inherited.
+    fn orphans(&self) -> Vec<Process> {
+        let alive = waitid(
+            Id::All,
+            WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT,
+        );
+        if alive == Err(Errno::ECHILD) {
+            // The usual case of a quiet agent, told by one system call.
+            return Vec::new();
+        }
+        procfs::other_children(|pid| self.by_pid.contains_key(&pid))
+    }
+
+    /// Kills the orphans of ended programs; returns the programs that had any.
+    fn kill_leftovers(&self, orphans: &[Process]) -> HashSet<Pid> {
+        let mut busy = HashSet::new();
+        let nobody_runs = self.by_pid.is_empty();
+        for orphan in orphans {
+            match self.owner_of(orphan) {
+                Some(owner) if self.by_pid.contains_key(&owner) => continue,
+                Some(owner) => busy.extend([owner]),
+                None if nobody_runs => busy.extend(self.containers.values().map(|c| c.pid)),
+                None => continue,
+            }
+            // It may have died by itself; it is reaped either way.
+            let _ = kill(orphan.pid, Signal::SIGKILL);
+        }
+        busy
+    }
+
+    /// Returns the program that an orphan descends from, by session or by mark.
+    fn owner_of(&self, orphan: &Process) -> Option<Pid> {
+        let mut pids = self.containers.values().map(|container| container.pid);
+        if let Some(pid) = pids.find(|&pid| pid == orphan.session) {
+            return Some(pid);
+        }
+        let id = ContainerId::new(&procfs::mark_of(orphan.pid)?).ok()?;
+        let container = self.by_id.get(&id).and_then(|key| self.containers.get(key));
+        container.map(|container| container.pid)
+    }
+
+    /// Takes a container out of the tables and concludes it.
+    fn remove(&mut self, key: u64, outcome: Outcome) -> Result<()> {
+        let container = self.containers.remove(&key);
+        let container = container.expect("only keys that are in the table are removed");
+        self.by_id.remove(&container.id);
+        if let Some(contained) = container.contained {
+            self.doomed.push_back(contained.group);
+        }
+        if container.disowned {
+            return Ok(());
+        }
+        self.conclude(&container.id, container.known, outcome)
+    }
+
+    /// Records an outcome, and tells it to an agent that knows the container.
+    pub(super) fn conclude(
+        &mut self,
+        id: &ContainerId,
+        known: bool,
+        outcome: Outcome,
+    ) -> Result<()> {
+        let event = outcome.event(id);
+        self.exits.record(id, outcome);
+        if known { self.tell(event) } else { Ok(()) }
+    }
+}
+
+impl Contained {
+    /// Reads all reports; returns whether the pipe has ended.
+    fn read_reports(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        let ended = loop {
+            match self.reports.read(&mut buffer) {
+                Ok(0) => break true,
+                Ok(length) => self.frames.push(&buffer[..length]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => break false,
+            }
+        };
+        loop {
+            match self.frames.next() {
+                Ok(Some(report)) => self.last = Some(report),
+                Ok(None) => return ended,
+                Err(error) => {
+                    // Only a container that broke into its init could do this.
+                    log(&error.to_string());
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// Judges an end: was it a broken limit?
+    fn outcome(&self, exit: Exit) -> Outcome {
+        if let Some(breach) = self.memory_breach() {
+            return Outcome::Exited {
+                exit: Exit::Signal(Signal::SIGKILL as i32),
+                breach: Some(breach),
+            };
+        }
+        let breach = match exit {
+            Exit::Code(0) | Exit::Signal(_) => None,
+            Exit::Code(_) => self.pids_breach(),
+        };
+        Outcome::Exited { exit, breach }
+    }
+
+    /// Returns how memory was exceeded, if the kernel killed for it.
+    fn memory_breach(&self) -> Option<Breach> {
+        match self.group.memory_use() {
+            Ok(usage) => (usage.kills > 0).then_some(Breach {
+                resource: Limited::Memory,
+                limit: usage.limit,
+                used: usage.peak,
+            }),
+            Err(error) => {
+                log(&error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Returns how many processes were too many, if a fork was refused.
+    fn pids_breach(&self) -> Option<Breach> {
+        let limit = self
+            .group
+            .pids_limit()
+            .filter(|_| self.group.refused_forks())?;
+        let limit = Milli::from_thousandths(i64::from(limit) * 1000);
+        Some(Breach {
+            resource: Limited::Pids,
+            limit,
+            used: limit,
+        })
+    }
+}

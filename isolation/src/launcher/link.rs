@@ -1,0 +1,168 @@
+//! The launcher's socket and its one connection. A new connection replaces the one before.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+
+use super::{CONNECTION, LISTENER};
+use crate::error::{Error, Result};
+use crate::wire::{Answer, Frames, Request, encode};
+
+/// The name of the socket in the runtime directory.
+pub(crate) const SOCKET: &str = "launcher.sock";
+/// How much is read at once.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Opens `dir` so that a socket in it can be named by a short path: the address of a Unix socket
+/// holds 108 bytes, work directories may be longer.
+pub(crate) fn short(dir: &Path) -> Result<(OwnedFd, std::path::PathBuf)> {
+    let file = std::fs::File::open(dir).map_err(|error| Error::file("open", dir, error))?;
+    let path = format!("/proc/self/fd/{}/{SOCKET}", file.as_raw_fd());
+    Ok((file.into(), path.into()))
+}
+
+/// The listening socket and the connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    listener: UnixListener,
+    connection: Option<Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: UnixStream,
+    frames: Frames,
+    out: Vec<u8>,
+    blocked: bool,
+}
+
+impl Link {
+    /// Listens in `dir`. The caller holds the lock of the directory.
+    pub(super) fn listen(dir: &Path, epoll: &Epoll) -> Result<Self> {
+        let (_directory, path) = short(dir)?;
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::file("remove", &path, error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let listener =
+            UnixListener::bind(&path).map_err(|error| Error::file("listen on", &path, error))?;
+        let nonblocking = listener.set_nonblocking(true);
+        nonblocking.map_err(|error| Error::file("configure", &path, error))?;
+        epoll
+            .add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))
+            .map_err(|errno| Error::system("epoll_ctl", errno))?;
+        Ok(Self {
+            listener,
+            connection: None,
+        })
+    }
+
+    /// Returns whether there is an agent.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Takes a new connection; returns whether there is one.
+    pub(super) fn accept(&mut self, epoll: &Epoll) -> Result<bool> {
+        let stream = match self.listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if is_transient(&error) => return Ok(false),
+            Err(error) => return Err(Error::system("accept", error)),
+        };
+        let peer = getsockopt(&stream, PeerCredentials)
+            .map_err(|errno| Error::system("peer credentials", errno))?;
+        if peer.uid() != 0 && peer.uid() != nix::unistd::geteuid().as_raw() {
+            return Ok(false);
+        }
+        let nonblocking = stream.set_nonblocking(true);
+        nonblocking.map_err(|error| Error::system("configure a connection", error))?;
+        epoll
+            .add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, CONNECTION))
+            .map_err(|errno| Error::system("epoll_ctl", errno))?;
+        self.connection = Some(Connection {
+            stream,
+            frames: Frames::default(),
+            out: Vec::new(),
+            blocked: false,
+        });
+        Ok(true)
+    }
+
+    /// Reads what has come; a connection that ended or is out of order is dropped.
+    pub(super) fn read(&mut self) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        let mut buffer = vec![0; READ_BYTES];
+        match connection.stream.read(&mut buffer) {
+            Ok(0) => self.connection = None,
+            Ok(length) => connection.frames.push(&buffer[..length]),
+            Err(error) if is_transient(&error) => {}
+            Err(_) => self.connection = None,
+        }
+    }
+
+    /// Takes the next request.
+    pub(super) fn next(&mut self) -> Result<Option<Request>> {
+        let Some(connection) = &mut self.connection else {
+            return Ok(None);
+        };
+        let next = connection.frames.next();
+        if next.is_err() {
+            self.connection = None;
+        }
+        next
+    }
+
+    /// Queues an answer. Without an agent it is dropped: the next one asks anew.
+    pub(super) fn tell(&mut self, answer: &Answer) -> Result<()> {
+        match &mut self.connection {
+            Some(connection) => encode(answer, &mut connection.out),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes what is queued, as far as the socket takes it.
+    pub(super) fn flush(&mut self, epoll: &Epoll) -> Result<()> {
+        let Some(connection) = &mut self.connection else {
+            return Ok(());
+        };
+        let mut written = 0;
+        while written < connection.out.len() {
+            match connection.stream.write(&connection.out[written..]) {
+                Ok(length) => written += length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    self.connection = None;
+                    return Ok(());
+                }
+            }
+        }
+        connection.out.drain(..written);
+        let blocked = !connection.out.is_empty();
+        if blocked != connection.blocked {
+            connection.blocked = blocked;
+            let mut flags = EpollFlags::EPOLLIN;
+            flags.set(EpollFlags::EPOLLOUT, blocked);
+            let mut event = EpollEvent::new(flags, CONNECTION);
+            epoll
+                .modify(&connection.stream, &mut event)
+                .map_err(|errno| Error::system("epoll_ctl", errno))?;
+        }
+        Ok(())
+    }
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
+    )
+}

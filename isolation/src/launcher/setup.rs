@@ -1,0 +1,189 @@
+//! How a launcher becomes one: from the first instruction to the loop.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::Mode as FileMode;
+
+use super::exits::Exits;
+use super::link::{Link, SOCKET};
+use super::{FIRST, Launcher, SIGNALS, log};
+use crate::cgroup::Hierarchies;
+use crate::error::{Error, Result};
+use crate::mode::{Mode, container_support};
+use crate::procfs;
+use crate::sandbox::Sandboxes;
+use crate::spawn::{OpenFiles, close_from, reset_dispositions};
+use crate::wire::Settings;
+
+/// What a launcher says on its standard output when it listens.
+pub(crate) const READY: &str = "ready";
+/// What it says when another launcher holds the directory.
+pub(crate) const LOCKED: &str = "locked";
+/// The names of the exits file and of the lock in the runtime directory.
+pub(super) const EXITS: &str = "exits";
+pub(crate) const LOCK: &str = "lock";
+
+/// Runs a launcher; returns its exit code.
+pub(crate) fn main() -> i32 {
+    match begin() {
+        Ok(Some((mut launcher, _lock))) => {
+            let result = launcher.run();
+            let socket = launcher.settings.runtime_dir.join(SOCKET);
+            if let Err(error) = fs::remove_file(&socket) {
+                log(&Error::file("remove", &socket, error).to_string());
+            }
+            match result {
+                Ok(()) => 0,
+                Err(error) => {
+                    log(&error.to_string());
+                    1
+                }
+            }
+        }
+        Ok(None) => i32::from(say(LOCKED).is_err()),
+        Err(error) => {
+            log(&error.to_string());
+            // The agent reads this line; if it cannot, the log has it.
+            let _ = say(&error.to_string());
+            1
+        }
+    }
+}
+
+/// Sets everything up and says that it is ready; `None` if there is a launcher already.
+fn begin() -> Result<Option<(Launcher, Flock<File>)>> {
+    reset_dispositions();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)
+        .map_err(|errno| Error::system("sigprocmask", errno))?;
+    close_from(3);
+    nix::unistd::setsid().map_err(|errno| Error::system("setsid", errno))?;
+    nix::unistd::chdir("/").map_err(|errno| Error::system("chdir", errno))?;
+    nix::sys::stat::umask(FileMode::from_bits_truncate(0o022));
+    nix::sys::prctl::set_child_subreaper(true)
+        .map_err(|errno| Error::system("become a subreaper", errno))?;
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().read_to_end(&mut bytes);
+    read.map_err(|error| Error::system("read settings", error))?;
+    let settings: Settings =
+        postcard::from_bytes(&bytes).map_err(|error| Error::Frame(error.to_string()))?;
+    let Some(lock) = lock(&settings.runtime_dir)? else {
+        return Ok(None);
+    };
+    let launcher = assemble(settings)?;
+    say(READY)?;
+    release_stdio(&launcher.null)?;
+    Ok(Some((launcher, lock)))
+}
+
+fn assemble(settings: Settings) -> Result<Launcher> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
+        .map_err(|errno| Error::system("epoll_create", errno))?;
+    let mut children = SigSet::empty();
+    children.add(Signal::SIGCHLD);
+    let signals = SignalFd::with_flags(&children, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .map_err(|errno| Error::system("signalfd", errno))?;
+    epoll
+        .add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, SIGNALS))
+        .map_err(|errno| Error::system("epoll_ctl", errno))?;
+    let hierarchies = match settings.mode {
+        Mode::Process => None,
+        Mode::Container => Some(container_support().map_err(Error::NoContainers)?),
+    };
+    let sandboxes = Sandboxes::open(&settings.work_dir)?;
+    let mut launcher = Launcher {
+        exits: Exits::open(&settings.runtime_dir.join(EXITS))?,
+        link: Link::listen(&settings.runtime_dir, &epoll)?,
+        image: open_file(Path::new("/proc/self/exe"), OFlag::O_RDONLY)?,
+        null: open_file(Path::new("/dev/null"), OFlag::O_RDWR)?,
+        open_files: raise_open_files()?,
+        containers: HashMap::new(),
+        by_id: HashMap::new(),
+        by_pid: HashMap::new(),
+        next: FIRST,
+        draining: Vec::new(),
+        doomed: VecDeque::new(),
+        awaited: None,
+        stopping: false,
+        settings,
+        epoll,
+        signals,
+        sandboxes,
+        hierarchies,
+    };
+    launcher.end_leftovers()?;
+    Ok(launcher)
+}
+
+impl Launcher {
+    /// Ends what a launcher that died left behind: we hold the lock, so nobody else's is here.
+    fn end_leftovers(&mut self) -> Result<()> {
+        for pid in procfs::marked_below(self.sandboxes.path()) {
+            // It may have ended by itself.
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        let Some(hierarchies) = &self.hierarchies else {
+            return Ok(());
+        };
+        let root = &self.settings.cgroup_root;
+        hierarchies.prepare(root)?;
+        self.doomed.extend(leftovers(hierarchies, root)?);
+        Ok(())
+    }
+}
+
+fn leftovers(hierarchies: &Hierarchies, root: &str) -> Result<Vec<crate::cgroup::Group>> {
+    let names = hierarchies.groups(root)?.into_iter();
+    names.map(|name| hierarchies.group(root, &name)).collect()
+}
+
+/// Takes the directory's lock for as long as this process lives.
+fn lock(dir: &Path) -> Result<Option<Flock<File>>> {
+    let path = dir.join(LOCK);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    let file = file.map_err(|error| Error::file("open", &path, error))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(Error::file("lock", &path, errno)),
+    }
+}
+
+/// Raises our own limit on open files (a container takes two); programs get the one from before.
+fn raise_open_files() -> Result<OpenFiles> {
+    let (soft, hard) =
+        getrlimit(Resource::RLIMIT_NOFILE).map_err(|errno| Error::system("getrlimit", errno))?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+        .map_err(|errno| Error::system("setrlimit", errno))?;
+    Ok(OpenFiles { soft, hard })
+}
+
+fn open_file(path: &Path, flags: OFlag) -> Result<OwnedFd> {
+    let opened = open(path, flags | OFlag::O_CLOEXEC, FileMode::empty());
+    opened.map_err(|errno| Error::file("open", path, errno))
+}
+
+fn say(line: &str) -> Result<()> {
+    let mut out = std::io::stdout();
+    let written = writeln!(out, "{line}").and_then(|()| out.flush());
+    written.map_err(|error| Error::system("write to the agent", error))
+}
+
+/// Lets go of the agent's pipes.
+fn release_stdio(null: &OwnedFd) -> Result<()> {
+    nix::unistd::dup2_stdin(null)
+        .and_then(|()| nix::unistd::dup2_stdout(null))
+        .map_err(|errno| Error::system("dup2", errno))
+}

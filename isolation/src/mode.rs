@@ -1,0 +1,48 @@
+//! The two ways to run a program, and which of them is possible on this machine.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::Hierarchies;
+
+/// How programs are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// As plain processes: limits are not enforced.
+    Process,
+    /// In namespaces and control groups of their own.
+    Container,
+}
+
+/// What [`Mode::detect`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detected {
+    /// The strongest mode that is possible.
+    pub mode: Mode,
+    /// Why it is that one, for people.
+    pub reason: String,
+}
+
+impl Mode {
+    /// Finds the strongest mode that is possible here: containers for root on a machine with
+    /// usable control groups, else plain processes.
+    pub fn detect() -> Detected {
+        match container_support() {
+            Ok(hierarchies) => Detected {
+                mode: Self::Container,
+                reason: format!("root, and {}", hierarchies.describe()),
+            },
+            Err(reason) => Detected {
+                mode: Self::Process,
+                reason,
+            },
+        }
+    }
+}
+
+/// Returns the hierarchies that containers would use, or why there can be no containers.
+pub(crate) fn container_support() -> Result<Hierarchies, String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err("not root".to_owned());
+    }
+    Hierarchies::detect().map_err(|error| error.to_string())
+}

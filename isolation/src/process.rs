@@ -1,0 +1,254 @@
+//! Turns a container's description into something that can be executed: checked strings,
+//! environment, candidates of `PATH`, user.
+//!
+//! Used by the launcher for every container. Nothing is started here.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::path::Path;
+
+use nix::unistd::{Gid, Uid, User, getegid, geteuid, getgrouplist};
+use serde::{Deserialize, Serialize};
+use tepui_core::ids::ContainerId;
+use tepui_core::limits::COMMAND_ENTRIES;
+use tepui_core::protocol::container::ContainerSpec;
+
+use crate::error::{Error, Result};
+use crate::spawn::Credentials;
+
+/// Where programs are looked up unless the environment says otherwise (AG-47).
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Names the container in the environment of its processes; the launcher finds them by it.
+pub(crate) const CONTAINER_VARIABLE: &str = "TEPUI_CONTAINER_ID";
+/// Names the sandbox in the environment of its processes.
+pub(crate) const SANDBOX_VARIABLE: &str = "TEPUI_SANDBOX";
+/// The longest argument or variable; the kernel's own bound (MAX_ARG_STRLEN), found out early.
+const ENTRY_BYTES: usize = 128 * 1024 - 1;
+
+/// A program, ready to be executed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Program {
+    /// What people know it by.
+    pub(crate) name: String,
+    pub(crate) paths: Vec<CString>,
+    pub(crate) arguments: Vec<CString>,
+    pub(crate) environment: Vec<CString>,
+    pub(crate) credentials: Option<Credentials>,
+}
+
+impl Program {
+    /// Checks `spec` and prepares its program; `sandbox` is its working directory.
+    pub(crate) fn prepare(id: &ContainerId, spec: &ContainerSpec, sandbox: &Path) -> Result<Self> {
+        let command = &spec.command;
+        if command.value.is_empty() {
+            return Err(Error::Invalid("the command is empty".to_owned()));
+        }
+        let mut words = if command.shell {
+            vec!["/bin/sh", "-c", command.value.as_str()]
+        } else {
+            vec![command.value.as_str()]
+        };
+        if !command.shell {
+            words.extend(command.arguments.iter().map(String::as_str));
+        }
+        if words.len() > COMMAND_ENTRIES {
+            return Err(Error::Invalid(format!(
+                "it has {} arguments, more than {COMMAND_ENTRIES}",
+                words.len()
+            )));
+        }
+        let variables = variables(id, spec, sandbox)?;
+        let path = variables.get("PATH").copied().unwrap_or(DEFAULT_PATH);
+        let paths = candidates(words[0], path)?;
+        let sandbox = sandbox_text(sandbox)?;
+        let marks = [
+            (CONTAINER_VARIABLE, id.as_str()),
+            (SANDBOX_VARIABLE, sandbox),
+        ];
+        let environment = variables.into_iter().chain(marks);
+        Ok(Self {
+            name: words[0].to_owned(),
+            arguments: words
+                .into_iter()
+                .map(|word| checked("an argument", word.to_owned()))
+                .collect::<Result<_>>()?,
+            environment: environment
+                .map(|(name, value)| checked("a variable", format!("{name}={value}")))
+                .collect::<Result<_>>()?,
+            credentials: command
+                .user
+                .as_deref()
+                .map(credentials)
+                .transpose()?
+                .flatten(),
+            paths,
+        })
+    }
+}
+
+/// Merges the environment: a default `PATH`, the agent's variables, the command's (AG-47, AG-48).
+/// Nothing is inherited.
+fn variables<'a>(
+    id: &ContainerId,
+    spec: &'a ContainerSpec,
+    sandbox: &Path,
+) -> Result<BTreeMap<&'a str, &'a str>> {
+    let given = spec.environment.iter().chain(&spec.command.environment);
+    if given.clone().count() > COMMAND_ENTRIES {
+        return Err(Error::Invalid(format!(
+            "it has more than {COMMAND_ENTRIES} environment variables"
+        )));
+    }
+    let mut variables = BTreeMap::from([("PATH", DEFAULT_PATH)]);
+    for (name, value) in given {
+        if name.is_empty() || name.contains('=') {
+            return Err(Error::Invalid(format!(
+                "{name:?} cannot name an environment variable (container {id}, sandbox {})",
+                sandbox.display()
+            )));
+        }
+        variables.insert(name, value);
+    }
+    // Ours: a task that could change them would not be found again.
+    variables.remove(CONTAINER_VARIABLE);
+    variables.remove(SANDBOX_VARIABLE);
+    Ok(variables)
+}
+
+fn sandbox_text(sandbox: &Path) -> Result<&str> {
+    let text = sandbox.to_str();
+    text.ok_or_else(|| Error::Invalid(format!("sandbox {sandbox:?} is not UTF-8")))
+}
+
+/// Lists the paths that `name` may stand for: itself if it has a slash, else each of `PATH`.
+fn candidates(name: &str, path: &str) -> Result<Vec<CString>> {
+    if name.contains('/') {
+        return Ok(vec![checked("the command", name.to_owned())?]);
+    }
+    let directories = path.split(':').map(|directory| match directory {
+        "" => ".",
+        named => named,
+    });
+    directories
+        .map(|directory| checked("PATH", format!("{directory}/{name}")))
+        .collect()
+}
+
+fn checked(what: &str, text: String) -> Result<CString> {
+    if text.len() > ENTRY_BYTES {
+        let length = text.len();
+        return Err(Error::Invalid(format!(
+            "{what} of {length} bytes is longer than {ENTRY_BYTES}"
+        )));
+    }
+    CString::new(text).map_err(|error| {
+        Error::Invalid(format!("{what} contains a NUL at {}", error.nul_position()))
+    })
+}
+
+/// Looks up a user; `None` if that is who we are.
+fn credentials(name: &str) -> Result<Option<Credentials>> {
+    let unknown = |why: String| Error::Invalid(format!("user {name:?}: {why}"));
+    let user = User::from_name(name)
+        .map_err(|errno| unknown(errno.to_string()))?
+        .ok_or_else(|| unknown("is not known".to_owned()))?;
+    if user.uid == geteuid() && user.gid == getegid() {
+        return Ok(None);
+    }
+    if !geteuid().is_root() {
+        return Err(unknown("only root can run tasks of other users".to_owned()));
+    }
+    let c_name = checked("the user", name.to_owned())?;
+    let groups = getgrouplist(&c_name, user.gid).map_err(|errno| unknown(errno.to_string()))?;
+    Ok(Some(Credentials {
+        uid: user.uid.as_raw(),
+        gid: user.gid.as_raw(),
+        groups: groups.into_iter().map(Gid::as_raw).collect(),
+    }))
+}
+
+impl Credentials {
+    /// Returns whom the sandbox is to belong to.
+    pub(crate) fn owner(&self) -> (Uid, Gid) {
+        (Uid::from_raw(self.uid), Gid::from_raw(self.gid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tepui_core::protocol::task::CommandInfo;
+
+    use super::*;
+
+    fn prepare(command: CommandInfo, environment: &[(&str, &str)]) -> Result<Program> {
+        let spec = ContainerSpec {
+            command,
+            environment: owned(environment),
+            limits: Default::default(),
+            sandbox: vec!["x".to_owned()],
+        };
+        Program::prepare(&ContainerId::numbered(1), &spec, Path::new("/box"))
+    }
+
+    fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let owned = pairs.iter().map(|(a, b)| (a.to_string(), b.to_string()));
+        owned.collect()
+    }
+
+    #[test]
+    fn the_command_wins_over_the_agent_and_ours_over_both() {
+        // AG-47, AG-48
+        let mut command = CommandInfo::exec("true", ["x"]);
+        command.environment = owned(&[("A", "command"), (CONTAINER_VARIABLE, "stolen")]);
+        let program = prepare(
+            command,
+            &[("A", "agent"), ("B", "agent"), ("PATH", "/p::/q")],
+        );
+        let program = program.unwrap();
+        let texts = |list: &[CString]| -> Vec<String> {
+            list.iter()
+                .map(|c| c.to_str().unwrap().to_owned())
+                .collect()
+        };
+        assert_eq!(
+            texts(&program.environment),
+            [
+                "A=command",
+                "B=agent",
+                "PATH=/p::/q",
+                "TEPUI_CONTAINER_ID=c000001",
+                "TEPUI_SANDBOX=/box"
+            ]
+        );
+        assert_eq!(texts(&program.paths), ["/p/true", "./true", "/q/true"]);
+        assert_eq!(texts(&program.arguments), ["true", "x"]);
+    }
+
+    #[test]
+    fn bad_descriptions_are_refused_with_a_reason() {
+        let long = "x".repeat(ENTRY_BYTES + 1);
+        let many = vec!["x"; COMMAND_ENTRIES + 1];
+        let commands = [
+            CommandInfo::exec("", [""; 0]),
+            CommandInfo::exec("a\0b", [""; 0]),
+            CommandInfo::exec("a", ["b\0"]),
+            CommandInfo::exec("a", [long.as_str()]),
+            CommandInfo::exec("a", many),
+            CommandInfo::shell("a\0b"),
+            CommandInfo {
+                user: Some("no such user".to_owned()),
+                ..CommandInfo::shell("true")
+            },
+        ];
+        for command in commands {
+            let error = prepare(command.clone(), &[]).unwrap_err().to_string();
+            assert!(error.starts_with("invalid container: "), "{error}");
+        }
+        for name in ["", "A=B", "a\0"] {
+            assert!(
+                prepare(CommandInfo::shell("true"), &[(name, "x")]).is_err(),
+                "{name:?}"
+            );
+        }
+    }
+}

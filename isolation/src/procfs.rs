@@ -1,0 +1,106 @@
+//! The few things read of processes: who is whose child, of which session, and with which mark.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use nix::unistd::Pid;
+
+use crate::process::{CONTAINER_VARIABLE, SANDBOX_VARIABLE};
+
+/// A process, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) pid: Pid,
+    pub(crate) parent: Pid,
+    pub(crate) session: Pid,
+}
+
+/// Lists our own children, except `known` ones.
+///
+/// Kernels without `/proc/PID/task/TID/children` are searched through all processes.
+pub(crate) fn other_children(known: impl Fn(Pid) -> bool) -> Vec<Process> {
+    let own = Pid::this();
+    let pids = match fs::read_to_string(format!("/proc/{own}/task/{own}/children")) {
+        Ok(children) => children.split_whitespace().filter_map(parse).collect(),
+        Err(_) => all_pids(),
+    };
+    let unknown = pids.into_iter().filter(|&pid| !known(pid));
+    let user_space = unknown.filter(|&pid| !is_kernel_thread(pid));
+    let processes = user_space.filter_map(read);
+    processes.filter(|process| process.parent == own).collect()
+}
+
+/// Lists all processes whose mark says that their sandbox is below `sandboxes`.
+pub(crate) fn marked_below(sandboxes: &Path) -> Vec<Pid> {
+    let prefix = format!("{SANDBOX_VARIABLE}={}/", sandboxes.display());
+    let marked = |pid: &Pid| has_variable(*pid, |entry| entry.starts_with(prefix.as_bytes()));
+    all_pids().into_iter().filter(marked).collect()
+}
+
+/// Returns the container that a process is marked with.
+pub(crate) fn mark_of(pid: Pid) -> Option<String> {
+    let prefix = format!("{CONTAINER_VARIABLE}=");
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut entries = environment.split(|&byte| byte == 0);
+    let mark = entries.find_map(|entry| entry.strip_prefix(prefix.as_bytes()))?;
+    String::from_utf8(mark.to_vec()).ok()
+}
+
+fn has_variable(pid: Pid, wanted: impl Fn(&[u8]) -> bool) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|&byte| byte == 0).any(wanted)
+}
+
+/// Kernel threads have no session; asking for it costs a tenth of reading `stat`.
+fn is_kernel_thread(pid: Pid) -> bool {
+    nix::unistd::getsid(Some(pid)).is_ok_and(|session| session.as_raw() == 0)
+}
+
+fn all_pids() -> Vec<Pid> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let pids: BTreeSet<Pid> = names.filter_map(|name| parse(&name)).collect();
+    pids.into_iter().collect()
+}
+
+fn parse(text: &str) -> Option<Pid> {
+    text.parse().ok().map(Pid::from_raw)
+}
+
+fn read(pid: Pid) -> Option<Process> {
+    parse_stat(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Reads `pid (name) state ppid pgrp session ...`; the name may itself contain parentheses.
+fn parse_stat(pid: Pid, stat: &str) -> Option<Process> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(1);
+    let parent = parse(fields.next()?)?;
+    let session = parse(fields.nth(1)?)?;
+    Some(Process {
+        pid,
+        parent,
+        session,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_forge_the_fields_after_it() {
+        let pid = Pid::from_raw(7);
+        let stat = "7 (a) S 1 1 1 (b) S 5 6 9 0 -1";
+        let expected = Process {
+            pid,
+            parent: Pid::from_raw(5),
+            session: Pid::from_raw(9),
+        };
+        assert_eq!(parse_stat(pid, stat), Some(expected));
+        assert_eq!(parse_stat(pid, "7 (cut"), None);
+    }
+}

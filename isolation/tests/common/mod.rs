@@ -1,0 +1,217 @@
+//! What the tests of containers share: an agent's directory, its events, short commands.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use tepui_core::ids::ContainerId;
+use tepui_core::protocol::container::{ContainerCommand, ContainerEvent, ContainerSpec};
+use tepui_core::protocol::status::{Breach, Exit};
+use tepui_core::protocol::task::CommandInfo;
+use tepui_isolation::{Config, Containerizer, LauncherCommand, Mode};
+
+/// Far more than anything here takes; reaching it fails the test.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn config(dir: &Path, mode: Mode) -> Config {
+    let name = dir
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .trim_start_matches('.');
+    Config {
+        cgroup_root: format!("tepui-test-{name}"),
+        launcher: LauncherCommand::binary(env!("CARGO_BIN_EXE_tepui-launch-probe")),
+        ..Config::new(dir, mode)
+    }
+}
+
+/// A containerizer and what it told.
+pub(crate) struct Agent {
+    pub(crate) containerizer: Option<Containerizer>,
+    events: Receiver<ContainerEvent>,
+    pub(crate) dir: PathBuf,
+}
+
+impl Agent {
+    pub(crate) fn start(dir: &Path, mode: Mode) -> Self {
+        Self::with(config(dir, mode))
+    }
+
+    pub(crate) fn with(config: Config) -> Self {
+        let (sender, events) = channel();
+        let dir = config.work_dir.clone();
+        let sink = move |event| sender.send(event).unwrap_or_default();
+        Self {
+            containerizer: Some(Containerizer::start(config, Box::new(sink)).unwrap()),
+            events,
+            dir,
+        }
+    }
+
+    pub(crate) fn send(&self, command: ContainerCommand) {
+        self.containerizer.as_ref().unwrap().send(command);
+    }
+
+    pub(crate) fn launch(&self, id: &ContainerId, command: CommandInfo) {
+        self.launch_spec(id, spec(id, command));
+    }
+
+    pub(crate) fn launch_spec(&self, id: &ContainerId, spec: ContainerSpec) {
+        self.send(ContainerCommand::Launch {
+            id: id.clone(),
+            spec,
+        });
+    }
+
+    pub(crate) fn destroy(&self, id: &ContainerId) {
+        self.send(ContainerCommand::Destroy { id: id.clone() });
+    }
+
+    pub(crate) fn next(&self) -> ContainerEvent {
+        self.events
+            .recv_timeout(PATIENCE)
+            .expect("an event was due")
+    }
+
+    pub(crate) fn started(&self) -> u32 {
+        match self.next() {
+            ContainerEvent::Started { pid, .. } => pid,
+            other => panic!("not started: {other:?}"),
+        }
+    }
+
+    pub(crate) fn exited(&self) -> (Exit, Option<Breach>) {
+        match self.next() {
+            ContainerEvent::Exited { exit, breach, .. } => (exit, breach),
+            other => panic!("not exited: {other:?}"),
+        }
+    }
+
+    pub(crate) fn failed(&self) -> String {
+        match self.next() {
+            ContainerEvent::LaunchFailed { message, .. } => message,
+            other => panic!("not failed: {other:?}"),
+        }
+    }
+
+    /// Runs a container to its end.
+    pub(crate) fn run(&self, id: &ContainerId, command: CommandInfo) -> Exit {
+        self.launch(id, command);
+        self.started();
+        self.exited().0
+    }
+
+    pub(crate) fn recover(&self, known: &[ContainerId]) -> Vec<ContainerEvent> {
+        self.send(ContainerCommand::Recover {
+            known: known.to_vec(),
+        });
+        let mut events = Vec::new();
+        loop {
+            match self.next() {
+                ContainerEvent::Recovered => return events,
+                event => events.push(event),
+            }
+        }
+    }
+
+    pub(crate) fn file(&self, id: &ContainerId, name: &str) -> String {
+        let path = self.dir.join("sandboxes").join(id.as_str()).join(name);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// Waits until the task has written a whole line into a file of its sandbox.
+    pub(crate) fn line(&self, id: &ContainerId, name: &str) -> String {
+        let path = self.dir.join("sandboxes").join(id.as_str()).join(name);
+        let mut line = String::new();
+        eventually("a line appears", || {
+            line = fs::read_to_string(&path).unwrap_or_default();
+            line.ends_with('\n')
+        });
+        line.trim().to_owned()
+    }
+
+    /// Lets go of the launcher, as an agent that is killed does.
+    pub(crate) fn detach(mut self) {
+        self.containerizer.take();
+    }
+
+    pub(crate) fn shutdown(mut self) {
+        self.containerizer.take().unwrap().shutdown().unwrap();
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // A failed test must not leave a launcher behind; a passed one has said how it ends.
+        if std::thread::panicking()
+            && let Some(containerizer) = self.containerizer.take()
+        {
+            let _ = containerizer.shutdown();
+        }
+    }
+}
+
+pub(crate) fn id(n: u64) -> ContainerId {
+    ContainerId::numbered(n)
+}
+
+pub(crate) fn sh(command: &str) -> CommandInfo {
+    CommandInfo::shell(command)
+}
+
+pub(crate) fn spec(id: &ContainerId, command: CommandInfo) -> ContainerSpec {
+    ContainerSpec {
+        command,
+        environment: Vec::new(),
+        limits: Default::default(),
+        sandbox: vec![id.as_str().to_owned()],
+    }
+}
+
+/// Waits for something that no event tells; the pause only paces the asking.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+/// The processes below `dir`'s sandboxes, by their mark.
+pub(crate) fn survivors(dir: &Path) -> Vec<u32> {
+    let mark = format!("TEPUI_SANDBOX={}/", dir.canonicalize().unwrap().display());
+    let entries = fs::read_dir("/proc").unwrap();
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        String::from_utf8_lossy(&environ).contains(&mark)
+    })
+    .collect()
+}
+
+/// The launcher of a directory.
+pub(crate) fn launchers(dir: &Path) -> Vec<u32> {
+    let lock = dir.join("run/lock").canonicalize().unwrap();
+    let entries = fs::read_dir("/proc").unwrap();
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        let files = fs::read_dir(format!("/proc/{pid}/fd"))
+            .into_iter()
+            .flatten();
+        let mut links = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+        let name = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        name.starts_with(b"tepui-launcher") && links.any(|link| link == lock)
+    })
+    .collect()
+}

@@ -1,0 +1,386 @@
+//! Plain-process mode, end to end; needs no privileges.
+
+mod common;
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
+use tepui_core::protocol::status::Exit;
+use tepui_core::protocol::task::CommandInfo;
+use tepui_isolation::Mode;
+
+use common::*;
+
+fn agent() -> (tempfile::TempDir, Agent) {
+    let dir = tempfile::tempdir().unwrap();
+    let agent = Agent::start(dir.path(), Mode::Process);
+    (dir, agent)
+}
+
+fn as_pid(pid: u32) -> Pid {
+    Pid::from_raw(pid.try_into().unwrap())
+}
+
+#[test]
+fn a_program_runs_and_its_code_output_and_environment_are_right() {
+    let (_dir, agent) = agent();
+    let mut spec = spec(
+        &id(1),
+        sh("echo out; echo err >&2; env | sort; pwd; exit 7"),
+    );
+    spec.environment = vec![("A".into(), "agent".into()), ("B".into(), "agent".into())];
+    spec.command.environment = vec![("A".into(), "command".into())];
+    agent.launch_spec(&id(1), spec);
+    agent.started();
+    assert_eq!(agent.exited(), (Exit::Code(7), None));
+    assert_eq!(agent.file(&id(1), "stderr"), "err\n");
+    let sandbox = agent.dir.canonicalize().unwrap().join("sandboxes/c000001");
+    let sandbox = sandbox.display();
+    // AG-47: nothing of our own environment; AG-48: the command wins. PWD is the shell's.
+    let expected = format!(
+        "out\nA=command\nB=agent\n\
+         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nPWD={sandbox}\n\
+         TEPUI_CONTAINER_ID=c000001\nTEPUI_SANDBOX={sandbox}\n{sandbox}\n"
+    );
+    assert_eq!(agent.file(&id(1), "stdout"), expected);
+    agent.shutdown();
+}
+
+#[test]
+fn signals_files_and_arguments_are_clean() {
+    let (_dir, agent) = agent();
+    assert_eq!(agent.run(&id(1), sh("kill -9 $$")), Exit::Signal(9));
+    // The launcher blocks everything and the test harness ignores SIGPIPE; neither is inherited.
+    agent.run(
+        &id(2),
+        sh("grep -E '^Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd"),
+    );
+    let clean = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n0\n1\n2\n3\n";
+    assert_eq!(
+        agent.file(&id(2), "stdout"),
+        clean,
+        "3 is the directory that ls reads"
+    );
+    let echo = CommandInfo::exec("printf", ["%s|", "a b", "$HOME", "*"]);
+    assert_eq!(agent.run(&id(3), echo), Exit::Code(0));
+    assert_eq!(agent.file(&id(3), "stdout"), "a b|$HOME|*|");
+    assert_eq!(
+        agent.run(&id(4), CommandInfo::exec("cat", [""; 0])),
+        Exit::Code(0)
+    );
+    agent.shutdown();
+}
+
+#[test]
+fn what_cannot_be_started_fails_with_program_and_reason() {
+    // TK-39
+    let (_dir, agent) = agent();
+    agent.launch(&id(1), CommandInfo::exec("no-such-program", [""; 0]));
+    let message = agent.failed();
+    assert_eq!(
+        message,
+        "execute no-such-program: No such file or directory (os error 2)"
+    );
+    agent.launch(&id(2), CommandInfo::exec("/etc/passwd", [""; 0]));
+    let message = agent.failed();
+    assert_eq!(
+        message,
+        "execute /etc/passwd: Permission denied (os error 13)"
+    );
+    agent.launch(&id(3), CommandInfo::exec("true", ["a\0b"]));
+    assert!(agent.failed().contains("NUL"));
+    let mut outside = spec(&id(4), sh("true"));
+    outside.sandbox = vec!["..".to_owned(), "x".to_owned()];
+    agent.launch_spec(&id(4), outside);
+    assert!(agent.failed().contains("sandbox"));
+    let huge = "x".repeat(tepui_core::limits::FRAME_BYTES + 1);
+    agent.launch(&id(5), sh(&huge));
+    assert!(agent.failed().contains("longer than"));
+    // The containerizer is as before.
+    assert_eq!(agent.run(&id(6), sh("true")), Exit::Code(0));
+    agent.shutdown();
+}
+
+#[test]
+fn an_id_that_lives_is_not_launched_again() {
+    let (_dir, agent) = agent();
+    agent.launch(&id(1), sh("sleep 1000"));
+    agent.started();
+    agent.launch(&id(1), sh("true"));
+    assert!(agent.failed().contains("running"));
+    agent.destroy(&id(1));
+    assert_eq!(agent.exited(), (Exit::Signal(9), None));
+    agent.shutdown();
+}
+
+#[test]
+fn terminate_asks_and_destroy_does_not() {
+    // TK-84
+    let (_dir, agent) = agent();
+    let patient = "trap 'echo asked >> asked; exit 3' TERM; echo ready; \
+                   while :; do sleep 1000 & wait; done";
+    agent.launch(&id(1), sh(patient));
+    agent.started();
+    assert_eq!(agent.line(&id(1), "stdout"), "ready");
+    agent.send(ContainerCommand::Terminate { id: id(1) });
+    assert_eq!(agent.exited(), (Exit::Code(3), None));
+    assert_eq!(agent.file(&id(1), "asked"), "asked\n");
+
+    agent.launch(
+        &id(2),
+        sh("trap '' TERM; echo ready; while :; do sleep 1000; done"),
+    );
+    agent.started();
+    agent.line(&id(2), "stdout");
+    agent.send(ContainerCommand::Terminate { id: id(2) });
+    agent.destroy(&id(2));
+    assert_eq!(agent.exited(), (Exit::Signal(9), None));
+    // Unknown ids are ignored.
+    agent.destroy(&id(2));
+    agent.send(ContainerCommand::Terminate { id: id(77) });
+    agent.send(ContainerCommand::Forget { id: id(77) });
+    assert_eq!(agent.run(&id(3), sh("true")), Exit::Code(0));
+    assert_eq!(survivors(&agent.dir), Vec::<u32>::new());
+    agent.shutdown();
+}
+
+#[test]
+fn nothing_survives_its_program() {
+    let (_dir, agent) = agent();
+    // Beside it runs another container, whose daemon must live on.
+    agent.launch(
+        &id(1),
+        sh("setsid sh -c 'echo $$ > daemon; exec sleep 1000' & wait"),
+    );
+    agent.started();
+    let neighbour: u32 = agent.line(&id(1), "daemon").parse().unwrap();
+
+    let daemon = "setsid sh -c 'echo $$ > daemon; sleep 1000 & wait' & \
+                  sleep 1000 & \
+                  until [ -s daemon ]; do :; done";
+    assert_eq!(agent.run(&id(2), sh(daemon)), Exit::Code(0));
+    let daemon: u32 = agent.line(&id(2), "daemon").parse().unwrap();
+    assert!(!is_alive(daemon), "the daemon survived");
+    assert!(is_alive(neighbour), "another container's daemon was killed");
+
+    // Without a mark and in its own session it cannot be attributed: it goes when nobody runs.
+    let nameless = "env -i setsid sh -c 'echo $$ > daemon; exec /bin/sleep 1000' & \
+                    until [ -s daemon ]; do :; done";
+    assert_eq!(agent.run(&id(3), sh(nameless)), Exit::Code(0));
+    let nameless: u32 = agent.line(&id(3), "daemon").parse().unwrap();
+    assert!(is_alive(nameless));
+    agent.destroy(&id(1));
+    assert_eq!(agent.exited(), (Exit::Signal(9), None));
+    assert!(!is_alive(neighbour) && !is_alive(nameless));
+    assert_eq!(survivors(&agent.dir), Vec::<u32>::new());
+    agent.shutdown();
+}
+
+#[test]
+fn a_new_containerizer_learns_what_happened_meanwhile() {
+    let (dir, first) = agent();
+    first.launch(&id(1), sh("until [ -e go ]; do sleep 0.01; done; exit 42"));
+    first.started();
+    first.launch(&id(2), sh("sleep 1000"));
+    let running = first.started();
+    first.launch(&id(3), sh("sleep 1000"));
+    let orphan = first.started();
+    first.launch(&id(4), CommandInfo::exec("no-such-program", [""; 0]));
+    first.failed();
+    first.detach();
+    let go = dir.path().join("sandboxes/c000001/go");
+    fs::write(go, "").unwrap();
+    let exits = dir.path().join("run/exits");
+    eventually("the exit is recorded", || {
+        fs::read(&exits)
+            .unwrap()
+            .windows(7)
+            .any(|part| part == b"c000001")
+    });
+
+    let second = Agent::start(dir.path(), Mode::Process);
+    let events = second.recover(&[id(1), id(2), id(4), id(9)]);
+    let failed = "execute no-such-program: No such file or directory (os error 2)";
+    let expected = [
+        ContainerEvent::Exited {
+            id: id(1),
+            exit: Exit::Code(42),
+            breach: None,
+        },
+        ContainerEvent::Started {
+            id: id(2),
+            pid: running,
+        },
+        ContainerEvent::LaunchFailed {
+            id: id(4),
+            message: failed.to_owned(),
+        },
+        ContainerEvent::Lost { id: id(9) },
+    ];
+    assert_eq!(events, expected);
+    assert!(
+        !is_alive(orphan),
+        "who is not known is destroyed before it says that it is done"
+    );
+    assert!(is_alive(running));
+    assert_eq!(launchers(dir.path()).len(), 1, "the launcher is the same");
+
+    second.send(ContainerCommand::Forget { id: id(1) });
+    second.destroy(&id(2));
+    assert_eq!(second.exited(), (Exit::Signal(9), None));
+    let again = second.recover(&[id(1), id(2)]);
+    let lost = ContainerEvent::Lost { id: id(1) };
+    assert_eq!(again[0], lost, "forgotten is forgotten");
+    assert!(matches!(again[1], ContainerEvent::Exited { .. }));
+    second.shutdown();
+    assert_eq!(launchers(dir.path()), Vec::<u32>::new());
+}
+
+/// Run as a process of its own by the test below: an agent to be killed.
+#[test]
+fn child_agent() {
+    let Ok(dir) = std::env::var("TEPUI_TEST_CHILD_AGENT") else {
+        return;
+    };
+    let agent = Agent::start(dir.as_ref(), Mode::Process);
+    agent.launch(
+        &id(1),
+        sh("echo ready; until [ -e go ]; do sleep 0.01; done; exit 5"),
+    );
+    agent.started();
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn tasks_outlive_an_agent_that_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_agent", "--nocapture"])
+        .env("TEPUI_TEST_CHILD_AGENT", dir.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let out = dir.path().join("sandboxes/c000001/stdout");
+    eventually("the task runs", || {
+        fs::read_to_string(&out).is_ok_and(|text| text == "ready\n")
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fs::write(dir.path().join("sandboxes/c000001/go"), "").unwrap();
+    let agent = Agent::start(dir.path(), Mode::Process);
+    let events = agent.recover(&[id(1)]);
+    let exit = match &events[..] {
+        [ContainerEvent::Exited { exit, .. }] => *exit,
+        [ContainerEvent::Started { .. }] => agent.exited().0,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(exit, Exit::Code(5));
+    agent.shutdown();
+}
+
+#[test]
+fn when_the_launcher_dies_its_containers_do_and_it_is_replaced() {
+    let (dir, agent) = agent();
+    agent.launch(&id(1), sh("setsid sleep 1000 & echo ready; wait"));
+    let pid = agent.started();
+    agent.line(&id(1), "stdout");
+    let launcher = launchers(dir.path())[0];
+    kill(as_pid(launcher), Signal::SIGKILL).unwrap();
+    assert_eq!(agent.next(), ContainerEvent::Lost { id: id(1) });
+    eventually("the program is dead", || !is_alive(pid));
+    eventually("nothing is left", || survivors(dir.path()).is_empty());
+    assert_eq!(agent.run(&id(2), sh("exit 3")), Exit::Code(3));
+    agent.shutdown();
+}
+
+#[test]
+fn a_launcher_that_nobody_needs_goes() {
+    let (dir, agent) = agent();
+    agent.run(&id(1), sh("exit 9"));
+    agent.detach();
+    assert_eq!(launchers(dir.path()).len(), 1);
+    eventually("it has gone", || launchers(dir.path()).is_empty());
+    // What it knew is not lost.
+    let agent = Agent::start(dir.path(), Mode::Process);
+    let events = agent.recover(&[id(1)]);
+    let expected = ContainerEvent::Exited {
+        id: id(1),
+        exit: Exit::Code(9),
+        breach: None,
+    };
+    assert_eq!(events, [expected]);
+    agent.shutdown();
+}
+
+#[test]
+fn two_agents_do_not_know_each_other() {
+    let ((_a, one), (_b, two)) = (agent(), agent());
+    one.launch(&id(1), sh("sleep 1000"));
+    let pid = one.started();
+    assert_eq!(two.recover(&[]), []);
+    two.destroy(&id(1));
+    two.shutdown();
+    assert!(is_alive(pid));
+    assert!(matches!(
+        one.recover(&[id(1)])[..],
+        [ContainerEvent::Started { .. }]
+    ));
+    one.shutdown();
+    assert!(!is_alive(pid), "a shutdown destroys everything");
+}
+
+#[test]
+fn two_hundred_at_once() {
+    let (_dir, agent) = agent();
+    agent.launch(&id(9999), sh("sleep 1000"));
+    agent.started();
+    for n in 0..200 {
+        agent.launch(&id(n), CommandInfo::exec("true", [""; 0]));
+    }
+    let (mut started, mut exited) = (0, 0);
+    while exited < 200 {
+        match agent.next() {
+            ContainerEvent::Started { .. } => started += 1,
+            ContainerEvent::Exited { exit, breach, .. } => {
+                assert_eq!((exit, breach), (Exit::Code(0), None));
+                exited += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(started, 200);
+    agent.shutdown();
+}
+
+#[test]
+fn a_user_who_is_not_known_is_refused_and_one_who_is_gets_the_sandbox() {
+    let (_dir, agent) = agent();
+    let as_user = |user: &str, command| CommandInfo {
+        user: Some(user.to_owned()),
+        ..sh(command)
+    };
+    agent.launch(&id(1), as_user("no-such-user", "true"));
+    assert!(agent.failed().contains("no-such-user"));
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can run a task as somebody else");
+        agent.shutdown();
+        return;
+    }
+    fs::set_permissions(
+        &agent.dir,
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    let command = as_user(
+        "nobody",
+        "id -un; id -Gn | wc -w; touch mine; stat -c %U . stdout",
+    );
+    assert_eq!(agent.run(&id(2), command), Exit::Code(0));
+    assert_eq!(agent.file(&id(2), "stdout"), "nobody\n1\nnobody\nnobody\n");
+    agent.shutdown();
+}

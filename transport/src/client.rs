@@ -1,0 +1,257 @@
+//! The async client of a framework: owned offers, a stream of events, and a handle to act with.
+//!
+//! It is one more [`Logic`]: what happens goes into a channel, and what the user wants comes back
+//! through the machine's inputs. Offers and updates are values with an owner, so that none is
+//! forgotten: a dropped [`Offer`] is declined, a dropped [`Update`] acknowledged.
+
+use std::collections::BTreeSet;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tepui_core::ids::{FrameworkId, OfferId, TaskId};
+use tepui_core::protocol::offer;
+use tepui_core::protocol::status::TaskStatus;
+use tepui_core::protocol::task::TaskInfo;
+use tepui_core::scheduler::{Acknowledging, Logic, UserCall, UserEvent};
+use tepui_core::time::Time;
+use tokio::sync::mpsc;
+
+pub use crate::output::{Output, OutputClient, read_output};
+pub use crate::target::Error;
+
+/// Something that happened to the framework.
+#[derive(Debug)]
+pub enum Event {
+    /// A master knows the framework, for the first time or again.
+    Subscribed {
+        /// The framework's id.
+        framework: FrameworkId,
+    },
+    /// The master is out of reach. All offers are void; tasks go on.
+    Disconnected,
+    /// New offers.
+    Offers(Vec<Offer>),
+    /// An offer is void; launching on it gives [`Rescinded`].
+    Rescinded(OfferId),
+    /// News about a task.
+    Update(Update),
+    /// The framework is at its end, and why.
+    Error(String),
+}
+
+/// Acts for the framework. Clones act for the same.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    calls: mpsc::UnboundedSender<UserCall>,
+    live: Arc<Mutex<BTreeSet<OfferId>>>,
+}
+
+impl Handle {
+    pub(crate) fn new(calls: mpsc::UnboundedSender<UserCall>) -> Self {
+        Self {
+            calls,
+            live: Arc::default(),
+        }
+    }
+
+    /// Ends a task; its last update tells when that is done.
+    pub fn kill(&self, task: TaskId, grace: Option<Duration>) {
+        self.call(UserCall::Kill { task, grace });
+    }
+
+    /// Wants no offers until [`Handle::revive`].
+    pub fn suppress(&self) {
+        self.call(UserCall::Suppress);
+    }
+
+    /// Wants offers again, and forgets what it declined.
+    pub fn revive(&self) {
+        self.call(UserCall::Revive);
+    }
+
+    /// Ends the framework and all its tasks. The events end after it.
+    pub fn stop(&self) {
+        self.call(UserCall::Stop);
+    }
+
+    fn call(&self, call: UserCall) {
+        if self.calls.send(call).is_err() {
+            tracing::debug!("the framework has ended: nothing to act for");
+        }
+    }
+}
+
+/// The offer is void: rescinded, or the master is out of reach. Nothing was launched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the offer was rescinded")]
+pub struct Rescinded;
+
+/// Resources of one agent that are held for this framework.
+#[derive(Debug)]
+pub struct Offer {
+    offer: offer::Offer,
+    handle: Handle,
+}
+
+impl Deref for Offer {
+    type Target = offer::Offer;
+
+    fn deref(&self) -> &offer::Offer {
+        &self.offer
+    }
+}
+
+impl Offer {
+    /// Launches tasks; what is left of the offer is declined for five seconds. Whether the master
+    /// accepts is told by the tasks' updates.
+    pub fn launch(self, tasks: Vec<TaskInfo>) -> Result<(), Rescinded> {
+        self.launch_and_refuse(tasks, None)
+    }
+
+    /// Launches tasks; what is left of the offer is declined for `refuse`.
+    pub fn launch_and_refuse(
+        self,
+        tasks: Vec<TaskInfo>,
+        refuse: Option<Duration>,
+    ) -> Result<(), Rescinded> {
+        if !self.use_up() {
+            return Err(Rescinded);
+        }
+        let call = UserCall::launch(&self.offer, tasks, refuse);
+        self.handle.call(call);
+        Ok(())
+    }
+
+    /// Gives it back, not to be offered the same again for `refuse` (five seconds if `None`).
+    pub fn decline(self, refuse: Option<Duration>) {
+        if self.use_up() {
+            self.handle.call(UserCall::decline(&self.offer, refuse));
+        }
+    }
+
+    /// Returns whether the offer was still good, and makes it void.
+    fn use_up(&self) -> bool {
+        self.handle.live.lock().remove(&self.offer.id)
+    }
+}
+
+impl Drop for Offer {
+    /// Declines it, unless it was used.
+    fn drop(&mut self) {
+        if self.use_up() {
+            self.handle.call(UserCall::decline(&self.offer, None));
+        }
+    }
+}
+
+/// News about a task that is acknowledged when it is dropped. If the thread panics it is not, and
+/// comes again.
+#[derive(Debug)]
+pub struct Update {
+    status: TaskStatus,
+    handle: Handle,
+}
+
+impl Deref for Update {
+    type Target = TaskStatus;
+
+    fn deref(&self) -> &TaskStatus {
+        &self.status
+    }
+}
+
+impl Drop for Update {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        if let (Some(agent), Some(update)) = (self.status.agent.clone(), self.status.update) {
+            self.handle.call(UserCall::Acknowledge {
+                agent,
+                task: self.status.task.clone(),
+                update,
+            });
+        }
+    }
+}
+
+/// The events of a framework, in order. Dropping them ends the framework.
+#[derive(Debug)]
+pub struct Events {
+    pub(crate) events: mpsc::UnboundedReceiver<Event>,
+}
+
+impl Events {
+    /// Waits for the next event; `None` once the framework has ended.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+}
+
+/// The logic that turns a machine's events into a stream of owned values.
+///
+/// The stream needs no bound of its own: a task has one unacknowledged update at a time, and an
+/// offer that is not taken from the stream keeps its resources from being offered again.
+#[derive(Debug)]
+pub(crate) struct Channels {
+    handle: Handle,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl Channels {
+    pub(crate) fn new(handle: Handle) -> (Self, Events) {
+        let (sender, events) = mpsc::unbounded_channel();
+        let channels = Self {
+            handle,
+            events: sender,
+        };
+        (channels, Events { events })
+    }
+
+    fn own(&self, offer: offer::Offer) -> Offer {
+        self.handle.live.lock().insert(offer.id.clone());
+        Offer {
+            offer,
+            handle: self.handle.clone(),
+        }
+    }
+}
+
+impl Logic for Channels {
+    fn on_event(&mut self, _now: Time, event: UserEvent, calls: &mut Vec<UserCall>) {
+        let event = match event {
+            UserEvent::Subscribed { framework } => Event::Subscribed { framework },
+            UserEvent::Disconnected => {
+                self.handle.live.lock().clear();
+                Event::Disconnected
+            }
+            UserEvent::Offers(offers) => {
+                Event::Offers(offers.into_iter().map(|offer| self.own(offer)).collect())
+            }
+            UserEvent::Rescinded(offer) => {
+                self.handle.live.lock().remove(&offer);
+                Event::Rescinded(offer)
+            }
+            UserEvent::Update(status) => Event::Update(Update {
+                status,
+                handle: self.handle.clone(),
+            }),
+            UserEvent::Error(message) => Event::Error(message),
+        };
+        if let Err(unheard) = self.events.send(event) {
+            // Nobody listens any more. Offers are void with the framework, and an update that
+            // nobody has seen must not be acknowledged.
+            self.handle.live.lock().clear();
+            if let Event::Update(update) = unheard.0 {
+                std::mem::forget(update);
+            }
+            calls.push(UserCall::Stop);
+        }
+    }
+
+    fn acknowledging(&self) -> Acknowledging {
+        Acknowledging::ByUser
+    }
+}

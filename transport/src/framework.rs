@@ -1,0 +1,168 @@
+//! A framework over QUIC: runs a [`Logic`] against a master, and comes back when the connection is
+//! lost.
+//!
+//! Used by authors of schedulers. Deliberately not here: decisions. What a connection's loss means
+//! is the scheduler machine's; this only dials again.
+
+use std::time::Duration;
+
+use tepui_core::auth::PeerRole;
+use tepui_core::ids::FrameworkId;
+use tepui_core::protocol::framework::FrameworkInfo;
+use tepui_core::protocol::hello::{CloseReason, Hello};
+use tepui_core::protocol::scheduler::Event;
+use tepui_core::roles::Role;
+use tepui_core::scheduler::{Config, Effect, Hosted, Input, Logic, UserCall};
+use tepui_core::time::Time;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::client::{Channels, Events, Handle};
+use crate::clock::Clock;
+use crate::codec;
+use crate::dialer::Dialer;
+use crate::driver::Driver;
+use crate::journal::NoJournal;
+use crate::node::{Inbound, Node, NodeConfig};
+use crate::peers::PeerEvent;
+use crate::target::{Error, Target};
+
+/// How many inputs may wait for the machine.
+const INBOX: usize = 1_024;
+
+/// A framework to be.
+#[derive(Clone, Debug)]
+pub struct Framework {
+    info: FrameworkInfo,
+}
+
+impl Framework {
+    /// Describes a framework in the role `*` whose tasks end with it.
+    pub fn builder(name: impl Into<String>) -> Self {
+        Self {
+            info: FrameworkInfo::new(name),
+        }
+    }
+
+    /// Takes resources in the name of `role`.
+    #[must_use]
+    pub fn role(mut self, role: Role) -> Self {
+        self.info.role = role;
+        self
+    }
+
+    /// Keeps its tasks while it is away for no longer than `timeout`.
+    #[must_use]
+    pub fn failover_timeout(mut self, timeout: Duration) -> Self {
+        self.info.failover_timeout = timeout;
+        self
+    }
+
+    /// Comes back as the framework that got `id` before.
+    #[must_use]
+    pub fn id(mut self, id: FrameworkId) -> Self {
+        self.info.id = Some(id);
+        self
+    }
+
+    /// Runs `logic` until it stops, or the master refuses the framework. Fails at once if there is
+    /// no master to begin with; later it keeps trying to reconnect.
+    pub async fn run<L: Logic>(self, target: &Target, logic: L) -> Result<(), Error> {
+        let (_, calls) = mpsc::unbounded_channel();
+        let start = Start::dial(self.info, target).await?;
+        start.run(logic, calls).await;
+        Ok(())
+    }
+
+    /// Connects, and returns a handle to act with and the events as a stream.
+    pub async fn connect(self, target: &Target) -> Result<(Handle, Events), Error> {
+        let (sender, calls) = mpsc::unbounded_channel();
+        let handle = Handle::new(sender);
+        let (channels, events) = Channels::new(handle.clone());
+        let start = Start::dial(self.info, target).await?;
+        tokio::spawn(start.run(channels, calls));
+        Ok((handle, events))
+    }
+}
+
+/// A framework with its first connection.
+struct Start {
+    info: FrameworkInfo,
+    node: Node<Input>,
+    inbox: mpsc::Sender<Input>,
+    inputs: mpsc::Receiver<Input>,
+    dialer: Dialer,
+}
+
+impl Start {
+    async fn dial(info: FrameworkInfo, target: &Target) -> Result<Self, Error> {
+        let credentials = target.credentials(PeerRole::Framework)?;
+        let (inbox, inputs) = mpsc::channel(INBOX);
+        let node = Node::new(NodeConfig {
+            hello: Hello::new(PeerRole::Framework, &info.name),
+            accepts: Vec::new(),
+            inbound: Inbound::new(
+                inbox.clone(),
+                |_, body| codec::decode::<Event>(body),
+                |_, event| Some(input(event)),
+            ),
+            streams: None,
+        });
+        let master = target.address().await?;
+        let dialer = Dialer::connect(node.clone(), &credentials, master).await?;
+        Ok(Self {
+            info,
+            node,
+            inbox,
+            inputs,
+            dialer,
+        })
+    }
+
+    async fn run<L: Logic>(self, logic: L, mut calls: mpsc::UnboundedReceiver<UserCall>) {
+        let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+        let hosted = Hosted::new(Config::new(self.info, seed), logic);
+        let inbox = self.inbox;
+        let forwarding = async move {
+            while let Some(call) = calls.recv().await {
+                if inbox.send(Input::User(call)).await.is_err() {
+                    return;
+                }
+            }
+            // Keeps the inbox open: connections deliver to it.
+            std::future::pending::<()>().await;
+        };
+        let peers = self.node.peers().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let mut stop = Some(stop);
+        let perform = |effect| match effect {
+            Effect::Master { peer, call } => peers.perform(peer, &call),
+            Effect::Reconnect { peer, reason } => {
+                tracing::warn!(?peer, reason, "leaving the master");
+                peers.disconnect(peer, CloseReason::IdleTimeout);
+            }
+            Effect::Stop => drop(stop.take()),
+            Effect::User(event) => unreachable!("hosted logic was not told of {event:?}"),
+        };
+        let clock = Clock::start_after(Time::ZERO);
+        let driver = Driver::new(hosted, NoJournal, clock, self.inputs);
+        let driving = driver.run(perform, |_| {}, async { drop(stopped.await) });
+        tokio::select! {
+            ended = driving => if let Err(error) = ended {
+                tracing::error!(%error, "the framework has ended");
+            },
+            () = forwarding => {}
+        }
+        self.dialer.shut_down().await;
+    }
+}
+
+fn input(event: PeerEvent<Event>) -> Input {
+    match event {
+        PeerEvent::Connected(info) => Input::Connected { peer: info.peer },
+        PeerEvent::Message { peer, message } => Input::Master {
+            peer,
+            event: message,
+        },
+        PeerEvent::Disconnected { peer, .. } => Input::Disconnected { peer },
+    }
+}

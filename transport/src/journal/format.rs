@@ -1,0 +1,137 @@
+//! How a journal's files are laid out (version 1). All numbers are little endian.
+//!
+//! A log is a file header, then batches. A batch is what was written and synced at once, so at most
+//! the last one can be torn by a crash. Its header carries a checksum of its own: a length is
+//! believed only if it is intact, and a batch counts only as a whole.
+//!
+//! ```text
+//! log       "TEPUILOG" version:u8
+//! batch     length:u32 count:u32 epoch:u64 index:u64 body_crc:u32 header_crc:u32  body
+//! snapshot  "TEPUISNP" version:u8 length:u64 epoch:u64 index:u64 body_crc:u32 header_crc:u32  body
+//! ```
+//!
+//! `index` is the number of the first record of a batch, or of the last one within a snapshot, over
+//! the whole life of the journal. Deliberately not here: files.
+
+pub(super) const LOG_MAGIC: &[u8; 8] = b"TEPUILOG";
+pub(super) const SNAPSHOT_MAGIC: &[u8; 8] = b"TEPUISNP";
+pub(super) const VERSION: u8 = 1;
+/// Magic and version.
+pub(super) const FILE_HEADER_BYTES: usize = 9;
+pub(super) const BATCH_HEADER_BYTES: usize = 32;
+pub(super) const SNAPSHOT_HEADER_BYTES: usize = FILE_HEADER_BYTES + 32;
+
+/// The header of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BatchHeader {
+    pub(super) length: u32,
+    pub(super) count: u32,
+    pub(super) epoch: u64,
+    /// The number of its first record.
+    pub(super) index: u64,
+    pub(super) body_crc: u32,
+}
+
+impl BatchHeader {
+    pub(super) fn to_bytes(self) -> [u8; BATCH_HEADER_BYTES] {
+        let mut bytes = [0; BATCH_HEADER_BYTES];
+        bytes[0..4].copy_from_slice(&self.length.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.count.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.epoch.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.index.to_le_bytes());
+        bytes[24..28].copy_from_slice(&self.body_crc.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..28]);
+        bytes[28..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a header; `None` if it is not all there or not intact.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.get(..BATCH_HEADER_BYTES)?;
+        if crc32fast::hash(&bytes[..28]) != u32_at(bytes, 28) {
+            return None;
+        }
+        Some(Self {
+            length: u32_at(bytes, 0),
+            count: u32_at(bytes, 4),
+            epoch: u64_at(bytes, 8),
+            index: u64_at(bytes, 16),
+            body_crc: u32_at(bytes, 24),
+        })
+    }
+}
+
+/// Reads a whole and intact batch from the start of `bytes`.
+pub(super) fn read_batch(bytes: &[u8]) -> Option<(BatchHeader, &[u8])> {
+    let header = BatchHeader::read(bytes)?;
+    let body = bytes[BATCH_HEADER_BYTES..].get(..header.length as usize)?;
+    (crc32fast::hash(body) == header.body_crc).then_some((header, body))
+}
+
+/// The header of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SnapshotHeader {
+    pub(super) length: u64,
+    pub(super) epoch: u64,
+    /// The number of the last record that it contains.
+    pub(super) index: u64,
+    pub(super) body_crc: u32,
+}
+
+impl SnapshotHeader {
+    pub(super) fn to_bytes(self) -> [u8; SNAPSHOT_HEADER_BYTES] {
+        let mut bytes = [0; SNAPSHOT_HEADER_BYTES];
+        bytes[..8].copy_from_slice(SNAPSHOT_MAGIC);
+        bytes[8] = VERSION;
+        bytes[9..17].copy_from_slice(&self.length.to_le_bytes());
+        bytes[17..25].copy_from_slice(&self.epoch.to_le_bytes());
+        bytes[25..33].copy_from_slice(&self.index.to_le_bytes());
+        bytes[33..37].copy_from_slice(&self.body_crc.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..37]);
+        bytes[37..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a header after its magic and version were checked.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.get(..SNAPSHOT_HEADER_BYTES)?;
+        if crc32fast::hash(&bytes[..37]) != u32_at(bytes, 37) {
+            return None;
+        }
+        Some(Self {
+            length: u64_at(bytes, 9),
+            epoch: u64_at(bytes, 17),
+            index: u64_at(bytes, 25),
+            body_crc: u32_at(bytes, 33),
+        })
+    }
+}
+
+/// Returns the header of an empty log.
+pub(super) fn log_header() -> [u8; FILE_HEADER_BYTES] {
+    let mut bytes = [VERSION; FILE_HEADER_BYTES];
+    bytes[..8].copy_from_slice(LOG_MAGIC);
+    bytes
+}
+
+/// Checks magic and version of a file.
+pub(super) fn check_file_header(bytes: &[u8], magic: &[u8; 8]) -> Result<(), String> {
+    if bytes.len() < FILE_HEADER_BYTES || !bytes.starts_with(magic) {
+        let magic = String::from_utf8_lossy(magic);
+        return Err(format!("it does not begin with {magic:?}"));
+    }
+    match bytes[8] {
+        VERSION => Ok(()),
+        other => Err(format!("its format is {other}, this build knows {VERSION}")),
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let four = bytes[at..at + 4].try_into();
+    u32::from_le_bytes(four.expect("the slice has four bytes"))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let eight = bytes[at..at + 8].try_into();
+    u64::from_le_bytes(eight.expect("the slice has eight bytes"))
+}

@@ -1,0 +1,87 @@
+//! An operator's conversation with a master: questions and answers.
+//!
+//! Used by command lines and tests. Deliberately not here: what to ask.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tepui_core::auth::PeerRole;
+use tepui_core::ids::RequestId;
+use tepui_core::protocol::hello::Hello;
+use tepui_core::protocol::operator::{Answer, Call, Request, Response};
+use tokio::sync::{Mutex, mpsc};
+
+use crate::node::{Inbound, Node, NodeConfig};
+use crate::peers::{Ending, PeerEvent};
+use crate::quic::Endpoint;
+use crate::greeting::DialError;
+use crate::session::Session;
+use crate::target::{Error, Target, local_address_for};
+
+/// How many answers may wait to be looked at.
+const INBOX: usize = 16;
+
+/// A connection to a master, as an operator.
+#[derive(Debug)]
+pub struct Operator {
+    endpoint: Endpoint<PeerEvent<Response>>,
+    session: Session,
+    next: AtomicU64,
+    events: Mutex<mpsc::Receiver<PeerEvent<Response>>>,
+}
+
+impl Operator {
+    /// Connects within `timeout`.
+    pub async fn connect(target: &Target, timeout: Duration) -> Result<Self, Error> {
+        let credentials = target.credentials(PeerRole::Operator)?;
+        let address = target.address().await?;
+        let (inbound, events) = Inbound::events(INBOX);
+        let hello = Hello::new(PeerRole::Operator, &credentials.principal().name);
+        let node = Node::new(NodeConfig {
+            hello,
+            accepts: Vec::new(),
+            inbound,
+            streams: None,
+        });
+        let endpoint = Endpoint::bind(local_address_for(address), &credentials, node)?;
+        let dialing = endpoint.dial(address, PeerRole::Master);
+        let session = match tokio::time::timeout(timeout, dialing).await {
+            Ok(session) => session?,
+            Err(_) => {
+                let at = target.master.clone();
+                return Err(DialError::NoAnswer { at }.into());
+            }
+        };
+        Ok(Self {
+            endpoint,
+            session,
+            next: AtomicU64::new(1),
+            events: Mutex::new(events),
+        })
+    }
+
+    /// Asks one thing and waits for the answer. Questions are answered one after the other.
+    pub async fn ask(&self, call: Call) -> Result<Answer, Error> {
+        let mut events = self.events.lock().await;
+        let id = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
+        if self.session.send(&Request { id, call }).is_err() {
+            return Err(Error::Lost(self.session.closed().await));
+        }
+        loop {
+            match events.recv().await {
+                Some(PeerEvent::Message { message, .. }) if message.id == id => {
+                    return Ok(message.answer);
+                }
+                // The answer to a question whose asker did not wait, or the beginning.
+                Some(PeerEvent::Message { .. } | PeerEvent::Connected(_)) => {}
+                Some(PeerEvent::Disconnected { ending, .. }) => return Err(Error::Lost(ending)),
+                None => return Err(Error::Lost(Ending::Lost("the endpoint has ended".into()))),
+            }
+        }
+    }
+
+    /// Takes leave.
+    pub async fn close(self) {
+        self.endpoint.shut_down().await;
+    }
+}

@@ -1,0 +1,179 @@
+//! The peers of one node: what happens on their connections, and where to send to them.
+//!
+//! A driver's `perform` calls [`Peers`]; sessions fill it. Deliberately not here: who is who. A
+//! connection is a [`PeerId`]; the machine knows what it stands for.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use tepui_core::auth::Principal;
+use tepui_core::ids::PeerId;
+use tepui_core::protocol::hello::{CloseReason, Hello};
+use tokio::sync::Notify;
+
+use crate::outgoing::SendError;
+use crate::session::Session;
+
+/// What is known of a peer from the start of its connection.
+#[derive(Clone, Debug)]
+pub struct PeerInfo {
+    /// The connection.
+    pub peer: PeerId,
+    /// Who it is, proved.
+    pub principal: Principal,
+    /// What it said of itself.
+    pub hello: Hello,
+    /// The protocol agreed on.
+    pub protocol: u16,
+    /// Where it is; `None` within one process.
+    pub address: Option<SocketAddr>,
+}
+
+/// What happens on a connection. For each: one `Connected`, then messages, then one `Disconnected`.
+#[derive(Clone, Debug)]
+pub enum PeerEvent<M> {
+    /// A peer is there and can be sent to.
+    Connected(Arc<PeerInfo>),
+    /// It said something.
+    Message {
+        /// The connection.
+        peer: PeerId,
+        /// What it said.
+        message: M,
+    },
+    /// It is gone; this connection never comes back.
+    Disconnected {
+        /// The connection.
+        peer: PeerId,
+        /// Why.
+        ending: Ending,
+    },
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// We closed it.
+    ByUs(CloseReason),
+    /// The peer closed it.
+    ByPeer {
+        /// Why, if the code is known to this build.
+        reason: Option<CloseReason>,
+        /// The code.
+        code: u64,
+        /// The peer's words.
+        text: String,
+    },
+    /// Nothing came for too long.
+    TimedOut,
+    /// The network or the peer failed.
+    Lost(String),
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByUs(reason) => write!(f, "closed by us: {reason}"),
+            Self::ByPeer { code, text, .. } => {
+                write!(f, "closed by the peer: {text} (code {code})")
+            }
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Lost(problem) => write!(f, "lost: {problem}"),
+        }
+    }
+}
+
+/// The live connections of a node. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Peers {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    sessions: Mutex<HashMap<PeerId, Session>>,
+    one_left: Notify,
+}
+
+impl Peers {
+    /// Queues a message for a peer. If the peer is gone this does nothing: its machine has heard
+    /// so, or is about to.
+    ///
+    /// A message that cannot be sent ends the connection, for a gap would break the order.
+    pub fn perform(&self, peer: PeerId, message: &impl Serialize) {
+        let Some(session) = self.session(peer) else {
+            tracing::debug!(?peer, "message to a peer that is gone");
+            return;
+        };
+        match session.send(message) {
+            Ok(()) => {}
+            Err(SendError::Closed) => tracing::debug!(?peer, "message to a peer that is leaving"),
+            Err(SendError::Overloaded) => {
+                tracing::warn!(?peer, "disconnected: it does not take its messages in time");
+            }
+            Err(SendError::Frame(error)) => {
+                tracing::error!(?peer, %error, "a message of ours is no frame: disconnecting");
+                session.close(error.close_reason());
+            }
+        }
+    }
+
+    /// Ends a connection after what was sent before.
+    pub fn disconnect(&self, peer: PeerId, reason: CloseReason) {
+        if let Some(session) = self.session(peer) {
+            session.close(reason);
+        }
+    }
+
+    /// Ends all connections after what was sent before.
+    pub fn disconnect_all(&self, reason: CloseReason) {
+        let sessions: Vec<Session> = self.shared.sessions.lock().values().cloned().collect();
+        for session in sessions {
+            session.close(reason);
+        }
+    }
+
+    /// Returns a live connection.
+    pub fn session(&self, peer: PeerId) -> Option<Session> {
+        self.shared.sessions.lock().get(&peer).cloned()
+    }
+
+    /// Returns how many there are.
+    pub fn len(&self) -> usize {
+        self.shared.sessions.lock().len()
+    }
+
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Waits until there are none.
+    pub async fn all_gone(&self) {
+        loop {
+            let left = self.shared.one_left.notified();
+            tokio::pin!(left);
+            // Registered before looking, so that the last one to leave is not missed.
+            left.as_mut().enable();
+            if self.is_empty() {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    pub(crate) fn insert(&self, session: Session) {
+        let peer = session.info().peer;
+        let before = self.shared.sessions.lock().insert(peer, session);
+        assert!(before.is_none(), "{peer:?} was given out twice");
+    }
+
+    pub(crate) fn remove(&self, peer: PeerId) {
+        self.shared.sessions.lock().remove(&peer);
+        self.shared.one_left.notify_waiters();
+    }
+}

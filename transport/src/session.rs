@@ -1,0 +1,235 @@
+//! One connection from the end of the greetings to its own: what is read, what is written.
+//!
+//! [`crate::greeting`] starts sessions; the machine hears of them through its inbox. Deliberately
+//! not here: certificates and sockets, and what messages mean.
+
+use std::convert::Infallible;
+use std::future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use serde::Serialize;
+use tepui_core::protocol::hello::CloseReason;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::codec::{Decoder, FrameError};
+use crate::node::{Delivery, Node};
+use crate::outgoing::{LINGER, Next, SendError, Sender};
+use crate::peers::{Ending, PeerEvent, PeerInfo};
+use crate::streams::{self, StreamError};
+use crate::wire::{ByteReader, ByteWriter, Wire};
+
+/// How much is asked of a stream at least; thousands of idle connections hold this much each.
+const READ_BYTES: usize = 4 * 1024;
+
+/// One live connection. Clones are the same connection.
+#[derive(Clone, Debug)]
+pub struct Session {
+    info: Arc<PeerInfo>,
+    sender: Sender,
+    wire: Wire,
+}
+
+impl Session {
+    /// Returns who the other side is.
+    pub fn info(&self) -> &Arc<PeerInfo> {
+        &self.info
+    }
+
+    /// Queues a message; never waits.
+    pub fn send(&self, message: &impl Serialize) -> Result<(), SendError> {
+        self.sender.send(message)
+    }
+
+    /// Opens a stream for bulk and asks for `request`; the bytes of the answer follow.
+    pub async fn open_stream(&self, request: &impl Serialize) -> Result<ByteReader, StreamError> {
+        streams::open(&self.wire, request).await
+    }
+
+    /// Ends the connection after what was sent before.
+    pub fn close(&self, reason: CloseReason) {
+        self.sender.close(reason);
+    }
+
+    /// Waits for the end of the connection.
+    pub async fn closed(&self) -> Ending {
+        self.wire.closed().await
+    }
+}
+
+/// The control stream, greeted on.
+pub(crate) struct Streams {
+    pub(crate) writer: ByteWriter,
+    pub(crate) reader: ByteReader,
+    pub(crate) decoder: Decoder,
+}
+
+/// Starts the session of a peer that was let in.
+pub(crate) fn start<I: Send + 'static>(
+    node: &Node<I>,
+    wire: &Wire,
+    info: PeerInfo,
+    streams: Streams,
+) -> Session {
+    let session = Session {
+        info: Arc::new(info),
+        sender: Sender::new(),
+        wire: wire.clone(),
+    };
+    node.counters().connected.fetch_add(1, Ordering::Relaxed);
+    node.peers().insert(session.clone());
+    tokio::spawn(run(node.clone(), session.clone(), streams));
+    session
+}
+
+/// Runs a session to its end and tells the machine what happens, in order.
+async fn run<I: Send + 'static>(node: Node<I>, session: Session, streams: Streams) {
+    let Session { info, sender, wire } = session;
+    let peer = info.peer;
+    tracing::debug!(?peer, principal = %info.principal, address = ?info.address, "connected");
+    let connected = PeerEvent::Connected(Arc::clone(&info));
+    let ending = if deliver(&node, &info, &wire, connected).await.is_none() {
+        let Streams {
+            writer,
+            reader,
+            decoder,
+        } = streams;
+        tokio::select! {
+            ending = read(&node, &info, &wire, reader, decoder) => ending,
+            ending = write(&sender, &wire, writer) => ending,
+            never = serve_streams(&node, &info, &wire) => match never {},
+        }
+    } else {
+        Ending::ByUs(CloseReason::ShuttingDown)
+    };
+    // Only now can nobody send any more: what is sent from here on is answered with "closed".
+    sender.close(CloseReason::ShuttingDown);
+    wire.close(
+        CloseReason::ShuttingDown,
+        CloseReason::ShuttingDown.as_str(),
+    );
+    node.peers().remove(peer);
+    tracing::debug!(?peer, %ending, "disconnected");
+    deliver(
+        &node,
+        &info,
+        &wire,
+        PeerEvent::Disconnected { peer, ending },
+    )
+    .await;
+}
+
+/// Delivers an event; says how the connection ended if that was not possible.
+async fn deliver<I>(
+    node: &Node<I>,
+    info: &Arc<PeerInfo>,
+    wire: &Wire,
+    event: PeerEvent<&[u8]>,
+) -> Option<Ending> {
+    match node.deliver(info, event).await {
+        Ok(Delivery::Taken) => None,
+        Ok(Delivery::NobodyThere) => {
+            let reason = CloseReason::ShuttingDown;
+            wire.close(reason, reason.as_str());
+            Some(Ending::ByUs(reason))
+        }
+        Err(error) => Some(break_off(info, wire, &error)),
+    }
+}
+
+/// Ends a connection whose bytes make no sense.
+fn break_off(info: &PeerInfo, wire: &Wire, error: &FrameError) -> Ending {
+    tracing::warn!(peer = ?info.peer, principal = %info.principal, %error, "disconnecting");
+    let reason = error.close_reason();
+    wire.close(reason, &error.to_string());
+    Ending::ByUs(reason)
+}
+
+async fn read<I>(
+    node: &Node<I>,
+    info: &Arc<PeerInfo>,
+    wire: &Wire,
+    mut reader: ByteReader,
+    mut decoder: Decoder,
+) -> Ending {
+    let peer = info.peer;
+    loop {
+        loop {
+            let message = match decoder.next_body() {
+                Ok(Some(message)) => message,
+                Ok(None) => break,
+                Err(error) => return break_off(info, wire, &error),
+            };
+            let event = PeerEvent::Message { peer, message };
+            if let Some(ending) = deliver(node, info, wire, event).await {
+                return ending;
+            }
+        }
+        match reader.read_buf(decoder.spare(READ_BYTES)).await {
+            Ok(0) => {
+                return match decoder.finish() {
+                    Ok(()) => end_of(wire, CloseReason::ShuttingDown).await,
+                    Err(error) => break_off(info, wire, &error),
+                };
+            }
+            Ok(_) => {}
+            Err(_) => return end_of(wire, CloseReason::Truncated).await,
+        }
+    }
+}
+
+async fn write(sender: &Sender, wire: &Wire, mut writer: ByteWriter) -> Ending {
+    let mut spent = Vec::new();
+    loop {
+        match sender.next(spent).await {
+            Next::Write(bytes) => {
+                let written = tokio::select! {
+                    written = writer.write_all(&bytes) => written,
+                    reason = sender.out_of_patience() => {
+                        wire.close(reason, reason.as_str());
+                        return Ending::ByUs(reason);
+                    }
+                };
+                if written.is_err() {
+                    let ending = end_of(wire, CloseReason::Truncated).await;
+                    if matches!(ending, Ending::ByUs(_)) {
+                        return ending;
+                    }
+                    // What the peer said last may not all be read yet: the reader ends the session.
+                    return future::pending().await;
+                }
+                spent = bytes;
+            }
+            Next::Close(reason) => {
+                writer.drain().await;
+                wire.close(reason, reason.as_str());
+                return Ending::ByUs(reason);
+            }
+        }
+    }
+}
+
+/// Learns why a control stream ended; a peer that ends only that is disconnected for `reason`.
+async fn end_of(wire: &Wire, reason: CloseReason) -> Ending {
+    match timeout(2 * LINGER, wire.closed()).await {
+        Ok(ending) => ending,
+        Err(_) => {
+            wire.close(reason, reason.as_str());
+            Ending::ByUs(reason)
+        }
+    }
+}
+
+async fn serve_streams<I>(node: &Node<I>, info: &Arc<PeerInfo>, wire: &Wire) -> Infallible {
+    while let Some(stream) = wire.accept().await {
+        match node.serve_stream() {
+            Some(serve) => {
+                tokio::spawn(streams::serve(Arc::clone(info), Arc::clone(serve), stream));
+            }
+            None => tracing::debug!(peer = ?info.peer, "opened a stream that nobody serves"),
+        }
+    }
+    // The connection is over; the reader says how.
+    future::pending().await
+}
