@@ -171,7 +171,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut world = Self::recovered(1, Registry::default());
-        let lead = Output::Persist(RegistryOp::Lead { epoch: 1 });
+        let at = world.now;
+        let lead = Output::Persist(RegistryOp::Lead { epoch: 1, at });
         assert_eq!(world.drain(), [lead]);
         world
     }
