@@ -24,6 +24,8 @@ pub mod resources;
 pub mod rng;
 pub mod roles;
 pub mod scheduler;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod table;
 pub mod time;
 pub mod timers;

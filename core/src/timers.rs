@@ -72,7 +72,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_sorted_list(script in prop::collection::vec((0u8..3, 0u64..20, 0u8..4), 0..100)) {
+        fn agrees_with_a_sorted_list(
+            script in prop::collection::vec((0u8..3, 0u64..20, 0u8..4), 0..100),
+        ) {
             let mut timers = Timers::new();
             let mut model: Vec<(u64, u8)> = Vec::new();
             for (step, at, key) in script {
@@ -96,7 +98,8 @@ mod tests {
                 }
                 prop_assert_eq!(timers.len(), model.len());
                 prop_assert_eq!(timers.is_empty(), model.is_empty());
-                prop_assert_eq!(timers.next().map(Time::as_micros), model.iter().map(|m| m.0).min());
+                let earliest = model.iter().map(|m| m.0).min();
+                prop_assert_eq!(timers.next().map(Time::as_micros), earliest);
             }
         }
     }

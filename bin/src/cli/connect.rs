@@ -77,27 +77,27 @@ impl OperatorArgs {
         calls: impl IntoIterator<Item = Call>,
     ) -> Result<Vec<Answer>, Failure> {
         let target = self.target()?;
-        let conversation = async {
-            let operator = Operator::connect(&target, self.timeout).await?;
+        let failed = |error| disconnected(&error, &target);
+        let operator = Operator::connect(&target, self.timeout).await.map_err(failed)?;
+        let asking = async {
             let mut answers = Vec::new();
             for call in calls {
                 answers.push(operator.ask(call).await?);
             }
-            operator.close().await;
             Ok(answers)
         };
-        match tokio::time::timeout(self.timeout, conversation).await {
-            Ok(result) => result.map_err(|error| disconnected(&error, &target)),
-            Err(_) => Err(Failure::new(
-                Exit::Timeout,
-                format_args!(
-                    "no answer from the master at {} within {}; is it running? \
-                     a longer --timeout may help",
-                    target.master,
-                    humantime::format_duration(self.timeout)
-                ),
-            )),
-        }
+        let answers = tokio::time::timeout(self.timeout, asking).await;
+        let answers = answers.map_err(|_| {
+            let timeout = humantime::format_duration(self.timeout);
+            let message = format_args!(
+                "no answer from the master at {} within {timeout}; a longer --timeout may help",
+                target.master
+            );
+            Failure::new(Exit::Timeout, message)
+        })?;
+        let answers = answers.map_err(failed)?;
+        operator.close().await;
+        Ok(answers)
     }
 }
 

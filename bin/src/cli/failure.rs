@@ -120,7 +120,7 @@ pub(crate) fn from_clap(error: &clap::Error, program: &str) -> Failure {
         error.kind(),
         ErrorKind::ValueValidation | ErrorKind::InvalidValue | ErrorKind::InvalidUtf8
     );
-    if about_a_value {
+    if about_a_value || message.ends_with('?') {
         return Failure::new(Exit::Usage, message);
     }
     Failure::new(Exit::Usage, format_args!("{message}; see {program} --help"))

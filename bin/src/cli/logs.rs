@@ -3,6 +3,7 @@
 //! Called by `cli`. Deliberately not here: what `run` shows of its own task (see `run::pump`).
 
 use clap::Args;
+use tepui_core::auth::PeerRole;
 use tepui_core::protocol::agent::{OutputFile, Read};
 use tepui_core::protocol::operator::{AgentView, Answer, Call, TaskView};
 
@@ -12,7 +13,8 @@ use super::failure::Failure;
 use super::list::no_such_task;
 use super::signals::Interrupts;
 use super::{Io, Threads, block_on, values};
-use crate::client;
+use tepui_transport::output::read_output;
+use crate::target::{Error, Target, identity_dir};
 
 /// Flags of `tepui logs`.
 #[derive(Debug, Args)]
@@ -66,13 +68,18 @@ async fn copy(
     io: &mut Io<'_>,
 ) -> Result<Exit, Failure> {
     let target = args.operator.target()?;
+    let target = Target {
+        // An operator may read what any task writes, a framework only what its own do.
+        tls_dir: identity_dir(&target.tls_dir, PeerRole::Operator),
+        ..target
+    };
     let mut interrupts = Interrupts::listen()?;
-    let of_agent = |error: client::Error| {
+    let of_agent = |error: Error| {
         let failure = disconnected(&error, &target);
         let message = format_args!("cannot read from the agent at {address}: {error}");
         Failure::new(failure.exit, message)
     };
-    let mut output = client::read_output(&target, address, read)
+    let mut output = read_output(&target, address, read)
         .await
         .map_err(of_agent)?;
     loop {

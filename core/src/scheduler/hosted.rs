@@ -83,6 +83,11 @@ impl<L: Logic> Hosted<L> {
         &self.logic
     }
 
+    /// Returns the user's logic, to change what it wants.
+    pub fn logic_mut(&mut self) -> &mut L {
+        &mut self.logic
+    }
+
     /// Returns the scheduler machine.
     pub fn scheduler(&self) -> &Scheduler {
         &self.scheduler

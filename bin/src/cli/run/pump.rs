@@ -1,14 +1,16 @@
 //! Reads what one task writes to one file, from its agent, to its end.
 //!
-//! Started by the session, twice a task. If the agent goes away it is asked again, from where the
+//! Started by the session, twice a task; the connection to an agent is shared. If the agent goes away it is asked again, from where the
 //! last answer broke off: an agent that restarts loses no output. Deliberately not here: where the
 //! output goes (see `report`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tepui_core::ids::{FrameworkId, TaskId};
 use tepui_core::protocol::agent::{OutputFile, Read};
-use tokio::sync::mpsc;
+use tepui_transport::output::OutputClient;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::client;
 use crate::target::Target;
@@ -31,13 +33,55 @@ pub(super) enum Cut {
     Lines,
 }
 
+/// An agent to read from: connected to when first needed, and again after that broke.
+#[derive(Debug)]
+pub(super) struct Agent {
+    target: Target,
+    address: String,
+    client: Mutex<Option<Arc<OutputClient>>>,
+}
+
+impl Agent {
+    /// Names an agent, without connecting yet.
+    pub(super) fn new(target: Target, address: String) -> Self {
+        Self {
+            target,
+            address,
+            client: Mutex::default(),
+        }
+    }
+
+    /// Returns where it listens.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Returns the connection, which is made if there is none.
+    pub(super) async fn connection(&self) -> Result<Arc<OutputClient>, client::Error> {
+        let mut client = self.client.lock().await;
+        if let Some(client) = &*client {
+            return Ok(Arc::clone(client));
+        }
+        let connected = OutputClient::connect(&self.target, &self.address).await?;
+        let connected = Arc::new(connected);
+        *client = Some(Arc::clone(&connected));
+        Ok(connected)
+    }
+
+    /// Does not use a connection any more; the next reader makes another one.
+    async fn forget(&self, broken: &Arc<OutputClient>) {
+        let mut client = self.client.lock().await;
+        if client.as_ref().is_some_and(|client| Arc::ptr_eq(client, broken)) {
+            *client = None;
+        }
+    }
+}
+
 /// What to read.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
-    /// The cluster, and who we are.
-    pub(super) target: Target,
-    /// Where the agent listens.
-    pub(super) address: String,
+    /// From whom.
+    pub(super) agent: Arc<Agent>,
     /// Whose task.
     pub(super) framework: FrameworkId,
     /// Which task.
@@ -107,15 +151,23 @@ async fn read(
         offset: *offset,
         follow: true,
     };
-    let mut output = client::read_output(&source.target, &source.address, read).await?;
-    while let Some(chunk) = output.chunk().await? {
-        *offset += chunk.len() as u64;
-        let ready = cutter.push(chunk);
-        if !ready.is_empty() {
-            say(source, Came::Bytes(ready), to).await;
+    let connection = source.agent.connection().await?;
+    let reading = async {
+        let mut output = connection.read(&read).await?;
+        while let Some(chunk) = output.chunk().await? {
+            *offset += chunk.len() as u64;
+            let ready = cutter.push(chunk);
+            if !ready.is_empty() {
+                say(source, Came::Bytes(ready), to).await;
+            }
         }
+        Ok(())
+    };
+    let result = reading.await;
+    if result.is_err() {
+        source.agent.forget(&connection).await;
     }
-    Ok(())
+    result
 }
 
 /// Tells the session. If that is gone, so is everybody who could want to know.

@@ -2,6 +2,7 @@
 //!
 //! Called by `run`. What to launch is decided in `plan`, how it looks in `report`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tepui_core::ids::{FrameworkId, TaskId};
@@ -11,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::plan::{News, Plan};
-use super::pump::{self, Came, Cut, Flow, Source};
+use super::pump::{self, Agent, Came, Cut, Flow, Source};
 use super::report::{Piece, Report};
 use super::step::{Cause, Step, file_name};
 use crate::cli::exit::Exit;
@@ -57,8 +58,8 @@ pub(super) struct Session<'a, 'b> {
     report: Report<'a, 'b>,
     cluster: Handle,
     framework: Option<FrameworkId>,
-    /// Where the agents of launched tasks listen.
-    addresses: Vec<(TaskId, String)>,
+    /// The agents of launched tasks.
+    agents: Vec<(TaskId, Arc<Agent>)>,
     pumps: usize,
     flows: mpsc::Receiver<Flow>,
     to_flows: mpsc::Sender<Flow>,
@@ -85,7 +86,7 @@ impl<'a, 'b> Session<'a, 'b> {
             report,
             cluster,
             framework: None,
-            addresses: Vec::new(),
+            agents: Vec::new(),
             pumps: 0,
             flows,
             to_flows,
@@ -207,8 +208,8 @@ impl<'a, 'b> Session<'a, 'b> {
         }
         self.report.step(&Step::offer(&offer))?;
         for task in &tasks {
-            self.addresses
-                .push((task.id.clone(), offer.address.clone()));
+            let agent = self.agent(&offer.address);
+            self.agents.push((task.id.clone(), agent));
             self.report
                 .step(&Step::staging(&task.id, &offer, &task.resources))?;
         }
@@ -240,19 +241,37 @@ impl<'a, 'b> Session<'a, 'b> {
         Ok(())
     }
 
+    /// Returns the agent that listens at an address, and begins to connect to it: by the time its
+    /// task runs, its output can be read.
+    fn agent(&self, address: &str) -> Arc<Agent> {
+        let mut known = self.agents.iter().map(|(_, agent)| agent);
+        if let Some(agent) = known.find(|agent| agent.address() == address) {
+            return Arc::clone(agent);
+        }
+        let agent = Arc::new(Agent::new(self.terms.target.clone(), address.into()));
+        if self.terms.stay == Stay::UntilTheEnd {
+            let early = Arc::clone(&agent);
+            tokio::spawn(async move {
+                if let Err(error) = early.connection().await {
+                    tracing::debug!(%error, "connecting again when there is output");
+                }
+            });
+        }
+        agent
+    }
+
     fn read_output(&mut self, task: &TaskId) {
         if self.terms.stay == Stay::UntilStarted {
             return;
         }
         let framework = self.framework.clone().expect("tasks have a framework");
-        let mut addresses = self.addresses.iter();
-        let (_, address) = addresses
+        let mut agents = self.agents.iter();
+        let (_, agent) = agents
             .find(|(id, _)| id == task)
             .expect("noted when it was launched");
         for file in [OutputFile::Stdout, OutputFile::Stderr] {
             let source = Source {
-                target: self.terms.target.clone(),
-                address: address.clone(),
+                agent: Arc::clone(agent),
                 framework: framework.clone(),
                 task: task.clone(),
                 file,

@@ -1,0 +1,134 @@
+//! When faults have stopped and nothing new is launched, all who know of a task agree on it: its
+//! framework, the master, the agent and the containers. And offers flow.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use crate::protocol::status::TaskState;
+use crate::sim::world::World;
+
+/// A task by the ids of its framework and itself.
+type Task = (String, String);
+
+/// Says what is not at rest, if anything is.
+pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
+    let master = world.master.machine()?;
+    let view = master.view();
+    if let Some(why) = connections(world) {
+        return Some(why);
+    }
+    let agents = view.agents();
+    if agents.len() != world.agents.len() || agents.iter().any(|agent| !agent.connected) {
+        let connected = agents.iter().filter(|agent| agent.connected).count();
+        return Some(format!(
+            "the master knows {} agents, {connected} of them connected",
+            agents.len()
+        ));
+    }
+    let mastered: BTreeMap<Task, TaskState> = view
+        .live_tasks()
+        .into_iter()
+        .map(|t| {
+            (
+                (t.framework.to_string(), t.status.task.to_string()),
+                t.status.state,
+            )
+        })
+        .collect();
+    let others = [
+        ("frameworks know", of_frameworks(world)),
+        ("agents know", of_agents(world)),
+        ("containers run", of_containers(world, &mastered)),
+    ];
+    for (who, tasks) in others {
+        if let Some((task, ours, theirs)) = first_difference(&mastered, &tasks) {
+            return Some(format!(
+                "task {task:?}: the master knows {ours:?}, {who} {theirs:?}"
+            ));
+        }
+    }
+    let free = agents.iter().any(|agent| {
+        let given = agent.offered.cpus().saturating_add(agent.allocated.cpus());
+        given < agent.info.resources.cpus()
+    });
+    let mut taps = world.frameworks.iter().filter(|f| !f.is_over).peekable();
+    let starved = taps.peek().is_some()
+        && taps.all(|f| f.node.machine().is_some_and(|m| m.logic().offers() == 0));
+    (free && starved).then(|| "resources are free and nobody is offered any".into())
+}
+
+fn connections(world: &World) -> Option<String> {
+    for seat in &world.agents {
+        if !seat
+            .node
+            .machine()
+            .is_some_and(|agent| agent.view().is_registered())
+        {
+            return Some(format!("{} is not registered", seat.node.name));
+        }
+    }
+    for seat in world.frameworks.iter().filter(|seat| !seat.is_over) {
+        if !seat
+            .node
+            .machine()
+            .is_some_and(|hosted| hosted.scheduler().is_subscribed())
+        {
+            return Some(format!("{} is not subscribed", seat.node.name));
+        }
+    }
+    None
+}
+
+fn of_frameworks(world: &World) -> BTreeMap<Task, TaskState> {
+    let mut tasks = BTreeMap::new();
+    for machine in world
+        .frameworks
+        .iter()
+        .filter_map(|seat| seat.node.machine())
+    {
+        let Some(id) = machine.scheduler().framework() else {
+            continue;
+        };
+        for (task, state) in machine.logic().tasks() {
+            if !state.is_terminal() && state != TaskState::Unknown {
+                tasks.insert((id.to_string(), task.to_string()), state);
+            }
+        }
+    }
+    tasks
+}
+
+fn of_agents(world: &World) -> BTreeMap<Task, TaskState> {
+    let agents = world.agents.iter().filter_map(|seat| seat.node.machine());
+    let tasks = agents.flat_map(|agent| agent.view().tasks());
+    tasks
+        .map(|t| ((t.framework.to_string(), t.task.id.to_string()), t.state))
+        .collect()
+}
+
+/// A container has no state of a task: it takes the master's word for that.
+fn of_containers(world: &World, mastered: &BTreeMap<Task, TaskState>) -> BTreeMap<Task, TaskState> {
+    let alive = world.agents.iter().flat_map(|seat| seat.containers.alive());
+    let tasks = alive.map(|(framework, task)| {
+        let key = (framework.to_string(), task.to_string());
+        let state = mastered.get(&key).copied().unwrap_or(TaskState::Running);
+        (key, state)
+    });
+    tasks.collect()
+}
+
+type Difference = (Task, Option<TaskState>, Option<TaskState>);
+
+fn first_difference(
+    ours: &BTreeMap<Task, TaskState>,
+    theirs: &BTreeMap<Task, TaskState>,
+) -> Option<Difference> {
+    let mut keys = ours.keys().chain(theirs.keys());
+    let task = keys.find(|task| ours.get(*task) != theirs.get(*task))?;
+    Some((
+        task.clone(),
+        ours.get(task).copied(),
+        theirs.get(task).copied(),
+    ))
+}

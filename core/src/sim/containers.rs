@@ -1,0 +1,392 @@
+//! A simulated containerizer: programs that start, run, end and vanish as scripted or by chance.
+//!
+//! One for each agent, and it outlives the agent's crashes, as real containers do. Ordered by the
+//! agent's effects; what happens goes into the queue. Deliberately not here: executors. A container
+//! is a program that says nothing.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::node::Shared;
+use super::options::{Faults, Span};
+use super::queue::{Event, Step};
+use crate::ids::ContainerId;
+use crate::protocol::container::{ContainerCommand, ContainerEvent, ContainerSpec};
+use crate::protocol::status::{Breach, Exit, Limited};
+use crate::resources::Milli;
+use crate::rng::Rng;
+use crate::time::Time;
+
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+
+/// The time between what happens to a container and when its agent hears of it.
+const TELL: Span = Span::millis(1, 5);
+/// The time that a program takes to end by a signal.
+const DIE: Span = Span::millis(1, 50);
+/// One program in so many does not listen to SIGTERM.
+const DEAF_ONE_IN: u64 = 8;
+
+/// What is scripted for every container.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Script {
+    pub(super) start: Span,
+    pub(super) run: Span,
+    pub(super) breach_one_in: u64,
+    pub(super) launch_failure_one_in: u64,
+}
+
+impl Script {
+    pub(super) fn new(start: Span, run: Span, faults: &Faults) -> Self {
+        Self {
+            start,
+            run,
+            breach_one_in: faults.breach_one_in,
+            launch_failure_one_in: faults.launch_failure_one_in,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Starting,
+    /// Is to be destroyed as soon as it has started.
+    Doomed,
+    Running,
+    Ended(Exit, Option<Breach>),
+    /// It ended, and nobody knows how.
+    Vanished,
+}
+
+/// How a program will end if nobody interferes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fate {
+    after: Duration,
+    exit: Exit,
+    breach: Option<Breach>,
+}
+
+#[derive(Debug)]
+struct Process {
+    framework: String,
+    task: String,
+    cpus: Milli,
+    pid: u32,
+    fate: Fate,
+    is_deaf: bool,
+    state: State,
+}
+
+/// The containers of one agent.
+#[derive(Debug)]
+pub(super) struct Containers {
+    agent: u32,
+    script: Script,
+    rng: Rng,
+    processes: BTreeMap<ContainerId, Process>,
+    /// The life of the agent that listens, if one does.
+    listener: Option<u32>,
+    /// The agent hears things in order.
+    told: Time,
+    pids: u32,
+    /// What running programs use.
+    cpus: Milli,
+}
+
+impl Containers {
+    pub(super) fn new(agent: u32, script: Script, rng: Rng) -> Self {
+        Self {
+            agent,
+            script,
+            rng,
+            processes: BTreeMap::new(),
+            listener: None,
+            told: Time::ZERO,
+            pids: 0,
+            cpus: Milli::ZERO,
+        }
+    }
+
+    /// Lets a life of the agent hear of everything from now on; `None` is nobody.
+    pub(super) fn listen(&mut self, life: Option<u32>) {
+        self.listener = life;
+    }
+
+    /// Returns the cores that running programs use.
+    pub(super) fn cpus(&self) -> Milli {
+        self.cpus
+    }
+
+    /// Lists the framework and task of each program that starts or runs.
+    pub(super) fn alive(&self) -> impl Iterator<Item = (&str, &str)> + '_ {
+        let alive = self.processes.values().filter(|p| is_alive(p.state));
+        alive.map(|p| (p.framework.as_str(), p.task.as_str()))
+    }
+
+    pub(super) fn command(&mut self, command: ContainerCommand, shared: &mut Shared) {
+        match command {
+            ContainerCommand::Launch { id, spec } => self.launch(id, &spec, shared),
+            ContainerCommand::Terminate { id } => {
+                let heard = self.processes.get(&id).filter(|p| !p.is_deaf);
+                if heard.is_some_and(|p| p.state == State::Running) {
+                    self.signal(id, SIGTERM, shared);
+                }
+            }
+            ContainerCommand::Destroy { id } => self.destroy(id, shared),
+            ContainerCommand::Forget { id } => {
+                if self.processes.get(&id).is_some_and(|p| !is_alive(p.state)) {
+                    self.processes.remove(&id);
+                }
+            }
+            ContainerCommand::Recover { known } => self.recover(known, shared),
+        }
+    }
+
+    /// Takes the next step of a program.
+    pub(super) fn step(&mut self, id: ContainerId, step: Step, shared: &mut Shared) {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        match (step, process.state) {
+            (Step::Start, State::Starting | State::Doomed) => self.started(id, shared),
+            (Step::End, State::Running) => {
+                let Fate { exit, breach, .. } = process.fate;
+                self.ended(id, exit, breach, shared);
+            }
+            (Step::Signal(signal), State::Running) => {
+                self.ended(id, Exit::Signal(signal), None, shared);
+            }
+            // It ended, was started early or was forgotten meanwhile.
+            (Step::Start, State::Running | State::Ended(..) | State::Vanished)
+            | (
+                Step::End | Step::Signal(_),
+                State::Starting | State::Doomed | State::Ended(..) | State::Vanished,
+            ) => {}
+        }
+    }
+
+    /// Loses a running program and how it ended. Returns whether there was one.
+    pub(super) fn vanish(&mut self, shared: &mut Shared) -> bool {
+        let running = self
+            .processes
+            .iter()
+            .filter(|(_, p)| p.state == State::Running);
+        let running: Vec<ContainerId> = running.map(|(id, _)| id.clone()).collect();
+        let Some(id) = running
+            .get(self.rng.below(running.len() as u64) as usize)
+            .cloned()
+        else {
+            return false;
+        };
+        self.set(&id, State::Vanished);
+        self.tell(ContainerEvent::Lost { id }, shared);
+        true
+    }
+
+    fn launch(&mut self, id: ContainerId, spec: &ContainerSpec, shared: &mut Shared) {
+        self.pids += 1;
+        let [framework, task] = [0, 1].map(|i| spec.sandbox.get(i).cloned().unwrap_or_default());
+        let process = Process {
+            framework,
+            task,
+            cpus: spec.limits.cpus.unwrap_or(Milli::ZERO),
+            pid: self.pids,
+            fate: self.fate(spec),
+            is_deaf: self.rng.chance(1, DEAF_ONE_IN),
+            state: State::Starting,
+        };
+        let known = self.processes.insert(id.clone(), process);
+        assert!(known.is_none(), "agent-{} launches {id} twice", self.agent);
+        let at = shared.now + self.script.start.draw(&mut self.rng);
+        self.plan(at, id, Step::Start, shared);
+    }
+
+    fn fate(&mut self, spec: &ContainerSpec) -> Fate {
+        let (after, code) = parse(&spec.command.value);
+        let after = after.unwrap_or_else(|| self.script.run.draw(&mut self.rng));
+        let limit = spec.limits.mem;
+        match limit.filter(|_| one_in(self.script.breach_one_in, &mut self.rng)) {
+            Some(limit) => Fate {
+                after: self.rng.jitter(after),
+                exit: Exit::Signal(SIGKILL),
+                breach: Some(Breach {
+                    resource: Limited::Memory,
+                    limit,
+                    used: limit,
+                }),
+            },
+            None => Fate {
+                after,
+                exit: Exit::Code(code),
+                breach: None,
+            },
+        }
+    }
+
+    fn started(&mut self, id: ContainerId, shared: &mut Shared) {
+        if one_in(self.script.launch_failure_one_in, &mut self.rng) {
+            self.set(&id, State::Vanished);
+            self.processes.remove(&id);
+            let message = String::from("drawn from the seed");
+            self.tell(ContainerEvent::LaunchFailed { id, message }, shared);
+            return;
+        }
+        let process = &self.processes[&id];
+        let (pid, fate) = (process.pid, process.fate);
+        let is_doomed = process.state == State::Doomed;
+        self.set(&id, State::Running);
+        self.tell(
+            ContainerEvent::Started {
+                id: id.clone(),
+                pid,
+            },
+            shared,
+        );
+        let end = shared.now + fate.after;
+        if end != Time::MAX {
+            self.plan(end, id.clone(), Step::End, shared);
+        }
+        if is_doomed {
+            self.signal(id, SIGKILL, shared);
+        }
+    }
+
+    fn ended(&mut self, id: ContainerId, exit: Exit, breach: Option<Breach>, shared: &mut Shared) {
+        self.set(&id, State::Ended(exit, breach));
+        self.tell(ContainerEvent::Exited { id, exit, breach }, shared);
+    }
+
+    fn destroy(&mut self, id: ContainerId, shared: &mut Shared) {
+        match self.processes.get(&id).map(|p| p.state) {
+            Some(State::Starting) => self.set(&id, State::Doomed),
+            Some(State::Running) => self.signal(id, SIGKILL, shared),
+            Some(State::Doomed | State::Ended(..) | State::Vanished) | None => {}
+        }
+    }
+
+    fn recover(&mut self, known: Vec<ContainerId>, shared: &mut Shared) {
+        self.processes.retain(|id, p| {
+            let keeps = known.contains(id);
+            if !keeps && p.state == State::Running {
+                self.cpus = minus(self.cpus, p.cpus);
+            }
+            keeps
+        });
+        for id in known {
+            let event = match self.processes.get(&id).map(|p| (p.state, p.pid)) {
+                // The order to launch was lost with the agent that gave it.
+                None => {
+                    let message = String::from("it was never started");
+                    ContainerEvent::LaunchFailed { id, message }
+                }
+                Some((State::Starting | State::Doomed, _)) => {
+                    self.started(id, shared);
+                    continue;
+                }
+                Some((State::Running, pid)) => ContainerEvent::Started { id, pid },
+                Some((State::Ended(exit, breach), _)) => {
+                    ContainerEvent::Exited { id, exit, breach }
+                }
+                Some((State::Vanished, _)) => ContainerEvent::Lost { id },
+            };
+            self.tell(event, shared);
+        }
+        self.tell(ContainerEvent::Recovered, shared);
+    }
+
+    fn set(&mut self, id: &ContainerId, state: State) {
+        let Some(process) = self.processes.get_mut(id) else {
+            return;
+        };
+        if process.state == State::Running {
+            self.cpus = minus(self.cpus, process.cpus);
+        }
+        if state == State::Running {
+            let more = self.cpus.thousandths() + process.cpus.thousandths();
+            self.cpus = Milli::from_thousandths(more);
+        }
+        process.state = state;
+    }
+
+    fn signal(&mut self, id: ContainerId, signal: i32, shared: &mut Shared) {
+        let at = shared.now + DIE.draw(&mut self.rng);
+        self.plan(at, id, Step::Signal(signal), shared);
+    }
+
+    fn plan(&self, at: Time, id: ContainerId, step: Step, shared: &mut Shared) {
+        let agent = self.agent;
+        shared.queue.plan(at, Event::Process { agent, id, step });
+    }
+
+    fn tell(&mut self, event: ContainerEvent, shared: &mut Shared) {
+        let Some(life) = self.listener else {
+            return;
+        };
+        self.told = self.told.max(shared.now + TELL.draw(&mut self.rng));
+        let agent = self.agent;
+        let event = Event::Container { agent, life, event };
+        shared.queue.plan(self.told, event);
+    }
+}
+
+const fn is_alive(state: State) -> bool {
+    match state {
+        State::Starting | State::Doomed | State::Running => true,
+        State::Ended(..) | State::Vanished => false,
+    }
+}
+
+fn one_in(many: u64, rng: &mut Rng) -> bool {
+    many > 0 && rng.chance(1, many)
+}
+
+fn minus(a: Milli, b: Milli) -> Milli {
+    Milli::from_thousandths(a.thousandths() - b.thousandths())
+}
+
+/// Understands `sleep SECONDS` and `exit CODE`, joined by `;`. `sleep inf` never ends; without a
+/// `sleep` the duration is left open.
+fn parse(command: &str) -> (Option<Duration>, i32) {
+    let mut after: Option<Duration> = None;
+    let mut code = 0;
+    for part in command.split(';').map(str::trim) {
+        let (word, argument) = part.split_once(' ').unwrap_or((part, ""));
+        match word {
+            "sleep" => {
+                let more = seconds(argument.trim()).unwrap_or(Duration::MAX);
+                after = Some(after.unwrap_or_default().saturating_add(more));
+            }
+            "exit" => code = argument.trim().parse().unwrap_or(2),
+            _ => {}
+        }
+    }
+    (after, code)
+}
+
+/// Reads seconds with up to six decimals.
+fn seconds(text: &str) -> Option<Duration> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let mut micros: u64 = 0;
+    for i in 0..6 {
+        let digit = part.chars().nth(i).unwrap_or('0').to_digit(10)?;
+        micros = micros * 10 + u64::from(digit);
+    }
+    Some(Duration::from_secs(whole.parse().ok()?) + Duration::from_micros(micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_say_how_long_they_run_and_how_they_end() {
+        let secs = |s: f64| Some(Duration::from_secs_f64(s));
+        assert_eq!(parse("sleep 3.2"), (secs(3.2), 0));
+        assert_eq!(parse("sleep 1; sleep 0.5 ; exit 7"), (secs(1.5), 7));
+        assert_eq!(parse("exit 1"), (None, 1));
+        assert_eq!(parse("make all"), (None, 0));
+        assert_eq!(parse("sleep inf"), (Some(Duration::MAX), 0));
+    }
+}

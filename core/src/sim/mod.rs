@@ -1,0 +1,258 @@
+//! A whole cluster in one loop, with virtual time.
+//!
+//! One master, agents with scripted containers, and frameworks run as the same machines as in
+//! production. Every message passes through its bytes, every restart reads back what was durable,
+//! and all chance comes from one seed: the same [`Options`] give the same [`Log`], byte for byte.
+//! Hours take milliseconds.
+//!
+//! Used by the tests of this crate, by the command line, and by whoever writes a scheduler: hand
+//! your [`Logic`] to [`Sim::framework`], and it gets the same treatment as ours.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tepui_core::ids::TaskId;
+//! use tepui_core::protocol::framework::FrameworkInfo;
+//! use tepui_core::protocol::task::CommandInfo;
+//! use tepui_core::resources::Resources;
+//! use tepui_core::scheduler::{Logic, UserCall, UserEvent};
+//! use tepui_core::sim::{Checking, Faults, Options, Sim};
+//! use tepui_core::time::Time;
+//!
+//! /// Runs one task, once.
+//! struct Once {
+//!     launched: bool,
+//! }
+//!
+//! impl Logic for Once {
+//!     fn on_event(&mut self, _now: Time, event: UserEvent, calls: &mut Vec<UserCall>) {
+//!         let UserEvent::Offers(offers) = event else { return };
+//!         for offer in &offers {
+//!             if self.launched {
+//!                 calls.push(UserCall::decline(offer, None));
+//!                 continue;
+//!             }
+//!             self.launched = true;
+//!             let task = offer.task(
+//!                 TaskId::new("only").expect("a short name"),
+//!                 Resources::parse("cpus:1;mem:64").expect("well-formed"),
+//!                 CommandInfo::shell("sleep 3.2"),
+//!             );
+//!             calls.push(UserCall::launch(offer, vec![task], None));
+//!         }
+//!     }
+//! }
+//!
+//! let machine = Resources::parse("cpus:4;mem:1024").expect("well-formed");
+//! let mut options = Options::new(7, 3, 0, machine);
+//! options.checking = Checking::Always;
+//! let mut sim = Sim::new(options);
+//! sim.framework(FrameworkInfo::new("once"), Box::new(Once { launched: false }));
+//! sim.run_for(Duration::from_secs(60));
+//! assert_eq!(sim.report().tasks.finished, 1);
+//! ```
+//!
+//! Deliberately not here: clocks, threads, sockets, operators and executors. Frameworks do not
+//! crash, for what a user's logic knows cannot be rebuilt from bytes; they are cut off.
+
+mod check;
+mod containers;
+mod journal;
+mod log;
+mod net;
+mod node;
+mod options;
+mod queue;
+mod report;
+mod tap;
+mod trouble;
+pub mod workload;
+mod world;
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+pub use self::log::Log;
+pub use self::net::Cut;
+pub use self::options::{Checking, Demand, Faults, Options, Span};
+pub use self::queue::Name;
+pub use self::report::{FrameworkReport, Report};
+use self::tap::Mode;
+pub use self::tap::Tally;
+use self::world::{World, at};
+use crate::agent::Agent;
+use crate::ids::TaskId;
+use crate::master::Master;
+use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::status::TaskState;
+use crate::scheduler::Logic;
+use crate::time::Time;
+
+/// How often [`Sim::converge`] looks.
+const LOOK: Duration = Duration::from_secs(1);
+/// An update that was lost may come again only after so long, and others must follow it.
+const CONVERGENCE: Duration = Duration::from_secs(3_600);
+
+/// A simulated cluster.
+#[derive(Debug)]
+pub struct Sim {
+    world: World,
+}
+
+/// The views that still differed when time was up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no agreement within {within:?}: {difference}")]
+pub struct Disagreement {
+    /// How much time there was.
+    pub within: Duration,
+    /// Who saw what.
+    pub difference: String,
+}
+
+impl Sim {
+    /// Makes a cluster at time zero, of which no log is kept.
+    pub fn new(options: Options) -> Self {
+        Self::with_log(options, Log::Off)
+    }
+
+    /// Makes a cluster at time zero, and lets `log` see all that happens.
+    pub fn with_log(options: Options, log: Log) -> Self {
+        Self {
+            world: World::new(options, log),
+        }
+    }
+
+    /// Adds a framework. Its connection may be cut and its master may crash, as for any other.
+    pub fn framework(&mut self, info: FrameworkInfo, logic: Box<dyn Logic>) -> Name {
+        self.world.add_framework(info, logic)
+    }
+
+    /// Lets virtual time go by.
+    ///
+    /// # Panics
+    ///
+    /// If a property is broken and [`Checking::Always`] is set; the message has the seed.
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.world.shared.now + time;
+        self.world.run_until(end);
+    }
+
+    /// Crashes the master or an agent. It loses what is not durable, and comes back after `down`.
+    /// Containers go on meanwhile. A framework does not crash.
+    pub fn crash(&mut self, node: Name, down: Duration) {
+        self.world.crash(node);
+        self.world.plan_restart(node, down);
+    }
+
+    /// Loses the messages of an agent or a framework until it is mended.
+    pub fn cut(&mut self, client: Name, cut: Cut) {
+        self.world.cut(client, cut);
+    }
+
+    /// Lets an agent or a framework that was cut off connect again.
+    pub fn mend(&mut self, client: Name) {
+        self.world.net.mend(client);
+    }
+
+    /// Lets the disk of the master or of an agent make nothing durable for a while.
+    pub fn stall(&mut self, node: Name, lasting: Duration) {
+        self.world.stall(node, lasting);
+    }
+
+    /// Ends all faults: what is down comes back, what is cut off can be reached, disks go on.
+    pub fn heal(&mut self) {
+        self.world.heal();
+    }
+
+    /// Keeps offers from all schedulers until every view of every task agrees, and says how long
+    /// that took. After that they get offers again.
+    pub fn converge(&mut self, within: Duration) -> Result<Duration, Disagreement> {
+        self.set_mode(Mode::Quiet);
+        let begin = self.world.shared.now;
+        let mut difference = Some(String::from("nobody looked yet"));
+        let mut agreed = 0;
+        // Twice in a row, so that nothing is on its way that would change it.
+        while agreed < 2 && self.world.shared.now.since(begin) < within {
+            self.run_for(LOOK);
+            difference = check::convergence::disagreement(&self.world);
+            agreed = if difference.is_none() { agreed + 1 } else { 0 };
+        }
+        self.set_mode(Mode::Working);
+        match difference {
+            None => Ok(self.world.shared.now.since(begin)),
+            Some(difference) => Err(Disagreement { within, difference }),
+        }
+    }
+
+    /// As [`Sim::converge`], within an hour.
+    ///
+    /// # Panics
+    ///
+    /// If views still differ then; the message has the seed.
+    pub fn expect_converged(&mut self) -> Duration {
+        match self.converge(CONVERGENCE) {
+            Ok(time) => time,
+            Err(disagreement) => {
+                let text = alloc::format!("convergence: {disagreement}");
+                self.world.fail(&text)
+            }
+        }
+    }
+
+    /// Returns the virtual time.
+    pub fn now(&self) -> Time {
+        self.world.shared.now
+    }
+
+    /// Returns figures up to now.
+    pub fn report(&self) -> Report {
+        report::report(&self.world)
+    }
+
+    /// Returns a digest of the event log so far, if the log is [`Log::Digest`].
+    pub fn digest(&self) -> Option<u64> {
+        self.world.shared.recorder.digest()
+    }
+
+    /// Returns the master, if it is not down.
+    pub fn master(&self) -> Option<&Master> {
+        self.world.master.machine()
+    }
+
+    /// Returns an agent by its number, if there is one and it is not down.
+    pub fn agent(&self, n: u32) -> Option<&Agent> {
+        let index = usize::try_from(n.checked_sub(1)?).ok()?;
+        self.world.agents.get(index)?.node.machine()
+    }
+
+    /// Returns how many effects of a node wait for its disk.
+    pub fn held(&self, node: Name) -> usize {
+        match node {
+            Name::Master => self.world.master.held(),
+            Name::Agent(n) => self.world.agents[at(n)].node.held(),
+            Name::Framework(n) => self.world.frameworks[at(n)].node.held(),
+        }
+    }
+
+    /// Lists the tasks that a framework heard of, each with its newest news.
+    pub fn told(&self, framework: Name) -> Vec<(TaskId, TaskState)> {
+        let Name::Framework(n) = framework else {
+            return Vec::new();
+        };
+        let tap = self.world.frameworks[at(n)]
+            .node
+            .machine()
+            .map(|m| m.logic());
+        let tasks = tap.map(|tap| tap.tasks().map(|(id, state)| (id.clone(), state)));
+        tasks.into_iter().flatten().collect()
+    }
+
+    fn set_mode(&mut self, mode: Mode) {
+        for seat in &mut self.world.frameworks {
+            if let Some(hosted) = seat.node.machine_mut() {
+                hosted.logic_mut().set_mode(mode);
+            }
+        }
+    }
+}

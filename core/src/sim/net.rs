@@ -1,0 +1,355 @@
+//! A simulated network: connections with order, delay, cuts, and nodes that fall silent.
+//!
+//! Used by the world. A message that is lost takes its connection with it, as in QUIC: both ends
+//! notice after a while, and until then nothing overtakes and nothing is missing in the middle.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::options::Span;
+use super::queue::{End, Event, Frame, Name, Queue};
+use crate::ids::PeerId;
+use crate::limits;
+use crate::rng::Rng;
+use crate::time::Time;
+
+/// How long an end takes to notice that the other fell silent.
+const NOTICE: Span = Span::millis(50, 10_000);
+
+/// Which messages of a node are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Those from and to it.
+    Both,
+    /// Those that it sends.
+    Outgoing,
+    /// Those that are sent to it.
+    Incoming,
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, Default)]
+struct Side {
+    /// Whether it believes in the connection.
+    open: bool,
+    /// Whether its end is planned; and whether it has heard of it.
+    told: bool,
+    heard: bool,
+    /// Nothing arrives here before what was sent earlier.
+    last: Time,
+    /// Whether everything sent here is lost.
+    lossy: bool,
+}
+
+#[derive(Debug)]
+struct Link {
+    dialler: Name,
+    client: Side,
+    master: Side,
+}
+
+impl Link {
+    fn side(&mut self, end: End) -> &mut Side {
+        match end {
+            End::Client => &mut self.client,
+            End::Master => &mut self.master,
+        }
+    }
+
+    /// Plans that one end hears of the connection's end, once.
+    fn tell(&mut self, peer: PeerId, to: End, at: Time, queue: &mut Queue) {
+        let side = self.side(to);
+        if !core::mem::replace(&mut side.told, true) {
+            // An attempt that is under way does not fail before it would have succeeded.
+            let at = if side.open { at } else { at.max(side.last) };
+            let frame = Frame::Close;
+            queue.plan(
+                at,
+                Event::Arrive {
+                    link: peer,
+                    to,
+                    frame,
+                },
+            );
+        }
+    }
+}
+
+/// All connections.
+#[derive(Debug)]
+pub(super) struct Net {
+    links: BTreeMap<PeerId, Link>,
+    made: u64,
+    delay: Span,
+    rng: Rng,
+    cut_off: BTreeSet<Name>,
+}
+
+impl Net {
+    pub(super) fn new(delay: Span, rng: Rng) -> Self {
+        Self {
+            links: BTreeMap::new(),
+            made: 0,
+            delay,
+            rng,
+            cut_off: BTreeSet::new(),
+        }
+    }
+
+    /// Begins a connection: first the master, then the client sees it standing.
+    pub(super) fn dial(&mut self, now: Time, client: Name, queue: &mut Queue) -> Option<PeerId> {
+        if self.cut_off.contains(&client) {
+            return None;
+        }
+        self.made += 1;
+        let peer = PeerId(self.made);
+        let at_master = now + self.delay.draw(&mut self.rng);
+        let at_client = at_master + self.delay.draw(&mut self.rng);
+        let arriving = |last| Side {
+            last,
+            ..Side::default()
+        };
+        let link = Link {
+            dialler: client,
+            client: arriving(at_client),
+            master: arriving(at_master),
+        };
+        self.links.insert(peer, link);
+        for (to, at) in [(End::Master, at_master), (End::Client, at_client)] {
+            let frame = Frame::Open;
+            queue.plan(
+                at,
+                Event::Arrive {
+                    link: peer,
+                    to,
+                    frame,
+                },
+            );
+        }
+        Some(peer)
+    }
+
+    /// Sends a message from one end. On a connection that this end knows to be over it is lost.
+    pub(super) fn send(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        from: End,
+        bytes: Vec<u8>,
+        queue: &mut Queue,
+    ) {
+        assert!(
+            bytes.len() <= limits::FRAME_BYTES,
+            "a machine sends {} bytes in one frame",
+            bytes.len()
+        );
+        let Some(link) = self.links.get_mut(&peer) else {
+            return;
+        };
+        let to = from.other();
+        if !link.side(from).open || link.side(to).lossy {
+            return;
+        }
+        let side = link.side(to);
+        side.last = side.last.max(now + self.delay.draw(&mut self.rng));
+        let frame = Frame::Bytes(bytes);
+        queue.plan(
+            side.last,
+            Event::Arrive {
+                link: peer,
+                to,
+                frame,
+            },
+        );
+    }
+
+    /// Takes a frame in at its end. Returns the client, if the end hears the frame.
+    pub(super) fn arrive(&mut self, peer: PeerId, to: End, frame: &Frame) -> Option<Name> {
+        let link = self.links.get_mut(&peer)?;
+        let dialler = link.dialler;
+        let side = link.side(to);
+        let hears = match frame {
+            Frame::Open => {
+                side.open = !side.lossy && !side.told;
+                side.open
+            }
+            Frame::Bytes(_) => side.open && !side.lossy,
+            Frame::Close => {
+                side.heard = true;
+                let was_open = core::mem::replace(&mut side.open, false);
+                if link.client.heard && link.master.heard {
+                    self.links.remove(&peer);
+                }
+                // A client hears of an attempt that failed; the master never knew of it.
+                was_open || to == End::Client
+            }
+        };
+        hears.then_some(dialler)
+    }
+
+    /// One end closes the connection: the other hears what was sent, and then of the end.
+    pub(super) fn close(&mut self, now: Time, peer: PeerId, by: End, queue: &mut Queue) {
+        let delay = self.delay.draw(&mut self.rng);
+        if let Some(link) = self.links.get_mut(&peer) {
+            link.tell(peer, by, now, queue);
+            let last = link.side(by.other()).last;
+            link.tell(peer, by.other(), last.max(now + delay), queue);
+        }
+    }
+
+    /// A node is gone without a word. The others notice after a while.
+    pub(super) fn crash(&mut self, now: Time, node: Name, queue: &mut Queue) {
+        for (peer, link) in &mut self.links {
+            let dead = match node {
+                Name::Master => End::Master,
+                Name::Agent(_) | Name::Framework(_) if link.dialler == node => End::Client,
+                Name::Agent(_) | Name::Framework(_) => continue,
+            };
+            link.side(dead).open = false;
+            link.tell(*peer, dead, now, queue);
+            let noticed = now + NOTICE.draw(&mut self.rng);
+            let last = link.side(dead.other()).last;
+            link.tell(*peer, dead.other(), last.max(noticed), queue);
+        }
+    }
+
+    /// Loses a client's messages from now on, in flight or new, until it is mended. Connections
+    /// are over with it.
+    pub(super) fn cut(&mut self, now: Time, client: Name, cut: Cut, queue: &mut Queue) {
+        self.cut_off.insert(client);
+        for (peer, link) in &mut self.links {
+            if link.dialler != client {
+                continue;
+            }
+            link.client.lossy |= matches!(cut, Cut::Both | Cut::Incoming);
+            link.master.lossy |= matches!(cut, Cut::Both | Cut::Outgoing);
+            for end in [End::Client, End::Master] {
+                let noticed = now + NOTICE.draw(&mut self.rng);
+                link.tell(*peer, end, noticed, queue);
+            }
+        }
+    }
+
+    /// Lets a client connect again.
+    pub(super) fn mend(&mut self, client: Name) {
+        self.cut_off.remove(&client);
+    }
+
+    /// Lets everybody connect again.
+    pub(super) fn mend_all(&mut self) {
+        self.cut_off.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    const CLIENT: Name = Name::Agent(1);
+
+    struct Scene {
+        net: Net,
+        queue: Queue,
+        now: Time,
+    }
+
+    impl Scene {
+        fn connected() -> (Self, PeerId) {
+            let net = Net::new(Span::millis(1, 9), Rng::new(3));
+            let (queue, now) = (Queue::default(), Time::ZERO);
+            let mut scene = Self { net, queue, now };
+            let peer = scene.net.dial(now, CLIENT, &mut scene.queue).unwrap();
+            assert_eq!(
+                scene.heard(),
+                vec![(End::Master, None), (End::Client, None)]
+            );
+            (scene, peer)
+        }
+
+        fn send(&mut self, peer: PeerId, from: End, byte: u8) {
+            self.net
+                .send(self.now, peer, from, vec![byte], &mut self.queue);
+        }
+
+        /// Runs the network dry; `None` is the beginning or the end of a connection.
+        fn heard(&mut self) -> Vec<(End, Option<u8>)> {
+            let mut heard = Vec::new();
+            while let Some((at, event)) = self.queue.pop(Time::MAX) {
+                assert!(at >= self.now);
+                self.now = at;
+                let Event::Arrive { link, to, frame } = event else {
+                    panic!("the network plans nothing else: {event:?}");
+                };
+                if self.net.arrive(link, to, &frame).is_some() {
+                    heard.push(match frame {
+                        Frame::Bytes(bytes) => (to, Some(bytes[0])),
+                        Frame::Open | Frame::Close => (to, None),
+                    });
+                }
+            }
+            heard
+        }
+    }
+
+    #[test]
+    fn messages_of_a_connection_arrive_in_order_and_before_its_end() {
+        let (mut scene, peer) = Scene::connected();
+        for byte in 0..50 {
+            scene.send(peer, End::Client, byte);
+        }
+        let now = scene.now;
+        scene.net.close(now, peer, End::Client, &mut scene.queue);
+        let heard = scene.heard();
+        let at_master: Vec<_> = heard
+            .iter()
+            .filter(|(end, _)| *end == End::Master)
+            .collect();
+        assert_eq!(at_master.len(), 51);
+        assert!((0..50).all(|i| at_master[usize::from(i)].1 == Some(i)));
+        assert!(at_master[50].1.is_none());
+        assert!(scene.net.links.is_empty());
+    }
+
+    #[test]
+    fn a_cut_loses_what_is_in_flight_and_both_ends_notice() {
+        for (cut, arrives) in [
+            (Cut::Both, vec![]),
+            (Cut::Outgoing, vec![(End::Client, Some(2))]),
+            (Cut::Incoming, vec![(End::Master, Some(1))]),
+        ] {
+            let (mut scene, peer) = Scene::connected();
+            scene.send(peer, End::Client, 1);
+            scene.send(peer, End::Master, 2);
+            let now = scene.now;
+            scene.net.cut(now, CLIENT, cut, &mut scene.queue);
+            assert_eq!(scene.net.dial(now, CLIENT, &mut scene.queue), None);
+            let heard = scene.heard();
+            let (ends, messages): (Vec<_>, Vec<_>) =
+                heard.into_iter().partition(|(_, byte)| byte.is_none());
+            assert_eq!((ends.len(), messages), (2, arrives), "{cut:?}");
+            scene.net.mend(CLIENT);
+            assert!(
+                scene
+                    .net
+                    .dial(scene.now, CLIENT, &mut scene.queue)
+                    .is_some()
+            );
+        }
+    }
+
+    #[test]
+    fn a_crash_is_noticed_by_the_other_end_only() {
+        let (mut scene, peer) = Scene::connected();
+        scene.send(peer, End::Client, 1);
+        scene.send(peer, End::Master, 2);
+        let now = scene.now;
+        scene.net.crash(now, Name::Master, &mut scene.queue);
+        assert_eq!(
+            scene.heard(),
+            vec![(End::Client, Some(2)), (End::Client, None)]
+        );
+        assert!(scene.net.links.is_empty());
+    }
+}

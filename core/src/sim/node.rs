@@ -1,0 +1,202 @@
+//! One node: a machine, its gate, its disk, and the moment it wants to be woken.
+//!
+//! The same loop as the real driver's, without waiting. Used by the world for all machines.
+//! Deliberately not here: what effects mean.
+
+use core::fmt::Debug;
+use core::time::Duration;
+
+use serde::Serialize;
+
+use super::journal::{Disk, Synced};
+use super::log::{Entry, Recorder};
+use super::options::Span;
+use super::queue::{Event, Name, Queue};
+use crate::gate::{Gate, Seq};
+use crate::machine::{Machine, Outbox, Output};
+use crate::rng::Rng;
+use crate::time::Time;
+
+/// What every node needs of the world while it has its turn.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) now: Time,
+    pub(super) queue: Queue,
+    pub(super) recorder: Recorder,
+    pub(super) rng: Rng,
+    pub(super) sync: Span,
+}
+
+/// A machine and what drives it.
+#[derive(Debug)]
+pub(super) struct Node<M: Machine> {
+    pub(super) name: Name,
+    /// Counts its lives: what was planned for an earlier one is void.
+    pub(super) life: u32,
+    pub(super) disk: Disk,
+    machine: Option<M>,
+    gate: Gate<M::Effect>,
+    out: Outbox<M::Record, M::Effect>,
+    wake: Option<Time>,
+}
+
+impl<M: Machine> Node<M>
+where
+    M::Input: Debug,
+    M::Record: Debug + Serialize,
+    M::Effect: Debug,
+{
+    pub(super) fn new(name: Name) -> Self {
+        Self {
+            name,
+            life: 0,
+            disk: Disk::default(),
+            machine: None,
+            gate: Gate::new(),
+            out: Outbox::new(),
+            wake: None,
+        }
+    }
+
+    /// Begins a life with a machine and what it wanted at once.
+    pub(super) fn start(
+        &mut self,
+        machine: M,
+        out: Outbox<M::Record, M::Effect>,
+        shared: &mut Shared,
+    ) {
+        self.life += 1;
+        self.machine = Some(machine);
+        self.gate = Gate::new();
+        self.out = out;
+        self.wake = None;
+        self.settle(shared, |_| {});
+    }
+
+    /// Ends a life: everything that was not durable is gone.
+    pub(super) fn stop(&mut self, rng: &mut Rng) {
+        self.machine = None;
+        self.gate = Gate::new();
+        self.out = Outbox::new();
+        self.wake = None;
+        self.disk.crash(rng);
+    }
+
+    pub(super) fn machine(&self) -> Option<&M> {
+        self.machine.as_ref()
+    }
+
+    pub(super) fn machine_mut(&mut self) -> Option<&mut M> {
+        self.machine.as_mut()
+    }
+
+    /// Returns how many effects wait for the disk.
+    pub(super) fn held(&self) -> usize {
+        self.gate.held()
+    }
+
+    /// Tells the machine something; `saw` is shown each output before it is acted upon.
+    pub(super) fn handle(
+        &mut self,
+        input: M::Input,
+        shared: &mut Shared,
+        saw: impl FnMut(&Output<M::Record, M::Effect>),
+    ) {
+        let Some(machine) = &mut self.machine else {
+            return;
+        };
+        shared
+            .recorder
+            .note(shared.now, self.name, Entry::Input, &input);
+        machine.handle(shared.now, input, &mut self.out);
+        self.settle(shared, saw);
+    }
+
+    /// Wakes the machine, if this is the moment that it was last planned for. Returns whether.
+    pub(super) fn wake(
+        &mut self,
+        shared: &mut Shared,
+        saw: impl FnMut(&Output<M::Record, M::Effect>),
+    ) -> bool {
+        let Some(machine) = self
+            .machine
+            .as_mut()
+            .filter(|_| self.wake == Some(shared.now))
+        else {
+            return false;
+        };
+        self.wake = None;
+        shared
+            .recorder
+            .note(shared.now, self.name, Entry::Tick, &"");
+        machine.tick(shared.now, &mut self.out);
+        self.settle(shared, saw);
+        true
+    }
+
+    /// Takes a report of the disk.
+    pub(super) fn synced(&mut self, upto: Seq, shared: &mut Shared) {
+        match self.disk.synced(shared.now, upto) {
+            Synced::Stale => {}
+            Synced::Later(at) => self.plan_synced(at, upto, shared),
+            Synced::Done => {
+                self.gate.persisted(upto);
+                self.sync(shared);
+            }
+        }
+    }
+
+    /// Lets a stuck disk go on.
+    pub(super) fn resume(&mut self, shared: &mut Shared) {
+        if let Some(upto) = self.disk.resume() {
+            self.plan_synced(shared.now, upto, shared);
+        }
+    }
+
+    /// Takes the next effect that may leave.
+    pub(super) fn release(&mut self, shared: &mut Shared) -> Option<M::Effect> {
+        let effect = self.gate.release()?;
+        shared
+            .recorder
+            .note(shared.now, self.name, Entry::Effect, &effect);
+        Some(effect)
+    }
+
+    fn settle(&mut self, shared: &mut Shared, mut saw: impl FnMut(&Output<M::Record, M::Effect>)) {
+        while let Some(output) = self.out.pop() {
+            saw(&output);
+            if let Some((seq, record)) = self.gate.admit(output) {
+                shared
+                    .recorder
+                    .note(shared.now, self.name, Entry::Record, &record);
+                self.disk.append(seq, &record);
+            }
+        }
+        self.sync(shared);
+        self.plan_wake(shared);
+    }
+
+    fn sync(&mut self, shared: &mut Shared) {
+        if let Some((at, upto)) = self.disk.sync(shared.now, shared.sync, &mut shared.rng) {
+            self.plan_synced(at, upto, shared);
+        }
+    }
+
+    fn plan_synced(&self, at: Time, upto: Seq, shared: &mut Shared) {
+        let (node, life) = (self.name, self.life);
+        shared.queue.plan(at, Event::Synced { node, life, upto });
+    }
+
+    /// Plans to wake the machine at its deadline. One that is due already comes a moment later,
+    /// so that virtual time goes on whatever a machine wants.
+    fn plan_wake(&mut self, shared: &mut Shared) {
+        let Some(deadline) = self.machine.as_ref().and_then(Machine::deadline) else {
+            return;
+        };
+        let at = deadline.max(shared.now + Duration::from_micros(1));
+        if at != Time::MAX && self.wake.is_none_or(|planned| at < planned) {
+            self.wake = Some(at);
+            shared.queue.plan(at, Event::Wake(self.name));
+        }
+    }
+}

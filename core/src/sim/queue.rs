@@ -1,0 +1,176 @@
+//! What will happen, in order of time; ties in the order in which they were planned.
+//!
+//! Filled and emptied by the world and its parts.
+
+use alloc::collections::BinaryHeap;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+use core::fmt;
+
+use crate::gate::Seq;
+use crate::ids::{ContainerId, PeerId};
+use crate::protocol::container::ContainerEvent;
+use crate::time::Time;
+
+/// A node of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Name {
+    /// The master.
+    Master,
+    /// An agent, from 1.
+    Agent(u32),
+    /// A framework, from 1: first the built-in ones, then the user's in the order of joining.
+    Framework(u32),
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Master => f.write_str("master"),
+            Self::Agent(n) => write!(f, "agent-{n}"),
+            Self::Framework(n) => write!(f, "framework-{n}"),
+        }
+    }
+}
+
+/// An end of a connection. Only agents and frameworks dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Client,
+    Master,
+}
+
+impl End {
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Master,
+            Self::Master => Self::Client,
+        }
+    }
+}
+
+/// What travels on a connection.
+#[derive(Debug)]
+pub(super) enum Frame {
+    /// The connection stands.
+    Open,
+    /// A message.
+    Bytes(Vec<u8>),
+    /// The connection is gone.
+    Close,
+}
+
+/// A step in the life of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It was started, or could not be.
+    Start,
+    /// It ends, as planned.
+    End,
+    /// It ends by a signal.
+    Signal(i32),
+}
+
+/// Something planned.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A machine's deadline.
+    Wake(Name),
+    /// A journal is done with the records up to `upto`.
+    Synced { node: Name, life: u32, upto: Seq },
+    /// A client dials the master.
+    Dial { node: Name, life: u32 },
+    /// A frame arrives.
+    Arrive { link: PeerId, to: End, frame: Frame },
+    /// A program goes on.
+    Process {
+        agent: u32,
+        id: ContainerId,
+        step: Step,
+    },
+    /// A containerizer speaks.
+    Container {
+        agent: u32,
+        life: u32,
+        event: ContainerEvent,
+    },
+    /// A crashed node comes back.
+    Restart { node: Name, life: u32 },
+    /// A node that was cut off can be reached again.
+    Mend { node: Name },
+    /// Something goes wrong.
+    Fault,
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: Time,
+    seq: u64,
+    event: Event,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.seq) == (other.at, other.seq)
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    /// Reversed: the heap gives its greatest, and the earliest is wanted.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.seq).cmp(&(self.at, self.seq))
+    }
+}
+
+/// The plan.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    heap: BinaryHeap<Entry>,
+    planned: u64,
+}
+
+impl Queue {
+    pub(super) fn plan(&mut self, at: Time, event: Event) {
+        self.planned += 1;
+        self.heap.push(Entry {
+            at,
+            seq: self.planned,
+            event,
+        });
+    }
+
+    /// Takes what comes next, if it comes by `end`.
+    pub(super) fn pop(&mut self, end: Time) -> Option<(Time, Event)> {
+        if self.heap.peek()?.at > end {
+            return None;
+        }
+        self.heap.pop().map(|entry| (entry.at, entry.event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_in_order_of_time_and_then_of_planning() {
+        let mut queue = Queue::default();
+        let at = Time::from_micros;
+        queue.plan(at(5), Event::Wake(Name::Agent(1)));
+        queue.plan(at(3), Event::Wake(Name::Agent(2)));
+        queue.plan(at(5), Event::Wake(Name::Agent(3)));
+        let mut order = Vec::new();
+        while let Some((_, Event::Wake(name))) = queue.pop(at(9)) {
+            order.push(name);
+        }
+        assert_eq!(order, [Name::Agent(2), Name::Agent(1), Name::Agent(3)]);
+        queue.plan(at(10), Event::Fault);
+        assert!(queue.pop(at(9)).is_none());
+        assert!(queue.pop(at(10)).is_some());
+    }
+}

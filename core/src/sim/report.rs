@@ -1,0 +1,91 @@
+//! What came of a simulation, in figures.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::tap::Tally;
+use super::world::World;
+use crate::protocol::operator::FrameworkView;
+use crate::resources::Milli;
+use crate::time::Time;
+
+/// Figures of a simulation up to now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// How much virtual time went by.
+    pub duration: Duration,
+    /// Inputs, records and effects of all nodes: the lines of the event log.
+    pub events: u64,
+    /// What all frameworks were told of their tasks.
+    pub tasks: Tally,
+    /// The cores that programs used, in thousandths of what agents had, over all the time.
+    pub utilisation_permille: u64,
+    /// Each framework.
+    pub frameworks: Vec<FrameworkReport>,
+}
+
+/// Figures of one framework.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameworkReport {
+    /// Its name.
+    pub name: String,
+    /// What it was told of its tasks.
+    pub tasks: Tally,
+    /// Its dominant share at the moment, in thousandths: the greatest of its shares of the
+    /// cluster's cores and memory (AL-14).
+    pub dominant_share_permille: u64,
+}
+
+pub(super) fn report(world: &World) -> Report {
+    let mut usage = world.usage;
+    usage.settle(world.shared.now);
+    let duration = world.shared.now.since(Time::ZERO);
+    let resources = &world.options.agent_resources;
+    let total = |one: Milli| u128::from(one.thousandths().unsigned_abs()) * agents(world);
+    let views = world
+        .master
+        .machine()
+        .map(|master| master.view().frameworks());
+    let views = views.unwrap_or_default();
+    let mut tasks = Tally::default();
+    let frameworks = world.frameworks.iter().filter_map(|seat| {
+        let hosted = seat.node.machine()?;
+        let tally = hosted.logic().tally();
+        tasks.add(tally);
+        let id = hosted.scheduler().framework();
+        let view = views
+            .iter()
+            .find(|view| id.is_some() && view.info.id.as_ref() == id);
+        let share = |amount: fn(&FrameworkView) -> Milli, all: Milli| {
+            let used = view
+                .map_or(Milli::ZERO, amount)
+                .thousandths()
+                .unsigned_abs();
+            permille(u128::from(used), total(all))
+        };
+        let cpus = share(|view| view.allocated.cpus(), resources.cpus());
+        let mem = share(|view| view.allocated.mem(), resources.mem());
+        Some(FrameworkReport {
+            name: seat.name.clone(),
+            tasks: tally,
+            dominant_share_permille: cpus.max(mem),
+        })
+    });
+    let frameworks = frameworks.collect();
+    Report {
+        duration,
+        events: world.shared.recorder.entries(),
+        tasks,
+        utilisation_permille: permille(usage.sum, total(resources.cpus()) * duration.as_micros()),
+        frameworks,
+    }
+}
+
+fn agents(world: &World) -> u128 {
+    world.agents.len() as u128
+}
+
+fn permille(part: u128, whole: u128) -> u64 {
+    u64::try_from((part * 1_000).checked_div(whole).unwrap_or(0)).unwrap_or(u64::MAX)
+}

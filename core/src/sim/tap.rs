@@ -1,0 +1,217 @@
+//! What stands between a framework's machine and the user's logic: it counts, checks what the user
+//! is told, and can keep offers from him.
+//!
+//! Deliberately not here: any opinion on what a logic does.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::ids::TaskId;
+use crate::protocol::offer::Operation;
+use crate::protocol::status::{Reason, TaskState, TaskStatus};
+use crate::scheduler::{Acknowledging, Logic, UserCall, UserEvent};
+use crate::time::Time;
+
+/// Whether a user's logic sees offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// It does.
+    Working,
+    /// Each offer is declined at once, so that the cluster comes to rest.
+    Quiet,
+}
+
+/// How tasks of a framework ended, as it was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Tasks that it asked to launch.
+    pub launched: u64,
+    /// Ended with exit code 0.
+    pub finished: u64,
+    /// Ended otherwise by themselves.
+    pub failed: u64,
+    /// Ended by request.
+    pub killed: u64,
+    /// Never started, or lost with their agent.
+    pub lost: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, other: Self) {
+        self.launched += other.launched;
+        self.finished += other.finished;
+        self.failed += other.failed;
+        self.killed += other.killed;
+        self.lost += other.lost;
+    }
+}
+
+/// A user's logic, watched.
+pub(super) struct Tap {
+    logic: Box<dyn Logic>,
+    mode: Mode,
+    /// What it knows of each task; ended ones too, to see that nothing follows.
+    tasks: BTreeMap<TaskId, TaskState>,
+    tally: Tally,
+    /// Offers seen since the mode was set.
+    offers: u64,
+    violation: Option<String>,
+}
+
+impl core::fmt::Debug for Tap {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Tap")
+            .field("tally", &self.tally)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tap {
+    pub(super) fn new(logic: Box<dyn Logic>) -> Self {
+        Self {
+            logic,
+            mode: Mode::Working,
+            tasks: BTreeMap::new(),
+            tally: Tally::default(),
+            offers: 0,
+            violation: None,
+        }
+    }
+
+    pub(super) fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+        self.offers = 0;
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    pub(super) fn offers(&self) -> u64 {
+        self.offers
+    }
+
+    /// Returns the first thing that it should not have been told.
+    pub(super) fn violation(&self) -> Option<&str> {
+        self.violation.as_deref()
+    }
+
+    /// Lists the tasks that it heard of, with the newest state.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = (&TaskId, TaskState)> + '_ {
+        self.tasks.iter().map(|(id, state)| (id, *state))
+    }
+
+    fn on_update(&mut self, status: &TaskStatus) {
+        if status.reason == Some(Reason::Reconciliation) {
+            // An answer about a task, and no news: that still comes.
+            return;
+        }
+        let before = self.tasks.insert(status.task.clone(), status.state);
+        if let Some(problem) = before.and_then(|before| problem(before, status.state)) {
+            let task = &status.task;
+            self.violation
+                .get_or_insert_with(|| format!("updates: {task} {problem}"));
+        }
+        let tally = &mut self.tally;
+        match status.state {
+            TaskState::Finished => tally.finished += 1,
+            TaskState::Failed => tally.failed += 1,
+            TaskState::Killed => tally.killed += 1,
+            TaskState::Error | TaskState::Dropped | TaskState::Gone | TaskState::GoneByOperator => {
+                tally.lost += 1
+            }
+            TaskState::Staging
+            | TaskState::Starting
+            | TaskState::Running
+            | TaskState::Killing
+            | TaskState::Unreachable
+            | TaskState::Unknown => {}
+        }
+    }
+
+    fn count(&mut self, calls: &[UserCall]) {
+        for call in calls {
+            if let UserCall::Accept { operations, .. } = call {
+                for Operation::Launch(tasks) in operations {
+                    self.tally.launched += tasks.len() as u64;
+                }
+            }
+        }
+    }
+}
+
+/// Says what is wrong with news in this order, if anything is. A task ends once; programs do not
+/// start twice.
+fn problem(before: TaskState, after: TaskState) -> Option<String> {
+    if before.is_terminal() {
+        return Some(format!("is {after} after it was {before}"));
+    }
+    let is_early = matches!(after, TaskState::Staging | TaskState::Starting);
+    let was_late = matches!(before, TaskState::Running | TaskState::Killing);
+    (is_early && was_late).then(|| format!("goes back from {before} to {after}"))
+}
+
+impl Logic for Tap {
+    fn on_event(&mut self, now: Time, event: UserEvent, calls: &mut Vec<UserCall>) {
+        match &event {
+            UserEvent::Update(status) => self.on_update(status),
+            UserEvent::Offers(offers) => {
+                self.offers += offers.len() as u64;
+                if self.mode == Mode::Quiet {
+                    let offers = offers.iter().map(|offer| offer.id.clone()).collect();
+                    let refuse = Some(Duration::from_secs(1));
+                    calls.extend(vec![UserCall::Decline { offers, refuse }]);
+                    return;
+                }
+            }
+            UserEvent::Subscribed { .. }
+            | UserEvent::Disconnected
+            | UserEvent::Rescinded(_)
+            | UserEvent::Error(_) => {}
+        }
+        let from = calls.len();
+        self.logic.on_event(now, event, calls);
+        self.count(&calls[from..]);
+    }
+
+    fn tick(&mut self, now: Time, calls: &mut Vec<UserCall>) {
+        let from = calls.len();
+        self.logic.tick(now, calls);
+        self.count(&calls[from..]);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.logic.deadline()
+    }
+
+    fn acknowledging(&self) -> Acknowledging {
+        self.logic.acknowledging()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_ends_once_and_does_not_start_twice() {
+        use TaskState::{Dropped, Failed, Finished, Killing, Running, Staging, Unreachable};
+        assert!(problem(Finished, Finished).is_some());
+        assert!(problem(Dropped, Running).is_some());
+        assert!(problem(Running, Staging).is_some());
+        for (before, after) in [
+            (Staging, Running),
+            (Running, Killing),
+            (Running, Unreachable),
+            (Unreachable, Running),
+            (Unreachable, Failed),
+        ] {
+            assert_eq!(problem(before, after), None);
+        }
+    }
+}

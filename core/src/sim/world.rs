@@ -1,0 +1,516 @@
+//! The whole cluster in one loop: takes what comes next and gives it to the node that it is for.
+//!
+//! Used by [`super::Sim`]. Nodes meet only here: what one wants done becomes bytes on a connection,
+//! an order to a containerizer, or a record on a disk. Deliberately not here: what goes wrong
+//! ([`super::trouble`]) and what must hold ([`super::check`]).
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::check;
+use super::containers::{Containers, Script};
+use super::log::{Log, Recorder};
+use super::net::Net;
+use super::node::{Node, Shared};
+use super::options::{Options, Span};
+use super::queue::{End, Event, Frame, Name, Queue};
+use super::tap::Tap;
+use super::workload::Steady;
+use crate::agent::{self, Agent};
+use crate::attributes::Attributes;
+use crate::auth::{PeerRole, Principal};
+use crate::gate::Seq;
+use crate::ids::PeerId;
+use crate::machine::Outbox;
+use crate::master::{self, Master};
+use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::node::AgentInfo;
+use crate::registry::Registry;
+use crate::rng::Rng;
+use crate::scheduler::{self, Hosted, Logic};
+use crate::time::Time;
+
+/// Nodes do not begin all at once.
+const BEGIN: Span = Span::millis(0, 1_000);
+
+/// A client's side of its connection to the master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    Down,
+    Dialling(PeerId),
+    Up(PeerId),
+}
+
+/// An agent and its machine.
+#[derive(Debug)]
+pub(super) struct AgentSeat {
+    pub(super) node: Node<Agent>,
+    pub(super) containers: Containers,
+    pub(super) info: AgentInfo,
+    pub(super) link: Link,
+}
+
+/// A framework.
+#[derive(Debug)]
+pub(super) struct FrameworkSeat {
+    pub(super) node: Node<Hosted<Tap>>,
+    pub(super) name: String,
+    pub(super) link: Link,
+    pub(super) is_over: bool,
+}
+
+/// The time-weighted use of cores.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Usage {
+    pub(super) since: Time,
+    /// Thousandths of cores in use since then.
+    pub(super) cpus: i64,
+    /// Thousandths of cores times microseconds.
+    pub(super) sum: u128,
+}
+
+impl Usage {
+    /// Closes the account up to now.
+    pub(super) fn settle(&mut self, now: Time) {
+        let micros = now.since(self.since).as_micros();
+        self.sum += micros * u128::from(self.cpus.unsigned_abs());
+        self.since = now;
+    }
+}
+
+/// The cluster.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) options: Options,
+    pub(super) shared: Shared,
+    pub(super) net: Net,
+    pub(super) master: Node<Master>,
+    pub(super) agents: Vec<AgentSeat>,
+    pub(super) frameworks: Vec<FrameworkSeat>,
+    pub(super) usage: Usage,
+    pub(super) offers: check::offers::Ledger,
+}
+
+impl World {
+    pub(super) fn new(options: Options, log: Log) -> Self {
+        let mut rng = Rng::new(options.seed);
+        let net = Net::new(options.delay, rng.fork());
+        let script = Script::new(options.start, options.run, &options.faults);
+        let seats = 1..=options.agents;
+        let agents = seats
+            .map(|n| seat(n, script, &options, rng.fork()))
+            .collect();
+        let shared = Shared {
+            now: Time::ZERO,
+            queue: Queue::default(),
+            recorder: Recorder::new(log),
+            rng,
+            sync: options.sync,
+        };
+        let checking = options.checking;
+        let mut world = Self {
+            options,
+            shared,
+            net,
+            master: Node::new(Name::Master),
+            agents,
+            frameworks: Vec::new(),
+            usage: Usage::default(),
+            offers: check::offers::Ledger::new(checking),
+        };
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        self.start_master();
+        for n in 1..=self.options.agents {
+            self.start_agent(n);
+        }
+        for n in 1..=self.options.frameworks {
+            let name = format!("framework-{n}");
+            let mut info = FrameworkInfo::new(name.as_str());
+            info.failover_timeout = Duration::from_secs(7 * 24 * 3600);
+            let logic = Steady::new(name, self.options.demand.clone());
+            self.add_framework(info, Box::new(logic));
+        }
+        self.plan_fault();
+    }
+
+    pub(super) fn add_framework(&mut self, info: FrameworkInfo, logic: Box<dyn Logic>) -> Name {
+        let n = u32::try_from(self.frameworks.len() + 1).expect("there are fewer frameworks");
+        let name = Name::Framework(n);
+        let seed = self.shared.rng.next_u64();
+        let mut node = Node::new(name);
+        let title = info.name.clone();
+        let config = scheduler::Config::new(info, seed);
+        let machine = Hosted::new(config, Tap::new(logic));
+        node.start(machine, Outbox::new(), &mut self.shared);
+        self.frameworks.push(FrameworkSeat {
+            node,
+            name: title,
+            link: Link::Down,
+            is_over: false,
+        });
+        self.plan_dial(name, BEGIN);
+        name
+    }
+
+    /// Runs until `end`, and lets time pass to it.
+    pub(super) fn run_until(&mut self, end: Time) {
+        while let Some((at, event)) = self.shared.queue.pop(end) {
+            self.shared.now = at;
+            self.take(event);
+        }
+        self.shared.now = end;
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Wake(name) => self.on_wake(name),
+            Event::Synced { node, life, upto } => self.on_synced(node, life, upto),
+            Event::Dial { node, life } => self.on_dial(node, life),
+            Event::Arrive { link, to, frame } => self.on_arrive(link, to, frame),
+            Event::Process { agent, id, step } => {
+                self.at_containers(agent, |containers, shared| {
+                    containers.step(id, step, shared)
+                });
+            }
+            Event::Container { agent, life, event } => {
+                let seat = &mut self.agents[at(agent)];
+                if seat.node.life == life {
+                    seat.node
+                        .handle(agent::Input::Container(event), &mut self.shared, |_| {});
+                    self.flush_agent(agent);
+                }
+            }
+            Event::Restart { node, life } => self.on_restart(node, life),
+            Event::Mend { node } => self.net.mend(node),
+            Event::Fault => self.on_fault(),
+        }
+    }
+
+    fn on_wake(&mut self, name: Name) {
+        let shared = &mut self.shared;
+        match name {
+            Name::Master => {
+                let ledger = &mut self.offers;
+                if self.master.wake(shared, |output| ledger.saw(output)) {
+                    self.flush_master();
+                }
+            }
+            Name::Agent(n) => {
+                if self.agents[at(n)].node.wake(shared, |_| {}) {
+                    self.flush_agent(n);
+                }
+            }
+            Name::Framework(n) => {
+                if self.frameworks[at(n)].node.wake(shared, |_| {}) {
+                    self.flush_framework(n);
+                }
+            }
+        }
+    }
+
+    fn on_synced(&mut self, name: Name, life: u32, upto: Seq) {
+        match name {
+            Name::Master if self.master.life == life => {
+                self.master.synced(upto, &mut self.shared);
+                self.check_replay(name);
+                self.master.disk.compact::<Registry>();
+                self.flush_master();
+            }
+            Name::Agent(n) if self.agents[at(n)].node.life == life => {
+                let node = &mut self.agents[at(n)].node;
+                node.synced(upto, &mut self.shared);
+                node.disk.compact::<agent::AgentState>();
+                self.check_replay(name);
+                self.flush_agent(n);
+            }
+            // A framework remembers nothing.
+            Name::Master | Name::Agent(_) | Name::Framework(_) => {}
+        }
+    }
+
+    fn on_dial(&mut self, name: Name, life: u32) {
+        if self.life(name) != Some(life) || *self.link(name) != Link::Down {
+            return;
+        }
+        let now = self.shared.now;
+        match self.net.dial(now, name, &mut self.shared.queue) {
+            Some(peer) => *self.link(name) = Link::Dialling(peer),
+            None => self.plan_dial(name, self.options.redial),
+        }
+    }
+
+    fn on_arrive(&mut self, peer: PeerId, to: End, frame: Frame) {
+        let Some(client) = self.net.arrive(peer, to, &frame) else {
+            return;
+        };
+        match to {
+            End::Master => self.on_arrive_at_master(client, peer, &frame),
+            End::Client => self.on_arrive_at_client(client, peer, &frame),
+        }
+    }
+
+    fn on_arrive_at_master(&mut self, client: Name, peer: PeerId, frame: &Frame) {
+        if self.master.machine().is_none() {
+            // Nobody listens: the attempt fails.
+            let now = self.shared.now;
+            self.net
+                .close(now, peer, End::Master, &mut self.shared.queue);
+            return;
+        }
+        let input = match (frame, client) {
+            (Frame::Open, _) => {
+                let principal = principal(client);
+                master::Input::Connected { peer, principal }
+            }
+            (Frame::Close, _) => master::Input::Disconnected { peer },
+            (Frame::Bytes(bytes), Name::Agent(_)) => {
+                let message = decode(bytes);
+                master::Input::Agent { peer, message }
+            }
+            (Frame::Bytes(bytes), Name::Framework(_) | Name::Master) => {
+                let call = decode(bytes);
+                master::Input::Scheduler { peer, call }
+            }
+        };
+        self.offers.hears(&input);
+        let ledger = &mut self.offers;
+        self.master
+            .handle(input, &mut self.shared, |output| ledger.saw(output));
+        if let Err(problem) = self.offers.check() {
+            self.fail(&problem);
+        }
+        self.flush_master();
+    }
+
+    fn on_arrive_at_client(&mut self, client: Name, peer: PeerId, frame: &Frame) {
+        let link = *self.link(client);
+        match frame {
+            Frame::Open if link == Link::Dialling(peer) => {
+                *self.link(client) = Link::Up(peer);
+            }
+            Frame::Bytes(_) if link == Link::Up(peer) => {}
+            Frame::Close if link == Link::Up(peer) || link == Link::Dialling(peer) => {
+                *self.link(client) = Link::Down;
+                self.plan_dial(client, self.options.redial);
+                if link == Link::Dialling(peer) {
+                    return;
+                }
+            }
+            // An earlier life's connection.
+            Frame::Open | Frame::Bytes(_) | Frame::Close => return,
+        }
+        match client {
+            Name::Agent(n) => {
+                let input = match frame {
+                    Frame::Open => agent::Input::MasterFound { peer },
+                    Frame::Close => agent::Input::MasterLost { peer },
+                    Frame::Bytes(bytes) => {
+                        let message = decode(bytes);
+                        agent::Input::Master { peer, message }
+                    }
+                };
+                self.agents[at(n)]
+                    .node
+                    .handle(input, &mut self.shared, |_| {});
+                self.flush_agent(n);
+            }
+            Name::Framework(n) => {
+                let input = match frame {
+                    Frame::Open => scheduler::Input::Connected { peer },
+                    Frame::Close => scheduler::Input::Disconnected { peer },
+                    Frame::Bytes(bytes) => {
+                        let event = decode(bytes);
+                        scheduler::Input::Master { peer, event }
+                    }
+                };
+                self.frameworks[at(n)]
+                    .node
+                    .handle(input, &mut self.shared, |_| {});
+                self.flush_framework(n);
+            }
+            Name::Master => {}
+        }
+    }
+
+    pub(super) fn flush_master(&mut self) {
+        while let Some(effect) = self.master.release(&mut self.shared) {
+            let now = self.shared.now;
+            let queue = &mut self.shared.queue;
+            match effect {
+                master::Effect::Agent { peer, message } => {
+                    self.net
+                        .send(now, peer, End::Master, encode(&message), queue);
+                }
+                master::Effect::Scheduler { peer, event } => {
+                    self.net.send(now, peer, End::Master, encode(&event), queue);
+                }
+                // No operator connects to a simulated master.
+                master::Effect::Respond { .. } => {}
+                master::Effect::Disconnect { peer, reason: _ } => {
+                    self.net.close(now, peer, End::Master, queue);
+                }
+            }
+        }
+        self.check(Name::Master);
+    }
+
+    pub(super) fn flush_agent(&mut self, n: u32) {
+        while let Some(effect) = self.agents[at(n)].node.release(&mut self.shared) {
+            let now = self.shared.now;
+            let queue = &mut self.shared.queue;
+            match effect {
+                agent::Effect::Master { peer, message } => {
+                    self.net
+                        .send(now, peer, End::Client, encode(&message), queue);
+                }
+                agent::Effect::Container(command) => {
+                    self.at_containers(n, |containers, shared| {
+                        containers.command(command, shared);
+                    });
+                }
+                agent::Effect::Disconnect { peer, reason: _ } => {
+                    self.net.close(now, peer, End::Client, queue);
+                }
+                // No executor connects to a simulated agent.
+                agent::Effect::Executor { .. } => {}
+                agent::Effect::Stop { reason: _ } => {
+                    // Whoever supervises it starts it again.
+                    self.crash(Name::Agent(n));
+                    self.plan_restart(Name::Agent(n), Duration::from_secs(5));
+                    return;
+                }
+            }
+        }
+        self.check(Name::Agent(n));
+    }
+
+    pub(super) fn flush_framework(&mut self, n: u32) {
+        while let Some(effect) = self.frameworks[at(n)].node.release(&mut self.shared) {
+            let now = self.shared.now;
+            let queue = &mut self.shared.queue;
+            match effect {
+                scheduler::Effect::Master { peer, call } => {
+                    self.net.send(now, peer, End::Client, encode(&call), queue);
+                }
+                scheduler::Effect::Reconnect { peer, reason: _ } => {
+                    self.net.close(now, peer, End::Client, queue);
+                }
+                scheduler::Effect::Stop => {
+                    self.frameworks[at(n)].is_over = true;
+                    if let Link::Up(peer) = self.frameworks[at(n)].link {
+                        self.net.close(now, peer, End::Client, queue);
+                    }
+                }
+                // The machine with a logic inside keeps these to itself.
+                scheduler::Effect::User(_) => {}
+            }
+        }
+        self.check(Name::Framework(n));
+    }
+
+    /// Does something with an agent's containers, and keeps account of the cores in use.
+    pub(super) fn at_containers<T>(
+        &mut self,
+        n: u32,
+        act: impl FnOnce(&mut Containers, &mut Shared) -> T,
+    ) -> T {
+        let containers = &mut self.agents[at(n)].containers;
+        let before = containers.cpus().thousandths();
+        let result = act(containers, &mut self.shared);
+        let after = containers.cpus().thousandths();
+        if before != after {
+            self.usage.settle(self.shared.now);
+            self.usage.cpus += after - before;
+        }
+        result
+    }
+
+    pub(super) fn plan_dial(&mut self, name: Name, after: Span) {
+        let over = |n: u32| self.frameworks.get(at(n)).is_some_and(|f| f.is_over);
+        if matches!(name, Name::Framework(n) if over(n)) {
+            return;
+        }
+        if let Some(life) = self.life(name) {
+            let dial_at = self.shared.now + after.draw(&mut self.shared.rng);
+            self.shared
+                .queue
+                .plan(dial_at, Event::Dial { node: name, life });
+        }
+    }
+
+    pub(super) fn link(&mut self, client: Name) -> &mut Link {
+        match client {
+            Name::Agent(n) => &mut self.agents[at(n)].link,
+            Name::Framework(n) => &mut self.frameworks[at(n)].link,
+            Name::Master => panic!("the master dials nobody"),
+        }
+    }
+
+    /// Returns which life a node is in, if it is alive.
+    pub(super) fn life(&self, name: Name) -> Option<u32> {
+        match name {
+            Name::Master => self.master.machine().map(|_| self.master.life),
+            Name::Agent(n) => {
+                let node = &self.agents[at(n)].node;
+                node.machine().map(|_| node.life)
+            }
+            Name::Framework(n) => Some(self.frameworks[at(n)].node.life),
+        }
+    }
+
+    /// Ends the simulation with what is needed to see it again.
+    pub(super) fn fail(&self, problem: &str) -> ! {
+        panic!(
+            "seed {} at {}: {problem}\n{:?}",
+            self.options.seed, self.shared.now, self.options
+        );
+    }
+}
+
+/// Where the node with this number is in its list.
+pub(super) const fn at(n: u32) -> usize {
+    n as usize - 1
+}
+
+fn seat(n: u32, script: Script, options: &Options, rng: Rng) -> AgentSeat {
+    let name = Name::Agent(n);
+    AgentSeat {
+        node: Node::new(name),
+        containers: Containers::new(n, script, rng),
+        info: AgentInfo {
+            hostname: format!("{name}"),
+            address: format!("{name}:5051"),
+            resources: options.agent_resources.clone(),
+            attributes: Attributes::default(),
+        },
+        link: Link::Down,
+    }
+}
+
+fn principal(client: Name) -> Principal {
+    let role = match client {
+        Name::Master => PeerRole::Master,
+        Name::Agent(_) => PeerRole::Agent,
+        Name::Framework(_) => PeerRole::Framework,
+    };
+    let name = format!("{client}");
+    Principal { role, name }
+}
+
+fn encode<T: Serialize>(message: &T) -> Vec<u8> {
+    postcard::to_allocvec(message).expect("a message can be written to memory")
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> T {
+    postcard::from_bytes(bytes).expect("a message reads back as it was written")
+}
