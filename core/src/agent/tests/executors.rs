@@ -93,6 +93,7 @@ fn an_update_is_durable_before_the_executor_may_forget_it() {
         ]
     );
     assert_eq!(sent_updates(&outputs)[0].1.agent, Some(agent_id()));
+    assert_eq!(sent_updates(&outputs)[0].1.at, Time::ZERO);
     // TK-69: again acknowledged, not again told
     assert_eq!(lines(&node.feed(running)), ["executor: has t"]);
     // Only what an executor may say, of its own tasks, with an id. FW-61
