@@ -34,13 +34,21 @@ impl Cluster {
             daemons: Vec::new(),
         };
         let mut master = Command::new(env!("CARGO_BIN_EXE_tepui-master"));
-        master.args(["--listen", &cluster.address, "--work-dir"]).arg(cluster.path("master"));
+        master
+            .args(["--listen", &cluster.address, "--work-dir"])
+            .arg(cluster.path("master"));
         cluster.spawn(master);
         cluster.wait_for("the master to answer", |cluster| {
             cluster.tepui(&["agent", "list"]).status.success()
         });
         let mut agent = Command::new(env!("CARGO_BIN_EXE_tepui-agent"));
-        agent.args(["--master", &cluster.address, "--process", "--resources", RESOURCES]);
+        agent.args([
+            "--master",
+            &cluster.address,
+            "--process",
+            "--resources",
+            RESOURCES,
+        ]);
         agent.args(["--attributes", "rack:r1", "--registration-backoff", "0s"]);
         agent.arg("--tls-dir").arg(cluster.path("master/tls"));
         agent.arg("--work-dir").arg(cluster.path("agent"));
@@ -58,8 +66,12 @@ impl Cluster {
     fn spawn(&mut self, mut command: Command) {
         let log = self.path(&format!("log-{}", self.daemons.len()));
         let log = std::fs::File::create(log).expect("a log file");
-        clean(&mut command).stderr(log).stdout(Stdio::null()).stdin(Stdio::null());
-        self.daemons.push(command.spawn().expect("the daemon starts"));
+        clean(&mut command)
+            .stderr(log)
+            .stdout(Stdio::null())
+            .stdin(Stdio::null());
+        self.daemons
+            .push(command.spawn().expect("the daemon starts"));
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -76,13 +88,21 @@ impl Cluster {
 
     fn lines(&self, args: &[&str]) -> Vec<String> {
         let output = self.tepui(args);
-        assert!(output.status.success(), "{args:?}: {output:?}{}", self.logs());
+        assert!(
+            output.status.success(),
+            "{args:?}: {output:?}{}",
+            self.logs()
+        );
         text(&output.stdout).lines().map(Into::into).collect()
     }
 
     fn json(&self, args: &[&str]) -> Value {
         let output = self.tepui(&[args, &["-o", "json"]].concat());
-        assert!(output.status.success(), "{args:?}: {output:?}{}", self.logs());
+        assert!(
+            output.status.success(),
+            "{args:?}: {output:?}{}",
+            self.logs()
+        );
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
@@ -95,7 +115,11 @@ impl Cluster {
     fn wait_for(&self, what: &str, is_there: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !is_there(self) {
-            assert!(begun.elapsed() < DEADLINE, "waited in vain for {what}{}", self.logs());
+            assert!(
+                begun.elapsed() < DEADLINE,
+                "waited in vain for {what}{}",
+                self.logs()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -103,7 +127,9 @@ impl Cluster {
     fn logs(&self) -> String {
         let logs = (0..self.daemons.len()).map(|n| self.path(&format!("log-{n}")));
         logs.map(|log| std::fs::read_to_string(log).unwrap_or_default())
-            .fold(String::from("\nlogs of the daemons:\n"), |all, log| all + &log)
+            .fold(String::from("\nlogs of the daemons:\n"), |all, log| {
+                all + &log
+            })
     }
 }
 
@@ -181,11 +207,29 @@ impl Run {
 fn a_run_shows_its_steps_and_passes_on_output_and_exit_code() {
     let cluster = Cluster::start();
     let script = "echo hello from $TEPUI_TASK_ID; echo oops >&2; echo $GREETING; exit 3";
-    let args = ["run", "--cpus", "0.5", "--mem", "64", "--env", "GREETING=hi", "--", "sh", "-c"];
+    let args = [
+        "run",
+        "--cpus",
+        "0.5",
+        "--mem",
+        "64",
+        "--env",
+        "GREETING=hi",
+        "--",
+        "sh",
+        "-c",
+    ];
     let output = cluster.tepui(&[&args[..], &[script]].concat());
     let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(3), "{out}{err}{}", cluster.logs());
-    let task = out.strip_prefix("hello from ").and_then(|rest| rest.lines().next());
+    assert_eq!(
+        output.status.code(),
+        Some(3),
+        "{out}{err}{}",
+        cluster.logs()
+    );
+    let task = out
+        .strip_prefix("hello from ")
+        .and_then(|rest| rest.lines().next());
     let task = task.expect("the first line names the task");
     assert_eq!(out, format!("hello from {task}\nhi\n"));
     assert!(err.lines().any(|line| line == "oops"), "{err}");
@@ -207,15 +251,23 @@ fn a_run_shows_its_steps_and_passes_on_output_and_exit_code() {
 fn json_is_one_object_a_line_to_the_exit() {
     let cluster = Cluster::start();
     let lines = cluster.lines(&["run", "--json", "--", "printf", "a\\nb"]);
-    let steps: Vec<Value> =
-        lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let steps: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
     let output = steps.iter().filter(|step| step["event"] == "output");
     let output: String = output.filter_map(|step| step["text"].as_str()).collect();
     assert_eq!(output, "a\nb");
     let states = steps.iter().filter(|step| step["event"] == "task");
     let last = states.last().expect("a task");
-    assert_eq!((&last["state"], &last["exit"]["code"]), (&"finished".into(), &0.into()));
-    assert_eq!(steps.last(), Some(&serde_json::json!({ "event": "exit", "code": 0 })));
+    assert_eq!(
+        (&last["state"], &last["exit"]["code"]),
+        (&"finished".into(), &0.into())
+    );
+    assert_eq!(
+        steps.last(),
+        Some(&serde_json::json!({ "event": "exit", "code": 0 }))
+    );
 }
 
 #[test]
@@ -223,24 +275,48 @@ fn lists_of_agents_frameworks_offers_and_tasks() {
     let cluster = Cluster::start();
     let agents = cluster.json(&["agent", "list"]);
     let amounts = &agents[0]["resources"]["amounts"];
-    assert_eq!((&amounts["cpus"], &amounts["ports"]), (&4.0.into(), &101.0.into()));
-    assert_eq!((&agents[0]["connected"], &agents[0]["attributes"]), (&true.into(), &"rack:r1".into()));
+    assert_eq!(
+        (&amounts["cpus"], &amounts["ports"]),
+        (&4.0.into(), &101.0.into())
+    );
+    assert_eq!(
+        (&agents[0]["connected"], &agents[0]["attributes"]),
+        (&true.into(), &"rack:r1".into())
+    );
     let table = cluster.lines(&["agent", "list"]);
-    assert!(table[0].starts_with("ID ") && table[0].contains(" RESOURCES "), "{table:?}");
-    assert!(table[1].contains("cpus:4;") && table[1].contains("ports:[31000-31100]"), "{table:?}");
+    assert!(
+        table[0].starts_with("ID ") && table[0].contains(" RESOURCES "),
+        "{table:?}"
+    );
+    assert!(
+        table[1].contains("cpus:4;") && table[1].contains("ports:[31000-31100]"),
+        "{table:?}"
+    );
     assert_eq!(cluster.json(&["framework", "list"]), serde_json::json!([]));
     assert_eq!(cluster.json(&["ps"]), serde_json::json!([]));
 
     let mut run = Run::start(&cluster, &["--name", "idle", "--", "sleep", "600"]);
     run.until(" running");
     let frameworks = cluster.json(&["framework", "list"]);
-    assert_eq!((&frameworks[0]["tasks"], &frameworks[0]["role"]), (&1.into(), &"*".into()));
+    assert_eq!(
+        (&frameworks[0]["tasks"], &frameworks[0]["role"]),
+        (&1.into(), &"*".into())
+    );
     let tasks = cluster.json(&["ps"]);
-    assert_eq!((&tasks[0]["name"], &tasks[0]["state"]), (&"idle".into(), &"running".into()));
+    assert_eq!(
+        (&tasks[0]["name"], &tasks[0]["state"]),
+        (&"idle".into(), &"running".into())
+    );
     assert_eq!(tasks[0]["agent"], agents[0]["id"]);
     let framework = frameworks[0]["id"].as_str().expect("an id");
-    assert_eq!(cluster.lines(&["ps", "-q", "--framework", framework]).len(), 1);
-    assert_eq!(cluster.lines(&["ps", "-q", "--framework", "other"]).len(), 0);
+    assert_eq!(
+        cluster.lines(&["ps", "-q", "--framework", framework]).len(),
+        1
+    );
+    assert_eq!(
+        cluster.lines(&["ps", "-q", "--framework", "other"]).len(),
+        0
+    );
     // It has what it wants, so no offer is out.
     assert_eq!(cluster.json(&["offer", "list"]), serde_json::json!([]));
     signal(&run.child, "INT");
@@ -256,7 +332,10 @@ fn an_interrupt_kills_the_task_and_waits_for_its_end() {
         signal(&run.child, name);
         let (code, steps) = run.end();
         assert_eq!(code, Some(130), "{steps}");
-        assert!(steps.contains("killing task run-") && steps.contains(" killed"), "{steps}");
+        assert!(
+            steps.contains("killing task run-") && steps.contains(" killed"),
+            "{steps}"
+        );
     }
     assert_eq!(cluster.lines(&["ps", "-q"]).len(), 0);
 }
@@ -286,11 +365,15 @@ fn a_detached_task_is_found_read_and_killed() {
     let task = cluster.lines(&["run", "--detach", "--", "sh", "-c", script]);
     let task = task.first().expect("its id").as_str();
     assert_eq!(cluster.state().as_deref(), Some("running"));
-    cluster.wait_for("its output", |cluster| cluster.lines(&["logs", task]) == ["started"]);
+    cluster.wait_for("its output", |cluster| {
+        cluster.lines(&["logs", task]) == ["started"]
+    });
     assert_eq!(cluster.lines(&["logs", "--stderr", task]).len(), 0);
     // A unique beginning will do; nothing begins with this one.
     assert_eq!(cluster.lines(&["kill", &task[..8]]), [task]);
-    cluster.wait_for("its end", |cluster| cluster.state().as_deref() == Some("killed"));
+    cluster.wait_for("its end", |cluster| {
+        cluster.state().as_deref() == Some("killed")
+    });
 }
 
 #[test]
@@ -315,7 +398,10 @@ fn failures_to_connect_say_what_where_and_what_next() {
     let output = command.output().expect("tepui starts");
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(4), "{error}");
-    assert!(error.contains("does not accept the certificate in"), "{error}");
+    assert!(
+        error.contains("does not accept the certificate in"),
+        "{error}"
+    );
     assert_eq!(error.lines().count(), 1, "{error}");
 
     let nobody = UdpSocket::bind("127.0.0.1:0").expect("a free port");
@@ -323,6 +409,9 @@ fn failures_to_connect_say_what_where_and_what_next() {
     let output = cluster.tepui(&["ps", "--master", &address, "--timeout", "300ms"]);
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(error.starts_with(&format!("error: no master at {address}: ")), "{error}");
+    assert!(
+        error.starts_with(&format!("error: no master at {address}: ")),
+        "{error}"
+    );
     assert!(error.contains("is it running?"), "{error}");
 }

@@ -35,7 +35,7 @@ fn options(seed: u64) -> Options {
 }
 
 /// Runs one cluster through its faults, heals it, and waits for agreement.
-fn run(seed: u64, log: Log) -> (u64, Report) {
+pub fn run(seed: u64, log: Log) -> (u64, Report) {
     let mut sim = Sim::with_log(options(seed), log);
     let lasting = |name: &str| {
         let mut info = FrameworkInfo::new(name);

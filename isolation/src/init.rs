@@ -19,7 +19,7 @@ use tepui_core::protocol::status::Exit;
 use crate::error::{Error, Result};
 use crate::namespaces;
 use crate::process::Program;
-use crate::spawn::{Enter, Files, Image, Plan, Signals, spawn};
+use crate::spawn::{Enter, Files, Image, Plan, Signals, reset_dispositions, spawn};
 use crate::wire;
 
 /// What the launcher asks of an init.
@@ -99,15 +99,6 @@ fn start(order: OwnedFd) -> Result<Pid> {
         open_files: None,
     };
     spawn(&plan, &program.name)
-}
-
-/// Sets every signal to its default; launcher and init block what they listen for instead.
-pub(crate) fn reset_dispositions() {
-    for signal in Signal::iterator() {
-        // SAFETY: the default disposition runs no code of ours. SIGKILL and SIGSTOP refuse, which
-        // is as good.
-        let _ = unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) };
-    }
 }
 
 /// Forwards SIGTERM to the program's group and reaps, until the program ends.

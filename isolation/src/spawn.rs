@@ -111,6 +111,30 @@ const STEPS: [&str; 9] = [
     "execute",
 ];
 
+/// Sets every signal to its default, so that no program inherits what was ignored when the agent
+/// was started. Launcher and init block what they listen for instead of handling it.
+pub(crate) fn reset_dispositions() {
+    /// The size of the kernel's signal set.
+    const SET_BYTES: usize = 8;
+    /// The default handler without flags, as the kernel's structure: all zero.
+    static DEFAULT: [u64; 4] = [0; 4];
+    for signal in 1..=64 {
+        let none: *mut u64 = ptr::null_mut();
+        // SAFETY: the structure lives through the call; the default disposition runs no code of
+        // ours. A raw call, because libc hides two signals that can be inherited as ignored.
+        // SIGKILL and SIGSTOP refuse, which is as good.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                &raw const DEFAULT,
+                none,
+                SET_BYTES,
+            )
+        };
+    }
+}
+
 /// Starts a child and returns when it runs its program, or has failed and is reaped.
 pub(crate) fn spawn(plan: &Plan<'_>, subject: &str) -> Result<Pid> {
     assert!(
@@ -399,4 +423,70 @@ fn errno_unless(done: bool) -> i32 {
 
 fn last_errno() -> i32 {
     nix::errno::Errno::last_raw()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::fd::AsFd;
+    use std::path::Path;
+
+    use nix::sys::wait::{WaitStatus, waitpid};
+
+    use super::*;
+
+    fn c(text: &str) -> CString {
+        CString::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_child_is_made_inside_its_group_of_version_2() {
+        let unified = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
+        let Some(root) = unified
+            .iter()
+            .find(|root| root.join("cgroup.procs").exists())
+        else {
+            eprintln!("skipped: no control groups of version 2");
+            return;
+        };
+        let name = format!("tepui-test-spawn-{}", std::process::id());
+        let group = root.join(&name);
+        if let Err(error) = fs::create_dir(&group) {
+            eprintln!("skipped: {}: {error}", group.display());
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        let (file, null) = (
+            File::create(&out).unwrap(),
+            File::open("/dev/null").unwrap(),
+        );
+        let directory = File::open(&group).unwrap();
+        let files = [null.as_fd(), file.as_fd(), file.as_fd()];
+        let mut plan = Plan {
+            image: Image::Paths(&[c("/missing/cat"), c("/bin/cat")]),
+            arguments: &[c("cat"), c("/proc/self/cgroup")],
+            environment: &[],
+            directory: None,
+            files: Files { inherited: &files },
+            namespaces: CloneFlags::empty(),
+            enter: Enter::Group(directory.as_fd()),
+            credentials: None,
+            signals: Signals::Open,
+            open_files: None,
+        };
+        let pid = spawn(&plan, "cat").unwrap();
+        let status = waitpid(pid, None).unwrap();
+        let missing = [c("/missing/cat")];
+        plan.image = Image::Paths(&missing);
+        let error = spawn(&plan, "cat").unwrap_err().to_string();
+        fs::remove_dir(&group).unwrap();
+        assert_eq!(status, WaitStatus::Exited(pid, 0));
+        let text = fs::read_to_string(&out).unwrap();
+        assert!(
+            text.lines().any(|line| line == format!("0::/{name}")),
+            "{text}"
+        );
+        assert_eq!(error, "execute cat: No such file or directory (os error 2)");
+    }
 }

@@ -299,6 +299,25 @@ fn when_the_launcher_dies_its_containers_do_and_it_is_replaced() {
 }
 
 #[test]
+fn a_launcher_that_nobody_needs_goes() {
+    let (dir, agent) = agent();
+    agent.run(&id(1), sh("exit 9"));
+    agent.detach();
+    assert_eq!(launchers(dir.path()).len(), 1);
+    eventually("it has gone", || launchers(dir.path()).is_empty());
+    // What it knew is not lost.
+    let agent = Agent::start(dir.path(), Mode::Process);
+    let events = agent.recover(&[id(1)]);
+    let expected = ContainerEvent::Exited {
+        id: id(1),
+        exit: Exit::Code(9),
+        breach: None,
+    };
+    assert_eq!(events, [expected]);
+    agent.shutdown();
+}
+
+#[test]
 fn two_agents_do_not_know_each_other() {
     let ((_a, one), (_b, two)) = (agent(), agent());
     one.launch(&id(1), sh("sleep 1000"));

@@ -60,7 +60,7 @@ impl FrameError {
     }
 }
 
-/// Appends one frame to `into`, so that several leave in one write. On an error `into` is as it was.
+/// Appends one frame to `into`, so that several leave in one write. An error leaves `into` as it was.
 pub fn encode(message: &impl Serialize, into: &mut Vec<u8>) -> Result<(), FrameError> {
     let start = into.len();
     into.push(FRAME_VERSION);
@@ -242,7 +242,7 @@ impl Decoder {
 
     /// Gives back the memory of a rare large frame; an idle connection keeps little.
     fn shrink(&mut self) {
-        const KEEP: usize = 64 * 1024;
+        const KEEP: usize = 16 * 1024;
         self.buffer.clear();
         self.start = 0;
         if self.buffer.capacity() > KEEP {

@@ -21,6 +21,8 @@ use crate::journal::{Journal, JournalError, JournalEvent};
 /// What a machine without a deadline sleeps for; it wakes for inputs all the same.
 const IDLE: Duration = Duration::from_secs(3600);
 
+const TURN: usize = limits::INPUTS_PER_TURN;
+
 /// Why a driver ended before it was asked to.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DriverError {
@@ -83,7 +85,7 @@ where
     ) -> Result<M, DriverError> {
         let mut shutdown = pin!(shutdown);
         let mut alarm = pin!(tokio::time::sleep(IDLE));
-        let mut inputs = Vec::with_capacity(limits::INPUTS_PER_TURN);
+        let mut inputs = Vec::with_capacity(TURN);
         let mut stopping = false;
         self.machine.tick(self.clock.now(), &mut self.outbox);
         loop {
@@ -104,7 +106,7 @@ where
                     JournalEvent::Lost(error) => return Err(error.into()),
                 },
                 () = &mut shutdown, if !stopping => stopping = true,
-                taken = self.inbox.recv_many(&mut inputs, limits::INPUTS_PER_TURN), if listening => {
+                taken = self.inbox.recv_many(&mut inputs, TURN), if listening => {
                     stopping = taken == 0;
                     for input in inputs.drain(..) {
                         self.machine.handle(self.clock.now(), input, &mut self.outbox);

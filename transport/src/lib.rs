@@ -1,9 +1,9 @@
 //! Wires and runtimes: what turns pure machines into running nodes.
 //!
 //! ```text
-//!  quic ─┐                                   ┌─> peers ─> outgoing ─> session ─> quic
-//!        ├─> session ─> node ─> (inbox) ─> driver ─> journal
-//!  local ┘                                   └─> whatever else `perform` does
+//!  quic ─┐                                                ┌─> peers ─> outgoing ─> session
+//!        ├─> greeting ─> session ─> node ─> (inbox) ─> driver ─> journal
+//!  local ┘                                                └─> whatever else `perform` does
 //! ```
 //!
 //! * [`driver`] runs one machine: inputs in, records to the [`journal`], effects out.
@@ -19,6 +19,7 @@ pub mod codec;
 pub mod dialer;
 pub mod driver;
 pub mod framework;
+pub mod greeting;
 pub mod journal;
 pub mod local;
 pub mod node;

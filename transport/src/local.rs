@@ -12,9 +12,10 @@ use tepui_core::auth::Principal;
 use tepui_core::protocol::hello::CloseReason;
 use tokio::sync::{Mutex, mpsc, watch};
 
+use crate::greeting::{self, DialError};
 use crate::node::Node;
 use crate::peers::Ending;
-use crate::session::{self, DialError, Session};
+use crate::session::Session;
 use crate::wire::{ByteReader, ByteWriter, Wire, local_pipe};
 
 /// How much may be on its way in one direction of one stream.
@@ -31,8 +32,8 @@ pub async fn connect<A: Send + 'static, B: Send + 'static>(
     let (near, far) = LocalWire::pair();
     let (near, far) = (Wire::Local(near), Wire::Local(far));
     let expected = listener.role;
-    let accepting = session::accept(to, &far, dialer, None);
-    let dialing = session::dial(from, &near, listener, None, expected);
+    let accepting = greeting::accept(to, &far, dialer, None);
+    let dialing = greeting::dial(from, &near, listener, None, expected);
     let (accepted, dialed) = tokio::join!(accepting, dialing);
     if let Err(refusal) = &accepted {
         tracing::debug!(%refusal, "refused a peer of this process");

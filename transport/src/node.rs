@@ -33,8 +33,8 @@ pub struct Inbound<I> {
 }
 
 impl<I> Inbound<I> {
-    /// Delivers to `inbox`. Frames are decoded by `decode` as the sender's role demands; `translate`
-    /// makes inputs of events, or drops those that are nothing to the machine.
+    /// Delivers to `inbox`. Frames are decoded by `decode` as the sender's role demands;
+    /// `translate` makes inputs of events, or drops those that are nothing to the machine.
     pub fn new<M: 'static>(
         inbox: mpsc::Sender<I>,
         decode: Decode<M>,

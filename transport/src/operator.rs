@@ -11,10 +11,11 @@ use tepui_core::protocol::hello::Hello;
 use tepui_core::protocol::operator::{Answer, Call, Request, Response};
 use tokio::sync::{Mutex, mpsc};
 
+use crate::greeting::DialError;
 use crate::node::{Inbound, Node, NodeConfig};
 use crate::peers::{Ending, PeerEvent};
 use crate::quic::Endpoint;
-use crate::session::{DialError, Session};
+use crate::session::Session;
 use crate::target::{Error, Target, local_address_for};
 
 /// How many answers may wait to be looked at.

@@ -18,7 +18,7 @@ use crate::codec::{self, FrameError};
 /// The most bytes that wait for one peer; one more frame disconnects it.
 const QUEUED_BYTES_PER_PEER: usize = 64 * 1024 * 1024;
 /// How much of an emptied buffer is kept for the next frames.
-const KEPT_BYTES: usize = 64 * 1024;
+const KEPT_BYTES: usize = 4 * 1024;
 /// How long a closed connection may take to deliver what was sent before.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 

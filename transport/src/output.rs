@@ -6,6 +6,7 @@ use tepui_core::auth::PeerRole;
 use tepui_core::protocol::agent::Read;
 use tepui_core::protocol::hello::Hello;
 use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
 
 use crate::authority::CERT_FILE;
 use crate::node::{Inbound, Node, NodeConfig};
@@ -16,6 +17,8 @@ use crate::target::{Error, Target, local_address_for, resolve};
 use crate::tls::Credentials;
 use crate::wire::ByteReader;
 
+/// Room for the beginning and the end of the connection.
+const INBOX: usize = 4;
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A connection to an agent, for reading.
@@ -23,6 +26,8 @@ const CHUNK_BYTES: usize = 64 * 1024;
 pub struct OutputClient {
     endpoint: Endpoint<PeerEvent<()>>,
     session: Session,
+    /// Says nothing of interest, but the connection lives only while somebody listens.
+    _events: mpsc::Receiver<PeerEvent<()>>,
 }
 
 impl OutputClient {
@@ -35,7 +40,7 @@ impl OutputClient {
         };
         let address = resolve(address).await?;
         // The agent has nothing to say but bytes on the streams that are opened here.
-        let (inbound, _) = Inbound::events(1);
+        let (inbound, events) = Inbound::events(INBOX);
         let principal = credentials.principal();
         let node = Node::new(NodeConfig {
             hello: Hello::new(principal.role, &principal.name),
@@ -45,7 +50,11 @@ impl OutputClient {
         });
         let endpoint = Endpoint::bind(local_address_for(address), &credentials, node)?;
         let session = endpoint.dial(address, PeerRole::Agent).await?;
-        Ok(Self { endpoint, session })
+        Ok(Self {
+            endpoint,
+            session,
+            _events: events,
+        })
     }
 
     /// Asks for a file.

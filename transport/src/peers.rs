@@ -100,8 +100,8 @@ struct Shared {
 }
 
 impl Peers {
-    /// Queues a message for a peer. If the peer is gone this does nothing: its machine has heard so,
-    /// or is about to.
+    /// Queues a message for a peer. If the peer is gone this does nothing: its machine has heard
+    /// so, or is about to.
     ///
     /// A message that cannot be sent ends the connection, for a gap would break the order.
     pub fn perform(&self, peer: PeerId, message: &impl Serialize) {

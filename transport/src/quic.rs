@@ -20,9 +20,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::authority::dns_name;
+use crate::greeting::{self, CertificateProblem, DialError, GreetingFailure, Whose};
 use crate::node::{Node, Refusal};
 use crate::outgoing::LINGER;
-use crate::session::{self, CertificateProblem, DialError, Session, Whose};
+use crate::session::Session;
 use crate::tls::{self, Credentials, TlsError};
 use crate::wire::{self, Wire};
 
@@ -146,15 +147,14 @@ impl<I: Send + 'static> Endpoint<I> {
                 problem: certificate_problem(&error),
             }
         })?;
-        match session::dial(&self.node, &wire, principal, Some(to), expected).await {
+        match greeting::dial(&self.node, &wire, principal, Some(to), expected).await {
             Ok(session) => Ok(session),
-            Err(failure @ session::GreetingFailure::Ours(_)) => {
+            Err(failure @ GreetingFailure::Ours(_)) => {
                 let ending = crate::peers::Ending::ByUs(CloseReason::ShuttingDown);
                 Err(failure.into_dial_error(&at, ending))
             }
             // The listener checks our certificate after the handshake is over for us.
-            Err(session::GreetingFailure::Lost) => match timeout(LINGER, connection.closed()).await
-            {
+            Err(GreetingFailure::Lost) => match timeout(LINGER, connection.closed()).await {
                 Ok(error) => Err(dial_error(at, error)),
                 Err(_) => Err(DialError::NoAnswer { at }),
             },
@@ -251,7 +251,7 @@ async fn accept_one<I: Send + 'static>(
     })?;
     let address = connection.remote_address();
     let wire = Wire::Quic(connection);
-    session::accept(node, &wire, principal, Some(address)).await?;
+    greeting::accept(node, &wire, principal, Some(address)).await?;
     Ok(())
 }
 
@@ -299,7 +299,7 @@ fn dial_error(at: String, error: ConnectionError) -> DialError {
         ),
         E::TimedOut => return DialError::NoAnswer { at },
         E::ApplicationClosed(_) => {
-            let failure = session::GreetingFailure::Lost;
+            let failure = GreetingFailure::Lost;
             return failure.into_dial_error(&at, wire::ending(error));
         }
         E::VersionMismatch | E::Reset | E::LocallyClosed | E::CidsExhausted => return lost(&error),

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use tepui_core::auth::PeerRole;
 use tepui_core::protocol::hello::CloseReason;
 
+use crate::greeting::{DialError, Whose};
 use crate::peers::Ending;
 use crate::quic::BindError;
-use crate::session::{DialError, Whose};
 use crate::streams::StreamError;
 use crate::tls::{Credentials, TlsError};
 

@@ -136,8 +136,8 @@ impl AsyncRead for ByteReader {
 
 /// The sending half of a stream.
 ///
-/// It must be finished: a writer that is dropped before is an error to the reader, so that half of a
-/// file is never mistaken for all of it.
+/// It must be finished: a writer that is dropped before is an error to the reader, so that half of
+/// a file is never mistaken for all of it.
 #[derive(Debug)]
 pub struct ByteWriter {
     half: WriteHalf,

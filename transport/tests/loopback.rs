@@ -20,9 +20,10 @@ use tepui_core::limits;
 use tepui_core::protocol::hello::{CloseReason, Hello};
 use tepui_transport::authority::Validity;
 use tepui_transport::codec;
+use tepui_transport::greeting::{CertificateProblem, DialError, Whose};
 use tepui_transport::peers::{Ending, PeerEvent};
 use tepui_transport::quic::Endpoint;
-use tepui_transport::session::{CertificateProblem, DialError, Session, Whose};
+use tepui_transport::session::Session;
 use tepui_transport::tls::{ALPN, Credentials};
 
 /// A master that listens.

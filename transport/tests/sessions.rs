@@ -15,11 +15,12 @@ use common::{
 use tepui_core::auth::PeerRole;
 use tepui_core::limits;
 use tepui_core::protocol::hello::{CloseReason, Hello};
+use tepui_transport::greeting::DialError;
 use tepui_transport::local;
 use tepui_transport::outgoing::SendError;
 use tepui_transport::peers::{Ending, PeerEvent};
 use tepui_transport::quic::Endpoint;
-use tepui_transport::session::{DialError, Session};
+use tepui_transport::session::Session;
 use tepui_transport::streams::{IncomingStream, StreamError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -252,8 +253,11 @@ async fn bulk_travels_beside_the_messages(link: Link) {
     assert!(matches!(error, StreamError::Lost(_)), "{error}");
 }
 
+/// Changes the greetings of agent and master.
+type Change = fn(&mut Hello, &mut Hello);
+
 async fn greetings_that_do_not_fit_are_refused(link: Link) {
-    let cases: [(fn(&mut Hello, &mut Hello), CloseReason, &str); 4] = [
+    let cases: [(Change, CloseReason, &str); 4] = [
         (
             |agent, _| (agent.protocol_min, agent.protocol_max) = (2, 3),
             CloseReason::ProtocolVersion,

@@ -78,7 +78,9 @@ impl OperatorArgs {
     ) -> Result<Vec<Answer>, Failure> {
         let target = self.target()?;
         let failed = |error| disconnected(&error, &target);
-        let operator = Operator::connect(&target, self.timeout).await.map_err(failed)?;
+        let operator = Operator::connect(&target, self.timeout)
+            .await
+            .map_err(failed)?;
         let asking = async {
             let mut answers = Vec::new();
             for call in calls {

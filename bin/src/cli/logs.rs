@@ -13,8 +13,8 @@ use super::failure::Failure;
 use super::list::no_such_task;
 use super::signals::Interrupts;
 use super::{Io, Threads, block_on, values};
-use tepui_transport::output::read_output;
 use crate::target::{Error, Target, identity_dir};
+use tepui_transport::output::read_output;
 
 /// Flags of `tepui logs`.
 #[derive(Debug, Args)]

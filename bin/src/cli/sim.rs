@@ -56,8 +56,12 @@ pub(super) struct SimArgs {
 
 /// Simulates a cluster and prints what came of it.
 pub(super) fn sim(args: &SimArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let mut options =
-        Options::new(args.seed, args.agents, args.frameworks, args.resources.clone());
+    let mut options = Options::new(
+        args.seed,
+        args.agents,
+        args.frameworks,
+        args.resources.clone(),
+    );
     if args.faults {
         options.faults = Faults::drawn(args.seed);
     }
@@ -124,17 +128,29 @@ fn print(args: &SimArgs, report: &Report, took: Duration, io: &mut Io<'_>) -> io
     }
     let out = &mut *io.out;
     writeln!(out, "seed              {}", figures.seed)?;
-    writeln!(out, "virtual time      {}", humantime::format_duration(report.duration))?;
+    writeln!(
+        out,
+        "virtual time      {}",
+        humantime::format_duration(report.duration)
+    )?;
     writeln!(out, "tasks launched    {}", figures.tasks_launched)?;
     writeln!(out, "tasks finished    {}", figures.tasks_finished)?;
-    writeln!(out, "utilisation       {:.1} % of cores", figures.utilisation * 100.0)?;
+    writeln!(
+        out,
+        "utilisation       {:.1} % of cores",
+        figures.utilisation * 100.0
+    )?;
     writeln!(out, "events            {}", figures.events)?;
     writeln!(out, "events/second     {:.0}", figures.events_per_second)?;
     writeln!(out, "dominant shares at the end:")?;
     for framework in &figures.frameworks {
         let share = framework.dominant_share * 100.0;
         let launched = framework.tasks_launched;
-        writeln!(out, "  {:<16}{share:>5.1} %  {launched} tasks launched", framework.name)?;
+        writeln!(
+            out,
+            "  {:<16}{share:>5.1} %  {launched} tasks launched",
+            framework.name
+        )?;
     }
     Ok(())
 }

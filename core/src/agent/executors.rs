@@ -126,10 +126,6 @@ impl Sessions {
         self.rows.iter().map(|(number, row)| (*number, row))
     }
 
-    pub(super) fn peers(&self) -> impl Iterator<Item = (PeerId, Number)> + '_ {
-        self.peers.iter().map(|(peer, number)| (*peer, *number))
-    }
-
     /// Notes a connection from the container of an executor.
     pub(super) fn connect(&mut self, peer: PeerId, executor: Number) {
         self.peers.insert(peer, executor);

@@ -24,6 +24,7 @@ impl Agent {
         peer: PeerId,
         container: &ContainerId,
     ) {
+        self.on_executor_disconnected(cx, peer); // if the driver breaks C6
         let number = Number::of_container(container);
         match number.filter(|number| self.sessions.get(*number).is_some()) {
             Some(number) => self.sessions.connect(peer, number),

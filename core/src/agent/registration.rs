@@ -13,6 +13,8 @@ use crate::protocol::agent::{TaskReport, ToMaster};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::time::Time;
 
+/// The least wait between two attempts.
+const MIN_REPEAT: Duration = Duration::from_millis(100);
 /// The most that an attempt to register waits (AG-04).
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
@@ -103,9 +105,15 @@ impl Agent {
     fn schedule_attempt(&mut self, now: Time, peer: PeerId, attempts: u32) {
         // AG-04, TV-36: uniform in [0, b], then [0, 2 b], [0, 4 b], .. up to a minute.
         let growth = attempts.min(16);
-        let most = self.config.registration_backoff.saturating_mul(1 << growth);
-        let most = most.min(MAX_BACKOFF);
-        let next_at = now + self.rng.jitter(most);
+        // The first attempt may be at once; a repeated one never is, whatever the configuration.
+        let least = if attempts == 0 {
+            Duration::ZERO
+        } else {
+            MIN_REPEAT
+        };
+        let base = self.config.registration_backoff.max(least);
+        let most = base.saturating_mul(1 << growth).min(MAX_BACKOFF);
+        let next_at = now + self.rng.jitter(most).max(least);
         self.timers.arm(next_at, Timer::Register);
         self.link = Link::Joining {
             peer,

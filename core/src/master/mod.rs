@@ -382,7 +382,7 @@ impl Master {
         }
     }
 
-    fn fire(&mut self, cx: &mut Cx<'_>) {
+    fn fire(&mut self, cx: &mut Cx<'_>, pass_due: impl Fn(Time) -> bool) {
         let mut fired = false;
         while let Some((_, timer)) = self.timers.pop_due(cx.now) {
             match timer {
@@ -395,7 +395,7 @@ impl Master {
             // Before anything else happens: what follows may undo what the allocator must see.
             self.settle(cx);
         }
-        if self.allocator.deadline().is_some_and(|at| at <= cx.now) {
+        if self.allocator.deadline().is_some_and(pass_due) {
             self.allocator.tick(cx.now, &mut self.decisions);
             self.settle(cx);
         }
@@ -409,13 +409,15 @@ impl Machine for Master {
 
     fn handle(&mut self, now: Time, input: Input, out: &mut Outbox<RegistryOp, Effect>) {
         let cx = &mut Cx { now, out };
-        self.fire(cx);
+        // A driver takes in many inputs at one moment: a pass that is due just now waits for the
+        // tick after them, and does for all.
+        self.fire(cx, |at| at < now);
         self.take_in(cx, input);
         self.settle(cx);
     }
 
     fn tick(&mut self, now: Time, out: &mut Outbox<RegistryOp, Effect>) {
-        self.fire(&mut Cx { now, out });
+        self.fire(&mut Cx { now, out }, |at| at <= now);
     }
 
     fn deadline(&self) -> Option<Time> {

@@ -63,7 +63,8 @@ impl Master {
         }
         row.presence = Presence::Unreachable;
         for task in self.tasks.of_agent(key) {
-            if self.tasks[task].is_active() {
+            // A task that it did not report when it was here last is unreachable already.
+            if self.tasks[task].is_booked() {
                 // What was booked went with `AgentRemoved`.
                 self.tasks.unbook(task);
                 let message = "the agent has not come back in time".to_string();

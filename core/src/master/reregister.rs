@@ -167,6 +167,11 @@ impl Master {
         for (id, info) in merge.frameworks {
             self.recover_framework(cx, id, info);
         }
+        let mut keys = merge.refresh.iter().map(|(key, _)| *key);
+        if !merge.adopt.is_empty() || keys.any(|key| !self.tasks[key].is_booked()) {
+            // What runs may be what is offered.
+            self.rescind_agent(cx, agent);
+        }
         for report in merge.adopt {
             self.adopt(cx, agent, report);
         }
@@ -254,7 +259,8 @@ impl Master {
         }
     }
 
-    fn use_resources(&mut self, key: TaskKey) {
+    /// Books a task that was not launched on a grant. Offers of its agent must have ended.
+    pub(super) fn use_resources(&mut self, key: TaskKey) {
         let bill = self.tasks.book(key);
         let task = &self.tasks[key];
         let changes = bill.parts().map(|resources| Change::Used {

@@ -109,7 +109,7 @@ impl Master {
                 debug!(task = %status.task, "an update from an agent that does not run it");
                 return;
             }
-            self.note(key, &status, latest);
+            self.note(cx, key, &status, latest);
             let confirmed = self.tasks[key].acknowledged;
             if status.update.is_some() && status.update == confirmed {
                 self.confirm(cx, agent, owner, &status);
@@ -127,7 +127,7 @@ impl Master {
     }
 
     /// Takes an agent's news into the record of a live task.
-    fn note(&mut self, key: TaskKey, status: &TaskStatus, latest: TaskState) {
+    fn note(&mut self, cx: &mut Cx<'_>, key: TaskKey, status: &TaskStatus, latest: TaskState) {
         let task = &mut self.tasks[key];
         if task.is_remembered() {
             return;
@@ -143,7 +143,6 @@ impl Master {
             }
             return;
         }
-        // Without an id nothing follows that could confirm the end: this is the end.
         task.state = if status.state.is_terminal() {
             status.state
         } else {
@@ -152,6 +151,11 @@ impl Master {
         task.status = status.clone();
         if task.state.is_terminal() {
             self.release(key);
+        } else if !task.is_booked() {
+            // It was unreachable, its agent is back but did not report it, and now it speaks.
+            let agent = task.agent;
+            self.rescind_agent(cx, agent);
+            self.use_resources(key);
         }
     }
 

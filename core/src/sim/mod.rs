@@ -235,7 +235,7 @@ impl Sim {
         }
     }
 
-    /// Lists the tasks that a framework heard of, each with the newest state that it was told.
+    /// Lists the tasks that a framework heard of, each with its newest news.
     pub fn told(&self, framework: Name) -> Vec<(TaskId, TaskState)> {
         let Name::Framework(n) = framework else {
             return Vec::new();

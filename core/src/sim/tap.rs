@@ -108,10 +108,7 @@ impl Tap {
 
     fn on_update(&mut self, status: &TaskStatus) {
         if status.reason == Some(Reason::Reconciliation) {
-            // An answer about a task, and no news.
-            self.tasks
-                .entry(status.task.clone())
-                .or_insert(status.state);
+            // An answer about a task, and no news: that still comes.
             return;
         }
         let before = self.tasks.insert(status.task.clone(), status.state);

@@ -5,7 +5,7 @@ use std::path::Path;
 use cgroups_rs::cpu::CpuController;
 use tepui_core::resources::Milli;
 
-use super::{Version, failed};
+use super::{Version, failed, write};
 use crate::error::Result;
 
 /// The period of the ceiling, in microseconds.
@@ -23,17 +23,13 @@ pub(super) fn apply(group: &Path, version: Version, cpus: Milli) -> Result<()> {
     let written = controller.set_shares(weight);
     written.map_err(|error| failed(group, file, weight.to_string(), &error))?;
     let quota = quota_us(cpus);
-    let file = match version {
-        Version::One => "cpu.cfs_quota_us",
-        Version::Two => "cpu.max",
-    };
-    let written = match version {
-        Version::One => controller
-            .set_cfs_period(PERIOD_US)
-            .and_then(|()| controller.set_cfs_quota(quota)),
-        Version::Two => controller.set_cfs_quota_and_period(Some(quota), Some(PERIOD_US)),
-    };
-    written.map_err(|error| failed(group, file, format!("{quota} {PERIOD_US}"), &error))
+    if version == Version::Two {
+        return write(group, "cpu.max", &format!("{quota} {PERIOD_US}"));
+    }
+    let written = controller.set_cfs_period(PERIOD_US);
+    written.map_err(|e| failed(group, "cpu.cfs_period_us", PERIOD_US.to_string(), &e))?;
+    let written = controller.set_cfs_quota(quota);
+    written.map_err(|e| failed(group, "cpu.cfs_quota_us", quota.to_string(), &e))
 }
 
 /// 1024 for each core, at least 2 (CT-16).

@@ -18,11 +18,10 @@ use super::link::{Link, SOCKET};
 use super::{FIRST, Launcher, SIGNALS, log};
 use crate::cgroup::Hierarchies;
 use crate::error::{Error, Result};
-use crate::init::reset_dispositions;
 use crate::mode::{Mode, container_support};
 use crate::procfs;
 use crate::sandbox::Sandboxes;
-use crate::spawn::{OpenFiles, close_from};
+use crate::spawn::{OpenFiles, close_from, reset_dispositions};
 use crate::wire::Settings;
 
 /// What a launcher says on its standard output when it listens.

@@ -24,7 +24,7 @@ pub(crate) fn config(dir: &Path, mode: Mode) -> Config {
         .unwrap()
         .trim_start_matches('.');
     Config {
-        cgroup_root: format!("tepui-test/{name}"),
+        cgroup_root: format!("tepui-test-{name}"),
         launcher: LauncherCommand::binary(env!("CARGO_BIN_EXE_tepui-launch-probe")),
         ..Config::new(dir, mode)
     }

@@ -71,7 +71,10 @@ impl Agent {
     /// Does not use a connection any more; the next reader makes another one.
     async fn forget(&self, broken: &Arc<OutputClient>) {
         let mut client = self.client.lock().await;
-        if client.as_ref().is_some_and(|client| Arc::ptr_eq(client, broken)) {
+        if client
+            .as_ref()
+            .is_some_and(|client| Arc::ptr_eq(client, broken))
+        {
             *client = None;
         }
     }

@@ -1,1 +1,363 @@
+//! An agent driven by hand. Every input is followed by a check of all invariants, and by a replay
+//! of everything that was written, which must give the same state.
 
+mod executors;
+mod kills;
+mod random;
+mod recovery;
+mod registration;
+mod tasks;
+mod updates;
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::*;
+use crate::attributes::Attributes;
+use crate::ids::{AgentId, ExecutorId, FrameworkId, MasterId, TaskId, UpdateId};
+use crate::machine::Output;
+use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::status::{Breach, Exit, Limited, Reason, TaskState, TaskStatus};
+use crate::protocol::task::{CommandInfo, ExecutorInfo, TaskInfo};
+use crate::resources::{Milli, Resources};
+
+pub(super) const MASTER: PeerId = PeerId(1);
+pub(super) const PING: Duration = Duration::from_secs(75);
+
+pub(super) fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(super) fn config() -> Config {
+    let info = AgentInfo {
+        hostname: "one".into(),
+        address: "127.0.0.1:5051".into(),
+        resources: Resources::parse("cpus:4;mem:1024").unwrap(),
+        attributes: Attributes::default(),
+    };
+    Config::new(info, "one", 7)
+}
+
+pub(super) fn agent_id() -> AgentId {
+    AgentId::new("rio-1-S0").unwrap()
+}
+
+pub(super) fn fw(name: &str) -> FrameworkId {
+    FrameworkId::new(name).unwrap()
+}
+
+pub(super) fn tid(name: &str) -> TaskId {
+    TaskId::new(name).unwrap()
+}
+
+pub(super) fn framework(name: &str) -> FrameworkInfo {
+    FrameworkInfo {
+        id: Some(fw(name)),
+        ..FrameworkInfo::new(name)
+    }
+}
+
+/// A task that sleeps, with `cpus:1;mem:64`.
+pub(super) fn task(name: &str) -> TaskInfo {
+    TaskInfo {
+        id: tid(name),
+        name: name.into(),
+        agent: agent_id(),
+        resources: Resources::parse("cpus:1;mem:64").unwrap(),
+        command: Some(CommandInfo::shell("sleep 100")),
+        executor: None,
+        data: Vec::new(),
+        kill_grace: None,
+        pids: None,
+    }
+}
+
+/// A task of an executor.
+pub(super) fn task_of(executor: &str, name: &str) -> TaskInfo {
+    TaskInfo {
+        command: None,
+        executor: Some(ExecutorInfo {
+            id: ExecutorId::new(executor).unwrap(),
+            resources: Resources::parse("cpus:0.1").unwrap(),
+            command: CommandInfo::exec("worker", ["--quiet"]),
+        }),
+        ..task(name)
+    }
+}
+
+pub(super) fn master(message: ToAgent) -> Input {
+    Input::Master {
+        peer: MASTER,
+        message,
+    }
+}
+
+pub(super) fn run(framework_name: &str, task: TaskInfo) -> Input {
+    let framework = framework(framework_name);
+    master(ToAgent::RunTask { framework, task })
+}
+
+pub(super) fn kill(framework: &str, task: &str, grace: Option<Duration>) -> Input {
+    master(ToAgent::KillTask {
+        framework: fw(framework),
+        task: tid(task),
+        grace,
+    })
+}
+
+pub(super) fn acknowledge(framework: &str, task: &str, update: UpdateId) -> Input {
+    master(ToAgent::Acknowledge {
+        framework: fw(framework),
+        task: tid(task),
+        update,
+    })
+}
+
+pub(super) fn registered(epoch: u64) -> Input {
+    master(ToAgent::Registered {
+        id: agent_id(),
+        master: MasterId::of("rio", epoch).unwrap(),
+        epoch,
+        ping_timeout: PING,
+    })
+}
+
+pub(super) fn reregistered(epoch: u64, missing: Vec<(FrameworkId, TaskId)>) -> Input {
+    master(ToAgent::Reregistered {
+        id: agent_id(),
+        master: MasterId::of("rio", epoch).unwrap(),
+        epoch,
+        ping_timeout: PING,
+        missing,
+    })
+}
+
+pub(super) fn started(n: u64) -> Input {
+    Input::Container(ContainerEvent::Started {
+        id: ContainerId::numbered(n),
+        pid: 100,
+    })
+}
+
+pub(super) fn exited(n: u64, exit: Exit) -> Input {
+    Input::Container(ContainerEvent::Exited {
+        id: ContainerId::numbered(n),
+        exit,
+        breach: None,
+    })
+}
+
+pub(super) fn lost(n: u64) -> Input {
+    Input::Container(ContainerEvent::Lost {
+        id: ContainerId::numbered(n),
+    })
+}
+
+pub(super) fn launch_failed(n: u64) -> Input {
+    Input::Container(ContainerEvent::LaunchFailed {
+        id: ContainerId::numbered(n),
+        message: "no such file".into(),
+    })
+}
+
+pub(super) type Outputs = Vec<Output<AgentRecord, Effect>>;
+
+/// An agent, its clock, and all that it ever wrote and did.
+pub(super) struct Node {
+    pub(super) agent: Agent,
+    pub(super) now: Time,
+    pub(super) journal: Vec<AgentRecord>,
+    pub(super) log: Outputs,
+}
+
+impl Node {
+    /// Starts an agent from a journal; returns what it says at once.
+    pub(super) fn restart(journal: Vec<AgentRecord>, now: Time) -> (Self, Outputs) {
+        let mut out = Outbox::new();
+        let agent = Agent::recover(config(), replay(&journal), now, &mut out);
+        let mut node = Self {
+            agent,
+            now,
+            journal,
+            log: Vec::new(),
+        };
+        let outputs = node.take(&mut out);
+        (node, outputs)
+    }
+
+    /// Starts an agent for the first time, and has it registered.
+    pub(super) fn joined() -> Self {
+        let (mut node, _) = Self::restart(Vec::new(), Time::from_micros(1_000_000));
+        node.feed(Input::Container(ContainerEvent::Recovered));
+        node.join(registered(1));
+        node.log.clear();
+        node
+    }
+
+    /// Finds a master and is taken in.
+    pub(super) fn join(&mut self, welcome: Input) -> Outputs {
+        self.feed(Input::MasterFound { peer: MASTER });
+        self.pass(secs(1));
+        self.feed(welcome)
+    }
+
+    pub(super) fn feed(&mut self, input: Input) -> Outputs {
+        let mut out = Outbox::new();
+        self.agent.handle(self.now, input, &mut out);
+        self.take(&mut out)
+    }
+
+    /// Lets time pass, stopping at every deadline.
+    pub(super) fn pass(&mut self, time: Duration) -> Outputs {
+        let end = self.now + time;
+        let mut outputs = Vec::new();
+        while let Some(at) = self.agent.deadline().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            let mut out = Outbox::new();
+            self.agent.tick(self.now, &mut out);
+            outputs.extend(self.take(&mut out));
+            assert!(self.agent.deadline() > Some(at) || self.agent.deadline().is_none());
+        }
+        self.now = end;
+        outputs
+    }
+
+    fn take(&mut self, out: &mut Out) -> Outputs {
+        let outputs: Outputs = out.drain().collect();
+        self.journal.extend(outputs.iter().filter_map(|o| match o {
+            Output::Persist(record) => Some(record.clone()),
+            Output::Effect(_) | Output::Free(_) => None,
+        }));
+        self.log.extend(outputs.iter().cloned());
+        self.agent.check().unwrap();
+        let replayed = replay(&self.journal);
+        assert_eq!(replayed, *self.agent.state());
+        let bytes = postcard::to_allocvec(&replayed).unwrap();
+        assert_eq!(
+            postcard::from_bytes::<AgentState>(&bytes).unwrap(),
+            replayed
+        );
+        outputs
+    }
+}
+
+pub(super) fn replay(journal: &[AgentRecord]) -> AgentState {
+    let mut state = AgentState::default();
+    for record in journal {
+        let bytes = postcard::to_allocvec(record).unwrap();
+        state.apply(&postcard::from_bytes(&bytes).unwrap());
+    }
+    state
+}
+
+/// Returns the id of the one update that was sent.
+pub(super) fn sent_update(outputs: &Outputs) -> UpdateId {
+    let updates = sent_updates(outputs);
+    assert_eq!(updates.len(), 1, "{updates:?}");
+    updates[0].1.update.unwrap()
+}
+
+pub(super) fn sent_updates(outputs: &Outputs) -> Vec<(FrameworkId, TaskStatus)> {
+    let update = |o: &Output<AgentRecord, Effect>| match o {
+        Output::Effect(Effect::Master {
+            message: ToMaster::Update {
+                framework, status, ..
+            },
+            ..
+        }) => Some((framework.clone(), status.clone())),
+        Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+    };
+    outputs.iter().filter_map(update).collect()
+}
+
+/// Writes outputs as one line each: `*` is a record, `~` may leave at once.
+pub(super) fn lines(outputs: &Outputs) -> Vec<String> {
+    outputs
+        .iter()
+        .map(|output| match output {
+            Output::Persist(record) => format!("* {}", record_line(record)),
+            Output::Effect(effect) => effect_line(effect),
+            Output::Free(effect) => format!("~ {}", effect_line(effect)),
+        })
+        .collect()
+}
+
+fn record_line(record: &AgentRecord) -> String {
+    match record {
+        AgentRecord::Admitted { agent } => format!("admitted {agent}"),
+        AgentRecord::EpochSeen { epoch } => format!("epoch {epoch}"),
+        AgentRecord::ExecutorLaunched {
+            number, executor, ..
+        } => format!("executor {} {}", number.0, executor.id),
+        AgentRecord::ExecutorSubscribed { executor } => format!("subscribed {}", executor.0),
+        AgentRecord::ExecutorEnded { executor } => format!("executor ended {}", executor.0),
+        AgentRecord::TaskAccepted {
+            number,
+            task,
+            placement,
+            ..
+        } => match placement {
+            Placement::Own => format!("task {} {}", number.0, task.id),
+            Placement::Executor(e) => format!("task {} {} by {}", number.0, task.id, e.0),
+            Placement::Nowhere => format!("task {} {} nowhere", number.0, task.id),
+        },
+        AgentRecord::KillRequested { task, .. } => format!("kill {}", task.0),
+        AgentRecord::Updated { task, status } => format!("updated {} {}", task.0, status.state),
+        AgentRecord::Acknowledged { task, .. } => format!("acknowledged {}", task.0),
+        AgentRecord::FrameworkEnded { framework, .. } => format!("framework ended {framework}"),
+        AgentRecord::TaskForgotten { task } => format!("forgotten {}", task.0),
+    }
+}
+
+fn effect_line(effect: &Effect) -> String {
+    match effect {
+        Effect::Master { message, .. } => match message {
+            ToMaster::Register { .. } => "register".into(),
+            ToMaster::Reregister { tasks, .. } => {
+                let tasks: Vec<String> = tasks
+                    .iter()
+                    .map(|report| format!(" {}:{}", report.task.id, report.state))
+                    .collect();
+                format!("reregister{}", tasks.concat())
+            }
+            ToMaster::Pong => "pong".into(),
+            ToMaster::Update { status, latest, .. } => {
+                let reason = status.reason.map_or("-", Reason::as_str);
+                format!(
+                    "update {} {} {reason} latest {latest}",
+                    status.task, status.state
+                )
+            }
+        },
+        Effect::Executor { event, .. } => match event {
+            executor::Event::Subscribed { .. } => "executor: subscribed".into(),
+            executor::Event::Launch(task) => format!("executor: launch {}", task.id),
+            executor::Event::Kill { task, grace } => format!("executor: kill {task} {grace:?}"),
+            executor::Event::Acknowledged { task, .. } => format!("executor: has {task}"),
+            executor::Event::Shutdown => "executor: shutdown".into(),
+            executor::Event::Error(text) => format!("executor: error {text}"),
+        },
+        Effect::Container(command) => match command {
+            ContainerCommand::Launch { id, .. } => format!("launch {id}"),
+            ContainerCommand::Terminate { id } => format!("terminate {id}"),
+            ContainerCommand::Destroy { id } => format!("destroy {id}"),
+            ContainerCommand::Forget { id } => format!("forget {id}"),
+            ContainerCommand::Recover { known } => format!("recover {known:?}"),
+        },
+        Effect::Disconnect { peer, reason } => format!("disconnect {} {reason}", peer.0),
+        Effect::Stop { reason } => format!("stop {reason}"),
+    }
+}
+
+pub(super) fn breach(resource: Limited, limit: i64, used: i64) -> Breach {
+    Breach {
+        resource,
+        limit: Milli::from_units(limit),
+        used: Milli::from_units(used),
+    }
+}
+
+pub(super) const NOTHING: Vec<String> = vec![];

@@ -24,6 +24,15 @@ const STATES: [TaskState; 13] = [
     TaskState::Unknown,
 ];
 
+/// The offers that this framework has.
+fn own_offers(world: &World, peer: PeerId) -> Vec<Offer> {
+    let own = world.master.peers.framework(peer);
+    let own = own.map(|key| world.master.frameworks[key].id.clone());
+    let mut offers = world.master.view().offers();
+    offers.retain(|offer| Some(&offer.framework) == own.as_ref());
+    offers
+}
+
 /// Turns numbers into whatever is needed; zeros when they run out.
 struct Dice<'a> {
     numbers: core::slice::Iter<'a, u32>,
@@ -38,28 +47,51 @@ impl Dice<'_> {
         self.below(100) < percent
     }
 
-    fn agent(&mut self) -> AgentId {
-        agent_id(u64::from(self.below(5)))
+    fn agent(&mut self, world: &World) -> AgentId {
+        let known = world.master.view().agents();
+        let pick = self.below(known.len() as u32 + 2) as usize;
+        match known.get(pick) {
+            Some(agent) => agent.id.clone(),
+            None => agent_id(u64::from(self.below(5))),
+        }
     }
 
-    fn framework(&mut self) -> FrameworkId {
-        framework_id(u64::from(self.below(4)))
+    fn framework(&mut self, world: &World) -> FrameworkId {
+        let known = world.master.view().frameworks();
+        let pick = self.below(known.len() as u32 + 1) as usize;
+        match known.get(pick) {
+            Some(framework) => framework.info.id.clone().unwrap(),
+            None => framework_id(u64::from(self.below(8))),
+        }
+    }
+
+    /// A task that is known, more often than not.
+    fn known_task(&mut self, world: &World) -> (FrameworkId, TaskId, AgentId) {
+        let known = world.master.view().all_tasks();
+        let pick = self.below(known.len() as u32 + 2) as usize;
+        match known.into_iter().nth(pick) {
+            Some(task) => (task.framework, task.status.task, task.agent),
+            None => (self.framework(world), self.task(), self.agent(world)),
+        }
     }
 
     fn task(&mut self) -> TaskId {
-        task_id(["a", "ab", "b", "c", ".d"][self.below(5) as usize])
+        match self.below(60) {
+            0 => task_id(".d"),
+            n => task_id(&alloc::format!("a{n}")),
+        }
     }
 
     fn state(&mut self) -> TaskState {
         STATES[self.below(13) as usize]
     }
 
-    fn offers(&mut self, world: &World) -> Vec<OfferId> {
+    fn offers(&mut self, world: &World, peer: PeerId) -> Vec<OfferId> {
         if self.chance(15) {
             return (0..self.below(3)).map(|n| offer_id(u64::from(n))).collect();
         }
-        let all = world.master.view().offers();
-        let count = (all.len() as u32).min(1 + self.below(2));
+        let all = own_offers(world, peer);
+        let count = (all.len() as u32).min(1 + self.below(8) / 7);
         (0..count)
             .map(|_| all[self.below(all.len() as u32) as usize].id.clone())
             .collect()
@@ -72,15 +104,19 @@ impl Dice<'_> {
                 "cpus:2;mem:10",
                 "mem:5",
                 "gpus:1",
-                "ports:[1-3]",
                 "",
-            ][self.below(6) as usize],
+                "ports:[1-3]",
+            ][self.below(12).saturating_sub(6) as usize],
         )
     }
 
-    fn task_info(&mut self, world: &World) -> TaskInfo {
-        let any = self.agent();
-        let offers = world.master.view().offers();
+    fn scalars(&mut self) -> Resources {
+        self.amount().filter(|entry| entry.name() != "ports")
+    }
+
+    fn task_info(&mut self, world: &World, peer: PeerId) -> TaskInfo {
+        let any = self.agent(world);
+        let offers = own_offers(world, peer);
         let agent = match offers.first() {
             Some(offer) if self.chance(85) => offer.agent.clone(),
             Some(_) | None => any,
@@ -91,7 +127,7 @@ impl Dice<'_> {
         if self.chance(30) {
             info.executor = Some(ExecutorInfo {
                 id: ExecutorId::new(["e", "f"][self.below(2) as usize]).unwrap(),
-                resources: self.amount(),
+                resources: self.scalars(),
                 command: CommandInfo::shell("serve"),
             });
         }
@@ -106,10 +142,10 @@ impl Dice<'_> {
         agent_info(total[[0, 0, 0, 1, 2, 3][self.below(6) as usize]])
     }
 
-    fn framework_info(&mut self) -> FrameworkInfo {
+    fn framework_info(&mut self, world: &World) -> FrameworkInfo {
         let mut info = framework_info();
         if self.chance(50) {
-            info.id = Some(self.framework());
+            info.id = Some(self.framework(world));
         }
         if self.chance(50) {
             info.failover_timeout = Duration::from_secs(u64::from(self.below(30)));
@@ -120,36 +156,44 @@ impl Dice<'_> {
         info
     }
 
-    fn to_master(&mut self, world: &World) -> ToMaster {
-        match self.below(10) {
-            0 => ToMaster::Register { agent: self.info() },
-            1..4 => {
-                let tasks = (0..self.below(4)).map(|_| TaskReport {
-                    framework: self.framework(),
-                    task: self.task_info(world),
-                    state: self.state(),
+    fn to_master(&mut self, world: &World, peer: PeerId, joins: bool) -> ToMaster {
+        match self.below(if joins { 5 } else { 20 }) {
+            0..2 => ToMaster::Register { agent: self.info() },
+            2..5 => {
+                let tasks = (0..self.below(4)).map(|_| {
+                    let (framework, id, _) = self.known_task(world);
+                    let mut task = self.task_info(world, peer);
+                    task.id = id;
+                    // Two reported tasks with the same ports are no sum that could be compared.
+                    task.resources = task.resources.filter(|entry| entry.name() != "ports");
+                    let state = self.state();
+                    TaskReport {
+                        framework,
+                        task,
+                        state,
+                    }
                 });
                 let tasks = tasks.collect();
-                let frameworks = (0..self.below(3)).map(|_| self.framework_info());
+                let frameworks = (0..self.below(3)).map(|_| self.framework_info(world));
                 let frameworks = frameworks.collect();
                 ToMaster::Reregister {
-                    id: self.agent(),
+                    id: self.agent(world),
                     agent: self.info(),
                     frameworks,
                     tasks,
                 }
             }
-            4 => ToMaster::Pong,
+            5..8 => ToMaster::Pong,
             _ => {
-                let agent = self.agent();
+                let (framework, task, agent) = self.known_task(world);
                 let n = u128::from(self.below(4));
                 let mut status = news("x", self.state(), &agent, n);
-                status.task = self.task();
+                status.task = task;
                 if self.chance(20) {
                     status.update = None;
                 }
                 ToMaster::Update {
-                    framework: self.framework(),
+                    framework,
                     status,
                     latest: self.state(),
                 }
@@ -157,42 +201,45 @@ impl Dice<'_> {
         }
     }
 
-    fn scheduler_call(&mut self, world: &World) -> Call {
+    fn scheduler_call(&mut self, world: &World, peer: PeerId, joins: bool) -> Call {
         let refuse = [None, Some(Duration::ZERO), Some(Duration::from_secs(3))];
-        let refuse = refuse[self.below(3) as usize];
-        match self.below(16) {
-            0..3 => Call::Subscribe {
-                framework: self.framework_info(),
+        let refuse = refuse[[1, 1, 1, 1, 0, 2][self.below(6) as usize]];
+        match self.below(if joins { 6 } else { 32 }) {
+            0..6 => Call::Subscribe {
+                framework: self.framework_info(world),
             },
-            3 => Call::Teardown,
-            4..9 => {
-                let offers = self.offers(world);
-                let tasks = (0..self.below(4)).map(|_| self.task_info(world));
+            6 => Call::Teardown,
+            7..18 => {
+                let offers = self.offers(world, peer);
+                let tasks = (0..self.below(4)).map(|_| self.task_info(world, peer));
                 Call::Accept {
                     offers,
                     operations: vec![Operation::Launch(tasks.collect())],
                     refuse,
                 }
             }
-            9..11 => Call::Decline {
-                offers: self.offers(world),
+            18..22 => Call::Decline {
+                offers: self.offers(world, peer),
                 refuse,
             },
-            11 => Call::Suppress,
-            12 => Call::Revive,
-            13 => Call::Kill {
-                task: self.task(),
+            22 => Call::Suppress,
+            23..25 => Call::Revive,
+            25..28 => Call::Kill {
+                task: self.known_task(world).1,
                 grace: refuse,
             },
-            _ => Call::Acknowledge {
-                agent: self.agent(),
-                task: self.task(),
-                update: UpdateId(u128::from(self.below(4))),
-            },
+            _ => {
+                let (_, task, agent) = self.known_task(world);
+                Call::Acknowledge {
+                    agent,
+                    task,
+                    update: UpdateId(u128::from(self.below(4))),
+                }
+            }
         }
     }
 
-    fn operator_call(&mut self) -> operator::Call {
+    fn operator_call(&mut self, world: &World) -> operator::Call {
         match self.below(6) {
             0 => operator::Call::Summary,
             1 => operator::Call::Agents,
@@ -202,7 +249,7 @@ impl Dice<'_> {
             },
             4 => operator::Call::Offers,
             _ => operator::Call::Kill {
-                framework: self.chance(50).then(|| self.framework()),
+                framework: self.chance(50).then(|| self.framework(world)),
                 task: [".", "", "a", "b", "zz"][self.below(5) as usize].to_string(),
                 grace: None,
             },
@@ -217,17 +264,20 @@ impl Dice<'_> {
             4..8 => PeerRole::Framework,
             _ => PeerRole::Operator,
         };
-        if self.chance(15) && peer.0 != 9 {
+        let known = world.master.peers.get(peer);
+        if self.chance(if known.is_none() { 80 } else { 2 }) && peer.0 != 9 {
             let role = by_number;
             // Two connections have one name.
             let name = ["one", "two"][(peer.0 % 2) as usize].to_string();
             let principal = Principal { role, name };
             return Input::Connected { peer, principal };
         }
-        if self.chance(4) {
+        if self.chance(2) {
             return Input::Disconnected { peer };
         }
-        let speaks = match self.below(100) {
+        // Most know what to say first.
+        let joins = known.is_some_and(|peer| peer.part.is_none()) && self.chance(85);
+        let speaks = match self.below(500) {
             0 => PeerRole::Agent,
             1 => PeerRole::Framework,
             _ => by_number,
@@ -235,15 +285,15 @@ impl Dice<'_> {
         match speaks {
             PeerRole::Agent => Input::Agent {
                 peer,
-                message: self.to_master(world),
+                message: self.to_master(world, peer, joins),
             },
             PeerRole::Framework => Input::Scheduler {
                 peer,
-                call: self.scheduler_call(world),
+                call: self.scheduler_call(world, peer, joins),
             },
             PeerRole::Operator | PeerRole::Master => {
                 let id = RequestId(0);
-                let call = self.operator_call();
+                let call = self.operator_call(world);
                 let request = operator::Request { id, call };
                 Input::Operator { peer, request }
             }
@@ -260,9 +310,14 @@ fn run(script: &[Vec<u32>]) -> (usize, usize, usize) {
         let mut dice = Dice {
             numbers: numbers.iter(),
         };
-        let pause = [1, 1, 1, 1_000, 1_000_000, 60_000_000, 700_000_000];
-        world.now = world.now + Duration::from_micros(pause[dice.below(7) as usize]);
-        let mut outs = if dice.chance(20) {
+        let pause = match dice.below(200) {
+            0 => 700_000_000,
+            1 => 60_000_000,
+            2..10 => 1_000_000,
+            _ => 1,
+        };
+        world.now = world.now + Duration::from_micros(pause);
+        let mut outs = if dice.chance(5) {
             world.tick()
         } else {
             let input = dice.input(&world);
@@ -295,7 +350,7 @@ fn run(script: &[Vec<u32>]) -> (usize, usize, usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_that_peers_do_breaks_the_master(

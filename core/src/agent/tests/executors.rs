@@ -1,0 +1,402 @@
+//! Custom executors.
+
+use super::*;
+use crate::protocol::executor::Call;
+use crate::protocol::status::Source;
+
+const INSIDE: PeerId = PeerId(50);
+
+fn connected(peer: PeerId, n: u64) -> Input {
+    Input::ExecutorConnected {
+        peer,
+        container: ContainerId::numbered(n),
+    }
+}
+
+fn says(peer: PeerId, call: Call) -> Input {
+    Input::Executor { peer, call }
+}
+
+fn subscribe(tasks: &[&str], updates: Vec<TaskStatus>) -> Call {
+    Call::Subscribe {
+        framework: fw("f"),
+        executor: ExecutorId::new("e").unwrap(),
+        tasks: tasks.iter().map(|name| tid(name)).collect(),
+        updates,
+    }
+}
+
+fn status(task: &str, state: TaskState, id: u128) -> TaskStatus {
+    TaskStatus {
+        task: tid(task),
+        state,
+        source: Source::Executor,
+        reason: None,
+        message: String::new(),
+        agent: None,
+        at: Time::ZERO,
+        update: Some(UpdateId(id)),
+        exit: None,
+        breach: None,
+    }
+}
+
+/// Container 0 runs executor `e`, which has task `t`, number 1.
+fn working() -> Node {
+    let mut node = Node::joined();
+    node.feed(run("f", task_of("e", "t")));
+    node.feed(started(0));
+    node.feed(connected(INSIDE, 0));
+    node.feed(says(INSIDE, subscribe(&[], vec![])));
+    node
+}
+
+#[test]
+fn tasks_wait_for_their_executor() {
+    let mut node = Node::joined();
+    let outputs = node.feed(run("f", task_of("e", "t")));
+    assert_eq!(
+        lines(&outputs),
+        ["* executor 0 e", "* task 1 t by 0", "launch c000000"]
+    ); // SM-23
+    assert_eq!(
+        lines(&node.feed(run("f", task_of("e", "u")))),
+        ["* task 2 u by 0"]
+    ); // AG-32
+    assert_eq!(lines(&node.feed(started(0))), NOTHING);
+    assert_eq!(lines(&node.feed(connected(INSIDE, 0))), NOTHING);
+    let outputs = node.feed(says(INSIDE, subscribe(&[], vec![])));
+    assert_eq!(
+        lines(&outputs), // SM-24, AG-31
+        [
+            "* subscribed 0",
+            "executor: subscribed",
+            "executor: launch t",
+            "executor: launch u"
+        ]
+    );
+    let outputs = node.feed(run("f", task_of("e", "v")));
+    assert_eq!(lines(&outputs), ["* task 3 v by 0", "executor: launch v"]);
+}
+
+#[test]
+fn an_update_is_durable_before_the_executor_may_forget_it() {
+    let mut node = working();
+    let running = says(INSIDE, Call::Update(status("t", TaskState::Running, 1)));
+    let outputs = node.feed(running.clone());
+    assert_eq!(
+        lines(&outputs), // TK-68, TK-70
+        [
+            "* updated 1 running",
+            "update t running - latest running",
+            "executor: has t"
+        ]
+    );
+    assert_eq!(sent_updates(&outputs)[0].1.agent, Some(agent_id()));
+    // TK-69: again acknowledged, not again told
+    assert_eq!(lines(&node.feed(running)), ["executor: has t"]);
+    // Only what an executor may say, of its own tasks, with an id. FW-61
+    for wrong in [
+        status("t", TaskState::Staging, 2),
+        status("t", TaskState::Gone, 3),
+        TaskStatus {
+            update: None,
+            ..status("t", TaskState::Killing, 4)
+        },
+    ] {
+        assert_eq!(
+            lines(&node.feed(says(INSIDE, Call::Update(wrong)))),
+            NOTHING
+        );
+    }
+    node.feed(run("f", task("own")));
+    let foreign = Call::Update(status("own", TaskState::Finished, 5));
+    assert_eq!(lines(&node.feed(says(INSIDE, foreign))), NOTHING);
+    // TK-34
+    node.feed(says(
+        INSIDE,
+        Call::Update(status("t", TaskState::Finished, 6)),
+    ));
+    let late = Call::Update(status("t", TaskState::Running, 7));
+    assert_eq!(lines(&node.feed(says(INSIDE, late))), ["executor: has t"]);
+    assert_eq!(
+        node.agent.view().task(&fw("f"), &tid("t")).unwrap().state,
+        TaskState::Finished
+    );
+}
+
+#[test]
+fn an_idle_executor_is_ended() {
+    let mut node = working();
+    let over = says(INSIDE, Call::Update(status("t", TaskState::Finished, 1)));
+    node.feed(over.clone());
+    // TK-73, SM-28
+    let outputs = node.feed(acknowledge("f", "t", UpdateId(1)));
+    assert_eq!(lines(&outputs), ["* acknowledged 1", "executor: shutdown"]);
+    // It had not heard that its update arrived.
+    assert_eq!(lines(&node.feed(over)), ["executor: has t"]);
+    // TK-47: too late for another task
+    let outputs = node.feed(run("f", task_of("e", "u")));
+    assert_eq!(
+        lines(&outputs),
+        [
+            "* task 2 u nowhere",
+            "* updated 2 dropped",
+            "update u dropped executor-terminated latest dropped"
+        ]
+    );
+    assert_eq!(lines(&node.pass(secs(3))), ["destroy c000000"]); // TK-88
+    let outputs = node.feed(exited(0, Exit::Signal(9)));
+    assert_eq!(
+        lines(&outputs),
+        [
+            "disconnect 50 the executor's container has ended",
+            "* executor ended 0",
+            "forget c000000"
+        ]
+    );
+}
+
+#[test]
+fn the_end_of_an_executor_is_the_end_of_its_tasks() {
+    let mut node = working();
+    node.feed(run("f", task_of("e", "u")));
+    node.feed(kill("f", "u", None));
+    let outputs = node.feed(exited(0, Exit::Code(2)));
+    assert_eq!(
+        lines(&outputs), // AG-36, TK-47, SM-27
+        [
+            "disconnect 50 the executor's container has ended",
+            "* updated 1 failed",
+            "update t failed executor-terminated latest failed",
+            "* updated 2 killed",
+            "update u killed task-killed-during-launch latest killed",
+            "* executor ended 0",
+            "forget c000000"
+        ]
+    );
+    // The name is free again.
+    let outputs = node.feed(run("f", task_of("e", "v")));
+    assert_eq!(
+        lines(&outputs),
+        ["* executor 3 e", "* task 4 v by 3", "launch c000003"]
+    );
+}
+
+#[test]
+fn an_executor_that_does_not_start_fails_its_tasks() {
+    let mut node = Node::joined();
+    node.feed(run("f", task_of("e", "t")));
+    let outputs = node.feed(launch_failed(0)); // AG-34
+    assert_eq!(
+        lines(&outputs),
+        [
+            "* updated 1 failed",
+            "update t failed container-launch-failed latest failed",
+            "* executor ended 0",
+            "forget c000000"
+        ]
+    );
+}
+
+#[test]
+fn an_executor_has_its_time_to_subscribe() {
+    let mut node = Node::joined();
+    node.feed(run("f", task_of("e", "t")));
+    // AG-33: from when its container runs
+    assert_eq!(lines(&node.pass(secs(60))), NOTHING);
+    node.feed(started(0));
+    node.feed(master(ToAgent::Ping));
+    assert_eq!(lines(&node.pass(secs(59))), NOTHING);
+    assert_eq!(lines(&node.pass(secs(1))), ["destroy c000000"]); // SM-25
+    let outputs = node.feed(exited(0, Exit::Signal(9)));
+    let status = &sent_updates(&outputs)[0].1;
+    assert_eq!(status.state, TaskState::Failed); // TK-45
+    assert_eq!(
+        status.message,
+        "the executor was ended: not subscribed within 60s"
+    );
+}
+
+#[test]
+fn a_lost_executor_connection_may_come_back() {
+    let mut node = working();
+    node.feed(says(
+        INSIDE,
+        Call::Update(status("t", TaskState::Running, 1)),
+    ));
+    node.feed(Input::ExecutorDisconnected { peer: INSIDE });
+    // Sent while it is away; kept until it is back.
+    assert_eq!(
+        lines(&node.feed(kill("f", "t", Some(secs(30))))),
+        ["* kill 1"]
+    );
+    node.feed(acknowledge("f", "t", UpdateId(1)));
+    node.feed(run("f", task_of("e", "u")));
+    node.pass(secs(10));
+    let back = PeerId(51);
+    node.feed(connected(back, 0));
+    let missed = status("t", TaskState::Killing, 2);
+    let outputs = node.feed(says(back, subscribe(&[], vec![missed])));
+    assert_eq!(
+        lines(&outputs), // FW-60
+        [
+            "executor: subscribed",
+            "* updated 1 killing",
+            "update t killing - latest killing",
+            "executor: has t",
+            "executor: kill t 20s",
+            "executor: launch u"
+        ]
+    );
+    node.feed(master(ToAgent::Ping));
+    assert_eq!(lines(&node.pass(secs(9))), NOTHING);
+}
+
+#[test]
+fn a_kill_before_the_handover_is_done_by_the_agent() {
+    let mut node = Node::joined();
+    node.feed(run("f", task_of("e", "t")));
+    node.feed(run("f", task_of("e", "u")));
+    let outputs = node.feed(kill("f", "t", None)); // TK-83
+    assert_eq!(
+        lines(&outputs),
+        [
+            "* updated 1 killed",
+            "update t killed task-killed-during-launch latest killed"
+        ]
+    );
+    node.feed(acknowledge("f", "t", sent_update(&outputs)));
+    node.feed(started(0));
+    node.feed(connected(INSIDE, 0));
+    let outputs = node.feed(says(INSIDE, subscribe(&[], vec![])));
+    assert_eq!(
+        lines(&outputs),
+        [
+            "* subscribed 0",
+            "executor: subscribed",
+            "executor: launch u"
+        ]
+    );
+    let outputs = node.feed(kill("f", "u", None));
+    assert_eq!(lines(&outputs), ["* kill 2", "executor: kill u 3s"]);
+}
+
+#[test]
+fn an_executor_whose_only_task_was_killed_early_is_ended() {
+    let mut node = Node::joined();
+    node.feed(run("f", task_of("e", "t")));
+    let update = sent_update(&node.feed(kill("f", "t", None)));
+    node.feed(acknowledge("f", "t", update));
+    assert_eq!(lines(&node.feed(started(0))), ["destroy c000000"]); // TK-89, SM-26
+}
+
+#[test]
+fn strangers_are_turned_away() {
+    let mut node = working();
+    node.feed(run("f", task("own"))); // container 2
+    let stranger = PeerId(60);
+    for container in [2, 9] {
+        let outputs = node.feed(connected(stranger, container));
+        let expected = format!("disconnect 60 c00000{container} is not an executor's container");
+        assert_eq!(lines(&outputs), [expected]);
+    }
+    assert_eq!(
+        lines(&node.feed(says(stranger, subscribe(&[], vec![])))),
+        NOTHING
+    );
+    // From the right container under a wrong name.
+    node.feed(connected(stranger, 0));
+    let early = Call::Update(status("t", TaskState::Running, 1));
+    assert_eq!(lines(&node.feed(says(stranger, early))), NOTHING);
+    let wrong = Call::Subscribe {
+        framework: fw("g"),
+        executor: ExecutorId::new("e").unwrap(),
+        tasks: vec![],
+        updates: vec![],
+    };
+    let outputs = node.feed(says(stranger, wrong));
+    let reason = "executor e of framework g is not in this container";
+    assert_eq!(
+        lines(&outputs),
+        [
+            format!("executor: error {reason}"),
+            format!("disconnect 60 {reason}")
+        ]
+    );
+}
+
+#[test]
+fn another_description_of_a_running_executor_is_invalid() {
+    let mut node = working();
+    let mut info = task_of("e", "u");
+    info.executor.as_mut().unwrap().command = CommandInfo::shell("other");
+    let outputs = node.feed(run("f", info));
+    assert_eq!(
+        sent_updates(&outputs)[0].1.reason,
+        Some(Reason::TaskInvalid)
+    );
+}
+
+#[test]
+fn too_many_updates_are_not_taken_in() {
+    let mut node = working();
+    let most = super::super::tasks::UPDATES_PER_TASK as u128;
+    for id in 0..most {
+        let outputs = node.feed(says(
+            INSIDE,
+            Call::Update(status("t", TaskState::Running, id)),
+        ));
+        assert!(lines(&outputs).contains(&"executor: has t".into()));
+    }
+    let more = Call::Update(status("t", TaskState::Running, most));
+    assert_eq!(lines(&node.feed(says(INSIDE, more))), NOTHING);
+    // The end is always taken in.
+    let end = Call::Update(status("t", TaskState::Finished, most + 1));
+    let outputs = node.feed(says(INSIDE, end));
+    assert_eq!(lines(&outputs), ["* updated 1 finished", "executor: has t"]);
+}
+
+#[test]
+fn a_shut_down_framework_ends_its_executors() {
+    let mut node = working();
+    let outputs = node.feed(master(ToAgent::ShutdownFramework(fw("f"))));
+    assert_eq!(
+        lines(&outputs),
+        ["* framework ended f", "executor: shutdown"]
+    );
+    let end = Call::Update(status("t", TaskState::Killed, 1));
+    let outputs = node.feed(says(INSIDE, end));
+    assert_eq!(lines(&outputs), ["* forgotten 1", "executor: has t"]);
+    let outputs = node.feed(exited(0, Exit::Code(0)));
+    assert_eq!(
+        lines(&outputs),
+        [
+            "disconnect 50 the executor's container has ended",
+            "* executor ended 0",
+            "forget c000000"
+        ]
+    );
+}
+
+#[test]
+fn an_executor_outlives_its_agent() {
+    let mut node = working();
+    node.feed(says(
+        INSIDE,
+        Call::Update(status("t", TaskState::Running, 1)),
+    ));
+    node.feed(run("f", task_of("e", "u"))); // handed over, not reported
+    node.feed(run("f", task_of("e", "v"))); // the hand-over did not leave the agent
+    let (mut node, outputs) = Node::restart(node.journal, node.now);
+    assert_eq!(lines(&outputs), ["recover [c000000]"]);
+    assert_eq!(lines(&node.feed(started(0))), NOTHING); // SM-29
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    let back = PeerId(51);
+    node.feed(connected(back, 0));
+    let outputs = node.feed(says(back, subscribe(&["u"], vec![])));
+    assert_eq!(
+        lines(&outputs),
+        ["executor: subscribed", "executor: launch v"]
+    );
+}

@@ -1,0 +1,198 @@
+//! Whatever comes in, in whatever order: no panic, no broken invariant, no state that a replay
+//! would not give. [`Node`] checks the latter two after every step.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::executor::Call;
+use crate::protocol::status::Source;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Input(Input),
+    /// Acknowledges the n-th last update that was sent.
+    Acknowledge(usize),
+    Pass(u64),
+    /// The agent falls and comes back from its journal.
+    Restart,
+}
+
+fn peer() -> impl Strategy<Value = PeerId> {
+    (1u64..4).prop_map(PeerId)
+}
+
+fn container() -> impl Strategy<Value = ContainerId> {
+    (0u64..8).prop_map(ContainerId::numbered)
+}
+
+fn framework_id() -> impl Strategy<Value = FrameworkId> {
+    prop::sample::select(vec!["f", "g"]).prop_map(fw)
+}
+
+fn task_id() -> impl Strategy<Value = TaskId> {
+    prop::sample::select(vec!["a", "b", "c"]).prop_map(tid)
+}
+
+fn task_info() -> impl Strategy<Value = TaskInfo> {
+    (task_id(), 0u8..6).prop_map(|(id, kind)| match kind {
+        0 | 1 => task(id.as_str()),
+        2 | 3 => task_of("e", id.as_str()),
+        4 => task_of("d", id.as_str()),
+        _ => TaskInfo {
+            command: None,
+            ..task(id.as_str())
+        },
+    })
+}
+
+fn grace() -> impl Strategy<Value = Option<Duration>> {
+    prop::option::of(prop::sample::select(vec![
+        Duration::ZERO,
+        secs(5),
+        Duration::MAX,
+    ]))
+}
+
+fn status() -> impl Strategy<Value = TaskStatus> {
+    let states = vec![
+        TaskState::Staging,
+        TaskState::Running,
+        TaskState::Killing,
+        TaskState::Finished,
+        TaskState::Gone,
+    ];
+    let update = prop::option::weighted(0.9, (0u128..20).prop_map(UpdateId));
+    (task_id(), prop::sample::select(states), update).prop_map(|(task, state, update)| TaskStatus {
+        task,
+        state,
+        source: Source::Executor,
+        reason: None,
+        message: "é".repeat(3_000),
+        agent: None,
+        at: Time::ZERO,
+        update,
+        exit: None,
+        breach: None,
+    })
+}
+
+fn from_master() -> impl Strategy<Value = ToAgent> {
+    let ids = || prop::sample::select(vec!["rio-1-S0", "rio-1-S0", "rio-1-S0", "rio-1-S1"]);
+    let id = move || ids().prop_map(|id| AgentId::new(id).unwrap());
+    let leader = || MasterId::of("rio", 1).unwrap();
+    prop_oneof![
+        3 => (id(), 0u64..3).prop_map(move |(id, epoch)| ToAgent::Registered {
+            id, master: leader(), epoch, ping_timeout: PING,
+        }),
+        3 => (id(), 0u64..3, prop::collection::vec((framework_id(), task_id()), 0..3)).prop_map(
+            move |(id, epoch, missing)| ToAgent::Reregistered {
+                id, master: leader(), epoch, ping_timeout: secs(epoch * 40), missing,
+            }
+        ),
+        1 => Just(ToAgent::Ping),
+        12 => (framework_id(), task_info()).prop_map(|(id, task)| ToAgent::RunTask {
+            framework: framework(id.as_str()), task,
+        }),
+        4 => (framework_id(), task_id(), grace()).prop_map(|(framework, task, grace)| {
+            ToAgent::KillTask { framework, task, grace }
+        }),
+        1 => framework_id().prop_map(ToAgent::ShutdownFramework),
+        1 => (framework_id(), task_id(), 0u128..20).prop_map(|(framework, task, update)| {
+            ToAgent::Acknowledge { framework, task, update: UpdateId(update) }
+        }),
+    ]
+}
+
+fn from_container() -> impl Strategy<Value = ContainerEvent> {
+    let exit = prop::sample::select(vec![Exit::Code(0), Exit::Code(1), Exit::Signal(9)]);
+    let broken = prop::option::of(Just(breach(Limited::Memory, 64, 64)));
+    prop_oneof![
+        6 => container().prop_map(|id| ContainerEvent::Started { id, pid: 1 }),
+        1 => container().prop_map(|id| ContainerEvent::LaunchFailed { id, message: "no".into() }),
+        3 => (container(), exit, broken).prop_map(|(id, exit, breach)| {
+            ContainerEvent::Exited { id, exit, breach }
+        }),
+        1 => container().prop_map(|id| ContainerEvent::Lost { id }),
+        3 => Just(ContainerEvent::Recovered),
+    ]
+}
+
+fn from_executor() -> impl Strategy<Value = Call> {
+    let name = prop::sample::select(vec!["e", "e", "d"]);
+    let tasks = prop::collection::vec(task_id(), 0..3);
+    let updates = prop::collection::vec(status(), 0..3);
+    prop_oneof![
+        (framework_id(), name, tasks, updates).prop_map(|(framework, name, tasks, updates)| {
+            Call::Subscribe {
+                framework,
+                executor: ExecutorId::new(name).unwrap(),
+                tasks,
+                updates,
+            }
+        }),
+        status().prop_map(Call::Update),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let of_master = (1u64..3).prop_map(PeerId);
+    let input = prop_oneof![
+        2 => of_master.clone().prop_map(|peer| Input::MasterFound { peer }),
+        1 => of_master.clone().prop_map(|peer| Input::MasterLost { peer }),
+        14 => (of_master, from_master()).prop_map(|(peer, message)| {
+            Input::Master { peer, message }
+        }),
+        3 => (peer(), container()).prop_map(|(peer, container)| {
+            Input::ExecutorConnected { peer, container }
+        }),
+        1 => peer().prop_map(|peer| Input::ExecutorDisconnected { peer }),
+        8 => (peer(), from_executor()).prop_map(|(peer, call)| Input::Executor { peer, call }),
+        10 => from_container().prop_map(Input::Container),
+    ];
+    prop_oneof![
+        20 => input.prop_map(Step::Input),
+        4 => (0usize..3).prop_map(Step::Acknowledge),
+        3 => prop::sample::select(vec![1, 4, 61]).prop_map(Step::Pass),
+        1 => Just(Step::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn anything_may_come_in(steps in prop::collection::vec(step(), 0..120)) {
+        let mut node = Node::joined();
+        for step in steps {
+            match step {
+                Step::Input(input) => { node.feed(input); }
+                Step::Acknowledge(back) => {
+                    let sent = sent_updates(&node.log);
+                    let Some((framework, status)) = sent.iter().rev().nth(back) else { continue };
+                    let Some(update) = status.update else { continue };
+                    let peer = node.agent.link.peer().unwrap_or(MASTER);
+                    let (framework, task) = (framework.clone(), status.task.clone());
+                    let message = ToAgent::Acknowledge { framework, task, update };
+                    node.feed(Input::Master { peer, message });
+                }
+                Step::Pass(seconds) => { node.pass(secs(seconds)); }
+                Step::Restart => {
+                    let (journal, now) = (node.journal, node.now);
+                    node = Node::restart(journal, now).0;
+                }
+            }
+        }
+    }
+
+    /// C7: the same inputs give the same outputs.
+    #[test]
+    fn an_agent_is_deterministic(steps in prop::collection::vec(step(), 0..60)) {
+        let mut nodes = [Node::joined(), Node::joined()];
+        for step in steps {
+            let Step::Input(input) = step else { continue };
+            let [one, other] = &mut nodes;
+            prop_assert_eq!(one.feed(input.clone()), other.feed(input));
+            prop_assert_eq!(one.pass(secs(1)), other.pass(secs(1)));
+        }
+    }
+}

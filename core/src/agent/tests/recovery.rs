@@ -1,0 +1,310 @@
+//! Restarts, at every record.
+
+use super::*;
+use crate::protocol::executor::Call;
+
+/// What the containerizer says of a container after a restart.
+#[derive(Clone, Copy, Debug)]
+enum Says {
+    Runs,
+    Ended,
+    Lost,
+    NeverStarted,
+    Nothing,
+}
+
+const ALL: [Says; 5] = [
+    Says::Runs,
+    Says::Ended,
+    Says::Lost,
+    Says::NeverStarted,
+    Says::Nothing,
+];
+
+fn report(node: &mut Node, container: &ContainerId, says: Says) {
+    let id = container.clone();
+    let event = match says {
+        Says::Runs => ContainerEvent::Started { id, pid: 7 },
+        Says::Ended => ContainerEvent::Exited {
+            id,
+            exit: Exit::Code(0),
+            breach: None,
+        },
+        Says::Lost => ContainerEvent::Lost { id },
+        Says::NeverStarted => ContainerEvent::LaunchFailed {
+            id,
+            message: "never started".into(),
+        },
+        Says::Nothing => return,
+    };
+    node.feed(Input::Container(event));
+}
+
+fn known(outputs: &Outputs) -> Vec<ContainerId> {
+    match outputs.first() {
+        Some(Output::Effect(Effect::Container(ContainerCommand::Recover { known }))) => {
+            known.clone()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Restarts from `journal`; each container says `says`.
+fn restarted(journal: &[AgentRecord], says: Says) -> Node {
+    let (mut node, outputs) = Node::restart(journal.to_vec(), Time::from_micros(900_000_000));
+    for container in known(&outputs) {
+        report(&mut node, &container, says);
+    }
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    node
+}
+
+fn one_task(steps: &[Input]) -> Vec<AgentRecord> {
+    let mut node = Node::joined();
+    node.feed(run("f", task("t")));
+    for step in steps {
+        node.feed(step.clone());
+    }
+    node.journal
+}
+
+#[test]
+fn what_a_restart_makes_of_a_task() {
+    let accepted = one_task(&[]);
+    let running = one_task(&[started(0)]);
+    let killed = one_task(&[started(0), kill("f", "t", Some(secs(9_999)))]);
+    let killed_early = one_task(&[kill("f", "t", None)]);
+    let restart = Some(Reason::AgentRestarted);
+    let terminated = Some(Reason::ExecutorTerminated);
+    let early = Some(Reason::TaskKilledDuringLaunch);
+    let table = [
+        (&accepted, Says::NeverStarted, TaskState::Dropped, restart), // TK-61
+        (&accepted, Says::Runs, TaskState::Running, None),
+        (&accepted, Says::Ended, TaskState::Finished, None),
+        (&accepted, Says::Lost, TaskState::Failed, restart),
+        (&accepted, Says::Nothing, TaskState::Failed, restart),
+        (&running, Says::Runs, TaskState::Running, None), // AG-15
+        (&running, Says::Ended, TaskState::Finished, None),
+        (&running, Says::Lost, TaskState::Gone, terminated), // TK-30
+        (&running, Says::NeverStarted, TaskState::Gone, terminated),
+        (&killed, Says::Ended, TaskState::Killed, None),
+        (&killed, Says::Lost, TaskState::Killed, None),
+        (&killed_early, Says::NeverStarted, TaskState::Killed, early),
+        (&killed_early, Says::Ended, TaskState::Killed, early),
+    ];
+    for (journal, says, state, reason) in table {
+        let node = restarted(journal, says);
+        let row = node.agent.state().task(Number(0)).unwrap();
+        let newest = row.unacknowledged().back().unwrap();
+        assert_eq!((newest.state, newest.reason), (state, reason), "{says:?}");
+    }
+}
+
+#[test]
+fn no_master_is_joined_before_the_containers_are_known() {
+    let journal = one_task(&[started(0)]);
+    let (mut node, outputs) = Node::restart(journal, Time::from_micros(900_000_000));
+    assert_eq!(lines(&outputs), ["recover [c000000]"]);
+    // AG-16
+    assert_eq!(
+        lines(&node.feed(Input::MasterFound { peer: MASTER })),
+        NOTHING
+    );
+    assert_eq!(lines(&node.pass(secs(600))), NOTHING);
+    node.feed(exited(0, Exit::Code(0)));
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    assert_eq!(lines(&node.pass(secs(1)))[0], "reregister t:finished");
+}
+
+/// A life with everything in it.
+fn eventful() -> Node {
+    let inside = PeerId(50);
+    let status = |task: &str, state, id| {
+        let mut status = TaskStatus {
+            task: tid(task),
+            state,
+            source: crate::protocol::status::Source::Executor,
+            reason: None,
+            message: String::new(),
+            agent: None,
+            at: Time::ZERO,
+            update: Some(UpdateId(id)),
+            exit: None,
+            breach: None,
+        };
+        status.message = "news".into();
+        Input::Executor {
+            peer: inside,
+            call: Call::Update(status),
+        }
+    };
+    let mut node = Node::joined();
+    node.feed(run("f", task("a"))); // 0
+    node.feed(run("f", task_of("e", "b"))); // executor 1, task 2
+    let mut invalid = task("c");
+    invalid.command = None;
+    node.feed(run("f", invalid)); // 3
+    node.feed(run("g", task("d"))); // 4
+    let running = sent_update(&node.feed(started(0)));
+    node.feed(started(1));
+    node.feed(Input::ExecutorConnected {
+        peer: inside,
+        container: ContainerId::numbered(1),
+    });
+    node.feed(Input::Executor {
+        peer: inside,
+        call: Call::Subscribe {
+            framework: fw("f"),
+            executor: ExecutorId::new("e").unwrap(),
+            tasks: vec![],
+            updates: vec![],
+        },
+    });
+    node.feed(status("b", TaskState::Starting, 1));
+    node.feed(run("f", task_of("e", "x"))); // 5
+    node.feed(status("b", TaskState::Running, 2));
+    node.feed(kill("f", "a", None));
+    node.feed(acknowledge("f", "a", running));
+    node.feed(started(4));
+    node.feed(exited(0, Exit::Signal(15)));
+    node.feed(acknowledge("f", "b", UpdateId(1)));
+    node.feed(status("b", TaskState::Finished, 3));
+    node.feed(acknowledge("f", "b", UpdateId(2)));
+    node.feed(master(ToAgent::ShutdownFramework(fw("g"))));
+    node.feed(acknowledge("f", "b", UpdateId(3)));
+    node.feed(exited(4, Exit::Signal(15)));
+    node.feed(kill("f", "x", None));
+    node.feed(exited(1, Exit::Code(0)));
+    node
+}
+
+/// What had left the agent when `records` records were durable, and the next was not.
+fn left_by(log: &Outputs, records: usize) -> Vec<&Effect> {
+    let mut durable = 0;
+    let mut left = Vec::new();
+    for output in log {
+        match output {
+            Output::Persist(_) if durable == records => break,
+            Output::Persist(_) => durable += 1,
+            Output::Effect(effect) | Output::Free(effect) => left.push(effect),
+        }
+    }
+    left
+}
+
+fn assert_nothing_promised_is_lost(left: &[&Effect], state: &AgentState, known: &[ContainerId]) {
+    for effect in left {
+        match effect {
+            Effect::Executor {
+                event: executor::Event::Acknowledged { task, update },
+                ..
+            } => {
+                // TK-68: the executor may forget what it was told is here
+                let number = state.find_task(&fw("f"), task);
+                let row = number.and_then(|number| state.task(number));
+                assert!(
+                    row.is_none_or(|row| row.has_received(*update)),
+                    "{task} {update:?}"
+                );
+            }
+            Effect::Container(ContainerCommand::Launch { id, .. }) => {
+                let number = Number::of_container(id).unwrap();
+                assert!(number < state.next(), "{id} could be given out again");
+                let task = state.task(number).is_some_and(|t| !t.state().is_terminal());
+                let live = task || state.executor(number).is_some();
+                assert_eq!(live, known.contains(id), "{id} is forgotten");
+            }
+            Effect::Master {
+                message: ToMaster::Update { status, .. },
+                ..
+            } => {
+                // Nothing is said that is not remembered: it is here, or was acknowledged.
+                let number = state.find_task(&fw("f"), &status.task);
+                let row = number.and_then(|number| state.task(number));
+                let state_of = row.map(|row| row.state());
+                assert_ne!(state_of, Some(TaskState::Staging), "{}", status.task);
+            }
+            Effect::Master { .. }
+            | Effect::Executor { .. }
+            | Effect::Container(_)
+            | Effect::Disconnect { .. }
+            | Effect::Stop { .. } => {}
+        }
+    }
+}
+
+/// Acknowledges whatever is sent until nothing is; ends what still runs.
+fn drain(node: &mut Node) -> Vec<(TaskId, TaskState)> {
+    let mut told = Vec::new();
+    let mut news = sent_updates(&node.join(reregistered(1, vec![])));
+    let containers: Vec<u64> = node.agent.containers.iter().map(|(n, _)| n.0).collect();
+    for container in containers {
+        news.extend(sent_updates(&node.feed(exited(container, Exit::Code(0)))));
+    }
+    while let Some((framework, status)) = news.pop() {
+        let update = status.update.unwrap();
+        told.push((status.task.clone(), status.state));
+        let input = acknowledge(framework.as_str(), status.task.as_str(), update);
+        news.extend(sent_updates(&node.feed(input)));
+    }
+    told
+}
+
+#[test]
+fn nothing_is_lost_wherever_the_agent_falls() {
+    let life = eventful();
+    let joined = Node::joined().journal;
+    // Every kind of record is written in that life.
+    let kinds = [
+        "admitted",
+        "epoch",
+        "executor 1",
+        "subscribed",
+        "executor ended",
+        "task",
+    ];
+    let more = [
+        "kill",
+        "updated",
+        "acknowledged",
+        "framework ended",
+        "forgotten",
+    ];
+    let written: Vec<String> = life.journal.iter().map(record_line).collect();
+    for kind in kinds.iter().chain(&more) {
+        assert!(
+            written.iter().any(|line| line.starts_with(kind)),
+            "no {kind}"
+        );
+    }
+    for records in joined.len()..=life.journal.len() {
+        let journal = &life.journal[..records];
+        let left = left_by(&life.log, records - joined.len());
+        let before = replay(journal);
+        for says in ALL {
+            let (mut node, outputs) = Node::restart(journal.to_vec(), life.now);
+            let known = known(&outputs);
+            assert_nothing_promised_is_lost(&left, &before, &known);
+            for container in &known {
+                report(&mut node, container, says);
+            }
+            node.feed(Input::Container(ContainerEvent::Recovered));
+            let told = drain(&mut node);
+            // Every task that was taken on, and not ended with its framework, is told of to its
+            // end, and nothing stays behind.
+            for task in before.tasks().values() {
+                let (id, ended) = (task.info().id.clone(), before.is_ended(task.framework()));
+                let end = told
+                    .iter()
+                    .any(|(of, state)| *of == id && state.is_terminal());
+                assert_eq!(end, !ended, "{id} after {records} records, {says:?}");
+            }
+            assert_eq!(
+                node.agent.state().tasks().len(),
+                0,
+                "after {records} records, {says:?}"
+            );
+            assert_eq!(node.agent.state().frameworks().len(), 0);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Joining a master: attempts, epochs, silence, refusals.
+
+use super::*;
+
+fn fresh() -> Node {
+    let (mut node, outputs) = Node::restart(Vec::new(), Time::from_micros(1_000_000));
+    assert_eq!(lines(&outputs), ["recover []"]);
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    node
+}
+
+#[test]
+fn the_first_registration_is_durable_before_anything_rests_on_it() {
+    let mut node = fresh();
+    assert_eq!(
+        lines(&node.feed(Input::MasterFound { peer: MASTER })),
+        NOTHING
+    );
+    let attempt = node.agent.deadline().unwrap();
+    assert!(attempt <= node.now + secs(1), "{attempt}"); // AG-04
+    node.now = attempt;
+    let outputs = node.feed(master(ToAgent::Ping));
+    assert_eq!(lines(&outputs), ["register", "~ pong"]); // AG-03
+    let outputs = node.feed(registered(3));
+    assert_eq!(lines(&outputs), ["* epoch 3", "* admitted rio-1-S0"]);
+    assert!(node.agent.view().is_registered());
+    // A second attempt crossed the first answer: nothing new.
+    assert_eq!(lines(&node.feed(registered(3))), NOTHING);
+}
+
+#[test]
+fn attempts_come_ever_less_often() {
+    let mut most = 0;
+    for seed in 0..200 {
+        let mut out = Outbox::new();
+        let config = Config { seed, ..config() };
+        let now = Time::ZERO;
+        let mut agent = Agent::recover(config, AgentState::default(), now, &mut out);
+        agent.handle(now, Input::Container(ContainerEvent::Recovered), &mut out);
+        agent.handle(now, Input::MasterFound { peer: MASTER }, &mut out);
+        let mut last = now;
+        // AG-04, TV-36: [0, 1], [0, 2], [0, 4], .. [0, 60]
+        for bound in [1, 2, 4, 8, 16, 32, 60, 60] {
+            let at = agent.deadline().unwrap();
+            assert!(
+                at.since(last) <= secs(bound),
+                "{} > {bound}",
+                at.since(last).as_secs()
+            );
+            most = most.max(at.since(last).as_secs());
+            agent.tick(at, &mut out);
+            last = at;
+        }
+    }
+    assert!(most > 55, "the bound is never used: {most}");
+}
+
+#[test]
+fn a_returning_agent_says_what_it_has() {
+    let mut node = Node::joined();
+    node.feed(run("f", task("a")));
+    node.feed(run("g", task("b")));
+    node.feed(started(0));
+    node.feed(Input::MasterLost { peer: MASTER });
+    node.feed(master(ToAgent::ShutdownFramework(fw("g")))); // lost with the connection
+    let again = PeerId(2);
+    node.feed(Input::MasterFound { peer: again });
+    let outputs = node.pass(secs(1));
+    assert_eq!(lines(&outputs)[0], "reregister a:running b:staging"); // AG-03
+    let Output::Effect(Effect::Master {
+        message: ToMaster::Reregister { id, frameworks, .. },
+        ..
+    }) = &outputs[0]
+    else {
+        panic!("{outputs:?}");
+    };
+    assert_eq!(*id, agent_id());
+    assert_eq!(frameworks, &[framework("f"), framework("g")]);
+}
+
+#[test]
+fn tasks_of_ended_frameworks_are_not_reported() {
+    let mut node = Node::joined();
+    node.feed(run("f", task("a")));
+    node.feed(master(ToAgent::ShutdownFramework(fw("f"))));
+    node.feed(Input::MasterLost { peer: MASTER });
+    node.feed(Input::MasterFound { peer: MASTER });
+    assert_eq!(lines(&node.pass(secs(1)))[0], "reregister");
+}
+
+#[test]
+fn missing_tasks_are_answered() {
+    let mut node = Node::joined();
+    node.feed(run("f", task("here")));
+    node.feed(Input::MasterLost { peer: MASTER });
+    let missing = vec![(fw("f"), tid("here")), (fw("f"), tid("never"))];
+    let outputs = node.join(reregistered(1, missing));
+    assert_eq!(
+        lines(&outputs),
+        ["update never dropped reconciliation latest dropped"] // PR-03
+    );
+    assert_eq!(sent_updates(&outputs)[0].1.update, None);
+}
+
+#[test]
+fn a_deposed_master_is_refused() {
+    let mut node = Node::joined();
+    node.feed(Input::MasterLost { peer: MASTER });
+    assert_eq!(lines(&node.join(reregistered(5, vec![]))), ["* epoch 5"]);
+    node.feed(Input::MasterLost { peer: MASTER });
+    let outputs = node.join(reregistered(4, vec![]));
+    assert_eq!(
+        lines(&outputs),
+        ["disconnect 1 the master leads epoch 4, but 5 was seen"]
+    );
+    // Also after a restart.
+    let (mut node, _) = Node::restart(node.journal, node.now);
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    let outputs = node.join(reregistered(4, vec![]));
+    assert_eq!(
+        lines(&outputs),
+        ["disconnect 1 the master leads epoch 4, but 5 was seen"]
+    );
+    assert!(!node.agent.view().is_registered());
+}
+
+#[test]
+fn a_master_that_calls_the_agent_otherwise_is_refused() {
+    let mut node = Node::joined();
+    node.feed(Input::MasterLost { peer: MASTER });
+    let outputs = node.join(master(ToAgent::Registered {
+        id: AgentId::new("rio-1-S7").unwrap(),
+        master: MasterId::of("rio", 1).unwrap(),
+        epoch: 1,
+        ping_timeout: PING,
+    }));
+    assert_eq!(
+        lines(&outputs),
+        ["disconnect 1 the master calls this agent rio-1-S7, but it is rio-1-S0"]
+    );
+}
+
+#[test]
+fn a_silent_master_is_left() {
+    let mut node = Node::joined();
+    node.pass(secs(70));
+    assert_eq!(lines(&node.feed(master(ToAgent::Ping))), ["~ pong"]);
+    assert_eq!(lines(&node.pass(secs(74))), NOTHING);
+    let outputs = node.pass(secs(1)); // AG-06
+    assert_eq!(
+        lines(&outputs),
+        ["disconnect 1 the master was silent for 75s"]
+    );
+    assert!(!node.agent.view().is_registered());
+    assert_eq!(lines(&node.feed(master(ToAgent::Ping))), NOTHING);
+}
+
+#[test]
+fn a_new_master_takes_the_place_of_the_old() {
+    let mut node = Node::joined();
+    let outputs = node.feed(Input::MasterFound { peer: PeerId(2) });
+    assert_eq!(
+        lines(&outputs),
+        ["disconnect 1 another connection to the master took its place"]
+    );
+    // The end of the old connection changes nothing.
+    assert_eq!(
+        lines(&node.feed(Input::MasterLost { peer: MASTER })),
+        NOTHING
+    );
+    assert_eq!(lines(&node.pass(secs(1)))[0], "reregister");
+}
+
+#[test]
+fn a_refused_agent_stops() {
+    let mut node = fresh();
+    let outputs = node.join(master(ToAgent::Refused(
+        "its certificate is bound to S9".into(),
+    )));
+    assert_eq!(
+        lines(&outputs), // AG-09
+        ["stop the master refused agent one: its certificate is bound to S9"]
+    );
+    assert_eq!(
+        lines(&node.feed(Input::MasterFound { peer: PeerId(2) })),
+        NOTHING
+    );
+    assert_eq!(lines(&node.pass(secs(600))), NOTHING);
+}

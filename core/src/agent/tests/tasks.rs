@@ -1,0 +1,243 @@
+//! Tasks with a command: launch, end, and what is refused.
+
+use super::*;
+
+#[test]
+fn a_task_runs_to_its_end() {
+    let mut node = Node::joined();
+    // Taken on before it is started: the order is held until the record is durable (C4).
+    let outputs = node.feed(run("f", task("t")));
+    assert_eq!(lines(&outputs), ["* task 0 t", "launch c000000"]);
+    // TK-33; no `Starting` for commands
+    let outputs = node.feed(started(0));
+    assert_eq!(
+        lines(&outputs),
+        ["* updated 0 running", "update t running - latest running"]
+    );
+    let running = sent_update(&outputs);
+    // TK-23, TK-66: waits its turn
+    let outputs = node.feed(exited(0, Exit::Code(0)));
+    assert_eq!(lines(&outputs), ["* updated 0 finished"]);
+    let outputs = node.feed(acknowledge("f", "t", running));
+    assert_eq!(
+        lines(&outputs),
+        ["* acknowledged 0", "update t finished - latest finished"]
+    );
+    let status = &sent_updates(&outputs)[0].1;
+    assert_eq!(status.exit, Some(Exit::Code(0)));
+    assert_eq!(status.agent, Some(agent_id()));
+    let finished = status.update.unwrap();
+    // TK-73: acknowledged to the end, it is forgotten
+    let outputs = node.feed(acknowledge("f", "t", finished));
+    assert_eq!(lines(&outputs), ["* acknowledged 0", "forget c000000"]);
+    assert_eq!(node.agent.view().tasks().count(), 0);
+    assert!(node.agent.view().sandbox(&fw("f"), &tid("t")).is_over);
+}
+
+#[test]
+fn a_container_gets_the_limits_and_the_environment_of_its_task() {
+    let mut node = Node::joined();
+    let mut info = task("t");
+    info.pids = Some(32);
+    let outputs = node.feed(run("f", info));
+    let Some(Output::Effect(Effect::Container(ContainerCommand::Launch { id, spec }))) =
+        outputs.last()
+    else {
+        panic!("{outputs:?}");
+    };
+    assert_eq!(id.as_str(), "c000000");
+    assert_eq!(spec.command, CommandInfo::shell("sleep 100"));
+    assert_eq!(spec.limits.cpus, Some(Milli::from_units(1)));
+    assert_eq!(spec.limits.mem, Some(Milli::from_units(64)));
+    assert_eq!(spec.limits.pids, Some(32));
+    assert_eq!(spec.sandbox, ["f", "t"]);
+    let value = |name: &str| {
+        let found = spec.environment.iter().find(|(n, _)| n == name);
+        found.map(|(_, value)| value.as_str())
+    };
+    assert_eq!(value("TEPUI_TASK_ID"), Some("t")); // AG-48
+    assert_eq!(value("TEPUI_FRAMEWORK_ID"), Some("f"));
+    assert_eq!(value("TEPUI_AGENT_ID"), Some("rio-1-S0"));
+    assert_eq!(value("TEPUI_CONTAINER_ID"), Some("c000000"));
+    assert_eq!(value("MESOS_SLAVE_ID"), Some("rio-1-S0"));
+    assert_eq!(value("MESOS_TASK_ID"), Some("t"));
+    let sandbox = node.agent.view().sandbox(&fw("f"), &tid("t"));
+    assert_eq!(
+        (sandbox.components, sandbox.is_over),
+        (spec.sandbox.clone(), false)
+    );
+}
+
+#[test]
+fn what_is_not_limited_has_no_limit() {
+    let mut node = Node::joined();
+    let mut info = task("t");
+    info.resources = Resources::parse("disk:5").unwrap();
+    let outputs = node.feed(run("f", info));
+    let Some(Output::Effect(Effect::Container(ContainerCommand::Launch { spec, .. }))) =
+        outputs.last()
+    else {
+        panic!("{outputs:?}");
+    };
+    assert_eq!(
+        spec.limits,
+        crate::protocol::container::ContainerLimits::default()
+    );
+}
+
+/// Runs one task to the end that `end` gives it; returns its last status.
+fn ends(end: Input) -> TaskStatus {
+    let mut node = Node::joined();
+    node.feed(run("f", task("t")));
+    let running = sent_update(&node.feed(started(0)));
+    node.feed(acknowledge("f", "t", running));
+    sent_updates(&node.feed(end)).remove(0).1
+}
+
+#[test]
+fn how_a_program_ended_is_told() {
+    let end = ends(exited(0, Exit::Code(3)));
+    assert_eq!(end.state, TaskState::Failed); // TK-24
+    assert_eq!(end.reason, Some(Reason::CommandFailed));
+    assert_eq!(end.exit, Some(Exit::Code(3)));
+    assert_eq!(end.message, "the command ended with exit code 3");
+
+    let end = ends(exited(0, Exit::Signal(11)));
+    assert_eq!(
+        (end.state, end.exit),
+        (TaskState::Failed, Some(Exit::Signal(11)))
+    );
+    assert_eq!(end.message, "the command ended with signal 11");
+
+    let over = breach(Limited::Memory, 64, 65);
+    let end = ends(Input::Container(ContainerEvent::Exited {
+        id: ContainerId::numbered(0),
+        exit: Exit::Signal(9),
+        breach: Some(over),
+    }));
+    assert_eq!(end.reason, Some(Reason::ContainerLimitationMemory)); // TK-41
+    assert_eq!((end.exit, end.breach), (Some(Exit::Signal(9)), Some(over)));
+    assert_eq!(
+        end.message,
+        "the memory limit was exceeded: used 65 MiB of 64 MiB"
+    );
+
+    let end = ends(Input::Container(ContainerEvent::Exited {
+        id: ContainerId::numbered(0),
+        exit: Exit::Code(1),
+        breach: Some(breach(Limited::Pids, 8, 8)),
+    }));
+    assert_eq!(end.reason, Some(Reason::ContainerLimitationPids));
+
+    let end = ends(lost(0)); // TK-30, TK-47
+    assert_eq!(
+        (end.state, end.reason),
+        (TaskState::Gone, Some(Reason::ExecutorTerminated))
+    );
+    assert_eq!(end.exit, None);
+}
+
+#[test]
+fn a_container_that_does_not_start_fails_its_task() {
+    let mut node = Node::joined();
+    node.feed(run("f", task("t")));
+    let outputs = node.feed(launch_failed(0)); // AG-34, TK-39
+    assert_eq!(
+        lines(&outputs),
+        [
+            "* updated 0 failed",
+            "update t failed container-launch-failed latest failed"
+        ]
+    );
+    assert_eq!(sent_updates(&outputs)[0].1.message, "no such file");
+    // Late news of a container that is over are nothing.
+    assert_eq!(lines(&node.feed(started(0))), NOTHING);
+    assert_eq!(lines(&node.feed(exited(0, Exit::Code(0)))), NOTHING);
+}
+
+#[test]
+fn an_invalid_task_is_reported_and_not_started() {
+    let mut node = Node::joined();
+    let mut neither = task("t");
+    neither.command = None;
+    let mut both = task_of("e", "u");
+    both.command = task("u").command;
+    let mut elsewhere = task("v");
+    elsewhere.agent = AgentId::new("rio-1-S9").unwrap();
+    for (info, number) in [(neither, 0), (both, 1), (elsewhere, 2)] {
+        let name = info.id.clone();
+        let outputs = node.feed(run("f", info)); // TK-26, TK-64
+        assert_eq!(
+            lines(&outputs),
+            [
+                format!("* task {number} {name} nowhere"),
+                format!("* updated {number} error"),
+                format!("update {name} error task-invalid latest error"),
+            ]
+        );
+        let update = sent_update(&outputs);
+        // Nothing was started, so nothing is to be forgotten.
+        let outputs = node.feed(acknowledge("f", name.as_str(), update));
+        assert_eq!(lines(&outputs), [format!("* acknowledged {number}")]);
+    }
+}
+
+#[test]
+fn orders_that_make_no_sense_are_ignored() {
+    let mut node = Node::joined();
+    node.feed(run("f", task("t")));
+    let again = task("t");
+    assert_eq!(lines(&node.feed(run("f", again))), NOTHING);
+    let nameless = master(ToAgent::RunTask {
+        framework: FrameworkInfo::new("f"),
+        task: task("u"),
+    });
+    assert_eq!(lines(&node.feed(nameless)), NOTHING);
+    // The same name of another framework is another task.
+    assert_eq!(
+        lines(&node.feed(run("g", task("t")))),
+        ["* task 1 t", "launch c000001"]
+    );
+    // AG-07: only the leading master gives orders
+    let stranger = Input::Master {
+        peer: PeerId(9),
+        message: ToAgent::RunTask {
+            framework: framework("f"),
+            task: task("x"),
+        },
+    };
+    assert_eq!(lines(&node.feed(stranger)), NOTHING);
+    // AG-01: and only once it has taken the agent in
+    node.feed(Input::MasterLost { peer: MASTER });
+    assert_eq!(lines(&node.feed(run("f", task("y")))), NOTHING);
+}
+
+#[test]
+fn a_framework_is_shut_down() {
+    let mut node = Node::joined();
+    node.feed(run("f", task("running")));
+    node.feed(run("f", task("over")));
+    node.feed(run("f", task("starting")));
+    node.feed(run("g", task("other")));
+    node.feed(started(0));
+    node.feed(started(1));
+    node.feed(exited(1, Exit::Code(0)));
+    let shutdown = master(ToAgent::ShutdownFramework(fw("f")));
+    let outputs = node.feed(shutdown.clone());
+    assert_eq!(
+        lines(&outputs),
+        ["* framework ended f", "forget c000001", "terminate c000000"]
+    );
+    assert_eq!(lines(&node.feed(shutdown)), NOTHING);
+    // AG-27
+    assert_eq!(lines(&node.feed(run("f", task("late")))), NOTHING);
+    // What was being started is not let run.
+    assert_eq!(lines(&node.feed(started(2))), ["destroy c000002"]);
+    assert_eq!(lines(&node.pass(secs(3))), ["destroy c000000"]);
+    // Nobody is told.
+    let outputs = node.feed(exited(0, Exit::Signal(9)));
+    assert_eq!(lines(&outputs), ["* forgotten 0", "forget c000000"]);
+    let outputs = node.feed(exited(2, Exit::Signal(9)));
+    assert_eq!(lines(&outputs), ["* forgotten 2", "forget c000002"]);
+    assert_eq!(node.agent.view().tasks().count(), 1);
+}

@@ -1,0 +1,314 @@
+//! Container mode, end to end: needs root and control groups, and says so when it skips.
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+
+use tepui_core::ids::ContainerId;
+use tepui_core::protocol::container::{ContainerCommand, ContainerEvent, ContainerLimits};
+use tepui_core::protocol::status::{Exit, Limited};
+use tepui_core::protocol::task::CommandInfo;
+use tepui_core::resources::Milli;
+use tepui_isolation::{Config, Containerizer, Error, Mode};
+
+use common::*;
+
+/// Starts an agent in container mode; `None`, with the reason printed, where that is impossible.
+fn agent() -> Option<(tempfile::TempDir, Agent)> {
+    let detected = Mode::detect();
+    let dir = tempfile::tempdir().unwrap();
+    match detected.mode {
+        Mode::Container => {
+            let agent = Agent::start(dir.path(), Mode::Container);
+            Some((dir, agent))
+        }
+        Mode::Process => {
+            eprintln!("skipped: {}", detected.reason);
+            // No silent fallback.
+            let refused = Containerizer::start(config(dir.path(), Mode::Container), Box::new(drop));
+            assert!(matches!(refused.unwrap_err(), Error::NoContainers(_)));
+            None
+        }
+    }
+}
+
+fn milli(n: i64) -> Option<Milli> {
+    Some(Milli::from_thousandths(n))
+}
+
+/// The directories of a container's groups, in whatever hierarchies there are.
+fn groups(dir: &std::path::Path, id: &ContainerId) -> Vec<PathBuf> {
+    let Config { cgroup_root, .. } = config(dir, Mode::Container);
+    let relative = format!("{cgroup_root}/{id}");
+    let tops = ["", "cpu", "memory", "pids"].map(|top| PathBuf::from("/sys/fs/cgroup").join(top));
+    let all = tops.into_iter().map(|top| top.join(&relative));
+    all.filter(|path| path.exists()).collect()
+}
+
+fn group_file(dir: &std::path::Path, id: &ContainerId, file: &str) -> Option<String> {
+    let mut files = groups(dir, id).into_iter().map(|group| group.join(file));
+    let file = files.find(|file| file.exists())?;
+    Some(fs::read_to_string(file).unwrap().trim().to_owned())
+}
+
+/// Ends the agent; nothing may be left of it.
+fn leave(dir: &tempfile::TempDir, agent: Agent, ids: &[u64]) {
+    agent.shutdown();
+    for &n in ids {
+        assert_eq!(groups(dir.path(), &id(n)), Vec::<PathBuf>::new());
+    }
+    assert_eq!(survivors(dir.path()), Vec::<u32>::new());
+    assert_eq!(launchers(dir.path()), Vec::<u32>::new());
+}
+
+#[test]
+fn a_container_sees_only_itself() {
+    let Some((dir, agent)) = agent() else { return };
+    let look = "hostname; echo $PPID; ls -d /proc/[0-9]* | wc -l; pwd; \
+                for ns in pid mnt ipc uts; do readlink /proc/self/ns/$ns; done; \
+                mount -t tmpfs none /mnt; echo done; read x < fifo";
+    fs::create_dir_all(dir.path().join("sandboxes/c000001")).unwrap();
+    let fifo = dir.path().join("sandboxes/c000001/fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    agent.launch(&id(1), sh(look));
+    let pid = agent.started();
+    let out = dir.path().join("sandboxes/c000001/stdout");
+    eventually("it has looked", || {
+        fs::read_to_string(&out).unwrap().ends_with("done\n")
+    });
+    let text = agent.file(&id(1), "stdout");
+    let lines: Vec<&str> = text.lines().collect();
+    let sandbox = dir.path().canonicalize().unwrap().join("sandboxes/c000001");
+    // Its parent is process 1, the init; beside them and the two of the pipe there is nobody.
+    assert_eq!(lines[..2], ["c000001", "1"]);
+    assert!(lines[2].parse::<u32>().unwrap() <= 4, "{text}");
+    assert_eq!(lines[3], sandbox.to_str().unwrap());
+    for (line, ns) in lines[4..8].iter().zip(["pid", "mnt", "ipc", "uts"]) {
+        let own = fs::read_link(format!("/proc/self/ns/{ns}")).unwrap();
+        assert_ne!(*line, own.to_str().unwrap(), "{ns} is the host's");
+    }
+    let init = fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    assert!(
+        init.to_str().unwrap().starts_with("/memfd:tepui"),
+        "{}",
+        init.display()
+    );
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(
+        !mounts.contains(" /mnt tmpfs"),
+        "a mount came out of the container"
+    );
+    fs::write(&fifo, "go\n").unwrap();
+    assert_eq!(agent.exited(), (Exit::Code(0), None));
+    leave(&dir, agent, &[1]);
+}
+
+#[test]
+fn codes_signals_and_failures_come_out_as_they_are() {
+    let Some((dir, agent)) = agent() else { return };
+    assert_eq!(agent.run(&id(1), sh("exit 200")), Exit::Code(200));
+    assert_eq!(agent.run(&id(2), sh("kill -SEGV $$")), Exit::Signal(11));
+    assert_eq!(agent.run(&id(3), sh("kill -9 $$")), Exit::Signal(9));
+    agent.launch(&id(4), CommandInfo::exec("no-such-program", [""; 0]));
+    let message = agent.failed();
+    assert_eq!(
+        message,
+        "execute no-such-program: No such file or directory (os error 2)"
+    );
+    // TK-84: asked at once, before the init can listen.
+    agent.launch(&id(5), sh("sleep 1000"));
+    agent.send(ContainerCommand::Terminate { id: id(5) });
+    agent.started();
+    assert_eq!(agent.exited(), (Exit::Signal(15), None));
+    agent.run(
+        &id(6),
+        sh("grep -E '^Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd; ulimit -n"),
+    );
+    let text = agent.file(&id(6), "stdout");
+    let clean = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n0\n1\n2\n3\n";
+    let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
+    assert_eq!(text, format!("{clean}{}\n", limit.unwrap().0));
+    // The init must not leak the environment of its program to others.
+    agent.launch(&id(7), sh("sleep 1000"));
+    let pid = agent.started();
+    assert_eq!(fs::read(format!("/proc/{pid}/environ")).unwrap(), b"");
+    agent.destroy(&id(7));
+    assert_eq!(agent.exited(), (Exit::Signal(9), None));
+    leave(&dir, agent, &[1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn limits_are_written_where_the_kernel_reads_them() {
+    let Some((dir, agent)) = agent() else { return };
+    let mut limited = spec(&id(1), sh("exec sleep 1000"));
+    limited.limits = ContainerLimits {
+        cpus: milli(1500),
+        mem: milli(10_000),
+        pids: Some(50),
+    };
+    agent.launch_spec(&id(1), limited);
+    let pid = agent.started();
+    let read = |file: &str| group_file(dir.path(), &id(1), file);
+    assert_eq!(read("pids.max").unwrap(), "50");
+    if let Some(shares) = read("cpu.shares") {
+        assert_eq!(shares, "1536"); // CT-16, TV-29
+        assert_eq!(read("cpu.cfs_quota_us").unwrap(), "150000"); // CT-17
+        assert_eq!(read("memory.limit_in_bytes").unwrap(), "33554432"); // CT-18, TV-32
+    } else {
+        assert_eq!(read("cpu.weight").unwrap(), "150"); // CT-22
+        assert_eq!(read("cpu.max").unwrap(), "150000 100000");
+        assert_eq!(read("memory.max").unwrap(), "33554432"); // CT-23
+    }
+    for group in groups(dir.path(), &id(1)) {
+        let procs = fs::read_to_string(group.join("cgroup.procs")).unwrap();
+        assert!(
+            procs.lines().any(|line| line == pid.to_string()),
+            "{}",
+            group.display()
+        );
+        assert_eq!(
+            procs.lines().count(),
+            2,
+            "init and program: {}",
+            group.display()
+        );
+    }
+    agent.destroy(&id(1));
+    agent.exited();
+    eventually("its groups are gone", || {
+        groups(dir.path(), &id(1)).is_empty()
+    });
+    leave(&dir, agent, &[1]);
+}
+
+#[test]
+fn too_much_memory_ends_the_whole_container_and_is_reported() {
+    // CT-19, TK-41
+    let Some((dir, agent)) = agent() else { return };
+    // The hog is a child: the shell would go on without it.
+    let hog = "tail -c 300000000 /dev/zero | tail -c 300000000 > /dev/null; sleep 1000";
+    let mut greedy = spec(&id(1), sh(hog));
+    greedy.limits.mem = milli(64_000);
+    agent.launch_spec(&id(1), greedy);
+    agent.started();
+    let (exit, breach) = agent.exited();
+    assert_eq!(exit, Exit::Signal(9));
+    let breach = breach.expect("the breach is told");
+    assert_eq!(breach.resource, Limited::Memory);
+    assert_eq!(breach.limit, Milli::from_thousandths(64_000));
+    let used = breach.used.thousandths();
+    assert!((60_000..=64_000).contains(&used), "{used}");
+    leave(&dir, agent, &[1]);
+}
+
+#[test]
+fn a_fork_bomb_stays_in_and_goes_entirely() {
+    let Some((dir, agent)) = agent() else { return };
+    let bomb = "b() { while :; do setsid sleep 1000 & done; }; b 2>/dev/null";
+    let mut spec = spec(&id(1), sh(bomb));
+    spec.limits.pids = Some(30);
+    agent.launch_spec(&id(1), spec);
+    agent.started();
+    let current = || group_file(dir.path(), &id(1), "pids.current");
+    let refused = || group_file(dir.path(), &id(1), "pids.events");
+    let ended = std::cell::Cell::new(false);
+    eventually("a fork is refused", || {
+        let now: u32 = current().map_or(0, |text| text.parse().unwrap());
+        assert!(now <= 30, "{now} processes");
+        ended.set(groups(dir.path(), &id(1)).is_empty());
+        ended.get() || refused().is_some_and(|text| text != "max 0")
+    });
+    agent.destroy(&id(1));
+    agent.exited();
+    assert_eq!(survivors(dir.path()), Vec::<u32>::new());
+    leave(&dir, agent, &[1]);
+}
+
+#[test]
+fn a_program_that_fails_for_lack_of_processes_says_so() {
+    let Some((dir, agent)) = agent() else { return };
+    let program = "sleep 1000 & sleep 1000 & sleep 1000 & sleep 1000 & sleep 1000 & exit 1";
+    let mut limited = spec(&id(1), sh(program));
+    limited.limits.pids = Some(4);
+    agent.launch_spec(&id(1), limited);
+    agent.started();
+    let (exit, breach) = agent.exited();
+    assert!(matches!(exit, Exit::Code(code) if code != 0), "{exit}");
+    let breach = breach.expect("the breach is told");
+    assert_eq!(breach.resource, Limited::Pids);
+    assert_eq!(breach.limit, Milli::from_thousandths(4_000));
+    leave(&dir, agent, &[1]);
+}
+
+#[test]
+fn nothing_survives_a_container_whatever_it_does() {
+    let Some((dir, agent)) = agent() else { return };
+    // Neither session nor mark: only the namespace holds it.
+    let daemon = "env -i /usr/bin/setsid sh -c 'trap \"\" TERM HUP; : > up; sleep 1000' & \
+                  until [ -e up ]; do :; done";
+    agent.launch(&id(1), sh(daemon));
+    let init = agent.started();
+    assert_eq!(agent.exited(), (Exit::Code(0), None));
+    assert!(!is_alive(init));
+    eventually("its groups are gone", || {
+        groups(dir.path(), &id(1)).is_empty()
+    });
+    leave(&dir, agent, &[1]);
+}
+
+#[test]
+fn containers_outlive_their_agent_and_orphans_do_not_outlive_recovery() {
+    let Some((dir, first)) = agent() else { return };
+    first.launch(&id(1), sh("sleep 1000"));
+    let known = first.started();
+    first.launch(&id(2), sh("sleep 1000"));
+    let orphan = first.started();
+    first.launch(&id(3), sh("until [ -e go ]; do sleep 0.01; done; exit 42"));
+    let ending = first.started();
+    first.detach();
+    fs::write(dir.path().join("sandboxes/c000003/go"), "").unwrap();
+    eventually("it has ended", || !is_alive(ending));
+
+    let second = Agent::start(dir.path(), Mode::Container);
+    let events = second.recover(&[id(1), id(3)]);
+    let expected = [
+        ContainerEvent::Started {
+            id: id(1),
+            pid: known,
+        },
+        ContainerEvent::Exited {
+            id: id(3),
+            exit: Exit::Code(42),
+            breach: None,
+        },
+    ];
+    assert_eq!(events, expected);
+    assert!(!is_alive(orphan));
+    eventually("its groups are gone", || {
+        groups(dir.path(), &id(2)).is_empty()
+    });
+    leave(&dir, second, &[1, 2, 3]);
+    assert!(!is_alive(known));
+}
+
+#[test]
+fn when_the_launcher_dies_everything_of_it_does() {
+    let Some((dir, agent)) = agent() else { return };
+    agent.launch(
+        &id(1),
+        sh("env -i /usr/bin/setsid sleep 1000 & echo ready; wait"),
+    );
+    let init = agent.started();
+    agent.line(&id(1), "stdout");
+    let launcher = i32::try_from(launchers(dir.path())[0]).unwrap();
+    let kill = nix::sys::signal::Signal::SIGKILL;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(launcher), kill).unwrap();
+    assert_eq!(agent.next(), ContainerEvent::Lost { id: id(1) });
+    eventually("its init is dead", || !is_alive(init));
+    eventually("its groups are gone", || {
+        groups(dir.path(), &id(1)).is_empty()
+    });
+    assert_eq!(agent.run(&id(2), sh("exit 3")), Exit::Code(3));
+    leave(&dir, agent, &[1, 2]);
+}
