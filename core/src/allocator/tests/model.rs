@@ -372,7 +372,9 @@ impl Plain {
         self.counted.retain(|(_, role)| {
             let weight = weights.iter().rev().find(|it| it.0 == *role);
             weight.is_some_and(|it| it.1 != 1_000)
-                || frameworks.iter().any(|it| it.roles.iter().any(|own| own.0 == *role))
+                || frameworks
+                    .iter()
+                    .any(|it| it.roles.iter().any(|own| own.0 == *role))
         });
     }
 

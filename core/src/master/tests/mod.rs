@@ -86,6 +86,14 @@ fn framework_info_of(id: FrameworkId) -> FrameworkInfo {
     }
 }
 
+/// What agents are told of a framework: with the name in its certificate.
+fn known_as(id: FrameworkId, principal: &str) -> FrameworkInfo {
+    FrameworkInfo {
+        principal: Some(principal.to_string()),
+        ..framework_info_of(id)
+    }
+}
+
 fn task(id: &str, agent: &AgentId, needs: &str) -> TaskInfo {
     TaskInfo {
         id: task_id(id),

@@ -86,6 +86,35 @@ fn agents_and_frameworks_come_back_by_themselves() {
 }
 
 #[test]
+fn a_recovered_framework_is_still_its_owners() {
+    // VA-29: a change of master is no opportunity for thieves
+    let mut world = World::recovered(2, registry());
+    world.drain();
+    let (agent, owner) = (agent_id(0), framework_id(0));
+    let peer = world.connect(PeerRole::Agent, "one");
+    let running = report(&owner, task("t", &agent, "cpus:1"), TaskState::Running);
+    let account = ToMaster::Reregister {
+        id: agent,
+        agent: agent_info("cpus:4"),
+        frameworks: vec![known_as(owner.clone(), "web")],
+        tasks: vec![running],
+    };
+    world.agent_says(peer, account);
+    let thief = world.connect(PeerRole::Framework, "batch");
+    let framework = framework_info_of(owner.clone());
+    let why = "framework rio-1-0000 is somebody else's";
+    assert_eq!(
+        world.call(thief, Call::Subscribe { framework }),
+        [
+            to_framework(thief, Event::Error(why.into())),
+            disconnect(thief, why),
+        ]
+    );
+    let peer = world.connect(PeerRole::Framework, "web");
+    world.subscribe(peer, framework_info_of(owner));
+}
+
+#[test]
 fn a_framework_that_subscribes_before_its_agents_return_keeps_its_id() {
     // FW-29
     let mut world = World::recovered(2, registry());
