@@ -1,5 +1,7 @@
 //! Hand-written stories of clusters in trouble, hours of virtual time in milliseconds.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it finds something missing")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

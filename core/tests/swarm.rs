@@ -3,6 +3,8 @@
 //! A failure names its seed. What must hold is in the simulator's `check` folder; here is only the
 //! drawing of clusters.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it finds something missing")]
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
