@@ -136,6 +136,7 @@ pub mod drf;
 mod invariants;
 mod ledger;
 mod sorter;
+mod sums;
 #[cfg(test)]
 mod tests;
 

@@ -180,6 +180,26 @@ impl Plain {
         });
     }
 
+    /// Looks at all that was said: grants to the entitled, and just the rescissions expected.
+    fn look(
+        &mut self,
+        out: &mut Outbox<Never, Decision>,
+        all: &mut Vec<Output<Never, Decision>>,
+        mut expected: BTreeSet<u64>,
+    ) {
+        for output in out.drain() {
+            all.push(output.clone());
+            match output {
+                Output::Effect(Decision::Grant(grant)) => self.granted(grant),
+                Output::Effect(Decision::Rescind { grant, .. }) => {
+                    assert!(expected.remove(&grant.0), "{grant:?} is asked back");
+                }
+                Output::Persist(_) | Output::Free(_) => panic!("{output:?}"),
+            }
+        }
+        assert!(expected.is_empty(), "not asked back: {expected:?}");
+    }
+
     /// Nothing is left that somebody would take.
     fn at_rest(&self) {
         for agent in &self.agents {
@@ -533,36 +553,23 @@ fn run(steps: &[(u8, u64)], seed: u64) -> Vec<Output<Never, Decision>> {
     let (mut all, mut made) = (Vec::new(), 0);
     for (kind, pause) in steps {
         rig.now = rig.now + Duration::from_millis(*pause);
+        // A change of no consequence: what was due before is done first.
+        rig.tell(Change::WeightSet {
+            role: role("idle"),
+            weight: Milli::from_thousandths(1_000),
+        });
+        plain.advance(rig.now);
+        plain.look(&mut rig.out, &mut all, BTreeSet::new());
         let Some(change) = change(&plain, *kind, &mut rng, &mut made) else {
             continue;
         };
         rig.tell(change.clone());
-        plain.advance(rig.now);
-        // What was due before comes first; the plain one has not heard of the change then.
-        let mut asked = BTreeSet::new();
-        for output in rig.out.drain() {
-            all.push(output.clone());
-            match output {
-                Output::Effect(Decision::Grant(grant)) => plain.granted(grant),
-                Output::Effect(Decision::Rescind { grant, .. }) => {
-                    assert!(asked.insert(grant.0), "asked back twice at once");
-                }
-                Output::Persist(_) | Output::Free(_) => panic!("{output:?}"),
-            }
-        }
-        assert_eq!(plain.take_in(&change), asked, "after {change:?}");
+        let asked = plain.take_in(&change);
+        plain.look(&mut rig.out, &mut all, asked);
         if rng.chance(3, 4) {
             rig.drf.tick(rig.now, &mut rig.out);
             rig.drf.check_invariants();
-            for output in rig.out.drain() {
-                all.push(output.clone());
-                match output {
-                    Output::Effect(Decision::Grant(grant)) => plain.granted(grant),
-                    Output::Effect(_) | Output::Persist(_) | Output::Free(_) => {
-                        panic!("{output:?}")
-                    }
-                }
-            }
+            plain.look(&mut rig.out, &mut all, BTreeSet::new());
             plain.at_rest();
         }
     }
