@@ -71,9 +71,11 @@ const TOTAL: &str = "cpus:9;mem:18432;disk:0;ports:[]";
 const A: &str = "A";
 const B: &str = "B";
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    tepui::run_if_hidden();
+fn main() -> anyhow::Result<()> {
+    tepui::main_with(run())
+}
+
+async fn run() -> anyhow::Result<()> {
     let total = Resources::parse(TOTAL)?;
     let needs = [(A, "cpus:1;mem:4096"), (B, "cpus:3;mem:1024")];
 

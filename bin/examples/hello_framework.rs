@@ -1,6 +1,5 @@
 //! A custom scheduler, whole: runs ten shell commands and prints what becomes of them.
 //!
-//! `cargo run --example hello_framework` starts a cluster for it; Framework::run takes any `Target`.
 
 use std::time::Duration;
 
@@ -44,17 +43,18 @@ impl Logic for Hello {
     }
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    tepui::run_if_hidden();
+fn main() -> anyhow::Result<()> {
+    tepui::main_with(run())
+}
+
+async fn run() -> anyhow::Result<()> {
     let hello = Hello {
         queued: (0..10).map(|n| format!("hello-{n}")).collect(),
         running: 0,
         want: Resources::parse("cpus:0.1;mem:32")?,
     };
     let cluster = Embedded::start(EmbeddedOptions::default()).await?;
-    Framework::builder("hello")
-        .run(&cluster.target(), hello)
-        .await?;
+    let framework = Framework::builder("hello");
+    framework.run(&cluster.target(), hello).await?;
     cluster.shutdown().await
 }

@@ -29,6 +29,13 @@ pub fn run_if_hidden() {
     tepui_isolation::entry::run_if_hidden();
 }
 
+/// Runs a program that may run agents: becomes what [`run_if_hidden`] says, before any thread is
+/// started, or runs `program` to its end.
+pub fn main_with<F: Future<Output = anyhow::Result<()>>>(program: F) -> anyhow::Result<()> {
+    run_if_hidden();
+    tokio::runtime::Runtime::new()?.block_on(program)
+}
+
 /// What a custom scheduler needs.
 pub mod prelude {
     pub use tepui_core::ids::{AgentId, FrameworkId, OfferId, TaskId};

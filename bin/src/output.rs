@@ -73,9 +73,12 @@ impl Growth {
     fn of(path: &Path) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         inotify.add_watch(path, AddWatchFlags::IN_MODIFY)?;
-        Ok(Self {
-            inotify: AsyncFd::new(Watch(inotify))?,
-        })
+        // SAFETY: `Watch` owns the one descriptor that it always returns, and keeps it open.
+        let registered = unsafe { AsyncFd::register(Watch(inotify)) };
+        match registered {
+            Ok(inotify) => Ok(Self { inotify }),
+            Err(error) => Err(error.into_parts().1),
+        }
     }
 
     async fn wait(&self) -> io::Result<()> {

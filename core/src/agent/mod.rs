@@ -5,8 +5,8 @@
 //! with a command is a container and nothing else. No `Starting` is reported for it, which saves a
 //! round trip for news that says nothing.
 //!
-//! Reading order: [`journal`] (what it remembers), [`on_master`], [`on_container`], [`updates`],
-//! [`recovery`].
+//! Reading order: `journal` (what it remembers), `on_master`, `on_container`, `updates`,
+//! `recovery`.
 //!
 //! Deliberately not here: how containers work, where sandboxes are, finding the master, draining,
 //! and the comparison of a changed configuration with the one registered (AG-21).

@@ -316,6 +316,8 @@ impl Agent {
             return;
         }
         truncate(&mut status.message);
+        // Its clock must not carry ours, which goes on from the latest moment recorded.
+        status.at = status.at.min(cx.now);
         status.source = Source::Executor;
         status.agent = self.state.agent().cloned();
         self.record_update(cx, number, status);

@@ -1,15 +1,143 @@
 //! The allocator: a machine from [`Change`] to [`Decision`].
 //!
 //! It hears facts about agents, frameworks and what became of its grants, and decides who is
-//! offered what. It knows nothing of offers' ids, tasks or connections. A custom allocator is one
-//! `match` over [`Change`] and a `tick` that grants.
+//! offered what. It knows nothing of offers' ids, tasks or connections. [`drf::Drf`] is the one that
+//! comes with the library. A custom allocator is one `match` over [`Change`] and a `tick` that
+//! grants; master and simulator take it as they take the built-in one.
+//!
+//! What an embedder owes it: changes in the order in which they happened, [`Change::Accepted`]
+//! before the [`Change::Returned`] of what is left, and a `Returned` for every grant, in parts or
+//! whole, that is not in use and was not lost with its agent or framework.
 //!
 //! Deliberately not here: inverse offers and offer expiry, which are the master's.
+//!
+//! # A complete allocator
+//!
+//! This one offers whole agents in turn, however much anybody holds, and looks around a second
+//! after something changed.
+//!
+//! ```
+//! use std::collections::{BTreeMap, VecDeque};
+//! use std::time::Duration;
+//!
+//! use tepui_core::allocator::{Allocator, Change, Decision, Grant, GrantId};
+//! use tepui_core::keys::{AgentKey, FrameworkKey};
+//! use tepui_core::machine::{Machine, Never, Outbox, Output};
+//! use tepui_core::resources::Resources;
+//! use tepui_core::roles::Role;
+//! use tepui_core::time::Time;
+//!
+//! struct Agent { total: Resources, active: bool, booked: BTreeMap<FrameworkKey, Resources> }
+//! struct Seat { framework: FrameworkKey, role: Role, open: bool }
+//!
+//! #[derive(Default)]
+//! struct InTurn {
+//!     agents: BTreeMap<AgentKey, Agent>,
+//!     seats: VecDeque<Seat>,
+//!     grants: u64,
+//!     due: Option<Time>,
+//! }
+//!
+//! impl InTurn {
+//!     fn open(&mut self, framework: FrameworkKey, roles: &[Role], open: bool) {
+//!         for seat in self.seats.iter_mut().filter(|seat| seat.framework == framework) {
+//!             if roles.is_empty() || roles.contains(&seat.role) {
+//!                 seat.open = open;
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! impl Machine for InTurn {
+//!     type Input = Change;
+//!     type Record = Never;
+//!     type Effect = Decision;
+//!
+//!     fn handle(&mut self, now: Time, change: Change, out: &mut Outbox<Never, Decision>) {
+//!         self.tick(now, out);
+//!         match change {
+//!             Change::AgentAdded { agent, total } => {
+//!                 let row = Agent { total, active: true, booked: BTreeMap::new() };
+//!                 self.agents.insert(agent, row);
+//!             }
+//!             Change::AgentRemoved { agent } => drop(self.agents.remove(&agent)),
+//!             Change::AgentChanged { agent, total } => {
+//!                 if let Some(row) = self.agents.get_mut(&agent) { row.total = total }
+//!             }
+//!             Change::AgentActive { agent, active } => {
+//!                 if let Some(row) = self.agents.get_mut(&agent) { row.active = active }
+//!             }
+//!             Change::FrameworkAdded { framework, roles, .. } => self.seats.extend(
+//!                 roles.into_iter().map(|role| Seat { framework, role, open: true }),
+//!             ),
+//!             Change::FrameworkRemoved { framework } => {
+//!                 self.seats.retain(|seat| seat.framework != framework);
+//!                 for row in self.agents.values_mut() { row.booked.remove(&framework); }
+//!             }
+//!             Change::FrameworkActive { framework, active } => self.open(framework, &[], active),
+//!             Change::Suppressed { framework, roles } => self.open(framework, &roles, false),
+//!             Change::Revived { framework, roles } => self.open(framework, &roles, true),
+//!             Change::Used { framework, agent, resources, .. } => {
+//!                 if let Some(row) = self.agents.get_mut(&agent) {
+//!                     let booked = row.booked.entry(framework).or_default();
+//!                     booked.add(&resources).expect("the master checked that it fits the agent");
+//!                 }
+//!             }
+//!             Change::Returned { framework, agent, resources, .. } => {
+//!                 let row = self.agents.get_mut(&agent);
+//!                 if let Some(booked) = row.and_then(|row| row.booked.get_mut(&framework)) {
+//!                     let _late_news = booked.subtract(&resources);
+//!                 }
+//!             }
+//!             Change::Accepted { .. } | Change::WeightSet { .. } => {}
+//!         }
+//!         self.due.get_or_insert(now + Duration::from_secs(1));
+//!     }
+//!
+//!     fn tick(&mut self, now: Time, out: &mut Outbox<Never, Decision>) {
+//!         if self.due.is_none_or(|due| due > now) { return }
+//!         self.due = None;
+//!         for (agent, row) in self.agents.iter_mut().filter(|(_, row)| row.active) {
+//!             let free = row.booked.values().try_fold(row.total.clone(), |f, b| f.checked_sub(b));
+//!             let Some(next) = self.seats.iter().position(|seat| seat.open) else { return };
+//!             let resources = free.unwrap_or_default().allocatable_to(&self.seats[next].role);
+//!             if resources.is_empty() { continue }
+//!             let seat = self.seats.remove(next).expect("it was just found");
+//!             let (framework, role) = (seat.framework, seat.role.clone());
+//!             self.seats.push_back(seat);
+//!             let booked = row.booked.entry(framework).or_default();
+//!             booked.add(&resources).expect("a part of the total fits");
+//!             self.grants += 1;
+//!             let id = GrantId(self.grants);
+//!             out.emit(Decision::Grant(Grant { id, framework, role, agent: *agent, resources }));
+//!         }
+//!     }
+//!
+//!     fn deadline(&self) -> Option<Time> { self.due }
+//! }
+//!
+//! impl Allocator for InTurn {}
+//!
+//! let (agent, framework) = (AgentKey::from_raw(0, 0), FrameworkKey::from_raw(0, 0));
+//! let total = Resources::parse("cpus:4;mem:64").unwrap();
+//! let mut allocator: Box<dyn Allocator> = Box::new(InTurn::default());
+//! let mut out = Outbox::new();
+//! let joined = Change::AgentAdded { agent, total: total.clone() };
+//! allocator.handle(Time::ZERO, joined, &mut out);
+//! let (name, roles) = ("spark".into(), vec![Role::any()]);
+//! allocator.handle(Time::ZERO, Change::FrameworkAdded { framework, name, roles }, &mut out);
+//! allocator.tick(allocator.deadline().unwrap(), &mut out);
+//! let Some(Output::Effect(Decision::Grant(grant))) = out.pop() else { panic!("nothing granted") };
+//! assert_eq!((grant.framework, grant.resources), (framework, total));
+//! ```
 
+mod changes;
 pub mod drf;
 mod invariants;
 mod ledger;
 mod sorter;
+#[cfg(test)]
+mod tests;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -122,11 +250,11 @@ pub enum Change {
         resources: Resources,
         /// Whether it was a grant or in use.
         from: Booking,
-        /// For how long the framework does not want the same again. It waits an interval in any
-        /// case, so that nothing goes back and forth.
+        /// For how long the framework does not want the same again; `None` and zero are not at
+        /// all. An allocator may let it wait a little even so, lest things go back and forth.
         refuse: Option<Duration>,
     },
-    /// The weight of a role (RQ: default 1).
+    /// The weight of a role; 1 unless it was set (AL-17).
     WeightSet {
         /// Which one.
         role: Role,

@@ -35,7 +35,7 @@ pub(super) struct Framework {
     pub(super) id: FrameworkId,
     /// With the id.
     pub(super) info: Arc<FrameworkInfo>,
-    /// The name in the certificate that subscribed it; unknown while it is only recovered.
+    /// The name in the certificate that subscribed it, or what an agent remembers of it.
     pub(super) principal: Option<String>,
     /// Changed to `Completed` by [`Frameworks::complete`] only.
     pub(super) subscription: Subscription,

@@ -190,10 +190,11 @@ impl Master {
             .failover_timeout
             .max(self.config.agent_reregister_timeout);
         let (name, roles) = (info.name.clone(), alloc::vec![info.role.clone()]);
+        let principal = info.principal.clone();
         let framework = self.frameworks.insert(Framework {
             id,
             info: Arc::new(info),
-            principal: None,
+            principal,
             subscription: Subscription::Recovered,
             suppressed: false,
             due: None,

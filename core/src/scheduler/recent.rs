@@ -22,10 +22,10 @@ impl Recent {
             return;
         }
         self.order.push_back(update);
-        if self.order.len() > KEPT {
-            if let Some(oldest) = self.order.pop_front() {
-                self.members.remove(&oldest);
-            }
+        if self.order.len() > KEPT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.members.remove(&oldest);
         }
     }
 

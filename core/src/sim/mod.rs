@@ -56,6 +56,7 @@
 
 mod check;
 mod containers;
+mod delivery;
 mod journal;
 mod log;
 mod net;

@@ -2,7 +2,7 @@
 //!
 //! Used by [`super::Sim`] for its built-in frameworks, and by users to have company for their own.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -21,14 +21,25 @@ const UNHEARD: Duration = Duration::from_secs(60);
 /// For how long offers are refused that are not needed.
 const REFUSE: Duration = Duration::from_secs(5);
 
-/// Keeps a number of tasks going, and declines what it does not need.
+/// How far a task has come, as far as its framework knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Launched,
+    Heard,
+}
+
+/// Keeps a number of tasks going, declines what it does not need, and wants no offers while it
+/// needs none.
 #[derive(Debug)]
 pub struct Steady {
     demand: Demand,
     name: String,
     launched: u64,
-    /// The tasks that have not ended; when launched, until something is heard of them.
-    tasks: BTreeMap<TaskId, Option<Time>>,
+    /// The tasks that have not ended.
+    tasks: BTreeMap<TaskId, Progress>,
+    /// When tasks were launched, oldest first, as long as it may matter.
+    launches: VecDeque<(Time, TaskId)>,
+    is_suppressed: bool,
 }
 
 impl Steady {
@@ -39,6 +50,8 @@ impl Steady {
             name: name.into(),
             launched: 0,
             tasks: BTreeMap::new(),
+            launches: VecDeque::new(),
+            is_suppressed: false,
         }
     }
 
@@ -54,7 +67,8 @@ impl Steady {
             self.launched += 1;
             let text = format!("{}-{}", self.name, self.launched);
             let id = TaskId::new(&text).expect("the name of a framework makes an id");
-            self.tasks.insert(id.clone(), Some(now));
+            self.tasks.insert(id.clone(), Progress::Launched);
+            self.launches.push_back((now, id.clone()));
             let (resources, command) = (self.demand.task.clone(), self.demand.command.clone());
             tasks.push(offer.task(id, resources, command));
         }
@@ -67,14 +81,32 @@ impl Steady {
 
     /// Gives up tasks that were never heard of, and asks to end them wherever they are.
     fn give_up(&mut self, now: Time, calls: &mut Vec<UserCall>) {
-        self.tasks.retain(|task, launched| {
-            let keeps = launched.is_none_or(|at| now < at + UNHEARD);
-            if !keeps {
-                let (task, grace) = (task.clone(), None);
+        while let Some((at, _)) = self.launches.front() {
+            if now < *at + UNHEARD {
+                return;
+            }
+            let Some((_, task)) = self.launches.pop_front() else {
+                return;
+            };
+            if self.tasks.get(&task) == Some(&Progress::Launched) {
+                self.tasks.remove(&task);
+                let grace = None;
                 calls.push(UserCall::Kill { task, grace });
             }
-            keeps
-        });
+        }
+    }
+
+    /// Says whether it wants offers, if that has changed.
+    fn adjust(&mut self, calls: &mut Vec<UserCall>) {
+        let is_content = self.tasks.len() >= self.demand.tasks;
+        if is_content != self.is_suppressed {
+            self.is_suppressed = is_content;
+            calls.push(if is_content {
+                UserCall::Suppress
+            } else {
+                UserCall::Revive
+            });
+        }
     }
 }
 
@@ -82,7 +114,6 @@ impl Logic for Steady {
     fn on_event(&mut self, now: Time, event: UserEvent, calls: &mut Vec<UserCall>) {
         match event {
             UserEvent::Offers(offers) => {
-                self.give_up(now, calls);
                 for offer in &offers {
                     self.on_offer(now, offer, calls);
                 }
@@ -94,13 +125,23 @@ impl Logic for Steady {
             }
             UserEvent::Update(status) => {
                 // A task that was given up, and lives after all, counts again until it is killed.
-                self.tasks.insert(status.task, None);
+                self.tasks.insert(status.task, Progress::Heard);
             }
-            UserEvent::Subscribed { .. }
-            | UserEvent::Disconnected
-            | UserEvent::Rescinded(_)
-            | UserEvent::Error(_) => {}
+            // Whoever subscribes is taken to want offers.
+            UserEvent::Subscribed { .. } => self.is_suppressed = false,
+            UserEvent::Disconnected | UserEvent::Rescinded(_) | UserEvent::Error(_) => {}
         }
+        self.adjust(calls);
+    }
+
+    /// Without offers nothing else would remind it of tasks that were lost.
+    fn tick(&mut self, now: Time, calls: &mut Vec<UserCall>) {
+        self.give_up(now, calls);
+        self.adjust(calls);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.launches.front().map(|(at, _)| *at + UNHEARD)
     }
 }
 

@@ -10,25 +10,21 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::check;
 use super::containers::{Containers, Script};
 use super::log::{Log, Recorder};
 use super::net::Net;
 use super::node::{Node, Shared};
 use super::options::{Options, Span};
-use super::queue::{End, Event, Frame, Name, Queue};
+use super::queue::{Event, Name, Queue};
 use super::tap::Tap;
 use super::workload::Steady;
 use crate::agent::{self, Agent};
 use crate::attributes::Attributes;
-use crate::auth::{PeerRole, Principal};
 use crate::gate::Seq;
 use crate::ids::PeerId;
 use crate::machine::Outbox;
-use crate::master::{self, Master};
+use crate::master::Master;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::node::AgentInfo;
 use crate::registry::Registry;
@@ -249,175 +245,6 @@ impl World {
         }
     }
 
-    fn on_arrive(&mut self, peer: PeerId, to: End, frame: Frame) {
-        let Some(client) = self.net.arrive(peer, to, &frame) else {
-            return;
-        };
-        match to {
-            End::Master => self.on_arrive_at_master(client, peer, &frame),
-            End::Client => self.on_arrive_at_client(client, peer, &frame),
-        }
-    }
-
-    fn on_arrive_at_master(&mut self, client: Name, peer: PeerId, frame: &Frame) {
-        if self.master.machine().is_none() {
-            // Nobody listens: the attempt fails.
-            let now = self.shared.now;
-            self.net
-                .close(now, peer, End::Master, &mut self.shared.queue);
-            return;
-        }
-        let input = match (frame, client) {
-            (Frame::Open, _) => {
-                let principal = principal(client);
-                master::Input::Connected { peer, principal }
-            }
-            (Frame::Close, _) => master::Input::Disconnected { peer },
-            (Frame::Bytes(bytes), Name::Agent(_)) => {
-                let message = decode(bytes);
-                master::Input::Agent { peer, message }
-            }
-            (Frame::Bytes(bytes), Name::Framework(_) | Name::Master) => {
-                let call = decode(bytes);
-                master::Input::Scheduler { peer, call }
-            }
-        };
-        self.offers.hears(&input);
-        let ledger = &mut self.offers;
-        self.master
-            .handle(input, &mut self.shared, |output| ledger.saw(output));
-        if let Err(problem) = self.offers.check() {
-            self.fail(&problem);
-        }
-        self.flush_master();
-    }
-
-    fn on_arrive_at_client(&mut self, client: Name, peer: PeerId, frame: &Frame) {
-        let link = *self.link(client);
-        match frame {
-            Frame::Open if link == Link::Dialling(peer) => {
-                *self.link(client) = Link::Up(peer);
-            }
-            Frame::Bytes(_) if link == Link::Up(peer) => {}
-            Frame::Close if link == Link::Up(peer) || link == Link::Dialling(peer) => {
-                *self.link(client) = Link::Down;
-                self.plan_dial(client, self.options.redial);
-                if link == Link::Dialling(peer) {
-                    return;
-                }
-            }
-            // An earlier life's connection.
-            Frame::Open | Frame::Bytes(_) | Frame::Close => return,
-        }
-        match client {
-            Name::Agent(n) => {
-                let input = match frame {
-                    Frame::Open => agent::Input::MasterFound { peer },
-                    Frame::Close => agent::Input::MasterLost { peer },
-                    Frame::Bytes(bytes) => {
-                        let message = decode(bytes);
-                        agent::Input::Master { peer, message }
-                    }
-                };
-                self.agents[at(n)]
-                    .node
-                    .handle(input, &mut self.shared, |_| {});
-                self.flush_agent(n);
-            }
-            Name::Framework(n) => {
-                let input = match frame {
-                    Frame::Open => scheduler::Input::Connected { peer },
-                    Frame::Close => scheduler::Input::Disconnected { peer },
-                    Frame::Bytes(bytes) => {
-                        let event = decode(bytes);
-                        scheduler::Input::Master { peer, event }
-                    }
-                };
-                self.frameworks[at(n)]
-                    .node
-                    .handle(input, &mut self.shared, |_| {});
-                self.flush_framework(n);
-            }
-            Name::Master => {}
-        }
-    }
-
-    pub(super) fn flush_master(&mut self) {
-        while let Some(effect) = self.master.release(&mut self.shared) {
-            let now = self.shared.now;
-            let queue = &mut self.shared.queue;
-            match effect {
-                master::Effect::Agent { peer, message } => {
-                    self.net
-                        .send(now, peer, End::Master, encode(&message), queue);
-                }
-                master::Effect::Scheduler { peer, event } => {
-                    self.net.send(now, peer, End::Master, encode(&event), queue);
-                }
-                // No operator connects to a simulated master.
-                master::Effect::Respond { .. } => {}
-                master::Effect::Disconnect { peer, reason: _ } => {
-                    self.net.close(now, peer, End::Master, queue);
-                }
-            }
-        }
-        self.check(Name::Master);
-    }
-
-    pub(super) fn flush_agent(&mut self, n: u32) {
-        while let Some(effect) = self.agents[at(n)].node.release(&mut self.shared) {
-            let now = self.shared.now;
-            let queue = &mut self.shared.queue;
-            match effect {
-                agent::Effect::Master { peer, message } => {
-                    self.net
-                        .send(now, peer, End::Client, encode(&message), queue);
-                }
-                agent::Effect::Container(command) => {
-                    self.at_containers(n, |containers, shared| {
-                        containers.command(command, shared);
-                    });
-                }
-                agent::Effect::Disconnect { peer, reason: _ } => {
-                    self.net.close(now, peer, End::Client, queue);
-                }
-                // No executor connects to a simulated agent.
-                agent::Effect::Executor { .. } => {}
-                agent::Effect::Stop { reason: _ } => {
-                    // Whoever supervises it starts it again.
-                    self.crash(Name::Agent(n));
-                    self.plan_restart(Name::Agent(n), Duration::from_secs(5));
-                    return;
-                }
-            }
-        }
-        self.check(Name::Agent(n));
-    }
-
-    pub(super) fn flush_framework(&mut self, n: u32) {
-        while let Some(effect) = self.frameworks[at(n)].node.release(&mut self.shared) {
-            let now = self.shared.now;
-            let queue = &mut self.shared.queue;
-            match effect {
-                scheduler::Effect::Master { peer, call } => {
-                    self.net.send(now, peer, End::Client, encode(&call), queue);
-                }
-                scheduler::Effect::Reconnect { peer, reason: _ } => {
-                    self.net.close(now, peer, End::Client, queue);
-                }
-                scheduler::Effect::Stop => {
-                    self.frameworks[at(n)].is_over = true;
-                    if let Link::Up(peer) = self.frameworks[at(n)].link {
-                        self.net.close(now, peer, End::Client, queue);
-                    }
-                }
-                // The machine with a logic inside keeps these to itself.
-                scheduler::Effect::User(_) => {}
-            }
-        }
-        self.check(Name::Framework(n));
-    }
-
     /// Does something with an agent's containers, and keeps account of the cores in use.
     pub(super) fn at_containers<T>(
         &mut self,
@@ -495,22 +322,4 @@ fn seat(n: u32, script: Script, options: &Options, rng: Rng) -> AgentSeat {
         },
         link: Link::Down,
     }
-}
-
-fn principal(client: Name) -> Principal {
-    let role = match client {
-        Name::Master => PeerRole::Master,
-        Name::Agent(_) => PeerRole::Agent,
-        Name::Framework(_) => PeerRole::Framework,
-    };
-    let name = format!("{client}");
-    Principal { role, name }
-}
-
-fn encode<T: Serialize>(message: &T) -> Vec<u8> {
-    postcard::to_allocvec(message).expect("a message can be written to memory")
-}
-
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> T {
-    postcard::from_bytes(bytes).expect("a message reads back as it was written")
 }

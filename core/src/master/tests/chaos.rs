@@ -156,7 +156,7 @@ impl Dice<'_> {
         info
     }
 
-    fn to_master(&mut self, world: &World, peer: PeerId, joins: bool) -> ToMaster {
+    fn agent_message(&mut self, world: &World, peer: PeerId, joins: bool) -> ToMaster {
         match self.below(if joins { 5 } else { 20 }) {
             0..2 => ToMaster::Register { agent: self.info() },
             2..5 => {
@@ -285,7 +285,7 @@ impl Dice<'_> {
         match speaks {
             PeerRole::Agent => Input::Agent {
                 peer,
-                message: self.to_master(world, peer, joins),
+                message: self.agent_message(world, peer, joins),
             },
             PeerRole::Framework => Input::Scheduler {
                 peer,

@@ -81,7 +81,15 @@ impl Greedy {
                 self.refused.retain(|(_, of), _| *of != agent);
             }
             Change::AgentActive { agent, active } => self.agent(agent).active = active,
-            other => return Some(other),
+            other @ (Change::FrameworkAdded { .. }
+            | Change::FrameworkRemoved { .. }
+            | Change::FrameworkActive { .. }
+            | Change::Suppressed { .. }
+            | Change::Revived { .. }
+            | Change::Used { .. }
+            | Change::Accepted { .. }
+            | Change::Returned { .. }
+            | Change::WeightSet { .. }) => return Some(other),
         }
         None
     }
@@ -115,7 +123,14 @@ impl Greedy {
                 self.framework(framework).suppressed = false;
                 self.forget_refusals(framework);
             }
-            other => return Some(other),
+            other @ (Change::AgentAdded { .. }
+            | Change::AgentChanged { .. }
+            | Change::AgentRemoved { .. }
+            | Change::AgentActive { .. }
+            | Change::Used { .. }
+            | Change::Accepted { .. }
+            | Change::Returned { .. }
+            | Change::WeightSet { .. }) => return Some(other),
         }
         None
     }
@@ -159,7 +174,18 @@ impl Greedy {
                     self.refused.insert((framework, agent), now + refuse);
                 }
             }
-            other => panic!("the master does not say {other:?} in this cut"),
+            other @ (Change::AgentAdded { .. }
+            | Change::AgentChanged { .. }
+            | Change::AgentRemoved { .. }
+            | Change::AgentActive { .. }
+            | Change::FrameworkAdded { .. }
+            | Change::FrameworkRemoved { .. }
+            | Change::FrameworkActive { .. }
+            | Change::Suppressed { .. }
+            | Change::Revived { .. }
+            | Change::WeightSet { .. }) => {
+                panic!("{other:?} is not a booking, or not said in this cut")
+            }
         }
     }
 }

@@ -86,6 +86,14 @@ fn framework_info_of(id: FrameworkId) -> FrameworkInfo {
     }
 }
 
+/// What agents are told of a framework: with the name in its certificate.
+fn known_as(id: FrameworkId, principal: &str) -> FrameworkInfo {
+    FrameworkInfo {
+        principal: Some(principal.to_string()),
+        ..framework_info_of(id)
+    }
+}
+
 fn task(id: &str, agent: &AgentId, needs: &str) -> TaskInfo {
     TaskInfo {
         id: task_id(id),
@@ -171,7 +179,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut world = Self::recovered(1, Registry::default());
-        let lead = Output::Persist(RegistryOp::Lead { epoch: 1 });
+        let at = world.now;
+        let lead = Output::Persist(RegistryOp::Lead { epoch: 1, at });
         assert_eq!(world.drain(), [lead]);
         world
     }

@@ -17,7 +17,7 @@ fn dropped(world: &World, peer: PeerId, task: &str, agent: &AgentId, why: &str) 
 }
 
 fn run(peer: PeerId, owner: &FrameworkId, task: TaskInfo) -> Out {
-    let framework = framework_info_of(owner.clone());
+    let framework = known_as(owner.clone(), "web");
     to_agent(peer, ToAgent::RunTask { framework, task })
 }
 

@@ -30,7 +30,8 @@ fn the_registry_is_what_its_records_say() {
     let agent = agent_info("cpus:4");
     let outs = world.agent_says(peer, ToMaster::Register { agent });
     let mut replayed = Registry::default();
-    replayed.apply(&RegistryOp::Lead { epoch: 1 });
+    let at = world.now;
+    replayed.apply(&RegistryOp::Lead { epoch: 1, at });
     for out in outs {
         if let Output::Persist(op) = out {
             replayed.apply(&op);
@@ -51,10 +52,9 @@ fn an_epoch_is_used_once() {
 fn agents_and_frameworks_come_back_by_themselves() {
     // SM-02, SM-10, SM-03, FW-29, TK-109
     let mut world = World::recovered(2, registry());
-    assert_eq!(
-        world.drain(),
-        [Output::Persist(RegistryOp::Lead { epoch: 2 })]
-    );
+    let at = world.now;
+    let lead = RegistryOp::Lead { epoch: 2, at };
+    assert_eq!(world.drain(), [Output::Persist(lead)]);
     let (agent, owner) = (agent_id(0), framework_id(0));
     let peer = world.connect(PeerRole::Agent, "one");
     let outs = world.agent_says(peer, back(&owner, &agent));
@@ -83,6 +83,35 @@ fn agents_and_frameworks_come_back_by_themselves() {
     // New ids are of this epoch.
     let (_, id) = world.agent("two", "cpus:1");
     assert_eq!(id.as_str(), "rio-2-S0");
+}
+
+#[test]
+fn a_recovered_framework_is_still_its_owners() {
+    // VA-29: a change of master is no opportunity for thieves
+    let mut world = World::recovered(2, registry());
+    world.drain();
+    let (agent, owner) = (agent_id(0), framework_id(0));
+    let peer = world.connect(PeerRole::Agent, "one");
+    let running = report(&owner, task("t", &agent, "cpus:1"), TaskState::Running);
+    let account = ToMaster::Reregister {
+        id: agent,
+        agent: agent_info("cpus:4"),
+        frameworks: vec![known_as(owner.clone(), "web")],
+        tasks: vec![running],
+    };
+    world.agent_says(peer, account);
+    let thief = world.connect(PeerRole::Framework, "batch");
+    let framework = framework_info_of(owner.clone());
+    let why = "framework rio-1-0000 is somebody else's";
+    assert_eq!(
+        world.call(thief, Call::Subscribe { framework }),
+        [
+            to_framework(thief, Event::Error(why.into())),
+            disconnect(thief, why),
+        ]
+    );
+    let peer = world.connect(PeerRole::Framework, "web");
+    world.subscribe(peer, framework_info_of(owner));
 }
 
 #[test]

@@ -241,7 +241,7 @@ fn ended_tasks_are_remembered_within_a_bound() {
     let ids: Vec<OfferId> = offers.iter().map(|offer| offer.id.clone()).collect();
     let outs = world.call(peer, launch(&ids, tasks));
     let run = ToAgent::RunTask {
-        framework: framework_info_of(owner),
+        framework: known_as(owner, "web"),
         task: task("t0", &agent, "cpus:1"),
     };
     let (state, reason) = (TaskState::Error, Reason::TaskInvalid);

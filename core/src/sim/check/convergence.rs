@@ -4,9 +4,10 @@
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use crate::protocol::status::TaskState;
-use crate::sim::world::World;
+use crate::sim::world::{FrameworkSeat, World};
 
 /// A task by the ids of its framework and itself.
 type Task = (String, String);
@@ -48,13 +49,20 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
             ));
         }
     }
+    let frameworks = view.frameworks();
     let free = agents.iter().any(|agent| {
         let given = agent.offered.cpus().saturating_add(agent.allocated.cpus());
         given < agent.info.resources.cpus()
     });
-    let mut taps = world.frameworks.iter().filter(|f| !f.is_over).peekable();
-    let starved = taps.peek().is_some()
-        && taps.all(|f| f.node.machine().is_some_and(|m| m.logic().offers() == 0));
+    let wants = |seat: &FrameworkSeat| {
+        let hosted = seat.node.machine()?;
+        let id = hosted.scheduler().framework()?;
+        let mut rows = frameworks.iter();
+        let row = rows.find(|row| row.info.id.as_ref() == Some(id))?;
+        (!row.suppressed).then(|| hosted.logic().offers())
+    };
+    let offered: Vec<u64> = world.frameworks.iter().filter_map(wants).collect();
+    let starved = !offered.is_empty() && offered.iter().all(|offers| *offers == 0);
     (free && starved).then(|| "resources are free and nobody is offered any".into())
 }
 

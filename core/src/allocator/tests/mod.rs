@@ -1,0 +1,184 @@
+//! Tests that drive the allocator through `handle` and `tick`, and look at all that it says.
+
+mod books;
+mod fairness;
+mod model;
+mod refusals;
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::drf::{Drf, Options};
+use super::{Allocator, Booking, Change, Decision};
+use crate::keys::{AgentKey, FrameworkKey};
+use crate::machine::{Machine, Never, Outbox, Output};
+use crate::resources::Resources;
+use crate::roles::Role;
+use crate::time::Time;
+
+const A: FrameworkKey = FrameworkKey::from_raw(0, 0);
+const B: FrameworkKey = FrameworkKey::from_raw(1, 0);
+const C: FrameworkKey = FrameworkKey::from_raw(2, 0);
+
+const A0: AgentKey = AgentKey::from_raw(0, 0);
+const A1: AgentKey = AgentKey::from_raw(1, 0);
+
+fn res(text: &str) -> Resources {
+    Resources::parse(text).unwrap()
+}
+
+fn role(text: &str) -> Role {
+    Role::new(text).unwrap()
+}
+
+fn roles(texts: &[&str]) -> Vec<Role> {
+    texts.iter().map(|text| role(text)).collect()
+}
+
+/// An allocator at a moment, and what it said that nobody has looked at.
+struct Rig {
+    drf: Drf,
+    now: Time,
+    out: Outbox<Never, Decision>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::with(Options::default())
+    }
+
+    fn with(options: Options) -> Self {
+        Self {
+            drf: Drf::new(options),
+            now: Time::ZERO,
+            out: Outbox::new(),
+        }
+    }
+
+    fn tell(&mut self, change: Change) -> &mut Self {
+        self.drf.handle(self.now, change, &mut self.out);
+        self.drf.check_invariants();
+        self
+    }
+
+    /// Adds an active agent.
+    fn agent(&mut self, agent: AgentKey, total: &str) -> &mut Self {
+        let total = res(total);
+        self.tell(Change::AgentAdded { agent, total })
+    }
+
+    /// Adds an active framework; its name is its letter.
+    fn framework(&mut self, framework: FrameworkKey, in_roles: &[&str]) -> &mut Self {
+        self.tell(Change::FrameworkAdded {
+            framework,
+            name: letter(framework),
+            roles: roles(in_roles),
+        })
+    }
+
+    fn used(&mut self, framework: FrameworkKey, agent: AgentKey, resources: &str) -> &mut Self {
+        self.used_in(framework, "*", agent, resources)
+    }
+
+    fn used_in(
+        &mut self,
+        framework: FrameworkKey,
+        in_role: &str,
+        agent: AgentKey,
+        resources: &str,
+    ) -> &mut Self {
+        self.tell(Change::Used {
+            framework,
+            role: role(in_role),
+            agent,
+            resources: res(resources),
+        })
+    }
+
+    fn accepts(&mut self, framework: FrameworkKey, agent: AgentKey, resources: &str) -> &mut Self {
+        self.tell(Change::Accepted {
+            framework,
+            role: Role::any(),
+            agent,
+            resources: res(resources),
+        })
+    }
+
+    /// Returns something offered, in the role `*`.
+    fn returns(
+        &mut self,
+        framework: FrameworkKey,
+        agent: AgentKey,
+        resources: &str,
+        refuse_millis: u64,
+    ) -> &mut Self {
+        self.tell(Change::Returned {
+            framework,
+            role: Role::any(),
+            agent,
+            resources: res(resources),
+            from: Booking::Offered,
+            refuse: Some(Duration::from_millis(refuse_millis)),
+        })
+    }
+
+    /// Returns something that was in use, in the role `*`.
+    fn ends(&mut self, framework: FrameworkKey, agent: AgentKey, resources: &str) -> &mut Self {
+        self.tell(Change::Returned {
+            framework,
+            role: Role::any(),
+            agent,
+            resources: res(resources),
+            from: Booking::Allocated,
+            refuse: None,
+        })
+    }
+
+    /// Makes the pass that is due at this moment, and returns all that was said since last asked.
+    fn says(&mut self) -> Vec<String> {
+        self.drf.tick(self.now, &mut self.out);
+        self.drf.check_invariants();
+        if let Some(due) = self.drf.deadline() {
+            assert!(due > self.now, "what is due was done");
+        }
+        self.out.drain().map(text).collect()
+    }
+
+    /// Lives on until a moment, and returns what was said with the time in milliseconds.
+    fn until(&mut self, millis: u64) -> Vec<String> {
+        let end = Time::from_micros(millis * 1_000);
+        let mut said = Vec::new();
+        while let Some(due) = self.drf.deadline().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            let at = self.now.as_micros() / 1_000;
+            said.extend(self.says().into_iter().map(|it| format!("{at} ms: {it}")));
+        }
+        self.now = end;
+        said
+    }
+}
+
+fn letter(framework: FrameworkKey) -> String {
+    char::from(b'A' + u8::try_from(framework.index()).unwrap()).to_string()
+}
+
+/// Writes a grant as `1: A on 0: cpus:4`, with the role after the framework unless it is `*`.
+fn text(output: Output<Never, Decision>) -> String {
+    match output {
+        Output::Persist(never) => match never {},
+        Output::Free(decision) => panic!("{decision:?} overtakes what it may depend on"),
+        Output::Effect(Decision::Rescind { grant, reason }) => {
+            format!("rescind {}: {reason:?}", grant.0)
+        }
+        Output::Effect(Decision::Grant(it)) => {
+            let role = match it.role.as_str() {
+                "*" => String::new(),
+                role => format!("/{role}"),
+            };
+            let (id, who, agent) = (it.id.0, letter(it.framework), it.agent.index());
+            format!("{id}: {who}{role} on {agent}: {}", it.resources)
+        }
+    }
+}

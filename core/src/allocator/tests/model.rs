@@ -1,0 +1,642 @@
+//! The allocator against a plain one: lists, and every order computed anew.
+//!
+//! The plain one decides nothing. It knows who is entitled to a grant, and checks that each grant
+//! goes there, that nothing is left that somebody would take, and that what is asked back is what
+//! should be.
+
+use alloc::collections::BTreeSet;
+use alloc::vec;
+use core::cmp::Ordering;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::allocator::{Grant, GrantId};
+use crate::resources::{Milli, Value};
+use crate::rng::Rng;
+
+const INTERVAL: u64 = 1_000_000;
+const ROLES: [&str; 4] = ["*", "eng", "eng/web", "ops"];
+const TOTALS: [&str; 5] = [
+    "cpus:4;mem:64",
+    "cpus:2;cpus(eng):2;mem:100;ports:[1-9]",
+    "cpus(ops):1;mem(eng):64;cpus:6",
+    "mem:500",
+    "cpus:0.005;mem:16",
+];
+
+#[derive(Debug)]
+struct Agent {
+    key: AgentKey,
+    total: Resources,
+    active: bool,
+}
+
+#[derive(Debug)]
+struct Framework {
+    key: FrameworkKey,
+    active: bool,
+    /// With whether it wants offers, and how often it was granted something.
+    roles: Vec<(Role, bool)>,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    framework: FrameworkKey,
+    role: Role,
+    agent: AgentKey,
+    resources: Resources,
+    /// None if it is in use.
+    grant: Option<GrantId>,
+    touched: bool,
+    rescinded: bool,
+}
+
+#[derive(Debug)]
+struct Refused {
+    framework: FrameworkKey,
+    role: Role,
+    agent: AgentKey,
+    resources: Resources,
+    until: u64,
+}
+
+#[derive(Debug, Default)]
+struct Plain {
+    now: u64,
+    agents: Vec<Agent>,
+    frameworks: Vec<Framework>,
+    held: Vec<Held>,
+    refused: Vec<Refused>,
+    weights: Vec<(Role, i64)>,
+    /// For whom grants were made, ever.
+    counted: Vec<(FrameworkKey, Role)>,
+}
+
+impl Plain {
+    fn free(&self, agent: &Agent) -> Resources {
+        let mut free = agent.total.clone();
+        for held in self.held.iter().filter(|held| held.agent == agent.key) {
+            if free.subtract(&held.resources).is_err() {
+                return Resources::new();
+            }
+        }
+        free
+    }
+
+    /// The dominant share over the weight as a fraction, of those that `of` accepts.
+    fn share(&self, of: impl Fn(&Held) -> bool, weight: i64) -> (i128, i128) {
+        let mut most = (0, 1);
+        for name in ["cpus", "mem"] {
+            let thousandths = |it: &Resources| i128::from(it.scalar(name).thousandths());
+            let total: i128 = self.agents.iter().map(|it| thousandths(&it.total)).sum();
+            let held = self.held.iter().filter(|held| of(held));
+            let held: i128 = held.map(|held| thousandths(&held.resources)).sum();
+            let share = (held * 1_000, total * i128::from(weight));
+            if total > 0 && compare(share, most).is_gt() {
+                most = share;
+            }
+        }
+        most
+    }
+
+    /// Everybody who may be offered something, in the order of entitlement.
+    fn order(&self) -> Vec<(FrameworkKey, Role)> {
+        let mut order: Vec<(FrameworkKey, Role)> = self
+            .frameworks
+            .iter()
+            .filter(|framework| framework.active)
+            .flat_map(|framework| {
+                let wanted = framework.roles.iter().filter(|(_, wanted)| *wanted);
+                wanted.map(|(role, _)| (framework.key, role.clone()))
+            })
+            .collect();
+        order.sort_by(|(a, a_role), (b, b_role)| {
+            let of_role = |role: &Role| self.share(|held| held.role == *role, self.weight(role));
+            let of_leaf = |leaf: FrameworkKey, role: &Role| {
+                self.share(|held| held.role == *role && held.framework == leaf, 1_000)
+            };
+            let grants = |role: &Role| self.counted.iter().filter(|it| it.1 == *role).count();
+            let leaf_grants = |leaf: FrameworkKey, role: &Role| {
+                let same = |it: &&(FrameworkKey, Role)| it.0 == leaf && it.1 == *role;
+                self.counted.iter().filter(same).count()
+            };
+            compare(of_role(a_role), of_role(b_role))
+                .then(grants(a_role).cmp(&grants(b_role)))
+                .then(a_role.as_str().cmp(b_role.as_str()))
+                .then(compare(of_leaf(*a, a_role), of_leaf(*b, b_role)))
+                .then(leaf_grants(*a, a_role).cmp(&leaf_grants(*b, b_role)))
+                .then(a.cmp(b))
+        });
+        order
+    }
+
+    fn weight(&self, role: &Role) -> i64 {
+        let set = self.weights.iter().rev().find(|it| it.0 == *role);
+        set.map_or(1_000, |it| it.1)
+    }
+
+    /// Who is entitled to what of an agent now.
+    fn entitled(&self, agent: &Agent) -> Option<(FrameworkKey, Role, Resources)> {
+        let free = self.free(agent);
+        let of_order = self.order().into_iter();
+        let mut candidates = of_order.map(|(framework, role)| {
+            let candidate = free.allocatable_to(&role);
+            (framework, role, candidate)
+        });
+        candidates.find(|(framework, role, candidate)| {
+            let least = [("cpus", 10), ("mem", 32_000)];
+            let worth = least
+                .iter()
+                .any(|(name, least)| candidate.scalar(name).thousandths() >= *least);
+            let refused = self.refused.iter().any(|refused| {
+                (refused.framework, &refused.role, refused.agent) == (*framework, role, agent.key)
+                    && refused.resources.contains(candidate)
+            });
+            agent.active && worth && !refused
+        })
+    }
+
+    fn advance(&mut self, now: Time) {
+        self.now = now.as_micros();
+        self.refused.retain(|refused| refused.until > self.now);
+    }
+
+    /// Takes in a grant, which must be what somebody is entitled to.
+    fn granted(&mut self, grant: Grant) {
+        let agent = self.agents.iter().find(|it| it.key == grant.agent);
+        let entitled = self.entitled(agent.expect("the agent is there"));
+        let made = (grant.framework, grant.role.clone(), grant.resources.clone());
+        assert_eq!(Some(made), entitled, "granted on {:?}", grant.agent);
+        self.counted.push((grant.framework, grant.role.clone()));
+        self.held.push(Held {
+            framework: grant.framework,
+            role: grant.role,
+            agent: grant.agent,
+            resources: grant.resources,
+            grant: Some(grant.id),
+            touched: false,
+            rescinded: false,
+        });
+    }
+
+    /// Nothing is left that somebody would take.
+    fn at_rest(&self) {
+        for agent in &self.agents {
+            assert_eq!(self.entitled(agent), None, "left on {:?}", agent.key);
+        }
+    }
+
+    fn rescind(&mut self, whose: impl Fn(&Held) -> bool) -> BTreeSet<u64> {
+        let whose = |held: &&mut Held| held.grant.is_some() && !held.rescinded && whose(held);
+        let asked = self.held.iter_mut().filter(whose).map(|held| {
+            held.rescinded = true;
+            held.grant.unwrap().0
+        });
+        asked.collect()
+    }
+
+    fn rescind_if_overbooked(&mut self, key: AgentKey) -> BTreeSet<u64> {
+        let agent = self.agents.iter().find(|it| it.key == key).unwrap();
+        let mut free = agent.total.clone();
+        let mut held = self.held.iter().filter(|held| held.agent == key);
+        if held.all(|held| free.subtract(&held.resources).is_ok()) {
+            return BTreeSet::new();
+        }
+        self.rescind(|held| held.agent == key)
+    }
+
+    /// Takes in a change. Returns the grants that must be asked back for it.
+    fn take_in(&mut self, change: &Change) -> BTreeSet<u64> {
+        match change.clone() {
+            Change::AgentAdded { agent, total } => self.agents.push(Agent {
+                key: agent,
+                total,
+                active: true,
+            }),
+            Change::AgentChanged { agent, total } => {
+                self.agent(agent).total = total;
+                self.refused.retain(|refused| refused.agent != agent);
+                return self.rescind_if_overbooked(agent);
+            }
+            Change::AgentRemoved { agent } => {
+                self.agents.retain(|it| it.key != agent);
+                self.held.retain(|held| held.agent != agent);
+                self.refused.retain(|refused| refused.agent != agent);
+            }
+            Change::AgentActive { agent, active } => {
+                self.agent(agent).active = active;
+                if !active {
+                    return self.rescind(|held| held.agent == agent);
+                }
+            }
+            Change::FrameworkAdded {
+                framework, roles, ..
+            } => self.frameworks.push(Framework {
+                key: framework,
+                active: true,
+                roles: roles.into_iter().map(|role| (role, true)).collect(),
+            }),
+            Change::FrameworkRemoved { framework } => {
+                self.frameworks.retain(|it| it.key != framework);
+                self.held.retain(|held| held.framework != framework);
+                self.refused
+                    .retain(|refused| refused.framework != framework);
+                self.forget_unused_roles();
+            }
+            Change::FrameworkActive { framework, active } => {
+                self.framework(framework).active = active;
+                self.refused
+                    .retain(|refused| refused.framework != framework);
+                if !active {
+                    return self.rescind(|held| held.framework == framework);
+                }
+            }
+            Change::Suppressed { framework, roles } => self.demand(framework, &roles, false),
+            Change::Revived { framework, roles } => {
+                self.demand(framework, &roles, true);
+                self.refused.retain(|refused| {
+                    refused.framework != framework
+                        || !(roles.is_empty() || roles.contains(&refused.role))
+                });
+            }
+            Change::WeightSet { role, weight } => {
+                self.weights.push((role, weight.thousandths()));
+                self.forget_unused_roles();
+            }
+            Change::Used {
+                framework,
+                role,
+                agent,
+                resources,
+            } => {
+                self.counted.push((framework, role.clone()));
+                self.use_up(framework, role, agent, resources);
+                return self.rescind_if_overbooked(agent);
+            }
+            Change::Accepted {
+                framework,
+                role,
+                agent,
+                resources,
+            } => {
+                let grant = self.offered(framework, &role, agent)[0];
+                self.held[grant].resources.subtract(&resources).unwrap();
+                self.held[grant].touched = true;
+                self.held.retain(|held| !held.resources.is_empty());
+                self.use_up(framework, role, agent, resources);
+            }
+            Change::Returned {
+                framework,
+                role,
+                agent,
+                resources,
+                from,
+                refuse,
+            } => self.returned(framework, role, agent, resources, from, refuse),
+        }
+        BTreeSet::new()
+    }
+
+    fn returned(
+        &mut self,
+        framework: FrameworkKey,
+        role: Role,
+        agent: AgentKey,
+        resources: Resources,
+        from: Booking,
+        refuse: Option<Duration>,
+    ) {
+        let of = match from {
+            Booking::Offered => self.offered(framework, &role, agent),
+            Booking::Allocated => vec![self.in_use(framework, &role, agent).unwrap()],
+        };
+        let wanted = of.iter().any(|at| self.held[*at].touched)
+            || of.iter().all(|at| self.held[*at].rescinded);
+        if let [only] = of[..] {
+            self.held[only].resources.subtract(&resources).unwrap();
+        } else {
+            // Several grants are only returned together: see `Step`.
+            for at in of {
+                self.held[at].resources = Resources::new();
+            }
+        }
+        self.held.retain(|held| !held.resources.is_empty());
+        let refuse = u64::try_from(refuse.unwrap_or_default().as_micros()).unwrap();
+        let until = if refuse > 0 {
+            let past = self.now + refuse.max(INTERVAL);
+            (0..).map(|n| n * INTERVAL).find(|at| *at > past).unwrap()
+        } else if from == Booking::Offered && !wanted {
+            self.now + INTERVAL
+        } else {
+            return;
+        };
+        let there = self.frameworks.iter().find(|it| it.key == framework);
+        if there.is_some_and(|it| it.active && it.roles.iter().any(|it| it.0 == role)) {
+            self.refused.push(Refused {
+                framework,
+                role,
+                agent,
+                resources,
+                until,
+            });
+        }
+    }
+
+    fn use_up(&mut self, framework: FrameworkKey, role: Role, agent: AgentKey, more: Resources) {
+        match self.in_use(framework, &role, agent) {
+            Some(at) => self.held[at].resources.add(&more).unwrap(),
+            None => self.held.push(Held {
+                framework,
+                role,
+                agent,
+                resources: more,
+                grant: None,
+                touched: true,
+                rescinded: false,
+            }),
+        }
+    }
+
+    fn demand(&mut self, framework: FrameworkKey, of: &[Role], wanted: bool) {
+        for (role, own) in &mut self.framework(framework).roles {
+            if of.is_empty() || of.contains(role) {
+                *own = wanted;
+            }
+        }
+    }
+
+    /// A role that nobody is in any more is forgotten with its count, unless it has a weight.
+    fn forget_unused_roles(&mut self) {
+        let (frameworks, weights) = (&self.frameworks, &self.weights);
+        self.counted.retain(|(_, role)| {
+            let weight = weights.iter().rev().find(|it| it.0 == *role);
+            weight.is_some_and(|it| it.1 != 1_000)
+                || frameworks
+                    .iter()
+                    .any(|it| it.roles.iter().any(|own| own.0 == *role))
+        });
+    }
+
+    fn offered(&self, framework: FrameworkKey, role: &Role, agent: AgentKey) -> Vec<usize> {
+        (0..self.held.len())
+            .filter(|at| {
+                let held = &self.held[*at];
+                (held.framework, &held.role, held.agent) == (framework, role, agent)
+                    && held.grant.is_some()
+            })
+            .collect()
+    }
+
+    fn in_use(&self, framework: FrameworkKey, role: &Role, agent: AgentKey) -> Option<usize> {
+        self.held.iter().position(|held| {
+            (held.framework, &held.role, held.agent) == (framework, role, agent)
+                && held.grant.is_none()
+        })
+    }
+
+    fn agent(&mut self, key: AgentKey) -> &mut Agent {
+        let found = self.agents.iter_mut().find(|it| it.key == key);
+        found.expect("the step named one that is there")
+    }
+
+    fn framework(&mut self, key: FrameworkKey) -> &mut Framework {
+        let found = self.frameworks.iter_mut().find(|it| it.key == key);
+        found.expect("the step named one that is there")
+    }
+}
+
+fn compare(a: (i128, i128), b: (i128, i128)) -> Ordering {
+    (a.0 * b.1).cmp(&(b.0 * a.1))
+}
+
+/// Some part of a bag that is not empty, or all of it.
+fn part(of: &Resources, rng: &mut Rng) -> Resources {
+    let mut part = Resources::new();
+    for entry in of {
+        if let (Value::Scalar(amount), None) = (entry.value(), entry.reservation_role()) {
+            let half = amount.thousandths() / 2;
+            part = part.with_scalar(entry.name(), Milli::from_thousandths(half));
+        } else if rng.chance(1, 2) {
+            part.insert(entry.clone()).unwrap();
+        }
+    }
+    if part.is_empty() || rng.chance(1, 3) {
+        return of.clone();
+    }
+    part
+}
+
+/// Makes a change that can happen in the state that the plain one is in.
+fn change(plain: &Plain, kind: u8, rng: &mut Rng, made: &mut u32) -> Option<Change> {
+    let mut pick = |len: usize| (len > 0).then(|| rng.below(len as u64) as usize);
+    let agent = pick(plain.agents.len()).map(|at| plain.agents[at].key);
+    let framework = pick(plain.frameworks.len()).map(|at| &plain.frameworks[at]);
+    let held = pick(plain.held.len()).map(|at| plain.held[at].clone());
+    let total = res(TOTALS[pick(TOTALS.len())?]);
+    let in_role = role(ROLES[pick(ROLES.len())?]);
+    let yes = pick(2)? == 0;
+    *made += 1;
+    Some(match kind {
+        0..=2 if plain.agents.len() < 6 => Change::AgentAdded {
+            agent: AgentKey::from_raw(*made, 0),
+            total,
+        },
+        3 | 4 if plain.frameworks.len() < 5 => Change::FrameworkAdded {
+            framework: FrameworkKey::from_raw(*made, 0),
+            name: format!("{made:06}"),
+            roles: if yes {
+                vec![in_role]
+            } else {
+                roles(&ROLES[1..])
+            },
+        },
+        5 => Change::AgentChanged {
+            agent: agent?,
+            total,
+        },
+        6 => Change::AgentRemoved { agent: agent? },
+        7 => Change::AgentActive {
+            agent: agent?,
+            active: yes,
+        },
+        8 => Change::FrameworkRemoved {
+            framework: framework?.key,
+        },
+        9 => Change::FrameworkActive {
+            framework: framework?.key,
+            active: yes,
+        },
+        10 => Change::Suppressed {
+            framework: framework?.key,
+            roles: if yes { vec![] } else { vec![in_role] },
+        },
+        11 => Change::Revived {
+            framework: framework?.key,
+            roles: if yes { vec![] } else { vec![in_role] },
+        },
+        12 => Change::WeightSet {
+            role: in_role,
+            weight: Milli::from_thousandths(if yes { 1_000 } else { 2_500 }),
+        },
+        13 => Change::Used {
+            framework: framework?.key,
+            role: framework?.roles[0].0.clone(),
+            agent: agent?,
+            resources: res("cpus:1;mem:10"),
+        },
+        _ => booking(plain, held?, yes, rng),
+    })
+}
+
+/// Makes an accept or a return of something that is held.
+fn booking(plain: &Plain, held: Held, accept: bool, rng: &mut Rng) -> Change {
+    let (framework, role, agent) = (held.framework, held.role, held.agent);
+    let offered = plain.offered(framework, &role, agent);
+    let mut resources = part(&held.resources, rng);
+    let from = match held.grant {
+        Some(_) => Booking::Offered,
+        None => Booking::Allocated,
+    };
+    if from == Booking::Offered && offered.len() > 1 {
+        // Which of several it is about cannot be told, so it is about all of them.
+        resources = Resources::new();
+        for at in &offered {
+            resources.add(&plain.held[*at].resources).unwrap();
+        }
+    } else if from == Booking::Offered && accept {
+        return Change::Accepted {
+            framework,
+            role,
+            agent,
+            resources,
+        };
+    }
+    let refuse = [None, Some(0), Some(400), Some(3_000)][rng.below(4) as usize];
+    Change::Returned {
+        framework,
+        role,
+        agent,
+        resources,
+        from,
+        refuse: refuse.map(Duration::from_millis),
+    }
+}
+
+/// Runs steps of a kind and a pause in milliseconds. Returns all that was said.
+fn run(steps: &[(u8, u64)], seed: u64) -> Vec<Output<Never, Decision>> {
+    let mut rig = Rig::with(Options {
+        seed,
+        ..Options::default()
+    });
+    let (mut plain, mut rng) = (Plain::default(), Rng::new(seed));
+    let (mut all, mut made) = (Vec::new(), 0);
+    for (kind, pause) in steps {
+        rig.now = rig.now + Duration::from_millis(*pause);
+        let Some(change) = change(&plain, *kind, &mut rng, &mut made) else {
+            continue;
+        };
+        rig.tell(change.clone());
+        plain.advance(rig.now);
+        // What was due before comes first; the plain one has not heard of the change then.
+        let mut asked = BTreeSet::new();
+        for output in rig.out.drain() {
+            all.push(output.clone());
+            match output {
+                Output::Effect(Decision::Grant(grant)) => plain.granted(grant),
+                Output::Effect(Decision::Rescind { grant, .. }) => {
+                    assert!(asked.insert(grant.0), "asked back twice at once");
+                }
+                Output::Persist(_) | Output::Free(_) => panic!("{output:?}"),
+            }
+        }
+        assert_eq!(plain.take_in(&change), asked, "after {change:?}");
+        if rng.chance(3, 4) {
+            rig.drf.tick(rig.now, &mut rig.out);
+            rig.drf.check_invariants();
+            for output in rig.out.drain() {
+                all.push(output.clone());
+                match output {
+                    Output::Effect(Decision::Grant(grant)) => plain.granted(grant),
+                    Output::Effect(_) | Output::Persist(_) | Output::Free(_) => {
+                        panic!("{output:?}")
+                    }
+                }
+            }
+            plain.at_rest();
+        }
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    // C7, AL-08, AL-15 to AL-17, AL-21, AL-28, AL-33, AL-42, OF-33 to OF-37, RM-23
+    #[test]
+    fn agrees_with_a_plain_one(
+        steps in prop::collection::vec((0u8..30, prop_oneof![Just(0u64), 0u64..1_500]), 0..120),
+        seed in any::<u64>(),
+    ) {
+        let said = run(&steps, seed);
+        prop_assert_eq!(said, run(&steps, seed));
+    }
+}
+
+/// Says how fast it is: `cargo test --release -- --ignored --nocapture allocator_speed`.
+#[test]
+#[ignore = "measures, and asserts nothing about time"]
+fn allocator_speed() {
+    let (agents, frameworks) = (1_000, 100);
+    for refuse in [0, 5_000] {
+        let mut rig = Rig::new();
+        for n in 0..frameworks {
+            let in_role = format!("role-{}", n % 10);
+            rig.drf.handle(rig.now, added(n, &in_role), &mut rig.out);
+        }
+        let begin = std::time::Instant::now();
+        for n in 0..agents {
+            let agent = AgentKey::from_raw(n, 0);
+            let total = res("cpus:16;mem:65536;disk:1000000;ports:[31000-32000]");
+            let change = Change::AgentAdded { agent, total };
+            rig.drf.handle(rig.now, change, &mut rig.out);
+        }
+        rig.drf.tick(rig.now, &mut rig.out);
+        std::eprintln!("{agents} agents joined: {:?}", begin.elapsed());
+        let (begin, mut events, mut grants) = (std::time::Instant::now(), 0_u32, 0_u32);
+        while events < 300_000 {
+            let Some(output) = rig.out.pop() else {
+                rig.now = rig.drf.deadline().unwrap();
+                rig.drf.tick(rig.now, &mut rig.out);
+                continue;
+            };
+            let Output::Effect(Decision::Grant(grant)) = output else {
+                panic!("{output:?}");
+            };
+            events += 1;
+            grants += 1;
+            let back = Change::Returned {
+                framework: grant.framework,
+                role: grant.role,
+                agent: grant.agent,
+                resources: grant.resources,
+                from: Booking::Offered,
+                refuse: Some(Duration::from_millis(refuse)),
+            };
+            rig.drf.handle(rig.now, back, &mut rig.out);
+            rig.drf.tick(rig.now, &mut rig.out);
+        }
+        let per_second = f64::from(events) / begin.elapsed().as_secs_f64();
+        std::eprintln!("{grants} declined for {refuse} ms: {per_second:.0}/s");
+        let filters = rig.drf.stats().filters;
+        std::eprintln!("{filters} refusals, {} passes", rig.drf.stats().passes);
+    }
+}
+
+fn added(n: u32, in_role: &str) -> Change {
+    Change::FrameworkAdded {
+        framework: FrameworkKey::from_raw(n, 0),
+        name: n.to_string(),
+        roles: roles(&[in_role]),
+    }
+}
