@@ -2,6 +2,13 @@
 //!
 //! The tests decide when a task ends: it waits for a file to appear.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test panics, and says why it skips"
+)]
+
 mod common;
 
 use std::path::PathBuf;

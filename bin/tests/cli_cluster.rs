@@ -4,6 +4,13 @@
 //! privileges are needed. Nothing sleeps blindly: what takes time is asked for again until it is
 //! there, and a deadline says so if it never is.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test panics, and says why it skips"
+)]
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::UdpSocket;
 use std::path::PathBuf;

@@ -1,5 +1,12 @@
 //! The allocation example of the DRF paper, as the example program plays it with real processes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test panics, and says why it skips"
+)]
+
 mod common;
 
 use std::path::Path;

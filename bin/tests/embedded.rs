@@ -1,6 +1,13 @@
 //! `tepui run` and `tepui dev` without a cluster to talk to: they bring their own, in the same
 //! process, and leave nothing behind.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test panics, and says why it skips"
+)]
+
 mod common;
 
 use std::collections::BTreeSet;

@@ -3,6 +3,13 @@
 //! A failure names its seed. What must hold is in the simulator's `check` folder; here is only the
 //! drawing of clusters.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test panics, and says why it skips"
+)]
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
