@@ -4,6 +4,8 @@
 //! test at the end runs them all over the repository. Deliberately not here: what rustfmt and
 //! clippy check already. Of clippy's lints it is only checked that they are switched on.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
