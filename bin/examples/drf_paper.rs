@@ -5,6 +5,12 @@
 //! Each framework has endless demand and no cap: it launches one task per offer and returns the
 //! rest at once. The cluster is full when both have returned a whole offer since the last launch.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program of its own"
+)]
+
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! A custom scheduler, whole: runs ten shell commands and prints what becomes of them.
-//!
+#![allow(clippy::print_stdout, reason = "a program of its own")]
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Certificates for a try on one machine: a master that listens on loopback only and is given no
 //! certificate makes an authority and one certificate a role.
 //!
-//! Called by `tepui-master` and the embedded cluster. Deliberately not for other addresses: there the authority's key must
-//! not lie on the machine that listens.
+//! Called by `tepui-master` and the embedded cluster. Deliberately not for other addresses: there
+//! the authority's key must not lie on the machine that listens.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -3,6 +3,13 @@
 //! Each case starts the real binary: the exit code and the one line on standard error are what a
 //! user sees.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test panics, and says why it skips"
+)]
+
 use std::path::Path;
 use std::process::{Command, Output};
 

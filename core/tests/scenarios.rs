@@ -1,6 +1,11 @@
 //! Hand-written stories of clusters in trouble, hours of virtual time in milliseconds.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where it finds something missing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test panics, and says why it skips"
+)]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

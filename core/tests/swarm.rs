@@ -3,7 +3,12 @@
 //! A failure names its seed. What must hold is in the simulator's `check` folder; here is only the
 //! drawing of clusters.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where it finds something missing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test panics, and says why it skips"
+)]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +18,7 @@ use tepui_core::resources::Resources;
 use tepui_core::sim::workload::{Greedy, Silent};
 use tepui_core::sim::{Checking, Faults, Log, Options, Report, Sim, Span};
 
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 20;
 
 /// A number below `bound`, from a seed and what it is for.
 fn draw(seed: u64, what: u64, bound: u64) -> u64 {
@@ -51,7 +56,7 @@ fn run(seed: u64, log: Log) -> (u64, Report) {
     if draw(seed, 10, 4) == 0 {
         sim.framework(lasting("silent"), Box::new(Silent));
     }
-    sim.run_for(Duration::from_secs(400));
+    sim.run_for(Duration::from_secs(300));
     sim.heal();
     sim.expect_converged();
     sim.run_for(Duration::from_secs(60));

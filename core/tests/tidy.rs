@@ -4,7 +4,7 @@
 //! test at the end runs them all over the repository. Deliberately not here: what rustfmt and
 //! clippy check already. Of clippy's lints it is only checked that they are switched on.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where it finds something missing")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -12,9 +12,9 @@ pub fn texts(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    parses_back(text, |t| Resources::parse(t));
-    parses_back(text, |t| Attributes::parse(t));
-    parses_back(text, |t| Quantities::parse(t));
+    parses_back(text, Resources::parse);
+    parses_back(text, Attributes::parse);
+    parses_back(text, Quantities::parse);
     parses_back(text, |t| t.parse::<Milli>());
     parses_back(text, Role::new);
     parses_back(text, TaskId::new);

@@ -1,5 +1,12 @@
 //! Plain-process mode, end to end; needs no privileges.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test panics, and says why it skips"
+)]
+
 mod common;
 
 use std::fs;

@@ -60,7 +60,8 @@ impl FrameError {
     }
 }
 
-/// Appends one frame to `into`, so that several leave in one write. An error leaves `into` as it was.
+/// Appends one frame to `into`, so that several leave in one write. An error leaves `into` as it
+/// was.
 pub fn encode(message: &impl Serialize, into: &mut Vec<u8>) -> Result<(), FrameError> {
     let start = into.len();
     into.push(FRAME_VERSION);

@@ -1,7 +1,8 @@
 //! The first frames of a connection, and all the ways in which it does not come about.
 //!
-//! The QUIC endpoint and [`crate::local`] call it once they know who the other side is. Deliberately
-//! not here: what makes a greeting acceptable (see [`crate::node`]), and what follows it.
+//! The QUIC endpoint and [`crate::local`] call it once they know who the other side is.
+//! Deliberately not here: what makes a greeting acceptable (see [`crate::node`]), and what follows
+//! it.
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;

@@ -335,7 +335,11 @@ pub(super) fn ending(status: &TaskStatus) -> String {
             Limited::Pids => format!("used {used} processes, the limit is {limit}"),
         });
     }
-    if !status.message.is_empty() && !parts.contains(&status.message) {
+    // The message of a command's end says in words what the exit says already.
+    let repeats = status
+        .exit
+        .is_some_and(|exit| status.message.ends_with(&exit.to_string()));
+    if !status.message.is_empty() && !repeats {
         parts.push(status.message.clone());
     }
     parts.join("; ")
@@ -474,6 +478,17 @@ mod tests {
                  used 64.5 MiB of memory, the limit is 64 MiB",
             ]
         );
+    }
+
+    #[test]
+    fn a_message_that_repeats_the_exit_is_left_out() {
+        let mut status = failed_task().status;
+        status.breach = None;
+        status.message = "the command ended by signal 9".into();
+        assert_eq!(ending(&status), "signal 9; container-limitation-memory");
+        status.message = "no space for it".into();
+        let said = "signal 9; container-limitation-memory; no space for it";
+        assert_eq!(ending(&status), said);
     }
 
     #[test]

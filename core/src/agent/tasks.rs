@@ -1,8 +1,8 @@
 //! A task as its agent remembers it: where it runs, its newest state, and the updates that its
 //! framework has not acknowledged.
 //!
-//! Changed by records only ([`super::journal`]). Deliberately not here: sending ([`super::updates`])
-//! and whatever starts or ends a program.
+//! Changed by records only ([`super::journal`]). Deliberately not here: sending
+//! ([`super::updates`]) and whatever starts or ends a program.
 
 use alloc::collections::VecDeque;
 

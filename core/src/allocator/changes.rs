@@ -14,11 +14,12 @@ use tracing::debug;
 
 use super::drf::{Demand, Drf, Framework};
 use super::ledger::Origin;
-use super::sorter::{Entry, Leaf, Listing, scalars};
+use super::sorter::{Entry, Leaf, Listing};
+use super::sums::Sums;
 use super::{Booking, Change, Decision, GrantId, RescindReason};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Never, Outbox};
-use crate::resources::{Quantities, Resources};
+use crate::resources::Resources;
 use crate::roles::Role;
 use crate::table::Key;
 use crate::time::Time;
@@ -83,8 +84,8 @@ impl Drf {
             debug!(?agent, "added twice; what was known of it is dropped");
             self.on_agent_removed(agent);
         }
-        let nothing = Quantities::new();
-        self.sorter.change_total(&nothing, &scalars(&total));
+        let nothing = Sums::default();
+        self.sorter.change_total(&nothing, &Sums::from(&total));
         self.ledger.insert(agent, total);
         self.mark(now, agent);
     }
@@ -100,7 +101,7 @@ impl Drf {
             return debug!(?agent, "a change of an unknown agent is ignored");
         };
         self.sorter
-            .change_total(&scalars(row.total()), &scalars(&total));
+            .change_total(&Sums::from(row.total()), &Sums::from(&total));
         row.set_total(total);
         self.refusals.clear(|(_, about)| *about == agent);
         self.rescind_if_overbooked(agent, out);
@@ -114,8 +115,8 @@ impl Drf {
         for (leaf, held) in row.holdings() {
             self.sorter.book(leaf, Entry::Take, &held);
         }
-        let nothing = Quantities::new();
-        self.sorter.change_total(&scalars(row.total()), &nothing);
+        let nothing = Sums::default();
+        self.sorter.change_total(&Sums::from(row.total()), &nothing);
         self.refusals.clear(|(_, about)| *about == agent);
         self.due.agents.remove(&agent);
     }
@@ -263,7 +264,7 @@ impl Drf {
         if let Err(error) = row.occupy(leaf, resources) {
             return debug!(?agent, %resources, %error, "more in use than can be counted");
         }
-        self.sorter.book(leaf, Entry::Add, &scalars(resources));
+        self.sorter.book(leaf, Entry::Add, &Sums::from(resources));
         self.rescind_if_overbooked(agent, out);
     }
 
@@ -308,7 +309,7 @@ impl Drf {
             debug!(?agent, ?framework, %resources, "returned, though it is not held");
             return None;
         };
-        self.sorter.book(leaf, Entry::Take, &scalars(resources));
+        self.sorter.book(leaf, Entry::Take, &Sums::from(resources));
         Some(origin)
     }
 

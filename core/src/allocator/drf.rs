@@ -41,7 +41,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::ledger::Ledger;
-use super::sorter::{Entry, Leaf, RoleKey, Sorter, scalars};
+use super::sorter::{Entry, Leaf, RoleKey, Sorter};
+use super::sums::Sums;
 use super::{Allocator, Change, Decision, Grant, GrantId, Obstacle, Stats};
 use crate::filters::Filters;
 use crate::keys::{AgentKey, FrameworkKey};
@@ -186,8 +187,8 @@ impl Allocator for Drf {
             passes: self.passes,
             grants: self.last_grant.0,
             filters: self.refusals.len(),
-            total: self.sorter.total().clone(),
-            booked: self.sorter.held(),
+            total: self.sorter.total().to_quantities(),
+            booked: self.sorter.held().to_quantities(),
         }
     }
 }
@@ -297,7 +298,7 @@ impl Drf {
         self.last_grant.0 += 1;
         let id = self.last_grant;
         row.grant(leaf, id, resources.clone());
-        self.sorter.book(leaf, Entry::Add, &scalars(&resources));
+        self.sorter.book(leaf, Entry::Add, &Sums::from(&resources));
         out.emit(Decision::Grant(Grant {
             id,
             framework: leaf.framework,

@@ -5,8 +5,8 @@
 use alloc::collections::BTreeMap;
 
 use super::drf::Drf;
-use super::sorter::{Leaf, scalars};
-use crate::resources::Quantities;
+use super::sorter::Leaf;
+use super::sums::Sums;
 
 impl Drf {
     /// Checks that free, offered and used make up each agent's total, by identity; that shares
@@ -16,15 +16,15 @@ impl Drf {
     ///
     /// If one of these does not hold, which is an error in this allocator.
     pub fn check_invariants(&self) {
-        let mut total = Quantities::new();
-        let mut held: BTreeMap<Leaf, Quantities> = BTreeMap::new();
+        let mut total = Sums::default();
+        let mut held: BTreeMap<Leaf, Sums> = BTreeMap::new();
         for (agent, row) in self.ledger.iter() {
             match row.unbooked() {
                 Some(unbooked) => assert_eq!(*row.free(), unbooked, "free on agent {agent:?}"),
                 None => assert!(row.free().is_empty(), "agent {agent:?} is overbooked"),
             }
             assert_eq!(row.is_overbooked(), row.unbooked().is_none(), "{agent:?}");
-            total.add(&scalars(row.total()));
+            total.add_scalars(row.total());
             for (leaf, amount) in row.holdings() {
                 held.entry(leaf).or_default().add(&amount);
             }

@@ -10,10 +10,11 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::sorter::{Leaf, scalars};
+use super::sorter::Leaf;
+use super::sums::Sums;
 use super::{Booking, GrantId};
 use crate::keys::{AgentKey, FrameworkKey};
-use crate::resources::{Overflow, Quantities, Resources};
+use crate::resources::{Overflow, Resources};
 
 /// How many grants one [`Outstanding`] names. The oldest beyond it are long over.
 const MOST_IDS: usize = 1_000;
@@ -211,7 +212,7 @@ impl Agent {
     }
 
     /// Takes away all that a framework holds.
-    pub(super) fn evict(&mut self, framework: FrameworkKey) -> Vec<(Leaf, Quantities)> {
+    pub(super) fn evict(&mut self, framework: FrameworkKey) -> Vec<(Leaf, Sums)> {
         let leaves: Vec<_> = self
             .holdings
             .keys()
@@ -244,7 +245,7 @@ impl Agent {
     }
 
     /// Visits the scalars that each framework holds in each role, offered and in use together.
-    pub(super) fn holdings(&self) -> impl Iterator<Item = (Leaf, Quantities)> + '_ {
+    pub(super) fn holdings(&self) -> impl Iterator<Item = (Leaf, Sums)> + '_ {
         self.holdings
             .iter()
             .map(|(leaf, holding)| (*leaf, holding.sum()))
@@ -314,10 +315,10 @@ impl Holding {
         }
     }
 
-    fn sum(&self) -> Quantities {
-        let mut sum = scalars(&self.used);
+    fn sum(&self) -> Sums {
+        let mut sum = Sums::from(&self.used);
         for grant in &self.offered {
-            sum.add(&scalars(&grant.rest));
+            sum.add_scalars(&grant.rest);
         }
         sum
     }

@@ -1,8 +1,8 @@
 //! The allocator: a machine from [`Change`] to [`Decision`].
 //!
 //! It hears facts about agents, frameworks and what became of its grants, and decides who is
-//! offered what. It knows nothing of offers' ids, tasks or connections. [`drf::Drf`] is the one that
-//! comes with the library. A custom allocator is one `match` over [`Change`] and a `tick` that
+//! offered what. It knows nothing of offers' ids, tasks or connections. [`drf::Drf`] is the one
+//! that comes with the library. A custom allocator is one `match` over [`Change`] and a `tick` that
 //! grants; master and simulator take it as they take the built-in one.
 //!
 //! What an embedder owes it: changes in the order in which they happened, [`Change::Accepted`]
@@ -136,6 +136,7 @@ pub mod drf;
 mod invariants;
 mod ledger;
 mod sorter;
+mod sums;
 #[cfg(test)]
 mod tests;
 

@@ -11,8 +11,9 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::sums::Sums;
 use crate::keys::FrameworkKey;
-use crate::resources::{Milli, Quantities, Resources, Value};
+use crate::resources::Milli;
 use crate::roles::Role;
 use crate::table::{Key, Table};
 
@@ -36,6 +37,8 @@ struct Share(u64);
 const SHARE_BITS: u32 = 54;
 const WEIGHT_ONE: Milli = Milli::from_thousandths(1_000);
 const MILLIONTHS: u128 = 1_000_000;
+/// Amounts beyond this count as this much, so that products fit.
+const MOST: u128 = i64::MAX as u128;
 
 /// Where somebody stands: ascending share, then fewer grants, then name (AL-16). The key makes
 /// namesakes distinct.
@@ -51,7 +54,7 @@ struct Place<K> {
 #[derive(Clone, Debug, Default)]
 struct Account {
     /// All scalars offered or in use.
-    held: Quantities,
+    held: Sums,
     /// How often something was booked. It never falls (TV-14).
     grants: u64,
     /// As it stands in the order; behind the times while the sorter is stale.
@@ -89,7 +92,7 @@ pub(super) enum Entry {
 #[derive(Debug, Default)]
 pub(super) struct Sorter {
     excluded: Vec<String>,
-    total: Quantities,
+    total: Sums,
     roles: Table<RoleNode>,
     by_role: BTreeMap<Role, RoleKey>,
     order: BTreeSet<Place<RoleKey>>,
@@ -107,13 +110,13 @@ impl Sorter {
     }
 
     /// Returns the sum of all agents' scalars.
-    pub(super) const fn total(&self) -> &Quantities {
+    pub(super) const fn total(&self) -> &Sums {
         &self.total
     }
 
     /// Returns what all frameworks hold together.
-    pub(super) fn held(&self) -> Quantities {
-        let mut sum = Quantities::new();
+    pub(super) fn held(&self) -> Sums {
+        let mut sum = Sums::default();
         for (_, node) in self.roles.iter() {
             sum.add(&node.account.held);
         }
@@ -121,11 +124,11 @@ impl Sorter {
     }
 
     /// Replaces a part of the total. Shares follow at the next [`Sorter::settle`].
-    pub(super) fn change_total(&mut self, before: &Quantities, after: &Quantities) {
+    pub(super) fn change_total(&mut self, before: &Sums, after: &Sums) {
         if before == after {
             return;
         }
-        self.total.saturating_sub(before);
+        self.total.subtract(before);
         self.total.add(after);
         self.stale = true;
     }
@@ -217,7 +220,7 @@ impl Sorter {
     }
 
     /// Books scalars for a framework and its role, and moves both to where they now belong.
-    pub(super) fn book(&mut self, leaf: Leaf, entry: Entry, amount: &Quantities) {
+    pub(super) fn book(&mut self, leaf: Leaf, entry: Entry, amount: &Sums) {
         self.with_role(leaf.role, |node, shares| {
             node.account.enter(entry, amount);
             let Some(own) = node.leaves.get_mut(&leaf.framework) else {
@@ -279,18 +282,14 @@ impl Sorter {
     }
 
     /// Checks accounts and orders against what is `held` and who `may_be_offered` something.
-    pub(super) fn check(
-        &self,
-        held: &BTreeMap<Leaf, Quantities>,
-        may_be_offered: impl Fn(Leaf) -> bool,
-    ) {
+    pub(super) fn check(&self, held: &BTreeMap<Leaf, Sums>, may_be_offered: impl Fn(Leaf) -> bool) {
         let shares = Shares {
             total: &self.total,
             excluded: &self.excluded,
         };
         let mut order = BTreeSet::new();
         for (role, node) in self.roles.iter() {
-            let mut sum = Quantities::new();
+            let mut sum = Sums::default();
             let mut listed = BTreeSet::new();
             for (&framework, own) in &node.leaves {
                 let leaf = Leaf { framework, role };
@@ -378,50 +377,37 @@ impl Account {
         }
     }
 
-    fn enter(&mut self, entry: Entry, amount: &Quantities) {
+    fn enter(&mut self, entry: Entry, amount: &Sums) {
         match entry {
             Entry::Add => {
                 self.held.add(amount);
                 self.grants += 1;
             }
-            Entry::Take => self.held.saturating_sub(amount),
+            Entry::Take => self.held.subtract(amount),
         }
     }
 }
 
-/// Sums up the scalars; only they count for shares (AL-15).
-pub(super) fn scalars(resources: &Resources) -> Quantities {
-    let is_scalar = |value: &Value| matches!(value, Value::Scalar(_));
-    if resources.iter().all(|entry| is_scalar(entry.value())) {
-        return Quantities::from(resources);
-    }
-    Quantities::from(&resources.filter(|entry| is_scalar(entry.value())))
-}
-
 /// What shares are measured against.
 struct Shares<'a> {
-    total: &'a Quantities,
+    total: &'a Sums,
     excluded: &'a [String],
 }
 
 impl Shares<'_> {
-    fn of(&self, held: &Quantities, weight: Milli) -> Share {
+    fn of(&self, held: &Sums, weight: Milli) -> Share {
         let weight = weight.thousandths().max(1).unsigned_abs();
         Share(self.dominant(held, 1_000 << SHARE_BITS, weight))
     }
 
     /// Returns the largest `held / total` over all names (AL-15), times `unit`, over `weight`.
-    fn dominant(&self, held: &Quantities, unit: u128, weight: u64) -> u64 {
+    fn dominant(&self, held: &Sums, unit: u128, weight: u64) -> u64 {
         held.iter()
             .filter(|(name, _)| !self.excluded.iter().any(|excluded| excluded == *name))
             .filter_map(|(name, held)| {
-                let total = self.total.amount(name).thousandths();
-                if total <= 0 {
-                    return None;
-                }
-                let held = u128::from(held.thousandths().max(0).unsigned_abs());
-                let divisor = u128::from(total.unsigned_abs()) * u128::from(weight);
-                Some(u64::try_from(held * unit / divisor).unwrap_or(u64::MAX))
+                let total = self.total.amount(name).min(MOST);
+                let share = (held.min(MOST) * unit).checked_div(total * u128::from(weight))?;
+                Some(u64::try_from(share).unwrap_or(u64::MAX))
             })
             .max()
             .unwrap_or(0)

@@ -1,8 +1,8 @@
 //! Reads what one task writes to one file, from its agent, to its end.
 //!
-//! Started by the session, twice a task; the connection to an agent is shared. If the agent goes away it is asked again, from where the
-//! last answer broke off: an agent that restarts loses no output. Deliberately not here: where the
-//! output goes (see `report`).
+//! Started by the session, twice a task; the connection to an agent is shared. If the agent goes
+//! away it is asked again, from where the last answer broke off: an agent that restarts loses no
+//! output. Deliberately not here: where the output goes (see `report`).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -88,7 +88,7 @@ impl<'a, 'b> Report<'a, 'b> {
     }
 
     /// Shows what is being waited for, on a terminal.
-    pub(super) fn await_(&mut self, what: &str) {
+    pub(super) fn wait_for(&mut self, what: &str) {
         if self.style == Style::Spinner {
             self.spinner.set_message(what.to_owned());
             self.spinner.enable_steady_tick(Duration::from_millis(100));

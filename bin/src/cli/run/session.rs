@@ -120,7 +120,7 @@ impl<'a, 'b> Session<'a, 'b> {
         events: &mut Events,
         interrupts: &mut Interrupts,
     ) -> Result<Exit, Failure> {
-        self.report.await_("subscribing");
+        self.report.wait_for("subscribing");
         let mut notice = Instant::now() + FIRST_NOTICE;
         let far = Instant::now() + Duration::from_secs(86_400 * 365);
         loop {
@@ -179,7 +179,7 @@ impl<'a, 'b> Session<'a, 'b> {
                 let name = framework.to_string();
                 self.framework = Some(framework);
                 self.report.step(&Step::Subscribed { framework: name })?;
-                self.report.await_("waiting for an offer");
+                self.report.wait_for("waiting for an offer");
             }
             Event::Disconnected => self.report.step(&Step::Disconnected)?,
             Event::Offers(offers) => {
@@ -219,7 +219,7 @@ impl<'a, 'b> Session<'a, 'b> {
         }
         if !self.plan.is_waiting() {
             self.cluster.suppress();
-            self.report.await_("starting the task");
+            self.report.wait_for("starting the task");
         }
         Ok(())
     }

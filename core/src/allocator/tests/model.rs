@@ -180,6 +180,26 @@ impl Plain {
         });
     }
 
+    /// Looks at all that was said: grants to the entitled, and just the rescissions expected.
+    fn look(
+        &mut self,
+        out: &mut Outbox<Never, Decision>,
+        all: &mut Vec<Output<Never, Decision>>,
+        mut expected: BTreeSet<u64>,
+    ) {
+        for output in out.drain() {
+            all.push(output.clone());
+            match output {
+                Output::Effect(Decision::Grant(grant)) => self.granted(grant),
+                Output::Effect(Decision::Rescind { grant, .. }) => {
+                    assert!(expected.remove(&grant.0), "{grant:?} is asked back");
+                }
+                Output::Persist(_) | Output::Free(_) => panic!("{output:?}"),
+            }
+        }
+        assert!(expected.is_empty(), "not asked back: {expected:?}");
+    }
+
     /// Nothing is left that somebody would take.
     fn at_rest(&self) {
         for agent in &self.agents {
@@ -533,36 +553,23 @@ fn run(steps: &[(u8, u64)], seed: u64) -> Vec<Output<Never, Decision>> {
     let (mut all, mut made) = (Vec::new(), 0);
     for (kind, pause) in steps {
         rig.now = rig.now + Duration::from_millis(*pause);
+        // A change of no consequence: what was due before is done first.
+        rig.tell(Change::WeightSet {
+            role: role("idle"),
+            weight: Milli::from_thousandths(1_000),
+        });
+        plain.advance(rig.now);
+        plain.look(&mut rig.out, &mut all, BTreeSet::new());
         let Some(change) = change(&plain, *kind, &mut rng, &mut made) else {
             continue;
         };
         rig.tell(change.clone());
-        plain.advance(rig.now);
-        // What was due before comes first; the plain one has not heard of the change then.
-        let mut asked = BTreeSet::new();
-        for output in rig.out.drain() {
-            all.push(output.clone());
-            match output {
-                Output::Effect(Decision::Grant(grant)) => plain.granted(grant),
-                Output::Effect(Decision::Rescind { grant, .. }) => {
-                    assert!(asked.insert(grant.0), "asked back twice at once");
-                }
-                Output::Persist(_) | Output::Free(_) => panic!("{output:?}"),
-            }
-        }
-        assert_eq!(plain.take_in(&change), asked, "after {change:?}");
+        let asked = plain.take_in(&change);
+        plain.look(&mut rig.out, &mut all, asked);
         if rng.chance(3, 4) {
             rig.drf.tick(rig.now, &mut rig.out);
             rig.drf.check_invariants();
-            for output in rig.out.drain() {
-                all.push(output.clone());
-                match output {
-                    Output::Effect(Decision::Grant(grant)) => plain.granted(grant),
-                    Output::Effect(_) | Output::Persist(_) | Output::Free(_) => {
-                        panic!("{output:?}")
-                    }
-                }
-            }
+            plain.look(&mut rig.out, &mut all, BTreeSet::new());
             plain.at_rest();
         }
     }
@@ -580,63 +587,5 @@ proptest! {
     ) {
         let said = run(&steps, seed);
         prop_assert_eq!(said, run(&steps, seed));
-    }
-}
-
-/// Says how fast it is: `cargo test --release -- --ignored --nocapture allocator_speed`.
-#[test]
-#[ignore = "measures, and asserts nothing about time"]
-fn allocator_speed() {
-    let (agents, frameworks) = (1_000, 100);
-    for refuse in [0, 5_000] {
-        let mut rig = Rig::new();
-        for n in 0..frameworks {
-            let in_role = format!("role-{}", n % 10);
-            rig.drf.handle(rig.now, added(n, &in_role), &mut rig.out);
-        }
-        let begin = std::time::Instant::now();
-        for n in 0..agents {
-            let agent = AgentKey::from_raw(n, 0);
-            let total = res("cpus:16;mem:65536;disk:1000000;ports:[31000-32000]");
-            let change = Change::AgentAdded { agent, total };
-            rig.drf.handle(rig.now, change, &mut rig.out);
-        }
-        rig.drf.tick(rig.now, &mut rig.out);
-        std::eprintln!("{agents} agents joined: {:?}", begin.elapsed());
-        let (begin, mut events, mut grants) = (std::time::Instant::now(), 0_u32, 0_u32);
-        while events < 300_000 {
-            let Some(output) = rig.out.pop() else {
-                rig.now = rig.drf.deadline().unwrap();
-                rig.drf.tick(rig.now, &mut rig.out);
-                continue;
-            };
-            let Output::Effect(Decision::Grant(grant)) = output else {
-                panic!("{output:?}");
-            };
-            events += 1;
-            grants += 1;
-            let back = Change::Returned {
-                framework: grant.framework,
-                role: grant.role,
-                agent: grant.agent,
-                resources: grant.resources,
-                from: Booking::Offered,
-                refuse: Some(Duration::from_millis(refuse)),
-            };
-            rig.drf.handle(rig.now, back, &mut rig.out);
-            rig.drf.tick(rig.now, &mut rig.out);
-        }
-        let per_second = f64::from(events) / begin.elapsed().as_secs_f64();
-        std::eprintln!("{grants} declined for {refuse} ms: {per_second:.0}/s");
-        let filters = rig.drf.stats().filters;
-        std::eprintln!("{filters} refusals, {} passes", rig.drf.stats().passes);
-    }
-}
-
-fn added(n: u32, in_role: &str) -> Change {
-    Change::FrameworkAdded {
-        framework: FrameworkKey::from_raw(n, 0),
-        name: n.to_string(),
-        roles: roles(&[in_role]),
     }
 }

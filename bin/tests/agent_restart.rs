@@ -1,0 +1,144 @@
+//! What runs goes on when the agent or the master is killed, and its real end is told.
+//!
+//! The tests decide when a task ends: it waits for a file to appear.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test panics, and says why it skips"
+)]
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::{Cluster, NO_PROCESS, Process, processes_about, task_of, wait_for};
+
+/// A task that says hello and ends with code 7 when it is told to.
+struct Task {
+    run: Process,
+    gate: PathBuf,
+}
+
+impl Task {
+    fn start(cluster: &Cluster) -> Self {
+        let gate = cluster.dir.join("gate");
+        let gate_text = gate.to_str().unwrap();
+        // It polls, for it must not be a child of the test's.
+        let script = "echo up; until [ -e $GATE ]; do sleep 0.05; done; echo over; exit 7";
+        let variable = format!("GATE={gate_text}");
+        let args = ["--env", &variable, "--", "sh", "-c", script];
+        let run = cluster.start_run(&args);
+        wait_for("the task's output", || (run.out() == "up\n").then_some(()));
+        Self { run, gate }
+    }
+
+    fn id(&self) -> String {
+        task_of(&self.run.err()).to_owned()
+    }
+
+    /// Lets it end.
+    fn release(&self) {
+        std::fs::write(&self.gate, "").unwrap();
+    }
+
+    /// Returns the processes of the task.
+    fn processes(&self) -> Vec<u32> {
+        let variable = format!("GATE={}", self.gate.display());
+        let mut found = processes_about(&variable);
+        // The command line of the run names it as well.
+        found.retain(|pid| *pid != self.run.pid());
+        found
+    }
+
+    fn ends_with_its_code(self) {
+        let id = self.id();
+        let ended = self.run.end();
+        ended.says(&[&format!("tepui: task {id} failed: exit code 7")]);
+        let ended = ended.with(7);
+        assert_eq!(ended.out, "up\nover\n");
+    }
+}
+
+#[test]
+fn a_task_that_ends_while_no_agent_runs_gives_its_real_exit_code() {
+    // AG-15
+    let mut cluster = Cluster::start(&[]);
+    let task = Task::start(&cluster);
+    cluster.kill_agent();
+    assert_ne!(task.processes(), NO_PROCESS, "it goes on without its agent");
+    task.release();
+    wait_for("the task to end", || {
+        task.processes().is_empty().then_some(())
+    });
+    cluster.start_agent(&[]);
+    task.ends_with_its_code();
+    assert_eq!(cluster.json(&["ps"]), serde_json::json!([]));
+}
+
+#[test]
+fn a_task_goes_on_across_a_restart_of_its_agent() {
+    // AG-15
+    let mut cluster = Cluster::start(&[]);
+    let task = Task::start(&cluster);
+    let before = cluster.json(&["agent", "list"])[0]["id"].clone();
+    cluster.kill_agent();
+    wait_for("the master to notice", || {
+        let agents = cluster.json(&["agent", "list"]);
+        (agents[0]["connected"] == false).then_some(())
+    });
+    cluster.start_agent(&[]);
+    wait_for("the agent to come back", || {
+        let agents = cluster.json(&["agent", "list"]);
+        (agents[0]["connected"] == true).then_some(())
+    });
+    assert_eq!(cluster.json(&["agent", "list"])[0]["id"], before);
+    assert_eq!(cluster.json(&["ps"])[0]["state"], "running");
+    assert_ne!(task.processes(), NO_PROCESS);
+    task.release();
+    task.ends_with_its_code();
+}
+
+#[test]
+fn a_task_can_be_killed_after_a_restart_of_its_agent() {
+    let mut cluster = Cluster::start(&[]);
+    let task = Task::start(&cluster);
+    cluster.kill_agent();
+    cluster.start_agent(&[]);
+    wait_for("the agent to come back", || {
+        let agents = cluster.json(&["agent", "list"]);
+        (agents[0]["connected"] == true).then_some(())
+    });
+    let id = task.id();
+    cluster.tepui(&["kill", &id]).with(0);
+    wait_for("all of it to be gone", || {
+        task.processes().is_empty().then_some(())
+    });
+    task.run.end().says(&[&format!("tepui: task {id} killed")]);
+}
+
+#[test]
+fn a_master_that_was_killed_comes_back_to_its_tasks() {
+    let mut cluster = Cluster::start(&[]);
+    let task = Task::start(&cluster);
+    cluster.kill_master();
+    assert_ne!(task.processes(), NO_PROCESS, "it goes on without a master");
+    cluster.start_master();
+    cluster.wait_for_agent();
+    task.release();
+    task.ends_with_its_code();
+}
+
+#[test]
+fn a_task_that_ends_while_no_master_runs_gives_its_real_exit_code() {
+    let mut cluster = Cluster::start(&[]);
+    let task = Task::start(&cluster);
+    cluster.kill_master();
+    task.release();
+    wait_for("the task to end", || {
+        task.processes().is_empty().then_some(())
+    });
+    cluster.start_master();
+    task.ends_with_its_code();
+}

@@ -1,0 +1,218 @@
+//! `tepui run` and `tepui dev` without a cluster to talk to: they bring their own, in the same
+//! process, and leave nothing behind.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test panics, and says why it skips"
+)]
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{
+    Dir, Ended, NO_PROCESS, Process, TEPUI, command, is_root_or_skip, processes_about, task_of,
+};
+use serde_json::Value;
+
+/// Starts `tepui` where the directory of its cluster is below `dir`.
+fn start(dir: &Dir, args: &[&str]) -> Process {
+    let mut tepui = command(TEPUI);
+    tepui.args(args).env("TMPDIR", dir.path());
+    Process::start(tepui)
+}
+
+/// Checks that neither a process nor a file is left of what used `dir`.
+fn nothing_is_left_of(dir: &Dir) {
+    // The launcher, the containers and their processes all hold something below it.
+    assert_eq!(processes_about(dir.text()), NO_PROCESS);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+const HELLO: &[&str] = &[
+    "--cpus",
+    "0.5",
+    "--mem",
+    "64",
+    "--",
+    "sh",
+    "-c",
+    "echo hello from $TEPUI_TASK_ID; exit 3",
+];
+
+#[test]
+fn the_first_command_of_the_readme() {
+    let dir = Dir::new();
+    let ended = start(&dir, &[&["run"], HELLO].concat()).end().with(3);
+    let task = task_of(&ended.err);
+    assert_eq!(ended.out, format!("hello from {task}\n"));
+    let mode = match is_root_or_skip("the mode of a run by root") {
+        true => "tasks run in container (",
+        false => "tasks run in process (not root)",
+    };
+    ended.says(&[
+        mode,
+        "tepui: offer ",
+        &format!("tepui: task {task} staging (cpus:0.5;mem:64)"),
+        &format!("tepui: task {task} running"),
+        &format!("tepui: task {task} failed: exit code 3"),
+        "(cpus:0.5;mem:64)",
+    ]);
+    nothing_is_left_of(&dir);
+}
+
+#[test]
+fn json_is_one_object_a_line() {
+    let dir = Dir::new();
+    let args = [&["run", "--json"], HELLO].concat();
+    let ended = start(&dir, &args).end().with(3);
+    assert_eq!(ended.err, "");
+    let parse = |line| serde_json::from_str(line).expect("every line is JSON");
+    let steps: Vec<Value> = ended.out.lines().map(parse).collect();
+    let states: Vec<&str> = steps
+        .iter()
+        .filter_map(|step| step["state"].as_str())
+        .collect();
+    assert_eq!(states, ["staging", "running", "failed"]);
+    let told: BTreeSet<&str> = steps
+        .iter()
+        .filter_map(|step| step["event"].as_str())
+        .collect();
+    assert!(told.is_superset(&BTreeSet::from(["cluster", "offer", "output"])));
+    let task = steps.iter().find_map(|step| step["task"].as_str()).unwrap();
+    let text: String = steps
+        .iter()
+        .filter_map(|step| step["text"].as_str())
+        .collect();
+    assert_eq!(text, format!("hello from {task}\n"));
+    let last = steps.last().unwrap();
+    assert_eq!(last, &serde_json::json!({ "event": "exit", "code": 3 }));
+}
+
+#[test]
+fn more_memory_than_allowed_ends_the_task() {
+    // TK-41
+    if !is_root_or_skip("a memory limit") {
+        return;
+    }
+    let dir = Dir::new();
+    // One line of 300 MiB, which tail keeps in memory.
+    let greedy = "head -c 300M /dev/zero | tail -n 1 | wc -c";
+    let args = ["run", "--mem", "64", "--", "sh", "-c", greedy];
+    let ended = start(&dir, &args).end().with(137);
+    let task = task_of(&ended.err);
+    ended.says(&[
+        &format!("tepui: task {task} failed: "),
+        "container-limitation-memory; used ",
+        " MiB of memory, the limit is 64 MiB",
+    ]);
+    nothing_is_left_of(&dir);
+}
+
+#[test]
+fn ctrl_c_kills_the_task_and_all_its_processes() {
+    let dir = Dir::new();
+    let marker = format!("MARKER={}", dir.text());
+    // A child of its own session, in the background, that would outlive its shell.
+    let script = "setsid sh -c 'sleep 600 & sleep 600' & echo up; wait";
+    let args = ["run", "--env", &marker, "--", "sh", "-c", script];
+    let run = start(&dir, &args);
+    common::wait_for("the task to be up", || {
+        // The shell of the task, the one in the new session, and two that sleep.
+        (run.out() == "up\n" && processes_about(&marker).len() >= 4).then_some(())
+    });
+    common::signal(run.pid(), "INT");
+    let ended = run.end().with(130);
+    let task = task_of(&ended.err);
+    ended.says(&[
+        &format!("tepui: killing task {task}: interrupted"),
+        &format!("tepui: task {task} killed"),
+    ]);
+    nothing_is_left_of(&dir);
+}
+
+#[test]
+fn even_a_cluster_of_its_own_speaks_quic_on_loopback() {
+    let dir = Dir::new();
+    let mut run = start(&dir, &["run", "--", "sleep", "600"]);
+    run.until_it_says(" running");
+    let addresses = udp_sockets_of(run.pid());
+    assert!(!addresses.is_empty());
+    assert!(
+        addresses.iter().all(|one| one.starts_with("127.0.0.1:")),
+        "{addresses:?}"
+    );
+    // The master and the agent listen; the sockets of clients do not answer.
+    let speak = addresses
+        .iter()
+        .filter_map(|one| common::quic_versions(one));
+    let versions: Vec<Vec<u32>> = speak.collect();
+    assert_eq!(versions.len(), 2, "{addresses:?}: {versions:?}");
+    assert!(
+        versions.iter().all(|versions| versions.contains(&1)),
+        "{versions:x?}"
+    );
+    common::signal(run.pid(), "INT");
+    run.end().with(130);
+    nothing_is_left_of(&dir);
+}
+
+/// Returns the local addresses of the UDP sockets that a process has open.
+fn udp_sockets_of(pid: u32) -> Vec<String> {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let links = open.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+    let links: BTreeSet<String> = links
+        .map(|link| link.to_string_lossy().into_owned())
+        .collect();
+    let table = std::fs::read_to_string(format!("/proc/{pid}/net/udp")).unwrap();
+    let mut addresses = Vec::new();
+    for line in table.lines().skip(1) {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if !links.contains(&format!("socket:[{}]", fields[9])) {
+            continue;
+        }
+        let (ip, port) = fields[1].split_once(':').unwrap();
+        // In the byte order of the machine.
+        let ip = u32::from_str_radix(ip, 16).unwrap().to_ne_bytes();
+        let port = u16::from_str_radix(port, 16).unwrap();
+        addresses.push(format!("{}:{port}", std::net::Ipv4Addr::from(ip)));
+    }
+    addresses
+}
+
+#[test]
+fn dev_prints_how_to_join_and_ends_clean() {
+    let dir = Dir::new();
+    let dev = start(&dir, &["dev"]);
+    let joining = common::wait_for("how to join", || {
+        let out = dev.out();
+        let line = out.lines().find_map(|line| line.strip_prefix("export "));
+        // Whole only if it is not the last one.
+        out.contains("# Ctrl-C")
+            .then(|| line.expect("printed before").to_owned())
+    });
+    let variables: Vec<(&str, &str)> = joining
+        .split(' ')
+        .map(|pair| pair.split_once('=').unwrap())
+        .collect();
+    let [("TEPUI_MASTER", master), ("TEPUI_TLS_DIR", _)] = variables[..] else {
+        panic!("{joining}");
+    };
+    let versions = common::quic_versions(master).expect("it answers");
+    assert!(versions.contains(&1), "{versions:x?}");
+
+    let tepui = |args: &[&str]| -> Ended {
+        let mut tepui = command(TEPUI);
+        tepui.args(args).envs(variables.iter().copied());
+        common::run(tepui)
+    };
+    let ended = tepui(&["run", "--", "echo", "hello"]).with(0);
+    assert_eq!(ended.out, "hello\n");
+    assert!(!ended.err.contains("started a cluster"), "{}", ended.err);
+    common::signal(dev.pid(), "INT");
+    dev.end().with(0);
+    assert_eq!(common::quic_versions(master), None, "it is gone");
+    nothing_is_left_of(&dir);
+}
