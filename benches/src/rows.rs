@@ -170,8 +170,10 @@ fn floods(
     if plan.wants_any(&["p2", "p3"]) {
         let bare = floor::spawn_loop(many)?;
         let before = Cpu::now(cluster)?;
+        let alone = processes::threads_cpu(cluster.launcher())?;
         let wall = runtime.block_on(flood::run(cluster.target(), many))?;
         let cpu = before.until(&Cpu::now(cluster)?);
+        let alone = processes::threads_cpu(cluster.launcher())? - alone;
         let what = format!("{many} x true, {mode}, {SLOTS} at a time");
         let (fast, bare_fast) = (rate(many, wall), rate(many, bare.wall));
         table.beside("P2", &what, Unit::PerSecond, fast, bare_fast)?;
@@ -184,6 +186,8 @@ fn floods(
             let what = format!("  {who}: {user:.0} user + {system:.0} system");
             table.alone("P3", &what, Unit::Micros, user + system)?;
         }
+        let what = "  the launcher without the tasks";
+        table.alone("P3", what, Unit::Micros, each(alone))?;
     }
     Ok(())
 }
