@@ -24,7 +24,7 @@ struct Task {
 impl Task {
     fn start(cluster: &Cluster) -> Self {
         let gate = cluster.dir.join("gate");
-        let gate_text = gate.to_str().unwrap();
+        let gate_text = gate.to_str().expect("a path in UTF-8");
         // It polls, for it must not be a child of the test's.
         let script = "echo up; until [ -e $GATE ]; do sleep 0.05; done; echo over; exit 7";
         let variable = format!("GATE={gate_text}");
@@ -40,7 +40,7 @@ impl Task {
 
     /// Lets it end.
     fn release(&self) {
-        std::fs::write(&self.gate, "").unwrap();
+        std::fs::write(&self.gate, "").expect("its directory is there");
     }
 
     /// Returns the processes of the task.

@@ -87,13 +87,13 @@ struct Client {
 
 impl Client {
     fn connect(cluster: &Cluster) -> Self {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let runtime = tokio::runtime::Runtime::new().expect("threads");
         let target = Target {
             master: cluster.address.clone(),
             tls_dir: cluster.tls.clone(),
         };
         let connecting = Framework::builder("by hand").connect(&target);
-        let (handle, events) = runtime.block_on(connecting).unwrap();
+        let (handle, events) = runtime.block_on(connecting).expect("the master lets it in");
         Self {
             runtime,
             handle,
@@ -130,8 +130,8 @@ impl Client {
 
 fn sleeper(offer: &Offer, id: &str, resources: &str) -> TaskInfo {
     let sleep = CommandInfo::exec("sleep", ["600"]);
-    let id = TaskId::new(id).unwrap();
-    offer.task(id, Resources::parse(resources).unwrap(), sleep)
+    let id = TaskId::new(id).expect("a valid id");
+    offer.task(id, Resources::parse(resources).expect("valid"), sleep)
 }
 
 #[test]
@@ -252,9 +252,9 @@ impl Certificates {
             not_after: SystemTime::now() - day,
         };
         let name = "ann".into();
-        let authority = Authority::open(&self.ca()).unwrap();
+        let authority = Authority::open(&self.ca()).expect("made before");
         let issued = authority.issue(&Principal { role, name }, validity, &out);
-        issued.unwrap();
+        issued.expect("an empty directory");
         out
     }
 
@@ -319,6 +319,7 @@ fn certificates_of_another_role_authority_or_time_are_refused() {
     let agent = |tls: &Path, work: &str| {
         let mut agent = command(AGENT);
         agent.args(["--master", &master, "--registration-backoff", "0s"]);
+        agent.arg("--process");
         agent.arg("--work-dir").arg(ours.dir.join(work));
         agent.arg("--tls-dir").arg(tls);
         Process::start(agent)

@@ -28,7 +28,10 @@ fn start(dir: &Dir, args: &[&str]) -> Process {
 fn nothing_is_left_of(dir: &Dir) {
     // The launcher, the containers and their processes all hold something below it.
     assert_eq!(processes_about(dir.text()), NO_PROCESS);
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    assert_eq!(
+        std::fs::read_dir(dir.path()).expect("it is there").count(),
+        0
+    );
 }
 
 const HELLO: &[&str] = &[
@@ -161,22 +164,24 @@ fn even_a_cluster_of_its_own_speaks_quic_on_loopback() {
 
 /// Returns the local addresses of the UDP sockets that a process has open.
 fn udp_sockets_of(pid: u32) -> Vec<String> {
-    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
     let links = open.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
     let links: BTreeSet<String> = links
         .map(|link| link.to_string_lossy().into_owned())
         .collect();
-    let table = std::fs::read_to_string(format!("/proc/{pid}/net/udp")).unwrap();
+    let table = std::fs::read_to_string(format!("/proc/{pid}/net/udp")).expect("it runs");
     let mut addresses = Vec::new();
     for line in table.lines().skip(1) {
         let fields: Vec<&str> = line.split_whitespace().collect();
         if !links.contains(&format!("socket:[{}]", fields[9])) {
             continue;
         }
-        let (ip, port) = fields[1].split_once(':').unwrap();
+        let (ip, port) = fields[1].split_once(':').expect("IP:PORT");
         // In the byte order of the machine.
-        let ip = u32::from_str_radix(ip, 16).unwrap().to_ne_bytes();
-        let port = u16::from_str_radix(port, 16).unwrap();
+        let ip = u32::from_str_radix(ip, 16)
+            .expect("hexadecimal")
+            .to_ne_bytes();
+        let port = u16::from_str_radix(port, 16).expect("hexadecimal");
         addresses.push(format!("{}:{port}", std::net::Ipv4Addr::from(ip)));
     }
     addresses

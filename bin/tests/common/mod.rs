@@ -6,7 +6,8 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "each test binary uses a part of this module"
+    clippy::print_stderr,
+    reason = "each test binary uses a part of this module, and tests say what they skip"
 )]
 
 use std::ffi::OsStr;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde_json::Value;
+use tepui::isolation::Hierarchies;
 
 pub const TEPUI: &str = env!("CARGO_BIN_EXE_tepui");
 pub const MASTER: &str = env!("CARGO_BIN_EXE_tepui-master");
@@ -459,6 +461,15 @@ impl Drop for Cluster {
                 let log = daemon.as_ref().map(Process::err).unwrap_or_default();
                 eprintln!("the {name}'s log:\n{log}");
             }
+        }
+        drop((self.agent.take(), self.master.take()));
+        sweep(self.dir.path());
+        // A launcher that is killed leaves its agent's control groups, which are empty now.
+        let work_dir = self.dir.path().canonicalize().map(|dir| dir.join("agent"));
+        if let (Ok(work_dir), Ok(hierarchies)) = (work_dir, Hierarchies::detect()) {
+            let instance = crc32fast::hash(work_dir.as_os_str().as_bytes());
+            let removed = hierarchies.remove_root(&format!("tepui/{instance:08x}"));
+            assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
         }
     }
 }
