@@ -32,7 +32,10 @@ fn twenty_seeds_each_twice_in_fresh_processes() {
         let again = log_of(seed, &file);
         assert!(first == again, "seed {seed} gave two different logs");
         let entries = first.split(|byte| *byte == b'\n').count() - 1;
-        assert!(entries >= ENTRIES, "seed {seed} gave only {entries} entries");
+        assert!(
+            entries >= ENTRIES,
+            "seed {seed} gave only {entries} entries"
+        );
         assert!(first != before, "seeds {} and {seed} are alike", seed - 1);
         before = first;
     }

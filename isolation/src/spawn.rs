@@ -1,6 +1,7 @@
 //! Starts a program without a copy of the caller's address space. The only file that clones.
 //!
-//! Called by the launcher (whose only other thread sleeps) and by a container's init. Nothing here decides what to run.
+//! Called by the launcher (whose only other thread sleeps) and by a container's init. Nothing
+//! here decides what to run.
 
 use std::ffi::{CString, c_char};
 use std::io;

@@ -11,6 +11,7 @@ mod hosted;
 mod recent;
 #[cfg(test)]
 mod tests;
+mod user;
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -21,13 +22,13 @@ use serde::{Deserialize, Serialize};
 
 pub use self::hosted::{Acknowledging, Hosted, Logic};
 use self::recent::Recent;
-use crate::ids::{AgentId, FrameworkId, OfferId, PeerId, TaskId, UpdateId};
+pub use self::user::{UserCall, UserEvent};
+use crate::ids::{FrameworkId, OfferId, PeerId, UpdateId};
 use crate::machine::{Machine, Never, Outbox};
 use crate::protocol::framework::FrameworkInfo;
-use crate::protocol::offer::{Offer, Operation};
+use crate::protocol::offer::Operation;
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
-use crate::protocol::task::TaskInfo;
 use crate::rng::Rng;
 use crate::time::Time;
 
@@ -102,88 +103,6 @@ pub enum Effect {
     },
     /// All is said: deliver what was sent, then end.
     Stop,
-}
-
-/// What a user's scheduler is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum UserEvent {
-    /// The framework is known to a master, for the first time or again.
-    Subscribed {
-        /// Its id, to come back with.
-        framework: FrameworkId,
-    },
-    /// The master is out of reach. All offers are void; tasks go on.
-    Disconnected,
-    /// New offers.
-    Offers(Vec<Offer>),
-    /// This offer is void.
-    Rescinded(OfferId),
-    /// News about a task, in order per task. May come again after a crash of this process.
-    Update(TaskStatus),
-    /// The framework is at its end, and why.
-    Error(String),
-}
-
-/// What a user's scheduler may ask for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum UserCall {
-    /// Uses offers of one agent; what is left of them is declined.
-    Accept {
-        /// The offers.
-        offers: Vec<OfferId>,
-        /// What to do with them, in order.
-        operations: Vec<Operation>,
-        /// For how long not to offer the rest again; `None` is five seconds, zero is not at all.
-        refuse: Option<Duration>,
-    },
-    /// Gives offers back.
-    Decline {
-        /// The offers.
-        offers: Vec<OfferId>,
-        /// For how long not to offer the same again; as in `Accept`.
-        refuse: Option<Duration>,
-    },
-    /// Ends a task.
-    Kill {
-        /// Which one.
-        task: TaskId,
-        /// The time between SIGTERM and SIGKILL; `None` is the task's own.
-        grace: Option<Duration>,
-    },
-    /// Wants no offers until it revives.
-    Suppress,
-    /// Wants offers again.
-    Revive,
-    /// Confirms an update. Only needed with [`Acknowledging::ByUser`].
-    Acknowledge {
-        /// Where the update came from.
-        agent: AgentId,
-        /// Which task.
-        task: TaskId,
-        /// Which update.
-        update: UpdateId,
-    },
-    /// Ends the framework, its tasks, and this scheduler.
-    Stop,
-}
-
-impl UserCall {
-    /// Launches tasks on one offer and declines the rest of it for `refuse`.
-    pub fn launch(offer: &Offer, tasks: Vec<TaskInfo>, refuse: Option<Duration>) -> Self {
-        Self::Accept {
-            offers: alloc::vec![offer.id.clone()],
-            operations: alloc::vec![Operation::Launch(tasks)],
-            refuse,
-        }
-    }
-
-    /// Declines one offer for `refuse`.
-    pub fn decline(offer: &Offer, refuse: Option<Duration>) -> Self {
-        Self::Decline {
-            offers: alloc::vec![offer.id.clone()],
-            refuse,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

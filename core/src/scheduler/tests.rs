@@ -5,8 +5,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::*;
-use crate::ids::MasterId;
+use crate::ids::{AgentId, MasterId, TaskId};
 use crate::machine::Output;
+use crate::protocol::offer::Offer;
 use crate::protocol::task::{CommandInfo, TaskInfo};
 use crate::resources::Resources;
 

@@ -1,0 +1,96 @@
+//! What a user's scheduler hears and says.
+//!
+//! Deliberately not here: reactions; see [`super::Logic`].
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AgentId, FrameworkId, OfferId, TaskId, UpdateId};
+use crate::protocol::offer::{Offer, Operation};
+use crate::protocol::status::TaskStatus;
+use crate::protocol::task::TaskInfo;
+
+/// What a user's scheduler is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UserEvent {
+    /// The framework is known to a master, for the first time or again.
+    Subscribed {
+        /// Its id, to come back with.
+        framework: FrameworkId,
+    },
+    /// The master is out of reach. All offers are void; tasks go on.
+    Disconnected,
+    /// New offers.
+    Offers(Vec<Offer>),
+    /// This offer is void.
+    Rescinded(OfferId),
+    /// News about a task, in order per task. May come again after a crash of this process.
+    Update(TaskStatus),
+    /// The framework is at its end, and why.
+    Error(String),
+}
+
+/// What a user's scheduler may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UserCall {
+    /// Uses offers of one agent; what is left of them is declined.
+    Accept {
+        /// The offers.
+        offers: Vec<OfferId>,
+        /// What to do with them, in order.
+        operations: Vec<Operation>,
+        /// For how long not to offer the rest again; `None` is five seconds, zero is not at all.
+        refuse: Option<Duration>,
+    },
+    /// Gives offers back.
+    Decline {
+        /// The offers.
+        offers: Vec<OfferId>,
+        /// For how long not to offer the same again; as in `Accept`.
+        refuse: Option<Duration>,
+    },
+    /// Ends a task.
+    Kill {
+        /// Which one.
+        task: TaskId,
+        /// The time between SIGTERM and SIGKILL; `None` is the task's own.
+        grace: Option<Duration>,
+    },
+    /// Wants no offers until it revives.
+    Suppress,
+    /// Wants offers again.
+    Revive,
+    /// Confirms an update. Only needed with [`Acknowledging::ByUser`].
+    Acknowledge {
+        /// Where the update came from.
+        agent: AgentId,
+        /// Which task.
+        task: TaskId,
+        /// Which update.
+        update: UpdateId,
+    },
+    /// Ends the framework, its tasks, and this scheduler.
+    Stop,
+}
+
+impl UserCall {
+    /// Launches tasks on one offer and declines the rest of it for `refuse`.
+    pub fn launch(offer: &Offer, tasks: Vec<TaskInfo>, refuse: Option<Duration>) -> Self {
+        Self::Accept {
+            offers: alloc::vec![offer.id.clone()],
+            operations: alloc::vec![Operation::Launch(tasks)],
+            refuse,
+        }
+    }
+
+    /// Declines one offer for `refuse`.
+    pub fn decline(offer: &Offer, refuse: Option<Duration>) -> Self {
+        Self::Decline {
+            offers: alloc::vec![offer.id.clone()],
+            refuse,
+        }
+    }
+}
