@@ -63,7 +63,7 @@ pub enum UserCall {
     Suppress,
     /// Wants offers again.
     Revive,
-    /// Confirms an update. Only needed with [`Acknowledging::ByUser`].
+    /// Confirms an update. Only needed with [`super::Acknowledging::ByUser`].
     Acknowledge {
         /// Where the update came from.
         agent: AgentId,
