@@ -3,6 +3,12 @@
 //!
 //! `cargo run --release --example launch_rate [COUNT]`
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example is a program"
+)]
+
 use std::process::{Command, ExitCode};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -49,7 +55,7 @@ fn measure(mode: Mode, count: u64) -> Result<()> {
     let dir = std::env::temp_dir().join(format!("tepui-launch-rate-{}", std::process::id()));
     let (sender, events) = channel();
     let config = Config {
-        cgroup_root: format!("tepui-launch-rate/{}", std::process::id()),
+        cgroup_root: format!("tepui-launch-rate-{}", std::process::id()),
         ..Config::new(&dir, mode)
     };
     let sink = move |event| sender.send(event).unwrap_or_default();

@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, Flock, FlockArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -26,6 +27,8 @@ use crate::wire::{Answer, Frames, Request, Settings, encode};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The pause between two attempts while another launcher comes or goes.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Asks for a file in memory that may be executed; kernels before 6.3 do not know the question.
+const MFD_EXEC: u32 = 0x10;
 /// The launcher's log in the runtime directory.
 const LOG: &str = "launcher.log";
 
@@ -96,10 +99,15 @@ fn try_connect(dir: &Path) -> Result<Option<UnixStream>> {
     let (_directory, path) = link::short(dir)?;
     match UnixStream::connect(&path) {
         Ok(stream) => Ok(Some(stream)),
-        Err(error) => match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
-            _other_kind => Err(Error::file("connect to", &dir.join(link::SOCKET), error)),
-        },
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(Error::file("connect to", &dir.join(link::SOCKET), error)),
     }
 }
 
@@ -209,7 +217,11 @@ fn hand_over(child: &mut Child, settings: &Settings) -> io::Result<String> {
 fn sealed_copy(binary: &Path) -> Result<File> {
     let mut source = File::open(binary).map_err(|error| Error::file("open", binary, error))?;
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let copy = memfd_create(c"tepui", flags).map_err(|e| Error::system("memfd_create", e))?;
+    let copy = match memfd_create(c"tepui", flags | MFdFlags::from_bits_retain(MFD_EXEC)) {
+        Err(Errno::EINVAL) => memfd_create(c"tepui", flags),
+        made => made,
+    };
+    let copy = copy.map_err(|errno| Error::system("memfd_create", errno))?;
     let mut copy = File::from(copy);
     io::copy(&mut source, &mut copy).map_err(|error| Error::file("copy", binary, error))?;
     let seals = SealFlag::F_SEAL_WRITE

@@ -68,15 +68,9 @@ impl Config {
 /// same directory finds them again.
 #[derive(Debug)]
 pub struct Containerizer {
-    jobs: Option<Sender<Job>>,
+    requests: Option<Sender<Request>>,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-enum Job {
-    Command(ContainerCommand),
-    Shutdown,
 }
 
 /// What the two threads share.
@@ -152,14 +146,14 @@ impl Containerizer {
             changed: Condvar::new(),
             sink: Mutex::new(sink),
         });
-        let (jobs, queue) = unbounded();
+        let (requests, queue) = unbounded();
         let (writer, reader) = (Arc::clone(&shared), Arc::clone(&shared));
         let threads = vec![
             spawn("tepui-containers-out", move || writer.write_all(&queue))?,
             spawn("tepui-containers-in", move || reader.read_all(reading))?,
         ];
         Ok(Self {
-            jobs: Some(jobs),
+            requests: Some(requests),
             shared,
             threads,
         })
@@ -167,7 +161,7 @@ impl Containerizer {
 
     /// Takes an order; it is answered through the sink. Never blocks.
     pub fn send(&self, command: ContainerCommand) {
-        self.queue(Job::Command(command));
+        self.queue(Request::Command(command));
     }
 
     /// Destroys all containers, ends the launcher, and waits until nothing is left.
@@ -175,17 +169,17 @@ impl Containerizer {
     /// The ends of the containers are still told. Must not be called from the sink.
     pub fn shutdown(mut self) -> Result<()> {
         self.shared.lock().phase = Phase::ShuttingDown;
-        self.queue(Job::Shutdown);
-        self.jobs = None;
+        self.queue(Request::Shutdown);
+        self.requests = None;
         self.join();
         wait_until_gone(&self.shared.settings.runtime_dir)
     }
 
-    fn queue(&self, job: Job) {
+    fn queue(&self, request: Request) {
         let sent = self
-            .jobs
+            .requests
             .as_ref()
-            .is_some_and(|jobs| jobs.send(job).is_ok());
+            .is_some_and(|requests| requests.send(request).is_ok());
         if !sent {
             debug!("the containerizer is closed; an order is dropped");
         }
@@ -203,7 +197,7 @@ impl Containerizer {
 impl Drop for Containerizer {
     fn drop(&mut self) {
         self.shared.close();
-        self.jobs = None;
+        self.requests = None;
         if !thread::panicking() {
             self.join();
         }
@@ -234,11 +228,11 @@ impl Shared {
     }
 
     /// Writes commands until there can be no more.
-    fn write_all(&self, queue: &Receiver<Job>) {
+    fn write_all(&self, queue: &Receiver<Request>) {
         while let Ok(first) = queue.recv() {
             let mut bytes = Vec::new();
-            let mut jobs = vec![first];
-            jobs.extend(queue.try_iter().take(BATCH - 1));
+            let mut requests = vec![first];
+            requests.extend(queue.try_iter().take(BATCH - 1));
             let mut refused = Vec::new();
             let mut state = self.lock();
             while state.stream.is_none() && state.phase != Phase::Closed {
@@ -247,8 +241,8 @@ impl Shared {
                     .wait(state)
                     .expect("no thread panics with the lock");
             }
-            for job in jobs {
-                self.encode(job, &mut state, &mut bytes, &mut refused);
+            for request in requests {
+                self.encode(request, &mut state, &mut bytes, &mut refused);
             }
             let Some(stream) = &mut state.stream else {
                 return;
@@ -265,24 +259,17 @@ impl Shared {
 
     fn encode(
         &self,
-        job: Job,
+        mut request: Request,
         state: &mut State,
         bytes: &mut Vec<u8>,
         refused: &mut Vec<ContainerEvent>,
     ) {
-        let mut command = match job {
-            Job::Command(command) => command,
-            Job::Shutdown => {
-                encode(&Request::Shutdown, bytes).expect("a word fits into a frame");
-                return;
-            }
-        };
-        if let ContainerCommand::Launch { spec, .. } = &mut command {
+        if let Request::Command(ContainerCommand::Launch { spec, .. }) = &mut request {
             spec.limits.pids = spec.limits.pids.or(self.default_pids);
         }
-        let request = Request::Command(command);
         let encoded = encode(&request, bytes);
         let Request::Command(command) = request else {
+            encoded.expect("what is not a command is short");
             return;
         };
         match (command, encoded) {

@@ -108,21 +108,13 @@ fn wait_for(program: Pid) -> Result<Exit> {
     wanted.add(Signal::SIGCHLD);
     wanted.add(Signal::SIGTERM);
     loop {
-        match wanted
-            .wait()
-            .map_err(|errno| Error::system("sigwait", errno))?
-        {
-            Signal::SIGCHLD => {
-                if let Some(exit) = reap(program)? {
-                    return Ok(exit);
-                }
-            }
-            Signal::SIGTERM => {
-                // The program may have just ended; its SIGCHLD is on the way then.
-                let _ =
-                    killpg(program, Signal::SIGTERM).or_else(|_| kill(program, Signal::SIGTERM));
-            }
-            _other_signal => {}
+        let signal = wanted.wait();
+        let signal = signal.map_err(|errno| Error::system("sigwait", errno))?;
+        if signal == Signal::SIGTERM {
+            // The program may have just ended; its SIGCHLD is on the way then.
+            let _ = killpg(program, signal).or_else(|_| kill(program, signal));
+        } else if let Some(exit) = reap(program)? {
+            return Ok(exit);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Linux containers for Tepui agents: what stands behind `ContainerCommand` and `ContainerEvent`.
 //!
 //! An agent holds a [`Containerizer`]. That talks over a Unix socket to a *launcher*, one small
-//! single-threaded process per agent that starts containers, is their parent, and outlives the
+//! process per agent that starts containers, is their parent, and outlives the
 //! agent; so a restarted agent learns real exit codes. In container mode each container has an
 //! *init* of ours as its first process. Launcher and init are hidden subcommands of the running
 //! binary, executed from a sealed copy in memory ([`entry::run_if_hidden`]).

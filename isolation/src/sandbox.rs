@@ -93,6 +93,7 @@ impl Sandboxes {
         nix::sys::stat::fchmod(&directory, Mode::from_bits_truncate(0o750))
             .map_err(|errno| Error::file("change the mode of", &path, errno))?;
         let file = |name: &str| {
+            // Without O_NONBLOCK a task that put a pipe here could stop the launcher.
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND;
             let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
             openat(&directory, name, flags, Mode::from_bits_truncate(0o640))

@@ -1,7 +1,6 @@
 //! Starts a program without a copy of the caller's address space. The only file that clones.
 //!
-//! Called by the launcher (which is single-threaded, so what it lends to the child stands still)
-//! and by a container's init. Nothing here decides what to run.
+//! Called by the launcher (whose only other thread sleeps) and by a container's init. Nothing here decides what to run.
 
 use std::ffi::{CString, c_char};
 use std::io;
@@ -237,7 +236,8 @@ fn clone_into(child: &Child<'_>, namespaces: CloneFlags, group: RawFd) -> io::Re
     args.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
     args.cgroup = u64::from(group.cast_unsigned());
     // SAFETY: the structure is valid and its size is told; without CLONE_VM the child goes on
-    // with a copy of this single-threaded process, so its return here is like that of fork.
+    // with a copy of this process and makes only system calls, so its return here is like that
+    // of fork.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of_val(&args)) };
     match i32::try_from(pid) {
         Ok(0) => {

@@ -1,5 +1,7 @@
 //! The files of control groups, in a plain directory that stands in for the kernel's.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,5 +1,8 @@
 //! Container mode, end to end: needs root and control groups, and says so when it skips.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::print_stderr, reason = "a test that skips says why")]
+
 mod common;
 
 use std::fs;

@@ -1,14 +1,17 @@
-//! The launcher: one small single-threaded process for each agent, parent of all its containers.
+//! The launcher: one small process for each agent, the parent of all its containers. One thread
+//! does everything; the other only inherits orphans ([`heir`]).
 //!
 //! Started by [`crate::connect`] from a sealed copy of the binary. It is a session leader without
 //! a terminal, holds nothing of the agent's, and outlives it: an agent that comes back connects
 //! again and is told what happened meanwhile. It exits by itself when it has neither a container
-//! nor an agent for a while. If it dies, its containers die with it.
+//! nor an agent for a while. It blocks every signal, so only SIGKILL ends it before; then its
+//! containers die with it.
 //!
 //! One turn of the loop: wait, take requests, reap, write the exits file once, answer, clean up.
 
 mod end;
 mod exits;
+mod heir;
 pub(crate) mod link;
 mod setup;
 mod start;
@@ -25,6 +28,7 @@ use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
 use tepui_core::protocol::status::Exit;
 
 use self::exits::{Exits, Outcome};
+use self::heir::Heirs;
 use self::link::Link;
 pub(crate) use self::setup::{LOCK, LOCKED, READY, main};
 use self::start::Contained;
@@ -68,6 +72,8 @@ struct Launcher {
     draining: Vec<u64>,
     doomed: VecDeque<Group>,
     awaited: Option<Awaited>,
+    /// Whom to ask for orphans; there once the loop runs.
+    heirs: Option<Heirs>,
     stopping: bool,
 }
 
@@ -112,7 +118,7 @@ impl Launcher {
             };
             let idle = !more && self.containers.is_empty() && self.doomed.is_empty();
             if ready == 0 && idle && !self.link.is_connected() {
-                return Ok(());
+                return self.remove_root();
             }
             for event in &events[..ready] {
                 self.on_event(event.data())?;
@@ -327,10 +333,12 @@ impl Launcher {
         let Some(container) = self.containers.get(&key) else {
             return;
         };
-        // A process that cannot be killed is ours and has just died.
-        let _ = match container.contained {
-            Some(_) => kill(container.pid, Signal::SIGKILL),
-            None => killpg(container.pid, Signal::SIGKILL),
+        // Who cannot be killed has just died.
+        let _ = match (&container.contained, &container.state) {
+            (Some(_), _) => kill(container.pid, Signal::SIGKILL),
+            (None, State::Starting | State::Running) => killpg(container.pid, Signal::SIGKILL),
+            // Its number may be another's by now; what is left is being killed anyway.
+            (None, State::Draining(_)) => Ok(()),
         };
     }
 
@@ -349,11 +357,17 @@ impl Launcher {
 
     /// Removes what a launcher keeps between containers.
     fn leave_nothing(&self) -> Result<()> {
-        if let Some(hierarchies) = &self.hierarchies {
-            hierarchies.remove_root(&self.settings.cgroup_root)?;
-        }
+        self.remove_root()?;
         let path = self.settings.runtime_dir.join(setup::EXITS);
         std::fs::remove_file(&path).map_err(|error| Error::file("remove", &path, error))
+    }
+
+    /// Removes the control group that held those of the containers.
+    fn remove_root(&self) -> Result<()> {
+        match &self.hierarchies {
+            Some(hierarchies) => hierarchies.remove_root(&self.settings.cgroup_root),
+            None => Ok(()),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::thread;
 
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
@@ -15,7 +16,7 @@ use nix::sys::stat::Mode as FileMode;
 
 use super::exits::Exits;
 use super::link::{Link, SOCKET};
-use super::{FIRST, Launcher, SIGNALS, log};
+use super::{FIRST, Launcher, SIGNALS, heir, log};
 use crate::cgroup::Hierarchies;
 use crate::error::{Error, Result};
 use crate::mode::{Mode, container_support};
@@ -33,33 +34,52 @@ pub(super) const EXITS: &str = "exits";
 pub(crate) const LOCK: &str = "lock";
 
 /// Runs a launcher; returns its exit code.
+///
+/// The work is done by a second thread, so that the children which it starts and the orphans
+/// which the kernel gives to the main thread are told apart; see [`heir`].
 pub(crate) fn main() -> i32 {
-    match begin() {
-        Ok(Some((mut launcher, _lock))) => {
-            let result = launcher.run();
-            let socket = launcher.settings.runtime_dir.join(SOCKET);
-            if let Err(error) = fs::remove_file(&socket) {
-                log(&Error::file("remove", &socket, error).to_string());
-            }
-            match result {
-                Ok(()) => 0,
-                Err(error) => {
-                    log(&error.to_string());
-                    1
-                }
-            }
-        }
-        Ok(None) => i32::from(say(LOCKED).is_err()),
+    let (launcher, lock) = match begin() {
+        Ok(Some(begun)) => begun,
+        Ok(None) => return i32::from(say(LOCKED).is_err()),
         Err(error) => {
             log(&error.to_string());
             // The agent reads this line; if it cannot, the log has it.
             let _ = say(&error.to_string());
+            return 1;
+        }
+    };
+    // Released by the kernel: who gets it next can rely on this process having ended.
+    std::mem::forget(lock);
+    match work(launcher) {
+        Ok(()) => 0,
+        Err(error) => {
+            log(&error.to_string());
             1
         }
     }
 }
 
-/// Sets everything up and says that it is ready; `None` if there is a launcher already.
+fn work(mut launcher: Launcher) -> Result<()> {
+    let (heirs, inheritance) = heir::pair();
+    launcher.heirs = Some(heirs);
+    let worker = thread::Builder::new().name("launcher".to_owned());
+    let worker = worker.spawn(move || {
+        let result = say(READY)
+            .and_then(|()| release_stdio(&launcher.null))
+            .and_then(|()| launcher.run());
+        let socket = launcher.settings.runtime_dir.join(SOCKET);
+        let removed = fs::remove_file(&socket);
+        result.and_then(|()| removed.map_err(|error| Error::file("remove", &socket, error)))
+    });
+    let worker = worker.map_err(|error| Error::system("start a thread", error))?;
+    inheritance.serve();
+    match worker.join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Sets everything up; `None` if there is a launcher already.
 fn begin() -> Result<Option<(Launcher, Flock<File>)>> {
     reset_dispositions();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)
@@ -78,10 +98,7 @@ fn begin() -> Result<Option<(Launcher, Flock<File>)>> {
     let Some(lock) = lock(&settings.runtime_dir)? else {
         return Ok(None);
     };
-    let launcher = assemble(settings)?;
-    say(READY)?;
-    release_stdio(&launcher.null)?;
-    Ok(Some((launcher, lock)))
+    Ok(Some((assemble(settings)?, lock)))
 }
 
 fn assemble(settings: Settings) -> Result<Launcher> {
@@ -112,6 +129,7 @@ fn assemble(settings: Settings) -> Result<Launcher> {
         draining: Vec::new(),
         doomed: VecDeque::new(),
         awaited: None,
+        heirs: None,
         stopping: false,
         settings,
         epoll,
