@@ -57,7 +57,7 @@ pub(super) fn apply(group: &Path, version: Version, mem: Milli) -> Result<()> {
     Ok(())
 }
 
-/// Returns a file that becomes readable when the kernel has killed for memory. Version 2 needs
+/// Returns a file that becomes readable when the kernel runs out of memory for it. Version 2 needs
 /// none: there the whole group dies.
 pub(super) fn watch(group: &Path, version: Version) -> Result<Option<EventFd>> {
     if version == Version::Two {

@@ -243,7 +243,7 @@ impl Group {
         })
     }
 
-    /// Returns a file that becomes readable when the kernel kills for memory, where one is
+    /// Returns a file that becomes readable when the group is out of memory, where one is
     /// needed.
     pub(crate) fn watch_memory(&self) -> Result<Option<EventFd>> {
         memory::watch(&self.memory, self.version)

@@ -52,17 +52,18 @@ impl Launcher {
         self.tell(event)
     }
 
-    /// The kernel killed one process for memory: the whole container ends (CT-19).
-    pub(super) fn on_memory_kill(&mut self, key: u64) {
-        let Some(container) = self.containers.get(&key) else {
+    /// The kernel is about to kill for memory: the whole container ends (CT-19). It says so before
+    /// it counts what it kills, so the count cannot be asked yet.
+    pub(super) fn on_memory_event(&mut self, key: u64) {
+        let container = self.containers.get_mut(&key);
+        let Some(contained) = container.and_then(|container| container.contained.as_mut()) else {
             return;
         };
-        if let Some(contained) = &container.contained {
-            // Read it, or the loop would be woken for it again and again.
-            let counted = contained.memory.as_ref().map(|event| event.read());
-            if counted.is_some_and(|count| count.is_ok()) && contained.memory_breach().is_some() {
-                self.destroy(key);
-            }
+        // Read it, or the loop would be woken for it again and again.
+        let event = contained.memory.as_ref().map(|event| event.read());
+        if event.is_some_and(|count| count.is_ok()) {
+            contained.out_of_memory = true;
+            self.destroy(key);
         }
     }
 
@@ -250,10 +251,10 @@ impl Contained {
         Outcome::Exited { exit, breach }
     }
 
-    /// Returns how memory was exceeded, if the kernel killed for it.
+    /// Returns how memory was exceeded, if the kernel killed for it or was about to.
     fn memory_breach(&self) -> Option<Breach> {
         match self.group.memory_use() {
-            Ok(usage) => (usage.kills > 0).then_some(Breach {
+            Ok(usage) => (self.out_of_memory || usage.kills > 0).then_some(Breach {
                 resource: Limited::Memory,
                 limit: usage.limit,
                 used: usage.peak,

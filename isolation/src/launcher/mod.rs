@@ -171,7 +171,7 @@ impl Launcher {
                 if of_container % 2 == 0 {
                     self.on_report(key)?;
                 } else {
-                    self.on_memory_kill(key);
+                    self.on_memory_event(key);
                 }
             }
         }

@@ -36,6 +36,8 @@ pub(super) struct Contained {
     pub(super) last: Option<Report>,
     /// Kept open, because the kernel signals through it.
     pub(super) memory: Option<EventFd>,
+    /// Whether the kernel has signalled.
+    pub(super) out_of_memory: bool,
 }
 
 impl Launcher {
@@ -128,6 +130,7 @@ impl Launcher {
             watched: true,
             last: None,
             memory,
+            out_of_memory: false,
         };
         self.add(&id, pid, State::Starting, Some(contained));
         Ok(())

@@ -79,24 +79,27 @@ impl Agent {
     }
 
     pub(crate) fn started(&self) -> u32 {
-        match self.next() {
-            ContainerEvent::Started { pid, .. } => pid,
-            other => panic!("not started: {other:?}"),
-        }
+        let event = self.next();
+        let ContainerEvent::Started { pid, .. } = event else {
+            panic!("not started: {event:?}");
+        };
+        pid
     }
 
     pub(crate) fn exited(&self) -> (Exit, Option<Breach>) {
-        match self.next() {
-            ContainerEvent::Exited { exit, breach, .. } => (exit, breach),
-            other => panic!("not exited: {other:?}"),
-        }
+        let event = self.next();
+        let ContainerEvent::Exited { exit, breach, .. } = event else {
+            panic!("not exited: {event:?}");
+        };
+        (exit, breach)
     }
 
     pub(crate) fn failed(&self) -> String {
-        match self.next() {
-            ContainerEvent::LaunchFailed { message, .. } => message,
-            other => panic!("not failed: {other:?}"),
-        }
+        let event = self.next();
+        let ContainerEvent::LaunchFailed { message, .. } = event else {
+            panic!("not failed: {event:?}");
+        };
+        message
     }
 
     /// Runs a container to its end.
@@ -112,10 +115,11 @@ impl Agent {
         });
         let mut events = Vec::new();
         loop {
-            match self.next() {
-                ContainerEvent::Recovered => return events,
-                event => events.push(event),
+            let event = self.next();
+            if event == ContainerEvent::Recovered {
+                return events;
             }
+            events.push(event);
         }
     }
 
