@@ -6,7 +6,6 @@
     clippy::wildcard_enum_match_arm,
     reason = "a test panics, and says why it skips"
 )]
-#![allow(clippy::print_stderr, reason = "a test that skips says why")]
 
 mod common;
 
