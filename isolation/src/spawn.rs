@@ -141,14 +141,21 @@ pub(crate) fn spawn(plan: &Plan<'_>, subject: &str) -> Result<Pid> {
         plan.files.inherited.len() <= MAX_FILES,
         "the child has no room for more files"
     );
-    let report = SharedReport::new()?;
+    let mut failure = Failure { step: 0, errno: 0 };
+    // A child that shares all our memory writes to our stack: a page for it would be a fifth
+    // of what the launcher takes for a task.
+    let page = match &plan.enter {
+        Enter::Nowhere | Enter::Tasks(_) => None,
+        Enter::Group(_) => Some(SharedReport::new()?),
+    };
+    let report = page.as_ref().map_or(&raw mut failure, |page| page.0);
     let arguments = pointers(plan.arguments);
     let environment = pointers(plan.environment);
     let child = Child {
         plan,
         arguments: &arguments,
         environment: &environment,
-        report: report.0,
+        report,
     };
     let pid = match &plan.enter {
         Enter::Nowhere | Enter::Tasks(_) => clone_sharing(&child, plan.namespaces),
@@ -159,9 +166,9 @@ pub(crate) fn spawn(plan: &Plan<'_>, subject: &str) -> Result<Pid> {
         subject: subject.to_owned(),
         source,
     })?;
-    // SAFETY: the page is mapped until `report` is dropped, and the child, the only other writer,
-    // has either replaced its address space or exited: vfork returns only then.
-    let failure = unsafe { ptr::read_volatile(report.0) };
+    // SAFETY: the page is mapped until it is dropped, our stack is ours, and the child, the only
+    // other writer, has either replaced its address space or exited: vfork returns only then.
+    let failure = unsafe { ptr::read_volatile(report) };
     if failure.errno == 0 {
         return Ok(pid);
     }
@@ -173,7 +180,7 @@ pub(crate) fn spawn(plan: &Plan<'_>, subject: &str) -> Result<Pid> {
     })
 }
 
-/// A page that is shared with children, whether they share all memory or none.
+/// A page that is shared with a child that shares no other memory.
 struct SharedReport(*mut Failure);
 
 impl SharedReport {
@@ -279,7 +286,7 @@ impl Child<'_> {
                     step: index + 1,
                     errno,
                 };
-                // SAFETY: the page is mapped in parent and child; the parent sleeps.
+                // SAFETY: it is mapped in parent and child; the parent sleeps.
                 unsafe { ptr::write_volatile(self.report, failure) };
                 break;
             }
