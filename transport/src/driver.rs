@@ -94,7 +94,7 @@ where
             if stopping && self.is_settled() {
                 return Ok(self.machine);
             }
-            self.set_alarm(alarm.as_mut());
+            let due = self.set_alarm(alarm.as_mut());
             let listening = !stopping && self.has_room();
             tokio::select! {
                 biased;
@@ -111,6 +111,11 @@ where
                     for input in inputs.drain(..) {
                         self.machine.handle(self.clock.now(), input, &mut self.outbox);
                     }
+                }
+                // After the inputs that are there already. A timer takes a millisecond at least,
+                // which is long for what is due at once.
+                () = std::future::ready(()), if due && !stopping => {
+                    self.machine.tick(self.clock.now(), &mut self.outbox);
                 }
                 () = alarm.as_mut(), if !stopping => {
                     self.machine.tick(self.clock.now(), &mut self.outbox);
@@ -147,10 +152,12 @@ where
         self.gate.held() <= limits::HELD_EFFECTS && undurable <= limits::HELD_EFFECTS as u64
     }
 
-    fn set_alarm(&self, alarm: Pin<&mut Sleep>) {
+    /// Returns whether the machine is to be woken at once; else it is later.
+    fn set_alarm(&self, alarm: Pin<&mut Sleep>) -> bool {
         let deadline = self.machine.deadline().unwrap_or(Time::MAX);
         let wait = deadline.since(self.clock.now()).min(IDLE);
         alarm.reset(Instant::now() + wait);
+        wait.is_zero()
     }
 }
 

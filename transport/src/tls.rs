@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use ring::hmac;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -236,6 +237,15 @@ impl Credentials {
             .map_err(|error| self.setup(&error))?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         QuicClientConfig::try_from(config).map_err(|error| self.setup(&error))
+    }
+
+    /// Derives a key that only the bearer of our private key knows, the same whenever it is asked
+    /// for.
+    pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.key.secret_der());
+        let tag = hmac::sign(&key, purpose.as_bytes());
+        let bytes = tag.as_ref().try_into();
+        bytes.expect("a tag of HMAC-SHA-256 has 32 bytes")
     }
 
     fn setup(&self, problem: &dyn fmt::Display) -> TlsError {

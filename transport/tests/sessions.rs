@@ -391,3 +391,42 @@ mod everywhere {
         everywhere(super::a_master_of_an_epoch_that_is_over_is_refused);
     }
 }
+
+/// A node that was killed could not take leave; its successor does it, as soon as a peer speaks.
+#[test]
+fn peers_of_a_killed_node_learn_of_it_from_its_successor() {
+    let certificates = Certificates::new();
+    let runtime = |threads| {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder
+            .worker_threads(threads)
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let (ours, theirs) = (runtime(1), runtime(1));
+    let (agent, mut agent_events) = agent().build();
+    let here =
+        ours.block_on(async { bind(&agent, &certificates.credentials(PeerRole::Agent, "a1")) });
+    let of_master = certificates.credentials(PeerRole::Master, "m1");
+    let (first, events) = master().build();
+    let killed = theirs.block_on(async { bind(&first, &of_master) });
+    let address = killed.local_address().unwrap();
+    let session = ours.block_on(here.dial(address, PeerRole::Master)).unwrap();
+    ours.block_on(connected(&mut agent_events));
+    // Nothing can be sent any more once the runtime is gone.
+    drop(theirs);
+    drop((killed, first, events));
+
+    let (second, _events) = master().build();
+    let _guard = ours.enter();
+    let _successor = Endpoint::bind(address, &of_master, second).unwrap();
+    agent
+        .peers()
+        .perform(session.info().peer, &"are you there?");
+    let (_, ending) = ours.block_on(disconnected(&mut agent_events));
+    assert!(
+        matches!(&ending, Ending::Lost(why) if why.contains("reset")),
+        "{ending}"
+    );
+}

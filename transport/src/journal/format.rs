@@ -10,6 +10,9 @@
 //! snapshot  "TEPUISNP" version:u8 length:u64 epoch:u64 index:u64 body_crc:u32 header_crc:u32  body
 //! ```
 //!
+//! Zeros follow the last batch of a log: room for more. They are no header, for its checksum is not
+//! zero.
+//!
 //! `index` is the number of the first record of a batch, or of the last one within a snapshot, over
 //! the whole life of the journal. Deliberately not here: files.
 

@@ -57,10 +57,16 @@ fn small_log(dir: &Path) -> (Vec<u8>, Vec<usize>) {
         }
         log.append(&batch).unwrap();
         log.sync().unwrap();
-        starts.push(fs::read(dir.join("log")).unwrap().len());
+        starts.push(usize::try_from(log.end).unwrap());
     }
-    starts.pop();
-    (fs::read(dir.join("log")).unwrap(), starts)
+    let end = starts.pop().unwrap();
+    let mut content = fs::read(dir.join("log")).unwrap();
+    let unused = content.split_off(end);
+    assert!(
+        unused.iter().all(|byte| *byte == 0),
+        "room for more follows"
+    );
+    (content, starts)
 }
 
 fn with_log(content: &[u8]) -> TempDir {
@@ -156,6 +162,26 @@ fn a_flipped_bit_is_never_believed() {
             assert_eq!(*offset, *batch as u64, "byte {at}: {error}");
         }
     }
+}
+
+#[test]
+fn the_log_grows_seldom() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = log::recover::<Words>(dir.path()).unwrap().log;
+    let length = || fs::metadata(dir.path().join("log")).unwrap().len();
+    let (mut lengths, mut count) = (vec![length()], 0);
+    while count < 10_000 {
+        let mut batch = Batch::default();
+        batch.add(&"x".repeat(100)).unwrap();
+        log.append(&batch).unwrap();
+        count += 1;
+        if length() != lengths[lengths.len() - 1] {
+            lengths.push(length());
+        }
+    }
+    assert!(lengths.len() < 20, "it grew {} times", lengths.len());
+    drop(log);
+    assert_eq!(recover(dir.path()).unwrap().0.len(), count);
 }
 
 #[test]
