@@ -24,7 +24,7 @@ mod values;
 mod views;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, LineWriter, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -110,7 +110,8 @@ struct Io<'a> {
 pub fn tepui() -> ExitCode {
     finish(parse::<Cli>(std::env::args_os(), "tepui").and_then(|cli| {
         cli.log.install();
-        let (mut out, mut err) = (io::stdout(), io::stderr());
+        // Whole lines, so that those of several programs on one terminal do not mix.
+        let (mut out, mut err) = (io::stdout(), LineWriter::new(io::stderr()));
         let mut io = Io {
             out: &mut out,
             err: &mut err,
