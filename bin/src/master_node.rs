@@ -28,6 +28,8 @@ use tepui_transport::tls::Credentials;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::{dev_authority, loopback};
+
 /// How many inputs may wait for the machine.
 const INBOX: usize = 8_192;
 
@@ -65,7 +67,7 @@ impl MasterNode {
     /// Recovers the registry, begins a new epoch, and listens.
     pub(crate) async fn start(options: MasterOptions) -> anyhow::Result<Self> {
         let credentials = Credentials::load(&identity_dir(&options.tls_dir, PeerRole::Master))?;
-        let opened = FileJournal::<Registry>::open(&options.work_dir.join("journal"))?;
+        let opened = FileJournal::<Registry>::open(&options.work_dir.join("registry"))?;
         let id =
             MasterId::of(&options.cluster, opened.epoch).context("--cluster makes no valid ids")?;
         let (inbox, inputs) = mpsc::channel(INBOX);
@@ -80,6 +82,11 @@ impl MasterNode {
         });
         let endpoint = Endpoint::bind(options.listen, &credentials, node.clone())?;
         let address = endpoint.local_address()?;
+        if options.tls_dir == dev_authority::tls_dir(&options.work_dir)
+            && let Err(error) = loopback::note(address, &options.tls_dir)
+        {
+            tracing::warn!(%error, "local clients must be told where the certificates are");
+        }
 
         let clock = Clock::start_after(opened.state.last_time());
         let mut rng = crate::seed::fresh();

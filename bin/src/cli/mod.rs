@@ -8,6 +8,7 @@
 mod agent_args;
 mod cert;
 mod connect;
+mod context;
 mod dev;
 mod exit;
 mod failure;
