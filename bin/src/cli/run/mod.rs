@@ -47,7 +47,8 @@ Examples:
   tepui run --master 127.0.0.1:5050 --tls-dir ann/tls --detach -- sleep 1h
 
 Its exit code is the task's own, or 128 + n if signal n ended it; 125 if tepui itself failed or
-could not start the command, 124 after --timeout, 130 if it was interrupted. Of several instances the first that failed counts.")]
+could not start the command, 124 after --timeout, 130 if it was interrupted. Of several instances
+the first that failed counts.")]
 pub(super) struct RunArgs {
     /// CPU cores for each instance
     #[arg(long, value_name = "CORES", default_value = "1", value_parser = values::cpus)]
