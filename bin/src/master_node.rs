@@ -52,6 +52,7 @@ pub struct MasterOptions {
 #[derive(Debug)]
 pub(crate) struct MasterNode {
     address: SocketAddr,
+    node: Node<Input>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<anyhow::Result<()>>,
 }
@@ -108,8 +109,8 @@ impl MasterNode {
 
         let (stop, stopped) = oneshot::channel::<()>();
         let driver = Driver::new(master, opened.journal, clock, inputs).with_outbox(out);
+        let peers = node.peers().clone();
         let task = tokio::spawn(async move {
-            let peers = node.peers().clone();
             let shutdown = async move { drop(stopped.await) };
             let ended = driver
                 .run(|effect| perform(&peers, effect), |_| {}, shutdown)
@@ -119,9 +120,15 @@ impl MasterNode {
         });
         Ok(Self {
             address,
+            node,
             stop,
             task,
         })
+    }
+
+    /// Returns its node, to connect with from within this process.
+    pub(crate) fn node(&self) -> &Node<Input> {
+        &self.node
     }
 
     /// Returns where it listens.
