@@ -182,8 +182,8 @@ impl Agent {
         let placement = row.placement();
         let task = number;
         self.land(number);
-        // The next one need not wait until the acknowledgement is durable: if that is lost, this one
-        // is sent again, and the framework, which knows it, acknowledges it again.
+        // The next one need not wait until the acknowledgement is durable: if that is lost, this
+        // one is sent again, and the framework, which knows it, acknowledges it again.
         let wait = self.config.update_retry;
         self.send(cx, number, 1, wait);
         self.persist(cx, AgentRecord::Acknowledged { task, update });
