@@ -112,26 +112,18 @@ impl Master {
         for (_, agent, resources) in self.tasks.executors() {
             add(agent, resources);
         }
-        let mut offered: BTreeMap<AgentKey, Resources> = BTreeMap::new();
+        let mut free: BTreeMap<AgentKey, Resources> = BTreeMap::new();
         for (_, row) in self.offers.iter() {
-            let sum = offered.entry(row.agent).or_default();
-            sum.add(&row.offer.resources)
-                .expect("offers are parts of a total");
-        }
-        for (agent, offered) in offered {
-            let row = &self.agents[agent];
-            let total = &row.info.resources;
-            assert!(total.contains(&offered), "offers of {}", row.id);
-            let Some(Some(mut sum)) = booked.remove(&agent) else {
-                continue;
-            };
-            if total.contains(&sum) {
-                sum.add(&offered).expect("both are parts of a total");
-                assert!(
-                    total.contains(&sum),
-                    "{} has {total}, but {sum} is offered or in use",
-                    row.id
-                );
+            let agent = &self.agents[row.agent];
+            let total = &agent.info.resources;
+            let free = free.entry(row.agent).or_insert_with(|| {
+                let booked = booked.remove(&row.agent).flatten();
+                let unbooked = booked.and_then(|sum| total.checked_sub(&sum).ok());
+                unbooked.unwrap_or_else(|| total.clone())
+            });
+            // Taken away and not added up: a port that is there twice would not be seen.
+            if let Err(error) = free.subtract(&row.offer.resources) {
+                panic!("{} has {total}; of what is offered {error}", agent.id);
             }
         }
     }

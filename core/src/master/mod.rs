@@ -7,7 +7,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `peers`, `agents`, `frameworks`, `tasks`, `offers` | tables |
+//! | `peers`, `agents`, `frameworks`, `tasks`, `holdings`, `offers` | tables |
 //! | `on_agent`, `on_scheduler`, `on_operator` | reactions to what peers say |
 //! | `accept`, `reregister` | decisions, and how they are carried out |
 //! | `offering`, `updates`, `reachability` | what follows: offers, news, timeouts |
@@ -18,6 +18,7 @@
 mod accept;
 mod agents;
 mod frameworks;
+mod holdings;
 mod invariants;
 mod offering;
 mod offers;

@@ -6,6 +6,7 @@
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use super::agents::Presence;
 use super::frameworks::Subscription;
@@ -18,6 +19,7 @@ use crate::protocol::agent::ToAgent;
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, TaskState};
 use crate::registry::RegistryOp;
+use crate::resources::Resources;
 
 impl Master {
     /// The agent's one timer fired: a ping, or the end of our patience.
@@ -153,9 +155,12 @@ impl Master {
         self.return_offers_of(key);
         let id = self.frameworks[key].id.clone();
         let mut peers = BTreeSet::new();
+        let mut heirs = Vec::new();
         for task in self.tasks.of_framework(key) {
-            peers.extend(self.agents[self.tasks[task].agent].peer());
-            self.end_with_framework(cx, task);
+            let agent = self.tasks[task].agent;
+            peers.extend(self.agents[agent].peer());
+            let got = self.end_with_framework(cx, task);
+            heirs.push((agent, got));
         }
         for peer in peers {
             cx.tell_agent(peer, ToAgent::ShutdownFramework(id.clone()));
@@ -166,14 +171,19 @@ impl Master {
         self.arm_framework(key, None);
         self.changes
             .push(Change::FrameworkRemoved { framework: key });
+        for (agent, mut got) in heirs {
+            got.retain(|(heir, _)| *heir != key);
+            self.hand_over(agent, got);
+        }
         if let Some(forgotten) = self.frameworks.complete(key) {
             self.tasks.forget(forgotten);
         }
     }
 
-    fn end_with_framework(&mut self, cx: &Cx<'_>, key: TaskKey) {
+    /// Returns who inherits what it held.
+    fn end_with_framework(&mut self, cx: &Cx<'_>, key: TaskKey) -> Vec<(FrameworkKey, Resources)> {
         // What was booked goes with `FrameworkRemoved`.
-        self.tasks.unbook(key);
+        let freed = self.tasks.unbook(key);
         let task = &mut self.tasks[key];
         if task.is_active() {
             // TK-49
@@ -187,6 +197,7 @@ impl Master {
             task.state = TaskState::Killed;
         }
         self.tasks.complete(key);
+        freed.map(|freed| freed.heirs).unwrap_or_default()
     }
 
     /// Checks that every row's timer is armed, and nothing else.

@@ -5,6 +5,7 @@
 //! both on (TK-70). What the master says itself carries no update id: it is said once (TK-72).
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use tracing::debug;
 
@@ -16,6 +17,7 @@ use crate::keys::{AgentKey, FrameworkKey};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
+use crate::resources::Resources;
 use crate::time::Time;
 
 /// What the master says about a task.
@@ -63,19 +65,34 @@ impl Master {
 
     /// Returns what a task used to the allocator, once (TK-36).
     pub(super) fn release(&mut self, key: TaskKey) {
-        let Some(bill) = self.tasks.unbook(key) else {
+        let Some(freed) = self.tasks.unbook(key) else {
             return;
         };
         let task = &self.tasks[key];
-        let changes = bill.parts().map(|resources| Change::Returned {
+        let agent = task.agent;
+        let changes = freed.bill.parts().map(|resources| Change::Returned {
             framework: task.framework,
             role: task.role.clone(),
-            agent: task.agent,
+            agent,
             resources,
             from: Booking::Allocated,
             refuse: None,
         });
         self.changes.extend(changes);
+        self.hand_over(agent, freed.heirs);
+    }
+
+    /// Books for those who go on using it what somebody else was charged for until now.
+    pub(super) fn hand_over(&mut self, agent: AgentKey, heirs: Vec<(FrameworkKey, Resources)>) {
+        for (framework, resources) in heirs {
+            let role = self.frameworks[framework].info.role.clone();
+            self.changes.push(Change::Used {
+                framework,
+                role,
+                agent,
+                resources,
+            });
+        }
     }
 
     /// Takes in an agent's update (PR-08).

@@ -3,6 +3,8 @@
 use alloc::sync::Arc;
 
 use super::*;
+use crate::ids::ExecutorId;
+use crate::protocol::task::ExecutorInfo;
 
 const AWAY: Duration = Duration::from_secs(600);
 
@@ -393,4 +395,52 @@ fn a_task_that_runs_elsewhere_is_killed_where_it_is_not_known() {
             to_agent(peer, kill),
         ]
     );
+}
+
+#[test]
+fn a_port_that_two_reported_tasks_use_is_free_when_both_have_ended() {
+    // TK-36: what an agent says that it runs is a fact, even if it cannot be
+    let mut world = World::new();
+    let (_, web) = world.framework("web");
+    let (batch, other) = world.framework("batch");
+    let peer = world.connect(PeerRole::Agent, "one");
+    let id = agent_id(0);
+    let total = "cpus:4;ports:[1-9]";
+    let mut reports = vec![
+        report(
+            &web,
+            task("a", &id, "cpus:1;ports:[1-3]"),
+            TaskState::Running,
+        ),
+        report(
+            &other,
+            task("b", &id, "cpus:1;ports:[2-5]"),
+            TaskState::Running,
+        ),
+        report(
+            &web,
+            task("c", &id, "cpus:1;ports:[3-3]"),
+            TaskState::Running,
+        ),
+    ];
+    // Its executor claims what its task has.
+    reports[2].task.command = None;
+    reports[2].task.executor = Some(ExecutorInfo {
+        id: ExecutorId::new("e").unwrap(),
+        resources: resources("ports:[3-4]"),
+        command: CommandInfo::shell("serve"),
+    });
+    world.agent_says(peer, back(&id, total, reports));
+    assert_eq!(world.free(), resources("cpus:1;ports:[6-9]"));
+    let end = |world: &mut World, owner: &FrameworkId, name: &str| {
+        let status = news(name, TaskState::Finished, &id, 1);
+        world.update(peer, owner, status, TaskState::Finished);
+    };
+    // The books of the test allocator fail if anything is returned that is not held.
+    end(&mut world, &web, "a");
+    assert_eq!(world.free(), resources("cpus:2;ports:[1-1,6-9]"));
+    assert_eq!(world.call(batch, Call::Teardown).len(), 1);
+    assert_eq!(world.free(), resources("cpus:3;ports:[1-2,5-9]"));
+    end(&mut world, &web, "c");
+    assert_eq!(world.free(), resources(total));
 }

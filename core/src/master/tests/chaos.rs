@@ -106,12 +106,9 @@ impl Dice<'_> {
                 "gpus:1",
                 "",
                 "ports:[1-3]",
-            ][self.below(12).saturating_sub(6) as usize],
+                "cpus:1;ports:[3-4]",
+            ][self.below(14).saturating_sub(7) as usize],
         )
-    }
-
-    fn scalars(&mut self) -> Resources {
-        self.amount().filter(|entry| entry.name() != "ports")
     }
 
     fn task_info(&mut self, world: &World, peer: PeerId) -> TaskInfo {
@@ -127,7 +124,7 @@ impl Dice<'_> {
         if self.chance(30) {
             info.executor = Some(ExecutorInfo {
                 id: ExecutorId::new(["e", "f"][self.below(2) as usize]).unwrap(),
-                resources: self.scalars(),
+                resources: self.amount(),
                 command: CommandInfo::shell("serve"),
             });
         }
@@ -164,8 +161,6 @@ impl Dice<'_> {
                     let (framework, id, _) = self.known_task(world);
                     let mut task = self.task_info(world, peer);
                     task.id = id;
-                    // Two reported tasks with the same ports are no sum that could be compared.
-                    task.resources = task.resources.filter(|entry| entry.name() != "ports");
                     let state = self.state();
                     TaskReport {
                         framework,
