@@ -344,6 +344,8 @@ impl Master {
             sent_over: Some(peer),
         });
         self.tasks.book(key);
+        // Whatever was to end under this id, it was not this.
+        self.kills.take(framework, &task.id);
         let framework = (**info).clone();
         cx.tell_agent(peer, ToAgent::RunTask { framework, task });
     }

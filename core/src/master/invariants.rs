@@ -22,11 +22,13 @@ impl Master {
         self.agents.check();
         self.frameworks.check();
         self.tasks.check();
+        self.kills.check();
         self.offers.check();
         self.check_timers();
         self.check_registry();
         self.check_offers_stand();
         self.check_tasks_stand();
+        self.check_kills_wait();
         self.check_conservation();
     }
 
@@ -87,6 +89,17 @@ impl Master {
             let visible = agent.is_allocatable();
             let away = agent.presence == Presence::Unreachable;
             assert!(visible || (away && !runs), "{} of {}", task.id, agent.id);
+        }
+    }
+
+    /// Kills wait only for agents that have not come back, or to be told to who is away.
+    fn check_kills_wait(&self) {
+        for key in self.kills.frameworks() {
+            let framework = self.frameworks.get(key);
+            let framework = framework.expect("who asked for a kill is known");
+            assert!(!framework.is_completed(), "{} is over", framework.id);
+            let told = framework.peer().is_some() && !self.agents.are_awaited();
+            assert!(!told, "kills of {} are answered", framework.id);
         }
     }
 

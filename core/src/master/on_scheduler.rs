@@ -190,6 +190,7 @@ impl Master {
         let first = self.rng.jitter(self.config.heartbeat_interval);
         self.arm_framework(key, Some(cx.now + first));
         self.tell_subscribed(cx, key, peer);
+        self.answer_kills(cx);
     }
 
     fn tell_subscribed(&self, cx: &mut Cx<'_>, key: FrameworkKey, peer: PeerId) {
@@ -229,7 +230,8 @@ impl Master {
         });
     }
 
-    /// Ends a task, or says what became of it (TK-82).
+    /// Ends a task, or says what became of it (TK-82). As long as agents of an earlier leadership
+    /// may still report it, nothing is said of a task that is not known (TK-75).
     fn on_kill(
         &mut self,
         cx: &mut Cx<'_>,
@@ -238,10 +240,36 @@ impl Master {
         grace: Option<Duration>,
     ) {
         let known = self.tasks.find(framework, &id);
-        match known.filter(|key| self.tasks[*key].is_active()) {
-            Some(key) => self.kill(cx, key, grace),
-            None => {
-                let status = self.reconcile(cx, known, id);
+        match known {
+            Some(key) if self.tasks[key].is_active() => {
+                self.kill(cx, key, grace);
+                return;
+            }
+            None if self.agents.are_awaited() => {
+                if self.kills.insert(framework, id.clone(), Kill { grace }) {
+                    return;
+                }
+                debug!(task = %id, "no room to remember a kill");
+            }
+            Some(_) | None => {}
+        }
+        let status = self.reconcile(cx, known, id);
+        self.tell(cx, framework, status);
+    }
+
+    /// Gives up on tasks that no agent has reported, once all agents are back. A framework that is
+    /// away hears it when it returns.
+    pub(super) fn answer_kills(&mut self, cx: &mut Cx<'_>) {
+        let waiting = self.kills.frameworks();
+        if waiting.is_empty() || self.agents.are_awaited() {
+            return;
+        }
+        for framework in waiting {
+            if self.frameworks[framework].peer().is_none() {
+                continue;
+            }
+            for id in self.kills.take_all(framework) {
+                let status = self.reconcile(cx, None, id);
                 self.tell(cx, framework, status);
             }
         }

@@ -80,6 +80,7 @@ impl Master {
                 self.announce(cx, task, news);
             }
         }
+        self.answer_kills(cx);
     }
 
     /// Ends an agent for good: another took its place, for it has lost its state (SM-18, TK-113).
@@ -169,6 +170,7 @@ impl Master {
             self.peers.cast(peer, None);
         }
         self.arm_framework(key, None);
+        self.kills.take_all(key);
         self.changes
             .push(Change::FrameworkRemoved { framework: key });
         for (agent, mut got) in heirs {

@@ -221,6 +221,8 @@ impl Master {
         };
         let agent_id = self.agents[agent].id.clone();
         let status = news.about(report.task.id.clone(), Some(agent_id), cx.now);
+        // TK-82: asked for before anybody knew of the task.
+        let kill = self.kills.take(framework, &report.task.id);
         let key = self.tasks.insert(NewTask {
             id: report.task.id,
             framework,
@@ -235,6 +237,9 @@ impl Master {
         });
         if !report.state.is_terminal() {
             self.use_resources(key);
+            if let Some(kill) = kill {
+                self.kill(cx, key, kill.grace);
+            }
         }
     }
 

@@ -314,3 +314,37 @@ fn hosted_logic_acknowledges_before_its_own_calls() {
         [call(acknowledge(3)), call(Call::Teardown), Effect::Stop]
     );
 }
+
+#[test]
+fn a_kill_waits_for_the_next_subscription() {
+    // FW-45, TK-82
+    let kill = |n: usize| UserCall::Kill {
+        task: TaskId::new(&alloc::format!("t{n}")).unwrap(),
+        grace: Some(Duration::from_secs(n as u64)),
+    };
+    let mut s = scheduler();
+    assert_eq!(feed(&mut s, secs(1), Input::User(kill(1))), []);
+    feed(&mut s, secs(1), Input::Connected { peer: PEER });
+    assert_eq!(feed(&mut s, secs(1), Input::User(kill(2))), []);
+    let told = feed(&mut s, secs(1), master(subscribed(1)));
+    let sent = |n: usize| {
+        call(Call::Kill {
+            task: TaskId::new(&alloc::format!("t{n}")).unwrap(),
+            grace: Some(Duration::from_secs(n as u64)),
+        })
+    };
+    assert_eq!(told[1..], [sent(1), sent(2)]);
+    // Sent once.
+    assert_eq!(feed(&mut s, secs(2), master(subscribed(1))).len(), 1);
+    // Within a bound, and whoever is beyond it hears so.
+    feed(&mut s, secs(3), Input::Disconnected { peer: PEER });
+    for n in 0..limits::WAITING_KILLS {
+        assert_eq!(feed(&mut s, secs(3), Input::User(kill(n))), []);
+    }
+    assert_eq!(feed(&mut s, secs(3), Input::User(kill(0))), []);
+    let refused = feed(&mut s, secs(3), Input::User(kill(limits::WAITING_KILLS)));
+    let [Effect::User(UserEvent::Update(status))] = &refused[..] else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(status.state, TaskState::Unknown);
+}

@@ -162,3 +162,65 @@ fn an_agent_that_the_registry_does_not_know_keeps_its_id() {
     assert_eq!(outs.len(), 2);
     assert_eq!(world.free(), resources("cpus:3"));
 }
+
+fn kill(task: &str) -> Call {
+    Call::Kill {
+        task: task_id(task),
+        grace: Some(Duration::from_secs(7)),
+    }
+}
+
+fn unknown(world: &World, peer: PeerId, task: &str) -> Out {
+    let (state, reason) = (TaskState::Unknown, Reason::Reconciliation);
+    let status = word(task, state, reason, "no such task", None, world.now);
+    to_framework(peer, Event::Update(status))
+}
+
+#[test]
+fn a_kill_waits_for_agents_that_have_not_come_back() {
+    // TK-75, TK-82: the task may be theirs
+    let mut world = World::recovered(2, registry());
+    world.drain();
+    let (agent, owner) = (agent_id(0), framework_id(0));
+    let web = world.connect(PeerRole::Framework, "web");
+    world.subscribe(web, framework_info_of(owner.clone()));
+    assert_eq!(world.call(web, kill("t")), []);
+    assert_eq!(world.call(web, kill("x")), []);
+    let peer = world.connect(PeerRole::Agent, "one");
+    let outs = world.agent_says(peer, back(&owner, &agent));
+    let message = ToAgent::KillTask {
+        framework: owner,
+        task: task_id("t"),
+        grace: Some(Duration::from_secs(7)),
+    };
+    assert_eq!(
+        outs[1..],
+        [to_agent(peer, message), unknown(&world, web, "x")]
+    );
+    // Everybody is back: now it is known at once.
+    let outs = world.call(web, kill("y"));
+    assert_eq!(outs, [unknown(&world, web, "y")]);
+}
+
+#[test]
+fn a_kill_is_answered_when_the_last_agent_is_given_up() {
+    // TK-75, TK-78
+    let mut world = World::recovered(2, registry());
+    world.drain();
+    let (web, owner) = world.framework("web");
+    assert_eq!(world.call(web, kill("t")), []);
+    world.lose(web);
+    let web = world.connect(PeerRole::Framework, "web");
+    let framework = FrameworkInfo {
+        failover_timeout: Duration::from_secs(3_600),
+        ..framework_info_of(owner.clone())
+    };
+    world.subscribe(web, framework);
+    world.lose(web);
+    // Its agent is given up while the framework is away; it hears of it when it is back.
+    assert_eq!(world.pass(Duration::from_secs(600)), []);
+    let web = world.connect(PeerRole::Framework, "web");
+    let framework = framework_info_of(owner);
+    let outs = world.call(web, Call::Subscribe { framework });
+    assert_eq!(outs[1..], [unknown(&world, web, "t")]);
+}
