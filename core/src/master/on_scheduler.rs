@@ -190,6 +190,7 @@ impl Master {
         let first = self.rng.jitter(self.config.heartbeat_interval);
         self.arm_framework(key, Some(cx.now + first));
         self.tell_subscribed(cx, key, peer);
+        self.tell_again(cx, key);
         self.answer_kills(cx);
     }
 

@@ -8,7 +8,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::agents::Presence;
+use super::agents::{Agent, Presence};
 use super::frameworks::Subscription;
 use super::tasks::TaskKey;
 use super::updates::News;
@@ -96,17 +96,12 @@ impl Master {
         self.rescind_agent(cx, key);
         for task in self.tasks.of_agent(key) {
             self.tasks.unbook(task);
-            if self.tasks[task].is_active() {
-                let (state, reason) = (TaskState::Gone, Reason::AgentRemoved);
-                let message = why.to_string();
-                let news = News {
-                    state,
-                    reason,
-                    message,
-                };
-                self.announce(cx, task, news);
-            }
-            self.tasks.complete(task);
+            let news = News {
+                state: TaskState::Gone,
+                reason: Reason::AgentRemoved,
+                message: why.to_string(),
+            };
+            self.announce_end(cx, task, news);
         }
         if known {
             self.changes.push(Change::AgentRemoved { agent: key });
@@ -159,7 +154,7 @@ impl Master {
         let mut heirs = Vec::new();
         for task in self.tasks.of_framework(key) {
             let agent = self.tasks[task].agent;
-            peers.extend(self.agents[agent].peer());
+            peers.extend(self.agents.get(agent).and_then(Agent::peer));
             let got = self.end_with_framework(cx, task);
             heirs.push((agent, got));
         }

@@ -46,7 +46,7 @@ pub(super) struct Kill {
     pub(super) grace: Option<Duration>,
 }
 
-/// An update that the agent has in flight.
+/// An update that the agent, or the master by its own word, has in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct InFlight {
     pub(super) update: UpdateId,
@@ -58,7 +58,7 @@ pub(super) struct InFlight {
 pub(super) struct Task {
     pub(super) id: TaskId,
     pub(super) framework: FrameworkKey,
-    /// Stale once the agent is gone for good; then the task is only remembered.
+    /// Stale once the agent is gone for good; then the task has ended.
     pub(super) agent: AgentKey,
     pub(super) owner: FrameworkId,
     pub(super) name: String,
@@ -69,6 +69,8 @@ pub(super) struct Task {
     pub(super) state: TaskState,
     /// The newest news; its state may lag behind `state` (TK-71).
     pub(super) status: TaskStatus,
+    /// Whether `status` is the master's own word: nobody else will say it again.
+    pub(super) by_master: bool,
     pub(super) in_flight: Option<InFlight>,
     /// The last update that the framework has confirmed.
     pub(super) acknowledged: Option<UpdateId>,
@@ -178,6 +180,7 @@ impl Tasks {
             executor: new.executor.map(Arc::new),
             state: new.status.state,
             status: new.status,
+            by_master: false,
             in_flight: None,
             acknowledged: None,
             sent_over: new.sent_over,

@@ -110,7 +110,9 @@ fn an_agent_that_lost_its_state_is_a_new_one() {
     );
     let why = "the agent joined anew: its earlier state is lost";
     let (state, reason) = (TaskState::Gone, Reason::AgentRemoved);
-    let gone = word("t", state, reason, why, Some(&id), world.now);
+    let mut gone = word("t", state, reason, why, Some(&id), world.now);
+    gone.update = named(&outs);
+    assert!(gone.update.is_some(), "it is to be confirmed");
     let admit = RegistryOp::Admit {
         id: agent_id(1),
         name: "one".into(),
@@ -235,12 +237,14 @@ fn an_agent_that_stays_away_is_unreachable_until_it_returns() {
     world.launch(framework, vec![task("t", &id, "cpus:1")]);
     world.lose(peer);
     assert_eq!(world.lose(framework), []);
-    // The framework is away as well; it hears nothing of this, and nothing is booked.
+    // The framework is away as well; it hears of this when it is back, and nothing is booked.
     assert_eq!(world.pass(AWAY), []);
     let state = world.master.view().all_tasks()[0].status.state;
     assert_eq!(state, TaskState::Unreachable);
     let framework = world.connect(PeerRole::Framework, "web");
-    world.subscribe(framework, framework_info_of(owner.clone()));
+    let info = framework_info_of(owner.clone());
+    let outs = world.call(framework, Call::Subscribe { framework: info });
+    assert_eq!(outs.len(), 2, "{outs:?}");
     let peer = world.connect(PeerRole::Agent, "one");
     let running = report(&owner, task("t", &id, "cpus:1"), TaskState::Running);
     let outs = world.agent_says(peer, back(&id, "cpus:4", vec![running]));
