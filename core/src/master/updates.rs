@@ -147,7 +147,7 @@ impl Master {
     /// Takes in an agent's update (PR-08).
     ///
     /// The master confirms an update itself where nobody else will: if the framework is over or
-    /// unknown, if the framework has confirmed it but the agent has not heard, and if the master has
+    /// unknown, if the task is another agent's, if the framework has confirmed it but the agent has not heard, and if the master has
     /// said by its own word that the task has ended. Otherwise the agent's stream would never end.
     pub(super) fn on_update(
         &mut self,
@@ -175,8 +175,10 @@ impl Master {
             self.tell(cx, framework, status);
             return;
         };
-        if self.tasks[key].agent != agent && !self.tasks[key].is_remembered() {
+        if self.tasks[key].agent != agent {
+            // PR-14. One task of an id: that of the other agent is not the framework's to hear of.
             debug!(task = %status.task, "an update from an agent that does not run it");
+            self.confirm(cx, agent, owner, &status);
             return;
         }
         if status.update.is_none() && status.state.is_terminal() {

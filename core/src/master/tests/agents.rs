@@ -373,7 +373,7 @@ fn tasks_of_a_framework_that_ended_meanwhile_are_shut_down() {
 fn a_task_that_runs_elsewhere_is_killed_where_it_is_not_known() {
     // TK-08: one task of an id
     let mut world = World::new();
-    let (_, id) = world.agent("one", "cpus:4");
+    let (right, id) = world.agent("one", "cpus:4");
     let (framework, owner) = world.framework("web");
     world.now = world.now + Duration::from_micros(1);
     world.launch(framework, vec![task("t", &id, "cpus:1")]);
@@ -387,7 +387,7 @@ fn a_task_that_runs_elsewhere_is_killed_where_it_is_not_known() {
         info: Arc::new(agent_info("cpus:1")),
     };
     let kill = ToAgent::KillTask {
-        framework: owner,
+        framework: owner.clone(),
         task: task_id("t"),
         grace: None,
     };
@@ -395,10 +395,33 @@ fn a_task_that_runs_elsewhere_is_killed_where_it_is_not_known() {
         outs,
         [
             Output::Persist(admit),
-            reregistered(peer, stranger, vec![]),
+            reregistered(peer, stranger.clone(), vec![]),
             to_agent(peer, kill),
         ]
     );
+    // Its end is confirmed and not told, before and after that of the right one.
+    let confirmed = |n: u128| {
+        let message = ToAgent::Acknowledge {
+            framework: owner.clone(),
+            task: task_id("t"),
+            update: UpdateId(n),
+        };
+        to_agent(peer, message)
+    };
+    let killed = |n: u128| news("t", TaskState::Killed, &stranger, n);
+    let outs = world.update(peer, &owner, killed(1), TaskState::Killed);
+    assert_eq!(outs, [confirmed(1)]);
+    let end = news("t", TaskState::Finished, &id, 2);
+    let outs = world.update(right, &owner, end.clone(), TaskState::Finished);
+    assert_eq!(outs, [to_framework(framework, Event::Update(end))]);
+    let confirm = Call::Acknowledge {
+        agent: id,
+        task: task_id("t"),
+        update: UpdateId(2),
+    };
+    assert_eq!(world.call(framework, confirm).len(), 1);
+    let outs = world.update(peer, &owner, killed(3), TaskState::Killed);
+    assert_eq!(outs, [confirmed(3)]);
 }
 
 #[test]
