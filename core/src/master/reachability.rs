@@ -177,6 +177,20 @@ impl Master {
         }
     }
 
+    /// Ends a framework that came under an id which is somebody else's, and frees the id for them.
+    pub(super) fn dethrone(&mut self, cx: &mut Cx<'_>, key: FrameworkKey) {
+        let row = &self.frameworks[key];
+        let reason = format!("framework {} is somebody else's", row.id);
+        if let Some(peer) = row.peer() {
+            cx.tell_framework(peer, Event::Error(reason.clone()));
+            cx.out.emit(Effect::Disconnect { peer, reason });
+            self.peers.remove(peer);
+        }
+        self.remove_framework(cx, key);
+        self.frameworks.forget(key);
+        self.tasks.forget(key);
+    }
+
     /// Returns who inherits what it held.
     fn end_with_framework(&mut self, cx: &Cx<'_>, key: TaskKey) -> Vec<(FrameworkKey, Resources)> {
         // What was booked goes with `FrameworkRemoved`.

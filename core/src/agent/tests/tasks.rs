@@ -31,7 +31,15 @@ fn a_task_runs_to_its_end() {
     let outputs = node.feed(acknowledge("f", "t", finished));
     assert_eq!(lines(&outputs), ["* acknowledged 0", "forget c000000"]);
     assert_eq!(node.agent.view().tasks().count(), 0);
-    assert!(node.agent.view().sandbox(&fw("f"), &tid("t")).is_over);
+    assert_eq!(node.agent.view().sandbox(&fw("f"), &tid("t")), None);
+    // Its id may be used again, and has a sandbox of its own then.
+    let outputs = node.feed(run("f", task("t")));
+    let Some(Output::Effect(Effect::Container(ContainerCommand::Launch { spec, .. }))) =
+        outputs.last()
+    else {
+        panic!("{outputs:?}");
+    };
+    assert_eq!(spec.sandbox, ["tasks", "f", "t", "c000001"]);
 }
 
 #[test]
@@ -50,7 +58,8 @@ fn a_container_gets_the_limits_and_the_environment_of_its_task() {
     assert_eq!(spec.limits.cpus, Some(Milli::from_units(1)));
     assert_eq!(spec.limits.mem, Some(Milli::from_units(64)));
     assert_eq!(spec.limits.pids, Some(32));
-    assert_eq!(spec.sandbox, ["f", "t"]);
+    assert_eq!(spec.sandbox, ["tasks", "f", "t", "c000000"]);
+    assert_eq!(task_sandboxes(&fw("f"), &tid("t")), spec.sandbox[..3]);
     let value = |name: &str| {
         let found = spec.environment.iter().find(|(n, _)| n == name);
         found.map(|(_, value)| value.as_str())
@@ -62,6 +71,7 @@ fn a_container_gets_the_limits_and_the_environment_of_its_task() {
     assert_eq!(value("MESOS_SLAVE_ID"), Some("rio-1-S0"));
     assert_eq!(value("MESOS_TASK_ID"), Some("t"));
     let sandbox = node.agent.view().sandbox(&fw("f"), &tid("t"));
+    let sandbox = sandbox.expect("the task runs");
     assert_eq!(
         (sandbox.components, sandbox.is_over),
         (spec.sandbox.clone(), false)
