@@ -196,8 +196,6 @@ fn an_invalid_task_is_reported_and_not_started() {
 fn orders_that_make_no_sense_are_ignored() {
     let mut node = Node::joined();
     node.feed(run("f", task("t")));
-    let again = task("t");
-    assert_eq!(lines(&node.feed(run("f", again))), NOTHING);
     let nameless = master(ToAgent::RunTask {
         framework: FrameworkInfo::new("f"),
         task: task("u"),
@@ -239,8 +237,10 @@ fn a_framework_is_shut_down() {
         ["* framework ended f", "forget c000001", "terminate c000000"]
     );
     assert_eq!(lines(&node.feed(shutdown)), NOTHING);
-    // AG-27
-    assert_eq!(lines(&node.feed(run("f", task("late")))), NOTHING);
+    // AG-27: it is not started, and the master hears so
+    let outputs = node.feed(run("f", task("late")));
+    assert_eq!(lines(&outputs), ["update late dropped - latest dropped"]);
+    assert_eq!(sent_updates(&outputs)[0].1.update, None);
     // What was being started is not let run.
     assert_eq!(lines(&node.feed(started(2))), ["destroy c000002"]);
     assert_eq!(lines(&node.pass(secs(3))), ["destroy c000000"]);
@@ -250,4 +250,22 @@ fn a_framework_is_shut_down() {
     let outputs = node.feed(exited(2, Exit::Signal(9)));
     assert_eq!(lines(&outputs), ["* forgotten 2", "forget c000002"]);
     assert_eq!(node.agent.view().tasks().count(), 1);
+}
+
+#[test]
+fn a_task_whose_id_is_taken_is_answered() {
+    // TK-08, TK-53: the master would wait for ever
+    let mut node = Node::joined();
+    node.feed(run("f", task("t")));
+    let outputs = node.feed(run("f", task("t")));
+    assert_eq!(lines(&outputs), ["update t dropped - latest dropped"]);
+    let (framework, status) = sent_updates(&outputs).remove(0);
+    assert_eq!(framework, fw("f"));
+    assert_eq!(status.update, None);
+    assert!(status.message.contains("of this id"), "{}", status.message);
+    // The one that was there goes on.
+    assert_eq!(
+        lines(&node.feed(started(0))),
+        ["* updated 0 running", "update t running - latest running"]
+    );
 }
