@@ -132,7 +132,8 @@ pub struct Scheduler {
     patience: Duration,
     connections: u32,
     offers: BTreeSet<OfferId>,
-    /// Updates that the user has and has not confirmed.
+    /// Updates that the user was told in this subscription and has not confirmed; at most
+    /// [`limits::UNCONFIRMED_UPDATES`].
     pending: BTreeSet<UpdateId>,
     acknowledged: Recent,
     /// Kills that wait for a subscription; at most [`limits::WAITING_KILLS`].
@@ -203,10 +204,12 @@ impl Scheduler {
         });
     }
 
-    /// Forgets the connection, and every offer with it.
+    /// Forgets the connection, and every offer with it. What is not confirmed is told again in the
+    /// next subscription: the user may have lost it.
     fn leave(&mut self, out: &mut Out) {
         let was = core::mem::replace(&mut self.phase, Phase::Away);
         self.offers.clear();
+        self.pending.clear();
         if matches!(was, Phase::Subscribed(..)) {
             out.emit(Effect::User(UserEvent::Disconnected));
         }
@@ -291,8 +294,11 @@ impl Scheduler {
                 out.emit(Effect::Master { peer, call });
                 return;
             }
-            if !self.pending.insert(update) {
+            if self.pending.contains(&update) {
                 return;
+            }
+            if self.pending.len() < limits::UNCONFIRMED_UPDATES {
+                self.pending.insert(update);
             }
         }
         out.emit(Effect::User(UserEvent::Update(status)));
