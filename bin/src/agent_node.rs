@@ -133,7 +133,7 @@ impl AgentNode {
         for (task, principal) in agent.view().unfinished() {
             sandboxes.owned(task.framework, principal);
             let sandbox = agent.view().sandbox(task.framework, &task.task.id);
-            if let Some(container) = &task.container {
+            if let Some((container, sandbox)) = task.container.as_ref().zip(sandbox) {
                 sandboxes.runs(container, &sandbox.components);
             }
         }

@@ -5,9 +5,11 @@
 //! asking the machine.
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
+use tepui_core::agent::task_sandboxes;
 use tepui_core::auth::{PeerRole, Principal};
 use tepui_core::ids::{ContainerId, FrameworkId};
 use tepui_core::protocol::agent::{OutputFile, Read};
@@ -87,11 +89,11 @@ impl Sandboxes {
     }
 
     /// Answers a request to read, or says why it is refused.
+    ///
+    /// A task has a sandbox for each container that it ever had here. It is read from the one that
+    /// runs, else from the newest.
     pub(crate) fn open(&self, who: &Principal, read: &Read) -> Result<Opened, String> {
-        let sandbox = vec![
-            read.framework.as_str().to_owned(),
-            read.task.as_str().to_owned(),
-        ];
+        let mut sandbox = task_sandboxes(&read.framework, &read.task);
         let state = self.state.lock();
         let may = match who.role {
             PeerRole::Operator => true,
@@ -101,6 +103,15 @@ impl Sandboxes {
         if !may {
             return Err(format!("{who} may not read tasks of {}", read.framework));
         }
+        let mut running = state.running.keys();
+        let running =
+            running.find(|other| other.split_last().is_some_and(|(_, of)| *of == sandbox));
+        let container = match running.and_then(|of| of.last()) {
+            Some(container) => container.clone(),
+            None => newest(&self.root.join(sandbox.join("/")))
+                .ok_or_else(|| format!("no output of task {} is here", read.task))?,
+        };
+        sandbox.push(container);
         let over = state.running.get(&sandbox).map(watch::Sender::subscribe);
         drop(state);
         let name = match read.file {
@@ -110,6 +121,14 @@ impl Sandboxes {
         let path = self.root.join(sandbox.join("/")).join(name);
         Ok((path, over.filter(|_| read.follow)))
     }
+}
+
+/// Returns the name of the newest sandbox in a directory: containers are numbered, and of two
+/// numbers the longer is the higher.
+fn newest(directory: &Path) -> Option<String> {
+    let names = fs::read_dir(directory).ok()?;
+    let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.max_by(|a, b| (a.len(), a).cmp(&(b.len(), b)))
 }
 
 #[cfg(test)]
@@ -126,6 +145,10 @@ mod tests {
         }
     }
 
+    fn sandbox(container: &str) -> Vec<String> {
+        ["tasks", "f", "t", container].map(String::from).into()
+    }
+
     fn read() -> Read {
         Read {
             framework: FrameworkId::new("f").unwrap(),
@@ -140,6 +163,7 @@ mod tests {
     fn only_operators_and_the_owner_may_read() {
         let sandboxes = Sandboxes::new(Path::new("/s"));
         sandboxes.owned(&read().framework, Some("alice"));
+        sandboxes.runs(&ContainerId::numbered(1), &sandbox("c000001"));
         let may = |role, name| sandboxes.open(&who(role, name), &read()).is_ok();
         assert!(may(PeerRole::Operator, "any"));
         assert!(may(PeerRole::Framework, "alice"));
@@ -149,12 +173,20 @@ mod tests {
 
     #[test]
     fn a_file_grows_until_its_container_has_ended() {
-        let sandboxes = Sandboxes::new(Path::new("/s"));
+        let dir = tempfile::tempdir().unwrap();
+        let sandboxes = Sandboxes::new(dir.path());
         let id = ContainerId::numbered(1);
-        sandboxes.runs(&id, &["f".into(), "t".into()]);
+        let path = |name: &str| {
+            let path = dir.path().join(sandbox(name).join("/"));
+            fs::create_dir_all(&path).unwrap();
+            path.join("stdout")
+        };
+        // What ran before, and after a restart: the number counts, and not how it is spelt.
+        let (one, old) = (path("c000001"), path("c999999"));
+        sandboxes.runs(&id, &sandbox("c000001"));
         let operator = who(PeerRole::Operator, "o");
-        let (path, over) = sandboxes.open(&operator, &read()).unwrap();
-        assert_eq!(path, Path::new("/s/f/t/stdout"));
+        let (found, over) = sandboxes.open(&operator, &read()).unwrap();
+        assert_eq!(found, one);
         let over = over.expect("it grows");
         assert!(!*over.borrow());
         sandboxes.happened(&ContainerEvent::Exited {
@@ -163,7 +195,18 @@ mod tests {
             breach: None,
         });
         assert!(*over.borrow());
-        let (_, over) = sandboxes.open(&operator, &read()).unwrap();
+        let (found, over) = sandboxes.open(&operator, &read()).unwrap();
+        assert_eq!(found, old);
         assert!(over.is_none(), "it is whole now");
+        let new = path("c1000000");
+        assert_eq!(sandboxes.open(&operator, &read()).unwrap().0, new);
+    }
+
+    #[test]
+    fn what_never_ran_here_is_not_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let sandboxes = Sandboxes::new(dir.path());
+        let refused = sandboxes.open(&who(PeerRole::Operator, "o"), &read());
+        assert_eq!(refused.unwrap_err(), "no output of task t is here");
     }
 }

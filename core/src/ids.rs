@@ -158,6 +158,21 @@ impl FrameworkId {
     pub fn numbered(master: &MasterId, n: u64) -> Self {
         Self::from_checked(&format!("{master}-{n:04}"))
     }
+
+    /// Returns whether a leadership before `master`, which is that of `epoch`, may have given this
+    /// id: it has the same cluster and a lower epoch.
+    pub fn is_from_before(&self, master: &MasterId, epoch: u64) -> bool {
+        let parts = || {
+            let cluster = master.as_str().strip_suffix(&format!("-{epoch}"))?;
+            let rest = self.as_str().strip_prefix(cluster)?.strip_prefix('-')?;
+            let (earlier, n) = rest.split_once('-')?;
+            Some((cluster, earlier.parse().ok()?, n.parse::<u64>().ok()?))
+        };
+        parts().is_some_and(|(cluster, earlier, n): (&str, u64, u64)| {
+            // A number has one spelling.
+            earlier < epoch && self.as_str() == format!("{cluster}-{earlier}-{n:04}")
+        })
+    }
 }
 
 impl OfferId {
@@ -295,5 +310,31 @@ mod tests {
         assert_eq!(AgentId::numbered(&master, 12).as_str(), "rio-7-S12");
         assert_eq!(FrameworkId::numbered(&master, 3).as_str(), "rio-7-0003");
         assert_eq!(OfferId::numbered(&master, 7).as_str(), "rio-7-O7");
+    }
+
+    #[test]
+    fn an_id_from_before_has_a_lower_epoch_of_the_same_cluster() {
+        let master = MasterId::of("rio-2", 7).unwrap();
+        let is_from_before = |text: &str| {
+            let id = FrameworkId::new(text).unwrap();
+            id.is_from_before(&master, 7)
+        };
+        for good in ["rio-2-6-0000", "rio-2-1-12345"] {
+            assert!(is_from_before(good), "{good}");
+        }
+        for bad in [
+            "rio-2-7-0000",
+            "rio-2-8-0000",
+            "rio-6-0000",
+            "rio-2-06-0000",
+            "rio-2-6-+001",
+            "rio-2-6-1",
+            "rio-2-6-00001",
+            "rio-2-6-S1",
+            "rio-2-60000",
+            "executors",
+        ] {
+            assert!(!is_from_before(bad), "{bad}");
+        }
     }
 }

@@ -37,6 +37,12 @@ pub const INPUTS_PER_TURN: usize = 256;
 /// The most frames that wait for one peer; one more disconnects it.
 pub const QUEUED_FRAMES_PER_PEER: usize = 65_536;
 
+/// The most updates that a scheduler remembers to have told and not yet seen confirmed; beyond it
+/// one that comes again is told again.
+pub const UNCONFIRMED_UPDATES: usize = 100_000;
+/// The most kills that wait for a master's agents to return, or for a scheduler's subscription.
+pub const WAITING_KILLS: usize = 100_000;
+
 /// The longest refusal of an offer (OF-32).
 pub const REFUSE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long a refusal lasts that names no time (OF-32).

@@ -7,7 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::journal::Number;
-use crate::ids::{AgentId, FrameworkId};
+use crate::ids::{AgentId, FrameworkId, TaskId};
 use crate::protocol::container::{ContainerLimits, ContainerSpec};
 use crate::protocol::task::{CommandInfo, ExecutorInfo, TaskInfo};
 use crate::resources::Milli;
@@ -29,7 +29,7 @@ pub(super) fn task_container(
             mem: limit("mem"),
             pids: task.pids,
         },
-        sandbox: task_sandbox(framework, task),
+        sandbox: task_sandbox(framework, &task.id, number),
     }
 }
 
@@ -50,12 +50,28 @@ pub(super) fn executor_container(
     }
 }
 
-/// Names the sandbox of a task with a command.
-pub(super) fn task_sandbox(framework: &FrameworkId, task: &TaskInfo) -> Vec<String> {
-    vec![framework.as_str().into(), task.id.as_str().into()]
+/// Names where the sandboxes of a task with a command are: one for each container, the newest of
+/// which has the highest id. A framework may use an id again, and its output is not to be mixed up
+/// with what was there before.
+///
+/// For those who serve output, as path components. What peers choose stands below a name of ours,
+/// so that no framework's id leads into the sandboxes of executors.
+pub fn task_sandboxes(framework: &FrameworkId, task: &TaskId) -> Vec<String> {
+    vec![
+        "tasks".into(),
+        framework.as_str().into(),
+        task.as_str().into(),
+    ]
 }
 
-/// Names the sandbox of an executor, apart from those of tasks, whose ids are the framework's too.
+/// Names the sandbox of one container of a task.
+pub(super) fn task_sandbox(framework: &FrameworkId, task: &TaskId, number: Number) -> Vec<String> {
+    let mut components = task_sandboxes(framework, task);
+    components.push(number.container().as_str().into());
+    components
+}
+
+/// Names the sandbox of an executor.
 pub(super) fn executor_sandbox(
     framework: &FrameworkId,
     executor: &ExecutorInfo,

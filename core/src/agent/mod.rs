@@ -37,6 +37,7 @@ use self::containers::Containers;
 use self::executors::Sessions;
 pub use self::invariants::Violation;
 pub use self::journal::{AgentRecord, AgentState, Number};
+pub use self::launch::task_sandboxes;
 use self::recovery::Recovery;
 use self::registration::Link;
 pub use self::tasks::Placement;

@@ -96,15 +96,18 @@ impl Agent {
             return;
         };
         if self.state.is_ended(&id) {
-            tracing::debug!(task = %task.id, "a task of an ended framework: ignored"); // AG-27
+            let why = "the framework was shut down on the agent, and is not over yet"; // AG-27
+            self.refuse_task(cx, peer, id, task.id, why.into());
             return;
         }
         if self.state.find_task(&id, &task.id).is_some() {
-            tracing::debug!(task = %task.id, "a task that is here already: ignored");
+            let why = "the agent has a task of this id, which is not over yet";
+            self.refuse_task(cx, peer, id, task.id, why.into());
             return;
         }
         if self.state.tasks().len() >= TASKS {
-            self.refuse_task(cx, peer, id, task.id);
+            let why = format!("the agent has {TASKS} tasks already");
+            self.refuse_task(cx, peer, id, task.id, why);
             return;
         }
         if let Err(problem) = check_task(&agent, &task) {
@@ -122,14 +125,22 @@ impl Agent {
         }
     }
 
-    /// Refuses a task for want of room to remember it; nothing is remembered.
-    fn refuse_task(&self, cx: &mut Cx<'_>, peer: PeerId, framework: FrameworkId, task: TaskId) {
+    /// Refuses a task without remembering it. The master tells the framework, and goes on if need
+    /// be; should this be lost, it asks for the task when the agent next returns.
+    fn refuse_task(
+        &self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        framework: FrameworkId,
+        task: TaskId,
+        message: String,
+    ) {
         let status = TaskStatus {
             task,
             state: TaskState::Dropped,
             source: Source::Agent,
             reason: None,
-            message: format!("the agent has {TASKS} tasks already"),
+            message,
             agent: self.state.agent().cloned(),
             at: cx.now,
             update: None,
@@ -291,11 +302,15 @@ impl Agent {
             self.report_killed_during_launch(cx, number); // TK-83
             return;
         }
-        let record = AgentRecord::KillRequested {
-            task: number,
-            destroy_at: cx.now + patience,
-        };
-        self.persist(cx, record);
+        let destroy_at = cx.now + patience;
+        let row = self.state.task(number);
+        let before = row.and_then(|row| row.destroy_at());
+        if before.is_none_or(|at| destroy_at < at) {
+            let task = number;
+            self.persist(cx, AgentRecord::KillRequested { task, destroy_at });
+        }
+        // Said again each time, with what is left: only that can have been lost.
+        let patience = before.map_or(patience, |at| patience.min(at.since(cx.now)));
         let peer = self.sessions.get(executor).and_then(|s| s.peer());
         if let (Some(peer), Some(row)) = (peer, self.state.task(number)) {
             let event = Event::Kill {

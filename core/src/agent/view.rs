@@ -3,7 +3,6 @@
 //! Deliberately not here: permission to look.
 
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use super::launch;
@@ -82,23 +81,17 @@ impl<'a> View<'a> {
         Some(summary(number, task))
     }
 
-    /// Says where the output of a task is. Of a task that is not known any more, or never was, it
-    /// says where it would have been had it a container of its own.
-    pub fn sandbox(&self, framework: &FrameworkId, task: &TaskId) -> Sandbox {
+    /// Says where the output of a task is, unless it is over and acknowledged.
+    pub fn sandbox(&self, framework: &FrameworkId, task: &TaskId) -> Option<Sandbox> {
         let state = &self.agent.state;
-        let found = state.find_task(framework, task);
-        let Some((number, row)) = found.and_then(|n| Some((n, state.task(n)?))) else {
-            return Sandbox {
-                components: vec![framework.as_str().into(), task.as_str().into()],
-                is_over: true,
-            };
-        };
+        let number = state.find_task(framework, task)?;
+        let row = state.task(number)?;
         let components = match (row.placement(), &row.info().executor) {
             (Placement::Executor(executor), Some(info)) => {
                 launch::executor_sandbox(framework, info, executor)
             }
             (Placement::Own | Placement::Nowhere | Placement::Executor(_), _) => {
-                launch::task_sandbox(framework, row.info())
+                launch::task_sandbox(framework, task, number)
             }
         };
         let container = match row.placement() {
@@ -106,10 +99,10 @@ impl<'a> View<'a> {
             Placement::Executor(executor) => executor,
             Placement::Nowhere => number,
         };
-        Sandbox {
+        Some(Sandbox {
             components,
             is_over: self.agent.containers.phase(container).is_none(),
-        }
+        })
     }
 }
 

@@ -74,26 +74,19 @@ impl Planner<'_> {
             let limit = limits::TASKS_PER_FRAMEWORK;
             return Err(format!("the framework has {limit} tasks, the most allowed"));
         }
-        let mut needs = task.resources.clone();
-        if let Some(executor) = self.new_executor(task)? {
-            let sum = needs.add(&executor.resources);
-            sum.map_err(|overflow| format!("task and executor together: {overflow}"))?;
+        // One after the other: added up, a port that both need would be there once.
+        let mut pool = self.pool.clone();
+        draw(&mut pool, "task", &task.resources)?;
+        let executor = self.new_executor(task)?;
+        if let Some(executor) = executor {
+            draw(&mut pool, "executor", &executor.resources)?;
         }
-        let missing = match self.pool.subtract(&needs) {
-            Ok(()) => None,
-            Err(error) => Some(error.wanted),
-        };
-        if let Some(wanted) = missing {
-            let left = self.pool.filter(|entry| entry.name() == wanted.name());
-            return Err(if left.is_empty() {
-                let name = wanted.name();
-                format!("task needs {wanted} but the offer has no {name} left")
-            } else {
-                format!("task needs {wanted} but the offer has {left} left")
-            });
+        let executor = executor.map(|executor| &executor.resources);
+        for part in [Some(&task.resources), executor].into_iter().flatten() {
+            let sum = self.used.add(part);
+            sum.expect("what is taken from a pool fits as the pool did");
         }
-        let sum = self.used.add(&needs);
-        sum.expect("what is taken from a pool fits as the pool did");
+        self.pool = pool;
         self.room -= 1;
         self.launched.insert(task.id.clone());
         if let Some(executor) = &task.executor {
@@ -148,6 +141,21 @@ impl Planner<'_> {
             rest: self.pool,
         }
     }
+}
+
+/// Takes what somebody needs out of a pool, or says what is missing.
+fn draw(pool: &mut Resources, who: &str, needs: &Resources) -> Result<(), String> {
+    let Err(error) = pool.subtract(needs) else {
+        return Ok(());
+    };
+    let wanted = error.wanted;
+    let left = pool.filter(|entry| entry.name() == wanted.name());
+    Err(if left.is_empty() {
+        let name = wanted.name();
+        format!("{who} needs {wanted} but the offer has no {name} left")
+    } else {
+        format!("{who} needs {wanted} but the offer has {left} left")
+    })
 }
 
 impl Master {
@@ -336,6 +344,8 @@ impl Master {
             sent_over: Some(peer),
         });
         self.tasks.book(key);
+        // Whatever was to end under this id, it was not this.
+        self.kills.take(framework, &task.id);
         let framework = (**info).clone();
         cx.tell_agent(peer, ToAgent::RunTask { framework, task });
     }

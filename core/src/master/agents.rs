@@ -96,6 +96,12 @@ impl Agents {
         self.rows.len()
     }
 
+    /// Returns whether one that an earlier leadership admitted has not come back yet.
+    pub(super) fn are_awaited(&self) -> bool {
+        let mut rows = self.rows.iter();
+        rows.any(|(_, agent)| agent.presence == Presence::Recovered)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (AgentKey, &Agent)> + '_ {
         self.rows.iter().map(|(key, agent)| (key.cast(), agent))
     }

@@ -37,6 +37,9 @@ pub(super) struct Framework {
     pub(super) info: Arc<FrameworkInfo>,
     /// The name in the certificate that subscribed it, or what an agent remembers of it.
     pub(super) principal: Option<String>,
+    /// Whether the id is certainly theirs: this leadership gave it, or an agent says so. Otherwise
+    /// it is only their own word.
+    pub(super) vouched: bool,
     /// Changed to `Completed` by [`Frameworks::complete`] only.
     pub(super) subscription: Subscription,
     pub(super) suppressed: bool,
@@ -51,6 +54,12 @@ impl Framework {
             Subscription::Subscribed(peer) => Some(peer),
             Subscription::Disconnected | Subscription::Recovered | Subscription::Completed => None,
         }
+    }
+
+    /// Returns whether an agent may know it under the name of this principal.
+    pub(super) fn is_of(&self, principal: Option<&str>) -> bool {
+        let own = self.principal.as_deref();
+        own.is_none() || principal.is_none() || own == principal
     }
 
     pub(super) fn is_completed(&self) -> bool {
@@ -89,6 +98,15 @@ impl Frameworks {
         let row = self.rows.remove(oldest.cast())?;
         self.by_id.remove(&row.id);
         Some(oldest)
+    }
+
+    /// Forgets a framework that has ended, so that its id can come back.
+    pub(super) fn forget(&mut self, key: FrameworkKey) {
+        self.completed.retain(|ended| *ended != key);
+        if let Some(row) = self.rows.remove(key.cast()) {
+            assert!(row.is_completed(), "framework {} has ended", row.id);
+            self.by_id.remove(&row.id);
+        }
     }
 
     pub(super) fn find(&self, id: &FrameworkId) -> Option<FrameworkKey> {

@@ -22,11 +22,13 @@ impl Master {
         self.agents.check();
         self.frameworks.check();
         self.tasks.check();
+        self.kills.check();
         self.offers.check();
         self.check_timers();
         self.check_registry();
         self.check_offers_stand();
         self.check_tasks_stand();
+        self.check_kills_wait();
         self.check_conservation();
     }
 
@@ -79,14 +81,29 @@ impl Master {
                 continue;
             }
             assert!(!framework.is_completed(), "{} lives on", task.id);
-            let agent = self.agents.get(task.agent);
-            let agent = agent.expect("a live task has an agent");
+            let Some(agent) = self.agents.get(task.agent) else {
+                // Gone for good: its tasks wait for the confirmation of their end.
+                assert!(task.by_master, "{} has an agent", task.id);
+                assert!(task.state.is_terminal(), "{} has an agent", task.id);
+                continue;
+            };
             assert_eq!(task.status.agent.as_ref(), Some(&agent.id));
             let runs = !task.state.is_terminal() && task.state != TaskState::Unreachable;
             assert_eq!(task.is_booked(), runs, "{} is {}", task.id, task.state);
             let visible = agent.is_allocatable();
             let away = agent.presence == Presence::Unreachable;
             assert!(visible || (away && !runs), "{} of {}", task.id, agent.id);
+        }
+    }
+
+    /// Kills wait only for agents that have not come back, or to be told to who is away.
+    fn check_kills_wait(&self) {
+        for key in self.kills.frameworks() {
+            let framework = self.frameworks.get(key);
+            let framework = framework.expect("who asked for a kill is known");
+            assert!(!framework.is_completed(), "{} is over", framework.id);
+            let told = framework.peer().is_some() && !self.agents.are_awaited();
+            assert!(!told, "kills of {} are answered", framework.id);
         }
     }
 
@@ -112,26 +129,18 @@ impl Master {
         for (_, agent, resources) in self.tasks.executors() {
             add(agent, resources);
         }
-        let mut offered: BTreeMap<AgentKey, Resources> = BTreeMap::new();
+        let mut free: BTreeMap<AgentKey, Resources> = BTreeMap::new();
         for (_, row) in self.offers.iter() {
-            let sum = offered.entry(row.agent).or_default();
-            sum.add(&row.offer.resources)
-                .expect("offers are parts of a total");
-        }
-        for (agent, offered) in offered {
-            let row = &self.agents[agent];
-            let total = &row.info.resources;
-            assert!(total.contains(&offered), "offers of {}", row.id);
-            let Some(Some(mut sum)) = booked.remove(&agent) else {
-                continue;
-            };
-            if total.contains(&sum) {
-                sum.add(&offered).expect("both are parts of a total");
-                assert!(
-                    total.contains(&sum),
-                    "{} has {total}, but {sum} is offered or in use",
-                    row.id
-                );
+            let agent = &self.agents[row.agent];
+            let total = &agent.info.resources;
+            let free = free.entry(row.agent).or_insert_with(|| {
+                let booked = booked.remove(&row.agent).flatten();
+                let unbooked = booked.and_then(|sum| total.checked_sub(&sum).ok());
+                unbooked.unwrap_or_else(|| total.clone())
+            });
+            // Taken away and not added up: a port that is there twice would not be seen.
+            if let Err(error) = free.subtract(&row.offer.resources) {
+                panic!("{} has {total}; of what is offered {error}", agent.id);
             }
         }
     }

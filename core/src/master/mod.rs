@@ -7,7 +7,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `peers`, `agents`, `frameworks`, `tasks`, `offers` | tables |
+//! | `peers`, `agents`, `frameworks`, `tasks`, `holdings`, `kills`, `offers` | tables |
 //! | `on_agent`, `on_scheduler`, `on_operator` | reactions to what peers say |
 //! | `accept`, `reregister` | decisions, and how they are carried out |
 //! | `offering`, `updates`, `reachability` | what follows: offers, news, timeouts |
@@ -18,7 +18,9 @@
 mod accept;
 mod agents;
 mod frameworks;
+mod holdings;
 mod invariants;
+mod kills;
 mod offering;
 mod offers;
 mod on_agent;
@@ -59,6 +61,7 @@ use crate::timers::Timers;
 
 use agents::{Agent, Agents, Presence};
 use frameworks::Frameworks;
+use kills::Kills;
 use offers::Offers;
 use peers::{Part, Peers};
 use tasks::Tasks;
@@ -212,6 +215,7 @@ pub struct Master {
     agents: Agents,
     frameworks: Frameworks,
     tasks: Tasks,
+    kills: Kills,
     offers: Offers,
     next_agent: u64,
     next_framework: u64,
@@ -259,6 +263,7 @@ impl Master {
             agents: Agents::default(),
             frameworks: Frameworks::default(),
             tasks: Tasks::default(),
+            kills: Kills::default(),
             offers: Offers::default(),
             next_agent: 0,
             next_framework: 0,

@@ -93,6 +93,7 @@ impl Master {
         let key = self.admit(cx, id, name, info);
         self.connect(cx, key, peer);
         self.tell_registered(cx, peer, key);
+        self.answer_kills(cx);
     }
 
     /// Takes an agent back under its id (SM-10, SM-13, SM-16, PR-02).
@@ -145,6 +146,7 @@ impl Master {
         self.connect(cx, key, peer);
         self.tell_reregistered(cx, peer, key, merge.missing.clone());
         self.apply_merge(cx, key, peer, merge);
+        self.answer_kills(cx);
     }
 
     /// Returns the name of an agent that may join, or refuses it.

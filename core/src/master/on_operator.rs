@@ -32,29 +32,29 @@ impl Master {
                 framework,
                 task,
                 grace,
-            } => {
-                let answer = match self.resolve(framework.as_ref(), &task) {
-                    Ok(key) => {
-                        self.kill(cx, key, grace);
-                        let task = &self.tasks[key];
-                        Answer::Killing {
-                            framework: task.owner.clone(),
-                            task: task.id.clone(),
-                        }
+            } => match self.resolve(framework.as_ref(), &task) {
+                Ok(key) => {
+                    self.kill(cx, key, grace);
+                    let task = &self.tasks[key];
+                    Answer::Killing {
+                        framework: task.owner.clone(),
+                        task: task.id.clone(),
                     }
-                    Err(answer) => answer,
-                };
-                let response = Response { id, answer };
-                cx.out.emit(Effect::Respond { peer, response });
-                return;
-            }
+                }
+                Err(answer) => answer,
+            },
         };
+        // Not free: it may show what is not durable yet, such as an agent that was just admitted.
         let response = Response { id, answer };
-        cx.out.emit_free(Effect::Respond { peer, response });
+        cx.out.emit(Effect::Respond { peer, response });
     }
 
     /// Finds the one active task of a name, or says why there is none.
     fn resolve(&self, owner: Option<&FrameworkId>, name: &str) -> Result<TaskKey, Answer> {
+        if name.is_empty() {
+            // Everything begins with nothing: a script whose variable is unset must not end a task.
+            return Err(Answer::NotFound("no task is named".to_string()));
+        }
         let frameworks: Vec<FrameworkKey> = match owner {
             Some(id) => match self.frameworks.find(id) {
                 Some(key) => Vec::from([key]),

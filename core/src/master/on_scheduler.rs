@@ -86,10 +86,23 @@ impl Master {
         }
         let known = info.id.as_ref().and_then(|id| self.frameworks.find(id));
         if let Some(key) = known {
-            match self.check_return(key, peer, &info) {
+            match self.check_return(key, &info) {
                 Ok(()) => self.take_back(cx, key, peer, info),
+                // Who is right shows when the agents are back: until then, one may ask again.
+                Err(text) if !self.frameworks[key].vouched && self.agents.are_awaited() => {
+                    self.disconnect(cx, peer, text);
+                }
                 Err(text) => self.refuse(cx, peer, &text),
             }
+            return;
+        }
+        // FW-29: an id that we do not know was given by another leadership, and stays.
+        let (master, epoch) = (&self.config.id, self.config.epoch);
+        if let Some(id) = &info.id
+            && !id.is_from_before(master, epoch)
+        {
+            let text = format!("framework {id} has ended long ago, or is not of this cluster");
+            self.refuse(cx, peer, &text);
             return;
         }
         if self.frameworks.live() >= limits::FRAMEWORKS {
@@ -97,10 +110,7 @@ impl Master {
             self.refuse(cx, peer, &text);
             return;
         }
-        // An id that we do not know was given by another leadership: it stays (FW-29).
-        let id = info.id.take();
-        let id = id.unwrap_or_else(|| self.next_framework_id());
-        self.let_in(cx, peer, id, info);
+        self.let_in(cx, peer, info);
     }
 
     fn next_framework_id(&mut self) -> FrameworkId {
@@ -113,12 +123,7 @@ impl Master {
         }
     }
 
-    fn check_return(
-        &self,
-        key: FrameworkKey,
-        peer: PeerId,
-        info: &FrameworkInfo,
-    ) -> Result<(), String> {
+    fn check_return(&self, key: FrameworkKey, info: &FrameworkInfo) -> Result<(), String> {
         let row = &self.frameworks[key];
         if row.is_completed() {
             // SM-08, FW-27
@@ -130,20 +135,22 @@ impl Master {
                 row.id, row.info.role, info.role
             ));
         }
-        let name = self.peers.get(peer).map(|peer| &peer.principal.name);
-        if row.principal.is_some() && row.principal.as_ref() != name {
+        if !row.is_of(info.principal.as_deref()) {
             return Err(format!("framework {} is somebody else's", row.id));
         }
         Ok(())
     }
 
-    fn let_in(&mut self, cx: &mut Cx<'_>, peer: PeerId, id: FrameworkId, mut info: FrameworkInfo) {
+    fn let_in(&mut self, cx: &mut Cx<'_>, peer: PeerId, mut info: FrameworkInfo) {
+        let vouched = info.id.is_none();
+        let id = info.id.take().unwrap_or_else(|| self.next_framework_id());
         info.id = Some(id.clone());
         let (name, roles) = (info.name.clone(), vec![info.role.clone()]);
         let key = self.frameworks.insert(Framework {
             id,
+            principal: info.principal.clone(),
             info: Arc::new(info),
-            principal: self.peers.get(peer).map(|p| p.principal.name.clone()),
+            vouched,
             subscription: Subscription::Subscribed(peer),
             suppressed: false,
             due: None,
@@ -168,10 +175,9 @@ impl Master {
             cx.out.emit(Effect::Disconnect { peer: old, reason });
             self.peers.remove(old);
         }
-        let principal = self.peers.get(peer).map(|p| p.principal.name.clone());
         let row = &mut self.frameworks[key];
+        row.principal = info.principal.clone();
         row.info = Arc::new(info);
-        row.principal = principal;
         if old == Some(peer) {
             self.tell_subscribed(cx, key, peer);
             return;
@@ -190,6 +196,8 @@ impl Master {
         let first = self.rng.jitter(self.config.heartbeat_interval);
         self.arm_framework(key, Some(cx.now + first));
         self.tell_subscribed(cx, key, peer);
+        self.tell_again(cx, key);
+        self.answer_kills(cx);
     }
 
     fn tell_subscribed(&self, cx: &mut Cx<'_>, key: FrameworkKey, peer: PeerId) {
@@ -229,7 +237,8 @@ impl Master {
         });
     }
 
-    /// Ends a task, or says what became of it (TK-82).
+    /// Ends a task, or says what became of it (TK-82). As long as agents of an earlier leadership
+    /// may still report it, nothing is said of a task that is not known (TK-75).
     fn on_kill(
         &mut self,
         cx: &mut Cx<'_>,
@@ -238,10 +247,36 @@ impl Master {
         grace: Option<Duration>,
     ) {
         let known = self.tasks.find(framework, &id);
-        match known.filter(|key| self.tasks[*key].is_active()) {
-            Some(key) => self.kill(cx, key, grace),
-            None => {
-                let status = self.reconcile(cx, known, id);
+        match known {
+            Some(key) if self.tasks[key].is_active() => {
+                self.kill(cx, key, grace);
+                return;
+            }
+            None if self.agents.are_awaited() => {
+                if self.kills.insert(framework, id.clone(), Kill { grace }) {
+                    return;
+                }
+                debug!(task = %id, "no room to remember a kill");
+            }
+            Some(_) | None => {}
+        }
+        let status = self.reconcile(cx, known, id);
+        self.tell(cx, framework, status);
+    }
+
+    /// Gives up on tasks that no agent has reported, once all agents are back. A framework that is
+    /// away hears it when it returns.
+    pub(super) fn answer_kills(&mut self, cx: &mut Cx<'_>) {
+        let waiting = self.kills.frameworks();
+        if waiting.is_empty() || self.agents.are_awaited() {
+            return;
+        }
+        for framework in waiting {
+            if self.frameworks[framework].peer().is_none() {
+                continue;
+            }
+            for id in self.kills.take_all(framework) {
+                let status = self.reconcile(cx, None, id);
                 self.tell(cx, framework, status);
             }
         }

@@ -6,8 +6,9 @@
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
-use super::agents::Presence;
+use super::agents::{Agent, Presence};
 use super::frameworks::Subscription;
 use super::tasks::TaskKey;
 use super::updates::News;
@@ -18,6 +19,7 @@ use crate::protocol::agent::ToAgent;
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, TaskState};
 use crate::registry::RegistryOp;
+use crate::resources::Resources;
 
 impl Master {
     /// The agent's one timer fired: a ping, or the end of our patience.
@@ -78,6 +80,7 @@ impl Master {
                 self.announce(cx, task, news);
             }
         }
+        self.answer_kills(cx);
     }
 
     /// Ends an agent for good: another took its place, for it has lost its state (SM-18, TK-113).
@@ -93,17 +96,12 @@ impl Master {
         self.rescind_agent(cx, key);
         for task in self.tasks.of_agent(key) {
             self.tasks.unbook(task);
-            if self.tasks[task].is_active() {
-                let (state, reason) = (TaskState::Gone, Reason::AgentRemoved);
-                let message = why.to_string();
-                let news = News {
-                    state,
-                    reason,
-                    message,
-                };
-                self.announce(cx, task, news);
-            }
-            self.tasks.complete(task);
+            let news = News {
+                state: TaskState::Gone,
+                reason: Reason::AgentRemoved,
+                message: why.to_string(),
+            };
+            self.announce_end(cx, task, news);
         }
         if known {
             self.changes.push(Change::AgentRemoved { agent: key });
@@ -153,9 +151,12 @@ impl Master {
         self.return_offers_of(key);
         let id = self.frameworks[key].id.clone();
         let mut peers = BTreeSet::new();
+        let mut heirs = Vec::new();
         for task in self.tasks.of_framework(key) {
-            peers.extend(self.agents[self.tasks[task].agent].peer());
-            self.end_with_framework(cx, task);
+            let agent = self.tasks[task].agent;
+            peers.extend(self.agents.get(agent).and_then(Agent::peer));
+            let got = self.end_with_framework(cx, task);
+            heirs.push((agent, got));
         }
         for peer in peers {
             cx.tell_agent(peer, ToAgent::ShutdownFramework(id.clone()));
@@ -164,16 +165,36 @@ impl Master {
             self.peers.cast(peer, None);
         }
         self.arm_framework(key, None);
+        self.kills.take_all(key);
         self.changes
             .push(Change::FrameworkRemoved { framework: key });
+        for (agent, mut got) in heirs {
+            got.retain(|(heir, _)| *heir != key);
+            self.hand_over(agent, got);
+        }
         if let Some(forgotten) = self.frameworks.complete(key) {
             self.tasks.forget(forgotten);
         }
     }
 
-    fn end_with_framework(&mut self, cx: &Cx<'_>, key: TaskKey) {
+    /// Ends a framework that came under an id which is somebody else's, and frees the id for them.
+    pub(super) fn dethrone(&mut self, cx: &mut Cx<'_>, key: FrameworkKey) {
+        let row = &self.frameworks[key];
+        let reason = format!("framework {} is somebody else's", row.id);
+        if let Some(peer) = row.peer() {
+            cx.tell_framework(peer, Event::Error(reason.clone()));
+            cx.out.emit(Effect::Disconnect { peer, reason });
+            self.peers.remove(peer);
+        }
+        self.remove_framework(cx, key);
+        self.frameworks.forget(key);
+        self.tasks.forget(key);
+    }
+
+    /// Returns who inherits what it held.
+    fn end_with_framework(&mut self, cx: &Cx<'_>, key: TaskKey) -> Vec<(FrameworkKey, Resources)> {
         // What was booked goes with `FrameworkRemoved`.
-        self.tasks.unbook(key);
+        let freed = self.tasks.unbook(key);
         let task = &mut self.tasks[key];
         if task.is_active() {
             // TK-49
@@ -187,6 +208,7 @@ impl Master {
             task.state = TaskState::Killed;
         }
         self.tasks.complete(key);
+        freed.map(|freed| freed.heirs).unwrap_or_default()
     }
 
     /// Checks that every row's timer is armed, and nothing else.

@@ -15,7 +15,7 @@ use super::updates::{News, may_report};
 use super::{Cx, Master};
 use crate::allocator::Change;
 use crate::ids::{FrameworkId, PeerId, TaskId};
-use crate::keys::AgentKey;
+use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::agent::{TaskReport, ToAgent};
 use crate::protocol::framework::FrameworkInfo;
@@ -33,7 +33,11 @@ pub(super) struct Merge {
     refresh: Vec<(TaskKey, TaskState)>,
     /// Tasks that were to be killed, or may not be there any more.
     kill: Vec<(FrameworkId, TaskId, Option<Duration>)>,
-    /// Frameworks that are over.
+    /// Frameworks whose principal is the one that the agent knows.
+    vouched: Vec<FrameworkKey>,
+    /// Frameworks that came under an id which the agent knows as somebody else's.
+    usurped: BTreeSet<FrameworkKey>,
+    /// Frameworks that are over, or not those that we know under their ids.
     shut_down: BTreeSet<FrameworkId>,
     /// Tasks that should be there and are not: the agent answers with their end (PR-03).
     pub(super) missing: Vec<(FrameworkId, TaskId)>,
@@ -50,7 +54,12 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn place(&mut self, report: TaskReport) {
-        let Some(framework) = self.known.find(&report.framework) else {
+        if self.merge.shut_down.contains(&report.framework) {
+            return;
+        }
+        let known = self.known.find(&report.framework);
+        let known = known.filter(|key| !self.merge.usurped.contains(key));
+        let Some(framework) = known else {
             if self.recovers(&report.framework) {
                 self.adopt(report);
             } else {
@@ -81,6 +90,31 @@ impl Planner<'_> {
             self.merge.kill.push(kill);
         }
         self.merge.refresh.push((key, report.state));
+    }
+
+    /// Compares a framework that the agent knows with the one that we know under its id. Whose it
+    /// is was proved to the master that gave the id; the agent has heard it from there.
+    fn meet(&mut self, info: FrameworkInfo) {
+        let Some(id) = info.id.clone() else {
+            return;
+        };
+        let is_good = check_framework(&info).is_ok();
+        let Some(key) = self.known.find(&id) else {
+            if is_good {
+                self.infos.insert(id, info);
+            }
+            return;
+        };
+        let row = &self.known[key];
+        let is_same = row.is_of(info.principal.as_deref());
+        if row.is_completed() || (!is_same && (row.vouched || !is_good)) {
+            self.merge.shut_down.insert(id);
+        } else if !is_same {
+            self.merge.usurped.insert(key);
+            self.infos.insert(id, info);
+        } else if !row.vouched && info.principal.is_some() {
+            self.merge.vouched.push(key);
+        }
     }
 
     fn adopt(&mut self, report: TaskReport) {
@@ -121,13 +155,7 @@ impl Master {
             merge: Merge::default(),
         };
         for info in frameworks {
-            let Some(id) = info.id.clone() else { continue };
-            let known = self.frameworks.find(&id);
-            if known.is_some_and(|key| self.frameworks[key].is_completed()) {
-                planner.merge.shut_down.insert(id);
-            } else if known.is_none() && check_framework(&info).is_ok() {
-                planner.infos.insert(id, info);
-            }
+            planner.meet(info);
         }
         for report in reports {
             if may_report(report.state) {
@@ -153,6 +181,12 @@ impl Master {
         peer: PeerId,
         merge: Merge,
     ) {
+        for key in merge.vouched {
+            self.frameworks[key].vouched = true;
+        }
+        for key in merge.usurped {
+            self.dethrone(cx, key);
+        }
         for framework in merge.shut_down {
             cx.tell_agent(peer, ToAgent::ShutdownFramework(framework));
         }
@@ -195,6 +229,7 @@ impl Master {
             id,
             info: Arc::new(info),
             principal,
+            vouched: true,
             subscription: Subscription::Recovered,
             suppressed: false,
             due: None,
@@ -221,6 +256,8 @@ impl Master {
         };
         let agent_id = self.agents[agent].id.clone();
         let status = news.about(report.task.id.clone(), Some(agent_id), cx.now);
+        // TK-82: asked for before anybody knew of the task.
+        let kill = self.kills.take(framework, &report.task.id);
         let key = self.tasks.insert(NewTask {
             id: report.task.id,
             framework,
@@ -235,6 +272,9 @@ impl Master {
         });
         if !report.state.is_terminal() {
             self.use_resources(key);
+            if let Some(kill) = kill {
+                self.kill(cx, key, kill.grace);
+            }
         }
     }
 

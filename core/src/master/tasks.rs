@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 use core::time::Duration;
 
+use super::holdings::{Holder, Holdings};
 use crate::ids::{ExecutorId, FrameworkId, PeerId, TaskId, UpdateId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
@@ -45,7 +46,7 @@ pub(super) struct Kill {
     pub(super) grace: Option<Duration>,
 }
 
-/// An update that the agent has in flight.
+/// An update that the agent, or the master by its own word, has in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct InFlight {
     pub(super) update: UpdateId,
@@ -57,7 +58,7 @@ pub(super) struct InFlight {
 pub(super) struct Task {
     pub(super) id: TaskId,
     pub(super) framework: FrameworkKey,
-    /// Stale once the agent is gone for good; then the task is only remembered.
+    /// Stale once the agent is gone for good; then the task has ended.
     pub(super) agent: AgentKey,
     pub(super) owner: FrameworkId,
     pub(super) name: String,
@@ -68,6 +69,8 @@ pub(super) struct Task {
     pub(super) state: TaskState,
     /// The newest news; its state may lag behind `state` (TK-71).
     pub(super) status: TaskStatus,
+    /// Whether `status` is the master's own word: nobody else will say it again.
+    pub(super) by_master: bool,
     pub(super) in_flight: Option<InFlight>,
     /// The last update that the framework has confirmed.
     pub(super) acknowledged: Option<UpdateId>,
@@ -130,9 +133,10 @@ type Place = (FrameworkKey, AgentKey, ExecutorId);
 
 /// What changes with one task, in parts: a sum of what agents claim might not fit a number.
 pub(super) struct Bill {
-    pub(super) task: Resources,
+    /// The task's.
+    task: Resources,
     /// The executor's, if this task is its first or its last.
-    pub(super) executor: Option<Resources>,
+    executor: Option<Resources>,
 }
 
 impl Bill {
@@ -143,6 +147,13 @@ impl Bill {
     }
 }
 
+/// What is free with the end of a task, and what of that is not.
+pub(super) struct Freed {
+    pub(super) bill: Bill,
+    /// Frameworks whose tasks or executors on the same agent used some of it all along.
+    pub(super) heirs: Vec<(FrameworkKey, Resources)>,
+}
+
 /// All tasks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tasks {
@@ -151,6 +162,7 @@ pub(super) struct Tasks {
     /// Live tasks only.
     agents: BTreeMap<AgentKey, BTreeSet<TaskKey>>,
     executors: BTreeMap<Place, RunningExecutor>,
+    holdings: Holdings,
 }
 
 impl Tasks {
@@ -168,6 +180,7 @@ impl Tasks {
             executor: new.executor.map(Arc::new),
             state: new.status.state,
             status: new.status,
+            by_master: false,
             in_flight: None,
             acknowledged: None,
             sent_over: new.sent_over,
@@ -186,11 +199,14 @@ impl Tasks {
         let task = &mut self.rows[key];
         assert_eq!(task.care, Care::Unbooked, "task {} is booked once", task.id);
         task.care = Care::Booked;
+        let (agent, holdings) = (task.agent, &mut self.holdings);
         let mut executor = None;
+        let needs = holdings.enter(agent, Holder::Task(key), &task.resources);
         if let Some(info) = &task.executor {
-            let place = (task.framework, task.agent, info.id.clone());
+            let place = (task.framework, agent, info.id.clone());
             let running = self.executors.entry(place).or_insert_with(|| {
-                executor = Some(info.resources.clone());
+                let holder = Holder::Executor(task.framework, info.id.clone());
+                executor = Some(holdings.enter(agent, holder, &info.resources));
                 RunningExecutor {
                     info: Arc::clone(info),
                     tasks: 0,
@@ -199,32 +215,43 @@ impl Tasks {
             running.tasks += 1;
         }
         Bill {
-            task: task.resources.clone(),
+            task: needs,
             executor,
         }
     }
 
     /// Notes that a task uses nothing any more. Returns what is free for it, once (TK-36).
-    pub(super) fn unbook(&mut self, key: TaskKey) -> Option<Bill> {
+    pub(super) fn unbook(&mut self, key: TaskKey) -> Option<Freed> {
         if !self.rows.get(key)?.is_booked() {
             return None;
         }
         let task = &mut self.rows[key];
         task.care = Care::Unbooked;
+        let (agent, holdings) = (task.agent, &mut self.holdings);
+        let freed = holdings.leave(agent, &Holder::Task(key), &task.resources);
         let mut executor = None;
         if let Some(info) = &task.executor {
-            let place = (task.framework, task.agent, info.id.clone());
+            let place = (task.framework, agent, info.id.clone());
             let running = self.executors.get_mut(&place);
             let running = running.expect("a booked task's executor is known");
             running.tasks -= 1;
             if running.tasks == 0 {
-                executor = Some(running.info.resources.clone());
+                let holder = Holder::Executor(task.framework, info.id.clone());
+                executor = Some(holdings.leave(agent, &holder, &running.info.resources));
                 self.executors.remove(&place);
             }
         }
-        Some(Bill {
-            task: task.resources.clone(),
-            executor,
+        let heirs = holdings.inherit(agent).into_iter();
+        let heirs = heirs.map(|(holder, got)| match holder {
+            Holder::Task(key) => (self.rows[key].framework, got),
+            Holder::Executor(framework, _) => (framework, got),
+        });
+        Some(Freed {
+            heirs: heirs.collect(),
+            bill: Bill {
+                task: freed,
+                executor,
+            },
         })
     }
 
@@ -337,6 +364,7 @@ impl Tasks {
         assert_eq!(ids, self.rows.len(), "tasks by framework");
         let mut live = 0;
         let mut users: BTreeMap<Place, usize> = BTreeMap::new();
+        let mut uses: BTreeMap<(AgentKey, Holder), Resources> = BTreeMap::new();
         for (key, task) in self.rows.iter() {
             let of = &self.frameworks[&task.framework];
             assert_eq!(of.ids.get(&task.id), Some(&key), "task {}", task.id);
@@ -344,6 +372,9 @@ impl Tasks {
             let indexed = by_agent.is_some_and(|keys| keys.contains(&key));
             assert_eq!(indexed, !task.is_remembered(), "task {} by agent", task.id);
             live += usize::from(indexed);
+            if task.is_booked() {
+                uses.insert((task.agent, Holder::Task(key)), task.resources.clone());
+            }
             if let (true, Some(info)) = (task.is_booked(), &task.executor) {
                 let place = (task.framework, task.agent, info.id.clone());
                 *users.entry(place).or_default() += 1;
@@ -351,6 +382,11 @@ impl Tasks {
         }
         let indexed: usize = self.agents.values().map(BTreeSet::len).sum();
         assert_eq!(indexed, live, "live tasks by agent");
+        for ((framework, agent, id), running) in &self.executors {
+            let holder = Holder::Executor(*framework, id.clone());
+            uses.insert((*agent, holder), running.info.resources.clone());
+        }
+        self.holdings.check(&uses);
         let booked = self.executors.iter();
         let booked: BTreeMap<Place, usize> = booked.map(|(p, e)| (p.clone(), e.tasks)).collect();
         assert_eq!(booked, users, "tasks of executors");

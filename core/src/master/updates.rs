@@ -2,9 +2,12 @@
 //! itself.
 //!
 //! The agent sends an update until it is confirmed; the master keeps nothing for it and only passes
-//! both on (TK-70). What the master says itself carries no update id: it is said once (TK-72).
+//! both on (TK-70). What the master says itself of a task that it knows is said again on each
+//! subscription until there is other news, and an end until it is confirmed: so unlike in Mesos
+//! (TK-72) no end is lost on a framework that was away.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use tracing::debug;
 
@@ -16,6 +19,7 @@ use crate::keys::{AgentKey, FrameworkKey};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
+use crate::resources::Resources;
 use crate::time::Time;
 
 /// What the master says about a task.
@@ -50,39 +54,101 @@ impl Master {
         }
     }
 
-    /// Sets a live task's state by the master's own word, and says so.
+    /// Sets a live task's state by the master's own word, and says so. Of an end see
+    /// [`Self::announce_end`].
     pub(super) fn announce(&mut self, cx: &mut Cx<'_>, key: TaskKey, news: News) {
         let task = &mut self.tasks[key];
         let agent = task.status.agent.clone();
         let status = news.about(task.id.clone(), agent, cx.now);
         task.state = status.state;
         task.status = status.clone();
+        task.by_master = true;
         let framework = task.framework;
         self.tell(cx, framework, status);
     }
 
+    /// Says by the master's own word that a live task has ended, until it is confirmed. What is
+    /// known of its end stays; `otherwise` is said if it is not known to have ended.
+    pub(super) fn announce_end(&mut self, cx: &mut Cx<'_>, key: TaskKey, otherwise: News) {
+        let update = self.new_update_id();
+        let task = &mut self.tasks[key];
+        let agent = task.status.agent.clone();
+        if !task.state.is_terminal() {
+            task.state = otherwise.state;
+            task.status = otherwise.about(task.id.clone(), agent, cx.now);
+        } else if !task.status.state.is_terminal() {
+            // TK-71: the agent said that it has ended, and not yet how.
+            let news = News {
+                state: task.state,
+                ..otherwise
+            };
+            task.status = news.about(task.id.clone(), agent, cx.now);
+        }
+        task.by_master = true;
+        // An end that was passed on before keeps its name, so that it is heard once.
+        if task.status.update.is_none() {
+            task.status.update = Some(update);
+        }
+        task.in_flight = task.status.update.map(|update| InFlight {
+            update,
+            state: task.state,
+        });
+        let (framework, status) = (task.framework, task.status.clone());
+        self.tell(cx, framework, status);
+    }
+
+    /// Says again by whom nobody else would say it, for a framework that was away.
+    pub(super) fn tell_again(&self, cx: &mut Cx<'_>, framework: FrameworkKey) {
+        for key in self.tasks.of_framework(framework) {
+            let task = &self.tasks[key];
+            if task.by_master {
+                self.tell(cx, framework, task.status.clone());
+            }
+        }
+    }
+
+    fn new_update_id(&mut self) -> UpdateId {
+        let high = u128::from(self.rng.next_u64());
+        UpdateId(high << 64 | u128::from(self.rng.next_u64()))
+    }
+
     /// Returns what a task used to the allocator, once (TK-36).
     pub(super) fn release(&mut self, key: TaskKey) {
-        let Some(bill) = self.tasks.unbook(key) else {
+        let Some(freed) = self.tasks.unbook(key) else {
             return;
         };
         let task = &self.tasks[key];
-        let changes = bill.parts().map(|resources| Change::Returned {
+        let agent = task.agent;
+        let changes = freed.bill.parts().map(|resources| Change::Returned {
             framework: task.framework,
             role: task.role.clone(),
-            agent: task.agent,
+            agent,
             resources,
             from: Booking::Allocated,
             refuse: None,
         });
         self.changes.extend(changes);
+        self.hand_over(agent, freed.heirs);
+    }
+
+    /// Books for those who go on using it what somebody else was charged for until now.
+    pub(super) fn hand_over(&mut self, agent: AgentKey, heirs: Vec<(FrameworkKey, Resources)>) {
+        for (framework, resources) in heirs {
+            let role = self.frameworks[framework].info.role.clone();
+            self.changes.push(Change::Used {
+                framework,
+                role,
+                agent,
+                resources,
+            });
+        }
     }
 
     /// Takes in an agent's update (PR-08).
     ///
     /// The master confirms an update itself where nobody else will: if the framework is over or
-    /// unknown, and if the framework has confirmed it but the agent has not heard. Otherwise the
-    /// agent's stream would never end.
+    /// unknown, if the task is another agent's, if the framework has confirmed it but the agent has not heard, and if the master has
+    /// said by its own word that the task has ended. Otherwise the agent's stream would never end.
     pub(super) fn on_update(
         &mut self,
         cx: &mut Cx<'_>,
@@ -103,33 +169,58 @@ impl Master {
             return;
         };
         status.agent = Some(self.agents[agent].id.clone());
-        let key = self.tasks.find(framework, &status.task);
-        if let Some(key) = key {
-            if self.tasks[key].agent != agent && !self.tasks[key].is_remembered() {
-                debug!(task = %status.task, "an update from an agent that does not run it");
-                return;
-            }
-            self.note(cx, key, &status, latest);
-            let confirmed = self.tasks[key].acknowledged;
-            if status.update.is_some() && status.update == confirmed {
-                self.confirm(cx, agent, owner, &status);
-                return;
-            }
+        let known = self.tasks.find(framework, &status.task);
+        let Some(key) = known else {
+            // TK-36b: without the framework it is not passed on; the agent sends it again.
+            self.tell(cx, framework, status);
+            return;
+        };
+        if self.tasks[key].agent != agent {
+            // PR-14. One task of an id: that of the other agent is not the framework's to hear of.
+            debug!(task = %status.task, "an update from an agent that does not run it");
+            self.confirm(cx, agent, owner, &status);
+            return;
         }
-        // TK-36b: without the framework it is not passed on; the agent sends it again.
-        let is_last = status.update.is_none() && status.state.is_terminal();
+        if status.update.is_none() && status.state.is_terminal() {
+            self.on_last_word(cx, key, status);
+            return;
+        }
+        self.note(cx, key, &status, latest);
+        let task = &self.tasks[key];
+        let is_late = task.by_master && task.state.is_terminal();
+        if is_late || (status.update.is_some() && status.update == task.acknowledged) {
+            self.confirm(cx, agent, owner, &status);
+            return;
+        }
         self.tell(cx, framework, status);
-        if let Some(key) = key.filter(|_| is_last)
-            && !self.tasks[key].is_remembered()
-        {
-            self.tasks.complete(key);
+    }
+
+    /// An agent knows nothing of a task, and will not say so again by itself. That is news only if
+    /// the task was not known to have ended; it is the master's from now on.
+    fn on_last_word(&mut self, cx: &mut Cx<'_>, key: TaskKey, status: TaskStatus) {
+        let task = &mut self.tasks[key];
+        if task.is_remembered() {
+            debug!(task = %task.id, "the end of a task that is over");
+            return;
         }
+        if !task.state.is_terminal() {
+            task.state = status.state;
+            task.status = status;
+            self.release(key);
+        }
+        let task = &self.tasks[key];
+        let news = News {
+            state: task.state,
+            reason: Reason::Reconciliation,
+            message: "its agent does not know how it ended".to_string(),
+        };
+        self.announce_end(cx, key, news);
     }
 
     /// Takes an agent's news into the record of a live task.
     fn note(&mut self, cx: &mut Cx<'_>, key: TaskKey, status: &TaskStatus, latest: TaskState) {
         let task = &mut self.tasks[key];
-        if task.is_remembered() {
+        if task.is_remembered() || (task.by_master && task.state.is_terminal()) {
             return;
         }
         if let Some(update) = status.update {
@@ -149,6 +240,7 @@ impl Master {
             latest
         };
         task.status = status.clone();
+        task.by_master = false;
         if task.state.is_terminal() {
             self.release(key);
         } else if !task.is_booked() {
@@ -188,23 +280,28 @@ impl Master {
         id: TaskId,
         update: UpdateId,
     ) {
-        let Some(agent) = self.agents.find(agent) else {
-            debug!(%agent, task = %id, "a confirmation for an unknown agent");
-            return;
-        };
         if let Some(key) = self.tasks.find(framework, &id) {
             let task = &mut self.tasks[key];
-            if task.agent != agent {
+            if task.status.agent.as_ref() != Some(agent) {
                 debug!(task = %id, "a confirmation for the wrong agent");
                 return;
             }
             if let Some(sent) = task.in_flight.filter(|sent| sent.update == update) {
                 task.acknowledged = Some(update);
-                if sent.state.is_terminal() && !task.is_remembered() {
+                let is_end = sent.state.is_terminal();
+                let by_master = task.by_master;
+                if is_end && !task.is_remembered() {
                     self.tasks.complete(key);
+                }
+                if is_end && by_master {
+                    return;
                 }
             }
         }
+        let Some(agent) = self.agents.find(agent) else {
+            debug!(%agent, task = %id, "a confirmation for an unknown agent");
+            return;
+        };
         if let Some(peer) = self.agents[agent].peer() {
             let framework = self.frameworks[framework].id.clone();
             let message = ToAgent::Acknowledge {

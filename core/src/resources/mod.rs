@@ -205,6 +205,25 @@ impl Resources {
         Ok(rest)
     }
 
+    /// Returns this without the numbers and names that `other` has too; amounts stay whole.
+    #[must_use]
+    pub fn without_shared(&self, other: &Self) -> Self {
+        let mut rest = self.clone();
+        let mut from = 0;
+        for shared in &other.0 {
+            match seek(&rest.0, from, shared) {
+                Ok(at) if !matches!(shared.value(), Value::Scalar(_)) => {
+                    let left = rest.0[at].value().rest(shared.value());
+                    rest.0[at].set_value(left);
+                    from = at + 1;
+                }
+                Ok(next) | Err(next) => from = next,
+            }
+        }
+        rest.0.retain(|entry| !entry.value().is_zero());
+        rest
+    }
+
     /// Returns whether every entry of `other` is a part of one entry here (RM-24).
     pub fn contains(&self, other: &Self) -> bool {
         self.first_missing(other).is_none()

@@ -517,3 +517,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_shared_by_name_can_be_taken_out() {
+    let left = |a: &str, b: &str| {
+        let (a, b) = (Resources::parse(a).unwrap(), Resources::parse(b).unwrap());
+        a.without_shared(&b).to_string()
+    };
+    let all = "cpus:2;disks:{a,b};ports:[1-5]";
+    assert_eq!(
+        left(all, "cpus:1;disks:{b,c};ports:[4-9]"),
+        "cpus:2;disks:{a};ports:[1-3]"
+    );
+    assert_eq!(left(all, "disks:{a,b};ports:[0-9];zebras:{z}"), "cpus:2");
+    assert_eq!(left(all, "ports(eng):[1-5]"), all);
+}

@@ -56,7 +56,8 @@ impl<L: Logic + ?Sized> Logic for alloc::boxed::Box<L> {
 pub enum Acknowledging {
     /// Each one as soon as [`Logic::on_event`] has returned from it.
     WhenHandled,
-    /// The user, with [`UserCall::Acknowledge`]; an update that is not acknowledged comes again.
+    /// The user, with [`UserCall::Acknowledge`]; an update that is not acknowledged comes again
+    /// whenever the framework has subscribed anew.
     ByUser,
 }
 

@@ -13,7 +13,7 @@ mod recent;
 mod tests;
 mod user;
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 pub use self::hosted::{Acknowledging, Hosted, Logic};
 use self::recent::Recent;
 pub use self::user::{UserCall, UserEvent};
-use crate::ids::{FrameworkId, OfferId, PeerId, UpdateId};
+use crate::ids::{FrameworkId, OfferId, PeerId, TaskId, UpdateId};
+use crate::limits;
 use crate::machine::{Machine, Never, Outbox};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::offer::Operation;
@@ -131,9 +132,12 @@ pub struct Scheduler {
     patience: Duration,
     connections: u32,
     offers: BTreeSet<OfferId>,
-    /// Updates that the user has and has not confirmed.
+    /// Updates that the user was told in this subscription and has not confirmed; at most
+    /// [`limits::UNCONFIRMED_UPDATES`].
     pending: BTreeSet<UpdateId>,
     acknowledged: Recent,
+    /// Kills that wait for a subscription; at most [`limits::WAITING_KILLS`].
+    kills: BTreeMap<TaskId, Option<Duration>>,
 }
 
 type Out = Outbox<Never, Effect>;
@@ -152,6 +156,7 @@ impl Scheduler {
             offers: BTreeSet::new(),
             pending: BTreeSet::new(),
             acknowledged: Recent::default(),
+            kills: BTreeMap::new(),
         }
     }
 
@@ -199,10 +204,12 @@ impl Scheduler {
         });
     }
 
-    /// Forgets the connection, and every offer with it.
+    /// Forgets the connection, and every offer with it. What is not confirmed is told again in the
+    /// next subscription: the user may have lost it.
     fn leave(&mut self, out: &mut Out) {
         let was = core::mem::replace(&mut self.phase, Phase::Away);
         self.offers.clear();
+        self.pending.clear();
         if matches!(was, Phase::Subscribed(..)) {
             out.emit(Effect::User(UserEvent::Disconnected));
         }
@@ -269,6 +276,10 @@ impl Scheduler {
         self.phase = Phase::Subscribed(peer, now + self.patience);
         self.framework = Some(framework.clone());
         out.emit(Effect::User(UserEvent::Subscribed { framework }));
+        for (task, grace) in core::mem::take(&mut self.kills) {
+            let call = Call::Kill { task, grace };
+            out.emit(Effect::Master { peer, call });
+        }
     }
 
     fn on_update(&mut self, peer: PeerId, status: TaskStatus, out: &mut Out) {
@@ -283,8 +294,11 @@ impl Scheduler {
                 out.emit(Effect::Master { peer, call });
                 return;
             }
-            if !self.pending.insert(update) {
+            if self.pending.contains(&update) {
                 return;
+            }
+            if self.pending.len() < limits::UNCONFIRMED_UPDATES {
+                self.pending.insert(update);
             }
         }
         out.emit(Effect::User(UserEvent::Update(status)));
@@ -321,7 +335,13 @@ impl Scheduler {
                 self.forget(&offers);
                 Call::Decline { offers, refuse }
             }
-            UserCall::Kill { task, grace } => Call::Kill { task, grace },
+            UserCall::Kill { task, grace } => {
+                if subscribed.is_none() {
+                    self.keep_kill(now, task, grace, out);
+                    return;
+                }
+                Call::Kill { task, grace }
+            }
             UserCall::Suppress => Call::Suppress,
             UserCall::Revive => Call::Revive,
             UserCall::Acknowledge {
@@ -338,11 +358,32 @@ impl Scheduler {
                 }
             }
         };
-        // Without a connection nothing else is kept: offers are void, an update comes again, and
+        // Without a connection nothing but kills is kept: offers are void, an update comes again, and
         // the user hears of the next subscription.
         if let Some(peer) = subscribed {
             out.emit(Effect::Master { peer, call });
         }
+    }
+
+    /// Keeps a kill for the next subscription, or says that it cannot.
+    fn keep_kill(&mut self, now: Time, task: TaskId, grace: Option<Duration>, out: &mut Out) {
+        if self.kills.len() < limits::WAITING_KILLS || self.kills.contains_key(&task) {
+            self.kills.insert(task, grace);
+            return;
+        }
+        let limit = limits::WAITING_KILLS;
+        out.emit(Effect::User(UserEvent::Update(TaskStatus {
+            task,
+            state: TaskState::Unknown,
+            source: Source::Master,
+            reason: Some(Reason::Reconciliation),
+            message: alloc::format!("not killed: {limit} kills wait for a master already"),
+            agent: None,
+            at: now,
+            update: None,
+            exit: None,
+            breach: None,
+        })));
     }
 
     fn stop(&mut self, out: &mut Out) {

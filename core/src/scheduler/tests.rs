@@ -314,3 +314,67 @@ fn hosted_logic_acknowledges_before_its_own_calls() {
         [call(acknowledge(3)), call(Call::Teardown), Effect::Stop]
     );
 }
+
+#[test]
+fn a_kill_waits_for_the_next_subscription() {
+    // FW-45, TK-82
+    let kill = |n: usize| UserCall::Kill {
+        task: TaskId::new(&alloc::format!("t{n}")).unwrap(),
+        grace: Some(Duration::from_secs(n as u64)),
+    };
+    let mut s = scheduler();
+    assert_eq!(feed(&mut s, secs(1), Input::User(kill(1))), []);
+    feed(&mut s, secs(1), Input::Connected { peer: PEER });
+    assert_eq!(feed(&mut s, secs(1), Input::User(kill(2))), []);
+    let told = feed(&mut s, secs(1), master(subscribed(1)));
+    let sent = |n: usize| {
+        call(Call::Kill {
+            task: TaskId::new(&alloc::format!("t{n}")).unwrap(),
+            grace: Some(Duration::from_secs(n as u64)),
+        })
+    };
+    assert_eq!(told[1..], [sent(1), sent(2)]);
+    // Sent once.
+    assert_eq!(feed(&mut s, secs(2), master(subscribed(1))).len(), 1);
+    // Within a bound, and whoever is beyond it hears so.
+    feed(&mut s, secs(3), Input::Disconnected { peer: PEER });
+    for n in 0..limits::WAITING_KILLS {
+        assert_eq!(feed(&mut s, secs(3), Input::User(kill(n))), []);
+    }
+    assert_eq!(feed(&mut s, secs(3), Input::User(kill(0))), []);
+    let refused = feed(&mut s, secs(3), Input::User(kill(limits::WAITING_KILLS)));
+    let [Effect::User(UserEvent::Update(status))] = &refused[..] else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(status.state, TaskState::Unknown);
+}
+
+#[test]
+fn an_update_that_is_not_confirmed_comes_again_in_the_next_subscription() {
+    // TK-66, FW-47: the user may have been told, and have lost it
+    let (mut s, now) = running();
+    let update = master(Event::Update(status(7)));
+    let told = [Effect::User(UserEvent::Update(status(7)))];
+    assert_eq!(feed(&mut s, now, update.clone()), told);
+    assert_eq!(feed(&mut s, now, update), [], "the agent sends it again");
+    feed(&mut s, now, Input::Disconnected { peer: PEER });
+    let peer = PeerId(2);
+    feed(&mut s, now, Input::Connected { peer });
+    let at = s.deadline().unwrap();
+    s.tick(at, &mut Outbox::new());
+    let event = subscribed(1);
+    feed(&mut s, at, Input::Master { peer, event });
+    let event = Event::Update(status(7));
+    assert_eq!(feed(&mut s, at, Input::Master { peer, event }), told);
+    // What is remembered is bounded: beyond it news is told each time that it comes.
+    let say = |s: &mut Scheduler, n: usize| {
+        let event = Event::Update(status(100 + n as u128));
+        feed(s, at, Input::Master { peer, event }).len()
+    };
+    for n in 0..limits::UNCONFIRMED_UPDATES {
+        say(&mut s, n);
+    }
+    assert_eq!((say(&mut s, 0), say(&mut s, 0)), (0, 0));
+    let last = limits::UNCONFIRMED_UPDATES;
+    assert_eq!((say(&mut s, last), say(&mut s, last)), (1, 1));
+}

@@ -52,7 +52,7 @@ pub enum UserCall {
         /// For how long not to offer the same again; as in `Accept`.
         refuse: Option<Duration>,
     },
-    /// Ends a task.
+    /// Ends a task. Without a subscription it is kept for the next.
     Kill {
         /// Which one.
         task: TaskId,

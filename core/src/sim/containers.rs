@@ -187,7 +187,7 @@ impl Containers {
 
     fn launch(&mut self, id: ContainerId, spec: &ContainerSpec, shared: &mut Shared) {
         self.pids += 1;
-        let [framework, task] = [0, 1].map(|i| spec.sandbox.get(i).cloned().unwrap_or_default());
+        let [framework, task] = [1, 2].map(|i| spec.sandbox.get(i).cloned().unwrap_or_default());
         let process = Process {
             framework,
             task,

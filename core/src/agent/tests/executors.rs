@@ -403,3 +403,17 @@ fn an_executor_outlives_its_agent() {
         ["executor: subscribed", "executor: launch v"]
     );
 }
+
+#[test]
+fn a_repeated_kill_is_said_again_and_written_down_if_it_shortens() {
+    // TK-82, TK-85
+    let mut node = working();
+    let first = node.feed(kill("f", "t", Some(secs(30))));
+    assert_eq!(lines(&first), ["* kill 1", "executor: kill t 30s"]);
+    node.feed(master(ToAgent::Ping));
+    node.pass(secs(10));
+    let again = node.feed(kill("f", "t", Some(secs(30))));
+    assert_eq!(lines(&again), ["executor: kill t 20s"]);
+    let sooner = node.feed(kill("f", "t", Some(secs(5))));
+    assert_eq!(lines(&sooner), ["* kill 1", "executor: kill t 5s"]);
+}

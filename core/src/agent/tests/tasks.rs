@@ -31,7 +31,15 @@ fn a_task_runs_to_its_end() {
     let outputs = node.feed(acknowledge("f", "t", finished));
     assert_eq!(lines(&outputs), ["* acknowledged 0", "forget c000000"]);
     assert_eq!(node.agent.view().tasks().count(), 0);
-    assert!(node.agent.view().sandbox(&fw("f"), &tid("t")).is_over);
+    assert_eq!(node.agent.view().sandbox(&fw("f"), &tid("t")), None);
+    // Its id may be used again, and has a sandbox of its own then.
+    let outputs = node.feed(run("f", task("t")));
+    let Some(Output::Effect(Effect::Container(ContainerCommand::Launch { spec, .. }))) =
+        outputs.last()
+    else {
+        panic!("{outputs:?}");
+    };
+    assert_eq!(spec.sandbox, ["tasks", "f", "t", "c000001"]);
 }
 
 #[test]
@@ -50,7 +58,8 @@ fn a_container_gets_the_limits_and_the_environment_of_its_task() {
     assert_eq!(spec.limits.cpus, Some(Milli::from_units(1)));
     assert_eq!(spec.limits.mem, Some(Milli::from_units(64)));
     assert_eq!(spec.limits.pids, Some(32));
-    assert_eq!(spec.sandbox, ["f", "t"]);
+    assert_eq!(spec.sandbox, ["tasks", "f", "t", "c000000"]);
+    assert_eq!(task_sandboxes(&fw("f"), &tid("t")), spec.sandbox[..3]);
     let value = |name: &str| {
         let found = spec.environment.iter().find(|(n, _)| n == name);
         found.map(|(_, value)| value.as_str())
@@ -62,6 +71,7 @@ fn a_container_gets_the_limits_and_the_environment_of_its_task() {
     assert_eq!(value("MESOS_SLAVE_ID"), Some("rio-1-S0"));
     assert_eq!(value("MESOS_TASK_ID"), Some("t"));
     let sandbox = node.agent.view().sandbox(&fw("f"), &tid("t"));
+    let sandbox = sandbox.expect("the task runs");
     assert_eq!(
         (sandbox.components, sandbox.is_over),
         (spec.sandbox.clone(), false)
@@ -186,8 +196,6 @@ fn an_invalid_task_is_reported_and_not_started() {
 fn orders_that_make_no_sense_are_ignored() {
     let mut node = Node::joined();
     node.feed(run("f", task("t")));
-    let again = task("t");
-    assert_eq!(lines(&node.feed(run("f", again))), NOTHING);
     let nameless = master(ToAgent::RunTask {
         framework: FrameworkInfo::new("f"),
         task: task("u"),
@@ -229,8 +237,10 @@ fn a_framework_is_shut_down() {
         ["* framework ended f", "forget c000001", "terminate c000000"]
     );
     assert_eq!(lines(&node.feed(shutdown)), NOTHING);
-    // AG-27
-    assert_eq!(lines(&node.feed(run("f", task("late")))), NOTHING);
+    // AG-27: it is not started, and the master hears so
+    let outputs = node.feed(run("f", task("late")));
+    assert_eq!(lines(&outputs), ["update late dropped - latest dropped"]);
+    assert_eq!(sent_updates(&outputs)[0].1.update, None);
     // What was being started is not let run.
     assert_eq!(lines(&node.feed(started(2))), ["destroy c000002"]);
     assert_eq!(lines(&node.pass(secs(3))), ["destroy c000000"]);
@@ -240,4 +250,22 @@ fn a_framework_is_shut_down() {
     let outputs = node.feed(exited(2, Exit::Signal(9)));
     assert_eq!(lines(&outputs), ["* forgotten 2", "forget c000002"]);
     assert_eq!(node.agent.view().tasks().count(), 1);
+}
+
+#[test]
+fn a_task_whose_id_is_taken_is_answered() {
+    // TK-08, TK-53: the master would wait for ever
+    let mut node = Node::joined();
+    node.feed(run("f", task("t")));
+    let outputs = node.feed(run("f", task("t")));
+    assert_eq!(lines(&outputs), ["update t dropped - latest dropped"]);
+    let (framework, status) = sent_updates(&outputs).remove(0);
+    assert_eq!(framework, fw("f"));
+    assert_eq!(status.update, None);
+    assert!(status.message.contains("of this id"), "{}", status.message);
+    // The one that was there goes on.
+    assert_eq!(
+        lines(&node.feed(started(0))),
+        ["* updated 0 running", "update t running - latest running"]
+    );
 }

@@ -3,6 +3,8 @@
 use alloc::sync::Arc;
 
 use super::*;
+use crate::ids::ExecutorId;
+use crate::protocol::task::ExecutorInfo;
 
 const AWAY: Duration = Duration::from_secs(600);
 
@@ -108,7 +110,9 @@ fn an_agent_that_lost_its_state_is_a_new_one() {
     );
     let why = "the agent joined anew: its earlier state is lost";
     let (state, reason) = (TaskState::Gone, Reason::AgentRemoved);
-    let gone = word("t", state, reason, why, Some(&id), world.now);
+    let mut gone = word("t", state, reason, why, Some(&id), world.now);
+    gone.update = named(&outs);
+    assert!(gone.update.is_some(), "it is to be confirmed");
     let admit = RegistryOp::Admit {
         id: agent_id(1),
         name: "one".into(),
@@ -233,12 +237,14 @@ fn an_agent_that_stays_away_is_unreachable_until_it_returns() {
     world.launch(framework, vec![task("t", &id, "cpus:1")]);
     world.lose(peer);
     assert_eq!(world.lose(framework), []);
-    // The framework is away as well; it hears nothing of this, and nothing is booked.
+    // The framework is away as well; it hears of this when it is back, and nothing is booked.
     assert_eq!(world.pass(AWAY), []);
     let state = world.master.view().all_tasks()[0].status.state;
     assert_eq!(state, TaskState::Unreachable);
     let framework = world.connect(PeerRole::Framework, "web");
-    world.subscribe(framework, framework_info_of(owner.clone()));
+    let info = framework_info_of(owner.clone());
+    let outs = world.call(framework, Call::Subscribe { framework: info });
+    assert_eq!(outs.len(), 2, "{outs:?}");
     let peer = world.connect(PeerRole::Agent, "one");
     let running = report(&owner, task("t", &id, "cpus:1"), TaskState::Running);
     let outs = world.agent_says(peer, back(&id, "cpus:4", vec![running]));
@@ -367,7 +373,7 @@ fn tasks_of_a_framework_that_ended_meanwhile_are_shut_down() {
 fn a_task_that_runs_elsewhere_is_killed_where_it_is_not_known() {
     // TK-08: one task of an id
     let mut world = World::new();
-    let (_, id) = world.agent("one", "cpus:4");
+    let (right, id) = world.agent("one", "cpus:4");
     let (framework, owner) = world.framework("web");
     world.now = world.now + Duration::from_micros(1);
     world.launch(framework, vec![task("t", &id, "cpus:1")]);
@@ -381,7 +387,7 @@ fn a_task_that_runs_elsewhere_is_killed_where_it_is_not_known() {
         info: Arc::new(agent_info("cpus:1")),
     };
     let kill = ToAgent::KillTask {
-        framework: owner,
+        framework: owner.clone(),
         task: task_id("t"),
         grace: None,
     };
@@ -389,8 +395,79 @@ fn a_task_that_runs_elsewhere_is_killed_where_it_is_not_known() {
         outs,
         [
             Output::Persist(admit),
-            reregistered(peer, stranger, vec![]),
+            reregistered(peer, stranger.clone(), vec![]),
             to_agent(peer, kill),
         ]
     );
+    // Its end is confirmed and not told, before and after that of the right one.
+    let confirmed = |n: u128| {
+        let message = ToAgent::Acknowledge {
+            framework: owner.clone(),
+            task: task_id("t"),
+            update: UpdateId(n),
+        };
+        to_agent(peer, message)
+    };
+    let killed = |n: u128| news("t", TaskState::Killed, &stranger, n);
+    let outs = world.update(peer, &owner, killed(1), TaskState::Killed);
+    assert_eq!(outs, [confirmed(1)]);
+    let end = news("t", TaskState::Finished, &id, 2);
+    let outs = world.update(right, &owner, end.clone(), TaskState::Finished);
+    assert_eq!(outs, [to_framework(framework, Event::Update(end))]);
+    let confirm = Call::Acknowledge {
+        agent: id,
+        task: task_id("t"),
+        update: UpdateId(2),
+    };
+    assert_eq!(world.call(framework, confirm).len(), 1);
+    let outs = world.update(peer, &owner, killed(3), TaskState::Killed);
+    assert_eq!(outs, [confirmed(3)]);
+}
+
+#[test]
+fn a_port_that_two_reported_tasks_use_is_free_when_both_have_ended() {
+    // TK-36: what an agent says that it runs is a fact, even if it cannot be
+    let mut world = World::new();
+    let (_, web) = world.framework("web");
+    let (batch, other) = world.framework("batch");
+    let peer = world.connect(PeerRole::Agent, "one");
+    let id = agent_id(0);
+    let total = "cpus:4;ports:[1-9]";
+    let mut reports = vec![
+        report(
+            &web,
+            task("a", &id, "cpus:1;ports:[1-3]"),
+            TaskState::Running,
+        ),
+        report(
+            &other,
+            task("b", &id, "cpus:1;ports:[2-5]"),
+            TaskState::Running,
+        ),
+        report(
+            &web,
+            task("c", &id, "cpus:1;ports:[3-3]"),
+            TaskState::Running,
+        ),
+    ];
+    // Its executor claims what its task has.
+    reports[2].task.command = None;
+    reports[2].task.executor = Some(ExecutorInfo {
+        id: ExecutorId::new("e").unwrap(),
+        resources: resources("ports:[3-4]"),
+        command: CommandInfo::shell("serve"),
+    });
+    world.agent_says(peer, back(&id, total, reports));
+    assert_eq!(world.free(), resources("cpus:1;ports:[6-9]"));
+    let end = |world: &mut World, owner: &FrameworkId, name: &str| {
+        let status = news(name, TaskState::Finished, &id, 1);
+        world.update(peer, owner, status, TaskState::Finished);
+    };
+    // The books of the test allocator fail if anything is returned that is not held.
+    end(&mut world, &web, "a");
+    assert_eq!(world.free(), resources("cpus:2;ports:[1-1,6-9]"));
+    assert_eq!(world.call(batch, Call::Teardown).len(), 1);
+    assert_eq!(world.free(), resources("cpus:3;ports:[1-2,5-9]"));
+    end(&mut world, &web, "c");
+    assert_eq!(world.free(), resources(total));
 }

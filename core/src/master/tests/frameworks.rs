@@ -217,7 +217,10 @@ fn the_ring_of_ended_frameworks_is_bounded() {
     assert_eq!(world.master.view().all_tasks().len(), 50);
     // The first is forgotten, the second is not.
     let peer = world.connect(PeerRole::Framework, "web");
-    world.subscribe(peer, framework_info_of(framework_id(0)));
+    let framework = framework_info_of(framework_id(0));
+    let outs = world.call(peer, Call::Subscribe { framework });
+    let why = "framework rio-1-0000 has ended long ago, or is not of this cluster";
+    assert_eq!(outs, refusal(peer, why));
     let peer = world.connect(PeerRole::Framework, "web");
     let framework = framework_info_of(framework_id(1));
     let outs = world.call(peer, Call::Subscribe { framework });

@@ -5,6 +5,7 @@
 
 mod agents;
 mod chaos;
+mod ends;
 mod frameworks;
 mod greedy;
 mod offers;
@@ -153,6 +154,20 @@ fn word(
         exit: None,
         breach: None,
     }
+}
+
+/// The name of the one update among these that has to be confirmed.
+fn named(outs: &[Out]) -> Option<UpdateId> {
+    let mut names = outs.iter().filter_map(|out| match out {
+        Output::Effect(Effect::Scheduler {
+            event: Event::Update(status),
+            ..
+        }) => status.update,
+        _ => None,
+    });
+    let first = names.next();
+    assert_eq!(names.next(), None, "one update is expected");
+    first
 }
 
 fn to_agent(peer: PeerId, message: ToAgent) -> Out {

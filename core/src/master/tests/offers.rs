@@ -304,3 +304,35 @@ fn an_executor_costs_once_while_it_has_tasks() {
     world.update(o.agent_peer, &o.owner, done, TaskState::Finished);
     assert_eq!(world.free(), resources("cpus:4"));
 }
+
+#[test]
+fn a_task_and_its_executor_do_not_share_a_port() {
+    // RM-18, OF-13, OF-18: added up they would need the port once, and return it twice
+    let mut o = offered("cpus:4;ports:[1-5]");
+    let mut both = task("both", &o.agent, "cpus:1;ports:[1-2]");
+    both.command = None;
+    both.executor = Some(ExecutorInfo {
+        id: ExecutorId::new("e").unwrap(),
+        resources: resources("cpus:1;ports:[2-3]"),
+        command: CommandInfo::shell("serve"),
+    });
+    let mut apart = both.clone();
+    apart.id = task_id("apart");
+    apart.resources = resources("cpus:1;ports:[4-5]");
+    let outs = o
+        .world
+        .call(o.peer, launch(&[offer_id(0)], vec![both, apart.clone()]));
+    let why = "executor needs ports:[2-3] but the offer has ports:[3-5] left";
+    assert_eq!(
+        outs,
+        [
+            invalid(&o.world, o.peer, "both", &o.agent, why),
+            run(o.agent_peer, &o.owner, apart),
+        ]
+    );
+    assert_eq!(o.world.free(), resources("cpus:2;ports:[1-1]"));
+    let done = news("apart", TaskState::Finished, &o.agent, 1);
+    o.world
+        .update(o.agent_peer, &o.owner, done, TaskState::Finished);
+    assert_eq!(o.world.free(), resources("cpus:4;ports:[1-5]"));
+}

@@ -123,3 +123,51 @@ fn a_task_is_killed_by_a_unique_beginning_of_its_name() {
         ]
     );
 }
+
+#[test]
+fn nothing_is_not_the_beginning_of_a_task() {
+    let mut world = World::new();
+    let (_, agent) = world.agent("one", "cpus:4");
+    let (peer, _) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(peer, vec![task("t", &agent, "cpus:1")]);
+    let operator = world.connect(PeerRole::Operator, "ann");
+    let kill = operator::Call::Kill {
+        framework: None,
+        task: String::new(),
+        grace: None,
+    };
+    let answer = world.ask(operator, kill);
+    assert_eq!(answer, Answer::NotFound("no task is named".into()));
+}
+
+#[test]
+fn an_operator_sees_nothing_before_it_is_durable() {
+    let mut world = World::new();
+    let operator = world.connect(PeerRole::Operator, "ann");
+    let peer = world.connect(PeerRole::Agent, "one");
+    let agent = agent_info("cpus:4");
+    let message = ToMaster::Register { agent };
+    let register = Input::Agent { peer, message };
+    let request = operator::Request {
+        id: RequestId(1),
+        call: operator::Call::Agents,
+    };
+    let ask = Input::Operator {
+        peer: operator,
+        request,
+    };
+    let (now, out) = (world.now, &mut world.out);
+    world.master.handle(now, register, out);
+    world.master.handle(now, ask, out);
+    let mut gate = crate::gate::Gate::new();
+    let mut last = None;
+    for output in world.out.drain() {
+        last = gate.admit(output).map(|(seq, _)| seq).or(last);
+    }
+    assert_eq!(gate.release(), None, "nothing leaves before the record");
+    gate.persisted(last.expect("the agent is written down"));
+    let answered = |effect| matches!(effect, Effect::Respond { .. });
+    let released = core::iter::from_fn(|| gate.release());
+    assert!(released.into_iter().any(answered));
+}

@@ -4,7 +4,7 @@ use super::*;
 use crate::machine::Durable;
 
 /// Agent `rio-1-S0`, named `one`, admitted by epoch 1.
-fn registry() -> Registry {
+pub(super) fn registry() -> Registry {
     let mut world = World::new();
     world.agent("one", "cpus:4");
     world.master.registry().clone()
@@ -161,4 +161,168 @@ fn an_agent_that_the_registry_does_not_know_keeps_its_id() {
     assert!(admitted, "{outs:?}");
     assert_eq!(outs.len(), 2);
     assert_eq!(world.free(), resources("cpus:3"));
+}
+
+fn kill(task: &str) -> Call {
+    Call::Kill {
+        task: task_id(task),
+        grace: Some(Duration::from_secs(7)),
+    }
+}
+
+fn unknown(world: &World, peer: PeerId, task: &str) -> Out {
+    let (state, reason) = (TaskState::Unknown, Reason::Reconciliation);
+    let status = word(task, state, reason, "no such task", None, world.now);
+    to_framework(peer, Event::Update(status))
+}
+
+#[test]
+fn a_kill_waits_for_agents_that_have_not_come_back() {
+    // TK-75, TK-82: the task may be theirs
+    let mut world = World::recovered(2, registry());
+    world.drain();
+    let (agent, owner) = (agent_id(0), framework_id(0));
+    let web = world.connect(PeerRole::Framework, "web");
+    world.subscribe(web, framework_info_of(owner.clone()));
+    assert_eq!(world.call(web, kill("t")), []);
+    assert_eq!(world.call(web, kill("x")), []);
+    let peer = world.connect(PeerRole::Agent, "one");
+    let outs = world.agent_says(peer, back(&owner, &agent));
+    let message = ToAgent::KillTask {
+        framework: owner,
+        task: task_id("t"),
+        grace: Some(Duration::from_secs(7)),
+    };
+    assert_eq!(
+        outs[1..],
+        [to_agent(peer, message), unknown(&world, web, "x")]
+    );
+    // Everybody is back: now it is known at once.
+    let outs = world.call(web, kill("y"));
+    assert_eq!(outs, [unknown(&world, web, "y")]);
+}
+
+#[test]
+fn a_kill_is_answered_when_the_last_agent_is_given_up() {
+    // TK-75, TK-78
+    let mut world = World::recovered(2, registry());
+    world.drain();
+    let (web, owner) = world.framework("web");
+    assert_eq!(world.call(web, kill("t")), []);
+    world.lose(web);
+    let web = world.connect(PeerRole::Framework, "web");
+    let framework = FrameworkInfo {
+        failover_timeout: Duration::from_secs(3_600),
+        ..framework_info_of(owner.clone())
+    };
+    world.subscribe(web, framework);
+    world.lose(web);
+    // Its agent is given up while the framework is away; it hears of it when it is back.
+    assert_eq!(world.pass(Duration::from_secs(600)), []);
+    let web = world.connect(PeerRole::Framework, "web");
+    let framework = framework_info_of(owner);
+    let outs = world.call(web, Call::Subscribe { framework });
+    assert_eq!(outs[1..], [unknown(&world, web, "t")]);
+}
+
+/// Agent `one` comes back with a task of a framework that it knows as that of `principal`.
+fn account(owner: &FrameworkId, principal: &str) -> ToMaster {
+    let agent = agent_id(0);
+    ToMaster::Reregister {
+        tasks: vec![report(
+            owner,
+            task("t", &agent, "cpus:1"),
+            TaskState::Running,
+        )],
+        id: agent,
+        agent: agent_info("cpus:4"),
+        frameworks: vec![known_as(owner.clone(), principal)],
+    }
+}
+
+#[test]
+fn a_framework_id_of_nobody_here_is_not_let_in() {
+    // FW-27, VA-29: only an earlier leadership of this cluster can have given it
+    for id in ["rio-2-0000", "rio-3-0000", "rome-1-0000", "executors"] {
+        let mut world = World::recovered(2, registry());
+        world.drain();
+        let peer = world.connect(PeerRole::Framework, "web");
+        let framework = framework_info_of(FrameworkId::new(id).unwrap());
+        let why = alloc::format!("framework {id} has ended long ago, or is not of this cluster");
+        assert_eq!(
+            world.call(peer, Call::Subscribe { framework }),
+            [
+                to_framework(peer, Event::Error(why.clone())),
+                disconnect(peer, &why),
+            ]
+        );
+    }
+}
+
+#[test]
+fn whoever_comes_first_under_an_id_does_not_get_what_is_not_his() {
+    // VA-29, FW-29: a thief subscribes before the owner and before the agents are back
+    let mut world = World::recovered(2, registry());
+    world.drain();
+    let owner = framework_id(0);
+    let (thief, web) = (
+        world.connect(PeerRole::Framework, "batch"),
+        world.connect(PeerRole::Framework, "web"),
+    );
+    world.subscribe(thief, framework_info_of(owner.clone()));
+    // It is not clear yet who is right: the owner is not turned away for good.
+    let framework = framework_info_of(owner.clone());
+    let call = Call::Subscribe { framework };
+    let why = "framework rio-1-0000 is somebody else's";
+    assert_eq!(world.call(web, call.clone()), [disconnect(web, why)]);
+    // The thief has a task on an agent that knows nothing.
+    let (other, other_id) = world.agent("two", "cpus:2");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(thief, vec![task("mine", &other_id, "cpus:2")]);
+    let peer = world.connect(PeerRole::Agent, "one");
+    let outs = world.agent_says(peer, account(&owner, "web"));
+    assert_eq!(
+        outs[1..],
+        [
+            to_framework(thief, Event::Error(why.into())),
+            disconnect(thief, why),
+            to_agent(other, ToAgent::ShutdownFramework(owner.clone())),
+        ]
+    );
+    let tasks = world.master.view().all_tasks();
+    assert_eq!(tasks.len(), 1);
+    assert_eq!(tasks[0].status.task, task_id("t"));
+    // The owner gets its own, the thief is turned away for good.
+    let web = world.connect(PeerRole::Framework, "web");
+    assert_eq!(world.call(web, call.clone()).len(), 1);
+    let thief = world.connect(PeerRole::Framework, "batch");
+    assert_eq!(
+        world.call(thief, call),
+        [
+            to_framework(thief, Event::Error(why.into())),
+            disconnect(thief, why),
+        ]
+    );
+    // An agent that knows it otherwise does not change that any more.
+    world.lose(peer);
+    let peer = world.connect(PeerRole::Agent, "one");
+    let outs = world.agent_says(peer, account(&owner, "batch"));
+    assert!(outs.contains(&to_agent(peer, ToAgent::ShutdownFramework(owner))));
+    assert_eq!(world.master.view().frameworks()[0].connected, true);
+}
+
+#[test]
+fn an_id_that_this_leadership_gave_is_taken_on_no_agents_word() {
+    // VA-29
+    let mut world = World::recovered(2, registry());
+    world.drain();
+    let (_, owner) = world.framework("web");
+    let peer = world.connect(PeerRole::Agent, "one");
+    let outs = world.agent_says(peer, account(&owner, "batch"));
+    assert_eq!(
+        outs[1..],
+        [to_agent(peer, ToAgent::ShutdownFramework(owner))]
+    );
+    assert_eq!(world.master.view().all_tasks(), []);
+    assert_eq!(world.master.view().frameworks().len(), 1);
 }

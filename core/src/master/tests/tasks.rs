@@ -132,7 +132,16 @@ fn an_agent_speaks_of_its_own_tasks_only() {
     let (other, id) = t.world.agent("two", "cpus:1");
     let lie = news("t", TaskState::Failed, &id, 1);
     let owner = t.owner.clone();
-    assert_eq!(t.world.update(other, &owner, lie, TaskState::Failed), []);
+    // It is confirmed, so that it is not said for ever, and not passed on.
+    let message = ToAgent::Acknowledge {
+        framework: owner.clone(),
+        task: task_id("t"),
+        update: UpdateId(1),
+    };
+    assert_eq!(
+        t.world.update(other, &owner, lie, TaskState::Failed),
+        [to_agent(other, message)]
+    );
     let call = Call::Acknowledge {
         agent: id,
         task: task_id("t"),

@@ -1,0 +1,219 @@
+//! Ends of tasks that only the master can tell: none is lost.
+
+use super::*;
+
+/// One agent, one framework that is patient, one task `t`.
+struct Launched {
+    world: World,
+    agent_peer: PeerId,
+    agent: AgentId,
+    peer: PeerId,
+    owner: FrameworkId,
+}
+
+fn patient() -> FrameworkInfo {
+    FrameworkInfo {
+        failover_timeout: Duration::from_secs(3_600),
+        ..framework_info()
+    }
+}
+
+fn launched() -> Launched {
+    let mut world = World::new();
+    let (agent_peer, agent) = world.agent("one", "cpus:4");
+    let peer = world.connect(PeerRole::Framework, "web");
+    let owner = world.subscribe(peer, patient());
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(peer, vec![task("t", &agent, "cpus:1")]);
+    Launched {
+        world,
+        agent_peer,
+        agent,
+        peer,
+        owner,
+    }
+}
+
+impl Launched {
+    fn report(&mut self, status: TaskStatus, latest: TaskState) -> Vec<Out> {
+        self.world
+            .update(self.agent_peer, &self.owner, status, latest)
+    }
+
+    /// The agent comes back without its disk.
+    fn join_anew(&mut self) -> Vec<Out> {
+        let peer = self.world.connect(PeerRole::Agent, "one");
+        let agent = agent_info("cpus:4");
+        self.world.agent_says(peer, ToMaster::Register { agent })
+    }
+
+    /// The agent comes back and says that it has no task.
+    fn return_empty(&mut self) -> Vec<Out> {
+        self.world.lose(self.agent_peer);
+        self.agent_peer = self.world.connect(PeerRole::Agent, "one");
+        let account = ToMaster::Reregister {
+            id: self.agent.clone(),
+            agent: agent_info("cpus:4"),
+            frameworks: vec![],
+            tasks: vec![],
+        };
+        self.world.agent_says(self.agent_peer, account)
+    }
+
+    /// The framework subscribes over a new connection; returns what it hears at once.
+    fn subscribe(&mut self) -> Vec<TaskStatus> {
+        self.peer = self.world.connect(PeerRole::Framework, "web");
+        let framework = FrameworkInfo {
+            id: Some(self.owner.clone()),
+            ..patient()
+        };
+        let outs = self.world.call(self.peer, Call::Subscribe { framework });
+        let to = self.peer;
+        heard(&outs, to)
+    }
+
+    fn acknowledge(&mut self, update: UpdateId) -> Vec<Out> {
+        let (agent, task) = (self.agent.clone(), task_id("t"));
+        let call = Call::Acknowledge {
+            agent,
+            task,
+            update,
+        };
+        self.world.call(self.peer, call)
+    }
+}
+
+/// The news for one framework among all that goes out.
+fn heard(outs: &[Out], to: PeerId) -> Vec<TaskStatus> {
+    let mut news = Vec::new();
+    for out in outs {
+        if let Output::Effect(Effect::Scheduler {
+            peer,
+            event: Event::Update(status),
+        }) = out
+        {
+            assert_eq!(*peer, to);
+            news.push(status.clone());
+        }
+    }
+    news
+}
+
+#[test]
+fn an_end_that_the_agent_has_not_passed_on_is_told_when_the_agent_is_lost() {
+    // TK-58, TK-71: the framework has heard `Running`, and nobody else will tell it more
+    let mut t = launched();
+    t.report(
+        news("t", TaskState::Running, &t.agent.clone(), 1),
+        TaskState::Finished,
+    );
+    let outs = t.join_anew();
+    let told = heard(&outs, t.peer);
+    assert_eq!(told.len(), 1, "{outs:?}");
+    assert_eq!(told[0].state, TaskState::Finished);
+    let update = told[0].update.unwrap();
+    assert_ne!(update, UpdateId(1));
+    assert_eq!(t.acknowledge(update), []);
+    assert_eq!(t.subscribe(), []);
+}
+
+#[test]
+fn an_end_that_was_passed_on_keeps_its_name() {
+    // FW-47: a framework that has it already does not hear it twice
+    let mut t = launched();
+    let end = news("t", TaskState::Failed, &t.agent.clone(), 1);
+    t.report(end.clone(), TaskState::Failed);
+    let outs = t.join_anew();
+    assert_eq!(heard(&outs, t.peer), [end.clone()]);
+    // Not confirmed, it comes again; confirmed, it does not.
+    assert_eq!(t.subscribe(), [end]);
+    assert_eq!(t.acknowledge(UpdateId(1)), []);
+    assert_eq!(t.subscribe(), []);
+}
+
+#[test]
+fn an_end_waits_for_a_framework_that_is_away() {
+    // TK-58
+    let mut t = launched();
+    t.world.lose(t.peer);
+    let peer = t.peer;
+    let outs = t.join_anew();
+    assert_eq!(heard(&outs, peer), []);
+    for _ in 0..2 {
+        let told = t.subscribe();
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].state, TaskState::Gone);
+        assert_eq!(told[0].reason, Some(Reason::AgentRemoved));
+    }
+    let update = t.subscribe()[0].update.unwrap();
+    assert_eq!(t.world.master.view().all_tasks().len(), 1);
+    assert_eq!(t.acknowledge(update), []);
+    assert_eq!(t.subscribe(), []);
+}
+
+#[test]
+fn a_task_that_never_reached_its_agent_is_not_forgotten_while_the_framework_is_away() {
+    // PR-03, TK-72: the agent says so once
+    let mut t = launched();
+    t.world.lose(t.peer);
+    t.return_empty();
+    let mut dropped = news("t", TaskState::Dropped, &t.agent.clone(), 1);
+    dropped.update = None;
+    assert_eq!(t.report(dropped, TaskState::Dropped), []);
+    assert_eq!(t.world.free(), resources("cpus:4"));
+    let told = t.subscribe();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].state, TaskState::Dropped);
+    // The master has it from the agent, which is not told again.
+    assert_eq!(t.acknowledge(told[0].update.unwrap()), []);
+    assert_eq!(t.subscribe(), []);
+}
+
+#[test]
+fn what_the_agent_does_not_know_does_not_change_how_a_task_ended() {
+    // TK-34, PR-03
+    let mut t = launched();
+    let end = news("t", TaskState::Finished, &t.agent.clone(), 1);
+    t.report(end.clone(), TaskState::Finished);
+    t.return_empty();
+    let mut dropped = news("t", TaskState::Dropped, &t.agent.clone(), 2);
+    dropped.update = None;
+    let outs = t.report(dropped.clone(), TaskState::Dropped);
+    assert_eq!(heard(&outs, t.peer), [end.clone()]);
+    t.acknowledge(UpdateId(1));
+    assert_eq!(t.report(dropped, TaskState::Dropped), []);
+    let view = t.world.master.view();
+    assert_eq!(view.all_tasks()[0].status.state, TaskState::Finished);
+}
+
+#[test]
+fn what_became_of_an_agent_is_told_to_a_framework_that_was_away() {
+    // SM-14, SM-16, TK-60: not ends, so there is nothing to confirm
+    let mut t = launched();
+    t.world.lose(t.peer);
+    t.world.lose(t.agent_peer);
+    assert_eq!(t.world.pass(Duration::from_secs(600)), []);
+    let states = |told: Vec<TaskStatus>| -> Vec<_> {
+        told.into_iter().map(|s| (s.state, s.update)).collect()
+    };
+    assert_eq!(states(t.subscribe()), [(TaskState::Unreachable, None)]);
+    t.world.lose(t.peer);
+    t.agent_peer = t.world.connect(PeerRole::Agent, "one");
+    let running = report(&t.owner, task("t", &t.agent, "cpus:1"), TaskState::Running);
+    let account = ToMaster::Reregister {
+        id: t.agent.clone(),
+        agent: agent_info("cpus:4"),
+        frameworks: vec![],
+        tasks: vec![running],
+    };
+    t.world.agent_says(t.agent_peer, account);
+    assert_eq!(states(t.subscribe()), [(TaskState::Running, None)]);
+    // From here on the agent's own news counts.
+    t.report(
+        news("t", TaskState::Running, &t.agent.clone(), 1),
+        TaskState::Running,
+    );
+    assert_eq!(t.subscribe(), []);
+    // Its confirmation goes to the agent.
+    assert_eq!(t.acknowledge(UpdateId(1)).len(), 1);
+}
