@@ -327,11 +327,12 @@ impl Drf {
     ) {
         let interval = self.options.interval;
         let until = match (refuse, origin) {
-            (Some(refuse), _) if !refuse.is_zero() => {
-                following_multiple(now + refuse.max(interval), interval)
-            }
-            (_, Origin::Untouched) => now + interval,
-            (_, Origin::Leftover | Origin::Rescinded | Origin::Used) => return,
+            (
+                Some(refuse),
+                Origin::Untouched | Origin::Leftover | Origin::Rescinded | Origin::Used,
+            ) if !refuse.is_zero() => following_multiple(now + refuse.max(interval), interval),
+            (Some(_) | None, Origin::Untouched) => now + interval,
+            (Some(_) | None, Origin::Leftover | Origin::Rescinded | Origin::Used) => return,
         };
         if let Some((leaf, row)) = self.subscription(framework, role)
             && row.active

@@ -74,13 +74,16 @@ impl<L: Logic> Hosted<L> {
     fn settle(&mut self, now: Time, out: &mut Outbox<Never, Effect>) {
         let mut calls = Vec::new();
         while let Some(output) = self.inner.pop() {
-            match output {
-                Output::Effect(Effect::User(event)) | Output::Free(Effect::User(event)) => {
+            let effect = match output {
+                Output::Effect(effect) | Output::Free(effect) => effect,
+                Output::Persist(never) => match never {},
+            };
+            match effect {
+                Effect::User(event) => {
                     self.logic.on_event(now, event, &mut calls);
                     self.take_in(now, &mut calls);
                 }
-                Output::Effect(effect) | Output::Free(effect) => out.emit(effect),
-                Output::Persist(never) => match never {},
+                effect @ (Effect::Agent { .. } | Effect::Exit) => out.emit(effect),
             }
         }
     }

@@ -99,13 +99,18 @@ impl<L: Logic> Hosted<L> {
         let mut queue: VecDeque<UserCall> = VecDeque::new();
         loop {
             while let Some(output) = self.inner.pop() {
-                match output {
-                    Output::Effect(Effect::User(event)) | Output::Free(Effect::User(event)) => {
+                let effect = match output {
+                    Output::Effect(effect) | Output::Free(effect) => effect,
+                    Output::Persist(never) => match never {},
+                };
+                match effect {
+                    Effect::User(event) => {
                         self.tell(now, event, &mut calls);
                         queue.extend(calls.drain(..));
                     }
-                    Output::Effect(effect) | Output::Free(effect) => out.emit(effect),
-                    Output::Persist(never) => match never {},
+                    effect @ (Effect::Master { .. } | Effect::Reconnect { .. } | Effect::Stop) => {
+                        out.emit(effect)
+                    }
                 }
             }
             let Some(call) = queue.pop_front() else { break };
