@@ -135,10 +135,12 @@ impl Planner<'_> {
                 };
                 verdicts.push(match taken {
                     Ok(()) => Verdict::Launch(task),
-                    Err(message) => Verdict::Refuse {
-                        task: task.id,
-                        message,
-                    },
+                    Err(mut message) => {
+                        // It may quote resources of any length.
+                        message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
+                        let task = task.id;
+                        Verdict::Refuse { task, message }
+                    }
                 });
             }
         }

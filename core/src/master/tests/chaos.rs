@@ -167,15 +167,14 @@ impl Dice<'_> {
                     // Two reported tasks with the same ports are no sum that could be compared.
                     task.resources = task.resources.filter(|entry| entry.name() != "ports");
                     let state = self.state();
-                    TaskReport {
-                        framework,
-                        task,
-                        state,
-                    }
+                    TaskReport::new(framework, &task, state)
                 });
                 let tasks = tasks.collect();
                 let frameworks = (0..self.below(3)).map(|_| self.framework_info(world));
                 let frameworks = frameworks.collect();
+                if self.chance(20) {
+                    return ToMaster::Report { frameworks, tasks };
+                }
                 ToMaster::Reregister {
                     id: self.agent(world),
                     agent: self.info(),
@@ -294,7 +293,11 @@ impl Dice<'_> {
             PeerRole::Operator | PeerRole::Master => {
                 let id = RequestId(0);
                 let call = self.operator_call(world);
-                let request = operator::Request { id, call };
+                let request = operator::Request {
+                    id,
+                    call,
+                    after: self.chance(20).then_some(operator::Cursor(0)),
+                };
                 Input::Operator { peer, request }
             }
         }
