@@ -39,7 +39,7 @@ const ROOT: [&str; 2] = ["#![no_std]", "#![forbid(unsafe_code)]"];
 /// The layers of the core, from the ground up. A module uses its own layer and those below.
 const LAYERS: [&[&str]; 6] = [
     &[
-        "machine", "gate", "time", "timers", "table", "keys", "ids", "rng", "limits",
+        "machine", "gate", "host", "time", "timers", "table", "keys", "ids", "rng", "limits",
     ],
     &[
         "resources",
