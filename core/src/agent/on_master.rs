@@ -113,16 +113,9 @@ impl Agent {
     /// Refuses a task for want of room to remember it; nothing is remembered.
     fn refuse_task(&self, cx: &mut Cx<'_>, peer: PeerId, framework: FrameworkId, task: TaskId) {
         let status = TaskStatus {
-            task,
-            state: TaskState::Dropped,
-            source: Source::Agent,
-            reason: None,
             message: format!("the agent has {} tasks already", limits::TASKS_PER_AGENT),
             agent: self.state.agent().cloned(),
-            at: cx.now,
-            update: None,
-            exit: None,
-            breach: None,
+            ..TaskStatus::new(task, TaskState::Dropped, Source::Agent, cx.now)
         };
         let message = ToMaster::Update {
             framework,

@@ -275,16 +275,10 @@ impl Agent {
             Some(_) => return,
         };
         let status = TaskStatus {
-            task,
-            state,
-            source: Source::Agent,
             reason: Some(Reason::Reconciliation),
             message: "the agent does not know this task".into(),
             agent: self.state.agent().cloned(),
-            at: cx.now,
-            update: None,
-            exit: None,
-            breach: None,
+            ..TaskStatus::new(task, state, Source::Agent, cx.now)
         };
         let message = ToMaster::Update {
             framework,

@@ -369,18 +369,13 @@ fn drop_tasks(now: Time, operations: Vec<Operation>, out: &mut Out) {
     for operation in operations {
         let Operation::Launch(tasks) = operation;
         for task in tasks {
-            out.emit(Effect::User(UserEvent::Update(TaskStatus {
-                task: task.id,
-                state: TaskState::Dropped,
-                source: Source::Master,
+            let status = TaskStatus {
                 reason: Some(Reason::InvalidOffers),
                 message: "not connected to a master: the offers are void".into(),
                 agent: Some(task.agent),
-                at: now,
-                update: None,
-                exit: None,
-                breach: None,
-            })));
+                ..TaskStatus::new(task.id, TaskState::Dropped, Source::Master, now)
+            };
+            out.emit(Effect::User(UserEvent::Update(status)));
         }
     }
 }
