@@ -13,6 +13,7 @@ pub mod auth;
 pub mod executor;
 pub mod filters;
 pub mod gate;
+mod host;
 pub mod ids;
 pub mod keys;
 pub mod limits;

@@ -9,6 +9,21 @@ pub const ID_BYTES: usize = 255;
 pub const TEXT_BYTES: usize = 4_096;
 /// The largest frame on the wire, in bytes.
 pub const FRAME_BYTES: usize = 4 * 1024 * 1024;
+/// How many bytes of a list go into one frame; a longer list goes in several. What is longer by
+/// itself goes alone.
+pub const SLICE_BYTES: usize = FRAME_BYTES / 4;
+/// The most bytes of one task's description on the wire, its executor's included. It goes to its
+/// agent in one frame, together with its framework's description.
+pub const TASK_BYTES: usize = FRAME_BYTES / 2;
+/// The most bytes of what a framework says about itself, on the wire.
+pub const FRAMEWORK_BYTES: usize = 4 * TEXT_BYTES;
+/// The most bytes of what an agent says about itself, on the wire.
+pub const AGENT_BYTES: usize = 512 * 1024;
+/// The most numbers in all ranges of one agent: as many as there are ports. Tasks may take every
+/// other one, and what is left still has to fit a frame.
+pub const RANGED_NUMBERS: usize = 65_536;
+/// The most tasks of one agent, ended ones that nobody acknowledged included.
+pub const TASKS_PER_AGENT: usize = 65_536;
 /// The most tasks in one accept.
 pub const TASKS_PER_ACCEPT: usize = 10_000;
 /// The most offers named in one call.
@@ -50,5 +65,14 @@ pub const DEFAULT_REFUSE: Duration = Duration::from_secs(5);
 
 const _: () = assert!(TASKS_PER_ACCEPT <= TASKS_PER_FRAMEWORK);
 const _: () = assert!(TEXT_BYTES < FRAME_BYTES);
+// What the master adds to a task: the certificate's name, which is below 64 KiB in TLS, and ids.
+const _: () = assert!(TASK_BYTES + FRAMEWORK_BYTES + 128 * 1024 <= FRAME_BYTES);
+// An agent in an operator's answer: itself, and twice its resources, in pieces of 20 bytes each.
+const _: () = assert!(3 * AGENT_BYTES + 2 * (RANGED_NUMBERS / 2 * 20) + TEXT_BYTES <= FRAME_BYTES);
+// A task in an operator's answer: its description and its news.
+const _: () = assert!(TASK_BYTES + 2 * TEXT_BYTES <= FRAME_BYTES);
+// An agent that comes back: a task, or a slice of them, a slice of frameworks, and itself.
+const _: () = assert!(SLICE_BYTES <= TASK_BYTES);
+const _: () = assert!(TASK_BYTES + SLICE_BYTES + AGENT_BYTES + TEXT_BYTES <= FRAME_BYTES);
 const _: () = assert!(INPUTS_PER_TURN < HELD_EFFECTS);
 const _: () = assert!(FILTERS_PER_KEY <= FILTERS);

@@ -1,8 +1,8 @@
 //! The written rules, executed: length, layers, headers, words, dependencies, folders.
 //!
-//! Each rule is a function from text to findings, with a test of its own on a bad snippet; the one
-//! test at the end runs them all over the repository. Deliberately not here: what rustfmt and
-//! clippy check already. Of clippy's lints it is only checked that they are switched on.
+//! Each rule is a function from text to findings, with a test of its own on a bad snippet;
+//! `the_repository_is_tidy` runs them all over the repository. Deliberately not here: what rustfmt
+//! and clippy check already. Of clippy's lints it is only checked that they are switched on.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -10,27 +10,36 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "tidy/manifests.rs"]
+mod manifests;
+#[path = "tidy/matches.rs"]
+mod matches;
+#[path = "tidy/text.rs"]
+mod text;
+
+use manifests::{
+    check_core_dependencies, check_core_tree, check_lints, check_lints_inherited, core_tree,
+};
+use matches::{check_wildcard_arms, enums_declared};
+use text::{closing, code_only, is_word, line_of, without_tests, word_at, words};
+
 /// Files that may break the rule of length, with the reason. Empty at a release.
 const WAIVERS: [(&str, &str); 0] = [];
 
 const FILE_LINES: usize = 500;
 const FUNCTION_LINES: usize = 70;
 const COLUMNS: usize = 100;
-const CRATES: [&str; 4] = ["core", "transport", "isolation", "bin"];
 const FOLDERS: [&str; 6] = ["core", "transport", "isolation", "bin", "fuzz", "benches"];
 const TEXTS: [(&str, usize); 2] = [("ARCHITECTURE.md", 250), ("CONTRIBUTING.md", 150)];
 const BANNED: [&str; 3] = ["todo!", "unimplemented!", "dbg!"];
-const LINTS: [&str; 4] = [
-    "wildcard_enum_match_arm",
-    "unwrap_used",
-    "missing_docs",
-    "print_stdout",
-];
+/// What the core's root must hold, for all else follows from it: no clock, socket, file or thread
+/// has a name without the standard library.
+const ROOT: [&str; 2] = ["#![no_std]", "#![forbid(unsafe_code)]"];
 
 /// The layers of the core, from the ground up. A module uses its own layer and those below.
 const LAYERS: [&[&str]; 6] = [
     &[
-        "machine", "gate", "time", "timers", "table", "keys", "ids", "rng", "limits",
+        "machine", "gate", "host", "time", "timers", "table", "keys", "ids", "rng", "limits",
     ],
     &[
         "resources",
@@ -50,158 +59,6 @@ const LAYERS: [&[&str]; 6] = [
 const STRANGERS: usize = 3;
 /// Lower, and still not to be used: the allocator can be embedded without the protocol.
 const APART: [(&str, &str); 1] = [("allocator", "protocol")];
-
-/// What the core may depend on, and whether only behind a feature.
-const CORE_DEPENDENCIES: [(&str, Presence); 9] = [
-    ("serde", Presence::Always),
-    ("smallvec", Presence::Always),
-    ("thiserror", Presence::Always),
-    ("tracing", Presence::Always),
-    ("hashbrown", Presence::Always),
-    ("libm", Presence::Always),
-    ("regex-automata", Presence::Always),
-    ("postcard", Presence::Optional),
-    ("arbitrary", Presence::Optional),
-];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Presence {
-    Always,
-    Optional,
-}
-
-// ---------------------------------------------------------------------------------------------
-// Reading Rust as text
-// ---------------------------------------------------------------------------------------------
-
-/// Blanks comments and the contents of literals, keeping every line and column.
-fn code_only(source: &str) -> String {
-    let chars: Vec<char> = source.chars().collect();
-    let mut out = String::with_capacity(source.len());
-    let mut at = 0;
-    while at < chars.len() {
-        let end = literal_end(&chars, at);
-        if end > at {
-            let blanks = chars[at..end]
-                .iter()
-                .map(|c| if *c == '\n' { '\n' } else { ' ' });
-            out.extend(blanks);
-            at = end;
-        } else {
-            out.push(chars[at]);
-            at += 1;
-        }
-    }
-    out
-}
-
-/// Where the comment or literal that begins at `at` ends; `at` itself if none does.
-fn literal_end(chars: &[char], at: usize) -> usize {
-    let next = |i: usize| chars.get(at + i).copied().unwrap_or('\0');
-    let glued = at > 0 && (chars[at - 1].is_alphanumeric() || chars[at - 1] == '_');
-    match (chars[at], next(1)) {
-        ('/', '/') => until(chars, at, |rest| rest[0] == '\n').min(chars.len()),
-        ('/', '*') => block_comment_end(chars, at),
-        ('r', '"' | '#') | ('b', 'r') if !glued => raw_string_end(chars, at),
-        ('b', '"') if !glued => quoted_end(chars, at + 1, '"'),
-        ('"', _) => quoted_end(chars, at, '"'),
-        ('\'', '\\') => quoted_end(chars, at, '\''),
-        ('\'', _) if next(2) == '\'' => at + 3,
-        _ => at,
-    }
-}
-
-fn until(chars: &[char], from: usize, stop: impl Fn(&[char]) -> bool) -> usize {
-    (from..chars.len())
-        .find(|i| stop(&chars[*i..]))
-        .unwrap_or(chars.len())
-}
-
-fn block_comment_end(chars: &[char], at: usize) -> usize {
-    let (mut depth, mut i) = (0usize, at);
-    while i < chars.len() {
-        match (chars[i], chars.get(i + 1)) {
-            ('/', Some('*')) => (depth, i) = (depth + 1, i + 2),
-            ('*', Some('/')) => (depth, i) = (depth - 1, i + 2),
-            _ => i += 1,
-        }
-        if depth == 0 {
-            return i;
-        }
-    }
-    i
-}
-
-fn raw_string_end(chars: &[char], at: usize) -> usize {
-    let start = until(chars, at, |rest| rest[0] != 'b' && rest[0] != 'r');
-    let quote = until(chars, start, |rest| rest[0] != '#');
-    if chars.get(quote) != Some(&'"') {
-        return at;
-    }
-    let hashes = quote - start;
-    let closes = |rest: &[char]| {
-        rest[0] == '"' && rest[1..].iter().take_while(|c| **c == '#').count() >= hashes
-    };
-    (until(chars, quote + 1, closes) + 1 + hashes).min(chars.len())
-}
-
-fn quoted_end(chars: &[char], open: usize, quote: char) -> usize {
-    let mut i = open + 1;
-    while i < chars.len() && chars[i] != quote {
-        i += if chars[i] == '\\' { 2 } else { 1 };
-    }
-    (i + 1).min(chars.len())
-}
-
-/// The part of a file before its inline test module.
-fn without_tests(source: &str) -> &str {
-    let code = source.match_indices("#[cfg(test)]").find(|(at, found)| {
-        let rest = source[at + found.len()..].trim_start();
-        let is_module = rest.starts_with("mod ") || rest.starts_with("pub mod ");
-        is_module && rest.find('{') < rest.find(';').or(Some(usize::MAX)) && rest.contains('{')
-    });
-    code.map_or(source, |(at, _)| &source[..at])
-}
-
-fn line_of(text: &str, at: usize) -> usize {
-    text[..at].matches('\n').count() + 1
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-fn word_at(text: &str) -> &str {
-    let end = text.find(|c| !is_word(c)).unwrap_or(text.len());
-    &text[..end]
-}
-
-/// Every place where `word` stands by itself.
-fn words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
-    text.match_indices(word)
-        .map(|(at, _)| at)
-        .filter(move |at| {
-            let before = text[..*at].chars().next_back();
-            let after = text[at + word.len()..].chars().next();
-            !before.is_some_and(is_word) && !after.is_some_and(is_word)
-        })
-}
-
-/// Where the bracket that opens at `open` closes.
-fn closing(code: &str, open: usize) -> usize {
-    let mut depth = 0usize;
-    for (at, c) in code[open..].char_indices() {
-        match c {
-            '{' | '(' | '[' => depth += 1,
-            '}' | ')' | ']' => depth = depth.saturating_sub(1),
-            _ => continue,
-        }
-        if depth == 0 {
-            return open + at;
-        }
-    }
-    code.len()
-}
 
 // ---------------------------------------------------------------------------------------------
 // The rules
@@ -370,138 +227,28 @@ fn check_layers(module: &str, source: &str) -> Vec<String> {
     findings
 }
 
-fn enums_declared(source: &str) -> BTreeSet<String> {
+fn check_core_root(source: &str) -> Vec<String> {
     let code = code_only(source);
-    let names = words(&code, "enum").map(|at| word_at(code[at + 4..].trim_start()).to_string());
-    names.filter(|name| !name.is_empty()).collect()
-}
-
-/// As far as text can tell: a `_` arm beside an arm that names a variant of one of our enums.
-fn check_wildcard_arms(enums: &BTreeSet<String>, source: &str) -> Vec<String> {
-    let code = code_only(without_tests(source));
-    let mut findings = Vec::new();
-    if code.contains("allow(clippy::wildcard_enum_match_arm)") {
-        findings.push("allows wildcard arms".into());
-    }
-    for at in words(&code, "match") {
-        let Some(open) = match_body(&code, at) else {
-            continue;
-        };
-        let patterns = arm_patterns(&code[open..closing(&code, open)]);
-        let wild = patterns.iter().any(|p| p == "_" || p.starts_with("_ if "));
-        let ours = patterns.iter().find_map(|p| {
-            let (name, _) = p.split_once("::")?;
-            enums.contains(name).then(|| name.to_string())
-        });
-        if let Some(name) = ours.filter(|_| wild) {
-            let line = line_of(&code, at);
-            findings.push(format!("line {line}: a `_` arm in a match on {name}"));
-        }
-    }
-    findings
-}
-
-fn match_body(code: &str, at: usize) -> Option<usize> {
-    let mut i = at;
-    while let Some(c) = code[i..].chars().next() {
-        match c {
-            '(' | '[' => i = closing(code, i),
-            '{' => return Some(i),
-            ';' | '}' | ')' => return None,
-            _ => {}
-        }
-        i += code[i..].chars().next()?.len_utf8();
-    }
-    None
-}
-
-/// The patterns of a match's own arms; what nests deeper is left out.
-fn arm_patterns(body: &str) -> Vec<String> {
-    let mut flat = String::new();
-    let mut depth = 0usize;
-    for c in body.chars() {
-        match c {
-            '{' | '(' | '[' => {
-                depth += 1;
-                if depth == 2 {
-                    flat.push(c);
-                }
-            }
-            '}' | ')' | ']' => {
-                if depth == 2 {
-                    flat.push(c);
-                }
-                depth = depth.saturating_sub(1);
-            }
-            c if depth == 1 => flat.push(c),
-            _ => {}
-        }
-    }
-    let mut heads: Vec<&str> = flat.split("=>").collect();
-    heads.pop();
-    let patterns = heads.into_iter().map(|head| {
-        // Before a pattern stands the start, a comma, or the end of a block that was an arm.
-        let from = head.rfind(',').map_or(0, |i| i + 1);
-        let head = head[from..].trim_start();
-        let head = head.strip_prefix("{}").unwrap_or(head);
-        head.trim().trim_start_matches('|').trim().to_string()
-    });
-    patterns.collect()
-}
-
-fn check_core_dependencies(manifest: &str) -> Vec<String> {
-    let mut findings = Vec::new();
-    let mut section = String::new();
-    for line in manifest.lines().map(str::trim) {
-        if let Some(name) = line.strip_prefix('[') {
-            section = name.trim_end_matches(']').to_string();
-            if section.contains("dependencies.") || section.starts_with("target.") {
-                findings.push(format!(
-                    "[{section}]: list dependencies under [dependencies]"
-                ));
-            }
-            continue;
-        }
-        if section != "dependencies" || line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let end = line.find(['.', '=', ' ']).unwrap_or(line.len());
-        let name = &line[..end];
-        match CORE_DEPENDENCIES
-            .iter()
-            .find(|(allowed, _)| *allowed == name)
-        {
-            None => findings.push(format!("the core may not depend on {name}")),
-            Some((_, Presence::Optional)) if !line.contains("optional = true") => {
-                findings.push(format!("{name} must be optional"));
-            }
-            Some(_) => {}
-        }
-    }
-    findings
-}
-
-fn check_lints(workspace: &str) -> Vec<String> {
-    let on = |lint: &str| {
-        let set = |level: &str| {
-            workspace
-                .lines()
-                .any(|l| l.trim() == format!("{lint} = {level}"))
-        };
-        set("\"warn\"") || set("\"deny\"")
-    };
-    LINTS
-        .iter()
-        .filter(|lint| !on(lint))
-        .map(|lint| format!("{lint} is not on"))
+    let holds = |attribute: &str| code.lines().any(|line| line.trim() == attribute);
+    let missing = ROOT.iter().filter(|attribute| !holds(attribute));
+    missing
+        .map(|attribute| format!("does not hold {attribute}"))
         .collect()
 }
 
-fn check_lints_inherited(manifest: &str) -> Vec<String> {
-    if manifest.contains("[lints]\nworkspace = true") {
-        return Vec::new();
+/// `no_std` leaves a door: the library can still be linked by name. Only tests do so.
+fn check_no_way_to_std(source: &str) -> Vec<String> {
+    let code = code_only(source);
+    let mut findings = Vec::new();
+    for at in words(&code, "extern") {
+        let mut rest = code[at + 6..].split_whitespace();
+        let is_std =
+            rest.next() == Some("crate") && rest.next().is_some_and(|name| word_at(name) == "std");
+        if is_std && !code[..at].trim_end().ends_with("#[cfg(test)]") {
+            findings.push(format!("line {}: links std", line_of(&code, at)));
+        }
     }
-    vec!["does not take the workspace's lints".into()]
+    findings
 }
 
 fn check_text_length(text: &str, most: usize) -> Vec<String> {
@@ -578,6 +325,9 @@ fn check_source(source: &Source, enums: &BTreeSet<String>) -> Vec<String> {
         if let Some(module) = core_module(path) {
             findings.extend(check_layers(module, text));
         }
+        if path.starts_with("core/") {
+            findings.extend(check_no_way_to_std(text));
+        }
     }
     findings
         .into_iter()
@@ -588,7 +338,7 @@ fn check_source(source: &Source, enums: &BTreeSet<String>) -> Vec<String> {
 #[test]
 fn the_repository_is_tidy() {
     let mut sources = Vec::new();
-    for name in CRATES {
+    for name in FOLDERS {
         collect(&root().join(name), name, &mut sources);
     }
     assert!(
@@ -616,8 +366,13 @@ fn the_repository_is_tidy() {
 
 fn check_repository() -> Vec<String> {
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
-    let mut findings = check_core_dependencies(&read("core/Cargo.toml"));
-    findings.extend(check_lints(&read("Cargo.toml")));
+    let workspace = read("Cargo.toml");
+    let mut findings = check_core_dependencies(&read("core/Cargo.toml"), &workspace);
+    for simulator in [false, true] {
+        findings.extend(check_core_tree(&core_tree(&root(), simulator), simulator));
+    }
+    findings.extend(check_core_root(&read("core/src/lib.rs")));
+    findings.extend(check_lints(&workspace));
     for name in FOLDERS {
         let path = format!("{name}/Cargo.toml");
         let found = check_lints_inherited(&read(&path));
@@ -649,14 +404,6 @@ fn check_repository() -> Vec<String> {
 // ---------------------------------------------------------------------------------------------
 // Each rule finds what it is for
 // ---------------------------------------------------------------------------------------------
-
-#[test]
-fn comments_and_literals_are_not_code() {
-    let source = "a /* { /* } */ */ \"\\\"{\" 'x' '{' '\\'' r#\"{\"}\"# b\"}\" 'life // {\nb";
-    let code = code_only(source);
-    assert_eq!(code.replace(' ', ""), "a'life\nb");
-    assert_eq!(code.chars().count(), source.chars().count());
-}
 
 #[test]
 fn long_files_are_found_but_tests_do_not_count() {
@@ -740,50 +487,22 @@ fn breaches_of_the_layers_are_found() {
 }
 
 #[test]
-fn wildcard_arms_on_our_enums_are_found() {
-    let enums = enums_declared("pub enum Effect { A, B(u8) }\nenum Other {}");
-    assert_eq!(enums.len(), 2);
-    let bad = "fn f() { match effect { Effect::A => { g(|| 1) } Effect::B(x) => h(x), _ => {} } }";
-    assert_eq!(
-        check_wildcard_arms(&enums, bad),
-        ["line 1: a `_` arm in a match on Effect"]
-    );
-    let nested = "match n { 0 => match e { Effect::A => 1, Effect::B(_) => 2 }, _ => Effect::A }";
-    assert!(check_wildcard_arms(&enums, nested).is_empty());
-    let allowed = "#[allow(clippy::wildcard_enum_match_arm)]";
-    assert_eq!(check_wildcard_arms(&enums, allowed).len(), 1);
-}
-
-#[test]
-fn foreign_dependencies_are_found() {
-    let manifest = "[dependencies]\nserde.workspace = true\ntokio = \"1\"\n\
-                    postcard = { workspace = true }\n[dev-dependencies]\nproptest = \"1\"\n";
-    let findings = check_core_dependencies(manifest);
-    assert_eq!(
-        findings,
-        [
-            "the core may not depend on tokio",
-            "postcard must be optional"
-        ]
-    );
-    assert_eq!(
-        check_core_dependencies("[dependencies.tokio]\nversion = \"1\"\n").len(),
-        1
-    );
-}
-
-#[test]
-fn missing_lints_are_found() {
-    let all: String = LINTS
-        .iter()
-        .map(|lint| format!("{lint} = \"warn\"\n"))
-        .collect();
-    assert!(check_lints(&all).is_empty());
-    assert_eq!(
-        check_lints(&all.replace("unwrap_used = \"warn\"", "unwrap_used = \"allow\"")).len(),
-        1
-    );
-    assert_eq!(check_lints_inherited("[package]\n").len(), 1);
+fn ways_out_of_the_pure_core_are_found() {
+    let good = "//! Words.\n#![no_std]\n#![forbid(unsafe_code)]\n";
+    assert!(check_core_root(good).is_empty());
+    for bad in [
+        "//! #![no_std]\n#![forbid(unsafe_code)]\n",
+        "#![cfg_attr(not(test), no_std)]\n#![forbid(unsafe_code)]\n",
+        "#![no_std]\n#![deny(unsafe_code)]\n",
+    ] {
+        assert_eq!(check_core_root(bad).len(), 1, "{bad}");
+    }
+    assert!(check_no_way_to_std("extern crate alloc;\n#[cfg(test)]\nextern crate std;").is_empty());
+    for bad in ["extern crate std;", "pub extern crate std as alloc;"] {
+        assert_eq!(check_no_way_to_std(bad).len(), 1, "{bad}");
+    }
+    let feature = "#[cfg(feature = \"sim\")]\nextern crate std;";
+    assert_eq!(check_no_way_to_std(feature), ["line 2: links std"]);
 }
 
 #[test]

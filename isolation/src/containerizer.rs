@@ -284,7 +284,13 @@ impl Shared {
                 state.live.extend(known);
                 state.recovering = true;
             }
-            (_, Err(error)) => warn!(%error, "an order is dropped"),
+            (
+                ContainerCommand::Recover { .. }
+                | ContainerCommand::Terminate { .. }
+                | ContainerCommand::Destroy { .. }
+                | ContainerCommand::Forget { .. },
+                Err(error),
+            ) => warn!(%error, "an order is dropped"),
             (
                 ContainerCommand::Terminate { .. }
                 | ContainerCommand::Destroy { .. }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tepui_core::auth::PeerRole;
 use tepui_core::ids::RequestId;
 use tepui_core::protocol::hello::Hello;
-use tepui_core::protocol::operator::{Answer, Call, Request, Response};
+use tepui_core::protocol::operator::{Answer, Call, Cursor, Request, Response};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::greeting::DialError;
@@ -60,17 +60,38 @@ impl Operator {
         })
     }
 
-    /// Asks one thing and waits for the answer. Questions are answered one after the other.
+    /// Asks one thing and waits for the answer, for all pages of it. Questions are answered one
+    /// after the other.
     pub async fn ask(&self, call: Call) -> Result<Answer, Error> {
         let mut events = self.events.lock().await;
+        let first = self.ask_page(&mut events, call.clone(), None).await?;
+        let (mut answer, mut next) = (first.answer, first.next);
+        while let Some(place) = next {
+            let page = self.ask_page(&mut events, call.clone(), Some(place));
+            let page = page.await?;
+            if answer.append(page.answer).is_err() {
+                let problem = "the master goes on with another answer";
+                return Err(Error::Lost(Ending::Lost(problem.into())));
+            }
+            next = page.next;
+        }
+        Ok(answer)
+    }
+
+    async fn ask_page(
+        &self,
+        events: &mut mpsc::Receiver<PeerEvent<Response>>,
+        call: Call,
+        after: Option<Cursor>,
+    ) -> Result<Response, Error> {
         let id = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
-        if self.session.send(&Request { id, call }).is_err() {
+        if self.session.send(&Request { id, call, after }).is_err() {
             return Err(Error::Lost(self.session.closed().await));
         }
         loop {
             match events.recv().await {
                 Some(PeerEvent::Message { message, .. }) if message.id == id => {
-                    return Ok(message.answer);
+                    return Ok(message);
                 }
                 // The answer to a question whose asker did not wait, or the beginning.
                 Some(PeerEvent::Message { .. } | PeerEvent::Connected(_)) => {}

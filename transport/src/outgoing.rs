@@ -137,9 +137,10 @@ impl Sender {
         loop {
             let closed = self.shared.queue.lock().closed;
             match closed {
-                Some(CloseReason::Overloaded) => return CloseReason::Overloaded,
                 Some(reason) => {
-                    tokio::time::sleep(LINGER).await;
+                    if reason != CloseReason::Overloaded {
+                        tokio::time::sleep(LINGER).await;
+                    }
                     return reason;
                 }
                 None => self.shared.ended.notified().await,

@@ -323,14 +323,14 @@ fn dial_error(at: String, error: ConnectionError) -> DialError {
 /// Reads a TLS alert (RFC 8446, section 6) out of a QUIC error code (RFC 9001, section 4.8).
 fn alert_problem(code: u64, whose: Whose, text: &str) -> Option<CertificateProblem> {
     let alert = code.checked_sub(0x100)?;
-    match (alert, whose) {
-        (45, _) => Some(CertificateProblem::Expired),
-        (48, _) => Some(CertificateProblem::ForeignAuthority),
-        (116, _) => Some(CertificateProblem::Missing),
+    match alert {
+        45 => Some(CertificateProblem::Expired),
+        48 => Some(CertificateProblem::ForeignAuthority),
+        116 => Some(CertificateProblem::Missing),
         // Ours is checked for its role after the handshake, so this is the listener's name.
-        (42, Whose::Theirs) => Some(CertificateProblem::WrongRole(text.into())),
+        42 if whose == Whose::Theirs => Some(CertificateProblem::WrongRole(text.into())),
         // 42 to 47 and 51: about certificates and their signatures.
-        (42..=47 | 51, _) => Some(CertificateProblem::Other(text.into())),
+        42..=47 | 51 => Some(CertificateProblem::Other(text.into())),
         _ => None,
     }
 }

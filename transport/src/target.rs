@@ -73,9 +73,14 @@ impl Error {
             Self::Dial(DialError::Refused { reason, .. }) => denies(reason),
             Self::Lost(Ending::ByPeer { reason, .. }) => denies(reason),
             Self::Stream(StreamError::Refused(_)) => true,
-            Self::Dial(_)
-            | Self::Lost(_)
-            | Self::Stream(_)
+            Self::Dial(
+                DialError::Address { .. }
+                | DialError::NoAnswer { .. }
+                | DialError::Unacceptable { .. }
+                | DialError::Lost { .. },
+            )
+            | Self::Lost(Ending::ByUs(_) | Ending::TimedOut | Ending::Lost(_))
+            | Self::Stream(StreamError::Lost(_) | StreamError::Frame(_))
             | Self::Credentials(_)
             | Self::Bind(_)
             | Self::Resolve { .. }

@@ -15,6 +15,7 @@ use super::tasks::Placement;
 use super::updates::News;
 use super::{Agent, AgentRecord, Cx, Effect, Timer};
 use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
+use crate::limits;
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::container::{ContainerCommand, ContainerSpec};
 use crate::protocol::executor::Event;
@@ -22,9 +23,6 @@ use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
 use crate::time::Time;
-
-/// The most tasks of one agent, ended ones that nobody acknowledged included.
-const TASKS: usize = 65_536;
 
 impl Agent {
     pub(super) fn on_master(&mut self, cx: &mut Cx<'_>, peer: PeerId, message: ToAgent) {
@@ -39,32 +37,22 @@ impl Agent {
                 master: _,
                 epoch,
                 ping_timeout,
-            } => {
-                let missing = Vec::new();
-                let welcome = Welcome {
-                    id,
-                    epoch,
-                    ping_timeout,
-                    missing,
-                };
-                self.on_welcome(cx, peer, welcome);
             }
-            ToAgent::Reregistered {
+            | ToAgent::Reregistered {
                 id,
                 master: _,
                 epoch,
                 ping_timeout,
-                missing,
             } => {
                 let welcome = Welcome {
                     id,
                     epoch,
                     ping_timeout,
-                    missing,
                 };
                 self.on_welcome(cx, peer, welcome);
             }
-            ToAgent::Refused(reason) => self.on_refused(cx, reason),
+            ToAgent::Missing(missing) => self.on_missing(cx, missing),
+            ToAgent::Refused(reason) => self.on_refused(cx, &reason),
             ToAgent::Ping => {
                 let message = ToMaster::Pong;
                 cx.out.emit_free(Effect::Master { peer, message });
@@ -105,8 +93,8 @@ impl Agent {
             self.refuse_task(cx, peer, id, task.id, why.into());
             return;
         }
-        if self.state.tasks().len() >= TASKS {
-            let why = format!("the agent has {TASKS} tasks already");
+        if self.state.tasks().len() >= limits::TASKS_PER_AGENT {
+            let why = format!("the agent has {} tasks already", limits::TASKS_PER_AGENT);
             self.refuse_task(cx, peer, id, task.id, why);
             return;
         }
@@ -136,16 +124,9 @@ impl Agent {
         message: String,
     ) {
         let status = TaskStatus {
-            task,
-            state: TaskState::Dropped,
-            source: Source::Agent,
-            reason: None,
             message,
             agent: self.state.agent().cloned(),
-            at: cx.now,
-            update: None,
-            exit: None,
-            breach: None,
+            ..TaskStatus::new(task, TaskState::Dropped, Source::Agent, cx.now)
         };
         let message = ToMaster::Update {
             framework,

@@ -11,6 +11,8 @@ use super::{Agent, AgentRecord, Cx, Effect, Timer};
 use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
 use crate::protocol::agent::{TaskReport, ToMaster};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
+use crate::protocol::validate::check_agent;
+use crate::protocol::wire::slices;
 use crate::time::Time;
 
 /// The least wait between two attempts.
@@ -65,7 +67,6 @@ pub(super) struct Welcome {
     pub(super) id: AgentId,
     pub(super) epoch: u64,
     pub(super) ping_timeout: Duration,
-    pub(super) missing: Vec<(FrameworkId, TaskId)>,
 }
 
 impl Agent {
@@ -147,41 +148,52 @@ impl Agent {
         let Link::Joining { peer, attempts, .. } = self.link else {
             return;
         };
-        let message = self.registration();
-        cx.out.emit(Effect::Master { peer, message });
+        if let Err(reject) = check_agent(&self.config.info) {
+            // The master would say the same, if such a description could reach it at all.
+            let name = &self.config.name;
+            let reason = format!("agent {name} cannot be described to a master: {reject}");
+            self.stop(cx, reason);
+            return;
+        }
+        for message in self.registration() {
+            cx.out.emit(Effect::Master { peer, message });
+        }
         self.schedule_attempt(cx.now, peer, attempts.saturating_add(1));
     }
 
-    /// Says who the agent is, and what it has (AG-03). Tasks of ended frameworks are not told: the
-    /// master has freed what they use, and a new one must not bring their framework back.
-    fn registration(&self) -> ToMaster {
+    /// Says who the agent is, and what it has (AG-03), in as many frames as that takes. Tasks of
+    /// ended frameworks are not told: the master has freed what they use, and a new one must not
+    /// bring their framework back.
+    fn registration(&self) -> Vec<ToMaster> {
         let agent = self.config.info.clone();
         let Some(id) = self.state.agent().cloned() else {
-            return ToMaster::Register { agent };
+            return Vec::from([ToMaster::Register { agent }]);
         };
-        let live = |framework: &FrameworkId| !self.state.is_ended(framework);
-        ToMaster::Reregister {
+        let frameworks = self.state.frameworks().values();
+        let frameworks = frameworks.filter(|framework| !framework.ended);
+        let tasks = self.state.tasks().values();
+        let tasks = tasks.filter(|task| !self.state.is_ended(task.framework()));
+        let mut frameworks = slices(frameworks.map(|framework| framework.info.clone()));
+        let mut tasks = slices(tasks.map(|task| {
+            let framework = task.framework().clone();
+            TaskReport::new(framework, task.info(), task.state())
+        }));
+        // The last frame has the end of each list; usually that is all there is.
+        let last = ToMaster::Reregister {
             id,
             agent,
-            frameworks: self
-                .state
-                .frameworks()
-                .values()
-                .filter(|framework| !framework.ended)
-                .map(|framework| framework.info.clone())
-                .collect(),
-            tasks: self
-                .state
-                .tasks()
-                .values()
-                .filter(|task| live(task.framework()))
-                .map(|task| TaskReport {
-                    framework: task.framework().clone(),
-                    task: task.info().clone(),
-                    state: task.state(),
-                })
-                .collect(),
-        }
+            frameworks: frameworks.pop().unwrap_or_default(),
+            tasks: tasks.pop().unwrap_or_default(),
+        };
+        let before = frameworks.into_iter().map(|frameworks| ToMaster::Report {
+            frameworks,
+            tasks: Vec::new(),
+        });
+        let before = before.chain(tasks.into_iter().map(|tasks| ToMaster::Report {
+            frameworks: Vec::new(),
+            tasks,
+        }));
+        before.chain([last]).collect()
     }
 
     pub(super) fn on_welcome(&mut self, cx: &mut Cx<'_>, peer: PeerId, welcome: Welcome) {
@@ -222,7 +234,14 @@ impl Agent {
         if self.link.joined().is_none() {
             self.join(cx, peer, welcome.ping_timeout);
         }
-        for (framework, task) in welcome.missing {
+    }
+
+    pub(super) fn on_missing(&mut self, cx: &mut Cx<'_>, missing: Vec<(FrameworkId, TaskId)>) {
+        let Some(peer) = self.link.joined() else {
+            tracing::debug!("asked for tasks before the registration: ignored");
+            return;
+        };
+        for (framework, task) in missing {
             self.answer_missing(cx, peer, framework, task);
         }
     }
@@ -256,16 +275,10 @@ impl Agent {
             Some(_) => return,
         };
         let status = TaskStatus {
-            task,
-            state,
-            source: Source::Agent,
             reason: Some(Reason::Reconciliation),
             message: "the agent does not know this task".into(),
             agent: self.state.agent().cloned(),
-            at: cx.now,
-            update: None,
-            exit: None,
-            breach: None,
+            ..TaskStatus::new(task, state, Source::Agent, cx.now)
         };
         let message = ToMaster::Update {
             framework,
@@ -295,11 +308,15 @@ impl Agent {
         self.give_up(cx, peer, reason);
     }
 
-    pub(super) fn on_refused(&mut self, cx: &mut Cx<'_>, reason: String) {
-        self.leave();
-        self.link = Link::Stopped;
+    pub(super) fn on_refused(&mut self, cx: &mut Cx<'_>, reason: &str) {
         let name = &self.config.name;
         let reason = format!("the master refused agent {name}: {reason}");
+        self.stop(cx, reason);
+    }
+
+    fn stop(&mut self, cx: &mut Cx<'_>, reason: String) {
+        self.leave();
+        self.link = Link::Stopped;
         cx.out.emit(Effect::Stop { reason });
     }
 }

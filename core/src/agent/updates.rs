@@ -63,17 +63,15 @@ impl Agent {
     /// Takes in news of a task that is not over.
     pub(super) fn report(&mut self, cx: &mut Cx<'_>, number: Number, news: News) {
         let task = self.state.task(number).expect("news are of a kept task");
+        let id = task.info().id.clone();
         let status = TaskStatus {
-            task: task.info().id.clone(),
-            state: news.state,
-            source: news.source,
             reason: news.reason,
             message: news.message,
             agent: self.state.agent().cloned(),
-            at: cx.now,
             update: Some(self.new_update_id()),
             exit: news.exit,
             breach: news.breach,
+            ..TaskStatus::new(id, news.state, news.source, cx.now)
         };
         self.record_update(cx, number, status);
     }

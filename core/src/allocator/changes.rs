@@ -69,9 +69,11 @@ impl Drf {
                 from,
                 refuse,
             } => {
-                let origin = self.on_returned(framework, &role, agent, &resources, from);
-                if let Some(origin) = origin {
-                    self.refuse(now, framework, &role, agent, resources, origin, refuse);
+                let returned = self.on_returned(framework, &role, agent, &resources, from);
+                if let Some((leaf, origin)) = returned {
+                    if let Some(until) = self.refused_until(now, origin, refuse) {
+                        self.refuse(leaf, agent, resources, until);
+                    }
                     self.mark(now, agent);
                 }
             }
@@ -289,6 +291,7 @@ impl Drf {
         }
     }
 
+    /// Takes back what was booked; returns on whose books it was, and what it had been.
     fn on_returned(
         &mut self,
         framework: FrameworkKey,
@@ -296,7 +299,7 @@ impl Drf {
         agent: AgentKey,
         resources: &Resources,
         from: Booking,
-    ) -> Option<Origin> {
+    ) -> Option<(Leaf, Origin)> {
         if resources.is_empty() {
             return None;
         }
@@ -310,33 +313,24 @@ impl Drf {
             return None;
         };
         self.sorter.book(leaf, Entry::Take, &Sums::from(resources));
-        Some(origin)
+        Some((leaf, origin))
     }
 
-    /// Notes that a framework does not want again what it returned, if that is so.
-    #[expect(clippy::too_many_arguments, reason = "the fields of one change")]
-    fn refuse(
-        &mut self,
-        now: Time,
-        framework: FrameworkKey,
-        role: &Role,
-        agent: AgentKey,
-        refused: Resources,
-        origin: Origin,
-        refuse: Option<Duration>,
-    ) {
-        let interval = self.options.interval;
-        let until = match (refuse, origin) {
-            (Some(refuse), _) if !refuse.is_zero() => {
-                following_multiple(now + refuse.max(interval), interval)
-            }
-            (_, Origin::Untouched) => now + interval,
-            (_, Origin::Leftover | Origin::Rescinded | Origin::Used) => return,
-        };
-        if let Some((leaf, row)) = self.subscription(framework, role)
-            && row.active
-        {
+    /// Notes that a framework does not want again what it returned, until then.
+    fn refuse(&mut self, leaf: Leaf, agent: AgentKey, refused: Resources, until: Time) {
+        let row = self.frameworks.get(&leaf.framework);
+        if row.is_some_and(|row| row.active && row.roles.contains_key(&leaf.role)) {
             self.refusals.refuse((leaf, agent), refused, until);
+        }
+    }
+
+    /// Returns until when what was returned is not offered again, if it is refused at all.
+    fn refused_until(&self, now: Time, origin: Origin, refuse: Option<Duration>) -> Option<Time> {
+        let interval = self.options.interval;
+        match (refuse.filter(|refuse| !refuse.is_zero()), origin) {
+            (Some(refuse), _) => Some(following_multiple(now + refuse.max(interval), interval)),
+            (None, Origin::Untouched) => Some(now + interval),
+            (None, Origin::Leftover | Origin::Rescinded | Origin::Used) => None,
         }
     }
 

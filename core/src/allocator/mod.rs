@@ -11,14 +11,13 @@
 //!
 //! Deliberately not here: inverse offers and offer expiry, which are the master's.
 //!
-//! # A complete allocator
+//! # The shape of an allocator
 //!
-//! This one offers whole agents in turn, however much anybody holds, and looks around a second
-//! after something changed.
+//! This one gives everything to whoever came first. One that takes turns and copes with everything
+//! that can change is 100 lines longer, and stands in `core/tests/allocator.rs`.
 //!
 //! ```
-//! use std::collections::{BTreeMap, VecDeque};
-//! use std::time::Duration;
+//! use std::collections::BTreeMap;
 //!
 //! use tepui_core::allocator::{Allocator, Change, Decision, Grant, GrantId};
 //! use tepui_core::keys::{AgentKey, FrameworkKey};
@@ -27,108 +26,54 @@
 //! use tepui_core::roles::Role;
 //! use tepui_core::time::Time;
 //!
-//! struct Agent { total: Resources, active: bool, booked: BTreeMap<FrameworkKey, Resources> }
-//! struct Seat { framework: FrameworkKey, role: Role, open: bool }
-//!
 //! #[derive(Default)]
-//! struct InTurn {
-//!     agents: BTreeMap<AgentKey, Agent>,
-//!     seats: VecDeque<Seat>,
+//! struct First {
+//!     free: BTreeMap<AgentKey, Resources>,
+//!     first: Option<(FrameworkKey, Role)>,
 //!     grants: u64,
-//!     due: Option<Time>,
 //! }
 //!
-//! impl InTurn {
-//!     fn open(&mut self, framework: FrameworkKey, roles: &[Role], open: bool) {
-//!         for seat in self.seats.iter_mut().filter(|seat| seat.framework == framework) {
-//!             if roles.is_empty() || roles.contains(&seat.role) {
-//!                 seat.open = open;
-//!             }
-//!         }
-//!     }
-//! }
-//!
-//! impl Machine for InTurn {
+//! impl Machine for First {
 //!     type Input = Change;
 //!     type Record = Never;
 //!     type Effect = Decision;
 //!
 //!     fn handle(&mut self, now: Time, change: Change, out: &mut Outbox<Never, Decision>) {
-//!         self.tick(now, out);
 //!         match change {
-//!             Change::AgentAdded { agent, total } => {
-//!                 let row = Agent { total, active: true, booked: BTreeMap::new() };
-//!                 self.agents.insert(agent, row);
+//!             Change::AgentAdded { agent, total } => drop(self.free.insert(agent, total)),
+//!             Change::FrameworkAdded { framework, mut roles, .. } => {
+//!                 self.first = self.first.take().or(roles.pop().map(|role| (framework, role)));
 //!             }
-//!             Change::AgentRemoved { agent } => drop(self.agents.remove(&agent)),
-//!             Change::AgentChanged { agent, total } => {
-//!                 if let Some(row) = self.agents.get_mut(&agent) { row.total = total }
-//!             }
-//!             Change::AgentActive { agent, active } => {
-//!                 if let Some(row) = self.agents.get_mut(&agent) { row.active = active }
-//!             }
-//!             Change::FrameworkAdded { framework, roles, .. } => self.seats.extend(
-//!                 roles.into_iter().map(|role| Seat { framework, role, open: true }),
-//!             ),
-//!             Change::FrameworkRemoved { framework } => {
-//!                 self.seats.retain(|seat| seat.framework != framework);
-//!                 for row in self.agents.values_mut() { row.booked.remove(&framework); }
-//!             }
-//!             Change::FrameworkActive { framework, active } => self.open(framework, &[], active),
-//!             Change::Suppressed { framework, roles } => self.open(framework, &roles, false),
-//!             Change::Revived { framework, roles } => self.open(framework, &roles, true),
-//!             Change::Used { framework, agent, resources, .. } => {
-//!                 if let Some(row) = self.agents.get_mut(&agent) {
-//!                     let booked = row.booked.entry(framework).or_default();
-//!                     booked.add(&resources).expect("the master checked that it fits the agent");
-//!                 }
-//!             }
-//!             Change::Returned { framework, agent, resources, .. } => {
-//!                 let row = self.agents.get_mut(&agent);
-//!                 if let Some(booked) = row.and_then(|row| row.booked.get_mut(&framework)) {
-//!                     let _late_news = booked.subtract(&resources);
-//!                 }
-//!             }
-//!             Change::Accepted { .. } | Change::WeightSet { .. } => {}
+//!             other => println!("{other:?} is not thought of yet"),
 //!         }
-//!         self.due.get_or_insert(now + Duration::from_secs(1));
 //!     }
 //!
 //!     fn tick(&mut self, now: Time, out: &mut Outbox<Never, Decision>) {
-//!         if self.due.is_none_or(|due| due > now) { return }
-//!         self.due = None;
-//!         for (agent, row) in self.agents.iter_mut().filter(|(_, row)| row.active) {
-//!             let free = row.booked.values().try_fold(row.total.clone(), |f, b| f.checked_sub(b));
-//!             let Some(next) = self.seats.iter().position(|seat| seat.open) else { return };
-//!             let resources = free.unwrap_or_default().allocatable_to(&self.seats[next].role);
-//!             if resources.is_empty() { continue }
-//!             let seat = self.seats.remove(next).expect("it was just found");
-//!             let (framework, role) = (seat.framework, seat.role.clone());
-//!             self.seats.push_back(seat);
-//!             let booked = row.booked.entry(framework).or_default();
-//!             booked.add(&resources).expect("a part of the total fits");
+//!         let Some((framework, role)) = &self.first else { return };
+//!         for (agent, resources) in std::mem::take(&mut self.free) {
 //!             self.grants += 1;
-//!             let id = GrantId(self.grants);
-//!             out.emit(Decision::Grant(Grant { id, framework, role, agent: *agent, resources }));
+//!             let (id, framework, role) = (GrantId(self.grants), *framework, role.clone());
+//!             out.emit(Decision::Grant(Grant { id, framework, role, agent, resources }));
 //!         }
 //!     }
 //!
-//!     fn deadline(&self) -> Option<Time> { self.due }
+//!     fn deadline(&self) -> Option<Time> {
+//!         self.first.as_ref().filter(|_| !self.free.is_empty()).map(|_| Time::ZERO)
+//!     }
 //! }
 //!
-//! impl Allocator for InTurn {}
+//! impl Allocator for First {}
 //!
-//! let (agent, framework) = (AgentKey::from_raw(0, 0), FrameworkKey::from_raw(0, 0));
 //! let total = Resources::parse("cpus:4;mem:64").unwrap();
-//! let mut allocator: Box<dyn Allocator> = Box::new(InTurn::default());
+//! let agent = AgentKey::from_raw(0, 0);
+//! let mut allocator: Box<dyn Allocator> = Box::new(First::default());
 //! let mut out = Outbox::new();
-//! let joined = Change::AgentAdded { agent, total: total.clone() };
-//! allocator.handle(Time::ZERO, joined, &mut out);
+//! allocator.handle(Time::ZERO, Change::AgentAdded { agent, total }, &mut out);
+//! let framework = FrameworkKey::from_raw(0, 0);
 //! let (name, roles) = ("spark".into(), vec![Role::any()]);
 //! allocator.handle(Time::ZERO, Change::FrameworkAdded { framework, name, roles }, &mut out);
 //! allocator.tick(allocator.deadline().unwrap(), &mut out);
-//! let Some(Output::Effect(Decision::Grant(grant))) = out.pop() else { panic!("nothing granted") };
-//! assert_eq!((grant.framework, grant.resources), (framework, total));
+//! assert!(matches!(out.pop(), Some(Output::Effect(Decision::Grant(_)))));
 //! ```
 
 mod changes;

@@ -6,7 +6,8 @@
 use alloc::vec::Vec;
 
 use super::{Config, Effect, Executor, Input, UserCall, UserEvent};
-use crate::machine::{Machine, Never, Outbox, Output};
+use crate::host::{Host, Sided, User};
+use crate::machine::{Machine, Never, Outbox};
 use crate::time::Time;
 
 /// A user's executor: the only trait to implement.
@@ -44,52 +45,54 @@ impl<L: Logic + ?Sized> Logic for alloc::boxed::Box<L> {
 /// An executor machine with a user's logic inside.
 #[derive(Debug)]
 pub struct Hosted<L> {
-    executor: Executor,
-    logic: L,
-    inner: Outbox<Never, Effect>,
+    host: Host<Executor, L>,
 }
 
 impl<L: Logic> Hosted<L> {
     /// Puts `logic` on top of an executor without a connection.
     pub fn new(config: Config, logic: L) -> Self {
-        Self {
-            executor: Executor::new(config),
-            logic,
-            inner: Outbox::new(),
-        }
+        let host = Host::new(Executor::new(config), logic);
+        Self { host }
     }
 
     /// Returns the user's logic.
     pub fn logic(&self) -> &L {
-        &self.logic
+        &self.host.user
     }
 
     /// Returns the executor machine.
     pub fn executor(&self) -> &Executor {
-        &self.executor
+        &self.host.machine
     }
+}
 
-    /// Passes effects on and events to the user, and takes in what the user has to say, until both
-    /// are quiet.
-    fn settle(&mut self, now: Time, out: &mut Outbox<Never, Effect>) {
-        let mut calls = Vec::new();
-        while let Some(output) = self.inner.pop() {
-            match output {
-                Output::Effect(Effect::User(event)) | Output::Free(Effect::User(event)) => {
-                    self.logic.on_event(now, event, &mut calls);
-                    self.take_in(now, &mut calls);
-                }
-                Output::Effect(effect) | Output::Free(effect) => out.emit(effect),
-                Output::Persist(never) => match never {},
-            }
+impl Sided for Executor {
+    type Event = UserEvent;
+    type Call = UserCall;
+
+    fn event(effect: Effect) -> Result<UserEvent, Effect> {
+        match effect {
+            Effect::User(event) => Ok(event),
+            effect @ (Effect::Agent { .. } | Effect::Exit) => Err(effect),
         }
     }
 
-    fn take_in(&mut self, now: Time, calls: &mut Vec<UserCall>) {
-        for call in calls.drain(..) {
-            let input = Input::User(call);
-            self.executor.handle(now, input, &mut self.inner);
-        }
+    fn input(call: UserCall) -> Input {
+        Input::User(call)
+    }
+}
+
+impl<L: Logic> User<Executor> for L {
+    fn on_event(&mut self, now: Time, event: UserEvent, calls: &mut Vec<UserCall>) {
+        Logic::on_event(self, now, event, calls);
+    }
+
+    fn tick(&mut self, now: Time, calls: &mut Vec<UserCall>) {
+        Logic::tick(self, now, calls);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        Logic::deadline(self)
     }
 }
 
@@ -99,26 +102,14 @@ impl<L: Logic> Machine for Hosted<L> {
     type Effect = Effect;
 
     fn handle(&mut self, now: Time, input: Input, out: &mut Outbox<Never, Effect>) {
-        self.tick(now, out);
-        self.executor.handle(now, input, &mut self.inner);
-        self.settle(now, out);
+        self.host.handle(now, input, out);
     }
 
     fn tick(&mut self, now: Time, out: &mut Outbox<Never, Effect>) {
-        self.executor.tick(now, &mut self.inner);
-        self.settle(now, out);
-        if self.logic.deadline().is_some_and(|at| at <= now) {
-            let mut calls = Vec::new();
-            self.logic.tick(now, &mut calls);
-            self.take_in(now, &mut calls);
-            self.settle(now, out);
-        }
+        self.host.tick(now, out);
     }
 
     fn deadline(&self) -> Option<Time> {
-        match (self.executor.deadline(), self.logic.deadline()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        self.host.deadline()
     }
 }

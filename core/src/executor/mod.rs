@@ -365,16 +365,12 @@ impl Executor {
         task.is_over = is_over;
         let high = u128::from(self.rng.next_u64());
         let status = TaskStatus {
-            task: report.task,
-            state: report.state,
-            source: Source::Executor,
             reason: report.reason,
             message: report.message,
             agent: self.agent.clone(),
-            at: now,
             update: Some(UpdateId(high << 64 | u128::from(self.rng.next_u64()))),
             exit: report.exit,
-            breach: None,
+            ..TaskStatus::new(report.task, report.state, Source::Executor, now)
         };
         self.unacknowledged.push_back(status.clone());
         if let Link::Subscribed(peer) = self.link {

@@ -20,7 +20,7 @@ use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::offer::Operation;
-use crate::protocol::status::{Reason, TaskState};
+use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
 use crate::protocol::validate::check_task;
 use crate::resources::Resources;
@@ -128,10 +128,12 @@ impl Planner<'_> {
                 };
                 verdicts.push(match taken {
                     Ok(()) => Verdict::Launch(task),
-                    Err(message) => Verdict::Refuse {
-                        task: task.id,
-                        message,
-                    },
+                    Err(mut message) => {
+                        // It may quote resources of any length.
+                        message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
+                        let task = task.id;
+                        Verdict::Refuse { task, message }
+                    }
                 });
             }
         }
@@ -323,13 +325,11 @@ impl Master {
         let info = &self.frameworks[framework].info;
         let peer = self.agents[agent].peer();
         let peer = peer.expect("offers of an agent end when it is lost");
-        let staging = News {
-            state: TaskState::Staging,
-            reason: Reason::Reconciliation,
-            message: String::new(),
+        let (id, state) = (task.id.clone(), TaskState::Staging);
+        let status = TaskStatus {
+            agent: Some(task.agent.clone()),
+            ..TaskStatus::new(id, state, Source::Master, cx.now)
         };
-        let mut status = staging.about(task.id.clone(), Some(task.agent.clone()), cx.now);
-        status.reason = None;
         let owner = self.frameworks[framework].id.clone();
         let key = self.tasks.insert(NewTask {
             id: task.id.clone(),

@@ -18,6 +18,7 @@ use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::Output;
 use crate::protocol::offer::Offer;
 use crate::protocol::scheduler::Event;
+use crate::protocol::wire::slices;
 
 /// How many rounds of decisions are taken in at once. An allocator that answers every return with
 /// the same grant must not hold the master for ever; what is left is taken in with the next input.
@@ -119,11 +120,14 @@ impl Master {
         Some(offer)
     }
 
-    /// Sends all offers of one pass for one framework as one event (OF-04).
+    /// Sends all offers of one pass for one framework as one event (OF-04), or as many as frames
+    /// take.
     fn send_offers(&mut self, cx: &mut Cx<'_>, framework: FrameworkKey, offers: Vec<Offer>) {
         let peer = self.frameworks.get(framework).and_then(|row| row.peer());
         let peer = peer.expect("offers are made for subscribed frameworks");
-        cx.tell_framework(peer, Event::Offers(offers));
+        for offers in slices(offers) {
+            cx.tell_framework(peer, Event::Offers(offers));
+        }
     }
 
     /// Takes an offer back and says so (OF-07).

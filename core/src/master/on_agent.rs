@@ -6,48 +6,38 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use tracing::debug;
 
 use super::agents::{Agent, Presence};
-use super::peers::Part;
+use super::peers::{Account, Part};
 use super::{Cx, Master};
 use crate::allocator::Change;
-use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
+use crate::ids::{AgentId, PeerId};
 use crate::keys::AgentKey;
 use crate::limits;
-use crate::protocol::agent::{TaskReport, ToAgent, ToMaster};
-use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::node::AgentInfo;
 use crate::protocol::validate::check_agent;
+use crate::protocol::wire::slices;
 use crate::registry::RegistryOp;
-
-/// A returning agent's own account.
-pub(super) struct Return {
-    pub(super) id: AgentId,
-    pub(super) info: AgentInfo,
-    pub(super) frameworks: Vec<FrameworkInfo>,
-    pub(super) tasks: Vec<TaskReport>,
-}
 
 impl Master {
     pub(super) fn on_agent(&mut self, cx: &mut Cx<'_>, peer: PeerId, message: ToMaster) {
         match message {
             ToMaster::Register { agent } => self.on_register(cx, peer, agent),
+            ToMaster::Report { frameworks, tasks } => {
+                self.on_report(cx, peer, Account { frameworks, tasks });
+            }
             ToMaster::Reregister {
                 id,
                 agent: info,
                 frameworks,
                 tasks,
             } => {
-                let account = Return {
-                    id,
-                    info,
-                    frameworks,
-                    tasks,
-                };
-                self.on_reregister(cx, peer, account);
+                if self.on_report(cx, peer, Account { frameworks, tasks }) {
+                    self.on_reregister(cx, peer, id, info);
+                }
             }
             ToMaster::Pong => match self.peers.agent(peer) {
                 Some(key) => self.agents[key].missed = 0,
@@ -96,17 +86,28 @@ impl Master {
         self.answer_kills(cx);
     }
 
+    /// Keeps a part of what a returning agent says, until it has said all: what is missing can be
+    /// told at the end only. Returns whether the agent is still there.
+    fn on_report(&mut self, cx: &mut Cx<'_>, peer: PeerId, part: Account) -> bool {
+        let row = self.peers.get_mut(peer);
+        if row.is_some_and(|row| row.account.append(part)) {
+            return true;
+        }
+        let (tasks, frameworks) = (limits::TASKS_PER_AGENT, limits::FRAMEWORKS);
+        let reason = format!("reported more than {tasks} tasks or {frameworks} frameworks");
+        self.disconnect(cx, peer, reason);
+        false
+    }
+
     /// Takes an agent back under its id (SM-10, SM-13, SM-16, PR-02).
     ///
     /// An id that the registry does not know is admitted as it is: the registry may have been lost,
     /// and the agent's tasks run.
-    fn on_reregister(&mut self, cx: &mut Cx<'_>, peer: PeerId, account: Return) {
-        let Return {
-            id,
-            info,
-            frameworks,
-            tasks,
-        } = account;
+    fn on_reregister(&mut self, cx: &mut Cx<'_>, peer: PeerId, id: AgentId, info: AgentInfo) {
+        // Should it ask again, it will say all again.
+        let row = self.peers.get_mut(peer);
+        let account = row.map(|row| core::mem::take(&mut row.account));
+        let account = account.unwrap_or_default();
         let Some(name) = self.check_joining(cx, peer, &info) else {
             return;
         };
@@ -142,9 +143,12 @@ impl Master {
                 self.admit(cx, id, name, info)
             }
         };
-        let merge = self.plan_merge(key, peer, frameworks, tasks);
+        let mut merge = self.plan_merge(key, peer, account);
         self.connect(cx, key, peer);
-        self.tell_reregistered(cx, peer, key, merge.missing.clone());
+        self.tell_reregistered(cx, peer, key);
+        for missing in slices(core::mem::take(&mut merge.missing)) {
+            cx.tell_agent(peer, ToAgent::Missing(missing));
+        }
         self.apply_merge(cx, key, peer, merge);
         self.answer_kills(cx);
     }
@@ -249,19 +253,12 @@ impl Master {
         cx.tell_agent(peer, message);
     }
 
-    fn tell_reregistered(
-        &self,
-        cx: &mut Cx<'_>,
-        peer: PeerId,
-        key: AgentKey,
-        missing: Vec<(FrameworkId, TaskId)>,
-    ) {
+    fn tell_reregistered(&self, cx: &mut Cx<'_>, peer: PeerId, key: AgentKey) {
         let message = ToAgent::Reregistered {
             id: self.agents[key].id.clone(),
             master: self.config.id.clone(),
             epoch: self.config.epoch,
             ping_timeout: self.config.ping_timeout(),
-            missing,
         };
         cx.tell_agent(peer, message);
     }

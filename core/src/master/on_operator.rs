@@ -5,48 +5,69 @@
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use super::tasks::TaskKey;
+use serde::Serialize;
+
+use super::tasks::{Task, TaskKey};
 use super::{Cx, Effect, Master};
 use crate::ids::{FrameworkId, PeerId};
 use crate::keys::FrameworkKey;
-use crate::protocol::operator::{Answer, Call, Request, Response};
+use crate::limits;
+use crate::protocol::operator::{Answer, Call, Cursor, Request, Response};
+use crate::protocol::wire::size;
 
 /// How many candidates an answer names.
 const CANDIDATES: usize = 5;
 
 impl Master {
     pub(super) fn on_operator(&mut self, cx: &mut Cx<'_>, peer: PeerId, request: Request) {
-        let id = request.id;
-        let answer = match request.call {
-            Call::Summary => Answer::Summary(self.view().summary()),
-            Call::Agents => Answer::Agents(self.view().agents()),
-            Call::Frameworks => Answer::Frameworks(self.view().frameworks()),
-            Call::Tasks { all } => Answer::Tasks(if all {
-                self.view().all_tasks()
-            } else {
-                self.view().live_tasks()
-            }),
-            Call::Offers => Answer::Offers(self.view().offers()),
+        let (id, after) = (request.id, request.after);
+        let (answer, next) = match request.call {
+            Call::Summary => (Answer::Summary(self.view().summary()), None),
+            Call::Agents => page(Answer::Agents, self.view().agents_after(after)),
+            Call::Frameworks => page(Answer::Frameworks, self.view().frameworks_after(after)),
+            Call::Tasks { all } => {
+                let counts = |task: &Task| all || task.is_active();
+                page(Answer::Tasks, self.view().tasks_after(after, counts))
+            }
+            Call::Offers => page(Answer::Offers, self.view().offers_after(after)),
             Call::Kill {
                 framework,
                 task,
                 grace,
-            } => match self.resolve(framework.as_ref(), &task) {
-                Ok(key) => {
-                    self.kill(cx, key, grace);
-                    let task = &self.tasks[key];
-                    Answer::Killing {
-                        framework: task.owner.clone(),
-                        task: task.id.clone(),
-                    }
-                }
-                Err(answer) => answer,
-            },
+            } => {
+                let answer = self.on_kill_by_name(cx, framework.as_ref(), &task, grace);
+                (answer, None)
+            }
         };
         // Not free: it may show what is not durable yet, such as an agent that was just admitted.
-        let response = Response { id, answer };
+        let response = Response { id, answer, next };
         cx.out.emit(Effect::Respond { peer, response });
+    }
+
+    fn on_kill_by_name(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: Option<&FrameworkId>,
+        name: &str,
+        grace: Option<Duration>,
+    ) -> Answer {
+        if name.len() > limits::ID_BYTES {
+            let most = limits::ID_BYTES;
+            return Answer::NotFound(format!("no task id has more than {most} bytes"));
+        }
+        match self.resolve(framework, name) {
+            Ok(key) => {
+                self.kill(cx, key, grace);
+                let task = &self.tasks[key];
+                Answer::Killing {
+                    framework: task.owner.clone(),
+                    task: task.id.clone(),
+                }
+            }
+            Err(answer) => answer,
+        }
     }
 
     /// Finds the one active task of a name, or says why there is none.
@@ -97,4 +118,24 @@ impl Master {
             names.join(", ")
         )
     }
+}
+
+/// Takes as many entries as one frame holds, and names the last one if there are more.
+fn page<T: Serialize>(
+    answer: impl FnOnce(Vec<T>) -> Answer,
+    entries: impl Iterator<Item = (Cursor, T)>,
+) -> (Answer, Option<Cursor>) {
+    let mut page = Vec::new();
+    let mut room = limits::SLICE_BYTES;
+    let mut last = None;
+    for (place, entry) in entries {
+        let bytes = size(&entry);
+        if last.is_some() && bytes > room {
+            return (answer(page), last);
+        }
+        room = room.saturating_sub(bytes);
+        page.push(entry);
+        last = Some(place);
+    }
+    (answer(page), None)
 }

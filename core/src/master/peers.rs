@@ -3,10 +3,14 @@
 //! Used by the dispatch and by the handlers of joining and leaving.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use crate::auth::Principal;
 use crate::ids::PeerId;
 use crate::keys::{AgentKey, FrameworkKey};
+use crate::limits;
+use crate::protocol::agent::TaskReport;
+use crate::protocol::framework::FrameworkInfo;
 
 /// What a peer has become by registering or subscribing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +24,24 @@ pub(super) enum Part {
 pub(super) struct Peer {
     pub(super) principal: Principal,
     pub(super) part: Option<Part>,
+    /// What a returning agent has said so far. It goes with the connection.
+    pub(super) account: Account,
+}
+
+/// What a returning agent says that it has.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Account {
+    pub(super) frameworks: Vec<FrameworkInfo>,
+    pub(super) tasks: Vec<TaskReport>,
+}
+
+impl Account {
+    /// Adds another part; returns whether the whole is one that an agent may have.
+    pub(super) fn append(&mut self, part: Self) -> bool {
+        self.frameworks.extend(part.frameworks);
+        self.tasks.extend(part.tasks);
+        self.frameworks.len() <= limits::FRAMEWORKS && self.tasks.len() <= limits::TASKS_PER_AGENT
+    }
 }
 
 /// All connections.
@@ -37,6 +59,7 @@ impl Peers {
         let row = Peer {
             principal,
             part: None,
+            account: Account::default(),
         };
         self.rows.insert(peer, row);
         true
@@ -48,6 +71,10 @@ impl Peers {
 
     pub(super) fn get(&self, peer: PeerId) -> Option<&Peer> {
         self.rows.get(&peer)
+    }
+
+    pub(super) fn get_mut(&mut self, peer: PeerId) -> Option<&mut Peer> {
+        self.rows.get_mut(&peer)
     }
 
     /// Notes what a peer plays from now on.

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::frameworks::{Framework, Frameworks, Subscription};
+use super::peers::Account;
 use super::tasks::{NewTask, TaskKey, Tasks};
 use super::updates::{News, may_report};
 use super::{Cx, Master};
@@ -71,7 +72,7 @@ impl Planner<'_> {
             self.merge.shut_down.insert(report.framework);
             return;
         }
-        let Some(key) = self.tasks.find(framework, &report.task.id) else {
+        let Some(key) = self.tasks.find(framework, &report.task) else {
             self.adopt(report);
             return;
         };
@@ -79,14 +80,14 @@ impl Planner<'_> {
         if task.is_remembered() || task.agent != self.agent {
             // TK-34: it has ended, or it is elsewhere. There is one task of an id.
             if !report.state.is_terminal() {
-                let kill = (report.framework, report.task.id, None);
+                let kill = (report.framework, report.task, None);
                 self.merge.kill.push(kill);
             }
             return;
         }
         if let Some(kill) = task.kill.filter(|_| !report.state.is_terminal()) {
             // TK-82: asked for while the agent was away, or just before.
-            let kill = (report.framework, report.task.id, kill.grace);
+            let kill = (report.framework, report.task, kill.grace);
             self.merge.kill.push(kill);
         }
         self.merge.refresh.push((key, report.state));
@@ -118,7 +119,7 @@ impl Planner<'_> {
     }
 
     fn adopt(&mut self, report: TaskReport) {
-        let name = (report.framework.clone(), report.task.id.clone());
+        let name = (report.framework.clone(), report.task.clone());
         if self.adopted.insert(name) {
             self.merge.adopt.push(report);
         }
@@ -139,13 +140,7 @@ impl Planner<'_> {
 }
 
 impl Master {
-    pub(super) fn plan_merge(
-        &self,
-        agent: AgentKey,
-        peer: PeerId,
-        frameworks: Vec<FrameworkInfo>,
-        reports: Vec<TaskReport>,
-    ) -> Merge {
+    pub(super) fn plan_merge(&self, agent: AgentKey, peer: PeerId, account: Account) -> Merge {
         let mut planner = Planner {
             known: &self.frameworks,
             tasks: &self.tasks,
@@ -154,10 +149,10 @@ impl Master {
             adopted: BTreeSet::new(),
             merge: Merge::default(),
         };
-        for info in frameworks {
+        for info in account.frameworks {
             planner.meet(info);
         }
-        for report in reports {
+        for report in account.tasks {
             if may_report(report.state) {
                 planner.place(report);
             }
@@ -255,18 +250,18 @@ impl Master {
             message: String::new(),
         };
         let agent_id = self.agents[agent].id.clone();
-        let status = news.about(report.task.id.clone(), Some(agent_id), cx.now);
+        let status = news.about(report.task.clone(), Some(agent_id), cx.now);
         // TK-82: asked for before anybody knew of the task.
-        let kill = self.kills.take(framework, &report.task.id);
+        let kill = self.kills.take(framework, &report.task);
         let key = self.tasks.insert(NewTask {
-            id: report.task.id,
+            id: report.task,
             framework,
             agent,
             owner: report.framework,
-            name: report.task.name,
+            name: report.name,
             role: self.frameworks[framework].info.role.clone(),
-            resources: report.task.resources,
-            executor: report.task.executor,
+            resources: report.resources,
+            executor: report.executor,
             status,
             sent_over: None,
         });

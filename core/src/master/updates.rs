@@ -32,16 +32,10 @@ pub(super) struct News {
 impl News {
     pub(super) fn about(self, task: TaskId, agent: Option<AgentId>, now: Time) -> TaskStatus {
         TaskStatus {
-            task,
-            state: self.state,
-            source: Source::Master,
             reason: Some(self.reason),
             message: self.message,
             agent,
-            at: now,
-            update: None,
-            exit: None,
-            breach: None,
+            ..TaskStatus::new(task, self.state, Source::Master, now)
         }
     }
 }

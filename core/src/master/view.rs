@@ -16,10 +16,10 @@ use super::tasks::Task;
 use crate::ids::MasterId;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::protocol::offer::Offer;
-use crate::protocol::operator::{AgentView, FrameworkView, Summary, TaskView};
+use crate::protocol::operator::{AgentView, Cursor, FrameworkView, Summary, TaskView};
 use crate::protocol::status::TaskStatus;
 use crate::resources::Resources;
-use crate::table::Table;
+use crate::table::{Key, Table};
 
 /// A snapshot of a master.
 #[derive(Clone, Debug)]
@@ -76,11 +76,17 @@ impl View {
 
     /// Lists all agents that the registry admits, those that are away included.
     pub fn agents(&self) -> Vec<AgentView> {
+        self.agents_after(None).map(|(_, agent)| agent).collect()
+    }
+
+    pub(super) fn agents_after(
+        &self,
+        place: Option<Cursor>,
+    ) -> impl Iterator<Item = (Cursor, AgentView)> + '_ {
         let mut shares = self.shares(|_, agent| agent);
-        let rows = self.agents.iter();
-        rows.map(|(key, row)| {
+        rows_after(&self.agents, place).map(move |(key, row)| {
             let share = shares.remove(&key.cast()).unwrap_or_default();
-            AgentView {
+            let agent = AgentView {
                 id: row.id.clone(),
                 info: (*row.info).clone(),
                 connected: row.peer().is_some(),
@@ -88,47 +94,70 @@ impl View {
                 offered: share.offered,
                 allocated: share.allocated,
                 tasks: share.tasks,
-            }
+            };
+            (Cursor(key.index()), agent)
         })
-        .collect()
     }
 
     /// Lists all frameworks that are not over.
     pub fn frameworks(&self) -> Vec<FrameworkView> {
+        let frameworks = self.frameworks_after(None);
+        frameworks.map(|(_, framework)| framework).collect()
+    }
+
+    pub(super) fn frameworks_after(
+        &self,
+        place: Option<Cursor>,
+    ) -> impl Iterator<Item = (Cursor, FrameworkView)> + '_ {
         let mut shares = self.shares(|framework, _| framework);
-        let rows = self.frameworks.iter();
+        let rows = rows_after(&self.frameworks, place);
         let rows = rows.filter(|(_, row)| !row.is_completed());
-        rows.map(|(key, row)| {
+        rows.map(move |(key, row)| {
             let share = shares.remove(&key.cast()).unwrap_or_default();
-            FrameworkView {
+            let framework = FrameworkView {
                 info: (*row.info).clone(),
                 connected: row.peer().is_some(),
                 suppressed: row.suppressed,
                 offered: share.offered,
                 allocated: share.allocated,
                 tasks: share.tasks,
-            }
+            };
+            (Cursor(key.index()), framework)
         })
-        .collect()
     }
 
     /// Lists the tasks that have not ended.
     pub fn live_tasks(&self) -> Vec<TaskView> {
-        let tasks = self.tasks.iter();
-        let tasks = tasks.filter(|(_, task)| task.is_active());
-        tasks.filter_map(|(_, task)| task_view(task)).collect()
+        let tasks = self.tasks_after(None, Task::is_active);
+        tasks.map(|(_, task)| task).collect()
     }
 
     /// Lists all tasks, and those that have ended as far as they are remembered.
     pub fn all_tasks(&self) -> Vec<TaskView> {
-        let tasks = self.tasks.iter();
-        tasks.filter_map(|(_, task)| task_view(task)).collect()
+        let tasks = self.tasks_after(None, |_| true);
+        tasks.map(|(_, task)| task).collect()
+    }
+
+    pub(super) fn tasks_after(
+        &self,
+        place: Option<Cursor>,
+        counts: impl Fn(&Task) -> bool,
+    ) -> impl Iterator<Item = (Cursor, TaskView)> {
+        let tasks = rows_after(&self.tasks, place).filter(move |(_, task)| counts(task));
+        tasks.filter_map(|(key, task)| Some((Cursor(key.index()), task_view(task)?)))
     }
 
     /// Lists all outstanding offers.
     pub fn offers(&self) -> Vec<Offer> {
-        let offers = self.offers.iter();
-        offers.map(|(_, row)| (*row.offer).clone()).collect()
+        self.offers_after(None).map(|(_, offer)| offer).collect()
+    }
+
+    pub(super) fn offers_after(
+        &self,
+        place: Option<Cursor>,
+    ) -> impl Iterator<Item = (Cursor, Offer)> + '_ {
+        let offers = rows_after(&self.offers, place);
+        offers.map(|(key, row)| (Cursor(key.index()), (*row.offer).clone()))
     }
 
     /// Adds up what is offered and in use, by agent or by framework.
@@ -151,6 +180,15 @@ impl View {
         }
         shares
     }
+}
+
+/// The rows behind a place, in the order of their keys: a row never moves.
+fn rows_after<T>(
+    table: &Table<T>,
+    place: Option<Cursor>,
+) -> impl Iterator<Item = (Key<T>, &T)> + '_ {
+    let rows = table.iter();
+    rows.filter(move |(key, _)| place.is_none_or(|Cursor(last)| key.index() > last))
 }
 
 /// Adds for display. Only agents that lie about their resources get beyond what a number holds;

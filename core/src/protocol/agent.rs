@@ -9,18 +9,39 @@ use serde::{Deserialize, Serialize};
 use super::framework::FrameworkInfo;
 use super::node::AgentInfo;
 use super::status::{TaskState, TaskStatus};
-use super::task::TaskInfo;
+use super::task::{ExecutorInfo, TaskInfo};
 use crate::ids::{AgentId, FrameworkId, MasterId, TaskId, UpdateId};
+use crate::resources::Resources;
 
-/// A task as a returning agent knows it (PR-02).
+/// A task as a returning agent knows it (PR-02): what the master keeps of it, and no more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskReport {
     /// Whose task.
     pub framework: FrameworkId,
-    /// The task.
-    pub task: TaskInfo,
+    /// Its id.
+    pub task: TaskId,
+    /// Its name for people.
+    pub name: String,
+    /// What it takes.
+    pub resources: Resources,
+    /// The executor that runs it, if it is not the agent's own.
+    pub executor: Option<ExecutorInfo>,
     /// Its newest state, which may be terminal but not yet acknowledged.
     pub state: TaskState,
+}
+
+impl TaskReport {
+    /// Says in which state a framework's task is.
+    pub fn new(framework: FrameworkId, task: &TaskInfo, state: TaskState) -> Self {
+        Self {
+            framework,
+            task: task.id.clone(),
+            name: task.name.clone(),
+            resources: task.resources.clone(),
+            executor: task.executor.clone(),
+            state,
+        }
+    }
 }
 
 /// What an agent tells the master.
@@ -31,7 +52,7 @@ pub enum ToMaster {
         /// The machine.
         agent: AgentInfo,
     },
-    /// Comes back (PR-02).
+    /// Comes back (PR-02). What does not fit into this frame was said before, by `Report`.
     Reregister {
         /// The id that it was given.
         id: AgentId,
@@ -53,6 +74,14 @@ pub enum ToMaster {
         /// The task's newest state, so that resources are freed at once (TK-71).
         latest: TaskState,
     },
+    /// Begins to come back: a part of what `Reregister` will complete. Nothing follows from it
+    /// alone, and it is forgotten with the connection.
+    Report {
+        /// As in `Reregister`.
+        frameworks: Vec<FrameworkInfo>,
+        /// As in `Reregister`.
+        tasks: Vec<TaskReport>,
+    },
 }
 
 /// What the master tells an agent.
@@ -69,7 +98,8 @@ pub enum ToAgent {
         /// Silence for longer than this means that the connection is dead (AG-06).
         ping_timeout: Duration,
     },
-    /// The agent is known again (PR-03).
+    /// The agent is known again, and all that it reported was read (PR-03). What was not reported
+    /// is named by the `Missing` that follow.
     Reregistered {
         /// The agent's id.
         id: AgentId,
@@ -79,9 +109,6 @@ pub enum ToAgent {
         epoch: u64,
         /// As in `Registered`.
         ping_timeout: Duration,
-        /// Tasks that the master believes to be here and the agent did not report: it answers with
-        /// their end (PR-03).
-        missing: Vec<(FrameworkId, TaskId)>,
     },
     /// The registration is refused for good; the agent stops and says why (AG-09).
     Refused(String),
@@ -114,6 +141,9 @@ pub enum ToAgent {
         /// Which update.
         update: UpdateId,
     },
+    /// Tasks that the master believes to be here and the agent did not report: it answers with
+    /// their end (PR-03).
+    Missing(Vec<(FrameworkId, TaskId)>),
 }
 
 /// A file of a task's sandbox.

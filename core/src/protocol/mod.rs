@@ -23,3 +23,4 @@ pub mod scheduler;
 pub mod status;
 pub mod task;
 pub mod validate;
+pub mod wire;

@@ -21,7 +21,14 @@ pub struct Request {
     pub id: RequestId,
     /// The question.
     pub call: Call,
+    /// Where a long answer goes on; `None` begins it.
+    pub after: Option<Cursor>,
 }
+
+/// A place in a long answer, as its sender named it. Entries that are there all the time come once;
+/// those that come or go between two pages may be there or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor(pub u32);
 
 /// What an operator asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +62,10 @@ pub enum Call {
 pub struct Response {
     /// The request that this answers.
     pub id: RequestId,
-    /// The answer.
+    /// The answer, or a page of it.
     pub answer: Answer,
+    /// Where to ask on, if this is not all of it.
+    pub next: Option<Cursor>,
 }
 
 /// What an operator is told.
@@ -83,6 +92,42 @@ pub enum Answer {
     NotFound(String),
     /// Several things of that name.
     Ambiguous(String),
+}
+
+impl Answer {
+    /// Adds the next page of the same list; gives back what is none.
+    pub fn append(&mut self, page: Self) -> Result<(), Self> {
+        match self {
+            Self::Agents(all) => {
+                let Self::Agents(more) = page else {
+                    return Err(page);
+                };
+                all.extend(more);
+            }
+            Self::Frameworks(all) => {
+                let Self::Frameworks(more) = page else {
+                    return Err(page);
+                };
+                all.extend(more);
+            }
+            Self::Tasks(all) => {
+                let Self::Tasks(more) = page else {
+                    return Err(page);
+                };
+                all.extend(more);
+            }
+            Self::Offers(all) => {
+                let Self::Offers(more) = page else {
+                    return Err(page);
+                };
+                all.extend(more);
+            }
+            Self::Summary(_) | Self::Killing { .. } | Self::NotFound(_) | Self::Ambiguous(_) => {
+                return Err(page);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A master in short.

@@ -235,3 +235,22 @@ pub struct TaskStatus {
     /// The limit that was broken.
     pub breach: Option<Breach>,
 }
+
+impl TaskStatus {
+    /// Says that a task is in a state, and no more. What else there is to say is added with
+    /// `..TaskStatus::new(..)`.
+    pub const fn new(task: TaskId, state: TaskState, source: Source, at: Time) -> Self {
+        Self {
+            task,
+            state,
+            source,
+            reason: None,
+            message: String::new(),
+            agent: None,
+            at,
+            update: None,
+            exit: None,
+            breach: None,
+        }
+    }
+}

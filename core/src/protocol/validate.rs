@@ -5,10 +5,14 @@
 
 use alloc::string::String;
 
+use serde::Serialize;
+
 use super::framework::FrameworkInfo;
 use super::node::AgentInfo;
 use super::task::{CommandInfo, TaskInfo};
+use super::wire;
 use crate::limits;
+use crate::resources::Value;
 
 /// What is wrong with a peer's data. Texts name what was found and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +61,16 @@ pub enum Reject {
     /// A task has both a command and an executor.
     #[error("task has both a command and an executor, exactly one is expected")]
     TwiceToRun,
+    /// A description is too long as a whole.
+    #[error("{what} takes {bytes} bytes on the wire, more than the limit of {limit}")]
+    TooLarge {
+        /// Of what.
+        what: &'static str,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        limit: usize,
+    },
     /// A task or an agent comes with nothing.
     #[error("{what} has no resources")]
     NoResources {
@@ -67,7 +81,8 @@ pub enum Reject {
 
 /// Checks what a framework says about itself (VA-29).
 pub fn check_framework(framework: &FrameworkInfo) -> Result<(), Reject> {
-    check_text("framework name", &framework.name)
+    check_text("framework name", &framework.name)?;
+    check_size("framework", framework, limits::FRAMEWORK_BYTES)
 }
 
 /// Checks what an agent says about itself (VA-30).
@@ -77,12 +92,25 @@ pub fn check_agent(agent: &AgentInfo) -> Result<(), Reject> {
     if agent.resources.is_empty() {
         return Err(Reject::NoResources { what: "agent" });
     }
-    Ok(())
+    let ranges = agent.resources.iter().map(|entry| match entry.value() {
+        Value::Ranges(ranges) => ranges.count(),
+        Value::Scalar(_) | Value::Items(_) => 0,
+    });
+    let count = ranges.fold(0u128, u128::saturating_add);
+    if count > limits::RANGED_NUMBERS as u128 {
+        return Err(Reject::TooMany {
+            what: "the agent's set of numbers",
+            count: usize::try_from(count).unwrap_or(usize::MAX),
+            limit: limits::RANGED_NUMBERS,
+        });
+    }
+    check_size("agent", agent, limits::AGENT_BYTES)
 }
 
-/// Checks a task (VA-13, TK-11, TK-12).
+/// Checks a task (VA-13, TK-11, TK-12). What passes fits a frame on all its ways.
 pub fn check_task(task: &TaskInfo) -> Result<(), Reject> {
     check_text("task name", &task.name)?;
+    check_size("task", task, limits::TASK_BYTES)?;
     if task.resources.is_empty() {
         return Err(Reject::NoResources { what: "task" });
     }
@@ -142,6 +170,14 @@ fn check_nul(what: &'static str, text: &str) -> Result<(), Reject> {
     Ok(())
 }
 
+fn check_size(what: &'static str, of: &impl Serialize, limit: usize) -> Result<(), Reject> {
+    let bytes = wire::size(of);
+    if bytes > limit {
+        return Err(Reject::TooLarge { what, bytes, limit });
+    }
+    Ok(())
+}
+
 fn check_count(what: &'static str, count: usize) -> Result<(), Reject> {
     if count > limits::COMMAND_ENTRIES {
         return Err(Reject::TooMany {
@@ -159,6 +195,8 @@ mod tests {
     use alloc::vec;
 
     use super::*;
+    use crate::attributes::{Attribute, AttributeValue, Attributes};
+    use crate::resources::Resources;
 
     fn rejection(command: CommandInfo) -> String {
         check_command(&command).unwrap_err().to_string()
@@ -207,5 +245,40 @@ mod tests {
             "framework name has 4097 bytes, more than the limit of 4096"
         );
         check_framework(&FrameworkInfo::new("x".repeat(limits::TEXT_BYTES))).unwrap();
+    }
+
+    #[test]
+    fn descriptions_have_a_limit_as_a_whole() {
+        let mut framework = FrameworkInfo::new("web");
+        framework.principal = Some("x".repeat(limits::FRAMEWORK_BYTES));
+        let error = check_framework(&framework).unwrap_err();
+        assert!(matches!(
+            error,
+            Reject::TooLarge {
+                what: "framework",
+                ..
+            }
+        ));
+        let mut agent = AgentInfo {
+            hostname: "one".into(),
+            address: "one:5051".into(),
+            resources: Resources::parse("cpus:1;ports:[1-65536]").unwrap(),
+            attributes: Attributes::default(),
+        };
+        check_agent(&agent).unwrap();
+        for n in 0..limits::AGENT_BYTES / limits::TEXT_BYTES {
+            let text = AttributeValue::Text("x".repeat(limits::TEXT_BYTES).into());
+            let name = alloc::format!("a{n}");
+            agent.attributes.push(Attribute::new(&name, text).unwrap());
+        }
+        let error = check_agent(&agent).unwrap_err();
+        assert!(matches!(error, Reject::TooLarge { what: "agent", .. }));
+        agent.attributes = Attributes::default();
+        let more = Resources::parse("more:[1-1]").unwrap();
+        agent.resources.add(&more).unwrap();
+        assert_eq!(
+            check_agent(&agent).unwrap_err().to_string(),
+            "the agent's set of numbers has 65537 entries, more than the limit of 65536"
+        );
     }
 }

@@ -69,7 +69,10 @@ impl Value {
             (Self::Scalar(mine), Self::Scalar(theirs)) => mine >= theirs,
             (Self::Ranges(mine), Self::Ranges(theirs)) => mine.contains(theirs),
             (Self::Items(mine), Self::Items(theirs)) => mine.contains(theirs),
-            _ => false,
+            (
+                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
+                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
+            ) => false,
         }
     }
 
@@ -87,7 +90,10 @@ impl Value {
             (Self::Scalar(mine), Self::Scalar(theirs)) => Self::Scalar(mine.checked_add(*theirs)?),
             (Self::Ranges(mine), Self::Ranges(theirs)) => Self::Ranges(mine.union(theirs)),
             (Self::Items(mine), Self::Items(theirs)) => Self::Items(mine.union(theirs)),
-            _ => unreachable!("values of two kinds never have one identity"),
+            (
+                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
+                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
+            ) => unreachable!("values of two kinds never have one identity"),
         })
     }
 
@@ -100,7 +106,10 @@ impl Value {
             ),
             (Self::Ranges(mine), Self::Ranges(theirs)) => Self::Ranges(mine.subtract(theirs)),
             (Self::Items(mine), Self::Items(theirs)) => Self::Items(mine.subtract(theirs)),
-            _ => unreachable!("values of two kinds never have one identity"),
+            (
+                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
+                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
+            ) => unreachable!("values of two kinds never have one identity"),
         }
     }
 }

@@ -3,11 +3,11 @@
 //! The same [`Logic`] value runs over QUIC, in one process, or in the simulator: whoever drives
 //! this machine decides.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::{Config, Effect, Input, Scheduler, UserCall, UserEvent};
-use crate::machine::{Machine, Never, Outbox, Output};
+use crate::host::{Host, Sided, User};
+use crate::machine::{Machine, Never, Outbox};
 use crate::time::Time;
 
 /// A user's scheduler: the only trait to implement.
@@ -64,84 +64,85 @@ pub enum Acknowledging {
 /// A scheduler machine with a user's logic inside.
 #[derive(Debug)]
 pub struct Hosted<L> {
-    scheduler: Scheduler,
-    logic: L,
-    inner: Outbox<Never, Effect>,
+    host: Host<Scheduler, L>,
 }
 
 impl<L: Logic> Hosted<L> {
     /// Puts `logic` on top of a scheduler without a connection.
     pub fn new(config: Config, logic: L) -> Self {
-        Self {
-            scheduler: Scheduler::new(config),
-            logic,
-            inner: Outbox::new(),
-        }
+        let host = Host::new(Scheduler::new(config), logic);
+        Self { host }
     }
 
     /// Returns the user's logic.
     pub fn logic(&self) -> &L {
-        &self.logic
+        &self.host.user
     }
 
     /// Returns the user's logic, to change what it wants.
     pub fn logic_mut(&mut self) -> &mut L {
-        &mut self.logic
+        &mut self.host.user
     }
 
     /// Returns the scheduler machine.
     pub fn scheduler(&self) -> &Scheduler {
-        &self.scheduler
+        &self.host.machine
     }
+}
 
-    /// Passes effects on and events to the user, until both are quiet.
-    fn settle(&mut self, now: Time, out: &mut Outbox<Never, Effect>) {
-        let mut calls = Vec::new();
-        let mut queue: VecDeque<UserCall> = VecDeque::new();
-        loop {
-            while let Some(output) = self.inner.pop() {
-                match output {
-                    Output::Effect(Effect::User(event)) | Output::Free(Effect::User(event)) => {
-                        self.tell(now, event, &mut calls);
-                        queue.extend(calls.drain(..));
-                    }
-                    Output::Effect(effect) | Output::Free(effect) => out.emit(effect),
-                    Output::Persist(never) => match never {},
-                }
+impl Sided for Scheduler {
+    type Event = UserEvent;
+    type Call = UserCall;
+
+    fn event(effect: Effect) -> Result<UserEvent, Effect> {
+        match effect {
+            Effect::User(event) => Ok(event),
+            effect @ (Effect::Master { .. } | Effect::Reconnect { .. } | Effect::Stop) => {
+                Err(effect)
             }
-            let Some(call) = queue.pop_front() else { break };
-            self.scheduler
-                .handle(now, Input::User(call), &mut self.inner);
         }
     }
 
-    fn tell(&mut self, now: Time, event: UserEvent, calls: &mut Vec<UserCall>) {
-        let acknowledge = match &event {
-            UserEvent::Update(status)
-                if self.logic.acknowledging() == Acknowledging::WhenHandled =>
-            {
-                status
-                    .agent
-                    .clone()
-                    .zip(status.update)
-                    .map(|(agent, update)| UserCall::Acknowledge {
-                        agent,
-                        task: status.task.clone(),
-                        update,
-                    })
-            }
-            UserEvent::Update(_)
-            | UserEvent::Subscribed { .. }
-            | UserEvent::Disconnected
-            | UserEvent::Offers(_)
-            | UserEvent::Rescinded(_)
-            | UserEvent::Error(_) => None,
+    fn input(call: UserCall) -> Input {
+        Input::User(call)
+    }
+}
+
+impl<L: Logic> User<Scheduler> for L {
+    fn on_event(&mut self, now: Time, event: UserEvent, calls: &mut Vec<UserCall>) {
+        let handled = match self.acknowledging() {
+            Acknowledging::WhenHandled => acknowledgement(&event),
+            Acknowledging::ByUser => None,
         };
-        self.logic.on_event(now, event, calls);
-        if let Some(call) = acknowledge {
+        Logic::on_event(self, now, event, calls);
+        if let Some(call) = handled {
             // Before the user's own calls, so that a final `Stop` does not lose it.
             calls.insert(0, call);
         }
+    }
+
+    fn tick(&mut self, now: Time, calls: &mut Vec<UserCall>) {
+        Logic::tick(self, now, calls);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        Logic::deadline(self)
+    }
+}
+
+/// Confirms an update that wants to be confirmed.
+fn acknowledgement(event: &UserEvent) -> Option<UserCall> {
+    match event {
+        UserEvent::Update(status) => Some(UserCall::Acknowledge {
+            agent: status.agent.clone()?,
+            task: status.task.clone(),
+            update: status.update?,
+        }),
+        UserEvent::Subscribed { .. }
+        | UserEvent::Disconnected
+        | UserEvent::Offers(_)
+        | UserEvent::Rescinded(_)
+        | UserEvent::Error(_) => None,
     }
 }
 
@@ -151,29 +152,14 @@ impl<L: Logic> Machine for Hosted<L> {
     type Effect = Effect;
 
     fn handle(&mut self, now: Time, input: Input, out: &mut Outbox<Never, Effect>) {
-        self.tick(now, out);
-        self.scheduler.handle(now, input, &mut self.inner);
-        self.settle(now, out);
+        self.host.handle(now, input, out);
     }
 
     fn tick(&mut self, now: Time, out: &mut Outbox<Never, Effect>) {
-        self.scheduler.tick(now, &mut self.inner);
-        self.settle(now, out);
-        if self.logic.deadline().is_some_and(|at| at <= now) {
-            let mut calls = Vec::new();
-            self.logic.tick(now, &mut calls);
-            for call in calls {
-                self.scheduler
-                    .handle(now, Input::User(call), &mut self.inner);
-            }
-            self.settle(now, out);
-        }
+        self.host.tick(now, out);
     }
 
     fn deadline(&self) -> Option<Time> {
-        match (self.scheduler.deadline(), self.logic.deadline()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        self.host.deadline()
     }
 }

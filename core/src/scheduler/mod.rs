@@ -30,6 +30,7 @@ use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::offer::Operation;
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
+use crate::protocol::wire::size;
 use crate::rng::Rng;
 use crate::time::Time;
 
@@ -321,14 +322,26 @@ impl Scheduler {
                 refuse,
             } => {
                 if subscribed.is_none() {
-                    drop_tasks(now, operations, out);
+                    let void = "not connected to a master: the offers are void";
+                    drop_tasks(now, operations, Reason::InvalidOffers, void, out);
                     return;
                 }
                 self.forget(&offers);
-                Call::Accept {
-                    offers,
-                    operations,
-                    refuse,
+                // One byte says that it is an accept.
+                let bytes = 1 + size(&(&offers, &operations, refuse));
+                if bytes > limits::FRAME_BYTES {
+                    let limit = limits::FRAME_BYTES;
+                    let long = alloc::format!(
+                        "the accept takes {bytes} bytes on the wire, more than the limit of {limit}"
+                    );
+                    drop_tasks(now, operations, Reason::TaskInvalid, &long, out);
+                    Call::Decline { offers, refuse }
+                } else {
+                    Call::Accept {
+                        offers,
+                        operations,
+                        refuse,
+                    }
                 }
             }
             UserCall::Decline { offers, refuse } => {
@@ -406,22 +419,17 @@ impl Scheduler {
 }
 
 /// Answers an accept that cannot be delivered: its tasks were never started (TK-53).
-fn drop_tasks(now: Time, operations: Vec<Operation>, out: &mut Out) {
+fn drop_tasks(now: Time, operations: Vec<Operation>, reason: Reason, message: &str, out: &mut Out) {
     for operation in operations {
         let Operation::Launch(tasks) = operation;
         for task in tasks {
-            out.emit(Effect::User(UserEvent::Update(TaskStatus {
-                task: task.id,
-                state: TaskState::Dropped,
-                source: Source::Master,
-                reason: Some(Reason::InvalidOffers),
-                message: "not connected to a master: the offers are void".into(),
+            let status = TaskStatus {
+                reason: Some(reason),
+                message: message.into(),
                 agent: Some(task.agent),
-                at: now,
-                update: None,
-                exit: None,
-                breach: None,
-            })));
+                ..TaskStatus::new(task.id, TaskState::Dropped, Source::Master, now)
+            };
+            out.emit(Effect::User(UserEvent::Update(status)));
         }
     }
 }

@@ -378,3 +378,49 @@ fn an_update_that_is_not_confirmed_comes_again_in_the_next_subscription() {
     let last = limits::UNCONFIRMED_UPDATES;
     assert_eq!((say(&mut s, last), say(&mut s, last)), (1, 1));
 }
+
+#[test]
+fn an_accept_that_is_no_frame_is_answered_at_once() {
+    // TK-53
+    let (mut s, now) = running();
+    let offers = vec![OfferId::new("m-1-O1").unwrap()];
+    let operations = |bytes: usize| {
+        let mut task = task();
+        task.data = vec![0; bytes];
+        vec![Operation::Launch(vec![task])]
+    };
+    let accept = |operations: Vec<Operation>| Call::Accept {
+        offers: offers.clone(),
+        operations,
+        refuse: None,
+    };
+    let asks = |operations: Vec<Operation>| {
+        Input::User(UserCall::Accept {
+            offers: offers.clone(),
+            operations,
+            refuse: None,
+        })
+    };
+    let room = limits::FRAME_BYTES - 1_000;
+    let most = room + limits::FRAME_BYTES - size(&accept(operations(room)));
+    let outs = feed(&mut s, now, asks(operations(most)));
+    assert!(outs == [call(accept(operations(most)))]);
+    let outs = feed(&mut s, now, asks(operations(most + 1)));
+    let limit = limits::FRAME_BYTES;
+    let message = alloc::format!(
+        "the accept takes {} bytes on the wire, more than the limit of {limit}",
+        limit + 1
+    );
+    let dropped = TaskStatus {
+        reason: Some(Reason::TaskInvalid),
+        message,
+        agent: Some(task().agent),
+        ..TaskStatus::new(task().id, TaskState::Dropped, Source::Master, now)
+    };
+    let decline = Call::Decline {
+        offers: offers.clone(),
+        refuse: None,
+    };
+    let told = Effect::User(UserEvent::Update(dropped));
+    assert!(outs == [told, call(decline)]);
+}

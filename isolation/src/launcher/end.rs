@@ -107,14 +107,21 @@ impl Launcher {
             return Ok(());
         };
         let outcome = match (&contained.last, &container.state) {
-            (Some(Report::Failed(message)), _) => Outcome::Failed {
+            (
+                Some(Report::Failed(message)),
+                State::Starting | State::Running | State::Draining(_),
+            ) => Outcome::Failed {
                 message: message.clone(),
             },
-            (_, State::Starting) => Outcome::Failed {
+            (Some(Report::Started | Report::Ended(_)) | None, State::Starting) => Outcome::Failed {
                 message: format!("it ended before its program was started: {exit}"),
             },
-            (Some(Report::Ended(exit)), _) => contained.outcome(*exit),
-            (Some(Report::Started) | None, _) => contained.outcome(exit),
+            (Some(Report::Ended(exit)), State::Running | State::Draining(_)) => {
+                contained.outcome(*exit)
+            }
+            (Some(Report::Started) | None, State::Running | State::Draining(_)) => {
+                contained.outcome(exit)
+            }
         };
         self.remove(key, outcome)
     }

@@ -206,8 +206,8 @@ async fn on_cluster(
         deadline,
         cut: match (style, args.instances) {
             (Style::Json, _) => Cut::Characters,
-            (_, 1) => Cut::Anywhere,
-            (_, _) => Cut::Lines,
+            (Style::Lines | Style::Spinner | Style::Quiet, 1) => Cut::Anywhere,
+            (Style::Lines | Style::Spinner | Style::Quiet, _) => Cut::Lines,
         },
     };
     let tasks: Vec<String> = plan.tasks().map(ToString::to_string).collect();

@@ -284,10 +284,10 @@ fn task_id(template: &Template, number: Option<u32>, attempt: u32) -> TaskId {
 /// Says how `run` ends for a task that has ended. Without an exit there was no program: the failure
 /// is not the task's.
 fn exit_of(status: &TaskStatus) -> Exit {
-    match (status.exit, status.state) {
-        (Some(exit), _) => Exit::Task(exit),
-        (None, TaskState::Finished) => Exit::Success,
-        (None, _) => Exit::OwnFailure,
+    match status.exit {
+        Some(exit) => Exit::Task(exit),
+        None if status.state == TaskState::Finished => Exit::Success,
+        None => Exit::OwnFailure,
     }
 }
 

@@ -125,13 +125,12 @@ pub(super) fn registered(epoch: u64) -> Input {
     })
 }
 
-pub(super) fn reregistered(epoch: u64, missing: Vec<(FrameworkId, TaskId)>) -> Input {
+pub(super) fn reregistered(epoch: u64) -> Input {
     master(ToAgent::Reregistered {
         id: agent_id(),
         master: MasterId::of("rio", epoch).unwrap(),
         epoch,
         ping_timeout: PING,
-        missing,
     })
 }
 
@@ -319,9 +318,12 @@ fn effect_line(effect: &Effect) -> String {
             ToMaster::Reregister { tasks, .. } => {
                 let tasks: Vec<String> = tasks
                     .iter()
-                    .map(|report| format!(" {}:{}", report.task.id, report.state))
+                    .map(|report| format!(" {}:{}", report.task, report.state))
                     .collect();
                 format!("reregister{}", tasks.concat())
+            }
+            ToMaster::Report { frameworks, tasks } => {
+                format!("report {} {}", frameworks.len(), tasks.len())
             }
             ToMaster::Pong => "pong".into(),
             ToMaster::Update { status, latest, .. } => {

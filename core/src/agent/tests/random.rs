@@ -84,11 +84,10 @@ fn from_master() -> impl Strategy<Value = ToAgent> {
         3 => (id(), 0u64..3).prop_map(move |(id, epoch)| ToAgent::Registered {
             id, master: leader(), epoch, ping_timeout: PING,
         }),
-        3 => (id(), 0u64..3, prop::collection::vec((framework_id(), task_id()), 0..3)).prop_map(
-            move |(id, epoch, missing)| ToAgent::Reregistered {
-                id, master: leader(), epoch, ping_timeout: secs(epoch * 40), missing,
-            }
-        ),
+        3 => (id(), 0u64..3).prop_map(move |(id, epoch)| ToAgent::Reregistered {
+            id, master: leader(), epoch, ping_timeout: secs(epoch * 40),
+        }),
+        2 => prop::collection::vec((framework_id(), task_id()), 0..3).prop_map(ToAgent::Missing),
         1 => Just(ToAgent::Ping),
         12 => (framework_id(), task_info()).prop_map(|(id, task)| ToAgent::RunTask {
             framework: framework(id.as_str()), task,

@@ -236,7 +236,7 @@ fn assert_nothing_promised_is_lost(left: &[&Effect], state: &AgentState, known: 
 /// Acknowledges whatever is sent until nothing is; ends what still runs.
 fn drain(node: &mut Node) -> Vec<(TaskId, TaskState)> {
     let mut told = Vec::new();
-    let mut news = sent_updates(&node.join(reregistered(1, vec![])));
+    let mut news = sent_updates(&node.join(reregistered(1)));
     let containers: Vec<u64> = node.agent.containers.iter().map(|(n, _)| n.0).collect();
     for container in containers {
         news.extend(sent_updates(&node.feed(exited(container, Exit::Code(0)))));

@@ -1,6 +1,8 @@
 //! Joining a master: attempts, epochs, silence, refusals.
 
 use super::*;
+use crate::limits;
+use crate::protocol::wire::size;
 
 fn fresh() -> Node {
     let (mut node, outputs) = Node::restart(Vec::new(), Time::from_micros(1_000_000));
@@ -79,6 +81,66 @@ fn a_returning_agent_says_what_it_has() {
 }
 
 #[test]
+fn a_long_account_takes_several_frames() {
+    // PR-02
+    let mut node = Node::joined();
+    let names = ["a", "b", "c", "d", "e", "f"];
+    for name in names {
+        let mut task = task_of(name, name);
+        let executor = task.executor.as_mut().unwrap();
+        executor.command.value = "x".repeat(1_000_000);
+        task.data = vec![0; 1_000_000];
+        node.feed(run("f", task));
+    }
+    node.feed(Input::MasterLost { peer: MASTER });
+    node.feed(Input::MasterFound { peer: MASTER });
+    let (mut told, mut ends) = (Vec::new(), Vec::new());
+    for output in node.pass(secs(1)) {
+        let Output::Effect(Effect::Master { message, .. }) = output else {
+            panic!("{output:?}");
+        };
+        assert!(size(&message) <= limits::FRAME_BYTES);
+        let (tasks, is_last) = match message {
+            ToMaster::Report { tasks, .. } => (tasks, false),
+            ToMaster::Reregister { tasks, .. } => (tasks, true),
+            other @ (ToMaster::Register { .. } | ToMaster::Pong | ToMaster::Update { .. }) => {
+                panic!("{other:?}")
+            }
+        };
+        told.extend(tasks.into_iter().map(|report| report.task));
+        ends.push(is_last);
+    }
+    assert_eq!(told, names.map(tid));
+    assert_eq!(ends, [false, false, false, false, false, true]);
+}
+
+#[test]
+fn an_agent_that_cannot_be_described_stops() {
+    let mut config = config();
+    config.info.resources = Resources::parse("cpus:1;ports:[0-65536]").unwrap();
+    let mut out = Outbox::new();
+    let mut agent = Agent::recover(config, AgentState::default(), Time::ZERO, &mut out);
+    agent.handle(
+        Time::ZERO,
+        Input::Container(ContainerEvent::Recovered),
+        &mut out,
+    );
+    agent.handle(Time::ZERO, Input::MasterFound { peer: MASTER }, &mut out);
+    out.drain().for_each(drop);
+    let at = agent.deadline().unwrap();
+    agent.tick(at, &mut out);
+    assert_eq!(
+        out.drain().collect::<Vec<_>>(),
+        [Output::Effect(Effect::Stop {
+            reason: "agent one cannot be described to a master: the agent's set of numbers has \
+                     65537 entries, more than the limit of 65536"
+                .into()
+        })]
+    );
+    assert_eq!(agent.deadline(), None);
+}
+
+#[test]
 fn tasks_of_ended_frameworks_are_not_reported() {
     let mut node = Node::joined();
     node.feed(run("f", task("a")));
@@ -94,7 +156,10 @@ fn missing_tasks_are_answered() {
     node.feed(run("f", task("here")));
     node.feed(Input::MasterLost { peer: MASTER });
     let missing = vec![(fw("f"), tid("here")), (fw("f"), tid("never"))];
-    let outputs = node.join(reregistered(1, missing));
+    // Asked too early, by somebody who has not read its report.
+    assert_eq!(node.feed(master(ToAgent::Missing(missing.clone()))), []);
+    assert_eq!(lines(&node.join(reregistered(1))), [""; 0]);
+    let outputs = node.feed(master(ToAgent::Missing(missing)));
     assert_eq!(
         lines(&outputs),
         ["update never dropped reconciliation latest dropped"] // PR-03
@@ -106,9 +171,9 @@ fn missing_tasks_are_answered() {
 fn a_deposed_master_is_refused() {
     let mut node = Node::joined();
     node.feed(Input::MasterLost { peer: MASTER });
-    assert_eq!(lines(&node.join(reregistered(5, vec![]))), ["* epoch 5"]);
+    assert_eq!(lines(&node.join(reregistered(5))), ["* epoch 5"]);
     node.feed(Input::MasterLost { peer: MASTER });
-    let outputs = node.join(reregistered(4, vec![]));
+    let outputs = node.join(reregistered(4));
     assert_eq!(
         lines(&outputs),
         ["disconnect 1 the master leads epoch 4, but 5 was seen"]
@@ -116,7 +181,7 @@ fn a_deposed_master_is_refused() {
     // Also after a restart.
     let (mut node, _) = Node::restart(node.journal, node.now);
     node.feed(Input::Container(ContainerEvent::Recovered));
-    let outputs = node.join(reregistered(4, vec![]));
+    let outputs = node.join(reregistered(4));
     assert_eq!(
         lines(&outputs),
         ["disconnect 1 the master leads epoch 4, but 5 was seen"]

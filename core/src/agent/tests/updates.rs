@@ -84,7 +84,7 @@ fn updates_wait_for_a_master_and_are_sent_at_once_to_it() {
     // AG-08
     assert_eq!(lines(&node.feed(started(1))), ["* updated 1 running"]);
     assert_eq!(lines(&node.pass(secs(60))), NOTHING);
-    let outputs = node.join(reregistered(1, vec![]));
+    let outputs = node.join(reregistered(1));
     assert_eq!(
         lines(&outputs), // TK-67
         [
@@ -105,7 +105,7 @@ fn ids_of_updates_do_not_repeat_after_a_restart() {
     node.feed(started(0));
     node.feed(Input::Container(ContainerEvent::Recovered));
     node.feed(exited(0, Exit::Code(0)));
-    let outputs = node.join(reregistered(1, vec![]));
+    let outputs = node.join(reregistered(1));
     assert_eq!(sent_update(&outputs), first);
     let second = sent_update(&node.feed(acknowledge("f", "a", first)));
     assert_ne!(first, second);

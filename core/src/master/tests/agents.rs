@@ -18,13 +18,12 @@ fn registered(peer: PeerId, id: AgentId) -> Out {
     to_agent(peer, message)
 }
 
-fn reregistered(peer: PeerId, id: AgentId, missing: Vec<(FrameworkId, TaskId)>) -> Out {
+fn reregistered(peer: PeerId, id: AgentId) -> Out {
     let message = ToAgent::Reregistered {
         id,
         master: master_id(1),
         epoch: 1,
         ping_timeout: Duration::from_secs(75),
-        missing,
     };
     to_agent(peer, message)
 }
@@ -158,7 +157,7 @@ fn an_agent_that_comes_back_unchanged_writes_nothing() {
     let peer = world.connect(PeerRole::Agent, "one");
     assert_eq!(
         world.agent_says(peer, back(&id, "cpus:4", vec![])),
-        [reregistered(peer, id, vec![])]
+        [reregistered(peer, id)]
     );
     world.now = world.now + Duration::from_micros(1);
     assert_eq!(world.offered(framework)[0].id, offer_id(1));
@@ -172,7 +171,7 @@ fn a_second_connection_replaces_the_first() {
     let why = "agent rio-1-S0 came back over another connection";
     assert_eq!(
         world.agent_says(peer, back(&id, "cpus:4", vec![])),
-        [disconnect(old, why), reregistered(peer, id, vec![])]
+        [disconnect(old, why), reregistered(peer, id)]
     );
 }
 
@@ -193,7 +192,7 @@ fn an_agent_that_changed_is_written_down_and_offered_anew() {
         [
             to_framework(framework, Event::Rescind(offer_id(0))),
             Output::Persist(update),
-            reregistered(peer, id, vec![]),
+            reregistered(peer, id),
         ]
     );
     world.now = world.now + Duration::from_micros(1);
@@ -219,7 +218,7 @@ fn unanswered_pings_end_the_connection() {
     // It may come back.
     let peer = world.connect(PeerRole::Agent, "one");
     let outs = world.agent_says(peer, back(&id, "cpus:4", vec![]));
-    assert_eq!(outs, [reregistered(peer, id, vec![])]);
+    assert_eq!(outs, [reregistered(peer, id)]);
 }
 
 #[test]
@@ -259,7 +258,7 @@ fn an_agent_that_stays_away_is_unreachable_until_it_returns() {
     assert_eq!(
         outs,
         [
-            reregistered(peer, id, vec![]),
+            reregistered(peer, id),
             to_framework(framework, Event::Update(again)),
         ]
     );
@@ -306,13 +305,14 @@ fn tasks_that_the_agent_does_not_report_are_missing() {
     );
     // Over the same connection the tasks may have crossed the report: nothing is missing.
     let outs = world.agent_says(old, back(&id, "cpus:4", vec![]));
-    assert_eq!(outs, [reregistered(old, id.clone(), vec![])]);
+    assert_eq!(outs, [reregistered(old, id.clone())]);
     world.lose(old);
     let peer = world.connect(PeerRole::Agent, "one");
     let a = report(&owner, task("a", &id, "cpus:1"), TaskState::Running);
     let outs = world.agent_says(peer, back(&id, "cpus:4", vec![a]));
     let missing = vec![(owner.clone(), task_id("b"))];
-    assert_eq!(outs, [reregistered(peer, id.clone(), missing)]);
+    let missing = to_agent(peer, ToAgent::Missing(missing));
+    assert_eq!(outs, [reregistered(peer, id.clone()), missing]);
     assert_eq!(world.free(), resources("cpus:2"));
     let dropped = news("b", TaskState::Dropped, &id, 1);
     world.update(peer, &owner, dropped, TaskState::Dropped);
@@ -343,7 +343,7 @@ fn a_kill_waits_for_the_agent() {
     };
     assert_eq!(
         world.agent_says(peer, back(&id, "cpus:4", vec![t])),
-        [reregistered(peer, id, vec![]), to_agent(peer, kill)]
+        [reregistered(peer, id), to_agent(peer, kill)]
     );
 }
 
@@ -362,7 +362,7 @@ fn tasks_of_a_framework_that_ended_meanwhile_are_shut_down() {
     assert_eq!(
         world.agent_says(peer, back(&id, "cpus:4", vec![t])),
         [
-            reregistered(peer, id, vec![]),
+            reregistered(peer, id),
             to_agent(peer, ToAgent::ShutdownFramework(owner)),
         ]
     );
@@ -395,7 +395,7 @@ fn a_task_that_runs_elsewhere_is_killed_where_it_is_not_known() {
         outs,
         [
             Output::Persist(admit),
-            reregistered(peer, stranger.clone(), vec![]),
+            reregistered(peer, stranger.clone()),
             to_agent(peer, kill),
         ]
     );
@@ -451,8 +451,7 @@ fn a_port_that_two_reported_tasks_use_is_free_when_both_have_ended() {
         ),
     ];
     // Its executor claims what its task has.
-    reports[2].task.command = None;
-    reports[2].task.executor = Some(ExecutorInfo {
+    reports[2].executor = Some(ExecutorInfo {
         id: ExecutorId::new("e").unwrap(),
         resources: resources("ports:[3-4]"),
         command: CommandInfo::shell("serve"),

@@ -164,15 +164,14 @@ impl Dice<'_> {
                     let mut task = self.task_info(world, peer);
                     task.id = id;
                     let state = self.state();
-                    TaskReport {
-                        framework,
-                        task,
-                        state,
-                    }
+                    TaskReport::new(framework, &task, state)
                 });
                 let tasks = tasks.collect();
                 let frameworks = (0..self.below(3)).map(|_| self.framework_info(world));
                 let frameworks = frameworks.collect();
+                if self.chance(20) {
+                    return ToMaster::Report { frameworks, tasks };
+                }
                 ToMaster::Reregister {
                     id: self.agent(world),
                     agent: self.info(),
@@ -291,7 +290,11 @@ impl Dice<'_> {
             PeerRole::Operator | PeerRole::Master => {
                 let id = RequestId(0);
                 let call = self.operator_call(world);
-                let request = operator::Request { id, call };
+                let request = operator::Request {
+                    id,
+                    call,
+                    after: self.chance(20).then_some(operator::Cursor(0)),
+                };
                 Input::Operator { peer, request }
             }
         }

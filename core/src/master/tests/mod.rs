@@ -6,6 +6,7 @@
 mod agents;
 mod chaos;
 mod ends;
+mod frames;
 mod frameworks;
 mod greedy;
 mod offers;
@@ -23,6 +24,7 @@ use super::{Config, Effect, Input, Master};
 use crate::attributes::Attributes;
 use crate::auth::{PeerRole, Principal};
 use crate::ids::{AgentId, FrameworkId, MasterId, OfferId, PeerId, RequestId, TaskId, UpdateId};
+use crate::limits;
 use crate::machine::{Machine, Outbox, Output};
 use crate::protocol::agent::{TaskReport, ToAgent, ToMaster};
 use crate::protocol::framework::FrameworkInfo;
@@ -32,6 +34,7 @@ use crate::protocol::operator::{self, Answer};
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::{CommandInfo, TaskInfo};
+use crate::protocol::wire::size;
 use crate::registry::{Registry, RegistryOp};
 use crate::resources::{Quantities, Resources};
 use crate::time::Time;
@@ -274,16 +277,34 @@ impl World {
         self.input(Input::Scheduler { peer, call })
     }
 
+    /// Asks for all pages of an answer, each of which fits a frame.
     fn ask(&mut self, peer: PeerId, call: operator::Call) -> Answer {
+        let first = self.ask_page(peer, call.clone(), None);
+        let (mut answer, mut next) = (first.answer, first.next);
+        while next.is_some() {
+            let page = self.ask_page(peer, call.clone(), next);
+            answer.append(page.answer).unwrap();
+            next = page.next;
+        }
+        answer
+    }
+
+    fn ask_page(
+        &mut self,
+        peer: PeerId,
+        call: operator::Call,
+        after: Option<operator::Cursor>,
+    ) -> operator::Response {
         let id = RequestId(3);
-        let request = operator::Request { id, call };
+        let request = operator::Request { id, call, after };
         let outs = self.input(Input::Operator { peer, request });
         for out in outs {
             if let Output::Free(Effect::Respond { response, .. })
             | Output::Effect(Effect::Respond { response, .. }) = out
             {
                 assert_eq!(response.id, id);
-                return response.answer;
+                assert!(size(&response) <= limits::FRAME_BYTES);
+                return response;
             }
         }
         panic!("no answer");
@@ -389,9 +410,5 @@ impl World {
 }
 
 fn report(framework: &FrameworkId, task: TaskInfo, state: TaskState) -> TaskReport {
-    TaskReport {
-        framework: framework.clone(),
-        task,
-        state,
-    }
+    TaskReport::new(framework.clone(), &task, state)
 }

@@ -103,6 +103,7 @@ fn a_task_is_killed_by_a_unique_beginning_of_its_name() {
     let request = operator::Request {
         id: RequestId(1),
         call: kill("b", Some(owner.clone())),
+        after: None,
     };
     let peer = operator;
     let outs = world.input(Input::Operator { peer, request });
@@ -114,6 +115,7 @@ fn a_task_is_killed_by_a_unique_beginning_of_its_name() {
     let response = operator::Response {
         id: RequestId(1),
         answer: killing("b"),
+        next: None,
     };
     assert_eq!(
         outs,
@@ -152,6 +154,7 @@ fn an_operator_sees_nothing_before_it_is_durable() {
     let request = operator::Request {
         id: RequestId(1),
         call: operator::Call::Agents,
+        after: None,
     };
     let ask = Input::Operator {
         peer: operator,

@@ -63,7 +63,6 @@ fn agents_and_frameworks_come_back_by_themselves() {
         master: master_id(2),
         epoch: 2,
         ping_timeout: Duration::from_secs(75),
-        missing: vec![],
     };
     assert_eq!(outs, [to_agent(peer, message)]);
     assert_eq!(world.free(), resources("cpus:3"));
