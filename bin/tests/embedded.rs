@@ -3,14 +3,15 @@
 
 #![allow(
     clippy::unwrap_used,
-    clippy::print_stderr,
     clippy::wildcard_enum_match_arm,
-    reason = "a test panics, and says why it skips"
+    reason = "a test panics"
 )]
 
 mod common;
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 
 use common::{
     Dir, Ended, NO_PROCESS, Process, TEPUI, command, is_root_or_skip, processes_about, task_of,
@@ -112,6 +113,25 @@ fn more_memory_than_allowed_ends_the_task() {
         " MiB of memory, the limit is 64 MiB",
     ]);
     nothing_is_left_of(&dir);
+}
+
+#[test]
+fn what_is_skipped_is_said_even_though_the_test_passes() {
+    let test = "more_memory_than_allowed_ends_the_task";
+    let all = std::fs::metadata("/proc/self/exe").unwrap().mode() & 0o001;
+    if all == 0 {
+        return common::skipped("nobody else may execute this test");
+    }
+    if !is_root_or_skip("another user") {
+        return;
+    }
+    // The same program again, as nobody: through its link, for its path may be out of reach.
+    let mut tests = command("/proc/self/exe");
+    tests.args(["--exact", test]).uid(65_534).gid(65_534);
+    let ended = common::run(tests).with(0);
+    assert!(ended.out.contains("1 passed"), "{}", ended.out);
+    let line = format!("skipped: {test}: a memory limit: needs root\n");
+    assert!(ended.err.contains(&line), "{}", ended.err);
 }
 
 #[test]

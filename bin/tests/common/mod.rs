@@ -6,12 +6,11 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    clippy::print_stderr,
-    reason = "each test binary uses a part of this module, and tests say what they skip"
+    reason = "each test binary uses a part of this module"
 )]
 
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -86,9 +85,17 @@ pub fn free_address() -> String {
 pub fn is_root_or_skip(what: &str) -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
-        eprintln!("skipped: {what}: containers need root");
+        skipped(&format!("{what}: needs root"));
     }
     root
+}
+
+/// Says what a test skips and why. Written past the test harness, which keeps to itself what tests
+/// that pass print.
+pub fn skipped(why: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    writeln!(std::io::stderr(), "skipped: {test}: {why}").expect("standard error is open");
 }
 
 /// How a process ended, and all that it said.
@@ -454,6 +461,10 @@ impl Cluster {
 }
 
 impl Drop for Cluster {
+    #[expect(
+        clippy::print_stderr,
+        reason = "the harness shows it with the test that fails"
+    )]
     fn drop(&mut self) {
         if std::thread::panicking() {
             let logs = [("master", &self.master), ("agent", &self.agent)];
