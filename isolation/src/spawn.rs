@@ -451,7 +451,7 @@ mod tests {
     /// Written past the test harness, which keeps to itself what tests that pass print.
     fn skipped(why: &str) {
         let test = "a child inside its group of version 2";
-        writeln!(std::io::stderr(), "skipped: {test}: {why}").unwrap();
+        writeln!(io::stderr(), "skipped: {test}: {why}").unwrap();
     }
 
     #[test]

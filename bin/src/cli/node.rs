@@ -44,11 +44,12 @@ pub(super) fn check_listen(address: SocketAddr) -> Result<(), Failure> {
         return Ok(());
     };
     let message = format_args!("--listen {address}: cannot listen there: {error}");
-    let exit = match error.kind() {
-        io::ErrorKind::AddrNotAvailable | io::ErrorKind::PermissionDenied => Exit::Usage,
-        // The address may well be right, and somebody else have it.
-        _ => Exit::Failed,
-    };
+    // Somebody else may have an address that is right.
+    let of_user = matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::PermissionDenied
+    );
+    let exit = if of_user { Exit::Usage } else { Exit::Failed };
     Err(Failure::new(exit, message))
 }
 
@@ -95,11 +96,10 @@ pub(super) fn refused(
     problem: &dyn std::fmt::Display,
 ) -> Failure {
     let failure = Failure::usage(flag, &path.to_string_lossy(), problem);
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure {
-            exit: Exit::Failed,
-            ..failure
-        },
-        _ => failure,
-    }
+    let full = matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    );
+    let exit = if full { Exit::Failed } else { failure.exit };
+    Failure { exit, ..failure }
 }

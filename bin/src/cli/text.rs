@@ -43,11 +43,11 @@ impl<P: TypedValueParser> TypedValueParser for Text<P> {
         value: &OsStr,
         source: ValueSource,
     ) -> Result<Self::Value, Error> {
-        self.parse_ref(command, arg, value)
-            .map_err(|error| match source {
-                ValueSource::EnvVariable => from_variable(error, arg),
-                _ => error,
-            })
+        let parsed = self.parse_ref(command, arg, value);
+        if source == ValueSource::EnvVariable {
+            return parsed.map_err(|error| from_variable(error, arg));
+        }
+        parsed
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
