@@ -10,6 +10,7 @@
 )]
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::ffi::OsStrExt;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::pty::Winsize;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tepui::isolation::Hierarchies;
@@ -166,6 +168,25 @@ impl Process {
         let mut child = command.spawn().expect("the program starts");
         let out = Pipe::collect(child.stdout.take().expect("it is piped"));
         let err = Pipe::collect(child.stderr.take().expect("it is piped"));
+        Self { child, out, err }
+    }
+
+    /// Starts it with a terminal as standard error.
+    pub fn start_on_terminal(mut command: Command) -> Self {
+        let size = Winsize {
+            ws_row: 24,
+            ws_col: 100,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let terminal = nix::pty::openpty(&size, None).expect("a terminal");
+        command.stdout(Stdio::piped()).stderr(terminal.slave);
+        let mut child = command.spawn().expect("the program starts");
+        // The command has the other end open as well, and must not keep the reader waiting.
+        drop(command);
+        let out = Pipe::collect(child.stdout.take().expect("it is piped"));
+        // That nobody has a terminal open any more is an error to its reader on Linux.
+        let err = Pipe::collect(File::from(terminal.master));
         Self { child, out, err }
     }
 
