@@ -90,6 +90,23 @@ fn values_that_begin_with_a_dash_name_their_flag() {
 }
 
 #[test]
+fn a_flag_without_its_value_is_named() {
+    for flag in ["--cpus", "--role", "--tls-dir", "--log-level"] {
+        let expected = format!("error: {flag}: expected a value before --\n");
+        refused(with(TEPUI, &["run", flag, "--", "true"]), &[&expected]);
+        refused(
+            with(TEPUI, &["run", flag]),
+            &[&format!("{flag}: expected a value")],
+        );
+    }
+    // Behind it such a word is the task's own.
+    let ended = run(with(TEPUI, &["run", "--", "echo", "--cpus", "--", "-1"]));
+    assert_eq!(ended.with(0).out, "--cpus -- -1\n");
+    // So it is with flags that want none.
+    run(with(TEPUI, &["run", "--quiet", "--", "true"])).with(0);
+}
+
+#[test]
 fn what_is_too_much_is_refused_before_a_cluster_is_started() {
     let dir = Dir::new();
     let long = "x".repeat(5_000);
@@ -107,6 +124,10 @@ fn what_is_too_much_is_refused_before_a_cluster_is_started() {
         (
             &["--name", &long, "--", "true"],
             "it has 5000 bytes; expected at most 4096",
+        ),
+        (
+            &["--name", "", "--", "true"],
+            "--name \"\": expected a name",
         ),
         (&["--", ""], "CMD \"\": expected a program to run"),
         (&["--", &long], "it has 5000 bytes; expected at most 4096"),

@@ -580,6 +580,16 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("none/ca-key.pem"), "{error}");
+        let key = fs::read(ca.join(CA_KEY_FILE)).unwrap();
+        for damaged in [&key[..key.len() / 2], b"nonsense"] {
+            fs::write(ca.join(CA_KEY_FILE), damaged).unwrap();
+            let error = Authority::open(&ca).unwrap_err().to_string();
+            assert!(
+                error.ends_with("it is damaged, or something else"),
+                "{error}"
+            );
+        }
+        fs::write(ca.join(CA_KEY_FILE), key).unwrap();
         fs::write(ca.join(CA_FILE), "nonsense").unwrap();
         let error = Authority::open(&ca).unwrap_err().to_string();
         assert!(

@@ -160,7 +160,12 @@ pub fn tepui_agent() -> ExitCode {
 
 /// Parses a command line. Asking for help or the version ends successfully without an error line.
 fn parse<T: Parser>(args: impl IntoIterator<Item = OsString>, program: &str) -> Result<T, Failure> {
+    let args: Vec<OsString> = args.into_iter().collect();
     let mut command = text::values_may_begin_with_dashes(T::command());
+    if let Some(flag) = text::flag_before_the_end(&command, &args) {
+        let message = format_args!("{flag}: expected a value before --");
+        return Err(Failure::new(Exit::Usage, message));
+    }
     let parsed = command.try_get_matches_from_mut(args);
     let parsed = parsed.and_then(|matches| T::from_arg_matches(&matches));
     parsed.or_else(|error| {

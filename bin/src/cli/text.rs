@@ -4,7 +4,7 @@
 //! value that is no UTF-8, and take an environment variable for its flag. Deliberately not here:
 //! the line that people read (see `failure`).
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -75,4 +75,20 @@ pub(super) fn values_may_begin_with_dashes(command: Command) -> Command {
             arg.allow_hyphen_values(flag)
         })
         .mut_subcommands(values_may_begin_with_dashes)
+}
+
+/// Finds a flag that stands right before `--` and wants a value. It would take the `--` for one, and
+/// what comes after it would look out of place.
+pub(super) fn flag_before_the_end(command: &Command, args: &[OsString]) -> Option<String> {
+    let end = args.iter().position(|arg| arg == "--")?;
+    let last = args.get(end.checked_sub(1)?)?.to_str()?;
+    wants_value(command, last.strip_prefix("--")?).then(|| last.to_owned())
+}
+
+fn wants_value(command: &Command, long: &str) -> bool {
+    let mut arguments = command.get_arguments();
+    arguments.any(|arg| arg.get_long() == Some(long) && arg.get_action().takes_values())
+        || command
+            .get_subcommands()
+            .any(|child| wants_value(child, long))
 }

@@ -158,6 +158,9 @@ pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
 
 /// A task's name for people.
 pub(super) fn task_name(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("expected a name that is not empty".into());
+    }
     if text.starts_with('-') {
         return Err("expected a name that does not begin with a dash".into());
     }
