@@ -18,7 +18,7 @@ Examples:
   tepui completions bash > ~/.local/share/bash-completion/completions/tepui
   tepui completions zsh > ~/.zfunc/_tepui
   tepui completions fish > ~/.config/fish/completions/tepui.fish
-  tepui completions bash --for tepui-agent > ~/.local/share/bash-completion/completions/tepui-agent")]
+  tepui completions zsh --for tepui-agent > ~/.zfunc/_tepui-agent")]
 pub(super) struct CompletionsArgs {
     /// For which shell
     #[arg(value_enum)]

@@ -77,8 +77,8 @@ pub(super) fn values_may_begin_with_dashes(command: Command) -> Command {
         .mut_subcommands(values_may_begin_with_dashes)
 }
 
-/// Finds a flag that stands right before `--` and wants a value. It would take the `--` for one, and
-/// what comes after it would look out of place.
+/// Finds a flag that stands right before `--` and wants a value. It would take the `--` for one,
+/// and what comes after it would look out of place.
 pub(super) fn flag_before_the_end(command: &Command, args: &[OsString]) -> Option<String> {
     let end = args.iter().position(|arg| arg == "--")?;
     let last = args.get(end.checked_sub(1)?)?.to_str()?;
