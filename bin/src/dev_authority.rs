@@ -21,7 +21,7 @@ pub(crate) fn ensure(work_dir: &Path) -> Result<PathBuf, TlsError> {
         true => Authority::open(&ca)?,
         false => Authority::create(&ca)?,
     };
-    let tls = work_dir.join("tls");
+    let tls = tls_dir(work_dir);
     for role in PeerRole::ALL {
         let out = tls.join(role.as_str());
         // The certificate is written after the key, so whoever has one has both.
@@ -35,6 +35,11 @@ pub(crate) fn ensure(work_dir: &Path) -> Result<PathBuf, TlsError> {
         authority.issue(&principal, Validity::for_the_next(YEAR), &out)?;
     }
     Ok(tls)
+}
+
+/// Returns the directory with one directory a role.
+pub(crate) fn tls_dir(work_dir: &Path) -> PathBuf {
+    work_dir.join("tls")
 }
 
 /// Returns the directory of the authority.

@@ -13,8 +13,10 @@ use tempfile::TempDir;
 use tepui_core::attributes::Attributes;
 use tepui_core::auth::{PeerRole, Principal};
 use tepui_core::resources::Resource;
+use tepui_core::scheduler::Logic;
 use tepui_transport::authority::{Authority, CERT_FILE, Validity};
-use tepui_transport::target::Target;
+use tepui_transport::framework::Framework;
+use tepui_transport::target::{Error, Target};
 
 use crate::agent_node::{AgentNode, AgentOptions, Isolation};
 use crate::dev_authority;
@@ -119,6 +121,12 @@ impl Embedded {
             authority.issue(&principal, Validity::for_the_next(YEAR), &out)?;
         }
         Ok(out)
+    }
+
+    /// Runs a framework over a link without sockets, until it stops. Otherwise it is as if it ran
+    /// against [`Embedded::target`].
+    pub async fn run<L: Logic>(&self, framework: Framework, logic: L) -> Result<(), Error> {
+        framework.run_within(self.master.node(), logic).await
     }
 
     /// Returns where it is, with certificates for all roles.

@@ -14,6 +14,7 @@ mod detect;
 mod dev_authority;
 pub mod embedded;
 mod identity;
+mod loopback;
 mod master_node;
 mod output;
 mod sandboxes;

@@ -26,7 +26,7 @@ use tepui_transport::quic::Endpoint;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::identity;
+use crate::{dev_authority, identity, loopback};
 
 /// How many inputs may wait for the machine.
 const INBOX: usize = 8_192;
@@ -50,6 +50,7 @@ pub struct MasterOptions {
 #[derive(Debug)]
 pub(crate) struct MasterNode {
     address: SocketAddr,
+    node: Node<Input>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<anyhow::Result<()>>,
 }
@@ -65,7 +66,7 @@ impl MasterNode {
     /// Recovers the registry, begins a new epoch, and listens.
     pub(crate) async fn start(options: MasterOptions) -> anyhow::Result<Self> {
         let credentials = identity::load(&options.tls_dir, PeerRole::Master)?;
-        let opened = FileJournal::<Registry>::open(&options.work_dir.join("journal"))?;
+        let opened = FileJournal::<Registry>::open(&options.work_dir.join("registry"))?;
         let id =
             MasterId::of(&options.cluster, opened.epoch).context("--cluster makes no valid ids")?;
         let (inbox, inputs) = mpsc::channel(INBOX);
@@ -80,6 +81,11 @@ impl MasterNode {
         });
         let endpoint = Endpoint::bind(options.listen, &credentials, node.clone())?;
         let address = endpoint.local_address()?;
+        if options.tls_dir == dev_authority::tls_dir(&options.work_dir)
+            && let Err(error) = loopback::note(address, &options.tls_dir)
+        {
+            tracing::warn!(%error, "local clients must be told where the certificates are");
+        }
 
         let clock = Clock::start_after(opened.state.last_time());
         let mut rng = crate::seed::fresh();
@@ -101,8 +107,8 @@ impl MasterNode {
 
         let (stop, stopped) = oneshot::channel::<()>();
         let driver = Driver::new(master, opened.journal, clock, inputs).with_outbox(out);
+        let peers = node.peers().clone();
         let task = tokio::spawn(async move {
-            let peers = node.peers().clone();
             let shutdown = async move { drop(stopped.await) };
             let ended = driver
                 .run(|effect| perform(&peers, effect), |_| {}, shutdown)
@@ -112,9 +118,15 @@ impl MasterNode {
         });
         Ok(Self {
             address,
+            node,
             stop,
             task,
         })
+    }
+
+    /// Returns its node, to connect with from within this process.
+    pub(crate) fn node(&self) -> &Node<Input> {
+        &self.node
     }
 
     /// Returns where it listens.

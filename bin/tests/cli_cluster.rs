@@ -29,17 +29,20 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start() -> Self {
+    fn without_daemons() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         // QUIC is UDP. Nobody else is given this port right away again.
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         let address = socket.local_addr().expect("it is bound").to_string();
-        drop(socket);
-        let mut cluster = Self {
+        Self {
             dir,
             address,
             daemons: Vec::new(),
-        };
+        }
+    }
+
+    fn start() -> Self {
+        let mut cluster = Self::without_daemons();
         let mut master = Command::new(env!("CARGO_BIN_EXE_tepui-master"));
         master
             .args(["--listen", &cluster.address, "--work-dir"])
@@ -71,9 +74,14 @@ impl Cluster {
     }
 
     fn spawn(&mut self, mut command: Command) {
+        clean(&mut command);
+        self.spawn_as_is(command);
+    }
+
+    fn spawn_as_is(&mut self, mut command: Command) {
         let log = self.path(&format!("log-{}", self.daemons.len()));
         let log = std::fs::File::create(log).expect("a log file");
-        clean(&mut command)
+        command
             .stderr(log)
             .stdout(Stdio::null())
             .stdin(Stdio::null());
@@ -156,6 +164,9 @@ fn clean(command: &mut Command) -> &mut Command {
         if name.to_string_lossy().starts_with("TEPUI_") {
             command.env_remove(name);
         }
+    }
+    for directory in ["XDG_CONFIG_HOME", "XDG_STATE_HOME"] {
+        command.env(directory, env!("CARGO_TARGET_TMPDIR"));
     }
     command
 }
@@ -415,10 +426,102 @@ fn failures_to_connect_say_what_where_and_what_next() {
     let address = nobody.local_addr().expect("it is bound").to_string();
     let output = cluster.tepui(&["ps", "--master", &address, "--timeout", "300ms"]);
     let error = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert_eq!(output.status.code(), Some(124), "{error}");
     assert!(
         error.starts_with(&format!("error: no master at {address}: ")),
         "{error}"
     );
     assert!(error.contains("is it running?"), "{error}");
+    let output = cluster.tepui(&[
+        "run",
+        "--master",
+        &address,
+        "--timeout",
+        "300ms",
+        "--",
+        "true",
+    ]);
+    assert_eq!(output.status.code(), Some(124), "{}", text(&output.stderr));
+
+    // Another authority's master.
+    let foreign = Cluster::start();
+    let mut command = cluster.command(&["ps"]);
+    command.env("TEPUI_TLS_DIR", foreign.path("master/tls"));
+    let output = command.output().expect("tepui starts");
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{error}");
+    assert!(
+        error.contains("is not") || error.contains("does not"),
+        "{error}"
+    );
+}
+
+#[test]
+fn on_one_machine_a_master_and_one_directory_are_all_that_must_be_named() {
+    let mut cluster = Cluster::without_daemons();
+    let (address, dir) = (cluster.address.clone(), cluster.path("both"));
+    let (state, config) = (cluster.path("state"), cluster.path("config"));
+    let mine = move |program: &str, args: &[&str]| {
+        let mut command = Command::new(program);
+        clean(&mut command).args(args).stdin(Stdio::null());
+        command
+            .env("XDG_STATE_HOME", &state)
+            .env("XDG_CONFIG_HOME", &config);
+        command
+    };
+    let mut master = mine(env!("CARGO_BIN_EXE_tepui-master"), &["--listen", &address]);
+    master.arg("--work-dir").arg(&dir);
+    cluster.spawn_as_is(master);
+    let mut agent = mine(env!("CARGO_BIN_EXE_tepui-agent"), &["--master", &address]);
+    let port = address.rsplit_once(':').expect("it has a port").1;
+    let note = cluster.path("state/tepui/loopback").join(port);
+    cluster.wait_for("the master to tell where its certificates are", |_| {
+        note.exists()
+    });
+    agent.args(["--process", "--registration-backoff", "0s"]);
+    agent.arg("--work-dir").arg(&dir);
+    cluster.spawn_as_is(agent);
+    let tepui = |args: &[&str]| {
+        let output = mine(env!("CARGO_BIN_EXE_tepui"), args)
+            .output()
+            .expect("tepui starts");
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    let (code, out, err) = tepui(&["run", "--master", &address, "--", "echo", "here"]);
+    assert_eq!(
+        (code, out.as_str()),
+        (Some(0), "here\n"),
+        "{err}{}",
+        cluster.logs()
+    );
+
+    // A context names the master too.
+    let file = cluster.path("config/tepui/config.toml");
+    std::fs::create_dir_all(file.parent().expect("it has one")).expect("a directory");
+    let text = format!("current = \"here\"\n[contexts.here]\nmaster = \"{address}\"\n");
+    std::fs::write(&file, text).expect("a file");
+    let (code, out, err) = tepui(&["agent", "list", "-q"]);
+    assert_eq!((code, out.lines().count()), (Some(0), 1), "{err}");
+    let (code, _, err) = tepui(&["ps", "--context", "there"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(
+        err.starts_with("error: --context \"there\": expected a context of "),
+        "{err}"
+    );
+
+    // Somebody else finds no certificates.
+    let other = mine(env!("CARGO_BIN_EXE_tepui"), &["ps", "--master", &address])
+        .env("XDG_STATE_HOME", cluster.path("other"))
+        .output()
+        .expect("tepui starts");
+    assert_eq!(
+        other.status.code(),
+        Some(2),
+        "{}",
+        self::text(&other.stderr)
+    );
 }

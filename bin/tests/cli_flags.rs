@@ -449,7 +449,7 @@ fn an_error_says_its_cause_once() {
     let dir = Dir::new();
     certificates(&dir);
     std::fs::create_dir(dir.join("work")).unwrap();
-    std::fs::write(dir.join("work/journal"), "").unwrap();
+    std::fs::write(dir.join("work/registry"), "").unwrap();
     let mut master = with(MASTER, &["--listen", "127.0.0.1:0", "--tls-dir"]);
     master.arg(dir.join("master"));
     master.arg("--work-dir").arg(dir.join("work"));

@@ -303,7 +303,7 @@ fn certificates_of_another_role_authority_or_time_are_refused() {
 
     // Of another authority, each side is a stranger to the other, and the client sees that first.
     let foreign = theirs.issue("framework");
-    for (args, code) in [(&run[..], 125), (&["ps"], 1)] {
+    for (args, code) in [(&run[..], 125), (&["ps"], 4)] {
         let ended = ours.as_whom(&master, &foreign, args).with(code);
         ended.says(&["error: ", &master, "another authority"]);
         assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);

@@ -1,12 +1,12 @@
-//! A framework over QUIC: runs a [`Logic`] against a master, and comes back when the connection is
-//! lost.
+//! A framework: runs a [`Logic`] against a master, over QUIC, where it comes back when the
+//! connection is lost, or within one process.
 //!
 //! Used by authors of schedulers. Deliberately not here: decisions. What a connection's loss means
 //! is the scheduler machine's; this only dials again.
 
 use std::time::Duration;
 
-use tepui_core::auth::PeerRole;
+use tepui_core::auth::{PeerRole, Principal};
 use tepui_core::ids::FrameworkId;
 use tepui_core::protocol::framework::FrameworkInfo;
 use tepui_core::protocol::hello::{CloseReason, Hello};
@@ -22,8 +22,10 @@ use crate::codec;
 use crate::dialer::Dialer;
 use crate::driver::Driver;
 use crate::journal::NoJournal;
+use crate::local;
 use crate::node::{Inbound, Node, NodeConfig};
 use crate::peers::PeerEvent;
+use crate::session::Session;
 use crate::target::{Error, Target};
 
 /// How many inputs may wait for the machine.
@@ -73,6 +75,19 @@ impl Framework {
         Ok(())
     }
 
+    /// Runs `logic` against a master in this process, over a link without sockets, until it stops,
+    /// the master refuses it, or the link ends.
+    pub async fn run_within<I: Send + 'static, L: Logic>(
+        self,
+        master: &Node<I>,
+        logic: L,
+    ) -> Result<(), Error> {
+        let (_, calls) = mpsc::unbounded_channel();
+        let start = Start::within(self.info, master).await?;
+        start.run(logic, calls).await;
+        Ok(())
+    }
+
     /// Connects, and returns a handle to act with and the events as a stream.
     pub async fn connect(self, target: &Target) -> Result<(Handle, Events), Error> {
         let (sender, calls) = mpsc::unbounded_channel();
@@ -90,31 +105,71 @@ struct Start {
     node: Node<Input>,
     inbox: mpsc::Sender<Input>,
     inputs: mpsc::Receiver<Input>,
-    dialer: Dialer,
+    link: Link,
+}
+
+/// How a framework reaches its master.
+enum Link {
+    /// Over the network, again whenever the connection is lost.
+    Dialer(Dialer),
+    /// Within this process, once.
+    Within(Session),
+}
+
+impl Link {
+    /// Waits until there is no master any more, and will be none.
+    async fn ended(&self) {
+        match self {
+            Self::Dialer(_) => std::future::pending().await,
+            Self::Within(session) => drop(session.closed().await),
+        }
+    }
+
+    /// Delivers what was sent, and takes leave.
+    async fn shut_down(self) {
+        match self {
+            Self::Dialer(dialer) => dialer.shut_down().await,
+            Self::Within(session) => {
+                session.close(CloseReason::ShuttingDown);
+                session.closed().await;
+            }
+        }
+    }
 }
 
 impl Start {
     async fn dial(info: FrameworkInfo, target: &Target) -> Result<Self, Error> {
         let credentials = target.credentials(PeerRole::Framework)?;
-        let (inbox, inputs) = mpsc::channel(INBOX);
-        let node = Node::new(NodeConfig {
-            hello: Hello::new(PeerRole::Framework, &info.name),
-            accepts: Vec::new(),
-            inbound: Inbound::new(
-                inbox.clone(),
-                |_, body| codec::decode::<Event>(body),
-                |_, event| Some(input(event)),
-            ),
-            streams: None,
-        });
         let master = target.address().await?;
+        let (node, inbox, inputs) = node(&info);
         let dialer = Dialer::connect(node.clone(), &credentials, master).await?;
         Ok(Self {
             info,
             node,
             inbox,
             inputs,
-            dialer,
+            link: Link::Dialer(dialer),
+        })
+    }
+
+    async fn within<I: Send + 'static>(
+        info: FrameworkInfo,
+        master: &Node<I>,
+    ) -> Result<Self, Error> {
+        let (node, inbox, inputs) = node(&info);
+        let principal = |role, name: &str| Principal {
+            role,
+            name: name.into(),
+        };
+        let of_master = principal(PeerRole::Master, &master.hello().name);
+        let from = (&node, principal(PeerRole::Framework, &info.name));
+        let session = local::connect(from, (master, of_master)).await?;
+        Ok(Self {
+            info,
+            node,
+            inbox,
+            inputs,
+            link: Link::Within(session),
         })
     }
 
@@ -151,9 +206,26 @@ impl Start {
                 tracing::error!(%error, "the framework has ended");
             },
             () = forwarding => {}
+            () = self.link.ended() => tracing::warn!("the master in this process has ended"),
         }
-        self.dialer.shut_down().await;
+        self.link.shut_down().await;
     }
+}
+
+/// Makes a node for a framework, and the two ends of its inbox.
+fn node(info: &FrameworkInfo) -> (Node<Input>, mpsc::Sender<Input>, mpsc::Receiver<Input>) {
+    let (inbox, inputs) = mpsc::channel(INBOX);
+    let node = Node::new(NodeConfig {
+        hello: Hello::new(PeerRole::Framework, &info.name),
+        accepts: Vec::new(),
+        inbound: Inbound::new(
+            inbox.clone(),
+            |_, body| codec::decode::<Event>(body),
+            |_, event| Some(input(event)),
+        ),
+        streams: None,
+    });
+    (node, inbox, inputs)
 }
 
 fn input(event: PeerEvent<Event>) -> Input {

@@ -19,6 +19,7 @@ use super::text::Text;
 use super::values::{self, Entries};
 use super::{Threads, block_on, node};
 use crate::daemon::{self, AgentOptions};
+use crate::loopback;
 
 /// Offer a machine to a cluster and run tasks on it
 #[derive(Debug, Parser)]
@@ -45,7 +46,7 @@ pub(super) struct AgentArgs {
     #[arg(long, value_name = "DIR", env = "TEPUI_WORK_DIR", value_parser = values::path())]
     work_dir: PathBuf,
     /// The directory with the agent's certificate, or with one directory a role; by default
-    /// WORK_DIR/tls
+    /// WORK_DIR/tls, or what a master on loopback has made
     #[arg(long, value_name = "DIR", env = "TEPUI_TLS_DIR", value_parser = values::path())]
     tls_dir: Option<PathBuf>,
     /// What there is to offer; what is not named is as the machine has it
@@ -72,9 +73,17 @@ pub(super) struct AgentArgs {
 /// Runs an agent until it is told to end.
 pub(super) fn run(args: AgentArgs) -> Result<Exit, Failure> {
     args.log.install();
-    let tls_dir = args.tls_dir.unwrap_or_else(|| args.work_dir.join("tls"));
     node::check_work_dir(&args.work_dir, node::PASSABLE)?;
     node::check_listen(args.listen)?;
+    let tls_dir = args.tls_dir.clone().unwrap_or_else(|| {
+        let own = args.work_dir.join("tls");
+        let local = || loopback::find(&args.master);
+        if own.exists() {
+            own
+        } else {
+            local().unwrap_or(own)
+        }
+    });
     let options = AgentOptions {
         master: args.master,
         listen: args.listen,

@@ -9,13 +9,16 @@ use clap::Args;
 use tepui_core::protocol::operator::{Answer, Call};
 
 use super::addresses;
+use super::context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::text::Text;
 use super::values;
 use crate::client;
+use crate::loopback;
 use crate::operator::Operator;
 use crate::target::Target;
+use crate::transport::greeting::DialError;
 
 /// How long a command waits for a master that says nothing.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,17 +33,31 @@ pub(super) struct ClusterArgs {
     /// The directory with our certificate, or with one directory a role
     #[arg(long, value_name = "DIR", env = "TEPUI_TLS_DIR", value_parser = values::path())]
     pub(super) tls_dir: Option<PathBuf>,
+    /// A cluster of ~/.config/tepui/config.toml; by default the current one
+    #[arg(long, value_name = "NAME", env = "TEPUI_CONTEXT", value_parser = Text(values::name))]
+    context: Option<String>,
 }
 
 impl ClusterArgs {
     /// Returns where to go, or `None` without a master.
+    ///
+    /// Flags and variables come first, then the contexts file; certificates of a master on this
+    /// machine are found without either.
     pub(super) fn target(&self) -> Result<Option<Target>, Failure> {
-        let Some(master) = self.master.clone() else {
+        let context = match (&self.master, &self.tls_dir) {
+            (Some(_), Some(_)) => None,
+            (None, _) | (_, None) => context::find(self.context.as_deref())?,
+        };
+        let of_context = context.as_ref().map(|context| &context.master);
+        let Some(master) = self.master.as_ref().or(of_context).cloned() else {
             return Ok(None);
         };
-        let Some(tls_dir) = self.tls_dir.clone() else {
-            let message = "--tls-dir: expected the directory of our certificate, here or in \
-                           TEPUI_TLS_DIR; `tepui cert issue` makes one";
+        let given = self.tls_dir.clone();
+        let known = || context.filter(|context| context.master == master)?.tls_dir;
+        let tls_dir = given.or_else(known).or_else(|| loopback::find(&master));
+        let Some(tls_dir) = tls_dir else {
+            let message = "--tls-dir: expected the directory of our certificate, here, in \
+                           TEPUI_TLS_DIR or in the contexts file; `tepui cert issue` makes one";
             return Err(Failure::new(Exit::Usage, message));
         };
         Ok(Some(Target { master, tls_dir }))
@@ -127,7 +144,16 @@ pub(super) fn disconnected(error: &client::Error, target: &Target) -> Failure {
         let message = format_args!("--tls-dir {tls_dir}: {error}; `tepui cert issue` makes one");
         return Failure::new(Exit::Usage, message);
     }
-    Failure::failed(format_args!(
-        "no master at {master}: {error}; is it running? `tepui dev` starts a cluster"
-    ))
+    if let client::Error::Dial(DialError::Certificate { .. }) = error {
+        let message = format_args!(
+            "the master at {master} does not prove that it is of our cluster: {error}; \
+             is {tls_dir} for another one?"
+        );
+        return Failure::new(Exit::Denied, message);
+    }
+    let silent = matches!(error, client::Error::Dial(DialError::NoAnswer { .. }));
+    let exit = if silent { Exit::Timeout } else { Exit::Failed };
+    let message =
+        format_args!("no master at {master}: {error}; is it running? `tepui dev` starts a cluster");
+    Failure::new(exit, message)
 }

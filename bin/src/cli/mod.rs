@@ -10,6 +10,7 @@ mod agent_args;
 mod cert;
 mod completions;
 mod connect;
+mod context;
 mod dev;
 mod exit;
 mod failure;

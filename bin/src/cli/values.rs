@@ -156,8 +156,8 @@ pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
-/// A task's name for people.
-pub(super) fn task_name(text: &str) -> Result<String, String> {
+/// A name that people give.
+pub(super) fn name(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err("expected a name that is not empty".into());
     }

@@ -49,7 +49,8 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Makes a command that sees none of the `TEPUI_` variables of whoever runs the tests.
+/// Makes a command that sees none of the `TEPUI_` variables of whoever runs the tests, nor their
+/// files.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -58,6 +59,9 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
         }
     }
     command.stdin(Stdio::null());
+    for directory in ["XDG_CONFIG_HOME", "XDG_STATE_HOME"] {
+        command.env(directory, env!("CARGO_TARGET_TMPDIR"));
+    }
     command
 }
 

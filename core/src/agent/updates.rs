@@ -101,16 +101,16 @@ impl Agent {
         let waits = |agent: &Self| agent.state.task(number).map(|t| t.unacknowledged().len());
         if waits(self) == Some(1) && self.link.joined().is_some() {
             let wait = self.config.update_retry;
-            self.send_oldest(cx, number, wait);
+            self.send(cx, number, 0, wait);
         }
     }
 
-    /// Sends the oldest update of a task, and again if nothing comes back.
-    fn send_oldest(&mut self, cx: &mut Cx<'_>, number: Number, wait: Duration) {
+    /// Sends one of the unacknowledged updates of a task, and again if nothing comes back.
+    fn send(&mut self, cx: &mut Cx<'_>, number: Number, which: usize, wait: Duration) {
         let (Some(peer), Some(task)) = (self.link.joined(), self.state.task(number)) else {
             return;
         };
-        let Some(status) = task.oldest().cloned() else {
+        let Some(status) = task.unacknowledged().get(which).cloned() else {
             return;
         };
         let message = ToMaster::Update {
@@ -131,7 +131,7 @@ impl Agent {
         if let Some(flight) = self.flights.get(&number) {
             let most = self.config.update_retry_max;
             let wait = flight.wait.saturating_mul(2).min(most);
-            self.send_oldest(cx, number, wait);
+            self.send(cx, number, 0, wait);
         }
     }
 
@@ -146,7 +146,7 @@ impl Agent {
             .map(|(number, _)| *number)
             .collect();
         for number in waiting {
-            self.send_oldest(cx, number, wait);
+            self.send(cx, number, 0, wait);
         }
     }
 
@@ -181,12 +181,13 @@ impl Agent {
         }
         let placement = row.placement();
         let task = number;
-        self.persist(cx, AgentRecord::Acknowledged { task, update });
         self.land(number);
-        if self.state.task(number).is_some() {
-            let wait = self.config.update_retry;
-            self.send_oldest(cx, number, wait);
-        } else {
+        // The next one need not wait until the acknowledgement is durable: if that is lost, this
+        // one is sent again, and the framework, which knows it, acknowledges it again.
+        let wait = self.config.update_retry;
+        self.send(cx, number, 1, wait);
+        self.persist(cx, AgentRecord::Acknowledged { task, update });
+        if self.state.task(number).is_none() {
             self.on_task_removed(cx, number, placement);
         }
     }

@@ -48,8 +48,9 @@ Examples:
   tepui run --json -- date
   tepui run --master 127.0.0.1:5050 --tls-dir ann/tls --detach -- sleep 1h
 
-Its exit code is the task's own, or 128 + n if signal n ended it; 125 if tepui itself failed, 124
-after --timeout, 130 if it was interrupted. Of several instances the first that failed counts.")]
+Its exit code is the task's own, or 128 + n if signal n ended it; 125 if tepui itself failed or
+could not start the command, 124 after --timeout, 130 if it was interrupted. Of several instances
+the first that failed counts.")]
 pub(super) struct RunArgs {
     /// CPU cores for each instance
     #[arg(long, value_name = "CORES", default_value = "1", value_parser = Text(values::cpus))]
@@ -67,7 +68,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "NAME=VALUE", value_parser = Text(values::variable))]
     env: Vec<(String, String)>,
     /// A name for people; by default the command's
-    #[arg(long, value_parser = Text(values::task_name))]
+    #[arg(long, value_parser = Text(values::name))]
     name: Option<String>,
     /// The role in whose name resources are taken
     #[arg(long, default_value = "*", value_parser = Text(values::role))]
@@ -176,18 +177,26 @@ async fn on_cluster(
         .role(args.role.clone())
         .failover_timeout(failover)
         .connect(&target);
+    let patience = args
+        .timeout
+        .map_or(PATIENCE, |timeout| timeout.min(PATIENCE));
     let connected = tokio::select! {
-        connected = tokio::time::timeout(PATIENCE, connecting) => connected,
+        connected = tokio::time::timeout(patience, connecting) => connected,
         () = interrupts.next() => return Ok(Exit::Interrupted),
     };
     let (cluster, events) = connected
         .map_err(|_| {
-            Failure::failed(format_args!(
+            let exit = match args.timeout {
+                Some(timeout) if timeout <= PATIENCE => Exit::Timeout,
+                Some(_) | None => Exit::OwnFailure,
+            };
+            let message = format_args!(
                 "no answer from the master at {} within {}; is it running? \
                  `tepui dev` starts a cluster",
                 target.master,
-                humantime::format_duration(PATIENCE)
-            ))
+                humantime::format_duration(patience)
+            );
+            Failure::new(exit, message)
         })?
         .map_err(|error| disconnected(&error, &target))?;
     let stay = if args.detach {

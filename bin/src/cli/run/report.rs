@@ -82,7 +82,14 @@ impl<'a, 'b> Report<'a, 'b> {
                 let newline = if self.midline { "\n" } else { "" };
                 self.midline = false;
                 let Self { io, spinner, .. } = self;
-                spinner.suspend(|| writeln!(io.err, "{newline}tepui: {step}"))
+                match spinner.suspend(|| writeln!(io.err, "{newline}tepui: {step}")) {
+                    // Whoever closed standard error does not want steps; the task goes on.
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                        self.style = Style::Quiet;
+                        Ok(())
+                    }
+                    written => written,
+                }
             }
         }
     }
@@ -215,6 +222,40 @@ mod tests {
              \u{fffd}\n\
              tepui: task run-1 failed: exit code 3; command-failed (cpus:0.5;mem:64)\n"
         );
+    }
+
+    /// A pipe whose reader has gone.
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_standard_error_costs_the_steps_and_nothing_else() {
+        let mut out = Vec::new();
+        let mut io = Io {
+            out: &mut out,
+            err: &mut Closed,
+        };
+        let mut report = Report::new(&mut io, Style::Lines, 1);
+        let task = TaskId::new("run-1").unwrap();
+        for _ in 0..2 {
+            report.step(&Step::Disconnected).unwrap();
+        }
+        let (task, file) = (&task, OutputFile::Stdout);
+        let bytes = b"on".as_slice();
+        report.output(&Piece { task, file, bytes }).unwrap();
+        let file = OutputFile::Stderr;
+        let error = report.output(&Piece { task, file, bytes }).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe, "the task is told");
+        assert_eq!(out, b"on");
     }
 
     #[test]

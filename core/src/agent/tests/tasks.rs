@@ -21,7 +21,7 @@ fn a_task_runs_to_its_end() {
     let outputs = node.feed(acknowledge("f", "t", running));
     assert_eq!(
         lines(&outputs),
-        ["* acknowledged 0", "update t finished - latest finished"]
+        ["update t finished - latest finished", "* acknowledged 0"]
     );
     let status = &sent_updates(&outputs)[0].1;
     assert_eq!(status.exit, Some(Exit::Code(0)));

@@ -44,9 +44,10 @@ fn only_the_oldest_is_in_flight_and_the_newest_state_goes_with_it() {
     assert_eq!(
         lines(&outputs),
         [
-            "* acknowledged 0",
-            "update t failed command-failed latest failed"
-        ]
+            "update t failed command-failed latest failed",
+            "* acknowledged 0"
+        ],
+        "the next one does not wait for the disk"
     );
     // The next one starts anew.
     assert_eq!(lines(&node.pass(secs(9))), NOTHING);
