@@ -26,13 +26,12 @@ use tepui_transport::node::{Inbound, Node, NodeConfig};
 use tepui_transport::peers::{PeerEvent, PeerInfo, Peers};
 use tepui_transport::quic::Endpoint;
 use tepui_transport::streams::IncomingStream;
-use tepui_transport::target::{identity_dir, resolve};
-use tepui_transport::tls::Credentials;
+use tepui_transport::target::resolve;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::sandboxes::Sandboxes;
-use crate::{detect, output, seed};
+use crate::{detect, identity, output, seed};
 
 /// How many inputs may wait for the machine.
 const INBOX: usize = 4_096;
@@ -93,7 +92,7 @@ enum WhatRuns {
 impl AgentNode {
     /// Recovers what was running, listens, and looks for its master.
     pub(crate) async fn start(options: AgentOptions) -> anyhow::Result<Self> {
-        let credentials = Credentials::load(&identity_dir(&options.tls_dir, PeerRole::Agent))?;
+        let credentials = identity::load(&options.tls_dir, PeerRole::Agent)?;
         let name = credentials.principal().name.clone();
         std::fs::create_dir_all(&options.work_dir)
             .with_context(|| format!("cannot create {}", options.work_dir.display()))?;

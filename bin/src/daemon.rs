@@ -13,11 +13,7 @@ pub async fn master(
     options: MasterOptions,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let mut node = MasterNode::start(options).await?;
-    tokio::select! {
-        ended = node.ended() => ended,
-        () = shutdown => node.shut_down().await,
-    }
+    MasterNode::start(options).await?.run_until(shutdown).await
 }
 
 /// Runs an agent until `shutdown` completes or the master refuses it. What it runs goes on: the

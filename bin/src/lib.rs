@@ -13,6 +13,7 @@ pub mod daemon;
 mod detect;
 mod dev_authority;
 pub mod embedded;
+mod identity;
 mod loopback;
 mod master_node;
 mod output;

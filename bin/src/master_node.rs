@@ -23,12 +23,10 @@ use tepui_transport::journal::FileJournal;
 use tepui_transport::node::{Inbound, Node, NodeConfig};
 use tepui_transport::peers::{PeerEvent, Peers};
 use tepui_transport::quic::Endpoint;
-use tepui_transport::target::identity_dir;
-use tepui_transport::tls::Credentials;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::{dev_authority, loopback};
+use crate::{dev_authority, identity, loopback};
 
 /// How many inputs may wait for the machine.
 const INBOX: usize = 8_192;
@@ -67,7 +65,7 @@ enum Said {
 impl MasterNode {
     /// Recovers the registry, begins a new epoch, and listens.
     pub(crate) async fn start(options: MasterOptions) -> anyhow::Result<Self> {
-        let credentials = Credentials::load(&identity_dir(&options.tls_dir, PeerRole::Master))?;
+        let credentials = identity::load(&options.tls_dir, PeerRole::Master)?;
         let opened = FileJournal::<Registry>::open(&options.work_dir.join("registry"))?;
         let id =
             MasterId::of(&options.cluster, opened.epoch).context("--cluster makes no valid ids")?;
@@ -134,6 +132,17 @@ impl MasterNode {
     /// Returns where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Runs it until `shutdown` completes, or it ends by itself.
+    pub(crate) async fn run_until(
+        mut self,
+        shutdown: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
+        tokio::select! {
+            ended = self.ended() => ended,
+            () = shutdown => self.shut_down().await,
+        }
     }
 
     /// Waits for its end, which is a failure unless it was asked for.

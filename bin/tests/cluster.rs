@@ -303,7 +303,7 @@ fn certificates_of_another_role_authority_or_time_are_refused() {
 
     // Of another authority, each side is a stranger to the other, and the client sees that first.
     let foreign = theirs.issue("framework");
-    for (args, code) in [(&run[..], 125), (&["ps"], 1)] {
+    for (args, code) in [(&run[..], 125), (&["ps"], 4)] {
         let ended = ours.as_whom(&master, &foreign, args).with(code);
         ended.says(&["error: ", &master, "another authority"]);
         assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
@@ -324,8 +324,11 @@ fn certificates_of_another_role_authority_or_time_are_refused() {
         agent.arg("--tls-dir").arg(tls);
         Process::start(agent)
     };
-    let mut denied = agent(&ours.dir.join("framework"), "a1");
-    denied.until_it_says("wrong");
+    let denied = agent(&ours.dir.join("framework"), "a1").end().with(2);
+    denied.says(&[
+        "--tls-dir ",
+        "a certificate of an agent: it is of framework/ann",
+    ]);
     let listed = ours.as_whom(
         &master,
         &ours.dir.join("operator"),

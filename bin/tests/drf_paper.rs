@@ -2,9 +2,8 @@
 
 #![allow(
     clippy::unwrap_used,
-    clippy::print_stderr,
     clippy::wildcard_enum_match_arm,
-    reason = "a test panics, and says why it skips"
+    reason = "a test panics"
 )]
 
 mod common;

@@ -3,14 +3,15 @@
 
 #![allow(
     clippy::unwrap_used,
-    clippy::print_stderr,
     clippy::wildcard_enum_match_arm,
-    reason = "a test panics, and says why it skips"
+    reason = "a test panics"
 )]
 
 mod common;
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 
 use common::{
     Dir, Ended, NO_PROCESS, Process, TEPUI, command, is_root_or_skip, processes_about, task_of,
@@ -112,6 +113,93 @@ fn more_memory_than_allowed_ends_the_task() {
         " MiB of memory, the limit is 64 MiB",
     ]);
     nothing_is_left_of(&dir);
+}
+
+#[test]
+fn a_fork_bomb_stays_small_and_goes_entirely() {
+    if !is_root_or_skip("a limit of processes") {
+        return;
+    }
+    let dir = Dir::new();
+    let marker = format!("MARKER={}", dir.text());
+    // The inner shell goes on until it may not fork any more; what it forked stays.
+    let bomb = "(while :; do setsid sleep 600 & done) 2>/dev/null; echo full; exec sleep 600";
+    let flags = ["run", "--pids", "40", "--env", &marker];
+    let mut run = start(&dir, &[&flags[..], &["--", "sh", "-c", bomb]].concat());
+    run.until_it_says(" running");
+    common::wait_for("no more forks", || (run.out() == "full\n").then_some(()));
+    let mut inside = processes_about(&marker);
+    inside.retain(|pid| *pid != run.pid());
+    assert!(
+        (30..=40).contains(&inside.len()),
+        "{} processes",
+        inside.len()
+    );
+    let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", inside[0])).unwrap();
+    let ours = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    let ours: Vec<String> = ours
+        .filter(|path| path.contains("/tepui/"))
+        .map(Into::into)
+        .collect();
+    assert!(!ours.is_empty(), "{groups}");
+
+    common::signal(run.pid(), "INT");
+    let ended = run.end().with(130);
+    ended.says(&[" killed"]);
+    assert_eq!(processes_about(&marker), NO_PROCESS);
+    nothing_is_left_of(&dir);
+    for hierarchy in ["", "pids", "cpu", "memory"] {
+        for group in &ours {
+            let path = format!("/sys/fs/cgroup/{hierarchy}{group}");
+            assert!(!std::path::Path::new(&path).exists(), "{path} is left");
+        }
+    }
+}
+
+#[test]
+fn on_a_terminal_a_spinner_turns_while_there_is_nothing_but_to_wait() {
+    let dir = Dir::new();
+    let mut tepui = command(TEPUI);
+    tepui.args(["run", "--cpus", "100000", "--", "true"]);
+    tepui.env("TMPDIR", dir.path()).env("TERM", "xterm");
+    let run = Process::start_on_terminal(tepui);
+    common::wait_for("a spinner that turns", || {
+        let text = run.err();
+        let turns = text
+            .chars()
+            .filter(|c| ('\u{2801}'..='\u{28ff}').contains(c));
+        (turns.collect::<BTreeSet<char>>().len() >= 3).then_some(())
+    });
+    common::signal(run.pid(), "INT");
+    let text = run.end().with(130).err;
+    assert!(text.contains("\u{2801} waiting for an offer"), "{text:?}");
+    // Steps stand on lines of their own: the spinner is cleared away before each.
+    assert!(text.contains("\r\u{1b}[2K"), "{text:?}");
+    let steps = text
+        .split(['\r', '\n'])
+        .map(|line| line.trim_start_matches("\u{1b}[2K"));
+    let mut steps = steps.filter(|line| line.contains("tepui: "));
+    assert!(steps.all(|line| line.starts_with("tepui: ")), "{text:?}");
+    nothing_is_left_of(&dir);
+}
+
+#[test]
+fn what_is_skipped_is_said_even_though_the_test_passes() {
+    let test = "more_memory_than_allowed_ends_the_task";
+    let all = std::fs::metadata("/proc/self/exe").unwrap().mode() & 0o001;
+    if all == 0 {
+        return common::skipped("nobody else may execute this test");
+    }
+    if !is_root_or_skip("another user") {
+        return;
+    }
+    // The same program again, as nobody: through its link, for its path may be out of reach.
+    let mut tests = command("/proc/self/exe");
+    tests.args(["--exact", test]).uid(65_534).gid(65_534);
+    let ended = common::run(tests).with(0);
+    assert!(ended.out.contains("1 passed"), "{}", ended.out);
+    let line = format!("skipped: {test}: a memory limit: needs root\n");
+    assert!(ended.err.contains(&line), "{}", ended.err);
 }
 
 #[test]

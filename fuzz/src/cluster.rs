@@ -71,17 +71,22 @@ fn an_agent() -> Agent {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
+    use serde::Serialize;
     use tepui_core::auth::{PeerRole, Principal};
-    use tepui_core::ids::PeerId;
-    use tepui_core::protocol::agent::ToMaster;
+    use tepui_core::ids::{AgentId, FrameworkId, PeerId, TaskId};
+    use tepui_core::protocol::agent::{ToAgent, ToMaster};
     use tepui_core::protocol::framework::FrameworkInfo;
     use tepui_core::protocol::scheduler::Call;
+    use tepui_core::protocol::task::{CommandInfo, TaskInfo};
 
     use super::*;
+    use crate::corpus;
 
-    /// A conversation that makes sense, so that changes of it reach beyond the first input.
-    fn conversation() -> Vec<u8> {
+    /// Conversations that make sense, so that changes of them reach beyond the first input.
+    fn with_a_master() -> Vec<u8> {
         let connected = |peer, role| master::Input::Connected {
             peer: PeerId(peer),
             principal: Principal {
@@ -118,22 +123,72 @@ mod tests {
             },
             master::Input::Disconnected { peer: PeerId(1) },
         ];
+        written(&inputs)
+    }
+
+    fn with_an_agent() -> Vec<u8> {
+        let (peer, id) = (PeerId(1), AgentId::new("fuzz-1-S1").unwrap());
+        let framework = FrameworkInfo {
+            id: Some(FrameworkId::new("fuzz-1-0").unwrap()),
+            ..FrameworkInfo::new("f")
+        };
+        let task = TaskInfo {
+            id: TaskId::new("t").unwrap(),
+            name: "t".into(),
+            agent: id.clone(),
+            resources: Resources::parse("cpus:1;mem:64").unwrap(),
+            command: Some(CommandInfo::shell("true")),
+            executor: None,
+            data: Vec::new(),
+            kill_grace: None,
+            pids: None,
+        };
+        let said = |message| agent::Input::Master { peer, message };
+        let kill = ToAgent::KillTask {
+            framework: framework.id.clone().unwrap(),
+            task: task.id.clone(),
+            grace: None,
+        };
+        written(&[
+            agent::Input::MasterFound { peer },
+            said(ToAgent::Registered {
+                id,
+                master: MasterId::of("fuzz", 1).unwrap(),
+                epoch: 1,
+                ping_timeout: Duration::from_secs(75),
+            }),
+            said(ToAgent::Ping),
+            said(ToAgent::RunTask { framework, task }),
+            said(kill),
+            agent::Input::MasterLost { peer },
+        ])
+    }
+
+    fn written<I: Serialize>(inputs: &[I]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for input in inputs {
             bytes.push(1);
-            bytes.extend(postcard::to_stdvec(&input).unwrap());
+            bytes.extend(postcard::to_stdvec(input).unwrap());
         }
         bytes
     }
 
     #[test]
-    fn a_conversation_with_every_byte_changed() {
-        let bytes = conversation();
-        for at in 0..bytes.len() {
-            for flip in [0x01, 0x02, 0x7f, 0x80] {
-                let mut changed = bytes.clone();
-                changed[at] ^= flip;
-                cluster(&changed);
+    fn the_corpus_is_of_real_conversations() {
+        corpus::check("cluster", "master", &with_a_master());
+        corpus::check("cluster", "agent", &with_an_agent());
+    }
+
+    #[test]
+    fn the_corpus_with_every_byte_changed() {
+        for entry in corpus::entries("cluster") {
+            cluster(&entry);
+            for at in 0..entry.len() {
+                for flip in [0x01, 0x02, 0x7f, 0x80] {
+                    let mut changed = entry.clone();
+                    changed[at] ^= flip;
+                    cluster(&changed);
+                }
             }
         }
     }

@@ -43,22 +43,68 @@ fn message<M: Serialize + DeserializeOwned + PartialEq + Debug>(body: &[u8]) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tepui_core::attributes::Attributes;
     use tepui_core::auth::PeerRole;
+    use tepui_core::ids::{RequestId, TaskId};
+    use tepui_core::protocol::framework::FrameworkInfo;
+    use tepui_core::protocol::node::AgentInfo;
+    use tepui_core::resources::Resources;
     use tepui_transport::codec;
 
     use super::*;
+    use crate::corpus;
 
     #[test]
-    fn a_real_frame_with_every_byte_changed() {
+    fn the_corpus_is_of_real_frames() {
+        let framework = FrameworkInfo::new("f");
+        let task = TaskId::new("t").unwrap();
+        let hello = Hello::new(PeerRole::Agent, "a");
+        let register = agent::ToMaster::Register {
+            agent: AgentInfo {
+                hostname: "h".into(),
+                address: "h:1".into(),
+                resources: Resources::parse("cpus:4;ports:[1-3];labels:{a,b}").unwrap(),
+                attributes: Attributes::parse("rack:r1;zone:[1-3]").unwrap(),
+            },
+        };
+        let subscribe = scheduler::Call::Subscribe { framework };
+        let kill = scheduler::Call::Kill { task, grace: None };
+        let list = operator::Request {
+            id: RequestId(1),
+            call: operator::Call::Tasks { all: true },
+        };
+        let mut all = Vec::new();
+        for (name, encoded) in [
+            ("hello", encoded(&hello)),
+            ("register", encoded(&register)),
+            ("subscribe", encoded(&subscribe)),
+            ("kill", encoded(&kill)),
+            ("list", encoded(&list)),
+        ] {
+            corpus::check("frames", name, &encoded);
+            all.extend(encoded);
+        }
+        corpus::check("frames", "several", &all);
+    }
+
+    fn encoded<M: Serialize>(message: &M) -> Vec<u8> {
         let mut frame = Vec::new();
-        codec::encode(&Hello::new(PeerRole::Agent, "a"), &mut frame).unwrap();
-        for at in 0..frame.len() {
-            for flip in [0x01, 0x80, 0xff] {
-                let mut bytes = frame.clone();
-                bytes[at] ^= flip;
-                frames(&bytes);
+        codec::encode(message, &mut frame).unwrap();
+        frame
+    }
+
+    #[test]
+    fn the_corpus_with_every_byte_changed_and_cut_everywhere() {
+        for entry in corpus::entries("frames") {
+            frames(&entry);
+            for at in 0..entry.len() {
+                for flip in [0x01, 0x80, 0xff] {
+                    let mut bytes = entry.clone();
+                    bytes[at] ^= flip;
+                    frames(&bytes);
+                }
+                frames(&entry[..at]);
             }
-            frames(&frame[..at]);
         }
     }
 

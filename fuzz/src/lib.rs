@@ -1,10 +1,12 @@
 //! What is fuzzed, as plain functions from bytes: a fuzzer calls them, and `cargo test` replays
-//! arbitrary bytes and the corpora through them on a stable toolchain.
+//! arbitrary bytes and the corpora (`fuzz/corpus/TARGET`) through them on a stable toolchain.
 //!
 //! A target panics if a promise is broken. Deliberately not here: the fuzzer itself, which is an
 //! optional dependency, so that building the workspace needs no C++ compiler.
 
 mod cluster;
+#[cfg(test)]
+mod corpus;
 mod frames;
 mod texts;
 

@@ -43,23 +43,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    const SEEDS: [&str; 6] = [
-        "cpus:2;mem(eng):1024;ports:[31000-31005]",
-        "rack:r1;zone:[1-3];speed:2.5",
-        "a:{x,y};b:[1-2,4-18446744073709551615]",
-        "cpus:1e3;mem:.5;disk:3.",
-        "[0-18446744073709551615]",
-        "é:1;\u{7f}:2;;",
-    ];
+    use crate::corpus;
 
     #[test]
-    fn seeds_and_every_prefix_of_them() {
-        for seed in SEEDS {
-            for end in 0..=seed.len() {
-                texts(&seed.as_bytes()[..end]);
+    fn the_corpus_and_every_prefix_of_it() {
+        for entry in corpus::entries("texts") {
+            for end in 0..=entry.len() {
+                texts(&entry[..end]);
             }
         }
+    }
+
+    #[test]
+    fn the_corpus_has_what_is_read_and_what_is_not() {
+        let entries = corpus::entries("texts");
+        let texts: Vec<&str> = entries
+            .iter()
+            .map(|entry| std::str::from_utf8(entry).unwrap())
+            .collect();
+        assert!(texts.iter().any(|text| Resources::parse(text).is_ok()));
+        assert!(texts.iter().any(|text| Attributes::parse(text).is_ok()));
+        assert!(texts.iter().any(|text| Quantities::parse(text).is_ok()));
+        assert!(texts.iter().any(|text| text.parse::<Milli>().is_ok()));
+        assert!(texts.iter().any(|text| Role::new(text).is_ok()));
+        assert!(texts.iter().any(|text| Resources::parse(text).is_err()));
     }
 
     proptest! {

@@ -2,15 +2,17 @@
 
 #![allow(
     clippy::unwrap_used,
-    clippy::print_stderr,
     clippy::wildcard_enum_match_arm,
-    reason = "a test panics, and says why it skips"
+    reason = "a test panics"
 )]
 
 mod common;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent, ContainerLimits};
@@ -31,13 +33,33 @@ fn agent() -> Option<(tempfile::TempDir, Agent)> {
             Some((dir, agent))
         }
         Mode::Process => {
-            eprintln!("skipped: {}", detected.reason);
+            skipped(&detected.reason);
             // No silent fallback.
             let refused = Containerizer::start(config(dir.path(), Mode::Container), Box::new(drop));
             assert!(matches!(refused.unwrap_err(), Error::NoContainers(_)));
             None
         }
     }
+}
+
+#[test]
+fn what_is_skipped_is_said_even_though_the_test_passes() {
+    let all = fs::metadata("/proc/self/exe").unwrap().mode() & 0o001;
+    if all == 0 || !nix::unistd::geteuid().is_root() {
+        return skipped("needs root, and that anybody may execute the tests");
+    }
+    // The same program again, as nobody: through its link, for its path may be out of reach.
+    let test = "a_container_sees_only_itself";
+    let tests = Command::new("/proc/self/exe")
+        .args(["--exact", test])
+        .uid(65_534)
+        .gid(65_534)
+        .output()
+        .unwrap();
+    let (out, err) = (tests.stdout, tests.stderr);
+    let (out, err) = (String::from_utf8_lossy(&out), String::from_utf8_lossy(&err));
+    assert!(out.contains("1 passed"), "{out}\n{err}");
+    assert!(err.contains(&format!("skipped: {test}: ")), "{out}\n{err}");
 }
 
 fn milli(n: i64) -> Option<Milli> {

@@ -2,9 +2,8 @@
 
 #![allow(
     clippy::unwrap_used,
-    clippy::print_stderr,
     clippy::wildcard_enum_match_arm,
-    reason = "a test panics, and says why it skips"
+    reason = "a test panics"
 )]
 
 mod common;
@@ -376,7 +375,7 @@ fn a_user_who_is_not_known_is_refused_and_one_who_is_gets_the_sandbox() {
     agent.launch(&id(1), as_user("no-such-user", "true"));
     assert!(agent.failed().contains("no-such-user"));
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can run a task as somebody else");
+        skipped("only root can run a task as somebody else");
         agent.shutdown();
         return;
     }

@@ -91,15 +91,16 @@ impl Authority {
     /// Opens the authority in `dir`.
     pub fn open(dir: &Path) -> Result<Self, TlsError> {
         let (key_path, ca_path) = (dir.join(CA_KEY_FILE), dir.join(CA_FILE));
-        let invalid = |path: &Path, expected: &'static str, source: rcgen::Error| {
-            TlsError::invalid(path, expected, source.to_string())
+        // What the library says about it is of no use to whoever has the file.
+        let invalid = |path: &Path, expected: &'static str| {
+            TlsError::invalid(path, expected, "it is damaged, or something else".into())
         };
         let key = KeyPair::from_pem(&tls::read_text(&key_path, "the authority's key in PEM")?)
-            .map_err(|source| invalid(&key_path, "the authority's key in PEM", source))?;
+            .map_err(|_| invalid(&key_path, "the authority's key in PEM"))?;
         let certificate_pem = tls::read_text(&ca_path, "the authority's certificate in PEM")?;
         let certificate = tls::one_certificate(&ca_path, &certificate_pem)?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
-            .map_err(|source| invalid(&ca_path, "the authority's certificate in PEM", source))?;
+            .map_err(|_| invalid(&ca_path, "the authority's certificate in PEM"))?;
         tls::check_authority(&ca_path, &certificate, issuer.key())?;
         Ok(Self {
             issuer,

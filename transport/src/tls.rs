@@ -15,9 +15,10 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use ring::hmac;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::CertifiedKey;
 use tepui_core::auth::{PeerRole, Principal};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -161,9 +162,9 @@ impl Credentials {
         let ca_pem = read_text(&ca_path, "the authority's certificate in PEM")?;
         let mut roots = RootCertStore::empty();
         for authority in certificates(&ca_path, &ca_pem)? {
-            roots.add(authority).map_err(|error| {
+            roots.add(authority).map_err(|_| {
                 let expected = "the authority's certificate in PEM";
-                TlsError::invalid(&ca_path, expected, error.to_string())
+                TlsError::invalid(&ca_path, expected, "it is no certificate".into())
             })?;
         }
         let cert_path = dir.join(CERT_FILE);
@@ -180,7 +181,8 @@ impl Credentials {
         let key_path = dir.join(KEY_FILE);
         let expected = "a peer's private key in PEM";
         let key = PrivateKeyDer::from_pem_slice(read_text(&key_path, expected)?.as_bytes())
-            .map_err(|error| TlsError::invalid(&key_path, expected, error.to_string()))?;
+            .map_err(|error| TlsError::invalid(&key_path, expected, plain(&error)))?;
+        check_key(&key_path, &chain, &key)?;
         Ok(Self {
             dir: dir.into(),
             principal,
@@ -366,14 +368,42 @@ fn check_name(name: &str) -> Result<(), TlsError> {
     }
 }
 
+/// Checks that a key is of a kind that can be used, and that of its certificate.
+fn check_key(
+    path: &Path,
+    chain: &[CertificateDer<'static>],
+    key: &PrivateKeyDer<'static>,
+) -> Result<(), TlsError> {
+    let checked = CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &provider());
+    let problem = match checked {
+        Ok(_) => return Ok(()),
+        Err(rustls::Error::InconsistentKeys(_)) => "it is the key of another certificate",
+        Err(_) => "it is no key that can be used",
+    };
+    let expected = "the private key of the certificate beside it";
+    Err(TlsError::invalid(path, expected, problem.into()))
+}
+
+/// Says what is wrong with a file in PEM, without the bytes that the library's own words show.
+fn plain(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "its end is missing".into(),
+        pem::Error::IllegalSectionStart { .. } => "a line that begins with ----- is broken".into(),
+        pem::Error::Base64Decode(_) => "it is damaged: a line is not base64".into(),
+        pem::Error::NoItemsFound => "there is none in it".into(),
+        // It is read from memory; and whatever a later version adds.
+        pem::Error::Io(_) | pem::Error::SectionTooLarge | _ => error.to_string(),
+    }
+}
+
 /// Reads all certificates of a file; there is at least one.
 fn certificates(path: &Path, pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let invalid = |problem: String| TlsError::invalid(path, "certificates in PEM", problem);
     let chain = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| invalid(error.to_string()))?;
+        .map_err(|error| invalid(plain(&error)))?;
     if chain.is_empty() {
-        return Err(invalid("there is none".into()));
+        return Err(invalid("there is none in it".into()));
     }
     Ok(chain)
 }
@@ -384,7 +414,7 @@ fn leaf<'a>(chain: &'a [CertificateDer<'_>]) -> Result<X509Certificate<'a>, TlsE
         .first()
         .ok_or_else(|| nobody("there is no certificate".into()))?;
     let (_, certificate) =
-        X509Certificate::from_der(first).map_err(|error| nobody(error.to_string()))?;
+        X509Certificate::from_der(first).map_err(|_| nobody("it is no certificate".into()))?;
     Ok(certificate)
 }
 
@@ -481,6 +511,61 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_a_file_is_said_in_plain_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::create(&dir.path().join("ca")).unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        for out in [&a, &b] {
+            let who = principal(PeerRole::Agent, "a");
+            let validity = Validity::for_the_next(DAY);
+            authority.issue(&who, validity, out).unwrap();
+        }
+        let foreign = fs::read_to_string(b.join(KEY_FILE)).unwrap();
+        for (file, content, problem) in [
+            (CA_FILE, None, "its end is missing"),
+            (CERT_FILE, None, "its end is missing"),
+            (KEY_FILE, None, "its end is missing"),
+            (CA_FILE, Some("garbage"), "there is none in it"),
+            (KEY_FILE, Some("garbage"), "there is none in it"),
+            (
+                CERT_FILE,
+                Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+                "it is no certificate",
+            ),
+            (
+                CA_FILE,
+                Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+                "it is no certificate",
+            ),
+            (
+                CERT_FILE,
+                Some("-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n"),
+                "a line is not base64",
+            ),
+            (
+                KEY_FILE,
+                Some("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+                "it is no key that can be used",
+            ),
+            (
+                KEY_FILE,
+                Some(&foreign),
+                "it is the key of another certificate",
+            ),
+        ] {
+            let path = a.join(file);
+            let good = fs::read_to_string(&path).unwrap();
+            fs::write(&path, content.unwrap_or(&good[..good.len() / 2])).unwrap();
+            let error = Credentials::load(&a).unwrap_err().to_string();
+            assert!(error.starts_with(&path.display().to_string()), "{error}");
+            assert!(error.contains(problem), "{file} {content:?}: {error}");
+            assert!(!error.contains(", 6"), "no bytes: {error}");
+            fs::write(&path, good).unwrap();
+        }
+        Credentials::load(&a).unwrap();
+    }
+
+    #[test]
     fn errors_name_the_file_and_what_was_expected() {
         let dir = tempfile::tempdir().unwrap();
         let error = Credentials::load(dir.path()).unwrap_err().to_string();
@@ -495,6 +580,16 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("none/ca-key.pem"), "{error}");
+        let key = fs::read(ca.join(CA_KEY_FILE)).unwrap();
+        for damaged in [&key[..key.len() / 2], b"nonsense"] {
+            fs::write(ca.join(CA_KEY_FILE), damaged).unwrap();
+            let error = Authority::open(&ca).unwrap_err().to_string();
+            assert!(
+                error.ends_with("it is damaged, or something else"),
+                "{error}"
+            );
+        }
+        fs::write(ca.join(CA_KEY_FILE), key).unwrap();
         fs::write(ca.join(CA_FILE), "nonsense").unwrap();
         let error = Authority::open(&ca).unwrap_err().to_string();
         assert!(

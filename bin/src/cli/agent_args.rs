@@ -9,13 +9,15 @@ use std::time::Duration;
 use clap::Parser;
 use tepui_core::attributes::Attributes;
 
+use super::addresses;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::isolation_args::IsolationArgs;
 use super::logging::DaemonLogArgs;
 use super::signals::Interrupts;
+use super::text::Text;
 use super::values::{self, Entries};
-use super::{Threads, block_on};
+use super::{Threads, block_on, node};
 use crate::daemon::{self, AgentOptions};
 use crate::loopback;
 
@@ -34,32 +36,33 @@ Examples:
 pub(super) struct AgentArgs {
     /// The master of the cluster
     #[arg(long, value_name = "HOST:PORT", env = "TEPUI_MASTER",
-          value_parser = values::master_address)]
+          value_parser = Text(addresses::master_address))]
     master: String,
     /// Where to listen for those who read what tasks write
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0", env = "TEPUI_LISTEN",
-          value_parser = values::listen_address)]
+          value_parser = Text(addresses::listen_address))]
     listen: SocketAddr,
     /// Where to keep sandboxes, and what must outlive a restart
-    #[arg(long, value_name = "DIR", env = "TEPUI_WORK_DIR")]
+    #[arg(long, value_name = "DIR", env = "TEPUI_WORK_DIR", value_parser = values::path())]
     work_dir: PathBuf,
     /// The directory with the agent's certificate, or with one directory a role; by default
     /// WORK_DIR/tls, or what a master on loopback has made
-    #[arg(long, value_name = "DIR", env = "TEPUI_TLS_DIR")]
+    #[arg(long, value_name = "DIR", env = "TEPUI_TLS_DIR", value_parser = values::path())]
     tls_dir: Option<PathBuf>,
     /// What there is to offer; what is not named is as the machine has it
     #[arg(long, value_name = "RESOURCES", env = "TEPUI_RESOURCES",
-          value_parser = values::entries)]
+          value_parser = Text(values::entries))]
     resources: Option<Entries>,
     /// What to say about the machine, for placement
     #[arg(long, value_name = "ATTRIBUTES", env = "TEPUI_ATTRIBUTES",
-          value_parser = values::attributes)]
+          value_parser = Text(values::attributes))]
     attributes: Option<Attributes>,
     /// The machine's name; by default what the system says
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = Text(addresses::host_name))]
     hostname: Option<String>,
     /// The most that it waits, by chance, before it registers for the first time
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", default_value = "1s",
+          value_parser = Text(values::duration))]
     registration_backoff: Duration,
     #[command(flatten)]
     isolation: IsolationArgs,
@@ -70,6 +73,8 @@ pub(super) struct AgentArgs {
 /// Runs an agent until it is told to end.
 pub(super) fn run(args: AgentArgs) -> Result<Exit, Failure> {
     args.log.install();
+    node::check_work_dir(&args.work_dir, node::PASSABLE)?;
+    node::check_listen(args.listen)?;
     let tls_dir = args.tls_dir.clone().unwrap_or_else(|| {
         let own = args.work_dir.join("tls");
         let local = || loopback::find(&args.master);
@@ -83,7 +88,7 @@ pub(super) fn run(args: AgentArgs) -> Result<Exit, Failure> {
         master: args.master,
         listen: args.listen,
         work_dir: args.work_dir,
-        tls_dir,
+        tls_dir: tls_dir.clone(),
         resources: args.resources.unwrap_or_default().0,
         attributes: args.attributes.unwrap_or_default(),
         hostname: args.hostname,
@@ -93,7 +98,7 @@ pub(super) fn run(args: AgentArgs) -> Result<Exit, Failure> {
     block_on(Threads::Many, async {
         let mut interrupts = Interrupts::listen()?;
         let ended = daemon::agent(options, async move { interrupts.next().await }).await;
-        ended.map_err(|error| Failure::failed(format_args!("{error:#}")))?;
+        ended.map_err(|error| node::ended(&error, "--tls-dir", &tls_dir))?;
         Ok(Exit::Success)
     })
 }

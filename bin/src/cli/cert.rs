@@ -6,13 +6,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::builder::StringValueParser;
 use clap::{Args, Subcommand};
 use tepui_core::auth::{PeerRole, Principal};
 use tepui_transport::authority::{Authority, Validity};
-use tepui_transport::tls::{Credentials, TlsError};
+use tepui_transport::tls::Credentials;
 
 use super::exit::Exit;
 use super::failure::Failure;
+use super::node::unfit;
+use super::text::Text;
 use super::{Io, values, views};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -49,24 +52,25 @@ Examples:
   tepui cert issue --ca ca --role framework --name ann --out ann/tls/framework")]
 pub(super) struct IssueArgs {
     /// What its bearer may be: master, agent, framework or operator
-    #[arg(long, value_parser = values::peer_role)]
+    #[arg(long, value_parser = Text(values::peer_role))]
     role: PeerRole,
     /// Its bearer's name
-    #[arg(long)]
+    #[arg(long, value_parser = Text(StringValueParser::new()))]
     name: String,
     /// The directory to write certificate, key and the authority's certificate to
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = values::path())]
     out: PathBuf,
     /// The directory of the authority
     #[arg(
         long,
         value_name = "CA_DIR",
         default_value = "ca",
-        env = "TEPUI_CA_DIR"
+        env = "TEPUI_CA_DIR",
+        value_parser = values::path()
     )]
     ca: PathBuf,
     /// For how many days it holds
-    #[arg(long, default_value = "365", value_parser = values::days)]
+    #[arg(long, default_value = "365", value_parser = Text(values::days))]
     days: u32,
 }
 
@@ -84,7 +88,7 @@ pub(super) struct ShowArgs {
 pub(super) fn cert(command: &CertCommand, io: &mut Io<'_>) -> Result<Exit, Failure> {
     match command {
         CertCommand::Init(args) => {
-            Authority::create(&args.dir).map_err(|error| refused("CA_DIR", &args.dir, &error))?;
+            Authority::create(&args.dir).map_err(|error| unfit("CA_DIR", &args.dir, &error))?;
             let dir = args.dir.display();
             writeln!(io.out, "made an authority in {dir}; keep its key private")?;
             writeln!(
@@ -99,7 +103,7 @@ pub(super) fn cert(command: &CertCommand, io: &mut Io<'_>) -> Result<Exit, Failu
 }
 
 fn issue(args: &IssueArgs, io: &mut Io<'_>) -> Result<(), Failure> {
-    let authority = Authority::open(&args.ca).map_err(|error| refused("--ca", &args.ca, &error))?;
+    let authority = Authority::open(&args.ca).map_err(|error| unfit("--ca", &args.ca, &error))?;
     let principal = Principal {
         role: args.role,
         name: args.name.clone(),
@@ -107,7 +111,7 @@ fn issue(args: &IssueArgs, io: &mut Io<'_>) -> Result<(), Failure> {
     let validity = Validity::for_the_next(DAY * args.days);
     authority
         .issue(&principal, validity, &args.out)
-        .map_err(|error| refused("--out", &args.out, &error))?;
+        .map_err(|error| unfit("--out", &args.out, &error))?;
     writeln!(
         io.out,
         "made a certificate for {principal} in {}",
@@ -117,7 +121,7 @@ fn issue(args: &IssueArgs, io: &mut Io<'_>) -> Result<(), Failure> {
 }
 
 fn show(dir: &Path, io: &mut Io<'_>) -> Result<(), Failure> {
-    let unfit = |error| refused("DIR", dir, &error);
+    let unfit = |error| unfit("DIR", dir, &error);
     let credentials = Credentials::load(dir).map_err(unfit)?;
     let validity = credentials.validity().map_err(unfit)?;
     let principal = credentials.principal();
@@ -134,24 +138,4 @@ fn show(dir: &Path, io: &mut Io<'_>) -> Result<(), Failure> {
         views::rfc3339_of(validity.not_after)
     )?;
     Ok(())
-}
-
-/// Says why a directory or name will not do: usage if the command line is at fault.
-fn refused(flag: &str, dir: &Path, error: &TlsError) -> Failure {
-    let dir = dir.display().to_string();
-    match error {
-        TlsError::Name { name } => {
-            let expected = "expected 1 to 128 letters, digits, '.', '-' or '_', \
-                            beginning with a letter or digit";
-            Failure::usage("--name", name, expected)
-        }
-        TlsError::Io { .. } | TlsError::Issue { .. } | TlsError::Setup { .. } => {
-            Failure::failed(error)
-        }
-        TlsError::Read { .. }
-        | TlsError::Invalid { .. }
-        | TlsError::Exists { .. }
-        | TlsError::NoPrincipal { .. }
-        | TlsError::NotValidNow { .. } => Failure::usage(flag, &dir, error),
-    }
 }

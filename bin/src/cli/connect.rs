@@ -8,9 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use tepui_core::protocol::operator::{Answer, Call};
 
+use super::addresses;
 use super::context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::text::Text;
 use super::values;
 use crate::client;
 use crate::loopback;
@@ -26,13 +28,13 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct ClusterArgs {
     /// The master of the cluster
     #[arg(long, value_name = "HOST:PORT", env = "TEPUI_MASTER",
-          value_parser = values::master_address)]
+          value_parser = Text(addresses::master_address))]
     pub(super) master: Option<String>,
     /// The directory with our certificate, or with one directory a role
-    #[arg(long, value_name = "DIR", env = "TEPUI_TLS_DIR")]
+    #[arg(long, value_name = "DIR", env = "TEPUI_TLS_DIR", value_parser = values::path())]
     pub(super) tls_dir: Option<PathBuf>,
     /// A cluster of ~/.config/tepui/config.toml; by default the current one
-    #[arg(long, value_name = "NAME", env = "TEPUI_CONTEXT")]
+    #[arg(long, value_name = "NAME", env = "TEPUI_CONTEXT", value_parser = Text(values::name))]
     context: Option<String>,
 }
 
@@ -69,7 +71,7 @@ pub(super) struct OperatorArgs {
     cluster: ClusterArgs,
     /// How long to wait for the master
     #[arg(long, value_name = "TIME", default_value = "10s",
-          value_parser = values::positive_duration)]
+          value_parser = Text(values::positive_duration))]
     timeout: Duration,
 }
 

@@ -20,9 +20,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::addresses;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::values;
 
 /// The variable that names another file.
 const CONFIG_VARIABLE: &str = "TEPUI_CONFIG";
@@ -93,7 +93,7 @@ fn choose(path: &Path, text: &str, name: Option<&str>) -> Result<Option<Context>
         let problem = format_args!("expected a context of {}: {known}", path.display());
         return Err(Failure::usage("--context", &name, problem));
     };
-    context.master = values::master_address(&context.master).map_err(|problem| {
+    context.master = addresses::master_address(&context.master).map_err(|problem| {
         let master = &context.master;
         unusable(
             path,

@@ -8,12 +8,14 @@ use std::path::PathBuf;
 use clap::Args;
 use tepui_core::attributes::Attributes;
 
+use super::addresses;
 use super::exit::Exit;
-use super::failure::Failure;
+use super::failure::{Failure, with_causes};
 use super::isolation_args::IsolationArgs;
 use super::signals::Interrupts;
+use super::text::Text;
 use super::values::{self, Entries};
-use super::{Io, Threads, block_on};
+use super::{Io, Threads, block_on, node};
 use crate::embedded::{Embedded, EmbeddedOptions};
 
 /// Flags of `tepui dev`.
@@ -25,16 +27,16 @@ Examples:
   tepui dev --resources 'cpus:8;mem:16384;ports:[31000-31100]' --attributes 'rack:r1'")]
 pub(super) struct DevArgs {
     /// Where the master listens; by default on a free port of 127.0.0.1
-    #[arg(long, value_name = "IP:PORT", value_parser = values::listen_address)]
+    #[arg(long, value_name = "IP:PORT", value_parser = Text(addresses::listen_address))]
     listen: Option<SocketAddr>,
     /// What the agent has to offer; what is not named is as the machine has it
-    #[arg(long, value_name = "RESOURCES", value_parser = values::entries)]
+    #[arg(long, value_name = "RESOURCES", value_parser = Text(values::entries))]
     resources: Option<Entries>,
     /// What the agent says about itself
-    #[arg(long, value_name = "ATTRIBUTES", value_parser = values::attributes)]
+    #[arg(long, value_name = "ATTRIBUTES", value_parser = Text(values::attributes))]
     attributes: Option<Attributes>,
     /// Where to keep state; by default in a temporary directory that is removed at the end
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = values::path())]
     work_dir: Option<PathBuf>,
     #[command(flatten)]
     isolation: IsolationArgs,
@@ -42,25 +44,43 @@ pub(super) struct DevArgs {
 
 /// Keeps a cluster running until it is told to end.
 pub(super) fn dev(args: DevArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    if let Some(listen) = args.listen {
+        check_loopback(listen)?;
+        node::check_listen(listen)?;
+    }
+    if let Some(dir) = &args.work_dir {
+        node::check_work_dir(dir, node::PRIVATE)?;
+    }
     block_on(Threads::Many, async {
         let mut interrupts = Interrupts::listen()?;
         let options = EmbeddedOptions {
             resources: args.resources.unwrap_or_default().0,
             attributes: args.attributes.unwrap_or_default(),
-            work_dir: args.work_dir,
+            work_dir: args.work_dir.clone(),
             isolation: args.isolation.isolation(),
             listen: args.listen,
         };
         let started = Embedded::start(options).await;
-        let cluster =
-            started.map_err(|error| Failure::failed(format_args!("no cluster: {error:#}")))?;
+        // Without --work-dir nothing in it can be the user's.
+        let dir = args.work_dir.unwrap_or_else(std::env::temp_dir);
+        let cluster = started.map_err(|error| node::ended(&error, "--work-dir", &dir))?;
         greet(&cluster, io)?;
         interrupts.next().await;
         writeln!(io.err, "ending the cluster")?;
         let ended = cluster.shutdown().await;
-        ended.map_err(|error| Failure::failed(format_args!("{error:#}")))?;
+        ended.map_err(|error| Failure::failed(with_causes(&error)))?;
         Ok(Exit::Success)
     })
+}
+
+/// Whoever reaches such a cluster from elsewhere would find its authority's key beside it.
+fn check_loopback(listen: SocketAddr) -> Result<(), Failure> {
+    if listen.ip().is_loopback() {
+        return Ok(());
+    }
+    let problem = "expected an address on loopback, for the authority's key lies beside the \
+                   cluster; tepui-master with certificates of `tepui cert` listens elsewhere";
+    Err(Failure::usage("--listen", &listen.to_string(), problem))
 }
 
 fn greet(cluster: &Embedded, io: &mut Io<'_>) -> Result<(), Failure> {

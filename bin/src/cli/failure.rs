@@ -9,6 +9,7 @@ use std::io;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::exit::Exit;
+use super::text::VARIABLE;
 
 /// An exit code and one line for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,8 @@ impl Failure {
 
     /// A value on the command line cannot be used.
     pub(crate) fn usage(flag: &str, value: &str, problem: impl fmt::Display) -> Self {
-        Self::new(Exit::Usage, format_args!("{flag} {value:?}: {problem}"))
+        let value = quoted(value);
+        Self::new(Exit::Usage, format_args!("{flag} {value}: {problem}"))
     }
 
     /// Says the same for `run`, whose own failures must not look like codes of its task.
@@ -73,19 +75,23 @@ pub(crate) fn from_clap(error: &clap::Error, program: &str) -> Failure {
     };
     let flag = text(ContextKind::InvalidArg).map(|arg| flag_name(&arg));
     let flag = flag.as_deref().unwrap_or("the command line");
+    let program = command_of(text(ContextKind::Usage)).unwrap_or_else(|| program.to_owned());
     let value = text(ContextKind::InvalidValue).unwrap_or_default();
     let valid = text(ContextKind::ValidValue).unwrap_or_default();
+    let from = text(VARIABLE).map_or_else(String::new, |variable| format!(" from {variable}"));
     let message = match error.kind() {
         ErrorKind::ValueValidation => {
             let source = std::error::Error::source(error).map(ToString::to_string);
-            let problem = source.unwrap_or_else(|| "it cannot be used".into());
-            format!("{flag} {value:?}: {problem}")
+            let problem = source.unwrap_or_else(|| "expected text in UTF-8".into());
+            format!("{flag} {}{from}: {problem}", quoted(&value))
         }
         ErrorKind::InvalidValue if value.is_empty() => match valid.is_empty() {
             true => format!("{flag}: expected a value"),
             false => format!("{flag}: expected a value: one of {valid}"),
         },
-        ErrorKind::InvalidValue => format!("{flag} {value:?}: expected one of {valid}"),
+        ErrorKind::InvalidValue => {
+            format!("{flag} {}{from}: expected one of {valid}", quoted(&value))
+        }
         ErrorKind::UnknownArgument => unknown_argument(flag, text(ContextKind::SuggestedArg)),
         ErrorKind::InvalidSubcommand => {
             let name = text(ContextKind::InvalidSubcommand).unwrap_or_default();
@@ -126,6 +132,15 @@ pub(crate) fn from_clap(error: &clap::Error, program: &str) -> Failure {
     Failure::new(Exit::Usage, format_args!("{message}; see {program} --help"))
 }
 
+/// Finds the command that was read, such as `tepui agent`, in the usage that goes with an error.
+fn command_of(usage: Option<String>) -> Option<String> {
+    let usage = usage?;
+    let words = usage.strip_prefix("Usage: ")?.split_whitespace();
+    let command = words.take_while(|word| word.starts_with(|c: char| c.is_ascii_alphanumeric()));
+    let command: Vec<&str> = command.collect();
+    (!command.is_empty()).then(|| command.join(" "))
+}
+
 /// `--mem <SIZE>` is `--mem`, `<TASK>` is `TASK`, `<CMD>...` is `CMD`.
 fn flag_name(arg: &str) -> String {
     let names = arg.split(", ").map(|arg| {
@@ -140,12 +155,35 @@ fn unknown_argument(argument: &str, similar: Option<String>) -> String {
         let hint = did_you_mean(similar);
         format!("{argument}: expected a known flag{hint}")
     } else {
-        format!("{argument:?}: expected no further argument; a task's command comes after --")
+        let argument = quoted(argument);
+        format!("{argument}: expected no further argument; a task's command comes after --")
     }
 }
 
 fn did_you_mean(similar: Option<String>) -> String {
     similar.map_or_else(String::new, |name| format!("; did you mean {name}?"))
+}
+
+/// Quotes a value; of a long one the beginning will do.
+fn quoted(value: &str) -> String {
+    const SHOWN: usize = 100;
+    match value.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{:?}...", &value[..end]),
+        None => format!("{value:?}"),
+    }
+}
+
+/// Joins an error and its causes; what an error says already of its cause is not said twice.
+pub(crate) fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn one_line(text: &str) -> String {

@@ -12,6 +12,7 @@ use super::connect::{OperatorArgs, unexpected};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::OutputArgs;
+use super::text::Text;
 use super::{Io, Threads, block_on, values, views};
 
 /// Flags of `tepui ps`.
@@ -26,10 +27,10 @@ pub(super) struct PsArgs {
     #[arg(short, long)]
     all: bool,
     /// Only tasks of frameworks whose id begins so
-    #[arg(long, value_name = "ID", value_parser = values::id_prefix)]
+    #[arg(long, value_name = "ID", value_parser = Text(values::id_prefix))]
     framework: Option<String>,
     /// Only tasks on agents whose id begins so
-    #[arg(long, value_name = "ID", value_parser = values::id_prefix)]
+    #[arg(long, value_name = "ID", value_parser = Text(values::id_prefix))]
     agent: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
@@ -124,13 +125,13 @@ Examples:
   tepui kill run-0a --grace 30s")]
 pub(super) struct KillArgs {
     /// The task's id, or a beginning that no other has
-    #[arg(value_parser = values::id_prefix)]
+    #[arg(value_parser = Text(values::id_prefix))]
     task: String,
     /// The framework's id, if several have such a task
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = Text(values::framework_id))]
     framework: Option<FrameworkId>,
     /// How long to wait between SIGTERM and SIGKILL; the task's own by default
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = Text(values::duration))]
     grace: Option<Duration>,
     #[command(flatten)]
     operator: OperatorArgs,

@@ -2,12 +2,15 @@
 //!
 //! Called once by each binary; libraries only emit. Deliberately not here: what is logged.
 
+use clap::builder::EnumValueParser;
 use clap::{Args, ValueEnum};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
+
+use super::text::Text;
 
 /// The layout of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -39,12 +42,12 @@ pub(super) enum LogLevel {
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct DaemonLogArgs {
     /// How to write log lines
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT",
-          env = "TEPUI_LOG_FORMAT")]
+    #[arg(long, default_value = "text", value_name = "FORMAT", env = "TEPUI_LOG_FORMAT",
+          value_parser = Text(EnumValueParser::<LogFormat>::new()))]
     log_format: LogFormat,
     /// How much to log
-    #[arg(long, value_enum, default_value_t = LogLevel::Info, value_name = "LEVEL",
-          env = "TEPUI_LOG_LEVEL")]
+    #[arg(long, default_value = "info", value_name = "LEVEL", env = "TEPUI_LOG_LEVEL",
+          value_parser = Text(EnumValueParser::<LogLevel>::new()))]
     log_level: LogLevel,
 }
 
@@ -52,8 +55,8 @@ pub(super) struct DaemonLogArgs {
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct ClientLogArgs {
     /// How much to log
-    #[arg(long, value_enum, default_value_t = LogLevel::Off, value_name = "LEVEL",
-          env = "TEPUI_LOG_LEVEL", global = true)]
+    #[arg(long, default_value = "off", value_name = "LEVEL", env = "TEPUI_LOG_LEVEL", global = true,
+          value_parser = Text(EnumValueParser::<LogLevel>::new()))]
     log_level: LogLevel,
 }
 

@@ -12,6 +12,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::list::no_such_task;
 use super::signals::Interrupts;
+use super::text::Text;
 use super::{Io, Threads, block_on, values};
 use crate::target::{Error, Target, identity_dir};
 use tepui_transport::output::read_output;
@@ -25,7 +26,7 @@ Examples:
   tepui logs --stderr run-0a1b2c3d")]
 pub(super) struct LogsArgs {
     /// The task's id, or a beginning that no other has
-    #[arg(value_parser = values::id_prefix)]
+    #[arg(value_parser = Text(values::id_prefix))]
     task: String,
     /// Go on as the task writes more, until it is over
     #[arg(short, long)]

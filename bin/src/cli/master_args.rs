@@ -4,18 +4,20 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
 
+use super::addresses;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::logging::DaemonLogArgs;
 use super::signals::Interrupts;
-use super::{Threads, block_on, values};
-use crate::daemon::{self, MasterOptions};
+use super::text::Text;
+use super::{Threads, block_on, node, values};
 use crate::dev_authority;
+use crate::master_node::{MasterNode, MasterOptions};
 
 /// Share the agents of a cluster between frameworks
 #[derive(Debug, Parser)]
@@ -32,21 +34,21 @@ Without --tls-dir it makes certificates of its own below WORK_DIR/tls, on loopba
 pub(super) struct MasterArgs {
     /// Where to listen
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:5050", env = "TEPUI_LISTEN",
-          value_parser = values::listen_address)]
+          value_parser = Text(addresses::listen_address))]
     listen: SocketAddr,
     /// Where to keep what must outlive a restart
-    #[arg(long, value_name = "DIR", env = "TEPUI_WORK_DIR")]
+    #[arg(long, value_name = "DIR", env = "TEPUI_WORK_DIR", value_parser = values::path())]
     work_dir: PathBuf,
     /// The directory with the master's certificate
-    #[arg(long, value_name = "DIR", env = "TEPUI_TLS_DIR")]
+    #[arg(long, value_name = "DIR", env = "TEPUI_TLS_DIR", value_parser = values::path())]
     tls_dir: Option<PathBuf>,
     /// The cluster's name, with which ids begin
     #[arg(long, value_name = "NAME", default_value = "tepui", env = "TEPUI_CLUSTER",
-          value_parser = values::cluster)]
+          value_parser = Text(values::cluster))]
     cluster: String,
     /// How often all free resources are looked at again
     #[arg(long, value_name = "TIME", default_value = "1s",
-          value_parser = values::positive_duration)]
+          value_parser = Text(values::positive_duration))]
     allocation_interval: Duration,
     #[command(flatten)]
     log: DaemonLogArgs,
@@ -55,26 +57,37 @@ pub(super) struct MasterArgs {
 /// Runs a master until it is told to end.
 pub(super) fn run(args: MasterArgs) -> Result<Exit, Failure> {
     args.log.install();
-    let tls_dir = tls_dir(&args, &mut io::stderr())?;
+    if args.tls_dir.is_none() {
+        check_loopback(&args)?;
+    }
+    node::check_work_dir(&args.work_dir, node::PRIVATE)?;
+    node::check_listen(args.listen)?;
+    let tls_dir = match &args.tls_dir {
+        Some(dir) => dir.clone(),
+        None => dev_authority::ensure(&args.work_dir)
+            .map_err(|error| node::unfit("--work-dir", &args.work_dir, &error))?,
+    };
     block_on(Threads::Many, async {
         let mut interrupts = Interrupts::listen()?;
         let options = MasterOptions {
             listen: args.listen,
-            work_dir: args.work_dir,
-            tls_dir,
-            cluster: args.cluster,
+            work_dir: args.work_dir.clone(),
+            tls_dir: tls_dir.clone(),
+            cluster: args.cluster.clone(),
             allocation_interval: args.allocation_interval,
         };
-        let ended = daemon::master(options, async move { interrupts.next().await }).await;
-        ended.map_err(|error| Failure::failed(format_args!("{error:#}")))?;
+        let ended = |error| node::ended(&error, "--tls-dir", &tls_dir);
+        let master = MasterNode::start(options).await.map_err(ended)?;
+        if args.tls_dir.is_none() {
+            advise(&args, &tls_dir, &mut io::stderr())?;
+        }
+        let shutdown = async move { interrupts.next().await };
+        master.run_until(shutdown).await.map_err(ended)?;
         Ok(Exit::Success)
     })
 }
 
-fn tls_dir(args: &MasterArgs, err: &mut dyn Write) -> Result<PathBuf, Failure> {
-    if let Some(dir) = &args.tls_dir {
-        return Ok(dir.clone());
-    }
+fn check_loopback(args: &MasterArgs) -> Result<(), Failure> {
     if !args.listen.ip().is_loopback() {
         let message = format_args!(
             "--tls-dir: expected a directory with a certificate, for --listen {} is not on \
@@ -83,12 +96,15 @@ fn tls_dir(args: &MasterArgs, err: &mut dyn Write) -> Result<PathBuf, Failure> {
         );
         return Err(Failure::new(Exit::Usage, message));
     }
-    let tls = dev_authority::ensure(&args.work_dir).map_err(Failure::failed)?;
-    let (dir, ca) = (tls.display(), dev_authority::ca_dir(&args.work_dir));
+    Ok(())
+}
+
+/// Says where the certificates are that it made by itself.
+fn advise(args: &MasterArgs, tls_dir: &Path, err: &mut dyn Write) -> io::Result<()> {
+    let (dir, ca) = (tls_dir.display(), dev_authority::ca_dir(&args.work_dir));
     writeln!(
         err,
         "clients and one agent find certificates with --tls-dir {dir}"
     )?;
-    writeln!(err, "`tepui cert issue --ca {}` makes more", ca.display())?;
-    Ok(tls)
+    writeln!(err, "`tepui cert issue --ca {}` makes more", ca.display())
 }

@@ -5,8 +5,10 @@
 //! and what was expected, with exit code 2; all exit codes are in `exit`. Deliberately not here:
 //! what a cluster is made of.
 
+mod addresses;
 mod agent_args;
 mod cert;
+mod completions;
 mod connect;
 mod context;
 mod dev;
@@ -17,10 +19,12 @@ mod list;
 mod logging;
 mod logs;
 mod master_args;
+mod node;
 mod output;
 mod run;
 mod signals;
 mod sim;
+mod text;
 mod values;
 mod views;
 
@@ -29,8 +33,7 @@ use std::io::{self, LineWriter, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
-use clap_complete::Shell;
+use clap::{Parser, Subcommand};
 use tepui_core::protocol::hello;
 
 use exit::Exit;
@@ -68,32 +71,52 @@ enum Command {
     /// End a task
     Kill(list::KillArgs),
     /// Look at agents
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "\
+Examples:
+  tepui agent list
+  tepui agent list --output wide"
+    )]
     Agent(list::AgentCommand),
     /// Look at frameworks
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "\
+Examples:
+  tepui framework list
+  tepui framework list --output json"
+    )]
     Framework(list::FrameworkCommand),
     /// Look at offers
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "\
+Examples:
+  tepui offer list
+  tepui offer list --no-headers"
+    )]
     Offer(list::OfferCommand),
     /// Keep a cluster of one master and one agent running, to try things out
     Dev(dev::DevArgs),
     /// Make and show certificates
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "\
+Examples:
+  tepui cert init ca
+  tepui cert issue --ca ca --role agent --name a1 --out a1/tls
+  tepui cert show a1/tls"
+    )]
     Cert(cert::CertCommand),
     /// Run a whole cluster in virtual time
     Sim(sim::SimArgs),
     /// Print a script that completes command lines
-    #[command(after_help = "\
-Examples:
-  tepui completions bash > ~/.local/share/bash-completion/completions/tepui
-  tepui completions zsh > ~/.zfunc/_tepui
-  tepui completions fish > ~/.config/fish/completions/tepui.fish")]
-    Completions {
-        /// For which shell
-        #[arg(value_enum)]
-        shell: Shell,
-    },
+    Completions(completions::CompletionsArgs),
     /// Print the version, and the protocols that are spoken
     #[command(after_help = "Examples:\n  tepui version")]
     Version,
@@ -117,7 +140,10 @@ pub fn tepui() -> ExitCode {
             out: &mut out,
             err: &mut err,
         };
-        dispatch(cli.command, &mut io)
+        let exit = dispatch(cli.command, &mut io)?;
+        // What is not written by now would get lost without a word.
+        io.out.flush()?;
+        Ok(exit)
     }))
 }
 
@@ -135,7 +161,15 @@ pub fn tepui_agent() -> ExitCode {
 
 /// Parses a command line. Asking for help or the version ends successfully without an error line.
 fn parse<T: Parser>(args: impl IntoIterator<Item = OsString>, program: &str) -> Result<T, Failure> {
-    T::try_parse_from(args).or_else(|error| {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let mut command = text::values_may_begin_with_dashes(T::command());
+    if let Some(flag) = text::flag_before_the_end(&command, &args) {
+        let message = format_args!("{flag}: expected a value before --");
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let parsed = command.try_get_matches_from_mut(args);
+    let parsed = parsed.and_then(|matches| T::from_arg_matches(&matches));
+    parsed.or_else(|error| {
         let kind = error.kind();
         let exit = if matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
             Exit::Success
@@ -162,10 +196,7 @@ fn dispatch(command: Command, io: &mut Io<'_>) -> Result<Exit, Failure> {
         Command::Dev(args) => dev::dev(args, io),
         Command::Cert(command) => cert::cert(&command, io),
         Command::Sim(args) => sim::sim(&args, io),
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "tepui", io.out);
-            Ok(Exit::Success)
-        }
+        Command::Completions(args) => completions::completions(args, io),
         Command::Version => version(io),
     }
 }

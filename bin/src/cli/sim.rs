@@ -16,6 +16,8 @@ use tepui_core::sim::{Faults, Log, Options, Report, Sim};
 
 use super::exit::Exit;
 use super::failure::Failure;
+use super::node::refused;
+use super::text::Text;
 use super::{Io, values};
 
 /// Flags of `tepui sim`.
@@ -27,27 +29,27 @@ Examples:
   tepui sim --seed 7 --for 10m --faults --log events.log --json")]
 pub(super) struct SimArgs {
     /// How many agents there are
-    #[arg(long, value_name = "COUNT", default_value = "10", value_parser = values::count)]
+    #[arg(long, value_name = "COUNT", default_value = "10", value_parser = Text(values::count))]
     agents: u32,
     /// How many frameworks there are
-    #[arg(long, value_name = "COUNT", default_value = "3", value_parser = values::count)]
+    #[arg(long, value_name = "COUNT", default_value = "3", value_parser = Text(values::count))]
     frameworks: u32,
     /// What each agent has to offer
     #[arg(long, value_name = "RESOURCES", default_value = "cpus:4;mem:8192",
-          value_parser = values::resources)]
+          value_parser = Text(values::resources))]
     resources: Resources,
     /// Decides everything that is left to chance
-    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = values::seed)]
+    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = Text(values::seed))]
     seed: u64,
     /// How much virtual time goes by
     #[arg(long = "for", value_name = "TIME", default_value = "10m",
-          value_parser = values::positive_duration)]
+          value_parser = Text(values::positive_duration))]
     time: Duration,
     /// Let nodes crash, connections break and disks stall, as the seed decides
     #[arg(long)]
     faults: bool,
     /// Write every input, record and effect of every node to a file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = values::path())]
     log: Option<PathBuf>,
     /// Print the figures as one JSON object
     #[arg(long)]
@@ -169,7 +171,10 @@ struct LogState {
 
 impl LogFile {
     fn create(path: &Path) -> Result<Self, Failure> {
-        let file = File::create(path).map_err(|error| failed("create", path, &error))?;
+        let file = File::create(path).map_err(|error| {
+            let problem = format_args!("{error}; expected a file that can be written to");
+            refused("--log", path, &error, &problem)
+        })?;
         let state = LogState {
             file: BufWriter::new(file),
             failed: None,
@@ -195,10 +200,9 @@ impl LogFile {
     fn finish(self) -> Result<(), Failure> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = state.failed.take().map_or_else(|| state.file.flush(), Err);
-        result.map_err(|error| failed("write", &self.path, &error))
+        result.map_err(|error| {
+            let path = self.path.display();
+            Failure::failed(format_args!("cannot write {path}: {error}"))
+        })
     }
-}
-
-fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::failed(format_args!("cannot {what} {}: {error}", path.display()))
 }

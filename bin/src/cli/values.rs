@@ -4,19 +4,26 @@
 //! grammar, at which byte it goes wrong (counted from 0); flag and value are put before it by
 //! `failure`. Deliberately not here: what the values mean.
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use tepui_core::attributes::Attributes;
 use tepui_core::auth::PeerRole;
+use tepui_core::ids::{FrameworkId, InvalidId};
+use tepui_core::limits;
 use tepui_core::resources::{Milli, ParseError, Resource, Resources};
 use tepui_core::roles::Role;
+
+/// As long as no deadline that is counted from now needs to be: clocks of all kinds can add it.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// A time span such as `90s`, `1h30m` or `500ms`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     const EXPECTED: &str = "expected a duration such as 500ms, 90s or 1h30m";
     let (at, problem) = match humantime::parse_duration(text) {
+        Ok(duration) if duration > LONGEST => (0, "it is longer than 100 years"),
         Ok(duration) => return Ok(duration),
         Err(humantime::DurationError::InvalidCharacter(at)) => (at, "this character has no place"),
         Err(humantime::DurationError::NumberExpected(at)) => (at, "a number is missing"),
@@ -24,7 +31,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
             (start, "a unit is missing")
         }
         Err(humantime::DurationError::UnknownUnit { start, .. }) => (start, "the unit is unknown"),
-        Err(humantime::DurationError::NumberOverflow) => (0, "it is too long"),
+        Err(humantime::DurationError::NumberOverflow) => (0, "it is longer than 100 years"),
         Err(humantime::DurationError::Empty) => (0, "it is empty"),
     };
     Err(format!("at {at}: {problem}; {EXPECTED}"))
@@ -42,7 +49,8 @@ pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
 /// CPU cores, to the thousandth.
 pub(super) fn cpus(text: &str) -> Result<Milli, String> {
     let cores = decimal(text, "a number of cores such as 2 or 0.5")?;
-    thousandths(cores, 0).ok_or_else(|| {
+    const MOST: u128 = 1_000_000 * 1000;
+    thousandths(cores, 0, MOST).ok_or_else(|| {
         "expected at least 0.001 cores, at most a million, and no finer parts than 0.001".into()
     })
 }
@@ -63,7 +71,8 @@ pub(super) fn memory(text: &str) -> Result<Milli, String> {
         }
     };
     let size = decimal(number, EXPECTED)?;
-    thousandths(size, shift).ok_or_else(|| {
+    const MOST: u128 = 1_000_000 * 1_048_576 * 1000;
+    thousandths(size, shift, MOST).ok_or_else(|| {
         "expected at least 0.001 MiB (about 1K), at most a million TiB, and no finer parts".into()
     })
 }
@@ -103,8 +112,7 @@ fn decimal(text: &str, expected: &str) -> Result<Decimal, String> {
 
 /// Multiplies by 2 to the power of `shift` and takes thousandths: `None` if that is nothing, too
 /// much, or not exact for units that are not smaller than ours.
-fn thousandths(number: Decimal, shift: i32) -> Option<Milli> {
-    const MOST: u128 = 1_000_000 * 1_048_576 * 1000;
+fn thousandths(number: Decimal, shift: i32, most: u128) -> Option<Milli> {
     let scale = 10u128.checked_pow(number.places)?;
     let scaled = u128::from(number.digits) * 1000;
     let (product, divisor) = match shift {
@@ -116,7 +124,7 @@ fn thousandths(number: Decimal, shift: i32) -> Option<Milli> {
         return None;
     }
     let amount = product.div_ceil(divisor);
-    if amount == 0 || amount > MOST {
+    if amount == 0 || amount > most {
         return None;
     }
     i64::try_from(amount).ok().map(Milli::from_thousandths)
@@ -137,44 +145,56 @@ pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     Ok((name.into(), value.into()))
 }
 
-/// Where to listen.
-pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .map_err(|_| "expected IP:PORT such as 127.0.0.1:5050 or [::1]:5050".into())
+/// A file or directory. None of ours begins with a dash, so a flag is not taken for one.
+pub(super) fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        let dash = path.as_os_str().as_encoded_bytes().starts_with(b"-");
+        match dash {
+            true => Err("expected a path; one that begins with a dash is written ./-x"),
+            false => Ok(path),
+        }
+    })
 }
 
-/// Where a master listens; a host name will do, and so will a `tepui://` URL.
-pub(super) fn master_address(text: &str) -> Result<String, String> {
-    const EXPECTED: &str = "expected HOST:PORT such as 127.0.0.1:5050 or [::1]:5050";
-    let address = text.strip_prefix("tepui://").unwrap_or(text);
-    let offset = text.len() - address.len();
-    let Some((host, port)) = address.rsplit_once(':') else {
+/// A name that people give.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("expected a name that is not empty".into());
+    }
+    if text.starts_with('-') {
+        return Err("expected a name that does not begin with a dash".into());
+    }
+    if text.len() > limits::TEXT_BYTES {
+        let (bytes, most) = (text.len(), limits::TEXT_BYTES);
+        return Err(format!("it has {bytes} bytes; expected at most {most}"));
+    }
+    Ok(text.into())
+}
+
+/// A program and its arguments, as clap collected them: checked before a cluster is asked.
+pub(super) fn command(words: &[String]) -> Result<(), String> {
+    let program = words.first().map_or("", String::as_str);
+    if program.is_empty() {
+        return Err("expected a program to run".into());
+    }
+    // Without --name it is the task's name; and no longer path can be executed.
+    if program.len() > limits::TEXT_BYTES {
+        let (bytes, most) = (program.len(), limits::TEXT_BYTES);
+        return Err(format!("it has {bytes} bytes; expected at most {most}"));
+    }
+    let (arguments, most) = (words.len() - 1, limits::COMMAND_ENTRIES);
+    if arguments > most {
         return Err(format!(
-            "at {}: the port is missing; {EXPECTED}",
-            text.len()
+            "it has {arguments} arguments; expected at most {most}"
         ));
-    };
-    let at = offset + host.len() + 1;
-    match port.parse::<u16>() {
-        Ok(0) | Err(_) => {
-            return Err(format!("at {at}: no port from 1 to 65535; {EXPECTED}"));
-        }
-        Ok(_) => {}
     }
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    let valid = match bare {
-        Some(bare) => bare.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            let allowed = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-' || c == '_';
-            !host.is_empty() && host.chars().all(allowed)
-        }
-    };
-    if !valid {
-        return Err(format!("at {offset}: no host; {EXPECTED}"));
-    }
-    Ok(address.into())
+    Ok(())
+}
+
+/// A framework's id.
+pub(super) fn framework_id(text: &str) -> Result<FrameworkId, String> {
+    text.parse()
+        .map_err(|error: InvalidId| format!("{error}; expected a framework's id"))
 }
 
 /// The name of a cluster, with which its ids begin.
@@ -333,35 +353,6 @@ mod tests {
         );
         assert!(duration("").unwrap_err().contains("it is empty"));
         assert!(positive_duration("0s").is_err());
-    }
-
-    #[test]
-    fn addresses_of_masters() {
-        for good in [
-            "localhost:5050",
-            "10.0.0.1:1",
-            "[::1]:5050",
-            "master-1.example:65535",
-        ] {
-            assert_eq!(master_address(good).as_deref(), Ok(good));
-        }
-        assert_eq!(
-            master_address("tepui://a:1").as_deref(),
-            Ok("a:1"),
-            "URLs are taken too"
-        );
-        for (bad, at) in [
-            ("localhost", 9),
-            (":5050", 0),
-            ("a:0", 2),
-            ("a:70000", 2),
-            ("a b:1", 0),
-            ("::1:5050", 0),
-            ("tepui://a:x", 10),
-        ] {
-            let error = master_address(bad).unwrap_err();
-            assert!(error.starts_with(&format!("at {at}: ")), "{bad}: {error}");
-        }
     }
 
     #[test]

@@ -6,12 +6,12 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    clippy::print_stderr,
-    reason = "each test binary uses a part of this module, and tests say what they skip"
+    reason = "each test binary uses a part of this module"
 )]
 
 use std::ffi::OsStr;
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::pty::Winsize;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tepui::isolation::Hierarchies;
@@ -90,9 +91,17 @@ pub fn free_address() -> String {
 pub fn is_root_or_skip(what: &str) -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
-        eprintln!("skipped: {what}: containers need root");
+        skipped(&format!("{what}: needs root"));
     }
     root
+}
+
+/// Says what a test skips and why. Written past the test harness, which keeps to itself what tests
+/// that pass print.
+pub fn skipped(why: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    writeln!(std::io::stderr(), "skipped: {test}: {why}").expect("standard error is open");
 }
 
 /// How a process ended, and all that it said.
@@ -163,6 +172,25 @@ impl Process {
         let mut child = command.spawn().expect("the program starts");
         let out = Pipe::collect(child.stdout.take().expect("it is piped"));
         let err = Pipe::collect(child.stderr.take().expect("it is piped"));
+        Self { child, out, err }
+    }
+
+    /// Starts it with a terminal as standard error.
+    pub fn start_on_terminal(mut command: Command) -> Self {
+        let size = Winsize {
+            ws_row: 24,
+            ws_col: 100,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let terminal = nix::pty::openpty(&size, None).expect("a terminal");
+        command.stdout(Stdio::piped()).stderr(terminal.slave);
+        let mut child = command.spawn().expect("the program starts");
+        // The command has the other end open as well, and must not keep the reader waiting.
+        drop(command);
+        let out = Pipe::collect(child.stdout.take().expect("it is piped"));
+        // That nobody has a terminal open any more is an error to its reader on Linux.
+        let err = Pipe::collect(File::from(terminal.master));
         Self { child, out, err }
     }
 
@@ -458,6 +486,10 @@ impl Cluster {
 }
 
 impl Drop for Cluster {
+    #[expect(
+        clippy::print_stderr,
+        reason = "the harness shows it with the test that fails"
+    )]
     fn drop(&mut self) {
         if std::thread::panicking() {
             let logs = [("master", &self.master), ("agent", &self.agent)];

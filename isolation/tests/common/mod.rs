@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -15,6 +16,14 @@ use tepui_isolation::{Config, Containerizer, LauncherCommand, Mode};
 
 /// Far more than anything here takes; reaching it fails the test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Says why a part of a test is skipped. Written past the test harness, which keeps to itself what
+/// tests that pass print.
+pub(crate) fn skipped(why: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    writeln!(std::io::stderr(), "skipped: {test}: {why}").expect("standard error is open");
+}
 
 pub(crate) fn config(dir: &Path, mode: Mode) -> Config {
     let name = dir

@@ -12,6 +12,7 @@ mod step;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::StringValueParser;
 use tepui_core::protocol::task::CommandInfo;
 use tepui_core::resources::{Milli, Resources};
 use tepui_core::roles::Role;
@@ -19,9 +20,10 @@ use tokio::time::Instant;
 
 use super::connect::{ClusterArgs, PATIENCE, disconnected};
 use super::exit::Exit;
-use super::failure::Failure;
+use super::failure::{Failure, with_causes};
 use super::isolation_args::IsolationArgs;
 use super::signals::Interrupts;
+use super::text::Text;
 use super::{Io, Threads, block_on, values};
 use crate::embedded::{Embedded, EmbeddedOptions};
 use crate::framework::Framework;
@@ -51,34 +53,34 @@ could not start the command, 124 after --timeout, 130 if it was interrupted. Of 
 the first that failed counts.")]
 pub(super) struct RunArgs {
     /// CPU cores for each instance
-    #[arg(long, value_name = "CORES", default_value = "1", value_parser = values::cpus)]
+    #[arg(long, value_name = "CORES", default_value = "1", value_parser = Text(values::cpus))]
     cpus: Milli,
     /// Memory for each instance; a plain number is MiB
-    #[arg(long, value_name = "SIZE", default_value = "128", value_parser = values::memory)]
+    #[arg(long, value_name = "SIZE", default_value = "128", value_parser = Text(values::memory))]
     mem: Milli,
     /// What else each instance takes
-    #[arg(long, value_name = "RESOURCES", value_parser = values::resources)]
+    #[arg(long, value_name = "RESOURCES", value_parser = Text(values::resources))]
     resources: Option<Resources>,
     /// The most processes and threads of an instance
-    #[arg(long, value_name = "COUNT", value_parser = values::count)]
+    #[arg(long, value_name = "COUNT", value_parser = Text(values::count))]
     pids: Option<u32>,
     /// An environment variable; can be given several times
-    #[arg(long, value_name = "NAME=VALUE", value_parser = values::variable)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = Text(values::variable))]
     env: Vec<(String, String)>,
     /// A name for people; by default the command's
-    #[arg(long)]
+    #[arg(long, value_parser = Text(values::name))]
     name: Option<String>,
     /// The role in whose name resources are taken
-    #[arg(long, default_value = "*", value_parser = values::role)]
+    #[arg(long, default_value = "*", value_parser = Text(values::role))]
     role: Role,
     /// How many times to run the command, side by side
-    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = values::count)]
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = Text(values::count))]
     instances: u32,
     /// How long a kill waits between SIGTERM and SIGKILL
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = Text(values::duration))]
     kill_grace: Option<Duration>,
     /// Kill the task and fail if it is not over in time
-    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
+    #[arg(long, value_name = "TIME", value_parser = Text(values::positive_duration))]
     timeout: Option<Duration>,
     /// Print the task's id once it runs, and let it go on alone; needs --master
     #[arg(long, conflicts_with = "timeout")]
@@ -94,7 +96,8 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     cluster: ClusterArgs,
     /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(last = true, required = true, value_name = "CMD",
+          value_parser = Text(StringValueParser::new()))]
     command: Vec<String>,
 }
 
@@ -140,14 +143,15 @@ async fn on_own_cluster(
         ..EmbeddedOptions::default()
     };
     let started = Embedded::start(options).await;
-    let cluster =
-        started.map_err(|error| Failure::failed(format_args!("no cluster: {error:#}")))?;
+    let cluster = started
+        .map_err(|error| Failure::failed(format_args!("no cluster: {}", with_causes(&error))))?;
     Report::new(io, style, args.instances).step(&Step::Cluster {
         mode: cluster.isolation().to_owned(),
     })?;
     let result = on_cluster(args, plan, cluster.target(), style, io, interrupts).await;
     let ended = cluster.shutdown().await;
-    let ended = ended.map_err(|error| Failure::failed(format_args!("the cluster: {error:#}")));
+    let ended = ended
+        .map_err(|error| Failure::failed(format_args!("the cluster: {}", with_causes(&error))));
     // How the task ended matters more than how the cluster did.
     match (result, ended) {
         (Ok(exit), Err(failure)) if exit.code() == 0 => Err(failure),
@@ -240,6 +244,8 @@ impl RunArgs {
             added.map_err(|error| Failure::usage("--resources", &text, error))?;
         }
         let (program, arguments) = self.command.split_first().expect("clap requires one");
+        values::command(&self.command)
+            .map_err(|problem| Failure::usage("CMD", program, problem))?;
         let mut command = CommandInfo::exec(program, arguments);
         command.environment.clone_from(&self.env);
         let random: u32 = random();
