@@ -10,7 +10,6 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 
 use nix::sched::CloneFlags;
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use tepui_core::ids::ContainerId;
@@ -20,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::namespaces;
 use crate::process::Program;
 use crate::spawn::{Enter, Files, Image, Plan, Signals, reset_dispositions, spawn};
+use crate::wait::{self, Whom};
 use crate::wire;
 
 /// What the launcher asks of an init.
@@ -38,19 +38,6 @@ pub(crate) enum Report {
     Failed(String),
     /// It has ended.
     Ended(Exit),
-}
-
-/// Converts the end of a child; `None` if it has not ended.
-pub(crate) fn exit_of(status: WaitStatus) -> Option<(Pid, Exit)> {
-    match status {
-        WaitStatus::Exited(pid, code) => Some((pid, Exit::Code(code))),
-        WaitStatus::Signaled(pid, signal, _) => Some((pid, Exit::Signal(signal as i32))),
-        WaitStatus::Stopped(..)
-        | WaitStatus::Continued(_)
-        | WaitStatus::StillAlive
-        | WaitStatus::PtraceEvent(..)
-        | WaitStatus::PtraceSyscall(_) => None,
-    }
 }
 
 /// Runs the init; its own exit code only matters if nothing was reported.
@@ -119,11 +106,11 @@ fn wait_for(program: Pid) -> Result<Exit> {
     }
 }
 
+/// Reaps all dead children; returns how the program ended, if it is one of them.
 fn reap(program: Pid) -> Result<Option<Exit>> {
     loop {
-        let status = waitpid(None, Some(WaitPidFlag::WNOHANG))
-            .map_err(|errno| Error::system("waitpid", errno))?;
-        match exit_of(status) {
+        let dead = wait::reap(Whom::Anyone).map_err(|error| Error::system("waitid", error))?;
+        match dead {
             Some((pid, exit)) if pid == program => return Ok(Some(exit)),
             Some(_) => {}
             None => return Ok(None),

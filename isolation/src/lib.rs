@@ -31,6 +31,7 @@ mod process;
 mod procfs;
 mod sandbox;
 mod spawn;
+mod wait;
 mod wire;
 
 pub use cgroup::{Group, Hierarchies, Limits, MemoryUse, Version};

@@ -12,6 +12,7 @@ use nix::sched::{CloneFlags, clone};
 use nix::unistd::Pid;
 
 use crate::error::{Error, Result};
+use crate::wait;
 
 /// Where the child's open files go.
 pub(crate) struct Files<'a> {
@@ -172,7 +173,7 @@ pub(crate) fn spawn(plan: &Plan<'_>, subject: &str) -> Result<Pid> {
     if failure.errno == 0 {
         return Ok(pid);
     }
-    nix::sys::wait::waitpid(pid, None).map_err(|errno| Error::system("waitpid", errno))?;
+    wait::reap_at_last(pid).map_err(|error| Error::system("waitid", error))?;
     Err(Error::Spawn {
         step: STEPS[failure.step],
         subject: subject.to_owned(),

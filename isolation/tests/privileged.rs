@@ -147,6 +147,14 @@ fn codes_signals_and_failures_come_out_as_they_are() {
 }
 
 #[test]
+fn a_real_time_signal_is_told_like_any_other() {
+    let Some((dir, agent)) = agent() else { return };
+    assert_eq!(agent.run(&id(1), sh("kill -35 $$")), Exit::Signal(35));
+    assert_eq!(agent.run(&id(2), sh(ORPHAN_DIES_OF_35)), Exit::Code(4));
+    leave(&dir, agent, &[1, 2]);
+}
+
+#[test]
 fn limits_are_written_where_the_kernel_reads_them() {
     let Some((dir, agent)) = agent() else { return };
     let mut limited = spec(&id(1), sh("exec sleep 1000"));

@@ -82,6 +82,19 @@ fn signals_files_and_arguments_are_clean() {
 }
 
 #[test]
+fn a_real_time_signal_ends_what_it_hits_and_nothing_else() {
+    let (_dir, agent) = agent();
+    agent.launch(&id(1), sh("sleep 1000"));
+    let neighbour = agent.started();
+    assert_eq!(agent.run(&id(2), sh("kill -35 $$")), Exit::Signal(35));
+    assert_eq!(agent.run(&id(3), sh(ORPHAN_DIES_OF_35)), Exit::Code(4));
+    assert!(is_alive(neighbour));
+    agent.destroy(&id(1));
+    assert_eq!(agent.exited(), (Exit::Signal(9), None));
+    agent.shutdown();
+}
+
+#[test]
 fn what_cannot_be_started_fails_with_program_and_reason() {
     // TK-39
     let (_dir, agent) = agent();

@@ -3,9 +3,7 @@
 use std::collections::HashSet;
 use std::io::Read;
 
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::ContainerEvent;
@@ -16,8 +14,9 @@ use super::exits::Outcome;
 use super::start::Contained;
 use super::{Launcher, State, log};
 use crate::error::{Error, Result};
-use crate::init::{Report, exit_of};
+use crate::init::Report;
 use crate::procfs::{self, Process};
+use crate::wait::{self, Whom};
 
 impl Launcher {
     /// Reads what an init has reported.
@@ -67,30 +66,40 @@ impl Launcher {
         }
     }
 
-    /// Reaps all dead children.
+    /// Reaps all dead children. What goes wrong with one of them must not end the others: it is
+    /// tried again when the next child dies.
     pub(super) fn reap(&mut self) -> Result<()> {
-        // Look first, reap later: as long as the dead leader is there, its group cannot be
-        // another's.
-        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         loop {
-            let dead = match waitid(Id::All, look) {
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
-                Ok(status) => status.pid(),
-                Err(Errno::EINTR) => continue,
-                Err(errno) => return Err(Error::system("waitid", errno)),
+            match self.reap_one() {
+                Ok(Some((key, exit))) => self.on_exit(key, exit)?,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    log(&error.to_string());
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Reaps dead children up to the first process of a container.
+    fn reap_one(&mut self) -> Result<Option<(u64, Exit)>> {
+        let failed = |error| Error::system("waitid", error);
+        loop {
+            // Look first, reap later: as long as the dead leader is there, its group cannot be
+            // another's.
+            let Some(pid) = wait::look(Whom::Anyone).map_err(failed)? else {
+                return Ok(None);
             };
-            let Some(pid) = dead else {
-                return Ok(());
-            };
-            let key = self.by_pid.remove(&pid);
+            let key = self.by_pid.get(&pid).copied();
             let plain = key.and_then(|key| self.containers.get(&key));
             if plain.is_some_and(|container| container.contained.is_none()) {
                 // The leader is there, so this cannot fail.
                 let _ = killpg(pid, Signal::SIGKILL);
             }
-            let status = waitpid(pid, None).map_err(|errno| Error::system("waitpid", errno))?;
-            if let (Some(key), Some((_, exit))) = (key, exit_of(status)) {
-                self.on_exit(key, exit)?;
+            let dead = wait::reap(Whom::Only(pid)).map_err(failed)?;
+            if let (Some(key), Some((_, exit))) = (key, dead) {
+                self.by_pid.remove(&pid);
+                return Ok(Some((key, exit)));
             }
         }
     }
