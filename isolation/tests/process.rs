@@ -125,6 +125,32 @@ fn what_cannot_be_started_fails_with_program_and_reason() {
 }
 
 #[test]
+fn what_a_framework_sizes_does_not_cost_the_launcher_its_life() {
+    let (_dir, agent) = agent();
+    agent.launch(&id(1), sh("sleep 1000"));
+    let neighbour = agent.started();
+    let long = "x".repeat(128 * 1024 - 1);
+    let mut bomb = CommandInfo::exec(long.as_str(), [""; 0]);
+    let path = ":".repeat(128 * 1024 - 10);
+    bomb.environment = vec![("PATH".to_owned(), path)];
+    agent.launch(&id(2), bomb);
+    let message = agent.failed();
+    assert!(message.contains("is longer than 255"), "{message}");
+    // Quoted and escaped these would not fit into a frame.
+    let control = "\u{1}".repeat(2 << 20);
+    let mut named = sh("true");
+    named.user = Some(control.clone());
+    agent.launch(&id(3), named);
+    assert!(agent.failed().contains("is longer than 255"));
+    let mut boxed = spec(&id(4), sh("true"));
+    boxed.sandbox = vec![control];
+    agent.launch_spec(&id(4), boxed);
+    assert!(agent.failed().contains("sandbox"));
+    assert!(is_alive(neighbour));
+    agent.shutdown();
+}
+
+#[test]
 fn an_id_that_lives_is_not_launched_again() {
     let (_dir, agent) = agent();
     agent.launch(&id(1), sh("sleep 1000"));

@@ -116,12 +116,10 @@ impl Launcher {
             return Ok(());
         };
         let outcome = match (&contained.last, &container.state) {
-            (Some(Report::Failed(message)), _) => Outcome::Failed {
-                message: message.clone(),
-            },
-            (_, State::Starting) => Outcome::Failed {
-                message: format!("it ended before its program was started: {exit}"),
-            },
+            (Some(Report::Failed(message)), _) => Outcome::failed(message.clone()),
+            (_, State::Starting) => {
+                Outcome::failed(format!("it ended before its program was started: {exit}"))
+            }
             (Some(Report::Ended(exit)), _) => contained.outcome(*exit),
             (Some(Report::Started) | None, _) => contained.outcome(exit),
         };

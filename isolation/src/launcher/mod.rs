@@ -222,10 +222,7 @@ impl Launcher {
                 self.exits.forget(&id);
                 match self.start(&id, &spec) {
                     Ok(()) => Ok(()),
-                    Err(error) => {
-                        let message = error.to_string();
-                        self.conclude(&id, true, Outcome::Failed { message })
-                    }
+                    Err(error) => self.conclude(&id, true, Outcome::failed(error.to_string())),
                 }
             }
             ContainerCommand::Terminate { id } => {
