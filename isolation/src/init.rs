@@ -1,5 +1,5 @@
-//! The first process of a container: arranges its namespaces, starts the program, forwards
-//! SIGTERM, reaps what is orphaned, and tells the launcher how the program ended.
+//! The first process of a container: arranges its namespaces, seals them, starts the program,
+//! forwards SIGTERM, reaps what is orphaned, and tells the launcher how the program ended.
 //!
 //! When it exits, the kernel kills whatever is left in the process namespace. It holds two files:
 //! number 3, from which it reads its [`Order`], and number 4, to which it writes [`Report`]s.
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::status::Exit;
 
+use crate::confine::{self, Seals};
 use crate::error::{Error, Result};
 use crate::namespaces;
 use crate::process::Program;
@@ -27,6 +28,7 @@ use crate::wire;
 pub(crate) struct Order {
     pub(crate) id: ContainerId,
     pub(crate) program: Program,
+    pub(crate) seals: Seals,
 }
 
 /// What an init tells the launcher.
@@ -69,6 +71,8 @@ fn start(order: OwnedFd) -> Result<Pid> {
     let order: Order =
         postcard::from_bytes(&bytes).map_err(|error| Error::Frame(error.to_string()))?;
     namespaces::arrange(&order.id)?;
+    order.seals.apply()?;
+    confine::restrict()?;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let program = &order.program;
     let plan = Plan {

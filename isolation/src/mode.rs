@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Hierarchies;
+use crate::confine;
 
 /// How programs are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,9 @@ impl Mode {
 pub(crate) fn container_support() -> Result<Hierarchies, String> {
     if !nix::unistd::geteuid().is_root() {
         return Err("not root".to_owned());
+    }
+    if !confine::is_possible() {
+        return Err("the kernel is older than 5.12".to_owned());
     }
     Hierarchies::detect().map_err(|error| error.to_string())
 }

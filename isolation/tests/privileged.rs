@@ -10,7 +10,10 @@
 mod common;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent, ContainerLimits};
@@ -75,7 +78,7 @@ fn a_container_sees_only_itself() {
     let Some((dir, agent)) = agent() else { return };
     let look = "hostname; echo $PPID; ls -d /proc/[0-9]* | wc -l; pwd; \
                 for ns in pid mnt ipc uts; do readlink /proc/self/ns/$ns; done; \
-                mount -t tmpfs none /mnt; echo done; read x < fifo";
+                echo done; read x < fifo";
     fs::create_dir_all(dir.path().join("sandboxes/c000001")).unwrap();
     let fifo = dir.path().join("sandboxes/c000001/fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -102,13 +105,101 @@ fn a_container_sees_only_itself() {
         "{}",
         init.display()
     );
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let mounts = |of: &str| fs::read_to_string(format!("/proc/{of}/mounts")).unwrap();
+    let hidden = format!(
+        "{} ",
+        dir.path().canonicalize().unwrap().join("run").display()
+    );
+    assert!(mounts(&pid.to_string()).contains(&hidden));
     assert!(
-        !mounts.contains(" /mnt tmpfs"),
+        !mounts("self").contains(&hidden),
         "a mount came out of the container"
     );
     fs::write(&fifo, "go\n").unwrap();
     assert_eq!(agent.exited(), (Exit::Code(0), None));
+    leave(&dir, agent, &[1]);
+}
+
+#[test]
+fn root_inside_cannot_undo_its_limits() {
+    let Some((dir, agent)) = agent() else { return };
+    let run = dir.path().join("run");
+    // Each line that comes out is a way around.
+    let attempts = format!(
+        "exec 2> refusals
+         for file in $(find /sys/fs/cgroup -maxdepth 2 -name tasks -o -name cgroup.procs); do
+             (echo 0 > $file) && echo left through $file
+         done
+         (: >> /proc/sys/kernel/core_pattern) && echo core pattern
+         (: >> /proc/sysrq-trigger) && echo sysrq
+         (: 3<> /proc/1/mem) && echo memory of the init
+         readlink /proc/1/fd/4 && echo files of the init
+         umount /proc && echo unmounted /proc
+         umount {run} && echo uncovered the launcher
+         mount -o remount,rw /sys && echo remounted /sys
+         ls -A {run} && [ -z \"$(ls -A {run})\" ] || echo {run} is there
+         touch {run}/file && echo wrote to {run}
+         mknod null c 1 3 && echo device
+         unshare --mount true && echo mount namespace
+         unshare --user --map-root-user --cgroup --mount true && echo user namespace
+         grep -q NoNewPrivs:.0 /proc/self/status || echo no new privileges
+         for set in $(grep -E 'Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status | cut -f 2); do
+             [ $((0x$set & ~0xa00425fb)) = 0 ] || echo capabilities $set
+         done
+         head -c 150000000 /dev/zero | tail > /dev/null",
+        run = run.display()
+    );
+    let mut greedy = spec(&id(1), sh(&attempts));
+    greedy.limits.mem = milli(32_000);
+    agent.launch_spec(&id(1), greedy);
+    agent.started();
+    let (exit, breach) = agent.exited();
+    assert_eq!(agent.file(&id(1), "stdout"), "");
+    let refusals = agent.file(&id(1), "refusals");
+    assert!(!refusals.contains("not found"), "{refusals}");
+    assert_eq!(exit, Exit::Signal(9));
+    assert_eq!(
+        breach.expect("the breach is told").resource,
+        Limited::Memory
+    );
+    leave(&dir, agent, &[1]);
+}
+
+/// Run as a process of its own by the test below: somebody at the launcher's socket.
+#[test]
+fn child_peer() {
+    let Some(socket) = std::env::var_os("TEPUI_TEST_PEER") else {
+        return;
+    };
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // The greeting: one byte, the first kind of request.
+    let greeted = stream.write_all(&[1, 0, 0, 0, 0]);
+    let mut answer = [0; 64];
+    let length = greeted.and_then(|()| stream.read(&mut answer));
+    let heard = length.is_ok_and(|length| length > 0);
+    assert_eq!(heard, std::env::var_os("TEPUI_TEST_HEARD").is_some());
+}
+
+#[test]
+fn the_launcher_listens_to_nobody_in_a_container() {
+    let Some((dir, agent)) = agent() else { return };
+    agent.launch(&id(1), sh("sleep 1000"));
+    agent.started();
+    agent.detach();
+    let exe = std::env::current_exe().unwrap();
+    let peer = |command: &mut Command| {
+        let command = command.args(["--exact", "child_peer", "--nocapture"]);
+        let command = command.env("TEPUI_TEST_PEER", dir.path().join("run/launcher.sock"));
+        assert!(command.stdout(Stdio::null()).status().unwrap().success());
+    };
+    peer(Command::new(&exe).env("TEPUI_TEST_HEARD", "1"));
+    peer(Command::new("unshare").args(["--pid", "--fork"]).arg(&exe));
+    let agent = Agent::start(dir.path(), Mode::Container);
+    assert!(matches!(
+        agent.recover(&[id(1)])[..],
+        [ContainerEvent::Started { .. }]
+    ));
     leave(&dir, agent, &[1]);
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
-use super::{CONNECTION, LISTENER};
+use super::{CONNECTION, LISTENER, log};
 use crate::error::{Error, Result};
 use crate::wire::{Answer, Frames, Request, encode};
 
@@ -77,7 +77,10 @@ impl Link {
         };
         let peer = getsockopt(&stream, PeerCredentials)
             .map_err(|errno| Error::system("peer credentials", errno))?;
-        if peer.uid() != 0 && peer.uid() != nix::unistd::geteuid().as_raw() {
+        let is_ours = peer.uid() == 0 || peer.uid() == nix::unistd::geteuid().as_raw();
+        if !is_ours || !is_beside_us(peer.pid()) {
+            let (pid, uid) = (peer.pid(), peer.uid());
+            log(&format!("process {pid} of user {uid} is refused"));
             return Ok(false);
         }
         let nonblocking = stream.set_nonblocking(true);
@@ -157,6 +160,16 @@ impl Link {
                 .map_err(|errno| Error::system("epoll_ctl", errno))?;
         }
         Ok(())
+    }
+}
+
+/// Returns whether a process is in our process namespace, as agents are and containers are not.
+/// The socket is hidden from containers; this is for one that comes at it through the disk.
+fn is_beside_us(pid: libc::pid_t) -> bool {
+    let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/pid"));
+    match (namespace(&pid.to_string()), namespace("self")) {
+        (Ok(theirs), Ok(ours)) => theirs == ours,
+        (Err(_), _) | (_, Err(_)) => false,
     }
 }
 

@@ -33,6 +33,7 @@ use self::link::Link;
 pub(crate) use self::setup::{LOCK, LOCKED, READY, main};
 use self::start::Contained;
 use crate::cgroup::{Group, Hierarchies};
+use crate::confine::Seals;
 use crate::error::{Error, Result};
 use crate::sandbox::Sandboxes;
 use crate::spawn::OpenFiles;
@@ -61,7 +62,7 @@ struct Launcher {
     link: Link,
     exits: Exits,
     sandboxes: Sandboxes,
-    hierarchies: Option<Hierarchies>,
+    contained: Option<ContainerMode>,
     image: OwnedFd,
     null: OwnedFd,
     open_files: OpenFiles,
@@ -75,6 +76,12 @@ struct Launcher {
     /// Whom to ask for orphans; there once the loop runs.
     heirs: Option<Heirs>,
     stopping: bool,
+}
+
+/// What only container mode needs.
+struct ContainerMode {
+    hierarchies: Hierarchies,
+    seals: Seals,
 }
 
 /// A container that has not ended.
@@ -361,8 +368,8 @@ impl Launcher {
 
     /// Removes the control group that held those of the containers.
     fn remove_root(&self) -> Result<()> {
-        match &self.hierarchies {
-            Some(hierarchies) => hierarchies.remove_root(&self.settings.cgroup_root),
+        match &self.contained {
+            Some(mode) => mode.hierarchies.remove_root(&self.settings.cgroup_root),
             None => Ok(()),
         }
     }

@@ -16,8 +16,9 @@ use nix::sys::stat::Mode as FileMode;
 
 use super::exits::Exits;
 use super::link::{Link, SOCKET};
-use super::{FIRST, Launcher, SIGNALS, heir, log};
+use super::{ContainerMode, FIRST, Launcher, SIGNALS, heir, log};
 use crate::cgroup::Hierarchies;
+use crate::confine::Seals;
 use crate::error::{Error, Result};
 use crate::mode::{Mode, container_support};
 use crate::procfs;
@@ -32,6 +33,8 @@ pub(crate) const LOCKED: &str = "locked";
 /// The names of the exits file and of the lock in the runtime directory.
 pub(super) const EXITS: &str = "exits";
 pub(crate) const LOCK: &str = "lock";
+/// The name of the empty directory that containers see in place of the runtime directory.
+const EMPTY: &str = "empty";
 
 /// Runs a launcher; returns its exit code.
 ///
@@ -111,9 +114,9 @@ fn assemble(settings: Settings) -> Result<Launcher> {
     epoll
         .add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, SIGNALS))
         .map_err(|errno| Error::system("epoll_ctl", errno))?;
-    let hierarchies = match settings.mode {
+    let contained = match settings.mode {
         Mode::Process => None,
-        Mode::Container => Some(container_support().map_err(Error::NoContainers)?),
+        Mode::Container => Some(container_mode(&settings.runtime_dir)?),
     };
     let sandboxes = Sandboxes::open(&settings.work_dir)?;
     let mut launcher = Launcher {
@@ -135,10 +138,25 @@ fn assemble(settings: Settings) -> Result<Launcher> {
         epoll,
         signals,
         sandboxes,
-        hierarchies,
+        contained,
     };
     launcher.end_leftovers()?;
     Ok(launcher)
+}
+
+fn container_mode(runtime_dir: &Path) -> Result<ContainerMode> {
+    let hierarchies = container_support().map_err(Error::NoContainers)?;
+    let empty = runtime_dir.join(EMPTY);
+    match fs::create_dir(&empty) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(Error::file("create", &empty, error));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    Ok(ContainerMode {
+        hierarchies,
+        seals: Seals::detect(runtime_dir.to_owned(), empty)?,
+    })
 }
 
 impl Launcher {
@@ -148,7 +166,7 @@ impl Launcher {
             // It may have ended by itself.
             let _ = kill(pid, Signal::SIGKILL);
         }
-        let Some(hierarchies) = &self.hierarchies else {
+        let Some(ContainerMode { hierarchies, .. }) = &self.contained else {
             return Ok(());
         };
         let root = &self.settings.cgroup_root;

@@ -15,7 +15,7 @@ use nix::unistd::{Pid, pipe2};
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerEvent, ContainerLimits, ContainerSpec};
 
-use super::{Container, Launcher, State};
+use super::{Container, ContainerMode, Launcher, State};
 use crate::cgroup::{Entrance, Group};
 use crate::entry;
 use crate::error::{Error, Result};
@@ -51,7 +51,7 @@ impl Launcher {
         let owner = program.credentials.as_ref();
         let sandbox = self.sandboxes.create(&spec.sandbox, owner)?;
         let directory = c_path(&path)?;
-        let Some(hierarchies) = &self.hierarchies else {
+        let Some(ContainerMode { hierarchies, seals }) = &self.contained else {
             let pid = self.start_plain(&program, &sandbox, &directory)?;
             self.add(id, pid, State::Running, None);
             let pid = pid.as_raw().unsigned_abs();
@@ -61,7 +61,12 @@ impl Launcher {
             });
         };
         let group = hierarchies.group(&self.settings.cgroup_root, id.as_str())?;
-        match self.start_contained(id, &spec.limits, program, &sandbox, &directory, &group) {
+        let order = Order {
+            id: id.clone(),
+            program,
+            seals: seals.clone(),
+        };
+        match self.start_contained(&order, &spec.limits, &sandbox, &directory, &group) {
             Ok(()) => Ok(()),
             Err(error) => {
                 self.doomed.push_back(group);
@@ -100,9 +105,8 @@ impl Launcher {
     /// Starts an init in its namespaces and group; it reports later whether the program runs.
     fn start_contained(
         &mut self,
-        id: &ContainerId,
+        order: &Order,
         limits: &ContainerLimits,
-        program: Program,
         sandbox: &Sandbox,
         directory: &CString,
         group: &Group,
@@ -113,16 +117,12 @@ impl Launcher {
             Some(_) => group.watch_memory()?,
             None => None,
         };
-        let id = id.clone();
-        let order = order_file(&Order {
-            id: id.clone(),
-            program,
-        })?;
+        let file = order_file(order)?;
         let (reports, writer) =
             pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::system("pipe", errno))?;
         fcntl(&reports, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
             .map_err(|errno| Error::system("fcntl", errno))?;
-        let pid = self.start_init(sandbox, directory, &entrance, [&order, &writer])?;
+        let pid = self.start_init(sandbox, directory, &entrance, [&file, &writer])?;
         let contained = Contained {
             group: group.clone(),
             reports: reports.into(),
@@ -132,7 +132,7 @@ impl Launcher {
             memory,
             out_of_memory: false,
         };
-        self.add(&id, pid, State::Starting, Some(contained));
+        self.add(&order.id, pid, State::Starting, Some(contained));
         Ok(())
     }
 
