@@ -310,6 +310,37 @@ fn too_much_memory_ends_the_whole_container_and_is_reported() {
 }
 
 #[test]
+fn who_has_room_is_not_blamed_when_others_lack_memory() {
+    let Some((dir, agent)) = agent() else { return };
+    let mut neighbour = spec(&id(1), sh("echo up; sleep 1000"));
+    neighbour.limits.mem = milli(64_000);
+    agent.launch_spec(&id(1), neighbour);
+    let neighbour = agent.started();
+    agent.line(&id(1), "stdout");
+    // The group above all containers lacks memory; the one that is killed has no limit.
+    let above = groups(dir.path(), &id(1)).into_iter();
+    let mut above = above.map(|group| group.parent().unwrap().to_owned());
+    let limit = above.find_map(|group| {
+        let names = ["memory.limit_in_bytes", "memory.max"];
+        names
+            .map(|name| group.join(name))
+            .into_iter()
+            .find(|path| path.exists())
+    });
+    fs::write(limit.unwrap(), "100000000").unwrap();
+    let hog = "head -c 200000000 /dev/zero | tail > /dev/null; exit 6";
+    agent.launch(&id(2), sh(hog));
+    agent.started();
+    let (exit, breach) = agent.exited();
+    assert!(matches!(exit, Exit::Code(6) | Exit::Signal(9)), "{exit}");
+    assert_eq!(breach, None);
+    assert!(is_alive(neighbour), "who is within its limit was ended");
+    agent.destroy(&id(1));
+    assert_eq!(agent.exited(), (Exit::Signal(9), None));
+    leave(&dir, agent, &[1, 2]);
+}
+
+#[test]
 fn a_fork_bomb_stays_in_and_goes_entirely() {
     let Some((dir, agent)) = agent() else { return };
     let bomb = "b() { while :; do setsid sleep 1000 & done; }; b 2>/dev/null";

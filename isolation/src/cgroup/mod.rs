@@ -20,6 +20,7 @@ use nix::unistd::{AccessFlags, access};
 use tepui_core::protocol::container::ContainerLimits;
 
 pub use self::memory::MemoryUse;
+pub(crate) use self::pids::Refusals;
 use crate::error::{Error, Result};
 use crate::spawn::Enter;
 
@@ -254,9 +255,9 @@ impl Group {
         memory::usage(&self.memory, self.version)
     }
 
-    /// Returns whether a fork was refused for the limit on processes.
-    pub fn refused_forks(&self) -> bool {
-        pids::refused(&self.pids)
+    /// Returns what knows when the limit on processes was last in the way.
+    pub(crate) fn watch_forks(&self) -> Result<Refusals> {
+        Refusals::watch(&self.pids)
     }
 
     /// Reads the limit on processes; `None` if there is none.

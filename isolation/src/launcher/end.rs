@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::Read;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -13,10 +14,14 @@ use tepui_core::resources::Milli;
 use super::exits::Outcome;
 use super::start::Contained;
 use super::{Launcher, State, log};
+use crate::cgroup::MemoryUse;
 use crate::error::{Error, Result};
 use crate::init::Report;
 use crate::procfs::{self, Process};
 use crate::wait::{self, Whom};
+
+/// A program that fails within this time of a refused fork is taken to have failed for it.
+const REFUSED_LATELY: Duration = Duration::from_secs(10);
 
 impl Launcher {
     /// Reads what an init has reported.
@@ -60,9 +65,20 @@ impl Launcher {
         };
         // Read it, or the loop would be woken for it again and again.
         let event = contained.memory.as_ref().map(|event| event.read());
-        if event.is_some_and(|count| count.is_ok()) {
+        let told = event.is_some_and(|count| count.is_ok());
+        // It is told to all below the group that lacks memory, and whom to kill is then not ours
+        // to choose.
+        if told && contained.was_at_its_limit() {
             contained.out_of_memory = true;
             self.destroy(key);
+        }
+    }
+
+    /// A container was refused a process.
+    pub(super) fn on_refused_fork(&mut self, key: u64) {
+        let container = self.containers.get_mut(&key);
+        if let Some(contained) = container.and_then(|container| container.contained.as_mut()) {
+            contained.update_forks();
         }
     }
 
@@ -110,7 +126,7 @@ impl Launcher {
         let Some(container) = self.containers.get_mut(&key) else {
             return Ok(());
         };
-        let Some(contained) = &container.contained else {
+        let Some(contained) = &mut container.contained else {
             container.state = State::Draining(exit);
             self.draining.push(key);
             return Ok(());
@@ -244,7 +260,7 @@ impl Contained {
     }
 
     /// Judges an end: was it a broken limit?
-    fn outcome(&self, exit: Exit) -> Outcome {
+    fn outcome(&mut self, exit: Exit) -> Outcome {
         if let Some(breach) = self.memory_breach() {
             return Outcome::Exited {
                 exit: Exit::Signal(Signal::SIGKILL as i32),
@@ -258,28 +274,53 @@ impl Contained {
         Outcome::Exited { exit, breach }
     }
 
-    /// Returns how memory was exceeded, if the kernel killed for it or was about to.
+    /// Returns how memory was exceeded, if the kernel killed for it or was about to, and it was
+    /// the container's own limit. A container that lives at its limit, its cache thrown out as
+    /// need be, cannot be told from one that broke it if the machine then runs out of memory.
     fn memory_breach(&self) -> Option<Breach> {
-        match self.group.memory_use() {
-            Ok(usage) => (self.out_of_memory || usage.kills > 0).then_some(Breach {
-                resource: Limited::Memory,
-                limit: usage.limit,
-                used: usage.peak,
-            }),
-            Err(error) => {
-                log(&error.to_string());
-                None
-            }
+        let usage = self.memory_use()?;
+        let killed = self.out_of_memory || usage.kills > 0;
+        (killed && usage.at_limit).then_some(Breach {
+            resource: Limited::Memory,
+            limit: usage.limit,
+            used: usage.peak,
+        })
+    }
+
+    fn was_at_its_limit(&self) -> bool {
+        self.memory_use().is_some_and(|usage| usage.at_limit)
+    }
+
+    /// Reads the use of memory; `None` if it is not limited.
+    fn memory_use(&self) -> Option<MemoryUse> {
+        if !self.limits_memory {
+            return None;
+        }
+        let usage = self.group.memory_use();
+        usage.map_err(|error| log(&error.to_string())).ok()
+    }
+
+    fn update_forks(&mut self) {
+        let Some(forks) = &mut self.forks else {
+            return;
+        };
+        if let Err(error) = forks.update(Instant::now()) {
+            log(&format!("how many forks were refused: {error}"));
+            // Closed, or the loop would be woken for it again and again.
+            self.forks = None;
         }
     }
 
-    /// Returns how many processes were too many, if a fork was refused.
-    fn pids_breach(&self) -> Option<Breach> {
-        let limit = self
-            .group
-            .pids_limit()
-            .filter(|_| self.group.refused_forks())?;
-        let limit = Milli::from_thousandths(i64::from(limit) * 1000);
+    /// Returns how many processes were too many, if the program failed soon after a fork was
+    /// refused. Why a program fails only it knows; what it met long ago is not taken for the
+    /// reason.
+    fn pids_breach(&mut self) -> Option<Breach> {
+        self.update_forks();
+        let forks = self.forks.as_ref()?;
+        if !forks.any_within(REFUSED_LATELY, Instant::now()) {
+            return None;
+        }
+        let limit = Milli::from_thousandths(i64::from(self.group.pids_limit()?) * 1000);
         Some(Breach {
             resource: Limited::Pids,
             limit,

@@ -43,8 +43,13 @@ use crate::wire::{Answer, Request, Settings};
 const LISTENER: u64 = 0;
 const CONNECTION: u64 = 1;
 const SIGNALS: u64 = 2;
-/// The number of the first container. Its event number is twice that, and one more for memory.
-const FIRST: u64 = 8;
+/// The number of the first container. Its event numbers are those from [`KINDS`] times that on.
+const FIRST: u64 = 1;
+/// How many numbers a container has, and what the first of them are about; the third is for forks.
+const KINDS: u64 = 4;
+const REPORT: u64 = 0;
+const MEMORY: u64 = 1;
+const FORKS: u64 = 2;
 /// The most requests of a turn: what was started is told before more is.
 const REQUESTS_PER_TURN: usize = 64;
 /// The most groups removed in a turn.
@@ -174,11 +179,11 @@ impl Launcher {
                 while self.signals.read_signal().map_err(read)?.is_some() {}
             }
             of_container => {
-                let key = of_container / 2;
-                if of_container % 2 == 0 {
-                    self.on_report(key)?;
-                } else {
-                    self.on_memory_event(key);
+                let key = of_container / KINDS;
+                match of_container % KINDS {
+                    REPORT => self.on_report(key)?,
+                    MEMORY => self.on_memory_event(key),
+                    _ => self.on_refused_fork(key),
                 }
             }
         }

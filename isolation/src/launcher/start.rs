@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -15,8 +15,8 @@ use nix::unistd::{Pid, pipe2};
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerEvent, ContainerLimits, ContainerSpec};
 
-use super::{Container, ContainerMode, Launcher, State};
-use crate::cgroup::{Entrance, Group};
+use super::{Container, ContainerMode, FORKS, KINDS, Launcher, MEMORY, REPORT, State};
+use crate::cgroup::{Entrance, Group, Refusals};
 use crate::entry;
 use crate::error::{Error, Result};
 use crate::init::{Order, Report};
@@ -36,8 +36,11 @@ pub(super) struct Contained {
     pub(super) last: Option<Report>,
     /// Kept open, because the kernel signals through it.
     pub(super) memory: Option<EventFd>,
-    /// Whether the kernel has signalled.
+    /// Whether the kernel has signalled, and it was for this container.
     pub(super) out_of_memory: bool,
+    pub(super) limits_memory: bool,
+    /// Tells when a fork was refused, if processes are limited.
+    pub(super) forks: Option<Refusals>,
 }
 
 impl Launcher {
@@ -117,12 +120,12 @@ impl Launcher {
             Some(_) => group.watch_memory()?,
             None => None,
         };
+        let forks = limits.pids.map(|_| group.watch_forks()).transpose()?;
         let file = order_file(order)?;
         let (reports, writer) =
             pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::system("pipe", errno))?;
         fcntl(&reports, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
             .map_err(|errno| Error::system("fcntl", errno))?;
-        let pid = self.start_init(sandbox, directory, &entrance, [&file, &writer])?;
         let contained = Contained {
             group: group.clone(),
             reports: reports.into(),
@@ -131,8 +134,30 @@ impl Launcher {
             last: None,
             memory,
             out_of_memory: false,
+            limits_memory: limits.mem.is_some(),
+            forks,
         };
+        // Before there is a process that would have to be ended if this failed. What is dropped
+        // is no longer watched.
+        self.watch(self.next, &contained)?;
+        let pid = self.start_init(sandbox, directory, &entrance, [&file, &writer])?;
         self.add(&order.id, pid, State::Starting, Some(contained));
+        Ok(())
+    }
+
+    fn watch(&self, key: u64, contained: &Contained) -> Result<()> {
+        let watch = |file: BorrowedFd<'_>, flags, kind| {
+            let event = EpollEvent::new(flags, key * KINDS + kind);
+            let added = self.epoll.add(file, event);
+            added.map_err(|errno| Error::system("epoll_ctl", errno))
+        };
+        watch(contained.reports.as_fd(), EpollFlags::EPOLLIN, REPORT)?;
+        if let Some(memory) = &contained.memory {
+            watch(memory.as_fd(), EpollFlags::EPOLLIN, MEMORY)?;
+        }
+        if let Some(forks) = &contained.forks {
+            watch(forks.as_fd(), EpollFlags::EPOLLPRI, FORKS)?;
+        }
         Ok(())
     }
 
@@ -167,21 +192,10 @@ impl Launcher {
         spawn(&plan, entry::INIT)
     }
 
-    /// Enters a new container into the tables and the poll loop.
+    /// Enters a new container into the tables.
     fn add(&mut self, id: &ContainerId, pid: Pid, state: State, contained: Option<Contained>) {
         let key = self.next;
         self.next += 1;
-        if let Some(contained) = &contained {
-            let watch = |fd: std::os::fd::BorrowedFd<'_>, number| {
-                let event = EpollEvent::new(EpollFlags::EPOLLIN, number);
-                let added = self.epoll.add(fd, event);
-                added.expect("the file is new and epoll has room for as many as may be open");
-            };
-            watch(contained.reports.as_fd(), key * 2);
-            if let Some(memory) = &contained.memory {
-                watch(memory.as_fd(), key * 2 + 1);
-            }
-        }
         let container = Container {
             id: id.clone(),
             pid,
