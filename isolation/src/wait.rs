@@ -66,9 +66,9 @@ fn ask(whom: Whom, flags: i32) -> Result<Option<(Pid, Exit)>, Errno> {
         if unsafe { libc::waitid(kind, id, &raw mut info, flags) } == 0 {
             break;
         }
-        match Errno::last() {
-            Errno::EINTR => {}
-            errno => return Err(errno),
+        let errno = Errno::last();
+        if errno != Errno::EINTR {
+            return Err(errno);
         }
     }
     // SAFETY: waitid has filled in what belongs to the end of a child, or nothing.
@@ -85,6 +85,7 @@ fn ask(whom: Whom, flags: i32) -> Result<Option<(Pid, Exit)>, Errno> {
 }
 
 #[cfg(test)]
+#[allow(clippy::zombie_processes, reason = "reaping them is what is tested")]
 mod tests {
     use std::process::{Command, Stdio};
 

@@ -10,6 +10,7 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -341,6 +342,49 @@ fn when_the_launcher_dies_its_containers_do_and_it_is_replaced() {
     eventually("the program is dead", || !is_alive(pid));
     eventually("nothing is left", || survivors(dir.path()).is_empty());
     assert_eq!(agent.run(&id(2), sh("exit 3")), Exit::Code(3));
+    agent.shutdown();
+}
+
+#[test]
+fn a_launcher_without_a_file_to_spare_lives_on_and_lets_its_agent_wait() {
+    let (dir, agent) = agent();
+    agent.launch(&id(1), sh("sleep 1000"));
+    let pid = agent.started();
+    agent.detach();
+    let launcher = launchers(dir.path())[0];
+    let files = format!("/proc/{launcher}/fd");
+    let connected = || {
+        let files = fs::read_dir(&files)
+            .unwrap()
+            .map(|file| file.unwrap().path());
+        let links = files.filter_map(|file| fs::read_link(file).ok());
+        links
+            .filter(|link| link.to_str().unwrap().starts_with("socket:"))
+            .count()
+            > 1
+    };
+    eventually("the connection is closed", || !connected());
+    let free = (0..).find(|n| !Path::new(&format!("{files}/{n}")).exists());
+    let limit = |soft: &str| {
+        let mut command = Command::new("prlimit");
+        command.args([&format!("--pid={launcher}"), &format!("--nofile={soft}:")]);
+        assert!(command.status().unwrap().success());
+    };
+    limit(&free.unwrap().to_string());
+    let path = dir.path().to_owned();
+    let second = std::thread::spawn(move || Agent::start(&path, Mode::Process));
+    let refused = || {
+        let log = fs::read_to_string(dir.path().join("run/launcher.log")).unwrap();
+        log.lines()
+            .filter(|line| line.starts_with("accept: "))
+            .count()
+    };
+    eventually("it is refused", || refused() >= 3);
+    assert!(refused() < 10, "the launcher spins");
+    limit("1000");
+    let agent = second.join().unwrap();
+    let running = ContainerEvent::Started { id: id(1), pid };
+    assert_eq!(agent.recover(&[id(1)]), [running]);
     agent.shutdown();
 }
 

@@ -25,35 +25,35 @@ const REFUSED_LATELY: Duration = Duration::from_secs(10);
 
 impl Launcher {
     /// Reads what an init has reported.
-    pub(super) fn on_report(&mut self, key: u64) -> Result<()> {
+    pub(super) fn on_report(&mut self, key: u64) {
         let Some(container) = self.containers.get_mut(&key) else {
-            return Ok(());
+            return;
         };
         let Some(contained) = &mut container.contained else {
-            return Ok(());
+            return;
         };
         if contained.read_reports() && contained.watched {
             contained.watched = false;
-            self.epoll
-                .delete(&contained.reports)
-                .map_err(|errno| Error::system("epoll_ctl", errno))?;
+            if let Err(errno) = self.epoll.delete(&contained.reports) {
+                log(&Error::system("epoll_ctl", errno).to_string());
+            }
         }
         let started = match contained.last {
             Some(Report::Started | Report::Ended(_)) => matches!(container.state, State::Starting),
             Some(Report::Failed(_)) | None => false,
         };
         if !started {
-            return Ok(());
+            return;
         }
         container.state = State::Running;
         if !container.known {
-            return Ok(());
+            return;
         }
         let event = ContainerEvent::Started {
             id: container.id.clone(),
             pid: container.pid.as_raw().unsigned_abs(),
         };
-        self.tell(event)
+        self.tell(event);
     }
 
     /// The kernel is about to kill for memory: the whole container ends (CT-19). It says so before
@@ -84,15 +84,12 @@ impl Launcher {
 
     /// Reaps all dead children. What goes wrong with one of them must not end the others: it is
     /// tried again when the next child dies.
-    pub(super) fn reap(&mut self) -> Result<()> {
+    pub(super) fn reap(&mut self) {
         loop {
             match self.reap_one() {
-                Ok(Some((key, exit))) => self.on_exit(key, exit)?,
-                Ok(None) => return Ok(()),
-                Err(error) => {
-                    log(&error.to_string());
-                    return Ok(());
-                }
+                Ok(Some((key, exit))) => self.on_exit(key, exit),
+                Ok(None) => return,
+                Err(error) => return log(&error.to_string()),
             }
         }
     }
@@ -121,15 +118,15 @@ impl Launcher {
     }
 
     /// The first process of a container has ended.
-    fn on_exit(&mut self, key: u64, exit: Exit) -> Result<()> {
-        self.on_report(key)?;
+    fn on_exit(&mut self, key: u64, exit: Exit) {
+        self.on_report(key);
         let Some(container) = self.containers.get_mut(&key) else {
-            return Ok(());
+            return;
         };
         let Some(contained) = &mut container.contained else {
             container.state = State::Draining(exit);
             self.draining.push(key);
-            return Ok(());
+            return;
         };
         let outcome = match (&contained.last, &container.state) {
             (Some(Report::Failed(message)), _) => Outcome::failed(message.clone()),
@@ -139,13 +136,13 @@ impl Launcher {
             (Some(Report::Ended(exit)), _) => contained.outcome(*exit),
             (Some(Report::Started) | None, _) => contained.outcome(exit),
         };
-        self.remove(key, outcome)
+        self.remove(key, outcome);
     }
 
     /// Kills what ended programs left behind; a container without leftovers is concluded.
-    pub(super) fn drain(&mut self) -> Result<()> {
+    pub(super) fn drain(&mut self) {
         if self.draining.is_empty() {
-            return Ok(());
+            return;
         }
         let orphans = self.orphans();
         let busy = self.kill_leftovers(&orphans);
@@ -162,9 +159,8 @@ impl Launcher {
             None => false,
         });
         for (key, outcome) in done {
-            self.remove(key, outcome)?;
+            self.remove(key, outcome);
         }
-        Ok(())
     }
 
     /// Lists the children that we inherited.
@@ -208,29 +204,25 @@ impl Launcher {
     }
 
     /// Takes a container out of the tables and concludes it.
-    fn remove(&mut self, key: u64, outcome: Outcome) -> Result<()> {
+    fn remove(&mut self, key: u64, outcome: Outcome) {
         let container = self.containers.remove(&key);
         let container = container.expect("only keys that are in the table are removed");
         self.by_id.remove(&container.id);
         if let Some(contained) = container.contained {
             self.doomed.push_back(contained.group);
         }
-        if container.disowned {
-            return Ok(());
+        if !container.disowned {
+            self.conclude(&container.id, container.known, outcome);
         }
-        self.conclude(&container.id, container.known, outcome)
     }
 
     /// Records an outcome, and tells it to an agent that knows the container.
-    pub(super) fn conclude(
-        &mut self,
-        id: &ContainerId,
-        known: bool,
-        outcome: Outcome,
-    ) -> Result<()> {
+    pub(super) fn conclude(&mut self, id: &ContainerId, known: bool, outcome: Outcome) {
         let event = outcome.event(id);
         self.exits.record(id, outcome);
-        if known { self.tell(event) } else { Ok(()) }
+        if known {
+            self.tell(event);
+        }
     }
 }
 

@@ -13,21 +13,23 @@ mod end;
 mod exits;
 mod heir;
 pub(crate) mod link;
+mod requests;
 mod setup;
 mod start;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::Pid;
 use tepui_core::ids::ContainerId;
-use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
+use tepui_core::protocol::container::ContainerEvent;
 use tepui_core::protocol::status::Exit;
 
-use self::exits::{Exits, Outcome};
+use self::exits::Exits;
 use self::heir::Heirs;
 use self::link::Link;
 pub(crate) use self::setup::{LOCK, LOCKED, READY, main};
@@ -37,7 +39,7 @@ use crate::confine::Seals;
 use crate::error::{Error, Result};
 use crate::sandbox::Sandboxes;
 use crate::spawn::OpenFiles;
-use crate::wire::{Answer, Request, Settings};
+use crate::wire::{Answer, Settings};
 
 /// What an event of the poll loop is about; containers have numbers from [`FIRST`] on.
 const LISTENER: u64 = 0;
@@ -50,14 +52,12 @@ const KINDS: u64 = 4;
 const REPORT: u64 = 0;
 const MEMORY: u64 = 1;
 const FORKS: u64 = 2;
-/// The most requests of a turn: what was started is told before more is.
-const REQUESTS_PER_TURN: usize = 64;
 /// The most groups removed in a turn.
 const REMOVALS_PER_TURN: usize = 16;
 /// How long to wait before a group is tried again whose processes die slowly.
-const REMOVAL_RETRY_MS: u16 = 5;
+const REMOVAL_RETRY: Duration = Duration::from_millis(5);
 /// How long the launcher stays without containers and without an agent.
-const IDLE_MS: u16 = 10_000;
+const IDLE: Duration = Duration::from_secs(10);
 
 /// The launcher's whole state.
 struct Launcher {
@@ -117,218 +117,112 @@ struct Awaited {
 }
 
 impl Launcher {
-    /// Turns until it is told to stop, or nobody needs it any more.
+    /// Turns until it is told to stop, or nobody needs it any more. What goes wrong with a peer or
+    /// with a container is told or logged and never ends the loop: all others hang on it.
     fn run(&mut self) -> Result<()> {
         let mut events = [EpollEvent::empty(); 64];
         let mut more = false;
+        let mut needed = Instant::now();
         loop {
-            let timeout = self.timeout(more);
+            let timeout = self.timeout(more, needed);
             let ready = match self.epoll.wait(&mut events, timeout) {
                 Ok(ready) => ready,
                 Err(nix::errno::Errno::EINTR) => 0,
                 Err(errno) => return Err(Error::system("epoll_wait", errno)),
             };
-            let idle = !more && self.containers.is_empty() && self.doomed.is_empty();
-            if ready == 0 && idle && !self.link.is_connected() {
-                return self.remove_root();
-            }
+            let now = Instant::now();
+            self.link.resume(&self.epoll, now);
             for event in &events[..ready] {
-                self.on_event(event.data())?;
+                self.on_event(event.data());
             }
-            more = self.take_requests()?;
-            self.reap()?;
-            self.drain()?;
-            self.settle()?;
+            more = self.take_requests();
+            self.reap();
+            self.drain();
+            self.settle();
             if let Err(error) = self.exits.write() {
                 // The agent is told all the same and keeps its own record; ours is tried again.
                 log(&error.to_string());
             }
-            self.link.flush(&self.epoll)?;
+            self.link.flush(&self.epoll);
             self.remove_groups();
-            if self.stopping && self.containers.is_empty() && self.doomed.is_empty() {
+            let empty = self.containers.is_empty() && self.doomed.is_empty();
+            if self.stopping && empty {
                 return self.leave_nothing();
             }
+            if more || !empty || self.link.is_connected() {
+                needed = now;
+            } else if now >= needed + IDLE {
+                return self.remove_root();
+            }
         }
     }
 
-    fn timeout(&self, more: bool) -> EpollTimeout {
+    /// Returns how long there is nothing to do unless something happens.
+    fn timeout(&self, more: bool, needed: Instant) -> EpollTimeout {
         if more {
-            EpollTimeout::ZERO
-        } else if !self.doomed.is_empty() {
-            EpollTimeout::from(REMOVAL_RETRY_MS)
-        } else if self.containers.is_empty() && !self.link.is_connected() {
-            EpollTimeout::from(IDLE_MS)
-        } else {
-            EpollTimeout::NONE
+            return EpollTimeout::ZERO;
+        }
+        let now = Instant::now();
+        let removal = (!self.doomed.is_empty()).then(|| now + REMOVAL_RETRY);
+        let idle = self.containers.is_empty() && !self.link.is_connected();
+        let leave = idle.then(|| needed + IDLE);
+        let due = [removal, leave, self.link.paused()]
+            .into_iter()
+            .flatten()
+            .min();
+        match due {
+            // Rounded up, or it would turn without a pause just before.
+            Some(due) => {
+                let wait = due.saturating_duration_since(now) + Duration::from_millis(1);
+                EpollTimeout::try_from(wait).unwrap_or(EpollTimeout::MAX)
+            }
+            None => EpollTimeout::NONE,
         }
     }
 
-    fn on_event(&mut self, number: u64) -> Result<()> {
+    fn on_event(&mut self, number: u64) {
         match number {
-            LISTENER => {
-                if self.link.accept(&self.epoll)? {
-                    self.awaited = None;
-                    for container in self.containers.values_mut() {
-                        container.known = false;
-                    }
-                }
-            }
+            LISTENER => self.on_peer(),
             CONNECTION => self.link.read(),
-            SIGNALS => {
-                let read = |error| Error::system("read signals", error);
-                while self.signals.read_signal().map_err(read)?.is_some() {}
-            }
+            SIGNALS => self.read_signals(),
             of_container => {
                 let key = of_container / KINDS;
                 match of_container % KINDS {
-                    REPORT => self.on_report(key)?,
+                    REPORT => self.on_report(key),
                     MEMORY => self.on_memory_event(key),
                     _ => self.on_refused_fork(key),
                 }
             }
         }
-        Ok(())
     }
 
-    /// Takes a bounded number of requests; returns whether there may be more.
-    fn take_requests(&mut self) -> Result<bool> {
-        for _ in 0..REQUESTS_PER_TURN {
-            match self.link.next() {
-                Ok(Some(request)) => self.on_request(request)?,
-                Ok(None) => return Ok(false),
-                Err(error) => {
-                    log(&error.to_string());
-                    return Ok(false);
+    /// Somebody has connected; an agent takes the place of the one before.
+    fn on_peer(&mut self) {
+        match self.link.accept(&self.epoll) {
+            Ok(true) => {
+                self.awaited = None;
+                for container in self.containers.values_mut() {
+                    container.known = false;
                 }
             }
+            Ok(false) => {}
+            Err(error) => log(&error.to_string()),
         }
-        Ok(true)
     }
 
-    fn on_request(&mut self, request: Request) -> Result<()> {
-        match request {
-            Request::Hello => self.link.tell(&Answer::Hello {
-                settings: self.settings.clone(),
-                live: u32::try_from(self.containers.len()).unwrap_or(u32::MAX),
-            }),
-            Request::Command(command) => self.on_command(command),
-            Request::Resync { known } => self.report_on(&known, Answer::Synced),
-            Request::Shutdown => {
-                self.stopping = true;
-                for key in self.keys() {
-                    self.destroy(key);
-                }
-                Ok(())
+    /// Makes the signals' file quiet; what they are about is found out in every turn.
+    fn read_signals(&self) {
+        loop {
+            match self.signals.read_signal() {
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(errno) => return log(&Error::system("read signals", errno).to_string()),
             }
         }
     }
 
-    /// Unknown ids are ignored throughout: the container has ended, and its end was told.
-    fn on_command(&mut self, command: ContainerCommand) -> Result<()> {
-        match command {
-            ContainerCommand::Launch { id, spec } => {
-                if self.by_id.contains_key(&id) {
-                    let message = "a container of this id is running".to_owned();
-                    return self.tell(ContainerEvent::LaunchFailed { id, message });
-                }
-                self.exits.forget(&id);
-                match self.start(&id, &spec) {
-                    Ok(()) => Ok(()),
-                    Err(error) => self.conclude(&id, true, Outcome::failed(error.to_string())),
-                }
-            }
-            ContainerCommand::Terminate { id } => {
-                if let Some(container) =
-                    self.by_id.get(&id).and_then(|key| self.containers.get(key))
-                {
-                    container.terminate();
-                }
-                Ok(())
-            }
-            ContainerCommand::Destroy { id } => {
-                if let Some(&key) = self.by_id.get(&id) {
-                    self.destroy(key);
-                }
-                Ok(())
-            }
-            ContainerCommand::Forget { id } => {
-                self.exits.forget(&id);
-                Ok(())
-            }
-            ContainerCommand::Recover { known } => {
-                let set: BTreeSet<&ContainerId> = known.iter().collect();
-                self.exits.retain(&set);
-                for key in self.keys() {
-                    let container = self.containers.get_mut(&key).expect("the key was listed");
-                    if !set.contains(&container.id) {
-                        container.disowned = true;
-                        self.destroy(key);
-                    }
-                }
-                self.report_on(&known, Answer::Event(ContainerEvent::Recovered))
-            }
-        }
-    }
-
-    /// Tells about each known container, then `answer` when all others are gone and those that
-    /// are on their way have arrived.
-    fn report_on(&mut self, known: &[ContainerId], answer: Answer) -> Result<()> {
-        for id in known {
-            let container = self.by_id.get(id).map(|key| {
-                let container = self.containers.get_mut(key);
-                container.expect("every id in the index has its container")
-            });
-            let event = match container {
-                Some(container) => {
-                    container.known = true;
-                    match container.state {
-                        State::Running => Some(ContainerEvent::Started {
-                            id: id.clone(),
-                            pid: container.pid.as_raw().unsigned_abs(),
-                        }),
-                        State::Starting | State::Draining(_) => None,
-                    }
-                }
-                None => Some(match self.exits.outcome(id) {
-                    Some(outcome) => outcome.event(id),
-                    None => ContainerEvent::Lost { id: id.clone() },
-                }),
-            };
-            if let Some(event) = event {
-                self.tell(event)?;
-            }
-        }
-        let unsettled = self
-            .containers
-            .values()
-            .filter(|container| match container.state {
-                State::Running => container.disowned,
-                State::Starting | State::Draining(_) => true,
-            });
-        let ids = unsettled.map(|container| container.id.clone()).collect();
-        self.awaited = Some(Awaited { ids, answer });
-        Ok(())
-    }
-
-    /// Gives the answer that has waited, if nothing holds it back any more.
-    fn settle(&mut self) -> Result<()> {
-        let Some(mut awaited) = self.awaited.take() else {
-            return Ok(());
-        };
-        let (by_id, containers) = (&self.by_id, &self.containers);
-        awaited.ids.retain(|id| {
-            let container = by_id.get(id).and_then(|key| containers.get(key));
-            container.is_some_and(|c| c.disowned || !matches!(c.state, State::Running))
-        });
-        if awaited.ids.is_empty() {
-            return self.link.tell(&awaited.answer);
-        }
-        self.awaited = Some(awaited);
-        Ok(())
-    }
-
-    fn tell(&mut self, event: ContainerEvent) -> Result<()> {
-        self.link.tell(&Answer::Event(event))
+    fn tell(&mut self, event: ContainerEvent) {
+        self.link.tell(&Answer::Event(event));
     }
 
     fn keys(&self) -> Vec<u64> {

@@ -58,10 +58,11 @@ impl Launcher {
             let pid = self.start_plain(&program, &sandbox, &directory)?;
             self.add(id, pid, State::Running, None);
             let pid = pid.as_raw().unsigned_abs();
-            return self.tell(ContainerEvent::Started {
+            self.tell(ContainerEvent::Started {
                 id: id.clone(),
                 pid,
             });
+            return Ok(());
         };
         let group = hierarchies.group(&self.settings.cgroup_root, id.as_str())?;
         let order = Order {
