@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use crate::connect::{LauncherCommand, connect, private_dir, wait_until_gone};
 use crate::error::{Error, Result};
-use crate::mode::{Mode, container_support};
+use crate::mode::{AgentLoss, Mode, container_support};
 use crate::wire::{Answer, Frames, Request, Settings, VERSION, encode};
 
 /// Where events go. It is called from one thread at a time and should not block for long.
@@ -45,6 +45,8 @@ pub struct Config {
     pub launcher: LauncherCommand,
     /// The limit on processes of a container that names none; `None` is no limit.
     pub default_pids: Option<u32>,
+    /// What becomes of the containers when the agent is gone.
+    pub agent_loss: AgentLoss,
 }
 
 impl Config {
@@ -58,14 +60,16 @@ impl Config {
             cgroup_root: "tepui".to_owned(),
             launcher: LauncherCommand::this_binary(),
             default_pids: None,
+            agent_loss: AgentLoss::RunOn,
         }
     }
 }
 
 /// Runs containers for one agent.
 ///
-/// Dropping it lets go of the launcher, whose containers run on; the next containerizer of the
-/// same directory finds them again.
+/// Dropping it lets go of the launcher, as the death of the agent does. What happens then
+/// [`AgentLoss`] says: usually the containers run on, and the next containerizer of the same
+/// directory finds them again.
 #[derive(Debug)]
 pub struct Containerizer {
     requests: Option<Sender<Request>>,
@@ -130,6 +134,7 @@ impl Containerizer {
             runtime_dir: private_dir(&config.runtime_dir)?,
             mode: config.mode,
             cgroup_root: config.cgroup_root,
+            agent_loss: config.agent_loss,
         };
         let stream = connect(&settings, &config.launcher)?;
         let reading = clone_of(&stream)?;

@@ -56,4 +56,4 @@ pub use cgroup::{Group, Hierarchies, Limits, MemoryUse, Version};
 pub use connect::LauncherCommand;
 pub use containerizer::{Config, Containerizer, Sink};
 pub use error::{Error, Result};
-pub use mode::{Detected, Mode};
+pub use mode::{AgentLoss, Detected, Mode};

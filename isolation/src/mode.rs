@@ -1,4 +1,6 @@
-//! The two ways to run a program, and which of them is possible on this machine.
+//! The two ways to run a program, which of them is possible on this machine, and what ends it.
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,19 @@ pub enum Mode {
     Process,
     /// In namespaces and control groups of their own.
     Container,
+}
+
+/// What becomes of containers when the connection to their agent ends without a shutdown: it was
+/// killed, or has let go of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AgentLoss {
+    /// They run on until an agent comes back. For agents that are restarted.
+    RunOn,
+    /// They end, and what the launcher keeps is removed. For agents that nobody will restart.
+    End {
+        /// A directory that is then removed too, with everything in it.
+        remove: Option<PathBuf>,
+    },
 }
 
 /// What [`Mode::detect`] found.

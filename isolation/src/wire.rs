@@ -12,10 +12,10 @@ use tepui_core::limits::FRAME_BYTES;
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
 
 use crate::error::{Error, Result};
-use crate::mode::Mode;
+use crate::mode::{AgentLoss, Mode};
 
 /// The version of the types in this file and of the commands and events in them.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// What a launcher must know from its start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) runtime_dir: PathBuf,
     pub(crate) mode: Mode,
     pub(crate) cgroup_root: String,
+    pub(crate) agent_loss: AgentLoss,
 }
 
 /// What a launcher hears.

@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
 use tepui_core::protocol::status::Exit;
 use tepui_core::protocol::task::CommandInfo;
-use tepui_isolation::Mode;
+use tepui_isolation::{AgentLoss, Mode};
 
 use common::*;
 
@@ -292,7 +292,12 @@ fn child_agent() {
     let Ok(dir) = std::env::var("TEPUI_TEST_CHILD_AGENT") else {
         return;
     };
-    let agent = Agent::start(dir.as_ref(), Mode::Process);
+    let mut config = config(dir.as_ref(), Mode::Process);
+    if let Some(remove) = std::env::var_os("TEPUI_TEST_REMOVE") {
+        let remove = Some(remove.into());
+        config.agent_loss = AgentLoss::End { remove };
+    }
+    let agent = Agent::with(config);
     agent.launch(
         &id(1),
         sh("echo ready; until [ -e go ]; do sleep 0.01; done; exit 5"),
@@ -328,6 +333,34 @@ fn tasks_outlive_an_agent_that_is_killed() {
     };
     assert_eq!(exit, Exit::Code(5));
     agent.shutdown();
+}
+
+#[test]
+fn tasks_of_an_embedded_agent_end_when_it_is_killed() {
+    let outer = tempfile::tempdir().unwrap();
+    let (scratch, kept) = (outer.path().join("scratch"), outer.path().join("kept"));
+    fs::write(&kept, "").unwrap();
+    let dir = scratch.join("agent");
+    fs::create_dir_all(&dir).unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_agent", "--nocapture"])
+        .env("TEPUI_TEST_CHILD_AGENT", &dir)
+        .env("TEPUI_TEST_REMOVE", &scratch)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let out = dir.join("sandboxes/c000001/stdout");
+    eventually("the task runs", || {
+        fs::read_to_string(&out).is_ok_and(|text| text == "ready\n")
+    });
+    let (tasks, launchers) = (survivors(&dir), launchers(&dir));
+    assert!(!tasks.is_empty() && launchers.len() == 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    eventually("the launcher has gone", || !is_alive(launchers[0]));
+    assert!(!tasks.into_iter().any(is_alive), "a task has survived");
+    assert!(!scratch.exists(), "the directory is still there");
+    assert!(kept.exists());
 }
 
 #[test]

@@ -18,7 +18,10 @@ mod setup;
 mod start;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fs;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
@@ -37,6 +40,7 @@ use self::start::Contained;
 use crate::cgroup::{Group, Hierarchies};
 use crate::confine::Seals;
 use crate::error::{Error, Result};
+use crate::mode::AgentLoss;
 use crate::sandbox::Sandboxes;
 use crate::spawn::OpenFiles;
 use crate::wire::{Answer, Settings};
@@ -80,7 +84,19 @@ struct Launcher {
     awaited: Option<Awaited>,
     /// Whom to ask for orphans; there once the loop runs.
     heirs: Option<Heirs>,
+    agent: Presence,
     stopping: bool,
+}
+
+/// What is known of the agent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    /// It has not connected yet.
+    Awaited,
+    /// It is there, or will come back.
+    Expected,
+    /// It is gone, and everything goes with it.
+    Lost,
 }
 
 /// What only container mode needs.
@@ -145,6 +161,7 @@ impl Launcher {
             }
             self.link.flush(&self.epoll);
             self.remove_groups();
+            self.look_for_agent();
             let empty = self.containers.is_empty() && self.doomed.is_empty();
             if self.stopping && empty {
                 return self.leave_nothing();
@@ -152,8 +169,28 @@ impl Launcher {
             if more || !empty || self.link.is_connected() {
                 needed = now;
             } else if now >= needed + IDLE {
-                return self.remove_root();
+                return self.leave();
             }
+        }
+    }
+
+    /// Ends everything if that is what the end of the agent means.
+    fn look_for_agent(&mut self) {
+        let is_gone = self.agent == Presence::Expected && !self.link.is_connected();
+        match self.settings.agent_loss {
+            AgentLoss::End { .. } if is_gone && !self.stopping => {
+                self.agent = Presence::Lost;
+                self.stop();
+            }
+            AgentLoss::End { .. } | AgentLoss::RunOn => {}
+        }
+    }
+
+    /// Destroys all containers; the loop ends when they are gone.
+    fn stop(&mut self) {
+        self.stopping = true;
+        for key in self.keys() {
+            self.destroy(key);
         }
     }
 
@@ -200,6 +237,7 @@ impl Launcher {
     fn on_peer(&mut self) {
         match self.link.accept(&self.epoll) {
             Ok(true) => {
+                self.agent = Presence::Expected;
                 self.awaited = None;
                 for container in self.containers.values_mut() {
                     container.known = false;
@@ -258,11 +296,28 @@ impl Launcher {
         }
     }
 
+    /// Leaves because nobody needs it; an agent may come back to what it keeps, or not.
+    fn leave(&mut self) -> Result<()> {
+        match self.settings.agent_loss {
+            AgentLoss::RunOn => self.remove_root(),
+            AgentLoss::End { .. } => {
+                self.agent = Presence::Lost;
+                self.leave_nothing()
+            }
+        }
+    }
+
     /// Removes what a launcher keeps between containers.
     fn leave_nothing(&self) -> Result<()> {
         self.remove_root()?;
         let path = self.settings.runtime_dir.join(setup::EXITS);
-        std::fs::remove_file(&path).map_err(|error| Error::file("remove", &path, error))
+        removed(&path, fs::remove_file(&path))?;
+        match &self.settings.agent_loss {
+            AgentLoss::End { remove: Some(dir) } if self.agent == Presence::Lost => {
+                removed(dir, fs::remove_dir_all(dir))
+            }
+            AgentLoss::End { .. } | AgentLoss::RunOn => Ok(()),
+        }
     }
 
     /// Removes the control group that held those of the containers.
@@ -285,9 +340,18 @@ impl Container {
     }
 }
 
+/// Judges an attempt to remove what may be gone already.
+fn removed(path: &Path, result: io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::file("remove", path, error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Writes a line to the launcher's log, which is its standard error.
 fn log(text: &str) {
-    use std::io::Write;
     // There is nobody left to tell about a log that cannot be written.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{text}");
 }

@@ -36,12 +36,7 @@ impl Launcher {
             }),
             Request::Command(command) => self.on_command(command),
             Request::Resync { known } => self.report_on(&known, Answer::Synced),
-            Request::Shutdown => {
-                self.stopping = true;
-                for key in self.keys() {
-                    self.destroy(key);
-                }
-            }
+            Request::Shutdown => self.stop(),
         }
     }
 

@@ -16,7 +16,7 @@ use nix::sys::stat::Mode as FileMode;
 
 use super::exits::Exits;
 use super::link::{Link, SOCKET};
-use super::{ContainerMode, FIRST, Launcher, SIGNALS, heir, log};
+use super::{ContainerMode, FIRST, Launcher, Presence, SIGNALS, heir, log, removed};
 use crate::cgroup::Hierarchies;
 use crate::confine::Seals;
 use crate::error::{Error, Result};
@@ -71,8 +71,8 @@ fn work(mut launcher: Launcher) -> Result<()> {
             .and_then(|()| release_stdio(&launcher.null))
             .and_then(|()| launcher.run());
         let socket = launcher.settings.runtime_dir.join(SOCKET);
-        let removed = fs::remove_file(&socket);
-        result.and_then(|()| removed.map_err(|error| Error::file("remove", &socket, error)))
+        let removed = removed(&socket, fs::remove_file(&socket));
+        result.and(removed)
     });
     let worker = worker.map_err(|error| Error::system("start a thread", error))?;
     inheritance.serve();
@@ -133,6 +133,7 @@ fn assemble(settings: Settings) -> Result<Launcher> {
         doomed: VecDeque::new(),
         awaited: None,
         heirs: None,
+        agent: Presence::Awaited,
         stopping: false,
         settings,
         epoll,
