@@ -17,7 +17,7 @@ use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
 use tracing::{debug, warn};
 
-use crate::connect::{LauncherCommand, connect, private_dir, wait_until_gone};
+use crate::connect::{LauncherCommand, PATIENCE, connect, private_dir, wait_until_gone};
 use crate::error::{Error, Result};
 use crate::mode::{AgentLoss, Mode, container_support};
 use crate::wire::{Answer, Frames, Request, Settings, VERSION, encode};
@@ -47,6 +47,8 @@ pub struct Config {
     pub default_pids: Option<u32>,
     /// What becomes of the containers when the agent is gone.
     pub agent_loss: AgentLoss,
+    /// How long a shutdown waits for processes that are killed and do not die (CT-25).
+    pub shutdown_patience: Duration,
 }
 
 impl Config {
@@ -61,6 +63,7 @@ impl Config {
             launcher: LauncherCommand::this_binary(),
             default_pids: None,
             agent_loss: AgentLoss::RunOn,
+            shutdown_patience: Duration::from_secs(60),
         }
     }
 }
@@ -82,6 +85,7 @@ struct Shared {
     settings: Settings,
     launcher: LauncherCommand,
     default_pids: Option<u32>,
+    shutdown_patience: Duration,
     state: Mutex<State>,
     changed: Condvar,
     sink: Mutex<Sink>,
@@ -94,6 +98,8 @@ struct State {
     live: BTreeSet<ContainerId>,
     /// Whether a `Recover` is unanswered.
     recovering: bool,
+    /// What the launcher could not end.
+    left: Vec<String>,
     phase: Phase,
 }
 
@@ -142,10 +148,12 @@ impl Containerizer {
             settings,
             launcher: config.launcher,
             default_pids: config.default_pids,
+            shutdown_patience: config.shutdown_patience,
             state: Mutex::new(State {
                 stream: Some(stream),
                 live: BTreeSet::new(),
                 recovering: false,
+                left: Vec::new(),
                 phase: Phase::Open,
             }),
             changed: Condvar::new(),
@@ -171,13 +179,23 @@ impl Containerizer {
 
     /// Destroys all containers, ends the launcher, and waits until nothing is left.
     ///
-    /// The ends of the containers are still told. Must not be called from the sink.
+    /// The ends of the containers are still told. Must not be called from the sink. Fails with
+    /// [`Error::Left`] if the kernel does not end what was killed in time.
     pub fn shutdown(mut self) -> Result<()> {
+        let patience = self.shared.shutdown_patience;
         self.shared.lock().phase = Phase::ShuttingDown;
-        self.queue(Request::Shutdown);
+        self.queue(Request::Shutdown { patience });
         self.requests = None;
+        // The launcher gives up first, unless it hangs itself.
+        self.shared.wait_until_closed(patience + PATIENCE);
+        self.shared.close();
         self.join();
-        wait_until_gone(&self.shared.settings.runtime_dir)
+        wait_until_gone(&self.shared.settings.runtime_dir)?;
+        let left = std::mem::take(&mut self.shared.lock().left);
+        match left.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Left(left)),
+        }
     }
 
     fn queue(&self, request: Request) {
@@ -219,6 +237,13 @@ impl Shared {
     fn tell(&self, event: ContainerEvent) {
         let sink = self.sink.lock().expect("a sink does not panic");
         sink(event);
+    }
+
+    /// Waits until the launcher has closed the connection, but not longer than `patience`.
+    fn wait_until_closed(&self, patience: Duration) {
+        let open = |state: &mut State| state.phase != Phase::Closed;
+        let waited = self.changed.wait_timeout_while(self.lock(), patience, open);
+        drop(waited.expect("no thread panics while it holds the lock"));
     }
 
     /// Ends both threads.
@@ -327,6 +352,7 @@ impl Shared {
             loop {
                 match frames.next() {
                     Ok(Some(Answer::Event(event))) => self.on_event(event),
+                    Ok(Some(Answer::Left(left))) => self.lock().left = left,
                     Ok(Some(Answer::Hello { .. } | Answer::Synced)) => {}
                     Ok(None) => break,
                     Err(error) => {

@@ -4,6 +4,7 @@
 //! these types, and a launcher of another version is only kept until it is empty.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -37,8 +38,8 @@ pub(crate) enum Request {
     Command(ContainerCommand),
     /// Like `Recover`, but nothing is destroyed: the containerizer lost its launcher.
     Resync { known: Vec<ContainerId> },
-    /// Destroy everything and exit.
-    Shutdown,
+    /// Destroy everything and exit; at the latest after this time.
+    Shutdown { patience: Duration },
 }
 
 /// What a launcher says.
@@ -50,6 +51,8 @@ pub(crate) enum Answer {
     Event(ContainerEvent),
     /// A `Resync` is complete.
     Synced,
+    /// The launcher leaves; the containers of these names could not be ended.
+    Left(Vec<String>),
 }
 
 /// Appends a frame with `message` to `out`.

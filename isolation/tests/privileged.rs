@@ -69,6 +69,12 @@ fn leave(dir: &tempfile::TempDir, agent: Agent, ids: &[u64]) {
     for &n in ids {
         assert_eq!(groups(dir.path(), &id(n)), Vec::<PathBuf>::new());
     }
+    let Config { cgroup_root, .. } = config(dir.path(), Mode::Container);
+    for top in ["", "cpu", "memory", "pids"] {
+        let root = PathBuf::from("/sys/fs/cgroup").join(top).join(&cgroup_root);
+        let top = root.parent().unwrap();
+        assert!(!top.exists(), "{} is left", top.display());
+    }
     assert_eq!(survivors(dir.path()), Vec::<u32>::new());
     assert_eq!(launchers(dir.path()), Vec::<u32>::new());
 }
@@ -428,6 +434,97 @@ fn containers_outlive_their_agent_and_orphans_do_not_outlive_recovery() {
     });
     leave(&dir, second, &[1, 2, 3]);
     assert!(!is_alive(known));
+}
+
+/// A group of the freezer, whose members cannot die until they are thawed.
+struct Frozen(PathBuf);
+
+impl Frozen {
+    /// Freezes what is in the groups of a container; `None` where the kernel kills the frozen.
+    fn new(dir: &std::path::Path, id: &ContainerId) -> Option<Self> {
+        let name = dir.file_name().unwrap().to_str().unwrap();
+        let path = PathBuf::from(format!("/sys/fs/cgroup/freezer/tepui-test-{name}"));
+        if !path.parent().unwrap().join("cgroup.procs").exists() {
+            eprintln!("skipped: no freezer of version 1");
+            return None;
+        }
+        fs::create_dir(&path).unwrap();
+        let frozen = Self(path);
+        for pid in group_file(dir, id, "cgroup.procs").unwrap().lines() {
+            fs::write(frozen.0.join("cgroup.procs"), pid).unwrap();
+        }
+        fs::write(frozen.0.join("freezer.state"), "FROZEN").unwrap();
+        eventually("it is frozen", || {
+            fs::read_to_string(frozen.0.join("freezer.state")).unwrap() == "FROZEN\n"
+        });
+        Some(frozen)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        fs::write(self.0.join("freezer.state"), "THAWED").unwrap();
+        eventually("it is dead", || fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+#[test]
+fn a_shutdown_names_what_does_not_die_and_the_next_launcher_ends_it() {
+    // CT-25
+    let Some((dir, agent)) = agent() else { return };
+    agent.shutdown();
+    let patience = std::time::Duration::from_millis(200);
+    let config = |mode| Config {
+        shutdown_patience: patience,
+        ..config(dir.path(), mode)
+    };
+    let mut agent = Agent::with(config(Mode::Container));
+    agent.launch(&id(1), sh("sleep 1000"));
+    let init = agent.started();
+    agent.launch(&id(2), sh("sleep 1000"));
+    agent.started();
+    let Some(frozen) = Frozen::new(dir.path(), &id(1)) else {
+        return leave(&dir, agent, &[1, 2]);
+    };
+    let error = agent.containerizer.take().unwrap().shutdown().unwrap_err();
+    assert!(
+        matches!(&error, Error::Left(left) if left == &["c000001"]),
+        "{error}"
+    );
+    assert_eq!(agent.exited(), (Exit::Signal(9), None), "the other one");
+    assert_eq!(launchers(dir.path()), Vec::<u32>::new());
+    assert!(is_alive(init));
+    drop(frozen);
+    let agent = Agent::start(dir.path(), Mode::Container);
+    assert!(!is_alive(init));
+    assert_eq!(
+        agent.recover(&[id(1)]),
+        [ContainerEvent::Lost { id: id(1) }]
+    );
+    leave(&dir, agent, &[1, 2]);
+}
+
+#[test]
+fn the_next_launcher_waits_until_what_the_last_one_left_is_dead() {
+    let Some((dir, agent)) = agent() else { return };
+    agent.launch(&id(1), sh("sleep 1000"));
+    let init = agent.started();
+    let Some(frozen) = Frozen::new(dir.path(), &id(1)) else {
+        return leave(&dir, agent, &[1]);
+    };
+    let launcher = i32::try_from(launchers(dir.path())[0]).unwrap();
+    let kill = nix::sys::signal::Signal::SIGKILL;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(launcher), kill).unwrap();
+    eventually("there is a next one", || {
+        let next = launchers(dir.path());
+        !next.is_empty() && next != [launcher.unsigned_abs()]
+    });
+    agent.expect_nothing(std::time::Duration::from_millis(300));
+    assert!(is_alive(init));
+    drop(frozen);
+    assert_eq!(agent.next(), ContainerEvent::Lost { id: id(1) });
+    assert!(!is_alive(init));
+    leave(&dir, agent, &[1]);
 }
 
 #[test]

@@ -27,6 +27,9 @@ use crate::spawn::Enter;
 /// Limits of a group; `None` is none.
 pub type Limits = ContainerLimits;
 
+/// How often a directory is made again that somebody else removes.
+const CREATIONS: usize = 100;
+
 /// A version of the kernel's interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
@@ -128,7 +131,7 @@ impl Hierarchies {
     pub fn prepare(&self, root: &str) -> Result<()> {
         for hierarchy in self.roots() {
             let path = below(hierarchy, root)?;
-            fs::create_dir_all(&path).map_err(|error| Error::file("create", &path, error))?;
+            create_all(&path).map_err(|error| Error::file("create", &path, error))?;
             if self.version == Version::Two {
                 let mut parents: Vec<&Path> = path.ancestors().collect();
                 parents.retain(|parent| parent.starts_with(hierarchy));
@@ -167,10 +170,21 @@ impl Hierarchies {
         Ok(names)
     }
 
-    /// Removes the empty directory `root` from every hierarchy; used when nothing is left below.
+    /// Removes the empty directory `root` from every hierarchy, and those above it that are empty
+    /// then; used when nothing is left below.
     pub fn remove_root(&self, root: &str) -> Result<()> {
         for hierarchy in self.roots() {
-            remove_tree(&below(hierarchy, root)?)?;
+            let path = below(hierarchy, root)?;
+            remove_tree(&path)?;
+            let mut above = path
+                .ancestors()
+                .skip(1)
+                .take_while(|path| *path != hierarchy);
+            // The first that stays has others' groups in it.
+            while above
+                .next()
+                .is_some_and(|path| fs::remove_dir(path).is_ok())
+            {}
         }
         Ok(())
     }
@@ -222,6 +236,12 @@ impl Group {
             pids::apply(&self.pids, self.version, pids)?;
         }
         Ok(())
+    }
+
+    /// Returns its name below the root, which is that of its container.
+    pub(crate) fn name(&self) -> String {
+        let name = self.memory.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
     }
 
     /// Opens what a new child needs to enter: `tasks` of each hierarchy, or the directory.
@@ -302,6 +322,17 @@ fn below(parent: &Path, relative: &str) -> Result<PathBuf> {
         )));
     }
     Ok(parent.join(relative))
+}
+
+/// Makes a directory with those above it, which another launcher that leaves may be removing.
+fn create_all(path: &Path) -> io::Result<()> {
+    for _ in 0..CREATIONS {
+        match fs::create_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            made => return made,
+        }
+    }
+    fs::create_dir_all(path)
 }
 
 fn remove_tree(directory: &Path) -> Result<()> {

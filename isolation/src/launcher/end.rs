@@ -209,7 +209,7 @@ impl Launcher {
         let container = container.expect("only keys that are in the table are removed");
         self.by_id.remove(&container.id);
         if let Some(contained) = container.contained {
-            self.doomed.push_back(contained.group);
+            self.doomed.push(contained.group);
         }
         if !container.disowned {
             self.conclude(&container.id, container.known, outcome);

@@ -9,6 +9,7 @@
 //!
 //! One turn of the loop: wait, take requests, reap, write the exits file once, answer, clean up.
 
+mod doomed;
 mod end;
 mod exits;
 mod heir;
@@ -17,7 +18,7 @@ mod requests;
 mod setup;
 mod start;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -32,12 +33,13 @@ use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::ContainerEvent;
 use tepui_core::protocol::status::Exit;
 
+use self::doomed::Doomed;
 use self::exits::Exits;
 use self::heir::Heirs;
 use self::link::Link;
 pub(crate) use self::setup::{LOCK, LOCKED, READY, main};
 use self::start::Contained;
-use crate::cgroup::{Group, Hierarchies};
+use crate::cgroup::Hierarchies;
 use crate::confine::Seals;
 use crate::error::{Error, Result};
 use crate::mode::AgentLoss;
@@ -56,10 +58,8 @@ const KINDS: u64 = 4;
 const REPORT: u64 = 0;
 const MEMORY: u64 = 1;
 const FORKS: u64 = 2;
-/// The most groups removed in a turn.
-const REMOVALS_PER_TURN: usize = 16;
-/// How long to wait before a group is tried again whose processes die slowly.
-const REMOVAL_RETRY: Duration = Duration::from_millis(5);
+/// How long containers may take to end when their agent is gone (CT-25).
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the launcher stays without containers and without an agent.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -80,12 +80,13 @@ struct Launcher {
     by_pid: HashMap<Pid, u64>,
     next: u64,
     draining: Vec<u64>,
-    doomed: VecDeque<Group>,
+    doomed: Doomed,
     awaited: Option<Awaited>,
     /// Whom to ask for orphans; there once the loop runs.
     heirs: Option<Heirs>,
     agent: Presence,
-    stopping: bool,
+    /// When it gives up ending its containers, if it is to end.
+    stopping: Option<Instant>,
 }
 
 /// What is known of the agent.
@@ -160,11 +161,13 @@ impl Launcher {
                 log(&error.to_string());
             }
             self.link.flush(&self.epoll);
-            self.remove_groups();
+            self.doomed.remove_some(now);
             self.look_for_agent();
             let empty = self.containers.is_empty() && self.doomed.is_empty();
-            if self.stopping && empty {
-                return self.leave_nothing();
+            match self.stopping {
+                Some(_) if empty => return self.leave_nothing(),
+                Some(deadline) if deadline <= now => return self.give_up(),
+                Some(_) | None => {}
             }
             if more || !empty || self.link.is_connected() {
                 needed = now;
@@ -178,20 +181,29 @@ impl Launcher {
     fn look_for_agent(&mut self) {
         let is_gone = self.agent == Presence::Expected && !self.link.is_connected();
         match self.settings.agent_loss {
-            AgentLoss::End { .. } if is_gone && !self.stopping => {
+            AgentLoss::End { .. } if is_gone => {
                 self.agent = Presence::Lost;
-                self.stop();
+                self.stop(STOP_PATIENCE);
             }
             AgentLoss::End { .. } | AgentLoss::RunOn => {}
         }
     }
 
-    /// Destroys all containers; the loop ends when they are gone.
-    fn stop(&mut self) {
-        self.stopping = true;
+    /// Destroys all containers; the loop ends when they are gone, or after `patience`.
+    fn stop(&mut self, patience: Duration) {
+        self.stopping = self.stopping.or(Some(Instant::now() + patience));
         for key in self.keys() {
             self.destroy(key);
         }
+    }
+
+    /// Leaves although something will not die, and says what. The next launcher goes on with it.
+    fn give_up(&mut self) -> Result<()> {
+        let ids = self.containers.values().map(|c| c.id.as_str().to_owned());
+        let left: Vec<String> = ids.chain(self.doomed.names()).collect();
+        self.link.tell(&Answer::Left(left.clone()));
+        self.link.flush(&self.epoll);
+        Err(Error::Left(left))
     }
 
     /// Returns how long there is nothing to do unless something happens.
@@ -200,13 +212,15 @@ impl Launcher {
             return EpollTimeout::ZERO;
         }
         let now = Instant::now();
-        let removal = (!self.doomed.is_empty()).then(|| now + REMOVAL_RETRY);
         let idle = self.containers.is_empty() && !self.link.is_connected();
         let leave = idle.then(|| needed + IDLE);
-        let due = [removal, leave, self.link.paused()]
-            .into_iter()
-            .flatten()
-            .min();
+        let due = [
+            self.doomed.due(now),
+            leave,
+            self.link.paused(),
+            self.stopping,
+        ];
+        let due = due.into_iter().flatten().min();
         match due {
             // Rounded up, or it would turn without a pause just before.
             Some(due) => {
@@ -281,19 +295,6 @@ impl Launcher {
             // Its number may be another's by now; what is left is being killed anyway.
             (None, State::Draining(_)) => Ok(()),
         };
-    }
-
-    /// Removes the groups of ended containers, some at a time.
-    fn remove_groups(&mut self) {
-        for _ in 0..REMOVALS_PER_TURN {
-            let Some(group) = self.doomed.pop_front() else {
-                return;
-            };
-            if group.remove().is_err() {
-                self.doomed.push_back(group);
-                return;
-            }
-        }
     }
 
     /// Leaves because nobody needs it; an agent may come back to what it keeps, or not.

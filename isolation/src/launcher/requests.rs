@@ -36,7 +36,7 @@ impl Launcher {
             }),
             Request::Command(command) => self.on_command(command),
             Request::Resync { known } => self.report_on(&known, Answer::Synced),
-            Request::Shutdown => self.stop(),
+            Request::Shutdown { patience } => self.stop(patience),
         }
     }
 

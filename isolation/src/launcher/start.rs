@@ -46,7 +46,7 @@ pub(super) struct Contained {
 impl Launcher {
     /// Starts a container, or says why not; then nothing of it is left.
     pub(super) fn start(&mut self, id: &ContainerId, spec: &ContainerSpec) -> Result<()> {
-        if self.stopping {
+        if self.stopping.is_some() {
             return Err(Error::Invalid("the agent is shutting down".to_owned()));
         }
         let path = self.sandboxes.path_of(&spec.sandbox)?;
@@ -73,7 +73,7 @@ impl Launcher {
         match self.start_contained(&order, &spec.limits, &sandbox, &directory, &group) {
             Ok(()) => Ok(()),
             Err(error) => {
-                self.doomed.push_back(group);
+                self.doomed.push(group);
                 Err(error)
             }
         }

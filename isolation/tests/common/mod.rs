@@ -29,7 +29,8 @@ pub(crate) fn config(dir: &Path, mode: Mode) -> Config {
         .unwrap()
         .trim_start_matches('.');
     Config {
-        cgroup_root: format!("tepui-test-{name}"),
+        // Two deep, as agents have it.
+        cgroup_root: format!("tepui-test-{name}/agent"),
         launcher: LauncherCommand::binary(env!("CARGO_BIN_EXE_tepui-launch-probe")),
         ..Config::new(dir, mode)
     }
@@ -81,6 +82,13 @@ impl Agent {
         self.events
             .recv_timeout(PATIENCE)
             .expect("an event was due")
+    }
+
+    /// Fails if an event comes within `time`.
+    pub(crate) fn expect_nothing(&self, time: Duration) {
+        if let Ok(event) = self.events.recv_timeout(time) {
+            panic!("too early: {event:?}");
+        }
     }
 
     pub(crate) fn started(&self) -> u32 {
