@@ -17,7 +17,7 @@ use crate::process::{NAME_BYTES, shown};
 use crate::spawn::Credentials;
 
 /// The directory below the agent's work directory that holds all sandboxes.
-const SANDBOXES: &str = "sandboxes";
+pub(crate) const SANDBOXES: &str = "sandboxes";
 /// The deepest sandbox.
 const MAX_DEPTH: usize = 16;
 

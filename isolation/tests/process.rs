@@ -10,6 +10,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -437,6 +438,49 @@ fn a_launcher_that_nobody_needs_goes() {
         breach: None,
     };
     assert_eq!(events, [expected]);
+    agent.shutdown();
+}
+
+/// Takes the place of the agent at the launcher's socket.
+fn intrude(socket: &Path) {
+    drop(UnixStream::connect(socket).unwrap());
+}
+
+#[test]
+fn an_order_that_was_not_read_is_repeated() {
+    let (dir, agent) = agent();
+    for n in [1, 2] {
+        agent.launch(&id(n), sh("sleep 1000"));
+        agent.started();
+    }
+    let launcher = as_pid(launchers(dir.path())[0]);
+    // What is written while it sleeps is not read any more: somebody else connects meanwhile.
+    kill(launcher, Signal::SIGSTOP).unwrap();
+    agent.destroy(&id(1));
+    agent.send(ContainerCommand::Terminate { id: id(2) });
+    intrude(&dir.path().join("run/launcher.sock"));
+    kill(launcher, Signal::SIGCONT).unwrap();
+    let mut ends = [agent.exit_of(), agent.exit_of()];
+    ends.sort_by_key(|(id, _)| id.clone());
+    assert_eq!(ends, [(id(1), Exit::Signal(9)), (id(2), Exit::Signal(15))]);
+    agent.shutdown();
+}
+
+#[test]
+fn who_cannot_be_reached_is_not_dead() {
+    let (dir, agent) = agent();
+    agent.launch(&id(1), sh("sleep 1000"));
+    let pid = agent.started();
+    let run = dir.path().join("run");
+    let (socket, moved) = (run.join("launcher.sock"), run.join("moved.sock"));
+    fs::rename(&socket, &moved).unwrap();
+    intrude(&moved);
+    // It gives up once meanwhile.
+    agent.expect_nothing(std::time::Duration::from_secs(12));
+    assert!(is_alive(pid));
+    agent.destroy(&id(1));
+    fs::rename(&moved, &socket).unwrap();
+    assert_eq!(agent.exit_of(), (id(1), Exit::Signal(9)));
     agent.shutdown();
 }
 

@@ -107,6 +107,19 @@ impl Agent {
         (exit, breach)
     }
 
+    /// Waits for the end of any container; that it is told again that one runs does not matter.
+    pub(crate) fn exit_of(&self) -> (ContainerId, Exit) {
+        loop {
+            match self.next() {
+                ContainerEvent::Started { .. } => {}
+                ContainerEvent::Exited { id, exit, .. } => return (id, exit),
+                other @ (ContainerEvent::LaunchFailed { .. }
+                | ContainerEvent::Lost { .. }
+                | ContainerEvent::Recovered) => panic!("{other:?}"),
+            }
+        }
+    }
+
     pub(crate) fn failed(&self) -> String {
         let event = self.next();
         let ContainerEvent::LaunchFailed { message, .. } = event else {
