@@ -191,7 +191,7 @@ impl Launcher {
 
     /// Destroys all containers; the loop ends when they are gone, or after `patience`.
     fn stop(&mut self, patience: Duration) {
-        self.stopping = self.stopping.or(Some(Instant::now() + patience));
+        self.stopping = self.stopping.or_else(|| Some(Instant::now() + patience));
         for key in self.keys() {
             self.destroy(key);
         }
