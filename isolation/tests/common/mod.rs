@@ -17,9 +17,16 @@ use tepui_isolation::{Config, Containerizer, LauncherCommand, Mode};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Leaves an orphan that dies of a real-time signal, and ends when that has been reaped.
-pub(crate) const ORPHAN_DIES_OF_35: &str = "sh -c 'sh -c \"echo \\$\\$ > orphan; until [ -e go ]; do :; done; kill -35 \\$\\$\" & \
-     until [ -s orphan ]; do :; done'; \
-     : > go; while kill -0 $(cat orphan) 2>/dev/null; do :; done; exit 4";
+pub(crate) const ORPHAN_DIES_OF_35: &str = "
+    cat > orphan.sh <<'END'
+    echo $$ > orphan
+    until [ -e go ]; do :; done
+    kill -35 $$
+END
+    sh -c 'sh orphan.sh & until [ -s orphan ]; do :; done'
+    : > go
+    while kill -0 $(cat orphan) 2> /dev/null; do :; done
+    exit 4";
 
 pub(crate) fn config(dir: &Path, mode: Mode) -> Config {
     let name = dir
