@@ -1,14 +1,14 @@
 //! The first process of a container: arranges its namespaces, seals them, starts the program,
 //! forwards SIGTERM, reaps what is orphaned, and tells the launcher how the program ended.
 //!
-//! When it exits, the kernel kills whatever is left in the process namespace. It holds two files:
-//! number 3, from which it reads its [`Order`], and number 4, to which it writes [`Report`]s.
+//! When it exits, the kernel kills whatever is left in the process namespace. It is a copy of the
+//! [nursery](crate::nursery) and is given two files: from one it reads its [`Order`], to the other
+//! it writes [`Report`]s.
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
-use nix::sched::CloneFlags;
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use crate::confine::{self, Seals};
 use crate::error::{Error, Result};
 use crate::namespaces;
 use crate::process::Program;
-use crate::spawn::{Enter, Files, Image, Plan, Signals, reset_dispositions, spawn};
+use crate::spawn::{Files, Image, Plan, Signals, spawn};
 use crate::wait::{self, Whom};
 use crate::wire;
 
@@ -42,12 +42,11 @@ pub(crate) enum Report {
     Ended(Exit),
 }
 
-/// Runs the init; its own exit code only matters if nothing was reported.
-pub(crate) fn main() -> i32 {
-    // SAFETY: the launcher placed these two; nothing else in this process has touched them.
-    let (order, report) = unsafe { (OwnedFd::from_raw_fd(3), OwnedFd::from_raw_fd(4)) };
-    let mut report = File::from(report);
-    let result = start(order).map_or_else(
+/// Runs the init, if its process could be prepared; its own exit code only matters if nothing was
+/// reported.
+pub(crate) fn run_with(order: Result<OwnedFd>, reports: OwnedFd) -> i32 {
+    let mut report = File::from(reports);
+    let result = order.and_then(start).map_or_else(
         |error| Report::Failed(error.to_string()),
         |program| run(program, &mut report),
     );
@@ -63,8 +62,6 @@ fn run(program: Pid, report: &mut File) -> Report {
 }
 
 fn start(order: OwnedFd) -> Result<Pid> {
-    // Whatever was ignored when the agent was started must not be for the program.
-    reset_dispositions();
     let mut bytes = Vec::new();
     let read = File::from(order).read_to_end(&mut bytes);
     read.map_err(|error| Error::system("read the order", error))?;
@@ -83,8 +80,6 @@ fn start(order: OwnedFd) -> Result<Pid> {
         files: Files {
             inherited: &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
         },
-        namespaces: CloneFlags::empty(),
-        enter: Enter::Nowhere,
         credentials: program.credentials.as_ref(),
         signals: Signals::Open,
         open_files: None,

@@ -3,8 +3,10 @@
 //! An agent holds a [`Containerizer`]. That talks over a Unix socket to a *launcher*, one small
 //! process per agent that starts containers, is their parent, and outlives the
 //! agent; so a restarted agent learns real exit codes. In container mode each container has an
-//! *init* of ours as its first process. Launcher and init are hidden subcommands of the running
-//! binary, executed from a sealed copy in memory ([`entry::run_if_hidden`]).
+//! *init* of ours as its first process: a copy of the launcher's *nursery*, because to execute a
+//! whole binary for each container costs more than all the rest. Launcher and nursery are hidden
+//! subcommands of the running binary, executed from a sealed copy in memory
+//! ([`entry::run_if_hidden`]).
 //!
 //! What is guaranteed when a program has ended, before its `Exited` is told:
 //!
@@ -44,6 +46,7 @@ mod init;
 mod launcher;
 mod mode;
 mod namespaces;
+mod nursery;
 mod process;
 mod procfs;
 mod sandbox;

@@ -139,7 +139,7 @@ fn root_inside_cannot_undo_its_limits() {
          (: >> /proc/sys/kernel/core_pattern) && echo core pattern
          (: >> /proc/sysrq-trigger) && echo sysrq
          (: 3<> /proc/1/mem) && echo memory of the init
-         readlink /proc/1/fd/4 && echo files of the init
+         readlink /proc/1/cwd && echo files of the init
          umount /proc && echo unmounted /proc
          umount {run} && echo uncovered the launcher
          mount -o remount,rw /sys && echo remounted /sys
@@ -524,6 +524,37 @@ fn the_next_launcher_waits_until_what_the_last_one_left_is_dead() {
     assert_eq!(agent.next(), ContainerEvent::Lost { id: id(1) });
     assert!(!is_alive(init));
     leave(&dir, agent, &[1]);
+}
+
+#[test]
+fn a_nursery_that_dies_is_replaced() {
+    let Some((dir, agent)) = agent() else { return };
+    agent.launch(&id(1), sh("sleep 1000"));
+    let init = agent.started();
+    let launcher = launchers(dir.path())[0];
+    let children = || -> Vec<u32> {
+        let tasks = fs::read_dir(format!("/proc/{launcher}/task")).unwrap();
+        let files = tasks.map(|task| task.unwrap().path().join("children"));
+        let texts: Vec<String> = files
+            .map(|file| fs::read_to_string(file).unwrap())
+            .collect();
+        let pids = texts.iter().flat_map(|text| text.split_whitespace());
+        pids.map(|pid| pid.parse().unwrap())
+            .filter(|&pid| pid != init)
+            .collect()
+    };
+    let nursery = children();
+    assert_eq!(nursery.len(), 1, "one serves all");
+    let kill = nix::sys::signal::Signal::SIGKILL;
+    let pid = nix::unistd::Pid::from_raw(nursery[0].try_into().unwrap());
+    nix::sys::signal::kill(pid, kill).unwrap();
+    eventually("it is reaped", || children().is_empty());
+    assert_eq!(agent.run(&id(2), sh("exit 7")), Exit::Code(7));
+    assert!(is_alive(init));
+    let nursery = children();
+    assert_eq!(nursery.len(), 1);
+    leave(&dir, agent, &[1, 2]);
+    eventually("it goes with its launcher", || !is_alive(nursery[0]));
 }
 
 #[test]

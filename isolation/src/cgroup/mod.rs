@@ -12,7 +12,7 @@ mod pids;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::sys::eventfd::EventFd;
@@ -22,7 +22,6 @@ use tepui_core::protocol::container::ContainerLimits;
 pub use self::memory::MemoryUse;
 pub(crate) use self::pids::Refusals;
 use crate::error::{Error, Result};
-use crate::spawn::Enter;
 
 /// Limits of a group; `None` is none.
 pub type Limits = ContainerLimits;
@@ -201,6 +200,15 @@ pub struct Group {
     cpu: PathBuf,
     memory: PathBuf,
     pids: PathBuf,
+}
+
+/// How a new process comes into its groups.
+pub(crate) enum Enter<'a> {
+    /// Version 1: the open `tasks` files. A process with one thread that writes `0` there enters
+    /// without the global lock that `cgroup.procs` takes (milliseconds when idle).
+    Tasks(&'a [OwnedFd]),
+    /// Version 2: the open directory; the kernel makes the process inside.
+    Group(BorrowedFd<'a>),
 }
 
 /// The open files through which a child enters a group.

@@ -43,6 +43,7 @@ use crate::cgroup::Hierarchies;
 use crate::confine::Seals;
 use crate::error::{Error, Result};
 use crate::mode::AgentLoss;
+use crate::nursery::Nursery;
 use crate::sandbox::Sandboxes;
 use crate::spawn::OpenFiles;
 use crate::wire::{Answer, Settings};
@@ -72,6 +73,8 @@ struct Launcher {
     exits: Exits,
     sandboxes: Sandboxes,
     contained: Option<ContainerMode>,
+    /// Where inits come from, once there has been one.
+    nursery: Option<Nursery>,
     image: OwnedFd,
     null: OwnedFd,
     open_files: OpenFiles,

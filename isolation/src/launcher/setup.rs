@@ -145,6 +145,7 @@ fn assemble(settings: Settings) -> Result<Launcher> {
         signals,
         sandboxes,
         contained,
+        nursery: None,
     };
     launcher.end_leftovers()?;
     Ok(launcher)

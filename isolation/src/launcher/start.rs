@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sched::CloneFlags;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use nix::sys::eventfd::EventFd;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -17,13 +16,12 @@ use tepui_core::protocol::container::{ContainerEvent, ContainerLimits, Container
 
 use super::{Container, ContainerMode, FORKS, KINDS, Launcher, MEMORY, REPORT, State};
 use crate::cgroup::{Entrance, Group, Refusals};
-use crate::entry;
 use crate::error::{Error, Result};
 use crate::init::{Order, Report};
-use crate::namespaces;
+use crate::nursery::Nursery;
 use crate::process::Program;
 use crate::sandbox::Sandbox;
-use crate::spawn::{Enter, Files, Image, Plan, Signals, spawn};
+use crate::spawn::{Files, Image, Plan, Signals, spawn};
 use crate::wire::Frames;
 
 /// What the launcher holds of a container in container mode.
@@ -97,8 +95,6 @@ impl Launcher {
                     sandbox.stderr.as_fd(),
                 ],
             },
-            namespaces: CloneFlags::empty(),
-            enter: Enter::Nowhere,
             credentials: program.credentials.as_ref(),
             signals: Signals::Open,
             open_files: Some(self.open_files),
@@ -163,34 +159,21 @@ impl Launcher {
     }
 
     fn start_init(
-        &self,
+        &mut self,
         sandbox: &Sandbox,
         directory: &CString,
         entrance: &Entrance,
         [order, writer]: [&OwnedFd; 2],
     ) -> Result<Pid> {
-        let c_string = |text: &str| CString::new(text).expect("constants hold no NUL");
-        let plan = Plan {
-            image: Image::Open(self.image.as_fd()),
-            arguments: &[c_string(entry::INIT), c_string(entry::HIDDEN)],
-            environment: &[],
-            directory: Some(directory),
-            files: Files {
-                inherited: &[
-                    self.null.as_fd(),
-                    sandbox.stdout.as_fd(),
-                    sandbox.stderr.as_fd(),
-                    order.as_fd(),
-                    writer.as_fd(),
-                ],
-            },
-            namespaces: namespaces::flags(),
-            enter: entrance.enter(),
-            credentials: None,
-            signals: Signals::Blocked,
-            open_files: Some(self.open_files),
+        let nursery = match self.nursery.take().filter(Nursery::lives) {
+            Some(nursery) => nursery,
+            None => Nursery::start(self.image.as_fd(), self.null.as_fd(), self.open_files)?,
         };
-        spawn(&plan, entry::INIT)
+        let own = [&self.null, &sandbox.stdout, &sandbox.stderr, order, writer];
+        let pid = nursery.bear(directory, own.map(AsFd::as_fd), &entrance.enter())?;
+        // After a failure it is left: the next container gets a new one.
+        self.nursery = Some(nursery);
+        Ok(pid)
     }
 
     /// Enters a new container into the tables.
