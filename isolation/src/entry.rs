@@ -13,8 +13,8 @@ pub(crate) const NURSERY: &str = "tepui-init";
 /// The first argument of both. Two words, so that nobody gets here by the name of a link alone.
 pub(crate) const HIDDEN: &str = "--hidden-subcommand";
 
-/// Runs the launcher or the nursery of its inits and exits, if that is what this process was started
-/// as; returns at once otherwise.
+/// Runs the launcher or the nursery of its inits and exits, if that is what this process was
+/// started as; returns at once otherwise.
 ///
 /// Call it first in `main`: no thread may have been started yet.
 pub fn run_if_hidden() {
