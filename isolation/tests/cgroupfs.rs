@@ -143,3 +143,32 @@ fn version_2_has_one_directory_and_its_controllers_are_enabled_above_it() {
     fs::write(inside.join("pids.max"), "max\n").unwrap();
     assert_eq!(group.pids_limit(), None);
 }
+
+#[test]
+fn launchers_that_come_and_go_share_what_is_above_their_groups() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().to_owned();
+    let hierarchies = Hierarchies::version_1(place.clone(), place.clone(), place);
+    std::thread::scope(|scope| {
+        for root in ["shared/a", "shared/b"] {
+            let hierarchies = &hierarchies;
+            scope.spawn(move || {
+                for _ in 0..500 {
+                    hierarchies.prepare(root).unwrap();
+                    hierarchies
+                        .group(root, "c1")
+                        .unwrap()
+                        .create(&Limits::default())
+                        .unwrap();
+                    hierarchies.group(root, "c1").unwrap().remove().unwrap();
+                    hierarchies.remove_root(root).unwrap();
+                }
+            });
+        }
+    });
+    expect(dir.path(), &[]);
+    assert!(
+        !dir.path().join("shared").exists(),
+        "nobody needs it any more"
+    );
+}
