@@ -16,7 +16,7 @@ use tepui_core::protocol::agent::{Read, ToAgent};
 use tepui_core::protocol::hello::{CloseReason, Hello};
 use tepui_core::protocol::node::AgentInfo;
 use tepui_core::resources::Resource;
-use tepui_isolation::{Containerizer, Mode};
+use tepui_isolation::{AgentLoss, Containerizer, Mode};
 use tepui_transport::clock::Clock;
 use tepui_transport::codec;
 use tepui_transport::dialer::Dialer;
@@ -70,6 +70,8 @@ pub struct AgentOptions {
     pub hostname: Option<String>,
     /// How to isolate tasks.
     pub isolation: Isolation,
+    /// What becomes of tasks when the process is killed.
+    pub agent_loss: AgentLoss,
     /// The most that it waits before it registers for the first time.
     pub registration_backoff: Duration,
 }
@@ -110,7 +112,10 @@ impl AgentNode {
                     tracing::debug!("the agent has ended: the launcher keeps what happens");
                 }
             };
-            let config = container_config(&options.work_dir, mode)?;
+            let config = tepui_isolation::Config {
+                agent_loss: options.agent_loss.clone(),
+                ..container_config(&options.work_dir, mode)?
+            };
             Containerizer::start(config, Box::new(sink))?
         };
 

@@ -14,6 +14,7 @@ use tepui_core::attributes::Attributes;
 use tepui_core::auth::{PeerRole, Principal};
 use tepui_core::resources::Resource;
 use tepui_core::scheduler::Logic;
+use tepui_isolation::AgentLoss;
 use tepui_transport::authority::{Authority, CERT_FILE, Validity};
 use tepui_transport::framework::Framework;
 use tepui_transport::target::{Error, Target};
@@ -102,6 +103,9 @@ impl Embedded {
             attributes: self.options.attributes.clone(),
             hostname: None,
             isolation: self.options.isolation,
+            agent_loss: AgentLoss::End {
+                remove: self.private.as_ref().map(|dir| dir.path().to_owned()),
+            },
             registration_backoff: Duration::ZERO,
         })
         .await?;

@@ -71,9 +71,8 @@ mod tests {
         let kill = scheduler::Call::Kill { task, grace: None };
         let list = operator::Request {
             id: RequestId(1),
-            call: operator::Call::Tasks { all: true
+            call: operator::Call::Tasks { all: true },
             after: None,
-        },
         };
         let mut all = Vec::new();
         for (name, encoded) in [

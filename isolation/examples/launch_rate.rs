@@ -1,7 +1,9 @@
-//! Prints how many `true` are launched and reaped a second: by the standard library one after
-//! the other, and through a containerizer in both modes.
+//! Prints how many `true` are launched and reaped a second, and what processor time each takes in
+//! the launcher, the init and the program: by the standard library one after the other, and through
+//! a containerizer in both modes.
 //!
-//! `cargo run --release --example launch_rate [COUNT]`
+//! `cargo run --release --example launch_rate [COUNT [BINARY]]`; the launcher is made of `BINARY`,
+//! whose size counts.
 
 #![allow(
     clippy::print_stdout,
@@ -13,10 +15,12 @@ use std::process::{Command, ExitCode};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent, ContainerSpec};
 use tepui_core::protocol::task::CommandInfo;
-use tepui_isolation::{Config, Containerizer, Mode, Result};
+use tepui_isolation::{Config, Containerizer, LauncherCommand, Mode, Result};
 
 /// How many containers are on their way at once.
 const IN_FLIGHT: u64 = 64;
@@ -25,7 +29,7 @@ fn main() -> ExitCode {
     tepui_isolation::entry::run_if_hidden();
     let count = std::env::args().nth(1).and_then(|text| text.parse().ok());
     let count: u64 = count.unwrap_or(2_000);
-    let begin = Instant::now();
+    let (begin, before) = (Instant::now(), children());
     for _ in 0..count {
         let status = Command::new("/bin/true").status();
         assert!(
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
         );
     }
     report("posix_spawn and wait", count, begin.elapsed());
+    report_processor("posix_spawn and wait", count, before);
     let detected = Mode::detect();
     let modes = match detected.mode {
         Mode::Process => {
@@ -54,7 +59,13 @@ fn main() -> ExitCode {
 fn measure(mode: Mode, count: u64) -> Result<()> {
     let dir = std::env::temp_dir().join(format!("tepui-launch-rate-{}", std::process::id()));
     let (sender, events) = channel();
+    let before = children();
+    let launcher = match std::env::args_os().nth(2) {
+        Some(binary) => LauncherCommand::binary(binary),
+        None => LauncherCommand::this_binary(),
+    };
     let config = Config {
+        launcher,
         cgroup_root: format!("tepui-launch-rate-{}", std::process::id()),
         ..Config::new(&dir, mode)
     };
@@ -86,6 +97,11 @@ fn measure(mode: Mode, count: u64) -> Result<()> {
     }
     report(&format!("{mode:?}, one by one"), alone, begin.elapsed());
     containerizer.shutdown()?;
+    // The launcher has been waited for when its lock is free, or is just about to be.
+    while children() == before {
+        std::thread::yield_now();
+    }
+    report_processor(&format!("{mode:?}"), count + alone, before);
     if let Err(error) = std::fs::remove_dir_all(&dir) {
         eprintln!("remove {}: {error}", dir.display());
     }
@@ -116,6 +132,20 @@ fn await_exit(events: &Receiver<ContainerEvent>) {
             | ContainerEvent::Recovered) => panic!("{other:?}"),
         }
     }
+}
+
+/// Returns the processor time of all processes that we started and that are reaped.
+fn children() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the question is valid");
+    [usage.user_time(), usage.system_time()]
+        .iter()
+        .map(|time| Duration::from_micros(time.num_microseconds().unsigned_abs()))
+        .sum()
+}
+
+fn report_processor(what: &str, count: u64, before: Duration) {
+    let each = (children() - before).as_secs_f64() * 1e6 / count as f64;
+    println!("{what:28} {each:8.0} us of processor time each");
 }
 
 fn report(what: &str, count: u64, took: Duration) {

@@ -24,9 +24,9 @@ use crate::launcher::{LOCK, LOCKED, READY, link};
 use crate::wire::{Answer, Frames, Request, Settings, encode};
 
 /// How long a launcher may take to come up or to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// The pause between two attempts while another launcher comes or goes.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(2);
 /// Asks for a file in memory that may be executed; kernels before 6.3 do not know the question.
 const MFD_EXEC: u32 = 0x10;
 /// The launcher's log in the runtime directory.
@@ -82,17 +82,34 @@ pub(crate) fn private_dir(path: &Path) -> Result<PathBuf> {
         .map_err(|error| Error::file("create", path, error))
 }
 
-/// Waits until no launcher holds the lock of `dir`.
-pub(crate) fn wait_until_gone(dir: &Path) -> Result<()> {
+/// Returns whether a launcher holds the lock of `dir`: whether it lives.
+pub(crate) fn is_held(dir: &Path) -> Result<bool> {
     let path = dir.join(LOCK);
-    let file = File::open(&path).map_err(|error| Error::file("open", &path, error))?;
-    match Flock::lock(file, FlockArg::LockExclusive) {
-        Ok(lock) => {
-            drop(lock);
-            Ok(())
-        }
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::file("open", &path, error)),
+    };
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(_lock) => Ok(false),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(true),
         Err((_, errno)) => Err(Error::file("lock", &path, errno)),
     }
+}
+
+/// Waits until no launcher holds the lock of `dir`.
+pub(crate) fn wait_until_gone(dir: &Path) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while is_held(dir)? {
+        if Instant::now() > deadline {
+            return Err(Error::Launcher {
+                dir: dir.to_owned(),
+                message: format!("it has not ended within {} s", PATIENCE.as_secs()),
+            });
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(())
 }
 
 fn try_connect(dir: &Path) -> Result<Option<UnixStream>> {
@@ -115,6 +132,8 @@ fn try_connect(dir: &Path) -> Result<Option<UnixStream>> {
 fn greet(mut stream: UnixStream, settings: &Settings) -> Result<Option<UnixStream>> {
     let io = |error| Error::system("talk to the launcher", error);
     stream.set_read_timeout(Some(PATIENCE)).map_err(io)?;
+    // Kept: who is not read for so long must not hang on it.
+    stream.set_write_timeout(Some(PATIENCE)).map_err(io)?;
     let mut hello = Vec::new();
     encode(&Request::Hello, &mut hello)?;
     if stream.write_all(&hello).is_err() {
@@ -139,7 +158,8 @@ fn greet(mut stream: UnixStream, settings: &Settings) -> Result<Option<UnixStrea
         return Err(failed(settings, message));
     }
     let mut shutdown = Vec::new();
-    encode(&Request::Shutdown, &mut shutdown)?;
+    let patience = PATIENCE;
+    encode(&Request::Shutdown { patience }, &mut shutdown)?;
     stream.write_all(&shutdown).map_err(io)?;
     wait_until_gone(&settings.runtime_dir)?;
     Ok(None)

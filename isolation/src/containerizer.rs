@@ -3,7 +3,7 @@
 //! Two threads: one writes commands in batches, one reads events and finds a new launcher when
 //! the old one is gone. Deliberately not here: anything done to a container.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -17,9 +17,11 @@ use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
 use tracing::{debug, warn};
 
-use crate::connect::{LauncherCommand, connect, private_dir, wait_until_gone};
+use crate::connect::{LauncherCommand, PATIENCE, connect, is_held, private_dir, wait_until_gone};
 use crate::error::{Error, Result};
-use crate::mode::{Mode, container_support};
+use crate::mode::{AgentLoss, Mode, container_support};
+use crate::procfs;
+use crate::sandbox::SANDBOXES;
 use crate::wire::{Answer, Frames, Request, Settings, VERSION, encode};
 
 /// Where events go. It is called from one thread at a time and should not block for long.
@@ -45,6 +47,10 @@ pub struct Config {
     pub launcher: LauncherCommand,
     /// The limit on processes of a container that names none; `None` is no limit.
     pub default_pids: Option<u32>,
+    /// What becomes of the containers when the agent is gone.
+    pub agent_loss: AgentLoss,
+    /// How long a shutdown waits for processes that are killed and do not die (CT-25).
+    pub shutdown_patience: Duration,
 }
 
 impl Config {
@@ -58,14 +64,17 @@ impl Config {
             cgroup_root: "tepui".to_owned(),
             launcher: LauncherCommand::this_binary(),
             default_pids: None,
+            agent_loss: AgentLoss::RunOn,
+            shutdown_patience: Duration::from_secs(60),
         }
     }
 }
 
 /// Runs containers for one agent.
 ///
-/// Dropping it lets go of the launcher, whose containers run on; the next containerizer of the
-/// same directory finds them again.
+/// Dropping it lets go of the launcher, as the death of the agent does. What happens then
+/// [`AgentLoss`] says: usually the containers run on, and the next containerizer of the same
+/// directory finds them again.
 #[derive(Debug)]
 pub struct Containerizer {
     requests: Option<Sender<Request>>,
@@ -78,6 +87,7 @@ struct Shared {
     settings: Settings,
     launcher: LauncherCommand,
     default_pids: Option<u32>,
+    shutdown_patience: Duration,
     state: Mutex<State>,
     changed: Condvar,
     sink: Mutex<Sink>,
@@ -86,11 +96,24 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     stream: Option<UnixStream>,
-    /// The containers whose end has not been told.
-    live: BTreeSet<ContainerId>,
+    /// The containers whose end has not been told, and how they were asked to end: that an order
+    /// was written does not mean that it was read.
+    live: BTreeMap<ContainerId, Asked>,
+    /// What is to be forgotten and was not written.
+    forgets: Vec<ContainerId>,
     /// Whether a `Recover` is unanswered.
     recovering: bool,
+    /// What the launcher could not end.
+    left: Vec<String>,
     phase: Phase,
+}
+
+/// How a container was asked to end; a stronger order takes the place of a weaker one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Asked {
+    Nothing,
+    Terminate,
+    Destroy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +153,7 @@ impl Containerizer {
             runtime_dir: private_dir(&config.runtime_dir)?,
             mode: config.mode,
             cgroup_root: config.cgroup_root,
+            agent_loss: config.agent_loss,
         };
         let stream = connect(&settings, &config.launcher)?;
         let reading = clone_of(&stream)?;
@@ -137,10 +161,13 @@ impl Containerizer {
             settings,
             launcher: config.launcher,
             default_pids: config.default_pids,
+            shutdown_patience: config.shutdown_patience,
             state: Mutex::new(State {
                 stream: Some(stream),
-                live: BTreeSet::new(),
+                live: BTreeMap::new(),
+                forgets: Vec::new(),
                 recovering: false,
+                left: Vec::new(),
                 phase: Phase::Open,
             }),
             changed: Condvar::new(),
@@ -166,13 +193,23 @@ impl Containerizer {
 
     /// Destroys all containers, ends the launcher, and waits until nothing is left.
     ///
-    /// The ends of the containers are still told. Must not be called from the sink.
+    /// The ends of the containers are still told. Must not be called from the sink. Fails with
+    /// [`Error::Left`] if the kernel does not end what was killed in time.
     pub fn shutdown(mut self) -> Result<()> {
+        let patience = self.shared.shutdown_patience;
         self.shared.lock().phase = Phase::ShuttingDown;
-        self.queue(Request::Shutdown);
+        self.queue(Request::Shutdown { patience });
         self.requests = None;
+        // The launcher gives up first, unless it hangs itself.
+        self.shared.wait_until_closed(patience + PATIENCE);
+        self.shared.close();
         self.join();
-        wait_until_gone(&self.shared.settings.runtime_dir)
+        wait_until_gone(&self.shared.settings.runtime_dir)?;
+        let left = std::mem::take(&mut self.shared.lock().left);
+        match left.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Left(left)),
+        }
     }
 
     fn queue(&self, request: Request) {
@@ -216,6 +253,13 @@ impl Shared {
         sink(event);
     }
 
+    /// Waits until the launcher has closed the connection, but not longer than `patience`.
+    fn wait_until_closed(&self, patience: Duration) {
+        let open = |state: &mut State| state.phase != Phase::Closed;
+        let waited = self.changed.wait_timeout_while(self.lock(), patience, open);
+        drop(waited.expect("no thread panics while it holds the lock"));
+    }
+
     /// Ends both threads.
     fn close(&self) {
         let mut state = self.lock();
@@ -247,10 +291,14 @@ impl Shared {
             let Some(stream) = &mut state.stream else {
                 return;
             };
-            if let Err(error) = stream.write_all(&bytes) {
-                debug!(%error, "the launcher does not listen");
-                // The reader notices, finds a new launcher, and asks it what is left.
-                let _ = stream.shutdown(Shutdown::Both);
+            match stream.write_all(&bytes) {
+                Ok(()) => state.forgets.clear(),
+                Err(error) => {
+                    debug!(%error, "the launcher does not listen");
+                    // The reader notices, finds a new launcher, asks it what is left, and
+                    // repeats what was asked for.
+                    let _ = stream.shutdown(Shutdown::Both);
+                }
             }
             drop(state);
             refused.into_iter().for_each(|event| self.tell(event));
@@ -274,16 +322,21 @@ impl Shared {
         };
         match (command, encoded) {
             (ContainerCommand::Launch { id, .. }, Ok(())) => {
-                state.live.insert(id);
+                state.live.insert(id, Asked::Nothing);
             }
             (ContainerCommand::Launch { id, .. }, Err(error)) => {
                 let message = error.to_string();
                 refused.push(ContainerEvent::LaunchFailed { id, message });
             }
             (ContainerCommand::Recover { known }, Ok(())) => {
-                state.live.extend(known);
+                for id in known {
+                    state.live.entry(id).or_insert(Asked::Nothing);
+                }
                 state.recovering = true;
             }
+            (ContainerCommand::Terminate { id }, Ok(())) => state.ask(&id, Asked::Terminate),
+            (ContainerCommand::Destroy { id }, Ok(())) => state.ask(&id, Asked::Destroy),
+            (ContainerCommand::Forget { id }, Ok(())) => state.forgets.push(id),
             (
                 ContainerCommand::Recover { .. }
                 | ContainerCommand::Terminate { .. }
@@ -291,12 +344,6 @@ impl Shared {
                 | ContainerCommand::Forget { .. },
                 Err(error),
             ) => warn!(%error, "an order is dropped"),
-            (
-                ContainerCommand::Terminate { .. }
-                | ContainerCommand::Destroy { .. }
-                | ContainerCommand::Forget { .. },
-                Ok(()),
-            ) => {}
         }
     }
 
@@ -328,6 +375,7 @@ impl Shared {
             loop {
                 match frames.next() {
                     Ok(Some(Answer::Event(event))) => self.on_event(event),
+                    Ok(Some(Answer::Left(left))) => self.lock().left = left,
                     Ok(Some(Answer::Hello { .. } | Answer::Synced)) => {}
                     Ok(None) => break,
                     Err(error) => {
@@ -367,7 +415,7 @@ impl Shared {
                 Ok(stream) => return stream,
                 Err(error) => {
                     warn!(%error, "no launcher can be started; trying again");
-                    self.lose_all();
+                    self.lose_the_dead();
                     let state = self.lock();
                     let waited = self.changed.wait_timeout(state, RETRY);
                     drop(waited.expect("no thread panics with the lock"));
@@ -381,28 +429,65 @@ impl Shared {
         if state.phase != Phase::Open {
             return Ok(None);
         }
-        let known = state.live.iter().cloned().collect();
-        let request = if state.recovering {
-            Request::Command(ContainerCommand::Recover { known })
-        } else {
-            Request::Resync { known }
-        };
         let mut bytes = Vec::new();
-        encode(&request, &mut bytes)?;
+        for request in state.resumption() {
+            encode(&request, &mut bytes)?;
+        }
         let written = stream.write_all(&bytes);
         written.map_err(|error| Error::system("write to the launcher", error))?;
+        state.forgets.clear();
         let reading = clone_of(&stream)?;
         state.stream = Some(stream);
         self.changed.notify_all();
         Ok(Some(reading))
     }
 
-    /// Without a launcher there are no containers: they die with it.
-    fn lose_all(&self) {
+    /// Containers die with their launcher. So all are lost if it is dead, and not if it only
+    /// cannot be reached.
+    fn lose_the_dead(&self) {
+        match is_held(&self.settings.runtime_dir) {
+            Ok(false) => {}
+            Ok(true) => return,
+            Err(error) => return warn!(%error, "it is not known whether the launcher lives"),
+        }
+        if !procfs::marked_below(&self.settings.work_dir.join(SANDBOXES)).is_empty() {
+            return;
+        }
         let live = std::mem::take(&mut self.lock().live);
-        for id in live {
+        for id in live.into_keys() {
             self.tell(ContainerEvent::Lost { id });
         }
+    }
+}
+
+impl State {
+    fn ask(&mut self, id: &ContainerId, asked: Asked) {
+        if let Some(before) = self.live.get_mut(id) {
+            *before = asked.max(*before);
+        }
+    }
+
+    /// Lists what a launcher is told at the begin of a connection: whom we know, and what it may
+    /// not have heard. Being asked to end twice does no harm.
+    fn resumption(&self) -> Vec<Request> {
+        let known = self.live.keys().cloned().collect();
+        let mut requests = vec![match self.recovering {
+            true => Request::Command(ContainerCommand::Recover { known }),
+            false => Request::Resync { known },
+        }];
+        let orders = self.live.iter().filter_map(|(id, asked)| {
+            let id = id.clone();
+            match asked {
+                Asked::Nothing => None,
+                Asked::Terminate => Some(ContainerCommand::Terminate { id }),
+                Asked::Destroy => Some(ContainerCommand::Destroy { id }),
+            }
+        });
+        requests.extend(orders.map(Request::Command));
+        let forgets = self.forgets.iter().cloned();
+        let forgets = forgets.map(|id| ContainerCommand::Forget { id });
+        requests.extend(forgets.map(Request::Command));
+        requests
     }
 }
 

@@ -4,17 +4,17 @@
 use std::env;
 use std::process;
 
-use crate::{init, launcher};
+use crate::{launcher, nursery};
 
 /// The zeroth argument of a launcher.
 pub(crate) const LAUNCHER: &str = "tepui-launcher";
-/// The zeroth argument of a container's init.
-pub(crate) const INIT: &str = "tepui-init";
+/// The zeroth argument of a nursery, of which a container's init is a copy.
+pub(crate) const NURSERY: &str = "tepui-init";
 /// The first argument of both. Two words, so that nobody gets here by the name of a link alone.
 pub(crate) const HIDDEN: &str = "--hidden-subcommand";
 
-/// Runs the launcher or a container's init and exits, if that is what this process was started
-/// as; returns at once otherwise.
+/// Runs the launcher or the nursery of its inits and exits, if that is what this process was
+/// started as; returns at once otherwise.
 ///
 /// Call it first in `main`: no thread may have been started yet.
 pub fn run_if_hidden() {
@@ -28,7 +28,7 @@ pub fn run_if_hidden() {
     if name == LAUNCHER {
         process::exit(launcher::main());
     }
-    if name == INIT {
-        process::exit(init::main());
+    if name == NURSERY {
+        process::exit(nursery::main());
     }
 }

@@ -61,6 +61,9 @@ pub enum Error {
         /// What it said, or what was wrong with it.
         message: String,
     },
+    /// The kernel has not ended the processes of these containers.
+    #[error("not ended, although killed: {}", .0.join(", "))]
+    Left(Vec<String>),
     /// A frame on the launcher's socket is not one of ours.
     #[error("frame of the launcher's socket: {0}")]
     Frame(String),

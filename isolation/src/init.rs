@@ -1,25 +1,26 @@
-//! The first process of a container: arranges its namespaces, starts the program, forwards
-//! SIGTERM, reaps what is orphaned, and tells the launcher how the program ended.
+//! The first process of a container: arranges its namespaces, seals them, starts the program,
+//! forwards SIGTERM, reaps what is orphaned, and tells the launcher how the program ended.
 //!
-//! When it exits, the kernel kills whatever is left in the process namespace. It holds two files:
-//! number 3, from which it reads its [`Order`], and number 4, to which it writes [`Report`]s.
+//! When it exits, the kernel kills whatever is left in the process namespace. It is a copy of the
+//! [nursery](crate::nursery) and is given two files: from one it reads its [`Order`], to the other
+//! it writes [`Report`]s.
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
-use nix::sched::CloneFlags;
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::status::Exit;
 
+use crate::confine::{self, Seals};
 use crate::error::{Error, Result};
 use crate::namespaces;
 use crate::process::Program;
-use crate::spawn::{Enter, Files, Image, Plan, Signals, reset_dispositions, spawn};
+use crate::spawn::{Files, Image, Plan, Signals, spawn};
+use crate::wait::{self, Whom};
 use crate::wire;
 
 /// What the launcher asks of an init.
@@ -27,6 +28,7 @@ use crate::wire;
 pub(crate) struct Order {
     pub(crate) id: ContainerId,
     pub(crate) program: Program,
+    pub(crate) seals: Seals,
 }
 
 /// What an init tells the launcher.
@@ -40,25 +42,11 @@ pub(crate) enum Report {
     Ended(Exit),
 }
 
-/// Converts the end of a child; `None` if it has not ended.
-pub(crate) fn exit_of(status: WaitStatus) -> Option<(Pid, Exit)> {
-    match status {
-        WaitStatus::Exited(pid, code) => Some((pid, Exit::Code(code))),
-        WaitStatus::Signaled(pid, signal, _) => Some((pid, Exit::Signal(signal as i32))),
-        WaitStatus::Stopped(..)
-        | WaitStatus::Continued(_)
-        | WaitStatus::StillAlive
-        | WaitStatus::PtraceEvent(..)
-        | WaitStatus::PtraceSyscall(_) => None,
-    }
-}
-
-/// Runs the init; its own exit code only matters if nothing was reported.
-pub(crate) fn main() -> i32 {
-    // SAFETY: the launcher placed these two; nothing else in this process has touched them.
-    let (order, report) = unsafe { (OwnedFd::from_raw_fd(3), OwnedFd::from_raw_fd(4)) };
-    let mut report = File::from(report);
-    let result = start(order).map_or_else(
+/// Runs the init, if its process could be prepared; its own exit code only matters if nothing was
+/// reported.
+pub(crate) fn run_with(order: Result<OwnedFd>, reports: OwnedFd) -> i32 {
+    let mut report = File::from(reports);
+    let result = order.and_then(start).map_or_else(
         |error| Report::Failed(error.to_string()),
         |program| run(program, &mut report),
     );
@@ -74,14 +62,14 @@ fn run(program: Pid, report: &mut File) -> Report {
 }
 
 fn start(order: OwnedFd) -> Result<Pid> {
-    // Whatever was ignored when the agent was started must not be for the program.
-    reset_dispositions();
     let mut bytes = Vec::new();
     let read = File::from(order).read_to_end(&mut bytes);
     read.map_err(|error| Error::system("read the order", error))?;
     let order: Order =
         postcard::from_bytes(&bytes).map_err(|error| Error::Frame(error.to_string()))?;
     namespaces::arrange(&order.id)?;
+    order.seals.apply()?;
+    confine::restrict()?;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let program = &order.program;
     let plan = Plan {
@@ -92,8 +80,6 @@ fn start(order: OwnedFd) -> Result<Pid> {
         files: Files {
             inherited: &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
         },
-        namespaces: CloneFlags::empty(),
-        enter: Enter::Nowhere,
         credentials: program.credentials.as_ref(),
         signals: Signals::Open,
         open_files: None,
@@ -119,11 +105,11 @@ fn wait_for(program: Pid) -> Result<Exit> {
     }
 }
 
+/// Reaps all dead children; returns how the program ended, if it is one of them.
 fn reap(program: Pid) -> Result<Option<Exit>> {
     loop {
-        let status = waitpid(None, Some(WaitPidFlag::WNOHANG))
-            .map_err(|errno| Error::system("waitpid", errno))?;
-        match exit_of(status) {
+        let dead = wait::reap(Whom::Anyone).map_err(|error| Error::system("waitid", error))?;
+        match dead {
             Some((pid, exit)) if pid == program => return Ok(Some(exit)),
             Some(_) => {}
             None => return Ok(None),

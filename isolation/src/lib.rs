@@ -3,8 +3,10 @@
 //! An agent holds a [`Containerizer`]. That talks over a Unix socket to a *launcher*, one small
 //! process per agent that starts containers, is their parent, and outlives the
 //! agent; so a restarted agent learns real exit codes. In container mode each container has an
-//! *init* of ours as its first process. Launcher and init are hidden subcommands of the running
-//! binary, executed from a sealed copy in memory ([`entry::run_if_hidden`]).
+//! *init* of ours as its first process: a copy of the launcher's *nursery*, because to execute a
+//! whole binary for each container costs more than all the rest. Launcher and nursery are hidden
+//! subcommands of the running binary, executed from a sealed copy in memory
+//! ([`entry::run_if_hidden`]).
 //!
 //! What is guaranteed when a program has ended, before its `Exited` is told:
 //!
@@ -16,9 +18,26 @@
 //!   be attributed; it is killed as soon as no container runs. A program that forks faster than
 //!   it is killed is bounded in container mode only.
 //!
+//! What [`Mode::Container`] holds, also against a task that is root:
+//!
+//! * Its limits on CPU, memory and processes. Whatever they are set through is read-only inside,
+//!   and the capabilities that could undo that are gone for good, for the init too; they cannot be
+//!   had back in a user namespace, because a task can make none. These are left: `chown`,
+//!   `dac_override`, `fowner`, `fsetid`, `kill`, `setgid`, `setuid`, `setpcap`, `net_bind_service`,
+//!   `net_raw`, `sys_chroot`, `audit_write` and `setfcap`. So a task can neither mount anything nor
+//!   trace its init, but `sudo` and its kind work: `no_new_privs` is not set.
+//! * Its view of processes, its IPC objects and its host name.
+//! * The launcher: its directory is empty inside, and it refuses peers of other process namespaces.
+//!
+//! What it does not hold: the root filesystem, the devices, the network and the kernel's keyrings
+//! are the host's. A task that is root there can read the agent's keys, write to a disk and talk to
+//! other daemons, and so can take over the machine if it wants to. Give such tasks a user, or
+//! trust them. [`Mode::Process`] holds nothing back that users do not.
+//!
 //! Deliberately not here: wires, tasks, updates, images, networks, disks.
 
 mod cgroup;
+mod confine;
 mod connect;
 mod containerizer;
 pub mod entry;
@@ -27,14 +46,17 @@ mod init;
 mod launcher;
 mod mode;
 mod namespaces;
+mod nursery;
 mod process;
 mod procfs;
 mod sandbox;
+mod seccomp;
 mod spawn;
+mod wait;
 mod wire;
 
 pub use cgroup::{Group, Hierarchies, Limits, MemoryUse, Version};
 pub use connect::LauncherCommand;
 pub use containerizer::{Config, Containerizer, Sink};
 pub use error::{Error, Result};
-pub use mode::{Detected, Mode};
+pub use mode::{AgentLoss, Detected, Mode};

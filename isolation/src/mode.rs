@@ -1,8 +1,11 @@
-//! The two ways to run a program, and which of them is possible on this machine.
+//! The two ways to run a program, which of them is possible on this machine, and what ends it.
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Hierarchies;
+use crate::confine;
 
 /// How programs are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +14,19 @@ pub enum Mode {
     Process,
     /// In namespaces and control groups of their own.
     Container,
+}
+
+/// What becomes of containers when the connection to their agent ends without a shutdown: it was
+/// killed, or has let go of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AgentLoss {
+    /// They run on until an agent comes back. For agents that are restarted.
+    RunOn,
+    /// They end, and what the launcher keeps is removed. For agents that nobody will restart.
+    End {
+        /// A directory that is then removed too, with everything in it.
+        remove: Option<PathBuf>,
+    },
 }
 
 /// What [`Mode::detect`] found.
@@ -43,6 +59,9 @@ impl Mode {
 pub(crate) fn container_support() -> Result<Hierarchies, String> {
     if !nix::unistd::geteuid().is_root() {
         return Err("not root".to_owned());
+    }
+    if !confine::is_possible() {
+        return Err("the kernel is older than 5.12".to_owned());
     }
     Hierarchies::detect().map_err(|error| error.to_string())
 }

@@ -24,6 +24,16 @@ pub(crate) const CONTAINER_VARIABLE: &str = "TEPUI_CONTAINER_ID";
 pub(crate) const SANDBOX_VARIABLE: &str = "TEPUI_SANDBOX";
 /// The longest argument or variable; the kernel's own bound (MAX_ARG_STRLEN), found out early.
 const ENTRY_BYTES: usize = 128 * 1024 - 1;
+/// The most that arguments and environment take together, with a pointer for each: the kernel's
+/// bound for the usual stack of 8 MiB, found out early.
+const TOTAL_BYTES: usize = 2 * 1024 * 1024;
+/// The most directories of a `PATH`. Each becomes a string with the program's name, so the two
+/// lengths, both of a framework's choice, would multiply without a bound.
+const PATH_DIRECTORIES: usize = 1024;
+/// The longest name of a file, and of a user (NAME_MAX).
+pub(crate) const NAME_BYTES: usize = 255;
+/// The longest path (PATH_MAX without its NUL).
+const PATH_BYTES: usize = 4095;
 
 /// A program, ready to be executed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +68,7 @@ impl Program {
             )));
         }
         let variables = variables(id, spec, sandbox)?;
+        check_total(&words, &variables)?;
         let path = variables.get("PATH").copied().unwrap_or(DEFAULT_PATH);
         let paths = candidates(words[0], path)?;
         let sandbox = sandbox_text(sandbox)?;
@@ -103,7 +114,8 @@ fn variables<'a>(
     for (name, value) in given {
         if name.is_empty() || name.contains('=') {
             return Err(Error::Invalid(format!(
-                "{name:?} cannot name an environment variable (container {id}, sandbox {})",
+                "{:?} cannot name an environment variable (container {id}, sandbox {})",
+                shown(name),
                 sandbox.display()
             )));
         }
@@ -120,10 +132,39 @@ fn sandbox_text(sandbox: &Path) -> Result<&str> {
     text.ok_or_else(|| Error::Invalid(format!("sandbox {sandbox:?} is not UTF-8")))
 }
 
+/// Checks what arguments and environment take together, before any of it is copied.
+fn check_total(words: &[&str], variables: &BTreeMap<&str, &str>) -> Result<()> {
+    let entry = |bytes: usize| bytes + size_of::<usize>();
+    let words = words.iter().map(|word| entry(word.len() + 1));
+    let pairs = variables.iter();
+    let pairs = pairs.map(|(name, value)| entry(name.len() + value.len() + 2));
+    let total: usize = words.chain(pairs).sum();
+    if total > TOTAL_BYTES {
+        return Err(Error::Invalid(format!(
+            "arguments and environment take {total} bytes, more than {TOTAL_BYTES}"
+        )));
+    }
+    Ok(())
+}
+
 /// Lists the paths that `name` may stand for: itself if it has a slash, else each of `PATH`.
 fn candidates(name: &str, path: &str) -> Result<Vec<CString>> {
+    let (length, most) = match name.contains('/') {
+        true => (name.len(), PATH_BYTES),
+        false => (name.len(), NAME_BYTES),
+    };
+    if length > most {
+        return Err(Error::Invalid(format!(
+            "the command's name of {length} bytes is longer than {most}"
+        )));
+    }
     if name.contains('/') {
         return Ok(vec![checked("the command", name.to_owned())?]);
+    }
+    if path.len() > ENTRY_BYTES || path.split(':').count() > PATH_DIRECTORIES {
+        return Err(Error::Invalid(format!(
+            "PATH has more than {PATH_DIRECTORIES} directories or {ENTRY_BYTES} bytes"
+        )));
     }
     let directories = path.split(':').map(|directory| match directory {
         "" => ".",
@@ -146,9 +187,17 @@ fn checked(what: &str, text: String) -> Result<CString> {
     })
 }
 
+/// Cuts what a framework wrote to what a message can quote.
+pub(crate) fn shown(text: &str) -> &str {
+    &text[..text.floor_char_boundary(NAME_BYTES)]
+}
+
 /// Looks up a user; `None` if that is who we are.
 fn credentials(name: &str) -> Result<Option<Credentials>> {
-    let unknown = |why: String| Error::Invalid(format!("user {name:?}: {why}"));
+    let unknown = |why: String| Error::Invalid(format!("user {:?}: {why}", shown(name)));
+    if name.len() > NAME_BYTES {
+        return Err(unknown(format!("is longer than {NAME_BYTES} bytes")));
+    }
     let user = User::from_name(name)
         .map_err(|errno| unknown(errno.to_string()))?
         .ok_or_else(|| unknown("is not known".to_owned()))?;
@@ -234,6 +283,13 @@ mod tests {
             CommandInfo::exec("a", ["b\0"]),
             CommandInfo::exec("a", [long.as_str()]),
             CommandInfo::exec("a", many),
+            CommandInfo::exec("a", vec!["x".repeat(1024); 2048]),
+            CommandInfo::exec("x".repeat(NAME_BYTES + 1), [""; 0]),
+            CommandInfo::exec(format!("/{}", "x".repeat(PATH_BYTES)), [""; 0]),
+            CommandInfo {
+                user: Some("x".repeat(1 << 20)),
+                ..CommandInfo::shell("true")
+            },
             CommandInfo::shell("a\0b"),
             CommandInfo {
                 user: Some("no such user".to_owned()),
@@ -244,11 +300,27 @@ mod tests {
             let error = prepare(command.clone(), &[]).unwrap_err().to_string();
             assert!(error.starts_with("invalid container: "), "{error}");
         }
-        for name in ["", "A=B", "a\0"] {
-            assert!(
-                prepare(CommandInfo::shell("true"), &[(name, "x")]).is_err(),
-                "{name:?}"
-            );
+        let huge = format!("{}=", "x".repeat(1 << 20));
+        for name in ["", "A=B", "a\0", &huge] {
+            let error = prepare(CommandInfo::shell("true"), &[(name, "x")]);
+            let error = error.unwrap_err().to_string();
+            assert!(error.len() < 1024, "{} bytes of message", error.len());
         }
+    }
+
+    #[test]
+    fn path_and_name_do_not_multiply() {
+        let name = "x".repeat(NAME_BYTES);
+        let command = |name: &str| CommandInfo::exec(name, [""; 0]);
+        let path = |n: usize| ":".repeat(n - 1);
+        let found = prepare(command(&name), &[("PATH", &path(PATH_DIRECTORIES))]).unwrap();
+        assert_eq!(found.paths.len(), PATH_DIRECTORIES);
+        for bad in [path(PATH_DIRECTORIES + 1), "x".repeat(ENTRY_BYTES + 1)] {
+            let error = prepare(command(&name), &[("PATH", &bad)]).unwrap_err();
+            assert!(error.to_string().contains("PATH has more"), "{error}");
+        }
+        // Of a size with which the candidates would take 17 GB.
+        let (name, bomb) = ("x".repeat(ENTRY_BYTES), path(ENTRY_BYTES));
+        assert!(prepare(command(&name), &[("PATH", &bomb)]).is_err());
     }
 }

@@ -13,10 +13,11 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::fchown;
 
 use crate::error::{Error, Result};
+use crate::process::{NAME_BYTES, shown};
 use crate::spawn::Credentials;
 
 /// The directory below the agent's work directory that holds all sandboxes.
-const SANDBOXES: &str = "sandboxes";
+pub(crate) const SANDBOXES: &str = "sandboxes";
 /// The deepest sandbox.
 const MAX_DEPTH: usize = 16;
 
@@ -59,9 +60,11 @@ impl Sandboxes {
         }
         for component in components {
             let text = component.as_str();
-            if matches!(text, "" | "." | "..") || text.contains(['/', '\0']) {
+            let is_name = !matches!(text, "" | "." | "..") && !text.contains(['/', '\0']);
+            if !is_name || text.len() > NAME_BYTES {
                 return Err(Error::Invalid(format!(
-                    "{text:?} cannot be part of a sandbox's path"
+                    "{:?} cannot be part of a sandbox's path",
+                    shown(text)
                 )));
             }
         }
@@ -139,6 +142,7 @@ mod tests {
             &[""],
             &["a\0b"],
             &["a"; MAX_DEPTH + 1],
+            &[&"x".repeat(NAME_BYTES + 1)],
         ] {
             assert!(sandboxes.create(&parts(bad), None).is_err(), "{bad:?}");
         }

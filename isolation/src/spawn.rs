@@ -1,17 +1,19 @@
-//! Starts a program without a copy of the caller's address space. The only file that clones.
+//! Starts a program without a copy of the caller's address space, and copies a nursery. The only
+//! file that clones.
 //!
-//! Called by the launcher (whose only other thread sleeps) and by a container's init. Nothing
-//! here decides what to run.
+//! Called by the launcher (whose only other thread sleeps), by its nursery and by a container's
+//! init. Nothing here decides what to run.
 
 use std::ffi::{CString, c_char};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
 use nix::sched::{CloneFlags, clone};
 use nix::unistd::Pid;
 
 use crate::error::{Error, Result};
+use crate::wait;
 
 /// Where the child's open files go.
 pub(crate) struct Files<'a> {
@@ -25,17 +27,6 @@ pub(crate) enum Image<'a> {
     Paths(&'a [CString]),
     /// An open file.
     Open(BorrowedFd<'a>),
-}
-
-/// The control groups that the child enters before it becomes the program.
-pub(crate) enum Enter<'a> {
-    /// None.
-    Nowhere,
-    /// Version 1: the open `tasks` files. A single-threaded child that writes `0` there enters
-    /// without the global lock that `cgroup.procs` takes (milliseconds when idle).
-    Tasks(&'a [OwnedFd]),
-    /// Version 2: the open directory; the kernel makes the child inside.
-    Group(BorrowedFd<'a>),
 }
 
 /// Whom the child becomes.
@@ -69,8 +60,6 @@ pub(crate) struct Plan<'a> {
     pub(crate) environment: &'a [CString],
     pub(crate) directory: Option<&'a CString>,
     pub(crate) files: Files<'a>,
-    pub(crate) namespaces: CloneFlags,
-    pub(crate) enter: Enter<'a>,
     pub(crate) credentials: Option<&'a Credentials>,
     pub(crate) signals: Signals,
     pub(crate) open_files: Option<OpenFiles>,
@@ -99,9 +88,8 @@ struct Failure {
 }
 
 /// The names of steps; a [`Failure`] holds an index.
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 8] = [
     "none",
-    "enter the control group of",
     "new session for",
     "files of",
     "working directory of",
@@ -142,13 +130,7 @@ pub(crate) fn spawn(plan: &Plan<'_>, subject: &str) -> Result<Pid> {
         "the child has no room for more files"
     );
     let mut failure = Failure { step: 0, errno: 0 };
-    // A child that shares all our memory writes to our stack: a page for it would be a fifth
-    // of what the launcher takes for a task.
-    let page = match &plan.enter {
-        Enter::Nowhere | Enter::Tasks(_) => None,
-        Enter::Group(_) => Some(SharedReport::new()?),
-    };
-    let report = page.as_ref().map_or(&raw mut failure, |page| page.0);
+    let report = &raw mut failure;
     let arguments = pointers(plan.arguments);
     let environment = pointers(plan.environment);
     let child = Child {
@@ -157,58 +139,23 @@ pub(crate) fn spawn(plan: &Plan<'_>, subject: &str) -> Result<Pid> {
         environment: &environment,
         report,
     };
-    let pid = match &plan.enter {
-        Enter::Nowhere | Enter::Tasks(_) => clone_sharing(&child, plan.namespaces),
-        Enter::Group(group) => clone_into(&child, plan.namespaces, group.as_raw_fd()),
-    }
-    .map_err(|source| Error::Spawn {
+    let pid = clone_sharing(&child).map_err(|source| Error::Spawn {
         step: "clone for",
         subject: subject.to_owned(),
         source,
     })?;
-    // SAFETY: the page is mapped until it is dropped, our stack is ours, and the child, the only
-    // other writer, has either replaced its address space or exited: vfork returns only then.
+    // SAFETY: our stack is ours, and the child, the only other writer, has either replaced its
+    // address space or exited: vfork returns only then.
     let failure = unsafe { ptr::read_volatile(report) };
     if failure.errno == 0 {
         return Ok(pid);
     }
-    nix::sys::wait::waitpid(pid, None).map_err(|errno| Error::system("waitpid", errno))?;
+    wait::reap_at_last(pid).map_err(|error| Error::system("waitid", error))?;
     Err(Error::Spawn {
         step: STEPS[failure.step],
         subject: subject.to_owned(),
         source: io::Error::from_raw_os_error(failure.errno),
     })
-}
-
-/// A page that is shared with a child that shares no other memory.
-struct SharedReport(*mut Failure);
-
-impl SharedReport {
-    fn new() -> Result<Self> {
-        // SAFETY: a new anonymous mapping at an address of the kernel's choice overlaps nothing.
-        let page = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                size_of::<Failure>(),
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        if page == libc::MAP_FAILED {
-            return Err(Error::system("mmap", io::Error::last_os_error()));
-        }
-        Ok(Self(page.cast()))
-    }
-}
-
-impl Drop for SharedReport {
-    fn drop(&mut self) {
-        // SAFETY: this is the mapping made in `new`, and no reference into it is left.
-        let unmapped = unsafe { libc::munmap(self.0.cast(), size_of::<Failure>()) };
-        debug_assert_eq!(unmapped, 0, "the mapping was ours");
-    }
 }
 
 fn pointers(texts: &[CString]) -> Vec<*const c_char> {
@@ -217,9 +164,9 @@ fn pointers(texts: &[CString]) -> Vec<*const c_char> {
 }
 
 /// Clones with shared memory: the cost does not depend on our size.
-fn clone_sharing(child: &Child<'_>, namespaces: CloneFlags) -> io::Result<Pid> {
+fn clone_sharing(child: &Child<'_>) -> io::Result<Pid> {
     let mut stack = vec![0; STACK_BYTES];
-    let flags = namespaces | CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+    let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
     // SAFETY: the caller sleeps until the child has executed or exited, so stack and borrowed data
     // outlive the child's use of them; the child only makes raw system calls and neither
     // allocates nor unwinds.
@@ -234,26 +181,26 @@ fn clone_sharing(child: &Child<'_>, namespaces: CloneFlags) -> io::Result<Pid> {
     Ok(pid?)
 }
 
-/// Clones into a group of version 2, with copied memory: only clone3 can enter a group, and it
-/// has no stack of its own to offer to a child that shares ours.
-fn clone_into(child: &Child<'_>, namespaces: CloneFlags, group: RawFd) -> io::Result<Pid> {
+/// Copies this process, which must have one thread, into a child of its parent: in namespaces of
+/// its own and, with version 2, in a group. Returns `None` in the copy.
+pub(crate) fn copy_as_sibling(
+    namespaces: CloneFlags,
+    group: Option<BorrowedFd<'_>>,
+) -> io::Result<Option<Pid>> {
     // SAFETY: clone_args is plain numbers; zero means absent for each.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    let flags = (namespaces | CloneFlags::CLONE_VFORK).bits();
-    args.flags = u64::from(flags.cast_unsigned()) | CLONE_INTO_CGROUP;
-    args.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
-    args.cgroup = u64::from(group.cast_unsigned());
-    // SAFETY: the structure is valid and its size is told; without CLONE_VM the child goes on
-    // with a copy of this process and makes only system calls, so its return here is like that
-    // of fork.
+    let flags = (namespaces | CloneFlags::CLONE_PARENT).bits();
+    args.flags = u64::from(flags.cast_unsigned());
+    if let Some(group) = group {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = u64::from(group.as_raw_fd().cast_unsigned());
+    }
+    // SAFETY: the structure is valid and its size is told; without CLONE_VM the child goes on with
+    // a copy of this process, and with no other thread nothing is copied in the middle of a change.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of_val(&args)) };
     match i32::try_from(pid) {
-        Ok(0) => {
-            let code = child.run();
-            // SAFETY: ends the child at once, without running anything of the parent's.
-            unsafe { libc::_exit(code as i32) }
-        }
-        Ok(pid) if pid > 0 => Ok(Pid::from_raw(pid)),
+        Ok(0) => Ok(None),
+        Ok(pid) if pid > 0 => Ok(Some(Pid::from_raw(pid))),
         Ok(_) | Err(_) => Err(io::Error::last_os_error()),
     }
 }
@@ -269,8 +216,7 @@ struct Child<'a> {
 impl Child<'_> {
     /// Becomes the program; returns an exit code only if that failed.
     fn run(&self) -> isize {
-        let steps: [fn(&Self) -> i32; 8] = [
-            Self::enter,
+        let steps: [fn(&Self) -> i32; 7] = [
             Self::new_session,
             Self::place_files,
             Self::change_directory,
@@ -286,26 +232,12 @@ impl Child<'_> {
                     step: index + 1,
                     errno,
                 };
-                // SAFETY: it is mapped in parent and child; the parent sleeps.
+                // SAFETY: it is on the stack of the parent, which sleeps and shares its memory.
                 unsafe { ptr::write_volatile(self.report, failure) };
                 break;
             }
         }
         127
-    }
-
-    fn enter(&self) -> i32 {
-        let Enter::Tasks(files) = &self.plan.enter else {
-            return 0;
-        };
-        for file in *files {
-            // SAFETY: one byte of a static string.
-            let written = unsafe { libc::write(file.as_raw_fd(), c"0".as_ptr().cast(), 1) };
-            if written != 1 {
-                return last_errno();
-            }
-        }
-        0
     }
 
     fn new_session(&self) -> i32 {
@@ -436,16 +368,23 @@ fn last_errno() -> i32 {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::os::fd::AsFd;
     use std::path::Path;
 
-    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::fcntl::OFlag;
+    use nix::sys::stat::Mode;
 
     use super::*;
 
-    fn c(text: &str) -> CString {
-        CString::new(text).unwrap()
+    /// Tells its groups; makes only system calls, because other tests' threads are not copied.
+    fn tell_groups(out: BorrowedFd<'_>) -> ! {
+        let mut text = [0; 4096];
+        let file = nix::fcntl::open("/proc/self/cgroup", OFlag::O_RDONLY, Mode::empty());
+        let length = file.and_then(|file| nix::unistd::read(&file, &mut text));
+        let told = length.and_then(|length| nix::unistd::write(out, &text[..length]));
+        // SAFETY: ends the copy at once, without running anything of the test's.
+        unsafe { libc::_exit(i32::from(told.is_err())) }
     }
 
     /// Written past the test harness, which keeps to itself what tests that pass print.
@@ -455,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_made_inside_its_group_of_version_2() {
+    fn a_copy_is_made_inside_its_group_of_version_2() {
         let unified = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
         let Some(root) = unified
             .iter()
@@ -470,38 +409,57 @@ mod tests {
             skipped(&format!("{}: {error}", group.display()));
             return;
         }
-        let dir = tempfile::tempdir().unwrap();
-        let out = dir.path().join("out");
-        let (file, null) = (
-            File::create(&out).unwrap(),
-            File::open("/dev/null").unwrap(),
-        );
         let directory = File::open(&group).unwrap();
-        let files = [null.as_fd(), file.as_fd(), file.as_fd()];
-        let mut plan = Plan {
-            image: Image::Paths(&[c("/missing/cat"), c("/bin/cat")]),
-            arguments: &[c("cat"), c("/proc/self/cgroup")],
-            environment: &[],
-            directory: None,
-            files: Files { inherited: &files },
-            namespaces: CloneFlags::empty(),
-            enter: Enter::Group(directory.as_fd()),
-            credentials: None,
-            signals: Signals::Open,
-            open_files: None,
-        };
-        let pid = spawn(&plan, "cat").unwrap();
-        let status = waitpid(pid, None).unwrap();
-        let missing = [c("/missing/cat")];
-        plan.image = Image::Paths(&missing);
-        let error = spawn(&plan, "cat").unwrap_err().to_string();
-        fs::remove_dir(&group).unwrap();
-        assert_eq!(status, WaitStatus::Exited(pid, 0));
-        let text = fs::read_to_string(&out).unwrap();
+        let (reading, writing) = nix::unistd::pipe().unwrap();
+        let copied = copy_as_sibling(CloneFlags::empty(), Some(directory.as_fd()));
+        if matches!(copied, Ok(None)) {
+            tell_groups(writing.as_fd());
+        }
+        drop(writing);
+        let mut text = String::new();
+        File::from(reading).read_to_string(&mut text).unwrap();
+        while fs::remove_dir(&group).is_err() {
+            assert!(group.exists(), "it is there until the copy has ended");
+        }
+        assert!(copied.unwrap().is_some());
         assert!(
             text.lines().any(|line| line == format!("0::/{name}")),
             "{text}"
         );
-        assert_eq!(error, "execute cat: No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn the_first_path_that_can_be_executed_is() {
+        let c = |text: &str| CString::new(text).unwrap();
+        let null = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+            .unwrap();
+        let files = [null.as_fd(); 3];
+        let missing = [c("/missing/true")];
+        let present = [c("/missing/true"), c("/bin/true")];
+        let mut plan = Plan {
+            image: Image::Paths(&present),
+            arguments: &[c("true")],
+            environment: &[],
+            directory: None,
+            files: Files { inherited: &files },
+            credentials: None,
+            signals: Signals::Open,
+            open_files: None,
+        };
+        let pid = spawn(&plan, "true").unwrap();
+        let ended = wait::reap_at_last(pid).unwrap();
+        assert_eq!(
+            ended,
+            Some((pid, tepui_core::protocol::status::Exit::Code(0)))
+        );
+        plan.image = Image::Paths(&missing);
+        let error = spawn(&plan, "true").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "execute true: No such file or directory (os error 2)"
+        );
     }
 }

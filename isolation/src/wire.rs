@@ -4,6 +4,7 @@
 //! these types, and a launcher of another version is only kept until it is empty.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,10 @@ use tepui_core::limits::FRAME_BYTES;
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
 
 use crate::error::{Error, Result};
-use crate::mode::Mode;
+use crate::mode::{AgentLoss, Mode};
 
 /// The version of the types in this file and of the commands and events in them.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// What a launcher must know from its start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,7 @@ pub(crate) struct Settings {
     pub(crate) runtime_dir: PathBuf,
     pub(crate) mode: Mode,
     pub(crate) cgroup_root: String,
+    pub(crate) agent_loss: AgentLoss,
 }
 
 /// What a launcher hears.
@@ -36,8 +38,8 @@ pub(crate) enum Request {
     Command(ContainerCommand),
     /// Like `Recover`, but nothing is destroyed: the containerizer lost its launcher.
     Resync { known: Vec<ContainerId> },
-    /// Destroy everything and exit.
-    Shutdown,
+    /// Destroy everything and exit; at the latest after this time.
+    Shutdown { patience: Duration },
 }
 
 /// What a launcher says.
@@ -49,6 +51,8 @@ pub(crate) enum Answer {
     Event(ContainerEvent),
     /// A `Resync` is complete.
     Synced,
+    /// The launcher leaves; the containers of these names could not be ended.
+    Left(Vec<String>),
 }
 
 /// Appends a frame with `message` to `out`.

@@ -92,7 +92,10 @@ fn version_1_limits_swap_where_the_kernel_counts_it() {
     let usage = group.memory_use().unwrap();
     assert_eq!(usage.limit, Milli::from_thousandths(64_000));
     assert_eq!(usage.peak, Milli::from_thousandths(32_000));
-    assert_eq!(usage.kills, 3);
+    assert_eq!((usage.at_limit, usage.kills), (false, 3));
+    let both = memory.join("memory.memsw.max_usage_in_bytes");
+    fs::write(both, "67104768\n").unwrap();
+    assert!(group.memory_use().unwrap().at_limit);
     fs::write(memory.join("memory.oom_control"), "garbled").unwrap();
     assert_eq!(group.memory_use().unwrap().kills, 0);
     fs::write(memory.join("memory.max_usage_in_bytes"), "garbled").unwrap();
@@ -131,16 +134,41 @@ fn version_2_has_one_directory_and_its_controllers_are_enabled_above_it() {
         "low 0\nmax 4\noom 1\noom_kill 2\n",
     )
     .unwrap();
-    fs::write(inside.join("pids.events"), "max 0\n").unwrap();
     let usage = group.memory_use().unwrap();
     assert_eq!(
-        (usage.peak, usage.kills),
-        (Milli::from_thousandths(1_000), 2)
+        (usage.peak, usage.at_limit, usage.kills),
+        (Milli::from_thousandths(1_000), true, 2)
     );
-    assert!(!group.refused_forks());
-    fs::write(inside.join("pids.events"), "max 3\n").unwrap();
-    assert!(group.refused_forks());
     assert_eq!(group.pids_limit(), Some(7));
     fs::write(inside.join("pids.max"), "max\n").unwrap();
     assert_eq!(group.pids_limit(), None);
+}
+
+#[test]
+fn launchers_that_come_and_go_share_what_is_above_their_groups() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().to_owned();
+    let hierarchies = Hierarchies::version_1(place.clone(), place.clone(), place);
+    std::thread::scope(|scope| {
+        for root in ["shared/a", "shared/b"] {
+            let hierarchies = &hierarchies;
+            scope.spawn(move || {
+                for _ in 0..500 {
+                    hierarchies.prepare(root).unwrap();
+                    hierarchies
+                        .group(root, "c1")
+                        .unwrap()
+                        .create(&Limits::default())
+                        .unwrap();
+                    hierarchies.group(root, "c1").unwrap().remove().unwrap();
+                    hierarchies.remove_root(root).unwrap();
+                }
+            });
+        }
+    });
+    expect(dir.path(), &[]);
+    assert!(
+        !dir.path().join("shared").exists(),
+        "nobody needs it any more"
+    );
 }

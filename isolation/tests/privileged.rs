@@ -9,10 +9,12 @@
 mod common;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent, ContainerLimits};
@@ -88,6 +90,12 @@ fn leave(dir: &tempfile::TempDir, agent: Agent, ids: &[u64]) {
     for &n in ids {
         assert_eq!(groups(dir.path(), &id(n)), Vec::<PathBuf>::new());
     }
+    let Config { cgroup_root, .. } = config(dir.path(), Mode::Container);
+    for top in ["", "cpu", "memory", "pids"] {
+        let root = PathBuf::from("/sys/fs/cgroup").join(top).join(&cgroup_root);
+        let top = root.parent().unwrap();
+        assert!(!top.exists(), "{} is left", top.display());
+    }
     assert_eq!(survivors(dir.path()), Vec::<u32>::new());
     assert_eq!(launchers(dir.path()), Vec::<u32>::new());
 }
@@ -97,7 +105,7 @@ fn a_container_sees_only_itself() {
     let Some((dir, agent)) = agent() else { return };
     let look = "hostname; echo $PPID; ls -d /proc/[0-9]* | wc -l; pwd; \
                 for ns in pid mnt ipc uts; do readlink /proc/self/ns/$ns; done; \
-                mount -t tmpfs none /mnt; echo done; read x < fifo";
+                echo done; read x < fifo";
     fs::create_dir_all(dir.path().join("sandboxes/c000001")).unwrap();
     let fifo = dir.path().join("sandboxes/c000001/fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -124,13 +132,101 @@ fn a_container_sees_only_itself() {
         "{}",
         init.display()
     );
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let mounts = |of: &str| fs::read_to_string(format!("/proc/{of}/mounts")).unwrap();
+    let hidden = format!(
+        "{} ",
+        dir.path().canonicalize().unwrap().join("run").display()
+    );
+    assert!(mounts(&pid.to_string()).contains(&hidden));
     assert!(
-        !mounts.contains(" /mnt tmpfs"),
+        !mounts("self").contains(&hidden),
         "a mount came out of the container"
     );
     fs::write(&fifo, "go\n").unwrap();
     assert_eq!(agent.exited(), (Exit::Code(0), None));
+    leave(&dir, agent, &[1]);
+}
+
+#[test]
+fn root_inside_cannot_undo_its_limits() {
+    let Some((dir, agent)) = agent() else { return };
+    let run = dir.path().join("run");
+    // Each line that comes out is a way around.
+    let attempts = format!(
+        "exec 2> refusals
+         for file in $(find /sys/fs/cgroup -maxdepth 2 -name tasks -o -name cgroup.procs); do
+             (echo 0 > $file) && echo left through $file
+         done
+         (: >> /proc/sys/kernel/core_pattern) && echo core pattern
+         (: >> /proc/sysrq-trigger) && echo sysrq
+         (: 3<> /proc/1/mem) && echo memory of the init
+         readlink /proc/1/cwd && echo files of the init
+         umount /proc && echo unmounted /proc
+         umount {run} && echo uncovered the launcher
+         mount -o remount,rw /sys && echo remounted /sys
+         ls -A {run} && [ -z \"$(ls -A {run})\" ] || echo {run} is there
+         touch {run}/file && echo wrote to {run}
+         mknod null c 1 3 && echo device
+         unshare --mount true && echo mount namespace
+         unshare --user --map-root-user --cgroup --mount true && echo user namespace
+         grep -q NoNewPrivs:.0 /proc/self/status || echo no new privileges
+         for set in $(grep -E 'Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status | cut -f 2); do
+             [ $((0x$set & ~0xa00425fb)) = 0 ] || echo capabilities $set
+         done
+         head -c 150000000 /dev/zero | tail > /dev/null",
+        run = run.display()
+    );
+    let mut greedy = spec(&id(1), sh(&attempts));
+    greedy.limits.mem = milli(32_000);
+    agent.launch_spec(&id(1), greedy);
+    agent.started();
+    let (exit, breach) = agent.exited();
+    assert_eq!(agent.file(&id(1), "stdout"), "");
+    let refusals = agent.file(&id(1), "refusals");
+    assert!(!refusals.contains("not found"), "{refusals}");
+    assert_eq!(exit, Exit::Signal(9));
+    assert_eq!(
+        breach.expect("the breach is told").resource,
+        Limited::Memory
+    );
+    leave(&dir, agent, &[1]);
+}
+
+/// Run as a process of its own by the test below: somebody at the launcher's socket.
+#[test]
+fn child_peer() {
+    let Some(socket) = std::env::var_os("TEPUI_TEST_PEER") else {
+        return;
+    };
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // The greeting: one byte, the first kind of request.
+    let greeted = stream.write_all(&[1, 0, 0, 0, 0]);
+    let mut answer = [0; 64];
+    let length = greeted.and_then(|()| stream.read(&mut answer));
+    let heard = length.is_ok_and(|length| length > 0);
+    assert_eq!(heard, std::env::var_os("TEPUI_TEST_HEARD").is_some());
+}
+
+#[test]
+fn the_launcher_listens_to_nobody_in_a_container() {
+    let Some((dir, agent)) = agent() else { return };
+    agent.launch(&id(1), sh("sleep 1000"));
+    agent.started();
+    agent.detach();
+    let exe = std::env::current_exe().unwrap();
+    let peer = |command: &mut Command| {
+        let command = command.args(["--exact", "child_peer", "--nocapture"]);
+        let command = command.env("TEPUI_TEST_PEER", dir.path().join("run/launcher.sock"));
+        assert!(command.stdout(Stdio::null()).status().unwrap().success());
+    };
+    peer(Command::new(&exe).env("TEPUI_TEST_HEARD", "1"));
+    peer(Command::new("unshare").args(["--pid", "--fork"]).arg(&exe));
+    let agent = Agent::start(dir.path(), Mode::Container);
+    assert!(matches!(
+        agent.recover(&[id(1)])[..],
+        [ContainerEvent::Started { .. }]
+    ));
     leave(&dir, agent, &[1]);
 }
 
@@ -166,6 +262,14 @@ fn codes_signals_and_failures_come_out_as_they_are() {
     agent.destroy(&id(7));
     assert_eq!(agent.exited(), (Exit::Signal(9), None));
     leave(&dir, agent, &[1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn a_real_time_signal_is_told_like_any_other() {
+    let Some((dir, agent)) = agent() else { return };
+    assert_eq!(agent.run(&id(1), sh("kill -35 $$")), Exit::Signal(35));
+    assert_eq!(agent.run(&id(2), sh(ORPHAN_DIES_OF_35)), Exit::Code(4));
+    leave(&dir, agent, &[1, 2]);
 }
 
 #[test]
@@ -233,21 +337,51 @@ fn too_much_memory_ends_the_whole_container_and_is_reported() {
 }
 
 #[test]
+fn who_has_room_is_not_blamed_when_others_lack_memory() {
+    let Some((dir, agent)) = agent() else { return };
+    let mut neighbour = spec(&id(1), sh("echo up; sleep 1000"));
+    neighbour.limits.mem = milli(64_000);
+    agent.launch_spec(&id(1), neighbour);
+    let neighbour = agent.started();
+    agent.line(&id(1), "stdout");
+    // The group above all containers lacks memory; the one that is killed has no limit.
+    let above = groups(dir.path(), &id(1)).into_iter();
+    let mut above = above.map(|group| group.parent().unwrap().to_owned());
+    let limit = above.find_map(|group| {
+        let names = ["memory.limit_in_bytes", "memory.max"];
+        names
+            .map(|name| group.join(name))
+            .into_iter()
+            .find(|path| path.exists())
+    });
+    fs::write(limit.unwrap(), "100000000").unwrap();
+    let hog = "head -c 200000000 /dev/zero | tail > /dev/null; exit 6";
+    agent.launch(&id(2), sh(hog));
+    agent.started();
+    let (exit, breach) = agent.exited();
+    assert!(matches!(exit, Exit::Code(6) | Exit::Signal(9)), "{exit}");
+    assert_eq!(breach, None);
+    assert!(is_alive(neighbour), "who is within its limit was ended");
+    agent.destroy(&id(1));
+    assert_eq!(agent.exited(), (Exit::Signal(9), None));
+    leave(&dir, agent, &[1, 2]);
+}
+
+#[test]
 fn a_fork_bomb_stays_in_and_goes_entirely() {
     let Some((dir, agent)) = agent() else { return };
-    let bomb = "b() { while :; do setsid sleep 1000 & done; }; b 2>/dev/null";
+    // Whoever forks in vain ends, so the program itself does not fork any more.
+    let bomb = "b() { while :; do setsid sleep 1000 & done; }; b & b & exec sleep 1000";
     let mut spec = spec(&id(1), sh(bomb));
     spec.limits.pids = Some(30);
     agent.launch_spec(&id(1), spec);
     agent.started();
     let current = || group_file(dir.path(), &id(1), "pids.current");
     let refused = || group_file(dir.path(), &id(1), "pids.events");
-    let ended = std::cell::Cell::new(false);
     eventually("a fork is refused", || {
         let now: u32 = current().map_or(0, |text| text.parse().unwrap());
         assert!(now <= 30, "{now} processes");
-        ended.set(groups(dir.path(), &id(1)).is_empty());
-        ended.get() || refused().is_some_and(|text| text != "max 0")
+        refused().is_some_and(|text| text != "max 0")
     });
     agent.destroy(&id(1));
     agent.exited();
@@ -320,6 +454,128 @@ fn containers_outlive_their_agent_and_orphans_do_not_outlive_recovery() {
     });
     leave(&dir, second, &[1, 2, 3]);
     assert!(!is_alive(known));
+}
+
+/// A group of the freezer, whose members cannot die until they are thawed.
+struct Frozen(PathBuf);
+
+impl Frozen {
+    /// Freezes what is in the groups of a container; `None` where the kernel kills the frozen.
+    fn new(dir: &std::path::Path, id: &ContainerId) -> Option<Self> {
+        let name = dir.file_name().unwrap().to_str().unwrap();
+        let path = PathBuf::from(format!("/sys/fs/cgroup/freezer/tepui-test-{name}"));
+        if !path.parent().unwrap().join("cgroup.procs").exists() {
+            eprintln!("skipped: no freezer of version 1");
+            return None;
+        }
+        fs::create_dir(&path).unwrap();
+        let frozen = Self(path);
+        for pid in group_file(dir, id, "cgroup.procs").unwrap().lines() {
+            fs::write(frozen.0.join("cgroup.procs"), pid).unwrap();
+        }
+        fs::write(frozen.0.join("freezer.state"), "FROZEN").unwrap();
+        eventually("it is frozen", || {
+            fs::read_to_string(frozen.0.join("freezer.state")).unwrap() == "FROZEN\n"
+        });
+        Some(frozen)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        fs::write(self.0.join("freezer.state"), "THAWED").unwrap();
+        eventually("it is dead", || fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+#[test]
+fn a_shutdown_names_what_does_not_die_and_the_next_launcher_ends_it() {
+    // CT-25
+    let Some((dir, agent)) = agent() else { return };
+    agent.shutdown();
+    let patience = std::time::Duration::from_millis(200);
+    let config = |mode| Config {
+        shutdown_patience: patience,
+        ..config(dir.path(), mode)
+    };
+    let mut agent = Agent::with(config(Mode::Container));
+    agent.launch(&id(1), sh("sleep 1000"));
+    let init = agent.started();
+    agent.launch(&id(2), sh("sleep 1000"));
+    agent.started();
+    let Some(frozen) = Frozen::new(dir.path(), &id(1)) else {
+        return leave(&dir, agent, &[1, 2]);
+    };
+    let error = agent.containerizer.take().unwrap().shutdown().unwrap_err();
+    assert!(
+        matches!(&error, Error::Left(left) if left == &["c000001"]),
+        "{error}"
+    );
+    assert_eq!(agent.exited(), (Exit::Signal(9), None), "the other one");
+    assert_eq!(launchers(dir.path()), Vec::<u32>::new());
+    assert!(is_alive(init));
+    drop(frozen);
+    let agent = Agent::start(dir.path(), Mode::Container);
+    assert!(!is_alive(init));
+    assert_eq!(
+        agent.recover(&[id(1)]),
+        [ContainerEvent::Lost { id: id(1) }]
+    );
+    leave(&dir, agent, &[1, 2]);
+}
+
+#[test]
+fn the_next_launcher_waits_until_what_the_last_one_left_is_dead() {
+    let Some((dir, agent)) = agent() else { return };
+    agent.launch(&id(1), sh("sleep 1000"));
+    let init = agent.started();
+    let Some(frozen) = Frozen::new(dir.path(), &id(1)) else {
+        return leave(&dir, agent, &[1]);
+    };
+    let launcher = i32::try_from(launchers(dir.path())[0]).unwrap();
+    let kill = nix::sys::signal::Signal::SIGKILL;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(launcher), kill).unwrap();
+    eventually("there is a next one", || {
+        let next = launchers(dir.path());
+        !next.is_empty() && next != [launcher.unsigned_abs()]
+    });
+    agent.expect_nothing(std::time::Duration::from_millis(300));
+    assert!(is_alive(init));
+    drop(frozen);
+    assert_eq!(agent.next(), ContainerEvent::Lost { id: id(1) });
+    assert!(!is_alive(init));
+    leave(&dir, agent, &[1]);
+}
+
+#[test]
+fn a_nursery_that_dies_is_replaced() {
+    let Some((dir, agent)) = agent() else { return };
+    agent.launch(&id(1), sh("sleep 1000"));
+    let init = agent.started();
+    let launcher = launchers(dir.path())[0];
+    let children = || -> Vec<u32> {
+        let tasks = fs::read_dir(format!("/proc/{launcher}/task")).unwrap();
+        let files = tasks.map(|task| task.unwrap().path().join("children"));
+        let texts: Vec<String> = files
+            .map(|file| fs::read_to_string(file).unwrap())
+            .collect();
+        let pids = texts.iter().flat_map(|text| text.split_whitespace());
+        pids.map(|pid| pid.parse().unwrap())
+            .filter(|&pid| pid != init)
+            .collect()
+    };
+    let nursery = children();
+    assert_eq!(nursery.len(), 1, "one serves all");
+    let kill = nix::sys::signal::Signal::SIGKILL;
+    let pid = nix::unistd::Pid::from_raw(nursery[0].try_into().unwrap());
+    nix::sys::signal::kill(pid, kill).unwrap();
+    eventually("it is reaped", || children().is_empty());
+    assert_eq!(agent.run(&id(2), sh("exit 7")), Exit::Code(7));
+    assert!(is_alive(init));
+    let nursery = children();
+    assert_eq!(nursery.len(), 1);
+    leave(&dir, agent, &[1, 2]);
+    eventually("it goes with its launcher", || !is_alive(nursery[0]));
 }
 
 #[test]

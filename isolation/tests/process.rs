@@ -9,6 +9,8 @@
 mod common;
 
 use std::fs;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -16,7 +18,7 @@ use nix::unistd::Pid;
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
 use tepui_core::protocol::status::Exit;
 use tepui_core::protocol::task::CommandInfo;
-use tepui_isolation::Mode;
+use tepui_isolation::{AgentLoss, Mode};
 
 use common::*;
 
@@ -81,6 +83,19 @@ fn signals_files_and_arguments_are_clean() {
 }
 
 #[test]
+fn a_real_time_signal_ends_what_it_hits_and_nothing_else() {
+    let (_dir, agent) = agent();
+    agent.launch(&id(1), sh("sleep 1000"));
+    let neighbour = agent.started();
+    assert_eq!(agent.run(&id(2), sh("kill -35 $$")), Exit::Signal(35));
+    assert_eq!(agent.run(&id(3), sh(ORPHAN_DIES_OF_35)), Exit::Code(4));
+    assert!(is_alive(neighbour));
+    agent.destroy(&id(1));
+    assert_eq!(agent.exited(), (Exit::Signal(9), None));
+    agent.shutdown();
+}
+
+#[test]
 fn what_cannot_be_started_fails_with_program_and_reason() {
     // TK-39
     let (_dir, agent) = agent();
@@ -107,6 +122,32 @@ fn what_cannot_be_started_fails_with_program_and_reason() {
     assert!(agent.failed().contains("longer than"));
     // The containerizer is as before.
     assert_eq!(agent.run(&id(6), sh("true")), Exit::Code(0));
+    agent.shutdown();
+}
+
+#[test]
+fn what_a_framework_sizes_does_not_cost_the_launcher_its_life() {
+    let (_dir, agent) = agent();
+    agent.launch(&id(1), sh("sleep 1000"));
+    let neighbour = agent.started();
+    let long = "x".repeat(128 * 1024 - 1);
+    let mut bomb = CommandInfo::exec(long.as_str(), [""; 0]);
+    let path = ":".repeat(128 * 1024 - 10);
+    bomb.environment = vec![("PATH".to_owned(), path)];
+    agent.launch(&id(2), bomb);
+    let message = agent.failed();
+    assert!(message.contains("is longer than 255"), "{message}");
+    // Quoted and escaped these would not fit into a frame.
+    let control = "\u{1}".repeat(2 << 20);
+    let mut named = sh("true");
+    named.user = Some(control.clone());
+    agent.launch(&id(3), named);
+    assert!(agent.failed().contains("is longer than 255"));
+    let mut boxed = spec(&id(4), sh("true"));
+    boxed.sandbox = vec![control];
+    agent.launch_spec(&id(4), boxed);
+    assert!(agent.failed().contains("sandbox"));
+    assert!(is_alive(neighbour));
     agent.shutdown();
 }
 
@@ -251,7 +292,12 @@ fn child_agent() {
     let Ok(dir) = std::env::var("TEPUI_TEST_CHILD_AGENT") else {
         return;
     };
-    let agent = Agent::start(dir.as_ref(), Mode::Process);
+    let mut config = config(dir.as_ref(), Mode::Process);
+    if let Some(remove) = std::env::var_os("TEPUI_TEST_REMOVE") {
+        let remove = Some(remove.into());
+        config.agent_loss = AgentLoss::End { remove };
+    }
+    let agent = Agent::with(config);
     agent.launch(
         &id(1),
         sh("echo ready; until [ -e go ]; do sleep 0.01; done; exit 5"),
@@ -290,6 +336,34 @@ fn tasks_outlive_an_agent_that_is_killed() {
 }
 
 #[test]
+fn tasks_of_an_embedded_agent_end_when_it_is_killed() {
+    let outer = tempfile::tempdir().unwrap();
+    let (scratch, kept) = (outer.path().join("scratch"), outer.path().join("kept"));
+    fs::write(&kept, "").unwrap();
+    let dir = scratch.join("agent");
+    fs::create_dir_all(&dir).unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_agent", "--nocapture"])
+        .env("TEPUI_TEST_CHILD_AGENT", &dir)
+        .env("TEPUI_TEST_REMOVE", &scratch)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let out = dir.join("sandboxes/c000001/stdout");
+    eventually("the task runs", || {
+        fs::read_to_string(&out).is_ok_and(|text| text == "ready\n")
+    });
+    let (tasks, launchers) = (survivors(&dir), launchers(&dir));
+    assert!(!tasks.is_empty() && launchers.len() == 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    eventually("the launcher has gone", || !is_alive(launchers[0]));
+    assert!(!tasks.into_iter().any(is_alive), "a task has survived");
+    assert!(!scratch.exists(), "the directory is still there");
+    assert!(kept.exists());
+}
+
+#[test]
 fn when_the_launcher_dies_its_containers_do_and_it_is_replaced() {
     let (dir, agent) = agent();
     agent.launch(&id(1), sh("setsid sleep 1000 & echo ready; wait"));
@@ -301,6 +375,49 @@ fn when_the_launcher_dies_its_containers_do_and_it_is_replaced() {
     eventually("the program is dead", || !is_alive(pid));
     eventually("nothing is left", || survivors(dir.path()).is_empty());
     assert_eq!(agent.run(&id(2), sh("exit 3")), Exit::Code(3));
+    agent.shutdown();
+}
+
+#[test]
+fn a_launcher_without_a_file_to_spare_lives_on_and_lets_its_agent_wait() {
+    let (dir, agent) = agent();
+    agent.launch(&id(1), sh("sleep 1000"));
+    let pid = agent.started();
+    agent.detach();
+    let launcher = launchers(dir.path())[0];
+    let files = format!("/proc/{launcher}/fd");
+    let connected = || {
+        let files = fs::read_dir(&files)
+            .unwrap()
+            .map(|file| file.unwrap().path());
+        let links = files.filter_map(|file| fs::read_link(file).ok());
+        links
+            .filter(|link| link.to_str().unwrap().starts_with("socket:"))
+            .count()
+            > 1
+    };
+    eventually("the connection is closed", || !connected());
+    let free = (0..).find(|n| !Path::new(&format!("{files}/{n}")).exists());
+    let limit = |soft: &str| {
+        let mut command = Command::new("prlimit");
+        command.args([&format!("--pid={launcher}"), &format!("--nofile={soft}:")]);
+        assert!(command.status().unwrap().success());
+    };
+    limit(&free.unwrap().to_string());
+    let path = dir.path().to_owned();
+    let second = std::thread::spawn(move || Agent::start(&path, Mode::Process));
+    let refused = || {
+        let log = fs::read_to_string(dir.path().join("run/launcher.log")).unwrap();
+        log.lines()
+            .filter(|line| line.starts_with("accept: "))
+            .count()
+    };
+    eventually("it is refused", || refused() >= 3);
+    assert!(refused() < 10, "the launcher spins");
+    limit("1000");
+    let agent = second.join().unwrap();
+    let running = ContainerEvent::Started { id: id(1), pid };
+    assert_eq!(agent.recover(&[id(1)]), [running]);
     agent.shutdown();
 }
 
@@ -320,6 +437,49 @@ fn a_launcher_that_nobody_needs_goes() {
         breach: None,
     };
     assert_eq!(events, [expected]);
+    agent.shutdown();
+}
+
+/// Takes the place of the agent at the launcher's socket.
+fn intrude(socket: &Path) {
+    drop(UnixStream::connect(socket).unwrap());
+}
+
+#[test]
+fn an_order_that_was_not_read_is_repeated() {
+    let (dir, agent) = agent();
+    for n in [1, 2] {
+        agent.launch(&id(n), sh("sleep 1000"));
+        agent.started();
+    }
+    let launcher = as_pid(launchers(dir.path())[0]);
+    // What is written while it sleeps is not read any more: somebody else connects meanwhile.
+    kill(launcher, Signal::SIGSTOP).unwrap();
+    agent.destroy(&id(1));
+    agent.send(ContainerCommand::Terminate { id: id(2) });
+    intrude(&dir.path().join("run/launcher.sock"));
+    kill(launcher, Signal::SIGCONT).unwrap();
+    let mut ends = [agent.exit_of(), agent.exit_of()];
+    ends.sort_by_key(|(id, _)| id.clone());
+    assert_eq!(ends, [(id(1), Exit::Signal(9)), (id(2), Exit::Signal(15))]);
+    agent.shutdown();
+}
+
+#[test]
+fn who_cannot_be_reached_is_not_dead() {
+    let (dir, agent) = agent();
+    agent.launch(&id(1), sh("sleep 1000"));
+    let pid = agent.started();
+    let run = dir.path().join("run");
+    let (socket, moved) = (run.join("launcher.sock"), run.join("moved.sock"));
+    fs::rename(&socket, &moved).unwrap();
+    intrude(&moved);
+    // It gives up once meanwhile.
+    agent.expect_nothing(std::time::Duration::from_secs(12));
+    assert!(is_alive(pid));
+    agent.destroy(&id(1));
+    fs::rename(&moved, &socket).unwrap();
+    assert_eq!(agent.exit_of(), (id(1), Exit::Signal(9)));
     agent.shutdown();
 }
 

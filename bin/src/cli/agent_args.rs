@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use tepui_core::attributes::Attributes;
+use tepui_isolation::AgentLoss;
 
 use super::addresses;
 use super::exit::Exit;
@@ -94,6 +95,7 @@ pub(super) fn run(args: AgentArgs) -> Result<Exit, Failure> {
         hostname: args.hostname,
         isolation: args.isolation.isolation(),
         registration_backoff: args.registration_backoff,
+        agent_loss: AgentLoss::RunOn,
     };
     block_on(Threads::Many, async {
         let mut interrupts = Interrupts::listen()?;

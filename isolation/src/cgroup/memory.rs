@@ -15,6 +15,9 @@ const MIB: i128 = 1024 * 1024;
 /// The smallest limit: less, and a program may not even be loaded (CT-18).
 const MIN_BYTES: i64 = 32 * 1024 * 1024;
 
+/// Less than this is left of a limit that the kernel kills for.
+const FEW_PAGES_BYTES: u64 = 1024 * 1024;
+
 /// How a group has used its memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryUse {
@@ -22,7 +25,10 @@ pub struct MemoryUse {
     pub limit: Milli,
     /// The most that was used at once.
     pub peak: Milli,
-    /// How many processes the kernel has killed for it.
+    /// Whether the limit itself was ever in the way; if not, another group or the machine lacks
+    /// memory.
+    pub at_limit: bool,
+    /// How many processes the kernel has killed for memory, whoever lacked it.
     pub kills: u64,
 }
 
@@ -96,16 +102,35 @@ pub(super) fn usage(group: &Path, version: Version) -> Result<MemoryUse> {
     Ok(MemoryUse {
         limit: mebibytes(read_number(group, limit)?),
         peak: mebibytes(read_number(group, peak)?),
-        kills: kills(group, events)?,
+        at_limit: match version {
+            Version::One => was_full(group)?,
+            Version::Two => count_of("oom", group, events)? > 0,
+        },
+        kills: count_of("oom_kill", group, events)?,
     })
 }
 
-/// Reads how many processes of `group` the kernel has killed for memory.
-fn kills(group: &Path, file: &str) -> Result<u64> {
+/// Version 1 has a count of failures, but not all kernels count. They kill when not even a few
+/// pages are left, so a group that was in need has been full. Where swap is counted, it is the two
+/// together that fill first.
+fn was_full(group: &Path) -> Result<bool> {
+    let both = "memory.memsw.max_usage_in_bytes";
+    let peak = read_number(group, "memory.max_usage_in_bytes")?;
+    let peak = match group.join(both).exists() {
+        true => peak.max(read_number(group, both)?),
+        false => peak,
+    };
+    let limit = read_number(group, "memory.limit_in_bytes")?;
+    Ok(peak.saturating_add(FEW_PAGES_BYTES) >= limit)
+}
+
+/// Reads one count of a file with a name and a number on each line.
+fn count_of(name: &str, group: &Path, file: &str) -> Result<u64> {
     let path = group.join(file);
     let text = fs::read_to_string(&path).map_err(|error| Error::file("read", &path, error))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-    Ok(line
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    let number = lines.find_map(|(found, number)| (found == name).then_some(number));
+    Ok(number
         .and_then(|number| number.trim().parse().ok())
         .unwrap_or(0))
 }

@@ -12,7 +12,7 @@ mod pids;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::sys::eventfd::EventFd;
@@ -20,11 +20,14 @@ use nix::unistd::{AccessFlags, access};
 use tepui_core::protocol::container::ContainerLimits;
 
 pub use self::memory::MemoryUse;
+pub(crate) use self::pids::Refusals;
 use crate::error::{Error, Result};
-use crate::spawn::Enter;
 
 /// Limits of a group; `None` is none.
 pub type Limits = ContainerLimits;
+
+/// How often a directory is made again that somebody else removes.
+const CREATIONS: usize = 100;
 
 /// A version of the kernel's interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +130,7 @@ impl Hierarchies {
     pub fn prepare(&self, root: &str) -> Result<()> {
         for hierarchy in self.roots() {
             let path = below(hierarchy, root)?;
-            fs::create_dir_all(&path).map_err(|error| Error::file("create", &path, error))?;
+            create_all(&path).map_err(|error| Error::file("create", &path, error))?;
             if self.version == Version::Two {
                 let mut parents: Vec<&Path> = path.ancestors().collect();
                 parents.retain(|parent| parent.starts_with(hierarchy));
@@ -166,10 +169,21 @@ impl Hierarchies {
         Ok(names)
     }
 
-    /// Removes the empty directory `root` from every hierarchy; used when nothing is left below.
+    /// Removes the empty directory `root` from every hierarchy, and those above it that are empty
+    /// then; used when nothing is left below.
     pub fn remove_root(&self, root: &str) -> Result<()> {
         for hierarchy in self.roots() {
-            remove_tree(&below(hierarchy, root)?)?;
+            let path = below(hierarchy, root)?;
+            remove_tree(&path)?;
+            let mut above = path
+                .ancestors()
+                .skip(1)
+                .take_while(|path| *path != hierarchy);
+            // The first that stays has others' groups in it.
+            while above
+                .next()
+                .is_some_and(|path| fs::remove_dir(path).is_ok())
+            {}
         }
         Ok(())
     }
@@ -186,6 +200,15 @@ pub struct Group {
     cpu: PathBuf,
     memory: PathBuf,
     pids: PathBuf,
+}
+
+/// How a new process comes into its groups.
+pub(crate) enum Enter<'a> {
+    /// Version 1: the open `tasks` files. A process with one thread that writes `0` there enters
+    /// without the global lock that `cgroup.procs` takes (milliseconds when idle).
+    Tasks(&'a [OwnedFd]),
+    /// Version 2: the open directory; the kernel makes the process inside.
+    Group(BorrowedFd<'a>),
 }
 
 /// The open files through which a child enters a group.
@@ -223,6 +246,12 @@ impl Group {
         Ok(())
     }
 
+    /// Returns its name below the root, which is that of its container.
+    pub(crate) fn name(&self) -> String {
+        let name = self.memory.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     /// Opens what a new child needs to enter: `tasks` of each hierarchy, or the directory.
     pub(crate) fn entrance(&self) -> Result<Entrance> {
         let open = |path: &Path, write: bool| {
@@ -254,9 +283,9 @@ impl Group {
         memory::usage(&self.memory, self.version)
     }
 
-    /// Returns whether a fork was refused for the limit on processes.
-    pub fn refused_forks(&self) -> bool {
-        pids::refused(&self.pids)
+    /// Returns what knows when the limit on processes was last in the way.
+    pub(crate) fn watch_forks(&self) -> Result<Refusals> {
+        Refusals::watch(&self.pids)
     }
 
     /// Reads the limit on processes; `None` if there is none.
@@ -301,6 +330,17 @@ fn below(parent: &Path, relative: &str) -> Result<PathBuf> {
         )));
     }
     Ok(parent.join(relative))
+}
+
+/// Makes a directory with those above it, which another launcher that leaves may be removing.
+fn create_all(path: &Path) -> io::Result<()> {
+    for _ in 0..CREATIONS {
+        match fs::create_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            made => return made,
+        }
+    }
+    fs::create_dir_all(path)
 }
 
 fn remove_tree(directory: &Path) -> Result<()> {

@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 use std::io::Read;
+use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::ContainerEvent;
@@ -15,41 +14,46 @@ use tepui_core::resources::Milli;
 use super::exits::Outcome;
 use super::start::Contained;
 use super::{Launcher, State, log};
+use crate::cgroup::MemoryUse;
 use crate::error::{Error, Result};
-use crate::init::{Report, exit_of};
+use crate::init::Report;
 use crate::procfs::{self, Process};
+use crate::wait::{self, Whom};
+
+/// A program that fails within this time of a refused fork is taken to have failed for it.
+const REFUSED_LATELY: Duration = Duration::from_secs(10);
 
 impl Launcher {
     /// Reads what an init has reported.
-    pub(super) fn on_report(&mut self, key: u64) -> Result<()> {
+    pub(super) fn on_report(&mut self, key: u64) {
         let Some(container) = self.containers.get_mut(&key) else {
-            return Ok(());
+            return;
         };
         let Some(contained) = &mut container.contained else {
-            return Ok(());
+            return;
         };
         if contained.read_reports() && contained.watched {
             contained.watched = false;
-            self.epoll
-                .delete(&contained.reports)
-                .map_err(|errno| Error::system("epoll_ctl", errno))?;
+            if let Err(errno) = self.epoll.delete(&contained.reports) {
+                log(&Error::system("epoll_ctl", errno).to_string());
+            }
         }
         let started = match contained.last {
             Some(Report::Started | Report::Ended(_)) => matches!(container.state, State::Starting),
             Some(Report::Failed(_)) | None => false,
         };
         if !started {
-            return Ok(());
+            return;
         }
         container.state = State::Running;
         if !container.known {
-            return Ok(());
+            return;
         }
         let event = ContainerEvent::Started {
             id: container.id.clone(),
             pid: container.pid.as_raw().unsigned_abs(),
         };
-        self.tell(event)
+        self.tell(event);
     }
 
     /// The kernel is about to kill for memory: the whole container ends (CT-19). It says so before
@@ -61,61 +65,77 @@ impl Launcher {
         };
         // Read it, or the loop would be woken for it again and again.
         let event = contained.memory.as_ref().map(|event| event.read());
-        if event.is_some_and(|count| count.is_ok()) {
+        let told = event.is_some_and(|count| count.is_ok());
+        // It is told to all below the group that lacks memory, and whom to kill is then not ours
+        // to choose.
+        if told && contained.was_at_its_limit() {
             contained.out_of_memory = true;
             self.destroy(key);
         }
     }
 
-    /// Reaps all dead children.
-    pub(super) fn reap(&mut self) -> Result<()> {
-        // Look first, reap later: as long as the dead leader is there, its group cannot be
-        // another's.
-        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    /// A container was refused a process.
+    pub(super) fn on_refused_fork(&mut self, key: u64) {
+        let container = self.containers.get_mut(&key);
+        if let Some(contained) = container.and_then(|container| container.contained.as_mut()) {
+            contained.update_forks();
+        }
+    }
+
+    /// Reaps all dead children. What goes wrong with one of them must not end the others: it is
+    /// tried again when the next child dies.
+    pub(super) fn reap(&mut self) {
         loop {
-            let dead = match waitid(Id::All, look) {
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
-                Ok(status) => status.pid(),
-                Err(Errno::EINTR) => continue,
-                Err(errno) => return Err(Error::system("waitid", errno)),
+            match self.reap_one() {
+                Ok(Some((key, exit))) => self.on_exit(key, exit),
+                Ok(None) => return,
+                Err(error) => return log(&error.to_string()),
+            }
+        }
+    }
+
+    /// Reaps dead children up to the first process of a container.
+    fn reap_one(&mut self) -> Result<Option<(u64, Exit)>> {
+        let failed = |error| Error::system("waitid", error);
+        loop {
+            // Look first, reap later: as long as the dead leader is there, its group cannot be
+            // another's.
+            let Some(pid) = wait::look(Whom::Anyone).map_err(failed)? else {
+                return Ok(None);
             };
-            let Some(pid) = dead else {
-                return Ok(());
-            };
-            let key = self.by_pid.remove(&pid);
+            let key = self.by_pid.get(&pid).copied();
             let plain = key.and_then(|key| self.containers.get(&key));
             if plain.is_some_and(|container| container.contained.is_none()) {
                 // The leader is there, so this cannot fail.
                 let _ = killpg(pid, Signal::SIGKILL);
             }
-            let status = waitpid(pid, None).map_err(|errno| Error::system("waitpid", errno))?;
-            if let (Some(key), Some((_, exit))) = (key, exit_of(status)) {
-                self.on_exit(key, exit)?;
+            let dead = wait::reap(Whom::Only(pid)).map_err(failed)?;
+            if let (Some(key), Some((_, exit))) = (key, dead) {
+                self.by_pid.remove(&pid);
+                return Ok(Some((key, exit)));
             }
         }
     }
 
     /// The first process of a container has ended.
-    fn on_exit(&mut self, key: u64, exit: Exit) -> Result<()> {
-        self.on_report(key)?;
+    fn on_exit(&mut self, key: u64, exit: Exit) {
+        self.on_report(key);
         let Some(container) = self.containers.get_mut(&key) else {
-            return Ok(());
+            return;
         };
-        let Some(contained) = &container.contained else {
+        let Some(contained) = &mut container.contained else {
             container.state = State::Draining(exit);
             self.draining.push(key);
-            return Ok(());
+            return;
         };
         let outcome = match (&contained.last, &container.state) {
             (
                 Some(Report::Failed(message)),
                 State::Starting | State::Running | State::Draining(_),
-            ) => Outcome::Failed {
-                message: message.clone(),
-            },
-            (Some(Report::Started | Report::Ended(_)) | None, State::Starting) => Outcome::Failed {
-                message: format!("it ended before its program was started: {exit}"),
-            },
+            ) => Outcome::failed(message.clone()),
+            (Some(Report::Started | Report::Ended(_)) | None, State::Starting) => {
+                Outcome::failed(format!("it ended before its program was started: {exit}"))
+            }
             (Some(Report::Ended(exit)), State::Running | State::Draining(_)) => {
                 contained.outcome(*exit)
             }
@@ -123,13 +143,13 @@ impl Launcher {
                 contained.outcome(exit)
             }
         };
-        self.remove(key, outcome)
+        self.remove(key, outcome);
     }
 
     /// Kills what ended programs left behind; a container without leftovers is concluded.
-    pub(super) fn drain(&mut self) -> Result<()> {
+    pub(super) fn drain(&mut self) {
         if self.draining.is_empty() {
-            return Ok(());
+            return;
         }
         let orphans = self.orphans();
         let busy = self.kill_leftovers(&orphans);
@@ -146,9 +166,8 @@ impl Launcher {
             None => false,
         });
         for (key, outcome) in done {
-            self.remove(key, outcome)?;
+            self.remove(key, outcome);
         }
-        Ok(())
     }
 
     /// Lists the children that we inherited.
@@ -192,29 +211,25 @@ impl Launcher {
     }
 
     /// Takes a container out of the tables and concludes it.
-    fn remove(&mut self, key: u64, outcome: Outcome) -> Result<()> {
+    fn remove(&mut self, key: u64, outcome: Outcome) {
         let container = self.containers.remove(&key);
         let container = container.expect("only keys that are in the table are removed");
         self.by_id.remove(&container.id);
         if let Some(contained) = container.contained {
-            self.doomed.push_back(contained.group);
+            self.doomed.push(contained.group);
         }
-        if container.disowned {
-            return Ok(());
+        if !container.disowned {
+            self.conclude(&container.id, container.known, outcome);
         }
-        self.conclude(&container.id, container.known, outcome)
     }
 
     /// Records an outcome, and tells it to an agent that knows the container.
-    pub(super) fn conclude(
-        &mut self,
-        id: &ContainerId,
-        known: bool,
-        outcome: Outcome,
-    ) -> Result<()> {
+    pub(super) fn conclude(&mut self, id: &ContainerId, known: bool, outcome: Outcome) {
         let event = outcome.event(id);
         self.exits.record(id, outcome);
-        if known { self.tell(event) } else { Ok(()) }
+        if known {
+            self.tell(event);
+        }
     }
 }
 
@@ -244,7 +259,7 @@ impl Contained {
     }
 
     /// Judges an end: was it a broken limit?
-    fn outcome(&self, exit: Exit) -> Outcome {
+    fn outcome(&mut self, exit: Exit) -> Outcome {
         if let Some(breach) = self.memory_breach() {
             return Outcome::Exited {
                 exit: Exit::Signal(Signal::SIGKILL as i32),
@@ -258,28 +273,53 @@ impl Contained {
         Outcome::Exited { exit, breach }
     }
 
-    /// Returns how memory was exceeded, if the kernel killed for it or was about to.
+    /// Returns how memory was exceeded, if the kernel killed for it or was about to, and it was
+    /// the container's own limit. A container that lives at its limit, its cache thrown out as
+    /// need be, cannot be told from one that broke it if the machine then runs out of memory.
     fn memory_breach(&self) -> Option<Breach> {
-        match self.group.memory_use() {
-            Ok(usage) => (self.out_of_memory || usage.kills > 0).then_some(Breach {
-                resource: Limited::Memory,
-                limit: usage.limit,
-                used: usage.peak,
-            }),
-            Err(error) => {
-                log(&error.to_string());
-                None
-            }
+        let usage = self.memory_use()?;
+        let killed = self.out_of_memory || usage.kills > 0;
+        (killed && usage.at_limit).then_some(Breach {
+            resource: Limited::Memory,
+            limit: usage.limit,
+            used: usage.peak,
+        })
+    }
+
+    fn was_at_its_limit(&self) -> bool {
+        self.memory_use().is_some_and(|usage| usage.at_limit)
+    }
+
+    /// Reads the use of memory; `None` if it is not limited.
+    fn memory_use(&self) -> Option<MemoryUse> {
+        if !self.limits_memory {
+            return None;
+        }
+        let usage = self.group.memory_use();
+        usage.map_err(|error| log(&error.to_string())).ok()
+    }
+
+    fn update_forks(&mut self) {
+        let Some(forks) = &mut self.forks else {
+            return;
+        };
+        if let Err(error) = forks.update(Instant::now()) {
+            log(&format!("how many forks were refused: {error}"));
+            // Closed, or the loop would be woken for it again and again.
+            self.forks = None;
         }
     }
 
-    /// Returns how many processes were too many, if a fork was refused.
-    fn pids_breach(&self) -> Option<Breach> {
-        let limit = self
-            .group
-            .pids_limit()
-            .filter(|_| self.group.refused_forks())?;
-        let limit = Milli::from_thousandths(i64::from(limit) * 1000);
+    /// Returns how many processes were too many, if the program failed soon after a fork was
+    /// refused. Why a program fails only it knows; what it met long ago is not taken for the
+    /// reason.
+    fn pids_breach(&mut self) -> Option<Breach> {
+        self.update_forks();
+        let forks = self.forks.as_ref()?;
+        if !forks.any_within(REFUSED_LATELY, Instant::now()) {
+            return None;
+        }
+        let limit = Milli::from_thousandths(i64::from(self.group.pids_limit()?) * 1000);
         Some(Breach {
             resource: Limited::Pids,
             limit,

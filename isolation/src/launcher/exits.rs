@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tepui_core::ids::ContainerId;
+use tepui_core::limits::TEXT_BYTES;
 use tepui_core::protocol::container::ContainerEvent;
 use tepui_core::protocol::status::{Breach, Exit};
 
@@ -24,6 +25,13 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
+    /// A start that failed. The message may quote what a framework wrote: it is cut, so that it
+    /// fits into a frame and into the file.
+    pub(super) fn failed(mut message: String) -> Self {
+        message.truncate(message.floor_char_boundary(TEXT_BYTES));
+        Self::Failed { message }
+    }
+
     /// Makes the event that tells it.
     pub(super) fn event(&self, id: &ContainerId) -> ContainerEvent {
         let id = id.clone();

@@ -7,8 +7,7 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use nix::errno::Errno;
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use crate::wait;
 
 /// Asks the first thread.
 #[derive(Debug)]
@@ -49,12 +48,8 @@ impl Heirs {
 impl Inheritance {
     /// Answers until nobody asks any more. Must run in the first thread of the process.
     pub(super) fn serve(self) {
-        let own = WaitPidFlag::WEXITED
-            | WaitPidFlag::WNOHANG
-            | WaitPidFlag::WNOWAIT
-            | WaitPidFlag::__WNOTHREAD;
         while self.question.recv().is_ok() {
-            let has_orphans = waitid(Id::All, own) != Err(Errno::ECHILD);
+            let has_orphans = wait::has_children().unwrap_or(true);
             if self.answer.send(has_orphans).is_err() {
                 return;
             }

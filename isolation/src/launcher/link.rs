@@ -4,16 +4,19 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
-use super::{CONNECTION, LISTENER};
+use super::{CONNECTION, LISTENER, log};
 use crate::error::{Error, Result};
 use crate::wire::{Answer, Frames, Request, encode};
 
 /// The name of the socket in the runtime directory.
 pub(crate) const SOCKET: &str = "launcher.sock";
+/// The pause after a peer could not be let in.
+const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 /// How much is read at once.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -29,6 +32,8 @@ pub(crate) fn short(dir: &Path) -> Result<(OwnedFd, std::path::PathBuf)> {
 #[derive(Debug)]
 pub(super) struct Link {
     listener: UnixListener,
+    /// Until when the listener is out of the poll loop, because a peer could not be let in.
+    paused: Option<Instant>,
     connection: Option<Connection>,
 }
 
@@ -59,6 +64,7 @@ impl Link {
             .map_err(|errno| Error::system("epoll_ctl", errno))?;
         Ok(Self {
             listener,
+            paused: None,
             connection: None,
         })
     }
@@ -68,16 +74,32 @@ impl Link {
         self.connection.is_some()
     }
 
+    /// Returns when [`Link::resume`] is due, if nobody is let in until then.
+    pub(super) fn paused(&self) -> Option<Instant> {
+        self.paused
+    }
+
     /// Takes a new connection; returns whether there is one.
+    ///
+    /// After a failure nobody is let in for a while: who waits still waits, and the poll loop would
+    /// be told so again and again.
     pub(super) fn accept(&mut self, epoll: &Epoll) -> Result<bool> {
         let stream = match self.listener.accept() {
             Ok((stream, _)) => stream,
             Err(error) if is_transient(&error) => return Ok(false),
-            Err(error) => return Err(Error::system("accept", error)),
+            Err(error) => {
+                if self.watch_listener(epoll, EpollFlags::empty()).is_ok() {
+                    self.paused = Some(Instant::now() + ACCEPT_RETRY);
+                }
+                return Err(Error::system("accept", error));
+            }
         };
         let peer = getsockopt(&stream, PeerCredentials)
             .map_err(|errno| Error::system("peer credentials", errno))?;
-        if peer.uid() != 0 && peer.uid() != nix::unistd::geteuid().as_raw() {
+        let is_ours = peer.uid() == 0 || peer.uid() == nix::unistd::geteuid().as_raw();
+        if !is_ours || !is_beside_us(peer.pid()) {
+            let (pid, uid) = (peer.pid(), peer.uid());
+            log(&format!("process {pid} of user {uid} is refused"));
             return Ok(false);
         }
         let nonblocking = stream.set_nonblocking(true);
@@ -92,6 +114,18 @@ impl Link {
             blocked: false,
         });
         Ok(true)
+    }
+
+    /// Lets peers in again, if it is time.
+    pub(super) fn resume(&mut self, epoll: &Epoll, now: Instant) {
+        let due = self.paused.is_some_and(|until| until <= now);
+        if due && self.watch_listener(epoll, EpollFlags::EPOLLIN).is_ok() {
+            self.paused = None;
+        }
+    }
+
+    fn watch_listener(&self, epoll: &Epoll, flags: EpollFlags) -> nix::Result<()> {
+        epoll.modify(&self.listener, &mut EpollEvent::new(flags, LISTENER))
     }
 
     /// Reads what has come; a connection that ended or is out of order is dropped.
@@ -121,42 +155,57 @@ impl Link {
     }
 
     /// Queues an answer. Without an agent it is dropped: the next one asks anew.
-    pub(super) fn tell(&mut self, answer: &Answer) -> Result<()> {
-        match &mut self.connection {
-            Some(connection) => encode(answer, &mut connection.out),
-            None => Ok(()),
+    pub(super) fn tell(&mut self, answer: &Answer) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        if let Err(error) = encode(answer, &mut connection.out) {
+            log(&format!("not told to the agent: {error}"));
         }
     }
 
     /// Writes what is queued, as far as the socket takes it.
-    pub(super) fn flush(&mut self, epoll: &Epoll) -> Result<()> {
+    pub(super) fn flush(&mut self, epoll: &Epoll) {
         let Some(connection) = &mut self.connection else {
-            return Ok(());
+            return;
         };
+        if let Err(error) = connection.flush(epoll) {
+            log(&format!("the agent's connection: {error}"));
+            self.connection = None;
+        }
+    }
+}
+
+impl Connection {
+    fn flush(&mut self, epoll: &Epoll) -> io::Result<()> {
         let mut written = 0;
-        while written < connection.out.len() {
-            match connection.stream.write(&connection.out[written..]) {
+        while written < self.out.len() {
+            match self.stream.write(&self.out[written..]) {
                 Ok(length) => written += length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => {
-                    self.connection = None;
-                    return Ok(());
-                }
+                Err(error) => return Err(error),
             }
         }
-        connection.out.drain(..written);
-        let blocked = !connection.out.is_empty();
-        if blocked != connection.blocked {
-            connection.blocked = blocked;
+        self.out.drain(..written);
+        let blocked = !self.out.is_empty();
+        if blocked != self.blocked {
+            self.blocked = blocked;
             let mut flags = EpollFlags::EPOLLIN;
             flags.set(EpollFlags::EPOLLOUT, blocked);
-            let mut event = EpollEvent::new(flags, CONNECTION);
-            epoll
-                .modify(&connection.stream, &mut event)
-                .map_err(|errno| Error::system("epoll_ctl", errno))?;
+            epoll.modify(&self.stream, &mut EpollEvent::new(flags, CONNECTION))?;
         }
         Ok(())
+    }
+}
+
+/// Returns whether a process is in our process namespace, as agents are and containers are not.
+/// The socket is hidden from containers; this is for one that comes at it through the disk.
+fn is_beside_us(pid: libc::pid_t) -> bool {
+    let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/pid"));
+    match (namespace(&pid.to_string()), namespace("self")) {
+        (Ok(theirs), Ok(ours)) => theirs == ours,
+        (Err(_), _) | (_, Err(_)) => false,
     }
 }
 

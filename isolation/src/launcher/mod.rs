@@ -9,49 +9,60 @@
 //!
 //! One turn of the loop: wait, take requests, reap, write the exits file once, answer, clean up.
 
+mod doomed;
 mod end;
 mod exits;
 mod heir;
 pub(crate) mod link;
+mod requests;
 mod setup;
 mod start;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::Pid;
 use tepui_core::ids::ContainerId;
-use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
+use tepui_core::protocol::container::ContainerEvent;
 use tepui_core::protocol::status::Exit;
 
-use self::exits::{Exits, Outcome};
+use self::doomed::Doomed;
+use self::exits::Exits;
 use self::heir::Heirs;
 use self::link::Link;
 pub(crate) use self::setup::{LOCK, LOCKED, READY, main};
 use self::start::Contained;
-use crate::cgroup::{Group, Hierarchies};
+use crate::cgroup::Hierarchies;
+use crate::confine::Seals;
 use crate::error::{Error, Result};
+use crate::mode::AgentLoss;
+use crate::nursery::Nursery;
 use crate::sandbox::Sandboxes;
 use crate::spawn::OpenFiles;
-use crate::wire::{Answer, Request, Settings};
+use crate::wire::{Answer, Settings};
 
 /// What an event of the poll loop is about; containers have numbers from [`FIRST`] on.
 const LISTENER: u64 = 0;
 const CONNECTION: u64 = 1;
 const SIGNALS: u64 = 2;
-/// The number of the first container. Its event number is twice that, and one more for memory.
-const FIRST: u64 = 8;
-/// The most requests of a turn: what was started is told before more is.
-const REQUESTS_PER_TURN: usize = 64;
-/// The most groups removed in a turn.
-const REMOVALS_PER_TURN: usize = 16;
-/// How long to wait before a group is tried again whose processes die slowly.
-const REMOVAL_RETRY_MS: u16 = 5;
+/// The number of the first container. Its event numbers are those from [`KINDS`] times that on.
+const FIRST: u64 = 1;
+/// How many numbers a container has, and what the first of them are about; the third is for forks.
+const KINDS: u64 = 4;
+const REPORT: u64 = 0;
+const MEMORY: u64 = 1;
+const FORKS: u64 = 2;
+/// How long containers may take to end when their agent is gone (CT-25).
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the launcher stays without containers and without an agent.
-const IDLE_MS: u16 = 10_000;
+const IDLE: Duration = Duration::from_secs(10);
 
 /// The launcher's whole state.
 struct Launcher {
@@ -61,7 +72,9 @@ struct Launcher {
     link: Link,
     exits: Exits,
     sandboxes: Sandboxes,
-    hierarchies: Option<Hierarchies>,
+    contained: Option<ContainerMode>,
+    /// Where inits come from, once there has been one.
+    nursery: Option<Nursery>,
     image: OwnedFd,
     null: OwnedFd,
     open_files: OpenFiles,
@@ -70,11 +83,30 @@ struct Launcher {
     by_pid: HashMap<Pid, u64>,
     next: u64,
     draining: Vec<u64>,
-    doomed: VecDeque<Group>,
+    doomed: Doomed,
     awaited: Option<Awaited>,
     /// Whom to ask for orphans; there once the loop runs.
     heirs: Option<Heirs>,
-    stopping: bool,
+    agent: Presence,
+    /// When it gives up ending its containers, if it is to end.
+    stopping: Option<Instant>,
+}
+
+/// What is known of the agent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    /// It has not connected yet.
+    Awaited,
+    /// It is there, or will come back.
+    Expected,
+    /// It is gone, and everything goes with it.
+    Lost,
+}
+
+/// What only container mode needs.
+struct ContainerMode {
+    hierarchies: Hierarchies,
+    seals: Seals,
 }
 
 /// A container that has not ended.
@@ -105,221 +137,147 @@ struct Awaited {
 }
 
 impl Launcher {
-    /// Turns until it is told to stop, or nobody needs it any more.
+    /// Turns until it is told to stop, or nobody needs it any more. What goes wrong with a peer or
+    /// with a container is told or logged and never ends the loop: all others hang on it.
     fn run(&mut self) -> Result<()> {
         let mut events = [EpollEvent::empty(); 64];
         let mut more = false;
+        let mut needed = Instant::now();
         loop {
-            let timeout = self.timeout(more);
+            let timeout = self.timeout(more, needed);
             let ready = match self.epoll.wait(&mut events, timeout) {
                 Ok(ready) => ready,
                 Err(nix::errno::Errno::EINTR) => 0,
                 Err(errno) => return Err(Error::system("epoll_wait", errno)),
             };
-            let idle = !more && self.containers.is_empty() && self.doomed.is_empty();
-            if ready == 0 && idle && !self.link.is_connected() {
-                return self.remove_root();
-            }
+            let now = Instant::now();
+            self.link.resume(&self.epoll, now);
             for event in &events[..ready] {
-                self.on_event(event.data())?;
+                self.on_event(event.data());
             }
-            more = self.take_requests()?;
-            self.reap()?;
-            self.drain()?;
-            self.settle()?;
+            more = self.take_requests();
+            self.reap();
+            self.drain();
+            self.settle();
             if let Err(error) = self.exits.write() {
                 // The agent is told all the same and keeps its own record; ours is tried again.
                 log(&error.to_string());
             }
-            self.link.flush(&self.epoll)?;
-            self.remove_groups();
-            if self.stopping && self.containers.is_empty() && self.doomed.is_empty() {
-                return self.leave_nothing();
+            self.link.flush(&self.epoll);
+            self.doomed.remove_some(now);
+            self.look_for_agent();
+            let empty = self.containers.is_empty() && self.doomed.is_empty();
+            match self.stopping {
+                Some(_) if empty => return self.leave_nothing(),
+                Some(deadline) if deadline <= now => return self.give_up(),
+                Some(_) | None => {}
+            }
+            if more || !empty || self.link.is_connected() {
+                needed = now;
+            } else if now >= needed + IDLE {
+                return self.leave();
             }
         }
     }
 
-    fn timeout(&self, more: bool) -> EpollTimeout {
+    /// Ends everything if that is what the end of the agent means.
+    fn look_for_agent(&mut self) {
+        let is_gone = self.agent == Presence::Expected && !self.link.is_connected();
+        match self.settings.agent_loss {
+            AgentLoss::End { .. } if is_gone => {
+                self.agent = Presence::Lost;
+                self.stop(STOP_PATIENCE);
+            }
+            AgentLoss::End { .. } | AgentLoss::RunOn => {}
+        }
+    }
+
+    /// Destroys all containers; the loop ends when they are gone, or after `patience`.
+    fn stop(&mut self, patience: Duration) {
+        self.stopping = self.stopping.or_else(|| Some(Instant::now() + patience));
+        for key in self.keys() {
+            self.destroy(key);
+        }
+    }
+
+    /// Leaves although something will not die, and says what. The next launcher goes on with it.
+    fn give_up(&mut self) -> Result<()> {
+        let ids = self.containers.values().map(|c| c.id.as_str().to_owned());
+        let left: Vec<String> = ids.chain(self.doomed.names()).collect();
+        self.link.tell(&Answer::Left(left.clone()));
+        self.link.flush(&self.epoll);
+        Err(Error::Left(left))
+    }
+
+    /// Returns how long there is nothing to do unless something happens.
+    fn timeout(&self, more: bool, needed: Instant) -> EpollTimeout {
         if more {
-            EpollTimeout::ZERO
-        } else if !self.doomed.is_empty() {
-            EpollTimeout::from(REMOVAL_RETRY_MS)
-        } else if self.containers.is_empty() && !self.link.is_connected() {
-            EpollTimeout::from(IDLE_MS)
-        } else {
-            EpollTimeout::NONE
+            return EpollTimeout::ZERO;
+        }
+        let now = Instant::now();
+        let idle = self.containers.is_empty() && !self.link.is_connected();
+        let leave = idle.then(|| needed + IDLE);
+        let due = [
+            self.doomed.due(now),
+            leave,
+            self.link.paused(),
+            self.stopping,
+        ];
+        let due = due.into_iter().flatten().min();
+        match due {
+            // Rounded up, or it would turn without a pause just before.
+            Some(due) => {
+                let wait = due.saturating_duration_since(now) + Duration::from_millis(1);
+                EpollTimeout::try_from(wait).unwrap_or(EpollTimeout::MAX)
+            }
+            None => EpollTimeout::NONE,
         }
     }
 
-    fn on_event(&mut self, number: u64) -> Result<()> {
+    fn on_event(&mut self, number: u64) {
         match number {
-            LISTENER => {
-                if self.link.accept(&self.epoll)? {
-                    self.awaited = None;
-                    for container in self.containers.values_mut() {
-                        container.known = false;
-                    }
-                }
-            }
+            LISTENER => self.on_peer(),
             CONNECTION => self.link.read(),
-            SIGNALS => {
-                let read = |error| Error::system("read signals", error);
-                while self.signals.read_signal().map_err(read)?.is_some() {}
-            }
+            SIGNALS => self.read_signals(),
             of_container => {
-                let key = of_container / 2;
-                if of_container % 2 == 0 {
-                    self.on_report(key)?;
-                } else {
-                    self.on_memory_event(key);
+                let key = of_container / KINDS;
+                match of_container % KINDS {
+                    REPORT => self.on_report(key),
+                    MEMORY => self.on_memory_event(key),
+                    _ => self.on_refused_fork(key),
                 }
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes a bounded number of requests; returns whether there may be more.
-    fn take_requests(&mut self) -> Result<bool> {
-        for _ in 0..REQUESTS_PER_TURN {
-            match self.link.next() {
-                Ok(Some(request)) => self.on_request(request)?,
-                Ok(None) => return Ok(false),
-                Err(error) => {
-                    log(&error.to_string());
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    fn on_request(&mut self, request: Request) -> Result<()> {
-        match request {
-            Request::Hello => self.link.tell(&Answer::Hello {
-                settings: self.settings.clone(),
-                live: u32::try_from(self.containers.len()).unwrap_or(u32::MAX),
-            }),
-            Request::Command(command) => self.on_command(command),
-            Request::Resync { known } => self.report_on(&known, Answer::Synced),
-            Request::Shutdown => {
-                self.stopping = true;
-                for key in self.keys() {
-                    self.destroy(key);
-                }
-                Ok(())
             }
         }
     }
 
-    /// Unknown ids are ignored throughout: the container has ended, and its end was told.
-    fn on_command(&mut self, command: ContainerCommand) -> Result<()> {
-        match command {
-            ContainerCommand::Launch { id, spec } => {
-                if self.by_id.contains_key(&id) {
-                    let message = "a container of this id is running".to_owned();
-                    return self.tell(ContainerEvent::LaunchFailed { id, message });
-                }
-                self.exits.forget(&id);
-                match self.start(&id, &spec) {
-                    Ok(()) => Ok(()),
-                    Err(error) => {
-                        let message = error.to_string();
-                        self.conclude(&id, true, Outcome::Failed { message })
-                    }
+    /// Somebody has connected; an agent takes the place of the one before.
+    fn on_peer(&mut self) {
+        match self.link.accept(&self.epoll) {
+            Ok(true) => {
+                self.agent = Presence::Expected;
+                self.awaited = None;
+                for container in self.containers.values_mut() {
+                    container.known = false;
                 }
             }
-            ContainerCommand::Terminate { id } => {
-                if let Some(container) =
-                    self.by_id.get(&id).and_then(|key| self.containers.get(key))
-                {
-                    container.terminate();
-                }
-                Ok(())
-            }
-            ContainerCommand::Destroy { id } => {
-                if let Some(&key) = self.by_id.get(&id) {
-                    self.destroy(key);
-                }
-                Ok(())
-            }
-            ContainerCommand::Forget { id } => {
-                self.exits.forget(&id);
-                Ok(())
-            }
-            ContainerCommand::Recover { known } => {
-                let set: BTreeSet<&ContainerId> = known.iter().collect();
-                self.exits.retain(&set);
-                for key in self.keys() {
-                    let container = self.containers.get_mut(&key).expect("the key was listed");
-                    if !set.contains(&container.id) {
-                        container.disowned = true;
-                        self.destroy(key);
-                    }
-                }
-                self.report_on(&known, Answer::Event(ContainerEvent::Recovered))
+            Ok(false) => {}
+            Err(error) => log(&error.to_string()),
+        }
+    }
+
+    /// Makes the signals' file quiet; what they are about is found out in every turn.
+    fn read_signals(&self) {
+        loop {
+            match self.signals.read_signal() {
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(errno) => return log(&Error::system("read signals", errno).to_string()),
             }
         }
     }
 
-    /// Tells about each known container, then `answer` when all others are gone and those that
-    /// are on their way have arrived.
-    fn report_on(&mut self, known: &[ContainerId], answer: Answer) -> Result<()> {
-        for id in known {
-            let container = self.by_id.get(id).map(|key| {
-                let container = self.containers.get_mut(key);
-                container.expect("every id in the index has its container")
-            });
-            let event = match container {
-                Some(container) => {
-                    container.known = true;
-                    match container.state {
-                        State::Running => Some(ContainerEvent::Started {
-                            id: id.clone(),
-                            pid: container.pid.as_raw().unsigned_abs(),
-                        }),
-                        State::Starting | State::Draining(_) => None,
-                    }
-                }
-                None => Some(match self.exits.outcome(id) {
-                    Some(outcome) => outcome.event(id),
-                    None => ContainerEvent::Lost { id: id.clone() },
-                }),
-            };
-            if let Some(event) = event {
-                self.tell(event)?;
-            }
-        }
-        let unsettled = self
-            .containers
-            .values()
-            .filter(|container| match container.state {
-                State::Running => container.disowned,
-                State::Starting | State::Draining(_) => true,
-            });
-        let ids = unsettled.map(|container| container.id.clone()).collect();
-        self.awaited = Some(Awaited { ids, answer });
-        Ok(())
-    }
-
-    /// Gives the answer that has waited, if nothing holds it back any more.
-    fn settle(&mut self) -> Result<()> {
-        let Some(mut awaited) = self.awaited.take() else {
-            return Ok(());
-        };
-        let (by_id, containers) = (&self.by_id, &self.containers);
-        awaited.ids.retain(|id| {
-            let container = by_id.get(id).and_then(|key| containers.get(key));
-            container.is_some_and(|c| c.disowned || !matches!(c.state, State::Running))
-        });
-        if awaited.ids.is_empty() {
-            return self.link.tell(&awaited.answer);
-        }
-        self.awaited = Some(awaited);
-        Ok(())
-    }
-
-    fn tell(&mut self, event: ContainerEvent) -> Result<()> {
-        self.link.tell(&Answer::Event(event))
+    fn tell(&mut self, event: ContainerEvent) {
+        self.link.tell(&Answer::Event(event));
     }
 
     fn keys(&self) -> Vec<u64> {
@@ -342,15 +300,13 @@ impl Launcher {
         };
     }
 
-    /// Removes the groups of ended containers, some at a time.
-    fn remove_groups(&mut self) {
-        for _ in 0..REMOVALS_PER_TURN {
-            let Some(group) = self.doomed.pop_front() else {
-                return;
-            };
-            if group.remove().is_err() {
-                self.doomed.push_back(group);
-                return;
+    /// Leaves because nobody needs it; an agent may come back to what it keeps, or not.
+    fn leave(&mut self) -> Result<()> {
+        match self.settings.agent_loss {
+            AgentLoss::RunOn => self.remove_root(),
+            AgentLoss::End { .. } => {
+                self.agent = Presence::Lost;
+                self.leave_nothing()
             }
         }
     }
@@ -359,13 +315,19 @@ impl Launcher {
     fn leave_nothing(&self) -> Result<()> {
         self.remove_root()?;
         let path = self.settings.runtime_dir.join(setup::EXITS);
-        std::fs::remove_file(&path).map_err(|error| Error::file("remove", &path, error))
+        removed(&path, fs::remove_file(&path))?;
+        match &self.settings.agent_loss {
+            AgentLoss::End { remove: Some(dir) } if self.agent == Presence::Lost => {
+                removed(dir, fs::remove_dir_all(dir))
+            }
+            AgentLoss::End { .. } | AgentLoss::RunOn => Ok(()),
+        }
     }
 
     /// Removes the control group that held those of the containers.
     fn remove_root(&self) -> Result<()> {
-        match &self.hierarchies {
-            Some(hierarchies) => hierarchies.remove_root(&self.settings.cgroup_root),
+        match &self.contained {
+            Some(mode) => mode.hierarchies.remove_root(&self.settings.cgroup_root),
             None => Ok(()),
         }
     }
@@ -382,9 +344,18 @@ impl Container {
     }
 }
 
+/// Judges an attempt to remove what may be gone already.
+fn removed(path: &Path, result: io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::file("remove", path, error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Writes a line to the launcher's log, which is its standard error.
 fn log(text: &str) {
-    use std::io::Write;
     // There is nobody left to tell about a log that cannot be written.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{text}");
 }

@@ -1,11 +1,12 @@
 //! How a launcher becomes one: from the first instruction to the loop.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
@@ -14,10 +15,12 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::Mode as FileMode;
 
+use super::doomed::Doomed;
 use super::exits::Exits;
 use super::link::{Link, SOCKET};
-use super::{FIRST, Launcher, SIGNALS, heir, log};
+use super::{ContainerMode, FIRST, Launcher, Presence, SIGNALS, heir, log, removed};
 use crate::cgroup::Hierarchies;
+use crate::confine::Seals;
 use crate::error::{Error, Result};
 use crate::mode::{Mode, container_support};
 use crate::procfs;
@@ -32,6 +35,11 @@ pub(crate) const LOCKED: &str = "locked";
 /// The names of the exits file and of the lock in the runtime directory.
 pub(super) const EXITS: &str = "exits";
 pub(crate) const LOCK: &str = "lock";
+/// The name of the empty directory that containers see in place of the runtime directory.
+const EMPTY: &str = "empty";
+
+/// How long what a dead launcher left behind may take to die; less than an agent waits for us.
+const LEFTOVERS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs a launcher; returns its exit code.
 ///
@@ -68,8 +76,8 @@ fn work(mut launcher: Launcher) -> Result<()> {
             .and_then(|()| release_stdio(&launcher.null))
             .and_then(|()| launcher.run());
         let socket = launcher.settings.runtime_dir.join(SOCKET);
-        let removed = fs::remove_file(&socket);
-        result.and_then(|()| removed.map_err(|error| Error::file("remove", &socket, error)))
+        let removed = removed(&socket, fs::remove_file(&socket));
+        result.and(removed)
     });
     let worker = worker.map_err(|error| Error::system("start a thread", error))?;
     inheritance.serve();
@@ -111,9 +119,9 @@ fn assemble(settings: Settings) -> Result<Launcher> {
     epoll
         .add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, SIGNALS))
         .map_err(|errno| Error::system("epoll_ctl", errno))?;
-    let hierarchies = match settings.mode {
+    let contained = match settings.mode {
         Mode::Process => None,
-        Mode::Container => Some(container_support().map_err(Error::NoContainers)?),
+        Mode::Container => Some(container_mode(&settings.runtime_dir)?),
     };
     let sandboxes = Sandboxes::open(&settings.work_dir)?;
     let mut launcher = Launcher {
@@ -127,34 +135,75 @@ fn assemble(settings: Settings) -> Result<Launcher> {
         by_pid: HashMap::new(),
         next: FIRST,
         draining: Vec::new(),
-        doomed: VecDeque::new(),
+        doomed: Doomed::default(),
         awaited: None,
         heirs: None,
-        stopping: false,
+        agent: Presence::Awaited,
+        stopping: None,
         settings,
         epoll,
         signals,
         sandboxes,
-        hierarchies,
+        contained,
+        nursery: None,
     };
     launcher.end_leftovers()?;
     Ok(launcher)
 }
 
+fn container_mode(runtime_dir: &Path) -> Result<ContainerMode> {
+    let hierarchies = container_support().map_err(Error::NoContainers)?;
+    let empty = runtime_dir.join(EMPTY);
+    match fs::create_dir(&empty) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(Error::file("create", &empty, error));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    Ok(ContainerMode {
+        hierarchies,
+        seals: Seals::detect(runtime_dir.to_owned(), empty)?,
+    })
+}
+
 impl Launcher {
     /// Ends what a launcher that died left behind: we hold the lock, so nobody else's is here.
+    ///
+    /// Returns when it is dead: whoever asks about it is told that it is lost. What will not die
+    /// is logged after a while, and must not keep others from being started.
     fn end_leftovers(&mut self) -> Result<()> {
-        for pid in procfs::marked_below(self.sandboxes.path()) {
-            // It may have ended by itself.
-            let _ = kill(pid, Signal::SIGKILL);
+        if let Some(ContainerMode { hierarchies, .. }) = &self.contained {
+            let root = &self.settings.cgroup_root;
+            hierarchies.prepare(root)?;
+            let left = leftovers(hierarchies, root)?;
+            left.into_iter().for_each(|group| self.doomed.push(group));
         }
-        let Some(hierarchies) = &self.hierarchies else {
-            return Ok(());
-        };
-        let root = &self.settings.cgroup_root;
-        hierarchies.prepare(root)?;
-        self.doomed.extend(leftovers(hierarchies, root)?);
-        Ok(())
+        let deadline = Instant::now() + LEFTOVERS_PATIENCE;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let now = Instant::now();
+            // A program may fork while we look, so only a look that finds nobody is the last.
+            let pids = procfs::marked_below(self.sandboxes.path());
+            for &pid in &pids {
+                // It may have ended by itself.
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+            self.doomed.remove_some(now);
+            if pids.is_empty() && self.doomed.is_empty() {
+                return Ok(());
+            }
+            if now > deadline {
+                let groups: Vec<String> = self.doomed.names().collect();
+                log(&format!(
+                    "left behind and will not die: {pids:?}, {groups:?}"
+                ));
+                return Ok(());
+            }
+            if self.doomed.due(now).is_none_or(|due| due > now) {
+                thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(50));
+            }
+        }
     }
 }
 

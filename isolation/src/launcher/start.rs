@@ -3,11 +3,10 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sched::CloneFlags;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use nix::sys::eventfd::EventFd;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -15,15 +14,14 @@ use nix::unistd::{Pid, pipe2};
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerEvent, ContainerLimits, ContainerSpec};
 
-use super::{Container, Launcher, State};
-use crate::cgroup::{Entrance, Group};
-use crate::entry;
+use super::{Container, ContainerMode, FORKS, KINDS, Launcher, MEMORY, REPORT, State};
+use crate::cgroup::{Entrance, Group, Refusals};
 use crate::error::{Error, Result};
 use crate::init::{Order, Report};
-use crate::namespaces;
+use crate::nursery::Nursery;
 use crate::process::Program;
 use crate::sandbox::Sandbox;
-use crate::spawn::{Enter, Files, Image, Plan, Signals, spawn};
+use crate::spawn::{Files, Image, Plan, Signals, spawn};
 use crate::wire::Frames;
 
 /// What the launcher holds of a container in container mode.
@@ -36,14 +34,17 @@ pub(super) struct Contained {
     pub(super) last: Option<Report>,
     /// Kept open, because the kernel signals through it.
     pub(super) memory: Option<EventFd>,
-    /// Whether the kernel has signalled.
+    /// Whether the kernel has signalled, and it was for this container.
     pub(super) out_of_memory: bool,
+    pub(super) limits_memory: bool,
+    /// Tells when a fork was refused, if processes are limited.
+    pub(super) forks: Option<Refusals>,
 }
 
 impl Launcher {
     /// Starts a container, or says why not; then nothing of it is left.
     pub(super) fn start(&mut self, id: &ContainerId, spec: &ContainerSpec) -> Result<()> {
-        if self.stopping {
+        if self.stopping.is_some() {
             return Err(Error::Invalid("the agent is shutting down".to_owned()));
         }
         let path = self.sandboxes.path_of(&spec.sandbox)?;
@@ -51,20 +52,26 @@ impl Launcher {
         let owner = program.credentials.as_ref();
         let sandbox = self.sandboxes.create(&spec.sandbox, owner)?;
         let directory = c_path(&path)?;
-        let Some(hierarchies) = &self.hierarchies else {
+        let Some(ContainerMode { hierarchies, seals }) = &self.contained else {
             let pid = self.start_plain(&program, &sandbox, &directory)?;
             self.add(id, pid, State::Running, None);
             let pid = pid.as_raw().unsigned_abs();
-            return self.tell(ContainerEvent::Started {
+            self.tell(ContainerEvent::Started {
                 id: id.clone(),
                 pid,
             });
+            return Ok(());
         };
         let group = hierarchies.group(&self.settings.cgroup_root, id.as_str())?;
-        match self.start_contained(id, &spec.limits, program, &sandbox, &directory, &group) {
+        let order = Order {
+            id: id.clone(),
+            program,
+            seals: seals.clone(),
+        };
+        match self.start_contained(&order, &spec.limits, &sandbox, &directory, &group) {
             Ok(()) => Ok(()),
             Err(error) => {
-                self.doomed.push_back(group);
+                self.doomed.push(group);
                 Err(error)
             }
         }
@@ -88,8 +95,6 @@ impl Launcher {
                     sandbox.stderr.as_fd(),
                 ],
             },
-            namespaces: CloneFlags::empty(),
-            enter: Enter::Nowhere,
             credentials: program.credentials.as_ref(),
             signals: Signals::Open,
             open_files: Some(self.open_files),
@@ -100,9 +105,8 @@ impl Launcher {
     /// Starts an init in its namespaces and group; it reports later whether the program runs.
     fn start_contained(
         &mut self,
-        id: &ContainerId,
+        order: &Order,
         limits: &ContainerLimits,
-        program: Program,
         sandbox: &Sandbox,
         directory: &CString,
         group: &Group,
@@ -113,16 +117,12 @@ impl Launcher {
             Some(_) => group.watch_memory()?,
             None => None,
         };
-        let id = id.clone();
-        let order = order_file(&Order {
-            id: id.clone(),
-            program,
-        })?;
+        let forks = limits.pids.map(|_| group.watch_forks()).transpose()?;
+        let file = order_file(order)?;
         let (reports, writer) =
             pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::system("pipe", errno))?;
         fcntl(&reports, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
             .map_err(|errno| Error::system("fcntl", errno))?;
-        let pid = self.start_init(sandbox, directory, &entrance, [&order, &writer])?;
         let contained = Contained {
             group: group.clone(),
             reports: reports.into(),
@@ -131,57 +131,55 @@ impl Launcher {
             last: None,
             memory,
             out_of_memory: false,
+            limits_memory: limits.mem.is_some(),
+            forks,
         };
-        self.add(&id, pid, State::Starting, Some(contained));
+        // Before there is a process that would have to be ended if this failed. What is dropped
+        // is no longer watched.
+        self.watch(self.next, &contained)?;
+        let pid = self.start_init(sandbox, directory, &entrance, [&file, &writer])?;
+        self.add(&order.id, pid, State::Starting, Some(contained));
+        Ok(())
+    }
+
+    fn watch(&self, key: u64, contained: &Contained) -> Result<()> {
+        let watch = |file: BorrowedFd<'_>, flags, kind| {
+            let event = EpollEvent::new(flags, key * KINDS + kind);
+            let added = self.epoll.add(file, event);
+            added.map_err(|errno| Error::system("epoll_ctl", errno))
+        };
+        watch(contained.reports.as_fd(), EpollFlags::EPOLLIN, REPORT)?;
+        if let Some(memory) = &contained.memory {
+            watch(memory.as_fd(), EpollFlags::EPOLLIN, MEMORY)?;
+        }
+        if let Some(forks) = &contained.forks {
+            watch(forks.as_fd(), EpollFlags::EPOLLPRI, FORKS)?;
+        }
         Ok(())
     }
 
     fn start_init(
-        &self,
+        &mut self,
         sandbox: &Sandbox,
         directory: &CString,
         entrance: &Entrance,
         [order, writer]: [&OwnedFd; 2],
     ) -> Result<Pid> {
-        let c_string = |text: &str| CString::new(text).expect("constants hold no NUL");
-        let plan = Plan {
-            image: Image::Open(self.image.as_fd()),
-            arguments: &[c_string(entry::INIT), c_string(entry::HIDDEN)],
-            environment: &[],
-            directory: Some(directory),
-            files: Files {
-                inherited: &[
-                    self.null.as_fd(),
-                    sandbox.stdout.as_fd(),
-                    sandbox.stderr.as_fd(),
-                    order.as_fd(),
-                    writer.as_fd(),
-                ],
-            },
-            namespaces: namespaces::flags(),
-            enter: entrance.enter(),
-            credentials: None,
-            signals: Signals::Blocked,
-            open_files: Some(self.open_files),
+        let nursery = match self.nursery.take().filter(Nursery::lives) {
+            Some(nursery) => nursery,
+            None => Nursery::start(self.image.as_fd(), self.null.as_fd(), self.open_files)?,
         };
-        spawn(&plan, entry::INIT)
+        let own = [&self.null, &sandbox.stdout, &sandbox.stderr, order, writer];
+        let pid = nursery.bear(directory, own.map(AsFd::as_fd), &entrance.enter())?;
+        // After a failure it is left: the next container gets a new one.
+        self.nursery = Some(nursery);
+        Ok(pid)
     }
 
-    /// Enters a new container into the tables and the poll loop.
+    /// Enters a new container into the tables.
     fn add(&mut self, id: &ContainerId, pid: Pid, state: State, contained: Option<Contained>) {
         let key = self.next;
         self.next += 1;
-        if let Some(contained) = &contained {
-            let watch = |fd: std::os::fd::BorrowedFd<'_>, number| {
-                let event = EpollEvent::new(EpollFlags::EPOLLIN, number);
-                let added = self.epoll.add(fd, event);
-                added.expect("the file is new and epoll has room for as many as may be open");
-            };
-            watch(contained.reports.as_fd(), key * 2);
-            if let Some(memory) = &contained.memory {
-                watch(memory.as_fd(), key * 2 + 1);
-            }
-        }
         let container = Container {
             id: id.clone(),
             pid,

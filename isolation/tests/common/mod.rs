@@ -25,6 +25,18 @@ pub(crate) fn skipped(why: &str) {
     writeln!(std::io::stderr(), "skipped: {test}: {why}").expect("standard error is open");
 }
 
+/// Leaves an orphan that dies of a real-time signal, and ends when that has been reaped.
+pub(crate) const ORPHAN_DIES_OF_35: &str = "
+    cat > orphan.sh <<'END'
+    echo $$ > orphan
+    until [ -e go ]; do :; done
+    kill -35 $$
+END
+    sh -c 'sh orphan.sh & until [ -s orphan ]; do :; done'
+    : > go
+    while kill -0 $(cat orphan) 2> /dev/null; do :; done
+    exit 4";
+
 pub(crate) fn config(dir: &Path, mode: Mode) -> Config {
     let name = dir
         .file_name()
@@ -33,7 +45,8 @@ pub(crate) fn config(dir: &Path, mode: Mode) -> Config {
         .unwrap()
         .trim_start_matches('.');
     Config {
-        cgroup_root: format!("tepui-test-{name}"),
+        // Two deep, as agents have it.
+        cgroup_root: format!("tepui-test-{name}/agent"),
         launcher: LauncherCommand::binary(env!("CARGO_BIN_EXE_tepui-launch-probe")),
         ..Config::new(dir, mode)
     }
@@ -87,6 +100,13 @@ impl Agent {
             .expect("an event was due")
     }
 
+    /// Fails if an event comes within `time`.
+    pub(crate) fn expect_nothing(&self, time: Duration) {
+        if let Ok(event) = self.events.recv_timeout(time) {
+            panic!("too early: {event:?}");
+        }
+    }
+
     pub(crate) fn started(&self) -> u32 {
         let event = self.next();
         let ContainerEvent::Started { pid, .. } = event else {
@@ -101,6 +121,19 @@ impl Agent {
             panic!("not exited: {event:?}");
         };
         (exit, breach)
+    }
+
+    /// Waits for the end of any container; that it is told again that one runs does not matter.
+    pub(crate) fn exit_of(&self) -> (ContainerId, Exit) {
+        loop {
+            match self.next() {
+                ContainerEvent::Started { .. } => {}
+                ContainerEvent::Exited { id, exit, .. } => return (id, exit),
+                other @ (ContainerEvent::LaunchFailed { .. }
+                | ContainerEvent::Lost { .. }
+                | ContainerEvent::Recovered) => panic!("{other:?}"),
+            }
+        }
     }
 
     pub(crate) fn failed(&self) -> String {

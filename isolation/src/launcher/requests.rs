@@ -1,0 +1,140 @@
+//! What the launcher does when its agent asks for something.
+
+use std::collections::BTreeSet;
+
+use tepui_core::ids::ContainerId;
+use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
+
+use super::exits::Outcome;
+use super::{Awaited, Launcher, State, log};
+use crate::wire::{Answer, Request};
+
+/// The most requests of a turn: what was started is told before more is.
+const REQUESTS_PER_TURN: usize = 64;
+
+impl Launcher {
+    /// Takes a bounded number of requests; returns whether there may be more.
+    pub(super) fn take_requests(&mut self) -> bool {
+        for _ in 0..REQUESTS_PER_TURN {
+            match self.link.next() {
+                Ok(Some(request)) => self.on_request(request),
+                Ok(None) => return false,
+                Err(error) => {
+                    log(&error.to_string());
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn on_request(&mut self, request: Request) {
+        match request {
+            Request::Hello => self.link.tell(&Answer::Hello {
+                settings: self.settings.clone(),
+                live: u32::try_from(self.containers.len()).unwrap_or(u32::MAX),
+            }),
+            Request::Command(command) => self.on_command(command),
+            Request::Resync { known } => self.report_on(&known, Answer::Synced),
+            Request::Shutdown { patience } => self.stop(patience),
+        }
+    }
+
+    /// Unknown ids are ignored throughout: the container has ended, and its end was told.
+    fn on_command(&mut self, command: ContainerCommand) {
+        match command {
+            ContainerCommand::Launch { id, spec } => {
+                if self.by_id.contains_key(&id) {
+                    let message = "a container of this id is running".to_owned();
+                    return self.tell(ContainerEvent::LaunchFailed { id, message });
+                }
+                self.exits.forget(&id);
+                if let Err(error) = self.start(&id, &spec) {
+                    self.conclude(&id, true, Outcome::failed(error.to_string()));
+                }
+            }
+            ContainerCommand::Terminate { id } => {
+                if let Some(container) =
+                    self.by_id.get(&id).and_then(|key| self.containers.get(key))
+                {
+                    container.terminate();
+                }
+            }
+            ContainerCommand::Destroy { id } => {
+                if let Some(&key) = self.by_id.get(&id) {
+                    self.destroy(key);
+                }
+            }
+            ContainerCommand::Forget { id } => {
+                self.exits.forget(&id);
+            }
+            ContainerCommand::Recover { known } => {
+                let set: BTreeSet<&ContainerId> = known.iter().collect();
+                self.exits.retain(&set);
+                for key in self.keys() {
+                    let container = self.containers.get_mut(&key).expect("the key was listed");
+                    if !set.contains(&container.id) {
+                        container.disowned = true;
+                        self.destroy(key);
+                    }
+                }
+                self.report_on(&known, Answer::Event(ContainerEvent::Recovered))
+            }
+        }
+    }
+
+    /// Tells about each known container, then `answer` when all others are gone and those that
+    /// are on their way have arrived.
+    fn report_on(&mut self, known: &[ContainerId], answer: Answer) {
+        for id in known {
+            let container = self.by_id.get(id).map(|key| {
+                let container = self.containers.get_mut(key);
+                container.expect("every id in the index has its container")
+            });
+            let event = match container {
+                Some(container) => {
+                    container.known = true;
+                    match container.state {
+                        State::Running => Some(ContainerEvent::Started {
+                            id: id.clone(),
+                            pid: container.pid.as_raw().unsigned_abs(),
+                        }),
+                        State::Starting | State::Draining(_) => None,
+                    }
+                }
+                None => Some(match self.exits.outcome(id) {
+                    Some(outcome) => outcome.event(id),
+                    None => ContainerEvent::Lost { id: id.clone() },
+                }),
+            };
+            if let Some(event) = event {
+                self.tell(event);
+            }
+        }
+        let unsettled = self
+            .containers
+            .values()
+            .filter(|container| match container.state {
+                State::Running => container.disowned,
+                State::Starting | State::Draining(_) => true,
+            });
+        let ids = unsettled.map(|container| container.id.clone()).collect();
+        self.awaited = Some(Awaited { ids, answer });
+    }
+
+    /// Gives the answer that has waited, if nothing holds it back any more.
+    pub(super) fn settle(&mut self) {
+        let Some(mut awaited) = self.awaited.take() else {
+            return;
+        };
+        let (by_id, containers) = (&self.by_id, &self.containers);
+        awaited.ids.retain(|id| {
+            let container = by_id.get(id).and_then(|key| containers.get(key));
+            container.is_some_and(|c| c.disowned || !matches!(c.state, State::Running))
+        });
+        if awaited.ids.is_empty() {
+            return self.link.tell(&awaited.answer);
+        }
+        self.awaited = Some(awaited);
+    }
+}
