@@ -31,7 +31,9 @@ use tepui_transport::tls::Credentials;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::sandboxes::Sandboxes;
+use crate::growth::Growths;
+use crate::output::Copied;
+use crate::sandboxes::{Refusal, Sandboxes};
 use crate::{detect, output, seed};
 
 /// How many inputs may wait for the machine.
@@ -101,7 +103,7 @@ impl AgentNode {
         let opened = FileJournal::<AgentState>::open(&options.work_dir.join("journal"))?;
         let (inbox, inputs) = mpsc::channel(INBOX);
 
-        let sandboxes = Arc::new(Sandboxes::new(&options.work_dir.join("sandboxes")));
+        let sandboxes = Arc::new(Sandboxes::open(&options.work_dir)?);
         let (mode, isolation) = choose(options.isolation)?;
         let containerizer = {
             let (inbox, sandboxes) = (inbox.clone(), Arc::clone(&sandboxes));
@@ -265,32 +267,41 @@ fn inbound(inbox: mpsc::Sender<Input>, sandboxes: Arc<Sandboxes>) -> Inbound<Inp
 }
 
 fn serve_output(sandboxes: Arc<Sandboxes>) -> Arc<dyn Fn(IncomingStream) + Send + Sync> {
+    let growths = Arc::new(Growths::default());
     Arc::new(move |stream| {
-        let sandboxes = Arc::clone(&sandboxes);
+        let (sandboxes, growths) = (Arc::clone(&sandboxes), Arc::clone(&growths));
         tokio::spawn(async move {
-            if let Err(error) = serve(&sandboxes, stream).await {
+            if let Err(error) = serve(sandboxes, &growths, stream).await {
                 tracing::debug!(%error, "task output was not read to its end");
             }
         });
     })
 }
 
-async fn serve(sandboxes: &Sandboxes, stream: IncomingStream) -> anyhow::Result<()> {
+async fn serve(
+    sandboxes: Arc<Sandboxes>,
+    growths: &Growths,
+    stream: IncomingStream,
+) -> anyhow::Result<()> {
     let read: Read = match stream.request() {
         Ok(read) => read,
         Err(error) => return Ok(stream.refuse(&error.to_string()).await?),
     };
-    let (path, until) = match sandboxes.open(&stream.info().principal, &read) {
+    let (offset, info) = (read.offset, Arc::clone(stream.info()));
+    let opening = move || sandboxes.serve(&info.principal, &read);
+    let opened = match tokio::task::spawn_blocking(opening).await? {
         Ok(opened) => opened,
-        Err(reason) => return Ok(stream.refuse(&reason).await?),
+        Err(Refusal::Final(reason)) => return Ok(stream.refuse(&reason).await?),
+        Err(Refusal::NotNow(reason)) => return Ok(stream.put_off(&reason).await?),
     };
-    if !path.is_file() {
-        let reason = format!("no output of task {} is here", read.task);
-        return Ok(stream.refuse(&reason).await?);
-    }
     let mut writer = stream.grant().await?;
-    output::copy(&path, read.offset, until, &mut writer).await?;
-    Ok(writer.finish().await?)
+    let copied = output::copy(opened.file, offset, opened.until, growths, &mut writer).await?;
+    drop(opened.place);
+    match copied {
+        Copied::All(_) => writer.finish().await?,
+        Copied::ReaderGone(bytes) => tracing::debug!(bytes, "the reader left early"),
+    }
+    Ok(())
 }
 
 fn choose(isolation: Isolation) -> anyhow::Result<(Mode, String)> {

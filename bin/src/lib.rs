@@ -13,8 +13,10 @@ pub mod daemon;
 mod detect;
 mod dev_authority;
 pub mod embedded;
+mod growth;
 mod master_node;
 mod output;
+mod owners;
 mod sandboxes;
 mod seed;
 

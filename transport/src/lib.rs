@@ -13,6 +13,7 @@
 //! Deliberately not here: the machines, containers, command lines.
 
 pub mod authority;
+mod backoff;
 pub mod client;
 pub mod clock;
 pub mod codec;
@@ -34,4 +35,4 @@ pub mod target;
 pub mod tls;
 mod wire;
 
-pub use wire::{ByteReader, ByteWriter, LocalReader};
+pub use wire::{ByteReader, ByteWriter, LocalReader, pipe};

@@ -26,6 +26,7 @@ use crate::greeting::{self, CertificateProblem, DialError, GreetingFailure, Whos
 use crate::node::{Node, Refusal};
 use crate::outgoing::LINGER;
 use crate::session::Session;
+use crate::streams::STREAMS_PER_CONNECTION;
 use crate::tls::{self, Credentials, TlsError};
 use crate::wire::{self, Wire};
 
@@ -42,8 +43,6 @@ const SOCKET_BYTES: usize = 4 * 1024 * 1024;
 const RESET_INTERVAL: Duration = Duration::from_millis(1);
 /// How many connections may be in their handshake.
 const HANDSHAKES: usize = 4_096;
-/// How many streams one peer may have open.
-const STREAMS_PER_PEER: u32 = 64;
 /// The search for longer packets ends when it would gain less. Many connections live for
 /// milliseconds: one probe is worth its cost to them, the usual five are not.
 const MTU_STEP: u16 = 127;
@@ -375,7 +374,7 @@ fn transport_config(keep_alive: Option<Duration>) -> TransportConfig {
         .max_idle_timeout(Some(idle))
         .mtu_discovery_config(Some(mtu))
         .keep_alive_interval(keep_alive)
-        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_PER_PEER))
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_PER_CONNECTION))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .datagram_receive_buffer_size(None);

@@ -158,7 +158,7 @@ struct LocalWriter {
 }
 
 /// Makes one direction of a stream within the process.
-pub(crate) fn local_pipe(capacity: usize) -> (ByteWriter, ByteReader) {
+pub fn pipe(capacity: usize) -> (ByteWriter, ByteReader) {
     let (near, far) = tokio::io::duplex(capacity);
     let (alive, reader) = watch::channel(());
     let finished = Arc::new(AtomicBool::new(false));
