@@ -374,7 +374,7 @@ fn transport_config(keep_alive: Option<Duration>) -> TransportConfig {
         .max_idle_timeout(Some(idle))
         .mtu_discovery_config(Some(mtu))
         .keep_alive_interval(keep_alive)
-        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_PER_CONNECTION))
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_PER_CONNECTION + 1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .datagram_receive_buffer_size(None);

@@ -18,7 +18,7 @@ use crate::node::ServeStream;
 use crate::peers::PeerInfo;
 use crate::wire::{ByteReader, ByteWriter, Wire};
 
-/// How many streams one peer may have open on one connection.
+/// How many streams one peer may have open on one connection, beside the control stream.
 pub(crate) const STREAMS_PER_CONNECTION: u32 = 256;
 /// The longest request for a stream: it names things, it does not carry them.
 const REQUEST_BYTES: usize = 4 * 1024;
