@@ -89,19 +89,22 @@ async fn run<I: Send + 'static>(node: Node<I>, session: Session, streams: Stream
     let peer = info.peer;
     tracing::debug!(?peer, principal = %info.principal, address = ?info.address, "connected");
     let connected = PeerEvent::Connected(Arc::clone(&info));
-    let ending = if deliver(&node, &info, &wire, connected).await.is_none() {
-        let Streams {
-            writer,
-            reader,
-            decoder,
-        } = streams;
-        tokio::select! {
-            ending = read(&node, &info, &wire, reader, decoder) => ending,
-            ending = write(&sender, &wire, writer) => ending,
-            never = serve_streams(&node, &info, &wire) => match never {},
+    let Streams {
+        writer,
+        reader,
+        decoder,
+    } = streams;
+    let reading = async {
+        match deliver(&node, &info, &wire, connected).await {
+            Ok(Delivery::Taken) => read(&node, &info, &sender, &wire, reader, decoder).await,
+            Ok(Delivery::NobodyThere) => outlive_the_machine(&sender, &wire).await,
+            Err(ending) => ending,
         }
-    } else {
-        Ending::ByUs(CloseReason::ShuttingDown)
+    };
+    let ending = tokio::select! {
+        ending = reading => ending,
+        ending = write(&sender, &wire, writer) => ending,
+        never = serve_streams(&node, &info, &wire) => match never {},
     };
     // Only now can nobody send any more: what is sent from here on is answered with "closed".
     sender.close(CloseReason::ShuttingDown);
@@ -111,31 +114,29 @@ async fn run<I: Send + 'static>(node: Node<I>, session: Session, streams: Stream
     );
     node.peers().remove(peer);
     tracing::debug!(?peer, %ending, "disconnected");
-    deliver(
-        &node,
-        &info,
-        &wire,
-        PeerEvent::Disconnected { peer, ending },
-    )
-    .await;
+    let disconnected = PeerEvent::Disconnected { peer, ending };
+    match deliver(&node, &info, &wire, disconnected).await {
+        Ok(Delivery::Taken) => {}
+        Ok(Delivery::NobodyThere) => tracing::trace!(?peer, "the machine ended before"),
+        Err(ending) => tracing::error!(?peer, %ending, "no frame was there to be decoded"),
+    }
 }
 
-/// Delivers an event; says how the connection ended if that was not possible.
+/// Delivers an event; says how the connection ended if it makes no sense.
 async fn deliver<I>(
     node: &Node<I>,
     info: &Arc<PeerInfo>,
     wire: &Wire,
     event: PeerEvent<&[u8]>,
-) -> Option<Ending> {
-    match node.deliver(info, event).await {
-        Ok(Delivery::Taken) => None,
-        Ok(Delivery::NobodyThere) => {
-            let reason = CloseReason::ShuttingDown;
-            wire.close(reason, reason.as_str());
-            Some(Ending::ByUs(reason))
-        }
-        Err(error) => Some(break_off(info, wire, &error)),
-    }
+) -> Result<Delivery, Ending> {
+    let delivered = node.deliver(info, event).await;
+    delivered.map_err(|error| break_off(info, wire, &error))
+}
+
+/// Lets what the machine said last be written, now that it has ended; nothing more is read.
+async fn outlive_the_machine(sender: &Sender, wire: &Wire) -> Ending {
+    sender.close(CloseReason::ShuttingDown);
+    wire.closed().await
 }
 
 /// Ends a connection whose bytes make no sense.
@@ -149,6 +150,7 @@ fn break_off(info: &PeerInfo, wire: &Wire, error: &FrameError) -> Ending {
 async fn read<I>(
     node: &Node<I>,
     info: &Arc<PeerInfo>,
+    sender: &Sender,
     wire: &Wire,
     mut reader: ByteReader,
     mut decoder: Decoder,
@@ -162,8 +164,10 @@ async fn read<I>(
                 Err(error) => return break_off(info, wire, &error),
             };
             let event = PeerEvent::Message { peer, message };
-            if let Some(ending) = deliver(node, info, wire, event).await {
-                return ending;
+            match deliver(node, info, wire, event).await {
+                Ok(Delivery::Taken) => {}
+                Ok(Delivery::NobodyThere) => return outlive_the_machine(sender, wire).await,
+                Err(ending) => return ending,
             }
         }
         match reader.read_buf(decoder.spare(READ_BYTES)).await {

@@ -151,6 +151,45 @@ async fn the_last_words_arrive_before_the_close(link: Link) {
     pair.agent.peers().all_gone().await;
 }
 
+async fn the_last_words_arrive_though_the_peer_talks_to_nobody(link: Link) {
+    let mut slow = agent();
+    slow.inbox = 1;
+    let mut pair = try_pair(link, slow, master()).await.unwrap();
+    let peer = connected(&mut pair.master_events).await.peer;
+    let session = pair.master.peers().session(peer).unwrap();
+    // Too much to be on its way at once: the agent takes nothing yet.
+    let large = "x".repeat(1_000_000);
+    for _ in 0..3 {
+        session.send(&large).unwrap();
+    }
+    drop(pair.master_events);
+    pair.session.send(&"are you there?").unwrap();
+    let mut ticks = 0;
+    while session.send(&"tick").is_ok() {
+        ticks += 1;
+        tokio::task::yield_now().await;
+    }
+    connected(&mut pair.agent_events).await;
+    for _ in 0..3 {
+        assert_eq!(message(&mut pair.agent_events).await.1.len(), large.len());
+    }
+    for _ in 0..ticks {
+        assert_eq!(message(&mut pair.agent_events).await.1, "tick");
+    }
+    let (_, ending) = disconnected(&mut pair.agent_events).await;
+    assert!(
+        matches!(
+            ending,
+            Ending::ByPeer {
+                reason: Some(CloseReason::ShuttingDown),
+                ..
+            }
+        ),
+        "{ending}"
+    );
+    pair.master.peers().all_gone().await;
+}
+
 async fn a_peer_that_does_not_keep_up_is_disconnected(link: Link) {
     // WK-43
     let mut slow = agent();
@@ -245,7 +284,9 @@ async fn bulk_travels_beside_the_messages(link: Link) {
     let error = match session.open_stream(&("torn", 10usize)).await {
         Ok(mut torn) => torn.read_to_end(&mut bytes).await.unwrap_err(),
         Err(StreamError::Lost(error)) => error,
-        Err(error @ (StreamError::Refused(_) | StreamError::Frame(_))) => panic!("{error}"),
+        Err(
+            error @ (StreamError::Refused(_) | StreamError::PutOff(_) | StreamError::Frame(_)),
+        ) => panic!("{error}"),
     };
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
     // The master serves nothing.
@@ -369,6 +410,11 @@ mod everywhere {
     #[test]
     fn the_last_words_arrive_before_the_close() {
         everywhere(super::the_last_words_arrive_before_the_close);
+    }
+
+    #[test]
+    fn the_last_words_arrive_though_the_peer_talks_to_nobody() {
+        everywhere(super::the_last_words_arrive_though_the_peer_talks_to_nobody);
     }
 
     #[test]
