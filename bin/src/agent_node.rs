@@ -13,7 +13,7 @@ use tepui_core::attributes::Attributes;
 use tepui_core::auth::PeerRole;
 use tepui_core::machine::Outbox;
 use tepui_core::protocol::agent::{Read, ToAgent};
-use tepui_core::protocol::hello::{CloseReason, Hello};
+use tepui_core::protocol::hello::Hello;
 use tepui_core::protocol::node::AgentInfo;
 use tepui_core::resources::Resource;
 use tepui_isolation::{Containerizer, Mode};
@@ -26,7 +26,7 @@ use tepui_transport::node::{Inbound, Node, NodeConfig};
 use tepui_transport::peers::{PeerEvent, PeerInfo, Peers};
 use tepui_transport::quic::Endpoint;
 use tepui_transport::streams::IncomingStream;
-use tepui_transport::target::{identity_dir, resolve};
+use tepui_transport::target::{Address, identity_dir};
 use tepui_transport::tls::Credentials;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -99,7 +99,7 @@ impl AgentNode {
         let name = credentials.principal().name.clone();
         std::fs::create_dir_all(&options.work_dir)
             .with_context(|| format!("cannot create {}", options.work_dir.display()))?;
-        let master = resolve(&options.master).await?;
+        let master = Address::new(&options.master);
         let opened = FileJournal::<AgentState>::open(&options.work_dir.join("journal"))?;
         let (inbox, inputs) = mpsc::channel(INBOX);
 
@@ -123,6 +123,7 @@ impl AgentNode {
             inbound: inbound(inbox.clone(), Arc::clone(&sandboxes)),
             streams: Some(serve_output(Arc::clone(&sandboxes))),
         });
+        node.remember_epoch(opened.state.epoch());
         let endpoint = Endpoint::bind(options.listen, &credentials, node.clone())?;
         let info = describe(&options, endpoint.local_address()?)?;
         tracing::info!(address = info.address, isolation, "agent {name}");
@@ -203,12 +204,12 @@ async fn run(running: Running) -> anyhow::Result<()> {
         peers,
         containerizer,
         sandboxes,
-        dialer,
+        mut dialer,
         stopped,
     } = running;
     let (refuse, refused) = oneshot::channel::<()>();
     let mut refuse = Some(refuse);
-    let mut why = None;
+    let (mut why, mut lost) = (None, None);
     let mut what_runs = WhatRuns::GoesOn;
     let perform = |effect| match effect {
         Effect::Master { peer, message } => peers.perform(peer, &message),
@@ -217,9 +218,13 @@ async fn run(running: Running) -> anyhow::Result<()> {
             sandboxes.ordered(&command);
             containerizer.send(command);
         }
-        Effect::Disconnect { peer, reason } => {
+        Effect::Disconnect {
+            peer,
+            close,
+            reason,
+        } => {
             tracing::warn!(?peer, reason, "disconnecting");
-            peers.disconnect(peer, CloseReason::IdleTimeout);
+            peers.disconnect(peer, close);
         }
         Effect::Stop { reason } => {
             why = Some(reason);
@@ -230,6 +235,7 @@ async fn run(running: Running) -> anyhow::Result<()> {
         tokio::select! {
             asked = stopped => what_runs = asked.unwrap_or(WhatRuns::GoesOn),
             _ = refused => {}
+            error = dialer.ended() => lost = Some(error),
         }
     };
     let ended = driver.run(perform, |_| {}, shutdown).await;
@@ -238,9 +244,10 @@ async fn run(running: Running) -> anyhow::Result<()> {
         tokio::task::spawn_blocking(move || containerizer.shutdown()).await??;
     }
     ended.context("the agent has ended")?;
-    match why {
-        Some(reason) => bail!("the master refuses this agent: {reason}"),
-        None => Ok(()),
+    match (why, lost) {
+        (Some(reason), _) => bail!("the master refuses this agent: {reason}"),
+        (None, Some(error)) => Err(error).context("the agent has no master any more"),
+        (None, None) => Ok(()),
     }
 }
 

@@ -13,7 +13,7 @@ use tepui_core::ids::MasterId;
 use tepui_core::machine::Outbox;
 use tepui_core::master::{Config, Effect, Input, Master};
 use tepui_core::protocol::agent::ToMaster;
-use tepui_core::protocol::hello::{CloseReason, Hello};
+use tepui_core::protocol::hello::Hello;
 use tepui_core::protocol::{operator, scheduler};
 use tepui_core::registry::Registry;
 use tepui_transport::clock::Clock;
@@ -164,9 +164,13 @@ fn perform(peers: &Peers, effect: Effect) {
         Effect::Agent { peer, message } => peers.perform(peer, &message),
         Effect::Scheduler { peer, event } => peers.perform(peer, &event),
         Effect::Respond { peer, response } => peers.perform(peer, &response),
-        Effect::Disconnect { peer, reason } => {
+        Effect::Disconnect {
+            peer,
+            close,
+            reason,
+        } => {
             tracing::info!(?peer, reason, "disconnecting");
-            peers.disconnect(peer, CloseReason::Denied);
+            peers.disconnect(peer, close);
         }
     }
 }

@@ -37,6 +37,10 @@ pub const INPUTS_PER_TURN: usize = 256;
 /// The most frames that wait for one peer; one more disconnects it.
 pub const QUEUED_FRAMES_PER_PEER: usize = 65_536;
 
+/// The longest that a journal may make nothing durable; beyond it the node gives its part up, so
+/// that another can lead. Longer than a disk's usual hiccups, shorter than people wait.
+pub const JOURNAL_STALL: Duration = Duration::from_secs(60);
+
 /// The longest refusal of an offer (OF-32).
 pub const REFUSE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long a refusal lasts that names no time (OF-32).

@@ -9,20 +9,21 @@ use std::time::Duration;
 use tepui_core::auth::PeerRole;
 use tepui_core::ids::FrameworkId;
 use tepui_core::protocol::framework::FrameworkInfo;
-use tepui_core::protocol::hello::{CloseReason, Hello};
-use tepui_core::protocol::scheduler::Event;
+use tepui_core::protocol::hello::Hello;
+use tepui_core::protocol::scheduler;
 use tepui_core::roles::Role;
 use tepui_core::scheduler::{Config, Effect, Hosted, Input, Logic, UserCall};
 use tepui_core::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::client::{Channels, Events, Handle};
+use crate::client::{Channels, Event, Events, Handle};
 use crate::clock::Clock;
 use crate::codec;
 use crate::dialer::Dialer;
 use crate::driver::Driver;
 use crate::journal::NoJournal;
 use crate::node::{Inbound, Node, NodeConfig};
+use crate::outgoing::LINGER;
 use crate::peers::PeerEvent;
 use crate::target::{Error, Target};
 
@@ -69,8 +70,7 @@ impl Framework {
     pub async fn run<L: Logic>(self, target: &Target, logic: L) -> Result<(), Error> {
         let (_, calls) = mpsc::unbounded_channel();
         let start = Start::dial(self.info, target).await?;
-        start.run(logic, calls).await;
-        Ok(())
+        start.run(logic, calls).await
     }
 
     /// Connects, and returns a handle to act with and the events as a stream.
@@ -79,7 +79,14 @@ impl Framework {
         let handle = Handle::new(sender);
         let (channels, events) = Channels::new(handle.clone());
         let start = Start::dial(self.info, target).await?;
-        tokio::spawn(start.run(channels, calls));
+        let last_words = channels.events();
+        tokio::spawn(async move {
+            if let Err(error) = start.run(channels, calls).await
+                && last_words.send(Event::Error(error.to_string())).is_err()
+            {
+                tracing::debug!(%error, "nobody listens to the framework any more");
+            }
+        });
         Ok((handle, events))
     }
 }
@@ -102,13 +109,12 @@ impl Start {
             accepts: Vec::new(),
             inbound: Inbound::new(
                 inbox.clone(),
-                |_, body| codec::decode::<Event>(body),
+                |_, body| codec::decode::<scheduler::Event>(body),
                 |_, event| Some(input(event)),
             ),
             streams: None,
         });
-        let master = target.address().await?;
-        let dialer = Dialer::connect(node.clone(), &credentials, master).await?;
+        let dialer = Dialer::connect(node.clone(), &credentials, target.address()).await?;
         Ok(Self {
             info,
             node,
@@ -118,7 +124,7 @@ impl Start {
         })
     }
 
-    async fn run<L: Logic>(self, logic: L, mut calls: mpsc::UnboundedReceiver<UserCall>) {
+    async fn run<L: Logic>(self, logic: L, mut calls: mpsc::UnboundedReceiver<UserCall>) -> Result<(), Error> {
         let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
         let hosted = Hosted::new(Config::new(self.info, seed), logic);
         let inbox = self.inbox;
@@ -136,9 +142,13 @@ impl Start {
         let mut stop = Some(stop);
         let perform = |effect| match effect {
             Effect::Master { peer, call } => peers.perform(peer, &call),
-            Effect::Reconnect { peer, reason } => {
+            Effect::Reconnect {
+                peer,
+                close,
+                reason,
+            } => {
                 tracing::warn!(?peer, reason, "leaving the master");
-                peers.disconnect(peer, CloseReason::IdleTimeout);
+                peers.disconnect(peer, close);
             }
             Effect::Stop => drop(stop.take()),
             Effect::User(event) => unreachable!("hosted logic was not told of {event:?}"),
@@ -146,17 +156,24 @@ impl Start {
         let clock = Clock::start_after(Time::ZERO);
         let driver = Driver::new(hosted, NoJournal, clock, self.inputs);
         let driving = driver.run(perform, |_| {}, async { drop(stopped.await) });
-        tokio::select! {
-            ended = driving => if let Err(error) = ended {
-                tracing::error!(%error, "the framework has ended");
-            },
-            () = forwarding => {}
-        }
-        self.dialer.shut_down().await;
+        let mut dialer = self.dialer;
+        let unconnected = async {
+            let error = dialer.ended().await;
+            // The master says what it has to say before it disconnects: the machine hears it first.
+            tokio::time::sleep(LINGER).await;
+            error
+        };
+        let result = tokio::select! {
+            ended = driving => ended.map(drop).map_err(Error::from),
+            error = unconnected => Err(error),
+            () = forwarding => Ok(()),
+        };
+        dialer.shut_down().await;
+        result
     }
 }
 
-fn input(event: PeerEvent<Event>) -> Input {
+fn input(event: PeerEvent<scheduler::Event>) -> Input {
     match event {
         PeerEvent::Connected(info) => Input::Connected { peer: info.peer },
         PeerEvent::Message { peer, message } => Input::Master {

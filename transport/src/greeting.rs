@@ -192,6 +192,7 @@ pub(crate) async fn dial<I: Send + 'static>(
         Err(_) => return Err(refuse(no_greeting())),
     };
     let protocol = node.check_hello(&principal, &hello).map_err(refuse)?;
+    node.welcomed_by(&principal, &hello);
     let info = PeerInfo {
         peer: node.new_peer(),
         principal,

@@ -129,7 +129,6 @@ struct Shared<I> {
     hello: Mutex<Hello>,
     peers: Peers,
     next_peer: AtomicU64,
-    lowest_epoch: AtomicU64,
     counters: Counters,
 }
 
@@ -159,7 +158,6 @@ impl<I> Node<I> {
                 hello,
                 peers: Peers::default(),
                 next_peer: AtomicU64::new(1),
-                lowest_epoch: AtomicU64::new(0),
                 counters: Counters::default(),
             }),
         }
@@ -175,17 +173,23 @@ impl<I> Node<I> {
         self.shared.hello.lock().clone()
     }
 
-    /// Remembers the highest epoch seen or led: greetings tell it from now on, and masters of lower
+    /// Remembers an epoch that was heard of: greetings tell it from now on, and masters of lower
     /// epochs are refused.
     pub fn remember_epoch(&self, epoch: u64) {
-        self.shared.lowest_epoch.fetch_max(epoch, Ordering::Relaxed);
         let mut hello = self.shared.hello.lock();
         hello.epoch = hello.epoch.max(epoch);
     }
 
-    /// Remembers which cluster it belongs to: peers of another are refused from now on.
-    pub fn remember_cluster(&self, cluster: &str) {
-        self.shared.hello.lock().cluster = Some(cluster.into());
+    /// Remembers the leadership and the cluster of a master that was dialed and is welcome.
+    pub(crate) fn welcomed_by(&self, who: &Principal, hello: &Hello) {
+        if who.role != PeerRole::Master {
+            return;
+        }
+        self.remember_epoch(hello.epoch);
+        let mut ours = self.shared.hello.lock();
+        if ours.cluster.is_none() {
+            ours.cluster.clone_from(&hello.cluster);
+        }
     }
 
     /// Returns how often what happened at its door.
@@ -258,7 +262,7 @@ impl<I> Node<I> {
                 format!("this is {here:?}, the other side belongs to {there:?}"),
             );
         }
-        let lowest = self.shared.lowest_epoch.load(Ordering::Relaxed);
+        let lowest = ours.epoch;
         if who.role == PeerRole::Master && hello.epoch < lowest {
             return refuse(
                 CloseReason::StaleEpoch,

@@ -16,7 +16,7 @@ use crate::node::{Inbound, Node, NodeConfig};
 use crate::peers::{Ending, PeerEvent};
 use crate::quic::Endpoint;
 use crate::session::Session;
-use crate::target::{Error, Target, local_address_for};
+use crate::target::{Error, Target};
 
 /// How many answers may wait to be looked at.
 const INBOX: usize = 16;
@@ -34,7 +34,6 @@ impl Operator {
     /// Connects within `timeout`.
     pub async fn connect(target: &Target, timeout: Duration) -> Result<Self, Error> {
         let credentials = target.credentials(PeerRole::Operator)?;
-        let address = target.address().await?;
         let (inbound, events) = Inbound::events(INBOX);
         let hello = Hello::new(PeerRole::Operator, &credentials.principal().name);
         let node = Node::new(NodeConfig {
@@ -43,10 +42,10 @@ impl Operator {
             inbound,
             streams: None,
         });
-        let endpoint = Endpoint::bind(local_address_for(address), &credentials, node)?;
-        let dialing = endpoint.dial(address, PeerRole::Master);
-        let session = match tokio::time::timeout(timeout, dialing).await {
-            Ok(session) => session?,
+        let master = target.address();
+        let dialing = master.connect(&credentials, node, PeerRole::Master);
+        let (endpoint, session) = match tokio::time::timeout(timeout, dialing).await {
+            Ok(connected) => connected?,
             Err(_) => {
                 let at = target.master.clone();
                 return Err(DialError::NoAnswer { at }.into());

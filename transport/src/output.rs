@@ -3,7 +3,6 @@
 //! Used by command lines. Files are read over as many connections as it takes, and asked for again
 //! while the agent has no room for another reader. Deliberately not here: what to do with the bytes.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use crate::node::{Inbound, Node, NodeConfig};
 use crate::quic::Endpoint;
 use crate::session::Session;
 use crate::streams::{STREAMS_PER_CONNECTION, StreamError};
-use crate::target::{Error, Target, local_address_for, resolve};
+use crate::target::{Address, Error, Target};
 use crate::tls::Credentials;
 use crate::wire::ByteReader;
 
@@ -33,7 +32,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct OutputClient {
     endpoint: Endpoint<()>,
-    agent: SocketAddr,
+    agent: Address,
     lines: Mutex<Vec<Line>>,
 }
 
@@ -67,7 +66,7 @@ impl OutputClient {
             true => Credentials::load(&target.tls_dir)?,
             false => target.credentials(PeerRole::Framework)?,
         };
-        let agent = resolve(address).await?;
+        let agent = Address::new(address);
         // The agent has nothing to say but bytes on the streams that are opened here.
         let (nobody, _) = mpsc::channel(1);
         let principal = credentials.principal();
@@ -77,8 +76,8 @@ impl OutputClient {
             inbound: Inbound::new(nobody, |_, body| codec::decode::<()>(body), |_, _| None),
             streams: None,
         });
-        let endpoint = Endpoint::bind(local_address_for(agent), &credentials, node)?;
-        let first = Line::new(endpoint.dial(agent, PeerRole::Agent).await?);
+        let (endpoint, first) = agent.connect(&credentials, node, PeerRole::Agent).await?;
+        let first = Line::new(first);
         Ok(Self {
             endpoint,
             agent,
@@ -117,7 +116,7 @@ impl OutputClient {
         if let Some(found) = lines.iter().find_map(Line::take) {
             return Ok(found);
         }
-        let line = Line::new(self.endpoint.dial(self.agent, PeerRole::Agent).await?);
+        let line = Line::new(self.agent.dial(&self.endpoint, PeerRole::Agent).await?);
         let found = line.take().expect("a new connection has room");
         lines.push(line);
         Ok(found)

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use tepui_core::protocol::hello::CloseReason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::codec::{Decoder, FrameError};
@@ -29,6 +30,7 @@ pub struct Session {
     info: Arc<PeerInfo>,
     sender: Sender,
     wire: Wire,
+    ended: watch::Receiver<Option<Ending>>,
 }
 
 impl Session {
@@ -54,7 +56,13 @@ impl Session {
 
     /// Waits for the end of the connection.
     pub async fn closed(&self) -> Ending {
-        self.wire.closed().await
+        // Not the wire's: we close that too in the end, and then it forgets who did so first.
+        let mut ended = self.ended.clone();
+        let ending = match ended.wait_for(Option::is_some).await {
+            Ok(ending) => ending.clone(),
+            Err(_) => None,
+        };
+        ending.unwrap_or_else(|| Ending::Lost("its task was cancelled".into()))
     }
 }
 
@@ -72,20 +80,29 @@ pub(crate) fn start<I: Send + 'static>(
     info: PeerInfo,
     streams: Streams,
 ) -> Session {
+    let (end, ended) = watch::channel(None);
     let session = Session {
         info: Arc::new(info),
         sender: Sender::new(),
         wire: wire.clone(),
+        ended,
     };
     node.counters().connected.fetch_add(1, Ordering::Relaxed);
     node.peers().insert(session.clone());
-    tokio::spawn(run(node.clone(), session.clone(), streams));
+    tokio::spawn(run(node.clone(), session.clone(), streams, end));
     session
 }
 
 /// Runs a session to its end and tells the machine what happens, in order.
-async fn run<I: Send + 'static>(node: Node<I>, session: Session, streams: Streams) {
-    let Session { info, sender, wire } = session;
+async fn run<I: Send + 'static>(
+    node: Node<I>,
+    session: Session,
+    streams: Streams,
+    end: watch::Sender<Option<Ending>>,
+) {
+    let Session {
+        info, sender, wire, ..
+    } = session;
     let peer = info.peer;
     tracing::debug!(?peer, principal = %info.principal, address = ?info.address, "connected");
     let connected = PeerEvent::Connected(Arc::clone(&info));
@@ -113,6 +130,7 @@ async fn run<I: Send + 'static>(node: Node<I>, session: Session, streams: Stream
         CloseReason::ShuttingDown.as_str(),
     );
     node.peers().remove(peer);
+    end.send_replace(Some(ending.clone()));
     tracing::debug!(?peer, %ending, "disconnected");
     let disconnected = PeerEvent::Disconnected { peer, ending };
     match deliver(&node, &info, &wire, disconnected).await {

@@ -15,6 +15,7 @@ use super::{Cx, Effect, Master, Part, Timer};
 use crate::allocator::Change;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::protocol::agent::ToAgent;
+use crate::protocol::hello::CloseReason;
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, TaskState};
 use crate::registry::RegistryOp;
@@ -30,7 +31,7 @@ impl Master {
             Presence::Connected(peer) if row.missed >= self.config.max_missed_pings => {
                 // SM-15, TK-107
                 let reason = format!("agent {} left {} pings unanswered", row.id, row.missed);
-                self.disconnect(cx, peer, reason);
+                self.disconnect(cx, peer, CloseReason::IdleTimeout, reason);
             }
             Presence::Connected(peer) => {
                 row.missed += 1;
@@ -88,7 +89,11 @@ impl Master {
         if let Some(peer) = peer {
             self.peers.remove(peer);
             let reason = String::from(why);
-            cx.out.emit(Effect::Disconnect { peer, reason });
+            cx.out.emit(Effect::Disconnect {
+                peer,
+                close: CloseReason::Replaced,
+                reason,
+            });
         }
         self.rescind_agent(cx, key);
         for task in self.tasks.of_agent(key) {

@@ -165,7 +165,7 @@ fn to_framework(peer: PeerId, event: Event) -> Out {
 
 fn disconnect(peer: PeerId, reason: &str) -> Out {
     let reason = reason.to_string();
-    Output::Effect(Effect::Disconnect { peer, reason })
+    Output::Effect(Effect::Disconnect { peer, reason, .. })
 }
 
 /// A master and its surroundings.
