@@ -21,6 +21,7 @@ use tepui_transport::clock::Clock;
 use tepui_transport::codec;
 use tepui_transport::dialer::Dialer;
 use tepui_transport::driver::Driver;
+use tepui_transport::inbox::{self, Inbox};
 use tepui_transport::journal::FileJournal;
 use tepui_transport::node::{Inbound, Node, NodeConfig};
 use tepui_transport::peers::{PeerEvent, PeerInfo, Peers};
@@ -28,7 +29,7 @@ use tepui_transport::quic::Endpoint;
 use tepui_transport::streams::IncomingStream;
 use tepui_transport::target::{Address, identity_dir};
 use tepui_transport::tls::Credentials;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::growth::Growths;
@@ -101,7 +102,7 @@ impl AgentNode {
             .with_context(|| format!("cannot create {}", options.work_dir.display()))?;
         let master = Address::new(&options.master);
         let opened = FileJournal::<AgentState>::open(&options.work_dir.join("journal"))?;
-        let (inbox, inputs) = mpsc::channel(INBOX);
+        let (inbox, inputs) = inbox::channel(INBOX);
 
         let sandboxes = Arc::new(Sandboxes::open(&options.work_dir)?);
         let (mode, isolation) = choose(options.isolation)?;
@@ -252,7 +253,7 @@ async fn run(running: Running) -> anyhow::Result<()> {
 }
 
 /// Turns what happens on connections into inputs. Readers of output are nothing to the machine.
-fn inbound(inbox: mpsc::Sender<Input>, sandboxes: Arc<Sandboxes>) -> Inbound<Input> {
+fn inbound(inbox: Inbox<Input>, sandboxes: Arc<Sandboxes>) -> Inbound<Input> {
     let translate = move |info: &Arc<PeerInfo>, event: PeerEvent<ToAgent>| {
         if info.principal.role != PeerRole::Master {
             return None;

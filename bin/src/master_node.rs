@@ -19,13 +19,14 @@ use tepui_core::registry::Registry;
 use tepui_transport::clock::Clock;
 use tepui_transport::codec::{self, FrameError};
 use tepui_transport::driver::Driver;
+use tepui_transport::inbox;
 use tepui_transport::journal::FileJournal;
 use tepui_transport::node::{Inbound, Node, NodeConfig};
 use tepui_transport::peers::{PeerEvent, Peers};
 use tepui_transport::quic::Endpoint;
 use tepui_transport::target::identity_dir;
 use tepui_transport::tls::Credentials;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// How many inputs may wait for the machine.
@@ -68,7 +69,7 @@ impl MasterNode {
         let opened = FileJournal::<Registry>::open(&options.work_dir.join("journal"))?;
         let id =
             MasterId::of(&options.cluster, opened.epoch).context("--cluster makes no valid ids")?;
-        let (inbox, inputs) = mpsc::channel(INBOX);
+        let (inbox, inputs) = inbox::channel(INBOX);
         let mut hello = Hello::new(PeerRole::Master, &credentials.principal().name);
         hello.cluster = Some(options.cluster.clone());
         hello.epoch = opened.epoch;

@@ -199,7 +199,7 @@ mod tests {
             let state = owners.shared.state.lock();
             (state.unwritten.len(), state.written.len())
         };
-        for n in 0..2 * REMEMBERED {
+        for n in 0..REMEMBERED + 10 {
             owners.learn(&framework(&n.to_string()), "alice");
             let (unwritten, written) = state(&owners);
             assert!(unwritten <= REMEMBERED && written <= REMEMBERED);

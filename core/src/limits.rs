@@ -41,6 +41,9 @@ pub const QUEUED_FRAMES_PER_PEER: usize = 65_536;
 /// that another can lead. Longer than a disk's usual hiccups, shorter than people wait.
 pub const JOURNAL_STALL: Duration = Duration::from_secs(60);
 
+/// The most connections that one principal may have to one node.
+pub const CONNECTIONS_PER_PRINCIPAL: usize = 1_024;
+
 /// The longest refusal of an offer (OF-32).
 pub const REFUSE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long a refusal lasts that names no time (OF-32).

@@ -12,10 +12,10 @@ use tepui_core::gate::{Gate, Seq};
 use tepui_core::limits;
 use tepui_core::machine::{Durable, Machine, Outbox};
 use tepui_core::time::Time;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
 use crate::clock::Clock;
+use crate::inbox::Inputs;
 use crate::journal::{Journal, JournalError, JournalEvent};
 
 /// What a machine without a deadline sleeps for; it wakes for inputs all the same.
@@ -56,7 +56,7 @@ pub struct Driver<M: Machine, J> {
     machine: M,
     journal: J,
     clock: Clock,
-    inbox: mpsc::Receiver<M::Input>,
+    inbox: Inputs<M::Input>,
     gate: Gate<M::Effect>,
     outbox: Outbox<M::Record, M::Effect>,
     /// How long the journal may stall.
@@ -69,7 +69,7 @@ where
     J: Journal<State: Durable<Record = M::Record>>,
 {
     /// Puts a machine, recovered from `journal`, to work on `inbox`.
-    pub fn new(machine: M, journal: J, clock: Clock, inbox: mpsc::Receiver<M::Input>) -> Self {
+    pub fn new(machine: M, journal: J, clock: Clock, inbox: Inputs<M::Input>) -> Self {
         Self {
             machine,
             journal,
@@ -101,7 +101,6 @@ where
     ) -> Result<M, DriverError> {
         let mut shutdown = pin!(shutdown);
         let mut alarm = pin!(tokio::time::sleep(IDLE));
-        let mut inputs = Vec::with_capacity(TURN);
         let mut stopping = false;
         // When the journal got on last, or was given something to do after it had nothing.
         let mut progress = Instant::now();
@@ -136,9 +135,9 @@ where
                 },
                 () = stalled.as_mut(), if waiting => return Err(self.give_up_waiting(progress)),
                 () = &mut shutdown, if !stopping => stopping = true,
-                taken = self.inbox.recv_many(&mut inputs, TURN), if listening => {
-                    stopping = taken == 0;
-                    for input in inputs.drain(..) {
+                taken = self.inbox.recv_many(TURN), if listening => {
+                    stopping = taken.is_empty();
+                    for input in taken.into_inputs() {
                         self.machine.handle(self.clock.now(), input, &mut self.outbox);
                     }
                 }
@@ -213,9 +212,10 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use tepui_core::machine::{Never, Output};
-    use tokio::sync::{oneshot, watch};
+    use tokio::sync::{mpsc, oneshot, watch};
 
     use super::*;
+    use crate::inbox::{self, Inbox};
     use crate::journal::NoJournal;
 
     /// Remembers numbers and tells of them; answers questions without remembering.
@@ -309,7 +309,7 @@ mod tests {
 
     /// A driver at work, and all that it is connected to.
     struct Rig {
-        inbox: mpsc::Sender<Input>,
+        inbox: Inbox<Input>,
         appended: mpsc::UnboundedReceiver<(Seq, Vec<u64>)>,
         journal: mpsc::UnboundedSender<JournalEvent<Numbers>>,
         effects: mpsc::UnboundedReceiver<Effect>,
@@ -324,7 +324,7 @@ mod tests {
     }
 
     fn rig_with(patience: Duration) -> Rig {
-        let (inbox, inputs) = mpsc::channel(64);
+        let (inbox, inputs) = inbox::channel(64);
         let (append, appended) = mpsc::unbounded_channel();
         let (journal, events) = mpsc::unbounded_channel();
         let (perform, effects) = mpsc::unbounded_channel();
@@ -413,7 +413,7 @@ mod tests {
         let mut rig = rig();
         // The driver has not run yet: all three wait for its first turn.
         for n in 1..=3 {
-            rig.inbox.try_send(Input::Write(n)).unwrap();
+            rig.inbox.send(Input::Write(n)).await.unwrap();
         }
         assert_eq!(rig.appended.recv().await, Some((Seq(3), vec![1, 2, 3])));
         rig.journal.send(JournalEvent::Durable(Seq(3))).unwrap();
@@ -448,7 +448,7 @@ mod tests {
 
     #[tokio::test]
     async fn deadlines_wake_it() {
-        let (inbox, inputs) = mpsc::channel(1);
+        let (inbox, inputs) = inbox::channel(1);
         let (perform, mut effects) = mpsc::unbounded_channel();
         let clock = Clock::start_after(Time::ZERO);
         let toy = Driver::new(Awake(Toy::default()), NoJournal, clock, inputs);

@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::codec;
 use crate::dialer::Dialer;
 use crate::driver::Driver;
+use crate::inbox::{self, Inbox, Inputs};
 use crate::journal::NoJournal;
 use crate::node::{Inbound, Node, NodeConfig};
 use crate::outgoing::LINGER;
@@ -95,15 +96,15 @@ impl Framework {
 struct Start {
     info: FrameworkInfo,
     node: Node<Input>,
-    inbox: mpsc::Sender<Input>,
-    inputs: mpsc::Receiver<Input>,
+    inbox: Inbox<Input>,
+    inputs: Inputs<Input>,
     dialer: Dialer,
 }
 
 impl Start {
     async fn dial(info: FrameworkInfo, target: &Target) -> Result<Self, Error> {
         let credentials = target.credentials(PeerRole::Framework)?;
-        let (inbox, inputs) = mpsc::channel(INBOX);
+        let (inbox, inputs) = inbox::channel(INBOX);
         let node = Node::new(NodeConfig {
             hello: Hello::new(PeerRole::Framework, &info.name),
             accepts: Vec::new(),

@@ -200,7 +200,7 @@ pub(crate) async fn dial<I: Send + 'static>(
         protocol,
         address,
     };
-    Ok(start(node, wire, info, streams))
+    Ok(start(node, wire, info, streams, None))
 }
 
 /// Greets as the side that was dialed, and starts the session.
@@ -211,6 +211,11 @@ pub(crate) async fn accept<I: Send + 'static>(
     address: Option<SocketAddr>,
 ) -> Result<Session, Refusal> {
     let greeting = async {
+        // Before it may cost anything.
+        let seat = node.peers().seat(&principal).map_err(|taken| Refusal {
+            reason: CloseReason::Crowded,
+            detail: format!("{principal} has {taken}"),
+        })?;
         let Some((mut writer, mut reader)) = wire.accept().await else {
             return Err(gone());
         };
@@ -222,19 +227,16 @@ pub(crate) async fn accept<I: Send + 'static>(
         let protocol = node.check_dialer(&principal, &hello)?;
         let written = writer.write_all(&hello_frame(&node.hello())).await;
         written.map_err(|_| gone())?;
-        Ok((
-            hello,
-            protocol,
-            Streams {
-                writer,
-                reader,
-                decoder,
-            },
-        ))
+        let streams = Streams {
+            writer,
+            reader,
+            decoder,
+        };
+        Ok((hello, protocol, streams, seat))
     };
     let greeted = timeout(HELLO_TIMEOUT, greeting).await;
     match greeted.unwrap_or_else(|_| Err(no_greeting())) {
-        Ok((hello, protocol, streams)) => {
+        Ok((hello, protocol, streams, seat)) => {
             let info = PeerInfo {
                 peer: node.new_peer(),
                 principal,
@@ -242,7 +244,7 @@ pub(crate) async fn accept<I: Send + 'static>(
                 protocol,
                 address,
             };
-            Ok(start(node, wire, info, streams))
+            Ok(start(node, wire, info, streams, Some(seat)))
         }
         Err(refusal) => {
             node.counters().refused.fetch_add(1, Ordering::Relaxed);

@@ -21,6 +21,7 @@ pub mod dialer;
 pub mod driver;
 pub mod framework;
 pub mod greeting;
+pub mod inbox;
 pub mod journal;
 pub mod local;
 pub mod node;

@@ -12,9 +12,8 @@ use serde::de::DeserializeOwned;
 use tepui_core::auth::{PeerRole, Principal};
 use tepui_core::ids::PeerId;
 use tepui_core::protocol::hello::{CloseReason, Hello};
-use tokio::sync::mpsc;
-
 use crate::codec::{self, FrameError};
+use crate::inbox::{self, Inbox, Inputs, NobodyThere};
 use crate::peers::{PeerEvent, PeerInfo, Peers};
 use crate::streams::IncomingStream;
 
@@ -28,7 +27,7 @@ type Translate<I> =
 
 /// Where a node's inputs from peers go: a bounded inbox, in the machine's own terms.
 pub struct Inbound<I> {
-    inbox: mpsc::Sender<I>,
+    inbox: Inbox<I>,
     translate: Arc<Translate<I>>,
 }
 
@@ -36,7 +35,7 @@ impl<I> Inbound<I> {
     /// Delivers to `inbox`. Frames are decoded by `decode` as the sender's role demands;
     /// `translate` makes inputs of events, or drops those that are nothing to the machine.
     pub fn new<M: 'static>(
-        inbox: mpsc::Sender<I>,
+        inbox: Inbox<I>,
         decode: Decode<M>,
         translate: impl Fn(&Arc<PeerInfo>, PeerEvent<M>) -> Option<I> + Send + Sync + 'static,
     ) -> Self {
@@ -62,8 +61,8 @@ impl<I> Inbound<I> {
 
 impl<M: DeserializeOwned + Send + 'static> Inbound<PeerEvent<M>> {
     /// Makes an inbox of plain events, for peers that all speak the same messages.
-    pub fn events(capacity: usize) -> (Self, mpsc::Receiver<PeerEvent<M>>) {
-        let (inbox, events) = mpsc::channel(capacity);
+    pub fn events(capacity: usize) -> (Self, Inputs<PeerEvent<M>>) {
+        let (inbox, events) = inbox::channel(capacity);
         let decode: Decode<M> = |_, body| codec::decode(body);
         (Self::new(inbox, decode, |_, event| Some(event)), events)
     }
@@ -107,6 +106,8 @@ pub struct Counts {
     pub refused: u64,
     /// Connections turned away because too many were in their handshake.
     pub turned_away: u64,
+    /// Messages of ours that were too long to be sent, and were not.
+    pub unsendable: u64,
 }
 
 #[derive(Debug, Default)]
@@ -200,6 +201,7 @@ impl<I> Node<I> {
             failed_handshakes: counters.failed_handshakes.load(Ordering::Relaxed),
             refused: counters.refused.load(Ordering::Relaxed),
             turned_away: counters.turned_away.load(Ordering::Relaxed),
+            unsendable: self.shared.peers.unsendable(),
         }
     }
 
@@ -278,13 +280,20 @@ impl<I> Node<I> {
         info: &Arc<PeerInfo>,
         event: PeerEvent<&[u8]>,
     ) -> Result<Delivery, FrameError> {
-        let inbound = &self.shared.config.inbound;
-        let Some(input) = (inbound.translate)(info, event)? else {
+        let Inbound { inbox, translate } = &self.shared.config.inbound;
+        let bytes = match &event {
+            PeerEvent::Message { message, .. } => message.len(),
+            PeerEvent::Connected(_) | PeerEvent::Disconnected { .. } => 0,
+        };
+        let Ok(room) = inbox.room_for(bytes).await else {
+            return Ok(Delivery::NobodyThere);
+        };
+        let Some(input) = translate(info, event)? else {
             return Ok(Delivery::Taken);
         };
-        Ok(match inbound.inbox.send(input).await {
+        Ok(match inbox.put(input, room).await {
             Ok(()) => Delivery::Taken,
-            Err(_) => Delivery::NobodyThere,
+            Err(NobodyThere) => Delivery::NobodyThere,
         })
     }
 }

@@ -9,9 +9,10 @@ use tepui_core::auth::PeerRole;
 use tepui_core::ids::RequestId;
 use tepui_core::protocol::hello::Hello;
 use tepui_core::protocol::operator::{Answer, Call, Request, Response};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::Mutex;
 
 use crate::greeting::DialError;
+use crate::inbox::Inputs;
 use crate::node::{Inbound, Node, NodeConfig};
 use crate::peers::{Ending, PeerEvent};
 use crate::quic::Endpoint;
@@ -27,7 +28,7 @@ pub struct Operator {
     endpoint: Endpoint<PeerEvent<Response>>,
     session: Session,
     next: AtomicU64,
-    events: Mutex<mpsc::Receiver<PeerEvent<Response>>>,
+    events: Mutex<Inputs<PeerEvent<Response>>>,
 }
 
 impl Operator {

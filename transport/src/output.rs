@@ -10,11 +10,12 @@ use tepui_core::auth::PeerRole;
 use tepui_core::protocol::agent::Read;
 use tepui_core::protocol::hello::Hello;
 use tokio::io::AsyncReadExt;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use crate::authority::CERT_FILE;
 use crate::backoff::Backoff;
 use crate::codec;
+use crate::inbox;
 use crate::node::{Inbound, Node, NodeConfig};
 use crate::quic::Endpoint;
 use crate::session::Session;
@@ -68,7 +69,7 @@ impl OutputClient {
         };
         let agent = Address::new(address);
         // The agent has nothing to say but bytes on the streams that are opened here.
-        let (nobody, _) = mpsc::channel(1);
+        let (nobody, _) = inbox::channel(1);
         let principal = credentials.principal();
         let node = Node::new(NodeConfig {
             hello: Hello::new(principal.role, &principal.name),

@@ -46,9 +46,13 @@ const HANDSHAKES: usize = 4_096;
 /// The search for longer packets ends when it would gain less. Many connections live for
 /// milliseconds: one probe is worth its cost to them, the usual five are not.
 const MTU_STEP: u16 = 127;
-/// How much one stream holds for a reader that is slow. The connection as a whole has no bound of
-/// its own: streams of bulk that nobody reads must not stop the control stream.
+/// How much one stream holds for a reader that is slow. For the side that dials, the connection as
+/// a whole has no bound of its own: streams of bulk that nobody reads must not stop the control
+/// stream.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// How much all streams of one peer hold that dialed us: beside the control stream it sends short
+/// requests only.
+const DIALER_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
 /// Why an endpoint could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -354,7 +358,9 @@ fn endpoint_config(credentials: &Credentials, bound: SocketAddr) -> quinn::Endpo
 fn server_config(credentials: &Credentials) -> Result<quinn::ServerConfig, TlsError> {
     let crypto = Arc::new(credentials.server_config()?);
     let mut config = quinn::ServerConfig::with_crypto(crypto);
-    config.transport_config(Arc::new(transport_config(None)));
+    let mut transport = transport_config(None);
+    transport.receive_window(VarInt::from_u32(DIALER_WINDOW_BYTES));
+    config.transport_config(Arc::new(transport));
     Ok(config)
 }
 

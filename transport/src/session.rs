@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::codec::{Decoder, FrameError};
 use crate::node::{Delivery, Node};
 use crate::outgoing::{LINGER, Next, SendError, Sender};
-use crate::peers::{Ending, PeerEvent, PeerInfo};
+use crate::peers::{Ending, PeerEvent, PeerInfo, Seat};
 use crate::streams::{self, StreamError};
 use crate::wire::{ByteReader, ByteWriter, Wire};
 
@@ -79,6 +79,7 @@ pub(crate) fn start<I: Send + 'static>(
     wire: &Wire,
     info: PeerInfo,
     streams: Streams,
+    seat: Option<Seat>,
 ) -> Session {
     let (end, ended) = watch::channel(None);
     let session = Session {
@@ -89,7 +90,11 @@ pub(crate) fn start<I: Send + 'static>(
     };
     node.counters().connected.fetch_add(1, Ordering::Relaxed);
     node.peers().insert(session.clone());
-    tokio::spawn(run(node.clone(), session.clone(), streams, end));
+    let running = run(node.clone(), session.clone(), streams, end);
+    tokio::spawn(async move {
+        running.await;
+        drop(seat);
+    });
     session
 }
 

@@ -294,6 +294,20 @@ async fn bulk_travels_beside_the_messages(link: Link) {
     assert!(matches!(error, StreamError::Lost(_)), "{error}");
 }
 
+async fn a_message_too_long_does_not_punish_its_receiver(link: Link) {
+    // WK-37
+    let mut pair = pair(link).await;
+    let peer = connected(&mut pair.master_events).await.peer;
+    connected(&mut pair.agent_events).await;
+    let too_long = "x".repeat(limits::FRAME_BYTES);
+    pair.master.peers().perform(peer, &"before");
+    pair.master.peers().perform(peer, &too_long);
+    pair.master.peers().perform(peer, &"after");
+    assert_eq!(message(&mut pair.agent_events).await.1, "before");
+    assert_eq!(message(&mut pair.agent_events).await.1, "after");
+    assert_eq!(pair.master.counts().unsendable, 1);
+}
+
 /// Changes the greetings of agent and master.
 type Change = fn(&mut Hello, &mut Hello);
 
@@ -428,6 +442,11 @@ mod everywhere {
     }
 
     #[test]
+    fn a_message_too_long_does_not_punish_its_receiver() {
+        everywhere(super::a_message_too_long_does_not_punish_its_receiver);
+    }
+
+    #[test]
     fn greetings_that_do_not_fit_are_refused() {
         everywhere(super::greetings_that_do_not_fit_are_refused);
     }
@@ -435,6 +454,36 @@ mod everywhere {
     #[test]
     fn a_master_of_an_epoch_that_is_over_is_refused() {
         everywhere(super::a_master_of_an_epoch_that_is_over_is_refused);
+    }
+}
+
+#[tokio::test]
+async fn one_principal_has_a_bounded_number_of_connections() {
+    let (agent, mut agent_events) = agent().build();
+    let (master, mut master_events) = master().build();
+    let of_agent = |name| (&agent, principal(PeerRole::Agent, name));
+    let of_master = || (&master, principal(PeerRole::Master, "m1"));
+    let mut first = None;
+    for _ in 0..limits::CONNECTIONS_PER_PRINCIPAL {
+        let session = local::connect(of_agent("a1"), of_master()).await.unwrap();
+        connected(&mut agent_events).await;
+        connected(&mut master_events).await;
+        first.get_or_insert(session);
+    }
+    let error = local::connect(of_agent("a1"), of_master()).await;
+    let Err(DialError::Refused { reason, text, .. }) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(reason, Some(CloseReason::Crowded));
+    assert_eq!(text, "too many connections: agent/a1 has 1024");
+    // Others have room, and so has it once one is gone.
+    local::connect(of_agent("a2"), of_master()).await.unwrap();
+    connected(&mut master_events).await;
+    first.unwrap().close(CloseReason::ShuttingDown);
+    disconnected(&mut master_events).await;
+    while let Err(error) = local::connect(of_agent("a1"), of_master()).await {
+        assert!(matches!(error, DialError::Refused { .. }), "{error}");
+        tokio::task::yield_now().await;
     }
 }
 
