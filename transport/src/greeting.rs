@@ -211,14 +211,14 @@ pub(crate) async fn accept<I: Send + 'static>(
     address: Option<SocketAddr>,
 ) -> Result<Session, Refusal> {
     let greeting = async {
-        // Before it may cost anything.
-        let seat = node.peers().seat(&principal).map_err(|taken| Refusal {
-            reason: CloseReason::Crowded,
-            detail: format!("{principal} has {taken}"),
-        })?;
+        let seat = node.peers().seat(&principal);
         let Some((mut writer, mut reader)) = wire.accept().await else {
             return Err(gone());
         };
+        let seat = seat.map_err(|taken| Refusal {
+            reason: CloseReason::Crowded,
+            detail: format!("{principal} has {taken}"),
+        })?;
         writer.put_first();
         let mut decoder = Decoder::with_limit(HELLO_BYTES);
         let hello = read_hello(&mut reader, &mut decoder)
