@@ -82,6 +82,7 @@ impl Operator {
 
     /// Takes leave.
     pub async fn close(self) {
-        self.endpoint.shut_down().await;
+        self.session.leave().await;
+        drop(self.endpoint);
     }
 }

@@ -123,9 +123,12 @@ impl OutputClient {
         Ok(found)
     }
 
-    /// Takes leave.
-    pub async fn close(self) {
-        self.endpoint.shut_down().await;
+    /// Takes leave. Whoever reads still reads no more.
+    pub async fn close(&self) {
+        let lines = std::mem::take(&mut *self.lines.lock().await);
+        for line in &lines {
+            line.session.leave().await;
+        }
     }
 }
 

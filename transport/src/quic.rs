@@ -151,7 +151,7 @@ impl<I: Send + 'static> Endpoint<I> {
             Ok(Err(error)) => return Err(dial_error(at, error)),
             Err(_) => return Err(DialError::NoAnswer { at }),
         };
-        let wire = Wire::Quic(connection.clone());
+        let wire = Wire::quic(connection.clone());
         let principal = identify(&connection).map_err(|error| {
             refuse(&wire, &error);
             DialError::Certificate {
@@ -188,9 +188,8 @@ impl<I: Send + 'static> Endpoint<I> {
         }
         self.quinn
             .close(VarInt::from_u32(reason.code()), reason.as_str().as_bytes());
-        if timeout(LINGER, self.quinn.wait_idle()).await.is_err() {
-            tracing::debug!("some connections did not end in time");
-        }
+        // Connections linger for a while (RFC 9000, section 10.2), which nobody needs to wait for:
+        // all peers that were greeted have been told.
     }
 }
 
@@ -254,7 +253,7 @@ async fn accept_one<I: Send + 'static>(
             .await
             .map_err(|_| NotLetIn::HandshakeTimeout)??;
         let principal = identify(&connection).inspect_err(|error| {
-            refuse(&Wire::Quic(connection.clone()), error);
+            refuse(&Wire::quic(connection.clone()), error);
         })?;
         Ok::<_, NotLetIn>((connection, principal))
     };
@@ -263,7 +262,7 @@ async fn accept_one<I: Send + 'static>(
         counter.fetch_add(1, Ordering::Relaxed);
     })?;
     let address = connection.remote_address();
-    let wire = Wire::Quic(connection);
+    let wire = Wire::quic(connection);
     greeting::accept(node, &wire, principal, Some(address)).await?;
     Ok(())
 }

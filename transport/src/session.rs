@@ -12,7 +12,7 @@ use serde::Serialize;
 use tepui_core::protocol::hello::CloseReason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::codec::{Decoder, FrameError};
 use crate::node::{Delivery, Node};
@@ -52,6 +52,13 @@ impl Session {
     /// Ends the connection after what was sent before.
     pub fn close(&self, reason: CloseReason) {
         self.sender.close(reason);
+    }
+
+    /// Ends the connection at once, for nothing that was said matters any more: it was answered.
+    pub(crate) async fn leave(&self) {
+        let reason = CloseReason::ShuttingDown;
+        self.wire.close(reason, reason.as_str());
+        self.wire.close_is_sent().await;
     }
 
     /// Waits for the end of the connection.
@@ -134,6 +141,7 @@ async fn run<I: Send + 'static>(
         CloseReason::ShuttingDown,
         CloseReason::ShuttingDown.as_str(),
     );
+    wire.close_is_sent().await;
     node.peers().remove(peer);
     end.send_replace(Some(ending.clone()));
     tracing::debug!(?peer, %ending, "disconnected");
@@ -208,6 +216,8 @@ async fn read<I>(
 
 async fn write(sender: &Sender, wire: &Wire, mut writer: ByteWriter) -> Ending {
     let mut spent = Vec::new();
+    // The greeting.
+    let mut written_at = Instant::now();
     loop {
         match sender.next(spent).await {
             Next::Write(bytes) => {
@@ -227,9 +237,14 @@ async fn write(sender: &Sender, wire: &Wire, mut writer: ByteWriter) -> Ending {
                     return future::pending().await;
                 }
                 spent = bytes;
+                written_at = Instant::now();
             }
             Next::Close(reason) => {
-                writer.drain().await;
+                // What was written longer ago has arrived, or will not: the peer is gone.
+                let patience = LINGER.saturating_sub(written_at.elapsed());
+                if !patience.is_zero() {
+                    writer.drain(patience).await;
+                }
                 wire.close(reason, reason.as_str());
                 return Ending::ByUs(reason);
             }
