@@ -10,9 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tepui_core::auth::{PeerRole, Principal};
-use tepui_transport::authority::{
-    Authority, CA_FILE, CA_KEY_FILE, CERT_FILE, KEY_FILE, Validity,
-};
+use tepui_transport::authority::{Authority, CA_FILE, CA_KEY_FILE, CERT_FILE, KEY_FILE, Validity};
 use tepui_transport::tls::TlsError;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -21,14 +19,21 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// `WORK_DIR/tls/<role>`; returns the latter directory.
 pub(crate) fn ensure(work_dir: &Path) -> Result<PathBuf, TlsError> {
     let ca = ca_dir(work_dir);
-    if ![CA_KEY_FILE, CA_FILE].iter().any(|name| ca.join(name).exists()) {
+    if ![CA_KEY_FILE, CA_FILE]
+        .iter()
+        .any(|name| ca.join(name).exists())
+    {
         whole(&ca, |new| Authority::create(new).map(drop))?;
     }
     let authority = Authority::open(&ca)?;
     let tls = work_dir.join("tls");
     for role in PeerRole::ALL {
         let name = "local".into();
-        ensure_issued(&authority, &Principal { role, name }, &tls.join(role.as_str()))?;
+        ensure_issued(
+            &authority,
+            &Principal { role, name },
+            &tls.join(role.as_str()),
+        )?;
     }
     Ok(tls)
 }
@@ -51,10 +56,7 @@ pub(crate) fn ensure_issued(
 }
 
 /// Makes a directory that is there with all its files, or not at all, wherever a crash cuts it off.
-fn whole(
-    dir: &Path,
-    make: impl FnOnce(&Path) -> Result<(), TlsError>,
-) -> Result<(), TlsError> {
+fn whole(dir: &Path, make: impl FnOnce(&Path) -> Result<(), TlsError>) -> Result<(), TlsError> {
     let mut name = dir.file_name().expect("it is named above").to_owned();
     name.push(".new");
     let new = dir.with_file_name(name);
@@ -62,7 +64,10 @@ fn whole(
     make(&new)?;
     sync(&new)?;
     fs::rename(&new, dir).map_err(|source| failed("put in place", dir, source))?;
-    sync(dir.parent().expect("it has a name, so it is in a directory"))
+    sync(
+        dir.parent()
+            .expect("it has a name, so it is in a directory"),
+    )
 }
 
 fn removed(path: &Path, result: io::Result<()>) -> Result<(), TlsError> {

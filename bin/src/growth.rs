@@ -140,7 +140,8 @@ impl Shared {
             for event in events? {
                 if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
                     // Which events were lost is not known.
-                    all.values().for_each(|watched| watched.grown.send_replace(()));
+                    all.values()
+                        .for_each(|watched| watched.grown.send_replace(()));
                 } else if let Some(watched) = all.get(&event.wd) {
                     watched.grown.send_replace(());
                 }

@@ -175,7 +175,11 @@ mod tests {
         assert_eq!(of(&owners, "f").as_deref(), Some("alice"));
         drop(owners);
         let owners = Owners::open(dir.path(), |_| true).unwrap();
-        assert_eq!(of(&owners, "f").as_deref(), Some("alice"), "not overwritten");
+        assert_eq!(
+            of(&owners, "f").as_deref(),
+            Some("alice"),
+            "not overwritten"
+        );
         assert_eq!(of(&owners, "g"), None);
     }
 

@@ -142,7 +142,10 @@ impl Sandboxes {
             PeerRole::Operator => true,
             PeerRole::Framework => {
                 let owner = self.owners.of(&read.framework).map_err(|error| {
-                    Refusal::NotNow(format!("whose {} is cannot be read: {error}", read.framework))
+                    Refusal::NotNow(format!(
+                        "whose {} is cannot be read: {error}",
+                        read.framework
+                    ))
                 })?;
                 owner.as_deref() == Some(who.name.as_str())
             }
@@ -203,7 +206,10 @@ fn open_below(root: impl AsFd, path: &str) -> io::Result<File> {
         (_, true) => "a pipe",
         (false, false) => "no regular file",
     };
-    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {kind}")))
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("it is {kind}"),
+    ))
 }
 
 fn refusal(task: &TaskId, name: &str, error: &io::Error) -> Refusal {
@@ -211,7 +217,9 @@ fn refusal(task: &TaskId, name: &str, error: &io::Error) -> Refusal {
         Some(Errno::ENOENT) => Refusal::Final(format!("no output of task {task} is here")),
         // EAGAIN: something was moved on the way while the path was followed.
         Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN | Errno::EINTR) => {
-            Refusal::NotNow(format!("{name} of task {task} cannot be opened now: {error}"))
+            Refusal::NotNow(format!(
+                "{name} of task {task} cannot be opened now: {error}"
+            ))
         }
         // Foreign type: errors are many, and the rest of them stay.
         Some(_) | None => Refusal::Final(format!("{name} of task {task} is not read: {error}")),
@@ -335,9 +343,8 @@ mod tests {
         let dir = work_dir();
         let sandboxes = Sandboxes::open(dir.path()).unwrap();
         sandboxes.owned(&read().framework, Some("alice"));
-        let may = |sandboxes: &Sandboxes, role, name| {
-            sandboxes.serve(&who(role, name), &read()).is_ok()
-        };
+        let may =
+            |sandboxes: &Sandboxes, role, name| sandboxes.serve(&who(role, name), &read()).is_ok();
         assert!(may(&sandboxes, PeerRole::Operator, "any"));
         assert!(may(&sandboxes, PeerRole::Framework, "alice"));
         assert!(!may(&sandboxes, PeerRole::Framework, "bob"));

@@ -192,8 +192,7 @@ where
 
     /// Returns whether inputs may be taken in: not while too much waits for the journal.
     fn has_room(&self) -> bool {
-        self.gate.held() <= limits::HELD_EFFECTS
-            && self.undurable() <= limits::HELD_EFFECTS as u64
+        self.gate.held() <= limits::HELD_EFFECTS && self.undurable() <= limits::HELD_EFFECTS as u64
     }
 
     /// Returns whether the machine is to be woken at once; else it is later.
@@ -387,8 +386,14 @@ mod tests {
         else {
             panic!("{error}");
         };
-        assert!(patience <= waited && waited < begun.elapsed() - patience * 2, "{waited:?}");
-        assert!(rig.abandoned.load(Ordering::Relaxed), "it waits for the disk");
+        assert!(
+            patience <= waited && waited < begun.elapsed() - patience * 2,
+            "{waited:?}"
+        );
+        assert!(
+            rig.abandoned.load(Ordering::Relaxed),
+            "it waits for the disk"
+        );
         assert_eq!(rig.effects.recv().await, None, "an effect escaped");
     }
 

@@ -125,7 +125,11 @@ impl Start {
         })
     }
 
-    async fn run<L: Logic>(self, logic: L, mut calls: mpsc::UnboundedReceiver<UserCall>) -> Result<(), Error> {
+    async fn run<L: Logic>(
+        self,
+        logic: L,
+        mut calls: mpsc::UnboundedReceiver<UserCall>,
+    ) -> Result<(), Error> {
         let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
         let hosted = Hosted::new(Config::new(self.info, seed), logic);
         let inbox = self.inbox;

@@ -18,6 +18,7 @@ pub mod client;
 pub mod clock;
 pub mod codec;
 pub mod dialer;
+mod door;
 pub mod driver;
 pub mod framework;
 pub mod greeting;

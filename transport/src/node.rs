@@ -7,15 +7,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::codec::{self, FrameError};
+use crate::inbox::{self, Inbox, Inputs, NobodyThere};
+use crate::peers::{PeerEvent, PeerInfo, Peers};
+use crate::streams::IncomingStream;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tepui_core::auth::{PeerRole, Principal};
 use tepui_core::ids::PeerId;
 use tepui_core::protocol::hello::{CloseReason, Hello};
-use crate::codec::{self, FrameError};
-use crate::inbox::{self, Inbox, Inputs, NobodyThere};
-use crate::peers::{PeerEvent, PeerInfo, Peers};
-use crate::streams::IncomingStream;
 
 /// Decodes what a peer of a role says.
 pub type Decode<M> = fn(PeerRole, &[u8]) -> Result<M, FrameError>;

@@ -6,7 +6,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use std::{fmt, io};
 
 use parking_lot::Mutex;
@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::authority::dns_name;
+use crate::door::{Origins, Refusals};
 use crate::greeting::{self, CertificateProblem, DialError, GreetingFailure, Whose};
 use crate::node::{Node, Refusal};
 use crate::outgoing::LINGER;
@@ -204,6 +205,8 @@ impl<I> Drop for Endpoint<I> {
 
 async fn accept_all<I: Send + 'static>(node: Node<I>, endpoint: quinn::Endpoint) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let refusals = Arc::new(Refusals::default());
+    let origins = Arc::new(Origins::default());
     while let Some(incoming) = endpoint.accept().await {
         let address = incoming.remote_address();
         let free = handshakes.available_permits();
@@ -220,12 +223,23 @@ async fn accept_all<I: Send + 'static>(node: Node<I>, endpoint: quinn::Endpoint)
             }
             continue;
         }
-        let node = node.clone();
+        let Some(place) = origins.enter(address.ip()) else {
+            node.counters().turned_away.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%address, "turned away: too many handshakes from there");
+            incoming.refuse();
+            continue;
+        };
+        let (node, refusals) = (node.clone(), Arc::clone(&refusals));
         tokio::spawn(async move {
             if let Err(problem) = accept_one(&node, incoming).await {
-                tracing::warn!(%address, %problem, "connection refused");
+                match refusals.say_so(Instant::now()) {
+                    Some(unsaid) => {
+                        tracing::warn!(%address, %problem, unsaid, "connection refused");
+                    }
+                    None => tracing::debug!(%address, %problem, "connection refused"),
+                }
             }
-            drop(permit);
+            drop((permit, place));
         });
     }
 }

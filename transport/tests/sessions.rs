@@ -284,9 +284,9 @@ async fn bulk_travels_beside_the_messages(link: Link) {
     let error = match session.open_stream(&("torn", 10usize)).await {
         Ok(mut torn) => torn.read_to_end(&mut bytes).await.unwrap_err(),
         Err(StreamError::Lost(error)) => error,
-        Err(
-            error @ (StreamError::Refused(_) | StreamError::PutOff(_) | StreamError::Frame(_)),
-        ) => panic!("{error}"),
+        Err(error @ (StreamError::Refused(_) | StreamError::PutOff(_) | StreamError::Frame(_))) => {
+            panic!("{error}")
+        }
     };
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
     // The master serves nothing.

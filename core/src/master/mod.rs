@@ -347,13 +347,7 @@ impl Master {
     }
 
     /// Closes a connection from our side, and reacts as if it had been lost.
-    fn disconnect(
-        &mut self,
-        cx: &mut Cx<'_>,
-        peer: PeerId,
-        close: CloseReason,
-        reason: String,
-    ) {
+    fn disconnect(&mut self, cx: &mut Cx<'_>, peer: PeerId, close: CloseReason, reason: String) {
         let Some(gone) = self.peers.remove(peer) else {
             return;
         };
