@@ -13,7 +13,7 @@ use tepui_core::attributes::Attributes;
 use tepui_core::auth::PeerRole;
 use tepui_core::machine::Outbox;
 use tepui_core::protocol::agent::{Read, ToAgent};
-use tepui_core::protocol::hello::{CloseReason, Hello};
+use tepui_core::protocol::hello::Hello;
 use tepui_core::protocol::node::AgentInfo;
 use tepui_core::resources::Resource;
 use tepui_isolation::{AgentLoss, Containerizer, Mode};
@@ -21,16 +21,19 @@ use tepui_transport::clock::Clock;
 use tepui_transport::codec;
 use tepui_transport::dialer::Dialer;
 use tepui_transport::driver::Driver;
+use tepui_transport::inbox::{self, Inbox};
 use tepui_transport::journal::FileJournal;
 use tepui_transport::node::{Inbound, Node, NodeConfig};
 use tepui_transport::peers::{PeerEvent, PeerInfo, Peers};
 use tepui_transport::quic::Endpoint;
 use tepui_transport::streams::IncomingStream;
-use tepui_transport::target::resolve;
-use tokio::sync::{mpsc, oneshot};
+use tepui_transport::target::Address;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::sandboxes::Sandboxes;
+use crate::growth::Growths;
+use crate::output::Copied;
+use crate::sandboxes::{Refusal, Sandboxes};
 use crate::{detect, identity, output, seed};
 
 /// How many inputs may wait for the machine.
@@ -98,11 +101,11 @@ impl AgentNode {
         let name = credentials.principal().name.clone();
         std::fs::create_dir_all(&options.work_dir)
             .with_context(|| format!("cannot create {}", options.work_dir.display()))?;
-        let master = resolve(&options.master).await?;
+        let master = Address::new(&options.master);
         let opened = FileJournal::<AgentState>::open(&options.work_dir.join("journal"))?;
-        let (inbox, inputs) = mpsc::channel(INBOX);
+        let (inbox, inputs) = inbox::channel(INBOX);
 
-        let sandboxes = Arc::new(Sandboxes::new(&options.work_dir.join("sandboxes")));
+        let sandboxes = Arc::new(Sandboxes::open(&options.work_dir)?);
         let (mode, isolation) = choose(options.isolation)?;
         let containerizer = {
             let (inbox, sandboxes) = (inbox.clone(), Arc::clone(&sandboxes));
@@ -125,6 +128,7 @@ impl AgentNode {
             inbound: inbound(inbox.clone(), Arc::clone(&sandboxes)),
             streams: Some(serve_output(Arc::clone(&sandboxes))),
         });
+        node.remember_epoch(opened.state.epoch());
         let endpoint = Endpoint::bind(options.listen, &credentials, node.clone())?;
         let info = describe(&options, endpoint.local_address()?)?;
         tracing::info!(address = info.address, isolation, "agent {name}");
@@ -205,12 +209,12 @@ async fn run(running: Running) -> anyhow::Result<()> {
         peers,
         containerizer,
         sandboxes,
-        dialer,
+        mut dialer,
         stopped,
     } = running;
     let (refuse, refused) = oneshot::channel::<()>();
     let mut refuse = Some(refuse);
-    let mut why = None;
+    let (mut why, mut lost) = (None, None);
     let mut what_runs = WhatRuns::GoesOn;
     let perform = |effect| match effect {
         Effect::Master { peer, message } => peers.perform(peer, &message),
@@ -219,9 +223,13 @@ async fn run(running: Running) -> anyhow::Result<()> {
             sandboxes.ordered(&command);
             containerizer.send(command);
         }
-        Effect::Disconnect { peer, reason } => {
+        Effect::Disconnect {
+            peer,
+            close,
+            reason,
+        } => {
             tracing::warn!(?peer, reason, "disconnecting");
-            peers.disconnect(peer, CloseReason::IdleTimeout);
+            peers.disconnect(peer, close);
         }
         Effect::Stop { reason } => {
             why = Some(reason);
@@ -232,6 +240,7 @@ async fn run(running: Running) -> anyhow::Result<()> {
         tokio::select! {
             asked = stopped => what_runs = asked.unwrap_or(WhatRuns::GoesOn),
             _ = refused => {}
+            error = dialer.ended() => lost = Some(error),
         }
     };
     let ended = driver.run(perform, |_| {}, shutdown).await;
@@ -240,14 +249,15 @@ async fn run(running: Running) -> anyhow::Result<()> {
         tokio::task::spawn_blocking(move || containerizer.shutdown()).await??;
     }
     ended.context("the agent has ended")?;
-    match why {
-        Some(reason) => bail!("the master refuses this agent: {reason}"),
-        None => Ok(()),
+    match (why, lost) {
+        (Some(reason), _) => bail!("the master refuses this agent: {reason}"),
+        (None, Some(error)) => Err(error).context("the agent has no master any more"),
+        (None, None) => Ok(()),
     }
 }
 
 /// Turns what happens on connections into inputs. Readers of output are nothing to the machine.
-fn inbound(inbox: mpsc::Sender<Input>, sandboxes: Arc<Sandboxes>) -> Inbound<Input> {
+fn inbound(inbox: Inbox<Input>, sandboxes: Arc<Sandboxes>) -> Inbound<Input> {
     let translate = move |info: &Arc<PeerInfo>, event: PeerEvent<ToAgent>| {
         if info.principal.role != PeerRole::Master {
             return None;
@@ -269,32 +279,41 @@ fn inbound(inbox: mpsc::Sender<Input>, sandboxes: Arc<Sandboxes>) -> Inbound<Inp
 }
 
 fn serve_output(sandboxes: Arc<Sandboxes>) -> Arc<dyn Fn(IncomingStream) + Send + Sync> {
+    let growths = Arc::new(Growths::default());
     Arc::new(move |stream| {
-        let sandboxes = Arc::clone(&sandboxes);
+        let (sandboxes, growths) = (Arc::clone(&sandboxes), Arc::clone(&growths));
         tokio::spawn(async move {
-            if let Err(error) = serve(&sandboxes, stream).await {
+            if let Err(error) = serve(sandboxes, &growths, stream).await {
                 tracing::debug!(%error, "task output was not read to its end");
             }
         });
     })
 }
 
-async fn serve(sandboxes: &Sandboxes, stream: IncomingStream) -> anyhow::Result<()> {
+async fn serve(
+    sandboxes: Arc<Sandboxes>,
+    growths: &Growths,
+    stream: IncomingStream,
+) -> anyhow::Result<()> {
     let read: Read = match stream.request() {
         Ok(read) => read,
         Err(error) => return Ok(stream.refuse(&error.to_string()).await?),
     };
-    let (path, until) = match sandboxes.open(&stream.info().principal, &read) {
+    let (offset, info) = (read.offset, Arc::clone(stream.info()));
+    let opening = move || sandboxes.serve(&info.principal, &read);
+    let opened = match tokio::task::spawn_blocking(opening).await? {
         Ok(opened) => opened,
-        Err(reason) => return Ok(stream.refuse(&reason).await?),
+        Err(Refusal::Final(reason)) => return Ok(stream.refuse(&reason).await?),
+        Err(Refusal::NotNow(reason)) => return Ok(stream.put_off(&reason).await?),
     };
-    if !path.is_file() {
-        let reason = format!("no output of task {} is here", read.task);
-        return Ok(stream.refuse(&reason).await?);
-    }
     let mut writer = stream.grant().await?;
-    output::copy(&path, read.offset, until, &mut writer).await?;
-    Ok(writer.finish().await?)
+    let copied = output::copy(opened.file, offset, opened.until, growths, &mut writer).await?;
+    drop(opened.place);
+    match copied {
+        Copied::All(_) => writer.finish().await?,
+        Copied::ReaderGone(bytes) => tracing::debug!(bytes, "the reader left early"),
+    }
+    Ok(())
 }
 
 fn choose(isolation: Isolation) -> anyhow::Result<(Mode, String)> {

@@ -15,7 +15,7 @@ use tepui_core::auth::{PeerRole, Principal};
 use tepui_core::resources::Resource;
 use tepui_core::scheduler::Logic;
 use tepui_isolation::AgentLoss;
-use tepui_transport::authority::{Authority, CERT_FILE, Validity};
+use tepui_transport::authority::Authority;
 use tepui_transport::framework::Framework;
 use tepui_transport::target::{Error, Target};
 
@@ -24,7 +24,6 @@ use crate::dev_authority;
 use crate::master_node::{MasterNode, MasterOptions};
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How an embedded cluster runs.
 #[derive(Clone, Debug, Default)]
@@ -116,14 +115,12 @@ impl Embedded {
     /// The registry knows an agent by its certificate's name, so each has its own.
     fn certificate_for(&self, agent: &str) -> anyhow::Result<PathBuf> {
         let out = self.tls_dir.join(agent);
-        if !out.join(CERT_FILE).exists() {
-            let principal = Principal {
-                role: PeerRole::Agent,
-                name: agent.into(),
-            };
-            let authority = Authority::open(&dev_authority::ca_dir(&self.work_dir))?;
-            authority.issue(&principal, Validity::for_the_next(YEAR), &out)?;
-        }
+        let principal = Principal {
+            role: PeerRole::Agent,
+            name: agent.into(),
+        };
+        let authority = Authority::open(&dev_authority::ca_dir(&self.work_dir))?;
+        dev_authority::ensure_issued(&authority, &principal, &out)?;
         Ok(out)
     }
 

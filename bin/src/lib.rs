@@ -13,10 +13,12 @@ pub mod daemon;
 mod detect;
 mod dev_authority;
 pub mod embedded;
+mod growth;
 mod identity;
 mod loopback;
 mod master_node;
 mod output;
+mod owners;
 mod sandboxes;
 mod seed;
 

@@ -13,17 +13,18 @@ use tepui_core::ids::MasterId;
 use tepui_core::machine::Outbox;
 use tepui_core::master::{Config, Effect, Input, Master};
 use tepui_core::protocol::agent::ToMaster;
-use tepui_core::protocol::hello::{CloseReason, Hello};
+use tepui_core::protocol::hello::Hello;
 use tepui_core::protocol::{operator, scheduler};
 use tepui_core::registry::Registry;
 use tepui_transport::clock::Clock;
 use tepui_transport::codec::{self, FrameError};
 use tepui_transport::driver::Driver;
+use tepui_transport::inbox;
 use tepui_transport::journal::FileJournal;
 use tepui_transport::node::{Inbound, Node, NodeConfig};
 use tepui_transport::peers::{PeerEvent, Peers};
 use tepui_transport::quic::Endpoint;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::{dev_authority, identity, loopback};
@@ -69,7 +70,7 @@ impl MasterNode {
         let opened = FileJournal::<Registry>::open(&options.work_dir.join("registry"))?;
         let id =
             MasterId::of(&options.cluster, opened.epoch).context("--cluster makes no valid ids")?;
-        let (inbox, inputs) = mpsc::channel(INBOX);
+        let (inbox, inputs) = inbox::channel(INBOX);
         let mut hello = Hello::new(PeerRole::Master, &credentials.principal().name);
         hello.cluster = Some(options.cluster.clone());
         hello.epoch = opened.epoch;
@@ -187,9 +188,13 @@ fn perform(peers: &Peers, effect: Effect) {
         Effect::Agent { peer, message } => peers.perform(peer, &message),
         Effect::Scheduler { peer, event } => peers.perform(peer, &event),
         Effect::Respond { peer, response } => peers.perform(peer, &response),
-        Effect::Disconnect { peer, reason } => {
+        Effect::Disconnect {
+            peer,
+            close,
+            reason,
+        } => {
             tracing::info!(?peer, reason, "disconnecting");
-            peers.disconnect(peer, CloseReason::Denied);
+            peers.disconnect(peer, close);
         }
     }
 }

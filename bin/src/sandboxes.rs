@@ -3,52 +3,104 @@
 //! The agent's node keeps this beside the machine: it learns of tasks from the machine's orders to
 //! the containerizer and from what the containerizer says. Streams are served from it without
 //! asking the machine.
+//!
+//! A sandbox belongs to its task, which may put anything there at any time. So files are opened
+//! step by step below a directory that is held, through no link, and only regular files count.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
 
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::resource::{Resource, getrlimit};
 use parking_lot::Mutex;
 use tepui_core::agent::task_sandboxes;
 use tepui_core::auth::{PeerRole, Principal};
-use tepui_core::ids::{ContainerId, FrameworkId};
+use tepui_core::ids::{ContainerId, FrameworkId, TaskId};
 use tepui_core::protocol::agent::{OutputFile, Read};
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
 use tokio::sync::watch;
 
+use crate::owners::Owners;
+
+/// The most readers of one agent, if it may open enough files.
+const READERS: usize = 4_096;
+
 /// The sandboxes of one agent.
 #[derive(Debug)]
 pub(crate) struct Sandboxes {
-    root: PathBuf,
+    root: OwnedFd,
+    owners: Owners,
     state: Mutex<State>,
+    readers: Arc<Readers>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    owners: HashMap<FrameworkId, String>,
     /// By sandbox: whether its container has ended.
     running: HashMap<Vec<String>, watch::Sender<bool>>,
     containers: HashMap<ContainerId, Vec<String>>,
 }
 
-/// A file to serve: where it is, and whether it still grows.
-pub(crate) type Opened = (PathBuf, Option<watch::Receiver<bool>>);
+/// Tells whether a container has ended.
+type Until = watch::Receiver<bool>;
+
+/// A file to serve.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// The file.
+    pub(crate) file: File,
+    /// Whether it is whole, if it may grow still and the reader wants to follow.
+    pub(crate) until: Option<Until>,
+    /// Held while it is read.
+    pub(crate) place: Place,
+}
+
+/// Why a file is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It never will be.
+    Final(String),
+    /// There is no room now; asking again helps.
+    NotNow(String),
+}
 
 impl Sandboxes {
-    /// Serves what lies below `root`.
-    pub(crate) fn new(root: &Path) -> Self {
-        Self {
-            root: root.into(),
+    /// Serves what lies in `sandboxes` below `work_dir`; keeps who owns it in `owners` beside it.
+    pub(crate) fn open(work_dir: &Path) -> anyhow::Result<Self> {
+        let path = work_dir.join("sandboxes");
+        let failed = || format!("cannot use {}", path.display());
+        fs::create_dir_all(&path).with_context(failed)?;
+        let root = OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits())
+            .open(&path)
+            .with_context(failed)?;
+        let root = OwnedFd::from(root);
+        check_kernel(&root)?;
+        let owners = Owners::open(&work_dir.join("owners"), |framework| {
+            // A name that is no id belongs to nobody.
+            let id = FrameworkId::new(framework).ok();
+            id.is_some_and(|id| path.join(directory_of(&id).join("/")).is_dir())
+        })?;
+        Ok(Self {
+            root,
+            owners,
             state: Mutex::default(),
-        }
+            readers: Arc::new(Readers::within_limits()?),
+        })
     }
 
     /// Notes whose principal a framework belongs to.
     pub(crate) fn owned(&self, framework: &FrameworkId, principal: Option<&str>) {
-        let Some(principal) = principal else { return };
-        let mut state = self.state.lock();
-        if !state.owners.contains_key(framework) {
-            state.owners.insert(framework.clone(), principal.into());
+        if let Some(principal) = principal {
+            self.owners.learn(framework, principal);
         }
     }
 
@@ -88,52 +140,202 @@ impl Sandboxes {
         }
     }
 
-    /// Answers a request to read, or says why it is refused.
+    /// Finds the sandbox that is to be read, and whether its container has ended if it is known.
     ///
     /// A task has a sandbox for each container that it ever had here. It is read from the one that
     /// runs, else from the newest.
-    pub(crate) fn open(&self, who: &Principal, read: &Read) -> Result<Opened, String> {
-        let mut sandbox = task_sandboxes(&read.framework, &read.task);
+    fn sandbox_of(&self, read: &Read) -> Result<(String, Option<Until>), Refusal> {
+        let components = task_sandboxes(&read.framework, &read.task);
         let state = self.state.lock();
+        let mut running = state.running.iter();
+        let running =
+            running.find(|(one, _)| one.split_last().is_some_and(|(_, of)| *of == components));
+        if let Some((sandbox, over)) = running {
+            return Ok((sandbox.join("/"), Some(over.subscribe())));
+        }
+        drop(state);
+        let directory = components.join("/");
+        let missing = || Refusal::Final(format!("no output of task {} is here", read.task));
+        let newest = newest(&self.root, &directory);
+        let newest = newest.map_err(|error| refusal(&read.task, "output", &error))?;
+        Ok((format!("{directory}/{}", newest.ok_or_else(missing)?), None))
+    }
+
+    /// Opens what is asked for, or says why not. Waits for the disk.
+    pub(crate) fn serve(&self, who: &Principal, read: &Read) -> Result<Opened, Refusal> {
         let may = match who.role {
             PeerRole::Operator => true,
-            PeerRole::Framework => state.owners.get(&read.framework) == Some(&who.name),
+            PeerRole::Framework => {
+                let owner = self.owners.of(&read.framework).map_err(|error| {
+                    Refusal::NotNow(format!(
+                        "whose {} is cannot be read: {error}",
+                        read.framework
+                    ))
+                })?;
+                owner.as_deref() == Some(who.name.as_str())
+            }
             PeerRole::Master | PeerRole::Agent => false,
         };
         if !may {
-            return Err(format!("{who} may not read tasks of {}", read.framework));
+            let reason = format!("{who} may not read tasks of {}", read.framework);
+            return Err(Refusal::Final(reason));
         }
-        let mut running = state.running.keys();
-        let running =
-            running.find(|other| other.split_last().is_some_and(|(_, of)| *of == sandbox));
-        let container = match running.and_then(|of| of.last()) {
-            Some(container) => container.clone(),
-            None => newest(&self.root.join(sandbox.join("/")))
-                .ok_or_else(|| format!("no output of task {} is here", read.task))?,
-        };
-        sandbox.push(container);
-        let over = state.running.get(&sandbox).map(watch::Sender::subscribe);
-        drop(state);
+        let place = Readers::admit(&self.readers, who)?;
+        // Before the file is opened: what is over by now is whole.
+        let (sandbox, over) = self.sandbox_of(read)?;
         let name = match read.file {
             OutputFile::Stdout => "stdout",
             OutputFile::Stderr => "stderr",
         };
-        let path = self.root.join(sandbox.join("/")).join(name);
-        Ok((path, over.filter(|_| read.follow)))
+        let file = open_below(&self.root, &format!("{sandbox}/{name}"));
+        let file = file.map_err(|error| refusal(&read.task, name, &error))?;
+        Ok(Opened {
+            file,
+            until: over.filter(|_| read.follow),
+            place,
+        })
     }
+}
+
+/// Names the directory above all sandboxes of a framework's tasks.
+fn directory_of(framework: &FrameworkId) -> Vec<String> {
+    let any = TaskId::new("any").expect("it is a valid id");
+    let mut components = task_sandboxes(framework, &any);
+    components.pop();
+    components
 }
 
 /// Returns the name of the newest sandbox in a directory: containers are numbered, and of two
 /// numbers the longer is the higher.
-fn newest(directory: &Path) -> Option<String> {
-    let names = fs::read_dir(directory).ok()?;
+fn newest(root: impl AsFd, directory: &str) -> io::Result<Option<String>> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let directory = openat2(root, directory, below(flags))?;
+    let names = fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()))?;
     let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names.max_by(|a, b| (a.len(), a).cmp(&(b.len(), b)))
+    Ok(names.max_by(|a, b| (a.len(), a).cmp(&(b.len(), b))))
+}
+
+/// Says how to open: nothing on the way may be a link, and nothing may lead out.
+fn below(flags: OFlag) -> OpenHow {
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    OpenHow::new().flags(flags).resolve(resolve)
+}
+
+/// Opens a regular file for reading.
+fn open_below(root: impl AsFd, path: &str) -> io::Result<File> {
+    // Without O_NONBLOCK a pipe in place of the file would stop us.
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let how = below(flags | OFlag::O_NOCTTY | OFlag::O_CLOEXEC);
+    let file = File::from(openat2(root, path, how)?);
+    let found = file.metadata()?;
+    if found.is_file() {
+        return Ok(file);
+    }
+    let kind = found.file_type();
+    let kind = match (kind.is_dir(), kind.is_fifo()) {
+        (true, _) => "a directory",
+        (_, true) => "a pipe",
+        (false, false) => "no regular file",
+    };
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("it is {kind}"),
+    ))
+}
+
+fn refusal(task: &TaskId, name: &str, error: &io::Error) -> Refusal {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOENT) => Refusal::Final(format!("no output of task {task} is here")),
+        // EAGAIN: something was moved on the way while the path was followed.
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN | Errno::EINTR) => {
+            Refusal::NotNow(format!(
+                "{name} of task {task} cannot be opened now: {error}"
+            ))
+        }
+        // Foreign type: errors are many, and the rest of them stay.
+        Some(_) | None => Refusal::Final(format!("{name} of task {task} is not read: {error}")),
+    }
+}
+
+/// Checks that the kernel can open files below a directory only.
+fn check_kernel(root: impl AsFd) -> anyhow::Result<()> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_BENEATH);
+    openat2(root, ".", how).map(drop).context(
+        "task output cannot be served safely: openat2 with RESOLVE_BENEATH is needed (Linux 5.6)",
+    )
+}
+
+/// Counts who reads, so that nobody's readers use up the agent's files.
+#[derive(Debug)]
+struct Readers {
+    most: usize,
+    most_of_one: usize,
+    now: Mutex<HashMap<Principal, usize>>,
+}
+
+impl Readers {
+    fn within_limits() -> anyhow::Result<Self> {
+        let (files, _) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read limits")?;
+        let files = usize::try_from(files).unwrap_or(usize::MAX);
+        Ok(Self::of(READERS.min(files / 4 * 3)))
+    }
+
+    fn of(most: usize) -> Self {
+        Self {
+            most,
+            most_of_one: most / 4 * 3,
+            now: Mutex::default(),
+        }
+    }
+
+    fn admit(readers: &Arc<Self>, who: &Principal) -> Result<Place, Refusal> {
+        let mut now = readers.now.lock();
+        let all: usize = now.values().sum();
+        let theirs = now.get(who).copied().unwrap_or(0);
+        if theirs >= readers.most_of_one {
+            let reason = format!("{who} reads {theirs} files of this agent, and may read no more");
+            return Err(Refusal::NotNow(reason));
+        }
+        if all >= readers.most {
+            let reason = format!("{all} files of this agent are read, and it can serve no more");
+            return Err(Refusal::NotNow(reason));
+        }
+        now.insert(who.clone(), theirs + 1);
+        Ok(Place {
+            readers: Arc::clone(readers),
+            who: who.clone(),
+        })
+    }
+}
+
+/// A reader's place; it is free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    readers: Arc<Readers>,
+    who: Principal,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut now = self.readers.now.lock();
+        match now.get_mut(&self.who) {
+            Some(count) if *count > 1 => *count -= 1,
+            Some(_) | None => drop(now.remove(&self.who)),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use tepui_core::ids::TaskId;
+    use std::io::Read as _;
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+    use tempfile::TempDir;
     use tepui_core::protocol::status::Exit;
 
     use super::*;
@@ -143,10 +345,6 @@ mod tests {
             role,
             name: name.into(),
         }
-    }
-
-    fn sandbox(container: &str) -> Vec<String> {
-        ["tasks", "f", "t", container].map(String::from).into()
     }
 
     fn read() -> Read {
@@ -159,35 +357,141 @@ mod tests {
         }
     }
 
+    fn sandbox(container: &str) -> Vec<String> {
+        ["tasks", "f", "t", container].map(String::from).into()
+    }
+
+    /// Makes a sandbox of the task, as if it had written `text`.
+    fn written(dir: &TempDir, container: &str, text: &str) -> PathBuf {
+        let of_task = dir
+            .path()
+            .join("sandboxes")
+            .join(sandbox(container).join("/"));
+        fs::create_dir_all(&of_task).unwrap();
+        fs::write(of_task.join("stdout"), text).unwrap();
+        of_task
+    }
+
+    /// A work directory with the sandbox of one task, who wrote "hello".
+    fn work_dir() -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        written(&dir, "c000001", "hello");
+        dir
+    }
+
+    fn content(opened: &mut Opened) -> String {
+        let mut content = String::new();
+        opened.file.read_to_string(&mut content).unwrap();
+        content
+    }
+
+    fn refused(sandboxes: &Sandboxes) -> Refusal {
+        let operator = who(PeerRole::Operator, "o");
+        sandboxes.serve(&operator, &read()).unwrap_err()
+    }
+
     #[test]
     fn only_operators_and_the_owner_may_read() {
-        let sandboxes = Sandboxes::new(Path::new("/s"));
+        let dir = work_dir();
+        let sandboxes = Sandboxes::open(dir.path()).unwrap();
         sandboxes.owned(&read().framework, Some("alice"));
-        sandboxes.runs(&ContainerId::numbered(1), &sandbox("c000001"));
-        let may = |role, name| sandboxes.open(&who(role, name), &read()).is_ok();
-        assert!(may(PeerRole::Operator, "any"));
-        assert!(may(PeerRole::Framework, "alice"));
-        assert!(!may(PeerRole::Framework, "bob"));
-        assert!(!may(PeerRole::Agent, "alice"));
+        let may =
+            |sandboxes: &Sandboxes, role, name| sandboxes.serve(&who(role, name), &read()).is_ok();
+        assert!(may(&sandboxes, PeerRole::Operator, "any"));
+        assert!(may(&sandboxes, PeerRole::Framework, "alice"));
+        assert!(!may(&sandboxes, PeerRole::Framework, "bob"));
+        assert!(!may(&sandboxes, PeerRole::Agent, "alice"));
+        // The agent starts again, the task is long over, and somebody takes the framework's id.
+        drop(sandboxes);
+        let sandboxes = Sandboxes::open(dir.path()).unwrap();
+        sandboxes.owned(&read().framework, Some("bob"));
+        assert!(may(&sandboxes, PeerRole::Framework, "alice"));
+        assert!(!may(&sandboxes, PeerRole::Framework, "bob"));
+        // The owner is forgotten with the output.
+        drop(sandboxes);
+        fs::remove_dir_all(dir.path().join("sandboxes/tasks/f")).unwrap();
+        drop(Sandboxes::open(dir.path()).unwrap());
+        written(&dir, "c000001", "hello");
+        let sandboxes = Sandboxes::open(dir.path()).unwrap();
+        assert!(!may(&sandboxes, PeerRole::Framework, "alice"));
+    }
+
+    #[test]
+    fn a_task_cannot_make_the_agent_read_anything_else() {
+        let dir = work_dir();
+        let sandboxes = Sandboxes::open(dir.path()).unwrap();
+        let secret = dir.path().join("secret");
+        fs::create_dir(&secret).unwrap();
+        fs::write(secret.join("stdout"), "the host's").unwrap();
+        let of_task = written(&dir, "c000001", "hello");
+        let stdout = of_task.join("stdout");
+        let Refusal::Final(_) = ({
+            fs::remove_file(&stdout).unwrap();
+            symlink(secret.join("stdout"), &stdout).unwrap();
+            refused(&sandboxes)
+        }) else {
+            panic!("to be asked for again");
+        };
+        fs::remove_file(&stdout).unwrap();
+        symlink("../c000001/other", &stdout).unwrap();
+        fs::write(of_task.join("other"), "a link within").unwrap();
+        refused(&sandboxes);
+        // A pipe that nobody writes to would stop whoever opens it.
+        fs::remove_file(&stdout).unwrap();
+        mkfifo(&stdout, Mode::S_IRWXU).unwrap();
+        let Refusal::Final(reason) = refused(&sandboxes) else {
+            panic!("to be asked for again");
+        };
+        assert!(reason.ends_with("it is a pipe"), "{reason}");
+        fs::remove_file(&stdout).unwrap();
+        fs::create_dir(&stdout).unwrap();
+        refused(&sandboxes);
+        // The sandbox itself, moved away and replaced.
+        fs::remove_dir_all(&of_task).unwrap();
+        symlink(&secret, &of_task).unwrap();
+        refused(&sandboxes);
+        fs::remove_file(&of_task).unwrap();
+        let missing = Refusal::Final("no output of task t is here".into());
+        assert_eq!(refused(&sandboxes), missing);
+    }
+
+    #[test]
+    fn one_principal_leaves_room_for_others() {
+        let readers = Arc::new(Readers::of(8));
+        let (alice, bob) = (
+            who(PeerRole::Framework, "alice"),
+            who(PeerRole::Framework, "bob"),
+        );
+        let mut places = Vec::new();
+        let refused = loop {
+            match Readers::admit(&readers, &alice) {
+                Ok(place) => places.push(place),
+                Err(refused) => break refused,
+            }
+        };
+        assert!(matches!(refused, Refusal::NotNow(_)), "{refused:?}");
+        assert_eq!(places.len(), 6);
+        let of_bob = [(); 2].map(|()| Readers::admit(&readers, &bob).unwrap());
+        assert!(Readers::admit(&readers, &bob).is_err(), "8 at most");
+        drop(of_bob);
+        places.pop();
+        places.push(Readers::admit(&readers, &alice).unwrap());
+        drop(places);
+        assert!(readers.now.lock().is_empty());
     }
 
     #[test]
     fn a_file_grows_until_its_container_has_ended() {
-        let dir = tempfile::tempdir().unwrap();
-        let sandboxes = Sandboxes::new(dir.path());
+        let dir = work_dir();
+        let sandboxes = Sandboxes::open(dir.path()).unwrap();
         let id = ContainerId::numbered(1);
-        let path = |name: &str| {
-            let path = dir.path().join(sandbox(name).join("/"));
-            fs::create_dir_all(&path).unwrap();
-            path.join("stdout")
-        };
-        // What ran before, and after a restart: the number counts, and not how it is spelt.
-        let (one, old) = (path("c000001"), path("c999999"));
         sandboxes.runs(&id, &sandbox("c000001"));
+        // What was there before, and after a restart: the number counts, and not how it is spelt.
+        written(&dir, "c999999", "old");
         let operator = who(PeerRole::Operator, "o");
-        let (found, over) = sandboxes.open(&operator, &read()).unwrap();
-        assert_eq!(found, one);
-        let over = over.expect("it grows");
+        let mut opened = sandboxes.serve(&operator, &read()).unwrap();
+        assert_eq!(content(&mut opened), "hello", "the one that runs");
+        let over = opened.until.expect("it grows");
         assert!(!*over.borrow());
         sandboxes.happened(&ContainerEvent::Exited {
             id,
@@ -195,18 +499,11 @@ mod tests {
             breach: None,
         });
         assert!(*over.borrow());
-        let (found, over) = sandboxes.open(&operator, &read()).unwrap();
-        assert_eq!(found, old);
-        assert!(over.is_none(), "it is whole now");
-        let new = path("c1000000");
-        assert_eq!(sandboxes.open(&operator, &read()).unwrap().0, new);
-    }
-
-    #[test]
-    fn what_never_ran_here_is_not_found() {
-        let dir = tempfile::tempdir().unwrap();
-        let sandboxes = Sandboxes::new(dir.path());
-        let refused = sandboxes.open(&who(PeerRole::Operator, "o"), &read());
-        assert_eq!(refused.unwrap_err(), "no output of task t is here");
+        let mut opened = sandboxes.serve(&operator, &read()).unwrap();
+        assert!(opened.until.is_none(), "it is whole now");
+        assert_eq!(content(&mut opened), "old");
+        written(&dir, "c1000000", "new");
+        let mut opened = sandboxes.serve(&operator, &read()).unwrap();
+        assert_eq!(content(&mut opened), "new");
     }
 }

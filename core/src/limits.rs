@@ -58,6 +58,13 @@ pub const UNCONFIRMED_UPDATES: usize = 100_000;
 /// The most kills that wait for a master's agents to return, or for a scheduler's subscription.
 pub const WAITING_KILLS: usize = 100_000;
 
+/// The longest that a journal may make nothing durable; beyond it the node gives its part up, so
+/// that another can lead. Longer than a disk's usual hiccups, shorter than people wait.
+pub const JOURNAL_STALL: Duration = Duration::from_secs(60);
+
+/// The most connections that one principal may have to one node.
+pub const CONNECTIONS_PER_PRINCIPAL: usize = 1_024;
+
 /// The longest refusal of an offer (OF-32).
 pub const REFUSE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long a refusal lasts that names no time (OF-32).

@@ -465,7 +465,7 @@ impl Frozen {
         let name = dir.file_name().unwrap().to_str().unwrap();
         let path = PathBuf::from(format!("/sys/fs/cgroup/freezer/tepui-test-{name}"));
         if !path.parent().unwrap().join("cgroup.procs").exists() {
-            eprintln!("skipped: no freezer of version 1");
+            skipped("no freezer of version 1");
             return None;
         }
         fs::create_dir(&path).unwrap();

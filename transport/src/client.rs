@@ -210,6 +210,11 @@ impl Channels {
         (channels, Events { events })
     }
 
+    /// Returns where events go, for what is to be said after the machine's end.
+    pub(crate) fn events(&self) -> mpsc::UnboundedSender<Event> {
+        self.events.clone()
+    }
+
     fn own(&self, offer: offer::Offer) -> Offer {
         self.handle.live.lock().insert(offer.id.clone());
         Offer {

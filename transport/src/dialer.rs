@@ -1,29 +1,36 @@
 //! Keeps one connection to the master: dials again whenever it is lost.
 //!
-//! Used by frameworks and agents. The wait between attempts doubles up to a bound and is jittered,
-//! so that thousands do not come back in step. Deliberately not here: which master leads.
+//! Used by frameworks and agents. The wait before each attempt doubles up to a bound and is
+//! jittered, so that thousands do not come back in step, and starts anew only after a connection
+//! that lasted. Who is replaced by a newer connection of the same name does not come back: the two
+//! would replace each other for ever. Deliberately not here: which master leads.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::future::{Future, pending};
+use std::time::{Duration, Instant};
 
 use tepui_core::auth::PeerRole;
-use tepui_core::rng::Rng;
+use tepui_core::protocol::hello::CloseReason;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::backoff::Backoff;
 use crate::node::Node;
+use crate::peers::Ending;
 use crate::quic::Endpoint;
 use crate::session::Session;
-use crate::target::{Error, local_address_for};
+use crate::target::{Address, Error};
 use crate::tls::Credentials;
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// A connection that lived for so long was a good one.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// A task that keeps a connection.
 #[derive(Debug)]
 pub struct Dialer {
     stop: oneshot::Sender<()>,
+    ended: oneshot::Receiver<Error>,
     task: JoinHandle<()>,
 }
 
@@ -32,32 +39,47 @@ impl Dialer {
     pub async fn connect<I: Send + 'static>(
         node: Node<I>,
         credentials: &Credentials,
-        master: SocketAddr,
+        master: Address,
     ) -> Result<Self, Error> {
-        let endpoint = Endpoint::bind(local_address_for(master), credentials, node)?;
-        let session = endpoint.dial(master, PeerRole::Master).await?;
+        let (endpoint, session) = master.connect(credentials, node, PeerRole::Master).await?;
         Ok(Self::keep(endpoint, master, Some(session)))
     }
 
     /// Keeps a connection from an endpoint that is there, starting without one.
-    pub fn start<I: Send + 'static>(endpoint: Endpoint<I>, master: SocketAddr) -> Self {
+    pub fn start<I: Send + 'static>(endpoint: Endpoint<I>, master: Address) -> Self {
         Self::keep(endpoint, master, None)
     }
 
     fn keep<I: Send + 'static>(
         endpoint: Endpoint<I>,
-        master: SocketAddr,
+        master: Address,
         session: Option<Session>,
     ) -> Self {
-        let (stop, stopped) = oneshot::channel();
+        let (stop, mut stopped) = oneshot::channel::<()>();
+        let (end, ended) = oneshot::channel();
         let task = tokio::spawn(async move {
             tokio::select! {
-                () = keep_connected(&endpoint, master, session) => {}
-                _ = stopped => {}
+                error = keep_connected(&endpoint, &master, session) => {
+                    if end.send(error).is_err() {
+                        tracing::debug!("nobody waits for the end of the connection");
+                    }
+                    drop((&mut stopped).await);
+                }
+                _ = &mut stopped => {}
             }
             endpoint.shut_down().await;
         });
-        Self { stop, task }
+        Self { stop, ended, task }
+    }
+
+    /// Waits until it dials no more, though nobody asked it to end.
+    pub fn ended(&mut self) -> impl Future<Output = Error> {
+        async {
+            match (&mut self.ended).await {
+                Ok(error) => error,
+                Err(_) => pending().await,
+            }
+        }
     }
 
     /// Delivers what was sent, takes leave and closes the socket.
@@ -69,26 +91,36 @@ impl Dialer {
     }
 }
 
+/// Returns only if it must not dial any more.
 async fn keep_connected<I: Send + 'static>(
     endpoint: &Endpoint<I>,
-    master: SocketAddr,
+    master: &Address,
     mut session: Option<Session>,
-) {
-    let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
-    let mut rng = Rng::new(seed);
-    let mut wait = FIRST_WAIT;
+) -> Error {
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     loop {
         if let Some(session) = session.take() {
+            let begun = Instant::now();
             let ending = session.closed().await;
             tracing::info!(%master, %ending, "connection to the master ended");
-            wait = FIRST_WAIT;
+            if let Ending::ByPeer {
+                reason: Some(CloseReason::Replaced),
+                ..
+            } = ending
+            {
+                let master = master.to_string();
+                return Error::Replaced { master };
+            }
+            if begun.elapsed() >= STEADY {
+                backoff.reset();
+            }
+            backoff.wait().await;
         }
-        match endpoint.dial(master, PeerRole::Master).await {
+        match master.dial(endpoint, PeerRole::Master).await {
             Ok(new) => session = Some(new),
             Err(error) => {
                 tracing::warn!(%error, "cannot connect to the master");
-                tokio::time::sleep(wait / 2 + rng.jitter(wait / 2)).await;
-                wait = (wait * 2).min(LONGEST_WAIT);
+                backoff.wait().await;
             }
         }
     }

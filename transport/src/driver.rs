@@ -12,10 +12,10 @@ use tepui_core::gate::{Gate, Seq};
 use tepui_core::limits;
 use tepui_core::machine::{Durable, Machine, Outbox};
 use tepui_core::time::Time;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
 use crate::clock::Clock;
+use crate::inbox::Inputs;
 use crate::journal::{Journal, JournalError, JournalEvent};
 
 /// What a machine without a deadline sleeps for; it wakes for inputs all the same.
@@ -35,6 +35,19 @@ pub enum DriverError {
         /// The new leadership.
         epoch: u64,
     },
+    /// The journal does not get on. Whoever waits for what was recorded finds another leader.
+    #[error(
+        "the journal stalls: nothing became durable for {waited:?}, {records} records and {effects} \
+         effects wait for it"
+    )]
+    Stalled {
+        /// How long ago it got on last.
+        waited: Duration,
+        /// How many records are not durable.
+        records: u64,
+        /// How many effects are held.
+        effects: usize,
+    },
 }
 
 /// Runs one machine.
@@ -43,9 +56,11 @@ pub struct Driver<M: Machine, J> {
     machine: M,
     journal: J,
     clock: Clock,
-    inbox: mpsc::Receiver<M::Input>,
+    inbox: Inputs<M::Input>,
     gate: Gate<M::Effect>,
     outbox: Outbox<M::Record, M::Effect>,
+    /// How long the journal may stall.
+    patience: Duration,
 }
 
 impl<M, J> Driver<M, J>
@@ -54,7 +69,7 @@ where
     J: Journal<State: Durable<Record = M::Record>>,
 {
     /// Puts a machine, recovered from `journal`, to work on `inbox`.
-    pub fn new(machine: M, journal: J, clock: Clock, inbox: mpsc::Receiver<M::Input>) -> Self {
+    pub fn new(machine: M, journal: J, clock: Clock, inbox: Inputs<M::Input>) -> Self {
         Self {
             machine,
             journal,
@@ -62,6 +77,7 @@ where
             inbox,
             gate: Gate::new(),
             outbox: Outbox::new(),
+            patience: limits::JOURNAL_STALL,
         }
     }
 
@@ -85,11 +101,19 @@ where
     ) -> Result<M, DriverError> {
         let mut shutdown = pin!(shutdown);
         let mut alarm = pin!(tokio::time::sleep(IDLE));
-        let mut inputs = Vec::with_capacity(TURN);
         let mut stopping = false;
+        // When the journal got on last, or was given something to do after it had nothing.
+        let mut progress = Instant::now();
+        let mut stalled = pin!(tokio::time::sleep(IDLE));
         self.machine.tick(self.clock.now(), &mut self.outbox);
         loop {
+            let was_idle = self.undurable() == 0;
             self.settle(&mut perform);
+            let waiting = self.undurable() > 0;
+            if was_idle && waiting {
+                progress = Instant::now();
+                stalled.as_mut().reset(progress + self.patience);
+            }
             after_turn(&self.machine);
             if stopping && self.is_settled() {
                 return Ok(self.machine);
@@ -99,16 +123,21 @@ where
             tokio::select! {
                 biased;
                 event = self.journal.next() => match event {
-                    JournalEvent::Durable(upto) => self.gate.persisted(upto),
+                    JournalEvent::Durable(upto) => {
+                        self.gate.persisted(upto);
+                        progress = Instant::now();
+                        stalled.as_mut().reset(progress + self.patience);
+                    }
                     JournalEvent::Leading { epoch, .. } => {
                         return Err(DriverError::LeadershipChanged { epoch });
                     }
                     JournalEvent::Lost(error) => return Err(error.into()),
                 },
+                () = stalled.as_mut(), if waiting => return Err(self.give_up_waiting(progress)),
                 () = &mut shutdown, if !stopping => stopping = true,
-                taken = self.inbox.recv_many(&mut inputs, TURN), if listening => {
-                    stopping = taken == 0;
-                    for input in inputs.drain(..) {
+                taken = self.inbox.recv_many(TURN), if listening => {
+                    stopping = taken.is_empty();
+                    for input in taken.into_inputs() {
                         self.machine.handle(self.clock.now(), input, &mut self.outbox);
                     }
                 }
@@ -142,14 +171,28 @@ where
         }
     }
 
+    /// Ends a leadership under which nothing becomes durable any more.
+    fn give_up_waiting(mut self, progress: Instant) -> DriverError {
+        // Its thread may be stuck for as long as the disk is.
+        self.journal.abandon();
+        DriverError::Stalled {
+            waited: progress.elapsed(),
+            records: self.undurable(),
+            effects: self.gate.held(),
+        }
+    }
+
+    fn undurable(&self) -> u64 {
+        self.gate.admitted().0 - self.gate.durable().0
+    }
+
     fn is_settled(&self) -> bool {
         self.gate.held() == 0 && self.gate.durable() == self.gate.admitted()
     }
 
     /// Returns whether inputs may be taken in: not while too much waits for the journal.
     fn has_room(&self) -> bool {
-        let undurable = self.gate.admitted().0 - self.gate.durable().0;
-        self.gate.held() <= limits::HELD_EFFECTS && undurable <= limits::HELD_EFFECTS as u64
+        self.gate.held() <= limits::HELD_EFFECTS && self.undurable() <= limits::HELD_EFFECTS as u64
     }
 
     /// Returns whether the machine is to be woken at once; else it is later.
@@ -164,11 +207,14 @@ where
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use tepui_core::machine::{Never, Output};
-    use tokio::sync::{oneshot, watch};
+    use tokio::sync::{mpsc, oneshot, watch};
 
     use super::*;
+    use crate::inbox::{self, Inbox};
     use crate::journal::NoJournal;
 
     /// Remembers numbers and tells of them; answers questions without remembering.
@@ -238,6 +284,7 @@ mod tests {
     struct Scripted {
         appended: mpsc::UnboundedSender<(Seq, Vec<u64>)>,
         events: mpsc::UnboundedReceiver<JournalEvent<Numbers>>,
+        abandoned: Arc<AtomicBool>,
     }
 
     impl Journal for Scripted {
@@ -253,32 +300,44 @@ mod tests {
                 None => pending().await,
             }
         }
+
+        fn abandon(&mut self) {
+            assert!(!self.abandoned.swap(true, Ordering::Relaxed));
+        }
     }
 
     /// A driver at work, and all that it is connected to.
     struct Rig {
-        inbox: mpsc::Sender<Input>,
+        inbox: Inbox<Input>,
         appended: mpsc::UnboundedReceiver<(Seq, Vec<u64>)>,
         journal: mpsc::UnboundedSender<JournalEvent<Numbers>>,
         effects: mpsc::UnboundedReceiver<Effect>,
         handled: watch::Receiver<usize>,
         stop: oneshot::Sender<()>,
+        abandoned: Arc<AtomicBool>,
         driver: tokio::task::JoinHandle<Result<Toy, DriverError>>,
     }
 
     fn rig() -> Rig {
-        let (inbox, inputs) = mpsc::channel(64);
+        rig_with(limits::JOURNAL_STALL)
+    }
+
+    fn rig_with(patience: Duration) -> Rig {
+        let (inbox, inputs) = inbox::channel(64);
         let (append, appended) = mpsc::unbounded_channel();
         let (journal, events) = mpsc::unbounded_channel();
         let (perform, effects) = mpsc::unbounded_channel();
         let (publish, handled) = watch::channel(0);
         let (stop, stopped) = oneshot::channel::<()>();
+        let abandoned = Arc::new(AtomicBool::new(false));
         let scripted = Scripted {
             appended: append,
             events,
+            abandoned: Arc::clone(&abandoned),
         };
         let clock = Clock::start_after(Time::ZERO);
-        let driver = Driver::new(Toy::default(), scripted, clock, inputs);
+        let mut driver = Driver::new(Toy::default(), scripted, clock, inputs);
+        driver.patience = patience;
         let driver = tokio::spawn(driver.run(
             move |effect| perform.send(effect).unwrap(),
             move |toy| {
@@ -297,8 +356,45 @@ mod tests {
             effects,
             handled,
             stop,
+            abandoned,
             driver,
         }
+    }
+
+    #[tokio::test]
+    async fn a_journal_that_stalls_for_too_long_ends_it() {
+        let patience = Duration::from_millis(100);
+        let mut rig = rig_with(patience);
+        let begun = Instant::now();
+        // As long as the journal gets on, or has nothing to do, it may take its time.
+        for n in 1..=4 {
+            rig.inbox.send(Input::Write(n)).await.unwrap();
+            rig.appended.recv().await.unwrap();
+            tokio::time::sleep(patience * 2 / 5).await;
+            rig.journal.send(JournalEvent::Durable(Seq(n))).unwrap();
+            assert_eq!(rig.effects.recv().await, Some(Effect::Wrote(n)));
+        }
+        tokio::time::sleep(patience * 2).await;
+        rig.inbox.send(Input::Write(5)).await.unwrap();
+        rig.inbox.send(Input::Write(6)).await.unwrap();
+        let error = rig.driver.await.unwrap().unwrap_err();
+        let DriverError::Stalled {
+            waited,
+            records: 2,
+            effects: 2,
+        } = error
+        else {
+            panic!("{error}");
+        };
+        assert!(
+            patience <= waited && waited < begun.elapsed() - patience * 2,
+            "{waited:?}"
+        );
+        assert!(
+            rig.abandoned.load(Ordering::Relaxed),
+            "it waits for the disk"
+        );
+        assert_eq!(rig.effects.recv().await, None, "an effect escaped");
     }
 
     #[tokio::test]
@@ -322,7 +418,7 @@ mod tests {
         let mut rig = rig();
         // The driver has not run yet: all three wait for its first turn.
         for n in 1..=3 {
-            rig.inbox.try_send(Input::Write(n)).unwrap();
+            rig.inbox.send(Input::Write(n)).await.unwrap();
         }
         assert_eq!(rig.appended.recv().await, Some((Seq(3), vec![1, 2, 3])));
         rig.journal.send(JournalEvent::Durable(Seq(3))).unwrap();
@@ -357,7 +453,7 @@ mod tests {
 
     #[tokio::test]
     async fn deadlines_wake_it() {
-        let (inbox, inputs) = mpsc::channel(1);
+        let (inbox, inputs) = inbox::channel(1);
         let (perform, mut effects) = mpsc::unbounded_channel();
         let clock = Clock::start_after(Time::ZERO);
         let toy = Driver::new(Awake(Toy::default()), NoJournal, clock, inputs);

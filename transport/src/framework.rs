@@ -10,20 +10,22 @@ use tepui_core::auth::{PeerRole, Principal};
 use tepui_core::ids::FrameworkId;
 use tepui_core::protocol::framework::FrameworkInfo;
 use tepui_core::protocol::hello::{CloseReason, Hello};
-use tepui_core::protocol::scheduler::Event;
+use tepui_core::protocol::scheduler;
 use tepui_core::roles::Role;
 use tepui_core::scheduler::{Config, Effect, Hosted, Input, Logic, UserCall};
 use tepui_core::time::Time;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::client::{Channels, Events, Handle};
+use crate::client::{Channels, Event, Events, Handle};
 use crate::clock::Clock;
 use crate::codec;
 use crate::dialer::Dialer;
 use crate::driver::Driver;
+use crate::inbox::{self, Inbox, Inputs};
 use crate::journal::NoJournal;
 use crate::local;
 use crate::node::{Inbound, Node, NodeConfig};
+use crate::outgoing::LINGER;
 use crate::peers::PeerEvent;
 use crate::session::Session;
 use crate::target::{Error, Target};
@@ -71,8 +73,7 @@ impl Framework {
     pub async fn run<L: Logic>(self, target: &Target, logic: L) -> Result<(), Error> {
         let (_, calls) = mpsc::unbounded_channel();
         let start = Start::dial(self.info, target).await?;
-        start.run(logic, calls).await;
-        Ok(())
+        start.run(logic, calls).await
     }
 
     /// Runs `logic` against a master in this process, over a link without sockets, until it stops,
@@ -84,8 +85,7 @@ impl Framework {
     ) -> Result<(), Error> {
         let (_, calls) = mpsc::unbounded_channel();
         let start = Start::within(self.info, master).await?;
-        start.run(logic, calls).await;
-        Ok(())
+        start.run(logic, calls).await
     }
 
     /// Connects, and returns a handle to act with and the events as a stream.
@@ -94,7 +94,14 @@ impl Framework {
         let handle = Handle::new(sender);
         let (channels, events) = Channels::new(handle.clone());
         let start = Start::dial(self.info, target).await?;
-        tokio::spawn(start.run(channels, calls));
+        let last_words = channels.events();
+        tokio::spawn(async move {
+            if let Err(error) = start.run(channels, calls).await
+                && last_words.send(Event::Error(error.to_string())).is_err()
+            {
+                tracing::debug!(%error, "nobody listens to the framework any more");
+            }
+        });
         Ok((handle, events))
     }
 }
@@ -103,8 +110,8 @@ impl Framework {
 struct Start {
     info: FrameworkInfo,
     node: Node<Input>,
-    inbox: mpsc::Sender<Input>,
-    inputs: mpsc::Receiver<Input>,
+    inbox: Inbox<Input>,
+    inputs: Inputs<Input>,
     link: Link,
 }
 
@@ -117,11 +124,11 @@ enum Link {
 }
 
 impl Link {
-    /// Waits until there is no master any more, and will be none.
-    async fn ended(&self) {
+    /// Waits until there is no master any more, and will be none; says why.
+    async fn ended(&mut self) -> Error {
         match self {
-            Self::Dialer(_) => std::future::pending().await,
-            Self::Within(session) => drop(session.closed().await),
+            Self::Dialer(dialer) => dialer.ended().await.into(),
+            Self::Within(session) => Error::Lost(session.closed().await),
         }
     }
 
@@ -140,9 +147,8 @@ impl Link {
 impl Start {
     async fn dial(info: FrameworkInfo, target: &Target) -> Result<Self, Error> {
         let credentials = target.credentials(PeerRole::Framework)?;
-        let master = target.address().await?;
         let (node, inbox, inputs) = node(&info);
-        let dialer = Dialer::connect(node.clone(), &credentials, master).await?;
+        let dialer = Dialer::connect(node.clone(), &credentials, target.address()).await?;
         Ok(Self {
             info,
             node,
@@ -173,7 +179,11 @@ impl Start {
         })
     }
 
-    async fn run<L: Logic>(self, logic: L, mut calls: mpsc::UnboundedReceiver<UserCall>) {
+    async fn run<L: Logic>(
+        self,
+        logic: L,
+        mut calls: mpsc::UnboundedReceiver<UserCall>,
+    ) -> Result<(), Error> {
         let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
         let hosted = Hosted::new(Config::new(self.info, seed), logic);
         let inbox = self.inbox;
@@ -191,9 +201,13 @@ impl Start {
         let mut stop = Some(stop);
         let perform = |effect| match effect {
             Effect::Master { peer, call } => peers.perform(peer, &call),
-            Effect::Reconnect { peer, reason } => {
+            Effect::Reconnect {
+                peer,
+                close,
+                reason,
+            } => {
                 tracing::warn!(?peer, reason, "leaving the master");
-                peers.disconnect(peer, CloseReason::IdleTimeout);
+                peers.disconnect(peer, close);
             }
             Effect::Stop => drop(stop.take()),
             Effect::User(event) => unreachable!("hosted logic was not told of {event:?}"),
@@ -201,26 +215,32 @@ impl Start {
         let clock = Clock::start_after(Time::ZERO);
         let driver = Driver::new(hosted, NoJournal, clock, self.inputs);
         let driving = driver.run(perform, |_| {}, async { drop(stopped.await) });
-        tokio::select! {
-            ended = driving => if let Err(error) = ended {
-                tracing::error!(%error, "the framework has ended");
-            },
-            () = forwarding => {}
-            () = self.link.ended() => tracing::warn!("the master in this process has ended"),
-        }
-        self.link.shut_down().await;
+        let mut link = self.link;
+        let unconnected = async {
+            let error = link.ended().await;
+            // The master says what it has to say before it disconnects: the machine hears it first.
+            tokio::time::sleep(LINGER).await;
+            error
+        };
+        let result = tokio::select! {
+            ended = driving => ended.map(drop).map_err(Error::from),
+            error = unconnected => Err(error),
+            () = forwarding => Ok(()),
+        };
+        link.shut_down().await;
+        result
     }
 }
 
 /// Makes a node for a framework, and the two ends of its inbox.
-fn node(info: &FrameworkInfo) -> (Node<Input>, mpsc::Sender<Input>, mpsc::Receiver<Input>) {
-    let (inbox, inputs) = mpsc::channel(INBOX);
+fn node(info: &FrameworkInfo) -> (Node<Input>, Inbox<Input>, Inputs<Input>) {
+    let (inbox, inputs) = inbox::channel(INBOX);
     let node = Node::new(NodeConfig {
         hello: Hello::new(PeerRole::Framework, &info.name),
         accepts: Vec::new(),
         inbound: Inbound::new(
             inbox.clone(),
-            |_, body| codec::decode::<Event>(body),
+            |_, body| codec::decode::<scheduler::Event>(body),
             |_, event| Some(input(event)),
         ),
         streams: None,
@@ -228,7 +248,7 @@ fn node(info: &FrameworkInfo) -> (Node<Input>, mpsc::Sender<Input>, mpsc::Receiv
     (node, inbox, inputs)
 }
 
-fn input(event: PeerEvent<Event>) -> Input {
+fn input(event: PeerEvent<scheduler::Event>) -> Input {
     match event {
         PeerEvent::Connected(info) => Input::Connected { peer: info.peer },
         PeerEvent::Message { peer, message } => Input::Master {

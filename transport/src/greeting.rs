@@ -192,6 +192,7 @@ pub(crate) async fn dial<I: Send + 'static>(
         Err(_) => return Err(refuse(no_greeting())),
     };
     let protocol = node.check_hello(&principal, &hello).map_err(refuse)?;
+    node.welcomed_by(&principal, &hello);
     let info = PeerInfo {
         peer: node.new_peer(),
         principal,
@@ -199,7 +200,7 @@ pub(crate) async fn dial<I: Send + 'static>(
         protocol,
         address,
     };
-    Ok(start(node, wire, info, streams))
+    Ok(start(node, wire, info, streams, None))
 }
 
 /// Greets as the side that was dialed, and starts the session.
@@ -210,9 +211,14 @@ pub(crate) async fn accept<I: Send + 'static>(
     address: Option<SocketAddr>,
 ) -> Result<Session, Refusal> {
     let greeting = async {
+        let seat = node.peers().seat(&principal);
         let Some((mut writer, mut reader)) = wire.accept().await else {
             return Err(gone());
         };
+        let seat = seat.map_err(|taken| Refusal {
+            reason: CloseReason::Crowded,
+            detail: format!("{principal} has {taken}"),
+        })?;
         writer.put_first();
         let mut decoder = Decoder::with_limit(HELLO_BYTES);
         let hello = read_hello(&mut reader, &mut decoder)
@@ -221,19 +227,16 @@ pub(crate) async fn accept<I: Send + 'static>(
         let protocol = node.check_dialer(&principal, &hello)?;
         let written = writer.write_all(&hello_frame(&node.hello())).await;
         written.map_err(|_| gone())?;
-        Ok((
-            hello,
-            protocol,
-            Streams {
-                writer,
-                reader,
-                decoder,
-            },
-        ))
+        let streams = Streams {
+            writer,
+            reader,
+            decoder,
+        };
+        Ok((hello, protocol, streams, seat))
     };
     let greeted = timeout(HELLO_TIMEOUT, greeting).await;
     match greeted.unwrap_or_else(|_| Err(no_greeting())) {
-        Ok((hello, protocol, streams)) => {
+        Ok((hello, protocol, streams, seat)) => {
             let info = PeerInfo {
                 peer: node.new_peer(),
                 principal,
@@ -241,7 +244,7 @@ pub(crate) async fn accept<I: Send + 'static>(
                 protocol,
                 address,
             };
-            Ok(start(node, wire, info, streams))
+            Ok(start(node, wire, info, streams, Some(seat)))
         }
         Err(refusal) => {
             node.counters().refused.fetch_add(1, Ordering::Relaxed);

@@ -13,13 +13,16 @@
 //! Deliberately not here: the machines, containers, command lines.
 
 pub mod authority;
+mod backoff;
 pub mod client;
 pub mod clock;
 pub mod codec;
 pub mod dialer;
+mod door;
 pub mod driver;
 pub mod framework;
 pub mod greeting;
+pub mod inbox;
 pub mod journal;
 pub mod local;
 pub mod node;
@@ -34,4 +37,4 @@ pub mod target;
 pub mod tls;
 mod wire;
 
-pub use wire::{ByteReader, ByteWriter, LocalReader};
+pub use wire::{ByteReader, ByteWriter, LocalReader, pipe};

@@ -16,7 +16,7 @@ use crate::greeting::{self, DialError};
 use crate::node::Node;
 use crate::peers::Ending;
 use crate::session::Session;
-use crate::wire::{ByteReader, ByteWriter, Wire, local_pipe};
+use crate::wire::{ByteReader, ByteWriter, Wire, pipe};
 
 /// How much may be on its way in one direction of one stream.
 const PIPE_BYTES: usize = 256 * 1024;
@@ -121,8 +121,8 @@ impl LocalWire {
     pub(crate) async fn open(&self) -> io::Result<Stream> {
         let gone = || io::Error::from(io::ErrorKind::NotConnected);
         let outgoing = self.outgoing.lock().clone().ok_or_else(gone)?;
-        let (there, read_there) = local_pipe(PIPE_BYTES);
-        let (back, read_back) = local_pipe(PIPE_BYTES);
+        let (there, read_there) = pipe(PIPE_BYTES);
+        let (back, read_back) = pipe(PIPE_BYTES);
         let sent = outgoing.send((back, read_there)).await;
         sent.map_err(|_| gone())?;
         Ok((there, read_back))

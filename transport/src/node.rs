@@ -7,16 +7,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::codec::{self, FrameError};
+use crate::inbox::{self, Inbox, Inputs, NobodyThere};
+use crate::peers::{PeerEvent, PeerInfo, Peers};
+use crate::streams::IncomingStream;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tepui_core::auth::{PeerRole, Principal};
 use tepui_core::ids::PeerId;
 use tepui_core::protocol::hello::{CloseReason, Hello};
-use tokio::sync::mpsc;
-
-use crate::codec::{self, FrameError};
-use crate::peers::{PeerEvent, PeerInfo, Peers};
-use crate::streams::IncomingStream;
 
 /// Decodes what a peer of a role says.
 pub type Decode<M> = fn(PeerRole, &[u8]) -> Result<M, FrameError>;
@@ -28,7 +27,7 @@ type Translate<I> =
 
 /// Where a node's inputs from peers go: a bounded inbox, in the machine's own terms.
 pub struct Inbound<I> {
-    inbox: mpsc::Sender<I>,
+    inbox: Inbox<I>,
     translate: Arc<Translate<I>>,
 }
 
@@ -36,7 +35,7 @@ impl<I> Inbound<I> {
     /// Delivers to `inbox`. Frames are decoded by `decode` as the sender's role demands;
     /// `translate` makes inputs of events, or drops those that are nothing to the machine.
     pub fn new<M: 'static>(
-        inbox: mpsc::Sender<I>,
+        inbox: Inbox<I>,
         decode: Decode<M>,
         translate: impl Fn(&Arc<PeerInfo>, PeerEvent<M>) -> Option<I> + Send + Sync + 'static,
     ) -> Self {
@@ -62,8 +61,8 @@ impl<I> Inbound<I> {
 
 impl<M: DeserializeOwned + Send + 'static> Inbound<PeerEvent<M>> {
     /// Makes an inbox of plain events, for peers that all speak the same messages.
-    pub fn events(capacity: usize) -> (Self, mpsc::Receiver<PeerEvent<M>>) {
-        let (inbox, events) = mpsc::channel(capacity);
+    pub fn events(capacity: usize) -> (Self, Inputs<PeerEvent<M>>) {
+        let (inbox, events) = inbox::channel(capacity);
         let decode: Decode<M> = |_, body| codec::decode(body);
         (Self::new(inbox, decode, |_, event| Some(event)), events)
     }
@@ -107,6 +106,8 @@ pub struct Counts {
     pub refused: u64,
     /// Connections turned away because too many were in their handshake.
     pub turned_away: u64,
+    /// Messages of ours that were too long to be sent, and were not.
+    pub unsendable: u64,
 }
 
 #[derive(Debug, Default)]
@@ -129,7 +130,6 @@ struct Shared<I> {
     hello: Mutex<Hello>,
     peers: Peers,
     next_peer: AtomicU64,
-    lowest_epoch: AtomicU64,
     counters: Counters,
 }
 
@@ -159,7 +159,6 @@ impl<I> Node<I> {
                 hello,
                 peers: Peers::default(),
                 next_peer: AtomicU64::new(1),
-                lowest_epoch: AtomicU64::new(0),
                 counters: Counters::default(),
             }),
         }
@@ -175,17 +174,23 @@ impl<I> Node<I> {
         self.shared.hello.lock().clone()
     }
 
-    /// Remembers the highest epoch seen or led: greetings tell it from now on, and masters of lower
+    /// Remembers an epoch that was heard of: greetings tell it from now on, and masters of lower
     /// epochs are refused.
     pub fn remember_epoch(&self, epoch: u64) {
-        self.shared.lowest_epoch.fetch_max(epoch, Ordering::Relaxed);
         let mut hello = self.shared.hello.lock();
         hello.epoch = hello.epoch.max(epoch);
     }
 
-    /// Remembers which cluster it belongs to: peers of another are refused from now on.
-    pub fn remember_cluster(&self, cluster: &str) {
-        self.shared.hello.lock().cluster = Some(cluster.into());
+    /// Remembers the leadership and the cluster of a master that was dialed and is welcome.
+    pub(crate) fn welcomed_by(&self, who: &Principal, hello: &Hello) {
+        if who.role != PeerRole::Master {
+            return;
+        }
+        self.remember_epoch(hello.epoch);
+        let mut ours = self.shared.hello.lock();
+        if ours.cluster.is_none() {
+            ours.cluster.clone_from(&hello.cluster);
+        }
     }
 
     /// Returns how often what happened at its door.
@@ -196,6 +201,7 @@ impl<I> Node<I> {
             failed_handshakes: counters.failed_handshakes.load(Ordering::Relaxed),
             refused: counters.refused.load(Ordering::Relaxed),
             turned_away: counters.turned_away.load(Ordering::Relaxed),
+            unsendable: self.shared.peers.unsendable(),
         }
     }
 
@@ -258,7 +264,7 @@ impl<I> Node<I> {
                 format!("this is {here:?}, the other side belongs to {there:?}"),
             );
         }
-        let lowest = self.shared.lowest_epoch.load(Ordering::Relaxed);
+        let lowest = ours.epoch;
         if who.role == PeerRole::Master && hello.epoch < lowest {
             return refuse(
                 CloseReason::StaleEpoch,
@@ -274,13 +280,20 @@ impl<I> Node<I> {
         info: &Arc<PeerInfo>,
         event: PeerEvent<&[u8]>,
     ) -> Result<Delivery, FrameError> {
-        let inbound = &self.shared.config.inbound;
-        let Some(input) = (inbound.translate)(info, event)? else {
+        let Inbound { inbox, translate } = &self.shared.config.inbound;
+        let bytes = match &event {
+            PeerEvent::Message { message, .. } => message.len(),
+            PeerEvent::Connected(_) | PeerEvent::Disconnected { .. } => 0,
+        };
+        let Ok(room) = inbox.room_for(bytes).await else {
+            return Ok(Delivery::NobodyThere);
+        };
+        let Some(input) = translate(info, event)? else {
             return Ok(Delivery::Taken);
         };
-        Ok(match inbound.inbox.send(input).await {
+        Ok(match inbox.put(input, room).await {
             Ok(()) => Delivery::Taken,
-            Err(_) => Delivery::NobodyThere,
+            Err(NobodyThere) => Delivery::NobodyThere,
         })
     }
 }

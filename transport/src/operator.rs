@@ -9,14 +9,15 @@ use tepui_core::auth::PeerRole;
 use tepui_core::ids::RequestId;
 use tepui_core::protocol::hello::Hello;
 use tepui_core::protocol::operator::{Answer, Call, Cursor, Request, Response};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::Mutex;
 
 use crate::greeting::DialError;
+use crate::inbox::Inputs;
 use crate::node::{Inbound, Node, NodeConfig};
 use crate::peers::{Ending, PeerEvent};
 use crate::quic::Endpoint;
 use crate::session::Session;
-use crate::target::{Error, Target, local_address_for};
+use crate::target::{Error, Target};
 
 /// How many answers may wait to be looked at.
 const INBOX: usize = 16;
@@ -27,14 +28,13 @@ pub struct Operator {
     endpoint: Endpoint<PeerEvent<Response>>,
     session: Session,
     next: AtomicU64,
-    events: Mutex<mpsc::Receiver<PeerEvent<Response>>>,
+    events: Mutex<Inputs<PeerEvent<Response>>>,
 }
 
 impl Operator {
     /// Connects within `timeout`.
     pub async fn connect(target: &Target, timeout: Duration) -> Result<Self, Error> {
         let credentials = target.credentials(PeerRole::Operator)?;
-        let address = target.address().await?;
         let (inbound, events) = Inbound::events(INBOX);
         let hello = Hello::new(PeerRole::Operator, &credentials.principal().name);
         let node = Node::new(NodeConfig {
@@ -43,10 +43,10 @@ impl Operator {
             inbound,
             streams: None,
         });
-        let endpoint = Endpoint::bind(local_address_for(address), &credentials, node)?;
-        let dialing = endpoint.dial(address, PeerRole::Master);
-        let session = match tokio::time::timeout(timeout, dialing).await {
-            Ok(session) => session?,
+        let master = target.address();
+        let dialing = master.connect(&credentials, node, PeerRole::Master);
+        let (endpoint, session) = match tokio::time::timeout(timeout, dialing).await {
+            Ok(connected) => connected?,
             Err(_) => {
                 let at = target.master.clone();
                 return Err(DialError::NoAnswer { at }.into());
@@ -80,7 +80,7 @@ impl Operator {
 
     async fn ask_page(
         &self,
-        events: &mut mpsc::Receiver<PeerEvent<Response>>,
+        events: &mut Inputs<PeerEvent<Response>>,
         call: Call,
         after: Option<Cursor>,
     ) -> Result<Response, Error> {
@@ -103,6 +103,7 @@ impl Operator {
 
     /// Takes leave.
     pub async fn close(self) {
-        self.endpoint.shut_down().await;
+        self.session.leave().await;
+        drop(self.endpoint);
     }
 }

@@ -1,33 +1,62 @@
 //! Reading what a task writes, from the agent that runs it.
 //!
-//! Used by command lines. Deliberately not here: what to do with the bytes.
+//! Used by command lines. Files are read over as many connections as it takes, and asked for again
+//! while the agent has no room for another reader. Deliberately not here: what to do with the bytes.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use tepui_core::auth::PeerRole;
 use tepui_core::protocol::agent::Read;
 use tepui_core::protocol::hello::Hello;
 use tokio::io::AsyncReadExt;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use crate::authority::CERT_FILE;
+use crate::backoff::Backoff;
+use crate::codec;
+use crate::inbox;
 use crate::node::{Inbound, Node, NodeConfig};
-use crate::peers::PeerEvent;
 use crate::quic::Endpoint;
 use crate::session::Session;
-use crate::target::{Error, Target, local_address_for, resolve};
+use crate::streams::{STREAMS_PER_CONNECTION, StreamError};
+use crate::target::{Address, Error, Target};
 use crate::tls::Credentials;
 use crate::wire::ByteReader;
 
-/// Room for the beginning and the end of the connection.
-const INBOX: usize = 4;
 const CHUNK_BYTES: usize = 64 * 1024;
+/// How long a reader waits who was put off, at first and in the end.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// A connection to an agent, for reading.
+/// An agent to read from.
 #[derive(Debug)]
 pub struct OutputClient {
-    endpoint: Endpoint<PeerEvent<()>>,
+    endpoint: Endpoint<()>,
+    agent: Address,
+    lines: Mutex<Vec<Line>>,
+}
+
+/// One connection, and room for streams on it.
+#[derive(Debug)]
+struct Line {
     session: Session,
-    /// Says nothing of interest, but the connection lives only while somebody listens.
-    _events: mpsc::Receiver<PeerEvent<()>>,
+    free: Arc<Semaphore>,
+}
+
+impl Line {
+    fn new(session: Session) -> Self {
+        let streams = STREAMS_PER_CONNECTION as usize;
+        Self {
+            session,
+            free: Arc::new(Semaphore::new(streams)),
+        }
+    }
+
+    fn take(&self) -> Option<(Session, OwnedSemaphorePermit)> {
+        let place = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        Some((self.session.clone(), place))
+    }
 }
 
 impl OutputClient {
@@ -38,36 +67,68 @@ impl OutputClient {
             true => Credentials::load(&target.tls_dir)?,
             false => target.credentials(PeerRole::Framework)?,
         };
-        let address = resolve(address).await?;
+        let agent = Address::new(address);
         // The agent has nothing to say but bytes on the streams that are opened here.
-        let (inbound, events) = Inbound::events(INBOX);
+        let (nobody, _) = inbox::channel(1);
         let principal = credentials.principal();
         let node = Node::new(NodeConfig {
             hello: Hello::new(principal.role, &principal.name),
             accepts: Vec::new(),
-            inbound,
+            inbound: Inbound::new(nobody, |_, body| codec::decode::<()>(body), |_, _| None),
             streams: None,
         });
-        let endpoint = Endpoint::bind(local_address_for(address), &credentials, node)?;
-        let session = endpoint.dial(address, PeerRole::Agent).await?;
+        let (endpoint, first) = agent.connect(&credentials, node, PeerRole::Agent).await?;
+        let first = Line::new(first);
         Ok(Self {
             endpoint,
-            session,
-            _events: events,
+            agent,
+            lines: Mutex::new(vec![first]),
         })
     }
 
-    /// Asks for a file.
+    /// Asks for a file. Waits while the agent has no room for another reader.
     pub async fn read(&self, read: &Read) -> Result<Output, Error> {
-        Ok(Output {
-            reader: self.session.open_stream(read).await?,
-            connection: None,
-        })
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        loop {
+            let (session, place) = self.line().await?;
+            match session.open_stream(read).await {
+                Ok(reader) => {
+                    return Ok(Output {
+                        reader,
+                        _place: place,
+                        connection: None,
+                    });
+                }
+                Err(StreamError::PutOff(reason)) => {
+                    if backoff.is_fresh() {
+                        tracing::warn!(task = %read.task, reason, "output comes later");
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+            drop(place);
+            backoff.wait().await;
+        }
     }
 
-    /// Takes leave.
-    pub async fn close(self) {
-        self.endpoint.shut_down().await;
+    /// Finds a connection with room for one more stream, or makes one.
+    async fn line(&self) -> Result<(Session, OwnedSemaphorePermit), Error> {
+        let mut lines = self.lines.lock().await;
+        if let Some(found) = lines.iter().find_map(Line::take) {
+            return Ok(found);
+        }
+        let line = Line::new(self.agent.dial(&self.endpoint, PeerRole::Agent).await?);
+        let found = line.take().expect("a new connection has room");
+        lines.push(line);
+        Ok(found)
+    }
+
+    /// Takes leave. Whoever reads still reads no more.
+    pub async fn close(&self) {
+        let lines = std::mem::take(&mut *self.lines.lock().await);
+        for line in &lines {
+            line.session.leave().await;
+        }
     }
 }
 
@@ -83,6 +144,8 @@ pub async fn read_output(target: &Target, address: &str, read: Read) -> Result<O
 #[derive(Debug)]
 pub struct Output {
     reader: ByteReader,
+    /// Held as long as the stream is.
+    _place: OwnedSemaphorePermit,
     /// Kept for as long as the file is read, if nobody else keeps it.
     connection: Option<OutputClient>,
 }

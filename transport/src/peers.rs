@@ -7,11 +7,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use serde::Serialize;
 use tepui_core::auth::Principal;
 use tepui_core::ids::PeerId;
+use tepui_core::limits;
 use tepui_core::protocol::hello::{CloseReason, Hello};
 use tokio::sync::Notify;
 
@@ -96,15 +98,38 @@ pub struct Peers {
 #[derive(Debug, Default)]
 struct Shared {
     sessions: Mutex<HashMap<PeerId, Session>>,
+    /// How many connections each of those has who dialed us.
+    seats: Mutex<HashMap<Principal, usize>>,
     one_left: Notify,
+    unsendable: AtomicU64,
+}
+
+/// One connection's place among those of its principal, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    shared: Arc<Shared>,
+    who: Principal,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seats = self.shared.seats.lock();
+        match seats.get_mut(&self.who) {
+            Some(taken) if *taken > 1 => *taken -= 1,
+            Some(_) | None => drop(seats.remove(&self.who)),
+        }
+    }
 }
 
 impl Peers {
     /// Queues a message for a peer. If the peer is gone this does nothing: its machine has heard
     /// so, or is about to.
     ///
-    /// A message that cannot be sent ends the connection, for a gap would break the order.
-    pub fn perform(&self, peer: PeerId, message: &impl Serialize) {
+    /// A message too long for a frame is not sent, which is an error of ours and logged as such:
+    /// often somebody else's data made it so long, for which this peer must not lose its
+    /// connection. Nothing that was acknowledged is lost with it, for updates are kept until the
+    /// receiver acknowledges them, and the rest is reconciled when a peer comes back.
+    pub fn perform<M: Serialize>(&self, peer: PeerId, message: &M) {
         let Some(session) = self.session(peer) else {
             tracing::debug!(?peer, "message to a peer that is gone");
             return;
@@ -116,8 +141,10 @@ impl Peers {
                 tracing::warn!(?peer, "disconnected: it does not take its messages in time");
             }
             Err(SendError::Frame(error)) => {
-                tracing::error!(?peer, %error, "a message of ours is no frame: disconnecting");
-                session.close(error.close_reason());
+                self.shared.unsendable.fetch_add(1, Ordering::Relaxed);
+                let kind = std::any::type_name::<M>();
+                tracing::error!(?peer, to = %session.info().principal, kind, %error,
+                    "a message of ours cannot be sent, and is lost");
             }
         }
     }
@@ -164,6 +191,25 @@ impl Peers {
             }
             left.await;
         }
+    }
+
+    /// Takes a place for one more connection of a principal; says how many it has if that is all
+    /// that it may have.
+    pub(crate) fn seat(&self, who: &Principal) -> Result<Seat, usize> {
+        let mut seats = self.shared.seats.lock();
+        let taken = seats.get(who).copied().unwrap_or(0);
+        if taken >= limits::CONNECTIONS_PER_PRINCIPAL {
+            return Err(taken);
+        }
+        seats.insert(who.clone(), taken + 1);
+        Ok(Seat {
+            shared: Arc::clone(&self.shared),
+            who: who.clone(),
+        })
+    }
+
+    pub(crate) fn unsendable(&self) -> u64 {
+        self.shared.unsendable.load(Ordering::Relaxed)
     }
 
     pub(crate) fn insert(&self, session: Session) {

@@ -6,7 +6,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use std::{fmt, io};
 
 use parking_lot::Mutex;
@@ -22,10 +22,12 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::authority::dns_name;
+use crate::door::{Origins, Refusals};
 use crate::greeting::{self, CertificateProblem, DialError, GreetingFailure, Whose};
 use crate::node::{Node, Refusal};
 use crate::outgoing::LINGER;
 use crate::session::Session;
+use crate::streams::STREAMS_PER_CONNECTION;
 use crate::tls::{self, Credentials, TlsError};
 use crate::wire::{self, Wire};
 
@@ -42,14 +44,16 @@ const SOCKET_BYTES: usize = 4 * 1024 * 1024;
 const RESET_INTERVAL: Duration = Duration::from_millis(1);
 /// How many connections may be in their handshake.
 const HANDSHAKES: usize = 4_096;
-/// How many streams one peer may have open.
-const STREAMS_PER_PEER: u32 = 64;
 /// The search for longer packets ends when it would gain less. Many connections live for
 /// milliseconds: one probe is worth its cost to them, the usual five are not.
 const MTU_STEP: u16 = 127;
-/// How much one stream holds for a reader that is slow. The connection as a whole has no bound of
-/// its own: streams of bulk that nobody reads must not stop the control stream.
+/// How much one stream holds for a reader that is slow. For the side that dials, the connection as
+/// a whole has no bound of its own: streams of bulk that nobody reads must not stop the control
+/// stream.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// How much all streams of one peer hold that dialed us: beside the control stream it sends short
+/// requests only.
+const DIALER_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
 /// Why an endpoint could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -148,7 +152,7 @@ impl<I: Send + 'static> Endpoint<I> {
             Ok(Err(error)) => return Err(dial_error(at, error)),
             Err(_) => return Err(DialError::NoAnswer { at }),
         };
-        let wire = Wire::Quic(connection.clone());
+        let wire = Wire::quic(connection.clone());
         let principal = identify(&connection).map_err(|error| {
             refuse(&wire, &error);
             DialError::Certificate {
@@ -185,9 +189,8 @@ impl<I: Send + 'static> Endpoint<I> {
         }
         self.quinn
             .close(VarInt::from_u32(reason.code()), reason.as_str().as_bytes());
-        if timeout(LINGER, self.quinn.wait_idle()).await.is_err() {
-            tracing::debug!("some connections did not end in time");
-        }
+        // Connections linger for a while (RFC 9000, section 10.2), which nobody needs to wait for:
+        // all peers that were greeted have been told.
     }
 }
 
@@ -202,6 +205,8 @@ impl<I> Drop for Endpoint<I> {
 
 async fn accept_all<I: Send + 'static>(node: Node<I>, endpoint: quinn::Endpoint) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let refusals = Arc::new(Refusals::default());
+    let origins = Arc::new(Origins::default());
     while let Some(incoming) = endpoint.accept().await {
         let address = incoming.remote_address();
         let free = handshakes.available_permits();
@@ -218,12 +223,23 @@ async fn accept_all<I: Send + 'static>(node: Node<I>, endpoint: quinn::Endpoint)
             }
             continue;
         }
-        let node = node.clone();
+        let Some(place) = origins.enter(address.ip()) else {
+            node.counters().turned_away.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%address, "turned away: too many handshakes from there");
+            incoming.refuse();
+            continue;
+        };
+        let (node, refusals) = (node.clone(), Arc::clone(&refusals));
         tokio::spawn(async move {
             if let Err(problem) = accept_one(&node, incoming).await {
-                tracing::warn!(%address, %problem, "connection refused");
+                match refusals.say_so(Instant::now()) {
+                    Some(unsaid) => {
+                        tracing::warn!(%address, %problem, unsaid, "connection refused");
+                    }
+                    None => tracing::debug!(%address, %problem, "connection refused"),
+                }
             }
-            drop(permit);
+            drop((permit, place));
         });
     }
 }
@@ -251,7 +267,7 @@ async fn accept_one<I: Send + 'static>(
             .await
             .map_err(|_| NotLetIn::HandshakeTimeout)??;
         let principal = identify(&connection).inspect_err(|error| {
-            refuse(&Wire::Quic(connection.clone()), error);
+            refuse(&Wire::quic(connection.clone()), error);
         })?;
         Ok::<_, NotLetIn>((connection, principal))
     };
@@ -260,7 +276,7 @@ async fn accept_one<I: Send + 'static>(
         counter.fetch_add(1, Ordering::Relaxed);
     })?;
     let address = connection.remote_address();
-    let wire = Wire::Quic(connection);
+    let wire = Wire::quic(connection);
     greeting::accept(node, &wire, principal, Some(address)).await?;
     Ok(())
 }
@@ -355,7 +371,9 @@ fn endpoint_config(credentials: &Credentials, bound: SocketAddr) -> quinn::Endpo
 fn server_config(credentials: &Credentials) -> Result<quinn::ServerConfig, TlsError> {
     let crypto = Arc::new(credentials.server_config()?);
     let mut config = quinn::ServerConfig::with_crypto(crypto);
-    config.transport_config(Arc::new(transport_config(None)));
+    let mut transport = transport_config(None);
+    transport.receive_window(VarInt::from_u32(DIALER_WINDOW_BYTES));
+    config.transport_config(Arc::new(transport));
     Ok(config)
 }
 
@@ -375,7 +393,7 @@ fn transport_config(keep_alive: Option<Duration>) -> TransportConfig {
         .max_idle_timeout(Some(idle))
         .mtu_discovery_config(Some(mtu))
         .keep_alive_interval(keep_alive)
-        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_PER_PEER))
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_PER_CONNECTION + 1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .datagram_receive_buffer_size(None);

@@ -11,12 +11,13 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use tepui_core::protocol::hello::CloseReason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 use crate::codec::{Decoder, FrameError};
 use crate::node::{Delivery, Node};
 use crate::outgoing::{LINGER, Next, SendError, Sender};
-use crate::peers::{Ending, PeerEvent, PeerInfo};
+use crate::peers::{Ending, PeerEvent, PeerInfo, Seat};
 use crate::streams::{self, StreamError};
 use crate::wire::{ByteReader, ByteWriter, Wire};
 
@@ -29,6 +30,7 @@ pub struct Session {
     info: Arc<PeerInfo>,
     sender: Sender,
     wire: Wire,
+    ended: watch::Receiver<Option<Ending>>,
 }
 
 impl Session {
@@ -52,9 +54,22 @@ impl Session {
         self.sender.close(reason);
     }
 
+    /// Ends the connection at once, for nothing that was said matters any more: it was answered.
+    pub(crate) async fn leave(&self) {
+        let reason = CloseReason::ShuttingDown;
+        self.wire.close(reason, reason.as_str());
+        self.wire.close_is_sent().await;
+    }
+
     /// Waits for the end of the connection.
     pub async fn closed(&self) -> Ending {
-        self.wire.closed().await
+        // Not the wire's: we close that too in the end, and then it forgets who did so first.
+        let mut ended = self.ended.clone();
+        let ending = match ended.wait_for(Option::is_some).await {
+            Ok(ending) => ending.clone(),
+            Err(_) => None,
+        };
+        ending.unwrap_or_else(|| Ending::Lost("its task was cancelled".into()))
     }
 }
 
@@ -71,37 +86,54 @@ pub(crate) fn start<I: Send + 'static>(
     wire: &Wire,
     info: PeerInfo,
     streams: Streams,
+    seat: Option<Seat>,
 ) -> Session {
+    let (end, ended) = watch::channel(None);
     let session = Session {
         info: Arc::new(info),
         sender: Sender::new(),
         wire: wire.clone(),
+        ended,
     };
     node.counters().connected.fetch_add(1, Ordering::Relaxed);
     node.peers().insert(session.clone());
-    tokio::spawn(run(node.clone(), session.clone(), streams));
+    let running = run(node.clone(), session.clone(), streams, end);
+    tokio::spawn(async move {
+        running.await;
+        drop(seat);
+    });
     session
 }
 
 /// Runs a session to its end and tells the machine what happens, in order.
-async fn run<I: Send + 'static>(node: Node<I>, session: Session, streams: Streams) {
-    let Session { info, sender, wire } = session;
+async fn run<I: Send + 'static>(
+    node: Node<I>,
+    session: Session,
+    streams: Streams,
+    end: watch::Sender<Option<Ending>>,
+) {
+    let Session {
+        info, sender, wire, ..
+    } = session;
     let peer = info.peer;
     tracing::debug!(?peer, principal = %info.principal, address = ?info.address, "connected");
     let connected = PeerEvent::Connected(Arc::clone(&info));
-    let ending = if deliver(&node, &info, &wire, connected).await.is_none() {
-        let Streams {
-            writer,
-            reader,
-            decoder,
-        } = streams;
-        tokio::select! {
-            ending = read(&node, &info, &wire, reader, decoder) => ending,
-            ending = write(&sender, &wire, writer) => ending,
-            never = serve_streams(&node, &info, &wire) => match never {},
+    let Streams {
+        writer,
+        reader,
+        decoder,
+    } = streams;
+    let reading = async {
+        match deliver(&node, &info, &wire, connected).await {
+            Ok(Delivery::Taken) => read(&node, &info, &sender, &wire, reader, decoder).await,
+            Ok(Delivery::NobodyThere) => outlive_the_machine(&sender, &wire).await,
+            Err(ending) => ending,
         }
-    } else {
-        Ending::ByUs(CloseReason::ShuttingDown)
+    };
+    let ending = tokio::select! {
+        ending = reading => ending,
+        ending = write(&sender, &wire, writer) => ending,
+        never = serve_streams(&node, &info, &wire) => match never {},
     };
     // Only now can nobody send any more: what is sent from here on is answered with "closed".
     sender.close(CloseReason::ShuttingDown);
@@ -109,33 +141,33 @@ async fn run<I: Send + 'static>(node: Node<I>, session: Session, streams: Stream
         CloseReason::ShuttingDown,
         CloseReason::ShuttingDown.as_str(),
     );
+    wire.close_is_sent().await;
     node.peers().remove(peer);
+    end.send_replace(Some(ending.clone()));
     tracing::debug!(?peer, %ending, "disconnected");
-    deliver(
-        &node,
-        &info,
-        &wire,
-        PeerEvent::Disconnected { peer, ending },
-    )
-    .await;
+    let disconnected = PeerEvent::Disconnected { peer, ending };
+    match deliver(&node, &info, &wire, disconnected).await {
+        Ok(Delivery::Taken) => {}
+        Ok(Delivery::NobodyThere) => tracing::trace!(?peer, "the machine ended before"),
+        Err(ending) => tracing::error!(?peer, %ending, "no frame was there to be decoded"),
+    }
 }
 
-/// Delivers an event; says how the connection ended if that was not possible.
+/// Delivers an event; says how the connection ended if it makes no sense.
 async fn deliver<I>(
     node: &Node<I>,
     info: &Arc<PeerInfo>,
     wire: &Wire,
     event: PeerEvent<&[u8]>,
-) -> Option<Ending> {
-    match node.deliver(info, event).await {
-        Ok(Delivery::Taken) => None,
-        Ok(Delivery::NobodyThere) => {
-            let reason = CloseReason::ShuttingDown;
-            wire.close(reason, reason.as_str());
-            Some(Ending::ByUs(reason))
-        }
-        Err(error) => Some(break_off(info, wire, &error)),
-    }
+) -> Result<Delivery, Ending> {
+    let delivered = node.deliver(info, event).await;
+    delivered.map_err(|error| break_off(info, wire, &error))
+}
+
+/// Lets what the machine said last be written, now that it has ended; nothing more is read.
+async fn outlive_the_machine(sender: &Sender, wire: &Wire) -> Ending {
+    sender.close(CloseReason::ShuttingDown);
+    wire.closed().await
 }
 
 /// Ends a connection whose bytes make no sense.
@@ -149,6 +181,7 @@ fn break_off(info: &PeerInfo, wire: &Wire, error: &FrameError) -> Ending {
 async fn read<I>(
     node: &Node<I>,
     info: &Arc<PeerInfo>,
+    sender: &Sender,
     wire: &Wire,
     mut reader: ByteReader,
     mut decoder: Decoder,
@@ -162,8 +195,10 @@ async fn read<I>(
                 Err(error) => return break_off(info, wire, &error),
             };
             let event = PeerEvent::Message { peer, message };
-            if let Some(ending) = deliver(node, info, wire, event).await {
-                return ending;
+            match deliver(node, info, wire, event).await {
+                Ok(Delivery::Taken) => {}
+                Ok(Delivery::NobodyThere) => return outlive_the_machine(sender, wire).await,
+                Err(ending) => return ending,
             }
         }
         match reader.read_buf(decoder.spare(READ_BYTES)).await {
@@ -181,6 +216,8 @@ async fn read<I>(
 
 async fn write(sender: &Sender, wire: &Wire, mut writer: ByteWriter) -> Ending {
     let mut spent = Vec::new();
+    // The greeting.
+    let mut written_at = Instant::now();
     loop {
         match sender.next(spent).await {
             Next::Write(bytes) => {
@@ -200,9 +237,14 @@ async fn write(sender: &Sender, wire: &Wire, mut writer: ByteWriter) -> Ending {
                     return future::pending().await;
                 }
                 spent = bytes;
+                written_at = Instant::now();
             }
             Next::Close(reason) => {
-                writer.drain().await;
+                // What was written longer ago has arrived, or will not: the peer is gone.
+                let patience = LINGER.saturating_sub(written_at.elapsed());
+                if !patience.is_zero() {
+                    writer.drain(patience).await;
+                }
                 wire.close(reason, reason.as_str());
                 return Ending::ByUs(reason);
             }

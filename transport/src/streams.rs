@@ -18,6 +18,10 @@ use crate::node::ServeStream;
 use crate::peers::PeerInfo;
 use crate::wire::{ByteReader, ByteWriter, Wire};
 
+/// How many streams one peer may have open on one connection, beside the control stream.
+pub(crate) const STREAMS_PER_CONNECTION: u32 = 256;
+/// The longest request for a stream: it names things, it does not carry them.
+const REQUEST_BYTES: usize = 4 * 1024;
 /// How long the opener of a stream may take to say what it wants.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -30,6 +34,9 @@ pub enum StreamError {
     /// The other side will not serve it.
     #[error("refused: {0}")]
     Refused(String),
+    /// The other side has no room for it now.
+    #[error("put off: {0}")]
+    PutOff(String),
     /// The request or the answer is no frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
@@ -40,6 +47,7 @@ pub enum StreamError {
 enum Answer {
     Granted,
     Refused(String),
+    PutOff(String),
 }
 
 /// A stream that a peer opened.
@@ -70,13 +78,25 @@ impl IncomingStream {
     }
 
     /// Refuses it, with a reason for people.
-    pub async fn refuse(mut self, reason: &str) -> io::Result<()> {
-        let reason = reason.chars().take(limits::TEXT_BYTES / 4).collect();
+    pub async fn refuse(self, reason: &str) -> io::Result<()> {
+        self.answer(Answer::Refused(short(reason))).await
+    }
+
+    /// Has no room for it now: the peer may ask again later.
+    pub async fn put_off(self, reason: &str) -> io::Result<()> {
+        self.answer(Answer::PutOff(short(reason))).await
+    }
+
+    async fn answer(mut self, answer: Answer) -> io::Result<()> {
         let mut frame = Vec::new();
-        codec::encode(&Answer::Refused(reason), &mut frame).expect("the reason was cut short");
+        codec::encode(&answer, &mut frame).expect("reasons are cut short");
         self.writer.write_all(&frame).await?;
         self.writer.finish().await
     }
+}
+
+fn short(reason: &str) -> String {
+    reason.chars().take(limits::TEXT_BYTES / 4).collect()
 }
 
 /// Opens a stream, asks for `request`, and waits until it is granted.
@@ -90,6 +110,7 @@ pub(crate) async fn open(wire: &Wire, request: &impl Serialize) -> Result<ByteRe
     match codec::decode(&answer)? {
         Answer::Granted => Ok(reader),
         Answer::Refused(reason) => Err(StreamError::Refused(reason)),
+        Answer::PutOff(reason) => Err(StreamError::PutOff(reason)),
     }
 }
 
@@ -99,11 +120,7 @@ pub(crate) async fn serve(
     serve: ServeStream,
     (writer, mut reader): (ByteWriter, ByteReader),
 ) {
-    let asked = timeout(
-        REQUEST_TIMEOUT,
-        read_frame(&mut reader, limits::FRAME_BYTES),
-    )
-    .await;
+    let asked = timeout(REQUEST_TIMEOUT, read_frame(&mut reader, REQUEST_BYTES)).await;
     match asked {
         Ok(Ok(request)) => serve(IncomingStream {
             info,

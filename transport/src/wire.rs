@@ -4,9 +4,10 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use quinn::VarInt;
 use tepui_core::protocol::hello::CloseReason;
@@ -15,43 +16,81 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::local::LocalWire;
-use crate::outgoing::LINGER;
 use crate::peers::Ending;
 
 /// The control stream goes before bulk.
 const CONTROL_PRIORITY: i32 = 1;
+/// How long the word that a connection is closed may take to the socket.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(20);
 /// The code of a stream that ended before its content did.
 const CUT_OFF: u32 = 1;
 
 /// One connection.
 #[derive(Clone, Debug)]
 pub(crate) enum Wire {
-    Quic(quinn::Connection),
+    Quic(QuicWire),
     Local(LocalWire),
 }
 
+/// A connection over QUIC.
+#[derive(Clone, Debug)]
+pub(crate) struct QuicWire {
+    connection: quinn::Connection,
+    /// How many datagrams had been sent when we closed it. What is sent from then on says so.
+    sent_at_close: Arc<OnceLock<u64>>,
+}
+
 impl Wire {
+    pub(crate) fn quic(connection: quinn::Connection) -> Self {
+        Self::Quic(QuicWire {
+            connection,
+            sent_at_close: Arc::default(),
+        })
+    }
+
     pub(crate) fn close(&self, reason: CloseReason, text: &str) {
         match self {
-            Self::Quic(connection) => {
-                connection.close(VarInt::from_u32(reason.code()), text.as_bytes());
+            Self::Quic(wire) => {
+                let is_over = wire.connection.close_reason().is_some();
+                let code = VarInt::from_u32(reason.code());
+                wire.connection.close(code, text.as_bytes());
+                if !is_over {
+                    wire.sent_at_close.get_or_init(|| wire.sent());
+                }
             }
             Self::Local(wire) => wire.close(reason, text),
+        }
+    }
+
+    /// Waits until the peer has been sent word that we closed the connection, if we did: who ends
+    /// before it leaves the peer waiting. A moment at most.
+    pub(crate) async fn close_is_sent(&self) {
+        let Self::Quic(wire) = self else { return };
+        let Some(before) = wire.sent_at_close.get() else {
+            return;
+        };
+        let sent = async {
+            while wire.sent() == *before {
+                tokio::task::yield_now().await;
+            }
+        };
+        if timeout(CLOSE_PATIENCE, sent).await.is_err() {
+            tracing::debug!("the end of a connection may not have been sent");
         }
     }
 
     /// Waits for the end of the connection.
     pub(crate) async fn closed(&self) -> Ending {
         match self {
-            Self::Quic(connection) => ending(connection.closed().await),
+            Self::Quic(wire) => ending(wire.connection.closed().await),
             Self::Local(wire) => wire.closed().await,
         }
     }
 
     pub(crate) async fn open(&self) -> io::Result<(ByteWriter, ByteReader)> {
         match self {
-            Self::Quic(connection) => {
-                let (send, recv) = connection.open_bi().await?;
+            Self::Quic(wire) => {
+                let (send, recv) = wire.connection.open_bi().await?;
                 Ok((ByteWriter::quic(send), ByteReader::Quic(recv)))
             }
             Self::Local(wire) => wire.open().await,
@@ -61,13 +100,19 @@ impl Wire {
     /// Waits for a stream that the peer opens; `None` once the connection is over.
     pub(crate) async fn accept(&self) -> Option<(ByteWriter, ByteReader)> {
         match self {
-            Self::Quic(connection) => match connection.accept_bi().await {
+            Self::Quic(wire) => match wire.connection.accept_bi().await {
                 Ok((send, recv)) => Some((ByteWriter::quic(send), ByteReader::Quic(recv))),
                 // `closed` tells why.
                 Err(_) => None,
             },
             Self::Local(wire) => wire.accept().await,
         }
+    }
+}
+
+impl QuicWire {
+    fn sent(&self) -> u64 {
+        self.connection.stats().udp_tx.datagrams
     }
 }
 
@@ -158,7 +203,7 @@ struct LocalWriter {
 }
 
 /// Makes one direction of a stream within the process.
-pub(crate) fn local_pipe(capacity: usize) -> (ByteWriter, ByteReader) {
+pub fn pipe(capacity: usize) -> (ByteWriter, ByteReader) {
     let (near, far) = tokio::io::duplex(capacity);
     let (alive, reader) = watch::channel(());
     let finished = Arc::new(AtomicBool::new(false));
@@ -215,8 +260,8 @@ impl ByteWriter {
         self.shutdown().await
     }
 
-    /// Ends the stream and waits, not for ever, until the peer has received it all.
-    pub(crate) async fn drain(mut self) {
+    /// Ends the stream and waits for so long at most until the peer has received it all.
+    pub(crate) async fn drain(mut self, patience: Duration) {
         let delivered = async {
             self.shutdown().await?;
             match &self.half {
@@ -225,7 +270,7 @@ impl ByteWriter {
             }
             io::Result::Ok(())
         };
-        match timeout(LINGER, delivered).await {
+        match timeout(patience, delivered).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "the last messages did not arrive"),
             Err(_) => tracing::debug!("the last messages did not arrive in time"),

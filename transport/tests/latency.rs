@@ -16,6 +16,7 @@ use tepui_core::machine::{Durable, Machine, Outbox};
 use tepui_core::time::Time;
 use tepui_transport::clock::Clock;
 use tepui_transport::driver::Driver;
+use tepui_transport::inbox;
 use tepui_transport::journal::FileJournal;
 use tokio::sync::mpsc;
 
@@ -55,7 +56,7 @@ impl Machine for Sum {
 async fn turns_with_and_without_a_record() {
     let dir = tempfile::tempdir().unwrap();
     let opened = FileJournal::<Sum>::open(dir.path()).unwrap();
-    let (inbox, inputs) = mpsc::channel(1_000);
+    let (inbox, inputs) = inbox::channel(1_000);
     let (perform, mut effects) = mpsc::unbounded_channel();
     let clock = Clock::start_after(Time::ZERO);
     let driver = Driver::new(opened.state, opened.journal, clock, inputs);

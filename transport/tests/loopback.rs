@@ -408,6 +408,54 @@ async fn an_endpoint_that_is_dropped_takes_leave() {
     );
 }
 
+/// A peer that went away without a word must not hold up who takes leave.
+#[test]
+fn leaving_takes_no_longer_than_it_takes_to_say_so() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).enable_all().build().unwrap()
+    };
+    let (ours, theirs) = (runtime(), runtime());
+    let mut master = ours.block_on(async { master() });
+    let to = master.endpoint.local_address().unwrap();
+    let credentials = master.certificates.credentials(PeerRole::Agent, "a");
+    let mut shortest = Duration::MAX;
+    for _ in 0..5 {
+        let (node, _events) = NodeOptions::new(PeerRole::Agent, "a").build();
+        let client = runtime();
+        let endpoint = client.block_on(async { bind(&node, &credentials) });
+        client
+            .block_on(endpoint.dial(to, PeerRole::Master))
+            .unwrap();
+        ours.block_on(connected(&mut master.events));
+        let begun = std::time::Instant::now();
+        client.block_on(endpoint.shut_down());
+        shortest = shortest.min(begun.elapsed());
+        // Nothing can be sent any more.
+        drop(client);
+        let (_, ending) = ours.block_on(disconnected(&mut master.events));
+        assert!(matches!(ending, Ending::ByPeer { .. }), "{ending}");
+    }
+    // An acknowledgement may take 25 ms; to wait until the connection is forgotten took 100.
+    assert!(shortest < Duration::from_millis(60), "{shortest:?}");
+    let (node, _events) = NodeOptions::new(PeerRole::Agent, "b").build();
+    let of_other = master.certificates.credentials(PeerRole::Agent, "b");
+    let lost = theirs.block_on(async { bind(&node, &of_other) });
+    theirs.block_on(lost.dial(to, PeerRole::Master)).unwrap();
+    ours.block_on(connected(&mut master.events));
+    // It is killed, and nothing was said to it for a while.
+    drop(theirs);
+    std::mem::forget(lost);
+    std::thread::sleep(Duration::from_millis(2_100));
+    let begun = std::time::Instant::now();
+    ours.block_on(master.endpoint.shut_down());
+    assert!(
+        begun.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
 /// Prints how fast a small message goes there and back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn round_trips() {

@@ -13,13 +13,13 @@ use tepui_core::protocol::hello::Hello;
 use tepui_core::protocol::operator::{Answer, Call, Cursor, FrameworkView, Request, Response};
 use tepui_core::resources::Resources;
 use tepui_transport::authority::{Authority, Validity};
+use tepui_transport::inbox::Inputs;
 use tepui_transport::node::{Inbound, Node, NodeConfig};
 use tepui_transport::operator::Operator;
 use tepui_transport::peers::PeerEvent;
 use tepui_transport::quic::Endpoint;
 use tepui_transport::target::Target;
 use tepui_transport::tls::Credentials;
-use tokio::sync::mpsc;
 
 fn issue(authority: &Authority, dir: &Path, role: PeerRole) -> PathBuf {
     let name = String::from("ann");
@@ -34,7 +34,7 @@ fn issue(authority: &Authority, dir: &Path, role: PeerRole) -> PathBuf {
 struct Master {
     endpoint: Endpoint<PeerEvent<Request>>,
     node: Node<PeerEvent<Request>>,
-    events: mpsc::Receiver<PeerEvent<Request>>,
+    events: Inputs<PeerEvent<Request>>,
 }
 
 impl Master {

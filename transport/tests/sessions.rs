@@ -151,6 +151,45 @@ async fn the_last_words_arrive_before_the_close(link: Link) {
     pair.agent.peers().all_gone().await;
 }
 
+async fn the_last_words_arrive_though_the_peer_talks_to_nobody(link: Link) {
+    let mut slow = agent();
+    slow.inbox = 1;
+    let mut pair = try_pair(link, slow, master()).await.unwrap();
+    let peer = connected(&mut pair.master_events).await.peer;
+    let session = pair.master.peers().session(peer).unwrap();
+    // Too much to be on its way at once: the agent takes nothing yet.
+    let large = "x".repeat(1_000_000);
+    for _ in 0..3 {
+        session.send(&large).unwrap();
+    }
+    drop(pair.master_events);
+    pair.session.send(&"are you there?").unwrap();
+    let mut ticks = 0;
+    while session.send(&"tick").is_ok() {
+        ticks += 1;
+        tokio::task::yield_now().await;
+    }
+    connected(&mut pair.agent_events).await;
+    for _ in 0..3 {
+        assert_eq!(message(&mut pair.agent_events).await.1.len(), large.len());
+    }
+    for _ in 0..ticks {
+        assert_eq!(message(&mut pair.agent_events).await.1, "tick");
+    }
+    let (_, ending) = disconnected(&mut pair.agent_events).await;
+    assert!(
+        matches!(
+            ending,
+            Ending::ByPeer {
+                reason: Some(CloseReason::ShuttingDown),
+                ..
+            }
+        ),
+        "{ending}"
+    );
+    pair.master.peers().all_gone().await;
+}
+
 async fn a_peer_that_does_not_keep_up_is_disconnected(link: Link) {
     // WK-43
     let mut slow = agent();
@@ -245,12 +284,28 @@ async fn bulk_travels_beside_the_messages(link: Link) {
     let error = match session.open_stream(&("torn", 10usize)).await {
         Ok(mut torn) => torn.read_to_end(&mut bytes).await.unwrap_err(),
         Err(StreamError::Lost(error)) => error,
-        Err(error @ (StreamError::Refused(_) | StreamError::Frame(_))) => panic!("{error}"),
+        Err(error @ (StreamError::Refused(_) | StreamError::PutOff(_) | StreamError::Frame(_))) => {
+            panic!("{error}")
+        }
     };
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
     // The master serves nothing.
     let error = pair.session.open_stream(&("file", 1)).await.unwrap_err();
     assert!(matches!(error, StreamError::Lost(_)), "{error}");
+}
+
+async fn a_message_too_long_does_not_punish_its_receiver(link: Link) {
+    // WK-37
+    let mut pair = pair(link).await;
+    let peer = connected(&mut pair.master_events).await.peer;
+    connected(&mut pair.agent_events).await;
+    let too_long = "x".repeat(limits::FRAME_BYTES);
+    pair.master.peers().perform(peer, &"before");
+    pair.master.peers().perform(peer, &too_long);
+    pair.master.peers().perform(peer, &"after");
+    assert_eq!(message(&mut pair.agent_events).await.1, "before");
+    assert_eq!(message(&mut pair.agent_events).await.1, "after");
+    assert_eq!(pair.master.counts().unsendable, 1);
 }
 
 /// Changes the greetings of agent and master.
@@ -372,6 +427,11 @@ mod everywhere {
     }
 
     #[test]
+    fn the_last_words_arrive_though_the_peer_talks_to_nobody() {
+        everywhere(super::the_last_words_arrive_though_the_peer_talks_to_nobody);
+    }
+
+    #[test]
     fn a_peer_that_does_not_keep_up_is_disconnected() {
         everywhere(super::a_peer_that_does_not_keep_up_is_disconnected);
     }
@@ -382,6 +442,11 @@ mod everywhere {
     }
 
     #[test]
+    fn a_message_too_long_does_not_punish_its_receiver() {
+        everywhere(super::a_message_too_long_does_not_punish_its_receiver);
+    }
+
+    #[test]
     fn greetings_that_do_not_fit_are_refused() {
         everywhere(super::greetings_that_do_not_fit_are_refused);
     }
@@ -389,6 +454,36 @@ mod everywhere {
     #[test]
     fn a_master_of_an_epoch_that_is_over_is_refused() {
         everywhere(super::a_master_of_an_epoch_that_is_over_is_refused);
+    }
+}
+
+#[tokio::test]
+async fn one_principal_has_a_bounded_number_of_connections() {
+    let (agent, mut agent_events) = agent().build();
+    let (master, mut master_events) = master().build();
+    let of_agent = |name| (&agent, principal(PeerRole::Agent, name));
+    let of_master = || (&master, principal(PeerRole::Master, "m1"));
+    let mut first = None;
+    for _ in 0..limits::CONNECTIONS_PER_PRINCIPAL {
+        let session = local::connect(of_agent("a1"), of_master()).await.unwrap();
+        connected(&mut agent_events).await;
+        connected(&mut master_events).await;
+        first.get_or_insert(session);
+    }
+    let error = local::connect(of_agent("a1"), of_master()).await;
+    let Err(DialError::Refused { reason, text, .. }) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(reason, Some(CloseReason::Crowded));
+    assert_eq!(text, "too many connections: agent/a1 has 1024");
+    // Others have room, and so has it once one is gone.
+    local::connect(of_agent("a2"), of_master()).await.unwrap();
+    connected(&mut master_events).await;
+    first.unwrap().close(CloseReason::ShuttingDown);
+    disconnected(&mut master_events).await;
+    while let Err(error) = local::connect(of_agent("a1"), of_master()).await {
+        assert!(matches!(error, DialError::Refused { .. }), "{error}");
+        tokio::task::yield_now().await;
     }
 }
 

@@ -48,6 +48,7 @@ use crate::machine::{Durable, Machine, Outbox};
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::container::{ContainerCommand, ContainerEvent};
 use crate::protocol::executor;
+use crate::protocol::hello::CloseReason;
 use crate::protocol::node::AgentInfo;
 use crate::rng::Rng;
 use crate::time::Time;
@@ -157,6 +158,8 @@ pub enum Effect {
     Disconnect {
         /// Which one.
         peer: PeerId,
+        /// Why, for the peer.
+        close: CloseReason,
         /// Why, for logs.
         reason: String,
     },
@@ -195,9 +198,13 @@ impl Cx<'_> {
         self.out.emit(Effect::Container(command));
     }
 
-    fn disconnect(&mut self, peer: PeerId, reason: impl Into<String>) {
+    fn disconnect(&mut self, peer: PeerId, close: CloseReason, reason: impl Into<String>) {
         let reason = reason.into();
-        self.out.emit(Effect::Disconnect { peer, reason });
+        self.out.emit(Effect::Disconnect {
+            peer,
+            close,
+            reason,
+        });
     }
 }
 

@@ -13,6 +13,7 @@ use super::updates::News;
 use super::{Agent, AgentRecord, Cx, Timer};
 use crate::ids::ContainerId;
 use crate::protocol::container::{ContainerCommand, ContainerEvent};
+use crate::protocol::hello::CloseReason;
 use crate::protocol::status::{Breach, Exit, Limited, Reason, Source, TaskState};
 
 /// How a container came to its end.
@@ -93,7 +94,8 @@ impl Agent {
             .remove(executor)
             .expect("an executor has a session as long as it has a container");
         for peer in peers {
-            cx.disconnect(peer, "the executor's container has ended");
+            let reason = "the executor's container has ended";
+            cx.disconnect(peer, CloseReason::ShuttingDown, reason);
         }
         if let Some(at) = session.subscribe_by() {
             self.timers.disarm(at, Timer::Subscribe(executor));

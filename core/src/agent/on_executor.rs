@@ -15,6 +15,7 @@ use super::{Agent, AgentRecord, Cx, Effect, Timer};
 use crate::ids::{ContainerId, ExecutorId, FrameworkId, PeerId, TaskId, UpdateId};
 use crate::limits;
 use crate::protocol::executor::{Call, Event, may_report};
+use crate::protocol::hello::CloseReason;
 use crate::protocol::status::{Source, TaskState, TaskStatus};
 
 impl Agent {
@@ -28,7 +29,10 @@ impl Agent {
         let number = Number::of_container(container);
         match number.filter(|number| self.sessions.get(*number).is_some()) {
             Some(number) => self.sessions.connect(peer, number),
-            None => cx.disconnect(peer, format!("{container} is not an executor's container")),
+            None => {
+                let reason = format!("{container} is not an executor's container");
+                cx.disconnect(peer, CloseReason::Denied, reason);
+            }
         }
     }
 
@@ -193,7 +197,7 @@ impl Agent {
         let reason = format!("executor {name} of framework {framework} is not in this container");
         let event = Event::Error(reason.clone());
         cx.out.emit(Effect::Executor { peer, event });
-        cx.disconnect(peer, reason);
+        cx.disconnect(peer, CloseReason::Denied, reason);
         self.on_executor_disconnected(cx, peer);
     }
 
@@ -209,7 +213,8 @@ impl Agent {
             return;
         };
         if let Some(old) = self.sessions.subscribe(peer, executor) {
-            cx.disconnect(old, "another connection of the executor took its place");
+            let reason = "another connection of the executor took its place";
+            cx.disconnect(old, CloseReason::Replaced, reason);
         }
         self.stop_awaiting_subscription(executor);
         if self

@@ -10,6 +10,7 @@ use core::time::Duration;
 use super::{Agent, AgentRecord, Cx, Effect, Timer};
 use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
 use crate::protocol::agent::{TaskReport, ToMaster};
+use crate::protocol::hello::CloseReason;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::validate::check_agent;
 use crate::protocol::wire::slices;
@@ -75,7 +76,8 @@ impl Agent {
             return;
         }
         if let Some(old) = self.link.peer() {
-            cx.disconnect(old, "another connection to the master took its place");
+            let reason = "another connection to the master took its place";
+            cx.disconnect(old, CloseReason::Replaced, reason);
         }
         self.leave();
         if self.recovery.is_over() {
@@ -139,9 +141,9 @@ impl Agent {
     }
 
     /// Gives the connection up, and says so.
-    pub(super) fn give_up(&mut self, cx: &mut Cx<'_>, peer: PeerId, reason: String) {
+    fn give_up(&mut self, cx: &mut Cx<'_>, peer: PeerId, close: CloseReason, reason: String) {
         self.leave();
-        cx.disconnect(peer, reason);
+        cx.disconnect(peer, close, reason);
     }
 
     pub(super) fn on_register_due(&mut self, cx: &mut Cx<'_>) {
@@ -212,7 +214,7 @@ impl Agent {
                 "the master leads epoch {}, but {seen} was seen",
                 welcome.epoch
             );
-            self.give_up(cx, peer, reason);
+            self.give_up(cx, peer, CloseReason::StaleEpoch, reason);
             return;
         }
         if let Some(known) = self.state.agent().filter(|known| **known != welcome.id) {
@@ -220,7 +222,7 @@ impl Agent {
                 "the master calls this agent {}, but it is {known}",
                 welcome.id
             );
-            self.give_up(cx, peer, reason);
+            self.give_up(cx, peer, CloseReason::Denied, reason);
             return;
         }
         if welcome.epoch > self.state.epoch() {
@@ -305,7 +307,7 @@ impl Agent {
             return;
         };
         let reason = format!("the master was silent for {patience:?}");
-        self.give_up(cx, peer, reason);
+        self.give_up(cx, peer, CloseReason::IdleTimeout, reason);
     }
 
     pub(super) fn on_refused(&mut self, cx: &mut Cx<'_>, reason: &str) {

@@ -52,6 +52,7 @@ use crate::ids::{MasterId, PeerId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Durable, Machine, Never, Outbox};
 use crate::protocol::agent::{ToAgent, ToMaster};
+use crate::protocol::hello::CloseReason;
 use crate::protocol::operator::{Request, Response};
 use crate::protocol::scheduler::{Call, Event};
 use crate::registry::{Registry, RegistryOp};
@@ -173,7 +174,9 @@ pub enum Effect {
     Disconnect {
         /// Which one.
         peer: PeerId,
-        /// Why, for the log and the peer.
+        /// Why, for the peer.
+        close: CloseReason,
+        /// Why, for the log.
         reason: String,
     },
 }
@@ -344,17 +347,21 @@ impl Master {
             return true;
         }
         let reason = format!("{} may not speak as {role}", known.principal);
-        self.disconnect(cx, peer, reason);
+        self.disconnect(cx, peer, CloseReason::WrongRole, reason);
         false
     }
 
     /// Closes a connection from our side, and reacts as if it had been lost.
-    fn disconnect(&mut self, cx: &mut Cx<'_>, peer: PeerId, reason: String) {
+    fn disconnect(&mut self, cx: &mut Cx<'_>, peer: PeerId, close: CloseReason, reason: String) {
         let Some(gone) = self.peers.remove(peer) else {
             return;
         };
         debug!(?peer, %reason, "disconnecting");
-        cx.out.emit(Effect::Disconnect { peer, reason });
+        cx.out.emit(Effect::Disconnect {
+            peer,
+            close,
+            reason,
+        });
         self.on_lost(cx, gone.part);
     }
 

@@ -17,6 +17,7 @@ use crate::ids::{AgentId, PeerId};
 use crate::keys::AgentKey;
 use crate::limits;
 use crate::protocol::agent::{ToAgent, ToMaster};
+use crate::protocol::hello::CloseReason;
 use crate::protocol::node::AgentInfo;
 use crate::protocol::validate::check_agent;
 use crate::protocol::wire::slices;
@@ -95,7 +96,7 @@ impl Master {
         }
         let (tasks, frameworks) = (limits::TASKS_PER_AGENT, limits::FRAMEWORKS);
         let reason = format!("reported more than {tasks} tasks or {frameworks} frameworks");
-        self.disconnect(cx, peer, reason);
+        self.disconnect(cx, peer, CloseReason::Malformed, reason);
         false
     }
 
@@ -115,7 +116,7 @@ impl Master {
             && self.agents[key].id != id
         {
             let reason = format!("already registered as {}, not {id}", self.agents[key].id);
-            self.disconnect(cx, peer, reason);
+            self.disconnect(cx, peer, CloseReason::Denied, reason);
             return;
         }
         let bound = self.registry.agent(&id).map(|known| known.name.clone());
@@ -130,7 +131,7 @@ impl Master {
                 let key = key.expect("every agent of the registry has a row");
                 if let Some(old) = self.agents[key].peer().filter(|old| *old != peer) {
                     let reason = format!("agent {id} came back over another connection");
-                    self.disconnect(cx, old, reason);
+                    self.disconnect(cx, old, CloseReason::Replaced, reason);
                 }
                 self.take_info(cx, key, info);
                 key

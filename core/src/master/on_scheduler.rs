@@ -24,6 +24,7 @@ use crate::keys::FrameworkKey;
 use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::hello::CloseReason;
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::validate::check_framework;
@@ -90,7 +91,7 @@ impl Master {
                 Ok(()) => self.take_back(cx, key, peer, info),
                 // Who is right shows when the agents are back: until then, one may ask again.
                 Err(text) if !self.frameworks[key].vouched && self.agents.are_awaited() => {
-                    self.disconnect(cx, peer, text);
+                    self.disconnect(cx, peer, CloseReason::Overloaded, text);
                 }
                 Err(text) => self.refuse(cx, peer, &text),
             }
@@ -172,7 +173,11 @@ impl Master {
         if let Some(old) = old.filter(|old| *old != peer) {
             let reason = "framework failed over".to_string();
             cx.tell_framework(old, Event::Error(reason.clone()));
-            cx.out.emit(Effect::Disconnect { peer: old, reason });
+            cx.out.emit(Effect::Disconnect {
+                peer: old,
+                close: CloseReason::Replaced,
+                reason,
+            });
             self.peers.remove(old);
         }
         let row = &mut self.frameworks[key];
@@ -213,7 +218,7 @@ impl Master {
     /// Says why, and closes the connection (FW-27).
     fn refuse(&mut self, cx: &mut Cx<'_>, peer: PeerId, why: &str) {
         cx.tell_framework(peer, Event::Error(why.to_string()));
-        self.disconnect(cx, peer, why.to_string());
+        self.disconnect(cx, peer, CloseReason::Denied, why.to_string());
     }
 
     /// Takes offers back that a framework does not want (OF-31). Unknown ones are ignored (OF-09).

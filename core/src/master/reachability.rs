@@ -16,6 +16,7 @@ use super::{Cx, Effect, Master, Part, Timer};
 use crate::allocator::Change;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::protocol::agent::ToAgent;
+use crate::protocol::hello::CloseReason;
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, TaskState};
 use crate::registry::RegistryOp;
@@ -32,7 +33,7 @@ impl Master {
             Presence::Connected(peer) if row.missed >= self.config.max_missed_pings => {
                 // SM-15, TK-107
                 let reason = format!("agent {} left {} pings unanswered", row.id, row.missed);
-                self.disconnect(cx, peer, reason);
+                self.disconnect(cx, peer, CloseReason::IdleTimeout, reason);
             }
             Presence::Connected(peer) => {
                 row.missed += 1;
@@ -91,7 +92,11 @@ impl Master {
         if let Some(peer) = peer {
             self.peers.remove(peer);
             let reason = String::from(why);
-            cx.out.emit(Effect::Disconnect { peer, reason });
+            cx.out.emit(Effect::Disconnect {
+                peer,
+                close: CloseReason::Replaced,
+                reason,
+            });
         }
         self.rescind_agent(cx, key);
         for task in self.tasks.of_agent(key) {
@@ -183,7 +188,12 @@ impl Master {
         let reason = format!("framework {} is somebody else's", row.id);
         if let Some(peer) = row.peer() {
             cx.tell_framework(peer, Event::Error(reason.clone()));
-            cx.out.emit(Effect::Disconnect { peer, reason });
+            let close = CloseReason::Denied;
+            cx.out.emit(Effect::Disconnect {
+                peer,
+                close,
+                reason,
+            });
             self.peers.remove(peer);
         }
         self.remove_framework(cx, key);

@@ -93,11 +93,13 @@ pub enum CloseReason {
     HelloTimeout,
     /// The other side is not permitted to do what it asked for.
     Denied,
+    /// The other side has too many connections already.
+    Crowded,
 }
 
 impl CloseReason {
     /// All reasons.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ShuttingDown,
         Self::ProtocolVersion,
         Self::FrameVersion,
@@ -113,6 +115,7 @@ impl CloseReason {
         Self::IdleTimeout,
         Self::HelloTimeout,
         Self::Denied,
+        Self::Crowded,
     ];
 
     /// Returns the code on the wire.
@@ -133,6 +136,7 @@ impl CloseReason {
             Self::IdleTimeout => 12,
             Self::HelloTimeout => 13,
             Self::Denied => 14,
+            Self::Crowded => 15,
         }
     }
 
@@ -161,6 +165,7 @@ impl CloseReason {
             Self::IdleTimeout => "silent for too long",
             Self::HelloTimeout => "no greeting in time",
             Self::Denied => "not permitted",
+            Self::Crowded => "too many connections",
         }
     }
 }
@@ -184,7 +189,7 @@ mod tests {
                 Some(reason)
             );
         }
-        assert_eq!(CloseReason::from_code(15), None);
+        assert_eq!(CloseReason::from_code(16), None);
         assert_eq!(CloseReason::from_code(u64::MAX), None);
     }
 

@@ -27,6 +27,7 @@ use crate::ids::{FrameworkId, OfferId, PeerId, TaskId, UpdateId};
 use crate::limits;
 use crate::machine::{Machine, Never, Outbox};
 use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::hello::CloseReason;
 use crate::protocol::offer::Operation;
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
@@ -100,6 +101,8 @@ pub enum Effect {
     Reconnect {
         /// The connection to close.
         peer: PeerId,
+        /// Why, for the master.
+        close: CloseReason,
         /// Why, for logs.
         reason: String,
     },
@@ -216,9 +219,13 @@ impl Scheduler {
         }
     }
 
-    fn give_up(&mut self, peer: PeerId, reason: String, out: &mut Out) {
+    fn give_up(&mut self, peer: PeerId, close: CloseReason, reason: String, out: &mut Out) {
         self.leave(out);
-        out.emit(Effect::Reconnect { peer, reason });
+        out.emit(Effect::Reconnect {
+            peer,
+            close,
+            reason,
+        });
     }
 
     fn on_event(&mut self, now: Time, peer: PeerId, event: Event, out: &mut Out) {
@@ -269,7 +276,7 @@ impl Scheduler {
                 "the master leads epoch {epoch}, but epoch {} was seen",
                 self.epoch
             );
-            self.give_up(peer, reason, out);
+            self.give_up(peer, CloseReason::StaleEpoch, reason, out);
             return;
         }
         self.epoch = epoch;
@@ -458,7 +465,8 @@ impl Machine for Scheduler {
         match self.phase {
             Phase::Waiting(peer, at) if at <= now => self.subscribe(peer, out),
             Phase::Subscribed(peer, dead_at) if dead_at <= now => {
-                self.give_up(peer, "no heartbeat from the master".into(), out);
+                let reason = "no heartbeat from the master".into();
+                self.give_up(peer, CloseReason::IdleTimeout, reason, out);
             }
             Phase::Waiting(..)
             | Phase::Subscribed(..)

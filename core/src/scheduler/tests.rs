@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::*;
 use crate::ids::{AgentId, MasterId, TaskId};
 use crate::machine::Output;
+use crate::protocol::hello::CloseReason;
 use crate::protocol::offer::Offer;
 use crate::protocol::task::{CommandInfo, TaskInfo};
 use crate::resources::Resources;
@@ -160,6 +161,7 @@ fn a_deposed_master_is_refused() {
         answer,
         [Effect::Reconnect {
             peer: other,
+            close: CloseReason::StaleEpoch,
             reason: "the master leads epoch 4, but epoch 5 was seen".to_string()
         }]
     );
@@ -184,6 +186,7 @@ fn a_silent_master_is_given_up_after_five_heartbeats() {
             Effect::User(UserEvent::Disconnected),
             Effect::Reconnect {
                 peer: PEER,
+                close: CloseReason::IdleTimeout,
                 reason: "no heartbeat from the master".to_string()
             }
         ]

@@ -124,7 +124,7 @@ impl World {
                 }
                 // No operator connects to a simulated master.
                 master::Effect::Respond { .. } => {}
-                master::Effect::Disconnect { peer, reason: _ } => {
+                master::Effect::Disconnect { peer, .. } => {
                     self.net.close(now, peer, End::Master, queue);
                 }
             }
@@ -146,7 +146,7 @@ impl World {
                         containers.command(command, shared);
                     });
                 }
-                agent::Effect::Disconnect { peer, reason: _ } => {
+                agent::Effect::Disconnect { peer, .. } => {
                     self.net.close(now, peer, End::Client, queue);
                 }
                 // No executor connects to a simulated agent.
@@ -170,7 +170,7 @@ impl World {
                 scheduler::Effect::Master { peer, call } => {
                     self.net.send(now, peer, End::Client, encode(&call), queue);
                 }
-                scheduler::Effect::Reconnect { peer, reason: _ } => {
+                scheduler::Effect::Reconnect { peer, .. } => {
                     self.net.close(now, peer, End::Client, queue);
                 }
                 scheduler::Effect::Stop => {

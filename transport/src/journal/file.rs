@@ -145,6 +145,12 @@ where
             }),
         }
     }
+
+    fn abandon(&mut self) {
+        self.appends.take();
+        // The thread keeps the directory locked until it is through.
+        drop(self.writer.take());
+    }
 }
 
 impl<S: Durable> Drop for FileJournal<S> {

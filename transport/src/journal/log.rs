@@ -235,7 +235,7 @@ where
         let mut expected = None;
         while offset < content.len() {
             let Some((header, body)) = format::read_batch(&content[offset..]) else {
-                return self.torn_or_corrupt(path, content, offset);
+                return self.torn_or_corrupt(path, content, offset, expected);
             };
             self.check_order(path, offset, expected, &header)?;
             self.take_batch(path, offset, &header, body)?;
@@ -298,14 +298,30 @@ where
 
     /// Decides on a batch that is not intact. Each batch is synced before the next is written, so
     /// only the last one can be torn: an intact one after it proves damage.
+    ///
+    /// What looks like a batch may also be part of a torn one, for records hold what they like. It
+    /// counts only behind the torn one, where that says how long it is, and if it goes on from what
+    /// was read so far.
     fn torn_or_corrupt(
         &self,
         path: &Path,
         content: &[u8],
         offset: usize,
+        expected: Option<u64>,
     ) -> Result<usize, JournalError> {
-        let later =
-            (offset + 1..content.len()).find(|at| format::read_batch(&content[*at..]).is_some());
+        let torn = BatchHeader::read(&content[offset..]);
+        let (from, next) = match torn {
+            Some(torn) => (
+                offset + BATCH_HEADER_BYTES + torn.length as usize,
+                torn.index + u64::from(torn.count),
+            ),
+            None => (offset + 1, expected.unwrap_or(0)),
+        };
+        let goes_on = |at: &usize| {
+            let batch = format::read_batch(&content[*at..]);
+            batch.is_some_and(|(batch, _)| batch.index >= next && batch.epoch >= self.epoch)
+        };
+        let later = (from..content.len()).find(goes_on);
         match later {
             None => Ok(offset),
             Some(later) => Err(corrupt(

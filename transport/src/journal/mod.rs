@@ -29,6 +29,9 @@ pub trait Journal {
 
     /// Waits for news. Dropping the future loses none.
     fn next(&mut self) -> impl Future<Output = JournalEvent<Self::State>> + Send;
+
+    /// Gives up on what is under way: dropping the journal then waits for nothing.
+    fn abandon(&mut self);
 }
 
 /// News from a journal.
@@ -129,4 +132,6 @@ impl Journal for NoJournal {
     async fn next(&mut self) -> JournalEvent<Nothing> {
         future::pending().await
     }
+
+    fn abandon(&mut self) {}
 }

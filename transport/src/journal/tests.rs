@@ -11,7 +11,7 @@ use tepui_core::gate::Seq;
 use tepui_core::machine::Durable;
 
 use super::file::FileOptions;
-use super::format::{BATCH_HEADER_BYTES, FILE_HEADER_BYTES};
+use super::format::{BATCH_HEADER_BYTES, BatchHeader, FILE_HEADER_BYTES};
 use super::log::{self, Batch};
 use super::{FileJournal, Journal, JournalError, JournalEvent};
 
@@ -162,6 +162,51 @@ fn a_flipped_bit_is_never_believed() {
             assert_eq!(*offset, *batch as u64, "byte {at}: {error}");
         }
     }
+}
+
+/// A batch of one word, whole.
+fn batch(word: &str, index: u64, epoch: u64) -> Vec<u8> {
+    let body = postcard::to_stdvec(word).unwrap();
+    let header = BatchHeader {
+        length: u32::try_from(body.len()).unwrap(),
+        count: 1,
+        epoch,
+        index,
+        body_crc: crc32fast::hash(&body),
+    };
+    [&header.to_bytes()[..], &body].concat()
+}
+
+#[test]
+fn a_batch_within_a_torn_record_is_no_damage() {
+    // AG-13
+    let dir = tempfile::tempdir().unwrap();
+    let (content, _) = small_log(dir.path());
+    // Four words were written in epoch 1. A batch with the header at `torn` holds another journal's.
+    let tail = |within: &[u8], torn: BatchHeader| {
+        [&content[..], &torn.to_bytes(), b"torn", within, b"off"].concat()
+    };
+    let whole = |length: u32| BatchHeader {
+        length,
+        count: 1,
+        epoch: 1,
+        index: 5,
+        body_crc: 0,
+    };
+    let recovered = |content: &[u8]| recover(with_log(content).path());
+    // The header reached the disk, and says that all of it is one batch.
+    let torn = tail(&batch("x", 6, 1), whole(500));
+    assert_eq!(recovered(&torn).unwrap().0, words(4));
+    // It did not; what the record holds is from before, or of an epoch that is over.
+    for within in [batch("x", 1, 1), batch("x", 6, 0)] {
+        let mut torn = tail(&within, whole(500));
+        torn[content.len()..content.len() + BATCH_HEADER_BYTES].fill(0);
+        assert_eq!(recovered(&torn).unwrap().0, words(4));
+    }
+    // A batch that goes on from there proves that the one before it was whole once.
+    let damaged = tail(&batch("x", 6, 1), whole(4));
+    let error = recovered(&damaged).unwrap_err();
+    assert!(matches!(error, JournalError::Corrupt { .. }), "{error}");
 }
 
 #[test]

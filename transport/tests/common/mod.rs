@@ -10,13 +10,13 @@ use tepui_core::auth::{PeerRole, Principal};
 use tepui_core::ids::PeerId;
 use tepui_core::protocol::hello::Hello;
 use tepui_transport::authority::{Authority, Validity};
+use tepui_transport::inbox::Inputs;
 use tepui_transport::node::{Inbound, Node, NodeConfig, ServeStream};
 use tepui_transport::peers::{Ending, PeerEvent, PeerInfo};
 use tepui_transport::quic::Endpoint;
 use tepui_transport::tls::Credentials;
-use tokio::sync::mpsc;
 
-pub(crate) type Events = mpsc::Receiver<PeerEvent<String>>;
+pub(crate) type Events = Inputs<PeerEvent<String>>;
 pub(crate) type TestNode = Node<PeerEvent<String>>;
 
 pub(crate) fn principal(role: PeerRole, name: &str) -> Principal {

@@ -68,6 +68,13 @@ impl Agent {
         Ok(connected)
     }
 
+    /// Takes leave of the agent: it would wait for us otherwise.
+    pub(super) async fn leave(&self) {
+        if let Some(client) = self.client.lock().await.take() {
+            client.close().await;
+        }
+    }
+
     /// Does not use a connection any more; the next reader makes another one.
     async fn forget(&self, broken: &Arc<OutputClient>) {
         let mut client = self.client.lock().await;

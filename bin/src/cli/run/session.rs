@@ -107,6 +107,9 @@ impl<'a, 'b> Session<'a, 'b> {
             // The framework stays behind with its tasks; its failover timeout says for how long.
             return result;
         }
+        for (_, agent) in &self.agents {
+            agent.leave().await;
+        }
         self.cluster.stop();
         let torn_down = async { while events.next().await.is_some() {} };
         if tokio::time::timeout(TEARDOWN, torn_down).await.is_err() {

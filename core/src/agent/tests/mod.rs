@@ -349,7 +349,7 @@ fn effect_line(effect: &Effect) -> String {
             ContainerCommand::Forget { id } => format!("forget {id}"),
             ContainerCommand::Recover { known } => format!("recover {known:?}"),
         },
-        Effect::Disconnect { peer, reason } => format!("disconnect {} {reason}", peer.0),
+        Effect::Disconnect { peer, reason, .. } => format!("disconnect {} {reason}", peer.0),
         Effect::Stop { reason } => format!("stop {reason}"),
     }
 }

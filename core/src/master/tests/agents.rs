@@ -84,7 +84,11 @@ fn nobody_speaks_in_another_role() {
     let framework = framework_info();
     assert_eq!(
         world.call(agent, Call::Subscribe { framework }),
-        [disconnect(agent, "agent/one may not speak as framework")]
+        [disconnect(
+            agent,
+            CloseReason::WrongRole,
+            "agent/one may not speak as framework"
+        )]
     );
     // The connection is forgotten.
     assert_eq!(world.agent_says(agent, ToMaster::Pong), []);
@@ -121,7 +125,7 @@ fn an_agent_that_lost_its_state_is_a_new_one() {
         outs,
         [
             Output::Persist(RegistryOp::Remove { id }),
-            disconnect(old, why),
+            disconnect(old, CloseReason::Replaced, why),
             to_framework(framework, Event::Update(gone)),
             Output::Persist(admit),
             registered(peer, agent_id(1)),
@@ -171,7 +175,10 @@ fn a_second_connection_replaces_the_first() {
     let why = "agent rio-1-S0 came back over another connection";
     assert_eq!(
         world.agent_says(peer, back(&id, "cpus:4", vec![])),
-        [disconnect(old, why), reregistered(peer, id)]
+        [
+            disconnect(old, CloseReason::Replaced, why),
+            reregistered(peer, id)
+        ]
     );
 }
 
@@ -214,7 +221,10 @@ fn unanswered_pings_end_the_connection() {
     let outs = world.pass(Duration::from_secs(75));
     assert_eq!(outs, [ping(), ping(), ping(), ping(), ping()]);
     let why = "agent rio-1-S0 left 5 pings unanswered";
-    assert_eq!(world.pass(Duration::from_secs(15)), [disconnect(peer, why)]);
+    assert_eq!(
+        world.pass(Duration::from_secs(15)),
+        [disconnect(peer, CloseReason::IdleTimeout, why)]
+    );
     // It may come back.
     let peer = world.connect(PeerRole::Agent, "one");
     let outs = world.agent_says(peer, back(&id, "cpus:4", vec![]));

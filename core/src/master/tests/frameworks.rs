@@ -14,7 +14,10 @@ fn subscribed(peer: PeerId, framework: FrameworkId) -> Out {
 
 fn refusal(peer: PeerId, why: &str) -> [Out; 2] {
     let event = Event::Error(why.to_string());
-    [to_framework(peer, event), disconnect(peer, why)]
+    [
+        to_framework(peer, event),
+        disconnect(peer, CloseReason::Denied, why),
+    ]
 }
 
 #[test]

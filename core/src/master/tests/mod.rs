@@ -28,6 +28,7 @@ use crate::limits;
 use crate::machine::{Machine, Outbox, Output};
 use crate::protocol::agent::{TaskReport, ToAgent, ToMaster};
 use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::hello::CloseReason;
 use crate::protocol::node::AgentInfo;
 use crate::protocol::offer::{Offer, Operation};
 use crate::protocol::operator::{self, Answer};
@@ -181,9 +182,13 @@ fn to_framework(peer: PeerId, event: Event) -> Out {
     Output::Effect(Effect::Scheduler { peer, event })
 }
 
-fn disconnect(peer: PeerId, reason: &str) -> Out {
+fn disconnect(peer: PeerId, close: CloseReason, reason: &str) -> Out {
     let reason = reason.to_string();
-    Output::Effect(Effect::Disconnect { peer, reason })
+    Output::Effect(Effect::Disconnect {
+        peer,
+        close,
+        reason,
+    })
 }
 
 /// A master and its surroundings.

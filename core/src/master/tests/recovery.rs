@@ -106,7 +106,7 @@ fn a_recovered_framework_is_still_its_owners() {
         world.call(thief, Call::Subscribe { framework }),
         [
             to_framework(thief, Event::Error(why.into())),
-            disconnect(thief, why),
+            disconnect(thief, CloseReason::Denied, why),
         ]
     );
     let peer = world.connect(PeerRole::Framework, "web");
