@@ -187,8 +187,9 @@ impl Master {
         }
         self.note(cx, key, &status, latest);
         let task = &self.tasks[key];
-        let is_late = task.by_master && task.state.is_terminal();
-        if is_late || (status.update.is_some() && status.update == task.acknowledged) {
+        if task.is_ended_by_master()
+            || (status.update.is_some() && status.update == task.acknowledged)
+        {
             self.confirm(cx, agent, owner, &status);
             return;
         }
@@ -220,7 +221,7 @@ impl Master {
     /// Takes an agent's news into the record of a live task.
     fn note(&mut self, cx: &mut Cx<'_>, key: TaskKey, status: &TaskStatus, latest: TaskState) {
         let task = &mut self.tasks[key];
-        if task.is_remembered() || (task.by_master && task.state.is_terminal()) {
+        if task.is_remembered() || task.is_ended_by_master() {
             return;
         }
         if let Some(update) = status.update {
@@ -289,7 +290,7 @@ impl Master {
             if let Some(sent) = task.in_flight.filter(|sent| sent.update == update) {
                 task.acknowledged = Some(update);
                 let is_end = sent.state.is_terminal();
-                let by_master = task.by_master;
+                let by_master = task.is_ended_by_master();
                 if is_end && !task.is_remembered() {
                     self.tasks.complete(key);
                 }
