@@ -124,7 +124,7 @@ fn an_end_that_was_passed_on_keeps_its_name() {
     let end = news("t", TaskState::Failed, &t.agent.clone(), 1);
     t.report(end.clone(), TaskState::Failed);
     let outs = t.join_anew();
-    assert_eq!(heard(&outs, t.peer), [end.clone()]);
+    assert_eq!(heard(&outs, t.peer), core::slice::from_ref(&end));
     // Not confirmed, it comes again; confirmed, it does not.
     assert_eq!(t.subscribe(), [end]);
     assert_eq!(t.acknowledge(UpdateId(1)), []);
@@ -179,7 +179,7 @@ fn what_the_agent_does_not_know_does_not_change_how_a_task_ended() {
     let mut dropped = news("t", TaskState::Dropped, &t.agent.clone(), 2);
     dropped.update = None;
     let outs = t.report(dropped.clone(), TaskState::Dropped);
-    assert_eq!(heard(&outs, t.peer), [end.clone()]);
+    assert_eq!(heard(&outs, t.peer), core::slice::from_ref(&end));
     t.acknowledge(UpdateId(1));
     assert_eq!(t.report(dropped, TaskState::Dropped), []);
     let view = t.world.master.view();

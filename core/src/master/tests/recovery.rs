@@ -319,7 +319,7 @@ fn whoever_comes_first_under_an_id_does_not_get_what_is_not_his() {
     let peer = world.connect(PeerRole::Agent, "one");
     let outs = world.agent_says(peer, account(&owner, "batch"));
     assert!(outs.contains(&to_agent(peer, ToAgent::ShutdownFramework(owner))));
-    assert_eq!(world.master.view().frameworks()[0].connected, true);
+    assert!(world.master.view().frameworks()[0].connected);
 }
 
 #[test]
