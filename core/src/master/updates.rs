@@ -147,8 +147,9 @@ impl Master {
     /// Takes in an agent's update (PR-08).
     ///
     /// The master confirms an update itself where nobody else will: if the framework is over or
-    /// unknown, if the task is another agent's, if the framework has confirmed it but the agent has not heard, and if the master has
-    /// said by its own word that the task has ended. Otherwise the agent's stream would never end.
+    /// unknown, if the task is another agent's, if the framework has confirmed it but the agent has
+    /// not heard, and if the master has said by its own word that the task has ended. Otherwise the
+    /// agent's stream would never end.
     pub(super) fn on_update(
         &mut self,
         cx: &mut Cx<'_>,
