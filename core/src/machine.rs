@@ -67,7 +67,8 @@ pub enum Output<R, E> {
     Persist(R),
     /// Leaves once everything persisted before it is durable.
     Effect(E),
-    /// Leaves at once, for it reveals nothing that is not durable: a pong, a heartbeat. It may overtake held effects, so nothing that refers to one may be free.
+    /// Leaves at once, for it reveals nothing that is not durable: a pong, a heartbeat. It may
+    /// overtake held effects, so nothing that refers to one may be free.
     Free(E),
 }
 

@@ -28,7 +28,9 @@ fn draw(seed: u64, what: u64, bound: u64) -> u64 {
 
 fn options(seed: u64) -> Options {
     let cpus = 1 + draw(seed, 1, 8);
-    let machine = Resources::parse(&format!("cpus:{cpus};mem:{}", cpus * 256)).unwrap();
+    let mem = cpus * 256;
+    let machine = format!("cpus:{cpus};mem:{mem};ports:[31000-31009,32000-32003]");
+    let machine = Resources::parse(&machine).unwrap();
     let agents = 1 + draw(seed, 2, 5) as u32;
     let frameworks = 1 + draw(seed, 3, 3) as u32;
     let mut options = Options::new(seed, agents, frameworks, machine);
@@ -39,6 +41,15 @@ fn options(seed: u64) -> Options {
     options.start = Span::millis(1, 1 << draw(seed, 6, 13));
     options.run = Span::secs(0, 1 << draw(seed, 7, 8));
     options.demand.tasks = 1 + draw(seed, 8, 8) as usize;
+    options.demand.ports = draw(seed, 11, 4);
+    options.demand.kill_one_in = draw(seed, 12, 3) * 5;
+    // Some are so impatient that the faults outlast them.
+    if draw(seed, 13, 2) == 0 {
+        options.agent_reregister_timeout = Duration::from_secs(1 + draw(seed, 14, 30));
+    }
+    if draw(seed, 15, 3) == 0 {
+        options.failover_timeout = Duration::from_secs(draw(seed, 16, 60));
+    }
     options
 }
 
@@ -65,7 +76,7 @@ fn run(seed: u64, log: Log) -> (u64, Report) {
 
 #[test]
 fn clusters_in_trouble_keep_their_promises_and_recover() {
-    let (mut tasks, mut events) = (0, 0);
+    let (mut tasks, mut lost, mut killed, mut events) = (0, 0, 0, 0);
     let mut digests = BTreeSet::new();
     for seed in 0..SEEDS {
         eprintln!("seed {seed}: {:?}", options(seed));
@@ -75,10 +86,14 @@ fn clusters_in_trouble_keep_their_promises_and_recover() {
         let (digest, report) = first;
         digests.insert(digest);
         tasks += report.tasks.finished + report.tasks.failed;
+        lost += report.tasks.lost;
+        killed += report.tasks.killed;
         events += report.events;
     }
     assert_eq!(digests.len() as u64, SEEDS, "seeds do not differ");
     // Trouble that lets nothing happen would prove nothing.
     assert!(tasks > 30 * SEEDS, "only {tasks} tasks ended");
+    assert!(lost > 5 * SEEDS, "only {lost} tasks were lost");
+    assert!(killed > 5 * SEEDS, "only {killed} tasks were killed");
     assert!(events > 2_000 * SEEDS, "only {events} events");
 }

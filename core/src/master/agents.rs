@@ -102,6 +102,12 @@ impl Agents {
         rows.any(|(_, agent)| agent.presence == Presence::Recovered)
     }
 
+    /// Returns whether one is away of whose tasks this leadership may not know.
+    pub(super) fn are_missing(&self) -> bool {
+        let mut rows = self.rows.iter();
+        rows.any(|(_, agent)| !agent.is_allocatable())
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (AgentKey, &Agent)> + '_ {
         self.rows.iter().map(|(key, agent)| (key.cast(), agent))
     }

@@ -48,7 +48,7 @@ use tracing::debug;
 
 use crate::allocator::{Allocator, Change, Decision};
 use crate::auth::{PeerRole, Principal};
-use crate::ids::{MasterId, PeerId};
+use crate::ids::{FrameworkId, MasterId, PeerId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Durable, Machine, Never, Outbox};
 use crate::protocol::agent::{ToAgent, ToMaster};
@@ -295,6 +295,12 @@ impl Master {
     /// Returns the durable state, for snapshots of the journal.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Returns whether a framework has ended under this leadership, and is still remembered.
+    pub fn has_removed(&self, framework: &FrameworkId) -> bool {
+        let key = self.frameworks.find(framework);
+        key.is_some_and(|key| self.frameworks[key].is_completed())
     }
 
     /// Returns the allocator, for its explanations and figures.

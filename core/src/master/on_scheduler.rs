@@ -257,8 +257,9 @@ impl Master {
                 self.kill(cx, key, grace);
                 return;
             }
-            None if self.agents.are_awaited() => {
+            None if self.agents.are_missing() => {
                 if self.kills.insert(framework, id.clone(), Kill { grace }) {
+                    self.answer_kills(cx);
                     return;
                 }
                 debug!(task = %id, "no room to remember a kill");
@@ -269,8 +270,8 @@ impl Master {
         self.tell(cx, framework, status);
     }
 
-    /// Gives up on tasks that no agent has reported, once all agents are back. A framework that is
-    /// away hears it when it returns.
+    /// Says of which tasks nobody knows, once no agent is awaited. A framework that is away hears
+    /// it when it returns. The kills are remembered for agents that may come back late.
     pub(super) fn answer_kills(&mut self, cx: &mut Cx<'_>) {
         let waiting = self.kills.frameworks();
         if waiting.is_empty() || self.agents.are_awaited() {
@@ -280,10 +281,13 @@ impl Master {
             if self.frameworks[framework].peer().is_none() {
                 continue;
             }
-            for id in self.kills.take_all(framework) {
+            for id in self.kills.answer(framework) {
                 let status = self.reconcile(cx, None, id);
                 self.tell(cx, framework, status);
             }
+        }
+        if !self.agents.are_missing() {
+            self.kills.forget_answered();
         }
     }
 

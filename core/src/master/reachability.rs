@@ -170,7 +170,7 @@ impl Master {
             self.peers.cast(peer, None);
         }
         self.arm_framework(key, None);
-        self.kills.take_all(key);
+        self.kills.forget(key);
         self.changes
             .push(Change::FrameworkRemoved { framework: key });
         for (agent, mut got) in heirs {

@@ -282,6 +282,7 @@ impl Master {
         self.tasks[key].state = state;
         if state.is_terminal() {
             // Its own news follows, and waits to be confirmed.
+            self.tasks[key].by_master = false;
             self.release(key);
         } else if before == TaskState::Unreachable {
             // SM-16, TK-60

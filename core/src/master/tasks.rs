@@ -103,6 +103,11 @@ impl Task {
         self.care == Care::Remembered
     }
 
+    /// Returns whether its end is the master's own word, which is the last about it.
+    pub(super) fn is_ended_by_master(&self) -> bool {
+        self.by_master && self.status.state.is_terminal()
+    }
+
     /// Returns whether it may still run, or run again.
     pub(super) fn is_active(&self) -> bool {
         !self.is_remembered() && !self.state.is_terminal()

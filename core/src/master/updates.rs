@@ -141,8 +141,9 @@ impl Master {
     /// Takes in an agent's update (PR-08).
     ///
     /// The master confirms an update itself where nobody else will: if the framework is over or
-    /// unknown, if the task is another agent's, if the framework has confirmed it but the agent has not heard, and if the master has
-    /// said by its own word that the task has ended. Otherwise the agent's stream would never end.
+    /// unknown, if the task is another agent's, if the framework has confirmed it but the agent has
+    /// not heard, and if the master has said by its own word that the task has ended. Otherwise the
+    /// agent's stream would never end.
     pub(super) fn on_update(
         &mut self,
         cx: &mut Cx<'_>,
@@ -181,8 +182,9 @@ impl Master {
         }
         self.note(cx, key, &status, latest);
         let task = &self.tasks[key];
-        let is_late = task.by_master && task.state.is_terminal();
-        if is_late || (status.update.is_some() && status.update == task.acknowledged) {
+        if task.is_ended_by_master()
+            || (status.update.is_some() && status.update == task.acknowledged)
+        {
             self.confirm(cx, agent, owner, &status);
             return;
         }
@@ -214,7 +216,7 @@ impl Master {
     /// Takes an agent's news into the record of a live task.
     fn note(&mut self, cx: &mut Cx<'_>, key: TaskKey, status: &TaskStatus, latest: TaskState) {
         let task = &mut self.tasks[key];
-        if task.is_remembered() || (task.by_master && task.state.is_terminal()) {
+        if task.is_remembered() || task.is_ended_by_master() {
             return;
         }
         if let Some(update) = status.update {
@@ -283,7 +285,7 @@ impl Master {
             if let Some(sent) = task.in_flight.filter(|sent| sent.update == update) {
                 task.acknowledged = Some(update);
                 let is_end = sent.state.is_terminal();
-                let by_master = task.by_master;
+                let by_master = task.is_ended_by_master();
                 if is_end && !task.is_remembered() {
                     self.tasks.complete(key);
                 }

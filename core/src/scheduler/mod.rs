@@ -378,8 +378,8 @@ impl Scheduler {
                 }
             }
         };
-        // Without a connection nothing but kills is kept: offers are void, an update comes again, and
-        // the user hears of the next subscription.
+        // Without a connection nothing but kills is kept: offers are void, an update comes again,
+        // and the user hears of the next subscription.
         if let Some(peer) = subscribed {
             out.emit(Effect::Master { peer, call });
         }

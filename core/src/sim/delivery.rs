@@ -129,7 +129,22 @@ impl World {
                 }
             }
         }
+        self.note_removals();
         self.check(Name::Master);
+    }
+
+    /// Notes which frameworks the master has just ended, for they may come back to one that does
+    /// not know.
+    fn note_removals(&mut self) {
+        let Some(master) = self.master.machine() else {
+            return;
+        };
+        for seat in self.frameworks.iter_mut().filter(|seat| !seat.was_removed) {
+            let hosted = seat.node.machine();
+            if let Some(id) = hosted.and_then(|hosted| hosted.scheduler().framework()) {
+                seat.was_removed = master.has_removed(id);
+            }
+        }
     }
 
     pub(super) fn flush_agent(&mut self, n: u32) {

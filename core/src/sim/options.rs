@@ -33,6 +33,11 @@ pub struct Options {
     pub ping_interval: Duration,
     /// How many pings may go unanswered (TL-01).
     pub max_missed_pings: u32,
+    /// How long an agent may stay away before its tasks are unreachable (TL-02).
+    pub agent_reregister_timeout: Duration,
+    /// How long the tasks of a built-in framework go on while it is away (FW-04). A framework that
+    /// stays away for longer is over, and so is its scheduler when it returns.
+    pub failover_timeout: Duration,
     /// How long a node waits before it dials again.
     pub redial: Span,
     /// What goes wrong.
@@ -56,6 +61,8 @@ impl Options {
             run: Span::secs(5, 60),
             ping_interval: Duration::from_secs(15),
             max_missed_pings: 5,
+            agent_reregister_timeout: Duration::from_secs(600),
+            failover_timeout: Duration::from_secs(7 * 24 * 3600),
             redial: Span::millis(100, 1_000),
             faults: Faults::none(),
             checking: Checking::Off,
@@ -68,6 +75,10 @@ impl Options {
 pub struct Demand {
     /// What one task takes.
     pub task: Resources,
+    /// How many ports one task takes beside that, whichever are offered.
+    pub ports: u64,
+    /// One task in so many is killed when it runs; zero is none.
+    pub kill_one_in: u64,
     /// What it runs: `sleep SECONDS` and `exit CODE` are understood, joined by `;`.
     pub command: CommandInfo,
     /// How many tasks it wants at a time.
@@ -79,6 +90,8 @@ impl Default for Demand {
     fn default() -> Self {
         Self {
             task: "cpus:1;mem:64".parse().expect("a literal that parses"),
+            ports: 0,
+            kill_one_in: 0,
             command: CommandInfo::shell("true"),
             tasks: 5,
         }
@@ -125,6 +138,8 @@ pub struct Faults {
     pub master_crash: u64,
     /// An agent crashes and comes back; its containers go on meanwhile.
     pub agent_crash: u64,
+    /// An agent crashes and loses its disk: it comes back as a new one, and its containers end.
+    pub disk_loss: u64,
     /// An agent or a framework is cut off, in both directions or in one.
     pub cut: u64,
     /// A journal makes nothing durable for a while.
@@ -145,6 +160,7 @@ impl Faults {
             lasting: Span::secs(1, 30),
             master_crash: 0,
             agent_crash: 0,
+            disk_loss: 0,
             cut: 0,
             stall: 0,
             vanish: 0,
@@ -159,12 +175,14 @@ impl Faults {
         let mut rng = Rng::new(seed ^ 0x6661_756c_7473);
         let mut weight = || rng.below(4);
         let [master_crash, agent_crash, cut, stall, vanish] = core::array::from_fn(|_| weight());
+        let disk_loss = weight() / 2;
         let mean = 2 + rng.below(20);
         Self {
             every: Some(Span::secs(mean / 2, mean + mean / 2)),
             lasting: Span::millis(100, 1_000 << rng.below(8)),
             master_crash,
             agent_crash,
+            disk_loss,
             cut,
             stall,
             vanish,

@@ -11,7 +11,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::ids::TaskId;
+use crate::ids::{AgentId, TaskId};
 use crate::protocol::offer::Operation;
 use crate::protocol::status::{Reason, TaskState, TaskStatus};
 use crate::scheduler::{Acknowledging, Logic, UserCall, UserEvent};
@@ -56,7 +56,7 @@ pub(super) struct Tap {
     logic: Box<dyn Logic>,
     mode: Mode,
     /// What it knows of each task; ended ones too, to see that nothing follows.
-    tasks: BTreeMap<TaskId, TaskState>,
+    tasks: BTreeMap<TaskId, (TaskState, Option<AgentId>)>,
     tally: Tally,
     /// Offers seen since the mode was set.
     offers: u64,
@@ -103,16 +103,29 @@ impl Tap {
 
     /// Lists the tasks that it heard of, with the newest state.
     pub(super) fn tasks(&self) -> impl Iterator<Item = (&TaskId, TaskState)> + '_ {
-        self.tasks.iter().map(|(id, state)| (id, *state))
+        self.tasks.iter().map(|(id, (state, _))| (id, *state))
+    }
+
+    /// Returns the agent that a task was last heard of from.
+    pub(super) fn agent(&self, task: &TaskId) -> Option<&AgentId> {
+        self.tasks.get(task)?.1.as_ref()
     }
 
     fn on_update(&mut self, status: &TaskStatus) {
-        if status.reason == Some(Reason::Reconciliation) {
-            // An answer about a task, and no news: that still comes.
+        if status.reason == Some(Reason::Reconciliation) && status.update.is_none() {
+            // An answer, and no news: that still comes, and is to be confirmed. But of a task that
+            // nobody knows nothing else comes.
+            let known = self.tasks.get_mut(&status.task);
+            if let Some((state, _)) = known.filter(|_| status.state == TaskState::Unknown)
+                && !state.is_terminal()
+            {
+                *state = TaskState::Unknown;
+            }
             return;
         }
-        let before = self.tasks.insert(status.task.clone(), status.state);
-        if let Some(problem) = before.and_then(|before| problem(before, status.state)) {
+        let now = (status.state, status.agent.clone());
+        let before = self.tasks.insert(status.task.clone(), now);
+        if let Some(problem) = before.and_then(|(before, _)| problem(before, status.state)) {
             let task = &status.task;
             self.violation
                 .get_or_insert_with(|| format!("updates: {task} {problem}"));

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::check::offers;
+use super::journal::Disk;
 use super::log::Entry;
 use super::net::Cut;
 use super::options::Span;
@@ -27,6 +28,7 @@ const DIAL: Span = Span::millis(0, 1_000);
 enum Kind {
     MasterCrash,
     AgentCrash,
+    DiskLoss,
     Cut,
     Stall,
     Vanish,
@@ -40,6 +42,7 @@ impl World {
         let config = master::Config {
             ping_interval: self.options.ping_interval,
             max_missed_pings: self.options.max_missed_pings,
+            agent_reregister_timeout: self.options.agent_reregister_timeout,
             ..master::Config::new(id, epoch, self.shared.rng.next_u64())
         };
         let seed = self.shared.rng.next_u64();
@@ -88,6 +91,20 @@ impl World {
             .recorder
             .note(shared.now, name, Entry::Fault, &"crash");
         self.net.crash(shared.now, name, &mut shared.queue);
+    }
+
+    /// Wipes the disk of an agent, which is down or crashes now. Nobody can say any more what
+    /// became of what it ran.
+    pub(super) fn lose_disk(&mut self, n: u32) {
+        self.crash(Name::Agent(n));
+        let disk = &mut self.agents[at(n)].node.disk;
+        let state: AgentState = disk.read();
+        self.lost.extend(state.agent().cloned());
+        *disk = Disk::default();
+        let shared = &mut self.shared;
+        shared
+            .recorder
+            .note(shared.now, Name::Agent(n), Entry::Fault, &"disk loss");
     }
 
     pub(super) fn plan_restart(&mut self, node: Name, after: Duration) {
@@ -176,6 +193,11 @@ impl World {
                 self.crash(victim);
                 self.plan_restart(victim, lasting);
             }
+            Kind::DiskLoss => {
+                let Name::Agent(n) = victim else { return };
+                self.lose_disk(n);
+                self.plan_restart(victim, lasting);
+            }
             Kind::Cut => {
                 let cuts = [Cut::Both, Cut::Outgoing, Cut::Incoming];
                 let drawn = self.shared.rng.below(3) as usize;
@@ -203,6 +225,7 @@ impl World {
         let weights = [
             (Kind::MasterCrash, faults.master_crash),
             (Kind::AgentCrash, faults.agent_crash),
+            (Kind::DiskLoss, faults.disk_loss),
             (Kind::Cut, faults.cut),
             (Kind::Stall, faults.stall),
             (Kind::Vanish, faults.vanish),
@@ -222,7 +245,7 @@ impl World {
         let frameworks = (1..).map(Name::Framework).take(self.frameworks.len());
         let mut victims: Vec<Name> = match kind {
             Kind::MasterCrash => [Name::Master].into(),
-            Kind::AgentCrash | Kind::Vanish => agents.collect(),
+            Kind::AgentCrash | Kind::DiskLoss | Kind::Vanish => agents.collect(),
             Kind::Cut => agents.chain(frameworks).collect(),
             Kind::Stall => agents.chain([Name::Master]).collect(),
         };

@@ -2,7 +2,7 @@
 //!
 //! Used by [`super::Sim`] for its built-in frameworks, and by users to have company for their own.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,10 +13,11 @@ use crate::ids::TaskId;
 use crate::protocol::offer::Offer;
 use crate::protocol::status::TaskState;
 use crate::protocol::task::CommandInfo;
+use crate::resources::{Ranges, Resource, Resources, Value};
 use crate::scheduler::{Logic, UserCall, UserEvent};
 use crate::time::Time;
 
-/// A task that is not heard of for so long was lost on its way to the master.
+/// A task that is not heard of for so long was lost: on its way to the master, or with its agent.
 const UNHEARD: Duration = Duration::from_secs(60);
 /// For how long offers are refused that are not needed.
 const REFUSE: Duration = Duration::from_secs(5);
@@ -24,7 +25,8 @@ const REFUSE: Duration = Duration::from_secs(5);
 /// How far a task has come, as far as its framework knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
-    Launched,
+    /// Launched and not heard of yet, or unreachable.
+    Silent,
     Heard,
 }
 
@@ -35,10 +37,15 @@ pub struct Steady {
     demand: Demand,
     name: String,
     launched: u64,
+    /// How many were seen to run.
+    ran: u64,
     /// The tasks that have not ended.
     tasks: BTreeMap<TaskId, Progress>,
-    /// When tasks were launched, oldest first, as long as it may matter.
-    launches: VecDeque<(Time, TaskId)>,
+    /// Tasks that were silent for too long. They do not count, and are killed until it is known
+    /// what became of them.
+    given_up: BTreeSet<TaskId>,
+    /// Since when tasks were silent, oldest first, as long as it may matter.
+    silences: VecDeque<(Time, TaskId)>,
     is_suppressed: bool,
 }
 
@@ -49,8 +56,10 @@ impl Steady {
             demand,
             name: name.into(),
             launched: 0,
+            ran: 0,
             tasks: BTreeMap::new(),
-            launches: VecDeque::new(),
+            given_up: BTreeSet::new(),
+            silences: VecDeque::new(),
             is_suppressed: false,
         }
     }
@@ -60,16 +69,17 @@ impl Steady {
         let mut tasks = Vec::new();
         while self.tasks.len() < self.demand.tasks {
             // What is offered may be reserved, and then is not what is asked for.
-            let Ok(less) = rest.checked_sub(&self.demand.task) else {
+            let Some(needs) = self.needs(&rest) else {
                 break;
             };
-            rest = less;
+            rest = needs.1;
+            let resources = needs.0;
             self.launched += 1;
             let text = format!("{}-{}", self.name, self.launched);
             let id = TaskId::new(&text).expect("the name of a framework makes an id");
-            self.tasks.insert(id.clone(), Progress::Launched);
-            self.launches.push_back((now, id.clone()));
-            let (resources, command) = (self.demand.task.clone(), self.demand.command.clone());
+            self.tasks.insert(id.clone(), Progress::Silent);
+            self.silences.push_back((now, id.clone()));
+            let command = self.demand.command.clone();
             tasks.push(offer.task(id, resources, command));
         }
         calls.push(if tasks.is_empty() {
@@ -79,17 +89,53 @@ impl Steady {
         });
     }
 
-    /// Gives up tasks that were never heard of, and asks to end them wherever they are.
+    /// Picks what one task takes of what is left. Returns it, and what is left then.
+    fn needs(&self, rest: &Resources) -> Option<(Resources, Resources)> {
+        let mut needs = self.demand.task.clone();
+        if self.demand.ports > 0 {
+            needs.insert(ports(rest, self.demand.ports)?).ok()?;
+        }
+        let rest = rest.checked_sub(&needs).ok()?;
+        Some((needs, rest))
+    }
+
+    /// Notes that a task has not ended, and kills it if it is its turn.
+    fn hear(&mut self, now: Time, task: TaskId, state: TaskState, calls: &mut Vec<UserCall>) {
+        if self.given_up.contains(&task) {
+            return;
+        }
+        if state == TaskState::Unreachable {
+            self.tasks.insert(task.clone(), Progress::Silent);
+            self.silences.push_back((now, task));
+            return;
+        }
+        let before = self.tasks.insert(task.clone(), Progress::Heard);
+        if before == Some(Progress::Heard) || state != TaskState::Running {
+            return;
+        }
+        self.ran += 1;
+        if self.ran.checked_rem(self.demand.kill_one_in) == Some(0) {
+            let grace = None;
+            calls.push(UserCall::Kill { task, grace });
+        }
+    }
+
+    /// Gives up tasks that are silent for too long, and asks to end them wherever they are, again
+    /// and again: what was asked may be lost as well.
     fn give_up(&mut self, now: Time, calls: &mut Vec<UserCall>) {
-        while let Some((at, _)) = self.launches.front() {
-            if now < *at + UNHEARD {
+        while let Some((since, _)) = self.silences.front() {
+            if now < *since + UNHEARD {
                 return;
             }
-            let Some((_, task)) = self.launches.pop_front() else {
+            let Some((_, task)) = self.silences.pop_front() else {
                 return;
             };
-            if self.tasks.get(&task) == Some(&Progress::Launched) {
+            if self.tasks.get(&task) == Some(&Progress::Silent) {
                 self.tasks.remove(&task);
+                self.given_up.insert(task.clone());
+            }
+            if self.given_up.contains(&task) {
+                self.silences.push_back((now, task.clone()));
                 let grace = None;
                 calls.push(UserCall::Kill { task, grace });
             }
@@ -122,11 +168,9 @@ impl Logic for Steady {
                 if status.state.is_terminal() || status.state == TaskState::Unknown =>
             {
                 self.tasks.remove(&status.task);
+                self.given_up.remove(&status.task);
             }
-            UserEvent::Update(status) => {
-                // A task that was given up, and lives after all, counts again until it is killed.
-                self.tasks.insert(status.task, Progress::Heard);
-            }
+            UserEvent::Update(status) => self.hear(now, status.task, status.state, calls),
             // Whoever subscribes is taken to want offers.
             UserEvent::Subscribed { .. } => self.is_suppressed = false,
             UserEvent::Disconnected | UserEvent::Rescinded(_) | UserEvent::Error(_) => {}
@@ -141,8 +185,29 @@ impl Logic for Steady {
     }
 
     fn deadline(&self) -> Option<Time> {
-        self.launches.front().map(|(at, _)| *at + UNHEARD)
+        self.silences.front().map(|(at, _)| *at + UNHEARD)
     }
+}
+
+/// Picks the first unreserved ports of an offer, if it has so many.
+fn ports(rest: &Resources, count: u64) -> Option<Resource> {
+    let mut picked = Ranges::new();
+    let mut missing = count;
+    for entry in rest.iter().filter(|e| e.reservation_role().is_none()) {
+        let Value::Ranges(ranges) = entry.value() else {
+            continue;
+        };
+        for range in ranges.iter().filter(|_| entry.name() == "ports") {
+            if missing > 0 {
+                let (first, last) = range.into_inner();
+                let last = last.min(first.saturating_add(missing - 1));
+                picked.insert(first..=last);
+                missing -= last - first + 1;
+            }
+        }
+    }
+    let resource = Resource::new("ports", Value::Ranges(picked)).ok()?;
+    (missing == 0).then_some(resource)
 }
 
 /// Takes every offer whole, for one task that runs for ever.

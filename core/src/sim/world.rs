@@ -5,10 +5,10 @@
 //! ([`super::trouble`]) and what must hold ([`super::check`]).
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use super::check;
 use super::containers::{Containers, Script};
@@ -22,7 +22,7 @@ use super::workload::Steady;
 use crate::agent::{self, Agent};
 use crate::attributes::Attributes;
 use crate::gate::Seq;
-use crate::ids::PeerId;
+use crate::ids::{AgentId, PeerId};
 use crate::machine::Outbox;
 use crate::master::Master;
 use crate::protocol::framework::FrameworkInfo;
@@ -59,6 +59,8 @@ pub(super) struct FrameworkSeat {
     pub(super) name: String,
     pub(super) link: Link,
     pub(super) is_over: bool,
+    /// Whether a master has ended it while it was away. Later ones do not remember that.
+    pub(super) was_removed: bool,
 }
 
 /// The time-weighted use of cores.
@@ -91,6 +93,8 @@ pub(super) struct World {
     pub(super) frameworks: Vec<FrameworkSeat>,
     pub(super) usage: Usage,
     pub(super) offers: check::offers::Ledger,
+    /// Agents whose disk was lost.
+    pub(super) lost: BTreeSet<AgentId>,
 }
 
 impl World {
@@ -119,6 +123,7 @@ impl World {
             frameworks: Vec::new(),
             usage: Usage::default(),
             offers: check::offers::Ledger::new(checking),
+            lost: BTreeSet::new(),
         };
         world.begin();
         world
@@ -132,7 +137,7 @@ impl World {
         for n in 1..=self.options.frameworks {
             let name = format!("framework-{n}");
             let mut info = FrameworkInfo::new(name.as_str());
-            info.failover_timeout = Duration::from_secs(7 * 24 * 3600);
+            info.failover_timeout = self.options.failover_timeout;
             let logic = Steady::new(name, self.options.demand.clone());
             self.add_framework(info, Box::new(logic));
         }
@@ -153,6 +158,7 @@ impl World {
             name: title,
             link: Link::Down,
             is_over: false,
+            was_removed: false,
         });
         self.plan_dial(name, BEGIN);
         name

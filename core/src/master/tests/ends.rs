@@ -124,7 +124,7 @@ fn an_end_that_was_passed_on_keeps_its_name() {
     let end = news("t", TaskState::Failed, &t.agent.clone(), 1);
     t.report(end.clone(), TaskState::Failed);
     let outs = t.join_anew();
-    assert_eq!(heard(&outs, t.peer), [end.clone()]);
+    assert_eq!(heard(&outs, t.peer), core::slice::from_ref(&end));
     // Not confirmed, it comes again; confirmed, it does not.
     assert_eq!(t.subscribe(), [end]);
     assert_eq!(t.acknowledge(UpdateId(1)), []);
@@ -179,7 +179,7 @@ fn what_the_agent_does_not_know_does_not_change_how_a_task_ended() {
     let mut dropped = news("t", TaskState::Dropped, &t.agent.clone(), 2);
     dropped.update = None;
     let outs = t.report(dropped.clone(), TaskState::Dropped);
-    assert_eq!(heard(&outs, t.peer), [end.clone()]);
+    assert_eq!(heard(&outs, t.peer), core::slice::from_ref(&end));
     t.acknowledge(UpdateId(1));
     assert_eq!(t.report(dropped, TaskState::Dropped), []);
     let view = t.world.master.view();
@@ -216,4 +216,32 @@ fn what_became_of_an_agent_is_told_to_a_framework_that_was_away() {
     assert_eq!(t.subscribe(), []);
     // Its confirmation goes to the agent.
     assert_eq!(t.acknowledge(UpdateId(1)).len(), 1);
+}
+
+#[test]
+fn an_agent_that_was_away_tells_the_end_itself() {
+    // TK-60, TK-70: that the task was unreachable is not the last word about it
+    let mut t = launched();
+    t.world.lose(t.agent_peer);
+    let outs = t.world.pass(Duration::from_secs(600));
+    assert_eq!(heard(&outs, t.peer)[0].state, TaskState::Unreachable);
+    t.agent_peer = t.world.connect(PeerRole::Agent, "one");
+    let finished = report(&t.owner, task("t", &t.agent, "cpus:1"), TaskState::Finished);
+    let account = ToMaster::Reregister {
+        id: t.agent.clone(),
+        agent: agent_info("cpus:4"),
+        frameworks: vec![],
+        tasks: vec![finished],
+    };
+    let outs = t.world.agent_says(t.agent_peer, account);
+    assert_eq!(heard(&outs, t.peer), []);
+    let agent = t.agent.clone();
+    for (n, state) in [(1, TaskState::Running), (2, TaskState::Finished)] {
+        let status = news("t", state, &agent, n);
+        let outs = t.report(status.clone(), TaskState::Finished);
+        assert_eq!(heard(&outs, t.peer), [status]);
+        // The confirmation is the agent's.
+        assert_eq!(t.acknowledge(UpdateId(n)).len(), 1);
+    }
+    assert_eq!(t.world.master.view().live_tasks(), []);
 }

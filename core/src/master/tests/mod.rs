@@ -162,12 +162,13 @@ fn word(
 
 /// The name of the one update among these that has to be confirmed.
 fn named(outs: &[Out]) -> Option<UpdateId> {
-    let mut names = outs.iter().filter_map(|out| match out {
-        Output::Effect(Effect::Scheduler {
-            event: Event::Update(status),
-            ..
-        }) => status.update,
-        _ => None,
+    let mut names = outs.iter().filter_map(|out| {
+        if let Output::Effect(Effect::Scheduler { event, .. }) = out
+            && let Event::Update(status) = event
+        {
+            return status.update;
+        }
+        None
     });
     let first = names.next();
     assert_eq!(names.next(), None, "one update is expected");

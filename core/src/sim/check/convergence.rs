@@ -38,7 +38,7 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
         })
         .collect();
     let others = [
-        ("frameworks know", of_frameworks(world)),
+        ("frameworks know", of_frameworks(world, &mastered)),
         ("agents know", of_agents(world)),
         ("containers run", of_containers(world, &mastered)),
     ];
@@ -88,19 +88,27 @@ fn connections(world: &World) -> Option<String> {
     None
 }
 
-fn of_frameworks(world: &World) -> BTreeMap<Task, TaskState> {
+/// Two things are told to nobody, for nobody is left who knows: what an agent ran that lost its
+/// disk, once the master has been replaced; and what was ended with a framework that stayed away
+/// for too long, and comes back to a master that does not know of that.
+fn of_frameworks(world: &World, mastered: &BTreeMap<Task, TaskState>) -> BTreeMap<Task, TaskState> {
     let mut tasks = BTreeMap::new();
-    for machine in world
-        .frameworks
-        .iter()
-        .filter_map(|seat| seat.node.machine())
-    {
+    for seat in world.frameworks.iter().filter(|seat| !seat.is_over) {
+        let Some(machine) = seat.node.machine() else {
+            continue;
+        };
         let Some(id) = machine.scheduler().framework() else {
             continue;
         };
-        for (task, state) in machine.logic().tasks() {
-            if !state.is_terminal() && state != TaskState::Unknown {
-                tasks.insert((id.to_string(), task.to_string()), state);
+        let tap = machine.logic();
+        for (task, state) in tap.tasks() {
+            if state.is_terminal() || state == TaskState::Unknown {
+                continue;
+            }
+            let name = (id.to_string(), task.to_string());
+            let is_lost = tap.agent(task).is_some_and(|on| world.lost.contains(on));
+            if mastered.contains_key(&name) || !(is_lost || seat.was_removed) {
+                tasks.insert(name, state);
             }
         }
     }
