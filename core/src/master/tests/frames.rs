@@ -244,7 +244,10 @@ fn an_account_has_a_limit() {
     };
     assert_eq!(world.agent_says(peer, part(limits::TASKS_PER_AGENT)), []);
     let why = "reported more than 65536 tasks or 10000 frameworks";
-    assert_eq!(world.agent_says(peer, part(1)), [disconnect(peer, why)]);
+    assert_eq!(
+        world.agent_says(peer, part(1)),
+        [disconnect(peer, CloseReason::Malformed, why)]
+    );
 }
 
 #[test]

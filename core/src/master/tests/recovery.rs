@@ -263,7 +263,7 @@ fn a_framework_id_of_nobody_here_is_not_let_in() {
             world.call(peer, Call::Subscribe { framework }),
             [
                 to_framework(peer, Event::Error(why.clone())),
-                disconnect(peer, &why),
+                disconnect(peer, CloseReason::Overloaded, &why),
             ]
         );
     }
@@ -284,7 +284,10 @@ fn whoever_comes_first_under_an_id_does_not_get_what_is_not_his() {
     let framework = framework_info_of(owner.clone());
     let call = Call::Subscribe { framework };
     let why = "framework rio-1-0000 is somebody else's";
-    assert_eq!(world.call(web, call.clone()), [disconnect(web, why)]);
+    assert_eq!(
+        world.call(web, call.clone()),
+        [disconnect(web, CloseReason::Overloaded, why)]
+    );
     // The thief has a task on an agent that knows nothing.
     let (other, other_id) = world.agent("two", "cpus:2");
     world.now = world.now + Duration::from_micros(1);
@@ -295,7 +298,7 @@ fn whoever_comes_first_under_an_id_does_not_get_what_is_not_his() {
         outs[1..],
         [
             to_framework(thief, Event::Error(why.into())),
-            disconnect(thief, why),
+            disconnect(thief, CloseReason::Denied, why),
             to_agent(other, ToAgent::ShutdownFramework(owner.clone())),
         ]
     );
@@ -310,7 +313,7 @@ fn whoever_comes_first_under_an_id_does_not_get_what_is_not_his() {
         world.call(thief, call),
         [
             to_framework(thief, Event::Error(why.into())),
-            disconnect(thief, why),
+            disconnect(thief, CloseReason::Denied, why),
         ]
     );
     // An agent that knows it otherwise does not change that any more.
