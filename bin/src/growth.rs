@@ -69,7 +69,7 @@ impl Growths {
                 following: Some(following),
             },
             Err(error) => {
-                tracing::warn!(%error, "no inotify for a stream of output: it is looked at instead");
+                tracing::warn!(%error, "no inotify for output: it is looked at instead");
                 Growth { following: None }
             }
         }

@@ -37,8 +37,8 @@ pub enum DriverError {
     },
     /// The journal does not get on. Whoever waits for what was recorded finds another leader.
     #[error(
-        "the journal stalls: nothing became durable for {waited:?}, {records} records and {effects} \
-         effects wait for it"
+        "the journal stalls: nothing became durable for {waited:?}; {records} records and \
+         {effects} effects wait for it"
     )]
     Stalled {
         /// How long ago it got on last.

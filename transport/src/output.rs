@@ -1,7 +1,8 @@
 //! Reading what a task writes, from the agent that runs it.
 //!
 //! Used by command lines. Files are read over as many connections as it takes, and asked for again
-//! while the agent has no room for another reader. Deliberately not here: what to do with the bytes.
+//! while the agent has no room for another reader. Deliberately not here: what to do with the
+//! bytes.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde::Serialize;
 use tepui_core::protocol::hello::CloseReason;
@@ -23,6 +24,9 @@ use crate::wire::{ByteReader, ByteWriter, Wire};
 
 /// How much is asked of a stream at least; thousands of idle connections hold this much each.
 const READ_BYTES: usize = 4 * 1024;
+
+/// How long is waited at least for a peer to have received everything.
+const LEAST_LINGER: Duration = Duration::from_millis(250);
 
 /// One live connection. Clones are the same connection.
 #[derive(Clone, Debug)]
@@ -240,11 +244,10 @@ async fn write(sender: &Sender, wire: &Wire, mut writer: ByteWriter) -> Ending {
                 written_at = Instant::now();
             }
             Next::Close(reason) => {
-                // What was written longer ago has arrived, or will not: the peer is gone.
+                // What was written long ago has most likely arrived, or never will: few peers that
+                // went away without a word may hold up a node that leaves.
                 let patience = LINGER.saturating_sub(written_at.elapsed());
-                if !patience.is_zero() {
-                    writer.drain(patience).await;
-                }
+                writer.drain(patience.max(LEAST_LINGER)).await;
                 wire.close(reason, reason.as_str());
                 return Ending::ByUs(reason);
             }

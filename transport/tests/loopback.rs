@@ -450,7 +450,7 @@ fn leaving_takes_no_longer_than_it_takes_to_say_so() {
     let begun = std::time::Instant::now();
     ours.block_on(master.endpoint.shut_down());
     assert!(
-        begun.elapsed() < Duration::from_millis(500),
+        begun.elapsed() < Duration::from_millis(1_000),
         "{:?}",
         begun.elapsed()
     );

@@ -92,7 +92,9 @@ fn the_second_scheduler_takes_over() {
             framework: framework_info_of(id.clone()),
         },
     );
-    let [told, closed] = refusal(old, "framework failed over");
+    let why = "framework failed over";
+    let told = to_framework(old, Event::Error(why.into()));
+    let closed = disconnect(old, CloseReason::Replaced, why);
     assert_eq!(outs, [told, closed, subscribed(peer, id)]);
     assert_eq!(world.lose(old), []);
     // OF-07: the old offer is dead, its resources are offered to the new one.
