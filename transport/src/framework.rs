@@ -127,7 +127,7 @@ impl Link {
     /// Waits until there is no master any more, and will be none; says why.
     async fn ended(&mut self) -> Error {
         match self {
-            Self::Dialer(dialer) => dialer.ended().await.into(),
+            Self::Dialer(dialer) => dialer.ended().await,
             Self::Within(session) => Error::Lost(session.closed().await),
         }
     }
