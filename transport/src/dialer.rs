@@ -5,7 +5,7 @@
 //! that lasted. Who is replaced by a newer connection of the same name does not come back: the two
 //! would replace each other for ever. Deliberately not here: which master leads.
 
-use std::future::{Future, pending};
+use std::future::pending;
 use std::time::{Duration, Instant};
 
 use tepui_core::auth::PeerRole;
@@ -73,12 +73,10 @@ impl Dialer {
     }
 
     /// Waits until it dials no more, though nobody asked it to end.
-    pub fn ended(&mut self) -> impl Future<Output = Error> {
-        async {
-            match (&mut self.ended).await {
-                Ok(error) => error,
-                Err(_) => pending().await,
-            }
+    pub async fn ended(&mut self) -> Error {
+        match (&mut self.ended).await {
+            Ok(error) => error,
+            Err(_) => pending().await,
         }
     }
 
