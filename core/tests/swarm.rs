@@ -1,4 +1,4 @@
-//! Many small clusters in which chance decides what goes wrong; each twice, and each healed.
+//! Many small clusters in which chance decides what goes wrong; some twice, and each healed.
 //!
 //! A failure names its seed. What must hold is in the simulator's `check` folder; here is only the
 //! drawing of clusters.
@@ -19,6 +19,8 @@ use tepui_core::sim::workload::{Greedy, Silent};
 use tepui_core::sim::{Checking, Faults, Log, Options, Report, Sim, Span};
 
 const SEEDS: u64 = 20;
+/// One cluster in so many runs twice.
+const TWICE: u64 = 4;
 
 /// A number below `bound`, from a seed and what it is for.
 fn draw(seed: u64, what: u64, bound: u64) -> u64 {
@@ -81,8 +83,10 @@ fn clusters_in_trouble_keep_their_promises_and_recover() {
     for seed in 0..SEEDS {
         eprintln!("seed {seed}: {:?}", options(seed));
         let first = run(seed, Log::digest());
-        let second = run(seed, Log::digest());
-        assert_eq!(first, second, "seed {seed} is not the same twice");
+        if seed % TWICE == 0 {
+            let second = run(seed, Log::digest());
+            assert_eq!(first, second, "seed {seed} is not the same twice");
+        }
         let (digest, report) = first;
         digests.insert(digest);
         tasks += report.tasks.finished + report.tasks.failed;
