@@ -14,7 +14,7 @@ const ENTRIES: usize = 10_000;
 /// Runs a simulation in a process of its own; returns its log.
 fn log_of(seed: u64, file: &Path) -> Vec<u8> {
     let output = Command::new(env!("CARGO_BIN_EXE_tepui"))
-        .args(["sim", "--agents", "10", "--frameworks", "3", "--for", "30m"])
+        .args(["sim", "--agents", "10", "--frameworks", "3", "--for", "1h"])
         .args(["--faults", "--seed", &seed.to_string(), "--log"])
         .arg(file)
         .output()

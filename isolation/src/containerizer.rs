@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -17,9 +16,12 @@ use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
 use tracing::{debug, warn};
 
+use crate::config::Config;
 use crate::connect::{LauncherCommand, PATIENCE, connect, is_held, private_dir, wait_until_gone};
 use crate::error::{Error, Result};
-use crate::mode::{AgentLoss, Mode, container_support};
+#[cfg(doc)]
+use crate::mode::AgentLoss;
+use crate::mode::{Mode, container_support};
 use crate::procfs;
 use crate::sandbox::SANDBOXES;
 use crate::wire::{Answer, Frames, Request, Settings, VERSION, encode};
@@ -31,44 +33,6 @@ pub type Sink = Box<dyn Fn(ContainerEvent) + Send>;
 const BATCH: usize = 256;
 /// The pause before a launcher is tried again that could not be started.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// How a containerizer is set up.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The agent's directory; sandboxes are made in `sandboxes` below it.
-    pub work_dir: PathBuf,
-    /// Where the launcher has its socket and its exits file.
-    pub runtime_dir: PathBuf,
-    /// How programs are run.
-    pub mode: Mode,
-    /// Below which control group the containers' are; each agent needs its own.
-    pub cgroup_root: String,
-    /// What the launcher is made of.
-    pub launcher: LauncherCommand,
-    /// The limit on processes of a container that names none; `None` is no limit.
-    pub default_pids: Option<u32>,
-    /// What becomes of the containers when the agent is gone.
-    pub agent_loss: AgentLoss,
-    /// How long a shutdown waits for processes that are killed and do not die (CT-25).
-    pub shutdown_patience: Duration,
-}
-
-impl Config {
-    /// Makes a configuration for `mode` with everything else at its default.
-    pub fn new(work_dir: impl Into<PathBuf>, mode: Mode) -> Self {
-        let work_dir = work_dir.into();
-        Self {
-            runtime_dir: work_dir.join("run"),
-            work_dir,
-            mode,
-            cgroup_root: "tepui".to_owned(),
-            launcher: LauncherCommand::this_binary(),
-            default_pids: None,
-            agent_loss: AgentLoss::RunOn,
-            shutdown_patience: Duration::from_secs(60),
-        }
-    }
-}
 
 /// Runs containers for one agent.
 ///

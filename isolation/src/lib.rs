@@ -37,6 +37,7 @@
 //! Deliberately not here: wires, tasks, updates, images, networks, disks.
 
 mod cgroup;
+mod config;
 mod confine;
 mod connect;
 mod containerizer;
@@ -56,7 +57,8 @@ mod wait;
 mod wire;
 
 pub use cgroup::{Group, Hierarchies, Limits, MemoryUse, Version};
+pub use config::Config;
 pub use connect::LauncherCommand;
-pub use containerizer::{Config, Containerizer, Sink};
+pub use containerizer::{Containerizer, Sink};
 pub use error::{Error, Result};
 pub use mode::{AgentLoss, Detected, Mode};

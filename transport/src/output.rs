@@ -105,7 +105,10 @@ impl OutputClient {
                         tracing::warn!(task = %read.task, reason, "output comes later");
                     }
                 }
-                Err(error) => return Err(error.into()),
+                Err(
+                    error
+                    @ (StreamError::Refused(_) | StreamError::Lost(_) | StreamError::Frame(_)),
+                ) => return Err(error.into()),
             }
             drop(place);
             backoff.wait().await;

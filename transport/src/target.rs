@@ -117,7 +117,12 @@ impl Error {
         match self {
             Self::Dial(DialError::Certificate { whose, .. }) => *whose == Whose::Theirs,
             Self::Dial(DialError::Unacceptable { .. }) => true,
-            Self::Dial(_)
+            Self::Dial(
+                DialError::Address { .. }
+                | DialError::NoAnswer { .. }
+                | DialError::Refused { .. }
+                | DialError::Lost { .. },
+            )
             | Self::Lost(_)
             | Self::Stream(_)
             | Self::Credentials(_)

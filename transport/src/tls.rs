@@ -375,10 +375,13 @@ fn check_key(
     key: &PrivateKeyDer<'static>,
 ) -> Result<(), TlsError> {
     let checked = CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &provider());
-    let problem = match checked {
-        Ok(_) => return Ok(()),
-        Err(rustls::Error::InconsistentKeys(_)) => "it is the key of another certificate",
-        Err(_) => "it is no key that can be used",
+    let Err(error) = checked else {
+        return Ok(());
+    };
+    let problem = if matches!(error, rustls::Error::InconsistentKeys(_)) {
+        "it is the key of another certificate"
+    } else {
+        "it is no key that can be used"
     };
     let expected = "the private key of the certificate beside it";
     Err(TlsError::invalid(path, expected, problem.into()))
@@ -386,14 +389,19 @@ fn check_key(
 
 /// Says what is wrong with a file in PEM, without the bytes that the library's own words show.
 fn plain(error: &pem::Error) -> String {
-    match error {
-        pem::Error::MissingSectionEnd { .. } => "its end is missing".into(),
-        pem::Error::IllegalSectionStart { .. } => "a line that begins with ----- is broken".into(),
-        pem::Error::Base64Decode(_) => "it is damaged: a line is not base64".into(),
-        pem::Error::NoItemsFound => "there is none in it".into(),
-        // It is read from memory; and whatever a later version adds.
-        pem::Error::Io(_) | pem::Error::SectionTooLarge | _ => error.to_string(),
-    }
+    // A foreign enum, to which later versions add.
+    let plain = if matches!(error, pem::Error::MissingSectionEnd { .. }) {
+        "its end is missing"
+    } else if matches!(error, pem::Error::IllegalSectionStart { .. }) {
+        "a line that begins with ----- is broken"
+    } else if matches!(error, pem::Error::Base64Decode(_)) {
+        "it is damaged: a line is not base64"
+    } else if matches!(error, pem::Error::NoItemsFound) {
+        "there is none in it"
+    } else {
+        return error.to_string();
+    };
+    plain.into()
 }
 
 /// Reads all certificates of a file; there is at least one.

@@ -334,22 +334,7 @@ impl Scheduler {
                     return;
                 }
                 self.forget(&offers);
-                // One byte says that it is an accept.
-                let bytes = 1 + size(&(&offers, &operations, refuse));
-                if bytes > limits::FRAME_BYTES {
-                    let limit = limits::FRAME_BYTES;
-                    let long = alloc::format!(
-                        "the accept takes {bytes} bytes on the wire, more than the limit of {limit}"
-                    );
-                    drop_tasks(now, operations, Reason::TaskInvalid, &long, out);
-                    Call::Decline { offers, refuse }
-                } else {
-                    Call::Accept {
-                        offers,
-                        operations,
-                        refuse,
-                    }
-                }
+                accept(now, offers, operations, refuse, out)
             }
             UserCall::Decline { offers, refuse } => {
                 self.forget(&offers);
@@ -423,6 +408,31 @@ impl Scheduler {
             self.offers.remove(offer);
         }
     }
+}
+
+/// Makes an accept, or a decline if it is too long for the wire; then its tasks are dropped.
+fn accept(
+    now: Time,
+    offers: Vec<OfferId>,
+    operations: Vec<Operation>,
+    refuse: Option<Duration>,
+    out: &mut Out,
+) -> Call {
+    // One byte says that it is an accept.
+    let bytes = 1 + size(&(&offers, &operations, refuse));
+    let limit = limits::FRAME_BYTES;
+    if bytes <= limit {
+        return Call::Accept {
+            offers,
+            operations,
+            refuse,
+        };
+    }
+    let long = alloc::format!(
+        "the accept takes {bytes} bytes on the wire, more than the limit of {limit}"
+    );
+    drop_tasks(now, operations, Reason::TaskInvalid, &long, out);
+    Call::Decline { offers, refuse }
 }
 
 /// Answers an accept that cannot be delivered: its tasks were never started (TK-53).

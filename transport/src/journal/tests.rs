@@ -182,7 +182,8 @@ fn a_batch_within_a_torn_record_is_no_damage() {
     // AG-13
     let dir = tempfile::tempdir().unwrap();
     let (content, _) = small_log(dir.path());
-    // Four words were written in epoch 1. A batch with the header at `torn` holds another journal's.
+    // Four words were written in epoch 1. A batch with the header at `torn` holds another
+    // journal's.
     let tail = |within: &[u8], torn: BatchHeader| {
         [&content[..], &torn.to_bytes(), b"torn", within, b"off"].concat()
     };

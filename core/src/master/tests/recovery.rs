@@ -263,7 +263,7 @@ fn a_framework_id_of_nobody_here_is_not_let_in() {
             world.call(peer, Call::Subscribe { framework }),
             [
                 to_framework(peer, Event::Error(why.clone())),
-                disconnect(peer, CloseReason::Overloaded, &why),
+                disconnect(peer, CloseReason::Denied, &why),
             ]
         );
     }
