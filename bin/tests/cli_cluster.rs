@@ -395,6 +395,28 @@ fn a_detached_task_is_found_read_and_killed() {
 }
 
 #[test]
+fn a_detached_run_takes_leave_in_order() {
+    let cluster = Cluster::start();
+    let gate = cluster.path("gate");
+    let script = format!("until [ -e {} ]; do sleep 0.05; done", gate.display());
+    cluster.lines(&["run", "--detach", "--", "sh", "-c", &script]);
+    // A connection that nobody closed would seem to stand for 30 s.
+    let frameworks = cluster.json(&["framework", "list"]);
+    assert_eq!(
+        frameworks[0]["connected"],
+        Value::Bool(false),
+        "{frameworks}"
+    );
+    // An acknowledgement that was lost would hold the next update back for 10 s.
+    std::fs::write(gate, "").expect("a file");
+    let begun = Instant::now();
+    cluster.wait_for("its end", |cluster| {
+        cluster.state().as_deref() == Some("finished")
+    });
+    assert!(begun.elapsed() < Duration::from_secs(9), "it was told late");
+}
+
+#[test]
 fn what_does_not_exist_is_not_found() {
     let cluster = Cluster::start();
     for args in [["kill", "nothing"], ["logs", "nothing"]] {

@@ -71,6 +71,12 @@ impl Handle {
         self.call(UserCall::Revive);
     }
 
+    /// Leaves the framework and its tasks to go on alone, for as long as its failover timeout says.
+    /// What was asked and acknowledged before is told to the master first; the events end after it.
+    pub fn leave(&self) {
+        self.call(UserCall::Leave);
+    }
+
     /// Ends the framework and all its tasks. The events end after it.
     pub fn stop(&self) {
         self.call(UserCall::Stop);

@@ -320,9 +320,13 @@ impl Scheduler {
         };
         let call = match call {
             UserCall::Stop => {
-                self.stop(out);
-                return;
+                if let Some(peer) = subscribed {
+                    let call = Call::Teardown;
+                    out.emit(Effect::Master { peer, call });
+                }
+                return self.stop(out);
             }
+            UserCall::Leave => return self.stop(out),
             UserCall::Accept {
                 offers,
                 operations,
@@ -378,26 +382,13 @@ impl Scheduler {
         }
         let limit = limits::WAITING_KILLS;
         out.emit(Effect::User(UserEvent::Update(TaskStatus {
-            task,
-            state: TaskState::Unknown,
-            source: Source::Master,
             reason: Some(Reason::Reconciliation),
             message: alloc::format!("not killed: {limit} kills wait for a master already"),
-            agent: None,
-            at: now,
-            update: None,
-            exit: None,
-            breach: None,
+            ..TaskStatus::new(task, TaskState::Unknown, Source::Master, now)
         })));
     }
 
     fn stop(&mut self, out: &mut Out) {
-        if let Phase::Subscribed(peer, _) = self.phase {
-            out.emit(Effect::Master {
-                peer,
-                call: Call::Teardown,
-            });
-        }
         self.phase = Phase::Stopped;
         self.offers.clear();
         out.emit(Effect::Stop);

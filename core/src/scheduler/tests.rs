@@ -319,6 +319,17 @@ fn hosted_logic_acknowledges_before_its_own_calls() {
 }
 
 #[test]
+fn who_leaves_says_nothing_and_ends() {
+    // FW-28: somebody else may come back as the framework
+    for (mut s, now) in [running(), (scheduler(), secs(1))] {
+        let left = feed(&mut s, now, Input::User(UserCall::Leave));
+        assert_eq!(left, [Effect::Stop]);
+        assert_eq!(feed(&mut s, now, Input::User(UserCall::Revive)), []);
+        assert_eq!(feed(&mut s, now, Input::Connected { peer: PEER }), []);
+    }
+}
+
+#[test]
 fn a_kill_waits_for_the_next_subscription() {
     // FW-45, TK-82
     let kill = |n: usize| UserCall::Kill {

@@ -74,6 +74,9 @@ pub enum UserCall {
     },
     /// Ends the framework, its tasks, and this scheduler.
     Stop,
+    /// Ends this scheduler. The framework and its tasks go on without it, for as long as its
+    /// failover timeout says; a scheduler with the framework's id may take them over (FW-28).
+    Leave,
 }
 
 impl UserCall {

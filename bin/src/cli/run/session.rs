@@ -24,8 +24,8 @@ use crate::target::Target;
 /// How long to be silent about an offer that does not come, at first and then.
 const FIRST_NOTICE: Duration = Duration::from_secs(3);
 const NOTICES: Duration = Duration::from_secs(5);
-/// How long the teardown of the framework may take.
-const TEARDOWN: Duration = Duration::from_secs(2);
+/// How long the end of the framework, or the leave from it, may take.
+const LEAVE_TAKING: Duration = Duration::from_secs(2);
 /// How many pieces of output may wait to be written.
 const PIECES: usize = 64;
 
@@ -103,17 +103,18 @@ impl<'a, 'b> Session<'a, 'b> {
     ) -> Result<Exit, Failure> {
         let result = self.turns(&mut events, interrupts).await;
         self.report.clear();
-        if self.terms.stay == Stay::UntilStarted && result == Ok(Exit::Success) {
-            // The framework stays behind with its tasks; its failover timeout says for how long.
-            return result;
-        }
         for (_, agent) in &self.agents {
             agent.leave().await;
         }
-        self.cluster.stop();
-        let torn_down = async { while events.next().await.is_some() {} };
-        if tokio::time::timeout(TEARDOWN, torn_down).await.is_err() {
-            tracing::warn!("the master did not confirm the end of the framework in time");
+        if self.terms.stay == Stay::UntilStarted && result == Ok(Exit::Success) {
+            // The framework stays behind with its tasks; its failover timeout says for how long.
+            self.cluster.leave();
+        } else {
+            self.cluster.stop();
+        }
+        let over = async { while events.next().await.is_some() {} };
+        if tokio::time::timeout(LEAVE_TAKING, over).await.is_err() {
+            tracing::warn!("the master did not take leave in time");
         }
         result
     }
