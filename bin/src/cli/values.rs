@@ -13,7 +13,7 @@ use tepui_core::attributes::Attributes;
 use tepui_core::auth::PeerRole;
 use tepui_core::ids::{FrameworkId, InvalidId};
 use tepui_core::limits;
-use tepui_core::resources::{Milli, ParseError, Resource, Resources};
+use tepui_core::resources::{Milli, ParseError, Resource, Resources, Value};
 use tepui_core::roles::Role;
 
 /// As long as no deadline that is counted from now needs to be: clocks of all kinds can add it.
@@ -219,7 +219,25 @@ pub(super) fn role(text: &str) -> Result<Role, String> {
 
 /// Resources in their text syntax.
 pub(super) fn resources(text: &str) -> Result<Resources, String> {
-    Resources::parse(text).map_err(|error| misread(&error))
+    let resources = Resources::parse(text).map_err(|error| misread(&error))?;
+    resources.iter().try_for_each(check_kind)?;
+    Ok(resources)
+}
+
+/// Checks that a well-known name has its kind of value (RM-08): nobody means anything else.
+fn check_kind(resource: &Resource) -> Result<(), String> {
+    let (name, value) = (resource.name(), resource.value());
+    let expected = match (name, value) {
+        ("cpus" | "mem" | "disk", Value::Ranges(_) | Value::Items(_)) => "a number",
+        ("gpus", Value::Ranges(_) | Value::Items(_)) => "a whole number",
+        ("gpus", Value::Scalar(count)) if !count.is_whole() => "a whole number",
+        ("ports", Value::Scalar(_) | Value::Items(_)) => "a range list such as [31000-32000]",
+        ("ports", Value::Ranges(ranges)) if ranges.iter().any(|r| *r.end() > 65_535) => {
+            "ports up to 65535"
+        }
+        (_, Value::Scalar(_) | Value::Ranges(_) | Value::Items(_)) => return Ok(()),
+    };
+    Err(format!("{resource}: expected {expected} for {name}"))
 }
 
 /// What an agent offers, with what is said to be zero: that is not detected.
@@ -228,8 +246,9 @@ pub(super) struct Entries(pub(super) Vec<Resource>);
 
 /// What an agent offers, in the text syntax of resources.
 pub(super) fn entries(text: &str) -> Result<Entries, String> {
-    let entries = Resources::parse_entries(text);
-    entries.map(Entries).map_err(|error| misread(&error))
+    let entries = Resources::parse_entries(text).map_err(|error| misread(&error))?;
+    entries.iter().try_for_each(check_kind)?;
+    Ok(Entries(entries))
 }
 
 /// Attributes in their text syntax.
@@ -276,6 +295,29 @@ pub(super) fn id_prefix(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn well_known_resources_have_their_kind() {
+        // RM-08
+        for (text, expected) in [
+            ("cpus:[1-2]", "cpus:[1-2]: expected a number for cpus"),
+            ("mem:{a}", "mem:{a}: expected a number for mem"),
+            ("gpus:0.5", "gpus:0.5: expected a whole number for gpus"),
+            (
+                "ports:5",
+                "ports:5: expected a range list such as [31000-32000] for ports",
+            ),
+            (
+                "cpus:1;ports:[1-65536]",
+                "ports:[1-65536]: expected ports up to 65535 for ports",
+            ),
+        ] {
+            assert_eq!(resources(text).unwrap_err(), expected);
+            assert_eq!(entries(text).unwrap_err(), expected);
+        }
+        let text = "cpus:0.5;gpus:2;labels:{a};ports:[1-65535];slots:[1-99999]";
+        assert_eq!(resources(text).unwrap().to_string(), text);
+    }
 
     #[test]
     fn sizes_are_mebibytes_unless_they_say_otherwise() {
