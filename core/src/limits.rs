@@ -9,6 +9,10 @@ pub const ID_BYTES: usize = 255;
 pub const TEXT_BYTES: usize = 4_096;
 /// The largest frame on the wire, in bytes.
 pub const FRAME_BYTES: usize = 4 * 1024 * 1024;
+/// The most labels of one reservation or disk.
+pub const LABELS: usize = 256;
+/// The most copies of one shared resource that are added up (RM-48).
+pub const COPIES: u32 = 65_536;
 /// The most tasks in one accept.
 pub const TASKS_PER_ACCEPT: usize = 10_000;
 /// The most offers named in one call.

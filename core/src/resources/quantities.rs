@@ -11,9 +11,9 @@ use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::Resources;
+use super::invalid::{InvalidResource, check_name};
 use super::milli::Milli;
 use super::parse::{Cursor, NAME, NUMBER, ParseError};
-use super::resource::{InvalidResource, check_name};
 
 type Entry = (Arc<str>, Milli);
 
