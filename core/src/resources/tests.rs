@@ -1,6 +1,12 @@
 //! Bags against their vectors, and against a model that knows nothing of entries: a map from the
 //! smallest things to how much of them there is.
 
+mod finding;
+mod laws;
+mod operating;
+mod rich;
+mod written;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -10,11 +16,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn bag(text: &str) -> Resources {
+pub(super) fn bag(text: &str) -> Resources {
     Resources::parse(text).unwrap_or_else(|why| panic!("{why}"))
 }
 
-fn role(text: &str) -> Role {
+pub(super) fn role(text: &str) -> Role {
     Role::new(text).unwrap()
 }
 
