@@ -336,7 +336,7 @@ impl Resources {
             let found = seek(&self.0, from, added);
             from = found.unwrap_or_else(|next| next);
             let same = found.ok().filter(|_| !added.is_exclusive());
-            same.is_some_and(|at| self.0[at].merged(added).is_none())
+            same.is_some_and(|at| !self.0[at].fits(added))
         })
     }
 
@@ -396,17 +396,26 @@ fn check_configured(resource: &Resource, kinds: &mut Kinds) -> Result<(), &'stat
     Ok(())
 }
 
-/// Looks for an entry of the same identity at `from` or later; answers as a binary search does.
-/// Bags are short and callers walk in order, so a whole walk is linear.
+/// How many entries [`seek`] looks at one by one.
+const NEAR: usize = 8;
+
+/// Looks for the first entry of the same identity at `from` or later; answers as a binary search
+/// does. Bags are short and callers walk in order, so it looks at a few one by one before it
+/// searches the rest.
 fn seek(entries: &[Resource], from: usize, wanted: &Resource) -> Result<usize, usize> {
-    for (at, entry) in entries.iter().enumerate().skip(from) {
+    let far = entries.len().min(from + NEAR);
+    for (at, entry) in entries[..far].iter().enumerate().skip(from) {
         match entry.slot_cmp(wanted) {
             Ordering::Less => {}
             Ordering::Equal => return Ok(at),
             Ordering::Greater => return Err(at),
         }
     }
-    Err(entries.len())
+    let at = far + entries[far..].partition_point(|entry| entry.slot_cmp(wanted).is_lt());
+    match entries.get(at) {
+        Some(entry) if entry.slot_cmp(wanted).is_eq() => Ok(at),
+        Some(_) | None => Err(at),
+    }
 }
 
 impl<'a> IntoIterator for &'a Resources {

@@ -11,8 +11,12 @@ use core::ops::RangeInclusive;
 use core::str::FromStr;
 
 use serde::{Deserialize, Serialize, Serializer};
+use smallvec::SmallVec;
 
 use super::parse::{Cursor, ParseError};
+
+/// Ranges that are being put together; few are the rule.
+type Pairs = SmallVec<[(u64, u64); 8]>;
 
 /// A set of `u64`, kept as ranges. Clones share them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -36,7 +40,7 @@ impl Ranges {
         Self(None)
     }
 
-    fn kept(ranges: Vec<(u64, u64)>) -> Self {
+    fn kept(ranges: &[(u64, u64)]) -> Self {
         Self((!ranges.is_empty()).then(|| Arc::from(ranges)))
     }
 
@@ -81,13 +85,14 @@ impl Ranges {
         if self.is_empty() || other.is_empty() {
             return if self.is_empty() { other } else { self }.clone();
         }
-        coalesced([self.pairs(), other.pairs()].concat())
+        let both = [self.pairs(), other.pairs()];
+        coalesced(both.into_iter().flatten().copied().collect())
     }
 
     /// Returns the numbers of this that are not in `other`.
     #[must_use]
     pub fn subtract(&self, other: &Self) -> Self {
-        let mut rest = Vec::with_capacity(self.pairs().len());
+        let mut rest = Pairs::new();
         let mut cuts = other.pairs().iter().peekable();
         for &(first, last) in self.pairs() {
             let mut from = Some(first);
@@ -110,7 +115,7 @@ impl Ranges {
             }
             rest.extend(from.map(|start| (start, last)));
         }
-        Self::kept(rest)
+        Self::kept(&rest)
     }
 
     /// Returns the numbers of both.
@@ -120,7 +125,7 @@ impl Ranges {
             self.pairs().iter().peekable(),
             other.pairs().iter().peekable(),
         );
-        let mut both = Vec::new();
+        let mut both = Pairs::new();
         while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
             let (first, last) = (a.0.max(b.0), a.1.min(b.1));
             if first <= last {
@@ -132,7 +137,7 @@ impl Ranges {
                 right.next();
             }
         }
-        Self::kept(both)
+        Self::kept(&both)
     }
 
     /// Returns whether every number of `other` is here (TV-04).
@@ -146,7 +151,7 @@ impl Ranges {
 }
 
 /// Brings ranges into the canonical form. Each must have `first <= last`.
-fn coalesced(mut ranges: Vec<(u64, u64)>) -> Ranges {
+fn coalesced(mut ranges: Pairs) -> Ranges {
     // Stable on purpose: it notices sorted runs, so that a union is linear.
     ranges.sort();
     ranges.dedup_by(|next, kept| {
@@ -157,7 +162,7 @@ fn coalesced(mut ranges: Vec<(u64, u64)>) -> Ranges {
         }
         joins
     });
-    Ranges::kept(ranges)
+    Ranges::kept(&ranges)
 }
 
 impl FromIterator<RangeInclusive<u64>> for Ranges {
@@ -184,7 +189,7 @@ impl TryFrom<Vec<(u64, u64)>> for Ranges {
             }
             before = Some(last);
         }
-        Ok(Self::kept(ranges))
+        Ok(Self::kept(&ranges))
     }
 }
 

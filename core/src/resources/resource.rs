@@ -332,23 +332,26 @@ impl Resource {
             })
     }
 
-    /// Returns what both add up to, which have one slot and are not exclusive; `None` if it does
-    /// not fit.
-    pub(super) fn merged(&self, other: &Self) -> Option<(Value, u32)> {
+    /// Returns whether `other`, of the same slot and not exclusive, can be added.
+    pub(super) fn fits(&self, other: &Self) -> bool {
         if self.is_shared() {
-            let copies = self.copies.checked_add(other.copies)?;
-            return (copies <= limits::COPIES).then(|| (self.value.clone(), copies));
+            let copies = self.copies.checked_add(other.copies);
+            return copies.is_some_and(|copies| copies <= limits::COPIES);
         }
-        Some((self.value.sum(&other.value)?, 1))
+        self.value.fits(&other.value)
     }
 
     /// Adds what has the same slot and is not exclusive.
     pub(super) fn merge(&mut self, other: &Self) -> Result<(), Overflow> {
-        let Some((value, copies)) = self.merged(other) else {
+        if !self.fits(other) {
             let name = self.shared_name();
             return Err(Overflow { name });
-        };
-        (self.value, self.copies) = (value, copies);
+        }
+        if self.is_shared() {
+            self.copies += other.copies;
+        } else {
+            self.value.add(&other.value);
+        }
         Ok(())
     }
 
@@ -365,7 +368,7 @@ impl Resource {
         if self.is_shared() {
             self.copies -= other.copies;
         } else {
-            self.value = self.value.rest(&other.value);
+            self.value.take(&other.value);
         }
     }
 

@@ -82,6 +82,32 @@ fn a_long_text_is_quoted_around_the_error() {
 }
 
 #[test]
+fn long_bags_are_like_short_ones() {
+    // RM-18, RM-30: many reservations of one name, told apart by their labels.
+    let text = |n: usize| format!(r#"cpus(*)<dynamic="a",label="n"="{n:03}">:{}"#, n + 1);
+    let all: Vec<String> = (0..100).map(text).collect();
+    let mut whole = bag(&all.join(";"));
+    let disk = "disk(*)<block>:1";
+    whole.add(&bag(&[disk; 20].join(";"))).unwrap();
+    assert_eq!(whole.len(), 120);
+    for n in [0, 7, 8, 9, 50, 99] {
+        let one = bag(&all[n]);
+        assert!(whole.contains(&one) && !whole.contains(&bag(&text(n).replace(">:", ">:9"))));
+        let rest = whole.checked_sub(&one).unwrap();
+        assert_eq!((rest.len(), rest.contains(&one)), (119, false));
+        let mut again = rest.clone();
+        again.add(&one).unwrap();
+        assert_eq!(again, whole);
+    }
+    let mixed = bag(&format!("{};{};{disk};{disk};mem:1", all[3], all[98]));
+    assert!(!whole.contains(&mixed));
+    whole.add(&bag("mem:1")).unwrap();
+    assert!(whole.contains(&mixed));
+    assert!(!whole.contains(&bag(&[disk; 21].join(";"))));
+    assert_eq!(whole.checked_sub(&mixed).unwrap().len(), 116);
+}
+
+#[test]
 fn explicit_zeros_can_be_seen() {
     // RM-13
     let entries = Resources::parse_entries("gpus:0;cpus:1;cpus:2").unwrap();
@@ -261,6 +287,66 @@ fn quantities_are_plain_numbers() {
     }
     let why = Quantities::parse("mem:9223372036854775;cpus:1;mem:1").unwrap_err();
     assert_eq!(why.position(), 28);
+}
+
+#[test]
+fn amounts_and_bounds_are_checked_one_by_one() {
+    // RM-28, RM-29
+    let units = Milli::from_units;
+    let (mut quantities, mut ceilings) = (Quantities::new(), Ceilings::new());
+    for (name, amount) in [("mem", 1), ("cpus", 2), ("mem", 3), ("gpus", 0)] {
+        quantities.insert(name, units(amount)).unwrap();
+    }
+    assert_eq!(
+        quantities.to_string(),
+        "cpus:2;mem:4",
+        "summed, and no zero kept"
+    );
+    assert_eq!(ceilings.insert("gpus", Milli::ZERO), Ok(None));
+    assert_eq!(ceilings.insert("cpus", units(2)), Ok(None));
+    assert_eq!(ceilings.insert("cpus", units(3)), Ok(Some(units(2))));
+    assert_eq!(ceilings.to_string(), "cpus:3;gpus:0");
+    let negative = || Milli::from_thousandths(-1);
+    assert!(quantities.insert("cpus", negative()).is_err());
+    assert!(ceilings.insert("cpus", negative()).is_err());
+    assert!(quantities.insert("a:b", units(1)).is_err() && ceilings.insert("", units(1)).is_err());
+    let entries = Vec::from([(Arc::from("cpus"), negative())]);
+    assert!(Quantities::try_from(entries.clone()).is_err() && Ceilings::try_from(entries).is_err());
+}
+
+#[test]
+fn tv_21_and_tv_23_are_about_what_contains_what() {
+    // TV-21, RM-28: an offer is refused if the refused contains it, name by name.
+    for (refused, offered, expected) in [
+        ("cpus:2", "cpus:1", true),
+        ("cpus:2", "cpus:2", true),
+        ("cpus:2", "cpus:3", false),
+        ("cpus:2", "cpus:1;mem:64", false),
+    ] {
+        assert_eq!(
+            bag(refused).contains(&bag(offered)),
+            expected,
+            "{refused} {offered}"
+        );
+    }
+    // TV-23: worth offering is what contains one of the least amounts.
+    let least = ["cpus:0.01", "mem:32"].map(|text| Quantities::parse(text).unwrap());
+    for (free, expected) in [
+        ("cpus:0.005;mem:64", true),
+        ("cpus:0.02", true),
+        ("cpus:0.005;mem:16", false),
+        ("disk:1000", false),
+        ("mem:31.999", false),
+        ("cpus:0.01", true),
+        ("mem:32", true),
+    ] {
+        let free = bag(free).total();
+        assert_eq!(
+            least.iter().any(|one| free.contains(one)),
+            expected,
+            "{free}"
+        );
+    }
 }
 
 #[test]

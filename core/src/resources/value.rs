@@ -66,27 +66,37 @@ impl Value {
         }
     }
 
-    /// Returns the sum, or the union of sets; `None` if a sum does not fit.
-    pub(super) fn sum(&self, other: &Self) -> Option<Self> {
-        Some(match (self, other) {
-            (Self::Scalar(mine), Self::Scalar(theirs)) => Self::Scalar(mine.checked_add(*theirs)?),
-            (Self::Ranges(mine), Self::Ranges(theirs)) => Self::Ranges(mine.union(theirs)),
-            (Self::Items(mine), Self::Items(theirs)) => Self::Items(mine.union(theirs)),
+    /// Returns whether the sum of both, of one kind, is a value; the union of sets always is.
+    pub(super) const fn fits(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Scalar(mine), Self::Scalar(theirs)) => mine.checked_add(*theirs).is_some(),
+            (Self::Scalar(_) | Self::Ranges(_) | Self::Items(_), _) => true,
+        }
+    }
+
+    /// Adds a value of the same kind, whose sum fits, or unites the sets.
+    pub(super) fn add(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (Self::Scalar(mine), Self::Scalar(theirs)) => {
+                *mine = mine.checked_add(*theirs).expect("the sum was found to fit");
+            }
+            (Self::Ranges(mine), Self::Ranges(theirs)) => *mine = mine.union(theirs),
+            (Self::Items(mine), Self::Items(theirs)) => *mine = mine.union(theirs),
             (Self::Scalar(_) | Self::Ranges(_) | Self::Items(_), _) => {
                 unreachable!("values of two kinds never have one identity")
             }
-        })
+        }
     }
 
-    /// Returns what is left without `other`, which must be contained.
-    pub(super) fn rest(&self, other: &Self) -> Self {
-        match (self, other) {
-            (Self::Scalar(mine), Self::Scalar(theirs)) => Self::Scalar(
-                mine.checked_sub(*theirs)
-                    .expect("it was found to be contained"),
-            ),
-            (Self::Ranges(mine), Self::Ranges(theirs)) => Self::Ranges(mine.subtract(theirs)),
-            (Self::Items(mine), Self::Items(theirs)) => Self::Items(mine.subtract(theirs)),
+    /// Takes away a value of the same kind, which must be contained.
+    pub(super) fn take(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (Self::Scalar(mine), Self::Scalar(theirs)) => {
+                let rest = mine.checked_sub(*theirs);
+                *mine = rest.expect("it was found to be contained");
+            }
+            (Self::Ranges(mine), Self::Ranges(theirs)) => *mine = mine.subtract(theirs),
+            (Self::Items(mine), Self::Items(theirs)) => *mine = mine.subtract(theirs),
             (Self::Scalar(_) | Self::Ranges(_) | Self::Items(_), _) => {
                 unreachable!("values of two kinds never have one identity")
             }

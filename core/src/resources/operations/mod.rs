@@ -11,7 +11,6 @@ mod reservations;
 mod volumes;
 
 use super::invalid::{InvalidResource, Overflow};
-use super::labels::InvalidLabels;
 use super::metadata::VolumeId;
 use super::{NotContained, Resource, Resources};
 use crate::roles::Role;
@@ -35,9 +34,6 @@ pub enum OperationError {
     /// What it makes is no resource.
     #[error(transparent)]
     Invalid(#[from] InvalidResource),
-    /// The labels of the disk that was made are not fit.
-    #[error(transparent)]
-    Labels(#[from] InvalidLabels),
     /// It makes numbers or names that are there already.
     #[error("{both} is there already")]
     Overlap {

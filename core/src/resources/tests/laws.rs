@@ -48,7 +48,7 @@ static SORTS: LazyLock<Vec<Resource>> = LazyLock::new(|| {
         r#"disk(a)<volume="s",rw="p",shared>:1"#,
         r#"disk(b)<volume="s",rw="p",shared>:1"#,
     ];
-    let entries = texts.map(|text| Resources::parse_any(text));
+    let entries = texts.map(Resources::parse_any);
     entries.into_iter().collect()
 });
 
@@ -513,7 +513,7 @@ proptest! {
         model.retain(|(sort, _), _| fit(&SORTS[*sort]));
         let mut wanted = Resources::new();
         for entry in &bag_of(&part(&model, choice)) {
-            let role = entry.reservation_role().map_or("z".into(), |role| format!("{role}/z"));
+            let role = entry.reservation_role().map_or_else(|| "z".into(), |role| format!("{role}/z"));
             let level = Reservation::dynamic(Role::new(&role).unwrap());
             wanted.insert(entry.clone().push_reservation(level).unwrap()).unwrap();
         }

@@ -232,9 +232,11 @@ fn volumes_that_are_not_made() {
             resource: one(read_only)
         }
     );
-    let exists = |text: &str| match refused(text) {
-        OperationError::VolumeExists { id, role } => alloc::format!("{id} of {role}"),
-        other => panic!("{other}"),
+    let exists = |text: &str| {
+        let OperationError::VolumeExists { id, role } = refused(text) else {
+            panic!("{text}: {}", refused(text));
+        };
+        alloc::format!("{id} of {role}")
     };
     assert_eq!(exists(r#"disk(a)<volume="old",rw="p">:1"#), "old of a");
     // On another disk too, since the agent keeps it below the role.
