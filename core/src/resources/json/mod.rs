@@ -2,7 +2,7 @@
 //!
 //! The types here have the shape of the JSON and nothing else: whatever reads bytes makes them
 //! with serde, then [`read_bag`], [`read_entries`] or [`read_configured`] check them, and an error
-//! names the field. [`write`] and [`Resource::legacy`] go the other way. Both formats of
+//! names the field. [`write()`] and [`Resource::legacy`] go the other way. Both formats of
 //! reservations are understood (RM-15). A field that is not known is refused, since skipping it
 //! could change what is meant.
 //!
