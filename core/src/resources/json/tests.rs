@@ -420,7 +420,14 @@ fn what_is_written_has_mesos_names() {
     // RM-11, RM-48
     let text = r#"disk(a)<mount="/m",volume="v",principal="p",ro="d",provider="x",shared=2>:1.5"#;
     let shapes = write(&bag(text), Some(&Role::new("a").unwrap()));
-    let expected = r#"{"provider_id":{"value":"x"},"name":"disk","type":"SCALAR","scalar":{"value":1.5},"reservations":[{"type":"STATIC","role":"a"}],"allocation_info":{"role":"a"},"disk":{"persistence":{"id":"v","principal":"p"},"volume":{"mode":"RO","container_path":"d"},"source":{"type":"MOUNT","mount":{"root":"/m"}}},"shared":{}}"#;
+    let expected = [
+        r#"{"provider_id":{"value":"x"},"name":"disk","type":"SCALAR","scalar":{"value":1.5},"#,
+        r#""reservations":[{"type":"STATIC","role":"a"}],"allocation_info":{"role":"a"},"#,
+        r#""disk":{"persistence":{"id":"v","principal":"p"},"#,
+        r#""volume":{"mode":"RO","container_path":"d"},"#,
+        r#""source":{"type":"MOUNT","mount":{"root":"/m"}}},"shared":{}}"#,
+    ];
+    let expected = expected.concat();
     assert_eq!(shapes.len(), 2, "each copy is written");
     for shape in &shapes {
         assert_eq!(serde_json::to_string(shape).unwrap(), expected);

@@ -309,7 +309,11 @@ proptest! {
     }
 
     #[test]
-    fn law_02_contained_is_what_has_no_cell_more(a in drafts(), b in drafts(), choice in any::<u64>()) {
+    fn law_02_contained_is_what_has_no_cell_more(
+        a in drafts(),
+        b in drafts(),
+        choice in any::<u64>(),
+    ) {
         // RM-20, RM-24
         let ((a, model), (b, model_b)) = (both(&a, Side::Left), both(&b, Side::Left));
         prop_assert_eq!(a.contains(&b), covers(&model, &model_b));
@@ -513,7 +517,8 @@ proptest! {
         model.retain(|(sort, _), _| fit(&SORTS[*sort]));
         let mut wanted = Resources::new();
         for entry in &bag_of(&part(&model, choice)) {
-            let role = entry.reservation_role().map_or_else(|| "z".into(), |role| format!("{role}/z"));
+            let role = entry.reservation_role();
+            let role = role.map_or_else(|| "z".into(), |role| format!("{role}/z"));
             let level = Reservation::dynamic(Role::new(&role).unwrap());
             wanted.insert(entry.clone().push_reservation(level).unwrap()).unwrap();
         }
@@ -526,10 +531,16 @@ proptest! {
     }
 
     #[test]
-    fn law_23_an_update_keeps_all_but_the_reservation(a in drafts(), from in 0_usize..4, to in 0_usize..4) {
+    fn law_23_an_update_keeps_all_but_the_reservation(
+        a in drafts(),
+        from in 0_usize..4,
+        to in 0_usize..4,
+    ) {
         // RM-34
         let stacks = ["", r#"<dynamic="y">"#, r#"<dynamic="y",dynamic="y/z">"#, r#"<dynamic="z">"#];
-        let bag = |stack: &str| Resources::parse(&format!("cpus(*){stack}:3;new(*){stack}:[1-4]")).unwrap();
+        let bag = |stack: &str| {
+            Resources::parse(&format!("cpus(*){stack}:3;new(*){stack}:[1-4]")).unwrap()
+        };
         let (source, target) = (bag(stacks[from]), bag(stacks[to]));
         let total = sum(&left(&a), &source);
         let updated = update_reservations(&total, &source, &target).unwrap();
@@ -547,7 +558,8 @@ proptest! {
         ][disk];
         let role = &disk[..7];
         let size = if disk.contains("mount") { 4 } else { size };
-        let volume = Resources::parse(&format!(r#"{role}<{more}volume="new",rw="p">:{size}"#)).unwrap();
+        let volume = format!(r#"{role}<{more}volume="new",rw="p">:{size}"#);
+        let volume = Resources::parse(&volume).unwrap();
         let total = sum(&left(&a), &Resources::parse(disk).unwrap());
         let created = create(&total, &volume).unwrap();
         prop_assert_eq!(created.total(), total.total());
@@ -614,7 +626,11 @@ proptest! {
     }
 
     #[test]
-    fn law_29_ranges_have_a_normal_form(a in any::<u32>(), b in any::<u32>(), top in any::<bool>()) {
+    fn law_29_ranges_have_a_normal_form(
+        a in any::<u32>(),
+        b in any::<u32>(),
+        top in any::<bool>(),
+    ) {
         // RM-04
         let base = if top { u64::MAX - 31 } else { 0 };
         let ones = |bits: u32| (0..32).filter(move |n| bits >> n & 1 == 1).map(move |n| base + n);
@@ -630,7 +646,10 @@ proptest! {
     }
 
     #[test]
-    fn law_30_no_text_panics(bytes in prop::collection::vec(any::<u8>(), 0..48), like in text_of_a_bag()) {
+    fn law_30_no_text_panics(
+        bytes in prop::collection::vec(any::<u8>(), 0..48),
+        like in text_of_a_bag(),
+    ) {
         for text in [String::from_utf8_lossy(&bytes).into_owned(), like] {
             if let Ok(bag) = Resources::parse(&text) {
                 prop_assert_eq!(Resources::parse(&bag.to_string()), Ok(bag));
