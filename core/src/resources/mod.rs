@@ -129,7 +129,7 @@ impl Resources {
     ///
     /// ```
     /// # use tepui_core::resources::Resources;
-    /// let text = r#"cpus(eng)<dynamic="eng/web",principal="ops",label="tier"="1">:2;\
+    /// let text = r#"cpus(eng)<dynamic="eng/web",principal="ops",label="tier"="1">:2;
     ///               disk(*)<mount="/mnt/a">:100;mem(*)<revocable>:64"#;
     /// let resources = Resources::parse(text)?;
     /// assert!(resources.iter().any(|entry| entry.has_refined_reservations()));
