@@ -24,6 +24,10 @@ pub const AGENT_BYTES: usize = 512 * 1024;
 pub const RANGED_NUMBERS: usize = 65_536;
 /// The most tasks of one agent, ended ones that nobody acknowledged included.
 pub const TASKS_PER_AGENT: usize = 65_536;
+/// The most labels of one reservation or disk.
+pub const LABELS: usize = 256;
+/// The most copies of one shared resource that are added up (RM-48).
+pub const COPIES: u32 = 65_536;
 /// The most tasks in one accept.
 pub const TASKS_PER_ACCEPT: usize = 10_000;
 /// The most offers named in one call.

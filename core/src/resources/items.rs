@@ -8,15 +8,18 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::parse::{Cursor, ParseError, excerpt};
 use crate::limits;
 
-/// A set of names, sorted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A set of names, sorted. Clones share them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "Vec<Arc<str>>")]
-pub struct Items(Vec<Arc<str>>);
+pub struct Items(
+    /// None of an empty set, so that making one allocates nothing.
+    Option<Arc<[Arc<str>]>>,
+);
 
 /// Why a text is not an item.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +41,15 @@ impl InvalidItem {
 impl Items {
     /// Makes an empty set.
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self(None)
+    }
+
+    fn kept(items: Vec<Arc<str>>) -> Self {
+        Self((!items.is_empty()).then(|| Arc::from(items)))
+    }
+
+    fn names(&self) -> &[Arc<str>] {
+        self.0.as_deref().unwrap_or_default()
     }
 
     /// Reads text such as `{a,b}`.
@@ -50,63 +61,74 @@ impl Items {
     }
 
     /// Returns how many items there are.
-    pub const fn len(&self) -> usize {
-        self.0.len()
+    pub fn len(&self) -> usize {
+        self.names().len()
     }
 
     /// Returns whether there is no item.
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// Visits the items in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> + '_ {
-        self.0.iter().map(|item| &**item)
+        self.names().iter().map(|item| &**item)
     }
 
     /// Adds an item: a text without blanks, control characters and the signs of the text form.
     /// Returns whether it is new.
     pub fn insert(&mut self, item: &str) -> Result<bool, InvalidItem> {
         check(item)?;
-        match self.0.binary_search_by(|known| (**known).cmp(item)) {
-            Ok(_) => Ok(false),
-            Err(at) => {
-                self.0.insert(at, Arc::from(item));
-                Ok(true)
-            }
-        }
+        let names = self.names();
+        let Err(at) = names.binary_search_by(|known| (**known).cmp(item)) else {
+            return Ok(false);
+        };
+        let (before, after) = names.split_at(at);
+        *self = Self::kept([before, &[Arc::from(item)], after].concat());
+        Ok(true)
     }
 
     /// Returns the items of either.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        let mut all = [self.0.as_slice(), other.0.as_slice()].concat();
+        let mut all = [self.names(), other.names()].concat();
         // Stable on purpose: it notices sorted runs, so that a union is linear.
         all.sort();
         all.dedup();
-        Self(all)
+        Self::kept(all)
     }
 
     /// Returns the items of this that are not in `other` (TV-05).
     #[must_use]
     pub fn subtract(&self, other: &Self) -> Self {
-        let kept = self
-            .0
-            .iter()
-            .filter(|item| other.0.binary_search(item).is_err());
-        Self(kept.cloned().collect())
+        let has = |item: &&Arc<str>| other.names().binary_search(item).is_ok();
+        Self::kept(
+            self.names()
+                .iter()
+                .filter(|item| !has(item))
+                .cloned()
+                .collect(),
+        )
+    }
+
+    /// Returns the items of both.
+    #[must_use]
+    pub fn intersect(&self, other: &Self) -> Self {
+        let has = |item: &&Arc<str>| other.names().binary_search(item).is_ok();
+        Self::kept(self.names().iter().filter(has).cloned().collect())
     }
 
     /// Returns whether every item of `other` is here.
     pub fn contains(&self, other: &Self) -> bool {
+        let mine = self.names();
         other
-            .0
+            .names()
             .iter()
-            .all(|item| self.0.binary_search(item).is_ok())
+            .all(|item| mine.binary_search(item).is_ok())
     }
 }
 
-fn check(item: &str) -> Result<(), InvalidItem> {
+pub(super) fn check(item: &str) -> Result<(), InvalidItem> {
     let problem = if item.is_empty() {
         "it is empty"
     } else if item.len() > limits::ID_BYTES {
@@ -131,7 +153,13 @@ impl TryFrom<Vec<Arc<str>>> for Items {
         if let Some(pair) = items.windows(2).find(|pair| pair[0] >= pair[1]) {
             return Err(InvalidItem::new(&pair[1], "it is out of order or repeated"));
         }
-        Ok(Self(items))
+        Ok(Self::kept(items))
+    }
+}
+
+impl Serialize for Items {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.names().serialize(serializer)
     }
 }
 
@@ -146,7 +174,7 @@ impl FromStr for Items {
 impl fmt::Display for Items {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;
-        for (n, item) in self.0.iter().enumerate() {
+        for (n, item) in self.names().iter().enumerate() {
             let comma = if n == 0 { "" } else { "," };
             write!(f, "{comma}{item}")?;
         }

@@ -4,19 +4,38 @@
 //! held by an offer; `allocated` is offered or used; `used` belongs to tasks and executors; `free`
 //! is the total less what is allocated.
 //!
-//! [`Resources`] keep identity (RM-18): whose they are, which ports. [`Quantities`] and
-//! [`Ceilings`] are plain numbers. Deliberately not here: what a name means, and sharing.
+//! [`Resources`] keep identity (RM-18): whose they are, which ports, which disk. [`Quantities`]
+//! and [`Ceilings`] are plain numbers. [`operations`] reserve and make volumes, [`json`] is the
+//! form of Mesos' API. Deliberately not here: what a name means, and who may do what.
+//!
+//! Where this differs from Mesos on purpose:
+//!
+//! * Values are checked and rounded where they are born, ranges and sets have one form (RM-02 to
+//!   RM-06), and text follows a proper grammar (RM-07, RM-10).
+//! * All exclusive disks are consumed by [`Resources::contains`], not only volumes (RM-24).
+//! * [`Resources::find`] finds whenever there is enough, and deducts what it found (RM-25).
+//! * What Mesos answers by ending the process or by saturating is a typed error (RM-22).
 
+mod details;
+mod find;
+mod invalid;
 mod items;
+pub mod json;
+mod labels;
+mod metadata;
 mod milli;
+pub mod operations;
 mod parse;
 mod quantities;
 mod ranges;
+mod reservation;
 mod resource;
 #[cfg(test)]
 mod tests;
+mod value;
 
-use alloc::vec;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
@@ -24,12 +43,19 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use invalid::{InvalidResource, Overflow};
 pub use items::{InvalidItem, Items};
+pub use labels::{InvalidLabels, InvalidText, Label, Labels};
+pub use metadata::{
+    Access, DiskKind, Metadata, ProfileId, ProviderId, Source, Volume, VolumeId, kind,
+};
 pub use milli::{InvalidScalar, Milli};
 pub use parse::ParseError;
 pub use quantities::{Ceilings, Quantities};
 pub use ranges::{InvalidRanges, Ranges};
-pub use resource::{InvalidResource, Overflow, Resource, Value};
+pub use reservation::{InvalidReservation, Reservation, Reservations};
+pub use resource::Resource;
+pub use value::Value;
 
 pub(crate) use milli::Written;
 pub(crate) use parse::{Cursor, expected_scalar, without_blanks};
@@ -38,8 +64,9 @@ use crate::roles::Role;
 
 /// A bag of resources.
 ///
-/// It holds one entry for each identity, ordered by identity, none of them zero; so two bags are
-/// equal if their entries are. A name usually has one kind of value but need not.
+/// Its entries are ordered by identity and none of them is zero; so two bags are equal if their
+/// entries are. What adds up is one entry for each identity; each exclusive disk is an entry of
+/// its own, and there may be equal ones (RM-19). A name usually has one kind of value but need not.
 ///
 /// ```
 /// use tepui_core::resources::Resources;
@@ -96,34 +123,59 @@ impl Resources {
 
     /// Reads text such as `cpus:2;mem(eng):1024;ports:[31000-31005]` (RM-10).
     ///
-    /// Entries of equal identity are summed and zeros are dropped (RM-13). One name with two kinds
-    /// of values is refused (RM-12).
+    /// Entries that merge are summed and zeros are dropped (RM-13). Mesos' text can say no more of
+    /// a resource than its role; ours says the rest between role and value, where Mesos has
+    /// nothing, so that every bag can be written and read back:
+    ///
+    /// ```
+    /// # use tepui_core::resources::Resources;
+    /// let text = r#"cpus(eng)<dynamic="eng/web",principal="ops",label="tier"="1">:2;
+    ///               disk(*)<mount="/mnt/a">:100;mem(*)<revocable>:64"#;
+    /// let resources = Resources::parse(text)?;
+    /// assert!(resources.iter().any(|entry| entry.has_refined_reservations()));
+    /// assert_eq!(Resources::parse(&resources.to_string())?, resources);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// The words in the angle brackets, each at most once unless it says otherwise:
+    /// `dynamic="ROLE"` is one more level of the reservation and may repeat; `path`, `mount` (both
+    /// perhaps with `="ROOT"`), `block` and `raw` are sorts of disk; `vendor`, `id` and `profile`
+    /// say more about the disk; `volume="ID"` is a persistent volume and `rw="PATH"` or
+    /// `ro="PATH"` where a container sees it; `principal="WHO"` made the level or volume before
+    /// it; `label="KEY"="VALUE"` belongs to the level or disk before it and may repeat;
+    /// `provider="ID"`, `revocable`, `shared` and `shared=COPIES` are of the whole. In a text `\`
+    /// stands before a quote and before itself.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let (cursor, mut entries) = parse::entries(text)?;
-        entries.sort_by(|(_, a), (_, b)| a.identity_cmp(b));
+        entries.sort_by(|(_, a), (_, b)| a.slot_cmp(b));
         let mut bag: Vec<Resource> = Vec::with_capacity(entries.len());
         for (position, resource) in entries {
-            match bag
-                .last_mut()
-                .filter(|last| last.identity_cmp(&resource).is_eq())
-            {
-                Some(last) => match last.value().sum(resource.value()) {
-                    Some(sum) => last.set_value(sum),
-                    None => {
-                        return Err(cursor.error(position, "a sum of at most 9223372036854775.807"));
-                    }
-                },
+            let same =
+                |last: &&mut Resource| !resource.is_exclusive() && last.slot_cmp(&resource).is_eq();
+            match bag.last_mut().filter(same) {
+                Some(last) => {
+                    let merged = last.merge(&resource);
+                    merged.map_err(|_| cursor.error(position, SUM))?;
+                }
                 None => bag.push(resource),
             }
         }
-        bag.retain(|resource| !resource.value().is_zero());
-        Ok(Self(bag))
+        bag.retain(|resource| !resource.is_nothing());
+        Ok(Self::described_once(bag))
     }
 
-    /// Reads the same text but keeps the entries apart and the zeros: `gpus:0` in the flag of an
-    /// agent says not to look for any (RM-13).
+    /// Reads what the flag of an agent gives it, in the same text, but keeps the entries apart and
+    /// the zeros: `gpus:0` says not to look for any (RM-13).
+    ///
+    /// What only operations make is refused, and so is one name with two kinds of values, be it
+    /// that one is zero (RM-12).
     pub fn parse_entries(text: &str) -> Result<Vec<Resource>, ParseError> {
-        let (_, entries) = parse::entries(text)?;
+        let (cursor, entries) = parse::entries(text)?;
+        let mut kinds = Kinds::new();
+        for (position, resource) in &entries {
+            let fit = check_configured(resource, &mut kinds);
+            fit.map_err(|expected| cursor.error(*position, expected))?;
+        }
         Ok(entries.into_iter().map(|(_, resource)| resource).collect())
     }
 
@@ -144,17 +196,24 @@ impl Resources {
 
     /// Adds one resource; a zero changes nothing (RM-13).
     pub fn insert(&mut self, resource: Resource) -> Result<(), Overflow> {
-        if resource.value().is_zero() {
+        if resource.is_nothing() {
             return Ok(());
         }
-        self.add(&Self(vec![resource]))
+        match self.0.binary_search_by(|entry| entry.slot_cmp(&resource)) {
+            Ok(at) if !resource.is_exclusive() => self.0[at].merge(&resource),
+            Ok(at) | Err(at) => {
+                self.0.insert(at, resource);
+                Ok(())
+            }
+        }
     }
 
-    /// Adds all of `other`, or nothing if a sum does not fit.
+    /// Adds all of `other`, or nothing if a sum does not fit (RM-19).
     ///
     /// Sums are not saturated, since taking away later what was added would then lose some.
     /// Numbers and names that both have are there once, as in Mesos; who adds up what several
-    /// tasks take must subtract task by task to see that no port is taken twice.
+    /// tasks take must subtract task by task to see that no port is taken twice, or ask for the
+    /// [`Resources::overlap`] first.
     pub fn add(&mut self, other: &Self) -> Result<(), Overflow> {
         if let Some(added) = self.first_overflow(other) {
             return Err(Overflow {
@@ -164,23 +223,25 @@ impl Resources {
         let (old, mut from) = (self.0.len(), 0);
         for added in &other.0 {
             match seek(&self.0[..old], from, added) {
-                Ok(at) => {
-                    let sum = self.0[at].value().sum(added.value());
-                    self.0[at].set_value(sum.expect("no sum was found to overflow"));
+                Ok(at) if !added.is_exclusive() => {
+                    let merged = self.0[at].merge(added);
+                    merged.expect("no sum was found to overflow");
                     from = at + 1;
                 }
-                Err(at) => {
+                Ok(at) | Err(at) => {
                     self.0.push(added.clone());
                     from = at;
                 }
             }
         }
-        // Two sorted runs, which a stable sort merges in linear time.
-        self.0.sort_by(Resource::identity_cmp);
+        if self.0.len() > old {
+            // Two sorted runs, which a stable sort merges in linear time.
+            self.0.sort_by(Resource::slot_cmp);
+        }
         Ok(())
     }
 
-    /// Takes away all of `other`, or nothing if it is not contained.
+    /// Takes away all of `other`, or nothing if it is not contained (RM-20).
     pub fn subtract(&mut self, other: &Self) -> Result<(), NotContained> {
         if let Some(wanted) = self.first_missing(other) {
             return Err(NotContained {
@@ -190,11 +251,10 @@ impl Resources {
         let mut from = 0;
         for taken in &other.0 {
             let at = seek(&self.0, from, taken).expect("it was found to be contained");
-            let rest = self.0[at].value().rest(taken.value());
-            self.0[at].set_value(rest);
+            self.0[at].take(taken);
             from = at + 1;
         }
-        self.0.retain(|entry| !entry.value().is_zero());
+        self.0.retain(|entry| !entry.is_nothing());
         Ok(())
     }
 
@@ -209,28 +269,33 @@ impl Resources {
     #[must_use]
     pub fn without_shared(&self, other: &Self) -> Self {
         let mut rest = self.clone();
-        let mut from = 0;
-        for shared in &other.0 {
-            match seek(&rest.0, from, shared) {
-                Ok(at) if !matches!(shared.value(), Value::Scalar(_)) => {
-                    let left = rest.0[at].value().rest(shared.value());
-                    rest.0[at].set_value(left);
-                    from = at + 1;
-                }
-                Ok(next) | Err(next) => from = next,
-            }
+        while let Some(shared) = rest.overlap(other) {
+            let shared = Self(Vec::from([shared]));
+            rest.subtract(&shared).expect("it was found there");
         }
-        rest.0.retain(|entry| !entry.value().is_zero());
         rest
     }
 
-    /// Returns whether every entry of `other` is a part of one entry here (RM-24).
+    /// Returns whether every entry of `other` is a part of one entry here (RM-24). An exclusive
+    /// disk is a part of one entry only: of two equal ones there have to be two.
     pub fn contains(&self, other: &Self) -> bool {
         self.first_missing(other).is_none()
     }
 
-    /// Returns the sum of a scalar over all reservations; one that does not fit is
-    /// [`Milli::MAX`].
+    /// Returns the numbers or names of an entry of `other` that an entry of the same identity has
+    /// already, so that adding it would lose them; `None` if there are none.
+    pub fn overlap(&self, other: &Self) -> Option<Resource> {
+        let mut from = 0;
+        other.0.iter().find_map(|added| {
+            let found = seek(&self.0, from, added);
+            from = found.unwrap_or_else(|next| next);
+            let both = self.0[found.ok()?].part_for(added)?;
+            (!both.is_scalar()).then_some(both)
+        })
+    }
+
+    /// Returns the sum of a scalar over all identities, where copies of what is shared count once;
+    /// a sum that does not fit is [`Milli::MAX`].
     pub fn scalar(&self, name: &str) -> Milli {
         let start = self.0.partition_point(|entry| entry.name() < name);
         let named = self.0[start..]
@@ -264,6 +329,11 @@ impl Resources {
         )
     }
 
+    /// Returns how much of each name there is, as plain numbers (RM-28).
+    pub fn total(&self) -> Quantities {
+        Quantities::from(self)
+    }
+
     /// Returns what may be offered to `role` (RM-23).
     #[must_use]
     pub fn allocatable_to(&self, role: &Role) -> Self {
@@ -276,32 +346,87 @@ impl Resources {
         other.0.iter().find(|added| {
             let found = seek(&self.0, from, added);
             from = found.unwrap_or_else(|next| next);
-            found.is_ok_and(|at| self.0[at].value().sum(added.value()).is_none())
+            let same = found.ok().filter(|_| !added.is_exclusive());
+            same.is_some_and(|at| !self.0[at].fits(added))
         })
     }
 
-    /// Returns the first entry of `other` that is not a part of ours.
+    /// Returns the first entry of `other` that is not a part of ours. Each of ours serves one.
     fn first_missing<'a>(&self, other: &'a Self) -> Option<&'a Resource> {
         let mut from = 0;
         other.0.iter().find(|wanted| {
             let found = seek(&self.0, from, wanted);
-            from = found.unwrap_or_else(|next| next);
-            !found.is_ok_and(|at| self.0[at].value().contains(wanted.value()))
+            from = found.map_or_else(|next| next, |at| at + 1);
+            !found.is_ok_and(|at| self.0[at].covers(wanted))
         })
+    }
+
+    /// Lets entries that are described alike share one description.
+    fn described_once(mut entries: Vec<Resource>) -> Self {
+        let mut seen: BTreeSet<Arc<Metadata>> = BTreeSet::new();
+        for entry in &mut entries {
+            let Some(metadata) = entry.shared_metadata().cloned() else {
+                continue;
+            };
+            match seen
+                .get(&metadata)
+                .filter(|_| !entry.is_persistent_volume())
+            {
+                Some(known) => entry.describe_as(known),
+                None => {
+                    seen.insert(metadata);
+                }
+            }
+        }
+        Self(entries)
     }
 }
 
-/// Looks for an entry of the same identity at `from` or later; answers as a binary search does.
-/// Bags are short and callers walk in order, so a whole walk is linear.
+const SUM: &str = "a sum of at most 9223372036854775.807, or of 65536 copies";
+
+type Kinds = BTreeMap<Arc<str>, value::Kind>;
+
+/// Checks an entry of an agent's flag (RM-12); says what was expected.
+fn check_configured(resource: &Resource, kinds: &mut Kinds) -> Result<(), &'static str> {
+    if resource.is_persistent_volume() || resource.is_revocable() {
+        return Err("nothing revocable and no persistent volume, which cannot be configured");
+    }
+    if resource
+        .metadata()
+        .reservations
+        .levels()
+        .iter()
+        .any(Reservation::is_dynamic)
+    {
+        return Err("no dynamic reservation, which cannot be configured");
+    }
+    let kind = resource.value().kind();
+    if *kinds.entry(resource.shared_name()).or_insert(kind) != kind {
+        return Err("one kind of value for each name");
+    }
+    Ok(())
+}
+
+/// How many entries [`seek`] looks at one by one.
+const NEAR: usize = 8;
+
+/// Looks for the first entry of the same identity at `from` or later; answers as a binary search
+/// does. Bags are short and callers walk in order, so it looks at a few one by one before it
+/// searches the rest.
 fn seek(entries: &[Resource], from: usize, wanted: &Resource) -> Result<usize, usize> {
-    for (at, entry) in entries.iter().enumerate().skip(from) {
-        match entry.identity_cmp(wanted) {
+    let far = entries.len().min(from + NEAR);
+    for (at, entry) in entries[..far].iter().enumerate().skip(from) {
+        match entry.slot_cmp(wanted) {
             Ordering::Less => {}
             Ordering::Equal => return Ok(at),
             Ordering::Greater => return Err(at),
         }
     }
-    Err(entries.len())
+    let at = far + entries[far..].partition_point(|entry| entry.slot_cmp(wanted).is_lt());
+    match entries.get(at) {
+        Some(entry) if entry.slot_cmp(wanted).is_eq() => Ok(at),
+        Some(_) | None => Err(at),
+    }
 }
 
 impl<'a> IntoIterator for &'a Resources {
@@ -318,16 +443,20 @@ impl TryFrom<Vec<Resource>> for Resources {
 
     /// Takes entries of a peer, who has to send the canonical form: a value has one encoding.
     fn try_from(entries: Vec<Resource>) -> Result<Self, InvalidResource> {
-        let zero = entries.iter().find(|entry| entry.value().is_zero());
+        let zero = entries.iter().find(|entry| entry.is_nothing());
         let late = entries
             .windows(2)
-            .find(|pair| pair[0].identity_cmp(&pair[1]).is_ge());
+            .find(|pair| match pair[0].slot_cmp(&pair[1]) {
+                Ordering::Less => false,
+                Ordering::Equal => !pair[1].is_exclusive(),
+                Ordering::Greater => true,
+            });
         if let Some(bad) = zero.or_else(|| late.map(|pair| &pair[1])) {
             return Err(InvalidResource::NotCanonical {
                 name: bad.shared_name(),
             });
         }
-        Ok(Self(entries))
+        Ok(Self::described_once(entries))
     }
 }
 
@@ -340,7 +469,8 @@ impl FromStr for Resources {
 }
 
 impl fmt::Display for Resources {
-    /// Writes `name(role):value;…`, which reads back unless a name has two kinds of values.
+    /// Writes `name(role):value;…`, and whatever else there is to say (see
+    /// [`Resources::parse`]); what is written reads back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, resource) in self.0.iter().enumerate() {
             let semicolon = if n == 0 { "" } else { ";" };

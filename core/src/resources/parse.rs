@@ -4,15 +4,19 @@
 //! accident is refused. Blanks (ASCII spaces) do not count within a value. Writing is the
 //! `Display` of each type, and what is written reads back. Deliberately not here: JSON.
 
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::items::Items;
+use super::details::Details;
+use super::invalid::check_name;
+use super::items::{self, Items};
+use super::metadata::Metadata;
 use super::milli::{InvalidScalar, Milli, Written};
 use super::ranges::Ranges;
-use super::resource::{Resource, Value, check_name};
+use super::resource::Resource;
+use super::value::Value;
 use crate::roles::Role;
 
 /// How much of a text an error repeats, in bytes.
@@ -202,17 +206,18 @@ impl<'a> Cursor<'a> {
     }
 
     fn collect_items(&self, mut items: Vec<(String, usize)>) -> Result<Items, ParseError> {
-        // Sorted first: inserting in order never moves what is there.
         items.sort();
-        let mut set = Items::new();
+        let mut names: Vec<Arc<str>> = Vec::with_capacity(items.len());
         for (item, start) in items {
-            match set.insert(&item) {
-                Ok(true) => {}
-                Ok(false) => return Err(self.error(start, "an item that is not there yet")),
-                Err(_) => return Err(self.error(start, "an item: a text without \"()[]{}:\"")),
+            if items::check(&item).is_err() {
+                return Err(self.error(start, "an item: a text without \"()[]{}:\""));
             }
+            if names.last().is_some_and(|last| **last == *item) {
+                return Err(self.error(start, "an item that is not there yet"));
+            }
+            names.push(item.into());
         }
-        Ok(set)
+        Ok(Items::try_from(names).expect("the items are checked, sorted and there once"))
     }
 
     /// Reads a number that ends before one of `stops`; `expected` is for what is no number.
@@ -243,20 +248,26 @@ impl<'a> Cursor<'a> {
         Ok(Value::Scalar(written.value))
     }
 
-    /// Reads one `name(role):value`.
+    /// Reads one `name(role)<details>:value`.
     fn resource(&mut self) -> Result<Resource, ParseError> {
         let start = self.at;
         let name = self.take_until(&['(', ':', ';']).trim();
         check_name(name).map_err(|_| self.error(start, NAME))?;
-        let role = if self.eat('(') {
-            self.role()?
-        } else {
-            Role::any()
-        };
+        let mut details = Details::default();
+        let mut described = start;
+        if self.eat('(') {
+            details = Details::of(Metadata::reserved_to(self.role()?));
+            described = self.at;
+            if self.eat('<') {
+                details = self.details(details)?;
+            }
+        }
         self.expect(':', r#"":" and a value"#)?;
         let resource = Resource::new(name, self.value()?)
             .expect("the name is checked, and what is read is not negative");
-        Ok(resource.reserved_to(role))
+        details
+            .describe(resource)
+            .map_err(|expected| self.error(described, expected))
     }
 
     fn role(&mut self) -> Result<Role, ParseError> {
@@ -268,6 +279,30 @@ impl<'a> Cursor<'a> {
         let role = Role::new(text.trim()).map_err(|_| self.error(start, "a valid role"))?;
         self.expect(')', r#"")""#)?;
         Ok(role)
+    }
+
+    /// Reads a text in double quotes, in which `\` stands before a quote and before itself.
+    pub(super) fn quoted(&mut self) -> Result<String, ParseError> {
+        self.expect('"', "a text in double quotes")?;
+        let start = self.at;
+        let mut text = String::new();
+        let mut signs = self.rest().char_indices();
+        while let Some((at, sign)) = signs.next() {
+            match sign {
+                '"' => {
+                    self.at = start + at + 1;
+                    return Ok(text);
+                }
+                '\\' => match signs.next() {
+                    Some((_, escaped @ ('"' | '\\'))) => text.push(escaped),
+                    Some(_) | None => {
+                        return Err(self.error(start + at, r#""\"" or "\\""#));
+                    }
+                },
+                plain => text.push(plain),
+            }
+        }
+        Err(self.error(self.text.len(), "a closing double quote"))
     }
 
     /// Takes what separates two entries; returns whether another one follows.
@@ -299,22 +334,14 @@ pub(crate) fn without_blanks(text: &str) -> String {
 }
 
 /// Reads all entries of `name(role):value;…` with their positions, zeros among them.
-///
-/// One name has one kind of value (RM-12), also where it is zero.
 pub(super) fn entries<'a>(
     text: &'a str,
 ) -> Result<(Cursor<'a>, Vec<(usize, Resource)>), ParseError> {
     let mut cursor = Cursor::new("resources", text);
     let mut entries: Vec<(usize, Resource)> = Vec::new();
-    let mut kinds = BTreeMap::new();
     while cursor.next_entry()? {
         let start = cursor.at();
-        let resource = cursor.resource()?;
-        let kind = resource.value().kind();
-        if *kinds.entry(resource.shared_name()).or_insert(kind) != kind {
-            return Err(cursor.error(start, "one kind of value for each name"));
-        }
-        entries.push((start, resource));
+        entries.push((start, cursor.resource()?));
     }
     Ok((cursor, entries))
 }

@@ -5,15 +5,15 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 use core::str::FromStr;
+use core::{fmt, mem};
 
 use serde::{Deserialize, Serialize};
 
 use super::Resources;
+use super::invalid::{InvalidResource, check_name};
 use super::milli::Milli;
 use super::parse::{Cursor, NAME, NUMBER, ParseError};
-use super::resource::{InvalidResource, check_name};
 
 type Entry = (Arc<str>, Milli);
 
@@ -50,6 +50,19 @@ impl Quantities {
         }
         sums.retain(|(_, amount)| !amount.is_zero());
         Ok(Self(sums))
+    }
+
+    /// Adds an amount of a name (RM-28); a sum that does not fit becomes [`Milli::MAX`].
+    pub fn insert(&mut self, name: &str, amount: Milli) -> Result<(), InvalidResource> {
+        check_entry(name, amount)?;
+        if amount.is_zero() {
+            return Ok(());
+        }
+        match seek(&self.0, name) {
+            Ok(at) => self.0[at].1 = self.0[at].1.saturating_add(amount),
+            Err(at) => self.0.insert(at, (Arc::from(name), amount)),
+        }
+        Ok(())
     }
 
     /// Returns whether all are zero.
@@ -115,6 +128,18 @@ impl Ceilings {
         Ok(Self(entries.into_iter().map(|(_, entry)| entry).collect()))
     }
 
+    /// Bounds a name; where it is bounded already, to the new one. Returns the old one.
+    pub fn insert(&mut self, name: &str, bound: Milli) -> Result<Option<Milli>, InvalidResource> {
+        check_entry(name, bound)?;
+        match seek(&self.0, name) {
+            Ok(at) => Ok(Some(mem::replace(&mut self.0[at].1, bound))),
+            Err(at) => {
+                self.0.insert(at, (Arc::from(name), bound));
+                Ok(None)
+            }
+        }
+    }
+
     /// Returns whether nothing is bounded.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -138,11 +163,21 @@ impl Ceilings {
     }
 }
 
+fn seek(entries: &[Entry], name: &str) -> Result<usize, usize> {
+    entries.binary_search_by(|(known, _)| (**known).cmp(name))
+}
+
 fn find(entries: &[Entry], name: &str) -> Option<Milli> {
-    let at = entries
-        .binary_search_by(|(known, _)| (**known).cmp(name))
-        .ok()?;
-    Some(entries[at].1)
+    Some(entries[seek(entries, name).ok()?].1)
+}
+
+fn check_entry(name: &str, amount: Milli) -> Result<(), InvalidResource> {
+    check_name(name)?;
+    if amount < Milli::ZERO {
+        let name = Arc::from(name);
+        return Err(InvalidResource::Negative { name });
+    }
+    Ok(())
 }
 
 /// Reads `name:number;…` with positions, sorted by name and then by position.
@@ -160,9 +195,10 @@ fn entries(cursor: &mut Cursor<'_>) -> Result<Vec<(usize, Entry)>, ParseError> {
     Ok(entries)
 }
 
-/// Checks that a peer's names are legal, sorted and there once.
-fn check_names(entries: &[Entry]) -> Result<(), InvalidResource> {
-    entries.iter().try_for_each(|(name, _)| check_name(name))?;
+/// Checks that a peer's names are legal, sorted and there once, and no amount is negative.
+fn check_entries(entries: &[Entry]) -> Result<(), InvalidResource> {
+    let mut each = entries.iter();
+    each.try_for_each(|(name, amount)| check_entry(name, *amount))?;
     match entries.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
         Some(pair) => Err(InvalidResource::NotCanonical {
             name: Arc::clone(&pair[1].0),
@@ -190,7 +226,7 @@ impl TryFrom<Vec<Entry>> for Quantities {
     type Error = InvalidResource;
 
     fn try_from(entries: Vec<Entry>) -> Result<Self, InvalidResource> {
-        check_names(&entries)?;
+        check_entries(&entries)?;
         match entries.iter().find(|(_, amount)| amount.is_zero()) {
             Some((name, _)) => Err(InvalidResource::NotCanonical {
                 name: Arc::clone(name),
@@ -204,7 +240,7 @@ impl TryFrom<Vec<Entry>> for Ceilings {
     type Error = InvalidResource;
 
     fn try_from(entries: Vec<Entry>) -> Result<Self, InvalidResource> {
-        check_names(&entries)?;
+        check_entries(&entries)?;
         Ok(Self(entries))
     }
 }

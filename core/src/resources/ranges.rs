@@ -4,19 +4,27 @@
 //! equality is equality of the parts, and containment looks at one range at a time. Deliberately
 //! not here: choosing a port. Schedulers do that.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::RangeInclusive;
 use core::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use smallvec::SmallVec;
 
 use super::parse::{Cursor, ParseError};
 
-/// A set of `u64`, kept as ranges.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Ranges that are being put together; few are the rule.
+type Pairs = SmallVec<[(u64, u64); 8]>;
+
+/// A set of `u64`, kept as ranges. Clones share them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "Vec<(u64, u64)>")]
-pub struct Ranges(Vec<(u64, u64)>);
+pub struct Ranges(
+    /// None of an empty set, so that making one allocates nothing.
+    Option<Arc<[(u64, u64)]>>,
+);
 
 /// A peer's ranges are not in canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +37,15 @@ pub struct InvalidRanges {
 impl Ranges {
     /// Makes an empty set.
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self(None)
+    }
+
+    fn kept(ranges: &[(u64, u64)]) -> Self {
+        Self((!ranges.is_empty()).then(|| Arc::from(ranges)))
+    }
+
+    fn pairs(&self) -> &[(u64, u64)] {
+        self.0.as_deref().unwrap_or_default()
     }
 
     /// Reads text such as `[1-3,5-5]`. Ranges that overlap are merged, an inverted one is refused.
@@ -42,17 +58,17 @@ impl Ranges {
 
     /// Returns whether there is no number.
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// Visits the ranges in order.
     pub fn iter(&self) -> impl Iterator<Item = RangeInclusive<u64>> + '_ {
-        self.0.iter().map(|(first, last)| *first..=*last)
+        self.pairs().iter().map(|(first, last)| *first..=*last)
     }
 
     /// Returns how many numbers there are, which may be 2^64.
     pub fn count(&self) -> u128 {
-        self.0
+        self.pairs()
             .iter()
             .map(|(first, last)| u128::from(last - first) + 1)
             .sum()
@@ -66,15 +82,19 @@ impl Ranges {
     /// Returns the numbers of either.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        coalesced([self.0.as_slice(), other.0.as_slice()].concat())
+        if self.is_empty() || other.is_empty() {
+            return if self.is_empty() { other } else { self }.clone();
+        }
+        let both = [self.pairs(), other.pairs()];
+        coalesced(both.into_iter().flatten().copied().collect())
     }
 
     /// Returns the numbers of this that are not in `other`.
     #[must_use]
     pub fn subtract(&self, other: &Self) -> Self {
-        let mut rest = Vec::with_capacity(self.0.len());
-        let mut cuts = other.0.iter().peekable();
-        for &(first, last) in &self.0 {
+        let mut rest = Pairs::new();
+        let mut cuts = other.pairs().iter().peekable();
+        for &(first, last) in self.pairs() {
             let mut from = Some(first);
             while let (Some(start), Some(&&(cut_first, cut_last))) = (from, cuts.peek()) {
                 if cut_first > last {
@@ -95,14 +115,17 @@ impl Ranges {
             }
             rest.extend(from.map(|start| (start, last)));
         }
-        Self(rest)
+        Self::kept(&rest)
     }
 
     /// Returns the numbers of both.
     #[must_use]
     pub fn intersect(&self, other: &Self) -> Self {
-        let (mut left, mut right) = (self.0.iter().peekable(), other.0.iter().peekable());
-        let mut both = Vec::new();
+        let (mut left, mut right) = (
+            self.pairs().iter().peekable(),
+            other.pairs().iter().peekable(),
+        );
+        let mut both = Pairs::new();
         while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
             let (first, last) = (a.0.max(b.0), a.1.min(b.1));
             if first <= last {
@@ -114,13 +137,13 @@ impl Ranges {
                 right.next();
             }
         }
-        Self(both)
+        Self::kept(&both)
     }
 
     /// Returns whether every number of `other` is here (TV-04).
     pub fn contains(&self, other: &Self) -> bool {
-        let mut mine = self.0.iter().peekable();
-        other.0.iter().all(|(first, last)| {
+        let mut mine = self.pairs().iter().peekable();
+        other.pairs().iter().all(|(first, last)| {
             while mine.next_if(|m| m.1 < *first).is_some() {}
             mine.peek().is_some_and(|m| m.0 <= *first && *last <= m.1)
         })
@@ -128,7 +151,7 @@ impl Ranges {
 }
 
 /// Brings ranges into the canonical form. Each must have `first <= last`.
-fn coalesced(mut ranges: Vec<(u64, u64)>) -> Ranges {
+fn coalesced(mut ranges: Pairs) -> Ranges {
     // Stable on purpose: it notices sorted runs, so that a union is linear.
     ranges.sort();
     ranges.dedup_by(|next, kept| {
@@ -139,7 +162,7 @@ fn coalesced(mut ranges: Vec<(u64, u64)>) -> Ranges {
         }
         joins
     });
-    Ranges(ranges)
+    Ranges::kept(&ranges)
 }
 
 impl FromIterator<RangeInclusive<u64>> for Ranges {
@@ -166,7 +189,13 @@ impl TryFrom<Vec<(u64, u64)>> for Ranges {
             }
             before = Some(last);
         }
-        Ok(Self(ranges))
+        Ok(Self::kept(&ranges))
+    }
+}
+
+impl Serialize for Ranges {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.pairs().serialize(serializer)
     }
 }
 
@@ -181,7 +210,7 @@ impl FromStr for Ranges {
 impl fmt::Display for Ranges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[")?;
-        for (n, (first, last)) in self.0.iter().enumerate() {
+        for (n, (first, last)) in self.pairs().iter().enumerate() {
             let comma = if n == 0 { "" } else { "," };
             write!(f, "{comma}{first}-{last}")?;
         }
@@ -284,7 +313,7 @@ mod tests {
     }
 
     fn is_canonical(ranges: &Ranges) -> bool {
-        Ranges::try_from(ranges.0.clone()).is_ok()
+        Ranges::try_from(ranges.pairs().to_vec()).is_ok()
     }
 
     proptest! {

@@ -1,211 +1,188 @@
-//! One resource: what it is called, whose it is, and how much of it there is.
+//! One resource: what it is called, whose it is, of which disk and sort, and how much there is.
 //!
-//! Everything but the value is its identity. Only resources of equal identity merge, and
-//! [`Resource::identity_cmp`] is the one place that knows what identity is. Deliberately not here:
-//! bags of resources.
+//! Everything but the value is its identity. [`Resource::slot_cmp`] is the one place that knows
+//! which entries of a bag are the same, and [`Resource::merge`], [`Resource::covers`] and
+//! [`Resource::take`] how the same add up and are taken away (RM-19, RM-20):
+//!
+//! | sort | adds up | is taken |
+//! |---|---|---|
+//! | most, among them PATH disks and anonymous RAW ones | the amounts, or the union of sets | in parts |
+//! | exclusive: MOUNT, BLOCK, RAW with an id, persistent volumes | never: each is an entry | as a whole |
+//! | shared | the copies, if all else is equal | copy by copy |
+//!
+//! Deliberately not here: bags of resources.
 
-use alloc::string::String;
 use alloc::sync::Arc;
 use core::cmp::Ordering;
 use core::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use super::items::Items;
+use super::invalid::{InvalidResource, Overflow, check_name};
+use super::metadata::{DiskKind, Metadata, Unfit};
 use super::milli::Milli;
-use super::parse::excerpt;
-use super::ranges::Ranges;
+use super::reservation::{Reservation, Reservations};
+use super::value::{Kind, Value};
 use crate::limits;
 use crate::roles::Role;
 
-/// How much of a resource (RM-01).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Value {
-    /// A divisible quantity, such as cores or MiB.
-    Scalar(Milli),
-    /// Numbers that are told apart, such as ports.
-    Ranges(Ranges),
-    /// Names that are told apart.
-    Items(Items),
-}
+/// The only name that disks have.
+pub(super) const DISK: &str = "disk";
 
-/// The kind of a [`Value`]; a part of a resource's identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
-    Scalar,
-    Ranges,
-    Items,
-}
+static PLAIN: Metadata = Metadata::PLAIN;
 
-/// A sum does not fit into 64 bits of thousandths.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the sum of {name:?} is above 9223372036854775.807")]
-pub struct Overflow {
-    pub(super) name: Arc<str>,
-}
-
-impl Value {
-    /// Returns whether this is nothing: zero, or an empty set.
-    pub const fn is_zero(&self) -> bool {
-        match self {
-            Self::Scalar(amount) => amount.is_zero(),
-            Self::Ranges(ranges) => ranges.is_empty(),
-            Self::Items(items) => items.is_empty(),
-        }
-    }
-
-    /// Returns how much it is as a plain number: sets are counted (RM-28).
-    pub fn quantity(&self) -> Milli {
-        match self {
-            Self::Scalar(amount) => *amount,
-            Self::Ranges(ranges) => Milli::from_count(ranges.count()),
-            Self::Items(items) => Milli::from_count(items.len() as u128),
-        }
-    }
-
-    /// Returns whether `other` is a part of this. Values of two kinds have nothing in common.
-    pub fn contains(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Scalar(mine), Self::Scalar(theirs)) => mine >= theirs,
-            (Self::Ranges(mine), Self::Ranges(theirs)) => mine.contains(theirs),
-            (Self::Items(mine), Self::Items(theirs)) => mine.contains(theirs),
-            (
-                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
-                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
-            ) => false,
-        }
-    }
-
-    pub(super) const fn kind(&self) -> Kind {
-        match self {
-            Self::Scalar(_) => Kind::Scalar,
-            Self::Ranges(_) => Kind::Ranges,
-            Self::Items(_) => Kind::Items,
-        }
-    }
-
-    /// Returns the sum, or the union of sets; `None` if a sum does not fit.
-    pub(super) fn sum(&self, other: &Self) -> Option<Self> {
-        Some(match (self, other) {
-            (Self::Scalar(mine), Self::Scalar(theirs)) => Self::Scalar(mine.checked_add(*theirs)?),
-            (Self::Ranges(mine), Self::Ranges(theirs)) => Self::Ranges(mine.union(theirs)),
-            (Self::Items(mine), Self::Items(theirs)) => Self::Items(mine.union(theirs)),
-            (
-                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
-                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
-            ) => unreachable!("values of two kinds never have one identity"),
-        })
-    }
-
-    /// Returns what is left without `other`, which must be contained.
-    pub(super) fn rest(&self, other: &Self) -> Self {
-        match (self, other) {
-            (Self::Scalar(mine), Self::Scalar(theirs)) => Self::Scalar(
-                mine.checked_sub(*theirs)
-                    .expect("it was found to be contained"),
-            ),
-            (Self::Ranges(mine), Self::Ranges(theirs)) => Self::Ranges(mine.subtract(theirs)),
-            (Self::Items(mine), Self::Items(theirs)) => Self::Items(mine.subtract(theirs)),
-            (
-                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
-                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
-            ) => unreachable!("values of two kinds never have one identity"),
-        }
-    }
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Scalar(amount) => amount.fmt(f),
-            Self::Ranges(ranges) => ranges.fmt(f),
-            Self::Items(items) => items.fmt(f),
-        }
-    }
-}
-
-/// A named amount of something, reserved to a role or to nobody (RM-09).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A named amount of something (RM-09).
+///
+/// A plain one, unreserved and of no special sort, is a few words; everything else about others is
+/// behind one pointer, which clones share.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "Raw")]
 pub struct Resource {
     name: Arc<str>,
-    reservation: Option<Role>,
+    /// Never the plain one.
+    metadata: Option<Arc<Metadata>>,
     value: Value,
+    /// 1 unless it is shared.
+    copies: u32,
 }
 
-/// A resource as a peer sends it, before it is checked. The fields are those of [`Resource`].
+/// A resource as a peer sends it, before it is checked.
 #[derive(Deserialize)]
 struct Raw {
     name: Arc<str>,
-    reservation: Option<Role>,
+    described: Option<Described<Metadata>>,
     value: Value,
 }
 
-/// Why something is not a resource (RM-14).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidResource {
-    /// The name is not legal.
-    #[error("invalid resource name {name:?}: {problem}")]
-    Name {
-        /// The name, or its beginning.
-        name: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// The amount is below zero.
-    #[error("the amount of {name:?} is negative")]
-    Negative {
-        /// Whose amount.
-        name: Arc<str>,
-    },
-    /// It is reserved to `*`, which can reserve nothing (RM-21).
-    #[error("{name:?} is reserved to \"*\"")]
-    ReservedToAny {
-        /// What is reserved.
-        name: Arc<str>,
-    },
-    /// It stands twice in a bag, after a greater one, or is zero.
-    #[error("{name:?} is zero, repeated or out of order")]
-    NotCanonical {
-        /// Which resource.
-        name: Arc<str>,
-    },
+/// The same as we send it.
+#[derive(Serialize)]
+#[serde(rename = "Resource")]
+struct Sent<'a> {
+    name: &'a str,
+    described: Option<Described<&'a Metadata>>,
+    value: &'a Value,
+}
+
+/// What follows the name of a resource that is not plain.
+#[derive(Serialize, Deserialize)]
+struct Described<M> {
+    metadata: M,
+    copies: u32,
 }
 
 impl Resource {
-    /// Makes an unreserved resource. The name has 1 to 255 bytes, no control characters, none of
+    /// Makes a plain resource. The name has 1 to 255 bytes, no control characters, none of
     /// `():;` and no blanks at its ends; any such name is legal (RM-08).
     pub fn new(name: &str, value: Value) -> Result<Self, InvalidResource> {
-        Self::checked(Arc::from(name), None, value)
+        Self::checked(Arc::from(name), value)
     }
 
-    fn checked(
-        name: Arc<str>,
-        reservation: Option<Role>,
-        value: Value,
-    ) -> Result<Self, InvalidResource> {
+    fn checked(name: Arc<str>, value: Value) -> Result<Self, InvalidResource> {
         check_name(&name)?;
         if matches!(value, Value::Scalar(amount) if amount < Milli::ZERO) {
             return Err(InvalidResource::Negative { name });
         }
-        if reservation.as_ref().is_some_and(Role::is_any) {
-            return Err(InvalidResource::ReservedToAny { name });
-        }
         Ok(Self {
             name,
-            reservation,
+            metadata: None,
             value,
+            copies: 1,
         })
     }
 
-    /// Reserves it to a role instead; `*` leaves it unreserved (RM-10).
-    #[must_use]
-    pub fn reserved_to(self, role: Role) -> Self {
-        let reservation = Some(role).filter(|role| !role.is_any());
-        Self {
-            reservation,
-            ..self
+    /// Describes it anew: whose it is, of which disk and sort (RM-14, RM-21, RM-41, RM-53).
+    pub fn with_metadata(self, metadata: Metadata) -> Result<Self, InvalidResource> {
+        let name = || self.shared_name();
+        metadata.check().map_err(|why| match why {
+            Unfit::Text(why) => InvalidResource::Text { name: name(), why },
+            Unfit::Together(problem) => InvalidResource::Together {
+                name: name(),
+                problem,
+            },
+        })?;
+        let is_disk = metadata.source.is_some() || metadata.volume.is_some();
+        if is_disk && (&*self.name != DISK || self.value.kind() != Kind::Scalar) {
+            return Err(InvalidResource::NotADisk { name: name() });
         }
+        if self.copies > 1 && !metadata.shared {
+            return Err(self.not_copied(self.copies));
+        }
+        let metadata = (!metadata.is_plain()).then(|| Arc::new(metadata));
+        Ok(Self { metadata, ..self })
+    }
+
+    /// Makes it so many copies of a shared resource (RM-19).
+    pub fn with_copies(self, copies: u32) -> Result<Self, InvalidResource> {
+        let most = if self.is_shared() { limits::COPIES } else { 1 };
+        if !(1..=most).contains(&copies) {
+            return Err(self.not_copied(copies));
+        }
+        Ok(Self { copies, ..self })
+    }
+
+    fn not_copied(&self, copies: u32) -> InvalidResource {
+        let name = self.shared_name();
+        InvalidResource::Copies { name, copies }
+    }
+
+    /// Makes it another amount of the same.
+    pub fn with_value(self, value: Value) -> Result<Self, InvalidResource> {
+        let plain = Self::checked(Arc::clone(&self.name), value)?;
+        let is_disk = self.metadata().source.is_some() || self.metadata().volume.is_some();
+        if is_disk && plain.value.kind() != Kind::Scalar {
+            return Err(InvalidResource::NotADisk { name: plain.name });
+        }
+        Ok(Self {
+            value: plain.value,
+            ..self
+        })
+    }
+
+    /// Reserves it statically to a role instead, as an agent's configuration does; `*` leaves it
+    /// unreserved (RM-10, RM-31).
+    pub fn reserved_to(self, role: Role) -> Result<Self, InvalidResource> {
+        let reservations = Metadata::reserved_to(role).reservations;
+        self.with_reservations(reservations)
+    }
+
+    /// Adds a level to its reservation (RM-22, RM-33).
+    pub fn push_reservation(self, level: Reservation) -> Result<Self, InvalidResource> {
+        let mut reservations = self.metadata().reservations.clone();
+        match reservations.push(level) {
+            Ok(()) => self.with_reservations(reservations),
+            Err(why) => Err(InvalidResource::Reservation {
+                name: self.shared_name(),
+                why,
+            }),
+        }
+    }
+
+    /// Removes the most refined level of its reservation (RM-22).
+    pub fn pop_reservation(self) -> Result<Self, InvalidResource> {
+        let mut reservations = self.metadata().reservations.clone();
+        match reservations.pop() {
+            Some(_) => self.with_reservations(reservations),
+            None => Err(InvalidResource::Unreserved { name: self.name }),
+        }
+    }
+
+    /// Removes all levels of its reservation (RM-22). A persistent volume has to have one.
+    pub fn to_unreserved(self) -> Result<Self, InvalidResource> {
+        self.with_reservations(Reservations::new())
+    }
+
+    pub(super) fn with_reservations(
+        self,
+        reservations: Reservations,
+    ) -> Result<Self, InvalidResource> {
+        if self.metadata().reservations == reservations {
+            return Ok(self);
+        }
+        let metadata = Metadata {
+            reservations,
+            ..self.metadata().clone()
+        };
+        self.with_metadata(metadata)
     }
 
     /// Returns its name.
@@ -223,65 +200,243 @@ impl Resource {
         &self.value
     }
 
-    /// Returns the role that it is reserved to (RM-22); `None` if it is unreserved.
-    pub const fn reservation_role(&self) -> Option<&Role> {
-        self.reservation.as_ref()
+    /// Returns whose it is, of which disk and sort.
+    pub fn metadata(&self) -> &Metadata {
+        self.metadata.as_deref().unwrap_or(&PLAIN)
+    }
+
+    /// Returns how many copies of what is shared there are; of anything else there is one.
+    pub const fn copies(&self) -> u32 {
+        self.copies
+    }
+
+    /// Returns the role that it is reserved to, that of the most refined level (RM-22); `None` if
+    /// it is unreserved.
+    pub fn reservation_role(&self) -> Option<&Role> {
+        self.metadata().reservations.last().map(Reservation::role)
     }
 
     /// Returns whether it may be offered to `role`: it is unreserved, or reserved to that role or
     /// one above it (RM-23).
     pub fn is_allocatable_to(&self, role: &Role) -> bool {
-        let reserved = self.reservation.as_ref();
+        let reserved = self.reservation_role();
         reserved.is_none_or(|reserved| role == reserved || role.is_below(reserved))
     }
 
-    /// Orders by identity, that is by everything but the value (RM-18). Equal means that the two
-    /// merge.
-    pub(super) fn identity_cmp(&self, other: &Self) -> Ordering {
-        (self.name.cmp(&other.name))
+    /// Returns whether it is reserved to anybody (RM-26).
+    pub fn is_reserved(&self) -> bool {
+        !self.metadata().reservations.is_empty()
+    }
+
+    /// Returns whether its most refined level is to exactly this role (RM-26).
+    pub fn is_reserved_to(&self, role: &Role) -> bool {
+        self.reservation_role() == Some(role)
+    }
+
+    /// Returns whether an operation made its most refined level (RM-26).
+    pub fn is_dynamically_reserved(&self) -> bool {
+        let last = self.metadata().reservations.last();
+        last.is_some_and(Reservation::is_dynamic)
+    }
+
+    /// Returns whether its reservation has several levels (RM-26, RM-33).
+    pub fn has_refined_reservations(&self) -> bool {
+        self.metadata().reservations.levels().len() > 1
+    }
+
+    /// Returns whether it is a persistent volume (RM-26).
+    pub fn is_persistent_volume(&self) -> bool {
+        self.metadata().volume.is_some()
+    }
+
+    /// Returns the sort of its disk; `None` for ROOT and for what is no disk (RM-26).
+    pub fn disk_kind(&self) -> Option<&DiskKind> {
+        self.metadata().source.as_ref().map(|source| &source.kind)
+    }
+
+    /// Returns whether it may be taken away at any time (RM-26, RM-53).
+    pub fn is_revocable(&self) -> bool {
+        self.metadata().revocable
+    }
+
+    /// Returns whether several may hold it at once (RM-26, RM-48).
+    pub fn is_shared(&self) -> bool {
+        self.metadata().shared
+    }
+
+    /// Returns whether a resource provider has it (RM-26).
+    pub fn has_provider(&self) -> bool {
+        self.metadata().provider.is_some()
+    }
+
+    /// Returns whether it is a number (RM-26).
+    pub fn is_scalar(&self) -> bool {
+        self.value.kind() == Kind::Scalar
+    }
+
+    /// Returns whether it is given and taken as a whole: MOUNT and BLOCK disks, RAW ones with an
+    /// id, and persistent volumes that are not shared (RM-19).
+    pub fn is_exclusive(&self) -> bool {
+        self.metadata
+            .as_ref()
+            .is_some_and(|meta| meta.is_exclusive())
+    }
+
+    /// Returns as much of it as is at most `most` (RM-27); `None` if it is more and cannot be
+    /// divided: an exclusive or shared resource, ranges or a set.
+    pub fn shrunk_to(&self, most: Milli) -> Option<Self> {
+        if self.value.quantity() <= most {
+            return Some(self.clone());
+        }
+        let divisible = self.is_scalar() && !self.is_exclusive() && !self.is_shared();
+        divisible.then(|| Self {
+            value: Value::Scalar(most.max(Milli::ZERO)),
+            ..self.clone()
+        })
+    }
+
+    /// Returns whether there is nothing of it.
+    pub(super) const fn is_nothing(&self) -> bool {
+        self.copies == 0 || self.value.is_zero()
+    }
+
+    /// Orders by identity, that is by everything but the value (RM-18), and where values do not
+    /// add up by the value as well. Equal, and not exclusive, means that the two merge.
+    pub(super) fn slot_cmp(&self, other: &Self) -> Ordering {
+        let by_name = if Arc::ptr_eq(&self.name, &other.name) {
+            Ordering::Equal
+        } else {
+            self.name.cmp(&other.name)
+        };
+        by_name
             .then_with(|| self.value.kind().cmp(&other.value.kind()))
-            .then_with(|| self.reservation.cmp(&other.reservation))
+            .then_with(|| match (&self.metadata, &other.metadata) {
+                (None, None) => Ordering::Equal,
+                (None, Some(_)) => Ordering::Less,
+                (Some(_), None) => Ordering::Greater,
+                (Some(mine), Some(theirs)) => {
+                    let same = Arc::ptr_eq(mine, theirs);
+                    let by_metadata = if same {
+                        Ordering::Equal
+                    } else {
+                        mine.cmp(theirs)
+                    };
+                    by_metadata.then_with(|| {
+                        if mine.shared || mine.is_exclusive() {
+                            self.value.cmp(&other.value)
+                        } else {
+                            Ordering::Equal
+                        }
+                    })
+                }
+            })
     }
 
-    pub(super) fn set_value(&mut self, value: Value) {
-        self.value = value;
+    /// Returns whether `other`, of the same slot and not exclusive, can be added.
+    pub(super) fn fits(&self, other: &Self) -> bool {
+        if self.is_shared() {
+            let copies = self.copies.checked_add(other.copies);
+            return copies.is_some_and(|copies| copies <= limits::COPIES);
+        }
+        self.value.fits(&other.value)
     }
-}
 
-/// Checks the name of a resource or a quantity.
-pub(super) fn check_name(name: &str) -> Result<(), InvalidResource> {
-    let problem = if name.is_empty() {
-        "it is empty"
-    } else if name.len() > limits::ID_BYTES {
-        "it is longer than 255 bytes"
-    } else if name.trim() != name {
-        "it begins or ends with a blank"
-    } else if name.contains(['(', ')', ':', ';']) {
-        "it contains a sign of the text form"
-    } else if name.chars().any(char::is_control) {
-        "it contains a control character"
-    } else {
-        return Ok(());
-    };
-    Err(InvalidResource::Name {
-        name: excerpt(name, 0),
-        problem,
-    })
+    /// Adds what has the same slot and is not exclusive.
+    pub(super) fn merge(&mut self, other: &Self) -> Result<(), Overflow> {
+        if !self.fits(other) {
+            let name = self.shared_name();
+            return Err(Overflow { name });
+        }
+        if self.is_shared() {
+            self.copies += other.copies;
+        } else {
+            self.value.add(&other.value);
+        }
+        Ok(())
+    }
+
+    /// Returns whether `other`, of the same slot, is a part of it.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        if self.is_shared() {
+            return self.copies >= other.copies;
+        }
+        self.value.contains(&other.value)
+    }
+
+    /// Takes away `other`, which has the same slot and which it covers.
+    pub(super) fn take(&mut self, other: &Self) {
+        if self.is_shared() {
+            self.copies -= other.copies;
+        } else {
+            self.value.take(&other.value);
+        }
+    }
+
+    /// Returns what of it `other` asks for, which is the same thing but for whose it is; `None` if
+    /// there is nothing in common.
+    pub(super) fn part_for(&self, other: &Self) -> Option<Self> {
+        if self.is_shared() || self.is_exclusive() {
+            let copies = self.copies.min(other.copies);
+            return (self.value == other.value).then(|| Self {
+                copies,
+                ..self.clone()
+            });
+        }
+        let value = self.value.common(&other.value);
+        (!value.is_zero()).then(|| Self {
+            value,
+            ..self.clone()
+        })
+    }
+
+    /// Lets it share the pointer of an equal description.
+    pub(super) fn describe_as(&mut self, equal: &Arc<Metadata>) {
+        self.metadata = Some(Arc::clone(equal));
+    }
+
+    pub(super) const fn shared_metadata(&self) -> Option<&Arc<Metadata>> {
+        self.metadata.as_ref()
+    }
 }
 
 impl TryFrom<Raw> for Resource {
     type Error = InvalidResource;
 
+    /// Takes a resource of a peer, who has to send the canonical form: a value has one encoding.
     fn try_from(raw: Raw) -> Result<Self, InvalidResource> {
-        Self::checked(raw.name, raw.reservation, raw.value)
+        let plain = Self::checked(raw.name, raw.value)?;
+        let Some(Described { metadata, copies }) = raw.described else {
+            return Ok(plain);
+        };
+        if metadata.is_plain() {
+            return Err(InvalidResource::NotCanonical { name: plain.name });
+        }
+        plain.with_metadata(metadata)?.with_copies(copies)
+    }
+}
+
+impl Serialize for Resource {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let described = self.metadata.as_deref().map(|metadata| Described {
+            metadata,
+            copies: self.copies,
+        });
+        let sent = Sent {
+            name: &self.name,
+            described,
+            value: &self.value,
+        };
+        sent.serialize(serializer)
     }
 }
 
 impl fmt::Display for Resource {
+    /// Writes `name(role):value`, with details between the two where there are some (see
+    /// [`super::Resources::parse`]); what is written reads back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
-        if let Some(role) = &self.reservation {
-            write!(f, "({role})")?;
+        if let Some(metadata) = &self.metadata {
+            super::details::write(metadata, self.copies, f)?;
         }
         write!(f, ":{}", self.value)
     }
