@@ -39,6 +39,7 @@ const LAYERS: [&[&str]; 6] = [
         "attributes",
         "constraints",
         "filters",
+        "demand",
         "auth",
     ],
     &["protocol"],

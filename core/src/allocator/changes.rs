@@ -27,15 +27,24 @@ use crate::time::Time;
 impl Drf {
     pub(super) fn take_in(&mut self, now: Time, change: Change, out: &mut Outbox<Never, Decision>) {
         match change {
-            Change::AgentAdded { agent, total } => self.on_agent_added(now, agent, total),
-            Change::AgentChanged { agent, total } => self.on_agent_changed(now, agent, total, out),
+            Change::AgentAdded { agent, total, .. } => self.on_agent_added(now, agent, total),
+            Change::AgentChanged { agent, total, .. } => {
+                self.on_agent_changed(now, agent, total, out);
+            }
             Change::AgentRemoved { agent } => self.on_agent_removed(agent),
             Change::AgentActive { agent, active } => self.on_agent_active(now, agent, active, out),
-            Change::FrameworkAdded {
-                framework,
-                name,
-                roles,
-            } => self.on_framework_added(now, framework, &name, &roles),
+            Change::FrameworkAdded { framework, profile } => {
+                let roles: Vec<_> = profile.roles.into_iter().map(|it| it.role).collect();
+                self.on_framework_added(now, framework, &profile.name, &roles);
+            }
+            Change::FrameworkChanged { .. }
+            | Change::Converted { .. }
+            | Change::FreeConverted { .. }
+            | Change::QuotaSet { .. }
+            | Change::Whitelisted { .. }
+            | Change::Recovering { .. }
+            | Change::Resumed
+            | Change::Demanded { .. } => debug!("a change that is not acted upon"),
             Change::FrameworkRemoved { framework } => self.on_framework_removed(now, framework),
             Change::FrameworkActive { framework, active } => {
                 self.on_framework_active(now, framework, active, out);

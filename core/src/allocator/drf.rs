@@ -35,10 +35,10 @@
 
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
+
+pub use super::options::{DemandRule, GpuRule, Options, Packing, SorterKind};
 
 use super::ledger::Ledger;
 use super::sorter::{Entry, Leaf, RoleKey, Sorter};
@@ -51,33 +51,6 @@ use crate::resources::{Quantities, Resources};
 use crate::rng::Rng;
 use crate::roles::Role;
 use crate::time::Time;
-
-/// How a [`Drf`] behaves.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How long a framework waits for what it did not want, and the least length of a refusal
-    /// (TL-03).
-    pub interval: Duration,
-    /// What is worth an offer: at least one of these. If there is none, anything is (AL-33).
-    pub min_allocatable: Vec<Quantities>,
-    /// Names that shares are not counted by (AL-15).
-    pub excluded: Vec<String>,
-    /// Seeds the order of agents.
-    pub seed: u64,
-}
-
-impl Default for Options {
-    /// An interval of one second; 0.01 cpus or 32 MiB are worth an offer.
-    fn default() -> Self {
-        let least = |text| Quantities::parse(text).expect("the defaults are well-formed");
-        Self {
-            interval: Duration::from_secs(1),
-            min_allocatable: Vec::from([least("cpus:0.01"), least("mem:32")]),
-            excluded: Vec::new(),
-            seed: 0,
-        }
-    }
-}
 
 /// The allocator: see the [module](self).
 #[derive(Debug)]
@@ -189,6 +162,7 @@ impl Allocator for Drf {
             filters: self.refusals.len(),
             total: self.sorter.total().to_quantities(),
             booked: self.sorter.held().to_quantities(),
+            ..Stats::default()
         }
     }
 }

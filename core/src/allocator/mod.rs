@@ -5,11 +5,15 @@
 //! that comes with the library. A custom allocator is one `match` over [`Change`] and a `tick` that
 //! grants; master and simulator take it as they take the built-in one.
 //!
+//! The smallest embedder tells it of agents, frameworks, and what became of grants. All other
+//! changes (quota, weights, demands, a whitelist) are optional, and an allocator may ignore what it
+//! does not know.
+//!
 //! What an embedder owes it: changes in the order in which they happened, [`Change::Accepted`]
 //! before the [`Change::Returned`] of what is left, and a `Returned` for every grant, in parts or
 //! whole, that is not in use and was not lost with its agent or framework.
 //!
-//! Deliberately not here: inverse offers and offer expiry, which are the master's.
+//! Deliberately not here: inverse offers, which are the master's.
 //!
 //! # A complete allocator
 //!
@@ -20,7 +24,9 @@
 //! use std::collections::{BTreeMap, VecDeque};
 //! use std::time::Duration;
 //!
-//! use tepui_core::allocator::{Allocator, Change, Decision, Grant, GrantId};
+//! use tepui_core::allocator::{
+//!     AgentTraits, Allocator, Change, Decision, FrameworkProfile, Grant, GrantId,
+//! };
 //! use tepui_core::keys::{AgentKey, FrameworkKey};
 //! use tepui_core::machine::{Machine, Never, Outbox, Output};
 //! use tepui_core::resources::Resources;
@@ -56,19 +62,20 @@
 //!     fn handle(&mut self, now: Time, change: Change, out: &mut Outbox<Never, Decision>) {
 //!         self.tick(now, out);
 //!         match change {
-//!             Change::AgentAdded { agent, total } => {
+//!             Change::AgentAdded { agent, total, .. } => {
 //!                 let row = Agent { total, active: true, booked: BTreeMap::new() };
 //!                 self.agents.insert(agent, row);
 //!             }
 //!             Change::AgentRemoved { agent } => drop(self.agents.remove(&agent)),
-//!             Change::AgentChanged { agent, total } => {
+//!             Change::AgentChanged { agent, total, .. } => {
 //!                 if let Some(row) = self.agents.get_mut(&agent) { row.total = total }
 //!             }
 //!             Change::AgentActive { agent, active } => {
 //!                 if let Some(row) = self.agents.get_mut(&agent) { row.active = active }
 //!             }
-//!             Change::FrameworkAdded { framework, roles, .. } => self.seats.extend(
-//!                 roles.into_iter().map(|role| Seat { framework, role, open: true }),
+//!             Change::FrameworkAdded { framework, profile } => self.seats.extend(
+//!                 profile.roles.into_iter().map(|it| it.role)
+//!                     .map(|role| Seat { framework, role, open: true }),
 //!             ),
 //!             Change::FrameworkRemoved { framework } => {
 //!                 self.seats.retain(|seat| seat.framework != framework);
@@ -89,7 +96,7 @@
 //!                     let _late_news = booked.subtract(&resources);
 //!                 }
 //!             }
-//!             Change::Accepted { .. } | Change::WeightSet { .. } => {}
+//!             _ => {}
 //!         }
 //!         self.due.get_or_insert(now + Duration::from_secs(1));
 //!     }
@@ -122,156 +129,45 @@
 //! let total = Resources::parse("cpus:4;mem:64").unwrap();
 //! let mut allocator: Box<dyn Allocator> = Box::new(InTurn::default());
 //! let mut out = Outbox::new();
-//! let joined = Change::AgentAdded { agent, total: total.clone() };
+//! let traits = AgentTraits::default();
+//! let joined = Change::AgentAdded { agent, total: total.clone(), traits };
 //! allocator.handle(Time::ZERO, joined, &mut out);
-//! let (name, roles) = ("spark".into(), vec![Role::any()]);
-//! allocator.handle(Time::ZERO, Change::FrameworkAdded { framework, name, roles }, &mut out);
+//! let profile = FrameworkProfile::new("spark", [Role::any()]);
+//! allocator.handle(Time::ZERO, Change::FrameworkAdded { framework, profile }, &mut out);
 //! allocator.tick(allocator.deadline().unwrap(), &mut out);
 //! let Some(Output::Effect(Decision::Grant(grant))) = out.pop() else { panic!("nothing granted") };
 //! assert_eq!((grant.framework, grant.resources), (framework, total));
 //! ```
 
+mod change;
 mod changes;
 pub mod drf;
 mod invariants;
 mod ledger;
+mod obstacle;
+mod options;
+mod profile;
 mod sorter;
 mod sums;
 #[cfg(test)]
 mod tests;
 
-use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
-use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use change::{Booking, Change};
+pub use obstacle::{Capability, Obstacle, sum_up};
+pub use profile::{
+    AgentCapabilities, AgentTraits, FrameworkCapabilities, FrameworkProfile, Subscription,
+    SubscriptionState,
+};
+
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Machine, Never};
+use crate::quota::Quota;
 use crate::resources::{Milli, Quantities, Resources};
 use crate::roles::Role;
-use crate::time::Time;
-
-/// A fact that an allocator is told. Past tense: it cannot be refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// An agent joined, active.
-    AgentAdded {
-        /// Which one.
-        agent: AgentKey,
-        /// All that it has.
-        total: Resources,
-    },
-    /// An agent has more or less than before. What is granted or used stays booked.
-    AgentChanged {
-        /// Which one.
-        agent: AgentKey,
-        /// All that it has now.
-        total: Resources,
-    },
-    /// An agent is gone, with everything that was booked on it.
-    AgentRemoved {
-        /// Which one.
-        agent: AgentKey,
-    },
-    /// An agent may be offered, or no longer.
-    AgentActive {
-        /// Which one.
-        agent: AgentKey,
-        /// Whether it may.
-        active: bool,
-    },
-    /// A framework joined, active.
-    FrameworkAdded {
-        /// Which one.
-        framework: FrameworkKey,
-        /// Breaks ties between equal shares (AL-16).
-        name: String,
-        /// In whose name it takes resources.
-        roles: Vec<Role>,
-    },
-    /// A framework is gone. Whatever it still held is returned.
-    FrameworkRemoved {
-        /// Which one.
-        framework: FrameworkKey,
-    },
-    /// A framework is connected, or no longer. Its refusals are forgotten (OF-35).
-    FrameworkActive {
-        /// Which one.
-        framework: FrameworkKey,
-        /// Whether it may be offered anything.
-        active: bool,
-    },
-    /// A framework wants nothing in these roles.
-    Suppressed {
-        /// Which one.
-        framework: FrameworkKey,
-        /// In which roles; empty means all.
-        roles: Vec<Role>,
-    },
-    /// A framework wants offers in these roles again, and forgets its refusals there.
-    Revived {
-        /// Which one.
-        framework: FrameworkKey,
-        /// In which roles; empty means all.
-        roles: Vec<Role>,
-    },
-    /// Something is in use that was not granted here, such as a task that an agent reported.
-    Used {
-        /// By whom.
-        framework: FrameworkKey,
-        /// In which role.
-        role: Role,
-        /// Where.
-        agent: AgentKey,
-        /// What.
-        resources: Resources,
-    },
-    /// Something granted is in use now.
-    Accepted {
-        /// By whom.
-        framework: FrameworkKey,
-        /// In which role.
-        role: Role,
-        /// Where.
-        agent: AgentKey,
-        /// What: all or a part of a grant.
-        resources: Resources,
-    },
-    /// Something granted or used is free again.
-    Returned {
-        /// By whom.
-        framework: FrameworkKey,
-        /// In which role.
-        role: Role,
-        /// Where.
-        agent: AgentKey,
-        /// What.
-        resources: Resources,
-        /// Whether it was a grant or in use.
-        from: Booking,
-        /// For how long the framework does not want the same again; `None` and zero are not at
-        /// all. An allocator may let it wait a little even so, lest things go back and forth.
-        refuse: Option<Duration>,
-    },
-    /// The weight of a role; 1 unless it was set (AL-17).
-    WeightSet {
-        /// Which one.
-        role: Role,
-        /// Its weight; above zero.
-        weight: Milli,
-    },
-}
-
-/// How something is booked on an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Booking {
-    /// Granted, and not yet accepted.
-    Offered,
-    /// In use.
-    Allocated,
-}
 
 /// Numbers the grants of one allocator, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -313,36 +209,14 @@ pub enum RescindReason {
     Agent,
     /// The framework may no longer be offered anything.
     Framework,
-}
-
-/// Why an agent is not offered to a framework.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Obstacle {
-    /// It refused these resources until then.
-    Filtered(Time),
-    /// It suppressed the role.
-    Suppressed,
-    /// It is not active.
-    FrameworkInactive,
-    /// The agent is not active.
-    AgentInactive,
-    /// Less is free than the least worth an offer.
-    TooSmall,
-    /// Nothing stands in the way: it is offered when its turn comes.
-    None,
-}
-
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Filtered(until) => write!(f, "refused until {until}"),
-            Self::Suppressed => f.write_str("suppressed"),
-            Self::FrameworkInactive => f.write_str("framework not active"),
-            Self::AgentInactive => f.write_str("agent not active"),
-            Self::TooSmall => f.write_str("too little is free"),
-            Self::None => f.write_str("nothing stands in the way"),
-        }
-    }
+    /// The framework left the role.
+    Role,
+    /// Quota says that it belongs to others (RQ-16).
+    Quota,
+    /// By the new weights it belongs to others.
+    Weight,
+    /// Nobody answered it in time.
+    Expired,
 }
 
 /// Figures of an allocator.
@@ -358,6 +232,34 @@ pub struct Stats {
     pub total: Quantities,
     /// What is granted or in use.
     pub booked: Quantities,
+    /// Whether nothing is granted because agents are waited for (AL-07).
+    pub recovering: bool,
+    /// What is kept free for guarantees that are not met (AL-24).
+    pub required_headroom: Quantities,
+    /// What is free of it, and of everything else, for anybody (AL-25).
+    pub available_headroom: Quantities,
+}
+
+/// Figures of one role, with all that is below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleFigures {
+    /// Which one.
+    pub role: Role,
+    /// Its weight.
+    pub weight: Milli,
+    /// What it is promised, and may have.
+    pub quota: Quota,
+    /// What counts against its quota: all that is reserved to it, and what of the rest it was
+    /// granted or uses (RQ-21).
+    pub consumed: Quantities,
+    /// What it was granted or uses.
+    pub booked: Quantities,
+    /// What is reserved to it, in use or not.
+    pub reserved: Quantities,
+    /// Its dominant share, weight not applied, in millionths.
+    pub dominant_share: u64,
+    /// Refusals in force of frameworks in this very role.
+    pub filters: usize,
 }
 
 /// Decides who is offered what.
@@ -372,6 +274,11 @@ pub trait Allocator: Machine<Input = Change, Record = Never, Effect = Decision> 
     fn dominant_share(&self, framework: FrameworkKey, role: &Role) -> Option<u64> {
         let _ = (framework, role);
         None
+    }
+
+    /// Returns figures of all roles that are known, in the order of their paths.
+    fn roles(&self) -> Vec<RoleFigures> {
+        Vec::new()
     }
 
     /// Returns figures.

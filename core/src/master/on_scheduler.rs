@@ -6,7 +6,6 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -139,7 +138,7 @@ impl Master {
 
     fn let_in(&mut self, cx: &mut Cx<'_>, peer: PeerId, id: FrameworkId, mut info: FrameworkInfo) {
         info.id = Some(id.clone());
-        let (name, roles) = (info.name.clone(), vec![info.role.clone()]);
+        let profile = super::frameworks::profile(&info);
         let key = self.frameworks.insert(Framework {
             id,
             info: Arc::new(info),
@@ -150,8 +149,7 @@ impl Master {
         });
         self.changes.push(Change::FrameworkAdded {
             framework: key,
-            name,
-            roles,
+            profile,
         });
         self.peers.cast(peer, Some(Part::Framework(key)));
         let first = self.rng.jitter(self.config.heartbeat_interval);

@@ -124,6 +124,7 @@ fn an_agent_that_shrinks_below_what_is_booked_recovers() {
     let total = |text: &str| Change::AgentChanged {
         agent: A0,
         total: res(text),
+        traits: AgentTraits::default(),
     };
     assert_eq!(
         rig.tell(total("cpus:3;mem:64")).says(),

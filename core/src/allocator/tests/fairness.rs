@@ -191,8 +191,7 @@ fn the_example_of_the_paper_fills_progressively() {
         rig.framework(A, &["*"]);
         rig.tell(Change::FrameworkAdded {
             framework: B,
-            name: b_name.into(),
-            roles: roles(&["*"]),
+            profile: FrameworkProfile::new(b_name, roles(&["*"])),
         });
         rig.agent(A0, &format!("cpus:9;mem:{}", 18 * gb));
         let (order, offers) = progressive_filling(&mut rig, tasks, 5);

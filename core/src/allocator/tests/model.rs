@@ -229,12 +229,12 @@ impl Plain {
     /// Takes in a change. Returns the grants that must be asked back for it.
     fn take_in(&mut self, change: &Change) -> BTreeSet<u64> {
         match change.clone() {
-            Change::AgentAdded { agent, total } => self.agents.push(Agent {
+            Change::AgentAdded { agent, total, .. } => self.agents.push(Agent {
                 key: agent,
                 total,
                 active: true,
             }),
-            Change::AgentChanged { agent, total } => {
+            Change::AgentChanged { agent, total, .. } => {
                 self.agent(agent).total = total;
                 self.refused.retain(|refused| refused.agent != agent);
                 return self.rescind_if_overbooked(agent);
@@ -250,12 +250,14 @@ impl Plain {
                     return self.rescind(|held| held.agent == agent);
                 }
             }
-            Change::FrameworkAdded {
-                framework, roles, ..
-            } => self.frameworks.push(Framework {
+            Change::FrameworkAdded { framework, profile } => self.frameworks.push(Framework {
                 key: framework,
                 active: true,
-                roles: roles.into_iter().map(|role| (role, true)).collect(),
+                roles: profile
+                    .roles
+                    .into_iter()
+                    .map(|it| (it.role, true))
+                    .collect(),
             }),
             Change::FrameworkRemoved { framework } => {
                 self.frameworks.retain(|it| it.key != framework);
@@ -314,6 +316,14 @@ impl Plain {
                 from,
                 refuse,
             } => self.returned(framework, role, agent, resources, from, refuse),
+            other @ (Change::FrameworkChanged { .. }
+            | Change::Converted { .. }
+            | Change::FreeConverted { .. }
+            | Change::QuotaSet { .. }
+            | Change::Whitelisted { .. }
+            | Change::Recovering { .. }
+            | Change::Resumed
+            | Change::Demanded { .. }) => panic!("{other:?} is not made here"),
         }
         BTreeSet::new()
     }
@@ -461,19 +471,23 @@ fn change(plain: &Plain, kind: u8, rng: &mut Rng, made: &mut u32) -> Option<Chan
         0..=2 if plain.agents.len() < 6 => Change::AgentAdded {
             agent: AgentKey::from_raw(*made, 0),
             total,
+            traits: AgentTraits::default(),
         },
         3 | 4 if plain.frameworks.len() < 5 => Change::FrameworkAdded {
             framework: FrameworkKey::from_raw(*made, 0),
-            name: format!("{made:06}"),
-            roles: if yes {
-                vec![in_role]
-            } else {
-                roles(&ROLES[1..])
-            },
+            profile: FrameworkProfile::new(
+                format!("{made:06}"),
+                if yes {
+                    vec![in_role]
+                } else {
+                    roles(&ROLES[1..])
+                },
+            ),
         },
         5 => Change::AgentChanged {
             agent: agent?,
             total,
+            traits: AgentTraits::default(),
         },
         6 => Change::AgentRemoved { agent: agent? },
         7 => Change::AgentActive {
