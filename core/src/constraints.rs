@@ -387,3 +387,206 @@ impl fmt::Display for Comparison {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    use super::*;
+
+    fn attribute(name: &str) -> Selector {
+        Selector::Attribute(name.into())
+    }
+
+    fn equals(text: &str) -> Predicate {
+        Predicate::TextEquals(text.into())
+    }
+
+    fn unequal(text: &str) -> Predicate {
+        Predicate::TextNotEquals(text.into())
+    }
+
+    fn matches(text: &str) -> Predicate {
+        Predicate::TextMatches(Pattern::new(text).unwrap())
+    }
+
+    fn matches_not(text: &str) -> Predicate {
+        Predicate::TextNotMatches(Pattern::new(text).unwrap())
+    }
+
+    fn number(comparison: Comparison, than: i64) -> Predicate {
+        Predicate::Number(comparison, Milli::from_units(than))
+    }
+
+    /// Whether one constraint admits an agent with these attributes.
+    fn admits(attributes: &str, selector: Selector, predicate: Predicate) -> bool {
+        let constraint = Constraint {
+            selector,
+            predicate,
+        };
+        let constraints = Constraints::new(vec![vec![constraint]]).unwrap();
+        let subject = Subject {
+            hostname: "node-7.example",
+            attributes: &Attributes::parse(attributes).unwrap(),
+            region: Some("eu"),
+            zone: None,
+            total: &Resources::parse("cpus:8;ports:[1-10]").unwrap(),
+            offered: &Resources::parse("cpus:2;cpus(eng):1").unwrap(),
+        };
+        let admitted = constraints.admits(&subject);
+        assert_eq!(constraints.obstacle(&subject).is_none(), admitted);
+        admitted
+    }
+
+    #[test]
+    fn tv_38_what_cannot_be_judged_passes() {
+        // TV-38, OF-42, OF-43
+        for value in ["[1-3]", "2.5"] {
+            let attributes = alloc::format!("rack:{value}");
+            for predicate in [equals("x"), unequal("x"), matches("x"), matches_not("x")] {
+                let told = predicate.clone();
+                assert!(
+                    admits(&attributes, attribute("rack"), predicate),
+                    "{told:?}"
+                );
+            }
+        }
+        for (predicate, expected) in [
+            (equals("x"), false),
+            (matches(".*"), false),
+            (unequal("x"), true),
+            (matches_not(".*"), true),
+            (Predicate::Exists, false),
+            (Predicate::NotExists, true),
+            (number(Comparison::Below, 5), false),
+            (number(Comparison::Unequal, 5), true),
+        ] {
+            let told = predicate.clone();
+            assert_eq!(
+                admits("", attribute("rack"), predicate),
+                expected,
+                "{told:?}"
+            );
+        }
+        // The first of several counts.
+        assert!(admits("rack:a;rack:b", attribute("rack"), equals("a")));
+        assert!(!admits("rack:a;rack:b", attribute("rack"), equals("b")));
+    }
+
+    #[test]
+    fn names_of_machines_are_looked_at() {
+        // OF-42
+        assert!(admits(
+            "",
+            Selector::Hostname,
+            matches(r"node-\d+\.example")
+        ));
+        assert!(!admits("", Selector::Hostname, matches("node")));
+        assert!(admits("", Selector::Region, equals("eu")));
+        assert!(!admits("", Selector::Zone, equals("eu")));
+        assert!(admits("", Selector::Zone, Predicate::NotExists));
+    }
+
+    #[test]
+    fn a_whole_text_must_match() {
+        // OF-43: however the alternatives are written.
+        for pattern in ["a|ab", "ab|a", "a|ab|abc", "(?:a|b)*"] {
+            assert!(Pattern::new(pattern).unwrap().matches("ab"), "{pattern}");
+            assert!(!Pattern::new(pattern).unwrap().matches("abx"), "{pattern}");
+        }
+        assert!(!Pattern::new("b").unwrap().matches("ab"));
+    }
+
+    #[test]
+    fn patterns_are_bounded() {
+        // OF-44
+        for bad in ["(", "a)|(b", "[z-a]", "(?=x)", r"(a)\1"] {
+            let error = Pattern::new(bad).unwrap_err().to_string();
+            assert!(error.starts_with("invalid or too large pattern"), "{error}");
+        }
+        assert!(Pattern::new(&"x".repeat(limits::PATTERN_BYTES + 1)).is_err());
+        assert!(Pattern::new("(?:(?:x{50}){50}){50}").is_err());
+        // Time is linear: this would not end with backtracking.
+        let text = "a".repeat(5_000);
+        assert!(!Pattern::new("(?:a|a)*(?:a*)*b").unwrap().matches(&text));
+    }
+
+    #[test]
+    fn numbers_are_compared() {
+        // OF-47
+        use Comparison::{Above, AtLeast, AtMost, Below, Equal, Unequal};
+        let speed =
+            |comparison, than| admits("speed:3", attribute("speed"), number(comparison, than));
+        for (comparison, at_two, at_three, at_four) in [
+            (Below, false, false, true),
+            (AtMost, false, true, true),
+            (Equal, false, true, false),
+            (Unequal, true, false, true),
+            (AtLeast, true, true, false),
+            (Above, true, false, false),
+        ] {
+            let found = [2, 3, 4].map(|than| speed(comparison, than));
+            assert_eq!(found, [at_two, at_three, at_four], "{comparison}");
+        }
+        assert!(admits("speed:fast", attribute("speed"), number(Below, 1)));
+        let cpus = || Selector::Offered("cpus".into());
+        assert!(admits("", cpus(), number(AtLeast, 3)));
+        assert!(!admits("", cpus(), number(Above, 3)));
+        assert!(admits(
+            "",
+            Selector::Total("ports".into()),
+            number(Equal, 10)
+        ));
+        let gpus = || Selector::Total("gpus".into());
+        assert!(admits("", gpus(), number(Equal, 0)));
+        assert!(admits("", gpus(), Predicate::NotExists));
+    }
+
+    #[test]
+    fn one_group_must_hold_and_of_it_all() {
+        // OF-41
+        let is = |name: &str, text: &str| Constraint {
+            selector: attribute(name),
+            predicate: equals(text),
+        };
+        let groups = vec![
+            vec![is("rack", "r1"), is("disk", "ssd")],
+            vec![is("rack", "r2")],
+        ];
+        let constraints = Constraints::new(groups).unwrap();
+        let (nothing, bytes) = (
+            Resources::new(),
+            postcard::to_allocvec(&constraints).unwrap(),
+        );
+        assert_eq!(
+            postcard::from_bytes::<Constraints>(&bytes).unwrap(),
+            constraints
+        );
+        let obstacle = |attributes: &str| {
+            let subject = Subject {
+                hostname: "",
+                attributes: &Attributes::parse(attributes).unwrap(),
+                region: None,
+                zone: None,
+                total: &nothing,
+                offered: &nothing,
+            };
+            constraints.obstacle(&subject).map(ToString::to_string)
+        };
+        assert_eq!(obstacle("rack:r1;disk:ssd"), None);
+        assert_eq!(obstacle("rack:r2"), None);
+        assert_eq!(obstacle("rack:r1").unwrap(), r#"attribute "disk" is "ssd""#);
+        assert_eq!(Constraints::new(vec![]), Err(InvalidConstraints::Empty));
+        let empty = vec![vec![is("rack", "r1")], vec![]];
+        assert_eq!(Constraints::new(empty), Err(InvalidConstraints::Empty));
+        let many = vec![vec![is("rack", "r1"); limits::CONSTRAINTS + 1]];
+        assert_eq!(Constraints::new(many), Err(InvalidConstraints::TooMany));
+        let absurd = Constraint {
+            selector: Selector::Hostname,
+            predicate: number(Comparison::Equal, 1),
+        };
+        let error = Constraints::new(vec![vec![absurd]]).unwrap_err();
+        assert!(matches!(error, InvalidConstraints::Mismatch(_)));
+    }
+}

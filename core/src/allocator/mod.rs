@@ -139,18 +139,32 @@
 //! assert_eq!((grant.framework, grant.resources), (framework, total));
 //! ```
 
+mod bookings;
+mod candidate;
 mod change;
 mod changes;
+mod columns;
+mod cycle;
 pub mod drf;
+mod explain;
+mod headroom;
+mod holding;
+mod interest;
 mod invariants;
+mod joins;
+mod kinds;
 mod ledger;
+mod lot;
 mod obstacle;
 mod options;
 mod profile;
-mod sorter;
-mod sums;
+mod seats;
+mod shifts;
 #[cfg(test)]
 mod tests;
+mod tree;
+mod walk;
+mod want;
 
 use alloc::vec::Vec;
 

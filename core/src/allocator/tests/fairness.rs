@@ -5,6 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::*;
+use crate::allocator::drf::GpuRule;
 use crate::resources::Milli;
 
 #[test]
@@ -76,6 +77,7 @@ fn excluded_names_do_not_count() {
     // TV-15, AS-01
     let mut rig = Rig::with(Options {
         excluded: vec![String::from("gpus")],
+        gpus: GpuRule::Everyone,
         ..Options::default()
     });
     rig.framework(A, &["*"]).framework(B, &["*"]);

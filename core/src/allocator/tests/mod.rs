@@ -3,7 +3,11 @@
 mod books;
 mod fairness;
 mod model;
+mod order;
+mod policies;
+mod quota;
 mod refusals;
+mod rules;
 
 use alloc::format;
 use alloc::string::{String, ToString};
