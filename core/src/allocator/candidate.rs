@@ -12,6 +12,7 @@ use super::holding::open;
 use super::kinds::{kind, with_value};
 use super::ledger::Agent;
 use super::obstacle::Capability;
+use super::profile::AgentCapabilities;
 use super::seats::{LeafId, Least, Seat, Wish};
 use crate::constraints::Subject;
 use crate::resources::{Milli, Resources, Value};
@@ -87,7 +88,7 @@ impl Drf {
         }
         let base = self.base(agent, seat);
         let row = match base {
-            Cow::Borrowed(_) => agent.counts().open,
+            Cow::Borrowed(_) => *agent.counts().open(),
             Cow::Owned(ref base) => open(base, &self.columns),
         };
         let bounds = self.bounds(stage, seat, &row)?;
@@ -114,31 +115,46 @@ impl Drf {
 
     /// Returns why a leaf can have nothing of an agent, whatever is free.
     pub(super) fn bar(&self, agent: &Agent, seat: &Seat, wish: &Wish) -> Option<Bar> {
-        let framework = self.seats.framework(seat.framework);
-        let (has, can) = (&agent.traits, &framework.capabilities);
-        let region = (&self.options.region, &has.region);
-        let elsewhere = matches!(region, (Some(ours), Some(theirs)) if ours != theirs);
-        let has_gpus = || !agent.total().scalar("gpus").is_zero();
-        let lacks = if self.options.gpus == GpuRule::Capable && !can.gpus && has_gpus() {
-            Some(Capability::Gpus)
-        } else if elsewhere && !can.region_aware {
-            Some(Capability::Region)
-        } else if can.multi_role && !has.capabilities.multi_role {
-            Some(Capability::MultiRole)
-        } else if !has.capabilities.hierarchical_role
-            && self.tree.role(seat.role).as_str().contains('/')
+        if !agent.is_usual
+            && let Some(lack) = self.lack(agent, seat)
         {
-            Some(Capability::HierarchicalRole)
-        } else {
-            None
-        };
-        if let Some(capability) = lacks {
-            return Some(Bar::Capability(capability));
+            return Some(lack);
         }
         let constraints = wish.constraints.as_ref()?;
         let is_static = !constraints.depends_on_offer();
         let excludes = is_static && !constraints.admits(&subject(agent, agent.free()));
         excludes.then_some(Bar::Constraint)
+    }
+
+    /// Returns whether everybody can cope with an agent, so that nobody needs to be asked.
+    pub(super) fn is_usual(&self, agent: &Agent) -> bool {
+        let has = &agent.traits;
+        let region = (&self.options.region, &has.region);
+        (self.options.gpus == GpuRule::Everyone || agent.total().scalar("gpus").is_zero())
+            && !matches!(region, (Some(ours), Some(theirs)) if ours != theirs)
+            && has.capabilities == AgentCapabilities::default()
+    }
+
+    /// Returns what agent or framework lack to cope with each other (AL-11, AL-12, AL-32).
+    fn lack(&self, agent: &Agent, seat: &Seat) -> Option<Bar> {
+        let framework = self.seats.framework(seat.framework);
+        let (has, can) = (&agent.traits, &framework.capabilities);
+        let region = (&self.options.region, &has.region);
+        let elsewhere = matches!(region, (Some(ours), Some(theirs)) if ours != theirs);
+        let has_gpus = || !agent.total().scalar("gpus").is_zero();
+        if self.options.gpus == GpuRule::Capable && !can.gpus && has_gpus() {
+            Some(Bar::Capability(Capability::Gpus))
+        } else if elsewhere && !can.region_aware {
+            Some(Bar::Capability(Capability::Region))
+        } else if can.multi_role && !has.capabilities.multi_role {
+            Some(Bar::Capability(Capability::MultiRole))
+        } else if !has.capabilities.hierarchical_role
+            && self.tree.role(seat.role).as_str().contains('/')
+        {
+            Some(Bar::Capability(Capability::HierarchicalRole))
+        } else {
+            None
+        }
     }
 
     /// Returns what is free and may be had in the role, before anything is cut (AL-32).
@@ -164,7 +180,7 @@ impl Drf {
         }
         let mut bounds = Bounds::NONE;
         self.tree.limit(seat.role, &mut bounds);
-        if self.tree.guaranteed > 0 {
+        if !self.tree.required().is_empty() {
             let covered = self.tree.covered(seat.role);
             let serves = |(column, free): (usize, i128)| {
                 free.min(covered.at(column)).min(bounds.at(column)) > 0
@@ -172,6 +188,7 @@ impl Drf {
             if stage == Stage::Guarantees && !free.iter().any(serves) {
                 return Err(Stop::Uncovered);
             }
+            // What is not short is not bounded.
             for (column, required) in self.tree.required().iter() {
                 if required > 0 {
                     let surplus = (self.available.at(column) - required).max(0);
@@ -271,9 +288,11 @@ impl Drf {
     }
 
     fn too_small(&self, agent: &Agent, seat: &Seat, least: &Least, part: &Part<'_>) -> Stop {
+        if !part.is_cut {
+            return Stop::Pair(Pair::TooSmall);
+        }
         let base = self.base(agent, seat);
-        let would_do = least.is_met(&base, &self.columns.row(&base));
-        if part.is_cut && would_do {
+        if least.is_met(&base, &self.columns.row(&base)) {
             Stop::Bound(Bound::Quota)
         } else {
             Stop::Pair(Pair::TooSmall)

@@ -182,8 +182,9 @@ impl Drf {
         self.columns.intern_all(&total);
         let mut agent = Agent::new(key, total, traits, &self.columns);
         agent.whitelisted = self.is_whitelisted(&agent.traits.hostname);
+        agent.is_usual = self.is_usual(&agent);
         self.count_total(&Resources::new(), agent.total());
-        self.available.add(&agent.counts().open);
+        self.available.add(agent.counts().open());
         self.interest.admit_agent(at);
         if !agent.free().is_empty() {
             self.interest.renew(at);
@@ -226,7 +227,7 @@ impl Drf {
             return debug!(agent = ?key, "the removal of an unknown agent is ignored");
         };
         let at = key.index() as usize;
-        self.available.subtract(&agent.counts().open);
+        self.available.subtract(agent.counts().open());
         let held: Vec<_> = agent.holdings(&self.columns).collect();
         for (leaf, held) in held {
             self.take(leaf, &held.all, &held.open);
@@ -315,12 +316,17 @@ impl Drf {
 
     /// Counts what is free on an agent after it changed. All may want it again.
     pub(super) fn recount(&mut self, key: AgentKey) {
+        let is_usual = self
+            .ledger
+            .get(key)
+            .is_some_and(|agent| self.is_usual(agent));
         let Some(agent) = self.ledger.get_mut(key) else {
             return;
         };
-        self.available.subtract(&agent.counts().open);
+        agent.is_usual = is_usual;
+        self.available.subtract(agent.counts().open());
         agent.recount(&self.columns);
-        self.available.add(&agent.counts().open);
+        self.available.add(agent.counts().open());
         let at = key.index() as usize;
         if agent.free().is_empty() {
             self.interest.exhaust(at);

@@ -28,10 +28,12 @@ pub(super) struct Columns {
 ///
 /// Fewer than 2^64 amounts below 2^63 fit, so that nothing is lost and no sum overflows.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(super) struct Row {
-    amounts: [i128; COLUMNS],
-    /// How many columns may be other than zero.
+    /// How many columns may be other than zero; those beyond mean nothing. It stands beside the
+    /// first columns, which are all that is touched as a rule.
     len: usize,
+    amounts: [i128; COLUMNS],
 }
 
 impl Columns {
@@ -100,9 +102,9 @@ impl Columns {
     /// Returns the amounts of a row by name; what does not fit becomes [`Milli::MAX`], and what is
     /// below zero is nothing.
     pub(super) fn quantities(&self, row: &Row) -> Quantities {
-        let mut entries: Vec<_> = (self.names.iter().zip(row.amounts))
-            .filter(|(_, amount)| *amount > 0)
-            .map(|(name, amount)| {
+        let mut entries: Vec<_> = (self.names.iter().zip(row.iter()))
+            .filter(|(_, (_, amount))| *amount > 0)
+            .map(|(name, (_, amount))| {
                 let fits = i64::try_from(amount).map_or(Milli::MAX, Milli::from_thousandths);
                 (name.clone(), fits)
             })
@@ -115,8 +117,8 @@ impl Columns {
 impl Row {
     /// Nothing.
     pub(super) const ZERO: Self = Self {
-        amounts: [0; COLUMNS],
         len: 0,
+        amounts: [0; COLUMNS],
     };
 
     /// Visits the columns that may be other than zero.
@@ -126,25 +128,40 @@ impl Row {
 
     /// Returns one amount.
     pub(super) const fn at(&self, column: usize) -> i128 {
-        self.amounts[column]
+        if column < self.len {
+            self.amounts[column]
+        } else {
+            0
+        }
+    }
+
+    /// Makes all of it zero.
+    pub(super) const fn clear(&mut self) {
+        self.len = 0;
     }
 
     /// Replaces one amount.
     pub(super) const fn set(&mut self, column: usize, amount: i128) {
+        self.reach(column + 1);
         self.amounts[column] = amount;
-        if self.len <= column {
-            self.len = column + 1;
-        }
     }
 
     /// Adds to one amount.
     pub(super) const fn add_at(&mut self, column: usize, amount: i128) {
-        self.set(column, self.amounts[column] + amount);
+        self.set(column, self.at(column) + amount);
+    }
+
+    /// Makes room for so many columns.
+    const fn reach(&mut self, len: usize) {
+        while self.len < len {
+            self.amounts[self.len] = 0;
+            self.len += 1;
+        }
     }
 
     /// Adds column by column.
     pub(super) fn add(&mut self, other: &Self) {
-        self.len = self.len.max(other.len);
+        self.reach(other.len);
         for column in 0..other.len {
             self.amounts[column] += other.amounts[column];
         }
@@ -152,7 +169,7 @@ impl Row {
 
     /// Subtracts column by column.
     pub(super) fn subtract(&mut self, other: &Self) {
-        self.len = self.len.max(other.len);
+        self.reach(other.len);
         for column in 0..other.len {
             self.amounts[column] -= other.amounts[column];
         }
@@ -162,7 +179,7 @@ impl Row {
     pub(super) fn max(&self, other: &Self) -> Self {
         let mut most = Self::ZERO;
         for column in 0..self.len.max(other.len) {
-            most.set(column, self.amounts[column].max(other.amounts[column]));
+            most.set(column, self.at(column).max(other.at(column)));
         }
         most
     }
@@ -171,7 +188,7 @@ impl Row {
     pub(super) fn missing_to(&self, wanted: &Self) -> Self {
         let mut missing = Self::ZERO;
         for (column, amount) in wanted.iter() {
-            missing.set(column, (amount - self.amounts[column]).max(0));
+            missing.set(column, (amount - self.at(column)).max(0));
         }
         missing
     }
@@ -189,7 +206,7 @@ impl Row {
 
 impl PartialEq for Row {
     fn eq(&self, other: &Self) -> bool {
-        self.amounts == other.amounts
+        (0..self.len.max(other.len)).all(|column| self.at(column) == other.at(column))
     }
 }
 

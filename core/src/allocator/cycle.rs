@@ -10,6 +10,8 @@ use alloc::borrow::Cow;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
+use smallvec::SmallVec;
+
 use super::candidate::{Stage, Stop};
 use super::drf::{Drf, Lease, Packing, SorterKind};
 use super::holding::open;
@@ -23,6 +25,9 @@ use crate::machine::{Never, Outbox};
 use crate::resources::Resources;
 use crate::roles::Role;
 use crate::time::Time;
+
+/// How many agents are looked up together.
+const BLOCK: usize = 16;
 
 /// A pass that has begun.
 #[derive(Debug)]
@@ -59,16 +64,22 @@ impl Drf {
         };
         let mut left = self.options.agents_per_slice.max(1);
         loop {
-            let end = pass.agents.len().min(pass.at + left);
-            left -= end - pass.at;
-            while pass.at < end {
-                let agent = pass.agents[pass.at];
-                pass.at += 1;
-                self.visit(&mut pass, agent, out);
-            }
-            if pass.at < pass.agents.len() {
-                self.pass = Some(pass);
-                return;
+            while pass.at < pass.agents.len() && !self.is_over(pass.stage) {
+                if left == 0 {
+                    self.pass = Some(pass);
+                    return;
+                }
+                let end = pass.agents.len().min(pass.at + left.min(BLOCK));
+                left -= end - pass.at;
+                // A look at a few rows ahead: they come from far apart, so let them come together.
+                let rows = pass.agents[pass.at..end].iter().copied();
+                let offerable =
+                    |agent: &usize| self.ledger.at(*agent).is_some_and(|row| row.is_offerable());
+                let block: SmallVec<[usize; BLOCK]> = rows.filter(offerable).collect();
+                pass.at = end;
+                for agent in block {
+                    self.visit(&mut pass, agent, out);
+                }
             }
             if pass.stage == Stage::FairShare {
                 return;
@@ -79,6 +90,11 @@ impl Drf {
         }
     }
 
+    /// Whether nobody is left whom a stage is for.
+    fn is_over(&self, stage: Stage) -> bool {
+        stage == Stage::Guarantees && self.tree.required().is_empty()
+    }
+
     fn begin(&mut self) -> Pass {
         let due = core::mem::take(&mut self.due);
         for agent in &due.agents {
@@ -86,14 +102,10 @@ impl Drf {
                 row.due = false;
             }
         }
-        let is_candidate = |agent: &usize| {
-            let row = self.ledger.at(*agent);
-            row.is_some_and(|row| row.is_offerable())
-        };
         let mut agents: Vec<usize> = if due.all {
-            self.interest.wanted().filter(is_candidate).collect()
+            self.interest.wanted().collect()
         } else {
-            due.agents.into_iter().filter(is_candidate).collect()
+            due.agents
         };
         self.passes += 1;
         self.rng.shuffle(&mut agents);
@@ -319,7 +331,7 @@ impl Drf {
         let row = self.ledger.at_mut(agent);
         let row = row.expect("the candidate was made from this agent's row");
         let (all, opened) = if *row.free() == resources {
-            (row.counts().all, row.counts().open)
+            (row.counts().all, *row.counts().open())
         } else {
             (
                 self.columns.row(&resources),
@@ -329,10 +341,10 @@ impl Drf {
         self.last_grant.0 += 1;
         let id = self.last_grant;
         let key = row.key;
-        let is_new = row.grant(leaf, id, resources.clone());
-        self.available.subtract(&row.counts().open);
+        let is_new = row.grant(leaf, id, &resources);
+        self.available.subtract(row.counts().open());
         row.recount(&self.columns);
-        self.available.add(&row.counts().open);
+        self.available.add(row.counts().open());
         if row.free().is_empty() {
             self.interest.exhaust(agent);
         }

@@ -90,7 +90,7 @@ impl Drf {
     /// Says which bound holds something back: the limit of the lowest role that has nothing left,
     /// or what is kept free for others.
     fn bound(&self, seat: &Seat, agent: &Agent) -> Obstacle {
-        let open = &agent.counts().open;
+        let open = agent.counts().open();
         let mut path = self.tree.upwards(seat.role);
         let full = path.find(|at| self.tree.is_limiting(*at, open));
         match full {

@@ -87,6 +87,10 @@ impl Books {
         self.set.is_some() || !self.reserved.is_zero()
     }
 
+    pub(super) const fn has_quota(&self) -> bool {
+        self.set.is_some()
+    }
+
     fn requires(&self) -> Row {
         match &self.set {
             Some(set) => self.consumed().missing_to(&set.guarantee).max(&self.below),
@@ -157,20 +161,23 @@ impl Tree {
     fn require_upwards(&mut self, from: NodeId) {
         let mut at = from;
         while at != ROOT {
-            self.require(at);
+            let _changed = self.require(at);
             at = self.node(at).parent;
         }
     }
 
     /// Brings what a node requires up to date, and what its parent needs for its children.
-    pub(super) fn require(&mut self, id: NodeId) {
+    /// Returns whether it changed.
+    pub(super) fn require(&mut self, id: NodeId) -> bool {
         let after = self.books[id.at()].requires();
         let before = core::mem::replace(&mut self.books[id.at()].required, after);
-        if before != after {
-            let below = &mut self.books[self.nodes[id.at()].parent.at()].below;
-            below.subtract(&before);
-            below.add(&after);
+        if before == after {
+            return false;
         }
+        let below = &mut self.books[self.nodes[id.at()].parent.at()].below;
+        below.subtract(&before);
+        below.add(&after);
+        true
     }
 
     /// Returns what must be kept free in all (AL-24).

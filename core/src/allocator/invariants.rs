@@ -37,7 +37,7 @@ impl Drf {
                 "{key:?}"
             );
             total.add(&self.columns.row(agent.total()));
-            available.add(&agent.counts().open);
+            available.add(agent.counts().open());
             for (leaf, amount) in agent.holdings(&self.columns) {
                 let (sum, agents) = held.entry(leaf).or_default();
                 sum.all.add(&amount.all);

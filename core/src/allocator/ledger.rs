@@ -85,6 +85,8 @@ pub(super) struct Agent {
     pub(super) whitelisted: bool,
     /// Whether a pass is to look at it.
     pub(super) due: bool,
+    /// Whether everybody can cope with it, unless by what it is called (AL-11, AL-12, AL-32).
+    pub(super) is_usual: bool,
     /// Whether more is booked than there is; nothing is free then.
     overbooked: bool,
     counts: Counts,
@@ -99,8 +101,8 @@ pub(super) struct Agent {
 pub(super) struct Counts {
     /// All scalars.
     pub(super) all: Row,
-    /// Those that are unreserved and that nobody can take back.
-    pub(super) open: Row,
+    /// Those that are unreserved and that nobody can take back, if that is not all.
+    some: Row,
     /// Whether there is nothing but what anybody may have in any part.
     pub(super) is_plain: bool,
 }
@@ -109,12 +111,21 @@ impl Counts {
     fn new(free: &Resources, columns: &Columns) -> Self {
         let all = columns.row(free);
         let is_plain = free.iter().all(|entry| kind(entry).is_plain());
-        let open = if is_plain { all } else { open(free, columns) };
+        let some = if is_plain {
+            Row::ZERO
+        } else {
+            open(free, columns)
+        };
         Self {
             all,
-            open,
+            some,
             is_plain,
         }
+    }
+
+    /// Counts what is unreserved and what nobody can take back.
+    pub(super) const fn open(&self) -> &Row {
+        if self.is_plain { &self.all } else { &self.some }
     }
 }
 
@@ -140,6 +151,7 @@ impl Agent {
             active: true,
             whitelisted: true,
             due: false,
+            is_usual: false,
             overbooked: false,
             counts: Counts::new(&total, columns),
             free: total.clone(),
@@ -156,7 +168,12 @@ impl Agent {
 
     /// Counts what is free.
     pub(super) fn recount(&mut self, columns: &Columns) {
-        self.counts = Counts::new(&self.free, columns);
+        if self.free.is_empty() {
+            self.counts.all.clear();
+            self.counts.is_plain = true;
+        } else {
+            self.counts = Counts::new(&self.free, columns);
+        }
     }
 
     /// Returns whether anything of it may be offered to anybody.
@@ -190,17 +207,18 @@ impl Agent {
     /// # Panics
     ///
     /// If they are not free: something would be promised twice.
-    pub(super) fn grant(&mut self, leaf: LeafId, id: GrantId, resources: Resources) -> bool {
-        if self.free == resources {
-            self.free = Resources::new();
+    pub(super) fn grant(&mut self, leaf: LeafId, id: GrantId, resources: &Resources) -> bool {
+        let rest = if self.free == *resources {
+            core::mem::take(&mut self.free)
         } else {
-            let taken = self.free.subtract(&resources);
+            let taken = self.free.subtract(resources);
             taken.expect("only what is free is granted");
-        }
+            resources.clone()
+        };
         let (holding, is_new) = self.holding(leaf);
         holding.offered.push(Outstanding {
             ids: smallvec![id],
-            rest: resources,
+            rest,
             touched: false,
             rescinded: false,
             expired: false,

@@ -325,6 +325,7 @@ impl Tree {
     /// `open` is what of it quota counts when it is held: the unreserved that nobody can take back.
     pub(super) fn book(&mut self, leaf: NodeId, sign: Sign, all: &Row, open: &Row) {
         let mut at = leaf;
+        let mut requires_other = false;
         while at != ROOT {
             let books = &mut self.books[at.at()];
             match sign {
@@ -338,8 +339,8 @@ impl Tree {
                     books.taken.subtract(open);
                 }
             }
-            if self.guaranteed > 0 {
-                self.require(at);
+            if self.guaranteed > 0 && (requires_other || self.books[at.at()].has_quota()) {
+                requires_other = self.require(at);
             }
             self.settle_node(at);
             at = self.node(at).parent;
@@ -355,7 +356,7 @@ impl Tree {
             books.held.add(after.0);
             books.taken.subtract(before.1);
             books.taken.add(after.1);
-            self.require(at);
+            let _changed = self.require(at);
             self.settle_node(at);
             at = self.node(at).parent;
         }
