@@ -180,7 +180,7 @@ impl Drf {
         }
         let mut bounds = Bounds::NONE;
         self.tree.limit(seat.role, &mut bounds);
-        if !self.tree.required().is_empty() {
+        if !self.tree.required_headroom().is_empty() {
             let covered = self.tree.covered(seat.role);
             let serves = |(column, free): (usize, i128)| {
                 free.min(covered.at(column)).min(bounds.at(column)) > 0
@@ -189,7 +189,7 @@ impl Drf {
                 return Err(Stop::Uncovered);
             }
             // What is not short is not bounded.
-            for (column, required) in self.tree.required().iter() {
+            for (column, required) in self.tree.required_headroom().iter() {
                 if required > 0 {
                     let surplus = (self.available.at(column) - required).max(0);
                     bounds.lower(column, covered.at(column).max(0) + surplus);

@@ -16,6 +16,7 @@ use super::candidate::{Stage, Stop};
 use super::drf::{Drf, Lease, Packing, SorterKind};
 use super::holding::open;
 use super::interest::{Count, Interest};
+use super::ledger::Extent;
 use super::lot;
 use super::seats::LeafId;
 use super::tree::{NodeId, Sign};
@@ -52,6 +53,27 @@ pub(super) struct Scratch {
     stamps: Vec<u64>,
     stamp: u64,
     stops: Vec<(LeafId, Stop)>,
+}
+
+/// Who is next to have something of an agent, and what.
+struct Found {
+    leaf: LeafId,
+    resources: Resources,
+    extent: Extent,
+}
+
+impl Found {
+    fn new(leaf: LeafId, candidate: Cow<'_, Resources>) -> Self {
+        let extent = match candidate {
+            Cow::Borrowed(_) => Extent::All,
+            Cow::Owned(_) => Extent::Part,
+        };
+        Self {
+            leaf,
+            resources: candidate.into_owned(),
+            extent,
+        }
+    }
 }
 
 impl Drf {
@@ -92,7 +114,7 @@ impl Drf {
 
     /// Whether nobody is left whom a stage is for.
     fn is_over(&self, stage: Stage) -> bool {
-        stage == Stage::Guarantees && self.tree.required().is_empty()
+        stage == Stage::Guarantees && self.tree.required_headroom().is_empty()
     }
 
     fn begin(&mut self) -> Pass {
@@ -109,7 +131,7 @@ impl Drf {
         };
         self.passes += 1;
         self.rng.shuffle(&mut agents);
-        let stage = if self.tree.required().is_empty() {
+        let stage = if self.tree.required_headroom().is_empty() {
             Stage::FairShare
         } else {
             Stage::Guarantees
@@ -149,12 +171,12 @@ impl Drf {
         }
         self.strike_refused(agent);
         while self.ledger.at(agent).is_some_and(|it| it.is_offerable()) {
-            let Some((leaf, resources)) = self.taker(pass.stage, agent) else {
+            let Some(found) = self.taker(pass.stage, agent) else {
                 return;
             };
-            let (agent, resources) = self.packed(pass, leaf, agent, resources);
+            let (agent, found) = self.packed(pass, agent, found);
             let rest = (!pass.by_rest.is_empty()).then(|| self.rest(agent));
-            self.grant(leaf, agent, resources, out);
+            self.grant(agent, found, out);
             if let Some(rest) = rest
                 && pass.by_rest.remove(&(rest, agent))
             {
@@ -179,7 +201,7 @@ impl Drf {
     }
 
     /// Finds who is next to have something of an agent, and what.
-    fn taker(&mut self, stage: Stage, agent: usize) -> Option<(LeafId, Resources)> {
+    fn taker(&mut self, stage: Stage, agent: usize) -> Option<Found> {
         let mut scratch = core::mem::take(&mut self.scratch);
         scratch.stops.clear();
         let found = self.aged(stage, agent, &mut scratch);
@@ -197,12 +219,7 @@ impl Drf {
     }
 
     /// Looks at the leaves in their order.
-    fn next(
-        &mut self,
-        stage: Stage,
-        agent: usize,
-        scratch: &mut Scratch,
-    ) -> Option<(LeafId, Resources)> {
+    fn next(&mut self, stage: Stage, agent: usize, scratch: &mut Scratch) -> Option<Found> {
         let by_lot = self.options.role_sorter == SorterKind::Random
             || self.options.framework_sorter == SorterKind::Random;
         if by_lot {
@@ -249,12 +266,7 @@ impl Drf {
     }
 
     /// Looks at the leaves that have waited for too long, the longest first.
-    fn aged(
-        &self,
-        stage: Stage,
-        agent: usize,
-        scratch: &mut Scratch,
-    ) -> Option<(LeafId, Resources)> {
+    fn aged(&self, stage: Stage, agent: usize, scratch: &mut Scratch) -> Option<Found> {
         let age = self.options.ageing?;
         let wants = self.interest.of(agent);
         let mut aged: Vec<_> = self
@@ -275,10 +287,10 @@ impl Drf {
         agent: usize,
         leaf: LeafId,
         stops: &mut Vec<(LeafId, Stop)>,
-    ) -> Option<(LeafId, Resources)> {
+    ) -> Option<Found> {
         let row = self.ledger.at(agent).expect("it is looked at");
         match self.candidate(stage, row, leaf) {
-            Ok(candidate) => Some((leaf, Cow::into_owned(candidate))),
+            Ok(candidate) => Some(Found::new(leaf, candidate)),
             Err(stop) => {
                 stops.push((leaf, stop));
                 None
@@ -287,24 +299,19 @@ impl Drf {
     }
 
     /// Chooses another agent for a taker, if its role has a say in that.
-    fn packed(
-        &self,
-        pass: &Pass,
-        leaf: LeafId,
-        agent: usize,
-        resources: Resources,
-    ) -> (usize, Resources) {
+    fn packed(&self, pass: &Pass, agent: usize, found: Found) -> (usize, Found) {
+        let leaf = found.leaf;
         let offer = |other: &(u64, usize)| {
             let row = self.ledger.at(other.1).filter(|row| row.is_offerable())?;
             let candidate = self.candidate(pass.stage, row, leaf).ok()?;
-            Some((other.1, candidate.into_owned()))
+            Some((other.1, Found::new(leaf, candidate)))
         };
         let better = match self.packing(leaf) {
             Packing::Random => None,
             Packing::Spread => pass.by_rest.iter().rev().find_map(offer),
             Packing::BestFit => pass.by_rest.iter().find_map(offer),
         };
-        better.unwrap_or((agent, resources))
+        better.unwrap_or((agent, found))
     }
 
     pub(super) fn packing(&self, leaf: LeafId) -> Packing {
@@ -321,27 +328,25 @@ impl Drf {
         named.map_or(Packing::Random, |(_, packing)| *packing)
     }
 
-    fn grant(
-        &mut self,
-        leaf: LeafId,
-        agent: usize,
-        resources: Resources,
-        out: &mut Outbox<Never, Decision>,
-    ) {
+    fn grant(&mut self, agent: usize, found: Found, out: &mut Outbox<Never, Decision>) {
+        let Found {
+            leaf,
+            resources,
+            extent,
+        } = found;
         let row = self.ledger.at_mut(agent);
         let row = row.expect("the candidate was made from this agent's row");
-        let (all, opened) = if *row.free() == resources {
-            (row.counts().all, *row.counts().open())
-        } else {
-            (
-                self.columns.row(&resources),
-                open(&resources, &self.columns),
-            )
+        let (all, opened) = match extent {
+            Extent::All => (row.counts().all, *row.counts().open()),
+            Extent::Part => {
+                let open = open(&resources, &self.columns);
+                (self.columns.row(&resources), open)
+            }
         };
         self.last_grant.0 += 1;
         let id = self.last_grant;
         let key = row.key;
-        let is_new = row.grant(leaf, id, &resources);
+        let is_new = row.grant(leaf, id, &resources, extent);
         self.available.subtract(row.counts().open());
         row.recount(&self.columns);
         self.available.add(row.counts().open());

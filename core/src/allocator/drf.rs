@@ -190,7 +190,7 @@ impl Allocator for Drf {
                 booked.add(&self.tree.books[node.at()].held);
             }
         }
-        let required = *self.tree.required();
+        let required = *self.tree.required_headroom();
         Stats {
             passes: self.passes,
             grants: self.last_grant.0,

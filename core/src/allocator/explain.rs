@@ -95,7 +95,7 @@ impl Drf {
         let full = path.find(|at| self.tree.is_limiting(*at, open));
         match full {
             Some(at) => Obstacle::QuotaLimit(self.tree.role(at).clone()),
-            None if self.tree.required().is_empty() => Obstacle::HoldsEnough,
+            None if self.tree.required_headroom().is_empty() => Obstacle::HoldsEnough,
             None => Obstacle::Headroom,
         }
     }

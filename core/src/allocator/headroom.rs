@@ -181,7 +181,7 @@ impl Tree {
     }
 
     /// Returns what must be kept free in all (AL-24).
-    pub(super) fn required(&self) -> &Row {
+    pub(super) fn required_headroom(&self) -> &Row {
         &self.books[ROOT.at()].below
     }
 

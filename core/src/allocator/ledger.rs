@@ -129,6 +129,15 @@ impl Counts {
     }
 }
 
+/// How much of what is free is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All of it.
+    All,
+    /// A part, which may be all of it.
+    Part,
+}
+
 /// What came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Release {
@@ -207,13 +216,20 @@ impl Agent {
     /// # Panics
     ///
     /// If they are not free: something would be promised twice.
-    pub(super) fn grant(&mut self, leaf: LeafId, id: GrantId, resources: &Resources) -> bool {
-        let rest = if self.free == *resources {
-            core::mem::take(&mut self.free)
-        } else {
-            let taken = self.free.subtract(resources);
-            taken.expect("only what is free is granted");
-            resources.clone()
+    pub(super) fn grant(
+        &mut self,
+        leaf: LeafId,
+        id: GrantId,
+        resources: &Resources,
+        extent: Extent,
+    ) -> bool {
+        let rest = match extent {
+            Extent::All => core::mem::take(&mut self.free),
+            Extent::Part => {
+                let taken = self.free.subtract(resources);
+                taken.expect("only what is free is granted");
+                resources.clone()
+            }
         };
         let (holding, is_new) = self.holding(leaf);
         holding.offered.push(Outstanding {

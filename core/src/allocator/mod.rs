@@ -159,6 +159,7 @@ mod obstacle;
 mod options;
 mod profile;
 mod seats;
+mod shares;
 mod shifts;
 #[cfg(test)]
 mod tests;

@@ -79,8 +79,11 @@ impl Wish {
 /// What is worth an offer: one of some sets (AL-33).
 #[derive(Debug)]
 pub(super) struct Least {
-    sets: Vec<Vec<(Arc<str>, Option<usize>, Milli)>>,
+    sets: Vec<Vec<Threshold>>,
 }
+
+/// So much of a name, and its column if it has one.
+type Threshold = (Arc<str>, Option<usize>, Milli);
 
 impl Least {
     pub(super) fn new(sets: &[Quantities], columns: &Columns) -> Self {
@@ -95,7 +98,7 @@ impl Least {
 
     /// Returns whether something is worth an offer; `row` counts its scalars.
     pub(super) fn is_met(&self, candidate: &Resources, row: &Row) -> bool {
-        let has = |(name, column, least): &(Arc<str>, Option<usize>, Milli)| match column {
+        let has = |(name, column, least): &Threshold| match column {
             Some(column) => row.at(*column) >= i128::from(least.thousandths()),
             None => candidate.scalar(name) >= *least,
         };

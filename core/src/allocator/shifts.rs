@@ -71,7 +71,7 @@ impl Drf {
 
     /// Takes grants back until what is required for guarantees is free, or would be.
     fn make_headroom(&mut self, grants: &[Live], out: &mut Outbox<Never, Decision>) {
-        let mut missing = *self.tree.required();
+        let mut missing = *self.tree.required_headroom();
         missing.subtract(&self.available);
         missing.subtract(&self.returning(|_| true));
         let mut less: BTreeMap<NodeId, Row> = BTreeMap::new();
@@ -141,7 +141,7 @@ impl Drf {
     ) -> bool {
         let own = |id: NodeId, held: &BTreeMap<NodeId, Row>| {
             let known = held.get(&id).copied();
-            known.unwrap_or(self.tree.books[id.at()].held)
+            known.unwrap_or_else(|| self.tree.books[id.at()].held)
         };
         let share = |id: NodeId, row: &Row| self.tree.weighted_share(id, row);
         let mine = share(of, &own(of, held));

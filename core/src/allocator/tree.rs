@@ -30,13 +30,6 @@ pub(super) struct NodeId(u32);
 pub(super) const ROOT: NodeId = NodeId(0);
 
 pub(super) const WEIGHT_ONE: Milli = Milli::from_thousandths(1_000);
-const MILLIONTHS: u128 = 1_000_000;
-/// Shares are counted in units of 2^-54. Equal fractions give equal numbers, so ties are ties. 54
-/// bits leave room for the rest of the product: 63 bits of a quantity and 10 of a weight's unit.
-const SHARE_UNIT: u128 = 1_000 << 54;
-/// Amounts beyond this count as this much, so that products fit.
-const MOST: i128 = i64::MAX as i128;
-
 /// Where a node stands among its siblings: ascending share, then fewer grants, then name (AL-16).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -65,6 +58,8 @@ pub(super) struct Node {
     pub(super) parent: NodeId,
     pub(super) what: What,
     name: Arc<str>,
+    /// The first bytes of what tells its name from those of its siblings, for a quick look.
+    prefix: u64,
     pub(super) weight: Milli,
     /// How often something was booked. It never falls (TV-14).
     pub(super) grants: u64,
@@ -90,7 +85,8 @@ pub(super) enum Sign {
 /// The tree, and the accounts of its nodes.
 #[derive(Debug)]
 pub(super) struct Tree {
-    is_excluded: [bool; COLUMNS],
+    /// Names that shares are not counted by.
+    pub(super) is_excluded: [bool; COLUMNS],
     pub(super) total: Row,
     pub(super) nodes: Vec<Node>,
     pub(super) books: Vec<Books>,
@@ -217,6 +213,7 @@ impl Tree {
         let listed = self.node(node).listed;
         self.list(node, Listing::Out);
         self.nodes[node.at()].name = Arc::clone(name);
+        self.nodes[node.at()].prefix = prefix(name);
         if listed {
             self.list(node, Listing::In);
         }
@@ -225,6 +222,10 @@ impl Tree {
     fn insert(&mut self, parent: NodeId, what: What, name: Arc<str>) -> NodeId {
         let node = |id| Node {
             parent,
+            prefix: match what {
+                What::Seat(_) => prefix(&name),
+                What::Root | What::Role(_) | What::Own | What::Gone => prefix(last_part(&name)),
+            },
             what,
             name,
             weight: WEIGHT_ONE,
@@ -431,36 +432,12 @@ impl Tree {
     pub(super) fn compare(&self, a: &Entry, b: &Entry) -> Ordering {
         (a.share.cmp(&b.share))
             .then(a.grants.cmp(&b.grants))
-            .then_with(|| self.node(a.node).name.cmp(&self.node(b.node).name))
-            .then(a.node.cmp(&b.node))
-    }
-
-    /// Returns the largest `held / total` over all names (AL-15), times `unit`, over `weight`.
-    fn dominant(&self, held: &Row, unit: u128, weight: u64) -> u64 {
-        let (mut most, mut of) = (0_u128, 1_u128);
-        for (column, amount) in held.iter() {
-            let total = self.total.at(column).min(MOST);
-            if amount <= 0 || total <= 0 || self.is_excluded[column] {
-                continue;
-            }
-            let (amount, total) = (amount.min(MOST).unsigned_abs(), total.unsigned_abs());
-            // Both sides are below 2^126. One division is left for the greatest.
-            if amount * of > most * total {
-                (most, of) = (amount, total);
-            }
-        }
-        u64::try_from(most * unit / (of * u128::from(weight))).unwrap_or(u64::MAX)
-    }
-
-    /// Returns the dominant share of an amount, in the units of shares.
-    pub(super) fn share_of(&self, amount: &Row) -> u64 {
-        self.dominant(amount, SHARE_UNIT, 1_000)
-    }
-
-    /// Returns the share that a node would have if it held so much, over its weight.
-    pub(super) fn weighted_share(&self, id: NodeId, held: &Row) -> u64 {
-        let weight = self.node(id).weight.thousandths().max(1).unsigned_abs();
-        self.dominant(held, SHARE_UNIT, weight)
+            .then_with(|| {
+                let (one, other) = (self.node(a.node), self.node(b.node));
+                (one.prefix.cmp(&other.prefix))
+                    .then_with(|| one.name.cmp(&other.name))
+                    .then(a.node.cmp(&b.node))
+            })
     }
 
     /// Returns the leaf that a node stands for, if it does.
@@ -471,15 +448,23 @@ impl Tree {
         }
     }
 
-    /// Returns the dominant share of a node, without weight, in millionths.
-    pub(super) fn dominant_share(&self, id: NodeId) -> u64 {
-        self.dominant(&self.books[id.at()].held, MILLIONTHS, 1)
-    }
-
     /// Returns whether anybody may be offered anything.
     pub(super) fn has_takers(&self) -> bool {
         !self.node(ROOT).order.is_empty()
     }
+}
+
+/// Returns the part of a path that tells it from its siblings.
+fn last_part(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Returns the first bytes of a name; they order as names do, as far as they go.
+fn prefix(name: &str) -> u64 {
+    let mut bytes = [0; 8];
+    let len = name.len().min(8);
+    bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+    u64::from_be_bytes(bytes)
 }
 
 /// Whether a framework stands in the order of its role.
