@@ -72,7 +72,7 @@ impl Default for Options {
             region: None,
             recovery_part: Milli::from_thousandths(800),
             recovery_timeout: Duration::from_secs(600),
-            agents_per_slice: 2_048,
+            agents_per_slice: 1_024,
             seed: 0,
             demands: DemandRule::Ignored,
             lease: None,

@@ -266,3 +266,39 @@ fn amounts_that_do_not_fit_are_no_panic() {
     assert!(said[0].starts_with("rescind "), "{said:?}");
     assert!(said[0].ends_with(": Agent"), "{said:?}");
 }
+
+#[test]
+fn a_pass_over_many_agents_is_made_in_slices() {
+    let mut rig = Rig::with(Options {
+        agents_per_slice: 2,
+        ..Options::default()
+    });
+    for n in 0..5 {
+        rig.agent(AgentKey::from_raw(n, 0), "cpus:1");
+    }
+    rig.framework(A, &["*"]);
+    let mut slices = Vec::new();
+    while rig.drf.deadline().is_some_and(|due| due <= rig.now) {
+        rig.drf.tick(rig.now, &mut rig.out);
+        rig.drf.check_invariants();
+        slices.push(rig.out.drain().count());
+    }
+    assert_eq!(slices, [2, 2, 1]);
+    assert_eq!(rig.drf.stats().passes, 1);
+    // What happens between two slices counts for the next one.
+    for n in 5..10 {
+        rig.agent(AgentKey::from_raw(n, 0), "cpus:1");
+    }
+    rig.drf.tick(rig.now, &mut rig.out);
+    assert_eq!(rig.out.drain().count(), 2);
+    rig.tell(Change::Suppressed {
+        framework: A,
+        roles: Vec::new(),
+    });
+    for _ in 0..3 {
+        rig.drf.tick(rig.now, &mut rig.out);
+        rig.drf.check_invariants();
+    }
+    assert!(rig.out.is_empty(), "it wants no more");
+    assert_eq!(rig.drf.deadline(), None);
+}
