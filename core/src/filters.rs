@@ -1,14 +1,24 @@
 //! Refusals: what a framework does not want to be offered again for a while.
 //!
 //! The allocator asks for every framework, role and agent whether a refusal blocks what it would
-//! offer (OF-33). Deliberately not here: timers and passes. A refusal covers at least one pass
-//! (OF-34) if the allocator makes it last at least an interval and calls [`Filters::expire`] after
-//! a pass, not before.
+//! offer (OF-33). There may be tens of millions: everybody may have declined every agent. So one
+//! takes twelve bytes: whose it is, which shape was refused, and when it lapses. Agents come in few
+//! shapes, and refusals lapse at common moments; both are kept once and counted.
+//!
+//! Whose a refusal is, is told by a [`Refuser`], which stands for a framework in a role for as long
+//! as its refusals count. Forgetting them all (OF-35) is forgetting the refuser: what is left in
+//! the rows of agents is dead, and goes when a row grows or lapses.
+//!
+//! Deliberately not here: passes. A refusal covers at least one pass (OF-34) if the allocator makes
+//! it last at least an interval and takes in what lapsed after a pass, not before.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ops::RangeBounds;
+use core::hash::{BuildHasherDefault, Hasher};
 use core::time::Duration;
+
+use hashbrown::HashMap;
 
 use crate::limits;
 use crate::resources::Resources;
@@ -23,180 +33,459 @@ pub fn effective_refusal(requested: Option<Duration>) -> Option<Duration> {
     (!lasts.is_zero()).then(|| lasts.min(limits::REFUSE))
 }
 
-/// Counts refusals as they come; a smaller one is older.
-type Serial = u64;
+/// Stands for whoever refuses: a framework in a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Refuser(u32);
 
-#[derive(Clone, Debug)]
+/// One refusal of one agent.
+#[derive(Clone, Copy, Debug)]
 struct Refusal {
-    serial: Serial,
-    until: Time,
-    refused: Resources,
+    of: Refuser,
+    shape: u32,
+    lapse: u32,
 }
 
-/// All refusals, by a small key: framework, role and agent.
-#[derive(Clone, Debug)]
-pub struct Filters<K> {
-    by_key: BTreeMap<K, Vec<Refusal>>,
-    by_age: BTreeMap<Serial, K>,
-    by_expiry: BTreeSet<(Time, Serial)>,
-    next_serial: Serial,
+/// What stands behind a [`Refuser`].
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    /// Whatever the caller knows it by; `None` once it is forgotten.
+    owner: Option<u32>,
+    /// How many refusals name it, dead or not.
+    named: u32,
+}
+
+/// A moment at which refusals lapse.
+#[derive(Debug)]
+struct Lapse {
+    at: Time,
+    /// Agents with a refusal that lapses then; some may have none any more.
+    agents: VecDeque<u32>,
+    /// How many refusals name it.
+    named: u32,
+}
+
+/// All refusals, by agent and refuser.
+#[derive(Debug)]
+pub struct Filters {
+    /// By agent; each row is ordered by refuser.
+    rows: Vec<Vec<Refusal>>,
+    sources: Vec<Source>,
+    vacant_sources: Vec<Refuser>,
+    shapes: Shapes,
+    lapses: Vec<Lapse>,
+    vacant_lapses: Vec<u32>,
+    by_time: BTreeMap<Time, u32>,
+    len: usize,
     most: usize,
 }
 
-impl<K: Ord + Copy> Filters<K> {
+impl Filters {
     /// Makes no filters.
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self::bounded(limits::FILTERS)
     }
 
-    const fn bounded(most: usize) -> Self {
+    fn bounded(most: usize) -> Self {
         Self {
-            by_key: BTreeMap::new(),
-            by_age: BTreeMap::new(),
-            by_expiry: BTreeSet::new(),
-            next_serial: 0,
+            rows: Vec::new(),
+            sources: Vec::new(),
+            vacant_sources: Vec::new(),
+            shapes: Shapes::default(),
+            lapses: Vec::new(),
+            vacant_lapses: Vec::new(),
+            by_time: BTreeMap::new(),
+            len: 0,
             most,
         }
     }
 
-    /// Returns how many refusals are remembered.
-    pub fn len(&self) -> usize {
-        self.by_age.len()
+    /// Returns how many refusals are in force.
+    pub const fn len(&self) -> usize {
+        self.len
     }
 
-    /// Returns whether no refusal is remembered.
-    pub fn is_empty(&self) -> bool {
-        self.by_age.is_empty()
+    /// Returns whether no refusal is in force.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
-    /// Remembers that `resources` are refused until a moment.
-    ///
-    /// What another refusal of the key covers in extent and time is not kept beside it. Beyond the
-    /// limits, of one key and of all, the oldest is forgotten, which only offers earlier. Refusing
-    /// nothing changes nothing.
-    pub fn refuse(&mut self, key: K, resources: Resources, until: Time) {
-        if resources.is_empty() {
-            return;
-        }
-        let known = self.by_key.entry(key).or_default();
-        if known
-            .iter()
-            .any(|old| old.until >= until && old.refused.contains(&resources))
-        {
-            return;
-        }
-        let covered = |old: &Refusal| old.until <= until && resources.contains(&old.refused);
-        let mut gone: Vec<_> = known.extract_if(.., |old| covered(old)).collect();
-        if known.len() >= limits::FILTERS_PER_KEY {
-            gone.push(known.remove(0));
-        }
-        let serial = self.next_serial;
-        self.next_serial += 1;
-        known.push(Refusal {
-            serial,
-            until,
-            refused: resources,
-        });
-        self.by_age.insert(serial, key);
-        self.by_expiry.insert((until, serial));
-        self.forget(&gone);
-        if self.len() > self.most {
-            let (serial, key) = self.by_age.first_key_value().expect("there are some");
-            self.remove(*key, *serial);
-        }
+    /// Returns how many refusals of one refuser are in force.
+    pub fn len_of(&self, of: Refuser) -> usize {
+        self.sources[of.0 as usize].named as usize
     }
 
-    /// Returns whether a refusal blocks an offer of `candidate`: one that lasts and whose bag
-    /// contains it (OF-33). A refusal lasts up to and including its last moment.
-    pub fn refuses(&self, key: K, candidate: &Resources, now: Time) -> bool {
-        let Some(known) = self.by_key.get(&key) else {
-            return false;
+    /// Makes a refuser that `owner` is known by to the caller.
+    pub fn admit(&mut self, owner: u32) -> Refuser {
+        let source = Source {
+            owner: Some(owner),
+            named: 0,
         };
-        known
-            .iter()
-            .any(|old| now <= old.until && old.refused.contains(candidate))
-    }
-
-    /// Returns until when a refusal blocks an offer of `candidate`, of those not yet forgotten.
-    pub fn refused_until(&self, key: K, candidate: &Resources) -> Option<Time> {
-        let known = self.by_key.get(&key)?.iter();
-        let blocks = known.filter(|old| old.refused.contains(candidate));
-        blocks.map(|old| old.until).max()
-    }
-
-    /// Forgets what has lasted until `now` or less.
-    pub fn expire(&mut self, now: Time) {
-        while self.pop_expired(now).is_some() {}
-    }
-
-    /// Forgets the refusal that expired first, if one has by `now`. Returns when, and whose it was.
-    pub fn pop_expired(&mut self, now: Time) -> Option<(Time, K)> {
-        let (until, serial) = self.by_expiry.first().copied()?;
-        if until > now {
-            return None;
+        if let Some(of) = self.vacant_sources.pop() {
+            self.sources[of.0 as usize] = source;
+            return of;
         }
-        let key = self.by_age[&serial];
-        self.remove(key, serial);
-        Some((until, key))
+        self.sources.push(source);
+        Refuser(u32::try_from(self.sources.len() - 1).expect("fewer refusers than refusals"))
     }
 
-    /// Visits the keys that have a refusal, in order.
-    pub fn keys(&self) -> impl Iterator<Item = &K> + '_ {
-        self.by_key.keys()
-    }
-
-    /// Returns when [`Filters::expire`] next has work.
-    pub fn next_expiry(&self) -> Option<Time> {
-        self.by_expiry.first().map(|(until, _)| *until)
-    }
-
-    /// Forgets the refusals of all keys that `matches` accepts (OF-35).
-    pub fn clear(&mut self, matches: impl Fn(&K) -> bool) {
-        self.clear_within(.., matches);
-    }
-
-    /// Forgets the refusals of all keys in a range, at the cost of those alone.
-    pub fn clear_range(&mut self, range: impl RangeBounds<K>) {
-        self.clear_within(range, |_| true);
-    }
-
-    fn clear_within(&mut self, range: impl RangeBounds<K>, matches: impl Fn(&K) -> bool) {
-        let gone: Vec<Refusal> = self
-            .by_key
-            .extract_if(range, |key, _| matches(key))
-            .flat_map(|(_, known)| known)
-            .collect();
-        self.forget(&gone);
-    }
-
-    fn remove(&mut self, key: K, serial: Serial) {
-        let known = self
-            .by_key
-            .get_mut(&key)
-            .expect("an index names a refusal that is there");
-        let gone: Vec<_> = known.extract_if(.., |old| old.serial == serial).collect();
-        assert_eq!(gone.len(), 1, "an index names a refusal that is there");
-        if known.is_empty() {
-            self.by_key.remove(&key);
+    /// Forgets a refuser with all its refusals, at no cost.
+    pub fn forget(&mut self, of: Refuser) {
+        let source = &mut self.sources[of.0 as usize];
+        if source.owner.take().is_some() {
+            self.len -= source.named as usize;
+            if source.named == 0 {
+                self.vacant_sources.push(of);
+            }
         }
-        self.forget(&gone);
     }
 
-    /// Takes refusals out of the indexes by age and expiry.
-    fn forget(&mut self, gone: &[Refusal]) {
-        for old in gone {
-            assert!(self.by_age.remove(&old.serial).is_some(), "indexed by age");
-            assert!(
-                self.by_expiry.remove(&(old.until, old.serial)),
-                "indexed by expiry"
-            );
+    /// Forgets all refusals of an agent.
+    pub fn forget_agent(&mut self, agent: u32) {
+        let Some(row) = self.rows.get_mut(agent as usize) else {
+            return;
+        };
+        for refusal in core::mem::take(row) {
+            self.release(refusal);
+        }
+    }
+
+    /// Remembers that `resources` of an agent are refused until a moment.
+    ///
+    /// What another refusal of the same covers in extent and time is not kept beside it. Beyond the
+    /// limits, of one pair and of all, those that lapse first are forgotten, which only offers
+    /// earlier. Refusing nothing changes nothing.
+    pub fn refuse(&mut self, agent: u32, of: Refuser, resources: &Resources, until: Time) {
+        if resources.is_empty() || self.sources[of.0 as usize].owner.is_none() {
+            return;
+        }
+        if self.rows.len() <= agent as usize {
+            self.rows.resize_with(agent as usize + 1, Vec::new);
+        }
+        let (first, mut end) = self.span(agent, of);
+        let mut at = first;
+        while at < end {
+            let old = self.rows[agent as usize][at];
+            let (old_until, shape) = (self.lapses[old.lapse as usize].at, self.shape(old));
+            if old_until >= until && shape.contains(resources) {
+                return;
+            }
+            if old_until <= until && resources.contains(shape) {
+                self.rows[agent as usize].remove(at);
+                self.release(old);
+                end -= 1;
+            } else {
+                at += 1;
+            }
+        }
+        if end - first >= limits::FILTERS_PER_KEY {
+            let soonest = |at: &usize| {
+                let lapse = self.rows[agent as usize][*at].lapse;
+                self.lapses[lapse as usize].at
+            };
+            let at = (first..end).min_by_key(soonest).expect("there are some");
+            let old = self.rows[agent as usize].remove(at);
+            self.release(old);
+        }
+        self.insert(agent, of, resources, until);
+        while self.len > self.most {
+            self.forget_soonest();
+        }
+    }
+
+    fn insert(&mut self, agent: u32, of: Refuser, resources: &Resources, until: Time) {
+        let shape = self.shapes.keep(resources);
+        let lapse = self.lapse(until);
+        // Counted first, so that nothing that goes takes them along.
+        self.lapses[lapse as usize].named += 1;
+        let known = self.rows[agent as usize].iter();
+        if !known.into_iter().any(|old| old.lapse == lapse) {
+            self.lapses[lapse as usize].agents.push_back(agent);
+        }
+        self.make_room(agent);
+        let (_, end) = self.span(agent, of);
+        self.rows[agent as usize].insert(end, Refusal { of, shape, lapse });
+        self.sources[of.0 as usize].named += 1;
+        self.len += 1;
+    }
+
+    /// Drops the dead before a row grows, and lets it grow by little: there are many rows.
+    fn make_room(&mut self, agent: u32) {
+        let row = &mut self.rows[agent as usize];
+        if row.len() < row.capacity() {
+            return;
+        }
+        let sources = &self.sources;
+        let is_dead = |it: &mut Refusal| sources[it.of.0 as usize].owner.is_none();
+        let dead: Vec<_> = row.extract_if(.., is_dead).collect();
+        row.reserve_exact(4 + row.len() / 8);
+        for refusal in dead {
+            self.release(refusal);
+        }
+    }
+
+    /// Where the refusals of an agent by one refuser stand in its row.
+    fn span(&self, agent: u32, of: Refuser) -> (usize, usize) {
+        let Some(row) = self.rows.get(agent as usize) else {
+            return (0, 0);
+        };
+        let first = row.partition_point(|it| it.of < of);
+        let behind = row[first..].iter().take_while(|it| it.of == of).count();
+        (first, first + behind)
+    }
+
+    fn shape(&self, refusal: Refusal) -> &Resources {
+        self.shapes.at(refusal.shape)
+    }
+
+    /// Returns until when a refusal blocks an offer of `candidate`: one that lasts and whose bag
+    /// contains it (OF-33). A refusal lasts until its last moment, and not in it.
+    pub fn refused_until(
+        &self,
+        agent: u32,
+        of: Refuser,
+        candidate: &Resources,
+        now: Time,
+    ) -> Option<Time> {
+        let (first, end) = self.span(agent, of);
+        let known = self.rows.get(agent as usize)?[first..end].iter();
+        let until = |it: &Refusal| self.lapses[it.lapse as usize].at;
+        let lasting = known.filter(|it| until(it) > now);
+        let blocks = lasting.filter(|it| self.shape(**it).contains(candidate));
+        blocks.map(until).max()
+    }
+
+    /// Visits the owners of refusals that block an offer of `candidate` on an agent.
+    pub fn each_refusing(
+        &self,
+        agent: u32,
+        candidate: &Resources,
+        now: Time,
+        mut visit: impl FnMut(u32),
+    ) {
+        let Some(row) = self.rows.get(agent as usize) else {
+            return;
+        };
+        // Most of a row is of one shape.
+        let mut last = None;
+        for refusal in row {
+            let Some(owner) = self.sources[refusal.of.0 as usize].owner else {
+                continue;
+            };
+            let contains = match last {
+                Some((shape, contains)) if shape == refusal.shape => contains,
+                Some(_) | None => self.shape(*refusal).contains(candidate),
+            };
+            last = Some((refusal.shape, contains));
+            if contains && self.lapses[refusal.lapse as usize].at > now {
+                visit(owner);
+            }
+        }
+    }
+
+    /// Returns when refusals next lapse.
+    pub fn next_lapse(&self) -> Option<Time> {
+        self.by_time.first_key_value().map(|(at, _)| *at)
+    }
+
+    /// Takes out the refusals of the agent that is next among those with some that have lapsed by
+    /// `now`. Returns when they did, the agent, and the owners of the refusals.
+    pub fn pop_lapsed(&mut self, now: Time) -> Option<(Time, u32, Vec<u32>)> {
+        loop {
+            let (at, lapse) = self.by_time.first_key_value()?;
+            let (at, lapse) = (*at, *lapse);
+            if at > now {
+                return None;
+            }
+            let Some(agent) = self.lapses[lapse as usize].agents.pop_front() else {
+                // Only what was forgotten named it still.
+                self.retire(lapse);
+                continue;
+            };
+            let lapsed = self.take_lapsed(agent, lapse);
+            if !lapsed.is_empty() {
+                return Some((at, agent, lapsed));
+            }
+        }
+    }
+
+    fn take_lapsed(&mut self, agent: u32, lapse: u32) -> Vec<u32> {
+        let row = &mut self.rows[agent as usize];
+        let gone: Vec<_> = row.extract_if(.., |it| it.lapse == lapse).collect();
+        if row.is_empty() {
+            *row = Vec::new();
+        }
+        let mut owners = Vec::with_capacity(gone.len());
+        for refusal in gone {
+            owners.extend(self.sources[refusal.of.0 as usize].owner);
+            self.release(refusal);
+        }
+        owners.dedup();
+        owners
+    }
+
+    fn forget_soonest(&mut self) {
+        let Some((_, lapse)) = self.by_time.first_key_value() else {
+            return;
+        };
+        let lapse = *lapse;
+        match self.lapses[lapse as usize].agents.pop_front() {
+            Some(agent) => drop(self.take_lapsed(agent, lapse)),
+            None => self.retire(lapse),
+        }
+    }
+
+    /// Names a moment, new or old.
+    fn lapse(&mut self, at: Time) -> u32 {
+        if let Some(known) = self.by_time.get(&at) {
+            return *known;
+        }
+        let lapse = Lapse {
+            at,
+            agents: VecDeque::new(),
+            named: 0,
+        };
+        let index = match self.vacant_lapses.pop() {
+            Some(index) => {
+                self.lapses[index as usize] = lapse;
+                index
+            }
+            None => {
+                self.lapses.push(lapse);
+                u32::try_from(self.lapses.len() - 1).expect("fewer moments than refusals")
+            }
+        };
+        self.by_time.insert(at, index);
+        index
+    }
+
+    fn retire(&mut self, lapse: u32) {
+        let row = &mut self.lapses[lapse as usize];
+        row.agents = VecDeque::new();
+        self.by_time.remove(&row.at);
+        self.vacant_lapses.push(lapse);
+    }
+
+    /// Counts a refusal out that was taken from its row.
+    fn release(&mut self, refusal: Refusal) {
+        self.shapes.release(refusal.shape);
+        let source = &mut self.sources[refusal.of.0 as usize];
+        source.named -= 1;
+        if source.owner.is_some() {
+            self.len -= 1;
+        } else if source.named == 0 {
+            self.vacant_sources.push(refusal.of);
+        }
+        let lapse = &mut self.lapses[refusal.lapse as usize];
+        lapse.named -= 1;
+        if lapse.named == 0 {
+            self.retire(refusal.lapse);
+        }
+    }
+
+    /// Checks that what is counted is what is there.
+    ///
+    /// # Panics
+    ///
+    /// If it is not.
+    pub fn check_invariants(&self) {
+        let mut named = alloc::vec![0; self.sources.len()];
+        let mut lapses = alloc::vec![0; self.lapses.len()];
+        let mut shapes = alloc::vec![0; self.shapes.rows.len()];
+        for (agent, row) in self.rows.iter().enumerate() {
+            assert!(row.is_sorted_by_key(|it| it.of), "the row of agent {agent}");
+            for it in row {
+                named[it.of.0 as usize] += 1;
+                lapses[it.lapse as usize] += 1;
+                shapes[it.shape as usize] += 1;
+                let lapse = &self.lapses[it.lapse as usize];
+                assert!(lapse.agents.contains(&(agent as u32)), "indexed by time");
+                assert_eq!(self.by_time.get(&lapse.at), Some(&it.lapse));
+            }
+        }
+        let live = self.sources.iter().filter(|it| it.owner.is_some());
+        let len: usize = live.map(|it| it.named as usize).sum();
+        assert_eq!(self.len, len, "how many there are");
+        let of_sources: Vec<_> = self.sources.iter().map(|it| it.named).collect();
+        assert_eq!(of_sources, named, "how many each refused");
+        let counted = |index: usize| self.by_time.values().any(|it| *it as usize == index);
+        for (index, lapse) in self.lapses.iter().enumerate() {
+            assert!(!counted(index) || lapse.named == lapses[index], "lapses");
+        }
+        let of_shapes: Vec<_> = self.shapes.rows.iter().map(|it| it.1).collect();
+        assert_eq!(of_shapes, shapes, "how often each shape was refused");
+    }
+}
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Bags that are kept once however often they are named.
+#[derive(Debug, Default)]
+struct Shapes {
+    known: HashMap<Arc<Resources>, u32, BuildHasherDefault<Fold>>,
+    rows: Vec<(Arc<Resources>, u32)>,
+    vacant: Vec<u32>,
+}
+
+impl Shapes {
+    fn keep(&mut self, resources: &Resources) -> u32 {
+        if let Some(index) = self.known.get(resources) {
+            self.rows[*index as usize].1 += 1;
+            return *index;
+        }
+        let shape = Arc::new(resources.clone());
+        let row = (Arc::clone(&shape), 1);
+        let index = match self.vacant.pop() {
+            Some(index) => {
+                self.rows[index as usize] = row;
+                index
+            }
+            None => {
+                self.rows.push(row);
+                u32::try_from(self.rows.len() - 1).expect("fewer shapes than refusals")
+            }
+        };
+        self.known.insert(shape, index);
+        index
+    }
+
+    fn at(&self, index: u32) -> &Resources {
+        &self.rows[index as usize].0
+    }
+
+    fn release(&mut self, index: u32) {
+        let row = &mut self.rows[index as usize];
+        row.1 -= 1;
+        if row.1 == 0 {
+            let shape = core::mem::take(&mut row.0);
+            self.known.remove(&*shape);
+            self.vacant.push(index);
         }
     }
 }
 
-impl<K: Ord + Copy> Default for Filters<K> {
-    fn default() -> Self {
-        Self::new()
+/// A hash that is the same in every run. The map that it is for is never iterated.
+#[derive(Debug, Default)]
+struct Fold(u64);
+
+impl Hasher for Fold {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 }
 
@@ -216,6 +505,21 @@ mod tests {
         Time::from_micros(n * 1_000_000)
     }
 
+    /// Whether an offer of `text` on agent 0 is blocked at a second.
+    fn blocks(filters: &Filters, of: Refuser, text: &str, now: u64) -> bool {
+        let until = filters.refused_until(0, of, &bag(text), seconds(now));
+        until.is_some()
+    }
+
+    fn lapse(filters: &mut Filters, now: u64) -> Vec<(u32, Vec<u32>)> {
+        let mut lapsed = Vec::new();
+        while let Some((_, agent, owners)) = filters.pop_lapsed(seconds(now)) {
+            lapsed.push((agent, owners));
+        }
+        filters.check_invariants();
+        lapsed
+    }
+
     #[test]
     fn how_long_a_refusal_lasts() {
         // OF-32
@@ -232,7 +536,8 @@ mod tests {
     fn tv_21_a_filter_blocks_what_it_contains() {
         // TV-21, OF-33
         let mut filters = Filters::new();
-        filters.refuse('k', bag("cpus:2"), seconds(9));
+        let (one, other) = (filters.admit(1), filters.admit(2));
+        filters.refuse(0, one, &bag("cpus:2"), seconds(9));
         for (candidate, blocked) in [
             ("cpus:1", true),
             ("cpus:2", true),
@@ -240,135 +545,151 @@ mod tests {
             ("cpus:1;mem:64", false),
             ("cpus(eng):1", false),
         ] {
-            assert_eq!(
-                filters.refuses('k', &bag(candidate), seconds(0)),
-                blocked,
-                "{candidate}"
-            );
+            assert_eq!(blocks(&filters, one, candidate, 0), blocked, "{candidate}");
         }
-        assert!(!filters.refuses('l', &bag("cpus:1"), seconds(0)));
+        assert!(!blocks(&filters, other, "cpus:1", 0));
+        let elsewhere = filters.refused_until(1, one, &bag("cpus:1"), seconds(0));
+        assert_eq!(elsewhere, None);
     }
 
     #[test]
-    fn tv_22_a_filter_covers_one_pass() {
-        // TV-22, OF-34: half a second of refusal, declined at 0, passes each second.
+    fn a_filter_lasts_until_it_lapses() {
+        // OF-34: what lapsed is known, so that it is offered again.
         let mut filters = Filters::new();
-        let lasts = effective_refusal(Some(INTERVAL / 2)).unwrap().max(INTERVAL);
-        filters.refuse('k', bag("cpus:1"), seconds(0) + lasts);
-        let mut blocked = Vec::new();
-        for now in 1..=2 {
-            blocked.push(filters.refuses('k', &bag("cpus:1"), seconds(now)));
-            filters.expire(seconds(now));
-        }
-        assert_eq!(blocked, [true, false]);
+        let of = filters.admit(7);
+        filters.refuse(0, of, &bag("cpus:1"), seconds(0) + INTERVAL);
+        assert_eq!(filters.next_lapse(), Some(seconds(1)));
+        assert!(
+            filters
+                .refused_until(0, of, &bag("cpus:1"), Time::from_micros(999_999))
+                .is_some()
+        );
+        assert!(!blocks(&filters, of, "cpus:1", 1));
+        assert_eq!(lapse(&mut filters, 0), []);
+        assert_eq!(lapse(&mut filters, 1), [(0, alloc::vec![7])]);
         assert!(filters.is_empty());
+        assert_eq!(filters.next_lapse(), None);
     }
 
     #[test]
-    fn expiry_is_announced_and_makes_progress() {
-        let mut filters = Filters::new();
-        filters.refuse('a', bag("cpus:1"), seconds(2));
-        filters.refuse('b', bag("cpus:1"), seconds(1));
-        assert_eq!(filters.next_expiry(), Some(seconds(1)));
-        filters.expire(seconds(1));
-        assert_eq!(filters.next_expiry(), Some(seconds(2)));
-        assert!(filters.refuses('a', &bag("cpus:1"), seconds(2)));
-        assert!(!filters.refuses('a', &bag("cpus:1"), Time::from_micros(2_000_001)));
-        filters.expire(seconds(2));
-        assert_eq!(filters.next_expiry(), None);
-    }
-
-    #[test]
-    fn clearing_is_by_key() {
+    fn forgetting_is_by_refuser_and_by_agent() {
         // OF-35
         let mut filters = Filters::new();
-        for key in [(1, 'a'), (1, 'b'), (2, 'a')] {
-            filters.refuse(key, bag("cpus:1"), seconds(5));
+        let (one, other) = (filters.admit(1), filters.admit(2));
+        for (agent, of) in [(0, one), (1, one), (0, other), (1, other)] {
+            filters.refuse(agent, of, &bag("cpus:1"), seconds(5));
         }
-        filters.clear(|(framework, _)| *framework == 1);
-        assert!(!filters.refuses((1, 'a'), &bag("cpus:1"), seconds(0)));
-        assert!(filters.refuses((2, 'a'), &bag("cpus:1"), seconds(0)));
+        assert_eq!((filters.len(), filters.len_of(one)), (4, 2));
+        filters.forget(one);
+        filters.check_invariants();
+        assert_eq!(filters.len(), 2);
+        filters.forget_agent(1);
+        filters.check_invariants();
         assert_eq!(filters.len(), 1);
+        assert!(blocks(&filters, other, "cpus:1", 0));
+        // Whoever comes next does not inherit what is dead.
+        let next = filters.admit(3);
+        assert!(!blocks(&filters, next, "cpus:1", 0));
+        assert_eq!(lapse(&mut filters, 5), [(0, alloc::vec![2])]);
+        assert_eq!(filters.len(), 0);
     }
 
     #[test]
-    fn the_oldest_goes_beyond_the_bounds() {
+    fn those_that_lapse_first_go_beyond_the_bounds() {
         let mut filters = Filters::bounded(2);
-        for key in ['a', 'b', 'c'] {
-            filters.refuse(key, bag("cpus:1"), seconds(5));
+        let of = filters.admit(0);
+        for (agent, until) in [(0, 9), (1, 5), (2, 7)] {
+            filters.refuse(agent, of, &bag("cpus:1"), seconds(until));
         }
-        let blocked =
-            |filters: &Filters<char>, key| filters.refuses(key, &bag("cpus:1"), seconds(0));
-        assert_eq!(
-            ['a', 'b', 'c'].map(|key| blocked(&filters, key)),
-            [false, true, true]
-        );
+        let blocked = |agent| {
+            let until = filters.refused_until(agent, of, &bag("cpus:1"), seconds(0));
+            until.is_some()
+        };
+        assert_eq!([0, 1, 2].map(blocked), [true, false, true]);
 
         let mut filters = Filters::new();
-        let port = |n: usize| bag(&alloc::format!("ports:[{n}-{n}]"));
+        let of = filters.admit(0);
+        let port = |n: usize| alloc::format!("ports:[{n}-{n}]");
         for n in 0..=limits::FILTERS_PER_KEY {
-            filters.refuse('k', port(n), seconds(5));
+            filters.refuse(0, of, &bag(&port(n)), seconds(5 + n as u64));
         }
+        filters.check_invariants();
         assert_eq!(filters.len(), limits::FILTERS_PER_KEY);
-        assert!(!filters.refuses('k', &port(0), seconds(0)));
-        assert!(filters.refuses('k', &port(1), seconds(0)));
-        assert!(filters.refuses('k', &port(limits::FILTERS_PER_KEY), seconds(0)));
+        assert!(!blocks(&filters, of, &port(0), 0));
+        assert!(blocks(&filters, of, &port(1), 0));
+        assert!(blocks(&filters, of, &port(limits::FILTERS_PER_KEY), 0));
     }
 
     #[test]
     fn what_is_covered_is_kept_once() {
         let mut filters = Filters::new();
+        let of = filters.admit(0);
         for _ in 0..10 {
-            filters.refuse('k', bag("cpus:1"), seconds(5));
+            filters.refuse(0, of, &bag("cpus:1"), seconds(5));
         }
-        filters.refuse('k', bag("cpus:2"), seconds(5));
-        filters.refuse('k', Resources::new(), seconds(9));
+        filters.refuse(0, of, &bag("cpus:2"), seconds(5));
+        filters.refuse(0, of, &Resources::new(), seconds(9));
         assert_eq!(filters.len(), 1);
-        filters.refuse('k', bag("cpus:1"), seconds(6));
+        filters.refuse(0, of, &bag("cpus:1"), seconds(6));
         assert_eq!(filters.len(), 2);
+        filters.check_invariants();
+    }
+
+    #[test]
+    fn a_refusal_takes_twelve_bytes() {
+        assert_eq!(size_of::<Refusal>(), 12);
     }
 
     proptest! {
         #[test]
         fn agrees_with_a_list(
-            script in prop::collection::vec((0u8..8, 0u8..3, 0i64..4, 0i64..4, 0u64..6), 0..60),
+            script in prop::collection::vec(
+                (0u8..10, 0u32..3, 0usize..3, 0i64..4, 0i64..4, 0u64..6), 0..80),
         ) {
             let mut filters = Filters::new();
-            let mut model: Vec<(u8, i64, i64, Time)> = Vec::new();
+            let mut refusers: Vec<_> = (0..3).map(|owner| filters.admit(owner)).collect();
+            let mut model: Vec<(u32, usize, i64, i64, Time)> = Vec::new();
             let mut now = 0;
-            for (step, key, cpus, mem, after) in script {
+            for (step, agent, who, cpus, mem, after) in script {
                 let thousandths = crate::resources::Milli::from_thousandths;
                 let bag = Resources::cpus_mem(thousandths(cpus), thousandths(mem));
                 match step {
-                    0..=3 => {
-                        filters.refuse(key, bag, seconds(now + after));
+                    0..=4 => {
+                        filters.refuse(agent, refusers[who], &bag, seconds(now + after));
                         if cpus + mem > 0 {
-                            model.push((key, cpus, mem, seconds(now + after)));
+                            model.push((agent, who, cpus, mem, seconds(now + after)));
                         }
                     }
-                    4 => {
-                        filters.clear(|k| *k == key);
-                        model.retain(|m| m.0 != key);
-                    }
                     5 => {
+                        filters.forget(refusers[who]);
+                        refusers[who] = filters.admit(who as u32);
+                        model.retain(|m| m.1 != who);
+                    }
+                    6 => {
+                        filters.forget_agent(agent);
+                        model.retain(|m| m.0 != agent);
+                    }
+                    7 => {
                         now += after;
-                        filters.expire(seconds(now));
-                        model.retain(|m| m.3 > seconds(now));
-                        prop_assert!(filters.next_expiry().is_none_or(|at| at > seconds(now)));
+                        lapse(&mut filters, now);
+                        model.retain(|m| m.4 > seconds(now));
+                        prop_assert!(filters.next_lapse().is_none_or(|at| at > seconds(now)));
                     }
                     _ => {
-                        let ask = seconds(now + after);
-                        let expected = model.iter().any(|m| {
-                            m.0 == key && m.1 >= cpus && m.2 >= mem && ask <= m.3
-                        });
-                        prop_assert_eq!(filters.refuses(key, &bag, ask), expected);
+                        let blocks = |m: &&(u32, usize, i64, i64, Time)| {
+                            (m.0, m.1) == (agent, who) && m.2 >= cpus && m.3 >= mem
+                                && m.4 > seconds(now + after)
+                        };
+                        let expected = model.iter().filter(blocks).map(|m| m.4).max();
+                        let found = filters.refused_until(
+                            agent, refusers[who], &bag, seconds(now + after));
+                        prop_assert_eq!(found, expected);
                     }
                 }
+                filters.check_invariants();
                 prop_assert!(filters.len() <= model.len());
-                prop_assert_eq!(filters.is_empty(), model.is_empty());
-                // What is covered ends no later, so the last moment is never lost.
-                let last = filters.by_expiry.last().map(|(until, _)| *until);
-                prop_assert_eq!(last, model.iter().map(|m| m.3).max());
+                let lasts = model.iter().any(|m| m.4 > seconds(now));
+                prop_assert!(!lasts || !filters.is_empty());
             }
         }
     }

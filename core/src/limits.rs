@@ -45,10 +45,17 @@ pub const TASKS_PER_FRAMEWORK: usize = 200_000;
 pub const COMPLETED_TASKS_PER_FRAMEWORK: usize = 1_000;
 /// How many ended frameworks are remembered (TK-101).
 pub const COMPLETED_FRAMEWORKS: usize = 50;
-/// The most refuse filters kept; beyond it the oldest is forgotten, which only offers earlier.
-pub const FILTERS: usize = 1_000_000;
+/// The most refuse filters kept; beyond it those that lapse first are forgotten, which only offers
+/// earlier. One takes twelve bytes.
+pub const FILTERS: usize = 60_000_000;
 /// The most refuse filters of one framework, role and agent; the bound on what a look-up costs.
 pub const FILTERS_PER_KEY: usize = 64;
+/// The most constraints that a framework states for one role.
+pub const CONSTRAINTS: usize = 1_024;
+/// The longest regular expression in a constraint, in bytes (OF-44).
+pub const PATTERN_BYTES: usize = 1_024;
+/// What a regular expression in a constraint may take once it is compiled, in bytes (OF-44).
+pub const PATTERN_PROGRAM_BYTES: usize = 16 * 1024;
 /// The most effects that may wait for the journal before inputs are no longer taken in.
 pub const HELD_EFFECTS: usize = 100_000;
 /// The most inputs that a driver takes in before it writes.

@@ -48,6 +48,7 @@ const LAYERS: [&[&str]; 6] = [
         "attributes",
         "constraints",
         "filters",
+        "demand",
         "auth",
     ],
     &["protocol"],

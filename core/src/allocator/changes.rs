@@ -1,4 +1,5 @@
-//! What each [`Change`] does to the books of [`Drf`], and which agents it makes due.
+//! What each [`Change`] does to the books of [`Drf`], and which agents it makes due: agents here,
+//! frameworks in `joins.rs`, bookings in `bookings.rs`, quota and weights in `shifts.rs`.
 //!
 //! Called by [`Drf`] for each change, after everything due before it. What cannot be (a return of
 //! something that is not held, a change of an agent that is gone) is late news, and ignored.
@@ -6,49 +7,110 @@
 //! Deliberately not here: grants, which only a pass makes.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use tracing::debug;
 
-use super::drf::{Demand, Drf, Framework};
-use super::ledger::Origin;
-use super::sorter::{Entry, Leaf, Listing};
-use super::sums::Sums;
-use super::{Booking, Change, Decision, GrantId, RescindReason};
-use crate::keys::{AgentKey, FrameworkKey};
+use super::columns::Row;
+use super::drf::{Drf, Recovery};
+use super::kinds::kind;
+use super::ledger::Agent;
+use super::profile::{AgentTraits, SubscriptionState};
+use super::tree::Sign;
+use super::{Change, Decision, GrantId, RescindReason};
+use crate::keys::AgentKey;
 use crate::machine::{Never, Outbox};
 use crate::resources::Resources;
 use crate::roles::Role;
-use crate::table::Key;
 use crate::time::Time;
 
 impl Drf {
     pub(super) fn take_in(&mut self, now: Time, change: Change, out: &mut Outbox<Never, Decision>) {
+        // Whatever changes may leave more to those whom quota held back.
+        if !self.held_back.is_empty() && self.recheck.is_none() {
+            self.recheck = Some(following_multiple(now, self.options.interval));
+        }
         match change {
-            Change::AgentAdded { agent, total } => self.on_agent_added(now, agent, total),
-            Change::AgentChanged { agent, total } => self.on_agent_changed(now, agent, total, out),
+            Change::AgentAdded {
+                agent,
+                total,
+                traits,
+            } => self.on_agent_added(now, agent, total, traits),
+            Change::AgentChanged {
+                agent,
+                total,
+                traits,
+            } => self.on_agent_changed(now, agent, total, traits, out),
             Change::AgentRemoved { agent } => self.on_agent_removed(agent),
             Change::AgentActive { agent, active } => self.on_agent_active(now, agent, active, out),
-            Change::FrameworkAdded {
-                framework,
-                name,
-                roles,
-            } => self.on_framework_added(now, framework, &name, &roles),
+            Change::Whitelisted { hostnames } => self.on_whitelisted(now, hostnames),
+            Change::Recovering { agents } => self.on_recovering(now, agents),
+            Change::Resumed => self.recovery = None,
+            other @ (Change::FrameworkAdded { .. }
+            | Change::FrameworkChanged { .. }
+            | Change::FrameworkRemoved { .. }
+            | Change::FrameworkActive { .. }
+            | Change::Suppressed { .. }
+            | Change::Revived { .. }
+            | Change::Demanded { .. }) => self.take_in_framework(now, other, out),
+            other @ (Change::Used { .. }
+            | Change::Accepted { .. }
+            | Change::Returned { .. }
+            | Change::Converted { .. }
+            | Change::FreeConverted { .. }) => self.take_in_booking(now, other, out),
+            Change::WeightSet { role, weight } => self.on_weight(&role, weight, out),
+            Change::QuotaSet { role, quota } => self.on_quota(now, &role, quota, out),
+        }
+    }
+
+    fn take_in_framework(&mut self, now: Time, change: Change, out: &mut Outbox<Never, Decision>) {
+        match change {
+            Change::FrameworkAdded { framework, profile } => {
+                self.on_framework_added(now, framework, profile, out);
+            }
+            Change::FrameworkChanged { framework, profile } => {
+                self.on_framework_changed(now, framework, profile, out);
+            }
             Change::FrameworkRemoved { framework } => self.on_framework_removed(now, framework),
             Change::FrameworkActive { framework, active } => {
                 self.on_framework_active(now, framework, active, out);
             }
             Change::Suppressed { framework, roles } => {
-                self.demand(framework, &roles, Demand::Suppressed);
+                let _own = self.wish(framework, &roles, SubscriptionState::Suppressed);
             }
             Change::Revived { framework, roles } => {
-                for leaf in self.demand(framework, &roles, Demand::Wanted) {
+                for leaf in self.wish(framework, &roles, SubscriptionState::Wanted) {
                     self.forget_refusals(leaf);
                 }
                 self.mark_all(now);
             }
+            Change::Demanded {
+                framework,
+                role,
+                demand,
+            } => self.on_demanded(now, framework, &role, demand),
+            other @ (Change::AgentAdded { .. }
+            | Change::AgentChanged { .. }
+            | Change::AgentRemoved { .. }
+            | Change::AgentActive { .. }
+            | Change::Used { .. }
+            | Change::Accepted { .. }
+            | Change::Returned { .. }
+            | Change::Converted { .. }
+            | Change::FreeConverted { .. }
+            | Change::WeightSet { .. }
+            | Change::QuotaSet { .. }
+            | Change::Whitelisted { .. }
+            | Change::Recovering { .. }
+            | Change::Resumed) => unreachable!("{other:?} is not about a framework"),
+        }
+    }
+
+    fn take_in_booking(&mut self, now: Time, change: Change, out: &mut Outbox<Never, Decision>) {
+        match change {
             Change::Used {
                 framework,
                 role,
@@ -69,321 +131,236 @@ impl Drf {
                 from,
                 refuse,
             } => {
-                let returned = self.on_returned(framework, &role, agent, &resources, from);
-                if let Some((leaf, origin)) = returned {
-                    if let Some(until) = self.refused_until(now, origin, refuse) {
-                        self.refuse(leaf, agent, resources, until);
-                    }
-                    self.mark(now, agent);
+                let origin = self.on_returned(framework, &role, agent, &resources, from);
+                if let Some(origin) = origin {
+                    self.refuse(now, framework, &role, agent, &resources, origin, refuse);
+                    self.mark(now, agent.index() as usize);
                 }
             }
-            Change::WeightSet { role, weight } => self.sorter.set_weight(&role, weight),
+            Change::Converted {
+                framework,
+                role,
+                agent,
+                before,
+                after,
+            } => self.on_converted(now, framework, &role, agent, &before, &after),
+            Change::FreeConverted {
+                agent,
+                before,
+                after,
+            } => self.on_free_converted(now, agent, &before, &after, out),
+            other @ (Change::AgentAdded { .. }
+            | Change::AgentChanged { .. }
+            | Change::AgentRemoved { .. }
+            | Change::AgentActive { .. }
+            | Change::FrameworkAdded { .. }
+            | Change::FrameworkChanged { .. }
+            | Change::FrameworkRemoved { .. }
+            | Change::FrameworkActive { .. }
+            | Change::Suppressed { .. }
+            | Change::Revived { .. }
+            | Change::Demanded { .. }
+            | Change::WeightSet { .. }
+            | Change::QuotaSet { .. }
+            | Change::Whitelisted { .. }
+            | Change::Recovering { .. }
+            | Change::Resumed) => unreachable!("{other:?} is not a booking"),
         }
     }
 
-    fn on_agent_added(&mut self, now: Time, agent: AgentKey, total: Resources) {
-        if self.ledger.get(agent).is_some() {
-            debug!(?agent, "added twice; what was known of it is dropped");
-            self.on_agent_removed(agent);
+    fn on_agent_added(&mut self, now: Time, key: AgentKey, total: Resources, traits: AgentTraits) {
+        let at = key.index() as usize;
+        if let Some(before) = self.ledger.at(at) {
+            let before = before.key;
+            debug!(
+                ?before,
+                ?key,
+                "added in another's place; what was known is dropped"
+            );
+            self.on_agent_removed(before);
         }
-        let nothing = Sums::default();
-        self.sorter.change_total(&nothing, &Sums::from(&total));
-        self.ledger.insert(agent, total);
-        self.mark(now, agent);
+        self.columns.intern_all(&total);
+        let mut agent = Agent::new(key, total, traits, &self.columns);
+        agent.whitelisted = self.is_whitelisted(&agent.traits.hostname);
+        agent.is_usual = self.is_usual(&agent);
+        self.count_total(&Resources::new(), agent.total());
+        self.available.add(agent.counts().open());
+        self.interest.admit_agent(at);
+        if !agent.free().is_empty() {
+            self.interest.renew(at);
+        }
+        self.ledger.insert(agent);
+        self.mark(now, at);
+        if let Some(recovery) = &mut self.recovery {
+            recovery.missing = recovery.missing.saturating_sub(1);
+            self.recovery = self.recovery.filter(|it| it.missing > 0);
+        }
     }
 
     fn on_agent_changed(
         &mut self,
         now: Time,
-        agent: AgentKey,
+        key: AgentKey,
         total: Resources,
+        traits: AgentTraits,
         out: &mut Outbox<Never, Decision>,
     ) {
-        let Some(row) = self.ledger.get_mut(agent) else {
-            return debug!(?agent, "a change of an unknown agent is ignored");
+        let whitelisted = self.is_whitelisted(&traits.hostname);
+        let Some(agent) = self.ledger.get_mut(key) else {
+            return debug!(agent = ?key, "a change of an unknown agent is ignored");
         };
-        self.sorter
-            .change_total(&Sums::from(row.total()), &Sums::from(&total));
-        row.set_total(total);
-        self.refusals.clear(|(_, about)| *about == agent);
-        self.rescind_if_overbooked(agent, out);
-        self.mark(now, agent);
+        agent.traits = Arc::new(traits);
+        agent.whitelisted = whitelisted;
+        let before = agent.total().clone();
+        agent.set_total(total.clone());
+        self.columns.intern_all(&total);
+        self.count_total(&before, &total);
+        self.filters.forget_agent(key.index());
+        self.interest.unbar_agent(key.index() as usize);
+        self.recount(key);
+        self.rescind_if_overbooked(key, out);
+        self.mark(now, key.index() as usize);
     }
 
-    fn on_agent_removed(&mut self, agent: AgentKey) {
-        let Some(row) = self.ledger.remove(agent) else {
-            return debug!(?agent, "the removal of an unknown agent is ignored");
+    fn on_agent_removed(&mut self, key: AgentKey) {
+        let Some(agent) = self.ledger.remove(key) else {
+            return debug!(agent = ?key, "the removal of an unknown agent is ignored");
         };
-        for (leaf, held) in row.holdings() {
-            self.sorter.book(leaf, Entry::Take, &held);
+        let at = key.index() as usize;
+        self.available.subtract(agent.counts().open());
+        let held: Vec<_> = agent.holdings(&self.columns).collect();
+        for (leaf, held) in held {
+            self.take(leaf, &held.all, &held.open);
+            self.seats.seat_mut(leaf).offered.subtract(&held.offered);
+            self.forget_place(leaf);
         }
-        let nothing = Sums::default();
-        self.sorter.change_total(&Sums::from(row.total()), &nothing);
-        self.refusals.clear(|(_, about)| *about == agent);
-        self.due.agents.remove(&agent);
+        self.count_total(agent.total(), &Resources::new());
+        self.filters.forget_agent(key.index());
+        self.interest.exhaust(at);
+        self.held_back.remove(&at);
     }
 
     fn on_agent_active(
         &mut self,
         now: Time,
-        agent: AgentKey,
+        key: AgentKey,
         active: bool,
         out: &mut Outbox<Never, Decision>,
     ) {
-        let Some(row) = self.ledger.get_mut(agent) else {
-            return debug!(?agent, "the state of an unknown agent is ignored");
+        let Some(agent) = self.ledger.get_mut(key) else {
+            return debug!(agent = ?key, "the state of an unknown agent is ignored");
         };
-        row.active = active;
+        agent.active = active;
         if active {
-            self.mark(now, agent);
+            self.mark(now, key.index() as usize);
         } else {
-            rescind(row.rescind(None), RescindReason::Agent, out);
+            rescind(agent.rescind(|_| true), RescindReason::Agent, out);
         }
     }
 
-    fn on_framework_added(
-        &mut self,
-        now: Time,
-        framework: FrameworkKey,
-        name: &str,
-        roles: &[Role],
-    ) {
-        let name: Arc<str> = Arc::from(name);
-        let roles: BTreeMap<_, _> = roles
-            .iter()
-            .map(|role| (self.sorter.intern(role), Demand::Wanted))
-            .collect();
-        for role in roles.keys().copied() {
-            self.sorter.track(Leaf { framework, role }, &name);
+    fn on_whitelisted(&mut self, now: Time, hostnames: Option<BTreeSet<String>>) {
+        self.whitelist = hostnames;
+        let all: Vec<AgentKey> = self.ledger.iter().map(|(key, _)| key).collect();
+        for key in all {
+            let hostname = self.ledger.get(key).map(|it| &it.traits.hostname);
+            let whitelisted = hostname.is_some_and(|it| self.is_whitelisted(it));
+            let agent = self.ledger.get_mut(key).expect("it was just listed");
+            let before = core::mem::replace(&mut agent.whitelisted, whitelisted);
+            if whitelisted && !before {
+                self.mark(now, key.index() as usize);
+            }
         }
-        let row = Framework {
-            name,
-            active: true,
-            roles,
-        };
-        let before = self.frameworks.insert(framework, row);
-        for (role, _) in before.into_iter().flat_map(|before| before.roles) {
-            let leaf = Leaf { framework, role };
-            self.forget_refusals(leaf);
-            self.sorter.list(leaf, Listing::Out);
-        }
-        self.list(framework);
-        self.mark_all(now);
     }
 
-    fn on_framework_removed(&mut self, now: Time, framework: FrameworkKey) {
-        let mut freed = Vec::new();
-        for (agent, row) in self.ledger.iter_mut() {
-            let held = row.evict(framework);
-            if !held.is_empty() {
-                freed.push(agent);
-            }
-            for (leaf, held) in held {
-                self.sorter.book(leaf, Entry::Take, &held);
-            }
+    fn is_whitelisted(&self, hostname: &str) -> bool {
+        let list = self.whitelist.as_ref();
+        list.is_none_or(|list| list.contains(hostname))
+    }
+
+    /// Begins to wait for agents, if quota makes that necessary (AL-07).
+    fn on_recovering(&mut self, now: Time, agents: usize) {
+        let part = self
+            .options
+            .recovery_part
+            .thousandths()
+            .max(0)
+            .unsigned_abs();
+        let most = agents as u128 * u128::from(part) / 1_000;
+        let present = self.ledger.iter().count();
+        let missing = usize::try_from(most).unwrap_or(usize::MAX);
+        let missing = missing.saturating_sub(present);
+        if missing > 0 && self.tree.has_quota() {
+            let until = now + self.options.recovery_timeout;
+            self.recovery = Some(Recovery { missing, until });
         }
-        match self.frameworks.remove(&framework) {
-            Some(row) => {
-                for role in row.roles.into_keys() {
-                    self.forget_refusals(Leaf { framework, role });
+    }
+
+    /// Counts an agent's total, or another one in its place.
+    pub(super) fn count_total(&mut self, before: &Resources, after: &Resources) {
+        let rows = (self.columns.row(before), self.columns.row(after));
+        self.tree.change_total(&rows.0, &rows.1);
+        for (bag, sign) in [(after, Sign::Add), (before, Sign::Take)] {
+            let mut reserved: BTreeMap<&Role, Row> = BTreeMap::new();
+            for entry in bag {
+                if let (Some(role), Some((column, amount))) =
+                    (kind(entry).reserved, self.columns.place(entry))
+                {
+                    reserved.entry(role).or_default().add_at(column, amount);
                 }
             }
-            None => debug!(?framework, "the removal of a framework that never joined"),
-        }
-        self.sorter.untrack(framework);
-        for agent in freed {
-            self.mark(now, agent);
-        }
-    }
-
-    fn on_framework_active(
-        &mut self,
-        now: Time,
-        framework: FrameworkKey,
-        active: bool,
-        out: &mut Outbox<Never, Decision>,
-    ) {
-        let Some(row) = self.frameworks.get_mut(&framework) else {
-            return debug!(?framework, "the state of an unknown framework is ignored");
-        };
-        row.active = active;
-        let roles: Vec<_> = row.roles.keys().copied().collect();
-        for role in roles {
-            self.forget_refusals(Leaf { framework, role });
-        }
-        self.list(framework);
-        if active {
-            return self.mark_all(now);
-        }
-        for (_, agent) in self.ledger.iter_mut() {
-            rescind(
-                agent.rescind(Some(framework)),
-                RescindReason::Framework,
-                out,
-            );
-        }
-    }
-
-    /// Sets what a framework wants in some of its roles, or in all if `roles` is empty. Returns
-    /// those that are its own.
-    fn demand(&mut self, framework: FrameworkKey, roles: &[Role], demand: Demand) -> Vec<Leaf> {
-        let Some(row) = self.frameworks.get_mut(&framework) else {
-            debug!(?framework, "the demand of an unknown framework is ignored");
-            return Vec::new();
-        };
-        let named: BTreeSet<_> = roles.iter().filter_map(|r| self.sorter.find(r)).collect();
-        let mut changed = Vec::new();
-        for (&role, own) in &mut row.roles {
-            if roles.is_empty() || named.contains(&role) {
-                *own = demand;
-                changed.push(Leaf { framework, role });
+            for (role, row) in reserved {
+                self.tree.reserve(role, sign, &row);
             }
         }
-        self.list(framework);
-        changed
     }
 
-    fn on_used(
+    /// Counts what is free on an agent after it changed. All may want it again.
+    pub(super) fn recount(&mut self, key: AgentKey) {
+        let is_usual = self
+            .ledger
+            .get(key)
+            .is_some_and(|agent| self.is_usual(agent));
+        let Some(agent) = self.ledger.get_mut(key) else {
+            return;
+        };
+        agent.is_usual = is_usual;
+        self.available.subtract(agent.counts().open());
+        agent.recount(&self.columns);
+        self.available.add(agent.counts().open());
+        let at = key.index() as usize;
+        if agent.free().is_empty() {
+            self.interest.exhaust(at);
+        } else {
+            self.interest.renew(at);
+        }
+    }
+
+    pub(super) fn rescind_if_overbooked(
         &mut self,
-        framework: FrameworkKey,
-        role: &Role,
-        agent: AgentKey,
-        resources: &Resources,
+        key: AgentKey,
         out: &mut Outbox<Never, Decision>,
     ) {
-        if resources.is_empty() {
-            return;
-        }
-        let Some(row) = self.ledger.get_mut(agent) else {
-            return debug!(?agent, %resources, "use on an unknown agent is ignored");
-        };
-        // In use is in use, even by a framework that has not come back yet.
-        let role = self.sorter.intern(role);
-        let leaf = Leaf { framework, role };
-        let known = self.frameworks.get(&framework);
-        let name = known.map_or_else(|| Arc::from(""), |known| known.name.clone());
-        self.sorter.track(leaf, &name);
-        if let Err(error) = row.occupy(leaf, resources) {
-            return debug!(?agent, %resources, %error, "more in use than can be counted");
-        }
-        self.sorter.book(leaf, Entry::Add, &Sums::from(resources));
-        self.rescind_if_overbooked(agent, out);
-    }
-
-    fn on_accepted(
-        &mut self,
-        framework: FrameworkKey,
-        role: &Role,
-        agent: AgentKey,
-        resources: &Resources,
-        out: &mut Outbox<Never, Decision>,
-    ) {
-        if resources.is_empty() {
-            return;
-        }
-        let Some(row) = self.ledger.get_mut(agent) else {
-            return debug!(?agent, %resources, "an accept on an unknown agent is ignored");
-        };
-        let leaf = self.sorter.find(role).map(|role| Leaf { framework, role });
-        if !leaf.is_some_and(|leaf| row.accept(leaf, resources)) {
-            debug!(?agent, ?framework, %resources, "accepted, though it was not offered");
-            self.on_used(framework, role, agent, resources, out);
-        }
-    }
-
-    /// Takes back what was booked; returns on whose books it was, and what it had been.
-    fn on_returned(
-        &mut self,
-        framework: FrameworkKey,
-        role: &Role,
-        agent: AgentKey,
-        resources: &Resources,
-        from: Booking,
-    ) -> Option<(Leaf, Origin)> {
-        if resources.is_empty() {
-            return None;
-        }
-        let leaf = self.sorter.find(role).map(|role| Leaf { framework, role });
-        let released = leaf.and_then(|leaf| {
-            let row = self.ledger.get_mut(agent)?;
-            Some((leaf, row.release(leaf, resources, from)?))
-        });
-        let Some((leaf, origin)) = released else {
-            debug!(?agent, ?framework, %resources, "returned, though it is not held");
-            return None;
-        };
-        self.sorter.book(leaf, Entry::Take, &Sums::from(resources));
-        Some((leaf, origin))
-    }
-
-    /// Notes that a framework does not want again what it returned, until then.
-    fn refuse(&mut self, leaf: Leaf, agent: AgentKey, refused: Resources, until: Time) {
-        let row = self.frameworks.get(&leaf.framework);
-        if row.is_some_and(|row| row.active && row.roles.contains_key(&leaf.role)) {
-            self.refusals.refuse((leaf, agent), refused, until);
-        }
-    }
-
-    /// Returns until when what was returned is not offered again, if it is refused at all.
-    fn refused_until(&self, now: Time, origin: Origin, refuse: Option<Duration>) -> Option<Time> {
-        let interval = self.options.interval;
-        match (refuse.filter(|refuse| !refuse.is_zero()), origin) {
-            (Some(refuse), _) => Some(following_multiple(now + refuse.max(interval), interval)),
-            (None, Origin::Untouched) => Some(now + interval),
-            (None, Origin::Leftover | Origin::Rescinded | Origin::Used) => None,
-        }
-    }
-
-    fn forget_refusals(&mut self, leaf: Leaf) {
-        let (first, last) = (Key::from_raw(0, 0), Key::from_raw(u32::MAX, u32::MAX));
-        self.refusals.clear_range((leaf, first)..=(leaf, last));
-    }
-
-    pub(super) fn subscription(
-        &self,
-        framework: FrameworkKey,
-        role: &Role,
-    ) -> Option<(Leaf, &Framework)> {
-        let row = self.frameworks.get(&framework)?;
-        let role = self.sorter.find(role)?;
-        row.roles
-            .contains_key(&role)
-            .then_some((Leaf { framework, role }, row))
-    }
-
-    /// Brings the orders in line with what a framework wants now.
-    fn list(&mut self, framework: FrameworkKey) {
-        let Some(row) = self.frameworks.get(&framework) else {
-            return;
-        };
-        for role in row.roles.keys().copied() {
-            let leaf = Leaf { framework, role };
-            let listing = if row.may_be_offered(role) {
-                Listing::In
-            } else {
-                Listing::Out
-            };
-            self.sorter.list(leaf, listing);
-        }
-    }
-
-    fn rescind_if_overbooked(&mut self, agent: AgentKey, out: &mut Outbox<Never, Decision>) {
-        if let Some(row) = self.ledger.get_mut(agent)
-            && row.is_overbooked()
+        if let Some(agent) = self.ledger.get_mut(key)
+            && agent.is_overbooked()
         {
-            rescind(row.rescind(None), RescindReason::Agent, out);
+            rescind(agent.rescind(|_| true), RescindReason::Agent, out);
         }
     }
 }
 
-fn rescind(grants: Vec<GrantId>, reason: RescindReason, out: &mut Outbox<Never, Decision>) {
+/// Says that grants are to be taken back.
+pub(super) fn rescind(
+    grants: Vec<GrantId>,
+    reason: RescindReason,
+    out: &mut Outbox<Never, Decision>,
+) {
     for grant in grants {
         out.emit(Decision::Rescind { grant, reason });
     }
 }
 
 /// Returns the first multiple of `interval` after `time`.
-fn following_multiple(time: Time, interval: Duration) -> Time {
+pub(super) fn following_multiple(time: Time, interval: Duration) -> Time {
     let interval = u64::try_from(interval.as_micros())
         .unwrap_or(u64::MAX)
         .max(1);

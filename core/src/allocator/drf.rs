@@ -1,8 +1,10 @@
-//! The allocator that comes with the library: weighted dominant resource fairness over flat roles.
+//! The allocator that comes with the library: weighted dominant resource fairness over a tree of
+//! roles, with quota.
 //!
 //! A master drives it as its [`Allocator`]; so can any embedder. A *pass* goes over agents in
-//! seeded random order and offers all that is free on each to the first framework that may have it
-//! (AL-28): roles stand by weighted dominant share, and frameworks by theirs within a role.
+//! seeded random order and offers all that is free on each, or all that may be had of it, to the
+//! first framework that may have it (AL-28). Roles stand by weighted dominant share at every level
+//! of the hierarchy, and frameworks by theirs within a role.
 //!
 //! # When it looks, and where
 //!
@@ -10,9 +12,19 @@
 //!   again, a refusal lapsed) makes its agents due *at once*. A pass over just them leaves
 //!   nothing free that somebody would take, so the periodic pass over everything (AL-04) is left
 //!   out: it could find nothing. An idle allocator has no deadline.
+//! * What quota held back may become free for others by a change anywhere. Such agents are looked
+//!   at again at the following multiple of the interval after a change.
 //! * All changes of one moment belong together: their pass is made by the `tick` of that moment,
 //!   or before the first change of a later one. So an agent may be added first, and what is in use
 //!   on it be reported after that.
+//! * A pass over many agents is made in slices: as long as more remain, the deadline is now.
+//!
+//! # Quota
+//!
+//! With guarantees, a pass has two stages: first, roles whose guarantee is not met are offered what
+//! serves it; then everybody by share, of what need not be kept free. Limits hold for a role and
+//! all below it. Names without a column (there are sixteen) are offered whole, and quota on them is
+//! not counted.
 //!
 //! # Who waits
 //!
@@ -29,97 +41,95 @@
 //! the interval is *past*: what was refused at 0 s for half a second is offered again at 2 s
 //! (OF-34, TV-22). Such common moments let refusals of many agents lapse in one pass.
 //!
-//! What each change does to the books is in `changes.rs`.
+//! # Policies
 //!
-//! Deliberately not here: quota, trees of roles, constraints; offers' ids and timeouts.
+//! Each is off unless [`Options`] say otherwise: offers cut to stated demands, grants that expire,
+//! a bound on what one framework holds in grants, whoever waited longest first, agents chosen so
+//! that load is even or gaps stay large.
+//!
+//! What each change does to the books is in `changes.rs` and its neighbours, a pass in `cycle.rs`,
+//! what a leaf may have of an agent in `candidate.rs`.
+//!
+//! Deliberately not here: inverse offers; offers' ids.
 
-use alloc::borrow::Cow;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
 
+pub use super::options::{DemandRule, GpuRule, Options, Packing, SorterKind};
+
+use super::columns::{Columns, Row};
+use super::cycle::{Pass, Scratch};
+use super::interest::Interest;
 use super::ledger::Ledger;
-use super::sorter::{Entry, Leaf, RoleKey, Sorter};
-use super::sums::Sums;
-use super::{Allocator, Change, Decision, Grant, GrantId, Obstacle, Stats};
+use super::seats::{LeafId, Least, Seats};
+use super::tree::{NodeId, Tree};
+use super::{Allocator, Change, Decision, GrantId, Obstacle, RoleFigures, Stats};
 use crate::filters::Filters;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Machine, Never, Outbox};
-use crate::resources::{Quantities, Resources};
 use crate::rng::Rng;
 use crate::roles::Role;
 use crate::time::Time;
-
-/// How a [`Drf`] behaves.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How long a framework waits for what it did not want, and the least length of a refusal
-    /// (TL-03).
-    pub interval: Duration,
-    /// What is worth an offer: at least one of these. If there is none, anything is (AL-33).
-    pub min_allocatable: Vec<Quantities>,
-    /// Names that shares are not counted by (AL-15).
-    pub excluded: Vec<String>,
-    /// Seeds the order of agents.
-    pub seed: u64,
-}
-
-impl Default for Options {
-    /// An interval of one second; 0.01 cpus or 32 MiB are worth an offer.
-    fn default() -> Self {
-        let least = |text| Quantities::parse(text).expect("the defaults are well-formed");
-        Self {
-            interval: Duration::from_secs(1),
-            min_allocatable: Vec::from([least("cpus:0.01"), least("mem:32")]),
-            excluded: Vec::new(),
-            seed: 0,
-        }
-    }
-}
 
 /// The allocator: see the [module](self).
 #[derive(Debug)]
 pub struct Drf {
     pub(super) options: Options,
-    rng: Rng,
+    pub(super) rng: Rng,
+    pub(super) columns: Columns,
+    pub(super) least: Least,
     pub(super) ledger: Ledger,
-    pub(super) sorter: Sorter,
-    pub(super) refusals: Filters<(Leaf, AgentKey)>,
-    pub(super) frameworks: BTreeMap<FrameworkKey, Framework>,
+    pub(super) tree: Tree,
+    pub(super) seats: Seats,
+    pub(super) filters: Filters,
+    pub(super) interest: Interest,
+    /// What is free, unreserved and not revocable, on all agents (AL-25).
+    pub(super) available: Row,
+    pub(super) whitelist: Option<BTreeSet<String>>,
+    pub(super) recovery: Option<Recovery>,
     pub(super) due: Due,
-    last_grant: GrantId,
-    passes: u64,
-}
-
-/// A framework that is there.
-#[derive(Debug)]
-pub(super) struct Framework {
-    pub(super) name: Arc<str>,
-    pub(super) active: bool,
-    pub(super) roles: BTreeMap<RoleKey, Demand>,
-}
-
-/// Whether a framework wants offers in a role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Demand {
-    Wanted,
-    Suppressed,
-}
-
-impl Framework {
-    pub(super) fn may_be_offered(&self, role: RoleKey) -> bool {
-        self.active && self.roles.get(&role) == Some(&Demand::Wanted)
-    }
+    pub(super) pass: Option<Pass>,
+    pub(super) scratch: Scratch,
+    /// Agents of which quota, or another bound that others move, held something back.
+    pub(super) held_back: BTreeSet<usize>,
+    /// When these are looked at again.
+    pub(super) recheck: Option<Time>,
+    pub(super) leases: VecDeque<Lease>,
+    /// Beyond so many, those that are over are forgotten.
+    pub(super) most_leases: usize,
+    pub(super) now: Time,
+    pub(super) last_grant: GrantId,
+    pub(super) passes: u64,
+    /// Looks at everybody for each agent, to compare.
+    #[cfg(test)]
+    pub(super) looks_at_all: bool,
 }
 
 /// Which agents the next pass looks at.
 #[derive(Debug, Default)]
 pub(super) struct Due {
-    since: Option<Time>,
-    all: bool,
-    pub(super) agents: BTreeSet<AgentKey>,
+    pub(super) since: Option<Time>,
+    pub(super) all: bool,
+    pub(super) agents: Vec<usize>,
+}
+
+/// The wait for agents after a change of masters (AL-07).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recovery {
+    /// How many must still come.
+    pub(super) missing: usize,
+    pub(super) until: Time,
+}
+
+/// When a grant is taken back if it is not answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lease {
+    pub(super) until: Time,
+    pub(super) grant: GrantId,
+    pub(super) agent: AgentKey,
+    pub(super) framework: FrameworkKey,
+    pub(super) role: NodeId,
 }
 
 impl Machine for Drf {
@@ -128,67 +138,68 @@ impl Machine for Drf {
     type Effect = Decision;
 
     fn handle(&mut self, now: Time, change: Change, out: &mut Outbox<Never, Decision>) {
-        self.lapse(now);
-        if self.due.since.is_some_and(|since| since < now) {
-            self.pass(out);
+        self.lapse(now, out);
+        if self.is_pass_due(|since| since < now) {
+            self.slice(out);
         }
         self.take_in(now, change, out);
     }
 
     fn tick(&mut self, now: Time, out: &mut Outbox<Never, Decision>) {
-        self.lapse(now);
-        if self.due.since.is_some_and(|since| since <= now) {
-            self.pass(out);
+        self.lapse(now, out);
+        if self.is_pass_due(|since| since <= now) {
+            self.slice(out);
         }
     }
 
     fn deadline(&self) -> Option<Time> {
-        [self.due.since, self.refusals.next_expiry()]
-            .into_iter()
-            .flatten()
+        let pass = self.pass.as_ref().map(|pass| pass.since);
+        let granting = [self.due.since, pass, self.recheck];
+        let granting = granting.into_iter().flatten();
+        let waiting = self.recovery.map(|it| it.until);
+        let lease = self.leases.front().map(|it| it.until);
+        granting
+            .filter(|_| waiting.is_none())
+            .chain(
+                [self.filters.next_lapse(), waiting, lease]
+                    .into_iter()
+                    .flatten(),
+            )
             .min()
     }
 }
 
 impl Allocator for Drf {
     fn explain(&self, framework: FrameworkKey, role: &Role) -> Vec<(AgentKey, Obstacle)> {
-        let Some((leaf, row)) = self.subscription(framework, role) else {
-            return Vec::new();
-        };
-        let agents = self.ledger.iter();
-        agents
-            .map(|(agent, it)| {
-                let candidate = it.free().allocatable_to(role);
-                let obstacle = if !row.active {
-                    Obstacle::FrameworkInactive
-                } else if row.roles.get(&leaf.role) == Some(&Demand::Suppressed) {
-                    Obstacle::Suppressed
-                } else if !it.active {
-                    Obstacle::AgentInactive
-                } else if !self.is_worth_an_offer(&candidate) {
-                    Obstacle::TooSmall
-                } else {
-                    self.refusals
-                        .refused_until((leaf, agent), &candidate)
-                        .map_or(Obstacle::None, Obstacle::Filtered)
-                };
-                (agent, obstacle)
-            })
-            .collect()
+        self.explained(framework, role)
     }
 
     fn dominant_share(&self, framework: FrameworkKey, role: &Role) -> Option<u64> {
-        let role = self.sorter.find(role)?;
-        self.sorter.dominant_share(Leaf { framework, role })
+        let leaf = self.leaf(framework, role)?;
+        Some(self.tree.dominant_share(self.seats.seat(leaf).node))
+    }
+
+    fn roles(&self) -> Vec<RoleFigures> {
+        self.role_figures()
     }
 
     fn stats(&self) -> Stats {
+        let mut booked = Row::ZERO;
+        for (role, node) in self.tree.roles() {
+            if !role.as_str().contains('/') {
+                booked.add(&self.tree.books[node.at()].held);
+            }
+        }
+        let required = *self.tree.required_headroom();
         Stats {
             passes: self.passes,
             grants: self.last_grant.0,
-            filters: self.refusals.len(),
-            total: self.sorter.total().to_quantities(),
-            booked: self.sorter.held().to_quantities(),
+            filters: self.filters.len(),
+            total: self.columns.quantities(&self.tree.total),
+            booked: self.columns.quantities(&booked),
+            recovering: self.recovery.is_some(),
+            required_headroom: self.columns.quantities(&required),
+            available_headroom: self.columns.quantities(&self.available),
         }
     }
 }
@@ -196,129 +207,109 @@ impl Allocator for Drf {
 impl Drf {
     /// Makes an allocator that knows nobody yet.
     pub fn new(options: Options) -> Self {
+        let mut columns = Columns::new(&options.counted);
         Self {
             rng: Rng::new(options.seed),
+            tree: Tree::new(&options.excluded, &mut columns),
+            least: Least::new(&options.min_allocatable, &columns),
+            columns,
             ledger: Ledger::default(),
-            sorter: Sorter::new(options.excluded.clone()),
-            refusals: Filters::new(),
-            frameworks: BTreeMap::new(),
+            seats: Seats::default(),
+            filters: Filters::new(),
+            interest: Interest::default(),
+            available: Row::ZERO,
+            whitelist: None,
+            recovery: None,
             due: Due::default(),
+            pass: None,
+            scratch: Scratch::default(),
+            held_back: BTreeSet::new(),
+            recheck: None,
+            leases: VecDeque::new(),
+            most_leases: 0,
+            now: Time::ZERO,
             last_grant: GrantId(0),
             passes: 0,
+            #[cfg(test)]
+            looks_at_all: false,
             options,
         }
     }
 
-    fn lapse(&mut self, now: Time) {
-        while let Some((at, (_, agent))) = self.refusals.pop_expired(now) {
-            self.mark(at, agent);
+    /// Returns the leaf of a framework in a role, if there is one.
+    pub(super) fn leaf(&self, framework: FrameworkKey, role: &Role) -> Option<LeafId> {
+        self.seats.find(framework, self.tree.find(role)?)
+    }
+
+    fn is_pass_due(&self, reached: impl Fn(Time) -> bool) -> bool {
+        let since = self.pass.as_ref().map(|pass| pass.since).or(self.due.since);
+        self.recovery.is_none() && since.is_some_and(reached)
+    }
+
+    /// Takes in what time itself brings.
+    fn lapse(&mut self, now: Time, out: &mut Outbox<Never, Decision>) {
+        self.now = now;
+        self.recovery = self.recovery.filter(|it| it.until > now);
+        self.expire_leases(now, out);
+        let mut left = self.options.agents_per_slice;
+        while left > 0
+            && let Some((at, agent, leaves)) = self.filters.pop_lapsed(now)
+        {
+            left -= 1;
+            for leaf in leaves {
+                self.interest
+                    .set(agent as usize, LeafId::new(leaf as usize));
+            }
+            self.mark(at, agent as usize);
+        }
+        if let Some(at) = self.recheck.filter(|at| *at <= now) {
+            self.recheck = None;
+            for agent in core::mem::take(&mut self.held_back) {
+                self.mark(at, agent);
+            }
         }
     }
 
-    pub(super) fn mark(&mut self, now: Time, agent: AgentKey) {
+    /// Has the next pass look at an agent.
+    pub(super) fn mark(&mut self, since: Time, agent: usize) {
         // Without takers there is nothing to look for; whoever comes later has all marked.
-        if self.sorter.has_takers() {
-            self.due.since.get_or_insert(now);
-            self.due.agents.insert(agent);
+        if !self.tree.has_takers() {
+            return;
+        }
+        if let Some(row) = self.ledger.at_mut(agent).filter(|row| !row.due) {
+            row.due = true;
+            self.due.since.get_or_insert(since);
+            self.due.agents.push(agent);
         }
     }
 
-    pub(super) fn mark_all(&mut self, now: Time) {
-        if self.sorter.has_takers() {
-            self.due.since.get_or_insert(now);
+    /// Has the next pass look at all agents that somebody may want something of.
+    pub(super) fn mark_all(&mut self, since: Time) {
+        if self.tree.has_takers() {
+            self.due.since.get_or_insert(since);
             self.due.all = true;
         }
     }
 
-    fn pass(&mut self, out: &mut Outbox<Never, Decision>) {
-        let due = core::mem::take(&mut self.due);
-        let is_candidate = |agent: &AgentKey| {
-            let row = self.ledger.get(*agent);
-            row.is_some_and(|row| row.active && self.is_worth_an_offer(row.free()))
-        };
-        let mut agents: Vec<_> = if due.all {
-            let all = self.ledger.iter().map(|(agent, _)| agent);
-            all.filter(is_candidate).collect()
-        } else {
-            due.agents.into_iter().filter(is_candidate).collect()
-        };
-        self.passes += 1;
-        self.sorter.settle();
-        self.rng.shuffle(&mut agents);
-        for agent in agents {
-            for (leaf, resources) in self.plan(agent) {
-                self.grant(leaf, agent, resources, out);
-            }
+    /// Returns figures by node of a role, for the trait's method.
+    fn role_figures(&self) -> Vec<RoleFigures> {
+        let mut filters: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for (_, seat) in self.seats.iter() {
+            *filters.entry(seat.role).or_default() += self.filters.len_of(seat.refuser);
         }
-    }
-
-    /// Returns who is to be offered what of one agent.
-    fn plan(&self, agent: AgentKey) -> Vec<(Leaf, Resources)> {
-        let mut plan = Vec::new();
-        let Some(row) = self.ledger.get(agent) else {
-            return plan;
-        };
-        let mut free = Cow::Borrowed(row.free());
-        for role in self.sorter.roles() {
-            let candidate = allocatable(&free, self.sorter.role(role));
-            if !self.is_worth_an_offer(&candidate) {
-                continue;
+        let figures = self.tree.roles().map(|(role, node)| {
+            let books = &self.tree.books[node.at()];
+            RoleFigures {
+                role: role.clone(),
+                weight: self.tree.node(node).weight,
+                quota: self.tree.quota(node),
+                consumed: self.columns.quantities(&books.consumed()),
+                booked: self.columns.quantities(&books.held),
+                reserved: self.columns.quantities(&books.reserved),
+                dominant_share: self.tree.dominant_share(node),
+                filters: filters.get(&node).copied().unwrap_or(0),
             }
-            let mut leaves = self
-                .sorter
-                .frameworks(role)
-                .map(|framework| Leaf { framework, role });
-            let taker = leaves.find(|leaf| {
-                self.refusals
-                    .refused_until((*leaf, agent), &candidate)
-                    .is_none()
-            });
-            let Some(leaf) = taker else { continue };
-            let rest = free
-                .checked_sub(&candidate)
-                .expect("a candidate is a part of what is free");
-            plan.push((leaf, candidate.into_owned()));
-            if rest.is_empty() {
-                break;
-            }
-            free = Cow::Owned(rest);
-        }
-        plan
+        });
+        figures.collect()
     }
-
-    fn grant(
-        &mut self,
-        leaf: Leaf,
-        agent: AgentKey,
-        resources: Resources,
-        out: &mut Outbox<Never, Decision>,
-    ) {
-        let row = self.ledger.get_mut(agent);
-        let row = row.expect("the plan was made from this agent's row");
-        self.last_grant.0 += 1;
-        let id = self.last_grant;
-        row.grant(leaf, id, resources.clone());
-        self.sorter.book(leaf, Entry::Add, &Sums::from(&resources));
-        out.emit(Decision::Grant(Grant {
-            id,
-            framework: leaf.framework,
-            role: self.sorter.role(leaf.role).clone(),
-            agent,
-            resources,
-        }));
-    }
-
-    fn is_worth_an_offer(&self, candidate: &Resources) -> bool {
-        let least = &self.options.min_allocatable;
-        let holds = |set: &Quantities| set.iter().all(|(name, v)| candidate.scalar(name) >= v);
-        !candidate.is_empty() && (least.is_empty() || least.iter().any(holds))
-    }
-}
-
-/// Returns what of `free` may be offered to `role`: usually all of it, so nothing is copied then.
-fn allocatable<'a>(free: &'a Resources, role: &Role) -> Cow<'a, Resources> {
-    if free.iter().all(|entry| entry.is_allocatable_to(role)) {
-        return Cow::Borrowed(free);
-    }
-    Cow::Owned(free.allocatable_to(role))
 }

@@ -4,43 +4,117 @@
 
 use alloc::collections::BTreeMap;
 
+use super::candidate::{Stage, Stop};
+use super::columns::Row;
 use super::drf::Drf;
-use super::sorter::Leaf;
-use super::sums::Sums;
+use super::holding::Held;
+use super::interest::Interest;
+use super::kinds::kind;
+use super::seats::LeafId;
+use super::tree::{NodeId, What};
 
 impl Drf {
-    /// Checks that free, offered and used make up each agent's total, by identity; that shares
-    /// and orders agree with that; and that nobody has a refusal who is not there.
+    /// Checks that free, offered and used make up each agent's total, by identity; that shares,
+    /// quota and orders agree with that; that nobody has a refusal who is not there; and that
+    /// nobody is passed by who could have something.
     ///
     /// # Panics
     ///
     /// If one of these does not hold, which is an error in this allocator.
     pub fn check_invariants(&self) {
-        let mut total = Sums::default();
-        let mut held: BTreeMap<Leaf, Sums> = BTreeMap::new();
-        for (agent, row) in self.ledger.iter() {
-            match row.unbooked() {
-                Some(unbooked) => assert_eq!(*row.free(), unbooked, "free on agent {agent:?}"),
-                None => assert!(row.free().is_empty(), "agent {agent:?} is overbooked"),
+        let mut held: BTreeMap<LeafId, (Held, usize)> = BTreeMap::new();
+        let mut reserved: BTreeMap<NodeId, Row> = BTreeMap::new();
+        let (mut total, mut available) = (Row::ZERO, Row::ZERO);
+        for (key, agent) in self.ledger.iter() {
+            match agent.unbooked() {
+                Some(unbooked) => assert_eq!(*agent.free(), unbooked, "free on agent {key:?}"),
+                None => assert!(agent.free().is_empty(), "agent {key:?} is overbooked"),
             }
-            assert_eq!(row.is_overbooked(), row.unbooked().is_none(), "{agent:?}");
-            total.add_scalars(row.total());
-            for (leaf, amount) in row.holdings() {
-                held.entry(leaf).or_default().add(&amount);
+            assert_eq!(agent.is_overbooked(), agent.unbooked().is_none(), "{key:?}");
+            assert_eq!(
+                agent.counts().all,
+                self.columns.row(agent.free()),
+                "{key:?}"
+            );
+            total.add(&self.columns.row(agent.total()));
+            available.add(agent.counts().open());
+            for (leaf, amount) in agent.holdings(&self.columns) {
+                let (sum, agents) = held.entry(leaf).or_default();
+                sum.all.add(&amount.all);
+                sum.open.add(&amount.open);
+                sum.offered.add(&amount.offered);
+                *agents += 1;
+            }
+            for entry in agent.total() {
+                if let (Some(role), Some((column, amount))) =
+                    (kind(entry).reserved, self.columns.place(entry))
+                {
+                    let node = self
+                        .tree
+                        .find(role)
+                        .expect("a role that something is kept for");
+                    reserved.entry(node).or_default().add_at(column, amount);
+                }
             }
         }
-        assert_eq!(*self.sorter.total(), total, "the sum of all agents");
-        self.sorter.check(&held, |leaf| {
-            let framework = self.frameworks.get(&leaf.framework);
-            framework.is_some_and(|it| it.may_be_offered(leaf.role))
-        });
-        for (leaf, agent) in self.refusals.keys() {
-            assert!(self.ledger.get(*agent).is_some(), "refused: {agent:?}");
-            let framework = self.frameworks.get(&leaf.framework);
+        assert_eq!(self.tree.total, total, "the sum of all agents");
+        assert_eq!(self.available, available, "what is free of all agents");
+        self.tree.check_orders();
+        self.tree
+            .check_books(|node| match self.tree.node(node).what {
+                What::Seat(leaf) => {
+                    let sum = held.get(&leaf).copied().unwrap_or_default().0;
+                    (sum.all, sum.open, Row::ZERO)
+                }
+                What::Role(_) => {
+                    let reserved = reserved.get(&node).copied().unwrap_or_default();
+                    (Row::ZERO, Row::ZERO, reserved)
+                }
+                What::Root | What::Own | What::Gone => <(Row, Row, Row)>::default(),
+            });
+        self.check_seats(&held);
+        self.filters.check_invariants();
+        self.check_interest();
+    }
+
+    fn check_seats(&self, held: &BTreeMap<LeafId, (Held, usize)>) {
+        for (leaf, seat) in self.seats.iter() {
+            let (sum, agents) = held.get(&leaf).copied().unwrap_or_default();
+            assert_eq!(seat.offered, sum.offered, "what {leaf:?} is offered");
+            assert_eq!(seat.agents, agents, "where {leaf:?} holds something");
             assert!(
-                framework.is_some_and(|it| it.roles.contains_key(&leaf.role)),
-                "a refusal of {leaf:?}, who is not there"
+                seat.wish.is_some() || agents > 0,
+                "{leaf:?} is there for nothing"
             );
+            let node = self.tree.node(seat.node);
+            assert_eq!(node.what, What::Seat(leaf));
+            let may_be_offered = self.seats.may_be_offered(leaf);
+            assert_eq!(node.listed, may_be_offered, "whether {leaf:?} stands");
+        }
+        let known = |leaf: &LeafId| self.seats.iter().any(|(known, _)| known == *leaf);
+        assert!(held.keys().all(known), "held by somebody who is not there");
+    }
+
+    /// Who has no interest in an agent could have nothing of it, for a reason of the pair.
+    fn check_interest(&self) {
+        for (key, agent) in self.ledger.iter() {
+            let at = key.index() as usize;
+            for (leaf, _) in self.seats.iter() {
+                let is_passed_by = !Interest::has(self.interest.of(at), leaf);
+                if !is_passed_by || agent.free().is_empty() || !self.seats.may_be_offered(leaf) {
+                    continue;
+                }
+                let candidate = self.candidate(Stage::FairShare, agent, leaf);
+                let lapsed = self.filters.next_lapse().is_some_and(|at| at <= self.now);
+                assert!(
+                    lapsed
+                        || matches!(
+                            candidate,
+                            Err(Stop::Barred(_) | Stop::Pair(_) | Stop::Bound(_))
+                        ),
+                    "{leaf:?} is passed by on {key:?}, and could have {candidate:?}"
+                );
+            }
         }
     }
 }

@@ -5,218 +5,184 @@
 //! that comes with the library. A custom allocator is one `match` over [`Change`] and a `tick` that
 //! grants; master and simulator take it as they take the built-in one.
 //!
+//! The smallest embedder tells it of agents, frameworks, and what became of grants. All other
+//! changes (quota, weights, demands, a whitelist) are optional, and an allocator may ignore what it
+//! does not know.
+//!
 //! What an embedder owes it: changes in the order in which they happened, [`Change::Accepted`]
 //! before the [`Change::Returned`] of what is left, and a `Returned` for every grant, in parts or
 //! whole, that is not in use and was not lost with its agent or framework.
 //!
-//! Deliberately not here: inverse offers and offer expiry, which are the master's.
+//! Deliberately not here: inverse offers, which are the master's.
 //!
-//! # The shape of an allocator
+//! # A complete allocator
 //!
-//! This one gives everything to whoever came first. One that takes turns and copes with everything
-//! that can change is 100 lines longer, and stands in `core/tests/allocator.rs`.
+//! This one offers whole agents in turn, however much anybody holds, and looks around a second
+//! after something changed.
 //!
 //! ```
-//! use std::collections::BTreeMap;
+//! use std::collections::{BTreeMap, VecDeque};
+//! use std::time::Duration;
 //!
-//! use tepui_core::allocator::{Allocator, Change, Decision, Grant, GrantId};
+//! use tepui_core::allocator::{
+//!     AgentTraits, Allocator, Change, Decision, FrameworkProfile, Grant, GrantId,
+//! };
 //! use tepui_core::keys::{AgentKey, FrameworkKey};
 //! use tepui_core::machine::{Machine, Never, Outbox, Output};
 //! use tepui_core::resources::Resources;
 //! use tepui_core::roles::Role;
 //! use tepui_core::time::Time;
 //!
+//! struct Agent { total: Resources, active: bool, booked: BTreeMap<FrameworkKey, Resources> }
+//! struct Seat { framework: FrameworkKey, role: Role, open: bool }
+//!
 //! #[derive(Default)]
-//! struct First {
-//!     free: BTreeMap<AgentKey, Resources>,
-//!     first: Option<(FrameworkKey, Role)>,
+//! struct InTurn {
+//!     agents: BTreeMap<AgentKey, Agent>,
+//!     seats: VecDeque<Seat>,
 //!     grants: u64,
+//!     due: Option<Time>,
 //! }
 //!
-//! impl Machine for First {
+//! impl InTurn {
+//!     fn open(&mut self, framework: FrameworkKey, roles: &[Role], open: bool) {
+//!         for seat in self.seats.iter_mut().filter(|seat| seat.framework == framework) {
+//!             if roles.is_empty() || roles.contains(&seat.role) {
+//!                 seat.open = open;
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! impl Machine for InTurn {
 //!     type Input = Change;
 //!     type Record = Never;
 //!     type Effect = Decision;
 //!
 //!     fn handle(&mut self, now: Time, change: Change, out: &mut Outbox<Never, Decision>) {
+//!         self.tick(now, out);
 //!         match change {
-//!             Change::AgentAdded { agent, total } => drop(self.free.insert(agent, total)),
-//!             Change::FrameworkAdded { framework, mut roles, .. } => {
-//!                 self.first = self.first.take().or(roles.pop().map(|role| (framework, role)));
+//!             Change::AgentAdded { agent, total, .. } => {
+//!                 let row = Agent { total, active: true, booked: BTreeMap::new() };
+//!                 self.agents.insert(agent, row);
 //!             }
-//!             other => println!("{other:?} is not thought of yet"),
+//!             Change::AgentRemoved { agent } => drop(self.agents.remove(&agent)),
+//!             Change::AgentChanged { agent, total, .. } => {
+//!                 if let Some(row) = self.agents.get_mut(&agent) { row.total = total }
+//!             }
+//!             Change::AgentActive { agent, active } => {
+//!                 if let Some(row) = self.agents.get_mut(&agent) { row.active = active }
+//!             }
+//!             Change::FrameworkAdded { framework, profile } => self.seats.extend(
+//!                 profile.roles.into_iter().map(|it| it.role)
+//!                     .map(|role| Seat { framework, role, open: true }),
+//!             ),
+//!             Change::FrameworkRemoved { framework } => {
+//!                 self.seats.retain(|seat| seat.framework != framework);
+//!                 for row in self.agents.values_mut() { row.booked.remove(&framework); }
+//!             }
+//!             Change::FrameworkActive { framework, active } => self.open(framework, &[], active),
+//!             Change::Suppressed { framework, roles } => self.open(framework, &roles, false),
+//!             Change::Revived { framework, roles } => self.open(framework, &roles, true),
+//!             Change::Used { framework, agent, resources, .. } => {
+//!                 if let Some(row) = self.agents.get_mut(&agent) {
+//!                     let booked = row.booked.entry(framework).or_default();
+//!                     booked.add(&resources).expect("the master checked that it fits the agent");
+//!                 }
+//!             }
+//!             Change::Returned { framework, agent, resources, .. } => {
+//!                 let row = self.agents.get_mut(&agent);
+//!                 if let Some(booked) = row.and_then(|row| row.booked.get_mut(&framework)) {
+//!                     let _late_news = booked.subtract(&resources);
+//!                 }
+//!             }
+//!             _ => {}
 //!         }
+//!         self.due.get_or_insert(now + Duration::from_secs(1));
 //!     }
 //!
 //!     fn tick(&mut self, now: Time, out: &mut Outbox<Never, Decision>) {
-//!         let Some((framework, role)) = &self.first else { return };
-//!         for (agent, resources) in std::mem::take(&mut self.free) {
+//!         if self.due.is_none_or(|due| due > now) { return }
+//!         self.due = None;
+//!         for (agent, row) in self.agents.iter_mut().filter(|(_, row)| row.active) {
+//!             let free = row.booked.values().try_fold(row.total.clone(), |f, b| f.checked_sub(b));
+//!             let Some(next) = self.seats.iter().position(|seat| seat.open) else { return };
+//!             let resources = free.unwrap_or_default().allocatable_to(&self.seats[next].role);
+//!             if resources.is_empty() { continue }
+//!             let seat = self.seats.remove(next).expect("it was just found");
+//!             let (framework, role) = (seat.framework, seat.role.clone());
+//!             self.seats.push_back(seat);
+//!             let booked = row.booked.entry(framework).or_default();
+//!             booked.add(&resources).expect("a part of the total fits");
 //!             self.grants += 1;
-//!             let (id, framework, role) = (GrantId(self.grants), *framework, role.clone());
-//!             out.emit(Decision::Grant(Grant { id, framework, role, agent, resources }));
+//!             let id = GrantId(self.grants);
+//!             out.emit(Decision::Grant(Grant { id, framework, role, agent: *agent, resources }));
 //!         }
 //!     }
 //!
-//!     fn deadline(&self) -> Option<Time> {
-//!         self.first.as_ref().filter(|_| !self.free.is_empty()).map(|_| Time::ZERO)
-//!     }
+//!     fn deadline(&self) -> Option<Time> { self.due }
 //! }
 //!
-//! impl Allocator for First {}
+//! impl Allocator for InTurn {}
 //!
+//! let (agent, framework) = (AgentKey::from_raw(0, 0), FrameworkKey::from_raw(0, 0));
 //! let total = Resources::parse("cpus:4;mem:64").unwrap();
-//! let agent = AgentKey::from_raw(0, 0);
-//! let mut allocator: Box<dyn Allocator> = Box::new(First::default());
+//! let mut allocator: Box<dyn Allocator> = Box::new(InTurn::default());
 //! let mut out = Outbox::new();
-//! allocator.handle(Time::ZERO, Change::AgentAdded { agent, total }, &mut out);
-//! let framework = FrameworkKey::from_raw(0, 0);
-//! let (name, roles) = ("spark".into(), vec![Role::any()]);
-//! allocator.handle(Time::ZERO, Change::FrameworkAdded { framework, name, roles }, &mut out);
+//! let traits = AgentTraits::default();
+//! let joined = Change::AgentAdded { agent, total: total.clone(), traits };
+//! allocator.handle(Time::ZERO, joined, &mut out);
+//! let profile = FrameworkProfile::new("spark", [Role::any()]);
+//! allocator.handle(Time::ZERO, Change::FrameworkAdded { framework, profile }, &mut out);
 //! allocator.tick(allocator.deadline().unwrap(), &mut out);
-//! assert!(matches!(out.pop(), Some(Output::Effect(Decision::Grant(_)))));
+//! let Some(Output::Effect(Decision::Grant(grant))) = out.pop() else { panic!("nothing granted") };
+//! assert_eq!((grant.framework, grant.resources), (framework, total));
 //! ```
 
+mod bookings;
+mod candidate;
+mod change;
 mod changes;
+mod columns;
+mod cycle;
 pub mod drf;
+mod explain;
+mod headroom;
+mod holding;
+mod interest;
 mod invariants;
+mod joins;
+mod kinds;
 mod ledger;
-mod sorter;
-mod sums;
+mod lot;
+mod obstacle;
+mod options;
+mod profile;
+mod seats;
+mod shares;
+mod shifts;
 #[cfg(test)]
 mod tests;
+mod tree;
+mod walk;
+mod want;
 
-use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
-use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use change::{Booking, Change};
+pub use obstacle::{Capability, Obstacle, sum_up};
+pub use profile::{
+    AgentCapabilities, AgentTraits, FrameworkCapabilities, FrameworkProfile, Subscription,
+    SubscriptionState,
+};
+
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Machine, Never};
+use crate::quota::Quota;
 use crate::resources::{Milli, Quantities, Resources};
 use crate::roles::Role;
-use crate::time::Time;
-
-/// A fact that an allocator is told. Past tense: it cannot be refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// An agent joined, active.
-    AgentAdded {
-        /// Which one.
-        agent: AgentKey,
-        /// All that it has.
-        total: Resources,
-    },
-    /// An agent has more or less than before. What is granted or used stays booked.
-    AgentChanged {
-        /// Which one.
-        agent: AgentKey,
-        /// All that it has now.
-        total: Resources,
-    },
-    /// An agent is gone, with everything that was booked on it.
-    AgentRemoved {
-        /// Which one.
-        agent: AgentKey,
-    },
-    /// An agent may be offered, or no longer.
-    AgentActive {
-        /// Which one.
-        agent: AgentKey,
-        /// Whether it may.
-        active: bool,
-    },
-    /// A framework joined, active.
-    FrameworkAdded {
-        /// Which one.
-        framework: FrameworkKey,
-        /// Breaks ties between equal shares (AL-16).
-        name: String,
-        /// In whose name it takes resources.
-        roles: Vec<Role>,
-    },
-    /// A framework is gone. Whatever it still held is returned.
-    FrameworkRemoved {
-        /// Which one.
-        framework: FrameworkKey,
-    },
-    /// A framework is connected, or no longer. Its refusals are forgotten (OF-35).
-    FrameworkActive {
-        /// Which one.
-        framework: FrameworkKey,
-        /// Whether it may be offered anything.
-        active: bool,
-    },
-    /// A framework wants nothing in these roles.
-    Suppressed {
-        /// Which one.
-        framework: FrameworkKey,
-        /// In which roles; empty means all.
-        roles: Vec<Role>,
-    },
-    /// A framework wants offers in these roles again, and forgets its refusals there.
-    Revived {
-        /// Which one.
-        framework: FrameworkKey,
-        /// In which roles; empty means all.
-        roles: Vec<Role>,
-    },
-    /// Something is in use that was not granted here, such as a task that an agent reported.
-    Used {
-        /// By whom.
-        framework: FrameworkKey,
-        /// In which role.
-        role: Role,
-        /// Where.
-        agent: AgentKey,
-        /// What.
-        resources: Resources,
-    },
-    /// Something granted is in use now.
-    Accepted {
-        /// By whom.
-        framework: FrameworkKey,
-        /// In which role.
-        role: Role,
-        /// Where.
-        agent: AgentKey,
-        /// What: all or a part of a grant.
-        resources: Resources,
-    },
-    /// Something granted or used is free again.
-    Returned {
-        /// By whom.
-        framework: FrameworkKey,
-        /// In which role.
-        role: Role,
-        /// Where.
-        agent: AgentKey,
-        /// What.
-        resources: Resources,
-        /// Whether it was a grant or in use.
-        from: Booking,
-        /// For how long the framework does not want the same again; `None` and zero are not at
-        /// all. An allocator may let it wait a little even so, lest things go back and forth.
-        refuse: Option<Duration>,
-    },
-    /// The weight of a role; 1 unless it was set (AL-17).
-    WeightSet {
-        /// Which one.
-        role: Role,
-        /// Its weight; above zero.
-        weight: Milli,
-    },
-}
-
-/// How something is booked on an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Booking {
-    /// Granted, and not yet accepted.
-    Offered,
-    /// In use.
-    Allocated,
-}
 
 /// Numbers the grants of one allocator, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -258,36 +224,14 @@ pub enum RescindReason {
     Agent,
     /// The framework may no longer be offered anything.
     Framework,
-}
-
-/// Why an agent is not offered to a framework.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Obstacle {
-    /// It refused these resources until then.
-    Filtered(Time),
-    /// It suppressed the role.
-    Suppressed,
-    /// It is not active.
-    FrameworkInactive,
-    /// The agent is not active.
-    AgentInactive,
-    /// Less is free than the least worth an offer.
-    TooSmall,
-    /// Nothing stands in the way: it is offered when its turn comes.
-    None,
-}
-
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Filtered(until) => write!(f, "refused until {until}"),
-            Self::Suppressed => f.write_str("suppressed"),
-            Self::FrameworkInactive => f.write_str("framework not active"),
-            Self::AgentInactive => f.write_str("agent not active"),
-            Self::TooSmall => f.write_str("too little is free"),
-            Self::None => f.write_str("nothing stands in the way"),
-        }
-    }
+    /// The framework left the role.
+    Role,
+    /// Quota says that it belongs to others (RQ-16).
+    Quota,
+    /// By the new weights it belongs to others.
+    Weight,
+    /// Nobody answered it in time.
+    Expired,
 }
 
 /// Figures of an allocator.
@@ -303,6 +247,34 @@ pub struct Stats {
     pub total: Quantities,
     /// What is granted or in use.
     pub booked: Quantities,
+    /// Whether nothing is granted because agents are waited for (AL-07).
+    pub recovering: bool,
+    /// What is kept free for guarantees that are not met (AL-24).
+    pub required_headroom: Quantities,
+    /// What is free of it, and of everything else, for anybody (AL-25).
+    pub available_headroom: Quantities,
+}
+
+/// Figures of one role, with all that is below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleFigures {
+    /// Which one.
+    pub role: Role,
+    /// Its weight.
+    pub weight: Milli,
+    /// What it is promised, and may have.
+    pub quota: Quota,
+    /// What counts against its quota: all that is reserved to it, and what of the rest it was
+    /// granted or uses (RQ-21).
+    pub consumed: Quantities,
+    /// What it was granted or uses.
+    pub booked: Quantities,
+    /// What is reserved to it, in use or not.
+    pub reserved: Quantities,
+    /// Its dominant share, weight not applied, in millionths.
+    pub dominant_share: u64,
+    /// Refusals in force of frameworks in this very role.
+    pub filters: usize,
 }
 
 /// Decides who is offered what.
@@ -317,6 +289,11 @@ pub trait Allocator: Machine<Input = Change, Record = Never, Effect = Decision> 
     fn dominant_share(&self, framework: FrameworkKey, role: &Role) -> Option<u64> {
         let _ = (framework, role);
         None
+    }
+
+    /// Returns figures of all roles that are known, in the order of their paths.
+    fn roles(&self) -> Vec<RoleFigures> {
+        Vec::new()
     }
 
     /// Returns figures.

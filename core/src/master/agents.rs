@@ -7,6 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::ops::{Index, IndexMut};
 
+use crate::allocator::AgentTraits;
 use crate::ids::{AgentId, PeerId};
 use crate::keys::AgentKey;
 use crate::protocol::node::AgentInfo;
@@ -63,6 +64,15 @@ impl Agent {
 pub(super) struct Agents {
     rows: Table<Agent>,
     by_id: BTreeMap<AgentId, AgentKey>,
+}
+
+/// Says what an agent is like, as the allocator wants to hear it.
+pub(super) fn traits(info: &AgentInfo) -> AgentTraits {
+    AgentTraits {
+        hostname: info.hostname.clone(),
+        attributes: info.attributes.clone(),
+        ..AgentTraits::default()
+    }
 }
 
 impl Agents {

@@ -8,6 +8,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::ops::{Index, IndexMut};
 
+use crate::allocator::{FrameworkCapabilities, FrameworkProfile};
 use crate::ids::{FrameworkId, PeerId};
 use crate::keys::FrameworkKey;
 use crate::limits;
@@ -74,6 +75,15 @@ pub(super) struct Frameworks {
     by_id: BTreeMap<FrameworkId, FrameworkKey>,
     /// Oldest first; at most [`limits::COMPLETED_FRAMEWORKS`].
     completed: VecDeque<FrameworkKey>,
+}
+
+/// Says what a framework is like, as the allocator wants to hear it. The protocol has no words for
+/// capabilities yet, so it is taken to cope with everything.
+pub(super) fn profile(info: &FrameworkInfo) -> FrameworkProfile {
+    FrameworkProfile {
+        capabilities: FrameworkCapabilities::ALL,
+        ..FrameworkProfile::new(info.name.clone(), [info.role.clone()])
+    }
 }
 
 impl Frameworks {

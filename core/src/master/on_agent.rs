@@ -205,15 +205,18 @@ impl Master {
             return;
         }
         let (id, known) = (row.id.clone(), row.is_allocatable());
-        let grew = row.info.resources != info.resources;
+        let differs = row.info.resources != info.resources
+            || row.info.attributes != info.attributes
+            || row.info.hostname != info.hostname;
         let info = Arc::new(info);
         // OF-07: offers say what the agent was like.
         self.rescind_agent(cx, key);
         self.agents[key].info = Arc::clone(&info);
-        if known && grew {
+        if known && differs {
             self.changes.push(Change::AgentChanged {
                 agent: key,
                 total: info.resources.clone(),
+                traits: super::agents::traits(&info),
             });
         }
         self.persist(cx, RegistryOp::Update { id, info });
@@ -235,6 +238,7 @@ impl Master {
                 self.changes.push(Change::AgentAdded {
                     agent: key,
                     total: row.info.resources.clone(),
+                    traits: super::agents::traits(&row.info),
                 });
             }
         }

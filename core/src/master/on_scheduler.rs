@@ -6,7 +6,6 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -146,7 +145,7 @@ impl Master {
         let vouched = info.id.is_none();
         let id = info.id.take().unwrap_or_else(|| self.next_framework_id());
         info.id = Some(id.clone());
-        let (name, roles) = (info.name.clone(), vec![info.role.clone()]);
+        let profile = super::frameworks::profile(&info);
         let key = self.frameworks.insert(Framework {
             id,
             principal: info.principal.clone(),
@@ -158,8 +157,7 @@ impl Master {
         });
         self.changes.push(Change::FrameworkAdded {
             framework: key,
-            name,
-            roles,
+            profile,
         });
         self.peers.cast(peer, Some(Part::Framework(key)));
         let first = self.rng.jitter(self.config.heartbeat_interval);

@@ -218,7 +218,7 @@ impl Master {
         let patience = info
             .failover_timeout
             .max(self.config.agent_reregister_timeout);
-        let (name, roles) = (info.name.clone(), alloc::vec![info.role.clone()]);
+        let profile = super::frameworks::profile(&info);
         let principal = info.principal.clone();
         let framework = self.frameworks.insert(Framework {
             id,
@@ -230,11 +230,8 @@ impl Master {
             due: None,
         });
         self.arm_framework(framework, Some(cx.now + patience));
-        self.changes.push(Change::FrameworkAdded {
-            framework,
-            name,
-            roles,
-        });
+        self.changes
+            .push(Change::FrameworkAdded { framework, profile });
         self.changes.push(Change::FrameworkActive {
             framework,
             active: false,

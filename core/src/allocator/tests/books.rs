@@ -124,6 +124,7 @@ fn an_agent_that_shrinks_below_what_is_booked_recovers() {
     let total = |text: &str| Change::AgentChanged {
         agent: A0,
         total: res(text),
+        traits: AgentTraits::default(),
     };
     assert_eq!(
         rig.tell(total("cpus:3;mem:64")).says(),
@@ -264,4 +265,40 @@ fn amounts_that_do_not_fit_are_no_panic() {
     let said = rig.says();
     assert!(said[0].starts_with("rescind "), "{said:?}");
     assert!(said[0].ends_with(": Agent"), "{said:?}");
+}
+
+#[test]
+fn a_pass_over_many_agents_is_made_in_slices() {
+    let mut rig = Rig::with(Options {
+        agents_per_slice: 2,
+        ..Options::default()
+    });
+    for n in 0..5 {
+        rig.agent(AgentKey::from_raw(n, 0), "cpus:1");
+    }
+    rig.framework(A, &["*"]);
+    let mut slices = Vec::new();
+    while rig.drf.deadline().is_some_and(|due| due <= rig.now) {
+        rig.drf.tick(rig.now, &mut rig.out);
+        rig.drf.check_invariants();
+        slices.push(rig.out.drain().count());
+    }
+    assert_eq!(slices, [2, 2, 1]);
+    assert_eq!(rig.drf.stats().passes, 1);
+    // What happens between two slices counts for the next one.
+    for n in 5..10 {
+        rig.agent(AgentKey::from_raw(n, 0), "cpus:1");
+    }
+    rig.drf.tick(rig.now, &mut rig.out);
+    assert_eq!(rig.out.drain().count(), 2);
+    rig.tell(Change::Suppressed {
+        framework: A,
+        roles: Vec::new(),
+    });
+    for _ in 0..3 {
+        rig.drf.tick(rig.now, &mut rig.out);
+        rig.drf.check_invariants();
+    }
+    assert!(rig.out.is_empty(), "it wants no more");
+    assert_eq!(rig.drf.deadline(), None);
 }

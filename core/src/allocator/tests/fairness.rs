@@ -5,6 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::*;
+use crate::allocator::drf::GpuRule;
 use crate::resources::Milli;
 
 #[test]
@@ -76,6 +77,7 @@ fn excluded_names_do_not_count() {
     // TV-15, AS-01
     let mut rig = Rig::with(Options {
         excluded: vec![String::from("gpus")],
+        gpus: GpuRule::Everyone,
         ..Options::default()
     });
     rig.framework(A, &["*"]).framework(B, &["*"]);
@@ -191,8 +193,7 @@ fn the_example_of_the_paper_fills_progressively() {
         rig.framework(A, &["*"]);
         rig.tell(Change::FrameworkAdded {
             framework: B,
-            name: b_name.into(),
-            roles: roles(&["*"]),
+            profile: FrameworkProfile::new(b_name, roles(&["*"])),
         });
         rig.agent(A0, &format!("cpus:9;mem:{}", 18 * gb));
         let (order, offers) = progressive_filling(&mut rig, tasks, 5);

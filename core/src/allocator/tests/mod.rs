@@ -3,7 +3,11 @@
 mod books;
 mod fairness;
 mod model;
+mod order;
+mod policies;
+mod quota;
 mod refusals;
+mod rules;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -11,7 +15,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::drf::{Drf, Options};
-use super::{Allocator, Booking, Change, Decision};
+use super::{AgentTraits, Allocator, Booking, Change, Decision, FrameworkProfile};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Machine, Never, Outbox, Output};
 use crate::resources::Resources;
@@ -66,15 +70,18 @@ impl Rig {
     /// Adds an active agent.
     fn agent(&mut self, agent: AgentKey, total: &str) -> &mut Self {
         let total = res(total);
-        self.tell(Change::AgentAdded { agent, total })
+        self.tell(Change::AgentAdded {
+            agent,
+            total,
+            traits: AgentTraits::default(),
+        })
     }
 
     /// Adds an active framework; its name is its letter.
     fn framework(&mut self, framework: FrameworkKey, in_roles: &[&str]) -> &mut Self {
         self.tell(Change::FrameworkAdded {
             framework,
-            name: letter(framework),
-            roles: roles(in_roles),
+            profile: FrameworkProfile::new(letter(framework), roles(in_roles)),
         })
     }
 

@@ -67,12 +67,14 @@ fn refusals_are_forgotten_with_their_cause() {
         vec![Change::AgentChanged {
             agent: A0,
             total: res("cpus:1"),
+            traits: AgentTraits::default(),
         }],
         vec![
             Change::AgentRemoved { agent: A0 },
             Change::AgentAdded {
                 agent: A0,
                 total: res("cpus:1"),
+                traits: AgentTraits::default(),
             },
         ],
     ];

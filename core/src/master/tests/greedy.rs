@@ -64,7 +64,7 @@ impl Greedy {
 
     fn on_agents(&mut self, change: Change) -> Option<Change> {
         match change {
-            Change::AgentAdded { agent, total } => {
+            Change::AgentAdded { agent, total, .. } => {
                 let row = Agent {
                     total,
                     active: true,
@@ -73,7 +73,7 @@ impl Greedy {
                 };
                 assert!(self.agents.insert(agent, row).is_none(), "added twice");
             }
-            Change::AgentChanged { agent, total } => self.agent(agent).total = total,
+            Change::AgentChanged { agent, total, .. } => self.agent(agent).total = total,
             Change::AgentRemoved { agent } => {
                 let row = self.agents.remove(&agent);
                 let row = row.expect("the agent was added");
@@ -89,18 +89,24 @@ impl Greedy {
             | Change::Used { .. }
             | Change::Accepted { .. }
             | Change::Returned { .. }
-            | Change::WeightSet { .. }) => return Some(other),
+            | Change::FrameworkChanged { .. }
+            | Change::Converted { .. }
+            | Change::FreeConverted { .. }
+            | Change::WeightSet { .. }
+            | Change::QuotaSet { .. }
+            | Change::Whitelisted { .. }
+            | Change::Recovering { .. }
+            | Change::Resumed
+            | Change::Demanded { .. }) => return Some(other),
         }
         None
     }
 
     fn on_frameworks(&mut self, change: Change) -> Option<Change> {
         match change {
-            Change::FrameworkAdded {
-                framework, roles, ..
-            } => {
+            Change::FrameworkAdded { framework, profile } => {
                 let row = Framework {
-                    role: roles[0].clone(),
+                    role: profile.roles[0].role.clone(),
                     active: true,
                     suppressed: false,
                 };
@@ -130,7 +136,15 @@ impl Greedy {
             | Change::Used { .. }
             | Change::Accepted { .. }
             | Change::Returned { .. }
-            | Change::WeightSet { .. }) => return Some(other),
+            | Change::FrameworkChanged { .. }
+            | Change::Converted { .. }
+            | Change::FreeConverted { .. }
+            | Change::WeightSet { .. }
+            | Change::QuotaSet { .. }
+            | Change::Whitelisted { .. }
+            | Change::Recovering { .. }
+            | Change::Resumed
+            | Change::Demanded { .. }) => return Some(other),
         }
         None
     }
@@ -183,7 +197,15 @@ impl Greedy {
             | Change::FrameworkActive { .. }
             | Change::Suppressed { .. }
             | Change::Revived { .. }
-            | Change::WeightSet { .. }) => {
+            | Change::FrameworkChanged { .. }
+            | Change::Converted { .. }
+            | Change::FreeConverted { .. }
+            | Change::WeightSet { .. }
+            | Change::QuotaSet { .. }
+            | Change::Whitelisted { .. }
+            | Change::Recovering { .. }
+            | Change::Resumed
+            | Change::Demanded { .. }) => {
                 panic!("{other:?} is not a booking, or not said in this cut")
             }
         }

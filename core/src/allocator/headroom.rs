@@ -1,0 +1,308 @@
+//! What quota counts: guarantees, limits, consumption and headroom, at every level.
+//!
+//! Each node of the tree has [`Books`]. A role consumes what is reserved to it and below, in use or
+//! not, and what of the unreserved its frameworks hold (AL-23). Its *unmet* guarantee is what it
+//! lacks; what it *requires* is the greater of that and of what the roles below it require
+//! together, since what serves a child serves its parent as well. So nothing is kept free twice
+//! (AL-24).
+//!
+//! A grant to a role is *covered* as far as it lessens what is required in all. Beyond that it
+//! takes from the surplus: what is free less what is required. And it respects the limits of the
+//! role and of all above it.
+//!
+//! Deliberately not here: which grants are made, and what is free.
+
+use alloc::boxed::Box;
+
+use super::columns::{COLUMNS, Columns, Row};
+use super::tree::{NodeId, ROOT, Sign, Tree};
+use crate::quota::Quota;
+use crate::roles::Role;
+
+/// What is counted for a node.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    /// All scalars offered or in use: what shares go by.
+    pub(super) held: Row,
+    /// What of it quota counts.
+    pub(super) taken: Row,
+    /// What is reserved to it and below, in use or not.
+    pub(super) reserved: Row,
+    /// What must be kept free for it.
+    pub(super) required: Row,
+    /// What must be kept free for its children, all together.
+    below: Row,
+    set: Option<Box<SetQuota>>,
+}
+
+#[derive(Debug)]
+struct SetQuota {
+    given: Quota,
+    guarantee: Row,
+    limit: Bounds,
+}
+
+/// The most by column; what has no bound has [`i128::MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds([i128; COLUMNS]);
+
+impl Bounds {
+    /// No bounds.
+    pub(super) const NONE: Self = Self([i128::MAX; COLUMNS]);
+
+    /// Returns the bound of a column, never below zero.
+    pub(super) const fn at(&self, column: usize) -> i128 {
+        let bound = self.0[column];
+        if bound < 0 { 0 } else { bound }
+    }
+
+    /// Lowers the bound of a column.
+    pub(super) fn lower(&mut self, column: usize, to: i128) {
+        self.0[column] = self.0[column].min(to);
+    }
+
+    /// Takes from the bound of a column what was used of it.
+    pub(super) fn spend(&mut self, column: usize, amount: i128) {
+        if self.0[column] != i128::MAX {
+            self.0[column] -= amount;
+        }
+    }
+
+    /// Returns whether no amount is above its bound.
+    pub(super) fn admit(&self, row: &Row) -> bool {
+        row.iter().all(|(column, amount)| amount <= self.at(column))
+    }
+}
+
+impl Books {
+    /// Returns what counts against the quota (RQ-21).
+    pub(super) fn consumed(&self) -> Row {
+        let mut consumed = self.reserved;
+        consumed.add(&self.taken);
+        consumed
+    }
+
+    /// Returns whether they keep a role that is otherwise unused.
+    pub(super) fn keeps(&self) -> bool {
+        self.set.is_some() || !self.reserved.is_zero()
+    }
+
+    pub(super) const fn has_quota(&self) -> bool {
+        self.set.is_some()
+    }
+
+    fn requires(&self) -> Row {
+        match &self.set {
+            Some(set) => self.consumed().missing_to(&set.guarantee).max(&self.below),
+            None => self.below,
+        }
+    }
+}
+
+impl Tree {
+    /// Sets the quota of a role. Names without a column cannot be counted and are left out.
+    pub(super) fn set_quota(&mut self, role: &Role, quota: Quota, columns: &mut Columns) {
+        let node = self.intern(role);
+        let mut set = SetQuota {
+            guarantee: Row::ZERO,
+            limit: Bounds::NONE,
+            given: Quota::default(),
+        };
+        for (name, amount) in quota.guarantees.iter() {
+            if let Some(column) = columns.intern(name) {
+                set.guarantee.set(column, i128::from(amount.thousandths()));
+            }
+        }
+        for (name, amount) in quota.limits.iter() {
+            if let Some(column) = columns.intern(name) {
+                set.limit.lower(column, i128::from(amount.thousandths()));
+            }
+        }
+        let is_default = quota.is_default();
+        set.given = quota;
+        let guarantees = |set: &Option<Box<SetQuota>>| {
+            usize::from(set.as_ref().is_some_and(|it| !it.guarantee.is_zero()))
+        };
+        let books = &mut self.books[node.at()];
+        self.guaranteed -= guarantees(&books.set);
+        self.quotas -= usize::from(books.set.is_some());
+        self.quotas += usize::from(!is_default);
+        books.set = (!is_default).then(|| Box::new(set));
+        self.guaranteed += guarantees(&books.set);
+        self.require_upwards(node);
+        self.prune(node);
+    }
+
+    /// Returns the quota that a role was given.
+    pub(super) fn quota(&self, node: NodeId) -> Quota {
+        let set = self.books[node.at()].set.as_ref();
+        set.map(|set| set.given.clone()).unwrap_or_default()
+    }
+
+    /// Counts what agents have reserved to a role, or no longer.
+    pub(super) fn reserve(&mut self, role: &Role, sign: Sign, row: &Row) {
+        if row.is_zero() {
+            return;
+        }
+        let node = self.intern(role);
+        let mut at = node;
+        while at != ROOT {
+            let books = &mut self.books[at.at()];
+            match sign {
+                Sign::Add => books.reserved.add(row),
+                Sign::Take => books.reserved.subtract(row),
+            }
+            at = self.node(at).parent;
+        }
+        self.require_upwards(node);
+        self.prune(node);
+    }
+
+    fn require_upwards(&mut self, from: NodeId) {
+        let mut at = from;
+        while at != ROOT {
+            let _changed = self.require(at);
+            at = self.node(at).parent;
+        }
+    }
+
+    /// Brings what a node requires up to date, and what its parent needs for its children.
+    /// Returns whether it changed.
+    pub(super) fn require(&mut self, id: NodeId) -> bool {
+        let after = self.books[id.at()].requires();
+        let before = core::mem::replace(&mut self.books[id.at()].required, after);
+        if before == after {
+            return false;
+        }
+        let below = &mut self.books[self.nodes[id.at()].parent.at()].below;
+        below.subtract(&before);
+        below.add(&after);
+        true
+    }
+
+    /// Returns what must be kept free in all (AL-24).
+    pub(super) fn required_headroom(&self) -> &Row {
+        &self.books[ROOT.at()].below
+    }
+
+    /// Returns whether anything must be kept free for the role at the top of a node's branch.
+    pub(super) fn has_unmet_above(&self, node: NodeId) -> bool {
+        let top = self.upwards(node).last();
+        top.is_some_and(|top| !self.books[top.at()].required.is_empty())
+    }
+
+    /// Returns whether any role has quota.
+    pub(super) const fn has_quota(&self) -> bool {
+        self.quotas > 0
+    }
+
+    /// Returns how much of a grant to a role lessens what is required in all.
+    pub(super) fn covered(&self, role: NodeId) -> Row {
+        // What would still be required if the role had everything.
+        let mut rest = self.books[role.at()].below;
+        let mut at = role;
+        loop {
+            let parent = self.node(at).parent;
+            if parent == ROOT {
+                let mut covered = self.books[at.at()].required;
+                covered.subtract(&rest);
+                return covered;
+            }
+            let mut siblings = self.books[parent.at()].below;
+            siblings.subtract(&self.books[at.at()].required);
+            rest.add(&siblings);
+            at = parent;
+        }
+    }
+
+    /// Lowers bounds to what the limits of a role, and of all above it, leave (AL-30).
+    pub(super) fn limit(&self, role: NodeId, bounds: &mut Bounds) {
+        for at in self.upwards(role) {
+            let books = &self.books[at.at()];
+            if let Some(set) = &books.set {
+                let consumed = books.consumed();
+                for column in 0..COLUMNS {
+                    if set.limit.0[column] != i128::MAX {
+                        bounds.lower(column, set.limit.0[column] - consumed.at(column));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns how much more a role consumes than its limit allows; no more than zero where it
+    /// does not.
+    pub(super) fn excess(&self, node: NodeId) -> Row {
+        let mut excess = Row::ZERO;
+        if let Some(set) = &self.books[node.at()].set {
+            for (column, consumed) in self.books[node.at()].consumed().iter() {
+                if set.limit.0[column] != i128::MAX {
+                    excess.set(column, (consumed - set.limit.0[column]).max(0));
+                }
+            }
+        }
+        excess
+    }
+
+    /// Returns whether the limit of this very role cuts an amount.
+    pub(super) fn is_limiting(&self, node: NodeId, amount: &Row) -> bool {
+        let books = &self.books[node.at()];
+        let consumed = books.consumed();
+        books.set.as_ref().is_some_and(|set| {
+            let mut amounts = amount.iter();
+            amounts.any(|(column, amount)| {
+                set.limit.0[column] != i128::MAX
+                    && amount > set.limit.0[column] - consumed.at(column)
+            })
+        })
+    }
+
+    /// Returns whether a role keeps its guarantee without something that it holds.
+    pub(super) fn can_lose(&self, node: NodeId, lost: &Row) -> bool {
+        let books = &self.books[node.at()];
+        let Some(set) = &books.set else {
+            return true;
+        };
+        let mut left = books.consumed();
+        left.subtract(lost);
+        let mut guarantees = set.guarantee.iter();
+        guarantees.all(|(column, least)| lost.at(column) == 0 || left.at(column) >= least)
+    }
+
+    /// Checks every account against those below it: `held` and `reserved` are what leaves hold, and
+    /// what is reserved to a role itself.
+    pub(super) fn check_books(&self, of: impl Fn(NodeId) -> (Row, Row, Row)) {
+        let mut sums: alloc::vec::Vec<_> = (0..self.nodes.len())
+            .map(|_| (Row::ZERO, Row::ZERO, Row::ZERO, Row::ZERO))
+            .collect();
+        // Children come after their parents only if no slot was used twice, so go by depth.
+        let mut order: alloc::vec::Vec<(usize, NodeId)> = (0..self.nodes.len())
+            .filter(|at| self.nodes[*at].what != super::tree::What::Gone)
+            .map(|at| (self.upwards(self.id(at)).count(), self.id(at)))
+            .collect();
+        order.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, id) in order {
+            let (held, taken, reserved) = of(id);
+            let sum = &mut sums[id.at()];
+            sum.0.add(&held);
+            sum.1.add(&taken);
+            sum.2.add(&reserved);
+            let (held, taken, reserved, below) = *sum;
+            let books = &self.books[id.at()];
+            let what = &self.node(id).what;
+            assert_eq!(books.below, below, "what is kept free below {what:?}");
+            if id == ROOT {
+                continue;
+            }
+            assert_eq!(books.held, held, "what {what:?} holds");
+            assert_eq!(books.taken, taken, "what {what:?} holds that quota counts");
+            assert_eq!(books.reserved, reserved, "what is reserved to {what:?}");
+            assert_eq!(books.required, books.requires(), "kept free for {what:?}");
+            let parent = &mut sums[self.node(id).parent.at()];
+            parent.0.add(&held);
+            parent.1.add(&taken);
+            parent.2.add(&reserved);
+            parent.3.add(&books.required);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What one leaf holds on one agent: grants that are not used up, and what is in use.
+//!
+//! A part of the ledger. It cannot always be told which of several grants a return is about; then
+//! they are one from then on. Deliberately not here: what is free.
+
+use alloc::vec::Vec;
+
+use smallvec::SmallVec;
+
+use super::GrantId;
+use super::columns::{Columns, Row};
+use super::kinds::kind;
+use crate::resources::Resources;
+
+/// How many grants one [`Outstanding`] names. The oldest beyond it are long over.
+const MOST_IDS: usize = 1_000;
+
+/// What one framework holds in one role on one agent.
+#[derive(Debug, Default)]
+pub(super) struct Holding {
+    pub(super) offered: SmallVec<[Outstanding; 1]>,
+    pub(super) used: Resources,
+}
+
+/// Grants that are not used up. Usually one: several when it cannot be told which of them a
+/// return or an accept was about, or when one accept was about all of them.
+#[derive(Debug)]
+pub(super) struct Outstanding {
+    pub(super) ids: SmallVec<[GrantId; 2]>,
+    pub(super) rest: Resources,
+    /// Something of it was accepted.
+    pub(super) touched: bool,
+    /// It was asked back.
+    pub(super) rescinded: bool,
+    /// It was asked back because nobody answered it.
+    pub(super) expired: bool,
+}
+
+/// How something came back, or was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// From a grant of which nothing was accepted: it was not wanted.
+    Untouched,
+    /// The rest of a grant of which a part was accepted.
+    Leftover,
+    /// From a grant that was asked back.
+    Rescinded,
+    /// From a grant that was asked back because nobody answered it.
+    Expired,
+    /// From what was in use.
+    Used,
+}
+
+/// What a leaf holds on an agent, counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Held {
+    /// All scalars.
+    pub(super) all: Row,
+    /// What of it quota counts.
+    pub(super) open: Row,
+    /// What of it is granted and not accepted.
+    pub(super) offered: Row,
+}
+
+/// Counts what of a bag quota counts when it is held.
+pub(super) fn open(resources: &Resources, columns: &Columns) -> Row {
+    columns.row_of(resources.iter().filter(|entry| kind(entry).is_open()))
+}
+
+impl Holding {
+    /// Finds what an accept or a return is about. Grants that it may equally be about, or that it
+    /// is about together, are one from then on.
+    pub(super) fn find(&mut self, resources: &Resources) -> Option<usize> {
+        let covers = |grant: &Outstanding| grant.rest.contains(resources);
+        let first = self.offered.iter().position(covers);
+        let Some(first) = first else {
+            return self.find_together(resources);
+        };
+        let mut index = first + 1;
+        while index < self.offered.len() {
+            if covers(&self.offered[index]) {
+                let other = self.offered.remove(index);
+                self.offered[first].merge(other);
+            } else {
+                index += 1;
+            }
+        }
+        Some(first)
+    }
+
+    /// Joins the oldest grants that cover `resources` together; nothing changes if all do not.
+    fn find_together(&mut self, resources: &Resources) -> Option<usize> {
+        let mut sum = Resources::default();
+        let last = self
+            .offered
+            .iter()
+            .position(|grant| sum.add(&grant.rest).is_ok() && sum.contains(resources))?;
+        let others: Vec<_> = self.offered.drain(1..=last).collect();
+        for other in others {
+            self.offered[0].merge(other);
+        }
+        Some(0)
+    }
+
+    pub(super) fn take(&mut self, index: usize, resources: &Resources) {
+        let grant = &mut self.offered[index];
+        if grant.rest == *resources {
+            self.offered.remove(index);
+            return;
+        }
+        let taken = grant.rest.subtract(resources);
+        taken.expect("it was found because it contains them");
+    }
+
+    pub(super) fn count(&self, columns: &Columns) -> Held {
+        let mut held = Held {
+            all: columns.row(&self.used),
+            open: open(&self.used, columns),
+            offered: Row::ZERO,
+        };
+        for grant in &self.offered {
+            let row = columns.row(&grant.rest);
+            held.all.add(&row);
+            held.offered.add(&row);
+            held.open.add(&open(&grant.rest, columns));
+        }
+        held
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.offered.is_empty() && self.used.is_empty()
+    }
+}
+
+impl Outstanding {
+    pub(super) const fn origin(&self) -> Origin {
+        if self.expired {
+            Origin::Expired
+        } else if self.rescinded {
+            Origin::Rescinded
+        } else if self.touched {
+            Origin::Leftover
+        } else {
+            Origin::Untouched
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.ids.extend(other.ids);
+        let excess = self.ids.len().saturating_sub(MOST_IDS);
+        self.ids.drain(..excess);
+        self.rest
+            .add(&other.rest)
+            .expect("grants are parts of one agent's total, which fits");
+        self.touched |= other.touched;
+        self.rescinded &= other.rescinded;
+        self.expired &= other.expired;
+    }
+}

@@ -1,0 +1,198 @@
+//! Who could want something of which agent now: two bits for each agent and leaf.
+//!
+//! A bit of *interest* is set as long as a look at the pair might find something to offer. It is
+//! cleared by looking and finding nothing for a reason of the pair itself (a refusal, a constraint,
+//! too little), and set again when that may have changed. Quota and headroom are no such reasons.
+//! So a pass over a cluster where everybody declined everything looks at nobody. It is a pure
+//! optimisation: a pass with all bits set grants the same, and a test demands it.
+//!
+//! The other bit says that a pair is *barred* by what agent and framework are like.
+//!
+//! Deliberately not here: the reasons.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::seats::LeafId;
+
+const BITS: usize = 64;
+
+/// The bits of all agents, by index, over all leaves.
+#[derive(Debug, Default)]
+pub(super) struct Interest {
+    /// Words of one agent.
+    stride: usize,
+    wants: Vec<u64>,
+    barred: Vec<u64>,
+    /// Leaves that may be offered something.
+    listed: Vec<u64>,
+    /// Whether anything is free on an agent; if not, it has no interest set.
+    alive: Vec<bool>,
+    /// Whether all interest in an agent was set since it was last looked at.
+    fresh: Vec<bool>,
+}
+
+impl Interest {
+    /// Makes room for an agent, without interest.
+    pub(super) fn admit_agent(&mut self, agent: usize) {
+        if self.alive.len() <= agent {
+            self.alive.resize(agent + 1, false);
+            self.fresh.resize(agent + 1, false);
+            self.wants.resize((agent + 1) * self.stride, 0);
+            self.barred.resize((agent + 1) * self.stride, 0);
+        }
+        self.exhaust(agent);
+        self.unbar_agent(agent);
+    }
+
+    /// Makes room for a leaf, without interest.
+    pub(super) fn admit_leaf(&mut self, leaf: LeafId) {
+        let words = leaf.at() / BITS + 1;
+        if words <= self.stride {
+            return;
+        }
+        let stride = words.next_power_of_two();
+        for matrix in [&mut self.wants, &mut self.barred] {
+            let mut wider = vec![0; self.alive.len() * stride];
+            if self.stride > 0 {
+                for (row, old) in matrix.chunks_exact(self.stride).enumerate() {
+                    wider[row * stride..][..self.stride].copy_from_slice(old);
+                }
+            }
+            *matrix = wider;
+        }
+        self.listed.resize(stride, 0);
+        self.stride = stride;
+    }
+
+    /// Takes a leaf out of sight: it is not listed any more.
+    pub(super) fn unlist(&mut self, leaf: LeafId) {
+        let (word, bit) = split(leaf);
+        self.listed[word] &= !bit;
+    }
+
+    /// Lists a leaf, which is interested in every agent.
+    pub(super) fn list(&mut self, leaf: LeafId) {
+        let (word, bit) = split(leaf);
+        self.listed[word] |= bit;
+        for agent in 0..self.alive.len() {
+            let at = agent * self.stride + word;
+            if self.alive[agent] {
+                self.wants[at] |= bit & !self.barred[at];
+            }
+        }
+    }
+
+    /// Forgets what bars a leaf from agents.
+    pub(super) fn unbar_leaf(&mut self, leaf: LeafId) {
+        let (word, bit) = split(leaf);
+        for row in self.barred.chunks_exact_mut(self.stride.max(1)) {
+            row[word] &= !bit;
+        }
+    }
+
+    /// Forgets what bars leaves from an agent.
+    pub(super) fn unbar_agent(&mut self, agent: usize) {
+        self.barred[agent * self.stride..][..self.stride].fill(0);
+    }
+
+    /// Something is free on an agent: all may want it that are not barred.
+    pub(super) fn renew(&mut self, agent: usize) {
+        self.alive[agent] = true;
+        self.fresh[agent] = true;
+        let rows = agent * self.stride..(agent + 1) * self.stride;
+        let barred = self.barred[rows.clone()].iter();
+        for ((wants, barred), listed) in self.wants[rows].iter_mut().zip(barred).zip(&self.listed) {
+            *wants = listed & !barred;
+        }
+    }
+
+    /// Nothing is free on an agent.
+    pub(super) fn exhaust(&mut self, agent: usize) {
+        self.alive[agent] = false;
+        self.wants[agent * self.stride..][..self.stride].fill(0);
+    }
+
+    /// One leaf may want something of one agent again.
+    pub(super) fn set(&mut self, agent: usize, leaf: LeafId) {
+        let (word, bit) = split(leaf);
+        let at = agent * self.stride + word;
+        if self.alive[agent] {
+            self.wants[at] |= bit & !self.barred[at];
+        }
+    }
+
+    /// One leaf can have nothing of one agent.
+    pub(super) fn clear(&mut self, agent: usize, leaf: LeafId) {
+        let (word, bit) = split(leaf);
+        self.wants[agent * self.stride + word] &= !bit;
+    }
+
+    /// One leaf can never have anything of one agent, as long as they are as they are.
+    pub(super) fn bar(&mut self, agent: usize, leaf: LeafId) {
+        let (word, bit) = split(leaf);
+        self.barred[agent * self.stride + word] |= bit;
+        self.clear(agent, leaf);
+    }
+
+    /// Returns whether all interest in an agent was set since this was last asked.
+    pub(super) fn take_fresh(&mut self, agent: usize) -> bool {
+        core::mem::take(&mut self.fresh[agent])
+    }
+
+    /// Returns the words of an agent, by leaf.
+    pub(super) fn of(&self, agent: usize) -> &[u64] {
+        &self.wants[agent * self.stride..][..self.stride]
+    }
+
+    /// Visits the agents that anybody listed may want something of.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = usize> + '_ {
+        let rows = self.wants.chunks_exact(self.stride.max(1)).enumerate();
+        rows.filter(|(_, row)| {
+            row.iter()
+                .zip(&self.listed)
+                .any(|(it, listed)| it & listed != 0)
+        })
+        .map(|(agent, _)| agent)
+    }
+
+    /// Returns whether a leaf stands in these words.
+    pub(super) const fn has(words: &[u64], leaf: LeafId) -> bool {
+        let (word, bit) = split(leaf);
+        words[word] & bit != 0
+    }
+
+    /// Returns the only listed leaf in the words of an agent, if it is alone, and how many there
+    /// are up to a few.
+    pub(super) fn few(&self, agent: usize, into: &mut Vec<LeafId>) -> Count {
+        into.clear();
+        for (word, (it, listed)) in self.of(agent).iter().zip(&self.listed).enumerate() {
+            let mut rest = it & listed;
+            while rest != 0 {
+                if into.len() == FEW {
+                    return Count::Many;
+                }
+                let bit = rest.trailing_zeros() as usize;
+                into.push(LeafId::new(word * BITS + bit));
+                rest &= rest - 1;
+            }
+        }
+        Count::Few
+    }
+}
+
+/// How many leaves are looked up one by one.
+const FEW: usize = 16;
+
+/// Whether leaves are few enough to look at them one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Count {
+    /// They are.
+    Few,
+    /// They are not.
+    Many,
+}
+
+const fn split(leaf: LeafId) -> (usize, u64) {
+    (leaf.at() / BITS, 1 << (leaf.at() % BITS))
+}

@@ -1,0 +1,203 @@
+//! Leaves: each framework in each of its roles, and what it wants there.
+//!
+//! A leaf is there as long as the framework is subscribed to the role, or holds something in it
+//! (AL-41). Deliberately not here: what it holds on which agent, and where it stands.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::columns::{Columns, Row};
+use super::profile::{FrameworkCapabilities, Subscription, SubscriptionState};
+use super::tree::NodeId;
+use super::want::Want;
+use crate::constraints::Constraints;
+use crate::filters::Refuser;
+use crate::keys::FrameworkKey;
+use crate::resources::{Milli, Quantities, Resources};
+use crate::time::Time;
+
+/// Names a leaf as long as it is there: dense, and reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct LeafId(u32);
+
+impl LeafId {
+    pub(super) fn new(at: usize) -> Self {
+        Self(u32::try_from(at).expect("fewer leaves than 2^32"))
+    }
+
+    pub(super) const fn at(self) -> usize {
+        self.0 as usize
+    }
+
+    pub(super) const fn raw(self) -> u32 {
+        self.0
+    }
+}
+
+/// One framework in one role.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) framework: FrameworkKey,
+    /// The role's node.
+    pub(super) role: NodeId,
+    /// Its own.
+    pub(super) node: NodeId,
+    pub(super) refuser: Refuser,
+    /// `None` if it is not subscribed, and only holds something.
+    pub(super) wish: Option<Wish>,
+    /// On how many agents it holds something.
+    pub(super) agents: usize,
+    /// What of it is granted and not yet accepted.
+    pub(super) offered: Row,
+    /// Since when it has waited for a grant.
+    pub(super) since: Time,
+    /// What it said that it wants.
+    pub(super) want: Option<Want>,
+}
+
+/// What a framework wants in a role.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) state: SubscriptionState,
+    pub(super) constraints: Option<Constraints>,
+    /// `None` is as the options say.
+    pub(super) least: Option<Least>,
+}
+
+impl Wish {
+    pub(super) fn new(subscription: Subscription, columns: &Columns) -> Self {
+        let least = subscription.min_allocatable;
+        Self {
+            state: subscription.state,
+            constraints: subscription.constraints,
+            least: least.map(|sets| Least::new(&sets, columns)),
+        }
+    }
+}
+
+/// What is worth an offer: one of some sets (AL-33).
+#[derive(Debug)]
+pub(super) struct Least {
+    sets: Vec<Vec<Threshold>>,
+}
+
+/// So much of a name, and its column if it has one.
+type Threshold = (Arc<str>, Option<usize>, Milli);
+
+impl Least {
+    pub(super) fn new(sets: &[Quantities], columns: &Columns) -> Self {
+        let set = |set: &Quantities| {
+            let entry = |(name, least): (&str, Milli)| (Arc::from(name), columns.find(name), least);
+            set.iter().map(entry).collect()
+        };
+        Self {
+            sets: sets.iter().map(set).collect(),
+        }
+    }
+
+    /// Returns whether something is worth an offer; `row` counts its scalars.
+    pub(super) fn is_met(&self, candidate: &Resources, row: &Row) -> bool {
+        let has = |(name, column, least): &Threshold| match column {
+            Some(column) => row.at(*column) >= i128::from(least.thousandths()),
+            None => candidate.scalar(name) >= *least,
+        };
+        let mut sets = self.sets.iter();
+        !candidate.is_empty() && (self.sets.is_empty() || sets.any(|set| set.iter().all(has)))
+    }
+}
+
+/// A framework: one that joined, or one that only holds something.
+#[derive(Debug)]
+pub(super) struct Framework {
+    pub(super) name: Arc<str>,
+    pub(super) joined: bool,
+    pub(super) active: bool,
+    pub(super) capabilities: FrameworkCapabilities,
+    pub(super) seats: Vec<LeafId>,
+}
+
+/// All leaves, and the frameworks that they are of.
+#[derive(Debug, Default)]
+pub(super) struct Seats {
+    rows: Vec<Option<Seat>>,
+    vacant: Vec<LeafId>,
+    by: BTreeMap<(FrameworkKey, NodeId), LeafId>,
+    pub(super) frameworks: BTreeMap<FrameworkKey, Framework>,
+}
+
+impl Seats {
+    /// Returns the leaf of a framework in a role.
+    pub(super) fn find(&self, framework: FrameworkKey, role: NodeId) -> Option<LeafId> {
+        self.by.get(&(framework, role)).copied()
+    }
+
+    /// Returns the leaf that [`Seats::insert`] would make next.
+    pub(super) fn next(&self) -> LeafId {
+        let fresh = || LeafId::new(self.rows.len());
+        self.vacant.last().copied().unwrap_or_else(fresh)
+    }
+
+    /// Adds a leaf, whose framework is known.
+    pub(super) fn insert(&mut self, seat: Seat) -> LeafId {
+        let leaf = self.next();
+        self.by.insert((seat.framework, seat.role), leaf);
+        let framework = self.frameworks.get_mut(&seat.framework);
+        framework.expect("it is known").seats.push(leaf);
+        match self.vacant.pop() {
+            Some(leaf) => self.rows[leaf.at()] = Some(seat),
+            None => self.rows.push(Some(seat)),
+        }
+        leaf
+    }
+
+    /// Takes a leaf out, and a framework of which nothing is left.
+    pub(super) fn remove(&mut self, leaf: LeafId) -> Seat {
+        let seat = self.rows[leaf.at()].take();
+        let seat = seat.expect("a leaf that is there is taken out");
+        self.by.remove(&(seat.framework, seat.role));
+        self.vacant.push(leaf);
+        if let Some(framework) = self.frameworks.get_mut(&seat.framework) {
+            framework.seats.retain(|it| *it != leaf);
+            if framework.seats.is_empty() && !framework.joined {
+                self.frameworks.remove(&seat.framework);
+            }
+        }
+        seat
+    }
+
+    pub(super) fn seat(&self, leaf: LeafId) -> &Seat {
+        self.rows[leaf.at()].as_ref().expect("the leaf is there")
+    }
+
+    pub(super) fn seat_mut(&mut self, leaf: LeafId) -> &mut Seat {
+        self.rows[leaf.at()].as_mut().expect("the leaf is there")
+    }
+
+    pub(super) fn framework(&self, key: FrameworkKey) -> &Framework {
+        &self.frameworks[&key]
+    }
+
+    /// Visits all leaves.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (LeafId, &Seat)> + '_ {
+        let rows = self.rows.iter().enumerate();
+        rows.filter_map(|(at, seat)| Some((LeafId::new(at), seat.as_ref()?)))
+    }
+
+    /// Returns whether a leaf may be offered anything at all.
+    pub(super) fn may_be_offered(&self, leaf: LeafId) -> bool {
+        let seat = self.seat(leaf);
+        let wish = seat.wish.as_ref();
+        wish.is_some_and(|it| it.state == SubscriptionState::Wanted)
+            && self.framework(seat.framework).active
+    }
+
+    /// Returns what a framework was granted and has not accepted, over all its roles.
+    pub(super) fn offered_to(&self, framework: FrameworkKey) -> Row {
+        let mut offered = Row::ZERO;
+        for leaf in &self.framework(framework).seats {
+            offered.add(&self.seat(*leaf).offered);
+        }
+        offered
+    }
+}

@@ -1,0 +1,49 @@
+//! Dominant shares: the largest part of anything that somebody has.
+//!
+//! The tree orders by them, and others ask. They are exact: equal fractions give equal numbers.
+//! Deliberately not here: what is held.
+
+use super::columns::Row;
+use super::tree::{NodeId, Tree};
+
+const MILLIONTHS: u128 = 1_000_000;
+/// Shares are counted in units of 2^-54. Equal fractions give equal numbers, so ties are ties. 54
+/// bits leave room for the rest of the product: 63 bits of a quantity and 10 of a weight's unit.
+const SHARE_UNIT: u128 = 1_000 << 54;
+/// Amounts beyond this count as this much, so that products fit.
+const MOST: i128 = i64::MAX as i128;
+
+impl Tree {
+    /// Returns the largest `held / total` over all names (AL-15), times `unit`, over `weight`.
+    fn dominant(&self, held: &Row, unit: u128, weight: u64) -> u64 {
+        let (mut most, mut of) = (0_u128, 1_u128);
+        for (column, amount) in held.iter() {
+            let total = self.total.at(column).min(MOST);
+            if amount <= 0 || total <= 0 || self.is_excluded[column] {
+                continue;
+            }
+            let (amount, total) = (amount.min(MOST).unsigned_abs(), total.unsigned_abs());
+            // Both sides are below 2^126. One division is left for the greatest.
+            if amount * of > most * total {
+                (most, of) = (amount, total);
+            }
+        }
+        u64::try_from(most * unit / (of * u128::from(weight))).unwrap_or(u64::MAX)
+    }
+
+    /// Returns the dominant share of an amount, in the units of shares.
+    pub(super) fn share_of(&self, amount: &Row) -> u64 {
+        self.dominant(amount, SHARE_UNIT, 1_000)
+    }
+
+    /// Returns the share that a node would have if it held so much, over its weight.
+    pub(super) fn weighted_share(&self, id: NodeId, held: &Row) -> u64 {
+        let weight = self.node(id).weight.thousandths().max(1).unsigned_abs();
+        self.dominant(held, SHARE_UNIT, weight)
+    }
+
+    /// Returns the dominant share of a node, without weight, in millionths.
+    pub(super) fn dominant_share(&self, id: NodeId) -> u64 {
+        self.dominant(&self.books[id.at()].held, MILLIONTHS, 1)
+    }
+}

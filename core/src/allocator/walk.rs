@@ -1,0 +1,78 @@
+//! Walks over the leaves of the tree in their order, and the check that it is one.
+//!
+//! A pass walks for each agent that several leaves want something of. Deliberately not here: how
+//! the order is kept.
+
+use alloc::vec::Vec;
+
+use super::seats::LeafId;
+use super::tree::{NodeId, ROOT, Tree, What};
+
+/// A walk over the leaves in order, which a caller steers past what it need not see.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    stack: Vec<(NodeId, usize)>,
+}
+
+impl Walk {
+    /// Begins anew at the top.
+    pub(super) fn restart(&mut self) {
+        self.stack.clear();
+        self.stack.push((ROOT, 0));
+    }
+
+    /// Returns the next leaf below nodes that `enters` accepts.
+    pub(super) fn next(&mut self, tree: &Tree, enters: impl Fn(NodeId) -> bool) -> Option<LeafId> {
+        debug_assert!(!tree.stale, "the shares are settled before a pass");
+        while let Some((node, at)) = self.stack.last_mut() {
+            let Some(entry) = tree.nodes[node.at()].order.get(*at) else {
+                self.stack.pop();
+                continue;
+            };
+            *at += 1;
+            if !enters(entry.node) {
+                continue;
+            }
+            match tree.node(entry.node).what {
+                What::Seat(leaf) => return Some(leaf),
+                What::Role(_) | What::Own => self.stack.push((entry.node, 0)),
+                What::Root | What::Gone => unreachable!("neither stands in an order"),
+            }
+        }
+        None
+    }
+}
+
+impl Tree {
+    /// Checks that every order holds the listed children, once each, where they belong.
+    pub(super) fn check_orders(&self) {
+        for (at, node) in self.nodes.iter().enumerate() {
+            if node.what == What::Gone {
+                continue;
+            }
+            if at > 0 {
+                let order = &self.node(node.parent).order;
+                let listed = order.iter().filter(|it| it.node.at() == at).count();
+                assert_eq!(
+                    listed,
+                    usize::from(node.listed),
+                    "{:?} in the order",
+                    node.what
+                );
+                let seat = matches!(node.what, What::Seat(_));
+                assert!(
+                    seat || node.listed != node.order.is_empty(),
+                    "{:?}",
+                    node.what
+                );
+            }
+            if !self.stale {
+                for entry in &node.order {
+                    assert_eq!(*entry, self.place(entry.node), "the place of a node");
+                }
+                let sorted = node.order.is_sorted_by(|a, b| self.compare(a, b).is_lt());
+                assert!(sorted, "the order below {:?}", node.what);
+            }
+        }
+    }
+}
