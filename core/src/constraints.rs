@@ -208,10 +208,16 @@ impl Constraint {
 
     /// Whether there is any agent that the predicate can judge.
     const fn is_decidable(&self) -> bool {
-        match (&self.selector, &self.predicate) {
-            (Selector::Attribute(_), _) | (_, Predicate::Exists | Predicate::NotExists) => true,
-            (selector, Predicate::Number(..)) => selector.is_resource(),
-            (selector, _) => !selector.is_resource(),
+        if matches!(self.selector, Selector::Attribute(_)) {
+            return true;
+        }
+        match &self.predicate {
+            Predicate::Exists | Predicate::NotExists => true,
+            Predicate::Number(..) => self.selector.is_resource(),
+            Predicate::TextEquals(_)
+            | Predicate::TextNotEquals(_)
+            | Predicate::TextMatches(_)
+            | Predicate::TextNotMatches(_) => !self.selector.is_resource(),
         }
     }
 }

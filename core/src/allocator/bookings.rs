@@ -136,12 +136,12 @@ impl Drf {
         refuse: Option<Duration>,
     ) {
         let interval = self.options.interval;
-        let until = match (refuse, origin) {
-            (Some(refuse), _) if !refuse.is_zero() => {
-                following_multiple(now + refuse.max(interval), interval)
-            }
-            (_, Origin::Untouched | Origin::Expired) => now + interval,
-            (_, Origin::Leftover | Origin::Rescinded | Origin::Used) => return,
+        let until = match refuse.filter(|refuse| !refuse.is_zero()) {
+            Some(refuse) => following_multiple(now + refuse.max(interval), interval),
+            None => match origin {
+                Origin::Untouched | Origin::Expired => now + interval,
+                Origin::Leftover | Origin::Rescinded | Origin::Used => return,
+            },
         };
         let Some(leaf) = self.leaf(framework, role) else {
             return;

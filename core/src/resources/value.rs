@@ -54,7 +54,10 @@ impl Value {
             (Self::Scalar(mine), Self::Scalar(theirs)) => mine >= theirs,
             (Self::Ranges(mine), Self::Ranges(theirs)) => mine.contains(theirs),
             (Self::Items(mine), Self::Items(theirs)) => mine.contains(theirs),
-            (Self::Scalar(_) | Self::Ranges(_) | Self::Items(_), _) => false,
+            (
+                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
+                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
+            ) => false,
         }
     }
 
@@ -70,7 +73,10 @@ impl Value {
     pub(super) const fn fits(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Scalar(mine), Self::Scalar(theirs)) => mine.checked_add(*theirs).is_some(),
-            (Self::Scalar(_) | Self::Ranges(_) | Self::Items(_), _) => true,
+            (
+                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
+                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
+            ) => true,
         }
     }
 
@@ -82,7 +88,10 @@ impl Value {
             }
             (Self::Ranges(mine), Self::Ranges(theirs)) => *mine = mine.union(theirs),
             (Self::Items(mine), Self::Items(theirs)) => *mine = mine.union(theirs),
-            (Self::Scalar(_) | Self::Ranges(_) | Self::Items(_), _) => {
+            (
+                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
+                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
+            ) => {
                 unreachable!("values of two kinds never have one identity")
             }
         }
@@ -97,7 +106,10 @@ impl Value {
             }
             (Self::Ranges(mine), Self::Ranges(theirs)) => *mine = mine.subtract(theirs),
             (Self::Items(mine), Self::Items(theirs)) => *mine = mine.subtract(theirs),
-            (Self::Scalar(_) | Self::Ranges(_) | Self::Items(_), _) => {
+            (
+                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
+                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
+            ) => {
                 unreachable!("values of two kinds never have one identity")
             }
         }
@@ -109,7 +121,10 @@ impl Value {
             (Self::Scalar(mine), Self::Scalar(theirs)) => Self::Scalar((*mine).min(*theirs)),
             (Self::Ranges(mine), Self::Ranges(theirs)) => Self::Ranges(mine.intersect(theirs)),
             (Self::Items(mine), Self::Items(theirs)) => Self::Items(mine.intersect(theirs)),
-            (Self::Scalar(_) | Self::Ranges(_) | Self::Items(_), _) => Self::Scalar(Milli::ZERO),
+            (
+                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
+                Self::Scalar(_) | Self::Ranges(_) | Self::Items(_),
+            ) => Self::Scalar(Milli::ZERO),
         }
     }
 }

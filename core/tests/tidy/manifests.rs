@@ -8,11 +8,12 @@ use std::path::Path;
 use std::process::Command;
 
 /// What the core may depend on, and whether only behind a feature.
-const DEPENDENCIES: [(&str, Presence); 8] = [
+const DEPENDENCIES: [(&str, Presence); 9] = [
     ("serde", Presence::Always),
     ("smallvec", Presence::Always),
     ("thiserror", Presence::Always),
     ("tracing", Presence::Always),
+    ("hashbrown", Presence::Always),
     ("libm", Presence::Always),
     ("regex-automata", Presence::Always),
     ("postcard", Presence::Optional),
