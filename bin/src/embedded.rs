@@ -21,6 +21,7 @@ use tepui_transport::target::{Error, Target};
 
 use crate::agent_node::{AgentNode, AgentOptions, Isolation};
 use crate::dev_authority;
+pub use crate::master_node::OfferTimeout;
 use crate::master_node::{MasterNode, MasterOptions};
 
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -38,6 +39,8 @@ pub struct EmbeddedOptions {
     pub isolation: Isolation,
     /// Where the master listens; `None` is a free port of 127.0.0.1.
     pub listen: Option<SocketAddr>,
+    /// When an offer that nobody answers is taken back.
+    pub offer_timeout: OfferTimeout,
 }
 
 /// A cluster in this process.
@@ -78,6 +81,7 @@ impl Embedded {
             tls_dir: tls_dir.clone(),
             cluster: "tepui".into(),
             allocation_interval: Duration::from_secs(1),
+            offer_timeout: options.offer_timeout,
         })
         .await?;
         Ok(Self {

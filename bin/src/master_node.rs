@@ -45,6 +45,22 @@ pub struct MasterOptions {
     pub cluster: String,
     /// How often all free resources are looked at again.
     pub allocation_interval: Duration,
+    /// When an offer that nobody answers is taken back.
+    pub offer_timeout: OfferTimeout,
+}
+
+/// After how long an offer that its framework does not answer is taken back and offered to others
+/// (OF-06); `None` is never.
+///
+/// Five minutes, unless something else is said: a scheduler that hangs must not keep others
+/// waiting for ever, and one that answers by hand has time to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfferTimeout(pub Option<Duration>);
+
+impl Default for OfferTimeout {
+    fn default() -> Self {
+        Self(Some(Duration::from_secs(300)))
+    }
 }
 
 /// A master that runs.
@@ -92,6 +108,7 @@ impl MasterNode {
         let mut rng = crate::seed::fresh();
         let allocator = Drf::new(Options {
             interval: options.allocation_interval,
+            lease: options.offer_timeout.0,
             seed: rng.next_u64(),
             ..Options::default()
         });

@@ -251,6 +251,8 @@ fn values_of_the_daemons() {
             "expected 1 to 64 letters, digits, - or _",
         ),
         ("--allocation-interval", "1", "at 1: a unit is missing"),
+        ("--offer-timeout", "0s", "longer than zero, or `never`"),
+        ("--offer-timeout", "nevr", "or `never`"),
         ("--log-format", "xml", "expected one of text, json"),
     ] {
         let quoted = format!("{flag} {value:?}: ");

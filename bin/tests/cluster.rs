@@ -151,6 +151,25 @@ fn offers_that_nobody_answers_are_listed() {
 }
 
 #[test]
+fn an_offer_that_nobody_answers_is_taken_back() {
+    // OF-06, WK-02
+    let mut cluster = Cluster::start(FLAGS);
+    cluster.kill_master();
+    cluster.start_master_with(&["--offer-timeout", "300ms"]);
+    let mut client = Client::connect(&cluster);
+    let offer = client.offer();
+    let rescinded = loop {
+        if let Event::Rescinded(id) = client.next() {
+            break id;
+        }
+    };
+    assert_eq!(rescinded, offer.id);
+    let late = sleeper(&offer, "late", "cpus:1;mem:64");
+    offer.launch(vec![late]).expect_err("it is void");
+    assert_ne!(client.offer().id, rescinded);
+}
+
+#[test]
 fn impossible_tasks_are_errors_of_the_task_and_the_master_lives() {
     // TK-51, TK-64
     let cluster = Cluster::start(FLAGS);

@@ -59,6 +59,7 @@ pub(super) fn dev(args: DevArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
             work_dir: args.work_dir.clone(),
             isolation: args.isolation.isolation(),
             listen: args.listen,
+            ..EmbeddedOptions::default()
         };
         let started = Embedded::start(options).await;
         // Without --work-dir nothing in it can be the user's.

@@ -17,7 +17,7 @@ use super::signals::Interrupts;
 use super::text::Text;
 use super::{Threads, block_on, node, values};
 use crate::dev_authority;
-use crate::master_node::{MasterNode, MasterOptions};
+use crate::master_node::{MasterNode, MasterOptions, OfferTimeout};
 
 /// Share the agents of a cluster between frameworks
 #[derive(Debug, Parser)]
@@ -50,6 +50,10 @@ pub(super) struct MasterArgs {
     #[arg(long, value_name = "TIME", default_value = "1s",
           value_parser = Text(values::positive_duration))]
     allocation_interval: Duration,
+    /// After how long an offer that is not answered is taken back, or `never`
+    #[arg(long, value_name = "TIME", default_value = "5m",
+          value_parser = Text(values::offer_timeout))]
+    offer_timeout: OfferTimeout,
     #[command(flatten)]
     log: DaemonLogArgs,
 }
@@ -75,6 +79,7 @@ pub(super) fn run(args: MasterArgs) -> Result<Exit, Failure> {
             tls_dir: tls_dir.clone(),
             cluster: args.cluster.clone(),
             allocation_interval: args.allocation_interval,
+            offer_timeout: args.offer_timeout,
         };
         let ended = |error| node::ended(&error, "--tls-dir", &tls_dir);
         let master = MasterNode::start(options).await.map_err(ended)?;

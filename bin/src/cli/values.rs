@@ -16,6 +16,8 @@ use tepui_core::limits;
 use tepui_core::resources::{Milli, ParseError, Resource, Resources, Value};
 use tepui_core::roles::Role;
 
+use crate::master_node::OfferTimeout;
+
 /// As long as no deadline that is counted from now needs to be: clocks of all kinds can add it.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
@@ -44,6 +46,17 @@ pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
         return Err("expected a duration longer than zero".into());
     }
     Ok(duration)
+}
+
+/// How long an offer stands: a time span that is not zero, or `never`, when it is not taken back.
+pub(super) fn offer_timeout(text: &str) -> Result<OfferTimeout, String> {
+    if text == "never" {
+        return Ok(OfferTimeout(None));
+    }
+    match positive_duration(text) {
+        Ok(duration) => Ok(OfferTimeout(Some(duration))),
+        Err(why) => Err(format!("{why}, or `never`")),
+    }
 }
 
 /// CPU cores, to the thousandth.

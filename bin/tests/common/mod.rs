@@ -420,9 +420,14 @@ impl Cluster {
     }
 
     pub fn start_master(&mut self) {
+        self.start_master_with(&[]);
+    }
+
+    /// Starts the master, always on the same directory and the same address, with more flags.
+    pub fn start_master_with(&mut self, flags: &[&str]) {
         let mut master = command(MASTER);
         master.args(["--listen", &self.address, "--work-dir"]);
-        master.arg(self.dir.join("master"));
+        master.arg(self.dir.join("master")).args(flags);
         self.master = Some(Process::start(master));
         wait_for("the master to answer", || {
             (self.tepui(&["agent", "list"]).code == Some(0)).then_some(())
