@@ -3,6 +3,7 @@
 mod books;
 mod explain;
 mod fairness;
+mod figures;
 mod model;
 mod order;
 mod policies;
