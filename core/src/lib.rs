@@ -1,3 +1,5 @@
+//! Resource offers as pure state machines.
+//!
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
