@@ -4,6 +4,7 @@
 //! Used by the files in `benches/`. Deliberately not here: figures to aim at, which change.
 
 pub mod algebra;
+pub mod budgets;
 pub mod cluster;
 pub mod flood;
 pub mod floor;

@@ -1,7 +1,8 @@
-//! Counts what a benchmark has allocated: exactly, whatever the system keeps back of what was freed.
+//! Counts what a benchmark has allocated: exactly, whatever the system keeps back of what was
+//! freed.
 //!
-//! A benchmark makes a [`Counting`] its global allocator and asks [`live`] and [`peak`]. Deliberately
-//! not here: what the allocator of the system adds to each block.
+//! A benchmark makes a [`Counting`] its global allocator and asks [`live`] and [`peak`].
+//! Deliberately not here: what the allocator of the system adds to each block.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};

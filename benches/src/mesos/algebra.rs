@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tepui_core::resources::Resources;
 
-use super::mark;
 use crate::algebra::{each, ports, spaced};
 use crate::rig::bag;
 
@@ -23,11 +22,7 @@ pub(super) fn run(out: &mut io::Stdout) -> io::Result<()> {
     for (name, mesos, took) in scalars().into_iter().chain(sets()).chain(texts()) {
         let ours = took.as_secs_f64() * 1e6;
         let ratio = mesos / ours;
-        writeln!(
-            out,
-            "{name:<56} {ours:>11.3} {mesos:>21} {ratio:>8.1} {}",
-            mark(ratio)
-        )?;
+        writeln!(out, "{name:<56} {ours:>11.3} {mesos:>21} {ratio:>8.1}")?;
     }
     Ok(())
 }

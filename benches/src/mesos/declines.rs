@@ -151,7 +151,7 @@ fn declined(
         }
     }
     let took = rig.forced_cycle();
-    let name = format!("{name} {agents}/{frameworks}, cycle 50, by force");
+    let name = format!("{name} {agents}/{frameworks}, cycle {frameworks}, by force");
     lines.push(
         Line::ours(name, took)
             .found(rig.grants.len(), rig.filters())

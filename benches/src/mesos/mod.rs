@@ -43,6 +43,8 @@ pub struct Line {
     filters: usize,
     /// Offers and refusals as they must be.
     expected: Option<(usize, usize)>,
+    /// What there is to say beside it.
+    note: String,
 }
 
 impl Line {
@@ -55,6 +57,7 @@ impl Line {
             offers: 0,
             filters: 0,
             expected: None,
+            note: String::new(),
         }
     }
 
@@ -73,6 +76,11 @@ impl Line {
 
     fn expecting(mut self, offers: usize, filters: usize) -> Self {
         self.expected = Some((offers, filters));
+        self
+    }
+
+    fn noting(mut self, note: String) -> Self {
+        self.note = note;
         self
     }
 
@@ -266,14 +274,19 @@ fn print(out: &mut io::Stdout, line: &Line, runs: usize) -> io::Result<()> {
             (mesos.to_string(), format!("{ratio:.1}"), mark(ratio))
         }
     };
-    writeln!(
+    write!(
         out,
-        "{:<56} {ours:>11.4} {:>11.4} {mesos:>9} {ratio:>8} {mark:<4} {:>7} {:>8} {:>11.3} {runs:>4}",
+        "{:<56} {ours:>11.4} {:>11.4} {mesos:>9} {ratio:>8} {mark:<4}",
         line.name,
         millis(line.took.cpu),
+    )?;
+    writeln!(
+        out,
+        " {:>7} {:>8} {:>11.3} {runs:>4}  {}",
         line.offers,
         line.filters,
         millis(line.before),
+        line.note,
     )
 }
 

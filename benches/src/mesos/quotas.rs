@@ -90,12 +90,12 @@ fn chopping(small: usize, large: usize, mesos: [f64; 3]) -> anyhow::Result<Vec<L
             live.max(peak) < MOST_MEMORY,
             "{name}: {live} bytes, {peak} at the most"
         );
-        let name = format!(
-            "  memory of the engine: {:.1} MB, at most {:.1} (Mesos: 5300)",
+        let last = lines.pop().context("a cycle was timed")?;
+        lines.push(last.noting(format!(
+            "memory of the engine: {:.1} MB, at most {:.1} (Mesos: 5300)",
             live as f64 / 1e6,
             peak as f64 / 1e6
-        );
-        lines.push(Line::ours(name, Took::default()));
+        )));
     }
     Ok(lines)
 }
