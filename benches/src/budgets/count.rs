@@ -11,6 +11,9 @@ use anyhow::{Context, ensure};
 const TUNABLES: &str = "glibc.cpu.hwcaps=-AVX2,-AVX,-AVX512F,-AVX512VL,-AVX512BW,-ERMS,-FSRM:\
                         glibc.cpu.x86_non_temporal_threshold=0x10000000";
 
+/// Where valgrind is looked for.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
 /// Returns how many instructions one round of a case takes.
 pub(super) fn instructions(case: &str) -> anyhow::Result<u64> {
     // Together, for there may be two processors.
@@ -24,17 +27,18 @@ pub(super) fn instructions(case: &str) -> anyhow::Result<u64> {
 fn start(case: &str, rounds: &str) -> anyhow::Result<Child> {
     let program = std::env::current_exe().context("this program has no path")?;
     // Nothing of where it runs, so that it finds the same on its stack.
-    Command::new("/usr/bin/valgrind")
+    Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(program)
         .args(["--counted", case, rounds])
         .env_clear()
+        .env("PATH", PATH)
         .env("GLIBC_TUNABLES", TUNABLES)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .context("cannot start /usr/bin/valgrind; is the package `valgrind` installed?")
+        .context("cannot start valgrind; is the package `valgrind` installed?")
 }
 
 fn collected(case: &str, child: anyhow::Result<Child>) -> anyhow::Result<u64> {
