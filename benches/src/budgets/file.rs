@@ -8,7 +8,7 @@ use std::fmt;
 use anyhow::{Context, ensure};
 
 /// A budget may be exceeded by so many percent.
-const TOLERATED: f64 = 3.0;
+const TOLERATED: u128 = 3;
 const COMPILER: &str = "# Compiler: ";
 const HEAD: &str = "\
 # What the offer engine may cost, in instructions (x86-64, counted by callgrind). The gate fails if
@@ -79,9 +79,11 @@ impl Budgets {
         let Some(budget) = self.of(case) else {
             return Some(format!("{case} has no budget"));
         };
-        let percent = percent(budget, measured);
-        (percent > TOLERATED)
-            .then(|| format!("{case}: {measured} instructions are {percent:.2} % above {budget}"))
+        let is_exceeded = u128::from(measured) * 100 > u128::from(budget) * (100 + TOLERATED);
+        is_exceeded.then(|| {
+            let percent = percent(budget, measured);
+            format!("{case}: {measured} instructions are {percent:.2} % above {budget}")
+        })
     }
 
     /// Says which budgets are of no case.
