@@ -57,7 +57,7 @@ fn main() -> anyhow::Result<()> {
             let by_frameworks = fewer.map(|it| (it, ratio(&FRAMEWORKS, column)));
             let fewer = before(row.checked_sub(1).map(|it| (it, column)));
             let by_agents = fewer.map(|it| (it, ratio(&AGENTS, row)));
-            println!(
+            let line = format!(
                 "{agents:>7} {frameworks:>10} {took:>10.3} {:>10.3} {:>10} {:>9.1} {:>9.3}   {} {}",
                 cell.took.wall.as_secs_f64(),
                 cell.filters,
@@ -66,6 +66,7 @@ fn main() -> anyhow::Result<()> {
                 exponent(took, by_frameworks),
                 exponent(took, by_agents),
             );
+            println!("{}", line.trim_end());
         }
     }
     Ok(())

@@ -13,7 +13,9 @@ use tepui_core::resources::{Ceilings, Quantities, Resources};
 use tepui_core::roles::Role;
 
 use crate::algebra::{ports, spaced};
-use crate::rig::{Rig, YEAR, agent_added, bag, framework, framework_added, returned, role, traits};
+use crate::rig::{
+    Rig, YEAR, agent, agent_added, bag, framework, framework_added, returned, role, traits,
+};
 
 const TOTAL: &str = "cpus:24;mem:4096;disk:4096;ports:[31000-32000]";
 
@@ -54,7 +56,7 @@ fn cold_pass(rounds: usize) {
         let rack = format!("rack:r{}", n % 10);
         traits.attributes = rack.parse().expect("attributes are well-formed");
         rig.tell(Change::AgentAdded {
-            agent: crate::rig::agent(n),
+            agent: agent(n),
             total: bag(TOTAL),
             traits,
         });
@@ -231,5 +233,24 @@ fn parse(rounds: usize) {
     for _ in 0..50 * rounds {
         let bag = Resources::parse(black_box(&text)).expect("it is well-formed");
         assert!(bag.len() > 100);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_does_what_it_says() {
+        for case in CASES {
+            (case.run)(0);
+            (case.run)(1);
+        }
+    }
+
+    #[test]
+    fn names_are_single_words_and_there_once() {
+        assert!(CASES.is_sorted_by(|a, b| a.name < b.name));
+        assert!(CASES.iter().all(|case| !case.name.contains(' ')));
     }
 }

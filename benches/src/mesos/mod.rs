@@ -274,20 +274,19 @@ fn print(out: &mut io::Stdout, line: &Line, runs: usize) -> io::Result<()> {
             (mesos.to_string(), format!("{ratio:.1}"), mark(ratio))
         }
     };
-    write!(
-        out,
+    let times = format!(
         "{:<56} {ours:>11.4} {:>11.4} {mesos:>9} {ratio:>8} {mark:<4}",
         line.name,
         millis(line.took.cpu),
-    )?;
-    writeln!(
-        out,
-        " {:>7} {:>8} {:>11.3} {runs:>4}  {}",
+    );
+    let counts = format!(
+        "{:>7} {:>8} {:>11.3} {runs:>4}  {}",
         line.offers,
         line.filters,
         millis(line.before),
         line.note,
-    )
+    );
+    writeln!(out, "{times} {}", counts.trim_end())
 }
 
 /// Points to what is slower than it ought to be.
