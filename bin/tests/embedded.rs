@@ -309,3 +309,57 @@ fn dev_prints_how_to_join_and_ends_clean() {
     assert_eq!(common::quic_versions(master), None, "it is gone");
     nothing_is_left_of(&dir);
 }
+
+#[test]
+fn the_lines_that_dev_prints_work_as_they_are() {
+    let (dir, here) = (Dir::new(), Dir::new());
+    let dev = start(&dir, &["dev"]);
+    let lines = common::wait_for("how to join", || {
+        let out = dev.out();
+        out.contains("# Ctrl-C").then_some(out)
+    });
+    let export = lines.lines().find(|line| line.starts_with("export "));
+    let export = export.expect("the variables of clients").to_owned();
+    // A shell in another directory, with our programs in its path, reads exactly what was printed.
+    let shell = |script: &str| {
+        let programs = std::path::Path::new(TEPUI)
+            .parent()
+            .unwrap()
+            .to_str()
+            .unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let mut shell = command("sh");
+        shell.env("PATH", format!("{programs}:{path}"));
+        shell.args(["-e", "-c", script]).current_dir(here.path());
+        shell
+    };
+    let mut joined = Process::start(shell(&lines));
+    // The last of the lines is the agent, which stays.
+    joined.until_it_says("agent a2");
+    let list = format!("{export}\ntepui agent list -o json");
+    let agents = common::wait_for("both agents", || {
+        let ended = common::run(shell(&list)).with(0);
+        let agents: Value = serde_json::from_str(&ended.out).expect("JSON");
+        (agents.as_array()?.len() == 2).then_some(agents)
+    });
+    let connected = agents.as_array().unwrap().iter();
+    assert!(
+        connected.clone().all(|agent| agent["connected"] == true),
+        "{agents}"
+    );
+    // What came before it did what it says.
+    let out = joined.out();
+    assert!(out.starts_with("hello\n"), "{out}");
+    assert!(out.contains("finished"), "the task is listed: {out}");
+
+    let agent = processes_about("--work-dir\0a2");
+    let [agent] = agent[..] else {
+        panic!("one agent: {agent:?}");
+    };
+    common::signal(agent, "TERM");
+    joined.end().with(0);
+    common::signal(dev.pid(), "INT");
+    dev.end().with(0);
+    nothing_is_left_of(&dir);
+    common::remove_control_groups(&here.join("a2"));
+}
