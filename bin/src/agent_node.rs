@@ -25,7 +25,6 @@ use tepui_transport::inbox::{self, Inbox};
 use tepui_transport::journal::FileJournal;
 use tepui_transport::node::{Inbound, Node, NodeConfig};
 use tepui_transport::peers::{PeerEvent, PeerInfo, Peers};
-use tepui_transport::quic::Endpoint;
 use tepui_transport::streams::IncomingStream;
 use tepui_transport::target::Address;
 use tokio::sync::oneshot;
@@ -34,7 +33,7 @@ use tokio::task::JoinHandle;
 use crate::growth::Growths;
 use crate::output::Copied;
 use crate::sandboxes::{Refusal, Sandboxes};
-use crate::{detect, identity, output, seed};
+use crate::{detect, identity, output, port, seed};
 
 /// How many inputs may wait for the machine.
 const INBOX: usize = 4_096;
@@ -59,7 +58,7 @@ pub enum Isolation {
 pub struct AgentOptions {
     /// The master, as `host:port`.
     pub master: String,
-    /// Where to listen for those who read task output.
+    /// Where to listen for those who read task output. Any port is the same one after a restart.
     pub listen: SocketAddr,
     /// Where to keep sandboxes, and what must outlive a restart.
     pub work_dir: PathBuf,
@@ -129,7 +128,7 @@ impl AgentNode {
             streams: Some(serve_output(Arc::clone(&sandboxes))),
         });
         node.remember_epoch(opened.state.epoch());
-        let endpoint = Endpoint::bind(options.listen, &credentials, node.clone())?;
+        let endpoint = port::bind(options.listen, &options.work_dir, &credentials, &node)?;
         let info = describe(&options, endpoint.local_address()?)?;
         tracing::info!(address = info.address, isolation, "agent {name}");
 

@@ -101,6 +101,26 @@ fn a_task_goes_on_across_a_restart_of_its_agent() {
 }
 
 #[test]
+fn a_reader_finds_an_agent_again_that_listens_on_any_port() {
+    // AG-15
+    let mut cluster = Cluster::start_at("127.0.0.1:0".into(), &[]);
+    let address = |cluster: &Cluster| cluster.json(&["agent", "list"])[0]["address"].clone();
+    let before = address(&cluster);
+    assert!(before.is_string(), "{before}");
+    let task = Task::start(&cluster);
+    cluster.kill_agent();
+    cluster.start_agent(&[]);
+    wait_for("the agent to come back", || {
+        let agents = cluster.json(&["agent", "list"]);
+        (agents[0]["connected"] == true).then_some(())
+    });
+    task.release();
+    // With all its output, and its own code.
+    task.ends_with_its_code();
+    assert_eq!(address(&cluster), before);
+}
+
+#[test]
 fn a_task_can_be_killed_after_a_restart_of_its_agent() {
     let mut cluster = Cluster::start(&[]);
     let task = Task::start(&cluster);

@@ -404,11 +404,16 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a master that makes its own certificates, and an agent with `flags`.
     pub fn start(flags: &[&str]) -> Self {
+        Self::start_at(free_address(), flags)
+    }
+
+    /// Starts a cluster whose agent listens at an address.
+    pub fn start_at(agent_address: String, flags: &[&str]) -> Self {
         let dir = Dir::new();
         let mut cluster = Self {
             address: free_address(),
             tls: dir.join("master/tls"),
-            agent_address: free_address(),
+            agent_address,
             master: None,
             agent: None,
             dir,
