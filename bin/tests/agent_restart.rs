@@ -11,7 +11,9 @@
 
 mod common;
 
+use std::io::Read;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use common::{Cluster, NO_PROCESS, Process, processes_about, task_of, wait_for};
 
@@ -148,6 +150,30 @@ fn a_master_that_was_killed_comes_back_to_its_tasks() {
     cluster.wait_for_agent();
     task.release();
     task.ends_with_its_code();
+}
+
+#[test]
+fn a_run_whose_output_nobody_reads_keeps_its_framework() {
+    let mut cluster = Cluster::start(&[]);
+    let script = "head -c 1000000 /dev/zero; sleep 600";
+    let mut run = cluster.command(&["run", "--", "sh", "-c", script]);
+    run.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut run = run.spawn().unwrap();
+    // From the first byte on more follow, until the pipe is full.
+    let mut pipe = run.stdout.take().unwrap();
+    pipe.read_exact(&mut [0]).unwrap();
+    cluster.kill_master();
+    cluster.start_master();
+    wait_for("the framework to come back", || {
+        let frameworks = cluster.json(&["framework", "list"]);
+        (frameworks[0]["connected"] == true).then_some(())
+    });
+    assert_eq!(cluster.json(&["ps"])[0]["state"], "running");
+    // Whoever reads in the end gets all of it.
+    let mut rest = vec![0; 999_999];
+    pipe.read_exact(&mut rest).unwrap();
+    run.kill().unwrap();
+    run.wait().unwrap();
 }
 
 #[test]

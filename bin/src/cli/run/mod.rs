@@ -112,7 +112,7 @@ pub(super) fn run(args: RunArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
         (false, false) => Style::for_people(),
     };
     let threads = if target.is_some() {
-        Threads::One
+        Threads::Two
     } else {
         Threads::Many
     };
