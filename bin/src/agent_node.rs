@@ -83,7 +83,8 @@ pub struct AgentOptions {
 pub(crate) struct AgentNode {
     isolation: String,
     stop: oneshot::Sender<WhatRuns>,
-    task: JoinHandle<anyhow::Result<()>>,
+    /// Until its end was told.
+    task: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
 /// What becomes of running tasks when the agent ends.
@@ -159,7 +160,7 @@ impl AgentNode {
         Ok(Self {
             isolation,
             stop,
-            task,
+            task: Some(task),
         })
     }
 
@@ -168,9 +169,14 @@ impl AgentNode {
         &self.isolation
     }
 
-    /// Waits for its end, which is a failure unless it was asked for.
+    /// Waits for its end, which is a failure unless it was asked for. It is told once.
     pub(crate) async fn ended(&mut self) -> anyhow::Result<()> {
-        (&mut self.task).await.context("the agent's task failed")?
+        let Some(task) = &mut self.task else {
+            return Ok(());
+        };
+        let ended = task.await;
+        self.task = None;
+        ended.context("the agent's task failed")?
     }
 
     /// Ends it; what it runs goes on, and an agent on the same directory takes it over (AG-09).

@@ -14,7 +14,8 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 
 use common::{
-    Dir, Ended, NO_PROCESS, Process, TEPUI, command, is_root_or_skip, processes_about, task_of,
+    AGENT, Dir, Ended, NO_PROCESS, Process, TEPUI, command, is_root_or_skip, processes_about,
+    task_of,
 };
 use serde_json::Value;
 
@@ -362,4 +363,54 @@ fn the_lines_that_dev_prints_work_as_they_are() {
     dev.end().with(0);
     nothing_is_left_of(&dir);
     common::remove_control_groups(&here.join("a2"));
+}
+
+/// Takes the place of the agent of a cluster below `dir`, which then ends.
+fn take_the_agents_place(dir: &Dir, master: &str) -> (Process, Dir) {
+    let private = std::fs::read_dir(dir.path()).unwrap().next();
+    let private = private.expect("the cluster's directory").unwrap().path();
+    let here = Dir::new();
+    let mut agent = command(AGENT);
+    agent.args([
+        "--master",
+        master,
+        "--process",
+        "--registration-backoff",
+        "0s",
+    ]);
+    agent.arg("--tls-dir").arg(private.join("tls/agent-1"));
+    agent.arg("--work-dir").arg(here.path());
+    (Process::start(agent), here)
+}
+
+#[test]
+fn a_cluster_that_loses_a_node_ends() {
+    let dir = Dir::new();
+    let dev = start(&dir, &["dev", "--process"]);
+    let master = common::wait_for("the master's address", || {
+        let out = dev.out();
+        let (_, rest) = out.split_once("TEPUI_MASTER=")?;
+        Some(rest.split_once(' ')?.0.to_owned())
+    });
+    let replaced = take_the_agents_place(&dir, &master);
+    dev.end()
+        .with(1)
+        .says(&["ending the cluster", "taken our place"]);
+    drop(replaced);
+    nothing_is_left_of(&dir);
+
+    // One that waits for an offer would wait for ever.
+    let mut run = start(
+        &dir,
+        &["run", "--process", "--cpus", "100000", "--", "true"],
+    );
+    run.until_it_says("subscribed");
+    let addresses = udp_sockets_of(run.pid());
+    let taking = addresses.iter().map(|one| take_the_agents_place(&dir, one));
+    let replaced: Vec<_> = taking.collect();
+    run.end()
+        .with(125)
+        .says(&["the cluster: ", "taken our place"]);
+    drop(replaced);
+    nothing_is_left_of(&dir);
 }
