@@ -535,6 +535,33 @@ fn on_one_machine_a_master_and_one_directory_are_all_that_must_be_named() {
         "{err}"
     );
 
+    // What a flag names goes before variables, what a variable names does not.
+    for (context, args, code) in [
+        (
+            "nowhere",
+            &["agent", "list", "-q", "--context", "here"][..],
+            0,
+        ),
+        ("here", &["agent", "list", "-q"], 124),
+        ("here", &["agent", "list", "--context", "there"], 2),
+    ] {
+        let mut tepui = mine(env!("CARGO_BIN_EXE_tepui"), args);
+        tepui
+            .env("TEPUI_MASTER", "127.0.0.1:9")
+            .env("TEPUI_TLS_DIR", dir.join("tls"));
+        let output = tepui
+            .env("TEPUI_CONTEXT", context)
+            .args(["--timeout", "2s"])
+            .output();
+        let output = output.expect("tepui starts");
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{args:?}: {}",
+            self::text(&output.stderr)
+        );
+    }
+
     // Somebody else finds no certificates.
     let other = mine(env!("CARGO_BIN_EXE_tepui"), &["ps", "--master", &address])
         .env("XDG_STATE_HOME", cluster.path("other"))
