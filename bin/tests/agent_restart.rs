@@ -12,6 +12,7 @@
 mod common;
 
 use std::io::Read;
+use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -120,6 +121,24 @@ fn a_reader_finds_an_agent_again_that_listens_on_any_port() {
     // With all its output, and its own code.
     task.ends_with_its_code();
     assert_eq!(address(&cluster), before);
+}
+
+#[test]
+fn an_agent_whose_port_is_taken_listens_on_another() {
+    let mut cluster = Cluster::start_at("127.0.0.1:0".into(), &[]);
+    let address = |cluster: &Cluster| {
+        let agents = cluster.json(&["agent", "list"]);
+        agents[0]["address"].as_str().unwrap().to_owned()
+    };
+    let before = address(&cluster);
+    cluster.kill_agent();
+    let _taken = UdpSocket::bind(&before).unwrap();
+    cluster.start_agent(&[]);
+    wait_for("the agent to come back", || {
+        (address(&cluster) != before).then_some(())
+    });
+    let ended = cluster.tepui(&["run", "--", "echo", "read"]).with(0);
+    assert_eq!(ended.out, "read\n");
 }
 
 #[test]

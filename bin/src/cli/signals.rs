@@ -1,5 +1,5 @@
-//! Requests of the user or the system to end: SIGINT (Ctrl-C), SIGTERM, and SIGHUP when the terminal
-//! is closed, unless that is to be ignored (`nohup`).
+//! Requests of the user or the system to end: SIGINT (Ctrl-C), SIGTERM, and SIGHUP when the
+//! terminal is closed, unless that is to be ignored (`nohup`).
 //!
 //! Called by the commands and daemons that run until they are told to end.
 
