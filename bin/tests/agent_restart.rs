@@ -187,12 +187,14 @@ fn a_run_whose_output_nobody_reads_keeps_its_framework() {
         let frameworks = cluster.json(&["framework", "list"]);
         (frameworks[0]["connected"] == true).then_some(())
     });
-    assert_eq!(cluster.json(&["ps"])[0]["state"], "running");
+    wait_for("the agent to tell of the task", || {
+        (cluster.json(&["ps"])[0]["state"] == "running").then_some(())
+    });
     // Whoever reads in the end gets all of it.
     let mut rest = vec![0; 999_999];
     pipe.read_exact(&mut rest).unwrap();
-    run.kill().unwrap();
-    run.wait().unwrap();
+    common::signal(run.id(), "INT");
+    assert_eq!(run.wait().unwrap().code(), Some(130));
 }
 
 #[test]
