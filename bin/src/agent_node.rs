@@ -25,7 +25,6 @@ use tepui_transport::inbox::{self, Inbox};
 use tepui_transport::journal::FileJournal;
 use tepui_transport::node::{Inbound, Node, NodeConfig};
 use tepui_transport::peers::{PeerEvent, PeerInfo, Peers};
-use tepui_transport::quic::Endpoint;
 use tepui_transport::streams::IncomingStream;
 use tepui_transport::target::Address;
 use tokio::sync::oneshot;
@@ -34,7 +33,7 @@ use tokio::task::JoinHandle;
 use crate::growth::Growths;
 use crate::output::Copied;
 use crate::sandboxes::{Refusal, Sandboxes};
-use crate::{detect, identity, output, seed};
+use crate::{detect, identity, output, port, seed};
 
 /// How many inputs may wait for the machine.
 const INBOX: usize = 4_096;
@@ -59,7 +58,7 @@ pub enum Isolation {
 pub struct AgentOptions {
     /// The master, as `host:port`.
     pub master: String,
-    /// Where to listen for those who read task output.
+    /// Where to listen for those who read task output. Any port is the same one after a restart.
     pub listen: SocketAddr,
     /// Where to keep sandboxes, and what must outlive a restart.
     pub work_dir: PathBuf,
@@ -84,7 +83,8 @@ pub struct AgentOptions {
 pub(crate) struct AgentNode {
     isolation: String,
     stop: oneshot::Sender<WhatRuns>,
-    task: JoinHandle<anyhow::Result<()>>,
+    /// Until its end was told.
+    task: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
 /// What becomes of running tasks when the agent ends.
@@ -129,7 +129,7 @@ impl AgentNode {
             streams: Some(serve_output(Arc::clone(&sandboxes))),
         });
         node.remember_epoch(opened.state.epoch());
-        let endpoint = Endpoint::bind(options.listen, &credentials, node.clone())?;
+        let endpoint = port::bind(options.listen, &options.work_dir, &credentials, &node)?;
         let info = describe(&options, endpoint.local_address()?)?;
         tracing::info!(address = info.address, isolation, "agent {name}");
 
@@ -160,7 +160,7 @@ impl AgentNode {
         Ok(Self {
             isolation,
             stop,
-            task,
+            task: Some(task),
         })
     }
 
@@ -169,9 +169,14 @@ impl AgentNode {
         &self.isolation
     }
 
-    /// Waits for its end, which is a failure unless it was asked for.
+    /// Waits for its end, which is a failure unless it was asked for. It is told once.
     pub(crate) async fn ended(&mut self) -> anyhow::Result<()> {
-        (&mut self.task).await.context("the agent's task failed")?
+        let Some(task) = &mut self.task else {
+            return Ok(());
+        };
+        let ended = task.await;
+        self.task = None;
+        ended.context("the agent's task failed")?
     }
 
     /// Ends it; what it runs goes on, and an agent on the same directory takes it over (AG-09).

@@ -4,11 +4,14 @@
 //! `tepui run` without a master, `tepui dev`, examples and tests use it. It is put together from
 //! the same nodes as the daemons. Deliberately not here: anything that a cluster of daemons lacks.
 
+use std::future::{Future, poll_fn};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use tempfile::TempDir;
 use tepui_core::attributes::Attributes;
 use tepui_core::auth::{PeerRole, Principal};
@@ -155,6 +158,24 @@ impl Embedded {
     /// Returns how tasks are isolated, for people.
     pub fn isolation(&self) -> &str {
         self.agents.first().map_or("none", AgentNode::isolation)
+    }
+
+    /// Waits until the master or an agent has ended, though nobody asked it to; says why. A cluster
+    /// with such a gap does not heal: shut it down.
+    pub async fn ended(&mut self) -> anyhow::Error {
+        type Ended<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>>;
+        let mut nodes: Vec<Ended<'_>> = vec![Box::pin(self.master.ended())];
+        for agent in &mut self.agents {
+            nodes.push(Box::pin(agent.ended()));
+        }
+        let first = poll_fn(|cx| {
+            let mut ended = nodes.iter_mut().map(|node| node.as_mut().poll(cx));
+            ended.find(Poll::is_ready).unwrap_or(Poll::Pending)
+        });
+        let ended = first.await;
+        ended
+            .err()
+            .unwrap_or_else(|| anyhow!("one of its nodes has ended"))
     }
 
     /// Ends all tasks, all agents and the master.

@@ -19,6 +19,7 @@ mod loopback;
 mod master_node;
 mod output;
 mod owners;
+mod port;
 mod sandboxes;
 mod seed;
 

@@ -69,7 +69,8 @@ pub(crate) struct MasterNode {
     address: SocketAddr,
     node: Node<Input>,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<anyhow::Result<()>>,
+    /// Until its end was told.
+    task: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
 /// What a peer of a master says, by its role.
@@ -138,7 +139,7 @@ impl MasterNode {
             address,
             node,
             stop,
-            task,
+            task: Some(task),
         })
     }
 
@@ -163,9 +164,14 @@ impl MasterNode {
         }
     }
 
-    /// Waits for its end, which is a failure unless it was asked for.
+    /// Waits for its end, which is a failure unless it was asked for. It is told once.
     pub(crate) async fn ended(&mut self) -> anyhow::Result<()> {
-        (&mut self.task).await.context("the master's task failed")?
+        let Some(task) = &mut self.task else {
+            return Ok(());
+        };
+        let ended = task.await;
+        self.task = None;
+        ended.context("the master's task failed")?
     }
 
     /// Takes leave of all peers and ends it.

@@ -11,7 +11,10 @@
 
 mod common;
 
+use std::io::Read;
+use std::net::UdpSocket;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use common::{Cluster, NO_PROCESS, Process, processes_about, task_of, wait_for};
 
@@ -101,6 +104,44 @@ fn a_task_goes_on_across_a_restart_of_its_agent() {
 }
 
 #[test]
+fn a_reader_finds_an_agent_again_that_listens_on_any_port() {
+    // AG-15
+    let mut cluster = Cluster::start_at("127.0.0.1:0".into(), &[]);
+    let address = |cluster: &Cluster| cluster.json(&["agent", "list"])[0]["address"].clone();
+    let before = address(&cluster);
+    assert!(before.is_string(), "{before}");
+    let task = Task::start(&cluster);
+    cluster.kill_agent();
+    cluster.start_agent(&[]);
+    wait_for("the agent to come back", || {
+        let agents = cluster.json(&["agent", "list"]);
+        (agents[0]["connected"] == true).then_some(())
+    });
+    task.release();
+    // With all its output, and its own code.
+    task.ends_with_its_code();
+    assert_eq!(address(&cluster), before);
+}
+
+#[test]
+fn an_agent_whose_port_is_taken_listens_on_another() {
+    let mut cluster = Cluster::start_at("127.0.0.1:0".into(), &[]);
+    let address = |cluster: &Cluster| {
+        let agents = cluster.json(&["agent", "list"]);
+        agents[0]["address"].as_str().unwrap().to_owned()
+    };
+    let before = address(&cluster);
+    cluster.kill_agent();
+    let _taken = UdpSocket::bind(&before).unwrap();
+    cluster.start_agent(&[]);
+    wait_for("the agent to come back", || {
+        (address(&cluster) != before).then_some(())
+    });
+    let ended = cluster.tepui(&["run", "--", "echo", "read"]).with(0);
+    assert_eq!(ended.out, "read\n");
+}
+
+#[test]
 fn a_task_can_be_killed_after_a_restart_of_its_agent() {
     let mut cluster = Cluster::start(&[]);
     let task = Task::start(&cluster);
@@ -128,6 +169,32 @@ fn a_master_that_was_killed_comes_back_to_its_tasks() {
     cluster.wait_for_agent();
     task.release();
     task.ends_with_its_code();
+}
+
+#[test]
+fn a_run_whose_output_nobody_reads_keeps_its_framework() {
+    let mut cluster = Cluster::start(&[]);
+    let script = "head -c 1000000 /dev/zero; sleep 600";
+    let mut run = cluster.command(&["run", "--", "sh", "-c", script]);
+    run.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut run = run.spawn().unwrap();
+    // From the first byte on more follow, until the pipe is full.
+    let mut pipe = run.stdout.take().unwrap();
+    pipe.read_exact(&mut [0]).unwrap();
+    cluster.kill_master();
+    cluster.start_master();
+    wait_for("the framework to come back", || {
+        let frameworks = cluster.json(&["framework", "list"]);
+        (frameworks[0]["connected"] == true).then_some(())
+    });
+    wait_for("the agent to tell of the task", || {
+        (cluster.json(&["ps"])[0]["state"] == "running").then_some(())
+    });
+    // Whoever reads in the end gets all of it.
+    let mut rest = vec![0; 999_999];
+    pipe.read_exact(&mut rest).unwrap();
+    common::signal(run.id(), "INT");
+    assert_eq!(run.wait().unwrap().code(), Some(130));
 }
 
 #[test]

@@ -190,7 +190,10 @@ struct Run {
 
 impl Run {
     fn start(cluster: &Cluster, args: &[&str]) -> Self {
-        let mut command = cluster.command(&[&["run"], args].concat());
+        Self::of(cluster.command(&[&["run"], args].concat()))
+    }
+
+    fn of(mut command: Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("tepui starts");
         let steps = BufReader::new(child.stderr.take().expect("it is piped"));
@@ -344,7 +347,11 @@ fn lists_of_agents_frameworks_offers_and_tasks() {
 #[test]
 fn an_interrupt_kills_the_task_and_waits_for_its_end() {
     let cluster = Cluster::start();
-    for name in ["INT", "TERM"] {
+    for name in ["INT", "TERM", "HUP"] {
+        if name == "HUP" && ignores_hangup() {
+            eprintln!("skipped: SIGHUP: whoever runs the tests has it ignored");
+            continue;
+        }
         let mut run = Run::start(&cluster, &["--", "sleep", "600"]);
         run.until(" running");
         signal(&run.child, name);
@@ -356,6 +363,40 @@ fn an_interrupt_kills_the_task_and_waits_for_its_end() {
         );
     }
     assert_eq!(cluster.lines(&["ps", "-q"]).len(), 0);
+}
+
+/// Returns whether this process, and so what it starts, was told to ignore SIGHUP.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").expect("proc is mounted");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = u64::from_str_radix(mask.expect("in every status").trim(), 16);
+    mask.expect("hexadecimal") & 1 == 1
+}
+
+#[test]
+fn a_run_goes_on_without_its_terminal_if_that_is_asked_for() {
+    let cluster = Cluster::start();
+    // As `nohup` does it.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+    let run = cluster.command(&["run", "--", "sleep", "600"]);
+    shell.arg(run.get_program()).args(run.get_args());
+    for (name, value) in run.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.stdin(Stdio::null());
+    let mut run = Run::of(shell);
+    run.until(" running");
+    signal(&run.child, "HUP");
+    // Had it heard that, it would have ended its task by itself.
+    let task = cluster.lines(&["ps", "-q"]).pop().expect("it runs");
+    cluster.lines(&["kill", &task]);
+    let (code, steps) = run.end();
+    assert_eq!(code, Some(128 + 15), "{steps}");
+    assert!(!steps.contains("interrupted"), "{steps}");
 }
 
 #[test]
@@ -534,6 +575,33 @@ fn on_one_machine_a_master_and_one_directory_are_all_that_must_be_named() {
         err.starts_with("error: --context \"there\": expected a context of "),
         "{err}"
     );
+
+    // What a flag names goes before variables, what a variable names does not.
+    for (context, args, code) in [
+        (
+            "nowhere",
+            &["agent", "list", "-q", "--context", "here"][..],
+            0,
+        ),
+        ("here", &["agent", "list", "-q"], 124),
+        ("here", &["agent", "list", "--context", "there"], 2),
+    ] {
+        let mut tepui = mine(env!("CARGO_BIN_EXE_tepui"), args);
+        tepui
+            .env("TEPUI_MASTER", "127.0.0.1:9")
+            .env("TEPUI_TLS_DIR", dir.join("tls"));
+        let output = tepui
+            .env("TEPUI_CONTEXT", context)
+            .args(["--timeout", "2s"])
+            .output();
+        let output = output.expect("tepui starts");
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{args:?}: {}",
+            self::text(&output.stderr)
+        );
+    }
 
     // Somebody else finds no certificates.
     let other = mine(env!("CARGO_BIN_EXE_tepui"), &["ps", "--master", &address])

@@ -170,6 +170,27 @@ fn an_offer_that_nobody_answers_is_taken_back() {
 }
 
 #[test]
+fn whoever_drops_the_events_ends_the_framework() {
+    let cluster = Cluster::start(FLAGS);
+    let mut client = Client::connect(&cluster);
+    let Event::Subscribed { framework } = client.next() else {
+        panic!("it is subscribed first");
+    };
+    // Nothing happens any more that it could be told of.
+    client.handle.suppress();
+    let ids = |cluster: &Cluster| cluster.tepui(&["framework", "list", "-q"]).with(0).out;
+    assert_eq!(ids(&cluster), format!("{framework}\n"));
+    let Client {
+        runtime, events, ..
+    } = client;
+    drop(events);
+    wait_for("the framework to end", || {
+        ids(&cluster).is_empty().then_some(())
+    });
+    drop(runtime);
+}
+
+#[test]
 fn impossible_tasks_are_errors_of_the_task_and_the_master_lives() {
     // TK-51, TK-64
     let cluster = Cluster::start(FLAGS);

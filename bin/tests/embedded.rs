@@ -14,7 +14,8 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 
 use common::{
-    Dir, Ended, NO_PROCESS, Process, TEPUI, command, is_root_or_skip, processes_about, task_of,
+    AGENT, Dir, Ended, NO_PROCESS, Process, TEPUI, command, is_root_or_skip, processes_about,
+    task_of,
 };
 use serde_json::Value;
 
@@ -307,5 +308,109 @@ fn dev_prints_how_to_join_and_ends_clean() {
     common::signal(dev.pid(), "INT");
     dev.end().with(0);
     assert_eq!(common::quic_versions(master), None, "it is gone");
+    nothing_is_left_of(&dir);
+}
+
+#[test]
+fn the_lines_that_dev_prints_work_as_they_are() {
+    let (dir, here) = (Dir::new(), Dir::new());
+    let dev = start(&dir, &["dev"]);
+    let lines = common::wait_for("how to join", || {
+        let out = dev.out();
+        out.contains("# Ctrl-C").then_some(out)
+    });
+    let export = lines.lines().find(|line| line.starts_with("export "));
+    let export = export.expect("the variables of clients").to_owned();
+    // A shell in another directory, with our programs in its path, reads exactly what was printed.
+    let shell = |script: &str| {
+        let programs = std::path::Path::new(TEPUI)
+            .parent()
+            .unwrap()
+            .to_str()
+            .unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let mut shell = command("sh");
+        shell.env("PATH", format!("{programs}:{path}"));
+        shell.args(["-e", "-c", script]).current_dir(here.path());
+        shell
+    };
+    let mut joined = Process::start(shell(&lines));
+    // The last of the lines is the agent, which stays.
+    joined.until_it_says("agent a2");
+    let list = format!("{export}\ntepui agent list -o json");
+    let agents = common::wait_for("both agents", || {
+        let ended = common::run(shell(&list)).with(0);
+        let agents: Value = serde_json::from_str(&ended.out).expect("JSON");
+        (agents.as_array()?.len() == 2).then_some(agents)
+    });
+    let connected = agents.as_array().unwrap().iter();
+    assert!(
+        connected.clone().all(|agent| agent["connected"] == true),
+        "{agents}"
+    );
+    // What came before it did what it says.
+    let out = joined.out();
+    assert!(out.starts_with("hello\n"), "{out}");
+    assert!(out.contains("finished"), "the task is listed: {out}");
+
+    let agent = processes_about("--work-dir\0a2");
+    let [agent] = agent[..] else {
+        panic!("one agent: {agent:?}");
+    };
+    common::signal(agent, "TERM");
+    joined.end().with(0);
+    common::signal(dev.pid(), "INT");
+    dev.end().with(0);
+    nothing_is_left_of(&dir);
+    common::remove_control_groups(&here.join("a2"));
+}
+
+/// Takes the place of the agent of a cluster below `dir`, which then ends.
+fn take_the_agents_place(dir: &Dir, master: &str) -> (Process, Dir) {
+    let private = std::fs::read_dir(dir.path()).unwrap().next();
+    let private = private.expect("the cluster's directory").unwrap().path();
+    let here = Dir::new();
+    let mut agent = command(AGENT);
+    agent.args([
+        "--master",
+        master,
+        "--process",
+        "--registration-backoff",
+        "0s",
+    ]);
+    agent.arg("--tls-dir").arg(private.join("tls/agent-1"));
+    agent.arg("--work-dir").arg(here.path());
+    (Process::start(agent), here)
+}
+
+#[test]
+fn a_cluster_that_loses_a_node_ends() {
+    let dir = Dir::new();
+    let dev = start(&dir, &["dev", "--process"]);
+    let master = common::wait_for("the master's address", || {
+        let out = dev.out();
+        let (_, rest) = out.split_once("TEPUI_MASTER=")?;
+        Some(rest.split_once(' ')?.0.to_owned())
+    });
+    let replaced = take_the_agents_place(&dir, &master);
+    dev.end()
+        .with(1)
+        .says(&["ending the cluster", "taken our place"]);
+    drop(replaced);
+    nothing_is_left_of(&dir);
+
+    // One that waits for an offer would wait for ever.
+    let mut run = start(
+        &dir,
+        &["run", "--process", "--cpus", "100000", "--", "true"],
+    );
+    run.until_it_says("subscribed");
+    let addresses = udp_sockets_of(run.pid());
+    let taking = addresses.iter().map(|one| take_the_agents_place(&dir, one));
+    let replaced: Vec<_> = taking.collect();
+    run.end()
+        .with(125)
+        .says(&["the cluster: ", "taken our place"]);
+    drop(replaced);
     nothing_is_left_of(&dir);
 }

@@ -4,6 +4,7 @@
 //! Used by authors of schedulers. Deliberately not here: decisions. What a connection's loss means
 //! is the scheduler machine's; this only dials again.
 
+use std::future::pending;
 use std::time::Duration;
 
 use tepui_core::auth::{PeerRole, Principal};
@@ -95,8 +96,19 @@ impl Framework {
         let (channels, events) = Channels::new(handle.clone());
         let start = Start::dial(self.info, target).await?;
         let last_words = channels.events();
+        let (listened_to, stopping) = (channels.events(), handle.clone());
         tokio::spawn(async move {
-            if let Err(error) = start.run(channels, calls).await
+            let unheard = async {
+                listened_to.closed().await;
+                // There may be no event for a long time, by which the logic would notice.
+                stopping.stop();
+                pending().await
+            };
+            let ended = tokio::select! {
+                ended = start.run(channels, calls) => ended,
+                never = unheard => never,
+            };
+            if let Err(error) = ended
                 && last_words.send(Event::Error(error.to_string())).is_err()
             {
                 tracing::debug!(%error, "nobody listens to the framework any more");
@@ -194,7 +206,7 @@ impl Start {
                 }
             }
             // Keeps the inbox open: connections deliver to it.
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         };
         let peers = self.node.peers().clone();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -12,7 +12,7 @@ use super::addresses;
 use super::context;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::text::Text;
+use super::text::{Given, Sourced, Text};
 use super::values;
 use crate::client;
 use crate::loopback;
@@ -28,33 +28,41 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct ClusterArgs {
     /// The master of the cluster
     #[arg(long, value_name = "HOST:PORT", env = "TEPUI_MASTER",
-          value_parser = Text(addresses::master_address))]
-    pub(super) master: Option<String>,
+          value_parser = Sourced(Text(addresses::master_address)))]
+    master: Option<Given<String>>,
     /// The directory with our certificate, or with one directory a role
-    #[arg(long, value_name = "DIR", env = "TEPUI_TLS_DIR", value_parser = values::path())]
-    pub(super) tls_dir: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", env = "TEPUI_TLS_DIR",
+          value_parser = Sourced(values::path()))]
+    tls_dir: Option<Given<PathBuf>>,
     /// A cluster of ~/.config/tepui/config.toml; by default the current one
-    #[arg(long, value_name = "NAME", env = "TEPUI_CONTEXT", value_parser = Text(values::name))]
-    context: Option<String>,
+    #[arg(long, value_name = "NAME", env = "TEPUI_CONTEXT",
+          value_parser = Sourced(Text(values::name)))]
+    context: Option<Given<String>>,
 }
 
 impl ClusterArgs {
     /// Returns where to go, or `None` without a master.
     ///
-    /// Flags and variables come first, then the contexts file; certificates of a master on this
-    /// machine are found without either.
+    /// Flags come first, then what a context says that a flag names, then variables, then any other
+    /// context; certificates of a master on this machine are found without any of them.
     pub(super) fn target(&self) -> Result<Option<Target>, Failure> {
-        let context = match (&self.master, &self.tls_dir) {
-            (Some(_), Some(_)) => None,
-            (None, _) | (_, None) => context::find(self.context.as_deref())?,
+        let named = self.context.as_ref().filter(|context| context.by_flag);
+        let context = match (&self.master, &self.tls_dir, named) {
+            (Some(_), Some(_), None) => None,
+            (None, ..) | (_, None, _) | (.., Some(_)) => {
+                let name = self.context.as_ref().map(|context| context.value.as_str());
+                context::find(name)?
+            }
         };
         let of_context = context.as_ref().map(|context| &context.master);
-        let Some(master) = self.master.as_ref().or(of_context).cloned() else {
+        let master = first(self.master.as_ref(), of_context, named.is_some());
+        let Some(master) = master.cloned() else {
             return Ok(None);
         };
-        let given = self.tls_dir.clone();
-        let known = || context.filter(|context| context.master == master)?.tls_dir;
-        let tls_dir = given.or_else(known).or_else(|| loopback::find(&master));
+        let known = context.filter(|context| context.master == master);
+        let known = known.and_then(|context| context.tls_dir);
+        let tls_dir = first(self.tls_dir.as_ref(), known.as_ref(), named.is_some());
+        let tls_dir = tls_dir.cloned().or_else(|| loopback::find(&master));
         let Some(tls_dir) = tls_dir else {
             let message = "--tls-dir: expected the directory of our certificate, here, in \
                            TEPUI_TLS_DIR or in the contexts file; `tepui cert issue` makes one";
@@ -62,6 +70,20 @@ impl ClusterArgs {
         };
         Ok(Some(Target { master, tls_dir }))
     }
+}
+
+/// Chooses between what was given and what a context says, which goes before variables if a flag
+/// names it.
+fn first<'a, T>(
+    given: Option<&'a Given<T>>,
+    of_context: Option<&'a T>,
+    is_named: bool,
+) -> Option<&'a T> {
+    let by_flag = given.filter(|given| given.by_flag || !is_named);
+    let by_flag = by_flag.map(|given| &given.value);
+    by_flag
+        .or(of_context)
+        .or_else(|| given.map(|given| &given.value))
 }
 
 /// Flags of every command that asks the master something.

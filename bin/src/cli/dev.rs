@@ -42,7 +42,7 @@ pub(super) struct DevArgs {
     isolation: IsolationArgs,
 }
 
-/// Keeps a cluster running until it is told to end.
+/// Keeps a cluster running until it is told to end, or a part of it ends by itself.
 pub(super) fn dev(args: DevArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
     if let Some(listen) = args.listen {
         check_loopback(listen)?;
@@ -64,13 +64,16 @@ pub(super) fn dev(args: DevArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
         let started = Embedded::start(options).await;
         // Without --work-dir nothing in it can be the user's.
         let dir = args.work_dir.unwrap_or_else(std::env::temp_dir);
-        let cluster = started.map_err(|error| node::ended(&error, "--work-dir", &dir))?;
+        let mut cluster = started.map_err(|error| node::ended(&error, "--work-dir", &dir))?;
         greet(&cluster, io)?;
-        interrupts.next().await;
+        let failed = |error| Failure::failed(with_causes(&error));
+        let asked = tokio::select! {
+            () = interrupts.next() => Ok(Exit::Success),
+            error = cluster.ended() => Err(failed(error)),
+        };
         writeln!(io.err, "ending the cluster")?;
-        let ended = cluster.shutdown().await;
-        ended.map_err(|error| Failure::failed(with_causes(&error)))?;
-        Ok(Exit::Success)
+        let ended = cluster.shutdown().await.map_err(failed);
+        asked.and_then(|exit| ended.map(|()| exit))
     })
 }
 

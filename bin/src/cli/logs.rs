@@ -40,7 +40,7 @@ pub(super) struct LogsArgs {
 
 /// Prints what a task has written.
 pub(super) fn logs(args: &LogsArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    block_on(Threads::One, async {
+    block_on(Threads::Two, async {
         let calls = [Call::Tasks { all: true }, Call::Agents];
         let answers = args.operator.ask_all(calls).await?;
         let (task, agent) = match answers.as_slice() {

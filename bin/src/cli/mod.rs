@@ -213,6 +213,8 @@ fn version(io: &mut Io<'_>) -> Result<Exit, Failure> {
 enum Threads {
     /// It asks and waits.
     One,
+    /// It asks, waits, and writes meanwhile: a reader that is slow must not stop its connections.
+    Two,
     /// It runs nodes of a cluster.
     Many,
 }
@@ -224,8 +226,12 @@ fn block_on<T>(
 ) -> Result<T, Failure> {
     let mut builder = match threads {
         Threads::One => tokio::runtime::Builder::new_current_thread(),
-        Threads::Many => tokio::runtime::Builder::new_multi_thread(),
+        Threads::Two | Threads::Many => tokio::runtime::Builder::new_multi_thread(),
     };
+    if matches!(threads, Threads::Two) {
+        // The other one is this, with the future.
+        builder.worker_threads(1);
+    }
     let runtime = builder.enable_all().build();
     let runtime = runtime
         .map_err(|error| Failure::failed(format_args!("cannot start the runtime: {error}")))?;

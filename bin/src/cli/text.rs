@@ -55,6 +55,44 @@ impl<P: TypedValueParser> TypedValueParser for Text<P> {
     }
 }
 
+/// A value, and whether a flag gave it; otherwise an environment variable did.
+#[derive(Clone, Debug)]
+pub(super) struct Given<T> {
+    /// What was given.
+    pub(super) value: T,
+    /// Whether it stands on the command line.
+    pub(super) by_flag: bool,
+}
+
+/// A parser that notes where its value came from.
+#[derive(Clone, Debug)]
+pub(super) struct Sourced<P>(pub(super) P);
+
+impl<P: TypedValueParser> TypedValueParser for Sourced<P> {
+    type Value = Given<P::Value>;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Self::Value, Error> {
+        self.parse_ref_(command, arg, value, ValueSource::CommandLine)
+    }
+
+    fn parse_ref_(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+        source: ValueSource,
+    ) -> Result<Self::Value, Error> {
+        let value = self.0.parse_ref_(command, arg, value, source)?;
+        let by_flag = source == ValueSource::CommandLine;
+        Ok(Given { value, by_flag })
+    }
+}
+
 /// Errors about a value have no use for a prior argument; the variable takes its place.
 pub(super) const VARIABLE: ContextKind = ContextKind::PriorArg;
 

@@ -404,11 +404,16 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a master that makes its own certificates, and an agent with `flags`.
     pub fn start(flags: &[&str]) -> Self {
+        Self::start_at(free_address(), flags)
+    }
+
+    /// Starts a cluster whose agent listens at an address.
+    pub fn start_at(agent_address: String, flags: &[&str]) -> Self {
         let dir = Dir::new();
         let mut cluster = Self {
             address: free_address(),
             tls: dir.join("master/tls"),
-            agent_address: free_address(),
+            agent_address,
             master: None,
             agent: None,
             dir,
@@ -505,13 +510,17 @@ impl Drop for Cluster {
         }
         drop((self.agent.take(), self.master.take()));
         sweep(self.dir.path());
-        // A launcher that is killed leaves its agent's control groups, which are empty now.
-        let work_dir = self.dir.path().canonicalize().map(|dir| dir.join("agent"));
-        if let (Ok(work_dir), Ok(hierarchies)) = (work_dir, Hierarchies::detect()) {
-            let instance = crc32fast::hash(work_dir.as_os_str().as_bytes());
-            let removed = hierarchies.remove_root(&format!("tepui/{instance:08x}"));
-            assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
-        }
+        remove_control_groups(&self.dir.join("agent"));
+    }
+}
+
+/// Removes the control groups of the agent that had this directory: a launcher that is killed
+/// leaves them, and they are empty now.
+pub fn remove_control_groups(work_dir: &Path) {
+    if let (Ok(work_dir), Ok(hierarchies)) = (work_dir.canonicalize(), Hierarchies::detect()) {
+        let instance = crc32fast::hash(work_dir.as_os_str().as_bytes());
+        let removed = hierarchies.remove_root(&format!("tepui/{instance:08x}"));
+        assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
     }
 }
 

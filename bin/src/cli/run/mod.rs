@@ -112,7 +112,7 @@ pub(super) fn run(args: RunArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
         (false, false) => Style::for_people(),
     };
     let threads = if target.is_some() {
-        Threads::One
+        Threads::Two
     } else {
         Threads::Many
     };
@@ -143,15 +143,19 @@ async fn on_own_cluster(
         ..EmbeddedOptions::default()
     };
     let started = Embedded::start(options).await;
-    let cluster = started
+    let mut cluster = started
         .map_err(|error| Failure::failed(format_args!("no cluster: {}", with_causes(&error))))?;
+    let broken = |error| Failure::failed(format_args!("the cluster: {}", with_causes(&error)));
     Report::new(io, style, args.instances).step(&Step::Cluster {
         mode: cluster.isolation().to_owned(),
     })?;
-    let result = on_cluster(args, plan, cluster.target(), style, io, interrupts).await;
-    let ended = cluster.shutdown().await;
-    let ended = ended
-        .map_err(|error| Failure::failed(format_args!("the cluster: {}", with_causes(&error))));
+    let target = cluster.target();
+    let result = tokio::select! {
+        result = on_cluster(args, plan, target, style, io, interrupts) => result,
+        // Nothing would come any more: no offer, no end of a task.
+        error = cluster.ended() => Err(broken(error)),
+    };
+    let ended = cluster.shutdown().await.map_err(broken);
     // How the task ended matters more than how the cluster did.
     match (result, ended) {
         (Ok(exit), Err(failure)) if exit.code() == 0 => Err(failure),

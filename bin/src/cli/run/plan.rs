@@ -54,6 +54,8 @@ enum Phase {
     Waiting,
     Launched {
         started: bool,
+        /// Its agent is gone, and nobody knows for how long.
+        unreachable: bool,
     },
     Ended(Exit),
     /// Given up before it was launched.
@@ -114,7 +116,7 @@ impl Plan {
     pub(super) fn is_started(&self) -> bool {
         self.instances.iter().all(|instance| match instance.phase {
             Phase::Waiting => false,
-            Phase::Launched { started } => started,
+            Phase::Launched { started, .. } => started,
             Phase::Ended(_) | Phase::Abandoned => true,
         })
     }
@@ -140,6 +142,16 @@ impl Plan {
             .map(|instance| &instance.task)
     }
 
+    /// Returns whether all that has not ended is on agents that are gone: whoever waits for its end
+    /// may wait for ever.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        self.instances.iter().all(|instance| match instance.phase {
+            Phase::Waiting => false,
+            Phase::Launched { unreachable, .. } => unreachable,
+            Phase::Ended(_) | Phase::Abandoned => true,
+        })
+    }
+
     /// Puts as many waiting instances on an offer as fit; if none does, the offer is to be
     /// declined.
     pub(super) fn consider(&mut self, offer: &Offer) -> Vec<TaskInfo> {
@@ -153,7 +165,10 @@ impl Plan {
                 break;
             };
             left = rest;
-            instance.phase = Phase::Launched { started: false };
+            instance.phase = Phase::Launched {
+                started: false,
+                unreachable: false,
+            };
             tasks.push(self.template.task(&instance.task, offer));
         }
         if tasks.is_empty() && self.is_waiting() {
@@ -180,9 +195,14 @@ impl Plan {
             return News::Nothing;
         };
         let instance = &mut self.instances[position];
-        let Phase::Launched { started } = &mut instance.phase else {
+        let Phase::Launched {
+            started,
+            unreachable,
+        } = &mut instance.phase
+        else {
             return News::Nothing;
         };
+        *unreachable = status.state == TaskState::Unreachable;
         let ran = matches!(status.state, TaskState::Running | TaskState::Killing)
             || status.exit.is_some();
         let first = ran && !*started;
@@ -339,6 +359,24 @@ mod tests {
             exit,
             breach: None,
         }
+    }
+
+    #[test]
+    fn a_task_is_out_of_reach_until_there_is_news_of_it() {
+        let mut plan = plan("cpus:1;mem:1", 2);
+        plan.consider(&offer("cpus:2;mem:2"));
+        assert!(!plan.is_out_of_reach());
+        for task in ["run-1-0", "run-1-1"] {
+            plan.update(&status(task, TaskState::Running, None));
+            assert!(!plan.is_out_of_reach());
+            plan.update(&status(task, TaskState::Unreachable, None));
+        }
+        assert!(plan.is_out_of_reach());
+        assert_eq!(plan.outcome(), None, "its agent may come back");
+        plan.update(&status("run-1-1", TaskState::Running, None));
+        assert!(!plan.is_out_of_reach());
+        plan.update(&status("run-1-1", TaskState::Finished, None));
+        assert!(plan.is_out_of_reach());
     }
 
     #[test]

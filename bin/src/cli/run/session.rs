@@ -167,6 +167,10 @@ impl<'a, 'b> Session<'a, 'b> {
         if self.ending == Some(Exit::BrokenPipe) && self.plan.live().next().is_none() {
             return self.ending;
         }
+        // Who was told to end does not wait for an agent that may never come back.
+        if self.ending.is_some() && self.plan.is_out_of_reach() && self.plan.outcome().is_none() {
+            return self.ending;
+        }
         if let Some(outcome) = self.plan.outcome()
             && self.pumps == 0
         {
