@@ -174,6 +174,11 @@ impl Scheduler {
         matches!(self.phase, Phase::Subscribed(..))
     }
 
+    /// Visits the offers that are good as far as it knows, and were not answered.
+    pub fn offers(&self) -> impl Iterator<Item = &OfferId> + '_ {
+        self.offers.iter()
+    }
+
     fn peer(&self) -> Option<PeerId> {
         match self.phase {
             Phase::Waiting(peer, _) | Phase::Asking(peer) | Phase::Subscribed(peer, _) => {
