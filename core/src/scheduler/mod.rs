@@ -325,7 +325,8 @@ impl Scheduler {
         };
         let call = match call {
             UserCall::Stop => {
-                if let Some(peer) = subscribed {
+                // Who has asked will be subscribed by the time that it is read.
+                if let Phase::Subscribed(peer, _) | Phase::Asking(peer) = self.phase {
                     let call = Call::Teardown;
                     out.emit(Effect::Master { peer, call });
                 }
