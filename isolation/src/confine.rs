@@ -1,7 +1,8 @@
 //! Takes from a container what would undo its limits, in its mounts and in its capabilities.
 //!
-//! The launcher finds out once what is to be sealed ([`Seals::detect`]); each container's init does
-//! it, before it starts the program. The init gives up the same, so that it is no way around.
+//! Each container's init does it, before it starts the program: it looks for what is to be sealed
+//! among its own mounts, for the host's may have changed since the launcher was started. It gives
+//! up the same itself, so that it is no way around.
 //! Deliberately not here: a complete confinement. The root filesystem, the devices and the network
 //! are the host's.
 
@@ -54,26 +55,18 @@ const CAPABILITY_VERSION: u32 = 0x2008_0522;
 
 const MOUNT_ATTR_RDONLY: u64 = 1;
 
-/// What is sealed in a container's mounts.
+/// What is sealed in a container's mounts, beside what limits are set through.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Seals {
-    /// Made read-only, with everything mounted below.
-    read_only: Vec<PathBuf>,
     /// The launcher's directory, and an empty one that is put in its place.
     hidden: PathBuf,
     empty: PathBuf,
 }
 
 impl Seals {
-    /// Finds what is to be sealed here; `hidden` is to be replaced by `empty`.
-    pub(crate) fn detect(hidden: PathBuf, empty: PathBuf) -> Result<Self> {
-        let path = Path::new("/proc/self/mountinfo");
-        let mounts = fs::read(path).map_err(|error| Error::file("read", path, error))?;
-        Ok(Self {
-            read_only: control_mounts(&mounts),
-            hidden,
-            empty,
-        })
+    /// Describes what to seal: `hidden` is to be replaced by `empty`.
+    pub(crate) fn new(hidden: PathBuf, empty: PathBuf) -> Self {
+        Self { hidden, empty }
     }
 
     /// Seals the mounts of the calling process. They must be its own, with a `/proc` of its own.
@@ -85,7 +78,9 @@ impl Seals {
                 Ok(()) => set_read_only(path)?,
             }
         }
-        self.read_only
+        let path = Path::new("/proc/self/mountinfo");
+        let mounts = fs::read(path).map_err(|error| Error::file("read", path, error))?;
+        control_mounts(&mounts)
             .iter()
             .try_for_each(|path| set_read_only(path))?;
         bind(&self.empty, &self.hidden)

@@ -21,11 +21,12 @@
 //! What [`Mode::Container`] holds, also against a task that is root:
 //!
 //! * Its limits on CPU, memory and processes. Whatever they are set through is read-only inside,
-//!   and the capabilities that could undo that are gone for good, for the init too; they cannot be
-//!   had back in a user namespace, because a task can make none. These are left: `chown`,
-//!   `dac_override`, `fowner`, `fsetid`, `kill`, `setgid`, `setuid`, `setpcap`, `net_bind_service`,
-//!   `net_raw`, `sys_chroot`, `audit_write` and `setfcap`. So a task can neither mount anything nor
-//!   trace its init, but `sudo` and its kind work: `no_new_privs` is not set.
+//!   unless the host mounts it only while the container runs, and the capabilities that could undo
+//!   that are gone for good, for the init too; they cannot be had back in a user namespace, because
+//!   a task can make none. These are left: `chown`, `dac_override`, `fowner`, `fsetid`, `kill`,
+//!   `setgid`, `setuid`, `setpcap`, `net_bind_service`, `net_raw`, `sys_chroot`, `audit_write` and
+//!   `setfcap`. So a task can neither mount anything nor trace its init, but `sudo` and its kind
+//!   work: `no_new_privs` is not set.
 //! * Its view of processes, its IPC objects and its host name.
 //! * The launcher: its directory is empty inside, and it refuses peers of other process namespaces.
 //!

@@ -192,6 +192,39 @@ fn root_inside_cannot_undo_its_limits() {
     leave(&dir, agent, &[1]);
 }
 
+/// A mount that goes with its value.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        nix::mount::umount(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn limits_mounted_after_the_launcher_started_are_sealed_too() {
+    let Some((dir, agent)) = agent() else { return };
+    let point = dir.path().join("late");
+    fs::create_dir(&point).unwrap();
+    let mount = |kind: &str, options: Option<&str>| {
+        let flags = nix::mount::MsFlags::empty();
+        nix::mount::mount(Some("late"), &point, Some(kind), flags, options)
+    };
+    let version_1 = fs::exists("/sys/fs/cgroup/memory/cgroup.procs").unwrap();
+    if version_1 {
+        mount("cgroup", Some("memory")).unwrap();
+    } else {
+        mount("cgroup2", None).unwrap();
+    }
+    let mounted = Mounted(point);
+    let procs = mounted.0.join("cgroup.procs");
+    let leave_it = format!("[ -e {0} ] && ! echo 0 > {0}", procs.display());
+    assert_eq!(agent.run(&id(1), sh(&leave_it)), Exit::Code(0));
+    let refusal = agent.file(&id(1), "stderr");
+    assert!(refusal.contains("Read-only"), "{refusal}");
+    leave(&dir, agent, &[1]);
+}
+
 /// Run as a process of its own by the test below: somebody at the launcher's socket.
 #[test]
 fn child_peer() {

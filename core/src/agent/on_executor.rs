@@ -2,6 +2,7 @@
 //!
 //! Deliberately not here: the end of an executor's container ([`super::on_container`]).
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -230,13 +231,15 @@ impl Agent {
             .sessions
             .get(executor)
             .is_some_and(|s| s.ending().is_some());
+        // Both lists are as long as a container likes.
+        let told = updates.iter().map(|status| &status.task);
+        let named: BTreeSet<&TaskId> = tasks.iter().chain(told).collect();
         let rows: Vec<(Number, bool)> = self
             .state
             .tasks_of(executor)
             .map(|(number, task)| {
-                let listed = tasks.contains(&task.info().id);
-                let told = updates.iter().any(|status| status.task == task.info().id);
-                (number, listed || told || !task.is_silent())
+                let is_named = named.contains(&task.info().id);
+                (number, is_named || !task.is_silent())
             })
             .collect();
         for (number, has_it) in &rows {

@@ -12,16 +12,19 @@ mod tests;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::hosted::{Hosted, Logic};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, PeerId, TaskId, UpdateId};
+use crate::limits;
 use crate::machine::{Machine, Never, Outbox};
 use crate::protocol::executor::{Call, Event, may_report};
 use crate::protocol::status::{Exit, Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::TaskInfo;
+use crate::protocol::wire::size;
 use crate::rng::Rng;
 use crate::time::Time;
 
@@ -146,7 +149,7 @@ pub struct Report {
     pub state: TaskState,
     /// Why.
     pub reason: Option<Reason>,
-    /// Details for people.
+    /// Details for people; cut to [`limits::TEXT_BYTES`].
     pub message: String,
     /// How its program ended.
     pub exit: Option<Exit>,
@@ -169,8 +172,8 @@ impl Report {
 enum Link {
     /// No connection.
     Away,
-    /// Has asked to be subscribed.
-    Asking(PeerId),
+    /// Has asked to be subscribed, and told so many of the waiting updates.
+    Asking(PeerId, usize),
     /// Subscribed.
     Subscribed(PeerId),
 }
@@ -240,14 +243,23 @@ impl Executor {
 
     fn peer(&self) -> Option<PeerId> {
         match self.link {
-            Link::Asking(peer) | Link::Subscribed(peer) => Some(peer),
+            Link::Asking(peer, _) | Link::Subscribed(peer) => Some(peer),
             Link::Away => None,
         }
     }
 
     fn on_connected(&mut self, now: Time, peer: PeerId, out: &mut Out) {
         self.leave(now, out);
-        self.link = Link::Asking(peer);
+        // As many as fit the frame, beside the ids of tasks; the others follow.
+        let mut room = limits::SLICE_BYTES;
+        let fits = |status: &&TaskStatus| {
+            let left = room.checked_sub(size(*status));
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        let updates = self.unacknowledged.iter().take_while(fits);
+        let updates: Vec<TaskStatus> = updates.cloned().collect();
+        self.link = Link::Asking(peer, updates.len());
         let call = Call::Subscribe {
             framework: self.config.framework.clone(),
             executor: self.config.executor.clone(),
@@ -257,7 +269,7 @@ impl Executor {
                 .filter(|(_, task)| !task.is_known)
                 .map(|(id, _)| id.clone())
                 .collect(),
-            updates: self.unacknowledged.iter().cloned().collect(),
+            updates,
         };
         out.emit(Effect::Agent { peer, call });
     }
@@ -297,11 +309,15 @@ impl Executor {
     }
 
     fn on_subscribed(&mut self, now: Time, agent: AgentId, out: &mut Out) {
-        let Link::Asking(peer) = self.link else {
+        let Link::Asking(peer, told) = self.link else {
             tracing::debug!("subscribed twice: ignored");
             return;
         };
         self.link = Link::Subscribed(peer);
+        for status in self.unacknowledged.iter().skip(told) {
+            let call = Call::Update(status.clone());
+            out.emit(Effect::Agent { peer, call });
+        }
         self.alone_until = None;
         self.agent = Some(agent.clone());
         self.await_acknowledgements(now, self.config.update_retry);
@@ -363,10 +379,12 @@ impl Executor {
             return;
         }
         task.is_over = is_over;
+        let mut message = report.message;
+        message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
         let high = u128::from(self.rng.next_u64());
         let status = TaskStatus {
             reason: report.reason,
-            message: report.message,
+            message,
             agent: self.agent.clone(),
             update: Some(UpdateId(high << 64 | u128::from(self.rng.next_u64()))),
             exit: report.exit,

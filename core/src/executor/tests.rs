@@ -239,6 +239,42 @@ fn updates_are_kept_until_the_agent_has_them() {
 }
 
 #[test]
+fn however_much_waits_for_the_agent_fits_its_frames() {
+    let mut node = Node::working();
+    node.feed(Input::Disconnected { peer: AGENT });
+    let count = limits::FRAME_BYTES / limits::TEXT_BYTES;
+    for _ in 0..count {
+        let long = Report {
+            message: "é".repeat(limits::TEXT_BYTES),
+            ..Report::new(tid("t"), TaskState::Running)
+        };
+        node.feed(Input::User(UserCall::Update(long)));
+    }
+    let asked = node.feed(Input::Connected { peer: AGENT });
+    let [Effect::Agent { call, .. }] = asked.as_slice() else {
+        panic!("{asked:?}");
+    };
+    assert!(size(call) <= limits::FRAME_BYTES);
+    let Call::Subscribe { updates, .. } = call else {
+        panic!("{call:?}");
+    };
+    let mut told: Vec<UpdateId> = updates.iter().filter_map(|status| status.update).collect();
+    assert!(!told.is_empty());
+    // Said before the answer came: it has not been told either.
+    assert_eq!(node.feed(report("t", TaskState::Running)), []);
+    for effect in node.feed(subscribed()) {
+        if let Effect::Agent {
+            call: Call::Update(status),
+            ..
+        } = effect
+        {
+            told.extend(status.update);
+        }
+    }
+    assert_eq!(told.len(), count + 1);
+}
+
+#[test]
 fn an_executor_outlives_its_agent_for_a_while() {
     let mut node = Node::working();
     node.feed(Input::Disconnected { peer: AGENT });

@@ -10,7 +10,7 @@ use super::peers::Part;
 use crate::ids::AgentId;
 use crate::keys::AgentKey;
 use crate::protocol::status::TaskState;
-use crate::resources::Resources;
+use crate::resources::{Resources, Value};
 
 impl Master {
     /// Checks everything that must hold between two inputs.
@@ -109,38 +109,47 @@ impl Master {
     /// Per agent: what is offered and what is used are disjoint parts of its total.
     ///
     /// What an agent reports to run is a fact, even beyond its total. Then nothing may be offered
-    /// of it that would not fit.
+    /// of that.
     fn check_conservation(&self) {
-        let mut booked: BTreeMap<AgentKey, Option<Resources>> = BTreeMap::new();
-        let mut add = |agent: AgentKey, resources: &Resources| {
-            let sum = booked
-                .entry(agent)
-                .or_insert_with(|| Some(Resources::new()));
-            if let Some(total) = sum
-                && total.add(resources).is_err()
-            {
-                *sum = None;
-            }
-        };
-        for (_, task) in self.tasks.iter().filter(|(_, task)| task.is_booked()) {
-            add(task.agent, &task.resources);
-        }
-        for (_, agent, resources) in self.tasks.executors() {
-            add(agent, resources);
-        }
         let mut free: BTreeMap<AgentKey, Resources> = BTreeMap::new();
         for (_, row) in self.offers.iter() {
+            let total = &self.agents[row.agent].info.resources;
+            free.entry(row.agent).or_insert_with(|| total.clone());
+        }
+        let tasks = self.tasks.iter().filter(|(_, task)| task.is_booked());
+        let tasks = tasks.map(|(_, task)| (task.agent, &task.resources));
+        let executors = self.tasks.executors();
+        let executors = executors.map(|(_, agent, resources)| (agent, resources));
+        for (agent, used) in tasks.chain(executors) {
+            if let Some(free) = free.get_mut(&agent) {
+                take_away(free, used);
+            }
+        }
+        for (_, row) in self.offers.iter() {
             let agent = &self.agents[row.agent];
-            let total = &agent.info.resources;
-            let free = free.entry(row.agent).or_insert_with(|| {
-                let booked = booked.remove(&row.agent).flatten();
-                let unbooked = booked.and_then(|sum| total.checked_sub(&sum).ok());
-                unbooked.unwrap_or_else(|| total.clone())
-            });
+            let free = free.get_mut(&row.agent).expect("it was put in above");
             // Taken away and not added up: a port that is there twice would not be seen.
             if let Err(error) = free.subtract(&row.offer.resources) {
+                let total = &agent.info.resources;
                 panic!("{} has {total}; of what is offered {error}", agent.id);
             }
+        }
+    }
+}
+
+/// Takes away what is used, as far as it is there.
+fn take_away(free: &mut Resources, used: &Resources) {
+    for entry in used.iter() {
+        let one = used.filter(|other| core::ptr::eq(other, entry));
+        if free.subtract(&one).is_err() {
+            // More is used than there is: of numbers and names some, of an amount all.
+            let rest = free.without_shared(&one);
+            *free = match entry.value() {
+                Value::Ranges(_) | Value::Items(_) => rest,
+                Value::Scalar(_) => rest.filter(|other| {
+                    (other.name(), other.metadata()) != (entry.name(), entry.metadata())
+                }),
+            };
         }
     }
 }

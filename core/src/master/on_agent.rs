@@ -19,7 +19,7 @@ use crate::limits;
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::node::AgentInfo;
-use crate::protocol::validate::check_agent;
+use crate::protocol::validate::{check_agent, check_report};
 use crate::protocol::wire::slices;
 use crate::registry::RegistryOp;
 
@@ -90,6 +90,12 @@ impl Master {
     /// Keeps a part of what a returning agent says, until it has said all: what is missing can be
     /// told at the end only. Returns whether the agent is still there.
     fn on_report(&mut self, cx: &mut Cx<'_>, peer: PeerId, part: Account) -> bool {
+        let mut tasks = part.tasks.iter();
+        if let Some((task, why)) = tasks.find_map(|task| Some((task, check_report(task).err()?))) {
+            let reason = format!("reported a task that cannot be: {}: {why}", task.task);
+            self.disconnect(cx, peer, CloseReason::Malformed, reason);
+            return false;
+        }
         let row = self.peers.get_mut(peer);
         if row.is_some_and(|row| row.account.append(part)) {
             return true;

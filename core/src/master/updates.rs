@@ -16,6 +16,7 @@ use super::{Cx, Master};
 use crate::allocator::{Booking, Change};
 use crate::ids::{AgentId, FrameworkId, TaskId, UpdateId};
 use crate::keys::{AgentKey, FrameworkKey};
+use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
@@ -164,6 +165,9 @@ impl Master {
             return;
         };
         status.agent = Some(self.agents[agent].id.clone());
+        // It is kept, and goes on in frames that hold more. The agent cuts its own.
+        let message = &mut status.message;
+        message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
         let known = self.tasks.find(framework, &status.task);
         let Some(key) = known else {
             // TK-36b: without the framework it is not passed on; the agent sends it again.

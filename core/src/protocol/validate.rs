@@ -7,6 +7,7 @@ use alloc::string::String;
 
 use serde::Serialize;
 
+use super::agent::TaskReport;
 use super::framework::FrameworkInfo;
 use super::node::AgentInfo;
 use super::task::{CommandInfo, TaskInfo};
@@ -120,6 +121,12 @@ pub fn check_task(task: &TaskInfo) -> Result<(), Reject> {
         (None, None) => Err(Reject::NothingToRun),
         (Some(_), Some(_)) => Err(Reject::TwiceToRun),
     }
+}
+
+/// Checks what a returning agent says of a task. What passes fits a frame on all its ways.
+pub fn check_report(report: &TaskReport) -> Result<(), Reject> {
+    check_text("task name", &report.name)?;
+    check_size("task", report, limits::TASK_BYTES)
 }
 
 fn check_command(command: &CommandInfo) -> Result<(), Reject> {

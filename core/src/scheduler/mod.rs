@@ -174,6 +174,11 @@ impl Scheduler {
         matches!(self.phase, Phase::Subscribed(..))
     }
 
+    /// Visits the offers that are good as far as it knows, and were not answered.
+    pub fn offers(&self) -> impl Iterator<Item = &OfferId> + '_ {
+        self.offers.iter()
+    }
+
     fn peer(&self) -> Option<PeerId> {
         match self.phase {
             Phase::Waiting(peer, _) | Phase::Asking(peer) | Phase::Subscribed(peer, _) => {
@@ -320,7 +325,8 @@ impl Scheduler {
         };
         let call = match call {
             UserCall::Stop => {
-                if let Some(peer) = subscribed {
+                // Who has asked will be subscribed by the time that it is read.
+                if let Phase::Subscribed(peer, _) | Phase::Asking(peer) = self.phase {
                     let call = Call::Teardown;
                     out.emit(Effect::Master { peer, call });
                 }

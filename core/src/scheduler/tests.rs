@@ -296,6 +296,14 @@ fn other_connections_are_not_listened_to() {
     assert!(s.is_subscribed());
 }
 
+#[test]
+fn who_stops_before_it_is_subscribed_does_not_stay_behind() {
+    let mut s = scheduler();
+    feed(&mut s, secs(1), Input::Connected { peer: PEER });
+    let stopped = feed(&mut s, secs(1), Input::User(UserCall::Stop));
+    assert_eq!(stopped, [call(Call::Teardown), Effect::Stop]);
+}
+
 /// Stops at the first update.
 struct Once;
 

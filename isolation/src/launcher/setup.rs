@@ -162,7 +162,7 @@ fn container_mode(runtime_dir: &Path) -> Result<ContainerMode> {
     }
     Ok(ContainerMode {
         hierarchies,
-        seals: Seals::detect(runtime_dir.to_owned(), empty)?,
+        seals: Seals::new(runtime_dir.to_owned(), empty),
     })
 }
 
@@ -228,7 +228,8 @@ fn lock(dir: &Path) -> Result<Option<Flock<File>>> {
     }
 }
 
-/// Raises our own limit on open files (a container takes two); programs get the one from before.
+/// Raises our own limit on open files (a container takes up to three); programs get the one from
+/// before.
 fn raise_open_files() -> Result<OpenFiles> {
     let (soft, hard) =
         getrlimit(Resource::RLIMIT_NOFILE).map_err(|errno| Error::system("getrlimit", errno))?;

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 
 use super::*;
 use crate::ids::ExecutorId;
+use crate::master::offers::Outstanding;
 use crate::protocol::task::ExecutorInfo;
 
 const AWAY: Duration = Duration::from_secs(600);
@@ -479,4 +480,34 @@ fn a_port_that_two_reported_tasks_use_is_free_when_both_have_ended() {
     assert_eq!(world.free(), resources("cpus:3;ports:[1-2,5-9]"));
     end(&mut world, &web, "c");
     assert_eq!(world.free(), resources(total));
+}
+
+#[test]
+#[should_panic(expected = "of what is offered cpus:1 is not contained")]
+fn an_offer_of_what_more_than_all_is_used_of_is_found() {
+    let mut world = World::new();
+    let (old, agent) = world.agent("one", "cpus:4;mem:10");
+    let (_, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.tick();
+    let mut wrong = world.master.view().offers().remove(0);
+    world.lose(old);
+    let peer = world.connect(PeerRole::Agent, "one");
+    let runs = task("t", &agent, "cpus:5");
+    let runs = report(&owner, runs, TaskState::Running);
+    world.agent_says(peer, back(&agent, "cpus:4;mem:10", vec![runs]));
+    // What an allocator gone wrong would do.
+    wrong.id = offer_id(77);
+    wrong.resources = resources("cpus:1");
+    let (framework, agent) = (
+        world.master.frameworks.find(&owner).unwrap(),
+        world.master.agents.find(&agent).unwrap(),
+    );
+    world.master.offers.insert(Outstanding {
+        offer: Arc::new(wrong),
+        grant: crate::allocator::GrantId(u64::MAX),
+        framework,
+        agent,
+    });
+    world.master.check();
 }

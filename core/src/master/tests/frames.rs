@@ -251,6 +251,71 @@ fn an_account_has_a_limit() {
 }
 
 #[test]
+fn news_longer_than_any_agent_has_are_cut_short() {
+    let mut world = World::new();
+    let (peer, agent) = world.agent("one", "cpus:4");
+    let (framework, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(framework, vec![task("t", &agent, "cpus:1")]);
+    let mut status = TaskStatus {
+        message: "é".repeat(limits::FRAME_BYTES / 2 - 100),
+        agent: None,
+        ..news("t", TaskState::Running, &agent, 1)
+    };
+    let outs = world.update(peer, &owner, status.clone(), TaskState::Running);
+    assert_fits(&outs);
+    status.agent = Some(agent);
+    status.message.truncate(limits::TEXT_BYTES);
+    assert!(outs == [to_framework(framework, Event::Update(status))]);
+    let operator = world.connect(PeerRole::Operator, "ann");
+    let Answer::Tasks(tasks) = world.ask(operator, operator::Call::Tasks { all: false }) else {
+        panic!("tasks were asked for");
+    };
+    assert_eq!(tasks.len(), 1);
+}
+
+#[test]
+fn who_reports_what_no_task_can_be_is_not_let_in() {
+    let mut world = World::new();
+    let good = report(
+        &framework_id(0),
+        task("t", &agent_id(0), "cpus:1"),
+        TaskState::Running,
+    );
+    let long = TaskReport {
+        name: "x".repeat(limits::TEXT_BYTES + 1),
+        ..good.clone()
+    };
+    let mut large = good.clone();
+    large.executor = Some(crate::protocol::task::ExecutorInfo {
+        id: crate::ids::ExecutorId::new("e").unwrap(),
+        resources: Resources::new(),
+        command: CommandInfo::shell("x".repeat(limits::TASK_BYTES)),
+    });
+    let bytes = size(&large);
+    let limit = limits::TASK_BYTES;
+    let too_large =
+        alloc::format!("task takes {bytes} bytes on the wire, more than the limit of {limit}");
+    let reasons = [
+        (
+            long,
+            "task name has 4097 bytes, more than the limit of 4096",
+        ),
+        (large, &*too_large),
+    ];
+    for (bad, why) in reasons {
+        let peer = world.connect(PeerRole::Agent, "one");
+        let tasks = vec![good.clone(), bad];
+        let frameworks = vec![];
+        let why = alloc::format!("reported a task that cannot be: t: {why}");
+        assert_eq!(
+            world.agent_says(peer, ToMaster::Report { frameworks, tasks }),
+            [disconnect(peer, CloseReason::Malformed, &why)]
+        );
+    }
+}
+
+#[test]
 fn a_name_that_no_task_can_have_is_not_repeated() {
     let mut world = World::new();
     let operator = world.connect(PeerRole::Operator, "ann");

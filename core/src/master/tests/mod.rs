@@ -21,6 +21,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Config, Effect, Input, Master};
+use crate::allocator::Allocator;
+use crate::allocator::drf::{self, Drf};
 use crate::attributes::Attributes;
 use crate::auth::{PeerRole, Principal};
 use crate::ids::{AgentId, FrameworkId, MasterId, OfferId, PeerId, RequestId, TaskId, UpdateId};
@@ -37,7 +39,7 @@ use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::{CommandInfo, TaskInfo};
 use crate::protocol::wire::size;
 use crate::registry::{Registry, RegistryOp};
-use crate::resources::{Quantities, Resources};
+use crate::resources::{Quantities, Resources, Value};
 use crate::time::Time;
 use greedy::Greedy;
 
@@ -198,6 +200,8 @@ struct World {
     now: Time,
     peers: u64,
     out: Outbox<RegistryOp, Effect>,
+    /// What the allocator counts of what is given.
+    counted: fn(&Resources) -> Quantities,
 }
 
 impl World {
@@ -210,10 +214,31 @@ impl World {
     }
 
     fn recovered(epoch: u64, registry: Registry) -> Self {
+        let counted = |given: &Resources| Quantities::from(given);
+        Self::with(epoch, registry, Box::new(Greedy::default()), counted)
+    }
+
+    /// A leadership with the allocator of real clusters, which takes back what is not answered.
+    fn drf(epoch: u64, registry: Registry) -> Self {
+        let options = drf::Options {
+            lease: Some(Duration::from_secs(2)),
+            ..drf::Options::default()
+        };
+        let amounts = |given: &Resources| {
+            Quantities::from(&given.filter(|entry| matches!(entry.value(), Value::Scalar(_))))
+        };
+        Self::with(epoch, registry, Box::new(Drf::new(options)), amounts)
+    }
+
+    fn with(
+        epoch: u64,
+        registry: Registry,
+        allocator: Box<dyn Allocator>,
+        counted: fn(&Resources) -> Quantities,
+    ) -> Self {
         let now = Time::from_micros(1_000_000);
         let mut out = Outbox::new();
         let config = Config::new(master_id(epoch), epoch, 7);
-        let allocator = Box::new(Greedy::default());
         let master = Master::recover(config, registry, allocator, now, &mut out);
         master.check();
         Self {
@@ -221,6 +246,7 @@ impl World {
             now,
             peers: epoch * 1_000,
             out,
+            counted,
         }
     }
 
@@ -232,8 +258,8 @@ impl World {
         self.master.check();
         let mut booked = Quantities::new();
         for agent in self.master.view().agents() {
-            booked.add(&Quantities::from(&agent.offered));
-            booked.add(&Quantities::from(&agent.allocated));
+            booked.add(&(self.counted)(&agent.offered));
+            booked.add(&(self.counted)(&agent.allocated));
         }
         assert_eq!(self.master.allocator().stats().booked, booked);
     }

@@ -235,6 +235,32 @@ fn a_kill_is_answered_when_the_last_agent_is_given_up() {
     assert_eq!(outs[1..], [to_agent(peer, message)]);
 }
 
+#[test]
+fn a_kill_does_not_wait_for_a_task_that_was_launched_after_it() {
+    let mut world = World::recovered(2, registry());
+    world.drain();
+    let (web, _) = world.framework("web");
+    assert_eq!(world.call(web, kill("t")), []);
+    let (_, other) = world.agent("two", "cpus:1");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(web, vec![task("t", &other, "cpus:1")]);
+    // All agents are back: nobody is told that there is no such task, for there is one.
+    let peer = world.connect(PeerRole::Agent, "one");
+    let outs = world.agent_says(
+        peer,
+        ToMaster::Reregister {
+            id: agent_id(0),
+            agent: agent_info("cpus:4"),
+            frameworks: vec![],
+            tasks: vec![],
+        },
+    );
+    assert!(matches!(
+        outs.as_slice(),
+        [Output::Effect(Effect::Agent { .. })]
+    ));
+}
+
 /// Agent `one` comes back with a task of a framework that it knows as that of `principal`.
 fn account(owner: &FrameworkId, principal: &str) -> ToMaster {
     let agent = agent_id(0);

@@ -1,11 +1,14 @@
 //! When faults have stopped and nothing new is launched, all who know of a task agree on it: its
-//! framework, the master, the agent and the containers. And offers flow.
+//! framework, the master, the agent and the containers. Nobody holds offers that have ended. And
+//! offers flow.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::ids::OfferId;
+use crate::master::View;
 use crate::protocol::status::TaskState;
 use crate::sim::world::{FrameworkSeat, World};
 
@@ -49,6 +52,9 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
             ));
         }
     }
+    if let Some(why) = dead_offer(world, &view) {
+        return Some(why);
+    }
     let frameworks = view.frameworks();
     let free = agents.iter().any(|agent| {
         let given = agent.offered.cpus().saturating_add(agent.allocated.cpus());
@@ -64,6 +70,16 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
     let offered: Vec<u64> = world.frameworks.iter().filter_map(wants).collect();
     let starved = !offered.is_empty() && offered.iter().all(|offers| *offers == 0);
     (free && starved).then(|| "resources are free and nobody is offered any".into())
+}
+
+/// What was taken back was said to whom it was offered (OF-07).
+fn dead_offer(world: &World, view: &View) -> Option<String> {
+    let live: BTreeSet<OfferId> = view.offers().into_iter().map(|offer| offer.id).collect();
+    world.frameworks.iter().find_map(|seat| {
+        let mut offers = seat.node.machine()?.scheduler().offers();
+        let dead = offers.find(|offer| !live.contains(*offer))?;
+        Some(format!("{} holds {dead}, which has ended", seat.node.name))
+    })
 }
 
 fn connections(world: &World) -> Option<String> {
