@@ -36,8 +36,11 @@ pub const OFFERS_PER_CALL: usize = 10_000;
 pub const COMMAND_ENTRIES: usize = 4_096;
 /// The most agents of one master.
 pub const AGENTS: usize = 100_000;
-/// The most frameworks of one master.
+/// The most frameworks of one master. Beyond it a new one takes the place of the one that has been
+/// away the longest, if that runs nothing and was away for [`FRAMEWORK_ABSENCE`].
 pub const FRAMEWORKS: usize = 10_000;
+/// For how long a framework that runs nothing keeps its place among the most that there may be.
+pub const FRAMEWORK_ABSENCE: Duration = Duration::from_secs(3_600);
 /// The most live tasks of one framework.
 pub const TASKS_PER_FRAMEWORK: usize = 200_000;
 /// How many ended tasks of a framework are remembered, so that their ids are not used again

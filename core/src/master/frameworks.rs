@@ -66,6 +66,20 @@ impl Framework {
     pub(super) fn is_completed(&self) -> bool {
         self.subscription == Subscription::Completed
     }
+
+    /// Returns since when it is away, or since when we know of it, if it is.
+    pub(super) fn away_since(&self) -> Option<Time> {
+        match self.subscription {
+            Subscription::Disconnected | Subscription::Recovered => {
+                let patience = self.info.failover_timeout.as_micros();
+                let patience = u64::try_from(patience).unwrap_or(u64::MAX);
+                Some(Time::from_micros(
+                    self.due?.as_micros().saturating_sub(patience),
+                ))
+            }
+            Subscription::Subscribed(_) | Subscription::Completed => None,
+        }
+    }
 }
 
 /// All frameworks.

@@ -50,6 +50,7 @@ use crate::allocator::{Allocator, Change, Decision};
 use crate::auth::{PeerRole, Principal};
 use crate::ids::{FrameworkId, MasterId, PeerId};
 use crate::keys::{AgentKey, FrameworkKey};
+use crate::limits;
 use crate::machine::{Durable, Machine, Never, Outbox};
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::hello::CloseReason;
@@ -86,6 +87,8 @@ pub struct Config {
     pub agent_reregister_timeout: Duration,
     /// How often subscribed frameworks hear a heartbeat (TL-06).
     pub heartbeat_interval: Duration,
+    /// How many frameworks there may be at a time; at most [`limits::FRAMEWORKS`].
+    pub max_frameworks: usize,
 }
 
 impl Config {
@@ -99,6 +102,7 @@ impl Config {
             max_missed_pings: 5,
             agent_reregister_timeout: Duration::from_secs(600),
             heartbeat_interval: Duration::from_secs(15),
+            max_frameworks: limits::FRAMEWORKS,
         }
     }
 

@@ -20,7 +20,6 @@ use crate::allocator::Change;
 use crate::filters::effective_refusal;
 use crate::ids::{FrameworkId, OfferId, PeerId, TaskId};
 use crate::keys::FrameworkKey;
-use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
@@ -105,9 +104,13 @@ impl Master {
             self.refuse(cx, peer, &text);
             return;
         }
-        if self.frameworks.live() >= limits::FRAMEWORKS {
-            let text = format!("the limit of {} frameworks is reached", limits::FRAMEWORKS);
-            self.refuse(cx, peer, &text);
+        if !self.make_room(cx) {
+            let most = self.config.max_frameworks;
+            self.refuse(
+                cx,
+                peer,
+                &format!("the limit of {most} frameworks is reached"),
+            );
             return;
         }
         self.let_in(cx, peer, info);

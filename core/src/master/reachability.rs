@@ -15,6 +15,7 @@ use super::updates::News;
 use super::{Cx, Effect, Master, Part, Timer};
 use crate::allocator::Change;
 use crate::keys::{AgentKey, FrameworkKey};
+use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::hello::CloseReason;
 use crate::protocol::scheduler::Event;
@@ -149,6 +150,28 @@ impl Master {
         } else {
             self.arm_framework(key, Some(cx.now + patience));
         }
+    }
+
+    /// Sees to it that there is room for one more framework, if need be in the place of one that
+    /// left nothing running and stays away: a command that was left to run by itself is one for as
+    /// long as its failover timeout. Returns whether there is room.
+    pub(super) fn make_room(&mut self, cx: &mut Cx<'_>) -> bool {
+        let most = self.config.max_frameworks.min(limits::FRAMEWORKS);
+        if self.frameworks.live() < most {
+            return true;
+        }
+        let runs = |key| {
+            let mut tasks = self.tasks.of_framework(key).into_iter();
+            tasks.any(|task| self.tasks[task].is_active())
+        };
+        let away = self.frameworks.iter();
+        let away = away.filter_map(|(key, row)| Some((row.away_since()?, key)));
+        let away = away.filter(|(since, _)| cx.now.since(*since) >= limits::FRAMEWORK_ABSENCE);
+        let Some((_, key)) = away.filter(|(_, key)| !runs(*key)).min() else {
+            return false;
+        };
+        self.remove_framework(cx, key);
+        true
     }
 
     /// Ends a framework and all its tasks (SM-07, FW-31). It is not told about its tasks.

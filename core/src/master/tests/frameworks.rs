@@ -202,6 +202,50 @@ fn without_a_failover_timeout_a_framework_ends_with_its_connection() {
 }
 
 #[test]
+fn a_new_framework_takes_the_place_of_one_that_left_nothing_running() {
+    let mut world = World::new();
+    world.master.config.max_frameworks = 2;
+    let patient = FrameworkInfo {
+        failover_timeout: Duration::from_secs(86_400),
+        ..FrameworkInfo::new("detached")
+    };
+    let (_, agent) = world.agent("one", "cpus:4");
+    let mut gone = Vec::new();
+    for runs in [true, false] {
+        let peer = world.connect(PeerRole::Framework, "cli");
+        let id = world.subscribe(peer, patient.clone());
+        world.now = world.now + Duration::from_micros(1);
+        if runs {
+            world.launch(peer, vec![task("t", &agent, "cpus:1")]);
+        }
+        world.lose(peer);
+        gone.push(id);
+    }
+    let full = "the limit of 2 frameworks is reached";
+    let subscribe = |world: &mut World| {
+        let peer = world.connect(PeerRole::Framework, "cli");
+        let framework = patient.clone();
+        let outs = world.call(peer, Call::Subscribe { framework });
+        (outs == refusal(peer, full), peer)
+    };
+    assert!(subscribe(&mut world).0, "both may come back soon");
+    world.pass(limits::FRAMEWORK_ABSENCE);
+    assert!(
+        !subscribe(&mut world).0,
+        "the second has left nothing running"
+    );
+    assert!(
+        subscribe(&mut world).0,
+        "the first has, however long it stays away"
+    );
+
+    let peer = world.connect(PeerRole::Framework, "cli");
+    let framework = framework_info_of(gone.remove(1));
+    let outs = world.call(peer, Call::Subscribe { framework });
+    assert_eq!(outs, refusal(peer, "framework has been removed"));
+}
+
+#[test]
 fn the_ring_of_ended_frameworks_is_bounded() {
     // TK-101
     let mut world = World::new();
