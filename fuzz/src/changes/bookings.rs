@@ -22,7 +22,7 @@ fn part(of: &Resources, bytes: &mut Bytes<'_>) -> Resources {
     }
     for entry in of {
         let halved = match entry.value() {
-            Value::Scalar(amount) if !entry.is_exclusive() => {
+            Value::Scalar(amount) if !(entry.is_exclusive() || entry.is_shared()) => {
                 let half = Milli::from_thousandths(amount.thousandths() / 2);
                 entry.clone().with_value(Value::Scalar(half)).ok()
             }
@@ -79,9 +79,6 @@ impl Pair {
         let [only] = at[..] else {
             return;
         };
-        if self.plain.offered[only].rescinded.is_some() {
-            return;
-        }
         let resources = part(&self.plain.offered[only].rest, bytes);
         self.tell(Change::Accepted {
             framework: place.0,

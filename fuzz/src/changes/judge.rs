@@ -172,13 +172,11 @@ impl Pair {
         let nobody = Role::new("nobody").expect("a valid name");
         let plain = &self.plain;
         let total = plain.agents.iter().map(|it| count(&it.total, |_| true));
-        let held = plain.held().map(|(_, bag)| count(bag, |_| true));
-        let sum = |all: &mut dyn Iterator<Item = Amounts>| all.fold([0; 4], plus);
         let said = |quantities: &tepui_core::resources::Quantities| -> Amounts {
             NAMES.map(|name| i128::from(quantities.amount(name).thousandths()))
         };
-        assert_eq!(said(&stats.total), sum(&mut total.into_iter()), "total");
-        assert_eq!(said(&stats.booked), sum(&mut held.into_iter()), "booked");
+        assert_eq!(said(&stats.total), total.fold([0; 4], plus), "total");
+        assert_eq!(said(&stats.booked), plain.booked(), "booked");
         assert_eq!(
             said(&stats.available_headroom),
             plain.available(),

@@ -124,13 +124,33 @@ impl Plain {
         offered.chain(self.used.iter())
     }
 
-    /// What nobody holds of an agent; `None` if more is held than there is.
+    /// What nobody holds of an agent; `None` if more is held than there is. Whoever uses a shared
+    /// volume keeps it from nobody, and whoever is offered it does.
     pub(super) fn free(&self, agent: &Agent) -> Option<Resources> {
         let mut free = agent.total.clone();
-        for (_, held) in self.held().filter(|(place, _)| place.2 == agent.key) {
-            free.subtract(held).ok()?;
+        let offered = self.offered.iter().map(|it| (&it.place, it.rest.clone()));
+        let used = self.used.iter();
+        let used = used.map(|(place, bag)| (place, bag.filter(|entry| !entry.is_shared())));
+        for (_, held) in offered.chain(used).filter(|it| it.0.2 == agent.key) {
+            free.subtract(&held).ok()?;
         }
         Some(free)
+    }
+
+    /// What all hold together, where who holds several copies of a shared volume counts it once.
+    pub(super) fn booked(&self) -> Amounts {
+        let used = self.used.values().map(|bag| count(bag, |_| true));
+        let offered = self.offered.iter().map(|it| {
+            let used = self.used.get(&it.place);
+            let has = |entry: &Resource| {
+                let volumes = used.into_iter().flatten().filter(|used| used.is_shared());
+                volumes
+                    .map(Resource::metadata)
+                    .any(|it| it == entry.metadata())
+            };
+            count(&it.rest, |entry| !(entry.is_shared() && has(entry)))
+        });
+        used.chain(offered).fold([0; 4], plus)
     }
 
     /// What a role and all below it consume: what is reserved to them, and what they hold of what
@@ -252,6 +272,7 @@ impl Plain {
         let of = entry.reservation_role();
         of.is_none_or(|of| is_within(&place.1, of))
             && (framework.capabilities.revocable || !entry.is_revocable())
+            && (framework.capabilities.shared || !entry.is_shared())
             && (framework.capabilities.reservation_refinement || !entry.has_refined_reservations())
     }
 

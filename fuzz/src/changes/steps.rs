@@ -19,7 +19,7 @@ use super::bytes::Bytes;
 use super::plain::{Agent, Framework, Place};
 
 pub(super) const ROLES: [&str; 6] = ["*", "eng", "eng/web", "eng/web/a", "ops", "ops/x"];
-const TOTALS: [&str; 10] = [
+const TOTALS: [&str; 12] = [
     "cpus:4;mem:64",
     "cpus:2;cpus(eng):2;mem:100;ports:[1-9]",
     "cpus(ops):1;mem(eng):64;cpus:6",
@@ -30,6 +30,8 @@ const TOTALS: [&str; 10] = [
     r#"cpus:4;mem:64;cpus(eng)<dynamic="eng/web">:2"#,
     "cpus:4;gpus:2;mem:128",
     r#"mem:64;disk(ops)<volume="v",rw="d">:5;disk(*)<block>:7;names:{a,b,c}"#,
+    r#"cpus:2;mem:64;disk(eng)<volume="s",rw="d",shared>:6"#,
+    r#"cpus:5;disk(eng)<volume="s",rw="d",shared>:6;disk(ops)<volume="t",rw="d",shared>:3"#,
 ];
 const GUARANTEES: [&str; 5] = ["", "cpus:2", "cpus:5;mem:100", "disk:20", "gpus:1;mem:30"];
 const LIMITS: [&str; 5] = ["", "cpus:6", "cpus:5;mem:300", "disk:60", "gpus:1;cpus:5.5"];
@@ -208,11 +210,12 @@ impl Pair {
         let slot = u32::try_from(bytes.below(FRAMEWORKS as usize)).expect("few");
         let key = FrameworkKey::from_raw(slot, 0);
         let (mask, suppressed) = (bytes.below(64), bytes.below(8));
-        let bits = bytes.below(8);
+        let bits = bytes.below(16);
         let capabilities = FrameworkCapabilities {
             revocable: bits & 1 == 0,
             reservation_refinement: bits & 2 == 0,
             gpus: bits & 4 == 0,
+            shared: bits & 8 == 0,
             ..FrameworkCapabilities::default()
         };
         let named = ROLES.iter().enumerate();

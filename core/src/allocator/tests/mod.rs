@@ -1,6 +1,7 @@
 //! Tests that drive the allocator through `handle` and `tick`, and look at all that it says.
 
 mod books;
+mod disks;
 mod fairness;
 mod model;
 mod order;
