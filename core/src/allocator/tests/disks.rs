@@ -1,4 +1,4 @@
-//! What is offered whole, what can be taken back, what several use at once, and what others provide.
+//! What is offered whole, what can be taken back, what several use, and what others provide.
 
 use alloc::string::String;
 use alloc::vec::Vec;

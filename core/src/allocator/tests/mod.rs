@@ -3,6 +3,7 @@
 mod books;
 mod disks;
 mod fairness;
+mod issues;
 mod model;
 mod order;
 mod policies;
