@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn the_corpus_cut_short_and_changed() {
         for entry in corpus::entries("changes") {
-            for at in (0..entry.len()).step_by(7) {
+            for at in (0..entry.len()).step_by(61) {
                 let mut changed = entry.clone();
                 changed[at] = changed[at].wrapping_mul(31).wrapping_add(7);
                 changes(&changed);

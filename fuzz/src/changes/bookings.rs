@@ -63,8 +63,10 @@ impl Pair {
         used.add(more).expect("few are used");
     }
 
-    /// Picks who holds offers where. If there are several, which one is meant cannot be told.
-    fn offers(&self, bytes: &mut Bytes<'_>) -> Option<(Place, Vec<usize>)> {
+    /// Picks who holds offers where. If there are several, which one is meant cannot be told; so a
+    /// pass that has begun is finished first, lest there be another one by the time it is told.
+    fn offers(&mut self, bytes: &mut Bytes<'_>) -> Option<(Place, Vec<usize>)> {
+        self.finish_pass();
         let place = bytes.pick(&self.plain.offered)?.place.clone();
         let all = self.plain.offered.iter().enumerate();
         let at = all.filter(|(_, it)| it.place == place).map(|(at, _)| at);
@@ -171,6 +173,7 @@ impl Pair {
             let asked = all.find(|it| it.rescinded.is_some());
             asked.map(|it| it.place.clone())
         };
+        self.finish_pass();
         while let Some(place) = asked(self) {
             let all = self.plain.offered.iter().enumerate();
             let at = all.filter(|(_, it)| it.place == place).map(|(at, _)| at);

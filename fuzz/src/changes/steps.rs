@@ -87,6 +87,12 @@ impl Pair {
         self.look();
     }
 
+    pub(super) fn finish_pass(&mut self) {
+        while self.due().is_some_and(|due| due <= self.now) {
+            self.pass_to(self.now);
+        }
+    }
+
     pub(super) fn due(&self) -> Option<Time> {
         self.drf.deadline()
     }
