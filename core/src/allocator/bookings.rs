@@ -2,6 +2,7 @@
 //!
 //! Called for changes of that kind. Deliberately not here: what becomes of what is free.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -39,6 +40,7 @@ impl Drf {
         // In use is in use, even by a framework that has not come back yet.
         let leaf = self.track(framework, role);
         let agent = self.ledger.get_mut(key).expect("it was just looked at");
+        let all = self.columns.row(&agent.counted(leaf, resources));
         match agent.occupy(leaf, resources) {
             Ok(is_new) => self.seats.seat_mut(leaf).agents += usize::from(is_new),
             Err(error) => {
@@ -46,7 +48,7 @@ impl Drf {
                 return self.untrack_if_idle(leaf);
             }
         }
-        let (all, open) = (self.columns.row(resources), open(resources, &self.columns));
+        let open = open(resources, &self.columns);
         let node = self.seats.seat(leaf).node;
         self.tree.book(node, Sign::Add, &all, &open);
         self.recount(key);
@@ -68,16 +70,30 @@ impl Drf {
         let Some(agent) = self.ledger.get_mut(key) else {
             return debug!(agent = ?key, %resources, "an accept on an unknown agent is ignored");
         };
-        match leaf.filter(|leaf| agent.accept(*leaf, resources)) {
-            Some(leaf) => {
-                let row = self.columns.row(resources);
+        let accepted = leaf.and_then(|leaf| Some((leaf, agent.accept(leaf, resources)?)));
+        match accepted {
+            Some((leaf, taken)) => {
+                let row = self.columns.row(&taken);
                 self.seats.seat_mut(leaf).offered.subtract(&row);
+                if let Cow::Owned(_) = taken {
+                    self.share(key);
+                }
             }
             None => {
                 debug!(agent = ?key, ?framework, %resources, "accepted, though it was not offered");
                 self.on_used(framework, role, key, resources, out);
             }
         }
+    }
+
+    /// Has an agent of which a shared volume was taken into use looked at again, for others may
+    /// have it as well: once in an interval, since that takes nothing from anybody and could go on
+    /// forever (AL-31).
+    fn share(&mut self, key: AgentKey) {
+        self.recount(key);
+        self.held_back.insert(key.index() as usize);
+        let next = following_multiple(self.now, self.options.interval);
+        self.recheck.get_or_insert(next);
     }
 
     pub(super) fn on_returned(
@@ -101,7 +117,9 @@ impl Drf {
             return None;
         };
         let all = self.columns.row(resources);
-        self.take(leaf, &all, &open(resources, &self.columns));
+        let agent = self.ledger.get(key).expect("it was just written to");
+        let counted = self.columns.row(&agent.counted(leaf, resources));
+        self.take(leaf, &counted, &open(resources, &self.columns));
         match from {
             Booking::Offered => {
                 let seat = self.seats.seat_mut(leaf);

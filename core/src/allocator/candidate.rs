@@ -102,6 +102,10 @@ impl Drf {
                 is_cut: false,
             },
         };
+        // Of what cannot be cut, nothing may be left that serves it.
+        if stage == Stage::Guarantees && part.is_cut && !self.serves(seat, &part.resources) {
+            return Err(Stop::Uncovered);
+        }
         if self.options.demands == DemandRule::Honoured
             && let Some(want) = &seat.want
         {
@@ -200,6 +204,14 @@ impl Drf {
             self.bound_offered(seat, &mut bounds)?;
         }
         Ok(Some(bounds))
+    }
+
+    /// Returns whether a bag lessens what is required for the role, or for one above it.
+    fn serves(&self, seat: &Seat, bag: &Resources) -> bool {
+        let covered = self.tree.covered(seat.role);
+        let open = open(bag, &self.columns);
+        let mut columns = open.iter();
+        columns.any(|(column, amount)| amount > 0 && covered.at(column) > 0)
     }
 
     /// Lowers bounds to what a framework may hold in grants beside what it does.

@@ -346,6 +346,10 @@ impl Drf {
         self.last_grant.0 += 1;
         let id = self.last_grant;
         let key = row.key;
+        let counted = match row.counted(leaf, &resources) {
+            Cow::Borrowed(_) => all,
+            Cow::Owned(counted) => self.columns.row(&counted),
+        };
         let is_new = row.grant(leaf, id, &resources, extent);
         self.available.subtract(row.counts().open());
         row.recount(&self.columns);
@@ -361,7 +365,7 @@ impl Drf {
             want.grant(&resources);
         }
         let (framework, role, node) = (seat.framework, seat.role, seat.node);
-        self.tree.book(node, Sign::Add, &all, &opened);
+        self.tree.book(node, Sign::Add, &counted, &opened);
         if let Some(lease) = self.options.lease {
             self.hold_lease(Lease {
                 until: self.now + lease,

@@ -41,6 +41,13 @@
 //! the interval is *past*: what was refused at 0 s for half a second is offered again at 2 s
 //! (OF-34, TV-22). Such common moments let refusals of many agents lapse in one pass.
 //!
+//! # Shared volumes
+//!
+//! A shared volume is in one unanswered grant at a time. Once it is in use it is free again for
+//! others, and looked at anew with whatever else is free, or once in an interval by itself (AL-31,
+//! RM-48). To a framework's share in a role it counts once, however many copies it holds (AL-15); a
+//! role counts it for each of its frameworks that hold it.
+//!
 //! # Policies
 //!
 //! Each is off unless [`Options`] say otherwise: offers cut to stated demands, grants that expire,

@@ -3,6 +3,7 @@
 //! A part of the ledger. It cannot always be told which of several grants a return is about; then
 //! they are one from then on. Deliberately not here: what is free.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
@@ -10,7 +11,7 @@ use smallvec::SmallVec;
 use super::GrantId;
 use super::columns::{Columns, Row};
 use super::kinds::kind;
-use crate::resources::Resources;
+use crate::resources::{Resource, Resources};
 
 /// How many grants one [`Outstanding`] names. The oldest beyond it are long over.
 const MOST_IDS: usize = 1_000;
@@ -67,7 +68,58 @@ pub(super) fn open(resources: &Resources, columns: &Columns) -> Row {
     columns.row_of(resources.iter().filter(|entry| kind(entry).is_open()))
 }
 
+/// Returns what of a bag is kept from others by whoever uses it: all but shared volumes (AL-31).
+pub(super) fn exclusive(resources: &Resources) -> Cow<'_, Resources> {
+    if !resources.iter().any(Resource::is_shared) {
+        return Cow::Borrowed(resources);
+    }
+    Cow::Owned(resources.filter(|entry| !entry.is_shared()))
+}
+
+/// Returns one copy of each shared volume of a bag.
+pub(super) fn shared(resources: &Resources) -> Resources {
+    let mut shared = Resources::new();
+    for entry in resources.iter().filter(|entry| entry.is_shared()) {
+        shared.add(&one_copy(entry)).expect("one of each fits");
+    }
+    shared
+}
+
+fn one_copy(volume: &Resource) -> Resources {
+    let one = volume.clone().with_copies(1);
+    let mut bag = Resources::new();
+    let fits = bag.insert(one.expect("of a shared volume there may be one"));
+    fits.expect("one entry fits");
+    bag
+}
+
 impl Holding {
+    /// Finds which grant an accept is about, and what of it: a task takes one copy of a shared
+    /// volume out of the grant, and tasks beside it take no more (RM-48).
+    pub(super) fn find_accepted<'a>(
+        &mut self,
+        resources: &'a Resources,
+    ) -> Option<(usize, Cow<'a, Resources>)> {
+        let shared = shared(resources);
+        if shared.is_empty() {
+            return Some((self.find(resources)?, Cow::Borrowed(resources)));
+        }
+        let rest = exclusive(resources).into_owned();
+        let mut with_copy = rest.clone();
+        with_copy.add(&shared).ok()?;
+        if let Some(index) = self.find(&with_copy) {
+            return Some((index, Cow::Owned(with_copy)));
+        }
+        let index = self.find(&rest).filter(|_| self.used.contains(&shared))?;
+        Some((index, Cow::Owned(rest)))
+    }
+
+    /// Returns whether a copy of a shared volume is held, in use or not.
+    pub(super) fn has_copy(&self, volume: &Resource) -> bool {
+        let one = one_copy(volume);
+        self.used.contains(&one) || self.offered.iter().any(|grant| grant.rest.contains(&one))
+    }
+
     /// Finds what an accept or a return is about. Grants that it may equally be about, or that it
     /// is about together, are one from then on.
     pub(super) fn find(&mut self, resources: &Resources) -> Option<usize> {
@@ -119,9 +171,13 @@ impl Holding {
             offered: Row::ZERO,
         };
         for grant in &self.offered {
-            let row = columns.row(&grant.rest);
-            held.all.add(&row);
-            held.offered.add(&row);
+            held.offered.add(&columns.row(&grant.rest));
+            // A shared volume counts once (AL-15).
+            let counted = grant
+                .rest
+                .iter()
+                .filter(|entry| !(entry.is_shared() && self.used.contains(&one_copy(entry))));
+            held.all.add(&columns.row_of(counted));
             held.open.add(&open(&grant.rest, columns));
         }
         held

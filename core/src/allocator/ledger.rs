@@ -8,19 +8,20 @@
 //!
 //! Deliberately not here: shares, refusals, and the choice of who gets something.
 
+use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use smallvec::{SmallVec, smallvec};
 
 use super::columns::{Columns, Row};
-use super::holding::{Held, Holding, Origin, Outstanding, open};
+use super::holding::{Held, Holding, Origin, Outstanding, exclusive, open, shared};
 use super::kinds::kind;
 use super::profile::AgentTraits;
 use super::seats::LeafId;
 use super::{Booking, GrantId};
 use crate::keys::AgentKey;
-use crate::resources::{Overflow, Resources};
+use crate::resources::{Overflow, Resource, Resources};
 
 /// All agents, by index.
 #[derive(Debug, Default)]
@@ -265,7 +266,7 @@ impl Agent {
             self.forget_if_empty(leaf);
             return Err(error);
         }
-        match self.free.checked_sub(used) {
+        match self.free.checked_sub(&exclusive(used)) {
             Ok(free) if !self.overbooked => self.free = free,
             Ok(_) | Err(_) => self.count_anew(),
         }
@@ -281,21 +282,38 @@ impl Agent {
         is_empty
     }
 
-    /// Turns something offered into something in use. `false` if it is not offered to them.
-    #[must_use]
-    pub(super) fn accept(&mut self, leaf: LeafId, resources: &Resources) -> bool {
-        let Some(holding) = self.find(leaf) else {
-            return false;
-        };
-        let Some(index) = holding.find(resources) else {
-            return false;
-        };
-        if holding.used.add(resources).is_err() {
-            return false;
-        }
+    /// Turns something offered into something in use. Returns what is no longer offered; `None` if
+    /// it is not offered to them. A shared volume is free again: others may use it as well (AL-31).
+    pub(super) fn accept<'a>(
+        &mut self,
+        leaf: LeafId,
+        resources: &'a Resources,
+    ) -> Option<Cow<'a, Resources>> {
+        let holding = self.find(leaf)?;
+        let (index, taken) = holding.find_accepted(resources)?;
+        holding.used.add(resources).ok()?;
         holding.offered[index].touched = true;
-        holding.take(index, resources);
-        true
+        holding.take(index, &taken);
+        match &taken {
+            Cow::Borrowed(_) => {}
+            Cow::Owned(_) if self.overbooked => self.count_anew(),
+            Cow::Owned(taken) => {
+                let sum = self.free.add(&shared(taken));
+                sum.expect("a copy that was free before fits");
+            }
+        }
+        Some(taken)
+    }
+
+    /// Returns what of a bag counts for a leaf beside what it holds: a shared volume counts once,
+    /// however many copies it holds here (AL-15).
+    pub(super) fn counted<'a>(&self, leaf: LeafId, bag: &'a Resources) -> Cow<'a, Resources> {
+        let at = self.holdings.binary_search_by_key(&leaf, |it| it.0);
+        let has_copy = |volume: &Resource| at.is_ok_and(|at| self.holdings[at].1.has_copy(volume));
+        if !bag.iter().any(|entry| entry.is_shared() && has_copy(entry)) {
+            return Cow::Borrowed(bag);
+        }
+        Cow::Owned(bag.filter(|entry| !(entry.is_shared() && has_copy(entry))))
     }
 
     /// Frees something. `None` if they do not hold it so.
@@ -319,12 +337,16 @@ impl Agent {
             }
         };
         let was_last = self.forget_if_empty(leaf);
+        let freed = match from {
+            Booking::Offered => Cow::Borrowed(resources),
+            Booking::Allocated => exclusive(resources),
+        };
         if self.overbooked {
             self.count_anew();
         } else if self.free.is_empty() {
-            self.free.clone_from(resources);
+            self.free.clone_from(&freed);
         } else {
-            let sum = self.free.add(resources);
+            let sum = self.free.add(&freed);
             sum.expect("free and booked together are the total, which fits");
         }
         Some(Release { origin, was_last })
@@ -454,7 +476,7 @@ impl Agent {
         self.holdings
             .iter()
             .try_fold(self.total.clone(), |free, (_, holding)| {
-                let free = free.checked_sub(&holding.used).ok()?;
+                let free = free.checked_sub(&exclusive(&holding.used)).ok()?;
                 let mut grants = holding.offered.iter();
                 grants.try_fold(free, |free, grant| free.checked_sub(&grant.rest).ok())
             })

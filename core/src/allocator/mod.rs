@@ -2,8 +2,9 @@
 //!
 //! It hears facts about agents, frameworks and what became of its grants, and decides who is
 //! offered what. It knows nothing of offers' ids, tasks or connections. [`drf::Drf`] is the one
-//! that comes with the library. A custom allocator is one `match` over [`Change`] and a `tick` that
-//! grants; master and simulator take it as they take the built-in one.
+//! that comes with the library; [`random::Random`] is a second one, which shows that the trait
+//! suffices. A custom allocator is one `match` over [`Change`] and a `tick` that grants; master and
+//! simulator take it as they take the built-in ones.
 //!
 //! The smallest embedder tells it of agents, frameworks, and what became of grants. All other
 //! changes (quota, weights, demands, a whitelist) are optional, and an allocator may ignore what it
@@ -158,6 +159,7 @@ mod lot;
 mod obstacle;
 mod options;
 mod profile;
+pub mod random;
 mod seats;
 mod shares;
 mod shifts;

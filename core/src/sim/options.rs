@@ -2,8 +2,11 @@
 //!
 //! Read by every part of the simulator; written by its users.
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
+use crate::allocator::Allocator;
+use crate::allocator::drf::{self, Drf};
 use crate::protocol::task::CommandInfo;
 use crate::resources::Resources;
 use crate::rng::Rng;
@@ -44,10 +47,13 @@ pub struct Options {
     pub faults: Faults,
     /// What is checked on the way.
     pub checking: Checking,
+    /// Makes the master's allocator from a seed.
+    pub allocator: fn(u64) -> Box<dyn Allocator>,
 }
 
 impl Options {
-    /// Describes a healthy cluster with usual delays, which checks nothing on the way.
+    /// Describes a healthy cluster with usual delays and the allocator of the library, which checks
+    /// nothing on the way.
     pub fn new(seed: u64, agents: u32, frameworks: u32, agent_resources: Resources) -> Self {
         Self {
             seed,
@@ -66,6 +72,12 @@ impl Options {
             redial: Span::millis(100, 1_000),
             faults: Faults::none(),
             checking: Checking::Off,
+            allocator: |seed| {
+                Box::new(Drf::new(drf::Options {
+                    seed,
+                    ..drf::Options::default()
+                }))
+            },
         }
     }
 }

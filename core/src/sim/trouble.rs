@@ -2,7 +2,6 @@
 //!
 //! Part of the world; also ordered by the user of [`super::Sim`].
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -14,7 +13,6 @@ use super::options::Span;
 use super::queue::{Event, Name};
 use super::world::{Link, World, at};
 use crate::agent::{self, Agent, AgentState};
-use crate::allocator::drf::{self, Drf};
 use crate::ids::MasterId;
 use crate::machine::Outbox;
 use crate::master::{self, Master};
@@ -48,10 +46,7 @@ impl World {
         let seed = self.shared.rng.next_u64();
         let mut out = Outbox::new();
         let now = self.shared.now;
-        let allocator = Box::new(Drf::new(drf::Options {
-            seed,
-            ..drf::Options::default()
-        }));
+        let allocator = (self.options.allocator)(seed);
         let machine = Master::recover(config, registry, allocator, now, &mut out);
         self.offers = offers::Ledger::new(self.options.checking);
         self.master.start(machine, out, &mut self.shared);

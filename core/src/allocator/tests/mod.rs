@@ -1,9 +1,11 @@
 //! Tests that drive the allocator through `handle` and `tick`, and look at all that it says.
 
 mod books;
+mod disks;
 mod explain;
 mod fairness;
 mod figures;
+mod issues;
 mod model;
 mod order;
 mod policies;

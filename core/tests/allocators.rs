@@ -1,0 +1,68 @@
+//! The same clusters in trouble with each allocator of the library: the trait is all that a master
+//! needs to know of it.
+
+#![allow(clippy::unwrap_used, reason = "a test panics")]
+
+use std::time::Duration;
+
+use tepui_core::allocator::Allocator;
+use tepui_core::allocator::drf::{Drf, Options as DrfOptions, SorterKind};
+use tepui_core::allocator::random::Random;
+use tepui_core::resources::Resources;
+use tepui_core::sim::{Checking, Faults, Log, Options, Report, Sim};
+
+const SEEDS: u64 = 4;
+
+/// Runs one cluster through its faults, heals it, and waits for agreement. After each event it is
+/// checked that nothing is given twice, and that the allocator's books are the master's.
+fn run(seed: u64, allocator: fn(u64) -> Box<dyn Allocator>) -> (u64, Report) {
+    let machine = Resources::parse("cpus:4;mem:1024;ports:[31000-31009]").unwrap();
+    let mut options = Options::new(seed, 3, 2, machine);
+    options.checking = Checking::Always;
+    options.faults = Faults::drawn(seed);
+    options.allocator = allocator;
+    let mut sim = Sim::with_log(options, Log::digest());
+    sim.run_for(Duration::from_secs(300));
+    sim.heal();
+    sim.expect_converged();
+    sim.run_for(Duration::from_secs(60));
+    (sim.digest().unwrap(), sim.report())
+}
+
+fn lots(seed: u64) -> Box<dyn Allocator> {
+    let options = DrfOptions {
+        seed,
+        role_sorter: SorterKind::Random,
+        framework_sorter: SorterKind::Random,
+        ..DrfOptions::default()
+    };
+    Box::new(Drf::new(options))
+}
+
+fn shares(seed: u64) -> Box<dyn Allocator> {
+    let options = DrfOptions {
+        seed,
+        ..DrfOptions::default()
+    };
+    Box::new(Drf::new(options))
+}
+
+fn random(seed: u64) -> Box<dyn Allocator> {
+    Box::new(Random::new(seed))
+}
+
+// AL-01, AL-13, I1 to I4, I23
+#[test]
+fn a_cluster_keeps_its_promises_with_any_allocator() {
+    for allocator in [shares, lots, random] {
+        let mut tasks = 0;
+        for seed in 0..SEEDS {
+            let first = run(seed, allocator);
+            if seed == 0 {
+                assert_eq!(first, run(seed, allocator), "not the same twice");
+            }
+            tasks += first.1.tasks.finished;
+        }
+        assert!(tasks > 30 * SEEDS, "only {tasks} tasks ended");
+    }
+}

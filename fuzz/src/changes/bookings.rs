@@ -1,0 +1,267 @@
+//! What can happen to what is offered and in use.
+
+use std::time::Duration;
+
+use tepui_core::allocator::{Booking, Change, RescindReason};
+use tepui_core::keys::AgentKey;
+use tepui_core::resources::{Milli, Resources, Value};
+use tepui_core::roles::Role;
+
+use super::Pair;
+use super::bytes::Bytes;
+use super::plain::{Offered, Place, Refused};
+use super::steps::{ROLES, bag, role};
+
+const INTERVAL: u64 = 1_000_000;
+
+/// All, or half of the scalars and some of what cannot be halved.
+fn part(of: &Resources, bytes: &mut Bytes<'_>) -> Resources {
+    let mut part = Resources::new();
+    if bytes.below(2) == 0 {
+        return of.clone();
+    }
+    for entry in of {
+        let halved = match entry.value() {
+            Value::Scalar(amount) if !(entry.is_exclusive() || entry.is_shared()) => {
+                let half = Milli::from_thousandths(amount.thousandths() / 2);
+                entry.clone().with_value(Value::Scalar(half)).ok()
+            }
+            Value::Scalar(_) | Value::Ranges(_) | Value::Items(_) => {
+                (bytes.below(2) == 0).then(|| entry.clone())
+            }
+        };
+        if let Some(halved) = halved {
+            part.insert(halved).expect("a part of a bag fits");
+        }
+    }
+    if part.is_empty() { of.clone() } else { part }
+}
+
+impl Pair {
+    pub(super) fn used(&mut self, bytes: &mut Bytes<'_>) {
+        // Also in a role that is not its own.
+        let (framework, agent) = (self.a_framework(bytes), self.an_agent(bytes));
+        let role = role(bytes.one_of(&ROLES));
+        let resources = bag(bytes.one_of(&["cpus:1;mem:10", "cpus:0.5", "ports:[3-4]"]));
+        let (Some(framework), Some(agent)) = (framework, agent) else {
+            return;
+        };
+        self.tell(Change::Used {
+            framework,
+            role: role.clone(),
+            agent,
+            resources: resources.clone(),
+        });
+        let place = (framework, role, agent);
+        self.use_up(&place, &resources);
+        self.look();
+        self.check_overbooked(agent);
+    }
+
+    fn use_up(&mut self, place: &Place, more: &Resources) {
+        let used = self.plain.used.entry(place.clone()).or_default();
+        used.add(more).expect("few are used");
+    }
+
+    /// Picks who holds offers where. If there are several, which one is meant cannot be told; so a
+    /// pass that has begun is finished first, lest there be another one by the time it is told.
+    fn offers(&mut self, bytes: &mut Bytes<'_>) -> Option<(Place, Vec<usize>)> {
+        self.finish_pass();
+        let place = bytes.pick(&self.plain.offered)?.place.clone();
+        let all = self.plain.offered.iter().enumerate();
+        let at = all.filter(|(_, it)| it.place == place).map(|(at, _)| at);
+        let at = at.collect();
+        Some((place, at))
+    }
+
+    pub(super) fn accept(&mut self, bytes: &mut Bytes<'_>) {
+        let Some((place, at)) = self.offers(bytes) else {
+            return;
+        };
+        let [only] = at[..] else {
+            return;
+        };
+        let resources = part(&self.plain.offered[only].rest, bytes);
+        self.tell(Change::Accepted {
+            framework: place.0,
+            role: place.1.clone(),
+            agent: place.2,
+            resources: resources.clone(),
+        });
+        let offered = &mut self.plain.offered[only];
+        offered.touched = true;
+        offered.rest.subtract(&resources).expect("a part of it");
+        self.use_up(&place, &resources);
+        self.plain.offered.retain(|it| !it.rest.is_empty());
+        self.look();
+    }
+
+    pub(super) fn give_back(&mut self, bytes: &mut Bytes<'_>) {
+        let Some((place, at)) = self.offers(bytes) else {
+            return;
+        };
+        let refuse = bytes.one_of(&[None, Some(0), Some(400), Some(2_500)]);
+        let resources = match at[..] {
+            [only] => part(&self.plain.offered[only].rest, bytes),
+            _ => self.all_of(&at),
+        };
+        self.returns(&place, &at, &resources, refuse);
+    }
+
+    fn all_of(&self, at: &[usize]) -> Resources {
+        let mut all = Resources::new();
+        for at in at {
+            let rest = &self.plain.offered[*at].rest;
+            all.add(rest).expect("parts of an agent's total");
+        }
+        all
+    }
+
+    /// Gives back a part of one offer, or all of several.
+    fn returns(&mut self, place: &Place, at: &[usize], bag: &Resources, refuse: Option<u64>) {
+        let refuse = refuse.map(Duration::from_millis);
+        self.tell(Change::Returned {
+            framework: place.0,
+            role: place.1.clone(),
+            agent: place.2,
+            resources: bag.clone(),
+            from: Booking::Offered,
+            refuse,
+        });
+        let of = |test: fn(&Offered) -> bool| {
+            let mut each = at.iter().map(|at| test(&self.plain.offered[*at]));
+            let all = each.clone().all(|it| it);
+            (each.any(|it| it), all)
+        };
+        let expired = of(|it| it.rescinded == Some(RescindReason::Expired)).1;
+        let rescinded = of(|it| it.rescinded.is_some()).1;
+        let touched = of(|it| it.touched).0;
+        let is_unwanted = expired || !(rescinded || touched);
+        for at in at {
+            let offered = &mut self.plain.offered[*at];
+            match offered.rest.checked_sub(bag) {
+                Ok(rest) => offered.rest = rest,
+                Err(_) => offered.rest = Resources::new(),
+            }
+        }
+        self.plain.offered.retain(|it| !it.rest.is_empty());
+        let refuse = refuse.unwrap_or_default().as_micros() as u64;
+        let until = if refuse > 0 {
+            (self.plain.now + refuse.max(INTERVAL)) / INTERVAL * INTERVAL + INTERVAL
+        } else if is_unwanted {
+            self.plain.now + INTERVAL
+        } else {
+            0
+        };
+        let framework = self.plain.framework(place.0);
+        let hears =
+            framework.is_some_and(|it| it.active && it.roles.iter().any(|own| own.0 == place.1));
+        if until > 0 && hears {
+            self.plain.refused.push(Refused {
+                place: place.clone(),
+                resources: bag.clone(),
+                until,
+            });
+        }
+        self.look();
+    }
+
+    /// Gives back whatever was asked back, as a master does.
+    pub(super) fn answer_all_asked_back(&mut self) {
+        let asked = |pair: &Self| {
+            let mut all = pair.plain.offered.iter();
+            let asked = all.find(|it| it.rescinded.is_some());
+            asked.map(|it| it.place.clone())
+        };
+        self.finish_pass();
+        while let Some(place) = asked(self) {
+            let all = self.plain.offered.iter().enumerate();
+            let at = all.filter(|(_, it)| it.place == place).map(|(at, _)| at);
+            let at: Vec<usize> = at.collect();
+            let resources = self.all_of(&at);
+            self.returns(&place, &at, &resources, None);
+        }
+    }
+
+    /// Something in use ends.
+    pub(super) fn end(&mut self, bytes: &mut Bytes<'_>) {
+        let places: Vec<Place> = self.plain.used.keys().cloned().collect();
+        let Some(place) = bytes.pick(&places).cloned() else {
+            return;
+        };
+        let resources = part(&self.plain.used[&place], bytes);
+        self.tell(Change::Returned {
+            framework: place.0,
+            role: place.1.clone(),
+            agent: place.2,
+            resources: resources.clone(),
+            from: Booking::Allocated,
+            refuse: None,
+        });
+        let used = self.plain.used.get_mut(&place).expect("it is in use");
+        used.subtract(&resources).expect("a part of it");
+        self.plain.used.retain(|_, bag| !bag.is_empty());
+        self.look();
+    }
+
+    /// A framework reserves something of an offer for its role.
+    pub(super) fn convert(&mut self, bytes: &mut Bytes<'_>) {
+        let Some((place, at)) = self.offers(bytes) else {
+            return;
+        };
+        let (before, after) = reserve(&place.1);
+        let [only] = at[..] else {
+            return;
+        };
+        let row = self.plain.agent(place.2).expect("an offer is of an agent");
+        let has = row.total.contains(&before) && self.plain.offered[only].rest.contains(&before);
+        if place.1.as_str() == "*" || !has {
+            return;
+        }
+        self.tell(Change::Converted {
+            framework: place.0,
+            role: place.1.clone(),
+            agent: place.2,
+            before: before.clone(),
+            after: after.clone(),
+        });
+        let offered = &mut self.plain.offered[only];
+        offered.rest.subtract(&before).expect("it was contained");
+        offered.rest.add(&after).expect("it was as much before");
+        offered.touched = true;
+        self.change_total(place.2, &before, &after);
+        self.look();
+    }
+
+    /// An operator reserves what nobody holds, or what is offered; then that is asked back.
+    pub(super) fn convert_free(&mut self, bytes: &mut Bytes<'_>) {
+        let (agent, role) = (self.an_agent(bytes), role(bytes.one_of(&ROLES[1..])));
+        let Some(agent) = agent else {
+            return;
+        };
+        let (before, after) = reserve(&role);
+        let row = self.plain.agent(agent).expect("it was picked from them");
+        if !row.total.contains(&before) {
+            return;
+        }
+        self.tell(Change::FreeConverted {
+            agent,
+            before: before.clone(),
+            after: after.clone(),
+        });
+        self.change_total(agent, &before, &after);
+        self.look();
+        self.check_overbooked(agent);
+    }
+
+    fn change_total(&mut self, agent: AgentKey, before: &Resources, after: &Resources) {
+        let row = self.plain.agents.iter_mut().find(|it| it.key == agent);
+        let total = &mut row.expect("it is there").total;
+        total.subtract(before).expect("it has them");
+        total.add(after).expect("it was as much before");
+    }
+}
+
+fn reserve(role: &Role) -> (Resources, Resources) {
+    (bag("cpus:1"), bag(&format!("cpus({role}):1")))
+}

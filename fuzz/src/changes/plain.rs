@@ -1,0 +1,283 @@
+//! The plain model: lists of who is there and who holds what. Everything else is computed from
+//! them when it is asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tepui_core::allocator::drf::{GpuRule, Options};
+use tepui_core::allocator::{AgentTraits, FrameworkCapabilities, GrantId, RescindReason};
+use tepui_core::keys::{AgentKey, FrameworkKey};
+use tepui_core::quota::Quota;
+use tepui_core::resources::{Resource, Resources, Value};
+use tepui_core::roles::Role;
+
+/// What quota and shares count here.
+pub(super) const NAMES: [&str; 4] = ["cpus", "disk", "gpus", "mem"];
+
+/// Thousandths by the place in [`NAMES`].
+pub(super) type Amounts = [i128; 4];
+
+pub(super) struct Agent {
+    pub(super) key: AgentKey,
+    pub(super) total: Resources,
+    pub(super) traits: AgentTraits,
+    pub(super) active: bool,
+}
+
+pub(super) struct Framework {
+    pub(super) key: FrameworkKey,
+    pub(super) active: bool,
+    /// With whether it wants offers.
+    pub(super) roles: Vec<(Role, bool)>,
+    pub(super) capabilities: FrameworkCapabilities,
+}
+
+/// For whom, and where.
+pub(super) type Place = (FrameworkKey, Role, AgentKey);
+
+pub(super) struct Offered {
+    pub(super) id: GrantId,
+    pub(super) place: Place,
+    pub(super) rest: Resources,
+    /// Something of it was accepted.
+    pub(super) touched: bool,
+    pub(super) rescinded: Option<RescindReason>,
+}
+
+pub(super) struct Refused {
+    pub(super) place: Place,
+    pub(super) resources: Resources,
+    pub(super) until: u64,
+}
+
+pub(super) struct Plain {
+    pub(super) now: u64,
+    pub(super) agents: Vec<Agent>,
+    pub(super) frameworks: Vec<Framework>,
+    pub(super) offered: Vec<Offered>,
+    pub(super) used: BTreeMap<Place, Resources>,
+    pub(super) refused: Vec<Refused>,
+    pub(super) quotas: BTreeMap<Role, Quota>,
+    pub(super) whitelist: Option<BTreeSet<String>>,
+    pub(super) gpus: GpuRule,
+    pub(super) has_least: bool,
+    pub(super) ids: BTreeSet<GrantId>,
+    /// How many agents ever joined.
+    pub(super) joined: u32,
+}
+
+/// Whether `below` is a role or stands below it.
+pub(super) fn is_within(below: &Role, role: &Role) -> bool {
+    let rest = below.as_str().strip_prefix(role.as_str());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether nobody has it reserved and nobody can take it back: what quota bounds.
+pub(super) fn is_open(entry: &Resource) -> bool {
+    entry.reservation_role().is_none() && !entry.is_revocable()
+}
+
+/// Counts the scalars that `of` accepts.
+pub(super) fn count(bag: &Resources, of: impl Fn(&Resource) -> bool) -> Amounts {
+    let mut amounts = [0; 4];
+    for entry in bag.iter().filter(|entry| of(entry)) {
+        let at = NAMES.iter().position(|name| *name == entry.name());
+        if let (Value::Scalar(amount), Some(at)) = (entry.value(), at) {
+            amounts[at] += i128::from(amount.thousandths());
+        }
+    }
+    amounts
+}
+
+pub(super) fn plus(a: Amounts, b: Amounts) -> Amounts {
+    std::array::from_fn(|at| a[at] + b[at])
+}
+
+impl Plain {
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
+            now: 0,
+            agents: Vec::new(),
+            frameworks: Vec::new(),
+            offered: Vec::new(),
+            used: BTreeMap::new(),
+            refused: Vec::new(),
+            quotas: BTreeMap::new(),
+            whitelist: None,
+            gpus: options.gpus,
+            has_least: !options.min_allocatable.is_empty(),
+            ids: BTreeSet::new(),
+            joined: 0,
+        }
+    }
+
+    pub(super) fn agent(&self, key: AgentKey) -> Option<&Agent> {
+        self.agents.iter().find(|it| it.key == key)
+    }
+
+    pub(super) fn framework(&self, key: FrameworkKey) -> Option<&Framework> {
+        self.frameworks.iter().find(|it| it.key == key)
+    }
+
+    /// All that is held, in offers or in use.
+    pub(super) fn held(&self) -> impl Iterator<Item = (&Place, &Resources)> {
+        let offered = self.offered.iter().map(|it| (&it.place, &it.rest));
+        offered.chain(self.used.iter())
+    }
+
+    /// What nobody holds of an agent; `None` if more is held than there is. Whoever uses a shared
+    /// volume keeps it from nobody, and whoever is offered it does.
+    pub(super) fn free(&self, agent: &Agent) -> Option<Resources> {
+        let mut free = agent.total.clone();
+        let offered = self.offered.iter().map(|it| (&it.place, it.rest.clone()));
+        let used = self.used.iter();
+        let used = used.map(|(place, bag)| (place, bag.filter(|entry| !entry.is_shared())));
+        for (_, held) in offered.chain(used).filter(|it| it.0.2 == agent.key) {
+            free.subtract(&held).ok()?;
+        }
+        Some(free)
+    }
+
+    /// What all hold together, where who holds several copies of a shared volume counts it once.
+    pub(super) fn booked(&self) -> Amounts {
+        let used = self.used.values().map(|bag| count(bag, |_| true));
+        let offered = self.offered.iter().map(|it| {
+            let used = self.used.get(&it.place);
+            let has = |entry: &Resource| {
+                let volumes = used.into_iter().flatten().filter(|used| used.is_shared());
+                volumes
+                    .map(Resource::metadata)
+                    .any(|it| it == entry.metadata())
+            };
+            count(&it.rest, |entry| !(entry.is_shared() && has(entry)))
+        });
+        used.chain(offered).fold([0; 4], plus)
+    }
+
+    /// What a role and all below it consume: what is reserved to them, and what they hold of what
+    /// is not (AL-23).
+    pub(super) fn consumed(&self, role: &Role) -> Amounts {
+        let is_theirs = |entry: &Resource| {
+            let of = entry.reservation_role();
+            of.is_some_and(|of| is_within(of, role))
+        };
+        let reserved = self.agents.iter().map(|it| count(&it.total, is_theirs));
+        let held = self.held().filter(|(place, _)| is_within(&place.1, role));
+        let held = held.map(|(_, bag)| count(bag, is_open));
+        reserved.chain(held).fold([0; 4], plus)
+    }
+
+    fn guarantee(&self, role: &Role) -> Amounts {
+        let quota = self.quotas.get(role);
+        NAMES.map(|name| {
+            let amount = quota.map(|quota| quota.guarantees.amount(name));
+            amount.map_or(0, |amount| i128::from(amount.thousandths()))
+        })
+    }
+
+    pub(super) fn limit(&self, role: &Role) -> [Option<i128>; 4] {
+        let quota = self.quotas.get(role);
+        NAMES.map(|name| {
+            let bound = quota.and_then(|quota| quota.limits.bound(name));
+            bound.map(|bound| i128::from(bound.thousandths()))
+        })
+    }
+
+    /// What must be kept free for a role: what it lacks, or what those below it do together.
+    fn required_by(&self, role: &Role, less: &(Role, Amounts)) -> Amounts {
+        let mut consumed = self.consumed(role);
+        if is_within(&less.0, role) {
+            consumed = plus(consumed, less.1);
+        }
+        let below = self.required_below(Some(role), less);
+        let guarantee = self.guarantee(role);
+        std::array::from_fn(|at| (guarantee[at] - consumed[at]).max(below[at]).max(0))
+    }
+
+    /// The sum of what the nearest roles with quota below one require; with `less`, as if that
+    /// role had so much more.
+    fn required_below(&self, above: Option<&Role>, less: &(Role, Amounts)) -> Amounts {
+        let is_below = |role: &Role| above.is_none_or(|it| role != it && is_within(role, it));
+        let below: Vec<&Role> = self.quotas.keys().filter(|it| is_below(it)).collect();
+        let nearest = below.iter().filter(|role| {
+            let mut others = below.iter();
+            !others.any(|other| other != *role && is_within(role, other))
+        });
+        nearest
+            .map(|role| self.required_by(role, less))
+            .fold([0; 4], plus)
+    }
+
+    /// What must be kept free in all (AL-24), if a role had so much more.
+    pub(super) fn required(&self, role: &Role, more: Amounts) -> Amounts {
+        self.required_below(None, &(role.clone(), more))
+    }
+
+    /// What is free, unreserved and not revocable, on all agents (AL-25).
+    pub(super) fn available(&self) -> Amounts {
+        let free = self.agents.iter().filter_map(|agent| self.free(agent));
+        free.map(|free| count(&free, is_open)).fold([0; 4], plus)
+    }
+
+    /// The most of each that a role may have beside what it has.
+    pub(super) fn bounds(&self, role: &Role) -> Amounts {
+        let mut bounds = [i128::MAX; 4];
+        if self.quotas.is_empty() {
+            return bounds;
+        }
+        for above in self.quotas.keys().filter(|it| is_within(role, it)) {
+            let consumed = self.consumed(above);
+            for (at, limit) in self.limit(above).into_iter().enumerate() {
+                if let Some(limit) = limit {
+                    bounds[at] = bounds[at].min((limit - consumed[at]).max(0));
+                }
+            }
+        }
+        let (required, available) = (self.required(role, [0; 4]), self.available());
+        let enough = [i128::MAX / 4; 4];
+        let still = self.required(role, enough);
+        for at in 0..4 {
+            if required[at] > 0 {
+                let covered = required[at] - still[at];
+                let surplus = (available[at] - required[at]).max(0);
+                bounds[at] = bounds[at].min(covered + surplus);
+            }
+        }
+        bounds
+    }
+
+    pub(super) fn is_refused(&self, place: &Place, offer: &Resources) -> bool {
+        let mut refused = self.refused.iter();
+        refused.any(|it| it.place == *place && it.resources.contains(offer))
+    }
+
+    /// Whether agent and framework can be brought together at all.
+    pub(super) fn may_meet(&self, place: &Place) -> bool {
+        let (Some(agent), Some(framework)) = (self.agent(place.2), self.framework(place.0)) else {
+            return false;
+        };
+        let listed = self.whitelist.as_ref();
+        agent.active
+            && listed.is_none_or(|it| it.contains(&agent.traits.hostname))
+            && framework.active
+            && framework.roles.contains(&(place.1.clone(), true))
+            && (self.gpus == GpuRule::Everyone
+                || framework.capabilities.gpus
+                || agent.total.scalar("gpus").is_zero())
+            && (agent.traits.capabilities.hierarchical_role || !place.1.as_str().contains('/'))
+    }
+
+    /// Whether a framework can cope with a resource, and its role may have it (AL-32, RM-23).
+    pub(super) fn suits(&self, place: &Place, entry: &Resource) -> bool {
+        let framework = self.framework(place.0).expect("it is there");
+        let of = entry.reservation_role();
+        of.is_none_or(|of| is_within(&place.1, of))
+            && (framework.capabilities.revocable || !entry.is_revocable())
+            && (framework.capabilities.shared || !entry.is_shared())
+            && (framework.capabilities.reservation_refinement || !entry.has_refined_reservations())
+    }
+
+    pub(super) fn is_worth(&self, offer: &Resources) -> bool {
+        let least = |name, least| offer.scalar(name).thousandths() >= least;
+        !offer.is_empty() && (!self.has_least || least("cpus", 10) || least("mem", 32_000))
+    }
+}
