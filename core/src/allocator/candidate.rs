@@ -13,7 +13,8 @@ use super::kinds::{kind, with_value};
 use super::ledger::Agent;
 use super::obstacle::Capability;
 use super::profile::AgentCapabilities;
-use super::seats::{LeafId, Least, Seat, Wish};
+use super::seats::{LeafId, Seat, Wish};
+use super::worth::Least;
 use crate::constraints::Subject;
 use crate::resources::{Milli, Resources, Value};
 use crate::time::Time;
@@ -120,10 +121,8 @@ impl Drf {
         {
             return Some(lack);
         }
-        let constraints = wish.constraints.as_ref()?;
-        let is_static = !constraints.depends_on_offer();
-        let excludes = is_static && !constraints.admits(&subject(agent, agent.free()));
-        excludes.then_some(Bar::Constraint)
+        let constraints = wish.constraints.as_ref().filter(|_| wish.is_static)?;
+        (!constraints.admits(&subject(agent, agent.free()))).then_some(Bar::Constraint)
     }
 
     /// Returns whether everybody can cope with an agent, so that nobody needs to be asked.
@@ -159,7 +158,7 @@ impl Drf {
 
     /// Returns what is free and may be had in the role, before anything is cut (AL-32).
     fn base<'a>(&self, agent: &'a Agent, seat: &Seat) -> Cow<'a, Resources> {
-        if agent.counts().is_plain {
+        if agent.counts().is_plain() {
             return Cow::Borrowed(agent.free());
         }
         let role = self.tree.role(seat.role);
@@ -258,7 +257,7 @@ impl Drf {
         wish: &Wish,
         part: Part<'a>,
     ) -> Result<Cow<'a, Resources>, Stop> {
-        let least = wish.least.as_ref().unwrap_or(&self.least);
+        let least = self.leasts.at(wish.least);
         let counted;
         let row = match part.resources {
             Cow::Borrowed(_) => &agent.counts().all,
@@ -279,7 +278,7 @@ impl Drf {
         }
         let constraints = wish.constraints.as_ref();
         let excludes = constraints.is_some_and(|it| {
-            it.depends_on_offer() && !it.admits(&subject(agent, &part.resources))
+            !wish.is_static && !it.admits(&subject(agent, &part.resources))
         });
         if excludes {
             return Err(part.stop(Pair::Constraint));

@@ -185,10 +185,9 @@ impl Tree {
         &self.books[ROOT.at()].below
     }
 
-    /// Returns whether anything must be kept free for the role at the top of a node's branch.
-    pub(super) fn has_unmet_above(&self, node: NodeId) -> bool {
-        let top = self.upwards(node).last();
-        top.is_some_and(|top| !self.books[top.at()].required.is_empty())
+    /// Returns whether something must be kept free for a node at the top of a branch, or it is none.
+    pub(super) fn may_have_unmet(&self, node: NodeId) -> bool {
+        self.node(node).parent != ROOT || !self.books[node.at()].required.is_empty()
     }
 
     /// Returns whether any role has quota.

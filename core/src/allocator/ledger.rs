@@ -8,6 +8,7 @@
 //!
 //! Deliberately not here: shares, refusals, and the choice of who gets something.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -97,35 +98,31 @@ pub(super) struct Agent {
 }
 
 /// What is free, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     /// All scalars.
     pub(super) all: Row,
-    /// Those that are unreserved and that nobody can take back, if that is not all.
-    some: Row,
-    /// Whether there is nothing but what anybody may have in any part.
-    pub(super) is_plain: bool,
+    /// Those that are unreserved and that nobody can take back; `None` if there is nothing but
+    /// what anybody may have in any part.
+    some: Option<Box<Row>>,
 }
 
 impl Counts {
     fn new(free: &Resources, columns: &Columns) -> Self {
         let all = columns.row(free);
         let is_plain = free.iter().all(|entry| kind(entry).is_plain());
-        let some = if is_plain {
-            Row::ZERO
-        } else {
-            open(free, columns)
-        };
-        Self {
-            all,
-            some,
-            is_plain,
-        }
+        let some = (!is_plain).then(|| Box::new(open(free, columns)));
+        Self { all, some }
+    }
+
+    /// Returns whether there is nothing but what anybody may have in any part.
+    pub(super) const fn is_plain(&self) -> bool {
+        self.some.is_none()
     }
 
     /// Counts what is unreserved and what nobody can take back.
-    pub(super) const fn open(&self) -> &Row {
-        if self.is_plain { &self.all } else { &self.some }
+    pub(super) fn open(&self) -> &Row {
+        self.some.as_deref().unwrap_or(&self.all)
     }
 }
 
@@ -179,7 +176,7 @@ impl Agent {
     pub(super) fn recount(&mut self, columns: &Columns) {
         if self.free.is_empty() {
             self.counts.all.clear();
-            self.counts.is_plain = true;
+            self.counts.some = None;
         } else {
             self.counts = Counts::new(&self.free, columns);
         }

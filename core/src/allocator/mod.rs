@@ -166,6 +166,7 @@ mod tests;
 mod tree;
 mod walk;
 mod want;
+mod worth;
 
 use alloc::vec::Vec;
 

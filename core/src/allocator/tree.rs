@@ -38,6 +38,13 @@ pub(super) struct Entry {
     pub(super) node: NodeId,
 }
 
+impl Entry {
+    /// What it is put in order by before its name.
+    const fn rank(&self) -> u128 {
+        ((self.share as u128) << 64) | self.grants as u128
+    }
+}
+
 /// What a node stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum What {
@@ -90,6 +97,8 @@ pub(super) struct Tree {
     pub(super) total: Row,
     pub(super) nodes: Vec<Node>,
     pub(super) books: Vec<Books>,
+    /// The leaf that each node stands for, if it does, apart from all else: walks pass many nodes.
+    leaves: Vec<Option<LeafId>>,
     vacant: Vec<NodeId>,
     by_role: BTreeMap<Role, NodeId>,
     /// The total changed since the shares were computed.
@@ -119,6 +128,7 @@ impl Tree {
             total: Row::ZERO,
             nodes: Vec::new(),
             books: Vec::new(),
+            leaves: Vec::new(),
             vacant: Vec::new(),
             by_role: BTreeMap::new(),
             stale: false,
@@ -220,6 +230,10 @@ impl Tree {
     }
 
     fn insert(&mut self, parent: NodeId, what: What, name: Arc<str>) -> NodeId {
+        let leaf = match what {
+            What::Seat(leaf) => Some(leaf),
+            What::Root | What::Role(_) | What::Own | What::Gone => None,
+        };
         let node = |id| Node {
             parent,
             prefix: match what {
@@ -244,12 +258,14 @@ impl Tree {
             Some(id) => {
                 self.nodes[id.at()] = node(id);
                 self.books[id.at()] = Books::default();
+                self.leaves[id.at()] = leaf;
                 id
             }
             None => {
                 let id = NodeId(u32::try_from(self.nodes.len()).expect("fewer nodes than 2^32"));
                 self.nodes.push(node(id));
                 self.books.push(Books::default());
+                self.leaves.push(leaf);
                 id
             }
         };
@@ -265,6 +281,7 @@ impl Tree {
         while at != ROOT && self.node(at).children == 0 && !self.is_kept(at) {
             let node = &mut self.nodes[at.at()];
             debug_assert!(!node.listed, "nobody below it stands in an order");
+            self.leaves[at.at()] = None;
             let what = core::mem::replace(&mut node.what, What::Gone);
             let parent = node.parent;
             self.nodes[parent.at()].children -= 1;
@@ -307,7 +324,7 @@ impl Tree {
             }
             let (parent, place) = (node.parent, node.place);
             let order = &self.nodes[parent.at()].order;
-            let found = order.binary_search_by(|it| self.compare(it, &place));
+            let found = self.seek(order, &place);
             let order = &mut self.nodes[parent.at()].order;
             match (found, wanted) {
                 (Err(to), true) => order.insert(to, place),
@@ -399,17 +416,17 @@ impl Tree {
         if self.node(id).listed && !self.stale {
             let parent = self.node(id).parent;
             let order = &self.nodes[parent.at()].order;
-            let from = order.binary_search_by(|it| self.compare(it, &before));
+            let from = self.seek(order, &before);
             let from = from.expect("a listed node stands in the order of its siblings");
-            let precedes = |it: &Entry| self.compare(it, &after).is_lt();
-            if self.compare(&before, &after).is_lt() {
-                let to = from + order[from + 1..].partition_point(precedes);
+            if before.rank() < after.rank() {
+                let behind = self.seek(&order[from + 1..], &after);
+                let to = from + behind.unwrap_or_else(|to| to);
                 self.nodes[parent.at()]
                     .order
                     .copy_within(from + 1..=to, from);
                 self.nodes[parent.at()].order[to] = after;
             } else {
-                let to = order[..from].partition_point(precedes);
+                let to = self.seek(&order[..from], &after).unwrap_or_else(|to| to);
                 self.nodes[parent.at()].order.copy_within(to..from, to + 1);
                 self.nodes[parent.at()].order[to] = after;
             }
@@ -429,23 +446,37 @@ impl Tree {
         }
     }
 
+    /// Finds an entry in an order, or where it belongs, as a binary search does. Names are looked
+    /// at only where shares and grants are the same.
+    fn seek(&self, order: &[Entry], wanted: &Entry) -> Result<usize, usize> {
+        let rank = wanted.rank();
+        let first = order.partition_point(|it| it.rank() < rank);
+        let is_tie = |at: usize| order.get(at).is_some_and(|it| it.rank() == rank);
+        if !is_tie(first) {
+            return Err(first);
+        }
+        let ties = match is_tie(first + 1) {
+            false => 1,
+            true => order[first..].partition_point(|it| it.rank() == rank),
+        };
+        let found = order[first..first + ties].binary_search_by(|it| self.by_name(it, wanted));
+        found.map(|at| first + at).map_err(|at| first + at)
+    }
+
     pub(super) fn compare(&self, a: &Entry, b: &Entry) -> Ordering {
-        (a.share.cmp(&b.share))
-            .then(a.grants.cmp(&b.grants))
-            .then_with(|| {
-                let (one, other) = (self.node(a.node), self.node(b.node));
-                (one.prefix.cmp(&other.prefix))
-                    .then_with(|| one.name.cmp(&other.name))
-                    .then(a.node.cmp(&b.node))
-            })
+        (a.rank().cmp(&b.rank())).then_with(|| self.by_name(a, b))
+    }
+
+    fn by_name(&self, a: &Entry, b: &Entry) -> Ordering {
+        let (one, other) = (self.node(a.node), self.node(b.node));
+        (one.prefix.cmp(&other.prefix))
+            .then_with(|| one.name.cmp(&other.name))
+            .then(a.node.cmp(&b.node))
     }
 
     /// Returns the leaf that a node stands for, if it does.
     pub(super) fn leaf_of(&self, id: NodeId) -> Option<LeafId> {
-        match self.node(id).what {
-            What::Seat(leaf) => Some(leaf),
-            What::Root | What::Role(_) | What::Own | What::Gone => None,
-        }
+        self.leaves[id.at()]
     }
 
     /// Returns whether anybody may be offered anything.
