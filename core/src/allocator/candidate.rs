@@ -177,9 +177,9 @@ impl Drf {
         if !self.tree.has_quota() && !policies {
             return Ok(None);
         }
-        let mut bounds = Bounds::NONE;
-        self.tree.limit(seat.role, &mut bounds);
+        let mut bounds = self.tree.limit(seat.role);
         if !self.tree.required_headroom().is_empty() {
+            let bounds = bounds.get_or_insert(Bounds::NONE);
             let covered = self.tree.covered(seat.role);
             let serves = |(column, free): (usize, i128)| {
                 free.min(covered.at(column)).min(bounds.at(column)) > 0
@@ -196,9 +196,9 @@ impl Drf {
             }
         }
         if policies {
-            self.bound_offered(seat, &mut bounds)?;
+            self.bound_offered(seat, bounds.get_or_insert(Bounds::NONE))?;
         }
-        Ok(Some(bounds))
+        Ok(bounds)
     }
 
     /// Lowers bounds to what a framework may hold in grants beside what it does.

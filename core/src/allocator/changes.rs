@@ -182,6 +182,7 @@ impl Drf {
         self.columns.intern_all(&total);
         let mut agent = Agent::new(key, total, traits, &self.columns);
         agent.whitelisted = self.is_whitelisted(&agent.traits.hostname);
+        agent.breed = self.breeds.join(&agent.traits);
         agent.is_usual = self.is_usual(&agent);
         self.count_total(&Resources::new(), agent.total());
         self.available.add(agent.counts().open());
@@ -209,7 +210,12 @@ impl Drf {
         let Some(agent) = self.ledger.get_mut(key) else {
             return debug!(agent = ?key, "a change of an unknown agent is ignored");
         };
-        agent.traits = Arc::new(traits);
+        let traits = Arc::new(traits);
+        if let Some(breed) = agent.breed {
+            self.breeds.part(breed, &agent.traits);
+        }
+        agent.breed = self.breeds.join(&traits);
+        agent.traits = traits;
         agent.whitelisted = whitelisted;
         let before = agent.total().clone();
         agent.set_total(total.clone());
@@ -227,6 +233,9 @@ impl Drf {
             return debug!(agent = ?key, "the removal of an unknown agent is ignored");
         };
         let at = key.index() as usize;
+        if let Some(breed) = agent.breed {
+            self.breeds.part(breed, &agent.traits);
+        }
         self.available.subtract(agent.counts().open());
         let held: Vec<_> = agent.holdings(&self.columns).collect();
         for (leaf, held) in held {

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use super::candidate::{Stage, Stop};
+use super::candidate::{Bar, Stage, Stop};
 use super::drf::{Drf, Lease, Packing, SorterKind};
 use super::holding::open;
 use super::interest::{Count, Interest};
@@ -205,7 +205,6 @@ impl Drf {
         {
             self.interest.unbar_agent(agent);
             self.interest.renew(agent);
-            let _not_struck = self.interest.take_fresh(agent);
         }
         self.strike_refused(agent);
         while self.ledger.at(agent).is_some_and(|it| it.is_offerable()) {
@@ -223,15 +222,24 @@ impl Drf {
         }
     }
 
-    /// Clears the interest of all who refused all that is free, in one go.
+    /// Clears the interest of all who refused all that is free, and of all whom its breed bars, in
+    /// one go.
     fn strike_refused(&mut self, agent: usize) {
         let Some(row) = self.ledger.at(agent) else {
             return;
         };
-        if !self.interest.take_fresh(agent) {
+        let is_fresh = self.interest.take_fresh(agent);
+        #[cfg(test)]
+        if self.looks_at_all {
             return;
         }
         let interest = &mut self.interest;
+        if let Some(breed) = row.breed {
+            interest.strike(agent, self.breeds.barred(breed));
+        }
+        if !is_fresh {
+            return;
+        }
         self.filters
             .each_refusing(agent as u32, row.free(), self.now, |leaf| {
                 interest.clear(agent, LeafId::new(leaf as usize));
@@ -247,7 +255,10 @@ impl Drf {
         scratch.looks = scratch.looks.wrapping_add(scratch.stops.len() + 1);
         for (leaf, stop) in &scratch.stops {
             match stop {
-                Stop::Barred(_) => self.interest.bar(agent, *leaf),
+                Stop::Barred(bar) => {
+                    self.interest.bar(agent, *leaf);
+                    self.bar_breed(agent, *leaf, *bar);
+                }
                 Stop::Pair(_) => self.interest.clear(agent, *leaf),
                 Stop::Bound(_) => drop(self.held_back.insert(agent)),
                 Stop::Uncovered => {}
@@ -255,6 +266,16 @@ impl Drf {
         }
         self.scratch = scratch;
         found
+    }
+
+    /// Notes what bars a leaf from an agent for all agents of whom it is true as well.
+    fn bar_breed(&mut self, agent: usize, leaf: LeafId, bar: Bar) {
+        let breed = self.ledger.at(agent).and_then(|row| row.breed);
+        let wish = self.seats.seat(leaf).wish.as_ref();
+        let is_by_breed = bar == Bar::Constraint && wish.is_some_and(|it| it.is_by_breed);
+        if let Some(breed) = breed.filter(|_| is_by_breed) {
+            self.breeds.bar(breed, leaf);
+        }
     }
 
     /// Looks at the leaves in their order.

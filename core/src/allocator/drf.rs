@@ -58,6 +58,7 @@ use alloc::vec::Vec;
 
 pub use super::options::{DemandRule, GpuRule, Options, Packing, SorterKind};
 
+use super::breeds::Breeds;
 use super::columns::{Columns, Row};
 use super::cycle::{Pass, Scratch};
 use super::interest::Interest;
@@ -81,6 +82,7 @@ pub struct Drf {
     pub(super) columns: Columns,
     pub(super) leasts: Leasts,
     pub(super) ledger: Ledger,
+    pub(super) breeds: Breeds,
     pub(super) tree: Tree,
     pub(super) seats: Seats,
     pub(super) filters: Filters,
@@ -218,6 +220,7 @@ impl Drf {
             leasts: Leasts::new(Least::new(&options.min_allocatable, &columns)),
             columns,
             ledger: Ledger::default(),
+            breeds: Breeds::default(),
             seats: Seats::default(),
             filters: Filters::new(),
             interest: Interest::default(),

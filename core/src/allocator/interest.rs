@@ -216,10 +216,12 @@ pub(super) fn set_bit(bits: &mut Vec<u64>, leaf: LeafId) {
     bits[word] |= bit;
 }
 
-/// Takes a leaf out of the bits of some, among which it is.
+/// Takes a leaf out of the bits of some.
 pub(super) fn unset_bit(bits: &mut [u64], leaf: LeafId) {
     let (word, bit) = split(leaf);
-    bits[word] &= !bit;
+    if let Some(it) = bits.get_mut(word) {
+        *it &= !bit;
+    }
 }
 
 const fn split(leaf: LeafId) -> (usize, u64) {

@@ -72,6 +72,7 @@ impl Drf {
     fn subscribe(&mut self, key: FrameworkKey, subscription: Subscription) -> LeafId {
         let leaf = self.track(key, &subscription.role);
         self.interest.unbar_leaf(leaf);
+        self.breeds.unbar(leaf);
         let _before = self.unwish(leaf);
         let least = subscription.min_allocatable.as_ref();
         let least = least.map(|sets| Least::new(sets, &self.columns));
@@ -259,6 +260,7 @@ impl Drf {
         self.filters.forget(seat.refuser);
         self.interest.unlist(leaf);
         self.interest.unbar_leaf(leaf);
+        self.breeds.unbar(leaf);
         self.tree.unseat(seat.node);
     }
 

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 
 use smallvec::{SmallVec, smallvec};
 
+use super::breeds::BreedId;
 use super::columns::{Columns, Row};
 use super::holding::{Held, Holding, Origin, Outstanding, open};
 use super::kinds::kind;
@@ -94,6 +95,7 @@ pub(super) struct Agent {
     free: Resources,
     total: Resources,
     pub(super) traits: Arc<AgentTraits>,
+    pub(super) breed: Option<BreedId>,
     holdings: SmallVec<[(LeafId, Holding); 1]>,
 }
 
@@ -163,6 +165,7 @@ impl Agent {
             free: total.clone(),
             total,
             traits: Arc::new(traits),
+            breed: None,
             holdings: SmallVec::new(),
         }
     }

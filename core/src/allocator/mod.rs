@@ -140,6 +140,7 @@
 //! ```
 
 mod bookings;
+mod breeds;
 mod candidate;
 mod change;
 mod changes;

@@ -63,6 +63,8 @@ pub(super) struct Wish {
     pub(super) constraints: Option<Constraints>,
     /// Whether the constraints go by what an agent is, and not by what it would be offered of it.
     pub(super) is_static: bool,
+    /// Whether they go by what agents of a breed have in common.
+    pub(super) is_by_breed: bool,
     pub(super) least: LeastId,
 }
 
@@ -72,6 +74,9 @@ impl Wish {
         Self {
             state: subscription.state,
             is_static: constraints.as_ref().is_some_and(|it| !it.depends_on_offer()),
+            is_by_breed: constraints
+                .as_ref()
+                .is_some_and(Constraints::depends_on_labels_only),
             constraints,
             least,
         }

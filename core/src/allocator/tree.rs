@@ -34,14 +34,16 @@ pub(super) const WEIGHT_ONE: Milli = Milli::from_thousandths(1_000);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     share: u64,
+    /// The first bytes of what tells its name from those of its siblings, for a quick look.
+    prefix: u64,
     grants: u32,
     pub(super) node: NodeId,
 }
 
 impl Entry {
-    /// What it is put in order by before its name.
-    const fn rank(&self) -> u128 {
-        ((self.share as u128) << 64) | self.grants as u128
+    /// What it is put in order by before its whole name.
+    const fn rank(&self) -> (u64, u32, u64) {
+        (self.share, self.grants, self.prefix)
     }
 }
 
@@ -65,8 +67,6 @@ pub(super) struct Node {
     pub(super) parent: NodeId,
     pub(super) what: What,
     name: Arc<str>,
-    /// The first bytes of what tells its name from those of its siblings, for a quick look.
-    prefix: u64,
     pub(super) weight: Milli,
     /// How often something was booked. It never falls (TV-14).
     pub(super) grants: u64,
@@ -223,7 +223,7 @@ impl Tree {
         let listed = self.node(node).listed;
         self.list(node, Listing::Out);
         self.nodes[node.at()].name = Arc::clone(name);
-        self.nodes[node.at()].prefix = prefix(name);
+        self.nodes[node.at()].place.prefix = prefix(name);
         if listed {
             self.list(node, Listing::In);
         }
@@ -234,18 +234,19 @@ impl Tree {
             What::Seat(leaf) => Some(leaf),
             What::Root | What::Role(_) | What::Own | What::Gone => None,
         };
+        let prefix = match leaf {
+            Some(_) => prefix(&name),
+            None => prefix(last_part(&name)),
+        };
         let node = |id| Node {
             parent,
-            prefix: match what {
-                What::Seat(_) => prefix(&name),
-                What::Root | What::Role(_) | What::Own | What::Gone => prefix(last_part(&name)),
-            },
             what,
             name,
             weight: WEIGHT_ONE,
             grants: 0,
             place: Entry {
                 share: 0,
+                prefix,
                 grants: 0,
                 node: id,
             },
@@ -441,37 +442,31 @@ impl Tree {
     pub(super) fn place(&self, id: NodeId) -> Entry {
         Entry {
             share: self.weighted_share(id, &self.books[id.at()].held),
+            prefix: self.node(id).place.prefix,
             grants: u32::try_from(self.node(id).grants).unwrap_or(u32::MAX),
             node: id,
         }
     }
 
-    /// Finds an entry in an order, or where it belongs, as a binary search does. Names are looked
-    /// at only where shares and grants are the same.
+    /// Finds an entry in an order, or where it belongs, as a binary search does.
     fn seek(&self, order: &[Entry], wanted: &Entry) -> Result<usize, usize> {
         let rank = wanted.rank();
         let first = order.partition_point(|it| it.rank() < rank);
-        let is_tie = |at: usize| order.get(at).is_some_and(|it| it.rank() == rank);
-        if !is_tie(first) {
-            return Err(first);
+        match order.get(first) {
+            Some(it) if it.node == wanted.node => Ok(first),
+            Some(it) if it.rank() == rank => {
+                let found = order[first..].binary_search_by(|it| self.compare(it, wanted));
+                found.map(|at| first + at).map_err(|at| first + at)
+            }
+            Some(_) | None => Err(first),
         }
-        let ties = match is_tie(first + 1) {
-            false => 1,
-            true => order[first..].partition_point(|it| it.rank() == rank),
-        };
-        let found = order[first..first + ties].binary_search_by(|it| self.by_name(it, wanted));
-        found.map(|at| first + at).map_err(|at| first + at)
     }
 
     pub(super) fn compare(&self, a: &Entry, b: &Entry) -> Ordering {
-        (a.rank().cmp(&b.rank())).then_with(|| self.by_name(a, b))
-    }
-
-    fn by_name(&self, a: &Entry, b: &Entry) -> Ordering {
-        let (one, other) = (self.node(a.node), self.node(b.node));
-        (one.prefix.cmp(&other.prefix))
-            .then_with(|| one.name.cmp(&other.name))
-            .then(a.node.cmp(&b.node))
+        (a.rank().cmp(&b.rank())).then_with(|| {
+            let (one, other) = (self.node(a.node), self.node(b.node));
+            (one.name.cmp(&other.name)).then(a.node.cmp(&b.node))
+        })
     }
 
     /// Returns the leaf that a node stands for, if it does.
