@@ -277,9 +277,8 @@ impl Drf {
             return Err(part.stop(Pair::Filtered(until)));
         }
         let constraints = wish.constraints.as_ref();
-        let excludes = constraints.is_some_and(|it| {
-            !wish.is_static && !it.admits(&subject(agent, &part.resources))
-        });
+        let excludes = constraints
+            .is_some_and(|it| !wish.is_static && !it.admits(&subject(agent, &part.resources)));
         if excludes {
             return Err(part.stop(Pair::Constraint));
         }

@@ -64,7 +64,9 @@ pub(super) struct Scratch {
 impl Scratch {
     /// Counts all work that was ever done.
     const fn work(&self) -> usize {
-        self.looks.wrapping_mul(LOOK_WORK).wrapping_add(self.walk.steps)
+        self.looks
+            .wrapping_mul(LOOK_WORK)
+            .wrapping_add(self.walk.steps)
     }
 }
 
@@ -97,7 +99,11 @@ impl Drf {
             Some(pass) => pass,
             None => self.begin(),
         };
-        let mut left = self.options.agents_per_slice.max(1).saturating_mul(AGENT_WORK);
+        let mut left = self
+            .options
+            .agents_per_slice
+            .max(1)
+            .saturating_mul(AGENT_WORK);
         loop {
             while pass.at < pass.agents.len() && !self.is_over(pass.stage) {
                 if left == 0 {
@@ -140,11 +146,7 @@ impl Drf {
                 row.due = false;
             }
         }
-        let mut agents: Vec<usize> = if due.all {
-            self.wanted()
-        } else {
-            due.agents
-        };
+        let mut agents: Vec<usize> = if due.all { self.wanted() } else { due.agents };
         self.passes += 1;
         self.rng.shuffle(&mut agents);
         let stage = if self.tree.required_headroom().is_empty() {
@@ -420,22 +422,23 @@ impl Drf {
         let row = row.expect("the candidate was made from this agent's row");
         let part = match extent {
             Extent::All => None,
-            Extent::Part => Some((self.columns.row(&resources), open(&resources, &self.columns))),
+            Extent::Part => Some((
+                self.columns.row(&resources),
+                open(&resources, &self.columns),
+            )),
         };
         let counts = row.counts();
         let (all, opened) = match &part {
             None => (&counts.all, counts.open()),
             Some((all, opened)) => (all, opened),
         };
-        self.available.subtract(counts.open());
         self.tree.book(node, Sign::Add, all, opened);
         self.seats.seat_mut(leaf).offered.add(all);
         self.last_grant.0 += 1;
         let id = self.last_grant;
         let key = row.key;
-        let is_new = row.grant(leaf, id, &resources, extent);
-        row.recount(&self.columns);
-        self.available.add(row.counts().open());
+        let is_new = row.grant(leaf, id, &resources, extent, &self.columns);
+        row.recount(&mut self.available);
         if row.free().is_empty() {
             self.interest.exhaust(agent);
         }

@@ -60,6 +60,7 @@ pub use super::options::{DemandRule, GpuRule, Options, Packing, SorterKind};
 
 use super::breeds::Breeds;
 use super::columns::{Columns, Row};
+use super::counted::Shapes;
 use super::cycle::{Pass, Scratch};
 use super::interest::Interest;
 use super::ledger::Ledger;
@@ -83,6 +84,7 @@ pub struct Drf {
     pub(super) leasts: Leasts,
     pub(super) ledger: Ledger,
     pub(super) breeds: Breeds,
+    pub(super) shapes: Shapes,
     pub(super) tree: Tree,
     pub(super) seats: Seats,
     pub(super) filters: Filters,
@@ -221,6 +223,7 @@ impl Drf {
             columns,
             ledger: Ledger::default(),
             breeds: Breeds::default(),
+            shapes: Shapes::default(),
             seats: Seats::default(),
             filters: Filters::new(),
             interest: Interest::default(),

@@ -145,6 +145,7 @@ mod candidate;
 mod change;
 mod changes;
 mod columns;
+mod counted;
 mod cycle;
 pub mod drf;
 mod explain;

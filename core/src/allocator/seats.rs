@@ -73,7 +73,9 @@ impl Wish {
         let constraints = subscription.constraints;
         Self {
             state: subscription.state,
-            is_static: constraints.as_ref().is_some_and(|it| !it.depends_on_offer()),
+            is_static: constraints
+                .as_ref()
+                .is_some_and(|it| !it.depends_on_offer()),
             is_by_breed: constraints
                 .as_ref()
                 .is_some_and(Constraints::depends_on_labels_only),

@@ -11,7 +11,6 @@ use tracing::debug;
 use super::changes::rescind;
 use super::columns::Row;
 use super::drf::Drf;
-use super::holding::open;
 use super::seats::LeafId;
 use super::tree::{NodeId, Tree};
 use super::{Decision, GrantId, RescindReason};
@@ -182,8 +181,8 @@ impl Drf {
                 agent,
                 leaf,
                 id,
-                all: self.columns.row(rest),
-                open: open(rest, &self.columns),
+                all: rest.all,
+                open: *rest.open(),
             })
         });
         grants.collect()
@@ -195,7 +194,7 @@ impl Drf {
         for (_, agent) in self.ledger.iter() {
             for (leaf, rest) in agent.returning() {
                 if of(leaf) {
-                    row.add(&open(rest, &self.columns));
+                    row.add(rest.open());
                 }
             }
         }
