@@ -307,6 +307,7 @@ impl Drf {
             };
             let leaf = scratch.walk.next(&self.tree, is_wanted)?;
             if self.strike_alike(agent, leaf) {
+                scratch.looks = scratch.looks.wrapping_add(1);
                 if !self.interest.is_wanted(agent) {
                     return None;
                 }

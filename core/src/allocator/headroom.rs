@@ -189,7 +189,8 @@ impl Tree {
         &self.books[ROOT.at()].below
     }
 
-    /// Returns whether something must be kept free for a node at the top of a branch, or it is none.
+    /// Returns whether something must be kept free for the branch that begins at a node; of nodes
+    /// further down that is not told.
     pub(super) fn may_have_unmet(&self, node: NodeId) -> bool {
         self.node(node).parent != ROOT || !self.books[node.at()].required.is_empty()
     }

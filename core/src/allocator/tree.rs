@@ -236,7 +236,7 @@ impl Tree {
         };
         let prefix = match leaf {
             Some(_) => prefix(&name),
-            None => prefix(last_part(&name)),
+            None => prefix(name.rsplit('/').next().unwrap_or(&name)),
         };
         let node = |id| Node {
             parent,
@@ -478,11 +478,6 @@ impl Tree {
     pub(super) fn has_takers(&self) -> bool {
         !self.node(ROOT).order.is_empty()
     }
-}
-
-/// Returns the part of a path that tells it from its siblings.
-fn last_part(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Returns the first bytes of a name; they order as names do, as far as they go.
