@@ -196,7 +196,8 @@ fn whom_constraints_bar_is_known_of_agents_alike_until_either_changes() {
     rig.tell(agent(1, "cpus:1", rack("rack:r2")));
     assert_eq!(rig.says(), [""; 0]);
     let explained = rig.drf.explain(A, &Role::any());
-    assert!(matches!(explained[1], (A1, Obstacle::Constraint(_))));
+    assert_eq!(explained[1].0, A1);
+    assert!(matches!(explained[1].1, Obstacle::Constraint(_)));
     // One of them moves.
     rig.tell(Change::AgentChanged {
         agent: A1,
