@@ -22,7 +22,7 @@ const VALUE: &str = r#"a number, a range list "[1-3]" or a text"#;
 const KEY: &str = "a key of 1 to 255 bytes without control characters";
 
 /// What an attribute says.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum AttributeValue {
     /// A number.
     Scalar(Milli),
@@ -33,7 +33,7 @@ pub enum AttributeValue {
 }
 
 /// A key and what it says.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Raw")]
 pub struct Attribute {
     name: Arc<str>,
@@ -65,7 +65,7 @@ pub enum InvalidAttribute {
 }
 
 /// Attributes in the order in which they were given; keys may repeat (RM-57).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attributes(Vec<Attribute>);
 

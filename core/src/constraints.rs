@@ -176,6 +176,17 @@ impl Constraints {
         self.0.first()?.iter().find(|it| !it.holds(agent))
     }
 
+    /// Returns whether nothing matters but what many agents have in common: attributes, region and
+    /// zone.
+    pub fn depends_on_labels_only(&self) -> bool {
+        let all = self.0.iter().flatten();
+        let mut selectors = all.map(|it| &it.selector);
+        selectors.all(|it| match it {
+            Selector::Attribute(_) | Selector::Region | Selector::Zone => true,
+            Selector::Hostname | Selector::Total(_) | Selector::Offered(_) => false,
+        })
+    }
+
     /// Returns whether what would be offered matters, and not only what the agent is.
     pub fn depends_on_offer(&self) -> bool {
         let all = self.0.iter().flatten();

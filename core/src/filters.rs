@@ -246,6 +246,10 @@ impl Filters {
         candidate: &Resources,
         now: Time,
     ) -> Option<Time> {
+        // Whoever refused nothing need not be looked for in a row of a thousand.
+        if self.len_of(of) == 0 {
+            return None;
+        }
         let (first, end) = self.span(agent, of);
         let known = self.rows.get(agent as usize)?[first..end].iter();
         let until = |it: &Refusal| self.lapses[it.lapse as usize].at;

@@ -43,10 +43,11 @@ impl Rng {
         if bound == 0 {
             return 0;
         }
-        let reject = bound.wrapping_neg() % bound;
         loop {
             let wide = u128::from(self.next_u64()) * u128::from(bound);
-            if wide as u64 >= reject {
+            let low = wide as u64;
+            // What is rejected is less than the bound; so the division is hardly ever made.
+            if low >= bound || low >= bound.wrapping_neg() % bound {
                 return (wide >> 64) as u64;
             }
         }

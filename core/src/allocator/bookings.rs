@@ -3,6 +3,7 @@
 //! Called for changes of that kind. Deliberately not here: what becomes of what is free.
 
 use alloc::borrow::Cow;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -10,6 +11,7 @@ use tracing::debug;
 
 use super::changes::{following_multiple, rescind};
 use super::columns::Row;
+use super::counted::Counted;
 use super::drf::{DemandRule, Drf, Lease};
 use super::holding::{Origin, open};
 use super::seats::LeafId;
@@ -41,7 +43,7 @@ impl Drf {
         let leaf = self.track(framework, role);
         let agent = self.ledger.get_mut(key).expect("it was just looked at");
         let all = self.columns.row(&agent.counted(leaf, resources));
-        match agent.occupy(leaf, resources) {
+        match agent.occupy(leaf, resources, &self.columns) {
             Ok(is_new) => self.seats.seat_mut(leaf).agents += usize::from(is_new),
             Err(error) => {
                 debug!(agent = ?key, %resources, %error, "more in use than can be counted");
@@ -70,7 +72,10 @@ impl Drf {
         let Some(agent) = self.ledger.get_mut(key) else {
             return debug!(agent = ?key, %resources, "an accept on an unknown agent is ignored");
         };
-        let accepted = leaf.and_then(|leaf| Some((leaf, agent.accept(leaf, resources)?)));
+        let accepted = leaf.and_then(|leaf| {
+            let taken = agent.accept(leaf, resources, &self.columns)?;
+            Some((leaf, taken))
+        });
         match accepted {
             Some((leaf, taken)) => {
                 let row = self.columns.row(&taken);
@@ -110,7 +115,7 @@ impl Drf {
         let leaf = self.leaf(framework, role);
         let released = leaf.and_then(|leaf| {
             let agent = self.ledger.get_mut(key)?;
-            Some((leaf, agent.release(leaf, resources, from)?))
+            Some((leaf, agent.release(leaf, resources, from, &self.columns)?))
         });
         let Some((leaf, release)) = released else {
             debug!(agent = ?key, ?framework, %resources, "returned, though it is not held");
@@ -184,7 +189,7 @@ impl Drf {
         self.columns.intern_all(after);
         let converted = leaf.filter(|leaf| {
             let agent = self.ledger.get_mut(key);
-            agent.is_some_and(|agent| agent.convert(*leaf, before, after))
+            agent.is_some_and(|agent| agent.convert(*leaf, before, after, &self.columns))
         });
         let Some(leaf) = converted else {
             return debug!(agent = ?key, ?framework, %before, "converted, though it is not offered");
@@ -222,8 +227,9 @@ impl Drf {
         if let Err(error) = total.add(after) {
             return debug!(agent = ?key, %error, "more than can be counted");
         }
-        agent.set_total(total);
         self.columns.intern_all(after);
+        let total = Arc::new(Counted::new(total, &self.columns));
+        agent.set_total(total, &self.columns);
         self.count_total(before, after);
         self.recount(key);
         self.rescind_if_overbooked(key, out);

@@ -13,7 +13,8 @@ use super::kinds::{kind, with_value};
 use super::ledger::Agent;
 use super::obstacle::Capability;
 use super::profile::AgentCapabilities;
-use super::seats::{LeafId, Least, Seat, Wish};
+use super::seats::{LeafId, Seat, Wish};
+use super::worth::Least;
 use crate::constraints::Subject;
 use crate::resources::{Milli, Resources, Value};
 use crate::time::Time;
@@ -124,10 +125,8 @@ impl Drf {
         {
             return Some(lack);
         }
-        let constraints = wish.constraints.as_ref()?;
-        let is_static = !constraints.depends_on_offer();
-        let excludes = is_static && !constraints.admits(&subject(agent, agent.free()));
-        excludes.then_some(Bar::Constraint)
+        let constraints = wish.constraints.as_ref().filter(|_| wish.is_static)?;
+        (!constraints.admits(&subject(agent, agent.free()))).then_some(Bar::Constraint)
     }
 
     /// Returns whether everybody can cope with an agent, so that nobody needs to be asked.
@@ -163,7 +162,7 @@ impl Drf {
 
     /// Returns what is free and may be had in the role, before anything is cut (AL-32).
     fn base<'a>(&self, agent: &'a Agent, seat: &Seat) -> Cow<'a, Resources> {
-        if agent.counts().is_plain {
+        if agent.counts().is_plain() {
             return Cow::Borrowed(agent.free());
         }
         let role = self.tree.role(seat.role);
@@ -182,9 +181,9 @@ impl Drf {
         if !self.tree.has_quota() && !policies {
             return Ok(None);
         }
-        let mut bounds = Bounds::NONE;
-        self.tree.limit(seat.role, &mut bounds);
+        let mut bounds = self.tree.limit(seat.role);
         if !self.tree.required_headroom().is_empty() {
+            let bounds = bounds.get_or_insert(Bounds::NONE);
             let covered = self.tree.covered(seat.role);
             let serves = |(column, free): (usize, i128)| {
                 free.min(covered.at(column)).min(bounds.at(column)) > 0
@@ -201,9 +200,9 @@ impl Drf {
             }
         }
         if policies {
-            self.bound_offered(seat, &mut bounds)?;
+            self.bound_offered(seat, bounds.get_or_insert(Bounds::NONE))?;
         }
-        Ok(Some(bounds))
+        Ok(bounds)
     }
 
     /// Returns whether a bag lessens what is required for the role, or for one above it.
@@ -270,7 +269,7 @@ impl Drf {
         wish: &Wish,
         part: Part<'a>,
     ) -> Result<Cow<'a, Resources>, Stop> {
-        let least = wish.least.as_ref().unwrap_or(&self.least);
+        let least = self.leasts.at(wish.least);
         let counted;
         let row = match part.resources {
             Cow::Borrowed(_) => &agent.counts().all,
@@ -290,9 +289,8 @@ impl Drf {
             return Err(part.stop(Pair::Filtered(until)));
         }
         let constraints = wish.constraints.as_ref();
-        let excludes = constraints.is_some_and(|it| {
-            it.depends_on_offer() && !it.admits(&subject(agent, &part.resources))
-        });
+        let excludes = constraints
+            .is_some_and(|it| !wish.is_static && !it.admits(&subject(agent, &part.resources)));
         if excludes {
             return Err(part.stop(Pair::Constraint));
         }

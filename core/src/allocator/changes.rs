@@ -180,11 +180,13 @@ impl Drf {
             self.on_agent_removed(before);
         }
         self.columns.intern_all(&total);
-        let mut agent = Agent::new(key, total, traits, &self.columns);
+        let total = self.shapes.share(total, &self.columns);
+        let mut agent = Agent::new(key, total, traits);
         agent.whitelisted = self.is_whitelisted(&agent.traits.hostname);
+        agent.breed = self.breeds.join(&agent.traits);
         agent.is_usual = self.is_usual(&agent);
         self.count_total(&Resources::new(), agent.total());
-        self.available.add(agent.counts().open());
+        agent.recount(&mut self.available);
         self.interest.admit_agent(at);
         if !agent.free().is_empty() {
             self.interest.renew(at);
@@ -209,12 +211,18 @@ impl Drf {
         let Some(agent) = self.ledger.get_mut(key) else {
             return debug!(agent = ?key, "a change of an unknown agent is ignored");
         };
-        agent.traits = Arc::new(traits);
+        let traits = Arc::new(traits);
+        if let Some(breed) = agent.breed {
+            self.breeds.part(breed, &agent.traits);
+        }
+        agent.breed = self.breeds.join(&traits);
+        agent.traits = traits;
         agent.whitelisted = whitelisted;
         let before = agent.total().clone();
-        agent.set_total(total.clone());
         self.columns.intern_all(&total);
-        self.count_total(&before, &total);
+        let total = self.shapes.share(total, &self.columns);
+        agent.set_total(Arc::clone(&total), &self.columns);
+        self.count_total(&before, &total.bag);
         self.filters.forget_agent(key.index());
         self.interest.unbar_agent(key.index() as usize);
         self.recount(key);
@@ -227,6 +235,9 @@ impl Drf {
             return debug!(agent = ?key, "the removal of an unknown agent is ignored");
         };
         let at = key.index() as usize;
+        if let Some(breed) = agent.breed {
+            self.breeds.part(breed, &agent.traits);
+        }
         self.available.subtract(agent.counts().open());
         let held: Vec<_> = agent.holdings(&self.columns).collect();
         for (leaf, held) in held {
@@ -324,9 +335,7 @@ impl Drf {
             return;
         };
         agent.is_usual = is_usual;
-        self.available.subtract(agent.counts().open());
-        agent.recount(&self.columns);
-        self.available.add(agent.counts().open());
+        agent.recount(&mut self.available);
         let at = key.index() as usize;
         if agent.free().is_empty() {
             self.interest.exhaust(at);

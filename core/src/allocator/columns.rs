@@ -135,11 +135,6 @@ impl Row {
         }
     }
 
-    /// Makes all of it zero.
-    pub(super) const fn clear(&mut self) {
-        self.len = 0;
-    }
-
     /// Replaces one amount.
     pub(super) const fn set(&mut self, column: usize, amount: i128) {
         self.reach(column + 1);

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use super::candidate::{Stage, Stop};
+use super::candidate::{Bar, Stage, Stop};
 use super::drf::{Drf, Lease, Packing, SorterKind};
 use super::holding::open;
 use super::interest::{Count, Interest};
@@ -29,6 +29,10 @@ use crate::time::Time;
 
 /// How many agents are looked up together.
 const BLOCK: usize = 16;
+/// What an agent costs of the work of a slice, even if nobody is looked at.
+const AGENT_WORK: usize = 128;
+/// What a look at a framework costs, where passing by a node of the tree costs one.
+const LOOK_WORK: usize = 8;
 
 /// A pass that has begun.
 #[derive(Debug)]
@@ -52,7 +56,18 @@ pub(super) struct Scratch {
     /// By node, when something below it was last interested in the agent that is looked at.
     stamps: Vec<u64>,
     stamp: u64,
+    /// How many leaves were looked at, in all passes.
+    looks: usize,
     stops: Vec<(LeafId, Stop)>,
+}
+
+impl Scratch {
+    /// Counts all work that was ever done.
+    const fn work(&self) -> usize {
+        self.looks
+            .wrapping_mul(LOOK_WORK)
+            .wrapping_add(self.walk.steps)
+    }
 }
 
 /// Who is next to have something of an agent, and what.
@@ -84,24 +99,31 @@ impl Drf {
             Some(pass) => pass,
             None => self.begin(),
         };
-        let mut left = self.options.agents_per_slice.max(1);
+        let mut left = self
+            .options
+            .agents_per_slice
+            .max(1)
+            .saturating_mul(AGENT_WORK);
         loop {
             while pass.at < pass.agents.len() && !self.is_over(pass.stage) {
                 if left == 0 {
                     self.pass = Some(pass);
                     return;
                 }
-                let end = pass.agents.len().min(pass.at + left.min(BLOCK));
-                left -= end - pass.at;
+                let many = left.div_ceil(AGENT_WORK).min(BLOCK);
+                let end = pass.agents.len().min(pass.at + many);
+                left = left.saturating_sub((end - pass.at) * AGENT_WORK);
                 // A look at a few rows ahead: they come from far apart, so let them come together.
                 let rows = pass.agents[pass.at..end].iter().copied();
                 let offerable =
                     |agent: &usize| self.ledger.at(*agent).is_some_and(|row| row.is_offerable());
                 let block: SmallVec<[usize; BLOCK]> = rows.filter(offerable).collect();
                 pass.at = end;
+                let before = self.scratch.work();
                 for agent in block {
                     self.visit(&mut pass, agent, out);
                 }
+                left = left.saturating_sub(self.scratch.work().wrapping_sub(before));
             }
             if pass.stage == Stage::FairShare {
                 return;
@@ -124,11 +146,7 @@ impl Drf {
                 row.due = false;
             }
         }
-        let mut agents: Vec<usize> = if due.all {
-            self.interest.wanted().collect()
-        } else {
-            due.agents
-        };
+        let mut agents: Vec<usize> = if due.all { self.wanted() } else { due.agents };
         self.passes += 1;
         self.rng.shuffle(&mut agents);
         let stage = if self.tree.required_headroom().is_empty() {
@@ -150,6 +168,28 @@ impl Drf {
         pass
     }
 
+    /// Returns the agents that somebody may want something of. Those on which too little is free
+    /// for anybody are passed by here, where they are looked at one beside the other.
+    fn wanted(&mut self) -> Vec<usize> {
+        let (interest, leasts) = (&mut self.interest, &self.leasts);
+        let mut wanted = Vec::new();
+        for agent in 0..interest.agents() {
+            if !interest.is_wanted(agent) {
+                continue;
+            }
+            let Some(row) = self.ledger.at(agent) else {
+                continue;
+            };
+            for leaves in leasts.unmet(row.free(), &row.counts().all) {
+                interest.strike(agent, leaves);
+            }
+            if interest.is_wanted(agent) {
+                wanted.push(agent);
+            }
+        }
+        wanted
+    }
+
     /// Returns how much is left of an agent, as a dominant share of all there is.
     fn rest(&self, agent: usize) -> u64 {
         let row = self.ledger.at(agent);
@@ -167,7 +207,6 @@ impl Drf {
         {
             self.interest.unbar_agent(agent);
             self.interest.renew(agent);
-            let _not_struck = self.interest.take_fresh(agent);
         }
         self.strike_refused(agent);
         while self.ledger.at(agent).is_some_and(|it| it.is_offerable()) {
@@ -185,15 +224,24 @@ impl Drf {
         }
     }
 
-    /// Clears the interest of all who refused all that is free, in one go.
+    /// Clears the interest of all who refused all that is free, and of all whom its breed bars, in
+    /// one go.
     fn strike_refused(&mut self, agent: usize) {
         let Some(row) = self.ledger.at(agent) else {
             return;
         };
-        if !self.interest.take_fresh(agent) {
+        let is_fresh = self.interest.take_fresh(agent);
+        #[cfg(test)]
+        if self.looks_at_all {
             return;
         }
         let interest = &mut self.interest;
+        if let Some(breed) = row.breed {
+            interest.strike(agent, self.breeds.barred(breed));
+        }
+        if !is_fresh {
+            return;
+        }
         self.filters
             .each_refusing(agent as u32, row.free(), self.now, |leaf| {
                 interest.clear(agent, LeafId::new(leaf as usize));
@@ -206,9 +254,13 @@ impl Drf {
         scratch.stops.clear();
         let found = self.aged(stage, agent, &mut scratch);
         let found = found.or_else(|| self.next(stage, agent, &mut scratch));
+        scratch.looks = scratch.looks.wrapping_add(scratch.stops.len() + 1);
         for (leaf, stop) in &scratch.stops {
             match stop {
-                Stop::Barred(_) => self.interest.bar(agent, *leaf),
+                Stop::Barred(bar) => {
+                    self.interest.bar(agent, *leaf);
+                    self.bar_breed(agent, *leaf, *bar);
+                }
                 Stop::Pair(_) => self.interest.clear(agent, *leaf),
                 Stop::Bound(_) => drop(self.held_back.insert(agent)),
                 Stop::Uncovered => {}
@@ -218,16 +270,22 @@ impl Drf {
         found
     }
 
+    /// Notes what bars a leaf from an agent for all agents of whom it is true as well.
+    fn bar_breed(&mut self, agent: usize, leaf: LeafId, bar: Bar) {
+        let breed = self.ledger.at(agent).and_then(|row| row.breed);
+        let wish = self.seats.seat(leaf).wish.as_ref();
+        let is_by_breed = bar == Bar::Constraint && wish.is_some_and(|it| it.is_by_breed);
+        if let Some(breed) = breed.filter(|_| is_by_breed) {
+            self.breeds.bar(breed, leaf);
+        }
+    }
+
     /// Looks at the leaves in their order.
     fn next(&mut self, stage: Stage, agent: usize, scratch: &mut Scratch) -> Option<Found> {
         let by_lot = self.options.role_sorter == SorterKind::Random
             || self.options.framework_sorter == SorterKind::Random;
         if by_lot {
-            lot::draw(&self.tree, &self.options, &mut self.rng, &mut scratch.drawn);
-            let wants = self.interest.of(agent);
-            let drawn = scratch.drawn.iter().copied();
-            let mut looks = drawn.filter(|leaf| Interest::has(wants, *leaf));
-            return looks.find_map(|leaf| self.look(stage, agent, leaf, &mut scratch.stops));
+            return self.drawn(stage, agent, scratch);
         }
         let count = self.interest.few(agent, &mut scratch.few);
         match (count, &scratch.few[..]) {
@@ -243,15 +301,41 @@ impl Drf {
             let is_wanted = |node: NodeId| match self.tree.leaf_of(node) {
                 Some(leaf) => Interest::has(wants, leaf),
                 None => {
-                    let unmet = stage == Stage::FairShare || self.tree.has_unmet_above(node);
+                    let unmet = stage == Stage::FairShare || self.tree.may_have_unmet(node);
                     unmet && (count == Count::Many || stamps[node.at()] == stamp)
                 }
             };
             let leaf = scratch.walk.next(&self.tree, is_wanted)?;
-            if let Some(found) = self.look(stage, agent, leaf, &mut scratch.stops) {
+            if self.strike_alike(agent, leaf) {
+                scratch.looks = scratch.looks.wrapping_add(1);
+                if !self.interest.is_wanted(agent) {
+                    return None;
+                }
+            } else if let Some(found) = self.look(stage, agent, leaf, &mut scratch.stops) {
                 return Some(found);
             }
         }
+    }
+
+    /// Looks at the leaves in an order that is drawn by lot.
+    fn drawn(&mut self, stage: Stage, agent: usize, scratch: &mut Scratch) -> Option<Found> {
+        lot::draw(&self.tree, &self.options, &mut self.rng, &mut scratch.drawn);
+        let wants = self.interest.of(agent);
+        let drawn = scratch.drawn.iter().copied();
+        let mut looks = drawn.filter(|leaf| Interest::has(wants, *leaf));
+        looks.find_map(|leaf| self.look(stage, agent, leaf, &mut scratch.stops))
+    }
+
+    /// Clears the interest of a leaf, and of all that want as much, if that is more than is free.
+    fn strike_alike(&mut self, agent: usize, leaf: LeafId) -> bool {
+        let row = self.ledger.at(agent).expect("it is looked at");
+        let wish = self.seats.seat(leaf).wish.as_ref();
+        let least = wish.expect("only subscribed leaves are listed").least;
+        if self.leasts.at(least).is_met(row.free(), &row.counts().all) {
+            return false;
+        }
+        self.interest.strike(agent, self.leasts.leaves(least));
+        true
     }
 
     /// Marks all nodes above a few leaves, so that a walk passes by the others.
@@ -334,38 +418,44 @@ impl Drf {
             resources,
             extent,
         } = found;
+        let node = self.seats.seat(leaf).node;
         let row = self.ledger.at_mut(agent);
         let row = row.expect("the candidate was made from this agent's row");
-        let (all, opened) = match extent {
-            Extent::All => (row.counts().all, *row.counts().open()),
-            Extent::Part => {
-                let open = open(&resources, &self.columns);
-                (self.columns.row(&resources), open)
-            }
+        let part = match extent {
+            Extent::All => None,
+            Extent::Part => Some((
+                self.columns.row(&resources),
+                open(&resources, &self.columns),
+            )),
         };
+        let counts = row.counts();
+        let (all, opened) = match &part {
+            None => (&counts.all, counts.open()),
+            Some((all, opened)) => (all, opened),
+        };
+        // A shared volume that it holds already counts once (AL-15).
+        let counted = match row.counted(leaf, &resources) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(counted) => Some(self.columns.row(&counted)),
+        };
+        let counted = counted.as_ref().unwrap_or(all);
+        self.tree.book(node, Sign::Add, counted, opened);
+        self.seats.seat_mut(leaf).offered.add(all);
         self.last_grant.0 += 1;
         let id = self.last_grant;
         let key = row.key;
-        let counted = match row.counted(leaf, &resources) {
-            Cow::Borrowed(_) => all,
-            Cow::Owned(counted) => self.columns.row(&counted),
-        };
-        let is_new = row.grant(leaf, id, &resources, extent);
-        self.available.subtract(row.counts().open());
-        row.recount(&self.columns);
-        self.available.add(row.counts().open());
+        let is_new = row.grant(leaf, id, &resources, extent, &self.columns);
+        row.recount(&mut self.available);
         if row.free().is_empty() {
             self.interest.exhaust(agent);
         }
         let seat = self.seats.seat_mut(leaf);
         seat.agents += usize::from(is_new);
-        seat.offered.add(&all);
         seat.since = self.now;
         if let Some(want) = &mut seat.want {
             want.grant(&resources);
         }
-        let (framework, role, node) = (seat.framework, seat.role, seat.node);
-        self.tree.book(node, Sign::Add, &counted, &opened);
+        let (framework, role) = (seat.framework, seat.role);
         if let Some(lease) = self.options.lease {
             self.hold_lease(Lease {
                 until: self.now + lease,

@@ -65,12 +65,15 @@ use alloc::vec::Vec;
 
 pub use super::options::{DemandRule, GpuRule, Options, Packing, SorterKind};
 
+use super::breeds::Breeds;
 use super::columns::{Columns, Row};
+use super::counted::Shapes;
 use super::cycle::{Pass, Scratch};
 use super::interest::Interest;
 use super::ledger::Ledger;
-use super::seats::{LeafId, Least, Seats};
+use super::seats::{LeafId, Seats};
 use super::tree::{NodeId, Tree};
+use super::worth::{Least, Leasts};
 use super::{Allocator, Change, Decision, GrantId, Obstacle, RoleFigures, Stats};
 use crate::filters::Filters;
 use crate::keys::{AgentKey, FrameworkKey};
@@ -85,8 +88,10 @@ pub struct Drf {
     pub(super) options: Options,
     pub(super) rng: Rng,
     pub(super) columns: Columns,
-    pub(super) least: Least,
+    pub(super) leasts: Leasts,
     pub(super) ledger: Ledger,
+    pub(super) breeds: Breeds,
+    pub(super) shapes: Shapes,
     pub(super) tree: Tree,
     pub(super) seats: Seats,
     pub(super) filters: Filters,
@@ -112,6 +117,9 @@ pub struct Drf {
     #[cfg(test)]
     pub(super) looks_at_all: bool,
 }
+
+/// How many refusals that lapse count as an agent of a slice.
+const LAPSES_PER_AGENT: usize = 16;
 
 /// Which agents the next pass looks at.
 #[derive(Debug, Default)]
@@ -218,9 +226,11 @@ impl Drf {
         Self {
             rng: Rng::new(options.seed),
             tree: Tree::new(&options.excluded, &mut columns),
-            least: Least::new(&options.min_allocatable, &columns),
+            leasts: Leasts::new(Least::new(&options.min_allocatable, &columns)),
             columns,
             ledger: Ledger::default(),
+            breeds: Breeds::default(),
+            shapes: Shapes::default(),
             seats: Seats::default(),
             filters: Filters::new(),
             interest: Interest::default(),
@@ -262,7 +272,7 @@ impl Drf {
         while left > 0
             && let Some((at, agent, leaves)) = self.filters.pop_lapsed(now)
         {
-            left -= 1;
+            left = left.saturating_sub(1 + leaves.len() / LAPSES_PER_AGENT);
             for leaf in leaves {
                 self.interest
                     .set(agent as usize, LeafId::new(leaf as usize));

@@ -40,6 +40,8 @@ struct SetQuota {
     given: Quota,
     guarantee: Row,
     limit: Bounds,
+    /// Beyond so many columns nothing is limited.
+    columns: usize,
 }
 
 /// The most by column; what has no bound has [`i128::MAX`].
@@ -106,6 +108,7 @@ impl Tree {
         let mut set = SetQuota {
             guarantee: Row::ZERO,
             limit: Bounds::NONE,
+            columns: 0,
             given: Quota::default(),
         };
         for (name, amount) in quota.guarantees.iter() {
@@ -116,6 +119,7 @@ impl Tree {
         for (name, amount) in quota.limits.iter() {
             if let Some(column) = columns.intern(name) {
                 set.limit.lower(column, i128::from(amount.thousandths()));
+                set.columns = set.columns.max(column + 1);
             }
         }
         let is_default = quota.is_default();
@@ -185,10 +189,10 @@ impl Tree {
         &self.books[ROOT.at()].below
     }
 
-    /// Returns whether anything must be kept free for the role at the top of a node's branch.
-    pub(super) fn has_unmet_above(&self, node: NodeId) -> bool {
-        let top = self.upwards(node).last();
-        top.is_some_and(|top| !self.books[top.at()].required.is_empty())
+    /// Returns whether something must be kept free for the branch that begins at a node; of nodes
+    /// further down that is not told.
+    pub(super) fn may_have_unmet(&self, node: NodeId) -> bool {
+        self.node(node).parent != ROOT || !self.books[node.at()].required.is_empty()
     }
 
     /// Returns whether any role has quota.
@@ -215,19 +219,24 @@ impl Tree {
         }
     }
 
-    /// Lowers bounds to what the limits of a role, and of all above it, leave (AL-30).
-    pub(super) fn limit(&self, role: NodeId, bounds: &mut Bounds) {
+    /// Returns what the limits of a role, and of all above it, leave (AL-30); `None` if none of
+    /// them has any.
+    pub(super) fn limit(&self, role: NodeId) -> Option<Bounds> {
+        let mut bounds = None;
         for at in self.upwards(role) {
             let books = &self.books[at.at()];
-            if let Some(set) = &books.set {
-                let consumed = books.consumed();
-                for column in 0..COLUMNS {
-                    if set.limit.0[column] != i128::MAX {
-                        bounds.lower(column, set.limit.0[column] - consumed.at(column));
-                    }
+            let Some(set) = &books.set else {
+                continue;
+            };
+            let bounds = bounds.get_or_insert(Bounds::NONE);
+            for column in 0..set.columns {
+                if set.limit.0[column] != i128::MAX {
+                    let consumed = books.reserved.at(column) + books.taken.at(column);
+                    bounds.lower(column, set.limit.0[column] - consumed);
                 }
             }
         }
+        bounds
     }
 
     /// Returns how much more a role consumes than its limit allows; no more than zero where it

@@ -4,12 +4,14 @@
 //! they are one from then on. Deliberately not here: what is free.
 
 use alloc::borrow::Cow;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
 use super::GrantId;
 use super::columns::{Columns, Row};
+use super::counted::Counted;
 use super::kinds::kind;
 use crate::resources::{Resource, Resources};
 
@@ -28,7 +30,7 @@ pub(super) struct Holding {
 #[derive(Debug)]
 pub(super) struct Outstanding {
     pub(super) ids: SmallVec<[GrantId; 2]>,
-    pub(super) rest: Resources,
+    pub(super) rest: Arc<Counted>,
     /// Something of it was accepted.
     pub(super) touched: bool,
     /// It was asked back.
@@ -99,40 +101,47 @@ impl Holding {
     pub(super) fn find_accepted<'a>(
         &mut self,
         resources: &'a Resources,
+        columns: &Columns,
     ) -> Option<(usize, Cow<'a, Resources>)> {
         let shared = shared(resources);
         if shared.is_empty() {
-            return Some((self.find(resources)?, Cow::Borrowed(resources)));
+            return Some((self.find(resources, columns)?, Cow::Borrowed(resources)));
         }
         let rest = exclusive(resources).into_owned();
         let mut with_copy = rest.clone();
         with_copy.add(&shared).ok()?;
-        if let Some(index) = self.find(&with_copy) {
+        if let Some(index) = self.find(&with_copy, columns) {
             return Some((index, Cow::Owned(with_copy)));
         }
-        let index = self.find(&rest).filter(|_| self.used.contains(&shared))?;
+        let index = self
+            .find(&rest, columns)
+            .filter(|_| self.used.contains(&shared))?;
         Some((index, Cow::Owned(rest)))
     }
 
     /// Returns whether a copy of a shared volume is held, in use or not.
     pub(super) fn has_copy(&self, volume: &Resource) -> bool {
         let one = one_copy(volume);
-        self.used.contains(&one) || self.offered.iter().any(|grant| grant.rest.contains(&one))
+        self.used.contains(&one)
+            || self
+                .offered
+                .iter()
+                .any(|grant| grant.rest.bag.contains(&one))
     }
 
     /// Finds what an accept or a return is about. Grants that it may equally be about, or that it
     /// is about together, are one from then on.
-    pub(super) fn find(&mut self, resources: &Resources) -> Option<usize> {
-        let covers = |grant: &Outstanding| grant.rest.contains(resources);
+    pub(super) fn find(&mut self, resources: &Resources, columns: &Columns) -> Option<usize> {
+        let covers = |grant: &Outstanding| grant.rest.bag.contains(resources);
         let first = self.offered.iter().position(covers);
         let Some(first) = first else {
-            return self.find_together(resources);
+            return self.find_together(resources, columns);
         };
         let mut index = first + 1;
         while index < self.offered.len() {
             if covers(&self.offered[index]) {
                 let other = self.offered.remove(index);
-                self.offered[first].merge(other);
+                self.offered[first].merge(other, columns);
             } else {
                 index += 1;
             }
@@ -141,27 +150,34 @@ impl Holding {
     }
 
     /// Joins the oldest grants that cover `resources` together; nothing changes if all do not.
-    fn find_together(&mut self, resources: &Resources) -> Option<usize> {
+    fn find_together(&mut self, resources: &Resources, columns: &Columns) -> Option<usize> {
         let mut sum = Resources::default();
         let last = self
             .offered
             .iter()
-            .position(|grant| sum.add(&grant.rest).is_ok() && sum.contains(resources))?;
+            .position(|grant| sum.add(&grant.rest.bag).is_ok() && sum.contains(resources))?;
         let others: Vec<_> = self.offered.drain(1..=last).collect();
         for other in others {
-            self.offered[0].merge(other);
+            self.offered[0].merge(other, columns);
         }
         Some(0)
     }
 
-    pub(super) fn take(&mut self, index: usize, resources: &Resources) {
+    /// Takes something off a grant. Returns what was left of it if that is all.
+    pub(super) fn take(
+        &mut self,
+        index: usize,
+        resources: &Resources,
+        columns: &Columns,
+    ) -> Option<Arc<Counted>> {
         let grant = &mut self.offered[index];
-        if grant.rest == *resources {
-            self.offered.remove(index);
-            return;
+        if grant.rest.bag == *resources {
+            return Some(self.offered.remove(index).rest);
         }
-        let taken = grant.rest.subtract(resources);
-        taken.expect("it was found because it contains them");
+        let rest = grant.rest.bag.checked_sub(resources);
+        let rest = rest.expect("it was found because it contains them");
+        grant.rest = Arc::new(Counted::new(rest, columns));
+        None
     }
 
     pub(super) fn count(&self, columns: &Columns) -> Held {
@@ -171,14 +187,18 @@ impl Holding {
             offered: Row::ZERO,
         };
         for grant in &self.offered {
-            held.offered.add(&columns.row(&grant.rest));
+            held.offered.add(&grant.rest.all);
+            held.open.add(grant.rest.open());
             // A shared volume counts once (AL-15).
-            let counted = grant
-                .rest
-                .iter()
-                .filter(|entry| !(entry.is_shared() && self.used.contains(&one_copy(entry))));
-            held.all.add(&columns.row_of(counted));
-            held.open.add(&open(&grant.rest, columns));
+            let again =
+                |entry: &Resource| entry.is_shared() && self.used.contains(&one_copy(entry));
+            let bag = &grant.rest.bag;
+            if bag.iter().any(again) {
+                let counted = bag.iter().filter(|entry| !again(entry));
+                held.all.add(&columns.row_of(counted));
+            } else {
+                held.all.add(&grant.rest.all);
+            }
         }
         held
     }
@@ -201,13 +221,14 @@ impl Outstanding {
         }
     }
 
-    fn merge(&mut self, other: Self) {
+    fn merge(&mut self, other: Self, columns: &Columns) {
         self.ids.extend(other.ids);
         let excess = self.ids.len().saturating_sub(MOST_IDS);
         self.ids.drain(..excess);
-        self.rest
-            .add(&other.rest)
+        let mut rest = self.rest.bag.clone();
+        rest.add(&other.rest.bag)
             .expect("grants are parts of one agent's total, which fits");
+        self.rest = Arc::new(Counted::new(rest, columns));
         self.touched |= other.touched;
         self.rescinded &= other.rescinded;
         self.expired &= other.expired;

@@ -128,6 +128,14 @@ impl Interest {
         self.wants[agent * self.stride + word] &= !bit;
     }
 
+    /// Some leaves, by the bits of all, can have nothing of one agent.
+    pub(super) fn strike(&mut self, agent: usize, leaves: &[u64]) {
+        let row = &mut self.wants[agent * self.stride..][..self.stride];
+        for (wants, gone) in row.iter_mut().zip(leaves) {
+            *wants &= !gone;
+        }
+    }
+
     /// One leaf can never have anything of one agent, as long as they are as they are.
     pub(super) fn bar(&mut self, agent: usize, leaf: LeafId) {
         let (word, bit) = split(leaf);
@@ -145,15 +153,15 @@ impl Interest {
         &self.wants[agent * self.stride..][..self.stride]
     }
 
-    /// Visits the agents that anybody listed may want something of.
-    pub(super) fn wanted(&self) -> impl Iterator<Item = usize> + '_ {
-        let rows = self.wants.chunks_exact(self.stride.max(1)).enumerate();
-        rows.filter(|(_, row)| {
-            row.iter()
-                .zip(&self.listed)
-                .any(|(it, listed)| it & listed != 0)
-        })
-        .map(|(agent, _)| agent)
+    /// Returns how many agents there is room for.
+    pub(super) const fn agents(&self) -> usize {
+        self.alive.len()
+    }
+
+    /// Returns whether anybody listed may want something of an agent.
+    pub(super) fn is_wanted(&self, agent: usize) -> bool {
+        let mut words = self.of(agent).iter().zip(&self.listed);
+        words.any(|(it, listed)| it & listed != 0)
     }
 
     /// Returns whether a leaf stands in these words.
@@ -191,6 +199,29 @@ pub(super) enum Count {
     Few,
     /// They are not.
     Many,
+}
+
+/// Returns whether a leaf stands in the bits of some.
+pub(super) fn has_bit(bits: &[u64], leaf: LeafId) -> bool {
+    let (word, bit) = split(leaf);
+    bits.get(word).is_some_and(|it| it & bit != 0)
+}
+
+/// Adds a leaf to the bits of some.
+pub(super) fn set_bit(bits: &mut Vec<u64>, leaf: LeafId) {
+    let (word, bit) = split(leaf);
+    if bits.len() <= word {
+        bits.resize(word + 1, 0);
+    }
+    bits[word] |= bit;
+}
+
+/// Takes a leaf out of the bits of some.
+pub(super) fn unset_bit(bits: &mut [u64], leaf: LeafId) {
+    let (word, bit) = split(leaf);
+    if let Some(it) = bits.get_mut(word) {
+        *it &= !bit;
+    }
 }
 
 const fn split(leaf: LeafId) -> (usize, u64) {

@@ -86,6 +86,8 @@ impl Drf {
                 seat.wish.is_some() || agents > 0,
                 "{leaf:?} is there for nothing"
             );
+            self.leasts
+                .check(leaf, seat.wish.as_ref().map(|it| it.least));
             let node = self.tree.node(seat.node);
             assert_eq!(node.what, What::Seat(leaf));
             let may_be_offered = self.seats.may_be_offered(leaf);

@@ -14,6 +14,7 @@ use super::profile::{FrameworkCapabilities, FrameworkProfile, Subscription, Subs
 use super::seats::{Framework, LeafId, Seat, Wish};
 use super::tree::Listing;
 use super::want::Want;
+use super::worth::Least;
 use super::{Decision, RescindReason};
 use crate::demand::Demand;
 use crate::keys::{AgentKey, FrameworkKey};
@@ -71,8 +72,12 @@ impl Drf {
     fn subscribe(&mut self, key: FrameworkKey, subscription: Subscription) -> LeafId {
         let leaf = self.track(key, &subscription.role);
         self.interest.unbar_leaf(leaf);
-        let wish = Wish::new(subscription, &self.columns);
-        self.seats.seat_mut(leaf).wish = Some(wish);
+        self.breeds.unbar(leaf);
+        let _before = self.unwish(leaf);
+        let least = subscription.min_allocatable.as_ref();
+        let least = least.map(|sets| Least::new(sets, &self.columns));
+        let least = self.leasts.join(leaf, least);
+        self.seats.seat_mut(leaf).wish = Some(Wish::new(subscription, least));
         // It has to be listed anew, for other reasons may count for it now.
         self.unlist(leaf);
         leaf
@@ -80,7 +85,7 @@ impl Drf {
 
     /// A framework left a role. What it uses stays charged to it.
     fn unsubscribe(&mut self, leaf: LeafId, out: &mut Outbox<Never, Decision>) {
-        if self.seats.seat_mut(leaf).wish.take().is_none() {
+        if self.unwish(leaf).is_none() {
             return;
         }
         self.seats.seat_mut(leaf).want = None;
@@ -92,6 +97,13 @@ impl Drf {
         self.untrack_if_idle(leaf);
     }
 
+    /// Forgets what a leaf wants.
+    fn unwish(&mut self, leaf: LeafId) -> Option<Wish> {
+        let wish = self.seats.seat_mut(leaf).wish.take()?;
+        self.leasts.part(leaf, wish.least);
+        Some(wish)
+    }
+
     pub(super) fn on_framework_removed(&mut self, now: Time, key: FrameworkKey) {
         let Some(row) = self.seats.frameworks.get_mut(&key) else {
             return debug!(framework = ?key, "the removal of a framework that never joined");
@@ -100,7 +112,7 @@ impl Drf {
         for leaf in row.seats.clone() {
             self.evict(now, leaf);
             self.unlist(leaf);
-            self.seats.seat_mut(leaf).wish = None;
+            let _wish = self.unwish(leaf);
             self.untrack_if_idle(leaf);
         }
         self.seats.frameworks.remove(&key);
@@ -248,6 +260,7 @@ impl Drf {
         self.filters.forget(seat.refuser);
         self.interest.unlist(leaf);
         self.interest.unbar_leaf(leaf);
+        self.breeds.unbar(leaf);
         self.tree.unseat(seat.node);
     }
 

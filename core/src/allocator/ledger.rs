@@ -14,9 +14,10 @@ use alloc::vec::Vec;
 
 use smallvec::{SmallVec, smallvec};
 
+use super::breeds::BreedId;
 use super::columns::{Columns, Row};
-use super::holding::{Held, Holding, Origin, Outstanding, exclusive, open, shared};
-use super::kinds::kind;
+use super::counted::{Counted, NOTHING};
+use super::holding::{Held, Holding, Origin, Outstanding, exclusive, shared};
 use super::profile::AgentTraits;
 use super::seats::LeafId;
 use super::{Booking, GrantId};
@@ -90,44 +91,14 @@ pub(super) struct Agent {
     pub(super) is_usual: bool,
     /// Whether more is booked than there is; nothing is free then.
     overbooked: bool,
-    counts: Counts,
-    free: Resources,
-    total: Resources,
+    /// `None` is nothing.
+    free: Option<Arc<Counted>>,
+    /// What was free when others last counted it.
+    known: Option<Arc<Counted>>,
+    total: Arc<Counted>,
     pub(super) traits: Arc<AgentTraits>,
+    pub(super) breed: Option<BreedId>,
     holdings: SmallVec<[(LeafId, Holding); 1]>,
-}
-
-/// What is free, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    /// All scalars.
-    pub(super) all: Row,
-    /// Those that are unreserved and that nobody can take back, if that is not all.
-    some: Row,
-    /// Whether there is nothing but what anybody may have in any part.
-    pub(super) is_plain: bool,
-}
-
-impl Counts {
-    fn new(free: &Resources, columns: &Columns) -> Self {
-        let all = columns.row(free);
-        let is_plain = free.iter().all(|entry| kind(entry).is_plain());
-        let some = if is_plain {
-            Row::ZERO
-        } else {
-            open(free, columns)
-        };
-        Self {
-            all,
-            some,
-            is_plain,
-        }
-    }
-
-    /// Counts what is unreserved and what nobody can take back.
-    pub(super) const fn open(&self) -> &Row {
-        if self.is_plain { &self.all } else { &self.some }
-    }
 }
 
 /// How much of what is free is granted.
@@ -150,12 +121,7 @@ pub(super) struct Release {
 
 impl Agent {
     /// Makes an active agent of which nothing is booked.
-    pub(super) fn new(
-        key: AgentKey,
-        total: Resources,
-        traits: AgentTraits,
-        columns: &Columns,
-    ) -> Self {
+    pub(super) fn new(key: AgentKey, total: Arc<Counted>, traits: AgentTraits) -> Self {
         Self {
             key,
             active: true,
@@ -163,42 +129,41 @@ impl Agent {
             due: false,
             is_usual: false,
             overbooked: false,
-            counts: Counts::new(&total, columns),
-            free: total.clone(),
+            free: (!total.bag.is_empty()).then(|| Arc::clone(&total)),
+            known: None,
             total,
             traits: Arc::new(traits),
+            breed: None,
             holdings: SmallVec::new(),
         }
     }
 
-    /// Returns what is free, counted as of the last [`Agent::recount`].
-    pub(super) const fn counts(&self) -> &Counts {
-        &self.counts
+    /// Returns what nobody holds, counted.
+    pub(super) fn counts(&self) -> &Counted {
+        self.free.as_deref().unwrap_or(&NOTHING)
     }
 
-    /// Counts what is free.
-    pub(super) fn recount(&mut self, columns: &Columns) {
-        if self.free.is_empty() {
-            self.counts.all.clear();
-            self.counts.is_plain = true;
-        } else {
-            self.counts = Counts::new(&self.free, columns);
-        }
+    /// Brings a sum over all agents of what is free, unreserved and not revocable up to date.
+    pub(super) fn recount(&mut self, available: &mut Row) {
+        let open = |of: &Option<Arc<Counted>>| *of.as_deref().unwrap_or(&NOTHING).open();
+        available.subtract(&open(&self.known));
+        available.add(&open(&self.free));
+        self.known = self.free.clone();
     }
 
     /// Returns whether anything of it may be offered to anybody.
     pub(super) const fn is_offerable(&self) -> bool {
-        self.active && self.whitelisted && !self.free.is_empty()
+        self.active && self.whitelisted && self.free.is_some()
     }
 
     /// Returns all that it has.
-    pub(super) const fn total(&self) -> &Resources {
-        &self.total
+    pub(super) fn total(&self) -> &Resources {
+        &self.total.bag
     }
 
     /// Returns what nobody holds.
-    pub(super) const fn free(&self) -> &Resources {
-        &self.free
+    pub(super) fn free(&self) -> &Resources {
+        &self.counts().bag
     }
 
     /// Returns whether more is booked than there is.
@@ -207,9 +172,9 @@ impl Agent {
     }
 
     /// Replaces the total; what is booked stays.
-    pub(super) fn set_total(&mut self, total: Resources) {
+    pub(super) fn set_total(&mut self, total: Arc<Counted>, columns: &Columns) {
         self.total = total;
-        self.count_anew();
+        self.count_anew(columns);
     }
 
     /// Books a grant of free resources. Returns whether the leaf held nothing here before.
@@ -223,13 +188,15 @@ impl Agent {
         id: GrantId,
         resources: &Resources,
         extent: Extent,
+        columns: &Columns,
     ) -> bool {
         let rest = match extent {
-            Extent::All => core::mem::take(&mut self.free),
+            Extent::All => self.free.take().expect("something is free"),
             Extent::Part => {
-                let taken = self.free.subtract(resources);
-                taken.expect("only what is free is granted");
-                resources.clone()
+                let rest = self.free().checked_sub(resources);
+                let rest = rest.expect("only what is free is granted");
+                self.free = Counted::some(rest, columns);
+                Arc::new(Counted::new(resources.clone(), columns))
             }
         };
         let (holding, is_new) = self.holding(leaf);
@@ -260,15 +227,20 @@ impl Agent {
 
     /// Books something in use that was not granted here. Returns whether the leaf held nothing here
     /// before.
-    pub(super) fn occupy(&mut self, leaf: LeafId, used: &Resources) -> Result<bool, Overflow> {
+    pub(super) fn occupy(
+        &mut self,
+        leaf: LeafId,
+        used: &Resources,
+        columns: &Columns,
+    ) -> Result<bool, Overflow> {
         let (holding, is_new) = self.holding(leaf);
         if let Err(error) = holding.used.add(used) {
             self.forget_if_empty(leaf);
             return Err(error);
         }
-        match self.free.checked_sub(&exclusive(used)) {
-            Ok(free) if !self.overbooked => self.free = free,
-            Ok(_) | Err(_) => self.count_anew(),
+        match self.free().checked_sub(&exclusive(used)) {
+            Ok(free) if !self.overbooked => self.free = Counted::some(free, columns),
+            Ok(_) | Err(_) => self.count_anew(columns),
         }
         Ok(is_new)
     }
@@ -288,18 +260,21 @@ impl Agent {
         &mut self,
         leaf: LeafId,
         resources: &'a Resources,
+        columns: &Columns,
     ) -> Option<Cow<'a, Resources>> {
         let holding = self.find(leaf)?;
-        let (index, taken) = holding.find_accepted(resources)?;
+        let (index, taken) = holding.find_accepted(resources, columns)?;
         holding.used.add(resources).ok()?;
         holding.offered[index].touched = true;
-        holding.take(index, &taken);
+        let _whole = holding.take(index, &taken, columns);
         match &taken {
             Cow::Borrowed(_) => {}
-            Cow::Owned(_) if self.overbooked => self.count_anew(),
+            Cow::Owned(_) if self.overbooked => self.count_anew(columns),
             Cow::Owned(taken) => {
-                let sum = self.free.add(&shared(taken));
-                sum.expect("a copy that was free before fits");
+                let mut sum = self.free().clone();
+                let added = sum.add(&shared(taken));
+                added.expect("a copy that was free before fits");
+                self.free = Counted::some(sum, columns);
             }
         }
         Some(taken)
@@ -322,18 +297,18 @@ impl Agent {
         leaf: LeafId,
         resources: &Resources,
         from: Booking,
+        columns: &Columns,
     ) -> Option<Release> {
         let holding = self.find(leaf)?;
-        let origin = match from {
+        let (origin, whole) = match from {
             Booking::Offered => {
-                let index = holding.find(resources)?;
+                let index = holding.find(resources, columns)?;
                 let origin = holding.offered[index].origin();
-                holding.take(index, resources);
-                origin
+                (origin, holding.take(index, resources, columns))
             }
             Booking::Allocated => {
                 holding.used.subtract(resources).ok()?;
-                Origin::Used
+                (Origin::Used, None)
             }
         };
         let was_last = self.forget_if_empty(leaf);
@@ -342,31 +317,42 @@ impl Agent {
             Booking::Allocated => exclusive(resources),
         };
         if self.overbooked {
-            self.count_anew();
-        } else if self.free.is_empty() {
-            self.free.clone_from(&freed);
+            self.count_anew(columns);
+        } else if self.holdings.is_empty() {
+            self.free = Some(Arc::clone(&self.total));
+        } else if self.free.is_none() && whole.is_some() {
+            self.free = whole;
         } else {
-            let sum = self.free.add(&freed);
-            sum.expect("free and booked together are the total, which fits");
+            let mut sum = self.free().clone();
+            let added = sum.add(&freed);
+            added.expect("free and booked together are the total, which fits");
+            self.free = Counted::some(sum, columns);
         }
         Some(Release { origin, was_last })
     }
 
     /// Turns a part of what was granted, and with it of the total, into something else. `false` if
     /// it is not held so, or does not fit.
-    pub(super) fn convert(&mut self, leaf: LeafId, before: &Resources, after: &Resources) -> bool {
-        let Some((total, offered)) = self.converted(leaf, before, after) else {
+    pub(super) fn convert(
+        &mut self,
+        leaf: LeafId,
+        before: &Resources,
+        after: &Resources,
+        columns: &Columns,
+    ) -> bool {
+        let Some((total, offered)) = self.converted(leaf, before, after, columns) else {
             return false;
         };
-        self.total = total;
         let holding = self.find(leaf).expect("it was found to hold something");
-        let index = holding.find(before).expect("it was found to be offered");
-        holding.offered[index].rest = offered;
-        holding.offered[index].touched = true;
-        if holding.offered[index].rest.is_empty() {
+        let index = holding.find(before, columns);
+        let index = index.expect("it was found to be offered");
+        if offered.is_empty() {
             holding.offered.remove(index);
+        } else {
+            holding.offered[index].rest = Arc::new(Counted::new(offered, columns));
+            holding.offered[index].touched = true;
         }
-        self.count_anew();
+        self.set_total(Arc::new(Counted::new(total, columns)), columns);
         true
     }
 
@@ -375,23 +361,24 @@ impl Agent {
         leaf: LeafId,
         before: &Resources,
         after: &Resources,
+        columns: &Columns,
     ) -> Option<(Resources, Resources)> {
         let turn = |bag: &Resources| {
             let mut bag = bag.checked_sub(before).ok()?;
             bag.add(after).ok()?;
             Some(bag)
         };
-        let total = turn(&self.total)?;
+        let total = turn(self.total())?;
         let holding = self.find(leaf)?;
-        let index = holding.find(before)?;
-        Some((total, turn(&holding.offered[index].rest)?))
+        let index = holding.find(before, columns)?;
+        Some((total, turn(&holding.offered[index].rest.bag)?))
     }
 
     /// Takes away all that a leaf holds; counts what it was.
     pub(super) fn evict(&mut self, leaf: LeafId, columns: &Columns) -> Option<Held> {
         let at = self.holdings.binary_search_by_key(&leaf, |it| it.0).ok()?;
         let (_, holding) = self.holdings.remove(at);
-        self.count_anew();
+        self.count_anew(columns);
         Some(holding.count(columns))
     }
 
@@ -421,10 +408,10 @@ impl Agent {
     }
 
     /// Visits the grants that were not asked back: whose, the first of their ids, and what is left.
-    pub(super) fn outstanding(&self) -> impl Iterator<Item = (LeafId, GrantId, &Resources)> + '_ {
+    pub(super) fn outstanding(&self) -> impl Iterator<Item = (LeafId, GrantId, &Counted)> + '_ {
         self.holdings.iter().flat_map(|(leaf, holding)| {
             let live = holding.offered.iter().filter(|grant| !grant.rescinded);
-            live.map(|grant| (*leaf, grant.ids[0], &grant.rest))
+            live.map(|grant| (*leaf, grant.ids[0], &*grant.rest))
         })
     }
 
@@ -436,10 +423,10 @@ impl Agent {
     }
 
     /// Visits what is left of grants that were asked back.
-    pub(super) fn returning(&self) -> impl Iterator<Item = (LeafId, &Resources)> + '_ {
+    pub(super) fn returning(&self) -> impl Iterator<Item = (LeafId, &Counted)> + '_ {
         self.holdings.iter().flat_map(|(leaf, holding)| {
             let asked = holding.offered.iter().filter(|grant| grant.rescinded);
-            asked.map(|grant| (*leaf, &grant.rest))
+            asked.map(|grant| (*leaf, &*grant.rest))
         })
     }
 
@@ -475,16 +462,21 @@ impl Agent {
     pub(super) fn unbooked(&self) -> Option<Resources> {
         self.holdings
             .iter()
-            .try_fold(self.total.clone(), |free, (_, holding)| {
+            .try_fold(self.total().clone(), |free, (_, holding)| {
                 let free = free.checked_sub(&exclusive(&holding.used)).ok()?;
                 let mut grants = holding.offered.iter();
-                grants.try_fold(free, |free, grant| free.checked_sub(&grant.rest).ok())
+                grants.try_fold(free, |free, grant| free.checked_sub(&grant.rest.bag).ok())
             })
     }
 
-    fn count_anew(&mut self) {
+    fn count_anew(&mut self, columns: &Columns) {
+        if self.holdings.is_empty() {
+            self.overbooked = false;
+            self.free = (!self.total().is_empty()).then(|| Arc::clone(&self.total));
+            return;
+        }
         let unbooked = self.unbooked();
         self.overbooked = unbooked.is_none();
-        self.free = unbooked.unwrap_or_default();
+        self.free = Counted::some(unbooked.unwrap_or_default(), columns);
     }
 }

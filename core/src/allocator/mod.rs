@@ -141,10 +141,12 @@
 //! ```
 
 mod bookings;
+mod breeds;
 mod candidate;
 mod change;
 mod changes;
 mod columns;
+mod counted;
 mod cycle;
 pub mod drf;
 mod explain;
@@ -168,6 +170,7 @@ mod tests;
 mod tree;
 mod walk;
 mod want;
+mod worth;
 
 use alloc::vec::Vec;
 

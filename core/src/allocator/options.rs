@@ -38,7 +38,8 @@ pub struct Options {
     pub recovery_part: Milli,
     /// For how long these agents are waited for at most.
     pub recovery_timeout: Duration,
-    /// How many agents a pass looks at before it lets others have their turn.
+    /// How many agents a pass looks at before it lets others have their turn; fewer if many
+    /// frameworks are looked at for each.
     pub agents_per_slice: usize,
     /// Seeds the order of agents.
     pub seed: u64,

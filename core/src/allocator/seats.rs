@@ -7,14 +7,14 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::columns::{Columns, Row};
+use super::columns::Row;
 use super::profile::{FrameworkCapabilities, Subscription, SubscriptionState};
 use super::tree::NodeId;
 use super::want::Want;
+use super::worth::LeastId;
 use crate::constraints::Constraints;
 use crate::filters::Refuser;
 use crate::keys::FrameworkKey;
-use crate::resources::{Milli, Quantities, Resources};
 use crate::time::Time;
 
 /// Names a leaf as long as it is there: dense, and reused.
@@ -61,49 +61,27 @@ pub(super) struct Seat {
 pub(super) struct Wish {
     pub(super) state: SubscriptionState,
     pub(super) constraints: Option<Constraints>,
-    /// `None` is as the options say.
-    pub(super) least: Option<Least>,
+    /// Whether the constraints go by what an agent is, and not by what it would be offered of it.
+    pub(super) is_static: bool,
+    /// Whether they go by what agents of a breed have in common.
+    pub(super) is_by_breed: bool,
+    pub(super) least: LeastId,
 }
 
 impl Wish {
-    pub(super) fn new(subscription: Subscription, columns: &Columns) -> Self {
-        let least = subscription.min_allocatable;
+    pub(super) fn new(subscription: Subscription, least: LeastId) -> Self {
+        let constraints = subscription.constraints;
         Self {
             state: subscription.state,
-            constraints: subscription.constraints,
-            least: least.map(|sets| Least::new(&sets, columns)),
+            is_static: constraints
+                .as_ref()
+                .is_some_and(|it| !it.depends_on_offer()),
+            is_by_breed: constraints
+                .as_ref()
+                .is_some_and(Constraints::depends_on_labels_only),
+            constraints,
+            least,
         }
-    }
-}
-
-/// What is worth an offer: one of some sets (AL-33).
-#[derive(Debug)]
-pub(super) struct Least {
-    sets: Vec<Vec<Threshold>>,
-}
-
-/// So much of a name, and its column if it has one.
-type Threshold = (Arc<str>, Option<usize>, Milli);
-
-impl Least {
-    pub(super) fn new(sets: &[Quantities], columns: &Columns) -> Self {
-        let set = |set: &Quantities| {
-            let entry = |(name, least): (&str, Milli)| (Arc::from(name), columns.find(name), least);
-            set.iter().map(entry).collect()
-        };
-        Self {
-            sets: sets.iter().map(set).collect(),
-        }
-    }
-
-    /// Returns whether something is worth an offer; `row` counts its scalars.
-    pub(super) fn is_met(&self, candidate: &Resources, row: &Row) -> bool {
-        let has = |(name, column, least): &Threshold| match column {
-            Some(column) => row.at(*column) >= i128::from(least.thousandths()),
-            None => candidate.scalar(name) >= *least,
-        };
-        let mut sets = self.sets.iter();
-        !candidate.is_empty() && (self.sets.is_empty() || sets.any(|set| set.iter().all(has)))
     }
 }
 

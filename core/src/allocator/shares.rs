@@ -11,24 +11,25 @@ const MILLIONTHS: u128 = 1_000_000;
 /// bits leave room for the rest of the product: 63 bits of a quantity and 10 of a weight's unit.
 const SHARE_UNIT: u128 = 1_000 << 54;
 /// Amounts beyond this count as this much, so that products fit.
-const MOST: i128 = i64::MAX as i128;
+const MOST: u64 = i64::MAX as u64;
 
 impl Tree {
     /// Returns the largest `held / total` over all names (AL-15), times `unit`, over `weight`.
     fn dominant(&self, held: &Row, unit: u128, weight: u64) -> u64 {
-        let (mut most, mut of) = (0_u128, 1_u128);
+        let (mut most, mut of) = (0_u64, 1_u64);
         for (column, amount) in held.iter() {
-            let total = self.total.at(column).min(MOST);
+            let total = self.total.at(column);
             if amount <= 0 || total <= 0 || self.is_excluded[column] {
                 continue;
             }
-            let (amount, total) = (amount.min(MOST).unsigned_abs(), total.unsigned_abs());
-            // Both sides are below 2^126. One division is left for the greatest.
-            if amount * of > most * total {
+            let (amount, total) = (capped(amount), capped(total));
+            // One division is left for the greatest.
+            if u128::from(amount) * u128::from(of) > u128::from(most) * u128::from(total) {
                 (most, of) = (amount, total);
             }
         }
-        u64::try_from(most * unit / (of * u128::from(weight))).unwrap_or(u64::MAX)
+        let divisor = u128::from(of) * u128::from(weight);
+        u64::try_from(u128::from(most) * unit / divisor).unwrap_or(u64::MAX)
     }
 
     /// Returns the dominant share of an amount, in the units of shares.
@@ -46,4 +47,9 @@ impl Tree {
     pub(super) fn dominant_share(&self, id: NodeId) -> u64 {
         self.dominant(&self.books[id.at()].held, MILLIONTHS, 1)
     }
+}
+
+/// Returns an amount above zero, or the most that is counted.
+fn capped(amount: i128) -> u64 {
+    u64::try_from(amount).map_or(MOST, |amount| amount.min(MOST))
 }

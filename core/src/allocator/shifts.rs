@@ -11,7 +11,6 @@ use tracing::debug;
 use super::changes::rescind;
 use super::columns::Row;
 use super::drf::Drf;
-use super::holding::open;
 use super::seats::LeafId;
 use super::tree::{NodeId, Tree};
 use super::{Decision, GrantId, RescindReason};
@@ -43,12 +42,10 @@ impl Drf {
             debug!(%role, %error, "the limit holds");
         }
         self.tree.set_quota(role, quota, &mut self.columns);
-        let node = self.tree.find(role);
-        let grants = self.live();
-        if let Some(node) = node {
-            self.enforce_limit(node, &grants, out);
+        if let Some(node) = self.tree.find(role) {
+            self.enforce_limit(node, out);
         }
-        self.make_headroom(&self.live(), out);
+        self.make_headroom(out);
         self.mark_all(now);
         // What quota held back may be free for others now.
         for agent in core::mem::take(&mut self.held_back) {
@@ -57,10 +54,13 @@ impl Drf {
     }
 
     /// Takes grants of a role, and of those below it, back until it keeps its limit.
-    fn enforce_limit(&mut self, node: NodeId, grants: &[Live], out: &mut Outbox<Never, Decision>) {
+    fn enforce_limit(&mut self, node: NodeId, out: &mut Outbox<Never, Decision>) {
         let mut excess = self.tree.excess(node);
+        if excess.is_empty() {
+            return;
+        }
         excess.subtract(&self.returning(|leaf| self.is_within(leaf, node)));
-        for grant in grants {
+        for grant in &self.live() {
             let serves = |(column, over): (usize, i128)| over > 0 && grant.open.at(column) > 0;
             if self.is_within(grant.leaf, node) && excess.iter().any(serves) {
                 excess.subtract(&grant.open);
@@ -70,12 +70,15 @@ impl Drf {
     }
 
     /// Takes grants back until what is required for guarantees is free, or would be.
-    fn make_headroom(&mut self, grants: &[Live], out: &mut Outbox<Never, Decision>) {
+    fn make_headroom(&mut self, out: &mut Outbox<Never, Decision>) {
         let mut missing = *self.tree.required_headroom();
         missing.subtract(&self.available);
+        if missing.is_empty() {
+            return;
+        }
         missing.subtract(&self.returning(|_| true));
         let mut less: BTreeMap<NodeId, Row> = BTreeMap::new();
-        for grant in grants {
+        for grant in &self.live() {
             let serves = |(column, lack): (usize, i128)| lack > 0 && grant.open.at(column) > 0;
             if !missing.iter().any(serves) || !self.is_spare(grant, &less) {
                 continue;
@@ -182,8 +185,8 @@ impl Drf {
                 agent,
                 leaf,
                 id,
-                all: self.columns.row(rest),
-                open: open(rest, &self.columns),
+                all: rest.all,
+                open: *rest.open(),
             })
         });
         grants.collect()
@@ -195,7 +198,7 @@ impl Drf {
         for (_, agent) in self.ledger.iter() {
             for (leaf, rest) in agent.returning() {
                 if of(leaf) {
-                    row.add(&open(rest, &self.columns));
+                    row.add(rest.open());
                 }
             }
         }

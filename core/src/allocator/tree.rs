@@ -34,8 +34,17 @@ pub(super) const WEIGHT_ONE: Milli = Milli::from_thousandths(1_000);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     share: u64,
+    /// The first bytes of what tells its name from those of its siblings, for a quick look.
+    prefix: u64,
     grants: u32,
     pub(super) node: NodeId,
+}
+
+impl Entry {
+    /// What it is put in order by before its whole name.
+    const fn rank(&self) -> (u64, u32, u64) {
+        (self.share, self.grants, self.prefix)
+    }
 }
 
 /// What a node stands for.
@@ -58,8 +67,6 @@ pub(super) struct Node {
     pub(super) parent: NodeId,
     pub(super) what: What,
     name: Arc<str>,
-    /// The first bytes of what tells its name from those of its siblings, for a quick look.
-    prefix: u64,
     pub(super) weight: Milli,
     /// How often something was booked. It never falls (TV-14).
     pub(super) grants: u64,
@@ -90,6 +97,8 @@ pub(super) struct Tree {
     pub(super) total: Row,
     pub(super) nodes: Vec<Node>,
     pub(super) books: Vec<Books>,
+    /// The leaf that each node stands for, if it does, apart from all else: walks pass many nodes.
+    leaves: Vec<Option<LeafId>>,
     vacant: Vec<NodeId>,
     by_role: BTreeMap<Role, NodeId>,
     /// The total changed since the shares were computed.
@@ -119,6 +128,7 @@ impl Tree {
             total: Row::ZERO,
             nodes: Vec::new(),
             books: Vec::new(),
+            leaves: Vec::new(),
             vacant: Vec::new(),
             by_role: BTreeMap::new(),
             stale: false,
@@ -213,25 +223,30 @@ impl Tree {
         let listed = self.node(node).listed;
         self.list(node, Listing::Out);
         self.nodes[node.at()].name = Arc::clone(name);
-        self.nodes[node.at()].prefix = prefix(name);
+        self.nodes[node.at()].place.prefix = prefix(name);
         if listed {
             self.list(node, Listing::In);
         }
     }
 
     fn insert(&mut self, parent: NodeId, what: What, name: Arc<str>) -> NodeId {
+        let leaf = match what {
+            What::Seat(leaf) => Some(leaf),
+            What::Root | What::Role(_) | What::Own | What::Gone => None,
+        };
+        let prefix = match leaf {
+            Some(_) => prefix(&name),
+            None => prefix(name.rsplit('/').next().unwrap_or(&name)),
+        };
         let node = |id| Node {
             parent,
-            prefix: match what {
-                What::Seat(_) => prefix(&name),
-                What::Root | What::Role(_) | What::Own | What::Gone => prefix(last_part(&name)),
-            },
             what,
             name,
             weight: WEIGHT_ONE,
             grants: 0,
             place: Entry {
                 share: 0,
+                prefix,
                 grants: 0,
                 node: id,
             },
@@ -244,12 +259,14 @@ impl Tree {
             Some(id) => {
                 self.nodes[id.at()] = node(id);
                 self.books[id.at()] = Books::default();
+                self.leaves[id.at()] = leaf;
                 id
             }
             None => {
                 let id = NodeId(u32::try_from(self.nodes.len()).expect("fewer nodes than 2^32"));
                 self.nodes.push(node(id));
                 self.books.push(Books::default());
+                self.leaves.push(leaf);
                 id
             }
         };
@@ -265,6 +282,7 @@ impl Tree {
         while at != ROOT && self.node(at).children == 0 && !self.is_kept(at) {
             let node = &mut self.nodes[at.at()];
             debug_assert!(!node.listed, "nobody below it stands in an order");
+            self.leaves[at.at()] = None;
             let what = core::mem::replace(&mut node.what, What::Gone);
             let parent = node.parent;
             self.nodes[parent.at()].children -= 1;
@@ -307,7 +325,7 @@ impl Tree {
             }
             let (parent, place) = (node.parent, node.place);
             let order = &self.nodes[parent.at()].order;
-            let found = order.binary_search_by(|it| self.compare(it, &place));
+            let found = self.seek(order, &place);
             let order = &mut self.nodes[parent.at()].order;
             match (found, wanted) {
                 (Err(to), true) => order.insert(to, place),
@@ -399,17 +417,17 @@ impl Tree {
         if self.node(id).listed && !self.stale {
             let parent = self.node(id).parent;
             let order = &self.nodes[parent.at()].order;
-            let from = order.binary_search_by(|it| self.compare(it, &before));
+            let from = self.seek(order, &before);
             let from = from.expect("a listed node stands in the order of its siblings");
-            let precedes = |it: &Entry| self.compare(it, &after).is_lt();
-            if self.compare(&before, &after).is_lt() {
-                let to = from + order[from + 1..].partition_point(precedes);
+            if before.rank() < after.rank() {
+                let behind = self.seek(&order[from + 1..], &after);
+                let to = from + behind.unwrap_or_else(|to| to);
                 self.nodes[parent.at()]
                     .order
                     .copy_within(from + 1..=to, from);
                 self.nodes[parent.at()].order[to] = after;
             } else {
-                let to = order[..from].partition_point(precedes);
+                let to = self.seek(&order[..from], &after).unwrap_or_else(|to| to);
                 self.nodes[parent.at()].order.copy_within(to..from, to + 1);
                 self.nodes[parent.at()].order[to] = after;
             }
@@ -424,39 +442,42 @@ impl Tree {
     pub(super) fn place(&self, id: NodeId) -> Entry {
         Entry {
             share: self.weighted_share(id, &self.books[id.at()].held),
+            prefix: self.node(id).place.prefix,
             grants: u32::try_from(self.node(id).grants).unwrap_or(u32::MAX),
             node: id,
         }
     }
 
+    /// Finds an entry in an order, or where it belongs, as a binary search does.
+    fn seek(&self, order: &[Entry], wanted: &Entry) -> Result<usize, usize> {
+        let rank = wanted.rank();
+        let first = order.partition_point(|it| it.rank() < rank);
+        match order.get(first) {
+            Some(it) if it.node == wanted.node => Ok(first),
+            Some(it) if it.rank() == rank => {
+                let found = order[first..].binary_search_by(|it| self.compare(it, wanted));
+                found.map(|at| first + at).map_err(|at| first + at)
+            }
+            Some(_) | None => Err(first),
+        }
+    }
+
     pub(super) fn compare(&self, a: &Entry, b: &Entry) -> Ordering {
-        (a.share.cmp(&b.share))
-            .then(a.grants.cmp(&b.grants))
-            .then_with(|| {
-                let (one, other) = (self.node(a.node), self.node(b.node));
-                (one.prefix.cmp(&other.prefix))
-                    .then_with(|| one.name.cmp(&other.name))
-                    .then(a.node.cmp(&b.node))
-            })
+        (a.rank().cmp(&b.rank())).then_with(|| {
+            let (one, other) = (self.node(a.node), self.node(b.node));
+            (one.name.cmp(&other.name)).then(a.node.cmp(&b.node))
+        })
     }
 
     /// Returns the leaf that a node stands for, if it does.
     pub(super) fn leaf_of(&self, id: NodeId) -> Option<LeafId> {
-        match self.node(id).what {
-            What::Seat(leaf) => Some(leaf),
-            What::Root | What::Role(_) | What::Own | What::Gone => None,
-        }
+        self.leaves[id.at()]
     }
 
     /// Returns whether anybody may be offered anything.
     pub(super) fn has_takers(&self) -> bool {
         !self.node(ROOT).order.is_empty()
     }
-}
-
-/// Returns the part of a path that tells it from its siblings.
-fn last_part(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Returns the first bytes of a name; they order as names do, as far as they go.

@@ -12,6 +12,8 @@ use super::tree::{NodeId, ROOT, Tree, What};
 #[derive(Debug, Default)]
 pub(super) struct Walk {
     stack: Vec<(NodeId, usize)>,
+    /// How many nodes were passed, in all walks.
+    pub(super) steps: usize,
 }
 
 impl Walk {
@@ -25,18 +27,18 @@ impl Walk {
     pub(super) fn next(&mut self, tree: &Tree, enters: impl Fn(NodeId) -> bool) -> Option<LeafId> {
         debug_assert!(!tree.stale, "the shares are settled before a pass");
         while let Some((node, at)) = self.stack.last_mut() {
-            let Some(entry) = tree.nodes[node.at()].order.get(*at) else {
+            let rest = &tree.node(*node).order[*at..];
+            let Some(passed) = rest.iter().position(|entry| enters(entry.node)) else {
+                self.steps += rest.len();
                 self.stack.pop();
                 continue;
             };
-            *at += 1;
-            if !enters(entry.node) {
-                continue;
-            }
-            match tree.node(entry.node).what {
-                What::Seat(leaf) => return Some(leaf),
-                What::Role(_) | What::Own => self.stack.push((entry.node, 0)),
-                What::Root | What::Gone => unreachable!("neither stands in an order"),
+            *at += passed + 1;
+            self.steps += passed + 1;
+            let entered = rest[passed].node;
+            match tree.leaf_of(entered) {
+                Some(leaf) => return Some(leaf),
+                None => self.stack.push((entered, 0)),
             }
         }
         None

@@ -302,3 +302,38 @@ fn a_pass_over_many_agents_is_made_in_slices() {
     assert!(rig.out.is_empty(), "it wants no more");
     assert_eq!(rig.drf.deadline(), None);
 }
+
+#[test]
+fn a_slice_ends_early_if_many_are_looked_at_for_each_agent() {
+    let slices = |frameworks: u32| {
+        let mut rig = Rig::with(Options {
+            agents_per_slice: 32,
+            ..Options::default()
+        });
+        for n in 0..64 {
+            rig.agent(AgentKey::from_raw(n, 0), "cpus:1");
+        }
+        for n in 0..frameworks {
+            // Each for a reason of its own finds too little.
+            let least = Quantities::parse(&format!("cpus:{}", 2 + n)).unwrap();
+            let mut profile = FrameworkProfile::new(format!("{n}"), roles(&["*"]));
+            profile.roles[0].min_allocatable = Some(vec![least]);
+            let framework = FrameworkKey::from_raw(n, 0);
+            rig.drf.handle(
+                rig.now,
+                Change::FrameworkAdded { framework, profile },
+                &mut rig.out,
+            );
+        }
+        let mut slices = 0;
+        while rig.drf.deadline().is_some_and(|due| due <= rig.now) {
+            rig.drf.tick(rig.now, &mut rig.out);
+            slices += 1;
+        }
+        rig.drf.check_invariants();
+        assert!(rig.out.is_empty());
+        slices
+    };
+    assert_eq!(slices(200), 4, "as many agents as are looked up together");
+    assert!(slices(10) < 4);
+}

@@ -183,6 +183,38 @@ fn constraints_choose_agents_and_can_change() {
 }
 
 #[test]
+fn whom_constraints_bar_is_known_of_agents_alike_until_either_changes() {
+    // OF-41, OF-45, AL-43
+    let rack = |text: &str| AgentTraits {
+        attributes: Attributes::parse(text).unwrap(),
+        ..AgentTraits::default()
+    };
+    let r1 = Predicate::TextEquals("r1".into());
+    let mut rig = Rig::new();
+    rig.tell(joins(wants(Selector::Attribute("rack".into()), r1)));
+    rig.tell(agent(0, "cpus:1", rack("rack:r2"))).says();
+    rig.tell(agent(1, "cpus:1", rack("rack:r2")));
+    assert_eq!(rig.says(), [""; 0]);
+    let explained = rig.drf.explain(A, &Role::any());
+    assert_eq!(explained[1].0, A1);
+    assert!(matches!(explained[1].1, Obstacle::Constraint(_)));
+    // One of them moves.
+    rig.tell(Change::AgentChanged {
+        agent: A1,
+        total: res("cpus:1"),
+        traits: rack("rack:r1"),
+    });
+    assert_eq!(rig.says(), ["1: A on 1: cpus:1"]);
+    // Whoever comes in its place is not barred as it was.
+    rig.tell(Change::FrameworkRemoved { framework: A });
+    rig.framework(B, &["*"]);
+    let mut said = rig.says();
+    said.sort_unstable_by_key(|it| it.split(" on ").last().map(String::from));
+    let offered: Vec<_> = said.iter().map(|it| &it[2..]).collect();
+    assert_eq!(offered, [" B on 0: cpus:1", " B on 1: cpus:1"]);
+}
+
+#[test]
 fn constraints_on_what_is_offered_are_asked_again_when_it_grows() {
     // OF-47
     let at_least = Predicate::Number(Comparison::AtLeast, Milli::from_units(4));

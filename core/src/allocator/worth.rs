@@ -1,0 +1,145 @@
+//! What is worth an offer (AL-33), kept once for all leaves that say the same.
+//!
+//! Frameworks are many, and what is worth an offer to them is mostly the same. So a pass that finds
+//! too little on an agent for one leaf passes by all others that want as much, in one go.
+//!
+//! Deliberately not here: what a framework would be offered.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::columns::{Columns, Row};
+use super::interest::{has_bit, set_bit, unset_bit};
+use super::seats::LeafId;
+use crate::resources::{Milli, Quantities, Resources};
+
+/// How many sorts are asked about each agent before anybody is looked at.
+const COMMON: usize = 8;
+
+/// What is worth an offer: one of some sets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Least {
+    sets: Vec<Vec<Threshold>>,
+}
+
+/// So much of a name, and its column if it has one.
+type Threshold = (Arc<str>, Option<usize>, Milli);
+
+impl Least {
+    pub(super) fn new(sets: &[Quantities], columns: &Columns) -> Self {
+        let set = |set: &Quantities| {
+            let entry = |(name, least): (&str, Milli)| (Arc::from(name), columns.find(name), least);
+            set.iter().map(entry).collect()
+        };
+        Self {
+            sets: sets.iter().map(set).collect(),
+        }
+    }
+
+    /// Returns whether something is worth an offer; `row` counts its scalars. What is not is not
+    /// in any part either.
+    pub(super) fn is_met(&self, candidate: &Resources, row: &Row) -> bool {
+        let has = |(name, column, least): &Threshold| match column {
+            Some(column) => row.at(*column) >= i128::from(least.thousandths()),
+            None => candidate.scalar(name) >= *least,
+        };
+        let mut sets = self.sets.iter();
+        !candidate.is_empty() && (self.sets.is_empty() || sets.any(|set| set.iter().all(has)))
+    }
+}
+
+/// Names a sort of [`Least`] for as long as a leaf goes by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LeastId(usize);
+
+/// All sorts, and who goes by which. The first is that of the options, and always there.
+#[derive(Debug)]
+pub(super) struct Leasts {
+    sorts: Vec<Sort>,
+    by: BTreeMap<Least, LeastId>,
+    vacant: Vec<LeastId>,
+}
+
+#[derive(Debug, Default)]
+struct Sort {
+    least: Least,
+    /// A bit for each leaf.
+    leaves: Vec<u64>,
+    count: usize,
+}
+
+impl Leasts {
+    /// Makes the sort that leaves go by which say nothing.
+    pub(super) fn new(usual: Least) -> Self {
+        let mut all = Self {
+            sorts: Vec::new(),
+            by: BTreeMap::new(),
+            vacant: Vec::new(),
+        };
+        let _first = all.intern(usual);
+        all
+    }
+
+    fn intern(&mut self, least: Least) -> LeastId {
+        if let Some(known) = self.by.get(&least) {
+            return *known;
+        }
+        let id = self.vacant.pop().unwrap_or_else(|| {
+            self.sorts.push(Sort::default());
+            LeastId(self.sorts.len() - 1)
+        });
+        self.by.insert(least.clone(), id);
+        self.sorts[id.0].least = least;
+        id
+    }
+
+    /// Has a leaf go by what it says; `None` is as the options say.
+    pub(super) fn join(&mut self, leaf: LeafId, least: Option<Least>) -> LeastId {
+        let id = least.map_or(LeastId(0), |least| self.intern(least));
+        let sort = &mut self.sorts[id.0];
+        set_bit(&mut sort.leaves, leaf);
+        sort.count += 1;
+        id
+    }
+
+    /// Has a leaf no longer go by what it went by.
+    pub(super) fn part(&mut self, leaf: LeafId, id: LeastId) {
+        let sort = &mut self.sorts[id.0];
+        unset_bit(&mut sort.leaves, leaf);
+        sort.count -= 1;
+        if sort.count == 0 && id != LeastId(0) {
+            let gone = core::mem::take(sort);
+            self.by.remove(&gone.least);
+            self.vacant.push(id);
+        }
+    }
+
+    pub(super) fn at(&self, id: LeastId) -> &Least {
+        &self.sorts[id.0].least
+    }
+
+    /// Returns the bits of all leaves that go by the same.
+    pub(super) fn leaves(&self, id: LeastId) -> &[u64] {
+        &self.sorts[id.0].leaves
+    }
+
+    /// Visits the bits of leaves for which something is not worth an offer, for a few sorts.
+    pub(super) fn unmet<'a>(
+        &'a self,
+        free: &'a Resources,
+        row: &'a Row,
+    ) -> impl Iterator<Item = &'a [u64]> {
+        let sorts = self.sorts.iter().take(COMMON).filter(|it| it.count > 0);
+        let unmet = sorts.filter(|it| !it.least.is_met(free, row));
+        unmet.map(|it| &it.leaves[..])
+    }
+
+    /// Checks that a leaf stands with a sort, and with no other.
+    pub(super) fn check(&self, leaf: LeafId, id: Option<LeastId>) {
+        for (at, sort) in self.sorts.iter().enumerate() {
+            let stands = has_bit(&sort.leaves, leaf);
+            assert_eq!(stands, id == Some(LeastId(at)), "what is worth {leaf:?}");
+        }
+    }
+}
