@@ -96,9 +96,8 @@ fn what_is_granted_in_a_role_is_held_in_that_role_only() {
         from,
         refuse: None,
     };
-    // In the other role nothing of it can be taken, given back or changed.
-    rig.tell(accepted("y", "cpus:1"))
-        .tell(returned("y", "cpus:1", Booking::Offered))
+    // In the other role nothing of it can be given back or changed.
+    rig.tell(returned("y", "cpus:1", Booking::Offered))
         .tell(Change::Converted {
             framework: A,
             role: role("y"),
