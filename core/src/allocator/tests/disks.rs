@@ -121,8 +121,8 @@ fn of_equal_disks_each_is_one() {
 
 #[test]
 fn what_can_be_taken_back_goes_to_those_who_can_cope() {
-    // AL-15, AL-20, AL-25, AL-32, RQ-24, AS-08: it counts in the total and in shares once, and not for
-    // quota: neither the limit nor the headroom has to do with it.
+    // AL-15, AL-20, AL-25, AL-32, RQ-24, AS-08: it counts in the total and in shares once, and not
+    // for quota: neither the limit nor the headroom has to do with it.
     let mut rig = Rig::new();
     let plenty = "cpus:2;cpus(*)<revocable>:8";
     bounded(&mut rig, "eng", "", "cpus:1");
