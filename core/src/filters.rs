@@ -626,6 +626,7 @@ mod tests {
 
     #[test]
     fn what_is_covered_is_kept_once() {
+        // AL-37
         let mut filters = Filters::new();
         let of = filters.admit(0);
         for _ in 0..10 {

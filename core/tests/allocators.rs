@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics")]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tepui_core::allocator::Allocator;
@@ -54,6 +55,7 @@ fn random(seed: u64) -> Box<dyn Allocator> {
 // AL-01, AL-13, I1 to I4, I23
 #[test]
 fn a_cluster_keeps_its_promises_with_any_allocator() {
+    let mut digests = BTreeSet::new();
     for allocator in [shares, lots, random] {
         let mut tasks = 0;
         for seed in 0..SEEDS {
@@ -62,6 +64,11 @@ fn a_cluster_keeps_its_promises_with_any_allocator() {
                 assert_eq!(first, run(seed, allocator), "not the same twice");
             }
             tasks += first.1.tasks.finished;
+            let (digest, _) = first;
+            assert!(
+                digests.insert(digest),
+                "seed {seed}: the choice of an allocator did not matter"
+            );
         }
         assert!(tasks > 30 * SEEDS, "only {tasks} tasks ended");
     }

@@ -8,7 +8,7 @@ use crate::resources::Quantities;
 
 #[test]
 fn only_what_is_worth_it_is_offered() {
-    // TV-23, AL-33, AS-06
+    // TV-23, AL-33, RM-56, AS-06
     let cases = [
         ("cpus:0.005;mem:64", true),
         ("cpus:0.02", true),

@@ -121,8 +121,8 @@ fn of_equal_disks_each_is_one() {
 
 #[test]
 fn what_can_be_taken_back_goes_to_those_who_can_cope() {
-    // AL-15, AL-20, AL-32, RQ-24, AS-08: it counts in the total and in shares once, and not for
-    // quota: neither the limit nor the headroom has to do with it.
+    // AL-15, AL-20, AL-25, AL-32, RQ-24, AS-08: it counts in the total and in shares once, and not
+    // for quota: neither the limit nor the headroom has to do with it.
     let mut rig = Rig::new();
     let plenty = "cpus:2;cpus(*)<revocable>:8";
     bounded(&mut rig, "eng", "", "cpus:1");
@@ -200,7 +200,7 @@ fn sharing() -> Rig {
 
 #[test]
 fn a_shared_volume_in_use_is_offered_again() {
-    // AL-31, RM-48, AS-13: two hold it; each counts it once, and the total has it once.
+    // AL-15, AL-31, RM-48, AS-13: two hold it; each counts it once, and the total has it once.
     let mut rig = sharing();
     let rest = format!("cpus:3;{VOLUME};mem:64");
     assert_eq!(rig.says(), [format!("2: B/eng on 0: {rest}")]);

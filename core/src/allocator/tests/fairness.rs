@@ -23,7 +23,7 @@ fn the_lowest_dominant_share_is_first() {
 
 #[test]
 fn a_weight_divides_the_share_of_a_role() {
-    // TV-13, AL-17
+    // TV-13, AL-15, AL-17
     let mut rig = Rig::new();
     rig.framework(A, &["a"]).framework(B, &["b"]);
     rig.agent(A0, "cpus:100;mem:100");
@@ -74,7 +74,7 @@ fn ties_go_to_fewer_grants_and_then_to_the_name() {
 
 #[test]
 fn excluded_names_do_not_count() {
-    // TV-15, AS-01
+    // TV-15, AL-15, AS-01
     let mut rig = Rig::with(Options {
         excluded: vec![String::from("gpus")],
         gpus: GpuRule::Everyone,

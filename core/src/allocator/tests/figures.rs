@@ -150,6 +150,34 @@ fn roles_are_known_by_whatever_names_them() {
 }
 
 #[test]
+fn figures_of_quota_are_what_was_set_and_all_that_is_held() {
+    // AL-52, RQ-05, RQ-12: reserved or not, offered or in use.
+    let mut rig = Rig::new();
+    let quota = Quota {
+        guarantees: quantities("cpus:2;mem:64"),
+        limits: Ceilings::parse("cpus:6").unwrap(),
+    };
+    rig.tell(Change::QuotaSet {
+        role: role("ops"),
+        quota: quota.clone(),
+    });
+    rig.agent(A0, "cpus(ops):2;cpus:1;mem:64")
+        .agent(A1, "cpus(ops):1");
+    rig.used_in(C, "ops", A0, "cpus(ops):0.5");
+    rig.tell(Change::AgentActive {
+        agent: A1,
+        active: false,
+    });
+    rig.framework(A, &["ops"]);
+    assert_eq!(rig.says(), ["1: A/ops on 0: cpus:1;cpus(ops):1.5;mem:64"]);
+    let ops = figures(&rig, "ops");
+    assert_eq!(ops.quota, quota);
+    assert_eq!(ops.booked, quantities("cpus:3;mem:64"));
+    assert_eq!(ops.reserved, quantities("cpus:3"));
+    assert_eq!(ops.consumed, quantities("cpus:4;mem:64"));
+}
+
+#[test]
 fn a_weight_of_one_is_none() {
     // RQ-11
     let mut rig = Rig::new();

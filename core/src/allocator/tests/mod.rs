@@ -11,7 +11,9 @@ mod order;
 mod policies;
 mod quota;
 mod refusals;
+mod roles;
 mod rules;
+mod settings;
 
 use alloc::format;
 use alloc::string::{String, ToString};

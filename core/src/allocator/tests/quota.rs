@@ -77,7 +77,7 @@ fn tv_19_a_limit_cuts_an_offer() {
 
 #[test]
 fn tv_20_what_is_reserved_counts_as_consumed() {
-    // TV-20, AL-23, RQ-21
+    // TV-20, AL-23, AL-25, RQ-21
     let mut rig = Rig::new();
     rig.tell(quota("q", "cpus:4", ""));
     rig.framework(A, &["q"])
@@ -108,6 +108,33 @@ fn a_framework_without_anything_to_serve_its_guarantee_waits_for_its_share() {
     rig.framework(A, &["q"]).framework(B, &["o"]);
     rig.agent(A0, "mem:100").used_in(A, "q", A0, "mem:50");
     assert_eq!(rig.says(), ["1: B/o on 0: mem:50"]);
+}
+
+#[test]
+fn a_limit_holds_for_what_serves_a_guarantee() {
+    // AL-26, AL-30: two are promised, more is free for it, and three are the most.
+    let mut rig = Rig::new();
+    rig.tell(quota("q", "cpus:2", "cpus:3"));
+    rig.framework(A, &["q"]).agent(A0, "cpus:10;mem:100");
+    assert_eq!(rig.says(), ["1: A/q on 0: cpus:3;mem:100"]);
+    rig.framework(B, &["o"]);
+    assert_eq!(rig.says(), ["2: B/o on 0: cpus:7"]);
+}
+
+#[test]
+fn what_is_reserved_counts_towards_a_limit() {
+    // AL-30, AL-23: with two of three reserved, one is left, whether the two are in use or not.
+    for used in ["cpus:0", "cpus(l):1"] {
+        let mut rig = Rig::new();
+        rig.tell(quota("l", "", "cpus:3"));
+        rig.agent(A0, "cpus(l):2").used_in(A, "l", A0, used);
+        rig.agent(A1, "cpus:5").tell(Change::AgentActive {
+            agent: A0,
+            active: false,
+        });
+        rig.framework(A, &["l"]);
+        assert_eq!(rig.says(), ["1: A/l on 1: cpus:1"], "{used}");
+    }
 }
 
 #[test]

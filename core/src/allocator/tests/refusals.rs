@@ -48,6 +48,21 @@ fn a_short_refusal_covers_a_cycle() {
 }
 
 #[test]
+fn a_refusal_that_lapses_leaves_a_later_one_of_the_same() {
+    // AL-37: of two grants of one core each, the second is refused for longer.
+    let mut rig = Rig::new();
+    rig.framework(A, &["*"])
+        .agent(A0, "cpus:2")
+        .used(B, A0, "cpus:1");
+    assert_eq!(rig.says(), ["1: A on 0: cpus:1"]);
+    assert_eq!(rig.ends(B, A0, "cpus:1").says(), ["2: A on 0: cpus:1"]);
+    rig.returns(A, A0, "cpus:1", 2_000)
+        .returns(A, A0, "cpus:1", 10_000)
+        .used(B, A0, "cpus:1");
+    assert_eq!(rig.until(20_000), ["11000 ms: 3: A on 0: cpus:1"]);
+}
+
+#[test]
 fn refusals_are_forgotten_with_their_cause() {
     // OF-35, AL-42, AL-43, AS-02
     let active = |active| Change::FrameworkActive {

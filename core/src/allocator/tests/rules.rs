@@ -229,7 +229,7 @@ fn constraints_on_what_is_offered_are_asked_again_when_it_grows() {
 
 #[test]
 fn a_framework_says_what_is_worth_an_offer_to_it() {
-    // OF-40, AS-06
+    // OF-40, AL-33, AS-06
     let offered = |sets: &[&str], free: &str| {
         let sets = sets.iter().map(|it| Quantities::parse(it).unwrap());
         let mut profile = FrameworkProfile::new("A", roles(&["*"]));

@@ -65,6 +65,29 @@ fn an_offer_says_whose_it_is_and_what_is_in_it() {
 }
 
 #[test]
+fn attributes_travel_with_every_offer_and_mean_nothing() {
+    // RM-58: whatever is said of an agent, it is offered like one of which nothing is said.
+    let said = ["", "rack:r1;zone:[1-3];speed:2.5;rack:r2", "private:x"];
+    let mut world = World::drf(1, Registry::default());
+    world.drain();
+    for (n, attributes) in said.into_iter().enumerate() {
+        let peer = world.connect(PeerRole::Agent, &n.to_string());
+        let agent = AgentInfo {
+            attributes: Attributes::parse(attributes).unwrap(),
+            ..agent_info("cpus:4")
+        };
+        world.agent_says(peer, ToMaster::Register { agent });
+    }
+    let (peer, _) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    let mut offers = world.offered(peer);
+    offers.sort_by(|a, b| a.agent.cmp(&b.agent));
+    let offered: Vec<_> = offers.iter().map(|it| it.attributes.to_string()).collect();
+    assert_eq!(offered, said);
+    assert!(offers.iter().all(|it| it.resources == resources("cpus:4")));
+}
+
+#[test]
 fn all_offers_of_a_pass_come_in_one_event() {
     // OF-04
     let mut world = World::new();

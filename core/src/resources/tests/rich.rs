@@ -28,7 +28,7 @@ fn sum(a: &str, b: &str) -> Resources {
 
 #[test]
 fn everything_but_the_value_is_identity() {
-    // RM-18: each of these is an entry of its own beside all the others.
+    // RM-18, RM-32: each of these is an entry of its own beside all the others.
     let apart = [
         "disk:1",
         "disk(a):1",
@@ -71,7 +71,7 @@ fn everything_but_the_value_is_identity() {
 
 #[test]
 fn what_is_no_part_of_identity() {
-    // RM-18: the order of labels, who made a volume, and where a container sees it.
+    // RM-18, RM-32: the order of labels, who made a volume, and where a container sees it.
     let a = bag(r#"cpus(*)<dynamic="a",label="k"="v",label="l">:1"#);
     assert_eq!(a, bag(r#"cpus(*)<dynamic="a",label="l",label="k"="v">:1"#));
     assert_ne!(a, bag(r#"cpus(*)<dynamic="a",label="l",label="l">:1"#));

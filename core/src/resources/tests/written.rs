@@ -4,6 +4,7 @@ use alloc::string::ToString;
 
 use super::super::*;
 use super::bag;
+use crate::attributes::Attributes;
 
 #[test]
 fn details_are_written_as_they_are_read() {
@@ -42,6 +43,25 @@ fn details_are_written_as_they_are_read() {
         "a name may hold the sign"
     );
     assert!(bag(r#"disk(a)<volume="v",rw="p",shared=2>:0"#).is_empty());
+}
+
+#[test]
+fn each_kind_of_value_stands_where_it_belongs() {
+    // RM-01: what is said of the same four by a resource and by an attribute.
+    for (value, of_resource, of_attribute) in [
+        ("2.5", true, true),
+        ("[1-3,5-5]", true, true),
+        ("{a,b}", true, false),
+        ("text", false, true),
+    ] {
+        let text = alloc::format!("name:{value}");
+        assert_eq!(Resources::parse(&text).is_ok(), of_resource, "{text}");
+        assert_eq!(Attributes::parse(&text).is_ok(), of_attribute, "{text}");
+    }
+    let kinds: Vec<_> = bag("a:1;b:[1-2];c:{x}").iter().cloned().collect();
+    assert!(matches!(kinds[0].value(), Value::Scalar(_)));
+    assert!(matches!(kinds[1].value(), Value::Ranges(_)));
+    assert!(matches!(kinds[2].value(), Value::Items(_)));
 }
 
 #[test]
