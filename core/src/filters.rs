@@ -12,6 +12,7 @@
 //! Deliberately not here: passes. A refusal covers at least one pass (OF-34) if the allocator makes
 //! it last at least an interval and takes in what lapsed after a pass, not before.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -20,9 +21,12 @@ use core::time::Duration;
 
 use hashbrown::HashMap;
 
+use self::refusing::Refusing;
 use crate::limits;
 use crate::resources::Resources;
 use crate::time::Time;
+
+mod refusing;
 
 /// Turns the wish of a framework into how long its refusal lasts (OF-32); `None` is not at all.
 ///
@@ -69,6 +73,10 @@ struct Lapse {
 pub struct Filters {
     /// By agent; each row is ordered by refuser.
     rows: Vec<Vec<Refusal>>,
+    /// By agent, who refuses what was last asked for, where that is kept.
+    refusing: Vec<Option<Box<Refusing>>>,
+    /// How often a refuser was forgotten whom refusals name: those may be of any agent.
+    forgotten: u64,
     sources: Vec<Source>,
     vacant_sources: Vec<Refuser>,
     shapes: Shapes,
@@ -88,6 +96,8 @@ impl Filters {
     fn bounded(most: usize) -> Self {
         Self {
             rows: Vec::new(),
+            refusing: Vec::new(),
+            forgotten: 0,
             sources: Vec::new(),
             vacant_sources: Vec::new(),
             shapes: Shapes::default(),
@@ -135,6 +145,8 @@ impl Filters {
             self.len -= source.named as usize;
             if source.named == 0 {
                 self.vacant_sources.push(of);
+            } else {
+                self.forgotten += 1;
             }
         }
     }
@@ -144,7 +156,9 @@ impl Filters {
         let Some(row) = self.rows.get_mut(agent as usize) else {
             return;
         };
-        for refusal in core::mem::take(row) {
+        let gone = core::mem::take(row);
+        self.refusing[agent as usize] = None;
+        for refusal in gone {
             self.release(refusal);
         }
     }
@@ -160,6 +174,7 @@ impl Filters {
         }
         if self.rows.len() <= agent as usize {
             self.rows.resize_with(agent as usize + 1, Vec::new);
+            self.refusing.resize_with(agent as usize + 1, || None);
         }
         let (first, mut end) = self.span(agent, of);
         let mut at = first;
@@ -185,6 +200,7 @@ impl Filters {
             let at = (first..end).min_by_key(soonest).expect("there are some");
             let old = self.rows[agent as usize].remove(at);
             self.release(old);
+            self.refusing[agent as usize] = None;
         }
         self.insert(agent, of, resources, until);
         while self.len > self.most {
@@ -204,8 +220,12 @@ impl Filters {
         self.make_room(agent);
         let (_, end) = self.span(agent, of);
         self.rows[agent as usize].insert(end, Refusal { of, shape, lapse });
-        self.sources[of.0 as usize].named += 1;
+        let source = &mut self.sources[of.0 as usize];
+        source.named += 1;
         self.len += 1;
+        if let (Some(known), Some(owner)) = (&mut self.refusing[agent as usize], source.owner) {
+            known.refuse(owner, resources, until);
+        }
     }
 
     /// Drops the dead before a row grows, and lets it grow by little: there are many rows.
@@ -258,34 +278,6 @@ impl Filters {
         blocks.map(until).max()
     }
 
-    /// Visits the owners of refusals that block an offer of `candidate` on an agent.
-    pub fn each_refusing(
-        &self,
-        agent: u32,
-        candidate: &Resources,
-        now: Time,
-        mut visit: impl FnMut(u32),
-    ) {
-        let Some(row) = self.rows.get(agent as usize) else {
-            return;
-        };
-        // Most of a row is of one shape.
-        let mut last = None;
-        for refusal in row {
-            let Some(owner) = self.sources[refusal.of.0 as usize].owner else {
-                continue;
-            };
-            let contains = match last {
-                Some((shape, contains)) if shape == refusal.shape => contains,
-                Some(_) | None => self.shape(*refusal).contains(candidate),
-            };
-            last = Some((refusal.shape, contains));
-            if contains && self.lapses[refusal.lapse as usize].at > now {
-                visit(owner);
-            }
-        }
-    }
-
     /// Returns when refusals next lapse.
     pub fn next_lapse(&self) -> Option<Time> {
         self.by_time.first_key_value().map(|(at, _)| *at)
@@ -318,6 +310,7 @@ impl Filters {
         if row.is_empty() {
             *row = Vec::new();
         }
+        self.refusing[agent as usize] = None;
         let mut owners = Vec::with_capacity(gone.len());
         for refusal in gone {
             owners.extend(self.sources[refusal.of.0 as usize].owner);
@@ -655,8 +648,8 @@ mod tests {
             let mut refusers: Vec<_> = (0..3).map(|owner| filters.admit(owner)).collect();
             let mut model: Vec<(u32, usize, i64, i64, Time)> = Vec::new();
             let mut now = 0;
+            let thousandths = crate::resources::Milli::from_thousandths;
             for (step, agent, who, cpus, mem, after) in script {
-                let thousandths = crate::resources::Milli::from_thousandths;
                 let bag = Resources::cpus_mem(thousandths(cpus), thousandths(mem));
                 match step {
                     0..=4 => {
@@ -692,6 +685,17 @@ mod tests {
                     }
                 }
                 filters.check_invariants();
+                // The same of each agent every time, so that what is known of it is used.
+                for (agent, cpus, mem) in [(0, 1, 0), (1, 2, 1), (2, 0, 2)] {
+                    let candidate = Resources::cpus_mem(thousandths(cpus), thousandths(mem));
+                    let of_model = model.iter().filter(|m| {
+                        m.0 == agent && m.2 >= cpus && m.3 >= mem && m.4 > seconds(now)
+                    });
+                    let expected = of_model.fold(0b1111, |bits, m| bits & !(1 << m.1));
+                    let mut words = [0b1111];
+                    filters.strike(agent, &candidate, seconds(now), &mut words);
+                    prop_assert_eq!(words[0], expected, "on agent {}", agent);
+                }
                 prop_assert!(filters.len() <= model.len());
                 let lasts = model.iter().any(|m| m.4 > seconds(now));
                 prop_assert!(!lasts || !filters.is_empty());

@@ -13,13 +13,13 @@ use alloc::vec::Vec;
 use super::columns::{Columns, Row};
 use super::holding::open;
 use super::kinds::kind;
-use crate::resources::Resources;
+use crate::resources::{Resource, Resources};
 
 /// How many shapes of agents are looked through for one that is known.
 const RECENT: usize = 16;
 
 /// A bag, counted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Counted {
     pub(super) bag: Resources,
     /// All scalars.
@@ -50,6 +50,37 @@ impl Counted {
     /// Counts a bag; `None` if there is nothing in it.
     pub(super) fn some(bag: Resources, columns: &Columns) -> Option<Arc<Self>> {
         (!bag.is_empty()).then(|| Arc::new(Self::new(bag, columns)))
+    }
+
+    /// Turns a part of the bag into something else, and counts no more than that. `false`, and
+    /// nothing changes, if it is no part of it or if what it becomes does not fit.
+    pub(super) fn turn(
+        &mut self,
+        before: &Resources,
+        after: &Resources,
+        columns: &Columns,
+    ) -> bool {
+        if self.bag.subtract(before).is_err() {
+            return false;
+        }
+        if self.bag.add(after).is_err() {
+            let restored = self.bag.add(before);
+            restored.expect("it was there a moment ago");
+            return false;
+        }
+        if before.iter().chain(after).any(Resource::is_shared) {
+            // Copies of a shared volume beside others of the same add nothing to the amounts.
+            *self = Self::new(core::mem::take(&mut self.bag), columns);
+            return true;
+        }
+        let mut opened = *self.open();
+        opened.subtract(&open(before, columns));
+        opened.add(&open(after, columns));
+        self.all.subtract(&columns.row(before));
+        self.all.add(&columns.row(after));
+        let is_plain = self.bag.iter().all(|entry| kind(entry).is_plain());
+        self.some = (!is_plain).then(|| Box::new(opened));
+        true
     }
 
     /// Returns whether there is nothing but what anybody may have in any part.

@@ -242,10 +242,9 @@ impl Drf {
         if !is_fresh {
             return;
         }
+        let wants = interest.of_mut(agent);
         self.filters
-            .each_refusing(agent as u32, row.free(), self.now, |leaf| {
-                interest.clear(agent, LeafId::new(leaf as usize));
-            });
+            .strike(agent as u32, row.free(), self.now, wants);
     }
 
     /// Finds who is next to have something of an agent, and what.

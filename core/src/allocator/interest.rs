@@ -153,6 +153,11 @@ impl Interest {
         &self.wants[agent * self.stride..][..self.stride]
     }
 
+    /// Returns the words of an agent, to take leaves out that can have nothing of it.
+    pub(super) fn of_mut(&mut self, agent: usize) -> &mut [u64] {
+        &mut self.wants[agent * self.stride..][..self.stride]
+    }
+
     /// Returns how many agents there is room for.
     pub(super) const fn agents(&self) -> usize {
         self.alive.len()

@@ -340,38 +340,32 @@ impl Agent {
         after: &Resources,
         columns: &Columns,
     ) -> bool {
-        let Some((total, offered)) = self.converted(leaf, before, after, columns) else {
+        let Ok(at) = self.holdings.binary_search_by_key(&leaf, |it| it.0) else {
             return false;
         };
-        let holding = self.find(leaf).expect("it was found to hold something");
-        let index = holding.find(before, columns);
-        let index = index.expect("it was found to be offered");
-        if offered.is_empty() {
+        let holding = &mut self.holdings[at].1;
+        let Some(index) = holding.find(before, columns) else {
+            return false;
+        };
+        // Numbers that the agent has already get lost, and then more is booked than there is.
+        let adds_up = self.total.bag.overlap(after).is_none();
+        let mut rest = Counted::clone(&holding.offered[index].rest);
+        if !rest.turn(before, after, columns)
+            || !Arc::make_mut(&mut self.total).turn(before, after, columns)
+        {
+            return false;
+        }
+        if rest.bag.is_empty() {
             holding.offered.remove(index);
         } else {
-            holding.offered[index].rest = Arc::new(Counted::new(offered, columns));
+            holding.offered[index].rest = Arc::new(rest);
             holding.offered[index].touched = true;
         }
-        self.set_total(Arc::new(Counted::new(total, columns)), columns);
+        // What is booked and the total change alike, so that what is free stays as it is.
+        if self.overbooked || !adds_up {
+            self.count_anew(columns);
+        }
         true
-    }
-
-    fn converted(
-        &mut self,
-        leaf: LeafId,
-        before: &Resources,
-        after: &Resources,
-        columns: &Columns,
-    ) -> Option<(Resources, Resources)> {
-        let turn = |bag: &Resources| {
-            let mut bag = bag.checked_sub(before).ok()?;
-            bag.add(after).ok()?;
-            Some(bag)
-        };
-        let total = turn(self.total())?;
-        let holding = self.find(leaf)?;
-        let index = holding.find(before, columns)?;
-        Some((total, turn(&holding.offered[index].rest.bag)?))
     }
 
     /// Takes away all that a leaf holds; counts what it was.

@@ -314,6 +314,33 @@ fn what_is_converted_stays_granted() {
 }
 
 #[test]
+fn a_conversion_takes_of_what_is_free_only_numbers_that_it_makes_twice() {
+    // AL-39, RM-20
+    let convert = |before: &str, after: &str| Change::Converted {
+        framework: A,
+        role: role("x"),
+        agent: A0,
+        before: res(before),
+        after: res(after),
+    };
+    for (before, after, free) in [
+        ("cpus:4", "cpus(x):4", "cpus(y):1; ports(y):[5-9]"),
+        ("ports:[1-1]", "ports(y):[5-5]", "cpus(y):1; ports(y):[6-9]"),
+        ("ports:[8-8]", "ports(y):[5-5]", "cpus(y):1; ports(y):[5-9]"),
+    ] {
+        let mut rig = Rig::new();
+        rig.framework(A, &["x"])
+            .agent(A0, "cpus:4;ports:[1-4];cpus(y):1;ports(y):[5-9]");
+        assert_eq!(rig.says().len(), 1);
+        rig.tell(convert(before, after));
+        assert!(rig.says().is_empty());
+        rig.framework(B, &["y"]);
+        let free = res(free).to_string();
+        assert_eq!(rig.says(), [format!("2: B/y on 0: {free}")], "{before}");
+    }
+}
+
+#[test]
 fn an_operator_converts_what_is_free() {
     // AL-40, AS-07
     let mut rig = Rig::new();
