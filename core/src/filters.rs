@@ -12,7 +12,6 @@
 //! Deliberately not here: passes. A refusal covers at least one pass (OF-34) if the allocator makes
 //! it last at least an interval and takes in what lapsed after a pass, not before.
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -21,11 +20,12 @@ use core::time::Duration;
 
 use hashbrown::HashMap;
 
-use self::refusing::Refusing;
+use self::pages::Pages;
 use crate::limits;
 use crate::resources::Resources;
 use crate::time::Time;
 
+mod pages;
 mod refusing;
 
 /// Turns the wish of a framework into how long its refusal lasts (OF-32); `None` is not at all.
@@ -62,8 +62,8 @@ struct Source {
 #[derive(Debug)]
 struct Lapse {
     at: Time,
-    /// Agents with a refusal that lapses then; some may have none any more.
-    agents: VecDeque<u32>,
+    /// Pages with a refusal that lapses then; some may have none any more.
+    pages: VecDeque<u32>,
     /// How many refusals name it.
     named: u32,
 }
@@ -71,10 +71,7 @@ struct Lapse {
 /// All refusals, by agent and refuser.
 #[derive(Debug)]
 pub struct Filters {
-    /// By agent; each row is ordered by refuser.
-    rows: Vec<Vec<Refusal>>,
-    /// By agent, who refuses what was last asked for, where that is kept.
-    refusing: Vec<Option<Box<Refusing>>>,
+    pages: Pages,
     /// How often a refuser was forgotten whom refusals name: those may be of any agent.
     forgotten: u64,
     sources: Vec<Source>,
@@ -83,6 +80,8 @@ pub struct Filters {
     lapses: Vec<Lapse>,
     vacant_lapses: Vec<u32>,
     by_time: BTreeMap<Time, u32>,
+    /// Agents and owners of refusals that were forgotten before their time, for want of room.
+    crowded_out: Vec<(u32, Vec<u32>)>,
     len: usize,
     most: usize,
 }
@@ -93,10 +92,9 @@ impl Filters {
         Self::bounded(limits::FILTERS)
     }
 
-    fn bounded(most: usize) -> Self {
+    pub(crate) fn bounded(most: usize) -> Self {
         Self {
-            rows: Vec::new(),
-            refusing: Vec::new(),
+            pages: Pages::default(),
             forgotten: 0,
             sources: Vec::new(),
             vacant_sources: Vec::new(),
@@ -104,6 +102,7 @@ impl Filters {
             lapses: Vec::new(),
             vacant_lapses: Vec::new(),
             by_time: BTreeMap::new(),
+            crowded_out: Vec::new(),
             len: 0,
             most,
         }
@@ -153,12 +152,7 @@ impl Filters {
 
     /// Forgets all refusals of an agent.
     pub fn forget_agent(&mut self, agent: u32) {
-        let Some(row) = self.rows.get_mut(agent as usize) else {
-            return;
-        };
-        let gone = core::mem::take(row);
-        self.refusing[agent as usize] = None;
-        for refusal in gone {
+        for refusal in self.pages.take_row(agent) {
             self.release(refusal);
         }
     }
@@ -166,91 +160,84 @@ impl Filters {
     /// Remembers that `resources` of an agent are refused until a moment.
     ///
     /// What another refusal of the same covers in extent and time is not kept beside it. Beyond the
-    /// limits, of one pair and of all, those that lapse first are forgotten, which only offers
-    /// earlier. Refusing nothing changes nothing.
+    /// limits, of one pair and of all, those that lapse first lapse at once. Refusing nothing
+    /// changes nothing.
     pub fn refuse(&mut self, agent: u32, of: Refuser, resources: &Resources, until: Time) {
-        if resources.is_empty() || self.sources[of.0 as usize].owner.is_none() {
+        let Some(owner) = self.sources[of.0 as usize].owner else {
+            return;
+        };
+        if resources.is_empty() {
             return;
         }
-        if self.rows.len() <= agent as usize {
-            self.rows.resize_with(agent as usize + 1, Vec::new);
-            self.refusing.resize_with(agent as usize + 1, || None);
+        let page = self.pages.find_or_add(agent, owner);
+        let sources = &self.sources;
+        let is_dead = |of: Refuser| sources[of.0 as usize].owner.is_none();
+        let dead = self.pages.edit(page, |page| page.make_room(is_dead));
+        for refusal in dead {
+            self.release(refusal);
         }
-        let (first, mut end) = self.span(agent, of);
-        let mut at = first;
-        while at < end {
-            let old = self.rows[agent as usize][at];
+        let mut span = self.pages.at(page).span(of);
+        let mut at = span.start;
+        while at < span.end {
+            let old = self.pages.at(page).refusals[at];
             let (old_until, shape) = (self.lapses[old.lapse as usize].at, self.shape(old));
             if old_until >= until && shape.contains(resources) {
                 return;
             }
             if old_until <= until && resources.contains(shape) {
-                self.rows[agent as usize].remove(at);
-                self.release(old);
-                end -= 1;
+                self.take_out(page, at);
+                span.end -= 1;
             } else {
                 at += 1;
             }
         }
-        if end - first >= limits::FILTERS_PER_KEY {
+        if span.len() >= limits::FILTERS_PER_KEY {
             let soonest = |at: &usize| {
-                let lapse = self.rows[agent as usize][*at].lapse;
+                let lapse = self.pages.at(page).refusals[*at].lapse;
                 self.lapses[lapse as usize].at
             };
-            let at = (first..end).min_by_key(soonest).expect("there are some");
-            let old = self.rows[agent as usize].remove(at);
-            self.release(old);
-            self.refusing[agent as usize] = None;
+            let at = span.clone().min_by_key(soonest).expect("there are some");
+            self.take_out(page, at);
+            span.end -= 1;
+            self.forget_refusing(agent);
+            self.crowded_out.push((agent, alloc::vec![owner]));
         }
-        self.insert(agent, of, resources, until);
+        self.insert(page, span.end, of, resources, until);
         while self.len > self.most {
             self.forget_soonest();
         }
     }
 
-    fn insert(&mut self, agent: u32, of: Refuser, resources: &Resources, until: Time) {
+    fn take_out(&mut self, page: u32, at: usize) {
+        let old = self.pages.edit(page, |page| page.refusals.remove(at));
+        self.release(old);
+    }
+
+    fn forget_refusing(&mut self, agent: u32) {
+        if let Some(known) = self.pages.refusing(agent) {
+            *known = None;
+        }
+    }
+
+    fn insert(&mut self, page: u32, at: usize, of: Refuser, resources: &Resources, until: Time) {
         let shape = self.shapes.keep(resources);
         let lapse = self.lapse(until);
-        // Counted first, so that nothing that goes takes them along.
         self.lapses[lapse as usize].named += 1;
-        let known = self.rows[agent as usize].iter();
-        if !known.into_iter().any(|old| old.lapse == lapse) {
-            self.lapses[lapse as usize].agents.push_back(agent);
+        let known = &self.pages.at(page).refusals;
+        if !known.iter().any(|old| old.lapse == lapse) {
+            self.lapses[lapse as usize].pages.push_back(page);
         }
-        self.make_room(agent);
-        let (_, end) = self.span(agent, of);
-        self.rows[agent as usize].insert(end, Refusal { of, shape, lapse });
+        let refusal = Refusal { of, shape, lapse };
+        let agent = self.pages.edit(page, |page| {
+            page.refusals.insert(at, refusal);
+            page.agent
+        });
         let source = &mut self.sources[of.0 as usize];
         source.named += 1;
         self.len += 1;
-        if let (Some(known), Some(owner)) = (&mut self.refusing[agent as usize], source.owner) {
+        if let (Some(Some(known)), Some(owner)) = (self.pages.refusing(agent), source.owner) {
             known.refuse(owner, resources, until);
         }
-    }
-
-    /// Drops the dead before a row grows, and lets it grow by little: there are many rows.
-    fn make_room(&mut self, agent: u32) {
-        let row = &mut self.rows[agent as usize];
-        if row.len() < row.capacity() {
-            return;
-        }
-        let sources = &self.sources;
-        let is_dead = |it: &mut Refusal| sources[it.of.0 as usize].owner.is_none();
-        let dead: Vec<_> = row.extract_if(.., is_dead).collect();
-        row.reserve_exact(4 + row.len() / 8);
-        for refusal in dead {
-            self.release(refusal);
-        }
-    }
-
-    /// Where the refusals of an agent by one refuser stand in its row.
-    fn span(&self, agent: u32, of: Refuser) -> (usize, usize) {
-        let Some(row) = self.rows.get(agent as usize) else {
-            return (0, 0);
-        };
-        let first = row.partition_point(|it| it.of < of);
-        let behind = row[first..].iter().take_while(|it| it.of == of).count();
-        (first, first + behind)
     }
 
     fn shape(&self, refusal: Refusal) -> &Resources {
@@ -270,54 +257,62 @@ impl Filters {
         if self.len_of(of) == 0 {
             return None;
         }
-        let (first, end) = self.span(agent, of);
-        let known = self.rows.get(agent as usize)?[first..end].iter();
+        let owner = self.sources[of.0 as usize].owner?;
+        let page = self.pages.at(self.pages.find(agent, owner)?);
+        let known = page.refusals[page.span(of)].iter();
         let until = |it: &Refusal| self.lapses[it.lapse as usize].at;
         let lasting = known.filter(|it| until(it) > now);
         let blocks = lasting.filter(|it| self.shape(**it).contains(candidate));
         blocks.map(until).max()
     }
 
-    /// Returns when refusals next lapse.
+    /// Returns when refusals next lapse; those that were forgotten for want of room did already.
     pub fn next_lapse(&self) -> Option<Time> {
+        if !self.crowded_out.is_empty() {
+            return Some(Time::ZERO);
+        }
         self.by_time.first_key_value().map(|(at, _)| *at)
     }
 
     /// Takes out the refusals of the agent that is next among those with some that have lapsed by
     /// `now`. Returns when they did, the agent, and the owners of the refusals.
     pub fn pop_lapsed(&mut self, now: Time) -> Option<(Time, u32, Vec<u32>)> {
+        if let Some((agent, owners)) = self.crowded_out.pop() {
+            return Some((now, agent, owners));
+        }
         loop {
             let (at, lapse) = self.by_time.first_key_value()?;
             let (at, lapse) = (*at, *lapse);
             if at > now {
                 return None;
             }
-            let Some(agent) = self.lapses[lapse as usize].agents.pop_front() else {
+            let Some(page) = self.lapses[lapse as usize].pages.pop_front() else {
                 // Only what was forgotten named it still.
                 self.retire(lapse);
                 continue;
             };
-            let lapsed = self.take_lapsed(agent, lapse);
+            let (agent, lapsed) = self.take_lapsed(page, lapse);
             if !lapsed.is_empty() {
                 return Some((at, agent, lapsed));
             }
         }
     }
 
-    fn take_lapsed(&mut self, agent: u32, lapse: u32) -> Vec<u32> {
-        let row = &mut self.rows[agent as usize];
-        let gone: Vec<_> = row.extract_if(.., |it| it.lapse == lapse).collect();
-        if row.is_empty() {
-            *row = Vec::new();
-        }
-        self.refusing[agent as usize] = None;
+    fn take_lapsed(&mut self, page: u32, lapse: u32) -> (u32, Vec<u32>) {
+        let agent = self.pages.at(page).agent;
+        let gone: Vec<_> = self.pages.edit(page, |page| {
+            let gone = page.refusals.extract_if(.., |it| it.lapse == lapse);
+            gone.collect()
+        });
+        self.pages.close_empty(agent, page);
+        self.forget_refusing(agent);
         let mut owners = Vec::with_capacity(gone.len());
         for refusal in gone {
             owners.extend(self.sources[refusal.of.0 as usize].owner);
             self.release(refusal);
         }
         owners.dedup();
-        owners
+        (agent, owners)
     }
 
     fn forget_soonest(&mut self) {
@@ -325,8 +320,13 @@ impl Filters {
             return;
         };
         let lapse = *lapse;
-        match self.lapses[lapse as usize].agents.pop_front() {
-            Some(agent) => drop(self.take_lapsed(agent, lapse)),
+        match self.lapses[lapse as usize].pages.pop_front() {
+            Some(page) => {
+                let (agent, owners) = self.take_lapsed(page, lapse);
+                if !owners.is_empty() {
+                    self.crowded_out.push((agent, owners));
+                }
+            }
             None => self.retire(lapse),
         }
     }
@@ -338,7 +338,7 @@ impl Filters {
         }
         let lapse = Lapse {
             at,
-            agents: VecDeque::new(),
+            pages: VecDeque::new(),
             named: 0,
         };
         let index = match self.vacant_lapses.pop() {
@@ -357,7 +357,7 @@ impl Filters {
 
     fn retire(&mut self, lapse: u32) {
         let row = &mut self.lapses[lapse as usize];
-        row.agents = VecDeque::new();
+        row.pages = VecDeque::new();
         self.by_time.remove(&row.at);
         self.vacant_lapses.push(lapse);
     }
@@ -388,14 +388,17 @@ impl Filters {
         let mut named = alloc::vec![0; self.sources.len()];
         let mut lapses = alloc::vec![0; self.lapses.len()];
         let mut shapes = alloc::vec![0; self.shapes.rows.len()];
-        for (agent, row) in self.rows.iter().enumerate() {
-            assert!(row.is_sorted_by_key(|it| it.of), "the row of agent {agent}");
-            for it in row {
+        self.pages.check_invariants();
+        for (page, row) in self.pages.iter() {
+            for it in &row.refusals {
+                let owner = self.sources[it.of.0 as usize].owner;
+                let found = owner.map(|owner| self.pages.find(row.agent, owner));
+                assert!(found.is_none_or(|found| found == Some(page)), "page {page}");
                 named[it.of.0 as usize] += 1;
                 lapses[it.lapse as usize] += 1;
                 shapes[it.shape as usize] += 1;
                 let lapse = &self.lapses[it.lapse as usize];
-                assert!(lapse.agents.contains(&(agent as u32)), "indexed by time");
+                assert!(lapse.pages.contains(&page), "indexed by time");
                 assert_eq!(self.by_time.get(&lapse.at), Some(&it.lapse));
             }
         }
@@ -603,6 +606,10 @@ mod tests {
             until.is_some()
         };
         assert_eq!([0, 1, 2].map(blocked), [true, false, true]);
+        // Whoever it was of is to be offered it again, and at once.
+        assert_eq!(filters.next_lapse(), Some(Time::ZERO));
+        assert_eq!(lapse(&mut filters, 0), [(1, alloc::vec![0])]);
+        assert_eq!(filters.next_lapse(), Some(seconds(7)));
 
         let mut filters = Filters::new();
         let of = filters.admit(0);
@@ -615,6 +622,7 @@ mod tests {
         assert!(!blocks(&filters, of, &port(0), 0));
         assert!(blocks(&filters, of, &port(1), 0));
         assert!(blocks(&filters, of, &port(limits::FILTERS_PER_KEY), 0));
+        assert_eq!(lapse(&mut filters, 0), [(0, alloc::vec![0])]);
     }
 
     #[test]
@@ -645,7 +653,9 @@ mod tests {
                 (0u8..10, 0u32..3, 0usize..3, 0i64..4, 0i64..4, 0u64..6), 0..80),
         ) {
             let mut filters = Filters::new();
-            let mut refusers: Vec<_> = (0..3).map(|owner| filters.admit(owner)).collect();
+            // Two of them share a page, and two share a word.
+            let owners = [1, 31, 40];
+            let mut refusers = owners.map(|owner| filters.admit(owner));
             let mut model: Vec<(u32, usize, i64, i64, Time)> = Vec::new();
             let mut now = 0;
             let thousandths = crate::resources::Milli::from_thousandths;
@@ -660,7 +670,7 @@ mod tests {
                     }
                     5 => {
                         filters.forget(refusers[who]);
-                        refusers[who] = filters.admit(who as u32);
+                        refusers[who] = filters.admit(owners[who]);
                         model.retain(|m| m.1 != who);
                     }
                     6 => {
@@ -691,8 +701,9 @@ mod tests {
                     let of_model = model.iter().filter(|m| {
                         m.0 == agent && m.2 >= cpus && m.3 >= mem && m.4 > seconds(now)
                     });
-                    let expected = of_model.fold(0b1111, |bits, m| bits & !(1 << m.1));
-                    let mut words = [0b1111];
+                    let all = u64::MAX;
+                    let expected = of_model.fold(all, |bits, m| bits & !(1 << owners[m.1]));
+                    let mut words = [all];
                     filters.strike(agent, &candidate, seconds(now), &mut words);
                     prop_assert_eq!(words[0], expected, "on agent {}", agent);
                 }

@@ -72,9 +72,8 @@ impl Filters {
     /// Takes the owners of refusals that block an offer of `candidate` on an agent out of `words`,
     /// which are bits by owner.
     pub fn strike(&mut self, agent: u32, candidate: &Resources, now: Time, words: &mut [u64]) {
-        let at = agent as usize;
         // Bits that are longer than the row would not pay.
-        if self.rows.get(at).is_none_or(|row| row.len() < words.len()) {
+        if self.pages.len_of(agent) < words.len().max(1) {
             return self.each_refusing(agent, candidate, now, |owner, _| {
                 let (word, bit) = split(owner);
                 if let Some(word) = words.get_mut(word) {
@@ -82,7 +81,7 @@ impl Filters {
                 }
             });
         }
-        let known = self.refusing[at].take();
+        let known = self.pages.refusing(agent).and_then(Option::take);
         let known = known.filter(|known| known.is_all_of(candidate, now, self.forgotten));
         let known = known.unwrap_or_else(|| {
             let mut all = Refusing::new(candidate, self.forgotten);
@@ -90,7 +89,9 @@ impl Filters {
             Box::new(all)
         });
         known.strike(words);
-        self.refusing[at] = Some(known);
+        if let Some(place) = self.pages.refusing(agent) {
+            *place = Some(known);
+        }
     }
 
     /// Visits the owners of refusals that block an offer of `candidate` on an agent, and when these
@@ -102,18 +103,15 @@ impl Filters {
         now: Time,
         mut visit: impl FnMut(u32, Time),
     ) {
-        let Some(row) = self.rows.get(agent as usize) else {
-            return;
-        };
         // Most of a row is of one shape.
         let mut last = None;
-        for refusal in row {
+        for refusal in self.pages.of(agent) {
             let Some(owner) = self.sources[refusal.of.0 as usize].owner else {
                 continue;
             };
             let contains = match last {
                 Some((shape, contains)) if shape == refusal.shape => contains,
-                Some(_) | None => self.shape(*refusal).contains(candidate),
+                Some(_) | None => self.shape(refusal).contains(candidate),
             };
             last = Some((refusal.shape, contains));
             let until = self.lapses[refusal.lapse as usize].at;

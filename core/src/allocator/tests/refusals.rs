@@ -251,3 +251,19 @@ fn suppressed_roles_get_nothing_until_they_are_revived() {
     });
     assert_eq!(rig.says(), ["4: A/x on 3: cpus:2"]);
 }
+
+#[test]
+fn a_refusal_that_there_is_no_room_for_ends_and_is_not_lost() {
+    // AL-37: of three refusals two are kept, and the agent of the third is offered again at once.
+    let mut rig = Rig::new();
+    rig.drf.filters = crate::filters::Filters::bounded(2);
+    rig.framework(A, &["*"])
+        .agent(A0, "cpus:1")
+        .agent(A1, "cpus:1");
+    let a2 = AgentKey::from_raw(2, 0);
+    assert_eq!(rig.agent(a2, "cpus:1").says().len(), 3);
+    rig.returns(A, A0, "cpus:1", 1_000_000)
+        .returns(A, A1, "cpus:1", 2_000_000)
+        .returns(A, a2, "cpus:1", 3_000_000);
+    assert_eq!(rig.until(900_000), ["0 ms: 4: A on 0: cpus:1"]);
+}
