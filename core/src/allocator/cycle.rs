@@ -171,7 +171,7 @@ impl Drf {
     /// Returns the agents that somebody may want something of. Those on which too little is free
     /// for anybody are passed by here, where they are looked at one beside the other.
     fn wanted(&mut self) -> Vec<usize> {
-        let (interest, leasts) = (&mut self.interest, &self.leasts);
+        let (interest, leasts) = (&mut self.interest, &mut self.leasts);
         let mut wanted = Vec::new();
         for agent in 0..interest.agents() {
             if !interest.is_wanted(agent) {

@@ -156,6 +156,7 @@ mod interest;
 mod invariants;
 mod joins;
 mod kinds;
+mod ladders;
 mod ledger;
 mod lot;
 mod obstacle;

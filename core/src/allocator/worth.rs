@@ -11,11 +11,9 @@ use alloc::vec::Vec;
 
 use super::columns::{Columns, Row};
 use super::interest::{has_bit, set_bit, unset_bit};
+use super::ladders::Ladders;
 use super::seats::LeafId;
 use crate::resources::{Milli, Quantities, Resources};
-
-/// How many sorts are asked about each agent before anybody is looked at.
-const COMMON: usize = 8;
 
 /// What is worth an offer: one of some sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +57,8 @@ pub(super) struct Leasts {
     sorts: Vec<Sort>,
     by: BTreeMap<Least, LeastId>,
     vacant: Vec<LeastId>,
+    /// Of those that are one set; `None` until it is asked for.
+    ladders: Option<Ladders>,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +69,23 @@ struct Sort {
     count: usize,
 }
 
+impl Sort {
+    /// Visits what each of its leaves wants of what is counted, unless there is a choice.
+    fn thresholds(&self) -> impl Iterator<Item = (usize, i128, &[u64])> {
+        let only = match &self.least.sets[..] {
+            [only] if self.count > 0 => &only[..],
+            [] | [_] | [_, _, ..] => &[],
+        };
+        only.iter().filter_map(|(_, column, least)| {
+            Some((
+                (*column)?,
+                i128::from(least.thousandths()),
+                &self.leaves[..],
+            ))
+        })
+    }
+}
+
 impl Leasts {
     /// Makes the sort that leaves go by which say nothing.
     pub(super) fn new(usual: Least) -> Self {
@@ -76,6 +93,7 @@ impl Leasts {
             sorts: Vec::new(),
             by: BTreeMap::new(),
             vacant: Vec::new(),
+            ladders: None,
         };
         let _first = all.intern(usual);
         all
@@ -97,6 +115,7 @@ impl Leasts {
     /// Has a leaf go by what it says; `None` is as the options say.
     pub(super) fn join(&mut self, leaf: LeafId, least: Option<Least>) -> LeastId {
         let id = least.map_or(LeastId(0), |least| self.intern(least));
+        self.ladders = None;
         let sort = &mut self.sorts[id.0];
         set_bit(&mut sort.leaves, leaf);
         sort.count += 1;
@@ -105,6 +124,7 @@ impl Leasts {
 
     /// Has a leaf no longer go by what it went by.
     pub(super) fn part(&mut self, leaf: LeafId, id: LeastId) {
+        self.ladders = None;
         let sort = &mut self.sorts[id.0];
         unset_bit(&mut sort.leaves, leaf);
         sort.count -= 1;
@@ -124,15 +144,22 @@ impl Leasts {
         &self.sorts[id.0].leaves
     }
 
-    /// Visits the bits of leaves for which something is not worth an offer, for a few sorts.
+    /// Visits the bits of leaves for which something is not worth an offer: of all that go by one
+    /// set, or near enough, and of those that say nothing.
     pub(super) fn unmet<'a>(
-        &'a self,
+        &'a mut self,
         free: &'a Resources,
         row: &'a Row,
     ) -> impl Iterator<Item = &'a [u64]> {
-        let sorts = self.sorts.iter().take(COMMON).filter(|it| it.count > 0);
-        let unmet = sorts.filter(|it| !it.least.is_met(free, row));
-        unmet.map(|it| &it.leaves[..])
+        let sorts = &self.sorts;
+        let ladders = self.ladders.get_or_insert_with(|| {
+            let thresholds = sorts.iter().flat_map(Sort::thresholds);
+            Ladders::new(thresholds)
+        });
+        let usual = &sorts[0];
+        let is_unmet = usual.count > 0 && !usual.least.is_met(free, row);
+        let usual = is_unmet.then_some(&usual.leaves[..]);
+        ladders.above(row).chain(usual)
     }
 
     /// Checks that a leaf stands with a sort, and with no other.

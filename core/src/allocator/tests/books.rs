@@ -314,10 +314,11 @@ fn a_slice_ends_early_if_many_are_looked_at_for_each_agent() {
             rig.agent(AgentKey::from_raw(n, 0), "cpus:1");
         }
         for n in 0..frameworks {
-            // Each for a reason of its own finds too little.
-            let least = Quantities::parse(&format!("cpus:{}", 2 + n)).unwrap();
+            // Each for a reason of its own finds too little, and has a choice, so that it is looked at.
+            let least = [format!("cpus:{}", 2 + n), format!("mem:{}", 1 + n)];
+            let least = least.map(|set| Quantities::parse(&set).unwrap()).to_vec();
             let mut profile = FrameworkProfile::new(format!("{n}"), roles(&["*"]));
-            profile.roles[0].min_allocatable = Some(vec![least]);
+            profile.roles[0].min_allocatable = Some(least);
             let framework = FrameworkKey::from_raw(n, 0);
             rig.drf.handle(
                 rig.now,
@@ -335,5 +336,5 @@ fn a_slice_ends_early_if_many_are_looked_at_for_each_agent() {
         slices
     };
     assert_eq!(slices(200), 4, "as many agents as are looked up together");
-    assert!(slices(10) < 4);
+    assert!(slices(2) < 4);
 }
