@@ -3,8 +3,8 @@
 //! A framework states them per role; the allocator asks before any other work on a pair (OF-45).
 //! They go by attributes, hostname, region and zone as Mesos' do, and beyond it by resources and
 //! with comparisons of numbers (OF-47). Where a value is of a kind that a predicate cannot judge,
-//! it passes: the scheduler shall see for itself (OF-43). Comparisons of numbers, which are our own,
-//! hold for numbers only: `temp:-3` is a text (RM-57), and not at least zero.
+//! it passes: the scheduler shall see for itself (OF-43). Comparisons of numbers, which are our
+//! own, hold for numbers only: `temp:-3` is a text (RM-57), and not at least zero.
 //!
 //! Deliberately not here: who states them, and what is remembered of the answers.
 

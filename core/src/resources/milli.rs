@@ -17,9 +17,10 @@ const PER_UNIT: i64 = 1_000;
 /// It is never negative: neither text, nor a float, nor a peer's bytes, nor code makes one that is.
 /// A difference that may be is one of plain `i64` [`thousandths`](Milli::thousandths).
 ///
-/// What comes from elsewhere is checked where it becomes a quantity: [`Milli::try_from_thousandths`]
-/// and [`Milli::try_from_units`] refuse what does not fit. The constructors without `try` are for
-/// what the code knows to fit, and stop at [`Milli::ZERO`] and [`Milli::MAX`].
+/// What comes from elsewhere is checked where it becomes a quantity:
+/// [`Milli::try_from_thousandths`] and [`Milli::try_from_units`] refuse what does not fit. The
+/// constructors without `try` are for what the code knows to fit, and stop at [`Milli::ZERO`] and
+/// [`Milli::MAX`].
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -65,6 +65,27 @@ fn each_kind_of_value_stands_where_it_belongs() {
 }
 
 #[test]
+fn a_number_is_the_same_as_text_and_in_json() {
+    // RM-02, RM-07, RM-11
+    for number in [
+        "0.5005",
+        "1.0005",
+        "2.0015",
+        "1000.0005",
+        "0.0005",
+        "1e-3",
+        "2.5e-3",
+        "0.1",
+    ] {
+        let field =
+            alloc::format!(r#"[{{"name":"a","type":"SCALAR","scalar":{{"value":{number}}}}}]"#);
+        let shapes: Vec<json::Resource> = serde_json::from_str(&field).unwrap();
+        let text = alloc::format!("a:{number}");
+        assert_eq!(json::read_bag(&shapes), Ok(bag(&text)), "{number}");
+    }
+}
+
+#[test]
 fn wrong_details_have_a_position() {
     // RM-10, RM-14, RM-21, RM-41
     let together = "details that go together: a volume is reserved, only volumes are shared, and \
