@@ -53,9 +53,6 @@ pub enum InvalidAttribute {
     /// The key is empty, too long, or holds a colon, a semicolon or a control character.
     #[error("invalid attribute key {0:?}")]
     Key(String),
-    /// The number is negative.
-    #[error("the number of attribute {0:?} is negative")]
-    Negative(Arc<str>),
     /// The text, written down, would not read back as this text.
     #[error("invalid text of an attribute: {0}")]
     Text(ParseError),
@@ -80,12 +77,7 @@ impl Attribute {
             return Err(InvalidAttribute::Key(name.chars().take(80).collect()));
         }
         match &value {
-            AttributeValue::Ranges(_) => {}
-            AttributeValue::Scalar(amount) => {
-                if *amount < Milli::ZERO {
-                    return Err(InvalidAttribute::Negative(name));
-                }
-            }
+            AttributeValue::Ranges(_) | AttributeValue::Scalar(_) => {}
             AttributeValue::Text(text) => {
                 let mut cursor = Cursor::new("text", text);
                 let read = read_value(&mut cursor).map_err(InvalidAttribute::Text)?;
@@ -190,14 +182,18 @@ fn read_value(cursor: &mut Cursor<'_>) -> Result<AttributeValue, ParseError> {
     if cursor.sees('{') {
         return Err(cursor.error(start, VALUE));
     }
-    let text = without_blanks(cursor.take_until(ENDS));
+    let given = cursor.take_until(ENDS);
+    let text = without_blanks(given);
     if text.is_empty() {
         return Err(cursor.error(start, VALUE));
     }
     match Milli::read(&text) {
         Ok(Written { value, vanished: _ }) => Ok(AttributeValue::Scalar(value)),
         Err(InvalidScalar::NotANumber | InvalidScalar::Infinite | InvalidScalar::Negative) => {
-            check_text(cursor, start, &text)?;
+            check_text(cursor, start, given)?;
+            if text.len() > limits::TEXT_BYTES {
+                return Err(cursor.error(start, "a text of at most 4096 bytes"));
+            }
             Ok(AttributeValue::Text(text.into()))
         }
         Err(why @ (InvalidScalar::TooLarge | InvalidScalar::Subnormal)) => {
@@ -207,28 +203,22 @@ fn read_value(cursor: &mut Cursor<'_>) -> Result<AttributeValue, ParseError> {
 }
 
 /// Checks that parentheses match and that other brackets and control characters are absent
-/// (RM-07).
+/// (RM-07). The text begins at `start`, blanks and all.
 fn check_text(cursor: &Cursor<'_>, start: usize, text: &str) -> Result<(), ParseError> {
     let mut open = 0_usize;
-    for c in text.chars() {
+    for (at, c) in text.char_indices() {
+        let wrong = |expected| Err(cursor.error(start + at, expected));
         match c {
             '(' => open += 1,
-            ')' if open == 0 => return Err(cursor.error(start, r#""(" before ")""#)),
+            ')' if open == 0 => return wrong(r#""(" before ")""#),
             ')' => open -= 1,
-            '[' | ']' | '{' | '}' => {
-                return Err(cursor.error(start, r#"a text without "[]{}""#));
-            }
-            c if c.is_control() => {
-                return Err(cursor.error(start, "a text without control characters"));
-            }
+            '[' | ']' | '{' | '}' => return wrong(r#"a text without "[]{}""#),
+            c if c.is_control() => return wrong("a text without control characters"),
             _ => {}
         }
     }
     if open > 0 {
-        return Err(cursor.error(start, r#"")" after "(""#));
-    }
-    if text.len() > limits::TEXT_BYTES {
-        return Err(cursor.error(start, "a text of at most 4096 bytes"));
+        return Err(cursor.error(start + text.len(), r#"")" after "(""#));
     }
     Ok(())
 }
@@ -373,10 +363,10 @@ mod tests {
                 "a:{x}",
                 r#"at 2: expected a number, a range list "[1-3]" or a text"#,
             ),
-            ("a:x[1]", r#"at 2: expected a text without "[]{}""#),
-            ("a:a)b(", r#"at 2: expected "(" before ")""#),
-            ("a:(b", r#"at 2: expected ")" after "(""#),
-            ("a:x\ty", "at 2: expected a text without control characters"),
+            ("a:x[1]", r#"at 3: expected a text without "[]{}""#),
+            ("a: a) b(", r#"at 4: expected "(" before ")""#),
+            ("a:(b", r#"at 4: expected ")" after "(""#),
+            ("a:x\ty", "at 3: expected a text without control characters"),
             (
                 "a:[1-2]x",
                 r#"at 7: expected ";", a newline or the end of the text"#,
@@ -405,7 +395,6 @@ mod tests {
             ("", amount(1)),
             ("a:b", amount(1)),
             ("a\n", amount(1)),
-            ("a", amount(-1)),
             ("a", text("")),
             ("a", text("3")),
             ("a", text("[1-3]")),

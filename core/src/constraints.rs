@@ -3,7 +3,8 @@
 //! A framework states them per role; the allocator asks before any other work on a pair (OF-45).
 //! They go by attributes, hostname, region and zone as Mesos' do, and beyond it by resources and
 //! with comparisons of numbers (OF-47). Where a value is of a kind that a predicate cannot judge,
-//! it passes: the scheduler shall see for itself (OF-43).
+//! it passes: the scheduler shall see for itself (OF-43). Comparisons of numbers, which are our
+//! own, hold for numbers only: `temp:-3` is a text (RM-57), and not at least zero.
 //!
 //! Deliberately not here: who states them, and what is remembered of the answers.
 
@@ -68,6 +69,7 @@ pub enum Predicate {
     /// The whole text does not match, or is absent.
     TextNotMatches(Pattern),
     /// The number compares so; what is absent is zero if it is a resource, and else only unequal.
+    /// So are texts, negative numbers among them (RM-57), and ranges.
     Number(Comparison, Milli),
 }
 
@@ -211,8 +213,9 @@ impl Constraint {
             Predicate::Number(comparison, than) => match found {
                 Found::Number(number) => comparison.holds(number, *than),
                 Found::Nothing if is_resource => comparison.holds(Milli::ZERO, *than),
-                Found::Nothing => *comparison == Comparison::Unequal,
-                Found::Text(_) | Found::Other => true,
+                Found::Nothing | Found::Text(_) | Found::Other => {
+                    *comparison == Comparison::Unequal
+                }
             },
         }
     }
@@ -548,7 +551,13 @@ mod tests {
             let found = [2, 3, 4].map(|than| speed(comparison, than));
             assert_eq!(found, [at_two, at_three, at_four], "{comparison}");
         }
-        assert!(admits("speed:fast", attribute("speed"), number(Below, 1)));
+        // RM-57: what is negative is a text.
+        for text in ["temp:-3", "temp:fast", "temp:[1-3]"] {
+            for comparison in [Below, AtMost, Equal, Unequal, AtLeast, Above] {
+                let admitted = admits(text, attribute("temp"), number(comparison, 0));
+                assert_eq!(admitted, comparison == Unequal, "{text} {comparison}");
+            }
+        }
         let cpus = || Selector::Offered("cpus".into());
         assert!(admits("", cpus(), number(AtLeast, 3)));
         assert!(!admits("", cpus(), number(Above, 3)));

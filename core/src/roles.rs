@@ -30,7 +30,8 @@ pub struct InvalidRole {
 
 impl Role {
     /// Checks a text (RM-60). A `)` is refused beside what Mesos refuses, since it would end the
-    /// role in the text of resources; so are all control characters.
+    /// role in the text of resources; so are all control characters and all sorts of blanks, by
+    /// which roles would look alike that are not.
     pub fn new(text: &str) -> Result<Self, InvalidRole> {
         match problem(text) {
             None => Ok(Self(Arc::from(text))),
@@ -75,7 +76,7 @@ fn problem(text: &str) -> Option<&'static str> {
     if text.len() > limits::TEXT_BYTES {
         return Some("it is longer than 4096 bytes");
     }
-    if text.chars().any(|c| c == ' ' || c.is_control()) {
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Some("it contains a blank or a control character");
     }
     if text.contains(')') {
@@ -135,8 +136,26 @@ mod tests {
     fn tv_24_the_grammar_of_roles() {
         // TV-24, RM-60
         let bad = [
-            "a//b", "/a", "a/", "-a", "a/..", "a b", "", "/", "a/.", "a/*", "*/a", "a/-b", "a\tb",
-            "a\u{8}", "a\u{7f}", "a\n", "a)b",
+            "a//b",
+            "/a",
+            "a/",
+            "-a",
+            "a/..",
+            "a b",
+            "",
+            "/",
+            "a/.",
+            "a/*",
+            "*/a",
+            "a/-b",
+            "a\tb",
+            "a\u{8}",
+            "a\u{7f}",
+            "a\n",
+            "a)b",
+            "a\u{a0}",
+            "\u{3000}a",
+            "a\u{2028}b",
         ];
         for text in bad {
             assert!(Role::new(text).is_err(), "{text:?} is accepted");

@@ -62,6 +62,7 @@ fn is_exact(resource: &Resource) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
     use crate::corpus;
@@ -129,7 +130,55 @@ mod tests {
         }
     }
 
+    fn one(entry: serde_json::Value) {
+        json(serde_json::Value::from(vec![entry]).to_string().as_bytes());
+    }
+
     proptest! {
+        #[test]
+        fn any_texts(
+            name in "[^:;()]{1,4}|\\PC{1,4}",
+            role in "[^)/ ]{1,4}|\\PC{1,4}",
+            text in ".{1,4}|\\PC{1,4}",
+            value in ".{0,4}",
+        ) {
+            // RM-07, RM-10, RM-11
+            let scalar = json!({"value": 1});
+            let label = json!({"labels": [{"key": text, "value": value}, {"key": value}]});
+            let level = json!({
+                "type": "DYNAMIC", "role": role, "principal": text,
+                "labels": {"labels": [{"key": text, "value": value}]},
+            });
+            one(json!({"name": name, "type": "SCALAR", "scalar": scalar}));
+            one(json!({"name": "cpus", "type": "SCALAR", "scalar": scalar, "role": role}));
+            one(json!({
+                "name": "cpus", "type": "SCALAR", "scalar": scalar, "reservations": [level],
+            }));
+            one(json!({"name": "gpu", "type": "SET", "set": {"item": [name, value]}}));
+            let source = json!({"type": "PATH", "path": {"root": text}, "vendor": value});
+            let volume = json!({"mode": "RW", "container_path": text});
+            one(json!({
+                "name": "disk", "type": "SCALAR", "scalar": scalar, "role": "a",
+                "disk": {"source": source, "persistence": {"id": name}, "volume": volume},
+            }));
+            one(json!({
+                "name": "disk", "type": "SCALAR", "scalar": scalar,
+                "disk": {"source": {"type": "RAW", "id": text, "metadata": label}},
+            }));
+        }
+
+        #[test]
+        fn a_number_is_what_it_is_as_text(number in "[0-9]{1,9}\\.[0-9]{1,6}(e-?[0-3])?") {
+            // RM-02, RM-11: of so few digits no float loses any.
+            let scalar = format!(r#"{{"value":{number}}}"#);
+            let text = format!(r#"[{{"name":"cpus","type":"SCALAR","scalar":{scalar}}}]"#);
+            let read = serde_json::from_str::<Vec<shapes::Resource>>(&text);
+            if let Ok(list) = read {
+                let by_text = Resources::parse(&format!("cpus:{number}"));
+                assert_eq!(shapes::read_bag(&list).ok(), by_text.ok(), "{number}");
+            }
+        }
+
         #[test]
         fn any_number(number in "-?[0-9]{1,20}(\\.[0-9]{1,20})?(e-?[0-9]{1,3})?") {
             let scalar = format!(r#"{{"value":{number}}}"#);

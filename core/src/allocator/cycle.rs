@@ -63,7 +63,7 @@ pub(super) struct Scratch {
 
 impl Scratch {
     /// Counts all work that was ever done.
-    const fn work(&self) -> usize {
+    pub(super) const fn work(&self) -> usize {
         self.looks
             .wrapping_mul(LOOK_WORK)
             .wrapping_add(self.walk.steps)

@@ -3,6 +3,7 @@
 //! Called by the master before anything is kept or passed on. Deliberately not here: checks that
 //! need the cluster's state, such as whether a task fits its offers.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 
 use serde::Serialize;
@@ -13,7 +14,7 @@ use super::node::AgentInfo;
 use super::task::{CommandInfo, TaskInfo};
 use super::wire;
 use crate::limits;
-use crate::resources::Value;
+use crate::resources::{Resource, Value};
 
 /// What is wrong with a peer's data. Texts name what was found and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +73,14 @@ pub enum Reject {
         /// How long it may be.
         limit: usize,
     },
+    /// Numbers or names of an agent stand in two entries of one name.
+    #[error("{what} has {twice} and the same in another entry")]
+    Doubled {
+        /// Whose.
+        what: &'static str,
+        /// What it has twice.
+        twice: Box<Resource>,
+    },
     /// A task or an agent comes with nothing.
     #[error("{what} has no resources")]
     NoResources {
@@ -103,6 +112,12 @@ pub fn check_agent(agent: &AgentInfo) -> Result<(), Reject> {
             what: "the agent's set of numbers",
             count: usize::try_from(count).unwrap_or(usize::MAX),
             limit: limits::RANGED_NUMBERS,
+        });
+    }
+    if let Some(twice) = agent.resources.doubled() {
+        return Err(Reject::Doubled {
+            what: "agent",
+            twice: Box::new(twice),
         });
     }
     check_size("agent", agent, limits::AGENT_BYTES)
@@ -252,6 +267,28 @@ mod tests {
             "framework name has 4097 bytes, more than the limit of 4096"
         );
         check_framework(&FrameworkInfo::new("x".repeat(limits::TEXT_BYTES))).unwrap();
+    }
+
+    #[test]
+    fn an_agent_has_each_number_and_name_once() {
+        // VA-30; I1
+        let mut agent = AgentInfo {
+            hostname: "one".into(),
+            address: "one:5051".into(),
+            resources: Resources::parse("cpus:1;ports(a):[1-5];ports(b):[6-9]").unwrap(),
+            attributes: Attributes::default(),
+        };
+        check_agent(&agent).unwrap();
+        for (text, twice) in [
+            ("ports(a):[1-5];ports(b):[3-9]", "ports(b):[3-5]"),
+            ("gpu:{a};gpu(b):{a,b}", "gpu(b):{a}"),
+        ] {
+            agent.resources = Resources::parse(text).unwrap();
+            assert_eq!(
+                check_agent(&agent).unwrap_err().to_string(),
+                alloc::format!("agent has {twice} and the same in another entry")
+            );
+        }
     }
 
     #[test]

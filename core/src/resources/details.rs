@@ -24,13 +24,14 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::invalid::InvalidResource;
-use super::labels::{Label, Labels};
+use super::labels::{Label, Labels, check_text};
 use super::metadata::{
     Access, DiskKind, Metadata, ProfileId, ProviderId, Source, Volume, VolumeId,
 };
 use super::parse::{Cursor, ParseError};
 use super::reservation::Reservation;
 use super::resource::Resource;
+use crate::limits;
 use crate::roles::Role;
 
 const ONCE: &str = "a detail that is not there yet";
@@ -61,6 +62,8 @@ enum Last {
 
 /// A dynamic level that is being read.
 struct Level {
+    /// Where it begins.
+    start: usize,
     role: Role,
     principal: Option<Arc<str>>,
     labels: Vec<Label>,
@@ -68,6 +71,8 @@ struct Level {
 
 /// A volume that is being read.
 struct Mounted {
+    /// Where it begins.
+    start: usize,
     id: VolumeId,
     principal: Option<Arc<str>>,
     at: Option<(Access, Arc<str>)>,
@@ -82,24 +87,27 @@ impl Details {
         }
     }
 
-    /// Describes a resource; the error says what was expected.
-    pub(super) fn describe(self, resource: Resource) -> Result<Resource, &'static str> {
+    /// Describes a resource. The error says what was expected and at which of the details, if it
+    /// is about one.
+    pub(super) fn describe(self, resource: Resource) -> Result<Resource, Misplaced> {
         let mut metadata = self.metadata;
         for level in self.levels {
-            let labels = Labels::from_unordered(level.labels).map_err(|_| LABELS)?;
+            let at = |expected| (Some(level.start), expected);
+            let labels = Labels::from_unordered(level.labels).map_err(|_| at(LABELS))?;
             let level = Reservation::Dynamic {
                 role: level.role,
                 principal: level.principal,
                 labels,
             };
             let pushed = metadata.reservations.push(level);
-            pushed.map_err(|_| "levels of a reservation, each to a role below the one before")?;
+            pushed.map_err(|_| at(LEVELS))?;
         }
         if let Some(source) = &mut metadata.source {
-            source.metadata = Labels::from_unordered(self.disk_labels).map_err(|_| LABELS)?;
+            source.metadata =
+                Labels::from_unordered(self.disk_labels).map_err(|_| (None, LABELS))?;
         }
         if let Some(volume) = self.volume {
-            let (access, container_path) = volume.at.ok_or("rw=\"PATH\" or ro=\"PATH\"")?;
+            let (access, container_path) = volume.at.ok_or((Some(volume.start), MOUNTED))?;
             metadata.volume = Some(Volume {
                 id: volume.id,
                 principal: volume.principal,
@@ -110,10 +118,9 @@ impl Details {
         if metadata.is_plain() {
             return Ok(resource);
         }
-        let described = resource.with_metadata(metadata).map_err(expected)?;
-        described
-            .with_copies(self.copies.unwrap_or(1))
-            .map_err(expected)
+        let described = resource.with_metadata(metadata);
+        let copied = described.and_then(|it| it.with_copies(self.copies.unwrap_or(1)));
+        copied.map_err(|why| (None, expected(why)))
     }
 
     fn set_source(&mut self, kind: DiskKind) -> Result<(), &'static str> {
@@ -140,10 +147,21 @@ impl Details {
             Last::Disk => Some(&mut self.disk_labels),
             Last::Nothing | Last::Volume => None,
         };
-        place.ok_or(PLACE)?.push(label);
+        let labels = place.ok_or(PLACE)?;
+        if labels.len() >= limits::LABELS || label.check().is_err() {
+            return Err(LABELS);
+        }
+        labels.push(label);
         Ok(())
     }
 }
+
+/// Where a fault is, if it is of one detail, and what was expected there.
+type Misplaced = (Option<usize>, &'static str);
+
+const LEVELS: &str = "levels of a reservation, each to a role below the one before";
+const MOUNTED: &str = "rw=\"PATH\" or ro=\"PATH\"";
+const TEXTS: &str = "texts of 1 to 4096 bytes without control characters";
 
 const LABELS: &str = "at most 256 labels of 1 to 4096 bytes without control characters";
 
@@ -152,13 +170,12 @@ fn expected(why: InvalidResource) -> &'static str {
     match why {
         InvalidResource::NotADisk { .. } => "no disk or volume on what is no scalar \"disk\"",
         InvalidResource::Copies { .. } => "1 to 65536 copies of what is shared",
-        InvalidResource::Text { .. } => "texts of 1 to 4096 bytes without control characters",
+        InvalidResource::Text { .. } => TEXTS,
         InvalidResource::Together { .. } => {
             "details that go together: a volume is reserved, only volumes are shared, and what is \
              revocable is neither"
         }
         InvalidResource::Name { .. }
-        | InvalidResource::Negative { .. }
         | InvalidResource::Reservation { .. }
         | InvalidResource::Unreserved { .. }
         | InvalidResource::NotCanonical { .. } => "a resource",
@@ -171,6 +188,13 @@ fn set<T>(place: &mut Option<T>, value: T) -> Result<(), &'static str> {
     }
     *place = Some(value);
     Ok(())
+}
+
+fn fit(root: Option<Arc<str>>) -> Result<Option<Arc<str>>, &'static str> {
+    match root.as_deref().map(|root| check_text("disk root", root)) {
+        Some(Err(_)) => Err(TEXTS),
+        Some(Ok(())) | None => Ok(root),
+    }
 }
 
 fn set_flag(place: &mut bool) -> Result<(), &'static str> {
@@ -213,11 +237,11 @@ impl Cursor<'_> {
             "raw" => details.set_source(DiskKind::Raw),
             "path" => {
                 let root = self.root()?;
-                details.set_source(DiskKind::Path { root })
+                fit(root).and_then(|root| details.set_source(DiskKind::Path { root }))
             }
             "mount" => {
                 let root = self.root()?;
-                details.set_source(DiskKind::Mount { root })
+                fit(root).and_then(|root| details.set_source(DiskKind::Mount { root }))
             }
             "label" => {
                 let key = self.text()?.into();
@@ -227,7 +251,7 @@ impl Cursor<'_> {
             "dynamic" | "principal" | "vendor" | "id" | "profile" | "volume" | "rw" | "ro"
             | "provider" => {
                 let text = self.text()?;
-                told(word, text, details)
+                told(start, word, text, details)
             }
             _ => Err(WORD),
         };
@@ -252,7 +276,7 @@ impl Cursor<'_> {
             return Ok(None);
         }
         let start = self.at();
-        let digits = self.take_until(&[',', '>']).trim();
+        let digits = self.take_until(&[',', '>']).trim_ascii();
         let is_number = digits.bytes().all(|b| b.is_ascii_digit());
         match digits.parse().ok().filter(|_| is_number) {
             Some(copies) => Ok(Some(copies)),
@@ -261,12 +285,14 @@ impl Cursor<'_> {
     }
 }
 
-/// Takes in a word that has a text.
-fn told(word: &str, text: String, details: &mut Details) -> Result<(), &'static str> {
+/// Takes in a word that begins at `start` and has a text.
+fn told(start: usize, word: &str, text: String, details: &mut Details) -> Result<(), &'static str> {
+    check_text("text", &text).map_err(|_| TEXTS)?;
     match word {
         "dynamic" => {
             details.last = Last::Level;
             details.levels.push(Level {
+                start,
                 role: Role::new(&text).map_err(|_| "a valid role")?,
                 principal: None,
                 labels: Vec::new(),
@@ -288,6 +314,7 @@ fn told(word: &str, text: String, details: &mut Details) -> Result<(), &'static 
             details.last = Last::Volume;
             let id = VolumeId::new(&text).map_err(|_| "a volume id")?;
             let mounted = Mounted {
+                start,
                 id,
                 principal: None,
                 at: None,

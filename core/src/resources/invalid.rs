@@ -28,12 +28,6 @@ pub enum InvalidResource {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// The amount is below zero.
-    #[error("the amount of {name:?} is negative")]
-    Negative {
-        /// Whose amount.
-        name: Arc<str>,
-    },
     /// It has a disk source or a volume, and is not a scalar called `disk`.
     #[error("{name:?} has a disk source or a volume, but is not a scalar called \"disk\"")]
     NotADisk {

@@ -91,7 +91,12 @@ impl Items {
     /// Returns the items of either.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        let mut all = [self.names(), other.names()].concat();
+        Self::united([self, other])
+    }
+
+    /// Returns the items of any of several sets, which are put in order once.
+    pub(super) fn united<'a>(sets: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut all: Vec<Arc<str>> = sets.into_iter().flat_map(Self::names).cloned().collect();
         // Stable on purpose: it notices sorted runs, so that a union is linear.
         all.sort();
         all.dedup();

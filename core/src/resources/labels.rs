@@ -82,7 +82,7 @@ impl Label {
     }
 
     /// Checks both texts; a value may be empty.
-    fn check(&self) -> Result<(), InvalidText> {
+    pub(super) fn check(&self) -> Result<(), InvalidText> {
         check_text("label key", &self.key)?;
         match self.value.as_deref() {
             None | Some("") => Ok(()),

@@ -3,6 +3,7 @@
 //! Everything beyond this file is integer arithmetic, so 0.1 + 0.2 is 0.3 (RM-02). Deliberately
 //! not here: units. Cores, MiB and devices are all just numbers.
 
+use alloc::format;
 use core::fmt;
 use core::str::FromStr;
 
@@ -13,8 +14,13 @@ const PER_UNIT: i64 = 1_000;
 
 /// A quantity in thousandths (RM-02).
 ///
-/// Negative values exist as differences in code only: neither text, nor a float, nor a peer's
-/// bytes make one.
+/// It is never negative: neither text, nor a float, nor a peer's bytes, nor code makes one that is.
+/// A difference that may be is one of plain `i64` [`thousandths`](Milli::thousandths).
+///
+/// What comes from elsewhere is checked where it becomes a quantity:
+/// [`Milli::try_from_thousandths`] and [`Milli::try_from_units`] refuse what does not fit. The
+/// constructors without `try` are for what the code knows to fit, and stop at [`Milli::ZERO`] and
+/// [`Milli::MAX`].
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -56,22 +62,41 @@ impl Milli {
     /// The most that can be expressed.
     pub const MAX: Self = Self(i64::MAX);
 
-    /// Makes a quantity from thousandths.
+    /// Makes a quantity from thousandths; of a negative number it is [`Milli::ZERO`].
     pub const fn from_thousandths(thousandths: i64) -> Self {
-        Self(thousandths)
+        Self(if thousandths < 0 { 0 } else { thousandths })
     }
 
-    /// Makes a quantity from whole units; saturates.
+    /// Makes a quantity from thousandths, unless there are less than none.
+    pub const fn try_from_thousandths(thousandths: i64) -> Result<Self, InvalidScalar> {
+        if thousandths < 0 {
+            return Err(InvalidScalar::Negative);
+        }
+        Ok(Self(thousandths))
+    }
+
+    /// Makes a quantity from whole units; of a negative number it is [`Milli::ZERO`], of one that
+    /// does not fit [`Milli::MAX`].
     pub const fn from_units(units: i64) -> Self {
-        Self(units.saturating_mul(PER_UNIT))
+        Self::from_thousandths(units.saturating_mul(PER_UNIT))
     }
 
-    /// Makes a quantity from a number of things; saturates.
+    /// Makes a quantity from whole units, unless there are less than none or it does not fit.
+    pub const fn try_from_units(units: i64) -> Result<Self, InvalidScalar> {
+        match units.checked_mul(PER_UNIT) {
+            Some(thousandths) => Self::try_from_thousandths(thousandths),
+            None if units < 0 => Err(InvalidScalar::Negative),
+            None => Err(InvalidScalar::TooLarge),
+        }
+    }
+
+    /// Makes a quantity from a number of things; [`Milli::MAX`] if it does not fit.
     pub fn from_count(count: u128) -> Self {
         i64::try_from(count).map_or(Self::MAX, Self::from_units)
     }
 
-    /// Rounds a float to thousandths, half away from zero.
+    /// Rounds a float to thousandths, half away from zero, as its shortest text would be: so a
+    /// number is the same whether it was read as a text or, in JSON, as a float.
     pub fn from_f64(value: f64) -> Result<Self, InvalidScalar> {
         if value.is_nan() {
             return Err(InvalidScalar::NotANumber);
@@ -82,16 +107,12 @@ impl Milli {
         if value.is_infinite() {
             return Err(InvalidScalar::Infinite);
         }
-        let scaled = value * PER_UNIT as f64;
-        // 2^63 as a float: the first one that does not fit.
-        if scaled >= i64::MAX as f64 {
-            return Err(InvalidScalar::TooLarge);
+        if value == 0.0 {
+            return Ok(Self::ZERO);
         }
-        // Above 2^53 a float is whole, below it the difference is exact: both ways this rounds
-        // as written, and `core` has no `round`.
-        let whole = scaled as i64;
-        let up = i64::from(scaled - whole as f64 >= 0.5);
-        Ok(Self(whole + up))
+        let text = format!("{value:e}");
+        let decimal = Decimal::split(&text).expect("a finite float is written in this form");
+        decimal.round().ok_or(InvalidScalar::TooLarge)
     }
 
     /// Returns the thousandths.
@@ -252,10 +273,7 @@ impl TryFrom<i64> for Milli {
 
     /// Takes thousandths of somebody else.
     fn try_from(thousandths: i64) -> Result<Self, InvalidScalar> {
-        if thousandths < 0 {
-            return Err(InvalidScalar::Negative);
-        }
-        Ok(Self(thousandths))
+        Self::try_from_thousandths(thousandths)
     }
 }
 
@@ -272,27 +290,21 @@ impl FromStr for Milli {
 impl fmt::Display for Milli {
     /// Writes up to three decimals, without trailing zeros; what is written reads back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let per_unit = PER_UNIT.unsigned_abs();
-        let (units, rest) = (
-            self.0.unsigned_abs() / per_unit,
-            self.0.unsigned_abs() % per_unit,
-        );
+        let (units, rest) = (self.0 / PER_UNIT, self.0 % PER_UNIT);
         if rest == 0 {
-            write!(f, "{sign}{units}")
+            write!(f, "{units}")
         } else if rest % 100 == 0 {
-            write!(f, "{sign}{units}.{}", rest / 100)
+            write!(f, "{units}.{}", rest / 100)
         } else if rest % 10 == 0 {
-            write!(f, "{sign}{units}.{:02}", rest / 10)
+            write!(f, "{units}.{:02}", rest / 10)
         } else {
-            write!(f, "{sign}{units}.{rest:03}")
+            write!(f, "{units}.{rest:03}")
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use alloc::format;
     use alloc::string::ToString;
 
     use proptest::prelude::*;
@@ -397,10 +409,28 @@ mod tests {
         assert_eq!(Milli::from_count(1 << 64), Milli::MAX); // RM-04
         assert_eq!(Milli::from_count(3), Milli::from_units(3));
         assert!(m(2_000).is_whole() && !m(2_001).is_whole());
-        assert_eq!(m(i64::MIN).to_string(), "-9223372036854775.808");
-        assert_eq!(m(-5).to_string(), "-0.005");
         assert_eq!(m(1_050).to_string(), "1.05");
         assert_eq!(m(1_500).to_string(), "1.5");
+    }
+
+    #[test]
+    fn nothing_makes_a_negative_quantity() {
+        // RM-03
+        use InvalidScalar::{Negative, TooLarge};
+        assert_eq!(Milli::try_from_thousandths(-1), Err(Negative));
+        assert_eq!(Milli::try_from_thousandths(1), Ok(m(1)));
+        assert_eq!(Milli::try_from_units(-3), Err(Negative));
+        assert_eq!(Milli::try_from_units(i64::MIN), Err(Negative));
+        assert_eq!(Milli::try_from_units(i64::MAX), Err(TooLarge));
+        assert_eq!(Milli::try_from_units(3), Ok(m(3_000)));
+        for made in [
+            m(-1),
+            m(i64::MIN),
+            Milli::from_units(-3),
+            Milli::from_units(i64::MIN),
+        ] {
+            assert_eq!(made, Milli::ZERO);
+        }
     }
 
     #[test]
@@ -425,6 +455,18 @@ mod tests {
             prop_assert_eq!(value, m(i64::from(units) * 1_000 + i64::from(fraction)));
             prop_assert_eq!(Milli::from_f64(text.parse().unwrap()), Ok(value));
             prop_assert_eq!(Milli::from_f64(value.to_f64()), Ok(value));
+        }
+
+        #[test]
+        fn a_float_is_what_its_text_is(bits in any::<u64>(), near in 0_u32.., tenths in 0_u32..10) {
+            // RM-02: halves of thousandths above all, which a product of floats may miss.
+            let half = format!("{}.{tenths}005", near % 10_000);
+            for float in [f64::from_bits(bits), half.parse().unwrap()] {
+                let read: Result<Milli, _> = format!("{float}").parse();
+                if !float.is_subnormal() && float.is_finite() {
+                    prop_assert_eq!(Milli::from_f64(float), read, "{}", float);
+                }
+            }
         }
 
         #[test]

@@ -18,6 +18,7 @@
 
 mod details;
 mod find;
+mod gather;
 mod invalid;
 mod items;
 pub mod json;
@@ -33,6 +34,8 @@ mod resource;
 #[cfg(test)]
 mod tests;
 mod value;
+#[cfg(test)]
+pub(crate) mod work;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -146,35 +149,25 @@ impl Resources {
     /// `provider="ID"`, `revocable`, `shared` and `shared=COPIES` are of the whole. In a text `\`
     /// stands before a quote and before itself.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        let (cursor, mut entries) = parse::entries(text)?;
-        entries.sort_by(|(_, a), (_, b)| a.slot_cmp(b));
-        let mut bag: Vec<Resource> = Vec::with_capacity(entries.len());
-        for (position, resource) in entries {
-            let same =
-                |last: &&mut Resource| !resource.is_exclusive() && last.slot_cmp(&resource).is_eq();
-            match bag.last_mut().filter(same) {
-                Some(last) => {
-                    let merged = last.merge(&resource);
-                    merged.map_err(|_| cursor.error(position, SUM))?;
-                }
-                None => bag.push(resource),
-            }
-        }
-        bag.retain(|resource| !resource.is_nothing());
-        Ok(Self::described_once(bag))
+        let (cursor, entries) = parse::entries(text)?;
+        gather::gathered(entries).map_err(|(position, _)| cursor.error(position, SUM))
     }
 
     /// Reads what the flag of an agent gives it, in the same text, but keeps the entries apart and
     /// the zeros: `gpus:0` says not to look for any (RM-13).
     ///
     /// What only operations make is refused, and so is one name with two kinds of values, be it
-    /// that one is zero (RM-12).
+    /// that one is zero (RM-12). Numbers and names that stand twice, reserved differently, are
+    /// refused as well (see [`Resources::doubled`]).
     pub fn parse_entries(text: &str) -> Result<Vec<Resource>, ParseError> {
         let (cursor, entries) = parse::entries(text)?;
         let mut kinds = Kinds::new();
         for (position, resource) in &entries {
             let fit = check_configured(resource, &mut kinds);
             fit.map_err(|expected| cursor.error(*position, expected))?;
+        }
+        if let Some(at) = gather::doubled_at(entries.iter().map(|(_, resource)| resource)) {
+            return Err(cursor.error(entries[at].0, gather::APART));
         }
         Ok(entries.into_iter().map(|(_, resource)| resource).collect())
     }
@@ -297,14 +290,12 @@ impl Resources {
     /// Returns the sum of a scalar over all identities, where copies of what is shared count once;
     /// a sum that does not fit is [`Milli::MAX`].
     pub fn scalar(&self, name: &str) -> Milli {
-        let start = self.0.partition_point(|entry| entry.name() < name);
-        let named = self.0[start..]
+        self.named(name)
             .iter()
-            .take_while(|entry| entry.name() == name);
-        named.fold(Milli::ZERO, |sum, entry| match entry.value() {
-            Value::Scalar(amount) => sum.saturating_add(*amount),
-            Value::Ranges(_) | Value::Items(_) => sum,
-        })
+            .fold(Milli::ZERO, |sum, entry| match entry.value() {
+                Value::Scalar(amount) => sum.saturating_add(*amount),
+                Value::Ranges(_) | Value::Items(_) => sum,
+            })
     }
 
     /// Returns the cores.

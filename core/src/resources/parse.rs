@@ -1,7 +1,8 @@
 //! Reading the text of resources, attributes and quantities, with the position of what is wrong.
 //!
 //! The grammar is the proper part of Mesos' (RM-07, RM-10): what Mesos' tokenizer lets through by
-//! accident is refused. Blanks (ASCII spaces) do not count within a value. Writing is the
+//! accident is refused. Blanks (ASCII spaces) do not count within a value; around names and roles,
+//! other white space of ASCII does not count either. Writing is the
 //! `Display` of each type, and what is written reads back. Deliberately not here: JSON.
 
 use alloc::format;
@@ -232,7 +233,7 @@ impl<'a> Cursor<'a> {
         Milli::read(&text).map_err(|why| self.error(start, expected_scalar(why, expected)))
     }
 
-    /// Reads one value of a resource. A number that rounds to nothing is refused (TV-01).
+    /// Reads one value of a resource.
     fn value(&mut self) -> Result<Value, ParseError> {
         if self.sees('[') {
             return self.ranges().map(Value::Ranges);
@@ -240,25 +241,36 @@ impl<'a> Cursor<'a> {
         if self.sees('{') {
             return self.items().map(Value::Items);
         }
+        self.kept_scalar(&[';', ':'], VALUE).map(Value::Scalar)
+    }
+
+    /// Reads a number as [`Cursor::scalar`] does, and refuses one that rounds to nothing (TV-01).
+    pub(super) fn kept_scalar(
+        &mut self,
+        stops: &[char],
+        expected: &'static str,
+    ) -> Result<Milli, ParseError> {
+        self.skip_blanks();
         let start = self.at;
-        let written = self.scalar(&[';', ':'], VALUE)?;
+        let written = self.scalar(stops, expected)?;
         if written.vanished {
             return Err(self.error(start, "0, or a number of at least 0.0005"));
         }
-        Ok(Value::Scalar(written.value))
+        Ok(written.value)
     }
 
     /// Reads one `name(role)<details>:value`.
     fn resource(&mut self) -> Result<Resource, ParseError> {
         let start = self.at;
-        let name = self.take_until(&['(', ':', ';']).trim();
+        let name = self.take_until(&['(', ':', ';']).trim_ascii();
         check_name(name).map_err(|_| self.error(start, NAME))?;
         let mut details = Details::default();
         let mut described = start;
         if self.eat('(') {
+            described = self.at - 1;
             details = Details::of(Metadata::reserved_to(self.role()?));
-            described = self.at;
             if self.eat('<') {
+                described = self.at - 1;
                 details = self.details(details)?;
             }
         }
@@ -267,7 +279,7 @@ impl<'a> Cursor<'a> {
             .expect("the name is checked, and what is read is not negative");
         details
             .describe(resource)
-            .map_err(|expected| self.error(described, expected))
+            .map_err(|(at, expected)| self.error(at.unwrap_or(described), expected))
     }
 
     fn role(&mut self) -> Result<Role, ParseError> {
@@ -276,7 +288,7 @@ impl<'a> Cursor<'a> {
         if self.is_at_end() {
             return Err(self.error(start, r#"a role and ")""#));
         }
-        let role = Role::new(text.trim()).map_err(|_| self.error(start, "a valid role"))?;
+        let role = Role::new(text.trim_ascii()).map_err(|_| self.error(start, "a valid role"))?;
         self.expect(')', r#"")""#)?;
         Ok(role)
     }
@@ -313,7 +325,7 @@ impl<'a> Cursor<'a> {
             self.expect(';', r#"";" or the end of the text"#)?;
         }
         let rest = self.rest();
-        let entry = rest.find(|c: char| c != ';' && !c.is_whitespace());
+        let entry = rest.find(|c: char| c != ';' && !c.is_ascii_whitespace());
         self.at += entry.unwrap_or(rest.len());
         Ok(entry.is_some())
     }

@@ -10,10 +10,10 @@ use core::{fmt, mem};
 
 use serde::{Deserialize, Serialize};
 
-use super::Resources;
 use super::invalid::{InvalidResource, check_name};
 use super::milli::Milli;
 use super::parse::{Cursor, NAME, NUMBER, ParseError};
+use super::{Resource, Resources};
 
 type Entry = (Arc<str>, Milli);
 
@@ -52,9 +52,32 @@ impl Quantities {
         Ok(Self(sums))
     }
 
+    /// Sums amounts by name (RM-28); a sum that does not fit becomes [`Milli::MAX`].
+    ///
+    /// ```
+    /// # use tepui_core::resources::{Milli, Quantities};
+    /// let amounts = [("mem", 64), ("cpus", 1), ("mem", 32)];
+    /// let sums = Quantities::of(amounts.map(|(name, n)| (name, Milli::from_units(n))))?;
+    /// assert_eq!(sums.to_string(), "cpus:1;mem:96");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn of<'a>(
+        amounts: impl IntoIterator<Item = (&'a str, Milli)>,
+    ) -> Result<Self, InvalidResource> {
+        let mut sums: Vec<Entry> = Vec::new();
+        for (name, amount) in amounts {
+            check_name(name)?;
+            if !amount.is_zero() {
+                sums.push((Arc::from(name), amount));
+            }
+        }
+        summed(&mut sums);
+        Ok(Self(sums))
+    }
+
     /// Adds an amount of a name (RM-28); a sum that does not fit becomes [`Milli::MAX`].
     pub fn insert(&mut self, name: &str, amount: Milli) -> Result<(), InvalidResource> {
-        check_entry(name, amount)?;
+        check_name(name)?;
         if amount.is_zero() {
             return Ok(());
         }
@@ -92,15 +115,7 @@ impl Quantities {
     /// compare, nothing is given away by them.
     pub fn add(&mut self, other: &Self) {
         self.0.extend(other.0.iter().cloned());
-        // Stable on purpose: it notices sorted runs, so that this is linear.
-        self.0.sort_by(|a, b| a.0.cmp(&b.0));
-        self.0.dedup_by(|next, kept| {
-            let same = next.0 == kept.0;
-            if same {
-                kept.1 = kept.1.saturating_add(next.1);
-            }
-            same
-        });
+        summed(&mut self.0);
     }
 
     /// Subtracts name by name, but not below zero.
@@ -130,7 +145,7 @@ impl Ceilings {
 
     /// Bounds a name; where it is bounded already, to the new one. Returns the old one.
     pub fn insert(&mut self, name: &str, bound: Milli) -> Result<Option<Milli>, InvalidResource> {
-        check_entry(name, bound)?;
+        check_name(name)?;
         match seek(&self.0, name) {
             Ok(at) => Ok(Some(mem::replace(&mut self.0[at].1, bound))),
             Err(at) => {
@@ -163,6 +178,19 @@ impl Ceilings {
     }
 }
 
+/// Sorts amounts by name and sums those of one name.
+fn summed(entries: &mut Vec<Entry>) {
+    // Stable on purpose: it notices sorted runs, so that adding two sums is linear.
+    entries.sort_by(|a, b| a.0.cmp(&b.0));
+    entries.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        if same {
+            kept.1 = kept.1.saturating_add(next.1);
+        }
+        same
+    });
+}
+
 fn seek(entries: &[Entry], name: &str) -> Result<usize, usize> {
     entries.binary_search_by(|(known, _)| (**known).cmp(name))
 }
@@ -171,39 +199,43 @@ fn find(entries: &[Entry], name: &str) -> Option<Milli> {
     Some(entries[seek(entries, name).ok()?].1)
 }
 
-fn check_entry(name: &str, amount: Milli) -> Result<(), InvalidResource> {
-    check_name(name)?;
-    if amount < Milli::ZERO {
-        let name = Arc::from(name);
-        return Err(InvalidResource::Negative { name });
-    }
-    Ok(())
-}
-
 /// Reads `name:number;…` with positions, sorted by name and then by position.
 fn entries(cursor: &mut Cursor<'_>) -> Result<Vec<(usize, Entry)>, ParseError> {
     let mut entries: Vec<(usize, Entry)> = Vec::new();
     while cursor.next_entry()? {
         let start = cursor.at();
-        let name = cursor.take_until(&[':', ';']).trim();
+        let name = cursor.take_until(&[':', ';']).trim_ascii();
         check_name(name).map_err(|_| cursor.error(start, NAME))?;
         cursor.expect(':', r#"":" and a number"#)?;
-        let written = cursor.scalar(&[';', ':'], NUMBER)?;
-        entries.push((start, (Arc::from(name), written.value)));
+        let amount = cursor.kept_scalar(&[';', ':'], NUMBER)?;
+        entries.push((start, (Arc::from(name), amount)));
     }
     entries.sort_by(|a, b| a.1.0.cmp(&b.1.0));
     Ok(entries)
 }
 
-/// Checks that a peer's names are legal, sorted and there once, and no amount is negative.
+/// Checks that a peer's names are legal, sorted and there once.
 fn check_entries(entries: &[Entry]) -> Result<(), InvalidResource> {
     let mut each = entries.iter();
-    each.try_for_each(|(name, amount)| check_entry(name, *amount))?;
+    each.try_for_each(|(name, _)| check_name(name))?;
     match entries.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
         Some(pair) => Err(InvalidResource::NotCanonical {
             name: Arc::clone(&pair[1].0),
         }),
         None => Ok(()),
+    }
+}
+
+impl<'a> FromIterator<&'a Resource> for Quantities {
+    /// Sums over identities; sets are counted (RM-28). A sum that does not fit becomes
+    /// [`Milli::MAX`].
+    fn from_iter<I: IntoIterator<Item = &'a Resource>>(resources: I) -> Self {
+        let amounts = resources
+            .into_iter()
+            .map(|entry| (entry.shared_name(), entry.value().quantity()));
+        let mut sums: Vec<Entry> = amounts.filter(|(_, amount)| !amount.is_zero()).collect();
+        summed(&mut sums);
+        Self(sums)
     }
 }
 

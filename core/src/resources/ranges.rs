@@ -74,7 +74,8 @@ impl Ranges {
             .sum()
     }
 
-    /// Adds the numbers of a range; an inverted range has none.
+    /// Adds the numbers of a range; an inverted range has none. All are copied: who has many
+    /// collects them instead.
     pub fn insert(&mut self, range: RangeInclusive<u64>) {
         *self = self.union(&core::iter::once(range).collect());
     }
@@ -85,8 +86,13 @@ impl Ranges {
         if self.is_empty() || other.is_empty() {
             return if self.is_empty() { other } else { self }.clone();
         }
-        let both = [self.pairs(), other.pairs()];
-        coalesced(both.into_iter().flatten().copied().collect())
+        Self::united([self, other])
+    }
+
+    /// Returns the numbers of any of several sets, which are put in order once.
+    pub(super) fn united<'a>(sets: impl IntoIterator<Item = &'a Self>) -> Self {
+        let pairs = sets.into_iter().flat_map(Self::pairs);
+        coalesced(pairs.copied().collect())
     }
 
     /// Returns the numbers of this that are not in `other`.
@@ -152,6 +158,8 @@ impl Ranges {
 
 /// Brings ranges into the canonical form. Each must have `first <= last`.
 fn coalesced(mut ranges: Pairs) -> Ranges {
+    #[cfg(test)]
+    super::work::done(ranges.len());
     // Stable on purpose: it notices sorted runs, so that a union is linear.
     ranges.sort();
     ranges.dedup_by(|next, kept| {

@@ -79,9 +79,6 @@ impl Resource {
 
     fn checked(name: Arc<str>, value: Value) -> Result<Self, InvalidResource> {
         check_name(&name)?;
-        if matches!(value, Value::Scalar(amount) if amount < Milli::ZERO) {
-            return Err(InvalidResource::Negative { name });
-        }
         Ok(Self {
             name,
             metadata: None,
@@ -290,7 +287,7 @@ impl Resource {
         }
         let divisible = self.is_scalar() && !self.is_exclusive() && !self.is_shared();
         divisible.then(|| Self {
-            value: Value::Scalar(most.max(Milli::ZERO)),
+            value: Value::Scalar(most),
             ..self.clone()
         })
     }
@@ -303,6 +300,8 @@ impl Resource {
     /// Orders by identity, that is by everything but the value (RM-18), and where values do not
     /// add up by the value as well. Equal, and not exclusive, means that the two merge.
     pub(super) fn slot_cmp(&self, other: &Self) -> Ordering {
+        #[cfg(test)]
+        super::work::done(1);
         let by_name = if Arc::ptr_eq(&self.name, &other.name) {
             Ordering::Equal
         } else {

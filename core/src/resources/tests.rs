@@ -3,6 +3,7 @@
 
 mod finding;
 mod laws;
+mod many;
 mod operating;
 mod rich;
 mod written;
@@ -83,7 +84,7 @@ fn a_long_text_is_quoted_around_the_error() {
 
 #[test]
 fn long_bags_are_like_short_ones() {
-    // RM-18, RM-30: many reservations of one name, told apart by their labels.
+    // RM-18: many reservations of one name, told apart by their labels.
     let text = |n: usize| format!(r#"cpus(*)<dynamic="a",label="n"="{n:03}">:{}"#, n + 1);
     let all: Vec<String> = (0..100).map(text).collect();
     let mut whole = bag(&all.join(";"));
@@ -222,7 +223,6 @@ fn what_is_no_resource_is_not_made() {
             "{name:?} is decoded"
         );
     }
-    assert!(Resource::new("a", Value::Scalar(Milli::from_thousandths(-1))).is_err());
     let negative = postcard::to_allocvec(&("a", None::<Role>, 0_u8, -1_i64)).unwrap();
     assert!(postcard::from_bytes::<Resource>(&negative).is_err());
     let fine = Resource::new("a", one()).unwrap();
@@ -266,8 +266,8 @@ fn quantities_are_plain_numbers() {
         quantities("cpus:3;gpu:2;ports:4")
     );
     assert_eq!(
-        quantities("mem:1;cpus:1;cpus:0.0004;mem:2").to_string(),
-        "cpus:1;mem:3"
+        quantities("mem:1;cpus:1;cpus:0.0005;mem:2").to_string(),
+        "cpus:1.001;mem:3"
     );
     let mut rest = quantities("cpus:3;mem:1");
     rest.saturating_sub(&quantities("cpus:1;mem:2;disk:5"));
@@ -306,12 +306,17 @@ fn amounts_and_bounds_are_checked_one_by_one() {
     assert_eq!(ceilings.insert("cpus", units(2)), Ok(None));
     assert_eq!(ceilings.insert("cpus", units(3)), Ok(Some(units(2))));
     assert_eq!(ceilings.to_string(), "cpus:3;gpus:0");
-    let negative = || Milli::from_thousandths(-1);
-    assert!(quantities.insert("cpus", negative()).is_err());
-    assert!(ceilings.insert("cpus", negative()).is_err());
     assert!(quantities.insert("a:b", units(1)).is_err() && ceilings.insert("", units(1)).is_err());
-    let entries = Vec::from([(Arc::from("cpus"), negative())]);
-    assert!(Quantities::try_from(entries.clone()).is_err() && Ceilings::try_from(entries).is_err());
+    // TV-01: what rounds to nothing would forbid where it should bound.
+    for vanished in ["cpus:0.0004", "mem:1;gpus: 1e-9"] {
+        let at = vanished
+            .rfind(['0', '1'])
+            .map(|_| vanished.rfind(':').unwrap());
+        let why = Ceilings::parse(vanished).unwrap_err();
+        assert_eq!(why.expected(), "0, or a number of at least 0.0005");
+        assert!(Some(why.position()) > at, "{why}");
+        assert!(Quantities::parse(vanished).is_err());
+    }
 }
 
 #[test]

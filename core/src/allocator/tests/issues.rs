@@ -4,6 +4,8 @@
 //! | issue | what went wrong | test |
 //! |---|---|---|
 //! | 1086 | who declines everything is asked again and again, others never | `whoever_declines_everything_starves_nobody` |
+//! | 3051 | adding range after range compares them all again and again | `many_ranges_are_put_together_once` |
+//! | 3052 | refusals are looked through one by one | `many_refusals_are_not_looked_through` |
 //! | 3202 | with low shares, some always come before others | `two_that_want_nothing_do_not_play_ping_pong` |
 //! | 9554 | one framework that lacks a capability ends the search | `who_cannot_cope_with_an_agent_does_not_keep_it_from_others` |
 //! | 3397 | an agent shrinks below what is booked | `an_agent_that_shrinks_below_what_is_booked_recovers` |
@@ -23,7 +25,7 @@
 //! | 10015 | many reservations make everything slow | `many_reservations_are_one_entry_each` |
 //! | 10194 | a role is asked for that is gone | `a_role_that_is_gone_is_not_asked_for` |
 //! | 2018-11793 | deep nesting in JSON overflows the stack | `deep_nesting_is_refused` |
-//! | 5224 | numbers that do not fit | `numbers_that_do_not_fit_are_refused` |
+//! | 5224 | a malformed UUID is read beyond its end | `malformed_ids_are_refused` |
 //!
 //! Deliberately not here: mistakes of HTTP, of the fetcher, and of what masters and agents tell
 //! each other.
@@ -32,8 +34,9 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::allocator::FrameworkCapabilities;
+use crate::ids::{TaskId, UpdateId};
 use crate::quota::Quota;
-use crate::resources::{Ceilings, Milli, Quantities};
+use crate::resources::{Ceilings, Milli, Quantities, work};
 
 fn quota(in_role: &str, guarantees: &str, limits: &str) -> Change {
     Change::QuotaSet {
@@ -70,7 +73,7 @@ fn every_issue_has_its_test() {
         );
         named += 1;
     }
-    assert_eq!(named, 21);
+    assert_eq!(named, 23);
 }
 
 #[test]
@@ -309,10 +312,25 @@ fn reservations_are_counted_off_once() {
 
 #[test]
 fn many_reservations_are_one_entry_each() {
+    let entry = |n: u32| format!(r#"cpus(*)<dynamic="eng",label="n"="{n}">:0.1"#);
     // MESOS-10015: 2,000 labelled reservations on one agent, all granted, half of them accepted
     // one by one. Each step is found by its identity, not by comparing everything with everything:
-    // that took minutes.
-    let entry = |n: u32| format!(r#"cpus(*)<dynamic="eng",label="n"="{n}">:0.1"#);
+    // with four times as many it costs at most about four times as much, not sixteen times.
+    let accepting = |count: u32| {
+        let all: Vec<String> = (0..count).map(entry).collect();
+        let mut rig = Rig::new();
+        rig.framework(A, &["eng"]).agent(A0, &all.join(";"));
+        assert_eq!(rig.says().len(), 1);
+        let accepted = Change::Accepted {
+            framework: A,
+            role: role("eng"),
+            agent: A0,
+            resources: res(&all[count as usize / 2]),
+        };
+        work::of(|| rig.drf.handle(rig.now, accepted, &mut rig.out)).1
+    };
+    let (less, more) = (accepting(500), accepting(2_000));
+    assert!(less > 0 && more <= 5 * less, "{less} and then {more}");
     let all: Vec<String> = (0..2_000).map(entry).collect();
     let mut rig = Rig::new();
     rig.drf.handle(
@@ -408,8 +426,95 @@ fn deep_nesting_is_refused() {
 }
 
 #[test]
+fn many_ranges_are_put_together_once() {
+    // MESOS-3051: an agent names thousands of ports one by one; they are offered, used and given
+    // back. With twice as many that is about twice the work.
+    let cost = |count: u32| {
+        let port = |n: u32| format!("ports:[{0}-{0}]", 2 * n);
+        let ports = (0..count).rev().map(port).collect::<Vec<_>>().join(";");
+        let text = format!("cpus:1;{ports}");
+        let mut rig = Rig::new();
+        rig.framework(A, &["*"]);
+        let (said, work) = work::of(|| {
+            let all = rig.agent(A0, &text).says();
+            rig.accepts(A, A0, &text).ends(A, A0, &text);
+            rig.now = Time::from_micros(60_000_000);
+            [all, rig.says()].concat()
+        });
+        assert_eq!(said.len(), 2);
+        assert_eq!(said[0].matches('-').count(), count as usize);
+        work
+    };
+    let (less, more) = (cost(1_000), cost(2_000));
+    assert!(less > 1_000 && more <= 3 * less, "{less} and then {more}");
+}
+
+#[test]
+fn many_refusals_are_not_looked_through() {
+    // MESOS-3052: everybody refused every agent for an hour. Then one agent has something free
+    // again: what that costs does not depend on how many refusals there are of other agents.
+    const FRAMEWORKS: u32 = 10;
+    let cost = |agents: u32| {
+        let mut rig = Rig::new();
+        for n in 0..FRAMEWORKS {
+            rig.framework(FrameworkKey::from_raw(n, 0), &["*"]);
+        }
+        for n in 0..agents {
+            rig.agent(AgentKey::from_raw(n, 0), "cpus:2");
+        }
+        for _ in 0..20 * FRAMEWORKS {
+            rig.drf.tick(rig.now, &mut rig.out);
+            for said in rig.out.drain().collect::<Vec<_>>() {
+                let Output::Effect(Decision::Grant(grant)) = said else {
+                    panic!("{said:?} is no grant");
+                };
+                let returned = Change::Returned {
+                    framework: grant.framework,
+                    role: grant.role,
+                    agent: grant.agent,
+                    resources: grant.resources,
+                    from: Booking::Offered,
+                    refuse: Some(Duration::from_secs(3_600)),
+                };
+                rig.drf.handle(rig.now, returned, &mut rig.out);
+            }
+            rig.now = Time::from_micros(rig.now.as_micros() + 1_000_000);
+        }
+        assert_eq!(rig.drf.stats().filters, (agents * FRAMEWORKS) as usize);
+        rig.used(A, A0, "cpus:1").says();
+        let before = rig.drf.scratch.work();
+        assert_eq!(rig.ends(A, A0, "cpus:1").says(), [""; 0]);
+        rig.drf.scratch.work() - before
+    };
+    let (less, more) = (cost(20), cost(100));
+    assert!(less > 0 && more <= 2 * less, "{less} and then {more}");
+}
+
+#[test]
+fn malformed_ids_are_refused() {
+    // MESOS-5224: an id of the wrong length, or one that says another length than it has.
+    let id = UpdateId(u128::MAX);
+    let bytes = postcard::to_allocvec(&id).unwrap();
+    assert_eq!(postcard::from_bytes(&bytes), Ok(id));
+    for end in 0..bytes.len() {
+        let cut = postcard::from_bytes::<UpdateId>(&bytes[..end]);
+        assert!(cut.is_err(), "{end} bytes");
+    }
+    assert!(postcard::from_bytes::<UpdateId>(&[0xff; 32]).is_err());
+    for text in [
+        &[5, b'a'][..],
+        &[1],
+        &[0],
+        &[0xff, 0xff, 0xff, 0xff, 0x0f, b'a'],
+        &[1, 0xff],
+    ] {
+        assert!(postcard::from_bytes::<TaskId>(text).is_err(), "{text:?}");
+    }
+}
+
+#[test]
 fn numbers_that_do_not_fit_are_refused() {
-    // MESOS-5224, TV-07: too large, too many digits, not a number; never a panic, nor another one.
+    // TV-07: too large, too many digits, not a number; never a panic, nor another one.
     for number in [
         "1e400",
         "inf",

@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::super::gather::{APART, doubled_at, gathered};
 use super::super::labels::{self, Labels};
 use super::super::metadata::{
     Access, DiskKind, Metadata, ProfileId, ProviderId, Source, Volume, VolumeId,
@@ -39,22 +40,22 @@ pub fn read_entries(shapes: &[super::Resource]) -> Read<Vec<Entry>> {
 /// Reads a bag: entries that merge are summed, zeros are dropped (RM-13). None of them may be
 /// allocated to a role.
 pub fn read_bag(shapes: &[super::Resource]) -> Read<Resources> {
-    let mut bag = Resources::new();
-    for (n, resource) in unallocated(shapes)?.into_iter().enumerate() {
-        let sum = bag.insert(resource);
-        sum.map_err(|why| InvalidJson::at(&format!("[{n}]"), why))?;
-    }
-    Ok(Resources::described_once(bag.0))
+    let entries = unallocated(shapes)?.into_iter().enumerate().collect();
+    gathered(entries).map_err(|(n, why)| InvalidJson::at(&format!("[{n}]"), why))
 }
 
 /// Reads what the flag of an agent gives it, zeros among it (RM-11, RM-13). What only operations
-/// make is refused, and so is one name with two kinds of values (RM-12).
+/// make is refused, and so are one name with two kinds of values (RM-12), and numbers and names
+/// that stand twice, reserved differently.
 pub fn read_configured(shapes: &[super::Resource]) -> Read<Vec<Resource>> {
     let resources = unallocated(shapes)?;
     let mut kinds = Kinds::new();
     for (n, resource) in resources.iter().enumerate() {
         let fit = check_configured(resource, &mut kinds);
         fit.map_err(|expected| InvalidJson::expected(&format!("[{n}]"), expected))?;
+    }
+    if let Some(n) = doubled_at(resources.iter()) {
+        return Err(InvalidJson::expected(&format!("[{n}]"), APART));
     }
     Ok(resources)
 }
@@ -313,11 +314,7 @@ fn read_scalar(number: Number) -> Read<Milli> {
     match number {
         Number::Whole(units) => {
             let units = i64::try_from(units).map_err(|_| at(InvalidScalar::TooLarge))?;
-            let one = Milli::from_units(1).thousandths();
-            let thousandths = units.checked_mul(one);
-            thousandths
-                .map(Milli::from_thousandths)
-                .ok_or_else(|| at(InvalidScalar::TooLarge))
+            Milli::try_from_units(units).map_err(at)
         }
         Number::Float(float) => {
             let amount = Milli::from_f64(float).map_err(at)?;

@@ -6,7 +6,7 @@ use alloc::collections::BTreeSet;
 
 use super::super::metadata::{Access, DiskKind, Metadata};
 use super::super::value::Value;
-use super::super::{InvalidResource, Milli, Resource, Resources};
+use super::super::{InvalidResource, Milli, NotContained, Resource, Resources};
 use super::{OperationError, bag, check_provider, each, replaced};
 
 /// Makes persistent volumes of reserved disks (RM-44).
@@ -50,6 +50,7 @@ pub fn grow_volume(
     addition: &Resource,
 ) -> Result<Resources, OperationError> {
     let old = resizable(volume)?;
+    let volume = kept(total, volume)?;
     let other = || OperationError::OtherDisk {
         volume: volume.clone(),
         addition: addition.clone(),
@@ -67,7 +68,7 @@ pub fn grow_volume(
         let name = volume.shared_name();
         return Err(super::Overflow { name }.into());
     };
-    let grown = volume.clone().with_value(Value::Scalar(sum))?;
+    let grown = resized(volume, sum)?;
     let mut taken = bag(volume)?;
     taken.insert(addition.clone())?;
     replaced(total, &taken, &bag(&grown)?)
@@ -85,9 +86,26 @@ pub fn shrink_volume(
         let resource = volume.clone();
         return Err(OperationError::BadAmount { resource, amount });
     };
-    let mut given = bag(&volume.clone().with_value(Value::Scalar(rest))?)?;
+    let volume = kept(total, volume)?;
+    let mut given = bag(&resized(volume, rest)?)?;
     given.insert(emptied(volume.clone())?.with_value(Value::Scalar(amount))?)?;
     replaced(total, &bag(volume)?, &given)
+}
+
+/// Returns a volume as it stands in the books. Whoever names it may say otherwise who made it and
+/// where a container sees it, for these are no part of what it is; the books keep what they say.
+fn kept<'a>(total: &'a Resources, named: &Resource) -> Result<&'a Resource, OperationError> {
+    let found = total.iter().find(|entry| entry.slot_cmp(named).is_eq());
+    found.ok_or_else(|| {
+        let wanted = named.clone();
+        NotContained { wanted }.into()
+    })
+}
+
+/// Returns a volume of another size that is the same in all else.
+fn resized(volume: &Resource, size: Milli) -> Result<Resource, InvalidResource> {
+    let disk = emptied(volume.clone())?.with_value(Value::Scalar(size))?;
+    disk.with_metadata(volume.metadata().clone())
 }
 
 /// Returns the disk that a volume is made of.

@@ -65,11 +65,34 @@ fn each_kind_of_value_stands_where_it_belongs() {
 }
 
 #[test]
+fn a_number_is_the_same_as_text_and_in_json() {
+    // RM-02, RM-07, RM-11
+    for number in [
+        "0.5005",
+        "1.0005",
+        "2.0015",
+        "1000.0005",
+        "0.0005",
+        "1e-3",
+        "2.5e-3",
+        "0.1",
+    ] {
+        let field =
+            alloc::format!(r#"[{{"name":"a","type":"SCALAR","scalar":{{"value":{number}}}}}]"#);
+        let shapes: Vec<json::Resource> = serde_json::from_str(&field).unwrap();
+        let text = alloc::format!("a:{number}");
+        assert_eq!(json::read_bag(&shapes), Ok(bag(&text)), "{number}");
+    }
+}
+
+#[test]
 fn wrong_details_have_a_position() {
     // RM-10, RM-14, RM-21, RM-41
     let together = "details that go together: a volume is reserved, only volumes are shared, and \
                     what is revocable is neither";
     let below = "levels of a reservation, each to a role below the one before";
+    let labels = "at most 256 labels of 1 to 4096 bytes without control characters";
+    let texts = "texts of 1 to 4096 bytes without control characters";
     let word = r#"a detail such as dynamic="ROLE", mount="ROOT" or revocable"#;
     for (text, position, expected) in [
         ("cpus(*)<>:1", 8, word),
@@ -89,8 +112,15 @@ fn wrong_details_have_a_position() {
         (r#"cpus(*)<dynamic="a>:1"#, 21, "a closing double quote"),
         (r#"cpus(*)<dynamic="\a">:1"#, 17, r#""\"" or "\\""#),
         (r#"cpus(*)<dynamic="a/">:1"#, 8, "a valid role"),
-        (r#"cpus(*)<dynamic="*">:1"#, 7, below),
-        (r#"cpus(a)<dynamic="b">:1"#, 7, below),
+        (r#"cpus(*)<dynamic="*">:1"#, 8, below),
+        (r#"cpus(a)<dynamic="b">:1"#, 8, below),
+        (r#"cpus(a) <dynamic="a/b", dynamic="b">:1"#, 24, below),
+        (r#"disk(*) <volume="v",rw="p">:1"#, 8, together),
+        (r#"cpus(*)<dynamic="a",label="b",label="">:1"#, 30, labels),
+        (r#"disk(*)<raw,label="a"="	">:1"#, 12, labels),
+        (r#"cpus(*)<dynamic="a",principal="">:1"#, 20, texts),
+        (r#"disk(*)<mount="",vendor="x">:1"#, 8, texts),
+        (r#"disk(*)<raw,vendor="">:1"#, 12, texts),
         (
             r#"cpus(*)<principal="p">:1"#,
             8,
@@ -112,7 +142,7 @@ fn wrong_details_have_a_position() {
             "something before it that this says more about",
         ),
         ("disk(*)<raw,block>:1", 12, "a detail that is not there yet"),
-        (r#"disk(a)<volume="v">:1"#, 7, r#"rw="PATH" or ro="PATH""#),
+        (r#"disk(a)<volume="v">:1"#, 8, r#"rw="PATH" or ro="PATH""#),
         (r#"disk(a)<volume="../v">:1"#, 8, "a volume id"),
         (
             r#"disk(a)<volume="v",rw="p",ro="p">:1"#,
