@@ -3,11 +3,13 @@
 //! Registry, master and allocator share the type. Deliberately not here: what a role consumes and
 //! what is kept free for others, which the allocator counts.
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::resources::{Ceilings, Milli, Quantities};
+use crate::roles::Role;
 
 /// A guarantee and a limit; both count what is in use and what is offered (RQ-12).
 ///
@@ -40,6 +42,78 @@ pub struct GuaranteeAboveLimit {
     pub guarantee: Milli,
     /// What is allowed.
     pub limit: Milli,
+}
+
+/// What a role and those below it are promised together is above what it is allowed: a part of it
+/// can never be kept (RQ-13).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{promised} of {name:?} is promised in and below {role}, whose limit is {limit}")]
+pub struct PromisedAboveLimit {
+    /// Whose limit it is.
+    pub role: Role,
+    /// Of what.
+    pub name: Arc<str>,
+    /// What is promised to it, or to those below it together if that is more.
+    pub promised: Milli,
+    /// What it is allowed.
+    pub limit: Milli,
+}
+
+/// Checks that guarantees, of a role and of all below it, fit its limit.
+///
+/// What serves a role serves those above it as well, so of a role's own guarantee and of those
+/// below it together the greater counts. An allocator takes other quotas too: limits hold, and what
+/// they do not leave is kept free for nobody.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use tepui_core::quota::{self, Quota};
+/// use tepui_core::resources::{Ceilings, Quantities};
+/// use tepui_core::roles::Role;
+///
+/// let mut quotas = BTreeMap::new();
+/// let limits = Ceilings::parse("cpus:2")?;
+/// quotas.insert(Role::new("eng")?, Quota { limits, ..Quota::default() });
+/// let guarantees = Quantities::parse("cpus:6")?;
+/// quotas.insert(Role::new("eng/web")?, Quota { guarantees, ..Quota::default() });
+/// let error = quota::check_levels(&quotas).expect_err("six do not fit two");
+/// assert_eq!(error.role.as_str(), "eng");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn check_levels(quotas: &BTreeMap<Role, Quota>) -> Result<(), PromisedAboveLimit> {
+    // By role, what the nearest below it are promised. Whoever is below comes after in the order
+    // of paths.
+    let mut below: BTreeMap<&Role, Quantities> = BTreeMap::new();
+    for (role, quota) in quotas.iter().rev() {
+        let mut promised = quota.guarantees.clone();
+        let mut more = below.remove(role).unwrap_or_default();
+        more.saturating_sub(&promised);
+        promised.add(&more);
+        for (name, limit) in quota.limits.iter() {
+            let promised = promised.amount(name);
+            if promised > limit {
+                return Err(PromisedAboveLimit {
+                    role: role.clone(),
+                    name: Arc::from(name),
+                    promised,
+                    limit,
+                });
+            }
+        }
+        if let Some(above) = nearest_above(role, quotas) {
+            below.entry(above).or_default().add(&promised);
+        }
+    }
+    Ok(())
+}
+
+/// Returns the nearest role above one that has quota.
+fn nearest_above<'a>(role: &Role, quotas: &'a BTreeMap<Role, Quota>) -> Option<&'a Role> {
+    let mut ends = role.as_str().rmatch_indices('/').map(|(at, _)| at);
+    ends.find_map(|end| {
+        let above = Role::new(&role.as_str()[..end]).expect("what is above a role is a role");
+        quotas.get_key_value(&above).map(|(above, _)| above)
+    })
 }
 
 impl Quota {
@@ -84,5 +158,40 @@ mod tests {
         let text = "1 of \"mem\" is guaranteed, and 0.5 is the limit";
         assert_eq!(error.to_string(), text);
         assert!(quota("", "").is_default() && !quota("", "gpus:0").is_default());
+    }
+
+    #[test]
+    fn guarantees_fit_the_limits_above_them() {
+        // RQ-13
+        let check = |quotas: &[(&str, &str, &str)]| {
+            let entry = |(role, guarantees, limits): &(&str, &str, &str)| {
+                let quota = Quota {
+                    guarantees: Quantities::parse(guarantees).unwrap(),
+                    limits: Ceilings::parse(limits).unwrap(),
+                };
+                (Role::new(role).unwrap(), quota)
+            };
+            check_levels(&quotas.iter().map(entry).collect())
+        };
+        // What is not below a role is not its own, though it stands between in the order.
+        let apart = [
+            ("a", "", "cpus:2"),
+            ("a-b", "cpus:9", ""),
+            ("a/c", "cpus:2", ""),
+        ];
+        assert_eq!(check(&apart), Ok(()));
+        // What serves a child serves its parent.
+        let nested = [("a", "cpus:3", "cpus:4"), ("a/b/c", "cpus:4", "")];
+        assert_eq!(check(&nested), Ok(()));
+        let two = [
+            ("a", "cpus:1", "cpus:4;mem:1"),
+            ("a/b", "cpus:2", ""),
+            ("a/b/d", "cpus:3", "cpus:3"),
+            ("a/c", "cpus:2", ""),
+        ];
+        let error = check(&two).unwrap_err();
+        let text = "5 of \"cpus\" is promised in and below a, whose limit is 4";
+        assert_eq!(error.to_string(), text);
+        assert!(check(&[("a", "cpus:3", "cpus:2")]).is_err());
     }
 }

@@ -156,7 +156,8 @@ pub enum Change {
         /// What it is now.
         after: Resources,
     },
-    /// The weight of a role; 1 unless it was set (AL-17).
+    /// The weight of a role; 1 unless it was set (AL-17). One that is not above zero is none: it is
+    /// ignored, and the role keeps what it had.
     WeightSet {
         /// Which one.
         role: Role,
@@ -164,6 +165,9 @@ pub enum Change {
         weight: Milli,
     },
     /// The quota of a role, at any level of the hierarchy; the default takes it away (RQ-12).
+    ///
+    /// Where a guarantee is above a limit, that of the role or one further up, the limit holds, and
+    /// no more is kept free than it leaves. [`crate::quota`] can tell before.
     QuotaSet {
         /// Which one. What is below it counts as well.
         role: Role,

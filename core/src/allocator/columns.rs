@@ -179,6 +179,15 @@ impl Row {
         most
     }
 
+    /// Returns the smaller of two amounts, column by column.
+    pub(super) fn min(&self, other: &Self) -> Self {
+        let mut least = Self::ZERO;
+        for column in 0..self.len.max(other.len) {
+            least.set(column, self.at(column).min(other.at(column)));
+        }
+        least
+    }
+
     /// Returns how much is missing to `wanted`, column by column.
     pub(super) fn missing_to(&self, wanted: &Self) -> Self {
         let mut missing = Self::ZERO;

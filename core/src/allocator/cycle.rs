@@ -99,11 +99,7 @@ impl Drf {
             Some(pass) => pass,
             None => self.begin(),
         };
-        let mut left = self
-            .options
-            .agents_per_slice
-            .max(1)
-            .saturating_mul(AGENT_WORK);
+        let mut left = self.options.agents_per_slice.saturating_mul(AGENT_WORK);
         loop {
             while pass.at < pass.agents.len() && !self.is_over(pass.stage) {
                 if left == 0 {

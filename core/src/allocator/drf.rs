@@ -221,7 +221,9 @@ impl Allocator for Drf {
 
 impl Drf {
     /// Makes an allocator that knows nobody yet.
-    pub fn new(options: Options) -> Self {
+    pub fn new(mut options: Options) -> Self {
+        // Without any agent in a slice no pass would ever end.
+        options.agents_per_slice = options.agents_per_slice.max(1);
         let mut columns = Columns::new(&options.counted);
         Self {
             rng: Rng::new(options.seed),

@@ -4,7 +4,8 @@
 //! not, and what of the unreserved its frameworks hold (AL-23). Its *unmet* guarantee is what it
 //! lacks; what it *requires* is the greater of that and of what the roles below it require
 //! together, since what serves a child serves its parent as well. So nothing is kept free twice
-//! (AL-24).
+//! (AL-24). And it never requires more than its limit leaves: what it could not have anyway would
+//! lie idle.
 //!
 //! A grant to a role is *covered* as far as it lessens what is required in all. Beyond that it
 //! takes from the surplus: what is free less what is required. And it respects the limits of the
@@ -94,10 +95,23 @@ impl Books {
     }
 
     fn requires(&self) -> Row {
-        match &self.set {
-            Some(set) => self.consumed().missing_to(&set.guarantee).max(&self.below),
-            None => self.below,
+        let Some(set) = &self.set else {
+            return self.below;
+        };
+        let consumed = self.consumed();
+        let mut required = self.unbounded(set, &consumed);
+        for column in 0..set.columns {
+            if set.limit.0[column] != i128::MAX {
+                let room = (set.limit.0[column] - consumed.at(column)).max(0);
+                required.set(column, required.at(column).min(room));
+            }
         }
+        required
+    }
+
+    /// What is missing to the guarantee, or to those below it, whatever the limit is.
+    fn unbounded(&self, set: &SetQuota, consumed: &Row) -> Row {
+        consumed.missing_to(&set.guarantee).max(&self.below)
     }
 }
 
@@ -201,22 +215,26 @@ impl Tree {
     }
 
     /// Returns how much of a grant to a role lessens what is required in all.
+    ///
+    /// Where a limit leaves less than roles below it are promised, whoever of them comes first is
+    /// covered; others, who are promised nothing there, are not.
     pub(super) fn covered(&self, role: NodeId) -> Row {
-        // What would still be required if the role had everything.
-        let mut rest = self.books[role.at()].below;
-        let mut at = role;
-        loop {
-            let parent = self.node(at).parent;
-            if parent == ROOT {
-                let mut covered = self.books[at.at()].required;
-                covered.subtract(&rest);
-                return covered;
+        let mut covered = Row::ZERO;
+        for at in self.upwards(role) {
+            let books = &self.books[at.at()];
+            // Nothing is promised here but what is further down.
+            let Some(set) = &books.set else {
+                continue;
+            };
+            if set.columns == 0 {
+                covered.add(&books.required);
+            } else {
+                covered.add(&books.unbounded(set, &books.consumed()));
             }
-            let mut siblings = self.books[parent.at()].below;
-            siblings.subtract(&self.books[at.at()].required);
-            rest.add(&siblings);
-            at = parent;
+            covered.subtract(&books.below);
+            covered = covered.min(&books.required);
         }
+        covered
     }
 
     /// Returns what the limits of a role, and of all above it, leave (AL-30); `None` if none of

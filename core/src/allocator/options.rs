@@ -39,7 +39,7 @@ pub struct Options {
     /// For how long these agents are waited for at most.
     pub recovery_timeout: Duration,
     /// How many agents a pass looks at before it lets others have their turn; fewer if many
-    /// frameworks are looked at for each.
+    /// frameworks are looked at for each. Zero is one.
     pub agents_per_slice: usize,
     /// Seeds the order of agents.
     pub seed: u64,

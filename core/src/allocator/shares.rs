@@ -1,14 +1,15 @@
 //! Dominant shares: the largest part of anything that somebody has.
 //!
-//! The tree orders by them, and others ask. They are exact: equal fractions give equal numbers.
-//! Deliberately not here: what is held.
+//! The tree orders by them, and others ask. They are whole multiples of 2^-54, rounded down: equal
+//! fractions give equal numbers, and a larger fraction never a smaller one, but fractions closer
+//! than that may give the same. Deliberately not here: what is held.
 
 use super::columns::Row;
 use super::tree::{NodeId, Tree};
 
 const MILLIONTHS: u128 = 1_000_000;
-/// Shares are counted in units of 2^-54. Equal fractions give equal numbers, so ties are ties. 54
-/// bits leave room for the rest of the product: 63 bits of a quantity and 10 of a weight's unit.
+/// Shares are counted in units of 2^-54, so that ties are ties. 54 bits leave room for the rest of
+/// the product: 63 bits of a quantity and 10 of a weight's unit.
 const SHARE_UNIT: u128 = 1_000 << 54;
 /// Amounts beyond this count as this much, so that products fit.
 const MOST: u64 = i64::MAX as u64;
@@ -52,4 +53,27 @@ impl Tree {
 /// Returns an amount above zero, or the most that is counted.
 fn capped(amount: i128) -> u64 {
     u64::try_from(amount).map_or(MOST, |amount| amount.min(MOST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::columns::Columns;
+    use super::*;
+    use crate::resources::Resources;
+
+    #[test]
+    fn equal_fractions_tie_and_no_larger_one_comes_first() {
+        let mut columns = Columns::new(&[]);
+        let mut tree = Tree::new(&[], &mut columns);
+        let row = |text: &str| columns.row(&Resources::parse(text).unwrap());
+        tree.change_total(&Row::ZERO, &row("cpus:3;mem:9000000000000000"));
+        assert_eq!(tree.share_of(&row("cpus:1")), (1 << 54) / 3);
+        let third = tree.share_of(&row("mem:3000000000000000"));
+        assert_eq!(tree.share_of(&row("cpus:1")), third);
+        // Of fractions that are this close, one is not told from the other.
+        assert_eq!(tree.share_of(&row("mem:3000000000000000.001")), third);
+        assert!(
+            tree.share_of(&row("mem:3000000000001")) < tree.share_of(&row("mem:3000000000002"))
+        );
+    }
 }

@@ -108,6 +108,9 @@ impl Drf {
         weight: Milli,
         out: &mut Outbox<Never, Decision>,
     ) {
+        if weight <= Milli::ZERO {
+            return debug!(%role, %weight, "a weight that is not above zero is ignored");
+        }
         let weight_of = |tree: &Tree| tree.find(role).map(|node| tree.node(node).weight);
         let before = weight_of(&self.tree);
         self.tree.set_weight(role, weight);

@@ -182,8 +182,8 @@ impl Plain {
         })
     }
 
-    /// What must be kept free for a role: what it lacks, or what those below it do together.
-    fn required_by(&self, role: &Role, less: &(Role, Amounts)) -> Amounts {
+    /// What a role lacks, or what those below it do together, whatever its limit is.
+    fn missing_to(&self, role: &Role, less: &(Role, Amounts)) -> Amounts {
         let mut consumed = self.consumed(role);
         if is_within(&less.0, role) {
             consumed = plus(consumed, less.1);
@@ -191,6 +191,18 @@ impl Plain {
         let below = self.required_below(Some(role), less);
         let guarantee = self.guarantee(role);
         std::array::from_fn(|at| (guarantee[at] - consumed[at]).max(below[at]).max(0))
+    }
+
+    /// What must be kept free for a role: what it lacks, as far as its limit leaves room for that.
+    /// What lessens the one lessens the other, until nothing is left.
+    fn required_by(&self, role: &Role, less: &(Role, Amounts)) -> Amounts {
+        let (consumed, limit) = (self.consumed(role), self.limit(role));
+        let all = self.missing_to(role, &(role.clone(), [0; 4]));
+        let rest = self.missing_to(role, less);
+        std::array::from_fn(|at| {
+            let room = limit[at].map_or(i128::MAX, |limit| (limit - consumed[at]).max(0));
+            (all[at].min(room) - (all[at] - rest[at])).max(0)
+        })
     }
 
     /// The sum of what the nearest roles with quota below one require; with `less`, as if that

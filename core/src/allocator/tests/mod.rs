@@ -6,6 +6,7 @@ mod explain;
 mod fairness;
 mod figures;
 mod issues;
+mod levels;
 mod model;
 mod order;
 mod policies;
@@ -14,6 +15,7 @@ mod refusals;
 mod roles;
 mod rules;
 mod settings;
+mod shifts;
 
 use alloc::format;
 use alloc::string::{String, ToString};

@@ -7,7 +7,7 @@ use crate::allocator::{Obstacle, RescindReason};
 use crate::quota::Quota;
 use crate::resources::{Ceilings, Milli, Quantities};
 
-fn quota(in_role: &str, guarantees: &str, limits: &str) -> Change {
+pub(super) fn quota(in_role: &str, guarantees: &str, limits: &str) -> Change {
     Change::QuotaSet {
         role: role(in_role),
         quota: Quota {
@@ -17,21 +17,21 @@ fn quota(in_role: &str, guarantees: &str, limits: &str) -> Change {
     }
 }
 
-fn suppress(framework: FrameworkKey) -> Change {
+pub(super) fn suppress(framework: FrameworkKey) -> Change {
     Change::Suppressed {
         framework,
         roles: Vec::new(),
     }
 }
 
-fn many(rig: &mut Rig, agents: u32, total: &str) {
+pub(super) fn many(rig: &mut Rig, agents: u32, total: &str) {
     for n in 0..agents {
         rig.agent(AgentKey::from_raw(100 + n, 0), total);
     }
 }
 
 /// Who was granted something, in order.
-fn takers(said: &[String]) -> String {
+pub(super) fn takers(said: &[String]) -> String {
     let grants = said.iter().filter(|it| !it.starts_with("rescind"));
     grants
         .map(|it| it.split([' ', '/']).nth(1).unwrap())
