@@ -13,13 +13,13 @@ use super::changes::{following_multiple, rescind};
 use super::columns::Row;
 use super::counted::Counted;
 use super::drf::{DemandRule, Drf, Lease};
-use super::holding::{Origin, open};
+use super::holding::{Held, Origin, open};
 use super::seats::LeafId;
 use super::tree::Sign;
 use super::{Booking, Decision, RescindReason};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Never, Outbox};
-use crate::resources::Resources;
+use crate::resources::{Quantities, Resource, Resources};
 use crate::roles::Role;
 use crate::time::Time;
 
@@ -187,6 +187,9 @@ impl Drf {
     ) {
         let leaf = self.leaf(framework, role);
         self.columns.intern_all(after);
+        // A shared volume counts once, however many copies there are: so all is counted (AL-15).
+        let is_shared = before.iter().chain(after).any(Resource::is_shared);
+        let held = leaf.filter(|_| is_shared).map(|leaf| self.held(leaf, key));
         let converted = leaf.filter(|leaf| {
             let agent = self.ledger.get_mut(key);
             agent.is_some_and(|agent| agent.convert(*leaf, before, after, &self.columns))
@@ -194,20 +197,47 @@ impl Drf {
         let Some(leaf) = converted else {
             return debug!(agent = ?key, ?framework, %before, "converted, though it is not offered");
         };
-        let rows = (self.columns.row(before), self.columns.row(after));
+        let (had, has) = match held {
+            Some(had) => (had, self.held(leaf, key)),
+            None => (self.count(before), self.count(after)),
+        };
         let seat = self.seats.seat_mut(leaf);
-        seat.offered.subtract(&rows.0);
-        seat.offered.add(&rows.1);
+        seat.offered.subtract(&had.offered);
+        seat.offered.add(&has.offered);
         let node = seat.node;
         // No grant, but the same one as something else: it counts once.
-        self.tree.convert(
-            node,
-            (&rows.0, &open(before, &self.columns)),
-            (&rows.1, &open(after, &self.columns)),
-        );
+        self.tree
+            .convert(node, (&had.all, &had.open), (&has.all, &has.open));
         self.count_total(before, after);
+        self.unbar_if_changed(key, before, after);
         self.recount(key);
         self.mark(now, key.index() as usize);
+    }
+
+    /// Counts what a leaf holds on an agent.
+    fn held(&self, leaf: LeafId, key: AgentKey) -> Held {
+        let agent = self.ledger.get(key);
+        let mut all = agent.into_iter().flat_map(|it| it.holdings(&self.columns));
+        let own = all.find(|(holder, _)| *holder == leaf);
+        own.map_or_else(Held::default, |(_, held)| held)
+    }
+
+    /// Counts something that is granted, and is no shared volume.
+    fn count(&self, bag: &Resources) -> Held {
+        let all = self.columns.row(bag);
+        Held {
+            all,
+            open: open(bag, &self.columns),
+            offered: all,
+        }
+    }
+
+    /// Forgets who is barred from an agent, if it does not have as much in all as before, which
+    /// some go by (AL-12, OF-42).
+    fn unbar_if_changed(&mut self, key: AgentKey, before: &Resources, after: &Resources) {
+        if Quantities::from(before) != Quantities::from(after) {
+            self.interest.unbar_agent(key.index() as usize);
+        }
     }
 
     pub(super) fn on_free_converted(
@@ -231,6 +261,7 @@ impl Drf {
         let total = Arc::new(Counted::new(total, &self.columns));
         agent.set_total(total, &self.columns);
         self.count_total(before, after);
+        self.unbar_if_changed(key, before, after);
         self.recount(key);
         self.rescind_if_overbooked(key, out);
         self.mark(now, key.index() as usize);

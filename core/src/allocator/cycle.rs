@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use super::candidate::{Bar, Stage, Stop};
+use super::candidate::{Bar, Pair, Stage, Stop};
 use super::drf::{Drf, Lease, Packing, SorterKind};
 use super::holding::open;
 use super::interest::{Count, Interest};
@@ -194,28 +194,23 @@ impl Drf {
 
     /// Offers what is free on an agent until nobody takes anything.
     fn visit(&mut self, pass: &mut Pass, agent: usize, out: &mut Outbox<Never, Decision>) {
-        #[cfg(test)]
-        if self.looks_at_all
-            && self
-                .ledger
-                .at(agent)
-                .is_some_and(|it| !it.free().is_empty())
-        {
-            self.interest.unbar_agent(agent);
-            self.interest.renew(agent);
-        }
         self.strike_refused(agent);
-        while self.ledger.at(agent).is_some_and(|it| it.is_offerable()) {
+        while self.ledger.at(agent).is_some_and(|it| it.is_offerable()) && !self.is_over(pass.stage)
+        {
             let Some(found) = self.taker(pass.stage, agent) else {
                 return;
             };
-            let (agent, found) = self.packed(pass, agent, found);
-            let rest = (!pass.by_rest.is_empty()).then(|| self.rest(agent));
-            self.grant(agent, found, out);
+            let (taken, found) = self.packed(pass, agent, found);
+            let rest = (!pass.by_rest.is_empty()).then(|| self.rest(taken));
+            self.grant(taken, found, out);
             if let Some(rest) = rest
-                && pass.by_rest.remove(&(rest, agent))
+                && pass.by_rest.remove(&(rest, taken))
             {
-                pass.by_rest.insert((self.rest(agent), agent));
+                pass.by_rest.insert((self.rest(taken), taken));
+            }
+            // Another agent may have had its turn already.
+            if self.interest.lessen(taken) && taken != agent {
+                pass.agents.push(taken);
             }
         }
     }
@@ -227,10 +222,6 @@ impl Drf {
             return;
         };
         let is_fresh = self.interest.take_fresh(agent);
-        #[cfg(test)]
-        if self.looks_at_all {
-            return;
-        }
         let interest = &mut self.interest;
         if let Some(breed) = row.breed {
             interest.strike(agent, self.breeds.barred(breed));
@@ -250,11 +241,22 @@ impl Drf {
         let found = self.aged(stage, agent, &mut scratch);
         let found = found.or_else(|| self.next(stage, agent, &mut scratch));
         scratch.looks = scratch.looks.wrapping_add(scratch.stops.len() + 1);
+        #[cfg(test)]
+        let found = if self.looks_at_all && !self.is_late() {
+            let first = self.first_of_all(stage, agent, &scratch.drawn);
+            first.map(|(leaf, candidate)| Found::new(leaf, candidate))
+        } else {
+            found
+        };
         for (leaf, stop) in &scratch.stops {
             match stop {
                 Stop::Barred(bar) => {
                     self.interest.bar(agent, *leaf);
                     self.bar_breed(agent, *leaf, *bar);
+                }
+                // A demand changes elsewhere, and then it may be less that is too much now.
+                Stop::Pair(Pair::Constraint) if self.seats.seat(*leaf).want.is_some() => {
+                    self.held_back.insert(agent);
                 }
                 Stop::Pair(_) => self.interest.clear(agent, *leaf),
                 Stop::Bound(_) => drop(self.held_back.insert(agent)),

@@ -3,6 +3,9 @@
 //! A bit of *interest* is set as long as a look at the pair might find something to offer. It is
 //! cleared by looking and finding nothing for a reason of the pair itself (a refusal, a constraint,
 //! too little), and set again when that may have changed. Quota and headroom are no such reasons.
+//! Mostly, who does not want something does not want a part of it either; the few whose constraints
+//! go by how much it is are known, and looked at again when others had a part.
+//!
 //! So a pass over a cluster where everybody declined everything looks at nobody. It is a pure
 //! optimisation: a pass with all bits set grants the same, and a test demands it.
 //!
@@ -26,6 +29,9 @@ pub(super) struct Interest {
     barred: Vec<u64>,
     /// Leaves that may be offered something.
     listed: Vec<u64>,
+    /// Leaves that go by how much they would be offered: they may want less where they did not want
+    /// more.
+    choosy: Vec<u64>,
     /// Whether anything is free on an agent; if not, it has no interest set.
     alive: Vec<bool>,
     /// Whether all interest in an agent was set since it was last looked at.
@@ -63,6 +69,14 @@ impl Interest {
         }
         self.listed.resize(stride, 0);
         self.stride = stride;
+    }
+
+    /// Notes whether a leaf goes by how much it would be offered.
+    pub(super) fn note(&mut self, leaf: LeafId, choice: Choice) {
+        match choice {
+            Choice::ByAmount => set_bit(&mut self.choosy, leaf),
+            Choice::Free => unset_bit(&mut self.choosy, leaf),
+        }
     }
 
     /// Takes a leaf out of sight: it is not listed any more.
@@ -111,6 +125,21 @@ impl Interest {
     pub(super) fn exhaust(&mut self, agent: usize) {
         self.alive[agent] = false;
         self.wants[agent * self.stride..][..self.stride].fill(0);
+    }
+
+    /// Less is free on an agent than before: those may want it who go by how much it is. Returns
+    /// whether there is anybody who did not want more.
+    pub(super) fn lessen(&mut self, agent: usize) -> bool {
+        let rows = agent * self.stride..(agent + 1) * self.stride;
+        let barred = self.barred[rows.clone()].iter();
+        let wants = self.wants[rows].iter_mut().zip(barred);
+        let mut is_wanted = false;
+        for ((wants, barred), (listed, choosy)) in wants.zip(self.listed.iter().zip(&self.choosy)) {
+            let again = listed & choosy & !barred & !*wants;
+            is_wanted |= again != 0;
+            *wants |= again;
+        }
+        is_wanted
     }
 
     /// One leaf may want something of one agent again.
@@ -192,6 +221,15 @@ impl Interest {
         }
         Count::Few
     }
+}
+
+/// Whether a leaf goes by how much it would be offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// It does: what is too much for it may be right once others had a part.
+    ByAmount,
+    /// Who does not want something does not want a part of it either.
+    Free,
 }
 
 /// How many leaves are looked up one by one.

@@ -77,7 +77,9 @@ impl Drf {
         let least = subscription.min_allocatable.as_ref();
         let least = least.map(|sets| Least::new(sets, &self.columns));
         let least = self.leasts.join(leaf, least);
-        self.seats.seat_mut(leaf).wish = Some(Wish::new(subscription, least));
+        let wish = Wish::new(subscription, least);
+        self.interest.note(leaf, wish.choice());
+        self.seats.seat_mut(leaf).wish = Some(wish);
         // It has to be listed anew, for other reasons may count for it now.
         self.unlist(leaf);
         leaf

@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::columns::Row;
+use super::interest::Choice;
 use super::profile::{FrameworkCapabilities, Subscription, SubscriptionState};
 use super::tree::NodeId;
 use super::want::Want;
@@ -81,6 +82,15 @@ impl Wish {
                 .is_some_and(Constraints::depends_on_labels_only),
             constraints,
             least,
+        }
+    }
+
+    /// Returns whether the constraints go by how much would be offered.
+    pub(super) const fn choice(&self) -> Choice {
+        if self.constraints.is_some() && !self.is_static {
+            Choice::ByAmount
+        } else {
+            Choice::Free
         }
     }
 }

@@ -2,9 +2,11 @@
 
 mod books;
 mod disks;
+mod everybody;
 mod explain;
 mod fairness;
 mod figures;
+mod interest;
 mod issues;
 mod levels;
 mod model;
