@@ -164,70 +164,75 @@ fn search() {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::default();
-    let grain = 40;
-    let (mut lies, mut leaves) = (0, 0);
-    for _ in 0..3000 {
-        let task = prop::collection::vec(0i128..=2, 2);
-        let tasks = prop::collection::vec(task, 3..=4);
-        let tasks: Vec<Vec<i128>> = tasks.new_tree(&mut runner).unwrap().current();
-        if tasks.iter().any(|it| it.iter().all(|n| *n == 0)) {
-            continue;
-        }
-        let places: Vec<(usize, i128)> = [(0, 1), (1, 1), (1, 1), (0, 1)][..tasks.len()].to_vec();
-        let make = |tasks: &[Vec<i128>], places: &[(usize, i128)]| Tree {
-            instance: Instance {
-                capacity: vec![2, 2],
-                users: tasks
-                    .iter()
-                    .map(|t| User {
-                        weight: 1,
-                        task: t.clone(),
-                        most: None,
-                    })
-                    .collect(),
-            },
-            places: places.to_vec(),
-        };
-        let run = |tree: &Tree| {
-            let mut pool = tree.pool(grain);
-            pool.fill();
-            pool.counts()
-        };
-        let truth = make(&tasks, &places);
-        let honest = run(&truth);
-        for liar in 0..tasks.len() {
-            for a in 0..=2 {
-                for b in 0..=2 {
-                    if a + b == 0 {
-                        continue;
-                    }
-                    let mut said = tasks.clone();
-                    said[liar] = vec![a, b];
-                    let lie = make(&said, &places);
-                    let got = lie.instance.held(liar, whole(run(&lie)[liar]));
-                    let of_use = truth.instance.use_of(liar, &got);
-                    if of_use > whole(honest[liar] + 6) && lies < 12 {
-                        lies += 1;
-                        println!(
-                            "LIE {tasks:?} {places:?} {liar} says {a},{b}: {honest:?} -> {of_use:?} all {:?}",
-                            run(&lie)
-                        );
+    let grain = 30;
+    let run = |tree: &Tree| {
+        let mut pool = tree.pool(grain);
+        pool.fill();
+        pool.counts()
+    };
+    let (mut lies, mut leaves, mut parts, mut envies) = (0, 0, 0, 0);
+    for _ in 0..6000 {
+        let mut tree = trees().new_tree(&mut runner).unwrap().current();
+        tree.instance.users.iter_mut().for_each(|it| it.weight = 1);
+        tree.places.iter_mut().for_each(|it| it.1 = 1);
+        let honest = run(&tree);
+        let tasks: Vec<Fraction> = honest.iter().map(|it| whole(*it)).collect();
+        for (user, part) in tree.parts().into_iter().enumerate() {
+            let alone: Vec<_> = tree
+                .instance
+                .capacity
+                .iter()
+                .map(|all| whole(all * grain) * part)
+                .collect();
+            let worth = tree.instance.use_of(user, &alone);
+            if worth > whole(honest[user] + 2) * Fraction::new(5, 4) && parts < 4 {
+                parts += 1;
+                println!("PART {tree:?} {user}: {worth:?} {honest:?}");
+            }
+            for (other, its) in tasks.iter().enumerate() {
+                if tree.places[user].0 == tree.places[other].0 {
+                    let worth = tree.instance.use_of(user, &tree.instance.held(other, *its));
+                    if worth > whole(honest[user] + 2) * Fraction::new(5, 4) && envies < 4 {
+                        envies += 1;
+                        println!("ENVY {tree:?} {user} of {other}: {worth:?} {honest:?}");
                     }
                 }
             }
         }
-        if tasks.iter().all(|it| it.iter().all(|n| *n > 0)) {
-            for leaver in 0..tasks.len() {
-                let (mut t, mut p) = (tasks.clone(), places.clone());
-                t.remove(leaver);
-                p.remove(leaver);
-                let after = run(&make(&t, &p));
-                let mut had = honest.clone();
-                had.remove(leaver);
-                if had.iter().zip(&after).any(|(had, has)| had > &(has + 4)) && leaves < 12 {
-                    leaves += 1;
-                    println!("LEAVE {tasks:?} {places:?} {leaver}: {had:?} -> {after:?}");
-                }
+        let n = tree.instance.users.len();
+        for liar in 0..n {
+            let said = prop::collection::vec(0i128..=9, tree.instance.capacity.len());
+            let said = said.new_tree(&mut runner).unwrap().current();
+            if said.iter().all(|n| *n == 0) {
+                continue;
+            }
+            let mut lie = tree.clone();
+            lie.instance.users[liar].task = said;
+            let counts = run(&lie);
+            let got = lie.instance.held(liar, whole(counts[liar]));
+            let of_use = tree.instance.use_of(liar, &got);
+            if of_use > whole(honest[liar] + 2) * Fraction::new(5, 4) && lies < 6 {
+                lies += 1;
+                println!(
+                    "LIE {tree:?} {liar} says {:?}: {honest:?} -> {of_use:?} {counts:?}",
+                    lie.instance.users[liar]
+                );
+            }
+        }
+        let mut all = tree.clone();
+        all.instance = all.instance.with_need_of_all();
+        let honest = run(&all);
+        for leaver in 0..n {
+            let mut rest = all.clone();
+            rest.instance.users.remove(leaver);
+            rest.places.remove(leaver);
+            let after = run(&rest);
+            let mut had = honest.clone();
+            had.remove(leaver);
+            let less = |(had, has): (&i128, &i128)| had * 4 > (has + 2) * 5;
+            if had.iter().zip(&after).any(less) && leaves < 6 {
+                leaves += 1;
+                println!("LEAVE {all:?} {leaver}: {had:?} -> {after:?}");
             }
         }
     }
