@@ -13,12 +13,19 @@ use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::marker::PhantomData;
 
+use serde::{Deserialize, Serialize};
+
 const PAGE_ROWS: usize = 256;
 
 /// Names one row of a [`Table`] for as long as that row lives.
+///
+/// Keys are written down in logs only; peers name rows by ids.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
 pub struct Key<T> {
     index: u32,
     generation: u32,
+    #[serde(skip)]
     row: PhantomData<fn() -> T>,
 }
 

@@ -1,5 +1,5 @@
-//! The same clusters in trouble with each allocator of the library: the trait is all that a master
-//! needs to know of it.
+//! The same clusters in trouble with each allocator of the library, and with the one that its docs
+//! show: the trait is all that a master needs to know of it.
 
 #![allow(clippy::unwrap_used, reason = "a test panics")]
 
@@ -11,6 +11,11 @@ use tepui_core::allocator::drf::{Drf, Options as DrfOptions, SorterKind};
 use tepui_core::allocator::random::Random;
 use tepui_core::resources::Resources;
 use tepui_core::sim::{Checking, Faults, Log, Options, Report, Sim};
+
+#[path = "allocators/in_turn.rs"]
+mod in_turn;
+
+use in_turn::InTurn;
 
 const SEEDS: u64 = 4;
 
@@ -52,11 +57,15 @@ fn random(seed: u64) -> Box<dyn Allocator> {
     Box::new(Random::new(seed))
 }
 
+fn in_turn(_seed: u64) -> Box<dyn Allocator> {
+    Box::new(InTurn::default())
+}
+
 // AL-01, AL-13, I1 to I4, I23
 #[test]
 fn a_cluster_keeps_its_promises_with_any_allocator() {
     let mut digests = BTreeSet::new();
-    for allocator in [shares, lots, random] {
+    for allocator in [shares, lots, random, in_turn] {
         let mut tasks = 0;
         for seed in 0..SEEDS {
             let first = run(seed, allocator);

@@ -18,7 +18,7 @@ use crate::resources::{Milli, Resources};
 use crate::roles::Role;
 
 /// A fact that an allocator is told. Past tense: it cannot be refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// An agent joined, active.
     AgentAdded {

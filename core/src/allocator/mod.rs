@@ -3,12 +3,7 @@
 //! It hears facts about agents, frameworks and what became of its grants, and decides who is
 //! offered what. It knows nothing of offers' ids, tasks or connections. [`drf::Drf`] is the one
 //! that comes with the library; [`random::Random`] is a second one, which shows that the trait
-//! suffices. A custom allocator is one `match` over [`Change`] and a `tick` that grants; master and
-//! simulator take it as they take the built-in ones.
-//!
-//! The smallest embedder tells it of agents, frameworks, and what became of grants. All other
-//! changes (quota, weights, demands, a whitelist) are optional, and an allocator may ignore what it
-//! does not know.
+//! suffices. Masters and simulators take any other in the same way.
 //!
 //! What an embedder owes it: changes in the order in which they happened, [`Change::Accepted`]
 //! before the [`Change::Returned`] of what is left, and a `Returned` for every grant, in parts or
@@ -16,115 +11,36 @@
 //!
 //! Deliberately not here: inverse offers, which are the master's.
 //!
+//! # What an allocator must hear
+//!
+//! | changes | who ignores them |
+//! |---|---|
+//! | `Agent..`, `FrameworkAdded`, `FrameworkRemoved`, `Used`, `Accepted`, `Returned` | offers what is gone, or in use |
+//! | `Converted`, `FreeConverted` | loses the agent: what is returned is not what was granted |
+//! | `FrameworkChanged` | offers in roles that were left, and not in those that were joined |
+//! | `FrameworkActive`, `Suppressed`, `Revived` | offers to nobody, or not to those who wait |
+//! | `WeightSet`, `QuotaSet`, `Whitelisted`, `Recovering`, `Resumed`, `Demanded` | lacks that policy; nothing breaks |
+//!
+//! The same goes for what a [`FrameworkProfile`] and [`AgentTraits`] say beside roles and their
+//! states, and for how long something is refused: offers that ignore these are declined. An
+//! embedder that has no quota, weights, demands or whitelist need not speak of them either.
+//!
+//! [`books::Books`] hear the first four rows and do what has to be done. An allocator that keeps
+//! such books has but to choose what to grant; one that keeps its own is one `match` over
+//! [`Change`].
+//!
 //! # A complete allocator
 //!
-//! This one offers whole agents in turn, however much anybody holds, and looks around a second
-//! after something changed.
+//! This one offers all that is free of an agent to whoever waited longest, however much anybody
+//! holds. The tests run simulated clusters with it, with faults.
 //!
 //! ```
-//! use std::collections::{BTreeMap, VecDeque};
-//! use std::time::Duration;
+#![doc = include_str!("../../tests/allocators/in_turn.rs")]
 //!
-//! use tepui_core::allocator::{
-//!     AgentTraits, Allocator, Change, Decision, FrameworkProfile, Grant, GrantId,
-//! };
-//! use tepui_core::keys::{AgentKey, FrameworkKey};
-//! use tepui_core::machine::{Machine, Never, Outbox, Output};
+//! use tepui_core::allocator::{AgentTraits, FrameworkProfile};
+//! use tepui_core::keys::AgentKey;
+//! use tepui_core::machine::Output;
 //! use tepui_core::resources::Resources;
-//! use tepui_core::roles::Role;
-//! use tepui_core::time::Time;
-//!
-//! struct Agent { total: Resources, active: bool, booked: BTreeMap<FrameworkKey, Resources> }
-//! struct Seat { framework: FrameworkKey, role: Role, open: bool }
-//!
-//! #[derive(Default)]
-//! struct InTurn {
-//!     agents: BTreeMap<AgentKey, Agent>,
-//!     seats: VecDeque<Seat>,
-//!     grants: u64,
-//!     due: Option<Time>,
-//! }
-//!
-//! impl InTurn {
-//!     fn open(&mut self, framework: FrameworkKey, roles: &[Role], open: bool) {
-//!         for seat in self.seats.iter_mut().filter(|seat| seat.framework == framework) {
-//!             if roles.is_empty() || roles.contains(&seat.role) {
-//!                 seat.open = open;
-//!             }
-//!         }
-//!     }
-//! }
-//!
-//! impl Machine for InTurn {
-//!     type Input = Change;
-//!     type Record = Never;
-//!     type Effect = Decision;
-//!
-//!     fn handle(&mut self, now: Time, change: Change, out: &mut Outbox<Never, Decision>) {
-//!         self.tick(now, out);
-//!         match change {
-//!             Change::AgentAdded { agent, total, .. } => {
-//!                 let row = Agent { total, active: true, booked: BTreeMap::new() };
-//!                 self.agents.insert(agent, row);
-//!             }
-//!             Change::AgentRemoved { agent } => drop(self.agents.remove(&agent)),
-//!             Change::AgentChanged { agent, total, .. } => {
-//!                 if let Some(row) = self.agents.get_mut(&agent) { row.total = total }
-//!             }
-//!             Change::AgentActive { agent, active } => {
-//!                 if let Some(row) = self.agents.get_mut(&agent) { row.active = active }
-//!             }
-//!             Change::FrameworkAdded { framework, profile } => self.seats.extend(
-//!                 profile.roles.into_iter().map(|it| it.role)
-//!                     .map(|role| Seat { framework, role, open: true }),
-//!             ),
-//!             Change::FrameworkRemoved { framework } => {
-//!                 self.seats.retain(|seat| seat.framework != framework);
-//!                 for row in self.agents.values_mut() { row.booked.remove(&framework); }
-//!             }
-//!             Change::FrameworkActive { framework, active } => self.open(framework, &[], active),
-//!             Change::Suppressed { framework, roles } => self.open(framework, &roles, false),
-//!             Change::Revived { framework, roles } => self.open(framework, &roles, true),
-//!             Change::Used { framework, agent, resources, .. } => {
-//!                 if let Some(row) = self.agents.get_mut(&agent) {
-//!                     let booked = row.booked.entry(framework).or_default();
-//!                     booked.add(&resources).expect("the master checked that it fits the agent");
-//!                 }
-//!             }
-//!             Change::Returned { framework, agent, resources, .. } => {
-//!                 let row = self.agents.get_mut(&agent);
-//!                 if let Some(booked) = row.and_then(|row| row.booked.get_mut(&framework)) {
-//!                     let _late_news = booked.subtract(&resources);
-//!                 }
-//!             }
-//!             _ => {}
-//!         }
-//!         self.due.get_or_insert(now + Duration::from_secs(1));
-//!     }
-//!
-//!     fn tick(&mut self, now: Time, out: &mut Outbox<Never, Decision>) {
-//!         if self.due.is_none_or(|due| due > now) { return }
-//!         self.due = None;
-//!         for (agent, row) in self.agents.iter_mut().filter(|(_, row)| row.active) {
-//!             let free = row.booked.values().try_fold(row.total.clone(), |f, b| f.checked_sub(b));
-//!             let Some(next) = self.seats.iter().position(|seat| seat.open) else { return };
-//!             let resources = free.unwrap_or_default().allocatable_to(&self.seats[next].role);
-//!             if resources.is_empty() { continue }
-//!             let seat = self.seats.remove(next).expect("it was just found");
-//!             let (framework, role) = (seat.framework, seat.role.clone());
-//!             self.seats.push_back(seat);
-//!             let booked = row.booked.entry(framework).or_default();
-//!             booked.add(&resources).expect("a part of the total fits");
-//!             self.grants += 1;
-//!             let id = GrantId(self.grants);
-//!             out.emit(Decision::Grant(Grant { id, framework, role, agent: *agent, resources }));
-//!         }
-//!     }
-//!
-//!     fn deadline(&self) -> Option<Time> { self.due }
-//! }
-//!
-//! impl Allocator for InTurn {}
 //!
 //! let (agent, framework) = (AgentKey::from_raw(0, 0), FrameworkKey::from_raw(0, 0));
 //! let total = Resources::parse("cpus:4;mem:64").unwrap();
@@ -141,6 +57,7 @@
 //! ```
 
 mod bookings;
+pub mod books;
 mod breeds;
 mod candidate;
 mod change;
@@ -195,7 +112,7 @@ use crate::roles::Role;
 pub struct GrantId(pub u64);
 
 /// Resources of one agent for one framework in one role.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// Names it in a later [`Decision::Rescind`].
     pub id: GrantId,
@@ -210,7 +127,7 @@ pub struct Grant {
 }
 
 /// What an allocator decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Decision {
     /// These resources are offered.
     Grant(Grant),

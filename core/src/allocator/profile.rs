@@ -6,13 +6,15 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use crate::attributes::Attributes;
 use crate::constraints::Constraints;
 use crate::resources::Quantities;
 use crate::roles::Role;
 
 /// What an agent is like.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentTraits {
     /// Its name in the network: whitelists and constraints go by it.
     pub hostname: String,
@@ -27,7 +29,7 @@ pub struct AgentTraits {
 }
 
 /// What an agent can do (AL-32). All of it, unless told otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentCapabilities {
     /// It can serve a framework of several roles.
     pub multi_role: bool,
@@ -45,7 +47,7 @@ impl Default for AgentCapabilities {
 }
 
 /// What a framework is like.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameworkProfile {
     /// Breaks ties between equal shares (AL-16).
     pub name: String,
@@ -67,7 +69,7 @@ impl FrameworkProfile {
 }
 
 /// What a framework wants in one of its roles.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
     /// Which role.
     pub role: Role,
@@ -93,7 +95,7 @@ impl Subscription {
 }
 
 /// Whether a framework wants offers in a role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum SubscriptionState {
     /// It does.
     Wanted,
@@ -102,7 +104,7 @@ pub enum SubscriptionState {
 }
 
 /// What a framework can cope with; what it cannot is not offered to it (AL-32, AL-11, AL-12).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameworkCapabilities {
     /// It may have several roles.
     pub multi_role: bool,

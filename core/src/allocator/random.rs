@@ -7,7 +7,7 @@
 //!
 //! Deliberately not here: shares, weights, quota, constraints, demands, whitelists, the wait for
 //! agents after a change of masters. It hears of them and does nothing. A shared volume is held by
-//! one at a time.
+//! one at a time. What is held by whom is in [`super::books`].
 //!
 //! ```
 //! use tepui_core::allocator::random::Random;
@@ -35,14 +35,11 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::kinds::kind;
-use super::{
-    Allocator, Booking, Change, Decision, FrameworkCapabilities, FrameworkProfile, Grant, GrantId,
-    RescindReason, Stats, SubscriptionState,
-};
+use super::books::Books;
+use super::{Allocator, Booking, Change, Decision, Stats};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Machine, Never, Outbox};
-use crate::resources::{Quantities, Resources, Value};
+use crate::resources::Resources;
 use crate::rng::Rng;
 use crate::roles::Role;
 use crate::time::Time;
@@ -54,36 +51,11 @@ const INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Random {
     rng: Rng,
-    agents: BTreeMap<AgentKey, Agent>,
-    frameworks: BTreeMap<FrameworkKey, Framework>,
+    books: Books,
     /// Until when somebody does not want anything of an agent.
     refused: BTreeMap<(FrameworkKey, Role, AgentKey), Time>,
     due: Option<Time>,
-    last_grant: GrantId,
     passes: u64,
-}
-
-#[derive(Debug)]
-struct Agent {
-    total: Resources,
-    active: bool,
-    held: BTreeMap<(FrameworkKey, Role), Held>,
-}
-
-/// What a framework holds of an agent in a role.
-#[derive(Debug, Default)]
-struct Held {
-    offered: Resources,
-    /// The grants that `offered` is the rest of.
-    grants: Vec<GrantId>,
-    used: Resources,
-}
-
-#[derive(Debug)]
-struct Framework {
-    active: bool,
-    capabilities: FrameworkCapabilities,
-    roles: Vec<(Role, SubscriptionState)>,
 }
 
 impl Machine for Random {
@@ -93,7 +65,8 @@ impl Machine for Random {
 
     fn handle(&mut self, now: Time, change: Change, out: &mut Outbox<Never, Decision>) {
         self.tick(now, out);
-        self.take_in(now, change, out);
+        let agrees = self.books.take_in(&change, out);
+        self.refuse(now, change, agrees);
         let soon = now + INTERVAL;
         self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
     }
@@ -114,67 +87,12 @@ impl Machine for Random {
 
 impl Allocator for Random {
     fn stats(&self) -> Stats {
-        let mut stats = Stats {
+        Stats {
             passes: self.passes,
-            grants: self.last_grant.0,
             filters: self.refused.len(),
-            ..Stats::default()
-        };
-        for agent in self.agents.values() {
-            stats.total.add(&scalars(&agent.total));
-            for held in agent.held.values() {
-                stats.booked.add(&scalars(&held.offered));
-                stats.booked.add(&scalars(&held.used));
-            }
-        }
-        stats
-    }
-}
-
-/// Counts what adds up.
-fn scalars(bag: &Resources) -> Quantities {
-    bag.filter(|entry| matches!(entry.value(), Value::Scalar(_)))
-        .total()
-}
-
-impl Agent {
-    /// Returns what nobody holds; `None` if more is held than there is.
-    fn free(&self) -> Option<Resources> {
-        let mut free = self.total.clone();
-        for held in self.held.values() {
-            free.subtract(&held.offered).ok()?;
-            free.subtract(&held.used).ok()?;
-        }
-        Some(free)
-    }
-
-    /// Takes grants back of those whom `of` accepts, as far as they were not already.
-    fn rescind(
-        &mut self,
-        reason: RescindReason,
-        of: impl Fn(&(FrameworkKey, Role)) -> bool,
-        out: &mut Outbox<Never, Decision>,
-    ) {
-        let held = self.held.iter_mut().filter(|(whose, _)| of(whose));
-        for grant in held.flat_map(|(_, held)| held.grants.drain(..)) {
-            out.emit(Decision::Rescind { grant, reason });
+            ..self.books.stats()
         }
     }
-
-    /// Takes everything offered back if more is held than there is.
-    fn fit(&mut self, out: &mut Outbox<Never, Decision>) {
-        if self.free().is_none() {
-            self.rescind(RescindReason::Agent, |_| true, out);
-        }
-    }
-}
-
-/// Turns a part of a bag into something else; `None` if it is no part, or does not fit.
-fn turn(bag: &mut Resources, before: &Resources, after: &Resources) -> Option<()> {
-    let mut turned = bag.checked_sub(before).ok()?;
-    turned.add(after).ok()?;
-    *bag = turned;
-    Some(())
 }
 
 impl Random {
@@ -182,73 +100,50 @@ impl Random {
     pub fn new(seed: u64) -> Self {
         Self {
             rng: Rng::new(seed),
-            agents: BTreeMap::new(),
-            frameworks: BTreeMap::new(),
+            books: Books::new(),
             refused: BTreeMap::new(),
             due: None,
-            last_grant: GrantId(0),
             passes: 0,
         }
     }
 
-    fn take_in(&mut self, now: Time, change: Change, out: &mut Outbox<Never, Decision>) {
+    /// Remembers a refusal, if what is refused was granted, and forgets those whose cause is gone.
+    fn refuse(&mut self, now: Time, change: Change, was_granted: bool) {
         match change {
-            Change::AgentAdded { agent, total, .. } => {
-                let row = Agent {
-                    total,
-                    active: true,
-                    held: BTreeMap::new(),
-                };
-                self.agents.insert(agent, row);
-            }
-            Change::AgentChanged { agent, total, .. } => {
-                self.refused.retain(|(_, _, at), _| *at != agent);
-                if let Some(row) = self.agents.get_mut(&agent) {
-                    row.total = total;
-                    row.fit(out);
-                }
-            }
-            Change::AgentRemoved { agent } => {
-                self.agents.remove(&agent);
+            Change::AgentChanged { agent, .. } | Change::AgentRemoved { agent } => {
                 self.refused.retain(|(_, _, at), _| *at != agent);
             }
-            Change::AgentActive { agent, active } => {
-                if let Some(row) = self.agents.get_mut(&agent) {
-                    row.active = active;
-                    if !active {
-                        row.rescind(RescindReason::Agent, |_| true, out);
-                    }
-                }
-            }
-            Change::FrameworkAdded { framework, profile } => {
-                self.join(framework, profile, true, out);
-            }
-            Change::FrameworkChanged { framework, profile } => {
-                let known = self.frameworks.get(&framework).map(|row| row.active);
-                if let Some(active) = known {
-                    self.join(framework, profile, active, out);
-                }
-            }
-            Change::FrameworkRemoved { framework } => self.leave(framework),
-            Change::FrameworkActive { framework, active } => {
-                self.activate(framework, active, out);
-            }
-            Change::Suppressed { framework, roles } => {
-                self.wish(framework, &roles, SubscriptionState::Suppressed);
+            Change::FrameworkRemoved { framework } | Change::FrameworkActive { framework, .. } => {
+                self.refused.retain(|(who, ..), _| *who != framework);
             }
             Change::Revived { framework, roles } => {
-                self.wish(framework, &roles, SubscriptionState::Wanted);
                 let named = |role: &Role| roles.is_empty() || roles.contains(role);
                 let is_theirs = |who: &FrameworkKey, role: &Role| *who == framework && named(role);
                 self.refused
                     .retain(|(who, role, _), _| !is_theirs(who, role));
             }
-            other @ (Change::Used { .. }
+            Change::Returned {
+                framework,
+                role,
+                agent,
+                from: Booking::Offered,
+                refuse,
+                ..
+            } if was_granted => {
+                let until = now + refuse.unwrap_or_default().max(INTERVAL);
+                self.refused.insert((framework, role, agent), until);
+            }
+            Change::Returned { .. }
+            | Change::AgentAdded { .. }
+            | Change::AgentActive { .. }
+            | Change::FrameworkAdded { .. }
+            | Change::FrameworkChanged { .. }
+            | Change::Suppressed { .. }
+            | Change::Used { .. }
             | Change::Accepted { .. }
-            | Change::Returned { .. }
             | Change::Converted { .. }
-            | Change::FreeConverted { .. }) => self.book(now, other, out),
-            Change::WeightSet { .. }
+            | Change::FreeConverted { .. }
+            | Change::WeightSet { .. }
             | Change::QuotaSet { .. }
             | Change::Whitelisted { .. }
             | Change::Recovering { .. }
@@ -257,192 +152,10 @@ impl Random {
         }
     }
 
-    fn book(&mut self, now: Time, change: Change, out: &mut Outbox<Never, Decision>) {
-        match change {
-            Change::Used {
-                framework,
-                role,
-                agent,
-                resources,
-            } => {
-                self.take_into_use((framework, role), agent, &resources, out);
-            }
-            Change::Accepted {
-                framework,
-                role,
-                agent,
-                resources,
-            } => {
-                let whose = (framework, role);
-                let _was_offered = self.free(&whose, agent, &resources, Booking::Offered);
-                self.take_into_use(whose, agent, &resources, out);
-            }
-            Change::Returned {
-                framework,
-                role,
-                agent,
-                resources,
-                from,
-                refuse,
-            } => {
-                let whose = (framework, role);
-                if self.free(&whose, agent, &resources, from) && from == Booking::Offered {
-                    let until = now + refuse.unwrap_or_default().max(INTERVAL);
-                    self.refused.insert((whose.0, whose.1, agent), until);
-                }
-            }
-            Change::Converted {
-                framework,
-                role,
-                agent,
-                before,
-                after,
-            } => self.convert((framework, role), agent, &before, &after),
-            Change::FreeConverted {
-                agent,
-                before,
-                after,
-            } => {
-                if let Some(row) = self.agents.get_mut(&agent) {
-                    let _not_its_own = turn(&mut row.total, &before, &after);
-                    row.fit(out);
-                }
-            }
-            other @ (Change::AgentAdded { .. }
-            | Change::AgentChanged { .. }
-            | Change::AgentRemoved { .. }
-            | Change::AgentActive { .. }
-            | Change::FrameworkAdded { .. }
-            | Change::FrameworkChanged { .. }
-            | Change::FrameworkRemoved { .. }
-            | Change::FrameworkActive { .. }
-            | Change::Suppressed { .. }
-            | Change::Revived { .. }
-            | Change::WeightSet { .. }
-            | Change::QuotaSet { .. }
-            | Change::Whitelisted { .. }
-            | Change::Recovering { .. }
-            | Change::Resumed
-            | Change::Demanded { .. }) => unreachable!("{other:?} is not a booking"),
-        }
-    }
-
-    fn take_into_use(
-        &mut self,
-        whose: (FrameworkKey, Role),
-        agent: AgentKey,
-        resources: &Resources,
-        out: &mut Outbox<Never, Decision>,
-    ) {
-        if let Some(row) = self.agents.get_mut(&agent) {
-            let used = &mut row.held.entry(whose).or_default().used;
-            used.add(resources).expect("what a cluster has fits");
-            row.fit(out);
-        }
-    }
-
-    /// Frees something. Returns whether it was held; if not, it is late news.
-    fn free(
-        &mut self,
-        whose: &(FrameworkKey, Role),
-        agent: AgentKey,
-        resources: &Resources,
-        from: Booking,
-    ) -> bool {
-        let row = self.agents.get_mut(&agent);
-        let Some(held) = row.and_then(|row| row.held.get_mut(whose)) else {
-            return false;
-        };
-        let freed = match from {
-            Booking::Offered => held.offered.subtract(resources),
-            Booking::Allocated => held.used.subtract(resources),
-        };
-        if held.offered.is_empty() {
-            held.grants.clear();
-        }
-        freed.is_ok()
-    }
-
-    /// Turns something offered, and with it a part of the total, into something else.
-    fn convert(
-        &mut self,
-        whose: (FrameworkKey, Role),
-        agent: AgentKey,
-        before: &Resources,
-        after: &Resources,
-    ) {
-        let Some(row) = self.agents.get_mut(&agent) else {
-            return;
-        };
-        let held = row.held.get_mut(&whose);
-        if held.is_some_and(|held| turn(&mut held.offered, before, after).is_some()) {
-            let _as_much_as_before = turn(&mut row.total, before, after);
-        }
-    }
-
-    fn leave(&mut self, key: FrameworkKey) {
-        self.frameworks.remove(&key);
-        self.refused.retain(|(who, ..), _| *who != key);
-        for row in self.agents.values_mut() {
-            row.held.retain(|(who, _), _| *who != key);
-        }
-    }
-
-    /// Takes in what a framework is and wants; in roles that it left, its grants are taken back.
-    fn join(
-        &mut self,
-        key: FrameworkKey,
-        profile: FrameworkProfile,
-        active: bool,
-        out: &mut Outbox<Never, Decision>,
-    ) {
-        let roles: Vec<_> = profile
-            .roles
-            .into_iter()
-            .map(|it| (it.role, it.state))
-            .collect();
-        let left = |(who, role): &(FrameworkKey, Role)| {
-            *who == key && !roles.iter().any(|own| own.0 == *role)
-        };
-        for row in self.agents.values_mut() {
-            row.rescind(RescindReason::Role, left, out);
-        }
-        let framework = Framework {
-            active,
-            capabilities: profile.capabilities,
-            roles,
-        };
-        self.frameworks.insert(key, framework);
-    }
-
-    fn activate(&mut self, key: FrameworkKey, active: bool, out: &mut Outbox<Never, Decision>) {
-        let Some(row) = self.frameworks.get_mut(&key) else {
-            return;
-        };
-        row.active = active;
-        self.refused.retain(|(who, ..), _| *who != key);
-        if !active {
-            for row in self.agents.values_mut() {
-                row.rescind(RescindReason::Framework, |(who, _)| *who == key, out);
-            }
-        }
-    }
-
-    fn wish(&mut self, key: FrameworkKey, of: &[Role], state: SubscriptionState) {
-        let roles = self.frameworks.get_mut(&key).into_iter();
-        for (role, own) in roles.flat_map(|row| &mut row.roles) {
-            if of.is_empty() || of.contains(role) {
-                *own = state;
-            }
-        }
-    }
-
     /// Gives away whatever is free, agent by agent, until nobody may have anything.
     fn pass(&mut self, out: &mut Outbox<Never, Decision>) {
-        let agents: Vec<AgentKey> = self.agents.keys().copied().collect();
-        for agent in agents {
-            let row = &self.agents[&agent];
-            let mut free = row.free().filter(|_| row.active).unwrap_or_default();
+        let agents: Vec<_> = self.books.free().collect();
+        for (agent, mut free) in agents {
             loop {
                 let mut takers = self.takers(agent, &free);
                 if takers.is_empty() {
@@ -451,45 +164,26 @@ impl Random {
                 let drawn = self.rng.below(takers.len() as u64) as usize;
                 let (framework, role, resources) = takers.swap_remove(drawn);
                 free.subtract(&resources).expect("it is a part of it");
-                self.last_grant.0 += 1;
-                let id = self.last_grant;
-                let row = self.agents.get_mut(&agent).expect("it was just looked at");
-                let held = row.held.entry((framework, role.clone())).or_default();
-                held.grants.push(id);
-                let sum = held.offered.add(&resources);
-                sum.expect("parts of an agent's total fit together");
-                out.emit(Decision::Grant(Grant {
-                    id,
-                    framework,
-                    role,
-                    agent,
-                    resources,
-                }));
+                let granted = self.books.grant(framework, &role, agent, resources, out);
+                granted.expect("it was free");
             }
         }
     }
 
     /// Returns who may have what of it.
     fn takers(&self, agent: AgentKey, free: &Resources) -> Vec<(FrameworkKey, Role, Resources)> {
-        let mut takers = Vec::new();
         if free.is_empty() {
-            return takers;
+            return Vec::new();
         }
-        for (key, framework) in self.frameworks.iter().filter(|(_, row)| row.active) {
-            for (role, state) in &framework.roles {
-                let place = (*key, role.clone(), agent);
-                if *state != SubscriptionState::Wanted || self.refused.contains_key(&place) {
-                    continue;
-                }
-                let part = free.filter(|entry| {
-                    entry.is_allocatable_to(role) && kind(entry).suits(&framework.capabilities)
-                });
-                if !part.is_empty() {
-                    takers.push((*key, role.clone(), part));
-                }
+        let takers = self.books.takers().filter_map(|(framework, role)| {
+            let place = (framework, role.clone(), agent);
+            if self.refused.contains_key(&place) {
+                return None;
             }
-        }
-        takers
+            let part = self.books.part_for(framework, role, free);
+            (!part.is_empty()).then_some((framework, place.1, part))
+        });
+        takers.collect()
     }
 }
 
@@ -500,7 +194,7 @@ mod tests {
     use alloc::string::{String, ToString};
 
     use super::*;
-    use crate::allocator::AgentTraits;
+    use crate::allocator::{AgentTraits, FrameworkProfile};
     use crate::machine::Output;
 
     const AGENT: AgentKey = AgentKey::from_raw(0, 0);
@@ -583,6 +277,38 @@ mod tests {
         let drawn: BTreeSet<String> = (0..50).map(first).collect();
         assert_eq!(drawn.len(), 3, "{drawn:?}");
         assert_eq!(first(7), first(7));
+    }
+
+    #[test]
+    fn more_than_can_be_counted_is_not_free() {
+        // I1, RM-19: two reports that do not fit into one number. Nothing is offered of the agent,
+        // also when one of them is returned, as long as it is there.
+        let mut rig = Rig::new(1, "cpus:9000000000000000;mem:64", &["*"]);
+        let used = || Change::Used {
+            framework: framework(0),
+            role: Role::any(),
+            agent: AGENT,
+            resources: res("cpus:9000000000000000"),
+        };
+        rig.tell(used());
+        rig.tell(used());
+        assert_eq!(rig.until(2), [""; 0]);
+        rig.tell(Change::Returned {
+            framework: framework(0),
+            role: Role::any(),
+            agent: AGENT,
+            resources: res("cpus:9000000000000000"),
+            from: Booking::Allocated,
+            refuse: None,
+        });
+        assert_eq!(rig.until(4), [""; 0]);
+        rig.tell(Change::AgentRemoved { agent: AGENT });
+        rig.tell(Change::AgentAdded {
+            agent: AGENT,
+            total: res("cpus:4"),
+            traits: AgentTraits::default(),
+        });
+        assert_eq!(rig.until(6), ["0 cpus:4"]);
     }
 
     #[test]

@@ -320,7 +320,7 @@ fn amounts_and_bounds_are_checked_one_by_one() {
 }
 
 #[test]
-fn tv_21_and_tv_23_are_about_what_contains_what() {
+fn tv_21_tv_23_are_about_what_contains_what() {
     // TV-21, RM-28: an offer is refused if the refused contains it, name by name.
     for (refused, offered, expected) in [
         ("cpus:2", "cpus:1", true),

@@ -149,6 +149,59 @@ impl Instance {
         }
     }
 
+    /// Whether nobody would be better off with its own part of everything, by weight: sharing
+    /// incentive.
+    pub(crate) fn gives_each_its_part(&self, tasks: &[Fraction]) -> bool {
+        let mut users = tasks.iter().enumerate();
+        users.all(|(user, own)| {
+            let part = Fraction::new(self.users[user].weight, self.total_weight());
+            let alone: Vec<_> = self.capacity.iter().map(|all| whole(*all) * part).collect();
+            *own >= self.use_of(user, &alone)
+        })
+    }
+
+    /// Whether nobody would rather have what somebody else has, by weight.
+    pub(crate) fn leaves_no_envy(&self, tasks: &[Fraction]) -> bool {
+        let weight = |user: usize| whole(self.users[user].weight);
+        let mut users = tasks.iter().enumerate();
+        users.all(|(user, own)| {
+            let mut others = tasks.iter().enumerate();
+            others.all(|(other, its)| {
+                let theirs = self.held(other, *its * weight(user) / weight(other));
+                *own >= self.use_of(user, &theirs)
+            })
+        })
+    }
+
+    /// Whether nobody can have more unless somebody has less: for each, something that it needs is
+    /// used up, and nobody holds anything of it that it does not need.
+    pub(crate) fn leaves_nothing_of_use(&self, tasks: &Tasks) -> bool {
+        self.users.iter().all(|user| {
+            let mut needed = (0..self.capacity.len()).filter(|it| user.task[*it] > 0);
+            needed.any(|it| self.used(tasks, it) == Fraction::ONE)
+        })
+    }
+
+    /// The same, but for what everybody needs of the first resource, which is at least as large a
+    /// part of it as of any other.
+    pub(crate) fn with_a_bottleneck(mut self) -> Self {
+        for user in &mut self.users {
+            let first = (0..user.task.len()).map(|it| {
+                let amount = user.task[it] * self.capacity[0];
+                amount.div_euclid(self.capacity[it]) + 1
+            });
+            user.task[0] = first.max().unwrap();
+        }
+        self
+    }
+
+    /// The same, but that everybody needs something of everything.
+    pub(crate) fn with_need_of_all(mut self) -> Self {
+        let tasks = self.users.iter_mut().flat_map(|user| &mut user.task);
+        tasks.for_each(|amount| *amount = (*amount).max(1));
+        self
+    }
+
     /// How many tasks a user could run with somebody's part, scaled.
     pub(crate) fn use_of(&self, user: usize, whose: &[Fraction]) -> Fraction {
         let needed = self.users[user].task.iter().enumerate();

@@ -2,6 +2,7 @@
 //!
 //! Each user starts one task from every offer if it fits, and gives back the rest at once.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tepui_core::allocator::drf::{Drf, GpuRule, Options};
@@ -22,8 +23,8 @@ const NAMES: [&str; 3] = ["cpus", "mem", "gpus"];
 pub(crate) enum Use {
     /// A user started a task.
     Started(usize),
-    /// A task of a user did not fit.
-    TooSmall(usize),
+    /// A task of a user did not fit, or it has enough.
+    Nothing(usize),
 }
 
 pub(crate) struct Pool {
@@ -32,6 +33,8 @@ pub(crate) struct Pool {
     now: Time,
     /// Each one's role, its task, and how many run.
     pub(crate) users: Vec<(Role, Resources, i128)>,
+    /// Who has enough after how many.
+    enough: BTreeMap<usize, i128>,
 }
 
 /// Thousandths of the resources by their place.
@@ -57,6 +60,7 @@ impl Pool {
             out: Outbox::new(),
             now: Time::ZERO,
             users: Vec::new(),
+            enough: BTreeMap::new(),
         };
         pool.tell(Change::AgentAdded {
             agent: AGENT,
@@ -79,6 +83,11 @@ impl Pool {
         self.users.push((role.clone(), bag(task), 0));
         let profile = FrameworkProfile::new(format!("{:04}", framework.index()), [role]);
         self.tell(Change::FrameworkAdded { framework, profile });
+    }
+
+    /// Has a user want no more than so many tasks at once.
+    pub(crate) fn limit(&mut self, user: usize, most: i128) {
+        self.enough.insert(user, most);
     }
 
     pub(crate) fn key(&self, user: usize) -> FrameworkKey {
@@ -108,10 +117,12 @@ impl Pool {
         };
         let user = grant.framework.index() as usize;
         let task = self.users[user].1.clone();
-        let Ok(rest) = grant.resources.checked_sub(&task) else {
+        let has_enough = self.enough.get(&user) == Some(&self.users[user].2);
+        let rest = grant.resources.checked_sub(&task).ok();
+        let Some(rest) = rest.filter(|_| !has_enough) else {
             let all = grant.resources.clone();
             self.returned(&grant, all);
-            return Some(Use::TooSmall(user));
+            return Some(Use::Nothing(user));
         };
         self.users[user].2 += 1;
         self.tell(Change::Accepted {

@@ -1,4 +1,5 @@
-//! What dominant resource fairness promises, on 10,000 instances each, without a tolerance.
+//! What dominant resource fairness promises of divisible tasks, on 10,000 instances each, without a
+//! tolerance. What the allocator keeps of it is in `promises`, which uses these generators.
 //!
 //! With weights, a share of 1/n is a share by weight, and others' parts are envied in proportion.
 
@@ -8,7 +9,7 @@ use super::filling::{Instance, User, instances};
 use super::fraction::{Fraction, whole};
 
 /// An instance in which one user says something else than what it needs.
-fn misreports() -> impl Strategy<Value = (Instance, usize, Instance)> {
+pub(crate) fn misreports() -> impl Strategy<Value = (Instance, usize, Instance)> {
     let said = prop::collection::vec(0i128..=9, 3);
     (instances(), any::<prop::sample::Index>(), said, 0..4).prop_filter_map(
         "something must be asked for",
@@ -31,6 +32,45 @@ fn misreports() -> impl Strategy<Value = (Instance, usize, Instance)> {
     )
 }
 
+/// Users of one resource, some of whom have enough after some tasks.
+pub(crate) fn single() -> impl Strategy<Value = Instance> {
+    let users = prop::collection::vec((1i128..=4, 1i128..=9, 0i128..=9), 1..6);
+    (1i128..=30, users).prop_map(|(capacity, users)| {
+        let user = |(weight, task, most): &(i128, i128, i128)| User {
+            weight: *weight,
+            task: vec![*task],
+            most: (*most > 0).then_some(*most),
+        };
+        let users = users.iter().map(user).collect();
+        let capacity = vec![capacity];
+        Instance { capacity, users }
+    })
+}
+
+/// Max-min fairness of one resource, found by going through the modest first.
+pub(crate) fn max_min(instance: &Instance) -> Vec<Fraction> {
+    let wish = |user: &User| {
+        let most = user.most.map(|most| most * user.task[0]);
+        most.map(|most| Fraction::new(most, user.weight))
+    };
+    let mut modest: Vec<usize> = (0..instance.users.len()).collect();
+    modest.sort_by(|a, b| {
+        let (a, b) = (wish(&instance.users[*a]), wish(&instance.users[*b]));
+        a.is_none().cmp(&b.is_none()).then(a.cmp(&b))
+    });
+    let (mut left, mut weight) = (whole(instance.capacity[0]), instance.total_weight());
+    let mut tasks = vec![Fraction::ZERO; instance.users.len()];
+    for at in modest {
+        let user = &instance.users[at];
+        let even = left / whole(weight);
+        let each = wish(user).map_or(even, |wish| wish.min(even));
+        let amount = each * whole(user.weight);
+        tasks[at] = amount / whole(user.task[0]);
+        (left, weight) = (left - amount, weight - user.weight);
+    }
+    tasks
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
@@ -43,13 +83,7 @@ proptest! {
     // I8, R8
     #[test]
     fn p1_sharing_incentive(instance in instances()) {
-        // Nobody would be better off with its own part of the cluster.
-        let tasks = instance.fill();
-        for (user, own) in tasks.iter().enumerate() {
-            let part = Fraction::new(instance.users[user].weight, instance.total_weight());
-            let alone: Vec<_> = instance.capacity.iter().map(|all| whole(*all) * part).collect();
-            prop_assert!(*own >= instance.use_of(user, &alone));
-        }
+        prop_assert!(instance.gives_each_its_part(&instance.fill()));
     }
 
     // I8, R8
@@ -64,77 +98,28 @@ proptest! {
     // I8, R8
     #[test]
     fn p3_envy_freeness(instance in instances()) {
-        let tasks = instance.fill();
-        for (user, own) in tasks.iter().enumerate() {
-            for (other, its) in tasks.iter().enumerate() {
-                let weight = |it: usize| whole(instance.users[it].weight);
-                let theirs = instance.held(other, *its * weight(user) / weight(other));
-                prop_assert!(*own >= instance.use_of(user, &theirs));
-            }
-        }
+        prop_assert!(instance.leaves_no_envy(&instance.fill()));
     }
 
     // I8, R8
     #[test]
     fn p4_pareto_efficiency(instance in instances()) {
-        // Nobody can have more unless somebody has less: for each, something it needs is used up,
-        // and nobody holds anything of it that it does not need.
-        let tasks = instance.fill();
-        for user in &instance.users {
-            let mut needed = (0..instance.capacity.len()).filter(|it| user.task[*it] > 0);
-            prop_assert!(needed.any(|it| instance.used(&tasks, it) == Fraction::ONE));
-        }
+        prop_assert!(instance.leaves_nothing_of_use(&instance.fill()));
     }
 
     // I8, R8
     #[test]
-    fn p5_single_resource_fairness(
-        capacity in 1i128..=30,
-        users in prop::collection::vec((1i128..=4, 1i128..=9, 0i128..=9), 1..6),
-    ) {
-        // With one resource it is max-min fairness, found here by going through the modest first.
-        let user = |(weight, task, most): &(i128, i128, i128)| User {
-            weight: *weight,
-            task: vec![*task],
-            most: (*most > 0).then_some(*most),
-        };
-        let users: Vec<User> = users.iter().map(user).collect();
-        let instance = Instance { capacity: vec![capacity], users };
+    fn p5_single_resource_fairness(instance in single()) {
         let tasks = instance.fill();
         instance.check(&tasks);
-        let wish = |user: &User| {
-            let most = user.most.map(|most| most * user.task[0]);
-            most.map(|most| Fraction::new(most, user.weight))
-        };
-        let mut modest: Vec<usize> = (0..instance.users.len()).collect();
-        modest.sort_by(|a, b| {
-            let (a, b) = (wish(&instance.users[*a]), wish(&instance.users[*b]));
-            a.is_none().cmp(&b.is_none()).then(a.cmp(&b))
-        });
-        let (mut left, mut weight) = (whole(capacity), instance.total_weight());
-        for at in modest {
-            let user = &instance.users[at];
-            let even = left / whole(weight);
-            let each = wish(user).map_or(even, |wish| wish.min(even));
-            let amount = each * whole(user.weight);
-            prop_assert_eq!(tasks[at] * whole(user.task[0]), amount);
-            (left, weight) = (left - amount, weight - user.weight);
-        }
+        prop_assert_eq!(tasks, max_min(&instance));
     }
 
     // I8, R8
     #[test]
     fn p6_bottleneck_fairness(instance in instances()) {
         // What everybody needs most of is shared out by weight, and all of it.
-        let mut instance = instance;
-        for user in &mut instance.users {
-            // Of each, what is needed of all others is no larger a part than what is of the first.
-            let first = (0..user.task.len()).map(|it| {
-                let amount = user.task[it] * instance.capacity[0];
-                amount.div_euclid(instance.capacity[it]) + 1
-            });
-            user.task[0] = first.max().unwrap();
-        }
+        let instance = instance.with_a_bottleneck();
         for (user, own) in instance.fill().into_iter().enumerate() {
             let weight = instance.users[user].weight;
             let expected = Fraction::new(weight, instance.total_weight());
@@ -146,10 +131,7 @@ proptest! {
     #[test]
     fn p7_population_monotonicity(instance in instances(), leaver in any::<prop::sample::Index>()) {
         // When somebody leaves, nobody who stays has less, if all need something of everything.
-        let mut rest = instance;
-        for user in &mut rest.users {
-            user.task.iter_mut().for_each(|amount| *amount = (*amount).max(1));
-        }
+        let mut rest = instance.with_need_of_all();
         let before = rest.fill();
         let leaver = leaver.index(before.len());
         rest.users.remove(leaver);
@@ -161,7 +143,7 @@ proptest! {
 
     // I8, R8
     #[test]
-    fn p8_resource_monotonicity_of_the_least(
+    fn what_there_is_of_resource_monotonicity(
         instance in instances(),
         more in prop::collection::vec(0i128..=10, 3),
     ) {

@@ -14,10 +14,12 @@ mod order;
 mod policies;
 mod quota;
 mod refusals;
+mod replay;
 mod roles;
 mod rules;
 mod settings;
 mod shifts;
+mod vectors;
 
 use alloc::format;
 use alloc::string::{String, ToString};
