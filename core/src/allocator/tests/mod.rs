@@ -10,6 +10,7 @@ mod interest;
 mod issues;
 mod levels;
 mod model;
+mod odd;
 mod order;
 mod policies;
 mod quota;
@@ -20,6 +21,7 @@ mod rules;
 mod settings;
 mod shifts;
 mod vectors;
+mod shortages;
 
 use alloc::format;
 use alloc::string::{String, ToString};
