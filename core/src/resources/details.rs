@@ -161,6 +161,7 @@ fn expected(why: InvalidResource) -> &'static str {
         | InvalidResource::Negative { .. }
         | InvalidResource::Reservation { .. }
         | InvalidResource::Unreserved { .. }
+        | InvalidResource::Undividable { .. }
         | InvalidResource::NotCanonical { .. } => "a resource",
     }
 }

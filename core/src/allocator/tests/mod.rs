@@ -1,10 +1,14 @@
 //! Tests that drive the allocator through `handle` and `tick`, and look at all that it says.
 
 mod books;
+mod demands;
+mod devices;
 mod disks;
 mod explain;
+mod explained;
 mod fairness;
 mod figures;
+mod in_offers;
 mod issues;
 mod model;
 mod order;

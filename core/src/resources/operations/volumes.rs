@@ -67,7 +67,7 @@ pub fn grow_volume(
         let name = volume.shared_name();
         return Err(super::Overflow { name }.into());
     };
-    let grown = volume.clone().with_value(Value::Scalar(sum))?;
+    let grown = volume.clone().resized(Value::Scalar(sum))?;
     let mut taken = bag(volume)?;
     taken.insert(addition.clone())?;
     replaced(total, &taken, &bag(&grown)?)
@@ -85,7 +85,7 @@ pub fn shrink_volume(
         let resource = volume.clone();
         return Err(OperationError::BadAmount { resource, amount });
     };
-    let mut given = bag(&volume.clone().with_value(Value::Scalar(rest))?)?;
+    let mut given = bag(&volume.clone().resized(Value::Scalar(rest))?)?;
     given.insert(emptied(volume.clone())?.with_value(Value::Scalar(amount))?)?;
     replaced(total, &bag(volume)?, &given)
 }
