@@ -15,7 +15,7 @@ use anyhow::{Context, anyhow};
 use tempfile::TempDir;
 use tepui_core::attributes::Attributes;
 use tepui_core::auth::{PeerRole, Principal};
-use tepui_core::resources::Resource;
+use tepui_core::resources::{Quantities, Resource};
 use tepui_core::scheduler::Logic;
 use tepui_isolation::AgentLoss;
 use tepui_transport::authority::Authority;
@@ -44,6 +44,8 @@ pub struct EmbeddedOptions {
     pub listen: Option<SocketAddr>,
     /// When an offer that nobody answers is taken back.
     pub offer_timeout: OfferTimeout,
+    /// The most that one framework may hold in offers that it has not answered; `None` is no bound.
+    pub most_offered: Option<Quantities>,
 }
 
 /// A cluster in this process.
@@ -85,6 +87,7 @@ impl Embedded {
             cluster: "tepui".into(),
             allocation_interval: Duration::from_secs(1),
             offer_timeout: options.offer_timeout,
+            most_offered: options.most_offered.clone(),
         })
         .await?;
         Ok(Self {

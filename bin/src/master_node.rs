@@ -16,6 +16,7 @@ use tepui_core::protocol::agent::ToMaster;
 use tepui_core::protocol::hello::Hello;
 use tepui_core::protocol::{operator, scheduler};
 use tepui_core::registry::Registry;
+use tepui_core::resources::Quantities;
 use tepui_transport::clock::Clock;
 use tepui_transport::codec::{self, FrameError};
 use tepui_transport::driver::Driver;
@@ -47,6 +48,8 @@ pub struct MasterOptions {
     pub allocation_interval: Duration,
     /// When an offer that nobody answers is taken back.
     pub offer_timeout: OfferTimeout,
+    /// The most that one framework may hold in offers that it has not answered; `None` is no bound.
+    pub most_offered: Option<Quantities>,
 }
 
 /// After how long an offer that its framework does not answer is taken back and offered to others
@@ -110,6 +113,7 @@ impl MasterNode {
         let allocator = Drf::new(Options {
             interval: options.allocation_interval,
             lease: options.offer_timeout.0,
+            most_offered: options.most_offered,
             seed: rng.next_u64(),
             ..Options::default()
         });

@@ -253,6 +253,13 @@ fn values_of_the_daemons() {
         ("--allocation-interval", "1", "at 1: a unit is missing"),
         ("--offer-timeout", "0s", "longer than zero, or `never`"),
         ("--offer-timeout", "nevr", "or `never`"),
+        ("--most-offered", "cpus", "at 4: expected "),
+        (
+            "--most-offered",
+            "cpus:1;mem:0",
+            "mem:0: expected amounts above zero such as cpus:64;mem:262144",
+        ),
+        ("--most-offered", "", "expected amounts above zero"),
         ("--log-format", "xml", "expected one of text, json"),
     ] {
         let quoted = format!("{flag} {value:?}: ");

@@ -57,6 +57,10 @@ pub const FILTERS_PER_KEY: usize = 64;
 pub const CONSTRAINTS: usize = 1_024;
 /// The longest regular expression in a constraint, in bytes (OF-44).
 pub const PATTERN_BYTES: usize = 1_024;
+/// The most shapes of one demand.
+pub const SHAPES: usize = 256;
+/// The most names in one shape of a demand.
+pub const SHAPE_NAMES: usize = 64;
 /// What a regular expression in a constraint may take once it is compiled, in bytes (OF-44).
 pub const PATTERN_PROGRAM_BYTES: usize = 16 * 1024;
 /// The most effects that may wait for the journal before inputs are no longer taken in.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
+use tepui_core::resources::Quantities;
 
 use super::addresses;
 use super::exit::Exit;
@@ -28,6 +29,7 @@ use crate::master_node::{MasterNode, MasterOptions, OfferTimeout};
 Examples:
   tepui-master --work-dir /var/lib/tepui/master
   tepui-master --listen 10.0.0.1:5050 --work-dir /var/lib/tepui/master --tls-dir /etc/tepui/tls
+  tepui-master --work-dir /var/lib/tepui/master --most-offered 'cpus:64;mem:262144'
 
 Without --tls-dir it makes certificates of its own below WORK_DIR/tls, on loopback only."
 )]
@@ -54,6 +56,10 @@ pub(super) struct MasterArgs {
     #[arg(long, value_name = "TIME", default_value = "5m",
           value_parser = Text(values::offer_timeout))]
     offer_timeout: OfferTimeout,
+    /// The most that one framework may hold in offers at once, such as `cpus:64;mem:262144`; what
+    /// is not named is unbounded
+    #[arg(long, value_name = "AMOUNTS", value_parser = Text(values::amounts))]
+    most_offered: Option<Quantities>,
     #[command(flatten)]
     log: DaemonLogArgs,
 }
@@ -80,6 +86,7 @@ pub(super) fn run(args: MasterArgs) -> Result<Exit, Failure> {
             cluster: args.cluster.clone(),
             allocation_interval: args.allocation_interval,
             offer_timeout: args.offer_timeout,
+            most_offered: args.most_offered.clone(),
         };
         let ended = |error| node::ended(&error, "--tls-dir", &tls_dir);
         let master = MasterNode::start(options).await.map_err(ended)?;

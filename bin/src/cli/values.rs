@@ -13,7 +13,7 @@ use tepui_core::attributes::Attributes;
 use tepui_core::auth::PeerRole;
 use tepui_core::ids::{FrameworkId, InvalidId};
 use tepui_core::limits;
-use tepui_core::resources::{Milli, ParseError, Resource, Resources, Value};
+use tepui_core::resources::{Ceilings, Milli, ParseError, Quantities, Resource, Resources, Value};
 use tepui_core::roles::Role;
 
 use crate::master_node::OfferTimeout;
@@ -237,6 +237,27 @@ pub(super) fn resources(text: &str) -> Result<Resources, String> {
     Ok(resources)
 }
 
+/// Amounts by name, none of them zero: of ranges and sets how many.
+pub(super) fn amounts(text: &str) -> Result<Quantities, String> {
+    const EXPECTED: &str = "expected amounts above zero such as cpus:64;mem:262144";
+    let parsed = Ceilings::parse(text).map_err(|error| misread(&error))?;
+    if parsed.is_empty() {
+        return Err(EXPECTED.into());
+    }
+    let mut amounts = Quantities::new();
+    for (name, amount) in parsed.iter() {
+        if amount.is_zero() {
+            return Err(format!("{name}:0: {EXPECTED}"));
+        }
+        if name == "gpus" && !amount.is_whole() {
+            return Err(format!("gpus:{amount}: expected a whole number for gpus"));
+        }
+        let inserted = amounts.insert(name, amount);
+        inserted.expect("names and amounts were read");
+    }
+    Ok(amounts)
+}
+
 /// Checks that a well-known name has its kind of value (RM-08): nobody means anything else.
 fn check_kind(resource: &Resource) -> Result<(), String> {
     let (name, value) = (resource.name(), resource.value());
@@ -308,6 +329,26 @@ pub(super) fn id_prefix(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_are_above_zero() {
+        let read = amounts("mem:1024;cpus:2.5;gpus:2;ports:10").unwrap();
+        assert_eq!(read.to_string(), "cpus:2.5;gpus:2;mem:1024;ports:10");
+        for (text, expected) in [
+            ("", "expected amounts above zero such as cpus:64;mem:262144"),
+            ("cpus", "at 4: expected "),
+            (
+                "cpus:1;cpus:2",
+                "at 7: expected a name that is not there yet",
+            ),
+            ("cpus:1;mem:0", "mem:0: expected amounts above zero"),
+            ("gpus:0.5", "gpus:0.5: expected a whole number for gpus"), // RM-55
+            ("cpus:-1", "at 5: expected "),
+        ] {
+            let error = amounts(text).unwrap_err();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
+    }
 
     #[test]
     fn well_known_resources_have_their_kind() {

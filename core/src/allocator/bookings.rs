@@ -12,7 +12,7 @@ use tracing::debug;
 use super::changes::{following_multiple, rescind};
 use super::columns::Row;
 use super::counted::Counted;
-use super::drf::{DemandRule, Drf, Lease};
+use super::drf::{Drf, Lease};
 use super::holding::{Held, Origin, open, single};
 use super::seats::LeafId;
 use super::tree::Sign;
@@ -75,6 +75,7 @@ impl Drf {
             Some((leaf, taken)) => {
                 let row = self.columns.row(&taken);
                 self.seats.seat_mut(leaf).offered.subtract(&row);
+                self.note_accepted(leaf, key, &taken);
                 if let Cow::Owned(_) = taken {
                     self.share(key);
                 }
@@ -122,15 +123,8 @@ impl Drf {
         self.take(leaf, &counted, &open(resources, &self.columns));
         match from {
             Booking::Offered => {
-                let seat = self.seats.seat_mut(leaf);
-                seat.offered.subtract(&all);
-                if let Some(want) = &mut seat.want {
-                    want.give_back(resources);
-                    if self.options.demands == DemandRule::Honoured {
-                        self.relist(leaf);
-                        self.mark_all(self.now);
-                    }
-                }
+                self.seats.seat_mut(leaf).offered.subtract(&all);
+                self.note_unused(leaf, key, resources);
             }
             Booking::Allocated => {}
         }
@@ -199,6 +193,10 @@ impl Drf {
         let seat = self.seats.seat_mut(leaf);
         seat.offered.subtract(&had.offered);
         seat.offered.add(&has.offered);
+        if let Some(tally) = &mut seat.in_offers {
+            tally.subtract(before);
+            tally.add(after);
+        }
         let node = seat.node;
         // No grant, but the same one as something else: it counts once.
         self.tree

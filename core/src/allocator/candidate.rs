@@ -6,17 +6,18 @@
 use alloc::borrow::Cow;
 
 use super::columns::Row;
-use super::drf::{DemandRule, Drf, GpuRule};
+use super::drf::{Drf, GpuRule};
 use super::headroom::Bounds;
 use super::holding::open;
-use super::kinds::{kind, with_value};
+use super::kinds::{amount, at_most, kind};
 use super::ledger::Agent;
 use super::obstacle::Capability;
 use super::profile::AgentCapabilities;
 use super::seats::{LeafId, Seat, Wish};
+use super::tally::Caps;
 use super::worth::Least;
 use crate::constraints::Subject;
-use crate::resources::{Milli, Resources, Value};
+use crate::resources::{Quantities, Resources};
 use crate::time::Time;
 
 /// Which frameworks a pass looks for.
@@ -59,16 +60,19 @@ pub(super) enum Pair {
 pub(super) enum Bound {
     /// Quota, of the role itself or of others.
     Quota,
-    /// It holds enough in grants.
+    /// It, or its framework, may hold no more in grants.
     HoldsEnough,
-    /// What is left of it under such a bound is refused, or not wanted.
+    /// What is left under such a bound, or of its demand, is not for it.
     Rest(Pair),
 }
 
-/// What a framework may have, and whether that is cut by what changes elsewhere.
+/// What a framework may have, and whether bounds that others move took something off.
 struct Part<'a> {
     resources: Cow<'a, Resources>,
+    /// Whether quota cut it.
     is_cut: bool,
+    /// What it was before it was cut to what may be held in grants.
+    uncapped: Option<Cow<'a, Resources>>,
 }
 
 impl Drf {
@@ -92,27 +96,34 @@ impl Drf {
             Cow::Borrowed(_) => *agent.counts().open(),
             Cow::Owned(ref base) => open(base, &self.columns),
         };
+        let caps = self.caps(seat)?;
         let bounds = self.bounds(stage, seat, &row)?;
         let mut part = match bounds {
             Some(bounds) if !bounds.admit(&row) => Part {
                 resources: Cow::Owned(self.chop(&base, bounds)),
                 is_cut: true,
+                uncapped: None,
             },
             Some(_) | None => Part {
                 resources: base,
                 is_cut: false,
+                uncapped: None,
             },
         };
+        if !caps.admit(&part.resources) {
+            let capped = Cow::Owned(caps.cut(&part.resources));
+            part.uncapped = Some(core::mem::replace(&mut part.resources, capped));
+        }
         // Of what cannot be cut, nothing may be left that serves it.
-        if stage == Stage::Guarantees && part.is_cut && !self.serves(seat, &part.resources) {
+        if stage == Stage::Guarantees && part.is_bounded() && !self.serves(seat, &part.resources) {
             return Err(Stop::Uncovered);
         }
-        if self.options.demands == DemandRule::Honoured
-            && let Some(want) = &seat.want
-        {
+        if let Some(want) = &seat.want {
             part.resources = Cow::Owned(want.cut(&part.resources));
             if part.resources.is_empty() {
-                return Err(part.stop(Pair::NoDemand));
+                let fits = |bag: &Resources| !want.cut(bag).is_empty();
+                let why = self.blame(agent, seat, &part, fits);
+                return Err(why.map_or(Stop::Pair(Pair::NoDemand), Stop::Bound));
             }
         }
         self.check_worth(agent, seat, wish, part)
@@ -161,24 +172,24 @@ impl Drf {
     }
 
     /// Returns what is free and may be had in the role, before anything is cut (AL-32).
-    fn base<'a>(&self, agent: &'a Agent, seat: &Seat) -> Cow<'a, Resources> {
+    pub(super) fn base<'a>(&self, agent: &'a Agent, seat: &Seat) -> Cow<'a, Resources> {
         if agent.counts().is_plain() {
             return Cow::Borrowed(agent.free());
         }
-        let role = self.tree.role(seat.role);
-        let capabilities = &self.seats.framework(seat.framework).capabilities;
-        Cow::Owned(
-            agent
-                .free()
-                .filter(|entry| entry.is_allocatable_to(role) && kind(entry).suits(capabilities)),
-        )
+        Cow::Owned(self.suitable(agent.free(), seat))
     }
 
-    /// Returns the most that a leaf may have of each column, or why it may have nothing. `None` is
-    /// no bounds.
+    /// Returns what of a bag may be had in the role.
+    pub(super) fn suitable(&self, bag: &Resources, seat: &Seat) -> Resources {
+        let role = self.tree.role(seat.role);
+        let capabilities = &self.seats.framework(seat.framework).capabilities;
+        bag.filter(|entry| entry.is_allocatable_to(role) && kind(entry).suits(capabilities))
+    }
+
+    /// Returns the most that quota lets a leaf have of each column, or why it may have nothing.
+    /// `None` is no bounds.
     fn bounds(&self, stage: Stage, seat: &Seat, free: &Row) -> Result<Option<Bounds>, Stop> {
-        let policies = self.options.most_offered.is_some() || seat.want.is_some();
-        if !self.tree.has_quota() && !policies {
+        if !self.tree.has_quota() {
             return Ok(None);
         }
         let mut bounds = self.tree.limit(seat.role);
@@ -199,9 +210,6 @@ impl Drf {
                 }
             }
         }
-        if policies {
-            self.bound_offered(seat, bounds.get_or_insert(Bounds::NONE))?;
-        }
         Ok(bounds)
     }
 
@@ -213,52 +221,62 @@ impl Drf {
         columns.any(|(column, amount)| amount > 0 && covered.at(column) > 0)
     }
 
-    /// Lowers bounds to what a framework may hold in grants beside what it does.
-    fn bound_offered(&self, seat: &Seat, bounds: &mut Bounds) -> Result<(), Stop> {
-        if let Some(most) = &self.options.most_offered {
-            let offered = self.seats.offered_to(seat.framework);
-            for (name, most) in most.iter() {
-                let Some(column) = self.columns.find(name) else {
-                    continue;
-                };
-                let left = i128::from(most.thousandths()) - offered.at(column);
-                if left <= 0 {
-                    return Err(Stop::Bound(Bound::HoldsEnough));
-                }
-                bounds.lower(column, left);
-            }
+    /// Returns how much a leaf may be granted beside what it and its framework hold in grants, or
+    /// that this is nothing.
+    fn caps<'a>(&'a self, seat: &'a Seat) -> Result<Caps<'a>, Stop> {
+        let mut caps = Caps::default();
+        for (name, most) in self.options.most_offered.iter().flat_map(Quantities::iter) {
+            let offered = self.seats.in_offers_of(seat.framework, name);
+            caps.lower(name, i128::from(most.thousandths()) - offered);
         }
-        if self.options.demands == DemandRule::Honoured
-            && let Some(want) = &seat.want
-        {
-            want.limit(&seat.offered, &self.columns, bounds);
+        if let (Some(want), Some(offered)) = (&seat.want, &seat.in_offers) {
+            want.limit(offered, &mut caps);
         }
-        Ok(())
+        if caps.is_used_up() {
+            return Err(Stop::Bound(Bound::HoldsEnough));
+        }
+        Ok(caps)
     }
 
-    /// Cuts the unreserved scalars to bounds; what cannot be cut is left out (AL-29). Everything
-    /// else goes along.
+    /// Cuts what quota counts to bounds; what cannot be cut is left out, and of `gpus` only whole
+    /// ones are given (AL-29, RM-55). Everything else goes along. Of several entries of a name the
+    /// first in a bag's order come first.
     fn chop(&self, base: &Resources, mut bounds: Bounds) -> Resources {
         let mut part = Resources::new();
         for entry in base {
-            let kind = kind(entry);
-            let counted = kind.is_open().then(|| self.columns.place(entry)).flatten();
-            let Some((column, amount)) = counted else {
-                part.insert(entry.clone()).expect("a part of a bag fits");
-                continue;
+            let is_open = kind(entry).is_open();
+            let taken = match self.columns.place(entry).filter(|_| is_open) {
+                None => Some(entry.clone()),
+                Some((column, _)) => at_most(entry, bounds.at(column)).inspect(|taken| {
+                    bounds.spend(column, amount(taken));
+                }),
             };
-            let most = amount.min(bounds.at(column));
-            if most <= 0 || (kind.whole && most < amount) {
-                continue;
-            }
-            bounds.spend(column, most);
-            let most = i64::try_from(most).expect("no more than there was");
-            let value = Value::Scalar(Milli::from_thousandths(most));
-            if let Some(taken) = with_value(entry, value) {
+            if let Some(taken) = taken {
                 part.insert(taken).expect("a part of a bag fits");
             }
         }
         part
+    }
+
+    /// Returns which bound keeps a leaf from what would suit it, if one does.
+    fn blame(
+        &self,
+        agent: &Agent,
+        seat: &Seat,
+        part: &Part<'_>,
+        suits: impl Fn(&Resources) -> bool,
+    ) -> Option<Bound> {
+        if part.uncapped.as_deref().is_some_and(&suits) {
+            return Some(Bound::HoldsEnough);
+        }
+        (part.is_cut && suits(&self.base(agent, seat))).then_some(Bound::Quota)
+    }
+
+    /// Returns whether what a leaf wants of a bag is worth an offer.
+    pub(super) fn is_worth(&self, seat: &Seat, least: &Least, bag: &Resources) -> bool {
+        let wanted = seat.want.as_ref().map(|want| want.cut(bag));
+        let bag = wanted.as_ref().unwrap_or(bag);
+        least.is_met(bag, &self.columns.row(bag))
     }
 
     /// Returns a candidate if it is worth an offer and wanted.
@@ -279,7 +297,15 @@ impl Drf {
             }
         };
         if !least.is_met(&part.resources, row) {
-            return Err(self.too_small(agent, seat, least, &part));
+            let suits = |bag: &Resources| self.is_worth(seat, least, bag);
+            let why = self.blame(agent, seat, &part, suits);
+            // Of less, other shapes may be served, and these may be worth it.
+            let is_shaped = || {
+                let base = self.base(agent, seat);
+                seat.want.is_some() && least.is_met(&base, &self.columns.row(&base))
+            };
+            let why = why.or_else(|| is_shaped().then_some(Bound::Rest(Pair::TooSmall)));
+            return Err(why.map_or(Stop::Pair(Pair::TooSmall), Stop::Bound));
         }
         let at = agent.key.index();
         let refused = self
@@ -289,30 +315,29 @@ impl Drf {
             return Err(part.stop(Pair::Filtered(until)));
         }
         let constraints = wish.constraints.as_ref();
-        let excludes = constraints
-            .is_some_and(|it| !wish.is_static && !it.admits(&subject(agent, &part.resources)));
-        if excludes {
-            return Err(part.stop(Pair::Constraint));
+        let dynamic = constraints.filter(|_| !wish.is_static);
+        if let Some(constraints) = dynamic
+            && !constraints.admits(&subject(agent, &part.resources))
+        {
+            let wanted = |bag: &Resources| seat.want.as_ref().map(|want| want.cut(bag));
+            let suits = |bag: &Resources| {
+                constraints.admits(&subject(agent, wanted(bag).as_ref().unwrap_or(bag)))
+            };
+            let why = self.blame(agent, seat, &part, suits);
+            return Err(why.map_or_else(|| part.stop(Pair::Constraint), Stop::Bound));
         }
         Ok(part.resources)
-    }
-
-    fn too_small(&self, agent: &Agent, seat: &Seat, least: &Least, part: &Part<'_>) -> Stop {
-        if !part.is_cut {
-            return Stop::Pair(Pair::TooSmall);
-        }
-        let base = self.base(agent, seat);
-        if least.is_met(&base, &self.columns.row(&base)) {
-            Stop::Bound(Bound::Quota)
-        } else {
-            Stop::Pair(Pair::TooSmall)
-        }
     }
 }
 
 impl Part<'_> {
+    /// Returns whether a bound that others move cut it.
+    const fn is_bounded(&self) -> bool {
+        self.is_cut || self.uncapped.is_some()
+    }
+
     const fn stop(&self, why: Pair) -> Stop {
-        if self.is_cut {
+        if self.is_bounded() {
             Stop::Bound(Bound::Rest(why))
         } else {
             Stop::Pair(why)

@@ -449,10 +449,8 @@ impl Drf {
         let seat = self.seats.seat_mut(leaf);
         seat.agents += usize::from(is_new);
         seat.since = self.now;
-        if let Some(want) = &mut seat.want {
-            want.grant(&resources);
-        }
         let (framework, role) = (seat.framework, seat.role);
+        self.note_grant(leaf, key, &resources);
         if let Some(lease) = self.options.lease {
             self.hold_lease(Lease {
                 until: self.now + lease,

@@ -54,6 +54,16 @@
 //! a bound on what one framework holds in grants, whoever waited longest first, agents chosen so
 //! that load is even or gaps stay large.
 //!
+//! What is held in grants, by one framework or for one demand, is bounded for all that the bound
+//! names: reserved or not, revocable or not, ranges and sets by how many. What cannot be divided and
+//! does not fit is left out, and once a bound is used up nothing is granted until something is
+//! answered.
+//!
+//! # Graphics processors
+//!
+//! `gpus` come in whole ones (RM-55). An offer that quota, headroom, a demand or another bound cuts
+//! has whole ones only, rounded down; so a limit of half a device allows none.
+//!
 //! # Where it differs from Mesos
 //!
 //! * *When*: what is returned, a new quota or weight, and a refusal that lapses are looked at when

@@ -5,12 +5,12 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::Obstacle;
 use super::candidate::{Bar, Bound, Pair, Stage, Stop, subject};
 use super::drf::Drf;
 use super::ledger::Agent;
 use super::profile::SubscriptionState;
 use super::seats::{LeafId, Seat};
+use super::{Capability, Obstacle, kinds};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::resources::Resources;
 use crate::roles::Role;
@@ -55,9 +55,8 @@ impl Drf {
             Err(Stop::Barred(Bar::Constraint)) => self.constraint(seat, agent, agent.free()),
             Err(Stop::Pair(pair)) => self.pair(seat, agent, pair),
             Err(Stop::Bound(Bound::HoldsEnough)) => Obstacle::HoldsEnough,
-            Err(Stop::Bound(Bound::Quota | Bound::Rest(_)) | Stop::Uncovered) => {
-                self.bound(seat, agent)
-            }
+            Err(Stop::Bound(Bound::Rest(pair))) => self.pair(seat, agent, pair),
+            Err(Stop::Bound(Bound::Quota) | Stop::Uncovered) => self.bound(seat, agent),
         }
     }
 
@@ -65,18 +64,43 @@ impl Drf {
         match pair {
             Pair::Filtered(until) => Obstacle::Filtered(until),
             Pair::NoDemand => Obstacle::NoDemand,
-            Pair::Constraint => self.constraint(seat, agent, agent.free()),
-            Pair::TooSmall => {
-                let holders = agent.holders();
-                let of = |leaf: LeafId| self.seats.seat(leaf).framework;
-                let mut holders: Vec<_> = holders.map(|(leaf, how)| (of(leaf), how)).collect();
-                holders.dedup();
-                if holders.is_empty() {
-                    Obstacle::TooSmall
-                } else {
-                    Obstacle::HeldBy(holders)
-                }
-            }
+            Pair::Constraint => self.constraint(seat, agent, &self.base(agent, seat)),
+            Pair::TooSmall => self.too_little(seat, agent),
+        }
+    }
+
+    /// Says why too little is free: others hold what would be enough, or the framework cannot cope
+    /// with it, or there is no more.
+    fn too_little(&self, seat: &Seat, agent: &Agent) -> Obstacle {
+        let wish = seat.wish.as_ref();
+        let least = wish.map(|wish| self.leasts.at(wish.least));
+        let is_enough =
+            |bag: &Resources| least.is_some_and(|least| self.is_worth(seat, least, bag));
+        let of = |leaf: LeafId| self.seats.seat(leaf).framework;
+        let mut holders: Vec<_> = agent.holders().map(|(at, how)| (of(at), how)).collect();
+        holders.dedup();
+        if !holders.is_empty() && is_enough(&self.suitable(agent.total(), seat)) {
+            return Obstacle::HeldBy(holders);
+        }
+        let role = self.tree.role(seat.role);
+        let can = &self.seats.framework(seat.framework).capabilities;
+        let reachable = agent.total().filter(|it| it.is_allocatable_to(role));
+        let lacks = [
+            Capability::Revocable,
+            Capability::Shared,
+            Capability::Refinement,
+        ];
+        let helps = |more: &Capability| {
+            let able = kinds::able(*can, *more);
+            is_enough(&reachable.filter(|entry| kinds::kind(entry).suits(&able)))
+        };
+        let any = || {
+            let mut lacking = reachable.iter().filter_map(|it| kinds::kind(it).lack(can));
+            lacking.next().filter(|_| is_enough(&reachable))
+        };
+        match lacks.into_iter().find(helps).or_else(any) {
+            Some(lack) => Obstacle::Incapable(lack),
+            None => Obstacle::TooSmall,
         }
     }
 
@@ -95,7 +119,6 @@ impl Drf {
         let full = path.find(|at| self.tree.is_limiting(*at, open));
         match full {
             Some(at) => Obstacle::QuotaLimit(self.tree.role(at).clone()),
-            None if self.tree.required_headroom().is_empty() => Obstacle::HoldsEnough,
             None => Obstacle::Headroom,
         }
     }

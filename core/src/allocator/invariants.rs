@@ -12,6 +12,7 @@ use super::interest::Interest;
 use super::kinds::kind;
 use super::seats::LeafId;
 use super::shortage::has_twice;
+use super::tally::Tally;
 use super::tree::{NodeId, What};
 
 impl Drf {
@@ -73,6 +74,7 @@ impl Drf {
                 What::Root | What::Own | What::Gone => <(Row, Row, Row)>::default(),
             });
         self.check_seats(&held);
+        self.check_tallies();
         self.filters.check_invariants();
         self.check_interest();
     }
@@ -95,6 +97,20 @@ impl Drf {
         }
         let known = |leaf: &LeafId| self.seats.iter().any(|(known, _)| known == *leaf);
         assert!(held.keys().all(known), "held by somebody who is not there");
+    }
+
+    /// What bounds on offers go by is what is offered.
+    fn check_tallies(&self) {
+        let mut offered: BTreeMap<LeafId, Tally> = BTreeMap::new();
+        for (leaf, bag) in self.ledger.iter().flat_map(|(_, agent)| agent.offered()) {
+            offered.entry(leaf).or_default().add(bag);
+        }
+        for (leaf, seat) in self.seats.iter() {
+            if let Some(tally) = &seat.in_offers {
+                let expected = offered.remove(&leaf).unwrap_or_default();
+                assert_eq!(*tally, expected, "what {leaf:?} is offered, by name");
+            }
+        }
     }
 
     /// Who has no interest in an agent could have nothing of it, for a reason of the pair.

@@ -9,9 +9,10 @@ use tracing::debug;
 
 use super::changes::rescind;
 use super::columns::Row;
-use super::drf::Drf;
+use super::drf::{DemandRule, Drf};
 use super::profile::{FrameworkCapabilities, FrameworkProfile, Subscription, SubscriptionState};
 use super::seats::{Framework, LeafId, Seat, Wish};
+use super::tally::Tally;
 use super::tree::Listing;
 use super::want::Want;
 use super::worth::Least;
@@ -136,9 +137,11 @@ impl Drf {
         for held in all {
             self.take(leaf, &held.all, &held.open);
         }
+        let nothing = self.new_tally();
         let seat = self.seats.seat_mut(leaf);
         seat.agents = 0;
         seat.offered = Row::ZERO;
+        seat.in_offers = nothing;
         for key in freed {
             self.recount(key);
             self.mark(now, key.index() as usize);
@@ -207,7 +210,8 @@ impl Drf {
         let Some(leaf) = leaf.filter(|leaf| self.seats.seat(*leaf).wish.is_some()) else {
             return debug!(framework = ?key, %role, "a demand in a foreign role is ignored");
         };
-        self.seats.seat_mut(leaf).want = demand.map(Want::new);
+        let demand = demand.filter(|_| self.options.demands == DemandRule::Honoured);
+        self.seats.seat_mut(leaf).want = demand.as_ref().map(Want::new);
         self.relist(leaf);
         self.mark_all(now);
     }
@@ -247,9 +251,17 @@ impl Drf {
             wish: None,
             agents: 0,
             offered: Row::ZERO,
+            in_offers: self.new_tally(),
             since: self.now,
             want: None,
         })
+    }
+
+    /// Returns what counts what is in offers, if a policy may bound that.
+    fn new_tally(&self) -> Option<Tally> {
+        let is_bounded =
+            self.options.most_offered.is_some() || self.options.demands == DemandRule::Honoured;
+        is_bounded.then(Tally::default)
     }
 
     /// Forgets a leaf that is not subscribed and holds nothing (AL-41).

@@ -422,6 +422,14 @@ impl Agent {
         })
     }
 
+    /// Visits what is left of all grants.
+    pub(super) fn offered(&self) -> impl Iterator<Item = (LeafId, &Resources)> + '_ {
+        self.holdings.iter().flat_map(|(leaf, holding)| {
+            let grants = holding.offered.iter();
+            grants.map(|grant| (*leaf, &grant.rest.bag))
+        })
+    }
+
     /// Returns whether a grant of a leaf is not over.
     pub(super) fn is_outstanding(&self, leaf: LeafId, id: GrantId) -> bool {
         let at = self.holdings.binary_search_by_key(&leaf, |it| it.0);

@@ -84,6 +84,7 @@ mod seats;
 mod shares;
 mod shifts;
 mod shortage;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -53,6 +53,12 @@ pub enum Capability {
     Gpus,
     /// The framework, with an agent in another region.
     Region,
+    /// The framework, with what can be taken back, which is all that would be enough.
+    Revocable,
+    /// The framework, with what others hold as well.
+    Shared,
+    /// The framework, with reservations within reservations.
+    Refinement,
     /// The agent, with a framework of several roles.
     MultiRole,
     /// The agent, with a role below another one.
@@ -134,6 +140,9 @@ impl fmt::Display for Capability {
         f.write_str(match self {
             Self::Gpus => "the framework does not use graphics processors",
             Self::Region => "the framework cannot cope with another region",
+            Self::Revocable => "the framework cannot cope with what is taken back at any time",
+            Self::Shared => "the framework cannot cope with what others hold as well",
+            Self::Refinement => "the framework does not understand reservations in reservations",
             Self::MultiRole => "the agent cannot serve frameworks of several roles",
             Self::HierarchicalRole => "the agent does not understand roles below roles",
         })

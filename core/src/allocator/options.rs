@@ -48,7 +48,8 @@ pub struct Options {
     pub demands: DemandRule,
     /// Policy: when a grant that is not answered is taken back; `None` is never.
     pub lease: Option<Duration>,
-    /// Policy: the most that one framework may hold in grants that it has not answered.
+    /// Policy: the most that one framework may hold in grants that it has not answered, of
+    /// whatever reservation and sort; ranges and sets by how many.
     pub most_offered: Option<Quantities>,
     /// Policy: after how long without a grant a framework comes before all others; `None` is
     /// never.

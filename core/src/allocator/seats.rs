@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use super::columns::Row;
 use super::interest::Choice;
 use super::profile::{FrameworkCapabilities, Subscription, SubscriptionState};
+use super::tally::Tally;
 use super::tree::NodeId;
 use super::want::Want;
 use super::worth::LeastId;
@@ -51,6 +52,8 @@ pub(super) struct Seat {
     pub(super) agents: usize,
     /// What of it is granted and not yet accepted.
     pub(super) offered: Row,
+    /// The same by name, if a policy may bound it.
+    pub(super) in_offers: Option<Tally>,
     /// Since when it has waited for a grant.
     pub(super) since: Time,
     /// What it said that it wants.
@@ -180,12 +183,10 @@ impl Seats {
             && self.framework(seat.framework).active
     }
 
-    /// Returns what a framework was granted and has not accepted, over all its roles.
-    pub(super) fn offered_to(&self, framework: FrameworkKey) -> Row {
-        let mut offered = Row::ZERO;
-        for leaf in &self.framework(framework).seats {
-            offered.add(&self.seat(*leaf).offered);
-        }
-        offered
+    /// Returns what of a name a framework was granted and has not accepted, over all its roles.
+    pub(super) fn in_offers_of(&self, framework: FrameworkKey, name: &str) -> i128 {
+        let seats = self.framework(framework).seats.iter();
+        let tallies = seats.filter_map(|leaf| self.seat(*leaf).in_offers.as_ref());
+        tallies.map(|tally| tally.at(name)).sum()
     }
 }

@@ -178,6 +178,7 @@ fn expected(why: InvalidResource) -> &'static str {
         InvalidResource::Name { .. }
         | InvalidResource::Reservation { .. }
         | InvalidResource::Unreserved { .. }
+        | InvalidResource::Undividable { .. }
         | InvalidResource::NotCanonical { .. } => "a resource",
     }
 }

@@ -72,6 +72,12 @@ pub enum InvalidResource {
         /// How many there shall be.
         copies: u32,
     },
+    /// It is exclusive or shared, so there is no other amount of it.
+    #[error("{name:?} is exclusive or shared: there is no other amount of it")]
+    Undividable {
+        /// What it is called.
+        name: Arc<str>,
+    },
     /// It stands twice in a bag, after a greater one, is zero, or plain at length.
     #[error("{name:?} is zero, repeated, out of order or described as nothing special")]
     NotCanonical {

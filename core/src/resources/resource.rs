@@ -122,8 +122,19 @@ impl Resource {
         InvalidResource::Copies { name, copies }
     }
 
-    /// Makes it another amount of the same.
+    /// Makes it another amount of the same. What is exclusive or shared has no other: its size
+    /// belongs to what it is (RM-19).
     pub fn with_value(self, value: Value) -> Result<Self, InvalidResource> {
+        let is_other = self.value != value;
+        let other = self.resized(value)?;
+        if is_other && (other.is_exclusive() || other.is_shared()) {
+            return Err(InvalidResource::Undividable { name: other.name });
+        }
+        Ok(other)
+    }
+
+    /// Makes it another one, of another size.
+    pub(super) fn resized(self, value: Value) -> Result<Self, InvalidResource> {
         let plain = Self::checked(Arc::clone(&self.name), value)?;
         let is_disk = self.metadata().source.is_some() || self.metadata().volume.is_some();
         if is_disk && plain.value.kind() != Kind::Scalar {

@@ -1,11 +1,15 @@
 //! Tests that drive the allocator through `handle` and `tick`, and look at all that it says.
 
 mod books;
+mod demands;
+mod devices;
 mod disks;
 mod everybody;
 mod explain;
+mod explained;
 mod fairness;
 mod figures;
+mod in_offers;
 mod interest;
 mod issues;
 mod levels;

@@ -6,20 +6,19 @@ use super::*;
 use crate::allocator::Obstacle;
 use crate::allocator::drf::{DemandRule, Packing};
 use crate::demand::{Demand, Shape};
-use crate::resources::Quantities;
+use crate::resources::{Milli, Quantities};
 
 fn demand(framework: FrameworkKey, each: &str, count: u32) -> Change {
     Change::Demanded {
         framework,
         role: Role::any(),
-        demand: Some(Demand {
-            shapes: vec![Shape {
-                each: Quantities::parse(each).unwrap(),
-                count,
-            }],
-            at_once: None,
-        }),
+        demand: Some(demand_of(each, count)),
     }
+}
+
+fn demand_of(each: &str, count: u32) -> Demand {
+    let shape = Shape::new(Quantities::parse(each).unwrap(), count);
+    Demand::new(vec![shape.unwrap()]).unwrap()
 }
 
 fn honouring() -> Options {
@@ -73,16 +72,11 @@ fn whoever_wants_nothing_is_not_asked() {
 fn at_most_so_much_is_offered_at_once() {
     let mut rig = Rig::with(honouring());
     rig.framework(A, &["*"]);
+    let at_once = Quantities::parse("cpus:2").unwrap();
     rig.tell(Change::Demanded {
         framework: A,
         role: Role::any(),
-        demand: Some(Demand {
-            shapes: vec![Shape {
-                each: Quantities::parse("cpus:1").unwrap(),
-                count: 10,
-            }],
-            at_once: Some(Quantities::parse("cpus:2").unwrap()),
-        }),
+        demand: Some(demand_of("cpus:1", 10).with_at_once(at_once).unwrap()),
     });
     many(&mut rig, 1, "cpus:8");
     assert_eq!(rig.says(), ["1: A on 0: cpus:2"]);
@@ -215,6 +209,45 @@ fn a_framework_holds_no_more_in_grants_than_it_may() {
         resources: res("cpus:3"),
     });
     assert_eq!(rig.until(2_000), ["1000 ms: 2: A/y on 0: cpus:3"]);
+}
+
+/// A framework that hoards what it is offered and answers nothing, beside one that takes all it is
+/// offered. Returns what the latter has after ten minutes, of eight agents of four cores.
+fn taken_beside_a_hoarder(most_offered: Option<&str>) -> Milli {
+    let mut rig = Rig::with(Options {
+        most_offered: most_offered.map(|most| Quantities::parse(most).unwrap()),
+        ..Options::default()
+    });
+    rig.framework(A, &["*"]).framework(B, &["*"]);
+    many(&mut rig, 8, "cpus:4");
+    let (mut taken, end) = (Quantities::new(), Time::from_micros(600_000_000));
+    loop {
+        rig.drf.tick(rig.now, &mut rig.out);
+        rig.drf.check_invariants();
+        let said: Vec<_> = rig.out.drain().collect();
+        for output in said {
+            let Output::Effect(Decision::Grant(grant)) = output else {
+                panic!("{output:?}");
+            };
+            if grant.framework == B {
+                taken.add(&grant.resources.total());
+                rig.accepts(B, grant.agent, &grant.resources.to_string());
+            }
+        }
+        match rig.drf.deadline().filter(|due| *due <= end) {
+            Some(due) => rig.now = due.max(rig.now),
+            None => return taken.amount("cpus"),
+        }
+    }
+}
+
+#[test]
+fn a_cap_keeps_most_of_a_cluster_from_a_hoarder() {
+    // OF-06: what is hoarded does not come back by itself.
+    let of = |cores| Milli::from_units(cores);
+    assert_eq!(taken_beside_a_hoarder(None), of(16));
+    assert_eq!(taken_beside_a_hoarder(Some("cpus:8")), of(24));
+    assert_eq!(taken_beside_a_hoarder(Some("cpus:4")), of(28));
 }
 
 /// Five frameworks that hold every offer for a while and use nothing, and one that has a task

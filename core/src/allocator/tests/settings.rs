@@ -115,13 +115,10 @@ fn the_interval_is_an_option() {
 fn what_is_asked_for_changes_nothing_by_default() {
     // OF-38
     let wants = |each: &str, count| {
-        Some(Demand {
-            shapes: vec![Shape {
-                each: Quantities::parse(each).unwrap(),
-                count,
-            }],
-            at_once: Some(Quantities::parse("cpus:1").unwrap()),
-        })
+        let shape = Shape::new(Quantities::parse(each).unwrap(), count).unwrap();
+        let at_once = Quantities::parse("cpus:1").unwrap();
+        let demand = Demand::new(vec![shape]).unwrap();
+        Some(demand.with_at_once(at_once).unwrap())
     };
     for demand in [wants("cpus:1", 1), wants("cpus:99", 1), wants("cpus:1", 0)] {
         let mut rig = Rig::new();

@@ -68,7 +68,7 @@ pub fn grow_volume(
         let name = volume.shared_name();
         return Err(super::Overflow { name }.into());
     };
-    let grown = resized(volume, sum)?;
+    let grown = volume.clone().resized(Value::Scalar(sum))?;
     let mut taken = bag(volume)?;
     taken.insert(addition.clone())?;
     replaced(total, &taken, &bag(&grown)?)
@@ -87,7 +87,7 @@ pub fn shrink_volume(
         return Err(OperationError::BadAmount { resource, amount });
     };
     let volume = kept(total, volume)?;
-    let mut given = bag(&resized(volume, rest)?)?;
+    let mut given = bag(&volume.clone().resized(Value::Scalar(rest))?)?;
     given.insert(emptied(volume.clone())?.with_value(Value::Scalar(amount))?)?;
     replaced(total, &bag(volume)?, &given)
 }
@@ -100,12 +100,6 @@ fn kept<'a>(total: &'a Resources, named: &Resource) -> Result<&'a Resource, Oper
         let wanted = named.clone();
         NotContained { wanted }.into()
     })
-}
-
-/// Returns a volume of another size that is the same in all else.
-fn resized(volume: &Resource, size: Milli) -> Result<Resource, InvalidResource> {
-    let disk = emptied(volume.clone())?.with_value(Value::Scalar(size))?;
-    disk.with_metadata(volume.metadata().clone())
 }
 
 /// Returns the disk that a volume is made of.

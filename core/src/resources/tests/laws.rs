@@ -135,7 +135,7 @@ fn left(drafts: &[u32]) -> Resources {
 
 /// Makes resources of cells of one sort.
 fn made(sort: usize, cells: &[(Cell, i64)]) -> Vec<Resource> {
-    let of = |value| SORTS[sort].clone().with_value(value).unwrap();
+    let of = |value| SORTS[sort].clone().resized(value).unwrap();
     let scalar = |n| of(Value::Scalar(Milli::from_thousandths(n)));
     let (mut numbers, mut names, mut made) = (Ranges::new(), Items::new(), Vec::new());
     for (cell, count) in cells {
@@ -572,7 +572,7 @@ proptest! {
         // RM-46, RM-47
         let of = |text: &str, n| {
             let value = Value::Scalar(Milli::from_thousandths(n));
-            Resources::parse_any(text).with_value(value).unwrap()
+            Resources::parse_any(text).resized(value).unwrap()
         };
         let text = r#"disk(a)<path="/d",volume="new",rw="p">:1"#;
         let (volume, grown) = (of(text, old), of(text, old + more));

@@ -1,0 +1,108 @@
+//! What a leaf has in grants, by name, and bounds on that.
+//!
+//! Rows count scalars with a column; a bound on offers holds for whatever it names: reserved or
+//! not, revocable or not, numbers, ranges and sets. So this counts all of it, exactly, and is kept
+//! only if some policy bounds it. Deliberately not here: who has which bound.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::kinds::{amount, at_most};
+use crate::resources::Resources;
+
+/// Thousandths by name, none of them zero.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally(BTreeMap<Arc<str>, i128>);
+
+impl Tally {
+    /// Counts what is in a bag.
+    pub(super) fn of(bag: &Resources) -> Self {
+        let mut tally = Self::default();
+        tally.add(bag);
+        tally
+    }
+
+    /// Returns how much there is of a name.
+    pub(super) fn at(&self, name: &str) -> i128 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    /// Visits what is not zero.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, i128)> + '_ {
+        self.0.iter().map(|(name, amount)| (name, *amount))
+    }
+
+    pub(super) fn add(&mut self, bag: &Resources) {
+        for entry in bag {
+            self.change(&entry.shared_name(), amount(entry));
+        }
+    }
+
+    pub(super) fn subtract(&mut self, bag: &Resources) {
+        for entry in bag {
+            self.change(&entry.shared_name(), -amount(entry));
+        }
+    }
+
+    /// Adds to one name.
+    pub(super) fn change(&mut self, name: &Arc<str>, by: i128) {
+        let sum = self.at(name) + by;
+        if sum == 0 {
+            self.0.remove(name);
+        } else {
+            self.0.insert(Arc::clone(name), sum);
+        }
+    }
+}
+
+/// The most of some names; all others are unbounded.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Caps<'a>(SmallVec<[(&'a str, i128); 4]>);
+
+impl<'a> Caps<'a> {
+    /// Bounds a name, or bounds it more.
+    pub(super) fn lower(&mut self, name: &'a str, to: i128) {
+        match self.at(name) {
+            Some(bound) => *bound = to.min(*bound),
+            None => self.0.push((name, to)),
+        }
+    }
+
+    fn at(&mut self, name: &str) -> Option<&mut i128> {
+        let mut bounds = self.0.iter_mut();
+        bounds
+            .find(|(known, _)| *known == name)
+            .map(|(_, bound)| bound)
+    }
+
+    /// Returns whether nothing may be granted any more of one of the names.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.0.iter().any(|(_, bound)| *bound <= 0)
+    }
+
+    /// Returns whether something may be granted as it is.
+    pub(super) fn admit(&self, bag: &Resources) -> bool {
+        self.0.iter().all(|(name, bound)| {
+            let named = bag.iter().filter(|entry| entry.name() == *name);
+            named.map(amount).sum::<i128>() <= *bound
+        })
+    }
+
+    /// Returns what of a bag may be granted: of each name the reserved first, which others can use
+    /// less. What cannot be divided and does not fit is left out.
+    pub(super) fn cut(mut self, bag: &Resources) -> Resources {
+        let mut part = Resources::new();
+        for entry in bag.iter().rev() {
+            let taken = match self.at(entry.name()) {
+                None => Some(entry.clone()),
+                Some(bound) => at_most(entry, *bound).inspect(|taken| *bound -= amount(taken)),
+            };
+            if let Some(taken) = taken {
+                part.insert(taken).expect("a part of a bag fits");
+            }
+        }
+        part
+    }
+}
