@@ -132,8 +132,7 @@ impl Drf {
                 if let Some(want) = &mut seat.want {
                     want.give_back(resources);
                     if self.options.demands == DemandRule::Honoured {
-                        self.relist(leaf);
-                        self.mark_all(self.now);
+                        self.want_again(leaf);
                     }
                 }
             }
@@ -144,6 +143,15 @@ impl Drf {
             self.forget_place(leaf);
         }
         Some(release.origin)
+    }
+
+    /// Has all agents looked at again for a leaf that wants something again, however much of it
+    /// comes back at a moment: between two slices no interest is lost.
+    pub(super) fn want_again(&mut self, leaf: LeafId) {
+        if self.relisted.insert(leaf) {
+            self.relist(leaf);
+        }
+        self.mark_all(self.now);
     }
 
     /// Notes that a framework does not want again what it returned, if that is so.

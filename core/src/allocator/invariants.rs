@@ -73,6 +73,7 @@ impl Drf {
                 What::Root | What::Own | What::Gone => <(Row, Row, Row)>::default(),
             });
         self.check_seats(&held);
+        self.check_waiting();
         self.filters.check_invariants();
         self.check_interest();
     }

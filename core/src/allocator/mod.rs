@@ -160,6 +160,7 @@ mod ledger;
 mod lot;
 mod obstacle;
 mod options;
+mod packing;
 mod profile;
 pub mod random;
 mod seats;
@@ -168,6 +169,7 @@ mod shifts;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod waiting;
 mod walk;
 mod want;
 mod worth;

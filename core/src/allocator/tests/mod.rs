@@ -14,6 +14,7 @@ mod refusals;
 mod roles;
 mod rules;
 mod settings;
+mod work;
 
 use alloc::format;
 use alloc::string::{String, ToString};
