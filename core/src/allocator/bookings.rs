@@ -135,6 +135,15 @@ impl Drf {
         Some(release.origin)
     }
 
+    /// Has all agents looked at again for a leaf that wants something again, however much of it
+    /// comes back at a moment: between two slices no interest is lost.
+    pub(super) fn want_again(&mut self, leaf: LeafId) {
+        if self.relisted.insert(leaf) {
+            self.relist(leaf);
+        }
+        self.mark_all(self.now);
+    }
+
     /// Notes that a framework does not want again what it returned, if that is so.
     #[expect(clippy::too_many_arguments, reason = "the fields of one change")]
     pub(super) fn refuse(

@@ -4,27 +4,28 @@
 //! (AL-22, AL-27); of each, the first framework that may have something gets all that it may have,
 //! and then the next, until nobody takes anything.
 //!
-//! Deliberately not here: what a framework may have, which is `candidate.rs`.
+//! Who comes before the order by share is in `waiting.rs`, orders by lot are in `lot.rs`, the choice
+//! among agents is in `packing.rs`. Deliberately not here: what a framework may have, which is
+//! `candidate.rs`.
 
 use alloc::borrow::Cow;
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
 use super::candidate::{Bar, Pair, Stage, Stop};
-use super::drf::{Drf, Lease, Packing, SorterKind};
+use super::drf::{Drf, Lease, SorterKind};
 use super::holding::open;
 use super::interest::{Count, Interest};
 use super::ledger::Extent;
-use super::lot;
+use super::lot::Lots;
+use super::packing::Ranks;
 use super::seats::LeafId;
 use super::tree::{NodeId, Sign};
-use super::walk::Walk;
+use super::walk::{Stamps, Walk};
 use super::{Decision, Grant};
 use crate::machine::{Never, Outbox};
 use crate::resources::Resources;
-use crate::roles::Role;
 use crate::time::Time;
 
 /// How many agents are looked up together.
@@ -32,33 +33,53 @@ const BLOCK: usize = 16;
 /// What an agent costs of the work of a slice, even if nobody is looked at.
 const AGENT_WORK: usize = 128;
 /// What a look at a framework costs, where passing by a node of the tree costs one.
-const LOOK_WORK: usize = 8;
+pub(super) const LOOK_WORK: usize = 8;
 
 /// A pass that has begun.
 #[derive(Debug)]
 pub(super) struct Pass {
     pub(super) since: Time,
-    stage: Stage,
+    pub(super) stage: Stage,
     agents: Vec<usize>,
     /// How many of them have been looked at in this stage.
     at: usize,
     /// The agents by what is left of them, if some role wants them in such an order.
-    by_rest: BTreeSet<(u64, usize)>,
+    pub(super) ranks: Option<Ranks>,
+    /// How many of them stand there already.
+    ranked: usize,
+}
+
+/// How much of the work of a slice was done.
+struct Slice {
+    most: usize,
+    /// How many agents it is through with.
+    agents: usize,
+    /// What looks had cost before it.
+    begun: usize,
+}
+
+impl Slice {
+    /// Returns how much may still be done.
+    const fn left(&self, scratch: &Scratch) -> usize {
+        let looks = scratch.work().wrapping_sub(self.begun);
+        let done = self.agents.saturating_mul(AGENT_WORK).saturating_add(looks);
+        self.most.saturating_sub(done)
+    }
 }
 
 /// What a look needs and the next one can use again.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    walk: Walk,
-    few: Vec<LeafId>,
-    /// Leaves in the order in which they are looked at, where it is drawn by lot.
-    drawn: Vec<LeafId>,
-    /// By node, when something below it was last interested in the agent that is looked at.
-    stamps: Vec<u64>,
-    stamp: u64,
+    pub(super) walk: Walk,
+    pub(super) few: Vec<LeafId>,
+    pub(super) lots: Lots,
+    /// Nodes below which something is interested in the agent that is looked at.
+    pub(super) stamps: Stamps,
     /// How many leaves were looked at, in all passes.
     looks: usize,
-    stops: Vec<(LeafId, Stop)>,
+    /// How many that wait, and agents to choose from, were passed by.
+    pub(super) passed: usize,
+    pub(super) stops: Vec<(LeafId, Stop)>,
 }
 
 impl Scratch {
@@ -67,12 +88,14 @@ impl Scratch {
         self.looks
             .wrapping_mul(LOOK_WORK)
             .wrapping_add(self.walk.steps)
+            .wrapping_add(self.lots.steps)
+            .wrapping_add(self.passed)
     }
 }
 
 /// Who is next to have something of an agent, and what.
-struct Found {
-    leaf: LeafId,
+pub(super) struct Found {
+    pub(super) leaf: LeafId,
     resources: Resources,
     extent: Extent,
 }
@@ -95,31 +118,26 @@ impl Drf {
     /// Makes a pass, or as much of it as fits into a slice.
     pub(super) fn slice(&mut self, out: &mut Outbox<Never, Decision>) {
         self.tree.settle();
+        self.relisted.clear();
         let mut pass = match self.pass.take() {
             Some(pass) => pass,
             None => self.begin(),
         };
-        let mut left = self.options.agents_per_slice.saturating_mul(AGENT_WORK);
+        let mut slice = Slice {
+            most: self.options.agents_per_slice.saturating_mul(AGENT_WORK),
+            agents: 0,
+            begun: self.scratch.work(),
+        };
+        if !self.rank_all(&mut pass, &slice) {
+            self.pass = Some(pass);
+            return;
+        }
         loop {
             while pass.at < pass.agents.len() && !self.is_over(pass.stage) {
-                if left == 0 {
+                if !self.visit_block(&mut pass, &mut slice, out) {
                     self.pass = Some(pass);
                     return;
                 }
-                let many = left.div_ceil(AGENT_WORK).min(BLOCK);
-                let end = pass.agents.len().min(pass.at + many);
-                left = left.saturating_sub((end - pass.at) * AGENT_WORK);
-                // A look at a few rows ahead: they come from far apart, so let them come together.
-                let rows = pass.agents[pass.at..end].iter().copied();
-                let offerable =
-                    |agent: &usize| self.ledger.at(*agent).is_some_and(|row| row.is_offerable());
-                let block: SmallVec<[usize; BLOCK]> = rows.filter(offerable).collect();
-                pass.at = end;
-                let before = self.scratch.work();
-                for agent in block {
-                    self.visit(&mut pass, agent, out);
-                }
-                left = left.saturating_sub(self.scratch.work().wrapping_sub(before));
             }
             if pass.stage == Stage::FairShare {
                 return;
@@ -127,7 +145,54 @@ impl Drf {
             pass.stage = Stage::FairShare;
             pass.at = 0;
             self.rng.shuffle(&mut pass.agents);
+            if let Some(ranks) = &mut pass.ranks {
+                ranks.restart();
+            }
         }
+    }
+
+    /// Puts agents in order by what is left of them, if that is wanted. Returns whether all are.
+    fn rank_all(&mut self, pass: &mut Pass, slice: &Slice) -> bool {
+        let Some(ranks) = &mut pass.ranks else {
+            return true;
+        };
+        while let Some(agent) = pass.agents.get(pass.ranked) {
+            if slice.left(&self.scratch) == 0 {
+                return false;
+            }
+            self.scratch.passed = self.scratch.passed.wrapping_add(LOOK_WORK);
+            self.rank(ranks, *agent);
+            pass.ranked += 1;
+        }
+        true
+    }
+
+    /// Visits the next few agents. Returns whether that was all of them; if not, the slice is over,
+    /// and the next one goes on where it stopped.
+    fn visit_block(
+        &mut self,
+        pass: &mut Pass,
+        slice: &mut Slice,
+        out: &mut Outbox<Never, Decision>,
+    ) -> bool {
+        let (begin, left) = (pass.at, slice.left(&self.scratch));
+        let end = begin + left.div_ceil(AGENT_WORK).min(BLOCK);
+        let end = end.min(pass.agents.len());
+        // A look at a few rows ahead: they come from far apart, so let them come together.
+        let rows = (begin..end).map(|at| (at, pass.agents[at]));
+        let offerable =
+            |it: &(usize, usize)| self.ledger.at(it.1).is_some_and(|row| row.is_offerable());
+        let block: SmallVec<[(usize, usize); BLOCK]> = rows.filter(offerable).collect();
+        slice.agents += end - begin - block.len();
+        for (at, agent) in block {
+            pass.at = at;
+            if slice.left(&self.scratch) == 0 || !self.visit(pass, agent, slice, out) {
+                return false;
+            }
+            slice.agents += 1;
+        }
+        pass.at = end;
+        end > begin
     }
 
     /// Whether nobody is left whom a stage is for.
@@ -150,18 +215,15 @@ impl Drf {
         } else {
             Stage::Guarantees
         };
-        let mut pass = Pass {
+        let is_packing = !self.options.packing.is_empty();
+        Pass {
             since: due.since.unwrap_or(self.now),
             stage,
             agents,
             at: 0,
-            by_rest: BTreeSet::new(),
-        };
-        if !self.options.packing.is_empty() {
-            let rest = pass.agents.iter().map(|agent| (self.rest(*agent), *agent));
-            pass.by_rest = rest.collect();
+            ranks: is_packing.then(Ranks::default),
+            ranked: 0,
         }
-        pass
     }
 
     /// Returns the agents that somebody may want something of. Those on which too little is free
@@ -186,33 +248,35 @@ impl Drf {
         wanted
     }
 
-    /// Returns how much is left of an agent, as a dominant share of all there is.
-    fn rest(&self, agent: usize) -> u64 {
-        let row = self.ledger.at(agent);
-        row.map_or(0, |row| self.tree.share_of(&row.counts().all))
-    }
-
-    /// Offers what is free on an agent until nobody takes anything.
-    fn visit(&mut self, pass: &mut Pass, agent: usize, out: &mut Outbox<Never, Decision>) {
+    /// Offers what is free on an agent until nobody takes anything. Returns false if the slice is
+    /// over before.
+    fn visit(
+        &mut self,
+        pass: &mut Pass,
+        agent: usize,
+        slice: &Slice,
+        out: &mut Outbox<Never, Decision>,
+    ) -> bool {
         self.strike_refused(agent);
         while self.ledger.at(agent).is_some_and(|it| it.is_offerable()) && !self.is_over(pass.stage)
         {
             let Some(found) = self.taker(pass.stage, agent) else {
-                return;
+                return true;
             };
             let (taken, found) = self.packed(pass, agent, found);
-            let rest = (!pass.by_rest.is_empty()).then(|| self.rest(taken));
             self.grant(taken, found, out);
-            if let Some(rest) = rest
-                && pass.by_rest.remove(&(rest, taken))
-            {
-                pass.by_rest.insert((self.rest(taken), taken));
+            if let Some(ranks) = &mut pass.ranks {
+                self.rank_again(ranks, taken);
             }
             // Another agent may have had its turn already.
             if self.interest.lessen(taken) && taken != agent {
                 pass.agents.push(taken);
             }
+            if slice.left(&self.scratch) == 0 {
+                return false;
+            }
         }
+        true
     }
 
     /// Clears the interest of all who refused all that is free, and of all whom its breed bars, in
@@ -238,33 +302,41 @@ impl Drf {
     fn taker(&mut self, stage: Stage, agent: usize) -> Option<Found> {
         let mut scratch = core::mem::take(&mut self.scratch);
         scratch.stops.clear();
-        let found = self.aged(stage, agent, &mut scratch);
-        let found = found.or_else(|| self.next(stage, agent, &mut scratch));
-        scratch.looks = scratch.looks.wrapping_add(scratch.stops.len() + 1);
+        let mut found = self.aged(stage, agent, &mut scratch);
+        if found.is_none() {
+            self.heed(agent, &mut scratch);
+            found = self.next(stage, agent, &mut scratch);
+        }
+        scratch.looks = scratch.looks.wrapping_add(1);
         #[cfg(test)]
-        let found = if self.looks_at_all && !self.is_late() {
-            let first = self.first_of_all(stage, agent, &scratch.drawn);
-            first.map(|(leaf, candidate)| Found::new(leaf, candidate))
-        } else {
-            found
-        };
-        for (leaf, stop) in &scratch.stops {
+        if self.looks_at_all && !self.is_late() {
+            let drawn = self.draw_all(scratch.lots.draw);
+            let first = self.first_of_all(stage, agent, &drawn);
+            found = first.map(|(leaf, candidate)| Found::new(leaf, candidate));
+        }
+        self.heed(agent, &mut scratch);
+        self.scratch = scratch;
+        found
+    }
+
+    /// Takes in why some were not offered anything of an agent.
+    pub(super) fn heed(&mut self, agent: usize, scratch: &mut Scratch) {
+        scratch.looks = scratch.looks.wrapping_add(scratch.stops.len());
+        for (leaf, stop) in scratch.stops.drain(..) {
             match stop {
                 Stop::Barred(bar) => {
-                    self.interest.bar(agent, *leaf);
-                    self.bar_breed(agent, *leaf, *bar);
+                    self.interest.bar(agent, leaf);
+                    self.bar_breed(agent, leaf, bar);
                 }
                 // A demand changes elsewhere, and then it may be less that is too much now.
-                Stop::Pair(Pair::Constraint) if self.seats.seat(*leaf).want.is_some() => {
+                Stop::Pair(Pair::Constraint) if self.seats.seat(leaf).want.is_some() => {
                     self.held_back.insert(agent);
                 }
-                Stop::Pair(_) => self.interest.clear(agent, *leaf),
+                Stop::Pair(_) => self.interest.clear(agent, leaf),
                 Stop::Bound(_) => drop(self.held_back.insert(agent)),
                 Stop::Uncovered => {}
             }
         }
-        self.scratch = scratch;
-        found
     }
 
     /// Notes what bars a leaf from an agent for all agents of whom it is true as well.
@@ -288,18 +360,24 @@ impl Drf {
         match (count, &scratch.few[..]) {
             (Count::Few, []) => return None,
             (Count::Few, [only]) => return self.look(stage, agent, *only, &mut scratch.stops),
-            (Count::Few, _) => self.stamp(scratch),
+            (Count::Few, _) => {
+                scratch.stamps.restart(self.tree.nodes.len());
+                for leaf in &scratch.few {
+                    let node = self.seats.seat(*leaf).node;
+                    scratch.stamps.add_all(self.tree.upwards(node));
+                }
+            }
             (Count::Many, _) => {}
         }
         scratch.walk.restart();
         loop {
             let wants = self.interest.of(agent);
-            let (stamps, stamp) = (&scratch.stamps, scratch.stamp);
+            let stamps = &scratch.stamps;
             let is_wanted = |node: NodeId| match self.tree.leaf_of(node) {
                 Some(leaf) => Interest::has(wants, leaf),
                 None => {
                     let unmet = stage == Stage::FairShare || self.tree.may_have_unmet(node);
-                    unmet && (count == Count::Many || stamps[node.at()] == stamp)
+                    unmet && (count == Count::Many || stamps.has(node))
                 }
             };
             let leaf = scratch.walk.next(&self.tree, is_wanted)?;
@@ -314,17 +392,8 @@ impl Drf {
         }
     }
 
-    /// Looks at the leaves in an order that is drawn by lot.
-    fn drawn(&mut self, stage: Stage, agent: usize, scratch: &mut Scratch) -> Option<Found> {
-        lot::draw(&self.tree, &self.options, &mut self.rng, &mut scratch.drawn);
-        let wants = self.interest.of(agent);
-        let drawn = scratch.drawn.iter().copied();
-        let mut looks = drawn.filter(|leaf| Interest::has(wants, *leaf));
-        looks.find_map(|leaf| self.look(stage, agent, leaf, &mut scratch.stops))
-    }
-
     /// Clears the interest of a leaf, and of all that want as much, if that is more than is free.
-    fn strike_alike(&mut self, agent: usize, leaf: LeafId) -> bool {
+    pub(super) fn strike_alike(&mut self, agent: usize, leaf: LeafId) -> bool {
         let row = self.ledger.at(agent).expect("it is looked at");
         let wish = self.seats.seat(leaf).wish.as_ref();
         let least = wish.expect("only subscribed leaves are listed").least;
@@ -335,34 +404,7 @@ impl Drf {
         true
     }
 
-    /// Marks all nodes above a few leaves, so that a walk passes by the others.
-    fn stamp(&self, scratch: &mut Scratch) {
-        scratch.stamps.resize(self.tree.nodes.len(), 0);
-        scratch.stamp += 1;
-        for leaf in &scratch.few {
-            for node in self.tree.upwards(self.seats.seat(*leaf).node) {
-                scratch.stamps[node.at()] = scratch.stamp;
-            }
-        }
-    }
-
-    /// Looks at the leaves that have waited for too long, the longest first.
-    fn aged(&self, stage: Stage, agent: usize, scratch: &mut Scratch) -> Option<Found> {
-        let age = self.options.ageing?;
-        let wants = self.interest.of(agent);
-        let mut aged: Vec<_> = self
-            .seats
-            .iter()
-            .filter(|(leaf, seat)| seat.since + age <= self.now && Interest::has(wants, *leaf))
-            .filter(|(leaf, _)| self.seats.may_be_offered(*leaf))
-            .map(|(leaf, seat)| (seat.since, leaf))
-            .collect();
-        aged.sort_unstable();
-        let mut aged = aged.into_iter();
-        aged.find_map(|(_, leaf)| self.look(stage, agent, leaf, &mut scratch.stops))
-    }
-
-    fn look(
+    pub(super) fn look(
         &self,
         stage: Stage,
         agent: usize,
@@ -377,36 +419,6 @@ impl Drf {
                 None
             }
         }
-    }
-
-    /// Chooses another agent for a taker, if its role has a say in that.
-    fn packed(&self, pass: &Pass, agent: usize, found: Found) -> (usize, Found) {
-        let leaf = found.leaf;
-        let offer = |other: &(u64, usize)| {
-            let row = self.ledger.at(other.1).filter(|row| row.is_offerable())?;
-            let candidate = self.candidate(pass.stage, row, leaf).ok()?;
-            Some((other.1, Found::new(leaf, candidate)))
-        };
-        let better = match self.packing(leaf) {
-            Packing::Random => None,
-            Packing::Spread => pass.by_rest.iter().rev().find_map(offer),
-            Packing::BestFit => pass.by_rest.iter().find_map(offer),
-        };
-        better.unwrap_or((agent, found))
-    }
-
-    pub(super) fn packing(&self, leaf: LeafId) -> Packing {
-        if self.options.packing.is_empty() {
-            return Packing::Random;
-        }
-        let role: &Role = self.tree.role(self.seats.seat(leaf).role);
-        let ends = role.as_str().rmatch_indices('/').map(|(at, _)| at);
-        let mut paths = [role.as_str().len()].into_iter().chain(ends);
-        let named = paths.find_map(|end| {
-            let mut all = self.options.packing.iter();
-            all.find(|(known, _)| known.as_str() == &role.as_str()[..end])
-        });
-        named.map_or(Packing::Random, |(_, packing)| *packing)
     }
 
     fn grant(&mut self, agent: usize, found: Found, out: &mut Outbox<Never, Decision>) {
@@ -448,8 +460,8 @@ impl Drf {
         }
         let seat = self.seats.seat_mut(leaf);
         seat.agents += usize::from(is_new);
-        seat.since = self.now;
         let (framework, role) = (seat.framework, seat.role);
+        self.wait(leaf);
         self.note_grant(leaf, key, &resources);
         if let Some(lease) = self.options.lease {
             self.hold_lease(Lease {

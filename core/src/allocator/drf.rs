@@ -151,6 +151,10 @@ pub struct Drf {
     pub(super) held_back: BTreeSet<usize>,
     /// When these are looked at again.
     pub(super) recheck: Option<Time>,
+    /// Listed leaves by when they were last granted something, if that counts for anything.
+    pub(super) waiting: BTreeSet<(Time, LeafId)>,
+    /// Leaves that have been listed anew, for all agents, since the last slice.
+    pub(super) relisted: BTreeSet<LeafId>,
     pub(super) leases: VecDeque<Lease>,
     /// Beyond so many, those that are over are forgotten.
     pub(super) most_leases: usize,
@@ -288,6 +292,8 @@ impl Drf {
             scratch: Scratch::default(),
             held_back: BTreeSet::new(),
             recheck: None,
+            waiting: BTreeSet::new(),
+            relisted: BTreeSet::new(),
             leases: VecDeque::new(),
             most_leases: 0,
             now: Time::ZERO,
@@ -305,7 +311,12 @@ impl Drf {
     }
 
     fn is_pass_due(&self, reached: impl Fn(Time) -> bool) -> bool {
-        let since = self.pass.as_ref().map(|pass| pass.since).or(self.due.since);
+        let since = match &self.pass {
+            Some(pass) => Some(pass.since),
+            // What lapses together is looked at in one pass, however small slices are.
+            None if self.filters.next_lapse().is_some_and(|at| at <= self.now) => None,
+            None => self.due.since,
+        };
         self.recovery.is_none() && since.is_some_and(reached)
     }
 

@@ -36,6 +36,9 @@ pub(super) struct Interest {
     alive: Vec<bool>,
     /// Whether all interest in an agent was set since it was last looked at.
     fresh: Vec<bool>,
+    /// How often a leaf was listed, or listed anew.
+    #[cfg(test)]
+    pub(super) listings: usize,
 }
 
 impl Interest {
@@ -87,6 +90,10 @@ impl Interest {
 
     /// Lists a leaf, which is interested in every agent.
     pub(super) fn list(&mut self, leaf: LeafId) {
+        #[cfg(test)]
+        {
+            self.listings += 1;
+        }
         let (word, bit) = split(leaf);
         self.listed[word] |= bit;
         for agent in 0..self.alive.len() {
@@ -202,6 +209,17 @@ impl Interest {
     pub(super) const fn has(words: &[u64], leaf: LeafId) -> bool {
         let (word, bit) = split(leaf);
         words[word] & bit != 0
+    }
+
+    /// Returns the listed leaves in the words of an agent.
+    pub(super) fn wanting(&self, agent: usize) -> impl Iterator<Item = LeafId> + '_ {
+        let words = self.of(agent).iter().zip(&self.listed).enumerate();
+        words.flat_map(|(word, (it, listed))| {
+            let rest = Some(it & listed).filter(|it| *it != 0);
+            let others =
+                core::iter::successors(rest, |it| Some(it & (it - 1)).filter(|it| *it != 0));
+            others.map(move |it| LeafId::new(word * BITS + it.trailing_zeros() as usize))
+        })
     }
 
     /// Returns the only listed leaf in the words of an agent, if it is alone, and how many there

@@ -75,6 +75,7 @@ impl Drf {
             });
         self.check_seats(&held);
         self.check_tallies();
+        self.check_waiting();
         self.filters.check_invariants();
         self.check_interest();
     }

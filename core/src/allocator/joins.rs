@@ -294,6 +294,7 @@ impl Drf {
     fn unlist(&mut self, leaf: LeafId) {
         self.tree.list(self.seats.seat(leaf).node, Listing::Out);
         self.interest.unlist(leaf);
+        self.wait_no_more(leaf);
     }
 
     /// Brings the orders in line with what a framework wants now.
@@ -306,7 +307,7 @@ impl Drf {
             } else if !is_listed {
                 self.tree.list(node, Listing::In);
                 self.interest.list(leaf);
-                self.seats.seat_mut(leaf).since = self.now;
+                self.wait(leaf);
             }
         }
     }

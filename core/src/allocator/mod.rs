@@ -78,6 +78,7 @@ mod ledger;
 mod lot;
 mod obstacle;
 mod options;
+mod packing;
 mod profile;
 pub mod random;
 mod seats;
@@ -88,6 +89,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod waiting;
 mod walk;
 mod want;
 mod worth;

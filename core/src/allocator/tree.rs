@@ -103,6 +103,8 @@ pub(super) struct Tree {
     by_role: BTreeMap<Role, NodeId>,
     /// The total changed since the shares were computed.
     pub(super) stale: bool,
+    /// Rises when other nodes are listed, or a weight is another.
+    pub(super) version: u64,
     /// How many nodes have a guarantee.
     pub(super) guaranteed: usize,
     /// How many nodes have any quota.
@@ -132,6 +134,7 @@ impl Tree {
             vacant: Vec::new(),
             by_role: BTreeMap::new(),
             stale: false,
+            version: 1,
             guaranteed: 0,
             quotas: 0,
         };
@@ -307,6 +310,7 @@ impl Tree {
     pub(super) fn set_weight(&mut self, role: &Role, weight: Milli) {
         let node = self.intern(role);
         self.nodes[node.at()].weight = weight;
+        self.version += 1;
         self.settle_node(node);
         self.prune(node);
     }
@@ -335,6 +339,7 @@ impl Tree {
                 }
             }
             self.nodes[at.at()].listed = wanted;
+            self.version += 1;
             at = parent;
         }
     }
@@ -472,11 +477,6 @@ impl Tree {
     /// Returns the leaf that a node stands for, if it does.
     pub(super) fn leaf_of(&self, id: NodeId) -> Option<LeafId> {
         self.leaves[id.at()]
-    }
-
-    /// Returns whether anybody may be offered anything.
-    pub(super) fn has_takers(&self) -> bool {
-        !self.node(ROOT).order.is_empty()
     }
 }
 

@@ -295,8 +295,7 @@ impl Drf {
         }
         let want = seat.want.as_mut();
         if want.is_some_and(|want| want.give_back(agent, unused)) {
-            self.relist(leaf);
-            self.mark_all(self.now);
+            self.want_again(leaf);
         }
         self.settle(leaf, agent);
     }

@@ -335,6 +335,6 @@ fn a_slice_ends_early_if_many_are_looked_at_for_each_agent() {
         assert!(rig.out.is_empty());
         slices
     };
-    assert_eq!(slices(200), 4, "as many agents as are looked up together");
+    assert_eq!(slices(200), 22, "the work of 32 agents is three of them");
     assert!(slices(2) < 4);
 }

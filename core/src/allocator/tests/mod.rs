@@ -24,8 +24,9 @@ mod roles;
 mod rules;
 mod settings;
 mod shifts;
-mod vectors;
 mod shortages;
+mod vectors;
+mod work;
 
 use alloc::format;
 use alloc::string::{String, ToString};
