@@ -11,7 +11,6 @@
 
 use alloc::vec::Vec;
 
-use super::kinds::with_value;
 use crate::resources::{Resource, Resources};
 
 /// What is left of a total, and what is lacking.
@@ -69,7 +68,7 @@ impl Shortage {
                 let fresh = bare.without_shared(&seen);
                 put(&mut seen, &bare);
                 let fresh = fresh.iter().next();
-                fresh.and_then(|fresh| with_value(entry, fresh.value().clone()))
+                fresh.and_then(|fresh| entry.clone().with_value(fresh.value().clone()).ok())
             };
             if let Some(rest) = rest {
                 free.insert(rest).expect("a part of a bag fits");

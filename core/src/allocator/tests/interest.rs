@@ -84,17 +84,11 @@ fn what_was_too_much_of_a_demand_is_offered_when_less_is_demanded() {
         ..Options::default()
     });
     rig.tell(joins_for_offers(A, "a", 2));
-    let shapes = vec![Shape {
-        each: Quantities::parse("cpus:1").unwrap(),
-        count: 4,
-    }];
+    let shape = Shape::new(Quantities::parse("cpus:1").unwrap(), 4).unwrap();
     rig.tell(Change::Demanded {
         framework: A,
         role: role("a"),
-        demand: Some(Demand {
-            shapes,
-            at_once: None,
-        }),
+        demand: Some(Demand::new(vec![shape]).unwrap()),
     });
     rig.agent(A0, "cpus:4");
     assert_eq!(rig.says(), [""; 0]);

@@ -66,13 +66,9 @@ fn one_of_each() -> Vec<Change> {
         guarantees: quantities("cpus:1"),
         limits: Ceilings::parse("cpus:7;gpus:0").unwrap(),
     };
-    let demand = Demand {
-        shapes: vec![Shape {
-            each: quantities("cpus:1"),
-            count: 3,
-        }],
-        at_once: Some(quantities("cpus:2")),
-    };
+    let shape = Shape::new(quantities("cpus:1"), 3).unwrap();
+    let demand = Demand::new(vec![shape]).unwrap();
+    let demand = demand.with_at_once(quantities("cpus:2")).unwrap();
     let returned = |text, from, refuse| Change::Returned {
         framework,
         role: eng.clone(),

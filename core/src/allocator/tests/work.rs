@@ -259,16 +259,11 @@ fn whoever_waits_is_found_without_a_search() {
 }
 
 fn demand(n: u32, in_role: &str, each: &str, count: u32) -> Change {
+    let shape = Shape::new(Quantities::parse(each).unwrap(), count).unwrap();
     Change::Demanded {
         framework: framework(n),
         role: role(in_role),
-        demand: Some(Demand {
-            shapes: vec![Shape {
-                each: Quantities::parse(each).unwrap(),
-                count,
-            }],
-            at_once: None,
-        }),
+        demand: Some(Demand::new(vec![shape]).unwrap()),
     }
 }
 

@@ -88,8 +88,6 @@ const SHAPES: [&str; 8] = [
     "disk:10",
     "cpus:1;disk:5",
 ];
-/// How many of them are demanded: those of disks that cannot be divided are not yet.
-const DEMANDED: usize = 6;
 
 /// For whom, and where.
 pub(super) type Place = (FrameworkKey, Role, AgentKey);
@@ -619,11 +617,14 @@ fn quota(rng: &mut Rng) -> Option<Quota> {
 }
 
 fn demand(rng: &mut Rng) -> Option<Demand> {
-    let shape = |rng: &mut Rng| Shape {
-        each: quantities(one_of(rng, &SHAPES[..DEMANDED])),
-        count: rng.below(5) as u32,
+    let shape = |rng: &mut Rng| {
+        let each = quantities(one_of(rng, &SHAPES));
+        Shape::new(each, rng.below(5) as u32).unwrap()
     };
     let shapes = (0..rng.below(3)).map(|_| shape(rng)).collect();
-    let at_once = rng.chance(1, 3).then(|| quantities("cpus:2"));
-    rng.chance(4, 5).then_some(Demand { shapes, at_once })
+    let mut demand = Demand::new(shapes).unwrap();
+    if rng.chance(1, 3) {
+        demand = demand.with_at_once(quantities("cpus:2")).unwrap();
+    }
+    rng.chance(4, 5).then_some(demand)
 }
