@@ -55,8 +55,8 @@
 //! that load is even or gaps stay large.
 //!
 //! What is held in grants, by one framework or for one demand, is bounded for all that the bound
-//! names: reserved or not, revocable or not, ranges and sets by how many. What cannot be divided and
-//! does not fit is left out, and once a bound is used up nothing is granted until something is
+//! names: reserved or not, revocable or not, ranges and sets by how many. What cannot be divided
+//! and does not fit is left out, and once a bound is used up nothing is granted until something is
 //! answered.
 //!
 //! # Graphics processors
