@@ -259,7 +259,7 @@ impl Drf {
                     self.bar_breed(agent, *leaf, *bar);
                 }
                 // Once bounds are lower, that cut nothing yet, it may be less that is too much now.
-                Stop::Pair(Pair::Constraint) if self.may_be_cut(*leaf) => {
+                Stop::Pair(why) if *why == Pair::Constraint && self.may_be_cut(*leaf) => {
                     self.held_back.insert(agent);
                 }
                 Stop::Pair(_) => self.interest.clear(agent, *leaf),
