@@ -2,14 +2,17 @@
 //!
 //! Bytes are read as steps: what happens next, to whom, and how much of it. Only what can happen
 //! happens, since an embedder owes that to an allocator; late news of those who are gone are among
-//! it. [`plain::Plain`] keeps lists and computes everything anew. Deliberately not here: who of
-//! several stands first, which the core's own model checks grant by grant.
+//! it. [`plain::Plain`] keeps lists and computes everything anew. What it does not decide (what is
+//! left of a demand, what is left once a bound on offers is lowered) is only held to what holds of
+//! every grant: nothing is given twice, and caps hold. Deliberately not here: who of several stands
+//! first, which the core's own model checks grant by grant.
 
 mod bookings;
 mod bytes;
 mod judge;
 mod plain;
 mod steps;
+mod wide;
 
 use tepui_core::allocator::drf::{Drf, GpuRule, Options, SorterKind};
 use tepui_core::allocator::{Decision, GrantId, RescindReason};
@@ -30,13 +33,19 @@ struct Pair {
     /// What was asked back because of a change that the model has not taken in.
     back: Vec<(GrantId, RescindReason)>,
     now: Time,
+    /// How many kinds of steps there are.
+    kinds: u8,
 }
 
 /// Drives an allocator through the steps that the bytes say.
 pub fn changes(data: &[u8]) {
     let mut bytes = Bytes::new(data);
-    let options = options(&mut bytes);
+    let (options, reach) = options(&mut bytes);
     let mut pair = Pair {
+        kinds: match reach {
+            Reach::Narrow => steps::KINDS,
+            Reach::Wide => steps::KINDS + wide::KINDS,
+        },
         plain: Plain::new(&options),
         drf: Drf::new(options),
         out: Outbox::new(),
@@ -51,8 +60,17 @@ pub fn changes(data: &[u8]) {
     pair.come_to_rest();
 }
 
+/// How much of what can happen does.
+#[derive(Clone, Copy)]
+enum Reach {
+    /// What the model decides all of.
+    Narrow,
+    /// Everything.
+    Wide,
+}
+
 /// Reads how the allocator behaves.
-fn options(bytes: &mut Bytes<'_>) -> Options {
+fn options(bytes: &mut Bytes<'_>) -> (Options, Reach) {
     let bits = bytes.next().unwrap_or(0);
     let set = |bit: u8| bits >> bit & 1 == 1;
     let sorter = |bit| {
@@ -83,7 +101,11 @@ fn options(bytes: &mut Bytes<'_>) -> Options {
     if set(6) {
         options.min_allocatable = Vec::new();
     }
-    options
+    if !set(7) {
+        return (options, Reach::Narrow);
+    }
+    wide::choose(&mut options, bytes);
+    (options, Reach::Wide)
 }
 
 #[cfg(test)]

@@ -328,8 +328,8 @@ impl Drf {
                     self.interest.bar(agent, leaf);
                     self.bar_breed(agent, leaf, bar);
                 }
-                // A demand changes elsewhere, and then it may be less that is too much now.
-                Stop::Pair(Pair::Constraint) if self.seats.seat(leaf).want.is_some() => {
+                // Once bounds are lower, that cut nothing yet, it may be less that is too much now.
+                Stop::Pair(Pair::Constraint) if self.may_be_cut(leaf) => {
                     self.held_back.insert(agent);
                 }
                 Stop::Pair(_) => self.interest.clear(agent, leaf),
@@ -337,6 +337,13 @@ impl Drf {
                 Stop::Uncovered => {}
             }
         }
+    }
+
+    /// Returns whether what others do may leave a leaf a part of what is free.
+    fn may_be_cut(&self, leaf: LeafId) -> bool {
+        self.tree.has_quota()
+            || self.options.most_offered.is_some()
+            || self.seats.seat(leaf).want.is_some()
     }
 
     /// Notes what bars a leaf from an agent for all agents of whom it is true as well.

@@ -134,9 +134,12 @@ impl Interest {
         self.wants[agent * self.stride..][..self.stride].fill(0);
     }
 
-    /// Less is free on an agent than before: those may want it who go by how much it is. Returns
+    /// Less may be had of an agent than before: those may want it who go by how much it is. Returns
     /// whether there is anybody who did not want more.
     pub(super) fn lessen(&mut self, agent: usize) -> bool {
+        if !self.alive[agent] {
+            return false;
+        }
         let rows = agent * self.stride..(agent + 1) * self.stride;
         let barred = self.barred[rows.clone()].iter();
         let wants = self.wants[rows].iter_mut().zip(barred);

@@ -46,6 +46,9 @@ impl Drf {
             self.enforce_limit(node, out);
         }
         self.make_headroom(out);
+        for agent in 0..self.interest.agents() {
+            let _again = self.interest.lessen(agent);
+        }
         self.mark_all(now);
         // What quota held back may be free for others now.
         for agent in core::mem::take(&mut self.held_back) {

@@ -7,10 +7,10 @@ use tepui_core::keys::AgentKey;
 use tepui_core::resources::{Milli, Resources, Value};
 use tepui_core::roles::Role;
 
-use super::Pair;
 use super::bytes::Bytes;
 use super::plain::{Offered, Place, Refused};
-use super::steps::{ROLES, bag, role};
+use super::steps::{KINDS, ROLES, bag, role};
+use super::{Pair, wide};
 
 const INTERVAL: u64 = 1_000_000;
 
@@ -209,12 +209,13 @@ impl Pair {
         let Some((place, at)) = self.offers(bytes) else {
             return;
         };
-        let (before, after) = reserve(&place.1);
+        let (before, after) = self.conversion(&place.1, bytes);
         let [only] = at[..] else {
             return;
         };
         let row = self.plain.agent(place.2).expect("an offer is of an agent");
-        let has = row.total.contains(&before) && self.plain.offered[only].rest.contains(&before);
+        let rest = &self.plain.offered[only].rest;
+        let has = may_turn(&row.total, &before, &after) && may_turn(rest, &before, &after);
         if place.1.as_str() == "*" || !has {
             return;
         }
@@ -238,9 +239,9 @@ impl Pair {
         let Some(agent) = agent else {
             return;
         };
-        let (before, after) = reserve(&role);
+        let (before, after) = self.conversion(&role, bytes);
         let row = self.plain.agent(agent).expect("it was picked from them");
-        if !row.total.contains(&before) {
+        if !may_turn(&row.total, &before, &after) {
             return;
         }
         self.tell(Change::FreeConverted {
@@ -253,6 +254,14 @@ impl Pair {
         self.check_overbooked(agent);
     }
 
+    fn conversion(&self, role: &Role, bytes: &mut Bytes<'_>) -> (Resources, Resources) {
+        if self.kinds == KINDS {
+            (bag("cpus:1"), bag(&format!("cpus({role}):1")))
+        } else {
+            wide::conversion(role, bytes)
+        }
+    }
+
     fn change_total(&mut self, agent: AgentKey, before: &Resources, after: &Resources) {
         let row = self.plain.agents.iter_mut().find(|it| it.key == agent);
         let total = &mut row.expect("it is there").total;
@@ -261,6 +270,8 @@ impl Pair {
     }
 }
 
-fn reserve(role: &Role) -> (Resources, Resources) {
-    (bag("cpus:1"), bag(&format!("cpus({role}):1")))
+/// Whether something else can stand in the place of a part of a bag.
+fn may_turn(of: &Resources, before: &Resources, after: &Resources) -> bool {
+    let rest = of.checked_sub(before);
+    rest.is_ok_and(|mut rest| rest.overlap(after).is_none() && rest.add(after).is_ok())
 }

@@ -24,7 +24,10 @@ impl Plain {
         for entry in &grant.resources {
             assert!(self.suits(&place, entry), "{entry} in {grant:?}");
         }
-        assert!(self.is_worth(&grant.resources), "{grant:?} is too small");
+        assert!(
+            self.is_worth(&place, &grant.resources),
+            "{grant:?} is too small"
+        );
         assert!(
             !self.is_refused(&place, &grant.resources),
             "{grant:?} was refused"
@@ -34,6 +37,11 @@ impl Plain {
         for at in 0..NAMES.len() {
             assert!(amounts[at] <= bounds[at], "{grant:?} within {bounds:?}");
         }
+        assert!(
+            self.is_admitted(&place, &grant.resources),
+            "{grant:?} in spite of constraints"
+        );
+        self.check_caps(&place, &grant.resources);
         self.offered.push(Offered {
             id: grant.id,
             place,
@@ -83,7 +91,7 @@ impl Plain {
 
     /// What a framework would have to be offered of an agent, if anything (AL-26, AL-27).
     fn entitled(&self, place: &Place, free: &Resources, most: Amounts) -> Option<Resources> {
-        if !self.may_meet(place) {
+        if !self.may_meet(place) || !self.decides(place) {
             return None;
         }
         let mut bounds = most;
@@ -108,7 +116,9 @@ impl Plain {
                 offer.insert(part).expect("a part of a bag fits");
             }
         }
-        let wanted = self.is_worth(&offer) && !self.is_refused(place, &offer);
+        let wanted = self.is_worth(place, &offer)
+            && !self.is_refused(place, &offer)
+            && self.is_admitted(place, &offer);
         wanted.then_some(offer)
     }
 

@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tepui_core::allocator::drf::{GpuRule, Options};
-use tepui_core::allocator::{AgentTraits, FrameworkCapabilities, GrantId, RescindReason};
+use tepui_core::allocator::drf::{DemandRule, GpuRule, Options};
+use tepui_core::allocator::{
+    AgentTraits, FrameworkCapabilities, GrantId, RescindReason, Subscription,
+};
+use tepui_core::demand::Demand;
 use tepui_core::keys::{AgentKey, FrameworkKey};
 use tepui_core::quota::Quota;
-use tepui_core::resources::{Resource, Resources, Value};
+use tepui_core::resources::{Quantities, Resource, Resources, Value};
 use tepui_core::roles::Role;
 
 /// What quota and shares count here.
@@ -57,8 +60,16 @@ pub(super) struct Plain {
     pub(super) used: BTreeMap<Place, Resources>,
     pub(super) refused: Vec<Refused>,
     pub(super) quotas: BTreeMap<Role, Quota>,
+    /// What is said of each role that a framework has.
+    pub(super) wishes: BTreeMap<(FrameworkKey, Role), Subscription>,
+    pub(super) demands: BTreeMap<(FrameworkKey, Role), Demand>,
     pub(super) whitelist: Option<BTreeSet<String>>,
     pub(super) gpus: GpuRule,
+    pub(super) region: Option<String>,
+    pub(super) rule: DemandRule,
+    pub(super) most_offered: Option<Quantities>,
+    /// Whether there is quota on names that the model does not count.
+    pub(super) has_odd_quota: bool,
     pub(super) has_least: bool,
     pub(super) ids: BTreeSet<GrantId>,
     /// How many agents ever joined.
@@ -118,8 +129,14 @@ impl Plain {
             used: BTreeMap::new(),
             refused: Vec::new(),
             quotas: BTreeMap::new(),
+            wishes: BTreeMap::new(),
+            demands: BTreeMap::new(),
             whitelist: None,
             gpus: options.gpus,
+            region: options.region.clone(),
+            rule: options.demands,
+            most_offered: options.most_offered.clone(),
+            has_odd_quota: false,
             has_least: !options.min_allocatable.is_empty(),
             ids: BTreeSet::new(),
             joined: 0,
@@ -296,7 +313,11 @@ impl Plain {
             return false;
         };
         let listed = self.whitelist.as_ref();
+        let region = (&self.region, &agent.traits.region);
+        let elsewhere = matches!(region, (Some(ours), Some(theirs)) if ours != theirs);
         agent.active
+            && (framework.capabilities.region_aware || !elsewhere)
+            && (agent.traits.capabilities.multi_role || !framework.capabilities.multi_role)
             && listed.is_none_or(|it| it.contains(&agent.traits.hostname))
             && framework.active
             && framework.roles.contains(&(place.1.clone(), true))
@@ -316,7 +337,16 @@ impl Plain {
             && (framework.capabilities.reservation_refinement || !entry.has_refined_reservations())
     }
 
-    pub(super) fn is_worth(&self, offer: &Resources) -> bool {
+    /// Whether an offer is worth making: by what the role's own wish says, or by the options.
+    pub(super) fn is_worth(&self, place: &Place, offer: &Resources) -> bool {
+        let wish = self.wishes.get(&(place.0, place.1.clone()));
+        if let Some(own) = wish.and_then(|it| it.min_allocatable.as_ref()) {
+            let has = |set: &Quantities| {
+                let mut all = set.iter();
+                all.all(|(name, least)| offer.scalar(name) >= least)
+            };
+            return !offer.is_empty() && (own.is_empty() || own.iter().any(has));
+        }
         let least = |name, least| offer.scalar(name).thousandths() >= least;
         !offer.is_empty() && (!self.has_least || least("cpus", 10) || least("mem", 32_000))
     }

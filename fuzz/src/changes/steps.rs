@@ -35,7 +35,7 @@ const TOTALS: [&str; 12] = [
 ];
 const GUARANTEES: [&str; 5] = ["", "cpus:2", "cpus:5;mem:100", "disk:20", "gpus:1;mem:30"];
 const LIMITS: [&str; 5] = ["", "cpus:6", "cpus:5;mem:300", "disk:60", "gpus:1;cpus:5.5"];
-const AGENTS: u32 = 5;
+pub(super) const AGENTS: u32 = 5;
 const FRAMEWORKS: u32 = 5;
 
 pub(super) fn bag(text: &str) -> Resources {
@@ -46,9 +46,12 @@ pub(super) fn role(text: &str) -> Role {
     Role::new(text).expect("written by hand")
 }
 
+/// How many kinds of steps there are, but for those in `wide.rs`.
+pub(super) const KINDS: u8 = 32;
+
 impl Pair {
     pub(super) fn step(&mut self, kind: u8, bytes: &mut Bytes<'_>) {
-        match kind % 32 {
+        match kind % self.kinds {
             0..=2 => self.add_agent(bytes),
             3 => self.change_agent(bytes),
             4 => self.remove_agent(bytes),
@@ -69,6 +72,7 @@ impl Pair {
             27 => self.recovering(bytes),
             28 => self.answer_all_asked_back(),
             29 => self.come_to_rest(),
+            wide @ KINDS.. => self.wide_step(wide - KINDS, bytes),
             _ => {
                 let millis = [0, 1, 100, 400, 999, 1_000, 1_500, 4_000];
                 let wait = Duration::from_millis(bytes.one_of(&millis));
@@ -115,7 +119,13 @@ impl Pair {
             bag(bytes.one_of(&TOTALS)),
             traits(slot, bytes),
         );
-        if self.plain.agents.iter().any(|it| it.key.index() == slot) {
+        self.join(key, total, traits);
+    }
+
+    /// Adds an agent, unless there is another in its place.
+    pub(super) fn join(&mut self, key: AgentKey, total: Resources, traits: AgentTraits) {
+        let here = |it: &Agent| it.key.index() == key.index();
+        if self.plain.agents.iter().any(here) {
             return;
         }
         self.plain.joined += 1;
@@ -138,6 +148,11 @@ impl Pair {
             return;
         };
         let (total, traits) = (bag(bytes.one_of(&TOTALS)), traits(agent.index(), bytes));
+        self.replace(agent, total, traits);
+    }
+
+    /// Has an agent have something else than before.
+    pub(super) fn replace(&mut self, agent: AgentKey, total: Resources, traits: AgentTraits) {
         self.tell(Change::AgentChanged {
             agent,
             total: total.clone(),
@@ -213,7 +228,7 @@ impl Pair {
         bytes.pick(&self.plain.frameworks).map(|it| it.key)
     }
 
-    /// Adds a framework, or changes it if it is there.
+    /// Has a framework join, or be another than it was.
     fn framework(&mut self, bytes: &mut Bytes<'_>) {
         let slot = u32::try_from(bytes.below(FRAMEWORKS as usize)).expect("few");
         let key = FrameworkKey::from_raw(slot, 0);
@@ -243,11 +258,33 @@ impl Pair {
             roles: roles.iter().map(subscription).collect(),
             capabilities,
         };
-        if self.plain.framework(key).is_some() {
-            self.tell(Change::FrameworkChanged {
+        self.subscribe(key, profile);
+    }
+
+    /// Adds a framework, or changes it if it is there.
+    pub(super) fn subscribe(&mut self, key: FrameworkKey, profile: FrameworkProfile) {
+        let wanted = |it: &Subscription| (it.role.clone(), it.state == SubscriptionState::Wanted);
+        let roles: Vec<(Role, bool)> = profile.roles.iter().map(wanted).collect();
+        let capabilities = profile.capabilities;
+        let own = profile.roles.iter().cloned();
+        let wishes: Vec<_> = own.map(|it| ((key, it.role.clone()), it)).collect();
+        let is_known = self.plain.framework(key).is_some();
+        self.tell(match is_known {
+            true => Change::FrameworkChanged {
                 framework: key,
                 profile,
-            });
+            },
+            false => Change::FrameworkAdded {
+                framework: key,
+                profile,
+            },
+        });
+        self.plain.wishes.retain(|(of, _), _| *of != key);
+        self.plain.wishes.extend(wishes);
+        let is_own = |role: &Role| roles.iter().any(|own| own.0 == *role);
+        let demands = &mut self.plain.demands;
+        demands.retain(|(of, role), _| *of != key || is_own(role));
+        if is_known {
             let known = self.plain.frameworks.iter_mut().find(|it| it.key == key);
             let known = known.expect("it was just found");
             (known.roles, known.capabilities) = (roles.clone(), capabilities);
@@ -262,10 +299,6 @@ impl Pair {
                 });
             return;
         }
-        self.tell(Change::FrameworkAdded {
-            framework: key,
-            profile,
-        });
         self.plain.frameworks.push(Framework {
             key,
             active: true,
@@ -281,6 +314,7 @@ impl Pair {
         };
         self.tell(Change::FrameworkRemoved { framework });
         self.plain.frameworks.retain(|it| it.key != framework);
+        self.plain.demands.retain(|(of, _), _| *of != framework);
         self.plain.offered.retain(|it| it.place.0 != framework);
         self.plain.used.retain(|place, _| place.0 != framework);
         self.plain.refused.retain(|it| it.place.0 != framework);
@@ -352,6 +386,10 @@ impl Pair {
             guarantees: Quantities::parse(bytes.one_of(&GUARANTEES)).expect("written by hand"),
             limits: Ceilings::parse(bytes.one_of(&LIMITS)).expect("written by hand"),
         };
+        self.set_quota(role, quota);
+    }
+
+    pub(super) fn set_quota(&mut self, role: Role, quota: Quota) {
         if quota.check().is_err() {
             return;
         }
@@ -389,7 +427,7 @@ impl Pair {
     }
 }
 
-fn hostname(slot: u32) -> String {
+pub(super) fn hostname(slot: u32) -> String {
     format!("h{slot}")
 }
 

@@ -186,3 +186,15 @@ fn a_copy_of_a_shared_volume_that_is_converted_counts_no_less_for_those_in_use()
     rig.tell(converted("disk(eng):10", SHARED));
     assert_eq!(booked(&rig), "cpus:4;disk:10");
 }
+
+// OF-41, RQ-12
+#[test]
+fn what_was_too_much_is_offered_once_quota_keeps_some_of_it_from_everybody() {
+    let mut rig = Rig::new();
+    let none = Predicate::NotExists;
+    rig.tell(joins(A, "a", Selector::Offered("disk".into()), none));
+    rig.agent(A0, "cpus:2;disk:8");
+    assert_eq!(rig.says(), [""; 0]);
+    rig.tell(limit("a", "disk:0"));
+    assert_eq!(rig.says(), ["1: A/a on 0: cpus:2"]);
+}
