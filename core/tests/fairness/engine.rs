@@ -7,7 +7,7 @@ use super::fraction::{Fraction, whole};
 use super::pool::{Pool, Use};
 
 /// The most tasks that are run of an instance.
-const MOST: i128 = 300;
+const MOST: i128 = 120;
 
 /// Makes the pool so much larger than an instance that each task is small.
 pub(crate) fn enlarged(instance: &Instance, grain: i128) -> Pool {
@@ -72,7 +72,7 @@ proptest! {
     fn p8_shares_rise_together_within_one_step(instance in instances()) {
         let fair = instance.fill();
         let sum: Fraction = fair.iter().copied().sum();
-        let grain = (whole(60) / sum).floor() + 1;
+        let grain = (whole(40) / sum).floor() + 1;
         let mut pool = with_users(&instance, grain);
         let users = 0..instance.users.len();
         let level = |user: usize, tasks| instance.level(user, tasks);

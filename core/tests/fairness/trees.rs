@@ -1,9 +1,12 @@
 //! Roles below roles: what the promises come to when each level is fair for itself.
 //!
-//! Three hold as they are, on 10,000 trees with weights each: shares of siblings rise together
-//! within one step, nothing is left that somebody could use, and what all need most is shared out
-//! by weights at every level (of which one resource is a case). The others hold for the children of
-//! the root, and not below: see `exceptions`.
+//! These hold on 10,000 trees with weights each: shares of siblings rise together within one step,
+//! nothing is left that somebody could use, and what all need most is shared out exactly by weights
+//! at every level. From the last, of which one resource is a case, the others follow as long as
+//! there is such a bottleneck: what somebody gets depends neither on the size of its tasks nor on
+//! anybody else's, and parts only grow when somebody leaves. Without a bottleneck an even part and
+//! the absence of envy do not hold: see `exceptions`. That lies and leavers do no harm there either
+//! is neither promised nor tested, since no allocation is exact enough to tell it from rounding.
 
 use std::collections::BTreeMap;
 
@@ -154,81 +157,5 @@ proptest! {
             prop_assert_eq!(whole(count), tasks * whole(grain));
         }
         check_shares(&tree.instance, grain, &pool);
-    }
-}
-
-/// A temporary search.
-#[test]
-#[ignore]
-fn search() {
-    use proptest::strategy::ValueTree;
-    use proptest::test_runner::TestRunner;
-    let mut runner = TestRunner::default();
-    let grain = 40;
-    let (mut lies, mut leaves) = (0, 0);
-    for _ in 0..3000 {
-        let task = prop::collection::vec(0i128..=2, 2);
-        let tasks = prop::collection::vec(task, 3..=4);
-        let tasks: Vec<Vec<i128>> = tasks.new_tree(&mut runner).unwrap().current();
-        if tasks.iter().any(|it| it.iter().all(|n| *n == 0)) {
-            continue;
-        }
-        let places: Vec<(usize, i128)> = [(0, 1), (1, 1), (1, 1), (0, 1)][..tasks.len()].to_vec();
-        let make = |tasks: &[Vec<i128>], places: &[(usize, i128)]| Tree {
-            instance: Instance {
-                capacity: vec![2, 2],
-                users: tasks
-                    .iter()
-                    .map(|t| User {
-                        weight: 1,
-                        task: t.clone(),
-                        most: None,
-                    })
-                    .collect(),
-            },
-            places: places.to_vec(),
-        };
-        let run = |tree: &Tree| {
-            let mut pool = tree.pool(grain);
-            pool.fill();
-            pool.counts()
-        };
-        let truth = make(&tasks, &places);
-        let honest = run(&truth);
-        for liar in 0..tasks.len() {
-            for a in 0..=2 {
-                for b in 0..=2 {
-                    if a + b == 0 {
-                        continue;
-                    }
-                    let mut said = tasks.clone();
-                    said[liar] = vec![a, b];
-                    let lie = make(&said, &places);
-                    let got = lie.instance.held(liar, whole(run(&lie)[liar]));
-                    let of_use = truth.instance.use_of(liar, &got);
-                    if of_use > whole(honest[liar] + 6) && lies < 12 {
-                        lies += 1;
-                        println!(
-                            "LIE {tasks:?} {places:?} {liar} says {a},{b}: {honest:?} -> {of_use:?} all {:?}",
-                            run(&lie)
-                        );
-                    }
-                }
-            }
-        }
-        if tasks.iter().all(|it| it.iter().all(|n| *n > 0)) {
-            for leaver in 0..tasks.len() {
-                let (mut t, mut p) = (tasks.clone(), places.clone());
-                t.remove(leaver);
-                p.remove(leaver);
-                let after = run(&make(&t, &p));
-                let mut had = honest.clone();
-                had.remove(leaver);
-                if had.iter().zip(&after).any(|(had, has)| had > &(has + 4)) && leaves < 12 {
-                    leaves += 1;
-                    println!("LEAVE {tasks:?} {places:?} {leaver}: {had:?} -> {after:?}");
-                }
-            }
-        }
     }
 }
