@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_text() {
+    fn tv_07_what_is_no_number_is_text() {
         // RM-57, RM-07, TV-07
         for word in [
             "-3", "1e400", "inf", "nan", "0x10", "(a)", "a:b", "1.2.3", "é",

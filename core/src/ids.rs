@@ -272,8 +272,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_grammar_of_ids() {
-        // RM-61, TV-25, VA-10
+    fn tv_25_the_grammar_of_ids() {
+        // RM-61, TV-25, VA-10, MESOS-5224
         for bad in [
             "",
             ".",

@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_refused() {
+    fn tv_07_numbers_that_are_refused() {
         // RM-03, RM-07, TV-07
         use InvalidScalar::{Infinite, Negative, NotANumber, Subnormal, TooLarge};
         for (text, expected) in [

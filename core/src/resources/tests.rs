@@ -83,7 +83,7 @@ fn a_long_text_is_quoted_around_the_error() {
 
 #[test]
 fn long_bags_are_like_short_ones() {
-    // RM-18, RM-30: many reservations of one name, told apart by their labels.
+    // RM-18: many reservations of one name, told apart by their labels.
     let text = |n: usize| format!(r#"cpus(*)<dynamic="a",label="n"="{n:03}">:{}"#, n + 1);
     let all: Vec<String> = (0..100).map(text).collect();
     let mut whole = bag(&all.join(";"));
@@ -315,7 +315,7 @@ fn amounts_and_bounds_are_checked_one_by_one() {
 }
 
 #[test]
-fn tv_21_and_tv_23_are_about_what_contains_what() {
+fn tv_21_tv_23_are_about_what_contains_what() {
     // TV-21, RM-28: an offer is refused if the refused contains it, name by name.
     for (refused, offered, expected) in [
         ("cpus:2", "cpus:1", true),

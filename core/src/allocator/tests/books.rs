@@ -7,7 +7,7 @@ use crate::allocator::Obstacle;
 use crate::resources::Quantities;
 
 #[test]
-fn only_what_is_worth_it_is_offered() {
+fn tv_23_only_what_is_worth_it_is_offered() {
     // TV-23, AL-33, RM-56, AS-06
     let cases = [
         ("cpus:0.005;mem:64", true),
@@ -93,7 +93,7 @@ fn an_inactive_agent_is_not_offered_and_its_grants_are_asked_back() {
 }
 
 #[test]
-fn an_inactive_framework_gets_nothing_and_keeps_what_it_uses() {
+fn as_11_an_inactive_framework_gets_nothing_and_keeps_what_it_uses() {
     // AL-21, AL-42, AS-11
     let mut rig = Rig::new();
     rig.framework(A, &["*"])
@@ -116,7 +116,7 @@ fn an_inactive_framework_gets_nothing_and_keeps_what_it_uses() {
 }
 
 #[test]
-fn an_agent_that_shrinks_below_what_is_booked_recovers() {
+fn as_08_an_agent_that_shrinks_below_what_is_booked_recovers() {
     // AS-08
     let mut rig = Rig::new();
     rig.framework(A, &["*"]).agent(A0, "cpus:4;mem:64").says();

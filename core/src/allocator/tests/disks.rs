@@ -62,7 +62,7 @@ fn booked(rig: &Rig) -> String {
 }
 
 #[test]
-fn a_disk_that_cannot_be_cut_is_left_out() {
+fn as_10_a_disk_that_cannot_be_cut_is_left_out() {
     // AL-29, AL-30, AS-10, RM-39: within a limit of sixty there is room for one of the mounted
     // disks; then neither the other nor the block device fits, and neither is offered in part.
     let all = r#"cpus:1;disk:9;disk(*)<block>:7;disk(*)<mount="/m">:50;disk(*)<mount="/n">:50"#;
@@ -80,7 +80,7 @@ fn a_disk_that_cannot_be_cut_is_left_out() {
 }
 
 #[test]
-fn a_guarantee_is_served_by_a_whole_disk_or_not_by_it() {
+fn as_10_a_guarantee_is_served_by_a_whole_disk_or_not_by_it() {
     // AL-26, AL-29, AS-10: twenty are promised, and the disk of fifty is what there is.
     let mut rig = Rig::new();
     bounded(&mut rig, "eng", "disk:20", "");
@@ -104,7 +104,7 @@ fn a_guarantee_is_served_by_a_whole_disk_or_not_by_it() {
 }
 
 #[test]
-fn of_equal_disks_each_is_one() {
+fn as_10_of_equal_disks_each_is_one() {
     // AS-10, RM-19, RM-20: one of two goes back, not a half of both.
     let mut rig = Rig::new();
     let one = r#"disk(*)<mount="/m">:5"#;
@@ -120,7 +120,7 @@ fn of_equal_disks_each_is_one() {
 }
 
 #[test]
-fn what_can_be_taken_back_goes_to_those_who_can_cope() {
+fn as_08_what_can_be_taken_back_goes_to_those_who_can_cope() {
     // AL-15, AL-20, AL-25, AL-32, RQ-24, AS-08: it counts in the total and in shares once, and not
     // for quota: neither the limit nor the headroom has to do with it.
     let mut rig = Rig::new();
@@ -163,8 +163,8 @@ fn less_to_take_back_than_is_in_use() {
 }
 
 #[test]
-fn what_a_provider_adds_is_free_beside_what_is_in_use() {
-    // AS-05, RM-50
+fn as_05_what_a_provider_adds_is_free_beside_what_is_in_use() {
+    // AS-05: what a resource provider brings.
     let mut rig = Rig::new();
     rig.framework(A, &["*"]).agent(A0, "cpus:2");
     assert_eq!(rig.says(), ["1: A on 0: cpus:2"]);
@@ -199,7 +199,7 @@ fn sharing() -> Rig {
 }
 
 #[test]
-fn a_shared_volume_in_use_is_offered_again() {
+fn as_13_a_shared_volume_in_use_is_offered_again() {
     // AL-15, AL-31, RM-48, AS-13: two hold it; each counts it once, and the total has it once.
     let mut rig = sharing();
     let rest = format!("cpus:3;{VOLUME};mem:64");
@@ -271,7 +271,7 @@ fn a_shared_volume_is_not_for_those_who_cannot_share() {
 }
 
 #[test]
-fn several_tasks_of_one_offer_use_one_copy_of_it() {
+fn as_07_several_tasks_of_one_offer_use_one_copy_of_it() {
     // AS-07, RM-48, AL-39: an offer has one copy, and any number of tasks may use the volume.
     let two = r#"disk(eng)<volume="v",rw="data",shared=2>:10"#;
     let mut rig = Rig::new();

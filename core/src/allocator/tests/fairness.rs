@@ -9,7 +9,7 @@ use crate::allocator::drf::GpuRule;
 use crate::resources::Milli;
 
 #[test]
-fn the_lowest_dominant_share_is_first() {
+fn tv_13_the_lowest_dominant_share_is_first() {
     // TV-13, AL-15
     let mut rig = Rig::new();
     rig.framework(A, &["*"]).framework(B, &["*"]);
@@ -22,7 +22,7 @@ fn the_lowest_dominant_share_is_first() {
 }
 
 #[test]
-fn a_weight_divides_the_share_of_a_role() {
+fn tv_13_a_weight_divides_the_share_of_a_role() {
     // TV-13, AL-15, AL-17
     let mut rig = Rig::new();
     rig.framework(A, &["a"]).framework(B, &["b"]);
@@ -52,7 +52,7 @@ fn roles_are_compared_before_frameworks() {
 }
 
 #[test]
-fn ties_go_to_fewer_grants_and_then_to_the_name() {
+fn tv_14_ties_go_to_fewer_grants_and_then_to_the_name() {
     // TV-14, AL-16
     let mut rig = Rig::new();
     rig.framework(B, &["*"]).framework(A, &["*"]);
@@ -73,7 +73,7 @@ fn ties_go_to_fewer_grants_and_then_to_the_name() {
 }
 
 #[test]
-fn excluded_names_do_not_count() {
+fn tv_15_excluded_names_do_not_count() {
     // TV-15, AL-15, AS-01
     let mut rig = Rig::with(Options {
         excluded: vec![String::from("gpus")],
@@ -88,7 +88,7 @@ fn excluded_names_do_not_count() {
 }
 
 #[test]
-fn what_is_reserved_counts_and_goes_to_its_role_alone() {
+fn as_01_what_is_reserved_counts_and_goes_to_its_role_alone() {
     // AS-01, RM-23, AL-15, AL-28
     let mut rig = Rig::new();
     rig.framework(A, &["eng/web"]).framework(B, &["ops"]);
@@ -106,7 +106,7 @@ fn what_is_reserved_counts_and_goes_to_its_role_alone() {
 }
 
 #[test]
-fn agents_are_shared_out_equally_over_many_rounds() {
+fn as_03_agents_are_shared_out_equally_over_many_rounds() {
     // AS-03, AL-28
     let mut rig = Rig::new();
     rig.framework(A, &["*"])

@@ -11,9 +11,11 @@ mod order;
 mod policies;
 mod quota;
 mod refusals;
+mod replay;
 mod roles;
 mod rules;
 mod settings;
+mod vectors;
 
 use alloc::format;
 use alloc::string::{String, ToString};

@@ -55,7 +55,7 @@ fn tv_17_a_role_with_children_competes_as_a_virtual_child() {
 }
 
 #[test]
-fn weights_count_at_every_level() {
+fn as_13_weights_count_at_every_level() {
     // AL-17, AS-13
     let mut rig = Rig::new();
     let weight = |text: &str, units| Change::WeightSet {
@@ -80,7 +80,7 @@ fn weights_count_at_every_level() {
 }
 
 #[test]
-fn nodes_come_and_go() {
+fn as_13_nodes_come_and_go() {
     // AS-13, AL-46
     let mut rig = Rig::new();
     let paths = |rig: &Rig| -> Vec<String> {

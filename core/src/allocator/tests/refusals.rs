@@ -6,7 +6,7 @@ use super::*;
 use crate::allocator::Obstacle;
 
 #[test]
-fn a_refusal_hides_what_is_contained_in_it() {
+fn tv_21_a_refusal_hides_what_is_contained_in_it() {
     // TV-21, OF-33
     let again = |now_free: &str| {
         let mut rig = Rig::new();
@@ -36,7 +36,7 @@ fn a_refusal_hides_what_is_contained_in_it() {
 }
 
 #[test]
-fn a_short_refusal_covers_a_cycle() {
+fn tv_22_a_short_refusal_covers_a_cycle() {
     // TV-22, OF-34, AL-37, AS-02
     for (refuse, again) in [(0, 1_000), (500, 2_000), (1_000, 2_000), (5_000, 6_000)] {
         let mut rig = Rig::new();
@@ -63,7 +63,7 @@ fn a_refusal_that_lapses_leaves_a_later_one_of_the_same() {
 }
 
 #[test]
-fn refusals_are_forgotten_with_their_cause() {
+fn as_02_refusals_are_forgotten_with_their_cause() {
     // OF-35, AL-42, AL-43, AS-02
     let active = |active| Change::FrameworkActive {
         framework: A,
@@ -212,7 +212,7 @@ fn a_task_that_ends_is_offered_to_its_framework_at_once() {
 }
 
 #[test]
-fn suppressed_roles_get_nothing_until_they_are_revived() {
+fn as_11_suppressed_roles_get_nothing_until_they_are_revived() {
     // AS-11, OF-37, AL-21
     let mut rig = Rig::new();
     rig.framework(A, &["x", "y"]).framework(B, &["x"]);

@@ -41,7 +41,7 @@ fn able(capabilities: FrameworkCapabilities) -> FrameworkProfile {
 }
 
 #[test]
-fn only_what_is_on_the_whitelist_is_offered() {
+fn as_09_only_what_is_on_the_whitelist_is_offered() {
     // AL-08, AL-09, AS-09
     let mut rig = Rig::new();
     let list = |names: &[&str]| Change::Whitelisted {
@@ -67,7 +67,7 @@ fn only_what_is_on_the_whitelist_is_offered() {
 }
 
 #[test]
-fn agents_with_gpus_are_for_those_who_use_them() {
+fn as_09_agents_with_gpus_are_for_those_who_use_them() {
     // AL-12, AS-09
     let offered = |rule, gpus| {
         let mut rig = Rig::with(Options {
@@ -93,7 +93,7 @@ fn agents_with_gpus_are_for_those_who_use_them() {
 
 #[test]
 fn other_regions_are_for_those_who_can_cope() {
-    // AL-11
+    // AL-11, RM-59
     let offered = |ours: Option<&str>, theirs: Option<&str>, region_aware| {
         let mut rig = Rig::with(Options {
             region: ours.map(Into::into),
@@ -228,7 +228,7 @@ fn constraints_on_what_is_offered_are_asked_again_when_it_grows() {
 }
 
 #[test]
-fn a_framework_says_what_is_worth_an_offer_to_it() {
+fn as_06_a_framework_says_what_is_worth_an_offer_to_it() {
     // OF-40, AL-33, AS-06
     let offered = |sets: &[&str], free: &str| {
         let sets = sets.iter().map(|it| Quantities::parse(it).unwrap());
@@ -278,7 +278,7 @@ fn a_framework_that_leaves_a_role_keeps_what_it_uses_there() {
 }
 
 #[test]
-fn what_is_converted_stays_granted() {
+fn as_07_what_is_converted_stays_granted() {
     // AL-39, AS-07
     let mut rig = Rig::new();
     rig.framework(A, &["x"])
@@ -341,7 +341,7 @@ fn a_conversion_takes_of_what_is_free_only_numbers_that_it_makes_twice() {
 }
 
 #[test]
-fn an_operator_converts_what_is_free() {
+fn as_07_an_operator_converts_what_is_free() {
     // AL-40, AS-07
     let mut rig = Rig::new();
     rig.framework(B, &["y"])

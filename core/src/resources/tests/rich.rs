@@ -118,7 +118,7 @@ fn what_adds_up() {
 }
 
 #[test]
-fn what_never_adds_up_goes_as_a_whole() {
+fn tv_11_what_never_adds_up_goes_as_a_whole() {
     // RM-19, RM-20, RM-24, TV-11
     for text in [
         r#"disk(*)<mount="/a">:100"#,
@@ -318,7 +318,7 @@ fn predicates_and_filters() {
 }
 
 #[test]
-fn what_can_be_made_smaller() {
+fn tv_11_what_can_be_made_smaller() {
     // RM-27, TV-11
     let to = |text: &str, units| one(text).shrunk_to(Milli::from_units(units));
     assert_eq!(to("cpus:3", 2), Some(one("cpus:2")));
@@ -466,7 +466,7 @@ fn labels_are_checked_and_sorted() {
 }
 
 #[test]
-fn ids_of_volumes_are_checked() {
+fn tv_25_ids_of_volumes_are_checked() {
     // RM-42, RM-61, TV-25
     let long = "x".repeat(256);
     for bad in ["", ".", "..", "a/b", "a\\b", "a\u{7f}", &long] {
