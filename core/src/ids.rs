@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn tv_25_the_grammar_of_ids() {
-        // RM-61, TV-25, VA-10, MESOS-5224
+        // RM-61, TV-25, VA-10
         for bad in [
             "",
             ".",

@@ -93,10 +93,10 @@
 //!   is kept free somewhere, not on one agent; constraints and refusals of the very role can make it
 //!   useless; and what is reserved to a role counts as consumed, in use or not (RQ-19). Who must
 //!   have something reserves it.
-//! * A child role stands behind its siblings in what its parent may have, and a parent's share is
-//!   that of all below it together. So of what fairness promises, an even part of everything, no
-//!   envy, and that lies and leavers help and harm nobody hold for the roles that have no parent,
-//!   and not below (`core/tests/fairness` has the numbers).
+//! * A parent's share is that of all below it together, so a child can lose what it gives back
+//!   because of what its sibling holds. Of what fairness promises, an even part of everything and
+//!   the absence of envy hold for roles that have no parent, and not below (the numbers are in
+//!   `core/tests/fairness/exceptions.rs`). A guarantee is the remedy.
 //!
 //! What each change does to the books is in `changes.rs` and its neighbours, a pass in `cycle.rs`,
 //! what a leaf may have of an agent in `candidate.rs`.

@@ -78,7 +78,8 @@ fn in_a_tree_a_child_can_lose_by_what_its_sibling_has() {
     // R8, AL-15, AL-16: a role's share is that of all below it together, so a sibling that has much
     // of what nobody else needs makes the whole role look rich. What `b/x` gives back goes to `a`,
     // down to nothing, though an even part would be a quarter: the starvation that Bhattacharya et
-    // al. describe (SoCC 2013, section 3). Guarantees of quota are the remedy here.
+    // al. describe (SoCC 2013, section 3). It has nothing, and envies `a`, which has all it needs:
+    // neither sharing incentive nor envy-freeness. Guarantees of quota are the remedy here.
     let mut pool = Pool::new(&[100, 100]);
     pool.join("a", &[1, 0]);
     pool.join("b/x", &[1, 0]);

@@ -1,9 +1,12 @@
 //! Roles below roles: what the promises come to when each level is fair for itself.
 //!
-//! Three hold as they are, on 10,000 trees with weights each: shares of siblings rise together
-//! within one step, nothing is left that somebody could use, and what all need most is shared out
-//! by weights at every level (of which one resource is a case). The others hold for the children of
-//! the root, and not below: see `exceptions`.
+//! These hold on 10,000 trees with weights each: shares of siblings rise together within one step,
+//! nothing is left that somebody could use, and what all need most is shared out exactly by weights
+//! at every level. From the last, of which one resource is a case, the others follow as long as
+//! there is such a bottleneck: what somebody gets depends neither on the size of its tasks nor on
+//! anybody else's, and parts only grow when somebody leaves. Without a bottleneck an even part and
+//! the absence of envy do not hold: see `exceptions`. That lies and leavers do no harm there either
+//! is neither promised nor tested, since no allocation is exact enough to tell it from rounding.
 
 use std::collections::BTreeMap;
 
@@ -154,86 +157,5 @@ proptest! {
             prop_assert_eq!(whole(count), tasks * whole(grain));
         }
         check_shares(&tree.instance, grain, &pool);
-    }
-}
-
-/// A temporary search.
-#[test]
-#[ignore]
-fn search() {
-    use proptest::strategy::ValueTree;
-    use proptest::test_runner::TestRunner;
-    let mut runner = TestRunner::default();
-    let grain = 30;
-    let run = |tree: &Tree| {
-        let mut pool = tree.pool(grain);
-        pool.fill();
-        pool.counts()
-    };
-    let (mut lies, mut leaves, mut parts, mut envies) = (0, 0, 0, 0);
-    for _ in 0..6000 {
-        let mut tree = trees().new_tree(&mut runner).unwrap().current();
-        tree.instance.users.iter_mut().for_each(|it| it.weight = 1);
-        tree.places.iter_mut().for_each(|it| it.1 = 1);
-        let honest = run(&tree);
-        let tasks: Vec<Fraction> = honest.iter().map(|it| whole(*it)).collect();
-        for (user, part) in tree.parts().into_iter().enumerate() {
-            let alone: Vec<_> = tree
-                .instance
-                .capacity
-                .iter()
-                .map(|all| whole(all * grain) * part)
-                .collect();
-            let worth = tree.instance.use_of(user, &alone);
-            if worth > whole(honest[user] + 2) * Fraction::new(5, 4) && parts < 4 {
-                parts += 1;
-                println!("PART {tree:?} {user}: {worth:?} {honest:?}");
-            }
-            for (other, its) in tasks.iter().enumerate() {
-                if tree.places[user].0 == tree.places[other].0 {
-                    let worth = tree.instance.use_of(user, &tree.instance.held(other, *its));
-                    if worth > whole(honest[user] + 2) * Fraction::new(5, 4) && envies < 4 {
-                        envies += 1;
-                        println!("ENVY {tree:?} {user} of {other}: {worth:?} {honest:?}");
-                    }
-                }
-            }
-        }
-        let n = tree.instance.users.len();
-        for liar in 0..n {
-            let said = prop::collection::vec(0i128..=9, tree.instance.capacity.len());
-            let said = said.new_tree(&mut runner).unwrap().current();
-            if said.iter().all(|n| *n == 0) {
-                continue;
-            }
-            let mut lie = tree.clone();
-            lie.instance.users[liar].task = said;
-            let counts = run(&lie);
-            let got = lie.instance.held(liar, whole(counts[liar]));
-            let of_use = tree.instance.use_of(liar, &got);
-            if of_use > whole(honest[liar] + 2) * Fraction::new(5, 4) && lies < 6 {
-                lies += 1;
-                println!(
-                    "LIE {tree:?} {liar} says {:?}: {honest:?} -> {of_use:?} {counts:?}",
-                    lie.instance.users[liar]
-                );
-            }
-        }
-        let mut all = tree.clone();
-        all.instance = all.instance.with_need_of_all();
-        let honest = run(&all);
-        for leaver in 0..n {
-            let mut rest = all.clone();
-            rest.instance.users.remove(leaver);
-            rest.places.remove(leaver);
-            let after = run(&rest);
-            let mut had = honest.clone();
-            had.remove(leaver);
-            let less = |(had, has): (&i128, &i128)| had * 4 > (has + 2) * 5;
-            if had.iter().zip(&after).any(less) && leaves < 6 {
-                leaves += 1;
-                println!("LEAVE {all:?} {leaver}: {had:?} -> {after:?}");
-            }
-        }
     }
 }

@@ -60,6 +60,7 @@ fn every_issue_has_its_test() {
         include_str!("issues.rs"),
         include_str!("quota.rs"),
         include_str!("refusals.rs"),
+        include_str!("../../resources/tests/rich.rs"),
     ];
     let rows = include_str!("issues.rs").lines();
     let rows = rows.filter_map(|line| line.strip_prefix("//! | "));

@@ -93,7 +93,7 @@ fn as_09_agents_with_gpus_are_for_those_who_use_them() {
 
 #[test]
 fn other_regions_are_for_those_who_can_cope() {
-    // AL-11
+    // AL-11, RM-59
     let offered = |ours: Option<&str>, theirs: Option<&str>, region_aware| {
         let mut rig = Rig::with(Options {
             region: ours.map(Into::into),

@@ -30,26 +30,18 @@ fn figures(rig: &Rig, of: &str) -> RoleFigures {
 
 #[test]
 fn as_01_shares_count_at_each_level_for_itself() {
-    // AS-01, AL-15, AL-16: below `a` the first has all that `a` has, and the second is next there;
-    // but `b` is before both, since `a` has more.
+    // AS-01, AL-15, AL-16: first `b` has less than `a`, and then more; below `a` it is `y` that has
+    // less, though `x` would be before it by name.
     let mut rig = Rig::new();
     rig.framework(A, &["a/x"])
         .framework(B, &["a/y"])
         .framework(C, &["b"]);
-    rig.agent(A0, "cpus:10").used_in(A, "a/x", A0, "cpus:9");
-    rig.used_in(C, "b", A0, "cpus:1");
+    rig.agent(A0, "cpus:10").used_in(A, "a/x", A0, "cpus:6");
+    rig.used_in(C, "b", A0, "cpus:4");
     assert_eq!(rig.agent(A1, "cpus:2").says(), ["1: C/b on 1: cpus:2"]);
-    rig.used_in(C, "b", A1, "cpus:9");
-    rig.tell(Change::AgentRemoved { agent: A1 });
     let third = AgentKey::from_raw(2, 0);
-    let said = rig.agent(third, "cpus:3").says();
-    assert_eq!(said, ["2: C/b on 2: cpus:3"]);
-    let fourth = AgentKey::from_raw(3, 0);
-    rig.used_in(C, "b", third, "cpus:9");
-    assert_eq!(
-        rig.agent(fourth, "cpus:1").says().last().unwrap(),
-        "3: B/a/y on 3: cpus:1"
-    );
+    rig.agent(third, "cpus:4").used_in(C, "b", third, "cpus:3");
+    assert_eq!(rig.says(), ["2: B/a/y on 2: cpus:1"]);
 }
 
 #[test]
@@ -99,7 +91,8 @@ fn as_12_a_guarantee_is_missed_by_each_name_for_itself() {
 
 #[test]
 fn as_12_figures_of_nothing_are_zero() {
-    // AS-12: before there is an agent or a framework, and of a role that only a quota names.
+    // AS-12: before there is an agent or a framework, and of a role that only a quota names. RQ-14:
+    // which is not measured by what agents have.
     let mut rig = Rig::new();
     assert_eq!(rig.drf.stats(), crate::allocator::Stats::default());
     assert!(rig.drf.roles().is_empty());
@@ -141,6 +134,28 @@ fn as_14_lots_of_frameworks_are_even_within_a_role_and_weighted_between_roles() 
     assert!((730..=870).contains(&firsts["C"]), "{firsts:?}");
 }
 
+#[test]
+fn a_role_is_known_as_soon_as_it_is_used() {
+    // RQ-01: nobody has to announce it.
+    let mut rig = Rig::new();
+    rig.agent(A0, "cpus:2").framework(A, &["a/new/one"]);
+    assert_eq!(rig.says(), ["1: A/a/new/one on 0: cpus:2"]);
+    assert_eq!(figures(&rig, "a/new/one").booked.to_string(), "cpus:2");
+    assert_eq!(figures(&rig, "a").booked.to_string(), "cpus:2");
+}
+
+#[test]
+fn ports_are_picked_by_those_who_are_offered_them() {
+    // RM-54: all are offered, any may be taken, and the others are offered again.
+    let mut rig = Rig::new();
+    rig.framework(A, &["*"]).agent(A0, "cpus:2;ports:[1-9]");
+    assert_eq!(rig.says(), ["1: A on 0: cpus:2;ports:[1-9]"]);
+    rig.accepts(A, A0, "cpus:1;ports:[4-4,7-8]");
+    rig.returns(A, A0, "cpus:1;ports:[1-3,5-6,9-9]", 0);
+    let said = rig.says();
+    assert_eq!(said, ["2: A on 0: cpus:1;ports:[1-3,5-6,9-9]"]);
+}
+
 /// A framework that refused something in a role for a minute.
 fn refusing(in_roles: &[&str]) -> Rig {
     let mut rig = Rig::new();
@@ -174,7 +189,7 @@ fn refusals_end_with_their_framework() {
 
 #[test]
 fn refusals_end_with_the_role_they_are_of() {
-    // OF-35, RQ-03: it left the role and came back, and in between refused nothing elsewhere.
+    // OF-35, RQ-02, RQ-03: it left the role, its only one, and came back.
     let mut rig = refusing(&["eng"]);
     let subscribed = |in_roles: &[&str]| Change::FrameworkChanged {
         framework: A,

@@ -467,7 +467,7 @@ fn labels_are_checked_and_sorted() {
 
 #[test]
 fn tv_25_ids_of_volumes_are_checked() {
-    // RM-42, RM-61, TV-25
+    // RM-42, RM-61, TV-25, MESOS-5224
     let long = "x".repeat(256);
     for bad in ["", ".", "..", "a/b", "a\\b", "a\u{7f}", &long] {
         assert!(VolumeId::new(bad).is_err(), "{bad:?}");
