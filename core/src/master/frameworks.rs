@@ -6,9 +6,10 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 
-use crate::allocator::{FrameworkCapabilities, FrameworkProfile};
+use crate::allocator::{self, FrameworkCapabilities, FrameworkProfile, SubscriptionState};
 use crate::ids::{FrameworkId, PeerId};
 use crate::keys::FrameworkKey;
 use crate::limits;
@@ -63,6 +64,24 @@ impl Framework {
         own.is_none() || principal.is_none() || own == principal
     }
 
+    /// Says what it is like and wants, as the allocator wants to hear it. The protocol has no words
+    /// for capabilities yet, so it is taken to cope with everything.
+    pub(super) fn profile(&self) -> FrameworkProfile {
+        let state = if self.suppressed {
+            SubscriptionState::Suppressed
+        } else {
+            SubscriptionState::Wanted
+        };
+        FrameworkProfile {
+            name: self.info.name.clone(),
+            roles: Vec::from([allocator::Subscription {
+                state,
+                ..allocator::Subscription::new(self.info.role.clone())
+            }]),
+            capabilities: FrameworkCapabilities::ALL,
+        }
+    }
+
     pub(super) fn is_completed(&self) -> bool {
         self.subscription == Subscription::Completed
     }
@@ -89,15 +108,6 @@ pub(super) struct Frameworks {
     by_id: BTreeMap<FrameworkId, FrameworkKey>,
     /// Oldest first; at most [`limits::COMPLETED_FRAMEWORKS`].
     completed: VecDeque<FrameworkKey>,
-}
-
-/// Says what a framework is like, as the allocator wants to hear it. The protocol has no words for
-/// capabilities yet, so it is taken to cope with everything.
-pub(super) fn profile(info: &FrameworkInfo) -> FrameworkProfile {
-    FrameworkProfile {
-        capabilities: FrameworkCapabilities::ALL,
-        ..FrameworkProfile::new(info.name.clone(), [info.role.clone()])
-    }
 }
 
 impl Frameworks {

@@ -147,7 +147,8 @@ fn take_away(free: &mut Resources, used: &Resources) {
             *free = match entry.value() {
                 Value::Ranges(_) | Value::Items(_) => rest,
                 Value::Scalar(_) => rest.filter(|other| {
-                    (other.name(), other.metadata()) != (entry.name(), entry.metadata())
+                    !other.is_scalar()
+                        || (other.name(), other.metadata()) != (entry.name(), entry.metadata())
                 }),
             };
         }

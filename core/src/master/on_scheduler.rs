@@ -148,7 +148,6 @@ impl Master {
         let vouched = info.id.is_none();
         let id = info.id.take().unwrap_or_else(|| self.next_framework_id());
         info.id = Some(id.clone());
-        let profile = super::frameworks::profile(&info);
         let key = self.frameworks.insert(Framework {
             id,
             principal: info.principal.clone(),
@@ -160,7 +159,7 @@ impl Master {
         });
         self.changes.push(Change::FrameworkAdded {
             framework: key,
-            profile,
+            profile: self.frameworks[key].profile(),
         });
         self.peers.cast(peer, Some(Part::Framework(key)));
         let first = self.rng.jitter(self.config.heartbeat_interval);
@@ -182,13 +181,21 @@ impl Master {
             self.peers.remove(old);
         }
         let row = &mut self.frameworks[key];
+        let before = row.profile();
         row.principal = info.principal.clone();
         row.info = Arc::new(info);
+        let profile = row.profile();
+        if profile != before {
+            self.changes.push(Change::FrameworkChanged {
+                framework: key,
+                profile,
+            });
+        }
         if old == Some(peer) {
             self.tell_subscribed(cx, key, peer);
             return;
         }
-        row.subscription = Subscription::Subscribed(peer);
+        self.frameworks[key].subscription = Subscription::Subscribed(peer);
         self.peers.cast(peer, Some(Part::Framework(key)));
         // Nobody is left who could use the offers: the new connection has never seen them.
         self.return_offers_of(key);

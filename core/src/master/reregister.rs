@@ -218,7 +218,6 @@ impl Master {
         let patience = info
             .failover_timeout
             .max(self.config.agent_reregister_timeout);
-        let profile = super::frameworks::profile(&info);
         let principal = info.principal.clone();
         let framework = self.frameworks.insert(Framework {
             id,
@@ -230,8 +229,10 @@ impl Master {
             due: None,
         });
         self.arm_framework(framework, Some(cx.now + patience));
-        self.changes
-            .push(Change::FrameworkAdded { framework, profile });
+        self.changes.push(Change::FrameworkAdded {
+            framework,
+            profile: self.frameworks[framework].profile(),
+        });
         self.changes.push(Change::FrameworkActive {
             framework,
             active: false,

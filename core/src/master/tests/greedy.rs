@@ -4,7 +4,9 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::allocator::{Allocator, Booking, Change, Decision, Grant, GrantId, Stats};
+use crate::allocator::{
+    Allocator, Booking, Change, Decision, Grant, GrantId, Stats, SubscriptionState,
+};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Machine, Never, Outbox};
 use crate::resources::{Quantities, Resources};
@@ -112,6 +114,12 @@ impl Greedy {
                 };
                 assert!(self.frameworks.insert(framework, row).is_none(), "twice");
             }
+            Change::FrameworkChanged { framework, profile } => {
+                let wanted = &profile.roles[0];
+                let row = self.framework(framework);
+                assert_eq!(row.role, wanted.role, "it cannot change");
+                row.suppressed = wanted.state == SubscriptionState::Suppressed;
+            }
             Change::FrameworkRemoved { framework } => {
                 assert!(self.frameworks.remove(&framework).is_some(), "was added");
                 self.forget_refusals(framework);
@@ -136,7 +144,6 @@ impl Greedy {
             | Change::Used { .. }
             | Change::Accepted { .. }
             | Change::Returned { .. }
-            | Change::FrameworkChanged { .. }
             | Change::Converted { .. }
             | Change::FreeConverted { .. }
             | Change::WeightSet { .. }

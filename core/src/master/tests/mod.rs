@@ -4,6 +4,7 @@
 //! against what the master shows. Outboxes are compared whole.
 
 mod agents;
+mod books;
 mod chaos;
 mod ends;
 mod frames;
