@@ -13,7 +13,7 @@ use super::changes::{following_multiple, rescind};
 use super::columns::Row;
 use super::counted::Counted;
 use super::drf::{DemandRule, Drf, Lease};
-use super::holding::{Origin, open};
+use super::holding::{Origin, open, single};
 use super::seats::LeafId;
 use super::tree::Sign;
 use super::{Booking, Decision, RescindReason};
@@ -43,13 +43,8 @@ impl Drf {
         let leaf = self.track(framework, role);
         let agent = self.ledger.get_mut(key).expect("it was just looked at");
         let all = self.columns.row(&agent.counted(leaf, resources));
-        match agent.occupy(leaf, resources, &self.columns) {
-            Ok(is_new) => self.seats.seat_mut(leaf).agents += usize::from(is_new),
-            Err(error) => {
-                debug!(agent = ?key, %resources, %error, "more in use than can be counted");
-                return self.untrack_if_idle(leaf);
-            }
-        }
+        let is_new = agent.occupy(leaf, resources, &self.columns);
+        self.seats.seat_mut(leaf).agents += usize::from(is_new);
         let open = open(resources, &self.columns);
         let node = self.seats.seat(leaf).node;
         self.tree.book(node, Sign::Add, &all, &open);
@@ -208,6 +203,9 @@ impl Drf {
         self.count_total(before, after);
         self.recount(key);
         self.mark(now, key.index() as usize);
+        if !self.ledger.get(key).is_some_and(|it| it.is_held_by(leaf)) {
+            self.forget_place(leaf);
+        }
     }
 
     pub(super) fn on_free_converted(
@@ -228,9 +226,11 @@ impl Drf {
             return debug!(agent = ?key, %error, "more than can be counted");
         }
         self.columns.intern_all(after);
-        let total = Arc::new(Counted::new(total, &self.columns));
-        agent.set_total(total, &self.columns);
-        self.count_total(before, after);
+        let total = Arc::new(Counted::new(single(total), &self.columns));
+        let known = agent.total().clone();
+        agent.set_total(Arc::clone(&total), &self.columns);
+        // Not what is said to change: another copy of a shared volume adds nothing.
+        self.count_total(&known, &total.bag);
         self.recount(key);
         self.rescind_if_overbooked(key, out);
         self.mark(now, key.index() as usize);

@@ -16,6 +16,7 @@ use tracing::debug;
 
 use super::columns::Row;
 use super::drf::{Drf, Recovery};
+use super::holding::single;
 use super::kinds::kind;
 use super::ledger::Agent;
 use super::profile::{AgentTraits, SubscriptionState};
@@ -180,8 +181,8 @@ impl Drf {
             self.on_agent_removed(before);
         }
         self.columns.intern_all(&total);
-        let total = self.shapes.share(total, &self.columns);
-        let mut agent = Agent::new(key, total, traits);
+        let total = self.shapes.share(single(total), &self.columns);
+        let mut agent = Agent::new(key, total, traits, &self.columns);
         agent.whitelisted = self.is_whitelisted(&agent.traits.hostname);
         agent.breed = self.breeds.join(&agent.traits);
         agent.is_usual = self.is_usual(&agent);
@@ -211,6 +212,10 @@ impl Drf {
         let Some(agent) = self.ledger.get_mut(key) else {
             return debug!(agent = ?key, "a change of an unknown agent is ignored");
         };
+        let total = single(total);
+        if *agent.total() == total && *agent.traits == traits {
+            return debug!(agent = ?key, "a change of nothing is ignored");
+        }
         let traits = Arc::new(traits);
         if let Some(breed) = agent.breed {
             self.breeds.part(breed, &agent.traits);
@@ -249,6 +254,9 @@ impl Drf {
         self.filters.forget_agent(key.index());
         self.interest.exhaust(at);
         self.held_back.remove(&at);
+        if let Some(recovery) = &mut self.recovery {
+            recovery.missing += 1;
+        }
     }
 
     fn on_agent_active(
@@ -344,6 +352,7 @@ impl Drf {
         }
     }
 
+    /// Takes grants back of which something is not there any more, or is in use.
     pub(super) fn rescind_if_overbooked(
         &mut self,
         key: AgentKey,
@@ -352,7 +361,7 @@ impl Drf {
         if let Some(agent) = self.ledger.get_mut(key)
             && agent.is_overbooked()
         {
-            rescind(agent.rescind(|_| true), RescindReason::Agent, out);
+            rescind(agent.rescind_missing(), RescindReason::Agent, out);
         }
     }
 }

@@ -22,13 +22,16 @@ const MOST_IDS: usize = 1_000;
 #[derive(Debug, Default)]
 pub(super) struct Holding {
     pub(super) offered: SmallVec<[Outstanding; 1]>,
-    pub(super) used: Resources,
+    used: Resources,
+    /// What is in use beside that, where an agent claims more than can be counted together.
+    beyond: Vec<Resources>,
 }
 
 /// Grants that are not used up. Usually one: several when it cannot be told which of them a
 /// return or an accept was about, or when one accept was about all of them.
 #[derive(Debug)]
 pub(super) struct Outstanding {
+    /// The youngest last.
     pub(super) ids: SmallVec<[GrantId; 2]>,
     pub(super) rest: Arc<Counted>,
     /// Something of it was accepted.
@@ -78,6 +81,18 @@ pub(super) fn exclusive(resources: &Resources) -> Cow<'_, Resources> {
     Cow::Owned(resources.filter(|entry| !entry.is_shared()))
 }
 
+/// Returns a bag with one copy of each shared volume: however many an agent says it has, one grant
+/// of it is made at a time (AL-31).
+pub(super) fn single(bag: Resources) -> Resources {
+    if bag.iter().all(|entry| entry.copies() <= 1) {
+        return bag;
+    }
+    let mut single = exclusive(&bag).into_owned();
+    let fits = single.add(&shared(&bag));
+    fits.expect("there was as much, or more");
+    single
+}
+
 /// Returns one copy of each shared volume of a bag.
 pub(super) fn shared(resources: &Resources) -> Resources {
     let mut shared = Resources::new();
@@ -115,18 +130,45 @@ impl Holding {
         }
         let index = self
             .find(&rest, columns)
-            .filter(|_| self.used.contains(&shared))?;
+            .filter(|_| self.used().any(|bag| bag.contains(&shared)))?;
         Some((index, Cow::Owned(rest)))
     }
 
     /// Returns whether a copy of a shared volume is held, in use or not.
     pub(super) fn has_copy(&self, volume: &Resource) -> bool {
         let one = one_copy(volume);
-        self.used.contains(&one)
-            || self
-                .offered
-                .iter()
-                .any(|grant| grant.rest.bag.contains(&one))
+        self.bags().any(|bag| bag.contains(&one))
+    }
+
+    /// Visits what is in use.
+    pub(super) fn used(&self) -> impl Iterator<Item = &Resources> {
+        let all = core::iter::once(&self.used).chain(&self.beyond);
+        all.filter(|bag| !bag.is_empty())
+    }
+
+    /// Visits what is in use or granted.
+    pub(super) fn bags(&self) -> impl Iterator<Item = &Resources> {
+        self.used()
+            .chain(self.offered.iter().map(|grant| &grant.rest.bag))
+    }
+
+    /// Puts something into use.
+    pub(super) fn begin(&mut self, resources: &Resources) {
+        if self.used.add(resources).is_err() {
+            self.beyond.push(resources.clone());
+        }
+    }
+
+    /// Takes something out of use. `false` if it is not in use.
+    pub(super) fn end(&mut self, resources: &Resources) -> bool {
+        if let Some(at) = self.beyond.iter().position(|bag| bag == resources) {
+            self.beyond.remove(at);
+            return true;
+        }
+        let mut bags = core::iter::once(&mut self.used).chain(&mut self.beyond);
+        let ended = bags.any(|bag| bag.subtract(resources).is_ok());
+        self.beyond.retain(|bag| !bag.is_empty());
+        ended
     }
 
     /// Finds what an accept or a return is about. Grants that it may equally be about, or that it
@@ -139,7 +181,9 @@ impl Holding {
         };
         let mut index = first + 1;
         while index < self.offered.len() {
-            if covers(&self.offered[index]) {
+            let other = &self.offered[index];
+            // What was converted since may be more together than can be counted.
+            if covers(other) && self.offered[first].fits(other) {
                 let other = self.offered.remove(index);
                 self.offered[first].merge(other, columns);
             } else {
@@ -181,30 +225,24 @@ impl Holding {
     }
 
     pub(super) fn count(&self, columns: &Columns) -> Held {
-        let mut held = Held {
-            all: columns.row(&self.used),
-            open: open(&self.used, columns),
-            offered: Row::ZERO,
-        };
+        let mut held = Held::default();
         for grant in &self.offered {
             held.offered.add(&grant.rest.all);
-            held.open.add(grant.rest.open());
+        }
+        for (at, bag) in self.bags().enumerate() {
+            held.open.add(&open(bag, columns));
             // A shared volume counts once (AL-15).
-            let again =
-                |entry: &Resource| entry.is_shared() && self.used.contains(&one_copy(entry));
-            let bag = &grant.rest.bag;
-            if bag.iter().any(again) {
-                let counted = bag.iter().filter(|entry| !again(entry));
-                held.all.add(&columns.row_of(counted));
-            } else {
-                held.all.add(&grant.rest.all);
-            }
+            let again = |entry: &Resource| {
+                entry.is_shared() && self.bags().take(at).any(|it| it.contains(&one_copy(entry)))
+            };
+            let counted = bag.iter().filter(|entry| !again(entry));
+            held.all.add(&columns.row_of(counted));
         }
         held
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.offered.is_empty() && self.used.is_empty()
+        self.bags().next().is_none()
     }
 }
 
@@ -221,13 +259,19 @@ impl Outstanding {
         }
     }
 
+    /// Whether what is left of two grants can be counted together.
+    fn fits(&self, other: &Self) -> bool {
+        self.rest.bag.clone().add(&other.rest.bag).is_ok()
+    }
+
     fn merge(&mut self, other: Self, columns: &Columns) {
         self.ids.extend(other.ids);
+        self.ids.sort_unstable();
         let excess = self.ids.len().saturating_sub(MOST_IDS);
         self.ids.drain(..excess);
         let mut rest = self.rest.bag.clone();
         rest.add(&other.rest.bag)
-            .expect("grants are parts of one agent's total, which fits");
+            .expect("whoever joins them has seen that they fit");
         self.rest = Arc::new(Counted::new(rest, columns));
         self.touched |= other.touched;
         self.rescinded &= other.rescinded;

@@ -2,9 +2,9 @@
 //! use.
 //!
 //! [`super::drf::Drf`] keeps it. By identity, free + offered + in use is the total, and a booking
-//! costs one subtraction. What is free is counted as well, for a quick look. When more is booked
-//! than there is (the agent shrank, or reported a task where something was offered) nothing is
-//! free, and every change counts anew until it fits again.
+//! costs one subtraction. What is free is counted as well, for a quick look. When more of an entry
+//! is booked than there is (the agent shrank, or reported a task where something was offered)
+//! nothing of that entry is free, and every change counts anew until it fits again.
 //!
 //! Deliberately not here: shares, refusals, and the choice of who gets something.
 
@@ -20,9 +20,10 @@ use super::counted::{Counted, NOTHING};
 use super::holding::{Held, Holding, Origin, Outstanding, exclusive, shared};
 use super::profile::AgentTraits;
 use super::seats::LeafId;
+use super::shortage::{Shortage, has_twice};
 use super::{Booking, GrantId};
 use crate::keys::AgentKey;
-use crate::resources::{Overflow, Resource, Resources};
+use crate::resources::{Resource, Resources};
 
 /// All agents, by index.
 #[derive(Debug, Default)]
@@ -89,7 +90,7 @@ pub(super) struct Agent {
     pub(super) due: bool,
     /// Whether everybody can cope with it, unless by what it is called (AL-11, AL-12, AL-32).
     pub(super) is_usual: bool,
-    /// Whether more is booked than there is; nothing is free then.
+    /// Whether more is booked than there is, or a port is there twice: changes count anew then.
     overbooked: bool,
     /// `None` is nothing.
     free: Option<Arc<Counted>>,
@@ -121,21 +122,28 @@ pub(super) struct Release {
 
 impl Agent {
     /// Makes an active agent of which nothing is booked.
-    pub(super) fn new(key: AgentKey, total: Arc<Counted>, traits: AgentTraits) -> Self {
-        Self {
+    pub(super) fn new(
+        key: AgentKey,
+        total: Arc<Counted>,
+        traits: AgentTraits,
+        columns: &Columns,
+    ) -> Self {
+        let mut agent = Self {
             key,
             active: true,
             whitelisted: true,
             due: false,
             is_usual: false,
             overbooked: false,
-            free: (!total.bag.is_empty()).then(|| Arc::clone(&total)),
+            free: None,
             known: None,
             total,
             traits: Arc::new(traits),
             breed: None,
             holdings: SmallVec::new(),
-        }
+        };
+        agent.count_anew(columns);
+        agent
     }
 
     /// Returns what nobody holds, counted.
@@ -166,7 +174,7 @@ impl Agent {
         &self.counts().bag
     }
 
-    /// Returns whether more is booked than there is.
+    /// Returns whether more is booked than there is, or a port is there twice.
     pub(super) const fn is_overbooked(&self) -> bool {
         self.overbooked
     }
@@ -227,22 +235,14 @@ impl Agent {
 
     /// Books something in use that was not granted here. Returns whether the leaf held nothing here
     /// before.
-    pub(super) fn occupy(
-        &mut self,
-        leaf: LeafId,
-        used: &Resources,
-        columns: &Columns,
-    ) -> Result<bool, Overflow> {
+    pub(super) fn occupy(&mut self, leaf: LeafId, used: &Resources, columns: &Columns) -> bool {
         let (holding, is_new) = self.holding(leaf);
-        if let Err(error) = holding.used.add(used) {
-            self.forget_if_empty(leaf);
-            return Err(error);
-        }
+        holding.begin(used);
         match self.free().checked_sub(&exclusive(used)) {
             Ok(free) if !self.overbooked => self.free = Counted::some(free, columns),
             Ok(_) | Err(_) => self.count_anew(columns),
         }
-        Ok(is_new)
+        is_new
     }
 
     /// Returns whether a leaf without anything here was forgotten.
@@ -264,7 +264,7 @@ impl Agent {
     ) -> Option<Cow<'a, Resources>> {
         let holding = self.find(leaf)?;
         let (index, taken) = holding.find_accepted(resources, columns)?;
-        holding.used.add(resources).ok()?;
+        holding.begin(resources);
         holding.offered[index].touched = true;
         let _whole = holding.take(index, &taken, columns);
         match &taken {
@@ -306,10 +306,7 @@ impl Agent {
                 let origin = holding.offered[index].origin();
                 (origin, holding.take(index, resources, columns))
             }
-            Booking::Allocated => {
-                holding.used.subtract(resources).ok()?;
-                (Origin::Used, None)
-            }
+            Booking::Allocated => (holding.end(resources).then_some(Origin::Used)?, None),
         };
         let was_last = self.forget_if_empty(leaf);
         let freed = match from {
@@ -359,13 +356,18 @@ impl Agent {
             holding.offered.remove(index);
         } else {
             holding.offered[index].rest = Arc::new(rest);
-            holding.offered[index].touched = true;
         }
         // What is booked and the total change alike, so that what is free stays as it is.
-        if self.overbooked || !adds_up {
+        if self.overbooked || !adds_up || has_twice(self.total()) {
             self.count_anew(columns);
         }
+        self.forget_if_empty(leaf);
         true
+    }
+
+    /// Returns whether a leaf holds anything here.
+    pub(super) fn is_held_by(&self, leaf: LeafId) -> bool {
+        self.holdings.binary_search_by_key(&leaf, |it| it.0).is_ok()
     }
 
     /// Takes away all that a leaf holds; counts what it was.
@@ -379,26 +381,43 @@ impl Agent {
     /// Marks outstanding grants of those whom `of` accepts as asked back. Returns those that were
     /// not yet.
     pub(super) fn rescind(&mut self, of: impl Fn(LeafId) -> bool) -> Vec<GrantId> {
-        self.holdings
-            .iter_mut()
-            .filter(|(leaf, _)| of(*leaf))
-            .flat_map(|(_, holding)| &mut holding.offered)
-            .filter(|grant| !grant.rescinded)
-            .flat_map(|grant| {
-                grant.rescinded = true;
-                grant.ids.iter().copied()
-            })
-            .collect()
+        self.ask_back(|leaf, _| of(leaf))
+    }
+
+    /// Marks outstanding grants of which something is not there, or is in use, as asked back.
+    /// Returns those that were not yet.
+    pub(super) fn rescind_missing(&mut self) -> Vec<GrantId> {
+        let shortage = self.shortage();
+        self.ask_back(|_, grant| shortage.concerns(&grant.rest.bag))
     }
 
     /// Marks what is left of one grant as asked back. Returns all that it was joined with.
     pub(super) fn rescind_one(&mut self, leaf: LeafId, id: GrantId) -> Vec<GrantId> {
-        let grants = self.find(leaf).into_iter().flat_map(|it| &mut it.offered);
-        let mut live = grants.filter(|grant| !grant.rescinded && grant.ids.contains(&id));
-        live.next().map_or_else(Vec::new, |grant| {
-            grant.rescinded = true;
-            grant.ids.to_vec()
+        self.ask_back(|of, grant| of == leaf && grant.ids.contains(&id))
+    }
+
+    /// Marks what is left of a grant as expired. Returns all that it was joined with, unless it is
+    /// over, was asked back, or was joined with a younger one: then it ends with that.
+    pub(super) fn expire(&mut self, leaf: LeafId, id: GrantId) -> Vec<GrantId> {
+        self.ask_back(|of, grant| {
+            let is_due = of == leaf && grant.ids.last() == Some(&id);
+            grant.expired |= is_due;
+            is_due
         })
+    }
+
+    fn ask_back(&mut self, mut of: impl FnMut(LeafId, &mut Outstanding) -> bool) -> Vec<GrantId> {
+        let mut asked = Vec::new();
+        for (leaf, holding) in &mut self.holdings {
+            let live = holding.offered.iter_mut().filter(|grant| !grant.rescinded);
+            for grant in live {
+                grant.rescinded = of(*leaf, grant);
+                if grant.rescinded {
+                    asked.extend(&grant.ids);
+                }
+            }
+        }
+        asked
     }
 
     /// Visits the grants that were not asked back: whose, the first of their ids, and what is left.
@@ -424,19 +443,6 @@ impl Agent {
         })
     }
 
-    /// Marks what is left of a grant as expired. Returns all that it was joined with, unless it is
-    /// over or was asked back.
-    pub(super) fn expire(&mut self, leaf: LeafId, id: GrantId) -> Vec<GrantId> {
-        let grants = self.rescind_one(leaf, id);
-        let holding = self.find(leaf).into_iter();
-        for grant in holding.flat_map(|it| &mut it.offered) {
-            if grant.ids.contains(&id) {
-                grant.expired = true;
-            }
-        }
-        grants
-    }
-
     /// Visits what each leaf holds, counted.
     pub(super) fn holdings(&self, columns: &Columns) -> impl Iterator<Item = (LeafId, Held)> {
         let holdings = self.holdings.iter();
@@ -447,30 +453,47 @@ impl Agent {
     pub(super) fn holders(&self) -> impl Iterator<Item = (LeafId, Booking)> + '_ {
         self.holdings.iter().flat_map(|(leaf, holding)| {
             let offered = (!holding.offered.is_empty()).then_some((*leaf, Booking::Offered));
-            let used = (!holding.used.is_empty()).then_some((*leaf, Booking::Allocated));
+            let used = holding.used().next().map(|_| (*leaf, Booking::Allocated));
             offered.into_iter().chain(used)
         })
     }
 
+    /// Computes from nothing what is free, and what is lacking.
+    pub(super) fn shortage(&self) -> Shortage {
+        let mut shortage = Shortage::of(self.total());
+        for (_, holding) in &self.holdings {
+            for used in holding.used() {
+                shortage.book(self.total(), &exclusive(used));
+            }
+            for grant in &holding.offered {
+                shortage.book(self.total(), &grant.rest.bag);
+            }
+        }
+        shortage.settle()
+    }
+
     /// Computes from nothing what is free; `None` if more is booked than there is.
-    pub(super) fn unbooked(&self) -> Option<Resources> {
+    fn unbooked(&self) -> Option<Resources> {
         self.holdings
             .iter()
             .try_fold(self.total().clone(), |free, (_, holding)| {
-                let free = free.checked_sub(&exclusive(&holding.used)).ok()?;
+                let mut used = holding.used();
+                let free = used.try_fold(free, |free, it| free.checked_sub(&exclusive(it)).ok())?;
                 let mut grants = holding.offered.iter();
                 grants.try_fold(free, |free, grant| free.checked_sub(&grant.rest.bag).ok())
             })
     }
 
     fn count_anew(&mut self, columns: &Columns) {
-        if self.holdings.is_empty() {
+        let is_odd = has_twice(self.total());
+        if !is_odd && self.holdings.is_empty() {
             self.overbooked = false;
             self.free = (!self.total().is_empty()).then(|| Arc::clone(&self.total));
             return;
         }
-        let unbooked = self.unbooked();
+        let unbooked = self.unbooked().filter(|_| !is_odd);
         self.overbooked = unbooked.is_none();
-        self.free = Counted::some(unbooked.unwrap_or_default(), columns);
+        let free = unbooked.unwrap_or_else(|| self.shortage().free);
+        self.free = Counted::some(free, columns);
     }
 }

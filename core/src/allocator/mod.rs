@@ -165,6 +165,7 @@ pub mod random;
 mod seats;
 mod shares;
 mod shifts;
+mod shortage;
 #[cfg(test)]
 mod tests;
 mod tree;

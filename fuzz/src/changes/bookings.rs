@@ -228,7 +228,6 @@ impl Pair {
         let offered = &mut self.plain.offered[only];
         offered.rest.subtract(&before).expect("it was contained");
         offered.rest.add(&after).expect("it was as much before");
-        offered.touched = true;
         self.change_total(place.2, &before, &after);
         self.look();
     }

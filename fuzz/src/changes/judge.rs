@@ -17,8 +17,8 @@ impl Plain {
         let place = (grant.framework, grant.role.clone(), grant.agent);
         assert!(self.may_meet(&place), "{grant:?} to somebody who may not");
         // I1, I2, I4: nobody holds it, not even in an offer that was asked back.
-        let free = self.agent(grant.agent).and_then(|it| self.free(it));
-        let free = free.expect("nothing is granted of what is overbooked");
+        let free = self.agent(grant.agent).map(|it| self.free(it));
+        let free = free.expect("nothing is granted of an agent that is gone");
         assert!(free.contains(&grant.resources), "{grant:?} of {free}");
         // I5
         for entry in &grant.resources {
@@ -118,9 +118,7 @@ impl Plain {
         let bounds: BTreeMap<&Role, Amounts> =
             roles.map(|(role, _)| (role, self.bounds(role))).collect();
         for agent in &self.agents {
-            let Some(free) = self.free(agent) else {
-                continue;
-            };
+            let free = self.free(agent);
             for framework in &self.frameworks {
                 for (role, _) in &framework.roles {
                     let place = (framework.key, role.clone(), agent.key);

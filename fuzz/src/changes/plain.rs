@@ -76,6 +76,22 @@ pub(super) fn is_open(entry: &Resource) -> bool {
     entry.reservation_role().is_none() && !entry.is_revocable()
 }
 
+/// Whether two entries are of one thing, however much.
+fn is_same(a: &Resource, b: &Resource) -> bool {
+    a.name() == b.name() && a.metadata() == b.metadata()
+}
+
+/// Whether something of an entry is missing: its amount, or one of its numbers or names.
+pub(super) fn is_missing(missing: &[Resource], entry: &Resource) -> bool {
+    let only = |entry: &Resource| {
+        let mut bag = Resources::new();
+        bag.insert(entry.clone()).expect("one entry fits");
+        bag
+    };
+    let meets = |it: &Resource| it.is_scalar() || only(it).overlap(&only(entry)).is_some();
+    missing.iter().any(|it| is_same(it, entry) && meets(it))
+}
+
 /// Counts the scalars that `of` accepts.
 pub(super) fn count(bag: &Resources, of: impl Fn(&Resource) -> bool) -> Amounts {
     let mut amounts = [0; 4];
@@ -124,17 +140,29 @@ impl Plain {
         offered.chain(self.used.iter())
     }
 
-    /// What nobody holds of an agent; `None` if more is held than there is. Whoever uses a shared
-    /// volume keeps it from nobody, and whoever is offered it does.
-    pub(super) fn free(&self, agent: &Agent) -> Option<Resources> {
-        let mut free = agent.total.clone();
+    /// What nobody holds of an agent, and the entries of which more is held than there is: nothing
+    /// is free of those. Whoever uses a shared volume keeps it from nobody, and whoever is offered
+    /// it does.
+    pub(super) fn left(&self, agent: &Agent) -> (Resources, Vec<Resource>) {
+        let (mut free, mut missing) = (agent.total.clone(), Vec::new());
         let offered = self.offered.iter().map(|it| (&it.place, it.rest.clone()));
         let used = self.used.iter();
         let used = used.map(|(place, bag)| (place, bag.filter(|entry| !entry.is_shared())));
         for (_, held) in offered.chain(used).filter(|it| it.0.2 == agent.key) {
-            free.subtract(&held).ok()?;
+            for entry in &held {
+                let one = held.filter(|it| std::ptr::eq(it, entry));
+                if free.subtract(&one).is_err() {
+                    let rest = free.without_shared(&one);
+                    free = rest.filter(|it| !(it.is_scalar() && is_same(it, entry)));
+                    missing.push(entry.clone());
+                }
+            }
         }
-        Some(free)
+        (free, missing)
+    }
+
+    pub(super) fn free(&self, agent: &Agent) -> Resources {
+        self.left(agent).0
     }
 
     /// What all hold together, where who holds several copies of a shared volume counts it once.
@@ -214,7 +242,7 @@ impl Plain {
 
     /// What is free, unreserved and not revocable, on all agents (AL-25).
     pub(super) fn available(&self) -> Amounts {
-        let free = self.agents.iter().filter_map(|agent| self.free(agent));
+        let free = self.agents.iter().map(|agent| self.free(agent));
         free.map(|free| count(&free, is_open)).fold([0; 4], plus)
     }
 

@@ -10,13 +10,13 @@ use tepui_core::allocator::{
 use tepui_core::keys::{AgentKey, FrameworkKey};
 use tepui_core::machine::Machine;
 use tepui_core::quota::Quota;
-use tepui_core::resources::{Ceilings, Milli, Quantities, Resources};
+use tepui_core::resources::{Ceilings, Milli, Quantities, Resource, Resources};
 use tepui_core::roles::Role;
 use tepui_core::time::Time;
 
 use super::Pair;
 use super::bytes::Bytes;
-use super::plain::{Agent, Framework, Place};
+use super::plain::{Agent, Framework, Place, is_missing};
 
 pub(super) const ROLES: [&str; 6] = ["*", "eng", "eng/web", "eng/web/a", "ops", "ops/x"];
 const TOTALS: [&str; 12] = [
@@ -145,18 +145,20 @@ impl Pair {
         });
         let row = self.plain.agents.iter_mut().find(|it| it.key == agent);
         let row = row.expect("it was picked from them");
-        (row.total, row.traits) = (total, traits);
-        self.plain.refused.retain(|it| it.place.2 != agent);
+        if (&row.total, &row.traits) != (&total, &traits) {
+            (row.total, row.traits) = (total, traits);
+            self.plain.refused.retain(|it| it.place.2 != agent);
+        }
         self.look();
         self.check_overbooked(agent);
     }
 
     pub(super) fn check_overbooked(&self, key: AgentKey) {
         let agent = self.plain.agent(key).expect("it is there");
-        if self.plain.free(agent).is_none() {
-            self.plain
-                .check_asked_back("though overbooked", |it| it.place.2 == key);
-        }
+        let missing = self.plain.left(agent).1;
+        self.plain.check_asked_back("though overbooked", |it| {
+            it.place.2 == key && it.rest.iter().any(|entry| is_missing(&missing, entry))
+        });
     }
 
     fn remove_agent(&mut self, bytes: &mut Bytes<'_>) {

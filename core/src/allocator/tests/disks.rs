@@ -141,7 +141,8 @@ fn what_can_be_taken_back_goes_to_those_who_can_cope() {
 
 #[test]
 fn less_to_take_back_than_is_in_use() {
-    // AL-44, AS-08: the estimate falls below what is in use; what ends is not free before it fits.
+    // AL-44, AS-08: the estimate falls below what is in use; what ends is not free before it fits,
+    // and everything else is.
     let mut rig = Rig::new();
     capable(&mut rig, A, "*", FrameworkCapabilities::ALL);
     rig.agent(A0, "cpus:2;cpus(*)<revocable>:8");
@@ -156,9 +157,11 @@ fn less_to_take_back_than_is_in_use() {
     });
     assert_eq!(rig.says(), ["rescind 2: Agent"]);
     rig.returns(A, A0, "cpus:2;cpus(*)<revocable>:2", 0);
+    assert_eq!(rig.says(), ["3: A on 0: cpus:2"]);
+    rig.ends(A, A0, "cpus(*)<revocable>:2");
     assert_eq!(rig.says(), [""; 0]);
-    rig.ends(A, A0, "cpus(*)<revocable>:3");
-    assert_eq!(rig.says(), ["3: A on 0: cpus:2;cpus(*)<revocable>:1"]);
+    rig.ends(A, A0, "cpus(*)<revocable>:1");
+    assert_eq!(rig.says(), ["4: A on 0: cpus(*)<revocable>:1"]);
     assert_eq!(booked(&rig), "cpus:6");
 }
 

@@ -7,6 +7,7 @@ mod fairness;
 mod figures;
 mod issues;
 mod model;
+mod odd;
 mod order;
 mod policies;
 mod quota;
@@ -14,6 +15,7 @@ mod refusals;
 mod roles;
 mod rules;
 mod settings;
+mod shortages;
 
 use alloc::format;
 use alloc::string::{String, ToString};

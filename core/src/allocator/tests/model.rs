@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::allocator::{Grant, GrantId, RescindReason};
-use crate::resources::{Milli, Value};
+use crate::resources::{Milli, Resource, Value};
 use crate::rng::Rng;
 
 const INTERVAL: u64 = 1_000_000;
@@ -73,15 +73,30 @@ struct Plain {
     counted: BTreeMap<String, usize>,
 }
 
+/// Whether two entries are of one thing, however much.
+fn is_same(a: &Resource, b: &Resource) -> bool {
+    a.name() == b.name() && a.metadata() == b.metadata()
+}
+
 impl Plain {
-    fn free(&self, agent: &Agent) -> Resources {
-        let mut free = agent.total.clone();
+    /// What nobody holds, and the entries of which more is held than there is.
+    fn left(&self, agent: &Agent) -> (Resources, Vec<Resource>) {
+        let (mut free, mut missing) = (agent.total.clone(), Vec::new());
         for held in self.held.iter().filter(|held| held.agent == agent.key) {
-            if free.subtract(&held.resources).is_err() {
-                return Resources::new();
+            for entry in &held.resources {
+                let one = held.resources.filter(|it| core::ptr::eq(it, entry));
+                if free.subtract(&one).is_err() {
+                    let rest = free.without_shared(&one);
+                    free = rest.filter(|it| !(it.is_scalar() && is_same(it, entry)));
+                    missing.push(entry.clone());
+                }
             }
         }
-        free
+        (free, missing)
+    }
+
+    fn free(&self, agent: &Agent) -> Resources {
+        self.left(agent).0
     }
 
     /// The dominant share over the weight as a fraction, of those that `of` accepts.
@@ -221,12 +236,9 @@ impl Plain {
 
     fn rescind_if_overbooked(&mut self, key: AgentKey) -> BTreeSet<u64> {
         let agent = self.agents.iter().find(|it| it.key == key).unwrap();
-        let mut free = agent.total.clone();
-        let mut held = self.held.iter().filter(|held| held.agent == key);
-        if held.all(|held| free.subtract(&held.resources).is_ok()) {
-            return BTreeSet::new();
-        }
-        self.rescind(|held| held.agent == key)
+        let missing = self.left(agent).1;
+        let lacks = |entry: &Resource| missing.iter().any(|it| is_same(it, entry));
+        self.rescind(|held| held.agent == key && held.resources.iter().any(lacks))
     }
 
     /// Takes in a change. Returns the grants that must be asked back for it.
@@ -238,7 +250,10 @@ impl Plain {
                 active: true,
             }),
             Change::AgentChanged { agent, total, .. } => {
-                self.agent(agent).total = total;
+                let before = core::mem::replace(&mut self.agent(agent).total, total.clone());
+                if before == total {
+                    return BTreeSet::new();
+                }
                 self.refused.retain(|refused| refused.agent != agent);
                 return self.rescind_if_overbooked(agent);
             }

@@ -308,9 +308,9 @@ fn what_is_converted_stays_granted() {
         from: Booking::Offered,
         refuse: None,
     });
-    // The reserved half is no use to B.
-    let expected = ["2: B/y on 0: cpus:2", "3: A/x on 0: cpus(x):2"];
-    assert_eq!(rig.says(), expected);
+    // The reserved half is no use to B. A has used nothing, and waits like all who do not.
+    assert_eq!(rig.says(), ["2: B/y on 0: cpus:2"]);
+    assert_eq!(rig.until(1_000), ["1000 ms: 3: A/x on 0: cpus(x):2"]);
 }
 
 #[test]
