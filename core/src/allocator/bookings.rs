@@ -214,6 +214,9 @@ impl Drf {
         self.unbar_if_changed(key, before, after);
         self.recount(key);
         self.mark(now, key.index() as usize);
+        if !self.ledger.get(key).is_some_and(|it| it.is_held_by(leaf)) {
+            self.forget_place(leaf);
+        }
     }
 
     /// Counts what a leaf holds on an agent.

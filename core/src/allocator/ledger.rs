@@ -361,7 +361,13 @@ impl Agent {
         if self.overbooked || !adds_up || has_twice(self.total()) {
             self.count_anew(columns);
         }
+        self.forget_if_empty(leaf);
         true
+    }
+
+    /// Returns whether a leaf holds anything here.
+    pub(super) fn is_held_by(&self, leaf: LeafId) -> bool {
+        self.holdings.binary_search_by_key(&leaf, |it| it.0).is_ok()
     }
 
     /// Takes away all that a leaf holds; counts what it was.
