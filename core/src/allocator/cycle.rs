@@ -129,7 +129,7 @@ impl Drf {
             agents: 0,
             begun: self.scratch.work(),
         };
-        if !self.rank_all(&mut pass, &mut slice) {
+        if !self.rank_all(&mut pass, &slice) {
             self.pass = Some(pass);
             return;
         }
