@@ -4,9 +4,9 @@
 //! (AL-22, AL-27); of each, the first framework that may have something gets all that it may have,
 //! and then the next, until nobody takes anything.
 //!
-//! Who comes before the order by share is in `waiting.rs`, orders by lot are in `lot.rs`, the choice
-//! among agents is in `packing.rs`. Deliberately not here: what a framework may have, which is
-//! `candidate.rs`.
+//! Who comes before the order by share is in `waiting.rs`, orders by lot are in `lot.rs`, and the
+//! choice among agents is in `packing.rs`. Deliberately not here: what a framework may have, which
+//! is `candidate.rs`.
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;

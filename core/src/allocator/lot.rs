@@ -368,7 +368,7 @@ mod tests {
         }
         for own in owns {
             let chance = lots.chances[own.at()];
-            assert!(chance >= LEAST && chance <= 1.0, "{chance}");
+            assert!((LEAST..=1.0).contains(&chance), "{chance}");
         }
     }
 
