@@ -468,6 +468,7 @@ fn numbers_are_written_exactly() {
         999,
         1_001,
         4_398_046_511_103_999,
+        2_000_000_000_000_007_000,
         i64::MAX / 1_000 * 1_000,
     ] {
         let amount = Milli::from_thousandths(thousandths);

@@ -105,15 +105,15 @@ impl super::Resource {
     }
 }
 
-/// Returns the float that is this amount, or the whole number where there is none.
+/// From here on, whole numbers are written as such: readers of JSON may lose digits of a float.
+const LARGE: u64 = 1 << 42;
+
+/// Returns the float that is this amount, or the whole number where floats are too coarse.
 fn number(amount: Milli) -> Number {
-    let float = amount.to_f64();
-    let exact = Milli::from_f64(float) == Ok(amount);
-    match u64::try_from(amount.thousandths()) {
-        Ok(thousandths) if !exact && amount.is_whole() => {
-            Number::Whole(thousandths / Milli::from_units(1).thousandths().unsigned_abs())
-        }
-        Ok(_) | Err(_) => Number::Float(float),
+    let one = Milli::from_units(1).thousandths().unsigned_abs();
+    match amount.thousandths().unsigned_abs() / one {
+        units if amount.is_whole() && units >= LARGE => Number::Whole(units),
+        _ => Number::Float(amount.to_f64()),
     }
 }
 
