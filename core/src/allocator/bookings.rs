@@ -38,7 +38,7 @@ impl Drf {
         if self.ledger.get(key).is_none() {
             return debug!(agent = ?key, %resources, "use on an unknown agent is ignored");
         }
-        self.columns.intern_all(resources);
+        self.admit_names(resources);
         // In use is in use, even by a framework that has not come back yet.
         let leaf = self.track(framework, role);
         let agent = self.ledger.get_mut(key).expect("it was just looked at");
@@ -186,7 +186,7 @@ impl Drf {
         after: &Resources,
     ) {
         let leaf = self.leaf(framework, role);
-        self.columns.intern_all(after);
+        self.admit_names(after);
         let converted = leaf.filter(|leaf| {
             let agent = self.ledger.get_mut(key);
             agent.is_some_and(|agent| agent.convert(*leaf, before, after, &self.columns))
@@ -218,7 +218,7 @@ impl Drf {
         after: &Resources,
         out: &mut Outbox<Never, Decision>,
     ) {
-        let Some(agent) = self.ledger.get_mut(key) else {
+        let Some(agent) = self.ledger.get(key) else {
             return debug!(agent = ?key, "a conversion on an unknown agent is ignored");
         };
         let Ok(mut total) = agent.total().checked_sub(before) else {
@@ -227,7 +227,9 @@ impl Drf {
         if let Err(error) = total.add(after) {
             return debug!(agent = ?key, %error, "more than can be counted");
         }
-        self.columns.intern_all(after);
+        self.admit_names(after);
+        let agent = self.ledger.get_mut(key);
+        let agent = agent.expect("it was just looked at");
         let total = Arc::new(Counted::new(total, &self.columns));
         agent.set_total(total, &self.columns);
         self.count_total(before, after);

@@ -14,9 +14,10 @@ use super::ledger::Agent;
 use super::obstacle::Capability;
 use super::profile::AgentCapabilities;
 use super::seats::{LeafId, Seat, Wish};
+use super::want::first;
 use super::worth::Least;
 use crate::constraints::Subject;
-use crate::resources::{Milli, Resources, Value};
+use crate::resources::{Resources, Value};
 use crate::time::Time;
 
 /// Which frameworks a pass looks for.
@@ -205,6 +206,23 @@ impl Drf {
         Ok(bounds)
     }
 
+    /// Returns whether so much of an agent is kept free for guarantees that the rest is worth no
+    /// offer to anybody, unless something is promised to them or above them.
+    pub(super) fn is_kept_free(&self, agent: &Agent) -> bool {
+        let required = self.tree.required_headroom();
+        if required.is_empty() {
+            return false;
+        }
+        let counts = agent.counts();
+        let mut most = counts.all;
+        for (column, required) in required.iter().filter(|it| it.1 > 0) {
+            let surplus = (self.available.at(column) - required).max(0);
+            let open = counts.open().at(column);
+            most.add_at(column, surplus.min(open) - open);
+        }
+        !self.leasts.is_worth_any(agent.free(), &most)
+    }
+
     /// Returns whether a bag lessens what is required for the role, or for one above it.
     fn serves(&self, seat: &Seat, bag: &Resources) -> bool {
         let covered = self.tree.covered(seat.role);
@@ -236,8 +254,8 @@ impl Drf {
         Ok(())
     }
 
-    /// Cuts the unreserved scalars to bounds; what cannot be cut is left out (AL-29). Everything
-    /// else goes along.
+    /// Cuts what is unreserved and counted to bounds; what cannot be cut is left out (AL-29).
+    /// Everything else goes along.
     fn chop(&self, base: &Resources, mut bounds: Bounds) -> Resources {
         let mut part = Resources::new();
         for entry in base {
@@ -252,9 +270,17 @@ impl Drf {
                 continue;
             }
             bounds.spend(column, most);
-            let most = i64::try_from(most).expect("no more than there was");
-            let value = Value::Scalar(Milli::from_thousandths(most));
-            if let Some(taken) = with_value(entry, value) {
+            if most == amount {
+                part.insert(entry.clone()).expect("a part of a bag fits");
+                continue;
+            }
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            let most = match entry.value() {
+                Value::Scalar(_) => most,
+                Value::Ranges(_) | Value::Items(_) => most - most % 1_000,
+            };
+            let (_, value) = first(entry.value(), most);
+            if let Some(taken) = value.and_then(|value| with_value(entry, value)) {
                 part.insert(taken).expect("a part of a bag fits");
             }
         }

@@ -179,7 +179,7 @@ impl Drf {
             );
             self.on_agent_removed(before);
         }
-        self.columns.intern_all(&total);
+        self.admit_names(&total);
         let total = self.shapes.share(total, &self.columns);
         let mut agent = Agent::new(key, total, traits);
         agent.whitelisted = self.is_whitelisted(&agent.traits.hostname);
@@ -208,9 +208,12 @@ impl Drf {
         out: &mut Outbox<Never, Decision>,
     ) {
         let whitelisted = self.is_whitelisted(&traits.hostname);
-        let Some(agent) = self.ledger.get_mut(key) else {
+        if self.ledger.get(key).is_none() {
             return debug!(agent = ?key, "a change of an unknown agent is ignored");
-        };
+        }
+        self.admit_names(&total);
+        let agent = self.ledger.get_mut(key);
+        let agent = agent.expect("it was just looked at");
         let traits = Arc::new(traits);
         if let Some(breed) = agent.breed {
             self.breeds.part(breed, &agent.traits);
@@ -219,7 +222,6 @@ impl Drf {
         agent.traits = traits;
         agent.whitelisted = whitelisted;
         let before = agent.total().clone();
-        self.columns.intern_all(&total);
         let total = self.shapes.share(total, &self.columns);
         agent.set_total(Arc::clone(&total), &self.columns);
         self.count_total(&before, &total.bag);

@@ -158,6 +158,7 @@ mod joins;
 mod kinds;
 mod ledger;
 mod lot;
+mod names;
 mod obstacle;
 mod options;
 mod profile;

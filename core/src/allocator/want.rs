@@ -129,7 +129,7 @@ fn part(each: &Quantities, times: u32, from: &Resources) -> Resources {
 }
 
 /// Takes the first of a value, by thousandths. Returns how much it was.
-fn first(value: &Value, thousandths: i64) -> (i64, Option<Value>) {
+pub(super) fn first(value: &Value, thousandths: i64) -> (i64, Option<Value>) {
     let whole = usize::try_from(thousandths / 1_000).unwrap_or(0);
     if thousandths <= 0 {
         return (0, None);
