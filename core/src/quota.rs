@@ -3,7 +3,7 @@
 //! Registry, master and allocator share the type. Deliberately not here: what a role consumes and
 //! what is kept free for others, which the allocator counts.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -107,6 +107,33 @@ pub fn check_levels(quotas: &BTreeMap<Role, Quota>) -> Result<(), PromisedAboveL
     Ok(())
 }
 
+/// How many names quotas are counted of one by one, beside `cpus`, `mem`, `disk` and `gpus`.
+pub const MOST_NAMES: usize = 12;
+
+/// Quotas have so many names that some cannot be told from each other: limits hold, but for these
+/// names together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("quotas have {names} names beside cpus, mem, disk and gpus, and {MOST_NAMES} are counted")]
+pub struct TooManyNames {
+    /// How many there are.
+    pub names: usize,
+}
+
+/// Checks that quotas have no more names than are counted one by one. Names that an allocator's
+/// options count are to be taken off.
+pub fn check_names<'a>(quotas: impl IntoIterator<Item = &'a Quota>) -> Result<(), TooManyNames> {
+    let mut names = BTreeSet::new();
+    for quota in quotas {
+        names.extend(quota.guarantees.iter().map(|(name, _)| name));
+        names.extend(quota.limits.iter().map(|(name, _)| name));
+    }
+    names.retain(|name| !["cpus", "mem", "disk", "gpus"].contains(name));
+    if names.len() > MOST_NAMES {
+        return Err(TooManyNames { names: names.len() });
+    }
+    Ok(())
+}
+
 /// Returns the nearest role above one that has quota.
 fn nearest_above<'a>(role: &Role, quotas: &'a BTreeMap<Role, Quota>) -> Option<&'a Role> {
     let mut ends = role.as_str().rmatch_indices('/').map(|(at, _)| at);
@@ -158,6 +185,25 @@ mod tests {
         let text = "1 of \"mem\" is guaranteed, and 0.5 is the limit";
         assert_eq!(error.to_string(), text);
         assert!(quota("", "").is_default() && !quota("", "gpus:0").is_default());
+    }
+
+    #[test]
+    fn names_in_quotas_are_counted() {
+        let quota = |from: usize, to: usize| {
+            let mut limits = Ceilings::parse("cpus:1;gpus:0").unwrap();
+            for n in from..to {
+                let name = alloc::format!("x{n}");
+                limits.insert(&name, Milli::from_units(1)).unwrap();
+            }
+            Quota {
+                guarantees: Quantities::parse("mem:1;x0:1").unwrap(),
+                limits,
+            }
+        };
+        assert_eq!(check_names(&[quota(0, 8), quota(4, MOST_NAMES)]), Ok(()));
+        let names = MOST_NAMES + 1;
+        let error = check_names(&[quota(0, 8), quota(4, names)]);
+        assert_eq!(error, Err(TooManyNames { names }));
     }
 
     #[test]

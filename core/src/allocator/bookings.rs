@@ -38,7 +38,7 @@ impl Drf {
         if self.ledger.get(key).is_none() {
             return debug!(agent = ?key, %resources, "use on an unknown agent is ignored");
         }
-        self.columns.intern_all(resources);
+        self.admit_names(resources);
         // In use is in use, even by a framework that has not come back yet.
         let leaf = self.track(framework, role);
         let agent = self.ledger.get_mut(key).expect("it was just looked at");
@@ -184,7 +184,7 @@ impl Drf {
         after: &Resources,
     ) {
         let leaf = self.leaf(framework, role);
-        self.columns.intern_all(after);
+        self.admit_names(after);
         // A shared volume counts once, however many copies there are: so all is counted (AL-15).
         let is_shared = before.iter().chain(after).any(Resource::is_shared);
         let held = leaf.filter(|_| is_shared).map(|leaf| self.held(leaf, key));
@@ -253,7 +253,7 @@ impl Drf {
         after: &Resources,
         out: &mut Outbox<Never, Decision>,
     ) {
-        let Some(agent) = self.ledger.get_mut(key) else {
+        let Some(agent) = self.ledger.get(key) else {
             return debug!(agent = ?key, "a conversion on an unknown agent is ignored");
         };
         let Ok(mut total) = agent.total().checked_sub(before) else {
@@ -262,7 +262,9 @@ impl Drf {
         if let Err(error) = total.add(after) {
             return debug!(agent = ?key, %error, "more than can be counted");
         }
-        self.columns.intern_all(after);
+        self.admit_names(after);
+        let agent = self.ledger.get_mut(key);
+        let agent = agent.expect("it was just looked at");
         let total = Arc::new(Counted::new(single(total), &self.columns));
         let known = agent.total().clone();
         agent.set_total(Arc::clone(&total), &self.columns);

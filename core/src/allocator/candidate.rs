@@ -213,6 +213,23 @@ impl Drf {
         Ok(bounds)
     }
 
+    /// Returns whether so much of an agent is kept free for guarantees that the rest is worth no
+    /// offer to anybody, unless something is promised to them or above them.
+    pub(super) fn is_kept_free(&self, agent: &Agent) -> bool {
+        let required = self.tree.required_headroom();
+        if required.is_empty() {
+            return false;
+        }
+        let counts = agent.counts();
+        let mut most = counts.all;
+        for (column, required) in required.iter().filter(|it| it.1 > 0) {
+            let surplus = (self.available.at(column) - required).max(0);
+            let open = counts.open().at(column);
+            most.add_at(column, surplus.min(open) - open);
+        }
+        !self.leasts.is_worth_any(agent.free(), &most)
+    }
+
     /// Returns whether a bag lessens what is required for the role, or for one above it.
     fn serves(&self, seat: &Seat, bag: &Resources) -> bool {
         let covered = self.tree.covered(seat.role);

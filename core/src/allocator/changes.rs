@@ -180,7 +180,7 @@ impl Drf {
             );
             self.on_agent_removed(before);
         }
-        self.columns.intern_all(&total);
+        self.admit_names(&total);
         let total = self.shapes.share(single(total), &self.columns);
         let mut agent = Agent::new(key, total, traits, &self.columns);
         agent.whitelisted = self.is_whitelisted(&agent.traits.hostname);
@@ -209,13 +209,17 @@ impl Drf {
         out: &mut Outbox<Never, Decision>,
     ) {
         let whitelisted = self.is_whitelisted(&traits.hostname);
-        let Some(agent) = self.ledger.get_mut(key) else {
+        if self.ledger.get(key).is_none() {
             return debug!(agent = ?key, "a change of an unknown agent is ignored");
-        };
+        }
         let total = single(total);
-        if *agent.total() == total && *agent.traits == traits {
+        let is_same = |it: &Agent| *it.total() == total && *it.traits == traits;
+        if self.ledger.get(key).is_some_and(is_same) {
             return debug!(agent = ?key, "a change of nothing is ignored");
         }
+        self.admit_names(&total);
+        let agent = self.ledger.get_mut(key);
+        let agent = agent.expect("it was just looked at");
         let traits = Arc::new(traits);
         if let Some(breed) = agent.breed {
             self.breeds.part(breed, &agent.traits);
@@ -224,7 +228,6 @@ impl Drf {
         agent.traits = traits;
         agent.whitelisted = whitelisted;
         let before = agent.total().clone();
-        self.columns.intern_all(&total);
         let total = self.shapes.share(total, &self.columns);
         agent.set_total(Arc::clone(&total), &self.columns);
         self.count_total(&before, &total.bag);

@@ -1,32 +1,46 @@
 //! Dense rows of scalars, one column for each name that is counted.
 //!
 //! Shares, quota and headroom are counted in [`Row`]s, exactly, whatever agents claim to have.
-//! `cpus`, `mem`, `disk`, `gpus` and the names that options count always have a column; of all
-//! others the first to be seen do, be it in quota or on agents. A name beyond the last column rides
-//! along whole, as ranges and sets do: it is offered, but not split, and counts neither for
-//! fairness nor for quota.
+//! `cpus`, `mem`, `disk`, `gpus` and the names that options count always have a column. So have the
+//! names in quotas, of which ranges and sets count as well, by the number of their values; where
+//! these are too many, the last of them share a column. What is left goes to the first scalars to
+//! be seen on agents. Everything else rides along whole: it is offered, but not split, and counts
+//! neither for fairness nor for quota.
 //!
-//! Deliberately not here: identity, which is the ledger's.
+//! Deliberately not here: identity, which is the ledger's; when columns change hands, which is in
+//! `names.rs`.
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::quota::MOST_NAMES;
 use crate::resources::{Milli, Quantities, Resource, Resources, Value};
 
 /// How many names are counted at most.
 pub(super) const COLUMNS: usize = 16;
 const ALWAYS: [&str; 4] = ["cpus", "mem", "disk", "gpus"];
+const _: () = assert!(
+    COLUMNS == ALWAYS.len() + MOST_NAMES,
+    "quota says how many names it counts"
+);
 
 /// Which column a name has.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     names: Vec<Arc<str>>,
+    /// How many of them never change.
+    fixed: usize,
+    /// Names that share the last column with the one that has it.
+    crowd: Vec<Arc<str>>,
+    /// A bit for each column that counts ranges and sets as well.
+    valued: u32,
 }
 
 /// Thousandths by column.
 ///
-/// Fewer than 2^64 amounts below 2^63 fit, so that nothing is lost and no sum overflows.
+/// Fewer than 2^52 amounts below 2^75 fit, so that nothing is lost and no sum overflows.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(super) struct Row {
@@ -41,11 +55,43 @@ impl Columns {
     pub(super) fn new(counted: &[String]) -> Self {
         let mut columns = Self {
             names: ALWAYS.into_iter().map(Arc::from).collect(),
+            fixed: ALWAYS.len(),
+            crowd: Vec::new(),
+            valued: 0,
         };
         for name in counted {
-            let _full = columns.intern(name);
+            let _full = columns.fix(name);
         }
         columns
+    }
+
+    /// Returns the column of a name, which keeps it from now on; `None` if none is left.
+    pub(super) fn fix(&mut self, name: &str) -> Option<usize> {
+        let column = self.intern(name);
+        self.fixed = self.names.len();
+        column
+    }
+
+    /// Gives the columns to other names: after those that keep theirs, to names in quotas, and then
+    /// to others as long as there are some. Whatever was counted is to be counted anew.
+    pub(super) fn assign<'a>(
+        &mut self,
+        of_quota: &BTreeSet<&str>,
+        others: impl Iterator<Item = &'a str>,
+    ) {
+        self.names.truncate(self.fixed);
+        self.crowd.clear();
+        self.valued = 0;
+        for name in of_quota {
+            let column = self.intern(name).unwrap_or_else(|| {
+                self.crowd.push(Arc::from(*name));
+                COLUMNS - 1
+            });
+            self.valued |= 1 << column;
+        }
+        for name in others {
+            let _full = self.intern(name);
+        }
     }
 
     /// Returns the column of a name, new or old; `None` if none is left.
@@ -60,29 +106,65 @@ impl Columns {
         Some(self.names.len() - 1)
     }
 
-    /// Gives columns to all scalars of a bag, as long as there are some.
-    pub(super) fn intern_all(&mut self, resources: &Resources) {
+    /// Gives columns to all scalars of a bag, as long as there are some. Returns whether all have
+    /// one now.
+    pub(super) fn intern_all(&mut self, resources: &Resources) -> bool {
+        let mut all = true;
         for entry in resources {
             if matches!(entry.value(), Value::Scalar(_)) {
-                let _full = self.intern(entry.name());
+                all &= self.intern(entry.name()).is_some();
             }
         }
+        all
     }
 
     /// Returns the column of a name.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
-        self.names.iter().position(|known| **known == *name)
+        let own = self.names.iter().position(|known| **known == *name);
+        let shared = || self.crowd.iter().any(|it| **it == *name);
+        own.or_else(|| shared().then_some(COLUMNS - 1))
     }
 
-    /// Returns the column and the thousandths of a scalar that is counted.
+    /// Returns the column of a name in which nothing else is counted: neither other names nor
+    /// ranges and sets, unless it always has one.
+    pub(super) fn find_pure(&self, name: &str) -> Option<usize> {
+        let pure = |column: &usize| {
+            let alone = self.crowd.is_empty() || *column != COLUMNS - 1;
+            alone && (*column < ALWAYS.len() || self.valued & (1 << column) == 0)
+        };
+        self.find(name).filter(pure)
+    }
+
+    /// Returns whether all of a name is counted, whatever it is.
+    pub(super) fn counts_all(&self, name: &str) -> bool {
+        let column = self.find(name);
+        column.is_some_and(|column| self.valued & (1 << column) != 0)
+    }
+
+    /// Visits the columns that were given to names, and can be given to others.
+    pub(super) fn given(&self) -> impl Iterator<Item = (usize, &str)> + '_ {
+        let names = self.names.iter().map(|name| &**name);
+        names.enumerate().skip(self.fixed)
+    }
+
+    /// Returns the column that several names share, if there is one.
+    pub(super) fn shared(&self) -> Option<usize> {
+        (!self.crowd.is_empty()).then_some(COLUMNS - 1)
+    }
+
+    /// Returns the column and the thousandths of what is counted.
     pub(super) fn place(&self, entry: &Resource) -> Option<(usize, i128)> {
-        match entry.value() {
+        let count = match entry.value() {
             Value::Scalar(amount) => {
                 let column = self.find(entry.name())?;
-                Some((column, i128::from(amount.thousandths())))
+                return Some((column, i128::from(amount.thousandths())));
             }
-            Value::Ranges(_) | Value::Items(_) => None,
-        }
+            Value::Ranges(_) | Value::Items(_) if self.valued == 0 => return None,
+            Value::Ranges(ranges) => ranges.count() as i128,
+            Value::Items(items) => items.len() as i128,
+        };
+        let column = self.find(entry.name())?;
+        (self.valued & (1 << column) != 0).then_some((column, count * 1_000))
     }
 
     /// Counts the scalars of a bag.
@@ -99,11 +181,11 @@ impl Columns {
         row
     }
 
-    /// Returns the amounts of a row by name; what does not fit becomes [`Milli::MAX`], and what is
-    /// below zero is nothing.
+    /// Returns the amounts of a row by name; what does not fit becomes [`Milli::MAX`], what is
+    /// below zero is nothing, and names that share a column are left out.
     pub(super) fn quantities(&self, row: &Row) -> Quantities {
         let mut entries: Vec<_> = (self.names.iter().zip(row.iter()))
-            .filter(|(_, (_, amount))| *amount > 0)
+            .filter(|(_, (column, amount))| *amount > 0 && self.shared() != Some(*column))
             .map(|(name, (_, amount))| {
                 let fits = i64::try_from(amount).map_or(Milli::MAX, Milli::from_thousandths);
                 (name.clone(), fits)
@@ -234,13 +316,13 @@ mod tests {
         assert_eq!(columns.find("tape"), Some(4));
         let text: Vec<_> = (0..20).map(|n| format!("x{n:02}:1")).collect();
         let bag = Resources::parse(&text.join(";")).unwrap();
-        columns.intern_all(&bag);
+        assert!(!columns.intern_all(&bag));
         assert_eq!(columns.find("x10"), Some(15));
         assert_eq!(columns.find("x11"), None);
         let counted = columns.quantities(&columns.row(&bag));
         assert_eq!(counted.iter().count(), 11);
         // What has a column keeps it.
-        columns.intern_all(&Resources::parse("y:1;cpus:2").unwrap());
+        assert!(!columns.intern_all(&Resources::parse("y:1;cpus:2").unwrap()));
         assert_eq!((columns.find("y"), columns.find("cpus")), (None, Some(0)));
     }
 

@@ -377,13 +377,16 @@ impl Drf {
             (Count::Many, _) => {}
         }
         scratch.walk.restart();
+        // Whether branches that are promised nothing can have nothing; asked once.
+        let mut kept: Option<bool> = None;
         loop {
             let wants = self.interest.of(agent);
             let stamps = &scratch.stamps;
             let is_wanted = |node: NodeId| match self.tree.leaf_of(node) {
                 Some(leaf) => Interest::has(wants, leaf),
                 None => {
-                    let unmet = stage == Stage::FairShare || self.tree.may_have_unmet(node);
+                    let all = stage == Stage::FairShare && kept != Some(true);
+                    let unmet = all || self.tree.may_have_unmet(node);
                     unmet && (count == Count::Many || stamps.has(node))
                 }
             };
@@ -395,8 +398,28 @@ impl Drf {
                 }
             } else if let Some(found) = self.look(stage, agent, leaf, &mut scratch.stops) {
                 return Some(found);
+            } else if stage == Stage::FairShare
+                && matches!(scratch.stops.last(), Some((_, Stop::Bound(_))))
+            {
+                // The agent is noted as held back now, and a look at others adds nothing to that.
+                if *kept.get_or_insert_with(|| self.is_kept_from_most(agent))
+                    && !self.has_promise(leaf)
+                {
+                    scratch.walk.leave_branch();
+                }
             }
         }
+    }
+
+    fn is_kept_from_most(&self, agent: usize) -> bool {
+        let row = self.ledger.at(agent).expect("it is looked at");
+        self.is_kept_free(row)
+    }
+
+    /// Whether something must be kept free for the branch of a leaf.
+    fn has_promise(&self, leaf: LeafId) -> bool {
+        let branch = self.tree.upwards(self.seats.seat(leaf).node).last();
+        branch.is_some_and(|top| self.tree.may_have_unmet(top))
     }
 
     /// Clears the interest of a leaf, and of all that want as much, if that is more than is free.

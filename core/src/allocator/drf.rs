@@ -23,8 +23,12 @@
 //!
 //! With guarantees, a pass has two stages: first, roles whose guarantee is not met are offered what
 //! serves it; then everybody by share, of what need not be kept free. Limits hold for a role and
-//! all below it. Names without a column (there are sixteen) are offered whole, and quota on them is
-//! not counted.
+//! all below it. Quota holds for any names: ranges and sets count by the number of their values,
+//! such as ports, and an offer is cut to the first of them. Twelve names beside `cpus`, `mem`,
+//! `disk` and `gpus` are counted, each for itself, and quota comes before what agents happen to
+//! have; names in quotas beyond that are counted together, so that what one of them is limited to
+//! holds for all of them ([`crate::quota::check_names`] tells). Other names are offered whole, and
+//! count for nothing.
 //!
 //! # Who waits
 //!

@@ -14,6 +14,7 @@
 //! Deliberately not here: which grants are made, and what is free.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 
 use super::columns::{COLUMNS, Columns, Row};
 use super::tree::{NodeId, ROOT, Sign, Tree};
@@ -115,29 +116,43 @@ impl Books {
     }
 }
 
-impl Tree {
-    /// Sets the quota of a role. Names without a column cannot be counted and are left out.
-    pub(super) fn set_quota(&mut self, role: &Role, quota: Quota, columns: &mut Columns) {
-        let node = self.intern(role);
-        let mut set = SetQuota {
+impl SetQuota {
+    fn new(given: Quota, columns: &Columns) -> Self {
+        let mut set = Self {
             guarantee: Row::ZERO,
             limit: Bounds::NONE,
             columns: 0,
-            given: Quota::default(),
+            given,
         };
-        for (name, amount) in quota.guarantees.iter() {
-            if let Some(column) = columns.intern(name) {
-                set.guarantee.set(column, i128::from(amount.thousandths()));
+        for (name, amount) in set.given.guarantees.iter() {
+            if let Some(column) = columns.find(name) {
+                // Names that share a column are promised together.
+                let amount = i128::from(amount.thousandths());
+                set.guarantee.add_at(column, amount);
             }
         }
-        for (name, amount) in quota.limits.iter() {
-            if let Some(column) = columns.intern(name) {
+        for (name, amount) in set.given.limits.iter() {
+            if let Some(column) = columns.find(name) {
                 set.limit.lower(column, i128::from(amount.thousandths()));
                 set.columns = set.columns.max(column + 1);
             }
         }
+        set
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> + '_ {
+        let (guarantees, limits) = (self.given.guarantees.iter(), self.given.limits.iter());
+        guarantees.chain(limits).map(|(name, _)| name)
+    }
+}
+
+impl Tree {
+    /// Sets the quota of a role. Names without a column are to be given one, and all to be counted
+    /// anew.
+    pub(super) fn set_quota(&mut self, role: &Role, quota: Quota, columns: &Columns) {
+        let node = self.intern(role);
         let is_default = quota.is_default();
-        set.given = quota;
+        let set = SetQuota::new(quota, columns);
         let guarantees = |set: &Option<Box<SetQuota>>| {
             usize::from(set.as_ref().is_some_and(|it| !it.guarantee.is_zero()))
         };
@@ -149,6 +164,49 @@ impl Tree {
         self.guaranteed += guarantees(&books.set);
         self.require_upwards(node);
         self.prune(node);
+    }
+
+    /// Returns the names in all quotas.
+    pub(super) fn quota_names(&self) -> BTreeSet<&str> {
+        let sets = self.books.iter().filter_map(|books| books.set.as_ref());
+        sets.flat_map(|set| set.names()).collect()
+    }
+
+    /// Forgets all amounts, to be counted anew by other columns. What is required follows with
+    /// [`Tree::require_all`].
+    pub(super) fn uncount(&mut self, columns: &Columns) {
+        self.total = Row::ZERO;
+        self.stale = true;
+        let guarantees =
+            |books: &&Books| books.set.as_ref().is_some_and(|it| !it.guarantee.is_zero());
+        for books in &mut self.books {
+            let set = books.set.take();
+            *books = Books {
+                set: set.map(|set| Box::new(SetQuota::new(set.given, columns))),
+                ..Books::default()
+            };
+        }
+        self.guaranteed = self.books.iter().filter(guarantees).count();
+    }
+
+    /// Counts what a leaf holds, which is no grant.
+    pub(super) fn recount(&mut self, leaf: NodeId, all: &Row, open: &Row) {
+        let mut at = leaf;
+        while at != ROOT {
+            let books = &mut self.books[at.at()];
+            books.held.add(all);
+            books.taken.add(open);
+            at = self.node(at).parent;
+        }
+    }
+
+    /// Brings what is required of all nodes up to date.
+    pub(super) fn require_all(&mut self) {
+        for at in 0..self.nodes.len() {
+            if self.books[at].has_quota() {
+                self.require_upwards(self.id(at));
+            }
+        }
     }
 
     /// Returns the quota that a role was given.

@@ -8,6 +8,8 @@
 //!
 //! Deliberately not here: shares, refusals, and the choice of who gets something.
 
+mod anew;
+
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;

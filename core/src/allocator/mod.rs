@@ -76,6 +76,7 @@ mod kinds;
 mod ladders;
 mod ledger;
 mod lot;
+mod names;
 mod obstacle;
 mod options;
 mod packing;

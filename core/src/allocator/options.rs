@@ -21,8 +21,9 @@ pub struct Options {
     pub min_allocatable: Vec<Quantities>,
     /// Names that shares are not counted by (AL-15).
     pub excluded: Vec<String>,
-    /// Names of scalars that are counted in any case, beside `cpus`, `mem`, `disk` and `gpus`. Of
-    /// all others the first few that agents have are; see [`super::drf`].
+    /// Names of scalars that are counted in any case, beside `cpus`, `mem`, `disk` and `gpus`: the
+    /// first twelve. Of all others those in quotas are, and the first few that agents have; see
+    /// [`super::drf`].
     pub counted: Vec<String>,
     /// How roles are put in order, at every level of the hierarchy.
     pub role_sorter: SorterKind,

@@ -3,11 +3,12 @@
 //! Only grants that stand in the way of the new order are taken back, not all of them (RQ-16).
 //! Deliberately not here: how quota is counted, which is `headroom.rs`.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use tracing::debug;
 
+use super::candidate::Stage;
 use super::changes::rescind;
 use super::columns::Row;
 use super::drf::Drf;
@@ -30,6 +31,37 @@ struct Live {
     open: Row,
 }
 
+/// The listed children of a node, as they would stand if grants went from one to another.
+struct Siblings {
+    nodes: Vec<NodeId>,
+    /// Their shares, with their place in `nodes`.
+    by_share: BTreeSet<(u64, usize)>,
+    /// Who stands below each, once that was asked.
+    leaves: Vec<Option<Vec<LeafId>>>,
+    /// What those hold, listed or not, of whom that changed.
+    held: BTreeMap<NodeId, Row>,
+}
+
+impl Siblings {
+    fn held(&self, node: NodeId, tree: &Tree) -> Row {
+        let known = self.held.get(&node).copied();
+        known.unwrap_or_else(|| tree.books[node.at()].held)
+    }
+
+    fn set_held(&mut self, node: NodeId, held: Row, tree: &Tree) {
+        let before = tree.weighted_share(node, &self.held(node, tree));
+        // One that is not listed stands in no order.
+        let places = self.by_share.range((before, 0)..=(before, usize::MAX));
+        let mut places = places.filter(|it| self.nodes[it.1] == node);
+        if let Some(place) = places.next().copied() {
+            self.by_share.remove(&place);
+            let after = tree.weighted_share(node, &held);
+            self.by_share.insert((after, place.1));
+        }
+        self.held.insert(node, held);
+    }
+}
+
 impl Drf {
     pub(super) fn on_quota(
         &mut self,
@@ -41,7 +73,8 @@ impl Drf {
         if let Err(error) = quota.check() {
             debug!(%role, %error, "the limit holds");
         }
-        self.tree.set_quota(role, quota, &mut self.columns);
+        self.tree.set_quota(role, quota.clone(), &self.columns);
+        self.admit_quota(&quota);
         if let Some(node) = self.tree.find(role) {
             self.enforce_limit(node, out);
         }
@@ -126,50 +159,92 @@ impl Drf {
         };
         self.tree.settle();
         let parent = self.tree.node(node).parent;
-        let mut held: BTreeMap<NodeId, Row> = BTreeMap::new();
+        let mut siblings = self.siblings(parent);
         let grants = self.live();
         // The largest grants of whoever has most come last, so go from the end.
         for grant in grants.iter().rev() {
             let Some(of) = self.child_towards(parent, grant.leaf) else {
                 continue;
             };
-            if self.is_better_elsewhere(parent, of, grant, &mut held) {
+            if self.is_better_elsewhere(of, grant, &mut siblings) {
                 self.take_back(grant, RescindReason::Weight, out);
             }
         }
     }
 
-    /// Whether a sibling with less would still have less with a grant than its holder has; then
-    /// counts it as that sibling's.
-    fn is_better_elsewhere(
-        &self,
-        parent: NodeId,
-        of: NodeId,
-        grant: &Live,
-        held: &mut BTreeMap<NodeId, Row>,
-    ) -> bool {
-        let own = |id: NodeId, held: &BTreeMap<NodeId, Row>| {
-            let known = held.get(&id).copied();
-            known.unwrap_or_else(|| self.tree.books[id.at()].held)
+    /// Returns the listed children of a node, in their order.
+    fn siblings(&self, parent: NodeId) -> Siblings {
+        let order = &self.tree.node(parent).order;
+        let nodes: Vec<NodeId> = order.iter().map(|it| it.node).collect();
+        let share = |node: NodeId| {
+            let held = &self.tree.books[node.at()].held;
+            self.tree.weighted_share(node, held)
         };
-        let share = |id: NodeId, row: &Row| self.tree.weighted_share(id, row);
-        let mine = share(of, &own(of, held));
-        let siblings = self.tree.node(parent).order.iter().map(|it| it.node);
-        let others = siblings.filter(|it| *it != of);
-        let least = others.min_by_key(|it| share(*it, &own(*it, held)));
-        let Some(least) = least else {
+        let ranks = (0..).zip(&nodes).map(|(at, node)| (share(*node), at));
+        Siblings {
+            by_share: ranks.collect(),
+            leaves: nodes.iter().map(|_| None).collect(),
+            held: BTreeMap::new(),
+            nodes,
+        }
+    }
+
+    /// Whether a sibling with less would take a grant, and still have less with it than its holder
+    /// has; then counts it as that sibling's.
+    fn is_better_elsewhere(&mut self, of: NodeId, grant: &Live, siblings: &mut Siblings) -> bool {
+        let mut rest = siblings.held(of, &self.tree);
+        let mine = self.tree.weighted_share(of, &rest);
+        let Some(at) = self.gainer(of, mine, grant, siblings) else {
             return false;
         };
-        let mut theirs = own(least, held);
+        let least = siblings.nodes[at];
+        let mut theirs = siblings.held(least, &self.tree);
         theirs.add(&grant.all);
-        if share(least, &theirs) >= mine {
+        if self.tree.weighted_share(least, &theirs) >= mine {
             return false;
         }
-        let mut rest = own(of, held);
         rest.subtract(&grant.all);
-        held.insert(least, theirs);
-        held.insert(of, rest);
+        siblings.set_held(least, theirs, &self.tree);
+        siblings.set_held(of, rest, &self.tree);
         true
+    }
+
+    /// Returns which sibling has the least of those who have less than somebody else and would take
+    /// what that one was granted.
+    fn gainer(
+        &mut self,
+        of: NodeId,
+        mine: u64,
+        grant: &Live,
+        siblings: &mut Siblings,
+    ) -> Option<usize> {
+        let agent = self.ledger.get(grant.agent)?;
+        let freed = agent.without(grant.leaf, grant.id, &self.columns)?;
+        // It would be free again for anybody.
+        self.available.add(&grant.open);
+        let (nodes, leaves) = (&siblings.nodes, &mut siblings.leaves);
+        let less = siblings.by_share.iter().take_while(|it| it.0 < mine);
+        let mut less = less.map(|it| it.1).filter(|at| nodes[*at] != of);
+        let gainer = less.find(|at| {
+            let leaves = leaves[*at].get_or_insert_with(|| self.listed_below(nodes[*at]));
+            let mut leaves = leaves.iter();
+            leaves.any(|leaf| self.candidate(Stage::FairShare, &freed, *leaf).is_ok())
+        });
+        self.available.subtract(&grant.open);
+        gainer
+    }
+
+    /// Returns all leaves that may be offered something in and below a node.
+    fn listed_below(&self, node: NodeId) -> Vec<LeafId> {
+        let mut leaves = Vec::new();
+        let mut stack = Vec::from([node]);
+        while let Some(at) = stack.pop() {
+            match self.tree.leaf_of(at) {
+                Some(leaf) => leaves.push(leaf),
+                None => stack.extend(self.tree.node(at).order.iter().map(|it| it.node)),
+            }
+        }
+        leaves
     }
 
     /// Returns the child of a node that a leaf hangs below.

@@ -122,7 +122,7 @@ impl Tree {
     pub(super) fn new(excluded: &[String], columns: &mut Columns) -> Self {
         let mut is_excluded = [false; COLUMNS];
         // A name without a column is not counted in any case.
-        for column in excluded.iter().filter_map(|name| columns.intern(name)) {
+        for column in excluded.iter().filter_map(|name| columns.fix(name)) {
             is_excluded[column] = true;
         }
         let mut tree = Self {

@@ -23,6 +23,11 @@ impl Walk {
         self.stack.push((ROOT, 0));
     }
 
+    /// Passes by all that is left of the branch that hangs from the top.
+    pub(super) fn leave_branch(&mut self) {
+        self.stack.truncate(1);
+    }
+
     /// Returns the next leaf below nodes that `enters` accepts.
     pub(super) fn next(&mut self, tree: &Tree, enters: impl Fn(NodeId) -> bool) -> Option<LeafId> {
         loop {

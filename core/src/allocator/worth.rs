@@ -27,7 +27,8 @@ type Threshold = (Arc<str>, Option<usize>, Milli);
 impl Least {
     pub(super) fn new(sets: &[Quantities], columns: &Columns) -> Self {
         let set = |set: &Quantities| {
-            let entry = |(name, least): (&str, Milli)| (Arc::from(name), columns.find(name), least);
+            let entry =
+                |(name, least): (&str, Milli)| (Arc::from(name), columns.find_pure(name), least);
             set.iter().map(entry).collect()
         };
         Self {
@@ -130,13 +131,36 @@ impl Leasts {
         sort.count -= 1;
         if sort.count == 0 && id != LeastId(0) {
             let gone = core::mem::take(sort);
-            self.by.remove(&gone.least);
+            // Two sorts may have become one when columns were given to other names.
+            if self.by.get(&gone.least) == Some(&id) {
+                self.by.remove(&gone.least);
+            }
             self.vacant.push(id);
         }
     }
 
     pub(super) fn at(&self, id: LeastId) -> &Least {
         &self.sorts[id.0].least
+    }
+
+    /// Finds the columns anew after they were given to other names.
+    pub(super) fn find_columns(&mut self, columns: &Columns) {
+        self.by.clear();
+        self.ladders = None;
+        for (at, sort) in self.sorts.iter_mut().enumerate() {
+            for (name, column, _) in sort.least.sets.iter_mut().flatten() {
+                *column = columns.find_pure(name);
+            }
+            if sort.count > 0 || at == 0 {
+                self.by.entry(sort.least.clone()).or_insert(LeastId(at));
+            }
+        }
+    }
+
+    /// Returns whether something is worth an offer to anybody.
+    pub(super) fn is_worth_any(&self, free: &Resources, row: &Row) -> bool {
+        let mut sorts = self.sorts.iter().filter(|it| it.count > 0);
+        sorts.any(|it| it.least.is_met(free, row))
     }
 
     /// Returns the bits of all leaves that go by the same.
