@@ -311,7 +311,7 @@ fn reservations_are_counted_off_once() {
 #[test]
 fn many_reservations_are_one_entry_each() {
     // MESOS-10015: 2,000 labelled reservations on one agent, all granted, half of them accepted
-    // one by one. What each step costs is in the benchmarks; here it is that labels keep them apart.
+    // one by one: labels keep them apart. What each step costs is in the benchmarks.
     let entry = |n: u32| format!(r#"cpus(*)<dynamic="eng",label="n"="{n}">:0.1"#);
     let all: Vec<String> = (0..2_000).map(entry).collect();
     let mut rig = Rig::new();
