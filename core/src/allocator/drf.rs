@@ -70,33 +70,35 @@
 //!
 //! # Where it differs from Mesos
 //!
-//! * *When*: what is returned, a new quota or weight, and a refusal that lapses are looked at when
-//!   they happen, not with the next periodic pass (AL-04).
+//! * *When*: what is returned, a new quota or weight, and a refusal that lapses are looked at
+//!   when they happen, not with the next periodic pass (AL-04).
 //! * *What is taken back*: after a new weight (RQ-08) or quota (RQ-16) the grants that belong to
 //!   others by it, not all of them.
-//! * *Quota* holds at every level of the hierarchy, where Mesos has it for top-level roles (RQ-12).
-//!   It is never compared with what agents have, which is next to nothing just after a change of
-//!   masters, when Mesos therefore refuses any quota that is not forced (RQ-14). Nothing is granted
-//!   until most agents are back instead ([`Change::Recovering`], AL-07). [`crate::quota::Quota::check`]
-//!   sees only that a guarantee is within its own limit.
+//! * *Quota* holds at every level of the hierarchy, where Mesos has it for top-level roles
+//!   (RQ-12). It is never compared with what agents have, which is next to nothing just after a
+//!   change of masters, when Mesos therefore refuses any quota that is not forced (RQ-14).
+//!   Instead, where there is quota, nothing is granted until most agents are back
+//!   ([`Change::Recovering`], AL-07). [`crate::quota::Quota::check`] sees only that a guarantee is
+//!   within its own limit.
 //! * *Refusals* are compared with what would be offered now, after all cuts. So what quota or a
 //!   reservation held back when something was refused is not hidden by it (OF-33).
 //! * *Cuts* go through resources in their order, not in a random one: of two disks that cannot be
 //!   divided it is always the first that goes along, if it fits (AL-29). The same inputs give the
 //!   same offers.
-//! * *Fairness does not depend on manners* (OF-39), if policies are switched on: who does not answer
-//!   loses the offer (`lease`) and cannot hold many (`most_offered`), who waits behind somebody that
-//!   always declines comes first in the end (`ageing`), who says what it wants is not asked again
-//!   and again (`demands`). Without them it depends on manners as much as in Mesos.
+//! * *Fairness does not depend on manners* (OF-39), if policies are switched on: who does not
+//!   answer loses the offer (`lease`) and cannot hold many (`most_offered`), who waits behind
+//!   somebody that always declines comes first in the end (`ageing`), who says what it wants is
+//!   not asked again and again (`demands`). Without them it depends on manners as much as in
+//!   Mesos.
 //! * *Constraints* may compare numbers, and look at resources (OF-47).
 //!
 //! And where it does not, though one might wish it did:
 //!
-//! * Guarantees keep numbers free, never ports and other ranges and sets: these go to whoever comes
-//!   first, and a role may be left with the cores it was promised and no port (AL-45). A guarantee
-//!   is kept free somewhere, not on one agent; constraints and refusals of the very role can make it
-//!   useless; and what is reserved to a role counts as consumed, in use or not (RQ-19). Who must
-//!   have something reserves it.
+//! * Guarantees keep numbers free, never ports and other ranges and sets: these go to whoever
+//!   comes first, and a role may be left with the cores it was promised and no port (AL-45). A
+//!   guarantee is kept free somewhere, not on one agent; constraints and refusals of the very
+//!   role can make it useless; and what is reserved to a role counts as consumed, in use or not
+//!   (RQ-19). Who must have something reserves it.
 //! * A parent's share is that of all below it together, so a child can lose what it gives back
 //!   because of what its sibling holds. Of what fairness promises, an even part of everything and
 //!   the absence of envy hold for roles that have no parent, and not below (the numbers are in
