@@ -1,6 +1,6 @@
 //! Texts that people type: whatever parses is printed in a form that parses back to the same.
 
-use std::fmt::{self, Display};
+use std::fmt::{self, Debug, Display};
 
 use tepui_core::attributes::Attributes;
 use tepui_core::ids::TaskId;
@@ -44,8 +44,8 @@ impl Display for Entries {
 
 fn parses_back<T, E>(text: &str, parse: impl Fn(&str) -> Result<T, E>)
 where
-    T: Display + PartialEq + std::fmt::Debug,
-    E: Display + std::fmt::Debug,
+    T: Display + PartialEq + Debug,
+    E: Display + Debug,
 {
     match parse(text) {
         Ok(value) => {

@@ -18,11 +18,10 @@ use super::drf::{Drf, Lease, SorterKind};
 use super::holding::open;
 use super::interest::{Count, Interest};
 use super::ledger::Extent;
-use super::lot::Lots;
 use super::packing::Ranks;
 use super::seats::LeafId;
+use super::slice::{AGENT_WORK, LOOK_WORK, Scratch, Slice};
 use super::tree::{NodeId, Sign};
-use super::walk::{Stamps, Walk};
 use super::{Decision, Grant};
 use crate::machine::{Never, Outbox};
 use crate::resources::Resources;
@@ -30,11 +29,6 @@ use crate::time::Time;
 
 /// How many agents are looked up together.
 const BLOCK: usize = 16;
-/// What an agent costs of the work of a slice, even if nobody is looked at.
-const AGENT_WORK: usize = 128;
-/// What a look at a framework costs, where passing by a node of the tree costs one.
-pub(super) const LOOK_WORK: usize = 8;
-
 /// A pass that has begun.
 #[derive(Debug)]
 pub(super) struct Pass {
@@ -49,50 +43,6 @@ pub(super) struct Pass {
     ranked: usize,
 }
 
-/// How much of the work of a slice was done.
-struct Slice {
-    most: usize,
-    /// How many agents it is through with.
-    agents: usize,
-    /// What looks had cost before it.
-    begun: usize,
-}
-
-impl Slice {
-    /// Returns how much may still be done.
-    const fn left(&self, scratch: &Scratch) -> usize {
-        let looks = scratch.work().wrapping_sub(self.begun);
-        let done = self.agents.saturating_mul(AGENT_WORK).saturating_add(looks);
-        self.most.saturating_sub(done)
-    }
-}
-
-/// What a look needs and the next one can use again.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    pub(super) walk: Walk,
-    pub(super) few: Vec<LeafId>,
-    pub(super) lots: Lots,
-    /// Nodes below which something is interested in the agent that is looked at.
-    pub(super) stamps: Stamps,
-    /// How many leaves were looked at, in all passes.
-    looks: usize,
-    /// How many that wait, and agents to choose from, were passed by.
-    pub(super) passed: usize,
-    pub(super) stops: Vec<(LeafId, Stop)>,
-}
-
-impl Scratch {
-    /// Counts all work that was ever done.
-    pub(super) const fn work(&self) -> usize {
-        self.looks
-            .wrapping_mul(LOOK_WORK)
-            .wrapping_add(self.walk.steps)
-            .wrapping_add(self.lots.steps)
-            .wrapping_add(self.passed)
-    }
-}
-
 /// Who is next to have something of an agent, and what.
 pub(super) struct Found {
     pub(super) leaf: LeafId,
@@ -101,7 +51,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    fn new(leaf: LeafId, candidate: Cow<'_, Resources>) -> Self {
+    pub(super) fn new(leaf: LeafId, candidate: Cow<'_, Resources>) -> Self {
         let extent = match candidate {
             Cow::Borrowed(_) => Extent::All,
             Cow::Owned(_) => Extent::Part,

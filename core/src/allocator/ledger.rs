@@ -22,7 +22,7 @@ use super::counted::{Counted, NOTHING};
 use super::holding::{Held, Holding, Origin, Outstanding, exclusive, shared};
 use super::profile::AgentTraits;
 use super::seats::LeafId;
-use super::shortage::{Shortage, has_twice};
+use super::shortage::has_twice;
 use super::{Booking, GrantId};
 use crate::keys::AgentKey;
 use crate::resources::{Resource, Resources};
@@ -466,44 +466,5 @@ impl Agent {
             let used = holding.used().next().map(|_| (*leaf, Booking::Allocated));
             offered.into_iter().chain(used)
         })
-    }
-
-    /// Computes from nothing what is free, and what is lacking.
-    pub(super) fn shortage(&self) -> Shortage {
-        let mut shortage = Shortage::of(self.total());
-        for (_, holding) in &self.holdings {
-            for used in holding.used() {
-                shortage.book(self.total(), &exclusive(used));
-            }
-            for grant in &holding.offered {
-                shortage.book(self.total(), &grant.rest.bag);
-            }
-        }
-        shortage.settle()
-    }
-
-    /// Computes from nothing what is free; `None` if more is booked than there is.
-    fn unbooked(&self) -> Option<Resources> {
-        self.holdings
-            .iter()
-            .try_fold(self.total().clone(), |free, (_, holding)| {
-                let mut used = holding.used();
-                let free = used.try_fold(free, |free, it| free.checked_sub(&exclusive(it)).ok())?;
-                let mut grants = holding.offered.iter();
-                grants.try_fold(free, |free, grant| free.checked_sub(&grant.rest.bag).ok())
-            })
-    }
-
-    fn count_anew(&mut self, columns: &Columns) {
-        let is_odd = has_twice(self.total());
-        if !is_odd && self.holdings.is_empty() {
-            self.overbooked = false;
-            self.free = (!self.total().is_empty()).then(|| Arc::clone(&self.total));
-            return;
-        }
-        let unbooked = self.unbooked().filter(|_| !is_odd);
-        self.overbooked = unbooked.is_none();
-        let free = unbooked.unwrap_or_else(|| self.shortage().free);
-        self.free = Counted::some(free, columns);
     }
 }

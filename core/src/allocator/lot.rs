@@ -17,11 +17,12 @@ use alloc::vec::Vec;
 use core::cmp::{Ordering, Reverse};
 
 use super::candidate::Stage;
-use super::cycle::{Found, LOOK_WORK, Scratch};
+use super::cycle::Found;
 use super::drf::Drf;
 use super::interest::Interest;
 use super::options::SorterKind;
 use super::seats::LeafId;
+use super::slice::{LOOK_WORK, Scratch};
 use super::tree::{NodeId, ROOT, Tree, What};
 use crate::rng::Rng;
 

@@ -86,6 +86,7 @@ mod seats;
 mod shares;
 mod shifts;
 mod shortage;
+mod slice;
 mod tally;
 #[cfg(test)]
 mod tests;

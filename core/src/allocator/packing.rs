@@ -12,13 +12,14 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::ops::Bound::{Excluded, Unbounded};
 
-use super::cycle::{Found, LOOK_WORK, Pass};
+use super::cycle::{Found, Pass};
 use super::drf::{Drf, Packing};
 use super::interest::Interest;
 use super::seats::LeafId;
+use super::slice::LOOK_WORK;
 
 /// What is left of an agent, as a dominant share of all there is, and which one it is.
-type Place = (u64, usize);
+pub(super) type Place = (u64, usize);
 
 /// The agents of a pass by what is left of them.
 #[derive(Debug, Default)]
@@ -134,18 +135,12 @@ impl Drf {
         };
         let mut scratch = core::mem::take(&mut self.scratch);
         let mut better = (agent, found);
-        #[cfg(test)]
-        if self.looks_at_all {
-            ranks.restart();
-        }
         while let Some(place) = ranks.next(leaf, packing, &mut scratch.passed) {
             let other = place.1;
             if other == agent {
                 break;
             }
             let is_wanted = Interest::has(self.interest.of(other), leaf);
-            #[cfg(test)]
-            let is_wanted = is_wanted || self.looks_at_all;
             let is_wanted =
                 is_wanted && self.ledger.at(other).is_some_and(|row| row.is_offerable());
             if is_wanted {
@@ -157,6 +152,10 @@ impl Drf {
                 }
             }
             ranks.pass(leaf, place);
+        }
+        #[cfg(test)]
+        if self.looks_at_all && !self.is_late() {
+            better = self.packed_of_all(&ranks.places, stage, agent, leaf);
         }
         self.scratch = scratch;
         better

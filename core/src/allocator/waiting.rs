@@ -4,10 +4,11 @@
 //! what a leaf may have.
 
 use super::candidate::Stage;
-use super::cycle::{Found, Scratch};
+use super::cycle::Found;
 use super::drf::Drf;
 use super::interest::{Count, Interest};
 use super::seats::LeafId;
+use super::slice::Scratch;
 
 impl Drf {
     /// Notes that a listed leaf waits from now on.

@@ -10,7 +10,7 @@ use tepui_core::allocator::{
 use tepui_core::keys::{AgentKey, FrameworkKey};
 use tepui_core::machine::Machine;
 use tepui_core::quota::Quota;
-use tepui_core::resources::{Ceilings, Milli, Quantities, Resource, Resources};
+use tepui_core::resources::{Ceilings, Milli, Quantities, Resources};
 use tepui_core::roles::Role;
 use tepui_core::time::Time;
 

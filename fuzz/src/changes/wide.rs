@@ -1,6 +1,7 @@
 //! What the model does not decide all of: policies, demands, constraints, what roles find worth an
 //! offer, regions, and names that few agents have.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tepui_core::allocator::drf::{DemandRule, Options, Packing};
@@ -15,12 +16,12 @@ use tepui_core::constraints::{
 use tepui_core::demand::{Demand, Shape};
 use tepui_core::keys::{AgentKey, FrameworkKey};
 use tepui_core::quota::Quota;
-use tepui_core::resources::{Ceilings, Milli, Quantities, Resources};
+use tepui_core::resources::{Ceilings, Milli, Quantities, Resource, Resources};
 use tepui_core::roles::Role;
 
 use super::Pair;
 use super::bytes::Bytes;
-use super::plain::{Place, Plain, count, is_open};
+use super::plain::{Place, Plain};
 use super::steps::{AGENTS, ROLES, bag, hostname, role};
 
 /// How many kinds of steps there are here.
@@ -46,7 +47,6 @@ const THRESHOLDS: [&[&str]; 5] = [
 ];
 const GUARANTEES: [&str; 4] = ["", "fpga:2", "ports:3", "m:1;cpus:1"];
 const LIMITS: [&str; 4] = ["", "fpga:1", "ports:2", "m:0;names:1"];
-/// What is demanded; the last ones are of disks.
 const SHAPES: [&str; 8] = [
     "cpus:1",
     "cpus:0.5;mem:20",
@@ -57,8 +57,6 @@ const SHAPES: [&str; 8] = [
     "disk:10",
     "cpus:1;disk:5",
 ];
-/// How many of them are demanded: those of disks that cannot be divided are not yet.
-const DEMANDED: usize = 6;
 
 fn quantities(text: &str) -> Quantities {
     Quantities::parse(text).expect("written by hand")
@@ -154,13 +152,17 @@ impl Pair {
         let framework = self.a_framework(bytes);
         let roles = framework.and_then(|key| self.plain.framework(key));
         let role = roles.and_then(|it| bytes.pick(&it.roles).map(|own| own.0.clone()));
-        let shapes = (0..bytes.below(3)).map(|_| Shape {
-            each: quantities(bytes.one_of(&SHAPES[..DEMANDED])),
-            count: u32::try_from(bytes.below(5)).expect("few"),
+        let shapes = (0..bytes.below(3)).map(|_| {
+            let each = quantities(bytes.one_of(&SHAPES));
+            let count = u32::try_from(bytes.below(5)).expect("few");
+            Shape::new(each, count).expect("it is something, and of whole devices")
         });
-        let shapes = shapes.collect();
-        let at_once = (bytes.below(3) == 0).then(|| quantities("cpus:2"));
-        let demand = (bytes.below(5) > 0).then_some(Demand { shapes, at_once });
+        let mut demand = Demand::new(shapes.collect()).expect("few shapes");
+        if bytes.below(3) == 0 {
+            let at_once = demand.with_at_once(quantities("cpus:2"));
+            demand = at_once.expect("names are fine");
+        }
+        let demand = (bytes.below(5) > 0).then_some(demand);
         let (Some(framework), Some(role)) = (framework, role) else {
             return;
         };
@@ -290,36 +292,53 @@ impl Plain {
         let Some(demand) = self.demand(place) else {
             return;
         };
-        if let Some(most) = &demand.at_once {
+        if let Some(most) = demand.at_once() {
             self.check_cap(most, offer, |of| (of.0, &of.1) == (place.0, &place.1));
         }
-        for (name, amount) in Quantities::from(offer).iter() {
-            let shapes = demand.shapes.iter();
-            let wanted = shapes.map(|it| {
-                let each = i128::from(it.each.amount(name).thousandths());
-                each * i128::from(it.count)
+        for name in names(offer) {
+            let shapes = demand.shapes().iter();
+            let shapes = shapes.filter(|it| it.each().amount(name) > Milli::ZERO);
+            let wanted = shapes.clone().map(|it| {
+                let each = i128::from(it.each().amount(name).thousandths());
+                each * i128::from(it.count())
             });
             let wanted: i128 = wanted.sum();
-            let amount = i128::from(amount.thousandths());
+            let amount = amount_of(offer, name, |entry| !is_whole(entry));
             assert!(amount <= wanted, "{amount} of {name} demanded of {wanted}");
+            // What cannot be divided may be more than is demanded, but it is one for each.
+            let wholes = offer.iter().filter(|it| it.name() == name && is_whole(it));
+            let most: u64 = shapes.map(|it| u64::from(it.count())).sum();
+            assert!(wholes.count() as u64 <= most, "more {name} than {most}");
         }
     }
 
-    /// Checks that what is offered to some does not rise above a cap by what nobody has reserved.
+    /// Checks that what is offered to some does not rise above a cap.
     fn check_cap(&self, most: &Quantities, offer: &Resources, whose: impl Fn(&Place) -> bool) {
-        let held = self.offered.iter().filter(|it| whose(&it.place));
-        let all = held.map(|it| count(&it.rest, |_| true));
-        let before = all.fold([0; 4], super::plain::plus);
-        let more = count(offer, is_open);
-        for (at, name) in super::plain::NAMES.iter().enumerate() {
-            let cap = most.iter().find(|it| it.0 == *name);
-            let cap = cap.map_or(i128::MAX, |it| i128::from(it.1.thousandths()));
-            assert!(
-                more[at] == 0 || before[at] + more[at] <= cap,
-                "{name} above its cap"
-            );
+        for (name, cap) in most.iter() {
+            let held = self.offered.iter().filter(|it| whose(&it.place));
+            let before: i128 = held.map(|it| amount_of(&it.rest, name, |_| true)).sum();
+            let more = amount_of(offer, name, |_| true);
+            let cap = i128::from(cap.thousandths());
+            assert!(more == 0 || before + more <= cap, "{name} above its cap");
         }
     }
+}
+
+/// The names of what is in a bag.
+fn names(bag: &Resources) -> BTreeSet<&str> {
+    bag.iter().map(Resource::name).collect()
+}
+
+/// Thousandths of a name, whosever it is; what is shared counts for each of its copies.
+fn amount_of(bag: &Resources, name: &str, of: impl Fn(&Resource) -> bool) -> i128 {
+    let entries = bag.iter().filter(|it| it.name() == name && of(it));
+    let amounts =
+        entries.map(|it| i128::from(it.value().quantity().thousandths()) * i128::from(it.copies()));
+    amounts.sum()
+}
+
+fn is_whole(entry: &Resource) -> bool {
+    entry.is_exclusive() || entry.is_shared()
 }
 
 /// What somebody turns into something else, in a role.

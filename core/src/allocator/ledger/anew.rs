@@ -1,6 +1,7 @@
-//! Agents counted by other columns, and as they would be with one grant less.
+//! What is free of an agent, computed from nothing: when bookings did not fit, when columns change
+//! hands, and as it would be with one grant less.
 //!
-//! Asked when columns change hands, and for new weights. Deliberately not here: bookings.
+//! Asked by the ledger and for new weights. Deliberately not here: bookings, one by one.
 
 use alloc::sync::Arc;
 
@@ -10,7 +11,9 @@ use super::{Agent, Counted};
 use crate::allocator::GrantId;
 use crate::allocator::columns::Columns;
 use crate::allocator::counted::Shapes;
+use crate::allocator::holding::exclusive;
 use crate::allocator::seats::LeafId;
+use crate::allocator::shortage::{Shortage, has_twice};
 use crate::resources::Resources;
 
 impl Agent {
@@ -59,5 +62,44 @@ impl Agent {
             breed: self.breed,
             holdings: SmallVec::new(),
         })
+    }
+
+    /// Computes from nothing what is free, and what is lacking.
+    pub(in crate::allocator) fn shortage(&self) -> Shortage {
+        let mut shortage = Shortage::of(self.total());
+        for (_, holding) in &self.holdings {
+            for used in holding.used() {
+                shortage.book(self.total(), &exclusive(used));
+            }
+            for grant in &holding.offered {
+                shortage.book(self.total(), &grant.rest.bag);
+            }
+        }
+        shortage.settle()
+    }
+
+    /// Computes from nothing what is free; `None` if more is booked than there is.
+    fn unbooked(&self) -> Option<Resources> {
+        self.holdings
+            .iter()
+            .try_fold(self.total().clone(), |free, (_, holding)| {
+                let mut used = holding.used();
+                let free = used.try_fold(free, |free, it| free.checked_sub(&exclusive(it)).ok())?;
+                let mut grants = holding.offered.iter();
+                grants.try_fold(free, |free, grant| free.checked_sub(&grant.rest.bag).ok())
+            })
+    }
+
+    pub(super) fn count_anew(&mut self, columns: &Columns) {
+        let is_odd = has_twice(self.total());
+        if !is_odd && self.holdings.is_empty() {
+            self.overbooked = false;
+            self.free = (!self.total().is_empty()).then(|| Arc::clone(&self.total));
+            return;
+        }
+        let unbooked = self.unbooked().filter(|_| !is_odd);
+        self.overbooked = unbooked.is_none();
+        let free = unbooked.unwrap_or_else(|| self.shortage().free);
+        self.free = Counted::some(free, columns);
     }
 }

@@ -7,11 +7,15 @@
 mod world;
 
 use alloc::borrow::Cow;
+use alloc::collections::BTreeSet;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::allocator::candidate::Stage;
+use crate::allocator::cycle::Found;
+use crate::allocator::drf::Packing;
+use crate::allocator::packing::Place;
 use crate::allocator::seats::LeafId;
 use crate::allocator::tree::{NodeId, ROOT};
 use crate::resources::Milli;
@@ -44,6 +48,30 @@ impl Drf {
         let row = self.ledger.at(agent).expect("it is looked at");
         let mut able = all.into_iter().filter(|it| self.seats.may_be_offered(*it));
         able.find_map(|leaf| Some((leaf, self.candidate(stage, row, leaf).ok()?)))
+    }
+
+    /// Finds the agent where a taker is granted something by looking at all of them in their order.
+    pub(in crate::allocator) fn packed_of_all(
+        &self,
+        places: &BTreeSet<Place>,
+        stage: Stage,
+        agent: usize,
+        leaf: LeafId,
+    ) -> (usize, Found) {
+        let mut agents: Vec<usize> = places.iter().map(|it| it.1).collect();
+        if self.packing(leaf) == Packing::Spread {
+            agents.reverse();
+        }
+        let found = |agent: usize| {
+            let row = self.ledger.at(agent).filter(|row| row.is_offerable())?;
+            let candidate = self.candidate(stage, row, leaf).ok()?;
+            Some((agent, Found::new(leaf, candidate)))
+        };
+        agents
+            .into_iter()
+            .take_while(|it| *it != agent)
+            .find_map(found)
+            .unwrap_or_else(|| found(agent).expect("it was found there"))
     }
 
     /// Returns whether refusals are over that were not taken in yet: then some are passed by who
