@@ -282,7 +282,9 @@ impl Drf {
                 Stop::Pair(Pair::Constraint) if self.may_be_cut(leaf) => {
                     self.held_back.insert(agent);
                 }
-                Stop::Pair(_) => self.interest.clear(agent, leaf),
+                Stop::Pair(
+                    Pair::Filtered(_) | Pair::TooSmall | Pair::Constraint | Pair::NoDemand,
+                ) => self.interest.clear(agent, leaf),
                 Stop::Bound(_) => drop(self.held_back.insert(agent)),
                 Stop::Uncovered => {}
             }

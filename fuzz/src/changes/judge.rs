@@ -103,9 +103,14 @@ impl Plain {
                 offer.insert(entry.clone()).expect("a part of a bag fits");
                 continue;
             };
-            let most = i128::from(amount.thousandths()).min(bounds[at]);
-            if entry.is_exclusive() && most < i128::from(amount.thousandths()) {
+            let all = i128::from(amount.thousandths());
+            let mut most = all.min(bounds[at]);
+            if entry.is_exclusive() && most < all {
                 continue;
+            }
+            // Devices are whole ones (RM-55).
+            if entry.name() == "gpus" && most < all {
+                most -= most % 1_000;
             }
             if bounds[at] != i128::MAX {
                 bounds[at] -= most;

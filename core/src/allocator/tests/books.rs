@@ -314,7 +314,7 @@ fn a_slice_ends_early_if_many_are_looked_at_for_each_agent() {
             rig.agent(AgentKey::from_raw(n, 0), "cpus:1");
         }
         for n in 0..frameworks {
-            // Each for a reason of its own finds too little, and has a choice, so that it is looked at.
+            // Each for a reason of its own finds too little, and has a choice: it is looked at.
             let least = [format!("cpus:{}", 2 + n), format!("mem:{}", 1 + n)];
             let least = least.map(|set| Quantities::parse(&set).unwrap()).to_vec();
             let mut profile = FrameworkProfile::new(format!("{n}"), roles(&["*"]));
