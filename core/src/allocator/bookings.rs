@@ -117,13 +117,25 @@ impl Drf {
             debug!(agent = ?key, ?framework, %resources, "returned, though it is not held");
             return None;
         };
-        let all = self.columns.row(resources);
+        let part;
+        let (all, opened) = match &release.whole {
+            Some(whole) => (&whole.all, whole.open()),
+            None => {
+                let all = self.columns.row(resources);
+                part = (all, open(resources, &self.columns));
+                (&part.0, &part.1)
+            }
+        };
         let agent = self.ledger.get(key).expect("it was just written to");
-        let counted = self.columns.row(&agent.counted(leaf, resources));
-        self.take(leaf, &counted, &open(resources, &self.columns));
+        // A shared volume that it holds still counts once (AL-15).
+        let counted = match agent.counted(leaf, resources) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(counted) => Some(self.columns.row(&counted)),
+        };
+        self.take(leaf, counted.as_ref().unwrap_or(all), opened);
         match from {
             Booking::Offered => {
-                self.seats.seat_mut(leaf).offered.subtract(&all);
+                self.seats.seat_mut(leaf).offered.subtract(all);
                 self.note_unused(leaf, key, resources);
             }
             Booking::Allocated => {}

@@ -20,7 +20,8 @@ use crate::resources::{Milli, Quantities, Resource, Resources, Value};
 
 /// How many names are counted at most.
 pub(super) const COLUMNS: usize = 16;
-const ALWAYS: [&str; 4] = ["cpus", "mem", "disk", "gpus"];
+/// In the order of a bag, but for what few agents have.
+const ALWAYS: [&str; 4] = ["cpus", "disk", "mem", "gpus"];
 const _: () = assert!(
     COLUMNS == ALWAYS.len() + MOST_NAMES,
     "quota says how many names it counts"
@@ -120,7 +121,15 @@ impl Columns {
 
     /// Returns the column of a name.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
-        let own = self.names.iter().position(|known| **known == *name);
+        self.find_near(name, 0)
+    }
+
+    /// Returns the column of a name, looked for from one of them on.
+    fn find_near(&self, name: &str, near: usize) -> Option<usize> {
+        let (before, after) = self.names.split_at(near.min(self.names.len()));
+        let is_it = |known: &Arc<str>| **known == *name;
+        let own = after.iter().position(is_it).map(|at| before.len() + at);
+        let own = own.or_else(|| before.iter().position(is_it));
         let shared = || self.crowd.iter().any(|it| **it == *name);
         own.or_else(|| shared().then_some(COLUMNS - 1))
     }
@@ -154,16 +163,21 @@ impl Columns {
 
     /// Returns the column and the thousandths of what is counted.
     pub(super) fn place(&self, entry: &Resource) -> Option<(usize, i128)> {
+        self.place_near(entry, 0)
+    }
+
+    #[inline]
+    fn place_near(&self, entry: &Resource, near: usize) -> Option<(usize, i128)> {
         let count = match entry.value() {
             Value::Scalar(amount) => {
-                let column = self.find(entry.name())?;
+                let column = self.find_near(entry.name(), near)?;
                 return Some((column, i128::from(amount.thousandths())));
             }
             Value::Ranges(_) | Value::Items(_) if self.valued == 0 => return None,
             Value::Ranges(ranges) => ranges.count() as i128,
             Value::Items(items) => items.len() as i128,
         };
-        let column = self.find(entry.name())?;
+        let column = self.find_near(entry.name(), near)?;
         (self.valued & (1 << column) != 0).then_some((column, count * 1_000))
     }
 
@@ -174,9 +188,13 @@ impl Columns {
 
     /// Counts the scalars among entries.
     pub(super) fn row_of<'a>(&self, entries: impl Iterator<Item = &'a Resource>) -> Row {
-        let mut row = Row::ZERO;
-        for (column, amount) in entries.filter_map(|entry| self.place(entry)) {
-            row.add_at(column, amount);
+        let (mut row, mut near) = (Row::ZERO, 0);
+        for entry in entries {
+            if let Some((column, amount)) = self.place_near(entry, near) {
+                row.add_at(column, amount);
+                // Names come in the order of most columns, some several times.
+                near = column;
+            }
         }
         row
     }
@@ -342,6 +360,6 @@ mod tests {
         let more = columns.row(&Resources::parse("cpus:3;disk:1").unwrap());
         let expected = columns.row(&Resources::parse("cpus:2;disk:1").unwrap());
         assert_eq!(half.missing_to(&more), expected);
-        assert_eq!(more.max(&half).at(1), 2_000);
+        assert_eq!(more.max(&half).at(columns.find("mem").unwrap()), 2_000);
     }
 }

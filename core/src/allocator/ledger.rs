@@ -114,12 +114,14 @@ pub(super) enum Extent {
 }
 
 /// What came back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Release {
     /// How it was held.
     pub(super) origin: Origin,
     /// Whether the leaf holds nothing here any more.
     pub(super) was_last: bool,
+    /// What it was, counted, if it is all that was left of a grant.
+    pub(super) whole: Option<Arc<Counted>>,
 }
 
 impl Agent {
@@ -155,9 +157,8 @@ impl Agent {
 
     /// Brings a sum over all agents of what is free, unreserved and not revocable up to date.
     pub(super) fn recount(&mut self, available: &mut Row) {
-        let open = |of: &Option<Arc<Counted>>| *of.as_deref().unwrap_or(&NOTHING).open();
-        available.subtract(&open(&self.known));
-        available.add(&open(&self.free));
+        available.subtract(self.known.as_deref().unwrap_or(&NOTHING).open());
+        available.add(self.free.as_deref().unwrap_or(&NOTHING).open());
         self.known = self.free.clone();
     }
 
@@ -320,14 +321,18 @@ impl Agent {
         } else if self.holdings.is_empty() {
             self.free = Some(Arc::clone(&self.total));
         } else if self.free.is_none() && whole.is_some() {
-            self.free = whole;
+            self.free.clone_from(&whole);
         } else {
             let mut sum = self.free().clone();
             let added = sum.add(&freed);
             added.expect("free and booked together are the total, which fits");
             self.free = Counted::some(sum, columns);
         }
-        Some(Release { origin, was_last })
+        Some(Release {
+            origin,
+            was_last,
+            whole,
+        })
     }
 
     /// Turns a part of what was granted, and with it of the total, into something else. `false` if
