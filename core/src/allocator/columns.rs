@@ -20,17 +20,40 @@ use crate::resources::{Milli, Quantities, Resource, Resources, Value};
 
 /// How many names are counted at most.
 pub(super) const COLUMNS: usize = 16;
-/// In the order of a bag, but for what few agents have.
-const ALWAYS: [&str; 4] = ["cpus", "disk", "mem", "gpus"];
+const ALWAYS: [&str; 4] = ["cpus", "mem", "disk", "gpus"];
 const _: () = assert!(
     COLUMNS == ALWAYS.len() + MOST_NAMES,
     "quota says how many names it counts"
 );
 
+/// How many bytes a key has: one for the length of a name, and the others for how it begins.
+const KEY: usize = 8;
+
+/// Returns a key that a name shorter than it has for itself alone.
+#[inline]
+fn key(name: &str) -> u64 {
+    let name = name.as_bytes();
+    let mut key = [0; KEY];
+    key[KEY - 1] = name.len().min(0xff) as u8;
+    // Copies of a known length, of which all common names are, take no call.
+    match name {
+        [a, b, c] => key[..3].copy_from_slice(&[*a, *b, *c]),
+        [a, b, c, d] => key[..4].copy_from_slice(&[*a, *b, *c, *d]),
+        [a, b, c, d, e] => key[..5].copy_from_slice(&[*a, *b, *c, *d, *e]),
+        _ => {
+            let begin = name.len().min(KEY - 1);
+            key[..begin].copy_from_slice(&name[..begin]);
+        }
+    }
+    u64::from_le_bytes(key)
+}
+
 /// Which column a name has.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     names: Vec<Arc<str>>,
+    /// What short names are found by.
+    keys: [u64; COLUMNS],
     /// How many of them never change.
     fixed: usize,
     /// Names that share the last column with the one that has it.
@@ -55,12 +78,13 @@ impl Columns {
     /// Makes columns for the names that always have one.
     pub(super) fn new(counted: &[String]) -> Self {
         let mut columns = Self {
-            names: ALWAYS.into_iter().map(Arc::from).collect(),
-            fixed: ALWAYS.len(),
+            names: Vec::with_capacity(COLUMNS),
+            keys: [0; COLUMNS],
+            fixed: 0,
             crowd: Vec::new(),
             valued: 0,
         };
-        for name in counted {
+        for name in ALWAYS.into_iter().chain(counted.iter().map(|name| &**name)) {
             let _full = columns.fix(name);
         }
         columns
@@ -103,8 +127,10 @@ impl Columns {
         if self.names.len() == COLUMNS {
             return None;
         }
+        let column = self.names.len();
+        self.keys[column] = key(name);
         self.names.push(Arc::from(name));
-        Some(self.names.len() - 1)
+        Some(column)
     }
 
     /// Gives columns to all scalars of a bag, as long as there are some. Returns whether all have
@@ -121,15 +147,13 @@ impl Columns {
 
     /// Returns the column of a name.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
-        self.find_near(name, 0)
-    }
-
-    /// Returns the column of a name, looked for from one of them on.
-    fn find_near(&self, name: &str, near: usize) -> Option<usize> {
-        let (before, after) = self.names.split_at(near.min(self.names.len()));
-        let is_it = |known: &Arc<str>| **known == *name;
-        let own = after.iter().position(is_it).map(|at| before.len() + at);
-        let own = own.or_else(|| before.iter().position(is_it));
+        let own = if name.len() < KEY {
+            let key = key(name);
+            let mut keys = self.keys[..self.names.len()].iter();
+            keys.position(|known| *known == key)
+        } else {
+            self.names.iter().position(|known| **known == *name)
+        };
         let shared = || self.crowd.iter().any(|it| **it == *name);
         own.or_else(|| shared().then_some(COLUMNS - 1))
     }
@@ -162,22 +186,18 @@ impl Columns {
     }
 
     /// Returns the column and the thousandths of what is counted.
-    pub(super) fn place(&self, entry: &Resource) -> Option<(usize, i128)> {
-        self.place_near(entry, 0)
-    }
-
     #[inline]
-    fn place_near(&self, entry: &Resource, near: usize) -> Option<(usize, i128)> {
+    pub(super) fn place(&self, entry: &Resource) -> Option<(usize, i128)> {
         let count = match entry.value() {
             Value::Scalar(amount) => {
-                let column = self.find_near(entry.name(), near)?;
+                let column = self.find(entry.name())?;
                 return Some((column, i128::from(amount.thousandths())));
             }
             Value::Ranges(_) | Value::Items(_) if self.valued == 0 => return None,
             Value::Ranges(ranges) => ranges.count() as i128,
             Value::Items(items) => items.len() as i128,
         };
-        let column = self.find_near(entry.name(), near)?;
+        let column = self.find(entry.name())?;
         (self.valued & (1 << column) != 0).then_some((column, count * 1_000))
     }
 
@@ -188,12 +208,10 @@ impl Columns {
 
     /// Counts the scalars among entries.
     pub(super) fn row_of<'a>(&self, entries: impl Iterator<Item = &'a Resource>) -> Row {
-        let (mut row, mut near) = (Row::ZERO, 0);
+        let mut row = Row::ZERO;
         for entry in entries {
-            if let Some((column, amount)) = self.place_near(entry, near) {
+            if let Some((column, amount)) = self.place(entry) {
                 row.add_at(column, amount);
-                // Names come in the order of most columns, some several times.
-                near = column;
             }
         }
         row
@@ -342,6 +360,29 @@ mod tests {
         // What has a column keeps it.
         assert!(!columns.intern_all(&Resources::parse("y:1;cpus:2").unwrap()));
         assert_eq!((columns.find("y"), columns.find("cpus")), (None, Some(0)));
+    }
+
+    #[test]
+    fn long_names_that_begin_alike_are_told_apart() {
+        let mut columns = Columns::new(&[]);
+        let names = [
+            "seven77",
+            "eight888",
+            "eight889",
+            "eight88",
+            "eight8888",
+            "eight",
+        ];
+        for (at, name) in names.into_iter().enumerate() {
+            assert_eq!(columns.find(name), None, "{name}");
+            assert_eq!(columns.intern(name), Some(ALWAYS.len() + at), "{name}");
+        }
+        for (at, name) in ALWAYS.into_iter().chain(names).enumerate() {
+            assert_eq!(columns.find(name), Some(at), "{name}");
+        }
+        assert_eq!(columns.find("seven78"), None);
+        assert_eq!(columns.find("eight880"), None);
+        assert_eq!(columns.find(""), None);
     }
 
     #[test]
