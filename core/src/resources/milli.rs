@@ -1,7 +1,7 @@
-//! Thousandths: the only number type of resources, and the only door for floats.
+//! Thousandths: the only number type of resources, and the only door for floats of others.
 //!
-//! Everything beyond this file is integer arithmetic, so 0.1 + 0.2 is 0.3 (RM-02). Deliberately
-//! not here: units. Cores, MiB and devices are all just numbers.
+//! Amounts are added and compared as integers, so 0.1 + 0.2 is 0.3 (RM-02). Deliberately not here:
+//! units. Cores, MiB and devices are all just numbers.
 
 use alloc::format;
 use core::fmt;
