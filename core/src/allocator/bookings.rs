@@ -49,6 +49,8 @@ impl Drf {
         let node = self.seats.seat(leaf).node;
         self.tree.book(node, Sign::Add, &all, &open);
         self.recount(key);
+        // Of less, somebody may want what is left: by its constraints, or for another shape.
+        self.mark(self.now, key.index() as usize);
         self.rescind_if_overbooked(key, out);
     }
 
@@ -92,7 +94,7 @@ impl Drf {
     /// forever (AL-31).
     fn share(&mut self, key: AgentKey) {
         self.recount(key);
-        self.held_back.insert(key.index() as usize);
+        self.shared_again.insert(key.index() as usize);
         let next = following_multiple(self.now, self.options.interval);
         self.recheck.get_or_insert(next);
     }

@@ -240,7 +240,7 @@ impl Drf {
 
     /// Returns how much a leaf may be granted beside what it and its framework hold in grants, or
     /// that this is nothing.
-    fn caps<'a>(&'a self, seat: &'a Seat) -> Result<Caps<'a>, Stop> {
+    pub(super) fn caps<'a>(&'a self, seat: &'a Seat) -> Result<Caps<'a>, Stop> {
         let mut caps = Caps::default();
         for (name, most) in self.options.most_offered.iter().flat_map(Quantities::iter) {
             let offered = self.seats.in_offers_of(seat.framework, name);

@@ -34,6 +34,7 @@ impl Drf {
         if !self.held_back.is_empty() && self.recheck.is_none() {
             self.recheck = Some(following_multiple(now, self.options.interval));
         }
+        self.changes = self.changes.wrapping_add(1);
         match change {
             Change::AgentAdded {
                 agent,
@@ -260,6 +261,7 @@ impl Drf {
         self.filters.forget_agent(key.index());
         self.interest.exhaust(at);
         self.held_back.remove(&at);
+        self.shared_again.remove(&at);
         if let Some(recovery) = &mut self.recovery {
             recovery.missing += 1;
         }

@@ -261,7 +261,8 @@ impl Drf {
         #[cfg(test)]
         if self.looks_at_all && !self.is_late() {
             let drawn = self.draw_all(scratch.lots.draw);
-            let first = self.first_of_all(stage, agent, &drawn);
+            let waits = |leaf| self.waits_for_bounds(agent, leaf);
+            let first = self.first_of_all(stage, agent, &drawn, |leaf| !waits(leaf));
             found = first.map(|(leaf, candidate)| Found::new(leaf, candidate));
         }
         self.heed(agent, &mut scratch);
@@ -280,12 +281,12 @@ impl Drf {
                 }
                 // Once bounds are lower, that cut nothing yet, it may be less that is too much now.
                 Stop::Pair(Pair::Constraint) if self.may_be_cut(leaf) => {
-                    self.held_back.insert(agent);
+                    self.hold_back(agent, leaf);
                 }
                 Stop::Pair(
                     Pair::Filtered(_) | Pair::TooSmall | Pair::Constraint | Pair::NoDemand,
                 ) => self.interest.clear(agent, leaf),
-                Stop::Bound(_) => drop(self.held_back.insert(agent)),
+                Stop::Bound(_) => self.hold_back(agent, leaf),
                 Stop::Uncovered => {}
             }
         }

@@ -156,7 +156,11 @@ pub struct Drf {
     pub(super) scratch: Scratch,
     /// Agents of which quota, or another bound that others move, held something back.
     pub(super) held_back: BTreeSet<usize>,
-    /// When these are looked at again.
+    /// Whether all that these were looked at for in vain is known as that.
+    pub(super) is_all_struck: bool,
+    /// Agents of which others may have a copy of a shared volume as well.
+    pub(super) shared_again: BTreeSet<usize>,
+    /// When all of these are looked at again.
     pub(super) recheck: Option<Time>,
     /// Listed leaves by when they were last granted something, if that counts for anything.
     pub(super) waiting: BTreeSet<(Time, LeafId)>,
@@ -167,6 +171,8 @@ pub struct Drf {
     pub(super) most_leases: usize,
     pub(super) now: Time,
     pub(super) last_grant: GrantId,
+    /// How many changes were taken in.
+    pub(super) changes: u64,
     pub(super) passes: u64,
     /// Looks at everybody for each agent, to compare.
     #[cfg(test)]
@@ -298,6 +304,8 @@ impl Drf {
             pass: None,
             scratch: Scratch::default(),
             held_back: BTreeSet::new(),
+            is_all_struck: true,
+            shared_again: BTreeSet::new(),
             recheck: None,
             waiting: BTreeSet::new(),
             relisted: BTreeSet::new(),
@@ -305,6 +313,7 @@ impl Drf {
             most_leases: 0,
             now: Time::ZERO,
             last_grant: GrantId(0),
+            changes: 0,
             passes: 0,
             #[cfg(test)]
             looks_at_all: false,
@@ -345,9 +354,7 @@ impl Drf {
         }
         if let Some(at) = self.recheck.filter(|at| *at <= now) {
             self.recheck = None;
-            for agent in core::mem::take(&mut self.held_back) {
-                self.mark(at, agent);
-            }
+            self.look_again(at);
         }
     }
 

@@ -175,6 +175,19 @@ impl Interest {
         }
     }
 
+    /// Some leaves, by the bits of all, may want something of one agent again.
+    pub(super) fn restore(&mut self, agent: usize, leaves: &[u64]) {
+        if !self.alive[agent] {
+            return;
+        }
+        let rows = agent * self.stride..(agent + 1) * self.stride;
+        let barred = self.barred[rows.clone()].iter();
+        let wants = self.wants[rows].iter_mut().zip(barred).zip(&self.listed);
+        for (((wants, barred), listed), again) in wants.zip(leaves) {
+            *wants |= again & listed & !barred;
+        }
+    }
+
     /// One leaf can never have anything of one agent, as long as they are as they are.
     pub(super) fn bar(&mut self, agent: usize, leaf: LeafId) {
         let (word, bit) = split(leaf);

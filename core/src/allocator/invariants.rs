@@ -114,7 +114,8 @@ impl Drf {
         }
     }
 
-    /// Who has no interest in an agent could have nothing of it, for a reason of the pair.
+    /// Who has no interest in an agent could have nothing of it, for a reason of the pair; or bounds
+    /// are why, and it is looked at again once they have moved.
     fn check_interest(&self) {
         for (key, agent) in self.ledger.iter() {
             let at = key.index() as usize;
@@ -125,12 +126,15 @@ impl Drf {
                 }
                 let candidate = self.candidate(Stage::FairShare, agent, leaf);
                 let lapsed = self.filters.next_lapse().is_some_and(|at| at <= self.now);
+                let is_right = match candidate {
+                    // Behind a bound there may be a reason of the pair.
+                    Err(Stop::Barred(_) | Stop::Pair(_) | Stop::Bound(_)) => true,
+                    // It is looked at again when that is due.
+                    Ok(_) => self.waits_for_bounds(at, leaf) && self.recheck.is_some(),
+                    Err(Stop::Uncovered) => false,
+                };
                 assert!(
-                    lapsed
-                        || matches!(
-                            candidate,
-                            Err(Stop::Barred(_) | Stop::Pair(_) | Stop::Bound(_))
-                        ),
+                    lapsed || is_right,
                     "{leaf:?} is passed by on {key:?}, and could have {candidate:?}"
                 );
             }

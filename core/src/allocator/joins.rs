@@ -254,6 +254,7 @@ impl Drf {
             in_offers: self.new_tally(),
             since: self.now,
             want: None,
+            bounded: None,
         })
     }
 

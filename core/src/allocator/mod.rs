@@ -58,6 +58,7 @@
 
 mod bookings;
 pub mod books;
+mod bounded;
 mod breeds;
 mod candidate;
 mod change;

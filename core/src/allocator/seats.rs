@@ -7,6 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::bounded::Bounded;
 use super::columns::Row;
 use super::interest::Choice;
 use super::profile::{FrameworkCapabilities, Subscription, SubscriptionState};
@@ -58,6 +59,8 @@ pub(super) struct Seat {
     pub(super) since: Time,
     /// What it said that it wants.
     pub(super) want: Option<Want>,
+    /// Under which bounds it had nothing of an agent, if bounds are why.
+    pub(super) bounded: Option<Bounded>,
 }
 
 /// What a framework wants in a role.

@@ -84,9 +84,7 @@ impl Drf {
         }
         self.mark_all(now);
         // What quota held back may be free for others now.
-        for agent in core::mem::take(&mut self.held_back) {
-            self.mark(now, agent);
-        }
+        self.look_again_at_all(now);
     }
 
     /// Takes grants of a role, and of those below it, back until it keeps its limit.

@@ -77,6 +77,11 @@ impl<'a> Caps<'a> {
             .map(|(_, bound)| bound)
     }
 
+    /// Visits the bounds, in the order in which the names were bounded first.
+    pub(super) fn bounds(&self) -> impl Iterator<Item = i128> + '_ {
+        self.0.iter().map(|it| it.1)
+    }
+
     /// Returns whether nothing may be granted any more of one of the names.
     pub(super) fn is_used_up(&self) -> bool {
         self.0.iter().any(|(_, bound)| *bound <= 0)

@@ -69,6 +69,11 @@ impl Want {
         }
     }
 
+    /// Visits how often each shape is still wanted.
+    pub(super) fn left(&self) -> impl Iterator<Item = u32> + '_ {
+        self.shapes.iter().map(|it| it.left)
+    }
+
     /// Lowers bounds to what may be offered beside what is.
     pub(super) fn limit<'a>(&'a self, offered: &Tally, caps: &mut Caps<'a>) {
         for (name, most) in self.at_once.iter().flat_map(Quantities::iter) {

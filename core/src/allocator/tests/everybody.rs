@@ -31,6 +31,7 @@ impl Drf {
         stage: Stage,
         agent: usize,
         drawn: &[LeafId],
+        is_asked: impl Fn(LeafId) -> bool,
     ) -> Option<(LeafId, Cow<'_, Resources>)> {
         let mut all: Vec<LeafId> = Vec::new();
         if let Some(age) = self.options.ageing {
@@ -46,7 +47,8 @@ impl Drf {
         all.extend(drawn);
         self.in_order(ROOT, &mut all);
         let row = self.ledger.at(agent).expect("it is looked at");
-        let mut able = all.into_iter().filter(|it| self.seats.may_be_offered(*it));
+        let may = |leaf: &LeafId| self.seats.may_be_offered(*leaf) && is_asked(*leaf);
+        let mut able = all.into_iter().filter(may);
         able.find_map(|leaf| Some((leaf, self.candidate(stage, row, leaf).ok()?)))
     }
 
@@ -70,6 +72,7 @@ impl Drf {
         agents
             .into_iter()
             .take_while(|it| *it != agent)
+            .filter(|it| !self.waits_for_bounds(*it, leaf))
             .find_map(found)
             .unwrap_or_else(|| found(agent).expect("it was found there"))
     }
@@ -189,7 +192,7 @@ impl Two {
         }
         for (key, row) in self.one.ledger.iter().filter(|(_, row)| row.is_offerable()) {
             let at = key.index() as usize;
-            let left = self.one.first_of_all(Stage::FairShare, at, &[]);
+            let left = self.one.first_of_all(Stage::FairShare, at, &[], |_| true);
             assert_eq!(left, None, "left of {key:?}, which has {}", row.free());
         }
     }

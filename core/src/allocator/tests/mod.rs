@@ -1,6 +1,7 @@
 //! Tests that drive the allocator through `handle` and `tick`, and look at all that it says.
 
 mod books;
+mod bounded;
 mod demands;
 mod devices;
 mod disks;

@@ -1,0 +1,194 @@
+//! Leaves that bounds keep from what is free, and when they are looked at again.
+//!
+//! Quota, headroom and bounds on offers change with every grant elsewhere, so what they hold back
+//! is looked at again an interval after a change. But only for leaves whose own bounds are others
+//! than when they were looked at: for all others nothing can have changed, and they are not
+//! interested until their bounds move. Otherwise each change would cost a look at every pair of an
+//! agent and a framework that quota keeps apart.
+//!
+//! Deliberately not here: the bounds themselves, which are `headroom.rs` and `tally.rs`.
+
+use alloc::vec::Vec;
+use core::mem::take;
+
+use super::columns::COLUMNS;
+use super::drf::Drf;
+use super::interest::{Interest, set_bit};
+use super::seats::{LeafId, Seat};
+use super::want::Want;
+use crate::time::Time;
+
+/// Under which bounds a leaf was looked at, and had nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounded {
+    /// Tells those bounds from others.
+    sign: u64,
+    /// When it was last told.
+    moment: u64,
+    /// Whether there were several.
+    is_mixed: bool,
+    /// Whether it is taken for not interested.
+    is_struck: bool,
+}
+
+/// A running sum that tells one sequence of numbers from another (FNV-1a, by words).
+struct Sum(u64);
+
+impl Sum {
+    const fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn add(&mut self, number: i128) {
+        for word in [number as u64, (number >> 64) as u64] {
+            self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+            // Its lower bits alone would depend on nothing above them.
+            self.0 ^= self.0 >> 29;
+        }
+    }
+}
+
+impl Drf {
+    /// Notes that bounds keep something of an agent from a leaf.
+    pub(super) fn hold_back(&mut self, agent: usize, leaf: LeafId) {
+        self.held_back.insert(agent);
+        self.is_all_struck = false;
+        // As long as nothing happens no bounds change.
+        let moment = self.last_grant.0.wrapping_add(self.changes);
+        let seat = self.seats.seat(leaf);
+        if seat.bounded.is_some_and(|it| it.moment == moment) {
+            return;
+        }
+        let sign = self.bounds_sign(seat);
+        let bounded = self.seats.seat_mut(leaf).bounded.get_or_insert(Bounded {
+            sign,
+            moment,
+            is_mixed: false,
+            is_struck: false,
+        });
+        bounded.is_mixed |= bounded.sign != sign;
+        bounded.moment = moment;
+    }
+
+    /// Looks again at what bounds held back, where they may have changed.
+    pub(super) fn look_again(&mut self, at: Time) {
+        // Only when all is looked at is there nothing that a leaf may still want for the first time.
+        let is_settled = self.pass.is_none() && self.due.since.is_none();
+        for agent in take(&mut self.shared_again) {
+            self.mark(at, agent);
+        }
+        let (mut same, mut changed) = (Vec::new(), Vec::new());
+        for (leaf, seat) in self.seats.iter() {
+            let Some(bounded) = seat.bounded else {
+                continue;
+            };
+            let is_same = is_settled
+                && !bounded.is_mixed
+                && self.tree.node(seat.node).listed
+                && bounded.sign == self.bounds_sign(seat);
+            if is_same {
+                same.push(leaf);
+            } else {
+                changed.push(leaf);
+            }
+        }
+        if same.is_empty() {
+            return self.look_again_at_all(at);
+        }
+        self.strike_bounded(&same);
+        if !changed.is_empty() {
+            self.restore_bounded(&changed);
+            let held_back: Vec<usize> = self.held_back.iter().copied().collect();
+            for agent in held_back {
+                self.mark(at, agent);
+            }
+        }
+    }
+
+    /// Looks again at all that bounds held back.
+    pub(super) fn look_again_at_all(&mut self, at: Time) {
+        let bounded = self.seats.iter().filter(|(_, seat)| seat.bounded.is_some());
+        let bounded: Vec<LeafId> = bounded.map(|(leaf, _)| leaf).collect();
+        self.restore_bounded(&bounded);
+        for agent in take(&mut self.held_back) {
+            self.mark(at, agent);
+        }
+    }
+
+    /// Returns whether an agent is kept from a leaf until its bounds have moved.
+    pub(super) fn waits_for_bounds(&self, agent: usize, leaf: LeafId) -> bool {
+        let bounded = self.seats.seat(leaf).bounded;
+        bounded.is_some_and(|it| it.is_struck)
+            && self.held_back.contains(&agent)
+            && !Interest::has(self.interest.of(agent), leaf)
+    }
+
+    /// Takes leaves for not interested in what bounds hold back.
+    fn strike_bounded(&mut self, leaves: &[LeafId]) {
+        if self.is_all_struck {
+            return;
+        }
+        self.is_all_struck = true;
+        let bits = bits_of(leaves);
+        for agent in &self.held_back {
+            // The others were not looked at.
+            if self.ledger.at(*agent).is_some_and(|row| row.is_offerable()) {
+                self.interest.strike(*agent, &bits);
+            }
+        }
+        for leaf in leaves {
+            let bounded = self.seats.seat_mut(*leaf).bounded.as_mut();
+            bounded.expect("it was just listed").is_struck = true;
+        }
+    }
+
+    /// Has leaves interested again in all that bounds hold back, and forgets under which bounds
+    /// they were looked at.
+    fn restore_bounded(&mut self, leaves: &[LeafId]) {
+        let mut struck = Vec::new();
+        for leaf in leaves {
+            let seat = self.seats.seat_mut(*leaf);
+            if seat.bounded.take().is_some_and(|it| it.is_struck) {
+                struck.push(*leaf);
+            }
+        }
+        if struck.is_empty() {
+            return;
+        }
+        let bits = bits_of(&struck);
+        for agent in &self.held_back {
+            self.interest.restore(*agent, &bits);
+        }
+    }
+
+    /// Tells the bounds of a leaf from others.
+    fn bounds_sign(&self, seat: &Seat) -> u64 {
+        let mut sum = Sum::new();
+        let limit = self.tree.has_quota().then(|| self.tree.limit(seat.role));
+        if let Some(limit) = limit.flatten() {
+            (0..COLUMNS).for_each(|column| sum.add(limit.at(column)));
+        }
+        let required = self.tree.required_headroom();
+        if !required.is_empty() {
+            let covered = self.tree.covered(seat.role);
+            for (column, required) in required.iter().filter(|it| it.1 > 0) {
+                let surplus = (self.available.at(column) - required).max(0);
+                for number in [column as i128, covered.at(column), surplus] {
+                    sum.add(number);
+                }
+            }
+        }
+        if let Ok(caps) = self.caps(seat) {
+            caps.bounds().for_each(|bound| sum.add(bound));
+        }
+        let want = seat.want.iter().flat_map(Want::left);
+        want.for_each(|left| sum.add(i128::from(left)));
+        sum.0
+    }
+}
+
+fn bits_of(leaves: &[LeafId]) -> Vec<u64> {
+    let mut bits = Vec::new();
+    leaves.iter().for_each(|leaf| set_bit(&mut bits, *leaf));
+    bits
+}
