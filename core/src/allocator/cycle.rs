@@ -274,6 +274,10 @@ impl Drf {
     pub(super) fn heed(&mut self, agent: usize, scratch: &mut Scratch) {
         scratch.looks = scratch.looks.wrapping_add(scratch.stops.len());
         for (leaf, stop) in scratch.stops.drain(..) {
+            // Each shape of a demand is a look of its own.
+            if let Some(want) = &self.seats.seat(leaf).want {
+                scratch.looks = scratch.looks.wrapping_add(want.left().count());
+            }
             match stop {
                 Stop::Barred(bar) => {
                     self.interest.bar(agent, leaf);

@@ -189,6 +189,23 @@ impl Tree {
         self.guaranteed = self.books.iter().filter(guarantees).count();
     }
 
+    /// Counts a part of what a leaf holds as nobody's for a while, or as held again. The order by
+    /// share stays as it is.
+    pub(super) fn lend(&mut self, leaf: NodeId, sign: Sign, open: &Row) {
+        let (mut at, mut requires_other) = (leaf, false);
+        while at != ROOT {
+            let books = &mut self.books[at.at()];
+            match sign {
+                Sign::Add => books.taken.add(open),
+                Sign::Take => books.taken.subtract(open),
+            }
+            if self.guaranteed > 0 && (requires_other || self.books[at.at()].has_quota()) {
+                requires_other = self.require(at);
+            }
+            at = self.node(at).parent;
+        }
+    }
+
     /// Counts what a leaf holds, which is no grant.
     pub(super) fn recount(&mut self, leaf: NodeId, all: &Row, open: &Row) {
         let mut at = leaf;

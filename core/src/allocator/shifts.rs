@@ -13,7 +13,7 @@ use super::changes::rescind;
 use super::columns::Row;
 use super::drf::Drf;
 use super::seats::LeafId;
-use super::tree::{NodeId, Tree};
+use super::tree::{NodeId, Sign, Tree};
 use super::{Decision, GrantId, RescindReason};
 use crate::keys::AgentKey;
 use crate::machine::{Never, Outbox};
@@ -21,6 +21,10 @@ use crate::quota::Quota;
 use crate::resources::Milli;
 use crate::roles::Role;
 use crate::time::Time;
+
+/// How many frameworks are asked, for one new weight, whether they would take what others were
+/// granted. What is not taken back then evens out with the next offers.
+const MOST_LOOKS: usize = 1 << 16;
 
 /// A grant that could be taken back.
 struct Live {
@@ -40,6 +44,8 @@ struct Siblings {
     leaves: Vec<Option<Vec<LeafId>>>,
     /// What those hold, listed or not, of whom that changed.
     held: BTreeMap<NodeId, Row>,
+    /// How many may still be asked.
+    looks: usize,
 }
 
 impl Siblings {
@@ -183,6 +189,7 @@ impl Drf {
             by_share: ranks.collect(),
             leaves: nodes.iter().map(|_| None).collect(),
             held: BTreeMap::new(),
+            looks: MOST_LOOKS,
             nodes,
         }
     }
@@ -218,17 +225,30 @@ impl Drf {
     ) -> Option<usize> {
         let agent = self.ledger.get(grant.agent)?;
         let freed = agent.without(grant.leaf, grant.id, &self.columns)?;
-        // It would be free again for anybody.
+        let mut less = siblings.by_share.iter().take_while(|it| it.0 < mine);
+        if !freed.is_offerable() || siblings.looks == 0 || less.next().is_none() {
+            return None;
+        }
+        // It would be free again for anybody, and count against the limits of nobody.
+        let holder = self.seats.seat(grant.leaf).node;
+        self.tree.lend(holder, Sign::Take, &grant.open);
         self.available.add(&grant.open);
         let (nodes, leaves) = (&siblings.nodes, &mut siblings.leaves);
         let less = siblings.by_share.iter().take_while(|it| it.0 < mine);
         let mut less = less.map(|it| it.1).filter(|at| nodes[*at] != of);
+        let most = siblings.looks;
+        let looks = &mut siblings.looks;
         let gainer = less.find(|at| {
             let leaves = leaves[*at].get_or_insert_with(|| self.listed_below(nodes[*at]));
-            let mut leaves = leaves.iter();
-            leaves.any(|leaf| self.candidate(Stage::FairShare, &freed, *leaf).is_ok())
+            let mut leaves = leaves.iter().take(*looks);
+            leaves.any(|leaf| {
+                *looks -= 1;
+                self.candidate(Stage::FairShare, &freed, *leaf).is_ok()
+            })
         });
+        self.scratch.looks = self.scratch.looks.wrapping_add(most - *looks);
         self.available.subtract(&grant.open);
+        self.tree.lend(holder, Sign::Add, &grant.open);
         gainer
     }
 

@@ -3,6 +3,7 @@
 use super::quota::quota;
 use super::*;
 use crate::allocator::drf::DemandRule;
+use crate::allocator::slice::LOOK_WORK;
 use crate::constraints::{Comparison, Constraint, Constraints, Predicate, Selector};
 use crate::demand::{Demand, Shape};
 use crate::resources::{Milli, Quantities};
@@ -126,4 +127,66 @@ fn what_is_used_may_leave_what_somebody_wants() {
     assert_eq!(rig.says(), [""; 0]);
     rig.used(B, A0, "cpus:1");
     assert_eq!(rig.says().len(), 1, "the other shape still fits");
+}
+
+#[test]
+fn each_shape_of_a_demand_counts_as_work() {
+    // A slice is bounded by what is done in it, so long demands make more of them.
+    let slices = |shapes: usize| {
+        let mut rig = Rig::with(Options {
+            demands: DemandRule::Honoured,
+            ..Options::default()
+        });
+        let shape = Shape::new(Quantities::parse("cpus:9;mem:1").unwrap(), 1).unwrap();
+        for n in 0..20 {
+            let framework = FrameworkKey::from_raw(n, 0);
+            rig.framework(framework, &["*"]);
+            let demand = Some(Demand::new(alloc::vec![shape.clone(); shapes]).unwrap());
+            let role = role("*");
+            rig.tell(Change::Demanded {
+                framework,
+                role,
+                demand,
+            });
+        }
+        for n in 0..300 {
+            rig.agent(AgentKey::from_raw(n, 0), "cpus:8;mem:100");
+        }
+        let mut slices = 0;
+        while rig.drf.deadline().is_some_and(|due| due <= rig.now) {
+            rig.drf.tick(rig.now, &mut rig.out);
+            slices += 1;
+        }
+        slices
+    };
+    let (few, many) = (slices(1), slices(200));
+    assert!(many >= 20 * few, "{few} slices and then {many}");
+}
+
+#[test]
+fn a_weight_asks_a_bounded_number() {
+    let mut rig = Rig::new();
+    rig.framework(A, &["a"]);
+    for n in 0..400 {
+        rig.agent(AgentKey::from_raw(n, 0), "cpus:8");
+    }
+    while rig.drf.deadline().is_some_and(|due| due <= rig.now) {
+        rig.drf.tick(rig.now, &mut rig.out);
+    }
+    for n in 0..400 {
+        let mut profile = FrameworkProfile::new(format!("{n}"), roles(&["b"]));
+        let least = Quantities::parse("cpus:9").unwrap();
+        profile.roles[0].min_allocatable = Some([least].to_vec());
+        let framework = FrameworkKey::from_raw(10 + n, 0);
+        let added = Change::FrameworkAdded { framework, profile };
+        rig.drf.handle(rig.now, added, &mut rig.out);
+    }
+    let set = Change::WeightSet {
+        role: role("b"),
+        weight: Milli::from_units(3),
+    };
+    let before = rig.drf.scratch.work();
+    rig.drf.handle(rig.now, set, &mut rig.out);
+    let asked = (rig.drf.scratch.work() - before) / LOOK_WORK;
+    assert_eq!(asked, 1 << 16, "of all 160,000 pairs");
 }

@@ -134,3 +134,40 @@ fn what_would_be_kept_free_is_not_taken_back_for_a_weight() {
     rig.tell(quota("b", "", "cpus:4")).tell(weight("b", 3_000));
     assert_eq!(rig.says(), [""; 0], "its limit forbids B to have more");
 }
+
+#[test]
+fn a_weight_shifts_grants_below_a_limit_that_is_used_up() {
+    // RQ-08: what goes from one to the other counts once against the limit above both.
+    for limits in ["", "cpus:8"] {
+        let mut rig = Rig::new();
+        rig.tell(quota("eng", "", limits));
+        rig.framework(A, &["eng/a"]).framework(B, &["eng/b"]);
+        for n in 0..8 {
+            rig.agent(AgentKey::from_raw(n, 0), "cpus:1");
+        }
+        assert_eq!(rig.says().len(), 8);
+        rig.tell(Change::WeightSet {
+            role: role("eng/b"),
+            weight: Milli::from_units(3),
+        });
+        assert_eq!(rig.says().len(), 2, "with the limits {limits:?}");
+    }
+}
+
+#[test]
+fn a_weight_takes_nothing_back_that_nobody_may_have() {
+    let mut rig = Rig::new();
+    rig.framework(A, &["a"]).framework(B, &["b"]);
+    for n in 0..8 {
+        rig.agent(AgentKey::from_raw(n, 0), "cpus:1");
+    }
+    assert_eq!(rig.says().len(), 8);
+    rig.tell(Change::Whitelisted {
+        hostnames: Some([String::from("none")].into()),
+    });
+    rig.tell(Change::WeightSet {
+        role: role("b"),
+        weight: Milli::from_units(3),
+    });
+    assert_eq!(rig.says(), [""; 0]);
+}
