@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 
 use super::drf::Drf;
 use super::kinds::{amount, at_most, is_in_ones, is_undividable, one_copy, whole_ones};
+use super::ledger::Agent;
 use super::seats::LeafId;
 use super::tally::{Caps, Tally};
 use crate::demand::{Demand, Shape};
@@ -289,6 +290,22 @@ impl Drf {
     /// Counts that something granted is not any more, and was not used: a shape that it was for is
     /// wanted again.
     pub(super) fn note_unused(&mut self, leaf: LeafId, agent: AgentKey, unused: &Resources) {
+        self.give_back(leaf, agent, unused);
+        self.settle(leaf, agent);
+    }
+
+    /// Counts that all that was granted of an agent is not any more, for it is gone.
+    pub(super) fn note_lost(&mut self, agent: &Agent) {
+        for (leaf, lost) in agent.offered() {
+            self.give_back(leaf, agent.key, lost);
+        }
+        // Not one by one: what is not wanted again by then counts as used.
+        for (leaf, _) in agent.offered() {
+            self.settle(leaf, agent.key);
+        }
+    }
+
+    fn give_back(&mut self, leaf: LeafId, agent: AgentKey, unused: &Resources) {
         let seat = self.seats.seat_mut(leaf);
         if let Some(tally) = &mut seat.in_offers {
             tally.subtract(unused);
@@ -297,7 +314,6 @@ impl Drf {
         if want.is_some_and(|want| want.give_back(agent, unused)) {
             self.want_again(leaf);
         }
-        self.settle(leaf, agent);
     }
 
     /// Has a leaf go by what it used of an agent, once nothing granted is left to be answered.
