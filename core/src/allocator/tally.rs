@@ -46,6 +46,16 @@ impl Tally {
         }
     }
 
+    /// Takes something off a name of which there is as much.
+    pub(super) fn spend(&mut self, name: &str, by: i128) {
+        if let Some(amount) = self.0.get_mut(name) {
+            *amount -= by;
+            if *amount == 0 {
+                self.0.remove(name);
+            }
+        }
+    }
+
     /// Adds to one name.
     pub(super) fn change(&mut self, name: &Arc<str>, by: i128) {
         let sum = self.at(name) + by;

@@ -53,3 +53,78 @@ fn a_demand_that_was_served_by_many_grants_survives_their_agent() {
     rig.agent(A1, "cpus:20");
     assert_eq!(rig.until(60_000), ["0 ms: 10: A on 1: cpus:8"]);
 }
+
+#[test]
+fn as_many_as_can_be_demanded_may_come_back_and_be_granted_again() {
+    let mut rig = honouring();
+    rig.framework(A, &["*"]).framework(B, &["*"]);
+    demands(&mut rig, B, &[]);
+    rig.agent(A0, "cpus:1;disk:5000000").used(B, A0, "cpus:1");
+    demands(&mut rig, A, &[("cpus:1", 1), ("disk:0.001", u32::MAX)]);
+    let disk = "disk:4294967.295";
+    assert_eq!(rig.says(), [format!("1: A on 0: {disk}")]);
+    rig.ends(B, A0, "cpus:1");
+    assert_eq!(rig.says(), ["2: A on 0: cpus:1"]);
+    // What is granted for the core is not answered yet, so it is still counted what of it is used.
+    rig.returns(A, A0, disk, 0);
+    assert_eq!(rig.until(5_000), [format!("1000 ms: 3: A on 0: {disk}")]);
+    rig.accepts(A, A0, "disk:4294967.293").used(B, A0, "disk:705032.704");
+    rig.returns(A, A0, "disk:0.001", 0).returns(A, A0, "disk:0.001", 0);
+    let said = rig.until(10_000);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].ends_with("A on 0: disk:0.002"), "{said:?}");
+}
+
+#[test]
+fn of_whole_disks_of_two_sizes_each_serves_one() {
+    let mut rig = honouring();
+    rig.framework(A, &["*"]);
+    demands(&mut rig, A, &[("disk:50", 2)]);
+    let (small, large) = (r#"disk(*)<mount="/a">:60"#, r#"disk(*)<mount="/b">:200"#);
+    for (at, used, back) in [(A0, small, large), (A1, large, small)] {
+        demands(&mut rig, A, &[("disk:50", 2)]);
+        rig.agent(at, &format!("{small};{large}"));
+        assert_eq!(rig.says().len(), 1);
+        rig.accepts(A, at, used).returns(A, at, back, 3_600_000);
+        // One is used, one is wanted.
+        let another = AgentKey::from_raw(at.index() + 2, 0);
+        rig.agent(another, r#"disk(*)<mount="/c">:60;disk(*)<mount="/d">:60"#);
+        let said = rig.says();
+        assert_eq!(said.len(), 1);
+        assert_eq!(said[0].matches("mount").count(), 1, "{said:?}");
+    }
+}
+
+#[test]
+fn a_volume_made_of_what_was_granted_comes_back_for_what_it_was_for() {
+    let mut rig = honouring();
+    rig.framework(A, &["a"]).tell(Change::Demanded {
+        framework: A,
+        role: role("a"),
+        demand: Some({
+            let shape = Shape::new(Quantities::parse("disk:50").unwrap(), 2);
+            Demand::new(vec![shape.unwrap()]).unwrap()
+        }),
+    });
+    rig.agent(A0, "disk(a):100");
+    assert_eq!(rig.says(), ["1: A/a on 0: disk(a):100"]);
+    let volume = r#"disk(a)<volume="v",rw="d">:50"#;
+    rig.tell(Change::Converted {
+        framework: A,
+        role: role("a"),
+        agent: A0,
+        before: res("disk(a):50"),
+        after: res(volume),
+    });
+    rig.tell(Change::Returned {
+        framework: A,
+        role: role("a"),
+        agent: A0,
+        resources: res(volume),
+        from: Booking::Offered,
+        refuse: Some(Duration::from_secs(3_600)),
+    });
+    // The other half is held still.
+    rig.agent(A1, "disk(a):100");
+    assert_eq!(rig.says(), ["2: A/a on 1: disk(a):50"]);
+}
