@@ -58,6 +58,8 @@ pub(super) struct Plain {
     pub(super) frameworks: Vec<Framework>,
     pub(super) offered: Vec<Offered>,
     pub(super) used: BTreeMap<Place, Resources>,
+    /// Numbers and names that are in use there once more.
+    pub(super) again: Vec<(Place, Resources)>,
     pub(super) refused: Vec<Refused>,
     pub(super) quotas: BTreeMap<Role, Quota>,
     /// What is said of each role that a framework has.
@@ -127,6 +129,7 @@ impl Plain {
             frameworks: Vec::new(),
             offered: Vec::new(),
             used: BTreeMap::new(),
+            again: Vec::new(),
             refused: Vec::new(),
             quotas: BTreeMap::new(),
             wishes: BTreeMap::new(),
@@ -163,7 +166,8 @@ impl Plain {
     pub(super) fn left(&self, agent: &Agent) -> (Resources, Vec<Resource>) {
         let (mut free, mut missing) = (agent.total.clone(), Vec::new());
         let offered = self.offered.iter().map(|it| (&it.place, it.rest.clone()));
-        let used = self.used.iter();
+        let again = self.again.iter().map(|(place, bag)| (place, bag));
+        let used = self.used.iter().chain(again);
         let used = used.map(|(place, bag)| (place, bag.filter(|entry| !entry.is_shared())));
         for (_, held) in offered.chain(used).filter(|it| it.0.2 == agent.key) {
             for entry in &held {

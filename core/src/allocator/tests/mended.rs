@@ -4,7 +4,6 @@ use alloc::vec;
 
 use super::quota::quota;
 use super::*;
-use crate::allocator::Obstacle;
 use crate::allocator::drf::DemandRule;
 use crate::demand::{Demand, Shape};
 use crate::resources::Quantities;
@@ -68,8 +67,9 @@ fn as_many_as_can_be_demanded_may_come_back_and_be_granted_again() {
     // What is granted for the core is not answered yet, so it is still counted what of it is used.
     rig.returns(A, A0, disk, 0);
     assert_eq!(rig.until(5_000), [format!("1000 ms: 3: A on 0: {disk}")]);
-    rig.accepts(A, A0, "disk:4294967.293").used(B, A0, "disk:705032.704");
-    rig.returns(A, A0, "disk:0.001", 0).returns(A, A0, "disk:0.001", 0);
+    rig.accepts(A, A0, "disk:4294967.293");
+    rig.returns(A, A0, "disk:0.001", 0)
+        .returns(A, A0, "disk:0.001", 0);
     let said = rig.until(10_000);
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].ends_with("A on 0: disk:0.002"), "{said:?}");
@@ -77,18 +77,16 @@ fn as_many_as_can_be_demanded_may_come_back_and_be_granted_again() {
 
 #[test]
 fn of_whole_disks_of_two_sizes_each_serves_one() {
-    let mut rig = honouring();
-    rig.framework(A, &["*"]);
-    demands(&mut rig, A, &[("disk:50", 2)]);
     let (small, large) = (r#"disk(*)<mount="/a">:60"#, r#"disk(*)<mount="/b">:200"#);
-    for (at, used, back) in [(A0, small, large), (A1, large, small)] {
+    for (used, back) in [(small, large), (large, small)] {
+        let mut rig = honouring();
+        rig.framework(A, &["*"]);
         demands(&mut rig, A, &[("disk:50", 2)]);
-        rig.agent(at, &format!("{small};{large}"));
+        rig.agent(A0, &format!("{small};{large}"));
         assert_eq!(rig.says().len(), 1);
-        rig.accepts(A, at, used).returns(A, at, back, 3_600_000);
+        rig.accepts(A, A0, used).returns(A, A0, back, 3_600_000);
         // One is used, one is wanted.
-        let another = AgentKey::from_raw(at.index() + 2, 0);
-        rig.agent(another, r#"disk(*)<mount="/c">:60;disk(*)<mount="/d">:60"#);
+        rig.agent(A1, r#"disk(*)<mount="/c">:60;disk(*)<mount="/d">:60"#);
         let said = rig.says();
         assert_eq!(said.len(), 1);
         assert_eq!(said[0].matches("mount").count(), 1, "{said:?}");
@@ -127,4 +125,86 @@ fn a_volume_made_of_what_was_granted_comes_back_for_what_it_was_for() {
     // The other half is held still.
     rig.agent(A1, "disk(a):100");
     assert_eq!(rig.says(), ["2: A/a on 1: disk(a):50"]);
+}
+
+#[test]
+fn a_port_that_two_tasks_of_one_framework_have_is_free_after_both() {
+    // RM-20, AL-10
+    for first in ["ports:[1-4]", "ports:[3-4]"] {
+        let second = if first == "ports:[1-4]" {
+            "ports:[3-4]"
+        } else {
+            "ports:[1-4]"
+        };
+        let mut rig = anything();
+        rig.framework(B, &["*"]).agent(A0, "ports:[1-4]");
+        rig.used(A, A0, "ports:[1-4]").used(A, A0, "ports:[3-4]");
+        assert_eq!(rig.until(5_000), [""; 0]);
+        rig.ends(A, A0, first);
+        let left = match first {
+            "ports:[1-4]" => vec!["5000 ms: 1: B on 0: ports:[1-2]"],
+            _ => vec![],
+        };
+        assert_eq!(rig.until(5_000), left, "{second} are in use");
+        rig.ends(A, A0, second);
+        assert_eq!(rig.until(60_000).len(), 1);
+        let free = rig.drf.ledger.get(A0).unwrap().free();
+        assert!(free.is_empty(), "all is granted");
+        assert!(!rig.drf.ledger.get(A0).unwrap().is_overbooked());
+    }
+}
+
+#[test]
+fn what_is_held_twice_may_end_in_other_parts_than_it_began() {
+    let mut rig = anything();
+    rig.agent(A0, "cpus:3;ports:[1-6];tags:{x,y}");
+    let free = |rig: &Rig| rig.drf.ledger.get(A0).unwrap().free().clone();
+    rig.used(A, A0, "cpus:1;ports:[1-4];tags:{x}")
+        .used(A, A0, "cpus:1;ports:[3-5];tags:{x,y}")
+        .used(A, A0, "cpus:1;ports:[3-3]");
+    assert_eq!(free(&rig), res("ports:[6-6]"));
+    rig.ends(A, A0, "cpus:1;ports:[2-5]");
+    assert_eq!(free(&rig), res("cpus:1;ports:[2-2,5-6]"));
+    rig.ends(A, A0, "cpus:1;ports:[3-4];tags:{x,y}");
+    assert_eq!(free(&rig), res("cpus:2;ports:[2-2,4-6];tags:{y}"));
+    // What was not held so often is not given back.
+    rig.ends(A, A0, "ports:[4-4]");
+    assert_eq!(free(&rig), res("cpus:2;ports:[2-2,4-6];tags:{y}"));
+    rig.ends(A, A0, "cpus:1;ports:[1-1];tags:{x}");
+    assert_eq!(free(&rig), res("cpus:3;ports:[1-2,4-6];tags:{x,y}"));
+    rig.ends(A, A0, "ports:[3-3]");
+    assert_eq!(free(&rig), res("cpus:3;ports:[1-6];tags:{x,y}"));
+}
+
+#[test]
+fn a_port_that_is_in_use_and_accepted_is_held_twice() {
+    let mut rig = anything();
+    rig.framework(A, &["*"]).framework(B, &["*"]);
+    rig.agent(A0, "cpus:4;ports:[1-4]");
+    let said = rig.says();
+    let of_a = said == ["1: A on 0: cpus:4;ports:[1-4]"];
+    let taker = if of_a { A } else { B };
+    // A task of it is told of while it launches another.
+    rig.used(taker, A0, "ports:[3-4]")
+        .accepts(taker, A0, "cpus:4;ports:[1-4]")
+        .ends(taker, A0, "ports:[3-4]");
+    assert_eq!(rig.until(5_000), ["0 ms: rescind 1: Agent"]);
+    rig.ends(taker, A0, "cpus:4;ports:[1-4]");
+    let said = rig.until(10_000);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].ends_with("cpus:4;ports:[1-4]"));
+}
+
+#[test]
+fn quota_counts_a_port_as_often_as_it_is_held() {
+    let mut rig = anything();
+    rig.tell(quota("eng", "", "ports:6"));
+    rig.framework(A, &["eng"]).agent(A0, "ports:[1-9]");
+    rig.used_in(A, "eng", A0, "ports:[1-3]")
+        .used_in(A, "eng", A0, "ports:[1-3]");
+    assert_eq!(
+        rig.drf.roles()[0].consumed,
+        Quantities::parse("ports:6").unwrap()
+    );
+    assert_eq!(rig.says(), [""; 0], "the limit is used up");
 }
