@@ -112,6 +112,23 @@ impl Want {
         cut
     }
 
+    /// Returns whether of less than a bag, and with less demanded, nothing would be served that is
+    /// no part of what is now: so it is if each name is one amount that can be had in any part, and
+    /// no shape gives way to others.
+    pub(super) fn is_steady(&self, from: &Resources) -> bool {
+        let open = self.shapes.iter().filter(|it| it.left > 0);
+        let is_amount = |name: &str| {
+            let mut named = from.iter().filter(|entry| entry.name() == name);
+            named.next().is_none_or(Resource::is_scalar) && named.next().is_none()
+        };
+        let is_served = || {
+            let served: u64 = self.serve(from).iter().map(|it| u64::from(it.times)).sum();
+            served == open.clone().map(|it| u64::from(it.left)).sum::<u64>()
+        };
+        let is_plain = |it: &Left| it.shape.each().iter().all(|(name, _)| is_amount(name));
+        open.clone().all(is_plain) && (open.clone().count() == 1 || is_served())
+    }
+
     /// Returns which shapes a bag serves.
     fn serve(&self, from: &Resources) -> Vec<Served> {
         let mut rest = from.clone();

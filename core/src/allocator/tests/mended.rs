@@ -208,3 +208,58 @@ fn quota_counts_a_port_as_often_as_it_is_held() {
     );
     assert_eq!(rig.says(), [""; 0], "the limit is used up");
 }
+
+/// A refusal of one shape on an agent where another one would fit once others had a part.
+fn refused_one_of_two() -> Rig {
+    let mut rig = honouring();
+    rig.framework(A, &["*"]);
+    demands(&mut rig, A, &[("cpus:2;mem:64", 1), ("mem:100", 1)]);
+    rig.agent(A0, "cpus:2;mem:120");
+    assert_eq!(rig.says(), ["1: A on 0: cpus:2;mem:64"]);
+    rig
+}
+
+#[test]
+fn a_refusal_of_one_shape_does_not_keep_another_away() {
+    // AL-40
+    let mut rig = refused_one_of_two();
+    rig.framework(B, &["*"]);
+    rig.agent(A1, "cpus:1;mem:1").used(B, A1, "cpus:1;mem:1");
+    demands(&mut rig, B, &[("cpus:1", 1)]);
+    rig.returns(A, A0, "cpus:2;mem:64", 3_600_000);
+    assert_eq!(
+        rig.until(10_000),
+        ["0 ms: 2: B on 0: cpus:1", "0 ms: 3: A on 0: mem:100"]
+    );
+}
+
+#[test]
+fn a_shape_that_is_served_elsewhere_makes_room_for_the_next_one() {
+    let mut rig = refused_one_of_two();
+    rig.returns(A, A0, "cpus:2;mem:64", 3_600_000);
+    assert_eq!(rig.until(5_000), [""; 0]);
+    rig.agent(A1, "cpus:2;mem:64");
+    assert_eq!(
+        rig.until(10_000),
+        ["5000 ms: 2: A on 1: cpus:2;mem:64", "6000 ms: 3: A on 0: mem:100"]
+    );
+}
+
+#[test]
+fn a_refusal_of_all_that_is_demanded_costs_nothing() {
+    for shapes in [&[("cpus:1", 9)][..], &[("cpus:1", 1), ("mem:10", 1)]] {
+        let mut rig = honouring();
+        rig.framework(A, &["*"]);
+        demands(&mut rig, A, shapes);
+        rig.agent(A0, "cpus:4;mem:100");
+        let granted = rig.drf.ledger.get(A0).unwrap().free().clone();
+        assert_eq!(rig.says().len(), 1);
+        let rest = rig.drf.ledger.get(A0).unwrap().free().clone();
+        let back = granted.checked_sub(&rest).unwrap().to_string();
+        rig.returns(A, A0, &back, 3_600_000);
+        assert_eq!(rig.until(5_000), [""; 0]);
+        assert!(rig.drf.held_back.is_empty(), "nobody has to be asked again");
+        let wants = rig.drf.interest.is_wanted(0);
+        assert!(!wants);
+    }
+}
