@@ -4,6 +4,7 @@ use alloc::vec;
 
 use super::quota::quota;
 use super::*;
+use crate::allocator::Obstacle;
 use crate::allocator::drf::DemandRule;
 use crate::demand::{Demand, Shape};
 use crate::resources::Quantities;
@@ -262,4 +263,20 @@ fn a_refusal_of_all_that_is_demanded_costs_nothing() {
         let wants = rig.drf.interest.is_wanted(0);
         assert!(!wants);
     }
+}
+
+#[test]
+fn whoever_holds_what_is_demanded_is_named() {
+    let mut rig = honouring();
+    rig.framework(B, &["*"]).agent(A0, "cpus:2;mem:64");
+    assert_eq!(rig.says().len(), 1);
+    rig.framework(A, &["*"]);
+    demands(&mut rig, A, &[("cpus:1", 1)]);
+    assert_eq!(rig.says(), [""; 0]);
+    let held = Obstacle::HeldBy(vec![(B, Booking::Offered)]);
+    assert_eq!(rig.drf.explain(A, &Role::any()), [(A0, held)]);
+    // Of what is demanded there is not so much, whoever holds it.
+    demands(&mut rig, A, &[("cpus:3", 1)]);
+    let explained = rig.drf.explain(A, &Role::any());
+    assert_eq!(explained, [(A0, Obstacle::NoDemand)]);
 }
