@@ -345,9 +345,17 @@ impl Plain {
     pub(super) fn is_worth(&self, place: &Place, offer: &Resources) -> bool {
         let wish = self.wishes.get(&(place.0, place.1.clone()));
         if let Some(own) = wish.and_then(|it| it.min_allocatable.as_ref()) {
+            let amount = |entry: &Resource| match entry.value() {
+                Value::Scalar(amount) => i128::from(amount.thousandths()),
+                Value::Ranges(ranges) => 1_000 * ranges.count() as i128,
+                Value::Items(items) => 1_000 * items.len() as i128,
+            };
             let has = |set: &Quantities| {
                 let mut all = set.iter();
-                all.all(|(name, least)| offer.scalar(name) >= least)
+                all.all(|(name, least)| {
+                    let named = offer.iter().filter(|entry| entry.name() == name);
+                    named.map(amount).sum::<i128>() >= i128::from(least.thousandths())
+                })
             };
             return !offer.is_empty() && (own.is_empty() || own.iter().any(has));
         }

@@ -242,7 +242,10 @@ fn a_shape_that_is_served_elsewhere_makes_room_for_the_next_one() {
     rig.agent(A1, "cpus:2;mem:64");
     assert_eq!(
         rig.until(10_000),
-        ["5000 ms: 2: A on 1: cpus:2;mem:64", "6000 ms: 3: A on 0: mem:100"]
+        [
+            "5000 ms: 2: A on 1: cpus:2;mem:64",
+            "6000 ms: 3: A on 0: mem:100"
+        ]
     );
 }
 
@@ -279,4 +282,78 @@ fn whoever_holds_what_is_demanded_is_named() {
     demands(&mut rig, A, &[("cpus:3", 1)]);
     let explained = rig.drf.explain(A, &Role::any());
     assert_eq!(explained, [(A0, Obstacle::NoDemand)]);
+}
+
+/// What `A` is offered of an agent if so much is worth an offer.
+fn offered_if_worth(before: &[Change], least: &[&str], total: &str) -> Vec<String> {
+    let sets = least.iter().map(|set| Quantities::parse(set).unwrap());
+    let sets: Vec<_> = sets.collect();
+    let mut own = FrameworkProfile::new("A", roles(&["*"]));
+    own.roles[0].min_allocatable = Some(sets.clone());
+    let mut both = Vec::new();
+    for (options, profile) in [
+        (Options::default(), own),
+        (
+            Options {
+                min_allocatable: sets,
+                ..Options::default()
+            },
+            FrameworkProfile::new("A", roles(&["*"])),
+        ),
+    ] {
+        let mut rig = Rig::with(options);
+        for change in before {
+            rig.tell(change.clone());
+        }
+        rig.tell(Change::FrameworkAdded {
+            framework: A,
+            profile,
+        });
+        rig.agent(A0, total);
+        // Everybody is asked, and not only who is there for the first time.
+        rig.tell(Change::Revived {
+            framework: A,
+            roles: Vec::new(),
+        });
+        both.push(rig.says());
+        let explained = rig.drf.explain(A, &Role::any());
+        assert_eq!(explained.len(), 1);
+    }
+    assert_eq!(both[0], both[1], "whoever says it");
+    both.remove(0)
+}
+
+#[test]
+fn what_is_worth_an_offer_counts_ranges_and_sets_by_how_many() {
+    // AL-33, OF-40
+    let limited = || quota("eng", "", "ports:9");
+    let scalar = |name: &str| Change::AgentAdded {
+        agent: A1,
+        total: res(&format!("{name}:0.5")),
+        traits: AgentTraits::default(),
+    };
+    // Whatever counts the name: nothing, quota, or agents that have an amount of it.
+    for before in [
+        &[][..],
+        &[limited()],
+        &[scalar("ports")],
+        &[scalar("ports"), limited()],
+    ] {
+        let keep = before.len();
+        let mut changes = before.to_vec();
+        if keep > 0 {
+            changes.push(Change::AgentRemoved { agent: A1 });
+        }
+        let offered = |least: &[&str], total: &str| offered_if_worth(&changes, least, total);
+        let three = "mem:64;ports:[1-3]";
+        let whole = ["1: A on 0: mem:64;ports:[1-3]"];
+        assert_eq!(offered(&["ports:3"], three), whole);
+        assert_eq!(offered(&["ports:4"], three), [""; 0]);
+        assert_eq!(offered(&["ports:4", "mem:64"], three), whole);
+        assert_eq!(offered(&["ports:2.5;mem:32"], three), whole);
+        assert_eq!(offered(&["ports:3;mem:65"], three), [""; 0]);
+    }
+    let sets = offered_if_worth(&[], &["tags:2"], "tags:{x,y}");
+    assert_eq!(sets, ["1: A on 0: tags:{x,y}"]);
+    assert_eq!(offered_if_worth(&[], &["tags:2"], "tags:{x}"), [""; 0]);
 }
