@@ -220,6 +220,9 @@ impl Drf {
             tally.subtract(before);
             tally.add(after);
         }
+        if let Some(want) = &mut seat.want {
+            want.convert(key, before, after);
+        }
         let node = seat.node;
         // No grant, but the same one as something else: it counts once.
         self.tree

@@ -15,6 +15,7 @@ use super::obstacle::Capability;
 use super::profile::AgentCapabilities;
 use super::seats::{LeafId, Seat, Wish};
 use super::tally::Caps;
+use super::want::Want;
 use super::worth::Least;
 use crate::constraints::Subject;
 use crate::resources::{Quantities, Resources};
@@ -329,7 +330,13 @@ impl Drf {
             .filters
             .refused_until(at, seat.refuser, &part.resources, self.now);
         if let Some(until) = refused {
-            return Err(part.stop(Pair::Filtered(until)));
+            let why = Pair::Filtered(until);
+            // Of less, it may be another shape that is served, or by other entries.
+            let is_steady = |want: &Want| want.is_steady(&self.base(agent, seat));
+            return Err(match &seat.want {
+                Some(want) if !is_steady(want) => Stop::Bound(Bound::Rest(why)),
+                Some(_) | None => part.stop(why),
+            });
         }
         let constraints = wish.constraints.as_ref();
         let dynamic = constraints.filter(|_| !wish.is_static);

@@ -248,9 +248,7 @@ impl Drf {
             self.breeds.part(breed, &agent.traits);
         }
         self.available.subtract(agent.counts().open());
-        for (leaf, offered) in agent.offered() {
-            self.note_unused(leaf, key, offered);
-        }
+        self.note_lost(&agent);
         let held: Vec<_> = agent.holdings(&self.columns).collect();
         for (leaf, held) in held {
             self.take(leaf, &held.all, &held.open);

@@ -158,14 +158,16 @@ impl Columns {
         own.or_else(|| shared().then_some(COLUMNS - 1))
     }
 
-    /// Returns the column of a name in which nothing else is counted: neither other names nor
-    /// ranges and sets, unless it always has one.
-    pub(super) fn find_pure(&self, name: &str) -> Option<usize> {
-        let pure = |column: &usize| {
-            let alone = self.crowd.is_empty() || *column != COLUMNS - 1;
-            alone && (*column < ALWAYS.len() || self.valued & (1 << column) == 0)
-        };
-        self.find(name).filter(pure)
+    /// Returns the column of a name in which no other name is counted.
+    pub(super) fn find_alone(&self, name: &str) -> Option<usize> {
+        let is_shared = |column: usize| self.shared() == Some(column);
+        self.find(name).filter(|column| !is_shared(*column))
+    }
+
+    /// Returns whether a column leaves out ranges and sets, and its name may be such: those that
+    /// always have one are amounts.
+    pub(super) const fn leaves_out_values(&self, column: usize) -> bool {
+        column >= ALWAYS.len() && self.valued & (1 << column) == 0
     }
 
     /// Returns whether all of a name is counted, whatever it is.

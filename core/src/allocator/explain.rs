@@ -10,7 +10,8 @@ use super::drf::Drf;
 use super::ledger::Agent;
 use super::profile::SubscriptionState;
 use super::seats::{LeafId, Seat};
-use super::{Capability, Obstacle, kinds};
+use super::want::Want;
+use super::{Booking, Capability, Obstacle, kinds};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::resources::Resources;
 use crate::roles::Role;
@@ -63,10 +64,28 @@ impl Drf {
     fn pair(&self, seat: &Seat, agent: &Agent, pair: Pair) -> Obstacle {
         match pair {
             Pair::Filtered(until) => Obstacle::Filtered(until),
-            Pair::NoDemand => Obstacle::NoDemand,
+            Pair::NoDemand => self.no_shape(seat, agent),
             Pair::Constraint => self.constraint(seat, agent, &self.base(agent, seat)),
             Pair::TooSmall => self.too_little(seat, agent),
         }
+    }
+
+    /// Says why no shape is served: others hold what would do, or nothing here would.
+    fn no_shape(&self, seat: &Seat, agent: &Agent) -> Obstacle {
+        let all = self.suitable(agent.total(), seat);
+        let would_do = |want: &Want| !want.cut(&all).is_empty();
+        let holders = self.holders(agent);
+        if !holders.is_empty() && seat.want.as_ref().is_some_and(would_do) {
+            return Obstacle::HeldBy(holders);
+        }
+        Obstacle::NoDemand
+    }
+
+    fn holders(&self, agent: &Agent) -> Vec<(FrameworkKey, Booking)> {
+        let of = |leaf: LeafId| self.seats.seat(leaf).framework;
+        let mut holders: Vec<_> = agent.holders().map(|(at, how)| (of(at), how)).collect();
+        holders.dedup();
+        holders
     }
 
     /// Says why too little is free: others hold what would be enough, or the framework cannot cope
@@ -76,9 +95,7 @@ impl Drf {
         let least = wish.map(|wish| self.leasts.at(wish.least));
         let is_enough =
             |bag: &Resources| least.is_some_and(|least| self.is_worth(seat, least, bag));
-        let of = |leaf: LeafId| self.seats.seat(leaf).framework;
-        let mut holders: Vec<_> = agent.holders().map(|(at, how)| (of(at), how)).collect();
-        holders.dedup();
+        let holders = self.holders(agent);
         if !holders.is_empty() && is_enough(&self.suitable(agent.total(), seat)) {
             return Obstacle::HeldBy(holders);
         }

@@ -23,7 +23,8 @@ const MOST_IDS: usize = 1_000;
 pub(super) struct Holding {
     pub(super) offered: SmallVec<[Outstanding; 1]>,
     used: Resources,
-    /// What is in use beside that, where an agent claims more than can be counted together.
+    /// What is in use beside that, where an agent claims more than can be counted together, or what
+    /// has a number or a name that is in use already.
     beyond: Vec<Resources>,
 }
 
@@ -152,10 +153,18 @@ impl Holding {
             .chain(self.offered.iter().map(|grant| &grant.rest.bag))
     }
 
-    /// Puts something into use.
+    /// Puts something into use. Numbers and names that are in use already are so once more.
     pub(super) fn begin(&mut self, resources: &Resources) {
-        if self.used.add(resources).is_err() {
-            self.beyond.push(resources.clone());
+        let mut begun = Cow::Borrowed(resources);
+        let are_numbers = !resources.iter().all(Resource::is_scalar);
+        if are_numbers && self.used.overlap(resources).is_some() {
+            let once = resources.without_shared(&self.used);
+            let again = resources.checked_sub(&once);
+            self.beyond.push(again.expect("the rest is a part"));
+            begun = Cow::Owned(once);
+        }
+        if self.used.add(&begun).is_err() {
+            self.beyond.push(begun.into_owned());
         }
     }
 
@@ -166,8 +175,27 @@ impl Holding {
             return true;
         }
         let mut bags = core::iter::once(&mut self.used).chain(&mut self.beyond);
-        let ended = bags.any(|bag| bag.subtract(resources).is_ok());
+        let ended = bags.any(|bag| bag.subtract(resources).is_ok())
+            || !self.beyond.is_empty() && self.end_in_parts(resources);
         self.beyond.retain(|bag| !bag.is_empty());
+        ended
+    }
+
+    /// Takes something out of use of which some numbers and names are in use once more than the
+    /// others.
+    fn end_in_parts(&mut self, resources: &Resources) -> bool {
+        let (mut rest, mut beyond) = (resources.clone(), self.beyond.clone());
+        for bag in &mut beyond {
+            let others = rest.without_shared(bag);
+            let both = rest.checked_sub(&others).expect("the rest is a part");
+            bag.subtract(&both).expect("they are in both");
+            rest = others;
+        }
+        let mut bags = core::iter::once(&mut self.used).chain(&mut beyond);
+        let ended = bags.any(|bag| bag.subtract(&rest).is_ok());
+        if ended {
+            self.beyond = beyond;
+        }
         ended
     }
 

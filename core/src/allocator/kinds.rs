@@ -5,7 +5,7 @@
 
 use super::Capability;
 use crate::allocator::FrameworkCapabilities;
-use crate::resources::{Items, Milli, Ranges, Resource, Value};
+use crate::resources::{Items, Milli, Ranges, Resource, Resources, Value};
 use crate::roles::Role;
 
 /// How a resource may be offered.
@@ -57,6 +57,12 @@ const ONE: i128 = 1_000;
 /// is shared copy by copy.
 pub(super) fn amount(entry: &Resource) -> i128 {
     one_copy(entry) * i128::from(entry.copies())
+}
+
+/// Returns how much of a name there is in a bag, whatever it is.
+pub(super) fn amount_of(bag: &Resources, name: &str) -> i128 {
+    let named = bag.iter().filter(|entry| entry.name() == name);
+    named.map(amount).sum()
 }
 
 /// Returns how much there is of one copy of it.

@@ -8,8 +8,6 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::columns::Row;
-
 /// How many heights of one name are told apart; what is between two is looked at.
 const RUNGS: usize = 128;
 
@@ -46,10 +44,11 @@ impl Ladders {
         }
     }
 
-    /// Visits the bits of leaves that want more of some column than a row has.
-    pub(super) fn above<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a [u64]> {
-        self.columns.iter().filter_map(|(column, rungs)| {
-            let at = rungs.partition_point(|rung| rung.height <= row.at(*column));
+    /// Visits the bits of leaves that want more of some column than there is.
+    pub(super) fn above(&self, amount: impl Fn(usize) -> i128) -> impl Iterator<Item = &[u64]> {
+        self.columns.iter().filter_map(move |(column, rungs)| {
+            let amount = amount(*column);
+            let at = rungs.partition_point(|rung| rung.height <= amount);
             rungs.get(at).map(|rung| &rung.leaves[..])
         })
     }
@@ -106,7 +105,9 @@ mod tests {
             ("mem:9", 0b111),
         ] {
             let row = columns.row(&Resources::parse(free).unwrap());
-            let above = ladders.above(&row).fold(0, |all, leaves| all | leaves[0]);
+            let above = ladders
+                .above(|column| row.at(column))
+                .fold(0, |all, leaves| all | leaves[0]);
             assert_eq!(above, expected, "{free}");
         }
     }
@@ -128,7 +129,7 @@ mod tests {
         assert!(ladders.columns[0].1.len() <= RUNGS);
         let count = |free: &str| {
             let row = columns.row(&Resources::parse(free).unwrap());
-            let above = ladders.above(&row).flatten();
+            let above = ladders.above(|column| row.at(column)).flatten();
             above.map(|word| word.count_ones() as i128).sum::<i128>()
         };
         // All of them at once, none too many, and few that are left to be looked at.

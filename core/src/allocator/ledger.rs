@@ -271,8 +271,8 @@ impl Agent {
         holding.offered[index].touched = true;
         let _whole = holding.take(index, &taken, columns);
         match &taken {
+            _ if self.overbooked => self.count_anew(columns),
             Cow::Borrowed(_) => {}
-            Cow::Owned(_) if self.overbooked => self.count_anew(columns),
             Cow::Owned(taken) => {
                 let mut sum = self.free().clone();
                 let added = sum.add(&shared(taken));

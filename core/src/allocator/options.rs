@@ -17,7 +17,8 @@ pub struct Options {
     /// How long a framework waits for what it did not want, the least length of a refusal, and how
     /// often it is looked at what quota held back (TL-03).
     pub interval: Duration,
-    /// What is worth an offer: at least one of these. If there is none, anything is (AL-33).
+    /// What is worth an offer: at least one of these, ranges and sets by how many. If there is
+    /// none, anything is (AL-33).
     pub min_allocatable: Vec<Quantities>,
     /// Names that shares are not counted by (AL-15).
     pub excluded: Vec<String>,

@@ -77,8 +77,8 @@ pub struct Subscription {
     pub state: SubscriptionState,
     /// Which agents it wants; `None` is any (OF-41).
     pub constraints: Option<Constraints>,
-    /// What is worth an offer to it: at least one of these, or anything if the list is empty.
-    /// `None` is as the allocator's options say (OF-40).
+    /// What is worth an offer to it: at least one of these, ranges and sets by how many, or
+    /// anything if the list is empty. `None` is as the allocator's options say (OF-40).
     pub min_allocatable: Option<Vec<Quantities>>,
 }
 

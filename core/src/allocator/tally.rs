@@ -17,21 +17,9 @@ use crate::resources::Resources;
 pub(super) struct Tally(BTreeMap<Arc<str>, i128>);
 
 impl Tally {
-    /// Counts what is in a bag.
-    pub(super) fn of(bag: &Resources) -> Self {
-        let mut tally = Self::default();
-        tally.add(bag);
-        tally
-    }
-
     /// Returns how much there is of a name.
     pub(super) fn at(&self, name: &str) -> i128 {
         self.0.get(name).copied().unwrap_or(0)
-    }
-
-    /// Visits what is not zero.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, i128)> + '_ {
-        self.0.iter().map(|(name, amount)| (name, *amount))
     }
 
     pub(super) fn add(&mut self, bag: &Resources) {
@@ -43,6 +31,16 @@ impl Tally {
     pub(super) fn subtract(&mut self, bag: &Resources) {
         for entry in bag {
             self.change(&entry.shared_name(), -amount(entry));
+        }
+    }
+
+    /// Takes something off a name of which there is as much.
+    pub(super) fn spend(&mut self, name: &str, by: i128) {
+        if let Some(amount) = self.0.get_mut(name) {
+            *amount -= by;
+            if *amount == 0 {
+                self.0.remove(name);
+            }
         }
     }
 

@@ -15,8 +15,11 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use smallvec::SmallVec;
+
 use super::drf::Drf;
 use super::kinds::{amount, at_most, is_in_ones, is_undividable, one_copy, whole_ones};
+use super::ledger::Agent;
 use super::seats::LeafId;
 use super::tally::{Caps, Tally};
 use crate::demand::{Demand, Shape};
@@ -43,17 +46,40 @@ struct Left {
 struct Pending {
     servings: Vec<Serving>,
     /// What of it did not come back.
-    kept: Tally,
+    kept: Kept,
 }
 
 /// What was granted for one shape.
 #[derive(Debug)]
 struct Serving {
     shape: usize,
-    times: u32,
-    amount: Tally,
-    /// How many shapes of it are still there as a whole.
+    /// What one took of each name of the shape.
+    each: Each,
+    /// How many are still there as a whole. With what is left of the shape, and with what was
+    /// granted elsewhere, that is no more than were demanded.
     whole: u32,
+}
+
+/// Thousandths of each name of a shape, in its order.
+type Each = SmallVec<[i128; 4]>;
+
+/// Something that was granted, as far as it serves shapes.
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    /// What stays, and can be divided.
+    lasting: Tally,
+    /// What can be taken back, and divided.
+    revocable: Tally,
+    /// The size of each entry that cannot be divided, the least first.
+    undivided: Vec<(Arc<str>, i128)>,
+}
+
+/// A shape that a bag serves: which, how often, and with what.
+struct Served {
+    shape: usize,
+    times: u32,
+    each: Each,
+    part: Resources,
 }
 
 impl Want {
@@ -85,17 +111,34 @@ impl Want {
     /// first; nothing if no shape fits.
     pub(super) fn cut(&self, from: &Resources) -> Resources {
         let mut cut = Resources::new();
-        for (_, _, part) in self.serve(from) {
-            cut.add(&part).expect("parts of a bag fit together");
+        for served in self.serve(from) {
+            cut.add(&served.part).expect("parts of a bag fit together");
         }
         cut
     }
 
-    /// Returns which shapes a bag serves, how often, and with what.
-    fn serve(&self, from: &Resources) -> Vec<(usize, u32, Resources)> {
+    /// Returns whether of less than a bag, and with less demanded, nothing would be served that is
+    /// no part of what is now: so it is if each name is one amount that can be had in any part, and
+    /// no shape gives way to others.
+    pub(super) fn is_steady(&self, from: &Resources) -> bool {
+        let open = self.shapes.iter().filter(|it| it.left > 0);
+        let is_amount = |name: &str| {
+            let mut named = from.iter().filter(|entry| entry.name() == name);
+            named.next().is_none_or(Resource::is_scalar) && named.next().is_none()
+        };
+        let is_served = || {
+            let served: u64 = self.serve(from).iter().map(|it| u64::from(it.times)).sum();
+            served == open.clone().map(|it| u64::from(it.left)).sum::<u64>()
+        };
+        let is_plain = |it: &Left| it.shape.each().iter().all(|(name, _)| is_amount(name));
+        open.clone().all(is_plain) && (open.clone().count() == 1 || is_served())
+    }
+
+    /// Returns which shapes a bag serves.
+    fn serve(&self, from: &Resources) -> Vec<Served> {
         let mut rest = from.clone();
         let mut served = Vec::new();
-        for (at, it) in self.shapes.iter().enumerate() {
+        for (shape, it) in self.shapes.iter().enumerate() {
             if it.left == 0 {
                 continue;
             }
@@ -110,12 +153,18 @@ impl Want {
                 continue;
             }
             let mut part = Resources::new();
+            let each = stocks.iter().map(|stock| stock.each).collect();
             for stock in stocks {
                 stock.take(i128::from(times), &mut part);
             }
             rest.subtract(&part)
                 .expect("each entry is a part of one, or one as it is");
-            served.push((at, times, part));
+            served.push(Served {
+                shape,
+                times,
+                each,
+                part,
+            });
         }
         served
     }
@@ -125,9 +174,17 @@ impl Want {
         let served = self.serve(granted);
         let pending = self.pending.entry(agent).or_default();
         pending.kept.add(granted);
-        for (shape, times, part) in served {
-            self.shapes[shape].left -= times;
-            pending.serve(shape, times, &part);
+        for it in served {
+            self.shapes[it.shape].left -= it.times;
+            pending.serve(it);
+        }
+    }
+
+    /// Counts that a part of what was granted is something else now.
+    pub(super) fn convert(&mut self, agent: AgentKey, before: &Resources, after: &Resources) {
+        if let Some(pending) = self.pending.get_mut(&agent) {
+            pending.kept.subtract(before);
+            pending.kept.add(after);
         }
     }
 
@@ -140,28 +197,28 @@ impl Want {
         let mut rest = pending.kept.clone();
         let mut more = false;
         for serving in &mut pending.servings {
-            let whole = serving.take(&mut rest);
-            self.shapes[serving.shape].left += serving.whole - whole;
+            let left = &mut self.shapes[serving.shape];
+            let whole = serving.take(&left.shape, &mut rest);
+            left.left += serving.whole - whole;
             more |= whole < serving.whole;
             serving.whole = whole;
         }
+        pending.servings.retain(|serving| serving.whole > 0);
         more
     }
 }
 
 impl Pending {
-    fn serve(&mut self, shape: usize, times: u32, part: &Resources) {
-        let known = self.servings.iter_mut().find(|it| it.shape == shape);
-        match known {
-            Some(known) => {
-                known.times += times;
-                known.whole += times;
-                known.amount.add(part);
-            }
+    fn serve(&mut self, served: Served) {
+        let Served {
+            shape, times, each, ..
+        } = served;
+        let mut known = self.servings.iter_mut();
+        match known.find(|it| (it.shape, &it.each) == (shape, &each)) {
+            Some(known) => known.whole += times,
             None => self.servings.push(Serving {
                 shape,
-                times,
-                amount: Tally::of(part),
+                each,
                 whole: times,
             }),
         }
@@ -171,16 +228,80 @@ impl Pending {
 impl Serving {
     /// Takes out of what is left as much as is whole. Returns how many shapes that is; no more than
     /// there were.
-    fn take(&self, rest: &mut Tally) -> u32 {
-        let times = i128::from(self.times);
-        let fit = |(name, amount): (&Arc<str>, i128)| rest.at(name).max(0) * times / amount;
-        let whole = self.amount.iter().map(fit).min().unwrap_or(0);
-        let whole = whole.min(i128::from(self.whole));
-        for (name, amount) in self.amount.iter() {
-            // A part of one is not there for the next shape either.
-            rest.change(name, -(amount * whole + times - 1) / times);
+    fn take(&self, shape: &Shape, rest: &mut Kept) -> u32 {
+        let names = || shape.each().iter().map(|it| it.0).zip(&self.each);
+        let fit = names().map(|(name, each)| rest.times(name, *each)).min();
+        let whole = fit.unwrap_or(0).min(i128::from(self.whole));
+        for (name, each) in names() {
+            rest.take(name, *each, whole);
         }
         u32::try_from(whole).expect("no more than there were")
+    }
+}
+
+impl Kept {
+    fn divided(&mut self, entry: &Resource) -> &mut Tally {
+        if entry.is_revocable() {
+            &mut self.revocable
+        } else {
+            &mut self.lasting
+        }
+    }
+
+    fn add(&mut self, bag: &Resources) {
+        for entry in bag {
+            if is_undividable(entry) {
+                let whole = (entry.shared_name(), one_copy(entry));
+                let at = self.undivided.partition_point(|it| it.1 < whole.1);
+                self.undivided.insert(at, whole);
+            } else {
+                let name = entry.shared_name();
+                self.divided(entry).change(&name, amount(entry));
+            }
+        }
+    }
+
+    fn subtract(&mut self, bag: &Resources) {
+        for entry in bag {
+            if is_undividable(entry) {
+                let size = one_copy(entry);
+                let mut undivided = self.undivided.iter();
+                let at = undivided.position(|it| *it.0 == *entry.name() && it.1 == size);
+                let _known = at.map(|at| self.undivided.remove(at));
+            } else {
+                let name = entry.shared_name();
+                self.divided(entry).change(&name, -amount(entry));
+            }
+        }
+    }
+
+    /// Returns the places of what cannot be divided and is enough.
+    fn enough<'a>(&'a self, name: &'a str, each: i128) -> impl Iterator<Item = usize> + 'a {
+        let all = self.undivided.iter().enumerate();
+        all.filter(move |(_, it)| *it.0 == *name && it.1 >= each)
+            .map(|(at, _)| at)
+    }
+
+    /// Returns how many shapes there is enough for, of which each takes so much of a name.
+    fn times(&self, name: &str, each: i128) -> i128 {
+        let divided = [&self.lasting, &self.revocable];
+        let divided = divided.map(|it| it.at(name).max(0) / each);
+        divided[0] + divided[1] + self.enough(name, each).count() as i128
+    }
+
+    /// Takes out what so many shapes take, as [`Stock::take`] does.
+    fn take(&mut self, name: &str, each: i128, times: i128) {
+        let mut left = times;
+        for tally in [&mut self.lasting, &mut self.revocable] {
+            let times = (tally.at(name).max(0) / each).min(left);
+            left -= times;
+            tally.spend(name, times * each);
+        }
+        for _ in 0..left {
+            let at = self.enough(name, each).next();
+            self.undivided
+                .remove(at.expect("as many were counted, or more"));
+        }
     }
 }
 
@@ -294,6 +415,22 @@ impl Drf {
     /// Counts that something granted is not any more, and was not used: a shape that it was for is
     /// wanted again.
     pub(super) fn note_unused(&mut self, leaf: LeafId, agent: AgentKey, unused: &Resources) {
+        self.give_back(leaf, agent, unused);
+        self.settle(leaf, agent);
+    }
+
+    /// Counts that all that was granted of an agent is not any more, for it is gone.
+    pub(super) fn note_lost(&mut self, agent: &Agent) {
+        for (leaf, lost) in agent.offered() {
+            self.give_back(leaf, agent.key, lost);
+        }
+        // Not one by one: what is not wanted again by then counts as used.
+        for (leaf, _) in agent.offered() {
+            self.settle(leaf, agent.key);
+        }
+    }
+
+    fn give_back(&mut self, leaf: LeafId, agent: AgentKey, unused: &Resources) {
         let seat = self.seats.seat_mut(leaf);
         if let Some(tally) = &mut seat.in_offers {
             tally.subtract(unused);
@@ -302,7 +439,6 @@ impl Drf {
         if want.is_some_and(|want| want.give_back(agent, unused)) {
             self.want_again(leaf);
         }
-        self.settle(leaf, agent);
     }
 
     /// Has a leaf go by what it used of an agent, once nothing granted is left to be answered.

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use super::columns::{Columns, Row};
 use super::interest::{has_bit, set_bit, unset_bit};
+use super::kinds::amount_of;
 use super::ladders::Ladders;
 use super::seats::LeafId;
 use crate::resources::{Milli, Quantities, Resources};
@@ -21,28 +22,54 @@ pub(super) struct Least {
     sets: Vec<Vec<Threshold>>,
 }
 
-/// So much of a name, and its column if it has one.
-type Threshold = (Arc<str>, Option<usize>, Milli);
+/// So much of a name; of ranges and sets it is how many.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Threshold {
+    name: Arc<str>,
+    least: Milli,
+    /// Its column, if it has one for itself.
+    column: Option<usize>,
+    /// Whether ranges and sets of the name have to be counted beside the column.
+    is_odd: bool,
+}
+
+impl Threshold {
+    fn new(name: &str, least: Milli, columns: &Columns) -> Self {
+        let column = columns.find_alone(name);
+        Self {
+            name: Arc::from(name),
+            least,
+            column,
+            is_odd: column.is_some_and(|column| columns.leaves_out_values(column)),
+        }
+    }
+
+    fn is_met(&self, candidate: &Resources, row: &Row) -> bool {
+        let least = i128::from(self.least.thousandths());
+        match self.column {
+            Some(column) if row.at(column) >= least => true,
+            Some(_) if !self.is_odd => false,
+            Some(_) | None => amount_of(candidate, &self.name) >= least,
+        }
+    }
+}
 
 impl Least {
     pub(super) fn new(sets: &[Quantities], columns: &Columns) -> Self {
         let set = |set: &Quantities| {
-            let entry =
-                |(name, least): (&str, Milli)| (Arc::from(name), columns.find_pure(name), least);
-            set.iter().map(entry).collect()
+            let each = set.iter();
+            each.map(|(name, least)| Threshold::new(name, least, columns))
+                .collect()
         };
         Self {
             sets: sets.iter().map(set).collect(),
         }
     }
 
-    /// Returns whether something is worth an offer; `row` counts its scalars. What is not is not
+    /// Returns whether something is worth an offer; `row` counts it. What is not is not
     /// in any part either.
     pub(super) fn is_met(&self, candidate: &Resources, row: &Row) -> bool {
-        let has = |(name, column, least): &Threshold| match column {
-            Some(column) => row.at(*column) >= i128::from(least.thousandths()),
-            None => candidate.scalar(name) >= *least,
-        };
+        let has = |least: &Threshold| least.is_met(candidate, row);
         let mut sets = self.sets.iter();
         !candidate.is_empty() && (self.sets.is_empty() || sets.any(|set| set.iter().all(has)))
     }
@@ -59,8 +86,11 @@ pub(super) struct Leasts {
     by: BTreeMap<Least, LeastId>,
     vacant: Vec<LeastId>,
     /// Of those that are one set; `None` until it is asked for.
-    ladders: Option<Ladders>,
+    ladders: Option<(Ladders, Odd)>,
 }
+
+/// Columns that do not count ranges and sets, of names that may be such.
+type Odd = Vec<(usize, Arc<str>)>;
 
 #[derive(Debug, Default)]
 struct Sort {
@@ -71,19 +101,25 @@ struct Sort {
 }
 
 impl Sort {
-    /// Visits what each of its leaves wants of what is counted, unless there is a choice.
-    fn thresholds(&self) -> impl Iterator<Item = (usize, i128, &[u64])> {
-        let only = match &self.least.sets[..] {
+    /// Returns what each of its leaves wants, unless there is a choice.
+    fn only(&self) -> &[Threshold] {
+        match &self.least.sets[..] {
             [only] if self.count > 0 => &only[..],
             [] | [_] | [_, _, ..] => &[],
-        };
-        only.iter().filter_map(|(_, column, least)| {
-            Some((
-                (*column)?,
-                i128::from(least.thousandths()),
-                &self.leaves[..],
-            ))
+        }
+    }
+
+    /// Visits what each of its leaves wants of what is counted, unless there is a choice.
+    fn thresholds(&self) -> impl Iterator<Item = (usize, i128, &[u64])> {
+        self.only().iter().filter_map(|it| {
+            let least = i128::from(it.least.thousandths());
+            Some((it.column?, least, &self.leaves[..]))
         })
+    }
+
+    fn odd(&self) -> impl Iterator<Item = (usize, Arc<str>)> {
+        let odd = self.only().iter().filter(|it| it.is_odd);
+        odd.filter_map(|it| Some((it.column?, Arc::clone(&it.name))))
     }
 }
 
@@ -148,8 +184,8 @@ impl Leasts {
         self.by.clear();
         self.ladders = None;
         for (at, sort) in self.sorts.iter_mut().enumerate() {
-            for (name, column, _) in sort.least.sets.iter_mut().flatten() {
-                *column = columns.find_pure(name);
+            for it in sort.least.sets.iter_mut().flatten() {
+                *it = Threshold::new(&it.name, it.least, columns);
             }
             if sort.count > 0 || at == 0 {
                 self.by.entry(sort.least.clone()).or_insert(LeastId(at));
@@ -176,14 +212,21 @@ impl Leasts {
         row: &'a Row,
     ) -> impl Iterator<Item = &'a [u64]> {
         let sorts = &self.sorts;
-        let ladders = self.ladders.get_or_insert_with(|| {
+        let (ladders, odd) = self.ladders.get_or_insert_with(|| {
             let thresholds = sorts.iter().flat_map(Sort::thresholds);
-            Ladders::new(thresholds)
+            let mut odd: Odd = sorts.iter().flat_map(Sort::odd).collect();
+            odd.sort();
+            odd.dedup();
+            (Ladders::new(thresholds), odd)
         });
+        let amount = |column| match odd.iter().find(|it| it.0 == column) {
+            Some((_, name)) => amount_of(free, name),
+            None => row.at(column),
+        };
         let usual = &sorts[0];
         let is_unmet = usual.count > 0 && !usual.least.is_met(free, row);
         let usual = is_unmet.then_some(&usual.leaves[..]);
-        ladders.above(row).chain(usual)
+        ladders.above(amount).chain(usual)
     }
 
     /// Checks that a leaf stands with a sort, and with no other.

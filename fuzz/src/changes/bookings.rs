@@ -60,7 +60,12 @@ impl Pair {
 
     fn use_up(&mut self, place: &Place, more: &Resources) {
         let used = self.plain.used.entry(place.clone()).or_default();
-        used.add(more).expect("few are used");
+        let once = more.without_shared(used);
+        used.add(&once).expect("few are used");
+        let again = more.checked_sub(&once).expect("the rest is a part");
+        if !again.is_empty() {
+            self.plain.again.push((place.clone(), again));
+        }
     }
 
     /// Picks who holds offers where. If there are several, which one is meant cannot be told; so a
@@ -200,6 +205,16 @@ impl Pair {
         });
         let used = self.plain.used.get_mut(&place).expect("it is in use");
         used.subtract(&resources).expect("a part of it");
+        // What is in use twice is so once more.
+        let mut ended = resources;
+        for (_, again) in self.plain.again.iter_mut().filter(|it| it.0 == place) {
+            let rest = ended.without_shared(again);
+            let still = ended.checked_sub(&rest).expect("the rest is a part");
+            again.subtract(&still).expect("they are in both");
+            used.add(&still).expect("as much was used before");
+            ended = rest;
+        }
+        self.plain.again.retain(|(_, bag)| !bag.is_empty());
         self.plain.used.retain(|_, bag| !bag.is_empty());
         self.look();
     }

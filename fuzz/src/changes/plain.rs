@@ -58,6 +58,8 @@ pub(super) struct Plain {
     pub(super) frameworks: Vec<Framework>,
     pub(super) offered: Vec<Offered>,
     pub(super) used: BTreeMap<Place, Resources>,
+    /// Numbers and names that are in use there once more.
+    pub(super) again: Vec<(Place, Resources)>,
     pub(super) refused: Vec<Refused>,
     pub(super) quotas: BTreeMap<Role, Quota>,
     /// What is said of each role that a framework has.
@@ -127,6 +129,7 @@ impl Plain {
             frameworks: Vec::new(),
             offered: Vec::new(),
             used: BTreeMap::new(),
+            again: Vec::new(),
             refused: Vec::new(),
             quotas: BTreeMap::new(),
             wishes: BTreeMap::new(),
@@ -163,7 +166,8 @@ impl Plain {
     pub(super) fn left(&self, agent: &Agent) -> (Resources, Vec<Resource>) {
         let (mut free, mut missing) = (agent.total.clone(), Vec::new());
         let offered = self.offered.iter().map(|it| (&it.place, it.rest.clone()));
-        let used = self.used.iter();
+        let again = self.again.iter().map(|(place, bag)| (place, bag));
+        let used = self.used.iter().chain(again);
         let used = used.map(|(place, bag)| (place, bag.filter(|entry| !entry.is_shared())));
         for (_, held) in offered.chain(used).filter(|it| it.0.2 == agent.key) {
             for entry in &held {
@@ -341,9 +345,17 @@ impl Plain {
     pub(super) fn is_worth(&self, place: &Place, offer: &Resources) -> bool {
         let wish = self.wishes.get(&(place.0, place.1.clone()));
         if let Some(own) = wish.and_then(|it| it.min_allocatable.as_ref()) {
+            let amount = |entry: &Resource| match entry.value() {
+                Value::Scalar(amount) => i128::from(amount.thousandths()),
+                Value::Ranges(ranges) => 1_000 * ranges.count() as i128,
+                Value::Items(items) => 1_000 * items.len() as i128,
+            };
             let has = |set: &Quantities| {
                 let mut all = set.iter();
-                all.all(|(name, least)| offer.scalar(name) >= least)
+                all.all(|(name, least)| {
+                    let named = offer.iter().filter(|entry| entry.name() == name);
+                    named.map(amount).sum::<i128>() >= i128::from(least.thousandths())
+                })
             };
             return !offer.is_empty() && (own.is_empty() || own.iter().any(has));
         }

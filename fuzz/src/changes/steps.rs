@@ -184,6 +184,7 @@ impl Pair {
         self.plain.agents.retain(|it| it.key != agent);
         self.plain.offered.retain(|it| it.place.2 != agent);
         self.plain.used.retain(|place, _| place.2 != agent);
+        self.plain.again.retain(|(place, _)| place.2 != agent);
         self.plain.refused.retain(|it| it.place.2 != agent);
         self.look();
         // Late news of it change nothing.
@@ -317,6 +318,7 @@ impl Pair {
         self.plain.demands.retain(|(of, _), _| *of != framework);
         self.plain.offered.retain(|it| it.place.0 != framework);
         self.plain.used.retain(|place, _| place.0 != framework);
+        self.plain.again.retain(|(place, _)| place.0 != framework);
         self.plain.refused.retain(|it| it.place.0 != framework);
         self.look();
     }

@@ -15,6 +15,7 @@ mod in_offers;
 mod interest;
 mod issues;
 mod levels;
+mod mended;
 mod model;
 mod names;
 mod odd;
