@@ -34,6 +34,7 @@ impl Drf {
         if !self.held_back.is_empty() && self.recheck.is_none() {
             self.recheck = Some(following_multiple(now, self.options.interval));
         }
+        self.forget_trails();
         match change {
             Change::AgentAdded {
                 agent,
@@ -193,6 +194,7 @@ impl Drf {
             self.interest.renew(at);
         }
         self.ledger.insert(agent);
+        self.rank_changed(at);
         self.mark(now, at);
         if let Some(recovery) = &mut self.recovery {
             recovery.missing = recovery.missing.saturating_sub(1);
@@ -260,6 +262,7 @@ impl Drf {
         self.filters.forget_agent(key.index());
         self.interest.exhaust(at);
         self.held_back.remove(&at);
+        self.rank_changed(at);
         if let Some(recovery) = &mut self.recovery {
             recovery.missing += 1;
         }
@@ -356,6 +359,7 @@ impl Drf {
         } else {
             self.interest.renew(at);
         }
+        self.rank_changed(at);
     }
 
     /// Takes grants back of which something is not there any more, or is in use.

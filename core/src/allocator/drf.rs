@@ -337,6 +337,7 @@ impl Drf {
             && let Some((at, agent, leaves)) = self.filters.pop_lapsed(now)
         {
             left = left.saturating_sub(1 + leaves.len() / LAPSES_PER_AGENT);
+            self.forget_trails();
             for leaf in leaves {
                 self.interest
                     .set(agent as usize, LeafId::new(leaf as usize));

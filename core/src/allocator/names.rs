@@ -101,6 +101,7 @@ impl Drf {
             self.exclude_values(&total);
         }
         self.tree.require_all();
+        self.rank_anew();
     }
 
     /// Leaves the names out of shares that options say, and those that share a column.
@@ -125,6 +126,7 @@ impl Drf {
             if can_change && !self.tree.is_excluded[column] {
                 self.tree.is_excluded[column] = true;
                 self.tree.stale = true;
+                self.rank_anew();
             }
         }
     }
