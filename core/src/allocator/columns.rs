@@ -163,7 +163,7 @@ impl Columns {
     pub(super) fn find_pure(&self, name: &str) -> Option<usize> {
         let pure = |column: &usize| {
             let alone = self.crowd.is_empty() || *column != COLUMNS - 1;
-            alone && (*column < ALWAYS.len() || self.valued & (1 << column) == 0)
+            alone && (Self::is_always(*column) || self.valued & (1 << column) == 0)
         };
         self.find(name).filter(pure)
     }
@@ -172,6 +172,11 @@ impl Columns {
     pub(super) fn counts_all(&self, name: &str) -> bool {
         let column = self.find(name);
         column.is_some_and(|column| self.valued & (1 << column) != 0)
+    }
+
+    /// Returns whether a column is there whatever agents have, quotas name and options count.
+    pub(super) const fn is_always(column: usize) -> bool {
+        column < ALWAYS.len()
     }
 
     /// Visits the columns that were given to names, and can be given to others.
