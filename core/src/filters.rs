@@ -16,7 +16,6 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::{BuildHasherDefault, Hasher};
-use core::ops::Bound::{Excluded, Unbounded};
 use core::time::Duration;
 
 use hashbrown::HashMap;
@@ -28,6 +27,7 @@ use crate::time::Time;
 
 mod pages;
 mod refusing;
+mod room;
 
 /// Turns the wish of a framework into how long its refusal lasts (OF-32); `None` is not at all.
 ///
@@ -212,7 +212,7 @@ impl Filters {
             self.crowded_out.push((agent, alloc::vec![owner]));
         }
         self.insert(page, span.end, of, resources, until);
-        while !self.has_room_at(soon) && self.hasten_next(soon) {}
+        self.make_room(soon);
     }
 
     fn take_out(&mut self, page: u32, at: usize) {
@@ -320,58 +320,6 @@ impl Filters {
         }
         owners.dedup();
         (agent, owners)
-    }
-
-    /// Returns whether so many lapse by a moment that the rest is within the limit.
-    fn has_room_at(&self, soon: Time) -> bool {
-        let mut over = self.len.saturating_sub(self.most);
-        if over == 0 {
-            return true;
-        }
-        let mut sooner = self.by_time.range(..=soon).rev();
-        while over > 0
-            && let Some((_, lapse)) = sooner.next()
-        {
-            over = over.saturating_sub(self.lapses[*lapse as usize].named as usize);
-        }
-        over == 0
-    }
-
-    /// Has a page of those that lapse first after a moment lapse then. Returns whether there may be
-    /// more.
-    fn hasten_next(&mut self, soon: Time) -> bool {
-        let mut later = self.by_time.range((Excluded(soon), Unbounded));
-        let Some(lapse) = later.next().map(|(_, lapse)| *lapse) else {
-            return false;
-        };
-        let Some(page) = self.lapses[lapse as usize].pages.pop_front() else {
-            self.retire(lapse);
-            return true;
-        };
-        let known = &self.pages.at(page).refusals;
-        let moved = known.iter().filter(|it| it.lapse == lapse).count();
-        if moved == 0 {
-            return true;
-        }
-        let sooner = self.lapse(soon);
-        let known = &self.pages.at(page).refusals;
-        if !known.iter().any(|it| it.lapse == sooner) {
-            self.lapses[sooner as usize].pages.push_back(page);
-        }
-        let agent = self.pages.edit(page, |page| {
-            let hastened = page.refusals.iter_mut().filter(|it| it.lapse == lapse);
-            hastened.for_each(|it| it.lapse = sooner);
-            page.agent
-        });
-        let moved = u32::try_from(moved).expect("a page has fewer than are kept of a pair each");
-        self.lapses[sooner as usize].named += moved;
-        let row = &mut self.lapses[lapse as usize];
-        row.named -= moved;
-        if row.named == 0 {
-            self.retire(lapse);
-        }
-        self.forget_refusing(agent);
-        true
     }
 
     /// Names a moment, new or old.
