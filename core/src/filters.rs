@@ -27,6 +27,7 @@ use crate::time::Time;
 
 mod pages;
 mod refusing;
+mod room;
 
 /// Turns the wish of a framework into how long its refusal lasts (OF-32); `None` is not at all.
 ///
@@ -80,7 +81,7 @@ pub struct Filters {
     lapses: Vec<Lapse>,
     vacant_lapses: Vec<u32>,
     by_time: BTreeMap<Time, u32>,
-    /// Agents and owners of refusals that were forgotten before their time, for want of room.
+    /// Agents and owners of refusals that were forgotten at once: their pair had too many.
     crowded_out: Vec<(u32, Vec<u32>)>,
     len: usize,
     most: usize,
@@ -159,10 +160,18 @@ impl Filters {
 
     /// Remembers that `resources` of an agent are refused until a moment.
     ///
-    /// What another refusal of the same covers in extent and time is not kept beside it. Beyond the
-    /// limits, of one pair and of all, those that lapse first lapse at once. Refusing nothing
-    /// changes nothing.
-    pub fn refuse(&mut self, agent: u32, of: Refuser, resources: &Resources, until: Time) {
+    /// What another refusal of the same covers in extent and time is not kept beside it. Of too many
+    /// of one pair the one that lapses first is over at once. Of too many in all those that lapse
+    /// first lapse at `soon`, this one or others: if that is after now, nobody is offered again at
+    /// a moment what it refused at the same. Refusing nothing changes nothing.
+    pub fn refuse(
+        &mut self,
+        agent: u32,
+        of: Refuser,
+        resources: &Resources,
+        until: Time,
+        soon: Time,
+    ) {
         let Some(owner) = self.sources[of.0 as usize].owner else {
             return;
         };
@@ -203,9 +212,7 @@ impl Filters {
             self.crowded_out.push((agent, alloc::vec![owner]));
         }
         self.insert(page, span.end, of, resources, until);
-        while self.len > self.most {
-            self.forget_soonest();
-        }
+        self.make_room(soon);
     }
 
     fn take_out(&mut self, page: u32, at: usize) {
@@ -266,7 +273,7 @@ impl Filters {
         blocks.map(until).max()
     }
 
-    /// Returns when refusals next lapse; those that were forgotten for want of room did already.
+    /// Returns when refusals next lapse; those that were forgotten at once did already.
     pub fn next_lapse(&self) -> Option<Time> {
         if !self.crowded_out.is_empty() {
             return Some(Time::ZERO);
@@ -313,22 +320,6 @@ impl Filters {
         }
         owners.dedup();
         (agent, owners)
-    }
-
-    fn forget_soonest(&mut self) {
-        let Some((_, lapse)) = self.by_time.first_key_value() else {
-            return;
-        };
-        let lapse = *lapse;
-        match self.lapses[lapse as usize].pages.pop_front() {
-            Some(page) => {
-                let (agent, owners) = self.take_lapsed(page, lapse);
-                if !owners.is_empty() {
-                    self.crowded_out.push((agent, owners));
-                }
-            }
-            None => self.retire(lapse),
-        }
     }
 
     /// Names a moment, new or old.
@@ -495,6 +486,8 @@ mod tests {
 
     use super::*;
 
+    /// When those lapse that there is no room for.
+    const SOON: Time = Time::from_micros(1_000_000);
     const INTERVAL: Duration = Duration::from_secs(1);
 
     fn bag(text: &str) -> Resources {
@@ -537,7 +530,7 @@ mod tests {
         // TV-21, OF-33
         let mut filters = Filters::new();
         let (one, other) = (filters.admit(1), filters.admit(2));
-        filters.refuse(0, one, &bag("cpus:2"), seconds(9));
+        filters.refuse(0, one, &bag("cpus:2"), seconds(9), SOON);
         for (candidate, blocked) in [
             ("cpus:1", true),
             ("cpus:2", true),
@@ -557,7 +550,7 @@ mod tests {
         // OF-34: what lapsed is known, so that it is offered again.
         let mut filters = Filters::new();
         let of = filters.admit(7);
-        filters.refuse(0, of, &bag("cpus:1"), seconds(0) + INTERVAL);
+        filters.refuse(0, of, &bag("cpus:1"), seconds(0) + INTERVAL, SOON);
         assert_eq!(filters.next_lapse(), Some(seconds(1)));
         assert!(
             filters
@@ -577,7 +570,7 @@ mod tests {
         let mut filters = Filters::new();
         let (one, other) = (filters.admit(1), filters.admit(2));
         for (agent, of) in [(0, one), (1, one), (0, other), (1, other)] {
-            filters.refuse(agent, of, &bag("cpus:1"), seconds(5));
+            filters.refuse(agent, of, &bag("cpus:1"), seconds(5), SOON);
         }
         assert_eq!((filters.len(), filters.len_of(one)), (4, 2));
         filters.forget(one);
@@ -599,23 +592,35 @@ mod tests {
         let mut filters = Filters::bounded(2);
         let of = filters.admit(0);
         for (agent, until) in [(0, 9), (1, 5), (2, 7)] {
-            filters.refuse(agent, of, &bag("cpus:1"), seconds(until));
+            filters.refuse(agent, of, &bag("cpus:1"), seconds(until), SOON);
         }
-        let blocked = |agent| {
-            let until = filters.refused_until(agent, of, &bag("cpus:1"), seconds(0));
-            until.is_some()
+        let blocked = |filters: &Filters| {
+            let one = bag("cpus:1");
+            let until = |agent| filters.refused_until(agent, of, &one, seconds(0));
+            [0, 1, 2].map(|agent| until(agent).is_some())
         };
-        assert_eq!([0, 1, 2].map(blocked), [true, false, true]);
-        // Whoever it was of is to be offered it again, and at once.
-        assert_eq!(filters.next_lapse(), Some(Time::ZERO));
-        assert_eq!(lapse(&mut filters, 0), [(1, alloc::vec![0])]);
+        // Whoever it was of is to be offered it again, though not at the same moment.
+        assert_eq!(blocked(&filters), [true, true, true]);
+        assert_eq!(filters.next_lapse(), Some(SOON));
+        filters.check_invariants();
+        assert_eq!(lapse(&mut filters, 0), []);
+        assert_eq!(lapse(&mut filters, 1), [(1, alloc::vec![0])]);
+        assert_eq!(blocked(&filters), [true, false, true]);
         assert_eq!(filters.next_lapse(), Some(seconds(7)));
+        // It may be the one that there is no room for.
+        filters.refuse(1, of, &bag("cpus:1"), seconds(3), seconds(2));
+        filters.refuse(3, of, &bag("cpus:1"), seconds(4), seconds(2));
+        filters.check_invariants();
+        assert_eq!(filters.len(), 4);
+        let gone = [(1, alloc::vec![0]), (3, alloc::vec![0])];
+        assert_eq!(lapse(&mut filters, 2), gone);
+        assert_eq!((filters.len(), filters.next_lapse()), (2, Some(seconds(7))));
 
         let mut filters = Filters::new();
         let of = filters.admit(0);
         let port = |n: usize| alloc::format!("ports:[{n}-{n}]");
         for n in 0..=limits::FILTERS_PER_KEY {
-            filters.refuse(0, of, &bag(&port(n)), seconds(5 + n as u64));
+            filters.refuse(0, of, &bag(&port(n)), seconds(5 + n as u64), SOON);
         }
         filters.check_invariants();
         assert_eq!(filters.len(), limits::FILTERS_PER_KEY);
@@ -631,12 +636,12 @@ mod tests {
         let mut filters = Filters::new();
         let of = filters.admit(0);
         for _ in 0..10 {
-            filters.refuse(0, of, &bag("cpus:1"), seconds(5));
+            filters.refuse(0, of, &bag("cpus:1"), seconds(5), SOON);
         }
-        filters.refuse(0, of, &bag("cpus:2"), seconds(5));
-        filters.refuse(0, of, &Resources::new(), seconds(9));
+        filters.refuse(0, of, &bag("cpus:2"), seconds(5), SOON);
+        filters.refuse(0, of, &Resources::new(), seconds(9), SOON);
         assert_eq!(filters.len(), 1);
-        filters.refuse(0, of, &bag("cpus:1"), seconds(6));
+        filters.refuse(0, of, &bag("cpus:1"), seconds(6), SOON);
         assert_eq!(filters.len(), 2);
         filters.check_invariants();
     }
@@ -663,7 +668,7 @@ mod tests {
                 let bag = Resources::cpus_mem(thousandths(cpus), thousandths(mem));
                 match step {
                     0..=4 => {
-                        filters.refuse(agent, refusers[who], &bag, seconds(now + after));
+                        filters.refuse(agent, refusers[who], &bag, seconds(now + after), SOON);
                         if cpus + mem > 0 {
                             model.push((agent, who, cpus, mem, seconds(now + after)));
                         }

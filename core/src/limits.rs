@@ -48,8 +48,8 @@ pub const TASKS_PER_FRAMEWORK: usize = 200_000;
 pub const COMPLETED_TASKS_PER_FRAMEWORK: usize = 1_000;
 /// How many ended frameworks are remembered (TK-101).
 pub const COMPLETED_FRAMEWORKS: usize = 50;
-/// The most refuse filters kept; beyond it those that lapse first lapse at once, which only offers
-/// earlier. One takes twelve bytes.
+/// The most refuse filters kept for longer than an interval; beyond it those that lapse first lapse
+/// at the end of it, which only offers earlier. One takes twelve bytes.
 pub const FILTERS: usize = 60_000_000;
 /// The most refuse filters of one framework, role and agent; the bound on what a look-up costs.
 pub const FILTERS_PER_KEY: usize = 64;

@@ -183,8 +183,9 @@ impl Drf {
         };
         let seat = self.seats.seat(leaf);
         if seat.wish.is_some() && self.seats.framework(framework).active {
+            let soon = following_multiple(now, interval);
             self.filters
-                .refuse(agent.index(), seat.refuser, refused, until);
+                .refuse(agent.index(), seat.refuser, refused, until, soon);
         }
     }
 

@@ -60,13 +60,12 @@ fn scalars(bag: &Resources) -> Quantities {
         .total()
 }
 
-/// Turns a part of a bag into something else, or nothing if it is no part or does not fit.
-fn turn(bag: &mut Resources, before: &Resources, after: &Resources) -> bool {
-    let turned = bag.checked_sub(before).ok().and_then(|mut rest| {
-        rest.add(after).ok()?;
-        Some(rest)
-    });
-    turned.map(|turned| *bag = turned).is_some()
+/// Returns a bag with something else in place of a part of it; `None` if that is no part, or does
+/// not fit.
+fn turned(bag: &Resources, before: &Resources, after: &Resources) -> Option<Resources> {
+    let mut rest = bag.checked_sub(before).ok()?;
+    rest.add(after).ok()?;
+    Some(rest)
 }
 
 impl Agent {
@@ -132,9 +131,17 @@ impl Agent {
         before: &Resources,
         after: &Resources,
     ) -> bool {
-        let held = self.held.get_mut(whose);
-        held.is_some_and(|held| turn(&mut held.offered, before, after))
-            && turn(&mut self.total, before, after)
+        let Some(held) = self.held.get_mut(whose) else {
+            return false;
+        };
+        let offered = turned(&held.offered, before, after);
+        let both = offered.zip(turned(&self.total, before, after));
+        let is_there = both.is_some();
+        if let Some((offered, total)) = both {
+            held.offered = offered;
+            self.total = total;
+        }
+        is_there
     }
 }
 
@@ -153,7 +160,14 @@ impl Books {
     pub fn take_in(&mut self, change: &Change, out: &mut Outbox<Never, Decision>) -> bool {
         match change {
             Change::AgentAdded { agent, total, .. } => {
-                let known = self.agents.insert(*agent, Agent::new(total.clone()));
+                // Whoever is in its place already is gone, with all that was known of it.
+                let place = AgentKey::from_raw(agent.index(), 0)..;
+                let known = self.agents.range(place).next().map(|(key, _)| *key);
+                let known = known.filter(|key| key.index() == agent.index());
+                if let Some(known) = known {
+                    self.agents.remove(&known);
+                }
+                self.agents.insert(*agent, Agent::new(total.clone()));
                 known.is_none()
             }
             Change::AgentChanged { agent, total, .. } => self.on_agent(*agent, out, |row| {
@@ -250,7 +264,12 @@ impl Books {
                 agent,
                 before,
                 after,
-            } => self.on_agent(*agent, out, |row| turn(&mut row.total, before, after)),
+            } => self.on_agent(*agent, out, |row| {
+                let total = turned(&row.total, before, after);
+                let is_there = total.is_some();
+                row.total = total.unwrap_or_else(|| core::mem::take(&mut row.total));
+                is_there
+            }),
             other @ (Change::AgentAdded { .. }
             | Change::AgentChanged { .. }
             | Change::AgentRemoved { .. }
@@ -542,6 +561,63 @@ mod tests {
         assert!(rig.take_in(free_up("cpus:1", "cpus(ops):1")));
         assert_eq!(rig.rescinded(), [(2, RescindReason::Agent)]);
         assert!(!rig.take_in(free_up("gpus:1", "gpus(ops):1")));
+    }
+
+    #[test]
+    fn a_conversion_that_does_not_fit_changes_nothing() {
+        // AL-39
+        let mut rig = Rig::new("cpus:4");
+        assert_eq!(rig.grant("cpus:4"), Some(1));
+        rig.take_in(Change::AgentChanged {
+            agent: AGENT,
+            total: res("cpus:3"),
+            traits: AgentTraits::default(),
+        });
+        assert!(!rig.take_in(Change::Converted {
+            framework: FRAMEWORK,
+            role: role("eng"),
+            agent: AGENT,
+            before: res("cpus:4"),
+            after: res("cpus(eng):4"),
+        }));
+        assert!(rig.returned("cpus:4", Booking::Offered), "as it was");
+        assert_eq!(rig.free().unwrap(), "cpus:3");
+        let unknown = Change::FreeConverted {
+            agent: AGENT,
+            before: res("cpus:4"),
+            after: res("cpus(eng):4"),
+        };
+        assert!(!rig.take_in(unknown));
+        assert_eq!(rig.free().unwrap(), "cpus:3");
+    }
+
+    #[test]
+    fn an_agent_takes_the_place_of_the_one_that_was_there() {
+        let mut rig = Rig::new("cpus:4");
+        assert_eq!(rig.grant("cpus:4"), Some(1));
+        let next = AgentKey::from_raw(AGENT.index(), 1);
+        for (agent, total, agrees) in [
+            (AgentKey::from_raw(1, 0), "cpus:1", true),
+            (next, "cpus:2", false),
+        ] {
+            let total = res(total);
+            let traits = AgentTraits::default();
+            let added = Change::AgentAdded {
+                agent,
+                total,
+                traits,
+            };
+            assert_eq!(rig.take_in(added), agrees);
+        }
+        let free: Vec<_> = rig
+            .books
+            .free()
+            .map(|it| (it.0, it.1.to_string()))
+            .collect();
+        let expected = [(next, "cpus:2"), (AgentKey::from_raw(1, 0), "cpus:1")];
+        let expected = expected.map(|(key, free)| (key, String::from(free)));
+        assert_eq!(free, expected);
+        assert!(!rig.returned("cpus:4", Booking::Offered), "late news");
     }
 
     #[test]

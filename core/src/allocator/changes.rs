@@ -35,6 +35,7 @@ impl Drf {
             self.recheck = Some(following_multiple(now, self.options.interval));
         }
         self.changes = self.changes.wrapping_add(1);
+        self.forget_trails();
         match change {
             Change::AgentAdded {
                 agent,
@@ -194,6 +195,7 @@ impl Drf {
             self.interest.renew(at);
         }
         self.ledger.insert(agent);
+        self.rank_changed(at);
         self.mark(now, at);
         if let Some(recovery) = &mut self.recovery {
             recovery.missing = recovery.missing.saturating_sub(1);
@@ -260,6 +262,7 @@ impl Drf {
         self.interest.exhaust(at);
         self.held_back.remove(&at);
         self.shared_again.remove(&at);
+        self.rank_changed(at);
         if let Some(recovery) = &mut self.recovery {
             recovery.missing += 1;
         }
@@ -356,6 +359,7 @@ impl Drf {
         } else {
             self.interest.renew(at);
         }
+        self.rank_changed(at);
     }
 
     /// Takes grants back of which something is not there any more, or is in use.

@@ -176,6 +176,11 @@ impl Columns {
         column.is_some_and(|column| self.valued & (1 << column) != 0)
     }
 
+    /// Returns whether a column is there whatever agents have, quotas name and options count.
+    pub(super) const fn is_always(column: usize) -> bool {
+        column < ALWAYS.len()
+    }
+
     /// Visits the columns that were given to names, and can be given to others.
     pub(super) fn given(&self) -> impl Iterator<Item = (usize, &str)> + '_ {
         let names = self.names.iter().map(|name| &**name);

@@ -40,7 +40,7 @@ pub(super) struct Pass {
     /// The agents by what is left of them, if some role wants them in such an order.
     pub(super) ranks: Option<Ranks>,
     /// How many of them stand there already.
-    ranked: usize,
+    pub(super) ranked: usize,
 }
 
 /// Who is next to have something of an agent, and what.
@@ -111,7 +111,7 @@ impl Drf {
                 return false;
             }
             self.scratch.passed = self.scratch.passed.wrapping_add(LOOK_WORK);
-            self.rank(ranks, *agent);
+            ranks.enter(*agent, &self.ledger, &self.tree);
             pass.ranked += 1;
         }
         true
@@ -171,7 +171,7 @@ impl Drf {
             stage,
             agents,
             at: 0,
-            ranks: is_packing.then(Ranks::default),
+            ranks: is_packing.then(|| Ranks::of(self.tree.total)),
             ranked: 0,
         }
     }
@@ -216,7 +216,7 @@ impl Drf {
             let (taken, found) = self.packed(pass, agent, found);
             self.grant(taken, found, out);
             if let Some(ranks) = &mut pass.ranks {
-                self.rank_again(ranks, taken);
+                ranks.enter_again(taken, &self.ledger, &self.tree);
             }
             // Another agent may have had its turn already.
             if self.interest.lessen(taken) && taken != agent {
@@ -297,7 +297,7 @@ impl Drf {
     }
 
     /// Returns whether what others do may leave a leaf a part of what is free.
-    fn may_be_cut(&self, leaf: LeafId) -> bool {
+    pub(super) fn may_be_cut(&self, leaf: LeafId) -> bool {
         self.tree.has_quota()
             || self.options.most_offered.is_some()
             || self.seats.seat(leaf).want.is_some()

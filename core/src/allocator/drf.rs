@@ -94,9 +94,10 @@
 //!
 //! And where it does not, though one might wish it did:
 //!
-//! * Guarantees keep numbers free, never ports and other ranges and sets: these go to whoever
-//!   comes first, and a role may be left with the cores it was promised and no port (AL-45). A
-//!   guarantee is kept free somewhere, not on one agent; constraints and refusals of the very
+//! * Guarantees keep free what they name, ports and other ranges and sets by their number, and
+//!   nothing else: what they do not name goes to whoever comes first, so a role that was promised
+//!   cores alone may be left with these and no port (AL-45). A guarantee is kept free somewhere,
+//!   not on one agent, and not certain ports; constraints and refusals of the very
 //!   role can make it useless; and what is reserved to a role counts as consumed, in use or not
 //!   (RQ-19). Who must have something reserves it.
 //! * A parent's share is that of all below it together, so a child can lose what it gives back
@@ -112,6 +113,7 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 pub use super::options::{DemandRule, GpuRule, Options, Packing, SorterKind};
 
@@ -181,6 +183,8 @@ pub struct Drf {
 
 /// How many refusals that lapse count as an agent of a slice.
 const LAPSES_PER_AGENT: usize = 16;
+
+const LEAST_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Which agents the next pass looks at.
 #[derive(Debug, Default)]
@@ -285,6 +289,8 @@ impl Drf {
     pub fn new(mut options: Options) -> Self {
         // Without any agent in a slice no pass would ever end.
         options.agents_per_slice = options.agents_per_slice.max(1);
+        // Without an interval what somebody does not want would be offered again at once, forever.
+        options.interval = options.interval.max(LEAST_INTERVAL);
         let mut columns = Columns::new(&options.counted);
         Self {
             rng: Rng::new(options.seed),
@@ -346,6 +352,7 @@ impl Drf {
             && let Some((at, agent, leaves)) = self.filters.pop_lapsed(now)
         {
             left = left.saturating_sub(1 + leaves.len() / LAPSES_PER_AGENT);
+            self.forget_trails();
             for leaf in leaves {
                 self.interest
                     .set(agent as usize, LeafId::new(leaf as usize));

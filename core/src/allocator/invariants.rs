@@ -4,12 +4,13 @@
 
 use alloc::collections::BTreeMap;
 
-use super::candidate::{Stage, Stop};
+use super::candidate::{Stage, Stop, subject};
 use super::columns::Row;
 use super::drf::Drf;
 use super::holding::Held;
 use super::interest::Interest;
 use super::kinds::kind;
+use super::ledger::Agent;
 use super::seats::LeafId;
 use super::shortage::has_twice;
 use super::tally::Tally;
@@ -127,8 +128,11 @@ impl Drf {
                 let candidate = self.candidate(Stage::FairShare, agent, leaf);
                 let lapsed = self.filters.next_lapse().is_some_and(|at| at <= self.now);
                 let is_right = match candidate {
+                    Err(Stop::Barred(_) | Stop::Pair(_)) => true,
                     // Behind a bound there may be a reason of the pair.
-                    Err(Stop::Barred(_) | Stop::Pair(_) | Stop::Bound(_)) => true,
+                    Err(Stop::Bound(_)) => {
+                        self.waits_for_bounds(at, leaf) || !self.would_suit(agent, leaf)
+                    }
                     // It is looked at again when that is due.
                     Ok(_) => self.waits_for_bounds(at, leaf) && self.recheck.is_some(),
                     Err(Stop::Uncovered) => false,
@@ -139,5 +143,21 @@ impl Drf {
                 );
             }
         }
+    }
+
+    /// Whether a leaf would have all that is free of an agent if there were no bounds.
+    fn would_suit(&self, agent: &Agent, leaf: LeafId) -> bool {
+        let seat = self.seats.seat(leaf);
+        let wish = seat.wish.as_ref().expect("it is listed");
+        let base = self.base(agent, seat);
+        let wanted = seat.want.as_ref().map(|want| want.cut(&base));
+        let wanted = wanted.unwrap_or_else(|| base.into_owned());
+        let least = self.leasts.at(wish.least);
+        let (at, of) = (agent.key.index(), seat.refuser);
+        let constraints = wish.constraints.as_ref();
+        !wanted.is_empty()
+            && least.is_met(&wanted, &self.columns.row(&wanted))
+            && (self.filters.refused_until(at, of, &wanted, self.now)).is_none()
+            && constraints.is_none_or(|it| it.admits(&subject(agent, &wanted)))
     }
 }

@@ -81,8 +81,8 @@ impl Drf {
         let wish = Wish::new(subscription, least);
         self.interest.note(leaf, wish.choice());
         self.seats.seat_mut(leaf).wish = Some(wish);
-        // It has to be listed anew, for other reasons may count for it now.
-        self.unlist(leaf);
+        // It has to be listed anew, for other reasons may count for it now. It waits on meanwhile.
+        self.hide(leaf);
         leaf
     }
 
@@ -293,9 +293,14 @@ impl Drf {
     }
 
     fn unlist(&mut self, leaf: LeafId) {
+        self.hide(leaf);
+        self.wait_no_more(leaf);
+    }
+
+    /// Takes a leaf out of its order.
+    fn hide(&mut self, leaf: LeafId) {
         self.tree.list(self.seats.seat(leaf).node, Listing::Out);
         self.interest.unlist(leaf);
-        self.wait_no_more(leaf);
     }
 
     /// Brings the orders in line with what a framework wants now.
@@ -308,7 +313,7 @@ impl Drf {
             } else if !is_listed {
                 self.tree.list(node, Listing::In);
                 self.interest.list(leaf);
-                self.wait(leaf);
+                self.wait_on(leaf);
             }
         }
     }

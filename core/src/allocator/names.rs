@@ -11,7 +11,7 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::columns::Row;
+use super::columns::{Columns, Row};
 use super::counted::Shapes;
 use super::drf::Drf;
 use crate::quota::Quota;
@@ -101,6 +101,7 @@ impl Drf {
             self.exclude_values(&total);
         }
         self.tree.require_all();
+        self.rank_anew();
     }
 
     /// Leaves the names out of shares that options say, and those that share a column.
@@ -121,10 +122,10 @@ impl Drf {
             let Some((column, _)) = self.columns.place(entry).filter(|_| !is_scalar) else {
                 continue;
             };
-            let can_change = self.columns.given().any(|(given, _)| given == column);
-            if can_change && !self.tree.is_excluded[column] {
+            if !Columns::is_always(column) && !self.tree.is_excluded[column] {
                 self.tree.is_excluded[column] = true;
                 self.tree.stale = true;
+                self.rank_anew();
             }
         }
     }

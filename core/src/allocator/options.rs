@@ -15,7 +15,7 @@ use crate::roles::Role;
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How long a framework waits for what it did not want, the least length of a refusal, and how
-    /// often it is looked at what quota held back (TL-03).
+    /// often it is looked at what quota held back (TL-03). Less than a millisecond is one.
     pub interval: Duration,
     /// What is worth an offer: at least one of these, ranges and sets by how many. If there is
     /// none, anything is (AL-33).

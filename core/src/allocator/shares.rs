@@ -16,10 +16,10 @@ const MOST: u64 = i64::MAX as u64;
 
 impl Tree {
     /// Returns the largest `held / total` over all names (AL-15), times `unit`, over `weight`.
-    fn dominant(&self, held: &Row, unit: u128, weight: u64) -> u64 {
+    fn dominant(&self, held: &Row, total: &Row, unit: u128, weight: u64) -> u64 {
         let (mut most, mut of) = (0_u64, 1_u64);
         for (column, amount) in held.iter() {
-            let total = self.total.at(column);
+            let total = total.at(column);
             if amount <= 0 || total <= 0 || self.is_excluded[column] {
                 continue;
             }
@@ -33,20 +33,20 @@ impl Tree {
         u64::try_from(u128::from(most) * unit / divisor).unwrap_or(u64::MAX)
     }
 
-    /// Returns the dominant share of an amount, in the units of shares.
-    pub(super) fn share_of(&self, amount: &Row) -> u64 {
-        self.dominant(amount, SHARE_UNIT, 1_000)
+    /// Returns the dominant share of an amount of a total, in the units of shares.
+    pub(super) fn share_of(&self, amount: &Row, total: &Row) -> u64 {
+        self.dominant(amount, total, SHARE_UNIT, 1_000)
     }
 
     /// Returns the share that a node would have if it held so much, over its weight.
     pub(super) fn weighted_share(&self, id: NodeId, held: &Row) -> u64 {
         let weight = self.node(id).weight.thousandths().max(1).unsigned_abs();
-        self.dominant(held, SHARE_UNIT, weight)
+        self.dominant(held, &self.total, SHARE_UNIT, weight)
     }
 
     /// Returns the dominant share of a node, without weight, in millionths.
     pub(super) fn dominant_share(&self, id: NodeId) -> u64 {
-        self.dominant(&self.books[id.at()].held, MILLIONTHS, 1)
+        self.dominant(&self.books[id.at()].held, &self.total, MILLIONTHS, 1)
     }
 }
 
@@ -67,13 +67,12 @@ mod tests {
         let mut tree = Tree::new(&[], &mut columns);
         let row = |text: &str| columns.row(&Resources::parse(text).unwrap());
         tree.change_total(&Row::ZERO, &row("cpus:3;mem:9000000000000000"));
-        assert_eq!(tree.share_of(&row("cpus:1")), (1 << 54) / 3);
-        let third = tree.share_of(&row("mem:3000000000000000"));
-        assert_eq!(tree.share_of(&row("cpus:1")), third);
+        let share_of = |text: &str| tree.share_of(&row(text), &tree.total);
+        assert_eq!(share_of("cpus:1"), (1 << 54) / 3);
+        let third = share_of("mem:3000000000000000");
+        assert_eq!(share_of("cpus:1"), third);
         // Of fractions that are this close, one is not told from the other.
-        assert_eq!(tree.share_of(&row("mem:3000000000000000.001")), third);
-        assert!(
-            tree.share_of(&row("mem:3000000000001")) < tree.share_of(&row("mem:3000000000002"))
-        );
+        assert_eq!(share_of("mem:3000000000000000.001"), third);
+        assert!(share_of("mem:3000000000001") < share_of("mem:3000000000002"));
     }
 }

@@ -1,7 +1,10 @@
 //! Who has waited for too long: all listed leaves by when they were last granted something.
 //!
-//! Kept and asked only where options let whoever waited longest come first. Deliberately not here:
-//! what a leaf may have.
+//! Kept and asked only where options let whoever waited longest come first. Who suppresses offers,
+//! or is away, does not wait meanwhile: it begins anew when it wants offers again. Nothing else but
+//! a grant makes it do so, whatever else a framework says of itself.
+//!
+//! Deliberately not here: what a leaf may have.
 
 use super::candidate::Stage;
 use super::cycle::Found;
@@ -17,6 +20,14 @@ impl Drf {
         if self.options.ageing.is_some() {
             self.waiting.remove(&(since, leaf));
             self.waiting.insert((self.now, leaf));
+        }
+    }
+
+    /// Notes that a leaf is listed: it waits on if it did until now, and else from now on.
+    pub(super) fn wait_on(&mut self, leaf: LeafId) {
+        let since = self.seats.seat(leaf).since;
+        if !self.waiting.contains(&(since, leaf)) {
+            self.wait(leaf);
         }
     }
 

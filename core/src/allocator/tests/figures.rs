@@ -223,8 +223,8 @@ fn a_new_estimate_takes_back_offers_of_what_can_be_taken_back() {
 }
 
 #[test]
-fn only_numbers_are_kept_free_for_guarantees() {
-    // AL-45, RQ-19: ports and sets are never held back.
+fn what_a_guarantee_does_not_name_is_not_kept_free() {
+    // RQ-19: ports and sets are, where a guarantee names them.
     let mut rig = Rig::new();
     rig.tell(Change::QuotaSet {
         role: role("q"),

