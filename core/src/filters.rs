@@ -160,18 +160,10 @@ impl Filters {
 
     /// Remembers that `resources` of an agent are refused until a moment.
     ///
-    /// What another refusal of the same covers in extent and time is not kept beside it. Of too many
-    /// of one pair the one that lapses first is over at once. Of too many in all those that lapse
-    /// first lapse at `soon`, this one or others: if that is after now, nobody is offered again at
-    /// a moment what it refused at the same. Refusing nothing changes nothing.
-    pub fn refuse(
-        &mut self,
-        agent: u32,
-        of: Refuser,
-        resources: &Resources,
-        until: Time,
-        soon: Time,
-    ) {
+    /// What another refusal of the same covers in extent and time is not kept beside it. Of too
+    /// many of one pair the one that lapses first is over at once. Of too many in all, whoever
+    /// calls this makes room ([`Filters::make_room`]). Refusing nothing changes nothing.
+    pub fn refuse(&mut self, agent: u32, of: Refuser, resources: &Resources, until: Time) {
         let Some(owner) = self.sources[of.0 as usize].owner else {
             return;
         };
@@ -212,7 +204,6 @@ impl Filters {
             self.crowded_out.push((agent, alloc::vec![owner]));
         }
         self.insert(page, span.end, of, resources, until);
-        self.make_room(soon);
     }
 
     fn take_out(&mut self, page: u32, at: usize) {
@@ -486,8 +477,6 @@ mod tests {
 
     use super::*;
 
-    /// When those lapse that there is no room for.
-    const SOON: Time = Time::from_micros(1_000_000);
     const INTERVAL: Duration = Duration::from_secs(1);
 
     fn bag(text: &str) -> Resources {
@@ -530,7 +519,7 @@ mod tests {
         // TV-21, OF-33
         let mut filters = Filters::new();
         let (one, other) = (filters.admit(1), filters.admit(2));
-        filters.refuse(0, one, &bag("cpus:2"), seconds(9), SOON);
+        filters.refuse(0, one, &bag("cpus:2"), seconds(9));
         for (candidate, blocked) in [
             ("cpus:1", true),
             ("cpus:2", true),
@@ -550,7 +539,7 @@ mod tests {
         // OF-34: what lapsed is known, so that it is offered again.
         let mut filters = Filters::new();
         let of = filters.admit(7);
-        filters.refuse(0, of, &bag("cpus:1"), seconds(0) + INTERVAL, SOON);
+        filters.refuse(0, of, &bag("cpus:1"), seconds(0) + INTERVAL);
         assert_eq!(filters.next_lapse(), Some(seconds(1)));
         assert!(
             filters
@@ -570,7 +559,7 @@ mod tests {
         let mut filters = Filters::new();
         let (one, other) = (filters.admit(1), filters.admit(2));
         for (agent, of) in [(0, one), (1, one), (0, other), (1, other)] {
-            filters.refuse(agent, of, &bag("cpus:1"), seconds(5), SOON);
+            filters.refuse(agent, of, &bag("cpus:1"), seconds(5));
         }
         assert_eq!((filters.len(), filters.len_of(one)), (4, 2));
         filters.forget(one);
@@ -592,8 +581,10 @@ mod tests {
         let mut filters = Filters::bounded(2);
         let of = filters.admit(0);
         for (agent, until) in [(0, 9), (1, 5), (2, 7)] {
-            filters.refuse(agent, of, &bag("cpus:1"), seconds(until), SOON);
+            filters.refuse(agent, of, &bag("cpus:1"), seconds(until));
         }
+        assert!(filters.is_crowded());
+        filters.make_room(seconds(1));
         let blocked = |filters: &Filters| {
             let one = bag("cpus:1");
             let until = |agent| filters.refused_until(agent, of, &one, seconds(0));
@@ -601,15 +592,16 @@ mod tests {
         };
         // Whoever it was of is to be offered it again, though not at the same moment.
         assert_eq!(blocked(&filters), [true, true, true]);
-        assert_eq!(filters.next_lapse(), Some(SOON));
+        assert_eq!(filters.next_lapse(), Some(seconds(1)));
         filters.check_invariants();
         assert_eq!(lapse(&mut filters, 0), []);
         assert_eq!(lapse(&mut filters, 1), [(1, alloc::vec![0])]);
         assert_eq!(blocked(&filters), [true, false, true]);
         assert_eq!(filters.next_lapse(), Some(seconds(7)));
         // It may be the one that there is no room for.
-        filters.refuse(1, of, &bag("cpus:1"), seconds(3), seconds(2));
-        filters.refuse(3, of, &bag("cpus:1"), seconds(4), seconds(2));
+        filters.refuse(1, of, &bag("cpus:1"), seconds(3));
+        filters.refuse(3, of, &bag("cpus:1"), seconds(4));
+        filters.make_room(seconds(2));
         filters.check_invariants();
         assert_eq!(filters.len(), 4);
         let gone = [(1, alloc::vec![0]), (3, alloc::vec![0])];
@@ -620,7 +612,7 @@ mod tests {
         let of = filters.admit(0);
         let port = |n: usize| alloc::format!("ports:[{n}-{n}]");
         for n in 0..=limits::FILTERS_PER_KEY {
-            filters.refuse(0, of, &bag(&port(n)), seconds(5 + n as u64), SOON);
+            filters.refuse(0, of, &bag(&port(n)), seconds(5 + n as u64));
         }
         filters.check_invariants();
         assert_eq!(filters.len(), limits::FILTERS_PER_KEY);
@@ -636,12 +628,12 @@ mod tests {
         let mut filters = Filters::new();
         let of = filters.admit(0);
         for _ in 0..10 {
-            filters.refuse(0, of, &bag("cpus:1"), seconds(5), SOON);
+            filters.refuse(0, of, &bag("cpus:1"), seconds(5));
         }
-        filters.refuse(0, of, &bag("cpus:2"), seconds(5), SOON);
-        filters.refuse(0, of, &Resources::new(), seconds(9), SOON);
+        filters.refuse(0, of, &bag("cpus:2"), seconds(5));
+        filters.refuse(0, of, &Resources::new(), seconds(9));
         assert_eq!(filters.len(), 1);
-        filters.refuse(0, of, &bag("cpus:1"), seconds(6), SOON);
+        filters.refuse(0, of, &bag("cpus:1"), seconds(6));
         assert_eq!(filters.len(), 2);
         filters.check_invariants();
     }
@@ -668,7 +660,7 @@ mod tests {
                 let bag = Resources::cpus_mem(thousandths(cpus), thousandths(mem));
                 match step {
                     0..=4 => {
-                        filters.refuse(agent, refusers[who], &bag, seconds(now + after), SOON);
+                        filters.refuse(agent, refusers[who], &bag, seconds(now + after));
                         if cpus + mem > 0 {
                             model.push((agent, who, cpus, mem, seconds(now + after)));
                         }

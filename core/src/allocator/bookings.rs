@@ -183,9 +183,11 @@ impl Drf {
         };
         let seat = self.seats.seat(leaf);
         if seat.wish.is_some() && self.seats.framework(framework).active {
-            let soon = following_multiple(now, interval);
             self.filters
-                .refuse(agent.index(), seat.refuser, refused, until, soon);
+                .refuse(agent.index(), seat.refuser, refused, until);
+            if self.filters.is_crowded() {
+                self.filters.make_room(following_multiple(now, interval));
+            }
         }
     }
 

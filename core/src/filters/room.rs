@@ -1,7 +1,8 @@
 //! What becomes of refusals beyond the most that are kept.
 //!
 //! They end early, those that lapse first before all others; but not at once, or whoever refuses
-//! everything would be asked without end at one moment. So for as long as that takes there are more.
+//! everything would be asked without end at one moment. So for as long as that takes there are
+//! more.
 //!
 //! Deliberately not here: the most of one pair.
 
@@ -11,8 +12,14 @@ use super::Filters;
 use crate::time::Time;
 
 impl Filters {
-    /// Has those that lapse first lapse at a moment, as many as there is no room for.
-    pub(super) fn make_room(&mut self, soon: Time) {
+    /// Returns whether there are more refusals than are kept.
+    pub const fn is_crowded(&self) -> bool {
+        self.len > self.most
+    }
+
+    /// Has those that lapse first lapse at a moment, as many as there is no room for. If that is
+    /// after now, nobody is offered again at a moment what it refused at the same.
+    pub fn make_room(&mut self, soon: Time) {
         while !self.has_room_at(soon) && self.hasten_next(soon) {}
     }
 
