@@ -72,7 +72,7 @@ impl Drf {
 
     /// Looks again at what bounds held back, where they may have changed.
     pub(super) fn look_again(&mut self, at: Time) {
-        // Only when all is looked at is there nothing that a leaf may still want for the first time.
+        // As long as something waits for a look, somebody may want it for the first time.
         let is_settled =
             self.pass.is_none() && self.due.since.is_none() && self.shared_again.is_empty();
         for agent in take(&mut self.shared_again) {

@@ -115,8 +115,8 @@ impl Drf {
         }
     }
 
-    /// Who has no interest in an agent could have nothing of it, for a reason of the pair; or bounds
-    /// are why, and it is looked at again once they have moved.
+    /// Who has no interest in an agent could have nothing of it, for a reason of the pair; or
+    /// bounds are why, and it is looked at again once they have moved.
     fn check_interest(&self) {
         for (key, agent) in self.ledger.iter() {
             let at = key.index() as usize;

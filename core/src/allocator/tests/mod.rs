@@ -16,7 +16,7 @@ mod in_offers;
 mod interest;
 mod issues;
 mod levels;
-mod mended;
+mod losses;
 mod model;
 mod names;
 mod odd;
