@@ -11,6 +11,7 @@
 use alloc::vec::Vec;
 use core::mem::take;
 
+use super::changes::following_multiple;
 use super::columns::COLUMNS;
 use super::drf::Drf;
 use super::interest::{Interest, set_bit};
@@ -18,7 +19,7 @@ use super::seats::{LeafId, Seat};
 use super::want::Want;
 use crate::time::Time;
 
-/// Under which bounds a leaf was looked at, and had nothing.
+/// Under which bounds a leaf was looked at, and had nothing; or a branch was left out.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounded {
     /// Tells those bounds from others.
@@ -29,6 +30,22 @@ pub(super) struct Bounded {
     is_mixed: bool,
     /// Whether it is taken for not interested.
     is_struck: bool,
+}
+
+impl Bounded {
+    const fn new(sign: u64) -> Self {
+        Self {
+            sign,
+            moment: 0,
+            is_mixed: false,
+            is_struck: false,
+        }
+    }
+
+    const fn see(&mut self, sign: u64, moment: u64) {
+        self.is_mixed |= self.sign != sign;
+        self.moment = moment;
+    }
 }
 
 /// A running sum that tells one sequence of numbers from another (FNV-1a, by words).
@@ -60,14 +77,26 @@ impl Drf {
             return;
         }
         let sign = self.bounds_sign(seat);
-        let bounded = self.seats.seat_mut(leaf).bounded.get_or_insert(Bounded {
-            sign,
-            moment,
-            is_mixed: false,
-            is_struck: false,
-        });
-        bounded.is_mixed |= bounded.sign != sign;
-        bounded.moment = moment;
+        let bounded = &mut self.seats.seat_mut(leaf).bounded;
+        bounded.get_or_insert(Bounded::new(sign)).see(sign, moment);
+    }
+
+    /// Notes that branches were left out which are promised nothing, of an agent that is held back.
+    pub(super) fn leave_out(&mut self) {
+        let moment = self.last_grant.0.wrapping_add(self.changes);
+        if self.kept.is_some_and(|it| it.moment == moment) {
+            return;
+        }
+        let sign = self.promises_sign();
+        let kept = self.kept.get_or_insert(Bounded::new(sign));
+        kept.see(sign, moment);
+    }
+
+    /// Has what bounds hold back looked at again before long: they may have moved.
+    pub(super) fn plan_look(&mut self, now: Time) {
+        if !self.held_back.is_empty() && self.recheck.is_none() {
+            self.recheck = Some(following_multiple(now, self.options.interval));
+        }
     }
 
     /// Looks again at what bounds held back, where they may have changed.
@@ -97,7 +126,10 @@ impl Drf {
             return self.look_again_at_all(at);
         }
         self.strike_bounded(&same);
-        if !changed.is_empty() {
+        // Whoever was left out is interested still.
+        let sign = self.promises_sign();
+        let others = self.kept.take_if(|it| it.is_mixed || it.sign != sign);
+        if !changed.is_empty() || others.is_some() {
             self.restore_bounded(&changed);
             let held_back: Vec<usize> = self.held_back.iter().copied().collect();
             for agent in held_back {
@@ -111,6 +143,7 @@ impl Drf {
         let bounded = self.seats.iter().filter(|(_, seat)| seat.bounded.is_some());
         let bounded: Vec<LeafId> = bounded.map(|(leaf, _)| leaf).collect();
         self.restore_bounded(&bounded);
+        self.kept = None;
         for agent in take(&mut self.held_back) {
             self.mark(at, agent);
         }
@@ -162,6 +195,22 @@ impl Drf {
         }
     }
 
+    /// Tells what is kept free, and for whom, from others.
+    fn promises_sign(&self) -> u64 {
+        let mut sum = Sum::new();
+        sum.add(i128::from(self.tree.promises));
+        self.add_surplus(&mut sum);
+        sum.0
+    }
+
+    fn add_surplus(&self, sum: &mut Sum) {
+        let required = self.tree.required_headroom();
+        for (column, required) in required.iter().filter(|it| it.1 > 0) {
+            sum.add(column as i128);
+            sum.add((self.available.at(column) - required).max(0));
+        }
+    }
+
     /// Tells the bounds of a leaf from others.
     fn bounds_sign(&self, seat: &Seat) -> u64 {
         let mut sum = Sum::new();
@@ -169,15 +218,10 @@ impl Drf {
         if let Some(limit) = limit.flatten() {
             (0..COLUMNS).for_each(|column| sum.add(limit.at(column)));
         }
-        let required = self.tree.required_headroom();
-        if !required.is_empty() {
+        self.add_surplus(&mut sum);
+        if !self.tree.required_headroom().is_empty() {
             let covered = self.tree.covered(seat.role);
-            for (column, required) in required.iter().filter(|it| it.1 > 0) {
-                let surplus = (self.available.at(column) - required).max(0);
-                for number in [column as i128, covered.at(column), surplus] {
-                    sum.add(number);
-                }
-            }
+            covered.iter().for_each(|(_, amount)| sum.add(amount));
         }
         if let Ok(caps) = self.caps(seat) {
             caps.bounds().for_each(|bound| sum.add(bound));

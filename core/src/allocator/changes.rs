@@ -31,9 +31,7 @@ use crate::time::Time;
 impl Drf {
     pub(super) fn take_in(&mut self, now: Time, change: Change, out: &mut Outbox<Never, Decision>) {
         // Whatever changes may leave more to those whom quota held back.
-        if !self.held_back.is_empty() && self.recheck.is_none() {
-            self.recheck = Some(following_multiple(now, self.options.interval));
-        }
+        self.plan_look(now);
         self.changes = self.changes.wrapping_add(1);
         self.forget_trails();
         match change {

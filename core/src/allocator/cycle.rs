@@ -363,6 +363,7 @@ impl Drf {
                     && !self.has_promise(leaf)
                 {
                     scratch.walk.leave_branch();
+                    self.leave_out();
                 }
             }
         }
@@ -449,6 +450,7 @@ impl Drf {
         seat.agents += usize::from(is_new);
         let (framework, role) = (seat.framework, seat.role);
         self.wait(leaf);
+        self.plan_look(self.now);
         self.note_grant(leaf, key, &resources);
         if let Some(lease) = self.options.lease {
             self.hold_lease(Lease {

@@ -117,6 +117,7 @@ use core::time::Duration;
 
 pub use super::options::{DemandRule, GpuRule, Options, Packing, SorterKind};
 
+use super::bounded::Bounded;
 use super::breeds::Breeds;
 use super::columns::{Columns, Row};
 use super::counted::Shapes;
@@ -158,6 +159,8 @@ pub struct Drf {
     pub(super) scratch: Scratch,
     /// Agents of which quota, or another bound that others move, held something back.
     pub(super) held_back: BTreeSet<usize>,
+    /// Under which promises branches were left out in a look at such an agent.
+    pub(super) kept: Option<Bounded>,
     /// Whether all that these were looked at for in vain is known as that.
     pub(super) is_all_struck: bool,
     /// Agents of which others may have a copy of a shared volume as well.
@@ -310,6 +313,7 @@ impl Drf {
             pass: None,
             scratch: Scratch::default(),
             held_back: BTreeSet::new(),
+            kept: None,
             is_all_struck: true,
             shared_again: BTreeSet::new(),
             recheck: None,

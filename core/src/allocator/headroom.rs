@@ -267,6 +267,7 @@ impl Tree {
         if before == after {
             return false;
         }
+        self.promises = self.promises.wrapping_add(1);
         let below = &mut self.books[self.nodes[id.at()].parent.at()].below;
         below.subtract(&before);
         below.add(&after);

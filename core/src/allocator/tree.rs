@@ -107,6 +107,8 @@ pub(super) struct Tree {
     pub(super) version: u64,
     /// How many nodes have a guarantee.
     pub(super) guaranteed: usize,
+    /// How often what some node requires has changed.
+    pub(super) promises: u64,
     /// How many nodes have any quota.
     pub(super) quotas: usize,
 }
@@ -136,6 +138,7 @@ impl Tree {
             stale: false,
             version: 1,
             guaranteed: 0,
+            promises: 0,
             quotas: 0,
         };
         tree.insert(ROOT, What::Root, Arc::from(""));

@@ -105,6 +105,20 @@ pub(super) fn is_missing(missing: &[Resource], entry: &Resource) -> bool {
     missing.iter().any(|it| is_same(it, entry) && meets(it))
 }
 
+/// The numbers or names of an entry, reserved as each entry of that name is; nothing of a scalar.
+fn as_others_have_it(free: &Resources, entry: &Resource) -> Vec<Resources> {
+    let alike = free
+        .iter()
+        .filter(|it| it.name() == entry.name() && !it.is_scalar());
+    let same = alike.filter_map(|it| it.clone().with_value(entry.value().clone()).ok());
+    same.map(|it| {
+        let mut bag = Resources::new();
+        bag.insert(it).expect("one entry fits");
+        bag
+    })
+    .collect()
+}
+
 /// Counts the scalars that `of` accepts.
 pub(super) fn count(bag: &Resources, of: impl Fn(&Resource) -> bool) -> Amounts {
     let mut amounts = [0; 4];
@@ -173,8 +187,11 @@ impl Plain {
             for entry in &held {
                 let one = held.filter(|it| std::ptr::eq(it, entry));
                 if free.subtract(&one).is_err() {
-                    let rest = free.without_shared(&one);
-                    free = rest.filter(|it| !(it.is_scalar() && is_same(it, entry)));
+                    // A number is one number, for whomever it is reserved.
+                    for theirs in as_others_have_it(&free, entry) {
+                        free = free.without_shared(&theirs);
+                    }
+                    free = free.filter(|it| !(it.is_scalar() && is_same(it, entry)));
                     missing.push(entry.clone());
                 }
             }
