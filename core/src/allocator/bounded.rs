@@ -78,7 +78,9 @@ impl Drf {
         }
         let sign = self.bounds_sign(seat);
         let bounded = &mut self.seats.seat_mut(leaf).bounded;
-        bounded.get_or_insert(Bounded::new(sign)).see(sign, moment);
+        bounded
+            .get_or_insert_with(|| Bounded::new(sign))
+            .see(sign, moment);
     }
 
     /// Notes that branches were left out which are promised nothing, of an agent that is held back.
@@ -88,7 +90,7 @@ impl Drf {
             return;
         }
         let sign = self.promises_sign();
-        let kept = self.kept.get_or_insert(Bounded::new(sign));
+        let kept = self.kept.get_or_insert_with(|| Bounded::new(sign));
         kept.see(sign, moment);
     }
 

@@ -7,8 +7,7 @@
 //! order holds small entries, and a booking slides one entry per level instead of sorting anything
 //! (AL-18).
 //!
-//! What quota counts is in `headroom.rs`, orders by lot in `lot.rs`. Deliberately not here: agents
-//! and refusals.
+//! Deliberately not here: what quota counts (`headroom.rs`), orders by lot (`lot.rs`), agents.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -97,7 +96,7 @@ pub(super) struct Tree {
     pub(super) total: Row,
     pub(super) nodes: Vec<Node>,
     pub(super) books: Vec<Books>,
-    /// The leaf that each node stands for, if it does, apart from all else: walks pass many nodes.
+    /// The leaf that each node stands for, apart from all else: walks pass many nodes.
     leaves: Vec<Option<LeafId>>,
     vacant: Vec<NodeId>,
     by_role: BTreeMap<Role, NodeId>,

@@ -330,6 +330,9 @@ impl<'a, 'b> Session<'a, 'b> {
     fn kill(&mut self, ending: Exit, cause: Cause) -> Result<(), Failure> {
         self.ending = Some(ending);
         self.plan.stop();
+        if self.plan.live().next().is_none() {
+            self.report.step(&Step::NothingRuns { cause })?;
+        }
         for task in self.plan.live() {
             self.cluster.kill(task.clone(), None);
             self.report.step(&Step::Killing {

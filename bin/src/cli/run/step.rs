@@ -58,6 +58,11 @@ pub(super) enum Step {
         /// Why.
         cause: Cause,
     },
+    /// It ends before any task was launched, or after all have ended.
+    NothingRuns {
+        /// Why.
+        cause: Cause,
+    },
     /// A task wrote something.
     Output(Output),
     /// Some output could not be read.
@@ -86,6 +91,16 @@ pub(super) enum Cause {
     Timeout,
     /// Nobody reads its output.
     OutputClosed,
+}
+
+impl Cause {
+    const fn why(self) -> &'static str {
+        match self {
+            Self::Interrupted => "interrupted",
+            Self::Timeout => "its time is over",
+            Self::OutputClosed => "nobody reads its output",
+        }
+    }
 }
 
 /// A task's new state.
@@ -212,13 +227,13 @@ impl fmt::Display for Step {
             }
             Self::Task(step) => step.fmt(f),
             Self::Killing { task, cause } => {
-                let why = match cause {
-                    Cause::Interrupted => "interrupted; once more gives up waiting for it",
-                    Cause::Timeout => "its time is over",
-                    Cause::OutputClosed => "nobody reads its output",
-                };
-                write!(f, "killing task {task}: {why}")
+                write!(f, "killing task {task}: {}", cause.why())?;
+                match cause {
+                    Cause::Interrupted => f.write_str("; once more gives up waiting for it"),
+                    Cause::Timeout | Cause::OutputClosed => Ok(()),
+                }
             }
+            Self::NothingRuns { cause } => write!(f, "{}, and no task runs", cause.why()),
             Self::Output(_) => Ok(()),
             Self::OutputLost {
                 task,
