@@ -359,11 +359,11 @@ impl Drf {
                 && matches!(scratch.stops.last(), Some((_, Stop::Bound(_))))
             {
                 // The agent is noted as held back now, and a look at others adds nothing to that.
-                if *kept.get_or_insert_with(|| self.is_kept_from_most(agent))
-                    && !self.has_promise(leaf)
-                {
-                    scratch.walk.leave_branch();
+                if *kept.get_or_insert_with(|| self.is_kept_from_most(agent)) {
                     self.leave_out();
+                    if !self.has_promise(leaf) {
+                        scratch.walk.leave_branch();
+                    }
                 }
             }
         }
