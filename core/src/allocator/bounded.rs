@@ -124,14 +124,14 @@ impl Drf {
                 changed.push(leaf);
             }
         }
-        if same.is_empty() {
+        // Who was left out was not looked at under its own bounds.
+        let sign = self.promises_sign();
+        let has_moved = self.kept.is_some_and(|it| it.is_mixed || it.sign != sign);
+        if same.is_empty() || has_moved {
             return self.look_again_at_all(at);
         }
         self.strike_bounded(&same);
-        // Whoever was left out is interested still.
-        let sign = self.promises_sign();
-        let others = self.kept.take_if(|it| it.is_mixed || it.sign != sign);
-        if !changed.is_empty() || others.is_some() {
+        if !changed.is_empty() {
             self.restore_bounded(&changed);
             let held_back: Vec<usize> = self.held_back.iter().copied().collect();
             for agent in held_back {
