@@ -65,7 +65,8 @@ impl Plain {
 
     /// Whether everything that somebody holds in unanswered offers was asked back.
     pub(super) fn check_asked_back(&self, why: &str, of: impl Fn(&Offered) -> bool) {
-        for offered in self.offered.iter().filter(|it| of(it)) {
+        let is_left = |it: &&Offered| !it.rest.is_empty() && of(it);
+        for offered in self.offered.iter().filter(is_left) {
             assert!(offered.rescinded.is_some(), "{:?} stays, {why}", offered.id);
         }
     }
