@@ -16,6 +16,7 @@ use super::drf::{Drf, Lease};
 use super::holding::{Held, Origin, open, single};
 use super::seats::LeafId;
 use super::tree::Sign;
+use super::want::Unused;
 use super::{Booking, Decision, RescindReason};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Never, Outbox};
@@ -135,12 +136,14 @@ impl Drf {
             Cow::Owned(counted) => Some(self.columns.row(&counted)),
         };
         self.take(leaf, counted.as_ref().unwrap_or(all), opened);
-        match from {
-            Booking::Offered => {
-                self.seats.seat_mut(leaf).offered.subtract(all);
-                self.note_unused(leaf, key, resources);
-            }
-            Booking::Allocated => {}
+        if let Some(span) = release.span {
+            self.seats.seat_mut(leaf).offered.subtract(all);
+            let unused = Unused {
+                span,
+                is_rest: release.origin == Origin::Leftover,
+                resources,
+            };
+            self.note_unused(leaf, key, &unused);
         }
         self.recount(key);
         if release.was_last {
@@ -205,11 +208,11 @@ impl Drf {
         // A shared volume counts once, however many copies there are: so all is counted (AL-15).
         let is_shared = before.iter().chain(after).any(Resource::is_shared);
         let held = leaf.filter(|_| is_shared).map(|leaf| self.held(leaf, key));
-        let converted = leaf.filter(|leaf| {
-            let agent = self.ledger.get_mut(key);
-            agent.is_some_and(|agent| agent.convert(*leaf, before, after, &self.columns))
+        let converted = leaf.and_then(|leaf| {
+            let agent = self.ledger.get_mut(key)?;
+            Some((leaf, agent.convert(leaf, before, after, &self.columns)?))
         });
-        let Some(leaf) = converted else {
+        let Some((leaf, span)) = converted else {
             return debug!(agent = ?key, ?framework, %before, "converted, though it is not offered");
         };
         let (had, has) = match held {
@@ -224,7 +227,7 @@ impl Drf {
             tally.add(after);
         }
         if let Some(want) = &mut seat.want {
-            want.convert(key, before, after);
+            want.convert(key, span, before, after);
         }
         let node = seat.node;
         // No grant, but the same one as something else: it counts once.
@@ -312,11 +315,13 @@ impl Drf {
         self.leases.push_back(lease);
     }
 
-    /// Takes back what was not answered in time.
+    /// Takes back what was not answered in time, or as much of it as fits into a slice.
     pub(super) fn expire_leases(&mut self, now: Time, out: &mut Outbox<Never, Decision>) {
-        while let Some(lease) = self.leases.front().copied()
-            && lease.until <= now
-        {
+        for _ in 0..self.options.agents_per_slice {
+            let due = self.leases.front().filter(|lease| lease.until <= now);
+            let Some(lease) = due.copied() else {
+                return;
+            };
             self.leases.pop_front();
             let Some(leaf) = self.seats.find(lease.framework, lease.role) else {
                 continue;

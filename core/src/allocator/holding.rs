@@ -111,6 +111,23 @@ fn one_copy(volume: &Resource) -> Resources {
     bag
 }
 
+/// The oldest and the youngest of grants that are one by now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) oldest: GrantId,
+    pub(super) youngest: GrantId,
+}
+
+impl Outstanding {
+    /// Returns between which grants it is.
+    pub(super) fn span(&self) -> Span {
+        let (oldest, youngest) = (self.ids.first(), self.ids.last());
+        let ends = oldest.copied().zip(youngest.copied());
+        let (oldest, youngest) = ends.expect("it is of one grant at least");
+        Span { oldest, youngest }
+    }
+}
+
 impl Holding {
     /// Finds which grant an accept is about, and what of it: a task takes one copy of a shared
     /// volume out of the grant, and tasks beside it take no more (RM-48).

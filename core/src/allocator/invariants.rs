@@ -104,7 +104,7 @@ impl Drf {
     /// What bounds on offers go by is what is offered.
     fn check_tallies(&self) {
         let mut offered: BTreeMap<LeafId, Tally> = BTreeMap::new();
-        for (leaf, bag) in self.ledger.iter().flat_map(|(_, agent)| agent.offered()) {
+        for (leaf, _, bag) in self.ledger.iter().flat_map(|(_, agent)| agent.offered()) {
             offered.entry(leaf).or_default().add(bag);
         }
         for (leaf, seat) in self.seats.iter() {

@@ -211,7 +211,8 @@ impl Drf {
             return debug!(framework = ?key, %role, "a demand in a foreign role is ignored");
         };
         let demand = demand.filter(|_| self.options.demands == DemandRule::Honoured);
-        self.seats.seat_mut(leaf).want = demand.as_ref().map(Want::new);
+        let last = self.last_grant;
+        self.seats.seat_mut(leaf).want = demand.map(|demand| Want::new(&demand, last));
         self.relist(leaf);
         self.mark_all(now);
     }

@@ -19,7 +19,7 @@ use smallvec::{SmallVec, smallvec};
 use super::breeds::BreedId;
 use super::columns::{Columns, Row};
 use super::counted::{Counted, NOTHING};
-use super::holding::{Held, Holding, Origin, Outstanding, exclusive, shared};
+use super::holding::{Held, Holding, Origin, Outstanding, Span, exclusive, shared};
 use super::profile::AgentTraits;
 use super::seats::LeafId;
 use super::shortage::has_twice;
@@ -122,6 +122,8 @@ pub(super) struct Release {
     pub(super) was_last: bool,
     /// What it was, counted, if it is all that was left of a grant.
     pub(super) whole: Option<Arc<Counted>>,
+    /// Which grants it may be of.
+    pub(super) span: Option<Span>,
 }
 
 impl Agent {
@@ -303,13 +305,14 @@ impl Agent {
         columns: &Columns,
     ) -> Option<Release> {
         let holding = self.find(leaf)?;
-        let (origin, whole) = match from {
+        let (origin, span, whole) = match from {
             Booking::Offered => {
                 let index = holding.find(resources, columns)?;
-                let origin = holding.offered[index].origin();
-                (origin, holding.take(index, resources, columns))
+                let grant = &holding.offered[index];
+                let (origin, span) = (grant.origin(), Some(grant.span()));
+                (origin, span, holding.take(index, resources, columns))
             }
-            Booking::Allocated => (holding.end(resources).then_some(Origin::Used)?, None),
+            Booking::Allocated => (holding.end(resources).then_some(Origin::Used)?, None, None),
         };
         let was_last = self.forget_if_empty(leaf);
         let freed = match from {
@@ -332,32 +335,30 @@ impl Agent {
             origin,
             was_last,
             whole,
+            span,
         })
     }
 
-    /// Turns a part of what was granted, and with it of the total, into something else. `false` if
-    /// it is not held so, or does not fit.
+    /// Turns a part of what was granted, and with it of the total, into something else. Returns
+    /// which grants it may be of; `None` if it is not held so, or does not fit.
     pub(super) fn convert(
         &mut self,
         leaf: LeafId,
         before: &Resources,
         after: &Resources,
         columns: &Columns,
-    ) -> bool {
-        let Ok(at) = self.holdings.binary_search_by_key(&leaf, |it| it.0) else {
-            return false;
-        };
+    ) -> Option<Span> {
+        let at = self.holdings.binary_search_by_key(&leaf, |it| it.0).ok()?;
         let holding = &mut self.holdings[at].1;
-        let Some(index) = holding.find(before, columns) else {
-            return false;
-        };
+        let index = holding.find(before, columns)?;
+        let span = holding.offered[index].span();
         // Numbers that the agent has already get lost, and then more is booked than there is.
         let adds_up = self.total.bag.overlap(after).is_none();
         let mut rest = Counted::clone(&holding.offered[index].rest);
         if !rest.turn(before, after, columns)
             || !Arc::make_mut(&mut self.total).turn(before, after, columns)
         {
-            return false;
+            return None;
         }
         if rest.bag.is_empty() {
             holding.offered.remove(index);
@@ -369,7 +370,7 @@ impl Agent {
             self.count_anew(columns);
         }
         self.forget_if_empty(leaf);
-        true
+        Some(span)
     }
 
     /// Returns whether a leaf holds anything here.
@@ -436,10 +437,10 @@ impl Agent {
     }
 
     /// Visits what is left of all grants.
-    pub(super) fn offered(&self) -> impl Iterator<Item = (LeafId, &Resources)> + '_ {
+    pub(super) fn offered(&self) -> impl Iterator<Item = (LeafId, Span, &Resources)> + '_ {
         self.holdings.iter().flat_map(|(leaf, holding)| {
             let grants = holding.offered.iter();
-            grants.map(|grant| (*leaf, &grant.rest.bag))
+            grants.map(|grant| (*leaf, grant.span(), &grant.rest.bag))
         })
     }
 

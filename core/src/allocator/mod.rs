@@ -73,6 +73,7 @@ mod holding;
 mod interest;
 mod invariants;
 mod joins;
+mod kept;
 mod kinds;
 mod ladders;
 mod ledger;

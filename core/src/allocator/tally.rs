@@ -44,6 +44,14 @@ impl Tally {
         }
     }
 
+    /// Leaves no more of any name than there is of it in another.
+    pub(super) fn keep_at_most(&mut self, most: &Self) {
+        for (name, amount) in &mut self.0 {
+            *amount = most.at(name).min(*amount);
+        }
+        self.0.retain(|_, amount| *amount != 0);
+    }
+
     /// Adds to one name.
     pub(super) fn change(&mut self, name: &Arc<str>, by: i128) {
         let sum = self.at(name) + by;

@@ -12,12 +12,14 @@
 //! Deliberately not here: what quota, headroom and bounds on offers allow.
 
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
+use super::GrantId;
 use super::drf::Drf;
+use super::holding::Span;
+use super::kept::Kept;
 use super::kinds::{amount, at_most, is_in_ones, is_undividable, one_copy, whole_ones};
 use super::ledger::Agent;
 use super::seats::LeafId;
@@ -33,6 +35,8 @@ pub(super) struct Want {
     at_once: Option<Quantities>,
     /// What was granted for it, as long as not all of it is answered.
     pending: BTreeMap<AgentKey, Pending>,
+    /// The last grant before it: none up to there was made for it.
+    after: GrantId,
 }
 
 #[derive(Debug)]
@@ -63,17 +67,6 @@ struct Serving {
 /// Thousandths of each name of a shape, in its order.
 type Each = SmallVec<[i128; 4]>;
 
-/// Something that was granted, as far as it serves shapes.
-#[derive(Clone, Debug, Default)]
-struct Kept {
-    /// What stays, and can be divided.
-    lasting: Tally,
-    /// What can be taken back, and divided.
-    revocable: Tally,
-    /// The size of each entry that cannot be divided, the least first.
-    undivided: Vec<(Arc<str>, i128)>,
-}
-
 /// A shape that a bag serves: which, how often, and with what.
 struct Served {
     shape: usize,
@@ -83,7 +76,7 @@ struct Served {
 }
 
 impl Want {
-    pub(super) fn new(demand: &Demand) -> Self {
+    pub(super) fn new(demand: &Demand, after: GrantId) -> Self {
         let left = |shape: &Shape| Left {
             left: shape.count(),
             shape: shape.clone(),
@@ -92,6 +85,7 @@ impl Want {
             shapes: demand.shapes().iter().map(left).collect(),
             at_once: demand.at_once().cloned(),
             pending: BTreeMap::new(),
+            after,
         }
     }
 
@@ -181,19 +175,46 @@ impl Want {
     }
 
     /// Counts that a part of what was granted is something else now.
-    pub(super) fn convert(&mut self, agent: AgentKey, before: &Resources, after: &Resources) {
+    pub(super) fn convert(
+        &mut self,
+        agent: AgentKey,
+        span: Span,
+        before: &Resources,
+        after: &Resources,
+    ) {
+        if span.youngest <= self.after {
+            return;
+        }
         if let Some(pending) = self.pending.get_mut(&agent) {
             pending.kept.subtract(before);
             pending.kept.add(after);
         }
     }
 
-    /// Puts back what did not come to use. Returns whether anything is wanted again.
-    fn give_back(&mut self, agent: AgentKey, returned: &Resources) -> bool {
+    /// Puts back what did not come to use, unless it was granted for an earlier demand. `left` is
+    /// what is left of its grants on the agent. Returns whether anything is wanted again.
+    fn give_back<'a>(
+        &mut self,
+        agent: AgentKey,
+        unused: &Unused<'_>,
+        left: impl Iterator<Item = (Span, &'a Resources)>,
+    ) -> bool {
         let Some(pending) = self.pending.get_mut(&agent) else {
             return false;
         };
-        pending.kept.subtract(returned);
+        let is_later = |span: &Span| span.youngest > self.after;
+        if !is_later(&unused.span) {
+            return false;
+        }
+        if unused.span.oldest > self.after || unused.is_rest {
+            pending.kept.subtract(unused.resources);
+        } else {
+            // It may be of an earlier one: then what is enough by itself is still there.
+            let mut later = Kept::default();
+            left.filter(|(span, _)| is_later(span))
+                .for_each(|(_, bag)| later.add(bag));
+            pending.kept.keep_at_most(later);
+        }
         let mut rest = pending.kept.clone();
         let mut more = false;
         for serving in &mut pending.servings {
@@ -239,70 +260,14 @@ impl Serving {
     }
 }
 
-impl Kept {
-    fn divided(&mut self, entry: &Resource) -> &mut Tally {
-        if entry.is_revocable() {
-            &mut self.revocable
-        } else {
-            &mut self.lasting
-        }
-    }
-
-    fn add(&mut self, bag: &Resources) {
-        for entry in bag {
-            if is_undividable(entry) {
-                let whole = (entry.shared_name(), one_copy(entry));
-                let at = self.undivided.partition_point(|it| it.1 < whole.1);
-                self.undivided.insert(at, whole);
-            } else {
-                let name = entry.shared_name();
-                self.divided(entry).change(&name, amount(entry));
-            }
-        }
-    }
-
-    fn subtract(&mut self, bag: &Resources) {
-        for entry in bag {
-            if is_undividable(entry) {
-                let size = one_copy(entry);
-                let mut undivided = self.undivided.iter();
-                let at = undivided.position(|it| *it.0 == *entry.name() && it.1 == size);
-                let _known = at.map(|at| self.undivided.remove(at));
-            } else {
-                let name = entry.shared_name();
-                self.divided(entry).change(&name, -amount(entry));
-            }
-        }
-    }
-
-    /// Returns the places of what cannot be divided and is enough.
-    fn enough<'a>(&'a self, name: &'a str, each: i128) -> impl Iterator<Item = usize> + 'a {
-        let all = self.undivided.iter().enumerate();
-        all.filter(move |(_, it)| *it.0 == *name && it.1 >= each)
-            .map(|(at, _)| at)
-    }
-
-    /// Returns how many shapes there is enough for, of which each takes so much of a name.
-    fn times(&self, name: &str, each: i128) -> i128 {
-        let divided = [&self.lasting, &self.revocable];
-        let divided = divided.map(|it| it.at(name).max(0) / each);
-        divided[0] + divided[1] + self.enough(name, each).count() as i128
-    }
-
-    /// Takes out what so many shapes take, as [`Stock::take`] does.
-    fn take(&mut self, name: &str, each: i128, times: i128) {
-        let mut left = times;
-        for tally in [&mut self.lasting, &mut self.revocable] {
-            let times = (tally.at(name).max(0) / each).min(left);
-            left -= times;
-            tally.spend(name, times * each);
-        }
-        for _ in 0..left {
-            let at = self.enough(name, each).next();
-            self.undivided
-                .remove(at.expect("as many were counted, or more"));
-        }
-    }
+/// Something granted that came back, or is lost.
+#[derive(Debug)]
+pub(super) struct Unused<'a> {
+    /// Which grants it may be of.
+    pub(super) span: Span,
+    /// Whether something else of them was taken into use.
+    pub(super) is_rest: bool,
+    pub(super) resources: &'a Resources,
 }
 
 /// What there is of one name, for shapes that want so much each.
@@ -414,30 +379,43 @@ impl Drf {
 
     /// Counts that something granted is not any more, and was not used: a shape that it was for is
     /// wanted again.
-    pub(super) fn note_unused(&mut self, leaf: LeafId, agent: AgentKey, unused: &Resources) {
-        self.give_back(leaf, agent, unused);
-        self.settle(leaf, agent);
+    pub(super) fn note_unused(&mut self, leaf: LeafId, key: AgentKey, unused: &Unused<'_>) {
+        let seat = self.seats.seat_mut(leaf);
+        if let Some(tally) = &mut seat.in_offers {
+            tally.subtract(unused.resources);
+        }
+        if let Some(want) = &mut seat.want {
+            let agent = self.ledger.get(key).into_iter();
+            let left = agent.flat_map(|it| it.offered());
+            let left = left.filter(|it| it.0 == leaf).map(|it| (it.1, it.2));
+            if want.give_back(key, unused, left) {
+                self.want_again(leaf);
+            }
+        }
+        self.settle(leaf, key);
     }
 
     /// Counts that all that was granted of an agent is not any more, for it is gone.
     pub(super) fn note_lost(&mut self, agent: &Agent) {
-        for (leaf, lost) in agent.offered() {
-            self.give_back(leaf, agent.key, lost);
+        for (leaf, span, resources) in agent.offered() {
+            let seat = self.seats.seat_mut(leaf);
+            if let Some(tally) = &mut seat.in_offers {
+                tally.subtract(resources);
+            }
+            // All is lost, whichever it was for.
+            let unused = Unused {
+                span,
+                is_rest: true,
+                resources,
+            };
+            let want = seat.want.as_mut();
+            if want.is_some_and(|it| it.give_back(agent.key, &unused, core::iter::empty())) {
+                self.want_again(leaf);
+            }
         }
         // Not one by one: what is not wanted again by then counts as used.
-        for (leaf, _) in agent.offered() {
+        for (leaf, ..) in agent.offered() {
             self.settle(leaf, agent.key);
-        }
-    }
-
-    fn give_back(&mut self, leaf: LeafId, agent: AgentKey, unused: &Resources) {
-        let seat = self.seats.seat_mut(leaf);
-        if let Some(tally) = &mut seat.in_offers {
-            tally.subtract(unused);
-        }
-        let want = seat.want.as_mut();
-        if want.is_some_and(|want| want.give_back(agent, unused)) {
-            self.want_again(leaf);
         }
     }
 
@@ -447,7 +425,7 @@ impl Drf {
             return;
         };
         let agent = self.ledger.get(key);
-        if !agent.is_some_and(|agent| agent.offered().any(|(of, _)| of == leaf)) {
+        if !agent.is_some_and(|agent| agent.offered().any(|it| it.0 == leaf)) {
             want.pending.remove(&key);
         }
     }
