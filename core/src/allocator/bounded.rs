@@ -3,8 +3,8 @@
 //! Quota, headroom and bounds on offers change with every grant elsewhere, so what they hold back
 //! is looked at again an interval after a change. But only for leaves whose own bounds are others
 //! than when they were looked at: for all others nothing can have changed, and they are not
-//! interested until their bounds move. Otherwise each change would cost a look at every pair of an
-//! agent and a framework that quota keeps apart.
+//! interested until their bounds move, or less of the agent is free. Otherwise each change would
+//! cost a look at every pair of an agent and a framework that quota keeps apart.
 //!
 //! Deliberately not here: the bounds themselves, which are `headroom.rs` and `tally.rs`.
 
@@ -13,7 +13,7 @@ use core::mem::take;
 
 use super::changes::following_multiple;
 use super::columns::COLUMNS;
-use super::drf::Drf;
+use super::drf::{Drf, Due};
 use super::interest::{Interest, set_bit};
 use super::seats::{LeafId, Seat};
 use super::want::Want;
@@ -70,8 +70,7 @@ impl Drf {
     pub(super) fn hold_back(&mut self, agent: usize, leaf: LeafId) {
         self.held_back.insert(agent);
         self.is_all_struck = false;
-        // As long as nothing happens no bounds change.
-        let moment = self.last_grant.0.wrapping_add(self.changes);
+        let moment = self.moment();
         let seat = self.seats.seat(leaf);
         if seat.bounded.is_some_and(|it| it.moment == moment) {
             return;
@@ -85,13 +84,18 @@ impl Drf {
 
     /// Notes that branches were left out which are promised nothing, of an agent that is held back.
     pub(super) fn leave_out(&mut self) {
-        let moment = self.last_grant.0.wrapping_add(self.changes);
+        let moment = self.moment();
         if self.kept.is_some_and(|it| it.moment == moment) {
             return;
         }
         let sign = self.promises_sign();
         let kept = self.kept.get_or_insert_with(|| Bounded::new(sign));
         kept.see(sign, moment);
+    }
+
+    /// Numbers what has happened so far: as long as nothing does, no bounds change.
+    const fn moment(&self) -> u64 {
+        self.last_grant.0.wrapping_add(self.changes)
     }
 
     /// Has what bounds hold back looked at again before long: they may have moved.
@@ -103,9 +107,12 @@ impl Drf {
 
     /// Looks again at what bounds held back, where they may have changed.
     pub(super) fn look_again(&mut self, at: Time) {
-        // As long as something waits for a look, somebody may want it for the first time.
-        let is_settled =
-            self.pass.is_none() && self.due.since.is_none() && self.shared_again.is_empty();
+        // Where nothing is free nobody is kept from it: all may want what comes back.
+        let ledger = &self.ledger;
+        self.held_back
+            .retain(|agent| ledger.at(*agent).is_some_and(|row| !row.free().is_empty()));
+        // What waits for a look, somebody may want for the first time.
+        let is_settled = self.pass.is_none() && !self.due.all;
         for agent in take(&mut self.shared_again) {
             self.mark(at, agent);
         }
@@ -145,6 +152,7 @@ impl Drf {
         let bounded = self.seats.iter().filter(|(_, seat)| seat.bounded.is_some());
         let bounded: Vec<LeafId> = bounded.map(|(leaf, _)| leaf).collect();
         self.restore_bounded(&bounded);
+        self.struck.clear();
         self.kept = None;
         for agent in take(&mut self.held_back) {
             self.mark(at, agent);
@@ -159,17 +167,51 @@ impl Drf {
             && !Interest::has(self.interest.of(agent), leaf)
     }
 
+    /// Has leaves interested again in what is about to be looked at: whoever looks at an agent sees
+    /// all that may have something of it by now, each in its turn.
+    pub(super) fn restore_due(&mut self, due: &Due) {
+        if self.struck.is_empty() {
+            return;
+        }
+        if due.all {
+            let moved = self.seats.iter().filter(|(_, seat)| {
+                let bounded = seat.bounded.filter(|it| it.is_struck);
+                bounded.is_some_and(|it| it.is_mixed || it.sign != self.bounds_sign(seat))
+            });
+            let moved: Vec<LeafId> = moved.map(|(leaf, _)| leaf).collect();
+            self.restore_bounded(&moved);
+        }
+        for agent in &due.agents {
+            if self.held_back.contains(agent) {
+                self.is_all_struck &= !self.interest.restore(*agent, &self.struck);
+            }
+        }
+    }
+
+    /// Less may be had of an agent than before: those may want it who go by how much it is, and
+    /// those whom bounds gave what came first of it. Returns whether there is anybody who did not
+    /// want more.
+    pub(super) fn lessen(&mut self, agent: usize) -> bool {
+        let is_wanted = self.interest.lessen(agent);
+        if self.struck.is_empty() || !self.held_back.contains(&agent) {
+            return is_wanted;
+        }
+        self.is_all_struck = false;
+        self.interest.restore(agent, &self.struck) || is_wanted
+    }
+
     /// Takes leaves for not interested in what bounds hold back.
     fn strike_bounded(&mut self, leaves: &[LeafId]) {
         if self.is_all_struck {
             return;
         }
         self.is_all_struck = true;
-        let bits = bits_of(leaves);
+        self.struck = bits_of(leaves);
         for agent in &self.held_back {
-            // The others were not looked at.
-            if self.ledger.at(*agent).is_some_and(|row| row.is_offerable()) {
-                self.interest.strike(*agent, &bits);
+            // The others were not looked at, or wait for a look.
+            let row = self.ledger.at(*agent);
+            if row.is_some_and(|row| row.is_offerable() && !row.due) {
+                self.interest.strike(*agent, &self.struck);
             }
         }
         for leaf in leaves {
@@ -193,7 +235,7 @@ impl Drf {
         }
         let bits = bits_of(&struck);
         for agent in &self.held_back {
-            self.interest.restore(*agent, &bits);
+            let _wanted = self.interest.restore(*agent, &bits);
         }
     }
 

@@ -152,6 +152,7 @@ impl Drf {
 
     fn begin(&mut self) -> Pass {
         let due = core::mem::take(&mut self.due);
+        self.restore_due(&due);
         for agent in &due.agents {
             if let Some(row) = self.ledger.at_mut(*agent) {
                 row.due = false;
@@ -219,7 +220,7 @@ impl Drf {
                 ranks.enter_again(taken, &self.ledger, &self.tree);
             }
             // Another agent may have had its turn already.
-            if self.interest.lessen(taken) && taken != agent {
+            if self.lessen(taken) && taken != agent {
                 pass.agents.push(taken);
             }
             if slice.left(&self.scratch) == 0 {

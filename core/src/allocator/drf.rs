@@ -163,6 +163,10 @@ pub struct Drf {
     pub(super) kept: Option<Bounded>,
     /// Whether all that these were looked at for in vain is known as that.
     pub(super) is_all_struck: bool,
+    /// When columns were last given to other names because agents brought such.
+    pub(super) names_given: Option<Time>,
+    /// The leaves that are taken for not interested in these, by their bits.
+    pub(super) struck: Vec<u64>,
     /// Agents of which others may have a copy of a shared volume as well.
     pub(super) shared_again: BTreeSet<usize>,
     /// When all of these are looked at again.
@@ -315,6 +319,8 @@ impl Drf {
             held_back: BTreeSet::new(),
             kept: None,
             is_all_struck: true,
+            struck: Vec::new(),
+            names_given: None,
             shared_again: BTreeSet::new(),
             recheck: None,
             waiting: BTreeSet::new(),

@@ -2,12 +2,14 @@
 //!
 //! A bit of *interest* is set as long as a look at the pair might find something to offer. It is
 //! cleared by looking and finding nothing for a reason of the pair itself (a refusal, a constraint,
-//! too little), and set again when that may have changed. Quota and headroom are no such reasons.
-//! Mostly, who does not want something does not want a part of it either; the few whose constraints
-//! go by how much it is are known, and looked at again when others had a part.
+//! too little), and set again when that may have changed. What quota and headroom hold back is
+//! struck out by `bounded.rs` as long as they stay. Mostly, who does not want something does not
+//! want a part of it either; the few whose constraints go by how much it is are known, and looked at
+//! again when others had a part.
 //!
 //! So a pass over a cluster where everybody declined everything looks at nobody. It is a pure
-//! optimisation: a pass with all bits set grants the same, and a test demands it.
+//! optimisation: a pass with all bits set grants the same, and a test demands it, but for what waits
+//! until the next interval because of bounds.
 //!
 //! The other bit says that a pair is *barred* by what agent and framework are like.
 //!
@@ -175,17 +177,22 @@ impl Interest {
         }
     }
 
-    /// Some leaves, by the bits of all, may want something of one agent again.
-    pub(super) fn restore(&mut self, agent: usize, leaves: &[u64]) {
+    /// Some leaves, by the bits of all, may want something of one agent again. Returns whether
+    /// there is one that did not.
+    pub(super) fn restore(&mut self, agent: usize, leaves: &[u64]) -> bool {
         if !self.alive[agent] {
-            return;
+            return false;
         }
         let rows = agent * self.stride..(agent + 1) * self.stride;
         let barred = self.barred[rows.clone()].iter();
         let wants = self.wants[rows].iter_mut().zip(barred).zip(&self.listed);
+        let mut is_wanted = false;
         for (((wants, barred), listed), again) in wants.zip(leaves) {
-            *wants |= again & listed & !barred;
+            let again = again & listed & !barred & !*wants;
+            is_wanted |= again != 0;
+            *wants |= again;
         }
+        is_wanted
     }
 
     /// One leaf can never have anything of one agent, as long as they are as they are.

@@ -2,25 +2,37 @@
 //!
 //! Agents may have any names, and columns are few. So a name that nobody has any more makes room
 //! for a new one, and a name on agents for one in quota, lest an agent keep quota from being
-//! counted. Then everything is counted anew, which is rare: it takes a new name while all columns
-//! are taken, or the first quota on one.
+//! counted. Then everything is counted anew, which is rare: it takes the first quota on a name, or
+//! a new name while all columns are taken. The latter is up to agents, so it happens but once in a
+//! while.
 //!
 //! Called before changes that bring names. Deliberately not here: how rows are counted.
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::columns::{Columns, Row};
 use super::counted::Shapes;
 use super::drf::Drf;
 use crate::quota::Quota;
 use crate::resources::{Resources, Value};
+use crate::time::Time;
+
+/// For how long columns keep the names that they were given last. A new name that comes before goes
+/// along uncounted until a change brings it again.
+const TERM: Duration = Duration::from_secs(60);
 
 impl Drf {
     /// Gives columns to new names of a bag, as long as there are some.
     pub(super) fn admit_names(&mut self, bag: &Resources) {
-        if !self.columns.intern_all(bag) && self.has_idle_column() {
+        let is_over = |given: Time| given + TERM <= self.now;
+        if !self.columns.intern_all(bag)
+            && self.names_given.is_none_or(is_over)
+            && self.has_idle_column()
+        {
+            self.names_given = Some(self.now);
             self.count_anew();
             // There may be more new names than columns that were idle.
             let _all = self.columns.intern_all(bag);
@@ -39,6 +51,10 @@ impl Drf {
 
     /// Whether there is a column of a name that nobody has, and no quota asks for.
     fn has_idle_column(&self) -> bool {
+        let given = || self.columns.given();
+        if given().all(|(column, _)| self.tree.total.at(column) != 0) {
+            return false;
+        }
         let of_quota = self.tree.quota_names();
         let mut held = Row::ZERO;
         for (role, node) in self.tree.roles() {
@@ -46,8 +62,7 @@ impl Drf {
                 held.add(&self.tree.books[node.at()].held);
             }
         }
-        let mut given = self.columns.given();
-        given.any(|(column, name)| {
+        given().any(|(column, name)| {
             let is_there = self.tree.total.at(column) != 0 || held.at(column) != 0;
             !is_there && !of_quota.contains(name)
         })

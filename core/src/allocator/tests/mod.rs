@@ -30,6 +30,7 @@ mod rules;
 mod settings;
 mod shifts;
 mod shortages;
+mod struck;
 mod vectors;
 mod work;
 

@@ -61,13 +61,16 @@ const GUARANTEES: [&str; 6] = [
     "gpus:1;mem:30",
     "fpga:2",
 ];
-const LIMITS: [&str; 6] = [
+const LIMITS: [&str; 9] = [
     "",
     "cpus:3",
     "cpus:5;mem:300",
     "disk:60",
     "gpus:1;cpus:5.5",
     "fpga:1",
+    "ports:2",
+    "names:1",
+    "disk:50",
 ];
 const ATTRIBUTES: [&str; 4] = ["", "rack:a", "rack:b;age:3", "rack:a;age:7"];
 const THRESHOLDS: [&[&str]; 5] = [

@@ -1,0 +1,239 @@
+//! What bounds hold back while others have their part, come, go and refuse; and demands that are
+//! stated again.
+
+use alloc::vec;
+
+use super::quota::quota;
+use super::*;
+use crate::allocator::drf::DemandRule;
+use crate::demand::{Demand, Shape};
+use crate::resources::{Milli, Quantities};
+
+const DAY: u64 = 86_400_000;
+
+fn demanded(framework: FrameworkKey, in_role: &str, shapes: &[(&str, u32)]) -> Change {
+    let shape =
+        |(each, count): &(&str, u32)| Shape::new(Quantities::parse(each).unwrap(), *count).unwrap();
+    Change::Demanded {
+        framework,
+        role: role(in_role),
+        demand: Some(Demand::new(shapes.iter().map(shape).collect()).unwrap()),
+    }
+}
+
+fn returned_in(rig: &mut Rig, framework: FrameworkKey, in_role: &str, agent: AgentKey, what: &str) {
+    rig.tell(Change::Returned {
+        framework,
+        role: role(in_role),
+        agent,
+        resources: res(what),
+        from: Booking::Offered,
+        refuse: Some(Duration::from_millis(DAY)),
+    });
+}
+
+/// Seconds in which something of no consequence happens. Does not check invariants.
+fn idle(rig: &mut Rig, seconds: u64) -> Vec<String> {
+    let mut said = Vec::new();
+    for _ in 0..seconds {
+        let change = Change::WeightSet {
+            role: role("idle"),
+            weight: Milli::from_units(1),
+        };
+        rig.drf.handle(rig.now, change, &mut rig.out);
+        let end = rig.now + Duration::from_secs(1);
+        while let Some(due) = rig.drf.deadline().filter(|due| *due <= end) {
+            rig.now = rig.now.max(due);
+            rig.drf.tick(rig.now, &mut rig.out);
+        }
+        rig.now = end;
+        said.extend(rig.out.drain().map(text));
+    }
+    said
+}
+
+#[test]
+fn what_a_grant_leaves_suits_another_shape_of_one_who_was_struck() {
+    let mut rig = Rig::with(Options {
+        demands: DemandRule::Honoured,
+        ..Options::default()
+    });
+    rig.framework(A, &["*"]);
+    rig.tell(demanded(A, "*", &[("cpus:2;mem:64", 1), ("mem:100", 1)]));
+    rig.agent(A0, "cpus:2;mem:120");
+    assert_eq!(rig.says(), ["1: A on 0: cpus:2;mem:64"]);
+    rig.returns(A, A0, "cpus:2;mem:64", DAY);
+    assert_eq!(idle(&mut rig, 5), [""; 0]);
+    rig.framework(B, &["*"])
+        .tell(demanded(B, "*", &[("cpus:1", 1)]));
+    rig.drf.tick(rig.now, &mut rig.out);
+    let said: Vec<_> = rig.out.drain().map(text).collect();
+    // The naive allocator: B has a core, and of what is left A can have its other shape.
+    let mut all = said;
+    all.extend(idle(&mut rig, 600));
+    assert!(
+        all.iter().any(|it| it.contains("A on 0: mem:100")),
+        "{all:?}"
+    );
+}
+
+#[test]
+fn ports_behind_a_limit_are_offered_once_others_had_the_first() {
+    let mut rig = Rig::new();
+    rig.tell(quota("eng", "", "ports:3"))
+        .tell(quota("ops", "", "ports:3;cpus:4;mem:0"));
+    rig.framework(A, &["eng"])
+        .agent(A0, "cpus:8;mem:100;ports:[1-10]");
+    assert_eq!(rig.says(), ["1: A/eng on 0: cpus:8;mem:100;ports:[1-3]"]);
+    returned_in(&mut rig, A, "eng", A0, "cpus:8;mem:100;ports:[1-3]");
+    assert_eq!(idle(&mut rig, 5), [""; 0]);
+    rig.framework(B, &["ops"]);
+    rig.drf.tick(rig.now, &mut rig.out);
+    let mut said: Vec<_> = rig.out.drain().map(text).collect();
+    said.extend(idle(&mut rig, 600));
+    assert!(said.iter().any(|it| it.contains("A/eng on 0")), "{said:?}");
+}
+
+#[test]
+fn a_whole_disk_behind_a_limit_is_offered_once_others_had_the_first() {
+    let mut rig = Rig::new();
+    rig.tell(quota("eng", "", "disk:50;cpus:1;mem:0"))
+        .tell(quota("ops", "", "disk:50;cpus:1;mem:0"));
+    let disks = r#"cpus:8;disk(*)<mount="/a">:50;disk(*)<mount="/b">:50"#;
+    rig.framework(A, &["eng"]).agent(A0, disks);
+    let first = r#"cpus:1;disk(*)<mount="/a">:50"#;
+    assert_eq!(rig.says(), [alloc::format!("1: A/eng on 0: {first}")]);
+    returned_in(&mut rig, A, "eng", A0, first);
+    assert_eq!(idle(&mut rig, 5), [""; 0]);
+    rig.framework(B, &["ops"]);
+    rig.drf.tick(rig.now, &mut rig.out);
+    let mut said: Vec<_> = rig.out.drain().map(text).collect();
+    said.extend(idle(&mut rig, 600));
+    assert!(said.iter().any(|it| it.contains("A/eng on 0")), "{said:?}");
+}
+
+#[test]
+fn a_disk_that_fits_a_limit_is_offered_once_another_had_the_one_before_it() {
+    // Not after a refusal, and without any policy.
+    let mut rig = Rig::new();
+    rig.tell(quota("eng", "", "disk:50;mem:0;cpus:0"))
+        .tell(quota("ops", "", "disk:40;mem:0;cpus:0"));
+    for (framework, of, least) in [(A, "eng", "disk:45"), (B, "ops", "disk:1")] {
+        let mut profile = FrameworkProfile::new(letter(framework), roles(&[of]));
+        profile.roles[0].min_allocatable = Some(vec![Quantities::parse(least).unwrap()]);
+        rig.tell(Change::FrameworkAdded { framework, profile });
+    }
+    rig.tell(Change::Suppressed {
+        framework: B,
+        roles: Vec::new(),
+    });
+    rig.agent(A0, r#"disk(*)<mount="/a">:40;disk(*)<mount="/b">:50"#);
+    assert_eq!(
+        idle(&mut rig, 5),
+        [""; 0],
+        "of the first disk nothing is left for the second"
+    );
+    rig.tell(Change::Revived {
+        framework: B,
+        roles: Vec::new(),
+    });
+    rig.drf.tick(rig.now, &mut rig.out);
+    let mut said: Vec<_> = rig.out.drain().map(text).collect();
+    said.extend(idle(&mut rig, 600));
+    assert!(said.iter().any(|it| it.contains("A/eng on 0")), "{said:?}");
+}
+
+#[test]
+fn refusals_that_lapse_leave_alone_what_is_held_back_elsewhere() {
+    // As `what_bounds_hold_back_costs_nothing_while_they_stay`, with one more framework, that has
+    // an agent to itself and refuses it for a second again and again.
+    let work = |held_back: bool| {
+        let mut rig = Rig::new();
+        if held_back {
+            rig.tell(quota("eng", "", "cpus:4"));
+        }
+        for n in 0..40 {
+            rig.framework(FrameworkKey::from_raw(n, 0), &["eng"]);
+        }
+        for n in 0..100 {
+            rig.agent(AgentKey::from_raw(n, 0), "cpus:8;mem:100");
+        }
+        let z = FrameworkKey::from_raw(100, 0);
+        let mut profile = FrameworkProfile::new("z", roles(&["z"]));
+        profile.roles[0].min_allocatable = Some(vec![Quantities::parse("disk:1").unwrap()]);
+        rig.tell(Change::FrameworkAdded {
+            framework: z,
+            profile,
+        });
+        rig.agent(AgentKey::from_raw(200, 0), "disk:5");
+        let live = |rig: &mut Rig, seconds: u64| {
+            let end = rig.now + Duration::from_secs(seconds);
+            while let Some(due) = rig.drf.deadline().filter(|due| *due < end) {
+                rig.now = rig.now.max(due);
+                rig.drf.tick(rig.now, &mut rig.out);
+                let grants: Vec<_> = rig.out.drain().collect();
+                for grant in grants {
+                    let Output::Effect(Decision::Grant(grant)) = grant else {
+                        panic!("{grant:?}");
+                    };
+                    let millis = if grant.framework == z { 1_000 } else { DAY };
+                    let returned = Change::Returned {
+                        framework: grant.framework,
+                        role: grant.role,
+                        agent: grant.agent,
+                        resources: grant.resources,
+                        from: Booking::Offered,
+                        refuse: Some(Duration::from_millis(millis)),
+                    };
+                    rig.drf.handle(rig.now, returned, &mut rig.out);
+                }
+            }
+            rig.now = end;
+        };
+        live(&mut rig, 4_000);
+        let before = rig.drf.scratch.work();
+        live(&mut rig, 60);
+        rig.drf.scratch.work() - before
+    };
+    let (without, with) = (work(false), work(true));
+    assert!(with <= 2 * without, "{without} without, {with} with");
+}
+
+#[test]
+fn an_older_grant_that_comes_back_makes_no_room_in_a_newer_demand() {
+    let mut rig = Rig::with(Options {
+        demands: DemandRule::Honoured,
+        ..Options::default()
+    });
+    rig.framework(A, &["*"])
+        .tell(demanded(A, "*", &[("cpus:3", 1)]));
+    rig.agent(A0, "cpus:8").agent(A1, "cpus:2");
+    assert_eq!(rig.says(), ["1: A on 0: cpus:3"]);
+    // It wants something else now, and not what it has there.
+    rig.tell(demanded(A, "*", &[("cpus:4", 1)]));
+    assert_eq!(rig.says(), ["2: A on 0: cpus:4"]);
+    rig.returns(A, A0, "cpus:3", 0);
+    let said = rig.until(60_000);
+    assert_eq!(said, [""; 0], "one is demanded, and one is held");
+}
+
+#[test]
+fn who_was_struck_keeps_its_turn_once_its_bounds_moved() {
+    let mut rig = Rig::new();
+    rig.tell(quota("eng", "", "cpus:4"));
+    rig.framework(A, &["eng"])
+        .agent(A0, "cpus:4")
+        .agent(A1, "cpus:8");
+    // All that it may have is in use.
+    rig.used_in(A, "eng", A0, "cpus:4");
+    assert_eq!(idle(&mut rig, 5), [""; 0]);
+    // A task of it ends on an agent that goes away, and at the same moment somebody joins who
+    // has much more already.
+    rig.agent(AgentKey::from_raw(2, 0), "cpus:40");
+    rig.used_in(B, "ops", AgentKey::from_raw(2, 0), "cpus:40");
+    assert_eq!(idle(&mut rig, 5), [""; 0]);
+    rig.tell(Change::AgentRemoved { agent: A0 });
+    rig.framework(B, &["ops"]);
+    let said = rig.says();
+    assert!(said[0].contains("A/eng on 1: cpus:4"), "{said:?}");
+}
