@@ -115,10 +115,6 @@ impl Drf {
             let capped = Cow::Owned(caps.cut(&part.resources));
             part.uncapped = Some(core::mem::replace(&mut part.resources, capped));
         }
-        // Of what cannot be cut, nothing may be left that serves it.
-        if stage == Stage::Guarantees && part.is_bounded() && !self.serves(seat, &part.resources) {
-            return Err(Stop::Uncovered);
-        }
         if let Some(want) = &seat.want {
             part.resources = Cow::Owned(want.cut(&part.resources));
             if part.resources.is_empty() {
@@ -126,6 +122,11 @@ impl Drf {
                 let why = self.blame(agent, seat, &part, fits);
                 return Err(why.map_or(Stop::Pair(Pair::NoDemand), Stop::Bound));
             }
+        }
+        // Of what cannot be cut, or is not wanted, nothing may be left that serves it.
+        let is_less = part.is_bounded() || seat.want.is_some();
+        if stage == Stage::Guarantees && is_less && !self.serves(seat, &part.resources) {
+            return Err(Stop::Uncovered);
         }
         self.check_worth(agent, seat, wish, part)
     }

@@ -11,6 +11,9 @@ const MILLIONTHS: u128 = 1_000_000;
 /// Shares are counted in units of 2^-54, so that ties are ties. 54 bits leave room for the rest of
 /// the product: 63 bits of a quantity and 10 of a weight's unit.
 const SHARE_UNIT: u128 = 1_000 << 54;
+/// Weights beyond this count as this much, in thousandths: shares over larger ones could not be
+/// told from each other.
+const MOST_WEIGHT: u64 = 1_000_000_000_000;
 /// Amounts beyond this count as this much, so that products fit.
 const MOST: u64 = i64::MAX as u64;
 
@@ -41,6 +44,7 @@ impl Tree {
     /// Returns the share that a node would have if it held so much, over its weight.
     pub(super) fn weighted_share(&self, id: NodeId, held: &Row) -> u64 {
         let weight = self.node(id).weight.thousandths().max(1).unsigned_abs();
+        let weight = weight.min(MOST_WEIGHT);
         self.dominant(held, &self.total, SHARE_UNIT, weight)
     }
 

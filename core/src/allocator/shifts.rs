@@ -165,6 +165,7 @@ impl Drf {
         let parent = self.tree.node(node).parent;
         let mut siblings = self.siblings(parent);
         let grants = self.live();
+        let promises = self.tree.promises;
         // The largest grants of whoever has most come last, so go from the end.
         for grant in grants.iter().rev() {
             let Some(of) = self.child_towards(parent, grant.leaf) else {
@@ -174,6 +175,8 @@ impl Drf {
                 self.take_back(grant, RescindReason::Weight, out);
             }
         }
+        // What was lent for a look is put back.
+        self.tree.promises = promises;
     }
 
     /// Returns the listed children of a node, in their order.

@@ -1,5 +1,6 @@
 //! Stated demands: what serves them, and what becomes of what comes back.
 
+use super::quota::quota;
 use super::*;
 use crate::allocator::drf::DemandRule;
 use crate::allocator::{FrameworkCapabilities, Obstacle};
@@ -236,4 +237,16 @@ fn what_was_granted_for_one_shape_does_not_serve_another() {
         rig.drf.explain(A, &Role::any())[0],
         (A0, Obstacle::NoDemand)
     );
+}
+
+#[test]
+fn what_is_demanded_beside_a_guarantee_waits_for_its_turn() {
+    // AL-26: memory serves no guarantee of cores, so it goes by shares, whoever wants it.
+    let mut rig = honouring();
+    rig.tell(quota("eng", "cpus:2", ""));
+    rig.framework(A, &["eng"]).agent(A1, "mem:50");
+    rig.used_in(A, "eng", A1, "mem:50");
+    demands(&mut rig, A, "eng", &[("mem:100", 1)]);
+    rig.framework(B, &["ops"]).agent(A0, "cpus:4;mem:100");
+    assert_eq!(rig.says(), ["1: B/ops on 0: cpus:2;mem:100"]);
 }

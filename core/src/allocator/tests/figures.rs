@@ -46,7 +46,7 @@ fn total(agent: AgentKey, text: &str) -> Change {
 
 #[test]
 fn triggers_of_one_moment_make_one_pass() {
-    // AL-05
+    // AL-05, AL-47
     let mut rig = Rig::new();
     rig.framework(A, &["*"]).framework(B, &["*"]);
     for n in 0..6 {

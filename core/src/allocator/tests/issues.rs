@@ -25,6 +25,7 @@
 //! | 10015 | many reservations make everything slow | `many_reservations_are_one_entry_each` |
 //! | 10194 | a role is asked for that is gone | `a_role_that_is_gone_is_not_asked_for` |
 //! | 2018-11793 | deep nesting in JSON overflows the stack | `deep_nesting_is_refused` |
+//! | 2018-1330 | malformed JSON ends the process | `malformed_json_is_refused` |
 //! | 5224 | a malformed UUID is read beyond its end | `malformed_ids_are_refused` |
 //!
 //! Deliberately not here: mistakes of HTTP, of the fetcher, and of what masters and agents tell
@@ -74,7 +75,7 @@ fn every_issue_has_its_test() {
         );
         named += 1;
     }
-    assert_eq!(named, 23);
+    assert_eq!(named, 24);
 }
 
 #[test]
@@ -489,6 +490,31 @@ fn many_refusals_are_not_looked_through() {
     };
     let (less, more) = (cost(20), cost(100));
     assert!(less > 0 && more <= 2 * less, "{less} and then {more}");
+}
+
+#[test]
+fn malformed_json_is_refused() {
+    // CVE-2018-1330: cut anywhere, with bytes that are no text, or something else in its place.
+    use crate::resources::json;
+    let read = |text: &[u8]| serde_json::from_slice::<Vec<json::Resource>>(text);
+    let text = concat!(
+        r#"[{"name":"cpus","type":"SCALAR","scalar":{"value":1.5}},"#,
+        r#"{"name":"ports","type":"RANGES","ranges":{"range":[{"begin":1,"end":9}]}}]"#
+    );
+    let text = text.as_bytes();
+    assert_eq!(read(text).unwrap().len(), 2);
+    for at in 0..text.len() {
+        assert!(read(&text[..at]).is_err(), "cut after {at} bytes");
+        let mut other = text.to_vec();
+        other[at] = 0xff;
+        assert!(read(&other).is_err(), "no text at {at}");
+        other[at] = 0;
+        assert!(read(&other).is_err(), "a zero at {at}");
+    }
+    for wrong in ["1e999", "NaN", "\"1\"", "{}", "[1]", "null,null", "-"] {
+        let text = core::str::from_utf8(text).unwrap().replace("1.5", wrong);
+        assert!(read(text.as_bytes()).is_err(), "{wrong}");
+    }
 }
 
 #[test]

@@ -164,3 +164,31 @@ fn whoever_is_not_listed_has_no_lot() {
     }
     assert!(rig.says().iter().all(|it| it.contains(": B/b")));
 }
+
+#[test]
+fn large_weights_compare_like_small_ones() {
+    // AL-17: only how weights compare matters, up to the largest that are told apart.
+    let grants_of_b = |a: i64, b: i64| {
+        let mut rig = Rig::new();
+        for (of, weight) in [("a", a), ("b", b)] {
+            let weight = Milli::from_units(weight);
+            rig.tell(Change::WeightSet {
+                role: role(of),
+                weight,
+            });
+        }
+        rig.framework(A, &["a"]).framework(B, &["b"]);
+        for n in 0..30 {
+            rig.agent(AgentKey::from_raw(n, 0), "cpus:1");
+        }
+        let said = rig.says();
+        said.iter().filter(|it| it.contains(": B/b")).count()
+    };
+    assert_eq!(grants_of_b(1, 2), 20);
+    assert_eq!(grants_of_b(500_000_000, 1_000_000_000), 20);
+    assert_eq!(
+        grants_of_b(1_000_000_000, 1_000_000_001),
+        15,
+        "as documented"
+    );
+}
