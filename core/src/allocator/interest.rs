@@ -4,12 +4,12 @@
 //! cleared by looking and finding nothing for a reason of the pair itself (a refusal, a constraint,
 //! too little), and set again when that may have changed. What quota and headroom hold back is
 //! struck out by `bounded.rs` as long as they stay. Mostly, who does not want something does not
-//! want a part of it either; the few whose constraints go by how much it is are known, and looked at
-//! again when others had a part.
+//! want a part of it either; the few whose constraints go by how much it is are known, and looked
+//! at again when others had a part.
 //!
 //! So a pass over a cluster where everybody declined everything looks at nobody. It is a pure
-//! optimisation: a pass with all bits set grants the same, and a test demands it, but for what waits
-//! until the next interval because of bounds.
+//! optimisation: a pass with all bits set grants the same, and a test demands it, but for what
+//! waits until the next interval because of bounds.
 //!
 //! The other bit says that a pair is *barred* by what agent and framework are like.
 //!
