@@ -1,0 +1,125 @@
+//! What packing costs as agents become more.
+
+use alloc::vec;
+
+use super::*;
+use crate::allocator::drf::{DemandRule, Packing};
+use crate::allocator::Grant;
+use crate::demand::{Demand, Shape};
+use crate::resources::{Milli, Quantities};
+
+fn quantities(text: &str) -> Quantities {
+    Quantities::parse(text).unwrap()
+}
+
+/// Tells of a change without the checks of all that was told before.
+fn tell(rig: &mut Rig, change: Change) {
+    rig.drf.handle(rig.now, change, &mut rig.out);
+}
+
+fn add(rig: &mut Rig, n: u32, total: &str) {
+    let added = Change::AgentAdded {
+        agent: AgentKey::from_raw(n, 0),
+        total: res(total),
+        traits: AgentTraits::default(),
+    };
+    tell(rig, added);
+}
+
+fn grants(rig: &mut Rig) -> Vec<Grant> {
+    let grant = |output| match output {
+        Output::Effect(Decision::Grant(grant)) => grant,
+        other @ (Output::Effect(Decision::Rescind { .. })
+        | Output::Persist(_)
+        | Output::Free(_)) => panic!("{other:?} is not a grant"),
+    };
+    rig.out.drain().map(grant).collect()
+}
+
+fn is_due(rig: &Rig) -> bool {
+    rig.drf.deadline().is_some_and(|due| due <= rig.now)
+}
+
+fn all_grants(rig: &mut Rig) -> Vec<Grant> {
+    while is_due(rig) {
+        rig.drf.tick(rig.now, &mut rig.out);
+    }
+    grants(rig)
+}
+
+/// Cores on some agents and memory on others, for one who wants both, and memory only in parts that
+/// are not worth an offer by themselves.
+fn two_kinds(each: u32, agents_per_slice: usize) -> Rig {
+    let mut rig = Rig::with(Options {
+        demands: DemandRule::Honoured,
+        packing: [(Role::any(), Packing::BestFit)].into(),
+        agents_per_slice,
+        ..Options::default()
+    });
+    rig.framework(A, &["*"]);
+    for n in 0..each {
+        add(&mut rig, n, "mem:64");
+        add(&mut rig, each + n, "cpus:4");
+    }
+    let shape = |text: &str, count| Shape::new(quantities(text), count).unwrap();
+    let shapes = vec![shape("mem:1", 30), shape("cpus:4", each)];
+    let demanded = Change::Demanded {
+        framework: A,
+        role: Role::any(),
+        demand: Some(Demand::new(shapes).unwrap()),
+    };
+    tell(&mut rig, demanded);
+    rig
+}
+
+/// Returns the work of a pass over such agents, and that of its longest slice.
+fn work_of_two_kinds(each: u32) -> (usize, usize) {
+    let mut rig = two_kinds(each, 1);
+    let (begun, mut longest) = (rig.drf.scratch.work(), 0);
+    while is_due(&rig) {
+        let before = rig.drf.scratch.work();
+        rig.drf.tick(rig.now, &mut rig.out);
+        longest = longest.max(rig.drf.scratch.work() - before);
+    }
+    assert_eq!(grants(&mut rig).len(), each as usize);
+    rig.drf.check_invariants();
+    (rig.drf.scratch.work() - begun, longest)
+}
+
+#[test]
+fn packing_costs_no_more_than_agents() {
+    let (few, many) = (work_of_two_kinds(100).0, work_of_two_kinds(400).0);
+    assert!(many < 6 * few, "four times the agents: {few} and {many}");
+}
+
+#[test]
+fn packing_ends_its_slice() {
+    let (_, longest) = work_of_two_kinds(1_000);
+    // A slice of one agent is 128; the rest is that of the last look.
+    assert!(longest < 256, "{longest} in a slice of 128");
+}
+
+#[test]
+fn slices_do_not_change_where_a_search_ends() {
+    let granted = |agents_per_slice| all_grants(&mut two_kinds(60, agents_per_slice));
+    assert_eq!(granted(1), granted(100_000));
+}
+
+#[test]
+fn a_search_that_changes_end_ends_with_a_grant() {
+    // Whatever happens between any two slices, the agents of memory are never all looked at.
+    let mut rig = two_kinds(1_000, 1);
+    let mut slices = 0;
+    while is_due(&rig) {
+        rig.drf.tick(rig.now, &mut rig.out);
+        let set = Change::WeightSet {
+            role: role("idle"),
+            weight: Milli::from_units(1),
+        };
+        tell(&mut rig, set);
+        slices += 1;
+        assert!(slices < 10_000, "there is no end to it");
+    }
+    assert_eq!(grants(&mut rig).len(), 1_000);
+    rig.drf.check_invariants();
+}
