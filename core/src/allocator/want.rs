@@ -395,20 +395,15 @@ impl<'a> Stock<'a> {
 impl Drf {
     /// Counts a grant, for bounds on grants and for what is left of a demand.
     pub(super) fn note_grant(&mut self, leaf: LeafId, agent: AgentKey, granted: &Resources) {
-        let seat = self.seats.seat_mut(leaf);
-        if let Some(tally) = &mut seat.in_offers {
-            tally.add(granted);
-        }
-        if let Some(want) = &mut seat.want {
+        self.seats.tally(leaf, |tally| tally.add(granted));
+        if let Some(want) = &mut self.seats.seat_mut(leaf).want {
             want.grant(agent, granted);
         }
     }
 
     /// Counts that something granted was taken into use.
     pub(super) fn note_accepted(&mut self, leaf: LeafId, agent: AgentKey, taken: &Resources) {
-        if let Some(tally) = &mut self.seats.seat_mut(leaf).in_offers {
-            tally.subtract(taken);
-        }
+        self.seats.tally(leaf, |tally| tally.subtract(taken));
         self.settle(leaf, agent);
     }
 
@@ -431,11 +426,8 @@ impl Drf {
     }
 
     fn give_back(&mut self, leaf: LeafId, agent: AgentKey, unused: &Resources) {
-        let seat = self.seats.seat_mut(leaf);
-        if let Some(tally) = &mut seat.in_offers {
-            tally.subtract(unused);
-        }
-        let want = seat.want.as_mut();
+        self.seats.tally(leaf, |tally| tally.subtract(unused));
+        let want = self.seats.seat_mut(leaf).want.as_mut();
         if want.is_some_and(|want| want.give_back(agent, unused)) {
             self.want_again(leaf);
         }

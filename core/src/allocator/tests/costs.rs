@@ -1,10 +1,11 @@
-//! What packing costs as agents become more.
+//! What packing and bounds on offers cost as agents and roles become more.
 
 use alloc::vec;
+use std::time::Instant;
 
 use super::*;
 use crate::allocator::drf::{DemandRule, Packing};
-use crate::allocator::Grant;
+use crate::allocator::{Grant, Subscription};
 use crate::demand::{Demand, Shape};
 use crate::resources::{Milli, Quantities};
 
@@ -122,4 +123,67 @@ fn a_search_that_changes_end_ends_with_a_grant() {
     }
     assert_eq!(grants(&mut rig).len(), 1_000);
     rig.drf.check_invariants();
+}
+
+/// How long a pass takes in which one framework has many roles, and may have nothing in any.
+fn time_of_roles(most_offered: Option<&str>) -> Duration {
+    let mut rig = Rig::with(Options {
+        most_offered: most_offered.map(quantities),
+        ..Options::default()
+    });
+    let mut profile = FrameworkProfile::new("A", []);
+    for n in 0..1_600 {
+        let mut own = Subscription::new(role(&format!("r{n}")));
+        own.min_allocatable = Some(vec![quantities("cpus:1"), quantities("disk:999")]);
+        profile.roles.push(own);
+    }
+    let framework = A;
+    tell(&mut rig, Change::FrameworkAdded { framework, profile });
+    for n in 0..4 {
+        add(&mut rig, n, "mem:64;cpus(q):1");
+    }
+    let begun = Instant::now();
+    assert!(all_grants(&mut rig).is_empty());
+    begun.elapsed()
+}
+
+#[test]
+fn a_bound_on_offers_does_not_ask_all_roles_for_each() {
+    // The least of several, since others may be at work beside it.
+    let (mut without, mut with) = (Duration::MAX, Duration::MAX);
+    for _ in 0..5 {
+        without = without.min(time_of_roles(None));
+        with = with.min(time_of_roles(Some("cpus:1000000")));
+    }
+    assert!(with < 3 * without, "{without:?} without, {with:?} with it");
+}
+
+#[test]
+fn a_bound_on_offers_goes_by_what_is_offered_now_in_all_roles() {
+    let mut rig = Rig::with(Options {
+        most_offered: Some(quantities("cpus:4")),
+        ..Options::default()
+    });
+    rig.framework(A, &["x", "y"]).framework(B, &["x"]);
+    for n in 0..4 {
+        rig.agent(AgentKey::from_raw(n, 0), "cpus:3");
+    }
+    let said = rig.until(10_000);
+    assert_eq!(said.len(), 4, "three and one for each: {said:?}");
+    // What a role that is left had does not count any more.
+    rig.tell(Change::FrameworkChanged {
+        framework: A,
+        profile: FrameworkProfile::new("A", roles(&["y"])),
+    });
+    rig.tell(Change::FrameworkRemoved { framework: B });
+    rig.until(20_000);
+    let held = |drf: &Drf| {
+        drf.seats
+            .framework(A)
+            .in_offers
+            .as_ref()
+            .unwrap()
+            .at("cpus")
+    };
+    assert_eq!(held(&rig.drf), 4_000);
 }
