@@ -1,13 +1,15 @@
-//! What packing and bounds on offers cost as agents and roles become more.
+//! What packing, bounds on offers and draws cost as agents, roles and frameworks become more.
 
 use alloc::vec;
 use std::time::Instant;
 
 use super::*;
-use crate::allocator::drf::{DemandRule, Packing};
+use crate::allocator::drf::{DemandRule, Packing, SorterKind};
 use crate::allocator::{Grant, Subscription};
 use crate::demand::{Demand, Shape};
 use crate::resources::{Milli, Quantities};
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 fn quantities(text: &str) -> Quantities {
     Quantities::parse(text).unwrap()
@@ -46,6 +48,18 @@ fn all_grants(rig: &mut Rig) -> Vec<Grant> {
         rig.drf.tick(rig.now, &mut rig.out);
     }
     grants(rig)
+}
+
+fn refuse(rig: &mut Rig, grant: Grant) {
+    let returned = Change::Returned {
+        framework: grant.framework,
+        role: grant.role,
+        agent: grant.agent,
+        resources: grant.resources,
+        from: Booking::Offered,
+        refuse: Some(HOUR),
+    };
+    tell(rig, returned);
 }
 
 /// Cores on some agents and memory on others, for one who wants both, and memory only in parts that
@@ -186,4 +200,65 @@ fn a_bound_on_offers_goes_by_what_is_offered_now_in_all_roles() {
             .at("cpus")
     };
     assert_eq!(held(&rig.drf), 4_000);
+}
+
+/// So many frameworks of one role, of which each refused three agents; then these are revived.
+fn revived(options: Options, frameworks: u32, revived: &[u32]) -> Rig {
+    let mut rig = Rig::with(options);
+    for n in 0..frameworks {
+        let profile = FrameworkProfile::new(format!("{n}"), roles(&["*"]));
+        let framework = FrameworkKey::from_raw(n, 0);
+        tell(&mut rig, Change::FrameworkAdded { framework, profile });
+    }
+    for n in 0..3 {
+        add(&mut rig, n, "cpus:4;mem:64");
+    }
+    loop {
+        let grants = all_grants(&mut rig);
+        if grants.is_empty() {
+            break;
+        }
+        for grant in grants {
+            refuse(&mut rig, grant);
+        }
+    }
+    for n in revived {
+        let (framework, roles) = (FrameworkKey::from_raw(*n, 0), Vec::new());
+        tell(&mut rig, Change::Revived { framework, roles });
+    }
+    rig
+}
+
+fn sorted_by(role_sorter: SorterKind, framework_sorter: SorterKind) -> Options {
+    Options {
+        role_sorter,
+        framework_sorter,
+        ..Options::default()
+    }
+}
+
+#[test]
+fn a_draw_is_among_those_alone_that_are_interested() {
+    // AL-18, AL-19
+    let (by_lot, by_share) = (SorterKind::Random, SorterKind::Drf);
+    for (roles, within) in [(by_lot, by_lot), (by_lot, by_share), (by_share, by_lot)] {
+        let work = |frameworks| {
+            let mut rig = revived(sorted_by(roles, within), frameworks, &[0]);
+            let before = rig.drf.scratch.work();
+            assert_eq!(all_grants(&mut rig).len(), 3);
+            rig.drf.scratch.work() - before
+        };
+        let (few, many) = (work(20), work(160));
+        assert!(many <= few + 3, "{roles:?}, {within:?}: {few} and {many}");
+    }
+}
+
+#[test]
+fn whoever_is_few_comes_in_the_order_of_all() {
+    // AL-16: of even shares the first is the one of least name.
+    let options = sorted_by(SorterKind::Random, SorterKind::Drf);
+    let mut rig = revived(options, 40, &[5, 20, 30]);
+    let grants = all_grants(&mut rig);
+    let names: Vec<u32> = grants.iter().map(|it| it.framework.index()).collect();
+    assert_eq!(names, [20, 30, 5]);
 }
