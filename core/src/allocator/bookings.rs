@@ -219,13 +219,13 @@ impl Drf {
             Some(had) => (had, self.held(leaf, key)),
             None => (self.count(before), self.count(after)),
         };
+        self.seats.tally(leaf, |tally| {
+            tally.subtract(before);
+            tally.add(after);
+        });
         let seat = self.seats.seat_mut(leaf);
         seat.offered.subtract(&had.offered);
         seat.offered.add(&has.offered);
-        if let Some(tally) = &mut seat.in_offers {
-            tally.subtract(before);
-            tally.add(after);
-        }
         if let Some(want) = &mut seat.want {
             want.convert(key, span, before, after);
         }

@@ -256,7 +256,7 @@ impl Drf {
     }
 
     /// Tells the bounds of a leaf from others.
-    fn bounds_sign(&self, seat: &Seat) -> u64 {
+    pub(super) fn bounds_sign(&self, seat: &Seat) -> u64 {
         let mut sum = Sum::new();
         let limit = self.tree.has_quota().then(|| self.tree.limit(seat.role));
         if let Some(limit) = limit.flatten() {

@@ -18,7 +18,7 @@ use super::tally::Caps;
 use super::want::Want;
 use super::worth::Least;
 use crate::constraints::Subject;
-use crate::resources::{Quantities, Resources};
+use crate::resources::Resources;
 use crate::time::Time;
 
 /// Which frameworks a pass looks for.
@@ -244,9 +244,13 @@ impl Drf {
     /// that this is nothing.
     pub(super) fn caps<'a>(&'a self, seat: &'a Seat) -> Result<Caps<'a>, Stop> {
         let mut caps = Caps::default();
-        for (name, most) in self.options.most_offered.iter().flat_map(Quantities::iter) {
-            let offered = self.seats.in_offers_of(seat.framework, name);
-            caps.lower(name, i128::from(most.thousandths()) - offered);
+        if let Some(most) = &self.options.most_offered {
+            let framework = self.seats.framework(seat.framework);
+            let offered = framework.in_offers.as_ref();
+            let offered = offered.expect("it is counted where it is bounded");
+            for (name, most) in most.iter() {
+                caps.lower(name, i128::from(most.thousandths()) - offered.at(name));
+            }
         }
         if let (Some(want), Some(offered)) = (&seat.want, &seat.in_offers) {
             want.limit(offered, &mut caps);

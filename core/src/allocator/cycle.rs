@@ -44,6 +44,7 @@ pub(super) struct Pass {
 }
 
 /// Who is next to have something of an agent, and what.
+#[derive(Debug)]
 pub(super) struct Found {
     pub(super) leaf: LeafId,
     resources: Resources,
@@ -209,12 +210,16 @@ impl Drf {
         out: &mut Outbox<Never, Decision>,
     ) -> bool {
         self.strike_refused(agent);
+        let mut sought = (pass.ranks.as_mut()).and_then(|ranks| ranks.resume(agent));
         while self.ledger.at(agent).is_some_and(|it| it.is_offerable()) && !self.is_over(pass.stage)
         {
-            let Some(found) = self.taker(pass.stage, agent) else {
+            let found = sought.take().or_else(|| self.taker(pass.stage, agent));
+            let Some(found) = found else {
                 return true;
             };
-            let (taken, found) = self.packed(pass, agent, found);
+            let Some((taken, found)) = self.packed(pass, agent, found, slice) else {
+                return false;
+            };
             self.grant(taken, found, out);
             if let Some(ranks) = &mut pass.ranks {
                 ranks.enter_again(taken, &self.ledger, &self.tree);

@@ -15,6 +15,7 @@ use super::seats::LeafId;
 use super::shortage::has_twice;
 use super::tally::Tally;
 use super::tree::{NodeId, What};
+use crate::keys::FrameworkKey;
 
 impl Drf {
     /// Checks that free, offered and used make up each agent's total, by identity; that shares,
@@ -104,8 +105,17 @@ impl Drf {
     /// What bounds on offers go by is what is offered.
     fn check_tallies(&self) {
         let mut offered: BTreeMap<LeafId, Tally> = BTreeMap::new();
+        let mut of_all: BTreeMap<FrameworkKey, Tally> = BTreeMap::new();
         for (leaf, _, bag) in self.ledger.iter().flat_map(|(_, agent)| agent.offered()) {
             offered.entry(leaf).or_default().add(bag);
+            let framework = self.seats.seat(leaf).framework;
+            of_all.entry(framework).or_default().add(bag);
+        }
+        for (key, framework) in &self.seats.frameworks {
+            if let Some(tally) = &framework.in_offers {
+                let expected = of_all.remove(key).unwrap_or_default();
+                assert_eq!(*tally, expected, "what {key:?} is offered, by name");
+            }
         }
         for (leaf, seat) in self.seats.iter() {
             if let Some(tally) = &seat.in_offers {

@@ -137,11 +137,10 @@ impl Drf {
         for held in all {
             self.take(leaf, &held.all, &held.open);
         }
-        let nothing = self.new_tally();
+        self.seats.untally(leaf);
         let seat = self.seats.seat_mut(leaf);
         seat.agents = 0;
         seat.offered = Row::ZERO;
-        seat.in_offers = nothing;
         for key in freed {
             self.recount(key);
             self.mark(now, key.index() as usize);
@@ -281,6 +280,7 @@ impl Drf {
     }
 
     fn framework_row(&mut self, key: FrameworkKey) -> &mut Framework {
+        let is_bounded = self.options.most_offered.is_some();
         self.seats
             .frameworks
             .entry(key)
@@ -290,6 +290,7 @@ impl Drf {
                 active: false,
                 capabilities: FrameworkCapabilities::default(),
                 seats: Vec::new(),
+                in_offers: is_bounded.then(Tally::default),
             })
     }
 

@@ -38,9 +38,13 @@ pub(super) struct Lots {
     version: u64,
     /// Whoever is interested in the agent.
     wanting: Vec<LeafId>,
+    /// One of these in each role of a draw, by node of what the role has of its own.
+    firsts: Vec<Option<LeafId>>,
+    /// Another one in the same role, by leaf.
+    others: Vec<Option<LeafId>>,
     /// The roles in a draw that were not drawn yet.
     roles: BinaryHeap<Reverse<Ticket>>,
-    /// The frameworks of a role that was drawn, in their order.
+    /// The frameworks of a role that was drawn, in their order, with what was drawn of each.
     leaves: Vec<(u64, LeafId)>,
     /// How much was done, in all draws.
     pub(super) steps: usize,
@@ -101,6 +105,15 @@ impl Lots {
                 }
             }
         }
+    }
+
+    /// Adds a leaf to those of its role.
+    fn join(&mut self, leaf: LeafId, own: NodeId, other: Option<LeafId>) {
+        if self.others.len() <= leaf.at() {
+            self.others.resize(leaf.at() + 1, None);
+        }
+        self.others[leaf.at()] = other;
+        self.firsts[own.at()] = Some(leaf);
     }
 
     /// Gives a role its ticket.
@@ -190,12 +203,13 @@ impl Drf {
         lots.roles.clear();
         walk.restart();
         stamps.restart(self.tree.nodes.len());
+        lots.firsts.resize(self.tree.nodes.len(), None);
         lots.steps += lots.wanting.len();
         for at in 0..lots.wanting.len() {
-            let own = self
-                .tree
-                .node(self.seats.seat(lots.wanting[at]).node)
-                .parent;
+            let leaf = lots.wanting[at];
+            let own = self.tree.node(self.seats.seat(leaf).node).parent;
+            let other = lots.firsts[own.at()].filter(|_| stamps.has(own));
+            lots.join(leaf, own, other);
             if !by_lot {
                 stamps.add_all(self.tree.upwards(own));
             } else if stamps.add(own) {
@@ -223,23 +237,40 @@ impl Drf {
         lots: &mut Lots,
         is_wanting: impl Fn(LeafId) -> bool,
     ) {
-        let order = &self.tree.node(own).order;
-        lots.steps += order.len();
         lots.leaves.clear();
-        for it in order {
-            let leaf = self.tree.leaf_of(it.node);
-            let Some(leaf) = leaf.filter(|leaf| is_wanting(*leaf)) else {
-                continue;
-            };
-            let number = match self.options.framework_sorter {
-                SorterKind::Drf => lots.leaves.len() as u64,
-                SorterKind::Random => stream(draw, it.node).next_u64(),
-            };
-            lots.leaves.push((number, leaf));
+        let mut next = lots.firsts[own.at()];
+        while let Some(leaf) = next {
+            lots.steps += 1;
+            next = lots.others[leaf.at()];
+            if is_wanting(leaf) {
+                let number = match self.options.framework_sorter {
+                    SorterKind::Drf => 0,
+                    SorterKind::Random => stream(draw, self.seats.seat(leaf).node).next_u64(),
+                };
+                lots.leaves.push((number, leaf));
+            }
         }
-        if self.options.framework_sorter == SorterKind::Random {
-            lots.steps += lots.leaves.len() * LOOK_WORK;
-            lots.leaves.sort_unstable();
+        let order = &self.tree.node(own).order;
+        let steps = lots.leaves.len() * LOOK_WORK;
+        match self.options.framework_sorter {
+            SorterKind::Random => {
+                lots.steps += steps;
+                lots.leaves.sort_unstable();
+            }
+            SorterKind::Drf if steps < order.len() => {
+                lots.steps += steps;
+                let place = |leaf: LeafId| &self.tree.node(self.seats.seat(leaf).node).place;
+                lots.leaves
+                    .sort_unstable_by(|a, b| self.tree.compare(place(a.1), place(b.1)));
+            }
+            // Where so many want something, it takes less to go through all in their order.
+            SorterKind::Drf => {
+                lots.steps += order.len();
+                let leaves = order.iter().filter_map(|it| self.tree.leaf_of(it.node));
+                let wanting = leaves.filter(|leaf| is_wanting(*leaf));
+                lots.leaves.clear();
+                lots.leaves.extend(wanting.map(|leaf| (0, leaf)));
+            }
         }
     }
 }

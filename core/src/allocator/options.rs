@@ -58,6 +58,8 @@ pub struct Options {
     pub ageing: Option<Duration>,
     /// Policy: which agents a role is offered first. A role that is not named goes by the nearest
     /// one above it that is, and else by [`Packing::Random`].
+    /// Where changes follow each slice of a pass before the right agent is found, another one may
+    /// be offered.
     pub packing: BTreeMap<Role, Packing>,
 }
 

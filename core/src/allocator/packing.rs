@@ -4,12 +4,17 @@
 //! Agents of a pass stand by what is left of them, and each role's takers leave a trail there: what
 //! they could not have once, they cannot have later in the same stage, for nothing but less is left
 //! of an agent as a slice of a pass goes on. So a taker begins where it stopped before, and looks
-//! again only at agents that moved behind its back. Where bounds that go down with each grant may
-//! leave a taker something that suits it better, its trail lasts until the next grant only.
+//! again only at agents that moved behind its back. Where other bounds may leave a taker something
+//! that suits it better, it begins anew once its bounds are others, which its own grants alone may
+//! bring about each time: so it does until it has looked at each agent some times, and from then on
+//! takes the next that suits it.
 //!
-//! Between two slices anything may change: an agent whose free resources did stands where it
-//! belongs at once, and all trails are forgotten. What is left is a share of what there was in all
-//! when the agents were put in order, so that an agent that comes or goes moves no others.
+//! A taker that looks for its agent when a slice is over goes on with the next one. Between two
+//! slices anything may change: an agent whose free resources did stands where it belongs at once,
+//! all trails are forgotten, and who is next is asked anew. Where that happens again and again,
+//! the taker has the agent that it was found for, whatever is left of that. What is left is a share
+//! of what there was in all when the agents were put in order, so that an agent that comes or goes
+//! moves no others.
 //!
 //! Deliberately not here: who is next.
 
@@ -17,15 +22,21 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::ops::Bound::{Excluded, Unbounded};
 
-use super::candidate::{Bound, Pair, Stop};
+use super::candidate::{Bound, Pair, Stage, Stop};
 use super::columns::Row;
 use super::cycle::{Found, Pass};
 use super::drf::{Drf, Packing};
 use super::interest::{Choice, Interest};
 use super::ledger::Ledger;
 use super::seats::{LeafId, Wish};
-use super::slice::LOOK_WORK;
+use super::slice::{LOOK_WORK, Scratch, Slice};
 use super::tree::Tree;
+
+/// How often a taker looks at each agent in a stage, on average, before it stays with what it saw.
+const LOOKS: usize = 16;
+
+/// How many searches changes may end before a grant is made without one.
+const MOST_ENDED: u32 = 2;
 
 /// What is left of an agent, as a dominant share of all there is, and which one it is.
 pub(super) type Place = (u64, usize);
@@ -41,8 +52,10 @@ pub(super) struct Ranks {
     /// Where agents moved to in this stage, in the order in which they did.
     moves: Vec<Place>,
     trails: BTreeMap<LeafId, Trail>,
-    /// Whether some trail lasts until the next grant only.
-    has_brief: bool,
+    /// Who looks for an agent where it has something, and for which agent it was found.
+    search: Option<(usize, Found)>,
+    /// How many searches changes ended since the last grant.
+    ended: u32,
 }
 
 /// How far a leaf has come in a stage.
@@ -54,8 +67,12 @@ struct Trail {
     moves: usize,
     /// Where agents moved to of those that it had passed.
     behind: BTreeSet<Place>,
-    /// Whether it is over with the next grant: it may have less then, and want that.
-    is_brief: bool,
+    /// Under which bounds it was stopped, where it may want what others leave.
+    bounds: Option<u64>,
+    /// At how many places it has looked.
+    looks: usize,
+    /// Whether it stays with what it saw, whatever its bounds are.
+    is_tired: bool,
 }
 
 impl Ranks {
@@ -67,7 +84,8 @@ impl Ranks {
             rests: BTreeMap::new(),
             moves: Vec::new(),
             trails: BTreeMap::new(),
-            has_brief: false,
+            search: None,
+            ended: 0,
         }
     }
 
@@ -89,16 +107,22 @@ impl Ranks {
         if let Some(Some(rest)) = self.rests.get(&agent) {
             self.moves.push((*rest, agent));
         }
-        if core::mem::take(&mut self.has_brief) {
-            self.trails.retain(|_, trail| !trail.is_brief);
-        }
+        self.ended = 0;
     }
 
     /// Forgets all trails: others are looked for, or anything may have changed.
     pub(super) fn restart(&mut self) {
         self.moves.clear();
         self.trails.clear();
-        self.has_brief = false;
+        if self.search.take().is_some() {
+            self.ended += 1;
+        }
+    }
+
+    /// Returns who was looking for its agent, found for this one, when the last slice was over.
+    pub(super) fn resume(&mut self, agent: usize) -> Option<Found> {
+        let search = self.search.take();
+        search.filter(|it| it.0 == agent).map(|it| it.1)
     }
 
     /// Returns where the agents would stand if they were put in order now.
@@ -111,11 +135,33 @@ impl Ranks {
         fresh.places
     }
 
-    /// Returns the place that a leaf has to look at next. Adds what that took.
-    fn next(&mut self, leaf: LeafId, packing: Packing, steps: &mut usize) -> Option<Place> {
+    /// Has a leaf begin anew if it was stopped under bounds that are others now.
+    fn begin(&mut self, leaf: LeafId, bounds: impl FnOnce() -> u64) {
+        let most = LOOKS * self.rests.len();
         let trail = self.trails.entry(leaf).or_default();
-        *steps += LOOK_WORK + self.moves.len() - trail.moves;
-        for place in &self.moves[trail.moves..] {
+        let is_other = |known| !trail.is_tired && known != bounds();
+        if trail.bounds.is_some_and(is_other) {
+            trail.is_tired = trail.looks >= most;
+            if !trail.is_tired {
+                let looks = trail.looks;
+                *trail = Trail {
+                    looks,
+                    ..Trail::default()
+                };
+            }
+        }
+        // Nothing is behind its back yet.
+        if trail.passed.is_none() {
+            trail.moves = self.moves.len();
+        }
+    }
+
+    /// Tells a leaf where agents moved to, of so many moves at most. Returns of how many.
+    fn catch_up(&mut self, leaf: LeafId, packing: Packing, most: usize) -> usize {
+        let trail = self.trails.entry(leaf).or_default();
+        let moves = &self.moves[trail.moves..];
+        let moves = &moves[..moves.len().min(most)];
+        for place in moves {
             let is_behind = trail.passed.is_some_and(|passed| match packing {
                 Packing::Spread => *place >= passed,
                 Packing::BestFit | Packing::Random => *place <= passed,
@@ -124,35 +170,35 @@ impl Ranks {
                 trail.behind.insert(*place);
             }
         }
-        trail.moves = self.moves.len();
-        loop {
-            let behind = match packing {
-                Packing::Spread => trail.behind.last(),
-                Packing::BestFit | Packing::Random => trail.behind.first(),
-            };
-            match behind.copied() {
-                Some(place) if self.places.contains(&place) => return Some(place),
-                // It moved on since.
-                Some(place) => trail.behind.remove(&place),
-                None => break,
-            };
-            *steps += LOOK_WORK;
-        }
+        trail.moves += moves.len();
+        moves.len()
+    }
+
+    /// Returns the place that a leaf has to look at next. The agent may have moved on since.
+    fn next(&self, leaf: LeafId, packing: Packing) -> Option<Place> {
+        let trail = self.trails.get(&leaf)?;
+        let behind = match packing {
+            Packing::Spread => trail.behind.last(),
+            Packing::BestFit | Packing::Random => trail.behind.first(),
+        };
         let passed = trail.passed.map_or(Unbounded, Excluded);
-        match packing {
+        behind.copied().or_else(|| match packing {
             Packing::Spread => self.places.range((Unbounded, passed)).next_back().copied(),
             Packing::BestFit => self.places.range((passed, Unbounded)).next().copied(),
             Packing::Random => None,
-        }
+        })
     }
 
-    /// Notes that a leaf can have nothing of an agent in this place, or not before a grant.
-    fn pass(&mut self, leaf: LeafId, place: Place, lasts: Lasts) {
+    /// Notes under which bounds a leaf is stopped.
+    fn bind(&mut self, leaf: LeafId, bounds: impl FnOnce() -> u64) {
         let trail = self.trails.entry(leaf).or_default();
-        if lasts == Lasts::UntilGrant {
-            trail.is_brief = true;
-            self.has_brief = true;
-        }
+        trail.bounds.get_or_insert_with(bounds);
+    }
+
+    /// Notes that a leaf can have nothing of an agent in this place.
+    fn pass(&mut self, leaf: LeafId, place: Place) {
+        let trail = self.trails.entry(leaf).or_default();
+        trail.looks += 1;
         if !trail.behind.remove(&place) {
             trail.passed = Some(place);
         }
@@ -163,7 +209,8 @@ impl Ranks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lasts {
     Stage,
-    UntilGrant,
+    /// As long as its bounds are what they are.
+    Bounds,
 }
 
 impl Drf {
@@ -198,44 +245,78 @@ impl Drf {
         self.pass.as_mut()?.ranks.as_mut()
     }
 
-    /// Chooses another agent for a taker, if its role has a say in that.
-    pub(super) fn packed(&mut self, pass: &mut Pass, agent: usize, found: Found) -> (usize, Found) {
-        let (leaf, packing) = (found.leaf, self.packing(found.leaf));
-        let stage = pass.stage;
-        let Some(ranks) = pass.ranks.as_mut().filter(|_| packing != Packing::Random) else {
-            return (agent, found);
+    /// Chooses another agent for a taker, if its role has a say in that; `None` if the slice is
+    /// over before.
+    pub(super) fn packed(
+        &mut self,
+        pass: &mut Pass,
+        agent: usize,
+        found: Found,
+        slice: &Slice,
+    ) -> Option<(usize, Found)> {
+        let (leaf, packing, stage) = (found.leaf, self.packing(found.leaf), pass.stage);
+        let ranks = pass.ranks.as_mut().filter(|_| packing != Packing::Random);
+        let Some(ranks) = ranks.filter(|ranks| ranks.ended < MOST_ENDED) else {
+            return Some((agent, found));
         };
         let mut scratch = core::mem::take(&mut self.scratch);
-        let mut better = (agent, found);
-        while let Some(place) = ranks.next(leaf, packing, &mut scratch.passed) {
-            let other = place.1;
-            if other == agent {
+        ranks.begin(leaf, || self.bounds_sign(self.seats.seat(leaf)));
+        let mut better = None;
+        while better.is_none() {
+            let left = slice.left(&scratch);
+            if left == 0 {
+                ranks.search = Some((agent, found));
+                self.scratch = scratch;
+                return None;
+            }
+            let known = ranks.catch_up(leaf, packing, left);
+            scratch.passed = scratch.passed.wrapping_add(known + LOOK_WORK);
+            if known == left {
+                continue;
+            }
+            let place = ranks.next(leaf, packing);
+            let place = place.filter(|it| it.1 != agent || !ranks.places.contains(it));
+            let Some(place) = place else {
                 break;
-            }
-            let is_wanted = Interest::has(self.interest.of(other), leaf);
-            let is_wanted =
-                is_wanted && self.ledger.at(other).is_some_and(|row| row.is_offerable());
-            let mut lasts = Lasts::Stage;
-            if is_wanted {
-                let found = self.look(stage, other, leaf, &mut scratch.stops);
-                if let Some((_, stop)) = scratch.stops.last() {
-                    lasts = self.lasts(leaf, *stop);
-                }
-                self.heed(other, &mut scratch);
-                if let Some(found) = found {
-                    better = (other, found);
-                    break;
-                }
-            }
-            ranks.pass(leaf, place, lasts);
+            };
+            better = self.look_there(stage, leaf, place, ranks, &mut scratch);
         }
         #[cfg(test)]
-        if self.looks_at_all && !self.is_late() {
+        if self.looks_at_all && !self.is_late() && !ranks.trails[&leaf].is_tired {
             let places = ranks.anew(&self.ledger, &self.tree);
-            better = self.packed_of_all(&places, stage, agent, leaf);
+            better = Some(self.packed_of_all(&places, stage, agent, leaf));
         }
         self.scratch = scratch;
-        better
+        better.or(Some((agent, found)))
+    }
+
+    /// Looks at what a taker may have of the agent in a place, if that is still there.
+    fn look_there(
+        &mut self,
+        stage: Stage,
+        leaf: LeafId,
+        place: Place,
+        ranks: &mut Ranks,
+        scratch: &mut Scratch,
+    ) -> Option<(usize, Found)> {
+        let agent = place.1;
+        let is_wanted = ranks.places.contains(&place)
+            && Interest::has(self.interest.of(agent), leaf)
+            && self.ledger.at(agent).is_some_and(|row| row.is_offerable());
+        if is_wanted {
+            let found = self.look(stage, agent, leaf, &mut scratch.stops);
+            if let Some((_, stop)) = scratch.stops.last()
+                && self.lasts(leaf, *stop) == Lasts::Bounds
+            {
+                ranks.bind(leaf, || self.bounds_sign(self.seats.seat(leaf)));
+            }
+            self.heed(agent, scratch);
+            if let Some(found) = found {
+                return Some((agent, found));
+            }
+        }
+        ranks.pass(leaf, place);
+        None
     }
 
     /// Returns for how long a leaf is stopped. What it may have becomes less with each grant, on
@@ -255,7 +336,7 @@ impl Drf {
             | Stop::Uncovered => false,
         };
         if is_brief {
-            Lasts::UntilGrant
+            Lasts::Bounds
         } else {
             Lasts::Stage
         }

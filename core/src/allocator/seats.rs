@@ -109,6 +109,8 @@ pub(super) struct Framework {
     pub(super) active: bool,
     pub(super) capabilities: FrameworkCapabilities,
     pub(super) seats: Vec<LeafId>,
+    /// What is granted to all of these and not yet accepted, by name, if that is bounded.
+    pub(super) in_offers: Option<Tally>,
 }
 
 /// All leaves, and the frameworks that they are of.
@@ -186,10 +188,24 @@ impl Seats {
             && self.framework(seat.framework).active
     }
 
-    /// Returns what of a name a framework was granted and has not accepted, over all its roles.
-    pub(super) fn in_offers_of(&self, framework: FrameworkKey, name: &str) -> i128 {
-        let seats = self.framework(framework).seats.iter();
-        let tallies = seats.filter_map(|leaf| self.seat(*leaf).in_offers.as_ref());
-        tallies.map(|tally| tally.at(name)).sum()
+    /// Counts what a leaf has in grants, and its framework with it, if a policy may bound that.
+    pub(super) fn tally(&mut self, leaf: LeafId, count: impl Fn(&mut Tally)) {
+        let seat = self.rows[leaf.at()].as_mut().expect("the leaf is there");
+        let Some(own) = &mut seat.in_offers else {
+            return;
+        };
+        count(own);
+        let framework = self.frameworks.get_mut(&seat.framework);
+        if let Some(all) = framework.and_then(|it| it.in_offers.as_mut()) {
+            count(all);
+        }
+    }
+
+    /// Counts that a leaf has nothing in grants any more.
+    pub(super) fn untally(&mut self, leaf: LeafId) {
+        let own = self.seat(leaf).in_offers.clone();
+        if let Some(own) = own {
+            self.tally(leaf, |tally| tally.subtract_all(&own));
+        }
     }
 }

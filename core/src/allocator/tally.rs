@@ -34,6 +34,13 @@ impl Tally {
         }
     }
 
+    /// Takes off all that another one counts.
+    pub(super) fn subtract_all(&mut self, other: &Self) {
+        for (name, amount) in &other.0 {
+            self.change(name, -amount);
+        }
+    }
+
     /// Takes something off a name of which there is as much.
     pub(super) fn spend(&mut self, name: &str, by: i128) {
         if let Some(amount) = self.0.get_mut(name) {

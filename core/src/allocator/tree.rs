@@ -70,7 +70,7 @@ pub(super) struct Node {
     /// How often something was booked. It never falls (TV-14).
     pub(super) grants: u64,
     /// As it stands in the order of its siblings, if it does.
-    place: Entry,
+    pub(super) place: Entry,
     pub(super) listed: bool,
     /// The children that are listed.
     pub(super) order: Vec<Entry>,

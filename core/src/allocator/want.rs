@@ -360,31 +360,24 @@ impl<'a> Stock<'a> {
 impl Drf {
     /// Counts a grant, for bounds on grants and for what is left of a demand.
     pub(super) fn note_grant(&mut self, leaf: LeafId, agent: AgentKey, granted: &Resources) {
-        let seat = self.seats.seat_mut(leaf);
-        if let Some(tally) = &mut seat.in_offers {
-            tally.add(granted);
-        }
-        if let Some(want) = &mut seat.want {
+        self.seats.tally(leaf, |tally| tally.add(granted));
+        if let Some(want) = &mut self.seats.seat_mut(leaf).want {
             want.grant(agent, granted);
         }
     }
 
     /// Counts that something granted was taken into use.
     pub(super) fn note_accepted(&mut self, leaf: LeafId, agent: AgentKey, taken: &Resources) {
-        if let Some(tally) = &mut self.seats.seat_mut(leaf).in_offers {
-            tally.subtract(taken);
-        }
+        self.seats.tally(leaf, |tally| tally.subtract(taken));
         self.settle(leaf, agent);
     }
 
     /// Counts that something granted is not any more, and was not used: a shape that it was for is
     /// wanted again.
     pub(super) fn note_unused(&mut self, leaf: LeafId, key: AgentKey, unused: &Unused<'_>) {
-        let seat = self.seats.seat_mut(leaf);
-        if let Some(tally) = &mut seat.in_offers {
-            tally.subtract(unused.resources);
-        }
-        if let Some(want) = &mut seat.want {
+        self.seats
+            .tally(leaf, |tally| tally.subtract(unused.resources));
+        if let Some(want) = &mut self.seats.seat_mut(leaf).want {
             let agent = self.ledger.get(key).into_iter();
             let left = agent.flat_map(|it| it.offered());
             let left = left.filter(|it| it.0 == leaf).map(|it| (it.1, it.2));
@@ -398,17 +391,14 @@ impl Drf {
     /// Counts that all that was granted of an agent is not any more, for it is gone.
     pub(super) fn note_lost(&mut self, agent: &Agent) {
         for (leaf, span, resources) in agent.offered() {
-            let seat = self.seats.seat_mut(leaf);
-            if let Some(tally) = &mut seat.in_offers {
-                tally.subtract(resources);
-            }
+            self.seats.tally(leaf, |tally| tally.subtract(resources));
             // All is lost, whichever it was for.
             let unused = Unused {
                 span,
                 is_rest: true,
                 resources,
             };
-            let want = seat.want.as_mut();
+            let want = self.seats.seat_mut(leaf).want.as_mut();
             if want.is_some_and(|it| it.give_back(agent.key, &unused, core::iter::empty())) {
                 self.want_again(leaf);
             }

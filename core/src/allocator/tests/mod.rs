@@ -3,6 +3,7 @@
 mod between;
 mod books;
 mod bounded;
+mod costs;
 mod demands;
 mod devices;
 mod disks;
