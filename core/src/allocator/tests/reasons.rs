@@ -1,13 +1,40 @@
 //! Why something is not offered: that the reason which is named is the one, and what becomes of
 //! reasons that are over.
 
+use alloc::vec;
+
+use super::quota::quota;
 use super::*;
-use crate::allocator::Grant;
+use crate::allocator::drf::DemandRule;
+use crate::allocator::{Grant, Obstacle};
+use crate::constraints::{Comparison, Constraint, Constraints, Predicate, Selector};
+use crate::demand::{Demand, Shape};
+use crate::resources::{Milli, Quantities};
 
 const HOUR: u64 = 3_600_000;
 
+fn q(text: &str) -> Quantities {
+    Quantities::parse(text).unwrap()
+}
+
 const fn seconds(n: u64) -> Time {
     Time::from_micros(n * 1_000_000)
+}
+
+fn honouring() -> Rig {
+    Rig::with(Options {
+        demands: DemandRule::Honoured,
+        ..Options::default()
+    })
+}
+
+fn wants(each: &str, count: u32) -> Change {
+    let shape = Shape::new(q(each), count).unwrap();
+    Change::Demanded {
+        framework: A,
+        role: Role::any(),
+        demand: Some(Demand::new(vec![shape]).unwrap()),
+    }
 }
 
 /// Says which framework changed its mind about all its roles.
@@ -88,4 +115,96 @@ fn refusals_that_were_forgotten_lapse_in_slices_as_well() {
         let slices = slices_until_over(50, are_forgotten);
         assert!(slices >= 50, "{slices} for 500, forgotten: {are_forgotten}");
     }
+}
+
+/// A framework in a role that wants this to be so of what it is offered.
+fn constrained(name: &str, comparison: Comparison, than: i64) -> Change {
+    let only = Constraint {
+        selector: Selector::Offered(name.into()),
+        predicate: Predicate::Number(comparison, Milli::from_units(than)),
+    };
+    let mut profile = FrameworkProfile::new("A", roles(&["*"]));
+    profile.roles[0].constraints = Some(Constraints::new(vec![vec![only]]).unwrap());
+    Change::FrameworkAdded {
+        framework: A,
+        profile,
+    }
+}
+
+#[test]
+fn explain_names_a_constraint_that_what_is_demanded_does_not_meet() {
+    // OF-47, with and without a limit that cuts what is free before that.
+    for limit in ["", "cpus:6"] {
+        let mut rig = honouring();
+        rig.tell(quota("*", "", limit))
+            .tell(constrained("cpus", Comparison::AtLeast, 4))
+            .tell(wants("cpus:1", 1))
+            .agent(A0, "cpus:8");
+        assert_eq!(rig.until(60_000), [""; 0]);
+        let explained = rig.drf.explain(A, &Role::any());
+        let expected = Obstacle::Constraint(r#"offered of "cpus" >= 4"#.into());
+        assert_eq!(explained, [(A0, expected)], "limit {limit:?}");
+        // Whoever wants as much as it asks for is offered that.
+        rig.tell(wants("cpus:1", 5));
+        assert_eq!(rig.says(), ["1: A on 0: cpus:5"]);
+    }
+}
+
+#[test]
+fn explain_names_a_constraint_that_what_a_limit_leaves_does_not_meet() {
+    let mut rig = Rig::new();
+    rig.tell(quota("*", "", "cpus:6"))
+        .tell(constrained("mem", Comparison::AtMost, 10))
+        .agent(A0, "cpus:8;mem:64");
+    assert_eq!(rig.until(60_000), [""; 0]);
+    let explained = rig.drf.explain(A, &Role::any());
+    let expected = Obstacle::Constraint(r#"offered of "mem" <= 10"#.into());
+    assert_eq!(explained, [(A0, expected)]);
+}
+
+/// What somebody in a role to whom cores are worth an offer is told under such quotas.
+fn bound_by(in_role: &str, quotas: &[(&str, &str, &str)]) -> Vec<(AgentKey, Obstacle)> {
+    let mut rig = Rig::new();
+    for (to, guarantee, limit) in quotas {
+        rig.tell(quota(to, guarantee, limit));
+    }
+    let mut profile = FrameworkProfile::new("A", roles(&[in_role]));
+    profile.roles[0].min_allocatable = Some(vec![q("cpus:1")]);
+    rig.tell(Change::FrameworkAdded {
+        framework: A,
+        profile,
+    });
+    rig.agent(A0, "cpus:4;mem:200");
+    if !rig.until(5_000).is_empty() {
+        return Vec::new();
+    }
+    rig.drf.explain(A, &role(in_role))
+}
+
+#[test]
+fn explain_names_headroom_where_a_limit_of_something_else_is_not_why() {
+    let promised = ("g", "cpus:100", "");
+    // Without the limit nothing is offered either; without the guarantee it is.
+    let headroom = [(A0, Obstacle::Headroom)];
+    assert_eq!(bound_by("l", &[promised]), headroom);
+    assert_eq!(bound_by("l", &[("l", "", "mem:100")]), []);
+    assert_eq!(bound_by("l", &[promised, ("l", "", "mem:100")]), headroom);
+    // With neither alone it is.
+    let limit = [(A0, Obstacle::QuotaLimit(role("l")))];
+    assert_eq!(bound_by("l", &[promised, ("l", "", "cpus:0.5")]), limit);
+}
+
+#[test]
+fn explain_names_the_lowest_role_whose_limit_is_why() {
+    let is_why = |of: &str| [(A0, Obstacle::QuotaLimit(role(of)))];
+    let below = ("a/b", "", "mem:100");
+    assert_eq!(
+        bound_by("a/b", &[below, ("a", "", "cpus:0.5")]),
+        is_why("a")
+    );
+    let below = ("a/b", "", "cpus:0.5");
+    assert_eq!(
+        bound_by("a/b", &[below, ("a", "", "cpus:0.5")]),
+        is_why("a/b")
+    );
 }
