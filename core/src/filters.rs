@@ -98,6 +98,8 @@ pub struct Filters {
     crowded_out: Vec<(u32, Vec<u32>)>,
     len: usize,
     most: usize,
+    /// Whether there are too many that are yet to be looked for.
+    is_making_room: bool,
 }
 
 impl Filters {
@@ -119,6 +121,7 @@ impl Filters {
             crowded_out: Vec::new(),
             len: 0,
             most,
+            is_making_room: false,
         }
     }
 
@@ -277,9 +280,10 @@ impl Filters {
         blocks.map(until).max()
     }
 
-    /// Returns when refusals next lapse; those that were forgotten at once did already.
+    /// Returns when refusals next lapse; those that were forgotten at once did already, and so did
+    /// some if there is yet room to be made.
     pub fn next_lapse(&self) -> Option<Time> {
-        if !self.crowded_out.is_empty() {
+        if !self.crowded_out.is_empty() || (self.is_making_room && self.is_crowded()) {
             return Some(Time::ZERO);
         }
         self.by_time.first_key_value().map(|(at, _)| *at)

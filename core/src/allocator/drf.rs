@@ -367,6 +367,7 @@ impl Drf {
             }
             self.mark(lapsed.at, agent);
         }
+        self.make_room(now);
         if let Some(at) = self.recheck.filter(|at| *at <= now) {
             self.recheck = None;
             self.look_again(at);

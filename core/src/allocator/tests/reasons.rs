@@ -9,6 +9,7 @@ use crate::allocator::drf::DemandRule;
 use crate::allocator::{Grant, Obstacle};
 use crate::constraints::{Comparison, Constraint, Constraints, Predicate, Selector};
 use crate::demand::{Demand, Shape};
+use crate::filters::Filters;
 use crate::resources::{Milli, Quantities};
 
 const HOUR: u64 = 3_600_000;
@@ -115,6 +116,86 @@ fn refusals_that_were_forgotten_lapse_in_slices_as_well() {
         let slices = slices_until_over(50, are_forgotten);
         assert!(slices >= 50, "{slices} for 500, forgotten: {are_forgotten}");
     }
+}
+
+#[test]
+fn room_is_made_by_what_still_counts() {
+    // AL-37
+    let mut filters = Filters::bounded(3);
+    let (one, other) = (filters.admit(0), filters.admit(1));
+    for agent in 0..3 {
+        filters.refuse(agent, one, &res("cpus:1"), seconds(100));
+    }
+    filters.forget(one);
+    assert!(filters.is_empty());
+    for agent in 0..6 {
+        filters.refuse(100 + agent, other, &res("cpus:1"), seconds(3_600));
+        if filters.is_crowded() {
+            filters.make_room(seconds(1));
+            filters.check_invariants();
+        }
+    }
+    assert_eq!(filters.next_lapse(), Some(seconds(1)));
+    while filters.pop_lapsed(seconds(1)).is_some() {}
+    filters.check_invariants();
+    assert_eq!(filters.len(), 3);
+    // Nothing is left of those that were forgotten.
+    assert_eq!(filters.next_lapse(), Some(seconds(3_600)));
+}
+
+#[test]
+fn room_among_many_that_were_forgotten_is_made_in_parts() {
+    let mut filters = Filters::bounded(1);
+    let (one, other) = (filters.admit(0), filters.admit(1));
+    for agent in 0..10_000 {
+        filters.refuse(agent, one, &res("cpus:1"), seconds(100));
+    }
+    filters.forget(one);
+    for agent in 0..3 {
+        filters.refuse(20_000 + agent, other, &res("cpus:1"), seconds(3_600));
+    }
+    let mut parts = 0;
+    loop {
+        filters.make_room(seconds(1));
+        parts += 1;
+        if filters.next_lapse() != Some(Time::ZERO) {
+            break;
+        }
+        assert!(parts < 100, "there is no end to it");
+    }
+    filters.check_invariants();
+    assert!(parts > 2, "{parts} for 10,000");
+    while filters.pop_lapsed(seconds(1)).is_some() {}
+    assert_eq!(filters.len(), 1);
+}
+
+#[test]
+fn room_is_made_again_if_those_that_were_to_make_it_were_forgotten() {
+    // AL-37: what C refused for a second seems to make room when B refuses, and does not.
+    let mut rig = Rig::new();
+    rig.drf.filters = Filters::bounded(2);
+    rig.framework(C, &["*"]);
+    let agents = [0, 1, 2].map(|n| AgentKey::from_raw(n, 0));
+    for agent in agents {
+        rig.agent(agent, "cpus:1");
+    }
+    assert_eq!(rig.says().len(), 3);
+    for agent in &agents[..2] {
+        rig.returns(C, *agent, "cpus:1", 1_000);
+    }
+    assert_eq!(rig.until(1_200), [""; 0]);
+    rig.returns(C, agents[2], "cpus:1", 0);
+    rig.tell(Change::FrameworkRemoved { framework: C });
+    assert!(rig.drf.filters.is_empty());
+    rig.framework(B, &["*"]);
+    assert_eq!(rig.says().len(), 3);
+    for agent in agents {
+        rig.returns(B, agent, "cpus:1", HOUR);
+    }
+    let said = rig.until(60_000);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].starts_with("3000 ms: "), "{said:?}");
+    assert_eq!(rig.drf.filters.len(), 2);
 }
 
 /// A framework in a role that wants this to be so of what it is offered.
