@@ -240,6 +240,10 @@ impl Drf {
         self.unbar_if_changed(key, before, after);
         self.recount(key);
         self.mark(now, key.index() as usize);
+        if after.is_empty() {
+            // What became nothing is not answered any more.
+            self.settle(leaf, key);
+        }
         if !self.ledger.get(key).is_some_and(|it| it.is_held_by(leaf)) {
             self.forget_place(leaf);
         }

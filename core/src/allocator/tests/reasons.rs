@@ -289,3 +289,36 @@ fn explain_names_the_lowest_role_whose_limit_is_why() {
         is_why("a/b")
     );
 }
+
+#[test]
+fn what_became_nothing_is_not_asked_for_with_what_comes_later() {
+    let mut rig = Rig::with(Options {
+        demands: DemandRule::Honoured,
+        min_allocatable: vec![],
+        ..Options::default()
+    });
+    let mut profile = FrameworkProfile::new("A", roles(&["*"]));
+    profile.capabilities.gpus = true;
+    rig.tell(Change::FrameworkAdded {
+        framework: A,
+        profile,
+    });
+    rig.tell(wants("gpus:1", 2)).agent(A0, "gpus:1");
+    assert_eq!(rig.says(), ["1: A on 0: gpus:1"]);
+    rig.tell(Change::Converted {
+        framework: A,
+        role: Role::any(),
+        agent: A0,
+        before: res("gpus:1"),
+        after: res(""),
+    });
+    // One of the two is done with: what comes back from the same agent later is the other.
+    rig.tell(Change::AgentChanged {
+        agent: A0,
+        total: res("gpus:1"),
+        traits: AgentTraits::default(),
+    });
+    assert_eq!(rig.says(), ["2: A on 0: gpus:1"]);
+    rig.returns(A, A0, "gpus:1", HOUR).agent(A1, "gpus:2");
+    assert_eq!(rig.says(), ["3: A on 1: gpus:1"]);
+}
