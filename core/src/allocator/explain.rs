@@ -99,6 +99,8 @@ impl Drf {
     fn holders(&self, agent: &Agent) -> Vec<(FrameworkKey, Booking)> {
         let of = |leaf: LeafId| self.seats.seat(leaf).framework;
         let mut holders: Vec<_> = agent.holders().map(|(at, how)| (of(at), how)).collect();
+        // Whoever holds something in several roles is named once.
+        holders.sort_unstable_by_key(|(of, how)| (*of, *how == Booking::Allocated));
         holders.dedup();
         holders
     }

@@ -291,6 +291,20 @@ fn explain_names_the_lowest_role_whose_limit_is_why() {
 }
 
 #[test]
+fn explain_names_each_holder_once() {
+    let mut rig = Rig::new();
+    rig.agent(A0, "cpus:4;mem:64");
+    for in_role in ["r", "s"] {
+        rig.used_in(B, in_role, A0, "cpus:1;mem:16");
+        rig.used_in(C, in_role, A0, "cpus:1;mem:16");
+    }
+    rig.framework(A, &["*"]);
+    let held = vec![(B, Booking::Allocated), (C, Booking::Allocated)];
+    let explained = rig.drf.explain(A, &Role::any());
+    assert_eq!(explained, [(A0, Obstacle::HeldBy(held))]);
+}
+
+#[test]
 fn what_became_nothing_is_not_asked_for_with_what_comes_later() {
     let mut rig = Rig::with(Options {
         demands: DemandRule::Honoured,
