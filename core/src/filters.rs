@@ -69,6 +69,19 @@ struct Lapse {
     named: u32,
 }
 
+/// Refusals of one agent that are over.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Lapsed {
+    /// When they ended.
+    pub at: Time,
+    /// What was refused is of this agent.
+    pub agent: u32,
+    /// Whose they were, each once; nobody's if all were forgotten before.
+    pub owners: Vec<u32>,
+    /// How many they were, with those that were forgotten before.
+    pub count: usize,
+}
+
 /// All refusals, by agent and refuser.
 #[derive(Debug)]
 pub struct Filters {
@@ -85,6 +98,8 @@ pub struct Filters {
     crowded_out: Vec<(u32, Vec<u32>)>,
     len: usize,
     most: usize,
+    /// Whether there are too many that are yet to be looked for.
+    is_making_room: bool,
 }
 
 impl Filters {
@@ -106,6 +121,7 @@ impl Filters {
             crowded_out: Vec::new(),
             len: 0,
             most,
+            is_making_room: false,
         }
     }
 
@@ -264,19 +280,26 @@ impl Filters {
         blocks.map(until).max()
     }
 
-    /// Returns when refusals next lapse; those that were forgotten at once did already.
+    /// Returns when refusals next lapse; those that were forgotten at once did already, and so did
+    /// some if there is yet room to be made.
     pub fn next_lapse(&self) -> Option<Time> {
-        if !self.crowded_out.is_empty() {
+        if !self.crowded_out.is_empty() || (self.is_making_room && self.is_crowded()) {
             return Some(Time::ZERO);
         }
         self.by_time.first_key_value().map(|(at, _)| *at)
     }
 
-    /// Takes out the refusals of the agent that is next among those with some that have lapsed by
-    /// `now`. Returns when they did, the agent, and the owners of the refusals.
-    pub fn pop_lapsed(&mut self, now: Time) -> Option<(Time, u32, Vec<u32>)> {
+    /// Takes out refusals of the agent that is next among those with some that have lapsed by
+    /// `now`. That is a page of them at most, for those that were forgotten take their time as
+    /// well: there may be as many as there are of all others.
+    pub fn pop_lapsed(&mut self, now: Time) -> Option<Lapsed> {
         if let Some((agent, owners)) = self.crowded_out.pop() {
-            return Some((now, agent, owners));
+            return Some(Lapsed {
+                at: now,
+                agent,
+                owners,
+                count: 1,
+            });
         }
         loop {
             let (at, lapse) = self.by_time.first_key_value()?;
@@ -289,14 +312,11 @@ impl Filters {
                 self.retire(lapse);
                 continue;
             };
-            let (agent, lapsed) = self.take_lapsed(page, lapse);
-            if !lapsed.is_empty() {
-                return Some((at, agent, lapsed));
-            }
+            return Some(self.take_lapsed(at, page, lapse));
         }
     }
 
-    fn take_lapsed(&mut self, page: u32, lapse: u32) -> (u32, Vec<u32>) {
+    fn take_lapsed(&mut self, at: Time, page: u32, lapse: u32) -> Lapsed {
         let agent = self.pages.at(page).agent;
         let gone: Vec<_> = self.pages.edit(page, |page| {
             let gone = page.refusals.extract_if(.., |it| it.lapse == lapse);
@@ -304,13 +324,19 @@ impl Filters {
         });
         self.pages.close_empty(agent, page);
         self.forget_refusing(agent);
-        let mut owners = Vec::with_capacity(gone.len());
+        let count = gone.len();
+        let mut owners = Vec::with_capacity(count);
         for refusal in gone {
             owners.extend(self.sources[refusal.of.0 as usize].owner);
             self.release(refusal);
         }
         owners.dedup();
-        (agent, owners)
+        Lapsed {
+            at,
+            agent,
+            owners,
+            count,
+        }
     }
 
     /// Names a moment, new or old.
@@ -495,8 +521,10 @@ mod tests {
 
     fn lapse(filters: &mut Filters, now: u64) -> Vec<(u32, Vec<u32>)> {
         let mut lapsed = Vec::new();
-        while let Some((_, agent, owners)) = filters.pop_lapsed(seconds(now)) {
-            lapsed.push((agent, owners));
+        while let Some(it) = filters.pop_lapsed(seconds(now)) {
+            if !it.owners.is_empty() {
+                lapsed.push((it.agent, it.owners));
+            }
         }
         filters.check_invariants();
         lapsed

@@ -188,9 +188,15 @@ impl Drf {
         if seat.wish.is_some() && self.seats.framework(framework).active {
             self.filters
                 .refuse(agent.index(), seat.refuser, refused, until);
-            if self.filters.is_crowded() {
-                self.filters.make_room(following_multiple(now, interval));
-            }
+            self.make_room(now);
+        }
+    }
+
+    /// Has refusals that there is no room for end, though not at this very moment.
+    pub(super) fn make_room(&mut self, now: Time) {
+        if self.filters.is_crowded() {
+            let soon = following_multiple(now, self.options.interval);
+            self.filters.make_room(soon);
         }
     }
 
@@ -237,6 +243,10 @@ impl Drf {
         self.unbar_if_changed(key, before, after);
         self.recount(key);
         self.mark(now, key.index() as usize);
+        if after.is_empty() {
+            // What became nothing is not answered any more.
+            self.settle(leaf, key);
+        }
         if !self.ledger.get(key).is_some_and(|it| it.is_held_by(leaf)) {
             self.forget_place(leaf);
         }

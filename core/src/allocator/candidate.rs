@@ -68,8 +68,8 @@ pub(super) enum Bound {
 }
 
 /// What a framework may have, and whether bounds that others move took something off.
-struct Part<'a> {
-    resources: Cow<'a, Resources>,
+pub(super) struct Part<'a> {
+    pub(super) resources: Cow<'a, Resources>,
     /// Whether quota cut it.
     is_cut: bool,
     /// What it was before it was cut to what may be held in grants.
@@ -92,6 +92,32 @@ impl Drf {
         if let Some(bar) = self.bar(agent, seat, wish) {
             return Err(Stop::Barred(bar));
         }
+        let mut part = self.part(stage, agent, seat)?;
+        if let Some(want) = &seat.want {
+            part.resources = Cow::Owned(want.cut(&part.resources));
+            if part.resources.is_empty() {
+                let fits = |bag: &Resources| !want.cut(bag).is_empty();
+                let why = self.blame(agent, seat, &part, fits);
+                return Err(why.map_or(Stop::Pair(Pair::NoDemand), Stop::Bound));
+            }
+        }
+        // Of what cannot be cut, or is not wanted, nothing may be left that serves it.
+        let is_less = part.is_bounded() || seat.want.is_some();
+        if stage == Stage::Guarantees && is_less && !self.serves(seat, &part.resources) {
+            return Err(Stop::Uncovered);
+        }
+        self.check_worth(agent, seat, wish, part)
+    }
+
+    /// Returns what of an agent bounds that others move leave a leaf, before it is asked whether it
+    /// wants that.
+    #[inline]
+    pub(super) fn part<'a>(
+        &self,
+        stage: Stage,
+        agent: &'a Agent,
+        seat: &Seat,
+    ) -> Result<Part<'a>, Stop> {
         let base = self.base(agent, seat);
         let row = match base {
             Cow::Borrowed(_) => *agent.counts().open(),
@@ -115,20 +141,7 @@ impl Drf {
             let capped = Cow::Owned(caps.cut(&part.resources));
             part.uncapped = Some(core::mem::replace(&mut part.resources, capped));
         }
-        if let Some(want) = &seat.want {
-            part.resources = Cow::Owned(want.cut(&part.resources));
-            if part.resources.is_empty() {
-                let fits = |bag: &Resources| !want.cut(bag).is_empty();
-                let why = self.blame(agent, seat, &part, fits);
-                return Err(why.map_or(Stop::Pair(Pair::NoDemand), Stop::Bound));
-            }
-        }
-        // Of what cannot be cut, or is not wanted, nothing may be left that serves it.
-        let is_less = part.is_bounded() || seat.want.is_some();
-        if stage == Stage::Guarantees && is_less && !self.serves(seat, &part.resources) {
-            return Err(Stop::Uncovered);
-        }
-        self.check_worth(agent, seat, wish, part)
+        Ok(part)
     }
 
     /// Returns why a leaf can have nothing of an agent, whatever is free.
@@ -264,7 +277,7 @@ impl Drf {
     /// Cuts what quota counts to bounds; what cannot be cut is left out, and of `gpus` only whole
     /// ones are given (AL-29, RM-55). Everything else goes along. Of several entries of a name the
     /// first in a bag's order come first.
-    fn chop(&self, base: &Resources, mut bounds: Bounds) -> Resources {
+    pub(super) fn chop(&self, base: &Resources, mut bounds: Bounds) -> Resources {
         let mut part = Resources::new();
         for entry in base {
             let is_open = kind(entry).is_open();

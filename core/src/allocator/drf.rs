@@ -359,16 +359,21 @@ impl Drf {
         self.expire_leases(now, out);
         let mut left = self.options.agents_per_slice;
         while left > 0
-            && let Some((at, agent, leaves)) = self.filters.pop_lapsed(now)
+            && let Some(lapsed) = self.filters.pop_lapsed(now)
         {
-            left = left.saturating_sub(1 + leaves.len() / LAPSES_PER_AGENT);
-            self.forget_trails();
-            for leaf in leaves {
-                self.interest
-                    .set(agent as usize, LeafId::new(leaf as usize));
+            left = left.saturating_sub(1 + lapsed.count / LAPSES_PER_AGENT);
+            // Nobody waits for the end of those that were forgotten.
+            if lapsed.owners.is_empty() {
+                continue;
             }
-            self.mark(at, agent as usize);
+            let agent = lapsed.agent as usize;
+            self.forget_trails();
+            for leaf in lapsed.owners {
+                self.interest.set(agent, LeafId::new(leaf as usize));
+            }
+            self.mark(lapsed.at, agent);
         }
+        self.make_room(now);
         if let Some(at) = self.recheck.filter(|at| *at <= now) {
             self.recheck = None;
             self.look_again(at);

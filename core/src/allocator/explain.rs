@@ -2,11 +2,13 @@
 //!
 //! Asks what a pass would ask, and puts the answers into words. Deliberately not here: summing up.
 
+use alloc::borrow::Cow;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::candidate::{Bar, Bound, Pair, Stage, Stop, subject};
 use super::drf::Drf;
+use super::headroom::Bounds;
 use super::ledger::Agent;
 use super::profile::SubscriptionState;
 use super::seats::{LeafId, Seat};
@@ -15,6 +17,19 @@ use super::{Booking, Capability, Obstacle, kinds};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::resources::Resources;
 use crate::roles::Role;
+
+/// How far it is from a bag to an offer: each step takes those before it for granted.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    /// Nothing of it is wanted.
+    Nothing,
+    /// Something is, and that is not worth an offer.
+    Wanted,
+    /// It would be, and a constraint is in the way.
+    Worth,
+    /// It would do.
+    Suited,
+}
 
 impl Drf {
     pub(super) fn explained(
@@ -65,7 +80,7 @@ impl Drf {
         match pair {
             Pair::Filtered(until) => Obstacle::Filtered(until),
             Pair::NoDemand => self.no_shape(seat, agent),
-            Pair::Constraint => self.constraint(seat, agent, &self.base(agent, seat)),
+            Pair::Constraint => self.constraint(seat, agent, &self.asked_for(seat, agent)),
             Pair::TooSmall => self.too_little(seat, agent),
         }
     }
@@ -84,6 +99,8 @@ impl Drf {
     fn holders(&self, agent: &Agent) -> Vec<(FrameworkKey, Booking)> {
         let of = |leaf: LeafId| self.seats.seat(leaf).framework;
         let mut holders: Vec<_> = agent.holders().map(|(at, how)| (of(at), how)).collect();
+        // Whoever holds something in several roles is named once.
+        holders.sort_unstable_by_key(|(of, how)| (*of, *how == Booking::Allocated));
         holders.dedup();
         holders
     }
@@ -128,15 +145,55 @@ impl Drf {
         failed.map_or(Obstacle::None, |it| Obstacle::Constraint(it.to_string()))
     }
 
-    /// Says which bound holds something back: the limit of the lowest role that has nothing left,
-    /// or what is kept free for others.
+    /// Returns what of an agent bounds leave a leaf.
+    fn left<'a>(&self, seat: &Seat, agent: &'a Agent) -> Cow<'a, Resources> {
+        let part = self.part(Stage::FairShare, agent, seat);
+        part.map_or_else(|_| self.base(agent, seat), |part| part.resources)
+    }
+
+    /// Returns what of an agent a leaf's constraints were asked about.
+    fn asked_for<'a>(&self, seat: &Seat, agent: &'a Agent) -> Cow<'a, Resources> {
+        let left = self.left(seat, agent);
+        match &seat.want {
+            Some(want) => Cow::Owned(want.cut(&left)),
+            None => left,
+        }
+    }
+
+    /// Says which bound holds something back, by what would be without it: the limit of the lowest
+    /// role that, with those below it, leaves no more than what is in the way already; or what is
+    /// kept free for others, if the limits alone leave more.
     fn bound(&self, seat: &Seat, agent: &Agent) -> Obstacle {
-        let open = agent.counts().open();
+        let base = self.base(agent, seat);
+        let comes_to = self.step(seat, agent, &self.left(seat, agent));
+        let mut bounds = Bounds::NONE;
         let mut path = self.tree.upwards(seat.role);
-        let full = path.find(|at| self.tree.is_limiting(*at, open));
-        match full {
+        let limiting = path.find(|at| {
+            self.tree.lower_to_limit(*at, &mut bounds);
+            let limited = self.chop(&base, bounds);
+            limited != *base && self.step(seat, agent, &limited) <= comes_to
+        });
+        match limiting {
             Some(at) => Obstacle::QuotaLimit(self.tree.role(at).clone()),
             None => Obstacle::Headroom,
         }
+    }
+
+    /// Returns how far it is from a bag to an offer.
+    fn step(&self, seat: &Seat, agent: &Agent, bag: &Resources) -> Step {
+        let wanted = seat.want.as_ref().map(|want| want.cut(bag));
+        let bag = wanted.as_ref().unwrap_or(bag);
+        let Some(wish) = seat.wish.as_ref().filter(|_| !bag.is_empty()) else {
+            return Step::Nothing;
+        };
+        let least = self.leasts.at(wish.least);
+        if !least.is_met(bag, &self.columns.row(bag)) {
+            return Step::Wanted;
+        }
+        let constraints = wish.constraints.as_ref();
+        if constraints.is_some_and(|it| !it.admits(&subject(agent, bag))) {
+            return Step::Worth;
+        }
+        Step::Suited
     }
 }

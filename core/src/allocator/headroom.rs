@@ -318,19 +318,25 @@ impl Tree {
     pub(super) fn limit(&self, role: NodeId) -> Option<Bounds> {
         let mut bounds = None;
         for at in self.upwards(role) {
-            let books = &self.books[at.at()];
-            let Some(set) = &books.set else {
-                continue;
-            };
-            let bounds = bounds.get_or_insert(Bounds::NONE);
-            for column in 0..set.columns {
-                if set.limit.0[column] != i128::MAX {
-                    let consumed = books.reserved.at(column) + books.taken.at(column);
-                    bounds.lower(column, set.limit.0[column] - consumed);
-                }
+            if self.books[at.at()].has_quota() {
+                self.lower_to_limit(at, bounds.get_or_insert(Bounds::NONE));
             }
         }
         bounds
+    }
+
+    /// Lowers bounds to what the limit of this very role leaves.
+    pub(super) fn lower_to_limit(&self, node: NodeId, bounds: &mut Bounds) {
+        let books = &self.books[node.at()];
+        let Some(set) = &books.set else {
+            return;
+        };
+        for column in 0..set.columns {
+            if set.limit.0[column] != i128::MAX {
+                let consumed = books.reserved.at(column) + books.taken.at(column);
+                bounds.lower(column, set.limit.0[column] - consumed);
+            }
+        }
     }
 
     /// Returns how much more a role consumes than its limit allows; no more than zero where it
@@ -345,19 +351,6 @@ impl Tree {
             }
         }
         excess
-    }
-
-    /// Returns whether the limit of this very role cuts an amount.
-    pub(super) fn is_limiting(&self, node: NodeId, amount: &Row) -> bool {
-        let books = &self.books[node.at()];
-        let consumed = books.consumed();
-        books.set.as_ref().is_some_and(|set| {
-            let mut amounts = amount.iter();
-            amounts.any(|(column, amount)| {
-                set.limit.0[column] != i128::MAX
-                    && amount > set.limit.0[column] - consumed.at(column)
-            })
-        })
     }
 
     /// Returns whether a role keeps its guarantee without something that it holds.

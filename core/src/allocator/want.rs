@@ -410,7 +410,7 @@ impl Drf {
     }
 
     /// Has a leaf go by what it used of an agent, once nothing granted is left to be answered.
-    fn settle(&mut self, leaf: LeafId, key: AgentKey) {
+    pub(super) fn settle(&mut self, leaf: LeafId, key: AgentKey) {
         let Some(want) = &mut self.seats.seat_mut(leaf).want else {
             return;
         };

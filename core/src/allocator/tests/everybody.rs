@@ -12,6 +12,7 @@ use alloc::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::allocator::Obstacle;
 use crate::allocator::candidate::Stage;
 use crate::allocator::cycle::Found;
 use crate::allocator::drf::Packing;
@@ -194,6 +195,18 @@ impl Two {
             let at = key.index() as usize;
             let left = self.one.first_of_all(Stage::FairShare, at, &[], |_| true);
             assert_eq!(left, None, "left of {key:?}, which has {}", row.free());
+        }
+        self.check_explanations();
+    }
+
+    /// Checks that whoever is not offered an agent is told why.
+    fn check_explanations(&self) {
+        for (_, seat) in self.one.seats.iter() {
+            let role = self.one.tree.role(seat.role);
+            for (agent, obstacle) in self.one.explain(seat.framework, role) {
+                let place = (seat.framework, role, agent);
+                assert_ne!(obstacle, Obstacle::None, "of {place:?}");
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ mod odd;
 mod order;
 mod policies;
 mod quota;
+mod reasons;
 mod refusals;
 mod replay;
 mod roles;
