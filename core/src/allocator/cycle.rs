@@ -250,8 +250,10 @@ impl Drf {
             return;
         }
         let wants = interest.of_mut(agent);
-        self.filters
+        let passed = self
+            .filters
             .strike(agent as u32, row.free(), self.now, wants);
+        self.scratch.passed = self.scratch.passed.wrapping_add(passed);
     }
 
     /// Finds who is next to have something of an agent, and what.

@@ -70,28 +70,40 @@ impl Refusing {
 
 impl Filters {
     /// Takes the owners of refusals that block an offer of `candidate` on an agent out of `words`,
-    /// which are bits by owner.
-    pub fn strike(&mut self, agent: u32, candidate: &Resources, now: Time, words: &mut [u64]) {
+    /// which are bits by owner. Returns how many refusals it went through.
+    pub fn strike(
+        &mut self,
+        agent: u32,
+        candidate: &Resources,
+        now: Time,
+        words: &mut [u64],
+    ) -> usize {
+        let len = self.pages.len_of(agent);
         // Bits that are longer than the row would not pay.
-        if self.pages.len_of(agent) < words.len().max(1) {
-            return self.each_refusing(agent, candidate, now, |owner, _| {
+        if len < words.len().max(1) {
+            self.each_refusing(agent, candidate, now, |owner, _| {
                 let (word, bit) = split(owner);
                 if let Some(word) = words.get_mut(word) {
                     *word &= !bit;
                 }
             });
+            return len;
         }
         let known = self.pages.refusing(agent).and_then(Option::take);
         let known = known.filter(|known| known.is_all_of(candidate, now, self.forgotten));
-        let known = known.unwrap_or_else(|| {
-            let mut all = Refusing::new(candidate, self.forgotten);
-            self.each_refusing(agent, candidate, now, |owner, until| all.add(owner, until));
-            Box::new(all)
-        });
+        let (known, passed) = match known {
+            Some(known) => (known, 0),
+            None => {
+                let mut all = Refusing::new(candidate, self.forgotten);
+                self.each_refusing(agent, candidate, now, |owner, until| all.add(owner, until));
+                (Box::new(all), len)
+            }
+        };
         known.strike(words);
         if let Some(place) = self.pages.refusing(agent) {
             *place = Some(known);
         }
+        passed
     }
 
     /// Visits the owners of refusals that block an offer of `candidate` on an agent, and when these

@@ -477,3 +477,31 @@ fn what_a_pass_leaves_out_changes_nothing() {
         assert_eq!(by_interest.grants, at_all.live(12).grants, "{name}");
     }
 }
+
+#[test]
+fn going_through_refusals_counts_as_work() {
+    let slices = |frameworks: u32| {
+        let mut rig = Rig::new();
+        (0..frameworks).for_each(|n| add_framework(&mut rig, n, "*", None));
+        let whole = res("cpus:4;mem:64");
+        for agent in 0..64 {
+            for n in 0..frameworks {
+                let leaf = rig.drf.leaf(framework(n), &Role::any()).unwrap();
+                let refuser = rig.drf.seats.seat(leaf).refuser;
+                let until = Time::from_micros(3_600_000_000);
+                rig.drf.filters.refuse(agent, refuser, &whole, until);
+            }
+        }
+        add_agents(&mut rig, 64, "cpus:3;mem:64");
+        rig.drf.options.agents_per_slice = 16;
+        let mut slices = 0;
+        while rig.drf.deadline().is_some_and(|due| due <= rig.now) {
+            rig.drf.tick(rig.now, &mut rig.out);
+            slices += 1;
+        }
+        assert!(rig.out.is_empty(), "all was refused");
+        slices
+    };
+    // A slice is work for 16 agents of 128; one that 1,024 refused is 1,152.
+    assert_eq!((slices(64), slices(1_024)), (6, 32));
+}
