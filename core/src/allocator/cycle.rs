@@ -210,14 +210,18 @@ impl Drf {
         out: &mut Outbox<Never, Decision>,
     ) -> bool {
         self.strike_refused(agent);
-        let mut sought = (pass.ranks.as_mut()).and_then(|ranks| ranks.resume(agent));
         while self.ledger.at(agent).is_some_and(|it| it.is_offerable()) && !self.is_over(pass.stage)
         {
-            let found = sought.take().or_else(|| self.taker(pass.stage, agent));
-            let Some(found) = found else {
+            // What was sought before the slice was over goes on.
+            let sought = pass.ranks.as_mut().and_then(|it| it.resume(agent));
+            let Some(found) = sought.or_else(|| self.taker(pass.stage, agent)) else {
                 return true;
             };
-            let Some((taken, found)) = self.packed(pass, agent, found, slice) else {
+            let (taken, found) = if pass.ranks.is_none() {
+                (agent, found)
+            } else if let Some(packed) = self.packed(pass, agent, found, slice) {
+                packed
+            } else {
                 return false;
             };
             self.grant(taken, found, out);
