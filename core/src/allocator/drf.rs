@@ -376,6 +376,7 @@ impl Drf {
         self.make_room(now);
         if let Some(at) = self.recheck.filter(|at| *at <= now) {
             self.recheck = None;
+            self.forget_trails();
             self.look_again(at);
         }
     }
