@@ -110,13 +110,7 @@ impl MasterNode {
 
         let clock = Clock::start_after(opened.state.last_time());
         let mut rng = crate::seed::fresh();
-        let allocator = Drf::new(Options {
-            interval: options.allocation_interval,
-            lease: options.offer_timeout.0,
-            most_offered: options.most_offered,
-            seed: rng.next_u64(),
-            ..Options::default()
-        });
+        let allocator = Drf::new(policies(&options, rng.next_u64()));
         let config = Config::new(id.clone(), opened.epoch, rng.next_u64());
         let mut out = Outbox::new();
         let master = Master::recover(
@@ -186,6 +180,17 @@ impl MasterNode {
     }
 }
 
+/// Returns what a master asks of its allocator: of the policies that are off by default, leases.
+fn policies(options: &MasterOptions, seed: u64) -> Options {
+    Options {
+        interval: options.allocation_interval,
+        lease: options.offer_timeout.0,
+        most_offered: options.most_offered.clone(),
+        seed,
+        ..Options::default()
+    }
+}
+
 fn decode(role: PeerRole, body: &[u8]) -> Result<Said, FrameError> {
     match role {
         PeerRole::Agent => codec::decode(body).map(Said::Agent),
@@ -223,5 +228,28 @@ fn perform(peers: &Peers, effect: Effect) {
             tracing::info!(?peer, reason, "disconnecting");
             peers.disconnect(peer, close);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_that_nobody_answers_is_taken_back_after_five_minutes() {
+        // OF-06: off in the library, on in the master unless it is told otherwise.
+        let mut options = MasterOptions {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            work_dir: PathBuf::new(),
+            tls_dir: PathBuf::new(),
+            cluster: "rio".to_owned(),
+            allocation_interval: Duration::from_secs(1),
+            offer_timeout: OfferTimeout::default(),
+            most_offered: None,
+        };
+        assert_eq!(policies(&options, 1).lease, Some(Duration::from_secs(300)));
+        assert_eq!(Options::default().lease, None);
+        options.offer_timeout = OfferTimeout(None);
+        assert_eq!(policies(&options, 1).lease, None);
     }
 }
