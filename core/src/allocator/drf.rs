@@ -88,8 +88,8 @@
 //! * *Fairness does not depend on manners* (OF-39), if policies are switched on: who does not
 //!   answer loses the offer (`lease`) and cannot hold many (`most_offered`), who waits behind
 //!   somebody that always declines comes first in the end (`ageing`), who says what it wants is
-//!   not asked again and again (`demands`). Without them it depends on manners as much as in
-//!   Mesos.
+//!   not asked again and again (`demands`, for which Mesos has a call that it ignores, OF-38).
+//!   Without them it depends on manners as much as in Mesos.
 //! * *Constraints* may compare numbers, and look at resources (OF-47).
 //!
 //! And where it does not, though one might wish it did:

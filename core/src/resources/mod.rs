@@ -15,6 +15,10 @@
 //! * All exclusive disks are consumed by [`Resources::contains`], not only volumes (RM-24).
 //! * [`Resources::find`] finds whenever there is enough, and deducts what it found (RM-25).
 //! * What Mesos answers by ending the process or by saturating is a typed error (RM-22).
+//!
+//! And where it does not: reservations and volumes are a role's, and outlive the framework that
+//! made them (RM-38); nothing removes a volume by itself (RM-50). Both name the principal who made
+//! them, so that an operator can tell whose they were.
 
 mod details;
 mod find;
