@@ -10,6 +10,7 @@
 mod bookings;
 mod bytes;
 mod judge;
+mod obstacles;
 mod plain;
 mod steps;
 mod wide;

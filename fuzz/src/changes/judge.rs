@@ -1,6 +1,7 @@
 //! What the model makes of each decision, and of an allocator that has come to rest.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tepui_core::allocator::{Allocator, Decision, Grant, GrantId, RescindReason};
 use tepui_core::machine::Output;
@@ -9,6 +10,9 @@ use tepui_core::roles::Role;
 
 use super::Pair;
 use super::plain::{Amounts, NAMES, Offered, Place, Plain, count, is_open, plus};
+
+/// How long nothing happens before all is at rest: as long as a lease.
+const WAIT: Duration = Duration::from_secs(3);
 
 impl Plain {
     /// Takes in a grant, if it may be made.
@@ -42,9 +46,11 @@ impl Plain {
             "{grant:?} in spite of constraints"
         );
         self.check_caps(&place, &grant.resources);
+        self.served.insert((grant.framework, grant.role));
         self.offered.push(Offered {
             id: grant.id,
             place,
+            since: self.now,
             rest: grant.resources,
             touched: false,
             rescinded: None,
@@ -56,6 +62,11 @@ impl Plain {
         let offered = self.offered.iter_mut().find(|it| it.id == id);
         if let Some(offered) = offered {
             assert_eq!(offered.rescinded, None, "{id:?} is asked back again");
+            if reason == RescindReason::Expired {
+                let due = self.lease.map(|it| offered.since + it);
+                let is_due = due.is_some_and(|due| due <= self.now);
+                assert!(is_due, "{id:?} expires at {} of {due:?}", self.now);
+            }
             offered.rescinded = Some(reason);
         } else {
             // What several grants were joined into is asked back by all their numbers.
@@ -68,6 +79,61 @@ impl Plain {
         let is_left = |it: &&Offered| !it.rest.is_empty() && of(it);
         for offered in self.offered.iter().filter(is_left) {
             assert!(offered.rescinded.is_some(), "{:?} stays, {why}", offered.id);
+        }
+    }
+
+    /// Whatever was not answered in time was asked back, once all that is due is done. What was
+    /// joined ends with the youngest.
+    pub(super) fn check_leases(&self) {
+        let lease = self.lease.unwrap_or(u64::MAX);
+        let is_due = |it: &Offered| it.since.saturating_add(lease) <= self.now;
+        let is_live = |it: &&Offered| it.rescinded.is_none() && !it.rest.is_empty();
+        for offered in self.offered.iter().filter(is_live).filter(|it| is_due(it)) {
+            let mut same = self.offered.iter().filter(|it| it.place == offered.place);
+            let is_joined = same.any(|it| !is_due(it));
+            assert!(is_joined, "{:?} does not expire", offered.id);
+        }
+    }
+
+    /// Each of the offers that quota asks back, one after the other, is of something that is still
+    /// too much in the role whose quota it is, or that guarantees still lack (RQ-16).
+    pub(super) fn check_needed(&self, role: &Role, back: &[(GrantId, RescindReason)]) {
+        let open = |it: &Offered| count(&it.rest, is_open);
+        let coming = self.offered.iter().filter(|it| it.rescinded.is_some());
+        let (mut over, mut lack) = ([0; 4], [0; 4]);
+        let (consumed, limit) = (self.consumed(role), self.limit(role));
+        let nobody = Role::new("nobody").expect("a valid name");
+        let (required, available) = (self.required(&nobody, [0; 4]), self.available());
+        for at in 0..NAMES.len() {
+            over[at] = limit[at].map_or(0, |limit| consumed[at] - limit);
+            lack[at] = required[at] - available[at];
+        }
+        let less = |of: &mut Amounts, amounts: Amounts| {
+            *of = std::array::from_fn(|at| of[at] - amounts[at]);
+        };
+        let is_within = |it: &Offered| super::plain::is_within(&it.place.1, role);
+        for offered in coming {
+            less(&mut lack, open(offered));
+            if is_within(offered) {
+                less(&mut over, open(offered));
+            }
+        }
+        let find = |id: GrantId| self.offered.iter().find(|it| it.id == id);
+        let back: Vec<&Offered> = back.iter().filter_map(|it| find(it.0)).collect();
+        // What was joined comes back as one.
+        for joined in back.chunk_by(|a, b| a.place == b.place) {
+            let amounts = joined.iter().map(|it| open(it)).fold([0; 4], plus);
+            let serves = |needed: Amounts| (0..4).any(|at| needed[at] > 0 && amounts[at] > 0);
+            let is_needed = serves(lack) || is_within(joined[0]) && serves(over);
+            let id = joined[0].id;
+            assert!(
+                is_needed,
+                "{id:?} comes back for nothing: {over:?}, {lack:?}"
+            );
+            less(&mut lack, amounts);
+            if is_within(joined[0]) {
+                less(&mut over, amounts);
+            }
         }
     }
 
@@ -91,8 +157,13 @@ impl Plain {
     }
 
     /// What a framework would have to be offered of an agent, if anything (AL-26, AL-27).
-    fn entitled(&self, place: &Place, free: &Resources, most: Amounts) -> Option<Resources> {
-        if !self.may_meet(place) || !self.decides(place) {
+    pub(super) fn entitled(
+        &self,
+        place: &Place,
+        free: &Resources,
+        most: Amounts,
+    ) -> Option<Resources> {
+        if !self.may_meet(place) || self.has_odd_quota() {
             return None;
         }
         let mut bounds = most;
@@ -122,6 +193,7 @@ impl Plain {
                 offer.insert(part).expect("a part of a bag fits");
             }
         }
+        let offer = self.wanted(place, offer)?;
         let wanted = self.is_worth(place, &offer)
             && !self.is_refused(place, &offer)
             && self.is_admitted(place, &offer);
@@ -204,11 +276,9 @@ impl Pair {
         }
     }
 
-    /// Answers what was asked back, waits until nothing is due, and looks at what is left.
-    pub(super) fn come_to_rest(&mut self) {
-        self.answer_all_asked_back();
-        // Twice an interval is enough for whatever quota held back; an endless pass is none.
-        let end = self.now + std::time::Duration::from_secs(3);
+    /// Goes on for a while, and does all that is due until then.
+    fn live_on(&mut self, wait: Duration) {
+        let end = self.now + wait;
         let mut turns = 0;
         while let Some(due) = self.due().filter(|due| *due <= end) {
             self.pass_to(due.max(self.now));
@@ -216,9 +286,34 @@ impl Pair {
             assert!(turns < 5_000, "it never comes to rest");
         }
         self.pass_to(end);
+        self.plain.check_leases();
+    }
+
+    fn is_any_asked_back(&self) -> bool {
+        let mut offered = self.plain.offered.iter();
+        offered.any(|it| it.rescinded.is_some())
+    }
+
+    /// Answers what was asked back, waits until nothing is due, and looks at what is left.
+    pub(super) fn come_to_rest(&mut self) {
+        self.check_explained();
+        self.answer_all_asked_back();
+        // Twice an interval is enough for whatever quota held back; an endless pass is none.
+        self.live_on(WAIT);
+        if self.is_any_asked_back() {
+            // Leases end at different times; so all end before any is answered, and then nothing
+            // ends for as long as a lease lasts.
+            for _ in 0..3 {
+                self.live_on(WAIT);
+            }
+            self.answer_all_asked_back();
+            self.live_on(WAIT - Duration::from_micros(1));
+        }
         self.compare();
-        if self.plain.offered.iter().all(|it| it.rescinded.is_none()) && !self.is_waiting() {
+        self.check_explained();
+        if !self.is_any_asked_back() && !self.is_waiting() {
             self.plain.check_nothing_left();
+            self.check_all_barred();
         }
     }
 }

@@ -43,6 +43,7 @@ pub(super) struct Offered {
     pub(super) rest: Resources,
     /// Something of it was accepted.
     pub(super) touched: bool,
+    pub(super) since: u64,
     pub(super) rescinded: Option<RescindReason>,
 }
 
@@ -70,8 +71,9 @@ pub(super) struct Plain {
     pub(super) region: Option<String>,
     pub(super) rule: DemandRule,
     pub(super) most_offered: Option<Quantities>,
-    /// Whether there is quota on names that the model does not count.
-    pub(super) has_odd_quota: bool,
+    /// Of whose demands it is not known any more what is left: something was granted.
+    pub(super) served: BTreeSet<(FrameworkKey, Role)>,
+    pub(super) lease: Option<u64>,
     pub(super) has_least: bool,
     pub(super) ids: BTreeSet<GrantId>,
     /// How many agents ever joined.
@@ -153,7 +155,8 @@ impl Plain {
             region: options.region.clone(),
             rule: options.demands,
             most_offered: options.most_offered.clone(),
-            has_odd_quota: false,
+            served: BTreeSet::new(),
+            lease: options.lease.map(|it| it.as_micros() as u64),
             has_least: !options.min_allocatable.is_empty(),
             ids: BTreeSet::new(),
             joined: 0,

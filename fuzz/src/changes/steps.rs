@@ -404,6 +404,9 @@ impl Pair {
         } else {
             self.plain.quotas.insert(role.clone(), quota);
         }
+        if !self.plain.has_odd_quota() {
+            self.plain.check_needed(&role, &self.back);
+        }
         self.look();
         self.plain.check_limit(&role);
     }

@@ -16,12 +16,12 @@ use tepui_core::constraints::{
 use tepui_core::demand::{Demand, Shape};
 use tepui_core::keys::{AgentKey, FrameworkKey};
 use tepui_core::quota::Quota;
-use tepui_core::resources::{Ceilings, Milli, Quantities, Resource, Resources};
+use tepui_core::resources::{Ceilings, Milli, Quantities, Resource, Resources, Value};
 use tepui_core::roles::Role;
 
 use super::Pair;
 use super::bytes::Bytes;
-use super::plain::{Place, Plain};
+use super::plain::{NAMES, Place, Plain};
 use super::steps::{AGENTS, ROLES, bag, hostname, role};
 
 /// How many kinds of steps there are here.
@@ -172,6 +172,7 @@ impl Pair {
             demand: demand.clone(),
         });
         let of = (framework, role);
+        self.plain.served.remove(&of);
         match demand {
             Some(demand) => drop(self.plain.demands.insert(of, demand)),
             None => drop(self.plain.demands.remove(&of)),
@@ -181,7 +182,6 @@ impl Pair {
 
     /// Sets quota on what few agents have, or what is no scalar.
     fn odd_quota(&mut self, bytes: &mut Bytes<'_>) {
-        self.plain.has_odd_quota = true;
         let role = role(bytes.one_of(&ROLES));
         let quota = Quota {
             guarantees: quantities(bytes.one_of(&GUARANTEES)),
@@ -255,12 +255,81 @@ fn constraint(bytes: &mut Bytes<'_>) -> Constraint {
 }
 
 impl Plain {
-    /// Whether it is known what somebody would have to be offered.
-    pub(super) fn decides(&self, place: &Place) -> bool {
-        !self.has_odd_quota && self.most_offered.is_none() && self.demand(place).is_none()
+    /// Whether there is quota on names that the model does not count.
+    pub(super) fn has_odd_quota(&self) -> bool {
+        self.quotas.values().any(|quota| {
+            let names = quota.guarantees.iter().chain(quota.limits.iter());
+            names.map(|it| it.0).any(|name| !NAMES.contains(&name))
+        })
     }
 
-    fn demand(&self, place: &Place) -> Option<&Demand> {
+    /// Whether it is known of everything whether it would have to be offered to somebody.
+    pub(super) fn decides(&self, place: &Place) -> bool {
+        !self.has_odd_quota() && self.most_offered.is_none() && self.demand(place).is_none()
+    }
+
+    /// What of an offer within quota is wanted, and may be held: nothing if no shape fits, or a cap
+    /// is reached. Neither is known if a cap would cut it, or if there are several ways to serve
+    /// what is demanded.
+    pub(super) fn wanted(&self, place: &Place, offer: Resources) -> Option<Resources> {
+        let Some(demand) = self.demand(place) else {
+            return self.is_within_caps(place, None, &offer).then_some(offer);
+        };
+        let is_known = self.is_within_caps(place, demand.at_once(), &offer)
+            && !self.served.contains(&(place.0, place.1.clone()));
+        let mut shapes = demand.shapes().iter().filter(|it| it.count() > 0);
+        let shape = shapes
+            .next()
+            .filter(|_| is_known && shapes.next().is_none())?;
+        let mut times = i64::from(shape.count());
+        let mut parts = Vec::new();
+        for (name, each) in shape.each().iter() {
+            let mut named = offer.iter().filter(|entry| entry.name() == name);
+            let entry = named.next().filter(|_| named.next().is_none())?;
+            let Value::Scalar(amount) = entry.value() else {
+                return None;
+            };
+            if is_whole(entry) || name == "gpus" {
+                return None;
+            }
+            times = times.min(amount.thousandths() / each.thousandths());
+            parts.push((entry, each.thousandths()));
+        }
+        let mut wanted = Resources::new();
+        for (entry, each) in parts.into_iter().filter(|_| times > 0) {
+            let value = Value::Scalar(Milli::from_thousandths(times * each));
+            let part = entry.clone().with_value(value).expect("it can be divided");
+            wanted.insert(part).expect("a part of a bag fits");
+        }
+        (times > 0).then_some(wanted)
+    }
+
+    /// Whether an offer fits below all caps, of which none is reached.
+    fn is_within_caps(
+        &self,
+        place: &Place,
+        at_once: Option<&Quantities>,
+        offer: &Resources,
+    ) -> bool {
+        let of_framework = |of: &Place| of.0 == place.0;
+        let of_role = |of: &Place| (of.0, &of.1) == (place.0, &place.1);
+        let most = self.most_offered.iter().flat_map(Quantities::iter);
+        let most = most.map(|cap| (cap, self.in_offers(cap.0, of_framework)));
+        let at_once = at_once.into_iter().flat_map(Quantities::iter);
+        let at_once = at_once.map(|cap| (cap, self.in_offers(cap.0, of_role)));
+        most.chain(at_once).all(|((name, cap), held)| {
+            let rest = i128::from(cap.thousandths()) - held;
+            rest > 0 && amount_of(offer, name, |_| true) <= rest
+        })
+    }
+
+    /// Thousandths of a name that some hold in offers.
+    fn in_offers(&self, name: &str, whose: impl Fn(&Place) -> bool) -> i128 {
+        let held = self.offered.iter().filter(|it| whose(&it.place));
+        held.map(|it| amount_of(&it.rest, name, |_| true)).sum()
+    }
+
+    pub(super) fn demand(&self, place: &Place) -> Option<&Demand> {
         match self.rule {
             DemandRule::Honoured => self.demands.get(&(place.0, place.1.clone())),
             DemandRule::Ignored => None,
@@ -315,8 +384,7 @@ impl Plain {
     /// Checks that what is offered to some does not rise above a cap.
     fn check_cap(&self, most: &Quantities, offer: &Resources, whose: impl Fn(&Place) -> bool) {
         for (name, cap) in most.iter() {
-            let held = self.offered.iter().filter(|it| whose(&it.place));
-            let before: i128 = held.map(|it| amount_of(&it.rest, name, |_| true)).sum();
+            let before = self.in_offers(name, &whose);
             let more = amount_of(offer, name, |_| true);
             let cap = i128::from(cap.thousandths());
             assert!(more == 0 || before + more <= cap, "{name} above its cap");
