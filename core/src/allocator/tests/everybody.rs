@@ -19,7 +19,6 @@ use crate::allocator::drf::Packing;
 use crate::allocator::packing::Place;
 use crate::allocator::seats::LeafId;
 use crate::allocator::tree::{NodeId, ROOT};
-use crate::resources::Milli;
 use crate::rng::Rng;
 use world::World;
 
@@ -171,22 +170,15 @@ impl Two {
         }
     }
 
-    /// Waits until nothing is due but what was refused for long, and looks at what is left.
+    /// Waits until nothing is due but what was refused for long, and looks at what is left. Nothing
+    /// happens meanwhile, so whatever is looked at again was planned when something did.
     fn come_to_rest(&mut self) {
-        // What quota held back is looked at after a change, so there is one of no consequence.
-        let mut grants = None;
-        while grants != Some(self.one.last_grant) {
-            grants = Some(self.one.last_grant);
-            let idle = Change::WeightSet {
-                role: role("idle"),
-                weight: Milli::from_units(1),
-            };
-            let now = self.now;
-            self.both(|drf, out| drf.handle(now, idle.clone(), out));
+        for _ in 0..3 {
             let end = self.now + Duration::from_secs(3);
             self.finish(end);
             self.now = end;
             self.tick();
+            self.finish(end);
         }
         if self.one.stats().recovering || self.one.is_late() {
             return;
