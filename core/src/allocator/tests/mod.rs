@@ -1,5 +1,6 @@
 //! Tests that drive the allocator through `handle` and `tick`, and look at all that it says.
 
+mod ageing_shapes;
 mod between;
 mod books;
 mod bounded;
