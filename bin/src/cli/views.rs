@@ -418,20 +418,19 @@ mod tests {
             name: "hog".into(),
             resources: resources("cpus:0.5;mem:64"),
             status: TaskStatus {
-                task: TaskId::new("run-1").unwrap(),
-                state: TaskState::Failed,
-                source: Source::Executor,
                 reason: Some(Reason::ContainerLimitationMemory),
-                message: String::new(),
-                agent: None,
-                at: at(1000),
-                update: None,
                 exit: Some(Exit::Signal(9)),
                 breach: Some(Breach {
                     resource: Limited::Memory,
                     limit: Milli::from_thousandths(64_000),
                     used: Milli::from_thousandths(64_500),
                 }),
+                ..TaskStatus::new(
+                    TaskId::new("run-1").unwrap(),
+                    TaskState::Failed,
+                    Source::Executor,
+                    at(1000),
+                )
             },
         }
     }
@@ -496,10 +495,12 @@ mod tests {
         let agent = AgentView {
             id: AgentId::new("rio-1-S1").unwrap(),
             info: AgentInfo {
-                hostname: "box".into(),
-                address: "127.0.0.1:5051".into(),
-                resources: resources("cpus:4;ports:[31000-31100];labels:{fast,ssd}"),
                 attributes: "rack:r1".parse().unwrap(),
+                ..AgentInfo::new(
+                    "box",
+                    "127.0.0.1:5051",
+                    resources("cpus:4;ports:[31000-31100];labels:{fast,ssd}"),
+                )
             },
             connected: true,
             registered_at: at(0),

@@ -272,12 +272,11 @@ mod tests {
     #[test]
     fn an_agent_has_each_number_and_name_once() {
         // VA-30; I1
-        let mut agent = AgentInfo {
-            hostname: "one".into(),
-            address: "one:5051".into(),
-            resources: Resources::parse("cpus:1;ports(a):[1-5];ports(b):[6-9]").unwrap(),
-            attributes: Attributes::default(),
-        };
+        let mut agent = AgentInfo::new(
+            "one",
+            "one:5051",
+            Resources::parse("cpus:1;ports(a):[1-5];ports(b):[6-9]").unwrap(),
+        );
         check_agent(&agent).unwrap();
         for (text, twice) in [
             ("ports(a):[1-5];ports(b):[3-9]", "ports(b):[3-5]"),
@@ -303,12 +302,11 @@ mod tests {
                 ..
             }
         ));
-        let mut agent = AgentInfo {
-            hostname: "one".into(),
-            address: "one:5051".into(),
-            resources: Resources::parse("cpus:1;ports:[1-65536]").unwrap(),
-            attributes: Attributes::default(),
-        };
+        let mut agent = AgentInfo::new(
+            "one",
+            "one:5051",
+            Resources::parse("cpus:1;ports:[1-65536]").unwrap(),
+        );
         check_agent(&agent).unwrap();
         for n in 0..limits::AGENT_BYTES / limits::TEXT_BYTES {
             let text = AttributeValue::Text("x".repeat(limits::TEXT_BYTES).into());

@@ -6,10 +6,14 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::ids::{AgentId, MasterId, TaskId};
+use crate::limits;
 use crate::machine::Output;
+use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
-use crate::protocol::offer::Offer;
+use crate::protocol::offer::{Offer, Operation};
+use crate::protocol::status::{Source, TaskState, TaskStatus};
 use crate::protocol::task::{CommandInfo, TaskInfo};
+use crate::protocol::wire::size;
 use crate::resources::Resources;
 
 const PEER: PeerId = PeerId(1);
@@ -71,17 +75,11 @@ fn running() -> (Scheduler, Time) {
 }
 
 fn status(update: u128) -> TaskStatus {
+    let task = TaskId::new("t").unwrap();
     TaskStatus {
-        task: TaskId::new("t").unwrap(),
-        state: TaskState::Running,
-        source: Source::Executor,
-        reason: None,
-        message: "".to_string(),
         agent: Some(AgentId::new("m-1-S1").unwrap()),
-        at: secs(1),
         update: Some(UpdateId(update)),
-        exit: None,
-        breach: None,
+        ..TaskStatus::new(task, TaskState::Running, Source::Executor, secs(1))
     }
 }
 
@@ -94,16 +92,11 @@ fn acknowledge(update: u128) -> Call {
 }
 
 fn task() -> TaskInfo {
+    let id = TaskId::new("t").unwrap();
+    let agent = AgentId::new("m-1-S1").unwrap();
     TaskInfo {
-        id: TaskId::new("t").unwrap(),
-        name: "t".to_string(),
-        agent: AgentId::new("m-1-S1").unwrap(),
-        resources: Resources::default(),
         command: Some(CommandInfo::shell("true")),
-        executor: None,
-        data: vec![],
-        kill_grace: None,
-        pids: None,
+        ..TaskInfo::new(id, agent, Resources::default())
     }
 }
 
@@ -241,16 +234,8 @@ fn a_rescission_is_told_only_of_offers_that_are_still_good() {
     let id = OfferId::new("m-1-O1").unwrap();
     let rescind = master(Event::Rescind(id.clone()));
     assert_eq!(feed(&mut s, now, rescind.clone()), []);
-    let offer = Offer {
-        id: id.clone(),
-        framework: framework(),
-        role: crate::roles::Role::any(),
-        agent: AgentId::new("m-1-S1").unwrap(),
-        hostname: "h".to_string(),
-        address: "h:1".to_string(),
-        attributes: crate::attributes::Attributes::default(),
-        resources: Resources::default(),
-    };
+    let agent = AgentId::new("m-1-S1").unwrap();
+    let offer = Offer::new(id.clone(), framework(), agent, Resources::default());
     feed(&mut s, now, master(Event::Offers(vec![offer])));
     assert_eq!(
         feed(&mut s, now, rescind.clone()),

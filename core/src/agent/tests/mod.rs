@@ -16,10 +16,13 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::*;
-use crate::attributes::Attributes;
-use crate::ids::{AgentId, ExecutorId, FrameworkId, MasterId, TaskId, UpdateId};
+use crate::ids::{AgentId, ContainerId, ExecutorId, FrameworkId, MasterId, TaskId, UpdateId};
 use crate::machine::Output;
+use crate::protocol::agent::{ToAgent, ToMaster};
+use crate::protocol::container::ContainerEvent;
+use crate::protocol::executor;
 use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::node::AgentInfo;
 use crate::protocol::status::{Breach, Exit, Limited, Reason, TaskState, TaskStatus};
 use crate::protocol::task::{CommandInfo, ExecutorInfo, TaskInfo};
 use crate::resources::{Milli, Resources};
@@ -32,13 +35,8 @@ pub(super) fn secs(seconds: u64) -> Duration {
 }
 
 pub(super) fn config() -> Config {
-    let info = AgentInfo {
-        hostname: "one".into(),
-        address: "127.0.0.1:5051".into(),
-        resources: Resources::parse("cpus:4;mem:1024").unwrap(),
-        attributes: Attributes::default(),
-    };
-    Config::new(info, "one", 7)
+    let resources = Resources::parse("cpus:4;mem:1024").unwrap();
+    Config::new(AgentInfo::new("one", "127.0.0.1:5051", resources), "one", 7)
 }
 
 pub(super) fn agent_id() -> AgentId {
@@ -62,16 +60,10 @@ pub(super) fn framework(name: &str) -> FrameworkInfo {
 
 /// A task that sleeps, with `cpus:1;mem:64`.
 pub(super) fn task(name: &str) -> TaskInfo {
+    let resources = Resources::parse("cpus:1;mem:64").unwrap();
     TaskInfo {
-        id: tid(name),
-        name: name.into(),
-        agent: agent_id(),
-        resources: Resources::parse("cpus:1;mem:64").unwrap(),
         command: Some(CommandInfo::shell("sleep 100")),
-        executor: None,
-        data: Vec::new(),
-        kill_grace: None,
-        pids: None,
+        ..TaskInfo::new(tid(name), agent_id(), resources)
     }
 }
 
@@ -79,11 +71,11 @@ pub(super) fn task(name: &str) -> TaskInfo {
 pub(super) fn task_of(executor: &str, name: &str) -> TaskInfo {
     TaskInfo {
         command: None,
-        executor: Some(ExecutorInfo {
-            id: ExecutorId::new(executor).unwrap(),
-            resources: Resources::parse("cpus:0.1").unwrap(),
-            command: CommandInfo::exec("worker", ["--quiet"]),
-        }),
+        executor: Some(ExecutorInfo::new(
+            ExecutorId::new(executor).unwrap(),
+            Resources::parse("cpus:0.1").unwrap(),
+            CommandInfo::exec("worker", ["--quiet"]),
+        )),
         ..task(name)
     }
 }

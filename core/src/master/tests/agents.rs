@@ -462,11 +462,11 @@ fn a_port_that_two_reported_tasks_use_is_free_when_both_have_ended() {
         ),
     ];
     // Its executor claims what its task has.
-    reports[2].executor = Some(ExecutorInfo {
-        id: ExecutorId::new("e").unwrap(),
-        resources: resources("ports:[3-4]"),
-        command: CommandInfo::shell("serve"),
-    });
+    reports[2].executor = Some(ExecutorInfo::new(
+        ExecutorId::new("e").unwrap(),
+        resources("ports:[3-4]"),
+        CommandInfo::shell("serve"),
+    ));
     world.agent_says(peer, back(&id, total, reports));
     assert_eq!(world.free(), resources("cpus:1;ports:[6-9]"));
     let end = |world: &mut World, owner: &FrameworkId, name: &str| {

@@ -126,11 +126,11 @@ impl Dice<'_> {
         info.id = self.task();
         info.resources = self.amount();
         if self.chance(30) {
-            info.executor = Some(ExecutorInfo {
-                id: ExecutorId::new(["e", "f"][self.below(2) as usize]).unwrap(),
-                resources: self.amount(),
-                command: CommandInfo::shell("serve"),
-            });
+            info.executor = Some(ExecutorInfo::new(
+                ExecutorId::new(["e", "f"][self.below(2) as usize]).unwrap(),
+                self.amount(),
+                CommandInfo::shell("serve"),
+            ));
         }
         if info.executor.is_some() == self.chance(95) {
             info.command = None;

@@ -71,12 +71,7 @@ fn resources(text: &str) -> Resources {
 }
 
 fn agent_info(total: &str) -> AgentInfo {
-    AgentInfo {
-        hostname: "host".to_string(),
-        address: "host:5051".to_string(),
-        resources: resources(total),
-        attributes: Attributes::new(),
-    }
+    AgentInfo::new("host", "host:5051", resources(total))
 }
 
 /// A framework that survives a lost connection for ten seconds.
@@ -104,15 +99,8 @@ fn known_as(id: FrameworkId, principal: &str) -> FrameworkInfo {
 
 fn task(id: &str, agent: &AgentId, needs: &str) -> TaskInfo {
     TaskInfo {
-        id: task_id(id),
-        name: id.to_string(),
-        agent: agent.clone(),
-        resources: resources(needs),
         command: Some(CommandInfo::shell("true")),
-        executor: None,
-        data: Vec::new(),
-        kill_grace: None,
-        pids: None,
+        ..TaskInfo::new(task_id(id), agent.clone(), resources(needs))
     }
 }
 
@@ -127,16 +115,9 @@ fn launch(offers: &[OfferId], tasks: Vec<TaskInfo>) -> Call {
 /// What the agent says about a task; `n` names the update.
 fn news(task: &str, state: TaskState, agent: &AgentId, n: u128) -> TaskStatus {
     TaskStatus {
-        task: task_id(task),
-        state,
-        source: Source::Executor,
-        reason: None,
-        message: String::new(),
         agent: Some(agent.clone()),
-        at: Time::ZERO,
         update: Some(UpdateId(n)),
-        exit: None,
-        breach: None,
+        ..TaskStatus::new(task_id(task), state, Source::Executor, Time::ZERO)
     }
 }
 
@@ -150,16 +131,10 @@ fn word(
     at: Time,
 ) -> TaskStatus {
     TaskStatus {
-        task: task_id(task),
-        state,
-        source: Source::Master,
         reason: Some(reason),
         message: message.to_string(),
         agent: agent.cloned(),
-        at,
-        update: None,
-        exit: None,
-        breach: None,
+        ..TaskStatus::new(task_id(task), state, Source::Master, at)
     }
 }
 

@@ -51,15 +51,11 @@ fn offered(total: &str) -> Offered {
 fn an_offer_says_whose_it_is_and_what_is_in_it() {
     // OF-01, OF-05
     let o = offered("cpus:4;mem:1024");
+    let all = resources("cpus:4;mem:1024");
     let expected = Offer {
-        id: offer_id(0),
-        framework: o.owner,
-        role: crate::roles::Role::any(),
-        agent: o.agent,
         hostname: "host".into(),
         address: "host:5051".into(),
-        attributes: Attributes::new(),
-        resources: resources("cpus:4;mem:1024"),
+        ..Offer::new(offer_id(0), o.owner, o.agent, all)
     };
     assert_eq!(o.offer, expected);
 }
@@ -290,11 +286,11 @@ fn who_suppresses_hears_nothing_until_he_revives() {
 }
 
 fn with_executor(id: &str, agent: &AgentId, needs: &str) -> TaskInfo {
-    let executor = ExecutorInfo {
-        id: ExecutorId::new("e").unwrap(),
-        resources: resources(needs),
-        command: CommandInfo::shell("serve"),
-    };
+    let executor = ExecutorInfo::new(
+        ExecutorId::new("e").unwrap(),
+        resources(needs),
+        CommandInfo::shell("serve"),
+    );
     TaskInfo {
         command: None,
         executor: Some(executor),
@@ -334,11 +330,11 @@ fn a_task_and_its_executor_do_not_share_a_port() {
     let mut o = offered("cpus:4;ports:[1-5]");
     let mut both = task("both", &o.agent, "cpus:1;ports:[1-2]");
     both.command = None;
-    both.executor = Some(ExecutorInfo {
-        id: ExecutorId::new("e").unwrap(),
-        resources: resources("cpus:1;ports:[2-3]"),
-        command: CommandInfo::shell("serve"),
-    });
+    both.executor = Some(ExecutorInfo::new(
+        ExecutorId::new("e").unwrap(),
+        resources("cpus:1;ports:[2-3]"),
+        CommandInfo::shell("serve"),
+    ));
     let mut apart = both.clone();
     apart.id = task_id("apart");
     apart.resources = resources("cpus:1;ports:[4-5]");
