@@ -108,10 +108,14 @@ impl Framework {
                 ended = start.run(channels, calls) => ended,
                 never = unheard => never,
             };
-            if let Err(error) = ended
-                && last_words.send(Event::Error(error.to_string())).is_err()
-            {
-                tracing::debug!(%error, "nobody listens to the framework any more");
+            if let Err(error) = ended {
+                let last = Event::Error {
+                    reason: None,
+                    message: error.to_string(),
+                };
+                if last_words.send(last).is_err() {
+                    tracing::debug!(%error, "nobody listens to the framework any more");
+                }
             }
         });
         Ok((handle, events))

@@ -20,6 +20,7 @@ use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::offer::Operation;
+use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
 use crate::protocol::validate::check_task;
@@ -30,6 +31,9 @@ enum Verdict {
     Launch(TaskInfo),
     Refuse { task: TaskId, message: String },
 }
+
+/// What is wrong with an accept as a whole, for programs and for people.
+type Refusal = (RejectKind, String);
 
 /// What becomes of an accept.
 struct Plan {
@@ -171,8 +175,8 @@ impl Master {
     ) {
         let (agent, keys, pool) = match self.check_offers(framework, offers) {
             Ok(set) => set,
-            Err(message) => {
-                self.drop_tasks(cx, framework, operations, &message);
+            Err(refusal) => {
+                self.refuse_accept(cx, framework, operations, refusal);
                 for id in offers {
                     if let Some(key) = self.own_offer(framework, id) {
                         self.return_offer(key, None);
@@ -225,25 +229,33 @@ impl Master {
         &self,
         framework: FrameworkKey,
         ids: &[OfferId],
-    ) -> Result<(AgentKey, Vec<OfferKey>, Resources), String> {
+    ) -> Result<(AgentKey, Vec<OfferKey>, Resources), Refusal> {
         if ids.len() > limits::OFFERS_PER_CALL {
             let limit = limits::OFFERS_PER_CALL;
-            return Err(format!("more than {limit} offers in one accept"));
+            let text = format!("more than {limit} offers in one accept");
+            return Err((RejectKind::TooMany, text));
         }
         let mut found: Option<(AgentKey, Resources)> = None;
         let mut keys: Vec<OfferKey> = Vec::with_capacity(ids.len());
         for id in ids {
             let key = self.own_offer(framework, id);
-            let key = key.ok_or_else(|| format!("offer {id} is not, or no longer, valid"))?;
+            let key = key.ok_or_else(|| {
+                let text = format!("offer {id} is not, or no longer, valid");
+                (RejectKind::NotOffered, text)
+            })?;
             let row = self.offers.get(key).expect("the index names live rows");
             found = Some(match found {
                 None => (row.agent, row.offer.resources.clone()),
                 Some((agent, _)) if agent != row.agent => {
-                    return Err(format!("offer {id} is of another agent than those before"));
+                    let text = format!("offer {id} is of another agent than those before");
+                    return Err((RejectKind::OtherAgent, text));
                 }
                 Some((agent, mut pool)) => {
                     let sum = pool.add(&row.offer.resources);
-                    sum.map_err(|overflow| format!("the offers together: {overflow}"))?;
+                    sum.map_err(|overflow| {
+                        let text = format!("the offers together: {overflow}");
+                        (RejectKind::Overflow, text)
+                    })?;
                     (agent, pool)
                 }
             });
@@ -251,10 +263,31 @@ impl Master {
         }
         let unique: BTreeSet<OfferKey> = keys.iter().copied().collect();
         if unique.len() != keys.len() {
-            return Err("an offer is named twice".to_string());
+            let text = "an offer is named twice".to_string();
+            return Err((RejectKind::Doubled, text));
         }
-        let (agent, pool) = found.ok_or_else(|| "no offer is named".to_string())?;
+        let (agent, pool) =
+            found.ok_or_else(|| (RejectKind::Empty, "no offer is named".to_string()))?;
         Ok((agent, keys, pool))
+    }
+
+    /// Answers an accept whose offers are not good: by the fate of its tasks, or, if it has none,
+    /// by a word of its own.
+    fn refuse_accept(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkKey,
+        operations: Vec<Operation>,
+        (reason, message): Refusal,
+    ) {
+        let has_tasks = operations
+            .iter()
+            .any(|Operation::Launch(tasks)| !tasks.is_empty());
+        if has_tasks {
+            self.drop_tasks(cx, framework, operations, &message);
+        } else {
+            self.reject(cx, framework, CallKind::Accept, reason, message);
+        }
     }
 
     /// Tells the fate of tasks whose offers are not good: never started (OF-08, OF-11, OF-12).

@@ -3,7 +3,7 @@
 //! Deliberately not here: letting in (`subscribing`), accepting (`accept`), confirmations
 //! (`updates`), and losing frameworks (`reachability`).
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -16,8 +16,9 @@ use crate::allocator::Change;
 use crate::filters::effective_refusal;
 use crate::ids::{OfferId, PeerId, TaskId};
 use crate::keys::FrameworkKey;
+use crate::limits;
 use crate::protocol::agent::ToAgent;
-use crate::protocol::hello::CloseReason;
+use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 
@@ -28,12 +29,12 @@ impl Master {
             return;
         }
         let Some(key) = self.peers.framework(peer) else {
-            self.refuse(cx, peer, "not subscribed");
+            self.refuse(cx, peer, EndReason::NotSubscribed, "not subscribed".into());
             return;
         };
         match call {
             Call::Subscribe { .. } => {}
-            Call::Teardown => self.remove_framework(cx, key),
+            Call::Teardown => self.remove_framework(cx, key, EndReason::TornDown),
             Call::Accept {
                 offers,
                 operations,
@@ -60,10 +61,25 @@ impl Master {
         }
     }
 
-    /// Says why, and closes the connection (FW-27).
-    pub(super) fn refuse(&mut self, cx: &mut Cx<'_>, peer: PeerId, why: &str) {
-        cx.tell_framework(peer, Event::Error(why.to_string()));
-        self.disconnect(cx, peer, CloseReason::Denied, why.to_string());
+    /// Turns a call down, and lets the subscription stand.
+    pub(super) fn reject(
+        &self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkKey,
+        call: CallKind,
+        reason: RejectKind,
+        mut message: String,
+    ) {
+        // It may quote what was said.
+        message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
+        if let Some(peer) = self.frameworks[framework].peer() {
+            let event = Event::Rejected {
+                call,
+                reason,
+                message,
+            };
+            cx.tell_framework(peer, event);
+        }
     }
 
     /// Takes offers back that a framework does not want (OF-31). Unknown ones are ignored (OF-09).

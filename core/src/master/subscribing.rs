@@ -14,6 +14,7 @@ use crate::ids::{FrameworkId, PeerId};
 use crate::keys::FrameworkKey;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
+use crate::protocol::refusal::{EndReason, RejectKind};
 use crate::protocol::scheduler::Event;
 use crate::protocol::validate::check_framework;
 
@@ -21,7 +22,8 @@ impl Master {
     /// Lets a framework in, or back in (SM-01, SM-03, FW-28).
     pub(super) fn on_subscribe(&mut self, cx: &mut Cx<'_>, peer: PeerId, mut info: FrameworkInfo) {
         if let Err(reject) = check_framework(&info) {
-            self.refuse(cx, peer, &reject.to_string());
+            let why = EndReason::Invalid(reject.kind());
+            self.refuse(cx, peer, why, reject.to_string());
             return;
         }
         let principal = self.peers.get(peer).map(|peer| peer.principal.name.clone());
@@ -30,7 +32,8 @@ impl Master {
             // Asked again before it heard our answer.
             let id = self.frameworks[key].id.clone();
             if info.id.as_ref().is_some_and(|other| *other != id) {
-                self.refuse(cx, peer, &format!("already subscribed as {id}"));
+                let why = EndReason::AlreadySubscribed;
+                self.refuse(cx, peer, why, format!("already subscribed as {id}"));
                 return;
             }
             info.id = Some(id);
@@ -40,10 +43,10 @@ impl Master {
             match self.check_return(key, &info) {
                 Ok(()) => self.take_back(cx, key, peer, info),
                 // Who is right shows when the agents are back: until then, one may ask again.
-                Err(text) if !self.frameworks[key].vouched && self.agents.are_awaited() => {
+                Err((_, text)) if !self.frameworks[key].vouched && self.agents.are_awaited() => {
                     self.disconnect(cx, peer, CloseReason::Overloaded, text);
                 }
-                Err(text) => self.refuse(cx, peer, &text),
+                Err((why, text)) => self.refuse(cx, peer, why, text),
             }
             return;
         }
@@ -52,17 +55,20 @@ impl Master {
         if let Some(id) = &info.id
             && !id.is_from_before(master, epoch)
         {
-            let text = format!("framework {id} has ended long ago, or is not of this cluster");
-            self.refuse(cx, peer, &text);
+            let (why, text) = if id.is_from(master) {
+                let text = format!("framework {id} has ended long ago");
+                (EndReason::Removed, text)
+            } else {
+                let text = format!("framework {id} is not of this cluster");
+                (EndReason::OtherCluster, text)
+            };
+            self.refuse(cx, peer, why, text);
             return;
         }
         if !self.make_room(cx) {
             let most = self.config.max_frameworks;
-            self.refuse(
-                cx,
-                peer,
-                &format!("the limit of {most} frameworks is reached"),
-            );
+            let text = format!("the limit of {most} frameworks is reached");
+            self.refuse(cx, peer, EndReason::TooManyFrameworks, text);
             return;
         }
         self.let_in(cx, peer, info);
@@ -78,20 +84,26 @@ impl Master {
         }
     }
 
-    fn check_return(&self, key: FrameworkKey, info: &FrameworkInfo) -> Result<(), String> {
+    fn check_return(
+        &self,
+        key: FrameworkKey,
+        info: &FrameworkInfo,
+    ) -> Result<(), (EndReason, String)> {
         let row = &self.frameworks[key];
-        if row.is_completed() {
+        if let Some(why) = row.end() {
             // SM-08, FW-27
-            return Err("framework has been removed".to_string());
+            return Err((why, format!("framework {} has been removed: {why}", row.id)));
         }
         if row.info.role != info.role {
-            return Err(format!(
+            let text = format!(
                 "the role of framework {} is {}, and cannot become {}",
                 row.id, row.info.role, info.role
-            ));
+            );
+            return Err((EndReason::Invalid(RejectKind::Unchangeable), text));
         }
         if !row.is_of(info.principal.as_deref()) {
-            return Err(format!("framework {} is somebody else's", row.id));
+            let text = format!("framework {} is somebody else's", row.id);
+            return Err((EndReason::SomebodyElses, text));
         }
         Ok(())
     }
@@ -123,14 +135,8 @@ impl Master {
     fn take_back(&mut self, cx: &mut Cx<'_>, key: FrameworkKey, peer: PeerId, info: FrameworkInfo) {
         let old = self.frameworks[key].peer();
         if let Some(old) = old.filter(|old| *old != peer) {
-            let reason = "framework failed over".to_string();
-            cx.tell_framework(old, Event::Error(reason.clone()));
-            cx.out.emit(Effect::Disconnect {
-                peer: old,
-                close: CloseReason::Replaced,
-                reason,
-            });
-            self.peers.remove(old);
+            let (why, text) = (EndReason::FailedOver, "framework failed over".to_string());
+            self.turn_out(cx, old, why, CloseReason::Replaced, text);
         }
         let row = &mut self.frameworks[key];
         let before = row.profile();
@@ -173,5 +179,37 @@ impl Master {
             heartbeat: self.config.heartbeat_interval,
         };
         cx.tell_framework(peer, event);
+    }
+
+    /// Says why, and closes the connection (FW-27).
+    pub(super) fn refuse(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        reason: EndReason,
+        message: String,
+    ) {
+        let text = message.clone();
+        cx.tell_framework(peer, Event::Error { reason, message });
+        self.disconnect(cx, peer, CloseReason::Denied, text);
+    }
+
+    /// Ends a subscription from our side. What becomes of the framework is for the caller to say.
+    pub(super) fn turn_out(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        reason: EndReason,
+        close: CloseReason,
+        message: String,
+    ) {
+        let text = message.clone();
+        cx.tell_framework(peer, Event::Error { reason, message });
+        cx.out.emit(Effect::Disconnect {
+            peer,
+            close,
+            reason: text,
+        });
+        self.peers.remove(peer);
     }
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::agent::TaskReport;
 use super::framework::FrameworkInfo;
 use super::node::AgentInfo;
+use super::refusal::RejectKind;
 use super::task::{CommandInfo, TaskInfo};
 use super::wire;
 use crate::limits;
@@ -87,6 +88,24 @@ pub enum Reject {
         /// Task or agent.
         what: &'static str,
     },
+}
+
+impl Reject {
+    /// Returns what is wrong, without the details.
+    pub const fn kind(&self) -> RejectKind {
+        match self {
+            Self::Empty { .. } => RejectKind::Empty,
+            Self::TooLong { .. } => RejectKind::TooLong,
+            Self::Nul { .. } => RejectKind::Nul,
+            Self::TooMany { .. } => RejectKind::TooMany,
+            Self::VariableName { .. } => RejectKind::VariableName,
+            Self::NothingToRun => RejectKind::NothingToRun,
+            Self::TwiceToRun => RejectKind::TwiceToRun,
+            Self::TooLarge { .. } => RejectKind::TooLarge,
+            Self::Doubled { .. } => RejectKind::Doubled,
+            Self::NoResources { .. } => RejectKind::NoResources,
+        }
+    }
 }
 
 /// Checks what a framework says about itself (VA-29).

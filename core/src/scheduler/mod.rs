@@ -114,7 +114,7 @@ impl Scheduler {
     fn on_event(&mut self, now: Time, peer: PeerId, event: Event, out: &mut Out) {
         if let Phase::Subscribed(_, dead_at) = &mut self.phase {
             *dead_at = now + self.patience;
-        } else if !matches!(event, Event::Subscribed { .. } | Event::Error(_)) {
+        } else if !matches!(event, Event::Subscribed { .. } | Event::Error { .. }) {
             tracing::debug!(?event, "heard before the subscription stands: ignored");
             return;
         }
@@ -136,12 +136,21 @@ impl Scheduler {
                 }
             }
             Event::Update(status) => self.on_update(peer, status, out),
-            Event::Error(message) => {
+            Event::Error { reason, message } => {
                 self.leave(out);
                 self.phase = Phase::Stopped;
-                out.emit(Effect::User(UserEvent::Error(message)));
+                out.emit(Effect::User(UserEvent::Error { reason, message }));
                 out.emit(Effect::Stop);
             }
+            Event::Rejected {
+                call,
+                reason,
+                message,
+            } => out.emit(Effect::User(UserEvent::Rejected {
+                call,
+                reason,
+                message,
+            })),
         }
     }
 

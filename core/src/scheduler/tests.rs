@@ -11,6 +11,7 @@ use crate::machine::Output;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
 use crate::protocol::offer::{Offer, Operation};
+use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::status::{Source, TaskState, TaskStatus};
 use crate::protocol::task::{CommandInfo, TaskInfo};
 use crate::protocol::wire::size;
@@ -249,12 +250,17 @@ fn an_error_ends_it_and_stop_tears_down_first() {
     // FW-27, FW-32
     let (mut s, now) = running();
     let message = "framework has been removed".to_string();
-    let told = feed(&mut s, now, master(Event::Error(message.clone())));
+    let reason = EndReason::TornDown;
+    let error = Event::Error {
+        reason,
+        message: message.clone(),
+    };
+    let told = feed(&mut s, now, master(error));
     assert_eq!(
         told,
         [
             Effect::User(UserEvent::Disconnected),
-            Effect::User(UserEvent::Error(message)),
+            Effect::User(UserEvent::Error { reason, message }),
             Effect::Stop
         ]
     );
@@ -267,11 +273,32 @@ fn an_error_ends_it_and_stop_tears_down_first() {
 }
 
 #[test]
+fn a_call_that_was_turned_down_does_not_end_it() {
+    let (mut s, now) = running();
+    let (call, reason) = (CallKind::Accept, RejectKind::NotOffered);
+    let rejected = Event::Rejected {
+        call,
+        reason,
+        message: "no".to_string(),
+    };
+    let told = UserEvent::Rejected {
+        call,
+        reason,
+        message: "no".to_string(),
+    };
+    assert_eq!(feed(&mut s, now, master(rejected)), [Effect::User(told)]);
+    assert!(s.is_subscribed());
+}
+
+#[test]
 fn other_connections_are_not_listened_to() {
     let (mut s, now) = running();
     let stray = Input::Master {
         peer: PeerId(99),
-        event: Event::Error("no".to_string()),
+        event: Event::Error {
+            reason: EndReason::Removed,
+            message: "no".to_string(),
+        },
     };
     assert_eq!(feed(&mut s, now, stray), []);
     assert_eq!(

@@ -185,7 +185,8 @@ impl Logic for Tap {
             UserEvent::Subscribed { .. }
             | UserEvent::Disconnected
             | UserEvent::Rescinded(_)
-            | UserEvent::Error(_) => {}
+            | UserEvent::Error { .. }
+            | UserEvent::Rejected { .. } => {}
         }
         let from = calls.len();
         self.logic.on_event(now, event, calls);

@@ -339,7 +339,8 @@ fn run(mut world: World, script: &[Vec<u32>]) -> (usize, usize, usize) {
                     Event::Subscribed { .. }
                     | Event::Heartbeat
                     | Event::Rescind(_)
-                    | Event::Error(_) => {}
+                    | Event::Error { .. }
+                    | Event::Rejected { .. } => {}
                 },
                 Output::Effect(Effect::Agent { message, .. }) => {
                     runs += usize::from(matches!(message, ToAgent::RunTask { .. }));

@@ -35,6 +35,7 @@ use crate::protocol::hello::CloseReason;
 use crate::protocol::node::AgentInfo;
 use crate::protocol::offer::{Offer, Operation};
 use crate::protocol::operator::{self, Answer};
+use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::{CommandInfo, TaskInfo};
@@ -136,6 +137,20 @@ fn word(
         agent: agent.cloned(),
         ..TaskStatus::new(task_id(task), state, Source::Master, at)
     }
+}
+
+/// What a framework hears at its end.
+fn ended(peer: PeerId, reason: EndReason, why: &str) -> Out {
+    let message = why.to_string();
+    to_framework(peer, Event::Error { reason, message })
+}
+
+/// What a framework hears that is turned away.
+fn refusal(peer: PeerId, reason: EndReason, why: &str) -> [Out; 2] {
+    [
+        ended(peer, reason, why),
+        disconnect(peer, CloseReason::Denied, why),
+    ]
 }
 
 /// The name of the one update among these that has to be confirmed.

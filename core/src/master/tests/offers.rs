@@ -215,6 +215,41 @@ fn an_invalid_set_drops_the_tasks_and_frees_what_it_names() {
 }
 
 #[test]
+fn an_accept_without_tasks_is_turned_down_by_a_word_of_its_own() {
+    // OF-09, OF-11: there is no task whose state could tell
+    let cases: [(&[u64], RejectKind, &str); 4] = [
+        (&[], RejectKind::Empty, "no offer is named"),
+        (&[0, 0], RejectKind::Doubled, "an offer is named twice"),
+        (
+            &[7],
+            RejectKind::NotOffered,
+            "offer rio-1-O7 is not, or no longer, valid",
+        ),
+        (
+            &[0, 1],
+            RejectKind::OtherAgent,
+            "offer rio-1-O1 is of another agent than those before",
+        ),
+    ];
+    for (ids, reason, message) in cases {
+        let mut world = World::new();
+        world.agent("one", "cpus:4");
+        world.agent("two", "cpus:4");
+        let (peer, _) = world.framework("web");
+        world.now = world.now + Duration::from_micros(1);
+        assert_eq!(world.offered(peer).len(), 2);
+        let ids: Vec<OfferId> = ids.iter().map(|n| offer_id(*n)).collect();
+        let rejected = Event::Rejected {
+            call: CallKind::Accept,
+            reason,
+            message: message.into(),
+        };
+        let outs = world.call(peer, launch(&ids, vec![]));
+        assert_eq!(outs, [to_framework(peer, rejected)]);
+    }
+}
+
+#[test]
 fn nobody_can_use_or_end_the_offers_of_others() {
     // OF-11
     let mut o = offered("cpus:4");
