@@ -111,7 +111,8 @@ impl Task {
     }
 
     pub(super) fn update(&mut self, status: TaskStatus) {
-        assert!(!self.state.is_terminal(), "a task that is over has no news");
+        let (before, after) = (self.state, status.state);
+        assert!(before.may_become(after), "{before} does not become {after}");
         self.state = status.state;
         let update = status.update.expect("a recorded update has an id");
         if matches!(self.placement, Placement::Executor(_)) {

@@ -55,7 +55,8 @@ struct Planner<'a> {
     room: usize,
     pool: Resources,
     used: Resources,
-    launched: BTreeSet<TaskId>,
+    /// The ids that were used in this accept, launched or not.
+    named: BTreeSet<TaskId>,
     executors: BTreeMap<ExecutorId, ExecutorInfo>,
 }
 
@@ -71,7 +72,7 @@ impl Planner<'_> {
         }
         // TK-08
         let known = self.tasks.find(self.framework, &task.id).is_some();
-        if known || self.launched.contains(&task.id) {
+        if !self.named.insert(task.id.clone()) || known {
             return Err(format!("task id {} is used already", task.id));
         }
         if self.room == 0 {
@@ -92,7 +93,6 @@ impl Planner<'_> {
         }
         self.pool = pool;
         self.room -= 1;
-        self.launched.insert(task.id.clone());
         if let Some(executor) = &task.executor {
             let id = executor.id.clone();
             self.executors.entry(id).or_insert_with(|| executor.clone());
@@ -193,7 +193,7 @@ impl Master {
             room: limits::TASKS_PER_FRAMEWORK.saturating_sub(self.tasks.live(framework)),
             pool,
             used: Resources::new(),
-            launched: BTreeSet::new(),
+            named: BTreeSet::new(),
             executors: BTreeMap::new(),
         };
         let plan = planner.plan(operations);
@@ -211,7 +211,7 @@ impl Master {
                         message,
                     };
                     let agent = self.agents[agent].id.clone();
-                    self.tell(cx, framework, news.about(task, Some(agent), cx.now));
+                    self.refuse_task(cx, framework, task, agent, news);
                 }
             }
         }
@@ -312,10 +312,32 @@ impl Master {
                     },
                     message: message.to_string(),
                 };
-                let status = news.about(task.id, Some(task.agent), cx.now);
-                self.tell(cx, framework, status);
+                self.refuse_task(cx, framework, task.id, task.agent, news);
             }
         }
+    }
+
+    /// Says that a task is not launched. Under an id that is, or was, another task's it says what
+    /// is known of that one: who goes by states must not take a refusal for its end (I11).
+    fn refuse_task(
+        &self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkKey,
+        id: TaskId,
+        agent: AgentId,
+        news: News,
+    ) {
+        let status = match self.tasks.find(framework, &id) {
+            Some(key) => TaskStatus {
+                source: Source::Master,
+                reason: Some(news.reason),
+                message: news.message,
+                update: None,
+                ..self.tasks[key].status.clone()
+            },
+            None => news.about(id, Some(agent), cx.now),
+        };
+        self.tell(cx, framework, status);
     }
 
     /// Tells the allocator what is used of accepted offers, and then what is left (OF-17, OF-20).

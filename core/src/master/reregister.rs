@@ -274,7 +274,8 @@ impl Master {
     /// Takes over the state of a known task.
     fn refresh(&mut self, cx: &mut Cx<'_>, key: TaskKey, state: TaskState) {
         let before = self.tasks[key].state;
-        if before.is_terminal() {
+        if !before.may_become(state) {
+            // TK-33, TK-34
             return;
         }
         self.tasks[key].state = state;

@@ -94,6 +94,54 @@ fn all_offers_of_a_pass_come_in_one_event() {
     assert_eq!(world.offered(peer).len(), 2);
 }
 
+/// What is said of a task whose id is used again: its own state.
+fn used_already(peer: PeerId, id: &str, state: TaskState, agent: &AgentId, at: Time) -> Out {
+    let why = alloc::format!("task id {id} is used already");
+    let status = word(id, state, Reason::TaskInvalid, &why, Some(agent), at);
+    to_framework(peer, Event::Update(status))
+}
+
+#[test]
+fn a_refusal_is_no_end_of_a_task_of_the_same_id() {
+    // TK-08, OF-08, OF-11, I11; MESOS-2864: who goes by states must not think it over
+    let mut o = offered("cpus:4");
+    let again = || task("t", &AgentId::new("rio-1-S0").unwrap(), "cpus:1");
+    let accept = launch(&[offer_id(0)], vec![again()]);
+    let outs = o.world.call(o.peer, accept.clone());
+    assert_eq!(outs, [run(o.agent_peer, &o.owner, again())]);
+    let running = news("t", TaskState::Running, &o.agent, 1);
+    o.world
+        .update(o.agent_peer, &o.owner, running, TaskState::Running);
+    // The accept is sent twice.
+    let why = "offer rio-1-O0 is not, or no longer, valid";
+    let said = |state, reason, why: &str| TaskStatus {
+        source: Source::Master,
+        reason: Some(reason),
+        message: why.into(),
+        agent: Some(o.agent.clone()),
+        update: None,
+        ..TaskStatus::new(task_id("t"), state, Source::Master, Time::ZERO)
+    };
+    let outs = o.world.call(o.peer, accept);
+    let status = said(TaskState::Running, Reason::InvalidOffers, why);
+    assert_eq!(outs, [to_framework(o.peer, Event::Update(status))]);
+    // Its id is used again, while it runs and when it is over.
+    let why = "task id t is used already";
+    for (offer, state) in (1..).zip([TaskState::Running, TaskState::Finished]) {
+        if state.is_terminal() {
+            let done = news("t", state, &o.agent, 2);
+            o.world.update(o.agent_peer, &o.owner, done, state);
+        }
+        o.world.now = o.world.now + Duration::from_secs(10);
+        o.world.tick();
+        let outs = o
+            .world
+            .call(o.peer, launch(&[offer_id(offer)], vec![again()]));
+        let status = said(state, Reason::TaskInvalid, why);
+        assert_eq!(outs, [to_framework(o.peer, Event::Update(status))]);
+    }
+}
+
 #[test]
 fn tasks_are_taken_in_turn_and_each_on_its_own() {
     // OF-13, OF-18, OF-22, TK-08, TK-16, VA-13
@@ -130,7 +178,7 @@ fn tasks_are_taken_in_turn_and_each_on_its_own() {
             agent,
             "task needs cpus:4 but the offer has cpus:2 left",
         ),
-        invalid(world, peer, "a", agent, "task id a is used already"),
+        used_already(o.peer, "a", TaskState::Staging, agent, world.now),
         invalid(
             world,
             peer,
