@@ -191,8 +191,6 @@ struct World {
     now: Time,
     peers: u64,
     out: Outbox<RegistryOp, Effect>,
-    /// What the allocator counts of what is given.
-    counted: fn(&Resources) -> Quantities,
 }
 
 impl World {
@@ -205,8 +203,7 @@ impl World {
     }
 
     fn recovered(epoch: u64, registry: Registry) -> Self {
-        let counted = |given: &Resources| Quantities::from(given);
-        Self::with(epoch, registry, Box::new(Greedy::default()), counted)
+        Self::with(epoch, registry, Box::new(Greedy::default()))
     }
 
     /// A leadership with the allocator of real clusters, which takes back what is not answered.
@@ -215,18 +212,10 @@ impl World {
             lease: Some(Duration::from_secs(2)),
             ..drf::Options::default()
         };
-        let amounts = |given: &Resources| {
-            Quantities::from(&given.filter(|entry| matches!(entry.value(), Value::Scalar(_))))
-        };
-        Self::with(epoch, registry, Box::new(Drf::new(options)), amounts)
+        Self::with(epoch, registry, Box::new(Drf::new(options)))
     }
 
-    fn with(
-        epoch: u64,
-        registry: Registry,
-        allocator: Box<dyn Allocator>,
-        counted: fn(&Resources) -> Quantities,
-    ) -> Self {
+    fn with(epoch: u64, registry: Registry, allocator: Box<dyn Allocator>) -> Self {
         let now = Time::from_micros(1_000_000);
         let mut out = Outbox::new();
         let config = Config::new(master_id(epoch), epoch, 7);
@@ -237,7 +226,6 @@ impl World {
             now,
             peers: epoch * 1_000,
             out,
-            counted,
         }
     }
 
@@ -247,10 +235,14 @@ impl World {
 
     fn check(&self) {
         self.master.check();
+        // What allocators count of what is given: that which adds up.
+        let amounts = |given: &Resources| {
+            Quantities::from(&given.filter(|entry| matches!(entry.value(), Value::Scalar(_))))
+        };
         let mut booked = Quantities::new();
         for agent in self.master.view().agents() {
-            booked.add(&(self.counted)(&agent.offered));
-            booked.add(&(self.counted)(&agent.allocated));
+            booked.add(&amounts(&agent.offered));
+            booked.add(&amounts(&agent.allocated));
         }
         assert_eq!(self.master.allocator().stats().booked, booked);
     }
