@@ -79,6 +79,7 @@ mod tests {
     use tepui_core::protocol::framework::FrameworkInfo;
     use tepui_core::protocol::scheduler::Call;
     use tepui_core::protocol::task::{CommandInfo, TaskInfo};
+    use tepui_core::roles::Role;
 
     use super::*;
     use crate::corpus;
@@ -148,7 +149,11 @@ mod tests {
                 ping_timeout: Duration::from_secs(75),
             }),
             said(ToAgent::Ping),
-            said(ToAgent::RunTask { framework, task }),
+            said(ToAgent::RunTask {
+                framework,
+                role: Role::any(),
+                task,
+            }),
             said(kill),
             agent::Input::MasterLost { peer },
         ])

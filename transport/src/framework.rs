@@ -48,10 +48,16 @@ impl Framework {
         }
     }
 
-    /// Takes resources in the name of `role`.
+    /// Takes resources in the name of `role`, and no other.
     #[must_use]
-    pub fn role(mut self, role: Role) -> Self {
-        self.info.role = role;
+    pub fn role(self, role: Role) -> Self {
+        self.roles([role])
+    }
+
+    /// Takes resources in the name of each of these roles; an offer says in which.
+    #[must_use]
+    pub fn roles(mut self, roles: impl IntoIterator<Item = Role>) -> Self {
+        self.info.roles = roles.into_iter().collect();
         self
     }
 

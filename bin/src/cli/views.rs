@@ -12,6 +12,7 @@ use tepui_core::protocol::offer::Offer;
 use tepui_core::protocol::operator::{AgentView, FrameworkView, TaskView};
 use tepui_core::protocol::status::{Breach, Exit, Limited, TaskStatus};
 use tepui_core::resources::{Quantities, Resources};
+use tepui_core::roles::Role;
 use tepui_core::time::Time;
 
 use super::output::{Column, Listing, Row};
@@ -157,7 +158,7 @@ pub(super) fn agents(agents: &[AgentView], now: SystemTime) -> Listing {
 struct FrameworkJson<'a> {
     id: Option<&'a str>,
     name: &'a str,
-    role: String,
+    roles: Vec<&'a str>,
     connected: bool,
     /// Whether it wants no offers at the moment.
     suppressed: bool,
@@ -172,10 +173,11 @@ pub(super) fn frameworks(frameworks: &[FrameworkView]) -> Listing {
     let rows = frameworks.iter().map(|framework| {
         let info = &framework.info;
         let id = info.id.as_ref().map(|id| id.as_str());
+        let roles: Vec<&str> = info.roles.iter().map(Role::as_str).collect();
         let json = FrameworkJson {
             id,
             name: &info.name,
-            role: info.role.to_string(),
+            roles: roles.clone(),
             connected: framework.connected,
             suppressed: framework.suppressed,
             failover_timeout_seconds: info.failover_timeout.as_secs_f64(),
@@ -186,7 +188,7 @@ pub(super) fn frameworks(frameworks: &[FrameworkView]) -> Listing {
         let cells = vec![
             id.unwrap_or_default().to_owned(),
             info.name.clone(),
-            info.role.to_string(),
+            roles.join(","),
             yes_or_no(framework.connected),
             framework.tasks.to_string(),
             framework.allocated.to_string(),
@@ -201,7 +203,7 @@ pub(super) fn frameworks(frameworks: &[FrameworkView]) -> Listing {
         columns: &[
             Column::Narrow("ID"),
             Column::Narrow("NAME"),
-            Column::Narrow("ROLE"),
+            Column::Narrow("ROLES"),
             Column::Narrow("CONNECTED"),
             Column::Narrow("TASKS"),
             Column::Narrow("ALLOCATED"),

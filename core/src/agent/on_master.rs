@@ -19,6 +19,7 @@ use crate::protocol::container::{ContainerCommand, ContainerSpec};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
+use crate::roles::Role;
 
 impl Agent {
     pub(super) fn on_master(&mut self, cx: &mut Cx<'_>, peer: PeerId, message: ToAgent) {
@@ -53,7 +54,11 @@ impl Agent {
                 let message = ToMaster::Pong;
                 cx.out.emit_free(Effect::Master { peer, message });
             }
-            ToAgent::RunTask { framework, task } => self.on_run_task(cx, framework, task),
+            ToAgent::RunTask {
+                framework,
+                role,
+                task,
+            } => self.on_run_task(cx, framework, role, task),
             ToAgent::KillTask {
                 framework,
                 task,
@@ -70,7 +75,13 @@ impl Agent {
         }
     }
 
-    fn on_run_task(&mut self, cx: &mut Cx<'_>, framework: FrameworkInfo, task: TaskInfo) {
+    fn on_run_task(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkInfo,
+        role: Role,
+        task: TaskInfo,
+    ) {
         let (Some(peer), Some(agent)) = (self.link.joined(), self.state.agent().cloned()) else {
             tracing::debug!(task = %task.id, "a task before the registration: ignored"); // AG-01
             return;
@@ -99,13 +110,14 @@ impl Agent {
             self.turn_away(
                 cx,
                 framework,
+                role,
                 task,
                 news.because(Reason::TaskInvalid, problem),
             );
         } else if let Some(executor) = task.executor.clone() {
-            self.run_by_executor(cx, &agent, framework, task, executor);
+            self.run_by_executor(cx, &agent, framework, role, task, executor);
         } else {
-            self.run_by_command(cx, &agent, &id, framework, task);
+            self.run_by_command(cx, &agent, &id, framework, role, task);
         }
     }
 
@@ -133,8 +145,15 @@ impl Agent {
     }
 
     /// Takes a task on only to report, reliably, that it does not run.
-    fn turn_away(&mut self, cx: &mut Cx<'_>, framework: FrameworkInfo, task: TaskInfo, news: News) {
-        let number = self.accept(cx, framework, task, Placement::Nowhere);
+    fn turn_away(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkInfo,
+        role: Role,
+        task: TaskInfo,
+        news: News,
+    ) {
+        let number = self.accept(cx, framework, role, task, Placement::Nowhere);
         self.report(cx, number, news);
     }
 
@@ -142,6 +161,7 @@ impl Agent {
         &mut self,
         cx: &mut Cx<'_>,
         framework: FrameworkInfo,
+        role: Role,
         task: TaskInfo,
         placement: Placement,
     ) -> Number {
@@ -149,6 +169,7 @@ impl Agent {
         let record = AgentRecord::TaskAccepted {
             number,
             framework,
+            role,
             task,
             placement,
         };
@@ -168,12 +189,13 @@ impl Agent {
         agent: &AgentId,
         id: &FrameworkId,
         framework: FrameworkInfo,
+        role: Role,
         task: TaskInfo,
     ) {
         let command = task.command.as_ref().expect("check_task found a command");
         let number = self.state.next();
         let spec = launch::task_container(agent, id, &task, command, number);
-        self.accept(cx, framework, task, Placement::Own);
+        self.accept(cx, framework, role, task, Placement::Own);
         self.launch(cx, number, spec);
     }
 
@@ -182,6 +204,7 @@ impl Agent {
         cx: &mut Cx<'_>,
         agent: &AgentId,
         framework: FrameworkInfo,
+        role: Role,
         task: TaskInfo,
         executor: ExecutorInfo,
     ) {
@@ -192,10 +215,11 @@ impl Agent {
             let record = AgentRecord::ExecutorLaunched {
                 number,
                 framework: framework.clone(),
+                role: role.clone(),
                 executor,
             };
             self.persist(cx, record);
-            self.accept(cx, framework, task, Placement::Executor(number));
+            self.accept(cx, framework, role, task, Placement::Executor(number));
             self.sessions.add(number);
             self.launch(cx, number, spec);
             return;
@@ -204,12 +228,24 @@ impl Agent {
             .state
             .executor(number)
             .expect("a found executor is kept");
-        if *known.info() != executor {
-            let problem = format!("executor {} runs with another description", executor.id);
+        let problem = if *known.info() != executor {
+            Some(format!(
+                "executor {} runs with another description",
+                executor.id
+            ))
+        } else if *known.role() != role {
+            // RQ-06
+            let other = known.role();
+            Some(format!("executor {} runs in role {other}", executor.id))
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
             let news = News::new(TaskState::Error, Source::Agent);
             self.turn_away(
                 cx,
                 framework,
+                role,
                 task,
                 news.because(Reason::TaskInvalid, problem),
             );
@@ -223,10 +259,10 @@ impl Agent {
             // TK-47
             let news = News::new(TaskState::Dropped, Source::Agent)
                 .because(Reason::ExecutorTerminated, "the executor is ending");
-            self.turn_away(cx, framework, task, news);
+            self.turn_away(cx, framework, role, task, news);
             return;
         }
-        let task = self.accept(cx, framework, task, Placement::Executor(number));
+        let task = self.accept(cx, framework, role, task, Placement::Executor(number));
         self.deliver(cx, number, task);
     }
 

@@ -25,6 +25,7 @@ use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
 use crate::protocol::validate::check_task;
 use crate::resources::Resources;
+use crate::roles::Role;
 
 /// What becomes of one task.
 enum Verdict {
@@ -34,6 +35,9 @@ enum Verdict {
 
 /// What is wrong with an accept as a whole, for programs and for people.
 type Refusal = (RejectKind, String);
+
+/// For whom something is booked, in which role, and where.
+type Place<'a> = (FrameworkKey, &'a Role, AgentKey);
 
 /// What becomes of an accept.
 struct Plan {
@@ -45,10 +49,19 @@ struct Plan {
     rest: Resources,
 }
 
+/// Offers that are used together.
+struct OfferSet {
+    agent: AgentKey,
+    role: Role,
+    keys: Vec<OfferKey>,
+    pool: Resources,
+}
+
 /// Walks operations over a pool.
 struct Planner<'a> {
     tasks: &'a Tasks,
     framework: FrameworkKey,
+    role: &'a Role,
     agent: AgentKey,
     agent_id: &'a AgentId,
     /// How many more live tasks the framework may have.
@@ -109,13 +122,19 @@ impl Planner<'_> {
         let running = self
             .tasks
             .executor(self.framework, self.agent, &executor.id);
-        match running.or_else(|| self.executors.get(&executor.id)) {
+        let new = self.executors.get(&executor.id);
+        match running.or_else(|| Some((new?, self.role))) {
             None => Ok(Some(executor)),
-            Some(same) if same == executor => Ok(None),
-            Some(_) => Err(format!(
+            Some((other, _)) if other != executor => Err(format!(
                 "executor {} is there already, with another description",
                 executor.id
             )),
+            // RQ-06
+            Some((_, role)) if role != self.role => Err(format!(
+                "executor {} is there already, in role {role} and not {}",
+                executor.id, self.role
+            )),
+            Some(_) => Ok(None),
         }
     }
 
@@ -173,7 +192,12 @@ impl Master {
         operations: Vec<Operation>,
         refuse: Option<Duration>,
     ) {
-        let (agent, keys, pool) = match self.check_offers(framework, offers) {
+        let OfferSet {
+            agent,
+            role,
+            keys,
+            pool,
+        } = match self.check_offers(framework, offers) {
             Ok(set) => set,
             Err(refusal) => {
                 self.refuse_accept(cx, framework, operations, refusal);
@@ -188,6 +212,7 @@ impl Master {
         let planner = Planner {
             tasks: &self.tasks,
             framework,
+            role: &role,
             agent,
             agent_id: &self.agents[agent].id,
             room: limits::TASKS_PER_FRAMEWORK.saturating_sub(self.tasks.live(framework)),
@@ -200,10 +225,10 @@ impl Master {
         for key in keys {
             self.offers.remove(key);
         }
-        self.book(framework, agent, plan.used, plan.rest, refuse);
+        self.book((framework, &role, agent), plan.used, plan.rest, refuse);
         for verdict in plan.verdicts {
             match verdict {
-                Verdict::Launch(task) => self.launch(cx, framework, agent, task),
+                Verdict::Launch(task) => self.launch(cx, (framework, &role, agent), task),
                 Verdict::Refuse { task, message } => {
                     let news = News {
                         state: TaskState::Error,
@@ -225,17 +250,13 @@ impl Master {
     }
 
     /// Checks that offers can be accepted together (OF-11), and adds them up.
-    fn check_offers(
-        &self,
-        framework: FrameworkKey,
-        ids: &[OfferId],
-    ) -> Result<(AgentKey, Vec<OfferKey>, Resources), Refusal> {
+    fn check_offers(&self, framework: FrameworkKey, ids: &[OfferId]) -> Result<OfferSet, Refusal> {
         if ids.len() > limits::OFFERS_PER_CALL {
             let limit = limits::OFFERS_PER_CALL;
             let text = format!("more than {limit} offers in one accept");
             return Err((RejectKind::TooMany, text));
         }
-        let mut found: Option<(AgentKey, Resources)> = None;
+        let mut found: Option<(AgentKey, Role, Resources)> = None;
         let mut keys: Vec<OfferKey> = Vec::with_capacity(ids.len());
         for id in ids {
             let key = self.own_offer(framework, id);
@@ -245,18 +266,26 @@ impl Master {
             })?;
             let row = self.offers.get(key).expect("the index names live rows");
             found = Some(match found {
-                None => (row.agent, row.offer.resources.clone()),
-                Some((agent, _)) if agent != row.agent => {
+                None => {
+                    let offer = &row.offer;
+                    (row.agent, offer.role.clone(), offer.resources.clone())
+                }
+                Some((agent, ..)) if agent != row.agent => {
                     let text = format!("offer {id} is of another agent than those before");
                     return Err((RejectKind::OtherAgent, text));
                 }
-                Some((agent, mut pool)) => {
+                Some((_, role, _)) if role != row.offer.role => {
+                    let other = &row.offer.role;
+                    let text = format!("offer {id} is in role {other}, those before in {role}");
+                    return Err((RejectKind::OtherRole, text));
+                }
+                Some((agent, role, mut pool)) => {
                     let sum = pool.add(&row.offer.resources);
                     sum.map_err(|overflow| {
                         let text = format!("the offers together: {overflow}");
                         (RejectKind::Overflow, text)
                     })?;
-                    (agent, pool)
+                    (agent, role, pool)
                 }
             });
             keys.push(key);
@@ -266,9 +295,14 @@ impl Master {
             let text = "an offer is named twice".to_string();
             return Err((RejectKind::Doubled, text));
         }
-        let (agent, pool) =
+        let (agent, role, pool) =
             found.ok_or_else(|| (RejectKind::Empty, "no offer is named".to_string()))?;
-        Ok((agent, keys, pool))
+        Ok(OfferSet {
+            agent,
+            role,
+            keys,
+            pool,
+        })
     }
 
     /// Answers an accept whose offers are not good: by the fate of its tasks, or, if it has none,
@@ -343,13 +377,11 @@ impl Master {
     /// Tells the allocator what is used of accepted offers, and then what is left (OF-17, OF-20).
     fn book(
         &mut self,
-        framework: FrameworkKey,
-        agent: AgentKey,
+        (framework, role, agent): Place<'_>,
         used: Resources,
         rest: Resources,
         refuse: Option<Duration>,
     ) {
-        let role = &self.frameworks[framework].info.role;
         if !used.is_empty() {
             self.changes.push(Change::Accepted {
                 framework,
@@ -370,13 +402,7 @@ impl Master {
         }
     }
 
-    fn launch(
-        &mut self,
-        cx: &mut Cx<'_>,
-        framework: FrameworkKey,
-        agent: AgentKey,
-        task: TaskInfo,
-    ) {
+    fn launch(&mut self, cx: &mut Cx<'_>, (framework, role, agent): Place<'_>, task: TaskInfo) {
         let info = &self.frameworks[framework].info;
         let peer = self.agents[agent].peer();
         let peer = peer.expect("offers of an agent end when it is lost");
@@ -392,7 +418,7 @@ impl Master {
             agent,
             owner,
             name: task.name.clone(),
-            role: info.role.clone(),
+            role: role.clone(),
             resources: task.resources.clone(),
             executor: task.executor.clone(),
             status,
@@ -401,7 +427,11 @@ impl Master {
         self.tasks.book(key);
         // Whatever was to end under this id, it was not this.
         self.kills.take(framework, &task.id);
-        let framework = (**info).clone();
-        cx.tell_agent(peer, ToAgent::RunTask { framework, task });
+        let message = ToAgent::RunTask {
+            framework: (**info).clone(),
+            role: role.clone(),
+            task,
+        };
+        cx.tell_agent(peer, message);
     }
 }

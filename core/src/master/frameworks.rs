@@ -6,7 +6,6 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 
 use crate::allocator::{self, FrameworkCapabilities, FrameworkProfile, SubscriptionState};
@@ -75,12 +74,13 @@ impl Framework {
         } else {
             SubscriptionState::Wanted
         };
+        let roles = self.info.roles.iter().map(|role| allocator::Subscription {
+            state,
+            ..allocator::Subscription::new(role.clone())
+        });
         FrameworkProfile {
             name: self.info.name.clone(),
-            roles: Vec::from([allocator::Subscription {
-                state,
-                ..allocator::Subscription::new(self.info.role.clone())
-            }]),
+            roles: roles.collect(),
             capabilities: FrameworkCapabilities::ALL,
         }
     }

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use super::agents::{Agent, Presence};
 use super::frameworks::Subscription;
-use super::tasks::TaskKey;
+use super::tasks::{Heir, TaskKey};
 use super::updates::News;
 use super::{Cx, Effect, Master, Part, Timer};
 use crate::allocator::Change;
@@ -22,7 +22,6 @@ use crate::protocol::refusal::EndReason;
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, TaskState};
 use crate::registry::RegistryOp;
-use crate::resources::Resources;
 
 impl Master {
     /// The agent's one timer fired: a ping, or the end of our patience.
@@ -200,7 +199,7 @@ impl Master {
         self.changes
             .push(Change::FrameworkRemoved { framework: key });
         for (agent, mut got) in heirs {
-            got.retain(|(heir, _)| *heir != key);
+            got.retain(|heir| heir.framework != key);
             self.hand_over(agent, got);
         }
         if let Some(forgotten) = self.frameworks.complete(key, why) {
@@ -222,7 +221,7 @@ impl Master {
     }
 
     /// Returns who inherits what it held.
-    fn end_with_framework(&mut self, cx: &Cx<'_>, key: TaskKey) -> Vec<(FrameworkKey, Resources)> {
+    fn end_with_framework(&mut self, cx: &Cx<'_>, key: TaskKey) -> Vec<Heir> {
         // What was booked goes with `FrameworkRemoved`.
         let freed = self.tasks.unbook(key);
         let task = &mut self.tasks[key];

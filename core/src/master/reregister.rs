@@ -257,7 +257,7 @@ impl Master {
             agent,
             owner: report.framework,
             name: report.name,
-            role: self.frameworks[framework].info.role.clone(),
+            role: report.role,
             resources: report.resources,
             executor: report.executor,
             status,
@@ -299,9 +299,9 @@ impl Master {
     pub(super) fn use_resources(&mut self, key: TaskKey) {
         let bill = self.tasks.book(key);
         let task = &self.tasks[key];
-        let changes = bill.parts().map(|resources| Change::Used {
+        let changes = bill.parts().map(|(role, resources)| Change::Used {
             framework: task.framework,
-            role: task.role.clone(),
+            role,
             agent: task.agent,
             resources,
         });

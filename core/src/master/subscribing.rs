@@ -14,7 +14,7 @@ use crate::ids::{FrameworkId, PeerId};
 use crate::keys::FrameworkKey;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
-use crate::protocol::refusal::{EndReason, RejectKind};
+use crate::protocol::refusal::EndReason;
 use crate::protocol::scheduler::Event;
 use crate::protocol::validate::check_framework;
 
@@ -94,13 +94,6 @@ impl Master {
             // SM-08, FW-27
             return Err((why, format!("framework {} has been removed: {why}", row.id)));
         }
-        if row.info.role != info.role {
-            let text = format!(
-                "the role of framework {} is {}, and cannot become {}",
-                row.id, row.info.role, info.role
-            );
-            return Err((EndReason::Invalid(RejectKind::Unchangeable), text));
-        }
         if !row.is_of(info.principal.as_deref()) {
             let text = format!("framework {} is somebody else's", row.id);
             return Err((EndReason::SomebodyElses, text));
@@ -138,12 +131,17 @@ impl Master {
             let (why, text) = (EndReason::FailedOver, "framework failed over".to_string());
             self.turn_out(cx, old, why, CloseReason::Replaced, text);
         }
+        if old != Some(peer) {
+            // Nobody is left who could use the offers: the new connection has never seen them.
+            self.return_offers_of(key);
+        }
         let row = &mut self.frameworks[key];
         let before = row.profile();
         row.principal = info.principal.clone();
         row.info = Arc::new(info);
         let profile = row.profile();
         if profile != before {
+            // RQ-03: what is offered in roles that it left is taken back, what runs goes on.
             self.changes.push(Change::FrameworkChanged {
                 framework: key,
                 profile,
@@ -155,8 +153,6 @@ impl Master {
         }
         self.frameworks[key].subscription = Subscription::Subscribed(peer);
         self.peers.cast(peer, Some(Part::Framework(key)));
-        // Nobody is left who could use the offers: the new connection has never seen them.
-        self.return_offers_of(key);
         self.changes.push(Change::FrameworkActive {
             framework: key,
             active: true,

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use tracing::debug;
 
-use super::tasks::{InFlight, Task, TaskKey};
+use super::tasks::{Heir, InFlight, Task, TaskKey};
 use super::{Cx, Master};
 use crate::allocator::{Booking, Change};
 use crate::ids::{AgentId, FrameworkId, TaskId, UpdateId};
@@ -20,7 +20,6 @@ use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
-use crate::resources::Resources;
 use crate::time::Time;
 
 /// What the master says about a task.
@@ -114,29 +113,30 @@ impl Master {
         };
         let task = &self.tasks[key];
         let agent = task.agent;
-        let changes = freed.bill.parts().map(|resources| Change::Returned {
-            framework: task.framework,
-            role: task.role.clone(),
-            agent,
-            resources,
-            from: Booking::Allocated,
-            refuse: None,
-        });
+        let changes = freed
+            .bill
+            .parts()
+            .map(|(role, resources)| Change::Returned {
+                framework: task.framework,
+                role,
+                agent,
+                resources,
+                from: Booking::Allocated,
+                refuse: None,
+            });
         self.changes.extend(changes);
         self.hand_over(agent, freed.heirs);
     }
 
     /// Books for those who go on using it what somebody else was charged for until now.
-    pub(super) fn hand_over(&mut self, agent: AgentKey, heirs: Vec<(FrameworkKey, Resources)>) {
-        for (framework, resources) in heirs {
-            let role = self.frameworks[framework].info.role.clone();
-            self.changes.push(Change::Used {
-                framework,
-                role,
+    pub(super) fn hand_over(&mut self, agent: AgentKey, heirs: Vec<Heir>) {
+        self.changes
+            .extend(heirs.into_iter().map(|heir| Change::Used {
+                framework: heir.framework,
+                role: heir.role,
                 agent,
-                resources,
-            });
-        }
+                resources: heir.resources,
+            }));
     }
 
     /// Takes in an agent's update (PR-08).

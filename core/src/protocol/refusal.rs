@@ -102,12 +102,12 @@ pub enum RejectKind {
     Doubled,
     /// A task or an agent comes with nothing.
     NoResources,
-    /// What cannot change is said otherwise than before.
-    Unchangeable,
     /// An offer is not, or no longer, the framework's.
     NotOffered,
     /// Offers of several agents are used together.
     OtherAgent,
+    /// Offers in several roles are used together.
+    OtherRole,
     /// Amounts cannot be added up.
     Overflow,
 }
@@ -126,9 +126,9 @@ impl RejectKind {
             Self::TooLarge => "too-large",
             Self::Doubled => "doubled",
             Self::NoResources => "no-resources",
-            Self::Unchangeable => "unchangeable",
             Self::NotOffered => "not-offered",
             Self::OtherAgent => "other-agent",
+            Self::OtherRole => "other-role",
             Self::Overflow => "overflow",
         }
     }

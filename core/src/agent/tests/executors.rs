@@ -364,6 +364,17 @@ fn another_description_of_a_running_executor_is_invalid() {
 }
 
 #[test]
+fn an_executor_stays_in_its_role() {
+    // RQ-06
+    let mut node = working();
+    let eng = Role::new("eng").unwrap();
+    let outputs = node.feed(run_in(eng, "f", task_of("e", "u")));
+    let status = &sent_updates(&outputs)[0].1;
+    assert_eq!(status.reason, Some(Reason::TaskInvalid));
+    assert_eq!(status.message, "executor e runs in role *");
+}
+
+#[test]
 fn too_many_updates_are_not_taken_in() {
     let mut node = working();
     let most = super::super::tasks::UPDATES_PER_TASK as u128;

@@ -26,6 +26,7 @@ use crate::protocol::node::AgentInfo;
 use crate::protocol::status::{Breach, Exit, Limited, Reason, TaskState, TaskStatus};
 use crate::protocol::task::{CommandInfo, ExecutorInfo, TaskInfo};
 use crate::resources::{Milli, Resources};
+use crate::roles::Role;
 
 pub(super) const MASTER: PeerId = PeerId(1);
 pub(super) const PING: Duration = Duration::from_secs(75);
@@ -88,8 +89,16 @@ pub(super) fn master(message: ToAgent) -> Input {
 }
 
 pub(super) fn run(framework_name: &str, task: TaskInfo) -> Input {
+    run_in(Role::any(), framework_name, task)
+}
+
+pub(super) fn run_in(role: Role, framework_name: &str, task: TaskInfo) -> Input {
     let framework = framework(framework_name);
-    master(ToAgent::RunTask { framework, task })
+    master(ToAgent::RunTask {
+        framework,
+        role,
+        task,
+    })
 }
 
 pub(super) fn kill(framework: &str, task: &str, grace: Option<Duration>) -> Input {

@@ -153,8 +153,10 @@ impl Dice<'_> {
         }
         // A master goes by the certificate, whatever a framework says; it takes an agent's word.
         info.principal = [None, Some("one"), Some("two")][self.below(3) as usize].map(String::from);
-        if self.chance(5) {
-            info.role = crate::roles::Role::new("eng").unwrap();
+        if self.chance(20) {
+            let all = [&["eng"][..], &["eng", "*"], &["ops", "eng"], &[]];
+            let roles = all[self.below(4) as usize].iter();
+            info.roles = roles.map(|name| Role::new(name).unwrap()).collect();
         }
         info
     }
@@ -168,7 +170,8 @@ impl Dice<'_> {
                     let mut task = self.task_info(world, peer);
                     task.id = id;
                     let state = self.state();
-                    TaskReport::new(framework, &task, state)
+                    let role = Role::new(["*", "eng", "ops"][self.below(3) as usize]).unwrap();
+                    TaskReport::new(framework, role, &task, state)
                 });
                 let tasks = tasks.collect();
                 let frameworks = (0..self.below(3)).map(|_| self.framework_info(world));

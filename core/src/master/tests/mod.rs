@@ -13,6 +13,7 @@ mod greedy;
 mod offers;
 mod operators;
 mod recovery;
+mod roles;
 mod tasks;
 
 use alloc::boxed::Box;
@@ -42,6 +43,7 @@ use crate::protocol::task::{CommandInfo, TaskInfo};
 use crate::protocol::wire::size;
 use crate::registry::{Registry, RegistryOp};
 use crate::resources::{Quantities, Resources, Value};
+use crate::roles::Role;
 use crate::time::Time;
 use greedy::Greedy;
 
@@ -425,5 +427,5 @@ impl World {
 }
 
 fn report(framework: &FrameworkId, task: TaskInfo, state: TaskState) -> TaskReport {
-    TaskReport::new(framework.clone(), &task, state)
+    TaskReport::new(framework.clone(), Role::any(), &task, state)
 }

@@ -18,7 +18,15 @@ fn dropped(world: &World, peer: PeerId, task: &str, agent: &AgentId, why: &str) 
 
 fn run(peer: PeerId, owner: &FrameworkId, task: TaskInfo) -> Out {
     let framework = known_as(owner.clone(), "web");
-    to_agent(peer, ToAgent::RunTask { framework, task })
+    let role = Role::any();
+    to_agent(
+        peer,
+        ToAgent::RunTask {
+            framework,
+            role,
+            task,
+        },
+    )
 }
 
 /// One agent, one framework, and the first offer.

@@ -267,6 +267,7 @@ fn ended_tasks_are_remembered_within_a_bound() {
     let outs = world.call(peer, launch(&ids, tasks));
     let run = ToAgent::RunTask {
         framework: known_as(owner, "web"),
+        role: Role::any(),
         task: task("t0", &agent, "cpus:1"),
     };
     let (state, reason) = (TaskState::Finished, Reason::TaskInvalid);

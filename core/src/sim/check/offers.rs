@@ -153,6 +153,7 @@ mod tests {
             peer: PeerId(2),
             message: ToAgent::RunTask {
                 framework: FrameworkInfo::new("f"),
+                role: crate::roles::Role::any(),
                 task: task.clone(),
             },
         });
