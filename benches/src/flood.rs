@@ -66,7 +66,9 @@ impl Logic for Flood {
                 let (task, state) = (&status.task, status.state);
                 self.end(Err(format!("{task} is {state}: {}", status.message)), calls);
             }
-            UserEvent::Error(message) => self.end(Err(message), calls),
+            UserEvent::Error { message, .. } | UserEvent::Rejected { message, .. } => {
+                self.end(Err(message), calls);
+            }
             UserEvent::Disconnected => self.end(Err("the master is lost".to_owned()), calls),
             UserEvent::Update(_) | UserEvent::Subscribed { .. } | UserEvent::Rescinded(_) => {}
         }

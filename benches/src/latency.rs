@@ -86,7 +86,7 @@ impl Session {
             Event::Rescinded(id) => self.offers.retain(|offer| offer.id != id),
             Event::Subscribed { .. } => {}
             Event::Disconnected => bail!("the master is lost"),
-            Event::Error(message) => bail!(message),
+            Event::Error { message, .. } | Event::Rejected { message, .. } => bail!(message),
         }
         Ok(None)
     }

@@ -60,7 +60,8 @@ impl Logic for Endless {
             UserEvent::Update(_)
             | UserEvent::Rescinded(_)
             | UserEvent::Disconnected
-            | UserEvent::Error(_) => return,
+            | UserEvent::Error { .. }
+            | UserEvent::Rejected { .. } => return,
         };
         self.tell(news);
     }

@@ -37,7 +37,10 @@ impl Logic for Hello {
                     calls.push(UserCall::Stop);
                 }
             }
-            UserEvent::Error(message) => println!("the end: {message}"),
+            UserEvent::Error { reason, message } => {
+                println!("the end: {message}; {}", reason.advice());
+            }
+            UserEvent::Rejected { call, message, .. } => println!("no {call}: {message}"),
             UserEvent::Subscribed { .. } | UserEvent::Rescinded(_) | UserEvent::Disconnected => {}
         }
     }

@@ -363,10 +363,9 @@ fn describe(options: &AgentOptions, address: SocketAddr) -> anyhow::Result<Agent
         true => format!("{hostname}:{}", address.port()),
         false => address.to_string(),
     };
+    let resources = detect::complete(&options.resources, &options.work_dir)?;
     Ok(AgentInfo {
-        hostname,
-        address,
-        resources: detect::complete(&options.resources, &options.work_dir)?,
         attributes: options.attributes.clone(),
+        ..AgentInfo::new(hostname, address, resources)
     })
 }

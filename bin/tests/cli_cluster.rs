@@ -320,8 +320,8 @@ fn lists_of_agents_frameworks_offers_and_tasks() {
     run.until(" running");
     let frameworks = cluster.json(&["framework", "list"]);
     assert_eq!(
-        (&frameworks[0]["tasks"], &frameworks[0]["role"]),
-        (&1.into(), &"*".into())
+        (&frameworks[0]["tasks"], &frameworks[0]["roles"]),
+        (&1.into(), &serde_json::json!(["*"]))
     );
     let tasks = cluster.json(&["ps"]);
     assert_eq!(

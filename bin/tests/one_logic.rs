@@ -57,7 +57,8 @@ impl Logic for TwoTasks {
             UserEvent::Subscribed { .. }
             | UserEvent::Rescinded(_)
             | UserEvent::Disconnected
-            | UserEvent::Error(_) => {}
+            | UserEvent::Error { .. }
+            | UserEvent::Rejected { .. } => {}
         }
     }
 }

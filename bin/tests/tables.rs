@@ -166,7 +166,8 @@ impl Logic for Liar {
             UserEvent::Subscribed { .. }
             | UserEvent::Rescinded(_)
             | UserEvent::Disconnected
-            | UserEvent::Error(_) => {}
+            | UserEvent::Error { .. }
+            | UserEvent::Rejected { .. } => {}
         }
     }
 }

@@ -159,6 +159,15 @@ impl FrameworkId {
         Self::from_checked(&format!("{master}-{n:04}"))
     }
 
+    /// Returns whether `master` may have given this id.
+    pub fn is_from(&self, master: &MasterId) -> bool {
+        let number = || {
+            let rest = self.as_str().strip_prefix(master.as_str())?;
+            rest.strip_prefix('-')?.parse().ok()
+        };
+        number().is_some_and(|n| *self == Self::numbered(master, n))
+    }
+
     /// Returns whether a leadership before `master`, which is that of `epoch`, may have given this
     /// id: it has the same cluster and a lower epoch.
     pub fn is_from_before(&self, master: &MasterId, epoch: u64) -> bool {
@@ -310,6 +319,22 @@ mod tests {
         assert_eq!(AgentId::numbered(&master, 12).as_str(), "rio-7-S12");
         assert_eq!(FrameworkId::numbered(&master, 3).as_str(), "rio-7-0003");
         assert_eq!(OfferId::numbered(&master, 7).as_str(), "rio-7-O7");
+    }
+
+    #[test]
+    fn an_id_is_from_the_master_whose_name_it_begins_with() {
+        let master = MasterId::of("rio", 7).unwrap();
+        for (text, is_from) in [
+            ("rio-7-0012", true),
+            ("rio-7-12", false),
+            ("rio-7-S12", false),
+            ("rio-7", false),
+            ("rio-71-0012", false),
+            ("rome-7-0012", false),
+        ] {
+            let id = FrameworkId::new(text).unwrap();
+            assert_eq!(id.is_from(&master), is_from, "{text}");
+        }
     }
 
     #[test]

@@ -15,8 +15,13 @@ pub const SLICE_BYTES: usize = FRAME_BYTES / 4;
 /// The most bytes of one task's description on the wire, its executor's included. It goes to its
 /// agent in one frame, together with its framework's description.
 pub const TASK_BYTES: usize = FRAME_BYTES / 2;
+/// The most bytes of what an agent reports of one task, on the wire: what of its description the
+/// master keeps, its role, and its framework's id.
+pub const REPORT_BYTES: usize = TASK_BYTES + 2 * TEXT_BYTES;
 /// The most bytes of what a framework says about itself, on the wire.
-pub const FRAMEWORK_BYTES: usize = 4 * TEXT_BYTES;
+pub const FRAMEWORK_BYTES: usize = 64 * 1024;
+/// The most roles of one framework; their names have to fit what it may say about itself.
+pub const ROLES_PER_FRAMEWORK: usize = 1_024;
 /// The most bytes of what an agent says about itself, on the wire.
 pub const AGENT_BYTES: usize = 512 * 1024;
 /// The most numbers in all ranges of one agent: as many as there are ports. Tasks may take every
@@ -90,14 +95,16 @@ pub const DEFAULT_REFUSE: Duration = Duration::from_secs(5);
 
 const _: () = assert!(TASKS_PER_ACCEPT <= TASKS_PER_FRAMEWORK);
 const _: () = assert!(TEXT_BYTES < FRAME_BYTES);
-// What the master adds to a task: the certificate's name, which is below 64 KiB in TLS, and ids.
+const _: () = assert!(FRAMEWORK_BYTES <= SLICE_BYTES);
+// What the master adds to a task: its role, the certificate's name, which is below 64 KiB in TLS,
+// and ids.
 const _: () = assert!(TASK_BYTES + FRAMEWORK_BYTES + 128 * 1024 <= FRAME_BYTES);
 // An agent in an operator's answer: itself, and twice its resources, in pieces of 20 bytes each.
 const _: () = assert!(3 * AGENT_BYTES + 2 * (RANGED_NUMBERS / 2 * 20) + TEXT_BYTES <= FRAME_BYTES);
 // A task in an operator's answer: its description and its news.
 const _: () = assert!(TASK_BYTES + 2 * TEXT_BYTES <= FRAME_BYTES);
 // An agent that comes back: a task, or a slice of them, a slice of frameworks, and itself.
-const _: () = assert!(SLICE_BYTES <= TASK_BYTES);
-const _: () = assert!(TASK_BYTES + SLICE_BYTES + AGENT_BYTES + TEXT_BYTES <= FRAME_BYTES);
+const _: () = assert!(SLICE_BYTES <= REPORT_BYTES);
+const _: () = assert!(REPORT_BYTES + SLICE_BYTES + AGENT_BYTES + TEXT_BYTES <= FRAME_BYTES);
 const _: () = assert!(INPUTS_PER_TURN < HELD_EFFECTS);
 const _: () = assert!(FILTERS_PER_KEY <= FILTERS);

@@ -63,7 +63,8 @@ impl Logic for Keeper {
             UserEvent::Subscribed { .. }
             | UserEvent::Disconnected
             | UserEvent::Rescinded(_)
-            | UserEvent::Error(_) => {}
+            | UserEvent::Error { .. }
+            | UserEvent::Rejected { .. } => {}
         }
     }
 }

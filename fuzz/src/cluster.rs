@@ -4,7 +4,6 @@
 use serde::de::DeserializeOwned;
 use tepui_core::agent::{self, Agent, AgentState};
 use tepui_core::allocator::drf::{Drf, Options};
-use tepui_core::attributes::Attributes;
 use tepui_core::ids::MasterId;
 use tepui_core::machine::{Machine, Outbox};
 use tepui_core::master::{self, Master};
@@ -54,15 +53,14 @@ fn a_master() -> Master {
     )
 }
 
+fn agent_info() -> AgentInfo {
+    let resources = Resources::parse("cpus:4;mem:4096").expect("valid resources");
+    AgentInfo::new("h", "h:1", resources)
+}
+
 fn an_agent() -> Agent {
-    let info = AgentInfo {
-        hostname: "h".into(),
-        address: "h:1".into(),
-        resources: Resources::parse("cpus:4;mem:4096").expect("valid resources"),
-        attributes: Attributes::default(),
-    };
     Agent::recover(
-        agent::Config::new(info, "a", 1),
+        agent::Config::new(agent_info(), "a", 1),
         AgentState::default(),
         Time::from_micros(1),
         &mut Outbox::new(),
@@ -81,6 +79,7 @@ mod tests {
     use tepui_core::protocol::framework::FrameworkInfo;
     use tepui_core::protocol::scheduler::Call;
     use tepui_core::protocol::task::{CommandInfo, TaskInfo};
+    use tepui_core::roles::Role;
 
     use super::*;
     use crate::corpus;
@@ -100,12 +99,7 @@ mod tests {
             master::Input::Agent {
                 peer: PeerId(1),
                 message: ToMaster::Register {
-                    agent: AgentInfo {
-                        hostname: "h".into(),
-                        address: "h:1".into(),
-                        resources: Resources::parse("cpus:4;mem:4096").unwrap(),
-                        attributes: Attributes::default(),
-                    },
+                    agent: agent_info(),
                 },
             },
             master::Input::Scheduler {
@@ -133,15 +127,12 @@ mod tests {
             ..FrameworkInfo::new("f")
         };
         let task = TaskInfo {
-            id: TaskId::new("t").unwrap(),
-            name: "t".into(),
-            agent: id.clone(),
-            resources: Resources::parse("cpus:1;mem:64").unwrap(),
             command: Some(CommandInfo::shell("true")),
-            executor: None,
-            data: Vec::new(),
-            kill_grace: None,
-            pids: None,
+            ..TaskInfo::new(
+                TaskId::new("t").unwrap(),
+                id.clone(),
+                Resources::parse("cpus:1;mem:64").unwrap(),
+            )
         };
         let said = |message| agent::Input::Master { peer, message };
         let kill = ToAgent::KillTask {
@@ -158,7 +149,11 @@ mod tests {
                 ping_timeout: Duration::from_secs(75),
             }),
             said(ToAgent::Ping),
-            said(ToAgent::RunTask { framework, task }),
+            said(ToAgent::RunTask {
+                framework,
+                role: Role::any(),
+                task,
+            }),
             said(kill),
             agent::Input::MasterLost { peer },
         ])

@@ -61,10 +61,12 @@ mod tests {
         let hello = Hello::new(PeerRole::Agent, "a");
         let register = agent::ToMaster::Register {
             agent: AgentInfo {
-                hostname: "h".into(),
-                address: "h:1".into(),
-                resources: Resources::parse("cpus:4;ports:[1-3];labels:{a,b}").unwrap(),
                 attributes: Attributes::parse("rack:r1;zone:[1-3]").unwrap(),
+                ..AgentInfo::new(
+                    "h",
+                    "h:1",
+                    Resources::parse("cpus:4;ports:[1-3];labels:{a,b}").unwrap(),
+                )
             },
         };
         let subscribe = scheduler::Call::Subscribe { framework };

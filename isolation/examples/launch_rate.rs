@@ -110,12 +110,8 @@ fn measure(mode: Mode, count: u64) -> Result<()> {
 
 fn launch(containerizer: &Containerizer, n: u64) {
     let id = ContainerId::numbered(n);
-    let spec = ContainerSpec {
-        command: CommandInfo::exec("/bin/true", [""; 0]),
-        environment: Vec::new(),
-        limits: Default::default(),
-        sandbox: vec![id.as_str().to_owned()],
-    };
+    let command = CommandInfo::exec("/bin/true", [""; 0]);
+    let spec = ContainerSpec::new(command, vec![id.as_str().to_owned()]);
     containerizer.send(ContainerCommand::Launch { id, spec });
 }
 

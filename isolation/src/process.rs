@@ -231,10 +231,8 @@ mod tests {
 
     fn prepare(command: CommandInfo, environment: &[(&str, &str)]) -> Result<Program> {
         let spec = ContainerSpec {
-            command,
             environment: owned(environment),
-            limits: Default::default(),
-            sandbox: vec!["x".to_owned()],
+            ..ContainerSpec::new(command, vec!["x".to_owned()])
         };
         Program::prepare(&ContainerId::numbered(1), &spec, Path::new("/box"))
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tepui_core::ids::{FrameworkId, OfferId, TaskId};
 use tepui_core::protocol::offer;
+use tepui_core::protocol::refusal::{CallKind, EndReason, RejectKind};
 use tepui_core::protocol::status::TaskStatus;
 use tepui_core::protocol::task::TaskInfo;
 use tepui_core::scheduler::{Acknowledging, Logic, UserCall, UserEvent};
@@ -37,8 +38,22 @@ pub enum Event {
     Rescinded(OfferId),
     /// News about a task.
     Update(Update),
-    /// The framework is at its end, and why.
-    Error(String),
+    /// The framework is at its end.
+    Error {
+        /// The master's reason, which says how to proceed; `None` if no master had a say in it.
+        reason: Option<EndReason>,
+        /// Why, for people.
+        message: String,
+    },
+    /// A call was turned down, and nothing has changed. The framework goes on.
+    Rejected {
+        /// Which call.
+        call: CallKind,
+        /// What is wrong with it.
+        reason: RejectKind,
+        /// What is wrong with it, for people.
+        message: String,
+    },
 }
 
 /// Acts for the framework. Clones act for the same.
@@ -249,7 +264,19 @@ impl Logic for Channels {
                 status,
                 handle: self.handle.clone(),
             }),
-            UserEvent::Error(message) => Event::Error(message),
+            UserEvent::Error { reason, message } => Event::Error {
+                reason: Some(reason),
+                message,
+            },
+            UserEvent::Rejected {
+                call,
+                reason,
+                message,
+            } => Event::Rejected {
+                call,
+                reason,
+                message,
+            },
         };
         if let Err(unheard) = self.events.send(event) {
             // Nobody listens any more. Offers are void with the framework, and an update that

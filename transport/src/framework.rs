@@ -48,10 +48,16 @@ impl Framework {
         }
     }
 
-    /// Takes resources in the name of `role`.
+    /// Takes resources in the name of `role`, and no other.
     #[must_use]
-    pub fn role(mut self, role: Role) -> Self {
-        self.info.role = role;
+    pub fn role(self, role: Role) -> Self {
+        self.roles([role])
+    }
+
+    /// Takes resources in the name of each of these roles; an offer says in which.
+    #[must_use]
+    pub fn roles(mut self, roles: impl IntoIterator<Item = Role>) -> Self {
+        self.info.roles = roles.into_iter().collect();
         self
     }
 
@@ -108,10 +114,14 @@ impl Framework {
                 ended = start.run(channels, calls) => ended,
                 never = unheard => never,
             };
-            if let Err(error) = ended
-                && last_words.send(Event::Error(error.to_string())).is_err()
-            {
-                tracing::debug!(%error, "nobody listens to the framework any more");
+            if let Err(error) = ended {
+                let last = Event::Error {
+                    reason: None,
+                    message: error.to_string(),
+                };
+                if last_words.send(last).is_err() {
+                    tracing::debug!(%error, "nobody listens to the framework any more");
+                }
             }
         });
         Ok((handle, events))

@@ -12,6 +12,7 @@ use tepui_core::protocol::offer::Offer;
 use tepui_core::protocol::operator::{AgentView, FrameworkView, TaskView};
 use tepui_core::protocol::status::{Breach, Exit, Limited, TaskStatus};
 use tepui_core::resources::{Quantities, Resources};
+use tepui_core::roles::Role;
 use tepui_core::time::Time;
 
 use super::output::{Column, Listing, Row};
@@ -157,7 +158,7 @@ pub(super) fn agents(agents: &[AgentView], now: SystemTime) -> Listing {
 struct FrameworkJson<'a> {
     id: Option<&'a str>,
     name: &'a str,
-    role: String,
+    roles: Vec<&'a str>,
     connected: bool,
     /// Whether it wants no offers at the moment.
     suppressed: bool,
@@ -172,10 +173,11 @@ pub(super) fn frameworks(frameworks: &[FrameworkView]) -> Listing {
     let rows = frameworks.iter().map(|framework| {
         let info = &framework.info;
         let id = info.id.as_ref().map(|id| id.as_str());
+        let roles: Vec<&str> = info.roles.iter().map(Role::as_str).collect();
         let json = FrameworkJson {
             id,
             name: &info.name,
-            role: info.role.to_string(),
+            roles: roles.clone(),
             connected: framework.connected,
             suppressed: framework.suppressed,
             failover_timeout_seconds: info.failover_timeout.as_secs_f64(),
@@ -186,7 +188,7 @@ pub(super) fn frameworks(frameworks: &[FrameworkView]) -> Listing {
         let cells = vec![
             id.unwrap_or_default().to_owned(),
             info.name.clone(),
-            info.role.to_string(),
+            roles.join(","),
             yes_or_no(framework.connected),
             framework.tasks.to_string(),
             framework.allocated.to_string(),
@@ -201,7 +203,7 @@ pub(super) fn frameworks(frameworks: &[FrameworkView]) -> Listing {
         columns: &[
             Column::Narrow("ID"),
             Column::Narrow("NAME"),
-            Column::Narrow("ROLE"),
+            Column::Narrow("ROLES"),
             Column::Narrow("CONNECTED"),
             Column::Narrow("TASKS"),
             Column::Narrow("ALLOCATED"),
@@ -418,20 +420,19 @@ mod tests {
             name: "hog".into(),
             resources: resources("cpus:0.5;mem:64"),
             status: TaskStatus {
-                task: TaskId::new("run-1").unwrap(),
-                state: TaskState::Failed,
-                source: Source::Executor,
                 reason: Some(Reason::ContainerLimitationMemory),
-                message: String::new(),
-                agent: None,
-                at: at(1000),
-                update: None,
                 exit: Some(Exit::Signal(9)),
                 breach: Some(Breach {
                     resource: Limited::Memory,
                     limit: Milli::from_thousandths(64_000),
                     used: Milli::from_thousandths(64_500),
                 }),
+                ..TaskStatus::new(
+                    TaskId::new("run-1").unwrap(),
+                    TaskState::Failed,
+                    Source::Executor,
+                    at(1000),
+                )
             },
         }
     }
@@ -496,10 +497,12 @@ mod tests {
         let agent = AgentView {
             id: AgentId::new("rio-1-S1").unwrap(),
             info: AgentInfo {
-                hostname: "box".into(),
-                address: "127.0.0.1:5051".into(),
-                resources: resources("cpus:4;ports:[31000-31100];labels:{fast,ssd}"),
                 attributes: "rack:r1".parse().unwrap(),
+                ..AgentInfo::new(
+                    "box",
+                    "127.0.0.1:5051",
+                    resources("cpus:4;ports:[31000-31100];labels:{fast,ssd}"),
+                )
             },
             connected: true,
             registered_at: at(0),

@@ -11,21 +11,24 @@ use serde::{Deserialize, Serialize};
 use super::journal::Number;
 use crate::ids::{FrameworkId, PeerId};
 use crate::protocol::task::ExecutorInfo;
+use crate::roles::Role;
 use crate::time::Time;
 
 /// An executor that has a container, as it must be remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Executor {
     framework: FrameworkId,
+    role: Role,
     info: ExecutorInfo,
     /// Whether it ever subscribed, so that tasks may have reached it.
     subscribed: bool,
 }
 
 impl Executor {
-    pub(super) fn new(framework: FrameworkId, info: ExecutorInfo) -> Self {
+    pub(super) fn new(framework: FrameworkId, role: Role, info: ExecutorInfo) -> Self {
         Self {
             framework,
+            role,
             info,
             subscribed: false,
         }
@@ -37,6 +40,11 @@ impl Executor {
 
     pub(super) fn info(&self) -> &ExecutorInfo {
         &self.info
+    }
+
+    /// Returns the role in which it and all its tasks were launched (RQ-06).
+    pub(super) fn role(&self) -> &Role {
+        &self.role
     }
 
     pub(super) fn has_subscribed(&self) -> bool {

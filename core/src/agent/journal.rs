@@ -18,6 +18,7 @@ use crate::machine::Durable;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::status::TaskStatus;
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
+use crate::roles::Role;
 use crate::time::Time;
 
 /// Names a task or an executor within one agent, for ever. A container carries the number of what
@@ -46,6 +47,8 @@ pub enum AgentRecord {
         number: Number,
         /// Whose executor, with its id.
         framework: FrameworkInfo,
+        /// In which role its resources are held.
+        role: Role,
         /// The executor.
         executor: ExecutorInfo,
     },
@@ -65,6 +68,8 @@ pub enum AgentRecord {
         number: Number,
         /// Whose task, with its id.
         framework: FrameworkInfo,
+        /// In which role it was launched.
+        role: Role,
         /// The task.
         task: TaskInfo,
         /// Where it runs.
@@ -255,20 +260,24 @@ impl AgentState {
         &mut self,
         number: Number,
         framework: &FrameworkInfo,
+        role: &Role,
         executor: &ExecutorInfo,
     ) {
         self.take_number(number);
         let entry = self.framework_entry(framework);
         entry.executors.insert(executor.id.clone(), number);
         let framework = framework.id.clone().expect("checked by framework_entry");
-        self.executors
-            .insert(number, Executor::new(framework, executor.clone()));
+        self.executors.insert(
+            number,
+            Executor::new(framework, role.clone(), executor.clone()),
+        );
     }
 
     fn apply_task_accepted(
         &mut self,
         number: Number,
         framework: &FrameworkInfo,
+        role: &Role,
         task: &TaskInfo,
         placement: Placement,
     ) {
@@ -276,8 +285,10 @@ impl AgentState {
         let entry = self.framework_entry(framework);
         entry.tasks.insert(task.id.clone(), number);
         let framework = framework.id.clone().expect("checked by framework_entry");
-        self.tasks
-            .insert(number, Task::new(framework, task.clone(), placement));
+        self.tasks.insert(
+            number,
+            Task::new(framework, role.clone(), task.clone(), placement),
+        );
     }
 
     fn apply_framework_ended(&mut self, framework: &FrameworkId, destroy_at: Time) {
@@ -309,8 +320,9 @@ impl Durable for AgentState {
             AgentRecord::ExecutorLaunched {
                 number,
                 framework,
+                role,
                 executor,
-            } => self.apply_executor_launched(*number, framework, executor),
+            } => self.apply_executor_launched(*number, framework, role, executor),
             AgentRecord::ExecutorSubscribed { executor } => self
                 .executors
                 .get_mut(executor)
@@ -329,9 +341,10 @@ impl Durable for AgentState {
             AgentRecord::TaskAccepted {
                 number,
                 framework,
+                role,
                 task,
                 placement,
-            } => self.apply_task_accepted(*number, framework, task, *placement),
+            } => self.apply_task_accepted(*number, framework, role, task, *placement),
             AgentRecord::KillRequested { task, destroy_at } => {
                 self.task_mut(*task).request_kill(*destroy_at);
             }

@@ -5,16 +5,18 @@
 //! with a command is a container and nothing else. No `Starting` is reported for it, which saves a
 //! round trip for news that says nothing.
 //!
-//! Reading order: `journal` (what it remembers), `on_master`, `on_container`, `updates`,
-//! `recovery`.
+//! Reading order: `interface`, `journal` (what it remembers), `on_master`, `kills`, `on_container`,
+//! `updates`, `recovery`.
 //!
 //! Deliberately not here: how containers work, where sandboxes are, finding the master, draining,
 //! and the comparison of a changed configuration with the one registered (AG-21).
 
 mod containers;
 mod executors;
+mod interface;
 mod invariants;
 mod journal;
+mod kills;
 mod launch;
 mod on_container;
 mod on_executor;
@@ -29,12 +31,10 @@ mod view;
 mod tests;
 
 use alloc::string::String;
-use core::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use self::containers::Containers;
 use self::executors::Sessions;
+pub use self::interface::{Config, Effect, Input};
 pub use self::invariants::Violation;
 pub use self::journal::{AgentRecord, AgentState, Number};
 pub use self::launch::task_sandboxes;
@@ -43,132 +43,13 @@ use self::registration::Link;
 pub use self::tasks::Placement;
 use self::updates::Flights;
 pub use self::view::{Sandbox, TaskSummary, View};
-use crate::ids::{ContainerId, PeerId};
+use crate::ids::PeerId;
 use crate::machine::{Durable, Machine, Outbox};
-use crate::protocol::agent::{ToAgent, ToMaster};
-use crate::protocol::container::{ContainerCommand, ContainerEvent};
-use crate::protocol::executor;
+use crate::protocol::container::ContainerCommand;
 use crate::protocol::hello::CloseReason;
-use crate::protocol::node::AgentInfo;
 use crate::rng::Rng;
 use crate::time::Time;
 use crate::timers::Timers;
-
-/// How an agent behaves.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The machine.
-    pub info: AgentInfo,
-    /// The name in its certificate, for messages.
-    pub name: String,
-    /// Seeds all chance.
-    pub seed: u64,
-    /// The most that it waits before its first attempt to register; doubles with each (AG-04).
-    pub registration_backoff: Duration,
-    /// How long an update waits for its acknowledgement before it is sent again; doubles each time
-    /// (TK-67).
-    pub update_retry: Duration,
-    /// The most that an update waits.
-    pub update_retry_max: Duration,
-    /// The time between SIGTERM and SIGKILL where neither kill nor task says (TK-84).
-    pub kill_grace: Duration,
-    /// How long an executor may take to subscribe (AG-33).
-    pub executor_registration_timeout: Duration,
-}
-
-impl Config {
-    /// Describes an agent with the usual timing.
-    pub fn new(info: AgentInfo, name: impl Into<String>, seed: u64) -> Self {
-        Self {
-            info,
-            name: name.into(),
-            seed,
-            registration_backoff: Duration::from_secs(1),
-            update_retry: Duration::from_secs(10),
-            update_retry_max: Duration::from_secs(600),
-            kill_grace: Duration::from_secs(3),
-            executor_registration_timeout: Duration::from_secs(60),
-        }
-    }
-}
-
-/// What can happen to an agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Input {
-    /// A connection to the leading master stands.
-    MasterFound {
-        /// The connection.
-        peer: PeerId,
-    },
-    /// The connection to a master is gone.
-    MasterLost {
-        /// The connection.
-        peer: PeerId,
-    },
-    /// A master spoke.
-    Master {
-        /// On which connection.
-        peer: PeerId,
-        /// What it said.
-        message: ToAgent,
-    },
-    /// Somebody connected from inside a container, and proved which.
-    ExecutorConnected {
-        /// The connection.
-        peer: PeerId,
-        /// The container.
-        container: ContainerId,
-    },
-    /// A connection from inside a container is gone.
-    ExecutorDisconnected {
-        /// The connection.
-        peer: PeerId,
-    },
-    /// An executor spoke.
-    Executor {
-        /// On which connection.
-        peer: PeerId,
-        /// What it said.
-        call: executor::Call,
-    },
-    /// Something happened to a container.
-    Container(ContainerEvent),
-}
-
-/// What an agent wants done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Effect {
-    /// Tell the master.
-    Master {
-        /// On which connection.
-        peer: PeerId,
-        /// What to say.
-        message: ToMaster,
-    },
-    /// Tell an executor.
-    Executor {
-        /// On which connection.
-        peer: PeerId,
-        /// What to say.
-        event: executor::Event,
-    },
-    /// Order something of the containerizer.
-    Container(ContainerCommand),
-    /// Close a connection.
-    Disconnect {
-        /// Which one.
-        peer: PeerId,
-        /// Why, for the peer.
-        close: CloseReason,
-        /// Why, for logs.
-        reason: String,
-    },
-    /// End the agent's process. What runs goes on.
-    Stop {
-        /// Why, for people.
-        reason: String,
-    },
-}
 
 /// What is waited for. The entity keeps the moment, so that a stale timer is known as such.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

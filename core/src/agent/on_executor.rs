@@ -318,6 +318,13 @@ impl Agent {
             acknowledge(cx, peer, id, update); // TK-34, TK-69
             return;
         }
+        if !task.state().may_become(status.state) {
+            // TK-33: said once, and not again; the executor need not keep it.
+            let (before, after) = (task.state(), status.state);
+            tracing::debug!(task = %id, %before, %after, "a step back: not taken in");
+            acknowledge(cx, peer, id, update);
+            return;
+        }
         let is_over = status.state.is_terminal();
         if !is_over && task.unacknowledged().len() >= UPDATES_PER_TASK {
             tracing::debug!(task = %id, "too many updates wait: not taken in");

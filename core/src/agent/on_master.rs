@@ -1,28 +1,25 @@
-//! What the master orders: run, kill, shut a framework down, acknowledge.
+//! What the master orders: run, shut a framework down, acknowledge.
 //!
-//! Deliberately not here: registration ([`super::registration`]).
+//! Deliberately not here: registration ([`super::registration`]), and kills ([`super::kills`]).
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::time::Duration;
 
-use super::containers::Phase;
 use super::journal::Number;
 use super::launch;
 use super::registration::Welcome;
 use super::tasks::Placement;
 use super::updates::News;
-use super::{Agent, AgentRecord, Cx, Effect, Timer};
+use super::{Agent, AgentRecord, Cx, Effect};
 use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
 use crate::limits;
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::container::{ContainerCommand, ContainerSpec};
-use crate::protocol::executor::Event;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
-use crate::time::Time;
+use crate::roles::Role;
 
 impl Agent {
     pub(super) fn on_master(&mut self, cx: &mut Cx<'_>, peer: PeerId, message: ToAgent) {
@@ -57,7 +54,11 @@ impl Agent {
                 let message = ToMaster::Pong;
                 cx.out.emit_free(Effect::Master { peer, message });
             }
-            ToAgent::RunTask { framework, task } => self.on_run_task(cx, framework, task),
+            ToAgent::RunTask {
+                framework,
+                role,
+                task,
+            } => self.on_run_task(cx, framework, role, task),
             ToAgent::KillTask {
                 framework,
                 task,
@@ -74,7 +75,13 @@ impl Agent {
         }
     }
 
-    fn on_run_task(&mut self, cx: &mut Cx<'_>, framework: FrameworkInfo, task: TaskInfo) {
+    fn on_run_task(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkInfo,
+        role: Role,
+        task: TaskInfo,
+    ) {
         let (Some(peer), Some(agent)) = (self.link.joined(), self.state.agent().cloned()) else {
             tracing::debug!(task = %task.id, "a task before the registration: ignored"); // AG-01
             return;
@@ -103,13 +110,14 @@ impl Agent {
             self.turn_away(
                 cx,
                 framework,
+                role,
                 task,
                 news.because(Reason::TaskInvalid, problem),
             );
         } else if let Some(executor) = task.executor.clone() {
-            self.run_by_executor(cx, &agent, framework, task, executor);
+            self.run_by_executor(cx, &agent, framework, role, task, executor);
         } else {
-            self.run_by_command(cx, &agent, &id, framework, task);
+            self.run_by_command(cx, &agent, &id, framework, role, task);
         }
     }
 
@@ -137,8 +145,15 @@ impl Agent {
     }
 
     /// Takes a task on only to report, reliably, that it does not run.
-    fn turn_away(&mut self, cx: &mut Cx<'_>, framework: FrameworkInfo, task: TaskInfo, news: News) {
-        let number = self.accept(cx, framework, task, Placement::Nowhere);
+    fn turn_away(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkInfo,
+        role: Role,
+        task: TaskInfo,
+        news: News,
+    ) {
+        let number = self.accept(cx, framework, role, task, Placement::Nowhere);
         self.report(cx, number, news);
     }
 
@@ -146,6 +161,7 @@ impl Agent {
         &mut self,
         cx: &mut Cx<'_>,
         framework: FrameworkInfo,
+        role: Role,
         task: TaskInfo,
         placement: Placement,
     ) -> Number {
@@ -153,6 +169,7 @@ impl Agent {
         let record = AgentRecord::TaskAccepted {
             number,
             framework,
+            role,
             task,
             placement,
         };
@@ -172,12 +189,13 @@ impl Agent {
         agent: &AgentId,
         id: &FrameworkId,
         framework: FrameworkInfo,
+        role: Role,
         task: TaskInfo,
     ) {
         let command = task.command.as_ref().expect("check_task found a command");
         let number = self.state.next();
         let spec = launch::task_container(agent, id, &task, command, number);
-        self.accept(cx, framework, task, Placement::Own);
+        self.accept(cx, framework, role, task, Placement::Own);
         self.launch(cx, number, spec);
     }
 
@@ -186,6 +204,7 @@ impl Agent {
         cx: &mut Cx<'_>,
         agent: &AgentId,
         framework: FrameworkInfo,
+        role: Role,
         task: TaskInfo,
         executor: ExecutorInfo,
     ) {
@@ -196,10 +215,11 @@ impl Agent {
             let record = AgentRecord::ExecutorLaunched {
                 number,
                 framework: framework.clone(),
+                role: role.clone(),
                 executor,
             };
             self.persist(cx, record);
-            self.accept(cx, framework, task, Placement::Executor(number));
+            self.accept(cx, framework, role, task, Placement::Executor(number));
             self.sessions.add(number);
             self.launch(cx, number, spec);
             return;
@@ -208,12 +228,24 @@ impl Agent {
             .state
             .executor(number)
             .expect("a found executor is kept");
-        if *known.info() != executor {
-            let problem = format!("executor {} runs with another description", executor.id);
+        let problem = if *known.info() != executor {
+            Some(format!(
+                "executor {} runs with another description",
+                executor.id
+            ))
+        } else if *known.role() != role {
+            // RQ-06
+            let other = known.role();
+            Some(format!("executor {} runs in role {other}", executor.id))
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
             let news = News::new(TaskState::Error, Source::Agent);
             self.turn_away(
                 cx,
                 framework,
+                role,
                 task,
                 news.because(Reason::TaskInvalid, problem),
             );
@@ -227,122 +259,11 @@ impl Agent {
             // TK-47
             let news = News::new(TaskState::Dropped, Source::Agent)
                 .because(Reason::ExecutorTerminated, "the executor is ending");
-            self.turn_away(cx, framework, task, news);
+            self.turn_away(cx, framework, role, task, news);
             return;
         }
-        let task = self.accept(cx, framework, task, Placement::Executor(number));
+        let task = self.accept(cx, framework, role, task, Placement::Executor(number));
         self.deliver(cx, number, task);
-    }
-
-    fn on_kill_task(
-        &mut self,
-        cx: &mut Cx<'_>,
-        framework: &FrameworkId,
-        task: &TaskId,
-        requested: Option<Duration>,
-    ) {
-        if self.link.joined().is_none() {
-            tracing::debug!(%task, "a kill before the registration: ignored");
-            return;
-        }
-        let Some(number) = self.state.find_task(framework, task) else {
-            // The master asks about it when the agent next returns (PR-03).
-            tracing::debug!(%framework, %task, "a kill of an unknown task: ignored");
-            return;
-        };
-        let row = self.state.task(number).expect("a found task is kept");
-        if row.state().is_terminal() {
-            return;
-        }
-        let own = row.info().kill_grace;
-        let patience = requested.or(own).unwrap_or(self.config.kill_grace); // TK-84
-        let destroy_at = cx.now + patience;
-        match row.placement() {
-            Placement::Own => {
-                if row.destroy_at().is_none_or(|at| destroy_at < at) {
-                    let task = number;
-                    self.persist(cx, AgentRecord::KillRequested { task, destroy_at });
-                    self.end_container(cx, number, destroy_at);
-                }
-            }
-            Placement::Executor(executor) => {
-                self.kill_by_executor(cx, executor, number, patience);
-            }
-            Placement::Nowhere => {}
-        }
-    }
-
-    fn kill_by_executor(
-        &mut self,
-        cx: &mut Cx<'_>,
-        executor: Number,
-        number: Number,
-        patience: Duration,
-    ) {
-        if !self.may_have(executor, number) {
-            self.report_killed_during_launch(cx, number); // TK-83
-            return;
-        }
-        let destroy_at = cx.now + patience;
-        let row = self.state.task(number);
-        let before = row.and_then(|row| row.destroy_at());
-        if before.is_none_or(|at| destroy_at < at) {
-            let task = number;
-            self.persist(cx, AgentRecord::KillRequested { task, destroy_at });
-        }
-        // Said again each time, with what is left: only that can have been lost.
-        let patience = before.map_or(patience, |at| patience.min(at.since(cx.now)));
-        let peer = self.sessions.get(executor).and_then(|s| s.peer());
-        if let (Some(peer), Some(row)) = (peer, self.state.task(number)) {
-            let event = Event::Kill {
-                task: row.info().id.clone(),
-                grace: patience,
-            };
-            cx.out.emit(Effect::Executor { peer, event });
-        }
-    }
-
-    /// Asks the program of a container to end, and destroys it when its time is over. Asked again,
-    /// the time only gets shorter (TK-85). One that is not heard of yet ends once it is.
-    pub(super) fn end_container(&mut self, cx: &mut Cx<'_>, number: Number, destroy_at: Time) {
-        match self.containers.phase(number) {
-            None | Some(Phase::Launching | Phase::Destroyed) => {}
-            Some(Phase::Running) => {
-                if destroy_at <= cx.now {
-                    self.destroy(cx, number);
-                    return;
-                }
-                let id = number.container();
-                cx.container(ContainerCommand::Terminate { id });
-                self.await_end(number, destroy_at);
-            }
-            Some(Phase::Ending(at)) if destroy_at < at => {
-                self.timers.disarm(at, Timer::Destroy(number));
-                if destroy_at <= cx.now {
-                    self.destroy(cx, number);
-                } else {
-                    self.await_end(number, destroy_at);
-                }
-            }
-            Some(Phase::Ending(_)) => {}
-        }
-    }
-
-    pub(super) fn await_end(&mut self, number: Number, destroy_at: Time) {
-        self.containers.set(number, Phase::Ending(destroy_at));
-        self.timers.arm(destroy_at, Timer::Destroy(number));
-    }
-
-    pub(super) fn destroy(&mut self, cx: &mut Cx<'_>, number: Number) {
-        self.containers.set(number, Phase::Destroyed);
-        let id = number.container();
-        cx.container(ContainerCommand::Destroy { id });
-    }
-
-    pub(super) fn on_destroy_due(&mut self, cx: &mut Cx<'_>, number: Number) {
-        if let Some(Phase::Ending(_)) = self.containers.phase(number) {
-            self.destroy(cx, number);
-        }
     }
 
     fn on_shutdown_framework(&mut self, cx: &mut Cx<'_>, framework: FrameworkId) {

@@ -12,6 +12,7 @@ use super::journal::Number;
 use crate::ids::{FrameworkId, UpdateId};
 use crate::protocol::status::{TaskState, TaskStatus};
 use crate::protocol::task::TaskInfo;
+use crate::roles::Role;
 use crate::time::Time;
 
 /// How many unacknowledged updates of one task are kept. An executor that says more before its
@@ -36,6 +37,7 @@ pub enum Placement {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Task {
     framework: FrameworkId,
+    role: Role,
     info: TaskInfo,
     placement: Placement,
     /// The newest state, acknowledged or not.
@@ -49,9 +51,15 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) fn new(framework: FrameworkId, info: TaskInfo, placement: Placement) -> Self {
+    pub(super) fn new(
+        framework: FrameworkId,
+        role: Role,
+        info: TaskInfo,
+        placement: Placement,
+    ) -> Self {
         Self {
             framework,
+            role,
             info,
             placement,
             state: TaskState::Staging,
@@ -63,6 +71,10 @@ impl Task {
 
     pub(super) fn framework(&self) -> &FrameworkId {
         &self.framework
+    }
+
+    pub(super) fn role(&self) -> &Role {
+        &self.role
     }
 
     pub(super) fn info(&self) -> &TaskInfo {
@@ -111,7 +123,8 @@ impl Task {
     }
 
     pub(super) fn update(&mut self, status: TaskStatus) {
-        assert!(!self.state.is_terminal(), "a task that is over has no news");
+        let (before, after) = (self.state, status.state);
+        assert!(before.may_become(after), "{before} does not become {after}");
         self.state = status.state;
         let update = status.update.expect("a recorded update has an id");
         if matches!(self.placement, Placement::Executor(_)) {

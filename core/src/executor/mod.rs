@@ -7,166 +7,28 @@
 //! driver connects and says so.
 
 mod hosted;
+mod interface;
 #[cfg(test)]
 mod tests;
+mod updates;
+mod user;
 
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 pub use self::hosted::{Hosted, Logic};
-use crate::ids::{AgentId, ExecutorId, FrameworkId, PeerId, TaskId, UpdateId};
+pub use self::interface::{Config, Effect, Input};
+pub use self::user::{Report, UserCall, UserEvent};
+use crate::ids::{AgentId, PeerId, TaskId};
 use crate::limits;
 use crate::machine::{Machine, Never, Outbox};
-use crate::protocol::executor::{Call, Event, may_report};
-use crate::protocol::status::{Exit, Reason, Source, TaskState, TaskStatus};
+use crate::protocol::executor::{Call, Event};
+use crate::protocol::status::TaskStatus;
 use crate::protocol::task::TaskInfo;
 use crate::protocol::wire::size;
 use crate::rng::Rng;
 use crate::time::Time;
-
-/// How many updates wait for the agent at most. One more that does not end its task is left out:
-/// a later one says more.
-const WAITING_UPDATES: usize = 10_000;
-
-/// How an executor behaves.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Whose executor.
-    pub framework: FrameworkId,
-    /// Which one.
-    pub executor: ExecutorId,
-    /// Seeds all chance. Two lives with the same container must not share it.
-    pub seed: u64,
-    /// How long it goes on without its agent (FW-64).
-    pub recovery_timeout: Duration,
-    /// How long updates wait for the agent before they are sent again; doubles each time.
-    pub update_retry: Duration,
-    /// The most that updates wait.
-    pub update_retry_max: Duration,
-    /// How long tasks may take to end at a shutdown; shorter than what the agent grants.
-    pub shutdown_grace: Duration,
-}
-
-impl Config {
-    /// Describes an executor with the usual timing.
-    pub fn new(framework: FrameworkId, executor: ExecutorId, seed: u64) -> Self {
-        Self {
-            framework,
-            executor,
-            seed,
-            recovery_timeout: Duration::from_secs(15 * 60),
-            update_retry: Duration::from_secs(10),
-            update_retry_max: Duration::from_secs(600),
-            shutdown_grace: Duration::from_secs(2),
-        }
-    }
-}
-
-/// What can happen to an executor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Input {
-    /// A connection to the agent stands.
-    Connected {
-        /// The connection.
-        peer: PeerId,
-    },
-    /// A connection is gone.
-    Disconnected {
-        /// The connection.
-        peer: PeerId,
-    },
-    /// The agent spoke.
-    Agent {
-        /// On which connection.
-        peer: PeerId,
-        /// What it said.
-        event: Event,
-    },
-    /// The user wants something.
-    User(UserCall),
-}
-
-/// What an executor wants done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Effect {
-    /// Tell the agent.
-    Agent {
-        /// On which connection.
-        peer: PeerId,
-        /// What to say.
-        call: Call,
-    },
-    /// Tell the user. [`Hosted`] keeps these to itself.
-    User(UserEvent),
-    /// All is said: deliver what was sent, then end the process.
-    Exit,
-}
-
-/// What a user's executor is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum UserEvent {
-    /// The agent knows the executor, for the first time or again.
-    Subscribed {
-        /// Where it runs.
-        agent: AgentId,
-    },
-    /// The agent is out of reach. Tasks go on.
-    Disconnected,
-    /// A task to start. Comes once a task.
-    Launch(TaskInfo),
-    /// A task to end.
-    Kill {
-        /// Which one.
-        task: TaskId,
-        /// The time to end by itself.
-        grace: Duration,
-    },
-    /// All tasks are to end now; the process follows.
-    Shutdown,
-    /// The agent turned the executor away, and why.
-    Error(String),
-}
-
-/// What a user's executor has to say.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum UserCall {
-    /// There is news about a task. One that is over has no more.
-    Update(Report),
-    /// The executor is at its end.
-    Stop,
-}
-
-/// News about a task, in the words of a user's executor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// Which task.
-    pub task: TaskId,
-    /// Its state; only some can be reported ([`may_report`]).
-    pub state: TaskState,
-    /// Why.
-    pub reason: Option<Reason>,
-    /// Details for people; cut to [`limits::TEXT_BYTES`].
-    pub message: String,
-    /// How its program ended.
-    pub exit: Option<Exit>,
-}
-
-impl Report {
-    /// Says that a task is in a state.
-    pub fn new(task: TaskId, state: TaskState) -> Self {
-        Self {
-            task,
-            state,
-            reason: None,
-            message: String::new(),
-            exit: None,
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
@@ -337,84 +199,11 @@ impl Executor {
         out.emit(Effect::User(UserEvent::Launch(info)));
     }
 
-    fn on_acknowledged(&mut self, id: &TaskId, update: UpdateId, out: &mut Out) {
-        let waits = |s: &TaskStatus| s.update == Some(update) && s.task == *id;
-        let Some(index) = self.unacknowledged.iter().position(waits) else {
-            tracing::debug!(task = %id, ?update, "acknowledged before: ignored");
-            return;
-        };
-        self.unacknowledged.remove(index);
-        if self.unacknowledged.is_empty() {
-            self.resend = None;
-        }
-        let more = self.unacknowledged.iter().any(|status| status.task == *id);
-        if let Some(task) = self.tasks.get_mut(id) {
-            task.is_known = true;
-            if task.is_over && !more {
-                self.tasks.remove(id);
-            }
-        }
-        self.exit_if_done(out);
-    }
-
     fn on_call(&mut self, now: Time, call: UserCall, out: &mut Out) {
         match call {
             UserCall::Update(report) => self.on_report(now, report, out),
             UserCall::Stop => self.exit(out),
         }
-    }
-
-    fn on_report(&mut self, now: Time, report: Report, out: &mut Out) {
-        let live = self
-            .tasks
-            .get_mut(&report.task)
-            .filter(|task| !task.is_over);
-        let Some(task) = live.filter(|_| may_report(report.state)) else {
-            tracing::warn!(task = %report.task, state = %report.state, "cannot be reported");
-            return;
-        };
-        let is_over = report.state.is_terminal();
-        if !is_over && self.unacknowledged.len() >= WAITING_UPDATES {
-            tracing::warn!(task = %report.task, "too many updates wait: one is left out");
-            return;
-        }
-        task.is_over = is_over;
-        let mut message = report.message;
-        message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
-        let high = u128::from(self.rng.next_u64());
-        let status = TaskStatus {
-            reason: report.reason,
-            message,
-            agent: self.agent.clone(),
-            update: Some(UpdateId(high << 64 | u128::from(self.rng.next_u64()))),
-            exit: report.exit,
-            ..TaskStatus::new(report.task, report.state, Source::Executor, now)
-        };
-        self.unacknowledged.push_back(status.clone());
-        if let Link::Subscribed(peer) = self.link {
-            let call = Call::Update(status);
-            out.emit(Effect::Agent { peer, call });
-            if self.resend.is_none() {
-                self.await_acknowledgements(now, self.config.update_retry);
-            }
-        }
-    }
-
-    fn await_acknowledgements(&mut self, now: Time, wait: Duration) {
-        let waiting = !self.unacknowledged.is_empty();
-        self.resend = waiting.then_some((now + wait, wait));
-    }
-
-    fn resend_all(&mut self, now: Time, wait: Duration, out: &mut Out) {
-        let Link::Subscribed(peer) = self.link else {
-            return;
-        };
-        for status in &self.unacknowledged {
-            let call = Call::Update(status.clone());
-            out.emit(Effect::Agent { peer, call });
-        }
-        let wait = wait.saturating_mul(2).min(self.config.update_retry_max);
-        self.await_acknowledgements(now, wait);
     }
 
     fn shut_down(&mut self, now: Time, out: &mut Out) {

@@ -8,7 +8,9 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::ids::{ExecutorId, FrameworkId, UpdateId};
 use crate::machine::Output;
+use crate::protocol::status::{Source, TaskState};
 use crate::resources::Resources;
 
 const AGENT: PeerId = PeerId(1);
@@ -32,15 +34,8 @@ fn agent_id() -> AgentId {
 
 fn task(name: &str) -> TaskInfo {
     TaskInfo {
-        id: tid(name),
-        name: name.into(),
-        agent: agent_id(),
-        resources: Resources::new(),
-        command: None,
-        executor: None,
         data: vec![1, 2, 3],
-        kill_grace: None,
-        pids: None,
+        ..TaskInfo::new(tid(name), agent_id(), Resources::new())
     }
 }
 

@@ -20,16 +20,24 @@ use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::offer::Operation;
+use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
 use crate::protocol::validate::check_task;
 use crate::resources::Resources;
+use crate::roles::Role;
 
 /// What becomes of one task.
 enum Verdict {
     Launch(TaskInfo),
     Refuse { task: TaskId, message: String },
 }
+
+/// What is wrong with an accept as a whole, for programs and for people.
+type Refusal = (RejectKind, String);
+
+/// For whom something is booked, in which role, and where.
+type Place<'a> = (FrameworkKey, &'a Role, AgentKey);
 
 /// What becomes of an accept.
 struct Plan {
@@ -41,17 +49,27 @@ struct Plan {
     rest: Resources,
 }
 
+/// Offers that are used together.
+struct OfferSet {
+    agent: AgentKey,
+    role: Role,
+    keys: Vec<OfferKey>,
+    pool: Resources,
+}
+
 /// Walks operations over a pool.
 struct Planner<'a> {
     tasks: &'a Tasks,
     framework: FrameworkKey,
+    role: &'a Role,
     agent: AgentKey,
     agent_id: &'a AgentId,
     /// How many more live tasks the framework may have.
     room: usize,
     pool: Resources,
     used: Resources,
-    launched: BTreeSet<TaskId>,
+    /// The ids that were used in this accept, launched or not.
+    named: BTreeSet<TaskId>,
     executors: BTreeMap<ExecutorId, ExecutorInfo>,
 }
 
@@ -67,7 +85,7 @@ impl Planner<'_> {
         }
         // TK-08
         let known = self.tasks.find(self.framework, &task.id).is_some();
-        if known || self.launched.contains(&task.id) {
+        if !self.named.insert(task.id.clone()) || known {
             return Err(format!("task id {} is used already", task.id));
         }
         if self.room == 0 {
@@ -88,7 +106,6 @@ impl Planner<'_> {
         }
         self.pool = pool;
         self.room -= 1;
-        self.launched.insert(task.id.clone());
         if let Some(executor) = &task.executor {
             let id = executor.id.clone();
             self.executors.entry(id).or_insert_with(|| executor.clone());
@@ -105,13 +122,19 @@ impl Planner<'_> {
         let running = self
             .tasks
             .executor(self.framework, self.agent, &executor.id);
-        match running.or_else(|| self.executors.get(&executor.id)) {
+        let new = self.executors.get(&executor.id);
+        match running.or_else(|| Some((new?, self.role))) {
             None => Ok(Some(executor)),
-            Some(same) if same == executor => Ok(None),
-            Some(_) => Err(format!(
+            Some((other, _)) if other != executor => Err(format!(
                 "executor {} is there already, with another description",
                 executor.id
             )),
+            // RQ-06
+            Some((_, role)) if role != self.role => Err(format!(
+                "executor {} is there already, in role {role} and not {}",
+                executor.id, self.role
+            )),
+            Some(_) => Ok(None),
         }
     }
 
@@ -169,10 +192,15 @@ impl Master {
         operations: Vec<Operation>,
         refuse: Option<Duration>,
     ) {
-        let (agent, keys, pool) = match self.check_offers(framework, offers) {
+        let OfferSet {
+            agent,
+            role,
+            keys,
+            pool,
+        } = match self.check_offers(framework, offers) {
             Ok(set) => set,
-            Err(message) => {
-                self.drop_tasks(cx, framework, operations, &message);
+            Err(refusal) => {
+                self.refuse_accept(cx, framework, operations, refusal);
                 for id in offers {
                     if let Some(key) = self.own_offer(framework, id) {
                         self.return_offer(key, None);
@@ -184,22 +212,23 @@ impl Master {
         let planner = Planner {
             tasks: &self.tasks,
             framework,
+            role: &role,
             agent,
             agent_id: &self.agents[agent].id,
             room: limits::TASKS_PER_FRAMEWORK.saturating_sub(self.tasks.live(framework)),
             pool,
             used: Resources::new(),
-            launched: BTreeSet::new(),
+            named: BTreeSet::new(),
             executors: BTreeMap::new(),
         };
         let plan = planner.plan(operations);
         for key in keys {
             self.offers.remove(key);
         }
-        self.book(framework, agent, plan.used, plan.rest, refuse);
+        self.book((framework, &role, agent), plan.used, plan.rest, refuse);
         for verdict in plan.verdicts {
             match verdict {
-                Verdict::Launch(task) => self.launch(cx, framework, agent, task),
+                Verdict::Launch(task) => self.launch(cx, (framework, &role, agent), task),
                 Verdict::Refuse { task, message } => {
                     let news = News {
                         state: TaskState::Error,
@@ -207,7 +236,7 @@ impl Master {
                         message,
                     };
                     let agent = self.agents[agent].id.clone();
-                    self.tell(cx, framework, news.about(task, Some(agent), cx.now));
+                    self.refuse_task(cx, framework, task, agent, news);
                 }
             }
         }
@@ -221,40 +250,78 @@ impl Master {
     }
 
     /// Checks that offers can be accepted together (OF-11), and adds them up.
-    fn check_offers(
-        &self,
-        framework: FrameworkKey,
-        ids: &[OfferId],
-    ) -> Result<(AgentKey, Vec<OfferKey>, Resources), String> {
+    fn check_offers(&self, framework: FrameworkKey, ids: &[OfferId]) -> Result<OfferSet, Refusal> {
         if ids.len() > limits::OFFERS_PER_CALL {
             let limit = limits::OFFERS_PER_CALL;
-            return Err(format!("more than {limit} offers in one accept"));
+            let text = format!("more than {limit} offers in one accept");
+            return Err((RejectKind::TooMany, text));
         }
-        let mut found: Option<(AgentKey, Resources)> = None;
+        let mut found: Option<(AgentKey, Role, Resources)> = None;
         let mut keys: Vec<OfferKey> = Vec::with_capacity(ids.len());
         for id in ids {
             let key = self.own_offer(framework, id);
-            let key = key.ok_or_else(|| format!("offer {id} is not, or no longer, valid"))?;
+            let key = key.ok_or_else(|| {
+                let text = format!("offer {id} is not, or no longer, valid");
+                (RejectKind::NotOffered, text)
+            })?;
             let row = self.offers.get(key).expect("the index names live rows");
             found = Some(match found {
-                None => (row.agent, row.offer.resources.clone()),
-                Some((agent, _)) if agent != row.agent => {
-                    return Err(format!("offer {id} is of another agent than those before"));
+                None => {
+                    let offer = &row.offer;
+                    (row.agent, offer.role.clone(), offer.resources.clone())
                 }
-                Some((agent, mut pool)) => {
+                Some((agent, ..)) if agent != row.agent => {
+                    let text = format!("offer {id} is of another agent than those before");
+                    return Err((RejectKind::OtherAgent, text));
+                }
+                Some((_, role, _)) if role != row.offer.role => {
+                    let other = &row.offer.role;
+                    let text = format!("offer {id} is in role {other}, those before in {role}");
+                    return Err((RejectKind::OtherRole, text));
+                }
+                Some((agent, role, mut pool)) => {
                     let sum = pool.add(&row.offer.resources);
-                    sum.map_err(|overflow| format!("the offers together: {overflow}"))?;
-                    (agent, pool)
+                    sum.map_err(|overflow| {
+                        let text = format!("the offers together: {overflow}");
+                        (RejectKind::Overflow, text)
+                    })?;
+                    (agent, role, pool)
                 }
             });
             keys.push(key);
         }
         let unique: BTreeSet<OfferKey> = keys.iter().copied().collect();
         if unique.len() != keys.len() {
-            return Err("an offer is named twice".to_string());
+            let text = "an offer is named twice".to_string();
+            return Err((RejectKind::Doubled, text));
         }
-        let (agent, pool) = found.ok_or_else(|| "no offer is named".to_string())?;
-        Ok((agent, keys, pool))
+        let (agent, role, pool) =
+            found.ok_or_else(|| (RejectKind::Empty, "no offer is named".to_string()))?;
+        Ok(OfferSet {
+            agent,
+            role,
+            keys,
+            pool,
+        })
+    }
+
+    /// Answers an accept whose offers are not good: by the fate of its tasks, or, if it has none,
+    /// by a word of its own.
+    fn refuse_accept(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkKey,
+        operations: Vec<Operation>,
+        (reason, message): Refusal,
+    ) {
+        let has_tasks = operations
+            .iter()
+            .any(|Operation::Launch(tasks)| !tasks.is_empty());
+        if has_tasks {
+            self.drop_tasks(cx, framework, operations, &message);
+        } else {
+            self.reject(cx, framework, CallKind::Accept, reason, message);
+        }
     }
 
     /// Tells the fate of tasks whose offers are not good: never started (OF-08, OF-11, OF-12).
@@ -279,22 +346,42 @@ impl Master {
                     },
                     message: message.to_string(),
                 };
-                let status = news.about(task.id, Some(task.agent), cx.now);
-                self.tell(cx, framework, status);
+                self.refuse_task(cx, framework, task.id, task.agent, news);
             }
         }
+    }
+
+    /// Says that a task is not launched. Under an id that is, or was, another task's it says what
+    /// is known of that one: who goes by states must not take a refusal for its end (I11).
+    fn refuse_task(
+        &self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkKey,
+        id: TaskId,
+        agent: AgentId,
+        news: News,
+    ) {
+        let status = match self.tasks.find(framework, &id) {
+            Some(key) => TaskStatus {
+                source: Source::Master,
+                reason: Some(news.reason),
+                message: news.message,
+                update: None,
+                ..self.tasks[key].status.clone()
+            },
+            None => news.about(id, Some(agent), cx.now),
+        };
+        self.tell(cx, framework, status);
     }
 
     /// Tells the allocator what is used of accepted offers, and then what is left (OF-17, OF-20).
     fn book(
         &mut self,
-        framework: FrameworkKey,
-        agent: AgentKey,
+        (framework, role, agent): Place<'_>,
         used: Resources,
         rest: Resources,
         refuse: Option<Duration>,
     ) {
-        let role = &self.frameworks[framework].info.role;
         if !used.is_empty() {
             self.changes.push(Change::Accepted {
                 framework,
@@ -315,13 +402,7 @@ impl Master {
         }
     }
 
-    fn launch(
-        &mut self,
-        cx: &mut Cx<'_>,
-        framework: FrameworkKey,
-        agent: AgentKey,
-        task: TaskInfo,
-    ) {
+    fn launch(&mut self, cx: &mut Cx<'_>, (framework, role, agent): Place<'_>, task: TaskInfo) {
         let info = &self.frameworks[framework].info;
         let peer = self.agents[agent].peer();
         let peer = peer.expect("offers of an agent end when it is lost");
@@ -337,7 +418,7 @@ impl Master {
             agent,
             owner,
             name: task.name.clone(),
-            role: info.role.clone(),
+            role: role.clone(),
             resources: task.resources.clone(),
             executor: task.executor.clone(),
             status,
@@ -346,7 +427,11 @@ impl Master {
         self.tasks.book(key);
         // Whatever was to end under this id, it was not this.
         self.kills.take(framework, &task.id);
-        let framework = (**info).clone();
-        cx.tell_agent(peer, ToAgent::RunTask { framework, task });
+        let message = ToAgent::RunTask {
+            framework: (**info).clone(),
+            role: role.clone(),
+            task,
+        };
+        cx.tell_agent(peer, message);
     }
 }

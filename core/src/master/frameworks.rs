@@ -6,7 +6,6 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 
 use crate::allocator::{self, FrameworkCapabilities, FrameworkProfile, SubscriptionState};
@@ -14,6 +13,7 @@ use crate::ids::{FrameworkId, PeerId};
 use crate::keys::FrameworkKey;
 use crate::limits;
 use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::refusal::EndReason;
 use crate::table::Table;
 use crate::time::Time;
 
@@ -27,7 +27,7 @@ pub(super) enum Subscription {
     /// Known from an agent only (SM-02).
     Recovered,
     /// Over: kept so that its id cannot come back, and for those who look at its tasks (SM-08).
-    Completed,
+    Completed(EndReason),
 }
 
 /// One framework.
@@ -54,7 +54,9 @@ impl Framework {
     pub(super) fn peer(&self) -> Option<PeerId> {
         match self.subscription {
             Subscription::Subscribed(peer) => Some(peer),
-            Subscription::Disconnected | Subscription::Recovered | Subscription::Completed => None,
+            Subscription::Disconnected | Subscription::Recovered | Subscription::Completed(_) => {
+                None
+            }
         }
     }
 
@@ -72,18 +74,29 @@ impl Framework {
         } else {
             SubscriptionState::Wanted
         };
+        let roles = self.info.roles.iter().map(|role| allocator::Subscription {
+            state,
+            ..allocator::Subscription::new(role.clone())
+        });
         FrameworkProfile {
             name: self.info.name.clone(),
-            roles: Vec::from([allocator::Subscription {
-                state,
-                ..allocator::Subscription::new(self.info.role.clone())
-            }]),
+            roles: roles.collect(),
             capabilities: FrameworkCapabilities::ALL,
         }
     }
 
     pub(super) fn is_completed(&self) -> bool {
-        self.subscription == Subscription::Completed
+        self.end().is_some()
+    }
+
+    /// Returns why it is over, if it is.
+    pub(super) fn end(&self) -> Option<EndReason> {
+        match self.subscription {
+            Subscription::Completed(reason) => Some(reason),
+            Subscription::Subscribed(_) | Subscription::Disconnected | Subscription::Recovered => {
+                None
+            }
+        }
     }
 
     /// Returns since when it is away, or since when we know of it, if it is.
@@ -96,7 +109,7 @@ impl Framework {
                     self.due?.as_micros().saturating_sub(patience),
                 ))
             }
-            Subscription::Subscribed(_) | Subscription::Completed => None,
+            Subscription::Subscribed(_) | Subscription::Completed(_) => None,
         }
     }
 }
@@ -120,10 +133,10 @@ impl Frameworks {
     }
 
     /// Ends a framework. Returns the one that is forgotten for it, if the ring was full (TK-101).
-    pub(super) fn complete(&mut self, key: FrameworkKey) -> Option<FrameworkKey> {
+    pub(super) fn complete(&mut self, key: FrameworkKey, why: EndReason) -> Option<FrameworkKey> {
         let row = &mut self[key];
         assert!(!row.is_completed(), "a framework ends once");
-        row.subscription = Subscription::Completed;
+        row.subscription = Subscription::Completed(why);
         self.completed.push_back(key);
         if self.completed.len() <= limits::COMPLETED_FRAMEWORKS {
             return None;

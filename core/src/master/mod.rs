@@ -7,9 +7,10 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `interface` | what comes in and goes out, and the configuration |
 //! | `peers`, `agents`, `frameworks`, `tasks`, `holdings`, `kills`, `offers` | tables |
 //! | `on_agent`, `on_scheduler`, `on_operator` | reactions to what peers say |
-//! | `accept`, `reregister` | decisions, and how they are carried out |
+//! | `accept`, `subscribing`, `reregister` | decisions, and how they are carried out |
 //! | `offering`, `updates`, `reachability` | what follows: offers, news, timeouts |
 //! | `view`, `invariants` | looking on |
 //!
@@ -19,6 +20,7 @@ mod accept;
 mod agents;
 mod frameworks;
 mod holdings;
+mod interface;
 mod invariants;
 mod kills;
 mod offering;
@@ -29,6 +31,7 @@ mod on_scheduler;
 mod peers;
 mod reachability;
 mod reregister;
+mod subscribing;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -41,21 +44,17 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tracing::debug;
 
 use crate::allocator::{Allocator, Change, Decision};
-use crate::auth::{PeerRole, Principal};
-use crate::ids::{FrameworkId, MasterId, PeerId};
+use crate::auth::PeerRole;
+use crate::ids::{FrameworkId, PeerId};
 use crate::keys::{AgentKey, FrameworkKey};
-use crate::limits;
 use crate::machine::{Durable, Machine, Never, Outbox};
-use crate::protocol::agent::{ToAgent, ToMaster};
+use crate::protocol::agent::ToAgent;
 use crate::protocol::hello::CloseReason;
-use crate::protocol::operator::{Request, Response};
-use crate::protocol::scheduler::{Call, Event};
+use crate::protocol::scheduler::Event;
 use crate::registry::{Registry, RegistryOp};
 use crate::rng::Rng;
 use crate::time::Time;
@@ -68,122 +67,8 @@ use offers::Offers;
 use peers::{Part, Peers};
 use tasks::Tasks;
 
+pub use interface::{Config, Effect, Input};
 pub use view::View;
-
-/// How a master behaves.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The leadership: fresh for each epoch.
-    pub id: MasterId,
-    /// The epoch of this leadership, higher than that of any before.
-    pub epoch: u64,
-    /// Seeds all chance.
-    pub seed: u64,
-    /// How often agents are pinged (TL-01).
-    pub ping_interval: Duration,
-    /// How many pings may go unanswered (TL-01).
-    pub max_missed_pings: u32,
-    /// How long a disconnected agent may stay away (TL-02).
-    pub agent_reregister_timeout: Duration,
-    /// How often subscribed frameworks hear a heartbeat (TL-06).
-    pub heartbeat_interval: Duration,
-    /// How many frameworks there may be at a time; at most [`limits::FRAMEWORKS`].
-    pub max_frameworks: usize,
-}
-
-impl Config {
-    /// Makes a configuration with the usual times.
-    pub const fn new(id: MasterId, epoch: u64, seed: u64) -> Self {
-        Self {
-            id,
-            epoch,
-            seed,
-            ping_interval: Duration::from_secs(15),
-            max_missed_pings: 5,
-            agent_reregister_timeout: Duration::from_secs(600),
-            heartbeat_interval: Duration::from_secs(15),
-            max_frameworks: limits::FRAMEWORKS,
-        }
-    }
-
-    /// Returns after how long a silence an agent gives its connection up (AG-06).
-    pub fn ping_timeout(&self) -> Duration {
-        self.ping_interval.saturating_mul(self.max_missed_pings)
-    }
-}
-
-/// What can happen to a master.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Input {
-    /// A peer connected, with its proved identity.
-    Connected {
-        /// The connection, new.
-        peer: PeerId,
-        /// Who is there.
-        principal: Principal,
-    },
-    /// A peer is gone.
-    Disconnected {
-        /// The connection, which never comes back.
-        peer: PeerId,
-    },
-    /// An agent spoke.
-    Agent {
-        /// Over which connection.
-        peer: PeerId,
-        /// What it said.
-        message: ToMaster,
-    },
-    /// A framework spoke.
-    Scheduler {
-        /// Over which connection.
-        peer: PeerId,
-        /// What it asked.
-        call: Call,
-    },
-    /// An operator spoke.
-    Operator {
-        /// Over which connection.
-        peer: PeerId,
-        /// What he asked.
-        request: Request,
-    },
-}
-
-/// What a master wants done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Effect {
-    /// Tell an agent.
-    Agent {
-        /// Over which connection.
-        peer: PeerId,
-        /// What.
-        message: ToAgent,
-    },
-    /// Tell a framework.
-    Scheduler {
-        /// Over which connection.
-        peer: PeerId,
-        /// What.
-        event: Event,
-    },
-    /// Answer an operator.
-    Respond {
-        /// Over which connection.
-        peer: PeerId,
-        /// What.
-        response: Response,
-    },
-    /// Close a connection. No `Disconnected` needs to follow.
-    Disconnect {
-        /// Which one.
-        peer: PeerId,
-        /// Why, for the peer.
-        close: CloseReason,
-        /// Why, for the log.
-        reason: String,
-    },
-}
 
 /// What every handler gets: the moment, and where to write.
 struct Cx<'a> {

@@ -1,31 +1,26 @@
-//! Reactions to frameworks: subscribing, failing over, ending, declining, wanting, killing.
+//! Reactions to frameworks: ending, declining, wanting, killing.
 //!
-//! Deliberately not here: accepting (`accept`), confirmations (`updates`), and losing frameworks
-//! (`reachability`).
+//! Deliberately not here: letting in (`subscribing`), accepting (`accept`), confirmations
+//! (`updates`), and losing frameworks (`reachability`).
 
-use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use tracing::debug;
 
-use super::frameworks::{Framework, Subscription};
-use super::peers::Part;
 use super::tasks::{Kill, TaskKey};
 use super::updates::News;
-use super::{Cx, Effect, Master};
+use super::{Cx, Master};
 use crate::allocator::Change;
 use crate::filters::effective_refusal;
-use crate::ids::{FrameworkId, OfferId, PeerId, TaskId};
+use crate::ids::{OfferId, PeerId, TaskId};
 use crate::keys::FrameworkKey;
+use crate::limits;
 use crate::protocol::agent::ToAgent;
-use crate::protocol::framework::FrameworkInfo;
-use crate::protocol::hello::CloseReason;
+use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
-use crate::protocol::validate::check_framework;
 
 impl Master {
     pub(super) fn on_scheduler(&mut self, cx: &mut Cx<'_>, peer: PeerId, call: Call) {
@@ -34,12 +29,12 @@ impl Master {
             return;
         }
         let Some(key) = self.peers.framework(peer) else {
-            self.refuse(cx, peer, "not subscribed");
+            self.refuse(cx, peer, EndReason::NotSubscribed, "not subscribed".into());
             return;
         };
         match call {
             Call::Subscribe { .. } => {}
-            Call::Teardown => self.remove_framework(cx, key),
+            Call::Teardown => self.remove_framework(cx, key, EndReason::TornDown),
             Call::Accept {
                 offers,
                 operations,
@@ -66,167 +61,25 @@ impl Master {
         }
     }
 
-    /// Lets a framework in, or back in (SM-01, SM-03, FW-28).
-    fn on_subscribe(&mut self, cx: &mut Cx<'_>, peer: PeerId, mut info: FrameworkInfo) {
-        if let Err(reject) = check_framework(&info) {
-            self.refuse(cx, peer, &reject.to_string());
-            return;
-        }
-        let principal = self.peers.get(peer).map(|peer| peer.principal.name.clone());
-        info.principal = principal;
-        if let Some(key) = self.peers.framework(peer) {
-            // Asked again before it heard our answer.
-            let id = self.frameworks[key].id.clone();
-            if info.id.as_ref().is_some_and(|other| *other != id) {
-                self.refuse(cx, peer, &format!("already subscribed as {id}"));
-                return;
-            }
-            info.id = Some(id);
-        }
-        let known = info.id.as_ref().and_then(|id| self.frameworks.find(id));
-        if let Some(key) = known {
-            match self.check_return(key, &info) {
-                Ok(()) => self.take_back(cx, key, peer, info),
-                // Who is right shows when the agents are back: until then, one may ask again.
-                Err(text) if !self.frameworks[key].vouched && self.agents.are_awaited() => {
-                    self.disconnect(cx, peer, CloseReason::Overloaded, text);
-                }
-                Err(text) => self.refuse(cx, peer, &text),
-            }
-            return;
-        }
-        // FW-29: an id that we do not know was given by another leadership, and stays.
-        let (master, epoch) = (&self.config.id, self.config.epoch);
-        if let Some(id) = &info.id
-            && !id.is_from_before(master, epoch)
-        {
-            let text = format!("framework {id} has ended long ago, or is not of this cluster");
-            self.refuse(cx, peer, &text);
-            return;
-        }
-        if !self.make_room(cx) {
-            let most = self.config.max_frameworks;
-            self.refuse(
-                cx,
-                peer,
-                &format!("the limit of {most} frameworks is reached"),
-            );
-            return;
-        }
-        self.let_in(cx, peer, info);
-    }
-
-    fn next_framework_id(&mut self) -> FrameworkId {
-        loop {
-            let id = FrameworkId::numbered(&self.config.id, self.next_framework);
-            self.next_framework += 1;
-            if self.frameworks.find(&id).is_none() {
-                return id;
-            }
-        }
-    }
-
-    fn check_return(&self, key: FrameworkKey, info: &FrameworkInfo) -> Result<(), String> {
-        let row = &self.frameworks[key];
-        if row.is_completed() {
-            // SM-08, FW-27
-            return Err("framework has been removed".to_string());
-        }
-        if row.info.role != info.role {
-            return Err(format!(
-                "the role of framework {} is {}, and cannot become {}",
-                row.id, row.info.role, info.role
-            ));
-        }
-        if !row.is_of(info.principal.as_deref()) {
-            return Err(format!("framework {} is somebody else's", row.id));
-        }
-        Ok(())
-    }
-
-    fn let_in(&mut self, cx: &mut Cx<'_>, peer: PeerId, mut info: FrameworkInfo) {
-        let vouched = info.id.is_none();
-        let id = info.id.take().unwrap_or_else(|| self.next_framework_id());
-        info.id = Some(id.clone());
-        let key = self.frameworks.insert(Framework {
-            id,
-            principal: info.principal.clone(),
-            info: Arc::new(info),
-            vouched,
-            subscription: Subscription::Subscribed(peer),
-            suppressed: false,
-            due: None,
-        });
-        self.changes.push(Change::FrameworkAdded {
-            framework: key,
-            profile: self.frameworks[key].profile(),
-        });
-        self.peers.cast(peer, Some(Part::Framework(key)));
-        let first = self.rng.jitter(self.config.heartbeat_interval);
-        self.arm_framework(key, Some(cx.now + first));
-        self.tell_subscribed(cx, key, peer);
-    }
-
-    /// Gives a known framework to the one who speaks now.
-    fn take_back(&mut self, cx: &mut Cx<'_>, key: FrameworkKey, peer: PeerId, info: FrameworkInfo) {
-        let old = self.frameworks[key].peer();
-        if let Some(old) = old.filter(|old| *old != peer) {
-            let reason = "framework failed over".to_string();
-            cx.tell_framework(old, Event::Error(reason.clone()));
-            cx.out.emit(Effect::Disconnect {
-                peer: old,
-                close: CloseReason::Replaced,
+    /// Turns a call down, and lets the subscription stand.
+    pub(super) fn reject(
+        &self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkKey,
+        call: CallKind,
+        reason: RejectKind,
+        mut message: String,
+    ) {
+        // It may quote what was said.
+        message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
+        if let Some(peer) = self.frameworks[framework].peer() {
+            let event = Event::Rejected {
+                call,
                 reason,
-            });
-            self.peers.remove(old);
+                message,
+            };
+            cx.tell_framework(peer, event);
         }
-        let row = &mut self.frameworks[key];
-        let before = row.profile();
-        row.principal = info.principal.clone();
-        row.info = Arc::new(info);
-        let profile = row.profile();
-        if profile != before {
-            self.changes.push(Change::FrameworkChanged {
-                framework: key,
-                profile,
-            });
-        }
-        if old == Some(peer) {
-            self.tell_subscribed(cx, key, peer);
-            return;
-        }
-        self.frameworks[key].subscription = Subscription::Subscribed(peer);
-        self.peers.cast(peer, Some(Part::Framework(key)));
-        // Nobody is left who could use the offers: the new connection has never seen them.
-        self.return_offers_of(key);
-        self.changes.push(Change::FrameworkActive {
-            framework: key,
-            active: true,
-        });
-        if self.frameworks[key].suppressed {
-            self.revive(key);
-        }
-        let first = self.rng.jitter(self.config.heartbeat_interval);
-        self.arm_framework(key, Some(cx.now + first));
-        self.tell_subscribed(cx, key, peer);
-        self.tell_again(cx, key);
-        self.answer_kills(cx);
-    }
-
-    fn tell_subscribed(&self, cx: &mut Cx<'_>, key: FrameworkKey, peer: PeerId) {
-        let event = Event::Subscribed {
-            framework: self.frameworks[key].id.clone(),
-            master: self.config.id.clone(),
-            epoch: self.config.epoch,
-            heartbeat: self.config.heartbeat_interval,
-        };
-        cx.tell_framework(peer, event);
-    }
-
-    /// Says why, and closes the connection (FW-27).
-    fn refuse(&mut self, cx: &mut Cx<'_>, peer: PeerId, why: &str) {
-        cx.tell_framework(peer, Event::Error(why.to_string()));
-        self.disconnect(cx, peer, CloseReason::Denied, why.to_string());
     }
 
     /// Takes offers back that a framework does not want (OF-31). Unknown ones are ignored (OF-09).
@@ -242,7 +95,7 @@ impl Master {
         }
     }
 
-    fn revive(&mut self, key: FrameworkKey) {
+    pub(super) fn revive(&mut self, key: FrameworkKey) {
         self.frameworks[key].suppressed = false;
         self.changes.push(Change::Revived {
             framework: key,

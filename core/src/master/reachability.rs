@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use super::agents::{Agent, Presence};
 use super::frameworks::Subscription;
-use super::tasks::TaskKey;
+use super::tasks::{Heir, TaskKey};
 use super::updates::News;
 use super::{Cx, Effect, Master, Part, Timer};
 use crate::allocator::Change;
@@ -18,10 +18,10 @@ use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::hello::CloseReason;
+use crate::protocol::refusal::EndReason;
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, TaskState};
 use crate::registry::RegistryOp;
-use crate::resources::Resources;
 
 impl Master {
     /// The agent's one timer fired: a ping, or the end of our patience.
@@ -130,8 +130,10 @@ impl Master {
                 self.arm_framework(key, Some(cx.now + self.config.heartbeat_interval));
             }
             // SM-06
-            Subscription::Disconnected | Subscription::Recovered => self.remove_framework(cx, key),
-            Subscription::Completed => {}
+            Subscription::Disconnected | Subscription::Recovered => {
+                self.remove_framework(cx, key, EndReason::TimedOut);
+            }
+            Subscription::Completed(_) => {}
         }
     }
 
@@ -146,7 +148,7 @@ impl Master {
             active: false,
         });
         if patience.is_zero() {
-            self.remove_framework(cx, key);
+            self.remove_framework(cx, key, EndReason::TimedOut);
         } else {
             self.arm_framework(key, Some(cx.now + patience));
         }
@@ -170,12 +172,12 @@ impl Master {
         let Some((_, key)) = away.filter(|(_, key)| !runs(*key)).min() else {
             return false;
         };
-        self.remove_framework(cx, key);
+        self.remove_framework(cx, key, EndReason::Replaced);
         true
     }
 
     /// Ends a framework and all its tasks (SM-07, FW-31). It is not told about its tasks.
-    pub(super) fn remove_framework(&mut self, cx: &mut Cx<'_>, key: FrameworkKey) {
+    pub(super) fn remove_framework(&mut self, cx: &mut Cx<'_>, key: FrameworkKey, why: EndReason) {
         self.return_offers_of(key);
         let id = self.frameworks[key].id.clone();
         let mut peers = BTreeSet::new();
@@ -197,10 +199,10 @@ impl Master {
         self.changes
             .push(Change::FrameworkRemoved { framework: key });
         for (agent, mut got) in heirs {
-            got.retain(|(heir, _)| *heir != key);
+            got.retain(|heir| heir.framework != key);
             self.hand_over(agent, got);
         }
-        if let Some(forgotten) = self.frameworks.complete(key) {
+        if let Some(forgotten) = self.frameworks.complete(key, why) {
             self.tasks.forget(forgotten);
         }
     }
@@ -208,24 +210,18 @@ impl Master {
     /// Ends a framework that came under an id which is somebody else's, and frees the id for them.
     pub(super) fn dethrone(&mut self, cx: &mut Cx<'_>, key: FrameworkKey) {
         let row = &self.frameworks[key];
-        let reason = format!("framework {} is somebody else's", row.id);
+        let why = EndReason::SomebodyElses;
+        let message = format!("framework {} is somebody else's", row.id);
         if let Some(peer) = row.peer() {
-            cx.tell_framework(peer, Event::Error(reason.clone()));
-            let close = CloseReason::Denied;
-            cx.out.emit(Effect::Disconnect {
-                peer,
-                close,
-                reason,
-            });
-            self.peers.remove(peer);
+            self.turn_out(cx, peer, why, CloseReason::Denied, message);
         }
-        self.remove_framework(cx, key);
+        self.remove_framework(cx, key, why);
         self.frameworks.forget(key);
         self.tasks.forget(key);
     }
 
     /// Returns who inherits what it held.
-    fn end_with_framework(&mut self, cx: &Cx<'_>, key: TaskKey) -> Vec<(FrameworkKey, Resources)> {
+    fn end_with_framework(&mut self, cx: &Cx<'_>, key: TaskKey) -> Vec<Heir> {
         // What was booked goes with `FrameworkRemoved`.
         let freed = self.tasks.unbook(key);
         let task = &mut self.tasks[key];

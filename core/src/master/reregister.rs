@@ -257,7 +257,7 @@ impl Master {
             agent,
             owner: report.framework,
             name: report.name,
-            role: self.frameworks[framework].info.role.clone(),
+            role: report.role,
             resources: report.resources,
             executor: report.executor,
             status,
@@ -274,7 +274,8 @@ impl Master {
     /// Takes over the state of a known task.
     fn refresh(&mut self, cx: &mut Cx<'_>, key: TaskKey, state: TaskState) {
         let before = self.tasks[key].state;
-        if before.is_terminal() {
+        if !before.may_become(state) {
+            // TK-33, TK-34
             return;
         }
         self.tasks[key].state = state;
@@ -298,9 +299,9 @@ impl Master {
     pub(super) fn use_resources(&mut self, key: TaskKey) {
         let bill = self.tasks.book(key);
         let task = &self.tasks[key];
-        let changes = bill.parts().map(|resources| Change::Used {
+        let changes = bill.parts().map(|(role, resources)| Change::Used {
             framework: task.framework,
-            role: task.role.clone(),
+            role,
             agent: task.agent,
             resources,
         });

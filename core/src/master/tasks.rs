@@ -130,6 +130,8 @@ impl OfFramework {
 #[derive(Clone, Debug)]
 struct RunningExecutor {
     info: Arc<ExecutorInfo>,
+    /// In which role it is charged: that of its first task, and by the plan of all of them (RQ-06).
+    role: Role,
     /// Booked tasks that use it; never zero.
     tasks: usize,
 }
@@ -139,24 +141,33 @@ type Place = (FrameworkKey, AgentKey, ExecutorId);
 /// What changes with one task, in parts: a sum of what agents claim might not fit a number.
 pub(super) struct Bill {
     /// The task's.
-    task: Resources,
+    task: (Role, Resources),
     /// The executor's, if this task is its first or its last.
-    executor: Option<Resources>,
+    executor: Option<(Role, Resources)>,
 }
 
 impl Bill {
-    /// Visits the parts that are not empty.
-    pub(super) fn parts(self) -> impl Iterator<Item = Resources> {
+    /// Visits the parts that are not empty, and in which role they are charged.
+    pub(super) fn parts(self) -> impl Iterator<Item = (Role, Resources)> {
         let parts = [Some(self.task), self.executor];
-        parts.into_iter().flatten().filter(|part| !part.is_empty())
+        let parts = parts.into_iter().flatten();
+        parts.filter(|(_, part)| !part.is_empty())
     }
 }
 
 /// What is free with the end of a task, and what of that is not.
 pub(super) struct Freed {
     pub(super) bill: Bill,
-    /// Frameworks whose tasks or executors on the same agent used some of it all along.
-    pub(super) heirs: Vec<(FrameworkKey, Resources)>,
+    /// Who used some of it on the same agent all along.
+    pub(super) heirs: Vec<Heir>,
+}
+
+/// A framework that is charged from now on, in the role of its task or executor, for what was
+/// somebody else's.
+pub(super) struct Heir {
+    pub(super) framework: FrameworkKey,
+    pub(super) role: Role,
+    pub(super) resources: Resources,
 }
 
 /// All tasks.
@@ -211,16 +222,18 @@ impl Tasks {
             let place = (task.framework, agent, info.id.clone());
             let running = self.executors.entry(place).or_insert_with(|| {
                 let holder = Holder::Executor(task.framework, info.id.clone());
-                executor = Some(holdings.enter(agent, holder, &info.resources));
+                let needs = holdings.enter(agent, holder, &info.resources);
+                executor = Some((task.role.clone(), needs));
                 RunningExecutor {
                     info: Arc::clone(info),
+                    role: task.role.clone(),
                     tasks: 0,
                 }
             });
             running.tasks += 1;
         }
         Bill {
-            task: needs,
+            task: (task.role.clone(), needs),
             executor,
         }
     }
@@ -242,22 +255,37 @@ impl Tasks {
             running.tasks -= 1;
             if running.tasks == 0 {
                 let holder = Holder::Executor(task.framework, info.id.clone());
-                executor = Some(holdings.leave(agent, &holder, &running.info.resources));
+                let freed = holdings.leave(agent, &holder, &running.info.resources);
+                executor = Some((running.role.clone(), freed));
                 self.executors.remove(&place);
             }
         }
+        let task = (task.role.clone(), freed);
         let heirs = holdings.inherit(agent).into_iter();
-        let heirs = heirs.map(|(holder, got)| match holder {
-            Holder::Task(key) => (self.rows[key].framework, got),
-            Holder::Executor(framework, _) => (framework, got),
-        });
+        let heirs = heirs.map(|(holder, resources)| self.heir(agent, holder, resources));
         Some(Freed {
             heirs: heirs.collect(),
-            bill: Bill {
-                task: freed,
-                executor,
-            },
+            bill: Bill { task, executor },
         })
+    }
+
+    fn heir(&self, agent: AgentKey, holder: Holder, resources: Resources) -> Heir {
+        let (framework, role) = match holder {
+            Holder::Task(key) => {
+                let task = &self.rows[key];
+                (task.framework, &task.role)
+            }
+            Holder::Executor(framework, id) => {
+                let running = self.executors.get(&(framework, agent, id));
+                let running = running.expect("an executor that holds something runs");
+                (framework, &running.role)
+            }
+        };
+        Heir {
+            framework,
+            role: role.clone(),
+            resources,
+        }
     }
 
     /// Moves a task that is over to its framework's ring.
@@ -336,15 +364,15 @@ impl Tasks {
             .collect()
     }
 
-    /// Returns a custom executor that runs on an agent (TK-13).
+    /// Returns a custom executor that runs on an agent, and in which role (TK-13).
     pub(super) fn executor(
         &self,
         framework: FrameworkKey,
         agent: AgentKey,
         id: &ExecutorId,
-    ) -> Option<&ExecutorInfo> {
-        let place = (framework, agent, id.clone());
-        self.executors.get(&place).map(|running| &*running.info)
+    ) -> Option<(&ExecutorInfo, &Role)> {
+        let running = self.executors.get(&(framework, agent, id.clone()))?;
+        Some((&running.info, &running.role))
     }
 
     /// Visits what executors use, and where.

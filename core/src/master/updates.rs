@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use tracing::debug;
 
-use super::tasks::{InFlight, TaskKey};
+use super::tasks::{Heir, InFlight, Task, TaskKey};
 use super::{Cx, Master};
 use crate::allocator::{Booking, Change};
 use crate::ids::{AgentId, FrameworkId, TaskId, UpdateId};
@@ -20,7 +20,6 @@ use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
-use crate::resources::Resources;
 use crate::time::Time;
 
 /// What the master says about a task.
@@ -114,37 +113,38 @@ impl Master {
         };
         let task = &self.tasks[key];
         let agent = task.agent;
-        let changes = freed.bill.parts().map(|resources| Change::Returned {
-            framework: task.framework,
-            role: task.role.clone(),
-            agent,
-            resources,
-            from: Booking::Allocated,
-            refuse: None,
-        });
+        let changes = freed
+            .bill
+            .parts()
+            .map(|(role, resources)| Change::Returned {
+                framework: task.framework,
+                role,
+                agent,
+                resources,
+                from: Booking::Allocated,
+                refuse: None,
+            });
         self.changes.extend(changes);
         self.hand_over(agent, freed.heirs);
     }
 
     /// Books for those who go on using it what somebody else was charged for until now.
-    pub(super) fn hand_over(&mut self, agent: AgentKey, heirs: Vec<(FrameworkKey, Resources)>) {
-        for (framework, resources) in heirs {
-            let role = self.frameworks[framework].info.role.clone();
-            self.changes.push(Change::Used {
-                framework,
-                role,
+    pub(super) fn hand_over(&mut self, agent: AgentKey, heirs: Vec<Heir>) {
+        self.changes
+            .extend(heirs.into_iter().map(|heir| Change::Used {
+                framework: heir.framework,
+                role: heir.role,
                 agent,
-                resources,
-            });
-        }
+                resources: heir.resources,
+            }));
     }
 
     /// Takes in an agent's update (PR-08).
     ///
     /// The master confirms an update itself where nobody else will: if the framework is over or
     /// unknown, if the task is another agent's, if the framework has confirmed it but the agent has
-    /// not heard, and if the master has said by its own word that the task has ended. Otherwise the
-    /// agent's stream would never end.
+    /// not heard, if the master has said by its own word that the task has ended, and if the
+    /// framework has heard more already. Otherwise the agent's stream would never end.
     pub(super) fn on_update(
         &mut self,
         cx: &mut Cx<'_>,
@@ -184,9 +184,14 @@ impl Master {
             self.on_last_word(cx, key, status);
             return;
         }
-        self.note(cx, key, &status, latest);
+        let is_stale = is_step_back(&self.tasks[key], &status);
+        if is_stale {
+            debug!(task = %status.task, state = %status.state, "a step back: not passed on");
+        }
+        self.note(cx, key, &status, latest, is_stale);
         let task = &self.tasks[key];
-        if task.is_ended_by_master()
+        if is_stale
+            || task.is_ended_by_master()
             || (status.update.is_some() && status.update == task.acknowledged)
         {
             self.confirm(cx, agent, owner, &status);
@@ -218,12 +223,19 @@ impl Master {
     }
 
     /// Takes an agent's news into the record of a live task.
-    fn note(&mut self, cx: &mut Cx<'_>, key: TaskKey, status: &TaskStatus, latest: TaskState) {
+    fn note(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: TaskKey,
+        status: &TaskStatus,
+        latest: TaskState,
+        is_stale: bool,
+    ) {
         let task = &mut self.tasks[key];
         if task.is_remembered() || task.is_ended_by_master() {
             return;
         }
-        if let Some(update) = status.update {
+        if let Some(update) = status.update.filter(|_| !is_stale) {
             let state = status.state;
             task.in_flight = Some(InFlight { update, state });
         }
@@ -234,13 +246,18 @@ impl Master {
             }
             return;
         }
-        task.state = if status.state.is_terminal() {
+        let newest = if status.state.is_terminal() {
             status.state
         } else {
             latest
         };
-        task.status = status.clone();
-        task.by_master = false;
+        if task.state.may_become(newest) {
+            task.state = newest;
+        }
+        if !is_stale {
+            task.status = status.clone();
+            task.by_master = false;
+        }
         if task.state.is_terminal() {
             self.release(key);
         } else if !task.is_booked() {
@@ -312,6 +329,17 @@ impl Master {
             cx.tell_agent(peer, message);
         }
     }
+}
+
+/// Returns whether news comes too late to be passed on, for more was said already (TK-33). So it
+/// is with what an agent could not tell before it was lost, once the master has said of the task,
+/// which came back, how far it is by now.
+fn is_step_back(task: &Task, status: &TaskStatus) -> bool {
+    let told = &task.status;
+    // What an agent reported when it returned was told to nobody.
+    let was_told = task.by_master || told.update.is_some();
+    let is_repeated = told.update.is_some() && told.update == status.update;
+    was_told && !is_repeated && !told.state.may_become(status.state)
 }
 
 /// Whether an agent may report this state; the others are the master's to say.

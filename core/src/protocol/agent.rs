@@ -12,6 +12,7 @@ use super::status::{TaskState, TaskStatus};
 use super::task::{ExecutorInfo, TaskInfo};
 use crate::ids::{AgentId, FrameworkId, MasterId, TaskId, UpdateId};
 use crate::resources::Resources;
+use crate::roles::Role;
 
 /// A task as a returning agent knows it (PR-02): what the master keeps of it, and no more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub struct TaskReport {
     pub task: TaskId,
     /// Its name for people.
     pub name: String,
+    /// In which role it was launched; its framework may have left it since (RQ-03).
+    pub role: Role,
     /// What it takes.
     pub resources: Resources,
     /// The executor that runs it, if it is not the agent's own.
@@ -32,11 +35,12 @@ pub struct TaskReport {
 
 impl TaskReport {
     /// Says in which state a framework's task is.
-    pub fn new(framework: FrameworkId, task: &TaskInfo, state: TaskState) -> Self {
+    pub fn new(framework: FrameworkId, role: Role, task: &TaskInfo, state: TaskState) -> Self {
         Self {
             framework,
             task: task.id.clone(),
             name: task.name.clone(),
+            role,
             resources: task.resources.clone(),
             executor: task.executor.clone(),
             state,
@@ -118,6 +122,8 @@ pub enum ToAgent {
     RunTask {
         /// Whose task, with its id.
         framework: FrameworkInfo,
+        /// The role of the offers that it was launched on (RQ-06).
+        role: Role,
         /// The task.
         task: TaskInfo,
     },

@@ -37,6 +37,18 @@ pub struct ContainerSpec {
     pub sandbox: Vec<String>,
 }
 
+impl ContainerSpec {
+    /// Describes a container without limits and with the command's variables only.
+    pub fn new(command: CommandInfo, sandbox: Vec<String>) -> Self {
+        Self {
+            command,
+            environment: Vec::new(),
+            limits: ContainerLimits::default(),
+            sandbox,
+        }
+    }
+}
+
 /// An order to the containerizer. Each is answered by events; none is answered synchronously.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContainerCommand {

@@ -1,6 +1,7 @@
 //! What a framework says about itself.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,8 +16,9 @@ pub struct FrameworkInfo {
     pub id: Option<FrameworkId>,
     /// A name for people.
     pub name: String,
-    /// In whose name it takes resources.
-    pub role: Role,
+    /// In whose name it takes resources, each once (FW-06, RQ-02). Without any it is offered
+    /// nothing.
+    pub roles: Vec<Role>,
     /// The name in its certificate. The master writes it, whatever the framework says: agents go by
     /// it when somebody asks for a task's output.
     pub principal: Option<String>,
@@ -30,7 +32,7 @@ impl FrameworkInfo {
         Self {
             id: None,
             name: name.into(),
-            role: Role::any(),
+            roles: Vec::from([Role::any()]),
             principal: None,
             failover_timeout: Duration::ZERO,
         }

@@ -19,6 +19,7 @@ pub mod hello;
 pub mod node;
 pub mod offer;
 pub mod operator;
+pub mod refusal;
 pub mod scheduler;
 pub mod status;
 pub mod task;

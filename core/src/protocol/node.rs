@@ -19,3 +19,19 @@ pub struct AgentInfo {
     /// Free-form hints, passed on in every offer (RM-58).
     pub attributes: Attributes,
 }
+
+impl AgentInfo {
+    /// Describes a machine without attributes.
+    pub fn new(
+        hostname: impl Into<String>,
+        address: impl Into<String>,
+        resources: Resources,
+    ) -> Self {
+        Self {
+            hostname: hostname.into(),
+            address: address.into(),
+            resources,
+            attributes: Attributes::new(),
+        }
+    }
+}

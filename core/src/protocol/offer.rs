@@ -33,18 +33,25 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// Offers resources of an agent in the role `*`, and says no more about it.
+    pub fn new(id: OfferId, framework: FrameworkId, agent: AgentId, resources: Resources) -> Self {
+        Self {
+            id,
+            framework,
+            role: Role::any(),
+            agent,
+            hostname: String::new(),
+            address: String::new(),
+            attributes: Attributes::new(),
+            resources,
+        }
+    }
+
     /// Describes a task that runs `command` on this offer's agent.
     pub fn task(&self, id: TaskId, resources: Resources, command: CommandInfo) -> TaskInfo {
         TaskInfo {
-            name: id.as_str().into(),
-            id,
-            agent: self.agent.clone(),
-            resources,
             command: Some(command),
-            executor: None,
-            data: Vec::new(),
-            kill_grace: None,
-            pids: None,
+            ..TaskInfo::new(id, self.agent.clone(), resources)
         }
     }
 }

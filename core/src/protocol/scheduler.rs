@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::framework::FrameworkInfo;
 use super::offer::{Offer, Operation};
+use super::refusal::{CallKind, EndReason, RejectKind};
 use super::status::TaskStatus;
 use crate::ids::{AgentId, FrameworkId, MasterId, OfferId, TaskId, UpdateId};
 
@@ -81,6 +82,21 @@ pub enum Event {
     Rescind(OfferId),
     /// News about a task; to be acknowledged if `update` is set.
     Update(TaskStatus),
-    /// The subscription ended, and why.
-    Error(String),
+    /// The subscription ended. The connection is closed after it (FW-54).
+    Error {
+        /// Why, for programs; it says how to proceed.
+        reason: EndReason,
+        /// Why, for people.
+        message: String,
+    },
+    /// A call was turned down as a whole: nothing has changed. Of an accept with tasks it is the
+    /// tasks' states that say so.
+    Rejected {
+        /// Which call.
+        call: CallKind,
+        /// What is wrong with it, for programs.
+        reason: RejectKind,
+        /// What is wrong with it, for people.
+        message: String,
+    },
 }

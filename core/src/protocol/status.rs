@@ -60,6 +60,37 @@ impl TaskState {
         }
     }
 
+    /// Returns whether news of `next` may follow news of this state (TK-33). An end may come at any
+    /// time and is the last; programs do not start twice; the same may be said again, with more to
+    /// it. Out of reach and back is no step of the program: there anything may have happened.
+    /// `Unknown` is an answer, and never news.
+    pub const fn may_become(self, next: Self) -> bool {
+        match (self.step(), next.step()) {
+            (Some(before), Some(after)) => before <= after,
+            (Some(_), None) => next.is_terminal() || matches!(next, Self::Unreachable),
+            (None, _) => !self.is_terminal() && !matches!(next, Self::Unknown),
+        }
+    }
+
+    /// Returns how far the program is, in a state that says so.
+    const fn step(self) -> Option<u8> {
+        match self {
+            Self::Staging => Some(0),
+            Self::Starting => Some(1),
+            Self::Running => Some(2),
+            Self::Killing => Some(3),
+            Self::Finished
+            | Self::Failed
+            | Self::Killed
+            | Self::Error
+            | Self::Dropped
+            | Self::Unreachable
+            | Self::Gone
+            | Self::GoneByOperator
+            | Self::Unknown => None,
+        }
+    }
+
     /// Returns the stable name, in lower case.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -251,6 +282,52 @@ impl TaskStatus {
             update: None,
             exit: None,
             breach: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_follow_what() {
+        // TK-33, TK-34; I11. A row for each state, a column for what follows, in the same order.
+        const STATES: [TaskState; 13] = [
+            TaskState::Staging,
+            TaskState::Starting,
+            TaskState::Running,
+            TaskState::Killing,
+            TaskState::Finished,
+            TaskState::Failed,
+            TaskState::Killed,
+            TaskState::Error,
+            TaskState::Dropped,
+            TaskState::Unreachable,
+            TaskState::Gone,
+            TaskState::GoneByOperator,
+            TaskState::Unknown,
+        ];
+        const TABLE: [&str; 13] = [
+            "++++++++++++.", // staging
+            ".+++++++++++.", // starting
+            "..++++++++++.", // running
+            "...+++++++++.", // killing
+            ".............", // finished
+            ".............", // failed
+            ".............", // killed
+            ".............", // error
+            ".............", // dropped
+            "++++++++++++.", // unreachable
+            ".............", // gone
+            ".............", // gone by operator
+            "++++++++++++.", // unknown
+        ];
+        for (before, row) in STATES.into_iter().zip(TABLE) {
+            assert_eq!(row.len(), STATES.len());
+            for (after, mark) in STATES.into_iter().zip(row.chars()) {
+                assert_eq!(before.may_become(after), mark == '+', "{before} to {after}");
+            }
         }
     }
 }

@@ -60,6 +60,17 @@ pub struct ExecutorInfo {
     pub command: CommandInfo,
 }
 
+impl ExecutorInfo {
+    /// Describes an executor by what it needs and how it is started.
+    pub const fn new(id: ExecutorId, resources: Resources, command: CommandInfo) -> Self {
+        Self {
+            id,
+            resources,
+            command,
+        }
+    }
+}
+
 /// One task (TK-01). Exactly one of `command` and `executor` is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskInfo {
@@ -81,4 +92,22 @@ pub struct TaskInfo {
     pub kill_grace: Option<Duration>,
     /// The most processes and threads; `None` is the agent's default.
     pub pids: Option<u32>,
+}
+
+impl TaskInfo {
+    /// Describes a task that is named by its id and runs nothing yet. The rest is added with
+    /// `..TaskInfo::new(..)`.
+    pub fn new(id: TaskId, agent: AgentId, resources: Resources) -> Self {
+        Self {
+            name: id.as_str().into(),
+            id,
+            agent,
+            resources,
+            command: None,
+            executor: None,
+            data: Vec::new(),
+            kill_grace: None,
+            pids: None,
+        }
+    }
 }

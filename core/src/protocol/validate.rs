@@ -4,6 +4,7 @@
 //! need the cluster's state, such as whether a task fits its offers.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 
 use serde::Serialize;
@@ -11,10 +12,12 @@ use serde::Serialize;
 use super::agent::TaskReport;
 use super::framework::FrameworkInfo;
 use super::node::AgentInfo;
+use super::refusal::RejectKind;
 use super::task::{CommandInfo, TaskInfo};
 use super::wire;
 use crate::limits;
 use crate::resources::{Resource, Value};
+use crate::roles::Role;
 
 /// What is wrong with a peer's data. Texts name what was found and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +84,12 @@ pub enum Reject {
         /// What it has twice.
         twice: Box<Resource>,
     },
+    /// A framework names a role twice.
+    #[error("role {role} is named twice")]
+    RoleTwice {
+        /// Which role.
+        role: Role,
+    },
     /// A task or an agent comes with nothing.
     #[error("{what} has no resources")]
     NoResources {
@@ -89,10 +98,45 @@ pub enum Reject {
     },
 }
 
+impl Reject {
+    /// Returns what is wrong, without the details.
+    pub const fn kind(&self) -> RejectKind {
+        match self {
+            Self::Empty { .. } => RejectKind::Empty,
+            Self::TooLong { .. } => RejectKind::TooLong,
+            Self::Nul { .. } => RejectKind::Nul,
+            Self::TooMany { .. } => RejectKind::TooMany,
+            Self::VariableName { .. } => RejectKind::VariableName,
+            Self::NothingToRun => RejectKind::NothingToRun,
+            Self::TwiceToRun => RejectKind::TwiceToRun,
+            Self::TooLarge { .. } => RejectKind::TooLarge,
+            Self::Doubled { .. } | Self::RoleTwice { .. } => RejectKind::Doubled,
+            Self::NoResources { .. } => RejectKind::NoResources,
+        }
+    }
+}
+
 /// Checks what a framework says about itself (VA-29).
 pub fn check_framework(framework: &FrameworkInfo) -> Result<(), Reject> {
     check_text("framework name", &framework.name)?;
+    check_roles(&framework.roles)?;
     check_size("framework", framework, limits::FRAMEWORK_BYTES)
+}
+
+/// Checks the roles of a framework (RQ-02).
+fn check_roles(roles: &[Role]) -> Result<(), Reject> {
+    if roles.len() > limits::ROLES_PER_FRAMEWORK {
+        return Err(Reject::TooMany {
+            what: "list of roles",
+            count: roles.len(),
+            limit: limits::ROLES_PER_FRAMEWORK,
+        });
+    }
+    let mut seen = BTreeSet::new();
+    match roles.iter().find(|role| !seen.insert(*role)) {
+        Some(role) => Err(Reject::RoleTwice { role: role.clone() }),
+        None => Ok(()),
+    }
 }
 
 /// Checks what an agent says about itself (VA-30).
@@ -141,7 +185,7 @@ pub fn check_task(task: &TaskInfo) -> Result<(), Reject> {
 /// Checks what a returning agent says of a task. What passes fits a frame on all its ways.
 pub fn check_report(report: &TaskReport) -> Result<(), Reject> {
     check_text("task name", &report.name)?;
-    check_size("task", report, limits::TASK_BYTES)
+    check_size("task", report, limits::REPORT_BYTES)
 }
 
 fn check_command(command: &CommandInfo) -> Result<(), Reject> {
@@ -215,9 +259,13 @@ fn check_count(what: &'static str, count: usize) -> Result<(), Reject> {
 mod tests {
     use alloc::string::ToString;
     use alloc::vec;
+    use alloc::vec::Vec;
 
     use super::*;
     use crate::attributes::{Attribute, AttributeValue, Attributes};
+    use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId};
+    use crate::protocol::status::TaskState;
+    use crate::protocol::task::ExecutorInfo;
     use crate::resources::Resources;
 
     fn rejection(command: CommandInfo) -> String {
@@ -270,14 +318,64 @@ mod tests {
     }
 
     #[test]
+    fn a_framework_has_each_role_once_and_not_too_many() {
+        // RQ-02, VA-29
+        let with = |roles: &[&str]| {
+            let roles = roles.iter().map(|name| Role::new(name).unwrap());
+            let framework = FrameworkInfo {
+                roles: roles.collect(),
+                ..FrameworkInfo::new("web")
+            };
+            check_framework(&framework).map_err(|reject| reject.to_string())
+        };
+        assert_eq!(with(&[]), Ok(()));
+        assert_eq!(with(&["eng", "eng/web", "*"]), Ok(()));
+        let twice = with(&["eng", "ops", "eng"]);
+        assert_eq!(twice, Err("role eng is named twice".to_string()));
+        let names: Vec<String> = (0..=limits::ROLES_PER_FRAMEWORK)
+            .map(|n| alloc::format!("r{n}"))
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(with(&names[1..]), Ok(()));
+        let many = "list of roles has 1025 entries, more than the limit of 1024";
+        assert_eq!(with(&names), Err(many.to_string()));
+    }
+
+    #[test]
+    fn what_may_be_launched_may_be_reported() {
+        // PR-02: however long its role and its framework's id are
+        let text = |bytes| "x".repeat(bytes);
+        let resources = || Resources::parse("cpus:1").unwrap();
+        let with = |bytes| TaskInfo {
+            executor: Some(ExecutorInfo::new(
+                ExecutorId::new("e").unwrap(),
+                resources(),
+                CommandInfo::shell(text(bytes)),
+            )),
+            ..TaskInfo::new(
+                TaskId::new("t").unwrap(),
+                AgentId::new("a").unwrap(),
+                resources(),
+            )
+        };
+        let beside = wire::size(&with(limits::TASK_BYTES)) - limits::TASK_BYTES;
+        let largest = with(limits::TASK_BYTES - beside);
+        assert_eq!(check_task(&largest), Ok(()));
+        let framework = FrameworkId::new(&text(limits::ID_BYTES)).unwrap();
+        let role = Role::new(&text(limits::TEXT_BYTES)).unwrap();
+        let report = TaskReport::new(framework, role, &largest, TaskState::Running);
+        assert_eq!(check_report(&report), Ok(()));
+        assert!(wire::size(&report) > limits::TASK_BYTES);
+    }
+
+    #[test]
     fn an_agent_has_each_number_and_name_once() {
         // VA-30; I1
-        let mut agent = AgentInfo {
-            hostname: "one".into(),
-            address: "one:5051".into(),
-            resources: Resources::parse("cpus:1;ports(a):[1-5];ports(b):[6-9]").unwrap(),
-            attributes: Attributes::default(),
-        };
+        let mut agent = AgentInfo::new(
+            "one",
+            "one:5051",
+            Resources::parse("cpus:1;ports(a):[1-5];ports(b):[6-9]").unwrap(),
+        );
         check_agent(&agent).unwrap();
         for (text, twice) in [
             ("ports(a):[1-5];ports(b):[3-9]", "ports(b):[3-5]"),
@@ -303,12 +401,11 @@ mod tests {
                 ..
             }
         ));
-        let mut agent = AgentInfo {
-            hostname: "one".into(),
-            address: "one:5051".into(),
-            resources: Resources::parse("cpus:1;ports:[1-65536]").unwrap(),
-            attributes: Attributes::default(),
-        };
+        let mut agent = AgentInfo::new(
+            "one",
+            "one:5051",
+            Resources::parse("cpus:1;ports:[1-65536]").unwrap(),
+        );
         check_agent(&agent).unwrap();
         for n in 0..limits::AGENT_BYTES / limits::TEXT_BYTES {
             let text = AttributeValue::Text("x".repeat(limits::TEXT_BYTES).into());

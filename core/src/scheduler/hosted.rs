@@ -142,7 +142,8 @@ fn acknowledgement(event: &UserEvent) -> Option<UserCall> {
         | UserEvent::Disconnected
         | UserEvent::Offers(_)
         | UserEvent::Rescinded(_)
-        | UserEvent::Error(_) => None,
+        | UserEvent::Error { .. }
+        | UserEvent::Rejected { .. } => None,
     }
 }
 

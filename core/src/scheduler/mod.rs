@@ -8,107 +8,30 @@
 //! connects and says so.
 
 mod hosted;
+mod interface;
+mod offers;
 mod recent;
+mod subscription;
 #[cfg(test)]
 mod tests;
+mod updates;
 mod user;
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::string::String;
-use alloc::vec::Vec;
 use core::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 pub use self::hosted::{Acknowledging, Hosted, Logic};
+pub use self::interface::{Config, Effect, Input};
+use self::offers::{accept, drop_tasks};
 use self::recent::Recent;
 pub use self::user::{UserCall, UserEvent};
 use crate::ids::{FrameworkId, OfferId, PeerId, TaskId, UpdateId};
-use crate::limits;
 use crate::machine::{Machine, Never, Outbox};
-use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
-use crate::protocol::offer::Operation;
 use crate::protocol::scheduler::{Call, Event};
-use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
-use crate::protocol::wire::size;
+use crate::protocol::status::Reason;
 use crate::rng::Rng;
 use crate::time::Time;
-
-/// How a scheduler behaves.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Who it is. With an id it comes back as that framework.
-    pub framework: FrameworkInfo,
-    /// Seeds all chance.
-    pub seed: u64,
-    /// The most that it waits before it subscribes on a later connection than its first, so that
-    /// not everybody comes back at once after a failover (FW-38).
-    pub subscribe_backoff: Duration,
-    /// How many heartbeats may be missed before the connection is given up (FW-33).
-    pub max_missed_heartbeats: u32,
-}
-
-impl Config {
-    /// Describes a scheduler with the usual timing.
-    pub fn new(framework: FrameworkInfo, seed: u64) -> Self {
-        Self {
-            framework,
-            seed,
-            subscribe_backoff: Duration::from_millis(500),
-            max_missed_heartbeats: 5,
-        }
-    }
-}
-
-/// What can happen to a scheduler.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Input {
-    /// A connection to a master stands.
-    Connected {
-        /// The connection.
-        peer: PeerId,
-    },
-    /// A connection is gone.
-    Disconnected {
-        /// The connection.
-        peer: PeerId,
-    },
-    /// The master spoke.
-    Master {
-        /// On which connection.
-        peer: PeerId,
-        /// What it said.
-        event: Event,
-    },
-    /// The user wants something.
-    User(UserCall),
-}
-
-/// What a scheduler wants done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Effect {
-    /// Tell the master.
-    Master {
-        /// On which connection.
-        peer: PeerId,
-        /// What to say.
-        call: Call,
-    },
-    /// Tell the user. [`Hosted`] keeps these to itself.
-    User(UserEvent),
-    /// Give this connection up and make another.
-    Reconnect {
-        /// The connection to close.
-        peer: PeerId,
-        /// Why, for the master.
-        close: CloseReason,
-        /// Why, for logs.
-        reason: String,
-    },
-    /// All is said: deliver what was sent, then end.
-    Stop,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -188,55 +111,10 @@ impl Scheduler {
         }
     }
 
-    fn on_connected(&mut self, now: Time, peer: PeerId, out: &mut Out) {
-        if self.phase == Phase::Stopped {
-            return;
-        }
-        self.leave(out);
-        let first = self.connections == 0;
-        self.connections = self.connections.saturating_add(1);
-        if first {
-            self.subscribe(peer, out);
-        } else {
-            let wait = self.rng.jitter(self.config.subscribe_backoff);
-            self.phase = Phase::Waiting(peer, now + wait);
-        }
-    }
-
-    fn subscribe(&mut self, peer: PeerId, out: &mut Out) {
-        let mut framework = self.config.framework.clone();
-        framework.id = self.framework.clone();
-        self.phase = Phase::Asking(peer);
-        out.emit(Effect::Master {
-            peer,
-            call: Call::Subscribe { framework },
-        });
-    }
-
-    /// Forgets the connection, and every offer with it. What is not confirmed is told again in the
-    /// next subscription: the user may have lost it.
-    fn leave(&mut self, out: &mut Out) {
-        let was = core::mem::replace(&mut self.phase, Phase::Away);
-        self.offers.clear();
-        self.pending.clear();
-        if matches!(was, Phase::Subscribed(..)) {
-            out.emit(Effect::User(UserEvent::Disconnected));
-        }
-    }
-
-    fn give_up(&mut self, peer: PeerId, close: CloseReason, reason: String, out: &mut Out) {
-        self.leave(out);
-        out.emit(Effect::Reconnect {
-            peer,
-            close,
-            reason,
-        });
-    }
-
     fn on_event(&mut self, now: Time, peer: PeerId, event: Event, out: &mut Out) {
         if let Phase::Subscribed(_, dead_at) = &mut self.phase {
             *dead_at = now + self.patience;
-        } else if !matches!(event, Event::Subscribed { .. } | Event::Error(_)) {
+        } else if !matches!(event, Event::Subscribed { .. } | Event::Error { .. }) {
             tracing::debug!(?event, "heard before the subscription stands: ignored");
             return;
         }
@@ -258,63 +136,22 @@ impl Scheduler {
                 }
             }
             Event::Update(status) => self.on_update(peer, status, out),
-            Event::Error(message) => {
+            Event::Error { reason, message } => {
                 self.leave(out);
                 self.phase = Phase::Stopped;
-                out.emit(Effect::User(UserEvent::Error(message)));
+                out.emit(Effect::User(UserEvent::Error { reason, message }));
                 out.emit(Effect::Stop);
             }
+            Event::Rejected {
+                call,
+                reason,
+                message,
+            } => out.emit(Effect::User(UserEvent::Rejected {
+                call,
+                reason,
+                message,
+            })),
         }
-    }
-
-    fn on_subscribed(
-        &mut self,
-        now: Time,
-        peer: PeerId,
-        framework: FrameworkId,
-        epoch: u64,
-        heartbeat: Duration,
-        out: &mut Out,
-    ) {
-        if epoch < self.epoch {
-            let reason = alloc::format!(
-                "the master leads epoch {epoch}, but epoch {} was seen",
-                self.epoch
-            );
-            self.give_up(peer, CloseReason::StaleEpoch, reason, out);
-            return;
-        }
-        self.epoch = epoch;
-        self.patience = heartbeat.saturating_mul(self.config.max_missed_heartbeats.max(1));
-        self.phase = Phase::Subscribed(peer, now + self.patience);
-        self.framework = Some(framework.clone());
-        out.emit(Effect::User(UserEvent::Subscribed { framework }));
-        for (task, grace) in core::mem::take(&mut self.kills) {
-            let call = Call::Kill { task, grace };
-            out.emit(Effect::Master { peer, call });
-        }
-    }
-
-    fn on_update(&mut self, peer: PeerId, status: TaskStatus, out: &mut Out) {
-        if let (Some(update), Some(agent)) = (status.update, &status.agent) {
-            if self.acknowledged.contains(update) {
-                // The acknowledgement was lost on its way: the update came again.
-                let call = Call::Acknowledge {
-                    agent: agent.clone(),
-                    task: status.task,
-                    update,
-                };
-                out.emit(Effect::Master { peer, call });
-                return;
-            }
-            if self.pending.contains(&update) {
-                return;
-            }
-            if self.pending.len() < limits::UNCONFIRMED_UPDATES {
-                self.pending.insert(update);
-            }
-        }
-        out.emit(Effect::User(UserEvent::Update(status)));
     }
 
     fn on_call(&mut self, now: Time, call: UserCall, out: &mut Out) {
@@ -380,71 +217,10 @@ impl Scheduler {
         }
     }
 
-    /// Keeps a kill for the next subscription, or says that it cannot.
-    fn keep_kill(&mut self, now: Time, task: TaskId, grace: Option<Duration>, out: &mut Out) {
-        if self.kills.len() < limits::WAITING_KILLS || self.kills.contains_key(&task) {
-            self.kills.insert(task, grace);
-            return;
-        }
-        let limit = limits::WAITING_KILLS;
-        out.emit(Effect::User(UserEvent::Update(TaskStatus {
-            reason: Some(Reason::Reconciliation),
-            message: alloc::format!("not killed: {limit} kills wait for a master already"),
-            ..TaskStatus::new(task, TaskState::Unknown, Source::Master, now)
-        })));
-    }
-
     fn stop(&mut self, out: &mut Out) {
         self.phase = Phase::Stopped;
         self.offers.clear();
         out.emit(Effect::Stop);
-    }
-
-    fn forget(&mut self, offers: &[OfferId]) {
-        for offer in offers {
-            self.offers.remove(offer);
-        }
-    }
-}
-
-/// Makes an accept, or a decline if it is too long for the wire; then its tasks are dropped.
-fn accept(
-    now: Time,
-    offers: Vec<OfferId>,
-    operations: Vec<Operation>,
-    refuse: Option<Duration>,
-    out: &mut Out,
-) -> Call {
-    // One byte says that it is an accept.
-    let bytes = 1 + size(&(&offers, &operations, refuse));
-    let limit = limits::FRAME_BYTES;
-    if bytes <= limit {
-        return Call::Accept {
-            offers,
-            operations,
-            refuse,
-        };
-    }
-    let long = alloc::format!(
-        "the accept takes {bytes} bytes on the wire, more than the limit of {limit}"
-    );
-    drop_tasks(now, operations, Reason::TaskInvalid, &long, out);
-    Call::Decline { offers, refuse }
-}
-
-/// Answers an accept that cannot be delivered: its tasks were never started (TK-53).
-fn drop_tasks(now: Time, operations: Vec<Operation>, reason: Reason, message: &str, out: &mut Out) {
-    for operation in operations {
-        let Operation::Launch(tasks) = operation;
-        for task in tasks {
-            let status = TaskStatus {
-                reason: Some(reason),
-                message: message.into(),
-                agent: Some(task.agent),
-                ..TaskStatus::new(task.id, TaskState::Dropped, Source::Master, now)
-            };
-            out.emit(Effect::User(UserEvent::Update(status)));
-        }
     }
 }
 

@@ -6,10 +6,15 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::ids::{AgentId, MasterId, TaskId};
+use crate::limits;
 use crate::machine::Output;
+use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
-use crate::protocol::offer::Offer;
+use crate::protocol::offer::{Offer, Operation};
+use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
+use crate::protocol::status::{Source, TaskState, TaskStatus};
 use crate::protocol::task::{CommandInfo, TaskInfo};
+use crate::protocol::wire::size;
 use crate::resources::Resources;
 
 const PEER: PeerId = PeerId(1);
@@ -71,17 +76,11 @@ fn running() -> (Scheduler, Time) {
 }
 
 fn status(update: u128) -> TaskStatus {
+    let task = TaskId::new("t").unwrap();
     TaskStatus {
-        task: TaskId::new("t").unwrap(),
-        state: TaskState::Running,
-        source: Source::Executor,
-        reason: None,
-        message: "".to_string(),
         agent: Some(AgentId::new("m-1-S1").unwrap()),
-        at: secs(1),
         update: Some(UpdateId(update)),
-        exit: None,
-        breach: None,
+        ..TaskStatus::new(task, TaskState::Running, Source::Executor, secs(1))
     }
 }
 
@@ -94,16 +93,11 @@ fn acknowledge(update: u128) -> Call {
 }
 
 fn task() -> TaskInfo {
+    let id = TaskId::new("t").unwrap();
+    let agent = AgentId::new("m-1-S1").unwrap();
     TaskInfo {
-        id: TaskId::new("t").unwrap(),
-        name: "t".to_string(),
-        agent: AgentId::new("m-1-S1").unwrap(),
-        resources: Resources::default(),
         command: Some(CommandInfo::shell("true")),
-        executor: None,
-        data: vec![],
-        kill_grace: None,
-        pids: None,
+        ..TaskInfo::new(id, agent, Resources::default())
     }
 }
 
@@ -241,16 +235,8 @@ fn a_rescission_is_told_only_of_offers_that_are_still_good() {
     let id = OfferId::new("m-1-O1").unwrap();
     let rescind = master(Event::Rescind(id.clone()));
     assert_eq!(feed(&mut s, now, rescind.clone()), []);
-    let offer = Offer {
-        id: id.clone(),
-        framework: framework(),
-        role: crate::roles::Role::any(),
-        agent: AgentId::new("m-1-S1").unwrap(),
-        hostname: "h".to_string(),
-        address: "h:1".to_string(),
-        attributes: crate::attributes::Attributes::default(),
-        resources: Resources::default(),
-    };
+    let agent = AgentId::new("m-1-S1").unwrap();
+    let offer = Offer::new(id.clone(), framework(), agent, Resources::default());
     feed(&mut s, now, master(Event::Offers(vec![offer])));
     assert_eq!(
         feed(&mut s, now, rescind.clone()),
@@ -264,12 +250,17 @@ fn an_error_ends_it_and_stop_tears_down_first() {
     // FW-27, FW-32
     let (mut s, now) = running();
     let message = "framework has been removed".to_string();
-    let told = feed(&mut s, now, master(Event::Error(message.clone())));
+    let reason = EndReason::TornDown;
+    let error = Event::Error {
+        reason,
+        message: message.clone(),
+    };
+    let told = feed(&mut s, now, master(error));
     assert_eq!(
         told,
         [
             Effect::User(UserEvent::Disconnected),
-            Effect::User(UserEvent::Error(message)),
+            Effect::User(UserEvent::Error { reason, message }),
             Effect::Stop
         ]
     );
@@ -282,11 +273,32 @@ fn an_error_ends_it_and_stop_tears_down_first() {
 }
 
 #[test]
+fn a_call_that_was_turned_down_does_not_end_it() {
+    let (mut s, now) = running();
+    let (call, reason) = (CallKind::Accept, RejectKind::NotOffered);
+    let rejected = Event::Rejected {
+        call,
+        reason,
+        message: "no".to_string(),
+    };
+    let told = UserEvent::Rejected {
+        call,
+        reason,
+        message: "no".to_string(),
+    };
+    assert_eq!(feed(&mut s, now, master(rejected)), [Effect::User(told)]);
+    assert!(s.is_subscribed());
+}
+
+#[test]
 fn other_connections_are_not_listened_to() {
     let (mut s, now) = running();
     let stray = Input::Master {
         peer: PeerId(99),
-        event: Event::Error("no".to_string()),
+        event: Event::Error {
+            reason: EndReason::Removed,
+            message: "no".to_string(),
+        },
     };
     assert_eq!(feed(&mut s, now, stray), []);
     assert_eq!(

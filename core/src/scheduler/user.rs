@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{AgentId, FrameworkId, OfferId, TaskId, UpdateId};
 use crate::protocol::offer::{Offer, Operation};
+use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::status::TaskStatus;
 use crate::protocol::task::TaskInfo;
 
@@ -29,8 +30,22 @@ pub enum UserEvent {
     Rescinded(OfferId),
     /// News about a task, in order per task. May come again after a crash of this process.
     Update(TaskStatus),
-    /// The framework is at its end, and why.
-    Error(String),
+    /// The framework is at its end.
+    Error {
+        /// Why; it says how to proceed.
+        reason: EndReason,
+        /// Why, for people.
+        message: String,
+    },
+    /// A call was turned down, and nothing has changed. The framework goes on.
+    Rejected {
+        /// Which call.
+        call: CallKind,
+        /// What is wrong with it.
+        reason: RejectKind,
+        /// What is wrong with it, for people.
+        message: String,
+    },
 }
 
 /// What a user's scheduler may ask for.

@@ -123,12 +123,22 @@ impl Tap {
             }
             return;
         }
+        let before = self.tasks.get(&status.task).map(|(state, _)| *state);
+        let is_refusal = matches!(
+            status.reason,
+            Some(Reason::InvalidOffers | Reason::AgentDisconnected | Reason::TaskInvalid)
+        );
+        let never_ran = matches!(status.state, TaskState::Dropped | TaskState::Error);
+        if before.is_some() && status.update.is_none() && is_refusal && !never_ran {
+            // Its id was used again, and that was refused: no news of the task itself.
+            return;
+        }
         let now = (status.state, status.agent.clone());
-        let before = self.tasks.insert(status.task.clone(), now);
-        if let Some(problem) = before.and_then(|(before, _)| problem(before, status.state)) {
-            let task = &status.task;
+        self.tasks.insert(status.task.clone(), now);
+        if let Some(before) = before.filter(|before| !before.may_become(status.state)) {
+            let (task, after) = (&status.task, status.state);
             self.violation
-                .get_or_insert_with(|| format!("updates: {task} {problem}"));
+                .get_or_insert_with(|| format!("updates: {task} goes from {before} to {after}"));
         }
         let tally = &mut self.tally;
         match status.state {
@@ -158,17 +168,6 @@ impl Tap {
     }
 }
 
-/// Says what is wrong with news in this order, if anything is. A task ends once; programs do not
-/// start twice.
-fn problem(before: TaskState, after: TaskState) -> Option<String> {
-    if before.is_terminal() {
-        return Some(format!("is {after} after it was {before}"));
-    }
-    let is_early = matches!(after, TaskState::Staging | TaskState::Starting);
-    let was_late = matches!(before, TaskState::Running | TaskState::Killing);
-    (is_early && was_late).then(|| format!("goes back from {before} to {after}"))
-}
-
 impl Logic for Tap {
     fn on_event(&mut self, now: Time, event: UserEvent, calls: &mut Vec<UserCall>) {
         match &event {
@@ -185,7 +184,8 @@ impl Logic for Tap {
             UserEvent::Subscribed { .. }
             | UserEvent::Disconnected
             | UserEvent::Rescinded(_)
-            | UserEvent::Error(_) => {}
+            | UserEvent::Error { .. }
+            | UserEvent::Rejected { .. } => {}
         }
         let from = calls.len();
         self.logic.on_event(now, event, calls);
@@ -210,21 +210,44 @@ impl Logic for Tap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::UpdateId;
+    use crate::protocol::status::Source;
+
+    struct Deaf;
+
+    impl Logic for Deaf {
+        fn on_event(&mut self, _: Time, _: UserEvent, _: &mut Vec<UserCall>) {}
+    }
+
+    fn told(statuses: &[TaskStatus]) -> Option<String> {
+        let mut tap = Tap::new(Box::new(Deaf));
+        for status in statuses {
+            tap.on_update(status);
+        }
+        tap.violation().map(String::from)
+    }
+
+    fn status(state: TaskState, update: Option<u128>, reason: Option<Reason>) -> TaskStatus {
+        let task = TaskId::new("t").unwrap();
+        TaskStatus {
+            reason,
+            update: update.map(UpdateId),
+            ..TaskStatus::new(task, state, Source::Agent, Time::ZERO)
+        }
+    }
 
     #[test]
-    fn a_task_ends_once_and_does_not_start_twice() {
-        use TaskState::{Dropped, Failed, Finished, Killing, Running, Staging, Unreachable};
-        assert!(problem(Finished, Finished).is_some());
-        assert!(problem(Dropped, Running).is_some());
-        assert!(problem(Running, Staging).is_some());
-        for (before, after) in [
-            (Staging, Running),
-            (Running, Killing),
-            (Running, Unreachable),
-            (Unreachable, Running),
-            (Unreachable, Failed),
-        ] {
-            assert_eq!(problem(before, after), None);
-        }
+    fn a_task_ends_once_and_a_refusal_is_no_end_of_it() {
+        use TaskState::{Dropped, Finished, Running, Staging};
+        let running = status(Running, Some(1), None);
+        let done = status(Finished, Some(2), None);
+        assert_eq!(told(&[running.clone(), done.clone()]), None);
+        assert!(told(&[done.clone(), done.clone()]).is_some());
+        assert!(told(&[running.clone(), status(Staging, Some(2), None)]).is_some());
+        let refused = |state| status(state, None, Some(Reason::InvalidOffers));
+        let again = [running.clone(), refused(Running), done.clone()];
+        assert_eq!(told(&again), None);
+        let lost = [running, refused(Dropped), done];
+        assert!(told(&lost).is_some());
     }
 }

@@ -173,7 +173,10 @@ impl Logic for Steady {
             UserEvent::Update(status) => self.hear(now, status.task, status.state, calls),
             // Whoever subscribes is taken to want offers.
             UserEvent::Subscribed { .. } => self.is_suppressed = false,
-            UserEvent::Disconnected | UserEvent::Rescinded(_) | UserEvent::Error(_) => {}
+            UserEvent::Disconnected
+            | UserEvent::Rescinded(_)
+            | UserEvent::Error { .. }
+            | UserEvent::Rejected { .. } => {}
         }
         self.adjust(calls);
     }

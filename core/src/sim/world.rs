@@ -20,7 +20,6 @@ use super::queue::{Event, Name, Queue};
 use super::tap::Tap;
 use super::workload::Steady;
 use crate::agent::{self, Agent};
-use crate::attributes::Attributes;
 use crate::gate::Seq;
 use crate::ids::{AgentId, PeerId};
 use crate::machine::Outbox;
@@ -320,12 +319,11 @@ fn seat(n: u32, script: Script, options: &Options, rng: Rng) -> AgentSeat {
     AgentSeat {
         node: Node::new(name),
         containers: Containers::new(n, script, rng),
-        info: AgentInfo {
-            hostname: format!("{name}"),
-            address: format!("{name}:5051"),
-            resources: options.agent_resources.clone(),
-            attributes: Attributes::default(),
-        },
+        info: AgentInfo::new(
+            format!("{name}"),
+            format!("{name}:5051"),
+            options.agent_resources.clone(),
+        ),
         link: Link::Down,
     }
 }

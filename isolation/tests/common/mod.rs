@@ -211,12 +211,7 @@ pub(crate) fn sh(command: &str) -> CommandInfo {
 }
 
 pub(crate) fn spec(id: &ContainerId, command: CommandInfo) -> ContainerSpec {
-    ContainerSpec {
-        command,
-        environment: Vec::new(),
-        limits: Default::default(),
-        sandbox: vec![id.as_str().to_owned()],
-    }
+    ContainerSpec::new(command, vec![id.as_str().to_owned()])
 }
 
 /// Waits for something that no event tells; the pause only paces the asking.

@@ -70,9 +70,9 @@ pub(super) struct RunArgs {
     /// A name for people; by default the command's
     #[arg(long, value_parser = Text(values::name))]
     name: Option<String>,
-    /// The role in whose name resources are taken
+    /// The role in whose name resources are taken; can be given several times
     #[arg(long, default_value = "*", value_parser = Text(values::role))]
-    role: Role,
+    role: Vec<Role>,
     /// How many times to run the command, side by side
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = Text(values::count))]
     instances: u32,
@@ -178,7 +178,7 @@ async fn on_cluster(
         Duration::ZERO
     };
     let connecting = Framework::builder("tepui run")
-        .role(args.role.clone())
+        .roles(args.role.iter().cloned())
         .failover_timeout(failover)
         .connect(&target);
     let patience = args

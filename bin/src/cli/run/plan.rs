@@ -276,15 +276,10 @@ impl Plan {
 impl Template {
     fn task(&self, id: &TaskId, offer: &Offer) -> TaskInfo {
         TaskInfo {
-            id: id.clone(),
             name: self.name.clone(),
-            agent: offer.agent.clone(),
-            resources: self.resources.clone(),
-            command: Some(self.command.clone()),
-            executor: None,
-            data: Vec::new(),
             kill_grace: self.kill_grace,
             pids: self.pids,
+            ..offer.task(id.clone(), self.resources.clone(), self.command.clone())
         }
     }
 }
@@ -313,10 +308,8 @@ fn exit_of(status: &TaskStatus) -> Exit {
 
 #[cfg(test)]
 mod tests {
-    use tepui_core::attributes::Attributes;
     use tepui_core::ids::{AgentId, FrameworkId, OfferId};
     use tepui_core::protocol::status::{self, Reason, Source};
-    use tepui_core::roles::Role;
     use tepui_core::time::Time;
 
     use super::*;
@@ -334,30 +327,19 @@ mod tests {
     }
 
     fn offer(resources: &str) -> Offer {
-        Offer {
-            id: OfferId::new("o").unwrap(),
-            framework: FrameworkId::new("f").unwrap(),
-            role: Role::any(),
-            agent: AgentId::new("a").unwrap(),
-            hostname: "box".into(),
-            address: "127.0.0.1:1".into(),
-            attributes: Attributes::new(),
-            resources: Resources::parse(resources).unwrap(),
-        }
+        Offer::new(
+            OfferId::new("o").unwrap(),
+            FrameworkId::new("f").unwrap(),
+            AgentId::new("a").unwrap(),
+            Resources::parse(resources).unwrap(),
+        )
     }
 
     fn status(task: &str, state: TaskState, exit: Option<status::Exit>) -> TaskStatus {
+        let task = TaskId::new(task).unwrap();
         TaskStatus {
-            task: TaskId::new(task).unwrap(),
-            state,
-            source: Source::Executor,
-            reason: None,
-            message: String::new(),
-            agent: None,
-            at: Time::ZERO,
-            update: None,
             exit,
-            breach: None,
+            ..TaskStatus::new(task, state, Source::Executor, Time::ZERO)
         }
     }
 

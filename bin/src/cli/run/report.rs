@@ -156,7 +156,6 @@ mod tests {
     use tepui_core::protocol::offer::Offer;
     use tepui_core::protocol::status::{Exit, Reason, Source, TaskState, TaskStatus};
     use tepui_core::resources::Resources;
-    use tepui_core::roles::Role;
     use tepui_core::time::Time;
 
     use super::*;
@@ -171,26 +170,23 @@ mod tests {
         let task = TaskId::new("run-1").unwrap();
         let resources = Resources::parse("cpus:0.5;mem:64").unwrap();
         let offer = Offer {
-            id: OfferId::new("rio-1-O1").unwrap(),
-            framework: "rio-1-0001".parse().unwrap(),
-            role: Role::any(),
-            agent: AgentId::new("rio-1-S1").unwrap(),
             hostname: "box".into(),
-            address: "127.0.0.1:1".into(),
-            attributes: "".parse().unwrap(),
-            resources: Resources::parse("cpus:2;mem:1000").unwrap(),
+            ..Offer::new(
+                OfferId::new("rio-1-O1").unwrap(),
+                "rio-1-0001".parse().unwrap(),
+                AgentId::new("rio-1-S1").unwrap(),
+                Resources::parse("cpus:2;mem:1000").unwrap(),
+            )
         };
         let status = TaskStatus {
-            task: task.clone(),
-            state: TaskState::Failed,
-            source: Source::Executor,
             reason: Some(Reason::CommandFailed),
-            message: String::new(),
-            agent: None,
-            at: Time::ZERO,
-            update: None,
             exit: Some(Exit::Code(3)),
-            breach: None,
+            ..TaskStatus::new(
+                task.clone(),
+                TaskState::Failed,
+                Source::Executor,
+                Time::ZERO,
+            )
         };
         report.step(&Step::offer(&offer)).unwrap();
         report

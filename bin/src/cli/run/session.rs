@@ -199,9 +199,16 @@ impl<'a, 'b> Session<'a, 'b> {
             Event::Rescinded(_) => {}
             // Acknowledged when it is dropped, which is after it has been dealt with.
             Event::Update(update) => self.on_update(&update)?,
-            Event::Error(message) => {
+            Event::Error { reason, message } => {
+                let advice = reason.map(|reason| format!("; {}", reason.advice()));
                 return Err(Failure::failed(format_args!(
-                    "the master ended the framework: {message}"
+                    "the master ended the framework: {message}{}",
+                    advice.unwrap_or_default()
+                )));
+            }
+            Event::Rejected { call, message, .. } => {
+                return Err(Failure::failed(format_args!(
+                    "the master turned a call down ({call}): {message}"
                 )));
             }
         }

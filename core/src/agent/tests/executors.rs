@@ -28,16 +28,8 @@ fn subscribe(tasks: &[&str], updates: Vec<TaskStatus>) -> Call {
 
 fn status(task: &str, state: TaskState, id: u128) -> TaskStatus {
     TaskStatus {
-        task: tid(task),
-        state,
-        source: Source::Executor,
-        reason: None,
-        message: String::new(),
-        agent: None,
-        at: Time::ZERO,
         update: Some(UpdateId(id)),
-        exit: None,
-        breach: None,
+        ..TaskStatus::new(tid(task), state, Source::Executor, Time::ZERO)
     }
 }
 
@@ -126,6 +118,36 @@ fn an_update_is_durable_before_the_executor_may_forget_it() {
         node.agent.view().task(&fw("f"), &tid("t")).unwrap().state,
         TaskState::Finished
     );
+}
+
+#[test]
+fn a_step_back_is_acknowledged_and_not_taken_in() {
+    // TK-33; I11
+    let mut node = working();
+    let mut says = |state, id| {
+        let outputs = node.feed(says(INSIDE, Call::Update(status("t", state, id))));
+        lines(&outputs)
+    };
+    let taken = says(TaskState::Running, 1).len();
+    assert!(taken > 1);
+    assert_eq!(says(TaskState::Starting, 2).len(), 1, "acknowledged only");
+    assert!(
+        says(TaskState::Running, 3).len() > 1,
+        "the same, with more to it"
+    );
+    assert!(says(TaskState::Killing, 4).len() > 1);
+    assert_eq!(says(TaskState::Running, 5).len(), 1, "acknowledged only");
+    assert!(says(TaskState::Killed, 6).len() > 1);
+    let number = Number::of_container(&ContainerId::numbered(1)).unwrap();
+    let task = node.agent.state().task(number).unwrap();
+    let told: Vec<TaskState> = task.unacknowledged().iter().map(|it| it.state).collect();
+    let steps = [
+        TaskState::Running,
+        TaskState::Running,
+        TaskState::Killing,
+        TaskState::Killed,
+    ];
+    assert_eq!(told, steps);
 }
 
 #[test]
@@ -339,6 +361,17 @@ fn another_description_of_a_running_executor_is_invalid() {
         sent_updates(&outputs)[0].1.reason,
         Some(Reason::TaskInvalid)
     );
+}
+
+#[test]
+fn an_executor_stays_in_its_role() {
+    // RQ-06
+    let mut node = working();
+    let eng = Role::new("eng").unwrap();
+    let outputs = node.feed(run_in(eng, "f", task_of("e", "u")));
+    let status = &sent_updates(&outputs)[0].1;
+    assert_eq!(status.reason, Some(Reason::TaskInvalid));
+    assert_eq!(status.message, "executor e runs in role *");
 }
 
 #[test]

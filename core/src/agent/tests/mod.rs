@@ -16,13 +16,17 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::*;
-use crate::attributes::Attributes;
-use crate::ids::{AgentId, ExecutorId, FrameworkId, MasterId, TaskId, UpdateId};
+use crate::ids::{AgentId, ContainerId, ExecutorId, FrameworkId, MasterId, TaskId, UpdateId};
 use crate::machine::Output;
+use crate::protocol::agent::{ToAgent, ToMaster};
+use crate::protocol::container::ContainerEvent;
+use crate::protocol::executor;
 use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::node::AgentInfo;
 use crate::protocol::status::{Breach, Exit, Limited, Reason, TaskState, TaskStatus};
 use crate::protocol::task::{CommandInfo, ExecutorInfo, TaskInfo};
 use crate::resources::{Milli, Resources};
+use crate::roles::Role;
 
 pub(super) const MASTER: PeerId = PeerId(1);
 pub(super) const PING: Duration = Duration::from_secs(75);
@@ -32,13 +36,8 @@ pub(super) fn secs(seconds: u64) -> Duration {
 }
 
 pub(super) fn config() -> Config {
-    let info = AgentInfo {
-        hostname: "one".into(),
-        address: "127.0.0.1:5051".into(),
-        resources: Resources::parse("cpus:4;mem:1024").unwrap(),
-        attributes: Attributes::default(),
-    };
-    Config::new(info, "one", 7)
+    let resources = Resources::parse("cpus:4;mem:1024").unwrap();
+    Config::new(AgentInfo::new("one", "127.0.0.1:5051", resources), "one", 7)
 }
 
 pub(super) fn agent_id() -> AgentId {
@@ -62,16 +61,10 @@ pub(super) fn framework(name: &str) -> FrameworkInfo {
 
 /// A task that sleeps, with `cpus:1;mem:64`.
 pub(super) fn task(name: &str) -> TaskInfo {
+    let resources = Resources::parse("cpus:1;mem:64").unwrap();
     TaskInfo {
-        id: tid(name),
-        name: name.into(),
-        agent: agent_id(),
-        resources: Resources::parse("cpus:1;mem:64").unwrap(),
         command: Some(CommandInfo::shell("sleep 100")),
-        executor: None,
-        data: Vec::new(),
-        kill_grace: None,
-        pids: None,
+        ..TaskInfo::new(tid(name), agent_id(), resources)
     }
 }
 
@@ -79,11 +72,11 @@ pub(super) fn task(name: &str) -> TaskInfo {
 pub(super) fn task_of(executor: &str, name: &str) -> TaskInfo {
     TaskInfo {
         command: None,
-        executor: Some(ExecutorInfo {
-            id: ExecutorId::new(executor).unwrap(),
-            resources: Resources::parse("cpus:0.1").unwrap(),
-            command: CommandInfo::exec("worker", ["--quiet"]),
-        }),
+        executor: Some(ExecutorInfo::new(
+            ExecutorId::new(executor).unwrap(),
+            Resources::parse("cpus:0.1").unwrap(),
+            CommandInfo::exec("worker", ["--quiet"]),
+        )),
         ..task(name)
     }
 }
@@ -96,8 +89,16 @@ pub(super) fn master(message: ToAgent) -> Input {
 }
 
 pub(super) fn run(framework_name: &str, task: TaskInfo) -> Input {
+    run_in(Role::any(), framework_name, task)
+}
+
+pub(super) fn run_in(role: Role, framework_name: &str, task: TaskInfo) -> Input {
     let framework = framework(framework_name);
-    master(ToAgent::RunTask { framework, task })
+    master(ToAgent::RunTask {
+        framework,
+        role,
+        task,
+    })
 }
 
 pub(super) fn kill(framework: &str, task: &str, grace: Option<Duration>) -> Input {

@@ -90,7 +90,7 @@ fn from_master() -> impl Strategy<Value = ToAgent> {
         2 => prop::collection::vec((framework_id(), task_id()), 0..3).prop_map(ToAgent::Missing),
         1 => Just(ToAgent::Ping),
         12 => (framework_id(), task_info()).prop_map(|(id, task)| ToAgent::RunTask {
-            framework: framework(id.as_str()), task,
+            framework: framework(id.as_str()), role: Role::any(), task,
         }),
         4 => (framework_id(), task_id(), grace()).prop_map(|(framework, task, grace)| {
             ToAgent::KillTask { framework, task, grace }

@@ -81,6 +81,32 @@ fn a_returning_agent_says_what_it_has() {
 }
 
 #[test]
+fn a_returning_agent_says_in_which_roles_its_tasks_run() {
+    // RQ-03, PR-02; over its own restart too, for nobody else knows once its framework has left one
+    let mut node = Node::joined();
+    let eng = Role::new("eng").unwrap();
+    node.feed(run_in(eng.clone(), "f", task("a")));
+    node.feed(run("f", task("b")));
+    let (mut node, _) = Node::restart(node.journal, node.now);
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    node.feed(Input::MasterFound { peer: MASTER });
+    let outputs = node.pass(secs(1));
+    let reported = outputs.iter().find_map(|output| match output {
+        Output::Effect(Effect::Master {
+            message: ToMaster::Reregister { tasks, .. },
+            ..
+        }) => Some(tasks),
+        Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+    });
+    let roles: Vec<&Role> = reported
+        .unwrap()
+        .iter()
+        .map(|report| &report.role)
+        .collect();
+    assert_eq!(roles, [&eng, &Role::any()]);
+}
+
+#[test]
 fn a_long_account_takes_several_frames() {
     // PR-02
     let mut node = Node::joined();

@@ -198,6 +198,7 @@ fn orders_that_make_no_sense_are_ignored() {
     node.feed(run("f", task("t")));
     let nameless = master(ToAgent::RunTask {
         framework: FrameworkInfo::new("f"),
+        role: Role::any(),
         task: task("u"),
     });
     assert_eq!(lines(&node.feed(nameless)), NOTHING);
@@ -211,6 +212,7 @@ fn orders_that_make_no_sense_are_ignored() {
         peer: PeerId(9),
         message: ToAgent::RunTask {
             framework: framework("f"),
+            role: Role::any(),
             task: task("x"),
         },
     };

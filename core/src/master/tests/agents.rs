@@ -290,17 +290,19 @@ fn frameworks_hear_of_unreachable_tasks() {
     let mut outs = world.pass(AWAY);
     outs.retain(|out| matches!(out, Output::Effect(_)));
     let lost = word("t", state, reason, why, Some(&id), world.now);
-    assert_eq!(outs, [to_framework(framework, Event::Update(lost))]);
-    // TK-08: its id stays taken.
+    assert_eq!(outs, [to_framework(framework, Event::Update(lost.clone()))]);
+    // TK-08: its id stays taken. I11: that is no news of it.
     let (_, other) = world.agent("two", "cpus:4");
     world.now = world.now + Duration::from_micros(1);
     let offers = world.offered(framework);
     let again = vec![task("t", &other, "cpus:1")];
     let outs = world.call(framework, launch(&[offers[0].id.clone()], again));
-    let (state, reason) = (TaskState::Error, Reason::TaskInvalid);
-    let why = "task id t is used already";
-    let status = word("t", state, reason, why, Some(&other), world.now);
-    assert_eq!(outs, [to_framework(framework, Event::Update(status))]);
+    let refused = TaskStatus {
+        reason: Some(Reason::TaskInvalid),
+        message: "task id t is used already".into(),
+        ..lost
+    };
+    assert_eq!(outs, [to_framework(framework, Event::Update(refused))]);
 }
 
 #[test]
@@ -462,11 +464,11 @@ fn a_port_that_two_reported_tasks_use_is_free_when_both_have_ended() {
         ),
     ];
     // Its executor claims what its task has.
-    reports[2].executor = Some(ExecutorInfo {
-        id: ExecutorId::new("e").unwrap(),
-        resources: resources("ports:[3-4]"),
-        command: CommandInfo::shell("serve"),
-    });
+    reports[2].executor = Some(ExecutorInfo::new(
+        ExecutorId::new("e").unwrap(),
+        resources("ports:[3-4]"),
+        CommandInfo::shell("serve"),
+    ));
     world.agent_says(peer, back(&id, total, reports));
     assert_eq!(world.free(), resources("cpus:1;ports:[6-9]"));
     let end = |world: &mut World, owner: &FrameworkId, name: &str| {

@@ -126,11 +126,11 @@ impl Dice<'_> {
         info.id = self.task();
         info.resources = self.amount();
         if self.chance(30) {
-            info.executor = Some(ExecutorInfo {
-                id: ExecutorId::new(["e", "f"][self.below(2) as usize]).unwrap(),
-                resources: self.amount(),
-                command: CommandInfo::shell("serve"),
-            });
+            info.executor = Some(ExecutorInfo::new(
+                ExecutorId::new(["e", "f"][self.below(2) as usize]).unwrap(),
+                self.amount(),
+                CommandInfo::shell("serve"),
+            ));
         }
         if info.executor.is_some() == self.chance(95) {
             info.command = None;
@@ -153,8 +153,10 @@ impl Dice<'_> {
         }
         // A master goes by the certificate, whatever a framework says; it takes an agent's word.
         info.principal = [None, Some("one"), Some("two")][self.below(3) as usize].map(String::from);
-        if self.chance(5) {
-            info.role = crate::roles::Role::new("eng").unwrap();
+        if self.chance(20) {
+            let all = [&["eng"][..], &["eng", "*"], &["ops", "eng"], &[]];
+            let roles = all[self.below(4) as usize].iter();
+            info.roles = roles.map(|name| Role::new(name).unwrap()).collect();
         }
         info
     }
@@ -168,7 +170,8 @@ impl Dice<'_> {
                     let mut task = self.task_info(world, peer);
                     task.id = id;
                     let state = self.state();
-                    TaskReport::new(framework, &task, state)
+                    let role = Role::new(["*", "eng", "ops"][self.below(3) as usize]).unwrap();
+                    TaskReport::new(framework, role, &task, state)
                 });
                 let tasks = tasks.collect();
                 let frameworks = (0..self.below(3)).map(|_| self.framework_info(world));
@@ -339,7 +342,8 @@ fn run(mut world: World, script: &[Vec<u32>]) -> (usize, usize, usize) {
                     Event::Subscribed { .. }
                     | Event::Heartbeat
                     | Event::Rescind(_)
-                    | Event::Error(_) => {}
+                    | Event::Error { .. }
+                    | Event::Rejected { .. } => {}
                 },
                 Output::Effect(Effect::Agent { message, .. }) => {
                     runs += usize::from(matches!(message, ToAgent::RunTask { .. }));

@@ -287,13 +287,13 @@ fn who_reports_what_no_task_can_be_is_not_let_in() {
         ..good.clone()
     };
     let mut large = good.clone();
-    large.executor = Some(crate::protocol::task::ExecutorInfo {
-        id: crate::ids::ExecutorId::new("e").unwrap(),
-        resources: Resources::new(),
-        command: CommandInfo::shell("x".repeat(limits::TASK_BYTES)),
-    });
+    large.executor = Some(crate::protocol::task::ExecutorInfo::new(
+        crate::ids::ExecutorId::new("e").unwrap(),
+        Resources::new(),
+        CommandInfo::shell("x".repeat(limits::REPORT_BYTES)),
+    ));
     let bytes = size(&large);
-    let limit = limits::TASK_BYTES;
+    let limit = limits::REPORT_BYTES;
     let too_large =
         alloc::format!("task takes {bytes} bytes on the wire, more than the limit of {limit}");
     let reasons = [

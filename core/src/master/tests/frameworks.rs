@@ -12,14 +12,6 @@ fn subscribed(peer: PeerId, framework: FrameworkId) -> Out {
     to_framework(peer, event)
 }
 
-fn refusal(peer: PeerId, why: &str) -> [Out; 2] {
-    let event = Event::Error(why.to_string());
-    [
-        to_framework(peer, event),
-        disconnect(peer, CloseReason::Denied, why),
-    ]
-}
-
 #[test]
 fn a_new_framework_gets_an_id() {
     // SM-01, FW-03
@@ -37,7 +29,11 @@ fn a_new_framework_gets_an_id() {
     };
     assert_eq!(
         world.call(peer, other),
-        refusal(peer, "already subscribed as rio-1-0000")
+        refusal(
+            peer,
+            EndReason::AlreadySubscribed,
+            "already subscribed as rio-1-0000"
+        )
     );
 }
 
@@ -46,7 +42,10 @@ fn one_must_subscribe_first() {
     let mut world = World::new();
     let peer = world.connect(PeerRole::Framework, "web");
     let outs = world.call(peer, Call::Revive);
-    assert_eq!(outs, refusal(peer, "not subscribed"));
+    assert_eq!(
+        outs,
+        refusal(peer, EndReason::NotSubscribed, "not subscribed")
+    );
 }
 
 #[test]
@@ -59,6 +58,7 @@ fn a_framework_is_refused_if_its_name_is_too_long() {
         world.call(peer, Call::Subscribe { framework }),
         refusal(
             peer,
+            EndReason::Invalid(RejectKind::TooLong),
             "framework name has 4097 bytes, more than the limit of 4096"
         )
     );
@@ -93,7 +93,7 @@ fn the_second_scheduler_takes_over() {
         },
     );
     let why = "framework failed over";
-    let told = to_framework(old, Event::Error(why.into()));
+    let told = ended(old, EndReason::FailedOver, why);
     let closed = disconnect(old, CloseReason::Replaced, why);
     assert_eq!(outs, [told, closed, subscribed(peer, id)]);
     assert_eq!(world.lose(old), []);
@@ -109,7 +109,7 @@ fn the_second_scheduler_takes_over() {
 }
 
 #[test]
-fn a_framework_is_not_taken_over_by_others_or_in_another_role() {
+fn a_framework_is_not_taken_over_by_others() {
     // VA-29
     let mut world = World::new();
     let (_, id) = world.framework("web");
@@ -117,18 +117,10 @@ fn a_framework_is_not_taken_over_by_others_or_in_another_role() {
     let framework = framework_info_of(id.clone());
     assert_eq!(
         world.call(thief, Call::Subscribe { framework }),
-        refusal(thief, "framework rio-1-0000 is somebody else's")
-    );
-    let peer = world.connect(PeerRole::Framework, "web");
-    let framework = FrameworkInfo {
-        role: crate::roles::Role::new("eng").unwrap(),
-        ..framework_info_of(id)
-    };
-    assert_eq!(
-        world.call(peer, Call::Subscribe { framework }),
         refusal(
-            peer,
-            "the role of framework rio-1-0000 is *, and cannot become eng"
+            thief,
+            EndReason::SomebodyElses,
+            "framework rio-1-0000 is somebody else's"
         )
     );
 }
@@ -159,7 +151,8 @@ fn a_lost_framework_has_its_time_to_come_back() {
     let peer = world.connect(PeerRole::Framework, "web");
     let framework = framework_info_of(id.clone());
     let outs = world.call(peer, Call::Subscribe { framework });
-    assert_eq!(outs, refusal(peer, "framework has been removed"));
+    let why = "framework rio-1-0000 has been removed: timed-out";
+    assert_eq!(outs, refusal(peer, EndReason::TimedOut, why));
     // Nobody else will confirm the end of its tasks.
     let killed = news("t", TaskState::Killed, &agent, 1);
     let outs = world.update(agent_peer, &id, killed, TaskState::Killed);
@@ -226,7 +219,10 @@ fn a_new_framework_takes_the_place_of_one_that_left_nothing_running() {
         let peer = world.connect(PeerRole::Framework, "cli");
         let framework = patient.clone();
         let outs = world.call(peer, Call::Subscribe { framework });
-        (outs == refusal(peer, full), peer)
+        (
+            outs == refusal(peer, EndReason::TooManyFrameworks, full),
+            peer,
+        )
     };
     assert!(subscribe(&mut world).0, "both may come back soon");
     world.pass(limits::FRAMEWORK_ABSENCE);
@@ -242,7 +238,8 @@ fn a_new_framework_takes_the_place_of_one_that_left_nothing_running() {
     let peer = world.connect(PeerRole::Framework, "cli");
     let framework = framework_info_of(gone.remove(1));
     let outs = world.call(peer, Call::Subscribe { framework });
-    assert_eq!(outs, refusal(peer, "framework has been removed"));
+    let why = "framework rio-1-0001 has been removed: replaced";
+    assert_eq!(outs, refusal(peer, EndReason::Replaced, why));
 }
 
 #[test]
@@ -268,10 +265,11 @@ fn the_ring_of_ended_frameworks_is_bounded() {
     let peer = world.connect(PeerRole::Framework, "web");
     let framework = framework_info_of(framework_id(0));
     let outs = world.call(peer, Call::Subscribe { framework });
-    let why = "framework rio-1-0000 has ended long ago, or is not of this cluster";
-    assert_eq!(outs, refusal(peer, why));
+    let why = "framework rio-1-0000 has ended long ago";
+    assert_eq!(outs, refusal(peer, EndReason::Removed, why));
     let peer = world.connect(PeerRole::Framework, "web");
     let framework = framework_info_of(framework_id(1));
     let outs = world.call(peer, Call::Subscribe { framework });
-    assert_eq!(outs, refusal(peer, "framework has been removed"));
+    let why = "framework rio-1-0001 has been removed: torn-down";
+    assert_eq!(outs, refusal(peer, EndReason::TornDown, why));
 }

@@ -13,6 +13,7 @@ mod greedy;
 mod offers;
 mod operators;
 mod recovery;
+mod roles;
 mod tasks;
 
 use alloc::boxed::Box;
@@ -35,12 +36,14 @@ use crate::protocol::hello::CloseReason;
 use crate::protocol::node::AgentInfo;
 use crate::protocol::offer::{Offer, Operation};
 use crate::protocol::operator::{self, Answer};
+use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::{CommandInfo, TaskInfo};
 use crate::protocol::wire::size;
 use crate::registry::{Registry, RegistryOp};
 use crate::resources::{Quantities, Resources, Value};
+use crate::roles::Role;
 use crate::time::Time;
 use greedy::Greedy;
 
@@ -71,12 +74,7 @@ fn resources(text: &str) -> Resources {
 }
 
 fn agent_info(total: &str) -> AgentInfo {
-    AgentInfo {
-        hostname: "host".to_string(),
-        address: "host:5051".to_string(),
-        resources: resources(total),
-        attributes: Attributes::new(),
-    }
+    AgentInfo::new("host", "host:5051", resources(total))
 }
 
 /// A framework that survives a lost connection for ten seconds.
@@ -104,15 +102,8 @@ fn known_as(id: FrameworkId, principal: &str) -> FrameworkInfo {
 
 fn task(id: &str, agent: &AgentId, needs: &str) -> TaskInfo {
     TaskInfo {
-        id: task_id(id),
-        name: id.to_string(),
-        agent: agent.clone(),
-        resources: resources(needs),
         command: Some(CommandInfo::shell("true")),
-        executor: None,
-        data: Vec::new(),
-        kill_grace: None,
-        pids: None,
+        ..TaskInfo::new(task_id(id), agent.clone(), resources(needs))
     }
 }
 
@@ -127,16 +118,9 @@ fn launch(offers: &[OfferId], tasks: Vec<TaskInfo>) -> Call {
 /// What the agent says about a task; `n` names the update.
 fn news(task: &str, state: TaskState, agent: &AgentId, n: u128) -> TaskStatus {
     TaskStatus {
-        task: task_id(task),
-        state,
-        source: Source::Executor,
-        reason: None,
-        message: String::new(),
         agent: Some(agent.clone()),
-        at: Time::ZERO,
         update: Some(UpdateId(n)),
-        exit: None,
-        breach: None,
+        ..TaskStatus::new(task_id(task), state, Source::Executor, Time::ZERO)
     }
 }
 
@@ -150,17 +134,25 @@ fn word(
     at: Time,
 ) -> TaskStatus {
     TaskStatus {
-        task: task_id(task),
-        state,
-        source: Source::Master,
         reason: Some(reason),
         message: message.to_string(),
         agent: agent.cloned(),
-        at,
-        update: None,
-        exit: None,
-        breach: None,
+        ..TaskStatus::new(task_id(task), state, Source::Master, at)
     }
+}
+
+/// What a framework hears at its end.
+fn ended(peer: PeerId, reason: EndReason, why: &str) -> Out {
+    let message = why.to_string();
+    to_framework(peer, Event::Error { reason, message })
+}
+
+/// What a framework hears that is turned away.
+fn refusal(peer: PeerId, reason: EndReason, why: &str) -> [Out; 2] {
+    [
+        ended(peer, reason, why),
+        disconnect(peer, CloseReason::Denied, why),
+    ]
 }
 
 /// The name of the one update among these that has to be confirmed.
@@ -201,8 +193,6 @@ struct World {
     now: Time,
     peers: u64,
     out: Outbox<RegistryOp, Effect>,
-    /// What the allocator counts of what is given.
-    counted: fn(&Resources) -> Quantities,
 }
 
 impl World {
@@ -215,8 +205,7 @@ impl World {
     }
 
     fn recovered(epoch: u64, registry: Registry) -> Self {
-        let counted = |given: &Resources| Quantities::from(given);
-        Self::with(epoch, registry, Box::new(Greedy::default()), counted)
+        Self::with(epoch, registry, Box::new(Greedy::default()))
     }
 
     /// A leadership with the allocator of real clusters, which takes back what is not answered.
@@ -225,18 +214,10 @@ impl World {
             lease: Some(Duration::from_secs(2)),
             ..drf::Options::default()
         };
-        let amounts = |given: &Resources| {
-            Quantities::from(&given.filter(|entry| matches!(entry.value(), Value::Scalar(_))))
-        };
-        Self::with(epoch, registry, Box::new(Drf::new(options)), amounts)
+        Self::with(epoch, registry, Box::new(Drf::new(options)))
     }
 
-    fn with(
-        epoch: u64,
-        registry: Registry,
-        allocator: Box<dyn Allocator>,
-        counted: fn(&Resources) -> Quantities,
-    ) -> Self {
+    fn with(epoch: u64, registry: Registry, allocator: Box<dyn Allocator>) -> Self {
         let now = Time::from_micros(1_000_000);
         let mut out = Outbox::new();
         let config = Config::new(master_id(epoch), epoch, 7);
@@ -247,7 +228,6 @@ impl World {
             now,
             peers: epoch * 1_000,
             out,
-            counted,
         }
     }
 
@@ -257,10 +237,14 @@ impl World {
 
     fn check(&self) {
         self.master.check();
+        // What allocators count of what is given: that which adds up.
+        let amounts = |given: &Resources| {
+            Quantities::from(&given.filter(|entry| matches!(entry.value(), Value::Scalar(_))))
+        };
         let mut booked = Quantities::new();
         for agent in self.master.view().agents() {
-            booked.add(&(self.counted)(&agent.offered));
-            booked.add(&(self.counted)(&agent.allocated));
+            booked.add(&amounts(&agent.offered));
+            booked.add(&amounts(&agent.allocated));
         }
         assert_eq!(self.master.allocator().stats().booked, booked);
     }
@@ -443,5 +427,5 @@ impl World {
 }
 
 fn report(framework: &FrameworkId, task: TaskInfo, state: TaskState) -> TaskReport {
-    TaskReport::new(framework.clone(), &task, state)
+    TaskReport::new(framework.clone(), Role::any(), &task, state)
 }

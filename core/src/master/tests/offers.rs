@@ -18,7 +18,15 @@ fn dropped(world: &World, peer: PeerId, task: &str, agent: &AgentId, why: &str) 
 
 fn run(peer: PeerId, owner: &FrameworkId, task: TaskInfo) -> Out {
     let framework = known_as(owner.clone(), "web");
-    to_agent(peer, ToAgent::RunTask { framework, task })
+    let role = Role::any();
+    to_agent(
+        peer,
+        ToAgent::RunTask {
+            framework,
+            role,
+            task,
+        },
+    )
 }
 
 /// One agent, one framework, and the first offer.
@@ -51,15 +59,11 @@ fn offered(total: &str) -> Offered {
 fn an_offer_says_whose_it_is_and_what_is_in_it() {
     // OF-01, OF-05
     let o = offered("cpus:4;mem:1024");
+    let all = resources("cpus:4;mem:1024");
     let expected = Offer {
-        id: offer_id(0),
-        framework: o.owner,
-        role: crate::roles::Role::any(),
-        agent: o.agent,
         hostname: "host".into(),
         address: "host:5051".into(),
-        attributes: Attributes::new(),
-        resources: resources("cpus:4;mem:1024"),
+        ..Offer::new(offer_id(0), o.owner, o.agent, all)
     };
     assert_eq!(o.offer, expected);
 }
@@ -98,6 +102,54 @@ fn all_offers_of_a_pass_come_in_one_event() {
     assert_eq!(world.offered(peer).len(), 2);
 }
 
+/// What is said of a task whose id is used again: its own state.
+fn used_already(peer: PeerId, id: &str, state: TaskState, agent: &AgentId, at: Time) -> Out {
+    let why = alloc::format!("task id {id} is used already");
+    let status = word(id, state, Reason::TaskInvalid, &why, Some(agent), at);
+    to_framework(peer, Event::Update(status))
+}
+
+#[test]
+fn a_refusal_is_no_end_of_a_task_of_the_same_id() {
+    // TK-08, OF-08, OF-11, I11; MESOS-2864: who goes by states must not think it over
+    let mut o = offered("cpus:4");
+    let again = || task("t", &AgentId::new("rio-1-S0").unwrap(), "cpus:1");
+    let accept = launch(&[offer_id(0)], vec![again()]);
+    let outs = o.world.call(o.peer, accept.clone());
+    assert_eq!(outs, [run(o.agent_peer, &o.owner, again())]);
+    let running = news("t", TaskState::Running, &o.agent, 1);
+    o.world
+        .update(o.agent_peer, &o.owner, running, TaskState::Running);
+    // The accept is sent twice.
+    let why = "offer rio-1-O0 is not, or no longer, valid";
+    let said = |state, reason, why: &str| TaskStatus {
+        source: Source::Master,
+        reason: Some(reason),
+        message: why.into(),
+        agent: Some(o.agent.clone()),
+        update: None,
+        ..TaskStatus::new(task_id("t"), state, Source::Master, Time::ZERO)
+    };
+    let outs = o.world.call(o.peer, accept);
+    let status = said(TaskState::Running, Reason::InvalidOffers, why);
+    assert_eq!(outs, [to_framework(o.peer, Event::Update(status))]);
+    // Its id is used again, while it runs and when it is over.
+    let why = "task id t is used already";
+    for (offer, state) in (1..).zip([TaskState::Running, TaskState::Finished]) {
+        if state.is_terminal() {
+            let done = news("t", state, &o.agent, 2);
+            o.world.update(o.agent_peer, &o.owner, done, state);
+        }
+        o.world.now = o.world.now + Duration::from_secs(10);
+        o.world.tick();
+        let outs = o
+            .world
+            .call(o.peer, launch(&[offer_id(offer)], vec![again()]));
+        let status = said(state, Reason::TaskInvalid, why);
+        assert_eq!(outs, [to_framework(o.peer, Event::Update(status))]);
+    }
+}
+
 #[test]
 fn tasks_are_taken_in_turn_and_each_on_its_own() {
     // OF-13, OF-18, OF-22, TK-08, TK-16, VA-13
@@ -134,7 +186,7 @@ fn tasks_are_taken_in_turn_and_each_on_its_own() {
             agent,
             "task needs cpus:4 but the offer has cpus:2 left",
         ),
-        invalid(world, peer, "a", agent, "task id a is used already"),
+        used_already(o.peer, "a", TaskState::Staging, agent, world.now),
         invalid(
             world,
             peer,
@@ -219,6 +271,41 @@ fn an_invalid_set_drops_the_tasks_and_frees_what_it_names() {
 }
 
 #[test]
+fn an_accept_without_tasks_is_turned_down_by_a_word_of_its_own() {
+    // OF-09, OF-11: there is no task whose state could tell
+    let cases: [(&[u64], RejectKind, &str); 4] = [
+        (&[], RejectKind::Empty, "no offer is named"),
+        (&[0, 0], RejectKind::Doubled, "an offer is named twice"),
+        (
+            &[7],
+            RejectKind::NotOffered,
+            "offer rio-1-O7 is not, or no longer, valid",
+        ),
+        (
+            &[0, 1],
+            RejectKind::OtherAgent,
+            "offer rio-1-O1 is of another agent than those before",
+        ),
+    ];
+    for (ids, reason, message) in cases {
+        let mut world = World::new();
+        world.agent("one", "cpus:4");
+        world.agent("two", "cpus:4");
+        let (peer, _) = world.framework("web");
+        world.now = world.now + Duration::from_micros(1);
+        assert_eq!(world.offered(peer).len(), 2);
+        let ids: Vec<OfferId> = ids.iter().map(|n| offer_id(*n)).collect();
+        let rejected = Event::Rejected {
+            call: CallKind::Accept,
+            reason,
+            message: message.into(),
+        };
+        let outs = world.call(peer, launch(&ids, vec![]));
+        assert_eq!(outs, [to_framework(peer, rejected)]);
+    }
+}
+
+#[test]
 fn nobody_can_use_or_end_the_offers_of_others() {
     // OF-11
     let mut o = offered("cpus:4");
@@ -290,11 +377,11 @@ fn who_suppresses_hears_nothing_until_he_revives() {
 }
 
 fn with_executor(id: &str, agent: &AgentId, needs: &str) -> TaskInfo {
-    let executor = ExecutorInfo {
-        id: ExecutorId::new("e").unwrap(),
-        resources: resources(needs),
-        command: CommandInfo::shell("serve"),
-    };
+    let executor = ExecutorInfo::new(
+        ExecutorId::new("e").unwrap(),
+        resources(needs),
+        CommandInfo::shell("serve"),
+    );
     TaskInfo {
         command: None,
         executor: Some(executor),
@@ -334,11 +421,11 @@ fn a_task_and_its_executor_do_not_share_a_port() {
     let mut o = offered("cpus:4;ports:[1-5]");
     let mut both = task("both", &o.agent, "cpus:1;ports:[1-2]");
     both.command = None;
-    both.executor = Some(ExecutorInfo {
-        id: ExecutorId::new("e").unwrap(),
-        resources: resources("cpus:1;ports:[2-3]"),
-        command: CommandInfo::shell("serve"),
-    });
+    both.executor = Some(ExecutorInfo::new(
+        ExecutorId::new("e").unwrap(),
+        resources("cpus:1;ports:[2-3]"),
+        CommandInfo::shell("serve"),
+    ));
     let mut apart = both.clone();
     apart.id = task_id("apart");
     apart.resources = resources("cpus:1;ports:[4-5]");

@@ -104,10 +104,7 @@ fn a_recovered_framework_is_still_its_owners() {
     let why = "framework rio-1-0000 is somebody else's";
     assert_eq!(
         world.call(thief, Call::Subscribe { framework }),
-        [
-            to_framework(thief, Event::Error(why.into())),
-            disconnect(thief, CloseReason::Denied, why),
-        ]
+        refusal(thief, EndReason::SomebodyElses, why)
     );
     let peer = world.connect(PeerRole::Framework, "web");
     world.subscribe(peer, framework_info_of(owner));
@@ -284,13 +281,14 @@ fn a_framework_id_of_nobody_here_is_not_let_in() {
         world.drain();
         let peer = world.connect(PeerRole::Framework, "web");
         let framework = framework_info_of(FrameworkId::new(id).unwrap());
-        let why = alloc::format!("framework {id} has ended long ago, or is not of this cluster");
+        let (reason, why) = match id {
+            "rio-2-0000" => (EndReason::Removed, "has ended long ago"),
+            _ => (EndReason::OtherCluster, "is not of this cluster"),
+        };
+        let why = alloc::format!("framework {id} {why}");
         assert_eq!(
             world.call(peer, Call::Subscribe { framework }),
-            [
-                to_framework(peer, Event::Error(why.clone())),
-                disconnect(peer, CloseReason::Denied, &why),
-            ]
+            refusal(peer, reason, &why)
         );
     }
 }
@@ -323,7 +321,7 @@ fn whoever_comes_first_under_an_id_does_not_get_what_is_not_his() {
     assert_eq!(
         outs[1..],
         [
-            to_framework(thief, Event::Error(why.into())),
+            ended(thief, EndReason::SomebodyElses, why),
             disconnect(thief, CloseReason::Denied, why),
             to_agent(other, ToAgent::ShutdownFramework(owner.clone())),
         ]
@@ -337,10 +335,7 @@ fn whoever_comes_first_under_an_id_does_not_get_what_is_not_his() {
     let thief = world.connect(PeerRole::Framework, "batch");
     assert_eq!(
         world.call(thief, call),
-        [
-            to_framework(thief, Event::Error(why.into())),
-            disconnect(thief, CloseReason::Denied, why),
-        ]
+        refusal(thief, EndReason::SomebodyElses, why)
     );
     // An agent that knows it otherwise does not change that any more.
     world.lose(peer);

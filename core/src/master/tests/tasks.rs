@@ -89,13 +89,29 @@ fn resources_are_free_when_the_newest_state_says_so_and_only_once() {
 
 #[test]
 fn what_has_ended_stays_ended() {
-    // TK-34: still passed on, but it changes nothing
+    // TK-34; I11: confirmed, so that the agent's stream goes on, but not passed on
     let mut t = launched();
     t.report(TaskState::Finished, TaskState::Finished, 1);
     let outs = t.report(TaskState::Running, TaskState::Running, 2);
-    assert_eq!(outs, [t.passed_on(TaskState::Running, 2)]);
+    assert_eq!(outs, [t.acknowledged(2)]);
     assert_eq!(t.world.master.view().live_tasks(), []);
     assert_eq!(t.world.free(), resources("cpus:4"));
+}
+
+#[test]
+fn a_step_back_is_confirmed_and_not_passed_on() {
+    // TK-33; I11
+    let mut t = launched();
+    t.report(TaskState::Killing, TaskState::Killing, 1);
+    let outs = t.report(TaskState::Running, TaskState::Running, 2);
+    assert_eq!(outs, [t.acknowledged(2)]);
+    let task = t.world.master.view().live_tasks().remove(0);
+    assert_eq!(task.status.state, TaskState::Killing);
+    // What was told before is told again, and an end always is.
+    let outs = t.report(TaskState::Killing, TaskState::Killing, 1);
+    assert_eq!(outs, [t.passed_on(TaskState::Killing, 1)]);
+    let outs = t.report(TaskState::Finished, TaskState::Finished, 3);
+    assert_eq!(outs, [t.passed_on(TaskState::Finished, 3)]);
 }
 
 #[test]
@@ -251,11 +267,12 @@ fn ended_tasks_are_remembered_within_a_bound() {
     let outs = world.call(peer, launch(&ids, tasks));
     let run = ToAgent::RunTask {
         framework: known_as(owner, "web"),
+        role: Role::any(),
         task: task("t0", &agent, "cpus:1"),
     };
-    let (state, reason) = (TaskState::Error, Reason::TaskInvalid);
+    let (state, reason) = (TaskState::Finished, Reason::TaskInvalid);
     let why = "task id t1 is used already";
-    let status = word("t1", state, reason, why, Some(&agent), world.now);
+    let status = word("t1", state, reason, why, Some(&agent), Time::ZERO);
     assert_eq!(
         outs,
         [

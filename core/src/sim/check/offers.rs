@@ -144,21 +144,16 @@ mod tests {
     #[test]
     fn a_launch_on_a_dead_offer_is_found() {
         let offer = OfferId::new("m-O1").unwrap();
-        let task = TaskInfo {
-            id: TaskId::new("t").unwrap(),
-            name: "t".into(),
-            agent: AgentId::new("m-S1").unwrap(),
-            resources: Resources::default(),
-            command: None,
-            executor: None,
-            data: Vec::new(),
-            kill_grace: None,
-            pids: None,
-        };
+        let task = TaskInfo::new(
+            TaskId::new("t").unwrap(),
+            AgentId::new("m-S1").unwrap(),
+            Resources::default(),
+        );
         let run = Output::Effect(Effect::Agent {
             peer: PeerId(2),
             message: ToAgent::RunTask {
                 framework: FrameworkInfo::new("f"),
+                role: crate::roles::Role::any(),
                 task: task.clone(),
             },
         });

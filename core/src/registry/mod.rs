@@ -3,28 +3,24 @@
 //! Written by the master through [`RegistryOp`], one record at a time; rebuilt by replaying them.
 //! Agents that come back unchanged write nothing.
 //!
+//! Each kind of thing that is remembered has a file (`agents`).
+//!
 //! Deliberately not here: frameworks and tasks. Those who run them know them best, and tell the
 //! next master.
 
-use alloc::collections::BTreeMap;
+mod agents;
+
 use alloc::string::String;
 use alloc::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::agents::Admission;
+use self::agents::Agents;
 use crate::ids::AgentId;
 use crate::machine::Durable;
 use crate::protocol::node::AgentInfo;
 use crate::time::Time;
-
-/// An agent as it was admitted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Admission {
-    /// The name in its certificate: nobody else may use its id.
-    pub name: String,
-    /// What it last said about itself.
-    pub info: Arc<AgentInfo>,
-}
 
 /// One change of the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,8 +60,7 @@ pub enum RegistryOp {
 pub struct Registry {
     epoch: u64,
     last_time: Time,
-    agents: BTreeMap<AgentId, Admission>,
-    names: BTreeMap<String, AgentId>,
+    agents: Agents,
 }
 
 impl Registry {
@@ -96,18 +91,12 @@ impl Registry {
 
     /// Returns the agent that a certificate's name is bound to.
     pub fn bound_to(&self, name: &str) -> Option<&AgentId> {
-        self.names.get(name)
+        self.agents.bound_to(name)
     }
 
     /// Visits all admitted agents in the order of their ids.
     pub fn agents(&self) -> impl Iterator<Item = (&AgentId, &Admission)> + '_ {
         self.agents.iter()
-    }
-
-    fn remove(&mut self, id: &AgentId) {
-        if let Some(gone) = self.agents.remove(id) {
-            self.names.remove(&gone.name);
-        }
     }
 }
 
@@ -120,25 +109,10 @@ impl Durable for Registry {
                 self.epoch = self.epoch.max(*epoch);
                 self.last_time = self.last_time.max(*at);
             }
-            RegistryOp::Admit { id, name, info } => {
-                self.remove(id);
-                // One name, one agent: whoever had the name before is gone.
-                if let Some(before) = self.names.insert(name.clone(), id.clone()) {
-                    self.agents.remove(&before);
-                }
-                let admission = Admission {
-                    name: name.clone(),
-                    info: Arc::clone(info),
-                };
-                self.agents.insert(id.clone(), admission);
-            }
-            RegistryOp::Update { id, info } => {
-                if let Some(admission) = self.agents.get_mut(id) {
-                    admission.info = Arc::clone(info);
-                }
-            }
-            RegistryOp::Remove { id } => self.remove(id),
+            RegistryOp::Admit { id, name, info } => self.agents.admit(id, name, info),
+            RegistryOp::Update { id, info } => self.agents.update(id, info),
+            RegistryOp::Remove { id } => self.agents.remove(id),
         }
-        debug_assert_eq!(self.agents.len(), self.names.len());
+        debug_assert!(self.agents.is_sound());
     }
 }

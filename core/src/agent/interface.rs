@@ -1,0 +1,131 @@
+//! What an agent is told, what it wants done, and how it can be set up.
+//!
+//! Deliberately not here: what follows from what (`mod`).
+
+use alloc::string::String;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ContainerId, PeerId};
+use crate::protocol::agent::{ToAgent, ToMaster};
+use crate::protocol::container::{ContainerCommand, ContainerEvent};
+use crate::protocol::executor;
+use crate::protocol::hello::CloseReason;
+use crate::protocol::node::AgentInfo;
+
+/// How an agent behaves.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The machine.
+    pub info: AgentInfo,
+    /// The name in its certificate, for messages.
+    pub name: String,
+    /// Seeds all chance.
+    pub seed: u64,
+    /// The most that it waits before its first attempt to register; doubles with each (AG-04).
+    pub registration_backoff: Duration,
+    /// How long an update waits for its acknowledgement before it is sent again; doubles each time
+    /// (TK-67).
+    pub update_retry: Duration,
+    /// The most that an update waits.
+    pub update_retry_max: Duration,
+    /// The time between SIGTERM and SIGKILL where neither kill nor task says (TK-84).
+    pub kill_grace: Duration,
+    /// How long an executor may take to subscribe (AG-33).
+    pub executor_registration_timeout: Duration,
+}
+
+impl Config {
+    /// Describes an agent with the usual timing.
+    pub fn new(info: AgentInfo, name: impl Into<String>, seed: u64) -> Self {
+        Self {
+            info,
+            name: name.into(),
+            seed,
+            registration_backoff: Duration::from_secs(1),
+            update_retry: Duration::from_secs(10),
+            update_retry_max: Duration::from_secs(600),
+            kill_grace: Duration::from_secs(3),
+            executor_registration_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What can happen to an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    /// A connection to the leading master stands.
+    MasterFound {
+        /// The connection.
+        peer: PeerId,
+    },
+    /// The connection to a master is gone.
+    MasterLost {
+        /// The connection.
+        peer: PeerId,
+    },
+    /// A master spoke.
+    Master {
+        /// On which connection.
+        peer: PeerId,
+        /// What it said.
+        message: ToAgent,
+    },
+    /// Somebody connected from inside a container, and proved which.
+    ExecutorConnected {
+        /// The connection.
+        peer: PeerId,
+        /// The container.
+        container: ContainerId,
+    },
+    /// A connection from inside a container is gone.
+    ExecutorDisconnected {
+        /// The connection.
+        peer: PeerId,
+    },
+    /// An executor spoke.
+    Executor {
+        /// On which connection.
+        peer: PeerId,
+        /// What it said.
+        call: executor::Call,
+    },
+    /// Something happened to a container.
+    Container(ContainerEvent),
+}
+
+/// What an agent wants done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// Tell the master.
+    Master {
+        /// On which connection.
+        peer: PeerId,
+        /// What to say.
+        message: ToMaster,
+    },
+    /// Tell an executor.
+    Executor {
+        /// On which connection.
+        peer: PeerId,
+        /// What to say.
+        event: executor::Event,
+    },
+    /// Order something of the containerizer.
+    Container(ContainerCommand),
+    /// Close a connection.
+    Disconnect {
+        /// Which one.
+        peer: PeerId,
+        /// Why, for the peer.
+        close: CloseReason,
+        /// Why, for logs.
+        reason: String,
+    },
+    /// End the agent's process. What runs goes on.
+    Stop {
+        /// Why, for people.
+        reason: String,
+    },
+}

@@ -1,0 +1,211 @@
+//! How frameworks come in, come back, and take over from those before them.
+//!
+//! Deliberately not here: losing frameworks (`reachability`).
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+
+use super::frameworks::{Framework, Subscription};
+use super::peers::Part;
+use super::{Cx, Effect, Master};
+use crate::allocator::Change;
+use crate::ids::{FrameworkId, PeerId};
+use crate::keys::FrameworkKey;
+use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::hello::CloseReason;
+use crate::protocol::refusal::EndReason;
+use crate::protocol::scheduler::Event;
+use crate::protocol::validate::check_framework;
+
+impl Master {
+    /// Lets a framework in, or back in (SM-01, SM-03, FW-28).
+    pub(super) fn on_subscribe(&mut self, cx: &mut Cx<'_>, peer: PeerId, mut info: FrameworkInfo) {
+        if let Err(reject) = check_framework(&info) {
+            let why = EndReason::Invalid(reject.kind());
+            self.refuse(cx, peer, why, reject.to_string());
+            return;
+        }
+        let principal = self.peers.get(peer).map(|peer| peer.principal.name.clone());
+        info.principal = principal;
+        if let Some(key) = self.peers.framework(peer) {
+            // Asked again before it heard our answer.
+            let id = self.frameworks[key].id.clone();
+            if info.id.as_ref().is_some_and(|other| *other != id) {
+                let why = EndReason::AlreadySubscribed;
+                self.refuse(cx, peer, why, format!("already subscribed as {id}"));
+                return;
+            }
+            info.id = Some(id);
+        }
+        let known = info.id.as_ref().and_then(|id| self.frameworks.find(id));
+        if let Some(key) = known {
+            match self.check_return(key, &info) {
+                Ok(()) => self.take_back(cx, key, peer, info),
+                // Who is right shows when the agents are back: until then, one may ask again.
+                Err((_, text)) if !self.frameworks[key].vouched && self.agents.are_awaited() => {
+                    self.disconnect(cx, peer, CloseReason::Overloaded, text);
+                }
+                Err((why, text)) => self.refuse(cx, peer, why, text),
+            }
+            return;
+        }
+        // FW-29: an id that we do not know was given by another leadership, and stays.
+        let (master, epoch) = (&self.config.id, self.config.epoch);
+        if let Some(id) = &info.id
+            && !id.is_from_before(master, epoch)
+        {
+            let (why, text) = if id.is_from(master) {
+                let text = format!("framework {id} has ended long ago");
+                (EndReason::Removed, text)
+            } else {
+                let text = format!("framework {id} is not of this cluster");
+                (EndReason::OtherCluster, text)
+            };
+            self.refuse(cx, peer, why, text);
+            return;
+        }
+        if !self.make_room(cx) {
+            let most = self.config.max_frameworks;
+            let text = format!("the limit of {most} frameworks is reached");
+            self.refuse(cx, peer, EndReason::TooManyFrameworks, text);
+            return;
+        }
+        self.let_in(cx, peer, info);
+    }
+
+    fn next_framework_id(&mut self) -> FrameworkId {
+        loop {
+            let id = FrameworkId::numbered(&self.config.id, self.next_framework);
+            self.next_framework += 1;
+            if self.frameworks.find(&id).is_none() {
+                return id;
+            }
+        }
+    }
+
+    fn check_return(
+        &self,
+        key: FrameworkKey,
+        info: &FrameworkInfo,
+    ) -> Result<(), (EndReason, String)> {
+        let row = &self.frameworks[key];
+        if let Some(why) = row.end() {
+            // SM-08, FW-27
+            return Err((why, format!("framework {} has been removed: {why}", row.id)));
+        }
+        if !row.is_of(info.principal.as_deref()) {
+            let text = format!("framework {} is somebody else's", row.id);
+            return Err((EndReason::SomebodyElses, text));
+        }
+        Ok(())
+    }
+
+    fn let_in(&mut self, cx: &mut Cx<'_>, peer: PeerId, mut info: FrameworkInfo) {
+        let vouched = info.id.is_none();
+        let id = info.id.take().unwrap_or_else(|| self.next_framework_id());
+        info.id = Some(id.clone());
+        let key = self.frameworks.insert(Framework {
+            id,
+            principal: info.principal.clone(),
+            info: Arc::new(info),
+            vouched,
+            subscription: Subscription::Subscribed(peer),
+            suppressed: false,
+            due: None,
+        });
+        self.changes.push(Change::FrameworkAdded {
+            framework: key,
+            profile: self.frameworks[key].profile(),
+        });
+        self.peers.cast(peer, Some(Part::Framework(key)));
+        let first = self.rng.jitter(self.config.heartbeat_interval);
+        self.arm_framework(key, Some(cx.now + first));
+        self.tell_subscribed(cx, key, peer);
+    }
+
+    /// Gives a known framework to the one who speaks now.
+    fn take_back(&mut self, cx: &mut Cx<'_>, key: FrameworkKey, peer: PeerId, info: FrameworkInfo) {
+        let old = self.frameworks[key].peer();
+        if let Some(old) = old.filter(|old| *old != peer) {
+            let (why, text) = (EndReason::FailedOver, "framework failed over".to_string());
+            self.turn_out(cx, old, why, CloseReason::Replaced, text);
+        }
+        if old != Some(peer) {
+            // Nobody is left who could use the offers: the new connection has never seen them.
+            self.return_offers_of(key);
+        }
+        let row = &mut self.frameworks[key];
+        let before = row.profile();
+        row.principal = info.principal.clone();
+        row.info = Arc::new(info);
+        let profile = row.profile();
+        if profile != before {
+            // RQ-03: what is offered in roles that it left is taken back, what runs goes on.
+            self.changes.push(Change::FrameworkChanged {
+                framework: key,
+                profile,
+            });
+        }
+        if old == Some(peer) {
+            self.tell_subscribed(cx, key, peer);
+            return;
+        }
+        self.frameworks[key].subscription = Subscription::Subscribed(peer);
+        self.peers.cast(peer, Some(Part::Framework(key)));
+        self.changes.push(Change::FrameworkActive {
+            framework: key,
+            active: true,
+        });
+        if self.frameworks[key].suppressed {
+            self.revive(key);
+        }
+        let first = self.rng.jitter(self.config.heartbeat_interval);
+        self.arm_framework(key, Some(cx.now + first));
+        self.tell_subscribed(cx, key, peer);
+        self.tell_again(cx, key);
+        self.answer_kills(cx);
+    }
+
+    fn tell_subscribed(&self, cx: &mut Cx<'_>, key: FrameworkKey, peer: PeerId) {
+        let event = Event::Subscribed {
+            framework: self.frameworks[key].id.clone(),
+            master: self.config.id.clone(),
+            epoch: self.config.epoch,
+            heartbeat: self.config.heartbeat_interval,
+        };
+        cx.tell_framework(peer, event);
+    }
+
+    /// Says why, and closes the connection (FW-27).
+    pub(super) fn refuse(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        reason: EndReason,
+        message: String,
+    ) {
+        let text = message.clone();
+        cx.tell_framework(peer, Event::Error { reason, message });
+        self.disconnect(cx, peer, CloseReason::Denied, text);
+    }
+
+    /// Ends a subscription from our side. What becomes of the framework is for the caller to say.
+    pub(super) fn turn_out(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        reason: EndReason,
+        close: CloseReason,
+        message: String,
+    ) {
+        let text = message.clone();
+        cx.tell_framework(peer, Event::Error { reason, message });
+        cx.out.emit(Effect::Disconnect {
+            peer,
+            close,
+            reason: text,
+        });
+        self.peers.remove(peer);
+    }
+}

@@ -1,0 +1,68 @@
+//! Answers to offers, and what becomes of the tasks of an answer that cannot be delivered.
+
+use alloc::format;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::{Effect, Out, Scheduler, UserEvent};
+use crate::ids::OfferId;
+use crate::limits;
+use crate::protocol::offer::Operation;
+use crate::protocol::scheduler::Call;
+use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
+use crate::protocol::wire::size;
+use crate::time::Time;
+
+impl Scheduler {
+    pub(super) fn forget(&mut self, offers: &[OfferId]) {
+        for offer in offers {
+            self.offers.remove(offer);
+        }
+    }
+}
+
+/// Makes an accept, or a decline if it is too long for the wire; then its tasks are dropped.
+pub(super) fn accept(
+    now: Time,
+    offers: Vec<OfferId>,
+    operations: Vec<Operation>,
+    refuse: Option<Duration>,
+    out: &mut Out,
+) -> Call {
+    // One byte says that it is an accept.
+    let bytes = 1 + size(&(&offers, &operations, refuse));
+    let limit = limits::FRAME_BYTES;
+    if bytes <= limit {
+        return Call::Accept {
+            offers,
+            operations,
+            refuse,
+        };
+    }
+    let long =
+        format!("the accept takes {bytes} bytes on the wire, more than the limit of {limit}");
+    drop_tasks(now, operations, Reason::TaskInvalid, &long, out);
+    Call::Decline { offers, refuse }
+}
+
+/// Answers an accept that cannot be delivered: its tasks were never started (TK-53).
+pub(super) fn drop_tasks(
+    now: Time,
+    operations: Vec<Operation>,
+    reason: Reason,
+    message: &str,
+    out: &mut Out,
+) {
+    for operation in operations {
+        let Operation::Launch(tasks) = operation;
+        for task in tasks {
+            let status = TaskStatus {
+                reason: Some(reason),
+                message: message.into(),
+                agent: Some(task.agent),
+                ..TaskStatus::new(task.id, TaskState::Dropped, Source::Master, now)
+            };
+            out.emit(Effect::User(UserEvent::Update(status)));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! How a scheduler subscribes, takes a subscription in, and gives a connection up.
+//!
+//! Deliberately not here: which connection counts (`mod`).
+
+use alloc::string::String;
+use core::time::Duration;
+
+use super::{Effect, Out, Phase, Scheduler, UserEvent};
+use crate::ids::{FrameworkId, PeerId};
+use crate::protocol::hello::CloseReason;
+use crate::protocol::scheduler::Call;
+use crate::time::Time;
+
+impl Scheduler {
+    pub(super) fn on_connected(&mut self, now: Time, peer: PeerId, out: &mut Out) {
+        if self.phase == Phase::Stopped {
+            return;
+        }
+        self.leave(out);
+        let first = self.connections == 0;
+        self.connections = self.connections.saturating_add(1);
+        if first {
+            self.subscribe(peer, out);
+        } else {
+            let wait = self.rng.jitter(self.config.subscribe_backoff);
+            self.phase = Phase::Waiting(peer, now + wait);
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, peer: PeerId, out: &mut Out) {
+        let mut framework = self.config.framework.clone();
+        framework.id = self.framework.clone();
+        self.phase = Phase::Asking(peer);
+        out.emit(Effect::Master {
+            peer,
+            call: Call::Subscribe { framework },
+        });
+    }
+
+    /// Forgets the connection, and every offer with it. What is not confirmed is told again in the
+    /// next subscription: the user may have lost it.
+    pub(super) fn leave(&mut self, out: &mut Out) {
+        let was = core::mem::replace(&mut self.phase, Phase::Away);
+        self.offers.clear();
+        self.pending.clear();
+        if matches!(was, Phase::Subscribed(..)) {
+            out.emit(Effect::User(UserEvent::Disconnected));
+        }
+    }
+
+    pub(super) fn give_up(
+        &mut self,
+        peer: PeerId,
+        close: CloseReason,
+        reason: String,
+        out: &mut Out,
+    ) {
+        self.leave(out);
+        out.emit(Effect::Reconnect {
+            peer,
+            close,
+            reason,
+        });
+    }
+
+    pub(super) fn on_subscribed(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        framework: FrameworkId,
+        epoch: u64,
+        heartbeat: Duration,
+        out: &mut Out,
+    ) {
+        if epoch < self.epoch {
+            let reason = alloc::format!(
+                "the master leads epoch {epoch}, but epoch {} was seen",
+                self.epoch
+            );
+            self.give_up(peer, CloseReason::StaleEpoch, reason, out);
+            return;
+        }
+        self.epoch = epoch;
+        self.patience = heartbeat.saturating_mul(self.config.max_missed_heartbeats.max(1));
+        self.phase = Phase::Subscribed(peer, now + self.patience);
+        self.framework = Some(framework.clone());
+        out.emit(Effect::User(UserEvent::Subscribed { framework }));
+        for (task, grace) in core::mem::take(&mut self.kills) {
+            let call = Call::Kill { task, grace };
+            out.emit(Effect::Master { peer, call });
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! News about tasks: told once a subscription, and by the scheduler itself where no master can be
+//! asked.
+
+use alloc::format;
+use core::time::Duration;
+
+use super::{Effect, Out, Scheduler, UserEvent};
+use crate::ids::{PeerId, TaskId};
+use crate::limits;
+use crate::protocol::scheduler::Call;
+use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
+use crate::time::Time;
+
+impl Scheduler {
+    pub(super) fn on_update(&mut self, peer: PeerId, status: TaskStatus, out: &mut Out) {
+        if let (Some(update), Some(agent)) = (status.update, &status.agent) {
+            if self.acknowledged.contains(update) {
+                // The acknowledgement was lost on its way: the update came again.
+                let call = Call::Acknowledge {
+                    agent: agent.clone(),
+                    task: status.task,
+                    update,
+                };
+                out.emit(Effect::Master { peer, call });
+                return;
+            }
+            if self.pending.contains(&update) {
+                return;
+            }
+            if self.pending.len() < limits::UNCONFIRMED_UPDATES {
+                self.pending.insert(update);
+            }
+        }
+        out.emit(Effect::User(UserEvent::Update(status)));
+    }
+
+    /// Keeps a kill for the next subscription, or says that it cannot.
+    pub(super) fn keep_kill(
+        &mut self,
+        now: Time,
+        task: TaskId,
+        grace: Option<Duration>,
+        out: &mut Out,
+    ) {
+        if self.kills.len() < limits::WAITING_KILLS || self.kills.contains_key(&task) {
+            self.kills.insert(task, grace);
+            return;
+        }
+        let limit = limits::WAITING_KILLS;
+        out.emit(Effect::User(UserEvent::Update(TaskStatus {
+            reason: Some(Reason::Reconciliation),
+            message: format!("not killed: {limit} kills wait for a master already"),
+            ..TaskStatus::new(task, TaskState::Unknown, Source::Master, now)
+        })));
+    }
+}
