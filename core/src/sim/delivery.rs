@@ -10,6 +10,8 @@ use core::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::log::Entry;
+use super::property::Property;
 use super::queue::{End, Frame, Name};
 use super::world::{Link, World, at};
 use crate::auth::{PeerRole, Principal};
@@ -41,23 +43,32 @@ impl World {
                 master::Input::Connected { peer, principal }
             }
             (Frame::Close, _) => master::Input::Disconnected { peer },
-            (Frame::Bytes(bytes), Name::Agent(_)) => {
-                let message = decode(bytes);
-                master::Input::Agent { peer, message }
-            }
-            (Frame::Bytes(bytes), Name::Framework(_) | Name::Master) => {
-                let call = decode(bytes);
-                master::Input::Scheduler { peer, call }
-            }
+            (Frame::Bytes(bytes), Name::Agent(_)) => match decode(bytes) {
+                Ok(message) => master::Input::Agent { peer, message },
+                Err(error) => return self.refuse(Name::Master, peer, End::Master, &error),
+            },
+            (Frame::Bytes(bytes), Name::Framework(_) | Name::Master) => match decode(bytes) {
+                Ok(call) => master::Input::Scheduler { peer, call },
+                Err(error) => return self.refuse(Name::Master, peer, End::Master, &error),
+            },
         };
         self.offers.hears(&input);
         let ledger = &mut self.offers;
         self.master
             .handle(input, &mut self.shared, |output| ledger.saw(output));
         if let Err(problem) = self.offers.check() {
-            self.fail(&problem);
+            self.broken(Property::Offers, problem);
         }
         self.flush_master();
+    }
+
+    /// What cannot be read ends its connection, and the machine never hears of it.
+    fn refuse(&mut self, name: Name, peer: PeerId, by: End, error: &postcard::Error) {
+        let shared = &mut self.shared;
+        shared
+            .recorder
+            .note(shared.now, name, Entry::Refusal, &(peer, error));
+        self.net.close(shared.now, peer, by, &mut shared.queue);
     }
 
     fn on_arrive_at_client(&mut self, client: Name, peer: PeerId, frame: &Frame) {
@@ -82,10 +93,10 @@ impl World {
                 let input = match frame {
                     Frame::Open => agent::Input::MasterFound { peer },
                     Frame::Close => agent::Input::MasterLost { peer },
-                    Frame::Bytes(bytes) => {
-                        let message = decode(bytes);
-                        agent::Input::Master { peer, message }
-                    }
+                    Frame::Bytes(bytes) => match decode(bytes) {
+                        Ok(message) => agent::Input::Master { peer, message },
+                        Err(error) => return self.refuse(client, peer, End::Client, &error),
+                    },
                 };
                 self.agents[at(n)]
                     .node
@@ -96,10 +107,10 @@ impl World {
                 let input = match frame {
                     Frame::Open => scheduler::Input::Connected { peer },
                     Frame::Close => scheduler::Input::Disconnected { peer },
-                    Frame::Bytes(bytes) => {
-                        let event = decode(bytes);
-                        scheduler::Input::Master { peer, event }
-                    }
+                    Frame::Bytes(bytes) => match decode(bytes) {
+                        Ok(event) => scheduler::Input::Master { peer, event },
+                        Err(error) => return self.refuse(client, peer, End::Client, &error),
+                    },
                 };
                 self.frameworks[at(n)]
                     .node
@@ -168,7 +179,8 @@ impl World {
                 agent::Effect::Executor { .. } => {}
                 agent::Effect::Stop { reason: _ } => {
                     // Whoever supervises it starts it again.
-                    self.crash(Name::Agent(n));
+                    let mut rng = self.orders.fork();
+                    self.crash(Name::Agent(n), &mut rng);
                     self.plan_restart(Name::Agent(n), Duration::from_secs(5));
                     return;
                 }
@@ -216,6 +228,11 @@ fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     postcard::to_allocvec(message).expect("a message can be written to memory")
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> T {
-    postcard::from_bytes(bytes).expect("a message reads back as it was written")
+/// Reads a message, all of it and nothing after it.
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, postcard::Error> {
+    let (message, rest) = postcard::take_from_bytes(bytes)?;
+    if !rest.is_empty() {
+        return Err(postcard::Error::DeserializeBadEncoding);
+    }
+    Ok(message)
 }

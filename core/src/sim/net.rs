@@ -5,7 +5,9 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::time::Duration;
 
+use super::chance::{Purpose, stream};
 use super::options::Span;
 use super::queue::{End, Event, Frame, Name, Queue};
 use crate::ids::PeerId;
@@ -81,19 +83,29 @@ pub(super) struct Net {
     links: BTreeMap<PeerId, Link>,
     made: u64,
     delay: Span,
-    rng: Rng,
+    seed: u64,
+    /// How long messages take, for each client.
+    delays: BTreeMap<Name, Rng>,
     cut_off: BTreeSet<Name>,
 }
 
 impl Net {
-    pub(super) fn new(delay: Span, rng: Rng) -> Self {
+    pub(super) fn new(delay: Span, seed: u64) -> Self {
         Self {
             links: BTreeMap::new(),
             made: 0,
             delay,
-            rng,
+            seed,
+            delays: BTreeMap::new(),
             cut_off: BTreeSet::new(),
         }
+    }
+
+    /// Draws how long the next message from or to a client takes.
+    fn delay(&mut self, client: Name) -> Duration {
+        let first = || stream(self.seed, Purpose::Delay, client);
+        self.delay
+            .draw(self.delays.entry(client).or_insert_with(first))
     }
 
     /// Begins a connection: first the master, then the client sees it standing.
@@ -103,8 +115,8 @@ impl Net {
         }
         self.made += 1;
         let peer = PeerId(self.made);
-        let at_master = now + self.delay.draw(&mut self.rng);
-        let at_client = at_master + self.delay.draw(&mut self.rng);
+        let at_master = now + self.delay(client);
+        let at_client = at_master + self.delay(client);
         let arriving = |last| Side {
             last,
             ..Side::default()
@@ -143,15 +155,20 @@ impl Net {
             "a machine sends {} bytes in one frame",
             bytes.len()
         );
+        let to = from.other();
         let Some(link) = self.links.get_mut(&peer) else {
             return;
         };
-        let to = from.other();
         if !link.side(from).open || link.side(to).lossy {
             return;
         }
+        let client = link.dialler;
+        let arrival = now + self.delay(client);
+        let Some(link) = self.links.get_mut(&peer) else {
+            return;
+        };
         let side = link.side(to);
-        side.last = side.last.max(now + self.delay.draw(&mut self.rng));
+        side.last = side.last.max(arrival);
         let frame = Frame::Bytes(bytes);
         queue.plan(
             side.last,
@@ -189,7 +206,10 @@ impl Net {
 
     /// One end closes the connection: the other hears what was sent, and then of the end.
     pub(super) fn close(&mut self, now: Time, peer: PeerId, by: End, queue: &mut Queue) {
-        let delay = self.delay.draw(&mut self.rng);
+        let Some(client) = self.links.get(&peer).map(|link| link.dialler) else {
+            return;
+        };
+        let delay = self.delay(client);
         if let Some(link) = self.links.get_mut(&peer) {
             link.tell(peer, by, now, queue);
             let last = link.side(by.other()).last;
@@ -198,7 +218,7 @@ impl Net {
     }
 
     /// A node is gone without a word. The others notice after a while.
-    pub(super) fn crash(&mut self, now: Time, node: Name, queue: &mut Queue) {
+    pub(super) fn crash(&mut self, now: Time, node: Name, rng: &mut Rng, queue: &mut Queue) {
         for (peer, link) in &mut self.links {
             let dead = match node {
                 Name::Master => End::Master,
@@ -207,7 +227,7 @@ impl Net {
             };
             link.side(dead).open = false;
             link.tell(*peer, dead, now, queue);
-            let noticed = now + NOTICE.draw(&mut self.rng);
+            let noticed = now + NOTICE.draw(rng);
             let last = link.side(dead.other()).last;
             link.tell(*peer, dead.other(), last.max(noticed), queue);
         }
@@ -215,7 +235,14 @@ impl Net {
 
     /// Loses a client's messages from now on, in flight or new, until it is mended. Connections
     /// are over with it.
-    pub(super) fn cut(&mut self, now: Time, client: Name, cut: Cut, queue: &mut Queue) {
+    pub(super) fn cut(
+        &mut self,
+        now: Time,
+        client: Name,
+        cut: Cut,
+        rng: &mut Rng,
+        queue: &mut Queue,
+    ) {
         self.cut_off.insert(client);
         for (peer, link) in &mut self.links {
             if link.dialler != client {
@@ -224,7 +251,7 @@ impl Net {
             link.client.lossy |= matches!(cut, Cut::Both | Cut::Incoming);
             link.master.lossy |= matches!(cut, Cut::Both | Cut::Outgoing);
             for end in [End::Client, End::Master] {
-                let noticed = now + NOTICE.draw(&mut self.rng);
+                let noticed = now + NOTICE.draw(rng);
                 link.tell(*peer, end, noticed, queue);
             }
         }
@@ -257,7 +284,7 @@ mod tests {
 
     impl Scene {
         fn connected() -> (Self, PeerId) {
-            let net = Net::new(Span::millis(1, 9), Rng::new(3));
+            let net = Net::new(Span::millis(1, 9), 3);
             let (queue, now) = (Queue::default(), Time::ZERO);
             let mut scene = Self { net, queue, now };
             let peer = scene.net.dial(now, CLIENT, &mut scene.queue).unwrap();
@@ -323,7 +350,8 @@ mod tests {
             scene.send(peer, End::Client, 1);
             scene.send(peer, End::Master, 2);
             let now = scene.now;
-            scene.net.cut(now, CLIENT, cut, &mut scene.queue);
+            let mut rng = Rng::new(3);
+            scene.net.cut(now, CLIENT, cut, &mut rng, &mut scene.queue);
             assert_eq!(scene.net.dial(now, CLIENT, &mut scene.queue), None);
             let heard = scene.heard();
             let (ends, messages): (Vec<_>, Vec<_>) =
@@ -345,7 +373,10 @@ mod tests {
         scene.send(peer, End::Client, 1);
         scene.send(peer, End::Master, 2);
         let now = scene.now;
-        scene.net.crash(now, Name::Master, &mut scene.queue);
+        let mut rng = Rng::new(3);
+        scene
+            .net
+            .crash(now, Name::Master, &mut rng, &mut scene.queue);
         assert_eq!(
             scene.heard(),
             vec![(End::Client, Some(2)), (End::Client, None)]

@@ -128,7 +128,7 @@ impl Tap {
         if let Some(problem) = before.and_then(|(before, _)| problem(before, status.state)) {
             let task = &status.task;
             self.violation
-                .get_or_insert_with(|| format!("updates: {task} {problem}"));
+                .get_or_insert_with(|| format!("{task} {problem}"));
         }
         let tally = &mut self.tally;
         match status.state {

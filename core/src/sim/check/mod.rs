@@ -22,54 +22,63 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use super::options::Checking;
+use super::property::Property;
 use super::queue::Name;
 use super::world::{World, at};
 use crate::agent::AgentState;
 use crate::registry::Registry;
 
+/// A property that does not hold, and why.
+type Broken = (Property, String);
+
 impl World {
     /// Checks all that a turn of this node could have broken.
-    pub(super) fn check(&self, name: Name) {
+    pub(super) fn check(&mut self, name: Name) {
         if self.options.checking == Checking::Off {
             return;
         }
         let result = match name {
             Name::Master => self.check_master(),
             Name::Agent(n) => self.check_agent(n),
-            Name::Framework(n) => {
-                let tap = self.frameworks[at(n)].node.machine().map(|m| m.logic());
-                let violation = tap.and_then(|tap| tap.violation());
-                violation.map_or(Ok(()), |violation| Err(violation.into()))
-            }
+            Name::Framework(n) => self.check_framework(n),
         };
-        if let Err(problem) = result {
-            self.fail(&format!("{name}: {problem}"));
+        if let Err((property, problem)) = result {
+            self.broken(property, format!("{name}: {problem}"));
         }
     }
 
-    fn check_master(&self) -> Result<(), String> {
+    fn check_master(&self) -> Result<(), Broken> {
         let Some(master) = self.master.machine() else {
             return Ok(());
         };
         master.check();
-        conservation::check(master)
+        conservation::check(master).map_err(|problem| (Property::Conservation, problem))
     }
 
-    fn check_agent(&self, n: u32) -> Result<(), String> {
+    fn check_agent(&self, n: u32) -> Result<(), Broken> {
         if let Some(agent) = self.agents[at(n)].node.machine() {
-            agent.check().map_err(|violation| violation.to_string())?;
+            let checked = agent.check();
+            checked.map_err(|violation| (Property::Machines, violation.to_string()))?;
         }
         let mut seen = BTreeSet::new();
         for task in self.agents.iter().flat_map(|seat| seat.containers.alive()) {
             if !seen.insert(task) {
-                return Err(format!("tasks: {task:?} has two containers"));
+                return Err((Property::Tasks, format!("{task:?} has two containers")));
             }
         }
         Ok(())
     }
 
+    fn check_framework(&self, n: u32) -> Result<(), Broken> {
+        let tap = self.frameworks[at(n)].node.machine().map(|m| m.logic());
+        match tap.and_then(|tap| tap.violation()) {
+            Some(violation) => Err((Property::Updates, violation.into())),
+            None => Ok(()),
+        }
+    }
+
     /// Checks that a node with nothing unwritten would come back as it is.
-    pub(super) fn check_replay(&self, name: Name) {
+    pub(super) fn check_replay(&mut self, name: Name) {
         if self.options.checking == Checking::Off {
             return;
         }
@@ -87,7 +96,8 @@ impl World {
             Name::Framework(_) => true,
         };
         if !is_same {
-            self.fail(&format!("replay: {name} would come back as somebody else"));
+            let problem = format!("{name} would come back as somebody else");
+            self.broken(Property::Replay, problem);
         }
     }
 }

@@ -108,7 +108,7 @@ impl Ledger {
             .take()
             .filter(|_| self.checking == Checking::Always)
         {
-            Some(task) => Err(format!("offers: {task} was launched on a dead offer")),
+            Some(task) => Err(format!("{task} was launched on a dead offer")),
             None => Ok(()),
         }
     }
