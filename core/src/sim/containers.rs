@@ -371,7 +371,7 @@ fn parse(command: &str) -> (Option<Duration>, i32) {
 }
 
 /// Reads seconds with up to six decimals.
-fn seconds(text: &str) -> Option<Duration> {
+pub(super) fn seconds(text: &str) -> Option<Duration> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let mut micros: u64 = 0;
     for i in 0..6 {

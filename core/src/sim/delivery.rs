@@ -10,13 +10,17 @@ use core::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::fault::Kind;
 use super::log::Entry;
-use super::property::Property;
 use super::queue::{End, Frame, Name};
 use super::world::{Link, World, at};
 use crate::auth::{PeerRole, Principal};
 use crate::ids::PeerId;
+use crate::protocol::container::ContainerCommand;
 use crate::{agent, master, scheduler};
+
+/// What the seal of a message says that was changed on its way.
+const GARBLED: postcard::Error = postcard::Error::DeserializeBadCrc;
 
 impl World {
     pub(super) fn on_arrive(&mut self, peer: PeerId, to: End, frame: Frame) {
@@ -43,27 +47,25 @@ impl World {
                 master::Input::Connected { peer, principal }
             }
             (Frame::Close, _) => master::Input::Disconnected { peer },
+            (Frame::Garbled, _) => return self.refuse(Name::Master, peer, End::Master, GARBLED),
             (Frame::Bytes(bytes), Name::Agent(_)) => match decode(bytes) {
                 Ok(message) => master::Input::Agent { peer, message },
-                Err(error) => return self.refuse(Name::Master, peer, End::Master, &error),
+                Err(error) => return self.refuse(Name::Master, peer, End::Master, error),
             },
             (Frame::Bytes(bytes), Name::Framework(_) | Name::Master) => match decode(bytes) {
                 Ok(call) => master::Input::Scheduler { peer, call },
-                Err(error) => return self.refuse(Name::Master, peer, End::Master, &error),
+                Err(error) => return self.refuse(Name::Master, peer, End::Master, error),
             },
         };
         self.offers.hears(&input);
         let ledger = &mut self.offers;
         self.master
             .handle(input, &mut self.shared, |output| ledger.saw(output));
-        if let Err(problem) = self.offers.check() {
-            self.broken(Property::Offers, problem);
-        }
         self.flush_master();
     }
 
     /// What cannot be read ends its connection, and the machine never hears of it.
-    fn refuse(&mut self, name: Name, peer: PeerId, by: End, error: &postcard::Error) {
+    fn refuse(&mut self, name: Name, peer: PeerId, by: End, error: postcard::Error) {
         let shared = &mut self.shared;
         shared
             .recorder
@@ -77,7 +79,7 @@ impl World {
             Frame::Open if link == Link::Dialling(peer) => {
                 *self.link(client) = Link::Up(peer);
             }
-            Frame::Bytes(_) if link == Link::Up(peer) => {}
+            Frame::Bytes(_) | Frame::Garbled if link == Link::Up(peer) => {}
             Frame::Close if link == Link::Up(peer) || link == Link::Dialling(peer) => {
                 *self.link(client) = Link::Down;
                 self.plan_dial(client, self.options.redial);
@@ -86,7 +88,7 @@ impl World {
                 }
             }
             // An earlier life's connection.
-            Frame::Open | Frame::Bytes(_) | Frame::Close => return,
+            Frame::Open | Frame::Bytes(_) | Frame::Garbled | Frame::Close => return,
         }
         match client {
             Name::Agent(n) => {
@@ -95,8 +97,9 @@ impl World {
                     Frame::Close => agent::Input::MasterLost { peer },
                     Frame::Bytes(bytes) => match decode(bytes) {
                         Ok(message) => agent::Input::Master { peer, message },
-                        Err(error) => return self.refuse(client, peer, End::Client, &error),
+                        Err(error) => return self.refuse(client, peer, End::Client, error),
                     },
+                    Frame::Garbled => return self.refuse(client, peer, End::Client, GARBLED),
                 };
                 self.agents[at(n)]
                     .node
@@ -109,8 +112,9 @@ impl World {
                     Frame::Close => scheduler::Input::Disconnected { peer },
                     Frame::Bytes(bytes) => match decode(bytes) {
                         Ok(event) => scheduler::Input::Master { peer, event },
-                        Err(error) => return self.refuse(client, peer, End::Client, &error),
+                        Err(error) => return self.refuse(client, peer, End::Client, error),
                     },
+                    Frame::Garbled => return self.refuse(client, peer, End::Client, GARBLED),
                 };
                 self.frameworks[at(n)]
                     .node
@@ -121,17 +125,25 @@ impl World {
         }
     }
 
+    fn send(&mut self, peer: PeerId, from: End, bytes: Vec<u8>) {
+        let shared = &mut self.shared;
+        let queue = &mut shared.queue;
+        if self.net.send(shared.now, peer, from, bytes, queue) {
+            // Only the master gives up those who read slowly.
+            shared.hit(Name::Master, Kind::Overload);
+        }
+    }
+
     pub(super) fn flush_master(&mut self) {
         while let Some(effect) = self.master.release(&mut self.shared) {
             let now = self.shared.now;
             let queue = &mut self.shared.queue;
             match effect {
                 master::Effect::Agent { peer, message } => {
-                    self.net
-                        .send(now, peer, End::Master, encode(&message), queue);
+                    self.send(peer, End::Master, encode(&message));
                 }
                 master::Effect::Scheduler { peer, event } => {
-                    self.net.send(now, peer, End::Master, encode(&event), queue);
+                    self.send(peer, End::Master, encode(&event));
                 }
                 // No operator connects to a simulated master.
                 master::Effect::Respond { .. } => {}
@@ -164,13 +176,16 @@ impl World {
             let queue = &mut self.shared.queue;
             match effect {
                 agent::Effect::Master { peer, message } => {
-                    self.net
-                        .send(now, peer, End::Client, encode(&message), queue);
+                    self.send(peer, End::Client, encode(&message));
                 }
                 agent::Effect::Container(command) => {
+                    let is_launch = matches!(command, ContainerCommand::Launch { .. });
                     self.at_containers(n, |containers, shared| {
                         containers.command(command, shared);
                     });
+                    if is_launch {
+                        self.check_containers(n);
+                    }
                 }
                 agent::Effect::Disconnect { peer, .. } => {
                     self.net.close(now, peer, End::Client, queue);
@@ -195,7 +210,7 @@ impl World {
             let queue = &mut self.shared.queue;
             match effect {
                 scheduler::Effect::Master { peer, call } => {
-                    self.net.send(now, peer, End::Client, encode(&call), queue);
+                    self.send(peer, End::Client, encode(&call));
                 }
                 scheduler::Effect::Reconnect { peer, .. } => {
                     self.net.close(now, peer, End::Client, queue);

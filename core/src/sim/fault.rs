@@ -4,6 +4,7 @@
 //! happens and from a stream of its own, so that the list of faults follows from seed, weights and
 //! sizes alone, whatever the nodes do.
 
+use alloc::collections::VecDeque;
 use core::fmt;
 use core::time::Duration;
 
@@ -30,6 +31,26 @@ pub enum Kind {
     CutOutgoing,
     /// What is sent to a client is lost.
     CutIncoming,
+    /// What is sent to or by all agents is lost, or both.
+    AgentsCut,
+    /// What is sent to or by all frameworks is lost, or both.
+    FrameworksCut,
+    /// Each client is cut off in a direction of its own, or not at all.
+    AsymmetricCut,
+    /// A client's messages take long.
+    Slow,
+    /// A client reads slowly what it is sent.
+    SlowReader,
+    /// The master gave up a client that read too slowly.
+    Overload,
+    /// Nothing gets through between a client and the master for a while, and all of it later.
+    Clog,
+    /// The same for some of the clients, one by one, and it ends in another order.
+    Swizzle,
+    /// A message is changed on its way.
+    Garble,
+    /// All connections end at once.
+    Reset,
     /// A journal makes nothing durable for a while.
     Stall,
     /// A container's end is not recorded.
@@ -42,7 +63,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 21] = [
         Self::MasterCrash,
         Self::AgentCrash,
         Self::LostTail,
@@ -50,6 +71,16 @@ impl Kind {
         Self::Cut,
         Self::CutOutgoing,
         Self::CutIncoming,
+        Self::AgentsCut,
+        Self::FrameworksCut,
+        Self::AsymmetricCut,
+        Self::Slow,
+        Self::SlowReader,
+        Self::Overload,
+        Self::Clog,
+        Self::Swizzle,
+        Self::Garble,
+        Self::Reset,
         Self::Stall,
         Self::Vanish,
         Self::Breach,
@@ -66,6 +97,16 @@ impl Kind {
             Self::Cut => "cut",
             Self::CutOutgoing => "cut-outgoing",
             Self::CutIncoming => "cut-incoming",
+            Self::AgentsCut => "agents-cut",
+            Self::FrameworksCut => "frameworks-cut",
+            Self::AsymmetricCut => "asymmetric-cut",
+            Self::Slow => "slow",
+            Self::SlowReader => "slow-reader",
+            Self::Overload => "overload",
+            Self::Clog => "clog",
+            Self::Swizzle => "swizzle",
+            Self::Garble => "garble",
+            Self::Reset => "reset",
             Self::Stall => "stall",
             Self::Vanish => "vanish",
             Self::Breach => "breach",
@@ -80,10 +121,22 @@ impl Kind {
         match self {
             Self::MasterCrash => (0, 1),
             Self::AgentCrash | Self::DiskLoss | Self::Vanish => (1, agents),
-            Self::Cut | Self::CutOutgoing | Self::CutIncoming => (1, agents + frameworks),
+            Self::Cut
+            | Self::CutOutgoing
+            | Self::CutIncoming
+            | Self::Slow
+            | Self::SlowReader
+            | Self::Clog
+            | Self::Garble => (1, agents + frameworks),
+            // These happen around the master.
+            Self::AgentsCut
+            | Self::FrameworksCut
+            | Self::AsymmetricCut
+            | Self::Swizzle
+            | Self::Reset => (0, 1),
             Self::Stall => (0, 1 + agents),
-            // Nobody plans these: they come of a crash, or with a program.
-            Self::LostTail | Self::Breach | Self::LaunchFailure => (0, 0),
+            // Nobody plans these: they come of another fault, or with a program.
+            Self::LostTail | Self::Overload | Self::Breach | Self::LaunchFailure => (0, 0),
         }
     }
 }
@@ -109,6 +162,20 @@ pub struct Fault {
     pub chance: u64,
 }
 
+impl Fault {
+    /// Returns whether a cluster of this size has the node, and this can happen to it.
+    pub(super) fn hits(&self, agents: u32, frameworks: u32) -> bool {
+        let (first, count) = self.kind.victims(agents, frameworks);
+        let place = match self.node {
+            Name::Master => 0,
+            Name::Agent(n) if n > agents => return false,
+            Name::Agent(n) => u64::from(n),
+            Name::Framework(n) => u64::from(agents) + u64::from(n),
+        };
+        place >= first && place - first < count
+    }
+}
+
 /// What goes wrong, and how often. The weights say how often one kind happens beside the others;
 /// a kind of weight zero never happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +192,16 @@ pub struct Faults {
     pub disk_loss: u64,
     /// An agent or a framework is cut off, in both directions or in one.
     pub cut: u64,
+    /// All agents are cut off, or all frameworks, or each client in a direction of its own.
+    pub class_cut: u64,
+    /// A client's messages take long, or it reads slowly until the master gives it up.
+    pub slow: u64,
+    /// Nothing gets through to a client, or to some of them, and all of it later.
+    pub clog: u64,
+    /// A message is changed on its way.
+    pub garble: u64,
+    /// All connections end at once, and everybody comes back.
+    pub reset: u64,
     /// A journal makes nothing durable for a while.
     pub stall: u64,
     /// A container's end is not recorded.
@@ -145,6 +222,11 @@ impl Faults {
             agent_crash: 0,
             disk_loss: 0,
             cut: 0,
+            class_cut: 0,
+            slow: 0,
+            clog: 0,
+            garble: 0,
+            reset: 0,
             stall: 0,
             vanish: 0,
             breach_one_in: 0,
@@ -158,6 +240,7 @@ impl Faults {
         let mut rng = stream(seed, Purpose::Weights, Name::Master);
         let mut weight = || rng.below(4);
         let [master_crash, agent_crash, cut, stall, vanish] = core::array::from_fn(|_| weight());
+        let [class_cut, slow, clog, garble, reset] = core::array::from_fn(|_| weight());
         let disk_loss = weight() / 2;
         let mean = 2 + rng.below(20);
         Self {
@@ -167,6 +250,11 @@ impl Faults {
             agent_crash,
             disk_loss,
             cut,
+            class_cut: class_cut / 2,
+            slow,
+            clog,
+            garble: garble / 2,
+            reset: reset / 2,
             stall,
             vanish,
             breach_one_in: rng.below(3) * 10,
@@ -175,12 +263,20 @@ impl Faults {
     }
 
     /// Kinds that have a weight in common, each as likely as the others.
-    fn weights(&self) -> [(&'static [Kind], u64); 6] {
+    fn weights(&self) -> [(&'static [Kind], u64); 11] {
         [
             (&[Kind::MasterCrash], self.master_crash),
             (&[Kind::AgentCrash], self.agent_crash),
             (&[Kind::DiskLoss], self.disk_loss),
             (&[Kind::Cut, Kind::CutOutgoing, Kind::CutIncoming], self.cut),
+            (
+                &[Kind::AgentsCut, Kind::FrameworksCut, Kind::AsymmetricCut],
+                self.class_cut,
+            ),
+            (&[Kind::Slow, Kind::SlowReader], self.slow),
+            (&[Kind::Clog, Kind::Swizzle], self.clog),
+            (&[Kind::Garble], self.garble),
+            (&[Kind::Reset], self.reset),
             (&[Kind::Stall], self.stall),
             (&[Kind::Vanish], self.vanish),
         ]
@@ -189,7 +285,16 @@ impl Faults {
 
 /// Where faults come from.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) enum Source {
+    /// Chance decides.
+    Drawn(Draws),
+    /// They are given, in order of time.
+    Listed(VecDeque<Fault>),
+}
+
+/// Faults that follow from a seed.
+#[derive(Debug)]
+pub(super) struct Draws {
     faults: Faults,
     rng: Rng,
     due: Option<Time>,
@@ -197,27 +302,39 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn drawn(seed: u64, faults: Faults) -> Self {
-        let mut source = Self {
+        let mut draws = Draws {
             faults,
             rng: stream(seed, Purpose::Faults, Name::Master),
             due: None,
         };
-        source.plan(Time::ZERO);
-        source
+        draws.plan(Time::ZERO);
+        Self::Drawn(draws)
     }
 
     /// Returns when something goes wrong next.
     pub(super) fn due(&self) -> Option<Time> {
-        self.due
+        match self {
+            Self::Drawn(draws) => draws.due,
+            Self::Listed(faults) => faults.front().map(|fault| fault.at),
+        }
     }
 
     /// Ends all faults.
     pub(super) fn stop(&mut self) {
-        self.due = None;
+        *self = Self::Listed(VecDeque::new());
     }
 
-    /// Draws what goes wrong now, if the cluster has somebody for it, and plans the next.
+    /// Takes what goes wrong now, if the cluster has somebody for it.
     pub(super) fn take(&mut self, agents: u32, frameworks: u32) -> Option<Fault> {
+        match self {
+            Self::Drawn(draws) => draws.take(agents, frameworks),
+            Self::Listed(faults) => faults.pop_front(),
+        }
+    }
+}
+
+impl Draws {
+    fn take(&mut self, agents: u32, frameworks: u32) -> Option<Fault> {
         let at = self.due?;
         let rng = &mut self.rng;
         let kind = kind(&self.faults, rng);
@@ -275,6 +392,11 @@ mod tests {
             agent_crash: 1,
             disk_loss: 1,
             cut: 1,
+            class_cut: 1,
+            slow: 1,
+            clog: 1,
+            garble: 1,
+            reset: 1,
             stall: 1,
             vanish: 1,
             ..Faults::none()
@@ -282,7 +404,9 @@ mod tests {
     }
 
     fn list(mut source: Source, agents: u32, frameworks: u32) -> Vec<Option<Fault>> {
-        (0..500).map(|_| source.take(agents, frameworks)).collect()
+        (0..3_000)
+            .map(|_| source.take(agents, frameworks))
+            .collect()
     }
 
     #[test]

@@ -60,17 +60,21 @@ mod containers;
 mod delivery;
 mod fault;
 mod journal;
+mod line;
 mod log;
 mod net;
 mod node;
 mod options;
+mod partition;
 mod plan;
 mod property;
 mod queue;
 mod report;
+mod shrink;
 mod tap;
 #[cfg(test)]
 mod tests;
+mod text;
 mod trouble;
 pub mod workload;
 mod world;
@@ -88,8 +92,10 @@ pub use self::plan::{Outcome, Plan};
 pub use self::property::{Property, Violation};
 pub use self::queue::Name;
 pub use self::report::{FrameworkReport, Report};
+pub use self::shrink::shrink;
 use self::tap::Mode;
 pub use self::tap::Tally;
+pub use self::text::PlanError;
 use self::world::{World, at};
 use crate::agent::Agent;
 use crate::ids::TaskId;
@@ -183,6 +189,24 @@ impl Sim {
         self.world.stall(node, lasting);
     }
 
+    /// Lets something go wrong now. What lasts comes right after `lasting`. Returns whether it can
+    /// happen to that node.
+    pub fn inject(&mut self, kind: Kind, node: Name, lasting: Duration) -> bool {
+        let fault = Fault {
+            at: self.world.shared.now,
+            kind,
+            node,
+            lasting,
+            chance: self.world.orders.next_u64(),
+        };
+        let frameworks = u32::try_from(self.world.frameworks.len()).unwrap_or(u32::MAX);
+        let is_possible = fault.hits(self.world.options.agents, frameworks);
+        if is_possible {
+            self.world.suffer(fault);
+        }
+        is_possible
+    }
+
     /// Ends all faults: what is down comes back, what is cut off can be reached, disks go on.
     pub fn heal(&mut self) {
         self.world.heal();
@@ -204,8 +228,14 @@ impl Sim {
             self.advance(LOOK)?;
             difference = check::convergence::disagreement(&self.world);
             agreed = if difference.is_none() { agreed + 1 } else { 0 };
+            if agreed > 0 {
+                self.world.check_all();
+            }
         }
         self.set_mode(Mode::Working);
+        if let Some(violation) = self.violation() {
+            return Err(violation.clone());
+        }
         match difference {
             None => Ok(self.world.shared.now.since(begin)),
             Some(difference) => {

@@ -5,6 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::format;
+use core::num::NonZero;
 use core::time::Duration;
 
 use super::chance::{Purpose, stream};
@@ -92,7 +93,7 @@ impl Options {
         }
     }
 
-    /// Draws a small cluster in trouble from a seed, in which everything is checked: sizes, delays,
+    /// Draws a small cluster in trouble from a seed, which is checked as usual: sizes, delays,
     /// impatience and faults differ from seed to seed, in kind and not only in order.
     pub fn drawn(seed: u64) -> Self {
         let mut rng = stream(seed, Purpose::Options, Name::Master);
@@ -105,7 +106,7 @@ impl Options {
         let mut options = Self::new(seed, agents, frameworks, machine);
         options.greedy = u32::from(draw(4) == 0);
         options.silent = u32::from(draw(4) == 0);
-        options.checking = Checking::Always;
+        options.checking = Checking::USUAL;
         options.faults = Faults::drawn(seed);
         options.sync = Span::millis(1, 1 << draw(10));
         options.delay = Span::millis(0, 1 << draw(9));
@@ -181,6 +182,11 @@ impl Span {
         Self::new(Duration::from_secs(least), Duration::from_secs(most))
     }
 
+    /// Returns the shortest and the longest.
+    pub(super) const fn ends(self) -> (Duration, Duration) {
+        (self.least, self.most)
+    }
+
     pub(super) fn draw(self, rng: &mut Rng) -> Duration {
         self.least + rng.jitter(self.most.saturating_sub(self.least))
     }
@@ -191,6 +197,13 @@ impl Span {
 pub enum Checking {
     /// Nothing: for speed.
     Off,
-    /// Every property after every input. Costs the square of the cluster's size.
+    /// After every step what is cheap, and everything at every so many steps and at rest.
+    Sampled(NonZero<u32>),
+    /// Every property after every step. Costs the square of the cluster's size.
     Always,
+}
+
+impl Checking {
+    /// What is usual where there are many clusters: everything at every 64th step.
+    pub const USUAL: Self = Self::Sampled(NonZero::new(64).expect("64 is not zero"));
 }

@@ -20,6 +20,8 @@ pub enum Property {
     Updates,
     /// Nothing is given twice.
     Conservation,
+    /// No unit of a resource is in two offers.
+    Holders,
     /// A dead offer launches nothing.
     Offers,
     /// When faults stop, all views agree.
@@ -30,12 +32,13 @@ pub enum Property {
 
 impl Property {
     /// Every property.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Machines,
         Self::Replay,
         Self::Tasks,
         Self::Updates,
         Self::Conservation,
+        Self::Holders,
         Self::Offers,
         Self::Convergence,
         Self::Determinism,
@@ -49,6 +52,7 @@ impl Property {
             Self::Tasks => "tasks",
             Self::Updates => "updates",
             Self::Conservation => "conservation",
+            Self::Holders => "holders",
             Self::Offers => "offers",
             Self::Convergence => "convergence",
             Self::Determinism => "determinism",

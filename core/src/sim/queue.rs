@@ -56,6 +56,8 @@ pub(super) enum Frame {
     Open,
     /// A message.
     Bytes(Vec<u8>),
+    /// A message that was changed on its way, as its seal shows.
+    Garbled,
     /// The connection is gone.
     Close,
 }
@@ -98,6 +100,10 @@ pub(super) enum Event {
     Restart { node: Name, life: u32 },
     /// A node that was cut off can be reached again.
     Mend { node: Name },
+    /// Nothing gets through between a client and the master before `until`.
+    Clog { client: Name, until: Time },
+    /// What a clog held may get through.
+    Unclog { client: Name },
 }
 
 #[derive(Debug)]

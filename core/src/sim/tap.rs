@@ -13,7 +13,7 @@ use core::time::Duration;
 
 use crate::ids::{AgentId, TaskId};
 use crate::protocol::offer::Operation;
-use crate::protocol::status::{Reason, TaskState, TaskStatus};
+use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::scheduler::{Acknowledging, Logic, UserCall, UserEvent};
 use crate::time::Time;
 
@@ -125,6 +125,12 @@ impl Tap {
         }
         let now = (status.state, status.agent.clone());
         let before = self.tasks.insert(status.task.clone(), now);
+        if before
+            .as_ref()
+            .is_some_and(|(before, _)| is_repeat(*before, status))
+        {
+            return;
+        }
         if let Some(problem) = before.and_then(|(before, _)| problem(before, status.state)) {
             let task = &status.task;
             self.violation
@@ -167,6 +173,12 @@ fn problem(before: TaskState, after: TaskState) -> Option<String> {
     let is_early = matches!(after, TaskState::Staging | TaskState::Starting);
     let was_late = matches!(before, TaskState::Running | TaskState::Killing);
     (is_early && was_late).then(|| format!("goes back from {before} to {after}"))
+}
+
+/// Returns whether a master says again how a task ended. Of an agent that lost what it knew of the
+/// acknowledgement, and then itself, a new master cannot know that the end was told.
+fn is_repeat(before: TaskState, status: &TaskStatus) -> bool {
+    before.is_terminal() && before == status.state && status.source == Source::Master
 }
 
 impl Logic for Tap {
@@ -225,6 +237,28 @@ mod tests {
             (Unreachable, Failed),
         ] {
             assert_eq!(problem(before, after), None);
+        }
+    }
+
+    #[test]
+    fn only_a_master_may_say_again_how_a_task_ended() {
+        use TaskState::{Failed, Finished, Running};
+        let task = TaskId::new("t").unwrap();
+        for (state, source, is_fine) in [
+            (Finished, Source::Master, true),
+            (Finished, Source::Executor, false),
+            (Failed, Source::Master, false),
+            (Running, Source::Master, false),
+        ] {
+            let mut tap = Tap::new(Box::new(crate::sim::workload::Silent));
+            let status = |state, source| TaskStatus::new(task.clone(), state, source, Time::ZERO);
+            tap.on_update(&status(Finished, Source::Executor));
+            tap.on_update(&status(state, source));
+            assert_eq!(tap.violation().is_none(), is_fine, "{state} by {source:?}");
+            assert_eq!(
+                tap.tally().finished,
+                if is_fine { 1 } else { tap.tally().finished }
+            );
         }
     }
 }

@@ -4,6 +4,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use alloc::{boxed::Box, vec};
+use core::num::NonZero;
 use core::time::Duration;
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +13,7 @@ use super::world::Link;
 use super::*;
 use crate::ids::PeerId;
 use crate::resources::Resources;
+use crate::rng::Rng;
 
 fn options(agents: u32) -> Options {
     let machine = Resources::parse("cpus:4;mem:1024").unwrap();
@@ -148,4 +150,90 @@ fn faults_are_counted_by_kind() {
     assert_eq!(faults[&Kind::CutOutgoing], 1);
     assert_eq!(faults[&Kind::Stall], 1);
     assert!(!faults.contains_key(&Kind::MasterCrash));
+}
+
+/// Wipes the master's disk behind its back.
+fn forgetful(checking: Checking) -> Sim {
+    let mut sim = Sim::new(Options {
+        checking,
+        ..options(2)
+    });
+    sim.run_for(Duration::from_secs(10));
+    sim.world.master.disk = journal::Disk::default();
+    sim
+}
+
+#[test]
+fn all_is_looked_at_when_it_is_due_and_at_rest() {
+    let minute = Duration::from_secs(60);
+    let property = |result: Result<(), Violation>| result.map_err(|violation| violation.property);
+    let often = Checking::Sampled(NonZero::new(3).unwrap());
+    // The master writes what a new agent is, and then what is written is compared.
+    let joins = |mut sim: Sim| {
+        sim.world.lose_disk(1, &mut Rng::new(1));
+        sim.world.plan_restart(Name::Agent(1), Duration::ZERO);
+        property(sim.advance(minute))
+    };
+    assert_eq!(joins(forgetful(Checking::Always)), Err(Property::Replay));
+    assert_eq!(joins(forgetful(often)), Err(Property::Replay));
+    let seldom = Checking::Sampled(NonZero::<u32>::MAX);
+    assert_eq!(joins(forgetful(seldom)), Ok(()));
+    assert_eq!(joins(forgetful(Checking::Off)), Ok(()));
+
+    let rests = |mut sim: Sim| property(sim.converge(minute).map(|_| ()));
+    assert_eq!(rests(forgetful(seldom)), Err(Property::Replay));
+    assert_eq!(rests(forgetful(Checking::Off)), Ok(()));
+}
+
+#[test]
+fn every_fault_between_nodes_is_survived_and_counted() {
+    for kind in Kind::ALL {
+        let mut sim = Sim::new(options(3));
+        sim.run_for(Duration::from_secs(20));
+        let lasting = Duration::from_secs(30);
+        let nodes = [Name::Master, Name::Agent(2), Name::Framework(1)];
+        let hit: Vec<Name> = nodes
+            .into_iter()
+            .filter(|node| {
+                let hits = sim.inject(kind, *node, lasting);
+                sim.run_for(Duration::from_secs(10));
+                hits
+            })
+            .collect();
+        let count = sim.report().faults.get(&kind).copied().unwrap_or(0);
+        let is_a_consequence = matches!(
+            kind,
+            Kind::LostTail | Kind::Overload | Kind::Breach | Kind::LaunchFailure
+        );
+        assert_eq!(hit.is_empty(), is_a_consequence, "{kind}");
+        if kind != Kind::Vanish {
+            assert!(count >= hit.len() as u64, "{kind}: {count} of {hit:?}");
+        }
+        sim.heal();
+        sim.expect_converged();
+    }
+}
+
+#[test]
+fn a_clogged_agent_is_given_up_and_comes_back_with_its_tasks() {
+    // SM-15: silence on a connection that stands.
+    let mut sim = Sim::new(Options {
+        run: Span::secs(10_000, 10_000),
+        ping_interval: Duration::from_secs(1),
+        max_missed_pings: 3,
+        ..options(1)
+    });
+    sim.run_for(Duration::from_secs(20));
+    let connected = |sim: &Sim| {
+        let agents = sim.master().unwrap().view().agents();
+        agents.iter().all(|agent| agent.connected)
+    };
+    assert!(connected(&sim));
+    assert!(sim.inject(Kind::Clog, Name::Agent(1), Duration::from_secs(30)));
+    sim.run_for(Duration::from_secs(20));
+    assert!(!connected(&sim));
+    sim.run_for(Duration::from_secs(60));
+    assert!(connected(&sim));
+    assert_eq!(sim.report().tasks.lost, 0);
+    sim.expect_converged();
 }

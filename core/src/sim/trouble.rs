@@ -1,13 +1,13 @@
-//! What goes wrong, and what puts it right: crashes, restarts, cuts, stuck disks.
+//! What goes wrong, and what puts it right: crashes, restarts, stuck disks.
 //!
-//! Part of the world; also ordered by the user of [`super::Sim`].
+//! Part of the world; also ordered by the user of [`super::Sim`]. Deliberately not here: what goes
+//! wrong between nodes ([`super::partition`]).
 
 use core::time::Duration;
 
 use super::check::offers;
 use super::fault::{Fault, Kind};
 use super::journal::Disk;
-use super::net::Cut;
 use super::options::Span;
 use super::queue::{Event, Name};
 use super::world::{Link, World, at};
@@ -37,7 +37,8 @@ impl World {
         let now = self.shared.now;
         let allocator = (self.options.allocator)(seed);
         let machine = Master::recover(config, registry, allocator, now, &mut out);
-        self.offers = offers::Ledger::new(self.options.checking);
+        let total = self.options.agent_resources.clone();
+        self.offers = offers::Ledger::new(self.options.checking, total);
         self.master.start(machine, out, &mut self.shared);
         self.flush_master();
     }
@@ -124,18 +125,6 @@ impl World {
         }
     }
 
-    pub(super) fn cut(&mut self, client: Name, cut: Cut, rng: &mut Rng) {
-        let kind = match cut {
-            Cut::Both => Kind::Cut,
-            Cut::Outgoing => Kind::CutOutgoing,
-            Cut::Incoming => Kind::CutIncoming,
-        };
-        self.shared.hit(client, kind);
-        let shared = &mut self.shared;
-        self.net
-            .cut(shared.now, client, cut, rng, &mut shared.queue);
-    }
-
     pub(super) fn stall(&mut self, name: Name, lasting: Duration) {
         let until = self.shared.now + lasting;
         match name {
@@ -150,7 +139,7 @@ impl World {
     /// Ends all faults: what is down comes back, what is cut off can be reached, disks go on.
     pub(super) fn heal(&mut self) {
         self.trouble.stop();
-        self.net.mend_all();
+        self.net.mend_all(self.shared.now, &mut self.shared.queue);
         self.master.resume(&mut self.shared);
         for seat in &mut self.agents {
             seat.node.resume(&mut self.shared);
@@ -173,7 +162,8 @@ impl World {
         }
     }
 
-    fn suffer(&mut self, fault: Fault) {
+    /// Lets something go wrong now.
+    pub(super) fn suffer(&mut self, fault: Fault) {
         let Fault { node, lasting, .. } = fault;
         let mut rng = Rng::new(fault.chance);
         match fault.kind {
@@ -186,9 +176,6 @@ impl World {
                 self.lose_disk(n, &mut rng);
                 self.plan_restart(node, lasting);
             }
-            Kind::Cut => self.cut_for(node, Cut::Both, lasting, &mut rng),
-            Kind::CutOutgoing => self.cut_for(node, Cut::Outgoing, lasting, &mut rng),
-            Kind::CutIncoming => self.cut_for(node, Cut::Incoming, lasting, &mut rng),
             Kind::Stall => self.stall(node, lasting),
             Kind::Vanish => {
                 let Name::Agent(n) = node else { return };
@@ -196,15 +183,20 @@ impl World {
                     self.shared.hit(node, fault.kind);
                 }
             }
-            // These come of a crash, or with a program.
-            Kind::LostTail | Kind::Breach | Kind::LaunchFailure => {}
+            Kind::Cut
+            | Kind::CutOutgoing
+            | Kind::CutIncoming
+            | Kind::AgentsCut
+            | Kind::FrameworksCut
+            | Kind::AsymmetricCut
+            | Kind::Slow
+            | Kind::SlowReader
+            | Kind::Clog
+            | Kind::Swizzle
+            | Kind::Garble
+            | Kind::Reset => self.suffer_in_net(fault, &mut rng),
+            // These come of another fault, or with a program.
+            Kind::LostTail | Kind::Overload | Kind::Breach | Kind::LaunchFailure => {}
         }
-    }
-
-    fn cut_for(&mut self, client: Name, cut: Cut, lasting: Duration, rng: &mut Rng) {
-        self.cut(client, cut, rng);
-        let mend_at = self.shared.now + lasting;
-        let queue = &mut self.shared.queue;
-        queue.plan(mend_at, Event::Mend { node: client });
     }
 }

@@ -102,6 +102,8 @@ pub(super) struct World {
     pub(super) frameworks: Vec<FrameworkSeat>,
     pub(super) usage: Usage,
     pub(super) offers: check::offers::Ledger,
+    /// How many steps were looked at.
+    pub(super) steps: u64,
     /// Agents whose disk was lost.
     pub(super) lost: BTreeSet<AgentId>,
     /// What goes wrong by itself.
@@ -126,7 +128,8 @@ impl World {
             sync: options.sync,
             hits: Hits::default(),
         };
-        let checking = options.checking;
+        let total = options.agent_resources.clone();
+        let offers = check::offers::Ledger::new(options.checking, total);
         let trouble = Source::drawn(seed, options.faults.clone());
         let mut world = Self {
             options,
@@ -136,7 +139,8 @@ impl World {
             agents,
             frameworks: Vec::new(),
             usage: Usage::default(),
-            offers: check::offers::Ledger::new(checking),
+            offers,
+            steps: 0,
             lost: BTreeSet::new(),
             trouble,
             orders: stream(seed, Purpose::Orders, Name::Master),
@@ -216,7 +220,11 @@ impl World {
             Event::Wake(name) => self.on_wake(name),
             Event::Synced { node, life, upto } => self.on_synced(node, life, upto),
             Event::Dial { node, life } => self.on_dial(node, life),
-            Event::Arrive { link, to, frame } => self.on_arrive(link, to, frame),
+            Event::Arrive { link, to, frame } => {
+                if let Err((link, to, frame)) = self.net.hold(self.shared.now, (link, to, frame)) {
+                    self.on_arrive(link, to, frame);
+                }
+            }
             Event::Process { agent, id, step } => {
                 self.at_containers(agent, |containers, shared| {
                     containers.step(id, step, shared)
@@ -232,6 +240,14 @@ impl World {
             }
             Event::Restart { node, life } => self.on_restart(node, life),
             Event::Mend { node } => self.net.mend(node),
+            Event::Clog { client, until } => {
+                self.net.clog(client, until, &mut self.shared.queue);
+            }
+            Event::Unclog { client } => {
+                for (link, to, frame) in self.net.unclog(self.shared.now, client) {
+                    self.on_arrive(link, to, frame);
+                }
+            }
         }
     }
 
