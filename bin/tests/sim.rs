@@ -1,4 +1,5 @@
-//! `tepui sim` in fresh processes: the same seed gives the same event log, byte for byte.
+//! `tepui sim` in fresh processes: the same seed gives the same event log, byte for byte; swarms
+//! say what they came to; and what was recorded can be run again.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -7,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use tepui::core::sim::{Log, Plan};
 
 /// The least that a log must hold for the comparison to mean something.
 const ENTRIES: usize = 10_000;
@@ -167,4 +169,138 @@ fn the_log_has_all_that_every_node_takes_in_records_and_does() {
         );
     }
     assert_eq!(kinds.len(), 10, "{:?}", kinds.keys());
+}
+
+/// How a run of `tepui sim` ended.
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn sim(args: &[&str]) -> Ended {
+    let output = Command::new(env!("CARGO_BIN_EXE_tepui"))
+        .arg("sim")
+        .args(args)
+        .output()
+        .unwrap();
+    Ended {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[test]
+fn a_swarm_comes_to_the_same_on_any_number_of_threads() {
+    let one = sim(&["--seeds", "1..6", "--jobs", "1"]);
+    let three = sim(&["--seeds", "1..6", "--jobs", "3"]);
+    assert_eq!(one.code, Some(0), "{}", one.err);
+    // How far it is, where that takes long.
+    let is_progress = |line: &str| line.starts_with("tepui: ") && line.contains(" of 6 seeds");
+    assert!(one.err.lines().all(is_progress), "{}", one.err);
+    assert_eq!(one.out, three.out);
+    let last = one.out.lines().last().unwrap();
+    let words: Vec<&str> = last.split([' ', ',']).filter(|w| !w.is_empty()).collect();
+    let [
+        "seeds:",
+        "6",
+        "events:",
+        events,
+        "faults:",
+        faults,
+        "violations:",
+        "0",
+    ] = words[..]
+    else {
+        panic!("{last}");
+    };
+    let reports = (1..=6).map(|seed| Plan::drawn(seed).run(Log::Off).report);
+    let (mut expected, mut hits) = (0, 0);
+    for report in reports {
+        expected += report.events;
+        hits += report.faults.values().sum::<u64>();
+    }
+    assert_eq!(
+        (events, faults),
+        (&*expected.to_string(), &*hits.to_string())
+    );
+
+    let json = sim(&["--seeds", "1..6", "-o", "json"]);
+    let json: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["seeds"], 6);
+    assert_eq!(json["events"], expected);
+    assert_eq!(json["faults"], hits);
+    assert_eq!(json["violations"], serde_json::json!([]));
+    let kinds = json["faults_by_kind"].as_object().unwrap();
+    let sum: u64 = kinds.values().filter_map(Value::as_u64).sum();
+    assert_eq!(sum, hits);
+}
+
+#[test]
+fn what_was_recorded_runs_again_and_becomes_small() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("failed.plan");
+    let path = file.to_str().unwrap();
+    let plan = Plan::drawn(5);
+    std::fs::write(&file, plan.to_string()).unwrap();
+    let report = plan.run(Log::Off).report;
+    let log = dir.path().join("events.log");
+    let ended = sim(&["--replay", path, "--log", log.to_str().unwrap()]);
+    let (events, faults) = (report.events, report.faults.values().sum::<u64>());
+    let line = format!("seeds: 1, events: {events}, faults: {faults}, violations: 0\n");
+    assert_eq!((ended.code, ended.out), (Some(0), line));
+    let log = std::fs::read_to_string(log).unwrap();
+    assert_eq!(log.lines().count() as u64, events);
+
+    // Whoever loses a connection stays away for longer than all others wait.
+    let impatient: Vec<String> = plan
+        .to_string()
+        .lines()
+        .map(|line| match line.split_once('=') {
+            Some(("redial", _)) => "redial=100000..100000".into(),
+            _ => line.into(),
+        })
+        .collect();
+    std::fs::write(&file, impatient.join("\n")).unwrap();
+    let ended = sim(&["--replay", path]);
+    assert_eq!(ended.code, Some(1), "{}", ended.out);
+    assert!(ended.out.ends_with(", violations: 1\n"), "{}", ended.out);
+    assert!(ended.err.starts_with("error: seed 5 at "), "{}", ended.err);
+    assert!(ended.err.contains(": convergence: "), "{}", ended.err);
+    assert_eq!(ended.err.lines().count(), 1);
+
+    let ended = sim(&["--replay", path, "--shrink"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    let small = dir.path().join("failed.small.plan");
+    let first = ended.out.lines().next().unwrap();
+    assert_eq!(first, small.to_str().unwrap());
+    let text = std::fs::read_to_string(small).unwrap();
+    assert!(text.starts_with("# seed 5 at "), "{text}");
+    let small: Plan = text.parse().unwrap();
+    assert_eq!(small.listed().len(), 1, "{text}");
+    assert!(small.run(Log::Off).violation.is_some());
+}
+
+#[test]
+fn flags_that_make_no_sense_together_are_refused() {
+    for (args, part) in [
+        (&["--seeds", "5..1"][..], "1..200"),
+        (&["--seeds", "x"], "1..200"),
+        (&["--seeds", "1..2", "--seed", "3"], "--seed"),
+        (&["--seeds", "1..2", "--log", "x"], "--log"),
+        (&["--seeds", "1..2", "--jobs", "0"], "from 1 to 1024"),
+        (&["--seeds", "1..2", "--records", "/nowhere"], "a directory"),
+        (&["--jobs", "2"], "--seeds"),
+        (&["--shrink"], "--replay"),
+        (&["--replay", "/nowhere"], "recorded"),
+        (&["--replay", "/dev/null"], "line 1: expected format=1"),
+        (&["--replay", "x", "--seeds", "1"], "--seeds"),
+        (&["--json", "-o", "json"], "--json"),
+    ] {
+        let ended = sim(args);
+        assert_eq!(ended.code, Some(2), "{args:?}: {}", ended.err);
+        assert_eq!(ended.err.lines().count(), 1, "{args:?}: {}", ended.err);
+        assert!(ended.err.contains(part), "{args:?}: {}", ended.err);
+    }
 }

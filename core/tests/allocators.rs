@@ -21,7 +21,7 @@ const SEEDS: u64 = 4;
 
 /// Runs one cluster through its faults, heals it, and waits for agreement. After each event it is
 /// checked that nothing is given twice, and that the allocator's books are the master's.
-fn run(seed: u64, allocator: fn(u64) -> Box<dyn Allocator>) -> (u64, Report) {
+fn run(seed: u64, allocator: fn(u64) -> Box<dyn Allocator>) -> (u128, Report) {
     let machine = Resources::parse("cpus:4;mem:1024;ports:[31000-31009]").unwrap();
     let mut options = Options::new(seed, 3, 2, machine);
     options.checking = Checking::Always;

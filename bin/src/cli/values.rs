@@ -318,6 +318,40 @@ pub(super) fn seed(text: &str) -> Result<u64, String> {
         .map_err(|_| "expected a whole number from 0 to 18446744073709551615".into())
 }
 
+/// Seeds of a swarm, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seeds {
+    first: u64,
+    last: u64,
+}
+
+impl Seeds {
+    /// Returns one of them by its place, from 0.
+    pub(super) fn nth(self, n: u64) -> Option<u64> {
+        let seed = self.first.checked_add(n)?;
+        (seed <= self.last).then_some(seed)
+    }
+
+    /// Returns how many there are.
+    pub(super) const fn count(self) -> u64 {
+        (self.last - self.first).saturating_add(1)
+    }
+}
+
+/// A range of seeds such as `1..200`, or one.
+pub(super) fn seeds(text: &str) -> Result<Seeds, String> {
+    let (first, last) = text.split_once("..").unwrap_or((text, text));
+    let ends = first.parse().ok().zip(last.parse().ok());
+    let ends = ends.filter(|(first, last)| first <= last);
+    let (first, last) = ends.ok_or("expected two seeds such as 1..200, or one")?;
+    Ok(Seeds { first, last })
+}
+
+/// How many threads work.
+pub(super) fn jobs(text: &str) -> Result<u32, String> {
+    in_range(text, 1..=1_024)
+}
+
 /// The beginning of an id, or all of it.
 pub(super) fn id_prefix(text: &str) -> Result<String, String> {
     if text.is_empty() {

@@ -9,9 +9,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::fault::{Faults, Kind};
 use super::node::Shared;
-use super::options::{Faults, Span};
-use super::queue::{Event, Step};
+use super::options::Span;
+use super::queue::{Event, Name, Step};
 use crate::ids::ContainerId;
 use crate::protocol::container::{ContainerCommand, ContainerEvent, ContainerSpec};
 use crate::protocol::status::{Breach, Exit, Limited};
@@ -168,14 +169,14 @@ impl Containers {
     }
 
     /// Loses a running program and how it ended. Returns whether there was one.
-    pub(super) fn vanish(&mut self, shared: &mut Shared) -> bool {
+    pub(super) fn vanish(&mut self, rng: &mut Rng, shared: &mut Shared) -> bool {
         let running = self
             .processes
             .iter()
             .filter(|(_, p)| p.state == State::Running);
         let running: Vec<ContainerId> = running.map(|(id, _)| id.clone()).collect();
         let Some(id) = running
-            .get(self.rng.below(running.len() as u64) as usize)
+            .get(rng.below(running.len() as u64) as usize)
             .cloned()
         else {
             return false;
@@ -227,6 +228,7 @@ impl Containers {
 
     fn started(&mut self, id: ContainerId, shared: &mut Shared) {
         if one_in(self.script.launch_failure_one_in, &mut self.rng) {
+            shared.hit(Name::Agent(self.agent), Kind::LaunchFailure);
             self.set(&id, State::Vanished);
             self.processes.remove(&id);
             let message = String::from("drawn from the seed");
@@ -254,6 +256,9 @@ impl Containers {
     }
 
     fn ended(&mut self, id: ContainerId, exit: Exit, breach: Option<Breach>, shared: &mut Shared) {
+        if breach.is_some() {
+            shared.hit(Name::Agent(self.agent), Kind::Breach);
+        }
         self.set(&id, State::Ended(exit, breach));
         self.tell(ContainerEvent::Exited { id, exit, breach }, shared);
     }
@@ -366,7 +371,7 @@ fn parse(command: &str) -> (Option<Duration>, i32) {
 }
 
 /// Reads seconds with up to six decimals.
-fn seconds(text: &str) -> Option<Duration> {
+pub(super) fn seconds(text: &str) -> Option<Duration> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let mut micros: u64 = 0;
     for i in 0..6 {

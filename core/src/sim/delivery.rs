@@ -10,11 +10,17 @@ use core::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::fault::Kind;
+use super::log::Entry;
 use super::queue::{End, Frame, Name};
 use super::world::{Link, World, at};
 use crate::auth::{PeerRole, Principal};
 use crate::ids::PeerId;
+use crate::protocol::container::ContainerCommand;
 use crate::{agent, master, scheduler};
+
+/// What the seal of a message says that was changed on its way.
+const GARBLED: postcard::Error = postcard::Error::DeserializeBadCrc;
 
 impl World {
     pub(super) fn on_arrive(&mut self, peer: PeerId, to: End, frame: Frame) {
@@ -41,23 +47,30 @@ impl World {
                 master::Input::Connected { peer, principal }
             }
             (Frame::Close, _) => master::Input::Disconnected { peer },
-            (Frame::Bytes(bytes), Name::Agent(_)) => {
-                let message = decode(bytes);
-                master::Input::Agent { peer, message }
-            }
-            (Frame::Bytes(bytes), Name::Framework(_) | Name::Master) => {
-                let call = decode(bytes);
-                master::Input::Scheduler { peer, call }
-            }
+            (Frame::Garbled, _) => return self.refuse(Name::Master, peer, End::Master, GARBLED),
+            (Frame::Bytes(bytes), Name::Agent(_)) => match decode(bytes) {
+                Ok(message) => master::Input::Agent { peer, message },
+                Err(error) => return self.refuse(Name::Master, peer, End::Master, error),
+            },
+            (Frame::Bytes(bytes), Name::Framework(_) | Name::Master) => match decode(bytes) {
+                Ok(call) => master::Input::Scheduler { peer, call },
+                Err(error) => return self.refuse(Name::Master, peer, End::Master, error),
+            },
         };
         self.offers.hears(&input);
         let ledger = &mut self.offers;
         self.master
             .handle(input, &mut self.shared, |output| ledger.saw(output));
-        if let Err(problem) = self.offers.check() {
-            self.fail(&problem);
-        }
         self.flush_master();
+    }
+
+    /// What cannot be read ends its connection, and the machine never hears of it.
+    fn refuse(&mut self, name: Name, peer: PeerId, by: End, error: postcard::Error) {
+        let shared = &mut self.shared;
+        shared
+            .recorder
+            .note(shared.now, name, Entry::Refusal, &(peer, error));
+        self.net.close(shared.now, peer, by, &mut shared.queue);
     }
 
     fn on_arrive_at_client(&mut self, client: Name, peer: PeerId, frame: &Frame) {
@@ -66,7 +79,7 @@ impl World {
             Frame::Open if link == Link::Dialling(peer) => {
                 *self.link(client) = Link::Up(peer);
             }
-            Frame::Bytes(_) if link == Link::Up(peer) => {}
+            Frame::Bytes(_) | Frame::Garbled if link == Link::Up(peer) => {}
             Frame::Close if link == Link::Up(peer) || link == Link::Dialling(peer) => {
                 *self.link(client) = Link::Down;
                 self.plan_dial(client, self.options.redial);
@@ -75,17 +88,18 @@ impl World {
                 }
             }
             // An earlier life's connection.
-            Frame::Open | Frame::Bytes(_) | Frame::Close => return,
+            Frame::Open | Frame::Bytes(_) | Frame::Garbled | Frame::Close => return,
         }
         match client {
             Name::Agent(n) => {
                 let input = match frame {
                     Frame::Open => agent::Input::MasterFound { peer },
                     Frame::Close => agent::Input::MasterLost { peer },
-                    Frame::Bytes(bytes) => {
-                        let message = decode(bytes);
-                        agent::Input::Master { peer, message }
-                    }
+                    Frame::Bytes(bytes) => match decode(bytes) {
+                        Ok(message) => agent::Input::Master { peer, message },
+                        Err(error) => return self.refuse(client, peer, End::Client, error),
+                    },
+                    Frame::Garbled => return self.refuse(client, peer, End::Client, GARBLED),
                 };
                 self.agents[at(n)]
                     .node
@@ -96,10 +110,11 @@ impl World {
                 let input = match frame {
                     Frame::Open => scheduler::Input::Connected { peer },
                     Frame::Close => scheduler::Input::Disconnected { peer },
-                    Frame::Bytes(bytes) => {
-                        let event = decode(bytes);
-                        scheduler::Input::Master { peer, event }
-                    }
+                    Frame::Bytes(bytes) => match decode(bytes) {
+                        Ok(event) => scheduler::Input::Master { peer, event },
+                        Err(error) => return self.refuse(client, peer, End::Client, error),
+                    },
+                    Frame::Garbled => return self.refuse(client, peer, End::Client, GARBLED),
                 };
                 self.frameworks[at(n)]
                     .node
@@ -110,17 +125,25 @@ impl World {
         }
     }
 
+    fn send(&mut self, peer: PeerId, from: End, bytes: Vec<u8>) {
+        let shared = &mut self.shared;
+        let queue = &mut shared.queue;
+        if self.net.send(shared.now, peer, from, bytes, queue) {
+            // Only the master gives up those who read slowly.
+            shared.hit(Name::Master, Kind::Overload);
+        }
+    }
+
     pub(super) fn flush_master(&mut self) {
         while let Some(effect) = self.master.release(&mut self.shared) {
             let now = self.shared.now;
             let queue = &mut self.shared.queue;
             match effect {
                 master::Effect::Agent { peer, message } => {
-                    self.net
-                        .send(now, peer, End::Master, encode(&message), queue);
+                    self.send(peer, End::Master, encode(&message));
                 }
                 master::Effect::Scheduler { peer, event } => {
-                    self.net.send(now, peer, End::Master, encode(&event), queue);
+                    self.send(peer, End::Master, encode(&event));
                 }
                 // No operator connects to a simulated master.
                 master::Effect::Respond { .. } => {}
@@ -153,13 +176,16 @@ impl World {
             let queue = &mut self.shared.queue;
             match effect {
                 agent::Effect::Master { peer, message } => {
-                    self.net
-                        .send(now, peer, End::Client, encode(&message), queue);
+                    self.send(peer, End::Client, encode(&message));
                 }
                 agent::Effect::Container(command) => {
+                    let is_launch = matches!(command, ContainerCommand::Launch { .. });
                     self.at_containers(n, |containers, shared| {
                         containers.command(command, shared);
                     });
+                    if is_launch {
+                        self.check_containers(n);
+                    }
                 }
                 agent::Effect::Disconnect { peer, .. } => {
                     self.net.close(now, peer, End::Client, queue);
@@ -168,7 +194,8 @@ impl World {
                 agent::Effect::Executor { .. } => {}
                 agent::Effect::Stop { reason: _ } => {
                     // Whoever supervises it starts it again.
-                    self.crash(Name::Agent(n));
+                    let mut rng = self.orders.fork();
+                    self.crash(Name::Agent(n), &mut rng);
                     self.plan_restart(Name::Agent(n), Duration::from_secs(5));
                     return;
                 }
@@ -183,7 +210,7 @@ impl World {
             let queue = &mut self.shared.queue;
             match effect {
                 scheduler::Effect::Master { peer, call } => {
-                    self.net.send(now, peer, End::Client, encode(&call), queue);
+                    self.send(peer, End::Client, encode(&call));
                 }
                 scheduler::Effect::Reconnect { peer, .. } => {
                     self.net.close(now, peer, End::Client, queue);
@@ -216,6 +243,11 @@ fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     postcard::to_allocvec(message).expect("a message can be written to memory")
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> T {
-    postcard::from_bytes(bytes).expect("a message reads back as it was written")
+/// Reads a message, all of it and nothing after it.
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, postcard::Error> {
+    let (message, rest) = postcard::take_from_bytes(bytes)?;
+    if !rest.is_empty() {
+        return Err(postcard::Error::DeserializeBadEncoding);
+    }
+    Ok(message)
 }

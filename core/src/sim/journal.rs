@@ -78,14 +78,17 @@ impl Disk {
         self.unsynced.is_empty()
     }
 
-    /// Loses what was not durable, but for a part of it that happened to be written.
-    pub(super) fn crash(&mut self, rng: &mut Rng) {
+    /// Loses what was not durable, but for a part of it that happened to be written. Returns how
+    /// many records are lost.
+    pub(super) fn crash(&mut self, rng: &mut Rng) -> usize {
         let kept = rng.below(self.unsynced.len() as u64 + 1) as usize;
         for (_, bytes) in self.unsynced.drain(..kept) {
             self.records.extend_from_slice(&bytes);
         }
+        let lost = self.unsynced.len();
         self.unsynced.clear();
         self.syncing = None;
+        lost
     }
 
     /// Reads the state back.
@@ -176,8 +179,9 @@ mod tests {
             }
             assert_eq!(disk.sync(Time::ZERO, TAKES, &mut rng), None);
             assert_eq!(disk.synced(at, upto), Synced::Done);
-            disk.crash(&mut rng);
+            let lost = disk.crash(&mut rng);
             let list = disk.read::<List>().0;
+            assert_eq!(list.len() + lost, 5);
             assert_eq!(list, (1..=list.len() as u32).collect::<Vec<_>>());
             seen[list.len() - 2] = true;
         }

@@ -9,6 +9,9 @@ use core::fmt::{self, Debug, Write};
 use super::queue::Name;
 use crate::time::Time;
 
+/// The prime of FNV-1a in 128 bits.
+const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+
 /// Who reads the event log.
 #[derive(Default)]
 pub enum Log {
@@ -16,7 +19,7 @@ pub enum Log {
     #[default]
     Off,
     /// A digest of all lines so far, to compare runs.
-    Digest(u64),
+    Digest(u128),
     /// The given function, line by line, each with its line end.
     Lines(Box<dyn FnMut(&str) + Send>),
 }
@@ -24,8 +27,8 @@ pub enum Log {
 impl Log {
     /// Makes a log that only keeps a digest.
     pub const fn digest() -> Self {
-        // The offset basis of FNV-1a (Fowler, Noll and Vo).
-        Self::Digest(0xcbf2_9ce4_8422_2325)
+        // The offset basis of FNV-1a in 128 bits (Fowler, Noll and Vo).
+        Self::Digest(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
     }
 }
 
@@ -47,6 +50,8 @@ pub(super) enum Entry {
     Record,
     Effect,
     Fault,
+    /// A frame that could not be read.
+    Refusal,
 }
 
 impl Entry {
@@ -57,8 +62,13 @@ impl Entry {
             Self::Record => "record",
             Self::Effect => "effect",
             Self::Fault => "fault",
+            Self::Refusal => "refusal",
         }
     }
+}
+
+fn fold(digest: u128, byte: u8) -> u128 {
+    (digest ^ u128::from(byte)).wrapping_mul(PRIME)
 }
 
 /// Counts entries, and renders them if somebody reads.
@@ -89,7 +99,7 @@ impl Recorder {
             Log::Off => {}
             Log::Digest(digest) => {
                 for byte in self.line.bytes() {
-                    *digest = (*digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+                    *digest = fold(*digest, byte);
                 }
             }
             Log::Lines(write) => write(&self.line),
@@ -100,7 +110,7 @@ impl Recorder {
         self.entries
     }
 
-    pub(super) fn digest(&self) -> Option<u64> {
+    pub(super) fn digest(&self) -> Option<u128> {
         match self.log {
             Log::Digest(digest) => Some(digest),
             Log::Off | Log::Lines(_) => None,
@@ -127,6 +137,11 @@ mod tests {
             digests[i] = digest.digest().unwrap();
         }
         assert_ne!(digests[0], digests[1]);
+        // The published value of "foobar".
+        let foobar = "foobar"
+            .bytes()
+            .fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, fold);
+        assert_eq!(foobar, 0x343e_1662_793c_64bf_6f0d_3597_ba44_6f18);
         let mut recorder = Recorder::new(lines);
         recorder.note(
             Time::from_micros(1_500_000),

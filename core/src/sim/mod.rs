@@ -54,17 +54,27 @@
 //! Deliberately not here: clocks, threads, sockets, operators and executors. Frameworks do not
 //! crash, for what a user's logic knows cannot be rebuilt from bytes; they are cut off.
 
+mod chance;
 mod check;
 mod containers;
 mod delivery;
+mod fault;
 mod journal;
+mod line;
 mod log;
 mod net;
 mod node;
 mod options;
+mod partition;
+mod plan;
+mod property;
 mod queue;
 mod report;
+mod shrink;
 mod tap;
+#[cfg(test)]
+mod tests;
+mod text;
 mod trouble;
 pub mod workload;
 mod world;
@@ -74,13 +84,18 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+pub use self::fault::{Fault, Faults, Kind};
 pub use self::log::Log;
 pub use self::net::Cut;
-pub use self::options::{Checking, Demand, Faults, Options, Span};
+pub use self::options::{Checking, Demand, Options, Span};
+pub use self::plan::{Outcome, Plan};
+pub use self::property::{Property, Violation};
 pub use self::queue::Name;
 pub use self::report::{FrameworkReport, Report};
+pub use self::shrink::shrink;
 use self::tap::Mode;
 pub use self::tap::Tally;
+pub use self::text::PlanError;
 use self::world::{World, at};
 use crate::agent::Agent;
 use crate::ids::TaskId;
@@ -99,16 +114,6 @@ const CONVERGENCE: Duration = Duration::from_secs(3_600);
 #[derive(Debug)]
 pub struct Sim {
     world: World,
-}
-
-/// The views that still differed when time was up.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no agreement within {within:?}: {difference}")]
-pub struct Disagreement {
-    /// How much time there was.
-    pub within: Duration,
-    /// Who saw what.
-    pub difference: String,
 }
 
 impl Sim {
@@ -133,22 +138,45 @@ impl Sim {
     ///
     /// # Panics
     ///
-    /// If a property is broken and [`Checking::Always`] is set; the message has the seed.
+    /// If a property is broken that is looked at; the message has the seed and all options.
     pub fn run_for(&mut self, time: Duration) {
+        if let Err(violation) = self.advance(time) {
+            self.fail(&violation);
+        }
+    }
+
+    /// Lets virtual time go by, until a property is broken. Nothing happens any more after that.
+    ///
+    /// # Panics
+    ///
+    /// If an assertion of a machine does not hold.
+    pub fn advance(&mut self, time: Duration) -> Result<(), Violation> {
         let end = self.world.shared.now + time;
         self.world.run_until(end);
+        self.world.violation.clone().map_or(Ok(()), Err)
+    }
+
+    /// Returns the first property that was broken.
+    pub fn violation(&self) -> Option<&Violation> {
+        self.world.violation.as_ref()
+    }
+
+    fn fail(&self, violation: &Violation) -> ! {
+        panic!("{violation}\n{:?}", self.world.options);
     }
 
     /// Crashes the master or an agent. It loses what is not durable, and comes back after `down`.
     /// Containers go on meanwhile. A framework does not crash.
     pub fn crash(&mut self, node: Name, down: Duration) {
-        self.world.crash(node);
+        let mut rng = self.world.orders.fork();
+        self.world.crash_by_fault(node, &mut rng);
         self.world.plan_restart(node, down);
     }
 
     /// Loses the messages of an agent or a framework until it is mended.
     pub fn cut(&mut self, client: Name, cut: Cut) {
-        self.world.cut(client, cut);
+        let mut rng = self.world.orders.fork();
+        self.world.cut(client, cut, &mut rng);
     }
 
     /// Lets an agent or a framework that was cut off connect again.
@@ -161,6 +189,24 @@ impl Sim {
         self.world.stall(node, lasting);
     }
 
+    /// Lets something go wrong now. What lasts comes right after `lasting`. Returns whether it can
+    /// happen to that node.
+    pub fn inject(&mut self, kind: Kind, node: Name, lasting: Duration) -> bool {
+        let fault = Fault {
+            at: self.world.shared.now,
+            kind,
+            node,
+            lasting,
+            chance: self.world.orders.next_u64(),
+        };
+        let frameworks = u32::try_from(self.world.frameworks.len()).unwrap_or(u32::MAX);
+        let is_possible = fault.hits(self.world.options.agents, frameworks);
+        if is_possible {
+            self.world.suffer(fault);
+        }
+        is_possible
+    }
+
     /// Ends all faults: what is down comes back, what is cut off can be reached, disks go on.
     pub fn heal(&mut self) {
         self.world.heal();
@@ -168,21 +214,34 @@ impl Sim {
 
     /// Keeps offers from all schedulers until every view of every task agrees, and says how long
     /// that took. After that they get offers again.
-    pub fn converge(&mut self, within: Duration) -> Result<Duration, Disagreement> {
+    ///
+    /// # Panics
+    ///
+    /// If an assertion of a machine does not hold.
+    pub fn converge(&mut self, within: Duration) -> Result<Duration, Violation> {
         self.set_mode(Mode::Quiet);
         let begin = self.world.shared.now;
         let mut difference = Some(String::from("nobody looked yet"));
         let mut agreed = 0;
         // Twice in a row, so that nothing is on its way that would change it.
         while agreed < 2 && self.world.shared.now.since(begin) < within {
-            self.run_for(LOOK);
+            self.advance(LOOK)?;
             difference = check::convergence::disagreement(&self.world);
             agreed = if difference.is_none() { agreed + 1 } else { 0 };
+            if agreed > 0 {
+                self.world.check_all();
+            }
         }
         self.set_mode(Mode::Working);
+        if let Some(violation) = self.violation() {
+            return Err(violation.clone());
+        }
         match difference {
             None => Ok(self.world.shared.now.since(begin)),
-            Some(difference) => Err(Disagreement { within, difference }),
+            Some(difference) => {
+                let problem = alloc::format!("no agreement within {within:?}: {difference}");
+                Err(self.world.violates(Property::Convergence, problem))
+            }
         }
     }
 
@@ -194,10 +253,7 @@ impl Sim {
     pub fn expect_converged(&mut self) -> Duration {
         match self.converge(CONVERGENCE) {
             Ok(time) => time,
-            Err(disagreement) => {
-                let text = alloc::format!("convergence: {disagreement}");
-                self.world.fail(&text)
-            }
+            Err(violation) => self.fail(&violation),
         }
     }
 
@@ -212,7 +268,7 @@ impl Sim {
     }
 
     /// Returns a digest of the event log so far, if the log is [`Log::Digest`].
-    pub fn digest(&self) -> Option<u64> {
+    pub fn digest(&self) -> Option<u128> {
         self.world.shared.recorder.digest()
     }
 

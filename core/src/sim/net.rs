@@ -1,11 +1,15 @@
 //! A simulated network: connections with order, delay, cuts, and nodes that fall silent.
 //!
 //! Used by the world. A message that is lost takes its connection with it, as in QUIC: both ends
-//! notice after a while, and until then nothing overtakes and nothing is missing in the middle.
+//! notice after a while, and until then nothing overtakes and nothing is missing in the middle. One
+//! that was changed on its way is found out by its seal, and ends its connection.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::time::Duration;
 
+use super::chance::{Purpose, stream};
+use super::line::{Held, Line, Pace};
 use super::options::Span;
 use super::queue::{End, Event, Frame, Name, Queue};
 use crate::ids::PeerId;
@@ -15,6 +19,8 @@ use crate::time::Time;
 
 /// How long an end takes to notice that the other fell silent.
 const NOTICE: Span = Span::millis(50, 10_000);
+/// The same, if that was said in passing.
+const RESET: Span = Span::millis(0, 100);
 
 /// Which messages of a node are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +45,10 @@ struct Side {
     last: Time,
     /// Whether everything sent here is lost.
     lossy: bool,
+    /// Whether the next message that is sent here is changed on its way.
+    garbles: bool,
+    /// How many messages were sent here and have not arrived.
+    unread: usize,
 }
 
 #[derive(Debug)]
@@ -81,19 +91,33 @@ pub(super) struct Net {
     links: BTreeMap<PeerId, Link>,
     made: u64,
     delay: Span,
-    rng: Rng,
+    seed: u64,
+    lines: BTreeMap<Name, Line>,
     cut_off: BTreeSet<Name>,
 }
 
 impl Net {
-    pub(super) fn new(delay: Span, rng: Rng) -> Self {
+    pub(super) fn new(delay: Span, seed: u64) -> Self {
         Self {
             links: BTreeMap::new(),
             made: 0,
             delay,
-            rng,
+            seed,
+            lines: BTreeMap::new(),
             cut_off: BTreeSet::new(),
         }
+    }
+
+    fn line(&mut self, client: Name) -> &mut Line {
+        let seed = self.seed;
+        let first = || Line::new(stream(seed, Purpose::Delay, client));
+        self.lines.entry(client).or_insert_with(first)
+    }
+
+    /// Draws how long the next message from or to a client takes.
+    fn delay(&mut self, now: Time, client: Name) -> Duration {
+        let usual = self.delay;
+        self.line(client).delay(now, usual)
     }
 
     /// Begins a connection: first the master, then the client sees it standing.
@@ -103,8 +127,8 @@ impl Net {
         }
         self.made += 1;
         let peer = PeerId(self.made);
-        let at_master = now + self.delay.draw(&mut self.rng);
-        let at_client = at_master + self.delay.draw(&mut self.rng);
+        let at_master = now + self.delay(now, client);
+        let at_client = at_master + self.delay(now, client);
         let arriving = |last| Side {
             last,
             ..Side::default()
@@ -130,6 +154,7 @@ impl Net {
     }
 
     /// Sends a message from one end. On a connection that this end knows to be over it is lost.
+    /// Too much for a client that reads slowly ends the connection; returns whether.
     pub(super) fn send(
         &mut self,
         now: Time,
@@ -137,22 +162,39 @@ impl Net {
         from: End,
         bytes: Vec<u8>,
         queue: &mut Queue,
-    ) {
+    ) -> bool {
         assert!(
             bytes.len() <= limits::FRAME_BYTES,
             "a machine sends {} bytes in one frame",
             bytes.len()
         );
-        let Some(link) = self.links.get_mut(&peer) else {
-            return;
-        };
         let to = from.other();
-        if !link.side(from).open || link.side(to).lossy {
-            return;
-        }
+        let Some(client) = self.sends(peer, from) else {
+            return false;
+        };
+        let arrival = now + self.delay(now, client);
+        let pace = self.line(client).pace(now).filter(|_| to == End::Client);
+        let Some(link) = self.links.get_mut(&peer) else {
+            return false;
+        };
         let side = link.side(to);
-        side.last = side.last.max(now + self.delay.draw(&mut self.rng));
-        let frame = Frame::Bytes(bytes);
+        side.last = side.last.max(arrival);
+        if let Some(Pace { each, most }) = pace {
+            if side.unread >= most {
+                side.lossy = true;
+                let last = side.last;
+                link.tell(peer, from, now, queue);
+                link.tell(peer, to, last, queue);
+                return true;
+            }
+            side.last = side.last + each;
+        }
+        side.unread += 1;
+        let frame = if core::mem::take(&mut side.garbles) {
+            Frame::Garbled
+        } else {
+            Frame::Bytes(bytes)
+        };
         queue.plan(
             side.last,
             Event::Arrive {
@@ -161,6 +203,23 @@ impl Net {
                 frame,
             },
         );
+        false
+    }
+
+    /// Returns the client of a connection on which this end can send.
+    fn sends(&mut self, peer: PeerId, from: End) -> Option<Name> {
+        let link = self.links.get_mut(&peer)?;
+        let sends = link.side(from).open && !link.side(from.other()).lossy;
+        sends.then_some(link.dialler)
+    }
+
+    /// Holds a frame that has come to a clog, or gives it back.
+    pub(super) fn hold(&mut self, now: Time, held: Held) -> Result<(), Held> {
+        let (peer, _, _) = &held;
+        match self.links.get(peer).map(|link| link.dialler) {
+            Some(client) => self.line(client).hold(now, held),
+            None => Err(held),
+        }
     }
 
     /// Takes a frame in at its end. Returns the client, if the end hears the frame.
@@ -173,7 +232,10 @@ impl Net {
                 side.open = !side.lossy && !side.told;
                 side.open
             }
-            Frame::Bytes(_) => side.open && !side.lossy,
+            Frame::Bytes(_) | Frame::Garbled => {
+                side.unread = side.unread.saturating_sub(1);
+                side.open && !side.lossy
+            }
             Frame::Close => {
                 side.heard = true;
                 let was_open = core::mem::replace(&mut side.open, false);
@@ -189,7 +251,10 @@ impl Net {
 
     /// One end closes the connection: the other hears what was sent, and then of the end.
     pub(super) fn close(&mut self, now: Time, peer: PeerId, by: End, queue: &mut Queue) {
-        let delay = self.delay.draw(&mut self.rng);
+        let Some(client) = self.links.get(&peer).map(|link| link.dialler) else {
+            return;
+        };
+        let delay = self.delay(now, client);
         if let Some(link) = self.links.get_mut(&peer) {
             link.tell(peer, by, now, queue);
             let last = link.side(by.other()).last;
@@ -198,7 +263,7 @@ impl Net {
     }
 
     /// A node is gone without a word. The others notice after a while.
-    pub(super) fn crash(&mut self, now: Time, node: Name, queue: &mut Queue) {
+    pub(super) fn crash(&mut self, now: Time, node: Name, rng: &mut Rng, queue: &mut Queue) {
         for (peer, link) in &mut self.links {
             let dead = match node {
                 Name::Master => End::Master,
@@ -207,7 +272,7 @@ impl Net {
             };
             link.side(dead).open = false;
             link.tell(*peer, dead, now, queue);
-            let noticed = now + NOTICE.draw(&mut self.rng);
+            let noticed = now + NOTICE.draw(rng);
             let last = link.side(dead.other()).last;
             link.tell(*peer, dead.other(), last.max(noticed), queue);
         }
@@ -215,7 +280,14 @@ impl Net {
 
     /// Loses a client's messages from now on, in flight or new, until it is mended. Connections
     /// are over with it.
-    pub(super) fn cut(&mut self, now: Time, client: Name, cut: Cut, queue: &mut Queue) {
+    pub(super) fn cut(
+        &mut self,
+        now: Time,
+        client: Name,
+        cut: Cut,
+        rng: &mut Rng,
+        queue: &mut Queue,
+    ) {
         self.cut_off.insert(client);
         for (peer, link) in &mut self.links {
             if link.dialler != client {
@@ -224,10 +296,53 @@ impl Net {
             link.client.lossy |= matches!(cut, Cut::Both | Cut::Incoming);
             link.master.lossy |= matches!(cut, Cut::Both | Cut::Outgoing);
             for end in [End::Client, End::Master] {
-                let noticed = now + NOTICE.draw(&mut self.rng);
+                let noticed = now + NOTICE.draw(rng);
                 link.tell(*peer, end, noticed, queue);
             }
         }
+    }
+
+    /// Ends every connection at once, as if all that lies between had been switched off and on.
+    pub(super) fn reset(&mut self, now: Time, rng: &mut Rng, queue: &mut Queue) {
+        for (peer, link) in &mut self.links {
+            for end in [End::Client, End::Master] {
+                link.side(end).lossy = true;
+                link.tell(*peer, end, now + RESET.draw(rng), queue);
+            }
+        }
+    }
+
+    /// Changes the next message of a client's connection, in one direction. Returns whether there
+    /// is a connection.
+    pub(super) fn garble(&mut self, client: Name, to: End) -> bool {
+        let mut links = self.links.values_mut();
+        let link = links.find(|link| link.dialler == client && link.client.open);
+        if let Some(link) = link {
+            link.side(to).garbles = true;
+            return true;
+        }
+        false
+    }
+
+    /// Lets a client's messages take up to so much longer.
+    pub(super) fn slow(&mut self, client: Name, until: Time, more: Duration) {
+        self.line(client).slow(until, more);
+    }
+
+    /// Lets a client read slowly.
+    pub(super) fn read_slowly(&mut self, client: Name, until: Time, pace: Pace) {
+        self.line(client).read_slowly(until, pace);
+    }
+
+    /// Lets nothing through between a client and the master for a while. Nothing is lost.
+    pub(super) fn clog(&mut self, client: Name, until: Time, queue: &mut Queue) {
+        self.line(client).clog(until);
+        queue.plan(until, Event::Unclog { client });
+    }
+
+    /// Gives out what a clog held, if it is over.
+    pub(super) fn unclog(&mut self, now: Time, client: Name) -> Vec<Held> {
+        self.line(client).release(now)
     }
 
     /// Lets a client connect again.
@@ -235,9 +350,13 @@ impl Net {
         self.cut_off.remove(&client);
     }
 
-    /// Lets everybody connect again.
-    pub(super) fn mend_all(&mut self) {
+    /// Lets everybody connect again, and all messages through.
+    pub(super) fn mend_all(&mut self, now: Time, queue: &mut Queue) {
         self.cut_off.clear();
+        for (client, line) in &mut self.lines {
+            line.mend();
+            queue.plan(now, Event::Unclog { client: *client });
+        }
     }
 }
 
@@ -248,6 +367,8 @@ mod tests {
     use super::*;
 
     const CLIENT: Name = Name::Agent(1);
+    /// Stands for what cannot be read.
+    const GARBLED: u8 = 0xff;
 
     struct Scene {
         net: Net,
@@ -257,7 +378,7 @@ mod tests {
 
     impl Scene {
         fn connected() -> (Self, PeerId) {
-            let net = Net::new(Span::millis(1, 9), Rng::new(3));
+            let net = Net::new(Span::millis(1, 9), 3);
             let (queue, now) = (Queue::default(), Time::ZERO);
             let mut scene = Self { net, queue, now };
             let peer = scene.net.dial(now, CLIENT, &mut scene.queue).unwrap();
@@ -285,6 +406,7 @@ mod tests {
                 if self.net.arrive(link, to, &frame).is_some() {
                     heard.push(match frame {
                         Frame::Bytes(bytes) => (to, Some(bytes[0])),
+                        Frame::Garbled => (to, Some(GARBLED)),
                         Frame::Open | Frame::Close => (to, None),
                     });
                 }
@@ -323,7 +445,8 @@ mod tests {
             scene.send(peer, End::Client, 1);
             scene.send(peer, End::Master, 2);
             let now = scene.now;
-            scene.net.cut(now, CLIENT, cut, &mut scene.queue);
+            let mut rng = Rng::new(3);
+            scene.net.cut(now, CLIENT, cut, &mut rng, &mut scene.queue);
             assert_eq!(scene.net.dial(now, CLIENT, &mut scene.queue), None);
             let heard = scene.heard();
             let (ends, messages): (Vec<_>, Vec<_>) =
@@ -345,11 +468,77 @@ mod tests {
         scene.send(peer, End::Client, 1);
         scene.send(peer, End::Master, 2);
         let now = scene.now;
-        scene.net.crash(now, Name::Master, &mut scene.queue);
+        let mut rng = Rng::new(3);
+        scene
+            .net
+            .crash(now, Name::Master, &mut rng, &mut scene.queue);
         assert_eq!(
             scene.heard(),
             vec![(End::Client, Some(2)), (End::Client, None)]
         );
         assert!(scene.net.links.is_empty());
+    }
+
+    #[test]
+    fn one_message_is_garbled_and_only_there() {
+        let (mut scene, peer) = Scene::connected();
+        assert!(scene.net.garble(CLIENT, End::Master));
+        assert!(!scene.net.garble(Name::Agent(2), End::Master));
+        scene.send(peer, End::Master, 1);
+        for byte in 2..4 {
+            scene.send(peer, End::Client, byte);
+        }
+        let heard = scene.heard();
+        assert!(heard.contains(&(End::Client, Some(1))));
+        let at_master = heard.iter().filter(|(end, _)| *end == End::Master);
+        let at_master: Vec<_> = at_master.map(|(_, byte)| *byte).collect();
+        assert_eq!(at_master, [Some(GARBLED), Some(3)]);
+    }
+
+    #[test]
+    fn who_reads_slowly_is_given_up_when_too_much_waits() {
+        let (mut scene, peer) = Scene::connected();
+        let each = Duration::from_secs(1);
+        let until = scene.now + Duration::from_secs(60);
+        scene.net.read_slowly(CLIENT, until, Pace { each, most: 3 });
+        let now = scene.now;
+        let queue = &mut scene.queue;
+        let mut send = |from, byte| scene.net.send(now, peer, from, vec![byte], queue);
+        let sent: Vec<bool> = (0..5).map(|byte| send(End::Master, byte)).collect();
+        assert_eq!(sent, [false, false, false, true, false]);
+        // The other direction keeps up.
+        assert!(!send(End::Client, 9));
+        let heard = scene.heard();
+        assert!(
+            heard.contains(&(End::Master, Some(9))) || heard.len() == 2,
+            "{heard:?}"
+        );
+        let ends = heard.iter().filter(|(_, byte)| byte.is_none()).count();
+        assert_eq!(ends, 2, "{heard:?}");
+        assert!(scene.net.links.is_empty());
+
+        // One that reads what it is sent in time keeps its connection, however long it takes.
+        let (mut scene, peer) = Scene::connected();
+        let until = scene.now + Duration::from_secs(600);
+        scene.net.read_slowly(CLIENT, until, Pace { each, most: 3 });
+        for byte in 0..9 {
+            scene.send(peer, End::Master, byte);
+            let before = scene.now;
+            assert_eq!(scene.heard(), [(End::Client, Some(byte))]);
+            assert!(scene.now.since(before) >= each);
+        }
+    }
+
+    #[test]
+    fn a_reset_ends_everything_at_once() {
+        let (mut scene, peer) = Scene::connected();
+        scene.send(peer, End::Master, 1);
+        let (now, mut rng) = (scene.now, Rng::new(1));
+        scene.net.reset(now, &mut rng, &mut scene.queue);
+        assert!(scene.heard().iter().all(|(_, byte)| byte.is_none()));
+        assert!(scene.now.since(now) <= Duration::from_millis(100));
+        assert!(scene.net.links.is_empty());
+        let now = scene.now;
+        assert!(scene.net.dial(now, CLIENT, &mut scene.queue).is_some());
     }
 }

@@ -8,10 +8,13 @@ use core::time::Duration;
 
 use serde::Serialize;
 
+use super::chance::{Purpose, stream};
+use super::fault::Kind;
 use super::journal::{Disk, Synced};
 use super::log::{Entry, Recorder};
 use super::options::Span;
 use super::queue::{Event, Name, Queue};
+use super::report::Hits;
 use crate::gate::{Gate, Seq};
 use crate::machine::{Machine, Outbox, Output};
 use crate::rng::Rng;
@@ -23,8 +26,17 @@ pub(super) struct Shared {
     pub(super) now: Time,
     pub(super) queue: Queue,
     pub(super) recorder: Recorder,
-    pub(super) rng: Rng,
     pub(super) sync: Span,
+    pub(super) hits: Hits,
+}
+
+impl Shared {
+    /// Notes that something went wrong.
+    pub(super) fn hit(&mut self, node: Name, kind: Kind) {
+        self.hits.count(kind);
+        self.recorder
+            .note(self.now, node, Entry::Fault, &kind.as_str());
+    }
 }
 
 /// A machine and what drives it.
@@ -34,6 +46,10 @@ pub(super) struct Node<M: Machine> {
     /// Counts its lives: what was planned for an earlier one is void.
     pub(super) life: u32,
     pub(super) disk: Disk,
+    /// Seeds its machines, one life after the other.
+    pub(super) lives: Rng,
+    /// How long its disk takes.
+    syncs: Rng,
     machine: Option<M>,
     gate: Gate<M::Effect>,
     out: Outbox<M::Record, M::Effect>,
@@ -46,11 +62,13 @@ where
     M::Record: Debug + Serialize,
     M::Effect: Debug,
 {
-    pub(super) fn new(name: Name) -> Self {
+    pub(super) fn new(name: Name, seed: u64) -> Self {
         Self {
             name,
             life: 0,
             disk: Disk::default(),
+            lives: stream(seed, Purpose::Lives, name),
+            syncs: stream(seed, Purpose::Sync, name),
             machine: None,
             gate: Gate::new(),
             out: Outbox::new(),
@@ -73,13 +91,13 @@ where
         self.settle(shared, |_| {});
     }
 
-    /// Ends a life: everything that was not durable is gone.
-    pub(super) fn stop(&mut self, rng: &mut Rng) {
+    /// Ends a life: everything that was not durable is gone. Returns whether that was anything.
+    pub(super) fn stop(&mut self, rng: &mut Rng) -> bool {
         self.machine = None;
         self.gate = Gate::new();
         self.out = Outbox::new();
         self.wake = None;
-        self.disk.crash(rng);
+        self.disk.crash(rng) > 0
     }
 
     pub(super) fn machine(&self) -> Option<&M> {
@@ -177,7 +195,7 @@ where
     }
 
     fn sync(&mut self, shared: &mut Shared) {
-        if let Some((at, upto)) = self.disk.sync(shared.now, shared.sync, &mut shared.rng) {
+        if let Some((at, upto)) = self.disk.sync(shared.now, shared.sync, &mut self.syncs) {
             self.plan_synced(at, upto, shared);
         }
     }

@@ -1,10 +1,16 @@
 //! What a simulated cluster is like: sizes, delays, faults. All chance comes from one seed.
 //!
-//! Read by every part of the simulator; written by its users.
+//! Read by every part of the simulator; written by its users. Deliberately not here: what can go
+//! wrong ([`super::fault`]).
 
 use alloc::boxed::Box;
+use alloc::format;
+use core::num::NonZero;
 use core::time::Duration;
 
+use super::chance::{Purpose, stream};
+use super::fault::Faults;
+use super::queue::Name;
 use crate::allocator::Allocator;
 use crate::allocator::drf::{self, Drf};
 use crate::protocol::task::CommandInfo;
@@ -20,6 +26,10 @@ pub struct Options {
     pub agents: u32,
     /// How many built-in frameworks there are, beside those of the user.
     pub frameworks: u32,
+    /// How many frameworks beside these take every offer whole, for tasks that never end.
+    pub greedy: u32,
+    /// How many frameworks beside these never answer an offer.
+    pub silent: u32,
     /// What each agent has.
     pub agent_resources: Resources,
     /// What the built-in frameworks want.
@@ -59,6 +69,8 @@ impl Options {
             seed,
             agents,
             frameworks,
+            greedy: 0,
+            silent: 0,
             agent_resources,
             demand: Demand::default(),
             delay: Span::millis(1, 5),
@@ -79,6 +91,43 @@ impl Options {
                 }))
             },
         }
+    }
+
+    /// Draws a small cluster in trouble from a seed, which is checked as usual: sizes, delays,
+    /// impatience and faults differ from seed to seed, in kind and not only in order.
+    pub fn drawn(seed: u64) -> Self {
+        let mut rng = stream(seed, Purpose::Options, Name::Master);
+        let mut draw = |bound| rng.below(bound);
+        let cpus = 1 + draw(8);
+        let mem = cpus * 256;
+        let machine = format!("cpus:{cpus};mem:{mem};ports:[31000-31009,32000-32003]");
+        let machine = Resources::parse(&machine).expect("numbers in their places parse");
+        let (agents, frameworks) = (1 + draw(5) as u32, 1 + draw(3) as u32);
+        let mut options = Self::new(seed, agents, frameworks, machine);
+        options.greedy = u32::from(draw(4) == 0);
+        options.silent = u32::from(draw(4) == 0);
+        options.checking = Checking::USUAL;
+        options.faults = Faults::drawn(seed);
+        options.sync = Span::millis(1, 1 << draw(10));
+        options.delay = Span::millis(0, 1 << draw(9));
+        options.start = Span::millis(1, 1 << draw(13));
+        options.run = Span::secs(0, 1 << draw(8));
+        options.redial = Span::millis(100, 200 << draw(6));
+        options.demand.tasks = 1 + draw(8) as usize;
+        options.demand.ports = draw(4);
+        options.demand.kill_one_in = draw(3) * 5;
+        // Some are so impatient that the faults outlast them.
+        if draw(2) == 0 {
+            options.agent_reregister_timeout = Duration::from_secs(1 + draw(30));
+        }
+        if draw(3) == 0 {
+            options.failover_timeout = Duration::from_secs(draw(60));
+        }
+        if draw(2) == 0 {
+            options.ping_interval = Duration::from_millis(500 << draw(5));
+            options.max_missed_pings = 2 + draw(4) as u32;
+        }
+        options
     }
 }
 
@@ -133,74 +182,13 @@ impl Span {
         Self::new(Duration::from_secs(least), Duration::from_secs(most))
     }
 
+    /// Returns the shortest and the longest.
+    pub(super) const fn ends(self) -> (Duration, Duration) {
+        (self.least, self.most)
+    }
+
     pub(super) fn draw(self, rng: &mut Rng) -> Duration {
         self.least + rng.jitter(self.most.saturating_sub(self.least))
-    }
-}
-
-/// What goes wrong, and how often. The weights say how often one kind happens beside the others;
-/// a kind of weight zero never happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Faults {
-    /// The time between two faults; `None` is a healthy cluster.
-    pub every: Option<Span>,
-    /// How long a fault lasts: a node is down or cut off, a disk is stuck.
-    pub lasting: Span,
-    /// The master crashes and comes back.
-    pub master_crash: u64,
-    /// An agent crashes and comes back; its containers go on meanwhile.
-    pub agent_crash: u64,
-    /// An agent crashes and loses its disk: it comes back as a new one, and its containers end.
-    pub disk_loss: u64,
-    /// An agent or a framework is cut off, in both directions or in one.
-    pub cut: u64,
-    /// A journal makes nothing durable for a while.
-    pub stall: u64,
-    /// A container's end is not recorded.
-    pub vanish: u64,
-    /// One program in so many is stopped for using too much memory; zero is none.
-    pub breach_one_in: u64,
-    /// One container in so many cannot be started; zero is none.
-    pub launch_failure_one_in: u64,
-}
-
-impl Faults {
-    /// Describes a healthy cluster.
-    pub const fn none() -> Self {
-        Self {
-            every: None,
-            lasting: Span::secs(1, 30),
-            master_crash: 0,
-            agent_crash: 0,
-            disk_loss: 0,
-            cut: 0,
-            stall: 0,
-            vanish: 0,
-            breach_one_in: 0,
-            launch_failure_one_in: 0,
-        }
-    }
-
-    /// Draws what goes wrong from a seed: each kind of fault may be missing, so that the seeds
-    /// differ in kind and not only in order.
-    pub fn drawn(seed: u64) -> Self {
-        let mut rng = Rng::new(seed ^ 0x6661_756c_7473);
-        let mut weight = || rng.below(4);
-        let [master_crash, agent_crash, cut, stall, vanish] = core::array::from_fn(|_| weight());
-        let disk_loss = weight() / 2;
-        let mean = 2 + rng.below(20);
-        Self {
-            every: Some(Span::secs(mean / 2, mean + mean / 2)),
-            lasting: Span::millis(100, 1_000 << rng.below(8)),
-            master_crash,
-            agent_crash,
-            disk_loss,
-            cut,
-            stall,
-            vanish,
-            breach_one_in: rng.below(3) * 10,
-            launch_failure_one_in: rng.below(3) * 10,
-        }
     }
 }
 
@@ -209,6 +197,13 @@ impl Faults {
 pub enum Checking {
     /// Nothing: for speed.
     Off,
-    /// Every property after every input. Costs the square of the cluster's size.
+    /// After every step what is cheap, and everything at every so many steps and at rest.
+    Sampled(NonZero<u32>),
+    /// Every property after every step. Costs the square of the cluster's size.
     Always,
+}
+
+impl Checking {
+    /// What is usual where there are many clusters: everything at every 64th step.
+    pub const USUAL: Self = Self::Sampled(NonZero::new(64).expect("64 is not zero"));
 }

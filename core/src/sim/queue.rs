@@ -56,6 +56,8 @@ pub(super) enum Frame {
     Open,
     /// A message.
     Bytes(Vec<u8>),
+    /// A message that was changed on its way, as its seal shows.
+    Garbled,
     /// The connection is gone.
     Close,
 }
@@ -98,8 +100,10 @@ pub(super) enum Event {
     Restart { node: Name, life: u32 },
     /// A node that was cut off can be reached again.
     Mend { node: Name },
-    /// Something goes wrong.
-    Fault,
+    /// Nothing gets through between a client and the master before `until`.
+    Clog { client: Name, until: Time },
+    /// What a clog held may get through.
+    Unclog { client: Name },
 }
 
 #[derive(Debug)]
@@ -144,6 +148,11 @@ impl Queue {
         });
     }
 
+    /// Returns when something comes next.
+    pub(super) fn due(&self) -> Option<Time> {
+        self.heap.peek().map(|entry| entry.at)
+    }
+
     /// Takes what comes next, if it comes by `end`.
     pub(super) fn pop(&mut self, end: Time) -> Option<(Time, Event)> {
         if self.heap.peek()?.at > end {
@@ -169,7 +178,7 @@ mod tests {
             order.push(name);
         }
         assert_eq!(order, [Name::Agent(2), Name::Agent(1), Name::Agent(3)]);
-        queue.plan(at(10), Event::Fault);
+        queue.plan(at(10), Event::Wake(Name::Master));
         assert!(queue.pop(at(9)).is_none());
         assert!(queue.pop(at(10)).is_some());
     }

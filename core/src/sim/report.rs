@@ -1,9 +1,11 @@
 //! What came of a simulation, in figures.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::fault::Kind;
 use super::tap::Tally;
 use super::world::World;
 use crate::protocol::operator::FrameworkView;
@@ -17,6 +19,8 @@ pub struct Report {
     pub duration: Duration,
     /// Inputs, records and effects of all nodes: the lines of the event log.
     pub events: u64,
+    /// What went wrong, and how often; a kind that never happened is missing.
+    pub faults: BTreeMap<Kind, u64>,
     /// What all frameworks were told of their tasks.
     pub tasks: Tally,
     /// The cores that programs used, in thousandths of what agents had, over all the time.
@@ -35,6 +39,16 @@ pub struct FrameworkReport {
     /// Its dominant share at the moment, in thousandths: the greatest of its shares of the
     /// cluster's cores and memory (AL-14).
     pub dominant_share_permille: u64,
+}
+
+/// How often each kind of fault happened.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hits(BTreeMap<Kind, u64>);
+
+impl Hits {
+    pub(super) fn count(&mut self, kind: Kind) {
+        *self.0.entry(kind).or_default() += 1;
+    }
 }
 
 pub(super) fn report(world: &World) -> Report {
@@ -76,6 +90,7 @@ pub(super) fn report(world: &World) -> Report {
     Report {
         duration,
         events: world.shared.recorder.entries(),
+        faults: world.shared.hits.0.clone(),
         tasks,
         utilisation_permille: permille(usage.sum, total(resources.cpus()) * duration.as_micros()),
         frameworks,

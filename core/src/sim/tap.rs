@@ -13,7 +13,7 @@ use core::time::Duration;
 
 use crate::ids::{AgentId, TaskId};
 use crate::protocol::offer::Operation;
-use crate::protocol::status::{Reason, TaskState, TaskStatus};
+use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::scheduler::{Acknowledging, Logic, UserCall, UserEvent};
 use crate::time::Time;
 
@@ -135,6 +135,9 @@ impl Tap {
         }
         let now = (status.state, status.agent.clone());
         self.tasks.insert(status.task.clone(), now);
+        if before.is_some_and(|before| is_repeat(before, status)) {
+            return;
+        }
         if let Some(before) = before.filter(|before| !before.may_become(status.state)) {
             let (task, after) = (&status.task, status.state);
             self.violation
@@ -166,6 +169,12 @@ impl Tap {
             }
         }
     }
+}
+
+/// Returns whether a master says again how a task ended. Of an agent that lost what it knew of the
+/// acknowledgement, and then itself, a new master cannot know that the end was told.
+fn is_repeat(before: TaskState, status: &TaskStatus) -> bool {
+    before.is_terminal() && before == status.state && status.source == Source::Master
 }
 
 impl Logic for Tap {
@@ -249,5 +258,27 @@ mod tests {
         assert_eq!(told(&again), None);
         let lost = [running, refused(Dropped), done];
         assert!(told(&lost).is_some());
+    }
+
+    #[test]
+    fn only_a_master_may_say_again_how_a_task_ended() {
+        use TaskState::{Failed, Finished, Running};
+        let task = TaskId::new("t").unwrap();
+        for (state, source, is_fine) in [
+            (Finished, Source::Master, true),
+            (Finished, Source::Executor, false),
+            (Failed, Source::Master, false),
+            (Running, Source::Master, false),
+        ] {
+            let mut tap = Tap::new(Box::new(crate::sim::workload::Silent));
+            let status = |state, source| TaskStatus::new(task.clone(), state, source, Time::ZERO);
+            tap.on_update(&status(Finished, Source::Executor));
+            tap.on_update(&status(state, source));
+            assert_eq!(tap.violation().is_none(), is_fine, "{state} by {source:?}");
+            assert_eq!(
+                tap.tally().finished,
+                if is_fine { 1 } else { tap.tally().finished }
+            );
+        }
     }
 }

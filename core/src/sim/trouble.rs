@@ -1,14 +1,13 @@
-//! What goes wrong, and what puts it right: crashes, restarts, cuts, stuck disks.
+//! What goes wrong, and what puts it right: crashes, restarts, stuck disks.
 //!
-//! Part of the world; also ordered by the user of [`super::Sim`].
+//! Part of the world; also ordered by the user of [`super::Sim`]. Deliberately not here: what goes
+//! wrong between nodes ([`super::partition`]).
 
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::check::offers;
+use super::fault::{Fault, Kind};
 use super::journal::Disk;
-use super::log::Entry;
-use super::net::Cut;
 use super::options::Span;
 use super::queue::{Event, Name};
 use super::world::{Link, World, at};
@@ -17,20 +16,10 @@ use crate::ids::MasterId;
 use crate::machine::Outbox;
 use crate::master::{self, Master};
 use crate::registry::Registry;
+use crate::rng::Rng;
 
 /// How long a node that starts again takes to dial.
 const DIAL: Span = Span::millis(0, 1_000);
-
-/// One kind of fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    MasterCrash,
-    AgentCrash,
-    DiskLoss,
-    Cut,
-    Stall,
-    Vanish,
-}
 
 impl World {
     pub(super) fn start_master(&mut self) {
@@ -41,21 +30,22 @@ impl World {
             ping_interval: self.options.ping_interval,
             max_missed_pings: self.options.max_missed_pings,
             agent_reregister_timeout: self.options.agent_reregister_timeout,
-            ..master::Config::new(id, epoch, self.shared.rng.next_u64())
+            ..master::Config::new(id, epoch, self.master.lives.next_u64())
         };
-        let seed = self.shared.rng.next_u64();
+        let seed = self.master.lives.next_u64();
         let mut out = Outbox::new();
         let now = self.shared.now;
         let allocator = (self.options.allocator)(seed);
         let machine = Master::recover(config, registry, allocator, now, &mut out);
-        self.offers = offers::Ledger::new(self.options.checking);
+        let total = self.options.agent_resources.clone();
+        self.offers = offers::Ledger::new(self.options.checking, total);
         self.master.start(machine, out, &mut self.shared);
         self.flush_master();
     }
 
     pub(super) fn start_agent(&mut self, n: u32) {
-        let seed = self.shared.rng.next_u64();
         let seat = &mut self.agents[at(n)];
+        let seed = seat.node.lives.next_u64();
         let state: AgentState = seat.node.disk.read();
         let config = agent::Config::new(seat.info.clone(), seat.info.hostname.as_str(), seed);
         let mut out = Outbox::new();
@@ -66,40 +56,49 @@ impl World {
         self.plan_dial(Name::Agent(n), DIAL);
     }
 
-    pub(super) fn crash(&mut self, name: Name) {
+    /// Ends a node's life, if it has one. Returns whether.
+    pub(super) fn crash(&mut self, name: Name, rng: &mut Rng) -> bool {
         if self.life(name).is_none() {
-            return;
+            return false;
         }
-        let shared = &mut self.shared;
-        match name {
-            Name::Master => self.master.stop(&mut shared.rng),
+        let lost_tail = match name {
+            Name::Master => self.master.stop(rng),
             Name::Agent(n) => {
                 let seat = &mut self.agents[at(n)];
-                seat.node.stop(&mut shared.rng);
                 seat.containers.listen(None);
                 seat.link = Link::Down;
+                seat.node.stop(rng)
             }
             // What a user's logic knows cannot be rebuilt from bytes.
-            Name::Framework(_) => return,
+            Name::Framework(_) => return false,
+        };
+        if lost_tail {
+            self.shared.hit(name, Kind::LostTail);
         }
-        shared
-            .recorder
-            .note(shared.now, name, Entry::Fault, &"crash");
-        self.net.crash(shared.now, name, &mut shared.queue);
+        let shared = &mut self.shared;
+        self.net.crash(shared.now, name, rng, &mut shared.queue);
+        true
+    }
+
+    pub(super) fn crash_by_fault(&mut self, name: Name, rng: &mut Rng) {
+        if self.crash(name, rng) {
+            let kind = match name {
+                Name::Master => Kind::MasterCrash,
+                Name::Agent(_) | Name::Framework(_) => Kind::AgentCrash,
+            };
+            self.shared.hit(name, kind);
+        }
     }
 
     /// Wipes the disk of an agent, which is down or crashes now. Nobody can say any more what
     /// became of what it ran.
-    pub(super) fn lose_disk(&mut self, n: u32) {
-        self.crash(Name::Agent(n));
+    pub(super) fn lose_disk(&mut self, n: u32, rng: &mut Rng) {
+        self.crash(Name::Agent(n), rng);
         let disk = &mut self.agents[at(n)].node.disk;
         let state: AgentState = disk.read();
         self.lost.extend(state.agent().cloned());
         *disk = Disk::default();
-        let shared = &mut self.shared;
-        shared
-            .recorder
-            .note(shared.now, Name::Agent(n), Entry::Fault, &"disk loss");
+        self.shared.hit(Name::Agent(n), Kind::DiskLoss);
     }
 
     pub(super) fn plan_restart(&mut self, node: Name, after: Duration) {
@@ -126,30 +125,21 @@ impl World {
         }
     }
 
-    pub(super) fn cut(&mut self, client: Name, cut: Cut) {
-        let shared = &mut self.shared;
-        shared.recorder.note(shared.now, client, Entry::Fault, &cut);
-        self.net.cut(shared.now, client, cut, &mut shared.queue);
-    }
-
     pub(super) fn stall(&mut self, name: Name, lasting: Duration) {
-        let shared = &mut self.shared;
-        shared
-            .recorder
-            .note(shared.now, name, Entry::Fault, &"stall");
-        let until = shared.now + lasting;
+        let until = self.shared.now + lasting;
         match name {
             Name::Master => self.master.disk.stall(until),
             Name::Agent(n) => self.agents[at(n)].node.disk.stall(until),
             // A framework has no disk.
-            Name::Framework(_) => {}
+            Name::Framework(_) => return,
         }
+        self.shared.hit(name, Kind::Stall);
     }
 
     /// Ends all faults: what is down comes back, what is cut off can be reached, disks go on.
     pub(super) fn heal(&mut self) {
-        self.options.faults.every = None;
-        self.net.mend_all();
+        self.trouble.stop();
+        self.net.mend_all(self.shared.now, &mut self.shared.queue);
         self.master.resume(&mut self.shared);
         for seat in &mut self.agents {
             seat.node.resume(&mut self.shared);
@@ -164,87 +154,49 @@ impl World {
         }
     }
 
-    pub(super) fn plan_fault(&mut self) {
-        if let Some(every) = self.options.faults.every {
-            let fault_at = self.shared.now + every.draw(&mut self.shared.rng);
-            self.shared.queue.plan(fault_at, Event::Fault);
+    /// Lets the next fault happen.
+    pub(super) fn on_fault(&mut self) {
+        let frameworks = u32::try_from(self.frameworks.len()).expect("there are fewer frameworks");
+        if let Some(fault) = self.trouble.take(self.options.agents, frameworks) {
+            self.suffer(fault);
         }
     }
 
-    pub(super) fn on_fault(&mut self) {
-        if self.options.faults.every.is_none() {
-            return;
-        }
-        self.plan_fault();
-        let Some(kind) = self.draw_kind() else {
-            return;
-        };
-        let lasting = self.options.faults.lasting.draw(&mut self.shared.rng);
-        let Some(victim) = self.draw_victim(kind) else {
-            return;
-        };
-        match kind {
+    /// Lets something go wrong now.
+    pub(super) fn suffer(&mut self, fault: Fault) {
+        let Fault { node, lasting, .. } = fault;
+        let mut rng = Rng::new(fault.chance);
+        match fault.kind {
             Kind::MasterCrash | Kind::AgentCrash => {
-                self.crash(victim);
-                self.plan_restart(victim, lasting);
+                self.crash_by_fault(node, &mut rng);
+                self.plan_restart(node, lasting);
             }
             Kind::DiskLoss => {
-                let Name::Agent(n) = victim else { return };
-                self.lose_disk(n);
-                self.plan_restart(victim, lasting);
+                let Name::Agent(n) = node else { return };
+                self.lose_disk(n, &mut rng);
+                self.plan_restart(node, lasting);
             }
-            Kind::Cut => {
-                let cuts = [Cut::Both, Cut::Outgoing, Cut::Incoming];
-                let drawn = self.shared.rng.below(3) as usize;
-                self.cut(victim, cuts[drawn]);
-                let mend_at = self.shared.now + lasting;
-                self.shared
-                    .queue
-                    .plan(mend_at, Event::Mend { node: victim });
-            }
-            Kind::Stall => self.stall(victim, lasting),
+            Kind::Stall => self.stall(node, lasting),
             Kind::Vanish => {
-                let Name::Agent(n) = victim else { return };
-                if self.at_containers(n, |containers, shared| containers.vanish(shared)) {
-                    let shared = &mut self.shared;
-                    shared
-                        .recorder
-                        .note(shared.now, victim, Entry::Fault, &"vanish");
+                let Name::Agent(n) = node else { return };
+                if self.at_containers(n, |containers, shared| containers.vanish(&mut rng, shared)) {
+                    self.shared.hit(node, fault.kind);
                 }
             }
+            Kind::Cut
+            | Kind::CutOutgoing
+            | Kind::CutIncoming
+            | Kind::AgentsCut
+            | Kind::FrameworksCut
+            | Kind::AsymmetricCut
+            | Kind::Slow
+            | Kind::SlowReader
+            | Kind::Clog
+            | Kind::Swizzle
+            | Kind::Garble
+            | Kind::Reset => self.suffer_in_net(fault, &mut rng),
+            // These come of another fault, or with a program.
+            Kind::LostTail | Kind::Overload | Kind::Breach | Kind::LaunchFailure => {}
         }
-    }
-
-    fn draw_kind(&mut self) -> Option<Kind> {
-        let faults = &self.options.faults;
-        let weights = [
-            (Kind::MasterCrash, faults.master_crash),
-            (Kind::AgentCrash, faults.agent_crash),
-            (Kind::DiskLoss, faults.disk_loss),
-            (Kind::Cut, faults.cut),
-            (Kind::Stall, faults.stall),
-            (Kind::Vanish, faults.vanish),
-        ];
-        let mut drawn = self.shared.rng.below(weights.iter().map(|(_, w)| w).sum());
-        for (kind, weight) in weights {
-            if drawn < weight {
-                return Some(kind);
-            }
-            drawn -= weight;
-        }
-        None
-    }
-
-    fn draw_victim(&mut self, kind: Kind) -> Option<Name> {
-        let agents = (1..=self.options.agents).map(Name::Agent);
-        let frameworks = (1..).map(Name::Framework).take(self.frameworks.len());
-        let mut victims: Vec<Name> = match kind {
-            Kind::MasterCrash => [Name::Master].into(),
-            Kind::AgentCrash | Kind::DiskLoss | Kind::Vanish => agents.collect(),
-            Kind::Cut => agents.chain(frameworks).collect(),
-            Kind::Stall => agents.chain([Name::Master]).collect(),
-        };
-        let drawn = self.shared.rng.below(victims.len() as u64) as usize;
-        (drawn < victims.len()).then(|| victims.swap_remove(drawn))
     }
 }

@@ -9,16 +9,21 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
+use super::chance::{Purpose, stream};
 use super::check;
 use super::containers::{Containers, Script};
+use super::fault::Source;
 use super::log::{Log, Recorder};
 use super::net::Net;
 use super::node::{Node, Shared};
 use super::options::{Options, Span};
+use super::property::{Property, Violation};
 use super::queue::{Event, Name, Queue};
+use super::report::Hits;
 use super::tap::Tap;
-use super::workload::Steady;
+use super::workload::{Greedy, Silent, Steady};
 use crate::agent::{self, Agent};
 use crate::gate::Seq;
 use crate::ids::{AgentId, PeerId};
@@ -33,6 +38,8 @@ use crate::time::Time;
 
 /// Nodes do not begin all at once.
 const BEGIN: Span = Span::millis(0, 1_000);
+/// The tasks of frameworks that misbehave go on for as long as no run lasts.
+const LASTING: Duration = Duration::from_secs(24 * 3600);
 
 /// A client's side of its connection to the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +56,7 @@ pub(super) struct AgentSeat {
     pub(super) containers: Containers,
     pub(super) info: AgentInfo,
     pub(super) link: Link,
+    dials: Rng,
 }
 
 /// A framework.
@@ -57,6 +65,7 @@ pub(super) struct FrameworkSeat {
     pub(super) node: Node<Hosted<Tap>>,
     pub(super) name: String,
     pub(super) link: Link,
+    dials: Rng,
     pub(super) is_over: bool,
     /// Whether a master has ended it while it was away. Later ones do not remember that.
     pub(super) was_removed: bool,
@@ -92,37 +101,49 @@ pub(super) struct World {
     pub(super) frameworks: Vec<FrameworkSeat>,
     pub(super) usage: Usage,
     pub(super) offers: check::offers::Ledger,
+    /// How many steps were looked at.
+    pub(super) steps: u64,
     /// Agents whose disk was lost.
     pub(super) lost: BTreeSet<AgentId>,
+    /// What goes wrong by itself.
+    pub(super) trouble: Source,
+    /// What else is left to chance when something else goes wrong.
+    pub(super) orders: Rng,
+    /// The first property that did not hold. Nothing happens after it.
+    pub(super) violation: Option<Violation>,
 }
 
 impl World {
     pub(super) fn new(options: Options, log: Log) -> Self {
-        let mut rng = Rng::new(options.seed);
-        let net = Net::new(options.delay, rng.fork());
+        let seed = options.seed;
+        let net = Net::new(options.delay, seed);
         let script = Script::new(options.start, options.run, &options.faults);
         let seats = 1..=options.agents;
-        let agents = seats
-            .map(|n| seat(n, script, &options, rng.fork()))
-            .collect();
+        let agents = seats.map(|n| seat(n, script, &options)).collect();
         let shared = Shared {
             now: Time::ZERO,
             queue: Queue::default(),
             recorder: Recorder::new(log),
-            rng,
             sync: options.sync,
+            hits: Hits::default(),
         };
-        let checking = options.checking;
+        let total = options.agent_resources.clone();
+        let offers = check::offers::Ledger::new(options.checking, total);
+        let trouble = Source::drawn(seed, options.faults.clone());
         let mut world = Self {
             options,
             shared,
             net,
-            master: Node::new(Name::Master),
+            master: Node::new(Name::Master, seed),
             agents,
             frameworks: Vec::new(),
             usage: Usage::default(),
-            offers: check::offers::Ledger::new(checking),
+            offers,
+            steps: 0,
             lost: BTreeSet::new(),
+            trouble,
+            orders: stream(seed, Purpose::Orders, Name::Master),
+            violation: None,
         };
         world.begin();
         world
@@ -140,22 +161,32 @@ impl World {
             let logic = Steady::new(name, self.options.demand.clone());
             self.add_framework(info, Box::new(logic));
         }
-        self.plan_fault();
+        let lasting = |name: &str| FrameworkInfo {
+            failover_timeout: LASTING,
+            ..FrameworkInfo::new(name)
+        };
+        for n in 1..=self.options.greedy {
+            let name = format!("greedy-{n}");
+            self.add_framework(lasting(&name), Box::new(Greedy::new(name)));
+        }
+        for n in 1..=self.options.silent {
+            self.add_framework(lasting(&format!("silent-{n}")), Box::new(Silent));
+        }
     }
 
     pub(super) fn add_framework(&mut self, info: FrameworkInfo, logic: Box<dyn Logic>) -> Name {
         let n = u32::try_from(self.frameworks.len() + 1).expect("there are fewer frameworks");
         let name = Name::Framework(n);
-        let seed = self.shared.rng.next_u64();
-        let mut node = Node::new(name);
+        let mut node = Node::new(name, self.options.seed);
         let title = info.name.clone();
-        let config = scheduler::Config::new(info, seed);
+        let config = scheduler::Config::new(info, node.lives.next_u64());
         let machine = Hosted::new(config, Tap::new(logic));
         node.start(machine, Outbox::new(), &mut self.shared);
         self.frameworks.push(FrameworkSeat {
             node,
             name: title,
             link: Link::Down,
+            dials: stream(self.options.seed, Purpose::Dial, name),
             is_over: false,
             was_removed: false,
         });
@@ -163,13 +194,24 @@ impl World {
         name
     }
 
-    /// Runs until `end`, and lets time pass to it.
+    /// Runs until `end`, and lets time pass to it; or until a property does not hold.
     pub(super) fn run_until(&mut self, end: Time) {
-        while let Some((at, event)) = self.shared.queue.pop(end) {
+        while self.violation.is_none() {
+            // What goes wrong comes before what else happens at the same moment.
+            let next = self.shared.queue.due();
+            let fault = self.trouble.due();
+            if let Some(at) = fault.filter(|at| *at <= end && next.is_none_or(|next| *at <= next)) {
+                self.shared.now = at;
+                self.on_fault();
+                continue;
+            }
+            let Some((at, event)) = self.shared.queue.pop(end) else {
+                self.shared.now = end;
+                return;
+            };
             self.shared.now = at;
             self.take(event);
         }
-        self.shared.now = end;
     }
 
     fn take(&mut self, event: Event) {
@@ -177,7 +219,11 @@ impl World {
             Event::Wake(name) => self.on_wake(name),
             Event::Synced { node, life, upto } => self.on_synced(node, life, upto),
             Event::Dial { node, life } => self.on_dial(node, life),
-            Event::Arrive { link, to, frame } => self.on_arrive(link, to, frame),
+            Event::Arrive { link, to, frame } => {
+                if let Err((link, to, frame)) = self.net.hold(self.shared.now, (link, to, frame)) {
+                    self.on_arrive(link, to, frame);
+                }
+            }
             Event::Process { agent, id, step } => {
                 self.at_containers(agent, |containers, shared| {
                     containers.step(id, step, shared)
@@ -193,7 +239,14 @@ impl World {
             }
             Event::Restart { node, life } => self.on_restart(node, life),
             Event::Mend { node } => self.net.mend(node),
-            Event::Fault => self.on_fault(),
+            Event::Clog { client, until } => {
+                self.net.clog(client, until, &mut self.shared.queue);
+            }
+            Event::Unclog { client } => {
+                for (link, to, frame) in self.net.unclog(self.shared.now, client) {
+                    self.on_arrive(link, to, frame);
+                }
+            }
         }
     }
 
@@ -273,7 +326,12 @@ impl World {
             return;
         }
         if let Some(life) = self.life(name) {
-            let dial_at = self.shared.now + after.draw(&mut self.shared.rng);
+            let dials = match name {
+                Name::Agent(n) => &mut self.agents[at(n)].dials,
+                Name::Framework(n) => &mut self.frameworks[at(n)].dials,
+                Name::Master => panic!("the master dials nobody"),
+            };
+            let dial_at = self.shared.now + after.draw(dials);
             self.shared
                 .queue
                 .plan(dial_at, Event::Dial { node: name, life });
@@ -300,12 +358,20 @@ impl World {
         }
     }
 
-    /// Ends the simulation with what is needed to see it again.
-    pub(super) fn fail(&self, problem: &str) -> ! {
-        panic!(
-            "seed {} at {}: {problem}\n{:?}",
-            self.options.seed, self.shared.now, self.options
-        );
+    /// Notes that a property does not hold, unless another was broken before.
+    pub(super) fn broken(&mut self, property: Property, text: String) {
+        let violation = self.violates(property, text);
+        self.violation.get_or_insert(violation);
+    }
+
+    /// Says what is broken, with what is needed to see it again.
+    pub(super) fn violates(&self, property: Property, text: String) -> Violation {
+        Violation {
+            seed: self.options.seed,
+            at: self.shared.now,
+            property,
+            text,
+        }
     }
 }
 
@@ -314,16 +380,18 @@ pub(super) const fn at(n: u32) -> usize {
     n as usize - 1
 }
 
-fn seat(n: u32, script: Script, options: &Options, rng: Rng) -> AgentSeat {
+fn seat(n: u32, script: Script, options: &Options) -> AgentSeat {
     let name = Name::Agent(n);
+    let chance = stream(options.seed, Purpose::Containers, name);
     AgentSeat {
-        node: Node::new(name),
-        containers: Containers::new(n, script, rng),
+        node: Node::new(name, options.seed),
+        containers: Containers::new(n, script, chance),
         info: AgentInfo::new(
             format!("{name}"),
             format!("{name}:5051"),
             options.agent_resources.clone(),
         ),
         link: Link::Down,
+        dials: stream(options.seed, Purpose::Dial, name),
     }
 }

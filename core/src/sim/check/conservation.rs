@@ -19,13 +19,13 @@ pub(in crate::sim) fn check(master: &Master) -> Result<(), String> {
         let mut free = agent.info.resources;
         for given in [agent.offered, agent.allocated] {
             let missing = free.subtract(&given);
-            missing.map_err(|error| format!("conservation: on {}, {error}", agent.id))?;
+            missing.map_err(|error| format!("on {}, {error}", agent.id))?;
         }
     }
     let theirs = master.allocator().stats().booked;
     if theirs != booked {
         return Err(format!(
-            "conservation: the allocator booked {theirs}, and given is {booked}"
+            "the allocator booked {theirs}, and given is {booked}"
         ));
     }
     Ok(())

@@ -4,11 +4,16 @@
 //! |---|---|---|
 //! | machines | every machine's own invariants | here |
 //! | replay | what is durable reads back as what the machine believes | here |
-//! | tasks | a task has at most one container | here |
+//! | tasks | a task has at most one container (I9) | here |
 //! | updates | per task in order, and ended once | [`super::tap`] |
 //! | conservation | an agent gives no more than it has, and the allocator agrees | [`conservation`] |
-//! | offers | an accept of a dead offer launches nothing | [`offers`] |
+//! | holders | no unit of a resource is in two offers (I2) | [`offers`] |
+//! | offers | an accept of a dead offer launches nothing (I4) | [`offers`] |
 //! | convergence | when faults stop, all views agree and offers flow | [`convergence`] |
+//!
+//! Offers, holders, tasks and updates are looked at after every step; machines, replay and
+//! conservation are recomputed from scratch, which costs more the larger a cluster is, and so only
+//! at some steps ([`Checking::Sampled`]) and when a cluster has come to rest.
 //!
 //! That nothing is told before it is durable needs no check of its own: effects leave only through
 //! the gate, a crash loses what is not durable, and then a broken promise breaks one of the above.
@@ -22,57 +27,113 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use super::options::Checking;
+use super::property::Property;
 use super::queue::Name;
 use super::world::{World, at};
-use crate::agent::AgentState;
+use crate::agent::{Agent, AgentState};
 use crate::registry::Registry;
 
+/// A property that does not hold, and why.
+type Broken = (Property, String);
+
 impl World {
-    /// Checks all that a turn of this node could have broken.
-    pub(super) fn check(&self, name: Name) {
+    /// Checks what a turn of this node could have broken: what is cheap always, all of it when it
+    /// is due.
+    pub(super) fn check(&mut self, name: Name) {
         if self.options.checking == Checking::Off {
             return;
         }
-        let result = match name {
-            Name::Master => self.check_master(),
-            Name::Agent(n) => self.check_agent(n),
-            Name::Framework(n) => {
-                let tap = self.frameworks[at(n)].node.machine().map(|m| m.logic());
-                let violation = tap.and_then(|tap| tap.violation());
-                violation.map_or(Ok(()), |violation| Err(violation.into()))
-            }
+        let mut result = match name {
+            Name::Master => self.offers.check(),
+            // What is cheap is looked at where a container is launched.
+            Name::Agent(_) => Ok(()),
+            Name::Framework(n) => self.check_framework(n),
         };
-        if let Err(problem) = result {
-            self.fail(&format!("{name}: {problem}"));
+        if self.is_due() {
+            result = result.and_then(|()| self.check_whole(name));
         }
+        self.note(name, result);
     }
 
-    fn check_master(&self) -> Result<(), String> {
-        let Some(master) = self.master.machine() else {
-            return Ok(());
-        };
-        master.check();
-        conservation::check(master)
-    }
-
-    fn check_agent(&self, n: u32) -> Result<(), String> {
-        if let Some(agent) = self.agents[at(n)].node.machine() {
-            agent.check().map_err(|violation| violation.to_string())?;
+    /// Checks all that can be checked of all nodes.
+    pub(super) fn check_all(&mut self) {
+        if self.options.checking == Checking::Off {
+            return;
         }
-        let mut seen = BTreeSet::new();
-        for task in self.agents.iter().flat_map(|seat| seat.containers.alive()) {
-            if !seen.insert(task) {
-                return Err(format!("tasks: {task:?} has two containers"));
-            }
+        let agents = (1..=self.options.agents).map(Name::Agent);
+        for name in agents.chain([Name::Master]) {
+            let whole = self.check_whole(name);
+            let result = whole.and_then(|()| self.replayed(name));
+            self.note(name, result);
         }
-        Ok(())
     }
 
     /// Checks that a node with nothing unwritten would come back as it is.
-    pub(super) fn check_replay(&self, name: Name) {
+    pub(super) fn check_replay(&mut self, name: Name) {
+        if self.is_due() {
+            let result = self.replayed(name);
+            self.note(name, result);
+        }
+    }
+
+    /// Checks that no task has two containers, after one was launched.
+    pub(super) fn check_containers(&mut self, n: u32) {
         if self.options.checking == Checking::Off {
             return;
         }
+        let mut seen = BTreeSet::new();
+        let mut alive = self.agents.iter().flat_map(|seat| seat.containers.alive());
+        let twice = alive.find(|task| !seen.insert(*task));
+        let problem = twice.map(|task| format!("{task:?} has two containers"));
+        drop(alive);
+        if let Some(problem) = problem {
+            self.note(Name::Agent(n), Err((Property::Tasks, problem)));
+        }
+    }
+
+    /// Counts a step; returns whether everything is looked at after it.
+    fn is_due(&mut self) -> bool {
+        self.steps += 1;
+        match self.options.checking {
+            Checking::Off => false,
+            Checking::Sampled(steps) => self.steps.is_multiple_of(u64::from(steps.get())),
+            Checking::Always => true,
+        }
+    }
+
+    fn note(&mut self, name: Name, result: Result<(), Broken>) {
+        if let Err((property, problem)) = result {
+            self.broken(property, format!("{name}: {problem}"));
+        }
+    }
+
+    fn check_whole(&self, name: Name) -> Result<(), Broken> {
+        match name {
+            Name::Master => {
+                let Some(master) = self.master.machine() else {
+                    return Ok(());
+                };
+                master.check();
+                conservation::check(master).map_err(|problem| (Property::Conservation, problem))
+            }
+            Name::Agent(n) => {
+                let agent = self.agents[at(n)].node.machine();
+                let checked = agent.map_or(Ok(()), Agent::check);
+                checked.map_err(|violation| (Property::Machines, violation.to_string()))
+            }
+            Name::Framework(_) => Ok(()),
+        }
+    }
+
+    fn check_framework(&self, n: u32) -> Result<(), Broken> {
+        let tap = self.frameworks[at(n)].node.machine().map(|m| m.logic());
+        match tap.and_then(|tap| tap.violation()) {
+            Some(violation) => Err((Property::Updates, violation.into())),
+            None => Ok(()),
+        }
+    }
+
+    fn replayed(&self, name: Name) -> Result<(), Broken> {
         let is_same = match name {
             Name::Master => self.master.machine().is_none_or(|master| {
                 let disk = &self.master.disk;
@@ -86,8 +147,10 @@ impl World {
             }
             Name::Framework(_) => true,
         };
-        if !is_same {
-            self.fail(&format!("replay: {name} would come back as somebody else"));
+        if is_same {
+            return Ok(());
         }
+        let problem = String::from("it would come back as somebody else");
+        Err((Property::Replay, problem))
     }
 }

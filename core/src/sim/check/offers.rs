@@ -1,37 +1,46 @@
-//! An accept that names an offer which is no longer good launches nothing (OF-11, OF-12).
+//! What becomes of offers, by what the master says and hears: an accept that names an offer which
+//! is no longer good launches nothing (OF-11, OF-12), and no unit of a resource is in two offers at
+//! a time (I2).
 //!
-//! The ledger watches what the master says and hears. It may think an offer good that the master
-//! has silently taken back, never the other way round.
+//! Cheap, so that it is looked at after each step: the ledger never looks at the master's books.
+//! That these add up, with what tasks use, [`super::conservation`] recomputes.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::ids::{OfferId, TaskId};
+use super::Broken;
+use crate::ids::{AgentId, OfferId, PeerId, TaskId};
 use crate::machine::Output;
 use crate::master::{Effect, Input};
 use crate::protocol::agent::ToAgent;
-use crate::protocol::offer::Operation;
+use crate::protocol::offer::{Offer, Operation};
 use crate::protocol::scheduler::{Call, Event};
 use crate::registry::RegistryOp;
+use crate::resources::Resources;
 use crate::sim::options::Checking;
+use crate::sim::property::Property;
 
-/// The offers that may be accepted.
+/// The offers that stand, and to whom they were made.
 #[derive(Debug)]
 pub(in crate::sim) struct Ledger {
     checking: Checking,
-    good: BTreeSet<OfferId>,
+    /// What each agent has.
+    total: Resources,
+    good: BTreeMap<OfferId, (PeerId, Offer)>,
+    by_agent: BTreeMap<AgentId, BTreeSet<OfferId>>,
     /// The tasks of an accept that must launch nothing.
     doomed: Vec<TaskId>,
-    violation: Option<TaskId>,
+    violation: Option<Broken>,
 }
 
 impl Ledger {
-    pub(in crate::sim) fn new(checking: Checking) -> Self {
+    pub(in crate::sim) fn new(checking: Checking, total: Resources) -> Self {
         Self {
             checking,
-            good: BTreeSet::new(),
+            total,
+            good: BTreeMap::new(),
+            by_agent: BTreeMap::new(),
             doomed: Vec::new(),
             violation: None,
         }
@@ -40,23 +49,26 @@ impl Ledger {
     /// Sees what the master is about to hear.
     pub(in crate::sim) fn hears(&mut self, input: &Input) {
         self.doomed.clear();
-        let Input::Scheduler { call, .. } = input else {
+        if let Input::Disconnected { peer } = input {
+            self.forget_all(*peer);
+        }
+        let Input::Scheduler { peer, call } = input else {
             return;
         };
         match call {
             Call::Accept {
                 offers, operations, ..
             } => {
-                if !offers.iter().all(|offer| self.good.contains(offer)) {
+                if !offers.iter().all(|offer| self.is_good(*peer, offer)) {
                     for Operation::Launch(tasks) in operations {
                         self.doomed.extend(tasks.iter().map(|task| task.id.clone()));
                     }
                 }
-                self.forget(offers);
+                self.answered(*peer, offers);
             }
-            Call::Decline { offers, .. } => self.forget(offers),
+            Call::Decline { offers, .. } => self.answered(*peer, offers),
+            Call::Teardown => self.forget_all(*peer),
             Call::Subscribe { .. }
-            | Call::Teardown
             | Call::Suppress
             | Call::Revive
             | Call::Kill { .. }
@@ -74,96 +86,220 @@ impl Ledger {
         };
         match effect {
             Effect::Scheduler {
+                peer,
                 event: Event::Offers(offers),
-                ..
-            } => self
-                .good
-                .extend(offers.iter().map(|offer| offer.id.clone())),
+            } => {
+                for offer in offers {
+                    self.add(*peer, offer);
+                }
+            }
             Effect::Scheduler {
                 event: Event::Rescind(offer),
                 ..
-            } => {
-                self.good.remove(offer);
+            } => self.forget(offer),
+            Effect::Scheduler {
+                peer,
+                event: Event::Error { .. },
             }
+            | Effect::Disconnect { peer, .. } => self.forget_all(*peer),
             Effect::Agent {
                 message: ToAgent::RunTask { task, .. },
                 ..
             } => {
                 if self.doomed.contains(&task.id) {
-                    self.violation = Some(task.id.clone());
+                    let problem = format!("{} was launched on a dead offer", task.id);
+                    self.violation.get_or_insert((Property::Offers, problem));
                 }
             }
-            Effect::Scheduler { .. }
-            | Effect::Agent { .. }
-            | Effect::Respond { .. }
-            | Effect::Disconnect { .. } => {}
+            Effect::Scheduler { .. } | Effect::Agent { .. } | Effect::Respond { .. } => {}
         }
     }
 
-    /// Says what was launched that should not have been.
-    pub(in crate::sim) fn check(&mut self) -> Result<(), String> {
+    /// Says what was launched or offered that should not have been.
+    pub(in crate::sim) fn check(&mut self) -> Result<(), Broken> {
         self.doomed.clear();
-        match self
-            .violation
-            .take()
-            .filter(|_| self.checking == Checking::Always)
-        {
-            Some(task) => Err(format!("offers: {task} was launched on a dead offer")),
-            None => Ok(()),
+        self.violation.take().map_or(Ok(()), Err)
+    }
+
+    fn is_good(&self, peer: PeerId, offer: &OfferId) -> bool {
+        self.good.get(offer).is_some_and(|(to, _)| *to == peer)
+    }
+
+    /// Ends offers that were answered by those whom they were made to: no offer ends by being named
+    /// by somebody else.
+    fn answered(&mut self, peer: PeerId, offers: &[OfferId]) {
+        for offer in offers {
+            if self.is_good(peer, offer) {
+                self.forget(offer);
+            }
         }
     }
 
-    fn forget(&mut self, offers: &[OfferId]) {
-        for offer in offers {
-            self.good.remove(offer);
+    fn add(&mut self, peer: PeerId, offer: &Offer) {
+        let of_agent = self.by_agent.entry(offer.agent.clone()).or_default();
+        of_agent.insert(offer.id.clone());
+        self.good.insert(offer.id.clone(), (peer, offer.clone()));
+        // One after the other: added up, a port that is offered twice would be there once.
+        let mut free = self.total.clone();
+        for id in of_agent.iter() {
+            let (_, standing) = &self.good[id];
+            if let Err(error) = free.subtract(&standing.resources) {
+                let problem = format!("{} offers too much of {}: {error}", offer.id, offer.agent);
+                self.violation.get_or_insert((Property::Holders, problem));
+                return;
+            }
+        }
+    }
+
+    fn forget(&mut self, id: &OfferId) {
+        let Some((_, offer)) = self.good.remove(id) else {
+            return;
+        };
+        if let Some(of_agent) = self.by_agent.get_mut(&offer.agent) {
+            of_agent.remove(id);
+            if of_agent.is_empty() {
+                self.by_agent.remove(&offer.agent);
+            }
+        }
+    }
+
+    /// Ends the offers of who is not there any more.
+    fn forget_all(&mut self, peer: PeerId) {
+        let of_peer = self.good.iter().filter(|(_, (to, _))| *to == peer);
+        let of_peer: Vec<OfferId> = of_peer.map(|(id, _)| id.clone()).collect();
+        for id in &of_peer {
+            self.forget(id);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::String;
     use alloc::vec;
 
     use super::*;
-    use crate::ids::{AgentId, PeerId};
+    use crate::attributes::Attributes;
+    use crate::ids::FrameworkId;
     use crate::protocol::framework::FrameworkInfo;
     use crate::protocol::task::TaskInfo;
-    use crate::resources::Resources;
+    use crate::roles::Role;
 
-    fn accept(offer: &OfferId, task: &TaskInfo) -> Input {
-        Input::Scheduler {
-            peer: PeerId(1),
-            call: Call::Accept {
-                offers: vec![offer.clone()],
-                operations: vec![Operation::Launch(vec![task.clone()])],
-                refuse: None,
-            },
+    const OWNER: PeerId = PeerId(1);
+    const OTHER: PeerId = PeerId(3);
+
+    fn bag(text: &str) -> Resources {
+        Resources::parse(text).unwrap()
+    }
+
+    fn ledger() -> Ledger {
+        Ledger::new(Checking::Always, bag("cpus:4;ports:[1-4]"))
+    }
+
+    fn offer(n: u32, resources: &str) -> Offer {
+        Offer {
+            id: OfferId::new(&format!("m-O{n}")).unwrap(),
+            framework: FrameworkId::new("m-0000").unwrap(),
+            role: Role::new("*").unwrap(),
+            agent: AgentId::new("m-S1").unwrap(),
+            hostname: String::new(),
+            address: String::new(),
+            attributes: Attributes::default(),
+            resources: bag(resources),
         }
+    }
+
+    fn offers(offers: &[&Offer]) -> Output<RegistryOp, Effect> {
+        Output::Effect(Effect::Scheduler {
+            peer: OWNER,
+            event: Event::Offers(offers.iter().copied().cloned().collect()),
+        })
+    }
+
+    fn call(peer: PeerId, call: Call) -> Input {
+        Input::Scheduler { peer, call }
+    }
+
+    fn accept(peer: PeerId, offer: &Offer, task: &TaskInfo) -> Input {
+        let offers = vec![offer.id.clone()];
+        let operations = vec![Operation::Launch(vec![task.clone()])];
+        let refuse = None;
+        call(
+            peer,
+            Call::Accept {
+                offers,
+                operations,
+                refuse,
+            },
+        )
     }
 
     #[test]
     fn a_launch_on_a_dead_offer_is_found() {
-        let offer = OfferId::new("m-O1").unwrap();
-        let task = TaskInfo::new(
-            TaskId::new("t").unwrap(),
-            AgentId::new("m-S1").unwrap(),
-            Resources::default(),
-        );
+        let good = offer(1, "cpus:1");
+        let command = crate::protocol::task::CommandInfo::shell("true");
+        let task = good.task(TaskId::new("t").unwrap(), bag("cpus:1"), command);
         let run = Output::Effect(Effect::Agent {
             peer: PeerId(2),
             message: ToAgent::RunTask {
                 framework: FrameworkInfo::new("f"),
-                role: crate::roles::Role::any(),
+                role: Role::any(),
                 task: task.clone(),
             },
         });
-        let mut ledger = Ledger::new(Checking::Always);
-        ledger.good.insert(offer.clone());
-        ledger.hears(&accept(&offer, &task));
-        ledger.saw(&run);
-        assert_eq!(ledger.check(), Ok(()));
-        ledger.hears(&accept(&offer, &task));
-        ledger.saw(&run);
-        assert!(ledger.check().is_err());
+        let launches = |ledger: &mut Ledger, peer| {
+            ledger.hears(&accept(peer, &good, &task));
+            ledger.saw(&run);
+            ledger.check()
+        };
+        let mut ledger = ledger();
+        ledger.saw(&offers(&[&good]));
+        let dead = launches(&mut ledger, OTHER).unwrap_err();
+        assert_eq!(dead.0, Property::Offers);
+        assert_eq!(launches(&mut ledger, OWNER), Ok(()));
+        assert!(launches(&mut ledger, OWNER).is_err(), "it was used up");
+        ledger.saw(&offers(&[&good]));
+        ledger.hears(&Input::Disconnected { peer: OWNER });
+        assert!(launches(&mut ledger, OWNER).is_err(), "nobody was there");
+    }
+
+    #[test]
+    fn what_is_offered_twice_is_found() {
+        let (first, second) = (
+            offer(1, "cpus:3;ports:[1-2]"),
+            offer(2, "cpus:1;ports:[2-3]"),
+        );
+        let mut twice = ledger();
+        twice.saw(&offers(&[&first, &second]));
+        assert_eq!(twice.check().unwrap_err().0, Property::Holders);
+        let mut too_much = ledger();
+        too_much.saw(&offers(&[&offer(1, "cpus:3"), &offer(2, "cpus:2")]));
+        assert_eq!(too_much.check().unwrap_err().0, Property::Holders);
+
+        let decline = |peer| {
+            let (offers, refuse) = (vec![first.id.clone()], None);
+            call(peer, Call::Decline { offers, refuse })
+        };
+        let rescind = Output::Effect(Effect::Scheduler {
+            peer: OWNER,
+            event: Event::Rescind(first.id.clone()),
+        });
+        let again = |ends: &dyn Fn(&mut Ledger)| {
+            let mut ledger = ledger();
+            ledger.saw(&offers(&[&first]));
+            ends(&mut ledger);
+            ledger.saw(&offers(&[&second]));
+            ledger.check().is_ok()
+        };
+        assert!(again(&|ledger| ledger.hears(&decline(OWNER))));
+        assert!(again(&|ledger| ledger.saw(&rescind)));
+        assert!(again(&|ledger| ledger.hears(&call(OWNER, Call::Teardown))));
+        assert!(again(
+            &|ledger| ledger.hears(&Input::Disconnected { peer: OWNER })
+        ));
+        assert!(!again(&|ledger| ledger.hears(&decline(OTHER))));
+        assert!(!again(
+            &|ledger| ledger.hears(&Input::Disconnected { peer: OTHER })
+        ));
     }
 }

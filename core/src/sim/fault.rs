@@ -1,0 +1,467 @@
+//! What can go wrong in a simulated cluster, how often, and in which order it does.
+//!
+//! Read by [`super::trouble`], which does it. Everything that a fault needs is drawn before it
+//! happens and from a stream of its own, so that the list of faults follows from seed, weights and
+//! sizes alone, whatever the nodes do.
+
+use alloc::collections::VecDeque;
+use core::fmt;
+use core::time::Duration;
+
+use super::chance::{Purpose, stream};
+use super::options::Span;
+use super::queue::Name;
+use crate::rng::Rng;
+use crate::time::Time;
+
+/// One kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// The master crashes and comes back.
+    MasterCrash,
+    /// An agent crashes and comes back; its containers go on meanwhile.
+    AgentCrash,
+    /// A crash lost records that were not durable yet.
+    LostTail,
+    /// An agent crashes and loses its disk.
+    DiskLoss,
+    /// A client is cut off.
+    Cut,
+    /// What a client sends is lost.
+    CutOutgoing,
+    /// What is sent to a client is lost.
+    CutIncoming,
+    /// What is sent to or by all agents is lost, or both.
+    AgentsCut,
+    /// What is sent to or by all frameworks is lost, or both.
+    FrameworksCut,
+    /// Each client is cut off in a direction of its own, or not at all.
+    AsymmetricCut,
+    /// A client's messages take long.
+    Slow,
+    /// A client reads slowly what it is sent.
+    SlowReader,
+    /// The master gave up a client that read too slowly.
+    Overload,
+    /// Nothing gets through between a client and the master for a while, and all of it later.
+    Clog,
+    /// The same for some of the clients, one by one, and it ends in another order.
+    Swizzle,
+    /// A message is changed on its way.
+    Garble,
+    /// All connections end at once.
+    Reset,
+    /// A journal makes nothing durable for a while.
+    Stall,
+    /// A container's end is not recorded.
+    Vanish,
+    /// A program is stopped for using too much memory.
+    Breach,
+    /// A container cannot be started.
+    LaunchFailure,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 21] = [
+        Self::MasterCrash,
+        Self::AgentCrash,
+        Self::LostTail,
+        Self::DiskLoss,
+        Self::Cut,
+        Self::CutOutgoing,
+        Self::CutIncoming,
+        Self::AgentsCut,
+        Self::FrameworksCut,
+        Self::AsymmetricCut,
+        Self::Slow,
+        Self::SlowReader,
+        Self::Overload,
+        Self::Clog,
+        Self::Swizzle,
+        Self::Garble,
+        Self::Reset,
+        Self::Stall,
+        Self::Vanish,
+        Self::Breach,
+        Self::LaunchFailure,
+    ];
+
+    /// Returns its name in reports and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MasterCrash => "master-crash",
+            Self::AgentCrash => "agent-crash",
+            Self::LostTail => "lost-tail",
+            Self::DiskLoss => "disk-loss",
+            Self::Cut => "cut",
+            Self::CutOutgoing => "cut-outgoing",
+            Self::CutIncoming => "cut-incoming",
+            Self::AgentsCut => "agents-cut",
+            Self::FrameworksCut => "frameworks-cut",
+            Self::AsymmetricCut => "asymmetric-cut",
+            Self::Slow => "slow",
+            Self::SlowReader => "slow-reader",
+            Self::Overload => "overload",
+            Self::Clog => "clog",
+            Self::Swizzle => "swizzle",
+            Self::Garble => "garble",
+            Self::Reset => "reset",
+            Self::Stall => "stall",
+            Self::Vanish => "vanish",
+            Self::Breach => "breach",
+            Self::LaunchFailure => "launch-failure",
+        }
+    }
+
+    /// Returns to how many nodes it can happen, and which is the first of them in the order of
+    /// master, agents, frameworks.
+    fn victims(self, agents: u32, frameworks: u32) -> (u64, u64) {
+        let (agents, frameworks) = (u64::from(agents), u64::from(frameworks));
+        match self {
+            Self::MasterCrash => (0, 1),
+            Self::AgentCrash | Self::DiskLoss | Self::Vanish => (1, agents),
+            Self::Cut
+            | Self::CutOutgoing
+            | Self::CutIncoming
+            | Self::Slow
+            | Self::SlowReader
+            | Self::Clog
+            | Self::Garble => (1, agents + frameworks),
+            // These happen around the master.
+            Self::AgentsCut
+            | Self::FrameworksCut
+            | Self::AsymmetricCut
+            | Self::Swizzle
+            | Self::Reset => (0, 1),
+            Self::Stall => (0, 1 + agents),
+            // Nobody plans these: they come of another fault, or with a program.
+            Self::LostTail | Self::Overload | Self::Breach | Self::LaunchFailure => (0, 0),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One thing that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// When it happens.
+    pub at: Time,
+    /// What happens.
+    pub kind: Kind,
+    /// To whom.
+    pub node: Name,
+    /// How long it lasts, if it lasts.
+    pub lasting: Duration,
+    /// Seeds all else that it decides: what a crash loses, when others notice.
+    pub chance: u64,
+}
+
+impl Fault {
+    /// Returns whether a cluster of this size has the node, and this can happen to it.
+    pub(super) fn hits(&self, agents: u32, frameworks: u32) -> bool {
+        let (first, count) = self.kind.victims(agents, frameworks);
+        let place = match self.node {
+            Name::Master => 0,
+            Name::Agent(n) if n > agents => return false,
+            Name::Agent(n) => u64::from(n),
+            Name::Framework(n) => u64::from(agents) + u64::from(n),
+        };
+        place >= first && place - first < count
+    }
+}
+
+/// What goes wrong, and how often. The weights say how often one kind happens beside the others;
+/// a kind of weight zero never happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults {
+    /// The time between two faults; `None` is a healthy cluster.
+    pub every: Option<Span>,
+    /// How long a fault lasts: a node is down or cut off, a disk is stuck.
+    pub lasting: Span,
+    /// The master crashes and comes back.
+    pub master_crash: u64,
+    /// An agent crashes and comes back; its containers go on meanwhile.
+    pub agent_crash: u64,
+    /// An agent crashes and loses its disk: it comes back as a new one, and its containers end.
+    pub disk_loss: u64,
+    /// An agent or a framework is cut off, in both directions or in one.
+    pub cut: u64,
+    /// All agents are cut off, or all frameworks, or each client in a direction of its own.
+    pub class_cut: u64,
+    /// A client's messages take long, or it reads slowly until the master gives it up.
+    pub slow: u64,
+    /// Nothing gets through to a client, or to some of them, and all of it later.
+    pub clog: u64,
+    /// A message is changed on its way.
+    pub garble: u64,
+    /// All connections end at once, and everybody comes back.
+    pub reset: u64,
+    /// A journal makes nothing durable for a while.
+    pub stall: u64,
+    /// A container's end is not recorded.
+    pub vanish: u64,
+    /// One program in so many is stopped for using too much memory; zero is none.
+    pub breach_one_in: u64,
+    /// One container in so many cannot be started; zero is none.
+    pub launch_failure_one_in: u64,
+}
+
+impl Faults {
+    /// Describes a healthy cluster.
+    pub const fn none() -> Self {
+        Self {
+            every: None,
+            lasting: Span::secs(1, 30),
+            master_crash: 0,
+            agent_crash: 0,
+            disk_loss: 0,
+            cut: 0,
+            class_cut: 0,
+            slow: 0,
+            clog: 0,
+            garble: 0,
+            reset: 0,
+            stall: 0,
+            vanish: 0,
+            breach_one_in: 0,
+            launch_failure_one_in: 0,
+        }
+    }
+
+    /// Draws what goes wrong from a seed: each kind of fault may be missing, so that the seeds
+    /// differ in kind and not only in order.
+    pub fn drawn(seed: u64) -> Self {
+        let mut rng = stream(seed, Purpose::Weights, Name::Master);
+        let mut weight = || rng.below(4);
+        let [master_crash, agent_crash, cut, stall, vanish] = core::array::from_fn(|_| weight());
+        let [class_cut, slow, clog, garble, reset] = core::array::from_fn(|_| weight());
+        let disk_loss = weight() / 2;
+        let mean = 2 + rng.below(20);
+        Self {
+            every: Some(Span::secs(mean / 2, mean + mean / 2)),
+            lasting: Span::millis(100, 1_000 << rng.below(8)),
+            master_crash,
+            agent_crash,
+            disk_loss,
+            cut,
+            class_cut: class_cut / 2,
+            slow,
+            clog,
+            garble: garble / 2,
+            reset: reset / 2,
+            stall,
+            vanish,
+            breach_one_in: rng.below(3) * 10,
+            launch_failure_one_in: rng.below(3) * 10,
+        }
+    }
+
+    /// Kinds that have a weight in common, each as likely as the others.
+    fn weights(&self) -> [(&'static [Kind], u64); 11] {
+        [
+            (&[Kind::MasterCrash], self.master_crash),
+            (&[Kind::AgentCrash], self.agent_crash),
+            (&[Kind::DiskLoss], self.disk_loss),
+            (&[Kind::Cut, Kind::CutOutgoing, Kind::CutIncoming], self.cut),
+            (
+                &[Kind::AgentsCut, Kind::FrameworksCut, Kind::AsymmetricCut],
+                self.class_cut,
+            ),
+            (&[Kind::Slow, Kind::SlowReader], self.slow),
+            (&[Kind::Clog, Kind::Swizzle], self.clog),
+            (&[Kind::Garble], self.garble),
+            (&[Kind::Reset], self.reset),
+            (&[Kind::Stall], self.stall),
+            (&[Kind::Vanish], self.vanish),
+        ]
+    }
+}
+
+/// Where faults come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Chance decides.
+    Drawn(Draws),
+    /// They are given, in order of time.
+    Listed(VecDeque<Fault>),
+}
+
+/// Faults that follow from a seed.
+#[derive(Debug)]
+pub(super) struct Draws {
+    faults: Faults,
+    rng: Rng,
+    due: Option<Time>,
+}
+
+impl Source {
+    pub(super) fn drawn(seed: u64, faults: Faults) -> Self {
+        let mut draws = Draws {
+            faults,
+            rng: stream(seed, Purpose::Faults, Name::Master),
+            due: None,
+        };
+        draws.plan(Time::ZERO);
+        Self::Drawn(draws)
+    }
+
+    /// Returns when something goes wrong next.
+    pub(super) fn due(&self) -> Option<Time> {
+        match self {
+            Self::Drawn(draws) => draws.due,
+            Self::Listed(faults) => faults.front().map(|fault| fault.at),
+        }
+    }
+
+    /// Ends all faults.
+    pub(super) fn stop(&mut self) {
+        *self = Self::Listed(VecDeque::new());
+    }
+
+    /// Takes what goes wrong now, if the cluster has somebody for it.
+    pub(super) fn take(&mut self, agents: u32, frameworks: u32) -> Option<Fault> {
+        match self {
+            Self::Drawn(draws) => draws.take(agents, frameworks),
+            Self::Listed(faults) => faults.pop_front(),
+        }
+    }
+}
+
+impl Draws {
+    fn take(&mut self, agents: u32, frameworks: u32) -> Option<Fault> {
+        let at = self.due?;
+        let rng = &mut self.rng;
+        let kind = kind(&self.faults, rng);
+        let lasting = self.faults.lasting.draw(rng);
+        let (chance, victim) = (rng.next_u64(), rng.next_u64());
+        self.plan(at);
+        let kind = kind?;
+        let (first, count) = kind.victims(agents, frameworks);
+        let drawn = first + Rng::new(victim).below(count);
+        let node = match u32::try_from(drawn).ok().filter(|_| count > 0)? {
+            0 => Name::Master,
+            n if n <= agents => Name::Agent(n),
+            n => Name::Framework(n - agents),
+        };
+        Some(Fault {
+            at,
+            kind,
+            node,
+            lasting,
+            chance,
+        })
+    }
+
+    fn plan(&mut self, after: Time) {
+        let every = self.faults.every;
+        self.due = every.map(|every| after + every.draw(&mut self.rng));
+    }
+}
+
+fn kind(faults: &Faults, rng: &mut Rng) -> Option<Kind> {
+    let weights = faults.weights();
+    let mut drawn = rng.below(weights.iter().map(|(_, weight)| weight).sum());
+    let one = rng.next_u64();
+    for (kinds, weight) in weights {
+        if drawn < weight {
+            let one = Rng::new(one).below(kinds.len() as u64) as usize;
+            return kinds.get(one).copied();
+        }
+        drawn -= weight;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeSet;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn all() -> Faults {
+        Faults {
+            every: Some(Span::secs(1, 3)),
+            master_crash: 1,
+            agent_crash: 1,
+            disk_loss: 1,
+            cut: 1,
+            class_cut: 1,
+            slow: 1,
+            clog: 1,
+            garble: 1,
+            reset: 1,
+            stall: 1,
+            vanish: 1,
+            ..Faults::none()
+        }
+    }
+
+    fn list(mut source: Source, agents: u32, frameworks: u32) -> Vec<Option<Fault>> {
+        (0..3_000)
+            .map(|_| source.take(agents, frameworks))
+            .collect()
+    }
+
+    #[test]
+    fn every_kind_hits_everybody_it_can_hit() {
+        let faults = list(Source::drawn(1, all()), 2, 1);
+        let hit = faults
+            .iter()
+            .flatten()
+            .map(|fault| (fault.kind, fault.node));
+        let hit: BTreeSet<(Kind, Name)> = hit.collect();
+        let mut expected = BTreeSet::new();
+        for kind in Kind::ALL {
+            let (first, count) = kind.victims(2, 1);
+            let nodes = [
+                Name::Master,
+                Name::Agent(1),
+                Name::Agent(2),
+                Name::Framework(1),
+            ];
+            let nodes = nodes.into_iter().skip(first as usize).take(count as usize);
+            expected.extend(nodes.map(|node| (kind, node)));
+        }
+        assert_eq!(hit, expected);
+    }
+
+    #[test]
+    fn sizes_move_no_fault_in_time_or_kind() {
+        let small = list(Source::drawn(5, all()), 1, 0);
+        let large = list(Source::drawn(5, all()), 7, 3);
+        assert!(small.iter().all(Option::is_some));
+        for (small, large) in small.iter().flatten().zip(large.iter().flatten()) {
+            assert_eq!((small.at, small.kind), (large.at, large.kind));
+            assert_eq!((small.lasting, small.chance), (large.lasting, large.chance));
+        }
+    }
+
+    #[test]
+    fn a_healthy_cluster_has_no_faults() {
+        let mut source = Source::drawn(1, Faults::none());
+        assert_eq!((source.due(), source.take(3, 3)), (None, None));
+        let mut source = Source::drawn(1, all());
+        assert!(source.due().is_some());
+        source.stop();
+        assert_eq!((source.due(), source.take(3, 3)), (None, None));
+        // Weights of zero: time goes on, and nothing happens.
+        let every = Some(Span::secs(1, 1));
+        let mut source = Source::drawn(
+            1,
+            Faults {
+                every,
+                ..Faults::none()
+            },
+        );
+        let first = source.due();
+        assert_eq!(source.take(3, 3), None);
+        assert!(source.due() > first);
+    }
+}

@@ -1,0 +1,81 @@
+//! What a run can break, and how it is told.
+//!
+//! Deliberately not here: how it is found out ([`super::check`]).
+
+use alloc::string::String;
+use core::fmt;
+
+use crate::time::Time;
+
+/// Something that must always hold; the table of `check` says what each states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Property {
+    /// Each machine's own invariants.
+    Machines,
+    /// What is durable reads back as what the machine believes.
+    Replay,
+    /// A task has at most one container.
+    Tasks,
+    /// Updates come in order, and a task ends once.
+    Updates,
+    /// Nothing is given twice.
+    Conservation,
+    /// No unit of a resource is in two offers.
+    Holders,
+    /// A dead offer launches nothing.
+    Offers,
+    /// When faults stop, all views agree.
+    Convergence,
+    /// The same seed gives the same run.
+    Determinism,
+}
+
+impl Property {
+    /// Every property.
+    pub const ALL: [Self; 9] = [
+        Self::Machines,
+        Self::Replay,
+        Self::Tasks,
+        Self::Updates,
+        Self::Conservation,
+        Self::Holders,
+        Self::Offers,
+        Self::Convergence,
+        Self::Determinism,
+    ];
+
+    /// Returns its name in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Machines => "machines",
+            Self::Replay => "replay",
+            Self::Tasks => "tasks",
+            Self::Updates => "updates",
+            Self::Conservation => "conservation",
+            Self::Holders => "holders",
+            Self::Offers => "offers",
+            Self::Convergence => "convergence",
+            Self::Determinism => "determinism",
+        }
+    }
+}
+
+impl fmt::Display for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A property that did not hold, with what is needed to see it again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("seed {seed} at {at}: {property}: {text}")]
+pub struct Violation {
+    /// The seed of the cluster.
+    pub seed: u64,
+    /// When it was seen, in virtual time.
+    pub at: Time,
+    /// What was broken.
+    pub property: Property,
+    /// By whom and how.
+    pub text: String,
+}

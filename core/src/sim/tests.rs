@@ -1,0 +1,239 @@
+//! What the simulator promises of itself: chance stays in its streams, bad bytes end a connection,
+//! and what is broken ends a run without a panic.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use alloc::{boxed::Box, vec};
+use core::num::NonZero;
+use core::time::Duration;
+use std::sync::{Arc, Mutex};
+
+use super::queue::End;
+use super::world::Link;
+use super::*;
+use crate::ids::PeerId;
+use crate::resources::Resources;
+use crate::rng::Rng;
+
+fn options(agents: u32) -> Options {
+    let machine = Resources::parse("cpus:4;mem:1024").unwrap();
+    let mut options = Options::new(3, agents, 1, machine);
+    options.checking = Checking::Always;
+    options
+}
+
+#[test]
+fn bad_bytes_end_their_connection_and_nothing_else() {
+    for from in [End::Client, End::Master] {
+        for bytes in [vec![], vec![0xff; 3], vec![0xff; 40], vec![0; 200_000]] {
+            let mut sim = Sim::new(options(2));
+            sim.run_for(Duration::from_secs(10));
+            for name in [Name::Agent(1), Name::Framework(1)] {
+                let world = &mut sim.world;
+                let Link::Up(peer) = *world.link(name) else {
+                    panic!("{name} is connected by now");
+                };
+                let now = world.shared.now;
+                let queue = &mut world.shared.queue;
+                world.net.send(now, peer, from, bytes.clone(), queue);
+            }
+            let before = sim.report().events;
+            sim.run_for(Duration::from_secs(1));
+            assert!(sim.report().events > before);
+            for name in [Name::Agent(1), Name::Framework(1)] {
+                let link = *sim.world.link(name);
+                assert!(
+                    !matches!(link, Link::Up(PeerId(n)) if n <= 3),
+                    "{name}: {link:?}"
+                );
+            }
+            assert!(matches!(*sim.world.link(Name::Agent(2)), Link::Up(_)));
+            sim.expect_converged();
+        }
+    }
+}
+
+#[test]
+fn what_is_broken_ends_the_run_and_is_a_value() {
+    let mut sim = Sim::new(options(1));
+    sim.run_for(Duration::from_secs(10));
+    sim.world.broken(Property::Tasks, "planted".into());
+    sim.world.broken(Property::Offers, "later".into());
+    let (now, events) = (sim.now(), sim.report().events);
+    let violation = sim.advance(Duration::from_secs(10)).unwrap_err();
+    assert_eq!(violation.property, Property::Tasks);
+    assert_eq!(
+        alloc::format!("{violation}"),
+        "seed 3 at 10.000000: tasks: planted"
+    );
+    assert_eq!((sim.now(), sim.report().events), (now, events));
+    assert_eq!(sim.violation(), Some(&violation));
+    assert_eq!(sim.converge(Duration::from_secs(10)), Err(violation));
+}
+
+/// Runs a cluster; returns its log but for the lines of faults.
+fn log(change: impl FnOnce(&mut Options), act: impl FnOnce(&mut Sim)) -> Vec<String> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let copy = Arc::clone(&lines);
+    let log = Log::Lines(Box::new(move |line| {
+        if !line.contains(" fault ") {
+            copy.lock().unwrap().push(String::from(line));
+        }
+    }));
+    let mut options = options(3);
+    change(&mut options);
+    let mut sim = Sim::with_log(options, log);
+    act(&mut sim);
+    sim.run_for(Duration::from_secs(120));
+    let lines = lines.lock().unwrap();
+    lines.clone()
+}
+
+#[test]
+fn a_fault_without_effect_moves_nothing() {
+    let idle = log(|options| options.demand.tasks = 0, |_| {});
+    // Where nobody runs anything nothing can vanish.
+    let faulty = log(
+        |options| {
+            options.demand.tasks = 0;
+            options.faults.every = Some(Span::secs(1, 2));
+            options.faults.vanish = 1;
+        },
+        |_| {},
+    );
+    assert_eq!(faulty, idle);
+    assert!(idle.len() > 100);
+}
+
+/// When a node first takes something in.
+fn first_input(lines: &[String], node: &str) -> String {
+    let input = alloc::format!(" {node} input ");
+    let line = lines.iter().find(|line| line.contains(&input));
+    let words = line.and_then(|line| line.split(' ').next());
+    String::from(words.unwrap_or("never"))
+}
+
+#[test]
+fn who_is_down_moves_no_chance_of_the_others() {
+    let calm = log(|_| {}, |_| {});
+    // Before anybody dials.
+    let crashed = log(
+        |_| {},
+        |sim| sim.crash(Name::Agent(2), Duration::from_secs(100_000)),
+    );
+    for node in ["agent-1", "agent-3"] {
+        // The containerizer speaks first.
+        assert_eq!(first_input(&calm, node), first_input(&crashed, node));
+    }
+    let of_agent = |lines: &[String]| {
+        let lines = lines.iter().filter(|line| line.contains(" agent-3 "));
+        let found = lines.filter(|line| line.contains("MasterFound"));
+        let times = found.map(|line| String::from(line.split(' ').next().unwrap()));
+        times.collect::<Vec<_>>()
+    };
+    assert_eq!(of_agent(&calm).len(), 1);
+    assert_eq!(of_agent(&calm), of_agent(&crashed));
+    assert_ne!(first_input(&calm, "agent-2"), "never");
+    assert_eq!(first_input(&crashed, "agent-2"), "never");
+}
+
+#[test]
+fn faults_are_counted_by_kind() {
+    let mut sim = Sim::new(options(2));
+    sim.run_for(Duration::from_secs(10));
+    sim.crash(Name::Agent(1), Duration::from_secs(1));
+    sim.crash(Name::Agent(1), Duration::from_secs(1));
+    sim.cut(Name::Framework(1), Cut::Outgoing);
+    sim.stall(Name::Master, Duration::from_secs(1));
+    let faults = sim.report().faults;
+    assert_eq!(faults[&Kind::AgentCrash], 1, "it was down already");
+    assert_eq!(faults[&Kind::CutOutgoing], 1);
+    assert_eq!(faults[&Kind::Stall], 1);
+    assert!(!faults.contains_key(&Kind::MasterCrash));
+}
+
+/// Wipes the master's disk behind its back.
+fn forgetful(checking: Checking) -> Sim {
+    let mut sim = Sim::new(Options {
+        checking,
+        ..options(2)
+    });
+    sim.run_for(Duration::from_secs(10));
+    sim.world.master.disk = journal::Disk::default();
+    sim
+}
+
+#[test]
+fn all_is_looked_at_when_it_is_due_and_at_rest() {
+    let minute = Duration::from_secs(60);
+    let property = |result: Result<(), Violation>| result.map_err(|violation| violation.property);
+    let often = Checking::Sampled(NonZero::new(3).unwrap());
+    // The master writes what a new agent is, and then what is written is compared.
+    let joins = |mut sim: Sim| {
+        sim.world.lose_disk(1, &mut Rng::new(1));
+        sim.world.plan_restart(Name::Agent(1), Duration::ZERO);
+        property(sim.advance(minute))
+    };
+    assert_eq!(joins(forgetful(Checking::Always)), Err(Property::Replay));
+    assert_eq!(joins(forgetful(often)), Err(Property::Replay));
+    let seldom = Checking::Sampled(NonZero::<u32>::MAX);
+    assert_eq!(joins(forgetful(seldom)), Ok(()));
+    assert_eq!(joins(forgetful(Checking::Off)), Ok(()));
+
+    let rests = |mut sim: Sim| property(sim.converge(minute).map(|_| ()));
+    assert_eq!(rests(forgetful(seldom)), Err(Property::Replay));
+    assert_eq!(rests(forgetful(Checking::Off)), Ok(()));
+}
+
+#[test]
+fn every_fault_between_nodes_is_survived_and_counted() {
+    for kind in Kind::ALL {
+        let mut sim = Sim::new(options(3));
+        sim.run_for(Duration::from_secs(20));
+        let lasting = Duration::from_secs(30);
+        let nodes = [Name::Master, Name::Agent(2), Name::Framework(1)];
+        let hit: Vec<Name> = nodes
+            .into_iter()
+            .filter(|node| {
+                let hits = sim.inject(kind, *node, lasting);
+                sim.run_for(Duration::from_secs(10));
+                hits
+            })
+            .collect();
+        let count = sim.report().faults.get(&kind).copied().unwrap_or(0);
+        let is_a_consequence = matches!(
+            kind,
+            Kind::LostTail | Kind::Overload | Kind::Breach | Kind::LaunchFailure
+        );
+        assert_eq!(hit.is_empty(), is_a_consequence, "{kind}");
+        if kind != Kind::Vanish {
+            assert!(count >= hit.len() as u64, "{kind}: {count} of {hit:?}");
+        }
+        sim.heal();
+        sim.expect_converged();
+    }
+}
+
+#[test]
+fn a_clogged_agent_is_given_up_and_comes_back_with_its_tasks() {
+    // SM-15: silence on a connection that stands.
+    let mut sim = Sim::new(Options {
+        run: Span::secs(10_000, 10_000),
+        ping_interval: Duration::from_secs(1),
+        max_missed_pings: 3,
+        ..options(1)
+    });
+    sim.run_for(Duration::from_secs(20));
+    let connected = |sim: &Sim| {
+        let agents = sim.master().unwrap().view().agents();
+        agents.iter().all(|agent| agent.connected)
+    };
+    assert!(connected(&sim));
+    assert!(sim.inject(Kind::Clog, Name::Agent(1), Duration::from_secs(30)));
+    sim.run_for(Duration::from_secs(20));
+    assert!(!connected(&sim));
+    sim.run_for(Duration::from_secs(60));
+    assert!(connected(&sim));
+    assert_eq!(sim.report().tasks.lost, 0);
+    sim.expect_converged();
+}
