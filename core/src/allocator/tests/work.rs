@@ -505,3 +505,27 @@ fn going_through_refusals_counts_as_work() {
     // A slice is work for 16 agents of 128; one that 1,024 refused is 1,152.
     assert_eq!((slices(64), slices(1_024)), (6, 32));
 }
+
+#[test]
+fn leases_that_end_together_end_in_slices() {
+    let mut rig = Rig::with(Options {
+        lease: Some(Duration::from_secs(300)),
+        agents_per_slice: 16,
+        ..Options::default()
+    });
+    add_framework(&mut rig, 0, "*", None);
+    add_agents(&mut rig, 40, "cpus:1");
+    let mut granted = 0;
+    while rig.drf.deadline().is_some_and(|due| due <= rig.now) {
+        rig.drf.tick(rig.now, &mut rig.out);
+        granted += rig.out.drain().count();
+    }
+    assert_eq!(granted, 40);
+    rig.now = Time::from_micros(300_000_000);
+    let mut expired = Vec::new();
+    while rig.drf.deadline().is_some_and(|due| due <= rig.now) {
+        rig.drf.tick(rig.now, &mut rig.out);
+        expired.push(rig.out.drain().count());
+    }
+    assert_eq!(expired, [16, 16, 8]);
+}
