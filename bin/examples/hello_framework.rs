@@ -1,8 +1,6 @@
 //! A custom scheduler, whole: runs ten shell commands and prints what becomes of them.
 #![allow(clippy::print_stdout, reason = "a program of its own")]
 
-use std::time::Duration;
-
 use tepui::prelude::*;
 
 struct Hello {
@@ -27,7 +25,7 @@ impl Logic for Hello {
                         tasks.push(offer.task(id, self.want.clone(), command));
                     }
                     self.running += tasks.len();
-                    calls.push(UserCall::launch(offer, tasks, Some(Duration::from_secs(1))));
+                    calls.push(UserCall::launch(offer, tasks, None));
                 }
             }
             UserEvent::Update(status) => {
@@ -37,9 +35,7 @@ impl Logic for Hello {
                     calls.push(UserCall::Stop);
                 }
             }
-            UserEvent::Error { reason, message } => {
-                println!("the end: {message}; {}", reason.advice());
-            }
+            UserEvent::Error { message, .. } => println!("the end: {message}"),
             UserEvent::Rejected { call, message, .. } => println!("no {call}: {message}"),
             UserEvent::Subscribed { .. } | UserEvent::Rescinded(_) | UserEvent::Disconnected => {}
         }

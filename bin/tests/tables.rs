@@ -59,7 +59,7 @@ fn tables_of_tasks_frameworks_and_offers() {
         ),
         (
             &["framework", "list"],
-            "ID   NAME   ROLE   CONNECTED   TASKS   ALLOCATED\n",
+            "ID   NAME   ROLES   CONNECTED   TASKS   ALLOCATED\n",
         ),
         (
             &["offer", "list"],
@@ -107,7 +107,7 @@ fn tables_of_tasks_frameworks_and_offers() {
         &[
             ("ID", text(&framework, "id")),
             ("NAME", "tepui run"),
-            ("ROLE", "*"),
+            ("ROLES", "*"),
             ("CONNECTED", "yes"),
             ("TASKS", "1"),
             ("ALLOCATED", "cpus:1.5;mem:64"),
