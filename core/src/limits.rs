@@ -62,6 +62,8 @@ pub const FILTERS_PER_KEY: usize = 64;
 pub const CONSTRAINTS: usize = 1_024;
 /// The longest regular expression in a constraint, in bytes (OF-44).
 pub const PATTERN_BYTES: usize = 1_024;
+/// The most roles that have quota; as many may have a weight of their own.
+pub const ROLES: usize = 10_000;
 /// The most shapes of one demand.
 pub const SHAPES: usize = 256;
 /// The most names in one shape of a demand.

@@ -5,6 +5,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
+use core::convert::Infallible;
 
 use serde::{Deserialize, Serialize};
 
@@ -81,16 +82,9 @@ pub struct PromisedAboveLimit {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn check_levels(quotas: &BTreeMap<Role, Quota>) -> Result<(), PromisedAboveLimit> {
-    // By role, what the nearest below it are promised. Whoever is below comes after in the order
-    // of paths.
-    let mut below: BTreeMap<&Role, Quantities> = BTreeMap::new();
-    for (role, quota) in quotas.iter().rev() {
-        let mut promised = quota.guarantees.clone();
-        let mut more = below.remove(role).unwrap_or_default();
-        more.saturating_sub(&promised);
-        promised.add(&more);
+    let check = |role: &Role, quota: &Quota, all: &Quantities| {
         for (name, limit) in quota.limits.iter() {
-            let promised = promised.amount(name);
+            let promised = all.amount(name);
             if promised > limit {
                 return Err(PromisedAboveLimit {
                     role: role.clone(),
@@ -100,11 +94,40 @@ pub fn check_levels(quotas: &BTreeMap<Role, Quota>) -> Result<(), PromisedAboveL
                 });
             }
         }
-        if let Some(above) = nearest_above(role, quotas) {
-            below.entry(above).or_default().add(&promised);
+        Ok(())
+    };
+    add_up(quotas, check).map(drop)
+}
+
+/// Returns what is promised in all: of a role's own guarantee and of those below it together the
+/// greater counts.
+pub fn promised(quotas: &BTreeMap<Role, Quota>) -> Quantities {
+    let all: Result<_, Infallible> = add_up(quotas, |_, _, _| Ok(()));
+    let Ok(all) = all;
+    all
+}
+
+/// Adds up what is promised, from below, and shows each role with what is promised in and below it.
+fn add_up<E>(
+    quotas: &BTreeMap<Role, Quota>,
+    show: impl Fn(&Role, &Quota, &Quantities) -> Result<(), E>,
+) -> Result<Quantities, E> {
+    // By role, what the nearest below it are promised. Whoever is below comes after in the order
+    // of paths.
+    let mut below: BTreeMap<&Role, Quantities> = BTreeMap::new();
+    let mut all = Quantities::new();
+    for (role, quota) in quotas.iter().rev() {
+        let mut promised = quota.guarantees.clone();
+        let mut more = below.remove(role).unwrap_or_default();
+        more.saturating_sub(&promised);
+        promised.add(&more);
+        show(role, quota, &promised)?;
+        match nearest_above(role, quotas) {
+            Some(above) => below.entry(above).or_default().add(&promised),
+            None => all.add(&promised),
         }
     }
-    Ok(())
+    Ok(all)
 }
 
 /// How many names quotas are counted of one by one, beside `cpus`, `mem`, `disk` and `gpus`.
@@ -204,6 +227,21 @@ mod tests {
         let names = MOST_NAMES + 1;
         let error = check_names(&[quota(0, 8), quota(4, names)]);
         assert_eq!(error, Err(TooManyNames { names }));
+    }
+
+    #[test]
+    fn what_serves_a_role_below_is_promised_once() {
+        // RQ-13
+        let roles = [("a", "cpus:3"), ("a/b/c", "cpus:4;mem:1"), ("d", "cpus:1")];
+        let entry = |(role, guarantees): (&str, &str)| {
+            let quota = Quota {
+                guarantees: Quantities::parse(guarantees).unwrap(),
+                limits: Ceilings::default(),
+            };
+            (Role::new(role).unwrap(), quota)
+        };
+        let all = promised(&roles.into_iter().map(entry).collect());
+        assert_eq!(all.to_string(), "cpus:5;mem:1");
     }
 
     #[test]

@@ -158,7 +158,11 @@ pub(super) fn kill(args: &KillArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
         | Answer::Agents(_)
         | Answer::Frameworks(_)
         | Answer::Tasks(_)
-        | Answer::Offers(_)) => Err(unexpected(&answer)),
+        | Answer::Offers(_)
+        | Answer::Roles(_)
+        | Answer::Updated
+        | Answer::Invalid(_)
+        | Answer::Conflict(_)) => Err(unexpected(&answer)),
     }
 }
 

@@ -9,12 +9,12 @@
 //! |---|---|
 //! | `interface` | what comes in and goes out, and the configuration |
 //! | `peers`, `agents`, `frameworks`, `tasks`, `holdings`, `kills`, `offers` | tables |
-//! | `on_agent`, `on_scheduler`, `on_operator` | reactions to what peers say |
+//! | `on_agent`, `on_scheduler`, `on_operator`, `quotas` | reactions to what peers say |
 //! | `accept`, `subscribing`, `reregister` | decisions, and how they are carried out |
 //! | `offering`, `updates`, `reachability` | what follows: offers, news, timeouts |
 //! | `view`, `invariants` | looking on |
 //!
-//! Deliberately not here: quota, maintenance, reservations, access rules.
+//! Deliberately not here: maintenance, reservations, access rules.
 
 mod accept;
 mod agents;
@@ -29,6 +29,7 @@ mod on_agent;
 mod on_operator;
 mod on_scheduler;
 mod peers;
+mod quotas;
 mod reachability;
 mod reregister;
 mod subscribing;
@@ -178,6 +179,7 @@ impl Master {
             });
             master.timers.arm(patience, Timer::Agent(key));
         }
+        master.recover_roles();
         master
     }
 

@@ -40,6 +40,9 @@ impl Master {
                 let answer = self.on_kill_by_name(cx, framework.as_ref(), &task, grace);
                 (answer, None)
             }
+            Call::Roles => page(Answer::Roles, self.roles_after(after)),
+            Call::UpdateQuota { quotas, force } => (self.on_quotas(cx, quotas, force), None),
+            Call::UpdateWeights { weights } => (self.on_weights(cx, weights), None),
         };
         // Not free: it may show what is not durable yet, such as an agent that was just admitted.
         let response = Response { id, answer, next };

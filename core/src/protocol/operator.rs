@@ -11,7 +11,9 @@ use super::node::AgentInfo;
 use super::offer::Offer;
 use super::status::TaskStatus;
 use crate::ids::{AgentId, FrameworkId, MasterId, RequestId, TaskId};
-use crate::resources::Resources;
+use crate::quota::Quota;
+use crate::resources::{Milli, Quantities, Resources};
+use crate::roles::Role;
 use crate::time::Time;
 
 /// A numbered question.
@@ -55,6 +57,22 @@ pub enum Call {
         /// The time between SIGTERM and SIGKILL; `None` is the task's own.
         grace: Option<Duration>,
     },
+    /// All roles that somebody is in, or that have quota or a weight.
+    Roles,
+    /// Gives roles quotas, all of them or none (RQ-13). Offers that are in the way are taken back;
+    /// no task is ended (RQ-17).
+    UpdateQuota {
+        /// By role; an empty one takes away what the role has.
+        quotas: Vec<(Role, Quota)>,
+        /// Whether to do so even if a role uses more than its new limit, or if more is guaranteed
+        /// than there is.
+        force: bool,
+    },
+    /// Gives roles weights, all of them or none (RQ-08).
+    UpdateWeights {
+        /// By role; 1 is what roles weigh that nobody named (RQ-11).
+        weights: Vec<(Role, Milli)>,
+    },
 }
 
 /// The answer to the request of the same id.
@@ -92,6 +110,14 @@ pub enum Answer {
     NotFound(String),
     /// Several things of that name.
     Ambiguous(String),
+    /// To `Roles`.
+    Roles(Vec<RoleView>),
+    /// To `UpdateQuota` and `UpdateWeights`: it holds, and is written down.
+    Updated,
+    /// What was asked for makes no sense; nothing has changed.
+    Invalid(String),
+    /// What was asked for does not fit what there is, and was not forced; nothing has changed.
+    Conflict(String),
 }
 
 impl Answer {
@@ -122,9 +148,19 @@ impl Answer {
                 };
                 all.extend(more);
             }
-            Self::Summary(_) | Self::Killing { .. } | Self::NotFound(_) | Self::Ambiguous(_) => {
-                return Err(page);
+            Self::Roles(all) => {
+                let Self::Roles(more) = page else {
+                    return Err(page);
+                };
+                all.extend(more);
             }
+            Self::Summary(_)
+            | Self::Killing { .. }
+            | Self::NotFound(_)
+            | Self::Ambiguous(_)
+            | Self::Updated
+            | Self::Invalid(_)
+            | Self::Conflict(_) => return Err(page),
         }
         Ok(())
     }
@@ -196,4 +232,26 @@ pub struct TaskView {
     pub resources: Resources,
     /// The newest news.
     pub status: TaskStatus,
+}
+
+/// A role as the master sees it, with all that is below it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleView {
+    /// Which one.
+    pub role: Role,
+    /// Its weight among its siblings.
+    pub weight: Milli,
+    /// What it is promised, and may have.
+    pub quota: Quota,
+    /// What counts against its quota: what is reserved to it, and what else it is offered or uses
+    /// (RQ-21).
+    pub consumed: Quantities,
+    /// What it is offered or uses.
+    pub allocated: Quantities,
+    /// What is reserved to it, in use or not.
+    pub reserved: Quantities,
+    /// Its dominant share, weight not applied, in millionths.
+    pub dominant_share: u64,
+    /// Frameworks in this very role.
+    pub frameworks: usize,
 }

@@ -1,25 +1,33 @@
-//! What a master must never forget: its epoch, and which agents it has admitted under which names.
+//! What a master must never forget: its epoch, which agents it has admitted under which names, and
+//! the quotas and weights of roles.
 //!
 //! Written by the master through [`RegistryOp`], one record at a time; rebuilt by replaying them.
 //! Agents that come back unchanged write nothing.
 //!
-//! Each kind of thing that is remembered has a file (`agents`).
+//! Each kind of thing that is remembered has a file (`agents`, `roles`).
 //!
 //! Deliberately not here: frameworks and tasks. Those who run them know them best, and tell the
 //! next master.
 
 mod agents;
+mod roles;
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::agents::Admission;
 use self::agents::Agents;
+use self::roles::Roles;
 use crate::ids::AgentId;
 use crate::machine::Durable;
 use crate::protocol::node::AgentInfo;
+use crate::quota::Quota;
+use crate::resources::Milli;
+use crate::roles::Role;
 use crate::time::Time;
 
 /// One change of the registry.
@@ -53,6 +61,16 @@ pub enum RegistryOp {
         /// Which one.
         id: AgentId,
     },
+    /// Roles were given quotas, all of them at once (RQ-16).
+    SetQuotas {
+        /// By role; an empty one takes away what the role had.
+        quotas: Vec<(Role, Quota)>,
+    },
+    /// Roles were given weights, all of them at once (RQ-08).
+    SetWeights {
+        /// By role; 1 is what roles weigh that nobody named (RQ-11).
+        weights: Vec<(Role, Milli)>,
+    },
 }
 
 /// The durable state of a master.
@@ -61,6 +79,7 @@ pub struct Registry {
     epoch: u64,
     last_time: Time,
     agents: Agents,
+    roles: Roles,
 }
 
 impl Registry {
@@ -98,6 +117,16 @@ impl Registry {
     pub fn agents(&self) -> impl Iterator<Item = (&AgentId, &Admission)> + '_ {
         self.agents.iter()
     }
+
+    /// Returns the quotas, by role.
+    pub fn quotas(&self) -> &BTreeMap<Role, Quota> {
+        &self.roles.quotas
+    }
+
+    /// Returns the weights that are not 1, by role (RQ-09).
+    pub fn weights(&self) -> &BTreeMap<Role, Milli> {
+        &self.roles.weights
+    }
 }
 
 impl Durable for Registry {
@@ -112,6 +141,8 @@ impl Durable for Registry {
             RegistryOp::Admit { id, name, info } => self.agents.admit(id, name, info),
             RegistryOp::Update { id, info } => self.agents.update(id, info),
             RegistryOp::Remove { id } => self.agents.remove(id),
+            RegistryOp::SetQuotas { quotas } => self.roles.set_quotas(quotas),
+            RegistryOp::SetWeights { weights } => self.roles.set_weights(weights),
         }
         debug_assert!(self.agents.is_sound());
     }

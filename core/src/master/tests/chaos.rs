@@ -7,6 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::ids::ExecutorId;
 use crate::protocol::task::ExecutorInfo;
+use crate::quota::Quota;
+use crate::resources::{Ceilings, Milli};
+use crate::roles::Role;
 
 const STATES: [TaskState; 13] = [
     TaskState::Staging,
@@ -243,7 +246,7 @@ impl Dice<'_> {
     }
 
     fn operator_call(&mut self, world: &World) -> operator::Call {
-        match self.below(6) {
+        match self.below(10) {
             0 => operator::Call::Summary,
             1 => operator::Call::Agents,
             2 => operator::Call::Frameworks,
@@ -251,12 +254,40 @@ impl Dice<'_> {
                 all: self.chance(50),
             },
             4 => operator::Call::Offers,
+            5 => operator::Call::Roles,
+            6 => operator::Call::UpdateQuota {
+                quotas: self.quotas(),
+                force: self.chance(50),
+            },
+            7 => operator::Call::UpdateWeights {
+                weights: Vec::from([(
+                    self.role(),
+                    Milli::from_thousandths(self.below(3_000).into()),
+                )]),
+            },
             _ => operator::Call::Kill {
                 framework: self.chance(50).then(|| self.framework(world)),
                 task: [".", "", "a", "b", "zz"][self.below(5) as usize].to_string(),
                 grace: None,
             },
         }
+    }
+
+    fn role(&mut self) -> Role {
+        Role::new(["*", "eng", "eng/web", "ops"][self.below(4) as usize]).unwrap()
+    }
+
+    fn quotas(&mut self) -> Vec<(Role, Quota)> {
+        let quotas = (0..self.below(3)).map(|_| {
+            // Of what is always an amount here: of ranges, quota counts how many there are.
+            let amount = |dice: &mut Self| ["", "mem:20", "mem:64"][dice.below(3) as usize];
+            let quota = Quota {
+                guarantees: Quantities::parse(amount(self)).unwrap(),
+                limits: Ceilings::parse(amount(self)).unwrap(),
+            };
+            (self.role(), quota)
+        });
+        quotas.collect()
     }
 
     fn input(&mut self, world: &World) -> Input {

@@ -12,6 +12,7 @@ mod frameworks;
 mod greedy;
 mod offers;
 mod operators;
+mod quotas;
 mod recovery;
 mod roles;
 mod tasks;

@@ -4,11 +4,11 @@ use super::*;
 use crate::ids::ExecutorId;
 use crate::protocol::task::ExecutorInfo;
 
-fn role(name: &str) -> Role {
+pub(super) fn role(name: &str) -> Role {
     Role::new(name).unwrap()
 }
 
-fn in_roles(names: &[&str]) -> FrameworkInfo {
+pub(super) fn in_roles(names: &[&str]) -> FrameworkInfo {
     FrameworkInfo {
         roles: names.iter().map(|name| role(name)).collect(),
         ..framework_info()
@@ -16,7 +16,7 @@ fn in_roles(names: &[&str]) -> FrameworkInfo {
 }
 
 /// A framework in these roles.
-fn subscribed(world: &mut World, names: &[&str]) -> (PeerId, FrameworkId) {
+pub(super) fn subscribed(world: &mut World, names: &[&str]) -> (PeerId, FrameworkId) {
     let peer = world.connect(PeerRole::Framework, "web");
     let id = world.subscribe(peer, in_roles(names));
     world.now = world.now + Duration::from_micros(1);

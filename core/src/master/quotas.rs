@@ -1,0 +1,284 @@
+//! What operators say about roles: quotas and weights.
+//!
+//! A call is carried out as a whole, with one record, or refused as a whole. What is already
+//! offered follows from the allocator, which takes back what is in the way and nothing else (RQ-08,
+//! RQ-16).
+//!
+//! Deliberately not here: what a role consumes and what is kept free, which the allocator counts.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::{Cx, Master};
+use crate::allocator::{Change, RoleFigures};
+use crate::limits;
+use crate::protocol::operator::{Answer, Cursor, RoleView};
+use crate::quota::{self, Quota};
+use crate::registry::RegistryOp;
+use crate::resources::{Milli, Quantities, Resource};
+use crate::roles::Role;
+
+/// The largest weight that is told from others.
+const MOST_WEIGHT: Milli = Milli::from_units(1_000_000_000);
+
+/// Why roles stay as they are.
+#[derive(Debug)]
+enum Refusal {
+    /// It makes no sense.
+    Invalid(String),
+    /// It does not fit what there is.
+    Conflict(String),
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Invalid(why) => Self::Invalid(why),
+            Refusal::Conflict(why) => Self::Conflict(why),
+        }
+    }
+}
+
+impl Master {
+    /// Tells the allocator what earlier leaderships were told. Where there is quota, it waits until
+    /// most agents are back (AL-07).
+    pub(super) fn recover_roles(&mut self) {
+        for (role, weight) in self.registry.weights() {
+            let (role, weight) = (role.clone(), *weight);
+            self.changes.push(Change::WeightSet { role, weight });
+        }
+        for (role, quota) in self.registry.quotas() {
+            let (role, quota) = (role.clone(), quota.clone());
+            self.changes.push(Change::QuotaSet { role, quota });
+        }
+        if !self.registry.quotas().is_empty() {
+            let agents = self.registry.len();
+            self.changes.push(Change::Recovering { agents });
+        }
+    }
+
+    pub(super) fn on_quotas(
+        &mut self,
+        cx: &mut Cx<'_>,
+        quotas: Vec<(Role, Quota)>,
+        force: bool,
+    ) -> Answer {
+        if let Err(refusal) = self.check_quotas(&quotas, force) {
+            return refusal.into();
+        }
+        for (role, quota) in &quotas {
+            let (role, quota) = (role.clone(), quota.clone());
+            self.changes.push(Change::QuotaSet { role, quota });
+        }
+        self.persist(cx, RegistryOp::SetQuotas { quotas });
+        Answer::Updated
+    }
+
+    pub(super) fn on_weights(&mut self, cx: &mut Cx<'_>, weights: Vec<(Role, Milli)>) -> Answer {
+        if let Err(refusal) = self.check_weights(&weights) {
+            return refusal.into();
+        }
+        for (role, weight) in &weights {
+            let (role, weight) = (role.clone(), *weight);
+            self.changes.push(Change::WeightSet { role, weight });
+        }
+        self.persist(cx, RegistryOp::SetWeights { weights });
+        Answer::Updated
+    }
+
+    /// Lists roles in an order in which each has its place, whoever comes and goes.
+    pub(super) fn roles_after(
+        &self,
+        after: Option<Cursor>,
+    ) -> impl Iterator<Item = (Cursor, RoleView)> + use<> {
+        let mut frameworks: BTreeMap<&Role, usize> = BTreeMap::new();
+        for (_, framework) in self.frameworks.iter() {
+            if !framework.is_completed() {
+                for role in &framework.info.roles {
+                    *frameworks.entry(role).or_default() += 1;
+                }
+            }
+        }
+        let view = |figures: RoleFigures| RoleView {
+            frameworks: frameworks.get(&figures.role).copied().unwrap_or(0),
+            role: figures.role,
+            weight: figures.weight,
+            quota: figures.quota,
+            consumed: figures.consumed,
+            allocated: figures.booked,
+            reserved: figures.reserved,
+            dominant_share: figures.dominant_share,
+        };
+        let roles = self.allocator.roles().into_iter();
+        let mut places: BTreeMap<u32, RoleView> = BTreeMap::new();
+        for role in roles.map(view) {
+            let mut place = place(&role.role);
+            // Two of them hardly ever fall together.
+            while places.contains_key(&place) {
+                place = place.wrapping_add(1);
+            }
+            places.insert(place, role);
+        }
+        let rows = places
+            .into_iter()
+            .map(|(place, role)| (Cursor(place), role));
+        rows.filter(move |(place, _)| after.is_none_or(|after| place.0 > after.0))
+    }
+
+    /// Checks quotas as a whole (RQ-13, VA-27).
+    fn check_quotas(&self, quotas: &[(Role, Quota)], force: bool) -> Result<(), Refusal> {
+        check_once(quotas.iter().map(|it| &it.0))?;
+        for (role, quota) in quotas {
+            check_amounts(role, quota)?;
+        }
+        let before = self.registry.quotas();
+        let mut after = before.clone();
+        for (role, quota) in quotas {
+            if quota.is_default() {
+                after.remove(role);
+            } else {
+                after.insert(role.clone(), quota.clone());
+            }
+        }
+        check_number(after.len())?;
+        let invalid = |error: &dyn ToString| Refusal::Invalid(error.to_string());
+        quota::check_levels(&after).map_err(|error| invalid(&error))?;
+        quota::check_names(after.values()).map_err(|error| invalid(&error))?;
+        if force {
+            return Ok(());
+        }
+        for (role, quota) in quotas {
+            self.check_use(role, quota, before.get(role))?;
+        }
+        self.check_capacity(&quota::promised(before), &quota::promised(&after))
+    }
+
+    /// Checks that a role does not use more than its new limits; where these are lower than before.
+    fn check_use(&self, role: &Role, quota: &Quota, before: Option<&Quota>) -> Result<(), Refusal> {
+        let mut figures = self.allocator.roles().into_iter();
+        let Some(figures) = figures.find(|it| it.role == *role) else {
+            return Ok(());
+        };
+        let mut used = figures.consumed;
+        used.saturating_sub(&self.offered_below(role));
+        for (name, limit) in quota.limits.iter() {
+            let used = used.amount(name);
+            let was = before.and_then(|it| it.limits.bound(name));
+            if used > limit && was.is_none_or(|was| limit < was) {
+                return Err(Refusal::Conflict(format!(
+                    "{role} uses {used} of {name:?}, and {limit} would be its limit"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what of the offers to a role, and to those below it, counts against quota.
+    fn offered_below(&self, role: &Role) -> Quantities {
+        let mut sum = Quantities::new();
+        for (_, row) in self.offers.iter() {
+            let offer = &row.offer;
+            if offer.role == *role || offer.role.is_below(role) {
+                let open = |entry: &Resource| !entry.is_reserved() && !entry.is_revocable();
+                sum.add(&Quantities::from(&offer.resources.filter(open)));
+            }
+        }
+        sum
+    }
+
+    /// Checks that no more is newly promised than all agents have that were admitted, those that
+    /// are away included: just after a change of masters most are (RQ-14).
+    fn check_capacity(&self, before: &Quantities, after: &Quantities) -> Result<(), Refusal> {
+        let mut newly = after
+            .iter()
+            .filter(|(name, it)| *it > before.amount(name))
+            .peekable();
+        if newly.peek().is_none() {
+            return Ok(());
+        }
+        let mut capacity = Quantities::new();
+        for (_, admission) in self.registry.agents() {
+            let total = &admission.info.resources;
+            let lasting = total.filter(|entry| !entry.is_revocable());
+            capacity.add(&Quantities::from(&lasting));
+        }
+        match newly.find(|(name, it)| *it > capacity.amount(name)) {
+            None => Ok(()),
+            Some((name, promised)) => {
+                let there = capacity.amount(name);
+                Err(Refusal::Conflict(format!(
+                    "{promised} of {name:?} would be guaranteed, and all agents have {there}"
+                )))
+            }
+        }
+    }
+
+    /// Checks weights as a whole (RQ-08, VA-28).
+    fn check_weights(&self, weights: &[(Role, Milli)]) -> Result<(), Refusal> {
+        check_once(weights.iter().map(|it| &it.0))?;
+        for (role, weight) in weights {
+            if *weight <= Milli::ZERO || *weight > MOST_WEIGHT {
+                return Err(Refusal::Invalid(format!(
+                    "{weight} for {role}: expected a weight above 0, and of {MOST_WEIGHT} at most"
+                )));
+            }
+        }
+        let known = self.registry.weights();
+        let added = weights.iter().filter(|it| !known.contains_key(&it.0));
+        check_number(known.len() + added.count())
+    }
+}
+
+/// Checks that each role is named once.
+fn check_once<'a>(roles: impl Iterator<Item = &'a Role>) -> Result<(), Refusal> {
+    let mut seen = BTreeSet::new();
+    for role in roles {
+        if !seen.insert(role) {
+            return Err(Refusal::Invalid(format!("{role} is named twice")));
+        }
+    }
+    Ok(())
+}
+
+fn check_number(roles: usize) -> Result<(), Refusal> {
+    if roles > limits::ROLES {
+        let most = limits::ROLES;
+        return Err(Refusal::Invalid(format!(
+            "{roles} roles, and {most} may have such"
+        )));
+    }
+    Ok(())
+}
+
+/// Checks the amounts of one quota by themselves.
+fn check_amounts(role: &Role, quota: &Quota) -> Result<(), Refusal> {
+    let guarantees = quota.guarantees.iter();
+    for (name, amount) in guarantees.chain(quota.limits.iter()) {
+        let most = most_of(name);
+        if amount > most {
+            return Err(Refusal::Invalid(format!(
+                "{amount} of {name:?} for {role}: expected {most} at most"
+            )));
+        }
+    }
+    let fits = quota.check();
+    fits.map_err(|error| Refusal::Invalid(format!("{role}: {error}")))
+}
+
+/// Returns the most of a name that anybody means: 1 EiB, or a million million.
+fn most_of(name: &str) -> Milli {
+    match name {
+        "mem" | "disk" => Milli::from_units(1 << 40),
+        _ => Milli::from_units(1_000_000_000_000),
+    }
+}
+
+/// Returns the place of a role among all that there could be (FNV-1a).
+fn place(role: &Role) -> u32 {
+    let bytes = role.as_str().bytes();
+    bytes.fold(0x811c_9dc5, |sum, byte| {
+        (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
+}
