@@ -157,7 +157,8 @@ pub enum Change {
         after: Resources,
     },
     /// The weight of a role; 1 unless it was set (AL-17). One that is not above zero is none: it is
-    /// ignored, and the role keeps what it had. Beyond a thousand million all weigh the same.
+    /// ignored, and the role keeps what it had. Beyond
+    /// [`MOST_WEIGHT`](super::MOST_WEIGHT) all weigh the same.
     WeightSet {
         /// Which one.
         role: Role,

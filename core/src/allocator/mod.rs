@@ -115,6 +115,10 @@ use crate::quota::Quota;
 use crate::resources::{Milli, Quantities, Resources};
 use crate::roles::Role;
 
+/// Weights beyond this count as this much: shares over larger ones could not be told from each
+/// other.
+pub const MOST_WEIGHT: Milli = Milli::from_units(1_000_000_000);
+
 /// Numbers the grants of one allocator, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GrantId(pub u64);

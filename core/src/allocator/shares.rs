@@ -4,6 +4,7 @@
 //! fractions give equal numbers, and a larger fraction never a smaller one, but fractions closer
 //! than that may give the same. Deliberately not here: what is held.
 
+use super::MOST_WEIGHT;
 use super::columns::Row;
 use super::tree::{NodeId, Tree};
 
@@ -11,9 +12,6 @@ const MILLIONTHS: u128 = 1_000_000;
 /// Shares are counted in units of 2^-54, so that ties are ties. 54 bits leave room for the rest of
 /// the product: 63 bits of a quantity and 10 of a weight's unit.
 const SHARE_UNIT: u128 = 1_000 << 54;
-/// Weights beyond this count as this much, in thousandths: shares over larger ones could not be
-/// told from each other.
-const MOST_WEIGHT: u64 = 1_000_000_000_000;
 /// Amounts beyond this count as this much, so that products fit.
 const MOST: u64 = i64::MAX as u64;
 
@@ -43,8 +41,8 @@ impl Tree {
 
     /// Returns the share that a node would have if it held so much, over its weight.
     pub(super) fn weighted_share(&self, id: NodeId, held: &Row) -> u64 {
-        let weight = self.node(id).weight.thousandths().max(1).unsigned_abs();
-        let weight = weight.min(MOST_WEIGHT);
+        let weight = self.node(id).weight.min(MOST_WEIGHT);
+        let weight = weight.thousandths().max(1).unsigned_abs();
         self.dominant(held, &self.total, SHARE_UNIT, weight)
     }
 

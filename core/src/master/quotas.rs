@@ -12,16 +12,13 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::{Cx, Master};
-use crate::allocator::{Change, RoleFigures};
+use crate::allocator::{Change, MOST_WEIGHT, RoleFigures};
 use crate::limits;
 use crate::protocol::operator::{Answer, Cursor, RoleView};
 use crate::quota::{self, Quota};
 use crate::registry::RegistryOp;
 use crate::resources::{Milli, Quantities, Resource};
 use crate::roles::Role;
-
-/// The largest weight that is told from others.
-const MOST_WEIGHT: Milli = Milli::from_units(1_000_000_000);
 
 /// Why roles stay as they are.
 #[derive(Debug)]
@@ -149,24 +146,37 @@ impl Master {
         if force {
             return Ok(());
         }
+        // All figures once: those of one role cost as much.
+        let figures = self.allocator.roles().into_iter();
+        let consumed: BTreeMap<Role, Quantities> =
+            figures.map(|it| (it.role, it.consumed)).collect();
         for (role, quota) in quotas {
-            self.check_use(role, quota, before.get(role))?;
+            if let Some(consumed) = consumed.get(role) {
+                self.check_use(role, quota, before.get(role), consumed)?;
+            }
         }
         self.check_capacity(&quota::promised(before), &quota::promised(&after))
     }
 
     /// Checks that a role does not use more than its new limits; where these are lower than before.
-    fn check_use(&self, role: &Role, quota: &Quota, before: Option<&Quota>) -> Result<(), Refusal> {
-        let mut figures = self.allocator.roles().into_iter();
-        let Some(figures) = figures.find(|it| it.role == *role) else {
+    fn check_use(
+        &self,
+        role: &Role,
+        quota: &Quota,
+        before: Option<&Quota>,
+        consumed: &Quantities,
+    ) -> Result<(), Refusal> {
+        let was = |name: &str| before.and_then(|it| it.limits.bound(name));
+        let is_lower = |name: &str, limit| was(name).is_none_or(|was| limit < was);
+        let mut above = quota.limits.iter();
+        if above.all(|(name, limit)| consumed.amount(name) <= limit || !is_lower(name, limit)) {
             return Ok(());
-        };
-        let mut used = figures.consumed;
+        }
+        let mut used = consumed.clone();
         used.saturating_sub(&self.offered_below(role));
         for (name, limit) in quota.limits.iter() {
             let used = used.amount(name);
-            let was = before.and_then(|it| it.limits.bound(name));
-            if used > limit && was.is_none_or(|was| limit < was) {
+            if used > limit && is_lower(name, limit) {
                 return Err(Refusal::Conflict(format!(
                     "{role} uses {used} of {name:?}, and {limit} would be its limit"
                 )));

@@ -41,6 +41,23 @@ pub enum TaskState {
 }
 
 impl TaskState {
+    /// All states, in the order in which they are declared.
+    pub const ALL: [Self; 13] = [
+        Self::Staging,
+        Self::Starting,
+        Self::Running,
+        Self::Killing,
+        Self::Finished,
+        Self::Failed,
+        Self::Killed,
+        Self::Error,
+        Self::Dropped,
+        Self::Unreachable,
+        Self::Gone,
+        Self::GoneByOperator,
+        Self::Unknown,
+    ];
+
     /// Returns whether a task in this state has ended and will not run again.
     pub const fn is_terminal(self) -> bool {
         match self {
@@ -293,21 +310,7 @@ mod tests {
     #[test]
     fn what_may_follow_what() {
         // TK-33, TK-34; I11. A row for each state, a column for what follows, in the same order.
-        const STATES: [TaskState; 13] = [
-            TaskState::Staging,
-            TaskState::Starting,
-            TaskState::Running,
-            TaskState::Killing,
-            TaskState::Finished,
-            TaskState::Failed,
-            TaskState::Killed,
-            TaskState::Error,
-            TaskState::Dropped,
-            TaskState::Unreachable,
-            TaskState::Gone,
-            TaskState::GoneByOperator,
-            TaskState::Unknown,
-        ];
+        const STATES: [TaskState; 13] = TaskState::ALL;
         const TABLE: [&str; 13] = [
             "++++++++++++.", // staging
             ".+++++++++++.", // starting

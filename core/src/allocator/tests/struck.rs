@@ -52,6 +52,15 @@ fn idle(rig: &mut Rig, seconds: u64) -> Vec<String> {
     said
 }
 
+/// Checks that something is offered at once or within some minutes.
+#[track_caller]
+fn is_offered_some_time(rig: &mut Rig, what: &str) {
+    rig.drf.tick(rig.now, &mut rig.out);
+    let mut said: Vec<_> = rig.out.drain().map(text).collect();
+    said.extend(idle(rig, 600));
+    assert!(said.iter().any(|it| it.contains(what)), "{said:?}");
+}
+
 #[test]
 fn what_a_grant_leaves_suits_another_shape_of_one_who_was_struck() {
     let mut rig = Rig::with(Options {
@@ -66,15 +75,8 @@ fn what_a_grant_leaves_suits_another_shape_of_one_who_was_struck() {
     assert_eq!(idle(&mut rig, 5), [""; 0]);
     rig.framework(B, &["*"])
         .tell(demanded(B, "*", &[("cpus:1", 1)]));
-    rig.drf.tick(rig.now, &mut rig.out);
-    let said: Vec<_> = rig.out.drain().map(text).collect();
-    // The naive allocator: B has a core, and of what is left A can have its other shape.
-    let mut all = said;
-    all.extend(idle(&mut rig, 600));
-    assert!(
-        all.iter().any(|it| it.contains("A on 0: mem:100")),
-        "{all:?}"
-    );
+    // B has a core, and of what is left A can have its other shape.
+    is_offered_some_time(&mut rig, "A on 0: mem:100");
 }
 
 #[test]
@@ -88,10 +90,7 @@ fn ports_behind_a_limit_are_offered_once_others_had_the_first() {
     returned_in(&mut rig, A, "eng", A0, "cpus:8;mem:100;ports:[1-3]");
     assert_eq!(idle(&mut rig, 5), [""; 0]);
     rig.framework(B, &["ops"]);
-    rig.drf.tick(rig.now, &mut rig.out);
-    let mut said: Vec<_> = rig.out.drain().map(text).collect();
-    said.extend(idle(&mut rig, 600));
-    assert!(said.iter().any(|it| it.contains("A/eng on 0")), "{said:?}");
+    is_offered_some_time(&mut rig, "A/eng on 0");
 }
 
 #[test]
@@ -106,10 +105,7 @@ fn a_whole_disk_behind_a_limit_is_offered_once_others_had_the_first() {
     returned_in(&mut rig, A, "eng", A0, first);
     assert_eq!(idle(&mut rig, 5), [""; 0]);
     rig.framework(B, &["ops"]);
-    rig.drf.tick(rig.now, &mut rig.out);
-    let mut said: Vec<_> = rig.out.drain().map(text).collect();
-    said.extend(idle(&mut rig, 600));
-    assert!(said.iter().any(|it| it.contains("A/eng on 0")), "{said:?}");
+    is_offered_some_time(&mut rig, "A/eng on 0");
 }
 
 #[test]
@@ -137,10 +133,7 @@ fn a_disk_that_fits_a_limit_is_offered_once_another_had_the_one_before_it() {
         framework: B,
         roles: Vec::new(),
     });
-    rig.drf.tick(rig.now, &mut rig.out);
-    let mut said: Vec<_> = rig.out.drain().map(text).collect();
-    said.extend(idle(&mut rig, 600));
-    assert!(said.iter().any(|it| it.contains("A/eng on 0")), "{said:?}");
+    is_offered_some_time(&mut rig, "A/eng on 0");
 }
 
 #[test]

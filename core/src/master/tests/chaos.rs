@@ -11,21 +11,7 @@ use crate::quota::Quota;
 use crate::resources::{Ceilings, Milli};
 use crate::roles::Role;
 
-const STATES: [TaskState; 13] = [
-    TaskState::Staging,
-    TaskState::Starting,
-    TaskState::Running,
-    TaskState::Killing,
-    TaskState::Finished,
-    TaskState::Failed,
-    TaskState::Killed,
-    TaskState::Error,
-    TaskState::Dropped,
-    TaskState::Unreachable,
-    TaskState::Gone,
-    TaskState::GoneByOperator,
-    TaskState::Unknown,
-];
+const STATES: [TaskState; 13] = TaskState::ALL;
 
 /// The offers that this framework has.
 fn own_offers(world: &World, peer: PeerId) -> Vec<Offer> {
