@@ -184,6 +184,36 @@ fn commands_that_ask() {
         &["--quiet", "cannot go together with", "--output"],
     );
     refused(TEPUI, &["kill"], &["expected TASK, which is missing"]);
+    refused(
+        TEPUI,
+        &["quota", "set", "ads"],
+        &["expected --guarantee", "which is missing"],
+    );
+    refused(
+        TEPUI,
+        &["quota", "set", "ads//web", "--limit", "cpus:1"],
+        &["ROLE \"ads//web\": ", "expected * or a path"],
+    );
+    refused(
+        TEPUI,
+        &["quota", "set", "ads", "--limit", "gpus:0.5"],
+        &["--limit \"gpus:0.5\": ", "a whole number for gpus"],
+    );
+    refused(
+        TEPUI,
+        &["quota", "set", "ads", "--guarantee", "cpus:0"],
+        &["--guarantee \"cpus:0\": ", "above zero"],
+    );
+    refused(
+        TEPUI,
+        &["weight", "set", "ads=0"],
+        &["ROLE \"ads=0\": ", "above 0"],
+    );
+    refused(
+        TEPUI,
+        &["weight", "set", "ads:2"],
+        &["ROLE \"ads:2\": ", "such as ads/web=1.5"],
+    );
     refused(TEPUI, &["kill", ""], &["TASK", "expected"]);
     refused(
         TEPUI,

@@ -21,6 +21,7 @@ mod logs;
 mod master_args;
 mod node;
 mod output;
+mod roles;
 mod run;
 mod signals;
 mod sim;
@@ -100,6 +101,36 @@ Examples:
   tepui offer list --no-headers"
     )]
     Offer(list::OfferCommand),
+    /// Look at roles
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "\
+Examples:
+  tepui role list
+  tepui role tree"
+    )]
+    Role(roles::RoleCommand),
+    /// Look at and change what roles are promised, and what they may have
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "\
+Examples:
+  tepui quota set ads/web --guarantee 'cpus:8;mem:16384' --limit 'cpus:32'
+  tepui quota get
+  tepui quota remove ads/web"
+    )]
+    Quota(roles::QuotaCommand),
+    /// Change what roles weigh against each other
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "\
+Examples:
+  tepui weight set ads=2 batch=0.5"
+    )]
+    Weight(roles::WeightCommand),
     /// Keep a cluster of one master and one agent running, to try things out
     Dev(dev::DevArgs),
     /// Make and show certificates
@@ -193,6 +224,9 @@ fn dispatch(command: Command, io: &mut Io<'_>) -> Result<Exit, Failure> {
         Command::Agent(list::AgentCommand::List(args)) => list::agents(&args, io),
         Command::Framework(list::FrameworkCommand::List(args)) => list::frameworks(&args, io),
         Command::Offer(list::OfferCommand::List(args)) => list::offers(&args, io),
+        Command::Role(command) => roles::role(&command, io),
+        Command::Quota(command) => roles::quota(&command, io),
+        Command::Weight(command) => roles::weight(&command, io),
         Command::Dev(args) => dev::dev(args, io),
         Command::Cert(command) => cert::cert(&command, io),
         Command::Sim(args) => sim::sim(&args, io),

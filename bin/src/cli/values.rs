@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
+use tepui_core::allocator::MOST_WEIGHT;
 use tepui_core::attributes::Attributes;
 use tepui_core::auth::PeerRole;
 use tepui_core::ids::{FrameworkId, InvalidId};
@@ -256,6 +257,34 @@ pub(super) fn amounts(text: &str) -> Result<Quantities, String> {
         inserted.expect("names and amounts were read");
     }
     Ok(amounts)
+}
+
+/// Bounds by name: of ranges and sets how many; zero forbids.
+pub(super) fn limits(text: &str) -> Result<Ceilings, String> {
+    let limits = Ceilings::parse(text).map_err(|error| misread(&error))?;
+    if limits.is_empty() {
+        return Err("expected amounts such as cpus:64;gpus:0".into());
+    }
+    match limits.bound("gpus") {
+        Some(count) if !count.is_whole() => {
+            Err(format!("gpus:{count}: expected a whole number for gpus"))
+        }
+        _ => Ok(limits),
+    }
+}
+
+/// A role and its weight.
+pub(super) fn weight(text: &str) -> Result<(Role, Milli), String> {
+    const EXPECTED: &str = "expected ROLE=WEIGHT such as ads/web=1.5";
+    let (name, weight) = text.rsplit_once('=').ok_or(EXPECTED)?;
+    let role = role(name)?;
+    let weight: Milli = weight.parse().map_err(|_| EXPECTED)?;
+    if weight.is_zero() || weight > MOST_WEIGHT {
+        return Err(format!(
+            "expected a weight above 0, and of {MOST_WEIGHT} at most"
+        ));
+    }
+    Ok((role, weight))
 }
 
 /// Checks that a well-known name has its kind of value (RM-08): nobody means anything else.

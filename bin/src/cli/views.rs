@@ -387,7 +387,7 @@ fn yes_or_no(value: bool) -> String {
     if value { "yes" } else { "no" }.into()
 }
 
-fn row(id: &str, cells: Vec<String>, json: &impl Serialize) -> Row {
+pub(super) fn row(id: &str, cells: Vec<String>, json: &impl Serialize) -> Row {
     Row {
         id: id.into(),
         cells,
