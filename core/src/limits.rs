@@ -101,8 +101,8 @@ const _: () = assert!(FRAMEWORK_BYTES <= SLICE_BYTES);
 // What the master adds to a task: its role, the certificate's name, which is below 64 KiB in TLS,
 // and ids.
 const _: () = assert!(TASK_BYTES + FRAMEWORK_BYTES + 128 * 1024 <= FRAME_BYTES);
-// An agent in an operator's answer: itself, and twice its resources, in pieces of 20 bytes each.
-const _: () = assert!(3 * AGENT_BYTES + 2 * (RANGED_NUMBERS / 2 * 20) + TEXT_BYTES <= FRAME_BYTES);
+// An agent in an operator's answer: itself, its total, and twice that, in pieces of 20 bytes each.
+const _: () = assert!(4 * AGENT_BYTES + 2 * (RANGED_NUMBERS / 2 * 20) + TEXT_BYTES <= FRAME_BYTES);
 // A task in an operator's answer: its description and its news.
 const _: () = assert!(TASK_BYTES + 2 * TEXT_BYTES <= FRAME_BYTES);
 // An agent that comes back: a task, or a slice of them, a slice of frameworks, and itself.

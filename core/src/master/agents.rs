@@ -11,6 +11,7 @@ use crate::allocator::AgentTraits;
 use crate::ids::{AgentId, PeerId};
 use crate::keys::AgentKey;
 use crate::protocol::node::AgentInfo;
+use crate::resources::Resources;
 use crate::table::Table;
 use crate::time::Time;
 
@@ -33,6 +34,8 @@ pub(super) struct Agent {
     /// Never changes: the table is indexed by it.
     pub(super) id: AgentId,
     pub(super) info: Arc<AgentInfo>,
+    /// What it has: what it says, and what operations have made of that.
+    pub(super) total: Resources,
     pub(super) presence: Presence,
     pub(super) registered_at: Time,
     /// Pings in a row that were not answered.

@@ -9,8 +9,9 @@ use super::agents::Presence;
 use super::peers::Part;
 use crate::ids::AgentId;
 use crate::keys::AgentKey;
+use crate::protocol::operation::less;
 use crate::protocol::status::TaskState;
-use crate::resources::{Resources, Value};
+use crate::resources::Resources;
 
 impl Master {
     /// Checks everything that must hold between two inputs.
@@ -39,6 +40,7 @@ impl Master {
             let admission = self.registry.agent(&row.id);
             let admission = admission.expect("agents in the table are admitted");
             assert_eq!(admission.info, row.info, "info of agent {}", row.id);
+            assert_eq!(admission.total(), row.total, "total of agent {}", row.id);
             let bound: Option<&AgentId> = self.registry.bound_to(&admission.name);
             assert_eq!(bound, Some(&row.id), "who is bound to {}", admission.name);
             if let Some(peer) = row.peer() {
@@ -113,7 +115,7 @@ impl Master {
     fn check_conservation(&self) {
         let mut free: BTreeMap<AgentKey, Resources> = BTreeMap::new();
         for (_, row) in self.offers.iter() {
-            let total = &self.agents[row.agent].info.resources;
+            let total = &self.agents[row.agent].total;
             free.entry(row.agent).or_insert_with(|| total.clone());
         }
         let tasks = self.tasks.iter().filter(|(_, task)| task.is_booked());
@@ -122,7 +124,8 @@ impl Master {
         let executors = executors.map(|(_, agent, resources)| (agent, resources));
         for (agent, used) in tasks.chain(executors) {
             if let Some(free) = free.get_mut(&agent) {
-                take_away(free, used);
+                // More may be used than there is.
+                *free = less(free, used);
             }
         }
         for (_, row) in self.offers.iter() {
@@ -130,27 +133,9 @@ impl Master {
             let free = free.get_mut(&row.agent).expect("it was put in above");
             // Taken away and not added up: a port that is there twice would not be seen.
             if let Err(error) = free.subtract(&row.offer.resources) {
-                let total = &agent.info.resources;
+                let total = &agent.total;
                 panic!("{} has {total}; of what is offered {error}", agent.id);
             }
-        }
-    }
-}
-
-/// Takes away what is used, as far as it is there.
-fn take_away(free: &mut Resources, used: &Resources) {
-    for entry in used.iter() {
-        let one = used.filter(|other| core::ptr::eq(other, entry));
-        if free.subtract(&one).is_err() {
-            // More is used than there is: of numbers and names some, of an amount all.
-            let rest = free.without_shared(&one);
-            *free = match entry.value() {
-                Value::Ranges(_) | Value::Items(_) => rest,
-                Value::Scalar(_) => rest.filter(|other| {
-                    !other.is_scalar()
-                        || (other.name(), other.metadata()) != (entry.name(), entry.metadata())
-                }),
-            };
         }
     }
 }

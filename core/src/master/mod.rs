@@ -172,6 +172,7 @@ impl Master {
             let key = master.agents.insert(Agent {
                 id: id.clone(),
                 info: Arc::clone(&admission.info),
+                total: admission.total(),
                 presence: Presence::Recovered,
                 registered_at: now,
                 missed: 0,

@@ -196,6 +196,7 @@ impl Master {
         self.persist(cx, op);
         self.agents.insert(Agent {
             id,
+            total: info.resources.clone(),
             info,
             presence: Presence::Recovered,
             registered_at: cx.now,
@@ -217,15 +218,22 @@ impl Master {
         let info = Arc::new(info);
         // OF-07: offers say what the agent was like.
         self.rescind_agent(cx, key);
-        self.agents[key].info = Arc::clone(&info);
+        let op = RegistryOp::Update {
+            id,
+            info: Arc::clone(&info),
+        };
+        self.persist(cx, op);
+        let row = &mut self.agents[key];
+        let admission = self.registry.agent(&row.id);
+        row.total = admission.expect("agents of the table are admitted").total();
+        row.info = info;
         if known && differs {
             self.changes.push(Change::AgentChanged {
                 agent: key,
-                total: info.resources.clone(),
-                traits: super::agents::traits(&info),
+                total: row.total.clone(),
+                traits: super::agents::traits(&row.info),
             });
         }
-        self.persist(cx, RegistryOp::Update { id, info });
     }
 
     /// Makes an agent one that speaks with us, over `peer`.
@@ -243,7 +251,7 @@ impl Master {
                 row.registered_at = cx.now;
                 self.changes.push(Change::AgentAdded {
                     agent: key,
-                    total: row.info.resources.clone(),
+                    total: row.total.clone(),
                     traits: super::agents::traits(&row.info),
                 });
             }

@@ -210,7 +210,7 @@ impl Master {
         }
         let mut capacity = Quantities::new();
         for (_, admission) in self.registry.agents() {
-            let total = &admission.info.resources;
+            let total = admission.total();
             let lasting = total.filter(|entry| !entry.is_revocable());
             capacity.add(&Quantities::from(&lasting));
         }

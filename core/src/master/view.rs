@@ -89,6 +89,7 @@ impl View {
             let agent = AgentView {
                 id: row.id.clone(),
                 info: (*row.info).clone(),
+                total: row.total.clone(),
                 connected: row.peer().is_some(),
                 registered_at: row.registered_at,
                 offered: share.offered,

@@ -18,6 +18,7 @@ pub mod framework;
 pub mod hello;
 pub mod node;
 pub mod offer;
+pub mod operation;
 pub mod operator;
 pub mod refusal;
 pub mod scheduler;

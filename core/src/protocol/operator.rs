@@ -190,6 +190,8 @@ pub struct AgentView {
     pub id: AgentId,
     /// What it says about itself.
     pub info: AgentInfo,
+    /// What it has: what it says, and what operations have made of that.
+    pub total: Resources,
     /// Whether it is connected.
     pub connected: bool,
     /// When it registered.

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::AgentId;
 use crate::protocol::node::AgentInfo;
+use crate::protocol::operation::Converted;
+use crate::resources::Resources;
 
 /// An agent as it was admitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +18,18 @@ pub struct Admission {
     pub name: String,
     /// What it last said about itself.
     pub info: Arc<AgentInfo>,
+    /// What operations have made of what it has.
+    pub converted: Converted,
+}
+
+impl Admission {
+    /// Returns what the agent has: what it says, and what operations have made of that.
+    pub fn total(&self) -> Resources {
+        let described = &self.info.resources;
+        let total = self.converted.total(described);
+        // The master takes no description in that has less than what operations rest on.
+        total.unwrap_or_else(|_| described.clone())
+    }
 }
 
 /// All admitted agents. One name, one agent.
@@ -55,6 +69,7 @@ impl Agents {
         let admission = Admission {
             name: name.into(),
             info: Arc::clone(info),
+            converted: Converted::default(),
         };
         self.admitted.insert(id.clone(), admission);
     }

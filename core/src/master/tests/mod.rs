@@ -420,7 +420,7 @@ impl World {
         let [agent] = agents.as_slice() else {
             panic!("one agent is expected");
         };
-        let mut free = agent.info.resources.clone();
+        let mut free = agent.total.clone();
         free.subtract(&agent.offered).unwrap();
         free.subtract(&agent.allocated).unwrap();
         free

@@ -16,7 +16,7 @@ pub(in crate::sim) fn check(master: &Master) -> Result<(), String> {
         booked.add(&amounts(&agent.offered));
         booked.add(&amounts(&agent.allocated));
         // One after the other: added up, a port that is given twice would be there once.
-        let mut free = agent.info.resources;
+        let mut free = agent.total;
         for given in [agent.offered, agent.allocated] {
             let missing = free.subtract(&given);
             missing.map_err(|error| format!("on {}, {error}", agent.id))?;

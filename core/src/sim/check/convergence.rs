@@ -58,7 +58,7 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
     let frameworks = view.frameworks();
     let free = agents.iter().any(|agent| {
         let given = agent.offered.cpus().saturating_add(agent.allocated.cpus());
-        given < agent.info.resources.cpus()
+        given < agent.total.cpus()
     });
     let wants = |seat: &FrameworkSeat| {
         let hosted = seat.node.machine()?;
