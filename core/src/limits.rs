@@ -39,8 +39,17 @@ pub const TASKS_PER_ACCEPT: usize = 10_000;
 pub const OFFERS_PER_CALL: usize = 10_000;
 /// The most entries of a command's argument list or environment.
 pub const COMMAND_ENTRIES: usize = 4_096;
-/// The most agents of one master.
+/// The most agents of one master, those out of reach not counted.
 pub const AGENTS: usize = 100_000;
+/// The most agents out of reach that a master remembers (TK-106); beyond it those that are away the
+/// longest are given up.
+pub const UNREACHABLE_AGENTS: usize = 102_400;
+/// The most agents gone for good that a master remembers (TK-106); beyond it the oldest go.
+pub const GONE_AGENTS: usize = 102_400;
+/// For how long agents out of reach may come back, and those that are gone are remembered (HA-20).
+pub const AGENT_ABSENCE: Duration = Duration::from_secs(14 * 24 * 3_600);
+/// How often it is looked who was away for longer than that (HA-20, TL-08).
+pub const COLLECTION: Duration = Duration::from_secs(15 * 60);
 /// The most frameworks of one master. Beyond it a new one takes the place of the one that has been
 /// away the longest, if that runs nothing and was away for [`FRAMEWORK_ABSENCE`].
 pub const FRAMEWORKS: usize = 10_000;
@@ -108,5 +117,6 @@ const _: () = assert!(TASK_BYTES + 2 * TEXT_BYTES <= FRAME_BYTES);
 // An agent that comes back: a task, or a slice of them, a slice of frameworks, and itself.
 const _: () = assert!(SLICE_BYTES <= REPORT_BYTES);
 const _: () = assert!(REPORT_BYTES + SLICE_BYTES + AGENT_BYTES + TEXT_BYTES <= FRAME_BYTES);
+const _: () = assert!(COLLECTION.as_secs() < AGENT_ABSENCE.as_secs());
 const _: () = assert!(INPUTS_PER_TURN < HELD_EFFECTS);
 const _: () = assert!(FILTERS_PER_KEY <= FILTERS);

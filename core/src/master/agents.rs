@@ -36,7 +36,8 @@ pub(super) struct Agent {
     pub(super) info: Arc<AgentInfo>,
     /// What it has: what it says, and what operations have made of that.
     pub(super) total: Resources,
-    pub(super) presence: Presence,
+    /// Set through the table, which counts.
+    presence: Presence,
     pub(super) registered_at: Time,
     /// Pings in a row that were not answered.
     pub(super) missed: u32,
@@ -46,6 +47,29 @@ pub(super) struct Agent {
 }
 
 impl Agent {
+    /// Makes a row for an agent that has not said a word yet.
+    pub(super) fn new(
+        id: AgentId,
+        info: Arc<AgentInfo>,
+        total: Resources,
+        presence: Presence,
+        now: Time,
+    ) -> Self {
+        Self {
+            id,
+            info,
+            total,
+            presence,
+            registered_at: now,
+            missed: 0,
+            due: None,
+        }
+    }
+
+    pub(super) fn presence(&self) -> Presence {
+        self.presence
+    }
+
     pub(super) fn peer(&self) -> Option<PeerId> {
         match self.presence {
             Presence::Connected(peer) => Some(peer),
@@ -67,6 +91,10 @@ impl Agent {
 pub(super) struct Agents {
     rows: Table<Agent>,
     by_id: BTreeMap<AgentId, AgentKey>,
+    /// How many are [`Presence::Recovered`].
+    awaited: usize,
+    /// How many are [`Presence::Unreachable`].
+    unreachable: usize,
 }
 
 /// Says what an agent is like, as the allocator wants to hear it.
@@ -81,6 +109,7 @@ pub(super) fn traits(info: &AgentInfo) -> AgentTraits {
 impl Agents {
     pub(super) fn insert(&mut self, agent: Agent) -> AgentKey {
         let id = agent.id.clone();
+        self.count(agent.presence, true);
         let key = self.rows.insert(agent).cast();
         let before = self.by_id.insert(id, key);
         assert!(before.is_none(), "one id, one agent");
@@ -90,7 +119,29 @@ impl Agents {
     pub(super) fn remove(&mut self, key: AgentKey) -> Option<Agent> {
         let agent = self.rows.remove(key.cast())?;
         self.by_id.remove(&agent.id);
+        self.count(agent.presence, false);
         Some(agent)
+    }
+
+    /// Says whether an agent is there. Returns what was the case before.
+    pub(super) fn set_presence(&mut self, key: AgentKey, presence: Presence) -> Presence {
+        let before = core::mem::replace(&mut self[key].presence, presence);
+        self.count(before, false);
+        self.count(presence, true);
+        before
+    }
+
+    fn count(&mut self, presence: Presence, comes: bool) {
+        let count = match presence {
+            Presence::Recovered => &mut self.awaited,
+            Presence::Unreachable => &mut self.unreachable,
+            Presence::Connected(_) | Presence::Disconnected => return,
+        };
+        if comes {
+            *count += 1;
+        } else {
+            *count -= 1;
+        }
     }
 
     pub(super) fn find(&self, id: &AgentId) -> Option<AgentKey> {
@@ -111,14 +162,12 @@ impl Agents {
 
     /// Returns whether one that an earlier leadership admitted has not come back yet.
     pub(super) fn are_awaited(&self) -> bool {
-        let mut rows = self.rows.iter();
-        rows.any(|(_, agent)| agent.presence == Presence::Recovered)
+        self.awaited > 0
     }
 
     /// Returns whether one is away of whose tasks this leadership may not know.
     pub(super) fn are_missing(&self) -> bool {
-        let mut rows = self.rows.iter();
-        rows.any(|(_, agent)| !agent.is_allocatable())
+        self.awaited + self.unreachable > 0
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (AgentKey, &Agent)> + '_ {
@@ -135,6 +184,13 @@ impl Agents {
         for (key, agent) in self.iter() {
             assert_eq!(self.by_id.get(&agent.id), Some(&key), "agent {}", agent.id);
         }
+        let are = |presence| {
+            let rows = self.iter();
+            rows.filter(|(_, agent)| agent.presence == presence).count()
+        };
+        assert_eq!(self.awaited, are(Presence::Recovered), "agents awaited");
+        let unreachable = are(Presence::Unreachable);
+        assert_eq!(self.unreachable, unreachable, "agents out of reach");
     }
 }
 

@@ -41,6 +41,14 @@ impl Master {
             let admission = admission.expect("agents in the table are admitted");
             assert_eq!(admission.info, row.info, "info of agent {}", row.id);
             assert_eq!(admission.total(), row.total, "total of agent {}", row.id);
+            let is_away = row.presence() == Presence::Unreachable;
+            assert_eq!(
+                admission.unreachable.is_some(),
+                is_away,
+                "reach of {}",
+                row.id
+            );
+            assert!(!self.registry.gone().contains_key(&row.id), "{}", row.id);
             let bound: Option<&AgentId> = self.registry.bound_to(&admission.name);
             assert_eq!(bound, Some(&row.id), "who is bound to {}", admission.name);
             if let Some(peer) = row.peer() {
@@ -92,7 +100,7 @@ impl Master {
             let runs = !task.state.is_terminal() && task.state != TaskState::Unreachable;
             assert_eq!(task.is_booked(), runs, "{} is {}", task.id, task.state);
             let visible = agent.is_allocatable();
-            let away = agent.presence == Presence::Unreachable;
+            let away = agent.presence() == Presence::Unreachable;
             assert!(visible || (away && !runs), "{} of {}", task.id, agent.id);
         }
     }

@@ -11,7 +11,7 @@
 //! | `peers`, `agents`, `frameworks`, `tasks`, `holdings`, `kills`, `offers` | tables |
 //! | `on_agent`, `on_scheduler`, `on_operator`, `quotas` | reactions to what peers say |
 //! | `accept`, `subscribing`, `reregister` | decisions, and how they are carried out |
-//! | `offering`, `updates`, `reachability` | what follows: offers, news, timeouts |
+//! | `offering`, `updates`, `reachability`, `standing` | what follows: offers, news, timeouts |
 //! | `view`, `invariants` | looking on |
 //!
 //! Deliberately not here: maintenance, reservations, access rules.
@@ -32,6 +32,7 @@ mod peers;
 mod quotas;
 mod reachability;
 mod reregister;
+mod standing;
 mod subscribing;
 mod tasks;
 #[cfg(test)]
@@ -42,7 +43,6 @@ mod view;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -52,6 +52,7 @@ use crate::allocator::{Allocator, Change, Decision};
 use crate::auth::PeerRole;
 use crate::ids::{FrameworkId, PeerId};
 use crate::keys::{AgentKey, FrameworkKey};
+use crate::limits;
 use crate::machine::{Durable, Machine, Never, Outbox};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::hello::CloseReason;
@@ -61,7 +62,7 @@ use crate::rng::Rng;
 use crate::time::Time;
 use crate::timers::Timers;
 
-use agents::{Agent, Agents, Presence};
+use agents::Agents;
 use frameworks::Frameworks;
 use kills::Kills;
 use offers::Offers;
@@ -92,6 +93,8 @@ impl Cx<'_> {
 enum Timer {
     Agent(AgentKey),
     Framework(FrameworkKey),
+    /// Agents that are away for too long are given up, those that are gone forgotten.
+    Collect,
 }
 
 /// The master.
@@ -110,6 +113,8 @@ pub struct Master {
     tasks: Tasks,
     kills: Kills,
     offers: Offers,
+    /// When it is looked for agents to give up or forget.
+    collect_at: Time,
     next_agent: u64,
     next_framework: u64,
     next_offer: u64,
@@ -158,6 +163,7 @@ impl Master {
             tasks: Tasks::default(),
             kills: Kills::default(),
             offers: Offers::default(),
+            collect_at: now + limits::COLLECTION,
             next_agent: 0,
             next_framework: 0,
             next_offer: 0,
@@ -167,19 +173,7 @@ impl Master {
         let cx = &mut Cx { now, out };
         let epoch = master.config.epoch;
         master.persist(cx, RegistryOp::Lead { epoch, at: now });
-        let patience = now + master.config.agent_reregister_timeout;
-        for (id, admission) in master.registry.agents() {
-            let key = master.agents.insert(Agent {
-                id: id.clone(),
-                info: Arc::clone(&admission.info),
-                total: admission.total(),
-                presence: Presence::Recovered,
-                registered_at: now,
-                missed: 0,
-                due: Some(patience),
-            });
-            master.timers.arm(patience, Timer::Agent(key));
-        }
+        master.recover_agents(now);
         master.recover_roles();
         master
     }
@@ -298,6 +292,7 @@ impl Master {
             match timer {
                 Timer::Agent(key) => self.on_agent_due(cx, key),
                 Timer::Framework(key) => self.on_framework_due(cx, key),
+                Timer::Collect => self.collect(cx),
             }
             fired = true;
         }

@@ -77,7 +77,8 @@ impl Master {
             let id = AgentId::numbered(&self.config.id, self.next_agent);
             self.next_agent += 1;
             // An agent of a registry that was lost may have come back under this id.
-            if self.agents.find(&id).is_none() {
+            let is_new = self.agents.find(&id).is_none();
+            if is_new && !self.registry.gone().contains_key(&id) {
                 break id;
             }
         };
@@ -109,7 +110,8 @@ impl Master {
     /// Takes an agent back under its id (SM-10, SM-13, SM-16, PR-02).
     ///
     /// An id that the registry does not know is admitted as it is: the registry may have been lost,
-    /// and the agent's tasks run.
+    /// and the agent's tasks run. One that it knows to be gone is refused, for its tasks were said
+    /// to be gone as well (TK-114).
     fn on_reregister(&mut self, cx: &mut Cx<'_>, peer: PeerId, id: AgentId, info: AgentInfo) {
         // Should it ask again, it will say all again.
         let row = self.peers.get_mut(peer);
@@ -125,6 +127,11 @@ impl Master {
             self.disconnect(cx, peer, CloseReason::Denied, reason);
             return;
         }
+        if self.registry.gone().contains_key(&id) {
+            let text = format!("agent id {id} was removed: only with an empty state can it join");
+            cx.tell_agent(peer, ToAgent::Refused(text));
+            return;
+        }
         let bound = self.registry.agent(&id).map(|known| known.name.clone());
         let key = match bound {
             Some(owner) if owner != name => {
@@ -135,6 +142,11 @@ impl Master {
             Some(_) => {
                 let key = self.agents.find(&id);
                 let key = key.expect("every agent of the registry has a row");
+                if self.agents[key].presence() == Presence::Unreachable && self.is_full() {
+                    let reason = format!("no room for agent {id} to come back");
+                    self.disconnect(cx, peer, CloseReason::Overloaded, reason);
+                    return;
+                }
                 if let Some(old) = self.agents[key].peer().filter(|old| *old != peer) {
                     let reason = format!("agent {id} came back over another connection");
                     self.disconnect(cx, old, CloseReason::Replaced, reason);
@@ -169,8 +181,13 @@ impl Master {
         Some(self.peers.get(peer)?.principal.name.clone())
     }
 
+    /// Returns whether there are as many agents as may be.
+    fn is_full(&self) -> bool {
+        self.registry.len() - self.registry.unreachable() >= limits::AGENTS
+    }
+
     fn has_room(&self, cx: &mut Cx<'_>, peer: PeerId) -> bool {
-        if self.registry.len() < limits::AGENTS {
+        if !self.is_full() {
             return true;
         }
         let text = format!("the limit of {} agents is reached", limits::AGENTS);
@@ -194,15 +211,9 @@ impl Master {
             info: Arc::clone(&info),
         };
         self.persist(cx, op);
-        self.agents.insert(Agent {
-            id,
-            total: info.resources.clone(),
-            info,
-            presence: Presence::Recovered,
-            registered_at: cx.now,
-            missed: 0,
-            due: None,
-        })
+        let (presence, total) = (Presence::Recovered, info.resources.clone());
+        let agent = Agent::new(id, info, total, presence, cx.now);
+        self.agents.insert(agent)
     }
 
     /// Takes over what an agent says about itself, if that is new. Nothing is written otherwise.
@@ -238,9 +249,9 @@ impl Master {
 
     /// Makes an agent one that speaks with us, over `peer`.
     fn connect(&mut self, cx: &mut Cx<'_>, key: AgentKey, peer: PeerId) {
+        let before = self.agents.set_presence(key, Presence::Connected(peer));
         let row = &mut self.agents[key];
         row.missed = 0;
-        let before = core::mem::replace(&mut row.presence, Presence::Connected(peer));
         match before {
             Presence::Connected(_) => {}
             Presence::Disconnected => self.changes.push(Change::AgentActive {
@@ -255,6 +266,10 @@ impl Master {
                     traits: super::agents::traits(&row.info),
                 });
             }
+        }
+        if before == Presence::Unreachable {
+            let id = self.agents[key].id.clone();
+            self.persist(cx, RegistryOp::Reachable { id });
         }
         self.peers.cast(peer, Some(Part::Agent(key)));
         // A whole fleet comes back at once after a change of master: spread its pings.

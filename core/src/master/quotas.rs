@@ -51,7 +51,8 @@ impl Master {
             self.changes.push(Change::QuotaSet { role, quota });
         }
         if !self.registry.quotas().is_empty() {
-            let agents = self.registry.len();
+            // Nobody waits for those that are out of reach.
+            let agents = self.registry.len() - self.registry.unreachable();
             self.changes.push(Change::Recovering { agents });
         }
     }

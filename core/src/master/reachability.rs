@@ -1,11 +1,12 @@
 //! Who is there: pings, heartbeats, lost connections, and the ends of patience.
 //!
-//! Called by the dispatch when a peer is lost or a timer fires, and by those handlers that end an
-//! agent or a framework themselves. Deliberately not here: joining and returning.
+//! Called by the dispatch when a peer is lost or a timer fires, and by those handlers that end a
+//! framework themselves. Deliberately not here: joining and returning, and what becomes of agents
+//! that stay away (`standing`).
 
 use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::agents::{Agent, Presence};
@@ -21,7 +22,6 @@ use crate::protocol::hello::CloseReason;
 use crate::protocol::refusal::EndReason;
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, TaskState};
-use crate::registry::RegistryOp;
 
 impl Master {
     /// The agent's one timer fired: a ping, or the end of our patience.
@@ -30,7 +30,7 @@ impl Master {
             return;
         };
         row.due = None;
-        match row.presence {
+        match row.presence() {
             Presence::Connected(peer) if row.missed >= self.config.max_missed_pings => {
                 // SM-15, TK-107
                 let reason = format!("agent {} left {} pings unanswered", row.id, row.missed);
@@ -50,70 +50,13 @@ impl Master {
     /// The connection of an agent is gone (SM-12): its tasks are believed to run, its resources
     /// are no longer offered (TK-110).
     pub(super) fn on_agent_lost(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
-        self.agents[key].presence = Presence::Disconnected;
+        self.agents.set_presence(key, Presence::Disconnected);
         self.rescind_agent(cx, key);
         self.changes.push(Change::AgentActive {
             agent: key,
             active: false,
         });
         self.arm_agent(key, Some(cx.now + self.config.agent_reregister_timeout));
-    }
-
-    /// An agent stayed away for too long (SM-11, SM-14). The registry keeps it: it may return.
-    fn mark_unreachable(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
-        let row = &mut self.agents[key];
-        if row.is_allocatable() {
-            self.changes.push(Change::AgentRemoved { agent: key });
-        }
-        row.presence = Presence::Unreachable;
-        for task in self.tasks.of_agent(key) {
-            // A task that it did not report when it was here last is unreachable already.
-            if self.tasks[task].is_booked() {
-                // What was booked went with `AgentRemoved`.
-                self.tasks.unbook(task);
-                let message = "the agent has not come back in time".to_string();
-                let state = TaskState::Unreachable;
-                let reason = Reason::AgentRemoved;
-                let news = News {
-                    state,
-                    reason,
-                    message,
-                };
-                self.announce(cx, task, news);
-            }
-        }
-        self.answer_kills(cx);
-    }
-
-    /// Ends an agent for good: another took its place, for it has lost its state (SM-18, TK-113).
-    pub(super) fn remove_agent(&mut self, cx: &mut Cx<'_>, key: AgentKey, why: &str) {
-        let row = &self.agents[key];
-        let (id, peer, known) = (row.id.clone(), row.peer(), row.is_allocatable());
-        self.persist(cx, RegistryOp::Remove { id });
-        if let Some(peer) = peer {
-            self.peers.remove(peer);
-            let reason = String::from(why);
-            cx.out.emit(Effect::Disconnect {
-                peer,
-                close: CloseReason::Replaced,
-                reason,
-            });
-        }
-        self.rescind_agent(cx, key);
-        for task in self.tasks.of_agent(key) {
-            self.tasks.unbook(task);
-            let news = News {
-                state: TaskState::Gone,
-                reason: Reason::AgentRemoved,
-                message: why.to_string(),
-            };
-            self.announce_end(cx, task, news);
-        }
-        if known {
-            self.changes.push(Change::AgentRemoved { agent: key });
-        }
-        self.arm_agent(key, None);
-        self.agents.remove(key);
     }
 
     /// The framework's one timer fired: a heartbeat, or the end of our patience.
@@ -249,7 +192,8 @@ impl Master {
             frameworks.filter_map(|(key, row)| Some((row.due?, Timer::Framework(key))));
         let mut armed = 0;
         let mut timers = self.timers.clone();
-        for (at, timer) in agents.chain(frameworks) {
+        let others = [(self.collect_at, Timer::Collect)];
+        for (at, timer) in agents.chain(frameworks).chain(others) {
             assert!(timers.disarm(at, timer), "{timer:?} is armed for {at}");
             armed += 1;
         }

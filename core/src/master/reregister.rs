@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::agents::Presence;
 use super::frameworks::{Framework, Frameworks, Subscription};
 use super::peers::Account;
 use super::tasks::{NewTask, TaskKey, Tasks};
@@ -42,6 +43,8 @@ pub(super) struct Merge {
     shut_down: BTreeSet<FrameworkId>,
     /// Tasks that should be there and are not: the agent answers with their end (PR-03).
     pub(super) missing: Vec<(FrameworkId, TaskId)>,
+    /// Whether the agent was out of reach, and so its tasks.
+    is_return: bool,
 }
 
 struct Planner<'a> {
@@ -158,6 +161,7 @@ impl Master {
             }
         }
         let mut merge = planner.merge;
+        merge.is_return = self.agents[agent].presence() == Presence::Unreachable;
         let there: BTreeSet<TaskKey> = merge.refresh.iter().map(|(key, _)| *key).collect();
         for key in self.tasks.of_agent(agent) {
             let task = &self.tasks[key];
@@ -202,7 +206,12 @@ impl Master {
             self.rescind_agent(cx, agent);
         }
         for report in merge.adopt {
-            self.adopt(cx, agent, report);
+            let state = report.state;
+            let key = self.adopt(cx, agent, report);
+            if merge.is_return && !state.is_terminal() {
+                // An earlier leadership has said that it is unreachable.
+                self.announce_return(cx, key, state);
+            }
         }
         for (key, state) in merge.refresh {
             self.refresh(cx, key, state);
@@ -239,7 +248,7 @@ impl Master {
         });
     }
 
-    fn adopt(&mut self, cx: &mut Cx<'_>, agent: AgentKey, report: TaskReport) {
+    fn adopt(&mut self, cx: &mut Cx<'_>, agent: AgentKey, report: TaskReport) -> TaskKey {
         let framework = self.frameworks.find(&report.framework);
         let framework = framework.expect("the plan adopts tasks of frameworks that are known");
         let news = News {
@@ -269,6 +278,7 @@ impl Master {
                 self.kill(cx, key, kill.grace);
             }
         }
+        key
     }
 
     /// Takes over the state of a known task.
@@ -284,15 +294,19 @@ impl Master {
             self.tasks[key].by_master = false;
             self.release(key);
         } else if before == TaskState::Unreachable {
-            // SM-16, TK-60
             self.use_resources(key);
-            let news = News {
-                state,
-                reason: Reason::AgentReregistered,
-                message: "the agent came back".to_string(),
-            };
-            self.announce(cx, key, news);
+            self.announce_return(cx, key, state);
         }
+    }
+
+    /// Says that a task which was unreachable is not (SM-16, TK-60).
+    fn announce_return(&mut self, cx: &mut Cx<'_>, key: TaskKey, state: TaskState) {
+        let news = News {
+            state,
+            reason: Reason::AgentReregistered,
+            message: "the agent came back".to_string(),
+        };
+        self.announce(cx, key, news);
     }
 
     /// Books a task that was not launched on a grant. Offers of its agent must have ended.

@@ -1,8 +1,11 @@
-//! Agents as they were admitted, and the names that are bound to them.
+//! Agents: admitted, out of reach, and gone for good; and the names that are bound to them.
+//!
+//! Deliberately not here: when one is given up or forgotten, which the master decides.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +13,7 @@ use crate::ids::AgentId;
 use crate::protocol::node::AgentInfo;
 use crate::protocol::operation::Converted;
 use crate::resources::Resources;
+use crate::time::Time;
 
 /// An agent as it was admitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +24,8 @@ pub struct Admission {
     pub info: Arc<AgentInfo>,
     /// What operations have made of what it has.
     pub converted: Converted,
+    /// Since when it is unreachable, if it is (SM-14). It may come back.
+    pub unreachable: Option<Time>,
 }
 
 impl Admission {
@@ -32,11 +38,15 @@ impl Admission {
     }
 }
 
-/// All admitted agents. One name, one agent.
+/// All agents. One name, one admitted agent; an id is admitted or gone, never both.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Agents {
     admitted: BTreeMap<AgentId, Admission>,
     names: BTreeMap<String, AgentId>,
+    /// How many of the admitted ones are unreachable.
+    unreachable: usize,
+    /// Those that never serve again, and since when.
+    gone: BTreeMap<AgentId, Time>,
 }
 
 impl Agents {
@@ -46,6 +56,14 @@ impl Agents {
 
     pub(super) fn is_empty(&self) -> bool {
         self.admitted.is_empty()
+    }
+
+    pub(super) fn unreachable(&self) -> usize {
+        self.unreachable
+    }
+
+    pub(super) fn gone(&self) -> &BTreeMap<AgentId, Time> {
+        &self.gone
     }
 
     pub(super) fn get(&self, id: &AgentId) -> Option<&Admission> {
@@ -60,17 +78,15 @@ impl Agents {
         self.admitted.iter()
     }
 
-    /// Binds a name to an id. Whoever had the name before is gone.
+    /// Binds a name to an id. The name is free, as the master has seen to.
     pub(super) fn admit(&mut self, id: &AgentId, name: &str, info: &Arc<AgentInfo>) {
-        self.remove(id);
-        if let Some(before) = self.names.insert(name.into(), id.clone()) {
-            self.admitted.remove(&before);
-        }
         let admission = Admission {
             name: name.into(),
             info: Arc::clone(info),
             converted: Converted::default(),
+            unreachable: None,
         };
+        self.names.insert(name.into(), id.clone());
         self.admitted.insert(id.clone(), admission);
     }
 
@@ -80,14 +96,39 @@ impl Agents {
         }
     }
 
-    pub(super) fn remove(&mut self, id: &AgentId) {
-        if let Some(gone) = self.admitted.remove(id) {
-            self.names.remove(&gone.name);
+    pub(super) fn set_unreachable(&mut self, id: &AgentId, since: Option<Time>) {
+        if let Some(admission) = self.admitted.get_mut(id) {
+            let before = core::mem::replace(&mut admission.unreachable, since);
+            self.unreachable += usize::from(since.is_some());
+            self.unreachable -= usize::from(before.is_some());
         }
     }
 
-    /// Returns whether every agent has its name, and every name its agent.
+    /// Frees the name of an agent, and remembers its id.
+    pub(super) fn remove(&mut self, id: &AgentId, at: Time) {
+        if let Some(gone) = self.admitted.remove(id) {
+            self.names.remove(&gone.name);
+            self.unreachable -= usize::from(gone.unreachable.is_some());
+        }
+        self.gone.insert(id.clone(), at);
+    }
+
+    /// Forgets those that are gone since before a moment, and all but so many of the newest.
+    pub(super) fn prune(&mut self, before: Time, keep: usize) {
+        self.gone.retain(|_, at| *at >= before);
+        let above = self.gone.len().saturating_sub(keep);
+        if above > 0 {
+            let mut oldest: Vec<(Time, AgentId)> =
+                self.gone.iter().map(|(id, at)| (*at, id.clone())).collect();
+            oldest.sort_unstable();
+            for (_, id) in oldest.iter().take(above) {
+                self.gone.remove(id);
+            }
+        }
+    }
+
+    /// Returns whether as many are bound as admitted.
     pub(super) fn is_sound(&self) -> bool {
-        self.admitted.len() == self.names.len()
+        self.admitted.len() == self.names.len() && self.unreachable <= self.admitted.len()
     }
 }

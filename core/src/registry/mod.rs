@@ -1,5 +1,5 @@
-//! What a master must never forget: its epoch, which agents it has admitted under which names, and
-//! the quotas and weights of roles.
+//! What a master must never forget: its epoch, which agents it has admitted under which names,
+//! which of them are out of reach or gone, and the quotas and weights of roles.
 //!
 //! Written by the master through [`RegistryOp`], one record at a time; rebuilt by replaying them.
 //! Agents that come back unchanged write nothing.
@@ -56,10 +56,12 @@ pub enum RegistryOp {
         /// What it says about itself now.
         info: Arc<AgentInfo>,
     },
-    /// An agent is gone for good, and its name is free again.
+    /// An agent is gone for good: its name is free again, and its id never serves again.
     Remove {
         /// Which one.
         id: AgentId,
+        /// Since when.
+        at: Time,
     },
     /// Roles were given quotas, all of them at once (RQ-16).
     SetQuotas {
@@ -70,6 +72,25 @@ pub enum RegistryOp {
     SetWeights {
         /// By role; 1 is what roles weigh that nobody named (RQ-11).
         weights: Vec<(Role, Milli)>,
+    },
+    /// An admitted agent is out of reach (SM-14).
+    Unreachable {
+        /// Which one.
+        id: AgentId,
+        /// Since when.
+        at: Time,
+    },
+    /// An agent that was out of reach is back (SM-16).
+    Reachable {
+        /// Which one.
+        id: AgentId,
+    },
+    /// Agents that are gone for long are forgotten (HA-20).
+    Prune {
+        /// Those that were gone before.
+        before: Time,
+        /// How many of the newest others are kept.
+        keep: usize,
     },
 }
 
@@ -93,7 +114,7 @@ impl Registry {
         self.last_time
     }
 
-    /// Returns how many agents are admitted.
+    /// Returns how many agents are admitted, those out of reach included.
     pub fn len(&self) -> usize {
         self.agents.len()
     }
@@ -106,6 +127,16 @@ impl Registry {
     /// Returns an admitted agent.
     pub fn agent(&self, id: &AgentId) -> Option<&Admission> {
         self.agents.get(id)
+    }
+
+    /// Returns how many of the admitted agents are out of reach.
+    pub fn unreachable(&self) -> usize {
+        self.agents.unreachable()
+    }
+
+    /// Returns the agents that never serve again and are not forgotten yet, and since when.
+    pub fn gone(&self) -> &BTreeMap<AgentId, Time> {
+        self.agents.gone()
     }
 
     /// Returns the agent that a certificate's name is bound to.
@@ -140,9 +171,12 @@ impl Durable for Registry {
             }
             RegistryOp::Admit { id, name, info } => self.agents.admit(id, name, info),
             RegistryOp::Update { id, info } => self.agents.update(id, info),
-            RegistryOp::Remove { id } => self.agents.remove(id),
+            RegistryOp::Remove { id, at } => self.agents.remove(id, *at),
             RegistryOp::SetQuotas { quotas } => self.roles.set_quotas(quotas),
             RegistryOp::SetWeights { weights } => self.roles.set_weights(weights),
+            RegistryOp::Unreachable { id, at } => self.agents.set_unreachable(id, Some(*at)),
+            RegistryOp::Reachable { id } => self.agents.set_unreachable(id, None),
+            RegistryOp::Prune { before, keep } => self.agents.prune(*before, *keep),
         }
         debug_assert!(self.agents.is_sound());
     }

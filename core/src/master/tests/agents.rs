@@ -117,6 +117,7 @@ fn an_agent_that_lost_its_state_is_a_new_one() {
     let mut gone = word("t", state, reason, why, Some(&id), world.now);
     gone.update = named(&outs);
     assert!(gone.update.is_some(), "it is to be confirmed");
+    let at = world.now;
     let admit = RegistryOp::Admit {
         id: agent_id(1),
         name: "one".into(),
@@ -125,7 +126,7 @@ fn an_agent_that_lost_its_state_is_a_new_one() {
     assert_eq!(
         outs,
         [
-            Output::Persist(RegistryOp::Remove { id }),
+            Output::Persist(RegistryOp::Remove { id, at }),
             disconnect(old, CloseReason::Replaced, why),
             to_framework(framework, Event::Update(gone)),
             Output::Persist(admit),
@@ -248,7 +249,9 @@ fn an_agent_that_stays_away_is_unreachable_until_it_returns() {
     world.lose(peer);
     assert_eq!(world.lose(framework), []);
     // The framework is away as well; it hears of this when it is back, and nothing is booked.
-    assert_eq!(world.pass(AWAY), []);
+    let outs = world.pass(AWAY);
+    let at = world.now;
+    assert_eq!(outs, [out_of_reach(&id, at)]);
     let state = world.master.view().all_tasks()[0].status.state;
     assert_eq!(state, TaskState::Unreachable);
     let framework = world.connect(PeerRole::Framework, "web");
@@ -269,6 +272,7 @@ fn an_agent_that_stays_away_is_unreachable_until_it_returns() {
     assert_eq!(
         outs,
         [
+            Output::Persist(RegistryOp::Reachable { id: id.clone() }),
             reregistered(peer, id),
             to_framework(framework, Event::Update(again)),
         ]

@@ -192,7 +192,9 @@ fn what_became_of_an_agent_is_told_to_a_framework_that_was_away() {
     let mut t = launched();
     t.world.lose(t.peer);
     t.world.lose(t.agent_peer);
-    assert_eq!(t.world.pass(Duration::from_secs(600)), []);
+    let outs = t.world.pass(Duration::from_secs(600));
+    let at = t.world.now;
+    assert_eq!(outs, [out_of_reach(&t.agent, at)]);
     let states = |told: Vec<TaskStatus>| -> Vec<_> {
         told.into_iter().map(|s| (s.state, s.update)).collect()
     };

@@ -15,6 +15,7 @@ mod operators;
 mod quotas;
 mod recovery;
 mod roles;
+mod standing;
 mod tasks;
 
 use alloc::boxed::Box;
@@ -173,6 +174,11 @@ fn named(outs: &[Out]) -> Option<UpdateId> {
 
 fn to_agent(peer: PeerId, message: ToAgent) -> Out {
     Output::Effect(Effect::Agent { peer, message })
+}
+
+fn out_of_reach(agent: &AgentId, at: Time) -> Out {
+    let id = agent.clone();
+    Output::Persist(RegistryOp::Unreachable { id, at })
 }
 
 fn to_framework(peer: PeerId, event: Event) -> Out {
@@ -341,6 +347,20 @@ impl World {
                     ..
                 }),
             ] => (peer, id.clone()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// An agent that registers under a name that was bound before.
+    fn agent_anew(&mut self, name: &str) -> (PeerId, AgentId) {
+        let peer = self.connect(PeerRole::Agent, name);
+        let agent = agent_info("cpus:4");
+        let outs = self.agent_says(peer, ToMaster::Register { agent });
+        match outs.last() {
+            Some(Output::Effect(Effect::Agent {
+                message: ToAgent::Registered { id, .. },
+                ..
+            })) => (peer, id.clone()),
             other => panic!("{other:?}"),
         }
     }

@@ -1,0 +1,140 @@
+//! Agents that are out of reach, gone for good, and forgotten. All of that is durable before
+//! anybody hears of it.
+//!
+//! An agent that stays away for too long is unreachable: it may come back, and its tasks with it.
+//! After weeks, or if there are too many, it is removed; so is one whose place another takes. A
+//! removed id is remembered for as long again, and refused: its tasks were said to be gone.
+//!
+//! Deliberately not here: connections and timeouts (`reachability`), joining and returning
+//! (`on_agent`).
+
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::agents::{Agent, Presence};
+use super::updates::News;
+use super::{Cx, Effect, Master, Timer};
+use crate::allocator::Change;
+use crate::keys::AgentKey;
+use crate::limits;
+use crate::protocol::hello::CloseReason;
+use crate::protocol::status::{Reason, TaskState};
+use crate::registry::RegistryOp;
+use crate::time::Time;
+
+impl Master {
+    /// Knows the agents of earlier leaderships. Those out of reach stay so; the others have their
+    /// time to come back (SM-11, TK-111).
+    pub(super) fn recover_agents(&mut self, now: Time) {
+        let patience = now + self.config.agent_reregister_timeout;
+        for (id, admission) in self.registry.agents() {
+            let presence = match admission.unreachable {
+                Some(_) => Presence::Unreachable,
+                None => Presence::Recovered,
+            };
+            let info = Arc::clone(&admission.info);
+            let agent = Agent::new(id.clone(), info, admission.total(), presence, now);
+            let key = self.agents.insert(agent);
+            if presence == Presence::Recovered {
+                self.agents[key].due = Some(patience);
+                self.timers.arm(patience, Timer::Agent(key));
+            }
+        }
+        self.timers.arm(self.collect_at, Timer::Collect);
+    }
+
+    /// An agent stayed away for too long (SM-11, SM-14). The registry keeps it: it may return.
+    pub(super) fn mark_unreachable(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
+        let (id, at) = (self.agents[key].id.clone(), cx.now);
+        // TK-108: whoever hears of it hears the same of every later leadership.
+        self.persist(cx, RegistryOp::Unreachable { id, at });
+        if self.agents[key].is_allocatable() {
+            self.changes.push(Change::AgentRemoved { agent: key });
+        }
+        self.agents.set_presence(key, Presence::Unreachable);
+        for task in self.tasks.of_agent(key) {
+            // A task that it did not report when it was here last is unreachable already.
+            if self.tasks[task].is_booked() {
+                // What was booked went with `AgentRemoved`.
+                self.tasks.unbook(task);
+                let message = "the agent has not come back in time".to_string();
+                let state = TaskState::Unreachable;
+                let reason = Reason::AgentRemoved;
+                let news = News {
+                    state,
+                    reason,
+                    message,
+                };
+                self.announce(cx, task, news);
+            }
+        }
+        self.answer_kills(cx);
+    }
+
+    /// Ends an agent for good (SM-18, TK-113): its tasks are gone, and its id with them.
+    pub(super) fn remove_agent(&mut self, cx: &mut Cx<'_>, key: AgentKey, why: &str) {
+        let row = &self.agents[key];
+        let (id, peer, known) = (row.id.clone(), row.peer(), row.is_allocatable());
+        self.persist(cx, RegistryOp::Remove { id, at: cx.now });
+        if let Some(peer) = peer {
+            self.peers.remove(peer);
+            let reason = String::from(why);
+            cx.out.emit(Effect::Disconnect {
+                peer,
+                close: CloseReason::Replaced,
+                reason,
+            });
+        }
+        self.rescind_agent(cx, key);
+        for task in self.tasks.of_agent(key) {
+            self.tasks.unbook(task);
+            let news = News {
+                state: TaskState::Gone,
+                reason: Reason::AgentRemoved,
+                message: why.to_string(),
+            };
+            self.announce_end(cx, task, news);
+        }
+        if known {
+            self.changes.push(Change::AgentRemoved { agent: key });
+        }
+        self.arm_agent(key, None);
+        self.agents.remove(key);
+    }
+
+    /// Gives up agents that are out of reach for too long, and forgets those that are gone for too
+    /// long (HA-20). What nobody needs any more does not pile up, and no list grows beyond bounds.
+    pub(super) fn collect(&mut self, cx: &mut Cx<'_>) {
+        for key in self.lost_for_good(cx.now) {
+            self.remove_agent(cx, key, "the agent was away for too long");
+        }
+        let gone = self.registry.gone();
+        let is_old = |at: &Time| cx.now.since(*at) > limits::AGENT_ABSENCE;
+        if gone.len() > limits::GONE_AGENTS || gone.values().any(is_old) {
+            let age = limits::AGENT_ABSENCE.as_micros();
+            let age = u64::try_from(age).expect("some weeks fit");
+            let before = Time::from_micros(cx.now.as_micros().saturating_sub(age));
+            let keep = limits::GONE_AGENTS;
+            self.persist(cx, RegistryOp::Prune { before, keep });
+        }
+        self.collect_at = cx.now + limits::COLLECTION;
+        self.timers.arm(self.collect_at, Timer::Collect);
+        self.answer_kills(cx);
+    }
+
+    /// Lists the agents out of reach that are to be given up, those that are away the longest
+    /// first.
+    fn lost_for_good(&self, now: Time) -> Vec<AgentKey> {
+        let above = self.registry.unreachable();
+        let above = above.saturating_sub(limits::UNREACHABLE_AGENTS);
+        let rows = self.registry.agents();
+        let rows = rows.filter_map(|(id, row)| Some((row.unreachable?, id)));
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_unstable();
+        let rows = rows.into_iter().enumerate();
+        let lost = rows.filter(|(n, (at, _))| *n < above || now.since(*at) > limits::AGENT_ABSENCE);
+        lost.filter_map(|(_, (_, id))| self.agents.find(id))
+            .collect()
+    }
+}

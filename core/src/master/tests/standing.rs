@@ -1,0 +1,214 @@
+//! Agents out of reach, removed and forgotten: durable, bounded, and never back from the dead.
+
+use alloc::sync::Arc;
+
+use super::*;
+use crate::machine::Durable;
+
+const WEEKS: Duration = limits::AGENT_ABSENCE;
+
+fn back(id: &AgentId, frameworks: Vec<FrameworkInfo>, tasks: Vec<TaskReport>) -> ToMaster {
+    ToMaster::Reregister {
+        id: id.clone(),
+        agent: agent_info("cpus:4"),
+        frameworks,
+        tasks,
+    }
+}
+
+fn records(outs: &[Out]) -> Vec<RegistryOp> {
+    let records = outs.iter().filter_map(|out| match out {
+        Output::Persist(op) => Some(op.clone()),
+        Output::Effect(_) | Output::Free(_) => None,
+    });
+    records.collect()
+}
+
+/// The next leadership, which knows what the last one wrote down.
+fn next(epoch: u64, world: &World) -> World {
+    let bytes = postcard::to_allocvec(world.master.registry()).unwrap();
+    let mut next = World::recovered(epoch, postcard::from_bytes(&bytes).unwrap());
+    next.drain();
+    next
+}
+
+/// A registry with as many agents that were admitted, and then something else.
+fn many(count: usize, then: impl Fn(AgentId, Time) -> RegistryOp) -> Registry {
+    let mut registry = Registry::default();
+    let info = Arc::new(agent_info("cpus:1"));
+    for n in 0..count {
+        let id = agent_id(n as u64);
+        registry.apply(&RegistryOp::Admit {
+            id: id.clone(),
+            name: id.to_string(),
+            info: Arc::clone(&info),
+        });
+        // The lower the number, the longer ago.
+        registry.apply(&then(id, Time::from_micros(n as u64)));
+    }
+    registry
+}
+
+#[test]
+fn that_an_agent_is_out_of_reach_is_durable_before_it_is_told() {
+    // TK-108, SM-14
+    let mut world = World::new();
+    let (peer, id) = world.agent("one", "cpus:4");
+    let (framework, _) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(framework, vec![task("t", &id, "cpus:1")]);
+    world.lose(peer);
+    let mut outs = world.pass(Duration::from_secs(600));
+    outs.retain(|out| !matches!(out, Output::Free(_)));
+    let at = world.now;
+    assert_eq!(outs[0], out_of_reach(&id, at));
+    let told = matches!(
+        &outs[1],
+        Output::Effect(Effect::Scheduler { event: Event::Update(status), .. })
+            if status.state == TaskState::Unreachable
+    );
+    assert!(told, "{outs:?}");
+    assert_eq!(outs.len(), 2);
+    // SM-16: so is its return.
+    let peer = world.connect(PeerRole::Agent, "one");
+    let outs = world.agent_says(peer, back(&id, vec![], vec![]));
+    assert_eq!(records(&outs), [RegistryOp::Reachable { id: id.clone() }]);
+    let known = world.master.registry().agent(&id).unwrap();
+    assert_eq!(known.unreachable, None);
+}
+
+#[test]
+fn the_next_leadership_knows_who_is_out_of_reach() {
+    // TK-108, SM-11, HA-14
+    let mut world = World::new();
+    let (peer, id) = world.agent("one", "cpus:4");
+    world.lose(peer);
+    world.pass(Duration::from_secs(600));
+    let mut world = next(2, &world);
+    let owner = framework_id(0);
+    let web = world.connect(PeerRole::Framework, "web");
+    world.subscribe(web, framework_info_of(owner.clone()));
+    // TK-75: nobody waits for it.
+    let call = Call::Kill {
+        task: task_id("x"),
+        grace: None,
+    };
+    assert_eq!(world.call(web, call).len(), 1);
+    let mut outs = world.pass(Duration::from_secs(700));
+    outs.retain(|out| !matches!(out, Output::Free(_)));
+    assert_eq!(outs, [], "it is out of reach already");
+    // SM-16, TK-60: this leadership hears of the task for the first time, the framework does not.
+    let peer = world.connect(PeerRole::Agent, "one");
+    let tasks = vec![
+        report(&owner, task("t", &id, "cpus:1"), TaskState::Running),
+        report(&owner, task("u", &id, "cpus:1"), TaskState::Finished),
+    ];
+    let outs = world.agent_says(peer, back(&id, vec![], tasks));
+    let (state, reason) = (TaskState::Running, Reason::AgentReregistered);
+    let why = "the agent came back";
+    let again = word("t", state, reason, why, Some(&id), world.now);
+    assert_eq!(records(&outs), [RegistryOp::Reachable { id }]);
+    // How the other one ended the agent says itself.
+    assert_eq!(outs[2..], [to_framework(web, Event::Update(again))]);
+}
+
+#[test]
+fn an_id_that_was_removed_never_serves_again() {
+    // TK-114, SM-18: its tasks were said to be gone, and the old disk has them still
+    let mut world = World::new();
+    let (_, old) = world.agent("one", "cpus:4");
+    let (_, new) = world.agent_anew("one");
+    let text = "agent id rio-1-S0 was removed: only with an empty state can it join";
+    let refused = |peer| [to_agent(peer, ToAgent::Refused(text.into()))];
+    for epoch in 2..5 {
+        let peer = world.connect(PeerRole::Agent, "one");
+        let outs = world.agent_says(peer, back(&old, vec![], vec![]));
+        assert_eq!(outs, refused(peer));
+        // Whoever took its place is not disturbed by that.
+        let bound = world.master.registry().bound_to("one");
+        assert_eq!(bound, Some(&new));
+        world = next(epoch, &world);
+    }
+}
+
+#[test]
+fn an_agent_that_is_away_for_weeks_is_given_up() {
+    // HA-20, TL-08
+    let mut world = World::new();
+    let (peer, id) = world.agent("one", "cpus:4");
+    let (framework, _) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(framework, vec![task("t", &id, "cpus:1")]);
+    world.lose(peer);
+    world.pass(Duration::from_secs(600));
+    // For as long it may come back.
+    world.now = world.now + WEEKS;
+    assert_eq!(records(&world.tick()), []);
+    world.now = world.now + limits::COLLECTION;
+    let outs = world.tick();
+    let at = world.now;
+    let gone = RegistryOp::Remove { id: id.clone(), at };
+    assert_eq!(records(&outs), [gone]);
+    let told = outs.iter().any(|out| {
+        matches!(
+            out,
+            Output::Effect(Effect::Scheduler { event: Event::Update(status), .. })
+                if status.state == TaskState::Gone
+        )
+    });
+    assert!(told, "{outs:?}");
+    assert!(world.master.view().agents().is_empty());
+    // Once more as long, and nobody remembers it.
+    world.now = world.now + WEEKS;
+    assert_eq!(records(&world.tick()), []);
+    world.now = world.now + limits::COLLECTION;
+    let before = Time::from_micros(world.now.as_micros() - WEEKS.as_micros() as u64);
+    let keep = limits::GONE_AGENTS;
+    let prune = RegistryOp::Prune { before, keep };
+    assert_eq!(records(&world.tick()), [prune]);
+    assert!(world.master.registry().gone().is_empty());
+}
+
+#[test]
+fn no_more_agents_are_out_of_reach_than_are_remembered() {
+    // TK-106, HA-20
+    let count = limits::UNREACHABLE_AGENTS + 1;
+    let registry = many(count, |id, at| RegistryOp::Unreachable { id, at });
+    let mut world = World::recovered(2, registry);
+    world.drain();
+    world.now = world.now + limits::COLLECTION;
+    let (id, at) = (agent_id(0), world.now);
+    assert_eq!(records(&world.tick()), [RegistryOp::Remove { id, at }]);
+    // They take no places of those that are here.
+    world.agent("one", "cpus:1");
+}
+
+#[test]
+fn no_more_agents_are_gone_than_are_remembered() {
+    // TK-106, HA-20
+    let count = limits::GONE_AGENTS + 1;
+    let registry = many(count, |id, at| RegistryOp::Remove { id, at });
+    let mut world = World::recovered(2, registry);
+    world.drain();
+    world.now = world.now + limits::COLLECTION;
+    assert_eq!(records(&world.tick()).len(), 1);
+    let gone = world.master.registry().gone();
+    assert_eq!(gone.len(), limits::GONE_AGENTS);
+    assert!(!gone.contains_key(&agent_id(0)), "the oldest goes");
+}
+
+#[test]
+fn who_is_out_of_reach_takes_no_place_and_gets_one_only_if_it_is_free() {
+    // TK-106
+    let away = agent_id(limits::AGENTS as u64);
+    let registry = many(limits::AGENTS + 1, |id, at| match id == away {
+        true => RegistryOp::Unreachable { id, at },
+        false => RegistryOp::Reachable { id },
+    });
+    let mut world = World::recovered(2, registry);
+    world.drain();
+    let peer = world.connect(PeerRole::Agent, away.as_str());
+    let why = "no room for agent rio-1-S100000 to come back";
+    let outs = world.agent_says(peer, back(&away, vec![], vec![]));
+    assert_eq!(outs, [disconnect(peer, CloseReason::Overloaded, why)]);
+}
