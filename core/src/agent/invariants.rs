@@ -8,7 +8,7 @@ use alloc::string::String;
 
 use super::containers::Phase;
 use super::registration::Link;
-use super::tasks::{Placement, UPDATES_PER_TASK};
+use super::tasks::{Placement, Task, UPDATES_PER_TASK};
 use super::{Agent, Number, Timer};
 use crate::time::Time;
 
@@ -167,6 +167,20 @@ impl Agent {
             if let Some(at) = session.subscribe_by() {
                 expect(at, Timer::Subscribe(number))?;
             }
+        }
+        for (task, watch) in &self.watches {
+            let row = self.state.task(*task);
+            let by_executor = |t: &Task| matches!(t.placement(), Placement::Executor(_));
+            let live = row.is_some_and(|t| by_executor(t) && !t.state().is_terminal());
+            ensure(live, || format!("{task:?} is watched for nothing"))?;
+            if let Some(word) = watch.word {
+                expect(word.at, Timer::Word(*task))?;
+            }
+            if let Some(at) = watch.end {
+                expect(at, Timer::Overdue(*task))?;
+            }
+            let waits = watch.word.is_some() || watch.end.is_some();
+            ensure(waits, || format!("{task:?} owes nothing"))?;
         }
         ensure(timers.is_empty(), || "a timer that nobody waits for".into())
     }

@@ -1,7 +1,7 @@
 //! How tasks are ended, and containers with them: asked first, destroyed when their time is over.
 //!
 //! Called by `on_master`, and by whoever has a container to end. Deliberately not here: ending
-//! executors with all that they run (`on_executor`).
+//! executors with all that they run (`on_executor`), and those that do not obey (`overdue`).
 
 use core::time::Duration;
 
@@ -70,6 +70,7 @@ impl Agent {
         if before.is_none_or(|at| destroy_at < at) {
             let task = number;
             self.persist(cx, AgentRecord::KillRequested { task, destroy_at });
+            self.await_task_end(cx, executor, number);
         }
         // Said again each time, with what is left: only that can have been lost.
         let patience = before.map_or(patience, |at| patience.min(at.since(cx.now)));

@@ -6,7 +6,7 @@
 //! round trip for news that says nothing.
 //!
 //! Reading order: `interface`, `journal` (what it remembers), `on_master`, `kills`, `on_container`,
-//! `updates`, `recovery`.
+//! `on_executor`, `overdue`, `updates`, `recovery`.
 //!
 //! Deliberately not here: how containers work, where sandboxes are, finding the master, draining,
 //! and the comparison of a changed configuration with the one registered (AG-21).
@@ -21,6 +21,7 @@ mod launch;
 mod on_container;
 mod on_executor;
 mod on_master;
+mod overdue;
 mod recovery;
 mod registration;
 mod tasks;
@@ -38,6 +39,7 @@ pub use self::interface::{Config, Effect, Input};
 pub use self::invariants::Violation;
 pub use self::journal::{AgentRecord, AgentState, Number};
 pub use self::launch::task_sandboxes;
+use self::overdue::Watches;
 use self::recovery::Recovery;
 use self::registration::Link;
 pub use self::tasks::Placement;
@@ -64,6 +66,10 @@ enum Timer {
     Destroy(Number),
     /// An executor had its time to subscribe.
     Subscribe(Number),
+    /// The first word about a task that an executor was handed.
+    Word(Number),
+    /// The end of a task that an executor was told to end.
+    Overdue(Number),
 }
 
 type Out = Outbox<AgentRecord, Effect>;
@@ -101,6 +107,7 @@ pub struct Agent {
     containers: Containers,
     sessions: Sessions,
     flights: Flights,
+    watches: Watches,
 }
 
 impl Agent {
@@ -128,6 +135,8 @@ impl Agent {
                 Timer::Resend(task) => self.on_resend_due(cx, task),
                 Timer::Destroy(number) => self.on_destroy_due(cx, number),
                 Timer::Subscribe(executor) => self.on_subscribe_overdue(cx, executor),
+                Timer::Word(task) => self.on_word_due(cx, task),
+                Timer::Overdue(task) => self.on_task_overdue(cx, task),
             }
         }
     }

@@ -56,7 +56,7 @@ impl Agent {
         }
     }
 
-    fn stop_awaiting_subscription(&mut self, executor: Number) {
+    pub(super) fn stop_awaiting_subscription(&mut self, executor: Number) {
         if let Some(session) = self.sessions.get_mut(executor)
             && let Some(at) = session.subscribe_by()
         {
@@ -89,6 +89,7 @@ impl Agent {
             self.end_executor(cx, executor, "it has no tasks");
         } else {
             self.await_subscription(cx, executor);
+            self.await_task_ends(cx, executor);
         }
     }
 
@@ -146,6 +147,7 @@ impl Agent {
             session.deliver(task);
             let event = Event::Launch(info);
             cx.out.emit(Effect::Executor { peer, event });
+            self.await_word(cx, task);
         }
     }
 
@@ -276,7 +278,7 @@ impl Agent {
             return;
         }
         match (has_it, task.destroy_at()) {
-            (true, None) => {}
+            (true, None) => self.await_word(cx, number),
             (true, Some(destroy_at)) => {
                 let event = Event::Kill {
                     task: task.info().id.clone(),

@@ -22,6 +22,7 @@ use super::containers::{Containers, Phase};
 use super::executors::Sessions;
 use super::journal::Number;
 use super::on_container::End;
+use super::overdue::Watches;
 use super::registration::Link;
 use super::tasks::Placement;
 use super::updates::{Flights, News};
@@ -64,6 +65,7 @@ impl Agent {
             containers: Containers::default(),
             sessions: Sessions::default(),
             flights: Flights::new(),
+            watches: Watches::new(),
         };
         let mut cx = Cx { now, out };
         agent.ask_for_containers(&mut cx);

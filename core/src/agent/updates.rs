@@ -96,6 +96,7 @@ impl Agent {
         }
         let task = number;
         self.persist(cx, AgentRecord::Updated { task, status });
+        self.heed(task, is_over);
         let waits = |agent: &Self| agent.state.task(number).map(|t| t.unacknowledged().len());
         if waits(self) == Some(1) && self.link.joined().is_some() {
             let wait = self.config.update_retry;
@@ -198,6 +199,7 @@ impl Agent {
         placement: Placement,
     ) {
         self.land(number);
+        self.heed(number, true);
         match placement {
             Placement::Own => cx.container(ContainerCommand::Forget {
                 id: number.container(),

@@ -24,7 +24,7 @@ use crate::ids::{AgentId, PeerId, TaskId};
 use crate::limits;
 use crate::machine::{Machine, Never, Outbox};
 use crate::protocol::executor::{Call, Event};
-use crate::protocol::status::TaskStatus;
+use crate::protocol::status::{TaskState, TaskStatus};
 use crate::protocol::task::TaskInfo;
 use crate::protocol::wire::size;
 use crate::rng::Rng;
@@ -153,7 +153,7 @@ impl Executor {
     fn on_event(&mut self, now: Time, event: Event, out: &mut Out) {
         match event {
             Event::Subscribed { agent } => self.on_subscribed(now, agent, out),
-            Event::Launch(task) => self.on_launch(task, out),
+            Event::Launch(task) => self.on_launch(now, task, out),
             Event::Kill { task, grace } => {
                 if self.tasks.get(&task).is_some_and(|task| !task.is_over) {
                     out.emit(Effect::User(UserEvent::Kill { task, grace }));
@@ -186,9 +186,18 @@ impl Executor {
         out.emit(Effect::User(UserEvent::Subscribed { agent }));
     }
 
-    fn on_launch(&mut self, info: TaskInfo, out: &mut Out) {
-        if self.stage != Stage::Working || self.tasks.contains_key(&info.id) {
-            tracing::debug!(task = %info.id, "ending, or here already: not launched");
+    /// Takes a task, or says that it has it: the agent hands over again what it never heard of, and
+    /// ends an executor that stays silent.
+    fn on_launch(&mut self, now: Time, info: TaskInfo, out: &mut Out) {
+        if self.stage != Stage::Working {
+            tracing::debug!(task = %info.id, "ending: not launched");
+            return;
+        }
+        if let Some(task) = self.tasks.get(&info.id) {
+            let mut told = self.unacknowledged.iter();
+            if !task.is_known && !told.any(|status| status.task == info.id) {
+                self.on_report(now, Report::new(info.id, TaskState::Starting), out);
+            }
             return;
         }
         let task = Task {

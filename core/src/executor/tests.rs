@@ -156,8 +156,7 @@ fn a_task_from_launch_to_end() {
     assert_eq!(lines(&outputs), ["subscribe [] []"]); // FW-60
     assert_eq!(lines(&node.feed(subscribed())), ["user: subscribed"]);
     let launch = says(Event::Launch(task("t")));
-    assert_eq!(lines(&node.feed(launch.clone())), ["user: launch t"]);
-    assert_eq!(lines(&node.feed(launch)), NOTHING);
+    assert_eq!(lines(&node.feed(launch)), ["user: launch t"]);
     let outputs = node.feed(report("t", TaskState::Running));
     assert_eq!(lines(&outputs), ["update t running"]);
     let Effect::Agent {
@@ -416,13 +415,11 @@ proptest! {
         let mut node = Node::new();
         let mut waiting: Vec<UpdateId> = Vec::new();
         for input in inputs {
-            let reported = matches!(input, Input::User(UserCall::Update(_)));
             let outputs = node.feed(input);
-            if reported {
-                let new = node.executor.unacknowledged.len() > waiting.len();
-                waiting.extend(node.executor.unacknowledged.back()
-                    .filter(|_| new).and_then(|status| status.update));
-            }
+            // A user's, or the word that a task has arrived.
+            let new = node.executor.unacknowledged.len() > waiting.len();
+            waiting.extend(node.executor.unacknowledged.back()
+                .filter(|_| new).and_then(|status| status.update));
             for output in &outputs {
                 if let Effect::Agent { call: Call::Subscribe { updates, .. }, .. } = output {
                     let told: Vec<_> = updates.iter().filter_map(|status| status.update).collect();
@@ -442,4 +439,17 @@ proptest! {
         }
         prop_assert_eq!(node.executor.deadline(), None);
     }
+}
+
+#[test]
+fn a_task_that_comes_again_is_said_to_have_arrived() {
+    // I15: the agent ends an executor that stays silent.
+    let mut node = Node::working();
+    let again = says(Event::Launch(task("t")));
+    let outputs = node.feed(again.clone());
+    assert_eq!(lines(&outputs), ["update t starting"]);
+    assert_eq!(lines(&node.feed(again.clone())), NOTHING, "said, and kept");
+    node.feed(has("t", update_id(&outputs)));
+    assert_eq!(lines(&node.feed(again)), NOTHING, "the agent knows");
+    assert_eq!(lines(&node.feed(report("t", TaskState::Running))).len(), 1);
 }

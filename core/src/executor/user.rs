@@ -21,7 +21,8 @@ pub enum UserEvent {
     },
     /// The agent is out of reach. Tasks go on.
     Disconnected,
-    /// A task to start. Comes once a task.
+    /// A task to start. Comes once a task. Until something is said of it, the agent takes it for
+    /// lost on the way, and asks.
     Launch(TaskInfo),
     /// A task to end.
     Kill {

@@ -4,20 +4,20 @@ use super::*;
 use crate::protocol::executor::Call;
 use crate::protocol::status::Source;
 
-const INSIDE: PeerId = PeerId(50);
+pub(super) const INSIDE: PeerId = PeerId(50);
 
-fn connected(peer: PeerId, n: u64) -> Input {
+pub(super) fn connected(peer: PeerId, n: u64) -> Input {
     Input::ExecutorConnected {
         peer,
         container: ContainerId::numbered(n),
     }
 }
 
-fn says(peer: PeerId, call: Call) -> Input {
+pub(super) fn says(peer: PeerId, call: Call) -> Input {
     Input::Executor { peer, call }
 }
 
-fn subscribe(tasks: &[&str], updates: Vec<TaskStatus>) -> Call {
+pub(super) fn subscribe(tasks: &[&str], updates: Vec<TaskStatus>) -> Call {
     Call::Subscribe {
         framework: fw("f"),
         executor: ExecutorId::new("e").unwrap(),
@@ -26,7 +26,7 @@ fn subscribe(tasks: &[&str], updates: Vec<TaskStatus>) -> Call {
     }
 }
 
-fn status(task: &str, state: TaskState, id: u128) -> TaskStatus {
+pub(super) fn status(task: &str, state: TaskState, id: u128) -> TaskStatus {
     TaskStatus {
         update: Some(UpdateId(id)),
         ..TaskStatus::new(tid(task), state, Source::Executor, Time::ZERO)
@@ -34,7 +34,7 @@ fn status(task: &str, state: TaskState, id: u128) -> TaskStatus {
 }
 
 /// Container 0 runs executor `e`, which has task `t`, number 1.
-fn working() -> Node {
+pub(super) fn working() -> Node {
     let mut node = Node::joined();
     node.feed(run("f", task_of("e", "t")));
     node.feed(started(0));
@@ -308,7 +308,8 @@ fn a_kill_before_the_handover_is_done_by_the_agent() {
 }
 
 #[test]
-fn an_executor_whose_only_task_was_killed_early_is_ended() {
+fn mesos_5380_the_executor_of_a_task_that_was_killed_early_ends() {
+    // I14
     let mut node = Node::joined();
     node.feed(run("f", task_of("e", "t")));
     let update = sent_update(&node.feed(kill("f", "t", None)));

@@ -3,6 +3,7 @@
 
 mod executors;
 mod kills;
+mod overdue;
 mod random;
 mod recovery;
 mod registration;
