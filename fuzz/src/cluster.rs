@@ -153,6 +153,7 @@ mod tests {
                 framework,
                 role: Role::any(),
                 task,
+                starts_executor: false,
             }),
             said(kill),
             agent::Input::MasterLost { peer },

@@ -22,6 +22,8 @@ pub(super) struct Executor {
     info: ExecutorInfo,
     /// Whether it ever subscribed, so that tasks may have reached it.
     subscribed: bool,
+    /// Its tasks that are not over and acknowledged.
+    tasks: BTreeSet<Number>,
 }
 
 impl Executor {
@@ -31,6 +33,7 @@ impl Executor {
             role,
             info,
             subscribed: false,
+            tasks: BTreeSet::new(),
         }
     }
 
@@ -49,6 +52,18 @@ impl Executor {
 
     pub(super) fn has_subscribed(&self) -> bool {
         self.subscribed
+    }
+
+    pub(super) fn tasks(&self) -> &BTreeSet<Number> {
+        &self.tasks
+    }
+
+    pub(super) fn add_task(&mut self, task: Number) {
+        self.tasks.insert(task);
+    }
+
+    pub(super) fn remove_task(&mut self, task: Number) {
+        self.tasks.remove(&task);
     }
 
     pub(super) fn mark_subscribed(&mut self) {

@@ -127,6 +127,14 @@ impl Agent {
             let served = task.state().is_terminal() || executors.contains(&executor);
             ensure(served, || format!("{number:?} outlives its executor"))?;
         }
+        for (executor, row) in self.state.executors() {
+            let placed = Placement::Executor(*executor);
+            let tasks = self.state.tasks().iter();
+            let own = tasks.filter(|(_, task)| task.placement() == placed);
+            ensure(own.map(|(number, _)| number).eq(row.tasks()), || {
+                format!("{executor:?} is listed with other tasks")
+            })?;
+        }
         for (number, session) in self.sessions.iter() {
             let mut own = session
                 .delivered()

@@ -205,12 +205,11 @@ impl AgentState {
         self.frameworks.get(framework).is_some_and(|f| f.ended)
     }
 
-    /// Visits the tasks of an executor.
+    /// Visits the tasks of an executor that has not ended.
     pub(super) fn tasks_of(&self, executor: Number) -> impl Iterator<Item = (Number, &Task)> + '_ {
-        self.tasks
-            .iter()
-            .filter(move |(_, task)| task.placement() == Placement::Executor(executor))
-            .map(|(number, task)| (*number, task))
+        let tasks = self.executors.get(&executor).map(Executor::tasks);
+        let numbers = tasks.into_iter().flatten();
+        numbers.filter_map(|number| Some((*number, self.tasks.get(number)?)))
     }
 
     fn framework_entry(&mut self, info: &FrameworkInfo) -> &mut Framework {
@@ -235,6 +234,11 @@ impl AgentState {
             .get_mut(task.framework())
             .expect("a task's framework is kept");
         framework.tasks.remove(&task.info().id);
+        if let Placement::Executor(executor) = task.placement()
+            && let Some(row) = self.executors.get_mut(&executor)
+        {
+            row.remove_task(number);
+        }
         self.remove_if_unused(task.framework());
     }
 
@@ -285,6 +289,11 @@ impl AgentState {
         let entry = self.framework_entry(framework);
         entry.tasks.insert(task.id.clone(), number);
         let framework = framework.id.clone().expect("checked by framework_entry");
+        if let Placement::Executor(executor) = placement
+            && let Some(row) = self.executors.get_mut(&executor)
+        {
+            row.add_task(number);
+        }
         self.tasks.insert(
             number,
             Task::new(framework, role.clone(), task.clone(), placement),

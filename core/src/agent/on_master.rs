@@ -21,6 +21,14 @@ use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
 use crate::roles::Role;
 
+/// A task, as the master orders it.
+struct Job {
+    framework: FrameworkInfo,
+    role: Role,
+    task: TaskInfo,
+    starts_executor: bool,
+}
+
 impl Agent {
     pub(super) fn on_master(&mut self, cx: &mut Cx<'_>, peer: PeerId, message: ToAgent) {
         if self.link.peer() != Some(peer) {
@@ -58,7 +66,16 @@ impl Agent {
                 framework,
                 role,
                 task,
-            } => self.on_run_task(cx, framework, role, task),
+                starts_executor,
+            } => {
+                let job = Job {
+                    framework,
+                    role,
+                    task,
+                    starts_executor,
+                };
+                self.on_run_task(cx, job);
+            }
             ToAgent::KillTask {
                 framework,
                 task,
@@ -75,49 +92,38 @@ impl Agent {
         }
     }
 
-    fn on_run_task(
-        &mut self,
-        cx: &mut Cx<'_>,
-        framework: FrameworkInfo,
-        role: Role,
-        task: TaskInfo,
-    ) {
+    fn on_run_task(&mut self, cx: &mut Cx<'_>, job: Job) {
+        let task = &job.task;
         let (Some(peer), Some(agent)) = (self.link.joined(), self.state.agent().cloned()) else {
             tracing::debug!(task = %task.id, "a task before the registration: ignored"); // AG-01
             return;
         };
-        let Some(id) = framework.id.clone() else {
+        let Some(id) = job.framework.id.clone() else {
             tracing::debug!(task = %task.id, "a task of a framework without id: ignored");
             return;
         };
         if self.state.is_ended(&id) {
             let why = "the framework was shut down on the agent, and is not over yet"; // AG-27
-            self.refuse_task(cx, peer, id, task.id, why.into());
+            self.refuse_task(cx, peer, id, job.task.id, why.into());
             return;
         }
         if self.state.find_task(&id, &task.id).is_some() {
             let why = "the agent has a task of this id, which is not over yet";
-            self.refuse_task(cx, peer, id, task.id, why.into());
+            self.refuse_task(cx, peer, id, job.task.id, why.into());
             return;
         }
         if self.state.tasks().len() >= limits::TASKS_PER_AGENT {
             let why = format!("the agent has {} tasks already", limits::TASKS_PER_AGENT);
-            self.refuse_task(cx, peer, id, task.id, why);
+            self.refuse_task(cx, peer, id, job.task.id, why);
             return;
         }
-        if let Err(problem) = check_task(&agent, &task) {
+        if let Err(problem) = check_task(&agent, task) {
             let news = News::new(TaskState::Error, Source::Agent);
-            self.turn_away(
-                cx,
-                framework,
-                role,
-                task,
-                news.because(Reason::TaskInvalid, problem),
-            );
+            self.turn_away(cx, job, news.because(Reason::TaskInvalid, problem));
         } else if let Some(executor) = task.executor.clone() {
-            self.run_by_executor(cx, &agent, framework, role, task, executor);
+            self.run_by_executor(cx, &agent, &id, job, executor);
         } else {
-            self.run_by_command(cx, &agent, &id, framework, role, task);
+            self.run_by_command(cx, &agent, &id, job);
         }
     }
 
@@ -145,32 +151,18 @@ impl Agent {
     }
 
     /// Takes a task on only to report, reliably, that it does not run.
-    fn turn_away(
-        &mut self,
-        cx: &mut Cx<'_>,
-        framework: FrameworkInfo,
-        role: Role,
-        task: TaskInfo,
-        news: News,
-    ) {
-        let number = self.accept(cx, framework, role, task, Placement::Nowhere);
+    fn turn_away(&mut self, cx: &mut Cx<'_>, job: Job, news: News) {
+        let number = self.accept(cx, job, Placement::Nowhere);
         self.report(cx, number, news);
     }
 
-    fn accept(
-        &mut self,
-        cx: &mut Cx<'_>,
-        framework: FrameworkInfo,
-        role: Role,
-        task: TaskInfo,
-        placement: Placement,
-    ) -> Number {
+    fn accept(&mut self, cx: &mut Cx<'_>, job: Job, placement: Placement) -> Number {
         let number = self.state.next();
         let record = AgentRecord::TaskAccepted {
             number,
-            framework,
-            role,
-            task,
+            framework: job.framework,
+            role: job.role,
+            task: job.task,
             placement,
         };
         self.persist(cx, record);
@@ -187,15 +179,14 @@ impl Agent {
         &mut self,
         cx: &mut Cx<'_>,
         agent: &AgentId,
-        id: &FrameworkId,
-        framework: FrameworkInfo,
-        role: Role,
-        task: TaskInfo,
+        framework: &FrameworkId,
+        job: Job,
     ) {
+        let task = &job.task;
         let command = task.command.as_ref().expect("check_task found a command");
         let number = self.state.next();
-        let spec = launch::task_container(agent, id, &task, command, number);
-        self.accept(cx, framework, role, task, Placement::Own);
+        let spec = launch::task_container(agent, framework, task, command, number);
+        self.accept(cx, job, Placement::Own);
         self.launch(cx, number, spec);
     }
 
@@ -203,23 +194,26 @@ impl Agent {
         &mut self,
         cx: &mut Cx<'_>,
         agent: &AgentId,
-        framework: FrameworkInfo,
-        role: Role,
-        task: TaskInfo,
+        framework: &FrameworkId,
+        job: Job,
         executor: ExecutorInfo,
     ) {
-        let id = framework.id.clone().expect("on_run_task checked the id");
-        let Some(number) = self.state.find_executor(&id, &executor.id) else {
+        let Some(number) = self.state.find_executor(framework, &executor.id) else {
+            if !job.starts_executor {
+                // AG-29: it ended, and the master, which has booked none, does not know yet.
+                self.turn_away(cx, job, executor_is_gone("the executor has ended"));
+                return;
+            }
             let number = self.state.next();
-            let spec = launch::executor_container(agent, &id, &executor, number);
+            let spec = launch::executor_container(agent, framework, &executor, number);
             let record = AgentRecord::ExecutorLaunched {
                 number,
-                framework: framework.clone(),
-                role: role.clone(),
+                framework: job.framework.clone(),
+                role: job.role.clone(),
                 executor,
             };
             self.persist(cx, record);
-            self.accept(cx, framework, role, task, Placement::Executor(number));
+            self.accept(cx, job, Placement::Executor(number));
             self.sessions.add(number);
             self.launch(cx, number, spec);
             return;
@@ -233,7 +227,7 @@ impl Agent {
                 "executor {} runs with another description",
                 executor.id
             ))
-        } else if *known.role() != role {
+        } else if *known.role() != job.role {
             // RQ-06
             let other = known.role();
             Some(format!("executor {} runs in role {other}", executor.id))
@@ -242,13 +236,7 @@ impl Agent {
         };
         if let Some(problem) = problem {
             let news = News::new(TaskState::Error, Source::Agent);
-            self.turn_away(
-                cx,
-                framework,
-                role,
-                task,
-                news.because(Reason::TaskInvalid, problem),
-            );
+            self.turn_away(cx, job, news.because(Reason::TaskInvalid, problem));
             return;
         }
         let session = self
@@ -256,13 +244,10 @@ impl Agent {
             .get(number)
             .expect("an executor has a session");
         if session.ending().is_some() {
-            // TK-47
-            let news = News::new(TaskState::Dropped, Source::Agent)
-                .because(Reason::ExecutorTerminated, "the executor is ending");
-            self.turn_away(cx, framework, role, task, news);
+            self.turn_away(cx, job, executor_is_gone("the executor is ending"));
             return;
         }
-        let task = self.accept(cx, framework, role, task, Placement::Executor(number));
+        let task = self.accept(cx, job, Placement::Executor(number));
         self.deliver(cx, number, task);
     }
 
@@ -296,6 +281,11 @@ impl Agent {
             self.end_executor(cx, executor, "its framework is gone");
         }
     }
+}
+
+/// Says that a task came too late for its executor, and was not started (TK-47).
+fn executor_is_gone(why: &str) -> News {
+    News::new(TaskState::Dropped, Source::Agent).because(Reason::ExecutorTerminated, why)
 }
 
 /// Checks what the agent itself relies on; the master has checked the rest.

@@ -424,13 +424,14 @@ impl Master {
             status,
             sent_over: Some(peer),
         });
-        self.tasks.book(key);
+        let starts_executor = self.tasks.book(key).starts_executor();
         // Whatever was to end under this id, it was not this.
         self.kills.take(framework, &task.id);
         let message = ToAgent::RunTask {
             framework: (**info).clone(),
             role: role.clone(),
             task,
+            starts_executor,
         };
         cx.tell_agent(peer, message);
     }

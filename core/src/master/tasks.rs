@@ -147,6 +147,11 @@ pub(super) struct Bill {
 }
 
 impl Bill {
+    /// Returns whether this task is the first that uses its executor.
+    pub(super) fn starts_executor(&self) -> bool {
+        self.executor.is_some()
+    }
+
     /// Visits the parts that are not empty, and in which role they are charged.
     pub(super) fn parts(self) -> impl Iterator<Item = (Role, Resources)> {
         let parts = [Some(self.task), self.executor];

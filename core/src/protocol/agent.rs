@@ -126,6 +126,9 @@ pub enum ToAgent {
         role: Role,
         /// The task.
         task: TaskInfo,
+        /// Whether its executor is to be started, and its resources are in use from now on. If not,
+        /// and there is no such executor (it has just ended), the task is dropped (AG-29).
+        starts_executor: bool,
     },
     /// Ends a task (PR-07).
     KillTask {

@@ -451,3 +451,33 @@ fn a_repeated_kill_is_said_again_and_written_down_if_it_shortens() {
     let sooner = node.feed(kill("f", "t", Some(secs(5))));
     assert_eq!(lines(&sooner), ["* kill 1", "executor: kill t 5s"]);
 }
+
+#[test]
+fn an_executor_that_the_master_did_not_book_is_not_started() {
+    // AG-29: the last one has just ended, and the master does not know it yet.
+    let mut node = Node::joined();
+    let late = |name: &str| {
+        master(ToAgent::RunTask {
+            framework: framework("f"),
+            role: Role::any(),
+            task: task_of("e", name),
+            starts_executor: false,
+        })
+    };
+    let outputs = node.feed(late("t"));
+    assert_eq!(
+        lines(&outputs), // TK-47
+        [
+            "* task 0 t nowhere",
+            "* updated 0 dropped",
+            "update t dropped executor-terminated latest dropped"
+        ]
+    );
+    // One that is there takes it, booked with this task or before.
+    node.feed(run("f", task_of("e", "u")));
+    assert_eq!(lines(&node.feed(late("v"))), ["* task 3 v by 1"]);
+    assert_eq!(
+        lines(&node.feed(run("f", task_of("e", "w")))),
+        ["* task 4 w by 1"]
+    );
+}

@@ -98,6 +98,7 @@ pub(super) fn run_in(role: Role, framework_name: &str, task: TaskInfo) -> Input 
     master(ToAgent::RunTask {
         framework,
         role,
+        starts_executor: task.executor.is_some(),
         task,
     })
 }

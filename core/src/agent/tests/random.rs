@@ -76,6 +76,17 @@ fn status() -> impl Strategy<Value = TaskStatus> {
     })
 }
 
+fn run_task() -> impl Strategy<Value = ToAgent> {
+    let starts = prop::bool::weighted(0.8);
+    let parts = (framework_id(), task_info(), starts);
+    parts.prop_map(|(id, task, starts_executor)| ToAgent::RunTask {
+        framework: framework(id.as_str()),
+        role: Role::any(),
+        task,
+        starts_executor,
+    })
+}
+
 fn from_master() -> impl Strategy<Value = ToAgent> {
     let ids = || prop::sample::select(vec!["rio-1-S0", "rio-1-S0", "rio-1-S0", "rio-1-S1"]);
     let id = move || ids().prop_map(|id| AgentId::new(id).unwrap());
@@ -89,9 +100,7 @@ fn from_master() -> impl Strategy<Value = ToAgent> {
         }),
         2 => prop::collection::vec((framework_id(), task_id()), 0..3).prop_map(ToAgent::Missing),
         1 => Just(ToAgent::Ping),
-        12 => (framework_id(), task_info()).prop_map(|(id, task)| ToAgent::RunTask {
-            framework: framework(id.as_str()), role: Role::any(), task,
-        }),
+        12 => run_task(),
         4 => (framework_id(), task_id(), grace()).prop_map(|(framework, task, grace)| {
             ToAgent::KillTask { framework, task, grace }
         }),

@@ -200,6 +200,7 @@ fn orders_that_make_no_sense_are_ignored() {
         framework: FrameworkInfo::new("f"),
         role: Role::any(),
         task: task("u"),
+        starts_executor: false,
     });
     assert_eq!(lines(&node.feed(nameless)), NOTHING);
     // The same name of another framework is another task.
@@ -214,6 +215,7 @@ fn orders_that_make_no_sense_are_ignored() {
             framework: framework("f"),
             role: Role::any(),
             task: task("x"),
+            starts_executor: false,
         },
     };
     assert_eq!(lines(&node.feed(stranger)), NOTHING);

@@ -17,6 +17,10 @@ fn dropped(world: &World, peer: PeerId, task: &str, agent: &AgentId, why: &str) 
 }
 
 fn run(peer: PeerId, owner: &FrameworkId, task: TaskInfo) -> Out {
+    run_with(peer, owner, task, false)
+}
+
+fn run_with(peer: PeerId, owner: &FrameworkId, task: TaskInfo, starts_executor: bool) -> Out {
     let framework = known_as(owner.clone(), "web");
     let role = Role::any();
     to_agent(
@@ -25,6 +29,7 @@ fn run(peer: PeerId, owner: &FrameworkId, task: TaskInfo) -> Out {
             framework,
             role,
             task,
+            starts_executor,
         },
     )
 }
@@ -401,7 +406,7 @@ fn an_executor_costs_once_while_it_has_tasks() {
     let outs = world.call(peer, launch(&[offer_id(0)], tasks));
     let why = "executor e is there already, with another description";
     let expected = [
-        run(o.agent_peer, &o.owner, a),
+        run_with(o.agent_peer, &o.owner, a, true), // AG-29
         run(o.agent_peer, &o.owner, b),
         invalid(world, peer, "c", agent, why),
     ];
@@ -437,7 +442,7 @@ fn a_task_and_its_executor_do_not_share_a_port() {
         outs,
         [
             invalid(&o.world, o.peer, "both", &o.agent, why),
-            run(o.agent_peer, &o.owner, apart),
+            run_with(o.agent_peer, &o.owner, apart, true),
         ]
     );
     assert_eq!(o.world.free(), resources("cpus:2;ports:[1-1]"));

@@ -269,6 +269,7 @@ fn ended_tasks_are_remembered_within_a_bound() {
         framework: known_as(owner, "web"),
         role: Role::any(),
         task: task("t0", &agent, "cpus:1"),
+        starts_executor: false,
     };
     let (state, reason) = (TaskState::Finished, Reason::TaskInvalid);
     let why = "task id t1 is used already";

@@ -245,6 +245,7 @@ mod tests {
                 framework: FrameworkInfo::new("f"),
                 role: Role::any(),
                 task: task.clone(),
+                starts_executor: false,
             },
         });
         let launches = |ledger: &mut Ledger, peer| {
