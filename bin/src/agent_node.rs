@@ -136,6 +136,7 @@ impl AgentNode {
         let clock = Clock::start_after(opened.state.last_time());
         let mut config = Config::new(info, name, seed::fresh().next_u64());
         config.registration_backoff = options.registration_backoff;
+        config.boot = Some(detect::boot()?);
         let mut out = Outbox::new();
         let agent = Agent::recover(config, opened.state, clock.now(), &mut out);
         for (task, principal) in agent.view().unfinished() {

@@ -8,10 +8,26 @@ use std::thread::available_parallelism;
 
 use anyhow::Context;
 use nix::sys::statvfs::statvfs;
+use tepui_core::ids::BootId;
 use tepui_core::resources::{Milli, Resource, Resources};
 
 const MIB: u64 = 1024 * 1024;
 const PORTS: &str = "ports:[31000-32000]";
+
+/// Says which run of this machine this is.
+pub(crate) fn boot() -> anyhow::Result<BootId> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let text = fs::read_to_string(path).context(path)?;
+    let boot = parse_boot(&text);
+    boot.with_context(|| format!("{path}: expected 32 hexadecimal digits, found {text:?}"))
+}
+
+fn parse_boot(text: &str) -> Option<BootId> {
+    let digits = text.trim().replace('-', "");
+    let whole = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = whole.then(|| u128::from_str_radix(&digits, 16).ok())?;
+    number.map(BootId)
+}
 
 /// Adds to `given` what it does not name: all CPUs, most of the memory and of the disk that holds
 /// `work_dir`, and a range of ports.
@@ -83,6 +99,18 @@ mod tests {
             Some(2_048)
         );
         assert_eq!(parse_meminfo("MemTotal: many"), None);
+    }
+
+    #[test]
+    fn a_run_of_the_machine_has_one_id() {
+        // AG-20
+        assert_eq!(boot().unwrap(), boot().unwrap());
+        let text = "00000000-0000-4000-8000-0000000000ff\n";
+        let number = (0x4000_u128 << 64) + (0x8000_u128 << 48) + 0xff;
+        assert_eq!(parse_boot(text), Some(BootId(number)));
+        for bad in ["", "ff", "+0000000-0000-4000-8000-0000000000ff"] {
+            assert_eq!(parse_boot(bad), None);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ContainerId, PeerId};
+use crate::ids::{BootId, ContainerId, PeerId};
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::container::{ContainerCommand, ContainerEvent};
 use crate::protocol::executor;
@@ -21,6 +21,9 @@ pub struct Config {
     pub info: AgentInfo,
     /// The name in its certificate, for messages.
     pub name: String,
+    /// Which run of the machine this is; `None` if nobody knows. Another than before means that no
+    /// container is left (AG-20).
+    pub boot: Option<BootId>,
     /// Seeds all chance.
     pub seed: u64,
     /// The most that it waits before its first attempt to register; doubles with each (AG-04).
@@ -42,6 +45,7 @@ impl Config {
         Self {
             info,
             name: name.into(),
+            boot: None,
             seed,
             registration_backoff: Duration::from_secs(1),
             update_retry: Duration::from_secs(10),

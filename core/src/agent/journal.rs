@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::executors::Executor;
 use super::tasks::{Placement, Task};
-use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId, UpdateId};
+use crate::ids::{AgentId, BootId, ExecutorId, FrameworkId, TaskId, UpdateId};
 use crate::machine::Durable;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::status::TaskStatus;
@@ -108,6 +108,11 @@ pub enum AgentRecord {
         /// Which one.
         task: Number,
     },
+    /// What ran when the machine ended is over, and this is another run of it.
+    Booted {
+        /// Which one.
+        boot: BootId,
+    },
 }
 
 /// A framework that has tasks or executors here.
@@ -132,6 +137,7 @@ pub struct AgentState {
     next: Number,
     agent: Option<AgentId>,
     epoch: u64,
+    boot: Option<BootId>,
     frameworks: BTreeMap<FrameworkId, Framework>,
     executors: BTreeMap<Number, Executor>,
     tasks: BTreeMap<Number, Task>,
@@ -146,6 +152,11 @@ impl AgentState {
     /// Returns the highest epoch of a leadership that was heard of.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Returns the run of the machine in which the agent last came up.
+    pub(super) fn boot(&self) -> Option<BootId> {
+        self.boot
     }
 
     /// Returns the latest moment recorded: time goes on from there, whatever the wall clock says.
@@ -371,6 +382,7 @@ impl Durable for AgentState {
                 destroy_at,
             } => self.apply_framework_ended(framework, *destroy_at),
             AgentRecord::TaskForgotten { task } => self.remove_task(*task),
+            AgentRecord::Booted { boot } => self.boot = Some(*boot),
         }
     }
 }

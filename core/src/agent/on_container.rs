@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use super::containers::Phase;
 use super::journal::Number;
+use super::recovery::Recovery;
 use super::tasks::{Placement, Task};
 use super::updates::News;
 use super::{Agent, AgentRecord, Cx, Timer};
@@ -49,6 +50,12 @@ impl Agent {
             tracing::debug!(%id, "started, but not awaited: ignored");
             return;
         };
+        if self.recovery == Recovery::Rebooted {
+            tracing::warn!(%id, "said to run, but the machine was restarted: destroyed");
+            cx.container(ContainerCommand::Destroy { id: id.clone() });
+            self.on_ended(cx, id, &End::Lost);
+            return;
+        }
         self.containers.set(number, Phase::Running);
         let Some(task) = self.state.task(number) else {
             self.on_executor_started(cx, number);
@@ -78,17 +85,16 @@ impl Agent {
         if let Phase::Ending(at) = phase {
             self.timers.disarm(at, Timer::Destroy(number));
         }
-        let restarted = !self.recovery.is_over();
         let Some(task) = self.state.task(number) else {
             self.on_executor_ended(cx, number, end);
             return;
         };
-        let news = own_end(task, end, restarted);
+        let news = own_end(task, end, self.recovery);
         self.report(cx, number, news);
     }
 
     fn on_executor_ended(&mut self, cx: &mut Cx<'_>, executor: Number, end: &End) {
-        let restarted = !self.recovery.is_over();
+        let recovery = self.recovery;
         let (session, peers) = self
             .sessions
             .remove(executor)
@@ -105,7 +111,7 @@ impl Agent {
             .tasks_of(executor)
             .filter(|(_, task)| !task.state().is_terminal())
             .map(|(number, task)| {
-                let news = executor_end(task, end, restarted, session.ending());
+                let news = executor_end(task, end, recovery, session.ending());
                 (number, news)
             })
             .collect();
@@ -119,7 +125,7 @@ impl Agent {
 }
 
 /// Says what the end of a task's own container means for it.
-fn own_end(task: &Task, end: &End, restarted: bool) -> News {
+fn own_end(task: &Task, end: &End, recovery: Recovery) -> News {
     debug_assert_eq!(task.placement(), Placement::Own);
     let killed = task.destroy_at().is_some();
     match end {
@@ -140,13 +146,13 @@ fn own_end(task: &Task, end: &End, restarted: bool) -> News {
             news
         }
         End::LaunchFailed(_) | End::Lost if killed => killed_news(task, Source::Agent),
-        End::LaunchFailed(message) => launch_failed_news(task, message, restarted),
-        End::Lost => lost_news(task, restarted),
+        End::LaunchFailed(message) => launch_failed_news(task, message, recovery),
+        End::Lost => lost_news(task, recovery),
     }
 }
 
 /// Says what the end of an executor means for a task of it.
-fn executor_end(task: &Task, end: &End, restarted: bool, ending: Option<&str>) -> News {
+fn executor_end(task: &Task, end: &End, recovery: Recovery, ending: Option<&str>) -> News {
     if task.destroy_at().is_some() {
         return killed_news(task, Source::Agent); // AG-36
     }
@@ -166,8 +172,8 @@ fn executor_end(task: &Task, end: &End, restarted: bool, ending: Option<&str>) -
             news.exit = Some(*exit);
             news
         }
-        End::LaunchFailed(message) => launch_failed_news(task, message, restarted),
-        End::Lost => lost_news(task, restarted),
+        End::LaunchFailed(message) => launch_failed_news(task, message, recovery),
+        End::Lost => lost_news(task, recovery),
     }
 }
 
@@ -184,15 +190,15 @@ pub(super) fn killed_during_launch(news: News) -> News {
     news.because(Reason::TaskKilledDuringLaunch, message)
 }
 
-fn launch_failed_news(task: &Task, message: &str, restarted: bool) -> News {
-    match (restarted, task.is_silent()) {
+fn launch_failed_news(task: &Task, message: &str, recovery: Recovery) -> News {
+    match (!recovery.is_over(), task.is_silent()) {
         // TK-61: never started, for sure; the order to start it may not have left the agent.
         (true, true) => News::new(TaskState::Dropped, Source::Agent).because(
             Reason::AgentRestarted,
             format!("the agent restarted before the task was started: {message}"),
         ),
         // It ran, and now there is no trace of it.
-        (true, false) => lost_news(task, restarted),
+        (true, false) => lost_news(task, recovery),
         (false, _) => News::new(TaskState::Failed, Source::Agent)
             .because(Reason::ContainerLaunchFailed, message), // AG-34
     }
@@ -200,16 +206,18 @@ fn launch_failed_news(task: &Task, message: &str, restarted: bool) -> News {
 
 /// A task that ran is gone (TK-30). Of one that was never heard of nobody knows whether it ran, so
 /// it is neither gone nor dropped: it failed.
-fn lost_news(task: &Task, restarted: bool) -> News {
-    let message = "how its container ended was not recorded";
+fn lost_news(task: &Task, recovery: Recovery) -> News {
+    let message = match recovery {
+        Recovery::Rebooted => "its machine was restarted",
+        Recovery::Asking | Recovery::Over => "how its container ended was not recorded",
+    };
     if !task.is_silent() {
         return News::new(TaskState::Gone, Source::Agent)
             .because(Reason::ExecutorTerminated, message);
     }
-    let reason = if restarted {
-        Reason::AgentRestarted
-    } else {
-        Reason::ExecutorTerminated
+    let reason = match recovery {
+        Recovery::Asking | Recovery::Rebooted => Reason::AgentRestarted,
+        Recovery::Over => Reason::ExecutorTerminated,
     };
     News::new(TaskState::Failed, Source::Agent).because(reason, message)
 }

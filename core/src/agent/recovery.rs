@@ -14,6 +14,9 @@
 //! | killed | ended in whatever way | killed |
 //! | over | not asked | the updates that nobody acknowledged |
 //!
+//! After a restart of the machine itself (AG-20) nothing runs, whatever the containerizer says; but it
+//! may still know how what had ended by then did. The agent keeps its id.
+//!
 //! Deliberately not here: reading the journal, which the driver does.
 
 use alloc::vec::Vec;
@@ -26,7 +29,7 @@ use super::overdue::Watches;
 use super::registration::Link;
 use super::tasks::Placement;
 use super::updates::{Flights, News};
-use super::{Agent, AgentState, Config, Cx, Out};
+use super::{Agent, AgentRecord, AgentState, Config, Cx, Out};
 use crate::ids::ContainerId;
 use crate::protocol::container::ContainerCommand;
 use crate::protocol::status::{Reason, Source, TaskState};
@@ -39,11 +42,20 @@ use crate::timers::Timers;
 pub(super) enum Recovery {
     /// The containerizer was asked.
     Asking,
+    /// It was asked, and nothing can be left: the machine was restarted.
+    Rebooted,
     /// It has told everything.
     Over,
 }
 
 impl Recovery {
+    fn begin(config: &Config, state: &AgentState) -> Self {
+        match (config.boot, state.boot()) {
+            (Some(now), Some(before)) if now != before => Self::Rebooted,
+            (Some(_) | None, _) => Self::Asking,
+        }
+    }
+
     pub(super) fn is_over(self) -> bool {
         self == Self::Over
     }
@@ -57,11 +69,11 @@ impl Agent {
         let lives = state.records().wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut agent = Self {
             rng: Rng::new(config.seed.wrapping_add(lives)),
+            recovery: Recovery::begin(&config, &state),
             config,
             state,
             timers: Timers::new(),
             link: Link::Away,
-            recovery: Recovery::Asking,
             containers: Containers::default(),
             sessions: Sessions::default(),
             flights: Flights::new(),
@@ -125,6 +137,10 @@ impl Agent {
             self.on_ended(cx, &number.container(), &End::Lost);
         }
         self.recovery = Recovery::Over;
+        // Last: should this be lost, all is found out again.
+        if let Some(boot) = self.config.boot.filter(|boot| self.state.boot() != Some(*boot)) {
+            self.persist(cx, AgentRecord::Booted { boot });
+        }
         self.join_after_recovery(cx);
     }
 }

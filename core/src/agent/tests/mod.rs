@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::*;
-use crate::ids::{AgentId, ContainerId, ExecutorId, FrameworkId, MasterId, TaskId, UpdateId};
+use crate::ids::{AgentId, BootId, ContainerId, ExecutorId, FrameworkId, MasterId, TaskId, UpdateId};
 use crate::machine::Output;
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::container::ContainerEvent;
@@ -178,8 +178,17 @@ pub(super) struct Node {
 impl Node {
     /// Starts an agent from a journal; returns what it says at once.
     pub(super) fn restart(journal: Vec<AgentRecord>, now: Time) -> (Self, Outputs) {
+        Self::restart_as(config(), journal, now)
+    }
+
+    /// Starts an agent that is set up in some way.
+    pub(super) fn restart_as(
+        config: Config,
+        journal: Vec<AgentRecord>,
+        now: Time,
+    ) -> (Self, Outputs) {
         let mut out = Outbox::new();
-        let agent = Agent::recover(config(), replay(&journal), now, &mut out);
+        let agent = Agent::recover(config, replay(&journal), now, &mut out);
         let mut node = Self {
             agent,
             now,
@@ -311,6 +320,7 @@ fn record_line(record: &AgentRecord) -> String {
         AgentRecord::Acknowledged { task, .. } => format!("acknowledged {}", task.0),
         AgentRecord::FrameworkEnded { framework, .. } => format!("framework ended {framework}"),
         AgentRecord::TaskForgotten { task } => format!("forgotten {}", task.0),
+        AgentRecord::Booted { boot } => format!("booted {}", boot.0),
     }
 }
 

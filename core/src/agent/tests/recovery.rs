@@ -308,3 +308,71 @@ fn nothing_is_lost_wherever_the_agent_falls() {
         }
     }
 }
+
+fn boot(id: u128) -> Config {
+    Config {
+        boot: Some(BootId(id)),
+        ..config()
+    }
+}
+
+#[test]
+fn a_restart_of_the_machine_ends_what_ran() {
+    // AG-20; MESOS-844
+    let now = Time::from_micros(1_000_000);
+    let (mut node, _) = Node::restart_as(boot(1), Vec::new(), now);
+    let outputs = node.feed(Input::Container(ContainerEvent::Recovered));
+    assert_eq!(lines(&outputs), ["* booted 1"]);
+    node.join(registered(1));
+    for (name, number) in [("ran", 0), ("over", 1), ("silent", 2)] {
+        node.feed(run("f", task(name)));
+        if name != "silent" {
+            let update = sent_update(&node.feed(started(number)));
+            node.feed(acknowledge("f", name, update));
+        }
+    }
+    // The same run of the machine: what runs goes on.
+    let (mut node, _) = Node::restart_as(boot(1), node.journal, node.now);
+    assert_eq!(lines(&node.feed(started(0))), NOTHING);
+    // Another one, twice: the agent falls before it has told all.
+    for _ in 0..2 {
+        let journal = node.journal.clone();
+        let (fallen, outputs) = Node::restart_as(boot(2), journal, node.now);
+        assert_eq!(
+            lines(&outputs),
+            ["recover [c000000, c000001, c000002]"],
+            "it may know how they ended"
+        );
+        node = fallen;
+    }
+    assert_eq!(
+        lines(&node.feed(started(0))), // a process of the same number
+        ["destroy c000000", "* updated 0 gone"]
+    );
+    assert_eq!(
+        lines(&node.feed(exited(1, Exit::Code(0)))),
+        ["* updated 1 finished"]
+    );
+    let outputs = node.feed(Input::Container(ContainerEvent::Recovered));
+    assert_eq!(lines(&outputs), ["* updated 2 failed", "* booted 2"]);
+    let outputs = node.join(reregistered(2));
+    let told: Vec<_> = sent_updates(&outputs)
+        .into_iter()
+        .map(|(_, status)| (status.state, status.reason, status.message))
+        .collect();
+    let why = "its machine was restarted";
+    let (gone, failed) = (Reason::ExecutorTerminated, Reason::AgentRestarted);
+    assert_eq!(
+        told,
+        [
+            (TaskState::Gone, Some(gone), why.into()),
+            (TaskState::Finished, None, "".into()),
+            (TaskState::Failed, Some(failed), why.into())
+        ]
+    );
+    assert_eq!(node.agent.state().agent(), Some(&agent_id()), "it is the same agent");
+    // It is told once.
+    let (mut node, _) = Node::restart_as(boot(2), node.journal, node.now);
+    let outputs = node.feed(Input::Container(ContainerEvent::Recovered));
+    assert_eq!(lines(&outputs), NOTHING);
+}
