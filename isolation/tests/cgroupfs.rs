@@ -13,6 +13,7 @@ fn limits(cpus: i64, mem: i64, pids: u32) -> Limits {
         cpus: Some(Milli::from_thousandths(cpus)),
         mem: Some(Milli::from_thousandths(mem)),
         pids: Some(pids),
+        ..Limits::default()
     }
 }
 
@@ -170,5 +171,45 @@ fn launchers_that_come_and_go_share_what_is_above_their_groups() {
     assert!(
         !dir.path().join("shared").exists(),
         "nobody needs it any more"
+    );
+}
+
+#[test]
+fn what_a_container_takes_may_be_less_than_its_limit() {
+    // TK-06
+    let dir = tempfile::tempdir().unwrap();
+    let hierarchies = Hierarchies::version_2(dir.path().to_owned());
+    hierarchies.prepare("a").unwrap();
+    let milli = |thousandths| Some(Milli::from_thousandths(thousandths));
+    let more = Limits {
+        share: milli(500),
+        kept: milli(32_000),
+        ..limits(2_000, 64_000, 7)
+    };
+    hierarchies.group("a", "c1").unwrap().create(&more).unwrap();
+    let unlimited = Limits {
+        cpus: None,
+        mem: None,
+        ..more
+    };
+    let group = hierarchies.group("a", "c2").unwrap();
+    group.create(&unlimited).unwrap();
+    let (enabled, mib) = ("+cpu +memory +pids", 1_u64 << 20);
+    let (kept, most) = ((32 * mib).to_string(), (64 * mib).to_string());
+    expect(
+        dir.path(),
+        &[
+            ("a/c1/cpu.max", "200000 100000"),
+            ("a/c1/cpu.weight", "50"),
+            ("a/c1/memory.low", &kept),
+            ("a/c1/memory.max", &most),
+            ("a/c1/memory.oom.group", "1"),
+            ("a/c1/pids.max", "7"),
+            ("a/c2/cpu.weight", "50"),
+            ("a/c2/memory.low", &kept),
+            ("a/c2/pids.max", "7"),
+            ("a/cgroup.subtree_control", enabled),
+            ("cgroup.subtree_control", enabled),
+        ],
     );
 }

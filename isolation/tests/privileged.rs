@@ -313,6 +313,7 @@ fn limits_are_written_where_the_kernel_reads_them() {
         cpus: milli(1500),
         mem: milli(10_000),
         pids: Some(50),
+        ..ContainerLimits::default()
     };
     agent.launch_spec(&id(1), limited);
     let pid = agent.started();

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::journal::Number;
 use crate::ids::{FrameworkId, PeerId};
+use crate::protocol::status::Reason;
 use crate::protocol::task::ExecutorInfo;
 use crate::roles::Role;
 use crate::time::Time;
@@ -80,8 +81,17 @@ pub(super) struct Session {
     delivered: BTreeSet<Number>,
     /// When it is destroyed unless it subscribes (AG-33).
     subscribe_by: Option<Time>,
+    /// Whether it is to come back to an agent that restarted (AG-16).
+    is_returning: bool,
     /// Why it is being ended, if it is.
-    ending: Option<String>,
+    ending: Option<Ending>,
+}
+
+/// Why an executor is ended, for the tasks that end with it.
+#[derive(Clone, Debug)]
+pub(super) struct Ending {
+    pub(super) reason: Reason,
+    pub(super) why: String,
 }
 
 impl Session {
@@ -97,13 +107,22 @@ impl Session {
         self.subscribe_by = at;
     }
 
-    pub(super) fn ending(&self) -> Option<&str> {
-        self.ending.as_deref()
+    pub(super) fn is_returning(&self) -> bool {
+        self.is_returning
+    }
+
+    pub(super) fn set_returning(&mut self, is_returning: bool) {
+        self.is_returning = is_returning;
+    }
+
+    pub(super) fn ending(&self) -> Option<&Ending> {
+        self.ending.as_ref()
     }
 
     /// Marks it as being ended; the first reason stays.
-    pub(super) fn end(&mut self, why: &str) {
-        self.ending.get_or_insert_with(|| why.into());
+    pub(super) fn end(&mut self, reason: Reason, why: &str) {
+        let why = why.into();
+        self.ending.get_or_insert(Ending { reason, why });
     }
 
     pub(super) fn is_delivered(&self, task: Number) -> bool {

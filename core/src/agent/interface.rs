@@ -37,6 +37,10 @@ pub struct Config {
     pub kill_grace: Duration,
     /// How long an executor may take to subscribe (AG-33).
     pub executor_registration_timeout: Duration,
+    /// How long an executor may take to come back when the agent does (AG-16).
+    pub executor_reregistration_timeout: Duration,
+    /// How long an executor may take to end that does not say itself (TK-88).
+    pub executor_shutdown_grace: Duration,
 }
 
 impl Config {
@@ -52,6 +56,8 @@ impl Config {
             update_retry_max: Duration::from_secs(600),
             kill_grace: Duration::from_secs(3),
             executor_registration_timeout: Duration::from_secs(60),
+            executor_reregistration_timeout: Duration::from_secs(2),
+            executor_shutdown_grace: Duration::from_secs(5),
         }
     }
 }

@@ -176,6 +176,11 @@ impl Agent {
                 expect(at, Timer::Subscribe(number))?;
             }
         }
+        for (number, task) in self.state.tasks() {
+            if let Some(at) = task.completes_by() {
+                expect(at, Timer::RunOut(*number))?;
+            }
+        }
         for (task, watch) in &self.watches {
             let row = self.state.task(*task);
             let by_executor = |t: &Task| matches!(t.placement(), Placement::Executor(_));

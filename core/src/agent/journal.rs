@@ -108,6 +108,13 @@ pub enum AgentRecord {
         /// Which one.
         task: Number,
     },
+    /// A task ran for as long as it may, and is to end.
+    RanOut {
+        /// Which one.
+        task: Number,
+        /// Since when.
+        at: Time,
+    },
     /// What ran when the machine ended is over, and this is another run of it.
     Booted {
         /// Which one.
@@ -382,6 +389,10 @@ impl Durable for AgentState {
                 destroy_at,
             } => self.apply_framework_ended(framework, *destroy_at),
             AgentRecord::TaskForgotten { task } => self.remove_task(*task),
+            AgentRecord::RanOut { task, at } => {
+                self.last_time = self.last_time.max(*at);
+                self.task_mut(*task).run_out(*at);
+            }
             AgentRecord::Booted { boot } => self.boot = Some(*boot),
         }
     }

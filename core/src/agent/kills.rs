@@ -74,12 +74,46 @@ impl Agent {
         }
         // Said again each time, with what is left: only that can have been lost.
         let patience = before.map_or(patience, |at| patience.min(at.since(cx.now)));
+        self.tell_kill(cx, executor, number, patience);
+    }
+
+    /// Waits for the end of what a task may run, after a change of it.
+    pub(super) fn watch_time(&mut self, task: Number, before: Option<Time>) {
+        let after = self.state.task(task).and_then(|row| row.completes_by());
+        if before == after {
+            return;
+        }
+        if let Some(at) = before {
+            self.timers.disarm(at, Timer::RunOut(task));
+        }
+        if let Some(at) = after {
+            self.timers.arm(at, Timer::RunOut(task));
+        }
+    }
+
+    /// A task ran for as long as it may: it gets no more (TK-07).
+    pub(super) fn on_run_out(&mut self, cx: &mut Cx<'_>, task: Number) {
+        if self.state.task(task).is_none() {
+            return;
+        }
+        let at = cx.now;
+        self.persist(cx, AgentRecord::RanOut { task, at });
+        let row = self.state.task(task).expect("a task that runs is kept");
+        match row.placement() {
+            Placement::Own => self.end_container(cx, task, at),
+            Placement::Executor(executor) => {
+                self.tell_kill(cx, executor, task, Duration::ZERO);
+                self.await_task_end(cx, executor, task);
+            }
+            Placement::Nowhere => {}
+        }
+    }
+
+    fn tell_kill(&self, cx: &mut Cx<'_>, executor: Number, task: Number, grace: Duration) {
         let peer = self.sessions.get(executor).and_then(|s| s.peer());
-        if let (Some(peer), Some(row)) = (peer, self.state.task(number)) {
-            let event = Event::Kill {
-                task: row.info().id.clone(),
-                grace: patience,
-            };
+        if let (Some(peer), Some(row)) = (peer, self.state.task(task)) {
+            let task = row.info().id.clone();
+            let event = Event::Kill { task, grace };
             cx.out.emit(Effect::Executor { peer, event });
         }
     }

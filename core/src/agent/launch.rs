@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use super::journal::Number;
 use crate::ids::{AgentId, FrameworkId, TaskId};
 use crate::protocol::container::{ContainerLimits, ContainerSpec};
-use crate::protocol::task::{CommandInfo, ExecutorInfo, TaskInfo};
+use crate::protocol::task::{CommandInfo, ExecutorInfo, Limit, TaskInfo};
 use crate::resources::Milli;
 
 /// Describes the container of a task with a command.
@@ -20,13 +20,21 @@ pub(super) fn task_container(
     command: &CommandInfo,
     number: Number,
 ) -> ContainerSpec {
-    let limit = |name| Some(task.resources.scalar(name)).filter(|amount| *amount > Milli::ZERO);
+    let request = |name| Some(task.resources.scalar(name)).filter(|amount| *amount > Milli::ZERO);
+    let limit = |name, limit: Option<Limit>| match limit {
+        None => request(name),
+        Some(Limit::Amount(amount)) => Some(amount),
+        Some(Limit::Unlimited) => None,
+    };
+    let limits = &task.limits;
     ContainerSpec {
         command: command.clone(),
         environment: environment(agent, framework, ("TASK", task.id.as_str()), number),
         limits: ContainerLimits {
-            cpus: limit("cpus"),
-            mem: limit("mem"),
+            cpus: limit("cpus", limits.cpus),
+            share: limits.cpus.and_then(|_| request("cpus")),
+            mem: limit("mem", limits.mem),
+            kept: limits.mem.and_then(|_| request("mem")),
             pids: task.pids,
         },
         sandbox: task_sandbox(framework, &task.id, number),

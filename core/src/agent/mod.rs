@@ -70,6 +70,8 @@ enum Timer {
     Word(Number),
     /// The end of a task that an executor was told to end.
     Overdue(Number),
+    /// The end of the time that a task may run.
+    RunOut(Number),
 }
 
 type Out = Outbox<AgentRecord, Effect>;
@@ -137,6 +139,7 @@ impl Agent {
                 Timer::Subscribe(executor) => self.on_subscribe_overdue(cx, executor),
                 Timer::Word(task) => self.on_word_due(cx, task),
                 Timer::Overdue(task) => self.on_task_overdue(cx, task),
+                Timer::RunOut(task) => self.on_run_out(cx, task),
             }
         }
     }

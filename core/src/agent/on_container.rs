@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::containers::Phase;
+use super::executors::Ending;
 use super::journal::Number;
 use super::recovery::Recovery;
 use super::tasks::{Placement, Task};
@@ -128,6 +129,9 @@ impl Agent {
 fn own_end(task: &Task, end: &End, recovery: Recovery) -> News {
     debug_assert_eq!(task.placement(), Placement::Own);
     let killed = task.destroy_at().is_some();
+    if task.is_overtime() {
+        return ran_out_news(task, end, Source::Executor);
+    }
     match end {
         End::Exited(exit, breach) => {
             let mut news = if killed {
@@ -152,7 +156,10 @@ fn own_end(task: &Task, end: &End, recovery: Recovery) -> News {
 }
 
 /// Says what the end of an executor means for a task of it.
-fn executor_end(task: &Task, end: &End, recovery: Recovery, ending: Option<&str>) -> News {
+fn executor_end(task: &Task, end: &End, recovery: Recovery, ending: Option<&Ending>) -> News {
+    if task.is_overtime() {
+        return ran_out_news(task, end, Source::Agent);
+    }
     if task.destroy_at().is_some() {
         return killed_news(task, Source::Agent); // AG-36
     }
@@ -163,18 +170,37 @@ fn executor_end(task: &Task, end: &End, recovery: Recovery, ending: Option<&str>
             news
         }
         End::Exited(exit, None) => {
-            let message = match ending {
-                Some(why) => format!("the executor was ended: {why}"),
-                None => format!("the executor ended with {exit}"),
+            let (reason, message) = match ending {
+                Some(Ending { reason, why }) => (*reason, format!("the executor was ended: {why}")),
+                None => {
+                    let message = format!("the executor ended with {exit}");
+                    (Reason::ExecutorTerminated, message)
+                }
             };
-            let news = News::new(TaskState::Failed, Source::Agent); // TK-47
-            let mut news = news.because(Reason::ExecutorTerminated, message);
+            let state = if reason == Reason::ExecutorReregistrationTimeout {
+                TaskState::Gone // TK-46
+            } else {
+                TaskState::Failed // TK-45, TK-47
+            };
+            let mut news = News::new(state, Source::Agent).because(reason, message);
             news.exit = Some(*exit);
             news
         }
         End::LaunchFailed(message) => launch_failed_news(task, message, recovery),
         End::Lost => lost_news(task, recovery),
     }
+}
+
+/// Says that a task was ended for it ran as long as it may (TK-44).
+fn ran_out_news(task: &Task, end: &End, source: Source) -> News {
+    let most = task.info().max_completion.unwrap_or_default();
+    let message = format!("it ran for {most:?}, as long as it may");
+    let news = News::new(TaskState::Failed, source);
+    let mut news = news.because(Reason::MaxCompletionTimeReached, message);
+    if let End::Exited(exit, breach) = end {
+        (news.exit, news.breach) = (Some(*exit), *breach);
+    }
+    news
 }
 
 fn killed_news(task: &Task, source: Source) -> News {

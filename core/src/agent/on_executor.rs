@@ -6,6 +6,7 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::containers::Phase;
 use super::journal::Number;
@@ -17,7 +18,7 @@ use crate::ids::{ContainerId, ExecutorId, FrameworkId, PeerId, TaskId, UpdateId}
 use crate::limits;
 use crate::protocol::executor::{Call, Event, may_report};
 use crate::protocol::hello::CloseReason;
-use crate::protocol::status::{Source, TaskState, TaskStatus};
+use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 
 impl Agent {
     pub(super) fn on_executor_connected(
@@ -50,7 +51,15 @@ impl Agent {
             return;
         };
         if session.peer().is_none() && session.subscribe_by().is_none() {
-            let at = cx.now + self.config.executor_registration_timeout;
+            let had_tasks = self.state.executor(executor);
+            let had_tasks = had_tasks.is_some_and(|row| row.has_subscribed());
+            session.set_returning(had_tasks && !self.recovery.is_over());
+            let patience = if session.is_returning() {
+                self.config.executor_reregistration_timeout
+            } else {
+                self.config.executor_registration_timeout
+            };
+            let at = cx.now + patience;
             session.set_subscribe_by(Some(at));
             self.timers.arm(at, Timer::Subscribe(executor));
         }
@@ -68,8 +77,15 @@ impl Agent {
     pub(super) fn on_subscribe_overdue(&mut self, cx: &mut Cx<'_>, executor: Number) {
         if let Some(session) = self.sessions.get_mut(executor) {
             session.set_subscribe_by(None);
-            let patience = self.config.executor_registration_timeout;
-            self.end_executor(cx, executor, &format!("not subscribed within {patience:?}"));
+            let (reason, patience) = if session.is_returning() {
+                let patience = self.config.executor_reregistration_timeout;
+                (Reason::ExecutorReregistrationTimeout, patience)
+            } else {
+                let patience = self.config.executor_registration_timeout;
+                (Reason::ExecutorRegistrationTimeout, patience)
+            };
+            let why = format!("not subscribed within {patience:?}");
+            self.end_executor_for(cx, executor, reason, &why);
         }
     }
 
@@ -100,16 +116,27 @@ impl Agent {
         }
     }
 
+    pub(super) fn end_executor(&mut self, cx: &mut Cx<'_>, executor: Number, why: &str) {
+        self.end_executor_for(cx, executor, Reason::ExecutorTerminated, why);
+    }
+
+    /// Returns how long an executor may take to end (TK-88).
+    pub(super) fn shutdown_grace(&self, executor: Number) -> Duration {
+        let row = self.state.executor(executor);
+        let own = row.and_then(|row| row.info().shutdown_grace);
+        own.unwrap_or(self.config.executor_shutdown_grace)
+    }
+
     /// Asks an executor to end, and destroys it when its time is over (TK-88). One that nobody can
     /// ask is destroyed at once.
-    pub(super) fn end_executor(&mut self, cx: &mut Cx<'_>, executor: Number, why: &str) {
+    fn end_executor_for(&mut self, cx: &mut Cx<'_>, executor: Number, reason: Reason, why: &str) {
         let Some(session) = self.sessions.get_mut(executor) else {
             return;
         };
         if session.ending().is_some() {
             return;
         }
-        session.end(why);
+        session.end(reason, why);
         let peer = session.peer();
         self.stop_awaiting_subscription(executor);
         if self.containers.phase(executor) != Some(Phase::Running) && peer.is_none() {
@@ -121,7 +148,7 @@ impl Agent {
         };
         let event = Event::Shutdown;
         cx.out.emit(Effect::Executor { peer, event });
-        self.await_end(executor, cx.now + self.config.kill_grace);
+        self.await_end(executor, cx.now + self.shutdown_grace(executor));
     }
 
     /// Returns whether a task may have reached its executor.
@@ -336,6 +363,11 @@ impl Agent {
         // Its clock must not carry ours, which goes on from the latest moment recorded.
         status.at = status.at.min(cx.now);
         status.source = Source::Executor;
+        if task.is_overtime() && status.state == TaskState::Killed {
+            // TK-44: it obeyed, but nobody had asked for a kill.
+            status.state = TaskState::Failed;
+            status.reason = Some(Reason::MaxCompletionTimeReached);
+        }
         status.agent = self.state.agent().cloned();
         self.record_update(cx, number, status);
         acknowledge(cx, peer, id, update); // TK-70

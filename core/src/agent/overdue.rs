@@ -15,6 +15,7 @@ use super::journal::Number;
 use super::tasks::Placement;
 use super::{Agent, Cx, Effect, Timer};
 use crate::protocol::executor::Event;
+use crate::protocol::status::Reason;
 use crate::time::Time;
 
 /// When the first word about a task is due.
@@ -58,7 +59,7 @@ impl Agent {
         };
         let session = self.sessions.get(executor);
         let told_at = session.and_then(|s| s.subscribe_by()).unwrap_or(cx.now);
-        let at = destroy_at.max(told_at) + self.config.kill_grace;
+        let at = destroy_at.max(told_at) + self.shutdown_grace(executor);
         let watch = self.watches.entry(task).or_default();
         if watch.end.is_some_and(|before| before <= at) {
             return;
@@ -164,7 +165,7 @@ impl Agent {
         if has_others || self.containers.phase(executor) != Some(Phase::Running) {
             self.end_executor(cx, executor, why);
         } else if let Some(session) = self.sessions.get_mut(executor) {
-            session.end(why);
+            session.end(Reason::ExecutorTerminated, why);
             self.stop_awaiting_subscription(executor);
             self.destroy(cx, executor);
         }

@@ -14,7 +14,7 @@
 //! | killed | ended in whatever way | killed |
 //! | over | not asked | the updates that nobody acknowledged |
 //!
-//! After a restart of the machine itself (AG-20) nothing runs, whatever the containerizer says; but it
+//! After a restart of the machine itself (AG-20) nothing runs, whatever the containerizer says. It
 //! may still know how what had ended by then did. The agent keeps its id.
 //!
 //! Deliberately not here: reading the journal, which the driver does.
@@ -82,6 +82,10 @@ impl Agent {
         let mut cx = Cx { now, out };
         agent.ask_for_containers(&mut cx);
         agent.finish_refusals(&mut cx);
+        let running: Vec<Number> = agent.state.tasks().keys().copied().collect();
+        for task in running {
+            agent.watch_time(task, None);
+        }
         agent
     }
 
@@ -138,7 +142,11 @@ impl Agent {
         }
         self.recovery = Recovery::Over;
         // Last: should this be lost, all is found out again.
-        if let Some(boot) = self.config.boot.filter(|boot| self.state.boot() != Some(*boot)) {
+        if let Some(boot) = self
+            .config
+            .boot
+            .filter(|boot| self.state.boot() != Some(*boot))
+        {
             self.persist(cx, AgentRecord::Booted { boot });
         }
         self.join_after_recovery(cx);

@@ -44,6 +44,10 @@ pub(super) struct Task {
     state: TaskState,
     /// When a container that was asked to end is destroyed; set once a kill was asked for.
     destroy_at: Option<Time>,
+    /// Since when it runs, by its own word.
+    running_since: Option<Time>,
+    /// Whether it ran for as long as it may, so that it is ended.
+    overtime: bool,
     /// Updates that were not acknowledged, oldest first.
     unacknowledged: VecDeque<TaskStatus>,
     /// The newest ids of updates from an executor.
@@ -64,6 +68,8 @@ impl Task {
             placement,
             state: TaskState::Staging,
             destroy_at: None,
+            running_since: None,
+            overtime: false,
             unacknowledged: VecDeque::new(),
             received: VecDeque::new(),
         }
@@ -92,6 +98,26 @@ impl Task {
     /// Returns when patience ends, if a kill was asked for.
     pub(super) fn destroy_at(&self) -> Option<Time> {
         self.destroy_at
+    }
+
+    /// Returns when it has run for as long as it may, if it is not to end before (TK-07).
+    pub(super) fn completes_by(&self) -> Option<Time> {
+        if self.overtime || self.state.is_terminal() {
+            return None;
+        }
+        Some(self.running_since? + self.info.max_completion?)
+    }
+
+    /// Returns whether it is ended for it ran as long as it may, and not because of a kill.
+    pub(super) fn is_overtime(&self) -> bool {
+        self.overtime
+    }
+
+    /// Ends its patience; a kill that was asked for stays one.
+    pub(super) fn run_out(&mut self, at: Time) {
+        self.overtime = self.destroy_at.is_none();
+        self.running_since = None;
+        self.request_kill(at);
     }
 
     /// Returns whether nobody has said anything about it yet: its program may not have run.
@@ -126,6 +152,9 @@ impl Task {
         let (before, after) = (self.state, status.state);
         assert!(before.may_become(after), "{before} does not become {after}");
         self.state = status.state;
+        if self.state == TaskState::Running && !self.overtime && self.destroy_at.is_none() {
+            self.running_since.get_or_insert(status.at);
+        }
         let update = status.update.expect("a recorded update has an id");
         if matches!(self.placement, Placement::Executor(_)) {
             if self.received.len() == REMEMBERED_UPDATES {

@@ -86,16 +86,18 @@ impl Agent {
     pub(super) fn record_update(&mut self, cx: &mut Cx<'_>, number: Number, status: TaskStatus) {
         let task = self.state.task(number).expect("news are of a kept task");
         let is_over = status.state.is_terminal();
-        let placement = task.placement();
+        let (placement, time_limit) = (task.placement(), task.completes_by());
         if self.state.is_ended(task.framework()) {
             if is_over {
                 self.persist(cx, AgentRecord::TaskForgotten { task: number });
+                self.watch_time(number, time_limit);
                 self.on_task_removed(cx, number, placement);
             }
             return;
         }
         let task = number;
         self.persist(cx, AgentRecord::Updated { task, status });
+        self.watch_time(task, time_limit);
         self.heed(task, is_over);
         let waits = |agent: &Self| agent.state.task(number).map(|t| t.unacknowledged().len());
         if waits(self) == Some(1) && self.link.joined().is_some() {

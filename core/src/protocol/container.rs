@@ -16,10 +16,14 @@ use crate::resources::Milli;
 /// What a container is allowed to use. `None` is no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerLimits {
-    /// CPU cores: a share when others want them, and a ceiling.
+    /// The most CPU cores.
     pub cpus: Option<Milli>,
-    /// Memory in MiB.
+    /// CPU cores when others want them too; `None` is as many as `cpus`.
+    pub share: Option<Milli>,
+    /// The most memory, in MiB.
     pub mem: Option<Milli>,
+    /// Memory that it keeps when others want it too, in MiB; `None` is as much as `mem`.
+    pub kept: Option<Milli>,
     /// The number of processes and threads.
     pub pids: Option<u32>,
 }

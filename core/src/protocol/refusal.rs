@@ -110,6 +110,8 @@ pub enum RejectKind {
     OtherRole,
     /// Amounts cannot be added up.
     Overflow,
+    /// A task may use less than it takes, or more of what it does not take.
+    LimitTooLow,
 }
 
 impl RejectKind {
@@ -130,6 +132,7 @@ impl RejectKind {
             Self::OtherAgent => "other-agent",
             Self::OtherRole => "other-role",
             Self::Overflow => "overflow",
+            Self::LimitTooLow => "limit-too-low",
         }
     }
 }

@@ -176,6 +176,12 @@ pub enum Reason {
     ExecutorTerminated,
     /// The answer to a reconciliation (TK-54).
     Reconciliation,
+    /// It ran for as long as it may (TK-44).
+    MaxCompletionTimeReached,
+    /// The executor did not subscribe in time (TK-45).
+    ExecutorRegistrationTimeout,
+    /// The executor did not come back in time when the agent did (TK-46).
+    ExecutorReregistrationTimeout,
 }
 
 impl Reason {
@@ -196,6 +202,9 @@ impl Reason {
             Self::FrameworkRemoved => "framework-removed",
             Self::ExecutorTerminated => "executor-terminated",
             Self::Reconciliation => "reconciliation",
+            Self::MaxCompletionTimeReached => "max-completion-time-reached",
+            Self::ExecutorRegistrationTimeout => "executor-registration-timeout",
+            Self::ExecutorReregistrationTimeout => "executor-reregistration-timeout",
         }
     }
 }

@@ -7,7 +7,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AgentId, ExecutorId, TaskId};
-use crate::resources::Resources;
+use crate::resources::{Milli, Resources};
 
 /// A program and its arguments (TK-02).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,8 @@ pub struct ExecutorInfo {
     pub resources: Resources,
     /// How it is started.
     pub command: CommandInfo,
+    /// How long it may take to end when it is told to; `None` is as the agent has it (TK-88).
+    pub shutdown_grace: Option<Duration>,
 }
 
 impl ExecutorInfo {
@@ -67,8 +69,27 @@ impl ExecutorInfo {
             id,
             resources,
             command,
+            shutdown_grace: None,
         }
     }
+}
+
+/// The most that a task may use of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Limit {
+    /// So much: CPU cores, or MiB of memory.
+    Amount(Milli),
+    /// All that the machine has.
+    Unlimited,
+}
+
+/// What a task may use beyond what it takes of the offers (TK-06). `None` is no more than that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// CPU cores that nobody else wants.
+    pub cpus: Option<Limit>,
+    /// Memory, in MiB.
+    pub mem: Option<Limit>,
 }
 
 /// One task (TK-01). Exactly one of `command` and `executor` is there.
@@ -92,6 +113,10 @@ pub struct TaskInfo {
     pub kill_grace: Option<Duration>,
     /// The most processes and threads; `None` is the agent's default.
     pub pids: Option<u32>,
+    /// What it may use beyond `resources`.
+    pub limits: Limits,
+    /// How long it may run; then it is destroyed, and has failed (TK-07).
+    pub max_completion: Option<Duration>,
 }
 
 impl TaskInfo {
@@ -108,6 +133,8 @@ impl TaskInfo {
             data: Vec::new(),
             kill_grace: None,
             pids: None,
+            limits: Limits::default(),
+            max_completion: None,
         }
     }
 }

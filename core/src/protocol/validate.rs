@@ -13,10 +13,10 @@ use super::agent::TaskReport;
 use super::framework::FrameworkInfo;
 use super::node::AgentInfo;
 use super::refusal::RejectKind;
-use super::task::{CommandInfo, TaskInfo};
+use super::task::{CommandInfo, Limit, TaskInfo};
 use super::wire;
 use crate::limits;
-use crate::resources::{Resource, Value};
+use crate::resources::{Milli, Resource, Value};
 use crate::roles::Role;
 
 /// What is wrong with a peer's data. Texts name what was found and what was expected.
@@ -96,6 +96,22 @@ pub enum Reject {
         /// Task or agent.
         what: &'static str,
     },
+    /// A limit does not leave a task what it takes (TK-06).
+    #[error("the limit of {what} is {limit}, but the task takes {takes}")]
+    LimitTooLow {
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        limit: Milli,
+        /// What the task takes.
+        takes: Milli,
+    },
+    /// A limit stands for something that a task does not take (TK-06).
+    #[error("{what} has a limit, but the task takes none of it")]
+    LimitOfNothing {
+        /// Of what.
+        what: &'static str,
+    },
 }
 
 impl Reject {
@@ -112,6 +128,7 @@ impl Reject {
             Self::TooLarge { .. } => RejectKind::TooLarge,
             Self::Doubled { .. } | Self::RoleTwice { .. } => RejectKind::Doubled,
             Self::NoResources { .. } => RejectKind::NoResources,
+            Self::LimitTooLow { .. } | Self::LimitOfNothing { .. } => RejectKind::LimitTooLow,
         }
     }
 }
@@ -174,11 +191,28 @@ pub fn check_task(task: &TaskInfo) -> Result<(), Reject> {
     if task.resources.is_empty() {
         return Err(Reject::NoResources { what: "task" });
     }
+    check_limit(task, "cpus", task.limits.cpus)?;
+    check_limit(task, "mem", task.limits.mem)?;
     match (&task.command, &task.executor) {
         (Some(command), None) => check_command(command),
         (None, Some(executor)) => check_command(&executor.command),
         (None, None) => Err(Reject::NothingToRun),
         (Some(_), Some(_)) => Err(Reject::TwiceToRun),
+    }
+}
+
+/// Checks that a limit leaves a task what it takes (TK-06).
+fn check_limit(task: &TaskInfo, what: &'static str, limit: Option<Limit>) -> Result<(), Reject> {
+    let takes = task.resources.scalar(what);
+    match limit {
+        None => Ok(()),
+        Some(Limit::Amount(_) | Limit::Unlimited) if takes <= Milli::ZERO => {
+            Err(Reject::LimitOfNothing { what })
+        }
+        Some(Limit::Amount(limit)) if limit < takes => {
+            Err(Reject::LimitTooLow { what, limit, takes })
+        }
+        Some(Limit::Amount(_) | Limit::Unlimited) => Ok(()),
     }
 }
 
@@ -265,11 +299,41 @@ mod tests {
     use crate::attributes::{Attribute, AttributeValue, Attributes};
     use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId};
     use crate::protocol::status::TaskState;
-    use crate::protocol::task::ExecutorInfo;
+    use crate::protocol::task::{ExecutorInfo, Limits};
     use crate::resources::Resources;
 
     fn rejection(command: CommandInfo) -> String {
         check_command(&command).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_limit_leaves_a_task_what_it_takes() {
+        // TK-06
+        let takes = Resources::parse("cpus:1").unwrap();
+        let id = TaskId::new("t").unwrap();
+        let plain = TaskInfo {
+            command: Some(CommandInfo::shell("true")),
+            ..TaskInfo::new(id, AgentId::new("a").unwrap(), takes)
+        };
+        let check = |cpus: Option<Limit>, mem: Option<Limit>| {
+            let limits = Limits { cpus, mem };
+            let task = TaskInfo {
+                limits,
+                ..plain.clone()
+            };
+            check_task(&task).map_err(|reject| (reject.kind(), reject.to_string()))
+        };
+        let amount = |units| Some(Limit::Amount(Milli::from_thousandths(units)));
+        for good in [None, amount(1_000), amount(1_001), Some(Limit::Unlimited)] {
+            assert_eq!(check(good, None), Ok(()));
+        }
+        let kind = RejectKind::LimitTooLow;
+        let text = "the limit of cpus is 0.999, but the task takes 1";
+        assert_eq!(check(amount(999), None), Err((kind, text.into())));
+        let text = "mem has a limit, but the task takes none of it";
+        for bad in [amount(1_000), Some(Limit::Unlimited)] {
+            assert_eq!(check(None, bad), Err((kind, text.into())));
+        }
     }
 
     #[test]

@@ -13,15 +13,20 @@ const PERIOD_US: u64 = 100_000;
 /// The smallest ceiling that the kernel takes, in microseconds a period.
 const MIN_QUOTA_US: i64 = 1_000;
 
-/// Writes the limits of `group`.
-pub(super) fn apply(group: &Path, version: Version, cpus: Milli) -> Result<()> {
+/// Writes what `group` gets when others want more than there is.
+pub(super) fn apply_share(group: &Path, version: Version, cpus: Milli) -> Result<()> {
     let controller = CpuController::new(group.to_owned(), version == Version::Two);
     let (file, weight) = match version {
         Version::One => ("cpu.shares", shares(cpus)),
         Version::Two => ("cpu.weight", weight(cpus)),
     };
     let written = controller.set_shares(weight);
-    written.map_err(|error| failed(group, file, weight.to_string(), &error))?;
+    written.map_err(|error| failed(group, file, weight.to_string(), &error))
+}
+
+/// Writes the most that `group` gets.
+pub(super) fn apply_ceiling(group: &Path, version: Version, cpus: Milli) -> Result<()> {
+    let controller = CpuController::new(group.to_owned(), version == Version::Two);
     let quota = quota_us(cpus);
     if version == Version::Two {
         return write(group, "cpu.max", &format!("{quota} {PERIOD_US}"));

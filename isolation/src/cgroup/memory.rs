@@ -32,25 +32,33 @@ pub struct MemoryUse {
     pub kills: u64,
 }
 
+/// Writes what `group` keeps when others want its memory.
+pub(super) fn apply_kept(group: &Path, version: Version, mem: Milli) -> Result<()> {
+    let controller = MemController::new(group.to_owned(), version == Version::Two);
+    let bytes = limit_bytes(mem);
+    let file = match version {
+        Version::One => "memory.soft_limit_in_bytes",
+        Version::Two => "memory.low",
+    };
+    let written = controller.set_soft_limit(bytes);
+    written.map_err(|error| failed(group, file, bytes.to_string(), &error))
+}
+
 /// Writes the limit of `group`: the memory first, because memory and swap together may not be
 /// less.
 pub(super) fn apply(group: &Path, version: Version, mem: Milli) -> Result<()> {
     let controller = MemController::new(group.to_owned(), version == Version::Two);
     let bytes = limit_bytes(mem);
-    let (limit, soft, swap, swap_bytes) = match version {
+    let (limit, swap, swap_bytes) = match version {
         Version::One => (
             "memory.limit_in_bytes",
-            "memory.soft_limit_in_bytes",
             "memory.memsw.limit_in_bytes",
             bytes,
         ),
-        Version::Two => ("memory.max", "memory.low", "memory.swap.max", 0),
+        Version::Two => ("memory.max", "memory.swap.max", 0),
     };
     let error = |file, error| failed(group, file, bytes.to_string(), &error);
     controller.set_limit(bytes).map_err(|e| error(limit, e))?;
-    controller
-        .set_soft_limit(bytes)
-        .map_err(|e| error(soft, e))?;
     if group.join(swap).exists() {
         controller
             .set_memswap_limit(swap_bytes)

@@ -234,11 +234,17 @@ impl Group {
         for directory in self.directories() {
             fs::create_dir(directory).map_err(|e| Error::file("create", directory, e))?;
         }
+        if let Some(cpus) = limits.share.or(limits.cpus) {
+            cpu::apply_share(&self.cpu, self.version, cpus)?;
+        }
         if let Some(cpus) = limits.cpus {
-            cpu::apply(&self.cpu, self.version, cpus)?;
+            cpu::apply_ceiling(&self.cpu, self.version, cpus)?;
         }
         if let Some(mem) = limits.mem {
             memory::apply(&self.memory, self.version, mem)?;
+        }
+        if let Some(mem) = limits.kept.or(limits.mem) {
+            memory::apply_kept(&self.memory, self.version, mem)?;
         }
         if let Some(pids) = limits.pids {
             pids::apply(&self.pids, self.version, pids)?;

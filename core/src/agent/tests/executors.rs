@@ -170,7 +170,9 @@ fn an_idle_executor_is_ended() {
             "update u dropped executor-terminated latest dropped"
         ]
     );
-    assert_eq!(lines(&node.pass(secs(3))), ["destroy c000000"]); // TK-88
+    assert_eq!(lines(&node.pass(Duration::from_millis(4_999))), NOTHING);
+    let outputs = node.pass(Duration::from_millis(1));
+    assert_eq!(lines(&outputs), ["destroy c000000"]); // TK-88, TL-17
     let outputs = node.feed(exited(0, Exit::Signal(9)));
     assert_eq!(
         lines(&outputs),
@@ -237,6 +239,7 @@ fn an_executor_has_its_time_to_subscribe() {
     let outputs = node.feed(exited(0, Exit::Signal(9)));
     let status = &sent_updates(&outputs)[0].1;
     assert_eq!(status.state, TaskState::Failed); // TK-45
+    assert_eq!(status.reason, Some(Reason::ExecutorRegistrationTimeout));
     assert_eq!(
         status.message,
         "the executor was ended: not subscribed within 60s"
@@ -480,4 +483,52 @@ fn an_executor_that_the_master_did_not_book_is_not_started() {
         lines(&node.feed(run("f", task_of("e", "w")))),
         ["* task 4 w by 1"]
     );
+}
+
+#[test]
+fn an_executor_says_how_long_it_takes_to_end() {
+    // TK-88
+    let mut node = Node::joined();
+    let mut info = task_of("e", "t");
+    info.executor.as_mut().unwrap().shutdown_grace = Some(secs(20));
+    node.feed(run("f", info));
+    node.feed(started(0));
+    node.feed(connected(INSIDE, 0));
+    node.feed(says(INSIDE, subscribe(&[], vec![])));
+    let outputs = node.feed(master(ToAgent::ShutdownFramework(fw("f"))));
+    assert!(lines(&outputs).contains(&"executor: shutdown".into()));
+    assert_eq!(lines(&node.pass(secs(19))), NOTHING);
+    assert_eq!(lines(&node.pass(secs(1))), ["destroy c000000"]);
+}
+
+#[test]
+fn an_executor_comes_back_soon_after_its_agent_or_not_at_all() {
+    // AG-16, TL-17
+    let mut node = working();
+    node.feed(says(
+        INSIDE,
+        Call::Update(status("t", TaskState::Running, 1)),
+    ));
+    let (mut node, _) = Node::restart(node.journal, node.now);
+    node.feed(started(0));
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    assert_eq!(lines(&node.pass(Duration::from_millis(1_999))), NOTHING);
+    let outputs = node.pass(Duration::from_millis(1));
+    assert_eq!(lines(&outputs), ["destroy c000000"]);
+    node.feed(exited(0, Exit::Signal(9)));
+    let outputs = node.join(reregistered(2));
+    let told = sent_updates(&outputs);
+    assert_eq!(told[0].1.state, TaskState::Running);
+    let outputs = node.feed(acknowledge("f", "t", told[0].1.update.unwrap()));
+    let end = &sent_updates(&outputs)[0].1;
+    assert_eq!(end.state, TaskState::Gone); // TK-46
+    assert_eq!(end.reason, Some(Reason::ExecutorReregistrationTimeout));
+    // One that nobody had heard of yet has its time to start.
+    let mut node = Node::joined();
+    node.feed(run("f", task_of("e", "t")));
+    let (mut node, _) = Node::restart(node.journal, node.now);
+    node.feed(started(0));
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    assert_eq!(lines(&node.pass(secs(59))), NOTHING);
+    assert_eq!(lines(&node.pass(secs(1))), ["destroy c000000"]);
 }

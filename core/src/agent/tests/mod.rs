@@ -17,7 +17,9 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::*;
-use crate::ids::{AgentId, BootId, ContainerId, ExecutorId, FrameworkId, MasterId, TaskId, UpdateId};
+use crate::ids::{
+    AgentId, BootId, ContainerId, ExecutorId, FrameworkId, MasterId, TaskId, UpdateId,
+};
 use crate::machine::Output;
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::container::ContainerEvent;
@@ -320,6 +322,7 @@ fn record_line(record: &AgentRecord) -> String {
         AgentRecord::Acknowledged { task, .. } => format!("acknowledged {}", task.0),
         AgentRecord::FrameworkEnded { framework, .. } => format!("framework ended {framework}"),
         AgentRecord::TaskForgotten { task } => format!("forgotten {}", task.0),
+        AgentRecord::RanOut { task, .. } => format!("ran out {}", task.0),
         AgentRecord::Booted { boot } => format!("booted {}", boot.0),
     }
 }

@@ -27,7 +27,7 @@ fn a_kill_that_an_executor_ignores_ends_it() {
     let mut node = working();
     runs(&mut node, "t", 1);
     node.feed(kill("f", "t", Some(secs(10))));
-    assert_eq!(lines(&pass(&mut node, 12)), NOTHING);
+    assert_eq!(lines(&pass(&mut node, 14)), NOTHING);
     assert_eq!(lines(&pass(&mut node, 1)), ["destroy c000000"]);
     let outputs = node.feed(exited(0, Exit::Signal(9)));
     let end = &sent_updates(&outputs)[0].1;
@@ -62,8 +62,8 @@ fn mesos_8679_a_stuck_kill_holds_up_no_other() {
     let outputs = node.feed(kill("f", "u", Some(secs(5))));
     assert_eq!(lines(&outputs), ["* kill 2", "executor: kill u 5s"]);
     // It runs others: it is warned first.
-    assert_eq!(lines(&pass(&mut node, 8)), ["executor: shutdown"]);
-    assert_eq!(lines(&pass(&mut node, 3)), ["destroy c000000"]);
+    assert_eq!(lines(&pass(&mut node, 10)), ["executor: shutdown"]);
+    assert_eq!(lines(&pass(&mut node, 5)), ["destroy c000000"]);
     let outputs = node.feed(exited(0, Exit::Signal(9)));
     let ends: Vec<(TaskId, TaskState, Option<Reason>)> = sent_updates(&outputs)
         .into_iter()
@@ -104,7 +104,7 @@ fn mesos_4878_no_task_stays_in_staging() {
     runs(&mut node, "u", 2);
     assert_eq!(lines(&pass(&mut node, 119)), ["executor: launch t"]);
     assert_eq!(lines(&pass(&mut node, 1)), ["executor: shutdown"]);
-    assert_eq!(lines(&pass(&mut node, 3)), ["destroy c000000"]);
+    assert_eq!(lines(&pass(&mut node, 5)), ["destroy c000000"]);
     let outputs = node.feed(exited(0, Exit::Signal(9)));
     let end = &sent_updates(&outputs)[0].1;
     assert_eq!(end.state, TaskState::Failed);
@@ -139,7 +139,7 @@ fn patience_begins_when_the_executor_can_have_heard() {
         lines(&outputs),
         ["executor: subscribed", "executor: kill t 0ns"]
     );
-    assert_eq!(lines(&pass(&mut node, 3)), NOTHING);
+    assert_eq!(lines(&pass(&mut node, 5)), NOTHING);
     assert_eq!(lines(&pass(&mut node, 1)), ["destroy c000000"]);
 }
 
@@ -159,6 +159,45 @@ fn a_restarted_agent_goes_on_insisting() {
         lines(&outputs),
         ["executor: subscribed", "executor: kill t 0ns"]
     );
-    assert_eq!(lines(&node.pass(secs(62))), NOTHING);
+    assert_eq!(lines(&node.pass(secs(6))), NOTHING);
     assert_eq!(lines(&node.pass(secs(1))), ["destroy c000000"]);
+}
+
+#[test]
+fn an_executors_task_runs_for_as_long_as_it_may() {
+    // TK-07, TK-44
+    let ran_out = |obeys: bool| {
+        let mut node = Node::joined();
+        let info = TaskInfo {
+            max_completion: Some(secs(60)),
+            ..task_of("e", "t")
+        };
+        node.feed(run("f", info));
+        node.feed(started(0));
+        node.feed(connected(INSIDE, 0));
+        node.feed(says(INSIDE, subscribe(&[], vec![])));
+        let at = node.now;
+        let running = TaskStatus {
+            at,
+            ..status("t", TaskState::Running, 1)
+        };
+        node.feed(says(INSIDE, Call::Update(running)));
+        node.feed(acknowledge("f", "t", UpdateId(1)));
+        let outputs = pass(&mut node, 60);
+        assert_eq!(lines(&outputs), ["* ran out 1", "executor: kill t 0ns"]);
+        let outputs = if obeys {
+            node.feed(says(
+                INSIDE,
+                Call::Update(status("t", TaskState::Killed, 2)),
+            ))
+        } else {
+            assert_eq!(lines(&pass(&mut node, 5)), ["destroy c000000"]);
+            node.feed(exited(0, Exit::Signal(9)))
+        };
+        let end = sent_updates(&outputs).remove(0).1;
+        assert_eq!(end.state, TaskState::Failed);
+        assert_eq!(end.reason, Some(Reason::MaxCompletionTimeReached));
+    };
+    ran_out(true);
+    ran_out(false);
 }

@@ -370,7 +370,11 @@ fn a_restart_of_the_machine_ends_what_ran() {
             (TaskState::Failed, Some(failed), why.into())
         ]
     );
-    assert_eq!(node.agent.state().agent(), Some(&agent_id()), "it is the same agent");
+    assert_eq!(
+        node.agent.state().agent(),
+        Some(&agent_id()),
+        "it is the same agent"
+    );
     // It is told once.
     let (mut node, _) = Node::restart_as(boot(2), node.journal, node.now);
     let outputs = node.feed(Input::Container(ContainerEvent::Recovered));

@@ -1,6 +1,8 @@
 //! Tasks with a command: launch, end, and what is refused.
 
 use super::*;
+use crate::protocol::container::ContainerLimits;
+use crate::protocol::task::{Limit, Limits};
 
 #[test]
 fn a_task_runs_to_its_end() {
@@ -89,10 +91,7 @@ fn what_is_not_limited_has_no_limit() {
     else {
         panic!("{outputs:?}");
     };
-    assert_eq!(
-        spec.limits,
-        crate::protocol::container::ContainerLimits::default()
-    );
+    assert_eq!(spec.limits, ContainerLimits::default());
 }
 
 /// Runs one task to the end that `end` gives it; returns its last status.
@@ -272,4 +271,111 @@ fn a_task_whose_id_is_taken_is_answered() {
         lines(&node.feed(started(0))),
         ["* updated 0 running", "update t running - latest running"]
     );
+}
+
+fn limited(limits: Limits) -> ContainerLimits {
+    let mut node = Node::joined();
+    let info = TaskInfo {
+        limits,
+        ..task("t")
+    };
+    let outputs = node.feed(run("f", info));
+    let limits = outputs.into_iter().find_map(|output| match output {
+        Output::Effect(Effect::Container(ContainerCommand::Launch { spec, .. })) => {
+            Some(spec.limits)
+        }
+        Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+    });
+    limits.unwrap()
+}
+
+#[test]
+fn a_task_may_use_more_than_it_takes() {
+    // TK-06
+    let units = |units| Some(Milli::from_units(units));
+    let plain = limited(Limits::default());
+    let cpus = |limits: &ContainerLimits| (limits.cpus, limits.share);
+    let mem = |limits: &ContainerLimits| (limits.mem, limits.kept);
+    assert_eq!(cpus(&plain), (units(1), None));
+    assert_eq!(mem(&plain), (units(64), None));
+    let more = limited(Limits {
+        cpus: Some(Limit::Amount(Milli::from_units(2))),
+        mem: Some(Limit::Amount(Milli::from_units(128))),
+    });
+    assert_eq!(cpus(&more), (units(2), units(1)));
+    assert_eq!(mem(&more), (units(128), units(64)));
+    let all = limited(Limits {
+        cpus: Some(Limit::Unlimited),
+        mem: Some(Limit::Unlimited),
+    });
+    assert_eq!(cpus(&all), (None, units(1)));
+    assert_eq!(mem(&all), (None, units(64)));
+}
+
+/// A task that may run for a minute, and says that it runs.
+fn short_lived() -> Node {
+    let mut node = Node::joined();
+    let info = TaskInfo {
+        max_completion: Some(secs(60)),
+        ..task("t")
+    };
+    node.feed(run("f", info));
+    node.pass(secs(30));
+    let update = sent_update(&node.feed(started(0)));
+    node.feed(acknowledge("f", "t", update));
+    node
+}
+
+#[test]
+fn a_task_runs_for_as_long_as_it_may() {
+    // TK-07
+    let mut node = short_lived();
+    node.feed(master(ToAgent::Ping));
+    assert_eq!(lines(&node.pass(secs(59))), NOTHING);
+    assert_eq!(
+        lines(&node.pass(secs(1))),
+        ["* ran out 0", "destroy c000000"],
+        "with no grace"
+    );
+    let outputs = node.feed(exited(0, Exit::Signal(9)));
+    let end = &sent_updates(&outputs)[0].1;
+    assert_eq!(end.state, TaskState::Failed); // TK-44
+    assert_eq!(end.reason, Some(Reason::MaxCompletionTimeReached));
+    assert_eq!(end.exit, Some(Exit::Signal(9)));
+    node.feed(acknowledge("f", "t", end.update.unwrap()));
+    node.feed(master(ToAgent::Ping));
+    assert_eq!(lines(&node.pass(secs(60))), NOTHING);
+}
+
+#[test]
+fn time_goes_on_while_the_agent_is_down() {
+    // TK-07
+    let node = short_lived();
+    let (mut node, _) = Node::restart(node.journal, node.now + secs(59));
+    node.feed(started(0));
+    assert_eq!(
+        lines(&node.pass(secs(1))),
+        ["* ran out 0", "destroy c000000"]
+    );
+    // It falls again, and does not take the end for another.
+    let (mut node, _) = Node::restart(node.journal, node.now);
+    let outputs = node.feed(exited(0, Exit::Signal(9)));
+    assert_eq!(lines(&outputs), ["* updated 0 failed"]);
+    let outputs = node.feed(Input::Container(ContainerEvent::Recovered));
+    assert_eq!(lines(&outputs), NOTHING);
+    let outputs = node.join(reregistered(2));
+    let reason = sent_updates(&outputs)[0].1.reason;
+    assert_eq!(reason, Some(Reason::MaxCompletionTimeReached));
+}
+
+#[test]
+fn a_task_that_is_being_killed_is_killed_even_if_its_time_is_over() {
+    let mut node = short_lived();
+    node.feed(kill("f", "t", Some(secs(600))));
+    node.pass(secs(30));
+    node.feed(master(ToAgent::Ping));
+    let outputs = node.pass(secs(30));
+    assert_eq!(lines(&outputs), ["* ran out 0", "destroy c000000"]);
+    let outputs = node.feed(exited(0, Exit::Signal(9)));
+    assert_eq!(sent_updates(&outputs)[0].1.state, TaskState::Killed);
 }
