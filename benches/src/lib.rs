@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod flood;
 pub mod floor;
 pub mod latency;
+pub mod master;
 pub mod memory;
 pub mod mesos;
 pub mod plan;

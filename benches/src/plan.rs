@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 /// How often and how long things are measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
     /// Tasks of the small flood.
     pub few: usize,
@@ -74,6 +74,11 @@ impl Plan {
             }
         }
         Ok(plan)
+    }
+
+    /// Returns whether little is to be measured.
+    pub fn is_quick(&self) -> bool {
+        self.counts == QUICK
     }
 
     /// Returns whether a row was asked for.

@@ -13,6 +13,7 @@ use tepui_core::resources::{Ceilings, Quantities, Resources};
 use tepui_core::roles::Role;
 
 use crate::algebra::{ports, spaced};
+use crate::master::{Cluster, launches};
 use crate::rig::{
     Rig, YEAR, agent, agent_added, bag, framework, framework_added, returned, role, traits,
 };
@@ -25,10 +26,13 @@ pub(super) struct Case {
     pub(super) run: fn(rounds: usize),
 }
 
-pub(super) const CASES: [Case; 10] = [
+pub(super) const CASES: [Case; 13] = [
     case("cold-pass", cold_pass),
     case("decline-round", decline_round),
     case("idle-pass", idle_pass),
+    case("master-launches", master_launches),
+    case("master-return", master_return),
+    case("master-views", master_views),
     case("one-return", one_return),
     case("parse", parse),
     case("quota-pass", quota_pass),
@@ -234,6 +238,26 @@ fn parse(rounds: usize) {
         let bag = Resources::parse(black_box(&text)).expect("it is well-formed");
         assert!(bag.len() > 100);
     }
+}
+
+/// Tasks from their offers to the acknowledgement of their ends.
+fn master_launches(rounds: usize) {
+    black_box(launches(50, 10, 500 * rounds, 2));
+}
+
+/// All agents come back to another master, then all frameworks.
+fn master_return(rounds: usize) {
+    let cluster = Cluster::new(200, 10, 5);
+    for _ in 0..rounds {
+        black_box(cluster.measure_return().expect("everybody comes back"));
+    }
+}
+
+/// Views, and the news that come just after them.
+fn master_views(rounds: usize) {
+    let cluster = Cluster::new(200, 10, 5);
+    let measured = cluster.measure_views(5 * rounds);
+    black_box(measured.expect("everybody comes back"));
 }
 
 #[cfg(test)]
