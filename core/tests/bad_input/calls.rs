@@ -1,0 +1,340 @@
+//! Calls that nobody may make, or not yet, or not so (FW-27, FW-54, OF-08, OF-09, OF-11; I21).
+
+use std::time::Duration;
+
+use tepui_core::ids::{OfferId, PeerId, RequestId, UpdateId};
+use tepui_core::limits;
+use tepui_core::machine::Output;
+use tepui_core::master::{Effect, Input};
+use tepui_core::protocol::agent::ToMaster;
+use tepui_core::protocol::hello::CloseReason;
+use tepui_core::protocol::offer::Operation;
+use tepui_core::protocol::operator;
+use tepui_core::protocol::refusal::{CallKind, EndReason, RejectKind};
+use tepui_core::protocol::scheduler::{Call, Event};
+use tepui_core::protocol::status::{Reason, TaskState};
+
+use super::Catalogue;
+use super::stage::{
+    AGENT, FRAMEWORK, NEW_AGENT, OPERATOR, OTHER_FRAMEWORK, SILENT, Stage, agent_id, agent_info,
+    framework_info, master_id, task, task_id,
+};
+
+fn calls() -> Vec<(&'static str, Call)> {
+    vec![
+        ("teardown", Call::Teardown),
+        ("accept", accept(vec![OfferId::numbered(&master_id(), 0)])),
+        (
+            "decline",
+            Call::Decline {
+                offers: vec![OfferId::numbered(&master_id(), 0)],
+                refuse: None,
+            },
+        ),
+        (
+            "kill",
+            Call::Kill {
+                task: task_id("runs"),
+                grace: None,
+            },
+        ),
+        (
+            "acknowledge",
+            Call::Acknowledge {
+                agent: agent_id(0),
+                task: task_id("runs"),
+                update: UpdateId(7),
+            },
+        ),
+    ]
+}
+
+fn accept(offers: Vec<OfferId>) -> Call {
+    Call::Accept {
+        offers,
+        operations: vec![Operation::Launch(vec![task("t")])],
+        refuse: Some(Duration::ZERO),
+    }
+}
+
+pub(crate) fn check(catalogue: &mut Catalogue) {
+    before_subscribing(catalogue);
+    in_a_role_that_is_not_proved(catalogue);
+    offers_that_cannot_be_accepted(catalogue);
+    what_is_not_there(catalogue);
+}
+
+fn before_subscribing(catalogue: &mut Catalogue) {
+    for (place, call) in calls() {
+        let mut stage = Stage::new();
+        let before = stage.state();
+        let outputs = stage.call(SILENT, call);
+        let refused = |output: &Output<_, Effect>| {
+            let Output::Effect(Effect::Scheduler { peer, event }) = output else {
+                return false;
+            };
+            let Event::Error { reason, .. } = event else {
+                return false;
+            };
+            *peer == SILENT && *reason == EndReason::NotSubscribed
+        };
+        assert!(outputs.iter().any(refused), "{place}: {outputs:?}");
+        assert_eq!(stage.state(), before, "{place}");
+        catalogue.note("one subscribes first", place);
+    }
+}
+
+/// Whoever speaks as what his certificate does not say is cut off, whatever he says.
+fn in_a_role_that_is_not_proved(catalogue: &mut Catalogue) {
+    let register = || ToMaster::Register {
+        agent: agent_info(),
+    };
+    let subscribe = || Call::Subscribe {
+        framework: framework_info("x"),
+    };
+    let request = || operator::Request {
+        id: RequestId(7),
+        call: operator::Call::Summary,
+        after: None,
+    };
+    let peers = [
+        ("framework", SILENT),
+        ("agent", NEW_AGENT),
+        ("operator", OPERATOR),
+    ];
+    for (who, peer) in peers {
+        let spoken = [
+            (
+                "agent",
+                Input::Agent {
+                    peer,
+                    message: register(),
+                },
+            ),
+            (
+                "framework",
+                Input::Scheduler {
+                    peer,
+                    call: subscribe(),
+                },
+            ),
+            (
+                "operator",
+                Input::Operator {
+                    peer,
+                    request: request(),
+                },
+            ),
+        ];
+        for (what, input) in spoken.into_iter().filter(|(what, _)| *what != who) {
+            let mut stage = Stage::new();
+            let before = stage.state();
+            let outputs = stage.input(input);
+            let [
+                Output::Effect(Effect::Disconnect {
+                    peer: whose, close, ..
+                }),
+            ] = outputs.as_slice()
+            else {
+                panic!("{who} as {what}: {outputs:?}");
+            };
+            assert_eq!((*whose, *close), (peer, CloseReason::WrongRole));
+            assert_eq!(stage.state(), before);
+            catalogue.note("one speaks as what one is", &format!("{who} as {what}"));
+        }
+        // Nobody listens to who is not there.
+        let stranger = PeerId(99);
+        let mut stage = Stage::new();
+        let before = stage.state();
+        let outputs = stage.input(match who {
+            "agent" => Input::Agent {
+                peer: stranger,
+                message: register(),
+            },
+            "framework" => Input::Scheduler {
+                peer: stranger,
+                call: subscribe(),
+            },
+            _ => Input::Operator {
+                peer: stranger,
+                request: request(),
+            },
+        });
+        assert_eq!(outputs, [], "{who}");
+        assert_eq!(stage.state(), before);
+        catalogue.note("one connects first", who);
+    }
+}
+
+/// An accept of offers that are not good drops its tasks, and its own good offers come back.
+fn offers_that_cannot_be_accepted(catalogue: &mut Catalogue) {
+    type Make = fn(&Stage) -> Vec<OfferId>;
+    let sets: [(&str, RejectKind, &str, Make); 5] = [
+        (
+            "an accept names an offer",
+            RejectKind::Empty,
+            "no offer is named",
+            |_| vec![],
+        ),
+        (
+            "an offer that is accepted was made",
+            RejectKind::NotOffered,
+            "is not, or no longer, valid",
+            |_| vec![OfferId::numbered(&master_id(), 999)],
+        ),
+        (
+            "an offer that is accepted is one's own",
+            RejectKind::NotOffered,
+            "is not, or no longer, valid",
+            |stage| vec![stage.offer(OTHER_FRAMEWORK, 1).id],
+        ),
+        (
+            "an offer that is accepted is still there",
+            RejectKind::NotOffered,
+            "offer rio-1-O0 is not, or no longer, valid",
+            |_| vec![OfferId::numbered(&master_id(), 0)],
+        ),
+        (
+            "an accept names 10000 offers at most",
+            RejectKind::TooMany,
+            "more than 10000 offers in one accept",
+            |_| {
+                let ids = (0..=limits::OFFERS_PER_CALL as u64).map(|n| n + 1_000);
+                ids.map(|n| OfferId::numbered(&master_id(), n)).collect()
+            },
+        ),
+    ];
+    for (rule, kind, text, make) in sets {
+        let mut stage = Stage::new();
+        let before = stage.state();
+        let outputs = stage.call(FRAMEWORK, accept(make(&stage)));
+        let [
+            Output::Effect(Effect::Scheduler {
+                peer: FRAMEWORK,
+                event: Event::Update(status),
+            }),
+        ] = outputs.as_slice()
+        else {
+            panic!("{rule}: {outputs:?}");
+        };
+        assert_eq!(status.state, TaskState::Dropped);
+        assert_eq!(status.reason, Some(Reason::InvalidOffers));
+        assert!(status.message.contains(text), "{}", status.message);
+        assert_eq!(stage.state(), before, "{rule}");
+        catalogue.note(rule, "accept with a task");
+
+        let call = Call::Accept {
+            offers: make(&stage),
+            operations: vec![],
+            refuse: None,
+        };
+        let outputs = stage.call(FRAMEWORK, call);
+        let [
+            Output::Effect(Effect::Scheduler {
+                peer: FRAMEWORK,
+                event:
+                    Event::Rejected {
+                        call,
+                        reason,
+                        message,
+                    },
+            }),
+        ] = outputs.as_slice()
+        else {
+            panic!("{rule}: {outputs:?}");
+        };
+        assert_eq!((*call, *reason), (CallKind::Accept, kind));
+        assert!(message.contains(text), "{message}");
+        assert_eq!(stage.state(), before, "{rule}");
+        catalogue.note(rule, "accept without a task");
+    }
+    let mut stage = Stage::new();
+    let offer = stage.offer(FRAMEWORK, 0).id;
+    let outputs = stage.call(FRAMEWORK, accept(vec![offer.clone(), offer.clone()]));
+    let text = format!("{outputs:?}");
+    assert!(text.contains("an offer is named twice"), "{text}");
+    let mut declined = Stage::new();
+    let (offers, refuse) = (vec![offer], Some(Duration::ZERO));
+    declined.call(FRAMEWORK, Call::Decline { offers, refuse });
+    assert_eq!(
+        stage.master.view().all_tasks(),
+        declined.master.view().all_tasks()
+    );
+    assert_eq!(stage.master.registry(), declined.master.registry());
+    catalogue.note("an accept names an offer once", "accept with a task");
+}
+
+/// What is said of things that are not there, or are others', changes nothing.
+fn what_is_not_there(catalogue: &mut Catalogue) {
+    let unknown = OfferId::numbered(&master_id(), 999);
+    for (rule, place, peer, call) in [
+        (
+            "an offer that is declined was made",
+            "decline",
+            FRAMEWORK,
+            Call::Decline {
+                offers: vec![unknown],
+                refuse: None,
+            },
+        ),
+        (
+            "an update that is acknowledged was sent",
+            "acknowledge",
+            FRAMEWORK,
+            Call::Acknowledge {
+                agent: agent_id(0),
+                task: task_id("runs"),
+                update: UpdateId(99),
+            },
+        ),
+        (
+            "a task whose update is acknowledged is there",
+            "acknowledge",
+            FRAMEWORK,
+            Call::Acknowledge {
+                agent: agent_id(0),
+                task: task_id("never"),
+                update: UpdateId(99),
+            },
+        ),
+        (
+            "an agent whose update is acknowledged is there",
+            "acknowledge",
+            FRAMEWORK,
+            Call::Acknowledge {
+                agent: agent_id(77),
+                task: task_id("runs"),
+                update: UpdateId(99),
+            },
+        ),
+    ] {
+        let mut stage = Stage::new();
+        let before = stage.state();
+        let outputs = stage.call(peer, call);
+        let told = outputs.iter().any(|it| matches!(it, Output::Persist(_)));
+        assert!(!told, "{rule}: {outputs:?}");
+        assert_eq!(stage.state(), before, "{rule}");
+        catalogue.note(rule, place);
+    }
+    for (rule, peer, task) in [
+        ("a task that is killed was launched", FRAMEWORK, "never"),
+        (
+            "a task that is killed is one's own",
+            OTHER_FRAMEWORK,
+            "runs",
+        ),
+    ] {
+        let mut stage = Stage::new();
+        let before = stage.state();
+        let (task, grace) = (task_id(task), None);
+        let outputs = stage.call(peer, Call::Kill { task, grace });
+        let is_for_agents = |it: &Output<_, Effect>| {
+            matches!(it, Output::Effect(Effect::Agent { peer: AGENT, .. }))
+        };
+        assert!(!outputs.iter().any(is_for_agents), "{rule}: {outputs:?}");
+        let text = format!("{outputs:?}");
+        assert!(text.contains("state: Unknown"), "{rule}: {text}");
+        assert_eq!(stage.state(), before, "{rule}");
+        catalogue.note(rule, "kill");
+    }
+}

@@ -1,0 +1,286 @@
+//! Tasks that a master does not launch (VA-02, VA-13, VA-15, TK-08, TK-11 to TK-13).
+//!
+//! An accept of which nothing can be launched leaves the same behind as a decline.
+
+use std::time::Duration;
+
+use tepui_core::ids::ExecutorId;
+use tepui_core::limits;
+use tepui_core::machine::Output;
+use tepui_core::master::Effect;
+use tepui_core::protocol::offer::Operation;
+use tepui_core::protocol::scheduler::{Call, Event};
+use tepui_core::protocol::status::{Reason, Source, TaskState};
+use tepui_core::protocol::task::{CommandInfo, ExecutorInfo, TaskInfo};
+use tepui_core::resources::Resources;
+
+use super::Catalogue;
+use super::stage::{FRAMEWORK, Stage, agent_id, resources, task, task_id};
+
+/// What is wrong, what is said about it, and how it is made so.
+type Rule<T> = (&'static str, &'static str, fn(&mut T));
+
+const OF_TASKS: [Rule<TaskInfo>; 8] = [
+    (
+        "a name has 4096 bytes at most",
+        "task name has 4097 bytes, more than the limit of 4096",
+        |task| task.name = "x".repeat(4_097),
+    ),
+    (
+        "a name has no NUL",
+        "task name contains a NUL byte",
+        |task| task.name = "a\0b".into(),
+    ),
+    (
+        "a task takes a part of a frame",
+        "more than the limit of 2097152",
+        |task| task.data = vec![7; limits::TASK_BYTES],
+    ),
+    ("a task needs something", "task has no resources", |task| {
+        task.resources = Resources::new()
+    }),
+    (
+        "a task is for the agent of its offer",
+        "task is for agent rio-1-S1, but the offer is of agent rio-1-S0",
+        |task| task.agent = agent_id(1),
+    ),
+    (
+        "a task needs no more than is offered",
+        "task needs cpus:9 but the offer has",
+        |task| task.resources = resources("cpus:9;mem:32"),
+    ),
+    (
+        "a task needs nothing that is not offered",
+        "task needs gpus:1 but the offer has no gpus left",
+        |task| task.resources = resources("gpus:1;mem:32"),
+    ),
+    (
+        "an id that is in use is not used again",
+        "task id runs is used already",
+        |task| task.id = task_id("runs"),
+    ),
+];
+
+const OF_COMMANDS: [Rule<CommandInfo>; 13] = [
+    ("a command is something", "command is empty", |it| {
+        it.value = String::new();
+    }),
+    (
+        "a command has no NUL",
+        "command contains a NUL byte",
+        |it| {
+            it.value = "a\0b".into();
+        },
+    ),
+    (
+        "arguments are 4096 at most",
+        "argument list has 4097 entries, more than the limit of 4096",
+        |it| it.arguments = vec!["x".into(); 4_097],
+    ),
+    (
+        "an argument has no NUL",
+        "argument contains a NUL byte",
+        |it| {
+            it.arguments = vec!["a\0b".into()];
+        },
+    ),
+    (
+        "variables are 4096 at most",
+        "environment has 4097 entries, more than the limit of 4096",
+        |it| it.environment = vec![("A".into(), "b".into()); 4_097],
+    ),
+    (
+        "a variable has a name",
+        "invalid environment variable name \"\"",
+        |it| it.environment = vec![(String::new(), "b".into())],
+    ),
+    (
+        "a variable's name has no =",
+        "invalid environment variable name \"A=B\"",
+        |it| it.environment = vec![("A=B".into(), "b".into())],
+    ),
+    (
+        "a variable's name has no NUL",
+        "invalid environment variable name \"A\\0\"",
+        |it| it.environment = vec![("A\0".into(), "b".into())],
+    ),
+    (
+        "a variable's value has no NUL",
+        "environment variable contains a NUL byte",
+        |it| it.environment = vec![("A".into(), "a\0b".into())],
+    ),
+    (
+        "the second variable's name counts as the first's",
+        "invalid environment variable name \"C=\"",
+        |it| it.environment = vec![("A".into(), "b".into()), ("C=".into(), "d".into())],
+    ),
+    ("a user has a name", "user is empty", |it| {
+        it.user = Some(String::new());
+    }),
+    (
+        "a user's name has no NUL",
+        "user contains a NUL byte",
+        |it| {
+            it.user = Some("a\0b".into());
+        },
+    ),
+    (
+        "a user's name has 4096 bytes at most",
+        "user has 4097 bytes, more than the limit of 4096",
+        |it| it.user = Some("x".repeat(4_097)),
+    ),
+];
+
+fn executor() -> ExecutorInfo {
+    let id = ExecutorId::new("e").unwrap();
+    ExecutorInfo::new(id, resources("cpus:1;mem:32"), CommandInfo::shell("serve"))
+}
+
+fn with_executor(id: &str) -> TaskInfo {
+    TaskInfo {
+        command: None,
+        executor: Some(executor()),
+        ..task(id)
+    }
+}
+
+/// Checks that of an accept nothing is launched, each task being answered with such a text.
+#[track_caller]
+fn refuses(tasks: Vec<TaskInfo>, texts: &[&str]) {
+    let mut stage = Stage::new();
+    let offer = stage.offer(FRAMEWORK, 0).id;
+    let refuse = Some(Duration::ZERO);
+    let outputs = stage.call(
+        FRAMEWORK,
+        Call::Accept {
+            offers: vec![offer.clone()],
+            operations: vec![Operation::Launch(tasks.clone())],
+            refuse,
+        },
+    );
+    assert_eq!(outputs.len(), texts.len(), "{outputs:?}");
+    for ((output, task), text) in outputs.iter().zip(&tasks).zip(texts) {
+        let Output::Effect(Effect::Scheduler {
+            peer: FRAMEWORK,
+            event: Event::Update(status),
+        }) = output
+        else {
+            panic!("{output:?}");
+        };
+        assert_eq!(status.task, task.id);
+        assert_eq!(status.source, Source::Master);
+        assert_eq!(status.reason, Some(Reason::TaskInvalid));
+        assert!(status.message.contains(text), "{text}: {}", status.message);
+        if task.id != task_id("runs") {
+            assert_eq!(status.state, TaskState::Error);
+        }
+    }
+    let mut declined = Stage::new();
+    declined.call(
+        FRAMEWORK,
+        Call::Decline {
+            offers: vec![offer],
+            refuse,
+        },
+    );
+    assert_eq!(stage.state(), declined.state());
+}
+
+/// Checks that what nothing is wrong with is launched.
+fn launches(task: TaskInfo) {
+    let mut stage = Stage::new();
+    let offers = vec![stage.offer(FRAMEWORK, 0).id];
+    let operations = vec![Operation::Launch(vec![task])];
+    let refuse = None;
+    let outputs = stage.call(
+        FRAMEWORK,
+        Call::Accept {
+            offers,
+            operations,
+            refuse,
+        },
+    );
+    let is_told =
+        |output: &Output<_, Effect>| matches!(output, Output::Effect(Effect::Agent { .. }));
+    assert!(outputs.iter().any(is_told), "{outputs:?}");
+}
+
+pub(crate) fn check(catalogue: &mut Catalogue) {
+    launches(task("t"));
+    launches(with_executor("t"));
+    type Make = fn(&str) -> TaskInfo;
+    let places: [(&str, Make); 2] = [
+        ("task with a command", task),
+        ("task with an executor", with_executor),
+    ];
+    for (place, make) in places {
+        for (rule, text, spoil) in OF_TASKS {
+            let mut task = make("t");
+            spoil(&mut task);
+            refuses(vec![task], &[text]);
+            catalogue.note(rule, place);
+            // Wherever it stands in the list.
+            let mut second = make("t");
+            spoil(&mut second);
+            let mut first = make("u");
+            first.resources = Resources::new();
+            refuses(vec![first, second], &["task has no resources", text]);
+            catalogue.note(rule, &format!("second {place}"));
+        }
+    }
+    for (rule, text, spoil) in OF_COMMANDS {
+        let mut bad = task("t");
+        spoil(bad.command.as_mut().unwrap());
+        refuses(vec![bad], &[text]);
+        catalogue.note(rule, "command of a task");
+        let mut bad = with_executor("t");
+        spoil(&mut bad.executor.as_mut().unwrap().command);
+        refuses(vec![bad], &[text]);
+        catalogue.note(rule, "command of an executor");
+    }
+    what_to_run(catalogue);
+}
+
+fn what_to_run(catalogue: &mut Catalogue) {
+    let neither = TaskInfo {
+        command: None,
+        ..task("t")
+    };
+    refuses(
+        vec![neither],
+        &["task has neither a command nor an executor, exactly one is expected"],
+    );
+    catalogue.note("a task has something to run", "task");
+    let both = TaskInfo {
+        executor: Some(executor()),
+        ..task("t")
+    };
+    refuses(
+        vec![both],
+        &["task has both a command and an executor, exactly one is expected"],
+    );
+    catalogue.note("a task has one thing to run", "task");
+    for (rule, needs, text) in [
+        (
+            "an executor needs no more than is offered",
+            "cpus:9",
+            "executor needs cpus:9 but the offer has",
+        ),
+        (
+            "an executor needs nothing that is not offered",
+            "gpus:1",
+            "executor needs gpus:1 but the offer has no gpus left",
+        ),
+        (
+            "task and executor share no port",
+            "ports:[1-1]",
+            "executor needs ports:[1-1] but the offer has",
+        ),
+    ] {
+        let mut bad = with_executor("t");
+        bad.resources = resources("cpus:1;ports:[1-1]");
+        bad.executor.as_mut().unwrap().resources = resources(needs);
+        refuses(vec![bad], &[text]);
+        catalogue.note(rule, "executor");
+    }
+}
