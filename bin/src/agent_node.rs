@@ -29,9 +29,11 @@ use tepui_transport::streams::IncomingStream;
 use tepui_transport::target::Address;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use crate::growth::Growths;
 use crate::output::Copied;
+use crate::removal::Remover;
 use crate::sandboxes::{Refusal, Sandboxes};
 use crate::{detect, identity, output, port, seed};
 
@@ -40,6 +42,9 @@ const INBOX: usize = 4_096;
 
 /// The most processes and threads of a task that names no limit: a fork bomb stays small.
 const DEFAULT_PIDS: u32 = 4_096;
+
+/// How often the disk of the sandboxes is measured.
+const DISK_WATCH: Duration = Duration::from_secs(60);
 
 /// How an agent isolates its tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +81,8 @@ pub struct AgentOptions {
     pub agent_loss: AgentLoss,
     /// The most that it waits before it registers for the first time.
     pub registration_backoff: Duration,
+    /// How long the sandbox of what has ended is kept on an empty disk.
+    pub gc_delay: Duration,
 }
 
 /// An agent that runs.
@@ -95,6 +102,9 @@ enum WhatRuns {
 }
 
 impl AgentNode {
+    /// How long the sandbox of what has ended is kept where nobody says.
+    pub(crate) const GC_DELAY: Duration = Duration::from_secs(7 * 24 * 3_600);
+
     /// Recovers what was running, listens, and looks for its master.
     pub(crate) async fn start(options: AgentOptions) -> anyhow::Result<Self> {
         let credentials = identity::load(&options.tls_dir, PeerRole::Agent)?;
@@ -136,6 +146,7 @@ impl AgentNode {
         let clock = Clock::start_after(opened.state.last_time());
         let mut config = Config::new(info, name, seed::fresh().next_u64());
         config.registration_backoff = options.registration_backoff;
+        config.gc_delay = options.gc_delay;
         config.boot = Some(detect::boot()?);
         let mut out = Outbox::new();
         let agent = Agent::recover(config, opened.state, clock.now(), &mut out);
@@ -147,6 +158,8 @@ impl AgentNode {
             }
         }
 
+        let remover = Remover::start(Arc::clone(&sandboxes), inbox.clone())?;
+        let disk_watch = tokio::spawn(watch_disk(Arc::clone(&sandboxes), inbox));
         let (stop, stopped) = oneshot::channel();
         let dialer = Dialer::start(endpoint, master);
         let driver = Driver::new(agent, opened.journal, clock, inputs).with_outbox(out);
@@ -155,6 +168,8 @@ impl AgentNode {
             peers: node.peers().clone(),
             containerizer,
             sandboxes,
+            remover,
+            disk_watch,
             dialer,
             stopped,
         }));
@@ -205,6 +220,8 @@ struct Running {
     peers: Peers,
     containerizer: Containerizer,
     sandboxes: Arc<Sandboxes>,
+    remover: Remover,
+    disk_watch: JoinHandle<()>,
     dialer: Dialer,
     stopped: oneshot::Receiver<WhatRuns>,
 }
@@ -215,6 +232,8 @@ async fn run(running: Running) -> anyhow::Result<()> {
         peers,
         containerizer,
         sandboxes,
+        remover,
+        disk_watch,
         mut dialer,
         stopped,
     } = running;
@@ -229,6 +248,7 @@ async fn run(running: Running) -> anyhow::Result<()> {
             sandboxes.ordered(&command);
             containerizer.send(command);
         }
+        Effect::DeleteSandbox { container, sandbox } => remover.remove(container, sandbox),
         Effect::Disconnect {
             peer,
             close,
@@ -250,6 +270,7 @@ async fn run(running: Running) -> anyhow::Result<()> {
         }
     };
     let ended = driver.run(perform, |_| {}, shutdown).await;
+    disk_watch.abort();
     dialer.shut_down().await;
     if what_runs == WhatRuns::IsDestroyed {
         tokio::task::spawn_blocking(move || containerizer.shutdown()).await??;
@@ -259,6 +280,25 @@ async fn run(running: Running) -> anyhow::Result<()> {
         (Some(reason), _) => bail!("the master refuses this agent: {reason}"),
         (None, Some(error)) => Err(error).context("the agent has no master any more"),
         (None, None) => Ok(()),
+    }
+}
+
+/// Says once a minute how full the disk of the sandboxes is (TL-20).
+async fn watch_disk(sandboxes: Arc<Sandboxes>, inbox: Inbox<Input>) {
+    let mut ticks = tokio::time::interval(DISK_WATCH);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let permille = match sandboxes.disk_used() {
+            Ok(permille) => permille,
+            Err(error) => {
+                tracing::warn!(%error, "cannot tell how full the disk of the sandboxes is");
+                continue;
+            }
+        };
+        if inbox.send(Input::DiskUsed { permille }).await.is_err() {
+            return;
+        }
     }
 }
 

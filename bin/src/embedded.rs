@@ -116,6 +116,7 @@ impl Embedded {
                 remove: self.private.as_ref().map(|dir| dir.path().to_owned()),
             },
             registration_backoff: Duration::ZERO,
+            gc_delay: AgentNode::GC_DELAY,
         })
         .await?;
         self.agents.push(agent);

@@ -20,6 +20,7 @@ mod master_node;
 mod output;
 mod owners;
 mod port;
+mod removal;
 mod sandboxes;
 mod seed;
 

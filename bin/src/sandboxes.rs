@@ -19,6 +19,8 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::statvfs::fstatvfs;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use parking_lot::Mutex;
 use tepui_core::agent::task_sandboxes;
 use tepui_core::auth::{PeerRole, Principal};
@@ -28,6 +30,7 @@ use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
 use tokio::sync::watch;
 
 use crate::owners::Owners;
+use crate::removal::remove_below;
 
 /// The most readers of one agent, if it may open enough files.
 const READERS: usize = 4_096;
@@ -138,6 +141,42 @@ impl Sandboxes {
             }
             ContainerEvent::Started { .. } | ContainerEvent::Recovered => {}
         }
+    }
+
+    /// Deletes a sandbox that nothing writes to, and what it leaves empty above it: the owner of a
+    /// framework is forgotten with the last.
+    pub(crate) fn remove(&self, sandbox: &[String]) -> io::Result<()> {
+        remove_below(&self.root, sandbox)?;
+        for depth in (2..sandbox.len()).rev() {
+            let (above, name) = (&sandbox[..depth - 1], &sandbox[depth - 1]);
+            // Who is noted here is about to make a sandbox, or has one.
+            let state = self.state.lock();
+            let mut running = state.running.keys();
+            if running.any(|one| one.starts_with(&sandbox[..depth])) {
+                break;
+            }
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            let opened = openat2(&self.root, above.join("/").as_str(), below(flags));
+            let removed =
+                opened.and_then(|above| unlinkat(&above, name.as_str(), UnlinkatFlags::RemoveDir));
+            match removed {
+                Ok(()) => {}
+                Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOENT) => break,
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns how full the disk of the sandboxes is for tasks, in thousandths.
+    pub(crate) fn disk_used(&self) -> io::Result<u16> {
+        let disk = fstatvfs(&self.root)?;
+        let (all, left) = (
+            u128::from(disk.blocks()),
+            u128::from(disk.blocks_available()),
+        );
+        let used = all.saturating_sub(left) * 1_000 / all.max(1);
+        Ok(u16::try_from(used).unwrap_or(1_000))
     }
 
     /// Finds the sandbox that is to be read, and whether its container has ended if it is known.
@@ -414,6 +453,27 @@ mod tests {
         written(&dir, "c000001", "hello");
         let sandboxes = Sandboxes::open(dir.path()).unwrap();
         assert!(!may(&sandboxes, PeerRole::Framework, "alice"));
+    }
+
+    #[test]
+    fn a_removed_sandbox_takes_what_it_leaves_empty_with_it() {
+        // AG-38
+        let dir = work_dir();
+        written(&dir, "c000002", "hello");
+        let sandboxes = Sandboxes::open(dir.path()).unwrap();
+        sandboxes.remove(&sandbox("c000001")).unwrap();
+        let of_task = dir.path().join("sandboxes/tasks/f/t");
+        assert!(of_task.join("c000002").exists());
+        // One that is about to be made keeps the directories above it.
+        let id = ContainerId::new("c000003").unwrap();
+        sandboxes.runs(&id, &sandbox("c000003"));
+        sandboxes.remove(&sandbox("c000002")).unwrap();
+        assert!(of_task.exists());
+        sandboxes.happened(&ContainerEvent::Lost { id });
+        sandboxes.remove(&sandbox("c000003")).unwrap();
+        assert!(!dir.path().join("sandboxes/tasks/f").exists());
+        assert!(dir.path().join("sandboxes/tasks").exists());
+        assert!(sandboxes.disk_used().unwrap() <= 1_000);
     }
 
     #[test]

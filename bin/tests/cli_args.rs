@@ -317,6 +317,7 @@ fn values_of_the_daemons() {
         ("--attributes", "rack", "at 4: expected "),
         ("--listen", "::1:0", "expected IP:PORT"),
         ("--registration-backoff", "-1s", "expected a duration"),
+        ("--gc-delay", "7", "expected a duration"),
     ] {
         let quoted = format!("{flag} {value:?}: ");
         let (argument, master) = (format!("{flag}={value}"), "a:1");

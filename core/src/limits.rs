@@ -86,6 +86,11 @@ pub const INPUTS_PER_TURN: usize = 256;
 /// The most frames that wait for one peer; one more disconnects it.
 pub const QUEUED_FRAMES_PER_PEER: usize = 65_536;
 
+/// The most sandboxes of ended tasks that an agent keeps; beyond it the oldest go before their time.
+pub const RETIRED_SANDBOXES: usize = 100_000;
+/// The most sandboxes that are being deleted at a time.
+pub const DELETIONS: usize = 1_024;
+
 /// The most updates that a scheduler remembers to have told and not yet seen confirmed; beyond it
 /// one that comes again is told again.
 pub const UNCONFIRMED_UPDATES: usize = 100_000;

@@ -65,6 +65,10 @@ pub(super) struct AgentArgs {
     #[arg(long, value_name = "TIME", default_value = "1s",
           value_parser = Text(values::duration))]
     registration_backoff: Duration,
+    /// How long to keep the sandbox of a task that has ended; less as the disk fills up
+    #[arg(long, value_name = "TIME", default_value = "7d",
+          value_parser = Text(values::duration))]
+    gc_delay: Duration,
     #[command(flatten)]
     isolation: IsolationArgs,
     #[command(flatten)]
@@ -95,6 +99,7 @@ pub(super) fn run(args: AgentArgs) -> Result<Exit, Failure> {
         hostname: args.hostname,
         isolation: args.isolation.isolation(),
         registration_backoff: args.registration_backoff,
+        gc_delay: args.gc_delay,
         agent_loss: AgentLoss::RunOn,
     };
     block_on(Threads::Many, async {

@@ -3,6 +3,7 @@
 //! Deliberately not here: what follows from what (`mod`).
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,10 @@ pub struct Config {
     pub executor_reregistration_timeout: Duration,
     /// How long an executor may take to end that does not say itself (TK-88).
     pub executor_shutdown_grace: Duration,
+    /// How long the sandbox of what has ended is kept on an empty disk (AG-55).
+    pub gc_delay: Duration,
+    /// How much of the disk is to stay free, in thousandths.
+    pub gc_headroom: u16,
 }
 
 impl Config {
@@ -58,6 +63,8 @@ impl Config {
             executor_registration_timeout: Duration::from_secs(60),
             executor_reregistration_timeout: Duration::from_secs(2),
             executor_shutdown_grace: Duration::from_secs(5),
+            gc_delay: Duration::from_secs(7 * 24 * 3_600),
+            gc_headroom: 100,
         }
     }
 }
@@ -103,6 +110,18 @@ pub enum Input {
     },
     /// Something happened to a container.
     Container(ContainerEvent),
+    /// The disk of the sandboxes was measured, as it is once a minute (TL-20).
+    DiskUsed {
+        /// How full it is, in thousandths.
+        permille: u16,
+    },
+    /// A sandbox was deleted, or could not be.
+    SandboxDeleted {
+        /// Whose it was.
+        container: ContainerId,
+        /// Whether nothing of it is left.
+        is_gone: bool,
+    },
 }
 
 /// What an agent wants done.
@@ -124,6 +143,14 @@ pub enum Effect {
     },
     /// Order something of the containerizer.
     Container(ContainerCommand),
+    /// Delete a sandbox that nothing writes to. Answered by `SandboxDeleted`; one that is not there
+    /// is deleted.
+    DeleteSandbox {
+        /// The container that it was of.
+        container: ContainerId,
+        /// Where it is: path components below the agent's sandbox directory.
+        sandbox: Vec<String>,
+    },
     /// Close a connection.
     Disconnect {
         /// Which one.

@@ -12,6 +12,7 @@ use alloc::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::executors::Executor;
+use super::gc::{Retired, Retirees};
 use super::tasks::{Placement, Task};
 use crate::ids::{AgentId, BootId, ExecutorId, FrameworkId, TaskId, UpdateId};
 use crate::machine::Durable;
@@ -115,6 +116,13 @@ pub enum AgentRecord {
         /// Since when.
         at: Time,
     },
+    /// The sandbox of something that has ended is gone.
+    Collected {
+        /// Whose.
+        sandbox: Number,
+        /// When it was retired.
+        at: Time,
+    },
     /// What ran when the machine ended is over, and this is another run of it.
     Booted {
         /// Which one.
@@ -148,6 +156,7 @@ pub struct AgentState {
     frameworks: BTreeMap<FrameworkId, Framework>,
     executors: BTreeMap<Number, Executor>,
     tasks: BTreeMap<Number, Task>,
+    retired: Retirees,
 }
 
 impl AgentState {
@@ -164,6 +173,16 @@ impl AgentState {
     /// Returns the run of the machine in which the agent last came up.
     pub(super) fn boot(&self) -> Option<BootId> {
         self.boot
+    }
+
+    /// Lists the sandboxes of what has ended and is forgotten.
+    pub(super) fn retired(&self) -> &Retirees {
+        &self.retired
+    }
+
+    #[cfg(test)]
+    pub(super) fn retired_mut(&mut self) -> &mut Retirees {
+        &mut self.retired
     }
 
     /// Returns the latest moment recorded: time goes on from there, whatever the wall clock says.
@@ -252,6 +271,11 @@ impl AgentState {
             .get_mut(task.framework())
             .expect("a task's framework is kept");
         framework.tasks.remove(&task.info().id);
+        if task.placement() == Placement::Own {
+            let id = task.info().id.clone();
+            let retired = Retired::Task(task.framework().clone(), id);
+            self.retired.insert((self.last_time, number), retired);
+        }
         if let Placement::Executor(executor) = task.placement()
             && let Some(row) = self.executors.get_mut(&executor)
         {
@@ -364,6 +388,9 @@ impl Durable for AgentState {
                     framework.executors.remove(&row.info().id);
                 }
                 self.remove_if_unused(row.framework());
+                let id = row.info().id.clone();
+                let retired = Retired::Executor(row.framework().clone(), id);
+                self.retired.insert((self.last_time, *executor), retired);
             }
             AgentRecord::TaskAccepted {
                 number,
@@ -392,6 +419,9 @@ impl Durable for AgentState {
             AgentRecord::RanOut { task, at } => {
                 self.last_time = self.last_time.max(*at);
                 self.task_mut(*task).run_out(*at);
+            }
+            AgentRecord::Collected { sandbox, at } => {
+                self.retired.remove(&(*at, *sandbox));
             }
             AgentRecord::Booted { boot } => self.boot = Some(*boot),
         }

@@ -7,7 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::journal::Number;
-use crate::ids::{AgentId, FrameworkId, TaskId};
+use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId};
 use crate::protocol::container::{ContainerLimits, ContainerSpec};
 use crate::protocol::task::{CommandInfo, ExecutorInfo, Limit, TaskInfo};
 use crate::resources::Milli;
@@ -54,7 +54,7 @@ pub(super) fn executor_container(
         command: executor.command.clone(),
         environment: environment(agent, framework, ("EXECUTOR", id), number),
         limits: ContainerLimits::default(),
-        sandbox: executor_sandbox(framework, executor, number),
+        sandbox: executor_sandbox(framework, &executor.id, number),
     }
 }
 
@@ -82,13 +82,13 @@ pub(super) fn task_sandbox(framework: &FrameworkId, task: &TaskId, number: Numbe
 /// Names the sandbox of an executor.
 pub(super) fn executor_sandbox(
     framework: &FrameworkId,
-    executor: &ExecutorInfo,
+    executor: &ExecutorId,
     number: Number,
 ) -> Vec<String> {
     vec![
         "executors".into(),
         framework.as_str().into(),
-        executor.id.as_str().into(),
+        executor.as_str().into(),
         number.container().as_str().into(),
     ]
 }

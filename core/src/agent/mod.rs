@@ -13,6 +13,7 @@
 
 mod containers;
 mod executors;
+mod gc;
 mod interface;
 mod invariants;
 mod journal;
@@ -35,6 +36,7 @@ use alloc::string::String;
 
 use self::containers::Containers;
 use self::executors::Sessions;
+use self::gc::Deletions;
 pub use self::interface::{Config, Effect, Input};
 pub use self::invariants::Violation;
 pub use self::journal::{AgentRecord, AgentState, Number};
@@ -110,6 +112,7 @@ pub struct Agent {
     sessions: Sessions,
     flights: Flights,
     watches: Watches,
+    deletions: Deletions,
 }
 
 impl Agent {
@@ -155,6 +158,10 @@ impl Agent {
             Input::ExecutorDisconnected { peer } => self.on_executor_disconnected(cx, peer),
             Input::Executor { peer, call } => self.on_executor(cx, peer, call),
             Input::Container(event) => self.on_container(cx, event),
+            Input::DiskUsed { permille } => self.on_disk_used(cx, permille),
+            Input::SandboxDeleted { container, is_gone } => {
+                self.on_sandbox_deleted(cx, &container, is_gone);
+            }
         }
     }
 }

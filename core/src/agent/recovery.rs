@@ -23,6 +23,7 @@ use alloc::vec::Vec;
 
 use super::containers::{Containers, Phase};
 use super::executors::Sessions;
+use super::gc::Deletions;
 use super::journal::Number;
 use super::on_container::End;
 use super::overdue::Watches;
@@ -78,6 +79,7 @@ impl Agent {
             sessions: Sessions::default(),
             flights: Flights::new(),
             watches: Watches::new(),
+            deletions: Deletions::default(),
         };
         let mut cx = Cx { now, out };
         agent.ask_for_containers(&mut cx);

@@ -81,6 +81,15 @@ impl<'a> View<'a> {
         Some(summary(number, task))
     }
 
+    /// Returns how many sandboxes of what has ended wait to be deleted, and how many of them could
+    /// not be.
+    pub fn retired_sandboxes(&self) -> (usize, usize) {
+        (
+            self.agent.state.retired().len(),
+            self.agent.deletions.failed(),
+        )
+    }
+
     /// Says where the output of a task is, unless it is over and acknowledged.
     pub fn sandbox(&self, framework: &FrameworkId, task: &TaskId) -> Option<Sandbox> {
         let state = &self.agent.state;
@@ -88,7 +97,7 @@ impl<'a> View<'a> {
         let row = state.task(number)?;
         let components = match (row.placement(), &row.info().executor) {
             (Placement::Executor(executor), Some(info)) => {
-                launch::executor_sandbox(framework, info, executor)
+                launch::executor_sandbox(framework, &info.id, executor)
             }
             (Placement::Own | Placement::Nowhere | Placement::Executor(_), _) => {
                 launch::task_sandbox(framework, task, number)

@@ -190,6 +190,8 @@ impl World {
                 agent::Effect::Disconnect { peer, .. } => {
                     self.net.close(now, peer, End::Client, queue);
                 }
+                // Nobody measures a simulated disk, and so nothing is deleted.
+                agent::Effect::DeleteSandbox { .. } => {}
                 // No executor connects to a simulated agent.
                 agent::Effect::Executor { .. } => {}
                 agent::Effect::Stop { reason: _ } => {

@@ -2,6 +2,7 @@
 //! of everything that was written, which must give the same state.
 
 mod executors;
+mod gc;
 mod kills;
 mod overdue;
 mod random;
@@ -323,6 +324,7 @@ fn record_line(record: &AgentRecord) -> String {
         AgentRecord::FrameworkEnded { framework, .. } => format!("framework ended {framework}"),
         AgentRecord::TaskForgotten { task } => format!("forgotten {}", task.0),
         AgentRecord::RanOut { task, .. } => format!("ran out {}", task.0),
+        AgentRecord::Collected { sandbox, .. } => format!("collected {}", sandbox.0),
         AgentRecord::Booted { boot } => format!("booted {}", boot.0),
     }
 }
@@ -365,6 +367,7 @@ fn effect_line(effect: &Effect) -> String {
             ContainerCommand::Forget { id } => format!("forget {id}"),
             ContainerCommand::Recover { known } => format!("recover {known:?}"),
         },
+        Effect::DeleteSandbox { sandbox, .. } => format!("delete {}", sandbox.join("/")),
         Effect::Disconnect { peer, reason, .. } => format!("disconnect {} {reason}", peer.0),
         Effect::Stop { reason } => format!("stop {reason}"),
     }

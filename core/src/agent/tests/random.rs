@@ -156,6 +156,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => peer().prop_map(|peer| Input::ExecutorDisconnected { peer }),
         8 => (peer(), from_executor()).prop_map(|(peer, call)| Input::Executor { peer, call }),
         10 => from_container().prop_map(Input::Container),
+        1 => (0u16..1_200).prop_map(|permille| Input::DiskUsed { permille }),
+        1 => (container(), any::<bool>()).prop_map(|(container, is_gone)| {
+            Input::SandboxDeleted { container, is_gone }
+        }),
     ];
     prop_oneof![
         20 => input.prop_map(Step::Input),

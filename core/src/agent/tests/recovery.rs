@@ -227,6 +227,7 @@ fn assert_nothing_promised_is_lost(left: &[&Effect], state: &AgentState, known: 
             Effect::Master { .. }
             | Effect::Executor { .. }
             | Effect::Container(_)
+            | Effect::DeleteSandbox { .. }
             | Effect::Disconnect { .. }
             | Effect::Stop { .. } => {}
         }

@@ -1,0 +1,282 @@
+//! Deletes sandboxes of what has ended, on a thread of its own.
+//!
+//! What lies in a sandbox was put there by a task: links, mounts, trees of any depth. Every step is
+//! taken relative to a directory that is held, through no link and across no mount (RG-11), and
+//! directories are emptied from the top: what lies deeper is brought up first, so that no tree is
+//! too deep. What cannot be deleted stays, with the rest gone (AG-57).
+//!
+//! Deliberately not here: which sandboxes, and when (the agent's machine).
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, renameat2};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use tepui_core::agent::Input;
+use tepui_core::ids::ContainerId;
+use tepui_transport::inbox::Inbox;
+
+use crate::sandboxes::Sandboxes;
+
+/// How much of a directory is listed at a time: a task may have filled it.
+const AT_A_TIME: usize = 4_096;
+
+/// A sandbox that is to be deleted.
+type Order = (ContainerId, Vec<String>);
+
+/// Deletes sandboxes one after the other.
+#[derive(Debug)]
+pub(crate) struct Remover {
+    orders: mpsc::Sender<Order>,
+}
+
+impl Remover {
+    /// Starts the thread, which ends with this value or with the machine.
+    pub(crate) fn start(sandboxes: Arc<Sandboxes>, inbox: Inbox<Input>) -> io::Result<Self> {
+        let (orders, ordered) = mpsc::channel::<Order>();
+        let work = move || {
+            for (container, sandbox) in ordered {
+                let is_gone = match sandboxes.remove(&sandbox) {
+                    Ok(()) => true,
+                    Err(error) => {
+                        let sandbox = sandbox.join("/");
+                        tracing::warn!(sandbox, %error, "cannot be deleted as a whole");
+                        false
+                    }
+                };
+                let deleted = Input::SandboxDeleted { container, is_gone };
+                if inbox.blocking_send(deleted).is_err() {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("sandboxes".into())
+            .spawn(work)?;
+        Ok(Self { orders })
+    }
+
+    /// Has a sandbox deleted; the machine hears of it.
+    pub(crate) fn remove(&self, container: ContainerId, sandbox: Vec<String>) {
+        if self.orders.send((container, sandbox)).is_err() {
+            tracing::debug!("the agent has ended: its next life deletes");
+        }
+    }
+}
+
+/// Deletes all that is in a directory below `root`, and then the directory itself. One that is not
+/// there is deleted.
+pub(crate) fn remove_below(root: impl AsFd, components: &[String]) -> io::Result<()> {
+    let Some((name, above)) = components.split_last() else {
+        return Ok(());
+    };
+    let above = match above {
+        [] => ".".to_owned(),
+        above => above.join("/"),
+    };
+    let opened = open(&root, above.as_ref()).and_then(|above| {
+        let name: &OsStr = name.as_ref();
+        empty(&open(&above, name)?)?;
+        Ok(unlinkat(&above, name, UnlinkatFlags::RemoveDir)?)
+    });
+    match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// Opens a directory: nothing on the way may be a link or a mount. A task may have locked it.
+fn open(at: impl AsFd, path: &OsStr) -> io::Result<OwnedFd> {
+    let resolve = ResolveFlag::RESOLVE_BENEATH
+        | ResolveFlag::RESOLVE_NO_SYMLINKS
+        | ResolveFlag::RESOLVE_NO_XDEV;
+    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let how = |access| OpenHow::new().flags(flags | access).resolve(resolve);
+    let held = openat2(at, path, how(OFlag::O_PATH))?;
+    let itself = format!("/proc/self/fd/{}", held.as_raw_fd());
+    if fs::metadata(&itself)?.permissions().mode() & 0o700 != 0o700 {
+        fs::set_permissions(&itself, Permissions::from_mode(0o700))?;
+    }
+    Ok(openat2(&held, ".", how(OFlag::O_RDONLY))?)
+}
+
+/// What could not be deleted of a directory, and why the first of it could not.
+#[derive(Debug, Default)]
+struct Stuck {
+    names: HashSet<OsString>,
+    error: Option<io::Error>,
+}
+
+/// Has everything in a directory deleted, or brought to where it will be: a bounded number at a
+/// time, and goes on where it can.
+fn clear(
+    directory: &OwnedFd,
+    mut dispose: impl FnMut(&OsStr, bool) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut stuck = Stuck::default();
+    loop {
+        let found = some_of(directory, &stuck.names)?;
+        if found.is_empty() || stuck.names.len() > AT_A_TIME {
+            return stuck.error.map_or(Ok(()), Err);
+        }
+        for (name, is_directory) in found {
+            if let Err(error) = dispose(&name, is_directory) {
+                stuck.error.get_or_insert(error);
+                stuck.names.insert(name);
+            }
+        }
+    }
+}
+
+/// Lists what is in a directory, and which of it are directories; not all of it at once.
+fn some_of(directory: &OwnedFd, but: &HashSet<OsString>) -> io::Result<Vec<(OsString, bool)>> {
+    let listed = fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd()))?;
+    let listed = listed.map(|entry| {
+        let entry = entry?;
+        Ok((entry.file_name(), entry.file_type()?.is_dir()))
+    });
+    let fresh = listed.filter(|entry: &io::Result<(OsString, bool)>| match entry {
+        Ok((name, _)) => !but.contains(name),
+        Err(_) => true,
+    });
+    fresh.take(AT_A_TIME).collect()
+}
+
+/// Deletes what is in a directory.
+fn empty(top: &OwnedFd) -> io::Result<()> {
+    let mut brought_up = 0;
+    clear(top, |name, is_directory| {
+        if !is_directory {
+            return Ok(unlinkat(top, name, UnlinkatFlags::NoRemoveDir)?);
+        }
+        let directory = open(top, name)?;
+        clear(&directory, |inner, is_directory| {
+            if is_directory {
+                bring_up(&directory, inner, top, &mut brought_up)
+            } else {
+                Ok(unlinkat(&directory, inner, UnlinkatFlags::NoRemoveDir)?)
+            }
+        })?;
+        Ok(unlinkat(top, name, UnlinkatFlags::RemoveDir)?)
+    })
+}
+
+/// Moves a directory to `top`, under the next name that nothing has.
+fn bring_up(from: &OwnedFd, name: &OsStr, top: &OwnedFd, count: &mut u64) -> io::Result<()> {
+    // Refuses a mount, and unlocks what is to be moved.
+    drop(open(from, name)?);
+    loop {
+        let to = format!("removed-{count}");
+        *count += 1;
+        match renameat2(from, name, top, to.as_str(), RenameFlags::RENAME_NOREPLACE) {
+            Err(Errno::EEXIST) => {}
+            moved => return Ok(moved?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+    use super::*;
+
+    fn components(path: &str) -> Vec<String> {
+        path.split('/').map(String::from).collect()
+    }
+
+    fn remove(root: &Path, path: &str) -> io::Result<()> {
+        remove_below(File::open(root).unwrap(), &components(path))
+    }
+
+    #[test]
+    fn all_of_a_sandbox_goes_and_nothing_beside_it() {
+        // AG-57
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        for sandbox in [
+            "tasks/f/t/c1/a/b",
+            "tasks/f/t/c1/removed-0/x",
+            "tasks/f/t/c2",
+        ] {
+            fs::create_dir_all(root.join(sandbox)).unwrap();
+            fs::write(root.join(sandbox).join("file"), "text").unwrap();
+        }
+        let sandbox = root.join("tasks/f/t/c1");
+        symlink(root.join("tasks/f/t/c2"), sandbox.join("link")).unwrap();
+        symlink("../c2", sandbox.join("a/link")).unwrap();
+        let locked = Permissions::from_mode(0o000);
+        fs::set_permissions(sandbox.join("a/b"), locked.clone()).unwrap();
+        fs::set_permissions(sandbox.join("a"), locked).unwrap();
+        remove(root, "tasks/f/t/c1").unwrap();
+        assert!(!sandbox.exists());
+        assert!(root.join("tasks/f/t/c2/file").exists());
+        // Again, and where there never was one.
+        remove(root, "tasks/f/t/c1").unwrap();
+        remove(root, "tasks/g/t/c1").unwrap();
+    }
+
+    #[test]
+    fn no_tree_is_too_deep() {
+        let dir = tempfile::tempdir().unwrap();
+        let sandbox = dir.path().join("c1");
+        fs::create_dir(&sandbox).unwrap();
+        let mut at: OwnedFd = File::open(&sandbox).unwrap().into();
+        for _ in 0..5_000 {
+            nix::sys::stat::mkdirat(&at, "d", nix::sys::stat::Mode::S_IRWXU).unwrap();
+            at = open(&at, "d".as_ref()).unwrap();
+        }
+        drop(at);
+        remove(dir.path(), "c1").unwrap();
+        assert!(!sandbox.exists());
+    }
+
+    #[test]
+    fn nothing_leads_out_of_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("root/tasks")).unwrap();
+        fs::create_dir_all(dir.path().join("other/c1")).unwrap();
+        let root = dir.path().join("root");
+        symlink("../../other", root.join("tasks/f")).unwrap();
+        for out in ["tasks/f/c1", "../other/c1", "tasks/f"] {
+            remove(&root, out).unwrap_err();
+        }
+        assert!(dir.path().join("other/c1").exists());
+    }
+
+    #[test]
+    fn a_mount_is_left_alone_and_the_rest_is_deleted() {
+        // RG-11; MESOS-9355, 9352, 8830
+        let dir = tempfile::tempdir().unwrap();
+        let (volume, sandbox) = (dir.path().join("volume"), dir.path().join("c1"));
+        fs::create_dir(&volume).unwrap();
+        fs::write(volume.join("data"), "text").unwrap();
+        fs::create_dir_all(sandbox.join("a/volume")).unwrap();
+        fs::write(sandbox.join("a/file"), "text").unwrap();
+        let inside = sandbox.join("a/volume");
+        let none = None::<&str>;
+        // A mount of one's own is a matter of permission; without it there is nothing to test.
+        if mount(Some(&volume), &inside, none, MsFlags::MS_BIND, none).is_err() {
+            return;
+        }
+        let error = remove(dir.path(), "c1").unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::EXDEV as i32));
+        assert!(volume.join("data").exists());
+        assert!(!sandbox.join("a/file").exists());
+        umount2(&inside, MntFlags::MNT_DETACH).unwrap();
+        remove(dir.path(), "c1").unwrap();
+        assert!(!sandbox.exists());
+        assert!(volume.join("data").exists());
+    }
+}

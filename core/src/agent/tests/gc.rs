@@ -1,0 +1,136 @@
+//! Sandboxes of what has ended.
+
+use super::executors::{INSIDE, says, status, working};
+use super::*;
+use crate::limits;
+use crate::protocol::executor::Call;
+
+fn disk(permille: u16) -> Input {
+    Input::DiskUsed { permille }
+}
+
+fn deleted(n: u64, is_gone: bool) -> Input {
+    let container = ContainerId::numbered(n);
+    Input::SandboxDeleted { container, is_gone }
+}
+
+/// Runs a task to its end, which its framework confirms.
+fn finished(node: &mut Node, name: &str, number: u64) {
+    node.feed(run("f", task(name)));
+    let update = sent_update(&node.feed(started(number)));
+    node.feed(acknowledge("f", name, update));
+    let update = sent_update(&node.feed(exited(number, Exit::Code(0))));
+    node.feed(acknowledge("f", name, update));
+}
+
+fn days(days: u64) -> Duration {
+    secs(days * 24 * 3_600)
+}
+
+#[test]
+fn a_sandbox_is_kept_for_some_days() {
+    // AG-38, AG-55
+    let mut node = Node::joined();
+    finished(&mut node, "t", 0);
+    node.feed(run("f", task("lives")));
+    node.feed(Input::MasterLost { peer: MASTER });
+    node.pass(days(6));
+    assert_eq!(lines(&node.feed(disk(0))), NOTHING);
+    node.pass(days(1));
+    assert_eq!(
+        lines(&node.feed(disk(0))),
+        ["delete tasks/f/t/c000000"],
+        "and not that of what lives"
+    );
+    assert_eq!(lines(&node.feed(disk(1_000))), NOTHING, "under way");
+    assert_eq!(lines(&node.feed(deleted(0, true))), ["* collected 0"]);
+    assert_eq!(lines(&node.feed(deleted(0, true))), NOTHING);
+    assert_eq!(lines(&node.feed(disk(1_000))), NOTHING);
+}
+
+#[test]
+fn a_full_disk_shortens_it() {
+    // AG-55: the oldest first
+    let mut node = Node::joined();
+    finished(&mut node, "a", 0);
+    node.feed(Input::MasterLost { peer: MASTER });
+    node.pass(days(1));
+    node.join(reregistered(1));
+    finished(&mut node, "b", 1);
+    assert_eq!(lines(&node.feed(disk(700))), NOTHING);
+    let outputs = node.feed(disk(800));
+    assert_eq!(lines(&outputs), ["delete tasks/f/a/c000000"]);
+    let outputs = node.feed(disk(900));
+    assert_eq!(lines(&outputs), ["delete tasks/f/b/c000001"]);
+}
+
+#[test]
+fn what_is_not_confirmed_stays() {
+    let mut node = Node::joined();
+    node.feed(run("f", task("t")));
+    node.feed(started(0));
+    node.feed(exited(0, Exit::Code(0)));
+    assert_eq!(lines(&node.feed(disk(1_000))), NOTHING);
+}
+
+#[test]
+fn an_executor_has_one_sandbox_for_all_its_tasks() {
+    // AG-38
+    let mut node = working();
+    node.feed(says(
+        INSIDE,
+        Call::Update(status("t", TaskState::Finished, 1)),
+    ));
+    node.feed(acknowledge("f", "t", UpdateId(1)));
+    assert_eq!(lines(&node.feed(disk(1_000))), NOTHING);
+    node.feed(exited(0, Exit::Code(0)));
+    let outputs = node.feed(disk(1_000));
+    assert_eq!(lines(&outputs), ["delete executors/f/e/c000000"]);
+}
+
+#[test]
+fn what_cannot_be_deleted_is_tried_again_in_another_life() {
+    // AG-57
+    let mut node = Node::joined();
+    finished(&mut node, "t", 0);
+    node.feed(disk(1_000));
+    assert_eq!(lines(&node.feed(deleted(0, false))), NOTHING);
+    assert_eq!(node.agent.view().retired_sandboxes(), (1, 1));
+    assert_eq!(lines(&node.feed(disk(1_000))), NOTHING);
+    let (mut node, _) = Node::restart(node.journal, node.now);
+    let outputs = node.feed(disk(1_000));
+    assert_eq!(lines(&outputs), ["delete tasks/f/t/c000000"]);
+    assert_eq!(lines(&node.feed(deleted(0, true))), ["* collected 0"]);
+}
+
+#[test]
+fn a_bounded_number_is_kept_and_deleted_at_a_time() {
+    // I22
+    let mut out = Outbox::new();
+    let mut state = AgentState::default();
+    let surplus = limits::DELETIONS + 1;
+    let all = limits::RETIRED_SANDBOXES + surplus;
+    state.retire_some(all);
+    let now = Time::from_micros(1_000_000);
+    let mut agent = Agent::recover(config(), state, now, &mut out);
+    agent.handle(now, Input::Container(ContainerEvent::Recovered), &mut out);
+    out.drain().for_each(drop);
+    let mut round = || {
+        agent.handle(now, disk(0), &mut out);
+        let orders: Vec<_> = out.drain().collect();
+        for order in &orders {
+            let Output::Effect(Effect::DeleteSandbox { container, .. }) = order else {
+                panic!("{order:?}");
+            };
+            let container = container.clone();
+            let gone = Input::SandboxDeleted {
+                container,
+                is_gone: true,
+            };
+            agent.handle(now, gone, &mut out);
+        }
+        out.drain().for_each(drop);
+        orders.len()
+    };
+    assert_eq!([round(), round(), round()], [limits::DELETIONS, 1, 0]);
+}
