@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tepui_core::agent::{Agent, AgentState, Config, Effect, Input};
+use tepui_core::agent::{Agent, AgentState, Config, Effect, Input, Policy};
 use tepui_core::attributes::Attributes;
 use tepui_core::auth::PeerRole;
 use tepui_core::machine::Outbox;
@@ -81,6 +81,8 @@ pub struct AgentOptions {
     pub agent_loss: AgentLoss,
     /// The most that it waits before it registers for the first time.
     pub registration_backoff: Duration,
+    /// How much of what it says of the machine may be other than it was before.
+    pub reconfiguration: Policy,
     /// How long the sandbox of what has ended is kept on an empty disk.
     pub gc_delay: Duration,
 }
@@ -144,10 +146,7 @@ impl AgentNode {
         tracing::info!(address = info.address, isolation, "agent {name}");
 
         let clock = Clock::start_after(opened.state.last_time());
-        let mut config = Config::new(info, name, seed::fresh().next_u64());
-        config.registration_backoff = options.registration_backoff;
-        config.gc_delay = options.gc_delay;
-        config.boot = Some(detect::boot()?);
+        let config = machine_config(&options, info, name)?;
         let mut out = Outbox::new();
         let agent = Agent::recover(config, opened.state, clock.now(), &mut out);
         for (task, principal) in agent.view().unfinished() {
@@ -277,7 +276,7 @@ async fn run(running: Running) -> anyhow::Result<()> {
     }
     ended.context("the agent has ended")?;
     match (why, lost) {
-        (Some(reason), _) => bail!("the master refuses this agent: {reason}"),
+        (Some(reason), _) => bail!("the agent cannot go on: {reason}"),
         (None, Some(error)) => Err(error).context("the agent has no master any more"),
         (None, None) => Ok(()),
     }
@@ -389,6 +388,16 @@ fn container_config(work_dir: &Path, mode: Mode) -> anyhow::Result<tepui_isolati
         cgroup_root: format!("tepui/{instance:08x}"),
         default_pids: Some(DEFAULT_PIDS),
         ..tepui_isolation::Config::new(work_dir, mode)
+    })
+}
+
+fn machine_config(options: &AgentOptions, info: AgentInfo, name: String) -> anyhow::Result<Config> {
+    Ok(Config {
+        boot: Some(detect::boot()?),
+        registration_backoff: options.registration_backoff,
+        gc_delay: options.gc_delay,
+        reconfiguration: options.reconfiguration,
+        ..Config::new(info, name, seed::fresh().next_u64())
     })
 }
 

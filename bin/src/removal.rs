@@ -233,7 +233,7 @@ mod tests {
         let sandbox = dir.path().join("c1");
         fs::create_dir(&sandbox).unwrap();
         let mut at: OwnedFd = File::open(&sandbox).unwrap().into();
-        for _ in 0..5_000 {
+        for _ in 0..2_000 {
             nix::sys::stat::mkdirat(&at, "d", nix::sys::stat::Mode::S_IRWXU).unwrap();
             at = open(&at, "d".as_ref()).unwrap();
         }

@@ -86,7 +86,7 @@ pub const INPUTS_PER_TURN: usize = 256;
 /// The most frames that wait for one peer; one more disconnects it.
 pub const QUEUED_FRAMES_PER_PEER: usize = 65_536;
 
-/// The most sandboxes of ended tasks that an agent keeps; beyond it the oldest go before their time.
+/// The most sandboxes of ended tasks that an agent keeps; beyond it the oldest go early.
 pub const RETIRED_SANDBOXES: usize = 100_000;
 /// The most sandboxes that are being deleted at a time.
 pub const DELETIONS: usize = 1_024;

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use tepui_core::agent::Policy;
 use tepui_core::attributes::Attributes;
 use tepui_isolation::AgentLoss;
 
@@ -69,10 +70,25 @@ pub(super) struct AgentArgs {
     #[arg(long, value_name = "TIME", default_value = "7d",
           value_parser = Text(values::duration))]
     gc_delay: Duration,
+    /// How much of the resources and attributes may be other than before the agent was last ended,
+    /// if its tasks are to go on
+    #[arg(long, value_enum, default_value_t = Reconfiguration::Any, value_name = "POLICY")]
+    reconfiguration: Reconfiguration,
     #[command(flatten)]
     isolation: IsolationArgs,
     #[command(flatten)]
     log: DaemonLogArgs,
+}
+
+/// How much of an agent's description may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Reconfiguration {
+    /// Nothing
+    Equal,
+    /// It may have more
+    Additive,
+    /// Anything
+    Any,
 }
 
 /// Runs an agent until it is told to end.
@@ -100,6 +116,11 @@ pub(super) fn run(args: AgentArgs) -> Result<Exit, Failure> {
         isolation: args.isolation.isolation(),
         registration_backoff: args.registration_backoff,
         gc_delay: args.gc_delay,
+        reconfiguration: match args.reconfiguration {
+            Reconfiguration::Equal => Policy::Equal,
+            Reconfiguration::Additive => Policy::Additive,
+            Reconfiguration::Any => Policy::Any,
+        },
         agent_loss: AgentLoss::RunOn,
     };
     block_on(Threads::Many, async {

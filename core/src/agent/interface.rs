@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Policy;
 use crate::ids::{BootId, ContainerId, PeerId};
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::container::{ContainerCommand, ContainerEvent};
@@ -22,6 +23,8 @@ pub struct Config {
     pub info: AgentInfo,
     /// The name in its certificate, for messages.
     pub name: String,
+    /// How much of `info` may be other than it was before (AG-21).
+    pub reconfiguration: Policy,
     /// Which run of the machine this is; `None` if nobody knows. Another than before means that no
     /// container is left (AG-20).
     pub boot: Option<BootId>,
@@ -54,6 +57,7 @@ impl Config {
         Self {
             info,
             name: name.into(),
+            reconfiguration: Policy::default(),
             boot: None,
             seed,
             registration_backoff: Duration::from_secs(1),

@@ -17,6 +17,7 @@ use super::tasks::{Placement, Task};
 use crate::ids::{AgentId, BootId, ExecutorId, FrameworkId, TaskId, UpdateId};
 use crate::machine::Durable;
 use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::node::AgentInfo;
 use crate::protocol::status::TaskStatus;
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
 use crate::roles::Role;
@@ -123,6 +124,11 @@ pub enum AgentRecord {
         /// When it was retired.
         at: Time,
     },
+    /// The agent describes itself so from now on.
+    Described {
+        /// The machine.
+        info: AgentInfo,
+    },
     /// What ran when the machine ended is over, and this is another run of it.
     Booted {
         /// Which one.
@@ -153,6 +159,7 @@ pub struct AgentState {
     agent: Option<AgentId>,
     epoch: u64,
     boot: Option<BootId>,
+    info: Option<AgentInfo>,
     frameworks: BTreeMap<FrameworkId, Framework>,
     executors: BTreeMap<Number, Executor>,
     tasks: BTreeMap<Number, Task>,
@@ -183,6 +190,11 @@ impl AgentState {
     #[cfg(test)]
     pub(super) fn retired_mut(&mut self) -> &mut Retirees {
         &mut self.retired
+    }
+
+    /// Returns how the agent described itself when it last came up.
+    pub(super) fn info(&self) -> Option<&AgentInfo> {
+        self.info.as_ref()
     }
 
     /// Returns the latest moment recorded: time goes on from there, whatever the wall clock says.
@@ -423,6 +435,7 @@ impl Durable for AgentState {
             AgentRecord::Collected { sandbox, at } => {
                 self.retired.remove(&(*at, *sandbox));
             }
+            AgentRecord::Described { info } => self.info = Some(info.clone()),
             AgentRecord::Booted { boot } => self.boot = Some(*boot),
         }
     }

@@ -8,8 +8,8 @@
 //! Reading order: `interface`, `journal` (what it remembers), `on_master`, `kills`, `on_container`,
 //! `on_executor`, `overdue`, `updates`, `recovery`.
 //!
-//! Deliberately not here: how containers work, where sandboxes are, finding the master, draining,
-//! and the comparison of a changed configuration with the one registered (AG-21).
+//! Deliberately not here: how containers work, where sandboxes are, finding the master, and
+//! draining.
 
 mod containers;
 mod executors;
@@ -23,6 +23,7 @@ mod on_container;
 mod on_executor;
 mod on_master;
 mod overdue;
+mod reconfigure;
 mod recovery;
 mod registration;
 mod tasks;
@@ -42,6 +43,7 @@ pub use self::invariants::Violation;
 pub use self::journal::{AgentRecord, AgentState, Number};
 pub use self::launch::task_sandboxes;
 use self::overdue::Watches;
+pub use self::reconfigure::Policy;
 use self::recovery::Recovery;
 use self::registration::Link;
 pub use self::tasks::Placement;

@@ -83,6 +83,7 @@ impl Agent {
         };
         let mut cx = Cx { now, out };
         agent.ask_for_containers(&mut cx);
+        agent.describe(&mut cx);
         agent.finish_refusals(&mut cx);
         let running: Vec<Number> = agent.state.tasks().keys().copied().collect();
         for task in running {

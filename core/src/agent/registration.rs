@@ -316,7 +316,7 @@ impl Agent {
         self.stop(cx, reason);
     }
 
-    fn stop(&mut self, cx: &mut Cx<'_>, reason: String) {
+    pub(super) fn stop(&mut self, cx: &mut Cx<'_>, reason: String) {
         self.leave();
         self.link = Link::Stopped;
         cx.out.emit(Effect::Stop { reason });

@@ -175,7 +175,13 @@ fn all_is_looked_at_when_it_is_due_and_at_rest() {
         property(sim.advance(minute))
     };
     assert_eq!(joins(forgetful(Checking::Always)), Err(Property::Replay));
-    assert_eq!(joins(forgetful(often)), Err(Property::Replay));
+    // One of three steps is looked at, and the master writes in few.
+    let mut phases = (0..3).map(|phase| {
+        let mut sim = forgetful(often);
+        sim.world.steps += phase;
+        joins(sim)
+    });
+    assert!(phases.any(|found| found == Err(Property::Replay)));
     let seldom = Checking::Sampled(NonZero::<u32>::MAX);
     assert_eq!(joins(forgetful(seldom)), Ok(()));
     assert_eq!(joins(forgetful(Checking::Off)), Ok(()));

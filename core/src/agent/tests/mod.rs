@@ -325,6 +325,7 @@ fn record_line(record: &AgentRecord) -> String {
         AgentRecord::TaskForgotten { task } => format!("forgotten {}", task.0),
         AgentRecord::RanOut { task, .. } => format!("ran out {}", task.0),
         AgentRecord::Collected { sandbox, .. } => format!("collected {}", sandbox.0),
+        AgentRecord::Described { info } => format!("described {}", info.resources),
         AgentRecord::Booted { boot } => format!("booted {}", boot.0),
     }
 }

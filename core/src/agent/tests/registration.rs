@@ -6,7 +6,10 @@ use crate::protocol::wire::size;
 
 fn fresh() -> Node {
     let (mut node, outputs) = Node::restart(Vec::new(), Time::from_micros(1_000_000));
-    assert_eq!(lines(&outputs), ["recover []"]);
+    assert_eq!(
+        lines(&outputs),
+        ["recover []", "* described cpus:4;mem:1024"]
+    );
     node.feed(Input::Container(ContainerEvent::Recovered));
     node
 }
@@ -277,4 +280,63 @@ fn a_refused_agent_stops() {
         NOTHING
     );
     assert_eq!(lines(&node.pass(secs(600))), NOTHING);
+}
+
+fn with(resources: &str, reconfiguration: Policy) -> Config {
+    let resources = Resources::parse(resources).unwrap();
+    Config {
+        info: AgentInfo::new("one", "127.0.0.1:5051", resources),
+        reconfiguration,
+        ..config()
+    }
+}
+
+#[test]
+fn an_agent_that_changed_stays_the_same_agent() {
+    // AG-21, AG-22: in place, also below what runs
+    let mut node = Node::joined();
+    node.feed(run("f", task("t")));
+    node.feed(started(0));
+    for resources in ["cpus:8;mem:1024", "cpus:0.5;mem:1024"] {
+        let changed = with(resources, Policy::Any);
+        let (new, outputs) = Node::restart_as(changed, node.journal, node.now);
+        node = new;
+        let described = format!("* described {resources}");
+        assert_eq!(lines(&outputs), ["recover [c000000]", described.as_str()]);
+        assert_eq!(lines(&node.feed(started(0))), NOTHING, "it goes on");
+        node.feed(Input::Container(ContainerEvent::Recovered));
+        node.feed(Input::MasterFound { peer: MASTER });
+        let outputs = node.pass(secs(1));
+        let said = outputs.iter().find_map(|output| match output {
+            Output::Effect(Effect::Master {
+                message: ToMaster::Reregister { id, agent, .. },
+                ..
+            }) => Some((id.clone(), agent.resources.clone())),
+            Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+        });
+        let expected = (agent_id(), Resources::parse(resources).unwrap());
+        assert_eq!(said, Some(expected));
+    }
+}
+
+#[test]
+fn an_agent_that_may_not_change_says_what_did() {
+    // AG-21
+    let node = Node::joined();
+    let less = with("cpus:3;mem:1024", Policy::Additive);
+    let (mut fallen, outputs) = Node::restart_as(less, node.journal, node.now);
+    let why = "stop agent one cannot come up: its resources were cpus:4;mem:1024 and are \
+               cpus:3;mem:1024; start it as it was, with another policy, or anew on an empty \
+               directory";
+    assert_eq!(lines(&outputs), ["recover []", why]);
+    assert_eq!(
+        lines(&fallen.feed(Input::MasterFound { peer: MASTER })),
+        NOTHING
+    );
+    // Nothing has changed by that.
+    let (mut node, outputs) = Node::restart(fallen.journal, fallen.now);
+    assert_eq!(lines(&outputs), ["recover []"]);
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    let outputs = node.join(reregistered(1));
+    assert!(node.agent.view().is_registered(), "{outputs:?}");
 }
