@@ -106,6 +106,8 @@ pub const CONNECTIONS_PER_PRINCIPAL: usize = 1_024;
 
 /// The longest refusal of an offer (OF-32).
 pub const REFUSE: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The longest that a task or an executor may be given to end.
+pub const GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long a refusal lasts that names no time (OF-32).
 pub const DEFAULT_REFUSE: Duration = Duration::from_secs(5);
 

@@ -12,6 +12,7 @@
 //! On the wire these are postcard frames, versioned per connection: enums grow only at the end.
 
 pub mod agent;
+mod bags;
 pub mod container;
 pub mod executor;
 pub mod framework;

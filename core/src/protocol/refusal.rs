@@ -112,6 +112,16 @@ pub enum RejectKind {
     Overflow,
     /// A task may use less than it takes, or more of what it does not take.
     LimitTooLow,
+    /// A part of what is whole.
+    PartOfDevice,
+    /// Sorts of a resource that are not taken together.
+    Mixed,
+    /// A shared resource where it cannot be.
+    Shared,
+    /// Something that only operations make.
+    NotConfigurable,
+    /// An address without a port.
+    NoPort,
 }
 
 impl RejectKind {
@@ -133,6 +143,11 @@ impl RejectKind {
             Self::OtherRole => "other-role",
             Self::Overflow => "overflow",
             Self::LimitTooLow => "limit-too-low",
+            Self::PartOfDevice => "part-of-device",
+            Self::Mixed => "mixed",
+            Self::Shared => "shared",
+            Self::NotConfigurable => "not-configurable",
+            Self::NoPort => "no-port",
         }
     }
 }

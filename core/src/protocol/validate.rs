@@ -6,10 +6,13 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
+use alloc::sync::Arc;
+use core::time::Duration;
 
 use serde::Serialize;
 
 use super::agent::TaskReport;
+use super::bags;
 use super::framework::FrameworkInfo;
 use super::node::AgentInfo;
 use super::refusal::RejectKind;
@@ -106,6 +109,60 @@ pub enum Reject {
         /// What the task takes.
         takes: Milli,
     },
+    /// A device is named in parts (RM-55).
+    #[error("{what} has gpus:{amount}: expected whole devices")]
+    PartOfDevice {
+        /// Whose.
+        what: &'static str,
+        /// How many.
+        amount: Milli,
+    },
+    /// A task, with its executor, names a volume twice.
+    #[error("{volume} names a volume that is named before")]
+    VolumeTwice {
+        /// The later one.
+        volume: Box<Resource>,
+    },
+    /// A task, with its executor, takes both what may be taken away and what may not.
+    #[error("some of {name} is revocable, and some is not")]
+    Mixed {
+        /// Of which resource.
+        name: Arc<str>,
+    },
+    /// An executor has something shared, which only tasks may.
+    #[error("executor has {shared}, which is shared")]
+    SharedInExecutor {
+        /// What it has.
+        shared: Box<Resource>,
+    },
+    /// An agent is set up with what only operations make.
+    #[error("agent is set up with {made}, which only operations make")]
+    NotConfigurable {
+        /// What it is.
+        made: Box<Resource>,
+    },
+    /// An address has no port.
+    #[error("the agent's address {address:?} has no port: expected HOST:PORT")]
+    NoPort {
+        /// The address.
+        address: String,
+    },
+    /// A limit leaves nothing.
+    #[error("{what} is zero")]
+    Zero {
+        /// Which limit.
+        what: &'static str,
+    },
+    /// A time is too long.
+    #[error("{what} is {time:?}, more than the limit of {limit:?}")]
+    TooLongTime {
+        /// Which time.
+        what: &'static str,
+        /// How long it is.
+        time: Duration,
+        /// How long it may be.
+        limit: Duration,
+    },
     /// A limit stands for something that a task does not take (TK-06).
     #[error("{what} has a limit, but the task takes none of it")]
     LimitOfNothing {
@@ -128,6 +185,14 @@ impl Reject {
             Self::TooLarge { .. } => RejectKind::TooLarge,
             Self::Doubled { .. } | Self::RoleTwice { .. } => RejectKind::Doubled,
             Self::NoResources { .. } => RejectKind::NoResources,
+            Self::PartOfDevice { .. } => RejectKind::PartOfDevice,
+            Self::VolumeTwice { .. } => RejectKind::Doubled,
+            Self::Mixed { .. } => RejectKind::Mixed,
+            Self::SharedInExecutor { .. } => RejectKind::Shared,
+            Self::NotConfigurable { .. } => RejectKind::NotConfigurable,
+            Self::NoPort { .. } => RejectKind::NoPort,
+            Self::Zero { .. } => RejectKind::Empty,
+            Self::TooLongTime { .. } => RejectKind::TooLong,
             Self::LimitTooLow { .. } | Self::LimitOfNothing { .. } => RejectKind::LimitTooLow,
         }
     }
@@ -160,6 +225,7 @@ fn check_roles(roles: &[Role]) -> Result<(), Reject> {
 pub fn check_agent(agent: &AgentInfo) -> Result<(), Reject> {
     check_filled("agent hostname", &agent.hostname)?;
     check_filled("agent address", &agent.address)?;
+    check_port(&agent.address)?;
     if agent.resources.is_empty() {
         return Err(Reject::NoResources { what: "agent" });
     }
@@ -181,7 +247,21 @@ pub fn check_agent(agent: &AgentInfo) -> Result<(), Reject> {
             twice: Box::new(twice),
         });
     }
+    bags::check_configured(&agent.resources)?;
     check_size("agent", agent, limits::AGENT_BYTES)
+}
+
+/// Checks that an address names a port: others reach the agent there.
+fn check_port(address: &str) -> Result<(), Reject> {
+    let port = address
+        .rsplit_once(':')
+        .map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(1..)) => Ok(()),
+        Some(Ok(0) | Err(_)) | None => Err(Reject::NoPort {
+            address: address.into(),
+        }),
+    }
 }
 
 /// Checks a task (VA-13, TK-11, TK-12). What passes fits a frame on all its ways.
@@ -191,6 +271,18 @@ pub fn check_task(task: &TaskInfo) -> Result<(), Reject> {
     if task.resources.is_empty() {
         return Err(Reject::NoResources { what: "task" });
     }
+    let executor = task.executor.as_ref();
+    bags::check_used(
+        &task.resources,
+        executor.map(|executor| &executor.resources),
+    )?;
+    check_time("the task's grace", task.kill_grace)?;
+    let grace = executor.and_then(|executor| executor.shutdown_grace);
+    check_time("the executor's grace", grace)?;
+    if task.pids == Some(0) {
+        let what = "the task's limit of processes";
+        return Err(Reject::Zero { what });
+    }
     check_limit(task, "cpus", task.limits.cpus)?;
     check_limit(task, "mem", task.limits.mem)?;
     match (&task.command, &task.executor) {
@@ -198,6 +290,14 @@ pub fn check_task(task: &TaskInfo) -> Result<(), Reject> {
         (None, Some(executor)) => check_command(&executor.command),
         (None, None) => Err(Reject::NothingToRun),
         (Some(_), Some(_)) => Err(Reject::TwiceToRun),
+    }
+}
+
+fn check_time(what: &'static str, time: Option<Duration>) -> Result<(), Reject> {
+    let limit = limits::GRACE;
+    match time.filter(|time| *time > limit) {
+        Some(time) => Err(Reject::TooLongTime { what, time, limit }),
+        None => Ok(()),
     }
 }
 
@@ -333,6 +433,58 @@ mod tests {
         let text = "mem has a limit, but the task takes none of it";
         for bad in [amount(1_000), Some(Limit::Unlimited)] {
             assert_eq!(check(None, bad), Err((kind, text.into())));
+        }
+    }
+
+    #[test]
+    fn a_task_and_its_executor_end_within_a_year() {
+        // VA-13, VA-15
+        let takes = Resources::parse("cpus:1").unwrap();
+        let id = TaskId::new("t").unwrap();
+        let plain = TaskInfo::new(id, AgentId::new("a").unwrap(), takes);
+        let with = |task: Option<Duration>, executor: Option<Duration>, pids: Option<u32>| {
+            let id = ExecutorId::new("e").unwrap();
+            let task = TaskInfo {
+                executor: Some(ExecutorInfo {
+                    shutdown_grace: executor,
+                    ..ExecutorInfo::new(id, Resources::new(), CommandInfo::shell("true"))
+                }),
+                kill_grace: task,
+                pids,
+                ..plain.clone()
+            };
+            check_task(&task).map_err(|reject| (reject.kind(), reject.to_string()))
+        };
+        let (year, more) = (
+            Some(limits::GRACE),
+            Some(limits::GRACE + Duration::from_secs(1)),
+        );
+        assert_eq!(with(year, year, Some(1)), Ok(()));
+        let text = "the task's grace is 31536001s, more than the limit of 31536000s";
+        let too_long = RejectKind::TooLong;
+        assert_eq!(with(more, None, None), Err((too_long, text.into())));
+        let text = "the executor's grace is 31536001s, more than the limit of 31536000s";
+        assert_eq!(with(None, more, None), Err((too_long, text.into())));
+        let text = "the task's limit of processes is zero";
+        assert_eq!(
+            with(None, None, Some(0)),
+            Err((RejectKind::Empty, text.into()))
+        );
+    }
+
+    #[test]
+    fn an_agent_can_be_reached() {
+        // VA-30
+        let with = |address: &str| {
+            let resources = Resources::parse("cpus:1").unwrap();
+            let checked = check_agent(&AgentInfo::new("one", address, resources));
+            checked.map_err(|reject| reject.kind())
+        };
+        for good in ["one:5051", "10.0.0.1:1", "[::1]:65535"] {
+            assert_eq!(with(good), Ok(()));
+        }
+        for bad in ["one", "one:", "one:0", "one:65536", "one:http"] {
+            assert_eq!(with(bad), Err(RejectKind::NoPort), "{bad}");
         }
     }
 
