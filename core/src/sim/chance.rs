@@ -27,6 +27,8 @@ pub(super) enum Purpose {
     Containers,
     /// The seeds of a node's machines, one life after the other.
     Lives,
+    /// How an executor behaves.
+    Executors,
 }
 
 /// Begins the stream of one purpose at one node.
@@ -35,8 +37,9 @@ pub(super) fn stream(seed: u64, purpose: Purpose, node: Name) -> Rng {
         Name::Master => 0,
         Name::Agent(n) => 1 << 32 | u64::from(n),
         Name::Framework(n) => 2 << 32 | u64::from(n),
+        Name::Executor { agent, n } => Rng::new(u64::from(agent) << 32 | u64::from(n)).next_u64(),
     };
-    let tag = (purpose as u64 + 1) << 40 | node;
+    let tag = (purpose as u64 + 1) << 40 ^ node;
     Rng::new(seed ^ Rng::new(tag).next_u64())
 }
 
@@ -51,11 +54,12 @@ mod tests {
         let mut first = BTreeSet::new();
         for seed in 0..50 {
             for purpose in [Purpose::Options, Purpose::Faults, Purpose::Lives] {
-                for node in [Name::Master, Name::Agent(1), Name::Framework(1)] {
+                let executor = Name::Executor { agent: 1, n: 1 };
+                for node in [Name::Master, Name::Agent(1), Name::Framework(1), executor] {
                     first.insert(stream(seed, purpose, node).next_u64());
                 }
             }
         }
-        assert_eq!(first.len(), 50 * 3 * 3);
+        assert_eq!(first.len(), 50 * 3 * 4);
     }
 }

@@ -1,19 +1,20 @@
 //! A simulated containerizer: programs that start, run, end and vanish as scripted or by chance.
 //!
 //! One for each agent, and it outlives the agent's crashes, as real containers do. Ordered by the
-//! agent's effects; what happens goes into the queue. Deliberately not here: executors. A container
-//! is a program that says nothing.
+//! agent's effects; what happens goes into the queue. Deliberately not here: what an executor says
+//! ([`super::executors`]). Any other container is a program that says nothing.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::executors::{Executors, Turn};
 use super::fault::{Faults, Kind};
 use super::node::Shared;
 use super::options::Span;
-use super::queue::{Event, Name, Step};
-use crate::ids::ContainerId;
+use super::queue::{Event, Frame, Name, Step};
+use crate::ids::{ContainerId, ExecutorId, FrameworkId, PeerId};
 use crate::protocol::container::{ContainerCommand, ContainerEvent, ContainerSpec};
 use crate::protocol::status::{Breach, Exit, Limited};
 use crate::resources::Milli;
@@ -21,6 +22,7 @@ use crate::rng::Rng;
 use crate::time::Time;
 
 const SIGKILL: i32 = 9;
+const SIGSEGV: i32 = 11;
 const SIGTERM: i32 = 15;
 
 /// The time between what happens to a container and when its agent hears of it.
@@ -73,6 +75,8 @@ struct Fate {
 struct Process {
     framework: String,
     task: String,
+    /// Whose executor and which, if it is one.
+    executor: Option<(FrameworkId, ExecutorId)>,
     cpus: Milli,
     pid: u32,
     fate: Fate,
@@ -87,6 +91,7 @@ pub(super) struct Containers {
     script: Script,
     rng: Rng,
     processes: BTreeMap<ContainerId, Process>,
+    executors: Executors,
     /// The life of the agent that listens, if one does.
     listener: Option<u32>,
     /// The agent hears things in order.
@@ -97,12 +102,13 @@ pub(super) struct Containers {
 }
 
 impl Containers {
-    pub(super) fn new(agent: u32, script: Script, rng: Rng) -> Self {
+    pub(super) fn new(agent: u32, script: Script, executors: Executors, rng: Rng) -> Self {
         Self {
             agent,
             script,
             rng,
             processes: BTreeMap::new(),
+            executors,
             listener: None,
             told: Time::ZERO,
             pids: 0,
@@ -115,15 +121,50 @@ impl Containers {
         self.listener = life;
     }
 
-    /// Returns the cores that running programs use.
+    /// Returns the cores that running programs use, and the tasks of executors.
     pub(super) fn cpus(&self) -> Milli {
-        self.cpus
+        self.cpus.saturating_add(self.executors.cpus())
     }
 
-    /// Lists the framework and task of each program that starts or runs.
+    /// Returns the executors that run.
+    pub(super) fn executors(&mut self) -> &mut Executors {
+        &mut self.executors
+    }
+
+    /// Lists the framework and id of each task that starts or runs, in a container of its own or
+    /// with its executor.
     pub(super) fn alive(&self) -> impl Iterator<Item = (&str, &str)> + '_ {
         let alive = self.processes.values().filter(|p| is_alive(p.state));
-        alive.map(|p| (p.framework.as_str(), p.task.as_str()))
+        let own = alive.filter(|p| p.executor.is_none());
+        let own = own.map(|p| (p.framework.as_str(), p.task.as_str()));
+        own.chain(self.executors.tasks())
+    }
+
+    /// Wakes an executor.
+    pub(super) fn wake(&mut self, n: u32, shared: &mut Shared) {
+        let turn = self.executors.wake(n, shared);
+        self.after(turn, shared);
+    }
+
+    /// Takes in what arrives at an executor.
+    pub(super) fn arrive(&mut self, peer: PeerId, frame: &Frame, shared: &mut Shared) {
+        let turn = self.executors.arrive(peer, frame, shared);
+        self.after(turn, shared);
+    }
+
+    fn after(&mut self, turn: Turn, shared: &mut Shared) {
+        if let Turn::Ends(id) = turn {
+            self.ended(id, Exit::Code(0), None, shared);
+        }
+    }
+
+    /// Ends a running executor as if by a fault of its own. Returns whether there was one.
+    pub(super) fn crash_executor(&mut self, rng: &mut Rng, shared: &mut Shared) -> bool {
+        let Some(id) = self.executors.pick(rng) else {
+            return false;
+        };
+        self.ended(id, Exit::Signal(SIGSEGV), None, shared);
+        true
     }
 
     pub(super) fn command(&mut self, command: ContainerCommand, shared: &mut Shared) {
@@ -181,20 +222,32 @@ impl Containers {
         else {
             return false;
         };
-        self.set(&id, State::Vanished);
+        self.set(&id, State::Vanished, shared);
         self.tell(ContainerEvent::Lost { id }, shared);
         true
     }
 
     fn launch(&mut self, id: ContainerId, spec: &ContainerSpec, shared: &mut Shared) {
         self.pids += 1;
-        let [framework, task] = [1, 2].map(|i| spec.sandbox.get(i).cloned().unwrap_or_default());
+        let [kind, framework, task] =
+            [0, 1, 2].map(|i| spec.sandbox.get(i).cloned().unwrap_or_default());
+        let names = (FrameworkId::new(&framework), ExecutorId::new(&task));
+        let executor = match names {
+            (Ok(framework), Ok(executor)) if kind == "executors" => Some((framework, executor)),
+            (Ok(_) | Err(_), Ok(_) | Err(_)) => None,
+        };
+        let mut fate = self.fate(spec);
+        if executor.is_some() {
+            // It says itself when it is over.
+            fate.after = Duration::MAX;
+        }
         let process = Process {
             framework,
             task,
+            executor,
             cpus: spec.limits.cpus.unwrap_or(Milli::ZERO),
             pid: self.pids,
-            fate: self.fate(spec),
+            fate,
             is_deaf: self.rng.chance(1, DEAF_ONE_IN),
             state: State::Starting,
         };
@@ -229,7 +282,7 @@ impl Containers {
     fn started(&mut self, id: ContainerId, shared: &mut Shared) {
         if one_in(self.script.launch_failure_one_in, &mut self.rng) {
             shared.hit(Name::Agent(self.agent), Kind::LaunchFailure);
-            self.set(&id, State::Vanished);
+            self.set(&id, State::Vanished, shared);
             self.processes.remove(&id);
             let message = String::from("drawn from the seed");
             self.tell(ContainerEvent::LaunchFailed { id, message }, shared);
@@ -238,7 +291,11 @@ impl Containers {
         let process = &self.processes[&id];
         let (pid, fate) = (process.pid, process.fate);
         let is_doomed = process.state == State::Doomed;
-        self.set(&id, State::Running);
+        let executor = process.executor.clone();
+        self.set(&id, State::Running, shared);
+        if let Some(executor) = executor {
+            self.executors.begin(pid, id.clone(), executor, shared);
+        }
         self.tell(
             ContainerEvent::Started {
                 id: id.clone(),
@@ -259,13 +316,13 @@ impl Containers {
         if breach.is_some() {
             shared.hit(Name::Agent(self.agent), Kind::Breach);
         }
-        self.set(&id, State::Ended(exit, breach));
+        self.set(&id, State::Ended(exit, breach), shared);
         self.tell(ContainerEvent::Exited { id, exit, breach }, shared);
     }
 
     fn destroy(&mut self, id: ContainerId, shared: &mut Shared) {
         match self.processes.get(&id).map(|p| p.state) {
-            Some(State::Starting) => self.set(&id, State::Doomed),
+            Some(State::Starting) => self.set(&id, State::Doomed, shared),
             Some(State::Running) => self.signal(id, SIGKILL, shared),
             Some(State::Doomed | State::Ended(..) | State::Vanished) | None => {}
         }
@@ -276,6 +333,7 @@ impl Containers {
             let keeps = known.contains(id);
             if !keeps && p.state == State::Running {
                 self.cpus = minus(self.cpus, p.cpus);
+                self.executors.end(p.pid, shared);
             }
             keeps
         });
@@ -301,12 +359,13 @@ impl Containers {
         self.tell(ContainerEvent::Recovered, shared);
     }
 
-    fn set(&mut self, id: &ContainerId, state: State) {
+    fn set(&mut self, id: &ContainerId, state: State, shared: &mut Shared) {
         let Some(process) = self.processes.get_mut(id) else {
             return;
         };
         if process.state == State::Running {
             self.cpus = minus(self.cpus, process.cpus);
+            self.executors.end(process.pid, shared);
         }
         if state == State::Running {
             let more = self.cpus.thousandths() + process.cpus.thousandths();
@@ -353,7 +412,7 @@ fn minus(a: Milli, b: Milli) -> Milli {
 
 /// Understands `sleep SECONDS` and `exit CODE`, joined by `;`. `sleep inf` never ends; without a
 /// `sleep` the duration is left open.
-fn parse(command: &str) -> (Option<Duration>, i32) {
+pub(super) fn parse(command: &str) -> (Option<Duration>, i32) {
     let mut after: Option<Duration> = None;
     let mut code = 0;
     for part in command.split(';').map(str::trim) {

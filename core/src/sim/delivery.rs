@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::fault::Kind;
 use super::log::Entry;
+use super::net::Net;
 use super::queue::{End, Frame, Name};
 use super::world::{Link, World, at};
 use crate::auth::{PeerRole, Principal};
@@ -20,7 +21,7 @@ use crate::protocol::container::ContainerCommand;
 use crate::{agent, master, scheduler};
 
 /// What the seal of a message says that was changed on its way.
-const GARBLED: postcard::Error = postcard::Error::DeserializeBadCrc;
+pub(super) const GARBLED: postcard::Error = postcard::Error::DeserializeBadCrc;
 
 impl World {
     pub(super) fn on_arrive(&mut self, peer: PeerId, to: End, frame: Frame) {
@@ -28,7 +29,7 @@ impl World {
             return;
         };
         match to {
-            End::Master => self.on_arrive_at_master(client, peer, &frame),
+            End::Server => self.on_arrive_at_master(client, peer, &frame),
             End::Client => self.on_arrive_at_client(client, peer, &frame),
         }
     }
@@ -38,7 +39,7 @@ impl World {
             // Nobody listens: the attempt fails.
             let now = self.shared.now;
             self.net
-                .close(now, peer, End::Master, &mut self.shared.queue);
+                .close(now, peer, End::Server, &mut self.shared.queue);
             return;
         }
         let input = match (frame, client) {
@@ -47,14 +48,17 @@ impl World {
                 master::Input::Connected { peer, principal }
             }
             (Frame::Close, _) => master::Input::Disconnected { peer },
-            (Frame::Garbled, _) => return self.refuse(Name::Master, peer, End::Master, GARBLED),
+            (Frame::Garbled, _) => return self.refuse(Name::Master, peer, End::Server, GARBLED),
             (Frame::Bytes(bytes), Name::Agent(_)) => match decode(bytes) {
                 Ok(message) => master::Input::Agent { peer, message },
-                Err(error) => return self.refuse(Name::Master, peer, End::Master, error),
+                Err(error) => return self.refuse(Name::Master, peer, End::Server, error),
             },
-            (Frame::Bytes(bytes), Name::Framework(_) | Name::Master) => match decode(bytes) {
+            (
+                Frame::Bytes(bytes),
+                Name::Framework(_) | Name::Master | Name::Executor { .. },
+            ) => match decode(bytes) {
                 Ok(call) => master::Input::Scheduler { peer, call },
-                Err(error) => return self.refuse(Name::Master, peer, End::Master, error),
+                Err(error) => return self.refuse(Name::Master, peer, End::Server, error),
             },
         };
         self.offers.hears(&input);
@@ -121,8 +125,57 @@ impl World {
                     .handle(input, &mut self.shared, |_| {});
                 self.flush_framework(n);
             }
-            Name::Master => {}
+            Name::Master | Name::Executor { .. } => {}
         }
+    }
+
+    /// Takes in what arrives between an agent and its executors.
+    pub(super) fn on_arrive_locally(&mut self, peer: PeerId, to: End, frame: &Frame) {
+        let Name::Agent(n) = Net::server(peer) else {
+            return;
+        };
+        match to {
+            End::Client => {
+                self.at_containers(n, |containers, shared| {
+                    containers.arrive(peer, frame, shared);
+                });
+                self.check_containers(n);
+            }
+            End::Server => self.on_arrive_at_agent(n, peer, frame),
+        }
+    }
+
+    fn on_arrive_at_agent(&mut self, agent: u32, peer: PeerId, frame: &Frame) {
+        let seat = &mut self.agents[at(agent)];
+        let executors = seat.containers.executors();
+        let client = executors.net().arrive(peer, End::Server, frame);
+        let Some(Name::Executor { n, .. }) = client else {
+            return;
+        };
+        let container = executors.container(n).cloned();
+        let input = match (frame, container) {
+            (Frame::Open, Some(container)) if seat.node.machine().is_some() => {
+                agent::Input::ExecutorConnected { peer, container }
+            }
+            // Nobody listens, or nobody is there any more who has dialled.
+            (Frame::Open, Some(_) | None) => return self.close_executor(agent, peer),
+            (Frame::Bytes(bytes), _) => match decode(bytes) {
+                Ok(call) => agent::Input::Executor { peer, call },
+                Err(_) => return self.close_executor(agent, peer),
+            },
+            (Frame::Garbled, _) => return self.close_executor(agent, peer),
+            (Frame::Close, _) => agent::Input::ExecutorDisconnected { peer },
+        };
+        self.agents[at(agent)]
+            .node
+            .handle(input, &mut self.shared, |_| {});
+        self.flush_agent(agent);
+    }
+
+    fn close_executor(&mut self, agent: u32, peer: PeerId) {
+        let net = self.agents[at(agent)].containers.executors().net();
+        let queue = &mut self.shared.queue;
+        net.close(self.shared.now, peer, End::Server, queue);
     }
 
     fn send(&mut self, peer: PeerId, from: End, bytes: Vec<u8>) {
@@ -140,15 +193,15 @@ impl World {
             let queue = &mut self.shared.queue;
             match effect {
                 master::Effect::Agent { peer, message } => {
-                    self.send(peer, End::Master, encode(&message));
+                    self.send(peer, End::Server, encode(&message));
                 }
                 master::Effect::Scheduler { peer, event } => {
-                    self.send(peer, End::Master, encode(&event));
+                    self.send(peer, End::Server, encode(&event));
                 }
                 // No operator connects to a simulated master.
                 master::Effect::Respond { .. } => {}
                 master::Effect::Disconnect { peer, .. } => {
-                    self.net.close(now, peer, End::Master, queue);
+                    self.net.close(now, peer, End::Server, queue);
                 }
             }
         }
@@ -187,13 +240,18 @@ impl World {
                         self.check_containers(n);
                     }
                 }
+                agent::Effect::Disconnect { peer, .. } if Net::server(peer) == Name::Agent(n) => {
+                    self.close_executor(n, peer);
+                }
                 agent::Effect::Disconnect { peer, .. } => {
                     self.net.close(now, peer, End::Client, queue);
                 }
                 // Nobody measures a simulated disk, and so nothing is deleted.
                 agent::Effect::DeleteSandbox { .. } => {}
-                // No executor connects to a simulated agent.
-                agent::Effect::Executor { .. } => {}
+                agent::Effect::Executor { peer, event } => {
+                    let net = self.agents[at(n)].containers.executors().net();
+                    net.send(now, peer, End::Server, encode(&event), queue);
+                }
                 agent::Effect::Stop { reason: _ } => {
                     // Whoever supervises it starts it again.
                     let mut rng = self.orders.fork();
@@ -235,18 +293,18 @@ fn principal(client: Name) -> Principal {
     let role = match client {
         Name::Master => PeerRole::Master,
         Name::Agent(_) => PeerRole::Agent,
-        Name::Framework(_) => PeerRole::Framework,
+        Name::Framework(_) | Name::Executor { .. } => PeerRole::Framework,
     };
     let name = format!("{client}");
     Principal { role, name }
 }
 
-fn encode<T: Serialize>(message: &T) -> Vec<u8> {
+pub(super) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     postcard::to_allocvec(message).expect("a message can be written to memory")
 }
 
 /// Reads a message, all of it and nothing after it.
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, postcard::Error> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, postcard::Error> {
     let (message, rest) = postcard::take_from_bytes(bytes)?;
     if !rest.is_empty() {
         return Err(postcard::Error::DeserializeBadEncoding);

@@ -59,11 +59,15 @@ pub enum Kind {
     Breach,
     /// A container cannot be started.
     LaunchFailure,
+    /// The program of an executor crashes, and all its tasks with it.
+    ExecutorCrash,
+    /// An executor is deaf, mute, or dies at the end of a task.
+    OddExecutor,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::MasterCrash,
         Self::AgentCrash,
         Self::LostTail,
@@ -85,6 +89,8 @@ impl Kind {
         Self::Vanish,
         Self::Breach,
         Self::LaunchFailure,
+        Self::ExecutorCrash,
+        Self::OddExecutor,
     ];
 
     /// Returns its name in reports and logs.
@@ -111,6 +117,8 @@ impl Kind {
             Self::Vanish => "vanish",
             Self::Breach => "breach",
             Self::LaunchFailure => "launch-failure",
+            Self::ExecutorCrash => "executor-crash",
+            Self::OddExecutor => "odd-executor",
         }
     }
 
@@ -120,7 +128,7 @@ impl Kind {
         let (agents, frameworks) = (u64::from(agents), u64::from(frameworks));
         match self {
             Self::MasterCrash => (0, 1),
-            Self::AgentCrash | Self::DiskLoss | Self::Vanish => (1, agents),
+            Self::AgentCrash | Self::DiskLoss | Self::Vanish | Self::ExecutorCrash => (1, agents),
             Self::Cut
             | Self::CutOutgoing
             | Self::CutIncoming
@@ -136,7 +144,11 @@ impl Kind {
             | Self::Reset => (0, 1),
             Self::Stall => (0, 1 + agents),
             // Nobody plans these: they come of another fault, or with a program.
-            Self::LostTail | Self::Overload | Self::Breach | Self::LaunchFailure => (0, 0),
+            Self::LostTail
+            | Self::Overload
+            | Self::Breach
+            | Self::LaunchFailure
+            | Self::OddExecutor => (0, 0),
         }
     }
 }
@@ -171,6 +183,7 @@ impl Fault {
             Name::Agent(n) if n > agents => return false,
             Name::Agent(n) => u64::from(n),
             Name::Framework(n) => u64::from(agents) + u64::from(n),
+            Name::Executor { .. } => return false,
         };
         place >= first && place - first < count
     }
@@ -206,10 +219,14 @@ pub struct Faults {
     pub stall: u64,
     /// A container's end is not recorded.
     pub vanish: u64,
+    /// The program of an executor crashes.
+    pub executor_crash: u64,
     /// One program in so many is stopped for using too much memory; zero is none.
     pub breach_one_in: u64,
     /// One container in so many cannot be started; zero is none.
     pub launch_failure_one_in: u64,
+    /// One executor in so many misbehaves; zero is none.
+    pub odd_executor_one_in: u64,
 }
 
 impl Faults {
@@ -229,8 +246,10 @@ impl Faults {
             reset: 0,
             stall: 0,
             vanish: 0,
+            executor_crash: 0,
             breach_one_in: 0,
             launch_failure_one_in: 0,
+            odd_executor_one_in: 0,
         }
     }
 
@@ -259,11 +278,13 @@ impl Faults {
             vanish,
             breach_one_in: rng.below(3) * 10,
             launch_failure_one_in: rng.below(3) * 10,
+            executor_crash: rng.below(4),
+            odd_executor_one_in: rng.below(3) * 2,
         }
     }
 
     /// Kinds that have a weight in common, each as likely as the others.
-    fn weights(&self) -> [(&'static [Kind], u64); 11] {
+    fn weights(&self) -> [(&'static [Kind], u64); 12] {
         [
             (&[Kind::MasterCrash], self.master_crash),
             (&[Kind::AgentCrash], self.agent_crash),
@@ -279,6 +300,7 @@ impl Faults {
             (&[Kind::Reset], self.reset),
             (&[Kind::Stall], self.stall),
             (&[Kind::Vanish], self.vanish),
+            (&[Kind::ExecutorCrash], self.executor_crash),
         ]
     }
 }
@@ -399,6 +421,7 @@ mod tests {
             reset: 1,
             stall: 1,
             vanish: 1,
+            executor_crash: 1,
             ..Faults::none()
         }
     }

@@ -51,13 +51,14 @@
 //! assert_eq!(sim.report().tasks.finished, 1);
 //! ```
 //!
-//! Deliberately not here: clocks, threads, sockets, operators and executors. Frameworks do not
-//! crash, for what a user's logic knows cannot be rebuilt from bytes; they are cut off.
+//! Deliberately not here: clocks, threads, sockets and operators. Frameworks do not crash, for what
+//! a user's logic knows cannot be rebuilt from bytes; they are cut off.
 
 mod chance;
 mod check;
 mod containers;
 mod delivery;
+mod executors;
 mod fault;
 mod journal;
 mod line;
@@ -87,7 +88,7 @@ use core::time::Duration;
 pub use self::fault::{Fault, Faults, Kind};
 pub use self::log::Log;
 pub use self::net::Cut;
-pub use self::options::{Checking, Demand, Options, Span};
+pub use self::options::{Checking, Demand, Options, SharedExecutor, Span};
 pub use self::plan::{Outcome, Plan};
 pub use self::property::{Property, Violation};
 pub use self::queue::Name;
@@ -289,6 +290,7 @@ impl Sim {
             Name::Master => self.world.master.held(),
             Name::Agent(n) => self.world.agents[at(n)].node.held(),
             Name::Framework(n) => self.world.frameworks[at(n)].node.held(),
+            Name::Executor { .. } => 0,
         }
     }
 

@@ -1,6 +1,6 @@
 //! A simulated network: connections with order, delay, cuts, and nodes that fall silent.
 //!
-//! Used by the world. A message that is lost takes its connection with it, as in QUIC: both ends
+//! Used by the world for what dials the master, and by an agent's executors. A message that is lost takes its connection with it, as in QUIC: both ends
 //! notice after a while, and until then nothing overtakes and nothing is missing in the middle. One
 //! that was changed on its way is found out by its seal, and ends its connection.
 
@@ -19,6 +19,10 @@ use crate::time::Time;
 
 /// How long an end takes to notice that the other fell silent.
 const NOTICE: Span = Span::millis(50, 10_000);
+/// The same on one machine, where the other cannot fall silent without its socket being closed.
+const NOTICE_LOCALLY: Span = Span::millis(0, 2);
+/// The first connections to a server; those of the next begin so much later.
+const PEERS: u32 = 40;
 /// The same, if that was said in passing.
 const RESET: Span = Span::millis(0, 100);
 
@@ -55,14 +59,14 @@ struct Side {
 struct Link {
     dialler: Name,
     client: Side,
-    master: Side,
+    server: Side,
 }
 
 impl Link {
     fn side(&mut self, end: End) -> &mut Side {
         match end {
             End::Client => &mut self.client,
-            End::Master => &mut self.master,
+            End::Server => &mut self.server,
         }
     }
 
@@ -85,9 +89,10 @@ impl Link {
     }
 }
 
-/// All connections.
+/// All connections to one server.
 #[derive(Debug)]
 pub(super) struct Net {
+    server: Name,
     links: BTreeMap<PeerId, Link>,
     made: u64,
     delay: Span,
@@ -97,14 +102,28 @@ pub(super) struct Net {
 }
 
 impl Net {
-    pub(super) fn new(delay: Span, seed: u64) -> Self {
+    /// Makes the network of those who dial `server`, the master or an agent.
+    pub(super) fn new(server: Name, delay: Span, seed: u64) -> Self {
+        let first = match server {
+            Name::Agent(n) => u64::from(n) << PEERS,
+            Name::Master | Name::Framework(_) | Name::Executor { .. } => 0,
+        };
         Self {
+            server,
             links: BTreeMap::new(),
-            made: 0,
+            made: first,
             delay,
             seed,
             lines: BTreeMap::new(),
             cut_off: BTreeSet::new(),
+        }
+    }
+
+    /// Returns whom a connection was made to.
+    pub(super) fn server(peer: PeerId) -> Name {
+        match u32::try_from(peer.0 >> PEERS) {
+            Ok(agent) if agent > 0 => Name::Agent(agent),
+            Ok(_) | Err(_) => Name::Master,
         }
     }
 
@@ -120,15 +139,15 @@ impl Net {
         self.line(client).delay(now, usual)
     }
 
-    /// Begins a connection: first the master, then the client sees it standing.
+    /// Begins a connection: first the server, then the client sees it standing.
     pub(super) fn dial(&mut self, now: Time, client: Name, queue: &mut Queue) -> Option<PeerId> {
         if self.cut_off.contains(&client) {
             return None;
         }
         self.made += 1;
         let peer = PeerId(self.made);
-        let at_master = now + self.delay(now, client);
-        let at_client = at_master + self.delay(now, client);
+        let at_server = now + self.delay(now, client);
+        let at_client = at_server + self.delay(now, client);
         let arriving = |last| Side {
             last,
             ..Side::default()
@@ -136,10 +155,10 @@ impl Net {
         let link = Link {
             dialler: client,
             client: arriving(at_client),
-            master: arriving(at_master),
+            server: arriving(at_server),
         };
         self.links.insert(peer, link);
-        for (to, at) in [(End::Master, at_master), (End::Client, at_client)] {
+        for (to, at) in [(End::Server, at_server), (End::Client, at_client)] {
             let frame = Frame::Open;
             queue.plan(
                 at,
@@ -239,10 +258,10 @@ impl Net {
             Frame::Close => {
                 side.heard = true;
                 let was_open = core::mem::replace(&mut side.open, false);
-                if link.client.heard && link.master.heard {
+                if link.client.heard && link.server.heard {
                     self.links.remove(&peer);
                 }
-                // A client hears of an attempt that failed; the master never knew of it.
+                // A client hears of an attempt that failed; the server never knew of it.
                 was_open || to == End::Client
             }
         };
@@ -264,15 +283,21 @@ impl Net {
 
     /// A node is gone without a word. The others notice after a while.
     pub(super) fn crash(&mut self, now: Time, node: Name, rng: &mut Rng, queue: &mut Queue) {
+        let notice = match self.server {
+            Name::Master => NOTICE,
+            Name::Agent(_) | Name::Framework(_) | Name::Executor { .. } => NOTICE_LOCALLY,
+        };
         for (peer, link) in &mut self.links {
-            let dead = match node {
-                Name::Master => End::Master,
-                Name::Agent(_) | Name::Framework(_) if link.dialler == node => End::Client,
-                Name::Agent(_) | Name::Framework(_) => continue,
+            let dead = if node == self.server {
+                End::Server
+            } else if node == link.dialler {
+                End::Client
+            } else {
+                continue;
             };
             link.side(dead).open = false;
             link.tell(*peer, dead, now, queue);
-            let noticed = now + NOTICE.draw(rng);
+            let noticed = now + notice.draw(rng);
             let last = link.side(dead.other()).last;
             link.tell(*peer, dead.other(), last.max(noticed), queue);
         }
@@ -294,8 +319,8 @@ impl Net {
                 continue;
             }
             link.client.lossy |= matches!(cut, Cut::Both | Cut::Incoming);
-            link.master.lossy |= matches!(cut, Cut::Both | Cut::Outgoing);
-            for end in [End::Client, End::Master] {
+            link.server.lossy |= matches!(cut, Cut::Both | Cut::Outgoing);
+            for end in [End::Client, End::Server] {
                 let noticed = now + NOTICE.draw(rng);
                 link.tell(*peer, end, noticed, queue);
             }
@@ -305,7 +330,7 @@ impl Net {
     /// Ends every connection at once, as if all that lies between had been switched off and on.
     pub(super) fn reset(&mut self, now: Time, rng: &mut Rng, queue: &mut Queue) {
         for (peer, link) in &mut self.links {
-            for end in [End::Client, End::Master] {
+            for end in [End::Client, End::Server] {
                 link.side(end).lossy = true;
                 link.tell(*peer, end, now + RESET.draw(rng), queue);
             }
@@ -378,13 +403,13 @@ mod tests {
 
     impl Scene {
         fn connected() -> (Self, PeerId) {
-            let net = Net::new(Span::millis(1, 9), 3);
+            let net = Net::new(Name::Master, Span::millis(1, 9), 3);
             let (queue, now) = (Queue::default(), Time::ZERO);
             let mut scene = Self { net, queue, now };
             let peer = scene.net.dial(now, CLIENT, &mut scene.queue).unwrap();
             assert_eq!(
                 scene.heard(),
-                vec![(End::Master, None), (End::Client, None)]
+                vec![(End::Server, None), (End::Client, None)]
             );
             (scene, peer)
         }
@@ -424,13 +449,13 @@ mod tests {
         let now = scene.now;
         scene.net.close(now, peer, End::Client, &mut scene.queue);
         let heard = scene.heard();
-        let at_master: Vec<_> = heard
+        let at_server: Vec<_> = heard
             .iter()
-            .filter(|(end, _)| *end == End::Master)
+            .filter(|(end, _)| *end == End::Server)
             .collect();
-        assert_eq!(at_master.len(), 51);
-        assert!((0..50).all(|i| at_master[usize::from(i)].1 == Some(i)));
-        assert!(at_master[50].1.is_none());
+        assert_eq!(at_server.len(), 51);
+        assert!((0..50).all(|i| at_server[usize::from(i)].1 == Some(i)));
+        assert!(at_server[50].1.is_none());
         assert!(scene.net.links.is_empty());
     }
 
@@ -439,11 +464,11 @@ mod tests {
         for (cut, arrives) in [
             (Cut::Both, vec![]),
             (Cut::Outgoing, vec![(End::Client, Some(2))]),
-            (Cut::Incoming, vec![(End::Master, Some(1))]),
+            (Cut::Incoming, vec![(End::Server, Some(1))]),
         ] {
             let (mut scene, peer) = Scene::connected();
             scene.send(peer, End::Client, 1);
-            scene.send(peer, End::Master, 2);
+            scene.send(peer, End::Server, 2);
             let now = scene.now;
             let mut rng = Rng::new(3);
             scene.net.cut(now, CLIENT, cut, &mut rng, &mut scene.queue);
@@ -466,7 +491,7 @@ mod tests {
     fn a_crash_is_noticed_by_the_other_end_only() {
         let (mut scene, peer) = Scene::connected();
         scene.send(peer, End::Client, 1);
-        scene.send(peer, End::Master, 2);
+        scene.send(peer, End::Server, 2);
         let now = scene.now;
         let mut rng = Rng::new(3);
         scene
@@ -482,17 +507,17 @@ mod tests {
     #[test]
     fn one_message_is_garbled_and_only_there() {
         let (mut scene, peer) = Scene::connected();
-        assert!(scene.net.garble(CLIENT, End::Master));
-        assert!(!scene.net.garble(Name::Agent(2), End::Master));
-        scene.send(peer, End::Master, 1);
+        assert!(scene.net.garble(CLIENT, End::Server));
+        assert!(!scene.net.garble(Name::Agent(2), End::Server));
+        scene.send(peer, End::Server, 1);
         for byte in 2..4 {
             scene.send(peer, End::Client, byte);
         }
         let heard = scene.heard();
         assert!(heard.contains(&(End::Client, Some(1))));
-        let at_master = heard.iter().filter(|(end, _)| *end == End::Master);
-        let at_master: Vec<_> = at_master.map(|(_, byte)| *byte).collect();
-        assert_eq!(at_master, [Some(GARBLED), Some(3)]);
+        let at_server = heard.iter().filter(|(end, _)| *end == End::Server);
+        let at_server: Vec<_> = at_server.map(|(_, byte)| *byte).collect();
+        assert_eq!(at_server, [Some(GARBLED), Some(3)]);
     }
 
     #[test]
@@ -504,13 +529,13 @@ mod tests {
         let now = scene.now;
         let queue = &mut scene.queue;
         let mut send = |from, byte| scene.net.send(now, peer, from, vec![byte], queue);
-        let sent: Vec<bool> = (0..5).map(|byte| send(End::Master, byte)).collect();
+        let sent: Vec<bool> = (0..5).map(|byte| send(End::Server, byte)).collect();
         assert_eq!(sent, [false, false, false, true, false]);
         // The other direction keeps up.
         assert!(!send(End::Client, 9));
         let heard = scene.heard();
         assert!(
-            heard.contains(&(End::Master, Some(9))) || heard.len() == 2,
+            heard.contains(&(End::Server, Some(9))) || heard.len() == 2,
             "{heard:?}"
         );
         let ends = heard.iter().filter(|(_, byte)| byte.is_none()).count();
@@ -522,7 +547,7 @@ mod tests {
         let until = scene.now + Duration::from_secs(600);
         scene.net.read_slowly(CLIENT, until, Pace { each, most: 3 });
         for byte in 0..9 {
-            scene.send(peer, End::Master, byte);
+            scene.send(peer, End::Server, byte);
             let before = scene.now;
             assert_eq!(scene.heard(), [(End::Client, Some(byte))]);
             assert!(scene.now.since(before) >= each);
@@ -532,7 +557,7 @@ mod tests {
     #[test]
     fn a_reset_ends_everything_at_once() {
         let (mut scene, peer) = Scene::connected();
-        scene.send(peer, End::Master, 1);
+        scene.send(peer, End::Server, 1);
         let (now, mut rng) = (scene.now, Rng::new(1));
         scene.net.reset(now, &mut rng, &mut scene.queue);
         assert!(scene.heard().iter().all(|(_, byte)| byte.is_none()));

@@ -127,6 +127,11 @@ impl Options {
             options.ping_interval = Duration::from_millis(500 << draw(5));
             options.max_missed_pings = 2 + draw(4) as u32;
         }
+        let tasks = NonZero::new(1 + draw(6)).expect("one more than something");
+        if draw(2) == 0 {
+            let resources = "mem:16".parse().expect("a literal that parses");
+            options.demand.executor = Some(SharedExecutor { resources, tasks });
+        }
         options
     }
 }
@@ -142,6 +147,8 @@ pub struct Demand {
     pub kill_one_in: u64,
     /// What it runs: `sleep SECONDS` and `exit CODE` are understood, joined by `;`.
     pub command: CommandInfo,
+    /// Who runs it; without an executor each task has a container of its own.
+    pub executor: Option<SharedExecutor>,
     /// How many tasks it wants at a time.
     pub tasks: usize,
 }
@@ -154,9 +161,19 @@ impl Default for Demand {
             ports: 0,
             kill_one_in: 0,
             command: CommandInfo::shell("true"),
+            executor: None,
             tasks: 5,
         }
     }
+}
+
+/// An executor that runs several tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedExecutor {
+    /// What it takes beside its tasks.
+    pub resources: Resources,
+    /// How many tasks, one launched after the other, have it in common where they are on one agent.
+    pub tasks: NonZero<u64>,
 }
 
 /// A range of durations, each equally likely.

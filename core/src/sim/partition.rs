@@ -49,7 +49,7 @@ impl World {
             }
             Kind::Garble => {
                 let to = if rng.chance(1, 2) {
-                    End::Master
+                    End::Server
                 } else {
                     End::Client
                 };
@@ -85,7 +85,9 @@ impl World {
             | Kind::Stall
             | Kind::Vanish
             | Kind::Breach
-            | Kind::LaunchFailure => {}
+            | Kind::LaunchFailure
+            | Kind::ExecutorCrash
+            | Kind::OddExecutor => {}
         }
     }
 

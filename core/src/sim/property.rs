@@ -14,7 +14,7 @@ pub enum Property {
     Machines,
     /// What is durable reads back as what the machine believes.
     Replay,
-    /// A task has at most one container.
+    /// A task runs at most once at a time.
     Tasks,
     /// Updates come in order, and a task ends once.
     Updates,

@@ -21,6 +21,13 @@ pub enum Name {
     Agent(u32),
     /// A framework, from 1: first the built-in ones, then the user's in the order of joining.
     Framework(u32),
+    /// An executor in a container of an agent, counted over all containers of that.
+    Executor {
+        /// The agent's number.
+        agent: u32,
+        /// Which one, from 1.
+        n: u32,
+    },
 }
 
 impl fmt::Display for Name {
@@ -29,22 +36,23 @@ impl fmt::Display for Name {
             Self::Master => f.write_str("master"),
             Self::Agent(n) => write!(f, "agent-{n}"),
             Self::Framework(n) => write!(f, "framework-{n}"),
+            Self::Executor { agent, n } => write!(f, "agent-{agent}-executor-{n}"),
         }
     }
 }
 
-/// An end of a connection. Only agents and frameworks dial.
+/// An end of a connection. Agents and frameworks dial the master, executors their agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Client,
-    Master,
+    Server,
 }
 
 impl End {
     pub(super) const fn other(self) -> Self {
         match self {
-            Self::Client => Self::Master,
-            Self::Master => Self::Client,
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
         }
     }
 }
@@ -80,7 +88,7 @@ pub(super) enum Event {
     Wake(Name),
     /// A journal is done with the records up to `upto`.
     Synced { node: Name, life: u32, upto: Seq },
-    /// A client dials the master.
+    /// A client dials its server.
     Dial { node: Name, life: u32 },
     /// A frame arrives.
     Arrive { link: PeerId, to: End, frame: Frame },

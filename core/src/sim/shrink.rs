@@ -126,6 +126,8 @@ impl Search<'_> {
         self.with(|plan| plan.options.demand.kill_one_in = 0);
         self.with(|plan| plan.options.faults.breach_one_in = 0);
         self.with(|plan| plan.options.faults.launch_failure_one_in = 0);
+        self.with(|plan| plan.options.faults.odd_executor_one_in = 0);
+        self.with(|plan| plan.options.demand.executor = None);
     }
 
     fn with(&mut self, change: impl FnOnce(&mut Plan)) {
@@ -142,6 +144,10 @@ fn within(fault: Fault, agents: u32, frameworks: u32) -> Fault {
         Name::Master => Name::Master,
         Name::Agent(n) => Name::Agent(least(n, agents)),
         Name::Framework(n) => Name::Framework(least(n, frameworks)),
+        Name::Executor { agent, n } => Name::Executor {
+            agent: least(agent, agents),
+            n,
+        },
     };
     Fault { node, ..fault }
 }
@@ -155,6 +161,8 @@ impl Plan {
             o.demand.kill_one_in,
             o.faults.breach_one_in,
             o.faults.launch_failure_one_in,
+            o.faults.odd_executor_one_in,
+            u64::from(o.demand.executor.is_some()),
         ];
         let least = o.demand.tasks as u64 + rates.iter().filter(|rate| **rate > 0).count() as u64;
         let nodes = o.agents.saturating_add(self.frameworks());

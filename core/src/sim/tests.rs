@@ -24,7 +24,7 @@ fn options(agents: u32) -> Options {
 
 #[test]
 fn bad_bytes_end_their_connection_and_nothing_else() {
-    for from in [End::Client, End::Master] {
+    for from in [End::Client, End::Server] {
         for bytes in [vec![], vec![0xff; 3], vec![0xff; 40], vec![0; 200_000]] {
             let mut sim = Sim::new(options(2));
             sim.run_for(Duration::from_secs(10));
@@ -209,10 +209,15 @@ fn every_fault_between_nodes_is_survived_and_counted() {
         let count = sim.report().faults.get(&kind).copied().unwrap_or(0);
         let is_a_consequence = matches!(
             kind,
-            Kind::LostTail | Kind::Overload | Kind::Breach | Kind::LaunchFailure
+            Kind::LostTail
+                | Kind::Overload
+                | Kind::Breach
+                | Kind::LaunchFailure
+                | Kind::OddExecutor
         );
         assert_eq!(hit.is_empty(), is_a_consequence, "{kind}");
-        if kind != Kind::Vanish {
+        // Those that look for somebody may find nobody.
+        if !matches!(kind, Kind::Vanish | Kind::ExecutorCrash) {
             assert!(count >= hit.len() as u64, "{kind}: {count} of {hit:?}");
         }
         sim.heal();
@@ -242,4 +247,61 @@ fn a_clogged_agent_is_given_up_and_comes_back_with_its_tasks() {
     assert!(connected(&sim));
     assert_eq!(sim.report().tasks.lost, 0);
     sim.expect_converged();
+}
+
+/// A cluster whose tasks run two to an executor.
+fn with_executors(change: impl FnOnce(&mut Options)) -> Sim {
+    let mut options = options(2);
+    let resources = Resources::parse("mem:16").unwrap();
+    let tasks = NonZero::new(2).unwrap();
+    options.demand.executor = Some(SharedExecutor { resources, tasks });
+    change(&mut options);
+    Sim::new(options)
+}
+
+// FW-60, FW-64, AG-32: whoever runs tasks goes on without its agent, and comes back to it.
+#[test]
+fn executors_outlive_their_agent_and_keep_their_tasks() {
+    let mut sim = with_executors(|options| options.run = Span::secs(100, 200));
+    sim.run_for(Duration::from_secs(20));
+    let before = sim.told(Name::Framework(1));
+    assert_eq!(before.len(), 5);
+    assert!(before.iter().all(|(_, state)| *state == TaskState::Running));
+    for agent in [Name::Agent(1), Name::Agent(2)] {
+        sim.crash(agent, Duration::from_secs(30));
+    }
+    sim.run_for(Duration::from_secs(60));
+    assert_eq!(sim.told(Name::Framework(1)), before);
+    sim.run_for(Duration::from_secs(600));
+    let tasks = sim.report().tasks;
+    assert!(tasks.finished >= 10, "{tasks:?}");
+    assert_eq!((tasks.failed, tasks.lost, tasks.killed), (0, 0, 0));
+    assert!(sim.report().utilisation_permille > 0);
+    sim.expect_converged();
+}
+
+// AG-33, TK-47, TK-73: what an executor leaves unsaid its agent says.
+#[test]
+fn executors_that_crash_or_misbehave_leave_no_task_behind() {
+    let mut odd = with_executors(|options| {
+        options.faults.odd_executor_one_in = 1;
+        options.demand.kill_one_in = 4;
+        options.run = Span::secs(1, 20);
+    });
+    odd.run_for(Duration::from_secs(900));
+    let tasks = odd.report().tasks;
+    assert!(tasks.finished > 20 && tasks.failed > 20, "{tasks:?}");
+    assert!(odd.report().faults[&Kind::OddExecutor] > 20);
+    odd.expect_converged();
+
+    let mut frail = with_executors(|options| options.run = Span::secs(20, 40));
+    for _ in 0..20 {
+        frail.run_for(Duration::from_secs(20));
+        frail.inject(Kind::ExecutorCrash, Name::Agent(1), Duration::ZERO);
+    }
+    let crashes = frail.report().faults[&Kind::ExecutorCrash];
+    let tasks = frail.report().tasks;
+    assert!(crashes > 10, "{crashes}");
+    assert!((crashes..=2 * crashes).contains(&tasks.failed), "{tasks:?}");
+    frail.expect_converged();
 }

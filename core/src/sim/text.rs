@@ -8,12 +8,13 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
+use core::num::NonZero;
 use core::str::FromStr;
 use core::time::Duration;
 
 use super::containers::seconds;
 use super::fault::{Fault, Kind};
-use super::options::{Checking, Options, Span};
+use super::options::{Checking, Options, SharedExecutor, Span};
 use super::plan::Plan;
 use super::queue::Name;
 use crate::protocol::task::CommandInfo;
@@ -53,10 +54,15 @@ impl fmt::Display for Plan {
         writeln!(f, "task={}", o.demand.task)?;
         writeln!(f, "task_ports={}", o.demand.ports)?;
         writeln!(f, "task_command={}", o.demand.command.value)?;
+        if let Some(executor) = &o.demand.executor {
+            writeln!(f, "executor={}", executor.resources)?;
+            writeln!(f, "executor_tasks={}", executor.tasks)?;
+        }
         writeln!(f, "kill_one_in={}", o.demand.kill_one_in)?;
         writeln!(f, "breach_one_in={}", o.faults.breach_one_in)?;
         let launch_failure = o.faults.launch_failure_one_in;
         writeln!(f, "launch_failure_one_in={launch_failure}")?;
+        writeln!(f, "odd_executor_one_in={}", o.faults.odd_executor_one_in)?;
         for (key, span) in [
             ("delay", o.delay),
             ("sync", o.sync),
@@ -145,9 +151,19 @@ impl Plan {
             "task" => o.demand.task = resources(value)?,
             "task_ports" => o.demand.ports = number(value)?,
             "task_command" => o.demand.command = CommandInfo::shell(value),
+            "executor" => {
+                let resources = resources(value)?;
+                let tasks = NonZero::<u64>::MIN;
+                o.demand.executor = Some(SharedExecutor { resources, tasks });
+            }
+            "executor_tasks" => {
+                let executor = o.demand.executor.as_mut();
+                executor.ok_or("expected executor= before it")?.tasks = number(value)?;
+            }
             "kill_one_in" => o.demand.kill_one_in = number(value)?,
             "breach_one_in" => o.faults.breach_one_in = number(value)?,
             "launch_failure_one_in" => o.faults.launch_failure_one_in = number(value)?,
+            "odd_executor_one_in" => o.faults.odd_executor_one_in = number(value)?,
             "delay" => o.delay = span(value)?,
             "sync" => o.sync = span(value)?,
             "start" => o.start = span(value)?,
@@ -323,6 +339,8 @@ mod tests {
             ("format=1\nagent_resources=cpus", 2, "agent_resources=cpus"),
             ("format=1\nchecking=often", 2, "sampled:STEPS"),
             ("format=1\nchecking=sampled:0", 2, "whole number"),
+            ("format=1\nexecutor_tasks=2", 2, "executor= before"),
+            ("format=1\nexecutor=mem:1\nexecutor_tasks=0", 3, "whole number"),
             ("format=1\nfault=1 cut agent-1 1", 2, "CHANCE"),
             ("format=1\nfault=1 itch agent-1 1 1", 2, "kind of fault"),
             ("format=1\nfault=1 cut agent-0 1 1", 2, "agent-N"),

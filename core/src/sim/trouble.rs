@@ -6,8 +6,10 @@
 use core::time::Duration;
 
 use super::check::offers;
+use super::containers::Containers;
 use super::fault::{Fault, Kind};
 use super::journal::Disk;
+use super::node::Shared;
 use super::options::Span;
 use super::queue::{Event, Name};
 use super::world::{Link, World, at};
@@ -67,10 +69,13 @@ impl World {
                 let seat = &mut self.agents[at(n)];
                 seat.containers.listen(None);
                 seat.link = Link::Down;
-                seat.node.stop(rng)
+                let lost_tail = seat.node.stop(rng);
+                let executors = seat.containers.executors();
+                executors.agent_crashed(rng, &mut self.shared);
+                lost_tail
             }
             // What a user's logic knows cannot be rebuilt from bytes.
-            Name::Framework(_) => return false,
+            Name::Framework(_) | Name::Executor { .. } => return false,
         };
         if lost_tail {
             self.shared.hit(name, Kind::LostTail);
@@ -84,7 +89,7 @@ impl World {
         if self.crash(name, rng) {
             let kind = match name {
                 Name::Master => Kind::MasterCrash,
-                Name::Agent(_) | Name::Framework(_) => Kind::AgentCrash,
+                Name::Agent(_) | Name::Framework(_) | Name::Executor { .. } => Kind::AgentCrash,
             };
             self.shared.hit(name, kind);
         }
@@ -105,7 +110,7 @@ impl World {
         let life = match node {
             Name::Master => self.master.life,
             Name::Agent(n) => self.agents[at(n)].node.life,
-            Name::Framework(_) => return,
+            Name::Framework(_) | Name::Executor { .. } => return,
         };
         let restart_at = self.shared.now + after;
         self.shared
@@ -121,7 +126,7 @@ impl World {
                 self.start_agent(n);
             }
             // It came back earlier.
-            Name::Master | Name::Agent(_) | Name::Framework(_) => {}
+            Name::Master | Name::Agent(_) | Name::Framework(_) | Name::Executor { .. } => {}
         }
     }
 
@@ -131,7 +136,7 @@ impl World {
             Name::Master => self.master.disk.stall(until),
             Name::Agent(n) => self.agents[at(n)].node.disk.stall(until),
             // A framework has no disk.
-            Name::Framework(_) => return,
+            Name::Framework(_) | Name::Executor { .. } => return,
         }
         self.shared.hit(name, Kind::Stall);
     }
@@ -183,6 +188,15 @@ impl World {
                     self.shared.hit(node, fault.kind);
                 }
             }
+            Kind::ExecutorCrash => {
+                let Name::Agent(n) = node else { return };
+                let crash = |containers: &mut Containers, shared: &mut Shared| {
+                    containers.crash_executor(&mut rng, shared)
+                };
+                if self.at_containers(n, crash) {
+                    self.shared.hit(node, fault.kind);
+                }
+            }
             Kind::Cut
             | Kind::CutOutgoing
             | Kind::CutIncoming
@@ -196,7 +210,11 @@ impl World {
             | Kind::Garble
             | Kind::Reset => self.suffer_in_net(fault, &mut rng),
             // These come of another fault, or with a program.
-            Kind::LostTail | Kind::Overload | Kind::Breach | Kind::LaunchFailure => {}
+            Kind::LostTail
+            | Kind::Overload
+            | Kind::Breach
+            | Kind::LaunchFailure
+            | Kind::OddExecutor => {}
         }
     }
 }

@@ -14,6 +14,7 @@ use core::time::Duration;
 use super::chance::{Purpose, stream};
 use super::check;
 use super::containers::{Containers, Script};
+use super::executors::Executors;
 use super::fault::Source;
 use super::log::{Log, Recorder};
 use super::net::Net;
@@ -116,7 +117,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(options: Options, log: Log) -> Self {
         let seed = options.seed;
-        let net = Net::new(options.delay, seed);
+        let net = Net::new(Name::Master, options.delay, seed);
         let script = Script::new(options.start, options.run, &options.faults);
         let seats = 1..=options.agents;
         let agents = seats.map(|n| seat(n, script, &options)).collect();
@@ -219,6 +220,9 @@ impl World {
             Event::Wake(name) => self.on_wake(name),
             Event::Synced { node, life, upto } => self.on_synced(node, life, upto),
             Event::Dial { node, life } => self.on_dial(node, life),
+            Event::Arrive { link, to, frame } if Net::server(link) != Name::Master => {
+                self.on_arrive_locally(link, to, &frame);
+            }
             Event::Arrive { link, to, frame } => {
                 if let Err((link, to, frame)) = self.net.hold(self.shared.now, (link, to, frame)) {
                     self.on_arrive(link, to, frame);
@@ -269,6 +273,9 @@ impl World {
                     self.flush_framework(n);
                 }
             }
+            Name::Executor { agent, n } => {
+                self.at_containers(agent, |containers, shared| containers.wake(n, shared));
+            }
         }
     }
 
@@ -287,12 +294,17 @@ impl World {
                 self.check_replay(name);
                 self.flush_agent(n);
             }
-            // A framework remembers nothing.
-            Name::Master | Name::Agent(_) | Name::Framework(_) => {}
+            // Frameworks and executors remember nothing.
+            Name::Master | Name::Agent(_) | Name::Framework(_) | Name::Executor { .. } => {}
         }
     }
 
     fn on_dial(&mut self, name: Name, life: u32) {
+        if let Name::Executor { agent, n } = name {
+            let containers = &mut self.agents[at(agent)].containers;
+            containers.executors().dial(n, &mut self.shared);
+            return;
+        }
         if self.life(name) != Some(life) || *self.link(name) != Link::Down {
             return;
         }
@@ -329,7 +341,7 @@ impl World {
             let dials = match name {
                 Name::Agent(n) => &mut self.agents[at(n)].dials,
                 Name::Framework(n) => &mut self.frameworks[at(n)].dials,
-                Name::Master => panic!("the master dials nobody"),
+                    Name::Master | Name::Executor { .. } => panic!("{name} dials nobody here"),
             };
             let dial_at = self.shared.now + after.draw(dials);
             self.shared
@@ -342,7 +354,7 @@ impl World {
         match client {
             Name::Agent(n) => &mut self.agents[at(n)].link,
             Name::Framework(n) => &mut self.frameworks[at(n)].link,
-            Name::Master => panic!("the master dials nobody"),
+            Name::Master | Name::Executor { .. } => panic!("{client} has no link here"),
         }
     }
 
@@ -355,6 +367,7 @@ impl World {
                 node.machine().map(|_| node.life)
             }
             Name::Framework(n) => Some(self.frameworks[at(n)].node.life),
+            Name::Executor { .. } => None,
         }
     }
 
@@ -385,7 +398,7 @@ fn seat(n: u32, script: Script, options: &Options) -> AgentSeat {
     let chance = stream(options.seed, Purpose::Containers, name);
     AgentSeat {
         node: Node::new(name, options.seed),
-        containers: Containers::new(n, script, chance),
+        containers: Containers::new(n, script, Executors::new(n, options), chance),
         info: AgentInfo::new(
             format!("{name}"),
             format!("{name}:5051"),

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | machines | every machine's own invariants | here |
 //! | replay | what is durable reads back as what the machine believes | here |
-//! | tasks | a task has at most one container (I9) | here |
+//! | tasks | a task runs at most once at a time (I9) | here |
 //! | updates | per task in order, and ended once | [`super::tap`] |
 //! | conservation | an agent gives no more than it has, and the allocator agrees | [`conservation`] |
 //! | holders | no unit of a resource is in two offers (I2) | [`offers`] |
@@ -46,7 +46,7 @@ impl World {
         let mut result = match name {
             Name::Master => self.offers.check(),
             // What is cheap is looked at where a container is launched.
-            Name::Agent(_) => Ok(()),
+            Name::Agent(_) | Name::Executor { .. } => Ok(()),
             Name::Framework(n) => self.check_framework(n),
         };
         if self.is_due() {
@@ -76,7 +76,7 @@ impl World {
         }
     }
 
-    /// Checks that no task has two containers, after one was launched.
+    /// Checks that no task runs twice, after a container or an executor was told to run one.
     pub(super) fn check_containers(&mut self, n: u32) {
         if self.options.checking == Checking::Off {
             return;
@@ -84,7 +84,7 @@ impl World {
         let mut seen = BTreeSet::new();
         let mut alive = self.agents.iter().flat_map(|seat| seat.containers.alive());
         let twice = alive.find(|task| !seen.insert(*task));
-        let problem = twice.map(|task| format!("{task:?} has two containers"));
+        let problem = twice.map(|task| format!("{task:?} runs twice"));
         drop(alive);
         if let Some(problem) = problem {
             self.note(Name::Agent(n), Err((Property::Tasks, problem)));
@@ -121,7 +121,7 @@ impl World {
                 let checked = agent.map_or(Ok(()), Agent::check);
                 checked.map_err(|violation| (Property::Machines, violation.to_string()))
             }
-            Name::Framework(_) => Ok(()),
+            Name::Framework(_) | Name::Executor { .. } => Ok(()),
         }
     }
 
@@ -145,7 +145,7 @@ impl World {
                     !node.disk.is_settled() || node.disk.read::<AgentState>() == *agent.state()
                 })
             }
-            Name::Framework(_) => true,
+            Name::Framework(_) | Name::Executor { .. } => true,
         };
         if is_same {
             return Ok(());

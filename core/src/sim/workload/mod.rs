@@ -1,6 +1,8 @@
-//! Schedulers for simulated frameworks: one that behaves, and two that do not.
+//! Schedulers for simulated frameworks: one that behaves, and two that do not; and an executor.
 //!
 //! Used by [`super::Sim`] for its built-in frameworks, and by users to have company for their own.
+
+mod executor;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
@@ -8,11 +10,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+pub(super) use self::executor::{Manner, Runs};
 use super::options::Demand;
-use crate::ids::TaskId;
+use crate::ids::{ExecutorId, TaskId};
 use crate::protocol::offer::Offer;
 use crate::protocol::status::TaskState;
-use crate::protocol::task::CommandInfo;
+use crate::protocol::task::{CommandInfo, ExecutorInfo, TaskInfo};
 use crate::resources::{Ranges, Resource, Resources, Value};
 use crate::scheduler::{Logic, UserCall, UserEvent};
 use crate::time::Time;
@@ -79,8 +82,7 @@ impl Steady {
             let id = TaskId::new(&text).expect("the name of a framework makes an id");
             self.tasks.insert(id.clone(), Progress::Silent);
             self.silences.push_back((now, id.clone()));
-            let command = self.demand.command.clone();
-            tasks.push(offer.task(id, resources, command));
+            tasks.push(self.task(offer, id, resources));
         }
         calls.push(if tasks.is_empty() {
             UserCall::decline(offer, Some(REFUSE))
@@ -95,8 +97,29 @@ impl Steady {
         if self.demand.ports > 0 {
             needs.insert(ports(rest, self.demand.ports)?).ok()?;
         }
-        let rest = rest.checked_sub(&needs).ok()?;
+        let mut rest = rest.checked_sub(&needs).ok()?;
+        if let Some(shared) = &self.demand.executor {
+            // As if none of them were there yet.
+            rest = rest.checked_sub(&shared.resources).ok()?;
+        }
         Some((needs, rest))
+    }
+
+    /// Describes the newest task: with a command, or of an executor that is told it.
+    fn task(&self, offer: &Offer, id: TaskId, resources: Resources) -> TaskInfo {
+        let command = self.demand.command.clone();
+        let Some(shared) = &self.demand.executor else {
+            return offer.task(id, resources, command);
+        };
+        let of = (self.launched - 1) / shared.tasks.get();
+        let name = format!("{}-executor-{of}", self.name);
+        let executor = ExecutorId::new(&name).expect("the name of a framework makes an id");
+        let program = CommandInfo::shell("executor");
+        let executor = ExecutorInfo::new(executor, shared.resources.clone(), program);
+        let mut task = TaskInfo::new(id, offer.agent.clone(), resources);
+        task.data = command.value.into_bytes();
+        task.executor = Some(executor);
+        task
     }
 
     /// Notes that a task has not ended, and kills it if it is its turn.

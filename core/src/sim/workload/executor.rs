@@ -1,0 +1,181 @@
+//! An executor for simulated containers: it runs tasks for as long as they say, and some of its
+//! kind have a vice.
+//!
+//! Used by [`super::super::executors`]. What a task runs stands in its data, in the words that a
+//! simulated container understands.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::executor::{Logic, Report, UserCall, UserEvent};
+use crate::ids::TaskId;
+use crate::protocol::status::{Exit, TaskState};
+use crate::protocol::task::TaskInfo;
+use crate::resources::Milli;
+use crate::rng::Rng;
+use crate::sim::containers::parse;
+use crate::sim::options::Span;
+use crate::time::Time;
+
+/// The time that a task takes to end when it is asked to.
+const END: Span = Span::millis(0, 50);
+/// How long an executor lives on after the first end of a task, if it dies of that: about as long
+/// as its agent takes to write it down.
+const LAST: Span = Span::millis(0, 500);
+
+/// How an executor behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sim) enum Manner {
+    /// As it should.
+    Steady,
+    /// It does not end tasks that it is asked to end.
+    Deaf,
+    /// It never speaks.
+    Mute,
+    /// It dies with the word that a task is over.
+    DiesBeforeAck,
+    /// It dies about when its agent has taken in that a task is over.
+    DiesAfterAck,
+}
+
+impl Manner {
+    /// Draws what is wrong with one that misbehaves.
+    pub(in crate::sim) fn odd(rng: &mut Rng) -> Self {
+        match rng.below(4) {
+            0 => Self::Deaf,
+            1 => Self::Mute,
+            2 => Self::DiesBeforeAck,
+            _ => Self::DiesAfterAck,
+        }
+    }
+}
+
+/// A task that runs.
+#[derive(Debug)]
+struct Running {
+    cpus: Milli,
+    ends_at: Time,
+    ends: TaskState,
+    code: i32,
+}
+
+/// The executor.
+#[derive(Debug)]
+pub(in crate::sim) struct Runs {
+    manner: Manner,
+    /// How long a task takes that does not say it.
+    run: Span,
+    rng: Rng,
+    tasks: BTreeMap<TaskId, Running>,
+    dies_at: Option<Time>,
+}
+
+impl Runs {
+    pub(in crate::sim) fn new(manner: Manner, run: Span, rng: Rng) -> Self {
+        Self {
+            manner,
+            run,
+            rng,
+            tasks: BTreeMap::new(),
+            dies_at: None,
+        }
+    }
+
+    /// Lists the tasks that run.
+    pub(in crate::sim) fn tasks(&self) -> impl Iterator<Item = &TaskId> + '_ {
+        self.tasks.keys()
+    }
+
+    /// Returns the cores that they use.
+    pub(in crate::sim) fn cpus(&self) -> Milli {
+        let each = self.tasks.values().map(|task| task.cpus);
+        each.fold(Milli::ZERO, Milli::saturating_add)
+    }
+
+    fn launch(&mut self, now: Time, info: &TaskInfo, calls: &mut Vec<UserCall>) {
+        let command = core::str::from_utf8(&info.data).unwrap_or_default();
+        let (after, code) = parse(command);
+        let after = after.unwrap_or_else(|| self.run.draw(&mut self.rng));
+        let running = Running {
+            cpus: info.resources.cpus(),
+            ends_at: now + after,
+            ends: if code == 0 {
+                TaskState::Finished
+            } else {
+                TaskState::Failed
+            },
+            code,
+        };
+        self.tasks.insert(info.id.clone(), running);
+        let report = Report::new(info.id.clone(), TaskState::Running);
+        calls.push(UserCall::Update(report));
+    }
+
+    /// Ends a task early, if it listens.
+    fn end(&mut self, now: Time, within: Duration, task: &TaskId) {
+        if self.manner == Manner::Deaf {
+            return;
+        }
+        let after = END.draw(&mut self.rng).min(within);
+        if let Some(running) = self.tasks.get_mut(task) {
+            running.ends_at = running.ends_at.min(now + after);
+            running.ends = TaskState::Killed;
+        }
+    }
+}
+
+impl Logic for Runs {
+    fn on_event(&mut self, now: Time, event: UserEvent, calls: &mut Vec<UserCall>) {
+        match event {
+            UserEvent::Launch(info) => self.launch(now, &info, calls),
+            UserEvent::Kill { task, grace } => self.end(now, grace, &task),
+            UserEvent::Shutdown => {
+                let tasks: Vec<TaskId> = self.tasks.keys().cloned().collect();
+                for task in &tasks {
+                    self.end(now, Duration::MAX, task);
+                }
+            }
+            UserEvent::Subscribed { .. } | UserEvent::Disconnected | UserEvent::Error(_) => {}
+        }
+    }
+
+    fn tick(&mut self, now: Time, calls: &mut Vec<UserCall>) {
+        if self.dies_at.is_some_and(|at| at <= now) {
+            calls.push(UserCall::Stop);
+            return;
+        }
+        let over = |task: &Running| task.ends_at <= now;
+        let ended: Vec<TaskId> = self.tasks.iter().filter(|(_, task)| over(task))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in ended {
+            let Some(task) = self.tasks.remove(&id) else {
+                continue;
+            };
+            let mut report = Report::new(id, task.ends);
+            if task.ends == TaskState::Failed {
+                report.message = format!("it ended with exit code {}", task.code);
+                report.exit = Some(Exit::Code(task.code));
+            }
+            calls.push(UserCall::Update(report));
+            match self.manner {
+                Manner::DiesBeforeAck => {
+                    calls.push(UserCall::Stop);
+                    return;
+                }
+                Manner::DiesAfterAck => {
+                    let dies_at = now + LAST.draw(&mut self.rng);
+                    self.dies_at.get_or_insert(dies_at);
+                }
+                Manner::Steady | Manner::Deaf | Manner::Mute => {}
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        let ends = self.tasks.values().map(|task| task.ends_at);
+        ends.chain(self.dies_at).min().filter(|at| *at != Time::MAX)
+    }
+}
