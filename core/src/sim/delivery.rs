@@ -53,18 +53,17 @@ impl World {
                 Ok(message) => master::Input::Agent { peer, message },
                 Err(error) => return self.refuse(Name::Master, peer, End::Server, error),
             },
-            (
-                Frame::Bytes(bytes),
-                Name::Framework(_) | Name::Master | Name::Executor { .. },
-            ) => match decode(bytes) {
-                Ok(call) => master::Input::Scheduler { peer, call },
-                Err(error) => return self.refuse(Name::Master, peer, End::Server, error),
-            },
+            (Frame::Bytes(bytes), Name::Framework(_) | Name::Master | Name::Executor { .. }) => {
+                match decode(bytes) {
+                    Ok(call) => master::Input::Scheduler { peer, call },
+                    Err(error) => return self.refuse(Name::Master, peer, End::Server, error),
+                }
+            }
         };
-        self.offers.hears(&input);
-        let ledger = &mut self.offers;
+        self.watch.hears(&input);
+        let watch = &mut self.watch;
         self.master
-            .handle(input, &mut self.shared, |output| ledger.saw(output));
+            .handle(input, &mut self.shared, |output| watch.saw(output));
         self.flush_master();
     }
 
@@ -78,55 +77,78 @@ impl World {
     }
 
     fn on_arrive_at_client(&mut self, client: Name, peer: PeerId, frame: &Frame) {
-        let link = *self.link(client);
+        let Some((life, link)) = self.link_of(client, peer) else {
+            // An earlier life's connection.
+            return;
+        };
+        let was = *link;
         match frame {
-            Frame::Open if link == Link::Dialling(peer) => {
-                *self.link(client) = Link::Up(peer);
-            }
-            Frame::Bytes(_) | Frame::Garbled if link == Link::Up(peer) => {}
-            Frame::Close if link == Link::Up(peer) || link == Link::Dialling(peer) => {
-                *self.link(client) = Link::Down;
-                self.plan_dial(client, self.options.redial);
-                if link == Link::Dialling(peer) {
+            Frame::Open if was == Link::Dialling(peer) => *link = Link::Up(peer),
+            Frame::Bytes(_) | Frame::Garbled if was == Link::Up(peer) => {}
+            Frame::Close => {
+                *link = Link::Down;
+                self.plan_dial(client, life, self.options.redial);
+                if was == Link::Dialling(peer) {
                     return;
                 }
             }
-            // An earlier life's connection.
-            Frame::Open | Frame::Bytes(_) | Frame::Garbled | Frame::Close => return,
+            Frame::Open | Frame::Bytes(_) | Frame::Garbled => return,
         }
         match client {
-            Name::Agent(n) => {
-                let input = match frame {
-                    Frame::Open => agent::Input::MasterFound { peer },
-                    Frame::Close => agent::Input::MasterLost { peer },
-                    Frame::Bytes(bytes) => match decode(bytes) {
-                        Ok(message) => agent::Input::Master { peer, message },
-                        Err(error) => return self.refuse(client, peer, End::Client, error),
-                    },
-                    Frame::Garbled => return self.refuse(client, peer, End::Client, GARBLED),
-                };
-                self.agents[at(n)]
-                    .node
-                    .handle(input, &mut self.shared, |_| {});
-                self.flush_agent(n);
-            }
-            Name::Framework(n) => {
-                let input = match frame {
-                    Frame::Open => scheduler::Input::Connected { peer },
-                    Frame::Close => scheduler::Input::Disconnected { peer },
-                    Frame::Bytes(bytes) => match decode(bytes) {
-                        Ok(event) => scheduler::Input::Master { peer, event },
-                        Err(error) => return self.refuse(client, peer, End::Client, error),
-                    },
-                    Frame::Garbled => return self.refuse(client, peer, End::Client, GARBLED),
-                };
-                self.frameworks[at(n)]
-                    .node
-                    .handle(input, &mut self.shared, |_| {});
-                self.flush_framework(n);
-            }
+            Name::Agent(n) => self.on_arrive_at_agent(n, peer, frame),
+            Name::Framework(n) => self.on_arrive_at_framework(n, peer, frame, life),
             Name::Master | Name::Executor { .. } => {}
         }
+    }
+
+    /// Finds who has a connection, made or on its way: in which life, and what it knows of it.
+    fn link_of(&mut self, client: Name, peer: PeerId) -> Option<(u32, &mut Link)> {
+        let (life, link) = match client {
+            Name::Agent(n) => {
+                let seat = &mut self.agents[at(n)];
+                (seat.node.life, &mut seat.link)
+            }
+            Name::Framework(n) => {
+                let one = self.frameworks[at(n)].of_peer(peer)?;
+                (one.node.life, &mut one.link)
+            }
+            Name::Master | Name::Executor { .. } => return None,
+        };
+        link.is_of(peer).then_some((life, link))
+    }
+
+    fn on_arrive_at_agent(&mut self, n: u32, peer: PeerId, frame: &Frame) {
+        let client = Name::Agent(n);
+        let input = match frame {
+            Frame::Open => agent::Input::MasterFound { peer },
+            Frame::Close => agent::Input::MasterLost { peer },
+            Frame::Bytes(bytes) => match decode(bytes) {
+                Ok(message) => agent::Input::Master { peer, message },
+                Err(error) => return self.refuse(client, peer, End::Client, error),
+            },
+            Frame::Garbled => return self.refuse(client, peer, End::Client, GARBLED),
+        };
+        self.agents[at(n)]
+            .node
+            .handle(input, &mut self.shared, |_| {});
+        self.flush_agent(n);
+    }
+
+    fn on_arrive_at_framework(&mut self, n: u32, peer: PeerId, frame: &Frame, life: u32) {
+        let client = Name::Framework(n);
+        let input = match frame {
+            Frame::Open => scheduler::Input::Connected { peer },
+            Frame::Close => scheduler::Input::Disconnected { peer },
+            Frame::Bytes(bytes) => match decode(bytes) {
+                Ok(event) => scheduler::Input::Master { peer, event },
+                Err(error) => return self.refuse(client, peer, End::Client, error),
+            },
+            Frame::Garbled => return self.refuse(client, peer, End::Client, GARBLED),
+        };
+        if let Some(one) = self.frameworks[at(n)].of_life(life) {
+            one.node.handle(input, &mut self.shared, |_| {});
+        }
+        self.flush_framework(n);
     }
 
     /// Takes in what arrives between an agent and its executors.
@@ -141,11 +163,11 @@ impl World {
                 });
                 self.check_containers(n);
             }
-            End::Server => self.on_arrive_at_agent(n, peer, frame),
+            End::Server => self.on_arrive_from_executor(n, peer, frame),
         }
     }
 
-    fn on_arrive_at_agent(&mut self, agent: u32, peer: PeerId, frame: &Frame) {
+    fn on_arrive_from_executor(&mut self, agent: u32, peer: PeerId, frame: &Frame) {
         let seat = &mut self.agents[at(agent)];
         let executors = seat.containers.executors();
         let client = executors.net().arrive(peer, End::Server, frame);
@@ -178,7 +200,7 @@ impl World {
         net.close(self.shared.now, peer, End::Server, queue);
     }
 
-    fn send(&mut self, peer: PeerId, from: End, bytes: Vec<u8>) {
+    pub(super) fn send(&mut self, peer: PeerId, from: End, bytes: Vec<u8>) {
         let shared = &mut self.shared;
         let queue = &mut shared.queue;
         if self.net.send(shared.now, peer, from, bytes, queue) {
@@ -216,10 +238,8 @@ impl World {
             return;
         };
         for seat in self.frameworks.iter_mut().filter(|seat| !seat.was_removed) {
-            let hosted = seat.node.machine();
-            if let Some(id) = hosted.and_then(|hosted| hosted.scheduler().framework()) {
-                seat.was_removed = master.has_removed(id);
-            }
+            let removed = seat.id().map(|id| master.has_removed(id));
+            seat.was_removed = removed.unwrap_or(false);
         }
     }
 
@@ -262,30 +282,6 @@ impl World {
             }
         }
         self.check(Name::Agent(n));
-    }
-
-    pub(super) fn flush_framework(&mut self, n: u32) {
-        while let Some(effect) = self.frameworks[at(n)].node.release(&mut self.shared) {
-            let now = self.shared.now;
-            let queue = &mut self.shared.queue;
-            match effect {
-                scheduler::Effect::Master { peer, call } => {
-                    self.send(peer, End::Client, encode(&call));
-                }
-                scheduler::Effect::Reconnect { peer, .. } => {
-                    self.net.close(now, peer, End::Client, queue);
-                }
-                scheduler::Effect::Stop => {
-                    self.frameworks[at(n)].is_over = true;
-                    if let Link::Up(peer) = self.frameworks[at(n)].link {
-                        self.net.close(now, peer, End::Client, queue);
-                    }
-                }
-                // The machine with a logic inside keeps these to itself.
-                scheduler::Effect::User(_) => {}
-            }
-        }
-        self.check(Name::Framework(n));
     }
 }
 

@@ -91,7 +91,9 @@ impl Executors {
     pub(super) fn pick(&self, rng: &mut Rng) -> Option<ContainerId> {
         let n = rng.below(self.seats.len() as u64);
         let mut seats = self.seats.values();
-        seats.nth(usize::try_from(n).ok()?).map(|seat| seat.container.clone())
+        seats
+            .nth(usize::try_from(n).ok()?)
+            .map(|seat| seat.container.clone())
     }
 
     /// Lists the framework and id of each task that an executor has and that is not over for its
@@ -171,7 +173,10 @@ impl Executors {
 
     pub(super) fn dial(&mut self, n: u32, shared: &mut Shared) {
         let name = self.name(n);
-        if let Some(seat) = self.seats.get_mut(&n).filter(|seat| seat.link == Link::Down)
+        if let Some(seat) = self
+            .seats
+            .get_mut(&n)
+            .filter(|seat| seat.link == Link::Down)
             && let Some(peer) = self.net.dial(shared.now, name, &mut shared.queue)
         {
             seat.link = Link::Dialling(peer);
@@ -199,7 +204,7 @@ impl Executors {
             Frame::Garbled if seat.link == Link::Up(peer) => {
                 return self.refuse(name, peer, GARBLED, shared);
             }
-            Frame::Close if matches!(seat.link, Link::Up(up) | Link::Dialling(up) if up == peer) => {
+            Frame::Close if seat.link.is_of(peer) => {
                 let was = core::mem::replace(&mut seat.link, Link::Down);
                 self.plan_dial(n, self.redial, shared);
                 if matches!(was, Link::Dialling(_)) {

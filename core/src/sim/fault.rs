@@ -63,11 +63,17 @@ pub enum Kind {
     ExecutorCrash,
     /// An executor is deaf, mute, or dies at the end of a task.
     OddExecutor,
+    /// A framework crashes, and another scheduler comes back in its name.
+    FrameworkCrash,
+    /// Another scheduler comes in a framework's name, beside those that are there.
+    SecondInstance,
+    /// Several of them come shortly one after the other.
+    FailoverStorm,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::MasterCrash,
         Self::AgentCrash,
         Self::LostTail,
@@ -91,6 +97,9 @@ impl Kind {
         Self::LaunchFailure,
         Self::ExecutorCrash,
         Self::OddExecutor,
+        Self::FrameworkCrash,
+        Self::SecondInstance,
+        Self::FailoverStorm,
     ];
 
     /// Returns its name in reports and logs.
@@ -119,6 +128,9 @@ impl Kind {
             Self::LaunchFailure => "launch-failure",
             Self::ExecutorCrash => "executor-crash",
             Self::OddExecutor => "odd-executor",
+            Self::FrameworkCrash => "framework-crash",
+            Self::SecondInstance => "second-instance",
+            Self::FailoverStorm => "failover-storm",
         }
     }
 
@@ -136,6 +148,9 @@ impl Kind {
             | Self::SlowReader
             | Self::Clog
             | Self::Garble => (1, agents + frameworks),
+            Self::FrameworkCrash | Self::SecondInstance | Self::FailoverStorm => {
+                (1 + agents, frameworks)
+            }
             // These happen around the master.
             Self::AgentsCut
             | Self::FrameworksCut
@@ -221,6 +236,8 @@ pub struct Faults {
     pub vanish: u64,
     /// The program of an executor crashes.
     pub executor_crash: u64,
+    /// A framework crashes and another scheduler comes in its place, or beside it.
+    pub failover: u64,
     /// One program in so many is stopped for using too much memory; zero is none.
     pub breach_one_in: u64,
     /// One container in so many cannot be started; zero is none.
@@ -247,6 +264,7 @@ impl Faults {
             stall: 0,
             vanish: 0,
             executor_crash: 0,
+            failover: 0,
             breach_one_in: 0,
             launch_failure_one_in: 0,
             odd_executor_one_in: 0,
@@ -280,11 +298,12 @@ impl Faults {
             launch_failure_one_in: rng.below(3) * 10,
             executor_crash: rng.below(4),
             odd_executor_one_in: rng.below(3) * 2,
+            failover: rng.below(3),
         }
     }
 
     /// Kinds that have a weight in common, each as likely as the others.
-    fn weights(&self) -> [(&'static [Kind], u64); 12] {
+    fn weights(&self) -> [(&'static [Kind], u64); 13] {
         [
             (&[Kind::MasterCrash], self.master_crash),
             (&[Kind::AgentCrash], self.agent_crash),
@@ -301,6 +320,14 @@ impl Faults {
             (&[Kind::Stall], self.stall),
             (&[Kind::Vanish], self.vanish),
             (&[Kind::ExecutorCrash], self.executor_crash),
+            (
+                &[
+                    Kind::FrameworkCrash,
+                    Kind::SecondInstance,
+                    Kind::FailoverStorm,
+                ],
+                self.failover,
+            ),
         ]
     }
 }
@@ -422,6 +449,7 @@ mod tests {
             stall: 1,
             vanish: 1,
             executor_crash: 1,
+            failover: 1,
             ..Faults::none()
         }
     }
@@ -457,7 +485,7 @@ mod tests {
 
     #[test]
     fn sizes_move_no_fault_in_time_or_kind() {
-        let small = list(Source::drawn(5, all()), 1, 0);
+        let small = list(Source::drawn(5, all()), 1, 1);
         let large = list(Source::drawn(5, all()), 7, 3);
         assert!(small.iter().all(Option::is_some));
         for (small, large) in small.iter().flatten().zip(large.iter().flatten()) {

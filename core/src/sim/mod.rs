@@ -51,8 +51,7 @@
 //! assert_eq!(sim.report().tasks.finished, 1);
 //! ```
 //!
-//! Deliberately not here: clocks, threads, sockets and operators. Frameworks do not crash, for what
-//! a user's logic knows cannot be rebuilt from bytes; they are cut off.
+//! Deliberately not here: clocks, threads, sockets and operators.
 
 mod chance;
 mod check;
@@ -60,6 +59,7 @@ mod containers;
 mod delivery;
 mod executors;
 mod fault;
+mod instances;
 mod journal;
 mod line;
 mod log;
@@ -130,9 +130,21 @@ impl Sim {
         }
     }
 
-    /// Adds a framework. Its connection may be cut and its master may crash, as for any other.
+    /// Adds a framework. Its connection may be cut and its master may crash, as for any other. But
+    /// it does not crash itself, for what its logic knows cannot be rebuilt from bytes.
     pub fn framework(&mut self, info: FrameworkInfo, logic: Box<dyn Logic>) -> Name {
-        self.world.add_framework(info, logic)
+        self.world.add_framework(info, logic, None)
+    }
+
+    /// Adds a framework that may crash and fail over. `make` makes its logic for each of its
+    /// schedulers, counted from 1; they share nothing but the framework's id.
+    pub fn framework_that_fails_over(
+        &mut self,
+        info: FrameworkInfo,
+        make: Box<dyn Fn(u32) -> Box<dyn Logic>>,
+    ) -> Name {
+        let first = make(1);
+        self.world.add_framework(info, first, Some(make))
     }
 
     /// Lets virtual time go by.
@@ -166,12 +178,12 @@ impl Sim {
         panic!("{violation}\n{:?}", self.world.options);
     }
 
-    /// Crashes the master or an agent. It loses what is not durable, and comes back after `down`.
-    /// Containers go on meanwhile. A framework does not crash.
+    /// Crashes a node. The master or an agent loses what is not durable, and comes back after
+    /// `down`; containers go on meanwhile. A framework comes back with another scheduler, if it can
+    /// make one.
     pub fn crash(&mut self, node: Name, down: Duration) {
         let mut rng = self.world.orders.fork();
-        self.world.crash_by_fault(node, &mut rng);
-        self.world.plan_restart(node, down);
+        self.world.crash_for(node, down, &mut rng);
     }
 
     /// Loses the messages of an agent or a framework until it is mended.
@@ -220,7 +232,7 @@ impl Sim {
     ///
     /// If an assertion of a machine does not hold.
     pub fn converge(&mut self, within: Duration) -> Result<Duration, Violation> {
-        self.set_mode(Mode::Quiet);
+        self.world.set_mode(Mode::Quiet);
         let begin = self.world.shared.now;
         let mut difference = Some(String::from("nobody looked yet"));
         let mut agreed = 0;
@@ -233,7 +245,7 @@ impl Sim {
                 self.world.check_all();
             }
         }
-        self.set_mode(Mode::Working);
+        self.world.set_mode(Mode::Working);
         if let Some(violation) = self.violation() {
             return Err(violation.clone());
         }
@@ -289,8 +301,8 @@ impl Sim {
         match node {
             Name::Master => self.world.master.held(),
             Name::Agent(n) => self.world.agents[at(n)].node.held(),
-            Name::Framework(n) => self.world.frameworks[at(n)].node.held(),
-            Name::Executor { .. } => 0,
+            // Nothing that they say waits for a disk.
+            Name::Framework(_) | Name::Executor { .. } => 0,
         }
     }
 
@@ -299,19 +311,8 @@ impl Sim {
         let Name::Framework(n) = framework else {
             return Vec::new();
         };
-        let tap = self.world.frameworks[at(n)]
-            .node
-            .machine()
-            .map(|m| m.logic());
-        let tasks = tap.map(|tap| tap.tasks().map(|(id, state)| (id.clone(), state)));
-        tasks.into_iter().flatten().collect()
-    }
-
-    fn set_mode(&mut self, mode: Mode) {
-        for seat in &mut self.world.frameworks {
-            if let Some(hosted) = seat.node.machine_mut() {
-                hosted.logic_mut().set_mode(mode);
-            }
-        }
+        let known = &self.world.frameworks[at(n)].known;
+        let tasks = known.tasks().map(|(id, state)| (id.clone(), state));
+        tasks.collect()
     }
 }

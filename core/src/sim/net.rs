@@ -1,8 +1,9 @@
 //! A simulated network: connections with order, delay, cuts, and nodes that fall silent.
 //!
-//! Used by the world for what dials the master, and by an agent's executors. A message that is lost takes its connection with it, as in QUIC: both ends
-//! notice after a while, and until then nothing overtakes and nothing is missing in the middle. One
-//! that was changed on its way is found out by its seal, and ends its connection.
+//! Used by the world for what dials the master, and by an agent's executors. A message that is lost
+//! takes its connection with it, as in QUIC: both ends notice after a while, and until then nothing
+//! overtakes and nothing is missing in the middle. One that was changed on its way is found out by
+//! its seal, and ends its connection.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;

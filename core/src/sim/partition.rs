@@ -87,7 +87,10 @@ impl World {
             | Kind::Breach
             | Kind::LaunchFailure
             | Kind::ExecutorCrash
-            | Kind::OddExecutor => {}
+            | Kind::OddExecutor
+            | Kind::FrameworkCrash
+            | Kind::SecondInstance
+            | Kind::FailoverStorm => {}
         }
     }
 

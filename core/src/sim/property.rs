@@ -24,6 +24,8 @@ pub enum Property {
     Holders,
     /// A dead offer launches nothing.
     Offers,
+    /// A framework has one scheduler, and who was replaced hears no more.
+    Sessions,
     /// When faults stop, all views agree.
     Convergence,
     /// The same seed gives the same run.
@@ -32,7 +34,7 @@ pub enum Property {
 
 impl Property {
     /// Every property.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Machines,
         Self::Replay,
         Self::Tasks,
@@ -40,6 +42,7 @@ impl Property {
         Self::Conservation,
         Self::Holders,
         Self::Offers,
+        Self::Sessions,
         Self::Convergence,
         Self::Determinism,
     ];
@@ -54,6 +57,7 @@ impl Property {
             Self::Conservation => "conservation",
             Self::Holders => "holders",
             Self::Offers => "offers",
+            Self::Sessions => "sessions",
             Self::Convergence => "convergence",
             Self::Determinism => "determinism",
         }

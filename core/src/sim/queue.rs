@@ -106,6 +106,8 @@ pub(super) enum Event {
     },
     /// A crashed node comes back.
     Restart { node: Name, life: u32 },
+    /// Another scheduler of a framework comes, unless the faults have ended meanwhile.
+    Another { framework: u32, spell: u32 },
     /// A node that was cut off can be reached again.
     Mend { node: Name },
     /// Nothing gets through between a client and the master before `until`.

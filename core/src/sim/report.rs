@@ -63,11 +63,10 @@ pub(super) fn report(world: &World) -> Report {
         .map(|master| master.view().frameworks());
     let views = views.unwrap_or_default();
     let mut tasks = Tally::default();
-    let frameworks = world.frameworks.iter().filter_map(|seat| {
-        let hosted = seat.node.machine()?;
-        let tally = hosted.logic().tally();
+    let frameworks = world.frameworks.iter().map(|seat| {
+        let tally = seat.known.tally();
         tasks.add(tally);
-        let id = hosted.scheduler().framework();
+        let id = seat.id();
         let view = views
             .iter()
             .find(|view| id.is_some() && view.info.id.as_ref() == id);
@@ -80,11 +79,11 @@ pub(super) fn report(world: &World) -> Report {
         };
         let cpus = share(|view| view.allocated.cpus(), resources.cpus());
         let mem = share(|view| view.allocated.mem(), resources.mem());
-        Some(FrameworkReport {
-            name: seat.name.clone(),
+        FrameworkReport {
+            name: seat.title().into(),
             tasks: tally,
             dominant_share_permille: cpus.max(mem),
-        })
+        }
     });
     let frameworks = frameworks.collect();
     Report {

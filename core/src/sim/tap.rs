@@ -11,7 +11,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::ids::{AgentId, TaskId};
+use crate::ids::{AgentId, TaskId, UpdateId};
 use crate::protocol::offer::Operation;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::scheduler::{Acknowledging, Logic, UserCall, UserEvent};
@@ -51,49 +51,50 @@ impl Tally {
     }
 }
 
-/// A user's logic, watched.
-pub(super) struct Tap {
-    logic: Box<dyn Logic>,
-    mode: Mode,
-    /// What it knows of each task; ended ones too, to see that nothing follows.
-    tasks: BTreeMap<TaskId, (TaskState, Option<AgentId>)>,
+/// What a framework was told of a task, by whichever of its schedulers.
+#[derive(Clone, Debug)]
+struct Told {
+    state: TaskState,
+    agent: Option<AgentId>,
+    updates: Vec<UpdateId>,
+}
+
+/// What one scheduler was told, or did, that its framework would write down.
+#[derive(Clone, Debug)]
+enum Note {
+    /// News of a task.
+    Told(TaskStatus),
+    /// Nobody knows a task.
+    Unknown(TaskId),
+    /// It asked to launch so many tasks.
+    Launched(u64),
+}
+
+/// What a framework was told, over all its schedulers: what it would have written down.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    tasks: BTreeMap<TaskId, Told>,
     tally: Tally,
-    /// Offers seen since the mode was set.
-    offers: u64,
     violation: Option<String>,
 }
 
-impl core::fmt::Debug for Tap {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Tap")
-            .field("tally", &self.tally)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Tap {
-    pub(super) fn new(logic: Box<dyn Logic>) -> Self {
-        Self {
-            logic,
-            mode: Mode::Working,
-            tasks: BTreeMap::new(),
-            tally: Tally::default(),
-            offers: 0,
-            violation: None,
+impl Known {
+    /// Takes over what a scheduler has noted.
+    pub(super) fn note(&mut self, tap: &mut Tap) {
+        for note in tap.notes.drain(..) {
+            match note {
+                Note::Told(status) => self.hear(&status),
+                Note::Unknown(task) => self.forget(&task),
+                Note::Launched(tasks) => self.tally.launched += tasks,
+            }
         }
-    }
-
-    pub(super) fn set_mode(&mut self, mode: Mode) {
-        self.mode = mode;
-        self.offers = 0;
+        if self.violation.is_none() {
+            self.violation = tap.violation.take();
+        }
     }
 
     pub(super) fn tally(&self) -> Tally {
         self.tally
-    }
-
-    pub(super) fn offers(&self) -> u64 {
-        self.offers
     }
 
     /// Returns the first thing that it should not have been told.
@@ -103,48 +104,49 @@ impl Tap {
 
     /// Lists the tasks that it heard of, with the newest state.
     pub(super) fn tasks(&self) -> impl Iterator<Item = (&TaskId, TaskState)> + '_ {
-        self.tasks.iter().map(|(id, (state, _))| (id, *state))
+        self.tasks.iter().map(|(id, told)| (id, told.state))
     }
 
     /// Returns the agent that a task was last heard of from.
     pub(super) fn agent(&self, task: &TaskId) -> Option<&AgentId> {
-        self.tasks.get(task)?.1.as_ref()
+        self.tasks.get(task)?.agent.as_ref()
     }
 
-    fn on_update(&mut self, status: &TaskStatus) {
-        if status.reason == Some(Reason::Reconciliation) && status.update.is_none() {
-            // An answer, and no news: that still comes, and is to be confirmed. But of a task that
-            // nobody knows nothing else comes.
-            let known = self.tasks.get_mut(&status.task);
-            if let Some((state, _)) = known.filter(|_| status.state == TaskState::Unknown)
-                && !state.is_terminal()
-            {
-                *state = TaskState::Unknown;
+    /// A scheduler was told that nobody knows a task.
+    fn forget(&mut self, task: &TaskId) {
+        let told = self.tasks.get_mut(task);
+        if let Some(told) = told.filter(|told| !told.state.is_terminal()) {
+            told.state = TaskState::Unknown;
+        }
+    }
+
+    /// Takes in what one scheduler was told in its order. What was said to another before, or is
+    /// overtaken by that, is no news.
+    fn hear(&mut self, status: &TaskStatus) {
+        let state = status.state;
+        let agent = status.agent.clone();
+        match self.tasks.get_mut(&status.task) {
+            Some(told) => {
+                let update = status.update;
+                let is_known = update.is_some_and(|update| told.updates.contains(&update));
+                if is_known || !told.state.may_become(state) {
+                    return;
+                }
+                (told.state, told.agent) = (state, agent);
+                told.updates.extend(update);
             }
-            return;
-        }
-        let before = self.tasks.get(&status.task).map(|(state, _)| *state);
-        let is_refusal = matches!(
-            status.reason,
-            Some(Reason::InvalidOffers | Reason::AgentDisconnected | Reason::TaskInvalid)
-        );
-        let never_ran = matches!(status.state, TaskState::Dropped | TaskState::Error);
-        if before.is_some() && status.update.is_none() && is_refusal && !never_ran {
-            // Its id was used again, and that was refused: no news of the task itself.
-            return;
-        }
-        let now = (status.state, status.agent.clone());
-        self.tasks.insert(status.task.clone(), now);
-        if before.is_some_and(|before| is_repeat(before, status)) {
-            return;
-        }
-        if let Some(before) = before.filter(|before| !before.may_become(status.state)) {
-            let (task, after) = (&status.task, status.state);
-            self.violation
-                .get_or_insert_with(|| format!("updates: {task} goes from {before} to {after}"));
+            None => {
+                let updates = status.update.into_iter().collect();
+                let told = Told {
+                    state,
+                    agent,
+                    updates,
+                };
+                self.tasks.insert(status.task.clone(), told);
+            }
         }
         let tally = &mut self.tally;
-        match status.state {
+        match state {
             TaskState::Finished => tally.finished += 1,
             TaskState::Failed => tally.failed += 1,
             TaskState::Killed => tally.killed += 1,
@@ -159,12 +161,90 @@ impl Tap {
             | TaskState::Unknown => {}
         }
     }
+}
+
+/// A user's logic, watched.
+pub(super) struct Tap {
+    logic: Box<dyn Logic>,
+    mode: Mode,
+    /// What it was told of each task; ended ones too, to see that nothing follows.
+    tasks: BTreeMap<TaskId, TaskState>,
+    /// What is to be written down.
+    notes: Vec<Note>,
+    violation: Option<String>,
+    /// Offers seen since the mode was set.
+    offers: u64,
+}
+
+impl core::fmt::Debug for Tap {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Tap")
+            .field("notes", &self.notes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tap {
+    pub(super) fn new(logic: Box<dyn Logic>) -> Self {
+        Self {
+            logic,
+            mode: Mode::Working,
+            tasks: BTreeMap::new(),
+            notes: Vec::new(),
+            violation: None,
+            offers: 0,
+        }
+    }
+
+    pub(super) fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+        self.offers = 0;
+    }
+
+    pub(super) fn offers(&self) -> u64 {
+        self.offers
+    }
+
+    fn on_update(&mut self, status: &TaskStatus) {
+        if status.reason == Some(Reason::Reconciliation) && status.update.is_none() {
+            // An answer, and no news: that still comes, and is to be confirmed. But of a task that
+            // nobody knows nothing else comes.
+            if status.state == TaskState::Unknown {
+                self.notes.push(Note::Unknown(status.task.clone()));
+                let own = self.tasks.get_mut(&status.task);
+                if let Some(own) = own.filter(|own| !own.is_terminal()) {
+                    *own = TaskState::Unknown;
+                }
+            }
+            return;
+        }
+        let before = self.tasks.get(&status.task).copied();
+        let is_refusal = matches!(
+            status.reason,
+            Some(Reason::InvalidOffers | Reason::AgentDisconnected | Reason::TaskInvalid)
+        );
+        let never_ran = matches!(status.state, TaskState::Dropped | TaskState::Error);
+        if before.is_some() && status.update.is_none() && is_refusal && !never_ran {
+            // Its id was used again, and that was refused: no news of the task itself.
+            return;
+        }
+        self.tasks.insert(status.task.clone(), status.state);
+        if before.is_some_and(|before| is_repeat(before, status)) {
+            return;
+        }
+        if let Some(before) = before.filter(|before| !before.may_become(status.state)) {
+            let (task, after) = (&status.task, status.state);
+            self.violation
+                .get_or_insert_with(|| format!("updates: {task} goes from {before} to {after}"));
+        }
+        self.notes.push(Note::Told(status.clone()));
+    }
 
     fn count(&mut self, calls: &[UserCall]) {
         for call in calls {
             if let UserCall::Accept { operations, .. } = call {
                 for Operation::Launch(tasks) in operations {
-                    self.tally.launched += tasks.len() as u64;
+                    self.notes.push(Note::Launched(tasks.len() as u64));
                 }
             }
         }
@@ -233,7 +313,9 @@ mod tests {
         for status in statuses {
             tap.on_update(status);
         }
-        tap.violation().map(String::from)
+        let mut known = Known::default();
+        known.note(&mut tap);
+        known.violation().map(String::from)
     }
 
     fn status(state: TaskState, update: Option<u128>, reason: Option<Reason>) -> TaskStatus {
@@ -270,15 +352,40 @@ mod tests {
             (Failed, Source::Master, false),
             (Running, Source::Master, false),
         ] {
-            let mut tap = Tap::new(Box::new(crate::sim::workload::Silent));
+            let mut tap = Tap::new(Box::new(Deaf));
             let status = |state, source| TaskStatus::new(task.clone(), state, source, Time::ZERO);
             tap.on_update(&status(Finished, Source::Executor));
             tap.on_update(&status(state, source));
-            assert_eq!(tap.violation().is_none(), is_fine, "{state} by {source:?}");
+            let mut known = Known::default();
+            known.note(&mut tap);
             assert_eq!(
-                tap.tally().finished,
-                if is_fine { 1 } else { tap.tally().finished }
+                known.violation().is_none(),
+                is_fine,
+                "{state} by {source:?}"
             );
+            assert_eq!(known.tally().finished, 1);
         }
+    }
+
+    #[test]
+    fn what_two_schedulers_hear_of_a_task_is_one_story() {
+        use TaskState::{Finished, Running};
+        let mut known = Known::default();
+        let (mut old, mut new) = (Tap::new(Box::new(Deaf)), Tap::new(Box::new(Deaf)));
+        let running = status(Running, Some(1), None);
+        let done = status(Finished, Some(2), None);
+        // The old one is slow: what it hears last, the new one has heard before.
+        for news in [&running, &done] {
+            new.on_update(news);
+        }
+        known.note(&mut new);
+        for news in [&running, &done] {
+            old.on_update(news);
+        }
+        known.note(&mut old);
+        assert_eq!(known.violation(), None);
+        assert_eq!(known.tally().finished, 1);
+        let tasks: Vec<TaskState> = known.tasks().map(|(_, state)| state).collect();
+        assert_eq!(tasks, [Finished]);
     }
 }

@@ -30,7 +30,7 @@ fn bad_bytes_end_their_connection_and_nothing_else() {
             sim.run_for(Duration::from_secs(10));
             for name in [Name::Agent(1), Name::Framework(1)] {
                 let world = &mut sim.world;
-                let Link::Up(peer) = *world.link(name) else {
+                let Some(Link::Up(peer)) = world.link(name, 1).copied() else {
                     panic!("{name} is connected by now");
                 };
                 let now = world.shared.now;
@@ -41,13 +41,14 @@ fn bad_bytes_end_their_connection_and_nothing_else() {
             sim.run_for(Duration::from_secs(1));
             assert!(sim.report().events > before);
             for name in [Name::Agent(1), Name::Framework(1)] {
-                let link = *sim.world.link(name);
+                let link = sim.world.link(name, 1).copied();
                 assert!(
-                    !matches!(link, Link::Up(PeerId(n)) if n <= 3),
+                    !matches!(link, Some(Link::Up(PeerId(n))) if n <= 3),
                     "{name}: {link:?}"
                 );
             }
-            assert!(matches!(*sim.world.link(Name::Agent(2)), Link::Up(_)));
+            let other = sim.world.link(Name::Agent(2), 1).copied();
+            assert!(matches!(other, Some(Link::Up(_))));
             sim.expect_converged();
         }
     }
@@ -304,4 +305,69 @@ fn executors_that_crash_or_misbehave_leave_no_task_behind() {
     assert!(crashes > 10, "{crashes}");
     assert!((crashes..=2 * crashes).contains(&tasks.failed), "{tasks:?}");
     frail.expect_converged();
+}
+
+/// The states of a framework's tasks that its schedulers were told, and how many of each.
+fn states(sim: &Sim, state: TaskState) -> usize {
+    let told = sim.told(Name::Framework(1));
+    told.iter().filter(|(_, told)| *told == state).count()
+}
+
+// FW-28, FW-54, SM-03: checked by `sessions` as well.
+#[test]
+fn who_subscribes_last_has_the_framework_and_the_others_end() {
+    for (kind, others) in [(Kind::SecondInstance, 1), (Kind::FailoverStorm, 2)] {
+        let mut sim = Sim::new(Options {
+            run: Span::secs(200, 300),
+            ..options(2)
+        });
+        sim.run_for(Duration::from_secs(20));
+        assert_eq!(states(&sim, TaskState::Running), 5);
+        for _ in 0..5 {
+            assert!(sim.inject(kind, Name::Framework(1), Duration::ZERO));
+            sim.run_for(Duration::from_secs(10));
+            let seat = &sim.world.frameworks[0];
+            assert_eq!(seat.machines().count(), 1, "{kind}");
+        }
+        let came = |kind| sim.report().faults.get(&kind).copied().unwrap_or(0);
+        let came = came(Kind::SecondInstance) + came(kind);
+        assert!(came >= 5 * (1 + others), "{came}");
+        // One framework, whose tasks never noticed.
+        assert_eq!(sim.master().unwrap().view().frameworks().len(), 1);
+        let tasks = sim.report().tasks;
+        assert_eq!((tasks.killed, tasks.lost, tasks.failed), (0, 0, 0));
+        sim.expect_converged();
+    }
+}
+
+// FW-04, FW-28, SM-04
+#[test]
+fn a_framework_that_crashed_comes_back_under_its_id_with_its_tasks() {
+    let mut sim = Sim::new(Options {
+        run: Span::secs(100, 200),
+        ..options(2)
+    });
+    sim.run_for(Duration::from_secs(20));
+    let running = states(&sim, TaskState::Running);
+    assert_eq!(running, 5);
+    sim.crash(Name::Framework(1), Duration::from_secs(400));
+    sim.run_for(Duration::from_secs(300));
+    assert_eq!(states(&sim, TaskState::Running), running, "nobody hears");
+    sim.run_for(Duration::from_secs(300));
+    assert!(states(&sim, TaskState::Finished) >= 5);
+    let frameworks = sim.master().unwrap().view().frameworks();
+    assert_eq!(frameworks.len(), 1);
+    assert_eq!(sim.report().faults[&Kind::FrameworkCrash], 1);
+    sim.expect_converged();
+
+    // Nobody can make the user's again.
+    let mut sim = Sim::new(Options {
+        frameworks: 0,
+        ..options(1)
+    });
+    let name = sim.framework(FrameworkInfo::new("mine"), Box::new(workload::Silent));
+    sim.run_for(Duration::from_secs(10));
+    sim.crash(name, Duration::from_secs(1));
+    assert!(sim.report().faults.is_empty());
+    assert_eq!(sim.world.frameworks[0].machines().count(), 1);
 }

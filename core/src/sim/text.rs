@@ -340,7 +340,11 @@ mod tests {
             ("format=1\nchecking=often", 2, "sampled:STEPS"),
             ("format=1\nchecking=sampled:0", 2, "whole number"),
             ("format=1\nexecutor_tasks=2", 2, "executor= before"),
-            ("format=1\nexecutor=mem:1\nexecutor_tasks=0", 3, "whole number"),
+            (
+                "format=1\nexecutor=mem:1\nexecutor_tasks=0",
+                3,
+                "whole number",
+            ),
             ("format=1\nfault=1 cut agent-1 1", 2, "CHANCE"),
             ("format=1\nfault=1 itch agent-1 1 1", 2, "kind of fault"),
             ("format=1\nfault=1 cut agent-0 1 1", 2, "agent-N"),

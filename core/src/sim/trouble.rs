@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use super::check::offers;
+use super::check::Watch;
 use super::containers::Containers;
 use super::fault::{Fault, Kind};
 use super::journal::Disk;
@@ -40,7 +40,7 @@ impl World {
         let allocator = (self.options.allocator)(seed);
         let machine = Master::recover(config, registry, allocator, now, &mut out);
         let total = self.options.agent_resources.clone();
-        self.offers = offers::Ledger::new(self.options.checking, total);
+        self.watch = Watch::new(self.options.checking, total);
         self.master.start(machine, out, &mut self.shared);
         self.flush_master();
     }
@@ -54,8 +54,9 @@ impl World {
         let machine = Agent::recover(config, state, self.shared.now, &mut out);
         seat.containers.listen(Some(seat.node.life + 1));
         seat.node.start(machine, out, &mut self.shared);
+        let life = seat.node.life;
         self.flush_agent(n);
-        self.plan_dial(Name::Agent(n), DIAL);
+        self.plan_dial(Name::Agent(n), life, DIAL);
     }
 
     /// Ends a node's life, if it has one. Returns whether.
@@ -74,7 +75,7 @@ impl World {
                 executors.agent_crashed(rng, &mut self.shared);
                 lost_tail
             }
-            // What a user's logic knows cannot be rebuilt from bytes.
+            // These have ways of their own.
             Name::Framework(_) | Name::Executor { .. } => return false,
         };
         if lost_tail {
@@ -85,7 +86,7 @@ impl World {
         true
     }
 
-    pub(super) fn crash_by_fault(&mut self, name: Name, rng: &mut Rng) {
+    fn crash_by_fault(&mut self, name: Name, rng: &mut Rng) {
         if self.crash(name, rng) {
             let kind = match name {
                 Name::Master => Kind::MasterCrash,
@@ -104,6 +105,17 @@ impl World {
         self.lost.extend(state.agent().cloned());
         *disk = Disk::default();
         self.shared.hit(Name::Agent(n), Kind::DiskLoss);
+    }
+
+    /// Crashes a node, which comes back after `down`.
+    pub(super) fn crash_for(&mut self, node: Name, down: Duration, rng: &mut Rng) {
+        match node {
+            Name::Framework(n) => self.crash_framework(n, down, rng),
+            Name::Master | Name::Agent(_) | Name::Executor { .. } => {
+                self.crash_by_fault(node, rng);
+                self.plan_restart(node, down);
+            }
+        }
     }
 
     pub(super) fn plan_restart(&mut self, node: Name, after: Duration) {
@@ -125,8 +137,9 @@ impl World {
             Name::Agent(n) if is_down && self.agents[at(n)].node.life == life => {
                 self.start_agent(n);
             }
+            Name::Framework(n) => self.on_framework_restart(n, life),
             // It came back earlier.
-            Name::Master | Name::Agent(_) | Name::Framework(_) | Name::Executor { .. } => {}
+            Name::Master | Name::Agent(_) | Name::Executor { .. } => {}
         }
     }
 
@@ -144,6 +157,7 @@ impl World {
     /// Ends all faults: what is down comes back, what is cut off can be reached, disks go on.
     pub(super) fn heal(&mut self) {
         self.trouble.stop();
+        self.spell += 1;
         self.net.mend_all(self.shared.now, &mut self.shared.queue);
         self.master.resume(&mut self.shared);
         for seat in &mut self.agents {
@@ -157,6 +171,7 @@ impl World {
                 self.start_agent(n);
             }
         }
+        self.return_frameworks();
     }
 
     /// Lets the next fault happen.
@@ -172,9 +187,17 @@ impl World {
         let Fault { node, lasting, .. } = fault;
         let mut rng = Rng::new(fault.chance);
         match fault.kind {
-            Kind::MasterCrash | Kind::AgentCrash => {
-                self.crash_by_fault(node, &mut rng);
-                self.plan_restart(node, lasting);
+            Kind::MasterCrash | Kind::AgentCrash | Kind::FrameworkCrash => {
+                self.crash_for(node, lasting, &mut rng);
+            }
+            Kind::SecondInstance | Kind::FailoverStorm => {
+                let Name::Framework(n) = node else { return };
+                if self.another_scheduler(n) {
+                    self.shared.hit(node, fault.kind);
+                    if fault.kind == Kind::FailoverStorm {
+                        self.storm(n, &mut rng);
+                    }
+                }
             }
             Kind::DiskLoss => {
                 let Name::Agent(n) = node else { return };

@@ -15,7 +15,8 @@ use super::chance::{Purpose, stream};
 use super::check;
 use super::containers::{Containers, Script};
 use super::executors::Executors;
-use super::fault::Source;
+use super::fault::{Kind, Source};
+use super::instances::FrameworkSeat;
 use super::log::{Log, Recorder};
 use super::net::Net;
 use super::node::{Node, Shared};
@@ -23,22 +24,19 @@ use super::options::{Options, Span};
 use super::property::{Property, Violation};
 use super::queue::{Event, Name, Queue};
 use super::report::Hits;
-use super::tap::Tap;
+use super::tap::Mode;
 use super::workload::{Greedy, Silent, Steady};
 use crate::agent::{self, Agent};
 use crate::gate::Seq;
 use crate::ids::{AgentId, PeerId};
-use crate::machine::Outbox;
 use crate::master::Master;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::node::AgentInfo;
 use crate::registry::Registry;
 use crate::rng::Rng;
-use crate::scheduler::{self, Hosted, Logic};
+use crate::scheduler::Logic;
 use crate::time::Time;
 
-/// Nodes do not begin all at once.
-const BEGIN: Span = Span::millis(0, 1_000);
 /// The tasks of frameworks that misbehave go on for as long as no run lasts.
 const LASTING: Duration = Duration::from_secs(24 * 3600);
 
@@ -50,6 +48,16 @@ pub(super) enum Link {
     Up(PeerId),
 }
 
+impl Link {
+    /// Returns whether this is it, made or on its way.
+    pub(super) fn is_of(self, peer: PeerId) -> bool {
+        match self {
+            Self::Up(up) | Self::Dialling(up) => up == peer,
+            Self::Down => false,
+        }
+    }
+}
+
 /// An agent and its machine.
 #[derive(Debug)]
 pub(super) struct AgentSeat {
@@ -58,18 +66,6 @@ pub(super) struct AgentSeat {
     pub(super) info: AgentInfo,
     pub(super) link: Link,
     dials: Rng,
-}
-
-/// A framework.
-#[derive(Debug)]
-pub(super) struct FrameworkSeat {
-    pub(super) node: Node<Hosted<Tap>>,
-    pub(super) name: String,
-    pub(super) link: Link,
-    dials: Rng,
-    pub(super) is_over: bool,
-    /// Whether a master has ended it while it was away. Later ones do not remember that.
-    pub(super) was_removed: bool,
 }
 
 /// The time-weighted use of cores.
@@ -101,7 +97,7 @@ pub(super) struct World {
     pub(super) agents: Vec<AgentSeat>,
     pub(super) frameworks: Vec<FrameworkSeat>,
     pub(super) usage: Usage,
-    pub(super) offers: check::offers::Ledger,
+    pub(super) watch: check::Watch,
     /// How many steps were looked at.
     pub(super) steps: u64,
     /// Agents whose disk was lost.
@@ -110,6 +106,10 @@ pub(super) struct World {
     pub(super) trouble: Source,
     /// What else is left to chance when something else goes wrong.
     pub(super) orders: Rng,
+    /// Whether schedulers see offers.
+    pub(super) mode: Mode,
+    /// Counts how often all faults were ended: what was planned in an earlier spell is void.
+    pub(super) spell: u32,
     /// The first property that did not hold. Nothing happens after it.
     pub(super) violation: Option<Violation>,
 }
@@ -129,7 +129,7 @@ impl World {
             hits: Hits::default(),
         };
         let total = options.agent_resources.clone();
-        let offers = check::offers::Ledger::new(options.checking, total);
+        let watch = check::Watch::new(options.checking, total);
         let trouble = Source::drawn(seed, options.faults.clone());
         let mut world = Self {
             options,
@@ -139,11 +139,13 @@ impl World {
             agents,
             frameworks: Vec::new(),
             usage: Usage::default(),
-            offers,
+            watch,
             steps: 0,
             lost: BTreeSet::new(),
             trouble,
             orders: stream(seed, Purpose::Orders, Name::Master),
+            mode: Mode::Working,
+            spell: 0,
             violation: None,
         };
         world.begin();
@@ -159,8 +161,8 @@ impl World {
             let name = format!("framework-{n}");
             let mut info = FrameworkInfo::new(name.as_str());
             info.failover_timeout = self.options.failover_timeout;
-            let logic = Steady::new(name, self.options.demand.clone());
-            self.add_framework(info, Box::new(logic));
+            let demand = self.options.demand.clone();
+            self.add_built_in(info, move |name| Steady::new(name, demand.clone()));
         }
         let lasting = |name: &str| FrameworkInfo {
             failover_timeout: LASTING,
@@ -168,31 +170,29 @@ impl World {
         };
         for n in 1..=self.options.greedy {
             let name = format!("greedy-{n}");
-            self.add_framework(lasting(&name), Box::new(Greedy::new(name)));
+            self.add_built_in(lasting(&name), Greedy::new);
         }
         for n in 1..=self.options.silent {
-            self.add_framework(lasting(&format!("silent-{n}")), Box::new(Silent));
+            self.add_built_in(lasting(&format!("silent-{n}")), |_| Silent);
         }
     }
 
-    pub(super) fn add_framework(&mut self, info: FrameworkInfo, logic: Box<dyn Logic>) -> Name {
-        let n = u32::try_from(self.frameworks.len() + 1).expect("there are fewer frameworks");
-        let name = Name::Framework(n);
-        let mut node = Node::new(name, self.options.seed);
+    /// Adds a framework whose schedulers are made from a name, which begins the ids of what they
+    /// launch: none may use an id of those before it.
+    fn add_built_in<L: Logic + 'static>(
+        &mut self,
+        info: FrameworkInfo,
+        make: impl Fn(String) -> L + 'static,
+    ) {
         let title = info.name.clone();
-        let config = scheduler::Config::new(info, node.lives.next_u64());
-        let machine = Hosted::new(config, Tap::new(logic));
-        node.start(machine, Outbox::new(), &mut self.shared);
-        self.frameworks.push(FrameworkSeat {
-            node,
-            name: title,
-            link: Link::Down,
-            dials: stream(self.options.seed, Purpose::Dial, name),
-            is_over: false,
-            was_removed: false,
-        });
-        self.plan_dial(name, BEGIN);
-        name
+        let make = move |n: u32| -> Box<dyn Logic> {
+            Box::new(make(match n {
+                1 => title.clone(),
+                _ => format!("{title}.{n}"),
+            }))
+        };
+        let first = make(1);
+        self.add_framework(info, first, Some(Box::new(make)));
     }
 
     /// Runs until `end`, and lets time pass to it; or until a property does not hold.
@@ -242,6 +242,14 @@ impl World {
                 }
             }
             Event::Restart { node, life } => self.on_restart(node, life),
+            Event::Another { framework, spell } if spell == self.spell => {
+                if self.another_scheduler(framework) {
+                    self.shared
+                        .hit(Name::Framework(framework), Kind::SecondInstance);
+                }
+            }
+            // The faults have ended.
+            Event::Another { .. } => {}
             Event::Mend { node } => self.net.mend(node),
             Event::Clog { client, until } => {
                 self.net.clog(client, until, &mut self.shared.queue);
@@ -258,8 +266,8 @@ impl World {
         let shared = &mut self.shared;
         match name {
             Name::Master => {
-                let ledger = &mut self.offers;
-                if self.master.wake(shared, |output| ledger.saw(output)) {
+                let watch = &mut self.watch;
+                if self.master.wake(shared, |output| watch.saw(output)) {
                     self.flush_master();
                 }
             }
@@ -268,11 +276,7 @@ impl World {
                     self.flush_agent(n);
                 }
             }
-            Name::Framework(n) => {
-                if self.frameworks[at(n)].node.wake(shared, |_| {}) {
-                    self.flush_framework(n);
-                }
-            }
+            Name::Framework(n) => self.wake_framework(n),
             Name::Executor { agent, n } => {
                 self.at_containers(agent, |containers, shared| containers.wake(n, shared));
             }
@@ -305,13 +309,13 @@ impl World {
             containers.executors().dial(n, &mut self.shared);
             return;
         }
-        if self.life(name) != Some(life) || *self.link(name) != Link::Down {
+        if self.link(name, life).is_none_or(|link| *link != Link::Down) {
             return;
         }
-        let now = self.shared.now;
-        match self.net.dial(now, name, &mut self.shared.queue) {
-            Some(peer) => *self.link(name) = Link::Dialling(peer),
-            None => self.plan_dial(name, self.options.redial),
+        let dialled = self.net.dial(self.shared.now, name, &mut self.shared.queue);
+        match (dialled, self.link(name, life)) {
+            (Some(peer), Some(link)) => *link = Link::Dialling(peer),
+            (Some(_) | None, _) => self.plan_dial(name, life, self.options.redial),
         }
     }
 
@@ -332,33 +336,31 @@ impl World {
         result
     }
 
-    pub(super) fn plan_dial(&mut self, name: Name, after: Span) {
-        let over = |n: u32| self.frameworks.get(at(n)).is_some_and(|f| f.is_over);
-        if matches!(name, Name::Framework(n) if over(n)) {
-            return;
-        }
-        if let Some(life) = self.life(name) {
-            let dials = match name {
-                Name::Agent(n) => &mut self.agents[at(n)].dials,
-                Name::Framework(n) => &mut self.frameworks[at(n)].dials,
-                    Name::Master | Name::Executor { .. } => panic!("{name} dials nobody here"),
-            };
-            let dial_at = self.shared.now + after.draw(dials);
-            self.shared
-                .queue
-                .plan(dial_at, Event::Dial { node: name, life });
-        }
+    /// Plans that a client in this life dials.
+    pub(super) fn plan_dial(&mut self, node: Name, life: u32, after: Span) {
+        let after = match node {
+            Name::Agent(n) => after.draw(&mut self.agents[at(n)].dials),
+            Name::Framework(n) => self.draw_dial(n, after),
+            Name::Master | Name::Executor { .. } => panic!("{node} dials nobody here"),
+        };
+        let dial_at = self.shared.now + after;
+        self.shared.queue.plan(dial_at, Event::Dial { node, life });
     }
 
-    pub(super) fn link(&mut self, client: Name) -> &mut Link {
+    /// Returns the link of a client in this life, if it lives.
+    pub(super) fn link(&mut self, client: Name, life: u32) -> Option<&mut Link> {
         match client {
-            Name::Agent(n) => &mut self.agents[at(n)].link,
-            Name::Framework(n) => &mut self.frameworks[at(n)].link,
-            Name::Master | Name::Executor { .. } => panic!("{client} has no link here"),
+            Name::Agent(n) => {
+                let seat = &mut self.agents[at(n)];
+                let lives = seat.node.machine().is_some() && seat.node.life == life;
+                lives.then_some(&mut seat.link)
+            }
+            Name::Framework(n) => self.scheduler_link(n, life),
+            Name::Master | Name::Executor { .. } => None,
         }
     }
 
-    /// Returns which life a node is in, if it is alive.
+    /// Returns which life the master or an agent is in, if it is alive.
     pub(super) fn life(&self, name: Name) -> Option<u32> {
         match name {
             Name::Master => self.master.machine().map(|_| self.master.life),
@@ -366,8 +368,7 @@ impl World {
                 let node = &self.agents[at(n)].node;
                 node.machine().map(|_| node.life)
             }
-            Name::Framework(n) => Some(self.frameworks[at(n)].node.life),
-            Name::Executor { .. } => None,
+            Name::Framework(_) | Name::Executor { .. } => None,
         }
     }
 

@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 use crate::ids::OfferId;
 use crate::master::View;
 use crate::protocol::status::TaskState;
-use crate::sim::world::{FrameworkSeat, World};
+use crate::sim::instances::FrameworkSeat;
+use crate::sim::world::World;
 
 /// A task by the ids of its framework and itself.
 type Task = (String, String);
@@ -61,8 +62,8 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
         given < agent.total.cpus()
     });
     let wants = |seat: &FrameworkSeat| {
-        let hosted = seat.node.machine()?;
-        let id = hosted.scheduler().framework()?;
+        let hosted = seat.machines().next()?;
+        let id = seat.id()?;
         let mut rows = frameworks.iter();
         let row = rows.find(|row| row.info.id.as_ref() == Some(id))?;
         (!row.suppressed).then(|| hosted.logic().offers())
@@ -76,9 +77,9 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
 fn dead_offer(world: &World, view: &View) -> Option<String> {
     let live: BTreeSet<OfferId> = view.offers().into_iter().map(|offer| offer.id).collect();
     world.frameworks.iter().find_map(|seat| {
-        let mut offers = seat.node.machine()?.scheduler().offers();
+        let mut offers = seat.machines().flat_map(|one| one.scheduler().offers());
         let dead = offers.find(|offer| !live.contains(*offer))?;
-        Some(format!("{} holds {dead}, which has ended", seat.node.name))
+        Some(format!("{} holds {dead}, which has ended", seat.title()))
     })
 }
 
@@ -92,13 +93,14 @@ fn connections(world: &World) -> Option<String> {
             return Some(format!("{} is not registered", seat.node.name));
         }
     }
-    for seat in world.frameworks.iter().filter(|seat| !seat.is_over) {
-        if !seat
-            .node
-            .machine()
-            .is_some_and(|hosted| hosted.scheduler().is_subscribed())
-        {
-            return Some(format!("{} is not subscribed", seat.node.name));
+    for seat in world.frameworks.iter().filter(|seat| !seat.is_over()) {
+        let subscribed = seat.machines().map(|one| one.scheduler().is_subscribed());
+        let subscribed: Vec<bool> = subscribed.collect();
+        if subscribed != [true] {
+            let title = seat.title();
+            return Some(format!(
+                "{title}: its schedulers are subscribed: {subscribed:?}"
+            ));
         }
     }
     None
@@ -109,20 +111,17 @@ fn connections(world: &World) -> Option<String> {
 /// for too long, and comes back to a master that does not know of that.
 fn of_frameworks(world: &World, mastered: &BTreeMap<Task, TaskState>) -> BTreeMap<Task, TaskState> {
     let mut tasks = BTreeMap::new();
-    for seat in world.frameworks.iter().filter(|seat| !seat.is_over) {
-        let Some(machine) = seat.node.machine() else {
+    for seat in world.frameworks.iter().filter(|seat| !seat.is_over()) {
+        let Some(id) = seat.id() else {
             continue;
         };
-        let Some(id) = machine.scheduler().framework() else {
-            continue;
-        };
-        let tap = machine.logic();
-        for (task, state) in tap.tasks() {
+        let known = &seat.known;
+        for (task, state) in known.tasks() {
             if state.is_terminal() || state == TaskState::Unknown {
                 continue;
             }
             let name = (id.to_string(), task.to_string());
-            let is_lost = tap.agent(task).is_some_and(|on| world.lost.contains(on));
+            let is_lost = known.agent(task).is_some_and(|on| world.lost.contains(on));
             if mastered.contains_key(&name) || !(is_lost || seat.was_removed) {
                 tasks.insert(name, state);
             }

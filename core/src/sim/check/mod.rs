@@ -9,11 +9,12 @@
 //! | conservation | an agent gives no more than it has, and the allocator agrees | [`conservation`] |
 //! | holders | no unit of a resource is in two offers (I2) | [`offers`] |
 //! | offers | an accept of a dead offer launches nothing (I4) | [`offers`] |
+//! | sessions | a framework has one scheduler, and who was replaced hears no more | [`sessions`] |
 //! | convergence | when faults stop, all views agree and offers flow | [`convergence`] |
 //!
-//! Offers, holders, tasks and updates are looked at after every step; machines, replay and
-//! conservation are recomputed from scratch, which costs more the larger a cluster is, and so only
-//! at some steps ([`Checking::Sampled`]) and when a cluster has come to rest.
+//! Offers, holders, sessions, tasks and updates are looked at after every step; machines, replay
+//! and conservation are recomputed from scratch, which costs more the larger a cluster is, and so
+//! only at some steps ([`Checking::Sampled`]) and when a cluster has come to rest.
 //!
 //! That nothing is told before it is durable needs no check of its own: effects leave only through
 //! the gate, a crash loses what is not durable, and then a broken promise breaks one of the above.
@@ -21,6 +22,7 @@
 pub(super) mod conservation;
 pub(super) mod convergence;
 pub(super) mod offers;
+mod sessions;
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -31,10 +33,57 @@ use super::property::Property;
 use super::queue::Name;
 use super::world::{World, at};
 use crate::agent::{Agent, AgentState};
-use crate::registry::Registry;
+use crate::machine::Output;
+use crate::master;
+use crate::registry::{Registry, RegistryOp};
+use crate::resources::Resources;
 
 /// A property that does not hold, and why.
 type Broken = (Property, String);
+
+/// Whoever listens to what the master hears and wants, in one life of it.
+#[derive(Debug)]
+pub(super) struct Watch {
+    checking: Checking,
+    offers: offers::Ledger,
+    sessions: sessions::Sessions,
+}
+
+impl Watch {
+    /// Begins with the master; `total` is what each agent has.
+    pub(super) fn new(checking: Checking, total: Resources) -> Self {
+        Self {
+            checking,
+            offers: offers::Ledger::new(total),
+            sessions: sessions::Sessions::default(),
+        }
+    }
+
+    /// Sees what the master is about to hear.
+    pub(super) fn hears(&mut self, input: &master::Input) {
+        if self.checking != Checking::Off {
+            self.offers.hears(input);
+            self.sessions.hears(input);
+        }
+    }
+
+    /// Sees what the master wants.
+    pub(super) fn saw(&mut self, output: &Output<RegistryOp, master::Effect>) {
+        let (Output::Effect(effect) | Output::Free(effect)) = output else {
+            return;
+        };
+        if self.checking != Checking::Off {
+            self.offers.saw(effect);
+            self.sessions.saw(effect);
+        }
+    }
+
+    /// Says what should not have been.
+    fn check(&mut self) -> Result<(), Broken> {
+        self.offers.check()?;
+        self.sessions.check()
+    }
+}
 
 impl World {
     /// Checks what a turn of this node could have broken: what is cheap always, all of it when it
@@ -44,7 +93,7 @@ impl World {
             return;
         }
         let mut result = match name {
-            Name::Master => self.offers.check(),
+            Name::Master => self.watch.check(),
             // What is cheap is looked at where a container is launched.
             Name::Agent(_) | Name::Executor { .. } => Ok(()),
             Name::Framework(n) => self.check_framework(n),
@@ -126,8 +175,7 @@ impl World {
     }
 
     fn check_framework(&self, n: u32) -> Result<(), Broken> {
-        let tap = self.frameworks[at(n)].node.machine().map(|m| m.logic());
-        match tap.and_then(|tap| tap.violation()) {
+        match self.frameworks[at(n)].known.violation() {
             Some(violation) => Err((Property::Updates, violation.into())),
             None => Ok(()),
         }

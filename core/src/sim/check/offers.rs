@@ -11,20 +11,16 @@ use alloc::vec::Vec;
 
 use super::Broken;
 use crate::ids::{AgentId, OfferId, PeerId, TaskId};
-use crate::machine::Output;
 use crate::master::{Effect, Input};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::offer::{Offer, Operation};
 use crate::protocol::scheduler::{Call, Event};
-use crate::registry::RegistryOp;
 use crate::resources::Resources;
-use crate::sim::options::Checking;
 use crate::sim::property::Property;
 
 /// The offers that stand, and to whom they were made.
 #[derive(Debug)]
-pub(in crate::sim) struct Ledger {
-    checking: Checking,
+pub(super) struct Ledger {
     /// What each agent has.
     total: Resources,
     good: BTreeMap<OfferId, (PeerId, Offer)>,
@@ -35,9 +31,8 @@ pub(in crate::sim) struct Ledger {
 }
 
 impl Ledger {
-    pub(in crate::sim) fn new(checking: Checking, total: Resources) -> Self {
+    pub(super) fn new(total: Resources) -> Self {
         Self {
-            checking,
             total,
             good: BTreeMap::new(),
             by_agent: BTreeMap::new(),
@@ -47,7 +42,7 @@ impl Ledger {
     }
 
     /// Sees what the master is about to hear.
-    pub(in crate::sim) fn hears(&mut self, input: &Input) {
+    pub(super) fn hears(&mut self, input: &Input) {
         self.doomed.clear();
         if let Input::Disconnected { peer } = input {
             self.forget_all(*peer);
@@ -77,13 +72,7 @@ impl Ledger {
     }
 
     /// Sees what the master wants.
-    pub(in crate::sim) fn saw(&mut self, output: &Output<RegistryOp, Effect>) {
-        if self.checking == Checking::Off {
-            return;
-        }
-        let (Output::Effect(effect) | Output::Free(effect)) = output else {
-            return;
-        };
+    pub(super) fn saw(&mut self, effect: &Effect) {
         match effect {
             Effect::Scheduler {
                 peer,
@@ -116,7 +105,7 @@ impl Ledger {
     }
 
     /// Says what was launched or offered that should not have been.
-    pub(in crate::sim) fn check(&mut self) -> Result<(), Broken> {
+    pub(super) fn check(&mut self) -> Result<(), Broken> {
         self.doomed.clear();
         self.violation.take().map_or(Ok(()), Err)
     }
@@ -193,7 +182,7 @@ mod tests {
     }
 
     fn ledger() -> Ledger {
-        Ledger::new(Checking::Always, bag("cpus:4;ports:[1-4]"))
+        Ledger::new(bag("cpus:4;ports:[1-4]"))
     }
 
     fn offer(n: u32, resources: &str) -> Offer {
@@ -209,11 +198,11 @@ mod tests {
         }
     }
 
-    fn offers(offers: &[&Offer]) -> Output<RegistryOp, Effect> {
-        Output::Effect(Effect::Scheduler {
+    fn offers(offers: &[&Offer]) -> Effect {
+        Effect::Scheduler {
             peer: OWNER,
             event: Event::Offers(offers.iter().copied().cloned().collect()),
-        })
+        }
     }
 
     fn call(peer: PeerId, call: Call) -> Input {
@@ -239,7 +228,7 @@ mod tests {
         let good = offer(1, "cpus:1");
         let command = crate::protocol::task::CommandInfo::shell("true");
         let task = good.task(TaskId::new("t").unwrap(), bag("cpus:1"), command);
-        let run = Output::Effect(Effect::Agent {
+        let run = Effect::Agent {
             peer: PeerId(2),
             message: ToAgent::RunTask {
                 framework: FrameworkInfo::new("f"),
@@ -247,7 +236,7 @@ mod tests {
                 task: task.clone(),
                 starts_executor: false,
             },
-        });
+        };
         let launches = |ledger: &mut Ledger, peer| {
             ledger.hears(&accept(peer, &good, &task));
             ledger.saw(&run);
@@ -281,10 +270,10 @@ mod tests {
             let (offers, refuse) = (vec![first.id.clone()], None);
             call(peer, Call::Decline { offers, refuse })
         };
-        let rescind = Output::Effect(Effect::Scheduler {
+        let rescind = Effect::Scheduler {
             peer: OWNER,
             event: Event::Rescind(first.id.clone()),
-        });
+        };
         let again = |ends: &dyn Fn(&mut Ledger)| {
             let mut ledger = ledger();
             ledger.saw(&offers(&[&first]));

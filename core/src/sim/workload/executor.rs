@@ -147,7 +147,10 @@ impl Logic for Runs {
             return;
         }
         let over = |task: &Running| task.ends_at <= now;
-        let ended: Vec<TaskId> = self.tasks.iter().filter(|(_, task)| over(task))
+        let ended: Vec<TaskId> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| over(task))
             .map(|(id, _)| id.clone())
             .collect();
         for id in ended {
