@@ -62,6 +62,10 @@ pub const TASKS_PER_FRAMEWORK: usize = 200_000;
 pub const COMPLETED_TASKS_PER_FRAMEWORK: usize = 1_000;
 /// How many ended frameworks are remembered (TK-101).
 pub const COMPLETED_FRAMEWORKS: usize = 50;
+/// Of how many executors of a framework an agent remembers tasks that have ended (TK-104).
+pub const COMPLETED_EXECUTORS_PER_FRAMEWORK: usize = 150;
+/// How many ended tasks of an executor its agent remembers (TK-105).
+pub const COMPLETED_TASKS_PER_EXECUTOR: usize = 200;
 /// The most refuse filters kept for longer than an interval; beyond it those that lapse first lapse
 /// at the end of it, which only offers earlier. One takes twelve bytes.
 pub const FILTERS: usize = 60_000_000;

@@ -14,6 +14,7 @@
 mod containers;
 mod executors;
 mod gc;
+mod history;
 mod interface;
 mod invariants;
 mod journal;
@@ -38,6 +39,8 @@ use alloc::string::String;
 use self::containers::Containers;
 use self::executors::Sessions;
 use self::gc::Deletions;
+pub use self::history::EndedTask;
+use self::history::History;
 pub use self::interface::{Config, Effect, Input};
 pub use self::invariants::Violation;
 pub use self::journal::{AgentRecord, AgentState, Number};
@@ -115,6 +118,7 @@ pub struct Agent {
     flights: Flights,
     watches: Watches,
     deletions: Deletions,
+    history: History,
 }
 
 impl Agent {

@@ -24,6 +24,7 @@ use alloc::vec::Vec;
 use super::containers::{Containers, Phase};
 use super::executors::Sessions;
 use super::gc::Deletions;
+use super::history::History;
 use super::journal::Number;
 use super::on_container::End;
 use super::overdue::Watches;
@@ -80,6 +81,7 @@ impl Agent {
             flights: Flights::new(),
             watches: Watches::new(),
             deletions: Deletions::default(),
+            history: History::default(),
         };
         let mut cx = Cx { now, out };
         agent.ask_for_containers(&mut cx);

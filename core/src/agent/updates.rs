@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use super::journal::Number;
 use super::tasks::Placement;
-use super::{Agent, AgentRecord, Cx, Effect, Timer};
+use super::{Agent, AgentRecord, Cx, Effect, EndedTask, Timer};
 use crate::ids::{FrameworkId, TaskId, UpdateId};
 use crate::protocol::agent::ToMaster;
 use crate::protocol::container::ContainerCommand;
@@ -87,6 +87,20 @@ impl Agent {
         let task = self.state.task(number).expect("news are of a kept task");
         let is_over = status.state.is_terminal();
         let (placement, time_limit) = (task.placement(), task.completes_by());
+        if is_over {
+            let container = match placement {
+                Placement::Executor(executor) => executor,
+                Placement::Own | Placement::Nowhere => number,
+            };
+            let ended = EndedTask {
+                task: task.info().id.clone(),
+                name: task.info().name.clone(),
+                executor: task.info().executor.as_ref().map(|it| it.id.clone()),
+                state: status.state,
+                at: status.at,
+            };
+            self.history.note(task.framework(), container, ended);
+        }
         if self.state.is_ended(task.framework()) {
             if is_over {
                 self.persist(cx, AgentRecord::TaskForgotten { task: number });

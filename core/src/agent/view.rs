@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::launch;
 use super::tasks::{Placement, Task};
-use super::{Agent, Number};
+use super::{Agent, EndedTask, Number};
 use crate::ids::{AgentId, ContainerId, FrameworkId, TaskId};
 use crate::protocol::status::TaskState;
 use crate::protocol::task::TaskInfo;
@@ -79,6 +79,11 @@ impl<'a> View<'a> {
         let number = self.agent.state.find_task(framework, task)?;
         let task = self.agent.state.task(number)?;
         Some(summary(number, task))
+    }
+
+    /// Lists the last tasks that have ended in this life of the agent, by framework.
+    pub fn ended(&self) -> impl Iterator<Item = (&'a FrameworkId, &'a EndedTask)> + use<'a> {
+        self.agent.history.iter()
     }
 
     /// Returns how many sandboxes of what has ended wait to be deleted, and how many of them could

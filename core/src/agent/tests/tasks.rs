@@ -379,3 +379,32 @@ fn a_task_that_is_being_killed_is_killed_even_if_its_time_is_over() {
     let outputs = node.feed(exited(0, Exit::Signal(9)));
     assert_eq!(sent_updates(&outputs)[0].1.state, TaskState::Killed);
 }
+
+#[test]
+fn what_has_ended_can_be_looked_at() {
+    // TK-104; told or not, and of whichever framework
+    let mut node = Node::joined();
+    node.feed(run("f", task("t")));
+    let update = sent_update(&node.feed(started(0)));
+    node.feed(acknowledge("f", "t", update));
+    let update = sent_update(&node.feed(exited(0, Exit::Code(0))));
+    node.feed(run("g", task("u")));
+    node.feed(started(1));
+    node.feed(master(ToAgent::ShutdownFramework(fw("g"))));
+    node.feed(exited(1, Exit::Signal(15)));
+    node.feed(run("f", task("lives")));
+    let view = node.agent.view();
+    let ended: Vec<_> = view
+        .ended()
+        .map(|(framework, task)| (framework.as_str(), task.task.as_str(), task.state))
+        .collect();
+    assert_eq!(
+        ended,
+        [
+            ("f", "t", TaskState::Finished),
+            ("g", "u", TaskState::Killed)
+        ]
+    );
+    node.feed(acknowledge("f", "t", update));
+    assert_eq!(node.agent.view().ended().count(), 2);
+}

@@ -1,0 +1,156 @@
+//! What has ended on the agent in this life, for people: the last frameworks, of each the last
+//! executors, and of each of those the last tasks (TK-101, TK-104, TK-105). A task with a command
+//! counts as an executor of its own.
+//!
+//! Not written down: what must not be lost is told to the frameworks, and the master remembers it.
+//! Deliberately not here: sandboxes, which go by other rules ([`super::gc`]).
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::journal::Number;
+use crate::ids::{ExecutorId, FrameworkId, TaskId};
+use crate::limits;
+use crate::protocol::status::TaskState;
+use crate::time::Time;
+
+/// A task that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedTask {
+    /// Its id.
+    pub task: TaskId,
+    /// Its name for people.
+    pub name: String,
+    /// The executor that ran it; `None` is the agent's own.
+    pub executor: Option<ExecutorId>,
+    /// How it ended.
+    pub state: TaskState,
+    /// When, by the clock of whoever said so.
+    pub at: Time,
+}
+
+/// The last tasks of one container, oldest first.
+#[derive(Clone, Debug)]
+struct Run {
+    container: Number,
+    tasks: VecDeque<EndedTask>,
+}
+
+/// The last of what has ended.
+#[derive(Clone, Debug, Default)]
+pub(super) struct History {
+    frameworks: BTreeMap<FrameworkId, VecDeque<Run>>,
+    /// Whose task ended last is last.
+    order: Vec<FrameworkId>,
+}
+
+impl History {
+    /// Notes the end of a task, in the container that it ran in or would have.
+    pub(super) fn note(&mut self, framework: &FrameworkId, container: Number, task: EndedTask) {
+        self.order.retain(|other| other != framework);
+        self.order.push(framework.clone());
+        let runs = self.frameworks.entry(framework.clone()).or_default();
+        // The last is the likeliest: executors end their tasks one after the other.
+        let known = runs.iter().rposition(|run| run.container == container);
+        let run = known.and_then(|at| runs.remove(at)).unwrap_or(Run {
+            container,
+            tasks: VecDeque::new(),
+        });
+        runs.push_back(run);
+        if runs.len() > limits::COMPLETED_EXECUTORS_PER_FRAMEWORK {
+            runs.pop_front();
+        }
+        if let Some(run) = runs.back_mut() {
+            run.tasks.push_back(task);
+            if run.tasks.len() > limits::COMPLETED_TASKS_PER_EXECUTOR {
+                run.tasks.pop_front();
+            }
+        }
+        if self.order.len() > limits::COMPLETED_FRAMEWORKS {
+            let oldest = self.order.remove(0);
+            self.frameworks.remove(&oldest);
+        }
+    }
+
+    /// Lists what has ended, by framework, and then in the order of ends as far as that is known.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&FrameworkId, &EndedTask)> + '_ {
+        let frameworks = self.frameworks.iter();
+        frameworks.flat_map(|(framework, runs)| {
+            let tasks = runs.iter().flat_map(|run| run.tasks.iter());
+            tasks.map(move |task| (framework, task))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    fn ended(n: usize) -> EndedTask {
+        EndedTask {
+            task: TaskId::new(&format!("t{n}")).unwrap(),
+            name: "t".into(),
+            executor: None,
+            state: TaskState::Finished,
+            at: Time::ZERO,
+        }
+    }
+
+    fn framework(n: usize) -> FrameworkId {
+        FrameworkId::new(&format!("f{n}")).unwrap()
+    }
+
+    fn kept(history: &History) -> Vec<&TaskId> {
+        history.iter().map(|(_, task)| &task.task).collect()
+    }
+
+    #[test]
+    fn tasks_of_an_executor_have_a_bound() {
+        // TK-105, TL-26
+        let mut history = History::default();
+        let most = limits::COMPLETED_TASKS_PER_EXECUTOR;
+        for n in 0..=most {
+            history.note(&framework(0), Number(0), ended(n));
+        }
+        let kept = kept(&history);
+        assert_eq!((kept.len(), kept[0].as_str()), (most, "t1"));
+    }
+
+    #[test]
+    fn executors_of_a_framework_have_a_bound() {
+        // TK-104, TL-26: the one whose task ended last stays longest
+        let mut history = History::default();
+        let most = limits::COMPLETED_EXECUTORS_PER_FRAMEWORK;
+        for n in 0..most {
+            history.note(&framework(0), Number(n as u64), ended(n));
+        }
+        history.note(&framework(0), Number(0), ended(most));
+        history.note(&framework(0), Number(most as u64), ended(most + 1));
+        let kept = kept(&history);
+        assert_eq!(kept.len(), most + 1);
+        assert_eq!(kept[0].as_str(), "t2", "t1 went with its executor");
+        assert!(kept.contains(&&ended(0).task));
+    }
+
+    #[test]
+    fn frameworks_have_a_bound() {
+        // TK-101, TL-26
+        let mut history = History::default();
+        let most = limits::COMPLETED_FRAMEWORKS;
+        for n in 0..most {
+            history.note(&framework(n), Number(n as u64), ended(n));
+        }
+        history.note(&framework(0), Number(1_000), ended(1_000));
+        history.note(&framework(most), Number(1_001), ended(1_001));
+        let kept = kept(&history);
+        assert_eq!(kept.len(), most + 1);
+        assert!(kept.contains(&&ended(0).task));
+        assert!(
+            !kept.contains(&&ended(1).task),
+            "its last end is the oldest"
+        );
+    }
+}
