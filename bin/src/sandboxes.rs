@@ -171,11 +171,10 @@ impl Sandboxes {
     /// Returns how full the disk of the sandboxes is for tasks, in thousandths.
     pub(crate) fn disk_used(&self) -> io::Result<u16> {
         let disk = fstatvfs(&self.root)?;
-        let (all, left) = (
-            u128::from(disk.blocks()),
-            u128::from(disk.blocks_available()),
-        );
-        let used = all.saturating_sub(left) * 1_000 / all.max(1);
+        // What is kept for the system is neither used nor to be had.
+        let used = u128::from(disk.blocks()).saturating_sub(u128::from(disk.blocks_free()));
+        let all = used + u128::from(disk.blocks_available());
+        let used = used * 1_000 / all.max(1);
         Ok(u16::try_from(used).unwrap_or(1_000))
     }
 

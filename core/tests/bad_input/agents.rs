@@ -21,7 +21,7 @@ use super::stage::{
 /// What is wrong, what is said about it, and how it is made so.
 type Rule = (&'static str, &'static str, fn(&mut AgentInfo));
 
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 15] = [
     ("a hostname is something", "agent hostname is empty", |it| {
         it.hostname = String::new();
     }),
@@ -47,6 +47,24 @@ const RULES: [Rule; 11] = [
         "an address has 4096 bytes at most",
         "agent address has 4097 bytes",
         |it| it.address = "x".repeat(4_097),
+    ),
+    ("an address has a port", "has no port", |it| {
+        it.address = "host".into();
+    }),
+    (
+        "devices are whole",
+        "agent has gpus:0.5: expected whole devices",
+        |it| it.resources = resources("cpus:1;gpus:0.5"),
+    ),
+    (
+        "an agent is not set up with what was reserved",
+        "which only operations make",
+        |it| it.resources = resources("cpus(*)<dynamic=\"a\">:1"),
+    ),
+    (
+        "an agent is not set up with volumes",
+        "which only operations make",
+        |it| it.resources = resources("disk(a)<volume=\"v\",rw=\"p\">:1"),
     ),
     ("an agent has something", "agent has no resources", |it| {
         it.resources = Resources::new();

@@ -11,8 +11,8 @@ use tepui_core::master::Effect;
 use tepui_core::protocol::offer::Operation;
 use tepui_core::protocol::scheduler::{Call, Event};
 use tepui_core::protocol::status::{Reason, Source, TaskState};
-use tepui_core::protocol::task::{CommandInfo, ExecutorInfo, TaskInfo};
-use tepui_core::resources::Resources;
+use tepui_core::protocol::task::{CommandInfo, ExecutorInfo, Limit, TaskInfo};
+use tepui_core::resources::{Milli, Resources};
 
 use super::Catalogue;
 use super::stage::{FRAMEWORK, Stage, agent_id, resources, task, task_id};
@@ -20,7 +20,7 @@ use super::stage::{FRAMEWORK, Stage, agent_id, resources, task, task_id};
 /// What is wrong, what is said about it, and how it is made so.
 type Rule<T> = (&'static str, &'static str, fn(&mut T));
 
-const OF_TASKS: [Rule<TaskInfo>; 8] = [
+const OF_TASKS: [Rule<TaskInfo>; 15] = [
     (
         "a name has 4096 bytes at most",
         "task name has 4097 bytes, more than the limit of 4096",
@@ -53,6 +53,48 @@ const OF_TASKS: [Rule<TaskInfo>; 8] = [
         "a task needs nothing that is not offered",
         "task needs gpus:1 but the offer has no gpus left",
         |task| task.resources = resources("gpus:1;mem:32"),
+    ),
+    (
+        "devices are whole",
+        "task has gpus:0.5: expected whole devices",
+        |task| task.resources = resources("cpus:1;gpus:0.5"),
+    ),
+    (
+        "what a task takes is of one sort",
+        "some of cpus is revocable, and some is not",
+        |task| task.resources = resources("cpus:1;cpus(*)<revocable>:1"),
+    ),
+    (
+        "a volume is named once",
+        "names a volume that is named before",
+        |task| {
+            let (one, other) = (
+                "disk(a)<volume=\"v\",rw=\"p\">:1",
+                "disk(a)<volume=\"v\",rw=\"q\">:2",
+            );
+            task.resources = resources(&format!("{one};{other}"));
+        },
+    ),
+    ("a task ends within a year", "the task's grace is", |task| {
+        task.kill_grace = Some(limits::GRACE + Duration::from_secs(1));
+    }),
+    (
+        "a limit of processes leaves some",
+        "the task's limit of processes is zero",
+        |task| task.pids = Some(0),
+    ),
+    (
+        "a limit leaves a task what it takes",
+        "the limit of cpus is 0.001",
+        |task| task.limits.cpus = Some(Limit::Amount(Milli::from_thousandths(1))),
+    ),
+    (
+        "a limit is of what a task takes",
+        "mem has a limit, but the task takes none of it",
+        |task| {
+            task.resources = resources("cpus:1");
+            task.limits.mem = Some(Limit::Unlimited);
+        },
     ),
     (
         "an id that is in use is not used again",
@@ -260,7 +302,27 @@ fn what_to_run(catalogue: &mut Catalogue) {
         &["task has both a command and an executor, exactly one is expected"],
     );
     catalogue.note("a task has one thing to run", "task");
+    let mut bad = with_executor("t");
+    let grace = limits::GRACE + Duration::from_secs(1);
+    bad.executor.as_mut().unwrap().shutdown_grace = Some(grace);
+    refuses(vec![bad], &["the executor's grace is"]);
+    catalogue.note("an executor ends within a year", "executor");
     for (rule, needs, text) in [
+        (
+            "devices are whole",
+            "gpus:0.5",
+            "executor has gpus:0.5: expected whole devices",
+        ),
+        (
+            "an executor has nothing that is shared",
+            "disk(a)<volume=\"v\",rw=\"p\",shared>:1",
+            "which is shared",
+        ),
+        (
+            "what a task and its executor take is of one sort",
+            "cpus(*)<revocable>:1",
+            "some of cpus is revocable, and some is not",
+        ),
         (
             "an executor needs no more than is offered",
             "cpus:9",
