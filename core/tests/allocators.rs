@@ -10,7 +10,7 @@ use tepui_core::allocator::Allocator;
 use tepui_core::allocator::drf::{Drf, Options as DrfOptions, SorterKind};
 use tepui_core::allocator::random::Random;
 use tepui_core::resources::Resources;
-use tepui_core::sim::{Checking, Faults, Log, Options, Report, Sim};
+use tepui_core::sim::{Checking, Faults, Log, Options, Policy, Report, Sim};
 
 #[path = "allocators/in_turn.rs"]
 mod in_turn;
@@ -26,7 +26,7 @@ fn run(seed: u64, allocator: fn(u64) -> Box<dyn Allocator>) -> (u128, Report) {
     let mut options = Options::new(seed, 3, 2, machine);
     options.checking = Checking::Always;
     options.faults = Faults::drawn(seed);
-    options.allocator = allocator;
+    options.allocator = Policy::new(allocator);
     let mut sim = Sim::with_log(options, Log::digest());
     sim.run_for(Duration::from_secs(300));
     sim.heal();

@@ -16,7 +16,8 @@ use super::fault::Kind;
 use super::node::Node;
 use super::options::Span;
 use super::queue::{End, Event, Name};
-use super::tap::{Known, Mode, Tap};
+use super::tap::{Known, Mode, Tap, User};
+use super::workload::Replay;
 use super::world::{Link, World, at};
 use crate::ids::{FrameworkId, PeerId};
 use crate::machine::Outbox;
@@ -108,7 +109,7 @@ impl World {
     pub(super) fn add_framework(
         &mut self,
         info: FrameworkInfo,
-        first: Box<dyn Logic>,
+        first: User,
         make: Option<Make>,
     ) -> Name {
         let n = u32::try_from(self.frameworks.len() + 1).expect("there are fewer frameworks");
@@ -132,7 +133,7 @@ impl World {
     }
 
     /// Begins a scheduler of a framework, whether or not there are others.
-    fn start_scheduler(&mut self, n: u32, logic: Box<dyn Logic>) {
+    fn start_scheduler(&mut self, n: u32, logic: User) {
         let mode = self.mode;
         let seat = &mut self.frameworks[at(n)];
         seat.made += 1;
@@ -159,7 +160,7 @@ impl World {
         let Some(make) = &seat.make else {
             return false;
         };
-        let logic = make(seat.made + 1);
+        let logic = User::Any(make(seat.made + 1));
         self.start_scheduler(n, logic);
         true
     }
@@ -260,6 +261,15 @@ impl World {
             let id = seat.machines().find_map(|one| one.scheduler().framework());
             seat.info.id = id.cloned();
         }
+    }
+
+    /// Returns the scheduler of a framework that replays a trace, if it is one.
+    pub(super) fn replay(&self, name: Name) -> Option<&Replay> {
+        let Name::Framework(n) = name else {
+            return None;
+        };
+        let mut machines = self.frameworks[at(n)].machines();
+        machines.next()?.logic().replay()
     }
 
     /// Lets all schedulers see offers, or none.

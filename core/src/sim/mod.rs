@@ -59,6 +59,7 @@ mod containers;
 mod delivery;
 mod executors;
 mod fault;
+mod figures;
 mod instances;
 mod journal;
 mod line;
@@ -76,6 +77,7 @@ mod tap;
 #[cfg(test)]
 mod tests;
 mod text;
+mod trace;
 mod trouble;
 pub mod workload;
 mod world;
@@ -86,17 +88,19 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 pub use self::fault::{Fault, Faults, Kind};
+pub use self::figures::{Figures, Sample, UserFigures, Waiting};
 pub use self::log::Log;
 pub use self::net::Cut;
-pub use self::options::{Checking, Demand, Options, SharedExecutor, Span};
+pub use self::options::{Checking, Demand, Machine, Options, Policy, SharedExecutor, Span};
 pub use self::plan::{Outcome, Plan};
 pub use self::property::{Property, Violation};
 pub use self::queue::Name;
 pub use self::report::{FrameworkReport, Report};
 pub use self::shrink::shrink;
-use self::tap::Mode;
 pub use self::tap::Tally;
+use self::tap::{Mode, User};
 pub use self::text::PlanError;
+pub use self::trace::{Job, Replaying, Trace};
 use self::world::{World, at};
 use crate::agent::Agent;
 use crate::ids::TaskId;
@@ -133,7 +137,7 @@ impl Sim {
     /// Adds a framework. Its connection may be cut and its master may crash, as for any other. But
     /// it does not crash itself, for what its logic knows cannot be rebuilt from bytes.
     pub fn framework(&mut self, info: FrameworkInfo, logic: Box<dyn Logic>) -> Name {
-        self.world.add_framework(info, logic, None)
+        self.world.add_framework(info, User::Any(logic), None)
     }
 
     /// Adds a framework that may crash and fail over. `make` makes its logic for each of its
@@ -143,7 +147,7 @@ impl Sim {
         info: FrameworkInfo,
         make: Box<dyn Fn(u32) -> Box<dyn Logic>>,
     ) -> Name {
-        let first = make(1);
+        let first = User::Any(make(1));
         self.world.add_framework(info, first, Some(make))
     }
 

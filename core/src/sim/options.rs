@@ -5,6 +5,9 @@
 
 use alloc::boxed::Box;
 use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
 use core::num::NonZero;
 use core::time::Duration;
 
@@ -13,6 +16,7 @@ use super::fault::Faults;
 use super::queue::Name;
 use crate::allocator::Allocator;
 use crate::allocator::drf::{self, Drf};
+use crate::attributes::Attributes;
 use crate::protocol::task::CommandInfo;
 use crate::resources::Resources;
 use crate::rng::Rng;
@@ -32,6 +36,9 @@ pub struct Options {
     pub silent: u32,
     /// What each agent has.
     pub agent_resources: Resources,
+    /// Machines that differ: if there are any, these are the agents, in this order, and not those
+    /// above.
+    pub machines: Vec<Machine>,
     /// What the built-in frameworks want.
     pub demand: Demand,
     /// How long a message is on its way.
@@ -57,8 +64,50 @@ pub struct Options {
     pub faults: Faults,
     /// What is checked on the way.
     pub checking: Checking,
-    /// Makes the master's allocator from a seed.
-    pub allocator: fn(u64) -> Box<dyn Allocator>,
+    /// Makes the master's allocator.
+    pub allocator: Policy,
+}
+
+/// Machines that are alike.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// How many there are.
+    pub count: u32,
+    /// What each has.
+    pub resources: Resources,
+    /// What is said of each.
+    pub attributes: Attributes,
+}
+
+/// Makes an allocator from a seed, each time that a master begins.
+#[derive(Clone)]
+pub struct Policy(Arc<dyn Fn(u64) -> Box<dyn Allocator> + Send + Sync>);
+
+impl Policy {
+    /// Wraps what makes the allocator.
+    pub fn new(make: impl Fn(u64) -> Box<dyn Allocator> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+
+    /// Takes the allocator of the library with these options, each time with another seed.
+    pub fn drf(options: drf::Options) -> Self {
+        Self::new(move |seed| {
+            Box::new(Drf::new(drf::Options {
+                seed,
+                ..options.clone()
+            }))
+        })
+    }
+
+    pub(super) fn make(&self, seed: u64) -> Box<dyn Allocator> {
+        (self.0)(seed)
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Policy")
+    }
 }
 
 impl Options {
@@ -72,6 +121,7 @@ impl Options {
             greedy: 0,
             silent: 0,
             agent_resources,
+            machines: Vec::new(),
             demand: Demand::default(),
             delay: Span::millis(1, 5),
             sync: Span::millis(1, 10),
@@ -84,13 +134,18 @@ impl Options {
             redial: Span::millis(100, 1_000),
             faults: Faults::none(),
             checking: Checking::Off,
-            allocator: |seed| {
-                Box::new(Drf::new(drf::Options {
-                    seed,
-                    ..drf::Options::default()
-                }))
-            },
+            allocator: Policy::drf(drf::Options::default()),
         }
+    }
+
+    /// Says what each agent has and what is said of it, in the order of their numbers.
+    pub(super) fn each_machine(&self) -> impl Iterator<Item = (&Resources, Attributes)> + '_ {
+        let alike = self.agents as usize * usize::from(self.machines.is_empty());
+        let alike = (0..alike).map(|_| (&self.agent_resources, Attributes::new()));
+        let listed = self.machines.iter().flat_map(|machine| {
+            (0..machine.count).map(|_| (&machine.resources, machine.attributes.clone()))
+        });
+        alike.chain(listed)
     }
 
     /// Draws a small cluster in trouble from a seed, which is checked as usual: sizes, delays,

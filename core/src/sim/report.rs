@@ -9,7 +9,7 @@ use super::fault::Kind;
 use super::tap::Tally;
 use super::world::World;
 use crate::protocol::operator::FrameworkView;
-use crate::resources::Milli;
+use crate::resources::{Milli, Resources};
 use crate::time::Time;
 
 /// Figures of a simulation up to now.
@@ -55,8 +55,12 @@ pub(super) fn report(world: &World) -> Report {
     let mut usage = world.usage;
     usage.settle(world.shared.now);
     let duration = world.shared.now.since(Time::ZERO);
-    let resources = &world.options.agent_resources;
-    let total = |one: Milli| u128::from(one.thousandths().unsigned_abs()) * agents(world);
+    let all = |amount: fn(&Resources) -> Milli| {
+        let each = world.totals.values();
+        let each = each.map(|has| u128::from(amount(has).thousandths().unsigned_abs()));
+        each.sum::<u128>()
+    };
+    let (cpus, mem) = (all(Resources::cpus), all(Resources::mem));
     let views = world
         .master
         .machine()
@@ -70,15 +74,15 @@ pub(super) fn report(world: &World) -> Report {
         let view = views
             .iter()
             .find(|view| id.is_some() && view.info.id.as_ref() == id);
-        let share = |amount: fn(&FrameworkView) -> Milli, all: Milli| {
+        let share = |amount: fn(&FrameworkView) -> Milli, all: u128| {
             let used = view
                 .map_or(Milli::ZERO, amount)
                 .thousandths()
                 .unsigned_abs();
-            permille(u128::from(used), total(all))
+            permille(u128::from(used), all)
         };
-        let cpus = share(|view| view.allocated.cpus(), resources.cpus());
-        let mem = share(|view| view.allocated.mem(), resources.mem());
+        let cpus = share(|view| view.allocated.cpus(), cpus);
+        let mem = share(|view| view.allocated.mem(), mem);
         FrameworkReport {
             name: seat.title().into(),
             tasks: tally,
@@ -91,15 +95,11 @@ pub(super) fn report(world: &World) -> Report {
         events: world.shared.recorder.entries(),
         faults: world.shared.hits.0.clone(),
         tasks,
-        utilisation_permille: permille(usage.sum, total(resources.cpus()) * duration.as_micros()),
+        utilisation_permille: permille(usage.sum, cpus * duration.as_micros()),
         frameworks,
     }
 }
 
-fn agents(world: &World) -> u128 {
-    world.agents.len() as u128
-}
-
-fn permille(part: u128, whole: u128) -> u64 {
+pub(super) fn permille(part: u128, whole: u128) -> u64 {
     u64::try_from((part * 1_000).checked_div(whole).unwrap_or(0)).unwrap_or(u64::MAX)
 }

@@ -15,6 +15,7 @@ use crate::ids::{AgentId, TaskId, UpdateId};
 use crate::protocol::offer::Operation;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::scheduler::{Acknowledging, Logic, UserCall, UserEvent};
+use crate::sim::workload::Replay;
 use crate::time::Time;
 
 /// Whether a user's logic sees offers.
@@ -163,9 +164,33 @@ impl Known {
     }
 }
 
+/// Whose logic it is.
+pub(super) enum User {
+    /// Somebody's.
+    Any(Box<dyn Logic>),
+    /// One that can be asked how its jobs fare.
+    Replay(Box<Replay>),
+}
+
+impl User {
+    fn logic(&self) -> &dyn Logic {
+        match self {
+            Self::Any(logic) => &**logic,
+            Self::Replay(replay) => &**replay,
+        }
+    }
+
+    fn logic_mut(&mut self) -> &mut dyn Logic {
+        match self {
+            Self::Any(logic) => &mut **logic,
+            Self::Replay(replay) => &mut **replay,
+        }
+    }
+}
+
 /// A user's logic, watched.
 pub(super) struct Tap {
-    logic: Box<dyn Logic>,
+    user: User,
     mode: Mode,
     /// What it was told of each task; ended ones too, to see that nothing follows.
     tasks: BTreeMap<TaskId, TaskState>,
@@ -185,14 +210,22 @@ impl core::fmt::Debug for Tap {
 }
 
 impl Tap {
-    pub(super) fn new(logic: Box<dyn Logic>) -> Self {
+    pub(super) fn new(user: User) -> Self {
         Self {
-            logic,
+            user,
             mode: Mode::Working,
             tasks: BTreeMap::new(),
             notes: Vec::new(),
             violation: None,
             offers: 0,
+        }
+    }
+
+    /// Returns the scheduler that replays a trace, if it is one.
+    pub(super) fn replay(&self) -> Option<&Replay> {
+        match &self.user {
+            User::Any(_) => None,
+            User::Replay(replay) => Some(replay),
         }
     }
 
@@ -277,22 +310,22 @@ impl Logic for Tap {
             | UserEvent::Rejected { .. } => {}
         }
         let from = calls.len();
-        self.logic.on_event(now, event, calls);
+        self.user.logic_mut().on_event(now, event, calls);
         self.count(&calls[from..]);
     }
 
     fn tick(&mut self, now: Time, calls: &mut Vec<UserCall>) {
         let from = calls.len();
-        self.logic.tick(now, calls);
+        self.user.logic_mut().tick(now, calls);
         self.count(&calls[from..]);
     }
 
     fn deadline(&self) -> Option<Time> {
-        self.logic.deadline()
+        self.user.logic().deadline()
     }
 
     fn acknowledging(&self) -> Acknowledging {
-        self.logic.acknowledging()
+        self.user.logic().acknowledging()
     }
 }
 
@@ -308,8 +341,12 @@ mod tests {
         fn on_event(&mut self, _: Time, _: UserEvent, _: &mut Vec<UserCall>) {}
     }
 
+    fn tap() -> Tap {
+        Tap::new(User::Any(Box::new(Deaf)))
+    }
+
     fn told(statuses: &[TaskStatus]) -> Option<String> {
-        let mut tap = Tap::new(Box::new(Deaf));
+        let mut tap = tap();
         for status in statuses {
             tap.on_update(status);
         }
@@ -352,7 +389,7 @@ mod tests {
             (Failed, Source::Master, false),
             (Running, Source::Master, false),
         ] {
-            let mut tap = Tap::new(Box::new(Deaf));
+            let mut tap = tap();
             let status = |state, source| TaskStatus::new(task.clone(), state, source, Time::ZERO);
             tap.on_update(&status(Finished, Source::Executor));
             tap.on_update(&status(state, source));
@@ -371,7 +408,7 @@ mod tests {
     fn what_two_schedulers_hear_of_a_task_is_one_story() {
         use TaskState::{Finished, Running};
         let mut known = Known::default();
-        let (mut old, mut new) = (Tap::new(Box::new(Deaf)), Tap::new(Box::new(Deaf)));
+        let (mut old, mut new) = (tap(), tap());
         let running = status(Running, Some(1), None);
         let done = status(Finished, Some(2), None);
         // The old one is slow: what it hears last, the new one has heard before.

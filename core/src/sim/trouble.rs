@@ -3,6 +3,7 @@
 //! Part of the world; also ordered by the user of [`super::Sim`]. Deliberately not here: what goes
 //! wrong between nodes ([`super::partition`]).
 
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use super::check::Watch;
@@ -37,10 +38,9 @@ impl World {
         let seed = self.master.lives.next_u64();
         let mut out = Outbox::new();
         let now = self.shared.now;
-        let allocator = (self.options.allocator)(seed);
+        let allocator = self.options.allocator.make(seed);
         let machine = Master::recover(config, registry, allocator, now, &mut out);
-        let total = self.options.agent_resources.clone();
-        self.watch = Watch::new(self.options.checking, total);
+        self.watch = Watch::new(self.options.checking, Arc::clone(&self.totals));
         self.master.start(machine, out, &mut self.shared);
         self.flush_master();
     }

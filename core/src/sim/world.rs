@@ -5,9 +5,10 @@
 //! ([`super::trouble`]) and what must hold ([`super::check`]).
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -24,15 +25,17 @@ use super::options::{Options, Span};
 use super::property::{Property, Violation};
 use super::queue::{Event, Name, Queue};
 use super::report::Hits;
-use super::tap::Mode;
+use super::tap::{Mode, User};
 use super::workload::{Greedy, Silent, Steady};
 use crate::agent::{self, Agent};
+use crate::attributes::Attributes;
 use crate::gate::Seq;
 use crate::ids::{AgentId, PeerId};
 use crate::master::Master;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::node::AgentInfo;
 use crate::registry::Registry;
+use crate::resources::Resources;
 use crate::rng::Rng;
 use crate::scheduler::Logic;
 use crate::time::Time;
@@ -95,6 +98,8 @@ pub(super) struct World {
     pub(super) net: Net,
     pub(super) master: Node<Master>,
     pub(super) agents: Vec<AgentSeat>,
+    /// What each agent has, by its name in the network.
+    pub(super) totals: Arc<Totals>,
     pub(super) frameworks: Vec<FrameworkSeat>,
     pub(super) usage: Usage,
     pub(super) watch: check::Watch,
@@ -115,12 +120,14 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(options: Options, log: Log) -> Self {
+    pub(super) fn new(mut options: Options, log: Log) -> Self {
         let seed = options.seed;
         let net = Net::new(Name::Master, options.delay, seed);
         let script = Script::new(options.start, options.run, &options.faults);
-        let seats = 1..=options.agents;
-        let agents = seats.map(|n| seat(n, script, &options)).collect();
+        let machines = (1..).zip(options.each_machine());
+        let agents = machines.map(|(n, machine)| seat(n, machine, script, &options));
+        let agents: Vec<AgentSeat> = agents.collect();
+        options.agents = u32::try_from(agents.len()).expect("there are fewer agents");
         let shared = Shared {
             now: Time::ZERO,
             queue: Queue::default(),
@@ -128,8 +135,8 @@ impl World {
             sync: options.sync,
             hits: Hits::default(),
         };
-        let total = options.agent_resources.clone();
-        let watch = check::Watch::new(options.checking, total);
+        let totals = totals(&agents);
+        let watch = check::Watch::new(options.checking, Arc::clone(&totals));
         let trouble = Source::drawn(seed, options.faults.clone());
         let mut world = Self {
             options,
@@ -137,6 +144,7 @@ impl World {
             net,
             master: Node::new(Name::Master, seed),
             agents,
+            totals,
             frameworks: Vec::new(),
             usage: Usage::default(),
             watch,
@@ -191,7 +199,7 @@ impl World {
                 _ => format!("{title}.{n}"),
             }))
         };
-        let first = make(1);
+        let first = User::Any(make(1));
         self.add_framework(info, first, Some(Box::new(make)));
     }
 
@@ -394,17 +402,30 @@ pub(super) const fn at(n: u32) -> usize {
     n as usize - 1
 }
 
-fn seat(n: u32, script: Script, options: &Options) -> AgentSeat {
+/// What agents have, by their names in the network.
+pub(super) type Totals = BTreeMap<String, Resources>;
+
+fn totals(agents: &[AgentSeat]) -> Arc<Totals> {
+    let infos = agents.iter().map(|seat| &seat.info);
+    let each = infos.map(|info| (info.hostname.clone(), info.resources.clone()));
+    Arc::new(each.collect())
+}
+
+fn seat(
+    n: u32,
+    (resources, attributes): (&Resources, Attributes),
+    script: Script,
+    options: &Options,
+) -> AgentSeat {
     let name = Name::Agent(n);
     let chance = stream(options.seed, Purpose::Containers, name);
     AgentSeat {
         node: Node::new(name, options.seed),
         containers: Containers::new(n, script, Executors::new(n, options), chance),
-        info: AgentInfo::new(
-            format!("{name}"),
-            format!("{name}:5051"),
-            options.agent_resources.clone(),
-        ),
+        info: AgentInfo {
+            attributes,
+            ..AgentInfo::new(format!("{name}"), format!("{name}:5051"), resources.clone())
+        },
         link: Link::Down,
         dials: stream(options.seed, Purpose::Dial, name),
     }

@@ -27,16 +27,16 @@ mod sessions;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 
 use super::options::Checking;
 use super::property::Property;
 use super::queue::Name;
-use super::world::{World, at};
+use super::world::{Totals, World, at};
 use crate::agent::{Agent, AgentState};
 use crate::machine::Output;
 use crate::master;
 use crate::registry::{Registry, RegistryOp};
-use crate::resources::Resources;
 
 /// A property that does not hold, and why.
 type Broken = (Property, String);
@@ -50,11 +50,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins with the master; `total` is what each agent has.
-    pub(super) fn new(checking: Checking, total: Resources) -> Self {
+    /// Begins with the master; `totals` is what each agent has.
+    pub(super) fn new(checking: Checking, totals: Arc<Totals>) -> Self {
         Self {
             checking,
-            offers: offers::Ledger::new(total),
+            offers: offers::Ledger::new(totals),
             sessions: sessions::Sessions::default(),
         }
     }

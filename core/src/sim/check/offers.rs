@@ -7,6 +7,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Broken;
@@ -15,14 +16,14 @@ use crate::master::{Effect, Input};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::offer::{Offer, Operation};
 use crate::protocol::scheduler::{Call, Event};
-use crate::resources::Resources;
 use crate::sim::property::Property;
+use crate::sim::world::Totals;
 
 /// The offers that stand, and to whom they were made.
 #[derive(Debug)]
 pub(super) struct Ledger {
     /// What each agent has.
-    total: Resources,
+    totals: Arc<Totals>,
     good: BTreeMap<OfferId, (PeerId, Offer)>,
     by_agent: BTreeMap<AgentId, BTreeSet<OfferId>>,
     /// The tasks of an accept that must launch nothing.
@@ -31,9 +32,9 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(total: Resources) -> Self {
+    pub(super) fn new(totals: Arc<Totals>) -> Self {
         Self {
-            total,
+            totals,
             good: BTreeMap::new(),
             by_agent: BTreeMap::new(),
             doomed: Vec::new(),
@@ -129,7 +130,11 @@ impl Ledger {
         of_agent.insert(offer.id.clone());
         self.good.insert(offer.id.clone(), (peer, offer.clone()));
         // One after the other: added up, a port that is offered twice would be there once.
-        let mut free = self.total.clone();
+        let Some(mut free) = self.totals.get(&offer.hostname).cloned() else {
+            let problem = format!("{} is of nobody: {:?}", offer.id, offer.hostname);
+            self.violation.get_or_insert((Property::Holders, problem));
+            return;
+        };
         for id in of_agent.iter() {
             let (_, standing) = &self.good[id];
             if let Err(error) = free.subtract(&standing.resources) {
@@ -172,6 +177,7 @@ mod tests {
     use crate::ids::FrameworkId;
     use crate::protocol::framework::FrameworkInfo;
     use crate::protocol::task::TaskInfo;
+    use crate::resources::Resources;
     use crate::roles::Role;
 
     const OWNER: PeerId = PeerId(1);
@@ -182,7 +188,9 @@ mod tests {
     }
 
     fn ledger() -> Ledger {
-        Ledger::new(bag("cpus:4;ports:[1-4]"))
+        Ledger::new(Arc::new(
+            [(String::new(), bag("cpus:4;ports:[1-4]"))].into(),
+        ))
     }
 
     fn offer(n: u32, resources: &str) -> Offer {

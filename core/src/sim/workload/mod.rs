@@ -1,8 +1,10 @@
-//! Schedulers for simulated frameworks: one that behaves, and two that do not; and an executor.
+//! Schedulers for simulated frameworks: one that behaves, two that do not, and one that replays
+//! what others did; and an executor.
 //!
 //! Used by [`super::Sim`] for its built-in frameworks, and by users to have company for their own.
 
 mod executor;
+mod replay;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
@@ -11,6 +13,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 pub(super) use self::executor::{Manner, Runs};
+pub(super) use self::replay::{Board, Replay};
 use super::options::Demand;
 use crate::ids::{ExecutorId, TaskId};
 use crate::protocol::offer::Offer;

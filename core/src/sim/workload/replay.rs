@@ -1,0 +1,300 @@
+//! A scheduler that replays one user's part of a trace: jobs come when they came, and each task
+//! runs for as long as it did.
+//!
+//! Used by [`super::super::trace`], one for each user. It takes what fits, the job that waits
+//! longest first, and asks for offers only while something waits. What it does not need it declines
+//! for long: it is offered again when more of that agent is free, or when a job comes that needs
+//! something else.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::constraints::{Constraints, Subject};
+use crate::ids::TaskId;
+use crate::limits;
+use crate::protocol::offer::Offer;
+use crate::protocol::status::{TaskState, TaskStatus};
+use crate::protocol::task::{CommandInfo, TaskInfo};
+use crate::resources::Resources;
+use crate::scheduler::{Logic, UserCall, UserEvent};
+use crate::sim::trace::Job;
+use crate::time::Time;
+
+/// For how long offers are refused that nothing fits: about for ever.
+const REFUSE: Duration = Duration::from_secs(24 * 3600);
+
+/// Tasks of one kind that wait for a place.
+#[derive(Debug)]
+pub(in crate::sim) struct Shape {
+    pub(in crate::sim) needs: Resources,
+    constraints: Option<Constraints>,
+    /// The jobs that wait, and how many tasks of each; oldest first.
+    waiting: VecDeque<(usize, u32)>,
+}
+
+impl Shape {
+    /// Returns whether a task fits here.
+    pub(in crate::sim) fn fits(&self, agent: &Subject<'_>) -> bool {
+        agent.offered.contains(&self.needs)
+            && self.constraints.as_ref().is_none_or(|it| it.admits(agent))
+    }
+}
+
+/// How a user's tasks fare.
+#[derive(Debug, Default)]
+pub(in crate::sim) struct Board {
+    shapes: Vec<Shape>,
+    /// The shapes that wait, by the job that waits longest.
+    order: BTreeMap<usize, usize>,
+    /// How long tasks waited that have run.
+    pub(in crate::sim) waits: Vec<Duration>,
+    /// How many tasks wait for a place.
+    pub(in crate::sim) waiting: u64,
+    /// How many have one, and do not run yet.
+    pub(in crate::sim) starting: u64,
+    /// How many tasks have not come.
+    pub(in crate::sim) to_come: u64,
+    /// How many tasks ended as they should not have, and were started again.
+    pub(in crate::sim) again: u64,
+}
+
+impl Board {
+    /// Visits what waits.
+    pub(in crate::sim) fn waiting(&self) -> impl Iterator<Item = &Shape> + '_ {
+        self.order.values().map(|shape| &self.shapes[*shape])
+    }
+
+    /// Adds tasks of a job to those that wait. Returns whether none of their kind waited.
+    fn add(&mut self, shape: usize, job: usize, tasks: u32) -> bool {
+        self.waiting += u64::from(tasks);
+        let waiting = &mut self.shapes[shape].waiting;
+        let first = waiting.front().map(|(first, _)| *first);
+        match waiting.binary_search_by_key(&job, |(job, _)| *job) {
+            Ok(at) => waiting[at].1 += tasks,
+            Err(at) => waiting.insert(at, (job, tasks)),
+        }
+        if first.is_none_or(|first| job < first) {
+            if let Some(first) = first {
+                self.order.remove(&first);
+            }
+            self.order.insert(job, shape);
+        }
+        first.is_none()
+    }
+
+    /// Takes the task of a shape that waits longest.
+    fn take(&mut self, shape: usize) -> Option<usize> {
+        let waiting = &mut self.shapes[shape].waiting;
+        let (job, tasks) = waiting.front_mut()?;
+        let job = *job;
+        *tasks -= 1;
+        self.waiting -= 1;
+        if *tasks == 0 {
+            waiting.pop_front();
+            self.order.remove(&job);
+            if let Some((next, _)) = waiting.front() {
+                self.order.insert(*next, shape);
+            }
+        }
+        Some(job)
+    }
+}
+
+/// A task that was launched.
+#[derive(Clone, Copy, Debug)]
+struct Launched {
+    job: usize,
+    runs: bool,
+}
+
+/// The scheduler.
+#[derive(Debug)]
+pub(in crate::sim) struct Replay {
+    user: String,
+    /// The jobs in order of arrival, each with its shape.
+    jobs: Vec<(Job, usize)>,
+    next: usize,
+    launched: u64,
+    tasks: BTreeMap<TaskId, Launched>,
+    board: Board,
+    is_suppressed: bool,
+}
+
+impl Replay {
+    /// Makes the scheduler of a user, whose jobs stand in order of arrival.
+    pub(in crate::sim) fn new(user: &str, jobs: Vec<Job>) -> Self {
+        let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+        let mut shapes = Vec::new();
+        let with_shapes = jobs.into_iter().map(|job| {
+            let kind = format!("{} {:?}", job.needs, job.constraints);
+            let shape = *kinds.entry(kind).or_insert_with(|| {
+                shapes.push(Shape {
+                    needs: job.needs.clone(),
+                    constraints: job.constraints.clone(),
+                    waiting: VecDeque::new(),
+                });
+                shapes.len() - 1
+            });
+            (job, shape)
+        });
+        let jobs: Vec<(Job, usize)> = with_shapes.collect();
+        let board = Board {
+            shapes,
+            to_come: jobs.iter().map(|(job, _)| u64::from(job.tasks)).sum(),
+            ..Board::default()
+        };
+        Self {
+            user: user.into(),
+            jobs,
+            next: 0,
+            launched: 0,
+            tasks: BTreeMap::new(),
+            board,
+            is_suppressed: false,
+        }
+    }
+
+    /// Says how the user's tasks fare.
+    pub(in crate::sim) fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Lets jobs come whose time it is. Returns whether one of them needs something new.
+    fn arrive(&mut self, now: Time) -> bool {
+        let board = &mut self.board;
+        let mut is_new = false;
+        while let Some((job, shape)) = self.jobs.get(self.next)
+            && Time::ZERO + job.at <= now
+        {
+            board.to_come -= u64::from(job.tasks);
+            is_new |= board.add(*shape, self.next, job.tasks);
+            self.next += 1;
+        }
+        is_new
+    }
+
+    fn on_offer(&mut self, offer: &Offer, calls: &mut Vec<UserCall>) {
+        let mut rest = offer.resources.clone();
+        let mut tasks: Vec<TaskInfo> = Vec::new();
+        let mut after = 0;
+        // Each kind in turn, by who waits longest; a job that has no room does not hold up others.
+        while let Some((job, shape)) = self.board.order.range(after..).next() {
+            let (job, shape) = (*job, *shape);
+            after = job + 1;
+            while tasks.len() < limits::TASKS_PER_ACCEPT {
+                let subject = Subject {
+                    hostname: &offer.hostname,
+                    attributes: &offer.attributes,
+                    region: None,
+                    zone: None,
+                    total: &offer.resources,
+                    offered: &rest,
+                };
+                if !self.board.shapes[shape].fits(&subject) {
+                    break;
+                }
+                let needs = self.board.shapes[shape].needs.clone();
+                let left = rest.checked_sub(&needs);
+                let (Ok(left), Some(job)) = (left, self.board.take(shape)) else {
+                    break;
+                };
+                rest = left;
+                self.board.starting += 1;
+                tasks.push(self.launch(job, offer, needs));
+            }
+            if rest.is_empty() {
+                break;
+            }
+        }
+        calls.push(if tasks.is_empty() {
+            UserCall::decline(offer, Some(REFUSE))
+        } else {
+            UserCall::launch(offer, tasks, Some(REFUSE))
+        });
+    }
+
+    fn launch(&mut self, job: usize, offer: &Offer, needs: Resources) -> TaskInfo {
+        self.launched += 1;
+        let text = format!("{}-{}", self.user, self.launched);
+        let id = TaskId::new(&text).expect("the name of a user makes an id");
+        let runs = false;
+        self.tasks.insert(id.clone(), Launched { job, runs });
+        let lasts = self.jobs[job].0.lasts;
+        let (secs, micros) = (lasts.as_secs(), lasts.subsec_micros());
+        let command = CommandInfo::shell(format!("sleep {secs}.{micros:06}"));
+        offer.task(id, needs, command)
+    }
+
+    fn on_update(&mut self, now: Time, status: &TaskStatus) -> bool {
+        let Some(task) = self.tasks.get_mut(&status.task) else {
+            return false;
+        };
+        let board = &mut self.board;
+        let job = task.job;
+        let began = matches!(status.state, TaskState::Running | TaskState::Finished);
+        if began && !core::mem::replace(&mut task.runs, true) {
+            board.starting -= 1;
+            let waited = now.since(Time::ZERO + self.jobs[job].0.at);
+            board.waits.push(waited);
+        }
+        if !status.state.is_terminal() {
+            return false;
+        }
+        let runs = task.runs;
+        self.tasks.remove(&status.task);
+        if status.state == TaskState::Finished {
+            return false;
+        }
+        if !runs {
+            board.starting -= 1;
+        }
+        board.again += 1;
+        board.add(self.jobs[job].1, job, 1)
+    }
+
+    /// Says whether it wants offers, if that has changed, or if what it wants has.
+    fn adjust(&mut self, wants_others: bool, calls: &mut Vec<UserCall>) {
+        let is_content = self.board.waiting == 0;
+        if is_content != self.is_suppressed || (wants_others && !is_content) {
+            self.is_suppressed = is_content;
+            calls.push(if is_content {
+                UserCall::Suppress
+            } else {
+                UserCall::Revive
+            });
+        }
+    }
+}
+
+impl Logic for Replay {
+    fn on_event(&mut self, now: Time, event: UserEvent, calls: &mut Vec<UserCall>) {
+        let mut wants_others = self.arrive(now);
+        match event {
+            UserEvent::Offers(offers) => {
+                for offer in &offers {
+                    self.on_offer(offer, calls);
+                }
+            }
+            UserEvent::Update(status) => wants_others |= self.on_update(now, &status),
+            // Whoever subscribes is taken to want offers.
+            UserEvent::Subscribed { .. } => self.is_suppressed = false,
+            UserEvent::Disconnected
+            | UserEvent::Rescinded(_)
+            | UserEvent::Error { .. }
+            | UserEvent::Rejected { .. } => {}
+        }
+        self.adjust(wants_others, calls);
+    }
+
+    fn tick(&mut self, now: Time, calls: &mut Vec<UserCall>) {
+        let wants_others = self.arrive(now);
+        self.adjust(wants_others, calls);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.jobs.get(self.next).map(|(job, _)| Time::ZERO + job.at)
+    }
+}
