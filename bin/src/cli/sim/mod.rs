@@ -1,13 +1,15 @@
 //! `tepui sim`: whole clusters in virtual time.
 //!
 //! Called by `cli`. Without more, one cluster as its flags describe it; with `--seeds`, many small
-//! ones in trouble, each drawn from its seed; with `--replay`, one that was recorded. Deliberately
-//! not here: the simulator, which is `tepui_core::sim`.
+//! ones in trouble, each drawn from its seed; with `--replay`, one that was recorded; with
+//! `--trace`, what a real cluster was asked. Deliberately not here: the simulator, which is
+//! `tepui_core::sim`.
 
 mod log_file;
 mod one;
 mod replay;
 mod swarm;
+mod trace;
 mod trial;
 
 use std::path::PathBuf;
@@ -43,10 +45,16 @@ Examples:
   tepui sim --seeds 1..50000 --records failed -o json
   tepui sim --replay failed/tepui-sim-17.plan --log events.log
   tepui sim --replay failed/tepui-sim-17.plan --shrink
+  tepui sim --trace pods.csv --nodes nodes.csv --compress 5000 --policy drf,best-fit
+  tepui sim --trace pods.csv --nodes nodes.csv --inflate --plot packing.svg -o json
 
 With --seeds: each seed draws a small cluster, lets things go wrong for five minutes, ends all
 faults and waits until every view agrees. What must hold is checked all the time; one seed in 100
-runs twice and is compared. Seeds that fail are recorded, and the exit code is 1.")]
+runs twice and is compared. Seeds that fail are recorded, and the exit code is 1.
+
+With --trace: each user of the trace is a framework in a role of the user's name. Tasks run as long
+as they did. Read are the csv files of Alibaba's GPU clusters (openb) and, tab separated, those of
+Facebook's Hadoop clusters (SWIM), whose users and needs are derived.")]
 pub(super) struct SimArgs {
     /// How many agents there are
     #[arg(long, value_name = "COUNT", default_value = "10", value_parser = Text(values::count))]
@@ -61,10 +69,10 @@ pub(super) struct SimArgs {
     /// Decides everything that is left to chance
     #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = Text(values::seed))]
     seed: u64,
-    /// How much virtual time goes by
-    #[arg(long = "for", value_name = "TIME", default_value = "10m",
-          value_parser = Text(values::positive_duration))]
-    time: Duration,
+    /// How much virtual time goes by: 10m if not given. With --trace, the longest that it goes on
+    /// if tasks wait for ever; an hour after the last came if not given
+    #[arg(long = "for", value_name = "TIME", value_parser = Text(values::positive_duration))]
+    time: Option<Duration>,
     /// Let nodes crash, connections break and disks stall, as the seed decides
     #[arg(long)]
     faults: bool,
@@ -86,6 +94,34 @@ pub(super) struct SimArgs {
     /// Look for a smaller cluster with fewer faults that fails as well, and write it beside FILE
     #[arg(long, requires = "replay", conflicts_with = "log")]
     shrink: bool,
+    /// Run the jobs of a real cluster
+    #[arg(long, value_name = "FILE", value_parser = values::path(),
+          conflicts_with_all = ["frameworks", "faults", "seeds", "replay", "log"])]
+    trace: Option<PathBuf>,
+    /// Its machines; without, they are as --agents and --resources say
+    #[arg(long, value_name = "FILE", value_parser = values::path(), requires = "trace",
+          conflicts_with_all = ["agents", "resources"])]
+    nodes: Option<PathBuf>,
+    /// Which policies to compare
+    #[arg(
+        long,
+        value_enum,
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "drf",
+        requires = "trace"
+    )]
+    policy: Vec<trace::Policy>,
+    /// Let jobs come so many times faster; they run as long as they did
+    #[arg(long, value_name = "TIMES", value_parser = Text(values::count), requires = "trace",
+          default_value = "1")]
+    compress: u32,
+    /// Let all jobs come at once in any order and never end, to see what fits
+    #[arg(long, requires = "trace", conflicts_with = "compress")]
+    inflate: bool,
+    /// Draw what was used, and what waited, over time
+    #[arg(long, value_name = "FILE", value_parser = values::path(), requires = "trace")]
+    plot: Option<PathBuf>,
     /// Write every input, record and effect of every node to a file
     #[arg(long, value_name = "FILE", value_parser = values::path(), conflicts_with = "seeds")]
     log: Option<PathBuf>,
@@ -114,9 +150,10 @@ impl SimArgs {
 
 /// Simulates what the flags say.
 pub(super) fn sim(args: &SimArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    match (args.seeds, &args.replay) {
-        (Some(seeds), _) => swarm::swarm(args, seeds, io),
-        (None, Some(file)) => replay::replay(args, file, io),
-        (None, None) => one::one(args, io),
+    match (args.seeds, &args.replay, &args.trace) {
+        (Some(seeds), _, _) => swarm::swarm(args, seeds, io),
+        (None, Some(file), _) => replay::replay(args, file, io),
+        (None, None, Some(file)) => trace::trace(args, file, io),
+        (None, None, None) => one::one(args, io),
     }
 }

@@ -14,6 +14,9 @@ use crate::cli::Io;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 
+/// How long a cluster runs, if that was not said.
+const TIME: Duration = Duration::from_secs(600);
+
 /// Simulates a cluster and prints what came of it.
 pub(super) fn one(args: &SimArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
     let mut options = Options::new(
@@ -29,7 +32,7 @@ pub(super) fn one(args: &SimArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
     let log = file.as_ref().map_or(Log::Off, LogFile::log);
     let begun = Instant::now();
     let mut sim = Sim::with_log(options, log);
-    sim.run_for(args.time);
+    sim.run_for(args.time.unwrap_or(TIME));
     let took = begun.elapsed();
     if let Some(file) = file {
         file.finish()?;
