@@ -71,14 +71,14 @@ impl Drf {
             return debug!(agent = ?key, %resources, "an accept on an unknown agent is ignored");
         };
         let accepted = leaf.and_then(|leaf| {
-            let taken = agent.accept(leaf, resources, &self.columns)?;
-            Some((leaf, taken))
+            let (span, taken) = agent.accept(leaf, resources, &self.columns)?;
+            Some((leaf, span, taken))
         });
         match accepted {
-            Some((leaf, taken)) => {
+            Some((leaf, span, taken)) => {
                 let row = self.columns.row(&taken);
                 self.seats.seat_mut(leaf).offered.subtract(&row);
-                self.note_accepted(leaf, key, &taken);
+                self.note_accepted(leaf, key, span, &taken);
                 if let Cow::Owned(_) = taken {
                     self.share(key);
                 }
@@ -138,12 +138,7 @@ impl Drf {
         self.take(leaf, counted.as_ref().unwrap_or(all), opened);
         if let Some(span) = release.span {
             self.seats.seat_mut(leaf).offered.subtract(all);
-            let unused = Unused {
-                span,
-                is_rest: release.origin == Origin::Leftover,
-                resources,
-            };
-            self.note_unused(leaf, key, &unused);
+            self.note_unused(leaf, key, &Unused { span, resources });
         }
         self.recount(key);
         if release.was_last {

@@ -259,18 +259,20 @@ impl Agent {
         is_empty
     }
 
-    /// Turns something offered into something in use. Returns what is no longer offered; `None` if
-    /// it is not offered to them. A shared volume is free again: others may use it as well (AL-31).
+    /// Turns something offered into something in use. Returns what is no longer offered, and of
+    /// which grants it may be; `None` if it is not offered to them. A shared volume is free again:
+    /// others may use it as well (AL-31).
     pub(super) fn accept<'a>(
         &mut self,
         leaf: LeafId,
         resources: &'a Resources,
         columns: &Columns,
-    ) -> Option<Cow<'a, Resources>> {
+    ) -> Option<(Span, Cow<'a, Resources>)> {
         let holding = self.find(leaf)?;
         let (index, taken) = holding.find_accepted(resources, columns)?;
         holding.begin(resources);
         holding.offered[index].touched = true;
+        let span = holding.offered[index].span();
         let _whole = holding.take(index, &taken, columns);
         match &taken {
             _ if self.overbooked => self.count_anew(columns),
@@ -282,7 +284,7 @@ impl Agent {
                 self.free = Counted::some(sum, columns);
             }
         }
-        Some(taken)
+        Some((span, taken))
     }
 
     /// Returns what of a bag counts for a leaf beside what it holds: a shared volume counts once,

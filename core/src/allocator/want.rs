@@ -51,6 +51,8 @@ struct Pending {
     servings: Vec<Serving>,
     /// What of it did not come back.
     kept: Kept,
+    /// What was taken into use of grants that it may be of.
+    taken: Kept,
 }
 
 /// What was granted for one shape.
@@ -191,6 +193,16 @@ impl Want {
         }
     }
 
+    /// Counts that a part of what was granted was taken into use.
+    fn accept(&mut self, agent: AgentKey, span: Span, taken: &Resources) {
+        if span.youngest <= self.after {
+            return;
+        }
+        if let Some(pending) = self.pending.get_mut(&agent) {
+            pending.taken.add(taken);
+        }
+    }
+
     /// Puts back what did not come to use, unless it was granted for an earlier demand. `left` is
     /// what is left of its grants on the agent. Returns whether anything is wanted again.
     fn give_back<'a>(
@@ -206,11 +218,12 @@ impl Want {
         if !is_later(&unused.span) {
             return false;
         }
-        if unused.span.oldest > self.after || unused.is_rest {
+        if unused.span.oldest > self.after {
             pending.kept.subtract(unused.resources);
         } else {
-            // It may be of an earlier one: then what is enough by itself is still there.
-            let mut later = Kept::default();
+            // It may be of an earlier one: then what is enough by itself is still there, and what
+            // was taken since is of this one first.
+            let mut later = pending.taken.clone();
             left.filter(|(span, _)| is_later(span))
                 .for_each(|(_, bag)| later.add(bag));
             pending.kept.keep_at_most(later);
@@ -265,8 +278,6 @@ impl Serving {
 pub(super) struct Unused<'a> {
     /// Which grants it may be of.
     pub(super) span: Span,
-    /// Whether something else of them was taken into use.
-    pub(super) is_rest: bool,
     pub(super) resources: &'a Resources,
 }
 
@@ -367,8 +378,17 @@ impl Drf {
     }
 
     /// Counts that something granted was taken into use.
-    pub(super) fn note_accepted(&mut self, leaf: LeafId, agent: AgentKey, taken: &Resources) {
+    pub(super) fn note_accepted(
+        &mut self,
+        leaf: LeafId,
+        agent: AgentKey,
+        span: Span,
+        taken: &Resources,
+    ) {
         self.seats.tally(leaf, |tally| tally.subtract(taken));
+        if let Some(want) = &mut self.seats.seat_mut(leaf).want {
+            want.accept(agent, span, taken);
+        }
         self.settle(leaf, agent);
     }
 
@@ -390,16 +410,13 @@ impl Drf {
 
     /// Counts that all that was granted of an agent is not any more, for it is gone.
     pub(super) fn note_lost(&mut self, agent: &Agent) {
-        for (leaf, span, resources) in agent.offered() {
+        for (at, (leaf, span, resources)) in agent.offered().enumerate() {
             self.seats.tally(leaf, |tally| tally.subtract(resources));
-            // All is lost, whichever it was for.
-            let unused = Unused {
-                span,
-                is_rest: true,
-                resources,
-            };
+            let unused = Unused { span, resources };
+            let left = agent.offered().skip(at + 1).filter(|it| it.0 == leaf);
+            let left = left.map(|it| (it.1, it.2));
             let want = self.seats.seat_mut(leaf).want.as_mut();
-            if want.is_some_and(|it| it.give_back(agent.key, &unused, core::iter::empty())) {
+            if want.is_some_and(|it| it.give_back(agent.key, &unused, left)) {
                 self.want_again(leaf);
             }
         }
