@@ -149,6 +149,8 @@ pub struct Drf {
     pub(super) tree: Tree,
     pub(super) seats: Seats,
     pub(super) filters: Filters,
+    /// Whether refusals lapsed of late that somebody waited for.
+    is_lapsing: bool,
     pub(super) interest: Interest,
     /// What is free, unreserved and not revocable, on all agents (AL-25).
     pub(super) available: Row,
@@ -309,6 +311,7 @@ impl Drf {
             shapes: Shapes::default(),
             seats: Seats::default(),
             filters: Filters::new(),
+            is_lapsing: false,
             interest: Interest::default(),
             available: Row::ZERO,
             whitelist: None,
@@ -346,10 +349,16 @@ impl Drf {
         let since = match &self.pass {
             Some(pass) => Some(pass.since),
             // What lapses together is looked at in one pass, however small slices are.
-            None if self.filters.next_lapse().is_some_and(|at| at <= self.now) => None,
+            None if self.has_lapsed_more() => None,
             None => self.due.since,
         };
         self.recovery.is_none() && since.is_some_and(reached)
+    }
+
+    /// Whether more lapses now of what somebody waits for. Nobody does for what was forgotten, which
+    /// may be so much that it takes many slices.
+    fn has_lapsed_more(&self) -> bool {
+        self.is_lapsing && self.filters.next_lapse().is_some_and(|at| at <= self.now)
     }
 
     /// Takes in what time itself brings.
@@ -358,6 +367,7 @@ impl Drf {
         self.recovery = self.recovery.filter(|it| it.until > now);
         self.expire_leases(now, out);
         let mut left = self.options.agents_per_slice;
+        self.is_lapsing = false;
         while left > 0
             && let Some(lapsed) = self.filters.pop_lapsed(now)
         {
@@ -367,6 +377,7 @@ impl Drf {
                 continue;
             }
             let agent = lapsed.agent as usize;
+            self.is_lapsing = true;
             self.forget_trails();
             for leaf in lapsed.owners {
                 self.interest.set(agent, LeafId::new(leaf as usize));

@@ -267,3 +267,30 @@ fn a_refusal_that_there_is_no_room_for_ends_and_is_not_lost() {
         .returns(A, a2, "cpus:1", 3_000_000);
     assert_eq!(rig.until(900_000), ["1000 ms: 4: A on 0: cpus:1"]);
 }
+
+#[test]
+fn refusals_that_were_forgotten_keep_nobody_waiting() {
+    // Many that lapse together, of one who left: it takes many slices until they are gone.
+    let slices = |forgotten: u32| {
+        let mut rig = Rig::with(Options {
+            agents_per_slice: 16,
+            ..Options::default()
+        });
+        rig.now = Time::from_micros(5_000_000);
+        let left = rig.drf.filters.admit(0);
+        for agent in 1..=forgotten {
+            let bag = res("cpus:1");
+            rig.drf.filters.refuse(agent, left, &bag, rig.now);
+        }
+        rig.drf.filters.forget(left);
+        rig.framework(B, &["*"]).agent(A0, "cpus:1");
+        for slices in 1_u32.. {
+            rig.drf.tick(rig.now, &mut rig.out);
+            if rig.out.drain().count() > 0 {
+                return slices;
+            }
+        }
+        0
+    };
+    assert_eq!((slices(0), slices(4_000)), (1, 1));
+}
