@@ -65,6 +65,9 @@ impl Drf {
             Change::WeightSet { role, weight } => self.on_weight(&role, weight, out),
             Change::QuotaSet { role, quota } => self.on_quota(now, &role, quota, out),
         }
+        if self.names_wait {
+            self.serve_names();
+        }
     }
 
     fn take_in_framework(&mut self, now: Time, change: Change, out: &mut Outbox<Never, Decision>) {

@@ -165,8 +165,12 @@ pub struct Drf {
     pub(super) kept: Option<Bounded>,
     /// Whether all that these were looked at for in vain is known as that.
     pub(super) is_all_struck: bool,
-    /// When columns were last given to other names because agents brought such.
-    pub(super) names_given: Option<Time>,
+    /// When it was first asked of late which columns can be given to other names.
+    pub(super) names_asked: Option<Time>,
+    /// A bit for each column that was kept when it was asked.
+    pub(super) names_kept: u32,
+    /// Whether agents may have names without a column.
+    pub(super) names_wait: bool,
     /// The leaves that are taken for not interested in these, by their bits.
     pub(super) struck: Vec<u64>,
     /// Agents of which others may have a copy of a shared volume as well.
@@ -323,7 +327,9 @@ impl Drf {
             kept: None,
             is_all_struck: true,
             struck: Vec::new(),
-            names_given: None,
+            names_asked: None,
+            names_kept: 0,
+            names_wait: false,
             shared_again: BTreeSet::new(),
             recheck: None,
             waiting: BTreeSet::new(),

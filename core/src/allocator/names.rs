@@ -3,10 +3,11 @@
 //! Agents may have any names, and columns are few. So a name that nobody has any more makes room
 //! for a new one, and a name on agents for one in quota, lest an agent keep quota from being
 //! counted. Then everything is counted anew, which is rare: it takes the first quota on a name, or
-//! a new name while all columns are taken. The latter is up to agents, so it happens but once in a
-//! while.
+//! a new name while all columns are taken. The latter is up to agents, so it is asked but once in a
+//! while which columns are idle; names wait until then.
 //!
-//! Called before changes that bring names. Deliberately not here: how rows are counted.
+//! Called before changes that bring names, and after all while names wait. Deliberately not here:
+//! how rows are counted.
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -20,24 +21,37 @@ use crate::quota::Quota;
 use crate::resources::{Resources, Value};
 use crate::time::Time;
 
-/// For how long columns keep the names that they were given last. A new name that comes before goes
-/// along uncounted until a change brings it again.
+/// For how long columns keep the names that they were given last, and it is not asked again of one
+/// that nobody has whether it is kept by a quota. A new name that comes before goes along uncounted
+/// until the first change after that.
 const TERM: Duration = Duration::from_secs(60);
 
 impl Drf {
     /// Gives columns to new names of a bag, as long as there are some.
     pub(super) fn admit_names(&mut self, bag: &Resources) {
-        let is_over = |given: Time| given + TERM <= self.now;
-        if !self.columns.intern_all(bag)
-            && self.names_given.is_none_or(is_over)
-            && self.has_idle_column()
-        {
-            self.names_given = Some(self.now);
-            self.count_anew();
-            // There may be more new names than columns that were idle.
-            let _all = self.columns.intern_all(bag);
-        }
+        self.names_wait |= !self.columns.intern_all(bag);
         self.exclude_values(bag);
+    }
+
+    /// Gives idle columns to names that wait for one, unless it was asked for such of late.
+    pub(super) fn serve_names(&mut self) {
+        let is_over = |asked: Time| asked + TERM <= self.now;
+        if self.names_asked.is_none_or(is_over) {
+            self.names_asked = Some(self.now);
+            self.names_kept = 0;
+        }
+        let empty = self.columns.given();
+        let empty = empty.filter(|(column, _)| self.tree.total.at(*column) == 0);
+        let empty = empty.fold(0, |bits, (column, _)| bits | 1 << column);
+        if empty & !self.names_kept == 0 {
+            return;
+        }
+        self.names_kept |= empty;
+        if self.has_idle_column() {
+            self.names_asked = Some(self.now);
+            self.names_kept = u32::MAX;
+            self.count_anew();
+        }
     }
 
     /// Sees to it that all that a quota names is counted, now that the tree knows it.
@@ -50,19 +64,16 @@ impl Drf {
     }
 
     /// Whether there is a column of a name that nobody has, and no quota asks for.
-    fn has_idle_column(&self) -> bool {
-        let given = || self.columns.given();
-        if given().all(|(column, _)| self.tree.total.at(column) != 0) {
-            return false;
-        }
+    fn has_idle_column(&mut self) -> bool {
         let of_quota = self.tree.quota_names();
         let mut held = Row::ZERO;
         for (role, node) in self.tree.roles() {
+            self.scratch.passed = self.scratch.passed.wrapping_add(1);
             if !role.as_str().contains('/') {
                 held.add(&self.tree.books[node.at()].held);
             }
         }
-        given().any(|(column, name)| {
+        self.columns.given().any(|(column, name)| {
             let is_there = self.tree.total.at(column) != 0 || held.at(column) != 0;
             !is_there && !of_quota.contains(name)
         })
@@ -83,8 +94,10 @@ impl Drf {
             .filter(|(_, name)| names.contains(name))
             .map(|(_, name)| String::from(name))
             .collect();
-        let others = known.iter().map(String::as_str).chain(names);
+        let others = known.iter().map(String::as_str);
+        let others = others.chain(names.iter().copied());
         self.columns.assign(&self.tree.quota_names(), others);
+        self.names_wait = names.iter().any(|name| self.columns.find(name).is_none());
         self.count_all();
     }
 

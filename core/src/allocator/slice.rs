@@ -43,7 +43,8 @@ pub(super) struct Scratch {
     pub(super) stamps: Stamps,
     /// How many leaves were looked at, in all passes.
     pub(super) looks: usize,
-    /// How many that wait, agents to choose from and refusals were passed by.
+    /// How many that wait, agents to choose from, refusals, and roles that may hold what has a
+    /// column were passed by.
     pub(super) passed: usize,
     pub(super) stops: Vec<(LeafId, Stop)>,
 }

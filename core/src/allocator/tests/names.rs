@@ -4,6 +4,7 @@ use super::quota::{many, quota, suppress, takers};
 use super::*;
 use crate::quota;
 use crate::quota::MOST_NAMES;
+use crate::resources::Milli;
 
 /// So much of as many names as there are columns for others.
 fn junk(prefix: &str) -> String {
@@ -137,4 +138,75 @@ fn who_takes_columns_takes_nothing_from_guarantees() {
     let grants: Vec<_> = said.into_iter().filter(|it| it.contains("fpga")).collect();
     assert_eq!(takers(&grants).matches('A').count(), 2, "{grants:?}");
     assert!(takers(&grants).starts_with("AA"), "{grants:?}");
+}
+
+/// An agent whose names take all columns, and another that takes them over once that is gone.
+fn handed_over() -> Rig {
+    let mut rig = Rig::new();
+    rig.agent(A0, &junk("x"))
+        .tell(Change::AgentRemoved { agent: A0 });
+    rig.agent(A0, &junk("y"))
+        .tell(Change::AgentRemoved { agent: A0 });
+    rig
+}
+
+fn idle() -> Change {
+    Change::WeightSet {
+        role: role("idle"),
+        weight: Milli::from_units(1),
+    }
+}
+
+#[test]
+fn a_name_that_came_too_early_counts_from_the_first_change_after_a_while() {
+    // AL-15
+    let mut rig = handed_over();
+    rig.now = Time::from_micros(1_000_000);
+    rig.agent(A1, "special:10");
+    rig.used_in(A, "*", A1, "special:10");
+    assert_eq!(rig.drf.dominant_share(A, &Role::any()), Some(0));
+    // Nothing brings the name again.
+    rig.now = Time::from_micros(60_000_000);
+    rig.tell(idle());
+    let share = rig.drf.dominant_share(A, &Role::any());
+    assert_eq!(share, Some(1_000_000), "it has all there is");
+    assert_eq!(rig.drf.stats().total.to_string(), "special:10");
+}
+
+#[test]
+fn a_name_that_waits_counts_once_a_column_is_idle() {
+    let mut rig = Rig::new();
+    rig.agent(A0, &junk("x")).agent(A1, "special:10");
+    let counted = |rig: &Rig| rig.drf.stats().total.amount("special").thousandths();
+    for (seconds, expected) in [(61, 0), (122, 0), (183, 10_000)] {
+        rig.now = Time::from_micros(seconds * 1_000_000);
+        if expected > 0 {
+            rig.tell(Change::AgentRemoved { agent: A0 });
+        }
+        rig.tell(idle());
+        assert_eq!(counted(&rig), expected, "after {seconds} seconds");
+    }
+}
+
+#[test]
+fn idle_columns_are_looked_for_once_in_a_while() {
+    // One that nobody has anything of is kept by a quota, and the agents have names too many.
+    const ROLES: u32 = 200;
+    let work = |agents: u32| {
+        let mut rig = Rig::new();
+        for n in 0..ROLES {
+            let limit = if n == 0 { "fpga:1" } else { "cpus:5" };
+            rig.tell(quota(&format!("r{n}"), "", limit));
+        }
+        for n in 0..agents {
+            if n == 1 {
+                rig.now = Time::from_micros(61_000_000);
+            }
+            rig.agent(AgentKey::from_raw(n, 0), &junk("x"));
+        }
+        rig.drf.scratch.work()
+    };
+    let (few, many) = (work(5), work(50));
+    assert!(few >= ROLES as usize, "all are asked, at times: {few}");
+    assert_eq!(many, few, "not at each change");
 }
