@@ -16,6 +16,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::{Ordering, Reverse};
 
+use super::MOST_WEIGHT;
 use super::candidate::Stage;
 use super::cycle::Found;
 use super::drf::Drf;
@@ -275,9 +276,11 @@ impl Drf {
     }
 }
 
-/// Returns what a node weighs among its siblings: something, whatever was set.
+/// Returns what a node weighs among its siblings: something, whatever was set, and no more than
+/// shares go by.
 fn weight(tree: &Tree, id: NodeId) -> i128 {
-    tree.node(id).weight.thousandths().max(1).into()
+    let weight = tree.node(id).weight.min(MOST_WEIGHT);
+    weight.thousandths().max(1).into()
 }
 
 /// Makes the numbers of one who takes part in a draw.
@@ -402,6 +405,18 @@ mod tests {
             let chance = lots.chances[own.at()];
             assert!((LEAST..=1.0).contains(&chance), "{chance}");
         }
+    }
+
+    #[test]
+    fn weights_beyond_the_most_have_the_same_chance() {
+        // AL-17: by lot as by share.
+        let most = MOST_WEIGHT.thousandths();
+        let (tree, owns) = tree(&[("a", most), ("b", i64::MAX), ("c", most / 2)]);
+        let mut lots = Lots::default();
+        lots.settle(&tree);
+        let [a, b, c] = [0, 1, 2].map(|at: usize| lots.chances[owns[at].at()]);
+        assert!((a - b).abs() < 1e-9, "{a} and {b}");
+        assert!((2.0 * c - a).abs() < 1e-9, "{a} and {c}");
     }
 
     #[test]
