@@ -12,6 +12,12 @@ use smallvec::SmallVec;
 use super::kinds::{amount, at_most};
 use crate::resources::Resources;
 
+#[cfg(test)]
+std::thread_local! {
+    /// How often it was asked, on this thread, how much there is of a name.
+    pub(super) static ASKED: core::cell::Cell<usize> = const { core::cell::Cell::new(0) };
+}
+
 /// Thousandths by name, none of them zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally(BTreeMap<Arc<str>, i128>);
@@ -19,6 +25,8 @@ pub(super) struct Tally(BTreeMap<Arc<str>, i128>);
 impl Tally {
     /// Returns how much there is of a name.
     pub(super) fn at(&self, name: &str) -> i128 {
+        #[cfg(test)]
+        ASKED.set(ASKED.get() + 1);
         self.0.get(name).copied().unwrap_or(0)
     }
 

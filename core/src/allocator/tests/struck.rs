@@ -5,7 +5,7 @@ use alloc::vec;
 
 use super::quota::quota;
 use super::*;
-use crate::allocator::drf::DemandRule;
+use crate::allocator::drf::{DemandRule, Packing};
 use crate::demand::{Demand, Shape};
 use crate::resources::{Milli, Quantities};
 
@@ -229,4 +229,61 @@ fn who_was_struck_keeps_its_turn_once_its_bounds_moved() {
     rig.framework(B, &["ops"]);
     let said = rig.says();
     assert!(said[0].contains("A/eng on 1: cpus:4"), "{said:?}");
+}
+
+#[test]
+fn a_search_sees_whom_bounds_let_have_more_since_it_began() {
+    // A is struck where the least is left of all that would suit it. While a pass is open its
+    // bounds move, and the interval ends anywhere in its search for the agent with the least left.
+    let (core, x) = (AgentKey::from_raw(0, 0), AgentKey::from_raw(1, 0));
+    let mut within = 0;
+    for slices in 0..100 {
+        let mut rig = Rig::with(Options {
+            agents_per_slice: 1,
+            demands: DemandRule::Honoured,
+            packing: [(role("eng"), Packing::BestFit)].into(),
+            ..Options::default()
+        });
+        let mut profile = FrameworkProfile::new("A", roles(&["eng"]));
+        profile.roles[0].min_allocatable = Some(vec![Quantities::parse("cpus:4").unwrap()]);
+        let framework = A;
+        rig.tell(quota("eng", "", "cpus:4"));
+        rig.tell(Change::FrameworkAdded { framework, profile });
+        rig.agent(core, "cpus:4").agent(x, "cpus:4");
+        rig.used_in(A, "eng", core, "cpus:4");
+        for n in 2..62 {
+            rig.agent(AgentKey::from_raw(n, 0), "cpus:1;disk:10");
+        }
+        let last = AgentKey::from_raw(62, 0);
+        let active = |active| Change::AgentActive {
+            agent: last,
+            active,
+        };
+        rig.agent(last, "cpus:400").tell(active(false));
+        assert_eq!(idle(&mut rig, 5), [""; 0]);
+        let leaf = rig.drf.leaf(A, &role("eng")).unwrap();
+        assert!(rig.drf.waits_for_bounds(1, leaf), "it is struck");
+        // Somebody has all agents looked at who wants what nobody has.
+        rig.framework(B, &["ops"])
+            .tell(demanded(B, "ops", &[("cpus:500", 1)]));
+        for _ in 0..6 {
+            rig.drf.tick(rig.now, &mut rig.out);
+        }
+        rig.tell(Change::AgentRemoved { agent: core })
+            .tell(active(true));
+        for _ in 0..slices {
+            rig.drf.tick(rig.now, &mut rig.out);
+        }
+        let before = rig.out.drain().count();
+        rig.now = rig.now + Duration::from_secs(1);
+        while rig.drf.deadline().is_some_and(|due| due <= rig.now) {
+            rig.drf.tick(rig.now, &mut rig.out);
+        }
+        let said: Vec<_> = rig.out.drain().map(text).collect();
+        if before == 0 {
+            within += 1;
+            assert_eq!(said, ["1: A/eng on 1: cpus:4"], "after {slices} slices");
+        }
+    }
+    assert!(within > 10, "in the pass as well: {within}");
 }
