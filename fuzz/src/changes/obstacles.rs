@@ -7,11 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tepui_core::allocator::{Allocator, Booking, Capability, Obstacle};
+use tepui_core::demand::Demand;
 use tepui_core::keys::{AgentKey, FrameworkKey};
+use tepui_core::resources::{Quantities, Resources};
 use tepui_core::roles::Role;
 
 use super::Pair;
-use super::plain::{Agent, Amounts, Framework, Place, Plain, is_within};
+use super::plain::{Agent, Amounts, Framework, NAMES, Place, Plain, count, is_open, is_within};
 
 impl Pair {
     /// Asks why nothing is offered, of everybody and everywhere.
@@ -79,9 +81,17 @@ impl Plain {
         }
         let framework = self.framework(place.0).expect("it is there");
         let can = &framework.capabilities;
+        let suitable = free.filter(|entry| self.suits(place, entry));
+        let demand = self.demand(place);
+        let at_once = demand.and_then(Demand::at_once);
+        let is_within_caps = |bag: &Resources| self.is_within_caps(place, at_once, bag);
         let is_so = match obstacle {
-            // Nothing is known of what is left of some demands.
-            Obstacle::None => left.is_some() || self.may_meet(place) && !self.decides(place),
+            // Nothing is known of what is left of some demands, but more than all is none.
+            Obstacle::None => {
+                let may_be = self.may_meet(place) && !self.decides(place);
+                let is_open = is_within_caps(&Resources::new());
+                left.is_some() || may_be && is_open && self.is_worth(place, &suitable)
+            }
             Obstacle::Incapable(lack) => match lack {
                 Capability::Gpus
                 | Capability::Region
@@ -93,18 +103,18 @@ impl Plain {
             },
             Obstacle::Filtered(until) => self.was_refused(place, until.as_micros()),
             Obstacle::Constraint(_) => self.has_constraints(place),
-            Obstacle::NoDemand => self.demand(place).is_some(),
-            Obstacle::HoldsEnough => self.demand(place).is_some() || self.most_offered.is_some(),
-            Obstacle::QuotaLimit(of) => is_within(&place.1, of) && self.has_limit(of),
-            Obstacle::Headroom => self.quotas.values().any(|it| !it.guarantees.is_empty()),
+            Obstacle::NoDemand => demand.is_some_and(|it| !self.is_served(place, it, &suitable)),
+            Obstacle::HoldsEnough => !is_within_caps(&suitable),
+            Obstacle::QuotaLimit(of) => is_within(&place.1, of) && self.is_limited(of, &suitable),
+            Obstacle::Headroom => self.is_kept_free(&place.1, &suitable),
             Obstacle::HeldBy(by) => {
                 let holders = self.holders(place.2);
-                !by.is_empty() && by.iter().all(|it| holders.contains(it))
+                let is_held = !by.is_empty() && by.iter().all(|it| holders.contains(it));
+                let all = agent.total.filter(|entry| self.suits(place, entry));
+                let is_why = !self.is_worth(place, &suitable) && self.is_worth(place, &all);
+                is_held && (demand.is_some() || is_why)
             }
-            Obstacle::TooSmall => {
-                let suitable = free.filter(|entry| self.suits(place, entry));
-                self.demand(place).is_some() || !self.is_worth(place, &suitable)
-            }
+            Obstacle::TooSmall => demand.is_some() || !self.is_worth(place, &suitable),
             // These were decided before.
             Obstacle::Suppressed
             | Obstacle::FrameworkInactive
@@ -128,9 +138,32 @@ impl Plain {
         wish.is_some_and(|it| it.constraints.is_some())
     }
 
-    fn has_limit(&self, of: &Role) -> bool {
-        let quota = self.quotas.get(of);
-        quota.is_some_and(|it| it.limits.iter().next().is_some())
+    /// Whether a role with such a bag would have more than its limit, as far as that is counted
+    /// here.
+    fn is_limited(&self, of: &Role, bag: &Resources) -> bool {
+        let Some(quota) = self.quotas.get(of) else {
+            return false;
+        };
+        let mut names = quota.limits.iter().map(|it| it.0);
+        let is_odd =
+            names.any(|name| !NAMES.contains(&name) && bag.iter().any(|it| it.name() == name));
+        let (amounts, consumed, limit) = (count(bag, is_open), self.consumed(of), self.limit(of));
+        let is_more = |at: usize| {
+            let rest = limit[at].map(|limit| (limit - consumed[at]).max(0));
+            rest.is_some_and(|rest| amounts[at] > rest)
+        };
+        is_odd || (0..NAMES.len()).any(is_more)
+    }
+
+    /// Whether less than is promised to others would be free without such a bag, as far as that is
+    /// counted here.
+    fn is_kept_free(&self, role: &Role, bag: &Resources) -> bool {
+        let guarantees = self.quotas.values().map(|it| &it.guarantees);
+        let mut names = guarantees.flat_map(Quantities::iter).map(|it| it.0);
+        let is_odd =
+            names.any(|name| !NAMES.contains(&name) && bag.iter().any(|it| it.name() == name));
+        let (amounts, spared) = (count(bag, is_open), self.spared(role));
+        is_odd || (0..NAMES.len()).any(|at| amounts[at] > spared[at])
     }
 
     fn holders(&self, agent: AgentKey) -> Vec<(FrameworkKey, Booking)> {

@@ -313,17 +313,23 @@ impl Plain {
                 }
             }
         }
+        let spared = self.spared(role);
+        std::array::from_fn(|at| bounds[at].min(spared[at]))
+    }
+
+    /// The most of each that a role may have lest less be free than others are promised.
+    pub(super) fn spared(&self, role: &Role) -> Amounts {
         let (required, available) = (self.required(role, [0; 4]), self.available());
         let enough = [i128::MAX / 4; 4];
         let still = self.required(role, enough);
-        for at in 0..4 {
-            if required[at] > 0 {
-                let covered = required[at] - still[at];
-                let surplus = (available[at] - required[at]).max(0);
-                bounds[at] = bounds[at].min(covered + surplus);
+        std::array::from_fn(|at| {
+            let covered = required[at] - still[at];
+            let surplus = (available[at] - required[at]).max(0);
+            match required[at] {
+                0 => i128::MAX,
+                _ => covered + surplus,
             }
-        }
-        bounds
+        })
     }
 
     pub(super) fn is_refused(&self, place: &Place, offer: &Resources) -> bool {

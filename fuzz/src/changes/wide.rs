@@ -305,7 +305,7 @@ impl Plain {
     }
 
     /// Whether an offer fits below all caps, of which none is reached.
-    fn is_within_caps(
+    pub(super) fn is_within_caps(
         &self,
         place: &Place,
         at_once: Option<&Quantities>,
@@ -327,6 +327,19 @@ impl Plain {
     fn in_offers(&self, name: &str, whose: impl Fn(&Place) -> bool) -> i128 {
         let held = self.offered.iter().filter(|it| whose(&it.place));
         held.map(|it| amount_of(&it.rest, name, |_| true)).sum()
+    }
+
+    /// Whether it is known that something of a bag serves one of the shapes that are demanded.
+    pub(super) fn is_served(&self, place: &Place, demand: &Demand, bag: &Resources) -> bool {
+        let has = |name: &str, each: Milli| {
+            let mut named = bag.iter().filter(|entry| entry.name() == name);
+            let entry = named.next().filter(|_| named.next().is_none());
+            let entry = entry.filter(|it| !is_whole(it) && name != "gpus");
+            entry.is_some_and(|it| matches!(it.value(), Value::Scalar(amount) if *amount >= each))
+        };
+        let fits = |shape: &Shape| shape.each().iter().all(|(name, each)| has(name, each));
+        let mut shapes = demand.shapes().iter().filter(|it| it.count() > 0);
+        !self.served.contains(&(place.0, place.1.clone())) && shapes.any(fits)
     }
 
     pub(super) fn demand(&self, place: &Place) -> Option<&Demand> {
