@@ -3,20 +3,29 @@
 //! Quota, headroom and bounds on offers change with every grant elsewhere, so what they hold back
 //! is looked at again an interval after a change. But only for leaves whose own bounds are others
 //! than when they were looked at: for all others nothing can have changed, and they are not
-//! interested until their bounds move, or less of the agent is free. Otherwise each change would
-//! cost a look at every pair of an agent and a framework that quota keeps apart.
+//! interested until their bounds move, or less of the agent is free and may be more for them.
+//! Otherwise each change would cost a look at every pair of an agent and a framework that quota
+//! keeps apart.
+//!
+//! Who is *struck* so keeps its turn: whoever looks at an agent before that compares bounds first.
+//! While a pass is open, nobody is struck, and nothing is looked at again for its own sake: what
+//! the pass has not come to was not looked at.
 //!
 //! Deliberately not here: the bounds themselves, which are `headroom.rs` and `tally.rs`.
 
 use alloc::vec::Vec;
 use core::mem::take;
 
+use smallvec::SmallVec;
+
 use super::changes::following_multiple;
 use super::columns::COLUMNS;
 use super::drf::{Drf, Due};
-use super::interest::{Interest, set_bit};
+use super::interest::{Interest, set_bit, unset_bit};
+use super::kinds::{is_undividable, kind};
 use super::seats::{LeafId, Seat};
 use super::want::Want;
+use crate::resources::Value;
 use crate::time::Time;
 
 /// Under which bounds a leaf was looked at, and had nothing; or a branch was left out.
@@ -45,6 +54,33 @@ impl Bounded {
     const fn see(&mut self, sign: u64, moment: u64) {
         self.is_mixed |= self.sign != sign;
         self.moment = moment;
+    }
+}
+
+/// The leaves that are taken for not interested in what bounds hold back, by their bits.
+#[derive(Debug, Default)]
+pub(super) struct Struck {
+    all: Vec<u64>,
+    /// Those that have a demand: less may serve another shape of it.
+    shaped: Vec<u64>,
+    /// How many changes and grants there had been when their bounds were last compared.
+    compared: (u64, u64),
+}
+
+impl Struck {
+    fn is_empty(&self) -> bool {
+        self.all.iter().all(|word| *word == 0)
+    }
+
+    /// Takes out a leaf whose bounds have moved, or that is not there any more.
+    pub(super) fn forget(&mut self, leaf: LeafId) {
+        unset_bit(&mut self.all, leaf);
+        unset_bit(&mut self.shaped, leaf);
+    }
+
+    fn clear(&mut self) {
+        self.all.clear();
+        self.shaped.clear();
     }
 }
 
@@ -105,58 +141,83 @@ impl Drf {
         }
     }
 
-    /// Looks again at what bounds held back, where they may have changed.
+    /// Looks again at what bounds held back, where they may have changed. No pass is open, and none
+    /// over all is to come.
     pub(super) fn look_again(&mut self, at: Time) {
-        // Where nothing is free nobody is kept from it: all may want what comes back.
-        let ledger = &self.ledger;
-        self.held_back
-            .retain(|agent| ledger.at(*agent).is_some_and(|row| !row.free().is_empty()));
-        // What waits for a look, somebody may want for the first time.
-        let is_settled = self.pass.is_none() && !self.due.all;
+        self.forget_taken();
         for agent in take(&mut self.shared_again) {
             self.mark(at, agent);
         }
-        let (mut same, mut changed) = (Vec::new(), Vec::new());
-        for (leaf, seat) in self.seats.iter() {
-            let Some(bounded) = seat.bounded else {
-                continue;
-            };
-            let is_same = is_settled
-                && !bounded.is_mixed
-                && self.tree.node(seat.node).listed
-                && bounded.sign == self.bounds_sign(seat);
-            if is_same {
-                same.push(leaf);
-            } else {
-                changed.push(leaf);
-            }
-        }
-        // Who was left out was not looked at under its own bounds.
-        let sign = self.promises_sign();
-        let has_moved = self.kept.is_some_and(|it| it.is_mixed || it.sign != sign);
-        if same.is_empty() || has_moved {
+        let (same, changed) = self.compare_bounds();
+        if same.is_empty() || self.has_kept_moved() {
             return self.look_again_at_all(at);
         }
         self.strike_bounded(&same);
         if !changed.is_empty() {
             self.restore_bounded(&changed);
+            self.due.held_back = true;
             let held_back: Vec<usize> = self.held_back.iter().copied().collect();
             for agent in held_back {
                 self.mark(at, agent);
             }
         }
+        self.struck.compared = self.so_far();
     }
 
     /// Looks again at all that bounds held back.
     pub(super) fn look_again_at_all(&mut self, at: Time) {
-        let bounded = self.seats.iter().filter(|(_, seat)| seat.bounded.is_some());
-        let bounded: Vec<LeafId> = bounded.map(|(leaf, _)| leaf).collect();
-        self.restore_bounded(&bounded);
-        self.struck.clear();
-        self.kept = None;
+        self.restore_all();
+        self.due.held_back = true;
         for agent in take(&mut self.held_back) {
             self.mark(at, agent);
         }
+    }
+
+    /// Takes leaves for not interested whose bounds stayed as they were in a pass over all that is
+    /// held back.
+    pub(super) fn strike_looked_at(&mut self) {
+        // What waits for a pass over all, somebody may want for the first time.
+        if self.held_back.is_empty() || self.is_all_struck || self.due.all || self.has_kept_moved()
+        {
+            return;
+        }
+        let (same, changed) = self.compare_bounds();
+        self.strike_bounded(&same);
+        self.is_all_struck = changed.is_empty();
+    }
+
+    /// Where nothing is free nobody is kept from it: all may want what comes back.
+    fn forget_taken(&mut self) {
+        let ledger = &self.ledger;
+        self.held_back
+            .retain(|agent| ledger.at(*agent).is_some_and(|row| !row.free().is_empty()));
+    }
+
+    /// Returns the leaves whose bounds are those under which they were looked at, and the others.
+    fn compare_bounds(&self) -> (Vec<LeafId>, Vec<LeafId>) {
+        let bounded = self.seats.iter().filter(|(_, seat)| seat.bounded.is_some());
+        let (same, changed): (Vec<_>, Vec<_>) = bounded
+            .partition(|(_, seat)| self.tree.node(seat.node).listed && !self.has_moved(seat));
+        let leaves = |of: Vec<(LeafId, &Seat)>| of.into_iter().map(|it| it.0).collect();
+        (leaves(same), leaves(changed))
+    }
+
+    /// Returns whether a leaf was looked at under other bounds than it has.
+    fn has_moved(&self, seat: &Seat) -> bool {
+        let bounded = seat.bounded.as_ref();
+        bounded.is_some_and(|it| it.is_mixed || it.sign != self.bounds_sign(seat))
+    }
+
+    /// Returns whether who was left out may have been so under other bounds: it was not looked at
+    /// under its own.
+    fn has_kept_moved(&self) -> bool {
+        self.kept
+            .is_some_and(|it| it.is_mixed || it.sign != self.promises_sign())
+    }
+
+    /// Returns how many changes and grants there have been.
+    const fn so_far(&self) -> (u64, u64) {
+        (self.changes, self.last_grant.0)
     }
 
     /// Returns whether an agent is kept from a leaf until its bounds have moved.
@@ -170,22 +231,64 @@ impl Drf {
     /// Has leaves interested again in what is about to be looked at: whoever looks at an agent sees
     /// all that may have something of it by now, each in its turn.
     pub(super) fn restore_due(&mut self, due: &Due) {
-        if self.struck.is_empty() {
-            return;
-        }
         if due.all {
-            let moved = self.seats.iter().filter(|(_, seat)| {
-                let bounded = seat.bounded.filter(|it| it.is_struck);
-                bounded.is_some_and(|it| it.is_mixed || it.sign != self.bounds_sign(seat))
-            });
-            let moved: Vec<LeafId> = moved.map(|(leaf, _)| leaf).collect();
-            self.restore_bounded(&moved);
+            self.restore_moved();
+        }
+        // As long as nothing has happened since, no bounds have moved.
+        if self.struck.is_empty() || self.struck.compared == self.so_far() {
+            return;
         }
         for agent in &due.agents {
             if self.held_back.contains(agent) {
-                self.is_all_struck &= !self.interest.restore(*agent, &self.struck);
+                self.is_all_struck &= !self.interest.restore(*agent, &self.struck.all);
             }
         }
+    }
+
+    /// Has a pass over all look at what bounds held back, where they have moved, so that this need
+    /// not be looked at again before they do.
+    fn restore_moved(&mut self) {
+        if self.recheck.is_some_and(|at| at <= self.now) {
+            self.recheck = None;
+            self.shared_again.clear();
+            self.forget_taken();
+        }
+        if self.held_back.is_empty() {
+            return;
+        }
+        if self.has_kept_moved() {
+            return self.restore_all();
+        }
+        let moved = self.seats.iter().filter(|(_, seat)| {
+            // Who is still interested is looked at in any case.
+            seat.bounded.is_some_and(|it| !it.is_struck) || self.has_moved(seat)
+        });
+        let moved: Vec<LeafId> = moved.map(|(leaf, _)| leaf).collect();
+        self.restore_bounded(&moved);
+        self.struck.compared = self.so_far();
+    }
+
+    /// Has leaves keep their turn in the rest of an open pass over all if what happened between its
+    /// slices has moved their bounds.
+    pub(super) fn restore_moved_since(&mut self) {
+        if self.struck.compared.0 == self.changes || self.struck.is_empty() {
+            return;
+        }
+        let moved = self.seats.iter().filter(|(_, seat)| {
+            seat.bounded.is_some_and(|it| it.is_struck) && self.has_moved(seat)
+        });
+        let moved: Vec<LeafId> = moved.map(|(leaf, _)| leaf).collect();
+        let bits = bits_of(&moved);
+        for leaf in moved {
+            self.struck.forget(leaf);
+            if let Some(bounded) = &mut self.seats.seat_mut(leaf).bounded {
+                // The pass is through with some agents, which are looked at again after it.
+                bounded.is_mixed = true;
+                bounded.is_struck = false;
+            }
+        }
+        self.restore_bits(&bits);
+        self.struck.compared = self.so_far();
     }
 
     /// Less may be had of an agent than before: those may want it who go by how much it is, and
@@ -196,8 +299,34 @@ impl Drf {
         if self.struck.is_empty() || !self.held_back.contains(&agent) {
             return is_wanted;
         }
-        self.is_all_struck = false;
-        self.interest.restore(agent, &self.struck) || is_wanted
+        let is_any = self.options.most_offered.is_some() || self.is_chosen_from(agent);
+        let again = if is_any {
+            &self.struck.all
+        } else {
+            &self.struck.shaped
+        };
+        let is_wanted = self.interest.restore(agent, again) || is_wanted;
+        self.is_all_struck &= !is_wanted;
+        is_wanted
+    }
+
+    /// Returns whether a bound may leave another part of an agent once others had the first: of
+    /// what comes in several pieces, or cannot be divided. Of one amount, less leaves no more.
+    fn is_chosen_from(&self, agent: usize) -> bool {
+        let row = self.ledger.at(agent);
+        let mut seen = [false; COLUMNS];
+        let mut pieces = [false; COLUMNS];
+        for entry in row.into_iter().flat_map(|row| row.free()) {
+            let place = self.columns.place(entry).filter(|_| kind(entry).is_open());
+            if let Some((column, _)) = place {
+                let is_amount = matches!(entry.value(), Value::Scalar(_));
+                pieces[column] |= seen[column] || !is_amount || is_undividable(entry);
+                seen[column] = true;
+            }
+        }
+        let columns = (0..COLUMNS).filter(|column| pieces[*column]);
+        let columns: SmallVec<[usize; COLUMNS]> = columns.collect();
+        !columns.is_empty() && self.tree.bounds_any(&columns)
     }
 
     /// Takes leaves for not interested in what bounds hold back.
@@ -206,18 +335,33 @@ impl Drf {
             return;
         }
         self.is_all_struck = true;
-        self.struck = bits_of(leaves);
+        for leaf in leaves {
+            let seat = self.seats.seat_mut(*leaf);
+            let bounded = seat.bounded.as_mut();
+            bounded.expect("it was just listed").is_struck = true;
+            set_bit(&mut self.struck.all, *leaf);
+            if seat.want.is_some() {
+                set_bit(&mut self.struck.shaped, *leaf);
+            }
+        }
+        let bits = bits_of(leaves);
         for agent in &self.held_back {
             // The others were not looked at, or wait for a look.
             let row = self.ledger.at(*agent);
-            if row.is_some_and(|row| row.is_offerable() && !row.due) {
-                self.interest.strike(*agent, &self.struck);
+            let is_looked_at = row.is_some_and(|row| row.is_offerable() && !row.due);
+            if is_looked_at && !self.shared_again.contains(agent) {
+                self.interest.strike(*agent, &bits);
             }
         }
-        for leaf in leaves {
-            let bounded = self.seats.seat_mut(*leaf).bounded.as_mut();
-            bounded.expect("it was just listed").is_struck = true;
-        }
+    }
+
+    /// Has all leaves interested again in all that bounds hold back.
+    fn restore_all(&mut self) {
+        let bounded = self.seats.iter().filter(|(_, seat)| seat.bounded.is_some());
+        let bounded: Vec<LeafId> = bounded.map(|(leaf, _)| leaf).collect();
+        self.restore_bounded(&bounded);
+        self.struck.clear();
+        self.kept = None;
     }
 
     /// Has leaves interested again in all that bounds hold back, and forgets under which bounds
@@ -227,15 +371,19 @@ impl Drf {
         for leaf in leaves {
             let seat = self.seats.seat_mut(*leaf);
             if seat.bounded.take().is_some_and(|it| it.is_struck) {
-                struck.push(*leaf);
+                set_bit(&mut struck, *leaf);
+                self.struck.forget(*leaf);
             }
         }
-        if struck.is_empty() {
+        self.restore_bits(&struck);
+    }
+
+    fn restore_bits(&mut self, bits: &[u64]) {
+        if bits.is_empty() {
             return;
         }
-        let bits = bits_of(&struck);
         for agent in &self.held_back {
-            let _wanted = self.interest.restore(*agent, &bits);
+            let _wanted = self.interest.restore(*agent, bits);
         }
     }
 

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use smallvec::SmallVec;
 
 use super::candidate::{Bar, Pair, Stage, Stop};
-use super::drf::{Drf, Lease, SorterKind};
+use super::drf::{Drf, Lease, Of, SorterKind};
 use super::holding::open;
 use super::interest::{Count, Interest};
 use super::ledger::Extent;
@@ -41,6 +41,7 @@ pub(super) struct Pass {
     pub(super) ranks: Option<Ranks>,
     /// How many of them stand there already.
     pub(super) ranked: usize,
+    of: Of,
 }
 
 /// Who is next to have something of an agent, and what.
@@ -71,7 +72,12 @@ impl Drf {
         self.tree.settle();
         self.relisted.clear();
         let mut pass = match self.pass.take() {
-            Some(pass) => pass,
+            Some(pass) => {
+                if pass.of == Of::All {
+                    self.restore_moved_since();
+                }
+                pass
+            }
             None => self.begin(),
         };
         let mut slice = Slice {
@@ -91,6 +97,9 @@ impl Drf {
                 }
             }
             if pass.stage == Stage::FairShare {
+                if pass.of != Of::Few {
+                    self.strike_looked_at();
+                }
                 return;
             }
             pass.stage = Stage::FairShare;
@@ -159,6 +168,7 @@ impl Drf {
                 row.due = false;
             }
         }
+        let of = due.of();
         let mut agents: Vec<usize> = if due.all { self.wanted() } else { due.agents };
         self.passes += 1;
         self.rng.shuffle(&mut agents);
@@ -175,6 +185,7 @@ impl Drf {
             at: 0,
             ranks: is_packing.then(|| Ranks::of(self.tree.total)),
             ranked: 0,
+            of,
         }
     }
 

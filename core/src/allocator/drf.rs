@@ -117,7 +117,7 @@ use core::time::Duration;
 
 pub use super::options::{DemandRule, GpuRule, Options, Packing, SorterKind};
 
-use super::bounded::Bounded;
+use super::bounded::{Bounded, Struck};
 use super::breeds::Breeds;
 use super::columns::{Columns, Row};
 use super::counted::Shapes;
@@ -171,8 +171,8 @@ pub struct Drf {
     pub(super) names_kept: u32,
     /// Whether agents may have names without a column.
     pub(super) names_wait: bool,
-    /// The leaves that are taken for not interested in these, by their bits.
-    pub(super) struck: Vec<u64>,
+    /// The leaves that are taken for not interested in these.
+    pub(super) struck: Struck,
     /// Agents of which others may have a copy of a shared volume as well.
     pub(super) shared_again: BTreeSet<usize>,
     /// When all of these are looked at again.
@@ -204,7 +204,28 @@ const LEAST_INTERVAL: Duration = Duration::from_millis(1);
 pub(super) struct Due {
     pub(super) since: Option<Time>,
     pub(super) all: bool,
+    /// Whether all that is held back is among them.
+    pub(super) held_back: bool,
     pub(super) agents: Vec<usize>,
+}
+
+impl Due {
+    pub(super) const fn of(&self) -> Of {
+        match (self.all, self.held_back) {
+            (true, _) => Of::All,
+            (false, true) => Of::HeldBack,
+            (false, false) => Of::Few,
+        }
+    }
+}
+
+/// What a pass goes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    All,
+    /// All of which bounds hold something back, and maybe others.
+    HeldBack,
+    Few,
 }
 
 /// The wait for agents after a change of masters (AL-07).
@@ -326,7 +347,7 @@ impl Drf {
             held_back: BTreeSet::new(),
             kept: None,
             is_all_struck: true,
-            struck: Vec::new(),
+            struck: Struck::default(),
             names_asked: None,
             names_kept: 0,
             names_wait: false,
@@ -361,8 +382,8 @@ impl Drf {
         self.recovery.is_none() && since.is_some_and(reached)
     }
 
-    /// Whether more lapses now of what somebody waits for. Nobody does for what was forgotten, which
-    /// may be so much that it takes many slices.
+    /// Whether more lapses now of what somebody waits for. Nobody does for what was forgotten,
+    /// which may be so much that it takes many slices.
     fn has_lapsed_more(&self) -> bool {
         self.is_lapsing && self.filters.next_lapse().is_some_and(|at| at <= self.now)
     }
@@ -391,9 +412,12 @@ impl Drf {
             self.mark(lapsed.at, agent);
         }
         self.make_room(now);
-        if let Some(at) = self.recheck.filter(|at| *at <= now) {
+        // A pass that is open has not come to all yet, and one over all looks at all that moved.
+        if let Some(at) = self.recheck.filter(|at| *at <= now)
+            && self.pass.is_none()
+            && !self.due.all
+        {
             self.recheck = None;
-            self.forget_trails();
             self.look_again(at);
         }
     }

@@ -325,6 +325,14 @@ impl Tree {
         bounds
     }
 
+    /// Returns whether a limit of some role, or what is kept free, bounds one of these columns.
+    pub(super) fn bounds_any(&self, columns: &[usize]) -> bool {
+        let required = self.required_headroom();
+        let mut sets = self.books.iter().filter_map(|books| books.set.as_ref());
+        columns.iter().any(|column| required.at(*column) > 0)
+            || sets.any(|set| columns.iter().any(|it| set.limit.0[*it] != i128::MAX))
+    }
+
     /// Lowers bounds to what the limit of this very role leaves.
     pub(super) fn lower_to_limit(&self, node: NodeId, bounds: &mut Bounds) {
         let books = &self.books[node.at()];

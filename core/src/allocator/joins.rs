@@ -276,6 +276,7 @@ impl Drf {
         self.interest.unlist(leaf);
         self.interest.unbar_leaf(leaf);
         self.breeds.unbar(leaf);
+        self.struck.forget(leaf);
         self.tree.unseat(seat.node);
     }
 
