@@ -362,29 +362,21 @@ fn passes_that_are_open_when_bounds_are_compared_come_to_an_end() {
 }
 
 #[test]
-fn a_revival_when_bounds_are_compared_gives_up_nothing() {
+fn a_revival_that_waits_when_bounds_are_compared_gives_up_nothing() {
     let mut rig = kept_apart(Options::default());
     let z = FrameworkKey::from_raw(100, 0);
     wants(&mut rig, z, "z", "disk:1");
     assert_eq!(idle(&mut rig, 10), [""; 0]);
     let before = rig.drf.scratch.work();
     for _ in 0..10 {
-        // Half of an interval later bounds are to be compared, and just then somebody is revived.
+        // It is looked at no earlier than bounds are compared.
         rig.now = rig.now + Duration::from_millis(500);
-        rig.drf.handle(
-            rig.now,
-            Change::WeightSet {
-                role: role("idle"),
-                weight: Milli::from_units(1),
-            },
-            &mut rig.out,
-        );
-        rig.now = rig.now + Duration::from_millis(500);
-        let revived = Change::Revived {
+        let roles = Vec::new();
+        rig.tell(Change::Revived {
             framework: z,
-            roles: Vec::new(),
-        };
-        rig.tell(revived);
+            roles,
+        });
+        rig.now = rig.now + Duration::from_millis(500);
         ticks(&mut rig);
     }
     let work = rig.drf.scratch.work() - before;
@@ -531,14 +523,18 @@ fn who_was_struck_keeps_its_turn_on_an_agent_that_comes_back() {
 #[test]
 fn what_waits_for_a_look_is_kept_from_nobody() {
     let mut rig = Rig::new();
-    rig.tell(quota("eng", "", "cpus:4"));
-    rig.framework(A, &["eng"])
-        .agent(A0, "cpus:8;mem:100")
+    let mut profile = FrameworkProfile::new("A", roles(&["eng"]));
+    let least = ["cpus:6", "mem:100"].map(|it| Quantities::parse(it).unwrap());
+    profile.roles[0].min_allocatable = Some(least.to_vec());
+    let framework = A;
+    rig.tell(quota("eng", "", "cpus:4"))
+        .tell(Change::FrameworkAdded { framework, profile });
+    assert_eq!(rig.says(), [""; 0]);
+    rig.agent(A0, "cpus:8;mem:100")
         .used_in(B, "ops", A0, "mem:50");
-    assert_eq!(rig.says(), ["1: A/eng on 0: cpus:4;mem:50"]);
-    returned_in(&mut rig, A, "eng", A0, "cpus:4;mem:50");
-    rig.now = rig.now + Duration::from_millis(1_500);
+    assert_eq!(rig.says(), [""; 0], "the limit keeps it from six cores");
     // As long as agents have to come, nothing is granted; and meanwhile more is free.
+    rig.now = rig.now + Duration::from_millis(500);
     rig.tell(Change::Recovering { agents: 10 });
     rig.tell(Change::Returned {
         framework: B,
@@ -553,7 +549,7 @@ fn what_waits_for_a_look_is_kept_from_nobody() {
     rig.drf.check_invariants();
     assert_eq!(rig.out.drain().count(), 0);
     rig.tell(Change::Resumed);
-    assert_eq!(rig.says(), ["2: A/eng on 0: cpus:4;mem:100"]);
+    assert_eq!(rig.says(), ["1: A/eng on 0: cpus:4;mem:100"]);
 }
 
 #[test]
