@@ -70,7 +70,10 @@ impl Logic for Flood {
                 self.end(Err(message), calls);
             }
             UserEvent::Disconnected => self.end(Err("the master is lost".to_owned()), calls),
-            UserEvent::Update(_) | UserEvent::Subscribed { .. } | UserEvent::Rescinded(_) => {}
+            UserEvent::Update(_)
+            | UserEvent::Operation(_)
+            | UserEvent::Subscribed { .. }
+            | UserEvent::Rescinded(_) => {}
         }
     }
 }

@@ -59,6 +59,7 @@ impl Logic for Endless {
             }
             UserEvent::Update(_)
             | UserEvent::Rescinded(_)
+            | UserEvent::Operation(_)
             | UserEvent::Disconnected
             | UserEvent::Error { .. }
             | UserEvent::Rejected { .. } => return,

@@ -37,7 +37,10 @@ impl Logic for Hello {
             }
             UserEvent::Error { message, .. } => println!("the end: {message}"),
             UserEvent::Rejected { call, message, .. } => println!("no {call}: {message}"),
-            UserEvent::Subscribed { .. } | UserEvent::Rescinded(_) | UserEvent::Disconnected => {}
+            UserEvent::Subscribed { .. }
+            | UserEvent::Rescinded(_)
+            | UserEvent::Operation(_)
+            | UserEvent::Disconnected => {}
         }
     }
 }

@@ -56,6 +56,7 @@ impl Logic for TwoTasks {
             }
             UserEvent::Subscribed { .. }
             | UserEvent::Rescinded(_)
+            | UserEvent::Operation(_)
             | UserEvent::Disconnected
             | UserEvent::Error { .. }
             | UserEvent::Rejected { .. } => {}

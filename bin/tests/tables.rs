@@ -165,6 +165,7 @@ impl Logic for Liar {
             }
             UserEvent::Subscribed { .. }
             | UserEvent::Rescinded(_)
+            | UserEvent::Operation(_)
             | UserEvent::Disconnected
             | UserEvent::Error { .. }
             | UserEvent::Rejected { .. } => {}

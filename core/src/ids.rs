@@ -44,6 +44,9 @@ pub mod kind {
     /// Marks the id of an executor.
     #[derive(Debug)]
     pub enum Executor {}
+    /// Marks the id of an operation.
+    #[derive(Debug)]
+    pub enum Operation {}
     /// Marks the id of a container.
     #[derive(Debug)]
     pub enum Container {}
@@ -66,6 +69,9 @@ pub mod kind {
     impl Kind for Executor {
         const NOUN: &'static str = "executor id";
     }
+    impl Kind for Operation {
+        const NOUN: &'static str = "operation id";
+    }
     impl Kind for Container {
         const NOUN: &'static str = "container id";
     }
@@ -83,6 +89,8 @@ pub type OfferId = Id<kind::Offer>;
 pub type TaskId = Id<kind::Task>;
 /// Names an executor within its framework and agent; the framework chooses it.
 pub type ExecutorId = Id<kind::Executor>;
+/// Names an operation within its framework; the framework chooses it.
+pub type OperationId = Id<kind::Operation>;
 /// Names a container within its agent; the agent chooses it.
 pub type ContainerId = Id<kind::Container>;
 

@@ -35,6 +35,13 @@ pub const LABELS: usize = 256;
 pub const COPIES: u32 = 65_536;
 /// The most tasks in one accept.
 pub const TASKS_PER_ACCEPT: usize = 10_000;
+/// The most operations on resources in one accept.
+pub const OPERATIONS_PER_ACCEPT: usize = 1_000;
+/// The most operations of one agent that it has not yet confirmed to have carried out.
+pub const OPERATIONS_PER_AGENT: usize = 1_024;
+/// The most operations of one framework that it has named and not confirmed the end of. As many may
+/// be named in one call.
+pub const OPERATIONS_PER_FRAMEWORK: usize = 10_000;
 /// The most offers named in one call.
 pub const OFFERS_PER_CALL: usize = 10_000;
 /// The most entries of a command's argument list or environment.
@@ -116,6 +123,9 @@ pub const GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
 pub const DEFAULT_REFUSE: Duration = Duration::from_secs(5);
 
 const _: () = assert!(TASKS_PER_ACCEPT <= TASKS_PER_FRAMEWORK);
+const _: () = assert!(OPERATIONS_PER_ACCEPT < OPERATIONS_PER_AGENT);
+// An order: what it is done to, and what becomes of that.
+const _: () = assert!(2 * AGENT_BYTES + TEXT_BYTES <= FRAME_BYTES);
 const _: () = assert!(TEXT_BYTES < FRAME_BYTES);
 const _: () = assert!(FRAMEWORK_BYTES <= SLICE_BYTES);
 // What the master adds to a task: its role, the certificate's name, which is below 64 KiB in TLS,

@@ -63,6 +63,7 @@ impl Logic for Keeper {
             UserEvent::Subscribed { .. }
             | UserEvent::Disconnected
             | UserEvent::Rescinded(_)
+            | UserEvent::Operation(_)
             | UserEvent::Error { .. }
             | UserEvent::Rejected { .. } => {}
         }

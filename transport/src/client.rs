@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tepui_core::ids::{FrameworkId, OfferId, TaskId};
+use tepui_core::ids::{AgentId, FrameworkId, OfferId, OperationId, TaskId};
 use tepui_core::protocol::offer;
+use tepui_core::protocol::operation::OperationStatus;
 use tepui_core::protocol::refusal::{CallKind, EndReason, RejectKind};
 use tepui_core::protocol::status::TaskStatus;
 use tepui_core::protocol::task::TaskInfo;
@@ -54,6 +55,8 @@ pub enum Event {
         /// What is wrong with it, for people.
         message: String,
     },
+    /// News about an operation that the framework has named.
+    Operation(OperationNews),
 }
 
 /// Acts for the framework. Clones act for the same.
@@ -84,6 +87,11 @@ impl Handle {
     /// Wants offers again, and forgets what it declined.
     pub fn revive(&self) {
         self.call(UserCall::Revive);
+    }
+
+    /// Asks how far operations are, all that are known if none is named; answers come as events.
+    pub fn reconcile_operations(&self, operations: Vec<(OperationId, Option<AgentId>)>) {
+        self.call(UserCall::ReconcileOperations { operations });
     }
 
     /// Leaves the framework and its tasks to go on alone, for as long as its failover timeout says.
@@ -145,6 +153,24 @@ impl Offer {
         Ok(())
     }
 
+    /// Does operations with it in their order, such as to reserve, to make a volume, and to launch
+    /// a task that uses it. What is left of the offer is declined for `refuse`.
+    pub fn accept(
+        self,
+        operations: Vec<offer::Operation>,
+        refuse: Option<Duration>,
+    ) -> Result<(), Rescinded> {
+        if !self.use_up() {
+            return Err(Rescinded);
+        }
+        self.handle.call(UserCall::Accept {
+            offers: vec![self.offer.id.clone()],
+            operations,
+            refuse,
+        });
+        Ok(())
+    }
+
     /// Gives it back, not to be offered the same again for `refuse` (five seconds if `None`).
     pub fn decline(self, refuse: Option<Duration>) {
         if self.use_up() {
@@ -194,6 +220,34 @@ impl Drop for Update {
                 task: self.status.task.clone(),
                 update,
             });
+        }
+    }
+}
+
+/// News about an operation, acknowledged when it is dropped as an [`Update`] is.
+#[derive(Debug)]
+pub struct OperationNews {
+    status: OperationStatus,
+    handle: Handle,
+}
+
+impl Deref for OperationNews {
+    type Target = OperationStatus;
+
+    fn deref(&self) -> &OperationStatus {
+        &self.status
+    }
+}
+
+impl Drop for OperationNews {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        if let Some(update) = self.status.update {
+            let id = self.status.id.clone();
+            let call = UserCall::AcknowledgeOperation { id, update };
+            self.handle.call(call);
         }
     }
 }
@@ -264,6 +318,10 @@ impl Logic for Channels {
                 status,
                 handle: self.handle.clone(),
             }),
+            UserEvent::Operation(status) => Event::Operation(OperationNews {
+                status,
+                handle: self.handle.clone(),
+            }),
             UserEvent::Error { reason, message } => Event::Error {
                 reason: Some(reason),
                 message,
@@ -282,8 +340,15 @@ impl Logic for Channels {
             // Nobody listens any more. Offers are void with the framework, and an update that
             // nobody has seen must not be acknowledged.
             self.handle.live.lock().clear();
-            if let Event::Update(update) = unheard.0 {
-                std::mem::forget(update);
+            match unheard.0 {
+                Event::Update(update) => std::mem::forget(update),
+                Event::Operation(news) => std::mem::forget(news),
+                Event::Subscribed { .. }
+                | Event::Disconnected
+                | Event::Offers(_)
+                | Event::Rescinded(_)
+                | Event::Error { .. }
+                | Event::Rejected { .. } => {}
             }
             calls.push(UserCall::Stop);
         }

@@ -9,6 +9,7 @@ use alloc::string::String;
 use super::containers::Phase;
 use super::registration::Link;
 use super::tasks::{Placement, Task, UPDATES_PER_TASK};
+use super::updates::Stream;
 use super::{Agent, Number, Timer};
 use crate::time::Time;
 
@@ -30,6 +31,7 @@ impl Agent {
     pub fn check(&self) -> Result<(), Violation> {
         self.check_names()?;
         self.check_streams()?;
+        self.check_total()?;
         self.check_containers()?;
         self.check_timers()
     }
@@ -94,13 +96,34 @@ impl Agent {
                 format!("news of {number:?} for an ended framework")
             })?;
             let flies = self.link.joined().is_some() && !stream.is_empty();
-            let flight = self.flights.contains_key(number);
+            let flight = self.flights.contains_key(&Stream::Task(*number));
             ensure(flies == flight, || {
                 format!("the oldest update of {number:?} is not sent")
             })?;
         }
-        let all = self.flights.keys().all(|n| self.state.task(*n).is_some());
-        ensure(all, || "an update in flight of no task".into())
+        for (number, said) in self.state.said() {
+            let is_told = *number <= self.state.converted().last && said.status.update.is_some();
+            ensure(is_told, || format!("operation {number} is not done"))?;
+            let flight = self.flights.contains_key(&Stream::Operation(*number));
+            ensure(self.link.joined().is_some() == flight, || {
+                format!("the news about operation {number} is not sent")
+            })?;
+        }
+        let all = self.flights.keys().all(|stream| match stream {
+            Stream::Task(number) => self.state.task(*number).is_some(),
+            Stream::Operation(number) => self.state.said().contains_key(number),
+        });
+        ensure(all, || "news in flight of nothing".into())
+    }
+
+    /// What it has is what operations have made of its description, unless that cannot be.
+    fn check_total(&self) -> Result<(), Violation> {
+        let total = self.state.converted().total(&self.config.info.resources);
+        let is_right = match total {
+            Ok(total) => total == self.total,
+            Err(_) => self.link == Link::Stopped,
+        };
+        ensure(is_right, || "its total is not what was made of it".into())
     }
 
     fn check_containers(&self) -> Result<(), Violation> {
@@ -163,8 +186,8 @@ impl Agent {
             Link::Joined { dead_at, .. } => expect(dead_at, Timer::Silence)?,
             Link::Away | Link::Recovering(_) | Link::Stopped => {}
         }
-        for (number, flight) in &self.flights {
-            expect(flight.resend_at, Timer::Resend(*number))?;
+        for (stream, flight) in &self.flights {
+            expect(flight.resend_at, Timer::Resend(*stream))?;
         }
         for (number, phase) in self.containers.iter() {
             if let Phase::Ending(at) = phase {

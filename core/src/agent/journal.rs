@@ -2,7 +2,7 @@
 //!
 //! The agent writes a record, applies it here, and only then says anything that rests on it; the
 //! journal gives the same records back after a restart. The tables below hold what must survive:
-//! tasks, executors, updates that nobody acknowledged, kills under way.
+//! tasks, executors, what operations have made, news that nobody acknowledged, kills under way.
 //!
 //! Deliberately not here: whatever is true of one life only (connections, timers, which container
 //! is just being started), and any decision.
@@ -13,11 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use super::executors::Executor;
 use super::gc::{Retired, Retirees};
+use super::operations::Said;
 use super::tasks::{Placement, Task};
 use crate::ids::{AgentId, BootId, ExecutorId, FrameworkId, TaskId, UpdateId};
 use crate::machine::Durable;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::node::AgentInfo;
+use crate::protocol::operation::{Converted, Order};
 use crate::protocol::status::TaskStatus;
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
 use crate::roles::Role;
@@ -134,6 +136,20 @@ pub enum AgentRecord {
         /// Which one.
         boot: BootId,
     },
+    /// An operation was carried out, the next one in turn.
+    CarriedOut {
+        /// The operation.
+        order: Order,
+        /// The name of the news about it, if its framework wants to hear it.
+        update: Option<UpdateId>,
+        /// When.
+        at: Time,
+    },
+    /// The framework has the news about an operation, or nobody wants it any more.
+    OperationAcknowledged {
+        /// The operation's number.
+        number: u64,
+    },
 }
 
 /// A framework that has tasks or executors here.
@@ -164,6 +180,8 @@ pub struct AgentState {
     executors: BTreeMap<Number, Executor>,
     tasks: BTreeMap<Number, Task>,
     retired: Retirees,
+    converted: Converted,
+    said: BTreeMap<u64, Said>,
 }
 
 impl AgentState {
@@ -205,6 +223,16 @@ impl AgentState {
     /// Returns how many records were ever applied.
     pub fn records(&self) -> u64 {
         self.records
+    }
+
+    /// Returns what operations have made of the agent's resources.
+    pub fn converted(&self) -> &Converted {
+        &self.converted
+    }
+
+    /// Returns the news about operations that nobody has acknowledged, by their numbers.
+    pub(super) fn said(&self) -> &BTreeMap<u64, Said> {
+        &self.said
     }
 
     pub(super) fn next(&self) -> Number {
@@ -354,6 +382,17 @@ impl AgentState {
         );
     }
 
+    fn apply_carried_out(&mut self, order: &Order, update: Option<UpdateId>, at: Time) {
+        self.last_time = self.last_time.max(at);
+        let noted = self
+            .converted
+            .note(order.number, &order.before, &order.after);
+        noted.expect("an operation was tried before it was recorded");
+        if let Some(said) = Said::of(order, update, at) {
+            self.said.insert(order.number, said);
+        }
+    }
+
     fn apply_framework_ended(&mut self, framework: &FrameworkId, destroy_at: Time) {
         let Some(entry) = self.frameworks.get_mut(framework) else {
             return;
@@ -437,6 +476,10 @@ impl Durable for AgentState {
             }
             AgentRecord::Described { info } => self.info = Some(info.clone()),
             AgentRecord::Booted { boot } => self.boot = Some(*boot),
+            AgentRecord::CarriedOut { order, update, at } => {
+                self.apply_carried_out(order, *update, *at);
+            }
+            AgentRecord::OperationAcknowledged { number } => drop(self.said.remove(number)),
         }
     }
 }

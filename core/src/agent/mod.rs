@@ -6,7 +6,7 @@
 //! round trip for news that says nothing.
 //!
 //! Reading order: `interface`, `journal` (what it remembers), `on_master`, `kills`, `on_container`,
-//! `on_executor`, `overdue`, `updates`, `recovery`.
+//! `on_executor`, `overdue`, `updates`, `operations`, `recovery`.
 //!
 //! Deliberately not here: how containers work, where sandboxes are, finding the master, and
 //! draining.
@@ -23,6 +23,7 @@ mod launch;
 mod on_container;
 mod on_executor;
 mod on_master;
+mod operations;
 mod overdue;
 mod reconfigure;
 mod recovery;
@@ -50,12 +51,13 @@ pub use self::reconfigure::Policy;
 use self::recovery::Recovery;
 use self::registration::Link;
 pub use self::tasks::Placement;
-use self::updates::Flights;
+use self::updates::{Flights, Stream};
 pub use self::view::{Sandbox, TaskSummary, View};
 use crate::ids::PeerId;
 use crate::machine::{Durable, Machine, Outbox};
 use crate::protocol::container::ContainerCommand;
 use crate::protocol::hello::CloseReason;
+use crate::resources::Resources;
 use crate::rng::Rng;
 use crate::time::Time;
 use crate::timers::Timers;
@@ -67,8 +69,8 @@ enum Timer {
     Register,
     /// The master was silent for too long.
     Silence,
-    /// The oldest update of a task is sent again.
-    Resend(Number),
+    /// The oldest update of a task, or the news about an operation, is sent again.
+    Resend(Stream),
     /// A container was given its time.
     Destroy(Number),
     /// An executor had its time to subscribe.
@@ -109,6 +111,8 @@ impl Cx<'_> {
 pub struct Agent {
     config: Config,
     state: AgentState,
+    /// What it has: what its configuration says, and what operations have made of that.
+    total: Resources,
     rng: Rng,
     timers: Timers<Timer>,
     link: Link,
@@ -143,7 +147,7 @@ impl Agent {
             match timer {
                 Timer::Register => self.on_register_due(cx),
                 Timer::Silence => self.on_silence(cx),
-                Timer::Resend(task) => self.on_resend_due(cx, task),
+                Timer::Resend(stream) => self.on_resend_due(cx, stream),
                 Timer::Destroy(number) => self.on_destroy_due(cx, number),
                 Timer::Subscribe(executor) => self.on_subscribe_overdue(cx, executor),
                 Timer::Word(task) => self.on_word_due(cx, task),

@@ -1,6 +1,7 @@
 //! What the master orders: run, shut a framework down, acknowledge.
 //!
-//! Deliberately not here: registration ([`super::registration`]), and kills ([`super::kills`]).
+//! Deliberately not here: registration ([`super::registration`]), kills ([`super::kills`]), and
+//! operations ([`super::operations`]).
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -10,7 +11,7 @@ use super::journal::Number;
 use super::launch;
 use super::registration::Welcome;
 use super::tasks::Placement;
-use super::updates::News;
+use super::updates::{News, Stream};
 use super::{Agent, AgentRecord, Cx, Effect};
 use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
 use crate::limits;
@@ -89,6 +90,10 @@ impl Agent {
                 task,
                 update,
             } => self.on_acknowledged(cx, &framework, &task, update),
+            ToAgent::Convert(order) => self.on_order(cx, order),
+            ToAgent::AcknowledgeOperation { number, update } => {
+                self.on_operation_acknowledged(cx, number, update);
+            }
         }
     }
 
@@ -120,6 +125,11 @@ impl Agent {
         if let Err(problem) = check_task(&agent, task) {
             let news = News::new(TaskState::Error, Source::Agent);
             self.turn_away(cx, job, news.because(Reason::TaskInvalid, problem));
+        } else if let Some(missing) = self.unknown_resources(task) {
+            // AG-30, SM-34
+            let problem = format!("the agent does not have {missing}");
+            let news = News::new(TaskState::Dropped, Source::Agent);
+            self.turn_away(cx, job, news.because(Reason::ResourcesUnknown, problem));
         } else if let Some(executor) = task.executor.clone() {
             self.run_by_executor(cx, &agent, &id, job, executor);
         } else {
@@ -252,6 +262,7 @@ impl Agent {
     }
 
     fn on_shutdown_framework(&mut self, cx: &mut Cx<'_>, framework: FrameworkId) {
+        self.forget_operations_of(cx, &framework);
         let known = self.state.frameworks().get(&framework);
         let Some(row) = known.filter(|row| !row.ended) else {
             tracing::debug!(%framework, "not here, or ended already: ignored");
@@ -270,7 +281,7 @@ impl Agent {
         };
         self.persist(cx, record);
         for (number, placement) in tasks {
-            self.land(number);
+            self.land(Stream::Task(number));
             if self.state.task(number).is_none() {
                 self.on_task_removed(cx, number, placement);
             } else if placement == Placement::Own {

@@ -19,6 +19,7 @@
 //!
 //! Deliberately not here: reading the journal, which the driver does.
 
+use alloc::format;
 use alloc::vec::Vec;
 
 use super::containers::{Containers, Phase};
@@ -27,6 +28,7 @@ use super::gc::Deletions;
 use super::history::History;
 use super::journal::Number;
 use super::on_container::End;
+use super::operations;
 use super::overdue::Watches;
 use super::registration::Link;
 use super::tasks::Placement;
@@ -69,9 +71,11 @@ impl Agent {
         // Update ids must not repeat from one life to the next. An id that anybody saw was made
         // durable before, so a life that told something begins with more records than the last.
         let lives = state.records().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let total = operations::total(state.converted(), &config.info.resources);
         let mut agent = Self {
             rng: Rng::new(config.seed.wrapping_add(lives)),
             recovery: Recovery::begin(&config, &state),
+            total: total.clone().unwrap_or_default(),
             config,
             state,
             timers: Timers::new(),
@@ -90,6 +94,10 @@ impl Agent {
         let running: Vec<Number> = agent.state.tasks().keys().copied().collect();
         for task in running {
             agent.watch_time(task, None);
+        }
+        if let Err(why) = total {
+            let reason = format!("agent {} cannot go on: {why}", agent.config.name);
+            agent.stop(&mut cx, reason);
         }
         agent
     }

@@ -141,7 +141,13 @@ impl Agent {
     }
 
     /// Gives the connection up, and says so.
-    fn give_up(&mut self, cx: &mut Cx<'_>, peer: PeerId, close: CloseReason, reason: String) {
+    pub(super) fn give_up(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        close: CloseReason,
+        reason: String,
+    ) {
         self.leave();
         cx.disconnect(peer, close, reason);
     }
@@ -195,7 +201,9 @@ impl Agent {
             frameworks: Vec::new(),
             tasks,
         }));
-        before.chain([last]).collect()
+        let converted = self.state.converted();
+        let converted = (converted.last > 0).then(|| ToMaster::Converted(converted.clone()));
+        converted.into_iter().chain(before).chain([last]).collect()
     }
 
     pub(super) fn on_welcome(&mut self, cx: &mut Cx<'_>, peer: PeerId, welcome: Welcome) {

@@ -1,4 +1,4 @@
-//! Status updates, delivered in order and at least once (TK-66 to TK-73).
+//! Status updates of tasks, delivered in order and at least once (TK-66 to TK-73).
 //!
 //! One stream a task: every update is durable before it is sent, only the oldest is in flight, and
 //! it is sent again, ever less often, until the framework acknowledges it. Each goes with the
@@ -26,8 +26,15 @@ pub(super) struct Flight {
     pub(super) wait: Duration,
 }
 
-/// The updates in flight, by task.
-pub(super) type Flights = BTreeMap<Number, Flight>;
+/// What news are about: each has news of its own order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stream {
+    Task(Number),
+    Operation(u64),
+}
+
+/// The news in flight.
+pub(super) type Flights = BTreeMap<Stream, Flight>;
 
 /// What there is to say about a task.
 #[derive(Clone, Debug)]
@@ -76,7 +83,7 @@ impl Agent {
         self.record_update(cx, number, status);
     }
 
-    fn new_update_id(&mut self) -> UpdateId {
+    pub(super) fn new_update_id(&mut self) -> UpdateId {
         let high = u128::from(self.rng.next_u64());
         UpdateId(high << 64 | u128::from(self.rng.next_u64()))
     }
@@ -134,23 +141,32 @@ impl Agent {
             latest: task.state(),
         };
         cx.out.emit(Effect::Master { peer, message });
-        let resend_at = cx.now + wait;
-        let before = self.flights.insert(number, Flight { resend_at, wait });
-        if let Some(before) = before {
-            self.timers.disarm(before.resend_at, Timer::Resend(number));
-        }
-        self.timers.arm(resend_at, Timer::Resend(number));
+        self.take_off(cx.now, Stream::Task(number), wait);
     }
 
-    pub(super) fn on_resend_due(&mut self, cx: &mut Cx<'_>, number: Number) {
-        if let Some(flight) = self.flights.get(&number) {
+    /// Notes that news was sent, and is sent again after a wait.
+    pub(super) fn take_off(&mut self, now: Time, stream: Stream, wait: Duration) {
+        let resend_at = now + wait;
+        let before = self.flights.insert(stream, Flight { resend_at, wait });
+        if let Some(before) = before {
+            self.timers.disarm(before.resend_at, Timer::Resend(stream));
+        }
+        self.timers.arm(resend_at, Timer::Resend(stream));
+    }
+
+    pub(super) fn on_resend_due(&mut self, cx: &mut Cx<'_>, stream: Stream) {
+        if let Some(flight) = self.flights.get(&stream) {
             let most = self.config.update_retry_max;
             let wait = flight.wait.saturating_mul(2).min(most);
-            self.send(cx, number, 0, wait);
+            match stream {
+                Stream::Task(number) => self.send(cx, number, 0, wait),
+                Stream::Operation(number) => self.send_operation(cx, number, wait),
+            }
         }
     }
 
-    /// Sends the oldest update of every task at once: the agent is registered (TK-67).
+    /// Sends the oldest update of every task, and all news of operations, at once: the agent is
+    /// registered (TK-67).
     pub(super) fn resume_updates(&mut self, cx: &mut Cx<'_>) {
         let wait = self.config.update_retry;
         let waiting: alloc::vec::Vec<Number> = self
@@ -163,18 +179,19 @@ impl Agent {
         for number in waiting {
             self.send(cx, number, 0, wait);
         }
+        self.resume_operations(cx);
     }
 
     /// Stops sending: there is nobody to send to (AG-08).
     pub(super) fn pause_updates(&mut self) {
-        for (number, flight) in core::mem::take(&mut self.flights) {
-            self.timers.disarm(flight.resend_at, Timer::Resend(number));
+        for (stream, flight) in core::mem::take(&mut self.flights) {
+            self.timers.disarm(flight.resend_at, Timer::Resend(stream));
         }
     }
 
-    pub(super) fn land(&mut self, number: Number) {
-        if let Some(flight) = self.flights.remove(&number) {
-            self.timers.disarm(flight.resend_at, Timer::Resend(number));
+    pub(super) fn land(&mut self, stream: Stream) {
+        if let Some(flight) = self.flights.remove(&stream) {
+            self.timers.disarm(flight.resend_at, Timer::Resend(stream));
         }
     }
 
@@ -196,7 +213,7 @@ impl Agent {
         }
         let placement = row.placement();
         let task = number;
-        self.land(number);
+        self.land(Stream::Task(number));
         // The next one need not wait until the acknowledgement is durable: if that is lost, this
         // one is sent again, and the framework, which knows it, acknowledges it again.
         let wait = self.config.update_retry;
@@ -214,7 +231,7 @@ impl Agent {
         number: Number,
         placement: Placement,
     ) {
-        self.land(number);
+        self.land(Stream::Task(number));
         self.heed(number, true);
         match placement {
             Placement::Own => cx.container(ContainerCommand::Forget {

@@ -11,6 +11,7 @@ use super::{Agent, EndedTask, Number};
 use crate::ids::{AgentId, ContainerId, FrameworkId, TaskId};
 use crate::protocol::status::TaskState;
 use crate::protocol::task::TaskInfo;
+use crate::resources::Resources;
 
 /// A look at an agent.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +56,11 @@ impl<'a> View<'a> {
     /// Returns whether a master has taken the agent in, on a connection that lives.
     pub fn is_registered(&self) -> bool {
         self.agent.link.joined().is_some()
+    }
+
+    /// Returns what it has: what its configuration says, and what operations have made of that.
+    pub fn total(&self) -> &'a Resources {
+        &self.agent.total
     }
 
     /// Lists all tasks that are not over and acknowledged.

@@ -1,53 +1,36 @@
-//! Accepting offers: what a framework may launch on them, and how it is carried out (OF-10 to
-//! OF-18).
+//! Accepting offers: which may be used together, and how a plan is carried out (OF-10 to OF-18).
 //!
-//! The plan is pure: it walks the operations over the running pool and says what becomes of each
-//! task. Deliberately not here: what the description of a task may contain (`validate`).
+//! Deliberately not here: what becomes of each task and operation (`plan`).
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::offers::OfferKey;
-use super::tasks::{NewTask, Tasks};
+use super::plan::{Basis, Part, Step, plan};
+use super::tasks::NewTask;
 use super::updates::News;
 use super::{Cx, Master};
 use crate::allocator::{Booking, Change};
-use crate::ids::{AgentId, ExecutorId, OfferId, TaskId};
+use crate::ids::{AgentId, OfferId, TaskId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::offer::Operation;
 use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
-use crate::protocol::task::{ExecutorInfo, TaskInfo};
-use crate::protocol::validate::check_task;
+use crate::protocol::task::TaskInfo;
+use crate::protocol::validate_operation::Caller;
 use crate::resources::Resources;
 use crate::roles::Role;
-
-/// What becomes of one task.
-enum Verdict {
-    Launch(TaskInfo),
-    Refuse { task: TaskId, message: String },
-}
 
 /// What is wrong with an accept as a whole, for programs and for people.
 type Refusal = (RejectKind, String);
 
 /// For whom something is booked, in which role, and where.
-type Place<'a> = (FrameworkKey, &'a Role, AgentKey);
-
-/// What becomes of an accept.
-struct Plan {
-    /// In the order of the operations.
-    verdicts: Vec<Verdict>,
-    /// What the launched tasks and their executors take.
-    used: Resources,
-    /// What is left of the offers (OF-17).
-    rest: Resources,
-}
+pub(super) type Place<'a> = (FrameworkKey, &'a Role, AgentKey);
 
 /// Offers that are used together.
 struct OfferSet {
@@ -55,132 +38,6 @@ struct OfferSet {
     role: Role,
     keys: Vec<OfferKey>,
     pool: Resources,
-}
-
-/// Walks operations over a pool.
-struct Planner<'a> {
-    tasks: &'a Tasks,
-    framework: FrameworkKey,
-    role: &'a Role,
-    agent: AgentKey,
-    agent_id: &'a AgentId,
-    /// How many more live tasks the framework may have.
-    room: usize,
-    pool: Resources,
-    used: Resources,
-    /// The ids that were used in this accept, launched or not.
-    named: BTreeSet<TaskId>,
-    executors: BTreeMap<ExecutorId, ExecutorInfo>,
-}
-
-impl Planner<'_> {
-    /// Takes what a task needs out of the pool, or says why it cannot be launched.
-    fn take(&mut self, task: &TaskInfo) -> Result<(), String> {
-        check_task(task).map_err(|reject| reject.to_string())?;
-        if task.agent != *self.agent_id {
-            return Err(format!(
-                "task is for agent {}, but the offer is of agent {}",
-                task.agent, self.agent_id
-            ));
-        }
-        // TK-08
-        let known = self.tasks.find(self.framework, &task.id).is_some();
-        if !self.named.insert(task.id.clone()) || known {
-            return Err(format!("task id {} is used already", task.id));
-        }
-        if self.room == 0 {
-            let limit = limits::TASKS_PER_FRAMEWORK;
-            return Err(format!("the framework has {limit} tasks, the most allowed"));
-        }
-        // One after the other: added up, a port that both need would be there once.
-        let mut pool = self.pool.clone();
-        draw(&mut pool, "task", &task.resources)?;
-        let executor = self.new_executor(task)?;
-        if let Some(executor) = executor {
-            draw(&mut pool, "executor", &executor.resources)?;
-        }
-        let executor = executor.map(|executor| &executor.resources);
-        for part in [Some(&task.resources), executor].into_iter().flatten() {
-            let sum = self.used.add(part);
-            sum.expect("what is taken from a pool fits as the pool did");
-        }
-        self.pool = pool;
-        self.room -= 1;
-        if let Some(executor) = &task.executor {
-            let id = executor.id.clone();
-            self.executors.entry(id).or_insert_with(|| executor.clone());
-        }
-        Ok(())
-    }
-
-    /// Returns the executor that a task would be the first of: one that runs costs nothing (OF-18),
-    /// but has to be the same (TK-13).
-    fn new_executor<'t>(&self, task: &'t TaskInfo) -> Result<Option<&'t ExecutorInfo>, String> {
-        let Some(executor) = &task.executor else {
-            return Ok(None);
-        };
-        let running = self
-            .tasks
-            .executor(self.framework, self.agent, &executor.id);
-        let new = self.executors.get(&executor.id);
-        match running.or_else(|| Some((new?, self.role))) {
-            None => Ok(Some(executor)),
-            Some((other, _)) if other != executor => Err(format!(
-                "executor {} is there already, with another description",
-                executor.id
-            )),
-            // RQ-06
-            Some((_, role)) if role != self.role => Err(format!(
-                "executor {} is there already, in role {role} and not {}",
-                executor.id, self.role
-            )),
-            Some(_) => Ok(None),
-        }
-    }
-
-    fn plan(mut self, operations: Vec<Operation>) -> Plan {
-        let mut verdicts = Vec::new();
-        for operation in operations {
-            let Operation::Launch(tasks) = operation;
-            for task in tasks {
-                let taken = if verdicts.len() < limits::TASKS_PER_ACCEPT {
-                    self.take(&task)
-                } else {
-                    let limit = limits::TASKS_PER_ACCEPT;
-                    Err(format!("more than {limit} tasks in one accept"))
-                };
-                verdicts.push(match taken {
-                    Ok(()) => Verdict::Launch(task),
-                    Err(mut message) => {
-                        // It may quote resources of any length.
-                        message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
-                        let task = task.id;
-                        Verdict::Refuse { task, message }
-                    }
-                });
-            }
-        }
-        Plan {
-            verdicts,
-            used: self.used,
-            rest: self.pool,
-        }
-    }
-}
-
-/// Takes what somebody needs out of a pool, or says what is missing.
-fn draw(pool: &mut Resources, who: &str, needs: &Resources) -> Result<(), String> {
-    let Err(error) = pool.subtract(needs) else {
-        return Ok(());
-    };
-    let wanted = error.wanted;
-    let left = pool.filter(|entry| entry.name() == wanted.name());
-    Err(if left.is_empty() {
-        let name = wanted.name();
-        format!("{who} needs {wanted} but the offer has no {name} left")
-    } else {
-        format!("{who} needs {wanted} but the offer has {left} left")
-    })
 }
 
 impl Master {
@@ -209,37 +66,63 @@ impl Master {
                 return;
             }
         };
-        let planner = Planner {
+        let row = &self.agents[agent];
+        let admission = self.registry.agent(&row.id);
+        let info = &self.frameworks[framework].info;
+        let basis = Basis {
             tasks: &self.tasks,
+            known: &self.operations,
             framework,
-            role: &role,
+            caller: Caller {
+                principal: info.principal.as_deref(),
+                role: &role,
+                roles: &info.roles,
+            },
             agent,
-            agent_id: &self.agents[agent].id,
-            room: limits::TASKS_PER_FRAMEWORK.saturating_sub(self.tasks.live(framework)),
+            agent_id: &row.id,
+            total: &row.total,
+            open: admission.map_or(0, |admission| admission.open.len()),
             pool,
-            used: Resources::new(),
-            named: BTreeSet::new(),
-            executors: BTreeMap::new(),
         };
-        let plan = planner.plan(operations);
+        let plan = plan(basis, operations);
         for key in keys {
             self.offers.remove(key);
         }
-        self.book((framework, &role, agent), plan.used, plan.rest, refuse);
-        for verdict in plan.verdicts {
-            match verdict {
-                Verdict::Launch(task) => self.launch(cx, (framework, &role, agent), task),
-                Verdict::Refuse { task, message } => {
+        for part in plan.parts {
+            self.carry_out(cx, framework, &role, part, refuse);
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkKey,
+        role: &Role,
+        part: Part,
+        refuse: Option<Duration>,
+    ) {
+        let place = (framework, role, part.agent);
+        for step in part.steps {
+            match step {
+                Step::Launch(task) => self.launch(cx, place, task),
+                Step::Convert(turn) => self.convert(cx, place, turn),
+                Step::RefuseTask { task, message } => {
                     let news = News {
                         state: TaskState::Error,
                         reason: Reason::TaskInvalid,
                         message,
                     };
-                    let agent = self.agents[agent].id.clone();
+                    let agent = self.agents[part.agent].id.clone();
                     self.refuse_task(cx, framework, task, agent, news);
                 }
+                Step::RefuseOperation {
+                    id,
+                    reason,
+                    message,
+                } => self.refuse_operation(cx, framework, id, reason, message),
             }
         }
+        self.book(place, part.used, part.fresh, part.rest, refuse);
     }
 
     /// Returns an outstanding offer of a framework.
@@ -305,8 +188,8 @@ impl Master {
         })
     }
 
-    /// Answers an accept whose offers are not good: by the fate of its tasks, or, if it has none,
-    /// by a word of its own.
+    /// Answers an accept whose offers are not good: by the fate of its tasks and of
+    /// its named operations, or, if it has none, by a word of its own.
     fn refuse_accept(
         &mut self,
         cx: &mut Cx<'_>,
@@ -314,13 +197,22 @@ impl Master {
         operations: Vec<Operation>,
         (reason, message): Refusal,
     ) {
-        let has_tasks = operations
-            .iter()
-            .any(|Operation::Launch(tasks)| !tasks.is_empty());
-        if has_tasks {
-            self.drop_tasks(cx, framework, operations, &message);
-        } else {
+        let has_names = operations.iter().any(|operation| match operation {
+            Operation::Launch(tasks) => !tasks.is_empty(),
+            Operation::Convert { id, .. } => id.is_some(),
+        });
+        if !has_names {
             self.reject(cx, framework, CallKind::Accept, reason, message);
+            return;
+        }
+        for operation in operations {
+            match operation {
+                Operation::Launch(tasks) => self.drop_tasks(cx, framework, tasks, &message),
+                Operation::Convert { id: None, .. } => {}
+                Operation::Convert { id, .. } => {
+                    self.refuse_operation(cx, framework, id, reason, message.clone());
+                }
+            }
         }
     }
 
@@ -329,25 +221,22 @@ impl Master {
         &mut self,
         cx: &mut Cx<'_>,
         framework: FrameworkKey,
-        operations: Vec<Operation>,
+        tasks: Vec<TaskInfo>,
         message: &str,
     ) {
-        for operation in operations {
-            let Operation::Launch(tasks) = operation;
-            for task in tasks {
-                let agent = self.agents.find(&task.agent);
-                let away = agent.is_some_and(|key| self.agents[key].peer().is_none());
-                let news = News {
-                    state: TaskState::Dropped,
-                    reason: if away {
-                        Reason::AgentDisconnected
-                    } else {
-                        Reason::InvalidOffers
-                    },
-                    message: message.to_string(),
-                };
-                self.refuse_task(cx, framework, task.id, task.agent, news);
-            }
+        for task in tasks {
+            let agent = self.agents.find(&task.agent);
+            let away = agent.is_some_and(|key| self.agents[key].peer().is_none());
+            let news = News {
+                state: TaskState::Dropped,
+                reason: if away {
+                    Reason::AgentDisconnected
+                } else {
+                    Reason::InvalidOffers
+                },
+                message: message.to_string(),
+            };
+            self.refuse_task(cx, framework, task.id, task.agent, news);
         }
     }
 
@@ -374,11 +263,13 @@ impl Master {
         self.tell(cx, framework, status);
     }
 
-    /// Tells the allocator what is used of accepted offers, and then what is left (OF-17, OF-20).
+    /// Tells the allocator what is used of accepted offers, and then what is left: what operations
+    /// have made and nobody uses is refused for no time at all (OF-17, OF-20).
     fn book(
         &mut self,
         (framework, role, agent): Place<'_>,
         used: Resources,
+        fresh: Resources,
         rest: Resources,
         refuse: Option<Duration>,
     ) {
@@ -390,15 +281,17 @@ impl Master {
                 resources: used,
             });
         }
-        if !rest.is_empty() {
-            self.changes.push(Change::Returned {
-                framework,
-                role: role.clone(),
-                agent,
-                resources: rest,
-                from: Booking::Offered,
-                refuse,
-            });
+        for (resources, refuse) in [(fresh, None), (rest, refuse)] {
+            if !resources.is_empty() {
+                self.changes.push(Change::Returned {
+                    framework,
+                    role: role.clone(),
+                    agent,
+                    resources,
+                    from: Booking::Offered,
+                    refuse,
+                });
+            }
         }
     }
 

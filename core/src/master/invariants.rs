@@ -11,7 +11,7 @@ use crate::ids::AgentId;
 use crate::keys::AgentKey;
 use crate::protocol::operation::less;
 use crate::protocol::status::TaskState;
-use crate::resources::Resources;
+use crate::resources::{Resource, Resources};
 
 impl Master {
     /// Checks everything that must hold between two inputs.
@@ -31,6 +31,7 @@ impl Master {
         self.check_tasks_stand();
         self.check_kills_wait();
         self.check_conservation();
+        self.check_operations();
     }
 
     /// Everyone admitted has a row, and nobody else; everyone connected is known by his peer.
@@ -116,6 +117,32 @@ impl Master {
         }
     }
 
+    /// Named operations are those of frameworks that live, on agents that are there.
+    fn check_operations(&self) {
+        for (key, operation) in self.operations.iter() {
+            let id = &operation.status.id;
+            assert!(!self.frameworks[key].is_completed(), "operation {id}");
+            match operation.place {
+                Some((agent, _)) => {
+                    let agent = &self.agents[agent];
+                    assert_eq!(operation.status.agent.as_ref(), Some(&agent.id));
+                }
+                None => assert!(operation.status.state.is_terminal(), "operation {id}"),
+            }
+            let is_over = operation.status.state.is_terminal();
+            assert_eq!(is_over, operation.status.update.is_some(), "operation {id}");
+        }
+        for (id, admission) in self.registry.agents() {
+            let numbers = admission.open.keys().copied();
+            let last = admission.converted.last;
+            let first = (last + 1).saturating_sub(admission.open.len() as u64);
+            assert!(
+                numbers.eq(first..=last),
+                "the log of agent {id} has no gaps"
+            );
+        }
+    }
+
     /// Per agent: what is offered and what is used are disjoint parts of its total.
     ///
     /// What an agent reports to run is a fact, even beyond its total. Then nothing may be offered
@@ -139,11 +166,23 @@ impl Master {
         for (_, row) in self.offers.iter() {
             let agent = &self.agents[row.agent];
             let free = free.get_mut(&row.agent).expect("it was put in above");
+            // Of what is shared anybody may have a copy, as long as it is there (RM-48).
+            let (shared, own) = split(&row.offer.resources);
+            assert!(agent.total.contains(&shared), "{} has {shared}", agent.id);
             // Taken away and not added up: a port that is there twice would not be seen.
-            if let Err(error) = free.subtract(&row.offer.resources) {
+            if let Err(error) = free.subtract(&own) {
                 let total = &agent.total;
                 panic!("{} has {total}; of what is offered {error}", agent.id);
             }
         }
     }
+}
+
+/// Tells one copy of each shared volume from what only one may hold.
+fn split(resources: &Resources) -> (Resources, Resources) {
+    let one = |volume: &Resource| volume.clone().with_copies(1).ok();
+    let shared = resources.iter().filter(|it| it.is_shared());
+    let shared = Resources::of(shared.filter_map(one));
+    let own = resources.filter(|it| !it.is_shared());
+    (shared.expect("one of each fits"), own)
 }

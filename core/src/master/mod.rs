@@ -8,16 +8,21 @@
 //! | file | what |
 //! |---|---|
 //! | `interface` | what comes in and goes out, and the configuration |
-//! | `peers`, `agents`, `frameworks`, `tasks`, `holdings`, `kills`, `offers` | tables |
-//! | `on_agent`, `on_scheduler`, `on_operator`, `quotas` | reactions to what peers say |
-//! | `accept`, `subscribing`, `reregister` | decisions, and how they are carried out |
-//! | `offering`, `updates`, `reachability`, `standing` | what follows: offers, news, timeouts |
+//! | `peers`, `agents`, `frameworks`, `tasks`, `holdings` | tables |
+//! | `kills`, `offers`, `operations` | more tables |
+//! | `on_agent`, `on_scheduler`, `on_operator`, `quotas`, `operating` | reactions to what peers say |
+//! | `plan`, `accept`, `converting` | what becomes of offers, and how it is carried out |
+//! | `subscribing`, `reregister` | other decisions, and how they are carried out |
+//! | `offering`, `updates`, `feedback` | what follows: offers, news |
+//! | `reachability`, `standing` | who is there, and what follows if not |
 //! | `view`, `invariants` | looking on |
 //!
-//! Deliberately not here: maintenance, reservations, access rules.
+//! Deliberately not here: maintenance, access rules.
 
 mod accept;
 mod agents;
+mod converting;
+mod feedback;
 mod frameworks;
 mod holdings;
 mod interface;
@@ -28,7 +33,10 @@ mod offers;
 mod on_agent;
 mod on_operator;
 mod on_scheduler;
+mod operating;
+mod operations;
 mod peers;
+mod plan;
 mod quotas;
 mod reachability;
 mod reregister;
@@ -66,6 +74,7 @@ use agents::Agents;
 use frameworks::Frameworks;
 use kills::Kills;
 use offers::Offers;
+use operations::Operations;
 use peers::{Part, Peers};
 use tasks::Tasks;
 
@@ -115,6 +124,7 @@ pub struct Master {
     offers: Offers,
     /// When it is looked for agents to give up or forget.
     collect_at: Time,
+    operations: Operations,
     next_agent: u64,
     next_framework: u64,
     next_offer: u64,
@@ -164,6 +174,7 @@ impl Master {
             kills: Kills::default(),
             offers: Offers::default(),
             collect_at: now + limits::COLLECTION,
+            operations: Operations::default(),
             next_agent: 0,
             next_framework: 0,
             next_offer: 0,

@@ -6,19 +6,23 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use tracing::debug;
 
 use super::agents::{Agent, Presence};
-use super::peers::{Account, Part};
+use super::converting::check_converted;
+use super::peers::Part;
 use super::{Cx, Master};
 use crate::allocator::Change;
 use crate::ids::{AgentId, PeerId};
 use crate::keys::AgentKey;
 use crate::limits;
-use crate::protocol::agent::{ToAgent, ToMaster};
+use crate::protocol::agent::{TaskReport, ToAgent, ToMaster};
+use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
 use crate::protocol::node::AgentInfo;
+use crate::protocol::operation::Converted;
 use crate::protocol::validate::{check_agent, check_report};
 use crate::protocol::wire::slices;
 use crate::registry::RegistryOp;
@@ -28,7 +32,7 @@ impl Master {
         match message {
             ToMaster::Register { agent } => self.on_register(cx, peer, agent),
             ToMaster::Report { frameworks, tasks } => {
-                self.on_report(cx, peer, Account { frameworks, tasks });
+                self.on_report(cx, peer, frameworks, tasks);
             }
             ToMaster::Reregister {
                 id,
@@ -36,7 +40,7 @@ impl Master {
                 frameworks,
                 tasks,
             } => {
-                if self.on_report(cx, peer, Account { frameworks, tasks }) {
+                if self.on_report(cx, peer, frameworks, tasks) {
                     self.on_reregister(cx, peer, id, info);
                 }
             }
@@ -51,6 +55,23 @@ impl Master {
             } => match self.peers.agent(peer) {
                 Some(key) => self.on_update(cx, key, framework, status, latest),
                 None => debug!(?peer, "an update from an agent that has not registered"),
+            },
+            ToMaster::Converted(converted) => {
+                if let Some(row) = self.peers.get_mut(peer) {
+                    row.account.converted = converted;
+                }
+            }
+            ToMaster::CarriedOut { last } => match self.peers.agent(peer) {
+                Some(key) => self.on_carried_out(cx, key, last),
+                None => debug!(?peer, "operations of an agent that has not registered"),
+            },
+            ToMaster::OperationUpdate {
+                number,
+                framework,
+                status,
+            } => match self.peers.agent(peer) {
+                Some(key) => self.on_operation_update(cx, key, number, framework, status),
+                None => debug!(?peer, "an operation of an agent that has not registered"),
             },
         }
     }
@@ -90,15 +111,21 @@ impl Master {
 
     /// Keeps a part of what a returning agent says, until it has said all: what is missing can be
     /// told at the end only. Returns whether the agent is still there.
-    fn on_report(&mut self, cx: &mut Cx<'_>, peer: PeerId, part: Account) -> bool {
-        let mut tasks = part.tasks.iter();
+    fn on_report(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        frameworks: Vec<FrameworkInfo>,
+        reports: Vec<TaskReport>,
+    ) -> bool {
+        let mut tasks = reports.iter();
         if let Some((task, why)) = tasks.find_map(|task| Some((task, check_report(task).err()?))) {
             let reason = format!("reported a task that cannot be: {}: {why}", task.task);
             self.disconnect(cx, peer, CloseReason::Malformed, reason);
             return false;
         }
         let row = self.peers.get_mut(peer);
-        if row.is_some_and(|row| row.account.append(part)) {
+        if row.is_some_and(|row| row.account.append(frameworks, reports)) {
             return true;
         }
         let (tasks, frameworks) = (limits::TASKS_PER_AGENT, limits::FRAMEWORKS);
@@ -127,49 +154,69 @@ impl Master {
             self.disconnect(cx, peer, CloseReason::Denied, reason);
             return;
         }
-        if self.registry.gone().contains_key(&id) {
-            let text = format!("agent id {id} was removed: only with an empty state can it join");
-            cx.tell_agent(peer, ToAgent::Refused(text));
+        let told = account.converted.clone();
+        let Some(key) = self.know(cx, peer, name, id, info, &told) else {
             return;
-        }
-        let bound = self.registry.agent(&id).map(|known| known.name.clone());
-        let key = match bound {
-            Some(owner) if owner != name => {
-                let text = format!("agent id {id} is bound to the name {owner:?}, not {name:?}");
-                cx.tell_agent(peer, ToAgent::Refused(text));
-                return;
-            }
-            Some(_) => {
-                let key = self.agents.find(&id);
-                let key = key.expect("every agent of the registry has a row");
-                if self.agents[key].presence() == Presence::Unreachable && self.is_full() {
-                    let reason = format!("no room for agent {id} to come back");
-                    self.disconnect(cx, peer, CloseReason::Overloaded, reason);
-                    return;
-                }
-                if let Some(old) = self.agents[key].peer().filter(|old| *old != peer) {
-                    let reason = format!("agent {id} came back over another connection");
-                    self.disconnect(cx, old, CloseReason::Replaced, reason);
-                }
-                self.take_info(cx, key, info);
-                key
-            }
-            None => {
-                self.remove_namesake(cx, &name);
-                if !self.has_room(cx, peer) {
-                    return;
-                }
-                self.admit(cx, id, name, info)
-            }
         };
+        self.restore(cx, key, &told);
         let mut merge = self.plan_merge(key, peer, account);
         self.connect(cx, key, peer);
         self.tell_reregistered(cx, peer, key);
+        self.bring_up_to_date(cx, key, peer, told.last);
         for missing in slices(core::mem::take(&mut merge.missing)) {
             cx.tell_agent(peer, ToAgent::Missing(missing));
         }
         self.apply_merge(cx, key, peer, merge);
         self.answer_kills(cx);
+    }
+
+    /// Finds an agent that comes back, or admits it; or refuses it, if it is not who it says, or
+    /// cannot have what it should.
+    fn know(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        name: String,
+        id: AgentId,
+        info: AgentInfo,
+        told: &Converted,
+    ) -> Option<AgentKey> {
+        let admission = self.registry.agent(&id);
+        let problem = match admission {
+            None if self.registry.gone().contains_key(&id) => {
+                let text =
+                    format!("agent id {id} was removed: only with an empty state can it join");
+                Some(text)
+            }
+            Some(known) if known.name != name => {
+                let owner = &known.name;
+                let text = format!("agent id {id} is bound to the name {owner:?}, not {name:?}");
+                Some(text)
+            }
+            Some(_) | None => check_converted(admission, &info, told).err(),
+        };
+        if let Some(text) = problem {
+            cx.tell_agent(peer, ToAgent::Refused(text));
+            return None;
+        }
+        if admission.is_none() {
+            self.remove_namesake(cx, &name);
+            let has_room = self.has_room(cx, peer);
+            return has_room.then(|| self.admit(cx, id, name, info));
+        }
+        let key = self.agents.find(&id);
+        let key = key.expect("every agent of the registry has a row");
+        if self.agents[key].presence() == Presence::Unreachable && self.is_full() {
+            let reason = format!("no room for agent {id} to come back");
+            self.disconnect(cx, peer, CloseReason::Overloaded, reason);
+            return None;
+        }
+        if let Some(old) = self.agents[key].peer().filter(|old| *old != peer) {
+            let reason = format!("agent {id} came back over another connection");
+            self.disconnect(cx, old, CloseReason::Replaced, reason);
+        }
+        self.take_info(cx, key, info);
+        Some(key)
     }
 
     /// Returns the name of an agent that may join, or refuses it.

@@ -43,6 +43,11 @@ impl Master {
             Call::Roles => page(Answer::Roles, self.roles_after(after)),
             Call::UpdateQuota { quotas, force } => (self.on_quotas(cx, quotas, force), None),
             Call::UpdateWeights { weights } => (self.on_weights(cx, weights), None),
+            Call::Convert { agent, change } => (self.on_convert(cx, peer, &agent, change), None),
+            Call::UpdateReservation { agent, from, to } => {
+                let answer = self.on_update_reservation(cx, peer, &agent, &from, &to);
+                (answer, None)
+            }
         };
         // Not free: it may show what is not durable yet, such as an agent that was just admitted.
         let response = Response { id, answer, next };

@@ -58,6 +58,12 @@ impl Master {
                 task,
                 update,
             } => self.on_acknowledge(cx, key, &agent, task, update),
+            Call::AcknowledgeOperation { id, update } => {
+                self.on_acknowledge_operation(cx, key, &id, update);
+            }
+            Call::ReconcileOperations { operations } => {
+                self.on_reconcile_operations(cx, key, operations);
+            }
         }
     }
 

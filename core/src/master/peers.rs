@@ -11,6 +11,7 @@ use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::agent::TaskReport;
 use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::operation::Converted;
 
 /// What a peer has become by registering or subscribing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +34,19 @@ pub(super) struct Peer {
 pub(super) struct Account {
     pub(super) frameworks: Vec<FrameworkInfo>,
     pub(super) tasks: Vec<TaskReport>,
+    /// What operations have made of what it has.
+    pub(super) converted: Converted,
 }
 
 impl Account {
-    /// Adds another part; returns whether the whole is one that an agent may have.
-    pub(super) fn append(&mut self, part: Self) -> bool {
-        self.frameworks.extend(part.frameworks);
-        self.tasks.extend(part.tasks);
+    /// Adds more; returns whether the whole is one that an agent may have.
+    pub(super) fn append(
+        &mut self,
+        frameworks: Vec<FrameworkInfo>,
+        tasks: Vec<TaskReport>,
+    ) -> bool {
+        self.frameworks.extend(frameworks);
+        self.tasks.extend(tasks);
         self.frameworks.len() <= limits::FRAMEWORKS && self.tasks.len() <= limits::TASKS_PER_AGENT
     }
 }

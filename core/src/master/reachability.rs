@@ -134,6 +134,7 @@ impl Master {
         for peer in peers {
             cx.tell_agent(peer, ToAgent::ShutdownFramework(id.clone()));
         }
+        self.end_operations_of_framework(cx, key);
         if let Some(peer) = self.frameworks[key].peer() {
             self.peers.cast(peer, None);
         }

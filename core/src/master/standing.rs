@@ -96,6 +96,7 @@ impl Master {
             };
             self.announce_end(cx, task, news);
         }
+        self.end_operations_of_agent(cx, key, why);
         if known {
             self.changes.push(Change::AgentRemoved { agent: key });
         }

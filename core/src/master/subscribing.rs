@@ -164,6 +164,7 @@ impl Master {
         self.arm_framework(key, Some(cx.now + first));
         self.tell_subscribed(cx, key, peer);
         self.tell_again(cx, key);
+        self.tell_operations_again(cx, key);
         self.answer_kills(cx);
     }
 

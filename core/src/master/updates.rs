@@ -101,7 +101,7 @@ impl Master {
         }
     }
 
-    fn new_update_id(&mut self) -> UpdateId {
+    pub(super) fn new_update_id(&mut self) -> UpdateId {
         let high = u128::from(self.rng.next_u64());
         UpdateId(high << 64 | u128::from(self.rng.next_u64()))
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::framework::FrameworkInfo;
 use super::node::AgentInfo;
+use super::operation::{Converted, OperationStatus, Order};
 use super::status::{TaskState, TaskStatus};
 use super::task::{ExecutorInfo, TaskInfo};
 use crate::ids::{AgentId, FrameworkId, MasterId, TaskId, UpdateId};
@@ -86,6 +87,24 @@ pub enum ToMaster {
         /// As in `Reregister`.
         tasks: Vec<TaskReport>,
     },
+    /// Begins to come back: what operations have made of the agent's resources. Not said if there
+    /// was none. Nothing follows from it alone, as with `Report`.
+    Converted(Converted),
+    /// All operations up to this number have been carried out, and will not be forgotten.
+    CarriedOut {
+        /// The number of the last one.
+        last: u64,
+    },
+    /// What became of an operation that its framework has named (PR-11); said until it is
+    /// acknowledged.
+    OperationUpdate {
+        /// The number of the operation.
+        number: u64,
+        /// Whose operation.
+        framework: FrameworkId,
+        /// The news.
+        status: OperationStatus,
+    },
 }
 
 /// What the master tells an agent.
@@ -153,6 +172,16 @@ pub enum ToAgent {
     /// Tasks that the master believes to be here and the agent did not report: it answers with
     /// their end (PR-03).
     Missing(Vec<(FrameworkId, TaskId)>),
+    /// Makes something else of some of its resources (PR-10): at once if it is the next operation,
+    /// not again if it is an earlier one, and not at all if others before it are missing.
+    Convert(Order),
+    /// The framework has got the news about an operation.
+    AcknowledgeOperation {
+        /// The number of the operation.
+        number: u64,
+        /// Which news.
+        update: UpdateId,
+    },
 }
 
 /// A file of a task's sandbox.

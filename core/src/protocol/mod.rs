@@ -26,4 +26,5 @@ pub mod scheduler;
 pub mod status;
 pub mod task;
 pub mod validate;
+pub mod validate_operation;
 pub mod wire;

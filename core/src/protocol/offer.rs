@@ -5,9 +5,10 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::operation::Conversion;
 use super::task::{CommandInfo, TaskInfo};
 use crate::attributes::Attributes;
-use crate::ids::{AgentId, FrameworkId, OfferId, TaskId};
+use crate::ids::{AgentId, FrameworkId, OfferId, OperationId, TaskId};
 use crate::resources::Resources;
 use crate::roles::Role;
 
@@ -61,4 +62,11 @@ impl Offer {
 pub enum Operation {
     /// Starts tasks, each on its own: an invalid one does not hold back the others.
     Launch(Vec<TaskInfo>),
+    /// Makes something else of some of what is offered, such as reserved resources (OF-24 on).
+    Convert {
+        /// What the framework calls the operation, if it wants to hear what becomes of it (OF-52).
+        id: Option<OperationId>,
+        /// What to do.
+        change: Conversion,
+    },
 }

@@ -5,10 +5,246 @@
 //! its way. Deliberately not here: what each operation does to resources
 //! ([`crate::resources::operations`]), and who may ask for it.
 
+use alloc::string::String;
+use core::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use crate::resources::operations::OperationError;
-use crate::resources::{Overflow, Resources, Value};
+use super::refusal::RejectKind;
+use crate::ids::{AgentId, FrameworkId, OperationId, UpdateId};
+use crate::resources::operations::{self, OperationError};
+use crate::resources::{Milli, Overflow, Resource, Resources, Value};
+use crate::time::Time;
+
+/// What is to become of resources of one agent (OF-24 to OF-27).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Conversion {
+    /// Adds a level of reservation, so that they become these.
+    Reserve(Resources),
+    /// Removes the most refined level of the reservation of these.
+    Unreserve(Resources),
+    /// Makes these persistent volumes of reserved disk.
+    Create(Resources),
+    /// Makes reserved disk of these persistent volumes, and deletes what is on them.
+    Destroy(Resources),
+    /// Makes a volume larger.
+    Grow {
+        /// Which volume.
+        volume: Resource,
+        /// Reserved disk that becomes a part of it.
+        addition: Resource,
+    },
+    /// Makes a volume smaller.
+    Shrink {
+        /// Which volume.
+        volume: Resource,
+        /// How much of it becomes reserved disk again.
+        amount: Milli,
+    },
+}
+
+impl Conversion {
+    /// Returns which operation it is.
+    pub const fn kind(&self) -> OperationKind {
+        match self {
+            Self::Reserve(_) => OperationKind::Reserve,
+            Self::Unreserve(_) => OperationKind::Unreserve,
+            Self::Create(_) => OperationKind::Create,
+            Self::Destroy(_) => OperationKind::Destroy,
+            Self::Grow { .. } => OperationKind::Grow,
+            Self::Shrink { .. } => OperationKind::Shrink,
+        }
+    }
+
+    /// Returns what resources become.
+    pub fn apply(&self, to: &Resources) -> Result<Resources, OperationError> {
+        match self {
+            Self::Reserve(wanted) => operations::reserve(to, wanted),
+            Self::Unreserve(resources) => operations::unreserve(to, resources),
+            Self::Create(volumes) => operations::create(to, volumes),
+            Self::Destroy(volumes) => operations::destroy(to, volumes),
+            Self::Grow { volume, addition } => operations::grow_volume(to, volume, addition),
+            Self::Shrink { volume, amount } => operations::shrink_volume(to, volume, *amount),
+        }
+    }
+
+    /// Returns which part of resources, to which it can be applied, becomes what.
+    pub fn turns(&self, of: &Resources) -> Result<(Resources, Resources), OperationError> {
+        let named = |volume: &Resource| of.filter(|entry| is_alike(entry, volume));
+        match self {
+            // What one of two operations makes, the other unmakes.
+            Self::Reserve(wanted) => Ok((operations::unreserve(wanted, wanted)?, wanted.clone())),
+            Self::Unreserve(gone) => Ok((gone.clone(), operations::unreserve(gone, gone)?)),
+            Self::Create(volumes) => Ok((operations::destroy(volumes, volumes)?, volumes.clone())),
+            Self::Destroy(gone) => Ok((gone.clone(), operations::destroy(gone, gone)?)),
+            Self::Grow { volume, addition } => {
+                let mut before = named(volume);
+                before.insert(addition.clone())?;
+                let after = self.apply(&before)?;
+                Ok((before, after))
+            }
+            Self::Shrink { volume, .. } => {
+                let before = named(volume);
+                let after = self.apply(&before)?;
+                Ok((before, after))
+            }
+        }
+    }
+}
+
+/// An operation without what it is done to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum OperationKind {
+    /// [`Conversion::Reserve`].
+    Reserve,
+    /// [`Conversion::Unreserve`].
+    Unreserve,
+    /// [`Conversion::Create`].
+    Create,
+    /// [`Conversion::Destroy`].
+    Destroy,
+    /// [`Conversion::Grow`].
+    Grow,
+    /// [`Conversion::Shrink`].
+    Shrink,
+}
+
+impl OperationKind {
+    /// Returns the stable name, in lower case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reserve => "reserve",
+            Self::Unreserve => "unreserve",
+            Self::Create => "create",
+            Self::Destroy => "destroy",
+            Self::Grow => "grow",
+            Self::Shrink => "shrink",
+        }
+    }
+}
+
+impl fmt::Display for OperationKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Who asked for an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Which framework.
+    pub framework: FrameworkId,
+    /// What it calls the operation, if it wants to hear what became of it (OF-52).
+    pub id: Option<OperationId>,
+}
+
+/// One operation, as the master orders it of an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Its number: one more than that of the operation before it on this agent.
+    pub number: u64,
+    /// Who asked for it; `None` is an operator.
+    pub owner: Option<Owner>,
+    /// Which operation it is.
+    pub kind: OperationKind,
+    /// What it is done to.
+    pub before: Resources,
+    /// What becomes of that.
+    pub after: Resources,
+}
+
+/// How far an operation is (OF-53).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum OperationState {
+    /// The master has accepted it, and the agent has not yet said more (SM-30).
+    Pending,
+    /// Done (SM-31).
+    Finished,
+    /// It could not be done (SM-32).
+    Failed,
+    /// The master has turned it down (SM-33).
+    Error,
+    /// It was never begun (SM-34).
+    Dropped,
+    /// Its agent is away, and may come back (SM-35).
+    Unreachable,
+    /// Its agent is gone for good.
+    GoneByOperator,
+    /// The master is new, and its agent has not come back yet (OF-56).
+    Recovering,
+    /// Nobody knows it (OF-56).
+    Unknown,
+}
+
+impl OperationState {
+    /// Returns whether nothing follows any more.
+    pub const fn is_terminal(self) -> bool {
+        match self {
+            Self::Finished | Self::Failed | Self::Error | Self::Dropped | Self::GoneByOperator => {
+                true
+            }
+            Self::Pending | Self::Unreachable | Self::Recovering | Self::Unknown => false,
+        }
+    }
+
+    /// Returns the stable name, in lower case with dashes.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Error => "error",
+            Self::Dropped => "dropped",
+            Self::Unreachable => "unreachable",
+            Self::GoneByOperator => "gone-by-operator",
+            Self::Recovering => "recovering",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for OperationState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// News about an operation that has an id (OF-54).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationStatus {
+    /// Which operation.
+    pub id: OperationId,
+    /// How far it is.
+    pub state: OperationState,
+    /// Why it was turned down, for programs.
+    pub reason: Option<RejectKind>,
+    /// What there is to say about it, for people.
+    pub message: String,
+    /// What it has made.
+    pub converted: Resources,
+    /// On which agent; `None` if it never came that far.
+    pub agent: Option<AgentId>,
+    /// When.
+    pub at: Time,
+    /// The name of this news, if it has to be acknowledged.
+    pub update: Option<UpdateId>,
+}
+
+impl OperationStatus {
+    /// Says in which state an operation is, and no more.
+    pub fn new(id: OperationId, state: OperationState, at: Time) -> Self {
+        Self {
+            id,
+            state,
+            reason: None,
+            message: String::new(),
+            converted: Resources::new(),
+            agent: None,
+            at,
+            update: None,
+        }
+    }
+}
 
 /// What operations have made of an agent's resources so far: `after` stands where its own
 /// description says `before`. What was made and unmade again is in neither.
@@ -78,7 +314,7 @@ pub(crate) fn less(of: &Resources, others: &Resources) -> Resources {
 }
 
 /// Returns whether two amounts are of the same, so that one may be a part of the other.
-fn is_alike(one: &crate::resources::Resource, other: &crate::resources::Resource) -> bool {
+fn is_alike(one: &Resource, other: &Resource) -> bool {
     let whole = one.is_exclusive() || one.is_shared();
     (one.name(), one.metadata()) == (other.name(), other.metadata())
         && (!whole || one.value() == other.value())
@@ -123,7 +359,7 @@ mod tests {
         assert!(converted.total(&res("cpus:1;mem:64")).is_err());
     }
 
-    fn format_reserved(before: &str, after: &str) -> alloc::string::String {
+    fn format_reserved(before: &str, after: &str) -> String {
         alloc::format!(r#"{before}cpus(*)<dynamic="eng">{after}"#)
     }
 
@@ -158,6 +394,60 @@ mod tests {
         let (converted, total) = after("ports:[1-9];disk:10", &steps);
         assert_eq!(converted.before, res("ports:[3-3,5-5];disk:9"));
         assert_eq!(converted.total(&res("ports:[1-9];disk:10")).unwrap(), total);
+    }
+
+    #[test]
+    fn an_operation_turns_a_part_into_something() {
+        // OF-24 to OF-27
+        let all =
+            "cpus:4;disk(*)<dynamic=\"eng\">:8;disk(*)<dynamic=\"eng\",volume=\"v\",rw=\"/v\">:2";
+        let disk = |more: &str, n: u32| res(&alloc::format!("disk(*)<dynamic=\"eng\"{more}>:{n}"));
+        let volume = |n| disk(",volume=\"v\",rw=\"/v\"", n);
+        let other = disk(",volume=\"w\",rw=\"/w\"", 3);
+        let one = |bag: Resources| bag.iter().next().unwrap().clone();
+        let reserved = res("cpus(*)<dynamic=\"eng\">:1");
+        let cases = [
+            (
+                Conversion::Reserve(reserved.clone()),
+                res("cpus:1"),
+                reserved,
+            ),
+            (
+                Conversion::Unreserve(disk("", 3)),
+                disk("", 3),
+                res("disk:3"),
+            ),
+            (Conversion::Create(other.clone()), disk("", 3), other),
+            (Conversion::Destroy(volume(2)), volume(2), disk("", 2)),
+            (
+                Conversion::Grow {
+                    volume: one(volume(2)),
+                    addition: one(disk("", 1)),
+                },
+                Resources::of(volume(2).iter().chain(&disk("", 1)).cloned()).unwrap(),
+                volume(3),
+            ),
+            (
+                Conversion::Shrink {
+                    volume: one(volume(2)),
+                    amount: Milli::from_units(1),
+                },
+                volume(2),
+                Resources::of(volume(1).iter().chain(&disk("", 1)).cloned()).unwrap(),
+            ),
+        ];
+        for (conversion, before, after) in cases {
+            let kind = conversion.kind();
+            assert_eq!(
+                conversion.turns(&res(all)).unwrap(),
+                (before.clone(), after.clone()),
+                "{kind}"
+            );
+            let mut expected = res(all);
+            expected.subtract(&before).unwrap();
+            expected.add(&after).unwrap();
+            assert_eq!(conversion.apply(&res(all)).unwrap(), expected, "{kind}");
+        }
     }
 
     #[test]

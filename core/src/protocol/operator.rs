@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::framework::FrameworkInfo;
 use super::node::AgentInfo;
 use super::offer::Offer;
+use super::operation::Conversion;
 use super::status::TaskStatus;
 use crate::ids::{AgentId, FrameworkId, MasterId, RequestId, TaskId};
 use crate::quota::Quota;
@@ -73,6 +74,23 @@ pub enum Call {
         /// By role; 1 is what roles weigh that nobody named (RQ-11).
         weights: Vec<(Role, Milli)>,
     },
+    /// Makes something else of what an agent has and nobody uses (FW-79 to FW-81). Offers that are
+    /// in the way are taken back, and no more.
+    Convert {
+        /// Which agent.
+        agent: AgentId,
+        /// What to do.
+        change: Conversion,
+    },
+    /// Changes one reservation into another, at once or not at all (RM-34).
+    UpdateReservation {
+        /// On which agent.
+        agent: AgentId,
+        /// What is reserved now.
+        from: Resources,
+        /// What it becomes; only its reservation differs.
+        to: Resources,
+    },
 }
 
 /// The answer to the request of the same id.
@@ -112,7 +130,8 @@ pub enum Answer {
     Ambiguous(String),
     /// To `Roles`.
     Roles(Vec<RoleView>),
-    /// To `UpdateQuota` and `UpdateWeights`: it holds, and is written down.
+    /// To `UpdateQuota`, `UpdateWeights`, `Convert` and `UpdateReservation`: it holds, and is
+    /// written down.
     Updated,
     /// What was asked for makes no sense; nothing has changed.
     Invalid(String),

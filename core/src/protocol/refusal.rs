@@ -110,6 +110,40 @@ pub enum RejectKind {
     OtherRole,
     /// Amounts cannot be added up.
     Overflow,
+    /// What an operation needs is not there.
+    NotContained,
+    /// What an operation would make is no resource.
+    NotAResource,
+    /// Resources of one operation have several resource providers.
+    SeveralProviders,
+    /// A reservation was not made by an operation.
+    NotDynamic,
+    /// A persistent volume has to be destroyed first.
+    IsVolume,
+    /// What is revocable cannot be reserved.
+    IsRevocable,
+    /// Resources of one operation are reserved in several ways.
+    SeveralReservations,
+    /// Resources differ in more than their reservations.
+    NotTheSame,
+    /// Something is no persistent volume.
+    NotAVolume,
+    /// A volume that is made has to be for writing.
+    ReadOnly,
+    /// A volume of this id is there already.
+    VolumeExists,
+    /// A shared volume has further copies.
+    StillShared,
+    /// It cannot be done with such a disk.
+    Unfit,
+    /// Resources are of different disks.
+    OtherDisk,
+    /// An amount is nothing, or too much.
+    BadAmount,
+    /// A reservation or volume does not name who asks for it.
+    WrongPrincipal,
+    /// A reservation is to another role than that of the offers, or one that the framework left.
+    WrongRole,
     /// A task may use less than it takes, or more of what it does not take.
     LimitTooLow,
     /// A part of what is whole.
@@ -122,6 +156,8 @@ pub enum RejectKind {
     NotConfigurable,
     /// An address without a port.
     NoPort,
+    /// Somebody uses what is to be destroyed.
+    InUse,
 }
 
 impl RejectKind {
@@ -142,12 +178,30 @@ impl RejectKind {
             Self::OtherAgent => "other-agent",
             Self::OtherRole => "other-role",
             Self::Overflow => "overflow",
+            Self::NotContained => "not-contained",
+            Self::NotAResource => "not-a-resource",
+            Self::SeveralProviders => "several-providers",
+            Self::NotDynamic => "not-dynamic",
+            Self::IsVolume => "is-volume",
+            Self::IsRevocable => "is-revocable",
+            Self::SeveralReservations => "several-reservations",
+            Self::NotTheSame => "not-the-same",
+            Self::NotAVolume => "not-a-volume",
+            Self::ReadOnly => "read-only",
+            Self::VolumeExists => "volume-exists",
+            Self::StillShared => "still-shared",
+            Self::Unfit => "unfit",
+            Self::OtherDisk => "other-disk",
+            Self::BadAmount => "bad-amount",
+            Self::WrongPrincipal => "wrong-principal",
+            Self::WrongRole => "wrong-role",
             Self::LimitTooLow => "limit-too-low",
             Self::PartOfDevice => "part-of-device",
             Self::Mixed => "mixed",
             Self::Shared => "shared",
             Self::NotConfigurable => "not-configurable",
             Self::NoPort => "no-port",
+            Self::InUse => "in-use",
         }
     }
 }
@@ -177,6 +231,10 @@ pub enum CallKind {
     Kill,
     /// [`Call::Acknowledge`].
     Acknowledge,
+    /// [`Call::AcknowledgeOperation`].
+    AcknowledgeOperation,
+    /// [`Call::ReconcileOperations`].
+    ReconcileOperations,
 }
 
 impl CallKind {
@@ -191,6 +249,8 @@ impl CallKind {
             Self::Revive => "revive",
             Self::Kill => "kill",
             Self::Acknowledge => "acknowledge",
+            Self::AcknowledgeOperation => "acknowledge-operation",
+            Self::ReconcileOperations => "reconcile-operations",
         }
     }
 }
@@ -213,6 +273,8 @@ impl Call {
             Self::Revive => CallKind::Revive,
             Self::Kill { .. } => CallKind::Kill,
             Self::Acknowledge { .. } => CallKind::Acknowledge,
+            Self::AcknowledgeOperation { .. } => CallKind::AcknowledgeOperation,
+            Self::ReconcileOperations { .. } => CallKind::ReconcileOperations,
         }
     }
 }

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::framework::FrameworkInfo;
 use super::offer::{Offer, Operation};
+use super::operation::OperationStatus;
 use super::refusal::{CallKind, EndReason, RejectKind};
 use super::status::TaskStatus;
-use crate::ids::{AgentId, FrameworkId, MasterId, OfferId, TaskId, UpdateId};
+use crate::ids::{AgentId, FrameworkId, MasterId, OfferId, OperationId, TaskId, UpdateId};
 
 /// What a framework asks of the master.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +59,19 @@ pub enum Call {
         /// Which update.
         update: UpdateId,
     },
+    /// Confirms news about an operation, so that it is not said again (FW-48).
+    AcknowledgeOperation {
+        /// Which operation.
+        id: OperationId,
+        /// Which news.
+        update: UpdateId,
+    },
+    /// Asks how far operations are (FW-50, OF-56); about all that are known if it names none. Each
+    /// is answered by news that need no confirmation.
+    ReconcileOperations {
+        /// Which ones, and on which agent they are believed to be.
+        operations: Vec<(OperationId, Option<AgentId>)>,
+    },
 }
 
 /// What the master tells a framework.
@@ -99,4 +113,6 @@ pub enum Event {
         /// What is wrong with it, for people.
         message: String,
     },
+    /// News about an operation that has an id (FW-57); to be acknowledged if `update` is set.
+    OperationUpdate(OperationStatus),
 }

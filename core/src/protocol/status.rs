@@ -176,6 +176,8 @@ pub enum Reason {
     ExecutorTerminated,
     /// The answer to a reconciliation (TK-54).
     Reconciliation,
+    /// The task needs what no operation has made on the agent (AG-30).
+    ResourcesUnknown,
     /// It ran for as long as it may (TK-44).
     MaxCompletionTimeReached,
     /// The executor did not subscribe in time (TK-45).
@@ -202,6 +204,7 @@ impl Reason {
             Self::FrameworkRemoved => "framework-removed",
             Self::ExecutorTerminated => "executor-terminated",
             Self::Reconciliation => "reconciliation",
+            Self::ResourcesUnknown => "resources-unknown",
             Self::MaxCompletionTimeReached => "max-completion-time-reached",
             Self::ExecutorRegistrationTimeout => "executor-registration-timeout",
             Self::ExecutorReregistrationTimeout => "executor-reregistration-timeout",

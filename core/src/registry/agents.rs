@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::AgentId;
 use crate::protocol::node::AgentInfo;
-use crate::protocol::operation::Converted;
+use crate::protocol::operation::{Converted, Order};
 use crate::resources::Resources;
 use crate::time::Time;
 
@@ -26,6 +26,8 @@ pub struct Admission {
     pub converted: Converted,
     /// Since when it is unreachable, if it is (SM-14). It may come back.
     pub unreachable: Option<Time>,
+    /// The operations that it has not yet confirmed to have carried out, by their numbers.
+    pub open: BTreeMap<u64, Order>,
 }
 
 impl Admission {
@@ -85,6 +87,7 @@ impl Agents {
             info: Arc::clone(info),
             converted: Converted::default(),
             unreachable: None,
+            open: BTreeMap::new(),
         };
         self.names.insert(name.into(), id.clone());
         self.admitted.insert(id.clone(), admission);
@@ -101,6 +104,32 @@ impl Agents {
             let before = core::mem::replace(&mut admission.unreachable, since);
             self.unreachable += usize::from(since.is_some());
             self.unreachable -= usize::from(before.is_some());
+        }
+    }
+
+    /// Orders an operation. One that does not fit its agent is none.
+    pub(super) fn convert(&mut self, id: &AgentId, order: &Order) {
+        if let Some(admission) = self.admitted.get_mut(id) {
+            let converted = &mut admission.converted;
+            if converted
+                .note(order.number, &order.before, &order.after)
+                .is_ok()
+            {
+                admission.open.insert(order.number, order.clone());
+            }
+        }
+    }
+
+    pub(super) fn settle(&mut self, id: &AgentId, last: u64) {
+        if let Some(admission) = self.admitted.get_mut(id) {
+            admission.open.retain(|number, _| *number > last);
+        }
+    }
+
+    pub(super) fn restore(&mut self, id: &AgentId, converted: &Converted) {
+        if let Some(admission) = self.admitted.get_mut(id) {
+            admission.converted = converted.clone();
+            admission.open.clear();
         }
     }
 

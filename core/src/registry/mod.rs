@@ -25,6 +25,7 @@ use self::roles::Roles;
 use crate::ids::AgentId;
 use crate::machine::Durable;
 use crate::protocol::node::AgentInfo;
+use crate::protocol::operation::{Converted, Order};
 use crate::quota::Quota;
 use crate::resources::Milli;
 use crate::roles::Role;
@@ -91,6 +92,27 @@ pub enum RegistryOp {
         before: Time,
         /// How many of the newest others are kept.
         keep: usize,
+    },
+    /// Something else is to become of resources of an agent (OF-14).
+    Convert {
+        /// Which agent.
+        agent: AgentId,
+        /// The operation, the next one of the agent.
+        order: Order,
+    },
+    /// An agent has carried its operations out, and will not forget them.
+    Settle {
+        /// Which agent.
+        agent: AgentId,
+        /// The number of the last one.
+        last: u64,
+    },
+    /// An agent knows of more operations than the registry: that has lost some of its memory.
+    Restore {
+        /// Which agent.
+        agent: AgentId,
+        /// What operations have made, as the agent says.
+        converted: Converted,
     },
 }
 
@@ -177,6 +199,9 @@ impl Durable for Registry {
             RegistryOp::Unreachable { id, at } => self.agents.set_unreachable(id, Some(*at)),
             RegistryOp::Reachable { id } => self.agents.set_unreachable(id, None),
             RegistryOp::Prune { before, keep } => self.agents.prune(*before, *keep),
+            RegistryOp::Convert { agent, order } => self.agents.convert(agent, order),
+            RegistryOp::Settle { agent, last } => self.agents.settle(agent, *last),
+            RegistryOp::Restore { agent, converted } => self.agents.restore(agent, converted),
         }
         debug_assert!(self.agents.is_sound());
     }

@@ -138,6 +138,10 @@ fn acknowledgement(event: &UserEvent) -> Option<UserCall> {
             task: status.task.clone(),
             update: status.update?,
         }),
+        UserEvent::Operation(status) => Some(UserCall::AcknowledgeOperation {
+            id: status.id.clone(),
+            update: status.update?,
+        }),
         UserEvent::Subscribed { .. }
         | UserEvent::Disconnected
         | UserEvent::Offers(_)

@@ -136,6 +136,7 @@ impl Scheduler {
                 }
             }
             Event::Update(status) => self.on_update(peer, status, out),
+            Event::OperationUpdate(status) => self.on_operation_update(peer, status, out),
             Event::Error { reason, message } => {
                 self.leave(out);
                 self.phase = Phase::Stopped;
@@ -193,6 +194,14 @@ impl Scheduler {
                     return;
                 }
                 Call::Kill { task, grace }
+            }
+            UserCall::AcknowledgeOperation { id, update } => {
+                self.pending.remove(&update);
+                self.acknowledged.insert(update);
+                Call::AcknowledgeOperation { id, update }
+            }
+            UserCall::ReconcileOperations { operations } => {
+                Call::ReconcileOperations { operations }
             }
             UserCall::Suppress => Call::Suppress,
             UserCall::Revive => Call::Revive,

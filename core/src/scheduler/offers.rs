@@ -1,4 +1,5 @@
-//! Answers to offers, and what becomes of the tasks of an answer that cannot be delivered.
+//! Answers to offers, and what becomes of the tasks and operations of one that cannot be
+//! delivered.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -8,6 +9,7 @@ use super::{Effect, Out, Scheduler, UserEvent};
 use crate::ids::OfferId;
 use crate::limits;
 use crate::protocol::offer::Operation;
+use crate::protocol::operation::{OperationState, OperationStatus};
 use crate::protocol::scheduler::Call;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::wire::size;
@@ -54,15 +56,26 @@ pub(super) fn drop_tasks(
     out: &mut Out,
 ) {
     for operation in operations {
-        let Operation::Launch(tasks) = operation;
-        for task in tasks {
-            let status = TaskStatus {
-                reason: Some(reason),
-                message: message.into(),
-                agent: Some(task.agent),
-                ..TaskStatus::new(task.id, TaskState::Dropped, Source::Master, now)
-            };
-            out.emit(Effect::User(UserEvent::Update(status)));
+        match operation {
+            Operation::Launch(tasks) => {
+                for task in tasks {
+                    let status = TaskStatus {
+                        reason: Some(reason),
+                        message: message.into(),
+                        agent: Some(task.agent),
+                        ..TaskStatus::new(task.id, TaskState::Dropped, Source::Master, now)
+                    };
+                    out.emit(Effect::User(UserEvent::Update(status)));
+                }
+            }
+            Operation::Convert { id: Some(id), .. } => {
+                let status = OperationStatus {
+                    message: message.into(),
+                    ..OperationStatus::new(id, OperationState::Dropped, now)
+                };
+                out.emit(Effect::User(UserEvent::Operation(status)));
+            }
+            Operation::Convert { id: None, .. } => {}
         }
     }
 }

@@ -5,12 +5,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::*;
-use crate::ids::{AgentId, MasterId, TaskId};
+use crate::ids::{AgentId, MasterId, OperationId, TaskId};
 use crate::limits;
 use crate::machine::Output;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
 use crate::protocol::offer::{Offer, Operation};
+use crate::protocol::operation::{Conversion, OperationState, OperationStatus};
 use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::status::{Source, TaskState, TaskStatus};
 use crate::protocol::task::{CommandInfo, TaskInfo};
@@ -457,4 +458,49 @@ fn an_accept_that_is_no_frame_is_answered_at_once() {
     };
     let told = Effect::User(UserEvent::Update(dropped));
     assert!(outs == [told, call(decline)]);
+}
+
+#[test]
+fn news_of_operations_is_told_once_and_confirmed_each_time_it_comes() {
+    // FW-48, FW-57, OF-55
+    let (mut s, now) = running();
+    let id = OperationId::new("o").unwrap();
+    let update = UpdateId(9);
+    let status = OperationStatus {
+        update: Some(update),
+        ..OperationStatus::new(id.clone(), OperationState::Finished, now)
+    };
+    let event = master(Event::OperationUpdate(status.clone()));
+    let told = feed(&mut s, now, event.clone());
+    assert_eq!(told, [Effect::User(UserEvent::Operation(status))]);
+    assert_eq!(feed(&mut s, now, event.clone()), [], "not yet confirmed");
+    let confirm = UserCall::AcknowledgeOperation {
+        id: id.clone(),
+        update,
+    };
+    let confirmed = call(Call::AcknowledgeOperation { id, update });
+    let said = feed(&mut s, now, Input::User(confirm));
+    assert_eq!(said, core::slice::from_ref(&confirmed));
+    assert_eq!(feed(&mut s, now, event), [confirmed]);
+}
+
+#[test]
+fn an_accept_without_a_connection_drops_its_named_operations() {
+    // SM-34
+    let mut s = scheduler();
+    let change = |id: Option<&str>| Operation::Convert {
+        id: id.map(|id| OperationId::new(id).unwrap()),
+        change: Conversion::Reserve(Resources::default()),
+    };
+    let accept = UserCall::Accept {
+        offers: vec![OfferId::new("m-1-O1").unwrap()],
+        operations: vec![change(Some("o")), change(None)],
+        refuse: None,
+    };
+    let told = feed(&mut s, secs(1), Input::User(accept));
+    let [Effect::User(UserEvent::Operation(status))] = &told[..] else {
+        panic!("{told:?}")
+    };
+    let said = (status.id.as_str(), status.state, status.update);
+    assert_eq!(said, ("o", OperationState::Dropped, None));
 }

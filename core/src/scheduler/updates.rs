@@ -1,12 +1,13 @@
-//! News about tasks: told once a subscription, and by the scheduler itself where no master can be
-//! asked.
+//! News of tasks and operations: told once a subscription, and by the scheduler itself where no
+//! master can be asked.
 
 use alloc::format;
 use core::time::Duration;
 
 use super::{Effect, Out, Scheduler, UserEvent};
-use crate::ids::{PeerId, TaskId};
+use crate::ids::{PeerId, TaskId, UpdateId};
 use crate::limits;
+use crate::protocol::operation::OperationStatus;
 use crate::protocol::scheduler::Call;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::time::Time;
@@ -24,14 +25,43 @@ impl Scheduler {
                 out.emit(Effect::Master { peer, call });
                 return;
             }
-            if self.pending.contains(&update) {
+            if !self.is_new(update) {
                 return;
-            }
-            if self.pending.len() < limits::UNCONFIRMED_UPDATES {
-                self.pending.insert(update);
             }
         }
         out.emit(Effect::User(UserEvent::Update(status)));
+    }
+
+    pub(super) fn on_operation_update(
+        &mut self,
+        peer: PeerId,
+        status: OperationStatus,
+        out: &mut Out,
+    ) {
+        if let Some(update) = status.update {
+            if self.acknowledged.contains(update) {
+                let id = status.id;
+                let call = Call::AcknowledgeOperation { id, update };
+                out.emit(Effect::Master { peer, call });
+                return;
+            }
+            if !self.is_new(update) {
+                return;
+            }
+        }
+        out.emit(Effect::User(UserEvent::Operation(status)));
+    }
+
+    /// Returns whether the user has not been told this news in this subscription, and notes that
+    /// he is.
+    fn is_new(&mut self, update: UpdateId) -> bool {
+        if self.pending.contains(&update) {
+            return false;
+        }
+        if self.pending.len() < limits::UNCONFIRMED_UPDATES {
+            self.pending.insert(update);
+        }
+        true
     }
 
     /// Keeps a kill for the next subscription, or says that it cannot.

@@ -8,8 +8,9 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AgentId, FrameworkId, OfferId, TaskId, UpdateId};
+use crate::ids::{AgentId, FrameworkId, OfferId, OperationId, TaskId, UpdateId};
 use crate::protocol::offer::{Offer, Operation};
+use crate::protocol::operation::OperationStatus;
 use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::status::TaskStatus;
 use crate::protocol::task::TaskInfo;
@@ -46,6 +47,9 @@ pub enum UserEvent {
         /// What is wrong with it, for people.
         message: String,
     },
+    /// News about an operation that the framework has named. May come again after a crash of this
+    /// process.
+    Operation(OperationStatus),
 }
 
 /// What a user's scheduler may ask for.
@@ -86,6 +90,18 @@ pub enum UserCall {
         task: TaskId,
         /// Which update.
         update: UpdateId,
+    },
+    /// Confirms news about an operation. Only needed with [`super::Acknowledging::ByUser`].
+    AcknowledgeOperation {
+        /// Which operation.
+        id: OperationId,
+        /// Which news.
+        update: UpdateId,
+    },
+    /// Asks how far operations are, all that are known if none is named.
+    ReconcileOperations {
+        /// Which ones, and on which agent they are believed to be.
+        operations: Vec<(OperationId, Option<AgentId>)>,
     },
     /// Ends the framework, its tasks, and this scheduler.
     Stop,

@@ -62,6 +62,7 @@ mod fault;
 mod figures;
 mod instances;
 mod journal;
+pub mod keeper;
 mod line;
 mod log;
 mod net;

@@ -276,8 +276,13 @@ impl Tap {
     fn count(&mut self, calls: &[UserCall]) {
         for call in calls {
             if let UserCall::Accept { operations, .. } = call {
-                for Operation::Launch(tasks) in operations {
-                    self.notes.push(Note::Launched(tasks.len() as u64));
+                for operation in operations {
+                    match operation {
+                        Operation::Launch(tasks) => {
+                            self.notes.push(Note::Launched(tasks.len() as u64));
+                        }
+                        Operation::Convert { .. } => {}
+                    }
                 }
             }
         }
@@ -306,6 +311,7 @@ impl Logic for Tap {
             UserEvent::Subscribed { .. }
             | UserEvent::Disconnected
             | UserEvent::Rescinded(_)
+            | UserEvent::Operation(_)
             | UserEvent::Error { .. }
             | UserEvent::Rejected { .. } => {}
         }

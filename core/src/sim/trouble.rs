@@ -40,7 +40,9 @@ impl World {
         let now = self.shared.now;
         let allocator = self.options.allocator.make(seed);
         let machine = Master::recover(config, registry, allocator, now, &mut out);
-        self.watch = Watch::new(self.options.checking, Arc::clone(&self.totals));
+        let registry = machine.registry().clone();
+        let totals = Arc::clone(&self.totals);
+        self.watch = Watch::new(self.options.checking, totals, registry);
         self.master.start(machine, out, &mut self.shared);
         self.flush_master();
     }

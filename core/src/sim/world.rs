@@ -136,7 +136,8 @@ impl World {
             hits: Hits::default(),
         };
         let totals = totals(&agents);
-        let watch = check::Watch::new(options.checking, Arc::clone(&totals));
+        let registry = Registry::default();
+        let watch = check::Watch::new(options.checking, Arc::clone(&totals), registry);
         let trouble = Source::drawn(seed, options.faults.clone());
         let mut world = Self {
             options,

@@ -197,6 +197,8 @@ impl<'a, 'b> Session<'a, 'b> {
             }
             // What was launched on it comes back as dropped.
             Event::Rescinded(_) => {}
+            // It asks for none.
+            Event::Operation(_) => {}
             // Acknowledged when it is dropped, which is after it has been dealt with.
             Event::Update(update) => self.on_update(&update)?,
             Event::Error { reason, message } => {

@@ -4,6 +4,7 @@
 mod executors;
 mod gc;
 mod kills;
+mod operations;
 mod overdue;
 mod random;
 mod recovery;
@@ -327,6 +328,8 @@ fn record_line(record: &AgentRecord) -> String {
         AgentRecord::Collected { sandbox, .. } => format!("collected {}", sandbox.0),
         AgentRecord::Described { info } => format!("described {}", info.resources),
         AgentRecord::Booted { boot } => format!("booted {}", boot.0),
+        AgentRecord::CarriedOut { order, .. } => format!("{} {}", order.number, order.kind),
+        AgentRecord::OperationAcknowledged { number } => format!("told of {number}"),
     }
 }
 
@@ -345,6 +348,11 @@ fn effect_line(effect: &Effect) -> String {
                 format!("report {} {}", frameworks.len(), tasks.len())
             }
             ToMaster::Pong => "pong".into(),
+            ToMaster::Converted(it) => format!("converted {} {}", it.last, it.after),
+            ToMaster::CarriedOut { last } => format!("carried out {last}"),
+            ToMaster::OperationUpdate { number, status, .. } => {
+                format!("operation {number} {} {}", status.id, status.state)
+            }
             ToMaster::Update { status, latest, .. } => {
                 let reason = status.reason.map_or("-", Reason::as_str);
                 format!(

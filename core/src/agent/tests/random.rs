@@ -108,6 +108,12 @@ fn from_master() -> impl Strategy<Value = ToAgent> {
         1 => (framework_id(), task_id(), 0u128..20).prop_map(|(framework, task, update)| {
             ToAgent::Acknowledge { framework, task, update: UpdateId(update) }
         }),
+        4 => (0u64..5, framework_id(), 0usize..4).prop_map(|(number, id, which)| {
+            ToAgent::Convert(operations::order(number, id.as_str(), which))
+        }),
+        1 => (0u64..5, 0u128..20).prop_map(|(number, update)| {
+            ToAgent::AcknowledgeOperation { number, update: UpdateId(update) }
+        }),
     ]
 }
 

@@ -132,9 +132,12 @@ fn a_long_account_takes_several_frames() {
         let (tasks, is_last) = match message {
             ToMaster::Report { tasks, .. } => (tasks, false),
             ToMaster::Reregister { tasks, .. } => (tasks, true),
-            other @ (ToMaster::Register { .. } | ToMaster::Pong | ToMaster::Update { .. }) => {
-                panic!("{other:?}")
-            }
+            other @ (ToMaster::Register { .. }
+            | ToMaster::Pong
+            | ToMaster::Update { .. }
+            | ToMaster::Converted(_)
+            | ToMaster::CarriedOut { .. }
+            | ToMaster::OperationUpdate { .. }) => panic!("{other:?}"),
         };
         told.extend(tasks.into_iter().map(|report| report.task));
         ends.push(is_last);

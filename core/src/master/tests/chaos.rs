@@ -5,7 +5,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ids::ExecutorId;
+use crate::ids::{ExecutorId, OperationId};
+use crate::protocol::operation::{Conversion, Converted, OperationState, OperationStatus};
 use crate::protocol::task::ExecutorInfo;
 use crate::quota::Quota;
 use crate::resources::{Ceilings, Milli};
@@ -127,6 +128,51 @@ impl Dice<'_> {
         info
     }
 
+    fn operation_id(&mut self) -> OperationId {
+        OperationId::new(["a", "b", "c"][self.below(3) as usize]).unwrap()
+    }
+
+    fn change(&mut self) -> Conversion {
+        let reserved = self.reserved();
+        if self.chance(70) {
+            Conversion::Reserve(reserved)
+        } else {
+            Conversion::Unreserve(reserved)
+        }
+    }
+
+    fn reserved(&mut self) -> Resources {
+        let role = ["eng", "eng", "ops"][self.below(3) as usize];
+        let what = ["cpus:1", "mem:5", "ports:[2-3]"][self.below(3) as usize];
+        let (name, amount) = what.split_once(':').unwrap();
+        let principal = ["one", "two"][self.below(2) as usize];
+        let text =
+            alloc::format!(r#"{name}(*)<dynamic="{role}",principal="{principal}">:{amount}"#);
+        resources(&text)
+    }
+
+    /// What an agent of this name knows, more often than not.
+    fn converted(&mut self, world: &World, peer: PeerId) -> Converted {
+        if self.chance(10) {
+            let mut other = Converted::default();
+            let number = u64::from(1 + self.below(5));
+            let after = r#"cpus(*)<dynamic="eng",principal="one">:1"#;
+            other
+                .note(number, &resources("cpus:1"), &resources(after))
+                .unwrap();
+            return other;
+        }
+        let name = world
+            .master
+            .peers
+            .get(peer)
+            .map(|peer| peer.principal.name.clone());
+        let registry = world.master.registry();
+        let id = name.and_then(|name| registry.bound_to(&name).cloned());
+        let known = id.and_then(|id| registry.agent(&id).cloned());
+        known.map(|known| known.converted).unwrap_or_default()
+    }
+
     fn info(&mut self) -> AgentInfo {
         let total = ["cpus:4;mem:100;ports:[1-5]", "cpus:2;mem:20", "gpus:3", ""];
         agent_info(total[[0, 0, 0, 1, 2, 3][self.below(6) as usize]])
@@ -151,7 +197,7 @@ impl Dice<'_> {
     }
 
     fn agent_message(&mut self, world: &World, peer: PeerId, joins: bool) -> ToMaster {
-        match self.below(if joins { 5 } else { 20 }) {
+        match self.below(if joins { 5 } else { 23 }) {
             0..2 => ToMaster::Register { agent: self.info() },
             2..5 => {
                 let tasks = (0..self.below(4)).map(|_| {
@@ -176,6 +222,23 @@ impl Dice<'_> {
                 }
             }
             5..8 => ToMaster::Pong,
+            8 => ToMaster::CarriedOut {
+                last: u64::from(self.below(4)),
+            },
+            9 => ToMaster::Converted(self.converted(world, peer)),
+            10 => {
+                let id = self.operation_id();
+                let state = [OperationState::Finished, OperationState::Pending];
+                let state = state[(self.below(8) / 7) as usize];
+                ToMaster::OperationUpdate {
+                    number: u64::from(1 + self.below(3)),
+                    framework: self.framework(world),
+                    status: OperationStatus {
+                        update: Some(UpdateId(u128::from(self.below(4)))),
+                        ..OperationStatus::new(id, state, Time::ZERO)
+                    },
+                }
+            }
             _ => {
                 let (framework, task, agent) = self.known_task(world);
                 let n = u128::from(self.below(4));
@@ -196,7 +259,7 @@ impl Dice<'_> {
     fn scheduler_call(&mut self, world: &World, peer: PeerId, joins: bool) -> Call {
         let refuse = [None, Some(Duration::ZERO), Some(Duration::from_secs(3))];
         let refuse = refuse[[1, 1, 1, 1, 0, 2][self.below(6) as usize]];
-        match self.below(if joins { 6 } else { 32 }) {
+        match self.below(if joins { 6 } else { 36 }) {
             0..6 => Call::Subscribe {
                 framework: self.framework_info(world),
             },
@@ -210,6 +273,27 @@ impl Dice<'_> {
                     refuse,
                 }
             }
+            32..34 => {
+                let offers = self.offers(world, peer);
+                let operations = (0..1 + self.below(3)).map(|_| Operation::Convert {
+                    id: self.chance(50).then(|| self.operation_id()),
+                    change: self.change(),
+                });
+                Call::Accept {
+                    offers,
+                    operations: operations.collect(),
+                    refuse,
+                }
+            }
+            34 => Call::AcknowledgeOperation {
+                id: self.operation_id(),
+                update: UpdateId(u128::from(self.below(4))),
+            },
+            35 => Call::ReconcileOperations {
+                operations: (0..self.below(3))
+                    .map(|_| (self.operation_id(), Some(self.agent(world))))
+                    .collect(),
+            },
             18..22 => Call::Decline {
                 offers: self.offers(world, peer),
                 refuse,
@@ -232,8 +316,17 @@ impl Dice<'_> {
     }
 
     fn operator_call(&mut self, world: &World) -> operator::Call {
-        match self.below(10) {
+        match self.below(12) {
             0 => operator::Call::Summary,
+            8 => operator::Call::Convert {
+                agent: self.agent(world),
+                change: self.change(),
+            },
+            9 => operator::Call::UpdateReservation {
+                agent: self.agent(world),
+                from: self.reserved(),
+                to: self.reserved(),
+            },
             1 => operator::Call::Agents,
             2 => operator::Call::Frameworks,
             3 => operator::Call::Tasks {
@@ -359,6 +452,7 @@ fn run(mut world: World, script: &[Vec<u32>]) -> (usize, usize, usize) {
                     Event::Subscribed { .. }
                     | Event::Heartbeat
                     | Event::Rescind(_)
+                    | Event::OperationUpdate(_)
                     | Event::Error { .. }
                     | Event::Rejected { .. } => {}
                 },

@@ -11,10 +11,13 @@ mod frames;
 mod frameworks;
 mod greedy;
 mod offers;
+mod operating;
+mod operations;
 mod operators;
 mod quotas;
 mod recovery;
 mod roles;
+mod shared;
 mod standing;
 mod tasks;
 
@@ -249,7 +252,15 @@ impl World {
             Quantities::from(&given.filter(|entry| matches!(entry.value(), Value::Scalar(_))))
         };
         let mut booked = Quantities::new();
-        for agent in self.master.view().agents() {
+        let agents = self.master.view().agents();
+        if agents
+            .iter()
+            .any(|agent| agent.total.iter().any(|it| it.is_shared()))
+        {
+            // Each allocator counts copies in its own way.
+            return;
+        }
+        for agent in agents {
             booked.add(&amounts(&agent.offered));
             booked.add(&amounts(&agent.allocated));
         }

@@ -17,7 +17,9 @@ pub(in crate::sim) fn check(master: &Master) -> Result<(), String> {
         booked.add(&amounts(&agent.allocated));
         // One after the other: added up, a port that is given twice would be there once.
         let mut free = agent.total;
-        for given in [agent.offered, agent.allocated] {
+        // Of what is shared anybody may have a copy (RM-48).
+        let own = |given: Resources| given.filter(|entry| !entry.is_shared());
+        for given in [own(agent.offered), own(agent.allocated)] {
             let missing = free.subtract(&given);
             missing.map_err(|error| format!("on {}, {error}", agent.id))?;
         }

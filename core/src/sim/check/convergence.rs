@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use crate::ids::OfferId;
 use crate::master::View;
 use crate::protocol::status::TaskState;
+use crate::sim::check::reserved;
 use crate::sim::instances::FrameworkSeat;
 use crate::sim::world::World;
 
@@ -30,6 +31,13 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
             "the master knows {} agents, {connected} of them connected",
             agents.len()
         ));
+    }
+    let machines = world.agents.iter().filter_map(|seat| seat.node.machine());
+    if let Some(why) = machines
+        .filter_map(|agent| reserved::disagreement(&agents, agent))
+        .next()
+    {
+        return Some(why);
     }
     let mastered: BTreeMap<Task, TaskState> = view
         .live_tasks()

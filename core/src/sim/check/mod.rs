@@ -10,6 +10,7 @@
 //! | holders | no unit of a resource is in two offers (I2) | [`offers`] |
 //! | offers | an accept of a dead offer launches nothing (I4) | [`offers`] |
 //! | sessions | a framework has one scheduler, and who was replaced hears no more | [`sessions`] |
+//! | convergence | what operations have made stays (I5), and all agree on it | [`reserved`] |
 //! | convergence | when faults stop, all views agree and offers flow | [`convergence`] |
 //!
 //! Offers, holders, sessions, tasks and updates are looked at after every step; machines, replay
@@ -22,6 +23,7 @@
 pub(super) mod conservation;
 pub(super) mod convergence;
 pub(super) mod offers;
+pub(super) mod reserved;
 mod sessions;
 
 use alloc::collections::BTreeSet;
@@ -50,11 +52,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins with the master; `totals` is what each agent has.
-    pub(super) fn new(checking: Checking, totals: Arc<Totals>) -> Self {
+    /// Begins with the master and its registry; `totals` is what each agent is.
+    pub(super) fn new(checking: Checking, totals: Arc<Totals>, registry: Registry) -> Self {
         Self {
             checking,
-            offers: offers::Ledger::new(totals),
+            offers: offers::Ledger::new(totals, registry),
             sessions: sessions::Sessions::default(),
         }
     }
@@ -69,12 +71,15 @@ impl Watch {
 
     /// Sees what the master wants.
     pub(super) fn saw(&mut self, output: &Output<RegistryOp, master::Effect>) {
-        let (Output::Effect(effect) | Output::Free(effect)) = output else {
+        if self.checking == Checking::Off {
             return;
-        };
-        if self.checking != Checking::Off {
-            self.offers.saw(effect);
-            self.sessions.saw(effect);
+        }
+        match output {
+            Output::Persist(op) => self.offers.wrote(op),
+            Output::Effect(effect) | Output::Free(effect) => {
+                self.offers.saw(effect);
+                self.sessions.saw(effect);
+            }
         }
     }
 

@@ -12,18 +12,22 @@ use alloc::vec::Vec;
 
 use super::Broken;
 use crate::ids::{AgentId, OfferId, PeerId, TaskId};
+use crate::machine::Durable;
 use crate::master::{Effect, Input};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::offer::{Offer, Operation};
 use crate::protocol::scheduler::{Call, Event};
+use crate::registry::{Registry, RegistryOp};
 use crate::sim::property::Property;
 use crate::sim::world::Totals;
 
 /// The offers that stand, and to whom they were made.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    /// What each agent has.
+    /// What each agent has, as long as no operation has made something else of it.
     totals: Arc<Totals>,
+    /// By the master's own records: what operations have made.
+    registry: Registry,
     good: BTreeMap<OfferId, (PeerId, Offer)>,
     by_agent: BTreeMap<AgentId, BTreeSet<OfferId>>,
     /// The tasks of an accept that must launch nothing.
@@ -32,9 +36,10 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(totals: Arc<Totals>) -> Self {
+    pub(super) fn new(totals: Arc<Totals>, registry: Registry) -> Self {
         Self {
             totals,
+            registry,
             good: BTreeMap::new(),
             by_agent: BTreeMap::new(),
             doomed: Vec::new(),
@@ -56,8 +61,13 @@ impl Ledger {
                 offers, operations, ..
             } => {
                 if !offers.iter().all(|offer| self.is_good(*peer, offer)) {
-                    for Operation::Launch(tasks) in operations {
-                        self.doomed.extend(tasks.iter().map(|task| task.id.clone()));
+                    for operation in operations {
+                        match operation {
+                            Operation::Launch(tasks) => {
+                                self.doomed.extend(tasks.iter().map(|task| task.id.clone()));
+                            }
+                            Operation::Convert { .. } => {}
+                        }
                     }
                 }
                 self.answered(*peer, offers);
@@ -68,8 +78,15 @@ impl Ledger {
             | Call::Suppress
             | Call::Revive
             | Call::Kill { .. }
-            | Call::Acknowledge { .. } => {}
+            | Call::Acknowledge { .. }
+            | Call::AcknowledgeOperation { .. }
+            | Call::ReconcileOperations { .. } => {}
         }
+    }
+
+    /// Sees what the master writes down.
+    pub(super) fn wrote(&mut self, op: &RegistryOp) {
+        self.registry.apply(op);
     }
 
     /// Sees what the master wants.
@@ -130,11 +147,19 @@ impl Ledger {
         of_agent.insert(offer.id.clone());
         self.good.insert(offer.id.clone(), (peer, offer.clone()));
         // One after the other: added up, a port that is offered twice would be there once.
-        let Some(mut free) = self.totals.get(&offer.hostname).cloned() else {
+        let Some(described) = self.totals.get(&offer.hostname) else {
             let problem = format!("{} is of nobody: {:?}", offer.id, offer.hostname);
             self.violation.get_or_insert((Property::Holders, problem));
             return;
         };
+        let admission = self.registry.agent(&offer.agent);
+        let converted = admission.filter(|admission| admission.converted.last > 0);
+        let mut free = converted.map_or_else(|| described.clone(), |admission| admission.total());
+        if free.total() != described.total() {
+            let problem = format!("{} had {described}, and has {free}", offer.agent);
+            self.violation.get_or_insert((Property::Holders, problem));
+            return;
+        }
         for id in of_agent.iter() {
             let (_, standing) = &self.good[id];
             if let Err(error) = free.subtract(&standing.resources) {
@@ -188,9 +213,8 @@ mod tests {
     }
 
     fn ledger() -> Ledger {
-        Ledger::new(Arc::new(
-            [(String::new(), bag("cpus:4;ports:[1-4]"))].into(),
-        ))
+        let totals = [(String::new(), bag("cpus:4;ports:[1-4]"))].into();
+        Ledger::new(Arc::new(totals), Registry::default())
     }
 
     fn offer(n: u32, resources: &str) -> Offer {

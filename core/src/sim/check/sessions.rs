@@ -53,6 +53,7 @@ impl Sessions {
             | Event::Offers(_)
             | Event::Rescind(_)
             | Event::Update(_)
+            | Event::OperationUpdate(_)
             | Event::Rejected { .. } => {}
         }
     }

@@ -201,6 +201,7 @@ impl Logic for Steady {
             UserEvent::Subscribed { .. } => self.is_suppressed = false,
             UserEvent::Disconnected
             | UserEvent::Rescinded(_)
+            | UserEvent::Operation(_)
             | UserEvent::Error { .. }
             | UserEvent::Rejected { .. } => {}
         }

@@ -283,6 +283,7 @@ impl Logic for Replay {
             UserEvent::Subscribed { .. } => self.is_suppressed = false,
             UserEvent::Disconnected
             | UserEvent::Rescinded(_)
+            | UserEvent::Operation(_)
             | UserEvent::Error { .. }
             | UserEvent::Rejected { .. } => {}
         }

@@ -1,0 +1,182 @@
+//! What agents have becomes something else, by the operations of frameworks and operators.
+//!
+//! The operations of an agent are a log that the registry owns. Whoever is behind is told the rest:
+//! an agent when it comes back, the registry if it has lost some of its memory. So both always
+//! agree but for what is on its way, and what the master believes before the agent confirms it
+//! (OF-14) comes true. Deliberately not here: who may do what (`plan`), and what frameworks are
+//! told of it (`feedback`).
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::accept::Place;
+use super::operations::Operation;
+use super::plan::Turn;
+use super::{Cx, Master};
+use crate::allocator::Change;
+use crate::ids::PeerId;
+use crate::keys::AgentKey;
+use crate::protocol::agent::ToAgent;
+use crate::protocol::node::AgentInfo;
+use crate::protocol::operation::{Converted, OperationState, OperationStatus, Order, Owner, less};
+use crate::registry::{Admission, RegistryOp};
+use crate::resources::{Resource, Resources};
+
+/// Checks that what an agent says about itself and its operations goes together with what the
+/// registry knows.
+pub(super) fn check_converted(
+    admission: Option<&Admission>,
+    info: &AgentInfo,
+    told: &Converted,
+) -> Result<(), String> {
+    let known = admission.map(|admission| &admission.converted);
+    let newest = known.filter(|known| known.last > told.last).unwrap_or(told);
+    newest.total(&info.resources).map_err(|why| {
+        format!("the agent has less than what operations have made something of: {why}")
+    })?;
+    let open = admission.map(|admission| admission.open.range(told.last.saturating_add(1)..));
+    let (ahead, open) = (newest.last - told.last, open.into_iter().flatten().count());
+    if u64::try_from(open) == Ok(ahead) {
+        return Ok(());
+    }
+    let (told, last) = (told.last, newest.last);
+    Err(format!(
+        "the agent knows {told} operations of {last}, and had confirmed to know more"
+    ))
+}
+
+impl Master {
+    /// Makes something else of what a framework was offered.
+    pub(super) fn convert(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (framework, role, agent): Place<'_>,
+        turn: Turn,
+    ) {
+        self.rescind_copies(cx, agent, &turn.before);
+        self.changes.push(Change::Converted {
+            framework,
+            role: role.clone(),
+            agent,
+            before: turn.before.clone(),
+            after: turn.after.clone(),
+        });
+        let owner = Owner {
+            framework: self.frameworks[framework].id.clone(),
+            id: turn.id.clone(),
+        };
+        let number = self.order(cx, agent, |number| Order {
+            number,
+            owner: Some(owner),
+            kind: turn.kind,
+            before: turn.before,
+            after: turn.after,
+        });
+        if let Some(id) = turn.id {
+            let status = OperationStatus {
+                agent: Some(self.agents[agent].id.clone()),
+                ..OperationStatus::new(id, OperationState::Pending, cx.now)
+            };
+            let operation = Operation {
+                place: Some((agent, number)),
+                status,
+            };
+            self.operations.insert(framework, operation);
+        }
+    }
+
+    /// Takes back what others are offered of shared volumes that become something else (RM-45).
+    pub(super) fn rescind_copies(&mut self, cx: &mut Cx<'_>, agent: AgentKey, gone: &Resources) {
+        let shared = gone.filter(Resource::is_shared);
+        if shared.is_empty() {
+            return;
+        }
+        for key in self.offers.of_agent(agent) {
+            let offered = self.offers.get(key).map(|row| &row.offer.resources);
+            if offered.is_some_and(|offered| less(offered, &shared) != *offered) {
+                self.rescind(cx, key);
+            }
+        }
+    }
+
+    /// Orders the next operation of an agent, which fits what it has. Returns its number.
+    pub(super) fn order(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: AgentKey,
+        order: impl FnOnce(u64) -> Order,
+    ) -> u64 {
+        let agent = self.agents[key].id.clone();
+        let admission = self.registry.agent(&agent);
+        let last = admission.map_or(0, |admission| admission.converted.last);
+        let order = order(last + 1);
+        let message = ToAgent::Convert(order.clone());
+        self.persist(cx, RegistryOp::Convert { agent, order });
+        self.take_total(key);
+        // Behind the record, and before the tasks that use what it makes. Whoever is away is told
+        // when it comes back.
+        if let Some(peer) = self.agents[key].peer() {
+            cx.tell_agent(peer, message);
+        }
+        last + 1
+    }
+
+    /// Notes what an agent has by the registry.
+    fn take_total(&mut self, key: AgentKey) {
+        let row = &mut self.agents[key];
+        let admission = self.registry.agent(&row.id);
+        row.total = admission.expect("agents of the table are admitted").total();
+    }
+
+    /// Takes over what a returning agent says that operations have made, if the registry knows
+    /// less.
+    pub(super) fn restore(&mut self, cx: &mut Cx<'_>, key: AgentKey, told: &Converted) {
+        let agent = self.agents[key].id.clone();
+        let known = self.registry.agent(&agent);
+        if known.is_some_and(|known| known.converted.last >= told.last) {
+            return;
+        }
+        // OF-07: what is offered may not be there.
+        self.rescind_agent(cx, key);
+        let converted = told.clone();
+        self.persist(cx, RegistryOp::Restore { agent, converted });
+        self.take_total(key);
+        let row = &self.agents[key];
+        if row.is_allocatable() {
+            self.changes.push(Change::AgentChanged {
+                agent: key,
+                total: row.total.clone(),
+                traits: super::agents::traits(&row.info),
+            });
+        }
+    }
+
+    /// Tells a returning agent the operations that it has not heard of.
+    pub(super) fn bring_up_to_date(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: AgentKey,
+        peer: PeerId,
+        told: u64,
+    ) {
+        let admission = self.registry.agent(&self.agents[key].id);
+        let open = admission.into_iter().flat_map(|it| it.open.values());
+        let unheard: Vec<Order> = open.filter(|order| order.number > told).cloned().collect();
+        for order in unheard {
+            self.know_again(cx, key, &order);
+            cx.tell_agent(peer, ToAgent::Convert(order));
+        }
+        self.on_carried_out(cx, key, told);
+    }
+
+    /// An agent has carried its operations out up to one, and will not forget them.
+    pub(super) fn on_carried_out(&mut self, cx: &mut Cx<'_>, key: AgentKey, last: u64) {
+        let agent = self.agents[key].id.clone();
+        let admission = self.registry.agent(&agent);
+        let first = admission.and_then(|it| it.open.keys().next().copied());
+        if first.is_some_and(|first| first <= last) {
+            self.persist(cx, RegistryOp::Settle { agent, last });
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! What frameworks are told of the operations that they have named, and what they confirm.
+//!
+//! The agent says how an operation ended until that is confirmed, and so does the master of what it
+//! has turned down itself, or knows to be lost with its agent (OF-55, OF-59). Deliberately not
+//! here: what operations do (`converting`).
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use tracing::debug;
+
+use super::agents::Presence;
+use super::operations::Operation;
+use super::{Cx, Master};
+use crate::ids::{AgentId, FrameworkId, OperationId, UpdateId};
+use crate::keys::{AgentKey, FrameworkKey};
+use crate::limits;
+use crate::protocol::agent::ToAgent;
+use crate::protocol::operation::{OperationState, OperationStatus, Order};
+use crate::protocol::refusal::{CallKind, RejectKind};
+use crate::protocol::scheduler::Event;
+
+impl Master {
+    fn tell_operation(&self, cx: &mut Cx<'_>, framework: FrameworkKey, status: OperationStatus) {
+        if let Some(peer) = self.frameworks.get(framework).and_then(|row| row.peer()) {
+            cx.tell_framework(peer, Event::OperationUpdate(status));
+        }
+    }
+
+    /// Turns an operation down, and says so until it is confirmed (SM-33, OF-11). Without a name,
+    /// or under one that is another's, it can only be said once.
+    pub(super) fn refuse_operation(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkKey,
+        id: Option<OperationId>,
+        reason: RejectKind,
+        message: String,
+    ) {
+        let Some(id) = id else {
+            self.reject(cx, framework, CallKind::Accept, reason, message);
+            return;
+        };
+        if self.operations.find(framework, &id).is_some() {
+            // Who goes by states must not take it for the end of the other (I11).
+            let text = format!("operation {id} is there already; {message}");
+            self.reject(cx, framework, CallKind::Accept, RejectKind::Doubled, text);
+            return;
+        }
+        let count = self.operations.count(framework);
+        let has_room = count < limits::OPERATIONS_PER_FRAMEWORK;
+        let status = OperationStatus {
+            reason: Some(reason),
+            message,
+            update: has_room.then(|| self.new_update_id()),
+            ..OperationStatus::new(id, OperationState::Error, cx.now)
+        };
+        if has_room {
+            let operation = Operation {
+                place: None,
+                status: status.clone(),
+            };
+            self.operations.insert(framework, operation);
+        }
+        self.tell_operation(cx, framework, status);
+    }
+
+    /// Knows of an operation again that an earlier leadership has accepted.
+    pub(super) fn know_again(&mut self, cx: &Cx<'_>, agent: AgentKey, order: &Order) {
+        let Some(owner) = &order.owner else {
+            return;
+        };
+        let framework = self.frameworks.find(&owner.framework);
+        let framework = framework.filter(|key| !self.frameworks[*key].is_completed());
+        if let (Some(framework), Some(id)) = (framework, &owner.id)
+            && self.operations.find(framework, id).is_none()
+        {
+            let status = OperationStatus {
+                agent: Some(self.agents[agent].id.clone()),
+                ..OperationStatus::new(id.clone(), OperationState::Pending, cx.now)
+            };
+            let place = Some((agent, order.number));
+            self.operations
+                .insert(framework, Operation { place, status });
+        }
+    }
+
+    /// Takes in what an agent says of an operation (PR-11).
+    ///
+    /// The master confirms it itself if nobody else will: if the framework is over, or if the name
+    /// is that of another operation by now. A framework that an earlier leadership knew may come
+    /// back.
+    pub(super) fn on_operation_update(
+        &mut self,
+        cx: &mut Cx<'_>,
+        agent: AgentKey,
+        number: u64,
+        owner: FrameworkId,
+        mut status: OperationStatus,
+    ) {
+        let Some(update) = status.update.filter(|_| may_report(status.state)) else {
+            debug!(operation = %status.id, state = %status.state, "not an agent's to say");
+            return;
+        };
+        let known = self.frameworks.find(&owner);
+        let live = known.filter(|key| !self.frameworks[*key].is_completed());
+        let Some(framework) = live else {
+            let (master, epoch) = (&self.config.id, self.config.epoch);
+            if known.is_some() || !owner.is_from_before(master, epoch) {
+                self.confirm_operation(cx, agent, number, update);
+            }
+            return;
+        };
+        status.agent = Some(self.agents[agent].id.clone());
+        let message = &mut status.message;
+        message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
+        let place = Some((agent, number));
+        if let Some(other) = self.operations.find(framework, &status.id)
+            && other.place != place
+        {
+            debug!(operation = %status.id, "its name is another operation's");
+            self.confirm_operation(cx, agent, number, update);
+            return;
+        }
+        let operation = Operation {
+            place,
+            status: status.clone(),
+        };
+        self.operations.insert(framework, operation);
+        self.tell_operation(cx, framework, status);
+    }
+
+    fn confirm_operation(&self, cx: &mut Cx<'_>, agent: AgentKey, number: u64, update: UpdateId) {
+        if let Some(peer) = self.agents.get(agent).and_then(|row| row.peer()) {
+            cx.tell_agent(peer, ToAgent::AcknowledgeOperation { number, update });
+        }
+    }
+
+    /// Takes in a framework's confirmation: the operation is over (SM-36).
+    pub(super) fn on_acknowledge_operation(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkKey,
+        id: &OperationId,
+        update: UpdateId,
+    ) {
+        let known = self.operations.find(framework, id);
+        if known.and_then(|known| known.status.update) != Some(update) {
+            // RG-05
+            debug!(operation = %id, ?update, "nothing to be confirmed");
+            return;
+        }
+        let over = self.operations.remove(framework, id);
+        if let Some((agent, number)) = over.and_then(|over| over.place) {
+            self.confirm_operation(cx, agent, number, update);
+        }
+    }
+
+    /// Says how far operations are (OF-56, OF-57). These are answers, and need no confirmation.
+    pub(super) fn on_reconcile_operations(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkKey,
+        asked: Vec<(OperationId, Option<AgentId>)>,
+    ) {
+        let limit = limits::OPERATIONS_PER_FRAMEWORK;
+        if asked.len() > limit {
+            let call = CallKind::ReconcileOperations;
+            let text = format!("more than {limit} operations in one call");
+            self.reject(cx, framework, call, RejectKind::TooMany, text);
+            return;
+        }
+        let answers: Vec<OperationStatus> = if asked.is_empty() {
+            let known = self.operations.of_framework(framework);
+            known.map(|known| self.answer(known)).collect()
+        } else {
+            let answers =
+                asked
+                    .into_iter()
+                    .map(|(id, agent)| match self.operations.find(framework, &id) {
+                        Some(known) => self.answer(known),
+                        None => self.unknown(cx, id, agent),
+                    });
+            answers.collect()
+        };
+        for answer in answers {
+            self.tell_operation(cx, framework, answer);
+        }
+    }
+
+    fn answer(&self, known: &Operation) -> OperationStatus {
+        let mut status = OperationStatus {
+            update: None,
+            ..known.status.clone()
+        };
+        let agent = known.place.and_then(|(key, _)| self.agents.get(key));
+        if status.state == OperationState::Pending
+            && agent.is_some_and(|agent| agent.presence() == Presence::Unreachable)
+        {
+            // OF-59
+            status.state = OperationState::Unreachable;
+        }
+        status
+    }
+
+    fn unknown(&self, cx: &Cx<'_>, id: OperationId, agent: Option<AgentId>) -> OperationStatus {
+        let row = agent.as_ref().and_then(|agent| self.agents.find(agent));
+        let is_gone = |id| self.registry.gone().contains_key(id);
+        let state = match row.map(|key| self.agents[key].presence()) {
+            None if agent.as_ref().is_some_and(is_gone) => OperationState::GoneByOperator,
+            Some(Presence::Recovered) => OperationState::Recovering,
+            Some(Presence::Unreachable) => OperationState::Unreachable,
+            Some(Presence::Connected(_) | Presence::Disconnected) | None => OperationState::Unknown,
+        };
+        OperationStatus {
+            agent,
+            ..OperationStatus::new(id, state, cx.now)
+        }
+    }
+
+    /// Says again what nobody else would say, for a framework that was away.
+    pub(super) fn tell_operations_again(&self, cx: &mut Cx<'_>, framework: FrameworkKey) {
+        for operation in self.operations.of_framework(framework) {
+            if operation.place.is_none() {
+                self.tell_operation(cx, framework, operation.status.clone());
+            }
+        }
+    }
+
+    /// An agent is gone, and with it whatever was made of its resources (OF-59).
+    pub(super) fn end_operations_of_agent(&mut self, cx: &mut Cx<'_>, agent: AgentKey, why: &str) {
+        let count = self.operations.on_agent(agent).count();
+        let names: Vec<UpdateId> = (0..count).map(|_| self.new_update_id()).collect();
+        let mut told = Vec::new();
+        for ((framework, operation), name) in self.operations.on_agent(agent).zip(names) {
+            let status = &mut operation.status;
+            if !status.state.is_terminal() {
+                status.state = OperationState::GoneByOperator;
+                status.message = why.to_string();
+                status.at = cx.now;
+                status.update = Some(name);
+            }
+            operation.place = None;
+            told.push((framework, status.clone()));
+        }
+        for (framework, status) in told {
+            self.tell_operation(cx, framework, status);
+        }
+    }
+
+    /// A framework is over: nobody wants to hear of its operations.
+    pub(super) fn end_operations_of_framework(&mut self, cx: &mut Cx<'_>, key: FrameworkKey) {
+        for operation in self.operations.take(key) {
+            if let (Some((agent, number)), Some(update)) =
+                (operation.place, operation.status.update)
+            {
+                self.confirm_operation(cx, agent, number, update);
+            }
+        }
+    }
+}
+
+/// Whether an agent may say this of an operation; the others are the master's to say.
+const fn may_report(state: OperationState) -> bool {
+    match state {
+        OperationState::Finished | OperationState::Failed | OperationState::Dropped => true,
+        OperationState::Pending
+        | OperationState::Error
+        | OperationState::Unreachable
+        | OperationState::GoneByOperator
+        | OperationState::Recovering
+        | OperationState::Unknown => false,
+    }
+}

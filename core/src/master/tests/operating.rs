@@ -1,0 +1,203 @@
+//! Operators reserve and make volumes.
+
+use super::operations::{orders, reserved};
+use super::roles::subscribed;
+use super::*;
+use crate::protocol::operation::Conversion;
+
+/// Something that operator `ann` has reserved to a role.
+fn by_ann(role: &str, what: &str) -> Resources {
+    let (name, amount) = what.split_once(':').unwrap();
+    resources(&alloc::format!(
+        r#"{name}(*)<dynamic="{role}",principal="ann">:{amount}"#
+    ))
+}
+
+fn convert(agent: &AgentId, change: Conversion) -> operator::Call {
+    let agent = agent.clone();
+    operator::Call::Convert { agent, change }
+}
+
+struct Cluster {
+    world: World,
+    agent_peer: PeerId,
+    agent: AgentId,
+    ann: PeerId,
+}
+
+fn cluster(total: &str) -> Cluster {
+    let mut world = World::new();
+    let (agent_peer, agent) = world.agent("one", total);
+    let ann = world.connect(PeerRole::Operator, "ann");
+    Cluster {
+        world,
+        agent_peer,
+        agent,
+        ann,
+    }
+}
+
+impl Cluster {
+    fn total(&self) -> Resources {
+        self.world.master.view().agents()[0].total.clone()
+    }
+
+    /// What follows from a call, and the answer to it.
+    fn ask(&mut self, call: operator::Call) -> (Vec<Out>, Answer) {
+        let (id, after) = (RequestId(1), None);
+        let request = operator::Request { id, call, after };
+        let peer = self.ann;
+        let mut outs = self.world.input(Input::Operator { peer, request });
+        let answer = outs.iter().find_map(|out| match out {
+            Output::Effect(Effect::Respond { response, .. }) => Some(response.answer.clone()),
+            Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+        });
+        outs.retain(|out| !matches!(out, Output::Effect(Effect::Respond { .. })));
+        (outs, answer.unwrap())
+    }
+}
+
+#[test]
+fn an_operator_reserves_what_is_free_and_takes_back_just_enough() {
+    // FW-79, OF-07, AL-40, I19
+    let mut c = cluster("cpus:4;mem:64");
+    let (eng, _) = subscribed(&mut c.world, &["eng"]);
+    let offer = c.world.offered(eng).remove(0);
+    let tasks = vec![task("t", &c.agent, "cpus:1")];
+    c.world.call(eng, launch(&[offer.id], tasks));
+    // Nothing is offered: nothing has to be taken back.
+    let reserve = |n: u32| Conversion::Reserve(by_ann("ops", &alloc::format!("cpus:{n}")));
+    let (outs, answer) = c.ask(convert(&c.agent.clone(), reserve(1)));
+    assert_eq!((orders(&outs), answer), (vec![1], Answer::Updated));
+    let mut total = resources("cpus:3;mem:64");
+    total.add(&by_ann("ops", "cpus:1")).unwrap();
+    assert_eq!(c.total(), total);
+    // One core is in use; what is offered is in the way.
+    c.world.pass(Duration::from_secs(6));
+    assert_eq!(c.world.master.view().offers().len(), 1);
+    let (outs, answer) = c.ask(convert(&c.agent.clone(), reserve(2)));
+    assert_eq!((orders(&outs), answer), (vec![2], Answer::Updated));
+    let rescinded = outs.iter().filter(|out| {
+        matches!(
+            out,
+            Output::Effect(Effect::Scheduler {
+                event: Event::Rescind(_),
+                ..
+            })
+        )
+    });
+    assert_eq!(rescinded.count(), 1);
+    let (outs, answer) = c.ask(convert(&c.agent.clone(), reserve(1)));
+    assert!(matches!(answer, Answer::Conflict(_)), "{answer:?}");
+    assert_eq!(outs, [], "what is in use is nobody's to reserve");
+    // What was reserved is the role's.
+    c.world.pass(Duration::from_millis(1));
+    let offers = c.world.master.view().offers();
+    let offered = offers.iter().map(|offer| offer.resources.to_string());
+    assert_eq!(offered.collect::<Vec<_>>(), ["mem:64"]);
+}
+
+#[test]
+fn other_offers_stay() {
+    // AL-40: greedily, until there is enough
+    let mut c = cluster("cpus:4;mem:64");
+    let (_, _) = subscribed(&mut c.world, &["eng"]);
+    c.world.tick();
+    assert_eq!(c.world.master.view().offers().len(), 1);
+    let other = c.world.agent("two", "cpus:1").1;
+    c.world.pass(Duration::from_millis(1));
+    assert_eq!(c.world.master.view().offers().len(), 2);
+    let reserve = Conversion::Reserve(by_ann("ops", "cpus:1"));
+    c.ask(convert(&other, reserve));
+    let offers = c.world.master.view().offers();
+    assert!(offers.iter().any(|offer| offer.agent == c.agent));
+}
+
+#[test]
+fn what_an_operator_may_not_say() {
+    // RM-36, VA-16, VA-18, FW-79, FW-80
+    let mut c = cluster("cpus:4;disk:9");
+    let agent = c.agent.clone();
+    let gone = agent_id(9);
+    for (agent, change, expected) in [
+        (&agent, Conversion::Reserve(reserved("cpus", 1)), "invalid"),
+        (&agent, Conversion::Reserve(Resources::new()), "invalid"),
+        (
+            &agent,
+            Conversion::Reserve(by_ann("ops", "cpus:5")),
+            "conflict",
+        ),
+        (
+            &agent,
+            Conversion::Unreserve(resources("cpus:1")),
+            "invalid",
+        ),
+        (&agent, Conversion::Destroy(resources("disk:1")), "invalid"),
+        (
+            &gone,
+            Conversion::Reserve(by_ann("ops", "cpus:1")),
+            "not found",
+        ),
+    ] {
+        let before = c.world.master.registry().clone();
+        let name = alloc::format!("{change:?}");
+        let (outs, answer) = c.ask(convert(agent, change));
+        let kinds = [
+            ("invalid", matches!(answer, Answer::Invalid(_))),
+            ("conflict", matches!(answer, Answer::Conflict(_))),
+            ("not found", matches!(answer, Answer::NotFound(_))),
+        ];
+        let kind = kinds.iter().find(|kind| kind.1).map(|kind| kind.0);
+        assert_eq!(kind, Some(expected), "{name}: {answer:?}");
+        assert_eq!(outs, [], "{name}");
+        assert_eq!(c.world.master.registry(), &before, "{name}");
+    }
+    c.world.lose(c.agent_peer);
+    // Its resources are not there to be had, but what is asked is written down and told later.
+    let reserve = Conversion::Reserve(by_ann("ops", "cpus:1"));
+    let (outs, answer) = c.ask(convert(&agent, reserve));
+    assert_eq!((orders(&outs), answer), (vec![], Answer::Updated));
+    let peer = c.world.connect(PeerRole::Agent, "one");
+    let outs = c.world.agent_says(
+        peer,
+        ToMaster::Reregister {
+            id: agent,
+            agent: agent_info("cpus:4;disk:9"),
+            frameworks: vec![],
+            tasks: vec![],
+        },
+    );
+    assert_eq!(orders(&outs), [1]);
+}
+
+#[test]
+fn a_reservation_is_changed_into_another_at_once() {
+    // RM-34, VA-17
+    let mut c = cluster("cpus:4");
+    let agent = c.agent.clone();
+    c.ask(convert(
+        &agent,
+        Conversion::Reserve(by_ann("ops", "cpus:2")),
+    ));
+    let update = |from: Resources, to: Resources| operator::Call::UpdateReservation {
+        agent: c.agent.clone(),
+        from,
+        to,
+    };
+    let good = update(by_ann("ops", "cpus:2"), by_ann("eng", "cpus:2"));
+    let more = update(by_ann("ops", "cpus:2"), by_ann("eng", "cpus:3"));
+    let (outs, answer) = c.ask(more);
+    assert!(matches!(answer, Answer::Invalid(_)), "{answer:?}");
+    assert_eq!(outs, []);
+    let (outs, answer) = c.ask(good.clone());
+    assert_eq!((orders(&outs), answer), (vec![2, 3], Answer::Updated));
+    let mut total = resources("cpus:2");
+    total.add(&by_ann("eng", "cpus:2")).unwrap();
+    assert_eq!(c.total(), total);
+    let (outs, answer) = c.ask(good);
+    assert!(
+        matches!(answer, Answer::Conflict(_)),
+        "it is not there: {answer:?}"
+    );
+    assert_eq!(outs, []);
+}
