@@ -8,6 +8,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::agents::Presence;
 use super::offers::OfferKey;
 use super::plan::{Basis, Part, Step, plan};
 use super::tasks::NewTask;
@@ -225,18 +226,25 @@ impl Master {
         message: &str,
     ) {
         for task in tasks {
-            let agent = self.agents.find(&task.agent);
-            let away = agent.is_some_and(|key| self.agents[key].peer().is_none());
             let news = News {
                 state: TaskState::Dropped,
-                reason: if away {
-                    Reason::AgentDisconnected
-                } else {
-                    Reason::InvalidOffers
-                },
+                reason: self.why_dropped(&task.agent),
                 message: message.to_string(),
             };
             self.refuse_task(cx, framework, task.id, task.agent, news);
+        }
+    }
+
+    /// Says whether it is its agent because of which a task cannot be launched (OF-12).
+    fn why_dropped(&self, agent: &AgentId) -> Reason {
+        if self.registry.gone().contains_key(agent) {
+            return Reason::AgentRemoved;
+        }
+        let key = self.agents.find(agent);
+        match key.map(|key| self.agents[key].presence()) {
+            Some(Presence::Unreachable) => Reason::AgentRemoved,
+            Some(Presence::Recovered | Presence::Disconnected) => Reason::AgentDisconnected,
+            Some(Presence::Connected(_)) | None => Reason::InvalidOffers,
         }
     }
 

@@ -342,6 +342,28 @@ fn an_accept_for_an_agent_that_is_away_says_so() {
 }
 
 #[test]
+fn an_accept_for_an_agent_that_is_given_up_or_gone_says_so() {
+    // OF-12, TK-58
+    let mut o = offered("cpus:4");
+    o.world.lose(o.agent_peer);
+    o.world.pass(Duration::from_secs(601));
+    let why = "offer rio-1-O0 is not, or no longer, valid";
+    for is_gone in [false, true] {
+        if is_gone {
+            // Its machine has lost its state, and joins as another agent.
+            let peer = o.world.connect(PeerRole::Agent, "one");
+            let agent = agent_info("cpus:4");
+            o.world.agent_says(peer, ToMaster::Register { agent });
+        }
+        let call = launch(&[offer_id(0)], vec![task("t", &o.agent, "cpus:1")]);
+        let outs = o.world.call(o.peer, call);
+        let (state, reason) = (TaskState::Dropped, Reason::AgentRemoved);
+        let status = word("t", state, reason, why, Some(&o.agent), o.world.now);
+        assert_eq!(outs, [to_framework(o.peer, Event::Update(status))]);
+    }
+}
+
+#[test]
 fn a_declined_offer_comes_again_after_its_refusal() {
     // OF-31, OF-32
     let mut o = offered("cpus:4");
