@@ -473,3 +473,29 @@ fn a_task_and_its_executor_do_not_share_a_port() {
         .update(o.agent_peer, &o.owner, done, TaskState::Finished);
     assert_eq!(o.world.free(), resources("cpus:4;ports:[1-5]"));
 }
+
+#[test]
+fn an_offer_that_nobody_answers_is_taken_back_and_comes_again_unrefused() {
+    // OF-06, OF-39
+    let mut world = World::drf(1, Registry::default());
+    world.drain();
+    world.agent("one", "cpus:4");
+    let (peer, _) = world.framework("web");
+    let outs = world.pass(Duration::from_secs(5));
+    let told = outs.into_iter().filter_map(|out| match out {
+        Output::Effect(Effect::Scheduler { peer: to, event }) if to == peer => Some(event),
+        Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+    });
+    let told: Vec<Event> = told.take(3).collect();
+    let [
+        Event::Offers(first),
+        Event::Rescind(id),
+        Event::Offers(second),
+    ] = told.as_slice()
+    else {
+        panic!("{told:?}");
+    };
+    assert_eq!((&first[0].id, id), (&offer_id(0), &offer_id(0)));
+    assert_eq!(second[0].id, offer_id(1));
+    assert_eq!(second[0].resources, resources("cpus:4"));
+}
