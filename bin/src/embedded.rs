@@ -88,6 +88,9 @@ impl Embedded {
             cluster: "tepui".into(),
             allocation_interval: Duration::from_secs(1),
             offer_timeout: options.offer_timeout,
+            unreachable_rate: None,
+            removal_rate: None,
+            recovery_removal_percent: 100,
             most_offered: options.most_offered.clone(),
         })
         .await?;

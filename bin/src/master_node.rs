@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tepui_core::allocator::drf::{Drf, Options};
 use tepui_core::auth::PeerRole;
 use tepui_core::ids::MasterId;
 use tepui_core::machine::Outbox;
-use tepui_core::master::{Config, Effect, Input, Master};
+use tepui_core::master::{Config, Effect, Input, Master, Rate};
 use tepui_core::protocol::agent::ToMaster;
 use tepui_core::protocol::hello::Hello;
 use tepui_core::protocol::{operator, scheduler};
@@ -25,7 +25,7 @@ use tepui_transport::journal::FileJournal;
 use tepui_transport::node::{Inbound, Node, NodeConfig};
 use tepui_transport::peers::{PeerEvent, Peers};
 use tepui_transport::quic::Endpoint;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::{dev_authority, identity, loopback};
@@ -50,6 +50,13 @@ pub struct MasterOptions {
     pub offer_timeout: OfferTimeout,
     /// The most that one framework may hold in offers that it has not answered; `None` is no bound.
     pub most_offered: Option<Quantities>,
+    /// How fast silent agents become unreachable; `None` is as fast as they fall silent.
+    pub unreachable_rate: Option<Rate>,
+    /// How fast agents are removed that were unreachable for two weeks; `None` is at once.
+    pub removal_rate: Option<Rate>,
+    /// How many of the agents, in percent, may fail to come back to a new master; beyond it the
+    /// master ends instead of giving them up.
+    pub recovery_removal_percent: u8,
 }
 
 /// After how long an offer that its framework does not answer is taken back and offered to others
@@ -111,7 +118,12 @@ impl MasterNode {
         let clock = Clock::start_after(opened.state.last_time());
         let mut rng = crate::seed::fresh();
         let allocator = Drf::new(policies(&options, rng.next_u64()));
-        let config = Config::new(id.clone(), opened.epoch, rng.next_u64());
+        let config = Config {
+            unreachable_rate: options.unreachable_rate,
+            removal_rate: options.removal_rate,
+            recovery_removal_percent: options.recovery_removal_percent,
+            ..Config::new(id.clone(), opened.epoch, rng.next_u64())
+        };
         let mut out = Outbox::new();
         let master = Master::recover(
             config,
@@ -126,12 +138,9 @@ impl MasterNode {
         let driver = Driver::new(master, opened.journal, clock, inputs).with_outbox(out);
         let peers = node.peers().clone();
         let task = tokio::spawn(async move {
-            let shutdown = async move { drop(stopped.await) };
-            let ended = driver
-                .run(|effect| perform(&peers, effect), |_| {}, shutdown)
-                .await;
+            let ended = lead(driver, &peers, stopped).await;
             endpoint.shut_down().await;
-            ended.map(drop).context("the master has ended")
+            ended
         });
         Ok(Self {
             address,
@@ -180,6 +189,32 @@ impl MasterNode {
     }
 }
 
+/// Runs a master until it is told to stop, or resigns: that is a failure.
+async fn lead(
+    driver: Driver<Master, FileJournal<Registry>>,
+    peers: &Peers,
+    stopped: oneshot::Receiver<()>,
+) -> anyhow::Result<()> {
+    let (resigned, mut why) = (Notify::new(), None);
+    let shutdown = async {
+        tokio::select! {
+            stopped = stopped => drop(stopped),
+            () = resigned.notified() => {}
+        }
+    };
+    let carry_out = |effect| {
+        if let Some(reason) = perform(peers, effect) {
+            why = Some(reason);
+            resigned.notify_one();
+        }
+    };
+    let ended = driver.run(carry_out, |_| {}, shutdown).await;
+    ended.map(drop).context("the master has ended")?;
+    why.map_or(Ok(()), |reason| {
+        bail!("the master gives up its lead: {reason}")
+    })
+}
+
 /// Returns what a master asks of its allocator: of the policies that are off by default, leases.
 fn policies(options: &MasterOptions, seed: u64) -> Options {
     Options {
@@ -215,7 +250,8 @@ fn input(event: PeerEvent<Said>) -> Input {
     }
 }
 
-fn perform(peers: &Peers, effect: Effect) {
+/// Carries an effect out. Returns why the master resigns, if it does.
+fn perform(peers: &Peers, effect: Effect) -> Option<String> {
     match effect {
         Effect::Agent { peer, message } => peers.perform(peer, &message),
         Effect::Scheduler { peer, event } => peers.perform(peer, &event),
@@ -228,7 +264,9 @@ fn perform(peers: &Peers, effect: Effect) {
             tracing::info!(?peer, reason, "disconnecting");
             peers.disconnect(peer, close);
         }
+        Effect::Resign { reason } => return Some(reason),
     }
+    None
 }
 
 #[cfg(test)]
@@ -246,6 +284,9 @@ mod tests {
             allocation_interval: Duration::from_secs(1),
             offer_timeout: OfferTimeout::default(),
             most_offered: None,
+            unreachable_rate: None,
+            removal_rate: None,
+            recovery_removal_percent: 100,
         };
         assert_eq!(policies(&options, 1).lease, Some(Duration::from_secs(300)));
         assert_eq!(Options::default().lease, None);

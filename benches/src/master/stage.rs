@@ -231,6 +231,7 @@ impl Stage {
             Effect::Scheduler { peer, event } => self.at_framework(peer, event),
             Effect::Respond { .. } => {}
             Effect::Disconnect { reason, .. } => panic!("the master disconnects: {reason}"),
+            Effect::Resign { reason } => panic!("the master resigns: {reason}"),
         }
     }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
+use tepui_core::master::Rate;
 use tepui_core::resources::Quantities;
 
 use super::addresses;
@@ -60,6 +61,17 @@ pub(super) struct MasterArgs {
     /// is not named is unbounded
     #[arg(long, value_name = "AMOUNTS", value_parser = Text(values::amounts))]
     most_offered: Option<Quantities>,
+    /// How fast silent agents become unreachable, such as 20/1m; as fast as they fall silent by
+    /// default
+    #[arg(long, value_name = "AGENTS/TIME", value_parser = Text(values::rate))]
+    agent_unreachable_rate: Option<Rate>,
+    /// How fast agents are removed that were unreachable for two weeks; at once by default
+    #[arg(long, value_name = "AGENTS/TIME", value_parser = Text(values::rate))]
+    agent_removal_rate: Option<Rate>,
+    /// How many of the agents may fail to come back to this master when it starts; if more do, it
+    /// ends instead of giving them up
+    #[arg(long, value_name = "PERCENT", default_value = "100%", value_parser = Text(values::percent))]
+    recovery_agent_removal_limit: u8,
     #[command(flatten)]
     log: DaemonLogArgs,
 }
@@ -87,6 +99,9 @@ pub(super) fn run(args: MasterArgs) -> Result<Exit, Failure> {
             allocation_interval: args.allocation_interval,
             offer_timeout: args.offer_timeout,
             most_offered: args.most_offered.clone(),
+            unreachable_rate: args.agent_unreachable_rate,
+            removal_rate: args.agent_removal_rate,
+            recovery_removal_percent: args.recovery_agent_removal_limit,
         };
         let ended = |error| node::ended(&error, "--tls-dir", &tls_dir);
         let master = MasterNode::start(options).await.map_err(ended)?;

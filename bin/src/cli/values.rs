@@ -14,6 +14,7 @@ use tepui_core::attributes::Attributes;
 use tepui_core::auth::PeerRole;
 use tepui_core::ids::{FrameworkId, InvalidId};
 use tepui_core::limits;
+use tepui_core::master::Rate;
 use tepui_core::resources::{Ceilings, Milli, ParseError, Quantities, Resource, Resources, Value};
 use tepui_core::roles::Role;
 
@@ -58,6 +59,30 @@ pub(super) fn offer_timeout(text: &str) -> Result<OfferTimeout, String> {
         Ok(duration) => Ok(OfferTimeout(Some(duration))),
         Err(why) => Err(format!("{why}, or `never`")),
     }
+}
+
+/// At most so many agents in so much time, such as `20/1m`.
+pub(super) fn rate(text: &str) -> Result<Rate, String> {
+    const EXPECTED: &str = "expected a number of agents and a time such as 20/1m";
+    let Some((agents, per)) = text.split_once('/') else {
+        return Err(format!("at {}: there is no /; {EXPECTED}", text.len()));
+    };
+    let agents: u32 = match agents.parse() {
+        Ok(0) | Err(_) => return Err(format!("at 0: no number above zero; {EXPECTED}")),
+        Ok(agents) => agents,
+    };
+    let per = positive_duration(per)?;
+    Ok(Rate { agents, per })
+}
+
+/// A part of a hundred, such as `50%`.
+pub(super) fn percent(text: &str) -> Result<u8, String> {
+    let number = text
+        .strip_suffix('%')
+        .and_then(|number| number.parse().ok());
+    number
+        .filter(|percent| *percent <= 100)
+        .ok_or_else(|| "expected a percentage from 0% to 100%".into())
 }
 
 /// CPU cores, to the thousandth.
@@ -512,6 +537,20 @@ mod tests {
         );
         assert!(duration("").unwrap_err().contains("it is empty"));
         assert!(positive_duration("0s").is_err());
+    }
+
+    #[test]
+    fn rates_are_agents_by_time() {
+        let rate = |text| rate(text).map(|rate| (rate.agents, rate.per));
+        assert_eq!(rate("20/1m"), Ok((20, Duration::from_secs(60))));
+        for bad in ["", "20", "/1m", "0/1m", "-1/1m", "20/", "20/0s", "20/x"] {
+            assert!(rate(bad).is_err(), "{bad:?} is accepted");
+        }
+        assert!(rate("20").unwrap_err().starts_with("at 2: there is no /"));
+        assert_eq!((percent("50%"), percent("0%")), (Ok(50), Ok(0)));
+        for bad in ["", "50", "%", "101%", "-1%", "1.5%"] {
+            assert!(percent(bad).is_err(), "{bad:?} is accepted");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::ops::{Index, IndexMut};
 
+use super::permits::Ticket;
 use crate::allocator::AgentTraits;
 use crate::ids::{AgentId, PeerId};
 use crate::keys::AgentKey;
@@ -44,6 +45,8 @@ pub(super) struct Agent {
     /// When its one timer fires: the next ping while it is connected, the end of our patience
     /// while it is not.
     pub(super) due: Option<Time>,
+    /// Its place in the line of those that are silent for too long.
+    pub(super) waits: Option<Ticket>,
 }
 
 impl Agent {
@@ -63,6 +66,7 @@ impl Agent {
             registered_at: now,
             missed: 0,
             due: None,
+            waits: None,
         }
     }
 
@@ -163,6 +167,11 @@ impl Agents {
     /// Returns whether one that an earlier leadership admitted has not come back yet.
     pub(super) fn are_awaited(&self) -> bool {
         self.awaited > 0
+    }
+
+    /// Returns how many that an earlier leadership admitted have not come back yet.
+    pub(super) fn awaited(&self) -> usize {
+        self.awaited
     }
 
     /// Returns whether one is away of whose tasks this leadership may not know.

@@ -15,6 +15,15 @@ use crate::protocol::hello::CloseReason;
 use crate::protocol::operator::{Request, Response};
 use crate::protocol::scheduler::{Call, Event};
 
+/// At most so many agents in so much time, one after the other at even distances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many agents.
+    pub agents: u32,
+    /// In how much time.
+    pub per: Duration,
+}
+
 /// How a master behaves.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -30,6 +39,15 @@ pub struct Config {
     pub max_missed_pings: u32,
     /// How long a disconnected agent may stay away (TL-02).
     pub agent_reregister_timeout: Duration,
+    /// How fast silent agents become unreachable; `None` is as fast as they fall silent (TK-107).
+    pub unreachable_rate: Option<Rate>,
+    /// How fast agents are removed that were unreachable for too long; `None` is at once. A rate of
+    /// its own, for such an agent runs nothing any more that is missed (RG-21).
+    pub removal_rate: Option<Rate>,
+    /// How many of the agents that an earlier leadership admitted may fail to come back in time, in
+    /// percent. If more do, it is probably this master that is cut off: it resigns instead of
+    /// giving them up (TK-111).
+    pub recovery_removal_percent: u8,
     /// How often subscribed frameworks hear a heartbeat (TL-06).
     pub heartbeat_interval: Duration,
     /// How many frameworks there may be at a time; at most [`limits::FRAMEWORKS`].
@@ -46,6 +64,9 @@ impl Config {
             ping_interval: Duration::from_secs(15),
             max_missed_pings: 5,
             agent_reregister_timeout: Duration::from_secs(600),
+            unreachable_rate: None,
+            removal_rate: None,
+            recovery_removal_percent: 100,
             heartbeat_interval: Duration::from_secs(15),
             max_frameworks: limits::FRAMEWORKS,
         }
@@ -126,6 +147,12 @@ pub enum Effect {
         /// Why, for the peer.
         close: CloseReason,
         /// Why, for the log.
+        reason: String,
+    },
+    /// End this leadership: another one, or this one anew, will know better. The machine does
+    /// nothing any more.
+    Resign {
+        /// Why, for people.
         reason: String,
     },
 }

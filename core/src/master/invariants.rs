@@ -26,12 +26,25 @@ impl Master {
         self.kills.check();
         self.offers.check();
         self.check_timers();
+        self.check_line();
         self.check_registry();
         self.check_offers_stand();
         self.check_tasks_stand();
         self.check_kills_wait();
         self.check_conservation();
         self.check_operations();
+    }
+
+    /// Who waits to be given up is silent, and in the line once.
+    fn check_line(&self) {
+        let mut line = 0;
+        for (ticket, key) in self.losses.waiting() {
+            assert_eq!(self.agents[key].waits, Some(ticket), "a place in the line");
+            assert_ne!(self.agents[key].presence(), Presence::Unreachable);
+            line += 1;
+        }
+        let waiting = self.agents.iter().filter(|(_, row)| row.waits.is_some());
+        assert_eq!(waiting.count(), line, "agents that wait to be given up");
     }
 
     /// Everyone admitted has a row, and nobody else; everyone connected is known by his peer.

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `interface` | what comes in and goes out, and the configuration |
 //! | `peers`, `agents`, `frameworks`, `tasks`, `holdings` | tables |
-//! | `kills`, `offers`, `operations` | more tables |
+//! | `kills`, `offers`, `operations`, `permits` | more tables |
 //! | `on_agent`, `on_scheduler`, `on_operator`, `quotas`, `operating` | reactions to what peers say |
 //! | `plan`, `accept`, `converting` | what becomes of offers, and how it is carried out |
 //! | `subscribing`, `reregister` | other decisions, and how they are carried out |
@@ -36,6 +36,7 @@ mod on_scheduler;
 mod operating;
 mod operations;
 mod peers;
+mod permits;
 mod plan;
 mod quotas;
 mod reachability;
@@ -76,9 +77,10 @@ use kills::Kills;
 use offers::Offers;
 use operations::Operations;
 use peers::{Part, Peers};
+use permits::Permits;
 use tasks::Tasks;
 
-pub use interface::{Config, Effect, Input};
+pub use interface::{Config, Effect, Input, Rate};
 pub use view::View;
 
 /// What every handler gets: the moment, and where to write.
@@ -104,6 +106,8 @@ enum Timer {
     Framework(FrameworkKey),
     /// Agents that are away for too long are given up, those that are gone forgotten.
     Collect,
+    /// The first of those who are silent for too long may be given up.
+    Permit,
 }
 
 /// The master.
@@ -125,6 +129,15 @@ pub struct Master {
     /// When it is looked for agents to give up or forget.
     collect_at: Time,
     operations: Operations,
+    /// Which agents may become unreachable.
+    losses: Permits,
+    /// When the first of those who wait for a permit gets it.
+    permit_at: Option<Time>,
+    /// Which agents may be removed that stayed away for too long.
+    removals: Permits,
+    /// How many agents this leadership began to wait for.
+    recovered: usize,
+    has_resigned: bool,
     next_agent: u64,
     next_framework: u64,
     next_offer: u64,
@@ -175,6 +188,11 @@ impl Master {
             offers: Offers::default(),
             collect_at: now + limits::COLLECTION,
             operations: Operations::default(),
+            losses: Permits::new(config.unreachable_rate),
+            permit_at: None,
+            removals: Permits::new(config.removal_rate),
+            recovered: 0,
+            has_resigned: false,
             next_agent: 0,
             next_framework: 0,
             next_offer: 0,
@@ -299,13 +317,19 @@ impl Master {
 
     fn fire(&mut self, cx: &mut Cx<'_>, pass_due: impl Fn(Time) -> bool) {
         let mut fired = false;
-        while let Some((_, timer)) = self.timers.pop_due(cx.now) {
+        while !self.has_resigned
+            && let Some((_, timer)) = self.timers.pop_due(cx.now)
+        {
             match timer {
                 Timer::Agent(key) => self.on_agent_due(cx, key),
                 Timer::Framework(key) => self.on_framework_due(cx, key),
                 Timer::Collect => self.collect(cx),
+                Timer::Permit => self.on_permit(cx),
             }
             fired = true;
+        }
+        if self.has_resigned {
+            return;
         }
         if fired {
             // Before anything else happens: what follows may undo what the allocator must see.
@@ -328,6 +352,10 @@ impl Machine for Master {
         // A driver takes in many inputs at one moment: a pass that is due just now waits for the
         // tick after them, and does for all.
         self.fire(cx, |at| at < now);
+        if self.has_resigned {
+            debug!(?input, "resigned: ignored");
+            return;
+        }
         self.take_in(cx, input);
         self.settle(cx);
     }
@@ -337,6 +365,9 @@ impl Machine for Master {
     }
 
     fn deadline(&self) -> Option<Time> {
+        if self.has_resigned {
+            return None;
+        }
         [self.timers.next(), self.allocator.deadline()]
             .into_iter()
             .flatten()

@@ -45,7 +45,7 @@ impl Master {
                 }
             }
             ToMaster::Pong => match self.peers.agent(peer) {
-                Some(key) => self.agents[key].missed = 0,
+                Some(key) => self.on_pong(key),
                 None => debug!(?peer, "a pong from an agent that has not registered"),
             },
             ToMaster::Update {
@@ -296,6 +296,7 @@ impl Master {
 
     /// Makes an agent one that speaks with us, over `peer`.
     fn connect(&mut self, cx: &mut Cx<'_>, key: AgentKey, peer: PeerId) {
+        self.leave_line(key);
         let before = self.agents.set_presence(key, Presence::Connected(peer));
         let row = &mut self.agents[key];
         row.missed = 0;

@@ -31,25 +31,106 @@ impl Master {
         };
         row.due = None;
         match row.presence() {
-            Presence::Connected(peer) if row.missed >= self.config.max_missed_pings => {
+            Presence::Connected(_) if row.missed < self.config.max_missed_pings => {
+                self.ping(cx, key);
+            }
+            Presence::Connected(_) => {
                 // SM-15, TK-107
-                let reason = format!("agent {} left {} pings unanswered", row.id, row.missed);
-                self.disconnect(cx, peer, CloseReason::IdleTimeout, reason);
+                self.give_up(cx, key);
+                if self.agents[key].waits.is_some() {
+                    self.ping(cx, key);
+                }
             }
-            Presence::Connected(peer) => {
-                row.missed += 1;
-                let message = ToAgent::Ping;
-                cx.out.emit_free(Effect::Agent { peer, message });
-                self.arm_agent(key, Some(cx.now + self.config.ping_interval));
-            }
-            Presence::Recovered | Presence::Disconnected => self.mark_unreachable(cx, key),
+            Presence::Recovered if self.are_too_many_lost() => self.resign(cx),
+            Presence::Recovered | Presence::Disconnected => self.give_up(cx, key),
             Presence::Unreachable => {}
         }
+    }
+
+    fn ping(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
+        let row = &mut self.agents[key];
+        row.missed = row.missed.saturating_add(1);
+        if let Some(peer) = row.peer() {
+            let message = ToAgent::Ping;
+            cx.out.emit_free(Effect::Agent { peer, message });
+        }
+        self.arm_agent(key, Some(cx.now + self.config.ping_interval));
+    }
+
+    /// An agent answered a ping.
+    pub(super) fn on_pong(&mut self, key: AgentKey) {
+        self.agents[key].missed = 0;
+        self.leave_line(key);
+    }
+
+    /// Nothing was heard of an agent for too long: it becomes unreachable, now or when it is its
+    /// turn.
+    fn give_up(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
+        if self.agents[key].waits.is_some() {
+            return;
+        }
+        if self.losses.take(cx.now) {
+            self.lose(cx, key);
+        } else {
+            self.agents[key].waits = Some(self.losses.wait(key));
+            self.arm_permit();
+        }
+    }
+
+    /// It is the turn of the first of those who wait.
+    pub(super) fn on_permit(&mut self, cx: &mut Cx<'_>) {
+        self.permit_at = None;
+        if let Some(key) = self.losses.serve(cx.now) {
+            self.agents[key].waits = None;
+            self.lose(cx, key);
+        }
+        self.arm_permit();
+    }
+
+    fn lose(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
+        let row = &self.agents[key];
+        if let Some(peer) = row.peer() {
+            let reason = format!("agent {} left {} pings unanswered", row.id, row.missed);
+            self.disconnect(cx, peer, CloseReason::IdleTimeout, reason);
+        }
+        self.arm_agent(key, None);
+        self.mark_unreachable(cx, key);
+    }
+
+    /// An agent that waited to be given up is there, or it is over with it.
+    pub(super) fn leave_line(&mut self, key: AgentKey) {
+        if let Some(ticket) = self.agents[key].waits.take() {
+            self.losses.leave(ticket);
+            self.arm_permit();
+        }
+    }
+
+    fn arm_permit(&mut self) {
+        let due = self.losses.due();
+        let before = core::mem::replace(&mut self.permit_at, due);
+        self.rearm(Timer::Permit, before, due);
+    }
+
+    /// Returns whether more agents have not come back than can be believed (TK-111, HA-19).
+    fn are_too_many_lost(&self) -> bool {
+        let percent = usize::from(self.config.recovery_removal_percent);
+        self.agents.awaited() * 100 > self.recovered * percent
+    }
+
+    fn resign(&mut self, cx: &mut Cx<'_>) {
+        let (lost, of) = (self.agents.awaited(), self.recovered);
+        let most = self.config.recovery_removal_percent;
+        let reason = format!(
+            "{lost} of {of} agents have not come back, and no more than {most} % may be given up"
+        );
+        cx.out.emit(Effect::Resign { reason });
+        self.has_resigned = true;
     }
 
     /// The connection of an agent is gone (SM-12): its tasks are believed to run, its resources
     /// are no longer offered (TK-110).
     pub(super) fn on_agent_lost(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
+        self.leave_line(key);
         self.agents.set_presence(key, Presence::Disconnected);
         self.rescind_agent(cx, key);
         self.changes.push(Change::AgentActive {
@@ -194,7 +275,8 @@ impl Master {
         let mut armed = 0;
         let mut timers = self.timers.clone();
         let others = [(self.collect_at, Timer::Collect)];
-        for (at, timer) in agents.chain(frameworks).chain(others) {
+        let permit = self.permit_at.map(|at| (at, Timer::Permit));
+        for (at, timer) in agents.chain(frameworks).chain(others).chain(permit) {
             assert!(timers.disarm(at, timer), "{timer:?} is armed for {at}");
             armed += 1;
         }

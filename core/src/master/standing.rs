@@ -41,6 +41,7 @@ impl Master {
                 self.timers.arm(patience, Timer::Agent(key));
             }
         }
+        self.recovered = self.agents.awaited();
         self.timers.arm(self.collect_at, Timer::Collect);
     }
 
@@ -101,13 +102,20 @@ impl Master {
             self.changes.push(Change::AgentRemoved { agent: key });
         }
         self.arm_agent(key, None);
+        self.leave_line(key);
         self.agents.remove(key);
     }
 
     /// Gives up agents that are out of reach for too long, and forgets those that are gone for too
     /// long (HA-20). What nobody needs any more does not pile up, and no list grows beyond bounds.
     pub(super) fn collect(&mut self, cx: &mut Cx<'_>) {
+        self.collect_at = cx.now + limits::COLLECTION;
         for key in self.lost_for_good(cx.now) {
+            if !self.removals.take(cx.now) {
+                // RG-21: the others in their turn.
+                self.collect_at = self.collect_at.min(self.removals.next());
+                break;
+            }
             self.remove_agent(cx, key, "the agent was away for too long");
         }
         let gone = self.registry.gone();
@@ -119,7 +127,6 @@ impl Master {
             let keep = limits::GONE_AGENTS;
             self.persist(cx, RegistryOp::Prune { before, keep });
         }
-        self.collect_at = cx.now + limits::COLLECTION;
         self.timers.arm(self.collect_at, Timer::Collect);
         self.answer_kills(cx);
     }

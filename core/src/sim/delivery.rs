@@ -23,6 +23,9 @@ use crate::{agent, master, scheduler};
 /// What the seal of a message says that was changed on its way.
 pub(super) const GARBLED: postcard::Error = postcard::Error::DeserializeBadCrc;
 
+/// How long a master that has resigned takes to start again.
+const RESTART: Duration = Duration::from_secs(1);
+
 impl World {
     pub(super) fn on_arrive(&mut self, peer: PeerId, to: End, frame: Frame) {
         let Some(client) = self.net.arrive(peer, to, &frame) else {
@@ -210,6 +213,7 @@ impl World {
     }
 
     pub(super) fn flush_master(&mut self) {
+        let mut resigns = false;
         while let Some(effect) = self.master.release(&mut self.shared) {
             let now = self.shared.now;
             let queue = &mut self.shared.queue;
@@ -225,7 +229,15 @@ impl World {
                 master::Effect::Disconnect { peer, .. } => {
                     self.net.close(now, peer, End::Server, queue);
                 }
+                master::Effect::Resign { .. } => resigns = true,
             }
+        }
+        if resigns {
+            // Somebody starts the daemon again.
+            let mut rng = self.orders.fork();
+            self.crash(Name::Master, &mut rng);
+            self.plan_restart(Name::Master, RESTART);
+            return;
         }
         self.note_removals();
         self.check(Name::Master);

@@ -209,8 +209,8 @@ fn an_agent_that_changed_is_written_down_and_offered_anew() {
 }
 
 #[test]
-fn unanswered_pings_end_the_connection() {
-    // TK-107, TL-01, SM-15
+fn an_agent_that_leaves_pings_unanswered_is_out_of_reach() {
+    // TK-107, TL-01, SM-15: 75 seconds after the first of them, without another ten minutes
     let mut world = World::new();
     let (peer, id) = world.agent("one", "cpus:4");
     let ping = || {
@@ -223,14 +223,24 @@ fn unanswered_pings_end_the_connection() {
     let outs = world.pass(Duration::from_secs(75));
     assert_eq!(outs, [ping(), ping(), ping(), ping(), ping()]);
     let why = "agent rio-1-S0 left 5 pings unanswered";
+    let outs = world.pass(Duration::from_secs(15));
+    // Its pings began at some moment.
+    let Some(Output::Persist(RegistryOp::Unreachable { at, .. })) = outs.last() else {
+        panic!("{outs:?}");
+    };
+    let at = *at;
     assert_eq!(
-        world.pass(Duration::from_secs(15)),
-        [disconnect(peer, CloseReason::IdleTimeout, why)]
+        outs,
+        [
+            disconnect(peer, CloseReason::IdleTimeout, why),
+            out_of_reach(&id, at),
+        ]
     );
     // It may come back.
     let peer = world.connect(PeerRole::Agent, "one");
     let outs = world.agent_says(peer, back(&id, "cpus:4", vec![]));
-    assert_eq!(outs, [reregistered(peer, id)]);
+    let reachable = Output::Persist(RegistryOp::Reachable { id: id.clone() });
+    assert_eq!(outs, [reachable, reregistered(peer, id)]);
 }
 
 #[test]

@@ -459,7 +459,9 @@ fn run(mut world: World, script: &[Vec<u32>]) -> (usize, usize, usize) {
                 Output::Effect(Effect::Agent { message, .. }) => {
                     runs += usize::from(matches!(message, ToAgent::RunTask { .. }));
                 }
-                Output::Effect(Effect::Respond { .. } | Effect::Disconnect { .. })
+                Output::Effect(
+                    Effect::Respond { .. } | Effect::Disconnect { .. } | Effect::Resign { .. },
+                )
                 | Output::Free(_) => {}
             }
         }

@@ -228,9 +228,14 @@ impl World {
     }
 
     fn with(epoch: u64, registry: Registry, allocator: Box<dyn Allocator>) -> Self {
+        let config = Config::new(master_id(epoch), epoch, 7);
+        Self::configured(config, registry, allocator)
+    }
+
+    fn configured(config: Config, registry: Registry, allocator: Box<dyn Allocator>) -> Self {
         let now = Time::from_micros(1_000_000);
         let mut out = Outbox::new();
-        let config = Config::new(master_id(epoch), epoch, 7);
+        let epoch = config.epoch;
         let master = Master::recover(config, registry, allocator, now, &mut out);
         master.check();
         Self {

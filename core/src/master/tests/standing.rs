@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 
 use super::*;
 use crate::machine::Durable;
+use crate::master::Rate;
 
 const WEEKS: Duration = limits::AGENT_ABSENCE;
 
@@ -211,4 +212,135 @@ fn who_is_out_of_reach_takes_no_place_and_gets_one_only_if_it_is_free() {
     let why = "no room for agent rio-1-S100000 to come back";
     let outs = world.agent_says(peer, back(&away, vec![], vec![]));
     assert_eq!(outs, [disconnect(peer, CloseReason::Overloaded, why)]);
+}
+
+/// A master that is set up otherwise.
+fn configured(registry: Registry, change: impl FnOnce(&mut Config)) -> World {
+    let epoch = registry.epoch() + 1;
+    let mut config = Config::new(master_id(epoch), epoch, 7);
+    change(&mut config);
+    let mut world = World::configured(config, registry, Box::new(Greedy::default()));
+    world.drain();
+    world
+}
+
+fn given_up(outs: &[Out]) -> Vec<AgentId> {
+    let mut ids = Vec::new();
+    for op in records(outs) {
+        if let RegistryOp::Unreachable { id, .. } = op {
+            ids.push(id);
+        }
+    }
+    ids
+}
+
+#[test]
+fn agents_become_unreachable_one_after_the_other() {
+    // TK-107: a pong before its turn, and nothing has happened
+    let per = Duration::from_secs(600);
+    let mut world = configured(Registry::default(), |config| {
+        config.unreachable_rate = Some(Rate { agents: 1, per });
+    });
+    let peers = ["one", "two", "three"].map(|name| world.agent(name, "cpus:1"));
+    let outs = world.pass(Duration::from_secs(100));
+    let first = given_up(&outs);
+    assert_eq!(first.len(), 1, "all are silent, one is given up");
+    let left: Vec<_> = peers.iter().filter(|(_, id)| *id != first[0]).collect();
+    // Those that wait are pinged all the same, and one of them answers.
+    let (waits, answers) = (left[0], left[1]);
+    let ping = Output::Free(Effect::Agent {
+        peer: answers.0,
+        message: ToAgent::Ping,
+    });
+    let mut outs = Vec::new();
+    for _ in 0..60 {
+        outs.extend(world.pass(Duration::from_secs(10)));
+        world.agent_says(answers.0, ToMaster::Pong);
+    }
+    assert!(outs.contains(&ping));
+    assert_eq!(given_up(&outs), core::slice::from_ref(&waits.1));
+    // Silent again, it is the next in the line, and does not have to wait any longer.
+    let outs = world.pass(Duration::from_secs(600));
+    assert_eq!(given_up(&outs), core::slice::from_ref(&answers.1));
+}
+
+#[test]
+fn a_lost_connection_leaves_the_line() {
+    // SM-12: it has its ten minutes, and after them its turn
+    let mut world = configured(Registry::default(), |config| {
+        let per = Duration::from_secs(1_000);
+        config.unreachable_rate = Some(Rate { agents: 1, per });
+    });
+    let peers = ["one", "two"].map(|name| world.agent(name, "cpus:1"));
+    let first = given_up(&world.pass(Duration::from_secs(100)));
+    let left = peers.iter().find(|(_, id)| *id != first[0]).unwrap();
+    world.lose(left.0);
+    let known = world.master.registry().agent(&left.1);
+    let name = known.unwrap().name.clone();
+    let peer = world.connect(PeerRole::Agent, &name);
+    world.agent_says(peer, back(&left.1, vec![], vec![]));
+    for _ in 0..120 {
+        let outs = world.pass(Duration::from_secs(10));
+        assert_eq!(given_up(&outs), []);
+        world.agent_says(peer, ToMaster::Pong);
+    }
+}
+
+#[test]
+fn a_master_that_misses_too_many_agents_resigns() {
+    // TK-111, HA-19
+    let registry = || many(4, |id, _| RegistryOp::Reachable { id });
+    let come_back = |world: &mut World, count: u64| {
+        for id in (0..count).map(agent_id) {
+            let peer = world.connect(PeerRole::Agent, id.as_str());
+            world.agent_says(peer, back(&id, vec![], vec![]));
+        }
+    };
+    let half = |config: &mut Config| config.recovery_removal_percent = 50;
+    let patient = |config: &mut Config| {
+        half(config);
+        config.max_missed_pings = u32::MAX;
+    };
+    let mut world = configured(registry(), patient);
+    come_back(&mut world, 1);
+    let mut outs = world.pass(Duration::from_secs(600));
+    outs.retain(|out| !matches!(out, Output::Free(_)));
+    let reason = "3 of 4 agents have not come back, and no more than 50 % may be given up";
+    let reason = reason.to_string();
+    assert_eq!(outs, [Output::Effect(Effect::Resign { reason })]);
+    // Nobody hears anything of it any more.
+    assert_eq!(world.master.deadline(), None);
+    let peer = PeerId(1);
+    assert_eq!(world.lose(peer), []);
+    world.now = world.now + WEEKS;
+    assert_eq!(world.tick(), []);
+    // Half of them it believes.
+    let mut world = configured(registry(), patient);
+    come_back(&mut world, 2);
+    let outs = world.pass(Duration::from_secs(600));
+    assert_eq!(given_up(&outs).len(), 2);
+}
+
+#[test]
+fn removals_have_a_rate_of_their_own() {
+    // RG-21
+    let registry = many(3, |id, at| RegistryOp::Unreachable { id, at });
+    let mut world = configured(registry, |config| {
+        let per = Duration::from_secs(60);
+        config.removal_rate = Some(Rate { agents: 1, per });
+    });
+    world.now = world.now + WEEKS + limits::COLLECTION;
+    for n in 0..3 {
+        let (id, at) = (agent_id(n), world.now);
+        assert_eq!(records(&world.tick()), [RegistryOp::Remove { id, at }]);
+        assert_eq!(records(&world.pass(Duration::from_secs(59))), []);
+        world.now = world.now + Duration::from_secs(1);
+    }
+    assert_eq!(records(&world.tick()), []);
+    // What falls silent meanwhile does not wait for that.
+    let (_, one) = world.agent("one", "cpus:1");
+    let (_, two) = world.agent("two", "cpus:1");
+    let mut both = given_up(&world.pass(Duration::from_secs(100)));
+    both.sort();
+    assert_eq!(both, [one, two]);
 }

@@ -118,7 +118,10 @@ impl Ledger {
                     self.violation.get_or_insert((Property::Offers, problem));
                 }
             }
-            Effect::Scheduler { .. } | Effect::Agent { .. } | Effect::Respond { .. } => {}
+            Effect::Scheduler { .. }
+            | Effect::Agent { .. }
+            | Effect::Respond { .. }
+            | Effect::Resign { .. } => {}
         }
     }
 
