@@ -58,27 +58,9 @@ pub(super) fn ps(args: &PsArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
     #[command(flatten)]
-    operator: OperatorArgs,
-}
-
-/// What can be asked about agents.
-#[derive(Debug, Subcommand)]
-pub(super) enum AgentCommand {
-    /// List agents
-    #[command(after_help = "Examples:\n  tepui agent list\n  tepui agent list -o wide")]
-    List(ListArgs),
-}
-
-/// Lists agents.
-pub(super) fn agents(args: &ListArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let answer = block_on(Threads::One, args.operator.ask(Call::Agents))?;
-    let Answer::Agents(agents) = answer else {
-        return Err(unexpected(&answer));
-    };
-    views::agents(&agents, SystemTime::now()).print(args.output, io.out)?;
-    Ok(Exit::Success)
+    pub(super) operator: OperatorArgs,
 }
 
 /// What can be asked about frameworks.

@@ -70,7 +70,8 @@ pub(super) struct MasterArgs {
     agent_removal_rate: Option<Rate>,
     /// How many of the agents may fail to come back to this master when it starts; if more do, it
     /// ends instead of giving them up
-    #[arg(long, value_name = "PERCENT", default_value = "100%", value_parser = Text(values::percent))]
+    #[arg(long, value_name = "PERCENT", default_value = "100%",
+          value_parser = Text(values::percent))]
     recovery_agent_removal_limit: u8,
     #[command(flatten)]
     log: DaemonLogArgs,

@@ -7,6 +7,7 @@
 
 mod addresses;
 mod agent_args;
+mod agents;
 mod cert;
 mod completions;
 mod connect;
@@ -71,16 +72,17 @@ enum Command {
     Logs(logs::LogsArgs),
     /// End a task
     Kill(list::KillArgs),
-    /// Look at agents
+    /// Look at agents, and say which are used
     #[command(
         subcommand,
         arg_required_else_help = true,
         after_help = "\
 Examples:
   tepui agent list
-  tepui agent list --output wide"
+  tepui agent list --output wide
+  tepui agent deactivate tepui-1-S1"
     )]
-    Agent(list::AgentCommand),
+    Agent(agents::AgentCommand),
     /// Look at frameworks
     #[command(
         subcommand,
@@ -221,7 +223,7 @@ fn dispatch(command: Command, io: &mut Io<'_>) -> Result<Exit, Failure> {
         Command::Ps(args) => list::ps(&args, io),
         Command::Logs(args) => logs::logs(&args, io),
         Command::Kill(args) => list::kill(&args, io),
-        Command::Agent(list::AgentCommand::List(args)) => list::agents(&args, io),
+        Command::Agent(command) => agents::agent(&command, io),
         Command::Framework(list::FrameworkCommand::List(args)) => list::frameworks(&args, io),
         Command::Offer(list::OfferCommand::List(args)) => list::offers(&args, io),
         Command::Role(command) => roles::role(&command, io),

@@ -12,7 +12,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use tepui_core::allocator::MOST_WEIGHT;
 use tepui_core::attributes::Attributes;
 use tepui_core::auth::PeerRole;
-use tepui_core::ids::{FrameworkId, InvalidId};
+use tepui_core::ids::{AgentId, FrameworkId, InvalidId};
 use tepui_core::limits;
 use tepui_core::master::Rate;
 use tepui_core::resources::{Ceilings, Milli, ParseError, Quantities, Resource, Resources, Value};
@@ -234,6 +234,12 @@ pub(super) fn command(words: &[String]) -> Result<(), String> {
 pub(super) fn framework_id(text: &str) -> Result<FrameworkId, String> {
     text.parse()
         .map_err(|error: InvalidId| format!("{error}; expected a framework's id"))
+}
+
+/// An agent's id.
+pub(super) fn agent_id(text: &str) -> Result<AgentId, String> {
+    text.parse()
+        .map_err(|error: InvalidId| format!("{error}; expected an agent's id"))
 }
 
 /// The name of a cluster, with which its ids begin.

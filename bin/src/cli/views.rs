@@ -98,6 +98,8 @@ struct AgentJson<'a> {
     /// Where it listens, as `host:port`.
     address: &'a str,
     connected: bool,
+    /// Whether it is given tasks, as operators have said: `active` or `deactivated`.
+    standing: &'static str,
     /// RFC 3339, in UTC.
     registered_at: String,
     attributes: String,
@@ -115,6 +117,7 @@ pub(super) fn agents(agents: &[AgentView], now: SystemTime) -> Listing {
             hostname: &agent.info.hostname,
             address: &agent.info.address,
             connected: agent.connected,
+            standing: agent.standing.as_str(),
             registered_at: rfc3339(agent.registered_at),
             attributes: agent.info.attributes.to_string(),
             resources: (&agent.total).into(),
@@ -126,6 +129,7 @@ pub(super) fn agents(agents: &[AgentView], now: SystemTime) -> Listing {
             agent.id.to_string(),
             agent.info.hostname.clone(),
             yes_or_no(agent.connected),
+            agent.standing.as_str().to_owned(),
             age(agent.registered_at, now),
             agent.tasks.to_string(),
             agent.total.to_string(),
@@ -142,6 +146,7 @@ pub(super) fn agents(agents: &[AgentView], now: SystemTime) -> Listing {
             Column::Narrow("ID"),
             Column::Narrow("HOSTNAME"),
             Column::Narrow("CONNECTED"),
+            Column::Narrow("STANDING"),
             Column::Narrow("AGE"),
             Column::Narrow("TASKS"),
             Column::Narrow("RESOURCES"),
@@ -399,7 +404,7 @@ pub(super) fn row(id: &str, cells: Vec<String>, json: &impl Serialize) -> Row {
 mod tests {
     use serde_json::json;
     use tepui_core::ids::{AgentId, FrameworkId, TaskId};
-    use tepui_core::protocol::node::AgentInfo;
+    use tepui_core::protocol::node::{AgentInfo, Standing};
     use tepui_core::protocol::status::{Reason, Source, TaskState};
     use tepui_core::resources::Milli;
 
@@ -506,6 +511,7 @@ mod tests {
             },
             total: resources("cpus:4;ports:[31000-31100];labels:{fast,ssd}"),
             connected: true,
+            standing: Standing::Deactivated,
             registered_at: at(0),
             offered: resources("cpus:1"),
             allocated: Resources::default(),
@@ -518,6 +524,7 @@ mod tests {
         assert_eq!(json["allocated"], json!({ "text": "", "amounts": {} }));
         assert_eq!(json["registered_at"], "1970-01-01T00:00:00.000000Z");
         assert_eq!(json["attributes"], "rack:r1");
+        assert_eq!(json["standing"], "deactivated");
         assert_eq!(
             (&json["tasks"], &json["connected"]),
             (&json!(2), &json!(true))

@@ -6,7 +6,8 @@
 //! round trip for news that says nothing.
 //!
 //! Reading order: `interface`, `journal` (what it remembers), `on_master`, `kills`, `on_container`,
-//! `on_executor`, `overdue`, `updates`, `operations`, `recovery`.
+//! `on_executor`, `overdue`, `updates`, `operations`, `recovery`,
+//! `leaving`.
 //!
 //! Deliberately not here: how containers work, where sandboxes are, finding the master, and
 //! draining.
@@ -20,6 +21,7 @@ mod invariants;
 mod journal;
 mod kills;
 mod launch;
+mod leaving;
 mod on_container;
 mod on_executor;
 mod on_master;
@@ -116,6 +118,8 @@ pub struct Agent {
     rng: Rng,
     timers: Timers<Timer>,
     link: Link,
+    /// Why it ends itself once nothing runs any more, if it is to.
+    leaving: Option<String>,
     recovery: Recovery,
     containers: Containers,
     sessions: Sessions,
@@ -189,10 +193,13 @@ impl Machine for Agent {
             return;
         }
         self.take_in(&mut cx, input);
+        self.stop_if_left(&mut cx);
     }
 
     fn tick(&mut self, now: Time, out: &mut Out) {
-        self.fire_due(&mut Cx { now, out });
+        let mut cx = Cx { now, out };
+        self.fire_due(&mut cx);
+        self.stop_if_left(&mut cx);
     }
 
     fn deadline(&self) -> Option<Time> {

@@ -59,6 +59,7 @@ impl Agent {
             }
             ToAgent::Missing(missing) => self.on_missing(cx, missing),
             ToAgent::Refused(reason) => self.on_refused(cx, &reason),
+            ToAgent::Shutdown(reason) => self.on_shutdown(cx, &reason),
             ToAgent::Ping => {
                 let message = ToMaster::Pong;
                 cx.out.emit_free(Effect::Master { peer, message });
@@ -261,7 +262,7 @@ impl Agent {
         self.deliver(cx, number, task);
     }
 
-    fn on_shutdown_framework(&mut self, cx: &mut Cx<'_>, framework: FrameworkId) {
+    pub(super) fn on_shutdown_framework(&mut self, cx: &mut Cx<'_>, framework: FrameworkId) {
         self.forget_operations_of(cx, &framework);
         let known = self.state.frameworks().get(&framework);
         let Some(row) = known.filter(|row| !row.ended) else {

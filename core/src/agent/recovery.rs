@@ -80,6 +80,7 @@ impl Agent {
             state,
             timers: Timers::new(),
             link: Link::Away,
+            leaving: None,
             containers: Containers::default(),
             sessions: Sessions::default(),
             flights: Flights::new(),

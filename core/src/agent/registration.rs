@@ -72,7 +72,7 @@ pub(super) struct Welcome {
 
 impl Agent {
     pub(super) fn on_master_found(&mut self, cx: &mut Cx<'_>, peer: PeerId) {
-        if self.link.peer() == Some(peer) {
+        if self.link.peer() == Some(peer) || self.leaving.is_some() {
             return;
         }
         if let Some(old) = self.link.peer() {

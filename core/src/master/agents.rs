@@ -11,7 +11,7 @@ use super::permits::Ticket;
 use crate::allocator::AgentTraits;
 use crate::ids::{AgentId, PeerId};
 use crate::keys::AgentKey;
-use crate::protocol::node::AgentInfo;
+use crate::protocol::node::{AgentInfo, Standing};
 use crate::resources::Resources;
 use crate::table::Table;
 use crate::time::Time;
@@ -39,6 +39,8 @@ pub(super) struct Agent {
     pub(super) total: Resources,
     /// Set through the table, which counts.
     presence: Presence,
+    /// Whether it is given tasks, as operators have said.
+    pub(super) standing: Standing,
     pub(super) registered_at: Time,
     /// Pings in a row that were not answered.
     pub(super) missed: u32,
@@ -63,6 +65,7 @@ impl Agent {
             info,
             total,
             presence,
+            standing: Standing::default(),
             registered_at: now,
             missed: 0,
             due: None,
@@ -79,6 +82,11 @@ impl Agent {
             Presence::Connected(peer) => Some(peer),
             Presence::Recovered | Presence::Disconnected | Presence::Unreachable => None,
         }
+    }
+
+    /// Returns whether it may be offered.
+    pub(super) fn is_offered(&self) -> bool {
+        self.peer().is_some() && self.standing == Standing::Active
     }
 
     /// Returns whether the allocator knows it.

@@ -62,6 +62,7 @@ impl Master {
                 "reach of {}",
                 row.id
             );
+            assert_eq!(admission.standing, row.standing, "standing of {}", row.id);
             assert!(!self.registry.gone().contains_key(&row.id), "{}", row.id);
             let bound: Option<&AgentId> = self.registry.bound_to(&admission.name);
             assert_eq!(bound, Some(&row.id), "who is bound to {}", admission.name);
@@ -83,7 +84,7 @@ impl Master {
     fn check_offers_stand(&self) {
         for (_, row) in self.offers.iter() {
             let agent = self.agents.get(row.agent).expect("an offer has an agent");
-            assert!(agent.peer().is_some(), "{} is offered", agent.id);
+            assert!(agent.is_offered(), "{} is offered", agent.id);
             assert_eq!(agent.id, row.offer.agent);
             assert_eq!(agent.info.attributes, row.offer.attributes);
             let framework = self.frameworks.get(row.framework);

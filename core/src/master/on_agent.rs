@@ -13,6 +13,7 @@ use tracing::debug;
 use super::agents::{Agent, Presence};
 use super::converting::check_converted;
 use super::peers::Part;
+use super::updates::News;
 use super::{Cx, Master};
 use crate::allocator::Change;
 use crate::ids::{AgentId, PeerId};
@@ -21,8 +22,9 @@ use crate::limits;
 use crate::protocol::agent::{TaskReport, ToAgent, ToMaster};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
-use crate::protocol::node::AgentInfo;
+use crate::protocol::node::{AgentInfo, Standing};
 use crate::protocol::operation::Converted;
+use crate::protocol::status::{Reason, TaskState};
 use crate::protocol::validate::{check_agent, check_report};
 use crate::protocol::wire::slices;
 use crate::registry::RegistryOp;
@@ -137,8 +139,8 @@ impl Master {
     /// Takes an agent back under its id (SM-10, SM-13, SM-16, PR-02).
     ///
     /// An id that the registry does not know is admitted as it is: the registry may have been lost,
-    /// and the agent's tasks run. One that it knows to be gone is refused, for its tasks were said
-    /// to be gone as well (TK-114).
+    /// and the agent's tasks run. One that it knows to be gone ends what it runs, for its tasks
+    /// were said to be gone as well (TK-114).
     fn on_reregister(&mut self, cx: &mut Cx<'_>, peer: PeerId, id: AgentId, info: AgentInfo) {
         // Should it ask again, it will say all again.
         let row = self.peers.get_mut(peer);
@@ -152,6 +154,10 @@ impl Master {
         {
             let reason = format!("already registered as {}, not {id}", self.agents[key].id);
             self.disconnect(cx, peer, CloseReason::Denied, reason);
+            return;
+        }
+        if self.registry.gone().contains_key(&id) {
+            self.shut_down(cx, peer, &id);
             return;
         }
         let told = account.converted.clone();
@@ -183,11 +189,6 @@ impl Master {
     ) -> Option<AgentKey> {
         let admission = self.registry.agent(&id);
         let problem = match admission {
-            None if self.registry.gone().contains_key(&id) => {
-                let text =
-                    format!("agent id {id} was removed: only with an empty state can it join");
-                Some(text)
-            }
             Some(known) if known.name != name => {
                 let owner = &known.name;
                 let text = format!("agent id {id} is bound to the name {owner:?}, not {name:?}");
@@ -246,7 +247,14 @@ impl Master {
         let before = self.registry.bound_to(name);
         if let Some(key) = before.and_then(|id| self.agents.find(id)) {
             let why = "the agent joined anew: its earlier state is lost";
-            self.remove_agent(cx, key, why);
+            let end = News {
+                state: TaskState::Gone,
+                reason: Reason::AgentRemoved,
+                message: why.to_string(),
+            };
+            if let Some(old) = self.remove_agent(cx, key, &end) {
+                self.disconnect(cx, old, CloseReason::Replaced, why.to_string());
+            }
         }
     }
 
@@ -300,12 +308,12 @@ impl Master {
         let before = self.agents.set_presence(key, Presence::Connected(peer));
         let row = &mut self.agents[key];
         row.missed = 0;
+        let active = row.standing == Standing::Active;
+        let is_active = Change::AgentActive { agent: key, active };
         match before {
             Presence::Connected(_) => {}
-            Presence::Disconnected => self.changes.push(Change::AgentActive {
-                agent: key,
-                active: true,
-            }),
+            Presence::Disconnected if active => self.changes.push(is_active),
+            Presence::Disconnected => {}
             Presence::Recovered | Presence::Unreachable => {
                 row.registered_at = cx.now;
                 self.changes.push(Change::AgentAdded {
@@ -313,6 +321,9 @@ impl Master {
                     total: row.total.clone(),
                     traits: super::agents::traits(&row.info),
                 });
+                if !active {
+                    self.changes.push(is_active);
+                }
             }
         }
         if before == Presence::Unreachable {

@@ -14,6 +14,7 @@ use super::{Cx, Effect, Master};
 use crate::ids::{FrameworkId, PeerId};
 use crate::keys::FrameworkKey;
 use crate::limits;
+use crate::protocol::node::Standing;
 use crate::protocol::operator::{Answer, Call, Cursor, Request, Response};
 use crate::protocol::wire::size;
 
@@ -48,6 +49,11 @@ impl Master {
                 let answer = self.on_update_reservation(cx, peer, &agent, &from, &to);
                 (answer, None)
             }
+            Call::MarkGone { agent } => (self.on_mark_gone(cx, &agent), None),
+            Call::Deactivate { agent } => {
+                (self.on_standing(cx, &agent, Standing::Deactivated), None)
+            }
+            Call::Reactivate { agent } => (self.on_standing(cx, &agent, Standing::Active), None),
         };
         // Not free: it may show what is not durable yet, such as an agent that was just admitted.
         let response = Response { id, answer, next };

@@ -19,6 +19,7 @@ use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::hello::CloseReason;
+use crate::protocol::node::Standing;
 use crate::protocol::refusal::EndReason;
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, TaskState};
@@ -133,10 +134,12 @@ impl Master {
         self.leave_line(key);
         self.agents.set_presence(key, Presence::Disconnected);
         self.rescind_agent(cx, key);
-        self.changes.push(Change::AgentActive {
-            agent: key,
-            active: false,
-        });
+        if self.agents[key].standing == Standing::Active {
+            self.changes.push(Change::AgentActive {
+                agent: key,
+                active: false,
+            });
+        }
         self.arm_agent(key, Some(cx.now + self.config.agent_reregister_timeout));
     }
 

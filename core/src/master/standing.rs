@@ -1,5 +1,5 @@
-//! Agents that are out of reach, gone for good, and forgotten. All of that is durable before
-//! anybody hears of it.
+//! Agents that are out of reach, gone for good, and forgotten; and those that operators give no
+//! tasks. All of that is durable before anybody hears of it.
 //!
 //! An agent that stays away for too long is unreachable: it may come back, and its tasks with it.
 //! After weeks, or if there are too many, it is removed; so is one whose place another takes. A
@@ -8,17 +8,21 @@
 //! Deliberately not here: connections and timeouts (`reachability`), joining and returning
 //! (`on_agent`).
 
-use alloc::string::{String, ToString};
+use alloc::format;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::agents::{Agent, Presence};
 use super::updates::News;
-use super::{Cx, Effect, Master, Timer};
+use super::{Cx, Master, Timer};
 use crate::allocator::Change;
+use crate::ids::{AgentId, PeerId};
 use crate::keys::AgentKey;
 use crate::limits;
-use crate::protocol::hello::CloseReason;
+use crate::protocol::agent::ToAgent;
+use crate::protocol::node::Standing;
+use crate::protocol::operator::Answer;
 use crate::protocol::status::{Reason, TaskState};
 use crate::registry::RegistryOp;
 use crate::time::Time;
@@ -34,7 +38,8 @@ impl Master {
                 None => Presence::Recovered,
             };
             let info = Arc::clone(&admission.info);
-            let agent = Agent::new(id.clone(), info, admission.total(), presence, now);
+            let mut agent = Agent::new(id.clone(), info, admission.total(), presence, now);
+            agent.standing = admission.standing;
             let key = self.agents.insert(agent);
             if presence == Presence::Recovered {
                 self.agents[key].due = Some(patience);
@@ -73,37 +78,91 @@ impl Master {
         self.answer_kills(cx);
     }
 
-    /// Ends an agent for good (SM-18, TK-113): its tasks are gone, and its id with them.
-    pub(super) fn remove_agent(&mut self, cx: &mut Cx<'_>, key: AgentKey, why: &str) {
+    /// Ends an agent for good (SM-17, SM-18, TK-113): its tasks end as said, and its id never
+    /// serves again. Returns over which connection it can be told.
+    pub(super) fn remove_agent(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: AgentKey,
+        end: &News,
+    ) -> Option<PeerId> {
         let row = &self.agents[key];
         let (id, peer, known) = (row.id.clone(), row.peer(), row.is_allocatable());
         self.persist(cx, RegistryOp::Remove { id, at: cx.now });
-        if let Some(peer) = peer {
-            self.peers.remove(peer);
-            let reason = String::from(why);
-            cx.out.emit(Effect::Disconnect {
-                peer,
-                close: CloseReason::Replaced,
-                reason,
-            });
-        }
         self.rescind_agent(cx, key);
         for task in self.tasks.of_agent(key) {
             self.tasks.unbook(task);
-            let news = News {
-                state: TaskState::Gone,
-                reason: Reason::AgentRemoved,
-                message: why.to_string(),
-            };
-            self.announce_end(cx, task, news);
+            self.announce_end(cx, task, end.clone());
         }
-        self.end_operations_of_agent(cx, key, why);
+        self.end_operations_of_agent(cx, key, &end.message);
         if known {
             self.changes.push(Change::AgentRemoved { agent: key });
         }
         self.arm_agent(key, None);
         self.leave_line(key);
         self.agents.remove(key);
+        if let Some(peer) = peer {
+            self.peers.cast(peer, None);
+        }
+        peer
+    }
+
+    /// Takes an operator's word that an agent is gone (SM-17). Said twice, it is the same.
+    pub(super) fn on_mark_gone(&mut self, cx: &mut Cx<'_>, id: &AgentId) -> Answer {
+        if self.registry.gone().contains_key(id) {
+            return Answer::Updated;
+        }
+        let Some(key) = self.agents.find(id) else {
+            return no_such_agent(id);
+        };
+        let end = News {
+            // TK-31, TK-59
+            state: TaskState::GoneByOperator,
+            reason: Reason::AgentRemovedByOperator,
+            message: "an operator says that the agent is gone".to_string(),
+        };
+        if let Some(peer) = self.remove_agent(cx, key, &end) {
+            self.shut_down(cx, peer, id);
+        }
+        self.answer_kills(cx);
+        Answer::Updated
+    }
+
+    /// Has an agent that is gone for good end what it runs (TK-114).
+    pub(super) fn shut_down(&self, cx: &mut Cx<'_>, peer: PeerId, id: &AgentId) {
+        let reason = format!("{id} was removed; only with an empty state can it join anew");
+        cx.tell_agent(peer, ToAgent::Shutdown(reason));
+    }
+
+    /// Takes an operator's word on whether an agent is given tasks (SM-19).
+    pub(super) fn on_standing(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: &AgentId,
+        standing: Standing,
+    ) -> Answer {
+        let Some(key) = self.agents.find(id) else {
+            return no_such_agent(id);
+        };
+        if self.agents[key].standing != standing {
+            self.set_standing(cx, key, standing);
+        }
+        Answer::Updated
+    }
+
+    fn set_standing(&mut self, cx: &mut Cx<'_>, key: AgentKey, standing: Standing) {
+        let id = self.agents[key].id.clone();
+        self.persist(cx, RegistryOp::SetStanding { id, standing });
+        let was_offered = self.agents[key].is_offered();
+        self.agents[key].standing = standing;
+        let is_offered = self.agents[key].is_offered();
+        if was_offered != is_offered {
+            self.rescind_agent(cx, key);
+            self.changes.push(Change::AgentActive {
+                agent: key,
+                active: is_offered,
+            });
+        }
     }
 
     /// Gives up agents that are out of reach for too long, and forgets those that are gone for too
@@ -116,7 +175,12 @@ impl Master {
                 self.collect_at = self.collect_at.min(self.removals.next());
                 break;
             }
-            self.remove_agent(cx, key, "the agent was away for too long");
+            let end = News {
+                state: TaskState::Gone,
+                reason: Reason::AgentRemoved,
+                message: "the agent was away for too long".to_string(),
+            };
+            self.remove_agent(cx, key, &end);
         }
         let gone = self.registry.gone();
         let is_old = |at: &Time| cx.now.since(*at) > limits::AGENT_ABSENCE;
@@ -145,4 +209,8 @@ impl Master {
         lost.filter_map(|(_, (_, id))| self.agents.find(id))
             .collect()
     }
+}
+
+fn no_such_agent(id: &AgentId) -> Answer {
+    Answer::NotFound(format!("no agent {id}"))
 }

@@ -23,6 +23,7 @@ use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::time::Time;
 
 /// What the master says about a task.
+#[derive(Clone, Debug)]
 pub(super) struct News {
     pub(super) state: TaskState,
     pub(super) reason: Reason,

@@ -91,6 +91,7 @@ impl View {
                 info: (*row.info).clone(),
                 total: row.total.clone(),
                 connected: row.peer().is_some(),
+                standing: row.standing,
                 registered_at: row.registered_at,
                 offered: share.offered,
                 allocated: share.allocated,

@@ -182,6 +182,9 @@ pub enum ToAgent {
         /// Which news.
         update: UpdateId,
     },
+    /// The agent is gone for good: it ends all that it runs, and then itself. Its tasks were said
+    /// to be gone (PR-12, TK-114).
+    Shutdown(String),
 }
 
 /// A file of a task's sandbox.

@@ -1,4 +1,4 @@
-//! What an agent says about its machine.
+//! What an agent says about its machine, and what operators say about the agent.
 
 use alloc::string::String;
 
@@ -18,6 +18,27 @@ pub struct AgentInfo {
     pub resources: Resources,
     /// Free-form hints, passed on in every offer (RM-58).
     pub attributes: Attributes,
+}
+
+/// Whether an agent is given tasks, as operators have said. That outlasts its absence, and changes
+/// of masters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// It is offered.
+    #[default]
+    Active,
+    /// It is offered to nobody. What runs goes on.
+    Deactivated,
+}
+
+impl Standing {
+    /// Returns the stable name, in lower case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Deactivated => "deactivated",
+        }
+    }
 }
 
 impl AgentInfo {

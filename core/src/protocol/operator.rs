@@ -7,7 +7,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::framework::FrameworkInfo;
-use super::node::AgentInfo;
+use super::node::{AgentInfo, Standing};
 use super::offer::Offer;
 use super::operation::Conversion;
 use super::status::TaskStatus;
@@ -91,6 +91,22 @@ pub enum Call {
         /// What it becomes; only its reservation differs.
         to: Resources,
     },
+    /// Says that an agent is gone for good, with all that it ran; its id never serves again
+    /// (SM-17). If it is there after all, it ends what it runs.
+    MarkGone {
+        /// Which one.
+        agent: AgentId,
+    },
+    /// Offers an agent to nobody until it is reactivated; what runs goes on (SM-19).
+    Deactivate {
+        /// Which one.
+        agent: AgentId,
+    },
+    /// Offers an agent again (SM-19).
+    Reactivate {
+        /// Which one.
+        agent: AgentId,
+    },
 }
 
 /// The answer to the request of the same id.
@@ -130,8 +146,7 @@ pub enum Answer {
     Ambiguous(String),
     /// To `Roles`.
     Roles(Vec<RoleView>),
-    /// To `UpdateQuota`, `UpdateWeights`, `Convert` and `UpdateReservation`: it holds, and is
-    /// written down.
+    /// To an order: it holds, and is written down.
     Updated,
     /// What was asked for makes no sense; nothing has changed.
     Invalid(String),
@@ -213,6 +228,8 @@ pub struct AgentView {
     pub total: Resources,
     /// Whether it is connected.
     pub connected: bool,
+    /// Whether it is given tasks, as operators have said.
+    pub standing: Standing,
     /// When it registered.
     pub registered_at: Time,
     /// What is held in offers.

@@ -184,6 +184,8 @@ pub enum Reason {
     ExecutorRegistrationTimeout,
     /// The executor did not come back in time when the agent did (TK-46).
     ExecutorReregistrationTimeout,
+    /// An operator said that the agent is gone (TK-59).
+    AgentRemovedByOperator,
 }
 
 impl Reason {
@@ -208,6 +210,7 @@ impl Reason {
             Self::MaxCompletionTimeReached => "max-completion-time-reached",
             Self::ExecutorRegistrationTimeout => "executor-registration-timeout",
             Self::ExecutorReregistrationTimeout => "executor-reregistration-timeout",
+            Self::AgentRemovedByOperator => "agent-removed-by-operator",
         }
     }
 }

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::AgentId;
-use crate::protocol::node::AgentInfo;
+use crate::protocol::node::{AgentInfo, Standing};
 use crate::protocol::operation::{Converted, Order};
 use crate::resources::Resources;
 use crate::time::Time;
@@ -26,6 +26,8 @@ pub struct Admission {
     pub converted: Converted,
     /// Since when it is unreachable, if it is (SM-14). It may come back.
     pub unreachable: Option<Time>,
+    /// Whether it is given tasks, as operators have said.
+    pub standing: Standing,
     /// The operations that it has not yet confirmed to have carried out, by their numbers.
     pub open: BTreeMap<u64, Order>,
 }
@@ -87,6 +89,7 @@ impl Agents {
             info: Arc::clone(info),
             converted: Converted::default(),
             unreachable: None,
+            standing: Standing::default(),
             open: BTreeMap::new(),
         };
         self.names.insert(name.into(), id.clone());
@@ -104,6 +107,12 @@ impl Agents {
             let before = core::mem::replace(&mut admission.unreachable, since);
             self.unreachable += usize::from(since.is_some());
             self.unreachable -= usize::from(before.is_some());
+        }
+    }
+
+    pub(super) fn set_standing(&mut self, id: &AgentId, standing: Standing) {
+        if let Some(admission) = self.admitted.get_mut(id) {
+            admission.standing = standing;
         }
     }
 

@@ -24,7 +24,7 @@ use self::agents::Agents;
 use self::roles::Roles;
 use crate::ids::AgentId;
 use crate::machine::Durable;
-use crate::protocol::node::AgentInfo;
+use crate::protocol::node::{AgentInfo, Standing};
 use crate::protocol::operation::{Converted, Order};
 use crate::quota::Quota;
 use crate::resources::Milli;
@@ -92,6 +92,13 @@ pub enum RegistryOp {
         before: Time,
         /// How many of the newest others are kept.
         keep: usize,
+    },
+    /// An operator has said whether an agent is given tasks (SM-19).
+    SetStanding {
+        /// Which one.
+        id: AgentId,
+        /// How it stands from now on.
+        standing: Standing,
     },
     /// Something else is to become of resources of an agent (OF-14).
     Convert {
@@ -199,6 +206,7 @@ impl Durable for Registry {
             RegistryOp::Unreachable { id, at } => self.agents.set_unreachable(id, Some(*at)),
             RegistryOp::Reachable { id } => self.agents.set_unreachable(id, None),
             RegistryOp::Prune { before, keep } => self.agents.prune(*before, *keep),
+            RegistryOp::SetStanding { id, standing } => self.agents.set_standing(id, *standing),
             RegistryOp::Convert { agent, order } => self.agents.convert(agent, order),
             RegistryOp::Settle { agent, last } => self.agents.settle(agent, *last),
             RegistryOp::Restore { agent, converted } => self.agents.restore(agent, converted),

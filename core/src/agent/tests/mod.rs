@@ -4,6 +4,7 @@
 mod executors;
 mod gc;
 mod kills;
+mod leaving;
 mod operations;
 mod overdue;
 mod random;

@@ -105,6 +105,10 @@ fn from_master() -> impl Strategy<Value = ToAgent> {
             ToAgent::KillTask { framework, task, grace }
         }),
         1 => framework_id().prop_map(ToAgent::ShutdownFramework),
+        1 => prop::option::weighted(0.2, Just(())).prop_map(|ends| match ends {
+            Some(()) => ToAgent::Shutdown("gone".into()),
+            None => ToAgent::Ping,
+        }),
         1 => (framework_id(), task_id(), 0u128..20).prop_map(|(framework, task, update)| {
             ToAgent::Acknowledge { framework, task, update: UpdateId(update) }
         }),

@@ -127,8 +127,8 @@ fn an_agent_that_lost_its_state_is_a_new_one() {
         outs,
         [
             Output::Persist(RegistryOp::Remove { id, at }),
-            disconnect(old, CloseReason::Replaced, why),
             to_framework(framework, Event::Update(gone)),
+            disconnect(old, CloseReason::Replaced, why),
             Output::Persist(admit),
             registered(peer, agent_id(1)),
         ]

@@ -316,7 +316,7 @@ impl Dice<'_> {
     }
 
     fn operator_call(&mut self, world: &World) -> operator::Call {
-        match self.below(12) {
+        match self.below(15) {
             0 => operator::Call::Summary,
             8 => operator::Call::Convert {
                 agent: self.agent(world),
@@ -343,6 +343,15 @@ impl Dice<'_> {
                     self.role(),
                     Milli::from_thousandths(self.below(3_000).into()),
                 )]),
+            },
+            12 if self.chance(20) => operator::Call::MarkGone {
+                agent: self.agent(world),
+            },
+            12 | 13 => operator::Call::Deactivate {
+                agent: self.agent(world),
+            },
+            14 => operator::Call::Reactivate {
+                agent: self.agent(world),
             },
             _ => operator::Call::Kill {
                 framework: self.chance(50).then(|| self.framework(world)),

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use super::*;
 use crate::machine::Durable;
 use crate::master::Rate;
+use crate::protocol::node::Standing;
 
 const WEEKS: Duration = limits::AGENT_ABSENCE;
 
@@ -15,6 +16,12 @@ fn back(id: &AgentId, frameworks: Vec<FrameworkInfo>, tasks: Vec<TaskReport>) ->
         frameworks,
         tasks,
     }
+}
+
+/// What comes of it, pings and heartbeats left out.
+fn said(mut outs: Vec<Out>) -> Vec<Out> {
+    outs.retain(|out| !matches!(out, Output::Free(_)));
+    outs
 }
 
 fn records(outs: &[Out]) -> Vec<RegistryOp> {
@@ -50,6 +57,11 @@ fn many(count: usize, then: impl Fn(AgentId, Time) -> RegistryOp) -> Registry {
     registry
 }
 
+fn shutdown(peer: PeerId, id: &AgentId) -> Out {
+    let why = alloc::format!("{id} was removed; only with an empty state can it join anew");
+    to_agent(peer, ToAgent::Shutdown(why))
+}
+
 #[test]
 fn that_an_agent_is_out_of_reach_is_durable_before_it_is_told() {
     // TK-108, SM-14
@@ -59,8 +71,7 @@ fn that_an_agent_is_out_of_reach_is_durable_before_it_is_told() {
     world.now = world.now + Duration::from_micros(1);
     world.launch(framework, vec![task("t", &id, "cpus:1")]);
     world.lose(peer);
-    let mut outs = world.pass(Duration::from_secs(600));
-    outs.retain(|out| !matches!(out, Output::Free(_)));
+    let outs = said(world.pass(Duration::from_secs(600)));
     let at = world.now;
     assert_eq!(outs[0], out_of_reach(&id, at));
     let told = matches!(
@@ -95,8 +106,7 @@ fn the_next_leadership_knows_who_is_out_of_reach() {
         grace: None,
     };
     assert_eq!(world.call(web, call).len(), 1);
-    let mut outs = world.pass(Duration::from_secs(700));
-    outs.retain(|out| !matches!(out, Output::Free(_)));
+    let outs = said(world.pass(Duration::from_secs(700)));
     assert_eq!(outs, [], "it is out of reach already");
     // SM-16, TK-60: this leadership hears of the task for the first time, the framework does not.
     let peer = world.connect(PeerRole::Agent, "one");
@@ -119,12 +129,10 @@ fn an_id_that_was_removed_never_serves_again() {
     let mut world = World::new();
     let (_, old) = world.agent("one", "cpus:4");
     let (_, new) = world.agent_anew("one");
-    let text = "agent id rio-1-S0 was removed: only with an empty state can it join";
-    let refused = |peer| [to_agent(peer, ToAgent::Refused(text.into()))];
     for epoch in 2..5 {
         let peer = world.connect(PeerRole::Agent, "one");
         let outs = world.agent_says(peer, back(&old, vec![], vec![]));
-        assert_eq!(outs, refused(peer));
+        assert_eq!(outs, [shutdown(peer, &old)]);
         // Whoever took its place is not disturbed by that.
         let bound = world.master.registry().bound_to("one");
         assert_eq!(bound, Some(&new));
@@ -303,8 +311,7 @@ fn a_master_that_misses_too_many_agents_resigns() {
     };
     let mut world = configured(registry(), patient);
     come_back(&mut world, 1);
-    let mut outs = world.pass(Duration::from_secs(600));
-    outs.retain(|out| !matches!(out, Output::Free(_)));
+    let outs = said(world.pass(Duration::from_secs(600)));
     let reason = "3 of 4 agents have not come back, and no more than 50 % may be given up";
     let reason = reason.to_string();
     assert_eq!(outs, [Output::Effect(Effect::Resign { reason })]);
@@ -343,4 +350,176 @@ fn removals_have_a_rate_of_their_own() {
     let mut both = given_up(&world.pass(Duration::from_secs(100)));
     both.sort();
     assert_eq!(both, [one, two]);
+}
+
+fn mark_gone(agent: &AgentId) -> operator::Call {
+    let agent = agent.clone();
+    operator::Call::MarkGone { agent }
+}
+
+fn deactivate(agent: &AgentId) -> operator::Call {
+    let agent = agent.clone();
+    operator::Call::Deactivate { agent }
+}
+
+fn reactivate(agent: &AgentId) -> operator::Call {
+    let agent = agent.clone();
+    operator::Call::Reactivate { agent }
+}
+
+/// What follows from an operator's order, without the answer that it was carried out.
+fn ordered(world: &mut World, peer: PeerId, call: operator::Call) -> Vec<Out> {
+    let request = operator::Request {
+        id: RequestId(1),
+        call,
+        after: None,
+    };
+    let mut outs = world.input(Input::Operator { peer, request });
+    let done = operator::Response {
+        id: RequestId(1),
+        answer: Answer::Updated,
+        next: None,
+    };
+    let response = Output::Effect(Effect::Respond {
+        peer,
+        response: done,
+    });
+    let at = outs.iter().position(|out| *out == response);
+    outs.remove(at.expect("it is carried out"));
+    outs
+}
+
+#[test]
+fn an_agent_that_an_operator_gives_up_is_gone() {
+    // SM-17, TK-31, TK-59, PR-12
+    let mut world = World::new();
+    let ann = world.connect(PeerRole::Operator, "ann");
+    let (peer, id) = world.agent("one", "cpus:4");
+    let web = world.connect(PeerRole::Framework, "web");
+    let patient = FrameworkInfo {
+        failover_timeout: WEEKS,
+        ..framework_info()
+    };
+    let owner = world.subscribe(web, patient.clone());
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(web, vec![task("t", &id, "cpus:1")]);
+    // The framework is away: it hears of the end when it is back, until it confirms.
+    world.lose(web);
+    let outs = ordered(&mut world, ann, mark_gone(&id));
+    let at = world.now;
+    let gone = Output::Persist(RegistryOp::Remove { id: id.clone(), at });
+    assert_eq!(outs, [gone, shutdown(peer, &id)]);
+    let web = world.connect(PeerRole::Framework, "web");
+    let framework = FrameworkInfo {
+        id: Some(owner),
+        ..patient
+    };
+    let outs = world.call(web, Call::Subscribe { framework });
+    let (state, reason) = (TaskState::GoneByOperator, Reason::AgentRemovedByOperator);
+    let why = "an operator says that the agent is gone";
+    let mut told = word("t", state, reason, why, Some(&id), at);
+    told.update = named(&outs);
+    let update = told.update.unwrap();
+    assert_eq!(outs[1..], [to_framework(web, Event::Update(told))]);
+    let call = Call::Acknowledge {
+        agent: id.clone(),
+        task: task_id("t"),
+        update,
+    };
+    assert_eq!(world.call(web, call), []);
+    // What it still says is nobody's news, and it does not come back.
+    let late = news("t", TaskState::Killed, &id, 1);
+    assert_eq!(
+        world.update(peer, &framework_id(0), late, TaskState::Killed),
+        []
+    );
+    let peer = world.connect(PeerRole::Agent, "one");
+    let outs = world.agent_says(peer, back(&id, vec![], vec![]));
+    assert_eq!(outs, [shutdown(peer, &id)]);
+    // Said twice, it is the same; its name is free for a new one.
+    assert_eq!(ordered(&mut world, ann, mark_gone(&id)), []);
+    world.agent("one", "cpus:4");
+}
+
+#[test]
+fn an_agent_is_given_up_wherever_it_is() {
+    // SM-17: out of reach, and not come back after a change of masters
+    let mut world = World::new();
+    let (peer, away) = world.agent("one", "cpus:4");
+    world.lose(peer);
+    world.pass(Duration::from_secs(600));
+    let (_, other) = world.agent("two", "cpus:4");
+    let mut world = next(2, &world);
+    let ann = world.connect(PeerRole::Operator, "ann");
+    for id in [away, other] {
+        let at = world.now;
+        let outs = ordered(&mut world, ann, mark_gone(&id));
+        assert_eq!(outs, [Output::Persist(RegistryOp::Remove { id, at })]);
+    }
+    // TK-75: nobody is awaited any more.
+    let (web, _) = world.framework("web");
+    let call = Call::Kill {
+        task: task_id("x"),
+        grace: None,
+    };
+    assert_eq!(world.call(web, call).len(), 1);
+    let nobody = AgentId::new("nobody").unwrap();
+    let none = Answer::NotFound("no agent nobody".into());
+    for call in [mark_gone, deactivate, reactivate] {
+        assert_eq!(world.ask(ann, call(&nobody)), none);
+    }
+}
+
+#[test]
+fn a_deactivated_agent_is_offered_to_nobody_until_it_is_reactivated() {
+    // SM-19, TK-127, TK-128
+    let mut world = World::new();
+    let ann = world.connect(PeerRole::Operator, "ann");
+    let (peer, id) = world.agent("one", "cpus:4");
+    let (web, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    let offers = world.offered(web);
+    let call = Call::Accept {
+        offers: vec![offers[0].id.clone()],
+        operations: vec![Operation::Launch(vec![task("t", &id, "cpus:1")])],
+        refuse: Some(Duration::ZERO),
+    };
+    world.call(web, call);
+    world.now = world.now + Duration::from_micros(1);
+    let offers = world.offered(web);
+    let set = |standing| {
+        let id = id.clone();
+        Output::Persist(RegistryOp::SetStanding { id, standing })
+    };
+    // What runs goes on.
+    assert_eq!(
+        ordered(&mut world, ann, deactivate(&id)),
+        [
+            set(Standing::Deactivated),
+            to_framework(web, Event::Rescind(offers[0].id.clone())),
+        ]
+    );
+    assert_eq!(ordered(&mut world, ann, deactivate(&id)), []);
+    let view = &world.master.view().agents()[0];
+    assert_eq!((view.standing, view.tasks), (Standing::Deactivated, 1));
+    assert_eq!(said(world.pass(Duration::from_secs(1))), []);
+    // It outlasts a lost connection, and a change of masters.
+    world.lose(peer);
+    let running = report(&owner, task("t", &id, "cpus:1"), TaskState::Running);
+    let peer = world.connect(PeerRole::Agent, "one");
+    world.agent_says(peer, back(&id, vec![], vec![running.clone()]));
+    assert_eq!(said(world.pass(Duration::from_secs(1))), []);
+    let mut world = next(2, &world);
+    let web = world.connect(PeerRole::Framework, "web");
+    world.subscribe(web, framework_info_of(owner));
+    let peer = world.connect(PeerRole::Agent, "one");
+    world.agent_says(peer, back(&id, vec![], vec![running]));
+    assert_eq!(said(world.pass(Duration::from_secs(1))), []);
+    let ann = world.connect(PeerRole::Operator, "ann");
+    assert_eq!(
+        ordered(&mut world, ann, reactivate(&id)),
+        [set(Standing::Active)]
+    );
+    world.now = world.now + Duration::from_micros(1);
+    assert_eq!(world.offered(web)[0].resources, resources("cpus:3"));
 }

@@ -1,0 +1,153 @@
+//! What operators ask and say about agents.
+//!
+//! Called by `cli`. Deliberately not here: columns and JSON (see `views`), and what follows from an
+//! order, which the master decides.
+
+use std::io::{self, BufRead, IsTerminal};
+use std::time::SystemTime;
+
+use clap::{Args, Subcommand};
+use tepui_core::ids::AgentId;
+use tepui_core::protocol::operator::{Answer, Call};
+
+use super::connect::{OperatorArgs, unexpected};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::list::ListArgs;
+use super::output::OutputArgs;
+use super::text::Text;
+use super::{Io, Threads, block_on, values, views};
+
+/// What can be asked and said about agents.
+#[derive(Debug, Subcommand)]
+pub(super) enum AgentCommand {
+    /// List agents
+    #[command(after_help = "Examples:\n  tepui agent list\n  tepui agent list -o wide")]
+    List(ListArgs),
+    /// Offer an agent to nobody until it is reactivated; what runs goes on
+    #[command(after_help = "\
+Examples:
+  tepui agent deactivate tepui-1-S1
+  tepui agent deactivate tepui-1-S1 --output json")]
+    Deactivate(OrderArgs),
+    /// Offer an agent again
+    #[command(after_help = "\
+Examples:
+  tepui agent reactivate tepui-1-S1
+  tepui agent reactivate tepui-1-S1 --quiet")]
+    Reactivate(OrderArgs),
+    /// Say that an agent is gone for good, with all that it runs
+    Gone(GoneArgs),
+}
+
+/// Flags of the orders about one agent.
+#[derive(Debug, Args)]
+pub(super) struct OrderArgs {
+    /// The agent's id
+    #[arg(value_parser = Text(values::agent_id))]
+    agent: AgentId,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+/// Flags of `tepui agent gone`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tepui agent gone tepui-1-S1
+  tepui agent gone tepui-1-S1 --yes
+
+Frameworks hear at once that its tasks are gone. Should the agent be there after all, it ends what
+it runs, and itself. Its machine can join anew with an empty work directory.")]
+pub(super) struct GoneArgs {
+    /// The agent's id
+    #[arg(value_parser = Text(values::agent_id))]
+    agent: AgentId,
+    /// Do not ask whether that is meant, for it cannot be undone
+    #[arg(short, long)]
+    yes: bool,
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+/// Lists agents, and changes how they stand.
+pub(super) fn agent(command: &AgentCommand, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    match command {
+        AgentCommand::List(args) => list(args, io),
+        AgentCommand::Deactivate(args) => {
+            let agent = args.agent.clone();
+            order(args, Call::Deactivate { agent }, io)
+        }
+        AgentCommand::Reactivate(args) => {
+            let agent = args.agent.clone();
+            order(args, Call::Reactivate { agent }, io)
+        }
+        AgentCommand::Gone(args) => gone(args, io),
+    }
+}
+
+fn list(args: &ListArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    let answer = block_on(Threads::One, args.operator.ask(Call::Agents))?;
+    let Answer::Agents(agents) = answer else {
+        return Err(unexpected(&answer));
+    };
+    views::agents(&agents, SystemTime::now()).print(args.output, io.out)?;
+    Ok(Exit::Success)
+}
+
+/// Gives an order, and shows how the agent stands then.
+fn order(args: &OrderArgs, call: Call, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    let answers = block_on(Threads::One, args.operator.ask_all([call, Call::Agents]))?;
+    let [done, agents] = <[Answer; 2]>::try_from(answers).expect("an answer each");
+    check(done)?;
+    let Answer::Agents(mut agents) = agents else {
+        return Err(unexpected(&agents));
+    };
+    agents.retain(|agent| agent.id == args.agent);
+    views::agents(&agents, SystemTime::now()).print(args.output, io.out)?;
+    Ok(Exit::Success)
+}
+
+fn gone(args: &GoneArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    let agent = args.agent.clone();
+    if !args.yes && !confirms(&agent, io)? {
+        return Err(Failure::failed(format_args!("agent {agent} is left alone")));
+    }
+    let call = Call::MarkGone { agent };
+    check(block_on(Threads::One, args.operator.ask(call))?)?;
+    writeln!(io.out, "{}", args.agent)?;
+    Ok(Exit::Success)
+}
+
+/// Asks whether an agent is meant to be gone. Where nobody can answer, a flag has to say so.
+fn confirms(agent: &AgentId, io: &mut Io<'_>) -> Result<bool, Failure> {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        let message = "expected --yes where nobody can be asked, for it cannot be undone";
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    write!(
+        io.err,
+        "give agent {agent} up, with all that it runs? [y/N] "
+    )?;
+    io.err.flush()?;
+    let mut answer = String::new();
+    stdin
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| Failure::failed(format_args!("cannot read the answer: {error}")))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn check(answer: Answer) -> Result<(), Failure> {
+    if let Answer::NotFound(why) = answer {
+        let message = format_args!("{why}; `tepui agent list` lists them");
+        return Err(Failure::new(Exit::NotFound, message));
+    }
+    if answer != Answer::Updated {
+        return Err(unexpected(&answer));
+    }
+    Ok(())
+}

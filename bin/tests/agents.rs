@@ -1,0 +1,46 @@
+//! How operators take agents out of service and give them up, end to end.
+
+#![allow(clippy::unwrap_used, reason = "a test panics")]
+
+mod common;
+
+use common::{Cluster, wait_for};
+use serde_json::json;
+
+const FLAGS: &[&str] = &["--process", "--resources", "cpus:4;mem:512"];
+
+#[test]
+fn an_agent_is_deactivated_reactivated_and_given_up() {
+    // SM-17, SM-19, TK-114
+    let cluster = Cluster::start(FLAGS);
+    let listed = cluster.json(&["agent", "list"]);
+    assert_eq!(listed[0]["standing"], "active");
+    let id = listed[0]["id"].as_str().unwrap();
+
+    let off = cluster.json(&["agent", "deactivate", id]);
+    assert_eq!(
+        (&off[0]["id"], &off[0]["standing"]),
+        (&json!(id), &json!("deactivated"))
+    );
+    let run = ["run", "--timeout", "2s", "--", "true"];
+    cluster.tepui(&run).with(124);
+    let on = cluster.tepui(&["agent", "reactivate", id, "--quiet"]);
+    assert_eq!(on.with(0).out, format!("{id}\n"));
+    cluster.tepui(&["run", "--", "true"]).with(0);
+
+    for order in ["deactivate", "reactivate"] {
+        let err = cluster.tepui(&["agent", order, "nobody"]).with(3).err;
+        assert!(err.contains("no agent nobody; `tepui agent list`"), "{err}");
+    }
+    // It cannot be undone, and nobody is there to be asked.
+    let err = cluster.tepui(&["agent", "gone", id]).with(2).err;
+    assert!(err.contains("expected --yes"), "{err}");
+    let gone = ["agent", "gone", id, "--yes"];
+    for _ in 0..2 {
+        assert_eq!(cluster.tepui(&gone).with(0).out, format!("{id}\n"));
+    }
+    wait_for("the agent to be gone", || {
+        (cluster.json(&["agent", "list"]) == json!([])).then_some(())
+    });
+    cluster.tepui(&run).with(124);
+}
