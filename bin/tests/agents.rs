@@ -44,3 +44,28 @@ fn an_agent_is_deactivated_reactivated_and_given_up() {
     });
     cluster.tepui(&run).with(124);
 }
+
+#[test]
+fn an_agent_is_drained() {
+    // TK-124, TK-125, TK-126, SM-43
+    let cluster = Cluster::start(FLAGS);
+    let listed = cluster.json(&["agent", "list"]);
+    let id = listed[0]["id"].as_str().unwrap();
+    let flags = ["run", "--detach", "--", "sleep", "1000"];
+    cluster.tepui(&flags).with(0);
+    wait_for("the task to run", || {
+        (cluster.json(&["ps"])[0]["state"] == "running").then_some(())
+    });
+    let drain = ["agent", "drain", id, "--deadline", "1s"];
+    let shown = cluster.json(&drain);
+    assert_eq!(shown[0]["standing"], "draining");
+    // Nobody confirms the end of a task whose framework is away: it is still called off.
+    let on = cluster.json(&["agent", "reactivate", id]);
+    assert_eq!(on[0]["standing"], "active");
+    cluster.tepui(&["run", "--", "true"]).with(0);
+
+    let err = cluster.tepui(&["agent", "drain", id, "--gone"]).with(2).err;
+    assert!(err.contains("expected --yes"), "{err}");
+    let err = cluster.tepui(&["agent", "drain", "nobody"]).with(3).err;
+    assert!(err.contains("no agent nobody"), "{err}");
+}

@@ -4,11 +4,12 @@
 //! order, which the master decides.
 
 use std::io::{self, BufRead, IsTerminal};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 use tepui_core::ids::AgentId;
-use tepui_core::protocol::operator::{Answer, Call};
+use tepui_core::protocol::node::{DrainConfig, Standing};
+use tepui_core::protocol::operator::{AgentView, Answer, Call};
 
 use super::connect::{OperatorArgs, unexpected};
 use super::exit::Exit;
@@ -17,6 +18,9 @@ use super::list::ListArgs;
 use super::output::OutputArgs;
 use super::text::Text;
 use super::{Io, Threads, block_on, values, views};
+
+/// The pause between two looks at an agent that is being drained.
+const POLL: Duration = Duration::from_millis(500);
 
 /// What can be asked and said about agents.
 #[derive(Debug, Subcommand)]
@@ -36,6 +40,8 @@ Examples:
   tepui agent reactivate tepui-1-S1
   tepui agent reactivate tepui-1-S1 --quiet")]
     Reactivate(OrderArgs),
+    /// End all that an agent runs, and offer it to nobody until it is reactivated
+    Drain(DrainArgs),
     /// Say that an agent is gone for good, with all that it runs
     Gone(GoneArgs),
 }
@@ -46,6 +52,37 @@ pub(super) struct OrderArgs {
     /// The agent's id
     #[arg(value_parser = Text(values::agent_id))]
     agent: AgentId,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+/// Flags of `tepui agent drain`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tepui agent drain tepui-1-S1
+  tepui agent drain tepui-1-S1 --deadline 10m --wait
+  tepui agent drain tepui-1-S1 --gone --yes
+
+`tepui agent reactivate` calls it off, or offers the agent again once it is drained.")]
+pub(super) struct DrainArgs {
+    /// The agent's id
+    #[arg(value_parser = Text(values::agent_id))]
+    agent: AgentId,
+    /// The longest that its tasks may take to end; each as long as it wants by default
+    #[arg(long, value_name = "TIME", value_parser = Text(values::duration))]
+    deadline: Option<Duration>,
+    /// Give the agent up for good once it is drained
+    #[arg(long)]
+    gone: bool,
+    /// Do not ask whether --gone is meant
+    #[arg(short, long, requires = "gone")]
+    yes: bool,
+    /// Wait until it is drained
+    #[arg(short, long)]
+    wait: bool,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -84,8 +121,54 @@ pub(super) fn agent(command: &AgentCommand, io: &mut Io<'_>) -> Result<Exit, Fai
             let agent = args.agent.clone();
             order(args, Call::Reactivate { agent }, io)
         }
+        AgentCommand::Drain(args) => drain(args, io),
         AgentCommand::Gone(args) => gone(args, io),
     }
+}
+
+/// Drains an agent, and waits for the end of that if it is wanted. One that is gone by then is not
+/// listed.
+fn drain(args: &DrainArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
+    let agent = args.agent.clone();
+    if args.gone && !args.yes && !confirms(&agent, io)? {
+        return Err(Failure::failed(format_args!("agent {agent} is left alone")));
+    }
+    let config = DrainConfig {
+        max_grace: args.deadline,
+        mark_gone: args.gone,
+    };
+    let call = Call::Drain { agent, config };
+    let shown = block_on(Threads::One, async {
+        let answers = args.operator.ask_all([call, Call::Agents]).await?;
+        let [done, agents] = <[Answer; 2]>::try_from(answers).expect("an answer each");
+        check(done)?;
+        let mut shown = only(agents, &args.agent)?;
+        let drains = |shown: &[AgentView]| {
+            let mut standings = shown.iter().map(|agent| agent.standing);
+            standings.any(|standing| matches!(standing, Standing::Draining(_)))
+        };
+        while args.wait && drains(&shown) {
+            tokio::time::sleep(POLL).await;
+            shown = only(args.operator.ask(Call::Agents).await?, &args.agent)?;
+        }
+        Ok(shown)
+    })?;
+    views::agents(&shown, SystemTime::now()).print(args.output, io.out)?;
+    let is_off = |agent: &AgentView| agent.standing == Standing::Active;
+    if args.wait && shown.iter().any(is_off) {
+        let message = format_args!("the drain of agent {} was called off", args.agent);
+        return Err(Failure::failed(message));
+    }
+    Ok(Exit::Success)
+}
+
+/// Leaves one agent of a list, if it is there.
+fn only(agents: Answer, agent: &AgentId) -> Result<Vec<AgentView>, Failure> {
+    let Answer::Agents(mut agents) = agents else {
+        return Err(unexpected(&agents));
+    };
+    agents.retain(|row| row.id == *agent);
+    Ok(agents)
 }
 
 fn list(args: &ListArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
@@ -102,10 +185,7 @@ fn order(args: &OrderArgs, call: Call, io: &mut Io<'_>) -> Result<Exit, Failure>
     let answers = block_on(Threads::One, args.operator.ask_all([call, Call::Agents]))?;
     let [done, agents] = <[Answer; 2]>::try_from(answers).expect("an answer each");
     check(done)?;
-    let Answer::Agents(mut agents) = agents else {
-        return Err(unexpected(&agents));
-    };
-    agents.retain(|agent| agent.id == args.agent);
+    let agents = only(agents, &args.agent)?;
     views::agents(&agents, SystemTime::now()).print(args.output, io.out)?;
     Ok(Exit::Success)
 }

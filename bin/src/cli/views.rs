@@ -98,7 +98,8 @@ struct AgentJson<'a> {
     /// Where it listens, as `host:port`.
     address: &'a str,
     connected: bool,
-    /// Whether it is given tasks, as operators have said: `active` or `deactivated`.
+    /// Whether it is given tasks, as operators have said: `active`, `deactivated`, `draining` or
+    /// `drained`.
     standing: &'static str,
     /// RFC 3339, in UTC.
     registered_at: String,

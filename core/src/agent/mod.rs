@@ -7,12 +7,12 @@
 //!
 //! Reading order: `interface`, `journal` (what it remembers), `on_master`, `kills`, `on_container`,
 //! `on_executor`, `overdue`, `updates`, `operations`, `recovery`,
-//! `leaving`.
+//! `drain`, `leaving`.
 //!
-//! Deliberately not here: how containers work, where sandboxes are, finding the master, and
-//! draining.
+//! Deliberately not here: how containers work, where sandboxes are, finding the master.
 
 mod containers;
+mod drain;
 mod executors;
 mod gc;
 mod history;
@@ -120,6 +120,8 @@ pub struct Agent {
     link: Link,
     /// Why it ends itself once nothing runs any more, if it is to.
     leaving: Option<String>,
+    /// Whether it takes no tasks, as the master has said since the agent last joined.
+    is_draining: bool,
     recovery: Recovery,
     containers: Containers,
     sessions: Sessions,

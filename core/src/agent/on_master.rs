@@ -7,6 +7,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::drain::DRAINED;
 use super::journal::Number;
 use super::launch;
 use super::registration::Welcome;
@@ -59,6 +60,8 @@ impl Agent {
             }
             ToAgent::Missing(missing) => self.on_missing(cx, missing),
             ToAgent::Refused(reason) => self.on_refused(cx, &reason),
+            ToAgent::Drain { max_grace } => self.on_drain(cx, max_grace),
+            ToAgent::Undrain => self.on_undrain(),
             ToAgent::Shutdown(reason) => self.on_shutdown(cx, &reason),
             ToAgent::Ping => {
                 let message = ToMaster::Pong;
@@ -121,6 +124,12 @@ impl Agent {
         if self.state.tasks().len() >= limits::TASKS_PER_AGENT {
             let why = format!("the agent has {} tasks already", limits::TASKS_PER_AGENT);
             self.refuse_task(cx, peer, id, job.task.id, why);
+            return;
+        }
+        if self.is_draining {
+            let news = News::new(TaskState::Dropped, Source::Agent);
+            let news = news.because(Reason::AgentDraining, DRAINED); // TK-57
+            self.turn_away(cx, job, news);
             return;
         }
         if let Err(problem) = check_task(&agent, task) {

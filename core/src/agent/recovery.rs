@@ -81,6 +81,7 @@ impl Agent {
             timers: Timers::new(),
             link: Link::Away,
             leaving: None,
+            is_draining: false,
             containers: Containers::default(),
             sessions: Sessions::default(),
             flights: Flights::new(),

@@ -69,6 +69,7 @@ impl News {
 impl Agent {
     /// Takes in news of a task that is not over.
     pub(super) fn report(&mut self, cx: &mut Cx<'_>, number: Number, news: News) {
+        let news = self.with_drain(news);
         let task = self.state.task(number).expect("news are of a kept task");
         let id = task.info().id.clone();
         let status = TaskStatus {

@@ -14,7 +14,7 @@
 //! | `plan`, `accept`, `converting` | what becomes of offers, and how it is carried out |
 //! | `subscribing`, `reregister` | other decisions, and how they are carried out |
 //! | `offering`, `updates`, `feedback` | what follows: offers, news |
-//! | `reachability`, `standing` | who is there, and what follows if not |
+//! | `reachability`, `standing`, `drain` | who is there, and what follows if not |
 //! | `view`, `invariants` | looking on |
 //!
 //! Deliberately not here: maintenance, access rules.
@@ -22,6 +22,7 @@
 mod accept;
 mod agents;
 mod converting;
+mod drain;
 mod feedback;
 mod frameworks;
 mod holdings;
@@ -332,6 +333,7 @@ impl Master {
             return;
         }
         if fired {
+            self.finish_drains(cx);
             // Before anything else happens: what follows may undo what the allocator must see.
             self.settle(cx);
         }
@@ -357,6 +359,7 @@ impl Machine for Master {
             return;
         }
         self.take_in(cx, input);
+        self.finish_drains(cx);
         self.settle(cx);
     }
 

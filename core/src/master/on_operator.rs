@@ -53,6 +53,7 @@ impl Master {
             Call::Deactivate { agent } => {
                 (self.on_standing(cx, &agent, Standing::Deactivated), None)
             }
+            Call::Drain { agent, config } => (self.on_drain(cx, &agent, config), None),
             Call::Reactivate { agent } => (self.on_standing(cx, &agent, Standing::Active), None),
         };
         // Not free: it may show what is not durable yet, such as an agent that was just admitted.

@@ -115,6 +115,12 @@ impl Master {
         let Some(key) = self.agents.find(id) else {
             return no_such_agent(id);
         };
+        self.mark_gone(cx, key);
+        Answer::Updated
+    }
+
+    pub(super) fn mark_gone(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
+        let id = self.agents[key].id.clone();
         let end = News {
             // TK-31, TK-59
             state: TaskState::GoneByOperator,
@@ -122,10 +128,9 @@ impl Master {
             message: "an operator says that the agent is gone".to_string(),
         };
         if let Some(peer) = self.remove_agent(cx, key, &end) {
-            self.shut_down(cx, peer, id);
+            self.shut_down(cx, peer, &id);
         }
         self.answer_kills(cx);
-        Answer::Updated
     }
 
     /// Has an agent that is gone for good end what it runs (TK-114).
@@ -150,12 +155,16 @@ impl Master {
         Answer::Updated
     }
 
-    fn set_standing(&mut self, cx: &mut Cx<'_>, key: AgentKey, standing: Standing) {
+    pub(super) fn set_standing(&mut self, cx: &mut Cx<'_>, key: AgentKey, standing: Standing) {
         let id = self.agents[key].id.clone();
         self.persist(cx, RegistryOp::SetStanding { id, standing });
         let was_offered = self.agents[key].is_offered();
-        self.agents[key].standing = standing;
+        let before = core::mem::replace(&mut self.agents[key].standing, standing);
         let is_offered = self.agents[key].is_offered();
+        let is_called_off = matches!(before, Standing::Draining(_)) && standing == Standing::Active;
+        if let (true, Some(peer)) = (is_called_off, self.agents[key].peer()) {
+            cx.tell_agent(peer, ToAgent::Undrain);
+        }
         if was_offered != is_offered {
             self.rescind_agent(cx, key);
             self.changes.push(Change::AgentActive {

@@ -184,6 +184,8 @@ pub(super) struct Tasks {
     agents: BTreeMap<AgentKey, BTreeSet<TaskKey>>,
     executors: BTreeMap<Place, RunningExecutor>,
     holdings: Holdings,
+    /// Agents whose last live task has gone since somebody asked.
+    emptied: Vec<AgentKey>,
 }
 
 impl Tasks {
@@ -304,6 +306,7 @@ impl Tasks {
             keys.remove(&key);
             if keys.is_empty() {
                 self.agents.remove(&agent);
+                self.emptied.push(agent);
             }
         }
         let of = self.frameworks.get_mut(&framework);
@@ -330,6 +333,16 @@ impl Tasks {
 
     pub(super) fn find(&self, framework: FrameworkKey, id: &TaskId) -> Option<TaskKey> {
         self.frameworks.get(&framework)?.ids.get(id).copied()
+    }
+
+    /// Returns whether an agent has live tasks, ended ones that nobody acknowledged included.
+    pub(super) fn has_live(&self, agent: AgentKey) -> bool {
+        self.agents.contains_key(&agent)
+    }
+
+    /// Takes the agents whose last live task has gone since the last time.
+    pub(super) fn take_emptied(&mut self) -> Vec<AgentKey> {
+        core::mem::take(&mut self.emptied)
     }
 
     /// Returns the live tasks of an agent.

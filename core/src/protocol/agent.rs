@@ -185,6 +185,14 @@ pub enum ToAgent {
     /// The agent is gone for good: it ends all that it runs, and then itself. Its tasks were said
     /// to be gone (PR-12, TK-114).
     Shutdown(String),
+    /// The agent is drained: it ends its tasks and takes no others (PR-12, TK-124). Said again
+    /// whenever it comes back.
+    Drain {
+        /// The longest that tasks have between SIGTERM and SIGKILL; `None` leaves each its own.
+        max_grace: Option<Duration>,
+    },
+    /// The agent takes tasks again. Those that it is ending it ends.
+    Undrain,
 }
 
 /// A file of a task's sandbox.

@@ -1,6 +1,7 @@
 //! What an agent says about its machine, and what operators say about the agent.
 
 use alloc::string::String;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,19 @@ pub enum Standing {
     Active,
     /// It is offered to nobody. What runs goes on.
     Deactivated,
+    /// It is offered to nobody, and what runs is ended (SM-41).
+    Draining(DrainConfig),
+    /// It was drained: nothing runs, and it is offered to nobody (SM-42).
+    Drained,
+}
+
+/// How an agent is drained (TK-124).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainConfig {
+    /// The longest that tasks have between SIGTERM and SIGKILL; `None` leaves each its own (TK-84).
+    pub max_grace: Option<Duration>,
+    /// Whether the agent is gone for good once it is drained (TK-125).
+    pub mark_gone: bool,
 }
 
 impl Standing {
@@ -37,6 +51,8 @@ impl Standing {
         match self {
             Self::Active => "active",
             Self::Deactivated => "deactivated",
+            Self::Draining(_) => "draining",
+            Self::Drained => "drained",
         }
     }
 }

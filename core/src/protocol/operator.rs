@@ -7,7 +7,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::framework::FrameworkInfo;
-use super::node::{AgentInfo, Standing};
+use super::node::{AgentInfo, DrainConfig, Standing};
 use super::offer::Offer;
 use super::operation::Conversion;
 use super::status::TaskStatus;
@@ -102,7 +102,16 @@ pub enum Call {
         /// Which one.
         agent: AgentId,
     },
-    /// Offers an agent again (SM-19).
+    /// Has an agent end all that it runs, offers it to nobody until it is reactivated, and gives
+    /// it up then if that is wanted (SM-20). Said again, the newest counts.
+    Drain {
+        /// Which one.
+        agent: AgentId,
+        /// How.
+        config: DrainConfig,
+    },
+    /// Offers an agent again (SM-19, SM-43). That calls off a drain, unlike in Mesos; what is
+    /// ending ends.
     Reactivate {
         /// Which one.
         agent: AgentId,

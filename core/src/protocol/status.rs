@@ -186,6 +186,8 @@ pub enum Reason {
     ExecutorReregistrationTimeout,
     /// An operator said that the agent is gone (TK-59).
     AgentRemovedByOperator,
+    /// The agent is being drained (TK-57).
+    AgentDraining,
 }
 
 impl Reason {
@@ -211,6 +213,7 @@ impl Reason {
             Self::ExecutorRegistrationTimeout => "executor-registration-timeout",
             Self::ExecutorReregistrationTimeout => "executor-reregistration-timeout",
             Self::AgentRemovedByOperator => "agent-removed-by-operator",
+            Self::AgentDraining => "agent-draining",
         }
     }
 }

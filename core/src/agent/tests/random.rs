@@ -105,6 +105,8 @@ fn from_master() -> impl Strategy<Value = ToAgent> {
             ToAgent::KillTask { framework, task, grace }
         }),
         1 => framework_id().prop_map(ToAgent::ShutdownFramework),
+        1 => grace().prop_map(|max_grace| ToAgent::Drain { max_grace }),
+        1 => Just(ToAgent::Undrain),
         1 => prop::option::weighted(0.2, Just(())).prop_map(|ends| match ends {
             Some(()) => ToAgent::Shutdown("gone".into()),
             None => ToAgent::Ping,

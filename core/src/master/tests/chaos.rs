@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ids::{ExecutorId, OperationId};
+use crate::protocol::node::DrainConfig;
 use crate::protocol::operation::{Conversion, Converted, OperationState, OperationStatus};
 use crate::protocol::task::ExecutorInfo;
 use crate::quota::Quota;
@@ -349,6 +350,13 @@ impl Dice<'_> {
             },
             12 | 13 => operator::Call::Deactivate {
                 agent: self.agent(world),
+            },
+            11 => operator::Call::Drain {
+                agent: self.agent(world),
+                config: DrainConfig {
+                    max_grace: None,
+                    mark_gone: self.chance(20),
+                },
             },
             14 => operator::Call::Reactivate {
                 agent: self.agent(world),

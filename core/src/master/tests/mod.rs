@@ -6,6 +6,7 @@
 mod agents;
 mod books;
 mod chaos;
+mod drain;
 mod ends;
 mod frames;
 mod frameworks;

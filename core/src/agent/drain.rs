@@ -1,0 +1,59 @@
+//! Draining: the agent ends its tasks and takes no others, until it is told otherwise.
+//!
+//! Called by `on_master`. The master knows who is drained, and says so again whenever the agent
+//! joins: nothing is remembered of it here but the kills.
+//!
+//! Deliberately not here: how tasks end (`kills`), and executors once they have none.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::updates::News;
+use super::{Agent, Cx};
+use crate::ids::{FrameworkId, TaskId};
+use crate::protocol::status::{Reason, TaskState};
+
+impl Agent {
+    pub(super) fn on_drain(&mut self, cx: &mut Cx<'_>, max_grace: Option<Duration>) {
+        if self.link.joined().is_none() {
+            tracing::debug!("a drain before the registration: ignored");
+            return;
+        }
+        self.is_draining = true;
+        let tasks = self.state.tasks().values();
+        let live = tasks.filter(|task| !task.state().is_terminal());
+        let live: Vec<(FrameworkId, TaskId, Option<Duration>)> = live
+            .map(|task| {
+                let grace = grace(max_grace, task.info().kill_grace);
+                (task.framework().clone(), task.info().id.clone(), grace)
+            })
+            .collect();
+        for (framework, task, grace) in live {
+            self.on_kill_task(cx, &framework, &task, grace);
+        }
+    }
+
+    pub(super) fn on_undrain(&mut self) {
+        self.is_draining = false;
+    }
+
+    /// Says of what was killed that it was for the drain (TK-57).
+    pub(super) fn with_drain(&self, news: News) -> News {
+        if self.is_draining && news.state == TaskState::Killed && news.reason.is_none() {
+            return news.because(Reason::AgentDraining, DRAINED);
+        }
+        news
+    }
+}
+
+/// Why something ended with a drain, or did not begin.
+pub(super) const DRAINED: &str = "the agent is being drained";
+
+/// Returns how long a task has that is killed by a drain: what the drain says only makes it less
+/// (TK-84).
+fn grace(max: Option<Duration>, own: Option<Duration>) -> Option<Duration> {
+    match (max, own) {
+        (Some(max), Some(own)) => Some(max.min(own)),
+        (max, own) => max.or(own),
+    }
+}

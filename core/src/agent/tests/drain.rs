@@ -1,0 +1,88 @@
+//! Agents that are drained: what runs ends, nothing new begins.
+
+use super::*;
+
+fn drain(max_grace: Option<Duration>) -> Input {
+    master(ToAgent::Drain { max_grace })
+}
+
+/// An agent with a task that takes its time.
+fn busy(own: Option<Duration>) -> Node {
+    let mut node = Node::joined();
+    let mut slow = task("a");
+    slow.kill_grace = own;
+    node.feed(run("f", slow));
+    node.feed(started(0));
+    node
+}
+
+#[test]
+fn a_drain_ends_what_runs_and_says_why() {
+    // TK-124, TK-57
+    let mut node = busy(None);
+    let outputs = node.feed(drain(None));
+    assert_eq!(lines(&outputs), ["* kill 0", "terminate c000000"]);
+    // Said again, nothing more happens.
+    assert_eq!(lines(&node.feed(drain(None))), NOTHING);
+    let outputs = node.feed(exited(0, Exit::Signal(15)));
+    let state = node.agent.state();
+    let number = state.find_task(&fw("f"), &tid("a")).unwrap();
+    let news = state.task(number).unwrap().unacknowledged().back().unwrap();
+    assert_eq!(news.state, TaskState::Killed, "{outputs:?}");
+    assert_eq!(news.reason, Some(Reason::AgentDraining));
+}
+
+#[test]
+fn a_drain_only_shortens_the_time_that_tasks_have() {
+    // TK-84
+    for (max, own, patience) in [
+        (Some(5), Some(20), 5),
+        (Some(20), Some(5), 5),
+        (Some(5), None, 5),
+        (None, Some(20), 20),
+        (None, None, 3),
+    ] {
+        let mut node = busy(own.map(secs));
+        node.feed(drain(max.map(secs)));
+        let waits = secs(patience) - Duration::from_micros(1);
+        let destroys = |outputs: Outputs| lines(&outputs).contains(&"destroy c000000".into());
+        assert!(!destroys(node.pass(waits)), "{max:?} {own:?}");
+        assert!(
+            destroys(node.pass(Duration::from_micros(1))),
+            "{max:?} {own:?}"
+        );
+    }
+}
+
+#[test]
+fn a_drained_agent_takes_no_tasks_until_it_is_called_off() {
+    // TK-57, TK-124
+    let mut node = Node::joined();
+    node.feed(drain(None));
+    let outputs = node.feed(run("f", task("b")));
+    let refused = sent_updates(&outputs);
+    assert_eq!(refused[0].1.state, TaskState::Dropped);
+    assert_eq!(refused[0].1.reason, Some(Reason::AgentDraining));
+    node.feed(master(ToAgent::Undrain));
+    let outputs = lines(&node.feed(run("f", task("c"))));
+    assert!(outputs.iter().any(|said| said.starts_with("launch")));
+    // A master that does not say so has called it off meanwhile.
+    let mut node = Node::joined();
+    node.feed(drain(None));
+    node.feed(Input::MasterLost { peer: MASTER });
+    node.join(reregistered(1));
+    let outputs = lines(&node.feed(run("f", task("d"))));
+    assert!(outputs.iter().any(|said| said.starts_with("launch")));
+}
+
+#[test]
+fn an_agent_that_falls_while_it_is_drained_goes_on() {
+    // TK-124, AG-18
+    let mut node = busy(Some(secs(20)));
+    node.feed(drain(None));
+    let (mut node, _) = Node::restart(node.journal, node.now);
+    node.feed(started(0));
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    let said = lines(&node.pass(secs(20)));
+    assert_eq!(said, ["destroy c000000"]);
+}
