@@ -46,17 +46,15 @@ impl Logic for Hello {
 }
 
 fn main() -> anyhow::Result<()> {
-    tepui::main_with(run())
-}
-
-async fn run() -> anyhow::Result<()> {
-    let hello = Hello {
-        queued: (0..10).map(|n| format!("hello-{n}")).collect(),
-        running: 0,
-        want: Resources::parse("cpus:0.1;mem:32")?,
-    };
-    let cluster = Embedded::start(EmbeddedOptions::default()).await?;
-    let framework = Framework::builder("hello");
-    framework.run(&cluster.target(), hello).await?;
-    cluster.shutdown().await
+    tepui::main_with(async {
+        let hello = Hello {
+            queued: (0..10).map(|n| format!("hello-{n}")).collect(),
+            running: 0,
+            want: Resources::parse("cpus:0.1;mem:32")?,
+        };
+        let cluster = Embedded::start(EmbeddedOptions::default()).await?;
+        let framework = Framework::builder("hello");
+        framework.run(&cluster.target(), hello).await?;
+        cluster.shutdown().await
+    })
 }

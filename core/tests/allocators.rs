@@ -64,21 +64,23 @@ fn in_turn(_seed: u64) -> Box<dyn Allocator> {
 // AL-01, AL-13, I1 to I4, I23
 #[test]
 fn a_cluster_keeps_its_promises_with_any_allocator() {
-    let mut digests = BTreeSet::new();
+    let mut all = BTreeSet::new();
     for allocator in [shares, lots, random, in_turn] {
-        let mut tasks = 0;
+        let (mut tasks, mut digests) = (0, Vec::new());
         for seed in 0..SEEDS {
             let first = run(seed, allocator);
             if seed == 0 {
                 assert_eq!(first, run(seed, allocator), "not the same twice");
             }
-            tasks += first.1.tasks.finished;
-            let (digest, _) = first;
-            assert!(
-                digests.insert(digest),
-                "seed {seed}: the choice of an allocator did not matter"
-            );
+            let (digest, report) = first;
+            tasks += report.tasks.finished;
+            digests.push(digest);
         }
+        // In much trouble a cluster may never have more than one to choose.
+        assert!(
+            all.insert(digests),
+            "the choice of an allocator did not matter"
+        );
         assert!(tasks > 30 * SEEDS, "only {tasks} tasks ended");
     }
 }

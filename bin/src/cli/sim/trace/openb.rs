@@ -155,11 +155,8 @@ mod tests {
             panic!("{jobs:?}")
         };
         let text = |job: &Job| (job.needs.to_string(), job.at.as_secs(), job.lasts.as_secs());
-        assert_eq!(
-            text(a),
-            ("cpus:12;gpu_milli:460;mem:16384".into(), 10, 100)
-        );
-        assert_eq!(text(b), ("cpus:0.5; gpu_milli:4000; mem:1".into(), 20, 10));
+        assert_eq!(text(a), ("cpus:12;gpu_milli:460;mem:16384".into(), 10, 100));
+        assert_eq!(text(b), ("cpus:0.5;gpu_milli:4000;mem:1".into(), 20, 10));
         assert_eq!((a.user.as_str(), a.constraints.is_some()), ("LS", false));
         assert!(b.constraints.is_some());
     }
