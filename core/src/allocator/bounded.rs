@@ -311,12 +311,13 @@ impl Drf {
     }
 
     /// Returns whether a bound may leave another part of an agent once others had the first: of
-    /// what comes in several pieces, or cannot be divided. Of one amount, less leaves no more.
+    /// what it has in several pieces, free or not, or cannot be divided. Of one amount, less leaves
+    /// no more.
     fn is_chosen_from(&self, agent: usize) -> bool {
         let row = self.ledger.at(agent);
         let mut seen = [false; COLUMNS];
         let mut pieces = [false; COLUMNS];
-        for entry in row.into_iter().flat_map(|row| row.free()) {
+        for entry in row.into_iter().flat_map(|row| row.total()) {
             let place = self.columns.place(entry).filter(|_| kind(entry).is_open());
             if let Some((column, _)) = place {
                 let is_amount = matches!(entry.value(), Value::Scalar(_));

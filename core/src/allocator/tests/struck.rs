@@ -174,6 +174,22 @@ fn a_whole_disk_behind_a_limit_is_offered_once_others_had_the_first() {
 }
 
 #[test]
+fn the_last_of_several_disks_behind_a_limit_is_offered_once_others_had_the_rest() {
+    // Each could be divided, and one is left: it is another one than that which was refused.
+    let mut rig = Rig::new();
+    rig.tell(quota("eng", "", "disk:50;cpus:1;mem:0"))
+        .tell(quota("ops", "", "disk:50;cpus:1;mem:0"));
+    let disks = r#"cpus:8;disk(*)<path="/a">:50;disk(*)<path="/b">:50"#;
+    rig.framework(A, &["eng"]).agent(A0, disks);
+    let first = r#"cpus:1;disk(*)<path="/a">:50"#;
+    assert_eq!(rig.says(), [alloc::format!("1: A/eng on 0: {first}")]);
+    returned_in(&mut rig, A, "eng", A0, first);
+    assert_eq!(idle(&mut rig, 5), [""; 0]);
+    rig.framework(B, &["ops"]);
+    is_offered_some_time(&mut rig, "A/eng on 0");
+}
+
+#[test]
 fn a_disk_that_fits_a_limit_is_offered_once_another_had_the_one_before_it() {
     // Not after a refusal, and without any policy.
     let mut rig = Rig::new();
