@@ -55,7 +55,7 @@ fn run_launches(quick: bool) {
     ] {
         let (agents, tasks) = (agents / shrink, tasks / shrink as usize);
         let mut took: Vec<Duration> = (0..rounds)
-            .map(|_| launches(agents, 100, tasks, per_offer).spent)
+            .map(|_| launches(agents, 100, tasks, per_offer))
             .collect();
         let rate = tasks as f64 / median(&mut took).as_secs_f64();
         let what = format!("launches: {agents} agents, 100 frameworks, {per_offer} an accept");

@@ -26,25 +26,10 @@ const NEWS: u64 = 1_000;
 /// How long a framework may stay away.
 const FAILOVER: Duration = Duration::from_secs(3_600);
 
-/// What a run of launches took.
-#[derive(Clone, Copy, Debug)]
-pub struct Launches {
-    /// How many tasks ran from their offer to the acknowledgement of their end.
-    pub tasks: usize,
-    /// How long the master was at work, on the processor.
-    pub spent: Duration,
-}
-
-impl Launches {
-    /// Returns how many tasks a core does in a second.
-    pub fn per_second(&self) -> f64 {
-        self.tasks as f64 / self.spent.as_secs_f64()
-    }
-}
-
 /// Runs `tasks` tasks through the complete cycle: offered, accepted, launched, running, finished,
-/// and both acknowledged; `per_offer` of them in each accept.
-pub fn launches(agents: u64, frameworks: u64, tasks: usize, per_offer: usize) -> Launches {
+/// and both acknowledged; `per_offer` of them in each accept. Returns how long the master was at
+/// work, on the processor.
+pub fn launches(agents: u64, frameworks: u64, tasks: usize, per_offer: usize) -> Duration {
     let mut stage = Stage::recover(1, Registry::default(), agents);
     stage.register_agents();
     stage.run(|_| false);
@@ -54,10 +39,7 @@ pub fn launches(agents: u64, frameworks: u64, tasks: usize, per_offer: usize) ->
     stage.spent = Duration::ZERO;
     stage.run(|stage| stage.finished == tasks);
     assert_eq!(stage.finished, tasks, "all tasks end");
-    Launches {
-        tasks,
-        spent: stage.spent,
-    }
+    stage.spent
 }
 
 fn info(id: Option<FrameworkId>, n: u64) -> FrameworkInfo {

@@ -14,6 +14,7 @@ use tepui_core::roles::Role;
 use super::connect::{OperatorArgs, unexpected};
 use super::exit::Exit;
 use super::failure::Failure;
+use super::list::ListArgs;
 use super::output::{Column, Listing, OutputArgs};
 use super::text::Text;
 use super::views::row;
@@ -24,10 +25,10 @@ use super::{Io, Threads, block_on, values};
 pub(super) enum RoleCommand {
     /// List roles that somebody is in, or that have quota or a weight
     #[command(after_help = "Examples:\n  tepui role list\n  tepui role list -o wide")]
-    List(RoleListArgs),
+    List(ListArgs),
     /// List the same with each role below the one that it is part of
     #[command(after_help = "Examples:\n  tepui role tree\n  tepui role tree --no-headers")]
-    Tree(RoleListArgs),
+    Tree(ListArgs),
 }
 
 /// What can be said about quota.
@@ -55,15 +56,6 @@ Examples:
   tepui weight set ads=2
   tepui weight set ads/web=1.5 ads/batch=0.5")]
     Set(WeightSetArgs),
-}
-
-/// Flags of the lists of roles.
-#[derive(Debug, Args)]
-pub(super) struct RoleListArgs {
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    operator: OperatorArgs,
 }
 
 /// Flags of `tepui quota get`.

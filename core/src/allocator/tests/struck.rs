@@ -159,33 +159,47 @@ fn ports_behind_a_limit_are_offered_once_others_had_the_first() {
 }
 
 #[test]
-fn a_whole_disk_behind_a_limit_is_offered_once_others_had_the_first() {
-    let mut rig = Rig::new();
-    rig.tell(quota("eng", "", "disk:50;cpus:1;mem:0"))
-        .tell(quota("ops", "", "disk:50;cpus:1;mem:0"));
-    let disks = r#"cpus:8;disk(*)<mount="/a">:50;disk(*)<mount="/b">:50"#;
-    rig.framework(A, &["eng"]).agent(A0, disks);
-    let first = r#"cpus:1;disk(*)<mount="/a">:50"#;
-    assert_eq!(rig.says(), [alloc::format!("1: A/eng on 0: {first}")]);
-    returned_in(&mut rig, A, "eng", A0, first);
-    assert_eq!(idle(&mut rig, 5), [""; 0]);
-    rig.framework(B, &["ops"]);
-    is_offered_some_time(&mut rig, "A/eng on 0");
+fn another_disk_behind_a_limit_is_offered_once_others_had_the_first() {
+    // Whole, or such as could be divided: what is left is not what was refused.
+    for kind in ["mount", "path"] {
+        let mut rig = Rig::new();
+        rig.tell(quota("eng", "", "disk:50;cpus:1;mem:0"))
+            .tell(quota("ops", "", "disk:50;cpus:1;mem:0"));
+        let disk = |at: &str| alloc::format!(r#"disk(*)<{kind}="{at}">:50"#);
+        let all = alloc::format!("cpus:8;{};{}", disk("/a"), disk("/b"));
+        rig.framework(A, &["eng"]).agent(A0, &all);
+        let first = alloc::format!("cpus:1;{}", disk("/a"));
+        assert_eq!(rig.says(), [alloc::format!("1: A/eng on 0: {first}")]);
+        returned_in(&mut rig, A, "eng", A0, &first);
+        assert_eq!(idle(&mut rig, 5), [""; 0]);
+        rig.framework(B, &["ops"]);
+        is_offered_some_time(&mut rig, "A/eng on 0");
+    }
 }
 
 #[test]
-fn the_last_of_several_disks_behind_a_limit_is_offered_once_others_had_the_rest() {
-    // Each could be divided, and one is left: it is another one than that which was refused.
+fn one_of_the_names_that_count_together_is_offered_once_another_had_the_other() {
+    // More names have quota than are counted one by one: of two, only their sum is known.
     let mut rig = Rig::new();
-    rig.tell(quota("eng", "", "disk:50;cpus:1;mem:0"))
-        .tell(quota("ops", "", "disk:50;cpus:1;mem:0"));
-    let disks = r#"cpus:8;disk(*)<path="/a">:50;disk(*)<path="/b">:50"#;
-    rig.framework(A, &["eng"]).agent(A0, disks);
-    let first = r#"cpus:1;disk(*)<path="/a">:50"#;
-    assert_eq!(rig.says(), [alloc::format!("1: A/eng on 0: {first}")]);
-    returned_in(&mut rig, A, "eng", A0, first);
+    let all: Vec<_> = (1..=13).map(|n| alloc::format!("q{n:02}:1000")).collect();
+    rig.tell(quota("all", "", &all.join(";")))
+        .tell(quota("eng", "", "q12:6"))
+        .tell(quota("ops", "", "q12:4"));
+    for (framework, of, least) in [(A, "eng", "q13:4"), (B, "ops", "q12:1")] {
+        let mut profile = FrameworkProfile::new(letter(framework), roles(&[of]));
+        profile.roles[0].min_allocatable = Some(vec![Quantities::parse(least).unwrap()]);
+        rig.tell(Change::FrameworkAdded { framework, profile });
+    }
+    rig.tell(Change::Suppressed {
+        framework: B,
+        roles: Vec::new(),
+    });
+    rig.agent(A0, "q12:4;q13:4");
     assert_eq!(idle(&mut rig, 5), [""; 0]);
-    rig.framework(B, &["ops"]);
+    rig.tell(Change::Revived {
+        framework: B,
+        roles: Vec::new(),
+    });
     is_offered_some_time(&mut rig, "A/eng on 0");
 }
 
