@@ -67,12 +67,17 @@ pub const TASKS_PER_FRAMEWORK: usize = 200_000;
 /// How many ended tasks of a framework are remembered, so that their ids are not used again
 /// (TK-102).
 pub const COMPLETED_TASKS_PER_FRAMEWORK: usize = 1_000;
-/// How many ended frameworks are remembered (TK-101).
+/// How many ended frameworks are remembered with their tasks (TK-101).
 pub const COMPLETED_FRAMEWORKS: usize = 50;
 /// Of how many executors of a framework an agent remembers tasks that have ended (TK-104).
 pub const COMPLETED_EXECUTORS_PER_FRAMEWORK: usize = 150;
 /// How many ended tasks of an executor its agent remembers (TK-105).
 pub const COMPLETED_TASKS_PER_EXECUTOR: usize = 200;
+/// Of how many ended frameworks the registry remembers why, so that their ids do not come back.
+pub const ENDED_FRAMEWORKS: usize = 10_000;
+/// How long a framework's tasks go on while it is away, unless it says otherwise: over a weekend, and
+/// until somebody has looked (FW-04).
+pub const FAILOVER_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// The most refuse filters kept for longer than an interval; beyond it those that lapse first lapse
 /// at the end of it, which only offers earlier. One takes twelve bytes.
 pub const FILTERS: usize = 60_000_000;
@@ -126,6 +131,7 @@ const _: () = assert!(TASKS_PER_ACCEPT <= TASKS_PER_FRAMEWORK);
 const _: () = assert!(OPERATIONS_PER_ACCEPT < OPERATIONS_PER_AGENT);
 // An order: what it is done to, and what becomes of that.
 const _: () = assert!(2 * AGENT_BYTES + TEXT_BYTES <= FRAME_BYTES);
+const _: () = assert!(COMPLETED_FRAMEWORKS <= ENDED_FRAMEWORKS);
 const _: () = assert!(TEXT_BYTES < FRAME_BYTES);
 const _: () = assert!(FRAMEWORK_BYTES <= SLICE_BYTES);
 // What the master adds to a task: its role, the certificate's name, which is below 64 KiB in TLS,

@@ -24,7 +24,7 @@ pub(super) enum Subscription {
     Subscribed(PeerId),
     /// Lost; its tasks go on until its failover timeout (SM-04).
     Disconnected,
-    /// Known from an agent only (SM-02).
+    /// Known from the registry or from an agent only (SM-02).
     Recovered,
     /// Over: kept so that its id cannot come back, and for those who look at its tasks (SM-08).
     Completed(EndReason),
@@ -39,8 +39,8 @@ pub(super) struct Framework {
     pub(super) info: Arc<FrameworkInfo>,
     /// The name in the certificate that subscribed it, or what an agent remembers of it.
     pub(super) principal: Option<String>,
-    /// Whether the id is certainly theirs: this leadership gave it, or an agent says so. Otherwise
-    /// it is only their own word.
+    /// Whether the id is certainly theirs: a leadership that we know of gave it, or an agent says
+    /// so. Otherwise it is only their own word.
     pub(super) vouched: bool,
     /// Changed to `Completed` by [`Frameworks::complete`] only.
     pub(super) subscription: Subscription,
@@ -96,20 +96,6 @@ impl Framework {
             Subscription::Subscribed(_) | Subscription::Disconnected | Subscription::Recovered => {
                 None
             }
-        }
-    }
-
-    /// Returns since when it is away, or since when we know of it, if it is.
-    pub(super) fn away_since(&self) -> Option<Time> {
-        match self.subscription {
-            Subscription::Disconnected | Subscription::Recovered => {
-                let patience = self.info.failover_timeout.as_micros();
-                let patience = u64::try_from(patience).unwrap_or(u64::MAX);
-                Some(Time::from_micros(
-                    self.due?.as_micros().saturating_sub(patience),
-                ))
-            }
-            Subscription::Subscribed(_) | Subscription::Completed(_) => None,
         }
     }
 }

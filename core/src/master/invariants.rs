@@ -47,7 +47,8 @@ impl Master {
         assert_eq!(waiting.count(), line, "agents that wait to be given up");
     }
 
-    /// Everyone admitted has a row, and nobody else; everyone connected is known by his peer.
+    /// Everyone admitted or enrolled has a row, and nobody else; everyone connected is known by his
+    /// peer.
     fn check_registry(&self) {
         assert_eq!(self.agents.len(), self.registry.len(), "agents admitted");
         for (key, row) in self.agents.iter() {
@@ -72,7 +73,21 @@ impl Master {
                 assert_eq!(peer.principal.name, admission.name);
             }
         }
+        let enrolled = self.registry.frameworks().count();
+        assert_eq!(self.frameworks.live(), enrolled, "frameworks enrolled");
         for (key, row) in self.frameworks.iter() {
+            match self.registry.framework(&row.id) {
+                Some(known) => {
+                    assert!(!row.is_completed(), "framework {} is over", row.id);
+                    assert_eq!(known.info, row.info, "info of framework {}", row.id);
+                    assert_eq!(known.vouched, row.vouched, "whose {} is", row.id);
+                    assert_eq!(known.away.is_none(), row.peer().is_some(), "{}", row.id);
+                }
+                None => {
+                    assert_eq!(row.end(), self.registry.end_of(&row.id), "{}", row.id);
+                    assert!(row.is_completed(), "framework {} is enrolled", row.id);
+                }
+            }
             if let Some(peer) = row.peer() {
                 let peer = self.peers.get(peer).expect("a subscription has a peer");
                 assert_eq!(peer.part, Some(Part::Framework(key)));

@@ -60,7 +60,7 @@ use tracing::debug;
 
 use crate::allocator::{Allocator, Change, Decision};
 use crate::auth::PeerRole;
-use crate::ids::{FrameworkId, PeerId};
+use crate::ids::PeerId;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::machine::{Durable, Machine, Never, Outbox};
@@ -205,18 +205,13 @@ impl Master {
         master.persist(cx, RegistryOp::Lead { epoch, at: now });
         master.recover_agents(now);
         master.recover_roles();
+        master.recover_frameworks(now);
         master
     }
 
     /// Returns the durable state, for snapshots of the journal.
     pub fn registry(&self) -> &Registry {
         &self.registry
-    }
-
-    /// Returns whether a framework has ended under this leadership, and is still remembered.
-    pub fn has_removed(&self, framework: &FrameworkId) -> bool {
-        let key = self.frameworks.find(framework);
-        key.is_some_and(|key| self.frameworks[key].is_completed())
     }
 
     /// Returns the allocator, for its explanations and figures.

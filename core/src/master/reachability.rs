@@ -23,6 +23,7 @@ use crate::protocol::node::Standing;
 use crate::protocol::refusal::EndReason;
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, TaskState};
+use crate::registry::RegistryOp;
 
 impl Master {
     /// The agent's one timer fired: a ping, or the end of our patience.
@@ -168,7 +169,7 @@ impl Master {
     pub(super) fn on_framework_lost(&mut self, cx: &mut Cx<'_>, key: FrameworkKey) {
         let row = &mut self.frameworks[key];
         row.subscription = Subscription::Disconnected;
-        let patience = row.info.failover_timeout;
+        let (id, patience) = (row.id.clone(), row.info.failover_timeout);
         self.return_offers_of(key);
         self.changes.push(Change::FrameworkActive {
             framework: key,
@@ -177,6 +178,7 @@ impl Master {
         if patience.is_zero() {
             self.remove_framework(cx, key, EndReason::TimedOut);
         } else {
+            self.persist(cx, RegistryOp::FrameworkAway { id, at: cx.now });
             self.arm_framework(key, Some(cx.now + patience));
         }
     }
@@ -193,8 +195,8 @@ impl Master {
             let mut tasks = self.tasks.of_framework(key).into_iter();
             tasks.any(|task| self.tasks[task].is_active())
         };
-        let away = self.frameworks.iter();
-        let away = away.filter_map(|(key, row)| Some((row.away_since()?, key)));
+        let away = self.registry.frameworks();
+        let away = away.filter_map(|(id, known)| Some((known.away?, self.frameworks.find(id)?)));
         let away = away.filter(|(since, _)| cx.now.since(*since) >= limits::FRAMEWORK_ABSENCE);
         let Some((_, key)) = away.filter(|(_, key)| !runs(*key)).min() else {
             return false;
@@ -207,6 +209,12 @@ impl Master {
     pub(super) fn remove_framework(&mut self, cx: &mut Cx<'_>, key: FrameworkKey, why: EndReason) {
         self.return_offers_of(key);
         let id = self.frameworks[key].id.clone();
+        let end = RegistryOp::EndFramework {
+            id: id.clone(),
+            reason: why,
+            at: cx.now,
+        };
+        self.persist(cx, end);
         let mut peers = BTreeSet::new();
         let mut heirs = Vec::new();
         for task in self.tasks.of_framework(key) {
@@ -238,12 +246,13 @@ impl Master {
     /// Ends a framework that came under an id which is somebody else's, and frees the id for them.
     pub(super) fn dethrone(&mut self, cx: &mut Cx<'_>, key: FrameworkKey) {
         let row = &self.frameworks[key];
-        let why = EndReason::SomebodyElses;
-        let message = format!("framework {} is somebody else's", row.id);
+        let (id, why) = (row.id.clone(), EndReason::SomebodyElses);
+        let message = format!("framework {id} is somebody else's");
         if let Some(peer) = row.peer() {
             self.turn_out(cx, peer, why, CloseReason::Denied, message);
         }
         self.remove_framework(cx, key, why);
+        self.persist(cx, RegistryOp::ForgetFramework { id });
         self.frameworks.forget(key);
         self.tasks.forget(key);
     }

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::agents::Presence;
-use super::frameworks::{Framework, Frameworks, Subscription};
+use super::frameworks::Frameworks;
 use super::peers::Account;
 use super::tasks::{NewTask, TaskKey, Tasks};
 use super::updates::{News, may_report};
@@ -23,6 +23,7 @@ use crate::protocol::agent::{TaskReport, ToAgent};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::status::{Reason, TaskState};
 use crate::protocol::validate::check_framework;
+use crate::registry::{Registry, RegistryOp};
 
 /// What is to be done about one report.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -48,6 +49,7 @@ pub(super) struct Merge {
 }
 
 struct Planner<'a> {
+    registry: &'a Registry,
     known: &'a Frameworks,
     tasks: &'a Tasks,
     agent: AgentKey,
@@ -104,7 +106,10 @@ impl Planner<'_> {
         };
         let is_good = check_framework(&info).is_ok();
         let Some(key) = self.known.find(&id) else {
-            if is_good {
+            if self.registry.end_of(&id).is_some() {
+                // SM-08: it ended while the agent was away, maybe under an earlier leadership.
+                self.merge.shut_down.insert(id);
+            } else if is_good {
                 self.infos.insert(id, info);
             }
             return;
@@ -145,6 +150,7 @@ impl Planner<'_> {
 impl Master {
     pub(super) fn plan_merge(&self, agent: AgentKey, peer: PeerId, account: Account) -> Merge {
         let mut planner = Planner {
+            registry: &self.registry,
             known: &self.frameworks,
             tasks: &self.tasks,
             agent,
@@ -182,6 +188,7 @@ impl Master {
     ) {
         for key in merge.vouched {
             self.frameworks[key].vouched = true;
+            self.enrol(cx, key);
         }
         for key in merge.usurped {
             self.dethrone(cx, key);
@@ -218,7 +225,7 @@ impl Master {
         }
     }
 
-    /// Knows a framework by what an agent says of it (SM-02).
+    /// Knows a framework by what an agent says of it, for the registry does not (SM-02).
     ///
     /// It gets as long to come back as an agent, at least: its own patience may be zero, but it was
     /// the master that left. It cannot stay for ever either (FW-29).
@@ -227,25 +234,9 @@ impl Master {
         let patience = info
             .failover_timeout
             .max(self.config.agent_reregister_timeout);
-        let principal = info.principal.clone();
-        let framework = self.frameworks.insert(Framework {
-            id,
-            info: Arc::new(info),
-            principal,
-            vouched: true,
-            subscription: Subscription::Recovered,
-            suppressed: false,
-            due: None,
-        });
-        self.arm_framework(framework, Some(cx.now + patience));
-        self.changes.push(Change::FrameworkAdded {
-            framework,
-            profile: self.frameworks[framework].profile(),
-        });
-        self.changes.push(Change::FrameworkActive {
-            framework,
-            active: false,
-        });
+        let key = self.know_framework(Arc::new(info), true, cx.now + patience);
+        self.enrol(cx, key);
+        self.persist(cx, RegistryOp::FrameworkAway { id, at: cx.now });
     }
 
     fn adopt(&mut self, cx: &mut Cx<'_>, agent: AgentKey, report: TaskReport) -> TaskKey {

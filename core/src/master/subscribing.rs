@@ -1,10 +1,11 @@
-//! How frameworks come in, come back, and take over from those before them.
+//! How frameworks come in, come back, outlive a master, and take over from those before them.
 //!
 //! Deliberately not here: losing frameworks (`reachability`).
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::frameworks::{Framework, Subscription};
 use super::peers::Part;
@@ -17,6 +18,8 @@ use crate::protocol::hello::CloseReason;
 use crate::protocol::refusal::EndReason;
 use crate::protocol::scheduler::Event;
 use crate::protocol::validate::check_framework;
+use crate::registry::{Enrolment, RegistryOp};
+use crate::time::Time;
 
 impl Master {
     /// Lets a framework in, or back in (SM-01, SM-03, FW-28).
@@ -50,7 +53,17 @@ impl Master {
             }
             return;
         }
-        // FW-29: an id that we do not know was given by another leadership, and stays.
+        if let Some((id, why)) = info
+            .id
+            .as_ref()
+            .and_then(|id| Some((id, self.registry.end_of(id)?)))
+        {
+            let text = format!("framework {id} has been removed: {why}");
+            self.refuse(cx, peer, why, text);
+            return;
+        }
+        // FW-29: an id that we do not know was given by a leadership whose registry is lost, and
+        // stays.
         let (master, epoch) = (&self.config.id, self.config.epoch);
         if let Some(id) = &info.id
             && !id.is_from_before(master, epoch)
@@ -78,7 +91,7 @@ impl Master {
         loop {
             let id = FrameworkId::numbered(&self.config.id, self.next_framework);
             self.next_framework += 1;
-            if self.frameworks.find(&id).is_none() {
+            if self.frameworks.find(&id).is_none() && self.registry.end_of(&id).is_none() {
                 return id;
             }
         }
@@ -118,10 +131,71 @@ impl Master {
             framework: key,
             profile: self.frameworks[key].profile(),
         });
+        self.enrol(cx, key);
         self.peers.cast(peer, Some(Part::Framework(key)));
         let first = self.rng.jitter(self.config.heartbeat_interval);
         self.arm_framework(key, Some(cx.now + first));
         self.tell_subscribed(cx, key, peer);
+    }
+
+    /// Writes down what is known of a framework.
+    pub(super) fn enrol(&mut self, cx: &mut Cx<'_>, key: FrameworkKey) {
+        let row = &self.frameworks[key];
+        let op = RegistryOp::EnrolFramework {
+            id: row.id.clone(),
+            info: Arc::clone(&row.info),
+            vouched: row.vouched,
+        };
+        self.persist(cx, op);
+    }
+
+    /// Knows the frameworks of earlier leaderships, and how long each may still be away. Each gets
+    /// as long to come back as an agent, at least: it may be the masters that were away.
+    pub(super) fn recover_frameworks(&mut self, now: Time) {
+        let enrolled: Vec<Enrolment> = self.registry.frameworks().map(|it| it.1.clone()).collect();
+        for Enrolment {
+            info,
+            vouched,
+            away,
+        } in enrolled
+        {
+            let away = away.unwrap_or(now);
+            let end = away + info.failover_timeout;
+            self.know_framework(
+                info,
+                vouched,
+                end.max(now + self.config.agent_reregister_timeout),
+            );
+        }
+    }
+
+    /// Knows a framework that is away, until `end`.
+    pub(super) fn know_framework(
+        &mut self,
+        info: Arc<FrameworkInfo>,
+        vouched: bool,
+        end: Time,
+    ) -> FrameworkKey {
+        let id = info.id.clone().expect("who is known has an id");
+        let key = self.frameworks.insert(Framework {
+            id,
+            principal: info.principal.clone(),
+            info,
+            vouched,
+            subscription: Subscription::Recovered,
+            suppressed: false,
+            due: None,
+        });
+        self.arm_framework(key, Some(end));
+        self.changes.push(Change::FrameworkAdded {
+            framework: key,
+            profile: self.frameworks[key].profile(),
+        });
+        self.changes.push(Change::FrameworkActive {
+            framework: key,
+            active: false,
+        });
+        key
     }
 
     /// Gives a known framework to the one who speaks now.
@@ -138,8 +212,15 @@ impl Master {
         let row = &mut self.frameworks[key];
         let before = row.profile();
         row.principal = info.principal.clone();
+        let is_changed = *row.info != info;
         row.info = Arc::new(info);
-        let profile = row.profile();
+        let (profile, id) = (row.profile(), row.id.clone());
+        if is_changed {
+            self.enrol(cx, key);
+        }
+        if old.is_none() {
+            self.persist(cx, RegistryOp::FrameworkBack { id });
+        }
         if profile != before {
             // RQ-03: what is offered in roles that it left is taken back, what runs goes on.
             self.changes.push(Change::FrameworkChanged {

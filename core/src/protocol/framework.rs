@@ -7,6 +7,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::FrameworkId;
+use crate::limits;
 use crate::roles::Role;
 
 /// An independent scheduler that shares the cluster.
@@ -27,14 +28,15 @@ pub struct FrameworkInfo {
 }
 
 impl FrameworkInfo {
-    /// Describes a new framework in the role `*` whose tasks end with it.
+    /// Describes a new framework in the role `*` that may be away for as long as is usual
+    /// ([`limits::FAILOVER_TIMEOUT`]).
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             id: None,
             name: name.into(),
             roles: Vec::from([Role::any()]),
             principal: None,
-            failover_timeout: Duration::ZERO,
+            failover_timeout: limits::FAILOVER_TIMEOUT,
         }
     }
 }

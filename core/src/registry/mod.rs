@@ -1,15 +1,16 @@
 //! What a master must never forget: its epoch, which agents it has admitted under which names,
-//! which of them are out of reach or gone, and the quotas and weights of roles.
+//! which of them are out of reach or gone, which frameworks there are and were, and the quotas and
+//! weights of roles.
 //!
 //! Written by the master through [`RegistryOp`], one record at a time; rebuilt by replaying them.
-//! Agents that come back unchanged write nothing.
+//! Agents that come back unchanged write nothing, frameworks that they are there again.
 //!
-//! Each kind of thing that is remembered has a file (`agents`, `roles`).
+//! Each kind of thing that is remembered has a file (`agents`, `frameworks`, `roles`).
 //!
-//! Deliberately not here: frameworks and tasks. Those who run them know them best, and tell the
-//! next master.
+//! Deliberately not here: tasks. Those who run them know them best, and tell the next master.
 
 mod agents;
+mod frameworks;
 mod roles;
 
 use alloc::collections::BTreeMap;
@@ -21,11 +22,15 @@ use serde::{Deserialize, Serialize};
 
 pub use self::agents::Admission;
 use self::agents::Agents;
+pub use self::frameworks::Enrolment;
+use self::frameworks::Frameworks;
 use self::roles::Roles;
-use crate::ids::AgentId;
+use crate::ids::{AgentId, FrameworkId};
 use crate::machine::Durable;
+use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::node::{AgentInfo, Standing};
 use crate::protocol::operation::{Converted, Order};
+use crate::protocol::refusal::EndReason;
 use crate::quota::Quota;
 use crate::resources::Milli;
 use crate::roles::Role;
@@ -121,6 +126,42 @@ pub enum RegistryOp {
         /// What operations have made, as the agent says.
         converted: Converted,
     },
+    /// A framework was let in, or says something else about itself. Whether it is there is said by
+    /// other records.
+    EnrolFramework {
+        /// Its id.
+        id: FrameworkId,
+        /// What it says about itself, with its id.
+        info: Arc<FrameworkInfo>,
+        /// Whether the id is certainly theirs.
+        vouched: bool,
+    },
+    /// A framework is away: its failover timeout runs (FW-30). A leadership begins with all away.
+    FrameworkAway {
+        /// Which one.
+        id: FrameworkId,
+        /// Since when.
+        at: Time,
+    },
+    /// A framework is there again.
+    FrameworkBack {
+        /// Which one.
+        id: FrameworkId,
+    },
+    /// A framework is over, and its id does not come back (SM-08).
+    EndFramework {
+        /// Which one.
+        id: FrameworkId,
+        /// Why.
+        reason: EndReason,
+        /// When.
+        at: Time,
+    },
+    /// Whoever came under an id had no right to it: it is its owner's.
+    ForgetFramework {
+        /// Which id.
+        id: FrameworkId,
+    },
 }
 
 /// The durable state of a master.
@@ -130,6 +171,7 @@ pub struct Registry {
     last_time: Time,
     agents: Agents,
     roles: Roles,
+    frameworks: Frameworks,
 }
 
 impl Registry {
@@ -178,6 +220,21 @@ impl Registry {
         self.agents.iter()
     }
 
+    /// Returns a framework that is not over.
+    pub fn framework(&self, id: &FrameworkId) -> Option<&Enrolment> {
+        self.frameworks.get(id)
+    }
+
+    /// Visits all frameworks that are not over in the order of their ids.
+    pub fn frameworks(&self) -> impl Iterator<Item = (&FrameworkId, &Enrolment)> + '_ {
+        self.frameworks.iter()
+    }
+
+    /// Returns why a framework is over, if it is and that is still remembered.
+    pub fn end_of(&self, id: &FrameworkId) -> Option<EndReason> {
+        self.frameworks.end_of(id)
+    }
+
     /// Returns the quotas, by role.
     pub fn quotas(&self) -> &BTreeMap<Role, Quota> {
         &self.roles.quotas
@@ -197,6 +254,7 @@ impl Durable for Registry {
             RegistryOp::Lead { epoch, at } => {
                 self.epoch = self.epoch.max(*epoch);
                 self.last_time = self.last_time.max(*at);
+                self.frameworks.begin(*at);
             }
             RegistryOp::Admit { id, name, info } => self.agents.admit(id, name, info),
             RegistryOp::Update { id, info } => self.agents.update(id, info),
@@ -210,7 +268,14 @@ impl Durable for Registry {
             RegistryOp::Convert { agent, order } => self.agents.convert(agent, order),
             RegistryOp::Settle { agent, last } => self.agents.settle(agent, *last),
             RegistryOp::Restore { agent, converted } => self.agents.restore(agent, converted),
+            RegistryOp::EnrolFramework { id, info, vouched } => {
+                self.frameworks.enrol(id, info, *vouched);
+            }
+            RegistryOp::FrameworkAway { id, at } => self.frameworks.set_away(id, Some(*at)),
+            RegistryOp::FrameworkBack { id } => self.frameworks.set_away(id, None),
+            RegistryOp::EndFramework { id, reason, at } => self.frameworks.end(id, *reason, *at),
+            RegistryOp::ForgetFramework { id } => self.frameworks.forget(id),
         }
-        debug_assert!(self.agents.is_sound());
+        debug_assert!(self.agents.is_sound() && self.frameworks.is_sound());
     }
 }

@@ -239,20 +239,7 @@ impl World {
             self.plan_restart(Name::Master, RESTART);
             return;
         }
-        self.note_removals();
         self.check(Name::Master);
-    }
-
-    /// Notes which frameworks the master has just ended, for they may come back to one that does
-    /// not know.
-    fn note_removals(&mut self) {
-        let Some(master) = self.master.machine() else {
-            return;
-        };
-        for seat in self.frameworks.iter_mut().filter(|seat| !seat.was_removed) {
-            let removed = seat.id().map(|id| master.has_removed(id));
-            seat.was_removed = removed.unwrap_or(false);
-        }
     }
 
     pub(super) fn flush_agent(&mut self, n: u32) {

@@ -56,8 +56,6 @@ pub(super) struct FrameworkSeat {
     is_awaited: bool,
     dials: Rng,
     lives: Rng,
-    /// Whether a master has ended it while it was away. Later ones do not remember that.
-    pub(super) was_removed: bool,
 }
 
 impl fmt::Debug for FrameworkSeat {
@@ -126,7 +124,6 @@ impl World {
             is_awaited: false,
             dials: stream(seed, Purpose::Dial, name),
             lives: stream(seed, Purpose::Lives, name),
-            was_removed: false,
         });
         self.start_scheduler(n, first);
         name

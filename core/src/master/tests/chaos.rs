@@ -439,7 +439,6 @@ impl Dice<'_> {
 fn run(mut world: World, script: &[Vec<u32>]) -> (usize, usize, usize) {
     world.drain();
     let (mut offers, mut runs, mut updates) = (0, 0, 0);
-    let mut replayed = world.master.registry().clone();
     for numbers in script {
         let mut dice = Dice {
             numbers: numbers.iter(),
@@ -462,7 +461,6 @@ fn run(mut world: World, script: &[Vec<u32>]) -> (usize, usize, usize) {
         outs.extend(world.tick());
         for out in outs {
             match out {
-                Output::Persist(op) => crate::machine::Durable::apply(&mut replayed, &op),
                 Output::Effect(Effect::Scheduler { event, .. }) => match event {
                     Event::Offers(made) => offers += made.len(),
                     Event::Update(_) => updates += 1,
@@ -479,10 +477,10 @@ fn run(mut world: World, script: &[Vec<u32>]) -> (usize, usize, usize) {
                 Output::Effect(
                     Effect::Respond { .. } | Effect::Disconnect { .. } | Effect::Resign { .. },
                 )
+                | Output::Persist(_)
                 | Output::Free(_) => {}
             }
         }
-        assert_eq!(&replayed, world.master.registry());
     }
     (offers, runs, updates)
 }

@@ -8,6 +8,7 @@ mod books;
 mod chaos;
 mod drain;
 mod ends;
+mod enrolled;
 mod frames;
 mod frameworks;
 mod greedy;
@@ -35,7 +36,7 @@ use crate::attributes::Attributes;
 use crate::auth::{PeerRole, Principal};
 use crate::ids::{AgentId, FrameworkId, MasterId, OfferId, PeerId, RequestId, TaskId, UpdateId};
 use crate::limits;
-use crate::machine::{Machine, Outbox, Output};
+use crate::machine::{Durable, Machine, Outbox, Output};
 use crate::protocol::agent::{TaskReport, ToAgent, ToMaster};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
@@ -204,6 +205,10 @@ struct World {
     now: Time,
     peers: u64,
     out: Outbox<RegistryOp, Effect>,
+    /// What the records have made of the registry.
+    replayed: Registry,
+    /// What was written of frameworks, oldest first.
+    records: Vec<RegistryOp>,
 }
 
 impl World {
@@ -234,9 +239,18 @@ impl World {
     }
 
     fn configured(config: Config, registry: Registry, allocator: Box<dyn Allocator>) -> Self {
-        let now = Time::from_micros(1_000_000);
+        Self::beginning(config, registry, allocator, Time::from_micros(1_000_000))
+    }
+
+    fn beginning(
+        config: Config,
+        registry: Registry,
+        allocator: Box<dyn Allocator>,
+        now: Time,
+    ) -> Self {
         let mut out = Outbox::new();
         let epoch = config.epoch;
+        let replayed = registry.clone();
         let master = Master::recover(config, registry, allocator, now, &mut out);
         master.check();
         Self {
@@ -244,11 +258,27 @@ impl World {
             now,
             peers: epoch * 1_000,
             out,
+            replayed,
+            records: Vec::new(),
         }
     }
 
+    /// Takes what was put out, but for what is written of frameworks: nearly every step writes some,
+    /// and [`Self::records`] keeps it.
     fn drain(&mut self) -> Vec<Out> {
-        self.out.drain().collect()
+        let mut outs = Vec::new();
+        for out in self.out.drain() {
+            if let Output::Persist(op) = &out {
+                self.replayed.apply(op);
+                if is_of_framework(op) {
+                    self.records.push(op.clone());
+                    continue;
+                }
+            }
+            outs.push(out);
+        }
+        assert_eq!(&self.replayed, self.master.registry());
+        outs
     }
 
     fn check(&self) {
@@ -395,6 +425,19 @@ impl World {
         }
     }
 
+    /// Subscribes over another connection than the one that stands, and returns what else is said.
+    fn subscribe_again(&mut self, peer: PeerId, framework: FrameworkInfo) -> Vec<Out> {
+        let mut outs = self.call(peer, Call::Subscribe { framework });
+        let place = outs.iter().position(|out| {
+            let Output::Effect(Effect::Scheduler { event, .. }) = out else {
+                return false;
+            };
+            matches!(event, Event::Subscribed { .. })
+        });
+        outs.remove(place.unwrap());
+        outs
+    }
+
     /// A framework that has subscribed.
     fn framework(&mut self, name: &str) -> (PeerId, FrameworkId) {
         let peer = self.connect(PeerRole::Framework, name);
@@ -462,6 +505,17 @@ impl World {
         free.subtract(&agent.allocated).unwrap();
         free
     }
+}
+
+fn is_of_framework(op: &RegistryOp) -> bool {
+    matches!(
+        op,
+        RegistryOp::EnrolFramework { .. }
+            | RegistryOp::FrameworkAway { .. }
+            | RegistryOp::FrameworkBack { .. }
+            | RegistryOp::EndFramework { .. }
+            | RegistryOp::ForgetFramework { .. }
+    )
 }
 
 fn report(framework: &FrameworkId, task: TaskInfo, state: TaskState) -> TaskReport {

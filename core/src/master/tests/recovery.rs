@@ -1,7 +1,6 @@
 //! A new leadership, with the registry of the old one.
 
 use super::*;
-use crate::machine::Durable;
 
 /// Agent `rio-1-S0`, named `one`, admitted by epoch 1.
 pub(super) fn registry() -> Registry {

@@ -114,9 +114,8 @@ fn connections(world: &World) -> Option<String> {
     None
 }
 
-/// Two things are told to nobody, for nobody is left who knows: what an agent ran that lost its
-/// disk, once the master has been replaced; and what was ended with a framework that stayed away
-/// for too long, and comes back to a master that does not know of that.
+/// One thing is told to nobody, for nobody is left who knows: what an agent ran that lost its disk,
+/// once the master has been replaced.
 fn of_frameworks(world: &World, mastered: &BTreeMap<Task, TaskState>) -> BTreeMap<Task, TaskState> {
     let mut tasks = BTreeMap::new();
     for seat in world.frameworks.iter().filter(|seat| !seat.is_over()) {
@@ -130,7 +129,7 @@ fn of_frameworks(world: &World, mastered: &BTreeMap<Task, TaskState>) -> BTreeMa
             }
             let name = (id.to_string(), task.to_string());
             let is_lost = known.agent(task).is_some_and(|on| world.lost.contains(on));
-            if mastered.contains_key(&name) || !(is_lost || seat.was_removed) {
+            if mastered.contains_key(&name) || !is_lost {
                 tasks.insert(name, state);
             }
         }

@@ -1,0 +1,150 @@
+//! Frameworks as they were let in, since when they are away, and why the last of them ended.
+//!
+//! So a framework that runs nothing outlives a master, the patience with one that stays away goes
+//! on, and an id that has ended does not come back.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::FrameworkId;
+use crate::limits;
+use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::refusal::EndReason;
+use crate::time::Time;
+
+/// A framework as it was let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolment {
+    /// What it last said about itself, with its id, and with its principal as the master or an
+    /// agent knows it.
+    pub info: Arc<FrameworkInfo>,
+    /// Whether the id is certainly theirs: a master of this registry gave it, or an agent says so.
+    pub vouched: bool,
+    /// Since when it is away, if it is.
+    pub away: Option<Time>,
+}
+
+/// Why a framework is over, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Ending {
+    reason: EndReason,
+    at: Time,
+}
+
+/// All frameworks that live, and the last that ended. No id is in both.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Frameworks {
+    enrolled: BTreeMap<FrameworkId, Enrolment>,
+    ended: BTreeMap<FrameworkId, Ending>,
+    /// Those that ended, oldest first; at most [`limits::ENDED_FRAMEWORKS`].
+    order: VecDeque<FrameworkId>,
+}
+
+impl Frameworks {
+    pub(super) fn get(&self, id: &FrameworkId) -> Option<&Enrolment> {
+        self.enrolled.get(id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&FrameworkId, &Enrolment)> + '_ {
+        self.enrolled.iter()
+    }
+
+    pub(super) fn end_of(&self, id: &FrameworkId) -> Option<EndReason> {
+        self.ended.get(id).map(|ending| ending.reason)
+    }
+
+    /// Takes in what a framework says about itself. Whether it is away stays.
+    pub(super) fn enrol(&mut self, id: &FrameworkId, info: &Arc<FrameworkInfo>, vouched: bool) {
+        self.forget_end(id);
+        let away = self.enrolled.get(id).and_then(|known| known.away);
+        let enrolment = Enrolment {
+            info: Arc::clone(info),
+            vouched,
+            away,
+        };
+        self.enrolled.insert(id.clone(), enrolment);
+    }
+
+    pub(super) fn set_away(&mut self, id: &FrameworkId, away: Option<Time>) {
+        if let Some(known) = self.enrolled.get_mut(id) {
+            known.away = away;
+        }
+    }
+
+    /// Notes that nobody is there who has not subscribed with the leadership that begins.
+    pub(super) fn begin(&mut self, at: Time) {
+        for known in self.enrolled.values_mut() {
+            known.away.get_or_insert(at);
+        }
+    }
+
+    pub(super) fn end(&mut self, id: &FrameworkId, reason: EndReason, at: Time) {
+        self.forget(id);
+        self.ended.insert(id.clone(), Ending { reason, at });
+        self.order.push_back(id.clone());
+        if self.order.len() > limits::ENDED_FRAMEWORKS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ended.remove(&oldest);
+        }
+    }
+
+    /// Forgets whoever has, or had, this id.
+    pub(super) fn forget(&mut self, id: &FrameworkId) {
+        self.enrolled.remove(id);
+        self.forget_end(id);
+    }
+
+    fn forget_end(&mut self, id: &FrameworkId) {
+        if self.ended.remove(id).is_some() {
+            self.order.retain(|ended| ended != id);
+        }
+    }
+
+    /// Returns whether no id is twice.
+    pub(super) fn is_sound(&self) -> bool {
+        self.ended.len() == self.order.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    fn id(n: usize) -> FrameworkId {
+        FrameworkId::new(&format!("rio-1-{n:04}")).unwrap()
+    }
+
+    #[test]
+    fn what_has_ended_is_remembered_within_a_bound() {
+        // I22
+        let mut frameworks = Frameworks::default();
+        let last = limits::ENDED_FRAMEWORKS;
+        for n in 0..=last {
+            frameworks.end(&id(n), EndReason::TornDown, Time::ZERO);
+            // Said twice, it is there once.
+            frameworks.end(&id(n), EndReason::TimedOut, Time::ZERO);
+        }
+        assert!(frameworks.is_sound());
+        assert_eq!(frameworks.order.len(), limits::ENDED_FRAMEWORKS);
+        assert_eq!(frameworks.end_of(&id(0)), None);
+        assert_eq!(frameworks.end_of(&id(1)), Some(EndReason::TimedOut));
+        assert_eq!(frameworks.end_of(&id(last)), Some(EndReason::TimedOut));
+    }
+
+    #[test]
+    fn an_id_lives_or_has_ended() {
+        let mut frameworks = Frameworks::default();
+        let info = Arc::new(FrameworkInfo::new("web"));
+        frameworks.enrol(&id(0), &info, true);
+        frameworks.end(&id(0), EndReason::TornDown, Time::ZERO);
+        assert_eq!(frameworks.get(&id(0)), None);
+        frameworks.enrol(&id(0), &info, true);
+        assert_eq!(frameworks.end_of(&id(0)), None);
+        assert!(frameworks.is_sound());
+    }
+}
