@@ -73,7 +73,8 @@ impl Logic for Flood {
             UserEvent::Update(_)
             | UserEvent::Operation(_)
             | UserEvent::Subscribed { .. }
-            | UserEvent::Rescinded(_) => {}
+            | UserEvent::Rescinded(_)
+            | UserEvent::Updated => {}
         }
     }
 }

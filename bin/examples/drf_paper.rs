@@ -62,7 +62,8 @@ impl Logic for Endless {
             | UserEvent::Operation(_)
             | UserEvent::Disconnected
             | UserEvent::Error { .. }
-            | UserEvent::Rejected { .. } => return,
+            | UserEvent::Rejected { .. }
+            | UserEvent::Updated => return,
         };
         self.tell(news);
     }

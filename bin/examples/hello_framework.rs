@@ -40,7 +40,8 @@ impl Logic for Hello {
             UserEvent::Subscribed { .. }
             | UserEvent::Rescinded(_)
             | UserEvent::Operation(_)
-            | UserEvent::Disconnected => {}
+            | UserEvent::Disconnected
+            | UserEvent::Updated => {}
         }
     }
 }

@@ -40,7 +40,7 @@ impl Logic for TwoTasks {
                     let want = Resources::parse("cpus:0.1;mem:32").unwrap();
                     let task = offer.task(id, want, CommandInfo::shell("sleep 0.1"));
                     calls.push(UserCall::launch(offer, vec![task], None));
-                    calls.push(UserCall::Suppress);
+                    calls.push(UserCall::Suppress { roles: Vec::new() });
                 }
             }
             UserEvent::Update(status) => {
@@ -50,7 +50,7 @@ impl Logic for TwoTasks {
                     self.next += 1;
                     calls.push(match self.next {
                         2 => UserCall::Stop,
-                        _ => UserCall::Revive,
+                        _ => UserCall::Revive { roles: Vec::new() },
                     });
                 }
             }
@@ -59,7 +59,8 @@ impl Logic for TwoTasks {
             | UserEvent::Operation(_)
             | UserEvent::Disconnected
             | UserEvent::Error { .. }
-            | UserEvent::Rejected { .. } => {}
+            | UserEvent::Rejected { .. }
+            | UserEvent::Updated => {}
         }
     }
 }

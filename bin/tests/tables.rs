@@ -168,7 +168,8 @@ impl Logic for Liar {
             | UserEvent::Operation(_)
             | UserEvent::Disconnected
             | UserEvent::Error { .. }
-            | UserEvent::Rejected { .. } => {}
+            | UserEvent::Rejected { .. }
+            | UserEvent::Updated => {}
         }
     }
 }

@@ -20,6 +20,8 @@ pub const TASK_BYTES: usize = FRAME_BYTES / 2;
 pub const REPORT_BYTES: usize = TASK_BYTES + 2 * TEXT_BYTES;
 /// The most bytes of what a framework says about itself, on the wire.
 pub const FRAMEWORK_BYTES: usize = 64 * 1024;
+/// The most bytes of what a framework wants, on the wire.
+pub const WISHES_BYTES: usize = 1024 * 1024;
 /// The most roles of one framework; their names have to fit what it may say about itself.
 pub const ROLES_PER_FRAMEWORK: usize = 1_024;
 /// The most bytes of what an agent says about itself, on the wire.
@@ -110,6 +112,8 @@ pub const DELETIONS: usize = 1_024;
 /// The most updates that a scheduler remembers to have told and not yet seen confirmed; beyond it
 /// one that comes again is told again.
 pub const UNCONFIRMED_UPDATES: usize = 100_000;
+/// The most updates of itself that a framework may have sent without an answer.
+pub const UNANSWERED_UPDATES: usize = 1_000;
 /// The most kills that wait for a master's agents to return, or for a scheduler's subscription.
 pub const WAITING_KILLS: usize = 100_000;
 

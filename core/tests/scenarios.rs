@@ -65,7 +65,8 @@ impl Logic for Keeper {
             | UserEvent::Rescinded(_)
             | UserEvent::Operation(_)
             | UserEvent::Error { .. }
-            | UserEvent::Rejected { .. } => {}
+            | UserEvent::Rejected { .. }
+            | UserEvent::Updated => {}
         }
     }
 }

@@ -76,7 +76,7 @@ mod tests {
     use tepui_core::auth::{PeerRole, Principal};
     use tepui_core::ids::{AgentId, FrameworkId, PeerId, TaskId};
     use tepui_core::protocol::agent::{ToAgent, ToMaster};
-    use tepui_core::protocol::framework::FrameworkInfo;
+    use tepui_core::protocol::framework::{FrameworkInfo, Wishes};
     use tepui_core::protocol::scheduler::Call;
     use tepui_core::protocol::task::{CommandInfo, TaskInfo};
     use tepui_core::roles::Role;
@@ -106,6 +106,7 @@ mod tests {
                 peer: PeerId(2),
                 call: Call::Subscribe {
                     framework: FrameworkInfo::new("f"),
+                    wishes: Wishes::default(),
                 },
             },
             master::Input::Scheduler {

@@ -46,7 +46,7 @@ mod tests {
     use tepui_core::attributes::Attributes;
     use tepui_core::auth::PeerRole;
     use tepui_core::ids::{RequestId, TaskId};
-    use tepui_core::protocol::framework::FrameworkInfo;
+    use tepui_core::protocol::framework::{FrameworkInfo, Wishes};
     use tepui_core::protocol::node::AgentInfo;
     use tepui_core::resources::Resources;
     use tepui_transport::codec;
@@ -69,7 +69,8 @@ mod tests {
                 )
             },
         };
-        let subscribe = scheduler::Call::Subscribe { framework };
+        let wishes = Wishes::default();
+        let subscribe = scheduler::Call::Subscribe { framework, wishes };
         let kill = scheduler::Call::Kill { task, grace: None };
         let list = operator::Request {
             id: RequestId(1),

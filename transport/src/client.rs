@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tepui_core::ids::{AgentId, FrameworkId, OfferId, OperationId, TaskId};
+use tepui_core::protocol::framework::{FrameworkInfo, Wishes};
 use tepui_core::protocol::offer;
 use tepui_core::protocol::operation::OperationStatus;
 use tepui_core::protocol::refusal::{CallKind, EndReason, RejectKind};
@@ -57,6 +58,8 @@ pub enum Event {
     },
     /// News about an operation that the framework has named.
     Operation(OperationNews),
+    /// What the last [`Handle::update`] said holds.
+    Updated,
 }
 
 /// Acts for the framework. Clones act for the same.
@@ -79,14 +82,22 @@ impl Handle {
         self.call(UserCall::Kill { task, grace });
     }
 
-    /// Wants no offers until [`Handle::revive`].
+    /// Wants no offers in any role until [`Handle::revive`].
     pub fn suppress(&self) {
-        self.call(UserCall::Suppress);
+        let roles = Vec::new();
+        self.call(UserCall::Suppress { roles });
     }
 
     /// Wants offers again, and forgets what it declined.
     pub fn revive(&self) {
-        self.call(UserCall::Revive);
+        let roles = Vec::new();
+        self.call(UserCall::Revive { roles });
+    }
+
+    /// Says anew what the framework is and wants; its id, principal and user stay. The answer is
+    /// [`Event::Updated`] or [`Event::Rejected`].
+    pub fn update(&self, framework: FrameworkInfo, wishes: Wishes) {
+        self.call(UserCall::Update { framework, wishes });
     }
 
     /// Asks how far operations are, all that are known if none is named; answers come as events.
@@ -335,6 +346,7 @@ impl Logic for Channels {
                 reason,
                 message,
             },
+            UserEvent::Updated => Event::Updated,
         };
         if let Err(unheard) = self.events.send(event) {
             // Nobody listens any more. Offers are void with the framework, and an update that

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tepui_core::auth::{PeerRole, Principal};
 use tepui_core::ids::FrameworkId;
-use tepui_core::protocol::framework::FrameworkInfo;
+use tepui_core::protocol::framework::{Capabilities, FrameworkInfo, Wishes};
 use tepui_core::protocol::hello::{CloseReason, Hello};
 use tepui_core::protocol::scheduler;
 use tepui_core::roles::Role;
@@ -38,6 +38,7 @@ const INBOX: usize = 1_024;
 #[derive(Clone, Debug)]
 pub struct Framework {
     info: FrameworkInfo,
+    wishes: Wishes,
 }
 
 impl Framework {
@@ -46,6 +47,7 @@ impl Framework {
     pub fn builder(name: impl Into<String>) -> Self {
         Self {
             info: FrameworkInfo::new(name),
+            wishes: Wishes::default(),
         }
     }
 
@@ -70,6 +72,27 @@ impl Framework {
         self
     }
 
+    /// Runs programs as `user` whose tasks name none; otherwise it is as whom the agent runs.
+    #[must_use]
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.info.user = Some(user.into());
+        self
+    }
+
+    /// Can cope with these things, and no others: the default is [`Capabilities::default`].
+    #[must_use]
+    pub fn capabilities(mut self, capabilities: Capabilities) -> Self {
+        self.info.capabilities = capabilities;
+        self
+    }
+
+    /// Wants this to begin with: nothing in some roles, or only some agents.
+    #[must_use]
+    pub fn wishes(mut self, wishes: Wishes) -> Self {
+        self.wishes = wishes;
+        self
+    }
+
     /// Comes back as the framework that got `id` before.
     #[must_use]
     pub fn id(mut self, id: FrameworkId) -> Self {
@@ -81,7 +104,7 @@ impl Framework {
     /// no master to begin with; later it keeps trying to reconnect.
     pub async fn run<L: Logic>(self, target: &Target, logic: L) -> Result<(), Error> {
         let (_, calls) = mpsc::unbounded_channel();
-        let start = Start::dial(self.info, target).await?;
+        let start = Start::dial(self, target).await?;
         start.run(logic, calls).await
     }
 
@@ -93,7 +116,7 @@ impl Framework {
         logic: L,
     ) -> Result<(), Error> {
         let (_, calls) = mpsc::unbounded_channel();
-        let start = Start::within(self.info, master).await?;
+        let start = Start::within(self, master).await?;
         start.run(logic, calls).await
     }
 
@@ -102,7 +125,7 @@ impl Framework {
         let (sender, calls) = mpsc::unbounded_channel();
         let handle = Handle::new(sender);
         let (channels, events) = Channels::new(handle.clone());
-        let start = Start::dial(self.info, target).await?;
+        let start = Start::dial(self, target).await?;
         let last_words = channels.events();
         let (listened_to, stopping) = (channels.events(), handle.clone());
         tokio::spawn(async move {
@@ -132,7 +155,7 @@ impl Framework {
 
 /// A framework with its first connection.
 struct Start {
-    info: FrameworkInfo,
+    framework: Framework,
     node: Node<Input>,
     inbox: Inbox<Input>,
     inputs: Inputs<Input>,
@@ -169,12 +192,12 @@ impl Link {
 }
 
 impl Start {
-    async fn dial(info: FrameworkInfo, target: &Target) -> Result<Self, Error> {
+    async fn dial(framework: Framework, target: &Target) -> Result<Self, Error> {
         let credentials = target.credentials(PeerRole::Framework)?;
-        let (node, inbox, inputs) = node(&info);
+        let (node, inbox, inputs) = node(&framework.info);
         let dialer = Dialer::connect(node.clone(), &credentials, target.address()).await?;
         Ok(Self {
-            info,
+            framework,
             node,
             inbox,
             inputs,
@@ -183,19 +206,19 @@ impl Start {
     }
 
     async fn within<I: Send + 'static>(
-        info: FrameworkInfo,
+        framework: Framework,
         master: &Node<I>,
     ) -> Result<Self, Error> {
-        let (node, inbox, inputs) = node(&info);
+        let (node, inbox, inputs) = node(&framework.info);
         let principal = |role, name: &str| Principal {
             role,
             name: name.into(),
         };
         let of_master = principal(PeerRole::Master, &master.hello().name);
-        let from = (&node, principal(PeerRole::Framework, &info.name));
+        let from = (&node, principal(PeerRole::Framework, &framework.info.name));
         let session = local::connect(from, (master, of_master)).await?;
         Ok(Self {
-            info,
+            framework,
             node,
             inbox,
             inputs,
@@ -209,7 +232,12 @@ impl Start {
         mut calls: mpsc::UnboundedReceiver<UserCall>,
     ) -> Result<(), Error> {
         let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
-        let hosted = Hosted::new(Config::new(self.info, seed), logic);
+        let Framework { info, wishes } = self.framework;
+        let config = Config {
+            wishes,
+            ..Config::new(info, seed)
+        };
+        let hosted = Hosted::new(config, logic);
         let inbox = self.inbox;
         let forwarding = async move {
             while let Some(call) = calls.recv().await {

@@ -89,7 +89,7 @@ fn frameworks(names: &[&str]) -> Answer {
             ..FrameworkInfo::new(*name)
         },
         connected: true,
-        suppressed: false,
+        suppressed: Vec::new(),
         offered: Resources::new(),
         allocated: Resources::new(),
         tasks: 0,

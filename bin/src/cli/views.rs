@@ -166,8 +166,12 @@ struct FrameworkJson<'a> {
     name: &'a str,
     roles: Vec<&'a str>,
     connected: bool,
-    /// Whether it wants no offers at the moment.
-    suppressed: bool,
+    user: Option<&'a str>,
+    hostname: &'a str,
+    webui_url: &'a str,
+    labels: Vec<(&'a str, Option<&'a str>)>,
+    /// In which roles it wants no offers at the moment.
+    suppressed: Vec<&'a str>,
     failover_timeout_seconds: f64,
     offered: ResourcesJson,
     allocated: ResourcesJson,
@@ -180,12 +184,18 @@ pub(super) fn frameworks(frameworks: &[FrameworkView]) -> Listing {
         let info = &framework.info;
         let id = info.id.as_ref().map(|id| id.as_str());
         let roles: Vec<&str> = info.roles.iter().map(Role::as_str).collect();
+        let suppressed: Vec<&str> = framework.suppressed.iter().map(Role::as_str).collect();
+        let labels = info.labels.iter();
         let json = FrameworkJson {
             id,
             name: &info.name,
             roles: roles.clone(),
             connected: framework.connected,
-            suppressed: framework.suppressed,
+            user: info.user.as_deref(),
+            hostname: &info.hostname,
+            webui_url: &info.webui_url,
+            labels: labels.map(|it| (&*it.key, it.value.as_deref())).collect(),
+            suppressed: suppressed.clone(),
             failover_timeout_seconds: info.failover_timeout.as_secs_f64(),
             offered: (&framework.offered).into(),
             allocated: (&framework.allocated).into(),
@@ -199,7 +209,7 @@ pub(super) fn frameworks(frameworks: &[FrameworkView]) -> Listing {
             framework.tasks.to_string(),
             framework.allocated.to_string(),
             framework.offered.to_string(),
-            yes_or_no(framework.suppressed),
+            suppressed.join(","),
             short(info.failover_timeout),
         ];
         row(id.unwrap_or_default(), cells, &json)

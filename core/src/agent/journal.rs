@@ -150,6 +150,11 @@ pub enum AgentRecord {
         /// The operation's number.
         number: u64,
     },
+    /// A framework says something else about itself.
+    FrameworkChanged {
+        /// What, with its id.
+        framework: FrameworkInfo,
+    },
 }
 
 /// A framework that has tasks or executors here.
@@ -480,6 +485,12 @@ impl Durable for AgentState {
                 self.apply_carried_out(order, *update, *at);
             }
             AgentRecord::OperationAcknowledged { number } => drop(self.said.remove(number)),
+            AgentRecord::FrameworkChanged { framework } => {
+                let known = framework.id.as_ref();
+                if let Some(known) = known.and_then(|id| self.frameworks.get_mut(id)) {
+                    known.info = framework.clone();
+                }
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use super::journal::Number;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId};
 use crate::protocol::container::{ContainerLimits, ContainerSpec};
+use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::task::{CommandInfo, ExecutorInfo, Limit, TaskInfo};
 use crate::resources::Milli;
 
@@ -55,6 +56,13 @@ pub(super) fn executor_container(
         environment: environment(agent, framework, ("EXECUTOR", id), number),
         limits: ContainerLimits::default(),
         sandbox: executor_sandbox(framework, &executor.id, number),
+    }
+}
+
+/// Has a container run as the user of its framework, if its command names none (FW-01).
+pub(super) fn default_user(spec: &mut ContainerSpec, framework: &FrameworkInfo) {
+    if spec.command.user.is_none() {
+        spec.command.user.clone_from(&framework.user);
     }
 }
 

@@ -98,6 +98,16 @@ impl Agent {
             ToAgent::AcknowledgeOperation { number, update } => {
                 self.on_operation_acknowledged(cx, number, update);
             }
+            ToAgent::UpdateFramework(framework) => self.on_update_framework(cx, framework),
+        }
+    }
+
+    /// Remembers what a framework says about itself now, to report it to the next master.
+    fn on_update_framework(&mut self, cx: &mut Cx<'_>, framework: FrameworkInfo) {
+        let known = framework.id.as_ref();
+        let known = known.and_then(|id| self.state.frameworks().get(id));
+        if known.is_some_and(|known| known.info != framework) {
+            self.persist(cx, AgentRecord::FrameworkChanged { framework });
         }
     }
 
@@ -205,7 +215,8 @@ impl Agent {
         let task = &job.task;
         let command = task.command.as_ref().expect("check_task found a command");
         let number = self.state.next();
-        let spec = launch::task_container(agent, framework, task, command, number);
+        let mut spec = launch::task_container(agent, framework, task, command, number);
+        launch::default_user(&mut spec, &job.framework);
         self.accept(cx, job, Placement::Own);
         self.launch(cx, number, spec);
     }
@@ -225,7 +236,8 @@ impl Agent {
                 return;
             }
             let number = self.state.next();
-            let spec = launch::executor_container(agent, framework, &executor, number);
+            let mut spec = launch::executor_container(agent, framework, &executor, number);
+            launch::default_user(&mut spec, &job.framework);
             let record = AgentRecord::ExecutorLaunched {
                 number,
                 framework: job.framework.clone(),

@@ -3,17 +3,19 @@
 //! Used by all handlers of the master. Deliberately not here: their tasks (`tasks`) and offers
 //! (`offers`).
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::ops::{Index, IndexMut};
 
 use crate::allocator::{self, FrameworkCapabilities, FrameworkProfile, SubscriptionState};
+use crate::constraints::Constraints;
 use crate::ids::{FrameworkId, PeerId};
 use crate::keys::FrameworkKey;
 use crate::limits;
-use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::framework::{Capabilities, FrameworkInfo, Wishes};
 use crate::protocol::refusal::EndReason;
+use crate::roles::Role;
 use crate::table::Table;
 use crate::time::Time;
 
@@ -44,7 +46,10 @@ pub(super) struct Framework {
     pub(super) vouched: bool,
     /// Changed to `Completed` by [`Frameworks::complete`] only.
     pub(super) subscription: Subscription,
-    pub(super) suppressed: bool,
+    /// In which of its roles it wants no offers.
+    pub(super) suppressed: BTreeSet<Role>,
+    /// Which agents it wants, by role.
+    pub(super) constraints: BTreeMap<Role, Constraints>,
     /// When its one timer fires: the next heartbeat while it is subscribed, its end while it is
     /// away.
     pub(super) due: Option<Time>,
@@ -66,23 +71,37 @@ impl Framework {
         own.is_none() || principal.is_none() || own == principal
     }
 
-    /// Says what it is like and wants, as the allocator wants to hear it. The protocol has no words
-    /// for capabilities yet, so it is taken to cope with everything.
+    /// Says what it is like and wants, as the allocator wants to hear it.
     pub(super) fn profile(&self) -> FrameworkProfile {
-        let state = if self.suppressed {
-            SubscriptionState::Suppressed
-        } else {
-            SubscriptionState::Wanted
-        };
         let roles = self.info.roles.iter().map(|role| allocator::Subscription {
-            state,
-            ..allocator::Subscription::new(role.clone())
+            role: role.clone(),
+            state: if self.suppressed.contains(role) {
+                SubscriptionState::Suppressed
+            } else {
+                SubscriptionState::Wanted
+            },
+            constraints: self.constraints.get(role).cloned(),
+            min_allocatable: self.info.min_allocatable.get(role).cloned(),
         });
+        let can = |what| self.info.capabilities.contains(what);
         FrameworkProfile {
             name: self.info.name.clone(),
             roles: roles.collect(),
-            capabilities: FrameworkCapabilities::ALL,
+            capabilities: FrameworkCapabilities {
+                multi_role: can(Capabilities::MULTI_ROLE),
+                revocable: can(Capabilities::REVOCABLE),
+                shared: can(Capabilities::SHARED),
+                reservation_refinement: can(Capabilities::REFINEMENT),
+                gpus: can(Capabilities::GPUS),
+                region_aware: can(Capabilities::REGIONS),
+            },
         }
+    }
+
+    /// Takes in what it wants, in place of what it wanted before.
+    pub(super) fn wish(&mut self, wishes: Wishes) {
+        self.suppressed = wishes.suppressed;
+        self.constraints = wishes.constraints;
     }
 
     pub(super) fn is_completed(&self) -> bool {
@@ -173,6 +192,9 @@ impl Frameworks {
         for (key, row) in self.iter() {
             assert_eq!(self.by_id.get(&row.id), Some(&key), "framework {}", row.id);
             assert_eq!(row.info.id.as_ref(), Some(&row.id), "id within the info");
+            let mut wishes = row.suppressed.iter().chain(row.constraints.keys());
+            let is_own = wishes.all(|role| row.info.roles.contains(role));
+            assert!(is_own, "framework {} wants in roles of others", row.id);
             assert_eq!(
                 self.completed.contains(&key),
                 row.is_completed(),

@@ -21,11 +21,13 @@ use crate::protocol::agent::ToAgent;
 use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
+use crate::protocol::validate::check_named_roles;
+use crate::roles::Role;
 
 impl Master {
     pub(super) fn on_scheduler(&mut self, cx: &mut Cx<'_>, peer: PeerId, call: Call) {
-        if let Call::Subscribe { framework } = call {
-            self.on_subscribe(cx, peer, framework);
+        if let Call::Subscribe { framework, wishes } = call {
+            self.on_subscribe(cx, peer, framework, wishes);
             return;
         }
         let Some(key) = self.peers.framework(peer) else {
@@ -44,14 +46,8 @@ impl Master {
                 self.on_accept(cx, key, &offers, operations, refuse);
             }
             Call::Decline { offers, refuse } => self.on_decline(key, &offers, refuse),
-            Call::Suppress => {
-                self.frameworks[key].suppressed = true;
-                self.changes.push(Change::Suppressed {
-                    framework: key,
-                    roles: Vec::new(),
-                });
-            }
-            Call::Revive => self.revive(key),
+            Call::Suppress { roles } => self.on_suppress(cx, key, roles),
+            Call::Revive { roles } => self.on_revive(cx, key, roles),
             Call::Kill { task, grace } => self.on_kill(cx, key, task, grace),
             Call::Acknowledge {
                 agent,
@@ -63,6 +59,9 @@ impl Master {
             }
             Call::ReconcileOperations { operations } => {
                 self.on_reconcile_operations(cx, key, operations);
+            }
+            Call::Update { framework, wishes } => {
+                self.on_update_framework(cx, key, framework, wishes);
             }
         }
     }
@@ -101,12 +100,46 @@ impl Master {
         }
     }
 
-    pub(super) fn revive(&mut self, key: FrameworkKey) {
-        self.frameworks[key].suppressed = false;
+    /// Stops offering in some roles, or in all (OF-37).
+    fn on_suppress(&mut self, cx: &mut Cx<'_>, key: FrameworkKey, roles: Vec<Role>) {
+        if !self.are_own(cx, key, CallKind::Suppress, &roles) {
+            return;
+        }
+        let row = &mut self.frameworks[key];
+        let named = if roles.is_empty() {
+            &row.info.roles
+        } else {
+            &roles
+        };
+        row.suppressed.extend(named.iter().cloned());
+        self.changes.push(Change::Suppressed {
+            framework: key,
+            roles,
+        });
+    }
+
+    /// Offers in some roles again, or in all, as if nothing had been refused there (OF-36).
+    fn on_revive(&mut self, cx: &mut Cx<'_>, key: FrameworkKey, roles: Vec<Role>) {
+        if !self.are_own(cx, key, CallKind::Revive, &roles) {
+            return;
+        }
+        let suppressed = &mut self.frameworks[key].suppressed;
+        suppressed.retain(|role| !(roles.is_empty() || roles.contains(role)));
         self.changes.push(Change::Revived {
             framework: key,
-            roles: Vec::new(),
+            roles,
         });
+    }
+
+    /// Returns whether a framework is in all roles that its call names; turns the call down if not.
+    fn are_own(&self, cx: &mut Cx<'_>, key: FrameworkKey, call: CallKind, roles: &[Role]) -> bool {
+        match check_named_roles(&self.frameworks[key].info, roles) {
+            Ok(()) => true,
+            Err(reject) => {
+                self.reject(cx, key, call, reject.kind(), reject.to_string());
+                false
+            }
+        }
     }
 
     /// Ends a task, or says what became of it (TK-82). As long as agents of an earlier leadership

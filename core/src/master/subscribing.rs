@@ -2,29 +2,41 @@
 //!
 //! Deliberately not here: losing frameworks (`reachability`).
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use tracing::debug;
+
+use super::agents::Agent;
 use super::frameworks::{Framework, Subscription};
 use super::peers::Part;
 use super::{Cx, Effect, Master};
 use crate::allocator::Change;
 use crate::ids::{FrameworkId, PeerId};
-use crate::keys::FrameworkKey;
-use crate::protocol::framework::FrameworkInfo;
+use crate::keys::{AgentKey, FrameworkKey};
+use crate::protocol::agent::ToAgent;
+use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::hello::CloseReason;
-use crate::protocol::refusal::EndReason;
+use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::scheduler::Event;
-use crate::protocol::validate::check_framework;
+use crate::protocol::validate::{check_framework, check_wishes};
 use crate::registry::{Enrolment, RegistryOp};
 use crate::time::Time;
 
 impl Master {
     /// Lets a framework in, or back in (SM-01, SM-03, FW-28).
-    pub(super) fn on_subscribe(&mut self, cx: &mut Cx<'_>, peer: PeerId, mut info: FrameworkInfo) {
-        if let Err(reject) = check_framework(&info) {
+    pub(super) fn on_subscribe(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        mut info: FrameworkInfo,
+        wishes: Wishes,
+    ) {
+        let checked = check_framework(&info).and_then(|()| check_wishes(&info, &wishes));
+        if let Err(reject) = checked {
             let why = EndReason::Invalid(reject.kind());
             self.refuse(cx, peer, why, reject.to_string());
             return;
@@ -44,7 +56,7 @@ impl Master {
         let known = info.id.as_ref().and_then(|id| self.frameworks.find(id));
         if let Some(key) = known {
             match self.check_return(key, &info) {
-                Ok(()) => self.take_back(cx, key, peer, info),
+                Ok(()) => self.take_back(cx, key, peer, info, wishes),
                 // Who is right shows when the agents are back: until then, one may ask again.
                 Err((_, text)) if !self.frameworks[key].vouched && self.agents.are_awaited() => {
                     self.disconnect(cx, peer, CloseReason::Overloaded, text);
@@ -53,28 +65,7 @@ impl Master {
             }
             return;
         }
-        if let Some((id, why)) = info
-            .id
-            .as_ref()
-            .and_then(|id| Some((id, self.registry.end_of(id)?)))
-        {
-            let text = format!("framework {id} has been removed: {why}");
-            self.refuse(cx, peer, why, text);
-            return;
-        }
-        // FW-29: an id that we do not know was given by a leadership whose registry is lost, and
-        // stays.
-        let (master, epoch) = (&self.config.id, self.config.epoch);
-        if let Some(id) = &info.id
-            && !id.is_from_before(master, epoch)
-        {
-            let (why, text) = if id.is_from(master) {
-                let text = format!("framework {id} has ended long ago");
-                (EndReason::Removed, text)
-            } else {
-                let text = format!("framework {id} is not of this cluster");
-                (EndReason::OtherCluster, text)
-            };
+        if let Err((why, text)) = self.check_unknown(&info) {
             self.refuse(cx, peer, why, text);
             return;
         }
@@ -84,7 +75,30 @@ impl Master {
             self.refuse(cx, peer, EndReason::TooManyFrameworks, text);
             return;
         }
-        self.let_in(cx, peer, info);
+        self.let_in(cx, peer, info, wishes);
+    }
+
+    /// Checks the id of a framework that is not in the table.
+    fn check_unknown(&self, info: &FrameworkInfo) -> Result<(), (EndReason, String)> {
+        let Some(id) = &info.id else {
+            return Ok(());
+        };
+        if let Some(why) = self.registry.end_of(id) {
+            // SM-08, FW-27
+            return Err((why, format!("framework {id} has been removed: {why}")));
+        }
+        let (master, epoch) = (&self.config.id, self.config.epoch);
+        if id.is_from_before(master, epoch) {
+            // FW-29: it was given by a leadership whose registry is lost, and stays.
+            return Ok(());
+        }
+        Err(if id.is_from(master) {
+            let text = format!("framework {id} has ended long ago");
+            (EndReason::Removed, text)
+        } else {
+            let text = format!("framework {id} is not of this cluster");
+            (EndReason::OtherCluster, text)
+        })
     }
 
     fn next_framework_id(&mut self) -> FrameworkId {
@@ -114,7 +128,7 @@ impl Master {
         Ok(())
     }
 
-    fn let_in(&mut self, cx: &mut Cx<'_>, peer: PeerId, mut info: FrameworkInfo) {
+    fn let_in(&mut self, cx: &mut Cx<'_>, peer: PeerId, mut info: FrameworkInfo, wishes: Wishes) {
         let vouched = info.id.is_none();
         let id = info.id.take().unwrap_or_else(|| self.next_framework_id());
         info.id = Some(id.clone());
@@ -124,7 +138,8 @@ impl Master {
             info: Arc::new(info),
             vouched,
             subscription: Subscription::Subscribed(peer),
-            suppressed: false,
+            suppressed: wishes.suppressed,
+            constraints: wishes.constraints,
             due: None,
         });
         self.changes.push(Change::FrameworkAdded {
@@ -183,7 +198,8 @@ impl Master {
             info,
             vouched,
             subscription: Subscription::Recovered,
-            suppressed: false,
+            suppressed: BTreeSet::new(),
+            constraints: BTreeMap::new(),
             due: None,
         });
         self.arm_framework(key, Some(end));
@@ -199,7 +215,14 @@ impl Master {
     }
 
     /// Gives a known framework to the one who speaks now.
-    fn take_back(&mut self, cx: &mut Cx<'_>, key: FrameworkKey, peer: PeerId, info: FrameworkInfo) {
+    fn take_back(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: FrameworkKey,
+        peer: PeerId,
+        mut info: FrameworkInfo,
+        wishes: Wishes,
+    ) {
         let old = self.frameworks[key].peer();
         if let Some(old) = old.filter(|old| *old != peer) {
             let (why, text) = (EndReason::FailedOver, "framework failed over".to_string());
@@ -209,24 +232,16 @@ impl Master {
             // Nobody is left who could use the offers: the new connection has never seen them.
             self.return_offers_of(key);
         }
-        let row = &mut self.frameworks[key];
-        let before = row.profile();
-        row.principal = info.principal.clone();
-        let is_changed = *row.info != info;
-        row.info = Arc::new(info);
-        let (profile, id) = (row.profile(), row.id.clone());
-        if is_changed {
-            self.enrol(cx, key);
+        let user = &self.frameworks[key].info.user;
+        if info.user != *user {
+            // FW-12
+            debug!(framework = %self.frameworks[key].id, "a framework's user does not change");
+            info.user.clone_from(user);
         }
+        self.change(cx, key, info, wishes);
         if old.is_none() {
+            let id = self.frameworks[key].id.clone();
             self.persist(cx, RegistryOp::FrameworkBack { id });
-        }
-        if profile != before {
-            // RQ-03: what is offered in roles that it left is taken back, what runs goes on.
-            self.changes.push(Change::FrameworkChanged {
-                framework: key,
-                profile,
-            });
         }
         if old == Some(peer) {
             self.tell_subscribed(cx, key, peer);
@@ -238,15 +253,74 @@ impl Master {
             framework: key,
             active: true,
         });
-        if self.frameworks[key].suppressed {
-            self.revive(key);
-        }
         let first = self.rng.jitter(self.config.heartbeat_interval);
         self.arm_framework(key, Some(cx.now + first));
         self.tell_subscribed(cx, key, peer);
         self.tell_again(cx, key);
         self.tell_operations_again(cx, key);
         self.answer_kills(cx);
+    }
+
+    /// Takes in what a framework says about itself now, and wants. In roles that it left, what is
+    /// offered is taken back, and what runs goes on (RQ-03).
+    fn change(&mut self, cx: &mut Cx<'_>, key: FrameworkKey, info: FrameworkInfo, wishes: Wishes) {
+        let row = &mut self.frameworks[key];
+        let before = row.profile();
+        row.wish(wishes);
+        row.principal.clone_from(&info.principal);
+        if *row.info != info {
+            row.info = Arc::new(info);
+            self.enrol(cx, key);
+            self.tell_agents_of(cx, key);
+        }
+        let profile = self.frameworks[key].profile();
+        if profile != before {
+            self.changes.push(Change::FrameworkChanged {
+                framework: key,
+                profile,
+            });
+        }
+    }
+
+    /// Tells the agents that run something of a framework what it says about itself.
+    fn tell_agents_of(&self, cx: &mut Cx<'_>, key: FrameworkKey) {
+        let tasks = self.tasks.of_framework(key).into_iter();
+        let agents: BTreeSet<AgentKey> = tasks.map(|task| self.tasks[task].agent).collect();
+        for agent in agents {
+            if let Some(peer) = self.agents.get(agent).and_then(Agent::peer) {
+                let info = (*self.frameworks[key].info).clone();
+                cx.tell_agent(peer, ToAgent::UpdateFramework(info));
+            }
+        }
+    }
+
+    /// Takes in what a framework says about itself while it is there (FW-53).
+    pub(super) fn on_update_framework(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: FrameworkKey,
+        mut info: FrameworkInfo,
+        wishes: Wishes,
+    ) {
+        let checked = check_framework(&info).and_then(|()| check_wishes(&info, &wishes));
+        if let Err(reject) = checked {
+            self.reject(cx, key, CallKind::Update, reject.kind(), reject.to_string());
+            return;
+        }
+        let row = &self.frameworks[key];
+        let is_other = info.id.as_ref().is_some_and(|id| *id != row.id);
+        if is_other || info.user != row.info.user {
+            // FW-12
+            let text = "a framework's id and user never change".to_string();
+            self.reject(cx, key, CallKind::Update, RejectKind::Unchangeable, text);
+            return;
+        }
+        info.id = Some(row.id.clone());
+        info.principal.clone_from(&row.principal);
+        self.change(cx, key, info, wishes);
+        if let Some(peer) = self.frameworks[key].peer() {
+            cx.tell_framework(peer, Event::Updated);
+        }
     }
 
     fn tell_subscribed(&self, cx: &mut Cx<'_>, key: FrameworkKey, peer: PeerId) {

@@ -119,7 +119,7 @@ impl View {
             let framework = FrameworkView {
                 info: (*row.info).clone(),
                 connected: row.peer().is_some(),
-                suppressed: row.suppressed,
+                suppressed: row.suppressed.iter().cloned().collect(),
                 offered: share.offered,
                 allocated: share.allocated,
                 tasks: share.tasks,

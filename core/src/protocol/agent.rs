@@ -193,6 +193,8 @@ pub enum ToAgent {
     },
     /// The agent takes tasks again. Those that it is ending it ends.
     Undrain,
+    /// A framework says something else about itself. Agents that do not have it ignore this.
+    UpdateFramework(FrameworkInfo),
 }
 
 /// A file of a task's sandbox.

@@ -1,13 +1,17 @@
-//! What a framework says about itself.
+//! What a framework says about itself, and what it wants.
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::BitOr;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::constraints::Constraints;
 use crate::ids::FrameworkId;
 use crate::limits;
+use crate::resources::{Labels, Quantities};
 use crate::roles::Role;
 
 /// An independent scheduler that shares the cluster.
@@ -25,6 +29,20 @@ pub struct FrameworkInfo {
     pub principal: Option<String>,
     /// How long its tasks go on while it is away (FW-04). Zero ends them with it.
     pub failover_timeout: Duration,
+    /// As which user its programs run that name none (FW-01); `None` is the agent's own. It never
+    /// changes: what runs would belong to two.
+    pub user: Option<String>,
+    /// What it can cope with, beyond what everybody can.
+    pub capabilities: Capabilities,
+    /// What is worth an offer to it, by role: at least one of these, or anything if the list is
+    /// empty. In other roles it is what the cluster goes by (OF-40).
+    pub min_allocatable: BTreeMap<Role, Vec<Quantities>>,
+    /// Where it runs, for people (FW-07).
+    pub hostname: String,
+    /// Where people can look at it (FW-07).
+    pub webui_url: String,
+    /// Whatever it wants to say to those who read labels (FW-10).
+    pub labels: Labels,
 }
 
 impl FrameworkInfo {
@@ -37,6 +55,67 @@ impl FrameworkInfo {
             roles: Vec::from([Role::any()]),
             principal: None,
             failover_timeout: limits::FAILOVER_TIMEOUT,
+            user: None,
+            capabilities: Capabilities::default(),
+            min_allocatable: BTreeMap::new(),
+            hostname: String::new(),
+            webui_url: String::new(),
+            labels: Labels::default(),
         }
     }
+}
+
+/// What a framework can cope with, one bit each. Bits that are not known are kept and ignored, so
+/// that a master does not turn newer frameworks away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities(u64);
+
+impl Capabilities {
+    /// Nothing of it.
+    pub const NONE: Self = Self(0);
+    /// Resources that can be taken from it (FW-13).
+    pub const REVOCABLE: Self = Self(1);
+    /// Tasks of which it is told that they are being ended (FW-14).
+    pub const TASK_KILLING: Self = Self(1 << 1);
+    /// Graphics processors: agents with some are kept for such frameworks (FW-15).
+    pub const GPUS: Self = Self(1 << 2);
+    /// Resources that others hold as well (FW-16).
+    pub const SHARED: Self = Self(1 << 3);
+    /// Several roles (FW-18).
+    pub const MULTI_ROLE: Self = Self(1 << 4);
+    /// Reservations within reservations (FW-19).
+    pub const REFINEMENT: Self = Self(1 << 5);
+    /// Agents in other regions than the master's (FW-20).
+    pub const REGIONS: Self = Self(1 << 6);
+
+    /// Returns whether all of `other` is in it.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl Default for Capabilities {
+    /// What costs a framework nothing: all but what scarce or unsafe things are kept for
+    /// (`REVOCABLE`, `GPUS`, `REGIONS`), and states that it must know of (`TASK_KILLING`).
+    fn default() -> Self {
+        Self::SHARED | Self::MULTI_ROLE | Self::REFINEMENT
+    }
+}
+
+impl BitOr for Capabilities {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// What a framework wants, as long as it is subscribed: agents are not told, and the next
+/// subscription says it again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wishes {
+    /// In which of its roles it wants no offers (OF-37).
+    pub suppressed: BTreeSet<Role>,
+    /// Which agents it wants, by role; any in those that are not named (OF-41).
+    pub constraints: BTreeMap<Role, Constraints>,
 }

@@ -256,8 +256,8 @@ pub struct FrameworkView {
     pub info: FrameworkInfo,
     /// Whether it is connected.
     pub connected: bool,
-    /// Whether it wants offers.
-    pub suppressed: bool,
+    /// In which of its roles it wants no offers.
+    pub suppressed: Vec<Role>,
     /// What is held in offers.
     pub offered: Resources,
     /// What its tasks use.

@@ -158,6 +158,10 @@ pub enum RejectKind {
     NoPort,
     /// Somebody uses what is to be destroyed.
     InUse,
+    /// A role is named that the framework is not in.
+    ForeignRole,
+    /// Something is changed that never changes.
+    Unchangeable,
 }
 
 impl RejectKind {
@@ -202,6 +206,8 @@ impl RejectKind {
             Self::NotConfigurable => "not-configurable",
             Self::NoPort => "no-port",
             Self::InUse => "in-use",
+            Self::ForeignRole => "foreign-role",
+            Self::Unchangeable => "unchangeable",
         }
     }
 }
@@ -235,6 +241,8 @@ pub enum CallKind {
     AcknowledgeOperation,
     /// [`Call::ReconcileOperations`].
     ReconcileOperations,
+    /// [`Call::Update`].
+    Update,
 }
 
 impl CallKind {
@@ -251,6 +259,7 @@ impl CallKind {
             Self::Acknowledge => "acknowledge",
             Self::AcknowledgeOperation => "acknowledge-operation",
             Self::ReconcileOperations => "reconcile-operations",
+            Self::Update => "update",
         }
     }
 }
@@ -269,12 +278,13 @@ impl Call {
             Self::Teardown => CallKind::Teardown,
             Self::Accept { .. } => CallKind::Accept,
             Self::Decline { .. } => CallKind::Decline,
-            Self::Suppress => CallKind::Suppress,
-            Self::Revive => CallKind::Revive,
+            Self::Suppress { .. } => CallKind::Suppress,
+            Self::Revive { .. } => CallKind::Revive,
             Self::Kill { .. } => CallKind::Kill,
             Self::Acknowledge { .. } => CallKind::Acknowledge,
             Self::AcknowledgeOperation { .. } => CallKind::AcknowledgeOperation,
             Self::ReconcileOperations { .. } => CallKind::ReconcileOperations,
+            Self::Update { .. } => CallKind::Update,
         }
     }
 }

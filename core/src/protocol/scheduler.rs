@@ -6,12 +6,13 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::framework::FrameworkInfo;
+use super::framework::{FrameworkInfo, Wishes};
 use super::offer::{Offer, Operation};
 use super::operation::OperationStatus;
 use super::refusal::{CallKind, EndReason, RejectKind};
 use super::status::TaskStatus;
 use crate::ids::{AgentId, FrameworkId, MasterId, OfferId, OperationId, TaskId, UpdateId};
+use crate::roles::Role;
 
 /// What a framework asks of the master.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,8 @@ pub enum Call {
     Subscribe {
         /// Who it is.
         framework: FrameworkInfo,
+        /// What it wants, in place of all that it wanted before.
+        wishes: Wishes,
     },
     /// Ends the framework and all its tasks (FW-32).
     Teardown,
@@ -39,10 +42,16 @@ pub enum Call {
         /// For how long not to offer the same again.
         refuse: Option<Duration>,
     },
-    /// Wants no offers until it revives (OF-37).
-    Suppress,
-    /// Wants offers again, and forgets its refusals (OF-36).
-    Revive,
+    /// Wants no offers in some of its roles until it revives them (OF-37).
+    Suppress {
+        /// The roles; empty means all. With one that it is not in, nothing is done.
+        roles: Vec<Role>,
+    },
+    /// Wants offers in some of its roles again, and forgets its refusals there (OF-36).
+    Revive {
+        /// The roles; as in `Suppress`.
+        roles: Vec<Role>,
+    },
     /// Ends a task (TK-82).
     Kill {
         /// Which one.
@@ -71,6 +80,14 @@ pub enum Call {
     ReconcileOperations {
         /// Which ones, and on which agent they are believed to be.
         operations: Vec<(OperationId, Option<AgentId>)>,
+    },
+    /// Says anew what the framework is and wants, without leaving (FW-53). Its id, principal and
+    /// user stay (FW-12).
+    Update {
+        /// Who it is.
+        framework: FrameworkInfo,
+        /// What it wants, in place of all that it wanted before.
+        wishes: Wishes,
     },
 }
 
@@ -115,4 +132,6 @@ pub enum Event {
     },
     /// News about an operation that has an id (FW-57); to be acknowledged if `update` is set.
     OperationUpdate(OperationStatus),
+    /// The answer to `Update`: it holds.
+    Updated,
 }

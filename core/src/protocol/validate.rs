@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::agent::TaskReport;
 use super::bags;
-use super::framework::FrameworkInfo;
+use super::framework::{FrameworkInfo, Wishes};
 use super::node::AgentInfo;
 use super::refusal::RejectKind;
 use super::task::{CommandInfo, Limit, TaskInfo};
@@ -90,6 +90,14 @@ pub enum Reject {
     /// A framework names a role twice.
     #[error("role {role} is named twice")]
     RoleTwice {
+        /// Which role.
+        role: Role,
+    },
+    /// A role is named that the framework is not in.
+    #[error("{what} for role {role}, which the framework is not in")]
+    ForeignRole {
+        /// What is said of the role.
+        what: &'static str,
         /// Which role.
         role: Role,
     },
@@ -194,6 +202,7 @@ impl Reject {
             Self::Zero { .. } => RejectKind::Empty,
             Self::TooLongTime { .. } => RejectKind::TooLong,
             Self::LimitTooLow { .. } | Self::LimitOfNothing { .. } => RejectKind::LimitTooLow,
+            Self::ForeignRole { .. } => RejectKind::ForeignRole,
         }
     }
 }
@@ -201,8 +210,50 @@ impl Reject {
 /// Checks what a framework says about itself (VA-29).
 pub fn check_framework(framework: &FrameworkInfo) -> Result<(), Reject> {
     check_text("framework name", &framework.name)?;
+    check_text("hostname of the framework", &framework.hostname)?;
+    check_text("web address of the framework", &framework.webui_url)?;
+    if let Some(user) = &framework.user {
+        check_filled("user", user)?;
+    }
     check_roles(&framework.roles)?;
+    let what = "a threshold of offers";
+    for (role, least) in &framework.min_allocatable {
+        check_own_role(what, role, framework)?;
+        if least.iter().any(|amounts| amounts.iter().next().is_none()) {
+            // VA-08
+            return Err(Reject::Empty { what });
+        }
+    }
     check_size("framework", framework, limits::FRAMEWORK_BYTES)
+}
+
+/// Checks what a framework wants, against what it says about itself (OF-37, OF-41).
+pub fn check_wishes(framework: &FrameworkInfo, wishes: &Wishes) -> Result<(), Reject> {
+    for role in &wishes.suppressed {
+        check_own_role("a suppression", role, framework)?;
+    }
+    for role in wishes.constraints.keys() {
+        check_own_role("constraints", role, framework)?;
+    }
+    check_size("wishes", wishes, limits::WISHES_BYTES)
+}
+
+/// Checks the roles that a call names.
+pub fn check_named_roles(framework: &FrameworkInfo, roles: &[Role]) -> Result<(), Reject> {
+    let mut roles = roles.iter();
+    roles.try_for_each(|role| check_own_role("a wish", role, framework))
+}
+
+fn check_own_role(
+    what: &'static str,
+    role: &Role,
+    framework: &FrameworkInfo,
+) -> Result<(), Reject> {
+    if framework.roles.contains(role) {
+        return Ok(());
+    }
+    let role = role.clone();
+    Err(Reject::ForeignRole { what, role })
 }
 
 /// Checks the roles of a framework (RQ-02).

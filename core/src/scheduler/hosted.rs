@@ -147,7 +147,8 @@ fn acknowledgement(event: &UserEvent) -> Option<UserCall> {
         | UserEvent::Offers(_)
         | UserEvent::Rescinded(_)
         | UserEvent::Error { .. }
-        | UserEvent::Rejected { .. } => None,
+        | UserEvent::Rejected { .. }
+        | UserEvent::Updated => None,
     }
 }
 

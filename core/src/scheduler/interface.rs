@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{UserCall, UserEvent};
 use crate::ids::PeerId;
-use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::scheduler::{Call, Event};
 
@@ -18,6 +18,8 @@ use crate::protocol::scheduler::{Call, Event};
 pub struct Config {
     /// Who it is. With an id it comes back as that framework.
     pub framework: FrameworkInfo,
+    /// What it wants to begin with.
+    pub wishes: Wishes,
     /// Seeds all chance.
     pub seed: u64,
     /// The most that it waits before it subscribes on a later connection than its first, so that
@@ -32,6 +34,7 @@ impl Config {
     pub fn new(framework: FrameworkInfo, seed: u64) -> Self {
         Self {
             framework,
+            wishes: Wishes::default(),
             seed,
             subscribe_backoff: Duration::from_millis(500),
             max_missed_heartbeats: 5,

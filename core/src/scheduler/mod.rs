@@ -17,7 +17,7 @@ mod tests;
 mod updates;
 mod user;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::time::Duration;
 
 pub use self::hosted::{Acknowledging, Hosted, Logic};
@@ -26,11 +26,15 @@ use self::offers::{accept, drop_tasks};
 use self::recent::Recent;
 pub use self::user::{UserCall, UserEvent};
 use crate::ids::{FrameworkId, OfferId, PeerId, TaskId, UpdateId};
+use crate::limits;
 use crate::machine::{Machine, Never, Outbox};
+use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::hello::CloseReason;
+use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::Reason;
 use crate::rng::Rng;
+use crate::roles::Role;
 use crate::time::Time;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +69,11 @@ pub struct Scheduler {
     acknowledged: Recent,
     /// Kills that wait for a subscription; at most [`limits::WAITING_KILLS`].
     kills: BTreeMap<TaskId, Option<Duration>>,
+    /// Which roles were suppressed when it last asked to be subscribed.
+    asked: BTreeSet<Role>,
+    /// Updates of the framework that are not answered, oldest first; at most
+    /// [`limits::UNANSWERED_UPDATES`].
+    updating: VecDeque<(FrameworkInfo, Wishes)>,
 }
 
 type Out = Outbox<Never, Effect>;
@@ -84,6 +93,8 @@ impl Scheduler {
             pending: BTreeSet::new(),
             acknowledged: Recent::default(),
             kills: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            updating: VecDeque::new(),
         }
     }
 
@@ -147,11 +158,24 @@ impl Scheduler {
                 call,
                 reason,
                 message,
-            } => out.emit(Effect::User(UserEvent::Rejected {
-                call,
-                reason,
-                message,
-            })),
+            } => {
+                if call == CallKind::Update {
+                    self.updating.pop_front();
+                }
+                out.emit(Effect::User(UserEvent::Rejected {
+                    call,
+                    reason,
+                    message,
+                }));
+            }
+            Event::Updated => {
+                // What holds is said again in the next subscription.
+                if let Some((framework, wishes)) = self.updating.pop_front() {
+                    self.config.framework = framework;
+                    self.config.wishes = wishes;
+                }
+                out.emit(Effect::User(UserEvent::Updated));
+            }
         }
     }
 
@@ -203,8 +227,29 @@ impl Scheduler {
             UserCall::ReconcileOperations { operations } => {
                 Call::ReconcileOperations { operations }
             }
-            UserCall::Suppress => Call::Suppress,
-            UserCall::Revive => Call::Revive,
+            UserCall::Suppress { roles } => {
+                self.keep_suppressed(&roles, true);
+                Call::Suppress { roles }
+            }
+            UserCall::Revive { roles } => {
+                self.keep_suppressed(&roles, false);
+                Call::Revive { roles }
+            }
+            UserCall::Update { framework, wishes } => {
+                if self.updating.len() >= limits::UNANSWERED_UPDATES {
+                    let limit = limits::UNANSWERED_UPDATES;
+                    out.emit(Effect::User(UserEvent::Rejected {
+                        call: CallKind::Update,
+                        reason: RejectKind::TooMany,
+                        message: alloc::format!("{limit} updates are not answered yet"),
+                    }));
+                    return;
+                }
+                if subscribed.is_some() {
+                    self.updating.push_back((framework.clone(), wishes.clone()));
+                }
+                Call::Update { framework, wishes }
+            }
             UserCall::Acknowledge {
                 agent,
                 task,

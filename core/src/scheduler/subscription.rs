@@ -3,12 +3,14 @@
 //! Deliberately not here: which connection counts (`mod`).
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Effect, Out, Phase, Scheduler, UserEvent};
 use crate::ids::{FrameworkId, PeerId};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::scheduler::Call;
+use crate::roles::Role;
 use crate::time::Time;
 
 impl Scheduler {
@@ -30,11 +32,45 @@ impl Scheduler {
     pub(super) fn subscribe(&mut self, peer: PeerId, out: &mut Out) {
         let mut framework = self.config.framework.clone();
         framework.id = self.framework.clone();
+        let wishes = self.config.wishes.clone();
         self.phase = Phase::Asking(peer);
+        self.asked.clone_from(&wishes.suppressed);
         out.emit(Effect::Master {
             peer,
-            call: Call::Subscribe { framework },
+            call: Call::Subscribe { framework, wishes },
         });
+    }
+
+    /// Says which roles were suppressed or revived since it has asked to be subscribed.
+    fn catch_up(&mut self, peer: PeerId, out: &mut Out) {
+        let before = core::mem::take(&mut self.asked);
+        let now = &self.config.wishes.suppressed;
+        let suppressed: Vec<Role> = now.difference(&before).cloned().collect();
+        let revived: Vec<Role> = before.difference(now).cloned().collect();
+        if !suppressed.is_empty() {
+            let call = Call::Suppress { roles: suppressed };
+            out.emit(Effect::Master { peer, call });
+        }
+        if !revived.is_empty() {
+            let call = Call::Revive { roles: revived };
+            out.emit(Effect::Master { peer, call });
+        }
+    }
+
+    /// Keeps for the next subscription which roles want offers. With one that is not ours, which
+    /// the master will say, nothing changes.
+    pub(super) fn keep_suppressed(&mut self, roles: &[Role], suppressed: bool) {
+        let own = &self.config.framework.roles;
+        if !roles.iter().all(|role| own.contains(role)) {
+            return;
+        }
+        let named = if roles.is_empty() { own } else { roles };
+        let all = &mut self.config.wishes.suppressed;
+        if suppressed {
+            all.extend(named.iter().cloned());
+        } else {
+            all.retain(|role| !named.contains(role));
+        }
     }
 
     /// Forgets the connection, and every offer with it. What is not confirmed is told again in the
@@ -43,6 +79,7 @@ impl Scheduler {
         let was = core::mem::replace(&mut self.phase, Phase::Away);
         self.offers.clear();
         self.pending.clear();
+        self.updating.clear();
         if matches!(was, Phase::Subscribed(..)) {
             out.emit(Effect::User(UserEvent::Disconnected));
         }
@@ -84,6 +121,7 @@ impl Scheduler {
         self.patience = heartbeat.saturating_mul(self.config.max_missed_heartbeats.max(1));
         self.phase = Phase::Subscribed(peer, now + self.patience);
         self.framework = Some(framework.clone());
+        self.catch_up(peer, out);
         out.emit(Effect::User(UserEvent::Subscribed { framework }));
         for (task, grace) in core::mem::take(&mut self.kills) {
             let call = Call::Kill { task, grace };

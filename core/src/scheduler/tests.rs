@@ -1,6 +1,6 @@
 //! The scheduler machine, driven through `handle` and `tick` only.
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -17,6 +17,7 @@ use crate::protocol::status::{Source, TaskState, TaskStatus};
 use crate::protocol::task::{CommandInfo, TaskInfo};
 use crate::protocol::wire::size;
 use crate::resources::Resources;
+use crate::roles::Role;
 
 const PEER: PeerId = PeerId(1);
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -108,7 +109,10 @@ fn it_subscribes_at_once_and_comes_back_under_its_id_after_a_jittered_wait() {
     let mut s = scheduler();
     let connected = feed(&mut s, secs(1), Input::Connected { peer: PEER });
     let mut info = FrameworkInfo::new("test");
-    let subscribe = |framework| Call::Subscribe { framework };
+    let subscribe = |framework| Call::Subscribe {
+        framework,
+        wishes: Wishes::default(),
+    };
     assert_eq!(connected, [call(subscribe(info.clone()))]);
     let told = feed(&mut s, secs(1), master(subscribed(1)));
     assert_eq!(
@@ -270,7 +274,117 @@ fn an_error_ends_it_and_stop_tears_down_first() {
     let (mut s, now) = running();
     let stopped = feed(&mut s, now, Input::User(UserCall::Stop));
     assert_eq!(stopped, [call(Call::Teardown), Effect::Stop]);
-    assert_eq!(feed(&mut s, now, Input::User(UserCall::Revive)), []);
+    assert_eq!(feed(&mut s, now, Input::User(revive(&[]))), []);
+}
+
+fn role(name: &str) -> Role {
+    Role::new(name).unwrap()
+}
+
+fn suppress(roles: &[&str]) -> UserCall {
+    let roles = roles.iter().map(|name| role(name)).collect();
+    UserCall::Suppress { roles }
+}
+
+fn revive(roles: &[&str]) -> UserCall {
+    let roles = roles.iter().map(|name| role(name)).collect();
+    UserCall::Revive { roles }
+}
+
+/// A scheduler of a framework in two roles.
+fn of_two_roles() -> Scheduler {
+    let mut info = FrameworkInfo::new("test");
+    info.roles = vec![role("eng"), role("ops")];
+    Scheduler::new(Config::new(info, 1))
+}
+
+/// Which roles it says it suppresses when it subscribes over a new connection.
+fn suppressed_at(s: &mut Scheduler, now: Time, peer: PeerId) -> Vec<String> {
+    let mut told = feed(s, now, Input::Connected { peer });
+    let mut out = Outbox::new();
+    s.tick(now + Duration::from_secs(1), &mut out);
+    told.extend(effects(&mut out));
+    match told.last() {
+        Some(Effect::Master {
+            call: Call::Subscribe { wishes, .. },
+            ..
+        }) => wishes.suppressed.iter().map(ToString::to_string).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_suppressed_is_said_at_each_subscription() {
+    // OF-37, FW-39
+    let mut s = of_two_roles();
+    // Between subscriptions too.
+    assert_eq!(feed(&mut s, secs(1), Input::User(suppress(&["ops"]))), []);
+    assert_eq!(suppressed_at(&mut s, secs(1), PEER), ["ops"]);
+    // While it asks to be subscribed, which was said before.
+    assert_eq!(feed(&mut s, secs(1), Input::User(suppress(&["eng"]))), []);
+    assert_eq!(feed(&mut s, secs(1), Input::User(revive(&["ops"]))), []);
+    let told = feed(&mut s, secs(1), master(subscribed(1)));
+    let framework = framework();
+    assert_eq!(
+        told,
+        [
+            call(Call::Suppress {
+                roles: vec![role("eng")]
+            }),
+            call(Call::Revive {
+                roles: vec![role("ops")]
+            }),
+            Effect::User(UserEvent::Subscribed { framework }),
+        ]
+    );
+    // A role of somebody else changes nothing: the master will say so.
+    let told = feed(&mut s, secs(1), Input::User(suppress(&["ops", "web"])));
+    let roles = vec![role("ops"), role("web")];
+    assert_eq!(told, [call(Call::Suppress { roles })]);
+    assert_eq!(suppressed_at(&mut s, secs(2), PeerId(2)), ["eng"]);
+    feed(&mut s, secs(4), Input::User(suppress(&[])));
+    assert_eq!(suppressed_at(&mut s, secs(5), PeerId(3)), ["eng", "ops"]);
+}
+
+#[test]
+fn an_update_holds_once_the_master_says_so() {
+    // FW-53
+    let renamed = |name: &str| FrameworkInfo::new(name);
+    let (mut s, now) = running();
+    for name in ["bad", "good", "late"] {
+        let update = UserCall::Update {
+            framework: renamed(name),
+            wishes: Wishes::default(),
+        };
+        assert_eq!(feed(&mut s, now, Input::User(update)).len(), 1);
+    }
+    let rejected = Event::Rejected {
+        call: CallKind::Update,
+        reason: RejectKind::TooLong,
+        message: "no".to_string(),
+    };
+    feed(&mut s, now, master(rejected));
+    let told = feed(&mut s, now, master(Event::Updated));
+    assert_eq!(told, [Effect::User(UserEvent::Updated)]);
+    // The third was not answered: it is void.
+    feed(&mut s, now, Input::Disconnected { peer: PEER });
+    let mut told = feed(&mut s, now, Input::Connected { peer: PeerId(2) });
+    let mut out = Outbox::new();
+    s.tick(now + Duration::from_secs(1), &mut out);
+    told.extend(effects(&mut out));
+    let [
+        Effect::Master {
+            call: Call::Subscribe {
+                framework: info, ..
+            },
+            ..
+        },
+    ] = told.as_slice()
+    else {
+        panic!("{told:?}");
+    };
+    assert_eq!(info.name, "good");
+    assert_eq!(info.id, Some(framework()));
 }
 
 #[test]
@@ -345,7 +459,7 @@ fn who_leaves_says_nothing_and_ends() {
     for (mut s, now) in [running(), (scheduler(), secs(1))] {
         let left = feed(&mut s, now, Input::User(UserCall::Leave));
         assert_eq!(left, [Effect::Stop]);
-        assert_eq!(feed(&mut s, now, Input::User(UserCall::Revive)), []);
+        assert_eq!(feed(&mut s, now, Input::User(revive(&[]))), []);
         assert_eq!(feed(&mut s, now, Input::Connected { peer: PEER }), []);
     }
 }

@@ -9,11 +9,13 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AgentId, FrameworkId, OfferId, OperationId, TaskId, UpdateId};
+use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::offer::{Offer, Operation};
 use crate::protocol::operation::OperationStatus;
 use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::status::TaskStatus;
 use crate::protocol::task::TaskInfo;
+use crate::roles::Role;
 
 /// What a user's scheduler is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +52,8 @@ pub enum UserEvent {
     /// News about an operation that the framework has named. May come again after a crash of this
     /// process.
     Operation(OperationStatus),
+    /// What the last `Update` said holds.
+    Updated,
 }
 
 /// What a user's scheduler may ask for.
@@ -78,10 +82,17 @@ pub enum UserCall {
         /// The time between SIGTERM and SIGKILL; `None` is the task's own.
         grace: Option<Duration>,
     },
-    /// Wants no offers until it revives.
-    Suppress,
-    /// Wants offers again.
-    Revive,
+    /// Wants no offers in some roles until it revives them. It holds over subscriptions, and can be
+    /// said between them.
+    Suppress {
+        /// The roles, all of them the framework's; empty means all.
+        roles: Vec<Role>,
+    },
+    /// Wants offers in some roles again, and forgets its refusals there.
+    Revive {
+        /// The roles; as in `Suppress`.
+        roles: Vec<Role>,
+    },
     /// Confirms an update. Only needed with [`super::Acknowledging::ByUser`].
     Acknowledge {
         /// Where the update came from.
@@ -102,6 +113,15 @@ pub enum UserCall {
     ReconcileOperations {
         /// Which ones, and on which agent they are believed to be.
         operations: Vec<(OperationId, Option<AgentId>)>,
+    },
+    /// Says anew what the framework is and wants; its id, principal and user stay. The answer is
+    /// `Updated` or `Rejected`. Without a subscription, and if that ends before the answer, it is
+    /// void.
+    Update {
+        /// Who it is.
+        framework: FrameworkInfo,
+        /// What it wants, in place of all that it wanted before.
+        wishes: Wishes,
     },
     /// Ends the framework, its tasks, and this scheduler.
     Stop,

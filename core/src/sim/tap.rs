@@ -313,7 +313,8 @@ impl Logic for Tap {
             | UserEvent::Rescinded(_)
             | UserEvent::Operation(_)
             | UserEvent::Error { .. }
-            | UserEvent::Rejected { .. } => {}
+            | UserEvent::Rejected { .. }
+            | UserEvent::Updated => {}
         }
         let from = calls.len();
         self.user.logic_mut().on_event(now, event, calls);

@@ -13,7 +13,7 @@ use tepui_core::ids::{
     AgentId, ExecutorId, FrameworkId, MasterId, OfferId, RequestId, TaskId, UpdateId,
 };
 use tepui_core::protocol::agent::{TaskReport, ToAgent, ToMaster};
-use tepui_core::protocol::framework::FrameworkInfo;
+use tepui_core::protocol::framework::{FrameworkInfo, Wishes};
 use tepui_core::protocol::offer::{Offer, Operation};
 use tepui_core::protocol::scheduler::{Call, Event};
 use tepui_core::protocol::status::{Source, TaskState, TaskStatus};
@@ -434,6 +434,7 @@ fn ids_of_frameworks(catalogue: &mut Catalogue) {
         "id to subscribe under",
         Call::Subscribe {
             framework: framework_info,
+            wishes: Wishes::default(),
         },
     );
     call("offer accepted", accept(vec![marked()], vec![task()]));
@@ -566,6 +567,7 @@ fn all_roles(catalogue: &mut Catalogue) {
             roles: vec![marked()],
             ..framework_info("f")
         },
+        wishes: Wishes::default(),
     };
     texts(catalogue, "call: role of a framework", &rules, &subscribe);
     let message = run(info(framework()), marked(), task());

@@ -7,6 +7,7 @@ use tepui_core::limits;
 use tepui_core::machine::Output;
 use tepui_core::master::{Effect, Input};
 use tepui_core::protocol::agent::ToMaster;
+use tepui_core::protocol::framework::Wishes;
 use tepui_core::protocol::hello::CloseReason;
 use tepui_core::protocol::offer::Operation;
 use tepui_core::protocol::operator;
@@ -91,6 +92,7 @@ fn in_a_role_that_is_not_proved(catalogue: &mut Catalogue) {
     };
     let subscribe = || Call::Subscribe {
         framework: framework_info("x"),
+        wishes: Wishes::default(),
     };
     let request = || operator::Request {
         id: RequestId(7),

@@ -10,7 +10,9 @@ use tepui_core::protocol::scheduler::{Call, Event};
 use tepui_core::roles::Role;
 
 use super::Catalogue;
-use super::stage::{FRAMEWORK, OTHER_FRAMEWORK, SILENT, Stage, framework_id, framework_info};
+use super::stage::{
+    FRAMEWORK, OTHER_FRAMEWORK, SILENT, Stage, framework_id, framework_info, subscribe,
+};
 
 /// What is wrong, of which kind that is, what is said, and how it is made so.
 type Rule = (
@@ -79,7 +81,7 @@ const RULES: [Rule; 6] = [
 fn refuses(framework: FrameworkInfo, why: EndReason, text: &str) {
     let mut stage = Stage::new();
     let before = stage.state();
-    let outputs = stage.call(SILENT, Call::Subscribe { framework });
+    let outputs = stage.call(SILENT, subscribe(framework));
     let [
         Output::Effect(Effect::Scheduler {
             peer: SILENT,
@@ -98,7 +100,7 @@ fn refuses(framework: FrameworkInfo, why: EndReason, text: &str) {
 pub(crate) fn check(catalogue: &mut Catalogue) {
     let mut stage = Stage::new();
     let framework = framework_info("x");
-    let outputs = stage.call(SILENT, Call::Subscribe { framework });
+    let outputs = stage.call(SILENT, subscribe(framework));
     let text = format!("{outputs:?}");
     assert!(
         text.contains("Subscribed"),
@@ -162,7 +164,7 @@ fn ended_and_doubled(catalogue: &mut Catalogue) {
         id: Some(framework_id(1)),
         ..framework_info("g")
     };
-    let outputs = stage.call(SILENT, Call::Subscribe { framework });
+    let outputs = stage.call(SILENT, subscribe(framework));
     let text = format!("{outputs:?}");
     assert!(text.contains("reason: TornDown"), "{text}");
     assert_eq!(stage.state(), before);
@@ -174,7 +176,7 @@ fn ended_and_doubled(catalogue: &mut Catalogue) {
         id: Some(framework_id(1)),
         ..framework_info("g")
     };
-    let outputs = stage.call(FRAMEWORK, Call::Subscribe { framework });
+    let outputs = stage.call(FRAMEWORK, subscribe(framework));
     let text = format!("{outputs:?}");
     assert!(text.contains("reason: AlreadySubscribed"), "{text}");
     let mut lost = Stage::new();

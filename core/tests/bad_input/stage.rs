@@ -9,7 +9,7 @@ use tepui_core::ids::{AgentId, FrameworkId, MasterId, PeerId, RequestId, TaskId}
 use tepui_core::machine::{Machine, Outbox, Output};
 use tepui_core::master::{Config, Effect, Input, Master};
 use tepui_core::protocol::agent::ToMaster;
-use tepui_core::protocol::framework::FrameworkInfo;
+use tepui_core::protocol::framework::{FrameworkInfo, Wishes};
 use tepui_core::protocol::node::AgentInfo;
 use tepui_core::protocol::offer::{Offer, Operation};
 use tepui_core::protocol::operator;
@@ -76,6 +76,12 @@ pub(crate) fn framework_info(name: &str) -> FrameworkInfo {
     }
 }
 
+/// Subscribes with no wishes.
+pub(crate) fn subscribe(framework: FrameworkInfo) -> Call {
+    let wishes = Wishes::default();
+    Call::Subscribe { framework, wishes }
+}
+
 /// A task that the first agent could run.
 pub(crate) fn task(id: &str) -> TaskInfo {
     TaskInfo {
@@ -119,7 +125,7 @@ impl Stage {
             });
         }
         let framework = framework_info("f");
-        stage.call(FRAMEWORK, Call::Subscribe { framework });
+        stage.call(FRAMEWORK, subscribe(framework));
         stage.pass();
         let offer = stage.offer(FRAMEWORK, 0);
         let operations = vec![Operation::Launch(vec![task("runs")])];
@@ -135,7 +141,7 @@ impl Stage {
         // Half of what the first one has goes to the second.
         let offer = stage.offer(FRAMEWORK, 1);
         let framework = framework_info("g");
-        stage.call(OTHER_FRAMEWORK, Call::Subscribe { framework });
+        stage.call(OTHER_FRAMEWORK, subscribe(framework));
         stage.call(
             FRAMEWORK,
             Call::Decline {

@@ -180,6 +180,7 @@ async fn on_cluster(
     let connecting = Framework::builder("tepui run")
         .roles(args.role.iter().cloned())
         .failover_timeout(failover)
+        .capabilities(plan.capabilities())
         .connect(&target);
     let patience = args
         .timeout

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use tepui_core::ids::TaskId;
+use tepui_core::protocol::framework::Capabilities;
 use tepui_core::protocol::offer::Offer;
 use tepui_core::protocol::status::{TaskState, TaskStatus};
 use tepui_core::protocol::task::{CommandInfo, TaskInfo};
@@ -98,6 +99,18 @@ impl Plan {
     /// Returns what one instance takes.
     pub(super) fn wanted(&self) -> &Resources {
         &self.template.resources
+    }
+
+    /// Returns what it must say that it can cope with: agents with graphics processors are kept for
+    /// those who ask.
+    pub(super) fn capabilities(&self) -> Capabilities {
+        let needs = self.template.resources.iter();
+        let mut names = needs.map(|needed| needed.name());
+        if names.any(|name| name == "gpus") {
+            Capabilities::default() | Capabilities::GPUS
+        } else {
+            Capabilities::default()
+        }
     }
 
     /// Returns the largest offer that was too small, measured by what is scarcest in it.

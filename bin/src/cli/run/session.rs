@@ -196,7 +196,7 @@ impl<'a, 'b> Session<'a, 'b> {
                 }
             }
             // What was launched on it comes back as dropped.
-            Event::Rescinded(_) => {}
+            Event::Rescinded(_) | Event::Updated => {}
             // It asks for none.
             Event::Operation(_) => {}
             // Acknowledged when it is dropped, which is after it has been dealt with.

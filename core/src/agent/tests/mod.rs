@@ -332,6 +332,7 @@ fn record_line(record: &AgentRecord) -> String {
         AgentRecord::Booted { boot } => format!("booted {}", boot.0),
         AgentRecord::CarriedOut { order, .. } => format!("{} {}", order.number, order.kind),
         AgentRecord::OperationAcknowledged { number } => format!("told of {number}"),
+        AgentRecord::FrameworkChanged { framework } => format!("framework {}", framework.name),
     }
 }
 

@@ -111,6 +111,10 @@ fn from_master() -> impl Strategy<Value = ToAgent> {
             Some(()) => ToAgent::Shutdown("gone".into()),
             None => ToAgent::Ping,
         }),
+        1 => framework_id().prop_map(|id| {
+            let renamed = FrameworkInfo::new("renamed");
+            ToAgent::UpdateFramework(FrameworkInfo { id: Some(id), ..renamed })
+        }),
         1 => (framework_id(), task_id(), 0u128..20).prop_map(|(framework, task, update)| {
             ToAgent::Acknowledge { framework, task, update: UpdateId(update) }
         }),

@@ -224,6 +224,63 @@ fn orders_that_make_no_sense_are_ignored() {
 }
 
 #[test]
+fn programs_run_as_the_user_of_their_framework() {
+    // FW-01: unless their command names another
+    let mut node = Node::joined();
+    let of_user = |name: &str, user: Option<&str>| {
+        let mut task = task(name);
+        let command = task.command.as_mut().unwrap();
+        command.user = user.map(Into::into);
+        let mut order = run("f", task);
+        if let Input::Master {
+            message: ToAgent::RunTask { framework, .. },
+            ..
+        } = &mut order
+        {
+            framework.user = Some("web".into());
+        }
+        order
+    };
+    for (user, runs_as) in [(None, "web"), (Some("other"), "other")] {
+        let outputs = node.feed(of_user(runs_as, user));
+        let launched = outputs.iter().find_map(|output| match output {
+            Output::Effect(Effect::Container(ContainerCommand::Launch { spec, .. })) => {
+                spec.command.user.as_deref()
+            }
+            Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+        });
+        assert_eq!(launched, Some(runs_as));
+    }
+}
+
+#[test]
+fn what_a_framework_says_about_itself_is_kept_for_the_next_master() {
+    // FW-53, PR-07
+    let mut node = Node::joined();
+    node.feed(run("f", task("t")));
+    let renamed = |id: &str| FrameworkInfo {
+        id: Some(fw(id)),
+        ..FrameworkInfo::new("renamed")
+    };
+    let update = |id| master(ToAgent::UpdateFramework(renamed(id)));
+    assert_eq!(lines(&node.feed(update("f"))), ["* framework renamed"]);
+    assert_eq!(lines(&node.feed(update("f"))), NOTHING);
+    assert_eq!(lines(&node.feed(update("stranger"))), NOTHING);
+    let (mut node, _) = Node::restart(node.journal, node.now);
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    node.feed(Input::MasterFound { peer: MASTER });
+    let outputs = node.pass(secs(1));
+    let known = outputs.iter().find_map(|output| match output {
+        Output::Effect(Effect::Master {
+            message: ToMaster::Reregister { frameworks, .. },
+            ..
+        }) => Some(frameworks.clone()),
+        Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+    });
+    assert_eq!(known, Some(vec![renamed("f")]));
+}
+
+#[test]
 fn a_framework_is_shut_down() {
     let mut node = Node::joined();
     node.feed(run("f", task("running")));

@@ -84,7 +84,7 @@ fn nobody_speaks_in_another_role() {
     let agent = world.connect(PeerRole::Agent, "one");
     let framework = framework_info();
     assert_eq!(
-        world.call(agent, Call::Subscribe { framework }),
+        world.call(agent, subscribe(framework)),
         [disconnect(
             agent,
             CloseReason::WrongRole,
@@ -266,7 +266,7 @@ fn an_agent_that_stays_away_is_unreachable_until_it_returns() {
     assert_eq!(state, TaskState::Unreachable);
     let framework = world.connect(PeerRole::Framework, "web");
     let info = framework_info_of(owner.clone());
-    let outs = world.call(framework, Call::Subscribe { framework: info });
+    let outs = world.call(framework, subscribe(info));
     assert_eq!(outs.len(), 2, "{outs:?}");
     let peer = world.connect(PeerRole::Agent, "one");
     let running = report(&owner, task("t", &id, "cpus:1"), TaskState::Running);

@@ -1,5 +1,7 @@
 //! What peers say that could set the books of master and allocator apart.
 
+use alloc::collections::BTreeSet;
+
 use super::*;
 use crate::resources::Milli;
 
@@ -55,11 +57,17 @@ fn who_suppressed_its_offers_wants_none_under_another_name() {
     let mut world = world();
     let peer = world.connect(PeerRole::Framework, "web");
     world.subscribe(peer, named("m"));
-    assert_eq!(world.call(peer, Call::Suppress), []);
-    world.subscribe(peer, named("z"));
+    assert_eq!(world.call(peer, Call::Suppress { roles: Vec::new() }), []);
+    let suppressed = BTreeSet::from([Role::any()]);
+    let wishes = Wishes {
+        suppressed,
+        ..Wishes::default()
+    };
+    let framework = named("z");
+    world.call(peer, Call::Subscribe { framework, wishes });
     world.agent("host", "cpus:4");
     assert_eq!(world.tick(), []);
-    assert_eq!(world.call(peer, Call::Revive), []);
+    assert_eq!(world.call(peer, Call::Revive { roles: Vec::new() }), []);
     assert_eq!(world.offered(peer).len(), 1);
 }
 

@@ -2,10 +2,13 @@
 //!
 //! Ids come from small sets, so that nonsense often hits something that exists.
 
+use alloc::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::ids::{ExecutorId, OperationId};
+use crate::protocol::framework::Capabilities;
 use crate::protocol::node::DrainConfig;
 use crate::protocol::operation::{Conversion, Converted, OperationState, OperationStatus};
 use crate::protocol::task::ExecutorInfo;
@@ -187,6 +190,9 @@ impl Dice<'_> {
         if self.chance(50) {
             info.failover_timeout = Duration::from_secs(u64::from(self.below(30)));
         }
+        if self.chance(70) {
+            info.capabilities = info.capabilities | Capabilities::GPUS;
+        }
         // A master goes by the certificate, whatever a framework says; it takes an agent's word.
         info.principal = [None, Some("one"), Some("two")][self.below(3) as usize].map(String::from);
         if self.chance(20) {
@@ -263,6 +269,7 @@ impl Dice<'_> {
         match self.below(if joins { 6 } else { 36 }) {
             0..6 => Call::Subscribe {
                 framework: self.framework_info(world),
+                wishes: self.wishes(),
             },
             6 => Call::Teardown,
             7..18 => {
@@ -299,8 +306,16 @@ impl Dice<'_> {
                 offers: self.offers(world, peer),
                 refuse,
             },
-            22 => Call::Suppress,
-            23..25 => Call::Revive,
+            22 => Call::Suppress {
+                roles: self.some_roles(),
+            },
+            23 => Call::Revive {
+                roles: self.some_roles(),
+            },
+            24 => Call::Update {
+                framework: self.framework_info(world),
+                wishes: self.wishes(),
+            },
             25..28 => Call::Kill {
                 task: self.known_task(world).1,
                 grace: refuse,
@@ -366,6 +381,23 @@ impl Dice<'_> {
                 task: [".", "", "a", "b", "zz"][self.below(5) as usize].to_string(),
                 grace: None,
             },
+        }
+    }
+
+    /// None, and so all, more often than not.
+    fn some_roles(&mut self) -> Vec<Role> {
+        let some = self.chance(40);
+        (0..u32::from(some)).map(|_| self.role()).collect()
+    }
+
+    fn wishes(&mut self) -> Wishes {
+        Wishes {
+            suppressed: if self.chance(90) {
+                BTreeSet::new()
+            } else {
+                self.some_roles().into_iter().collect()
+            },
+            ..Wishes::default()
         }
     }
 
@@ -469,7 +501,8 @@ fn run(mut world: World, script: &[Vec<u32>]) -> (usize, usize, usize) {
                     | Event::Rescind(_)
                     | Event::OperationUpdate(_)
                     | Event::Error { .. }
-                    | Event::Rejected { .. } => {}
+                    | Event::Rejected { .. }
+                    | Event::Updated => {}
                 },
                 Output::Effect(Effect::Agent { message, .. }) => {
                     runs += usize::from(matches!(message, ToAgent::RunTask { .. }));

@@ -67,7 +67,7 @@ impl Launched {
             id: Some(self.owner.clone()),
             ..patient()
         };
-        let outs = self.world.call(self.peer, Call::Subscribe { framework });
+        let outs = self.world.call(self.peer, subscribe(framework));
         let to = self.peer;
         heard(&outs, to)
     }

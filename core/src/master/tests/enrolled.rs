@@ -33,7 +33,7 @@ fn turned_away(world: &mut World, id: &FrameworkId, reason: EndReason) {
     let framework = framework_info_of(id.clone());
     let why = alloc::format!("framework {id} has been removed: {reason}");
     assert_eq!(
-        world.call(peer, Call::Subscribe { framework }),
+        world.call(peer, subscribe(framework)),
         refusal(peer, reason, &why)
     );
 }
@@ -51,7 +51,7 @@ fn a_subscription_is_written_down_before_it_is_told() {
     let mut world = World::new();
     let peer = world.connect(PeerRole::Framework, "web");
     let framework = framework_info();
-    let call = Call::Subscribe { framework };
+    let call = subscribe(framework);
     let input = Input::Scheduler { peer, call };
     world.master.handle(world.now, input, &mut world.out);
     let outs: Vec<Out> = world.out.drain().collect();
@@ -82,7 +82,7 @@ fn a_framework_without_tasks_outlives_a_master() {
     let framework = framework_info_of(id.clone());
     let why = "framework rio-1-0000 is somebody else's";
     assert_eq!(
-        world.call(thief, Call::Subscribe { framework }),
+        world.call(thief, subscribe(framework)),
         refusal(thief, EndReason::SomebodyElses, why)
     );
     let peer = world.connect(PeerRole::Framework, "web");

@@ -17,16 +17,12 @@ fn a_new_framework_gets_an_id() {
     // SM-01, FW-03
     let mut world = World::new();
     let peer = world.connect(PeerRole::Framework, "web");
-    let call = Call::Subscribe {
-        framework: framework_info(),
-    };
+    let call = subscribe(framework_info());
     let outs = world.call(peer, call.clone());
     assert_eq!(outs, [subscribed(peer, framework_id(0))]);
     // Asked again over the same connection, it is the same.
     assert_eq!(world.call(peer, call), [subscribed(peer, framework_id(0))]);
-    let other = Call::Subscribe {
-        framework: framework_info_of(framework_id(9)),
-    };
+    let other = subscribe(framework_info_of(framework_id(9)));
     assert_eq!(
         world.call(peer, other),
         refusal(
@@ -41,7 +37,7 @@ fn a_new_framework_gets_an_id() {
 fn one_must_subscribe_first() {
     let mut world = World::new();
     let peer = world.connect(PeerRole::Framework, "web");
-    let outs = world.call(peer, Call::Revive);
+    let outs = world.call(peer, Call::Revive { roles: Vec::new() });
     assert_eq!(
         outs,
         refusal(peer, EndReason::NotSubscribed, "not subscribed")
@@ -55,7 +51,7 @@ fn a_framework_is_refused_if_its_name_is_too_long() {
     let peer = world.connect(PeerRole::Framework, "web");
     let framework = FrameworkInfo::new("x".repeat(4_097));
     assert_eq!(
-        world.call(peer, Call::Subscribe { framework }),
+        world.call(peer, subscribe(framework)),
         refusal(
             peer,
             EndReason::Invalid(RejectKind::TooLong),
@@ -86,12 +82,7 @@ fn the_second_scheduler_takes_over() {
     world.now = world.now + Duration::from_micros(1);
     let offer = world.offered(old).remove(0);
     let peer = world.connect(PeerRole::Framework, "web");
-    let outs = world.call(
-        peer,
-        Call::Subscribe {
-            framework: framework_info_of(id.clone()),
-        },
-    );
+    let outs = world.call(peer, subscribe(framework_info_of(id.clone())));
     let why = "framework failed over";
     let told = ended(old, EndReason::FailedOver, why);
     let closed = disconnect(old, CloseReason::Replaced, why);
@@ -116,7 +107,7 @@ fn a_framework_is_not_taken_over_by_others() {
     let thief = world.connect(PeerRole::Framework, "batch");
     let framework = framework_info_of(id.clone());
     assert_eq!(
-        world.call(thief, Call::Subscribe { framework }),
+        world.call(thief, subscribe(framework)),
         refusal(
             thief,
             EndReason::SomebodyElses,
@@ -150,7 +141,7 @@ fn a_lost_framework_has_its_time_to_come_back() {
     // SM-08
     let peer = world.connect(PeerRole::Framework, "web");
     let framework = framework_info_of(id.clone());
-    let outs = world.call(peer, Call::Subscribe { framework });
+    let outs = world.call(peer, subscribe(framework));
     let why = "framework rio-1-0000 has been removed: timed-out";
     assert_eq!(outs, refusal(peer, EndReason::TimedOut, why));
     // Nobody else will confirm the end of its tasks.
@@ -219,29 +210,29 @@ fn a_new_framework_takes_the_place_of_one_that_left_nothing_running() {
         gone.push(id);
     }
     let full = "the limit of 2 frameworks is reached";
-    let subscribe = |world: &mut World| {
+    let try_one = |world: &mut World| {
         let peer = world.connect(PeerRole::Framework, "cli");
         let framework = patient.clone();
-        let outs = world.call(peer, Call::Subscribe { framework });
+        let outs = world.call(peer, subscribe(framework));
         (
             outs == refusal(peer, EndReason::TooManyFrameworks, full),
             peer,
         )
     };
-    assert!(subscribe(&mut world).0, "both may come back soon");
+    assert!(try_one(&mut world).0, "both may come back soon");
     world.pass(limits::FRAMEWORK_ABSENCE);
     assert!(
-        !subscribe(&mut world).0,
+        !try_one(&mut world).0,
         "the second has left nothing running"
     );
     assert!(
-        subscribe(&mut world).0,
+        try_one(&mut world).0,
         "the first has, however long it stays away"
     );
 
     let peer = world.connect(PeerRole::Framework, "cli");
     let framework = framework_info_of(gone.remove(1));
-    let outs = world.call(peer, Call::Subscribe { framework });
+    let outs = world.call(peer, subscribe(framework));
     let why = "framework rio-1-0001 has been removed: replaced";
     assert_eq!(outs, refusal(peer, EndReason::Replaced, why));
 }
@@ -269,7 +260,7 @@ fn the_ring_of_ended_frameworks_is_bounded() {
     for n in [0, 1] {
         let peer = world.connect(PeerRole::Framework, "web");
         let framework = framework_info_of(framework_id(n));
-        let outs = world.call(peer, Call::Subscribe { framework });
+        let outs = world.call(peer, subscribe(framework));
         let why = alloc::format!("framework rio-1-000{n} has been removed: torn-down");
         assert_eq!(outs, refusal(peer, EndReason::TornDown, &why));
     }

@@ -22,6 +22,7 @@ mod roles;
 mod shared;
 mod standing;
 mod tasks;
+mod wishes;
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -38,7 +39,7 @@ use crate::ids::{AgentId, FrameworkId, MasterId, OfferId, PeerId, RequestId, Tas
 use crate::limits;
 use crate::machine::{Durable, Machine, Outbox, Output};
 use crate::protocol::agent::{TaskReport, ToAgent, ToMaster};
-use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::node::AgentInfo;
 use crate::protocol::offer::{Offer, Operation};
@@ -120,6 +121,12 @@ fn launch(offers: &[OfferId], tasks: Vec<TaskInfo>) -> Call {
         operations: vec![Operation::Launch(tasks)],
         refuse: None,
     }
+}
+
+/// Subscribes with no wishes.
+fn subscribe(framework: FrameworkInfo) -> Call {
+    let wishes = Wishes::default();
+    Call::Subscribe { framework, wishes }
 }
 
 /// What the agent says about a task; `n` names the update.
@@ -413,7 +420,7 @@ impl World {
     }
 
     fn subscribe(&mut self, peer: PeerId, framework: FrameworkInfo) -> FrameworkId {
-        let outs = self.call(peer, Call::Subscribe { framework });
+        let outs = self.call(peer, subscribe(framework));
         match outs.as_slice() {
             [
                 Output::Effect(Effect::Scheduler {
@@ -427,7 +434,7 @@ impl World {
 
     /// Subscribes over another connection than the one that stands, and returns what else is said.
     fn subscribe_again(&mut self, peer: PeerId, framework: FrameworkInfo) -> Vec<Out> {
-        let mut outs = self.call(peer, Call::Subscribe { framework });
+        let mut outs = self.call(peer, subscribe(framework));
         let place = outs.iter().position(|out| {
             let Output::Effect(Effect::Scheduler { event, .. }) = out else {
                 return false;

@@ -387,10 +387,16 @@ fn a_declined_offer_comes_again_after_its_refusal() {
 fn who_suppresses_hears_nothing_until_he_revives() {
     // OF-36, OF-37
     let mut o = offered("cpus:4");
-    assert_eq!(o.world.call(o.peer, Call::Suppress), []);
+    assert_eq!(
+        o.world.call(o.peer, Call::Suppress { roles: Vec::new() }),
+        []
+    );
     // What is offered stays good.
     assert_eq!(o.world.master.view().offers().len(), 1);
-    assert!(o.world.master.view().frameworks()[0].suppressed);
+    assert_eq!(
+        o.world.master.view().frameworks()[0].suppressed,
+        [Role::any()]
+    );
     let call = Call::Decline {
         offers: vec![offer_id(0)],
         refuse: Some(Duration::from_secs(3_600)),
@@ -398,7 +404,7 @@ fn who_suppresses_hears_nothing_until_he_revives() {
     assert_eq!(o.world.call(o.peer, call), []);
     o.world.now = o.world.now + Duration::from_micros(1);
     assert_eq!(o.world.tick(), []);
-    assert_eq!(o.world.call(o.peer, Call::Revive), []);
+    assert_eq!(o.world.call(o.peer, Call::Revive { roles: Vec::new() }), []);
     o.world.now = o.world.now + Duration::from_micros(1);
     assert_eq!(o.world.offered(o.peer)[0].id, offer_id(1));
 }

@@ -102,7 +102,7 @@ fn a_recovered_framework_is_still_its_owners() {
     let framework = framework_info_of(owner.clone());
     let why = "framework rio-1-0000 is somebody else's";
     assert_eq!(
-        world.call(thief, Call::Subscribe { framework }),
+        world.call(thief, subscribe(framework)),
         refusal(thief, EndReason::SomebodyElses, why)
     );
     let peer = world.connect(PeerRole::Framework, "web");
@@ -217,7 +217,7 @@ fn a_kill_is_answered_when_the_last_agent_is_given_up() {
     assert_eq!(outs, [out_of_reach(&agent_id(0), world.now)]);
     let web = world.connect(PeerRole::Framework, "web");
     let framework = framework_info_of(owner.clone());
-    let outs = world.call(web, Call::Subscribe { framework });
+    let outs = world.call(web, subscribe(framework));
     assert_eq!(outs[1..], [unknown(&world, web, "t")]);
     // It may come back with the task all the same, however late. Until then all is known at once.
     let outs = world.call(web, kill("x"));
@@ -287,7 +287,7 @@ fn a_framework_id_of_nobody_here_is_not_let_in() {
         };
         let why = alloc::format!("framework {id} {why}");
         assert_eq!(
-            world.call(peer, Call::Subscribe { framework }),
+            world.call(peer, subscribe(framework)),
             refusal(peer, reason, &why)
         );
     }
@@ -306,7 +306,7 @@ fn whoever_comes_first_under_an_id_does_not_get_what_is_not_his() {
     world.subscribe(thief, framework_info_of(owner.clone()));
     // It is not clear yet who is right: the owner is not turned away for good.
     let framework = framework_info_of(owner.clone());
-    let call = Call::Subscribe { framework };
+    let call = subscribe(framework);
     let why = "framework rio-1-0000 is somebody else's";
     assert_eq!(
         world.call(web, call.clone()),

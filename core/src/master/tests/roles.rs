@@ -136,7 +136,7 @@ fn what_is_offered_in_a_role_that_was_left_is_taken_back() {
         id: Some(id),
         ..in_roles(&["ops"])
     };
-    let outs = world.call(peer, Call::Subscribe { framework });
+    let outs = world.call(peer, subscribe(framework));
     let rescind = to_framework(peer, Event::Rescind(offer_id(0)));
     assert!(outs.contains(&rescind), "{outs:?}");
     let left = world.master.view().offers();

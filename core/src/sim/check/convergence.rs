@@ -74,7 +74,8 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
         let id = seat.id()?;
         let mut rows = frameworks.iter();
         let row = rows.find(|row| row.info.id.as_ref() == Some(id))?;
-        (!row.suppressed).then(|| hosted.logic().offers())
+        let wants = row.suppressed.len() < row.info.roles.len();
+        wants.then(|| hosted.logic().offers())
     };
     let offered: Vec<u64> = world.frameworks.iter().filter_map(wants).collect();
     let starved = !offered.is_empty() && offered.iter().all(|offers| *offers == 0);

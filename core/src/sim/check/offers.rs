@@ -75,8 +75,9 @@ impl Ledger {
             Call::Decline { offers, .. } => self.answered(*peer, offers),
             Call::Teardown => self.forget_all(*peer),
             Call::Subscribe { .. }
-            | Call::Suppress
-            | Call::Revive
+            | Call::Suppress { .. }
+            | Call::Revive { .. }
+            | Call::Update { .. }
             | Call::Kill { .. }
             | Call::Acknowledge { .. }
             | Call::AcknowledgeOperation { .. }

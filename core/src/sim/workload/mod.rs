@@ -174,9 +174,9 @@ impl Steady {
         if is_content != self.is_suppressed {
             self.is_suppressed = is_content;
             calls.push(if is_content {
-                UserCall::Suppress
+                UserCall::Suppress { roles: Vec::new() }
             } else {
-                UserCall::Revive
+                UserCall::Revive { roles: Vec::new() }
             });
         }
     }
@@ -197,13 +197,13 @@ impl Logic for Steady {
                 self.given_up.remove(&status.task);
             }
             UserEvent::Update(status) => self.hear(now, status.task, status.state, calls),
-            // Whoever subscribes is taken to want offers.
-            UserEvent::Subscribed { .. } => self.is_suppressed = false,
-            UserEvent::Disconnected
+            UserEvent::Subscribed { .. }
+            | UserEvent::Disconnected
             | UserEvent::Rescinded(_)
             | UserEvent::Operation(_)
             | UserEvent::Error { .. }
-            | UserEvent::Rejected { .. } => {}
+            | UserEvent::Rejected { .. }
+            | UserEvent::Updated => {}
         }
         self.adjust(calls);
     }
