@@ -77,8 +77,8 @@ pub const COMPLETED_EXECUTORS_PER_FRAMEWORK: usize = 150;
 pub const COMPLETED_TASKS_PER_EXECUTOR: usize = 200;
 /// Of how many ended frameworks the registry remembers why, so that their ids do not come back.
 pub const ENDED_FRAMEWORKS: usize = 10_000;
-/// How long a framework's tasks go on while it is away, unless it says otherwise: over a weekend, and
-/// until somebody has looked (FW-04).
+/// How long a framework's tasks go on while it is away, unless it says otherwise: over a weekend,
+/// and until somebody has looked (FW-04).
 pub const FAILOVER_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// The most refuse filters kept for longer than an interval; beyond it those that lapse first lapse
 /// at the end of it, which only offers earlier. One takes twelve bytes.
@@ -112,6 +112,10 @@ pub const DELETIONS: usize = 1_024;
 /// The most updates that a scheduler remembers to have told and not yet seen confirmed; beyond it
 /// one that comes again is told again.
 pub const UNCONFIRMED_UPDATES: usize = 100_000;
+/// The most tasks that a framework may ask for in one call.
+pub const RECONCILED_PER_CALL: usize = 1_000;
+/// The most tasks that were asked for and wait for a master's agents to return.
+pub const WAITING_ASKS: usize = 200_000;
 /// The most updates of itself that a framework may have sent without an answer.
 pub const UNANSWERED_UPDATES: usize = 1_000;
 /// The most kills that wait for a master's agents to return, or for a scheduler's subscription.
@@ -137,6 +141,8 @@ const _: () = assert!(OPERATIONS_PER_ACCEPT < OPERATIONS_PER_AGENT);
 const _: () = assert!(2 * AGENT_BYTES + TEXT_BYTES <= FRAME_BYTES);
 const _: () = assert!(COMPLETED_FRAMEWORKS <= ENDED_FRAMEWORKS);
 const _: () = assert!(TEXT_BYTES < FRAME_BYTES);
+// A task and its agent, with their lengths.
+const _: () = assert!(RECONCILED_PER_CALL * (2 * ID_BYTES + 8) + TEXT_BYTES <= FRAME_BYTES);
 const _: () = assert!(FRAMEWORK_BYTES <= SLICE_BYTES);
 // What the master adds to a task: its role, the certificate's name, which is below 64 KiB in TLS,
 // and ids.

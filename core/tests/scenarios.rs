@@ -54,6 +54,8 @@ impl Logic for Keeper {
                     calls.push(UserCall::launch(offer, vec![task], None));
                 }
             }
+            // An answer is no news.
+            UserEvent::Update(status) if status.reason == Some(Reason::Reconciliation) => {}
             UserEvent::Update(status) => {
                 if status.state.is_terminal() {
                     self.is_busy = false;

@@ -360,7 +360,8 @@ impl Logic for Channels {
                 | Event::Offers(_)
                 | Event::Rescinded(_)
                 | Event::Error { .. }
-                | Event::Rejected { .. } => {}
+                | Event::Rejected { .. }
+                | Event::Updated => {}
             }
             calls.push(UserCall::Stop);
         }

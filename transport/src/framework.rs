@@ -42,8 +42,8 @@ pub struct Framework {
 }
 
 impl Framework {
-    /// Describes a framework in the role `*`. Its tasks go on for a week while it is away, and end if
-    /// it stops.
+    /// Describes a framework in the role `*`. Its tasks go on for a week while it is away, and end
+    /// if it stops.
     pub fn builder(name: impl Into<String>) -> Self {
         Self {
             info: FrameworkInfo::new(name),
@@ -64,8 +64,8 @@ impl Framework {
         self
     }
 
-    /// Keeps its tasks while it is away for no longer than `timeout`; without any, they end with its
-    /// connection.
+    /// Keeps its tasks while it is away for no longer than `timeout`; without any, they end with
+    /// its connection.
     #[must_use]
     pub fn failover_timeout(mut self, timeout: Duration) -> Self {
         self.info.failover_timeout = timeout;

@@ -14,7 +14,7 @@ use tepui_core::ids::{AgentId, FrameworkId, MasterId, PeerId, TaskId, UpdateId};
 use tepui_core::machine::{Machine, Outbox, Output};
 use tepui_core::master::{Config, Effect, Input, Master};
 use tepui_core::protocol::agent::{ToAgent, ToMaster};
-use tepui_core::protocol::framework::FrameworkInfo;
+use tepui_core::protocol::framework::{FrameworkInfo, Wishes};
 use tepui_core::protocol::node::AgentInfo;
 use tepui_core::protocol::offer::{Offer, Operation};
 use tepui_core::protocol::scheduler::{Call, Event};
@@ -177,7 +177,8 @@ impl Stage {
         for (n, framework) in (0..).zip(frameworks) {
             let peer = framework_peer(n);
             self.connect(peer, PeerRole::Framework, format!("f{n}"));
-            let call = Call::Subscribe { framework };
+            let wishes = Wishes::default();
+            let call = Call::Subscribe { framework, wishes };
             self.inbox.push_back(Input::Scheduler { peer, call });
         }
     }

@@ -398,6 +398,13 @@ impl AgentState {
         }
     }
 
+    fn apply_framework_changed(&mut self, framework: &FrameworkInfo) {
+        let known = framework.id.as_ref();
+        if let Some(known) = known.and_then(|id| self.frameworks.get_mut(id)) {
+            known.info = framework.clone();
+        }
+    }
+
     fn apply_framework_ended(&mut self, framework: &FrameworkId, destroy_at: Time) {
         let Some(entry) = self.frameworks.get_mut(framework) else {
             return;
@@ -485,12 +492,7 @@ impl Durable for AgentState {
                 self.apply_carried_out(order, *update, *at);
             }
             AgentRecord::OperationAcknowledged { number } => drop(self.said.remove(number)),
-            AgentRecord::FrameworkChanged { framework } => {
-                let known = framework.id.as_ref();
-                if let Some(known) = known.and_then(|id| self.frameworks.get_mut(id)) {
-                    known.info = framework.clone();
-                }
-            }
+            AgentRecord::FrameworkChanged { framework } => self.apply_framework_changed(framework),
         }
     }
 }

@@ -335,5 +335,6 @@ impl Master {
             starts_executor,
         };
         cx.tell_agent(peer, message);
+        self.answer_awaited(cx, key);
     }
 }

@@ -24,6 +24,7 @@ impl Master {
         self.frameworks.check();
         self.tasks.check();
         self.kills.check();
+        self.check_asks();
         self.offers.check();
         self.check_timers();
         self.check_line();

@@ -9,11 +9,11 @@
 //! |---|---|
 //! | `interface` | what comes in and goes out, and the configuration |
 //! | `peers`, `agents`, `frameworks`, `tasks`, `holdings` | tables |
-//! | `kills`, `offers`, `operations`, `permits` | more tables |
+//! | `kills`, `asks`, `offers`, `operations`, `permits` | more tables |
 //! | `on_agent`, `on_scheduler`, `on_operator`, `quotas`, `operating` | reactions to what peers say |
 //! | `plan`, `accept`, `converting` | what becomes of offers, and how it is carried out |
 //! | `subscribing`, `reregister` | other decisions, and how they are carried out |
-//! | `offering`, `updates`, `feedback` | what follows: offers, news |
+//! | `offering`, `updates`, `feedback`, `reconcile` | what follows: offers, news, answers |
 //! | `reachability`, `standing`, `drain` | who is there, and what follows if not |
 //! | `view`, `invariants` | looking on |
 //!
@@ -21,6 +21,7 @@
 
 mod accept;
 mod agents;
+mod asks;
 mod converting;
 mod drain;
 mod feedback;
@@ -41,6 +42,7 @@ mod permits;
 mod plan;
 mod quotas;
 mod reachability;
+mod reconcile;
 mod reregister;
 mod standing;
 mod subscribing;
@@ -73,6 +75,7 @@ use crate::time::Time;
 use crate::timers::Timers;
 
 use agents::Agents;
+use asks::Asks;
 use frameworks::Frameworks;
 use kills::Kills;
 use offers::Offers;
@@ -126,6 +129,7 @@ pub struct Master {
     frameworks: Frameworks,
     tasks: Tasks,
     kills: Kills,
+    asks: Asks,
     offers: Offers,
     /// When it is looked for agents to give up or forget.
     collect_at: Time,
@@ -186,6 +190,7 @@ impl Master {
             frameworks: Frameworks::default(),
             tasks: Tasks::default(),
             kills: Kills::default(),
+            asks: Asks::default(),
             offers: Offers::default(),
             collect_at: now + limits::COLLECTION,
             operations: Operations::default(),

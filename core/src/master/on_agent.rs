@@ -173,6 +173,8 @@ impl Master {
             cx.tell_agent(peer, ToAgent::Missing(missing));
         }
         self.apply_merge(cx, key, peer, merge);
+        let id = self.agents[key].id.clone();
+        self.answer_asks_of(cx, &id);
         self.tell_drain(cx, key);
         self.finish_drain(cx, key);
         self.answer_kills(cx);

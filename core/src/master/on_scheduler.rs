@@ -10,7 +10,6 @@ use core::time::Duration;
 use tracing::debug;
 
 use super::tasks::{Kill, TaskKey};
-use super::updates::News;
 use super::{Cx, Master};
 use crate::allocator::Change;
 use crate::filters::effective_refusal;
@@ -20,7 +19,6 @@ use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::scheduler::{Call, Event};
-use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::validate::check_named_roles;
 use crate::roles::Role;
 
@@ -63,6 +61,7 @@ impl Master {
             Call::Update { framework, wishes } => {
                 self.on_update_framework(cx, key, framework, wishes);
             }
+            Call::Reconcile { tasks } => self.on_reconcile(cx, key, tasks),
         }
     }
 
@@ -166,13 +165,18 @@ impl Master {
             }
             Some(_) | None => {}
         }
-        let status = self.reconcile(cx, known, id);
+        let status = match known {
+            Some(key) => self.status_of(key),
+            None => self.no_such_task(cx, id),
+        };
         self.tell(cx, framework, status);
     }
 
-    /// Says of which tasks nobody knows, once no agent is awaited. A framework that is away hears
-    /// it when it returns. The kills are remembered for agents that may come back late.
+    /// Answers what was asked, and says of which tasks that were to end nobody knows, once no agent
+    /// is awaited. A framework that is away hears it when it returns. The kills are remembered for
+    /// agents that may come back late.
     pub(super) fn answer_kills(&mut self, cx: &mut Cx<'_>) {
+        self.answer_asks(cx);
         let waiting = self.kills.frameworks();
         if waiting.is_empty() || self.agents.are_awaited() {
             return;
@@ -182,33 +186,12 @@ impl Master {
                 continue;
             }
             for id in self.kills.answer(framework) {
-                let status = self.reconcile(cx, None, id);
+                let status = self.no_such_task(cx, id);
                 self.tell(cx, framework, status);
             }
         }
         if !self.agents.are_missing() {
             self.kills.forget_answered();
-        }
-    }
-
-    /// Says what is known of a task that cannot be killed.
-    fn reconcile(&self, cx: &Cx<'_>, known: Option<TaskKey>, id: TaskId) -> TaskStatus {
-        match known.map(|key| &self.tasks[key]) {
-            Some(task) => TaskStatus {
-                state: task.state,
-                source: Source::Master,
-                reason: Some(Reason::Reconciliation),
-                update: None,
-                ..task.status.clone()
-            },
-            None => {
-                let news = News {
-                    state: TaskState::Unknown,
-                    reason: Reason::Reconciliation,
-                    message: "no such task".to_string(),
-                };
-                news.about(id, None, cx.now)
-            }
         }
     }
 

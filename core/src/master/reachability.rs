@@ -171,6 +171,7 @@ impl Master {
         row.subscription = Subscription::Disconnected;
         let (id, patience) = (row.id.clone(), row.info.failover_timeout);
         self.return_offers_of(key);
+        self.asks.forget(key);
         self.changes.push(Change::FrameworkActive {
             framework: key,
             active: false,
@@ -232,6 +233,7 @@ impl Master {
         }
         self.arm_framework(key, None);
         self.kills.forget(key);
+        self.asks.forget(key);
         self.changes
             .push(Change::FrameworkRemoved { framework: key });
         for (agent, mut got) in heirs {

@@ -269,6 +269,7 @@ impl Master {
                 self.kill(cx, key, kill.grace);
             }
         }
+        self.answer_awaited(cx, key);
         key
     }
 

@@ -75,6 +75,8 @@ impl Master {
                 self.announce(cx, task, news);
             }
         }
+        let id = self.agents[key].id.clone();
+        self.answer_asks_of(cx, &id);
         self.answer_kills(cx);
     }
 
@@ -100,7 +102,9 @@ impl Master {
         }
         self.arm_agent(key, None);
         self.leave_line(key);
-        self.agents.remove(key);
+        if let Some(gone) = self.agents.remove(key) {
+            self.answer_asks_of(cx, &gone.id);
+        }
         if let Some(peer) = peer {
             self.peers.cast(peer, None);
         }

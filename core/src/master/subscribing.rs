@@ -231,6 +231,7 @@ impl Master {
         if old != Some(peer) {
             // Nobody is left who could use the offers: the new connection has never seen them.
             self.return_offers_of(key);
+            self.asks.forget(key);
         }
         let user = &self.frameworks[key].info.user;
         if info.user != *user {

@@ -243,6 +243,8 @@ pub enum CallKind {
     ReconcileOperations,
     /// [`Call::Update`].
     Update,
+    /// [`Call::Reconcile`].
+    Reconcile,
 }
 
 impl CallKind {
@@ -260,6 +262,7 @@ impl CallKind {
             Self::AcknowledgeOperation => "acknowledge-operation",
             Self::ReconcileOperations => "reconcile-operations",
             Self::Update => "update",
+            Self::Reconcile => "reconcile",
         }
     }
 }
@@ -285,6 +288,7 @@ impl Call {
             Self::AcknowledgeOperation { .. } => CallKind::AcknowledgeOperation,
             Self::ReconcileOperations { .. } => CallKind::ReconcileOperations,
             Self::Update { .. } => CallKind::Update,
+            Self::Reconcile { .. } => CallKind::Reconcile,
         }
     }
 }

@@ -89,6 +89,11 @@ pub enum Call {
         /// What it wants, in place of all that it wanted before.
         wishes: Wishes,
     },
+    /// Asks how tasks are (FW-49). Each is answered once, as soon as the master can know.
+    Reconcile {
+        /// The tasks, and where they are if that is known; none means all that are not over.
+        tasks: Vec<(TaskId, Option<AgentId>)>,
+    },
 }
 
 /// What the master tells a framework.
@@ -134,4 +139,7 @@ pub enum Event {
     OperationUpdate(OperationStatus),
     /// The answer to `Update`: it holds.
     Updated,
+    /// Answers to `Reconcile`: how tasks are, as far as anybody knows. Nothing is to be
+    /// acknowledged.
+    Reconciled(Vec<TaskStatus>),
 }

@@ -27,6 +27,9 @@ pub struct Config {
     pub subscribe_backoff: Duration,
     /// How many heartbeats may be missed before the connection is given up (FW-33).
     pub max_missed_heartbeats: u32,
+    /// Whether it asks, whenever it has subscribed again, how the tasks are that it last heard of
+    /// as not over (TK-81); as a framework that another has left, how all are.
+    pub reconciles: bool,
 }
 
 impl Config {
@@ -38,6 +41,7 @@ impl Config {
             seed,
             subscribe_backoff: Duration::from_millis(500),
             max_missed_heartbeats: 5,
+            reconciles: true,
         }
     }
 }

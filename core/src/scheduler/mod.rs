@@ -11,6 +11,7 @@ mod hosted;
 mod interface;
 mod offers;
 mod recent;
+mod reconciling;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -24,13 +25,13 @@ pub use self::hosted::{Acknowledging, Hosted, Logic};
 pub use self::interface::{Config, Effect, Input};
 use self::offers::{accept, drop_tasks};
 use self::recent::Recent;
+use self::reconciling::ask_for;
 pub use self::user::{UserCall, UserEvent};
-use crate::ids::{FrameworkId, OfferId, PeerId, TaskId, UpdateId};
-use crate::limits;
+use crate::ids::{AgentId, FrameworkId, OfferId, PeerId, TaskId, UpdateId};
 use crate::machine::{Machine, Never, Outbox};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::hello::CloseReason;
-use crate::protocol::refusal::{CallKind, RejectKind};
+use crate::protocol::refusal::CallKind;
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::Reason;
 use crate::rng::Rng;
@@ -69,6 +70,9 @@ pub struct Scheduler {
     acknowledged: Recent,
     /// Kills that wait for a subscription; at most [`limits::WAITING_KILLS`].
     kills: BTreeMap<TaskId, Option<Duration>>,
+    /// The tasks that are not over as far as was heard, and where they are; at most
+    /// [`limits::TASKS_PER_FRAMEWORK`].
+    tasks: BTreeMap<TaskId, Option<AgentId>>,
     /// Which roles were suppressed when it last asked to be subscribed.
     asked: BTreeSet<Role>,
     /// Updates of the framework that are not answered, oldest first; at most
@@ -93,6 +97,7 @@ impl Scheduler {
             pending: BTreeSet::new(),
             acknowledged: Recent::default(),
             kills: BTreeMap::new(),
+            tasks: BTreeMap::new(),
             asked: BTreeSet::new(),
             updating: VecDeque::new(),
         }
@@ -176,52 +181,53 @@ impl Scheduler {
                 }
                 out.emit(Effect::User(UserEvent::Updated));
             }
+            Event::Reconciled(answers) => self.on_reconciled(answers, out),
         }
     }
 
     fn on_call(&mut self, now: Time, call: UserCall, out: &mut Out) {
-        let subscribed = match self.phase {
-            Phase::Subscribed(peer, _) => Some(peer),
-            Phase::Away | Phase::Waiting(..) | Phase::Asking(_) => None,
-            Phase::Stopped => return,
-        };
-        let call = match call {
-            UserCall::Stop => {
-                // Who has asked will be subscribed by the time that it is read.
-                if let Phase::Subscribed(peer, _) | Phase::Asking(peer) = self.phase {
-                    let call = Call::Teardown;
-                    out.emit(Effect::Master { peer, call });
-                }
-                return self.stop(out);
+        if self.phase == Phase::Stopped {
+            return;
+        }
+        if matches!(call, UserCall::Stop | UserCall::Leave) {
+            // Who has asked will be subscribed by the time that it is read.
+            if let Phase::Subscribed(peer, _) | Phase::Asking(peer) = self.phase
+                && call == UserCall::Stop
+            {
+                let call = Call::Teardown;
+                out.emit(Effect::Master { peer, call });
             }
-            UserCall::Leave => return self.stop(out),
+            self.stop(out);
+        } else if let Phase::Subscribed(peer, _) = self.phase {
+            self.pass_on(now, peer, call, out);
+        } else {
+            self.keep(now, call, out);
+        }
+    }
+
+    /// Tells the master what the user wants.
+    fn pass_on(&mut self, now: Time, peer: PeerId, call: UserCall, out: &mut Out) {
+        let call = match call {
+            UserCall::Stop | UserCall::Leave => return,
             UserCall::Accept {
                 offers,
                 operations,
                 refuse,
             } => {
-                if subscribed.is_none() {
-                    let void = "not connected to a master: the offers are void";
-                    drop_tasks(now, operations, Reason::InvalidOffers, void, out);
-                    return;
-                }
                 self.forget(&offers);
-                accept(now, offers, operations, refuse, out)
+                let call = accept(now, offers, operations, refuse, out);
+                if let Call::Accept { operations, .. } = &call {
+                    self.note_launched(operations);
+                }
+                call
             }
             UserCall::Decline { offers, refuse } => {
                 self.forget(&offers);
                 Call::Decline { offers, refuse }
             }
-            UserCall::Kill { task, grace } => {
-                if subscribed.is_none() {
-                    self.keep_kill(now, task, grace, out);
-                    return;
-                }
-                Call::Kill { task, grace }
-            }
+            UserCall::Kill { task, grace } => Call::Kill { task, grace },
             UserCall::AcknowledgeOperation { id, update } => {
-                self.pending.remove(&update);
-                self.acknowledged.insert(update);
+                self.confirm(update);
                 Call::AcknowledgeOperation { id, update }
             }
             UserCall::ReconcileOperations { operations } => {
@@ -236,27 +242,18 @@ impl Scheduler {
                 Call::Revive { roles }
             }
             UserCall::Update { framework, wishes } => {
-                if self.updating.len() >= limits::UNANSWERED_UPDATES {
-                    let limit = limits::UNANSWERED_UPDATES;
-                    out.emit(Effect::User(UserEvent::Rejected {
-                        call: CallKind::Update,
-                        reason: RejectKind::TooMany,
-                        message: alloc::format!("{limit} updates are not answered yet"),
-                    }));
+                if !self.keep_update(&framework, &wishes, out) {
                     return;
-                }
-                if subscribed.is_some() {
-                    self.updating.push_back((framework.clone(), wishes.clone()));
                 }
                 Call::Update { framework, wishes }
             }
+            UserCall::Reconcile { tasks } => return ask_for(peer, tasks, out),
             UserCall::Acknowledge {
                 agent,
                 task,
                 update,
             } => {
-                self.pending.remove(&update);
-                self.acknowledged.insert(update);
+                self.confirm(update);
                 Call::Acknowledge {
                     agent,
                     task,
@@ -264,11 +261,34 @@ impl Scheduler {
                 }
             }
         };
-        // Without a connection nothing but kills is kept: offers are void, an update comes again,
-        // and the user hears of the next subscription.
-        if let Some(peer) = subscribed {
-            out.emit(Effect::Master { peer, call });
+        out.emit(Effect::Master { peer, call });
+    }
+
+    /// Keeps what the user wants and no master can be told: kills, and where he wants offers.
+    /// Offers are void, an update comes again, and he hears of the next subscription.
+    fn keep(&mut self, now: Time, call: UserCall, out: &mut Out) {
+        match call {
+            UserCall::Accept { operations, .. } => {
+                let void = "not connected to a master: the offers are void";
+                drop_tasks(now, operations, Reason::InvalidOffers, void, out);
+            }
+            UserCall::Kill { task, grace } => self.keep_kill(now, task, grace, out),
+            UserCall::Suppress { roles } => self.keep_suppressed(&roles, true),
+            UserCall::Revive { roles } => self.keep_suppressed(&roles, false),
+            UserCall::Acknowledge { update, .. }
+            | UserCall::AcknowledgeOperation { update, .. } => self.confirm(update),
+            UserCall::Decline { .. }
+            | UserCall::ReconcileOperations { .. }
+            | UserCall::Update { .. }
+            | UserCall::Reconcile { .. }
+            | UserCall::Stop
+            | UserCall::Leave => {}
         }
+    }
+
+    fn confirm(&mut self, update: UpdateId) {
+        self.pending.remove(&update);
+        self.acknowledged.insert(update);
     }
 
     fn stop(&mut self, out: &mut Out) {

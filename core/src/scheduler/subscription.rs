@@ -2,13 +2,17 @@
 //!
 //! Deliberately not here: which connection counts (`mod`).
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Effect, Out, Phase, Scheduler, UserEvent};
 use crate::ids::{FrameworkId, PeerId};
+use crate::limits;
+use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::hello::CloseReason;
+use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::Call;
 use crate::roles::Role;
 use crate::time::Time;
@@ -73,6 +77,27 @@ impl Scheduler {
         }
     }
 
+    /// Keeps what the framework says of itself until it is known whether that holds. Returns
+    /// whether there is room.
+    pub(super) fn keep_update(
+        &mut self,
+        framework: &FrameworkInfo,
+        wishes: &Wishes,
+        out: &mut Out,
+    ) -> bool {
+        let limit = limits::UNANSWERED_UPDATES;
+        if self.updating.len() >= limit {
+            out.emit(Effect::User(UserEvent::Rejected {
+                call: CallKind::Update,
+                reason: RejectKind::TooMany,
+                message: format!("{limit} updates are not answered yet"),
+            }));
+            return false;
+        }
+        self.updating.push_back((framework.clone(), wishes.clone()));
+        true
+    }
+
     /// Forgets the connection, and every offer with it. What is not confirmed is told again in the
     /// next subscription: the user may have lost it.
     pub(super) fn leave(&mut self, out: &mut Out) {
@@ -117,6 +142,8 @@ impl Scheduler {
             self.give_up(peer, CloseReason::StaleEpoch, reason, out);
             return;
         }
+        // Whoever comes with an id has left tasks, or another has.
+        let is_heir = self.epoch == 0 && self.framework.is_some();
         self.epoch = epoch;
         self.patience = heartbeat.saturating_mul(self.config.max_missed_heartbeats.max(1));
         self.phase = Phase::Subscribed(peer, now + self.patience);
@@ -126,6 +153,9 @@ impl Scheduler {
         for (task, grace) in core::mem::take(&mut self.kills) {
             let call = Call::Kill { task, grace };
             out.emit(Effect::Master { peer, call });
+        }
+        if self.config.reconciles {
+            self.reconcile(peer, is_heir, out);
         }
     }
 }

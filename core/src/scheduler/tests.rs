@@ -346,6 +346,116 @@ fn what_is_suppressed_is_said_at_each_subscription() {
     assert_eq!(suppressed_at(&mut s, secs(5), PeerId(3)), ["eng", "ops"]);
 }
 
+/// What it asks for when it has subscribed, call by call.
+fn asked(told: &[Effect]) -> Vec<Vec<(TaskId, Option<AgentId>)>> {
+    let asked = told.iter().filter_map(|effect| match effect {
+        Effect::Master {
+            call: Call::Reconcile { tasks },
+            ..
+        } => Some(tasks.clone()),
+        Effect::Master { .. } | Effect::User(_) | Effect::Reconnect { .. } | Effect::Stop => None,
+    });
+    asked.collect()
+}
+
+/// Loses its connection and subscribes again; returns what it asks for.
+fn asked_again(s: &mut Scheduler, now: Time) -> Vec<Vec<(TaskId, Option<AgentId>)>> {
+    let peer = PeerId(7);
+    feed(s, now, Input::Disconnected { peer: PEER });
+    feed(s, now, Input::Connected { peer });
+    s.tick(now + Duration::from_secs(1), &mut Outbox::new());
+    let event = subscribed(2);
+    let told = feed(
+        s,
+        now + Duration::from_secs(1),
+        Input::Master { peer, event },
+    );
+    asked(&told)
+}
+
+#[test]
+fn whoever_has_subscribed_again_asks_for_what_is_not_over() {
+    // TK-81
+    let (mut s, now) = running();
+    let agent = AgentId::new("m-1-S1").unwrap();
+    let launched = |name: &str| {
+        let id = TaskId::new(name).unwrap();
+        TaskInfo::new(id, agent.clone(), Resources::default())
+    };
+    let names = ["a", "b", "c", "d"];
+    let tasks = names.map(launched).to_vec();
+    let accept = UserCall::Accept {
+        offers: vec![],
+        operations: vec![Operation::Launch(tasks)],
+        refuse: None,
+    };
+    feed(&mut s, now, Input::User(accept));
+    let mut hear = |name: &str, state| {
+        let id = TaskId::new(name).unwrap();
+        let status = TaskStatus::new(id, state, Source::Master, now);
+        feed(&mut s, now, master(Event::Update(status)));
+    };
+    hear("a", TaskState::Running);
+    hear("b", TaskState::Finished);
+    hear("c", TaskState::Unknown);
+    hear("e", TaskState::Running);
+    let all = asked_again(&mut s, now);
+    let id = |name| TaskId::new(name).unwrap();
+    // What was heard last says where it is; of what nobody spoke, where it was launched.
+    let expected = vec![
+        (id("a"), None),
+        (id("d"), Some(agent.clone())),
+        (id("e"), None),
+    ];
+    assert_eq!(all, [expected]);
+    // An answer is told, and what is over is not asked for again.
+    let gone = TaskStatus::new(id("d"), TaskState::Gone, Source::Master, now);
+    let event = Event::Reconciled(vec![gone.clone()]);
+    let peer = PeerId(7);
+    let told = feed(
+        &mut s,
+        now + Duration::from_secs(1),
+        Input::Master { peer, event },
+    );
+    assert_eq!(told, [Effect::User(UserEvent::Update(gone))]);
+    feed(&mut s, now, Input::Disconnected { peer });
+    assert_eq!(
+        asked_again(&mut s, now + Duration::from_secs(2))[0].len(),
+        2
+    );
+}
+
+#[test]
+fn it_asks_in_as_many_calls_as_it_takes() {
+    let (mut s, now) = running();
+    let many = limits::RECONCILED_PER_CALL + 1;
+    for n in 0..many {
+        let id = TaskId::new(&alloc::format!("t{n}")).unwrap();
+        let status = TaskStatus::new(id, TaskState::Running, Source::Master, now);
+        feed(&mut s, now, master(Event::Update(status)));
+    }
+    let calls = asked_again(&mut s, now);
+    let sizes: Vec<usize> = calls.iter().map(Vec::len).collect();
+    assert_eq!(sizes, [limits::RECONCILED_PER_CALL, 1]);
+}
+
+#[test]
+fn an_heir_asks_for_all_unless_told_not_to() {
+    // TK-79, TK-81, FW-28
+    for reconciles in [true, false] {
+        let mut info = FrameworkInfo::new("test");
+        info.id = Some(framework());
+        let mut config = Config::new(info, 1);
+        config.reconciles = reconciles;
+        let mut s = Scheduler::new(config);
+        feed(&mut s, secs(1), Input::Connected { peer: PEER });
+        let told = feed(&mut s, secs(1), master(subscribed(1)));
+        let expected = if reconciles { vec![vec![]] } else { vec![] };
+        assert_eq!(asked(&told), expected);
+        assert_eq!(asked_again(&mut s, secs(2)).len(), 0);
+    }
+}
+
 #[test]
 fn an_update_holds_once_the_master_says_so() {
     // FW-53

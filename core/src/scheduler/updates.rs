@@ -29,6 +29,7 @@ impl Scheduler {
                 return;
             }
         }
+        self.note_status(&status);
         out.emit(Effect::User(UserEvent::Update(status)));
     }
 

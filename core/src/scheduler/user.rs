@@ -123,6 +123,13 @@ pub enum UserCall {
         /// What it wants, in place of all that it wanted before.
         wishes: Wishes,
     },
+    /// Asks how tasks are. Each answer is an `Update` with the reason
+    /// [`Reconciliation`](crate::protocol::status::Reason::Reconciliation). Without a subscription
+    /// it is void; the next one asks by itself.
+    Reconcile {
+        /// The tasks, and where they are if that is known; none means all that are not over.
+        tasks: Vec<(TaskId, Option<AgentId>)>,
+    },
     /// Ends the framework, its tasks, and this scheduler.
     Stop,
     /// Ends this scheduler. The framework and its tasks go on without it, for as long as its

@@ -170,7 +170,8 @@ impl Logic for Keeper {
             | UserEvent::Update(_)
             | UserEvent::Operation(_)
             | UserEvent::Error { .. }
-            | UserEvent::Rejected { .. } => {}
+            | UserEvent::Rejected { .. }
+            | UserEvent::Updated => {}
         }
     }
 }

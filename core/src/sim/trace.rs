@@ -21,7 +21,7 @@ use super::tap::User;
 use super::workload::{Board, Replay};
 use crate::constraints::{Constraints, Subject};
 use crate::master::View;
-use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::framework::{Capabilities, FrameworkInfo};
 use crate::resources::{Milli, Quantities, Resources};
 use crate::roles::Role;
 use crate::time::Time;
@@ -113,6 +113,7 @@ impl Trace {
             let info = FrameworkInfo {
                 roles: vec![user.clone()],
                 failover_timeout: Duration::from_secs(24 * 3600),
+                capabilities: Capabilities::default() | Capabilities::GPUS,
                 ..FrameworkInfo::new(name)
             };
             let logic = User::Replay(Box::new(logic));

@@ -316,7 +316,15 @@ impl Dice<'_> {
                 framework: self.framework_info(world),
                 wishes: self.wishes(),
             },
-            25..28 => Call::Kill {
+            25 => Call::Reconcile {
+                tasks: (0..self.below(3))
+                    .map(|_| {
+                        let (_, task, agent) = self.known_task(world);
+                        (task, self.chance(60).then_some(agent))
+                    })
+                    .collect(),
+            },
+            26..28 => Call::Kill {
                 task: self.known_task(world).1,
                 grace: refuse,
             },
@@ -502,7 +510,8 @@ fn run(mut world: World, script: &[Vec<u32>]) -> (usize, usize, usize) {
                     | Event::OperationUpdate(_)
                     | Event::Error { .. }
                     | Event::Rejected { .. }
-                    | Event::Updated => {}
+                    | Event::Updated
+                    | Event::Reconciled(_) => {}
                 },
                 Output::Effect(Effect::Agent { message, .. }) => {
                     runs += usize::from(matches!(message, ToAgent::RunTask { .. }));

@@ -17,6 +17,7 @@ mod operating;
 mod operations;
 mod operators;
 mod quotas;
+mod reconcile;
 mod recovery;
 mod roles;
 mod shared;
@@ -270,8 +271,8 @@ impl World {
         }
     }
 
-    /// Takes what was put out, but for what is written of frameworks: nearly every step writes some,
-    /// and [`Self::records`] keeps it.
+    /// Takes what was put out, but for what is written of frameworks: nearly every step writes
+    /// some, and [`Self::records`] keeps it.
     fn drain(&mut self) -> Vec<Out> {
         let mut outs = Vec::new();
         for out in self.out.drain() {
@@ -420,7 +421,14 @@ impl World {
     }
 
     fn subscribe(&mut self, peer: PeerId, framework: FrameworkInfo) -> FrameworkId {
-        let outs = self.call(peer, subscribe(framework));
+        let mut outs = self.call(peer, subscribe(framework));
+        // Agents with tasks of it hear what is new.
+        outs.retain(|out| {
+            let Output::Effect(Effect::Agent { message, .. }) = out else {
+                return true;
+            };
+            !matches!(message, ToAgent::UpdateFramework(_))
+        });
         match outs.as_slice() {
             [
                 Output::Effect(Effect::Scheduler {

@@ -467,7 +467,6 @@ fn a_refusal_is_said_until_it_is_confirmed() {
         roles: vec![role("eng")],
         ..framework_info_of(o.owner.clone())
     };
-    let subscribe = |framework| Call::Subscribe { framework };
     let again = o.world.call(peer, subscribe(back.clone()));
     assert_eq!(heard(&again), first);
     let (id, update) = (op("o"), first[0].update.unwrap());

@@ -414,7 +414,7 @@ fn an_agent_that_an_operator_gives_up_is_gone() {
         id: Some(owner),
         ..patient
     };
-    let outs = world.call(web, Call::Subscribe { framework });
+    let outs = world.call(web, subscribe(framework));
     let (state, reason) = (TaskState::GoneByOperator, Reason::AgentRemovedByOperator);
     let why = "an operator says that the agent is gone";
     let mut told = word("t", state, reason, why, Some(&id), at);

@@ -78,6 +78,7 @@ impl Ledger {
             | Call::Suppress { .. }
             | Call::Revive { .. }
             | Call::Update { .. }
+            | Call::Reconcile { .. }
             | Call::Kill { .. }
             | Call::Acknowledge { .. }
             | Call::AcknowledgeOperation { .. }

@@ -54,7 +54,9 @@ impl Sessions {
             | Event::Rescind(_)
             | Event::Update(_)
             | Event::OperationUpdate(_)
-            | Event::Rejected { .. } => {}
+            | Event::Rejected { .. }
+            | Event::Updated
+            | Event::Reconciled(_) => {}
         }
     }
 

@@ -261,9 +261,9 @@ impl Replay {
         if is_content != self.is_suppressed || (wants_others && !is_content) {
             self.is_suppressed = is_content;
             calls.push(if is_content {
-                UserCall::Suppress
+                UserCall::Suppress { roles: Vec::new() }
             } else {
-                UserCall::Revive
+                UserCall::Revive { roles: Vec::new() }
             });
         }
     }
@@ -279,13 +279,13 @@ impl Logic for Replay {
                 }
             }
             UserEvent::Update(status) => wants_others |= self.on_update(now, &status),
-            // Whoever subscribes is taken to want offers.
-            UserEvent::Subscribed { .. } => self.is_suppressed = false,
-            UserEvent::Disconnected
+            UserEvent::Subscribed { .. }
+            | UserEvent::Disconnected
             | UserEvent::Rescinded(_)
             | UserEvent::Operation(_)
             | UserEvent::Error { .. }
-            | UserEvent::Rejected { .. } => {}
+            | UserEvent::Rejected { .. }
+            | UserEvent::Updated => {}
         }
         self.adjust(wants_others, calls);
     }

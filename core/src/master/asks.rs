@@ -1,0 +1,125 @@
+//! The table of tasks that were asked for and of which nobody can say anything yet: agents of an
+//! earlier leadership may still report them (TK-75).
+//!
+//! Written and answered by `reconcile`. A framework that leaves takes its questions along: it asks
+//! again when it is back.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use crate::ids::{AgentId, TaskId};
+use crate::keys::FrameworkKey;
+use crate::limits;
+
+/// All questions.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asks {
+    /// On which agent each task is, if the framework knows.
+    frameworks: BTreeMap<FrameworkKey, BTreeMap<TaskId, Option<AgentId>>>,
+    /// Those that name an agent, by it.
+    agents: BTreeMap<AgentId, BTreeSet<(FrameworkKey, TaskId)>>,
+    len: usize,
+}
+
+impl Asks {
+    /// Remembers a question; the newest of a task counts. `false` if there is no room.
+    #[must_use]
+    pub(super) fn insert(
+        &mut self,
+        framework: FrameworkKey,
+        task: TaskId,
+        agent: Option<AgentId>,
+    ) -> bool {
+        self.take(framework, &task);
+        if self.len >= limits::WAITING_ASKS {
+            return false;
+        }
+        if let Some(agent) = &agent {
+            let of = self.agents.entry(agent.clone()).or_default();
+            of.insert((framework, task.clone()));
+        }
+        let of = self.frameworks.entry(framework).or_default();
+        of.insert(task, agent);
+        self.len += 1;
+        true
+    }
+
+    /// Takes out the question for a task. Returns whether there was one.
+    pub(super) fn take(&mut self, framework: FrameworkKey, task: &TaskId) -> bool {
+        let Some(of) = self.frameworks.get_mut(&framework) else {
+            return false;
+        };
+        let Some(agent) = of.remove(task) else {
+            return false;
+        };
+        if of.is_empty() {
+            self.frameworks.remove(&framework);
+        }
+        self.len -= 1;
+        if let Some(agent) = &agent {
+            self.unlink(agent, framework, task);
+        }
+        true
+    }
+
+    fn unlink(&mut self, agent: &AgentId, framework: FrameworkKey, task: &TaskId) {
+        if let Some(of) = self.agents.get_mut(agent) {
+            of.remove(&(framework, task.clone()));
+            if of.is_empty() {
+                self.agents.remove(agent);
+            }
+        }
+    }
+
+    /// Takes out the questions for tasks of an agent.
+    pub(super) fn take_of_agent(&mut self, agent: &AgentId) -> Vec<(FrameworkKey, TaskId)> {
+        let of = self.agents.get(agent).cloned().unwrap_or_default();
+        for (framework, task) in &of {
+            self.take(*framework, task);
+        }
+        of.into_iter().collect()
+    }
+
+    /// Takes out the questions that name no agent.
+    pub(super) fn take_unnamed(&mut self) -> Vec<(FrameworkKey, TaskId)> {
+        let unnamed = self.iter().filter(|(_, _, agent)| agent.is_none());
+        let unnamed: Vec<_> = unnamed.map(|(key, task, _)| (key, task.clone())).collect();
+        for (framework, task) in &unnamed {
+            self.take(*framework, task);
+        }
+        unnamed
+    }
+
+    /// Forgets all questions of a framework.
+    pub(super) fn forget(&mut self, framework: FrameworkKey) {
+        let of = self.frameworks.remove(&framework).unwrap_or_default();
+        self.len -= of.len();
+        for (task, agent) in of {
+            if let Some(agent) = &agent {
+                self.unlink(agent, framework, &task);
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Visits the questions, and on which agent each task should be.
+    pub(super) fn iter(
+        &self,
+    ) -> impl Iterator<Item = (FrameworkKey, &TaskId, Option<&AgentId>)> + '_ {
+        let all = self.frameworks.iter();
+        all.flat_map(|(key, of)| of.iter().map(|(task, on)| (*key, task, on.as_ref())))
+    }
+
+    pub(super) fn check(&self) {
+        assert_eq!(self.len, self.iter().count(), "questions");
+        assert!(self.len <= limits::WAITING_ASKS);
+        let named = self.iter().filter(|(_, _, agent)| agent.is_some());
+        let linked: usize = self.agents.values().map(BTreeSet::len).sum();
+        assert_eq!(named.count(), linked, "questions by agent");
+        assert!(self.frameworks.values().all(|of| !of.is_empty()));
+        assert!(self.agents.values().all(|of| !of.is_empty()));
+    }
+}

@@ -1,0 +1,225 @@
+//! Answers to what frameworks ask about their tasks (TK-74 to TK-80).
+//!
+//! Every question is answered, once: at once where the master knows, else as soon as the agents are
+//! back that may know, or have been away for too long. Of a task whose end is on its way that news
+//! is the answer: only it says how. Deliberately not here: news, which comes by itself (`updates`).
+
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use tracing::debug;
+
+use super::agents::{Agent, Presence};
+use super::tasks::TaskKey;
+use super::updates::News;
+use super::{Cx, Master};
+use crate::ids::{AgentId, TaskId};
+use crate::keys::FrameworkKey;
+use crate::limits;
+use crate::protocol::refusal::{CallKind, RejectKind};
+use crate::protocol::scheduler::Event;
+use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
+use crate::protocol::wire::slices;
+
+/// What can be said of a task.
+enum Finding {
+    /// What its row says (TK-74).
+    Known(TaskKey),
+    /// There is no such task, and this says as much.
+    Unknown(TaskState, &'static str),
+    /// It may still be reported (TK-75).
+    Open,
+}
+
+impl Master {
+    /// Answers a framework that asks for some of its tasks, or for all by naming none.
+    pub(super) fn on_reconcile(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkKey,
+        tasks: Vec<(TaskId, Option<AgentId>)>,
+    ) {
+        let limit = limits::RECONCILED_PER_CALL;
+        if tasks.len() > limit {
+            let text = format!("more than {limit} tasks in one call");
+            self.reject(
+                cx,
+                framework,
+                CallKind::Reconcile,
+                RejectKind::TooMany,
+                text,
+            );
+            return;
+        }
+        let mut answers = Vec::new();
+        if tasks.is_empty() {
+            // TK-79
+            let all = self.tasks.of_framework(framework).into_iter();
+            answers.extend(all.filter_map(|key| self.known_of(key)));
+        }
+        for (task, agent) in tasks {
+            answers.extend(self.answer_about(cx, framework, task, agent));
+        }
+        self.tell_answers(cx, framework, answers);
+    }
+
+    /// Returns the answer about a task, or remembers to give it later.
+    fn answer_about(
+        &mut self,
+        cx: &Cx<'_>,
+        framework: FrameworkKey,
+        task: TaskId,
+        agent: Option<AgentId>,
+    ) -> Option<TaskStatus> {
+        // Asked anew, it is answered anew.
+        self.asks.take(framework, &task);
+        let (state, message) = match self.find(framework, &task, agent.as_ref()) {
+            Finding::Known(key) => return self.known_of(key),
+            Finding::Unknown(state, message) => (state, message),
+            Finding::Open if self.asks.insert(framework, task.clone(), agent.clone()) => {
+                return None;
+            }
+            Finding::Open => {
+                debug!(%task, "no room to remember a question");
+                let message = "agents are awaited, and too many tasks are asked for";
+                (TaskState::Unknown, message)
+            }
+        };
+        Some(unknown(cx, state, message, task, agent))
+    }
+
+    fn find(&self, framework: FrameworkKey, task: &TaskId, agent: Option<&AgentId>) -> Finding {
+        if let Some(key) = self.tasks.find(framework, task) {
+            return Finding::Known(key);
+        }
+        let Some(id) = agent else {
+            return if self.agents.are_awaited() {
+                Finding::Open
+            } else {
+                // TK-78
+                Finding::Unknown(TaskState::Unknown, "no such task")
+            };
+        };
+        let row = self.agents.find(id).map(|key| &self.agents[key]);
+        match row.map(Agent::presence) {
+            Some(Presence::Recovered) => Finding::Open,
+            // TK-76: all that it had it has said, and all that it was given since is known.
+            Some(Presence::Connected(_) | Presence::Disconnected) => {
+                Finding::Unknown(TaskState::Gone, "its agent has no such task")
+            }
+            // TK-77
+            Some(Presence::Unreachable) => {
+                Finding::Unknown(TaskState::Unreachable, "its agent is unreachable")
+            }
+            // Its tasks were said to be gone with it.
+            None if self.registry.gone().contains_key(id) => {
+                Finding::Unknown(TaskState::Gone, "its agent is gone")
+            }
+            // TK-78
+            None => Finding::Unknown(TaskState::Unknown, "no such task, and no such agent"),
+        }
+    }
+
+    /// Answers what was asked about tasks of an agent: it is there now, or out of reach, or gone.
+    pub(super) fn answer_asks_of(&mut self, cx: &mut Cx<'_>, agent: &AgentId) {
+        let asks = self.asks.take_of_agent(agent);
+        self.answer_late(cx, asks, Some(agent));
+    }
+
+    /// Answers what was asked about tasks of unnamed agents, once none is awaited any more.
+    pub(super) fn answer_asks(&mut self, cx: &mut Cx<'_>) {
+        if self.asks.is_empty() || self.agents.are_awaited() {
+            return;
+        }
+        let asks = self.asks.take_unnamed();
+        self.answer_late(cx, asks, None);
+    }
+
+    fn answer_late(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asks: Vec<(FrameworkKey, TaskId)>,
+        agent: Option<&AgentId>,
+    ) {
+        let mut answers: Vec<TaskStatus> = Vec::new();
+        let mut asks = asks.into_iter().peekable();
+        while let Some((framework, task)) = asks.next() {
+            answers.extend(self.answer_about(cx, framework, task, agent.cloned()));
+            // They are in the order of the frameworks.
+            if asks.peek().is_none_or(|(next, _)| *next != framework) {
+                self.tell_answers(cx, framework, core::mem::take(&mut answers));
+            }
+        }
+    }
+
+    /// Answers what was asked about a task that is there now: launched, or brought by an agent.
+    pub(super) fn answer_awaited(&mut self, cx: &mut Cx<'_>, key: TaskKey) {
+        let task = &self.tasks[key];
+        let framework = task.framework;
+        if self.asks.take(framework, &task.id) {
+            let answers = self.known_of(key).into_iter().collect();
+            self.tell_answers(cx, framework, answers);
+        }
+    }
+
+    fn tell_answers(&self, cx: &mut Cx<'_>, framework: FrameworkKey, answers: Vec<TaskStatus>) {
+        if let Some(peer) = self.frameworks.get(framework).and_then(|row| row.peer()) {
+            for answers in slices(answers) {
+                cx.tell_framework(peer, Event::Reconciled(answers));
+            }
+        }
+    }
+
+    /// Returns the answer about a known task, unless its end is on its way (TK-74).
+    fn known_of(&self, key: TaskKey) -> Option<TaskStatus> {
+        let task = &self.tasks[key];
+        let is_told = task.is_remembered() || task.is_ended_by_master();
+        (is_told || !task.state.is_terminal()).then(|| self.status_of(key))
+    }
+
+    /// Says what is known of a task, as an answer (TK-74, TK-80). Unlike in Mesos the message and
+    /// how it ended stay: whoever asks wants to know.
+    pub(super) fn status_of(&self, key: TaskKey) -> TaskStatus {
+        let task = &self.tasks[key];
+        TaskStatus {
+            state: task.state,
+            source: Source::Master,
+            reason: Some(Reason::Reconciliation),
+            update: None,
+            ..task.status.clone()
+        }
+    }
+
+    /// Says that there is no such task, as an answer.
+    pub(super) fn no_such_task(&self, cx: &Cx<'_>, task: TaskId) -> TaskStatus {
+        unknown(cx, TaskState::Unknown, "no such task", task, None)
+    }
+
+    /// Checks that no question waits that could be answered.
+    pub(super) fn check_asks(&self) {
+        self.asks.check();
+        for (framework, task, agent) in self.asks.iter() {
+            let row = self.frameworks.get(framework);
+            let row = row.expect("who asked is known");
+            assert!(row.peer().is_some(), "{} is there", row.id);
+            let is_open = matches!(self.find(framework, task, agent), Finding::Open);
+            assert!(is_open, "{task} of {} can be answered", row.id);
+        }
+    }
+}
+
+fn unknown(
+    cx: &Cx<'_>,
+    state: TaskState,
+    message: &str,
+    task: TaskId,
+    agent: Option<AgentId>,
+) -> TaskStatus {
+    let news = News {
+        state,
+        reason: Reason::Reconciliation,
+        message: message.to_string(),
+    };
+    news.about(task, agent, cx.now)
+}

@@ -1,0 +1,278 @@
+//! What frameworks are answered that ask about their tasks.
+
+use super::recovery::registry;
+use super::*;
+
+/// A leadership that awaits agent `rio-1-S0`, and a framework.
+struct Story {
+    world: World,
+    web: PeerId,
+    owner: FrameworkId,
+}
+
+impl Story {
+    fn new() -> Self {
+        let mut world = World::recovered(2, registry());
+        world.drain();
+        let (web, owner) = world.framework("web");
+        Self { world, web, owner }
+    }
+
+    fn ask(&mut self, tasks: &[(&str, Option<&AgentId>)]) -> Vec<Out> {
+        let tasks = tasks.iter().map(|(id, on)| (task_id(id), on.cloned()));
+        let tasks = tasks.collect();
+        self.world.call(self.web, Call::Reconcile { tasks })
+    }
+
+    /// The awaited agent comes back with these tasks; returns what the framework hears.
+    fn back(&mut self, tasks: &[&str]) -> (PeerId, Vec<Out>) {
+        let peer = self.world.connect(PeerRole::Agent, "one");
+        let agent = agent_id(0);
+        let tasks = tasks.iter().map(|id| {
+            let info = task(id, &agent, "cpus:1");
+            report(&self.owner, info, TaskState::Running)
+        });
+        let message = ToMaster::Reregister {
+            tasks: tasks.collect(),
+            id: agent.clone(),
+            agent: agent_info("cpus:4"),
+            frameworks: vec![],
+        };
+        let outs = self.world.agent_says(peer, message);
+        let web = self.web;
+        let heard = outs.into_iter().filter(
+            |out| matches!(out, Output::Effect(Effect::Scheduler { peer, .. }) if *peer == web),
+        );
+        (peer, heard.collect())
+    }
+
+    /// An answer about a task of which nobody knows.
+    fn says(&self, task: &str, state: TaskState, why: &str, on: Option<&AgentId>) -> TaskStatus {
+        word(task, state, Reason::Reconciliation, why, on, self.world.now)
+    }
+
+    fn answered(&self, answers: &[TaskStatus]) -> Out {
+        to_framework(self.web, Event::Reconciled(answers.to_vec()))
+    }
+}
+
+const NONE: &str = "no such task";
+const NOT_THERE: &str = "its agent has no such task";
+
+#[test]
+fn what_is_known_is_said_at_once() {
+    // TK-74, TK-79, TK-80, FW-49
+    let mut story = Story::new();
+    let (peer, agent) = story.world.agent("two", "cpus:4");
+    story.world.now = story.world.now + Duration::from_micros(1);
+    let tasks = vec![task("t", &agent, "cpus:1"), task("u", &agent, "cpus:1")];
+    story.world.launch(story.web, tasks);
+    let owner = story.owner.clone();
+    let running = news("t", TaskState::Running, &agent, 1);
+    story
+        .world
+        .update(peer, &owner, running.clone(), TaskState::Running);
+    let answer = |status: TaskStatus| TaskStatus {
+        source: Source::Master,
+        reason: Some(Reason::Reconciliation),
+        update: None,
+        ..status
+    };
+    let staging = TaskStatus {
+        agent: Some(agent.clone()),
+        ..TaskStatus::new(
+            task_id("u"),
+            TaskState::Staging,
+            Source::Master,
+            story.world.now,
+        )
+    };
+    let outs = story.ask(&[("t", None)]);
+    assert_eq!(outs, [story.answered(&[answer(running.clone())])]);
+    // Wherever the framework believes it to be; and all, if none is named.
+    let other = agent_id(7);
+    let outs = story.ask(&[("u", Some(&other))]);
+    assert_eq!(outs, [story.answered(&[answer(staging.clone())])]);
+    let outs = story.ask(&[]);
+    assert_eq!(outs, [story.answered(&[answer(running), answer(staging)])]);
+    // Of an end that is on its way, that is the answer: only it says how it ended.
+    let done = news("t", TaskState::Finished, &agent, 2);
+    story
+        .world
+        .update(peer, &owner, done.clone(), TaskState::Finished);
+    assert_eq!(story.ask(&[("t", None)]), []);
+    // What has ended is known for a while, but is not among all.
+    let acknowledge = Call::Acknowledge {
+        agent,
+        task: task_id("t"),
+        update: UpdateId(2),
+    };
+    story.world.call(story.web, acknowledge);
+    let outs = story.ask(&[("t", None)]);
+    assert_eq!(outs, [story.answered(&[answer(done)])]);
+    let outs = story.ask(&[]);
+    let Output::Effect(Effect::Scheduler { event, .. }) = &outs[0] else {
+        panic!("{outs:?}");
+    };
+    assert!(matches!(event, Event::Reconciled(all) if all.len() == 1));
+}
+
+#[test]
+fn an_answer_waits_for_the_agent_that_may_know() {
+    // TK-75, TK-76: and then it is given, unlike in Mesos
+    let mut story = Story::new();
+    let one = agent_id(0);
+    let asked = [("t", Some(&one)), ("x", Some(&one))];
+    assert_eq!(story.ask(&asked), []);
+    let (peer, heard) = story.back(&["t"]);
+    let message = "";
+    let running = word(
+        "t",
+        TaskState::Running,
+        Reason::Reconciliation,
+        message,
+        Some(&one),
+        story.world.now,
+    );
+    let gone = story.says("x", TaskState::Gone, NOT_THERE, Some(&one));
+    let expected = [
+        story.answered(&[running]),
+        story.answered(core::slice::from_ref(&gone)),
+    ];
+    assert_eq!(heard, expected);
+    // Of an agent that is there, or was a moment ago, all is known.
+    let outs = story.ask(&[("x", Some(&one))]);
+    assert_eq!(outs, [story.answered(core::slice::from_ref(&gone))]);
+    story.world.lose(peer);
+    let outs = story.ask(&[("x", Some(&one))]);
+    assert_eq!(outs, [story.answered(&[gone])]);
+}
+
+#[test]
+fn without_an_agents_name_it_waits_for_all_agents() {
+    // TK-75, TK-78
+    let mut story = Story::new();
+    assert_eq!(story.ask(&[("t", None), ("x", None)]), []);
+    let (_, heard) = story.back(&["t"]);
+    let running = word(
+        "t",
+        TaskState::Running,
+        Reason::Reconciliation,
+        "",
+        Some(&agent_id(0)),
+        story.world.now,
+    );
+    let unknown = story.says("x", TaskState::Unknown, NONE, None);
+    let expected = [
+        story.answered(&[running]),
+        story.answered(core::slice::from_ref(&unknown)),
+    ];
+    assert_eq!(heard, expected);
+    assert_eq!(story.ask(&[("x", None)]), [story.answered(&[unknown])]);
+}
+
+#[test]
+fn an_agent_that_does_not_come_back_is_unreachable_and_so_may_be_its_tasks() {
+    // TK-77, TK-78; SM-16, TK-60: what was said wrongly is put right
+    let mut story = Story::new();
+    let one = agent_id(0);
+    assert_eq!(story.ask(&[("t", Some(&one)), ("u", None)]), []);
+    let outs = story.world.pass(Duration::from_secs(600));
+    let why = "its agent is unreachable";
+    let away = story.says("t", TaskState::Unreachable, why, Some(&one));
+    let unknown = story.says("u", TaskState::Unknown, NONE, None);
+    let told: Vec<Out> = outs
+        .into_iter()
+        .filter(|out| !matches!(out, Output::Free(_) | Output::Persist(_)))
+        .collect();
+    let expected = [
+        story.answered(core::slice::from_ref(&away)),
+        story.answered(&[unknown]),
+    ];
+    assert_eq!(told, expected);
+    let outs = story.ask(&[("t", Some(&one))]);
+    assert_eq!(outs, [story.answered(&[away])]);
+    let (_, heard) = story.back(&["t", "u"]);
+    let back = |task| {
+        let (state, reason) = (TaskState::Running, Reason::AgentReregistered);
+        let why = "the agent came back";
+        let status = word(task, state, reason, why, Some(&one), story.world.now);
+        to_framework(story.web, Event::Update(status))
+    };
+    assert_eq!(heard, [back("t"), back("u")]);
+}
+
+#[test]
+fn of_an_agent_that_nobody_knows_nothing_is_known() {
+    // TK-78
+    let mut story = Story::new();
+    let stranger = agent_id(9);
+    let outs = story.ask(&[("t", Some(&stranger))]);
+    let why = "no such task, and no such agent";
+    let unknown = story.says("t", TaskState::Unknown, why, Some(&stranger));
+    assert_eq!(outs, [story.answered(&[unknown])]);
+}
+
+#[test]
+fn an_agent_that_joins_anew_has_lost_the_tasks_that_were_asked_for() {
+    // TK-113
+    let mut story = Story::new();
+    let one = agent_id(0);
+    assert_eq!(story.ask(&[("t", Some(&one))]), []);
+    let peer = story.world.connect(PeerRole::Agent, "one");
+    let agent = agent_info("cpus:4");
+    let outs = story.world.agent_says(peer, ToMaster::Register { agent });
+    let gone = story.says("t", TaskState::Gone, "its agent is gone", Some(&one));
+    assert!(outs.contains(&story.answered(&[gone])), "{outs:?}");
+}
+
+#[test]
+fn a_framework_that_leaves_asks_again() {
+    let mut story = Story::new();
+    let one = agent_id(0);
+    assert_eq!(story.ask(&[("t", Some(&one))]), []);
+    story.world.lose(story.web);
+    story.web = story.world.connect(PeerRole::Framework, "web");
+    let framework = framework_info_of(story.owner.clone());
+    story.world.subscribe(story.web, framework);
+    let (_, heard) = story.back(&[]);
+    assert_eq!(heard, []);
+}
+
+#[test]
+fn what_is_launched_under_an_id_that_was_asked_for_is_the_answer() {
+    let mut story = Story::new();
+    assert_eq!(story.ask(&[("t", None)]), []);
+    let (_, agent) = story.world.agent("two", "cpus:4");
+    story.world.now = story.world.now + Duration::from_micros(1);
+    let offers: Vec<OfferId> = story
+        .world
+        .offered(story.web)
+        .into_iter()
+        .map(|o| o.id)
+        .collect();
+    let call = launch(&offers, vec![task("t", &agent, "cpus:1")]);
+    let outs = story.world.call(story.web, call);
+    let answers = outs.iter().filter(|out| {
+        let Output::Effect(Effect::Scheduler { event, .. }) = out else {
+            return false;
+        };
+        matches!(event, Event::Reconciled(answers) if answers[0].state == TaskState::Staging)
+    });
+    assert_eq!(answers.count(), 1);
+}
+
+#[test]
+fn one_call_asks_for_a_bounded_number_of_tasks() {
+    let mut story = Story::new();
+    let many = limits::RECONCILED_PER_CALL + 1;
+    let tasks = (0..many).map(|n| (task_id(&alloc::format!("t{n}")), None));
+    let tasks = tasks.collect();
+    let outs = story.world.call(story.web, Call::Reconcile { tasks });
+    let event = Event::Rejected {
+        call: CallKind::Reconcile,
+        reason: RejectKind::TooMany,
+        message: "more than 1000 tasks in one call".to_string(),
+    };
+    assert_eq!(outs, [to_framework(story.web, event)]);
+}
