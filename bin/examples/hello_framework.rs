@@ -14,8 +14,7 @@ impl Logic for Hello {
         match event {
             UserEvent::Offers(offers) => {
                 for offer in &offers {
-                    let mut left = offer.resources.clone();
-                    let mut tasks = Vec::new();
+                    let (mut left, mut tasks) = (offer.resources.clone(), Vec::new());
                     while left.contains(&self.want)
                         && let Some(name) = self.queued.pop()
                     {
