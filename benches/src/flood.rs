@@ -72,6 +72,8 @@ impl Logic for Flood {
             UserEvent::Disconnected => self.end(Err("the master is lost".to_owned()), calls),
             UserEvent::Update(_)
             | UserEvent::Operation(_)
+            | UserEvent::Message { .. }
+            | UserEvent::ExecutorEnded { .. }
             | UserEvent::Subscribed { .. }
             | UserEvent::Rescinded(_)
             | UserEvent::Updated => {}

@@ -84,7 +84,11 @@ impl Session {
             Event::Update(update) => return Ok(Some(update)),
             Event::Offers(offers) => self.offers.extend(offers),
             Event::Rescinded(id) => self.offers.retain(|offer| offer.id != id),
-            Event::Subscribed { .. } | Event::Operation(_) | Event::Updated => {}
+            Event::Subscribed { .. }
+            | Event::Message { .. }
+            | Event::ExecutorEnded { .. }
+            | Event::Operation(_)
+            | Event::Updated => {}
             Event::Disconnected => bail!("the master is lost"),
             Event::Error { message, .. } | Event::Rejected { message, .. } => bail!(message),
         }

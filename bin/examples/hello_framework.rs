@@ -39,6 +39,8 @@ impl Logic for Hello {
             UserEvent::Subscribed { .. }
             | UserEvent::Rescinded(_)
             | UserEvent::Operation(_)
+            | UserEvent::Message { .. }
+            | UserEvent::ExecutorEnded { .. }
             | UserEvent::Disconnected
             | UserEvent::Updated => {}
         }

@@ -59,6 +59,8 @@ impl Logic for TwoTasks {
             | UserEvent::Operation(_)
             | UserEvent::Disconnected
             | UserEvent::Error { .. }
+            | UserEvent::Message { .. }
+            | UserEvent::ExecutorEnded { .. }
             | UserEvent::Rejected { .. }
             | UserEvent::Updated => {}
         }

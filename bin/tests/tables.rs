@@ -168,6 +168,8 @@ impl Logic for Liar {
             | UserEvent::Operation(_)
             | UserEvent::Disconnected
             | UserEvent::Error { .. }
+            | UserEvent::Message { .. }
+            | UserEvent::ExecutorEnded { .. }
             | UserEvent::Rejected { .. }
             | UserEvent::Updated => {}
         }

@@ -18,6 +18,8 @@ pub const TASK_BYTES: usize = FRAME_BYTES / 2;
 /// The most bytes of what an agent reports of one task, on the wire: what of its description the
 /// master keeps, its role, and its framework's id.
 pub const REPORT_BYTES: usize = TASK_BYTES + 2 * TEXT_BYTES;
+/// The longest message between a framework and its executors, in bytes.
+pub const MESSAGE_BYTES: usize = 256 * 1024;
 /// The most bytes of what a framework says about itself, on the wire.
 pub const FRAMEWORK_BYTES: usize = 64 * 1024;
 /// The most bytes of what a framework wants, on the wire.
@@ -144,6 +146,7 @@ const _: () = assert!(TEXT_BYTES < FRAME_BYTES);
 // A task and its agent, with their lengths.
 const _: () = assert!(RECONCILED_PER_CALL * (2 * ID_BYTES + 8) + TEXT_BYTES <= FRAME_BYTES);
 const _: () = assert!(FRAMEWORK_BYTES <= SLICE_BYTES);
+const _: () = assert!(MESSAGE_BYTES <= SLICE_BYTES);
 // What the master adds to a task: its role, the certificate's name, which is below 64 KiB in TLS,
 // and ids.
 const _: () = assert!(TASK_BYTES + FRAMEWORK_BYTES + 128 * 1024 <= FRAME_BYTES);

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tepui_core::ids::{AgentId, FrameworkId, OfferId, OperationId, TaskId};
+use tepui_core::ids::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, TaskId};
 use tepui_core::protocol::framework::{FrameworkInfo, Wishes};
 use tepui_core::protocol::offer;
 use tepui_core::protocol::operation::OperationStatus;
 use tepui_core::protocol::refusal::{CallKind, EndReason, RejectKind};
-use tepui_core::protocol::status::TaskStatus;
+use tepui_core::protocol::status::{Exit, TaskStatus};
 use tepui_core::protocol::task::TaskInfo;
 use tepui_core::scheduler::{Acknowledging, Logic, UserCall, UserEvent};
 use tepui_core::time::Time;
@@ -56,6 +56,24 @@ pub enum Event {
         /// What is wrong with it, for people.
         message: String,
     },
+    /// An executor has something to say. Told once, if at all.
+    Message {
+        /// Where it runs.
+        agent: AgentId,
+        /// Which one.
+        executor: ExecutorId,
+        /// What it says.
+        data: Vec<u8>,
+    },
+    /// An executor has ended. Told once, if at all; of its tasks their updates tell.
+    ExecutorEnded {
+        /// Where it ran.
+        agent: AgentId,
+        /// Which one.
+        executor: ExecutorId,
+        /// How, if that is known.
+        exit: Option<Exit>,
+    },
     /// News about an operation that the framework has named.
     Operation(OperationNews),
     /// What the last [`Handle::update`] said holds.
@@ -80,6 +98,20 @@ impl Handle {
     /// Ends a task; its last update tells when that is done.
     pub fn kill(&self, task: TaskId, grace: Option<Duration>) {
         self.call(UserCall::Kill { task, grace });
+    }
+
+    /// Says something to an executor, which may or may not hear it.
+    pub fn message(&self, agent: AgentId, executor: ExecutorId, data: Vec<u8>) {
+        self.call(UserCall::Message {
+            agent,
+            executor,
+            data,
+        });
+    }
+
+    /// Ends an executor with all its tasks.
+    pub fn shut_down_executor(&self, agent: AgentId, executor: ExecutorId) {
+        self.call(UserCall::ShutdownExecutor { agent, executor });
     }
 
     /// Wants no offers in any role until [`Handle::revive`].
@@ -337,6 +369,24 @@ impl Logic for Channels {
                 reason: Some(reason),
                 message,
             },
+            UserEvent::Message {
+                agent,
+                executor,
+                data,
+            } => Event::Message {
+                agent,
+                executor,
+                data,
+            },
+            UserEvent::ExecutorEnded {
+                agent,
+                executor,
+                exit,
+            } => Event::ExecutorEnded {
+                agent,
+                executor,
+                exit,
+            },
             UserEvent::Rejected {
                 call,
                 reason,
@@ -348,6 +398,16 @@ impl Logic for Channels {
             },
             UserEvent::Updated => Event::Updated,
         };
+        self.pass_on(event, calls);
+    }
+
+    fn acknowledging(&self) -> Acknowledging {
+        Acknowledging::ByUser
+    }
+}
+
+impl Channels {
+    fn pass_on(&self, event: Event, calls: &mut Vec<UserCall>) {
         if let Err(unheard) = self.events.send(event) {
             // Nobody listens any more. Offers are void with the framework, and an update that
             // nobody has seen must not be acknowledged.
@@ -360,14 +420,12 @@ impl Logic for Channels {
                 | Event::Offers(_)
                 | Event::Rescinded(_)
                 | Event::Error { .. }
+                | Event::Message { .. }
+                | Event::ExecutorEnded { .. }
                 | Event::Rejected { .. }
                 | Event::Updated => {}
             }
             calls.push(UserCall::Stop);
         }
-    }
-
-    fn acknowledging(&self) -> Acknowledging {
-        Acknowledging::ByUser
     }
 }

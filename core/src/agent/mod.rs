@@ -22,6 +22,7 @@ mod journal;
 mod kills;
 mod launch;
 mod leaving;
+mod messages;
 mod on_container;
 mod on_executor;
 mod on_master;

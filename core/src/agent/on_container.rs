@@ -119,6 +119,11 @@ impl Agent {
         for (number, news) in live {
             self.report(cx, number, news);
         }
+        let exit = match end {
+            End::Exited(exit, _) => Some(*exit),
+            End::LaunchFailed(_) | End::Lost => None,
+        };
+        self.tell_executor_ended(cx, executor, exit);
         self.persist(cx, AgentRecord::ExecutorEnded { executor });
         let id = executor.container();
         cx.container(ContainerCommand::Forget { id });

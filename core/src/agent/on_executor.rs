@@ -201,15 +201,17 @@ impl Agent {
                     self.turn_executor_away(cx, peer, &framework, &name);
                 }
             }
-            Call::Update(status) => {
-                let subscribed = self.sessions.get(executor).and_then(|s| s.peer());
-                if subscribed == Some(peer) {
-                    self.on_executor_update(cx, peer, executor, status);
-                } else {
-                    tracing::debug!(?peer, "an update before the subscription: ignored");
-                }
+            Call::Update(_) | Call::Message(_) if !self.is_subscribed(executor, peer) => {
+                tracing::debug!(?peer, "said before the subscription: ignored");
             }
+            Call::Update(status) => self.on_executor_update(cx, peer, executor, status),
+            Call::Message(data) => self.on_executor_message(cx, executor, data),
         }
+    }
+
+    fn is_subscribed(&self, executor: Number, peer: PeerId) -> bool {
+        let session = self.sessions.get(executor);
+        session.and_then(|session| session.peer()) == Some(peer)
     }
 
     fn is_identity(&self, number: Number, framework: &FrameworkId, name: &ExecutorId) -> bool {

@@ -31,6 +31,11 @@ struct Job {
     starts_executor: bool,
 }
 
+fn pong(cx: &mut Cx<'_>, peer: PeerId) {
+    let message = ToMaster::Pong;
+    cx.out.emit_free(Effect::Master { peer, message });
+}
+
 impl Agent {
     pub(super) fn on_master(&mut self, cx: &mut Cx<'_>, peer: PeerId, message: ToAgent) {
         if self.link.peer() != Some(peer) {
@@ -38,6 +43,10 @@ impl Agent {
             return;
         }
         self.hear_master(cx.now);
+        self.obey(cx, peer, message);
+    }
+
+    fn obey(&mut self, cx: &mut Cx<'_>, peer: PeerId, message: ToAgent) {
         match message {
             ToAgent::Registered {
                 id,
@@ -63,10 +72,7 @@ impl Agent {
             ToAgent::Drain { max_grace } => self.on_drain(cx, max_grace),
             ToAgent::Undrain => self.on_undrain(),
             ToAgent::Shutdown(reason) => self.on_shutdown(cx, &reason),
-            ToAgent::Ping => {
-                let message = ToMaster::Pong;
-                cx.out.emit_free(Effect::Master { peer, message });
-            }
+            ToAgent::Ping => pong(cx, peer),
             ToAgent::RunTask {
                 framework,
                 role,
@@ -86,9 +92,7 @@ impl Agent {
                 task,
                 grace,
             } => self.on_kill_task(cx, &framework, &task, grace),
-            ToAgent::ShutdownFramework(framework) => {
-                self.on_shutdown_framework(cx, framework);
-            }
+            ToAgent::ShutdownFramework(framework) => self.on_shutdown_framework(cx, framework),
             ToAgent::Acknowledge {
                 framework,
                 task,
@@ -99,6 +103,15 @@ impl Agent {
                 self.on_operation_acknowledged(cx, number, update);
             }
             ToAgent::UpdateFramework(framework) => self.on_update_framework(cx, framework),
+            ToAgent::Message {
+                framework,
+                executor,
+                data,
+            } => self.on_message(cx, &framework, &executor, data),
+            ToAgent::ShutdownExecutor {
+                framework,
+                executor,
+            } => self.on_shutdown_executor(cx, &framework, &executor),
         }
     }
 

@@ -163,6 +163,7 @@ impl Executor {
             }
             Event::Acknowledged { task, update } => self.on_acknowledged(&task, update, out),
             Event::Shutdown => self.shut_down(now, out),
+            Event::Message(data) => out.emit(Effect::User(UserEvent::Message(data))),
             Event::Error(message) => {
                 out.emit(Effect::User(UserEvent::Error(message)));
                 self.exit(out);
@@ -212,6 +213,15 @@ impl Executor {
         match call {
             UserCall::Update(report) => self.on_report(now, report, out),
             UserCall::Stop => self.exit(out),
+            UserCall::Message(data) => match self.link {
+                Link::Subscribed(peer) if data.len() <= limits::MESSAGE_BYTES => {
+                    let call = Call::Message(data);
+                    out.emit(Effect::Agent { peer, call });
+                }
+                Link::Subscribed(_) | Link::Asking(..) | Link::Away => {
+                    tracing::warn!(bytes = data.len(), "no agent, or too long: not said");
+                }
+            },
         }
     }
 

@@ -122,6 +122,7 @@ fn line(effect: &Effect) -> String {
                 format!("subscribe {tasks:?} {states:?}")
             }
             Call::Update(status) => format!("update {} {}", status.task, status.state),
+            Call::Message(data) => format!("message of {}", data.len()),
         },
         Effect::User(event) => match event {
             UserEvent::Subscribed { .. } => "user: subscribed".into(),
@@ -130,6 +131,7 @@ fn line(effect: &Effect) -> String {
             UserEvent::Kill { task, grace } => format!("user: kill {task} {grace:?}"),
             UserEvent::Shutdown => "user: shutdown".into(),
             UserEvent::Error(text) => format!("user: error {text}"),
+            UserEvent::Message(data) => format!("user: message {data:?}"),
         },
         Effect::Exit => "exit".into(),
     }
@@ -332,7 +334,8 @@ impl Logic for Sleeper {
             UserEvent::Subscribed { .. }
             | UserEvent::Disconnected
             | UserEvent::Kill { .. }
-            | UserEvent::Error(_) => {}
+            | UserEvent::Error(_)
+            | UserEvent::Message(_) => {}
         }
     }
 
@@ -452,4 +455,20 @@ fn a_task_that_comes_again_is_said_to_have_arrived() {
     node.feed(has("t", update_id(&outputs)));
     assert_eq!(lines(&node.feed(again)), NOTHING, "the agent knows");
     assert_eq!(lines(&node.feed(report("t", TaskState::Running))).len(), 1);
+}
+
+#[test]
+fn messages_go_both_ways_while_there_is_an_agent() {
+    // FW-63
+    let mut node = Node::new();
+    let say = |length: usize| Input::User(UserCall::Message(vec![7; length]));
+    assert_eq!(lines(&node.feed(say(1))), NOTHING);
+    node.feed(Input::Connected { peer: AGENT });
+    assert_eq!(lines(&node.feed(say(1))), NOTHING);
+    node.feed(subscribed());
+    let most = limits::MESSAGE_BYTES;
+    assert_eq!(lines(&node.feed(say(most))), [format!("message of {most}")]);
+    assert_eq!(lines(&node.feed(say(most + 1))), NOTHING);
+    let outputs = node.feed(says(Event::Message(vec![1])));
+    assert_eq!(lines(&outputs), ["user: message [1]"]);
 }

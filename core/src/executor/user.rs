@@ -3,6 +3,7 @@
 //! Deliberately not here: reactions; see [`super::Logic`].
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,8 @@ pub enum UserEvent {
     Shutdown,
     /// The agent turned the executor away, and why.
     Error(String),
+    /// The framework has something to say. Told once, if at all.
+    Message(Vec<u8>),
 }
 
 /// What a user's executor has to say.
@@ -44,6 +47,8 @@ pub enum UserCall {
     Update(Report),
     /// The executor is at its end.
     Stop,
+    /// Has something to say to the framework, which hears it once, if at all.
+    Message(Vec<u8>),
 }
 
 /// News about a task, in the words of a user's executor.

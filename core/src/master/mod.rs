@@ -30,6 +30,7 @@ mod holdings;
 mod interface;
 mod invariants;
 mod kills;
+mod messages;
 mod offering;
 mod offers;
 mod on_agent;

@@ -75,6 +75,22 @@ impl Master {
                 Some(key) => self.on_operation_update(cx, key, number, framework, status),
                 None => debug!(?peer, "an operation of an agent that has not registered"),
             },
+            ToMaster::Message {
+                framework,
+                executor,
+                data,
+            } => match self.peers.agent(peer) {
+                Some(key) => self.on_executor_message(cx, key, (&framework, executor), data),
+                None => debug!(?peer, "a message from an agent that has not registered"),
+            },
+            ToMaster::ExecutorEnded {
+                framework,
+                executor,
+                exit,
+            } => match self.peers.agent(peer) {
+                Some(key) => self.on_executor_ended(cx, key, &framework, executor, exit),
+                None => debug!(?peer, "an executor of an agent that has not registered"),
+            },
         }
     }
 

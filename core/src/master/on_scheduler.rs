@@ -62,6 +62,14 @@ impl Master {
                 self.on_update_framework(cx, key, framework, wishes);
             }
             Call::Reconcile { tasks } => self.on_reconcile(cx, key, tasks),
+            Call::Message {
+                agent,
+                executor,
+                data,
+            } => self.on_message(cx, key, (&agent, executor), data),
+            Call::ShutdownExecutor { agent, executor } => {
+                self.on_shutdown_executor(cx, key, &agent, executor);
+            }
         }
     }
 

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::framework::FrameworkInfo;
 use super::node::AgentInfo;
 use super::operation::{Converted, OperationStatus, Order};
-use super::status::{TaskState, TaskStatus};
+use super::status::{Exit, TaskState, TaskStatus};
 use super::task::{ExecutorInfo, TaskInfo};
-use crate::ids::{AgentId, FrameworkId, MasterId, TaskId, UpdateId};
+use crate::ids::{AgentId, ExecutorId, FrameworkId, MasterId, TaskId, UpdateId};
 use crate::resources::Resources;
 use crate::roles::Role;
 
@@ -105,6 +105,24 @@ pub enum ToMaster {
         /// The news.
         status: OperationStatus,
     },
+    /// An executor has something to say to its framework (PR-08). Told once, if at all.
+    Message {
+        /// Whose executor.
+        framework: FrameworkId,
+        /// Which one.
+        executor: ExecutorId,
+        /// What it says.
+        data: Vec<u8>,
+    },
+    /// An executor has ended (PR-08). Told once, if at all; of its tasks their updates tell.
+    ExecutorEnded {
+        /// Whose executor.
+        framework: FrameworkId,
+        /// Which one.
+        executor: ExecutorId,
+        /// How, if that is known.
+        exit: Option<Exit>,
+    },
 }
 
 /// What the master tells an agent.
@@ -195,6 +213,22 @@ pub enum ToAgent {
     Undrain,
     /// A framework says something else about itself. Agents that do not have it ignore this.
     UpdateFramework(FrameworkInfo),
+    /// A framework has something to say to its executor (PR-09). Told once, if at all.
+    Message {
+        /// Whose executor.
+        framework: FrameworkId,
+        /// Which one.
+        executor: ExecutorId,
+        /// What it says.
+        data: Vec<u8>,
+    },
+    /// Ends an executor with all its tasks (PR-07).
+    ShutdownExecutor {
+        /// Whose executor.
+        framework: FrameworkId,
+        /// Which one.
+        executor: ExecutorId,
+    },
 }
 
 /// A file of a task's sandbox.

@@ -26,6 +26,8 @@ pub enum Call {
     },
     /// News about a task. The executor keeps it until it is acknowledged.
     Update(TaskStatus),
+    /// Has something to say to the framework (FW-63). Told once, if at all.
+    Message(Vec<u8>),
 }
 
 /// What an agent tells an executor.
@@ -56,6 +58,8 @@ pub enum Event {
     Shutdown,
     /// The subscription ended, and why.
     Error(String),
+    /// The framework has something to say (FW-63). Told once, if at all.
+    Message(Vec<u8>),
 }
 
 /// Whether an executor may report this state itself.

@@ -245,6 +245,10 @@ pub enum CallKind {
     Update,
     /// [`Call::Reconcile`].
     Reconcile,
+    /// [`Call::Message`].
+    Message,
+    /// [`Call::ShutdownExecutor`].
+    ShutdownExecutor,
 }
 
 impl CallKind {
@@ -263,6 +267,8 @@ impl CallKind {
             Self::ReconcileOperations => "reconcile-operations",
             Self::Update => "update",
             Self::Reconcile => "reconcile",
+            Self::Message => "message",
+            Self::ShutdownExecutor => "shutdown-executor",
         }
     }
 }
@@ -289,6 +295,8 @@ impl Call {
             Self::ReconcileOperations { .. } => CallKind::ReconcileOperations,
             Self::Update { .. } => CallKind::Update,
             Self::Reconcile { .. } => CallKind::Reconcile,
+            Self::Message { .. } => CallKind::Message,
+            Self::ShutdownExecutor { .. } => CallKind::ShutdownExecutor,
         }
     }
 }

@@ -10,8 +10,10 @@ use super::framework::{FrameworkInfo, Wishes};
 use super::offer::{Offer, Operation};
 use super::operation::OperationStatus;
 use super::refusal::{CallKind, EndReason, RejectKind};
-use super::status::TaskStatus;
-use crate::ids::{AgentId, FrameworkId, MasterId, OfferId, OperationId, TaskId, UpdateId};
+use super::status::{Exit, TaskStatus};
+use crate::ids::{
+    AgentId, ExecutorId, FrameworkId, MasterId, OfferId, OperationId, TaskId, UpdateId,
+};
 use crate::roles::Role;
 
 /// What a framework asks of the master.
@@ -94,6 +96,22 @@ pub enum Call {
         /// The tasks, and where they are if that is known; none means all that are not over.
         tasks: Vec<(TaskId, Option<AgentId>)>,
     },
+    /// Has something to say to an executor (FW-51). Told once, if at all.
+    Message {
+        /// Where the executor runs.
+        agent: AgentId,
+        /// Which one.
+        executor: ExecutorId,
+        /// What is said.
+        data: Vec<u8>,
+    },
+    /// Ends an executor with all its tasks (FW-46).
+    ShutdownExecutor {
+        /// Where the executor runs.
+        agent: AgentId,
+        /// Which one.
+        executor: ExecutorId,
+    },
 }
 
 /// What the master tells a framework.
@@ -142,4 +160,22 @@ pub enum Event {
     /// Answers to `Reconcile`: how tasks are, as far as anybody knows. Nothing is to be
     /// acknowledged.
     Reconciled(Vec<TaskStatus>),
+    /// An executor has something to say (FW-51). Told once, if at all.
+    Message {
+        /// Where it runs.
+        agent: AgentId,
+        /// Which one.
+        executor: ExecutorId,
+        /// What it says.
+        data: Vec<u8>,
+    },
+    /// An executor has ended (FW-36). Told once, if at all; of its tasks their updates tell.
+    ExecutorEnded {
+        /// Where it ran.
+        agent: AgentId,
+        /// Which one.
+        executor: ExecutorId,
+        /// How, if that is known.
+        exit: Option<Exit>,
+    },
 }

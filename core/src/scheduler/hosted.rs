@@ -147,6 +147,8 @@ fn acknowledgement(event: &UserEvent) -> Option<UserCall> {
         | UserEvent::Offers(_)
         | UserEvent::Rescinded(_)
         | UserEvent::Error { .. }
+        | UserEvent::Message { .. }
+        | UserEvent::ExecutorEnded { .. }
         | UserEvent::Rejected { .. }
         | UserEvent::Updated => None,
     }

@@ -153,6 +153,24 @@ impl Scheduler {
             }
             Event::Update(status) => self.on_update(peer, status, out),
             Event::OperationUpdate(status) => self.on_operation_update(peer, status, out),
+            Event::Message {
+                agent,
+                executor,
+                data,
+            } => out.emit(Effect::User(UserEvent::Message {
+                agent,
+                executor,
+                data,
+            })),
+            Event::ExecutorEnded {
+                agent,
+                executor,
+                exit,
+            } => out.emit(Effect::User(UserEvent::ExecutorEnded {
+                agent,
+                executor,
+                exit,
+            })),
             Event::Error { reason, message } => {
                 self.leave(out);
                 self.phase = Phase::Stopped;
@@ -248,6 +266,18 @@ impl Scheduler {
                 Call::Update { framework, wishes }
             }
             UserCall::Reconcile { tasks } => return ask_for(peer, tasks, out),
+            UserCall::Message {
+                agent,
+                executor,
+                data,
+            } => Call::Message {
+                agent,
+                executor,
+                data,
+            },
+            UserCall::ShutdownExecutor { agent, executor } => {
+                Call::ShutdownExecutor { agent, executor }
+            }
             UserCall::Acknowledge {
                 agent,
                 task,
@@ -281,6 +311,8 @@ impl Scheduler {
             | UserCall::ReconcileOperations { .. }
             | UserCall::Update { .. }
             | UserCall::Reconcile { .. }
+            | UserCall::Message { .. }
+            | UserCall::ShutdownExecutor { .. }
             | UserCall::Stop
             | UserCall::Leave => {}
         }

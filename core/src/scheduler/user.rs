@@ -8,12 +8,12 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AgentId, FrameworkId, OfferId, OperationId, TaskId, UpdateId};
+use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, TaskId, UpdateId};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::offer::{Offer, Operation};
 use crate::protocol::operation::OperationStatus;
 use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
-use crate::protocol::status::TaskStatus;
+use crate::protocol::status::{Exit, TaskStatus};
 use crate::protocol::task::TaskInfo;
 use crate::roles::Role;
 
@@ -54,6 +54,24 @@ pub enum UserEvent {
     Operation(OperationStatus),
     /// What the last `Update` said holds.
     Updated,
+    /// An executor has something to say. Told once, if at all.
+    Message {
+        /// Where it runs.
+        agent: AgentId,
+        /// Which one.
+        executor: ExecutorId,
+        /// What it says.
+        data: Vec<u8>,
+    },
+    /// An executor has ended. Told once, if at all; of its tasks their updates tell.
+    ExecutorEnded {
+        /// Where it ran.
+        agent: AgentId,
+        /// Which one.
+        executor: ExecutorId,
+        /// How, if that is known.
+        exit: Option<Exit>,
+    },
 }
 
 /// What a user's scheduler may ask for.
@@ -129,6 +147,22 @@ pub enum UserCall {
     Reconcile {
         /// The tasks, and where they are if that is known; none means all that are not over.
         tasks: Vec<(TaskId, Option<AgentId>)>,
+    },
+    /// Has something to say to an executor. Told once, if at all.
+    Message {
+        /// Where the executor runs.
+        agent: AgentId,
+        /// Which one.
+        executor: ExecutorId,
+        /// What is said.
+        data: Vec<u8>,
+    },
+    /// Ends an executor with all its tasks.
+    ShutdownExecutor {
+        /// Where the executor runs.
+        agent: AgentId,
+        /// Which one.
+        executor: ExecutorId,
     },
     /// Ends the framework, its tasks, and this scheduler.
     Stop,

@@ -170,6 +170,8 @@ impl Logic for Keeper {
             | UserEvent::Update(_)
             | UserEvent::Operation(_)
             | UserEvent::Error { .. }
+            | UserEvent::Message { .. }
+            | UserEvent::ExecutorEnded { .. }
             | UserEvent::Rejected { .. }
             | UserEvent::Updated => {}
         }

@@ -313,6 +313,8 @@ impl Logic for Tap {
             | UserEvent::Rescinded(_)
             | UserEvent::Operation(_)
             | UserEvent::Error { .. }
+            | UserEvent::Message { .. }
+            | UserEvent::ExecutorEnded { .. }
             | UserEvent::Rejected { .. }
             | UserEvent::Updated => {}
         }

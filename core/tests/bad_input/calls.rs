@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tepui_core::ids::{OfferId, PeerId, RequestId, UpdateId};
+use tepui_core::ids::{ExecutorId, OfferId, OperationId, PeerId, RequestId, UpdateId};
 use tepui_core::limits;
 use tepui_core::machine::Output;
 use tepui_core::master::{Effect, Input};
@@ -13,12 +13,12 @@ use tepui_core::protocol::offer::Operation;
 use tepui_core::protocol::operator;
 use tepui_core::protocol::refusal::{CallKind, EndReason, RejectKind};
 use tepui_core::protocol::scheduler::{Call, Event};
-use tepui_core::protocol::status::{Reason, TaskState};
+use tepui_core::protocol::status::{Exit, Reason, TaskState};
 
 use super::Catalogue;
 use super::stage::{
     AGENT, FRAMEWORK, NEW_AGENT, OPERATOR, OTHER_FRAMEWORK, SILENT, Stage, agent_id, agent_info,
-    framework_info, master_id, task, task_id,
+    framework_id, framework_info, master_id, task, task_id,
 };
 
 fn calls() -> Vec<(&'static str, Call)> {
@@ -47,7 +47,49 @@ fn calls() -> Vec<(&'static str, Call)> {
                 update: UpdateId(7),
             },
         ),
+        ("suppress", Call::Suppress { roles: vec![] }),
+        ("revive", Call::Revive { roles: vec![] }),
+        (
+            "update",
+            Call::Update {
+                framework: framework_info("x"),
+                wishes: Wishes::default(),
+            },
+        ),
+        ("reconcile", Call::Reconcile { tasks: vec![] }),
+        (
+            "acknowledge-operation",
+            Call::AcknowledgeOperation {
+                id: OperationId::new("o").unwrap(),
+                update: UpdateId(7),
+            },
+        ),
+        (
+            "reconcile-operations",
+            Call::ReconcileOperations { operations: vec![] },
+        ),
+        ("message", message(0, 1)),
+        ("shutdown-executor", shutdown_executor(0)),
     ]
+}
+
+fn message(agent: u64, bytes: usize) -> Call {
+    Call::Message {
+        agent: agent_id(agent),
+        executor: executor_id(),
+        data: vec![0; bytes],
+    }
+}
+
+fn shutdown_executor(agent: u64) -> Call {
+    Call::ShutdownExecutor {
+        agent: agent_id(agent),
+        executor: executor_id(),
+    }
+}
+
+fn executor_id() -> ExecutorId {
+    ExecutorId::new("e").unwrap()
 }
 
 fn accept(offers: Vec<OfferId>) -> Call {
@@ -63,6 +105,7 @@ pub(crate) fn check(catalogue: &mut Catalogue) {
     in_a_role_that_is_not_proved(catalogue);
     offers_that_cannot_be_accepted(catalogue);
     what_is_not_there(catalogue);
+    words_that_nobody_hears(catalogue);
 }
 
 fn before_subscribing(catalogue: &mut Catalogue) {
@@ -338,5 +381,51 @@ fn what_is_not_there(catalogue: &mut Catalogue) {
         assert!(text.contains("state: Unknown"), "{rule}: {text}");
         assert_eq!(stage.state(), before, "{rule}");
         catalogue.note(rule, "kill");
+    }
+}
+
+/// Frameworks and executors speak to each other through masters, who keep nothing of it.
+fn words_that_nobody_hears(catalogue: &mut Catalogue) {
+    let mut stage = Stage::new();
+    let before = stage.state();
+    let outputs = stage.call(FRAMEWORK, message(0, limits::MESSAGE_BYTES + 1));
+    let [Output::Effect(Effect::Scheduler { event, .. })] = outputs.as_slice() else {
+        panic!("{outputs:?}");
+    };
+    let Event::Rejected { call, reason, .. } = event else {
+        panic!("{event:?}");
+    };
+    assert_eq!((*call, *reason), (CallKind::Message, RejectKind::TooLong));
+    assert_eq!(stage.state(), before);
+    catalogue.note("a message has 262144 bytes at most", "message");
+    let there = "an agent that one speaks to is there";
+    for (place, call) in [
+        ("message", message(77, 1)),
+        ("shutdown-executor", shutdown_executor(77)),
+    ] {
+        assert_eq!(stage.call(FRAMEWORK, call), [], "{place}");
+        assert_eq!(stage.state(), before, "{place}");
+        catalogue.note(there, place);
+    }
+    let said = |framework, bytes| ToMaster::Message {
+        framework,
+        executor: executor_id(),
+        data: vec![0; bytes],
+    };
+    let ended = ToMaster::ExecutorEnded {
+        framework: framework_id(77),
+        executor: executor_id(),
+        exit: Some(Exit::Code(0)),
+    };
+    let own = "a framework that is spoken to is there";
+    let long = said(framework_id(0), limits::MESSAGE_BYTES + 1);
+    for (rule, place, message) in [
+        ("a message has 262144 bytes at most", "an executor's", long),
+        (own, "an executor's", said(framework_id(77), 1)),
+        (own, "an executor's end", ended),
+    ] {
+        assert_eq!(stage.message(AGENT, message), [], "{rule}");
+        assert_eq!(stage.state(), before, "{rule}");
+        catalogue.note(rule, place);
     }
 }

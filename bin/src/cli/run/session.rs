@@ -198,7 +198,7 @@ impl<'a, 'b> Session<'a, 'b> {
             // What was launched on it comes back as dropped.
             Event::Rescinded(_) | Event::Updated => {}
             // It asks for none.
-            Event::Operation(_) => {}
+            Event::Operation(_) | Event::Message { .. } | Event::ExecutorEnded { .. } => {}
             // Acknowledged when it is dropped, which is after it has been dealt with.
             Event::Update(update) => self.on_update(&update)?,
             Event::Error { reason, message } => {

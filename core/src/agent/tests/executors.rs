@@ -178,6 +178,7 @@ fn an_idle_executor_is_ended() {
         lines(&outputs),
         [
             "disconnect 50 the executor's container has ended",
+            "e has ended: signal 9",
             "* executor ended 0",
             "forget c000000"
         ]
@@ -198,6 +199,7 @@ fn the_end_of_an_executor_is_the_end_of_its_tasks() {
             "update t failed executor-terminated latest failed",
             "* updated 2 killed",
             "update u killed task-killed-during-launch latest killed",
+            "e has ended: exit code 2",
             "* executor ended 0",
             "forget c000000"
         ]
@@ -220,6 +222,7 @@ fn an_executor_that_does_not_start_fails_its_tasks() {
         [
             "* updated 1 failed",
             "update t failed container-launch-failed latest failed",
+            "e has ended: somehow",
             "* executor ended 0",
             "forget c000000"
         ]

@@ -6,6 +6,7 @@ mod executors;
 mod gc;
 mod kills;
 mod leaving;
+mod messages;
 mod operations;
 mod overdue;
 mod random;
@@ -353,6 +354,11 @@ fn effect_line(effect: &Effect) -> String {
             ToMaster::Pong => "pong".into(),
             ToMaster::Converted(it) => format!("converted {} {}", it.last, it.after),
             ToMaster::CarriedOut { last } => format!("carried out {last}"),
+            ToMaster::Message { executor, data, .. } => format!("message of {executor} {data:?}"),
+            ToMaster::ExecutorEnded { executor, exit, .. } => {
+                let exit = exit.map_or("somehow".into(), |exit| format!("{exit}"));
+                format!("{executor} has ended: {exit}")
+            }
             ToMaster::OperationUpdate { number, status, .. } => {
                 format!("operation {number} {} {}", status.id, status.state)
             }
@@ -371,6 +377,7 @@ fn effect_line(effect: &Effect) -> String {
             executor::Event::Acknowledged { task, .. } => format!("executor: has {task}"),
             executor::Event::Shutdown => "executor: shutdown".into(),
             executor::Event::Error(text) => format!("executor: error {text}"),
+            executor::Event::Message(data) => format!("executor: message {data:?}"),
         },
         Effect::Container(command) => match command {
             ContainerCommand::Launch { id, .. } => format!("launch {id}"),

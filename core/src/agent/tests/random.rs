@@ -115,6 +115,12 @@ fn from_master() -> impl Strategy<Value = ToAgent> {
             let renamed = FrameworkInfo::new("renamed");
             ToAgent::UpdateFramework(FrameworkInfo { id: Some(id), ..renamed })
         }),
+        1 => framework_id().prop_map(|framework| ToAgent::ShutdownExecutor {
+            framework, executor: ExecutorId::new("e").unwrap(),
+        }),
+        1 => framework_id().prop_map(|framework| ToAgent::Message {
+            framework, executor: ExecutorId::new("e").unwrap(), data: vec![1],
+        }),
         1 => (framework_id(), task_id(), 0u128..20).prop_map(|(framework, task, update)| {
             ToAgent::Acknowledge { framework, task, update: UpdateId(update) }
         }),
@@ -155,6 +161,7 @@ fn from_executor() -> impl Strategy<Value = Call> {
             }
         }),
         status().prop_map(Call::Update),
+        Just(Call::Message(vec![2])),
     ]
 }
 

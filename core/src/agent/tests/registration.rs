@@ -137,7 +137,9 @@ fn a_long_account_takes_several_frames() {
             | ToMaster::Update { .. }
             | ToMaster::Converted(_)
             | ToMaster::CarriedOut { .. }
-            | ToMaster::OperationUpdate { .. }) => panic!("{other:?}"),
+            | ToMaster::OperationUpdate { .. }
+            | ToMaster::Message { .. }
+            | ToMaster::ExecutorEnded { .. }) => panic!("{other:?}"),
         };
         told.extend(tasks.into_iter().map(|report| report.task));
         ends.push(is_last);

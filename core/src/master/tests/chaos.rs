@@ -508,6 +508,8 @@ fn run(mut world: World, script: &[Vec<u32>]) -> (usize, usize, usize) {
                     | Event::Heartbeat
                     | Event::Rescind(_)
                     | Event::OperationUpdate(_)
+                    | Event::Message { .. }
+                    | Event::ExecutorEnded { .. }
                     | Event::Error { .. }
                     | Event::Rejected { .. }
                     | Event::Updated

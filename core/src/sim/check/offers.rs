@@ -82,7 +82,9 @@ impl Ledger {
             | Call::Kill { .. }
             | Call::Acknowledge { .. }
             | Call::AcknowledgeOperation { .. }
-            | Call::ReconcileOperations { .. } => {}
+            | Call::ReconcileOperations { .. }
+            | Call::Message { .. }
+            | Call::ShutdownExecutor { .. } => {}
         }
     }
 

@@ -54,6 +54,8 @@ impl Sessions {
             | Event::Rescind(_)
             | Event::Update(_)
             | Event::OperationUpdate(_)
+            | Event::Message { .. }
+            | Event::ExecutorEnded { .. }
             | Event::Rejected { .. }
             | Event::Updated
             | Event::Reconciled(_) => {}

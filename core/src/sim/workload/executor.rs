@@ -137,7 +137,10 @@ impl Logic for Runs {
                     self.end(now, Duration::MAX, task);
                 }
             }
-            UserEvent::Subscribed { .. } | UserEvent::Disconnected | UserEvent::Error(_) => {}
+            UserEvent::Subscribed { .. }
+            | UserEvent::Disconnected
+            | UserEvent::Error(_)
+            | UserEvent::Message(_) => {}
         }
     }
 

@@ -284,6 +284,8 @@ impl Logic for Replay {
             | UserEvent::Rescinded(_)
             | UserEvent::Operation(_)
             | UserEvent::Error { .. }
+            | UserEvent::Message { .. }
+            | UserEvent::ExecutorEnded { .. }
             | UserEvent::Rejected { .. }
             | UserEvent::Updated => {}
         }

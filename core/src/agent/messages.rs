@@ -1,0 +1,91 @@
+//! What frameworks and their executors have to say to each other, passed on once if at all, and
+//! executors that their framework wants no more.
+//!
+//! Called by `on_master` and `on_executor`. Deliberately not here: how an executor is ended.
+
+use alloc::vec::Vec;
+
+use super::journal::Number;
+use super::{Agent, Cx, Effect};
+use crate::ids::{ExecutorId, FrameworkId};
+use crate::limits;
+use crate::protocol::agent::ToMaster;
+use crate::protocol::executor::Event;
+use crate::protocol::status::Exit;
+
+impl Agent {
+    /// Passes a framework's word on to its executor, if it listens (PR-09, FW-63).
+    pub(super) fn on_message(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &FrameworkId,
+        executor: &ExecutorId,
+        data: Vec<u8>,
+    ) {
+        let number = self.state.find_executor(framework, executor);
+        let session = number.and_then(|number| self.sessions.get(number));
+        match session.and_then(|session| session.peer()) {
+            Some(peer) => {
+                let event = Event::Message(data);
+                cx.out.emit(Effect::Executor { peer, event });
+            }
+            None => tracing::debug!(%executor, "does not listen: not told"),
+        }
+    }
+
+    /// Passes an executor's word on to its framework, if there is a master to (PR-08, FW-63).
+    pub(super) fn on_executor_message(&mut self, cx: &mut Cx<'_>, executor: Number, data: Vec<u8>) {
+        let (Some(peer), Some(row)) = (self.link.joined(), self.state.executor(executor)) else {
+            tracing::debug!(?executor, "no master: its message is not passed on");
+            return;
+        };
+        if data.len() > limits::MESSAGE_BYTES {
+            tracing::debug!(
+                ?executor,
+                bytes = data.len(),
+                "too long a message: not passed on"
+            );
+            return;
+        }
+        let message = ToMaster::Message {
+            framework: row.framework().clone(),
+            executor: row.info().id.clone(),
+            data,
+        };
+        cx.out.emit(Effect::Master { peer, message });
+    }
+
+    /// Ends an executor with all its tasks (PR-07).
+    pub(super) fn on_shutdown_executor(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: &FrameworkId,
+        executor: &ExecutorId,
+    ) {
+        match self.state.find_executor(framework, executor) {
+            Some(number) => self.end_executor(cx, number, "its framework wants it no more"),
+            None => tracing::debug!(%executor, "not here: not ended"),
+        }
+    }
+
+    /// Says that an executor has ended, if anybody wants to hear it (PR-08).
+    pub(super) fn tell_executor_ended(
+        &self,
+        cx: &mut Cx<'_>,
+        executor: Number,
+        exit: Option<Exit>,
+    ) {
+        let (Some(peer), Some(row)) = (self.link.joined(), self.state.executor(executor)) else {
+            return;
+        };
+        if self.state.is_ended(row.framework()) {
+            return;
+        }
+        let message = ToMaster::ExecutorEnded {
+            framework: row.framework().clone(),
+            executor: row.info().id.clone(),
+            exit,
+        };
+        cx.out.emit(Effect::Master { peer, message });
+    }
+}
