@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tepui_core::agent::{Agent, AgentState, Config, Effect, Input, Policy};
+use tepui_core::agent::{Agent, AgentState, Config, Effect, Input, Policy, Recover};
 use tepui_core::attributes::Attributes;
 use tepui_core::auth::PeerRole;
 use tepui_core::machine::Outbox;
@@ -85,12 +85,15 @@ pub struct AgentOptions {
     pub reconfiguration: Policy,
     /// How long the sandbox of what has ended is kept on an empty disk.
     pub gc_delay: Duration,
+    /// What becomes of what runs already.
+    pub recover: Recover,
 }
 
 /// An agent that runs.
 #[derive(Debug)]
 pub(crate) struct AgentNode {
     isolation: String,
+    inbox: Inbox<Input>,
     stop: oneshot::Sender<WhatRuns>,
     /// Until its end was told.
     task: Option<JoinHandle<anyhow::Result<()>>>,
@@ -157,8 +160,6 @@ impl AgentNode {
             }
         }
 
-        let remover = Remover::start(Arc::clone(&sandboxes), inbox.clone())?;
-        let disk_watch = tokio::spawn(watch_disk(Arc::clone(&sandboxes), inbox));
         let (stop, stopped) = oneshot::channel();
         let dialer = Dialer::start(endpoint, master);
         let driver = Driver::new(agent, opened.journal, clock, inputs).with_outbox(out);
@@ -166,14 +167,15 @@ impl AgentNode {
             driver,
             peers: node.peers().clone(),
             containerizer,
+            remover: Remover::start(Arc::clone(&sandboxes), inbox.clone())?,
+            disk_watch: tokio::spawn(watch_disk(Arc::clone(&sandboxes), inbox.clone())),
             sandboxes,
-            remover,
-            disk_watch,
             dialer,
             stopped,
         }));
         Ok(Self {
             isolation,
+            inbox,
             stop,
             task: Some(task),
         })
@@ -182,6 +184,13 @@ impl AgentNode {
     /// Returns how tasks are isolated, for people.
     pub(crate) fn isolation(&self) -> &str {
         &self.isolation
+    }
+
+    /// Has it end what it runs, take leave of the master for good, and end.
+    pub(crate) async fn leave(&self) {
+        if self.inbox.send(Input::Leave).await.is_err() {
+            tracing::debug!("the agent has ended already");
+        }
     }
 
     /// Waits for its end, which is a failure unless it was asked for. It is told once.
@@ -258,6 +267,10 @@ async fn run(running: Running) -> anyhow::Result<()> {
         }
         Effect::Stop { reason } => {
             why = Some(reason);
+            drop(refuse.take());
+        }
+        Effect::Left => {
+            tracing::info!("has left the cluster");
             drop(refuse.take());
         }
     };
@@ -397,6 +410,7 @@ fn machine_config(options: &AgentOptions, info: AgentInfo, name: String) -> anyh
         registration_backoff: options.registration_backoff,
         gc_delay: options.gc_delay,
         reconfiguration: options.reconfiguration,
+        recover: options.recover,
         ..Config::new(info, name, seed::fresh().next_u64())
     })
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tempfile::TempDir;
-use tepui_core::agent::Policy;
+use tepui_core::agent::{Policy, Recover};
 use tepui_core::attributes::Attributes;
 use tepui_core::auth::{PeerRole, Principal};
 use tepui_core::resources::{Quantities, Resource};
@@ -122,6 +122,7 @@ impl Embedded {
             registration_backoff: Duration::ZERO,
             gc_delay: AgentNode::GC_DELAY,
             reconfiguration: Policy::Any,
+            recover: Recover::Reconnect,
         })
         .await?;
         self.agents.push(agent);

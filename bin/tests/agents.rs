@@ -69,3 +69,22 @@ fn an_agent_is_drained() {
     let err = cluster.tepui(&["agent", "drain", "nobody"]).with(3).err;
     assert!(err.contains("no agent nobody"), "{err}");
 }
+
+#[test]
+fn an_agent_leaves_its_cluster_and_joins_as_another() {
+    // AG-09, TK-112, PR-13, AG-17
+    let mut cluster = Cluster::start(FLAGS);
+    let id = cluster.json(&["agent", "list"])[0]["id"].clone();
+    cluster
+        .tepui(&["run", "--detach", "--", "sleep", "1000"])
+        .with(0);
+    wait_for("the task to run", || {
+        (cluster.json(&["ps"])[0]["state"] == "running").then_some(())
+    });
+    cluster.agent_leaves().with(0);
+    assert_eq!(cluster.json(&["agent", "list"]), json!([]));
+    assert_eq!(cluster.json(&["ps"]), json!([]));
+    cluster.start_agent(FLAGS);
+    cluster.wait_for_agent();
+    assert_ne!(cluster.json(&["agent", "list"])[0]["id"], id);
+}

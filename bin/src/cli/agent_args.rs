@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use tepui_core::agent::Policy;
+use tepui_core::agent::{Policy, Recover};
 use tepui_core::attributes::Attributes;
 use tepui_isolation::AgentLoss;
 
@@ -16,7 +16,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::isolation_args::IsolationArgs;
 use super::logging::DaemonLogArgs;
-use super::signals::Interrupts;
+use super::signals::{self, Interrupts};
 use super::text::Text;
 use super::values::{self, Entries};
 use super::{Threads, block_on, node};
@@ -33,7 +33,10 @@ Examples:
   tepui-agent --master 127.0.0.1:5050 --work-dir /var/lib/tepui/agent --tls-dir master/tls
   tepui-agent --master m1:5050 --work-dir /var/lib/tepui/agent --listen 10.0.0.2:5051 \
 --resources 'cpus:4;mem:4096;ports:[31000-31100];labels:{fast,ssd}' \
---attributes 'rack:r1;zone:[1-3];speed:2.5'"
+--attributes 'rack:r1;zone:[1-3];speed:2.5'
+
+What runs survives the agent: the next one on the same directory looks after it. SIGUSR1 ends all of
+that and takes the machine out of the cluster."
 )]
 pub(super) struct AgentArgs {
     /// The master of the cluster
@@ -74,6 +77,11 @@ pub(super) struct AgentArgs {
     /// if its tasks are to go on
     #[arg(long, value_enum, default_value_t = Reconfiguration::Any, value_name = "POLICY")]
     reconfiguration: Reconfiguration,
+    /// What becomes of what the agent before was running: `reconnect` looks after it, `cleanup`
+    /// ends it and leaves the cluster
+    #[arg(long, value_name = "HOW", default_value = "reconnect",
+          value_parser = Text(values::recover))]
+    recover: Recover,
     #[command(flatten)]
     isolation: IsolationArgs,
     #[command(flatten)]
@@ -121,11 +129,14 @@ pub(super) fn run(args: AgentArgs) -> Result<Exit, Failure> {
             Reconfiguration::Additive => Policy::Additive,
             Reconfiguration::Any => Policy::Any,
         },
+        recover: args.recover,
         agent_loss: AgentLoss::RunOn,
     };
     block_on(Threads::Many, async {
         let mut interrupts = Interrupts::listen()?;
-        let ended = daemon::agent(options, async move { interrupts.next().await }).await;
+        let leave = signals::leave()?;
+        let shutdown = async move { interrupts.next().await };
+        let ended = daemon::agent(options, shutdown, leave).await;
         ended.map_err(|error| node::ended(&error, "--tls-dir", &tls_dir))?;
         Ok(Exit::Success)
     })

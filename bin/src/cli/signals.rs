@@ -53,6 +53,16 @@ impl Interrupts {
     }
 }
 
+/// Listens from now on for SIGUSR1, with which an agent leaves its cluster (AG-09).
+pub(super) fn leave() -> Result<impl Future<Output = ()>, Failure> {
+    let mut asked = signal(SignalKind::user_defined1())
+        .map_err(|error| Failure::failed(format_args!("cannot listen for signals: {error}")))?;
+    Ok(async move {
+        // The stream ends with the runtime only.
+        asked.recv().await;
+    })
+}
+
 /// Returns whether whoever started us wants a signal to be ignored.
 fn is_ignored(signal: SignalKind) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
+use tepui_core::agent::Recover;
 use tepui_core::allocator::MOST_WEIGHT;
 use tepui_core::attributes::Attributes;
 use tepui_core::auth::PeerRole;
@@ -228,6 +229,15 @@ pub(super) fn command(words: &[String]) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// What an agent makes of what runs already.
+pub(super) fn recover(text: &str) -> Result<Recover, String> {
+    match text {
+        "reconnect" => Ok(Recover::Reconnect),
+        "cleanup" => Ok(Recover::Cleanup),
+        _ => Err("expected reconnect or cleanup".into()),
+    }
 }
 
 /// A framework's id.

@@ -466,6 +466,13 @@ impl Cluster {
         self.agent.take().expect("it runs").kill();
     }
 
+    /// Has the agent leave the cluster, and waits for its end.
+    pub fn agent_leaves(&mut self) -> Ended {
+        let agent = self.agent.take().expect("it runs");
+        signal(agent.pid(), "USR1");
+        agent.end()
+    }
+
     /// Makes a `tepui` command for this cluster.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = command(TEPUI);

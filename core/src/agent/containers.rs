@@ -5,7 +5,7 @@
 
 use alloc::collections::BTreeMap;
 
-use super::journal::Number;
+use super::records::Number;
 use crate::ids::ContainerId;
 use crate::time::Time;
 

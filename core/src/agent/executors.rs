@@ -8,7 +8,7 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
-use super::journal::Number;
+use super::records::Number;
 use crate::ids::{FrameworkId, PeerId};
 use crate::protocol::status::Reason;
 use crate::protocol::task::ExecutorInfo;

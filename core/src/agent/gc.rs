@@ -14,7 +14,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::journal::Number;
+use super::records::Number;
 use super::{Agent, AgentRecord, Cx, Effect, launch};
 use crate::ids::{ContainerId, ExecutorId, FrameworkId, TaskId};
 use crate::limits;

@@ -9,7 +9,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::journal::Number;
+use super::records::Number;
 use crate::ids::{ExecutorId, FrameworkId, TaskId};
 use crate::limits;
 use crate::protocol::status::TaskState;

@@ -16,6 +16,16 @@ use crate::protocol::executor;
 use crate::protocol::hello::CloseReason;
 use crate::protocol::node::AgentInfo;
 
+/// What an agent makes of what it was running when it last ended (AG-17).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recover {
+    /// It goes on, and the agent looks after it again.
+    #[default]
+    Reconnect,
+    /// It is ended, and the agent leaves the cluster.
+    Cleanup,
+}
+
 /// How an agent behaves.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -28,6 +38,8 @@ pub struct Config {
     /// Which run of the machine this is; `None` if nobody knows. Another than before means that no
     /// container is left (AG-20).
     pub boot: Option<BootId>,
+    /// What becomes of what runs already.
+    pub recover: Recover,
     /// Seeds all chance.
     pub seed: u64,
     /// The most that it waits before its first attempt to register; doubles with each (AG-04).
@@ -59,6 +71,7 @@ impl Config {
             name: name.into(),
             reconfiguration: Policy::default(),
             boot: None,
+            recover: Recover::Reconnect,
             seed,
             registration_backoff: Duration::from_secs(1),
             update_retry: Duration::from_secs(10),
@@ -126,6 +139,9 @@ pub enum Input {
         /// Whether nothing of it is left.
         is_gone: bool,
     },
+    /// Whoever runs the machine takes it out of the cluster: the agent ends what it runs, and
+    /// itself (AG-09).
+    Leave,
 }
 
 /// What an agent wants done.
@@ -169,4 +185,6 @@ pub enum Effect {
         /// Why, for people.
         reason: String,
     },
+    /// End the agent's process: it has left, as it was told to, and nothing runs.
+    Left,
 }

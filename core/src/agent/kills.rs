@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use super::containers::Phase;
-use super::journal::Number;
+use super::records::Number;
 use super::tasks::Placement;
 use super::{Agent, AgentRecord, Cx, Effect, Timer};
 use crate::ids::{FrameworkId, TaskId};

@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::journal::Number;
+use super::records::Number;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId};
 use crate::protocol::container::{ContainerLimits, ContainerSpec};
 use crate::protocol::framework::FrameworkInfo;

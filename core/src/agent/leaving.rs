@@ -1,9 +1,9 @@
 //! Leaving for good: the agent ends all that it runs, says nothing more, and ends itself when
 //! nothing is left.
 //!
-//! Called by `on_master`. Whether it is over is looked at after each input. Nothing is remembered
-//! of it: should the agent fall meanwhile, what it was ending it goes on ending, and the next
-//! master that it joins says the same again.
+//! Called by `on_master`, by whoever runs the machine, and by `recovery`. Whether it is over is
+//! looked at after each input. Nothing is remembered of it before: should the agent fall meanwhile,
+//! what it was ending it goes on ending, and whoever wanted it to leave says so again.
 //!
 //! Deliberately not here: how containers end (`kills`, `on_executor`).
 
@@ -11,18 +11,41 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Agent, Cx};
+use super::{Agent, AgentRecord, Cx, Effect};
 use crate::ids::FrameworkId;
+use crate::protocol::agent::ToMaster;
+
+/// Who wants an agent to leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// The master, to which it is gone, and why.
+    ShutDown(String),
+    /// Whoever runs the machine: it may join anew, under another id.
+    Ordered,
+}
 
 impl Agent {
     /// The master says that this agent is gone for good, and its tasks with it (TK-114, PR-12).
     pub(super) fn on_shutdown(&mut self, cx: &mut Cx<'_>, reason: &str) {
         let name = &self.config.name;
         let reason = format!("the master has shut agent {name} down: {reason}");
-        self.leave_for_good(cx, reason);
+        self.leave_for_good(cx, Leaving::ShutDown(reason));
     }
 
-    fn leave_for_good(&mut self, cx: &mut Cx<'_>, reason: String) {
+    /// Whoever runs the machine takes it out of the cluster (AG-09, TK-112, PR-13). The master
+    /// hears of it if it is there; else it gives the agent up in time.
+    pub(super) fn on_leave(&mut self, cx: &mut Cx<'_>) {
+        if let Some(peer) = self.link.joined() {
+            let message = ToMaster::Unregister;
+            cx.out.emit(Effect::Master { peer, message });
+        }
+        self.leave_for_good(cx, Leaving::Ordered);
+    }
+
+    pub(super) fn leave_for_good(&mut self, cx: &mut Cx<'_>, why: Leaving) {
+        if self.leaving.is_some() {
+            return;
+        }
         self.leave();
         let frameworks = self.state.frameworks();
         let live = frameworks.iter().filter(|(_, framework)| !framework.ended);
@@ -30,14 +53,26 @@ impl Agent {
         for framework in live {
             self.on_shutdown_framework(cx, framework);
         }
-        self.leaving = Some(reason);
+        self.leaving = Some(why);
     }
 
     /// Ends the agent, if it is leaving and nothing runs any more.
     pub(super) fn stop_if_left(&mut self, cx: &mut Cx<'_>) {
-        let is_empty = self.state.tasks().is_empty() && self.state.executors().is_empty();
-        if is_empty && let Some(reason) = self.leaving.take() {
-            self.stop(cx, reason);
+        let runs = !self.state.tasks().is_empty() || !self.state.executors().is_empty();
+        if runs || !self.recovery.is_over() {
+            return;
+        }
+        match self.leaving.take() {
+            Some(Leaving::ShutDown(reason)) => self.stop(cx, reason),
+            Some(Leaving::Ordered) => {
+                if self.state.agent().is_some() {
+                    self.persist(cx, AgentRecord::Left);
+                }
+                self.total = self.config.info.resources.clone();
+                self.fall_silent();
+                cx.out.emit(Effect::Left);
+            }
+            None => {}
         }
     }
 }

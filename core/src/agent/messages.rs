@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use super::journal::Number;
+use super::records::Number;
 use super::{Agent, Cx, Effect};
 use crate::ids::{ExecutorId, FrameworkId};
 use crate::limits;

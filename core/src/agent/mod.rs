@@ -5,9 +5,9 @@
 //! with a command is a container and nothing else. No `Starting` is reported for it, which saves a
 //! round trip for news that says nothing.
 //!
-//! Reading order: `interface`, `journal` (what it remembers), `on_master`, `kills`, `on_container`,
-//! `on_executor`, `overdue`, `updates`, `operations`, `recovery`,
-//! `drain`, `leaving`.
+//! Reading order: `interface`, `records` and `journal` (what it remembers), `on_master`, `kills`,
+//! `on_container`, `on_executor`, `messages`, `overdue`, `updates`, `operations`, `recovery`, `drain`,
+//! `leaving`.
 //!
 //! Deliberately not here: how containers work, where sandboxes are, finding the master.
 
@@ -29,6 +29,7 @@ mod on_master;
 mod operations;
 mod overdue;
 mod reconfigure;
+mod records;
 mod recovery;
 mod registration;
 mod tasks;
@@ -45,12 +46,14 @@ use self::executors::Sessions;
 use self::gc::Deletions;
 pub use self::history::EndedTask;
 use self::history::History;
-pub use self::interface::{Config, Effect, Input};
+pub use self::interface::{Config, Effect, Input, Recover};
 pub use self::invariants::Violation;
-pub use self::journal::{AgentRecord, AgentState, Number};
+pub use self::journal::AgentState;
 pub use self::launch::task_sandboxes;
+use self::leaving::Leaving;
 use self::overdue::Watches;
 pub use self::reconfigure::Policy;
+pub use self::records::{AgentRecord, Number};
 use self::recovery::Recovery;
 use self::registration::Link;
 pub use self::tasks::Placement;
@@ -119,8 +122,8 @@ pub struct Agent {
     rng: Rng,
     timers: Timers<Timer>,
     link: Link,
-    /// Why it ends itself once nothing runs any more, if it is to.
-    leaving: Option<String>,
+    /// Whether it ends itself once nothing runs any more, and why.
+    leaving: Option<Leaving>,
     /// Whether it takes no tasks, as the master has said since the agent last joined.
     is_draining: bool,
     recovery: Recovery,
@@ -179,6 +182,7 @@ impl Agent {
             Input::SandboxDeleted { container, is_gone } => {
                 self.on_sandbox_deleted(cx, &container, is_gone);
             }
+            Input::Leave => self.on_leave(cx),
         }
     }
 }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use super::containers::Phase;
 use super::executors::Ending;
-use super::journal::Number;
+use super::records::Number;
 use super::recovery::Recovery;
 use super::tasks::{Placement, Task};
 use super::updates::News;

@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::containers::Phase;
-use super::journal::Number;
 use super::on_container::killed_during_launch;
+use super::records::Number;
 use super::tasks::{Placement, UPDATES_PER_TASK};
 use super::updates::News;
 use super::{Agent, AgentRecord, Cx, Effect, Timer};

@@ -8,8 +8,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::drain::DRAINED;
-use super::journal::Number;
 use super::launch;
+use super::records::Number;
 use super::registration::Welcome;
 use super::tasks::Placement;
 use super::updates::{News, Stream};

@@ -11,7 +11,7 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 
 use super::containers::Phase;
-use super::journal::Number;
+use super::records::Number;
 use super::tasks::Placement;
 use super::{Agent, Cx, Effect, Timer};
 use crate::protocol::executor::Event;

@@ -26,10 +26,12 @@ use super::containers::{Containers, Phase};
 use super::executors::Sessions;
 use super::gc::Deletions;
 use super::history::History;
-use super::journal::Number;
+use super::interface;
+use super::leaving::Leaving;
 use super::on_container::End;
 use super::operations;
 use super::overdue::Watches;
+use super::records::Number;
 use super::registration::Link;
 use super::tasks::Placement;
 use super::updates::{Flights, News};
@@ -91,13 +93,19 @@ impl Agent {
         };
         let mut cx = Cx { now, out };
         agent.ask_for_containers(&mut cx);
-        agent.describe(&mut cx);
+        let cleans_up = agent.config.recover == interface::Recover::Cleanup;
+        if !cleans_up {
+            agent.describe(&mut cx);
+        }
         agent.finish_refusals(&mut cx);
         let running: Vec<Number> = agent.state.tasks().keys().copied().collect();
         for task in running {
             agent.watch_time(task, None);
         }
-        if let Err(why) = total {
+        if cleans_up {
+            agent.leave_for_good(&mut cx, Leaving::Ordered);
+            agent.stop_if_left(&mut cx);
+        } else if let Err(why) = total {
             let reason = format!("agent {} cannot go on: {why}", agent.config.name);
             agent.stop(&mut cx, reason);
         }

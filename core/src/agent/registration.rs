@@ -327,8 +327,13 @@ impl Agent {
     }
 
     pub(super) fn stop(&mut self, cx: &mut Cx<'_>, reason: String) {
+        self.fall_silent();
+        cx.out.emit(Effect::Stop { reason });
+    }
+
+    /// Takes in nothing more.
+    pub(super) fn fall_silent(&mut self) {
         self.leave();
         self.link = Link::Stopped;
-        cx.out.emit(Effect::Stop { reason });
     }
 }

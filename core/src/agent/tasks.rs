@@ -8,7 +8,7 @@ use alloc::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::journal::Number;
+use super::records::Number;
 use crate::ids::{FrameworkId, UpdateId};
 use crate::protocol::status::{TaskState, TaskStatus};
 use crate::protocol::task::TaskInfo;

@@ -10,7 +10,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use core::time::Duration;
 
-use super::journal::Number;
+use super::records::Number;
 use super::tasks::Placement;
 use super::{Agent, AgentRecord, Cx, Effect, EndedTask, Timer};
 use crate::ids::{FrameworkId, TaskId, UpdateId};

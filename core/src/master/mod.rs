@@ -10,7 +10,8 @@
 //! | `interface` | what comes in and goes out, and the configuration |
 //! | `peers`, `agents`, `frameworks`, `tasks`, `holdings` | tables |
 //! | `kills`, `asks`, `offers`, `operations`, `permits` | more tables |
-//! | `on_agent`, `on_scheduler`, `on_operator`, `quotas`, `operating` | reactions to what peers say |
+//! | `on_agent`, `on_scheduler`, `on_operator` | reactions to what peers say |
+//! | `quotas`, `operating`, `messages` | more of them |
 //! | `plan`, `accept`, `converting` | what becomes of offers, and how it is carried out |
 //! | `subscribing`, `reregister` | other decisions, and how they are carried out |
 //! | `offering`, `updates`, `feedback`, `reconcile` | what follows: offers, news, answers |

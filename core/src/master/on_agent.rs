@@ -50,6 +50,10 @@ impl Master {
                 Some(key) => self.on_pong(key),
                 None => debug!(?peer, "a pong from an agent that has not registered"),
             },
+            ToMaster::Unregister => match self.peers.agent(peer) {
+                Some(key) => self.on_unregister(cx, key),
+                None => debug!(?peer, "an agent leaves that has not registered"),
+            },
             ToMaster::Update {
                 framework,
                 status,

@@ -111,6 +111,17 @@ impl Master {
         peer
     }
 
+    /// An agent leaves by itself, and ends what it runs (SM-18, TK-112, PR-13).
+    pub(super) fn on_unregister(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
+        let end = News {
+            state: TaskState::Gone,
+            reason: Reason::AgentRemoved,
+            message: "the agent has left the cluster".to_string(),
+        };
+        self.remove_agent(cx, key, &end);
+        self.answer_kills(cx);
+    }
+
     /// Takes an operator's word that an agent is gone (SM-17). Said twice, it is the same.
     pub(super) fn on_mark_gone(&mut self, cx: &mut Cx<'_>, id: &AgentId) -> Answer {
         if self.registry.gone().contains_key(id) {

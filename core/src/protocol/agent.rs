@@ -123,6 +123,8 @@ pub enum ToMaster {
         /// How, if that is known.
         exit: Option<Exit>,
     },
+    /// Leaves for good, and ends what it runs (PR-13).
+    Unregister,
 }
 
 /// What the master tells an agent.

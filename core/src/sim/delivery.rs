@@ -271,7 +271,7 @@ impl World {
                     let net = self.agents[at(n)].containers.executors().net();
                     net.send(now, peer, End::Server, encode(&event), queue);
                 }
-                agent::Effect::Stop { reason: _ } => {
+                agent::Effect::Stop { reason: _ } | agent::Effect::Left => {
                     // Whoever supervises it starts it again.
                     let mut rng = self.orders.fork();
                     self.crash(Name::Agent(n), &mut rng);

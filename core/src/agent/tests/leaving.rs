@@ -1,6 +1,7 @@
-//! Agents that are gone for good: they end what they run, and themselves.
+//! Agents that are gone for good, or are to leave: they end what they run, and themselves.
 
 use super::*;
+use crate::protocol::operation::Converted;
 
 /// An agent with a task of each kind that runs.
 fn busy() -> Node {
@@ -67,4 +68,80 @@ fn an_agent_that_falls_while_it_leaves_goes_on_leaving() {
     node.feed(exited(0, Exit::Signal(9)));
     let outputs = lines(&node.feed(exited(1, Exit::Signal(9))));
     assert_eq!(outputs.last().map(String::as_str), Some(STOPPED));
+}
+
+#[test]
+fn an_agent_leaves_when_it_is_told_to() {
+    // AG-09, TK-112, PR-13
+    let mut node = busy();
+    let outputs = lines(&node.feed(Input::Leave));
+    assert_eq!(outputs[0], "unregister");
+    assert_eq!(lines(&node.feed(Input::Leave)), NOTHING);
+    node.feed(exited(0, Exit::Signal(15)));
+    let outputs = lines(&node.feed(exited(1, Exit::Signal(15))));
+    let last = outputs[outputs.len() - 2..].to_vec();
+    assert_eq!(last, ["* left", "left"]);
+    // It is somebody else when it joins again.
+    let (mut node, _) = Node::restart(node.journal, node.now);
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    node.feed(Input::MasterFound { peer: MASTER });
+    assert_eq!(lines(&node.pass(secs(1)))[0], "register");
+}
+
+#[test]
+fn an_agent_that_has_left_is_what_it_was_set_up_with() {
+    // AG-09, AG-61
+    let mut node = busy();
+    node.feed(master(ToAgent::Convert(operations::order(1, "f", 0))));
+    assert_eq!(node.agent.state().converted().last, 1);
+    node.feed(Input::Leave);
+    node.feed(exited(0, Exit::Signal(15)));
+    node.feed(exited(1, Exit::Signal(15)));
+    assert_eq!(node.agent.state().converted(), &Converted::default());
+    let (mut node, _) = Node::restart(node.journal, node.now);
+    assert_eq!(*node.agent.view().total(), config().info.resources);
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    node.feed(Input::MasterFound { peer: MASTER });
+    assert_eq!(lines(&node.pass(secs(1))), ["register"]);
+}
+
+#[test]
+fn an_agent_that_no_master_hears_leaves_all_the_same() {
+    // AG-09
+    let mut node = busy();
+    node.feed(Input::MasterLost { peer: MASTER });
+    let outputs = lines(&node.feed(Input::Leave));
+    assert!(!outputs.contains(&"unregister".into()), "{outputs:?}");
+    node.feed(exited(0, Exit::Signal(15)));
+    let outputs = lines(&node.feed(exited(1, Exit::Signal(15))));
+    assert_eq!(outputs.last().map(String::as_str), Some("left"));
+}
+
+#[test]
+fn an_agent_cleans_up_after_the_one_before() {
+    // AG-17
+    let node = busy();
+    let (journal, now) = (node.journal, node.now);
+    let mut config = config();
+    config.recover = Recover::Cleanup;
+    let mut out = Outbox::new();
+    let mut agent = Agent::recover(config, replay(&journal), now, &mut out);
+    let mut say = |agent: &mut Agent, input| {
+        agent.handle(now, input, &mut out);
+        agent.check().unwrap();
+        lines(&out.drain().collect())
+    };
+    let said = say(&mut agent, started(0));
+    let ended = said.iter().filter(|line| line.starts_with("* framework"));
+    assert_eq!(ended.count(), 2, "{said:?}");
+    assert_eq!(said.last().map(String::as_str), Some("terminate c000000"));
+    let lost = say(&mut agent, lost(1));
+    assert!(!lost.contains(&"left".into()), "not all is known yet");
+    say(&mut agent, Input::Container(ContainerEvent::Recovered));
+    // It joins nobody.
+    let found = Input::MasterFound { peer: MASTER };
+    assert_eq!(say(&mut agent, found), NOTHING);
+    let said = say(&mut agent, exited(0, Exit::Signal(15)));
+    assert_eq!(said.last().map(String::as_str), Some("left"));
+    assert_eq!(agent.state().agent(), None);
 }

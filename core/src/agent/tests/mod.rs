@@ -326,6 +326,7 @@ fn record_line(record: &AgentRecord) -> String {
         AgentRecord::Updated { task, status } => format!("updated {} {}", task.0, status.state),
         AgentRecord::Acknowledged { task, .. } => format!("acknowledged {}", task.0),
         AgentRecord::FrameworkEnded { framework, .. } => format!("framework ended {framework}"),
+        AgentRecord::Left => "left".into(),
         AgentRecord::TaskForgotten { task } => format!("forgotten {}", task.0),
         AgentRecord::RanOut { task, .. } => format!("ran out {}", task.0),
         AgentRecord::Collected { sandbox, .. } => format!("collected {}", sandbox.0),
@@ -362,6 +363,7 @@ fn effect_line(effect: &Effect) -> String {
             ToMaster::OperationUpdate { number, status, .. } => {
                 format!("operation {number} {} {}", status.id, status.state)
             }
+            ToMaster::Unregister => "unregister".into(),
             ToMaster::Update { status, latest, .. } => {
                 let reason = status.reason.map_or("-", Reason::as_str);
                 format!(
@@ -389,6 +391,7 @@ fn effect_line(effect: &Effect) -> String {
         Effect::DeleteSandbox { sandbox, .. } => format!("delete {}", sandbox.join("/")),
         Effect::Disconnect { peer, reason, .. } => format!("disconnect {} {reason}", peer.0),
         Effect::Stop { reason } => format!("stop {reason}"),
+        Effect::Left => "left".into(),
     }
 }
 

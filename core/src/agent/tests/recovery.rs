@@ -229,7 +229,8 @@ fn assert_nothing_promised_is_lost(left: &[&Effect], state: &AgentState, known: 
             | Effect::Container(_)
             | Effect::DeleteSandbox { .. }
             | Effect::Disconnect { .. }
-            | Effect::Stop { .. } => {}
+            | Effect::Stop { .. }
+            | Effect::Left => {}
         }
     }
 }

@@ -139,7 +139,8 @@ fn a_long_account_takes_several_frames() {
             | ToMaster::CarriedOut { .. }
             | ToMaster::OperationUpdate { .. }
             | ToMaster::Message { .. }
-            | ToMaster::ExecutorEnded { .. }) => panic!("{other:?}"),
+            | ToMaster::ExecutorEnded { .. }
+            | ToMaster::Unregister) => panic!("{other:?}"),
         };
         told.extend(tasks.into_iter().map(|report| report.task));
         ends.push(is_last);

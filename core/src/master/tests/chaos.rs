@@ -228,6 +228,7 @@ impl Dice<'_> {
                     tasks,
                 }
             }
+            5 if self.chance(4) => ToMaster::Unregister,
             5..8 => ToMaster::Pong,
             8 => ToMaster::CarriedOut {
                 last: u64::from(self.below(4)),
@@ -559,7 +560,7 @@ fn the_scripts_get_somewhere() {
     for world in worlds() {
         let (offers, runs, updates) = run(world, &script);
         assert!(offers > 100, "{offers} offers");
-        assert!(runs > 50, "{runs} tasks");
+        assert!(runs > 40, "{runs} tasks");
         assert!(updates > 100, "{updates} updates");
     }
 }

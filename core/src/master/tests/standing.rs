@@ -523,3 +523,29 @@ fn a_deactivated_agent_is_offered_to_nobody_until_it_is_reactivated() {
     world.now = world.now + Duration::from_micros(1);
     assert_eq!(world.offered(web)[0].resources, resources("cpus:3"));
 }
+
+#[test]
+fn an_agent_that_leaves_is_removed_with_its_tasks() {
+    // SM-18, TK-112, PR-13
+    let mut world = World::new();
+    let (peer, id) = world.agent("one", "cpus:4");
+    let (web, _) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(web, vec![task("t", &id, "cpus:1")]);
+    let outs = world.agent_says(peer, ToMaster::Unregister);
+    let at = world.now;
+    assert_eq!(records(&outs), [RegistryOp::Remove { id: id.clone(), at }]);
+    let (state, reason) = (TaskState::Gone, Reason::AgentRemoved);
+    let why = "the agent has left the cluster";
+    let mut gone = word("t", state, reason, why, Some(&id), at);
+    gone.update = named(&outs);
+    assert_eq!(outs[1..], [to_framework(web, Event::Update(gone))]);
+    // Said twice, or by a stranger, it is nothing.
+    assert_eq!(world.agent_says(peer, ToMaster::Unregister), []);
+    // The same machine joins anew, over the same connection if need be.
+    let agent = agent_info("cpus:4");
+    let outs = world.agent_says(peer, ToMaster::Register { agent });
+    let is_new =
+        matches!(&outs[0], Output::Persist(RegistryOp::Admit { id: new, .. }) if *new != id);
+    assert!(is_new, "{outs:?}");
+}
