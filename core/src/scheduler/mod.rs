@@ -191,16 +191,18 @@ impl Scheduler {
                     message,
                 }));
             }
-            Event::Updated => {
-                // What holds is said again in the next subscription.
-                if let Some((framework, wishes)) = self.updating.pop_front() {
-                    self.config.framework = framework;
-                    self.config.wishes = wishes;
-                }
-                out.emit(Effect::User(UserEvent::Updated));
-            }
+            Event::Updated => self.on_updated(out),
             Event::Reconciled(answers) => self.on_reconciled(answers, out),
         }
+    }
+
+    fn on_updated(&mut self, out: &mut Out) {
+        // What holds is said again in the next subscription.
+        if let Some((framework, wishes)) = self.updating.pop_front() {
+            self.config.framework = framework;
+            self.config.wishes = wishes;
+        }
+        out.emit(Effect::User(UserEvent::Updated));
     }
 
     fn on_call(&mut self, now: Time, call: UserCall, out: &mut Out) {
