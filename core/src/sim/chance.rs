@@ -29,6 +29,8 @@ pub(super) enum Purpose {
     Lives,
     /// How an executor behaves.
     Executors,
+    /// What a scheduler says that talks nonsense.
+    Nonsense,
 }
 
 /// Begins the stream of one purpose at one node.

@@ -131,12 +131,18 @@ impl Containers {
         &mut self.executors
     }
 
-    /// Lists the framework and id of each task that starts or runs, in a container of its own or
-    /// with its executor.
-    pub(super) fn alive(&self) -> impl Iterator<Item = (&str, &str)> + '_ {
+    /// Lists each task that starts or runs, in a container of its own or with its executor: its
+    /// framework, its id, and a number that no other start on this agent has.
+    pub(super) fn alive(&self) -> impl Iterator<Item = (&str, &str, u64)> + '_ {
         let alive = self.processes.values().filter(|p| is_alive(p.state));
         let own = alive.filter(|p| p.executor.is_none());
-        let own = own.map(|p| (p.framework.as_str(), p.task.as_str()));
+        let own = own.map(|p| {
+            (
+                p.framework.as_str(),
+                p.task.as_str(),
+                u64::from(p.pid) << 32,
+            )
+        });
         own.chain(self.executors.tasks())
     }
 

@@ -248,6 +248,7 @@ impl World {
             let queue = &mut self.shared.queue;
             match effect {
                 agent::Effect::Master { peer, message } => {
+                    self.note_sent(&message);
                     self.send(peer, End::Client, encode(&message));
                 }
                 agent::Effect::Container(command) => {

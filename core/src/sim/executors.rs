@@ -96,13 +96,20 @@ impl Executors {
             .map(|seat| seat.container.clone())
     }
 
-    /// Lists the framework and id of each task that an executor has and that is not over for its
-    /// agent.
-    pub(super) fn tasks(&self) -> impl Iterator<Item = (&str, &str)> + '_ {
-        self.seats.values().flat_map(|seat| {
+    /// Lists the tasks that executors run: the framework, the id, and a number that no other start
+    /// on this agent has.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = (&str, &str, u64)> + '_ {
+        self.seats.iter().flat_map(|(n, seat)| {
             let hosted = seat.node.machine();
             let tasks = hosted.into_iter().flat_map(|hosted| hosted.logic().tasks());
-            tasks.map(|task| (seat.framework.as_str(), task.as_str()))
+            let of_seat = u64::from(*n) << 32;
+            tasks.map(move |(task, start)| {
+                (
+                    seat.framework.as_str(),
+                    task.as_str(),
+                    of_seat | u64::from(start),
+                )
+            })
         })
     }
 

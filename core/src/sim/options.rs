@@ -34,6 +34,8 @@ pub struct Options {
     pub greedy: u32,
     /// How many frameworks beside these never answer an offer.
     pub silent: u32,
+    /// How many frameworks beside these say what they should not.
+    pub nonsense: u32,
     /// What each agent has.
     pub agent_resources: Resources,
     /// Machines that differ: if there are any, these are the agents, in this order, and not those
@@ -120,6 +122,7 @@ impl Options {
             frameworks,
             greedy: 0,
             silent: 0,
+            nonsense: 0,
             agent_resources,
             machines: Vec::new(),
             demand: Demand::default(),
@@ -187,6 +190,7 @@ impl Options {
             let resources = "mem:16".parse().expect("a literal that parses");
             options.demand.executor = Some(SharedExecutor { resources, tasks });
         }
+        options.nonsense = u32::from(draw(3) == 0);
         options
     }
 }

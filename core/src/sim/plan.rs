@@ -72,6 +72,7 @@ impl Plan {
     pub(super) fn frameworks(&self) -> u32 {
         let options = &self.options;
         let misfits = options.greedy.saturating_add(options.silent);
+        let misfits = misfits.saturating_add(options.nonsense);
         options.frameworks.saturating_add(misfits)
     }
 
@@ -127,6 +128,7 @@ mod tests {
             let again: Plan = plan.to_string().parse().unwrap();
             assert!(again.options.faults.every.is_none());
             let first = plan.run(Log::digest());
+            assert_eq!(first.violation, None);
             faults += first.report.faults.len();
             assert_eq!(first, again.run(Log::digest()), "seed {seed}");
         }

@@ -14,9 +14,9 @@ pub enum Property {
     Machines,
     /// What is durable reads back as what the machine believes.
     Replay,
-    /// A task runs at most once at a time.
+    /// A task is started once.
     Tasks,
-    /// Updates come in order, and a task ends once.
+    /// Updates come in order and without gaps, and a task ends once.
     Updates,
     /// Nothing is given twice.
     Conservation,

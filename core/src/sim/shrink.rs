@@ -93,6 +93,10 @@ impl Search<'_> {
             |plan| plan.options.silent,
             |plan, n| plan.options.silent = n,
         );
+        self.lower(
+            |plan| plan.options.nonsense,
+            |plan, n| plan.options.nonsense = n,
+        );
     }
 
     fn lower(&mut self, count: fn(&Plan) -> u32, set: fn(&mut Plan, u32)) {

@@ -63,6 +63,8 @@ struct Told {
 /// What one scheduler was told, or did, that its framework would write down.
 #[derive(Clone, Debug)]
 enum Note {
+    /// An update came, for the first time or again.
+    Heard(TaskId, UpdateId),
     /// News of a task.
     Told(TaskStatus),
     /// Nobody knows a task.
@@ -75,6 +77,8 @@ enum Note {
 #[derive(Debug, Default)]
 pub(super) struct Known {
     tasks: BTreeMap<TaskId, Told>,
+    /// The updates that were told since somebody asked.
+    news: Vec<(TaskId, UpdateId)>,
     tally: Tally,
     violation: Option<String>,
 }
@@ -84,6 +88,7 @@ impl Known {
     pub(super) fn note(&mut self, tap: &mut Tap) {
         for note in tap.notes.drain(..) {
             match note {
+                Note::Heard(task, update) => self.news.push((task, update)),
                 Note::Told(status) => self.hear(&status),
                 Note::Unknown(task) => self.forget(&task),
                 Note::Launched(tasks) => self.tally.launched += tasks,
@@ -111,6 +116,11 @@ impl Known {
     /// Returns the agent that a task was last heard of from.
     pub(super) fn agent(&self, task: &TaskId) -> Option<&AgentId> {
         self.tasks.get(task)?.agent.as_ref()
+    }
+
+    /// Takes the updates that were told since this was asked before, each as often as it was told.
+    pub(super) fn take_news(&mut self) -> Vec<(TaskId, UpdateId)> {
+        core::mem::take(&mut self.news)
     }
 
     /// A scheduler was told that nobody knows a task.
@@ -239,6 +249,9 @@ impl Tap {
     }
 
     fn on_update(&mut self, status: &TaskStatus) {
+        if let Some(update) = status.update {
+            self.notes.push(Note::Heard(status.task.clone(), update));
+        }
         if status.reason == Some(Reason::Reconciliation) && status.update.is_none() {
             // An answer, and no news: that still comes, and is to be confirmed. But of a task that
             // nobody knows nothing else comes.

@@ -374,3 +374,44 @@ fn a_framework_that_crashed_comes_back_under_its_id_with_its_tasks() {
     assert!(sim.report().faults.is_empty());
     assert_eq!(sim.world.frameworks[0].machines().count(), 1);
 }
+
+// I9: whoever starts a task again, somewhere else or later, is found.
+#[test]
+fn a_task_that_is_started_again_is_found() {
+    for executor in [false, true] {
+        let mut sim = with_executors(|options| {
+            options.demand.executor = options.demand.executor.take().filter(|_| executor);
+        });
+        sim.run_for(Duration::from_secs(20));
+        let places = sim
+            .world
+            .ever
+            .values_mut()
+            .flat_map(|tasks| tasks.values_mut());
+        for (_, start) in places {
+            *start += 1;
+        }
+        let violation = sim.advance(Duration::from_secs(60)).unwrap_err();
+        assert_eq!(violation.property, Property::Tasks, "{violation}");
+    }
+}
+
+// OF-11, OF-12, TK-11: what one framework says wrong is answered, and is no matter to the others.
+#[test]
+fn nonsense_is_turned_down_and_harms_nobody() {
+    let mut sim = Sim::new(Options {
+        nonsense: 1,
+        ..options(2)
+    });
+    sim.run_for(Duration::from_secs(300));
+    let report = sim.report();
+    let [steady, nonsense] = &report.frameworks[..] else {
+        panic!("{report:?}");
+    };
+    let tasks = steady.tasks;
+    assert!(tasks.finished > 20, "{tasks:?}");
+    assert_eq!((tasks.failed, tasks.lost, tasks.killed), (0, 0, 0));
+    let tasks = nonsense.tasks;
+    assert!(tasks.finished > 5 && tasks.lost > 20, "{tasks:?}");
+    sim.expect_converged();
+}

@@ -50,6 +50,7 @@ impl fmt::Display for Plan {
         writeln!(f, "frameworks={}", o.frameworks)?;
         writeln!(f, "greedy={}", o.greedy)?;
         writeln!(f, "silent={}", o.silent)?;
+        writeln!(f, "nonsense={}", o.nonsense)?;
         writeln!(f, "tasks={}", o.demand.tasks)?;
         writeln!(f, "task={}", o.demand.task)?;
         writeln!(f, "task_ports={}", o.demand.ports)?;
@@ -147,6 +148,7 @@ impl Plan {
             "frameworks" => o.frameworks = nodes(value)?,
             "greedy" => o.greedy = nodes(value)?,
             "silent" => o.silent = nodes(value)?,
+            "nonsense" => o.nonsense = nodes(value)?,
             "tasks" => o.demand.tasks = number(value)?,
             "task" => o.demand.task = resources(value)?,
             "task_ports" => o.demand.ports = number(value)?,

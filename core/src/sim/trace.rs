@@ -73,7 +73,7 @@ impl Trace {
         let mut options = how.options.clone();
         options.machines.clone_from(&self.machines);
         (options.agents, options.frameworks) = (0, 0);
-        (options.greedy, options.silent) = (0, 0);
+        (options.greedy, options.silent, options.nonsense) = (0, 0, 0);
         let mut sim = Sim::with_log(options, Log::Off);
         let users = self.join(&mut sim);
         let total = total(&self.machines);
@@ -186,7 +186,7 @@ fn look(
     let waiting: u64 = boards.iter().map(|board| board.waiting).sum();
     for agent in view.agents() {
         used.add(&agent.allocated.total());
-        let Ok(free) = agent.info.resources.checked_sub(&agent.allocated) else {
+        let Ok(free) = agent.total.checked_sub(&agent.allocated) else {
             continue;
         };
         let subject = Subject {
@@ -194,7 +194,7 @@ fn look(
             attributes: &agent.info.attributes,
             region: None,
             zone: None,
-            total: &agent.info.resources,
+            total: &agent.total,
             offered: &free,
         };
         let mut waiting_shapes = boards.iter().flat_map(|board| board.waiting());

@@ -26,7 +26,7 @@ use super::property::{Property, Violation};
 use super::queue::{Event, Name, Queue};
 use super::report::Hits;
 use super::tap::{Mode, User};
-use super::workload::{Greedy, Silent, Steady};
+use super::workload::{Greedy, Nonsense, Silent, Steady};
 use crate::agent::{self, Agent};
 use crate::attributes::Attributes;
 use crate::gate::Seq;
@@ -103,6 +103,9 @@ pub(super) struct World {
     pub(super) frameworks: Vec<FrameworkSeat>,
     pub(super) usage: Usage,
     pub(super) watch: check::Watch,
+    pub(super) streams: check::streams::Streams,
+    /// By framework and task: on which agent it was started, and as what there.
+    pub(super) ever: BTreeMap<String, BTreeMap<String, (u32, u64)>>,
     /// How many steps were looked at.
     pub(super) steps: u64,
     /// Agents whose disk was lost.
@@ -149,6 +152,8 @@ impl World {
             frameworks: Vec::new(),
             usage: Usage::default(),
             watch,
+            streams: check::streams::Streams::default(),
+            ever: BTreeMap::new(),
             steps: 0,
             lost: BTreeSet::new(),
             trouble,
@@ -183,6 +188,14 @@ impl World {
         }
         for n in 1..=self.options.silent {
             self.add_built_in(lasting(&format!("silent-{n}")), |_| Silent);
+        }
+        for n in 1..=self.options.nonsense {
+            let (name, seed) = (format!("nonsense-{n}"), self.options.seed);
+            let make = move |name: String| {
+                let talk = stream(seed, Purpose::Nonsense, Name::Framework(n)).next_u64();
+                Nonsense::new(name, talk)
+            };
+            self.add_built_in(lasting(&name), make);
         }
     }
 

@@ -149,7 +149,7 @@ fn of_agents(world: &World) -> BTreeMap<Task, TaskState> {
 /// A container has no state of a task: it takes the master's word for that.
 fn of_containers(world: &World, mastered: &BTreeMap<Task, TaskState>) -> BTreeMap<Task, TaskState> {
     let alive = world.agents.iter().flat_map(|seat| seat.containers.alive());
-    let tasks = alive.map(|(framework, task)| {
+    let tasks = alive.map(|(framework, task, _)| {
         let key = (framework.to_string(), task.to_string());
         let state = mastered.get(&key).copied().unwrap_or(TaskState::Running);
         (key, state)

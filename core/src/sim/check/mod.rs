@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | machines | every machine's own invariants | here |
 //! | replay | what is durable reads back as what the machine believes | here |
-//! | tasks | a task runs at most once at a time (I9) | here |
-//! | updates | per task in order, and ended once | [`super::tap`] |
+//! | tasks | a task is started once, whatever becomes of agents and masters (I9) | here |
+//! | updates | per task in order, without gaps, and ended once (I11) | [`super::tap`], [`streams`] |
 //! | conservation | an agent gives no more than it has, and the allocator agrees | [`conservation`] |
 //! | holders | no unit of a resource is in two offers (I2) | [`offers`] |
 //! | offers | an accept of a dead offer launches nothing (I4) | [`offers`] |
@@ -25,8 +25,8 @@ pub(super) mod convergence;
 pub(super) mod offers;
 pub(super) mod reserved;
 mod sessions;
+pub(super) mod streams;
 
-use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -38,6 +38,7 @@ use super::world::{Totals, World, at};
 use crate::agent::{Agent, AgentState};
 use crate::machine::Output;
 use crate::master;
+use crate::protocol::agent::ToMaster;
 use crate::registry::{Registry, RegistryOp};
 
 /// A property that does not hold, and why.
@@ -101,7 +102,7 @@ impl World {
             Name::Master => self.watch.check(),
             // What is cheap is looked at where a container is launched.
             Name::Agent(_) | Name::Executor { .. } => Ok(()),
-            Name::Framework(n) => self.check_framework(n),
+            Name::Framework(n) => self.check_heard(n),
         };
         if self.is_due() {
             result = result.and_then(|()| self.check_whole(name));
@@ -130,19 +131,51 @@ impl World {
         }
     }
 
-    /// Checks that no task runs twice, after a container or an executor was told to run one.
+    /// Checks that no task was started before, after a container or an executor of an agent was
+    /// told to run one.
     pub(super) fn check_containers(&mut self, n: u32) {
         if self.options.checking == Checking::Off {
             return;
         }
-        let mut seen = BTreeSet::new();
-        let mut alive = self.agents.iter().flat_map(|seat| seat.containers.alive());
-        let twice = alive.find(|task| !seen.insert(*task));
-        let problem = twice.map(|task| format!("{task:?} runs twice"));
-        drop(alive);
-        if let Some(problem) = problem {
+        let mut twice = None;
+        for (framework, task, place) in self.agents[at(n)].containers.alive() {
+            let known = self.ever.get(framework).and_then(|tasks| tasks.get(task));
+            match known {
+                Some(known) if *known == (n, place) => {}
+                Some((agent, _)) => {
+                    let task = (framework, task);
+                    twice = Some(format!("{task:?} was started on agent-{agent} before"));
+                }
+                None => {
+                    let tasks = self.ever.entry(framework.into()).or_default();
+                    tasks.insert(task.into(), (n, place));
+                }
+            }
+        }
+        if let Some(problem) = twice {
             self.note(Name::Agent(n), Err((Property::Tasks, problem)));
         }
+    }
+
+    /// Notes what an agent tells the master.
+    pub(super) fn note_sent(&mut self, message: &ToMaster) {
+        if self.options.checking != Checking::Off {
+            self.streams.sends(message);
+        }
+    }
+
+    /// Checks what the schedulers of a framework were told.
+    fn check_heard(&mut self, n: u32) -> Result<(), Broken> {
+        let seat = &mut self.frameworks[at(n)];
+        let news = seat.known.take_news();
+        if let Some(violation) = seat.known.violation() {
+            return Err((Property::Updates, violation.into()));
+        }
+        let Some(framework) = seat.id() else {
+            return Ok(());
+        };
+        news.iter()
+            .try_for_each(|(task, update)| self.streams.heard(framework, task, *update))
     }
 
     /// Counts a step; returns whether everything is looked at after it.
@@ -176,13 +209,6 @@ impl World {
                 checked.map_err(|violation| (Property::Machines, violation.to_string()))
             }
             Name::Framework(_) | Name::Executor { .. } => Ok(()),
-        }
-    }
-
-    fn check_framework(&self, n: u32) -> Result<(), Broken> {
-        match self.frameworks[at(n)].known.violation() {
-            Some(violation) => Err((Property::Updates, violation.into())),
-            None => Ok(()),
         }
     }
 

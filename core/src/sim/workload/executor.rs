@@ -55,6 +55,8 @@ impl Manner {
 /// A task that runs.
 #[derive(Debug)]
 struct Running {
+    /// How many were started up to this one.
+    start: u32,
     cpus: Milli,
     ends_at: Time,
     ends: TaskState,
@@ -69,6 +71,7 @@ pub(in crate::sim) struct Runs {
     run: Span,
     rng: Rng,
     tasks: BTreeMap<TaskId, Running>,
+    started: u32,
     dies_at: Option<Time>,
 }
 
@@ -79,13 +82,14 @@ impl Runs {
             run,
             rng,
             tasks: BTreeMap::new(),
+            started: 0,
             dies_at: None,
         }
     }
 
-    /// Lists the tasks that run.
-    pub(in crate::sim) fn tasks(&self) -> impl Iterator<Item = &TaskId> + '_ {
-        self.tasks.keys()
+    /// Lists the tasks that run, each with a number that no other start has.
+    pub(in crate::sim) fn tasks(&self) -> impl Iterator<Item = (&TaskId, u32)> + '_ {
+        self.tasks.iter().map(|(id, task)| (id, task.start))
     }
 
     /// Returns the cores that they use.
@@ -98,7 +102,9 @@ impl Runs {
         let command = core::str::from_utf8(&info.data).unwrap_or_default();
         let (after, code) = parse(command);
         let after = after.unwrap_or_else(|| self.run.draw(&mut self.rng));
+        self.started += 1;
         let running = Running {
+            start: self.started,
             cpus: info.resources.cpus(),
             ends_at: now + after,
             ends: if code == 0 {

@@ -1,9 +1,10 @@
-//! Schedulers for simulated frameworks: one that behaves, two that do not, and one that replays
+//! Schedulers for simulated frameworks: one that behaves, three that do not, and one that replays
 //! what others did; and an executor.
 //!
 //! Used by [`super::Sim`] for its built-in frameworks, and by users to have company for their own.
 
 mod executor;
+mod nonsense;
 mod replay;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,6 +14,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 pub(super) use self::executor::{Manner, Runs};
+pub use self::nonsense::Nonsense;
 pub(super) use self::replay::{Board, Replay};
 use super::options::Demand;
 use crate::ids::{ExecutorId, TaskId};

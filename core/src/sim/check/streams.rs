@@ -1,0 +1,134 @@
+//! News on their way from an agent to a framework: it hears what the agent sends of a task in the
+//! agent's order, and without gaps (I11). It may hear something again.
+//!
+//! Goes by what agents send and what schedulers were told, over all masters between them. What a
+//! master says by itself has no place in an agent's order, and is left out.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+
+use smallvec::SmallVec;
+
+use super::Broken;
+use crate::ids::{FrameworkId, TaskId, UpdateId};
+use crate::protocol::agent::ToMaster;
+use crate::sim::property::Property;
+
+/// The updates of one task, in the order in which its agent first sent them.
+#[derive(Debug, Default)]
+struct Stream {
+    updates: SmallVec<[UpdateId; 4]>,
+    /// How many of them the framework has heard.
+    heard: usize,
+}
+
+/// The updates of all tasks.
+#[derive(Debug, Default)]
+pub(in crate::sim) struct Streams {
+    tasks: BTreeMap<FrameworkId, BTreeMap<TaskId, Stream>>,
+}
+
+impl Streams {
+    /// An agent sends something.
+    pub(in crate::sim) fn sends(&mut self, message: &ToMaster) {
+        if let ToMaster::Update {
+            framework, status, ..
+        } = message
+            && let Some(update) = status.update
+        {
+            let tasks = self.tasks.entry(framework.clone()).or_default();
+            let stream = tasks.entry(status.task.clone()).or_default();
+            if !stream.updates.contains(&update) {
+                stream.updates.push(update);
+            }
+        }
+    }
+
+    /// A scheduler of a framework was told an update.
+    pub(in crate::sim) fn heard(
+        &mut self,
+        framework: &FrameworkId,
+        task: &TaskId,
+        update: UpdateId,
+    ) -> Result<(), Broken> {
+        let tasks = self.tasks.get_mut(framework);
+        let Some(stream) = tasks.and_then(|tasks| tasks.get_mut(task)) else {
+            return Ok(());
+        };
+        let Some(place) = stream.updates.iter().position(|known| *known == update) else {
+            return Ok(());
+        };
+        if place > stream.heard {
+            let heard = stream.heard;
+            let problem =
+                format!("update {place} of {task} of {framework} is heard, and {heard} was not");
+            return Err((Property::Updates, problem));
+        }
+        stream.heard = stream.heard.max(place + 1);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::status::{Source, TaskState, TaskStatus};
+    use crate::time::Time;
+
+    struct Scene {
+        streams: Streams,
+        framework: FrameworkId,
+        task: TaskId,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            Self {
+                streams: Streams::default(),
+                framework: FrameworkId::new("m-0000").unwrap(),
+                task: TaskId::new("t").unwrap(),
+            }
+        }
+
+        fn sends(&mut self, update: u128) {
+            let (state, source) = (TaskState::Running, Source::Executor);
+            let status = TaskStatus {
+                update: Some(UpdateId(update)),
+                ..TaskStatus::new(self.task.clone(), state, source, Time::ZERO)
+            };
+            let message = ToMaster::Update {
+                framework: self.framework.clone(),
+                status,
+                latest: state,
+            };
+            self.streams.sends(&message);
+        }
+
+        fn hears(&mut self, update: u128) -> Result<(), Property> {
+            let heard = self
+                .streams
+                .heard(&self.framework, &self.task, UpdateId(update));
+            heard.map_err(|(property, _)| property)
+        }
+    }
+
+    // TK-66, TK-68
+    #[test]
+    fn what_was_left_out_is_found_and_what_comes_again_is_not() {
+        let mut scene = Scene::new();
+        scene.sends(1);
+        scene.sends(1);
+        assert_eq!(scene.hears(1), Ok(()));
+        scene.sends(2);
+        assert_eq!(scene.hears(1), Ok(()), "it may be heard again");
+        assert_eq!(scene.hears(7), Ok(()), "a master says something itself");
+        assert_eq!(scene.hears(2), Ok(()));
+
+        let mut scene = Scene::new();
+        scene.sends(1);
+        scene.sends(2);
+        assert_eq!(scene.hears(2), Err(Property::Updates));
+        assert_eq!(scene.hears(1), Ok(()));
+        assert_eq!(scene.hears(2), Ok(()));
+    }
+}
