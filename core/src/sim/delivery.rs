@@ -38,7 +38,8 @@ impl World {
     }
 
     fn on_arrive_at_master(&mut self, client: Name, peer: PeerId, frame: &Frame) {
-        if self.master.machine().is_none() {
+        let is_of_zombie = self.is_of_zombie(peer);
+        if self.master.machine().is_none() && !is_of_zombie {
             // Nobody listens: the attempt fails.
             let now = self.shared.now;
             self.net
@@ -63,6 +64,10 @@ impl World {
                 }
             }
         };
+        if is_of_zombie {
+            self.zombie_hears(input);
+            return;
+        }
         self.watch.hears(&input);
         let watch = &mut self.watch;
         self.master
@@ -131,9 +136,7 @@ impl World {
             },
             Frame::Garbled => return self.refuse(client, peer, End::Client, GARBLED),
         };
-        self.agents[at(n)]
-            .node
-            .handle(input, &mut self.shared, |_| {});
+        self.agent_hears(n, peer, input);
         self.flush_agent(n);
     }
 
@@ -215,22 +218,7 @@ impl World {
     pub(super) fn flush_master(&mut self) {
         let mut resigns = false;
         while let Some(effect) = self.master.release(&mut self.shared) {
-            let now = self.shared.now;
-            let queue = &mut self.shared.queue;
-            match effect {
-                master::Effect::Agent { peer, message } => {
-                    self.send(peer, End::Server, encode(&message));
-                }
-                master::Effect::Scheduler { peer, event } => {
-                    self.send(peer, End::Server, encode(&event));
-                }
-                // No operator connects to a simulated master.
-                master::Effect::Respond { .. } => {}
-                master::Effect::Disconnect { peer, .. } => {
-                    self.net.close(now, peer, End::Server, queue);
-                }
-                master::Effect::Resign { .. } => resigns = true,
-            }
+            resigns |= self.carry_out(effect);
         }
         if resigns {
             // Somebody starts the daemon again.
@@ -240,6 +228,26 @@ impl World {
             return;
         }
         self.check(Name::Master);
+    }
+
+    /// Does what a master wants; returns whether it resigns.
+    pub(super) fn carry_out(&mut self, effect: master::Effect) -> bool {
+        match effect {
+            master::Effect::Agent { peer, message } => {
+                self.send(peer, End::Server, encode(&message));
+            }
+            master::Effect::Scheduler { peer, event } => {
+                self.send(peer, End::Server, encode(&event));
+            }
+            // No operator connects to a simulated master.
+            master::Effect::Respond { .. } => {}
+            master::Effect::Disconnect { peer, .. } => {
+                let queue = &mut self.shared.queue;
+                self.net.close(self.shared.now, peer, End::Server, queue);
+            }
+            master::Effect::Resign { .. } => return true,
+        }
+        false
     }
 
     pub(super) fn flush_agent(&mut self, n: u32) {

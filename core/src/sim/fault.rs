@@ -69,11 +69,13 @@ pub enum Kind {
     SecondInstance,
     /// Several of them come shortly one after the other.
     FailoverStorm,
+    /// The master loses the lead and does not know, while another leads.
+    LostLead,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::MasterCrash,
         Self::AgentCrash,
         Self::LostTail,
@@ -100,6 +102,7 @@ impl Kind {
         Self::FrameworkCrash,
         Self::SecondInstance,
         Self::FailoverStorm,
+        Self::LostLead,
     ];
 
     /// Returns its name in reports and logs.
@@ -131,6 +134,7 @@ impl Kind {
             Self::FrameworkCrash => "framework-crash",
             Self::SecondInstance => "second-instance",
             Self::FailoverStorm => "failover-storm",
+            Self::LostLead => "lost-lead",
         }
     }
 
@@ -139,7 +143,7 @@ impl Kind {
     fn victims(self, agents: u32, frameworks: u32) -> (u64, u64) {
         let (agents, frameworks) = (u64::from(agents), u64::from(frameworks));
         match self {
-            Self::MasterCrash => (0, 1),
+            Self::MasterCrash | Self::LostLead => (0, 1),
             Self::AgentCrash | Self::DiskLoss | Self::Vanish | Self::ExecutorCrash => (1, agents),
             Self::Cut
             | Self::CutOutgoing
@@ -238,6 +242,8 @@ pub struct Faults {
     pub executor_crash: u64,
     /// A framework crashes and another scheduler comes in its place, or beside it.
     pub failover: u64,
+    /// The master loses the lead, and goes on for a while beside its successor.
+    pub lost_lead: u64,
     /// One program in so many is stopped for using too much memory; zero is none.
     pub breach_one_in: u64,
     /// One container in so many cannot be started; zero is none.
@@ -265,6 +271,7 @@ impl Faults {
             vanish: 0,
             executor_crash: 0,
             failover: 0,
+            lost_lead: 0,
             breach_one_in: 0,
             launch_failure_one_in: 0,
             odd_executor_one_in: 0,
@@ -299,11 +306,12 @@ impl Faults {
             executor_crash: rng.below(4),
             odd_executor_one_in: rng.below(3) * 2,
             failover: rng.below(3),
+            lost_lead: rng.below(3),
         }
     }
 
     /// Kinds that have a weight in common, each as likely as the others.
-    fn weights(&self) -> [(&'static [Kind], u64); 13] {
+    fn weights(&self) -> [(&'static [Kind], u64); 14] {
         [
             (&[Kind::MasterCrash], self.master_crash),
             (&[Kind::AgentCrash], self.agent_crash),
@@ -320,6 +328,7 @@ impl Faults {
             (&[Kind::Stall], self.stall),
             (&[Kind::Vanish], self.vanish),
             (&[Kind::ExecutorCrash], self.executor_crash),
+            (&[Kind::LostLead], self.lost_lead),
             (
                 &[
                     Kind::FrameworkCrash,
@@ -450,6 +459,7 @@ mod tests {
             vanish: 1,
             executor_crash: 1,
             failover: 1,
+            lost_lead: 1,
             ..Faults::none()
         }
     }

@@ -19,7 +19,7 @@ use crate::time::Time;
 const COMPACT_BYTES: usize = 64 * 1024;
 
 /// One node's disk.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
     snapshot: Vec<u8>,
     records: Vec<u8>,

@@ -63,6 +63,7 @@ mod figures;
 mod instances;
 mod journal;
 pub mod keeper;
+mod leaders;
 mod line;
 mod log;
 mod net;

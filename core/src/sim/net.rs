@@ -304,6 +304,22 @@ impl Net {
         }
     }
 
+    /// Returns the newest connection, made or on its way.
+    pub(super) fn newest(&self) -> PeerId {
+        PeerId(self.made)
+    }
+
+    /// The server of all connections up to one is gone without a word.
+    pub(super) fn crash_upto(&mut self, now: Time, last: PeerId, rng: &mut Rng, queue: &mut Queue) {
+        for (peer, link) in self.links.range_mut(..=last) {
+            link.server.open = false;
+            link.tell(*peer, End::Server, now, queue);
+            let noticed = now + NOTICE.draw(rng);
+            let after = link.client.last;
+            link.tell(*peer, End::Client, after.max(noticed), queue);
+        }
+    }
+
     /// Loses a client's messages from now on, in flight or new, until it is mended. Connections
     /// are over with it.
     pub(super) fn cut(

@@ -100,6 +100,25 @@ where
         self.disk.crash(rng) > 0
     }
 
+    /// Takes the machine out, with a disk on which nothing becomes durable any more. What is left
+    /// is down, and has what was durable, and maybe some of what was on its way.
+    pub(super) fn depose(&mut self, rng: &mut Rng) -> Self {
+        let mut disk = self.disk.clone();
+        disk.crash(rng);
+        let successor = Self {
+            name: self.name,
+            life: self.life,
+            disk,
+            lives: self.lives.fork(),
+            syncs: self.syncs.fork(),
+            machine: None,
+            gate: Gate::new(),
+            out: Outbox::new(),
+            wake: None,
+        };
+        core::mem::replace(self, successor)
+    }
+
     pub(super) fn machine(&self) -> Option<&M> {
         self.machine.as_ref()
     }

@@ -90,7 +90,8 @@ impl World {
             | Kind::OddExecutor
             | Kind::FrameworkCrash
             | Kind::SecondInstance
-            | Kind::FailoverStorm => {}
+            | Kind::FailoverStorm
+            | Kind::LostLead => {}
         }
     }
 

@@ -26,6 +26,8 @@ pub enum Property {
     Offers,
     /// A framework has one scheduler, and who was replaced hears no more.
     Sessions,
+    /// One master acts, and the next knows what it promised.
+    Leaders,
     /// When faults stop, all views agree.
     Convergence,
     /// The same seed gives the same run.
@@ -34,7 +36,7 @@ pub enum Property {
 
 impl Property {
     /// Every property.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Machines,
         Self::Replay,
         Self::Tasks,
@@ -43,6 +45,7 @@ impl Property {
         Self::Holders,
         Self::Offers,
         Self::Sessions,
+        Self::Leaders,
         Self::Convergence,
         Self::Determinism,
     ];
@@ -58,6 +61,7 @@ impl Property {
             Self::Holders => "holders",
             Self::Offers => "offers",
             Self::Sessions => "sessions",
+            Self::Leaders => "leaders",
             Self::Convergence => "convergence",
             Self::Determinism => "determinism",
         }

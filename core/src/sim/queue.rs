@@ -108,6 +108,8 @@ pub(super) enum Event {
     Restart { node: Name, life: u32 },
     /// Another scheduler of a framework comes, unless the faults have ended meanwhile.
     Another { framework: u32, spell: u32 },
+    /// A master that has lost the lead ends; `chance` seeds when others notice.
+    Bury { zombie: u32, chance: u64 },
     /// A node that was cut off can be reached again.
     Mend { node: Name },
     /// Nothing gets through between a client and the master before `until`.

@@ -415,3 +415,33 @@ fn nonsense_is_turned_down_and_harms_nobody() {
     assert!(tasks.finished > 5 && tasks.lost > 20, "{tasks:?}");
     sim.expect_converged();
 }
+
+// HA-14, SM-10: nobody is lost between a master that does not know it has no lead, and the next.
+#[test]
+fn a_master_without_the_lead_does_no_harm_and_is_left() {
+    for seed in 0..8 {
+        let mut sim = Sim::new(Options {
+            seed,
+            run: Span::secs(5, 100),
+            ..options(3)
+        });
+        sim.run_for(Duration::from_secs(10 + seed));
+        let before = sim.master().unwrap().registry().epoch();
+        assert!(sim.inject(Kind::LostLead, Name::Master, Duration::from_secs(60)));
+        assert!(sim.master().is_none(), "nobody leads");
+        sim.run_for(Duration::from_secs(30));
+        let of = |sim: &Sim| sim.master().unwrap().view().agents().len();
+        assert!(sim.master().unwrap().registry().epoch() > before);
+        assert!(sim.world.zombie.is_some(), "it does not know");
+        let agents = sim.master().unwrap().view().agents();
+        assert!(
+            agents.iter().all(|agent| !agent.connected),
+            "they are still with it"
+        );
+        sim.run_for(Duration::from_secs(120));
+        assert!(sim.world.zombie.is_none());
+        assert_eq!(of(&sim), 3);
+        assert_eq!(sim.report().tasks.lost, 0);
+        sim.expect_converged();
+    }
+}

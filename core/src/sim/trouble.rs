@@ -51,6 +51,7 @@ impl World {
         let seat = &mut self.agents[at(n)];
         let seed = seat.node.lives.next_u64();
         let state: AgentState = seat.node.disk.read();
+        seat.seen = state.epoch();
         let config = agent::Config::new(seat.info.clone(), seat.info.hostname.as_str(), seed);
         let mut out = Outbox::new();
         let machine = Agent::recover(config, state, self.shared.now, &mut out);
@@ -160,6 +161,8 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.trouble.stop();
         self.spell += 1;
+        let mut rng = self.orders.fork();
+        self.bury(self.zombies, &mut rng);
         self.net.mend_all(self.shared.now, &mut self.shared.queue);
         self.master.resume(&mut self.shared);
         for seat in &mut self.agents {
@@ -192,6 +195,7 @@ impl World {
             Kind::MasterCrash | Kind::AgentCrash | Kind::FrameworkCrash => {
                 self.crash_for(node, lasting, &mut rng);
             }
+            Kind::LostLead => self.lose_lead(lasting, &mut rng),
             Kind::SecondInstance | Kind::FailoverStorm => {
                 let Name::Framework(n) = node else { return };
                 if self.another_scheduler(n) {

@@ -18,6 +18,7 @@ use super::containers::{Containers, Script};
 use super::executors::Executors;
 use super::fault::{Kind, Source};
 use super::instances::FrameworkSeat;
+use super::leaders::Zombie;
 use super::log::{Log, Recorder};
 use super::net::Net;
 use super::node::{Node, Shared};
@@ -68,6 +69,8 @@ pub(super) struct AgentSeat {
     pub(super) containers: Containers,
     pub(super) info: AgentInfo,
     pub(super) link: Link,
+    /// The newest leadership that it has heard of.
+    pub(super) seen: u64,
     dials: Rng,
 }
 
@@ -97,6 +100,10 @@ pub(super) struct World {
     pub(super) shared: Shared,
     pub(super) net: Net,
     pub(super) master: Node<Master>,
+    /// A master that has lost the lead and does not know.
+    pub(super) zombie: Option<Zombie>,
+    /// How many there were.
+    pub(super) zombies: u32,
     pub(super) agents: Vec<AgentSeat>,
     /// What each agent has, by its name in the network.
     pub(super) totals: Arc<Totals>,
@@ -147,6 +154,8 @@ impl World {
             shared,
             net,
             master: Node::new(Name::Master, seed),
+            zombie: None,
+            zombies: 0,
             agents,
             totals,
             frameworks: Vec::new(),
@@ -272,6 +281,7 @@ impl World {
             }
             // The faults have ended.
             Event::Another { .. } => {}
+            Event::Bury { zombie, chance } => self.bury(zombie, &mut Rng::new(chance)),
             Event::Mend { node } => self.net.mend(node),
             Event::Clog { client, until } => {
                 self.net.clog(client, until, &mut self.shared.queue);
@@ -292,6 +302,7 @@ impl World {
                 if self.master.wake(shared, |output| watch.saw(output)) {
                     self.flush_master();
                 }
+                self.wake_zombie();
             }
             Name::Agent(n) => {
                 if self.agents[at(n)].node.wake(shared, |_| {}) {
@@ -441,6 +452,7 @@ fn seat(
             ..AgentInfo::new(format!("{name}"), format!("{name}:5051"), resources.clone())
         },
         link: Link::Down,
+        seen: 0,
         dials: stream(options.seed, Purpose::Dial, name),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! | property | statement | where |
 //! |---|---|---|
+//! | leaders | one master acts, and the next knows what it promised (I18, I19) | [`leaders`] |
 //! | machines | every machine's own invariants | here |
 //! | replay | what is durable reads back as what the machine believes | here |
 //! | tasks | a task is started once, whatever becomes of agents and masters (I9) | here |
@@ -22,6 +23,7 @@
 
 pub(super) mod conservation;
 pub(super) mod convergence;
+mod leaders;
 pub(super) mod offers;
 pub(super) mod reserved;
 mod sessions;
@@ -35,7 +37,8 @@ use super::options::Checking;
 use super::property::Property;
 use super::queue::Name;
 use super::world::{Totals, World, at};
-use crate::agent::{Agent, AgentState};
+use crate::agent::{self, Agent, AgentState};
+use crate::ids::PeerId;
 use crate::machine::Output;
 use crate::master;
 use crate::protocol::agent::ToMaster;
@@ -161,6 +164,36 @@ impl World {
     pub(super) fn note_sent(&mut self, message: &ToMaster) {
         if self.options.checking != Checking::Off {
             self.streams.sends(message);
+        }
+    }
+
+    /// Lets an agent hear a master, and checks that it obeys no earlier one than it knows of.
+    pub(super) fn agent_hears(&mut self, n: u32, peer: PeerId, input: agent::Input) {
+        let speaks = if self.is_of_zombie(peer) {
+            self.zombie
+                .as_ref()
+                .and_then(|zombie| zombie.node.machine())
+        } else {
+            self.master.machine()
+        };
+        let speaks = speaks.map(|master| master.registry().epoch());
+        let seat = &mut self.agents[at(n)];
+        let mut turn = leaders::Turn::new(speaks, seat.seen);
+        seat.node
+            .handle(input, &mut self.shared, |output| turn.saw(output));
+        let (seen, result) = turn.end();
+        seat.seen = seen;
+        if self.options.checking != Checking::Off {
+            self.note(Name::Agent(n), result);
+        }
+    }
+
+    /// Checks what a master without the lead says.
+    pub(super) fn check_zombie(&mut self, effect: &master::Effect) {
+        if self.options.checking != Checking::Off {
+            let committed: Registry = self.master.disk.read();
+            let result = leaders::check(effect, &committed);
+            self.note(Name::Master, result);
         }
     }
 

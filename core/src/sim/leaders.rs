@@ -1,0 +1,102 @@
+//! A master that has lost the lead and does not know: it goes on with whoever is still connected to
+//! it, but nothing that it writes becomes durable any more. Meanwhile another leads, from what was
+//! committed.
+//!
+//! Part of the world. By the journal's contract a record is committed, or the lead is lost: so all
+//! that the old one still says must rest on what was committed before, and whoever has heard of the
+//! new one must not act on what the old one says (I18, I19; [`super::check::leaders`]).
+
+use core::time::Duration;
+
+use super::fault::Kind;
+use super::node::Node;
+use super::options::Span;
+use super::queue::{Event, Name};
+use super::world::World;
+use crate::ids::PeerId;
+use crate::master::{Input, Master};
+use crate::rng::Rng;
+
+/// How long it takes until another leads.
+const ELECTION: Span = Span::millis(10, 5_000);
+
+/// A master without the lead.
+#[derive(Debug)]
+pub(super) struct Zombie {
+    pub(super) node: Node<Master>,
+    /// The connections up to this one are its own.
+    last: PeerId,
+    /// Which of all zombies it is.
+    n: u32,
+}
+
+impl World {
+    /// Lets the master lose the lead without a word. It ends after a while.
+    pub(super) fn lose_lead(&mut self, lasting: Duration, rng: &mut Rng) {
+        if self.master.machine().is_none() {
+            return;
+        }
+        if let Some(earlier) = self.zombie.as_ref().map(|zombie| zombie.n) {
+            self.bury(earlier, rng);
+        }
+        self.shared.hit(Name::Master, Kind::LostLead);
+        let last = self.net.newest();
+        let node = self.master.depose(rng);
+        self.zombies += 1;
+        let n = self.zombies;
+        self.zombie = Some(Zombie { node, last, n });
+        let now = self.shared.now;
+        let chance = rng.next_u64();
+        let end = Event::Bury { zombie: n, chance };
+        self.shared.queue.plan(now + lasting, end);
+        self.plan_restart(Name::Master, ELECTION.draw(rng));
+    }
+
+    /// Ends a master without the lead, if it is still there: its connections break.
+    pub(super) fn bury(&mut self, n: u32, rng: &mut Rng) {
+        if let Some(zombie) = self.zombie.take_if(|zombie| zombie.n == n) {
+            let shared = &mut self.shared;
+            self.net
+                .crash_upto(shared.now, zombie.last, rng, &mut shared.queue);
+        }
+    }
+
+    /// Returns whether a connection is to the master without the lead.
+    pub(super) fn is_of_zombie(&self, peer: PeerId) -> bool {
+        self.zombie
+            .as_ref()
+            .is_some_and(|zombie| peer <= zombie.last)
+    }
+
+    pub(super) fn zombie_hears(&mut self, input: Input) {
+        if let Some(zombie) = &mut self.zombie {
+            zombie.node.handle(input, &mut self.shared, |_| {});
+        }
+        self.flush_zombie();
+    }
+
+    pub(super) fn wake_zombie(&mut self) {
+        let shared = &mut self.shared;
+        let woken = |zombie: &mut Zombie| zombie.node.wake(shared, |_| {});
+        if self.zombie.as_mut().is_some_and(woken) {
+            self.flush_zombie();
+        }
+    }
+
+    fn flush_zombie(&mut self) {
+        let mut resigns = false;
+        while let Some(effect) = self
+            .zombie
+            .as_mut()
+            .and_then(|zombie| zombie.node.release(&mut self.shared))
+        {
+            self.check_zombie(&effect);
+            resigns |= self.carry_out(effect);
+        }
+        if resigns {
+            // It gives up a lead that it no longer has.
+            let mut rng = self.orders.fork();
+            self.bury(self.zombies, &mut rng);
+        }
+    }
+}
