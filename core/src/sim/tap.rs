@@ -265,13 +265,7 @@ impl Tap {
             return;
         }
         let before = self.tasks.get(&status.task).copied();
-        let is_refusal = matches!(
-            status.reason,
-            Some(Reason::InvalidOffers | Reason::AgentDisconnected | Reason::TaskInvalid)
-        );
-        let never_ran = matches!(status.state, TaskState::Dropped | TaskState::Error);
-        if before.is_some() && status.update.is_none() && is_refusal && !never_ran {
-            // Its id was used again, and that was refused: no news of the task itself.
+        if is_answer(before, status) {
             return;
         }
         self.tasks.insert(status.task.clone(), status.state);
@@ -300,6 +294,20 @@ impl Tap {
             }
         }
     }
+}
+
+/// Returns whether an accept is turned down under the id of another task, which is no news of that
+/// one: while it lives, what is said is how it is; and once it is over, anybody may have forgotten
+/// it (OF-11, TK-08). Nothing else may be said of a task that lives.
+fn is_answer(before: Option<TaskState>, status: &TaskStatus) -> bool {
+    let never_ran = matches!(status.state, TaskState::Dropped | TaskState::Error);
+    let is_refusal = matches!(
+        status.reason,
+        Some(Reason::InvalidOffers | Reason::AgentDisconnected | Reason::TaskInvalid)
+    );
+    let is_refusal = is_refusal || (never_ran && status.reason == Some(Reason::AgentRemoved));
+    let is_over = before.is_some_and(TaskState::is_terminal);
+    is_refusal && status.update.is_none() && (is_over || !never_ran)
 }
 
 /// Returns whether a master says again how a task ended. Of an agent that lost what it knew of the
@@ -388,7 +396,7 @@ mod tests {
 
     #[test]
     fn a_task_ends_once_and_a_refusal_is_no_end_of_it() {
-        use TaskState::{Dropped, Finished, Running, Staging};
+        use TaskState::{Dropped, Error, Finished, Running, Staging};
         let running = status(Running, Some(1), None);
         let done = status(Finished, Some(2), None);
         assert_eq!(told(&[running.clone(), done.clone()]), None);
@@ -397,8 +405,11 @@ mod tests {
         let refused = |state| status(state, None, Some(Reason::InvalidOffers));
         let again = [running.clone(), refused(Running), done.clone()];
         assert_eq!(told(&again), None);
-        let lost = [running, refused(Dropped), done];
+        let lost = [running.clone(), refused(Dropped), done.clone()];
         assert!(told(&lost).is_some());
+        // Whoever asks again for what is over is turned down in so many words.
+        assert_eq!(told(&[running, done, refused(Dropped)]), None);
+        assert_eq!(told(&[refused(Error), refused(Dropped)]), None);
     }
 
     #[test]
