@@ -2,7 +2,8 @@
 //! anybody else.
 //!
 //! It answers offers twice, launches on offers that it never had or has no more, asks for what is
-//! not in them, describes tasks that nobody can run, and kills and acknowledges what never was.
+//! not in them, describes tasks that nobody can run, and kills, acknowledges and
+//! asks for what never was.
 
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -16,6 +17,7 @@ use crate::protocol::offer::Offer;
 use crate::protocol::task::{CommandInfo, TaskInfo};
 use crate::resources::{Milli, Resources};
 use crate::rng::Rng;
+use crate::roles::Role;
 use crate::scheduler::{Logic, UserCall, UserEvent};
 use crate::time::Time;
 
@@ -98,7 +100,7 @@ impl Nonsense {
         let nobody = OfferId::new("nobody-O1").expect("a short name");
         let old = self.rng.below(self.answered.len().max(1) as u64) as usize;
         let old = self.answered.get(old).cloned();
-        match (self.rng.below(6), old) {
+        match (self.rng.below(7), old) {
             (0, _) => calls.push(UserCall::Kill { task, grace: None }),
             (1, _) => calls.push(UserCall::Decline {
                 offers: vec![nobody.clone(), nobody],
@@ -118,7 +120,20 @@ impl Nonsense {
                 let task = self.good(&offer);
                 calls.push(UserCall::launch(&offer, vec![task], None));
             }
-            (_, _) => calls.extend([UserCall::Suppress, UserCall::Revive, UserCall::Revive]),
+            (5, _) => calls.push(UserCall::Reconcile {
+                tasks: vec![(task.clone(), None), (task, None)],
+            }),
+            (_, _) => {
+                let strange = Role::new("strange").expect("a short name");
+                let all = Vec::new();
+                calls.extend([
+                    UserCall::Suppress { roles: all.clone() },
+                    UserCall::Revive {
+                        roles: vec![Role::any(), strange],
+                    },
+                    UserCall::Revive { roles: all },
+                ]);
+            }
         }
     }
 }
@@ -135,6 +150,9 @@ impl Logic for Nonsense {
             UserEvent::Disconnected => self.speaks_at = None,
             UserEvent::Rescinded(_)
             | UserEvent::Update(_)
+            | UserEvent::Updated
+            | UserEvent::Message { .. }
+            | UserEvent::ExecutorEnded { .. }
             | UserEvent::Operation(_)
             | UserEvent::Error { .. }
             | UserEvent::Rejected { .. } => {}
