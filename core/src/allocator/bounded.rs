@@ -21,9 +21,10 @@ use smallvec::SmallVec;
 use super::changes::following_multiple;
 use super::columns::COLUMNS;
 use super::drf::{Drf, Due};
-use super::interest::{Interest, set_bit, unset_bit};
+use super::interest::{Interest, has_bit, set_bit, unset_bit};
 use super::kinds::{is_undividable, kind};
 use super::seats::{LeafId, Seat};
+use super::slice::LOOK_WORK;
 use super::want::Want;
 use crate::resources::Value;
 use crate::time::Time;
@@ -63,8 +64,12 @@ pub(super) struct Struck {
     all: Vec<u64>,
     /// Those that have a demand: less may serve another shape of it.
     shaped: Vec<u64>,
+    /// Those that may want anything of anybody since the last pass over all began.
+    fresh: Vec<u64>,
     /// How many changes and grants there had been when their bounds were last compared.
     compared: (u64, u64),
+    /// How many changes there had been when an open pass last asked.
+    asked: u64,
 }
 
 impl Struck {
@@ -76,6 +81,11 @@ impl Struck {
     pub(super) fn forget(&mut self, leaf: LeafId) {
         unset_bit(&mut self.all, leaf);
         unset_bit(&mut self.shaped, leaf);
+    }
+
+    /// Notes that a leaf may want something of any agent from now on.
+    pub(super) fn note_fresh(&mut self, leaf: LeafId) {
+        set_bit(&mut self.fresh, leaf);
     }
 
     fn clear(&mut self) {
@@ -176,14 +186,15 @@ impl Drf {
     /// Takes leaves for not interested whose bounds stayed as they were in a pass over all that is
     /// held back.
     pub(super) fn strike_looked_at(&mut self) {
-        // What waits for a pass over all, somebody may want for the first time.
-        if self.held_back.is_empty() || self.is_all_struck || self.due.all || self.has_kept_moved()
-        {
+        if self.held_back.is_empty() || self.is_all_struck || self.has_kept_moved() {
             return;
         }
-        let (same, changed) = self.compare_bounds();
+        let (mut same, changed) = self.compare_bounds();
+        let known = same.len();
+        // What these have wanted since, the pass may have been through with.
+        same.retain(|leaf| !has_bit(&self.struck.fresh, *leaf));
         self.strike_bounded(&same);
-        self.is_all_struck = changed.is_empty();
+        self.is_all_struck = changed.is_empty() && same.len() == known;
     }
 
     /// Where nothing is free nobody is kept from it: all may want what comes back.
@@ -194,7 +205,8 @@ impl Drf {
     }
 
     /// Returns the leaves whose bounds are those under which they were looked at, and the others.
-    fn compare_bounds(&self) -> (Vec<LeafId>, Vec<LeafId>) {
+    fn compare_bounds(&mut self) -> (Vec<LeafId>, Vec<LeafId>) {
+        self.count_comparison();
         let bounded = self.seats.iter().filter(|(_, seat)| seat.bounded.is_some());
         let (same, changed): (Vec<_>, Vec<_>) = bounded
             .partition(|(_, seat)| self.tree.node(seat.node).listed && !self.has_moved(seat));
@@ -231,16 +243,24 @@ impl Drf {
     /// Has leaves interested again in what is about to be looked at: whoever looks at an agent sees
     /// all that may have something of it by now, each in its turn.
     pub(super) fn restore_due(&mut self, due: &Due) {
+        self.struck.asked = self.changes;
         if due.all {
-            self.restore_moved();
+            self.struck.fresh.clear();
+            return self.restore_moved();
         }
         // As long as nothing has happened since, no bounds have moved.
         if self.struck.is_empty() || self.struck.compared == self.so_far() {
             return;
         }
+        let (struck, interest, held_back) = (&self.struck.all, &self.interest, &self.held_back);
+        let lacks = |agent: &usize| held_back.contains(agent) && interest.lacks(*agent, struck);
+        if !due.agents.iter().any(lacks) {
+            return;
+        }
+        let bits = bits_of(&self.moved_struck());
         for agent in &due.agents {
             if self.held_back.contains(agent) {
-                self.is_all_struck &= !self.interest.restore(*agent, &self.struck.all);
+                self.is_all_struck &= !self.interest.restore(*agent, &bits);
             }
         }
     }
@@ -259,6 +279,7 @@ impl Drf {
         if self.has_kept_moved() {
             return self.restore_all();
         }
+        self.count_comparison();
         let moved = self.seats.iter().filter(|(_, seat)| {
             // Who is still interested is looked at in any case.
             seat.bounded.is_some_and(|it| !it.is_struck) || self.has_moved(seat)
@@ -268,16 +289,14 @@ impl Drf {
         self.struck.compared = self.so_far();
     }
 
-    /// Has leaves keep their turn in the rest of an open pass over all if what happened between its
-    /// slices has moved their bounds.
+    /// Has leaves keep their turn in the rest of an open pass if what happened between its slices
+    /// has moved their bounds.
     pub(super) fn restore_moved_since(&mut self) {
-        if self.struck.compared.0 == self.changes || self.struck.is_empty() {
+        if self.struck.asked == self.changes || self.struck.is_empty() {
             return;
         }
-        let moved = self.seats.iter().filter(|(_, seat)| {
-            seat.bounded.is_some_and(|it| it.is_struck) && self.has_moved(seat)
-        });
-        let moved: Vec<LeafId> = moved.map(|(leaf, _)| leaf).collect();
+        self.struck.asked = self.changes;
+        let moved = self.moved_struck();
         let bits = bits_of(&moved);
         for leaf in moved {
             self.struck.forget(leaf);
@@ -289,6 +308,24 @@ impl Drf {
         }
         self.restore_bits(&bits);
         self.struck.compared = self.so_far();
+    }
+
+    /// Returns those that are struck and have other bounds by now.
+    fn moved_struck(&mut self) -> Vec<LeafId> {
+        self.count_comparison();
+        let struck = self
+            .seats
+            .iter()
+            .filter(|(_, seat)| seat.bounded.is_some_and(|it| it.is_struck));
+        let moved = struck.filter(|(_, seat)| self.has_moved(seat));
+        moved.map(|(leaf, _)| leaf).collect()
+    }
+
+    /// Counts the work of comparing bounds: it costs about as much as a look at each.
+    fn count_comparison(&mut self) {
+        let compared = self.seats.iter().filter(|(_, seat)| seat.bounded.is_some());
+        let work = compared.count().saturating_mul(LOOK_WORK);
+        self.scratch.prepare(work);
     }
 
     /// Less may be had of an agent than before: those may want it who go by how much it is, and
@@ -346,6 +383,7 @@ impl Drf {
             }
         }
         let bits = bits_of(leaves);
+        self.scratch.prepare(self.held_back.len());
         for agent in &self.held_back {
             // The others were not looked at, or wait for a look.
             let row = self.ledger.at(*agent);
@@ -383,6 +421,8 @@ impl Drf {
         if bits.is_empty() {
             return;
         }
+        self.is_all_struck = false;
+        self.scratch.prepare(self.held_back.len());
         for agent in &self.held_back {
             let _wanted = self.interest.restore(*agent, bits);
         }

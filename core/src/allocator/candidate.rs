@@ -73,7 +73,7 @@ pub(super) struct Part<'a> {
     /// Whether quota cut it.
     is_cut: bool,
     /// What it was before it was cut to what may be held in grants.
-    uncapped: Option<Cow<'a, Resources>>,
+    pub(super) uncapped: Option<Cow<'a, Resources>>,
 }
 
 impl Drf {

@@ -71,19 +71,20 @@ impl Drf {
     pub(super) fn slice(&mut self, out: &mut Outbox<Never, Decision>) {
         self.tree.settle();
         self.relisted.clear();
-        let mut pass = match self.pass.take() {
-            Some(pass) => {
-                if pass.of == Of::All {
-                    self.restore_moved_since();
-                }
-                pass
-            }
-            None => self.begin(),
+        let begun = self.scratch.spent();
+        let mut pass = if let Some(pass) = self.pass.take() {
+            self.restore_moved_since();
+            pass
+        } else {
+            self.begin()
         };
+        let spent = self.scratch.spent().wrapping_sub(begun);
+        let most = self.options.agents_per_slice.saturating_mul(AGENT_WORK);
         let mut slice = Slice {
-            most: self.options.agents_per_slice.saturating_mul(AGENT_WORK),
+            // However much had to be compared before: each slice looks at an agent.
+            most: most.max(spent.saturating_add(AGENT_WORK)),
             agents: 0,
-            begun: self.scratch.work(),
+            begun,
         };
         if !self.rank_all(&mut pass, &slice) {
             self.pass = Some(pass);
@@ -171,6 +172,7 @@ impl Drf {
         let of = due.of();
         let mut agents: Vec<usize> = if due.all { self.wanted() } else { due.agents };
         self.passes += 1;
+        self.scratch.prepare(agents.len());
         self.rng.shuffle(&mut agents);
         let stage = if self.tree.required_headroom().is_empty() {
             Stage::FairShare
@@ -193,6 +195,7 @@ impl Drf {
     /// for anybody are passed by here, where they are looked at one beside the other.
     fn wanted(&mut self) -> Vec<usize> {
         let (interest, leasts) = (&mut self.interest, &mut self.leasts);
+        self.scratch.prepare(interest.agents());
         let mut wanted = Vec::new();
         for agent in 0..interest.agents() {
             if !interest.is_wanted(agent) {

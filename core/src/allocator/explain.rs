@@ -165,7 +165,13 @@ impl Drf {
     /// kept free for others, if the limits alone leave more.
     fn bound(&self, seat: &Seat, agent: &Agent) -> Obstacle {
         let base = self.base(agent, seat);
-        let comes_to = self.step(seat, agent, &self.left(seat, agent));
+        // What may be held in grants cuts as well, and is not what is asked about.
+        let part = self.part(Stage::FairShare, agent, seat);
+        let quota_leaves = part.map_or_else(
+            |_| self.base(agent, seat),
+            |part| part.uncapped.unwrap_or(part.resources),
+        );
+        let comes_to = self.step(seat, agent, &quota_leaves);
         let mut bounds = Bounds::NONE;
         let mut path = self.tree.upwards(seat.role);
         let limiting = path.find(|at| {

@@ -46,6 +46,30 @@ struct SetQuota {
     columns: usize,
 }
 
+/// How many nodes have quota.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Quotas {
+    all: usize,
+    /// How many have a guarantee.
+    pub(super) guarantees: usize,
+    /// How many limit a column.
+    limits: [usize; COLUMNS],
+}
+
+impl Quotas {
+    fn add(&mut self, set: &SetQuota) {
+        self.all += 1;
+        self.guarantees += usize::from(set.has_guarantee());
+        set.limited().for_each(|column| self.limits[column] += 1);
+    }
+
+    fn remove(&mut self, set: &SetQuota) {
+        self.all -= 1;
+        self.guarantees -= usize::from(set.has_guarantee());
+        set.limited().for_each(|column| self.limits[column] -= 1);
+    }
+}
+
 /// The most by column; what has no bound has [`i128::MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds([i128; COLUMNS]);
@@ -101,11 +125,9 @@ impl Books {
         };
         let consumed = self.consumed();
         let mut required = self.unbounded(set, &consumed);
-        for column in 0..set.columns {
-            if set.limit.0[column] != i128::MAX {
-                let room = (set.limit.0[column] - consumed.at(column)).max(0);
-                required.set(column, required.at(column).min(room));
-            }
+        for column in set.limited() {
+            let room = (set.limit.0[column] - consumed.at(column)).max(0);
+            required.set(column, required.at(column).min(room));
         }
         required
     }
@@ -140,6 +162,15 @@ impl SetQuota {
         set
     }
 
+    fn has_guarantee(&self) -> bool {
+        !self.guarantee.is_zero()
+    }
+
+    /// Returns the columns that it limits.
+    fn limited(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.columns).filter(|column| self.limit.0[*column] != i128::MAX)
+    }
+
     fn names(&self) -> impl Iterator<Item = &str> + '_ {
         let (guarantees, limits) = (self.given.guarantees.iter(), self.given.limits.iter());
         guarantees.chain(limits).map(|(name, _)| name)
@@ -153,15 +184,14 @@ impl Tree {
         let node = self.intern(role);
         let is_default = quota.is_default();
         let set = SetQuota::new(quota, columns);
-        let guarantees = |set: &Option<Box<SetQuota>>| {
-            usize::from(set.as_ref().is_some_and(|it| !it.guarantee.is_zero()))
-        };
         let books = &mut self.books[node.at()];
-        self.guaranteed -= guarantees(&books.set);
-        self.quotas -= usize::from(books.set.is_some());
-        self.quotas += usize::from(!is_default);
+        if let Some(before) = &books.set {
+            self.quotas.remove(before);
+        }
         books.set = (!is_default).then(|| Box::new(set));
-        self.guaranteed += guarantees(&books.set);
+        if let Some(after) = &books.set {
+            self.quotas.add(after);
+        }
         self.require_upwards(node);
         self.prune(node);
     }
@@ -177,16 +207,18 @@ impl Tree {
     pub(super) fn uncount(&mut self, columns: &Columns) {
         self.total = Row::ZERO;
         self.stale = true;
-        let guarantees =
-            |books: &&Books| books.set.as_ref().is_some_and(|it| !it.guarantee.is_zero());
+        self.quotas = Quotas::default();
         for books in &mut self.books {
             let set = books.set.take();
+            let set = set.map(|set| Box::new(SetQuota::new(set.given, columns)));
+            if let Some(set) = &set {
+                self.quotas.add(set);
+            }
             *books = Books {
-                set: set.map(|set| Box::new(SetQuota::new(set.given, columns))),
+                set,
                 ..Books::default()
             };
         }
-        self.guaranteed = self.books.iter().filter(guarantees).count();
     }
 
     /// Counts a part of what a leaf holds as nobody's for a while, or as held again. The order by
@@ -199,7 +231,7 @@ impl Tree {
                 Sign::Add => books.taken.add(open),
                 Sign::Take => books.taken.subtract(open),
             }
-            if self.guaranteed > 0 && (requires_other || self.books[at.at()].has_quota()) {
+            if self.quotas.guarantees > 0 && (requires_other || self.books[at.at()].has_quota()) {
                 requires_other = self.require(at);
             }
             at = self.node(at).parent;
@@ -287,7 +319,7 @@ impl Tree {
 
     /// Returns whether any role has quota.
     pub(super) const fn has_quota(&self) -> bool {
-        self.quotas > 0
+        self.quotas.all > 0
     }
 
     /// Returns how much of a grant to a role lessens what is required in all.
@@ -328,9 +360,8 @@ impl Tree {
     /// Returns whether a limit of some role, or what is kept free, bounds one of these columns.
     pub(super) fn bounds_any(&self, columns: &[usize]) -> bool {
         let required = self.required_headroom();
-        let mut sets = self.books.iter().filter_map(|books| books.set.as_ref());
-        columns.iter().any(|column| required.at(*column) > 0)
-            || sets.any(|set| columns.iter().any(|it| set.limit.0[*it] != i128::MAX))
+        let mut columns = columns.iter();
+        columns.any(|column| required.at(*column) > 0 || self.quotas.limits[*column] > 0)
     }
 
     /// Lowers bounds to what the limit of this very role leaves.
@@ -339,11 +370,9 @@ impl Tree {
         let Some(set) = &books.set else {
             return;
         };
-        for column in 0..set.columns {
-            if set.limit.0[column] != i128::MAX {
-                let consumed = books.reserved.at(column) + books.taken.at(column);
-                bounds.lower(column, set.limit.0[column] - consumed);
-            }
+        for column in set.limited() {
+            let consumed = books.reserved.at(column) + books.taken.at(column);
+            bounds.lower(column, set.limit.0[column] - consumed);
         }
     }
 
@@ -376,6 +405,10 @@ impl Tree {
     /// Checks every account against those below it: `held` and `reserved` are what leaves hold, and
     /// what is reserved to a role itself.
     pub(super) fn check_books(&self, of: impl Fn(NodeId) -> (Row, Row, Row)) {
+        let mut quotas = Quotas::default();
+        let sets = self.books.iter().filter_map(|books| books.set.as_ref());
+        sets.for_each(|set| quotas.add(set));
+        assert_eq!(self.quotas, quotas, "how many have quota");
         let mut sums: alloc::vec::Vec<_> = (0..self.nodes.len())
             .map(|_| (Row::ZERO, Row::ZERO, Row::ZERO, Row::ZERO))
             .collect();

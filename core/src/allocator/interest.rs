@@ -195,6 +195,16 @@ impl Interest {
         is_wanted
     }
 
+    /// Returns whether some of these leaves, by the bits of all, are not interested in an agent and
+    /// might be.
+    pub(super) fn lacks(&self, agent: usize, leaves: &[u64]) -> bool {
+        let rows = agent * self.stride..(agent + 1) * self.stride;
+        let rows = self.wants[rows.clone()].iter().zip(&self.barred[rows]);
+        let mut words = rows.zip(&self.listed).zip(leaves);
+        self.alive[agent]
+            && words.any(|(((wants, barred), listed), it)| it & listed & !barred & !wants != 0)
+    }
+
     /// One leaf can never have anything of one agent, as long as they are as they are.
     pub(super) fn bar(&mut self, agent: usize, leaf: LeafId) {
         let (word, bit) = split(leaf);

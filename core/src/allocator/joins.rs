@@ -228,8 +228,14 @@ impl Drf {
     /// Has a listed leaf looked at again for every agent.
     pub(super) fn relist(&mut self, leaf: LeafId) {
         if self.tree.node(self.seats.seat(leaf).node).listed {
-            self.interest.list(leaf);
+            self.want_all(leaf);
         }
+    }
+
+    /// Has a leaf interested in every agent.
+    fn want_all(&mut self, leaf: LeafId) {
+        self.interest.list(leaf);
+        self.struck.note_fresh(leaf);
     }
 
     /// Returns the leaf of a framework in a role, new or old.
@@ -315,7 +321,7 @@ impl Drf {
                 self.unlist(leaf);
             } else if !is_listed {
                 self.tree.list(node, Listing::In);
-                self.interest.list(leaf);
+                self.want_all(leaf);
                 self.wait_on(leaf);
             }
         }

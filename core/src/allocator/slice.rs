@@ -27,7 +27,7 @@ pub(super) struct Slice {
 impl Slice {
     /// Returns how much may still be done.
     pub(super) const fn left(&self, scratch: &Scratch) -> usize {
-        let looks = scratch.work().wrapping_sub(self.begun);
+        let looks = scratch.spent().wrapping_sub(self.begun);
         let done = self.agents.saturating_mul(AGENT_WORK).saturating_add(looks);
         self.most.saturating_sub(done)
     }
@@ -46,11 +46,23 @@ pub(super) struct Scratch {
     /// How many that wait, agents to choose from, refusals, and roles that may hold what has a
     /// column were passed by.
     pub(super) passed: usize,
+    /// What it took to find out which agents to look at, and whose bounds had moved.
+    pub(super) prepared: usize,
     pub(super) stops: Vec<(LeafId, Stop)>,
 }
 
 impl Scratch {
     /// Counts all work that was ever done.
+    pub(super) const fn spent(&self) -> usize {
+        self.work().wrapping_add(self.prepared)
+    }
+
+    /// Notes what was done before anybody is looked at.
+    pub(super) const fn prepare(&mut self, work: usize) {
+        self.prepared = self.prepared.wrapping_add(work);
+    }
+
+    /// Counts what all looks have cost.
     pub(super) const fn work(&self) -> usize {
         self.looks
             .wrapping_mul(LOOK_WORK)

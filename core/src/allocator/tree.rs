@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 use super::columns::{COLUMNS, Columns, Row};
-use super::headroom::Books;
+use super::headroom::{Books, Quotas};
 use super::seats::LeafId;
 use crate::resources::Milli;
 use crate::roles::Role;
@@ -104,12 +104,9 @@ pub(super) struct Tree {
     pub(super) stale: bool,
     /// Rises when other nodes are listed, or a weight is another.
     pub(super) version: u64,
-    /// How many nodes have a guarantee.
-    pub(super) guaranteed: usize,
     /// How often what some node requires has changed.
     pub(super) promises: u64,
-    /// How many nodes have any quota.
-    pub(super) quotas: usize,
+    pub(super) quotas: Quotas,
 }
 
 impl NodeId {
@@ -136,9 +133,8 @@ impl Tree {
             by_role: BTreeMap::new(),
             stale: false,
             version: 1,
-            guaranteed: 0,
             promises: 0,
-            quotas: 0,
+            quotas: Quotas::default(),
         };
         tree.insert(ROOT, What::Root, Arc::from(""));
         tree
@@ -365,7 +361,7 @@ impl Tree {
                     books.taken.subtract(open);
                 }
             }
-            if self.guaranteed > 0 && (requires_other || self.books[at.at()].has_quota()) {
+            if self.quotas.guarantees > 0 && (requires_other || self.books[at.at()].has_quota()) {
                 requires_other = self.require(at);
             }
             self.settle_node(at);

@@ -4,6 +4,7 @@ mod ageing_shapes;
 mod between;
 mod books;
 mod bounded;
+mod compared;
 mod costs;
 mod demands;
 mod devices;

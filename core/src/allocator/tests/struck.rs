@@ -12,7 +12,7 @@ use crate::resources::{Milli, Quantities};
 
 const DAY: u64 = 86_400_000;
 
-fn demanded(framework: FrameworkKey, in_role: &str, shapes: &[(&str, u32)]) -> Change {
+pub(super) fn demanded(framework: FrameworkKey, in_role: &str, shapes: &[(&str, u32)]) -> Change {
     let shape =
         |(each, count): &(&str, u32)| Shape::new(Quantities::parse(each).unwrap(), *count).unwrap();
     Change::Demanded {
@@ -34,7 +34,7 @@ fn returned_in(rig: &mut Rig, framework: FrameworkKey, in_role: &str, agent: Age
 }
 
 /// Seconds in which something of no consequence happens. Does not check invariants.
-fn idle(rig: &mut Rig, seconds: u64) -> Vec<String> {
+pub(super) fn idle(rig: &mut Rig, seconds: u64) -> Vec<String> {
     let mut said = Vec::new();
     for _ in 0..seconds {
         let change = Change::WeightSet {
@@ -82,7 +82,7 @@ fn live_refusing(rig: &mut Rig, seconds: u64) {
 }
 
 /// Adds a framework that goes by how much it is offered at least.
-fn wants(rig: &mut Rig, framework: FrameworkKey, in_role: &str, least: &str) {
+pub(super) fn wants(rig: &mut Rig, framework: FrameworkKey, in_role: &str, least: &str) {
     let mut profile = FrameworkProfile::new("f", roles(&[in_role]));
     profile.roles[0].min_allocatable = Some(vec![Quantities::parse(least).unwrap()]);
     let added = Change::FrameworkAdded { framework, profile };
@@ -91,7 +91,7 @@ fn wants(rig: &mut Rig, framework: FrameworkKey, in_role: &str, least: &str) {
 
 /// A limited role of 40 frameworks that want four cores each, on 100 agents, with three of its four
 /// cores in use: a limit keeps all of these pairs apart.
-fn kept_apart(options: Options) -> Rig {
+pub(super) fn kept_apart(options: Options) -> Rig {
     let mut rig = Rig::with(options);
     rig.tell(quota("eng", "", "cpus:4"));
     for n in 0..40 {
@@ -111,7 +111,7 @@ fn kept_apart(options: Options) -> Rig {
 }
 
 /// Makes all passes that are due at this moment.
-fn ticks(rig: &mut Rig) {
+pub(super) fn ticks(rig: &mut Rig) {
     while rig.drf.deadline().is_some_and(|due| due <= rig.now) {
         rig.drf.tick(rig.now, &mut rig.out);
     }

@@ -1,0 +1,252 @@
+//! When the bounds of those are compared who were set aside: what it costs, and that they keep
+//! their turn in whatever pass is open.
+
+use alloc::vec;
+
+use super::quota::quota;
+use super::struck::{demanded, idle, kept_apart, ticks, wants};
+use super::*;
+use crate::allocator::Obstacle;
+use crate::allocator::drf::DemandRule;
+use crate::allocator::slice::{AGENT_WORK, LOOK_WORK};
+use crate::resources::{Milli, Quantities};
+
+/// Something of no consequence.
+fn nothing() -> Change {
+    Change::WeightSet {
+        role: role("idle"),
+        weight: Milli::from_units(1),
+    }
+}
+
+/// A part of what a framework has in use comes back, too little to let it have more.
+fn a_bit_ends(framework: FrameworkKey, in_role: &str, agent: AgentKey) -> Change {
+    Change::Returned {
+        framework,
+        role: role(in_role),
+        agent,
+        resources: res("cpus:0.1"),
+        from: Booking::Allocated,
+        refuse: None,
+    }
+}
+
+#[test]
+fn who_comes_back_within_each_pass_keeps_nobody_from_being_set_aside() {
+    // Slices of one agent, 60 ms apart, so that a pass over all takes longer than what is between
+    // two revivals: each pass ends with another one over all to come.
+    let work = |is_revived: bool| {
+        let mut rig = kept_apart(Options {
+            agents_per_slice: 1,
+            ..Options::default()
+        });
+        let other = FrameworkKey::from_raw(100, 0);
+        wants(&mut rig, other, "z", "disk:1");
+        let _settled = idle(&mut rig, 60);
+        rig.tell(a_bit_ends(A, "eng", A0));
+        let mut live = |seconds: usize| {
+            for _ in 0..seconds / 2 {
+                let change = if is_revived {
+                    Change::Revived {
+                        framework: other,
+                        roles: Vec::new(),
+                    }
+                } else {
+                    nothing()
+                };
+                rig.drf.handle(rig.now, change, &mut rig.out);
+                let end = rig.now + Duration::from_secs(2);
+                while rig.now < end {
+                    if rig.drf.deadline().is_some_and(|due| due <= rig.now) {
+                        rig.drf.tick(rig.now, &mut rig.out);
+                    }
+                    rig.now = rig.now + Duration::from_millis(60);
+                }
+            }
+            rig.drf.scratch.work()
+        };
+        let settled = live(60);
+        live(60) - settled
+    };
+    let (without, with) = (work(false), work(true));
+    // Each revival looks at each agent for who came back, if for anybody.
+    assert!(
+        with <= without + 30 * 100 * LOOK_WORK,
+        "{with}, or {without} without"
+    );
+}
+
+#[test]
+fn who_comes_back_when_an_open_pass_is_through_with_an_agent_is_not_set_aside_there() {
+    // A refused what its limit leaves of the only agent with so many cores, and comes back after
+    // any number of slices of a pass over all.
+    for slices in 0..30 {
+        let mut rig = Rig::with(Options {
+            agents_per_slice: 1,
+            demands: DemandRule::Honoured,
+            ..Options::default()
+        });
+        rig.tell(quota("eng", "", "cpus:4"));
+        wants(&mut rig, A, "eng", "cpus:4");
+        rig.agent(A0, "cpus:8");
+        for n in 1..20 {
+            rig.agent(AgentKey::from_raw(n, 0), "cpus:1");
+        }
+        assert_eq!(idle(&mut rig, 1), ["1: A/eng on 0: cpus:4"]);
+        rig.tell(Change::Returned {
+            framework: A,
+            role: role("eng"),
+            agent: A0,
+            resources: res("cpus:4"),
+            from: Booking::Offered,
+            refuse: Some(Duration::from_secs(86_400)),
+        });
+        assert_eq!(idle(&mut rig, 5), [""; 0]);
+        // Others have all agents looked at who want what nobody has, or what the limit keeps.
+        wants(&mut rig, C, "eng", "cpus:6");
+        let demand = demanded(B, "ops", &[("cpus:500", 1)]);
+        rig.framework(B, &["ops"]).tell(demand);
+        for _ in 0..slices {
+            rig.drf.tick(rig.now, &mut rig.out);
+        }
+        rig.tell(Change::Revived {
+            framework: A,
+            roles: Vec::new(),
+        });
+        assert_eq!(
+            idle(&mut rig, 5),
+            ["2: A/eng on 0: cpus:4"],
+            "after {slices} slices"
+        );
+    }
+}
+
+#[test]
+fn who_was_struck_keeps_its_turn_in_the_rest_of_a_pass_over_what_is_held_back() {
+    let mut rig = Rig::with(Options {
+        agents_per_slice: 1,
+        ..Options::default()
+    });
+    rig.tell(quota("eng", "", "cpus:4"))
+        .tell(quota("ops", "", "cpus:1000"));
+    rig.framework(A, &["eng"]).agent(A0, "cpus:4");
+    for n in 1..20 {
+        rig.agent(AgentKey::from_raw(n, 0), "cpus:8");
+    }
+    rig.used_in(A, "eng", A0, "cpus:4");
+    // B is at its limit, with all of it in use on two other agents.
+    let (x, y) = (AgentKey::from_raw(30, 0), AgentKey::from_raw(31, 0));
+    rig.agent(x, "cpus:600").used_in(B, "ops", x, "cpus:600");
+    rig.agent(y, "cpus:400").used_in(B, "ops", y, "cpus:400");
+    rig.framework(B, &["ops"]);
+    assert_eq!(idle(&mut rig, 5), [""; 0]);
+    // The limit of B leaves something again, and is compared when the interval ends.
+    rig.tell(Change::AgentRemoved { agent: y });
+    rig.now = rig.now + Duration::from_secs(1);
+    for _ in 0..3 {
+        rig.drf.tick(rig.now, &mut rig.out);
+    }
+    let first: Vec<_> = rig.out.drain().map(text).collect();
+    assert!(first.iter().all(|it| it.contains("B/ops on")), "{first:?}");
+    assert!(rig.drf.pass.is_some(), "the pass goes on");
+    rig.tell(Change::AgentRemoved { agent: A0 });
+    ticks(&mut rig);
+    rig.drf.check_invariants();
+    // Of the rest, A has what its own limit leaves by now.
+    let said: Vec<_> = rig.out.drain().map(text).collect();
+    assert!(said.iter().any(|it| it.contains("A/eng")), "{said:?}");
+}
+
+#[test]
+fn a_change_just_before_a_comparison_has_only_those_look_again_whose_bounds_moved() {
+    let work = |is_compared_first: bool| {
+        let mut rig = kept_apart(Options::default());
+        let other = FrameworkKey::from_raw(60, 0);
+        rig.tell(quota("ops", "", "cpus:4"));
+        wants(&mut rig, other, "ops", "cpus:4");
+        rig.used_in(other, "ops", A1, "cpus:3");
+        let _settled = idle(&mut rig, 10);
+        let before = rig.drf.scratch.work();
+        for _ in 0..20 {
+            if is_compared_first {
+                ticks(&mut rig);
+            }
+            let ends = a_bit_ends(other, "ops", A1);
+            rig.drf.handle(rig.now, ends, &mut rig.out);
+            ticks(&mut rig);
+            rig.now = rig.now + Duration::from_secs(1);
+        }
+        rig.drf.scratch.work() - before
+    };
+    let (first, last) = (work(true), work(false));
+    assert!(last < 2 * first, "{last}, or {first}");
+}
+
+#[test]
+fn comparisons_in_an_open_pass_count_in_its_slices() {
+    // Many are set aside on each agent, and a pass over all goes on while bounds change.
+    let most_of_a_slice = |in_slice: usize| {
+        let mut rig = Rig::with(Options {
+            agents_per_slice: in_slice,
+            ..Options::default()
+        });
+        rig.tell(quota("eng", "", "cpus:4"));
+        for n in 0..500 {
+            wants(&mut rig, FrameworkKey::from_raw(n, 0), "eng", "cpus:200");
+        }
+        for n in 0..30 {
+            rig.agent(AgentKey::from_raw(n, 0), "cpus:208");
+        }
+        assert_eq!(idle(&mut rig, 5), [""; 0]);
+        wants(&mut rig, FrameworkKey::from_raw(1_000, 0), "dev", "cpus:1");
+        let (mut most, mut slices, mut granted) = (0, 0, 0);
+        while rig.drf.deadline().is_some_and(|due| due <= rig.now) {
+            let before = rig.drf.scratch.spent();
+            rig.drf.tick(rig.now, &mut rig.out);
+            most = most.max(rig.drf.scratch.spent() - before);
+            granted += rig.out.drain().count();
+            rig.drf.handle(rig.now, nothing(), &mut rig.out);
+            slices += 1;
+            assert!(slices < 1_000, "each slice gets on");
+        }
+        assert_eq!(granted, 30, "all are offered to who wants no more");
+        (most, slices)
+    };
+    // A comparison costs more than a slice of one agent may: it gets on by one agent each time.
+    let compared = 500 * LOOK_WORK;
+    let (most, slices) = most_of_a_slice(1);
+    assert!(
+        most >= compared && most <= compared + 30 + 4 * AGENT_WORK,
+        "{most}"
+    );
+    assert!(slices >= 30, "{slices}");
+    // Of a slice of forty it leaves room for a few.
+    let (most, slices) = most_of_a_slice(40);
+    assert!(most <= 40 * AGENT_WORK + 2 * AGENT_WORK, "{most}");
+    assert!(slices > 1, "{slices}");
+}
+
+#[test]
+fn a_limit_is_named_where_a_bound_on_offers_leaves_nothing_as_well() {
+    // Half a device in offers is none; but were it not for that, the limit would be in the way.
+    let mut rig = Rig::with(Options {
+        most_offered: Some(Quantities::parse("gpus:0.5").unwrap()),
+        ..Options::default()
+    });
+    rig.tell(quota("eng", "", "gpus:4"));
+    let mut profile = FrameworkProfile::new("A", roles(&["eng"]));
+    profile.capabilities.gpus = true;
+    profile.roles[0].min_allocatable = Some(vec![Quantities::parse("gpus:6").unwrap()]);
+    rig.tell(Change::FrameworkAdded {
+        framework: A,
+        profile,
+    });
+    rig.agent(A0, "gpus:8");
+    assert_eq!(rig.says(), [""; 0]);
+    let explained = rig.drf.explain(A, &role("eng"));
+    assert_eq!(
+        explained,
+        [(A0, Obstacle::QuotaLimit(role("eng")))],
+        "not headroom"
+    );
+}
