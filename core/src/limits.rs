@@ -118,6 +118,9 @@ pub const UNCONFIRMED_UPDATES: usize = 100_000;
 pub const RECONCILED_PER_CALL: usize = 1_000;
 /// The most tasks that were asked for and wait for a master's agents to return.
 pub const WAITING_ASKS: usize = 200_000;
+/// The most refused tasks of a framework that are said until it confirms them; beyond it they are
+/// said once.
+pub const VERDICTS_PER_FRAMEWORK: usize = 10_000;
 /// The most updates of itself that a framework may have sent without an answer.
 pub const UNANSWERED_UPDATES: usize = 1_000;
 /// The most kills that wait for a master's agents to return, or for a scheduler's subscription.

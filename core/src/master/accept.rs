@@ -251,7 +251,7 @@ impl Master {
     /// Says that a task is not launched. Under an id that is, or was, another task's it says what
     /// is known of that one: who goes by states must not take a refusal for its end (I11).
     fn refuse_task(
-        &self,
+        &mut self,
         cx: &mut Cx<'_>,
         framework: FrameworkKey,
         id: TaskId,
@@ -266,7 +266,11 @@ impl Master {
                 update: None,
                 ..self.tasks[key].status.clone()
             },
-            None => news.about(id, Some(agent), cx.now),
+            None => {
+                let update = self.new_update_id();
+                let status = news.about(id, Some(agent), cx.now);
+                self.verdicts.insert(framework, status, update)
+            }
         };
         self.tell(cx, framework, status);
     }

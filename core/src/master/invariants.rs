@@ -25,6 +25,10 @@ impl Master {
         self.tasks.check();
         self.kills.check();
         self.check_asks();
+        self.verdicts.check(|key| {
+            let row = self.frameworks.get(key);
+            row.is_some_and(|row| !row.is_completed())
+        });
         self.offers.check();
         self.check_timers();
         self.check_line();

@@ -52,6 +52,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod updates;
+mod verdicts;
 mod view;
 
 use alloc::boxed::Box;
@@ -85,6 +86,7 @@ use operations::Operations;
 use peers::{Part, Peers};
 use permits::Permits;
 use tasks::Tasks;
+use verdicts::Verdicts;
 
 pub use interface::{Config, Effect, Input, Rate};
 pub use view::View;
@@ -132,6 +134,7 @@ pub struct Master {
     tasks: Tasks,
     kills: Kills,
     asks: Asks,
+    verdicts: Verdicts,
     offers: Offers,
     /// When it is looked for agents to give up or forget.
     collect_at: Time,
@@ -193,6 +196,7 @@ impl Master {
             tasks: Tasks::default(),
             kills: Kills::default(),
             asks: Asks::default(),
+            verdicts: Verdicts::default(),
             offers: Offers::default(),
             collect_at: now + limits::COLLECTION,
             operations: Operations::default(),

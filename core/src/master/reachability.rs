@@ -234,6 +234,7 @@ impl Master {
         self.arm_framework(key, None);
         self.kills.forget(key);
         self.asks.forget(key);
+        self.verdicts.forget(key);
         self.changes
             .push(Change::FrameworkRemoved { framework: key });
         for (agent, mut got) in heirs {

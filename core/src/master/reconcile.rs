@@ -1,7 +1,8 @@
 //! Answers to what frameworks ask about their tasks (TK-74 to TK-80).
 //!
 //! Every question is answered, once: at once where the master knows, else as soon as the agents are
-//! back that may know, or have been away for too long. Of a task whose end is on its way that news
+//! back that may know, or have been away for too long; and once more when such an agent returns
+//! after all. Of a task whose end is on its way that news
 //! is the answer: only it says how. Deliberately not here: news, which comes by itself (`updates`).
 
 use alloc::format;
@@ -30,6 +31,8 @@ enum Finding {
     Unknown(TaskState, &'static str),
     /// It may still be reported (TK-75).
     Open,
+    /// Its agent is out of reach (TK-77), and says more if it returns.
+    Away,
 }
 
 impl Master {
@@ -85,6 +88,13 @@ impl Master {
                 let message = "agents are awaited, and too many tasks are asked for";
                 (TaskState::Unknown, message)
             }
+            Finding::Away => {
+                // Unlike in Mesos: it may have ended, or never begun, and nobody would say so.
+                if !self.asks.insert(framework, task.clone(), agent.clone()) {
+                    debug!(%task, "no room to remember a question");
+                }
+                (TaskState::Unreachable, "its agent is unreachable")
+            }
         };
         Some(unknown(cx, state, message, task, agent))
     }
@@ -108,10 +118,7 @@ impl Master {
             Some(Presence::Connected(_) | Presence::Disconnected) => {
                 Finding::Unknown(TaskState::Gone, "its agent has no such task")
             }
-            // TK-77
-            Some(Presence::Unreachable) => {
-                Finding::Unknown(TaskState::Unreachable, "its agent is unreachable")
-            }
+            Some(Presence::Unreachable) => Finding::Away,
             // Its tasks were said to be gone with it.
             None if self.registry.gone().contains_key(id) => {
                 Finding::Unknown(TaskState::Gone, "its agent is gone")
@@ -203,7 +210,8 @@ impl Master {
             let row = self.frameworks.get(framework);
             let row = row.expect("who asked is known");
             assert!(row.peer().is_some(), "{} is there", row.id);
-            let is_open = matches!(self.find(framework, task, agent), Finding::Open);
+            let found = self.find(framework, task, agent);
+            let is_open = matches!(found, Finding::Open | Finding::Away);
             assert!(is_open, "{task} of {} can be answered", row.id);
         }
     }

@@ -2,9 +2,9 @@
 //! itself.
 //!
 //! The agent sends an update until it is confirmed; the master keeps nothing for it and only passes
-//! both on (TK-70). What the master says itself of a task that it knows is said again on each
-//! subscription until there is other news, and an end until it is confirmed: so unlike in Mesos
-//! (TK-72) no end is lost on a framework that was away.
+//! both on (TK-70). What the master says itself is confirmed as well, and said again on each
+//! subscription until it is, or until there is other news: so unlike in Mesos (TK-72) nothing is
+//! lost on a framework that was away.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -52,12 +52,18 @@ impl Master {
     /// Sets a live task's state by the master's own word, and says so. Of an end see
     /// [`Self::announce_end`].
     pub(super) fn announce(&mut self, cx: &mut Cx<'_>, key: TaskKey, news: News) {
+        let update = self.new_update_id();
         let task = &mut self.tasks[key];
         let agent = task.status.agent.clone();
-        let status = news.about(task.id.clone(), agent, cx.now);
-        task.state = status.state;
+        let state = news.state;
+        let status = TaskStatus {
+            update: Some(update),
+            ..news.about(task.id.clone(), agent, cx.now)
+        };
+        task.state = state;
         task.status = status.clone();
         task.by_master = true;
+        task.in_flight = Some(InFlight { update, state });
         let framework = task.framework;
         self.tell(cx, framework, status);
     }
@@ -99,6 +105,9 @@ impl Master {
             if task.by_master {
                 self.tell(cx, framework, task.status.clone());
             }
+        }
+        for status in self.verdicts.of(framework) {
+            self.tell(cx, framework, status.clone());
         }
     }
 
@@ -298,6 +307,9 @@ impl Master {
         id: TaskId,
         update: UpdateId,
     ) {
+        if self.verdicts.confirm(framework, update) {
+            return;
+        }
         if let Some(key) = self.tasks.find(framework, &id) {
             let task = &mut self.tasks[key];
             if task.status.agent.as_ref() != Some(agent) {
@@ -305,8 +317,13 @@ impl Master {
                 return;
             }
             if let Some(sent) = task.in_flight.filter(|sent| sent.update == update) {
-                task.acknowledged = Some(update);
                 let is_end = sent.state.is_terminal();
+                if task.by_master && !is_end {
+                    // The agent knows nothing of it.
+                    task.by_master = false;
+                    return;
+                }
+                task.acknowledged = Some(update);
                 let by_master = task.is_ended_by_master();
                 if is_end && !task.is_remembered() {
                     self.tasks.complete(key);

@@ -18,6 +18,7 @@ use super::world::{Link, World, at};
 use crate::auth::{PeerRole, Principal};
 use crate::ids::PeerId;
 use crate::protocol::container::ContainerCommand;
+use crate::protocol::scheduler::Event;
 use crate::{agent, master, scheduler};
 
 /// What the seal of a message says that was changed on its way.
@@ -146,7 +147,12 @@ impl World {
             Frame::Open => scheduler::Input::Connected { peer },
             Frame::Close => scheduler::Input::Disconnected { peer },
             Frame::Bytes(bytes) => match decode(bytes) {
-                Ok(event) => scheduler::Input::Master { peer, event },
+                Ok(event) => {
+                    if matches!(event, Event::Subscribed { .. }) {
+                        self.frameworks[at(n)].remind(life);
+                    }
+                    scheduler::Input::Master { peer, event }
+                }
                 Err(error) => return self.refuse(client, peer, End::Client, error),
             },
             Frame::Garbled => return self.refuse(client, peer, End::Client, GARBLED),

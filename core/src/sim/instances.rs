@@ -88,6 +88,15 @@ impl FrameworkSeat {
         self.instances.iter().filter_map(|one| one.node.machine())
     }
 
+    /// Has a scheduler read what was written down by all.
+    pub(super) fn remind(&mut self, life: u32) {
+        let open = self.known.open();
+        let one = self.of_life(life);
+        if let Some(hosted) = one.and_then(|one| one.node.machine_mut()) {
+            hosted.logic_mut().remember(open);
+        }
+    }
+
     fn find(&mut self, is: impl Fn(&Instance) -> bool) -> Option<&mut Instance> {
         self.instances.iter_mut().find(|one| is(one))
     }

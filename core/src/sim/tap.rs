@@ -56,8 +56,17 @@ impl Tally {
 #[derive(Clone, Debug)]
 struct Told {
     state: TaskState,
+    /// What was answered since, to a question.
+    answer: Option<TaskState>,
     agent: Option<AgentId>,
     updates: Vec<UpdateId>,
+}
+
+impl Told {
+    /// Returns the newest that is known.
+    fn newest(&self) -> TaskState {
+        self.answer.unwrap_or(self.state)
+    }
 }
 
 /// What one scheduler was told, or did, that its framework would write down.
@@ -67,8 +76,8 @@ enum Note {
     Heard(TaskId, UpdateId),
     /// News of a task.
     Told(TaskStatus),
-    /// Nobody knows a task.
-    Unknown(TaskId),
+    /// An answer about a task.
+    Answer(TaskStatus),
     /// It asked to launch so many tasks.
     Launched(u64),
 }
@@ -90,7 +99,7 @@ impl Known {
             match note {
                 Note::Heard(task, update) => self.news.push((task, update)),
                 Note::Told(status) => self.hear(&status),
-                Note::Unknown(task) => self.forget(&task),
+                Note::Answer(status) => self.learn(&status),
                 Note::Launched(tasks) => self.tally.launched += tasks,
             }
         }
@@ -110,7 +119,17 @@ impl Known {
 
     /// Lists the tasks that it heard of, with the newest state.
     pub(super) fn tasks(&self) -> impl Iterator<Item = (&TaskId, TaskState)> + '_ {
-        self.tasks.iter().map(|(id, told)| (id, told.state))
+        self.tasks.iter().map(|(id, told)| (id, told.newest()))
+    }
+
+    /// Lists the tasks that are not over as far as it heard, and where.
+    pub(super) fn open(&self) -> Vec<(TaskId, Option<AgentId>)> {
+        let open = self.tasks.iter().filter(|(_, told)| {
+            let state = told.newest();
+            !state.is_terminal() && state != TaskState::Unknown
+        });
+        open.map(|(id, told)| (id.clone(), told.agent.clone()))
+            .collect()
     }
 
     /// Returns the agent that a task was last heard of from.
@@ -123,11 +142,22 @@ impl Known {
         core::mem::take(&mut self.news)
     }
 
-    /// A scheduler was told that nobody knows a task.
-    fn forget(&mut self, task: &TaskId) {
-        let told = self.tasks.get_mut(task);
-        if let Some(told) = told.filter(|told| !told.state.is_terminal()) {
-            told.state = TaskState::Unknown;
+    /// A scheduler was answered a question about a task. That may be ahead of the news, so it says
+    /// nothing of what may still be heard; but it is all that is heard of what was lost.
+    fn learn(&mut self, status: &TaskStatus) {
+        let answer = status.state;
+        let told = self
+            .tasks
+            .entry(status.task.clone())
+            .or_insert_with(|| Told {
+                state: TaskState::Staging,
+                answer: None,
+                agent: status.agent.clone(),
+                updates: Vec::new(),
+            });
+        if !told.newest().is_terminal() {
+            told.answer = Some(answer);
+            self.tally.lost += u64::from(answer.is_terminal());
         }
     }
 
@@ -145,11 +175,16 @@ impl Known {
                 }
                 (told.state, told.agent) = (state, agent);
                 told.updates.extend(update);
+                if told.answer.is_some_and(TaskState::is_terminal) {
+                    return;
+                }
+                told.answer = None;
             }
             None => {
                 let updates = status.update.into_iter().collect();
                 let told = Told {
                     state,
+                    answer: None,
                     agent,
                     updates,
                 };
@@ -206,6 +241,8 @@ pub(super) struct Tap {
     tasks: BTreeMap<TaskId, TaskState>,
     /// What is to be written down.
     notes: Vec<Note>,
+    /// What its framework has written down as not over, to ask for.
+    open: Vec<(TaskId, Option<AgentId>)>,
     violation: Option<String>,
     /// Offers seen since the mode was set.
     offers: u64,
@@ -226,6 +263,7 @@ impl Tap {
             mode: Mode::Working,
             tasks: BTreeMap::new(),
             notes: Vec::new(),
+            open: Vec::new(),
             violation: None,
             offers: 0,
         }
@@ -237,6 +275,11 @@ impl Tap {
             User::Any(_) => None,
             User::Replay(replay) => Some(replay),
         }
+    }
+
+    /// Reads what its framework has written down, whoever of its schedulers heard it.
+    pub(super) fn remember(&mut self, open: Vec<(TaskId, Option<AgentId>)>) {
+        self.open = open;
     }
 
     pub(super) fn set_mode(&mut self, mode: Mode) {
@@ -255,8 +298,8 @@ impl Tap {
         if status.reason == Some(Reason::Reconciliation) && status.update.is_none() {
             // An answer, and no news: that still comes, and is to be confirmed. But of a task that
             // nobody knows nothing else comes.
+            self.notes.push(Note::Answer(status.clone()));
             if status.state == TaskState::Unknown {
-                self.notes.push(Note::Unknown(status.task.clone()));
                 let own = self.tasks.get_mut(&status.task);
                 if let Some(own) = own.filter(|own| !own.is_terminal()) {
                     *own = TaskState::Unknown;
@@ -329,8 +372,13 @@ impl Logic for Tap {
                     return;
                 }
             }
-            UserEvent::Subscribed { .. }
-            | UserEvent::Disconnected
+            UserEvent::Subscribed { .. } => {
+                let tasks = core::mem::take(&mut self.open);
+                if !tasks.is_empty() {
+                    calls.push(UserCall::Reconcile { tasks });
+                }
+            }
+            UserEvent::Disconnected
             | UserEvent::Rescinded(_)
             | UserEvent::Operation(_)
             | UserEvent::Error { .. }
@@ -435,6 +483,35 @@ mod tests {
             );
             assert_eq!(known.tally().finished, 1);
         }
+    }
+
+    #[test]
+    fn an_answer_is_known_and_says_nothing_of_the_news() {
+        use TaskState::{Failed, Gone, Running, Unreachable};
+        let answer = |state| status(state, None, Some(Reason::Reconciliation));
+        let after = |statuses: &[TaskStatus]| {
+            let (mut known, mut tap) = (Known::default(), tap());
+            for status in statuses {
+                tap.on_update(status);
+            }
+            known.note(&mut tap);
+            assert_eq!(known.violation(), None);
+            let states: Vec<TaskState> = known.tasks().map(|(_, state)| state).collect();
+            (states, known.open().len(), known.tally())
+        };
+        // An answer may be ahead of news that is on its way.
+        let lost = status(Unreachable, Some(1), None);
+        let running = status(Running, Some(2), None);
+        let (states, open, _) = after(&[lost.clone(), answer(Running)]);
+        assert_eq!((states, open), (vec![Running], 1));
+        let (states, ..) = after(&[answer(Running), lost.clone(), running]);
+        assert_eq!(states, [Running]);
+        // Nothing follows an end, and it counts once.
+        let (states, open, tally) = after(&[lost.clone(), answer(Gone), answer(Gone)]);
+        assert_eq!((states, open, tally.lost), (vec![Gone], 0, 1));
+        let ended = [status(Failed, Some(3), None), answer(Gone)];
+        let (states, _, tally) = after(&ended);
+        assert_eq!((states, tally.failed, tally.lost), (vec![Failed], 1, 0));
     }
 
     #[test]

@@ -280,7 +280,7 @@ fn an_agent_that_stays_away_is_unreachable_until_it_returns() {
         world.now,
     );
     assert_eq!(
-        outs,
+        unnamed(outs),
         [
             Output::Persist(RegistryOp::Reachable { id: id.clone() }),
             reregistered(peer, id),
@@ -304,7 +304,10 @@ fn frameworks_hear_of_unreachable_tasks() {
     let mut outs = world.pass(AWAY);
     outs.retain(|out| matches!(out, Output::Effect(_)));
     let lost = word("t", state, reason, why, Some(&id), world.now);
-    assert_eq!(outs, [to_framework(framework, Event::Update(lost.clone()))]);
+    assert_eq!(
+        unnamed(outs),
+        [to_framework(framework, Event::Update(lost.clone()))]
+    );
     // TK-08: its id stays taken. I11: that is no news of it.
     let (_, other) = world.agent("two", "cpus:4");
     world.now = world.now + Duration::from_micros(1);

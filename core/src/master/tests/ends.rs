@@ -1,5 +1,7 @@
 //! Ends of tasks that only the master can tell: none is lost.
 
+use alloc::format;
+
 use super::*;
 
 /// One agent, one framework that is patient, one task `t`.
@@ -188,7 +190,7 @@ fn what_the_agent_does_not_know_does_not_change_how_a_task_ended() {
 
 #[test]
 fn what_became_of_an_agent_is_told_to_a_framework_that_was_away() {
-    // SM-14, SM-16, TK-60: not ends, so there is nothing to confirm
+    // SM-14, SM-16, TK-60, TK-72: until it has confirmed that, or hears something newer
     let mut t = launched();
     t.world.lose(t.peer);
     t.world.lose(t.agent_peer);
@@ -196,9 +198,13 @@ fn what_became_of_an_agent_is_told_to_a_framework_that_was_away() {
     let at = t.world.now;
     assert_eq!(outs, [out_of_reach(&t.agent, at)]);
     let states = |told: Vec<TaskStatus>| -> Vec<_> {
-        told.into_iter().map(|s| (s.state, s.update)).collect()
+        let states = told.into_iter().map(|s| (s.state, s.update.is_some()));
+        states.collect()
     };
-    assert_eq!(states(t.subscribe()), [(TaskState::Unreachable, None)]);
+    assert_eq!(states(t.subscribe()), [(TaskState::Unreachable, true)]);
+    let lost = t.subscribe();
+    assert_eq!(t.acknowledge(lost[0].update.unwrap()), []);
+    assert_eq!(t.subscribe(), []);
     t.world.lose(t.peer);
     t.agent_peer = t.world.connect(PeerRole::Agent, "one");
     let running = report(&t.owner, task("t", &t.agent, "cpus:1"), TaskState::Running);
@@ -209,7 +215,10 @@ fn what_became_of_an_agent_is_told_to_a_framework_that_was_away() {
         tasks: vec![running],
     };
     t.world.agent_says(t.agent_peer, account);
-    assert_eq!(states(t.subscribe()), [(TaskState::Running, None)]);
+    assert_eq!(states(t.subscribe()), [(TaskState::Running, true)]);
+    // Of an earlier word it is no confirmation.
+    t.acknowledge(lost[0].update.unwrap());
+    assert_eq!(states(t.subscribe()), [(TaskState::Running, true)]);
     // From here on the agent's own news counts.
     t.report(
         news("t", TaskState::Running, &t.agent.clone(), 1),
@@ -218,6 +227,52 @@ fn what_became_of_an_agent_is_told_to_a_framework_that_was_away() {
     assert_eq!(t.subscribe(), []);
     // Its confirmation goes to the agent.
     assert_eq!(t.acknowledge(UpdateId(1)).len(), 1);
+}
+
+#[test]
+fn a_refusal_is_said_until_it_is_confirmed() {
+    // TK-72, OF-08, OF-11: no agent has heard of the task, so nobody else would say it
+    let mut t = launched();
+    let agent = t.agent.clone();
+    let refused = |t: &mut Launched, id: &str| {
+        let gone = launch(&[offer_id(0)], vec![task(id, &agent, "cpus:1")]);
+        let outs = t.world.call(t.peer, gone);
+        heard(&outs, t.peer)
+    };
+    let first = refused(&mut t, "x");
+    assert_eq!(first[0].state, TaskState::Dropped);
+    let second = refused(&mut t, "a");
+    t.world.lose(t.peer);
+    assert_eq!(t.subscribe(), [first.clone(), second.clone()].concat());
+    let confirm = |t: &mut Launched, id: &str, status: &TaskStatus| {
+        let call = Call::Acknowledge {
+            agent: agent.clone(),
+            task: task_id(id),
+            update: status.update.unwrap(),
+        };
+        t.world.call(t.peer, call)
+    };
+    assert_eq!(confirm(&mut t, "x", &first[0]), []);
+    assert_eq!(t.subscribe(), second);
+    assert_eq!(confirm(&mut t, "a", &second[0]), []);
+    assert_eq!(t.subscribe(), []);
+    // Others of it go to the agent, as ever.
+    assert_eq!(confirm(&mut t, "a", &second[0]).len(), 1);
+}
+
+#[test]
+fn refusals_that_nobody_confirms_are_said_once_beyond_a_bound() {
+    let mut t = launched();
+    let tasks = |n: usize, of: &str| -> Vec<TaskInfo> {
+        let ids = (0..n).map(|n| format!("{of}{n}"));
+        ids.map(|id| task(&id, &t.agent, "cpus:1")).collect()
+    };
+    let most = limits::VERDICTS_PER_FRAMEWORK;
+    let (full, more) = (tasks(most, "a"), tasks(1, "b"));
+    t.world.call(t.peer, launch(&[offer_id(0)], full));
+    let outs = t.world.call(t.peer, launch(&[offer_id(0)], more));
+    assert_eq!(heard(&outs, t.peer)[0].update, None);
+    assert_eq!(t.subscribe().len(), most);
 }
 
 #[test]

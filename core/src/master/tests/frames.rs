@@ -62,7 +62,10 @@ fn a_task_that_would_not_fit_its_own_frame_is_refused() {
         Some(&agent),
         world.now,
     );
-    assert_eq!(outs[0], to_framework(peer, Event::Update(error)));
+    assert_eq!(
+        unnamed(outs.clone())[0],
+        to_framework(peer, Event::Update(error))
+    );
     let good = matches!(
         &outs[1..],
         [Output::Effect(Effect::Agent {

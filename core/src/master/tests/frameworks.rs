@@ -96,7 +96,7 @@ fn the_second_scheduler_takes_over() {
     let (state, reason) = (TaskState::Dropped, Reason::InvalidOffers);
     let why = "offer rio-1-O0 is not, or no longer, valid";
     let status = word("t", state, reason, why, Some(&agent), world.now);
-    assert_eq!(outs, [to_framework(peer, Event::Update(status))]);
+    assert_eq!(unnamed(outs), [to_framework(peer, Event::Update(status))]);
 }
 
 #[test]

@@ -195,6 +195,28 @@ fn out_of_reach(agent: &AgentId, at: Time) -> Out {
     Output::Persist(RegistryOp::Unreachable { id, at })
 }
 
+/// The same without the names under which the master's own words are confirmed: each has one.
+fn unnamed(mut outs: Vec<Out>) -> Vec<Out> {
+    for out in &mut outs {
+        let Output::Effect(Effect::Scheduler {
+            event: Event::Update(status),
+            ..
+        }) = out
+        else {
+            continue;
+        };
+        let is_refusal = matches!(
+            status.reason,
+            Some(Reason::TaskInvalid | Reason::InvalidOffers)
+        );
+        let is_of_another =
+            is_refusal && !matches!(status.state, TaskState::Error | TaskState::Dropped);
+        let name = status.update.take();
+        assert_eq!(name.is_none(), is_of_another, "{status:?}");
+    }
+    outs
+}
+
 fn to_framework(peer: PeerId, event: Event) -> Out {
     Output::Effect(Effect::Scheduler { peer, event })
 }

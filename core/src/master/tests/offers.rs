@@ -216,7 +216,7 @@ fn tasks_are_taken_in_turn_and_each_on_its_own() {
         invalid(world, peer, "empty", agent, "task has no resources"),
         run(o.agent_peer, &o.owner, b),
     ];
-    assert_eq!(outs, expected);
+    assert_eq!(unnamed(outs), expected);
     // OF-17: the rest is declined.
     assert_eq!(o.world.free(), resources("mem:1000"));
 }
@@ -270,7 +270,7 @@ fn an_invalid_set_drops_the_tasks_and_frees_what_it_names() {
         let ids: Vec<OfferId> = ids.iter().map(|n| offer_id(*n)).collect();
         let outs = world.call(peer, launch(&ids, vec![task("t", &agent, "cpus:1")]));
         let status = dropped(&world, peer, "t", &agent, why);
-        assert_eq!(outs, [status], "{ids:?}");
+        assert_eq!(unnamed(outs), [status], "{ids:?}");
         assert_eq!(world.master.view().offers().len(), left, "{ids:?}");
     }
 }
@@ -318,7 +318,10 @@ fn nobody_can_use_or_end_the_offers_of_others() {
     let call = launch(&[offer_id(0)], vec![task("t", &o.agent, "cpus:1")]);
     let outs = o.world.call(thief, call);
     let why = "offer rio-1-O0 is not, or no longer, valid";
-    assert_eq!(outs, [dropped(&o.world, thief, "t", &o.agent, why)]);
+    assert_eq!(
+        unnamed(outs),
+        [dropped(&o.world, thief, "t", &o.agent, why)]
+    );
     let call = Call::Decline {
         offers: vec![offer_id(0)],
         refuse: None,
@@ -338,7 +341,7 @@ fn an_accept_for_an_agent_that_is_away_says_so() {
     let (state, reason) = (TaskState::Dropped, Reason::AgentDisconnected);
     let why = "offer rio-1-O0 is not, or no longer, valid";
     let status = word("t", state, reason, why, Some(&o.agent), o.world.now);
-    assert_eq!(outs, [to_framework(o.peer, Event::Update(status))]);
+    assert_eq!(unnamed(outs), [to_framework(o.peer, Event::Update(status))]);
 }
 
 #[test]
@@ -359,7 +362,7 @@ fn an_accept_for_an_agent_that_is_given_up_or_gone_says_so() {
         let outs = o.world.call(o.peer, call);
         let (state, reason) = (TaskState::Dropped, Reason::AgentRemoved);
         let status = word("t", state, reason, why, Some(&o.agent), o.world.now);
-        assert_eq!(outs, [to_framework(o.peer, Event::Update(status))]);
+        assert_eq!(unnamed(outs), [to_framework(o.peer, Event::Update(status))]);
     }
 }
 
@@ -438,7 +441,7 @@ fn an_executor_costs_once_while_it_has_tasks() {
         run(o.agent_peer, &o.owner, b),
         invalid(world, peer, "c", agent, why),
     ];
-    assert_eq!(outs, expected);
+    assert_eq!(unnamed(outs), expected);
     assert_eq!(world.free(), resources("cpus:1"));
     let done = news("a", TaskState::Finished, agent, 1);
     world.update(o.agent_peer, &o.owner, done, TaskState::Finished);
@@ -467,7 +470,7 @@ fn a_task_and_its_executor_do_not_share_a_port() {
         .call(o.peer, launch(&[offer_id(0)], vec![both, apart.clone()]));
     let why = "executor needs ports:[2-3] but the offer has ports:[3-5] left";
     assert_eq!(
-        outs,
+        unnamed(outs),
         [
             invalid(&o.world, o.peer, "both", &o.agent, why),
             run_with(o.agent_peer, &o.owner, apart, true),

@@ -199,7 +199,31 @@ fn an_agent_that_does_not_come_back_is_unreachable_and_so_may_be_its_tasks() {
         let status = word(task, state, reason, why, Some(&one), story.world.now);
         to_framework(story.web, Event::Update(status))
     };
-    assert_eq!(heard, [back("t"), back("u")]);
+    let (state, reason) = (TaskState::Running, Reason::Reconciliation);
+    let running = word("t", state, reason, "", Some(&one), story.world.now);
+    let expected = [story.answered(&[running]), back("t"), back("u")];
+    assert_eq!(unnamed(heard), expected);
+}
+
+#[test]
+fn what_an_agent_that_was_out_of_reach_does_not_bring_back_is_gone() {
+    // TK-76, TK-77: the question stays until it is answered for good
+    let mut story = Story::new();
+    let one = agent_id(0);
+    assert_eq!(story.ask(&[("t", Some(&one))]), []);
+    story.world.pass(Duration::from_secs(600));
+    // By another scheduler, which was told nothing.
+    story.world.lose(story.web);
+    story.web = story.world.connect(PeerRole::Framework, "web");
+    let info = framework_info_of(story.owner.clone());
+    story.world.subscribe(story.web, info);
+    let why = "its agent is unreachable";
+    let away = story.says("t", TaskState::Unreachable, why, Some(&one));
+    let outs = story.ask(&[("t", Some(&one))]);
+    assert_eq!(outs, [story.answered(&[away])]);
+    let (_, heard) = story.back(&[]);
+    let gone = story.says("t", TaskState::Gone, NOT_THERE, Some(&one));
+    assert_eq!(heard, [story.answered(&[gone])]);
 }
 
 #[test]

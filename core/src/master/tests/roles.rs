@@ -78,7 +78,7 @@ fn offers_of_two_roles_are_not_accepted_together() {
                 message: why.into(),
             }
         };
-        assert_eq!(outs, [to_framework(peer, event)]);
+        assert_eq!(unnamed(outs), [to_framework(peer, event)]);
         assert_eq!(world.master.view().offers(), []);
     }
 }
@@ -113,7 +113,7 @@ fn an_executor_stays_in_its_role() {
     let why = "executor e is there already, in role eng and not ops";
     let (state, reason) = (TaskState::Error, Reason::TaskInvalid);
     let status = word("b", state, reason, why, Some(&agent), world.now);
-    assert_eq!(outs, [to_framework(peer, Event::Update(status))]);
+    assert_eq!(unnamed(outs), [to_framework(peer, Event::Update(status))]);
 }
 
 #[test]

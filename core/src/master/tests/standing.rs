@@ -120,7 +120,10 @@ fn the_next_leadership_knows_who_is_out_of_reach() {
     let again = word("t", state, reason, why, Some(&id), world.now);
     assert_eq!(records(&outs), [RegistryOp::Reachable { id }]);
     // How the other one ended the agent says itself.
-    assert_eq!(outs[2..], [to_framework(web, Event::Update(again))]);
+    assert_eq!(
+        unnamed(outs[2..].to_vec()),
+        [to_framework(web, Event::Update(again))]
+    );
 }
 
 #[test]
