@@ -350,7 +350,7 @@ fn is_answer(before: Option<TaskState>, status: &TaskStatus) -> bool {
     );
     let is_refusal = is_refusal || (never_ran && status.reason == Some(Reason::AgentRemoved));
     let is_over = before.is_some_and(TaskState::is_terminal);
-    is_refusal && status.update.is_none() && (is_over || !never_ran)
+    is_refusal && status.source == Source::Master && (is_over || !never_ran)
 }
 
 /// Returns whether a master says again how a task ended. Of an agent that lost what it knew of the
@@ -450,7 +450,10 @@ mod tests {
         assert_eq!(told(&[running.clone(), done.clone()]), None);
         assert!(told(&[done.clone(), done.clone()]).is_some());
         assert!(told(&[running.clone(), status(Staging, Some(2), None)]).is_some());
-        let refused = |state| status(state, None, Some(Reason::InvalidOffers));
+        let refused = |state| TaskStatus {
+            source: Source::Master,
+            ..status(state, None, Some(Reason::InvalidOffers))
+        };
         let again = [running.clone(), refused(Running), done.clone()];
         assert_eq!(told(&again), None);
         let lost = [running.clone(), refused(Dropped), done.clone()];
