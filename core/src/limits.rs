@@ -39,6 +39,8 @@ pub const LABELS: usize = 256;
 pub const COPIES: u32 = 65_536;
 /// The most tasks in one accept.
 pub const TASKS_PER_ACCEPT: usize = 10_000;
+/// The most tasks of one group.
+pub const TASKS_PER_GROUP: usize = 256;
 /// The most operations on resources in one accept.
 pub const OPERATIONS_PER_ACCEPT: usize = 1_000;
 /// The most operations of one agent that it has not yet confirmed to have carried out.

@@ -49,6 +49,7 @@ fn what_is_invalid_is_refused_by_its_rule_and_changes_nothing() {
     frameworks::check(&mut catalogue);
     calls::check(&mut catalogue);
     tasks::check(&mut catalogue);
+    tasks::check_groups(&mut catalogue);
     agents::check(&mut catalogue);
     operators::check(&mut catalogue);
     let count = catalogue.0.len();

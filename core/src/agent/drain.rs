@@ -8,9 +8,9 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::records::Number;
 use super::updates::News;
 use super::{Agent, Cx};
-use crate::ids::{FrameworkId, TaskId};
 use crate::protocol::status::{Reason, TaskState};
 
 impl Agent {
@@ -20,16 +20,13 @@ impl Agent {
             return;
         }
         self.is_draining = true;
-        let tasks = self.state.tasks().values();
-        let live = tasks.filter(|task| !task.state().is_terminal());
-        let live: Vec<(FrameworkId, TaskId, Option<Duration>)> = live
-            .map(|task| {
-                let grace = grace(max_grace, task.info().kill_grace);
-                (task.framework().clone(), task.info().id.clone(), grace)
-            })
+        let live = self.state.tasks().iter();
+        let live = live.filter(|(_, task)| !task.state().is_terminal());
+        let live: Vec<(Number, Option<Duration>)> = live
+            .map(|(number, task)| (*number, grace(max_grace, task.info().kill_grace)))
             .collect();
-        for (framework, task, grace) in live {
-            self.on_kill_task(cx, &framework, &task, grace);
+        for (task, grace) in live {
+            self.kill(cx, task, grace);
         }
     }
 

@@ -162,6 +162,13 @@ impl AgentState {
         numbers.filter_map(|number| Some((*number, self.tasks.get(number)?)))
     }
 
+    /// Lists what is kept of a group, by the number of its first task.
+    pub(super) fn group(&self, first: Number) -> impl Iterator<Item = (Number, &Task)> + '_ {
+        let tasks = self.tasks.range(first..);
+        let of_it = tasks.take_while(move |(_, task)| task.group() == Some(first));
+        of_it.map(|(number, task)| (*number, task))
+    }
+
     fn framework_entry(&mut self, info: &FrameworkInfo) -> &mut Framework {
         let id = info
             .id
@@ -232,13 +239,27 @@ impl AgentState {
         );
     }
 
+    fn apply_executor_ended(&mut self, executor: Number) {
+        let row = self
+            .executors
+            .remove(&executor)
+            .expect("a record speaks of an executor that is kept");
+        if let Some(framework) = self.frameworks.get_mut(row.framework()) {
+            framework.executors.remove(&row.info().id);
+        }
+        self.remove_if_unused(row.framework());
+        let id = row.info().id.clone();
+        let retired = Retired::Executor(row.framework().clone(), id);
+        self.retired.insert((self.last_time, executor), retired);
+    }
+
     fn apply_task_accepted(
         &mut self,
         number: Number,
         framework: &FrameworkInfo,
         role: &Role,
         task: &TaskInfo,
-        placement: Placement,
+        (placement, group): (Placement, Option<Number>),
     ) {
         self.take_number(number);
         let entry = self.framework_entry(framework);
@@ -251,7 +272,7 @@ impl AgentState {
         }
         self.tasks.insert(
             number,
-            Task::new(framework, role.clone(), task.clone(), placement),
+            Task::new(framework, role.clone(), task.clone(), placement, group),
         );
     }
 
@@ -317,26 +338,26 @@ impl Durable for AgentState {
                 .get_mut(executor)
                 .expect("a record speaks of an executor that is kept")
                 .mark_subscribed(),
-            AgentRecord::ExecutorEnded { executor } => {
-                let row = self
-                    .executors
-                    .remove(executor)
-                    .expect("a record speaks of an executor that is kept");
-                if let Some(framework) = self.frameworks.get_mut(row.framework()) {
-                    framework.executors.remove(&row.info().id);
-                }
-                self.remove_if_unused(row.framework());
-                let id = row.info().id.clone();
-                let retired = Retired::Executor(row.framework().clone(), id);
-                self.retired.insert((self.last_time, *executor), retired);
-            }
+            AgentRecord::ExecutorEnded { executor } => self.apply_executor_ended(*executor),
             AgentRecord::TaskAccepted {
                 number,
                 framework,
                 role,
                 task,
                 placement,
-            } => self.apply_task_accepted(*number, framework, role, task, *placement),
+            } => self.apply_task_accepted(*number, framework, role, task, (*placement, None)),
+            AgentRecord::GroupAccepted {
+                first,
+                framework,
+                role,
+                tasks,
+                placement,
+            } => {
+                for (number, task) in (first.0..).map(Number).zip(tasks) {
+                    let place = (*placement, Some(*first));
+                    self.apply_task_accepted(number, framework, role, task, place);
+                }
+            }
             AgentRecord::KillRequested { task, destroy_at } => {
                 self.task_mut(*task).request_kill(*destroy_at);
             }

@@ -9,32 +9,17 @@ use super::containers::Phase;
 use super::records::Number;
 use super::tasks::Placement;
 use super::{Agent, AgentRecord, Cx, Effect, Timer};
-use crate::ids::{FrameworkId, TaskId};
 use crate::protocol::container::ContainerCommand;
 use crate::protocol::executor::Event;
 use crate::time::Time;
 
 impl Agent {
-    pub(super) fn on_kill_task(
-        &mut self,
-        cx: &mut Cx<'_>,
-        framework: &FrameworkId,
-        task: &TaskId,
-        requested: Option<Duration>,
-    ) {
-        if self.link.joined().is_none() {
-            tracing::debug!(%task, "a kill before the registration: ignored");
-            return;
-        }
-        let Some(number) = self.state.find_task(framework, task) else {
-            // The master asks about it when the agent next returns (PR-03).
-            tracing::debug!(%framework, %task, "a kill of an unknown task: ignored");
-            return;
-        };
-        let row = self.state.task(number).expect("a found task is kept");
-        if row.state().is_terminal() {
-            return;
-        }
+    /// Ends a task that is not over.
+    pub(super) fn kill(&mut self, cx: &mut Cx<'_>, number: Number, requested: Option<Duration>) {
+        let row = self
+            .state
+            .task(number)
+            .expect("a task that is not over is kept");
         let own = row.info().kill_grace;
         let patience = requested.or(own).unwrap_or(self.config.kill_grace); // TK-84
         let destroy_at = cx.now + patience;

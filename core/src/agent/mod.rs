@@ -6,8 +6,8 @@
 //! round trip for news that says nothing.
 //!
 //! Reading order: `interface`, `records` and `journal` (what it remembers), `on_master`, `kills`,
-//! `on_container`, `on_executor`, `messages`, `overdue`, `updates`, `operations`, `recovery`,
-//! `drain`, `leaving`.
+//! `groups`, `on_container`, `on_executor`, `messages`, `overdue`, `updates`, `operations`,
+//! `recovery`, `drain`, `leaving`.
 //!
 //! Deliberately not here: how containers work, where sandboxes are, finding the master.
 
@@ -15,6 +15,7 @@ mod containers;
 mod drain;
 mod executors;
 mod gc;
+mod groups;
 mod history;
 mod interface;
 mod invariants;

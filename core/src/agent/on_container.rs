@@ -91,6 +91,7 @@ impl Agent {
             return;
         };
         let news = own_end(task, end, self.recovery);
+        self.end_with(cx, number, news.state);
         self.report(cx, number, news);
     }
 

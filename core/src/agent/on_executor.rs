@@ -19,6 +19,7 @@ use crate::limits;
 use crate::protocol::executor::{Call, Event, may_report};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
+use crate::protocol::task::TaskInfo;
 
 impl Agent {
     pub(super) fn on_executor_connected(
@@ -165,17 +166,39 @@ impl Agent {
 
     /// Hands a task over, if its executor is subscribed.
     pub(super) fn deliver(&mut self, cx: &mut Cx<'_>, executor: Number, task: Number) {
-        let row = self.state.task(task).expect("a task to hand over is kept");
-        let info = row.info().clone();
-        let session = self.sessions.get_mut(executor);
-        if let Some(session) = session
-            && let Some(peer) = session.peer()
-        {
-            session.deliver(task);
-            let event = Event::Launch(info);
+        let Some(session) = self.sessions.get(executor) else {
+            return;
+        };
+        let Some(peer) = session.peer() else {
+            return;
+        };
+        // Of a group all are handed over together, with the first of them.
+        let mut new = self.members(task);
+        new.retain(|member| {
+            let row = self.state.task(*member);
+            let lives = row.is_some_and(|row| row.destroy_at().is_none());
+            lives && !session.is_delivered(*member)
+        });
+        if let Some(event) = self.hand_over(&new) {
             cx.out.emit(Effect::Executor { peer, event });
+        }
+        for task in new {
+            if let Some(session) = self.sessions.get_mut(executor) {
+                session.deliver(task);
+            }
             self.await_word(cx, task);
         }
+    }
+
+    /// Says what hands tasks of one group, or one task, over to their executor.
+    pub(super) fn hand_over(&self, tasks: &[Number]) -> Option<Event> {
+        let rows = tasks.iter().filter_map(|number| self.state.task(*number));
+        let is_group = rows.clone().any(|row| row.group().is_some());
+        let mut infos: Vec<TaskInfo> = rows.map(|row| row.info().clone()).collect();
+        if is_group {
+            return Some(Event::LaunchGroup(infos));
+        }
+        infos.pop().map(Event::Launch)
     }
 
     pub(super) fn report_killed_during_launch(&mut self, cx: &mut Cx<'_>, task: Number) {
@@ -371,6 +394,7 @@ impl Agent {
             status.reason = Some(Reason::MaxCompletionTimeReached);
         }
         status.agent = self.state.agent().cloned();
+        self.end_with(cx, number, status.state);
         self.record_update(cx, number, status);
         acknowledge(cx, peer, id, update); // TK-70
     }

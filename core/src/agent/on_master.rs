@@ -3,6 +3,7 @@
 //! Deliberately not here: registration ([`super::registration`]), kills ([`super::kills`]), and
 //! operations ([`super::operations`]).
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -16,19 +17,42 @@ use super::updates::{News, Stream};
 use super::{Agent, AgentRecord, Cx, Effect};
 use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
 use crate::limits;
-use crate::protocol::agent::{ToAgent, ToMaster};
+use crate::protocol::agent::{GroupOrder, ToAgent, ToMaster};
 use crate::protocol::container::{ContainerCommand, ContainerSpec};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
-use crate::protocol::task::{ExecutorInfo, TaskInfo};
+use crate::protocol::task::{ExecutorInfo, ExecutorKind, TaskInfo};
 use crate::roles::Role;
 
-/// A task, as the master orders it.
+/// A task, or a group of tasks with one executor, as the master orders it.
 struct Job {
     framework: FrameworkInfo,
     role: Role,
-    task: TaskInfo,
+    tasks: Vec<TaskInfo>,
+    is_group: bool,
     starts_executor: bool,
+}
+
+impl Job {
+    fn of_group(order: GroupOrder) -> Self {
+        Self {
+            framework: order.framework,
+            role: order.role,
+            tasks: order.tasks,
+            is_group: true,
+            starts_executor: order.starts_executor,
+        }
+    }
+
+    /// Says that it is wrong.
+    fn invalid(&self, problem: String) -> News {
+        let reason = if self.is_group {
+            Reason::TaskGroupInvalid
+        } else {
+            Reason::TaskInvalid
+        };
+        News::new(TaskState::Error, Source::Agent).because(reason, problem)
+    }
 }
 
 fn pong(cx: &mut Cx<'_>, peer: PeerId) {
@@ -82,11 +106,13 @@ impl Agent {
                 let job = Job {
                     framework,
                     role,
-                    task,
+                    tasks: Vec::from([task]),
+                    is_group: false,
                     starts_executor,
                 };
-                self.on_run_task(cx, job);
+                self.on_run(cx, job);
             }
+            ToAgent::RunGroup(order) => self.on_run(cx, Job::of_group(order)),
             ToAgent::KillTask {
                 framework,
                 task,
@@ -124,29 +150,19 @@ impl Agent {
         }
     }
 
-    fn on_run_task(&mut self, cx: &mut Cx<'_>, job: Job) {
-        let task = &job.task;
+    fn on_run(&mut self, cx: &mut Cx<'_>, job: Job) {
         let (Some(peer), Some(agent)) = (self.link.joined(), self.state.agent().cloned()) else {
-            tracing::debug!(task = %task.id, "a task before the registration: ignored"); // AG-01
+            tracing::debug!(tasks = job.tasks.len(), "before the registration: ignored"); // AG-01
             return;
         };
-        let Some(id) = job.framework.id.clone() else {
-            tracing::debug!(task = %task.id, "a task of a framework without id: ignored");
+        let Some(id) = job.framework.id.clone().filter(|_| !job.tasks.is_empty()) else {
+            tracing::debug!(tasks = job.tasks.len(), "no tasks, or of nobody: ignored");
             return;
         };
-        if self.state.is_ended(&id) {
-            let why = "the framework was shut down on the agent, and is not over yet"; // AG-27
-            self.refuse_task(cx, peer, id, job.task.id, why.into());
-            return;
-        }
-        if self.state.find_task(&id, &task.id).is_some() {
-            let why = "the agent has a task of this id, which is not over yet";
-            self.refuse_task(cx, peer, id, job.task.id, why.into());
-            return;
-        }
-        if self.state.tasks().len() >= limits::TASKS_PER_AGENT {
-            let why = format!("the agent has {} tasks already", limits::TASKS_PER_AGENT);
-            self.refuse_task(cx, peer, id, job.task.id, why);
+        if let Some(why) = self.why_refused(&id, &job.tasks) {
+            for task in job.tasks {
+                self.refuse_task(cx, peer, id.clone(), task.id, why.clone());
+            }
             return;
         }
         if self.is_draining {
@@ -155,19 +171,41 @@ impl Agent {
             self.turn_away(cx, job, news);
             return;
         }
-        if let Err(problem) = check_task(&agent, task) {
-            let news = News::new(TaskState::Error, Source::Agent);
-            self.turn_away(cx, job, news.because(Reason::TaskInvalid, problem));
-        } else if let Some(missing) = self.unknown_resources(task) {
+        if let Err(problem) = check_job(&agent, &job) {
+            let news = job.invalid(problem);
+            self.turn_away(cx, job, news);
+            return;
+        }
+        let mut tasks = job.tasks.iter();
+        if let Some(missing) = tasks.find_map(|task| self.unknown_resources(task)) {
             // AG-30, SM-34
             let problem = format!("the agent does not have {missing}");
             let news = News::new(TaskState::Dropped, Source::Agent);
             self.turn_away(cx, job, news.because(Reason::ResourcesUnknown, problem));
-        } else if let Some(executor) = task.executor.clone() {
-            self.run_by_executor(cx, &agent, &id, job, executor);
-        } else {
-            self.run_by_command(cx, &agent, &id, job);
+            return;
         }
+        let executor = job.tasks.first().and_then(|task| task.executor.clone());
+        match executor.filter(|executor| executor.kind == ExecutorKind::Custom) {
+            Some(executor) => self.run_by_executor(cx, &agent, &id, job, executor),
+            None => self.run_by_command(cx, &agent, &id, job),
+        }
+    }
+
+    /// Says why tasks cannot even be remembered, if so.
+    fn why_refused(&self, framework: &FrameworkId, tasks: &[TaskInfo]) -> Option<String> {
+        if self.state.is_ended(framework) {
+            // AG-27
+            return Some("the framework was shut down on the agent, and is not over yet".into());
+        }
+        let mut named = BTreeSet::new();
+        let is_known = |task: &TaskInfo| {
+            !named.insert(task.id.clone()) || self.state.find_task(framework, &task.id).is_some()
+        };
+        if tasks.iter().any(is_known) {
+            return Some("the agent has a task of this id, which is not over yet".into());
+        }
+        let (has, limit) = (self.state.tasks().len(), limits::TASKS_PER_AGENT);
+        (has + tasks.len() > limit).then(|| format!("the agent has {has} tasks already"))
     }
 
     /// Refuses a task without remembering it. The master tells the framework, and goes on if need
@@ -193,23 +231,39 @@ impl Agent {
         cx.out.emit(Effect::Master { peer, message });
     }
 
-    /// Takes a task on only to report, reliably, that it does not run.
+    /// Takes tasks on only to report, reliably, that they do not run.
     fn turn_away(&mut self, cx: &mut Cx<'_>, job: Job, news: News) {
-        let number = self.accept(cx, job, Placement::Nowhere);
-        self.report(cx, number, news);
+        let count = job.tasks.len() as u64;
+        let Number(first) = self.accept(cx, job, Placement::Nowhere);
+        for number in (first..first + count).map(Number) {
+            self.report(cx, number, news.clone());
+        }
     }
 
-    fn accept(&mut self, cx: &mut Cx<'_>, job: Job, placement: Placement) -> Number {
-        let number = self.state.next();
-        let record = AgentRecord::TaskAccepted {
-            number,
-            framework: job.framework,
-            role: job.role,
-            task: job.task,
-            placement,
+    /// Remembers tasks: all of a group, or none. Returns the number of the first.
+    fn accept(&mut self, cx: &mut Cx<'_>, mut job: Job, placement: Placement) -> Number {
+        let (first, framework, role) = (self.state.next(), job.framework, job.role);
+        let record = match job.tasks.pop() {
+            Some(task) if !job.is_group => AgentRecord::TaskAccepted {
+                number: first,
+                framework,
+                role,
+                task,
+                placement,
+            },
+            last => {
+                job.tasks.extend(last);
+                AgentRecord::GroupAccepted {
+                    first,
+                    framework,
+                    role,
+                    tasks: job.tasks,
+                    placement,
+                }
+            }
         };
         self.persist(cx, record);
-        number
+        first
     }
 
     fn launch(&mut self, cx: &mut Cx<'_>, number: Number, spec: ContainerSpec) {
@@ -225,13 +279,18 @@ impl Agent {
         framework: &FrameworkId,
         job: Job,
     ) {
-        let task = &job.task;
-        let command = task.command.as_ref().expect("check_task found a command");
-        let number = self.state.next();
-        let mut spec = launch::task_container(agent, framework, task, command, number);
-        launch::default_user(&mut spec, &job.framework);
+        let numbers = (self.state.next().0..).map(Number);
+        let specs = numbers.zip(&job.tasks).map(|(number, task)| {
+            let command = task.command.as_ref().expect("check_task found a command");
+            let mut spec = launch::task_container(agent, framework, task, command, number);
+            launch::default_user(&mut spec, &job.framework);
+            (number, spec)
+        });
+        let specs: Vec<(Number, ContainerSpec)> = specs.collect();
         self.accept(cx, job, Placement::Own);
-        self.launch(cx, number, spec);
+        for (number, spec) in specs {
+            self.launch(cx, number, spec);
+        }
     }
 
     fn run_by_executor(
@@ -280,8 +339,8 @@ impl Agent {
             None
         };
         if let Some(problem) = problem {
-            let news = News::new(TaskState::Error, Source::Agent);
-            self.turn_away(cx, job, news.because(Reason::TaskInvalid, problem));
+            let news = job.invalid(problem);
+            self.turn_away(cx, job, news);
             return;
         }
         let session = self
@@ -335,13 +394,29 @@ fn executor_is_gone(why: &str) -> News {
 }
 
 /// Checks what the agent itself relies on; the master has checked the rest.
-fn check_task(agent: &AgentId, task: &TaskInfo) -> Result<(), String> {
-    if task.agent != *agent {
-        return Err(format!("it is meant for agent {}, not {agent}", task.agent));
+fn check_job(agent: &AgentId, job: &Job) -> Result<(), String> {
+    let executor = job.tasks.first().and_then(|task| task.executor.as_ref());
+    for task in &job.tasks {
+        if task.agent != *agent {
+            return Err(format!("it is meant for agent {}, not {agent}", task.agent));
+        }
+        if task.executor.as_ref() != executor {
+            return Err("its group has no executor in common".to_string());
+        }
+        let by_agent = match executor.map(|executor| executor.kind) {
+            Some(ExecutorKind::Custom) => false,
+            Some(ExecutorKind::BuiltIn) if job.is_group => true,
+            None if !job.is_group => true,
+            Some(ExecutorKind::BuiltIn) | None => {
+                return Err("a group, and nothing else, has an executor for groups".into());
+            }
+        };
+        if by_agent && task.command.is_none() {
+            return Err("it has neither a command nor an executor".to_string());
+        }
+        if !by_agent && task.command.is_some() {
+            return Err("it has both a command and an executor".to_string());
+        }
     }
-    match (&task.command, &task.executor) {
-        (Some(_), Some(_)) => Err("it has both a command and an executor".to_string()),
-        (None, None) => Err("it has neither a command nor an executor".to_string()),
-        (Some(_), None) | (None, Some(_)) => Ok(()),
-    }
+    Ok(())
 }

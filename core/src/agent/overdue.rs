@@ -14,7 +14,6 @@ use super::containers::Phase;
 use super::records::Number;
 use super::tasks::Placement;
 use super::{Agent, Cx, Effect, Timer};
-use crate::protocol::executor::Event;
 use crate::protocol::status::Reason;
 use crate::time::Time;
 
@@ -129,8 +128,10 @@ impl Agent {
         let session = self.sessions.get(executor);
         let listens = session.filter(|s| s.ending().is_none() && row.destroy_at().is_none());
         if let Some(peer) = listens.and_then(|session| session.peer()) {
-            let event = Event::Launch(row.info().clone());
-            cx.out.emit(Effect::Executor { peer, event });
+            let again = self.hand_over(&[task]);
+            if let Some(event) = again {
+                cx.out.emit(Effect::Executor { peer, event });
+            }
         }
     }
 

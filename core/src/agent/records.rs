@@ -4,6 +4,8 @@
 //!
 //! Deliberately not here: what follows from each.
 
+use alloc::vec::Vec;
+
 use serde::{Deserialize, Serialize};
 
 use super::tasks::Placement;
@@ -148,4 +150,17 @@ pub enum AgentRecord {
     },
     /// The agent has left: the next time that it joins, it is a new one.
     Left,
+    /// Tasks were taken on together.
+    GroupAccepted {
+        /// The number of the first; the others follow.
+        first: Number,
+        /// Whose tasks, with its id.
+        framework: FrameworkInfo,
+        /// In which role their resources are held.
+        role: Role,
+        /// The tasks.
+        tasks: Vec<TaskInfo>,
+        /// Where they run: in containers of their own, each, or in that of one executor.
+        placement: Placement,
+    },
 }

@@ -40,6 +40,8 @@ pub(super) struct Task {
     role: Role,
     info: TaskInfo,
     placement: Placement,
+    /// The number of the first task of its group, if it is of one.
+    group: Option<Number>,
     /// The newest state, acknowledged or not.
     state: TaskState,
     /// When a container that was asked to end is destroyed; set once a kill was asked for.
@@ -60,12 +62,14 @@ impl Task {
         role: Role,
         info: TaskInfo,
         placement: Placement,
+        group: Option<Number>,
     ) -> Self {
         Self {
             framework,
             role,
             info,
             placement,
+            group,
             state: TaskState::Staging,
             destroy_at: None,
             running_since: None,
@@ -89,6 +93,10 @@ impl Task {
 
     pub(super) fn placement(&self) -> Placement {
         self.placement
+    }
+
+    pub(super) fn group(&self) -> Option<Number> {
+        self.group
     }
 
     pub(super) fn state(&self) -> TaskState {

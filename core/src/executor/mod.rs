@@ -153,7 +153,19 @@ impl Executor {
     fn on_event(&mut self, now: Time, event: Event, out: &mut Out) {
         match event {
             Event::Subscribed { agent } => self.on_subscribed(now, agent, out),
-            Event::Launch(task) => self.on_launch(now, task, out),
+            Event::Launch(task) => {
+                if let Some(task) = self.take_on(now, task, out) {
+                    out.emit(Effect::User(UserEvent::Launch(task)));
+                }
+            }
+            Event::LaunchGroup(tasks) => {
+                let tasks = tasks.into_iter();
+                let new = tasks.filter_map(|task| self.take_on(now, task, out));
+                let new: Vec<TaskInfo> = new.collect();
+                if !new.is_empty() {
+                    out.emit(Effect::User(UserEvent::LaunchGroup(new)));
+                }
+            }
             Event::Kill { task, grace } => {
                 if self.tasks.get(&task).is_some_and(|task| !task.is_over) {
                     out.emit(Effect::User(UserEvent::Kill { task, grace }));
@@ -189,24 +201,24 @@ impl Executor {
 
     /// Takes a task, or says that it has it: the agent hands over again what it never heard of, and
     /// ends an executor that stays silent.
-    fn on_launch(&mut self, now: Time, info: TaskInfo, out: &mut Out) {
+    fn take_on(&mut self, now: Time, info: TaskInfo, out: &mut Out) -> Option<TaskInfo> {
         if self.stage != Stage::Working {
             tracing::debug!(task = %info.id, "ending: not launched");
-            return;
+            return None;
         }
         if let Some(task) = self.tasks.get(&info.id) {
             let mut told = self.unacknowledged.iter();
             if !task.is_known && !told.any(|status| status.task == info.id) {
                 self.on_report(now, Report::new(info.id, TaskState::Starting), out);
             }
-            return;
+            return None;
         }
         let task = Task {
             is_over: false,
             is_known: false,
         };
         self.tasks.insert(info.id.clone(), task);
-        out.emit(Effect::User(UserEvent::Launch(info)));
+        Some(info)
     }
 
     fn on_call(&mut self, now: Time, call: UserCall, out: &mut Out) {

@@ -132,6 +132,7 @@ fn line(effect: &Effect) -> String {
             UserEvent::Shutdown => "user: shutdown".into(),
             UserEvent::Error(text) => format!("user: error {text}"),
             UserEvent::Message(data) => format!("user: message {data:?}"),
+            UserEvent::LaunchGroup(tasks) => format!("user: launch {} together", tasks.len()),
         },
         Effect::Exit => "exit".into(),
     }
@@ -150,6 +151,25 @@ fn update_id(effects: &[Effect]) -> UpdateId {
 }
 
 const NOTHING: [String; 0] = [];
+
+#[test]
+fn a_group_is_told_of_as_one_and_each_task_once() {
+    // OF-23, TK-69
+    let mut node = Node::working();
+    let group = |names: &[&str]| {
+        let tasks = names.iter().map(|name| task(name));
+        says(Event::LaunchGroup(tasks.collect()))
+    };
+    let outputs = node.feed(group(&["a", "b"]));
+    let told = UserEvent::LaunchGroup(vec![task("a"), task("b")]);
+    assert_eq!(outputs, [Effect::User(told)]);
+    let outputs = node.feed(group(&["b", "c"]));
+    let told = UserEvent::LaunchGroup(vec![task("c")]);
+    assert!(outputs.contains(&Effect::User(told)), "{outputs:?}");
+    let outputs = node.feed(group(&["a"]));
+    let is_told = |effect: &Effect| matches!(effect, Effect::User(_));
+    assert!(!outputs.iter().any(is_told), "{outputs:?}");
+}
 
 #[test]
 fn a_task_from_launch_to_end() {
@@ -335,6 +355,7 @@ impl Logic for Sleeper {
             | UserEvent::Disconnected
             | UserEvent::Kill { .. }
             | UserEvent::Error(_)
+            | UserEvent::LaunchGroup(_)
             | UserEvent::Message(_) => {}
         }
     }

@@ -38,6 +38,9 @@ pub enum UserEvent {
     Error(String),
     /// The framework has something to say. Told once, if at all.
     Message(Vec<u8>),
+    /// Tasks of one group to start, as with `Launch`. The agent ends all of a group once one of
+    /// them is killed or has ended otherwise than well.
+    LaunchGroup(Vec<TaskInfo>),
 }
 
 /// What a user's executor has to say.

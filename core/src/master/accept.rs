@@ -11,15 +11,15 @@ use core::time::Duration;
 use super::agents::Presence;
 use super::offers::OfferKey;
 use super::plan::{Basis, Part, Step, plan};
-use super::tasks::NewTask;
+use super::tasks::{NewTask, TaskKey};
 use super::updates::News;
 use super::{Cx, Master};
 use crate::allocator::{Booking, Change};
-use crate::ids::{AgentId, OfferId, TaskId};
+use crate::ids::{AgentId, OfferId, PeerId, TaskId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
-use crate::protocol::agent::ToAgent;
-use crate::protocol::offer::Operation;
+use crate::protocol::agent::{GroupOrder, ToAgent};
+use crate::protocol::offer::{Operation, TaskGroup};
 use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::TaskInfo;
@@ -106,11 +106,16 @@ impl Master {
         for step in part.steps {
             match step {
                 Step::Launch(task) => self.launch(cx, place, task),
+                Step::LaunchGroup(tasks) => self.launch_group(cx, place, tasks),
                 Step::Convert(turn) => self.convert(cx, place, turn),
-                Step::RefuseTask { task, message } => {
+                Step::RefuseTask {
+                    task,
+                    reason,
+                    message,
+                } => {
                     let news = News {
                         state: TaskState::Error,
-                        reason: Reason::TaskInvalid,
+                        reason,
                         message,
                     };
                     let agent = self.agents[part.agent].id.clone();
@@ -199,7 +204,9 @@ impl Master {
         (reason, message): Refusal,
     ) {
         let has_names = operations.iter().any(|operation| match operation {
-            Operation::Launch(tasks) => !tasks.is_empty(),
+            Operation::Launch(tasks) | Operation::LaunchGroup(TaskGroup { tasks, .. }) => {
+                !tasks.is_empty()
+            }
             Operation::Convert { id, .. } => id.is_some(),
         });
         if !has_names {
@@ -208,7 +215,9 @@ impl Master {
         }
         for operation in operations {
             match operation {
-                Operation::Launch(tasks) => self.drop_tasks(cx, framework, tasks, &message),
+                Operation::Launch(tasks) | Operation::LaunchGroup(TaskGroup { tasks, .. }) => {
+                    self.drop_tasks(cx, framework, tasks, &message);
+                }
                 Operation::Convert { id: None, .. } => {}
                 Operation::Convert { id, .. } => {
                     self.refuse_operation(cx, framework, id, reason, message.clone());
@@ -307,38 +316,66 @@ impl Master {
         }
     }
 
-    fn launch(&mut self, cx: &mut Cx<'_>, (framework, role, agent): Place<'_>, task: TaskInfo) {
-        let info = &self.frameworks[framework].info;
-        let peer = self.agents[agent].peer();
-        let peer = peer.expect("offers of an agent end when it is lost");
+    fn launch(&mut self, cx: &mut Cx<'_>, place: Place<'_>, task: TaskInfo) {
+        let (key, starts_executor) = self.enter(cx, place, &task);
+        let (framework, role, agent) = place;
+        let message = ToAgent::RunTask {
+            framework: (*self.frameworks[framework].info).clone(),
+            role: role.clone(),
+            task,
+            starts_executor,
+        };
+        cx.tell_agent(self.connection(agent), message);
+        self.answer_awaited(cx, key);
+    }
+
+    fn launch_group(&mut self, cx: &mut Cx<'_>, place: Place<'_>, tasks: Vec<TaskInfo>) {
+        let entered = tasks.iter().map(|task| self.enter(cx, place, task));
+        let entered: Vec<(TaskKey, bool)> = entered.collect();
+        let (framework, role, agent) = place;
+        let message = ToAgent::RunGroup(GroupOrder {
+            framework: (*self.frameworks[framework].info).clone(),
+            role: role.clone(),
+            tasks,
+            starts_executor: entered.iter().any(|(_, starts)| *starts),
+        });
+        cx.tell_agent(self.connection(agent), message);
+        for (key, _) in entered {
+            self.answer_awaited(cx, key);
+        }
+    }
+
+    /// Takes note of a task that is launched. Returns whether it is the first of its executor.
+    fn enter(
+        &mut self,
+        cx: &Cx<'_>,
+        (framework, role, agent): Place<'_>,
+        task: &TaskInfo,
+    ) -> (TaskKey, bool) {
         let (id, state) = (task.id.clone(), TaskState::Staging);
         let status = TaskStatus {
             agent: Some(task.agent.clone()),
             ..TaskStatus::new(id, state, Source::Master, cx.now)
         };
-        let owner = self.frameworks[framework].id.clone();
         let key = self.tasks.insert(NewTask {
             id: task.id.clone(),
             framework,
             agent,
-            owner,
+            owner: self.frameworks[framework].id.clone(),
             name: task.name.clone(),
             role: role.clone(),
             resources: task.resources.clone(),
             executor: task.executor.clone(),
             status,
-            sent_over: Some(peer),
+            sent_over: Some(self.connection(agent)),
         });
-        let starts_executor = self.tasks.book(key).starts_executor();
         // Whatever was to end under this id, it was not this.
         self.kills.take(framework, &task.id);
-        let message = ToAgent::RunTask {
-            framework: (**info).clone(),
-            role: role.clone(),
-            task,
-            starts_executor,
-        };
-        cx.tell_agent(peer, message);
-        self.answer_awaited(cx, key);
+        (key, self.tasks.book(key).starts_executor())
+    }
+
+    fn connection(&self, agent: AgentKey) -> PeerId {
+        let peer = self.agents[agent].peer();
+        peer.expect("offers of an agent end when it is lost")
     }
 }

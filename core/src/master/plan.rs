@@ -14,11 +14,13 @@ use super::tasks::Tasks;
 use crate::ids::{AgentId, ExecutorId, OperationId, TaskId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
-use crate::protocol::offer::Operation;
+use crate::protocol::offer::{Operation, TaskGroup};
 use crate::protocol::operation::{Conversion, OperationKind, less};
 use crate::protocol::refusal::RejectKind;
+use crate::protocol::status::Reason;
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
-use crate::protocol::validate::check_task;
+use crate::protocol::validate::{Reject, check_task};
+use crate::protocol::validate_group::{check_group, check_member};
 use crate::protocol::validate_operation::{BadOperation, Caller, check_caller};
 use crate::protocol::wire::size;
 use crate::resources::{Resource, Resources};
@@ -45,9 +47,12 @@ pub(super) struct Part {
 /// What becomes of one task or operation.
 pub(super) enum Step {
     Launch(TaskInfo),
+    /// Tasks with one executor, to be started together.
+    LaunchGroup(Vec<TaskInfo>),
     Convert(Turn),
     RefuseTask {
         task: TaskId,
+        reason: Reason,
         message: String,
     },
     RefuseOperation {
@@ -64,6 +69,9 @@ pub(super) struct Turn {
     pub(super) before: Resources,
     pub(super) after: Resources,
 }
+
+/// Checks a task by itself: one alone, or one of a group.
+type Check = fn(&TaskInfo) -> Result<(), Reject>;
 
 /// Walks operations over a pool.
 pub(super) struct Planner<'a> {
@@ -154,6 +162,10 @@ impl Planner<'_> {
                         self.steps.push(step);
                     }
                 }
+                Operation::LaunchGroup(group) => {
+                    tasks += group.tasks.len();
+                    self.launch_group(group, tasks);
+                }
                 Operation::Convert { id, change } => {
                     self.operations += 1;
                     let named = self.check_name(id.as_ref());
@@ -187,23 +199,58 @@ impl Planner<'_> {
 
     fn launch(&mut self, task: TaskInfo, count: usize) -> Step {
         let taken = if count <= limits::TASKS_PER_ACCEPT {
-            self.take(&task)
+            self.take(&task, check_task)
         } else {
-            let limit = limits::TASKS_PER_ACCEPT;
-            Err(format!("more than {limit} tasks in one accept"))
+            Err(too_many_tasks())
         };
         match taken {
             Ok(()) => Step::Launch(task),
             Err(message) => Step::RefuseTask {
                 task: task.id,
+                reason: Reason::TaskInvalid,
                 message: shortened(message),
             },
         }
     }
 
+    /// Takes what a group needs, or nothing if one of its tasks cannot be launched (OF-23).
+    fn launch_group(&mut self, group: TaskGroup, count: usize) {
+        let ids: Vec<TaskId> = group.tasks.iter().map(|task| task.id.clone()).collect();
+        let before = (self.pool.clone(), self.used.clone(), self.shared.clone());
+        let (executors, tasks_left) = (self.executors.clone(), self.tasks_left);
+        match self.take_group(group, count) {
+            Ok(tasks) => self.steps.push(Step::LaunchGroup(tasks)),
+            Err(message) => {
+                (self.pool, self.used, self.shared) = before;
+                (self.executors, self.tasks_left) = (executors, tasks_left);
+                let message = shortened(message);
+                self.steps
+                    .extend(ids.into_iter().map(|task| Step::RefuseTask {
+                        task,
+                        reason: Reason::TaskGroupInvalid,
+                        message: message.clone(),
+                    }));
+            }
+        }
+    }
+
+    fn take_group(&mut self, group: TaskGroup, count: usize) -> Result<Vec<TaskInfo>, String> {
+        if count > limits::TASKS_PER_ACCEPT {
+            return Err(too_many_tasks());
+        }
+        let tasks = group.into_tasks();
+        let tasks = tasks.map_err(|id| format!("task {id} has another executor than its group"))?;
+        check_group(&tasks).map_err(|reject| reject.to_string())?;
+        for task in &tasks {
+            let taken = self.take(task, check_member);
+            taken.map_err(|why| format!("task {}: {why}", task.id))?;
+        }
+        Ok(tasks)
+    }
+
     /// Takes what a task needs out of the pool, or says why it cannot be launched.
-    fn take(&mut self, task: &TaskInfo) -> Result<(), String> {
-        check_task(task).map_err(|reject| reject.to_string())?;
+    fn take(&mut self, task: &TaskInfo, check: Check) -> Result<(), String> {
+        check(task).map_err(|reject| reject.to_string())?;
         if task.agent != *self.agent_id {
             return Err(format!(
                 "task is for agent {}, but the offer is of agent {}",
@@ -389,6 +436,11 @@ fn draw(pool: &mut Resources, who: &str, needs: &Resources) -> Result<(), String
     } else {
         format!("{who} needs {wanted} but the offer has {left} left")
     })
+}
+
+fn too_many_tasks() -> String {
+    let limit = limits::TASKS_PER_ACCEPT;
+    format!("more than {limit} tasks in one accept")
 }
 
 /// It may quote resources of any length.

@@ -231,6 +231,21 @@ pub enum ToAgent {
         /// Which one.
         executor: ExecutorId,
     },
+    /// Starts tasks together, or none of them (OF-23).
+    RunGroup(GroupOrder),
+}
+
+/// The order to start tasks together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupOrder {
+    /// Whose tasks, with its id.
+    pub framework: FrameworkInfo,
+    /// In which role their resources are held.
+    pub role: Role,
+    /// The tasks, each with the executor that they have in common.
+    pub tasks: Vec<TaskInfo>,
+    /// Whether they are the first ones of it, so that it is started.
+    pub starts_executor: bool,
 }
 
 /// A file of a task's sandbox.

@@ -60,6 +60,8 @@ pub enum Event {
     Error(String),
     /// The framework has something to say (FW-63). Told once, if at all.
     Message(Vec<u8>),
+    /// Starts tasks of one group.
+    LaunchGroup(Vec<TaskInfo>),
 }
 
 /// Whether an executor may report this state itself.

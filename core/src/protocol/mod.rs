@@ -26,5 +26,6 @@ pub mod scheduler;
 pub mod status;
 pub mod task;
 pub mod validate;
+pub mod validate_group;
 pub mod validate_operation;
 pub mod wire;

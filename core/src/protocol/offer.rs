@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::operation::Conversion;
-use super::task::{CommandInfo, TaskInfo};
+use super::task::{CommandInfo, ExecutorInfo, TaskInfo};
 use crate::attributes::Attributes;
 use crate::ids::{AgentId, FrameworkId, OfferId, OperationId, TaskId};
 use crate::resources::Resources;
@@ -69,4 +69,42 @@ pub enum Operation {
         /// What to do.
         change: Conversion,
     },
+    /// Starts tasks together, or none of them.
+    LaunchGroup(TaskGroup),
+}
+
+impl Operation {
+    /// Returns the tasks that it is to start.
+    pub fn tasks(&self) -> &[TaskInfo] {
+        match self {
+            Self::Launch(tasks) | Self::LaunchGroup(TaskGroup { tasks, .. }) => tasks,
+            Self::Convert { .. } => &[],
+        }
+    }
+}
+
+/// Tasks that are started together or not at all, and end together: once one of them has ended
+/// otherwise than well, or is killed, so are the others (OF-23, TK-91).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskGroup {
+    /// Who runs them. Groups may have one in common.
+    pub executor: ExecutorInfo,
+    /// The tasks. They have commands if the executor is the agent's own, and name no other
+    /// executor.
+    pub tasks: Vec<TaskInfo>,
+}
+
+impl TaskGroup {
+    /// Returns the tasks, each with the executor, or the task that names another one (TK-15).
+    pub fn into_tasks(self) -> Result<Vec<TaskInfo>, TaskId> {
+        let Self { executor, tasks } = self;
+        let with_executor = |task: TaskInfo| match task.executor {
+            Some(other) if other != executor => Err(task.id),
+            Some(_) | None => Ok(TaskInfo {
+                executor: Some(executor.clone()),
+                ..task
+            }),
+        };
+        tasks.into_iter().map(with_executor).collect()
+    }
 }

@@ -188,6 +188,8 @@ pub enum Reason {
     AgentRemovedByOperator,
     /// The agent is being drained (TK-57).
     AgentDraining,
+    /// The group that the task is of, or another task of it, is invalid (TK-64).
+    TaskGroupInvalid,
 }
 
 impl Reason {
@@ -214,6 +216,7 @@ impl Reason {
             Self::ExecutorReregistrationTimeout => "executor-reregistration-timeout",
             Self::AgentRemovedByOperator => "agent-removed-by-operator",
             Self::AgentDraining => "agent-draining",
+            Self::TaskGroupInvalid => "task-group-invalid",
         }
     }
 }

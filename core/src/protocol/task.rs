@@ -49,6 +49,16 @@ impl CommandInfo {
     }
 }
 
+/// Who runs the tasks of an executor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExecutorKind {
+    /// A program of the framework's.
+    #[default]
+    Custom,
+    /// The agent itself: it runs groups of tasks with commands (TK-91).
+    BuiltIn,
+}
+
 /// A program that runs tasks for its framework and speaks the executor protocol (TK-03).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecutorInfo {
@@ -58,6 +68,8 @@ pub struct ExecutorInfo {
     pub resources: Resources,
     /// How it is started.
     pub command: CommandInfo,
+    /// Whether it is started at all, or is the agent's own.
+    pub kind: ExecutorKind,
     /// How long it may take to end when it is told to; `None` is as the agent has it (TK-88).
     pub shutdown_grace: Option<Duration>,
 }
@@ -69,7 +81,16 @@ impl ExecutorInfo {
             id,
             resources,
             command,
+            kind: ExecutorKind::Custom,
             shutdown_grace: None,
+        }
+    }
+
+    /// Describes the agent's own executor for groups of tasks with commands (TK-91).
+    pub fn built_in(id: ExecutorId, resources: Resources) -> Self {
+        Self {
+            kind: ExecutorKind::BuiltIn,
+            ..Self::new(id, resources, CommandInfo::default())
         }
     }
 }
@@ -92,7 +113,8 @@ pub struct Limits {
     pub mem: Option<Limit>,
 }
 
-/// One task (TK-01). Exactly one of `command` and `executor` is there.
+/// One task (TK-01). Exactly one of `command` and `executor` is there, but in a group, whose tasks
+/// have the group's executor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskInfo {
     /// Its id, unique within the framework for the framework's life.
@@ -105,7 +127,7 @@ pub struct TaskInfo {
     pub resources: Resources,
     /// The program, run by the agent's own command executor.
     pub command: Option<CommandInfo>,
-    /// Or the executor that runs it.
+    /// Or the executor that runs it; both, if that is the agent's own.
     pub executor: Option<ExecutorInfo>,
     /// Opaque bytes for a custom executor.
     pub data: Vec<u8>,

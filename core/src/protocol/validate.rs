@@ -16,7 +16,7 @@ use super::bags;
 use super::framework::{FrameworkInfo, Wishes};
 use super::node::AgentInfo;
 use super::refusal::RejectKind;
-use super::task::{CommandInfo, Limit, TaskInfo};
+use super::task::{CommandInfo, ExecutorKind, Limit, TaskInfo};
 use super::wire;
 use crate::limits;
 use crate::resources::{Milli, Resource, Value};
@@ -177,6 +177,19 @@ pub enum Reject {
         /// Of what.
         what: &'static str,
     },
+    /// The agent's own executor runs groups only (TK-12).
+    #[error("the agent's own executor runs groups of tasks only")]
+    NoGroup,
+    /// The executor of a group has too little (TK-14).
+    #[error("the executor of a group has {has} {what}, less than {least}")]
+    SmallExecutor {
+        /// Of what.
+        what: &'static str,
+        /// How much it has.
+        has: Milli,
+        /// How much it should have.
+        least: Milli,
+    },
 }
 
 impl Reject {
@@ -203,6 +216,8 @@ impl Reject {
             Self::TooLongTime { .. } => RejectKind::TooLong,
             Self::LimitTooLow { .. } | Self::LimitOfNothing { .. } => RejectKind::LimitTooLow,
             Self::ForeignRole { .. } => RejectKind::ForeignRole,
+            Self::NoGroup => RejectKind::NothingToRun,
+            Self::SmallExecutor { .. } => RejectKind::NoResources,
         }
     }
 }
@@ -317,6 +332,18 @@ fn check_port(address: &str) -> Result<(), Reject> {
 
 /// Checks a task (VA-13, TK-11, TK-12). What passes fits a frame on all its ways.
 pub fn check_task(task: &TaskInfo) -> Result<(), Reject> {
+    check_all_tasks(task)?;
+    match (&task.command, &task.executor) {
+        (Some(command), None) => check_command(command),
+        (_, Some(executor)) if executor.kind == ExecutorKind::BuiltIn => Err(Reject::NoGroup),
+        (None, Some(executor)) => check_command(&executor.command),
+        (None, None) => Err(Reject::NothingToRun),
+        (Some(_), Some(_)) => Err(Reject::TwiceToRun),
+    }
+}
+
+/// Checks what holds for tasks in groups and others alike.
+pub(super) fn check_all_tasks(task: &TaskInfo) -> Result<(), Reject> {
     check_text("task name", &task.name)?;
     check_size("task", task, limits::TASK_BYTES)?;
     if task.resources.is_empty() {
@@ -336,12 +363,7 @@ pub fn check_task(task: &TaskInfo) -> Result<(), Reject> {
     }
     check_limit(task, "cpus", task.limits.cpus)?;
     check_limit(task, "mem", task.limits.mem)?;
-    match (&task.command, &task.executor) {
-        (Some(command), None) => check_command(command),
-        (None, Some(executor)) => check_command(&executor.command),
-        (None, None) => Err(Reject::NothingToRun),
-        (Some(_), Some(_)) => Err(Reject::TwiceToRun),
-    }
+    Ok(())
 }
 
 fn check_time(what: &'static str, time: Option<Duration>) -> Result<(), Reject> {
@@ -373,7 +395,7 @@ pub fn check_report(report: &TaskReport) -> Result<(), Reject> {
     check_size("task", report, limits::REPORT_BYTES)
 }
 
-fn check_command(command: &CommandInfo) -> Result<(), Reject> {
+pub(super) fn check_command(command: &CommandInfo) -> Result<(), Reject> {
     if command.value.is_empty() {
         return Err(Reject::Empty { what: "command" });
     }
@@ -421,7 +443,11 @@ fn check_nul(what: &'static str, text: &str) -> Result<(), Reject> {
     Ok(())
 }
 
-fn check_size(what: &'static str, of: &impl Serialize, limit: usize) -> Result<(), Reject> {
+pub(super) fn check_size(
+    what: &'static str,
+    of: &impl Serialize,
+    limit: usize,
+) -> Result<(), Reject> {
     let bytes = wire::size(of);
     if bytes > limit {
         return Err(Reject::TooLarge { what, bytes, limit });

@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::{Effect, Out, Scheduler, UserEvent};
 use crate::ids::OfferId;
 use crate::limits;
-use crate::protocol::offer::Operation;
+use crate::protocol::offer::{Operation, TaskGroup};
 use crate::protocol::operation::{OperationState, OperationStatus};
 use crate::protocol::scheduler::Call;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
@@ -57,7 +57,7 @@ pub(super) fn drop_tasks(
 ) {
     for operation in operations {
         match operation {
-            Operation::Launch(tasks) => {
+            Operation::Launch(tasks) | Operation::LaunchGroup(TaskGroup { tasks, .. }) => {
                 for task in tasks {
                     let status = TaskStatus {
                         reason: Some(reason),

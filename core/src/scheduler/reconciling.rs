@@ -15,13 +15,8 @@ impl Scheduler {
     /// Notes the tasks of an accept.
     pub(super) fn note_launched(&mut self, operations: &[Operation]) {
         for operation in operations {
-            match operation {
-                Operation::Launch(tasks) => {
-                    for task in tasks {
-                        self.note_task(&task.id, Some(&task.agent));
-                    }
-                }
-                Operation::Convert { .. } => {}
+            for task in operation.tasks() {
+                self.note_task(&task.id, Some(&task.agent));
             }
         }
     }

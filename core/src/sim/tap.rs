@@ -12,7 +12,6 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::ids::{AgentId, TaskId, UpdateId};
-use crate::protocol::offer::Operation;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::scheduler::{Acknowledging, Logic, UserCall, UserEvent};
 use crate::sim::workload::Replay;
@@ -327,12 +326,8 @@ impl Tap {
         for call in calls {
             if let UserCall::Accept { operations, .. } = call {
                 for operation in operations {
-                    match operation {
-                        Operation::Launch(tasks) => {
-                            self.notes.push(Note::Launched(tasks.len() as u64));
-                        }
-                        Operation::Convert { .. } => {}
-                    }
+                    let launched = operation.tasks().len() as u64;
+                    self.notes.push(Note::Launched(launched));
                 }
             }
         }

@@ -8,7 +8,7 @@ use tepui_core::ids::ExecutorId;
 use tepui_core::limits;
 use tepui_core::machine::Output;
 use tepui_core::master::Effect;
-use tepui_core::protocol::offer::Operation;
+use tepui_core::protocol::offer::{Operation, TaskGroup};
 use tepui_core::protocol::scheduler::{Call, Event};
 use tepui_core::protocol::status::{Reason, Source, TaskState};
 use tepui_core::protocol::task::{CommandInfo, ExecutorInfo, Limit, TaskInfo};
@@ -345,4 +345,120 @@ fn what_to_run(catalogue: &mut Catalogue) {
         refuses(vec![bad], &[text]);
         catalogue.note(rule, "executor");
     }
+}
+
+fn group_executor() -> ExecutorInfo {
+    let id = ExecutorId::new("of-groups").unwrap();
+    ExecutorInfo::built_in(id, resources("cpus:0.1;mem:32"))
+}
+
+fn group() -> TaskGroup {
+    TaskGroup {
+        executor: group_executor(),
+        tasks: vec![task("t"), task("u"), task("v")],
+    }
+}
+
+/// What is wrong with a group, and what is said to all its tasks.
+#[rustfmt::skip]
+const OF_GROUPS: [Rule<TaskGroup>; 16] = [
+    ("a group has 256 tasks at most", "group has 257 entries, more than the limit of 256",
+     |it| it.tasks = (0..257).map(|n| task(&format!("t{n}"))).collect()),
+    ("a group fits a frame", "group takes ",
+     |it| it.tasks[0].data = vec![0; 3 << 20]),
+    ("a task is launched once", "task id t is used already",
+     |it| it.tasks[1].id = task_id("t")),
+    ("an id is not used again", "task id runs is used already",
+     |it| it.tasks[1].id = task_id("runs")),
+    ("a group has one executor", "task u has another executor than its group",
+     |it| it.tasks[1].executor = Some(executor())),
+    ("the executor of a group has CPU", "the executor of a group has 0.009 cpus, less than 0.01",
+     |it| it.executor.resources = resources("cpus:0.009;mem:32")),
+    ("the executor of a group has memory", "the executor of a group has 31 mem, less than 32",
+     |it| it.executor.resources = resources("cpus:1;mem:31")),
+    ("the agent's own executor has no command", "task has both a command and an executor",
+     |it| it.executor.command = CommandInfo::shell("serve")),
+    ("tasks of the agent's own executor have commands", "task has neither a command nor",
+     |it| it.tasks[2].command = None),
+    ("tasks of another executor have no commands", "task has both a command and an executor",
+     |it| it.executor = executor()),
+    ("a task has resources", "task has no resources",
+     |it| it.tasks[1].resources = Resources::new()),
+    ("a task fits its offers", "task v: task needs cpus:99",
+     |it| it.tasks[2].resources = resources("cpus:99")),
+    ("the executor of a group fits its offers", "task t: executor needs cpus:99",
+     |it| it.executor.resources = resources("cpus:99;mem:32")),
+    ("a task is for the agent of its offers", "task u: task is for agent",
+     |it| it.tasks[1].agent = agent_id(1)),
+    ("a command is not empty", "task t: command is empty",
+     |it| it.tasks[0].command = Some(CommandInfo::shell(""))),
+    ("a grace is a year at most", "the executor's grace is",
+     |it| it.executor.shutdown_grace = Some(Duration::MAX)),
+];
+
+/// Of a group all is refused, and the rest of the accept is as if it had not been there (OF-23,
+/// VA-14, TK-14, TK-15).
+pub(crate) fn check_groups(catalogue: &mut Catalogue) {
+    let accept = |stage: &mut Stage, operation: Operation| {
+        let offers = vec![stage.offer(FRAMEWORK, 0).id];
+        let refuse = Some(Duration::ZERO);
+        let operations = vec![operation];
+        stage.call(
+            FRAMEWORK,
+            Call::Accept {
+                offers,
+                operations,
+                refuse,
+            },
+        )
+    };
+    let outputs = accept(&mut Stage::new(), Operation::LaunchGroup(group()));
+    let text = format!("{outputs:?}");
+    assert!(
+        text.contains("RunGroup"),
+        "nothing is wrong with it: {text}"
+    );
+    let alone = TaskInfo {
+        executor: Some(group_executor()),
+        ..task("t")
+    };
+    refuses(
+        vec![alone],
+        &["the agent's own executor runs groups of tasks only"],
+    );
+    catalogue.note(
+        "the agent's own executor runs groups",
+        "task with an executor",
+    );
+    let mut declined = Stage::new();
+    accept(&mut declined, Operation::Launch(vec![]));
+    for (rule, text, spoil) in OF_GROUPS {
+        let mut stage = Stage::new();
+        let mut group = group();
+        spoil(&mut group);
+        let ids: Vec<_> = group.tasks.iter().map(|task| task.id.clone()).collect();
+        let outputs = accept(&mut stage, Operation::LaunchGroup(group));
+        assert_eq!(outputs.len(), ids.len(), "{rule}: {outputs:?}");
+        for (output, id) in outputs.iter().zip(ids) {
+            let Output::Effect(Effect::Scheduler { event, .. }) = output else {
+                panic!("{rule}: {output:?}");
+            };
+            let Event::Update(status) = event else {
+                panic!("{rule}: {event:?}");
+            };
+            assert_eq!(status.task, id);
+            assert_eq!(status.reason, Some(Reason::TaskGroupInvalid), "{rule}");
+            assert!(status.message.contains(text), "{rule}: {}", status.message);
+        }
+        assert_eq!(stage.state(), declined.state(), "{rule}");
+        catalogue.note(rule, "group");
+    }
+    let mut stage = Stage::new();
+    let nobody = TaskGroup {
+        tasks: vec![],
+        ..group()
+    };
+    accept(&mut stage, Operation::LaunchGroup(nobody));
+    assert_eq!(stage.state(), declined.state());
+    catalogue.note("a group has tasks", "group");
 }

@@ -4,6 +4,7 @@
 mod drain;
 mod executors;
 mod gc;
+mod groups;
 mod kills;
 mod leaving;
 mod messages;
@@ -327,6 +328,10 @@ fn record_line(record: &AgentRecord) -> String {
         AgentRecord::Acknowledged { task, .. } => format!("acknowledged {}", task.0),
         AgentRecord::FrameworkEnded { framework, .. } => format!("framework ended {framework}"),
         AgentRecord::Left => "left".into(),
+        AgentRecord::GroupAccepted { first, tasks, .. } => {
+            let ids: Vec<_> = tasks.iter().map(|task| task.id.as_str()).collect();
+            format!("group {} {}", first.0, ids.join("+"))
+        }
         AgentRecord::TaskForgotten { task } => format!("forgotten {}", task.0),
         AgentRecord::RanOut { task, .. } => format!("ran out {}", task.0),
         AgentRecord::Collected { sandbox, .. } => format!("collected {}", sandbox.0),
@@ -380,6 +385,10 @@ fn effect_line(effect: &Effect) -> String {
             executor::Event::Shutdown => "executor: shutdown".into(),
             executor::Event::Error(text) => format!("executor: error {text}"),
             executor::Event::Message(data) => format!("executor: message {data:?}"),
+            executor::Event::LaunchGroup(tasks) => {
+                let ids: Vec<_> = tasks.iter().map(|task| task.id.as_str()).collect();
+                format!("executor: launch {}", ids.join("+"))
+            }
         },
         Effect::Container(command) => match command {
             ContainerCommand::Launch { id, .. } => format!("launch {id}"),

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::agent::GroupOrder;
 use crate::protocol::executor::Call;
 use crate::protocol::status::Source;
 
@@ -87,6 +88,32 @@ fn run_task() -> impl Strategy<Value = ToAgent> {
     })
 }
 
+/// Tasks of one executor, or of the agent's own, or of none in common.
+fn run_group() -> impl Strategy<Value = ToAgent> {
+    let tasks = prop::collection::vec(task_info(), 1..4);
+    let parts = (framework_id(), tasks, 0..3, prop::bool::weighted(0.8));
+    parts.prop_map(|(id, mut tasks, kind, starts_executor)| {
+        for task in &mut tasks {
+            let executor = task_of("e", "t").executor.unwrap();
+            let built_in = ExecutorInfo::built_in(executor.id.clone(), Resources::new());
+            match kind {
+                0 => (task.executor, task.command) = (Some(executor), None),
+                1 => {
+                    task.executor = Some(built_in);
+                    task.command = Some(CommandInfo::shell("sleep 100"));
+                }
+                _ => {}
+            }
+        }
+        ToAgent::RunGroup(GroupOrder {
+            framework: framework(id.as_str()),
+            role: Role::any(),
+            tasks,
+            starts_executor,
+        })
+    })
+}
+
 fn from_master() -> impl Strategy<Value = ToAgent> {
     let ids = || prop::sample::select(vec!["rio-1-S0", "rio-1-S0", "rio-1-S0", "rio-1-S1"]);
     let id = move || ids().prop_map(|id| AgentId::new(id).unwrap());
@@ -101,6 +128,7 @@ fn from_master() -> impl Strategy<Value = ToAgent> {
         2 => prop::collection::vec((framework_id(), task_id()), 0..3).prop_map(ToAgent::Missing),
         1 => Just(ToAgent::Ping),
         12 => run_task(),
+        4 => run_group(),
         4 => (framework_id(), task_id(), grace()).prop_map(|(framework, task, grace)| {
             ToAgent::KillTask { framework, task, grace }
         }),

@@ -10,6 +10,7 @@ use super::*;
 use crate::ids::{ExecutorId, OperationId};
 use crate::protocol::framework::Capabilities;
 use crate::protocol::node::DrainConfig;
+use crate::protocol::offer::TaskGroup;
 use crate::protocol::operation::{Conversion, Converted, OperationState, OperationStatus};
 use crate::protocol::task::ExecutorInfo;
 use crate::quota::Quota;
@@ -276,9 +277,15 @@ impl Dice<'_> {
             7..18 => {
                 let offers = self.offers(world, peer);
                 let tasks = (0..self.below(4)).map(|_| self.task_info(world, peer));
+                let tasks = tasks.collect();
+                let launch = if self.chance(10) {
+                    Operation::LaunchGroup(in_group(tasks))
+                } else {
+                    Operation::Launch(tasks)
+                };
                 Call::Accept {
                     offers,
-                    operations: vec![Operation::Launch(tasks.collect())],
+                    operations: vec![launch],
                     refuse,
                 }
             }
@@ -541,6 +548,17 @@ proptest! {
             run(world, &script);
         }
     }
+}
+
+/// Has the agent's own executor run tasks together.
+fn in_group(mut tasks: Vec<TaskInfo>) -> TaskGroup {
+    for task in &mut tasks {
+        task.executor = None;
+        task.command = Some(CommandInfo::shell("true"));
+    }
+    let id = ExecutorId::new("g").unwrap();
+    let executor = ExecutorInfo::built_in(id, resources("cpus:0.1;mem:32"));
+    TaskGroup { executor, tasks }
 }
 
 /// Of the second leadership: an agent is awaited, and ids of the first may come back.

@@ -12,6 +12,7 @@ mod enrolled;
 mod frames;
 mod frameworks;
 mod greedy;
+mod groups;
 mod messages;
 mod offers;
 mod operating;

@@ -15,8 +15,9 @@ use crate::ids::{AgentId, OfferId, PeerId, TaskId};
 use crate::machine::Durable;
 use crate::master::{Effect, Input};
 use crate::protocol::agent::ToAgent;
-use crate::protocol::offer::{Offer, Operation};
+use crate::protocol::offer::Offer;
 use crate::protocol::scheduler::{Call, Event};
+use crate::protocol::task::TaskInfo;
 use crate::registry::{Registry, RegistryOp};
 use crate::sim::property::Property;
 use crate::sim::world::Totals;
@@ -62,12 +63,8 @@ impl Ledger {
             } => {
                 if !offers.iter().all(|offer| self.is_good(*peer, offer)) {
                     for operation in operations {
-                        match operation {
-                            Operation::Launch(tasks) => {
-                                self.doomed.extend(tasks.iter().map(|task| task.id.clone()));
-                            }
-                            Operation::Convert { .. } => {}
-                        }
+                        let tasks = operation.tasks().iter();
+                        self.doomed.extend(tasks.map(|task| task.id.clone()));
                     }
                 }
                 self.answered(*peer, offers);
@@ -116,16 +113,22 @@ impl Ledger {
             Effect::Agent {
                 message: ToAgent::RunTask { task, .. },
                 ..
-            } => {
-                if self.doomed.contains(&task.id) {
-                    let problem = format!("{} was launched on a dead offer", task.id);
-                    self.violation.get_or_insert((Property::Offers, problem));
-                }
-            }
+            } => self.launched(task),
+            Effect::Agent {
+                message: ToAgent::RunGroup(order),
+                ..
+            } => order.tasks.iter().for_each(|task| self.launched(task)),
             Effect::Scheduler { .. }
             | Effect::Agent { .. }
             | Effect::Respond { .. }
             | Effect::Resign { .. } => {}
+        }
+    }
+
+    fn launched(&mut self, task: &TaskInfo) {
+        if self.doomed.contains(&task.id) {
+            let problem = format!("{} was launched on a dead offer", task.id);
+            self.violation.get_or_insert((Property::Offers, problem));
         }
     }
 
@@ -208,7 +211,7 @@ mod tests {
     use crate::attributes::Attributes;
     use crate::ids::FrameworkId;
     use crate::protocol::framework::FrameworkInfo;
-    use crate::protocol::task::TaskInfo;
+    use crate::protocol::offer::Operation;
     use crate::resources::Resources;
     use crate::roles::Role;
 

@@ -136,6 +136,11 @@ impl Logic for Runs {
     fn on_event(&mut self, now: Time, event: UserEvent, calls: &mut Vec<UserCall>) {
         match event {
             UserEvent::Launch(info) => self.launch(now, &info, calls),
+            UserEvent::LaunchGroup(tasks) => {
+                for info in &tasks {
+                    self.launch(now, info, calls);
+                }
+            }
             UserEvent::Kill { task, grace } => self.end(now, grace, &task),
             UserEvent::Shutdown => {
                 let tasks: Vec<TaskId> = self.tasks.keys().cloned().collect();
