@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tepui_core::agent::{Policy, Recover};
 use tepui_core::attributes::Attributes;
 use tepui_core::auth::{PeerRole, Principal};
+use tepui_core::master::CallRates;
 use tepui_core::resources::{Quantities, Resource};
 use tepui_core::scheduler::Logic;
 use tepui_isolation::AgentLoss;
@@ -91,6 +92,7 @@ impl Embedded {
             unreachable_rate: None,
             removal_rate: None,
             recovery_removal_percent: 100,
+            call_rates: CallRates::default(),
             most_offered: options.most_offered.clone(),
         })
         .await?;

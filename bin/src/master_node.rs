@@ -11,7 +11,7 @@ use tepui_core::allocator::drf::{Drf, Options};
 use tepui_core::auth::PeerRole;
 use tepui_core::ids::MasterId;
 use tepui_core::machine::Outbox;
-use tepui_core::master::{Config, Effect, Input, Master, Rate};
+use tepui_core::master::{CallRates, Config, Effect, Input, Master, Rate};
 use tepui_core::protocol::agent::ToMaster;
 use tepui_core::protocol::hello::Hello;
 use tepui_core::protocol::{operator, scheduler};
@@ -57,6 +57,8 @@ pub struct MasterOptions {
     /// How many of the agents, in percent, may fail to come back to a new master; beyond it the
     /// master ends instead of giving them up.
     pub recovery_removal_percent: u8,
+    /// How fast frameworks are heard.
+    pub call_rates: CallRates,
 }
 
 /// After how long an offer that its framework does not answer is taken back and offered to others
@@ -122,6 +124,7 @@ impl MasterNode {
             unreachable_rate: options.unreachable_rate,
             removal_rate: options.removal_rate,
             recovery_removal_percent: options.recovery_removal_percent,
+            call_rates: options.call_rates.clone(),
             ..Config::new(id.clone(), opened.epoch, rng.next_u64())
         };
         let mut out = Outbox::new();
@@ -287,6 +290,7 @@ mod tests {
             unreachable_rate: None,
             removal_rate: None,
             recovery_removal_percent: 100,
+            call_rates: CallRates::default(),
         };
         assert_eq!(policies(&options, 1).lease, Some(Duration::from_secs(300)));
         assert_eq!(Options::default().lease, None);

@@ -123,6 +123,10 @@ pub const WAITING_ASKS: usize = 200_000;
 /// The most refused tasks of a framework that are said until it confirms them; beyond it they are
 /// said once.
 pub const VERDICTS_PER_FRAMEWORK: usize = 10_000;
+/// The most calls that wait for their turn with one master, of all frameworks together.
+pub const THROTTLED_CALLS: usize = 100_000;
+/// The most bytes of such calls, as they are on the wire.
+pub const THROTTLED_BYTES: usize = 256 * 1024 * 1024;
 /// The most updates of itself that a framework may have sent without an answer.
 pub const UNANSWERED_UPDATES: usize = 1_000;
 /// The most kills that wait for a master's agents to return, or for a scheduler's subscription.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
-use tepui_core::master::Rate;
+use tepui_core::master::{CallRates, Rate};
 use tepui_core::resources::Quantities;
 
 use super::addresses;
@@ -17,6 +17,7 @@ use super::failure::Failure;
 use super::logging::DaemonLogArgs;
 use super::signals::Interrupts;
 use super::text::Text;
+use super::values::NamedRate;
 use super::{Threads, block_on, node, values};
 use crate::dev_authority;
 use crate::master_node::{MasterNode, MasterOptions, OfferTimeout};
@@ -68,6 +69,12 @@ pub(super) struct MasterArgs {
     /// How fast agents are removed that were unreachable for two weeks; at once by default
     #[arg(long, value_name = "AGENTS/TIME", value_parser = Text(values::rate))]
     agent_removal_rate: Option<Rate>,
+    /// How fast a framework is heard, by its principal, such as `web=100/1s`; of those that come
+    /// too early 10,000 wait, or as many as stand behind a colon. `*=1000/1s` is for all others
+    /// together, `web=unlimited` exempts one. Can be repeated
+    #[arg(long, value_name = "PRINCIPAL=CALLS/TIME[:WAITING]",
+          value_parser = Text(values::call_rate))]
+    framework_rate: Vec<NamedRate>,
     /// How many of the agents may fail to come back to this master when it starts; if more do, it
     /// ends instead of giving them up
     #[arg(long, value_name = "PERCENT", default_value = "100%",
@@ -103,6 +110,7 @@ pub(super) fn run(args: MasterArgs) -> Result<Exit, Failure> {
             unreachable_rate: args.agent_unreachable_rate,
             removal_rate: args.agent_removal_rate,
             recovery_removal_percent: args.recovery_agent_removal_limit,
+            call_rates: call_rates(&args.framework_rate),
         };
         let ended = |error| node::ended(&error, "--tls-dir", &tls_dir);
         let master = MasterNode::start(options).await.map_err(ended)?;
@@ -113,6 +121,20 @@ pub(super) fn run(args: MasterArgs) -> Result<Exit, Failure> {
         master.run_until(shutdown).await.map_err(ended)?;
         Ok(Exit::Success)
     })
+}
+
+/// Of what is said twice, the last counts.
+fn call_rates(named: &[NamedRate]) -> CallRates {
+    let mut rates = CallRates::default();
+    for NamedRate { who, rate } in named {
+        match who {
+            Some(who) => {
+                rates.named.insert(who.clone(), *rate);
+            }
+            None => rates.others = *rate,
+        }
+    }
+    rates
 }
 
 fn check_loopback(args: &MasterArgs) -> Result<(), Failure> {

@@ -15,11 +15,14 @@ use tepui_core::attributes::Attributes;
 use tepui_core::auth::PeerRole;
 use tepui_core::ids::{AgentId, FrameworkId, InvalidId};
 use tepui_core::limits;
-use tepui_core::master::Rate;
+use tepui_core::master::{CallRate, Rate};
 use tepui_core::resources::{Ceilings, Milli, ParseError, Quantities, Resource, Resources, Value};
 use tepui_core::roles::Role;
 
 use crate::master_node::OfferTimeout;
+
+/// How many calls wait for their turn if nothing is said of that.
+const WAITING_CALLS: usize = 10_000;
 
 /// As long as no deadline that is counted from now needs to be: clocks of all kinds can add it.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -74,6 +77,55 @@ pub(super) fn rate(text: &str) -> Result<Rate, String> {
     };
     let per = positive_duration(per)?;
     Ok(Rate { agents, per })
+}
+
+/// Whose calls are heard how fast.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NamedRate {
+    /// The principal; `None` is all others together.
+    pub(super) who: Option<String>,
+    /// `None` is not bounded.
+    pub(super) rate: Option<CallRate>,
+}
+
+/// Reads whose calls are heard how fast, as in `web=100/1s:500`.
+pub(super) fn call_rate(text: &str) -> Result<NamedRate, String> {
+    const EXPECTED: &str =
+        "expected a principal, or *, and a rate such as web=100/1s:500 or web=unlimited";
+    let Some((who, rate)) = text.split_once('=') else {
+        return Err(format!("at {}: there is no =; {EXPECTED}", text.len()));
+    };
+    if who.is_empty() {
+        return Err(format!("at 0: there is no principal; {EXPECTED}"));
+    }
+    let who = (who != "*").then(|| who.to_string());
+    if rate == "unlimited" {
+        return Ok(NamedRate { who, rate: None });
+    }
+    let (rate, waiting) = match rate.split_once(':') {
+        Some((rate, waiting)) => (rate, waiting.parse().ok()),
+        None => (rate, Some(WAITING_CALLS)),
+    };
+    let Some(waiting) = waiting else {
+        return Err(format!("after the colon: not a number; {EXPECTED}"));
+    };
+    let Some((calls, per)) = rate.split_once('/') else {
+        return Err(format!("after the =: there is no /; {EXPECTED}"));
+    };
+    let calls: u32 = match calls.parse() {
+        Ok(0) | Err(_) => return Err(format!("after the =: no number above zero; {EXPECTED}")),
+        Ok(calls) => calls,
+    };
+    let per = positive_duration(per)?;
+    let rate = CallRate {
+        calls,
+        per,
+        waiting,
+    };
+    Ok(NamedRate {
+        who,
+        rate: Some(rate),
+    })
 }
 
 /// A part of a hundred, such as `50%`.
@@ -566,6 +618,36 @@ mod tests {
         assert_eq!((percent("50%"), percent("0%")), (Ok(50), Ok(0)));
         for bad in ["", "50", "%", "101%", "-1%", "1.5%"] {
             assert!(percent(bad).is_err(), "{bad:?} is accepted");
+        }
+    }
+
+    #[test]
+    fn calls_have_rates_by_principal() {
+        let rate = |calls, waiting| CallRate {
+            calls,
+            per: Duration::from_secs(1),
+            waiting,
+        };
+        for (text, who, expected) in [
+            ("web=100/1s:5", Some("web"), Some(rate(100, 5))),
+            ("web=7/1s", Some("web"), Some(rate(7, WAITING_CALLS))),
+            ("*=1/1s:0", None, Some(rate(1, 0))),
+            ("web=unlimited", Some("web"), None),
+        ] {
+            let read = call_rate(text).unwrap();
+            assert_eq!((read.who.as_deref(), read.rate), (who, expected), "{text}");
+        }
+        for bad in [
+            "",
+            "web",
+            "=1/1s",
+            "web=",
+            "web=1",
+            "web=0/1s",
+            "web=1/0s",
+            "web=1/1s:x",
+        ] {
+            assert!(call_rate(bad).is_err(), "{bad:?} is accepted");
         }
     }
 

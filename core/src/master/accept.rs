@@ -28,7 +28,7 @@ use crate::resources::Resources;
 use crate::roles::Role;
 
 /// What is wrong with an accept as a whole, for programs and for people.
-type Refusal = (RejectKind, String);
+pub(super) type Refusal = (RejectKind, String);
 
 /// For whom something is booked, in which role, and where.
 pub(super) type Place<'a> = (FrameworkKey, &'a Role, AgentKey);
@@ -58,12 +58,7 @@ impl Master {
         } = match self.check_offers(framework, offers) {
             Ok(set) => set,
             Err(refusal) => {
-                self.refuse_accept(cx, framework, operations, refusal);
-                for id in offers {
-                    if let Some(key) = self.own_offer(framework, id) {
-                        self.return_offer(key, None);
-                    }
-                }
+                self.turn_down_accept(cx, framework, offers, operations, refusal);
                 return;
             }
         };
@@ -91,6 +86,23 @@ impl Master {
         }
         for part in plan.parts {
             self.carry_out(cx, framework, &role, part, refuse);
+        }
+    }
+
+    /// Turns a whole accept down: what it names goes back, and is refused for no time at all.
+    pub(super) fn turn_down_accept(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkKey,
+        offers: &[OfferId],
+        operations: Vec<Operation>,
+        refusal: Refusal,
+    ) {
+        self.refuse_accept(cx, framework, operations, refusal);
+        for id in offers {
+            if let Some(key) = self.own_offer(framework, id) {
+                self.return_offer(key, None);
+            }
         }
     }
 

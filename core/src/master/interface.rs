@@ -2,6 +2,7 @@
 //!
 //! Deliberately not here: what follows from what (`mod`).
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use core::time::Duration;
 
@@ -22,6 +23,26 @@ pub struct Rate {
     pub agents: u32,
     /// In how much time.
     pub per: Duration,
+}
+
+/// At most so many calls of frameworks in so much time, one after the other at even distances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallRate {
+    /// How many calls.
+    pub calls: u32,
+    /// In how much time.
+    pub per: Duration,
+    /// How many more may wait for their turn; what comes beyond that is turned down.
+    pub waiting: usize,
+}
+
+/// How fast frameworks are heard (SE-33).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallRates {
+    /// By the names of principals, all connections of one together; `None` is not bounded.
+    pub named: BTreeMap<String, Option<CallRate>>,
+    /// All other principals together; `None` is not bounded.
+    pub others: Option<CallRate>,
 }
 
 /// How a master behaves.
@@ -52,6 +73,8 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// How many frameworks there may be at a time; at most [`limits::FRAMEWORKS`].
     pub max_frameworks: usize,
+    /// How fast frameworks are heard; as fast as they call unless it is set.
+    pub call_rates: CallRates,
 }
 
 impl Config {
@@ -69,6 +92,10 @@ impl Config {
             recovery_removal_percent: 100,
             heartbeat_interval: Duration::from_secs(15),
             max_frameworks: limits::FRAMEWORKS,
+            call_rates: CallRates {
+                named: BTreeMap::new(),
+                others: None,
+            },
         }
     }
 

@@ -32,6 +32,7 @@ impl Master {
         self.offers.check();
         self.check_timers();
         self.check_line();
+        self.check_throttle();
         self.check_registry();
         self.check_offers_stand();
         self.check_tasks_stand();

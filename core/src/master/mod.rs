@@ -51,6 +51,7 @@ mod subscribing;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod updates;
 mod verdicts;
 mod view;
@@ -86,9 +87,10 @@ use operations::Operations;
 use peers::{Part, Peers};
 use permits::Permits;
 use tasks::Tasks;
+use throttle::Throttle;
 use verdicts::Verdicts;
 
-pub use interface::{Config, Effect, Input, Rate};
+pub use interface::{CallRate, CallRates, Config, Effect, Input, Rate};
 pub use view::View;
 
 /// What every handler gets: the moment, and where to write.
@@ -116,6 +118,8 @@ enum Timer {
     Collect,
     /// The first of those who are silent for too long may be given up.
     Permit,
+    /// The first call that waits is heard.
+    Throttle,
 }
 
 /// The master.
@@ -143,6 +147,9 @@ pub struct Master {
     losses: Permits,
     /// When the first of those who wait for a permit gets it.
     permit_at: Option<Time>,
+    /// Which calls of frameworks wait for their turn.
+    throttle: Throttle,
+    throttle_at: Option<Time>,
     /// Which agents may be removed that stayed away for too long.
     removals: Permits,
     /// How many agents this leadership began to wait for.
@@ -202,6 +209,8 @@ impl Master {
             operations: Operations::default(),
             losses: Permits::new(config.unreachable_rate),
             permit_at: None,
+            throttle: Throttle::new(&config.call_rates),
+            throttle_at: None,
             removals: Permits::new(config.removal_rate),
             recovered: 0,
             has_resigned: false,
@@ -243,6 +252,7 @@ impl Master {
                     debug!(?peer, "connected twice");
                 }
             }
+            Input::Disconnected { peer } if self.is_held_up(peer) => {}
             Input::Disconnected { peer } => match self.peers.remove(peer) {
                 Some(gone) => self.on_lost(cx, gone.part),
                 None => debug!(?peer, "an unknown peer disconnected"),
@@ -254,7 +264,7 @@ impl Master {
             }
             Input::Scheduler { peer, call } => {
                 if self.admits(cx, peer, PeerRole::Framework) {
-                    self.on_scheduler(cx, peer, call);
+                    self.hear(cx, peer, call);
                 }
             }
             Input::Operator { peer, request } => {
@@ -332,6 +342,7 @@ impl Master {
                 Timer::Framework(key) => self.on_framework_due(cx, key),
                 Timer::Collect => self.collect(cx),
                 Timer::Permit => self.on_permit(cx),
+                Timer::Throttle => self.on_throttle(cx),
             }
             fired = true;
         }

@@ -291,7 +291,9 @@ impl Master {
         let mut timers = self.timers.clone();
         let others = [(self.collect_at, Timer::Collect)];
         let permit = self.permit_at.map(|at| (at, Timer::Permit));
-        for (at, timer) in agents.chain(frameworks).chain(others).chain(permit) {
+        let throttle = self.throttle_at.map(|at| (at, Timer::Throttle));
+        let single = others.into_iter().chain(permit).chain(throttle);
+        for (at, timer) in agents.chain(frameworks).chain(single) {
             assert!(timers.disarm(at, timer), "{timer:?} is armed for {at}");
             armed += 1;
         }

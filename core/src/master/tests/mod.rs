@@ -25,6 +25,7 @@ mod roles;
 mod shared;
 mod standing;
 mod tasks;
+mod throttle;
 mod wishes;
 
 use alloc::boxed::Box;
