@@ -4,7 +4,7 @@
 //! A case is a distinct pair of rule and place. What is wrong in its form never gets as far as a
 //! machine: such bytes do not decode (`bytes`). What is wrong in its meaning is refused by the
 //! master, whose whole state is compared before and after (`agents`, `calls`, `frameworks`,
-//! `operators`, `tasks`).
+//! `operations`, `operators`, `tasks`, `wishes`).
 
 #![allow(clippy::unwrap_used, reason = "a test panics")]
 
@@ -16,12 +16,16 @@ mod bytes;
 mod calls;
 #[path = "bad_input/frameworks.rs"]
 mod frameworks;
+#[path = "bad_input/operations.rs"]
+mod operations;
 #[path = "bad_input/operators.rs"]
 mod operators;
 #[path = "bad_input/stage.rs"]
 mod stage;
 #[path = "bad_input/tasks.rs"]
 mod tasks;
+#[path = "bad_input/wishes.rs"]
+mod wishes;
 
 use std::collections::BTreeSet;
 
@@ -48,9 +52,11 @@ fn what_is_invalid_is_refused_by_its_rule_and_changes_nothing() {
     bytes::check(&mut catalogue);
     frameworks::check(&mut catalogue);
     calls::check(&mut catalogue);
+    wishes::check(&mut catalogue);
     tasks::check(&mut catalogue);
     tasks::check_groups(&mut catalogue);
     agents::check(&mut catalogue);
+    operations::check(&mut catalogue);
     operators::check(&mut catalogue);
     let count = catalogue.0.len();
     assert!(count >= AT_LEAST, "{count} cases, and {AT_LEAST} are due");

@@ -107,6 +107,8 @@ struct AgentJson<'a> {
     resources: ResourcesJson,
     offered: ResourcesJson,
     allocated: ResourcesJson,
+    /// What of that the agent does not have any more.
+    shortage: ResourcesJson,
     tasks: usize,
 }
 
@@ -124,6 +126,7 @@ pub(super) fn agents(agents: &[AgentView], now: SystemTime) -> Listing {
             resources: (&agent.total).into(),
             offered: (&agent.offered).into(),
             allocated: (&agent.allocated).into(),
+            shortage: (&agent.shortage).into(),
             tasks: agent.tasks,
         };
         let cells = vec![
@@ -526,6 +529,7 @@ mod tests {
             registered_at: at(0),
             offered: resources("cpus:1"),
             allocated: Resources::default(),
+            shortage: resources("cpus:2"),
             tasks: 2,
         };
         let json = &agents(&[agent], UNIX_EPOCH).rows[0].json;
@@ -533,6 +537,7 @@ mod tests {
         assert_eq!(json["resources"]["amounts"]["labels"], 2.0);
         assert_eq!(json["offered"]["text"], "cpus:1");
         assert_eq!(json["allocated"], json!({ "text": "", "amounts": {} }));
+        assert_eq!(json["shortage"]["text"], "cpus:2");
         assert_eq!(json["registered_at"], "1970-01-01T00:00:00.000000Z");
         assert_eq!(json["attributes"], "rack:r1");
         assert_eq!(json["standing"], "deactivated");

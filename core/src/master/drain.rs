@@ -1,5 +1,5 @@
 //! Draining agents: nobody is offered one, the agent ends what it runs, and when all of that is
-//! over and confirmed it is drained, or gone.
+//! over and confirmed, and no operation is under way, it is drained, or gone.
 //!
 //! The agent is told again whenever it comes back; which drains go on is in the registry. An agent
 //! that is out of reach is drained when it returns. Unlike in Mesos a drain can be called off.
@@ -45,8 +45,8 @@ impl Master {
         }
     }
 
-    /// Ends the drain of an agent, if nothing is left of its tasks (TK-125). What one that is not
-    /// there runs nobody knows.
+    /// Ends the drain of an agent, if nothing is left of its tasks, and it has carried out what was
+    /// ordered (TK-125). What one that is not there runs nobody knows.
     pub(super) fn finish_drain(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
         let Some(row) = self.agents.get(key) else {
             return;
@@ -54,7 +54,9 @@ impl Master {
         let Standing::Draining(config) = row.standing else {
             return;
         };
-        if row.peer().is_none() || self.tasks.has_live(key) {
+        let admission = self.registry.agent(&row.id);
+        let has_orders = admission.is_some_and(|admission| !admission.open.is_empty());
+        if row.peer().is_none() || has_orders || self.tasks.has_live(key) {
             return;
         }
         if config.mark_gone {

@@ -68,7 +68,10 @@ impl Master {
                 }
             }
             ToMaster::CarriedOut { last } => match self.peers.agent(peer) {
-                Some(key) => self.on_carried_out(cx, key, last),
+                Some(key) => {
+                    self.on_carried_out(cx, key, last);
+                    self.finish_drain(cx, key);
+                }
                 None => debug!(?peer, "operations of an agent that has not registered"),
             },
             ToMaster::OperationUpdate {

@@ -16,9 +16,10 @@ use super::tasks::Task;
 use crate::ids::MasterId;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::protocol::offer::Offer;
+use crate::protocol::operation::less;
 use crate::protocol::operator::{AgentView, Cursor, FrameworkView, Summary, TaskView};
 use crate::protocol::status::TaskStatus;
-use crate::resources::Resources;
+use crate::resources::{Resource, Resources};
 use crate::table::{Key, Table};
 
 /// A snapshot of a master.
@@ -94,6 +95,7 @@ impl View {
                 standing: row.standing,
                 registered_at: row.registered_at,
                 offered: share.offered,
+                shortage: shortage(&share.allocated, &row.total),
                 allocated: share.allocated,
                 tasks: share.tasks,
             };
@@ -212,4 +214,13 @@ fn task_view(task: &Task) -> Option<TaskView> {
             ..task.status.clone()
         },
     })
+}
+
+/// Returns what tasks use and their agent does not have any more. Of what is shared there are more
+/// copies in use than there are.
+fn shortage(used: &Resources, total: &Resources) -> Resources {
+    if total.contains(used) {
+        return Resources::new();
+    }
+    less(&used.filter(|entry| !Resource::is_shared(entry)), total)
 }

@@ -245,6 +245,8 @@ pub struct AgentView {
     pub offered: Resources,
     /// What tasks use.
     pub allocated: Resources,
+    /// What of that the agent does not have any more: it came up with less. Nobody is offered it.
+    pub shortage: Resources,
     /// How many tasks it has.
     pub tasks: usize,
 }

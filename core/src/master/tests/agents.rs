@@ -530,3 +530,36 @@ fn an_offer_of_what_more_than_all_is_used_of_is_found() {
     });
     world.master.check();
 }
+
+#[test]
+fn tasks_keep_what_their_agent_has_no_more_and_nobody_is_offered_it() {
+    // AG-21, AG-22
+    let mut world = World::drf(1, Registry::default());
+    world.drain();
+    let (peer, id) = world.agent("one", "cpus:4;mem:100");
+    let (framework, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    let running = task("t", &id, "cpus:3;mem:10");
+    world.launch(framework, vec![running.clone()]);
+    let offered = |outs: Vec<Out>| -> Vec<Resources> {
+        let offers = outs.into_iter().filter_map(|out| match out {
+            Output::Effect(Effect::Scheduler {
+                event: Event::Offers(offers),
+                ..
+            }) => Some(offers),
+            Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+        });
+        offers.flatten().map(|offer| offer.resources).collect()
+    };
+    let report = report(&owner, running, TaskState::Running);
+    world.agent_says(peer, back(&id, "cpus:2;mem:100", vec![report]));
+    let outs = world.pass(Duration::from_secs(10));
+    assert_eq!(offered(outs).last(), Some(&resources("mem:90")));
+    let shortage = |world: &World| world.master.view().agents()[0].shortage.clone();
+    assert_eq!(shortage(&world), resources("cpus:1"));
+    let done = news("t", TaskState::Finished, &id, 1);
+    world.update(peer, &owner, done, TaskState::Finished);
+    let outs = world.pass(Duration::from_secs(10));
+    assert_eq!(offered(outs).last(), Some(&resources("cpus:2;mem:10")));
+    assert_eq!(shortage(&world), Resources::new());
+}

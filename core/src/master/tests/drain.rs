@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::protocol::node::{DrainConfig, Standing};
+use crate::protocol::operation::Conversion;
 
 /// One agent with a task of one framework, and an operator.
 struct Busy {
@@ -253,4 +254,25 @@ fn a_drain_is_called_off() {
     };
     let none = Answer::NotFound("no agent nobody".into());
     assert_eq!(t.world.ask(t.ann, call), none);
+}
+
+#[test]
+fn a_drain_waits_for_operations() {
+    // TK-125
+    let mut t = busy();
+    t.killed();
+    t.confirmed();
+    let reserved = resources(r#"cpus(*)<dynamic="eng",principal="ann">:1"#);
+    t.order(operator::Call::Convert {
+        agent: t.agent.clone(),
+        change: Conversion::Reserve(reserved),
+    });
+    let outs = t.drain(PLAIN);
+    assert_eq!(outs, [t.set(Standing::Draining(PLAIN)), t.told(None)]);
+    let outs = t.world.agent_says(t.peer, ToMaster::CarriedOut { last: 0 });
+    assert_eq!(outs, [], "it has not carried it out");
+    let outs = t.world.agent_says(t.peer, ToMaster::CarriedOut { last: 1 });
+    let agent = t.agent.clone();
+    let settled = Output::Persist(RegistryOp::Settle { agent, last: 1 });
+    assert_eq!(outs, [settled, t.set(Standing::Drained)]);
 }
