@@ -14,7 +14,7 @@ use tepui_core::auth::PeerRole;
 use tepui_core::machine::Outbox;
 use tepui_core::protocol::agent::{GroupOrder, Read, ToAgent};
 use tepui_core::protocol::hello::Hello;
-use tepui_core::protocol::node::AgentInfo;
+use tepui_core::protocol::node::{AgentInfo, Domain};
 use tepui_core::resources::Resource;
 use tepui_isolation::{AgentLoss, Containerizer, Mode};
 use tepui_transport::clock::Clock;
@@ -73,6 +73,8 @@ pub struct AgentOptions {
     pub resources: Vec<Resource>,
     /// What to say about the machine.
     pub attributes: Attributes,
+    /// Where the machine stands, if that is said.
+    pub domain: Option<Domain>,
     /// The machine's name; `None` asks the system.
     pub hostname: Option<String>,
     /// How to isolate tasks.
@@ -431,6 +433,7 @@ fn describe(options: &AgentOptions, address: SocketAddr) -> anyhow::Result<Agent
     let resources = detect::complete(&options.resources, &options.work_dir)?;
     Ok(AgentInfo {
         attributes: options.attributes.clone(),
+        domain: options.domain.clone(),
         ..AgentInfo::new(hostname, address, resources)
     })
 }

@@ -93,6 +93,8 @@ impl Embedded {
             removal_rate: None,
             recovery_removal_percent: 100,
             call_rates: CallRates::default(),
+            domain: None,
+            requires_domain: false,
             most_offered: options.most_offered.clone(),
         })
         .await?;
@@ -116,6 +118,7 @@ impl Embedded {
             tls_dir: self.certificate_for(&name)?,
             resources,
             attributes: self.options.attributes.clone(),
+            domain: None,
             hostname: None,
             isolation: self.options.isolation,
             agent_loss: AgentLoss::End {

@@ -14,6 +14,7 @@ use tepui_core::machine::Outbox;
 use tepui_core::master::{CallRates, Config, Effect, Input, Master, Rate};
 use tepui_core::protocol::agent::ToMaster;
 use tepui_core::protocol::hello::Hello;
+use tepui_core::protocol::node::Domain;
 use tepui_core::protocol::{operator, scheduler};
 use tepui_core::registry::Registry;
 use tepui_core::resources::Quantities;
@@ -59,6 +60,10 @@ pub struct MasterOptions {
     pub recovery_removal_percent: u8,
     /// How fast frameworks are heard.
     pub call_rates: CallRates,
+    /// Where the master stands.
+    pub domain: Option<Domain>,
+    /// Whether agents must say where they stand.
+    pub requires_domain: bool,
 }
 
 /// After how long an offer that its framework does not answer is taken back and offered to others
@@ -125,6 +130,8 @@ impl MasterNode {
             removal_rate: options.removal_rate,
             recovery_removal_percent: options.recovery_removal_percent,
             call_rates: options.call_rates.clone(),
+            domain: options.domain.clone(),
+            requires_domain: options.requires_domain,
             ..Config::new(id.clone(), opened.epoch, rng.next_u64())
         };
         let mut out = Outbox::new();
@@ -224,6 +231,7 @@ fn policies(options: &MasterOptions, seed: u64) -> Options {
         interval: options.allocation_interval,
         lease: options.offer_timeout.0,
         most_offered: options.most_offered.clone(),
+        region: options.domain.as_ref().map(|domain| domain.region.clone()),
         seed,
         ..Options::default()
     }
@@ -291,6 +299,8 @@ mod tests {
             removal_rate: None,
             recovery_removal_percent: 100,
             call_rates: CallRates::default(),
+            domain: None,
+            requires_domain: false,
         };
         assert_eq!(policies(&options, 1).lease, Some(Duration::from_secs(300)));
         assert_eq!(Options::default().lease, None);

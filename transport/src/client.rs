@@ -345,7 +345,7 @@ impl Channels {
 impl Logic for Channels {
     fn on_event(&mut self, _now: Time, event: UserEvent, calls: &mut Vec<UserCall>) {
         let event = match event {
-            UserEvent::Subscribed { framework } => Event::Subscribed { framework },
+            UserEvent::Subscribed { framework, .. } => Event::Subscribed { framework },
             UserEvent::Disconnected => {
                 self.handle.live.lock().clear();
                 Event::Disconnected

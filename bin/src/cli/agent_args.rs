@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use tepui_core::agent::{Policy, Recover};
 use tepui_core::attributes::Attributes;
+use tepui_core::protocol::node::Domain;
 use tepui_isolation::AgentLoss;
 
 use super::addresses;
@@ -62,6 +63,10 @@ pub(super) struct AgentArgs {
     #[arg(long, value_name = "ATTRIBUTES", env = "TEPUI_ATTRIBUTES",
           value_parser = Text(values::attributes))]
     attributes: Option<Attributes>,
+    /// Where the machine stands, such as `eu-west/a`; the master must say so of itself as well
+    #[arg(long, value_name = "REGION/ZONE", env = "TEPUI_DOMAIN",
+          value_parser = Text(values::domain))]
+    domain: Option<Domain>,
     /// The machine's name; by default what the system says
     #[arg(long, value_name = "NAME", value_parser = Text(addresses::host_name))]
     hostname: Option<String>,
@@ -120,6 +125,7 @@ pub(super) fn run(args: AgentArgs) -> Result<Exit, Failure> {
         tls_dir: tls_dir.clone(),
         resources: args.resources.unwrap_or_default().0,
         attributes: args.attributes.unwrap_or_default(),
+        domain: args.domain,
         hostname: args.hostname,
         isolation: args.isolation.isolation(),
         registration_backoff: args.registration_backoff,

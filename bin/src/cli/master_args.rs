@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use tepui_core::master::{CallRates, Rate};
+use tepui_core::protocol::node::Domain;
 use tepui_core::resources::Quantities;
 
 use super::addresses;
@@ -69,6 +70,13 @@ pub(super) struct MasterArgs {
     /// How fast agents are removed that were unreachable for two weeks; at once by default
     #[arg(long, value_name = "AGENTS/TIME", value_parser = Text(values::rate))]
     agent_removal_rate: Option<Rate>,
+    /// Where this master stands, such as `eu-west/a`; only frameworks that can cope with it are
+    /// offered agents in other regions
+    #[arg(long, value_name = "REGION/ZONE", value_parser = Text(values::domain))]
+    domain: Option<Domain>,
+    /// Refuse agents that do not say where they stand
+    #[arg(long, requires = "domain")]
+    require_agent_domain: bool,
     /// How fast a framework is heard, by its principal, such as `web=100/1s`; of those that come
     /// too early 10,000 wait, or as many as stand behind a colon. `*=1000/1s` is for all others
     /// together, `web=unlimited` exempts one. Can be repeated
@@ -111,6 +119,8 @@ pub(super) fn run(args: MasterArgs) -> Result<Exit, Failure> {
             removal_rate: args.agent_removal_rate,
             recovery_removal_percent: args.recovery_agent_removal_limit,
             call_rates: call_rates(&args.framework_rate),
+            domain: args.domain.clone(),
+            requires_domain: args.require_agent_domain,
         };
         let ended = |error| node::ended(&error, "--tls-dir", &tls_dir);
         let master = MasterNode::start(options).await.map_err(ended)?;

@@ -16,6 +16,7 @@ use tepui_core::auth::PeerRole;
 use tepui_core::ids::{AgentId, FrameworkId, InvalidId};
 use tepui_core::limits;
 use tepui_core::master::{CallRate, Rate};
+use tepui_core::protocol::node::Domain;
 use tepui_core::resources::{Ceilings, Milli, ParseError, Quantities, Resource, Resources, Value};
 use tepui_core::roles::Role;
 
@@ -77,6 +78,17 @@ pub(super) fn rate(text: &str) -> Result<Rate, String> {
     };
     let per = positive_duration(per)?;
     Ok(Rate { agents, per })
+}
+
+/// Reads where a machine stands, as in `eu-west/a`.
+pub(super) fn domain(text: &str) -> Result<Domain, String> {
+    match text.split_once('/') {
+        Some((region, zone)) if !region.is_empty() && !zone.is_empty() => Ok(Domain {
+            region: region.into(),
+            zone: zone.into(),
+        }),
+        Some(_) | None => Err("expected a region and a zone such as eu-west/a".into()),
+    }
 }
 
 /// Whose calls are heard how fast.
@@ -618,6 +630,15 @@ mod tests {
         assert_eq!((percent("50%"), percent("0%")), (Ok(50), Ok(0)));
         for bad in ["", "50", "%", "101%", "-1%", "1.5%"] {
             assert!(percent(bad).is_err(), "{bad:?} is accepted");
+        }
+    }
+
+    #[test]
+    fn domains_are_a_region_and_a_zone() {
+        let read = domain("eu-west/a").unwrap();
+        assert_eq!((&*read.region, &*read.zone), ("eu-west", "a"));
+        for bad in ["", "eu", "/a", "eu/"] {
+            assert!(domain(bad).is_err(), "{bad:?} is accepted");
         }
     }
 

@@ -37,6 +37,8 @@ pub(super) enum Incompatible {
     Resources { before: Resources, now: Resources },
     #[error("its attributes were {before} and are {now}")]
     Attributes { before: Attributes, now: Attributes },
+    #[error("its region and zone are not as they were")]
+    Domain,
 }
 
 /// Compares what an agent said of itself before with what it says now.
@@ -45,15 +47,18 @@ pub(super) fn compare(
     now: &AgentInfo,
     policy: Policy,
 ) -> Result<(), Incompatible> {
-    let (resources, attributes) = match policy {
+    let (resources, attributes, domain) = match policy {
         Policy::Any => return Ok(()),
         Policy::Equal => (
             now.resources == before.resources,
             now.attributes == before.attributes,
+            now.domain == before.domain,
         ),
         Policy::Additive => (
             now.resources.contains(&before.resources),
             keeps(&before.attributes, &now.attributes),
+            // TK-116
+            before.domain.is_none() || now.domain == before.domain,
         ),
     };
     if now.hostname != before.hostname {
@@ -72,6 +77,9 @@ pub(super) fn compare(
     if !attributes {
         let (before, now) = (before.attributes.clone(), now.attributes.clone());
         return Err(Incompatible::Attributes { before, now });
+    }
+    if !domain {
+        return Err(Incompatible::Domain);
     }
     Ok(())
 }
@@ -120,6 +128,7 @@ impl Agent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::node::Domain;
 
     fn info(resources: &str, attributes: &str) -> AgentInfo {
         AgentInfo {
@@ -166,6 +175,25 @@ mod tests {
             assert_eq!(same(Policy::Equal, &now), equal, "{now:?}");
             assert_eq!(same(Policy::Additive, &now), additive, "{now:?}");
             assert!(same(Policy::Any, &now));
+        }
+        // TK-116
+        let at = |zone: Option<&str>| AgentInfo {
+            domain: zone.map(|zone| Domain {
+                region: "eu".into(),
+                zone: zone.into(),
+            }),
+            ..before.clone()
+        };
+        for (was, is, equal, additive) in [
+            (None, Some("a"), false, true),
+            (Some("a"), Some("a"), true, true),
+            (Some("a"), Some("b"), false, false),
+            (Some("a"), None, false, false),
+        ] {
+            for (policy, fine) in [(Policy::Equal, equal), (Policy::Additive, additive)] {
+                let compared = compare(&at(was), &at(is), policy);
+                assert_eq!(compared.is_ok(), fine, "{was:?} to {is:?}");
+            }
         }
     }
 }

@@ -114,6 +114,8 @@ pub(super) fn traits(info: &AgentInfo) -> AgentTraits {
     AgentTraits {
         hostname: info.hostname.clone(),
         attributes: info.attributes.clone(),
+        region: info.domain.as_ref().map(|domain| domain.region.clone()),
+        zone: info.domain.as_ref().map(|domain| domain.zone.clone()),
         ..AgentTraits::default()
     }
 }

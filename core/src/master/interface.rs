@@ -13,6 +13,7 @@ use crate::ids::{MasterId, PeerId};
 use crate::limits;
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::hello::CloseReason;
+use crate::protocol::node::Domain;
 use crate::protocol::operator::{Request, Response};
 use crate::protocol::scheduler::{Call, Event};
 
@@ -75,6 +76,11 @@ pub struct Config {
     pub max_frameworks: usize,
     /// How fast frameworks are heard; as fast as they call unless it is set.
     pub call_rates: CallRates,
+    /// Where the master stands; without it no agent may say where it stands (TK-116). The allocator
+    /// has to be told the region as well.
+    pub domain: Option<Domain>,
+    /// Whether agents must say where they stand.
+    pub requires_domain: bool,
 }
 
 impl Config {
@@ -96,6 +102,8 @@ impl Config {
                 named: BTreeMap::new(),
                 others: None,
             },
+            domain: None,
+            requires_domain: false,
         }
     }
 

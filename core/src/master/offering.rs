@@ -108,6 +108,7 @@ impl Master {
             hostname: agent.info.hostname.clone(),
             address: agent.info.address.clone(),
             attributes: agent.info.attributes.clone(),
+            domain: agent.info.domain.clone(),
             resources: grant.resources,
         };
         self.next_offer += 1;

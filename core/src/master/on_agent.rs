@@ -249,11 +249,26 @@ impl Master {
 
     /// Returns the name of an agent that may join, or refuses it.
     fn check_joining(&self, cx: &mut Cx<'_>, peer: PeerId, info: &AgentInfo) -> Option<String> {
-        if let Err(reject) = check_agent(info) {
-            cx.tell_agent(peer, ToAgent::Refused(reject.to_string()));
+        let fits = check_agent(info).map_err(|reject| reject.to_string());
+        if let Err(why) = fits.and_then(|()| self.check_domain(info)) {
+            cx.tell_agent(peer, ToAgent::Refused(why));
             return None;
         }
         Some(self.peers.get(peer)?.principal.name.clone())
+    }
+
+    /// Checks that an agent says where it stands as far as this cluster knows of such (TK-116).
+    fn check_domain(&self, info: &AgentInfo) -> Result<(), String> {
+        let (ours, theirs) = (&self.config.domain, &info.domain);
+        match theirs {
+            Some(_) if ours.is_none() => {
+                Err("it names a region and a zone, and this master has none".to_string())
+            }
+            None if self.config.requires_domain => {
+                Err("it names no region and no zone, and this master requires them".to_string())
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Returns whether there are as many agents as may be.
@@ -307,6 +322,7 @@ impl Master {
         let (id, known) = (row.id.clone(), row.is_allocatable());
         let differs = row.info.resources != info.resources
             || row.info.attributes != info.attributes
+            || row.info.domain != info.domain
             || row.info.hostname != info.hostname;
         let info = Arc::new(info);
         // OF-07: offers say what the agent was like.

@@ -330,6 +330,7 @@ impl Master {
             master: self.config.id.clone(),
             epoch: self.config.epoch,
             heartbeat: self.config.heartbeat_interval,
+            domain: self.config.domain.clone(),
         };
         cx.tell_framework(peer, event);
     }

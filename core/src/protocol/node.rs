@@ -19,6 +19,18 @@ pub struct AgentInfo {
     pub resources: Resources,
     /// Free-form hints, passed on in every offer (RM-58).
     pub attributes: Attributes,
+    /// Where it stands, if it says so.
+    pub domain: Option<Domain>,
+}
+
+/// Where a machine stands, for frameworks that care which machines fail together, or are far from
+/// each other (TK-115).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Domain {
+    /// In which region: far from others.
+    pub region: String,
+    /// In which zone of the region: close to others, and apart from their failures.
+    pub zone: String,
 }
 
 /// Whether an agent is given tasks, as operators have said. That outlasts its absence, and changes
@@ -69,6 +81,7 @@ impl AgentInfo {
             address: address.into(),
             resources,
             attributes: Attributes::new(),
+            domain: None,
         }
     }
 }

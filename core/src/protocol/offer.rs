@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::node::Domain;
 use super::operation::Conversion;
 use super::task::{CommandInfo, ExecutorInfo, TaskInfo};
 use crate::attributes::Attributes;
@@ -29,6 +30,8 @@ pub struct Offer {
     pub address: String,
     /// The agent's attributes.
     pub attributes: Attributes,
+    /// Where the agent stands, if it says so.
+    pub domain: Option<Domain>,
     /// What is offered.
     pub resources: Resources,
 }
@@ -44,6 +47,7 @@ impl Offer {
             hostname: String::new(),
             address: String::new(),
             attributes: Attributes::new(),
+            domain: None,
             resources,
         }
     }

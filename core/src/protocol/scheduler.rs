@@ -7,6 +7,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::framework::{FrameworkInfo, Wishes};
+use super::node::Domain;
 use super::offer::{Offer, Operation};
 use super::operation::OperationStatus;
 use super::refusal::{CallKind, EndReason, RejectKind};
@@ -127,6 +128,8 @@ pub enum Event {
         epoch: u64,
         /// How often a heartbeat comes.
         heartbeat: Duration,
+        /// Where the master stands, if it says so (TK-115).
+        domain: Option<Domain>,
     },
     /// Nothing happened; the connection lives (FW-33).
     Heartbeat,

@@ -314,6 +314,10 @@ pub fn check_agent(agent: &AgentInfo) -> Result<(), Reject> {
         });
     }
     bags::check_configured(&agent.resources)?;
+    if let Some(domain) = &agent.domain {
+        check_filled("agent region", &domain.region)?;
+        check_filled("agent zone", &domain.zone)?;
+    }
     check_size("agent", agent, limits::AGENT_BYTES)
 }
 

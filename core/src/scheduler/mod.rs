@@ -19,6 +19,7 @@ mod updates;
 mod user;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::String;
 use core::time::Duration;
 
 pub use self::hosted::{Acknowledging, Hosted, Logic};
@@ -26,12 +27,13 @@ pub use self::interface::{Config, Effect, Input};
 use self::offers::{accept, drop_tasks};
 use self::recent::Recent;
 use self::reconciling::ask_for;
+use self::subscription::Subscribed;
 pub use self::user::{UserCall, UserEvent};
 use crate::ids::{AgentId, FrameworkId, OfferId, PeerId, TaskId, UpdateId};
 use crate::machine::{Machine, Never, Outbox};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::hello::CloseReason;
-use crate::protocol::refusal::CallKind;
+use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::Reason;
 use crate::rng::Rng;
@@ -140,7 +142,16 @@ impl Scheduler {
                 master: _,
                 epoch,
                 heartbeat,
-            } => self.on_subscribed(now, peer, framework, epoch, heartbeat, out),
+                domain,
+            } => {
+                let word = Subscribed {
+                    framework,
+                    epoch,
+                    heartbeat,
+                    domain,
+                };
+                self.on_subscribed(now, peer, word, out);
+            }
             Event::Heartbeat => {}
             Event::Offers(offers) => {
                 self.offers.extend(offers.iter().map(|o| o.id.clone()));
@@ -181,19 +192,21 @@ impl Scheduler {
                 call,
                 reason,
                 message,
-            } => {
-                if call == CallKind::Update {
-                    self.updating.pop_front();
-                }
-                out.emit(Effect::User(UserEvent::Rejected {
-                    call,
-                    reason,
-                    message,
-                }));
-            }
+            } => self.on_rejected(call, reason, message, out),
             Event::Updated => self.on_updated(out),
             Event::Reconciled(answers) => self.on_reconciled(answers, out),
         }
+    }
+
+    fn on_rejected(&mut self, call: CallKind, reason: RejectKind, message: String, out: &mut Out) {
+        if call == CallKind::Update {
+            self.updating.pop_front();
+        }
+        out.emit(Effect::User(UserEvent::Rejected {
+            call,
+            reason,
+            message,
+        }));
     }
 
     fn on_updated(&mut self, out: &mut Out) {

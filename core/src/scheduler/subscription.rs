@@ -12,10 +12,19 @@ use crate::ids::{FrameworkId, PeerId};
 use crate::limits;
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::hello::CloseReason;
+use crate::protocol::node::Domain;
 use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::Call;
 use crate::roles::Role;
 use crate::time::Time;
+
+/// What a master says when it lets a framework in.
+pub(super) struct Subscribed {
+    pub(super) framework: FrameworkId,
+    pub(super) epoch: u64,
+    pub(super) heartbeat: Duration,
+    pub(super) domain: Option<Domain>,
+}
 
 impl Scheduler {
     pub(super) fn on_connected(&mut self, now: Time, peer: PeerId, out: &mut Out) {
@@ -129,11 +138,15 @@ impl Scheduler {
         &mut self,
         now: Time,
         peer: PeerId,
-        framework: FrameworkId,
-        epoch: u64,
-        heartbeat: Duration,
+        word: Subscribed,
         out: &mut Out,
     ) {
+        let Subscribed {
+            framework,
+            epoch,
+            heartbeat,
+            domain,
+        } = word;
         if epoch < self.epoch {
             let reason = alloc::format!(
                 "the master leads epoch {epoch}, but epoch {} was seen",
@@ -149,7 +162,7 @@ impl Scheduler {
         self.phase = Phase::Subscribed(peer, now + self.patience);
         self.framework = Some(framework.clone());
         self.catch_up(peer, out);
-        out.emit(Effect::User(UserEvent::Subscribed { framework }));
+        out.emit(Effect::User(UserEvent::Subscribed { framework, domain }));
         for (task, grace) in core::mem::take(&mut self.kills) {
             let call = Call::Kill { task, grace };
             out.emit(Effect::Master { peer, call });

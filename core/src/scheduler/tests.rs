@@ -40,6 +40,7 @@ fn subscribed(epoch: u64) -> Event {
         master: MasterId::of("m", epoch).unwrap(),
         epoch,
         heartbeat: HEARTBEAT,
+        domain: None,
     }
 }
 
@@ -118,7 +119,8 @@ fn it_subscribes_at_once_and_comes_back_under_its_id_after_a_jittered_wait() {
     assert_eq!(
         told,
         [Effect::User(UserEvent::Subscribed {
-            framework: framework()
+            framework: framework(),
+            domain: None
         })]
     );
     let gone = feed(&mut s, secs(2), Input::Disconnected { peer: PEER });
@@ -334,7 +336,10 @@ fn what_is_suppressed_is_said_at_each_subscription() {
             call(Call::Revive {
                 roles: vec![role("ops")]
             }),
-            Effect::User(UserEvent::Subscribed { framework }),
+            Effect::User(UserEvent::Subscribed {
+                framework,
+                domain: None
+            }),
         ]
     );
     // A role of somebody else changes nothing: the master will say so.

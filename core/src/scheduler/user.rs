@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, TaskId, UpdateId};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
+use crate::protocol::node::Domain;
 use crate::protocol::offer::{Offer, Operation};
 use crate::protocol::operation::OperationStatus;
 use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
@@ -24,6 +25,8 @@ pub enum UserEvent {
     Subscribed {
         /// Its id, to come back with.
         framework: FrameworkId,
+        /// Where the master stands, if it says so.
+        domain: Option<Domain>,
     },
     /// The master is out of reach. All offers are void; tasks go on.
     Disconnected,

@@ -474,6 +474,7 @@ fn ids_of_frameworks(catalogue: &mut Catalogue) {
                 master,
                 epoch: 1,
                 heartbeat,
+                domain: None,
             },
         );
     }

@@ -8,6 +8,7 @@ fn subscribed(peer: PeerId, framework: FrameworkId) -> Out {
         master: master_id(1),
         epoch: 1,
         heartbeat: Duration::from_secs(15),
+        domain: None,
     };
     to_framework(peer, event)
 }

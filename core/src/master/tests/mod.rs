@@ -6,6 +6,7 @@
 mod agents;
 mod books;
 mod chaos;
+mod domains;
 mod drain;
 mod ends;
 mod enrolled;

@@ -236,6 +236,7 @@ mod tests {
             hostname: String::new(),
             address: String::new(),
             attributes: Attributes::default(),
+            domain: None,
             resources: bag(resources),
         }
     }

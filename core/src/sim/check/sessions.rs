@@ -93,6 +93,7 @@ mod tests {
             master: MasterId::of("m", 1).unwrap(),
             epoch: 1,
             heartbeat: Duration::from_secs(15),
+            domain: None,
         };
         says(peer, event)
     }
