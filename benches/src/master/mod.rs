@@ -75,8 +75,12 @@ impl Cluster {
     /// Makes up what a master and its agents knew when the master was lost.
     pub fn new(agents: u64, frameworks: u64, tasks_each: u64) -> Self {
         let master = MasterId::of("bench", 1).expect("it is short");
+        // As the master of before told its agents: it notes by whom a framework was vouched for.
         let owners: Vec<FrameworkInfo> = (0..frameworks)
-            .map(|n| info(Some(FrameworkId::numbered(&master, n)), n))
+            .map(|n| FrameworkInfo {
+                principal: Some(format!("f{n}")),
+                ..info(Some(FrameworkId::numbered(&master, n)), n)
+            })
             .collect();
         let mut registry = Registry::default();
         let at = Time::from_micros(1_000_000);

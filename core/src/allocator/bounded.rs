@@ -66,7 +66,8 @@ pub(super) struct Struck {
     shaped: Vec<u64>,
     /// Those that may want anything of anybody since the last pass over all began.
     fresh: Vec<u64>,
-    /// How many changes and grants there had been when their bounds were last compared.
+    /// How many changes and grants there had been when none of them had other bounds than when it
+    /// was struck.
     compared: (u64, u64),
     /// How many changes there had been when an open pass last asked.
     asked: u64,
@@ -190,11 +191,10 @@ impl Drf {
             return;
         }
         let (mut same, changed) = self.compare_bounds();
-        let known = same.len();
         // What these have wanted since, the pass may have been through with.
         same.retain(|leaf| !has_bit(&self.struck.fresh, *leaf));
         self.strike_bounded(&same);
-        self.is_all_struck = changed.is_empty() && same.len() == known;
+        self.is_all_struck = changed.is_empty();
     }
 
     /// Where nothing is free nobody is kept from it: all may want what comes back.
@@ -206,12 +206,27 @@ impl Drf {
 
     /// Returns the leaves whose bounds are those under which they were looked at, and the others.
     fn compare_bounds(&mut self) -> (Vec<LeafId>, Vec<LeafId>) {
-        self.count_comparison();
-        let bounded = self.seats.iter().filter(|(_, seat)| seat.bounded.is_some());
-        let (same, changed): (Vec<_>, Vec<_>) = bounded
-            .partition(|(_, seat)| self.tree.node(seat.node).listed && !self.has_moved(seat));
-        let leaves = |of: Vec<(LeafId, &Seat)>| of.into_iter().map(|it| it.0).collect();
-        (leaves(same), leaves(changed))
+        let bounded = self.about_to_compare(|_| true);
+        bounded.into_iter().partition(|leaf| {
+            let seat = self.seats.seat(*leaf);
+            self.tree.node(seat.node).listed && !self.has_moved(seat)
+        })
+    }
+
+    /// Returns some of those that were looked at under bounds, and counts the work of comparing
+    /// these with what they are now: it costs about as much as a look at each.
+    fn about_to_compare(&mut self, which: impl Fn(&Bounded) -> bool) -> Vec<LeafId> {
+        let mut leaves = Vec::new();
+        let mut passed = 0_usize;
+        for (leaf, seat) in self.seats.iter() {
+            passed += 1;
+            if seat.bounded.as_ref().is_some_and(&which) {
+                leaves.push(leaf);
+            }
+        }
+        let work = leaves.len().saturating_mul(LOOK_WORK);
+        self.scratch.prepare(work.saturating_add(passed));
+        leaves
     }
 
     /// Returns whether a leaf was looked at under other bounds than it has.
@@ -258,6 +273,9 @@ impl Drf {
             return;
         }
         let bits = bits_of(&self.moved_struck());
+        if bits.is_empty() {
+            self.struck.compared = self.so_far();
+        }
         for agent in &due.agents {
             if self.held_back.contains(agent) {
                 self.is_all_struck &= !self.interest.restore(*agent, &bits);
@@ -279,12 +297,12 @@ impl Drf {
         if self.has_kept_moved() {
             return self.restore_all();
         }
-        self.count_comparison();
-        let moved = self.seats.iter().filter(|(_, seat)| {
+        let mut moved = self.about_to_compare(|_| true);
+        moved.retain(|leaf| {
+            let seat = self.seats.seat(*leaf);
             // Who is still interested is looked at in any case.
             seat.bounded.is_some_and(|it| !it.is_struck) || self.has_moved(seat)
         });
-        let moved: Vec<LeafId> = moved.map(|(leaf, _)| leaf).collect();
         self.restore_bounded(&moved);
         self.struck.compared = self.so_far();
     }
@@ -300,9 +318,9 @@ impl Drf {
         let bits = bits_of(&moved);
         for leaf in moved {
             self.struck.forget(leaf);
+            // The pass is through with some agents, which are looked at again once bounds are
+            // compared, if these are not as they were by then.
             if let Some(bounded) = &mut self.seats.seat_mut(leaf).bounded {
-                // The pass is through with some agents, which are looked at again after it.
-                bounded.is_mixed = true;
                 bounded.is_struck = false;
             }
         }
@@ -312,20 +330,9 @@ impl Drf {
 
     /// Returns those that are struck and have other bounds by now.
     fn moved_struck(&mut self) -> Vec<LeafId> {
-        self.count_comparison();
-        let struck = self
-            .seats
-            .iter()
-            .filter(|(_, seat)| seat.bounded.is_some_and(|it| it.is_struck));
-        let moved = struck.filter(|(_, seat)| self.has_moved(seat));
-        moved.map(|(leaf, _)| leaf).collect()
-    }
-
-    /// Counts the work of comparing bounds: it costs about as much as a look at each.
-    fn count_comparison(&mut self) {
-        let compared = self.seats.iter().filter(|(_, seat)| seat.bounded.is_some());
-        let work = compared.count().saturating_mul(LOOK_WORK);
-        self.scratch.prepare(work);
+        let mut struck = self.about_to_compare(|it| it.is_struck);
+        struck.retain(|leaf| self.has_moved(self.seats.seat(*leaf)));
+        struck
     }
 
     /// Less may be had of an agent than before: those may want it who go by how much it is, and
@@ -421,7 +428,6 @@ impl Drf {
         if bits.is_empty() {
             return;
         }
-        self.is_all_struck = false;
         self.scratch.prepare(self.held_back.len());
         for agent in &self.held_back {
             let _wanted = self.interest.restore(*agent, bits);

@@ -72,17 +72,17 @@ impl Drf {
         self.tree.settle();
         self.relisted.clear();
         let begun = self.scratch.spent();
-        let mut pass = if let Some(pass) = self.pass.take() {
+        let (mut pass, least) = if let Some(pass) = self.pass.take() {
             self.restore_moved_since();
-            pass
+            // That may take as much in each slice: then looks may cost as much again.
+            (pass, self.scratch.spent().wrapping_sub(begun))
         } else {
-            self.begin()
+            (self.begin(), AGENT_WORK)
         };
         let spent = self.scratch.spent().wrapping_sub(begun);
         let most = self.options.agents_per_slice.saturating_mul(AGENT_WORK);
         let mut slice = Slice {
-            // However much had to be compared before: each slice looks at an agent.
-            most: most.max(spent.saturating_add(AGENT_WORK)),
+            most: most.max(spent.saturating_add(least)),
             agents: 0,
             begun,
         };

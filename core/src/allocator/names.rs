@@ -130,6 +130,8 @@ impl Drf {
         }
         self.tree.require_all();
         self.rank_anew();
+        // Bounds go by columns: by other ones they may be others, though they look the same.
+        self.look_again_at_all(self.now);
     }
 
     /// Leaves the names out of shares that options say, and those that share a column.

@@ -86,7 +86,9 @@ impl Drf {
         }
         self.make_headroom(out);
         for agent in 0..self.interest.agents() {
-            let _again = self.interest.lessen(agent);
+            if self.interest.lessen(agent) {
+                self.mark(now, agent);
+            }
         }
         self.mark_all(now);
         // What quota held back may be free for others now.

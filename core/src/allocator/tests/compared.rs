@@ -7,8 +7,9 @@ use super::quota::quota;
 use super::struck::{demanded, idle, kept_apart, ticks, wants};
 use super::*;
 use crate::allocator::Obstacle;
-use crate::allocator::drf::DemandRule;
+use crate::allocator::drf::{DemandRule, Packing};
 use crate::allocator::slice::{AGENT_WORK, LOOK_WORK};
+use crate::constraints::{Comparison, Constraint, Constraints, Predicate, Selector};
 use crate::resources::{Milli, Quantities};
 
 /// Something of no consequence.
@@ -182,48 +183,177 @@ fn a_change_just_before_a_comparison_has_only_those_look_again_whose_bounds_move
     assert!(last < 2 * first, "{last}, or {first}");
 }
 
+/// What a pass over all cost that looks at many who are set aside, in the greatest of its slices
+/// and in all, and how many slices it took.
+struct Cost {
+    most: usize,
+    all: usize,
+    slices: usize,
+}
+
+/// Has a pass over 200 agents made, with 500 who are set aside on each of them.
+fn pass_over_all(in_slice: usize, between: impl Fn() -> Option<Change>) -> Cost {
+    let mut rig = Rig::with(Options {
+        agents_per_slice: in_slice,
+        ..Options::default()
+    });
+    rig.tell(quota("eng", "", "cpus:4"));
+    for n in 0..500 {
+        wants(&mut rig, FrameworkKey::from_raw(n, 0), "eng", "cpus:200");
+    }
+    for n in 0..200 {
+        let added = Change::AgentAdded {
+            agent: AgentKey::from_raw(n, 0),
+            total: res("cpus:208"),
+            traits: AgentTraits::default(),
+        };
+        rig.drf.handle(rig.now, added, &mut rig.out);
+    }
+    assert_eq!(idle(&mut rig, 5), [""; 0]);
+    wants(&mut rig, FrameworkKey::from_raw(1_000, 0), "dev", "cpus:1");
+    let begun = rig.drf.scratch.spent();
+    let (mut most, mut slices, mut granted) = (0, 0, 0);
+    while rig.drf.deadline().is_some_and(|due| due <= rig.now) {
+        let before = rig.drf.scratch.spent();
+        rig.drf.tick(rig.now, &mut rig.out);
+        most = most.max(rig.drf.scratch.spent() - before);
+        granted += rig.out.drain().count();
+        if let Some(change) = between() {
+            rig.drf.handle(rig.now, change, &mut rig.out);
+        }
+        slices += 1;
+        assert!(slices < 1_000, "each slice gets on");
+    }
+    assert_eq!(granted, 200, "all are offered to who wants no more");
+    let all = rig.drf.scratch.spent() - begun;
+    Cost { most, all, slices }
+}
+
 #[test]
 fn comparisons_in_an_open_pass_count_in_its_slices() {
-    // Many are set aside on each agent, and a pass over all goes on while bounds change.
-    let most_of_a_slice = |in_slice: usize| {
+    // Bounds of 500 are compared, and of all agents it is found out whether somebody wants them.
+    let compared = 501 + 500 * LOOK_WORK;
+    let prepared = compared + 2 * 200;
+    // It costs more than a slice of one agent may: then looks may cost as much.
+    let busy = pass_over_all(1, || Some(nothing()));
+    assert!(busy.most <= 2 * prepared + 2 * AGENT_WORK, "{}", busy.most);
+    assert!(busy.slices > 2, "{}", busy.slices);
+    // Of a slice of a hundred it leaves room for fewer agents.
+    let (still, busy) = (
+        pass_over_all(100, || None),
+        pass_over_all(100, || Some(nothing())),
+    );
+    assert!(
+        busy.slices > still.slices,
+        "{} of {}",
+        busy.slices,
+        still.slices
+    );
+}
+
+#[test]
+fn comparing_in_each_slice_costs_no_more_than_looking() {
+    let still = pass_over_all(1, || None);
+    let busy = pass_over_all(1, || Some(nothing()));
+    assert!(busy.all <= 6 * still.all, "{}, or {}", busy.all, still.all);
+    // Where nothing happens bounds are compared once, when the pass begins.
+    let compared = 501 + 500 * LOOK_WORK;
+    assert!(
+        still.all < 2 * compared + 400 + 200 * 4 * LOOK_WORK,
+        "{}",
+        still.all
+    );
+}
+
+#[test]
+fn what_comes_back_is_offered_without_comparing() {
+    let mut rig = kept_apart(Options::default());
+    let other = FrameworkKey::from_raw(60, 0);
+    wants(&mut rig, other, "ops", "cpus:1");
+    assert_eq!(idle(&mut rig, 1).len(), 100, "all to who is not limited");
+    assert_eq!(idle(&mut rig, 5), [""; 0]);
+    let key = AgentKey::from_raw(7, 0);
+    let returned = Change::Returned {
+        framework: other,
+        role: role("ops"),
+        agent: key,
+        resources: res("cpus:8;mem:100"),
+        from: Booking::Offered,
+        refuse: None,
+    };
+    rig.drf.handle(rig.now, returned, &mut rig.out);
+    let before = rig.drf.scratch.prepared;
+    rig.drf.tick(rig.now, &mut rig.out);
+    // One agent was due, and whoever was set aside there is interested since it came back.
+    assert_eq!(rig.drf.scratch.prepared - before, 1);
+}
+
+#[test]
+fn who_goes_by_amounts_hears_of_the_first_quota_while_a_pass_is_open() {
+    // A wants no more than four cores, and the quota that comes leaves it four of an agent that the
+    // pass may be through with; and somebody else's search may look at that agent again.
+    for slices in 0..24 {
         let mut rig = Rig::with(Options {
-            agents_per_slice: in_slice,
+            agents_per_slice: 1,
+            packing: [(role("eng"), Packing::Spread)].into(),
             ..Options::default()
         });
-        rig.tell(quota("eng", "", "cpus:4"));
-        for n in 0..500 {
-            wants(&mut rig, FrameworkKey::from_raw(n, 0), "eng", "cpus:200");
+        let most = |name: &str, units: i64| Constraint {
+            selector: Selector::Offered(name.into()),
+            predicate: Predicate::Number(Comparison::AtMost, Milli::from_units(units)),
+        };
+        let mut profile = FrameworkProfile::new("A", roles(&["eng"]));
+        let both = vec![vec![most("cpus", 4), most("mem", 10)]];
+        profile.roles[0].constraints = Some(Constraints::new(both).unwrap());
+        rig.tell(Change::FrameworkAdded {
+            framework: A,
+            profile,
+        });
+        rig.agent(A0, "cpus:8;mem:5");
+        for n in 1..20 {
+            rig.agent(AgentKey::from_raw(n, 0), "mem:100");
         }
-        for n in 0..30 {
-            rig.agent(AgentKey::from_raw(n, 0), "cpus:208");
-        }
-        assert_eq!(idle(&mut rig, 5), [""; 0]);
-        wants(&mut rig, FrameworkKey::from_raw(1_000, 0), "dev", "cpus:1");
-        let (mut most, mut slices, mut granted) = (0, 0, 0);
-        while rig.drf.deadline().is_some_and(|due| due <= rig.now) {
-            let before = rig.drf.scratch.spent();
+        for _ in 0..slices {
             rig.drf.tick(rig.now, &mut rig.out);
-            most = most.max(rig.drf.scratch.spent() - before);
-            granted += rig.out.drain().count();
-            rig.drf.handle(rig.now, nothing(), &mut rig.out);
-            slices += 1;
-            assert!(slices < 1_000, "each slice gets on");
         }
-        assert_eq!(granted, 30, "all are offered to who wants no more");
-        (most, slices)
-    };
-    // A comparison costs more than a slice of one agent may: it gets on by one agent each time.
-    let compared = 500 * LOOK_WORK;
-    let (most, slices) = most_of_a_slice(1);
+        assert_eq!(rig.out.drain().count(), 0, "it is all too much");
+        let mut profile = FrameworkProfile::new("B", roles(&["eng"]));
+        let either = ["cpus:6", "mem:50"].map(|it| Quantities::parse(it).unwrap());
+        profile.roles[0].min_allocatable = Some(either.to_vec());
+        rig.tell(Change::FrameworkAdded {
+            framework: B,
+            profile,
+        });
+        rig.tell(quota("eng", "", "cpus:4"));
+        ticks(&mut rig);
+        let mut said: Vec<_> = rig.out.drain().map(text).collect();
+        said.extend(idle(&mut rig, 60));
+        assert!(
+            said.iter()
+                .any(|it| it.contains("A/eng on 0: cpus:4;mem:5")),
+            "after {slices} slices: {said:?}"
+        );
+    }
+}
+
+#[test]
+fn a_name_that_leaves_the_shared_column_is_free_of_its_neighbours_limit() {
+    let mut rig = Rig::new();
+    let others = (1..=12).filter(|n| *n != 5);
+    let others: Vec<_> = others.map(|n| format!("q{n:02}:1000")).collect();
+    rig.tell(quota("all", "", &others.join(";")))
+        .tell(quota("five", "", "q05:1000"))
+        .tell(quota("eng", "", "q13:6"));
+    wants(&mut rig, A, "eng", "q12:10");
+    rig.agent(A0, "q12:10;zzz:1");
+    assert_eq!(idle(&mut rig, 5), [""; 0], "they are limited together");
+    // One name less has quota: each of the two has a column of its own.
+    rig.tell(quota("five", "", ""));
+    let said = idle(&mut rig, 120);
     assert!(
-        most >= compared && most <= compared + 30 + 4 * AGENT_WORK,
-        "{most}"
+        said.iter().any(|it| it.contains("on 0: q12:10")),
+        "{said:?}"
     );
-    assert!(slices >= 30, "{slices}");
-    // Of a slice of forty it leaves room for a few.
-    let (most, slices) = most_of_a_slice(40);
-    assert!(most <= 40 * AGENT_WORK + 2 * AGENT_WORK, "{most}");
-    assert!(slices > 1, "{slices}");
 }
 
 #[test]
