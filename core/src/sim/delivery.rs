@@ -151,6 +151,7 @@ impl World {
                     if matches!(event, Event::Subscribed { .. }) {
                         self.frameworks[at(n)].remind(life);
                     }
+                    self.check_event(n, &event);
                     scheduler::Input::Master { peer, event }
                 }
                 Err(error) => return self.refuse(client, peer, End::Client, error),

@@ -188,12 +188,14 @@ impl Sim {
     /// `down`; containers go on meanwhile. A framework comes back with another scheduler, if it can
     /// make one.
     pub fn crash(&mut self, node: Name, down: Duration) {
+        self.world.healed = None;
         let mut rng = self.world.orders.fork();
         self.world.crash_for(node, down, &mut rng);
     }
 
     /// Loses the messages of an agent or a framework until it is mended.
     pub fn cut(&mut self, client: Name, cut: Cut) {
+        self.world.healed = None;
         let mut rng = self.world.orders.fork();
         self.world.cut(client, cut, &mut rng);
     }
@@ -205,6 +207,7 @@ impl Sim {
 
     /// Lets the disk of the master or of an agent make nothing durable for a while.
     pub fn stall(&mut self, node: Name, lasting: Duration) {
+        self.world.healed = None;
         self.world.stall(node, lasting);
     }
 
@@ -221,6 +224,7 @@ impl Sim {
         let frameworks = u32::try_from(self.world.frameworks.len()).unwrap_or(u32::MAX);
         let is_possible = fault.hits(self.world.options.agents, frameworks);
         if is_possible {
+            self.world.healed = None;
             self.world.suffer(fault);
         }
         is_possible
@@ -245,6 +249,7 @@ impl Sim {
         // Twice in a row, so that nothing is on its way that would change it.
         while agreed < 2 && self.world.shared.now.since(begin) < within {
             self.advance(LOOK)?;
+            self.world.check_back()?;
             difference = check::convergence::disagreement(&self.world);
             agreed = if difference.is_none() { agreed + 1 } else { 0 };
             if agreed > 0 {

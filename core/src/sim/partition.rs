@@ -130,13 +130,19 @@ impl World {
 
     /// Clogs some clients one by one, and lets go of them in another order.
     fn swizzle(&mut self, lasting: Duration, rng: &mut Rng) {
+        let spell = self.spell;
         for client in self.clients() {
             let mut chance = rng.fork();
             let begin = self.shared.now + chance.jitter(lasting);
             let until = begin + chance.jitter(lasting);
             if chance.chance(2, 3) {
                 let queue = &mut self.shared.queue;
-                queue.plan(begin, Event::Clog { client, until });
+                let clog = Event::Clog {
+                    client,
+                    until,
+                    spell,
+                };
+                queue.plan(begin, clog);
             }
         }
     }

@@ -28,6 +28,16 @@ pub enum Property {
     Sessions,
     /// One master acts, and the next knows what it promised.
     Leaders,
+    /// Ids are given once.
+    Identity,
+    /// No task stays in staging.
+    Staging,
+    /// What is to end ends.
+    Kills,
+    /// Questions are answered, and truthfully.
+    Answers,
+    /// When faults stop, everybody is back within a bound.
+    Liveness,
     /// When faults stop, all views agree.
     Convergence,
     /// The same seed gives the same run.
@@ -36,7 +46,7 @@ pub enum Property {
 
 impl Property {
     /// Every property.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Machines,
         Self::Replay,
         Self::Tasks,
@@ -46,6 +56,11 @@ impl Property {
         Self::Offers,
         Self::Sessions,
         Self::Leaders,
+        Self::Identity,
+        Self::Staging,
+        Self::Kills,
+        Self::Answers,
+        Self::Liveness,
         Self::Convergence,
         Self::Determinism,
     ];
@@ -62,6 +77,11 @@ impl Property {
             Self::Offers => "offers",
             Self::Sessions => "sessions",
             Self::Leaders => "leaders",
+            Self::Identity => "identity",
+            Self::Staging => "staging",
+            Self::Kills => "kills",
+            Self::Answers => "answers",
+            Self::Liveness => "liveness",
             Self::Convergence => "convergence",
             Self::Determinism => "determinism",
         }

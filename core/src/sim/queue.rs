@@ -113,7 +113,12 @@ pub(super) enum Event {
     /// A node that was cut off can be reached again.
     Mend { node: Name },
     /// Nothing gets through between a client and the master before `until`.
-    Clog { client: Name, until: Time },
+    /// Unless the faults have ended meanwhile.
+    Clog {
+        client: Name,
+        until: Time,
+        spell: u32,
+    },
     /// What a clog held may get through.
     Unclog { client: Name },
 }

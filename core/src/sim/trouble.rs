@@ -6,7 +6,6 @@
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use super::check::Watch;
 use super::containers::Containers;
 use super::fault::{Fault, Kind};
 use super::journal::Disk;
@@ -42,7 +41,7 @@ impl World {
         let machine = Master::recover(config, registry, allocator, now, &mut out);
         let registry = machine.registry().clone();
         let totals = Arc::clone(&self.totals);
-        self.watch = Watch::new(self.options.checking, totals, registry);
+        self.watch.next(totals, registry);
         self.master.start(machine, out, &mut self.shared);
         self.flush_master();
     }
@@ -52,6 +51,7 @@ impl World {
         let seed = seat.node.lives.next_u64();
         let state: AgentState = seat.node.disk.read();
         seat.seen = state.epoch();
+        seat.waits.excuse(self.shared.now);
         let config = agent::Config::new(seat.info.clone(), seat.info.hostname.as_str(), seed);
         let mut out = Outbox::new();
         let machine = Agent::recover(config, state, self.shared.now, &mut out);
@@ -150,7 +150,11 @@ impl World {
         let until = self.shared.now + lasting;
         match name {
             Name::Master => self.master.disk.stall(until),
-            Name::Agent(n) => self.agents[at(n)].node.disk.stall(until),
+            Name::Agent(n) => {
+                let seat = &mut self.agents[at(n)];
+                seat.node.disk.stall(until);
+                seat.waits.excuse(until);
+            }
             // A framework has no disk.
             Name::Framework(_) | Name::Executor { .. } => return,
         }
@@ -177,6 +181,7 @@ impl World {
             }
         }
         self.return_frameworks();
+        self.healed = Some(self.shared.now);
     }
 
     /// Lets the next fault happen.

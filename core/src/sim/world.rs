@@ -71,6 +71,8 @@ pub(super) struct AgentSeat {
     pub(super) link: Link,
     /// The newest leadership that it has heard of.
     pub(super) seen: u64,
+    /// For how long it lets tasks wait.
+    pub(super) waits: check::waits::Waits,
     dials: Rng,
 }
 
@@ -111,6 +113,9 @@ pub(super) struct World {
     pub(super) usage: Usage,
     pub(super) watch: check::Watch,
     pub(super) streams: check::streams::Streams,
+    pub(super) identities: check::identity::Identities,
+    /// Since when nothing goes wrong any more, if that is so.
+    pub(super) healed: Option<Time>,
     /// By framework and task: on which agent it was started, and as what there.
     pub(super) ever: BTreeMap<String, BTreeMap<String, (u32, u64)>>,
     /// How many steps were looked at.
@@ -162,6 +167,8 @@ impl World {
             usage: Usage::default(),
             watch,
             streams: check::streams::Streams::default(),
+            identities: check::identity::Identities::default(),
+            healed: None,
             ever: BTreeMap::new(),
             steps: 0,
             lost: BTreeSet::new(),
@@ -279,13 +286,17 @@ impl World {
                         .hit(Name::Framework(framework), Kind::SecondInstance);
                 }
             }
-            // The faults have ended.
-            Event::Another { .. } => {}
             Event::Bury { zombie, chance } => self.bury(zombie, &mut Rng::new(chance)),
             Event::Mend { node } => self.net.mend(node),
-            Event::Clog { client, until } => {
+            Event::Clog {
+                client,
+                until,
+                spell,
+            } if spell == self.spell => {
                 self.net.clog(client, until, &mut self.shared.queue);
             }
+            // The faults have ended.
+            Event::Another { .. } | Event::Clog { .. } => {}
             Event::Unclog { client } => {
                 for (link, to, frame) in self.net.unclog(self.shared.now, client) {
                     self.on_arrive(link, to, frame);
@@ -453,6 +464,7 @@ fn seat(
         },
         link: Link::Down,
         seen: 0,
+        waits: check::waits::Waits::default(),
         dials: stream(options.seed, Purpose::Dial, name),
     }
 }

@@ -61,7 +61,7 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
             ));
         }
     }
-    if let Some(why) = dead_offer(world, &view) {
+    if let Some(why) = dead_offer(world, &view).or_else(|| world.watch.unanswered()) {
         return Some(why);
     }
     let frameworks = view.frameworks();
@@ -92,7 +92,7 @@ fn dead_offer(world: &World, view: &View) -> Option<String> {
     })
 }
 
-fn connections(world: &World) -> Option<String> {
+pub(in crate::sim) fn connections(world: &World) -> Option<String> {
     for seat in &world.agents {
         if !seat
             .node

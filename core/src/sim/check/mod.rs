@@ -10,6 +10,11 @@
 //! | conservation | an agent gives no more than it has, and the allocator agrees | [`conservation`] |
 //! | holders | no unit of a resource is in two offers (I2) | [`offers`] |
 //! | offers | an accept of a dead offer launches nothing (I4) | [`offers`] |
+//! | identity | an id is given once, and never again after its agent was removed (I16) | [`identity`] |
+//! | staging | no task stays in staging at an agent that is up (I15) | [`waits`] |
+//! | kills | a task that its agent was told to end ends within a bound (I14) | [`waits`] |
+//! | answers | questions about tasks are answered, once and truthfully (I20) | [`answers`] |
+//! | liveness | when faults stop, everybody is connected within a bound (L2) | [`liveness`] |
 //! | sessions | a framework has one scheduler, and who was replaced hears no more | [`sessions`] |
 //! | convergence | what operations have made stays (I5), and all agree on it | [`reserved`] |
 //! | convergence | when faults stop, all views agree and offers flow | [`convergence`] |
@@ -21,20 +26,24 @@
 //! That nothing is told before it is durable needs no check of its own: effects leave only through
 //! the gate, a crash loses what is not durable, and then a broken promise breaks one of the above.
 
+mod answers;
 pub(super) mod conservation;
 pub(super) mod convergence;
+pub(super) mod identity;
 mod leaders;
+mod liveness;
 pub(super) mod offers;
 pub(super) mod reserved;
 mod sessions;
 pub(super) mod streams;
+pub(super) mod waits;
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
 use super::options::Checking;
-use super::property::Property;
+use super::property::{Property, Violation};
 use super::queue::Name;
 use super::world::{Totals, World, at};
 use crate::agent::{self, Agent, AgentState};
@@ -42,6 +51,8 @@ use crate::ids::PeerId;
 use crate::machine::Output;
 use crate::master;
 use crate::protocol::agent::ToMaster;
+use crate::protocol::operator::AgentView;
+use crate::protocol::scheduler::Event;
 use crate::registry::{Registry, RegistryOp};
 
 /// A property that does not hold, and why.
@@ -53,6 +64,8 @@ pub(super) struct Watch {
     checking: Checking,
     offers: offers::Ledger,
     sessions: sessions::Sessions,
+    answers: answers::Answers,
+    removed: identity::Removed,
 }
 
 impl Watch {
@@ -62,7 +75,18 @@ impl Watch {
             checking,
             offers: offers::Ledger::new(totals, registry),
             sessions: sessions::Sessions::default(),
+            answers: answers::Answers::default(),
+            removed: identity::Removed::default(),
         }
+    }
+
+    /// Begins anew with another master and its registry.
+    pub(super) fn next(&mut self, totals: Arc<Totals>, registry: Registry) {
+        let removed = core::mem::take(&mut self.removed).next(&registry);
+        *self = Self {
+            removed,
+            ..Self::new(self.checking, totals, registry)
+        };
     }
 
     /// Sees what the master is about to hear.
@@ -70,6 +94,7 @@ impl Watch {
         if self.checking != Checking::Off {
             self.offers.hears(input);
             self.sessions.hears(input);
+            self.answers.hears(input);
         }
     }
 
@@ -79,17 +104,28 @@ impl Watch {
             return;
         }
         match output {
-            Output::Persist(op) => self.offers.wrote(op),
+            Output::Persist(op) => {
+                self.offers.wrote(op);
+                self.removed.wrote(op);
+            }
             Output::Effect(effect) | Output::Free(effect) => {
                 self.offers.saw(effect);
                 self.sessions.saw(effect);
+                self.answers.saw(effect);
+                self.removed.saw(effect);
             }
         }
+    }
+
+    /// Says what was asked and not answered, when nobody is awaited.
+    pub(super) fn unanswered(&self) -> Option<String> {
+        self.answers.open()
     }
 
     /// Says what should not have been.
     fn check(&mut self) -> Result<(), Broken> {
         self.offers.check()?;
+        self.removed.check()?;
         self.sessions.check()
     }
 }
@@ -102,13 +138,14 @@ impl World {
             return;
         }
         let mut result = match name {
-            Name::Master => self.watch.check(),
+            Name::Master => self.watch.check().and_then(|()| self.check_answers()),
             // What is cheap is looked at where a container is launched.
             Name::Agent(_) | Name::Executor { .. } => Ok(()),
             Name::Framework(n) => self.check_heard(n),
         };
         if self.is_due() {
             result = result.and_then(|()| self.check_whole(name));
+            result = result.and_then(|()| self.check_waits(name));
         }
         self.note(name, result);
     }
@@ -177,6 +214,13 @@ impl World {
             self.master.machine()
         };
         let speaks = speaks.map(|master| master.registry().epoch());
+        let mut heard = Ok(());
+        if self.options.checking != Checking::Off
+            && let agent::Input::Master { message, .. } = &input
+        {
+            self.agents[at(n)].waits.hears(self.shared.now, message);
+            heard = self.identities.agent_hears(n, message);
+        }
         let seat = &mut self.agents[at(n)];
         let mut turn = leaders::Turn::new(speaks, seat.seen);
         seat.node
@@ -184,8 +228,57 @@ impl World {
         let (seen, result) = turn.end();
         seat.seen = seen;
         if self.options.checking != Checking::Off {
-            self.note(Name::Agent(n), result);
+            self.note(Name::Agent(n), heard.and(result));
         }
+    }
+
+    /// Checks what a framework hears.
+    pub(super) fn check_event(&mut self, n: u32, event: &Event) {
+        if self.options.checking != Checking::Off {
+            let result = self.identities.framework_hears(n, event);
+            self.note(Name::Framework(n), result);
+        }
+    }
+
+    /// Checks what the master has answered.
+    fn check_answers(&mut self) -> Result<(), Broken> {
+        let Some(master) = self.master.machine() else {
+            return Ok(());
+        };
+        let agents = &self.agents;
+        self.watch.answers.check(|framework, task| {
+            let rows = master.view().agents();
+            let machines = agents.iter().filter_map(|seat| seat.node.machine());
+            let mut machines = machines.map(Agent::view).filter(|view| {
+                let is_row = |row: &AgentView| row.connected && Some(&row.id) == view.id();
+                view.is_registered() && rows.iter().any(is_row)
+            });
+            machines.any(|view| {
+                let task = view.task(framework, task);
+                task.is_some_and(|task| !task.state.is_terminal())
+            })
+        })
+    }
+
+    /// Checks for how long tasks have waited at an agent.
+    fn check_waits(&mut self, name: Name) -> Result<(), Broken> {
+        let Name::Agent(n) = name else {
+            return Ok(());
+        };
+        let seat = &mut self.agents[at(n)];
+        let Some(agent) = seat.node.machine() else {
+            return Ok(());
+        };
+        seat.waits.check(self.shared.now, agent.view().tasks())
+    }
+
+    /// Checks that everybody is back in time, if nothing goes wrong any more.
+    pub(super) fn check_back(&mut self) -> Result<(), Violation> {
+        if self.options.checking != Checking::Off {
+            let result = liveness::check(self);
+            self.note(Name::Master, result);
+        }
+        self.violation.clone().map_or(Ok(()), Err)
     }
 
     /// Checks what a master without the lead says.

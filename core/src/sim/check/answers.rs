@@ -1,0 +1,282 @@
+//! Questions about tasks are answered (I20): each at most as often as it was asked, nothing that
+//! was not asked, and at last each one. And nobody is said to be unknown who runs on an agent that
+//! is registered.
+//!
+//! Told from what the leading master hears and says. A question is over with its connection, for
+//! who comes back asks again; news of a task is an answer as well.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::Broken;
+use crate::ids::{FrameworkId, PeerId, TaskId};
+use crate::limits;
+use crate::master::{Effect, Input};
+use crate::protocol::scheduler::{Call, Event};
+use crate::protocol::status::{TaskState, TaskStatus};
+use crate::sim::property::Property;
+
+/// A task that was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Question {
+    /// How many answers may still come.
+    open: u32,
+    is_answered: bool,
+}
+
+/// All questions of those who are subscribed.
+#[derive(Debug, Default)]
+pub(in crate::sim) struct Answers {
+    subscribed: BTreeMap<PeerId, FrameworkId>,
+    asked: BTreeMap<(PeerId, TaskId), Question>,
+    /// Ends that were told: who asks later has not read that yet.
+    told: BTreeSet<(PeerId, TaskId)>,
+    /// Who asks for all of its tasks in this turn.
+    for_all: BTreeSet<PeerId>,
+    /// Tasks that were just said to be known to nobody.
+    unknown: Vec<(FrameworkId, TaskId)>,
+    violation: Option<Broken>,
+}
+
+impl Answers {
+    pub(in crate::sim) fn hears(&mut self, input: &Input) {
+        match input {
+            Input::Disconnected { peer } => self.leave(*peer),
+            Input::Scheduler {
+                peer,
+                call: Call::Reconcile { tasks },
+            } if self.subscribed.contains_key(peer)
+                && tasks.len() <= limits::RECONCILED_PER_CALL =>
+            {
+                if tasks.is_empty() {
+                    self.for_all.insert(*peer);
+                }
+                for (task, _) in tasks {
+                    let key = (*peer, task.clone());
+                    let is_answered = self.told.contains(&key);
+                    let question = self.asked.entry(key).or_default();
+                    question.open += 1;
+                    question.is_answered = is_answered;
+                }
+            }
+            Input::Scheduler { .. }
+            | Input::Connected { .. }
+            | Input::Agent { .. }
+            | Input::Operator { .. } => {}
+        }
+    }
+
+    pub(in crate::sim) fn saw(&mut self, effect: &Effect) {
+        let Effect::Scheduler { peer, event } = effect else {
+            return;
+        };
+        match event {
+            Event::Subscribed { framework, .. } => {
+                self.subscribed.insert(*peer, framework.clone());
+            }
+            Event::Error { .. } => self.leave(*peer),
+            Event::Update(status) => {
+                let key = (*peer, status.task.clone());
+                if let Some(question) = self.asked.get_mut(&key) {
+                    question.is_answered = true;
+                }
+                if status.state.is_terminal() {
+                    self.told.insert(key);
+                }
+            }
+            Event::Reconciled(answers) => {
+                for answer in answers {
+                    self.answered(*peer, answer);
+                }
+            }
+            Event::Heartbeat
+            | Event::Offers(_)
+            | Event::Rescind(_)
+            | Event::OperationUpdate(_)
+            | Event::Rejected { .. }
+            | Event::Updated
+            | Event::Message { .. }
+            | Event::ExecutorEnded { .. } => {}
+        }
+    }
+
+    fn answered(&mut self, peer: PeerId, answer: &TaskStatus) {
+        let task = &answer.task;
+        let question = self.asked.get_mut(&(peer, task.clone()));
+        match question.filter(|question| question.open > 0) {
+            Some(question) => {
+                // Who is out of reach may return, and then there is more to say.
+                question.open -= u32::from(answer.state != TaskState::Unreachable);
+                question.is_answered = true;
+            }
+            None if self.for_all.contains(&peer) => {}
+            None => {
+                let problem = format!("{task} is {}, and nobody has asked", answer.state);
+                self.violation.get_or_insert((Property::Answers, problem));
+            }
+        }
+        let is_nowhere = matches!(answer.state, TaskState::Unknown | TaskState::Gone);
+        if let Some(framework) = self.subscribed.get(&peer).filter(|_| is_nowhere) {
+            self.unknown.push((framework.clone(), task.clone()));
+        }
+    }
+
+    /// Its questions are over.
+    fn leave(&mut self, peer: PeerId) {
+        self.subscribed.remove(&peer);
+        self.asked.retain(|(of, _), _| *of != peer);
+        self.told.retain(|(of, _)| *of != peer);
+    }
+
+    /// Ends a turn; says what was answered wrongly in it. `runs` says whether a task runs on an
+    /// agent that is registered.
+    pub(in crate::sim) fn check(
+        &mut self,
+        runs: impl Fn(&FrameworkId, &TaskId) -> bool,
+    ) -> Result<(), Broken> {
+        self.for_all.clear();
+        let unknown = core::mem::take(&mut self.unknown);
+        self.violation.take().map_or(Ok(()), Err)?;
+        match unknown
+            .iter()
+            .find(|(framework, task)| runs(framework, task))
+        {
+            None => Ok(()),
+            Some((framework, task)) => {
+                let problem = format!("{task} of {framework} runs, and is said to be nowhere");
+                Err((Property::Answers, problem))
+            }
+        }
+    }
+
+    /// Says what was asked and not answered; nobody is awaited any more who may know.
+    pub(in crate::sim) fn open(&self) -> Option<String> {
+        let mut asked = self.asked.iter();
+        let ((peer, task), _) = asked.find(|(_, question)| !question.is_answered)?;
+        Some(format!(
+            "{peer:?} has asked for {task}, and is not answered"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec;
+    use core::time::Duration;
+
+    use super::*;
+    use crate::ids::{MasterId, UpdateId};
+    use crate::protocol::refusal::EndReason;
+    use crate::protocol::status::Source;
+    use crate::time::Time;
+
+    const ASKER: PeerId = PeerId(1);
+
+    fn task() -> TaskId {
+        TaskId::new("t").unwrap()
+    }
+
+    fn says(event: Event) -> Effect {
+        let peer = ASKER;
+        Effect::Scheduler { peer, event }
+    }
+
+    fn status(state: TaskState) -> TaskStatus {
+        TaskStatus::new(task(), state, Source::Master, Time::ZERO)
+    }
+
+    fn answer(state: TaskState) -> Effect {
+        says(Event::Reconciled(vec![status(state)]))
+    }
+
+    fn subscribed() -> Answers {
+        let mut answers = Answers::default();
+        answers.saw(&says(Event::Subscribed {
+            framework: FrameworkId::new("m-0000").unwrap(),
+            master: MasterId::of("m", 1).unwrap(),
+            epoch: 1,
+            heartbeat: Duration::from_secs(15),
+            domain: None,
+        }));
+        answers
+    }
+
+    fn asked(tasks: Vec<(TaskId, Option<crate::ids::AgentId>)>) -> Answers {
+        let mut answers = subscribed();
+        let (peer, call) = (ASKER, Call::Reconcile { tasks });
+        answers.hears(&Input::Scheduler { peer, call });
+        answers
+    }
+
+    fn nowhere(_: &FrameworkId, _: &TaskId) -> bool {
+        false
+    }
+
+    // TK-74, TK-79
+    #[test]
+    fn an_answer_too_many_and_one_too_few_are_found() {
+        let mut once = asked(vec![(task(), None)]);
+        assert!(once.open().is_some());
+        once.saw(&answer(TaskState::Running));
+        assert_eq!((once.check(nowhere), once.open()), (Ok(()), None));
+        once.saw(&answer(TaskState::Running));
+        assert!(once.check(nowhere).is_err());
+
+        let mut all = asked(Vec::new());
+        all.saw(&answer(TaskState::Running));
+        assert_eq!(all.check(nowhere), Ok(()));
+        all.saw(&answer(TaskState::Running));
+        assert!(all.check(nowhere).is_err(), "that was another turn");
+
+        let mut news = asked(vec![(task(), None)]);
+        news.saw(&says(Event::Update(TaskStatus {
+            update: Some(UpdateId(1)),
+            ..status(TaskState::Finished)
+        })));
+        assert_eq!(news.open(), None);
+        let tasks = vec![(task(), None)];
+        let (peer, call) = (ASKER, Call::Reconcile { tasks });
+        news.hears(&Input::Scheduler { peer, call });
+        assert_eq!(news.open(), None, "it is on its way");
+
+        let mut away = asked(vec![(task(), None)]);
+        away.saw(&answer(TaskState::Unreachable));
+        assert_eq!(away.open(), None);
+        away.saw(&answer(TaskState::Running));
+        assert_eq!(away.check(nowhere), Ok(()), "it is back");
+
+        let gone = Input::Disconnected { peer: ASKER };
+        let over = says(Event::Error {
+            reason: EndReason::FailedOver,
+            message: "over".to_string(),
+        });
+        let mut left = asked(vec![(task(), None)]);
+        left.hears(&gone);
+        assert_eq!(left.open(), None);
+        let mut ended = asked(vec![(task(), None)]);
+        ended.saw(&over);
+        assert_eq!(ended.open(), None);
+    }
+
+    // TK-76, TK-78
+    #[test]
+    fn who_runs_and_is_said_to_be_nowhere_is_found() {
+        for (state, runs, is_fine) in [
+            (TaskState::Unknown, true, false),
+            (TaskState::Gone, true, false),
+            (TaskState::Unknown, false, true),
+            (TaskState::Unreachable, true, true),
+        ] {
+            let mut answers = asked(vec![(task(), None)]);
+            answers.saw(&answer(state));
+            assert_eq!(
+                answers.check(|_, _| runs).is_ok(),
+                is_fine,
+                "{state} {runs}"
+            );
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! No task waits for ever at an agent: it does not stay in staging (I15), and one that was to be
+//! ended ends (I14), within a bound.
+//!
+//! The time counts while the agent is up and its disk goes on. What is unknown to the agent is
+//! another's matter ([`super::answers`]), as are kills that were lost on their way.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use core::time::Duration;
+
+use super::Broken;
+use crate::agent::TaskSummary;
+use crate::ids::{FrameworkId, TaskId};
+use crate::protocol::agent::ToAgent;
+use crate::protocol::status::TaskState;
+use crate::sim::property::Property;
+use crate::time::Time;
+
+/// A minute until an executor must have subscribed, and twice a minute until it must have said
+/// something of the task; then a container has to end. Containers take seconds to start.
+const STAGING: Duration = Duration::from_secs(240);
+/// The grace of who was asked, and that of its executor which does not listen; a container may have
+/// to start first.
+const KILLED: Duration = Duration::from_secs(60);
+
+type Tasks = BTreeMap<(FrameworkId, TaskId), Time>;
+
+/// For how long an agent has let tasks wait.
+#[derive(Debug, Default)]
+pub(in crate::sim) struct Waits {
+    staging: Tasks,
+    killed: Tasks,
+    /// Nothing is held against it before that.
+    from: Time,
+}
+
+impl Waits {
+    /// The agent can do nothing before `until`.
+    pub(in crate::sim) fn excuse(&mut self, until: Time) {
+        self.from = self.from.max(until);
+    }
+
+    /// The agent is about to hear a master.
+    pub(in crate::sim) fn hears(&mut self, now: Time, message: &ToAgent) {
+        if let ToAgent::KillTask {
+            framework, task, ..
+        } = message
+        {
+            let task = (framework.clone(), task.clone());
+            self.killed.entry(task).or_insert(now);
+        }
+    }
+
+    /// Checks what the agent, which has these tasks, has not done by now.
+    pub(in crate::sim) fn check<'a>(
+        &mut self,
+        now: Time,
+        tasks: impl Iterator<Item = TaskSummary<'a>>,
+    ) -> Result<(), Broken> {
+        let before = core::mem::take(&mut self.staging);
+        let killed = core::mem::take(&mut self.killed);
+        for task in tasks.filter(|task| !task.state.is_terminal()) {
+            let key = (task.framework.clone(), task.task.id.clone());
+            if task.state == TaskState::Staging {
+                let since = before.get(&key).copied().unwrap_or(now);
+                if let Some(late) = self.late(now, since, STAGING) {
+                    let problem = format!("{} is in staging for {late:?}", key.1);
+                    return Err((Property::Staging, problem));
+                }
+                self.staging.insert(key.clone(), since);
+            }
+            if let Some(since) = killed.get(&key) {
+                if let Some(late) = self.late(now, *since, KILLED) {
+                    let problem =
+                        format!("{} was to end {late:?} ago, and is {}", key.1, task.state);
+                    return Err((Property::Kills, problem));
+                }
+                self.killed.insert(key, *since);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says for how long something waits, if that is too long.
+    fn late(&self, now: Time, since: Time, bound: Duration) -> Option<Duration> {
+        let since = since.max(self.from).min(now);
+        Some(now.since(since)).filter(|waited| *waited > bound)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::AgentId;
+    use crate::protocol::task::TaskInfo;
+    use crate::resources::Resources;
+
+    struct Scene {
+        waits: Waits,
+        framework: FrameworkId,
+        task: TaskInfo,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let agent = AgentId::new("m-S1").unwrap();
+            Self {
+                waits: Waits::default(),
+                framework: FrameworkId::new("m-0000").unwrap(),
+                task: TaskInfo::new(TaskId::new("t").unwrap(), agent, Resources::new()),
+            }
+        }
+
+        fn kill(&mut self, at: Duration) {
+            let (framework, task) = (self.framework.clone(), self.task.id.clone());
+            let grace = None;
+            let kill = ToAgent::KillTask {
+                framework,
+                task,
+                grace,
+            };
+            self.waits.hears(Time::ZERO + at, &kill);
+        }
+
+        fn check(&mut self, at: Duration, state: TaskState) -> Result<(), Property> {
+            let task = TaskSummary {
+                framework: &self.framework,
+                task: &self.task,
+                state,
+                container: None,
+                unacknowledged: 0,
+            };
+            let checked = self.waits.check(Time::ZERO + at, [task].into_iter());
+            checked.map_err(|(property, _)| property)
+        }
+    }
+
+    const MOMENT: Duration = Duration::from_secs(1);
+
+    // I15
+    #[test]
+    fn a_task_that_stays_in_staging_is_found() {
+        use TaskState::{Running, Staging};
+        let mut scene = Scene::new();
+        assert_eq!(scene.check(MOMENT, Staging), Ok(()));
+        assert_eq!(scene.check(STAGING, Staging), Ok(()));
+        scene.waits.excuse(Time::ZERO + STAGING);
+        let late = STAGING + MOMENT * 2;
+        assert_eq!(scene.check(late, Staging), Ok(()), "it could not do better");
+        assert_eq!(scene.check(late + STAGING, Staging), Err(Property::Staging));
+
+        let mut scene = Scene::new();
+        assert_eq!(scene.check(MOMENT, Staging), Ok(()));
+        assert_eq!(scene.check(late, Running), Ok(()));
+    }
+
+    // I14
+    #[test]
+    fn a_task_that_does_not_end_is_found() {
+        use TaskState::{Killed, Running};
+        let mut scene = Scene::new();
+        assert_eq!(
+            scene.check(KILLED * 9, Running),
+            Ok(()),
+            "nobody wants that"
+        );
+        scene.kill(KILLED * 9);
+        assert_eq!(scene.check(KILLED * 10, Running), Ok(()));
+        scene.kill(KILLED * 10);
+        let late = KILLED * 10 + MOMENT;
+        assert_eq!(scene.check(late, Running), Err(Property::Kills));
+
+        let mut scene = Scene::new();
+        scene.kill(MOMENT);
+        assert_eq!(scene.check(late, Killed), Ok(()));
+    }
+}
