@@ -242,8 +242,10 @@ impl Drf {
             if let Some(ranks) = &mut pass.ranks {
                 ranks.enter_again(taken, &self.ledger, &self.tree);
             }
-            // Another agent may have had its turn already.
-            if self.lessen(taken) && taken != agent {
+            // Another agent may have had its turn already, and whoever bounds kept from it then may
+            // want what is left.
+            let is_wanted = self.lessen(taken) || self.held_back.contains(&taken);
+            if is_wanted && taken != agent {
                 pass.agents.push(taken);
             }
             if slice.left(&self.scratch) == 0 {

@@ -288,6 +288,57 @@ fn what_comes_back_is_offered_without_comparing() {
     assert_eq!(rig.drf.scratch.prepared - before, 1);
 }
 
+/// A, in the role `eng`, takes nothing of which there is more.
+fn joins_for_at_most(amounts: &[(&str, i64)]) -> Change {
+    let most = |(name, units): &(&str, i64)| Constraint {
+        selector: Selector::Offered((*name).into()),
+        predicate: Predicate::Number(Comparison::AtMost, Milli::from_units(*units)),
+    };
+    let mut profile = FrameworkProfile::new("A", roles(&["eng"]));
+    let all = vec![amounts.iter().map(most).collect()];
+    profile.roles[0].constraints = Some(Constraints::new(all).unwrap());
+    Change::FrameworkAdded {
+        framework: A,
+        profile,
+    }
+}
+
+#[test]
+fn what_a_search_leaves_of_an_agent_is_looked_at_by_those_whom_bounds_kept_from_it() {
+    // Of the first agent, A wants no more than ten of memory, and of cores its limit allows no more
+    // than four. B comes after any number of slices, finds something elsewhere, and has it of the
+    // first one, as there is the least left there.
+    for slices in 0..24 {
+        let mut rig = Rig::with(Options {
+            agents_per_slice: 1,
+            packing: [(role("dev"), Packing::BestFit)].into(),
+            ..Options::default()
+        });
+        rig.tell(quota("eng", "", "cpus:4"))
+            .tell(quota("dev", "", "cpus:4;mem:10"))
+            .tell(joins_for_at_most(&[("mem", 10)]));
+        rig.agent(A0, "cpus:8;mem:20");
+        for n in 1..20 {
+            rig.agent(AgentKey::from_raw(n, 0), "cpus:100;mem:100");
+        }
+        for _ in 0..slices {
+            rig.drf.tick(rig.now, &mut rig.out);
+        }
+        assert_eq!(rig.out.drain().count(), 0, "it is all too much");
+        rig.framework(B, &["dev"]);
+        ticks(&mut rig);
+        rig.drf.check_invariants();
+        let mut said: Vec<_> = rig.out.drain().map(text).collect();
+        assert_eq!(said[0], "1: B/dev on 0: cpus:4;mem:10");
+        said.extend(idle(&mut rig, 60));
+        assert!(
+            said.iter()
+                .any(|it| it.contains("A/eng on 0: cpus:4;mem:10")),
+            "after {slices} slices: {said:?}"
+        );
+    }
+}
+
 #[test]
 fn who_goes_by_amounts_hears_of_the_first_quota_while_a_pass_is_open() {
     // A wants no more than four cores, and the quota that comes leaves it four of an agent that the
@@ -298,17 +349,7 @@ fn who_goes_by_amounts_hears_of_the_first_quota_while_a_pass_is_open() {
             packing: [(role("eng"), Packing::Spread)].into(),
             ..Options::default()
         });
-        let most = |name: &str, units: i64| Constraint {
-            selector: Selector::Offered(name.into()),
-            predicate: Predicate::Number(Comparison::AtMost, Milli::from_units(units)),
-        };
-        let mut profile = FrameworkProfile::new("A", roles(&["eng"]));
-        let both = vec![vec![most("cpus", 4), most("mem", 10)]];
-        profile.roles[0].constraints = Some(Constraints::new(both).unwrap());
-        rig.tell(Change::FrameworkAdded {
-            framework: A,
-            profile,
-        });
+        rig.tell(joins_for_at_most(&[("cpus", 4), ("mem", 10)]));
         rig.agent(A0, "cpus:8;mem:5");
         for n in 1..20 {
             rig.agent(AgentKey::from_raw(n, 0), "mem:100");
