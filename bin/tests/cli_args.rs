@@ -108,6 +108,7 @@ fn values_of_run() {
 
 #[test]
 fn combinations_of_run() {
+    // VA-32: unknown flags, and those that exclude each other
     refused(TEPUI, &["run"], &["expected CMD, which is missing"]);
     refused(
         TEPUI,
@@ -260,6 +261,7 @@ fn values_of_sim() {
 
 #[test]
 fn values_of_the_daemons() {
+    // VA-32: values of another type
     refused(
         MASTER,
         &[],

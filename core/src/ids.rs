@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn tv_25_the_grammar_of_ids() {
-        // RM-61, TV-25, VA-10
+        // RM-61, TV-25, VA-10, TL-32
         for bad in [
             "",
             ".",

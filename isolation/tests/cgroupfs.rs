@@ -57,7 +57,7 @@ fn version_1_has_a_directory_in_each_hierarchy() {
     expect(
         dir.path(),
         &[
-            // CT-17, TV-30
+            // CT-17, TV-30, TL-36
             ("cpu/tepui/a/c1/cpu.cfs_period_us", "100000"),
             ("cpu/tepui/a/c1/cpu.cfs_quota_us", "150000"),
             // CT-16, TV-29

@@ -72,6 +72,7 @@ fn signals_files_and_arguments_are_clean() {
         clean,
         "3 is the directory that ls reads"
     );
+    // TK-02: what goes to a shell, and what does not
     let echo = CommandInfo::exec("printf", ["%s|", "a b", "$HOME", "*"]);
     assert_eq!(agent.run(&id(3), echo), Exit::Code(0));
     assert_eq!(agent.file(&id(3), "stdout"), "a b|$HOME|*|");
@@ -528,6 +529,7 @@ fn two_hundred_at_once() {
 #[test]
 fn a_user_who_is_not_known_is_refused_and_one_who_is_gets_the_sandbox() {
     let (_dir, agent) = agent();
+    // TK-02
     let as_user = |user: &str, command| CommandInfo {
         user: Some(user.to_owned()),
         ..sh(command)

@@ -300,7 +300,7 @@ fn an_executor_outlives_its_agent_for_a_while() {
     node.feed(Input::Connected { peer });
     node.feed(Input::Disconnected { peer });
     assert_eq!(lines(&node.pass(secs(299))), NOTHING);
-    // FW-64: 15 min
+    // FW-64, TL-18: 15 min
     assert_eq!(lines(&node.pass(secs(1))), ["user: shutdown"]);
     assert_eq!(lines(&node.pass(secs(2))), ["exit"]);
     let peer = PeerId(3);

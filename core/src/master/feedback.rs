@@ -88,9 +88,9 @@ impl Master {
 
     /// Takes in what an agent says of an operation (PR-11).
     ///
-    /// The master confirms it itself if nobody else will: if the framework is over, or if the name
-    /// is that of another operation by now. A framework that an earlier leadership knew may come
-    /// back.
+    /// The master confirms it itself if nobody else will: if the framework is over, under whichever
+    /// leadership it ended, or if the name is that of another operation by now. A framework that a
+    /// leadership knew whose registry is lost may come back.
     pub(super) fn on_operation_update(
         &mut self,
         cx: &mut Cx<'_>,
@@ -107,7 +107,8 @@ impl Master {
         let live = known.filter(|key| !self.frameworks[*key].is_completed());
         let Some(framework) = live else {
             let (master, epoch) = (&self.config.id, self.config.epoch);
-            if known.is_some() || !owner.is_from_before(master, epoch) {
+            let has_ended = known.is_some() || self.registry.end_of(&owner).is_some();
+            if has_ended || !owner.is_from_before(master, epoch) {
                 self.confirm_operation(cx, agent, number, update);
             }
             return;

@@ -144,6 +144,25 @@ fn it_subscribes_at_once_and_comes_back_under_its_id_after_a_jittered_wait() {
 }
 
 #[test]
+fn who_comes_back_waits_for_half_a_second_at_most() {
+    // TL-29: and not all as long
+    let most = Duration::from_millis(500);
+    let again = PeerId(2);
+    let waits = (0..200).map(|seed| {
+        let mut s = Scheduler::new(Config::new(FrameworkInfo::new("test"), seed));
+        feed(&mut s, secs(1), Input::Connected { peer: PEER });
+        feed(&mut s, secs(1), master(subscribed(1)));
+        feed(&mut s, secs(2), Input::Disconnected { peer: PEER });
+        assert_eq!(feed(&mut s, secs(3), Input::Connected { peer: again }), []);
+        s.deadline().expect("it waits to subscribe").since(secs(3))
+    });
+    let waits: Vec<Duration> = waits.collect();
+    assert!(waits.iter().all(|wait| *wait <= most), "{waits:?}");
+    assert!(waits.iter().any(|wait| *wait > most * 9 / 10), "{waits:?}");
+    assert!(waits.iter().any(|wait| *wait < most / 10), "{waits:?}");
+}
+
+#[test]
 fn a_deposed_master_is_refused() {
     let (mut s, now) = running();
     feed(&mut s, now, master(subscribed(5)));

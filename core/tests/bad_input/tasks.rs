@@ -284,6 +284,7 @@ pub(crate) fn check(catalogue: &mut Catalogue) {
 }
 
 fn what_to_run(catalogue: &mut Catalogue) {
+    // TK-01: a command, or an executor
     let neither = TaskInfo {
         command: None,
         ..task("t")

@@ -63,9 +63,9 @@ mod tests {
     #[test]
     fn the_numbers_of_the_specification() {
         let m = Milli::from_thousandths;
-        // CT-16, TV-29
+        // CT-16, TV-29, TL-36
         assert_eq!([shares(m(1)), shares(m(1500)), shares(m(-5))], [2, 1536, 2]);
-        // CT-17, TV-30
+        // CT-17, TV-30, TL-36
         assert_eq!([quota_us(m(5)), quota_us(m(2000))], [1_000, 200_000]);
         // CT-22, TV-31
         assert_eq!(

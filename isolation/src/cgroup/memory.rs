@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_numbers_of_the_specification() {
-        // CT-18, TV-32
+        // CT-18, TV-32, TL-36
         assert_eq!(limit_bytes(Milli::from_thousandths(10_000)), 32 << 20);
         assert_eq!(
             limit_bytes(Milli::from_thousandths(64_500)),

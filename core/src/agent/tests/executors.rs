@@ -121,6 +121,22 @@ fn an_update_is_durable_before_the_executor_may_forget_it() {
 }
 
 #[test]
+fn an_executor_says_that_it_prepares_a_task() {
+    // TK-20
+    let mut node = working();
+    let starting = Call::Update(status("t", TaskState::Starting, 1));
+    let outputs = node.feed(says(INSIDE, starting));
+    assert_eq!(
+        lines(&outputs),
+        [
+            "* updated 1 starting",
+            "update t starting - latest starting",
+            "executor: has t"
+        ]
+    );
+}
+
+#[test]
 fn a_step_back_is_acknowledged_and_not_taken_in() {
     // TK-33; I11
     let mut node = working();

@@ -43,7 +43,7 @@ fn a_program_that_obeys_is_killed_too_and_not_destroyed() {
 
 #[test]
 fn whose_patience_counts() {
-    // TK-84: the kill's, then the task's, then the agent's
+    // TK-84, TL-27: the kill's, then the task's, then the agent's
     for (of_kill, of_task, expected) in [(Some(7), Some(5), 7), (None, Some(5), 5), (None, None, 3)]
     {
         let mut node = Node::joined();

@@ -143,7 +143,7 @@ fn news_of_operations_is_sent_until_it_is_acknowledged() {
 
 #[test]
 fn a_task_is_dropped_if_what_it_needs_was_never_made() {
-    // AG-30, SM-34
+    // AG-30, SM-34, TK-55
     let mut node = Node::joined();
     let needs = |name: &str| TaskInfo {
         resources: res(RESERVED),

@@ -78,7 +78,7 @@ fn what_a_restart_makes_of_a_task() {
     let terminated = Some(Reason::ExecutorTerminated);
     let early = Some(Reason::TaskKilledDuringLaunch);
     let table = [
-        (&accepted, Says::NeverStarted, TaskState::Dropped, restart), // TK-61
+        (&accepted, Says::NeverStarted, TaskState::Dropped, restart), // TK-61, TK-28
         (&accepted, Says::Runs, TaskState::Running, None),
         (&accepted, Says::Ended, TaskState::Finished, None),
         (&accepted, Says::Lost, TaskState::Failed, restart),

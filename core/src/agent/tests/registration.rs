@@ -44,7 +44,7 @@ fn attempts_come_ever_less_often() {
         agent.handle(now, Input::Container(ContainerEvent::Recovered), &mut out);
         agent.handle(now, Input::MasterFound { peer: MASTER }, &mut out);
         let mut last = now;
-        // AG-04, TV-36: [0, 1], [0, 2], [0, 4], .. [0, 60]
+        // AG-04, TV-36, TL-15: [0, 1], [0, 2], [0, 4], .. [0, 60]
         for bound in [1, 2, 4, 8, 16, 32, 60, 60] {
             let at = agent.deadline().unwrap();
             assert!(

@@ -8,7 +8,7 @@ fn an_update_is_sent_until_it_is_acknowledged() {
     node.feed(run("f", task("t")));
     let first = sent_update(&node.feed(started(0)));
     let mut at = node.now;
-    // TK-67, TV-35
+    // TK-67, TV-35, TL-19
     for wait in [10, 20, 40, 80, 160, 320, 600, 600] {
         loop {
             node.feed(master(ToAgent::Ping)); // the master lives, it only does not acknowledge

@@ -5,6 +5,7 @@
 
 mod agents;
 mod books;
+mod bounds;
 mod chaos;
 mod domains;
 mod drain;
@@ -498,6 +499,19 @@ impl World {
             ] if *to == peer => offers.clone(),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Lets time pass, and returns what is offered in it, and to whom.
+    fn offers_within(&mut self, time: Duration) -> Vec<(PeerId, Offer)> {
+        let mut offered = Vec::new();
+        for out in self.pass(time) {
+            if let Output::Effect(Effect::Scheduler { peer, event }) = out
+                && let Event::Offers(offers) = event
+            {
+                offered.extend(offers.into_iter().map(|offer| (peer, offer)));
+            }
+        }
+        offered
     }
 
     /// Takes what is offered and launches tasks, all of which are good.

@@ -97,6 +97,53 @@ fn attributes_travel_with_every_offer_and_mean_nothing() {
 }
 
 #[test]
+fn what_is_offered_is_offered_to_nobody_else() {
+    // OF-02: until it is accepted, declined or taken back
+    type End = fn(&mut World, PeerId, &Offer);
+    let ends: [(End, &str); 3] = [
+        (
+            |world, peer, offer| {
+                let call = Call::Decline {
+                    offers: vec![offer.id.clone()],
+                    refuse: None,
+                };
+                assert_eq!(world.call(peer, call), []);
+            },
+            "cpus:4",
+        ),
+        (
+            |world, peer, offer| {
+                let tasks = vec![task("t", &offer.agent, "cpus:1")];
+                let outs = world.call(peer, launch(core::slice::from_ref(&offer.id), tasks));
+                assert_eq!(outs.len(), 1, "{outs:?}");
+            },
+            "cpus:3",
+        ),
+        (
+            |world, peer, _| {
+                world.lose(peer);
+            },
+            "cpus:4",
+        ),
+    ];
+    let moment = Duration::from_micros(1);
+    for (end, left) in ends {
+        let allocator = Box::new(Drf::new(drf::Options::default()));
+        let mut world = World::with(1, Registry::default(), allocator);
+        world.drain();
+        world.agent("one", "cpus:4");
+        let (first, _) = world.framework("web");
+        let [(_, offer)] = <[_; 1]>::try_from(world.offers_within(moment)).unwrap();
+        assert_eq!(offer.resources, resources("cpus:4"));
+        let (second, _) = world.framework("batch");
+        assert_eq!(world.offers_within(Duration::from_secs(60)), []);
+        end(&mut world, first, &offer);
+        let [(to, next)] = <[_; 1]>::try_from(world.offers_within(Duration::from_secs(2))).unwrap();
+        assert_eq!((to, next.resources), (second, resources(left)));
+    }
+}
+
+#[test]
 fn all_offers_of_a_pass_come_in_one_event() {
     // OF-04
     let mut world = World::new();
@@ -247,7 +294,7 @@ fn several_offers_of_one_agent_make_one_pool() {
 
 #[test]
 fn an_invalid_set_drops_the_tasks_and_frees_what_it_names() {
-    // OF-09, OF-11, OF-08
+    // OF-09, OF-11, OF-08, TK-28
     type Case = (&'static [u64], &'static str, usize);
     let cases: [Case; 5] = [
         (&[], "no offer is named", 2),
@@ -368,7 +415,7 @@ fn an_accept_for_an_agent_that_is_given_up_or_gone_says_so() {
 
 #[test]
 fn a_declined_offer_comes_again_after_its_refusal() {
-    // OF-31, OF-32
+    // OF-31, OF-32, TL-04
     let mut o = offered("cpus:4");
     let call = Call::Decline {
         offers: vec![offer_id(0), offer_id(9)],

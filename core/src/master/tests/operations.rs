@@ -701,3 +701,19 @@ fn of_whom_nobody_hears_the_master_confirms() {
     // What it has reserved stays.
     assert!(o.total().contains(&reserved("cpus", 2)));
 }
+
+#[test]
+fn of_whom_ended_under_an_earlier_leadership_the_next_one_confirms() {
+    // OF-58: its agent was away meanwhile, and would say it for ever
+    let mut o = offered("cpus:4");
+    o.accept(vec![named("a", Conversion::Reserve(reserved("cpus", 1)))]);
+    o.world.lose(o.agent_peer);
+    o.world.call(o.peer, Call::Teardown);
+    let mut world = World::recovered(2, o.world.master.registry().clone());
+    world.drain();
+    let (peer, _) = return_of(&mut world, "cpus:4", Some(made(1)));
+    let (number, update) = (1, UpdateId(5));
+    let confirmed = ToAgent::AcknowledgeOperation { number, update };
+    let outs = world.agent_says(peer, o.news("a", 1, 5));
+    assert_eq!(outs, [to_agent(peer, confirmed)]);
+}

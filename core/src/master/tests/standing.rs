@@ -128,7 +128,7 @@ fn the_next_leadership_knows_who_is_out_of_reach() {
 
 #[test]
 fn an_id_that_was_removed_never_serves_again() {
-    // TK-114, SM-18: its tasks were said to be gone, and the old disk has them still
+    // TK-114, SM-18, SM-21: its tasks were said to be gone, and the old disk has them still
     let mut world = World::new();
     let (_, old) = world.agent("one", "cpus:4");
     let (_, new) = world.agent_anew("one");
@@ -471,6 +471,37 @@ fn an_agent_is_given_up_wherever_it_is() {
     for call in [mark_gone, deactivate, reactivate] {
         assert_eq!(world.ask(ann, call(&nobody)), none);
     }
+}
+
+#[test]
+fn what_is_asked_twice_is_done_once() {
+    // SM-22: whether or not its first record is on disk
+    let mut world = World::new();
+    let ann = world.connect(PeerRole::Operator, "ann");
+    let peer = world.connect(PeerRole::Agent, "one");
+    let agent = || agent_info("cpus:4");
+    let first = world.agent_says(peer, ToMaster::Register { agent: agent() });
+    let again = world.agent_says(peer, ToMaster::Register { agent: agent() });
+    assert_eq!((records(&first).len(), records(&again)), (1, vec![]));
+    assert_eq!(first[1..], again, "it is called the same");
+    let id = agent_id(0);
+    world.lose(peer);
+    world.pass(Duration::from_secs(600));
+    let peer = world.connect(PeerRole::Agent, "one");
+    let first = world.agent_says(peer, back(&id, vec![], vec![]));
+    let again = world.agent_says(peer, back(&id, vec![], vec![]));
+    let reachable = RegistryOp::Reachable { id: id.clone() };
+    assert_eq!(
+        (records(&first), records(&again)),
+        (vec![reachable], vec![])
+    );
+    let gone = RegistryOp::Remove {
+        id: id.clone(),
+        at: world.now,
+    };
+    let first = ordered(&mut world, ann, mark_gone(&id));
+    assert_eq!(records(&first), [gone]);
+    assert_eq!(ordered(&mut world, ann, mark_gone(&id)), []);
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! Tasks: updates, confirmations, kills.
 
 use super::*;
+use crate::ids::ExecutorId;
 use crate::limits;
+use crate::protocol::status::{Breach, Exit, Limited};
+use crate::protocol::task::{ExecutorInfo, Limit, Limits};
+use crate::resources::Milli;
 
 /// One agent, one framework, one task of one core.
 struct Launched {
@@ -71,6 +75,98 @@ fn news_goes_up_and_its_confirmation_down() {
     assert_eq!(t.acknowledge(2), [t.acknowledged(2)]);
     let view = t.world.master.view();
     assert_eq!(view.all_tasks()[0].status.state, TaskState::Finished);
+}
+
+#[test]
+fn every_step_of_a_task_is_told() {
+    // TK-20, TK-21
+    let mut t = launched();
+    let steps = [
+        TaskState::Starting,
+        TaskState::Running,
+        TaskState::Killing,
+        TaskState::Killed,
+    ];
+    for (state, n) in steps.into_iter().zip(1..) {
+        assert_eq!(t.report(state, state, n), [t.passed_on(state, n)]);
+        let view = t.world.master.view();
+        assert_eq!(view.all_tasks()[0].status.state, state);
+        assert_eq!(t.acknowledge(n), [t.acknowledged(n)]);
+    }
+}
+
+#[test]
+fn news_reaches_the_framework_as_the_agent_has_told_it() {
+    // TK-65
+    let mut t = launched();
+    let status = TaskStatus {
+        reason: Some(Reason::ContainerLimitationMemory),
+        message: "it took too much".into(),
+        at: Time::from_micros(700_000),
+        exit: Some(Exit::Signal(9)),
+        breach: Some(Breach {
+            resource: Limited::Memory,
+            limit: Milli::from_units(64),
+            used: Milli::from_units(65),
+        }),
+        ..news("t", TaskState::Failed, &t.agent, 1)
+    };
+    let owner = t.owner.clone();
+    let (agent_peer, latest) = (t.agent_peer, status.state);
+    let outs = t.world.update(agent_peer, &owner, status.clone(), latest);
+    assert_eq!(outs, [to_framework(t.peer, Event::Update(status))]);
+}
+
+#[test]
+fn a_task_reaches_its_agent_as_it_was_described() {
+    // TK-01, TK-03
+    let mut world = World::new();
+    let (agent_peer, agent) = world.agent("one", "cpus:4;mem:512");
+    let (peer, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    let command = CommandInfo {
+        environment: vec![("A".into(), "b".into())],
+        user: Some("nobody".into()),
+        ..CommandInfo::exec("serve", ["--quiet", "$HOME"])
+    };
+    let plain = |id: &str| TaskInfo {
+        name: "of many words".into(),
+        data: vec![0, 1, 255],
+        kill_grace: Some(Duration::from_secs(7)),
+        pids: Some(9),
+        limits: Limits {
+            cpus: Some(Limit::Unlimited),
+            mem: Some(Limit::Amount(Milli::from_units(64))),
+        },
+        max_completion: Some(Duration::from_secs(60)),
+        ..TaskInfo::new(task_id(id), agent.clone(), resources("cpus:1;mem:32"))
+    };
+    let executor = ExecutorId::new("e").unwrap();
+    let tasks = [
+        TaskInfo {
+            command: Some(command.clone()),
+            ..plain("t")
+        },
+        TaskInfo {
+            executor: Some(ExecutorInfo {
+                shutdown_grace: Some(Duration::from_secs(3)),
+                ..ExecutorInfo::new(executor, resources("cpus:0.5;mem:32"), command)
+            }),
+            ..plain("u")
+        },
+    ];
+    let offers: Vec<OfferId> = world.offered(peer).into_iter().map(|it| it.id).collect();
+    let outs = world.call(peer, launch(&offers, tasks.to_vec()));
+    let orders = tasks.map(|task| {
+        let run = ToAgent::RunTask {
+            framework: known_as(owner.clone(), "web"),
+            role: Role::any(),
+            starts_executor: task.executor.is_some(),
+            task,
+        };
+        to_agent(agent_peer, run)
+    });
+    assert_eq!(outs, orders);
 }
 
 #[test]

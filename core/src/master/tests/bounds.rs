@@ -1,0 +1,127 @@
+//! Waits and bounds that the specification gives by number: nothing happens a moment before, and
+//! then it does. Those of a single feature are beside its other tests.
+
+use super::roles::{in_roles, role};
+use super::*;
+use crate::quota::Quota;
+use crate::resources::Ceilings;
+
+const MOMENT: Duration = Duration::from_micros(1);
+
+/// A leadership with the allocator of real clusters, whose offers stay until they are answered.
+fn leadership(change: impl FnOnce(&mut Config), registry: Registry) -> World {
+    let epoch = registry.epoch() + 1;
+    let mut config = Config::new(master_id(epoch), epoch, 7);
+    change(&mut config);
+    let allocator = Box::new(Drf::new(drf::Options::default()));
+    let mut world = World::configured(config, registry, allocator);
+    world.drain();
+    world
+}
+
+fn decline(offer: &Offer, refuse: Duration) -> Call {
+    Call::Decline {
+        offers: vec![offer.id.clone()],
+        refuse: Some(refuse),
+    }
+}
+
+#[test]
+fn what_nobody_wants_comes_again_after_an_interval() {
+    // TL-03
+    let mut world = leadership(|_| (), Registry::default());
+    world.agent("one", "cpus:4");
+    let (peer, _) = world.framework("web");
+    let [(_, first)] = <[_; 1]>::try_from(world.offers_within(MOMENT)).unwrap();
+    assert_eq!(world.call(peer, decline(&first, Duration::ZERO)), []);
+    assert_eq!(world.offers_within(Duration::from_secs(1) - MOMENT), []);
+    assert_eq!(world.offers_within(MOMENT).len(), 1);
+}
+
+#[test]
+fn nothing_is_refused_for_longer_than_a_year() {
+    // TL-04; five seconds, if nothing is said, are beside the other offers
+    let year = Duration::from_secs(365 * 24 * 3_600);
+    for asked in [year + MOMENT, Duration::MAX] {
+        let mut world = World::new();
+        world.agent("one", "cpus:4");
+        let (peer, _) = world.framework("web");
+        let [(_, first)] = <[_; 1]>::try_from(world.offers_within(MOMENT)).unwrap();
+        assert_eq!(world.call(peer, decline(&first, asked)), []);
+        // In one step, in which no ping is missed.
+        world.now = world.now + (year - MOMENT);
+        assert_eq!(world.offers_within(Duration::ZERO), []);
+        let again = world.offers_within(MOMENT);
+        assert_eq!(again.len(), 1, "{asked:?}");
+    }
+}
+
+#[test]
+fn with_quota_most_agents_are_waited_for_and_ten_minutes_at_most() {
+    // TL-10: four of five
+    let mut world = leadership(|_| (), Registry::default());
+    let names = ["a", "b", "c", "d", "e"];
+    let agents = names.map(|name| world.agent(name, "cpus:4").1);
+    let ann = world.connect(PeerRole::Operator, "ann");
+    let quota = Quota {
+        guarantees: Quantities::parse("cpus:20").unwrap(),
+        limits: Ceilings::parse("").unwrap(),
+    };
+    let call = operator::Call::UpdateQuota {
+        quotas: vec![(role("eng"), quota)],
+        force: false,
+    };
+    assert_eq!(world.ask(ann, call), Answer::Updated);
+    let registry = world.master.registry().clone();
+    for back in [3, 4] {
+        // Nobody is given up meanwhile, whether he is here or not.
+        let patient = |config: &mut Config| {
+            config.max_missed_pings = 1_000;
+            config.agent_reregister_timeout = Duration::from_secs(10_000);
+        };
+        let mut world = leadership(patient, registry.clone());
+        let peer = world.connect(PeerRole::Framework, "web");
+        world.subscribe(peer, in_roles(&["eng"]));
+        for (name, id) in names.iter().zip(&agents).take(back) {
+            let peer = world.connect(PeerRole::Agent, name);
+            let message = ToMaster::Reregister {
+                id: id.clone(),
+                agent: agent_info("cpus:4"),
+                frameworks: vec![],
+                tasks: vec![],
+            };
+            world.agent_says(peer, message);
+        }
+        let early = world.offers_within(Duration::from_secs(600) - MOMENT);
+        let expected = if back == 4 { back } else { 0 };
+        assert_eq!(early.len(), expected, "{back} are back");
+        let late = world.offers_within(Duration::from_secs(1));
+        assert_eq!(early.len() + late.len(), back);
+    }
+}
+
+#[test]
+fn less_than_any_program_needs_is_not_offered() {
+    // TL-35
+    for (total, is_offered) in [
+        ("cpus:0.009;mem:31.999", false),
+        ("disk:1000", false),
+        ("cpus:0.01", true),
+        ("mem:32", true),
+    ] {
+        let mut world = leadership(|_| (), Registry::default());
+        world.agent("one", total);
+        world.framework("web");
+        let offers = world.offers_within(Duration::from_secs(3));
+        assert_eq!(!offers.is_empty(), is_offered, "{total}");
+    }
+}
+
+#[test]
+fn as_much_is_remembered_as_by_others() {
+    // TL-11, TL-12: that these are kept to is shown beside frameworks, tasks and standing
+    let frameworks = limits::COMPLETED_FRAMEWORKS;
+    let tasks = limits::COMPLETED_TASKS_PER_FRAMEWORK;
+    assert_eq!((frameworks, tasks), (50, 1_000));
+    const { assert!(limits::GONE_AGENTS >= 100_000) };
+}
