@@ -477,6 +477,7 @@ mod tests {
 
     #[test]
     fn a_task_cannot_make_the_agent_read_anything_else() {
+        // RG-16; MESOS-8257: links of a task's making, absolute or not, are not followed
         let dir = work_dir();
         let sandboxes = Sandboxes::open(dir.path()).unwrap();
         let secret = dir.path().join("secret");

@@ -271,7 +271,8 @@ fn count(log: &str, node: &str, what: &str) -> usize {
 
 #[test]
 fn a_master_whose_disk_is_stuck_still_pings() {
-    // Weakness: a slow disk made masters lose their agents.
+    // Weakness: a slow disk made masters lose their agents. RG-17; MESOS-8256: nobody waits for one
+    // who waits for a disk.
     let log = log_of_stall(Name::Master);
     let pings = count(&log, "master", "effect Agent") - count(&log, "master", "RunTask");
     assert!(pings >= 16, "{pings} messages to agents in 19 s");
@@ -281,6 +282,7 @@ fn a_master_whose_disk_is_stuck_still_pings() {
 
 #[test]
 fn an_agent_whose_disk_is_stuck_still_answers_pings() {
+    // RG-17
     let log = log_of_stall(AGENT);
     assert!(count(&log, "agent-1", "effect Master { peer: PeerId(") >= 8);
     assert!(count(&log, "agent-1", "Pong") >= 8);

@@ -528,6 +528,7 @@ fn two_hundred_at_once() {
 
 #[test]
 fn a_user_who_is_not_known_is_refused_and_one_who_is_gets_the_sandbox() {
+    // RG-08; MESOS-9536
     let (_dir, agent) = agent();
     // TK-02
     let as_user = |user: &str, command| CommandInfo {

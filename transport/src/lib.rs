@@ -12,6 +12,8 @@
 //!
 //! Deliberately not here: the machines, containers, command lines.
 
+#![forbid(unsafe_code)]
+
 pub mod authority;
 mod backoff;
 pub mod client;

@@ -155,6 +155,7 @@ mod tests {
 
     #[test]
     fn one_frame_too_many_ends_it() {
+        // RG-20; MESOS-7748
         let sender = Sender::new();
         for n in 0..limits::QUEUED_FRAMES_PER_PEER {
             sender.send(&n).unwrap();

@@ -170,12 +170,13 @@ fn executor_end(task: &Task, end: &End, recovery: Recovery, ending: Option<&Endi
         return killed_news(task, Source::Agent); // AG-36
     }
     match end {
-        End::Exited(exit, Some(breach)) => {
+        // Of what is being ended a breach is no news: what is torn down may look like one.
+        End::Exited(exit, Some(breach)) if ending.is_none() => {
             let mut news = breach_news(*breach, Source::Agent);
             (news.exit, news.breach) = (Some(*exit), Some(*breach));
             news
         }
-        End::Exited(exit, None) => {
+        End::Exited(exit, breach) => {
             let (reason, message) = match ending {
                 Some(Ending { reason, why }) => (*reason, format!("the executor was ended: {why}")),
                 None => {
@@ -189,7 +190,7 @@ fn executor_end(task: &Task, end: &End, recovery: Recovery, ending: Option<&Endi
                 TaskState::Failed // TK-45, TK-47
             };
             let mut news = News::new(state, Source::Agent).because(reason, message);
-            news.exit = Some(*exit);
+            (news.exit, news.breach) = (Some(*exit), *breach);
             news
         }
         End::LaunchFailed(message) => launch_failed_news(task, message, recovery),

@@ -20,6 +20,9 @@ use crate::time::Time;
 const MIN_REPEAT: Duration = Duration::from_millis(100);
 /// The most that an attempt to register waits (AG-04).
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
+/// How often a master is asked that does not answer. That takes some minutes: longer than its
+/// journal may stall.
+const ATTEMPTS: u32 = 10;
 
 /// How the agent stands with the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +159,11 @@ impl Agent {
         let Link::Joining { peer, attempts, .. } = self.link else {
             return;
         };
+        if attempts >= ATTEMPTS {
+            let reason = format!("the master has not answered {attempts} times");
+            self.give_up(cx, peer, CloseReason::IdleTimeout, reason);
+            return;
+        }
         if let Err(reject) = check_agent(&self.config.info) {
             // The master would say the same, if such a description could reach it at all.
             let name = &self.config.name;

@@ -46,8 +46,8 @@ enum Phase {
     Away,
     /// Connected; subscribes at that moment.
     Waiting(PeerId, Time),
-    /// Has asked to be subscribed.
-    Asking(PeerId),
+    /// Has asked to be subscribed; the connection is no good if nothing is answered until then.
+    Asking(PeerId, Time),
     /// Subscribed; the connection is dead if nothing is heard until then.
     Subscribed(PeerId, Time),
     /// At its end.
@@ -122,7 +122,7 @@ impl Scheduler {
 
     fn peer(&self) -> Option<PeerId> {
         match self.phase {
-            Phase::Waiting(peer, _) | Phase::Asking(peer) | Phase::Subscribed(peer, _) => {
+            Phase::Waiting(peer, _) | Phase::Asking(peer, _) | Phase::Subscribed(peer, _) => {
                 Some(peer)
             }
             Phase::Away | Phase::Stopped => None,
@@ -224,7 +224,7 @@ impl Scheduler {
         }
         if matches!(call, UserCall::Stop | UserCall::Leave) {
             // Who has asked will be subscribed by the time that it is read.
-            if let Phase::Subscribed(peer, _) | Phase::Asking(peer) = self.phase
+            if let Phase::Subscribed(peer, _) | Phase::Asking(peer, _) = self.phase
                 && call == UserCall::Stop
             {
                 let call = Call::Teardown;
@@ -367,7 +367,11 @@ impl Machine for Scheduler {
 
     fn tick(&mut self, now: Time, out: &mut Out) {
         match self.phase {
-            Phase::Waiting(peer, at) if at <= now => self.subscribe(peer, out),
+            Phase::Waiting(peer, at) if at <= now => self.subscribe(now, peer, out),
+            Phase::Asking(peer, dead_at) if dead_at <= now => {
+                let reason = "the master does not answer".into();
+                self.give_up(peer, CloseReason::IdleTimeout, reason, out);
+            }
             Phase::Subscribed(peer, dead_at) if dead_at <= now => {
                 let reason = "no heartbeat from the master".into();
                 self.give_up(peer, CloseReason::IdleTimeout, reason, out);
@@ -375,15 +379,15 @@ impl Machine for Scheduler {
             Phase::Waiting(..)
             | Phase::Subscribed(..)
             | Phase::Away
-            | Phase::Asking(_)
+            | Phase::Asking(..)
             | Phase::Stopped => {}
         }
     }
 
     fn deadline(&self) -> Option<Time> {
         match self.phase {
-            Phase::Waiting(_, at) | Phase::Subscribed(_, at) => Some(at),
-            Phase::Away | Phase::Asking(_) | Phase::Stopped => None,
+            Phase::Waiting(_, at) | Phase::Asking(_, at) | Phase::Subscribed(_, at) => Some(at),
+            Phase::Away | Phase::Stopped => None,
         }
     }
 }

@@ -18,6 +18,10 @@ use crate::protocol::scheduler::Call;
 use crate::roles::Role;
 use crate::time::Time;
 
+/// How long a master may take to answer: longer than its journal may stall, and than a call waits
+/// for its turn with all but the slowest rates.
+const ANSWER: Duration = Duration::from_secs(300);
+
 /// What a master says when it lets a framework in.
 pub(super) struct Subscribed {
     pub(super) framework: FrameworkId,
@@ -35,18 +39,18 @@ impl Scheduler {
         let first = self.connections == 0;
         self.connections = self.connections.saturating_add(1);
         if first {
-            self.subscribe(peer, out);
+            self.subscribe(now, peer, out);
         } else {
             let wait = self.rng.jitter(self.config.subscribe_backoff);
             self.phase = Phase::Waiting(peer, now + wait);
         }
     }
 
-    pub(super) fn subscribe(&mut self, peer: PeerId, out: &mut Out) {
+    pub(super) fn subscribe(&mut self, now: Time, peer: PeerId, out: &mut Out) {
         let mut framework = self.config.framework.clone();
         framework.id = self.framework.clone();
         let wishes = self.config.wishes.clone();
-        self.phase = Phase::Asking(peer);
+        self.phase = Phase::Asking(peer, now + ANSWER);
         self.asked.clone_from(&wishes.suppressed);
         out.emit(Effect::Master {
             peer,

@@ -215,6 +215,38 @@ fn a_silent_master_is_given_up_after_five_heartbeats() {
 }
 
 #[test]
+fn mesos_9426_a_master_that_does_not_answer_is_given_up() {
+    // RG-09
+    let mut s = scheduler();
+    feed(&mut s, secs(1), Input::Connected { peer: PEER });
+    let dead = s.deadline().expect("it does not wait for ever");
+    let mut out = Outbox::new();
+    s.tick(dead, &mut out);
+    let given_up = Effect::Reconnect {
+        peer: PEER,
+        close: CloseReason::IdleTimeout,
+        reason: "the master does not answer".to_string(),
+    };
+    assert_eq!(effects(&mut out), [given_up]);
+    // What it still says does not count, and the next one is asked.
+    assert_eq!(feed(&mut s, dead, master(subscribed(1))), []);
+    feed(&mut s, dead, Input::Connected { peer: PeerId(2) });
+    let at = s.deadline().expect("it waits to subscribe");
+    s.tick(at, &mut out);
+    let asked = effects(&mut out);
+    assert!(
+        matches!(
+            asked[..],
+            [Effect::Master {
+                peer: PeerId(2),
+                call: Call::Subscribe { .. }
+            }]
+        ),
+        "{asked:?}"
+    );
+}
+
+#[test]
 fn an_update_is_told_once_and_acknowledged_each_time_it_comes() {
     // TK-66, TK-69, FW-47
     let (mut s, now) = running();

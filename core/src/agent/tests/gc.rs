@@ -15,7 +15,7 @@ fn deleted(n: u64, is_gone: bool) -> Input {
 }
 
 /// Runs a task to its end, which its framework confirms.
-fn finished(node: &mut Node, name: &str, number: u64) {
+pub(super) fn finished(node: &mut Node, name: &str, number: u64) {
     node.feed(run("f", task(name)));
     let update = sent_update(&node.feed(started(number)));
     node.feed(acknowledge("f", name, update));

@@ -1,6 +1,7 @@
 //! An agent driven by hand. Every input is followed by a check of all invariants, and by a replay
 //! of everything that was written, which must give the same state.
 
+mod criticals;
 mod drain;
 mod executors;
 mod gc;

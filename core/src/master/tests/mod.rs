@@ -7,6 +7,7 @@ mod agents;
 mod books;
 mod bounds;
 mod chaos;
+mod criticals;
 mod domains;
 mod drain;
 mod ends;

@@ -521,7 +521,7 @@ fn three() -> Registry {
 
 #[test]
 fn what_was_made_outlives_the_master() {
-    // RM-32, I5, RG-03
+    // RM-32, I5
     let mut world = World::recovered(2, three());
     world.drain();
     let total = world.master.view().agents()[0].total.clone();
@@ -555,7 +555,7 @@ fn what_was_made_outlives_the_master() {
 
 #[test]
 fn what_the_registry_has_lost_the_agent_tells() {
-    // RG-03
+    // RM-32
     let mut world = World::new();
     world.agent("two", "cpus:1");
     let peer = world.connect(PeerRole::Agent, "one");
