@@ -19,30 +19,16 @@ use super::holding::open;
 use super::interest::{Count, Interest};
 use super::ledger::Extent;
 use super::packing::Ranks;
+use super::pass::Pass;
 use super::seats::LeafId;
 use super::slice::{AGENT_WORK, LOOK_WORK, Scratch, Slice};
 use super::tree::{NodeId, Sign};
 use super::{Decision, Grant};
 use crate::machine::{Never, Outbox};
 use crate::resources::Resources;
-use crate::time::Time;
 
 /// How many agents are looked up together.
 const BLOCK: usize = 16;
-/// A pass that has begun.
-#[derive(Debug)]
-pub(super) struct Pass {
-    pub(super) since: Time,
-    pub(super) stage: Stage,
-    agents: Vec<usize>,
-    /// How many of them have been looked at in this stage.
-    at: usize,
-    /// The agents by what is left of them, if some role wants them in such an order.
-    pub(super) ranks: Option<Ranks>,
-    /// How many of them stand there already.
-    pub(super) ranked: usize,
-    of: Of,
-}
 
 /// Who is next to have something of an agent, and what.
 #[derive(Debug)]
@@ -103,12 +89,7 @@ impl Drf {
                 }
                 return;
             }
-            pass.stage = Stage::FairShare;
-            pass.at = 0;
-            self.rng.shuffle(&mut pass.agents);
-            if let Some(ranks) = &mut pass.ranks {
-                ranks.restart();
-            }
+            pass.next_stage(&mut self.rng);
         }
     }
 
@@ -117,7 +98,7 @@ impl Drf {
         let Some(ranks) = &mut pass.ranks else {
             return true;
         };
-        while let Some(agent) = pass.agents.get(pass.ranked) {
+        while let Some(agent) = pass.agents[..pass.own].get(pass.ranked) {
             if slice.left(&self.scratch) == 0 {
                 return false;
             }
@@ -180,15 +161,8 @@ impl Drf {
             Stage::Guarantees
         };
         let is_packing = !self.options.packing.is_empty();
-        Pass {
-            since: due.since.unwrap_or(self.now),
-            stage,
-            agents,
-            at: 0,
-            ranks: is_packing.then(|| Ranks::of(self.tree.total)),
-            ranked: 0,
-            of,
-        }
+        let ranks = is_packing.then(|| Ranks::of(self.tree.total));
+        Pass::new(due.since.unwrap_or(self.now), stage, agents, ranks, of)
     }
 
     /// Returns the agents that somebody may want something of. Those on which too little is free
@@ -246,7 +220,7 @@ impl Drf {
             // want what is left.
             let is_wanted = self.lessen(taken) || self.held_back.contains(&taken);
             if is_wanted && taken != agent {
-                pass.agents.push(taken);
+                pass.turn_again(taken);
             }
             if slice.left(&self.scratch) == 0 {
                 return false;

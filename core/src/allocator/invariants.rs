@@ -2,7 +2,7 @@
 //!
 //! Called after every input by tests, the simulator and fuzzing; never in production's hot path.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use super::candidate::{Stage, Stop, subject};
 use super::columns::Row;
@@ -80,6 +80,16 @@ impl Drf {
         self.check_waiting();
         self.filters.check_invariants();
         self.check_interest();
+        self.check_pass();
+    }
+
+    /// No agent has more than one second turn ahead of it.
+    fn check_pass(&self) {
+        let ahead = self.pass.iter().flat_map(|pass| pass.ahead());
+        let mut seen = BTreeSet::new();
+        for agent in ahead {
+            assert!(seen.insert(agent), "two more turns of agent {agent}");
+        }
     }
 
     fn check_seats(&self, held: &BTreeMap<LeafId, (Held, usize)>) {

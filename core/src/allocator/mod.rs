@@ -82,6 +82,7 @@ mod names;
 mod obstacle;
 mod options;
 mod packing;
+mod pass;
 mod profile;
 pub mod random;
 mod seats;

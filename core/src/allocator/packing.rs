@@ -24,10 +24,11 @@ use core::ops::Bound::{Excluded, Unbounded};
 
 use super::candidate::{Bound, Pair, Stage, Stop};
 use super::columns::Row;
-use super::cycle::{Found, Pass};
+use super::cycle::Found;
 use super::drf::{Drf, Packing};
 use super::interest::{Choice, Interest};
 use super::ledger::Ledger;
+use super::pass::Pass;
 use super::seats::{LeafId, Wish};
 use super::slice::{LOOK_WORK, Scratch, Slice};
 use super::tree::Tree;
