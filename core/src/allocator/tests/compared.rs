@@ -340,6 +340,49 @@ fn what_a_search_leaves_of_an_agent_is_looked_at_by_those_whom_bounds_kept_from_
 }
 
 #[test]
+fn an_agent_that_many_searches_take_from_gets_one_more_turn() {
+    // There is least left of the first agent, where limits keep A from all of it. Five others come,
+    // and whichever agent has its turn, they have theirs of the first one.
+    let small: Vec<_> = (0..5).map(|n| format!("dev{n}")).collect();
+    let mut rig = Rig::with(Options {
+        agents_per_slice: 1,
+        packing: small
+            .iter()
+            .map(|it| (role(it), Packing::BestFit))
+            .collect(),
+        ..Options::default()
+    });
+    rig.tell(quota("eng", "", "cpus:4"))
+        .tell(joins_for_at_most(&[("mem", 2)]));
+    for name in &small {
+        rig.tell(quota(name, "", "cpus:1;mem:2"));
+    }
+    rig.agent(A0, "cpus:8;mem:20");
+    for n in 1..20 {
+        rig.agent(AgentKey::from_raw(n, 0), "cpus:100;mem:100");
+    }
+    ticks(&mut rig);
+    assert_eq!(rig.out.drain().count(), 0, "it is all too much");
+    for (n, name) in small.iter().enumerate() {
+        rig.framework(FrameworkKey::from_raw(10 + n as u32, 0), &[name]);
+    }
+    let (mut taken, mut most) = (0, 0);
+    while rig.drf.deadline().is_some_and(|at| at <= rig.now) {
+        rig.drf.tick(rig.now, &mut rig.out);
+        rig.drf.check_invariants();
+        taken += rig
+            .out
+            .drain()
+            .map(text)
+            .filter(|it| it.contains(" on 0: "))
+            .count();
+        let ahead = rig.drf.pass.as_ref().map_or(0, |pass| pass.ahead().len());
+        most = most.max(ahead);
+    }
+    assert_eq!((taken, most), (5, 1));
+}
+
+#[test]
 fn who_goes_by_amounts_hears_of_the_first_quota_while_a_pass_is_open() {
     // A wants no more than four cores, and the quota that comes leaves it four of an agent that the
     // pass may be through with; and somebody else's search may look at that agent again.
