@@ -131,10 +131,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fuller_the_disk_the_sooner() {
-        // AG-55, TL-20
+    fn tv_34_the_fuller_the_disk_the_sooner() {
+        // AG-55, TL-20, TV-34
         let week = Duration::from_secs(7 * 24 * 3_600);
-        for (used, days) in [(0, 6.3), (400, 3.5), (800, 0.7), (900, 0.0), (1_000, 0.0)] {
+        for (used, days) in [
+            (0, 6.3),
+            (400, 3.5),
+            (500, 2.8),
+            (800, 0.7),
+            (900, 0.0),
+            (950, 0.0),
+            (1_000, 0.0),
+        ] {
             let age = allowed_age(week, 100, used);
             let expected = Duration::from_secs_f64(days * 24.0 * 3_600.0);
             assert_eq!(age.as_secs(), expected.as_secs(), "{used}");

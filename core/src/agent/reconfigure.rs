@@ -138,8 +138,8 @@ mod tests {
     }
 
     #[test]
-    fn what_each_policy_lets_change() {
-        // AG-21
+    fn tv_41_what_each_policy_lets_change() {
+        // AG-21, TV-41
         let before = info("cpus:4;ports:[1-9]", "rack:a;slots:[1-3];gen:2");
         let same = |policy, now: &AgentInfo| compare(&before, now, policy).is_ok();
         let moved = AgentInfo {
@@ -163,6 +163,13 @@ mod tests {
             (port, false, false),
             (renamed, false, false),
             (info("cpus:5;ports:[1-9];mem:1", attributes), false, true),
+            (info("cpus:8;ports:[1-9]", attributes), false, true),
+            (info("cpus:2;ports:[1-9]", attributes), false, false),
+            (
+                info("cpus:2;cpus(eng):2;ports:[1-9]", attributes),
+                false,
+                false,
+            ),
             (info("cpus:3;ports:[1-9]", attributes), false, false),
             (info("cpus:4;ports:[2-9]", attributes), false, false),
             (with("rack:a;slots:[1-4];gen:2;new:x"), false, true),
@@ -171,6 +178,7 @@ mod tests {
             (with("rack:a;slots:[1-3];gen:3"), false, false),
             (with("rack:a;slots:3;gen:2"), false, false),
             (with("slots:[1-3];gen:2"), false, false),
+            (with("rack:a;slots:[1-3]"), false, false),
         ] {
             assert_eq!(same(Policy::Equal, &now), equal, "{now:?}");
             assert_eq!(same(Policy::Additive, &now), additive, "{now:?}");

@@ -61,12 +61,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_numbers_of_the_specification() {
+    fn tv_29_shares_go_by_cores() {
         let m = Milli::from_thousandths;
         // CT-16, TV-29, TL-36
         assert_eq!([shares(m(1)), shares(m(1500)), shares(m(-5))], [2, 1536, 2]);
+    }
+
+    #[test]
+    fn tv_30_a_quota_is_a_share_of_each_period() {
+        let m = Milli::from_thousandths;
         // CT-17, TV-30, TL-36
         assert_eq!([quota_us(m(5)), quota_us(m(2000))], [1_000, 200_000]);
+    }
+
+    #[test]
+    fn tv_31_weights_go_by_cores() {
+        let m = Milli::from_thousandths;
         // CT-22, TV-31
         assert_eq!(
             [weight(m(500)), weight(m(1)), weight(m(i64::MAX))],

@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_numbers_of_the_specification() {
+    fn tv_32_a_limit_is_at_least_32_mebibytes() {
         // CT-18, TV-32, TL-36
         assert_eq!(limit_bytes(Milli::from_thousandths(10_000)), 32 << 20);
         assert_eq!(

@@ -34,7 +34,7 @@ fn the_first_registration_is_durable_before_anything_rests_on_it() {
 }
 
 #[test]
-fn attempts_come_ever_less_often() {
+fn tv_36_attempts_come_ever_less_often() {
     let mut most = 0;
     for seed in 0..200 {
         let mut out = Outbox::new();

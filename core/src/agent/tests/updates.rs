@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn an_update_is_sent_until_it_is_acknowledged() {
+fn tv_35_an_update_is_sent_until_it_is_acknowledged() {
     let mut node = Node::joined();
     node.feed(run("f", task("t")));
     let first = sent_update(&node.feed(started(0)));

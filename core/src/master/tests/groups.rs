@@ -115,7 +115,7 @@ fn a_group_is_launched_with_one_word_and_its_executor_is_paid_once() {
 }
 
 #[test]
-fn one_that_is_wrong_holds_back_all_and_nothing_else() {
+fn tv_28_one_that_is_wrong_holds_back_all_and_nothing_else() {
     // TV-28, OF-23
     let mut o = offered();
     let tasks = vec![

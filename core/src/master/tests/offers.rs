@@ -293,8 +293,8 @@ fn several_offers_of_one_agent_make_one_pool() {
 }
 
 #[test]
-fn an_invalid_set_drops_the_tasks_and_frees_what_it_names() {
-    // OF-09, OF-11, OF-08, TK-28
+fn tv_26_an_invalid_set_drops_the_tasks_and_frees_what_it_names() {
+    // TV-26, OF-09, OF-11, OF-08, TK-28
     type Case = (&'static [u64], &'static str, usize);
     let cases: [Case; 5] = [
         (&[], "no offer is named", 2),

@@ -154,7 +154,7 @@ impl Offered {
 }
 
 #[test]
-fn what_is_reserved_and_made_can_be_used_in_the_same_accept() {
+fn tv_27_what_is_reserved_and_made_can_be_used_in_the_same_accept() {
     // OF-13, OF-14, OF-16, TV-27
     let mut o = offered("cpus:4;disk:9");
     let eng = reserved("disk", 5);
@@ -198,7 +198,7 @@ fn what_is_reserved_and_made_can_be_used_in_the_same_accept() {
 }
 
 #[test]
-fn what_depends_on_what_comes_later_fails_and_the_rest_goes_on() {
+fn tv_27_what_depends_on_what_comes_later_fails_and_the_rest_goes_on() {
     // OF-13, TV-27
     let mut o = offered("cpus:4");
     let needs = TaskInfo {
