@@ -4,6 +4,7 @@
 //! `tepui run` without a master, `tepui dev`, examples and tests use it. It is put together from
 //! the same nodes as the daemons. Deliberately not here: anything that a cluster of daemons lacks.
 
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use tempfile::TempDir;
 use tepui_core::agent::{Policy, Recover};
+use tepui_core::allocator::drf::DemandRule;
 use tepui_core::attributes::Attributes;
 use tepui_core::auth::{PeerRole, Principal};
 use tepui_core::master::CallRates;
@@ -96,6 +98,9 @@ impl Embedded {
             domain: None,
             requires_domain: false,
             most_offered: options.most_offered.clone(),
+            demands: DemandRule::Ignored,
+            ageing: None,
+            packing: BTreeMap::new(),
         })
         .await?;
         Ok(Self {

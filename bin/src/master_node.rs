@@ -2,12 +2,13 @@
 //!
 //! Used by the daemon and by the embedded cluster alike. Deliberately not here: signals and flags.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tepui_core::allocator::drf::{Drf, Options};
+use tepui_core::allocator::drf::{DemandRule, Drf, Options, Packing};
 use tepui_core::auth::PeerRole;
 use tepui_core::ids::MasterId;
 use tepui_core::machine::Outbox;
@@ -18,6 +19,7 @@ use tepui_core::protocol::node::Domain;
 use tepui_core::protocol::{operator, scheduler};
 use tepui_core::registry::Registry;
 use tepui_core::resources::Quantities;
+use tepui_core::roles::Role;
 use tepui_transport::clock::Clock;
 use tepui_transport::codec::{self, FrameError};
 use tepui_transport::driver::Driver;
@@ -51,6 +53,12 @@ pub struct MasterOptions {
     pub offer_timeout: OfferTimeout,
     /// The most that one framework may hold in offers that it has not answered; `None` is no bound.
     pub most_offered: Option<Quantities>,
+    /// What becomes of the demands that frameworks state.
+    pub demands: DemandRule,
+    /// After how long without an offer a framework comes before all others; `None` is never.
+    pub ageing: Option<Duration>,
+    /// Which agents a role is offered first, and the roles below it.
+    pub packing: BTreeMap<Role, Packing>,
     /// How fast silent agents become unreachable; `None` is as fast as they fall silent.
     pub unreachable_rate: Option<Rate>,
     /// How fast agents are removed that were unreachable for two weeks; `None` is at once.
@@ -225,12 +233,15 @@ async fn lead(
     })
 }
 
-/// Returns what a master asks of its allocator: of the policies that are off by default, leases.
+/// Returns what a master asks of its allocator.
 fn policies(options: &MasterOptions, seed: u64) -> Options {
     Options {
         interval: options.allocation_interval,
         lease: options.offer_timeout.0,
         most_offered: options.most_offered.clone(),
+        demands: options.demands,
+        ageing: options.ageing,
+        packing: options.packing.clone(),
         region: options.domain.as_ref().map(|domain| domain.region.clone()),
         seed,
         ..Options::default()
@@ -295,6 +306,9 @@ mod tests {
             allocation_interval: Duration::from_secs(1),
             offer_timeout: OfferTimeout::default(),
             most_offered: None,
+            demands: DemandRule::Ignored,
+            ageing: None,
+            packing: BTreeMap::new(),
             unreachable_rate: None,
             removal_rate: None,
             recovery_removal_percent: 100,

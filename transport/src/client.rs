@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tepui_core::demand::Demand;
 use tepui_core::ids::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, TaskId};
 use tepui_core::protocol::framework::{FrameworkInfo, Wishes};
 use tepui_core::protocol::offer;
@@ -17,6 +18,7 @@ use tepui_core::protocol::operation::OperationStatus;
 use tepui_core::protocol::refusal::{CallKind, EndReason, RejectKind};
 use tepui_core::protocol::status::{Exit, TaskStatus};
 use tepui_core::protocol::task::TaskInfo;
+use tepui_core::roles::Role;
 use tepui_core::scheduler::{Acknowledging, Logic, UserCall, UserEvent};
 use tepui_core::time::Time;
 use tokio::sync::mpsc;
@@ -124,6 +126,12 @@ impl Handle {
     pub fn revive(&self) {
         let roles = Vec::new();
         self.call(UserCall::Revive { roles });
+    }
+
+    /// Says how much is wanted in a role from now on; `None` is anything. The next subscription
+    /// says it once more, as it is: who counts says what is left then.
+    pub fn demand(&self, role: Role, demand: Option<Demand>) {
+        self.call(UserCall::Demand { role, demand });
     }
 
     /// Says anew what the framework is and wants; its id, principal and user stay. The answer is

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
+use tepui_core::allocator::drf::{DemandRule, Packing};
 use tepui_core::master::{CallRates, Rate};
 use tepui_core::protocol::node::Domain;
 use tepui_core::resources::Quantities;
+use tepui_core::roles::Role;
 
 use super::addresses;
 use super::exit::Exit;
@@ -19,7 +21,7 @@ use super::logging::DaemonLogArgs;
 use super::signals::Interrupts;
 use super::text::Text;
 use super::values::NamedRate;
-use super::{Threads, block_on, node, values};
+use super::{Threads, block_on, node, packing, values};
 use crate::dev_authority;
 use crate::master_node::{MasterNode, MasterOptions, OfferTimeout};
 
@@ -33,6 +35,7 @@ Examples:
   tepui-master --work-dir /var/lib/tepui/master
   tepui-master --listen 10.0.0.1:5050 --work-dir /var/lib/tepui/master --tls-dir /etc/tepui/tls
   tepui-master --work-dir /var/lib/tepui/master --most-offered 'cpus:64;mem:262144'
+  tepui-master --work-dir /var/lib/tepui/master --packing batch=best-fit --packing web=spread
 
 Without --tls-dir it makes certificates of its own below WORK_DIR/tls, on loopback only."
 )]
@@ -63,6 +66,18 @@ pub(super) struct MasterArgs {
     /// is not named is unbounded
     #[arg(long, value_name = "AMOUNTS", value_parser = Text(values::amounts))]
     most_offered: Option<Quantities>,
+    /// Cut offers to what frameworks say they want, and make none to who wants nothing; those that
+    /// say nothing are offered anything
+    #[arg(long)]
+    honour_demands: bool,
+    /// Put a framework before all others after this time without an offer that it could have
+    #[arg(long, value_name = "TIME", value_parser = Text(values::positive_duration))]
+    ageing: Option<Duration>,
+    /// Which agents a role is offered first, such as `web=best-fit`: `random`, `spread` (those with
+    /// the most left) or `best-fit` (those with the least). It is the same for the roles below it.
+    /// Can be repeated
+    #[arg(long, value_name = "ROLE=ORDER", value_parser = Text(packing::of_role))]
+    packing: Vec<(Role, Packing)>,
     /// How fast silent agents become unreachable, such as 20/1m; as fast as they fall silent by
     /// default
     #[arg(long, value_name = "AGENTS/TIME", value_parser = Text(values::rate))]
@@ -115,6 +130,14 @@ pub(super) fn run(args: MasterArgs) -> Result<Exit, Failure> {
             allocation_interval: args.allocation_interval,
             offer_timeout: args.offer_timeout,
             most_offered: args.most_offered.clone(),
+            demands: if args.honour_demands {
+                DemandRule::Honoured
+            } else {
+                DemandRule::Ignored
+            },
+            ageing: args.ageing,
+            // Of what is said twice, the last counts.
+            packing: args.packing.iter().cloned().collect(),
             unreachable_rate: args.agent_unreachable_rate,
             removal_rate: args.agent_removal_rate,
             recovery_removal_percent: args.recovery_agent_removal_limit,

@@ -22,6 +22,7 @@ mod logs;
 mod master_args;
 mod node;
 mod output;
+mod packing;
 mod roles;
 mod run;
 mod signals;

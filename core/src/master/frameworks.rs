@@ -3,19 +3,17 @@
 //! Used by all handlers of the master. Deliberately not here: their tasks (`tasks`) and offers
 //! (`offers`).
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::ops::{Index, IndexMut};
 
 use crate::allocator::{self, FrameworkCapabilities, FrameworkProfile, SubscriptionState};
-use crate::constraints::Constraints;
 use crate::ids::{FrameworkId, PeerId};
 use crate::keys::FrameworkKey;
 use crate::limits;
 use crate::protocol::framework::{Capabilities, FrameworkInfo, Wishes};
 use crate::protocol::refusal::EndReason;
-use crate::roles::Role;
 use crate::table::Table;
 use crate::time::Time;
 
@@ -46,10 +44,7 @@ pub(super) struct Framework {
     pub(super) vouched: bool,
     /// Changed to `Completed` by [`Frameworks::complete`] only.
     pub(super) subscription: Subscription,
-    /// In which of its roles it wants no offers.
-    pub(super) suppressed: BTreeSet<Role>,
-    /// Which agents it wants, by role.
-    pub(super) constraints: BTreeMap<Role, Constraints>,
+    pub(super) wishes: Wishes,
     /// When its one timer fires: the next heartbeat while it is subscribed, its end while it is
     /// away.
     pub(super) due: Option<Time>,
@@ -75,12 +70,12 @@ impl Framework {
     pub(super) fn profile(&self) -> FrameworkProfile {
         let roles = self.info.roles.iter().map(|role| allocator::Subscription {
             role: role.clone(),
-            state: if self.suppressed.contains(role) {
+            state: if self.wishes.suppressed.contains(role) {
                 SubscriptionState::Suppressed
             } else {
                 SubscriptionState::Wanted
             },
-            constraints: self.constraints.get(role).cloned(),
+            constraints: self.wishes.constraints.get(role).cloned(),
             min_allocatable: self.info.min_allocatable.get(role).cloned(),
         });
         let can = |what| self.info.capabilities.contains(what);
@@ -96,12 +91,6 @@ impl Framework {
                 region_aware: can(Capabilities::REGIONS),
             },
         }
-    }
-
-    /// Takes in what it wants, in place of what it wanted before.
-    pub(super) fn wish(&mut self, wishes: Wishes) {
-        self.suppressed = wishes.suppressed;
-        self.constraints = wishes.constraints;
     }
 
     pub(super) fn is_completed(&self) -> bool {
@@ -192,8 +181,10 @@ impl Frameworks {
         for (key, row) in self.iter() {
             assert_eq!(self.by_id.get(&row.id), Some(&key), "framework {}", row.id);
             assert_eq!(row.info.id.as_ref(), Some(&row.id), "id within the info");
-            let mut wishes = row.suppressed.iter().chain(row.constraints.keys());
-            let is_own = wishes.all(|role| row.info.roles.contains(role));
+            let wishes = &row.wishes;
+            let named = wishes.suppressed.iter().chain(wishes.constraints.keys());
+            let mut named = named.chain(wishes.demands.keys());
+            let is_own = named.all(|role| row.info.roles.contains(role));
             assert!(is_own, "framework {} wants in roles of others", row.id);
             assert_eq!(
                 self.completed.contains(&key),

@@ -55,6 +55,7 @@ mod throttle;
 mod updates;
 mod verdicts;
 mod view;
+mod wishing;
 
 use alloc::boxed::Box;
 use alloc::format;

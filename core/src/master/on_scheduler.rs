@@ -3,15 +3,13 @@
 //! Deliberately not here: letting in (`subscribing`), accepting (`accept`), confirmations
 //! (`updates`), and losing frameworks (`reachability`).
 
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
+use alloc::string::String;
 use core::time::Duration;
 
 use tracing::debug;
 
 use super::tasks::{Kill, TaskKey};
 use super::{Cx, Master};
-use crate::allocator::Change;
 use crate::filters::effective_refusal;
 use crate::ids::{OfferId, PeerId, TaskId};
 use crate::keys::FrameworkKey;
@@ -19,8 +17,6 @@ use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::scheduler::{Call, Event};
-use crate::protocol::validate::check_named_roles;
-use crate::roles::Role;
 
 impl Master {
     pub(super) fn on_scheduler(&mut self, cx: &mut Cx<'_>, peer: PeerId, call: Call) {
@@ -70,6 +66,7 @@ impl Master {
             Call::ShutdownExecutor { agent, executor } => {
                 self.on_shutdown_executor(cx, key, &agent, executor);
             }
+            Call::Demand { role, demand } => self.on_demand(cx, key, role, demand),
         }
     }
 
@@ -103,48 +100,6 @@ impl Master {
                     self.return_offer(offer, refuse);
                 }
                 None => debug!(offer = %id, "an unknown offer is declined"),
-            }
-        }
-    }
-
-    /// Stops offering in some roles, or in all (OF-37).
-    fn on_suppress(&mut self, cx: &mut Cx<'_>, key: FrameworkKey, roles: Vec<Role>) {
-        if !self.are_own(cx, key, CallKind::Suppress, &roles) {
-            return;
-        }
-        let row = &mut self.frameworks[key];
-        let named = if roles.is_empty() {
-            &row.info.roles
-        } else {
-            &roles
-        };
-        row.suppressed.extend(named.iter().cloned());
-        self.changes.push(Change::Suppressed {
-            framework: key,
-            roles,
-        });
-    }
-
-    /// Offers in some roles again, or in all, as if nothing had been refused there (OF-36).
-    fn on_revive(&mut self, cx: &mut Cx<'_>, key: FrameworkKey, roles: Vec<Role>) {
-        if !self.are_own(cx, key, CallKind::Revive, &roles) {
-            return;
-        }
-        let suppressed = &mut self.frameworks[key].suppressed;
-        suppressed.retain(|role| !(roles.is_empty() || roles.contains(role)));
-        self.changes.push(Change::Revived {
-            framework: key,
-            roles,
-        });
-    }
-
-    /// Returns whether a framework is in all roles that its call names; turns the call down if not.
-    fn are_own(&self, cx: &mut Cx<'_>, key: FrameworkKey, call: CallKind, roles: &[Role]) -> bool {
-        match check_named_roles(&self.frameworks[key].info, roles) {
-            Ok(()) => true,
-            Err(reject) => {
-                self.reject(cx, key, call, reject.kind(), reject.to_string());
-                false
             }
         }
     }

@@ -7,6 +7,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem::replace;
 
 use tracing::debug;
 
@@ -138,14 +139,14 @@ impl Master {
             info: Arc::new(info),
             vouched,
             subscription: Subscription::Subscribed(peer),
-            suppressed: wishes.suppressed,
-            constraints: wishes.constraints,
+            wishes,
             due: None,
         });
         self.changes.push(Change::FrameworkAdded {
             framework: key,
             profile: self.frameworks[key].profile(),
         });
+        self.demand_all(key, &BTreeMap::new());
         self.enrol(cx, key);
         self.peers.cast(peer, Some(Part::Framework(key)));
         let first = self.rng.jitter(self.config.heartbeat_interval);
@@ -198,8 +199,7 @@ impl Master {
             info,
             vouched,
             subscription: Subscription::Recovered,
-            suppressed: BTreeSet::new(),
-            constraints: BTreeMap::new(),
+            wishes: Wishes::default(),
             due: None,
         });
         self.arm_framework(key, Some(end));
@@ -267,7 +267,7 @@ impl Master {
     fn change(&mut self, cx: &mut Cx<'_>, key: FrameworkKey, info: FrameworkInfo, wishes: Wishes) {
         let row = &mut self.frameworks[key];
         let before = row.profile();
-        row.wish(wishes);
+        let wished = replace(&mut row.wishes, wishes);
         row.principal.clone_from(&info.principal);
         if *row.info != info {
             row.info = Arc::new(info);
@@ -281,6 +281,7 @@ impl Master {
                 profile,
             });
         }
+        self.demand_all(key, &wished.demands);
     }
 
     /// Tells the agents that run something of a framework what it says about itself.

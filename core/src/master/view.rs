@@ -121,7 +121,7 @@ impl View {
             let framework = FrameworkView {
                 info: (*row.info).clone(),
                 connected: row.peer().is_some(),
-                suppressed: row.suppressed.iter().cloned().collect(),
+                suppressed: row.wishes.suppressed.iter().cloned().collect(),
                 offered: share.offered,
                 allocated: share.allocated,
                 tasks: share.tasks,

@@ -9,6 +9,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::constraints::Constraints;
+use crate::demand::Demand;
 use crate::ids::FrameworkId;
 use crate::limits;
 use crate::resources::{Labels, Quantities};
@@ -118,4 +119,7 @@ pub struct Wishes {
     pub suppressed: BTreeSet<Role>,
     /// Which agents it wants, by role; any in those that are not named (OF-41).
     pub constraints: BTreeMap<Role, Constraints>,
+    /// How much it wants, by role; anything in those that are not named. Counted anew whenever it
+    /// is said, and for nothing where the master ignores demands.
+    pub demands: BTreeMap<Role, Demand>,
 }

@@ -249,6 +249,8 @@ pub enum CallKind {
     Message,
     /// [`Call::ShutdownExecutor`].
     ShutdownExecutor,
+    /// [`Call::Demand`].
+    Demand,
 }
 
 impl CallKind {
@@ -269,6 +271,7 @@ impl CallKind {
             Self::Reconcile => "reconcile",
             Self::Message => "message",
             Self::ShutdownExecutor => "shutdown-executor",
+            Self::Demand => "demand",
         }
     }
 }
@@ -297,6 +300,7 @@ impl Call {
             Self::Reconcile { .. } => CallKind::Reconcile,
             Self::Message { .. } => CallKind::Message,
             Self::ShutdownExecutor { .. } => CallKind::ShutdownExecutor,
+            Self::Demand { .. } => CallKind::Demand,
         }
     }
 }

@@ -12,6 +12,7 @@ use super::offer::{Offer, Operation};
 use super::operation::OperationStatus;
 use super::refusal::{CallKind, EndReason, RejectKind};
 use super::status::{Exit, TaskStatus};
+use crate::demand::Demand;
 use crate::ids::{
     AgentId, ExecutorId, FrameworkId, MasterId, OfferId, OperationId, TaskId, UpdateId,
 };
@@ -112,6 +113,14 @@ pub enum Call {
         agent: AgentId,
         /// Which one.
         executor: ExecutorId,
+    },
+    /// Says how much it wants in one of its roles from now on, in place of what it has said of that
+    /// role. What is offered already stays.
+    Demand {
+        /// The role.
+        role: Role,
+        /// How much; `None` is anything.
+        demand: Option<Demand>,
     },
 }
 

@@ -250,6 +250,9 @@ pub fn check_wishes(framework: &FrameworkInfo, wishes: &Wishes) -> Result<(), Re
     for role in wishes.constraints.keys() {
         check_own_role("constraints", role, framework)?;
     }
+    for role in wishes.demands.keys() {
+        check_own_role("a demand", role, framework)?;
+    }
     check_size("wishes", wishes, limits::WISHES_BYTES)
 }
 

@@ -37,7 +37,6 @@ use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::Reason;
 use crate::rng::Rng;
-use crate::roles::Role;
 use crate::time::Time;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +74,8 @@ pub struct Scheduler {
     /// The tasks that are not over as far as was heard, and where they are; at most
     /// [`limits::TASKS_PER_FRAMEWORK`].
     tasks: BTreeMap<TaskId, Option<AgentId>>,
-    /// Which roles were suppressed when it last asked to be subscribed.
-    asked: BTreeSet<Role>,
+    /// What was wanted when it last asked to be subscribed.
+    asked: Wishes,
     /// Updates of the framework that are not answered, oldest first; at most
     /// [`limits::UNANSWERED_UPDATES`].
     updating: VecDeque<(FrameworkInfo, Wishes)>,
@@ -100,7 +99,7 @@ impl Scheduler {
             acknowledged: Recent::default(),
             kills: BTreeMap::new(),
             tasks: BTreeMap::new(),
-            asked: BTreeSet::new(),
+            asked: Wishes::default(),
             updating: VecDeque::new(),
         }
     }
@@ -240,6 +239,7 @@ impl Scheduler {
 
     /// Tells the master what the user wants.
     fn pass_on(&mut self, now: Time, peer: PeerId, call: UserCall, out: &mut Out) {
+        self.keep_wish(&call);
         let call = match call {
             UserCall::Stop | UserCall::Leave => return,
             UserCall::Accept {
@@ -266,14 +266,9 @@ impl Scheduler {
             UserCall::ReconcileOperations { operations } => {
                 Call::ReconcileOperations { operations }
             }
-            UserCall::Suppress { roles } => {
-                self.keep_suppressed(&roles, true);
-                Call::Suppress { roles }
-            }
-            UserCall::Revive { roles } => {
-                self.keep_suppressed(&roles, false);
-                Call::Revive { roles }
-            }
+            UserCall::Suppress { roles } => Call::Suppress { roles },
+            UserCall::Revive { roles } => Call::Revive { roles },
+            UserCall::Demand { role, demand } => Call::Demand { role, demand },
             UserCall::Update { framework, wishes } => {
                 if !self.keep_update(&framework, &wishes, out) {
                     return;
@@ -312,17 +307,19 @@ impl Scheduler {
     /// Keeps what the user wants and no master can be told: kills, and where he wants offers.
     /// Offers are void, an update comes again, and he hears of the next subscription.
     fn keep(&mut self, now: Time, call: UserCall, out: &mut Out) {
+        self.keep_wish(&call);
         match call {
             UserCall::Accept { operations, .. } => {
                 let void = "not connected to a master: the offers are void";
                 drop_tasks(now, operations, Reason::InvalidOffers, void, out);
             }
             UserCall::Kill { task, grace } => self.keep_kill(now, task, grace, out),
-            UserCall::Suppress { roles } => self.keep_suppressed(&roles, true),
-            UserCall::Revive { roles } => self.keep_suppressed(&roles, false),
             UserCall::Acknowledge { update, .. }
             | UserCall::AcknowledgeOperation { update, .. } => self.confirm(update),
             UserCall::Decline { .. }
+            | UserCall::Suppress { .. }
+            | UserCall::Revive { .. }
+            | UserCall::Demand { .. }
             | UserCall::ReconcileOperations { .. }
             | UserCall::Update { .. }
             | UserCall::Reconcile { .. }

@@ -7,7 +7,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Effect, Out, Phase, Scheduler, UserEvent};
+use super::{Effect, Out, Phase, Scheduler, UserCall, UserEvent};
+use crate::demand::Demand;
 use crate::ids::{FrameworkId, PeerId};
 use crate::limits;
 use crate::protocol::framework::{FrameworkInfo, Wishes};
@@ -51,17 +52,27 @@ impl Scheduler {
         framework.id = self.framework.clone();
         let wishes = self.config.wishes.clone();
         self.phase = Phase::Asking(peer, now + ANSWER);
-        self.asked.clone_from(&wishes.suppressed);
+        self.asked.clone_from(&wishes);
         out.emit(Effect::Master {
             peer,
             call: Call::Subscribe { framework, wishes },
         });
     }
 
-    /// Says which roles were suppressed or revived since it has asked to be subscribed.
+    /// Says which roles were suppressed or revived, and what is wanted in which, since it has asked
+    /// to be subscribed.
     fn catch_up(&mut self, peer: PeerId, out: &mut Out) {
         let before = core::mem::take(&mut self.asked);
-        let now = &self.config.wishes.suppressed;
+        let now = &self.config.wishes;
+        for role in &self.config.framework.roles {
+            let demand = now.demands.get(role);
+            if demand != before.demands.get(role) {
+                let (role, demand) = (role.clone(), demand.cloned());
+                let call = Call::Demand { role, demand };
+                out.emit(Effect::Master { peer, call });
+            }
+        }
+        let (before, now) = (before.suppressed, &now.suppressed);
         let suppressed: Vec<Role> = now.difference(&before).cloned().collect();
         let revived: Vec<Role> = before.difference(now).cloned().collect();
         if !suppressed.is_empty() {
@@ -74,9 +85,20 @@ impl Scheduler {
         }
     }
 
+    /// Keeps for the next subscription what the user says that he wants.
+    pub(super) fn keep_wish(&mut self, call: &UserCall) {
+        if let UserCall::Suppress { roles } = call {
+            self.keep_suppressed(roles, true);
+        } else if let UserCall::Revive { roles } = call {
+            self.keep_suppressed(roles, false);
+        } else if let UserCall::Demand { role, demand } = call {
+            self.keep_demand(role, demand.as_ref());
+        }
+    }
+
     /// Keeps for the next subscription which roles want offers. With one that is not ours, which
     /// the master will say, nothing changes.
-    pub(super) fn keep_suppressed(&mut self, roles: &[Role], suppressed: bool) {
+    fn keep_suppressed(&mut self, roles: &[Role], suppressed: bool) {
         let own = &self.config.framework.roles;
         if !roles.iter().all(|role| own.contains(role)) {
             return;
@@ -88,6 +110,19 @@ impl Scheduler {
         } else {
             all.retain(|role| !named.contains(role));
         }
+    }
+
+    /// Keeps for the next subscription how much is wanted in a role. With one that is not ours,
+    /// which the master will say, nothing changes.
+    fn keep_demand(&mut self, role: &Role, demand: Option<&Demand>) {
+        if !self.config.framework.roles.contains(role) {
+            return;
+        }
+        let all = &mut self.config.wishes.demands;
+        match demand {
+            Some(demand) => all.insert(role.clone(), demand.clone()),
+            None => all.remove(role),
+        };
     }
 
     /// Keeps what the framework says of itself until it is known whether that holds. Returns

@@ -1,10 +1,12 @@
 //! The scheduler machine, driven through `handle` and `tick` only.
 
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::*;
+use crate::demand::{Demand, Shape};
 use crate::ids::{AgentId, MasterId, OperationId, TaskId};
 use crate::limits;
 use crate::machine::Output;
@@ -16,7 +18,7 @@ use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::status::{Source, TaskState, TaskStatus};
 use crate::protocol::task::{CommandInfo, TaskInfo};
 use crate::protocol::wire::size;
-use crate::resources::Resources;
+use crate::resources::{Quantities, Resources};
 use crate::roles::Role;
 
 const PEER: PeerId = PeerId(1);
@@ -403,6 +405,62 @@ fn what_is_suppressed_is_said_at_each_subscription() {
 }
 
 /// What it asks for when it has subscribed, call by call.
+#[test]
+fn what_is_demanded_is_said_at_each_subscription() {
+    let mut s = of_two_roles();
+    let wants = |amount: &str, count| {
+        let shape = Shape::new(Quantities::parse(amount).unwrap(), count).unwrap();
+        Some(Demand::new(vec![shape]).unwrap())
+    };
+    let says = |name: &str, demand: Option<Demand>| UserCall::Demand {
+        role: role(name),
+        demand,
+    };
+    let said_at = |s: &mut Scheduler, now: Time, peer: PeerId| {
+        let mut told = feed(s, now, Input::Connected { peer });
+        let mut out = Outbox::new();
+        s.tick(now + Duration::from_secs(1), &mut out);
+        told.extend(effects(&mut out));
+        match told.last() {
+            Some(Effect::Master {
+                call: Call::Subscribe { wishes, .. },
+                ..
+            }) => wishes.demands.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = wants("cpus:1", 3);
+    let user = |s: &mut Scheduler, call| feed(s, secs(1), Input::User(call));
+    assert_eq!(user(&mut s, says("eng", first.clone())), []);
+    assert_eq!(user(&mut s, says("web", first.clone())), []);
+    let expected = |demand: &Option<Demand>| {
+        let demand = demand.clone().unwrap();
+        BTreeMap::from([(role("eng"), demand)])
+    };
+    assert_eq!(said_at(&mut s, secs(1), PEER), expected(&first));
+    // While it asks to be subscribed, which was said before.
+    let second = wants("cpus:2", 1);
+    assert_eq!(user(&mut s, says("eng", second.clone())), []);
+    let told = feed(&mut s, secs(1), master(subscribed(1)));
+    let demand = |name: &str, demand: &Option<Demand>| {
+        call(Call::Demand {
+            role: role(name),
+            demand: demand.clone(),
+        })
+    };
+    assert_eq!(told[0], demand("eng", &second));
+    assert!(matches!(
+        told[1..],
+        [Effect::User(UserEvent::Subscribed { .. })]
+    ));
+    // A role of somebody else is the master's to turn down.
+    let told = user(&mut s, says("web", None));
+    assert_eq!(told, [demand("web", &None)]);
+    assert_eq!(said_at(&mut s, secs(2), PeerId(2)), expected(&second));
+    user(&mut s, says("eng", None));
+    assert_eq!(said_at(&mut s, secs(3), PeerId(3)), BTreeMap::new());
+}
+
 fn asked(told: &[Effect]) -> Vec<Vec<(TaskId, Option<AgentId>)>> {
     let asked = told.iter().filter_map(|effect| match effect {
         Effect::Master {

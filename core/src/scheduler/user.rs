@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::demand::Demand;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, TaskId, UpdateId};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::node::Domain;
@@ -166,6 +167,16 @@ pub enum UserCall {
         agent: AgentId,
         /// Which one.
         executor: ExecutorId,
+    },
+    /// Says how much it wants in one of its roles from now on; `None` is anything. Where the master
+    /// honours demands, offers are cut to this, and what was accepted of it is not offered again.
+    /// The next subscription says the whole of it once more: who counts says what is left then. It
+    /// can be said between subscriptions.
+    Demand {
+        /// The role.
+        role: Role,
+        /// How much.
+        demand: Option<Demand>,
     },
     /// Ends the framework, its tasks, and this scheduler.
     Stop,

@@ -103,6 +103,7 @@ pub use self::tap::Tally;
 use self::tap::{Mode, User};
 pub use self::text::PlanError;
 pub use self::trace::{Job, Replaying, Trace};
+pub use self::workload::Asking;
 use self::world::{World, at};
 use crate::agent::Agent;
 use crate::ids::TaskId;

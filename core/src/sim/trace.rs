@@ -18,7 +18,7 @@ use super::property::Violation;
 use super::queue::Name;
 use super::report::permille;
 use super::tap::User;
-use super::workload::{Board, Replay};
+use super::workload::{Asking, Board, Replay};
 use crate::constraints::{Constraints, Subject};
 use crate::master::View;
 use crate::protocol::framework::{Capabilities, FrameworkInfo};
@@ -57,6 +57,8 @@ pub struct Trace {
 pub struct Replaying {
     /// The cluster, but for its machines and frameworks, which are those of the trace.
     pub options: Options,
+    /// How the users' schedulers ask for what they need.
+    pub asking: Asking,
     /// How often it is looked at.
     pub every: Duration,
     /// When it ends at the latest. Else it ends when all tasks have started.
@@ -75,7 +77,7 @@ impl Trace {
         (options.agents, options.frameworks) = (0, 0);
         (options.greedy, options.silent, options.nonsense) = (0, 0, 0);
         let mut sim = Sim::with_log(options, Log::Off);
-        let users = self.join(&mut sim);
+        let users = self.join(&mut sim, how.asking);
         let total = total(&self.machines);
         let mut figures = self.blank(&total);
         let every = how.every.max(Duration::from_micros(1));
@@ -100,7 +102,7 @@ impl Trace {
     }
 
     /// Lets each user join, with the jobs that are theirs in order of arrival.
-    fn join(&self, sim: &mut Sim) -> Vec<(Role, Name)> {
+    fn join(&self, sim: &mut Sim, asking: Asking) -> Vec<(Role, Name)> {
         let mut of_user: BTreeMap<Role, Vec<Job>> = BTreeMap::new();
         for job in &self.jobs {
             let jobs = of_user.entry(job.user.clone()).or_default();
@@ -109,7 +111,7 @@ impl Trace {
         let joins = of_user.into_iter().map(|(user, mut jobs)| {
             jobs.sort_by_key(|job| job.at);
             let name = user.as_str();
-            let logic = Replay::new(name, jobs);
+            let logic = Replay::new(user.clone(), asking, jobs);
             let info = FrameworkInfo {
                 roles: vec![user.clone()],
                 failover_timeout: Duration::from_secs(24 * 3600),
@@ -281,6 +283,7 @@ mod tests {
         options.checking = Checking::Always;
         Replaying {
             options,
+            asking: Asking::Offers,
             every: Duration::from_secs(10),
             until: Duration::from_secs(until),
         }
@@ -370,5 +373,35 @@ mod tests {
         };
         assert_eq!(left(drf::Packing::BestFit), 0);
         assert_eq!(left(drf::Packing::Spread), 3);
+    }
+
+    #[test]
+    fn who_says_what_it_wants_gets_that_and_in_fewer_offers() {
+        let jobs = (0..20).map(|i| job("a", 5 * i, 1_000, "cpus:1;mem:10", 2));
+        let trace = Trace {
+            machines: vec![machine(100, "cpus:2;mem:100", "")],
+            jobs: jobs.collect(),
+        };
+        let run = |asking, demands| {
+            let mut how = replaying(300);
+            how.asking = asking;
+            how.options.allocator = Policy::drf(drf::Options {
+                demands,
+                ..drf::Options::default()
+            });
+            trace.replay(&how).unwrap()
+        };
+        let told = run(Asking::Demands, drf::DemandRule::Honoured);
+        let offered = run(Asking::Offers, drf::DemandRule::Ignored);
+        for figures in [&told, &offered] {
+            assert_eq!((figures.left, figures.waiting.tasks), (0, 40));
+            assert!(figures.waiting.p99 < Duration::from_secs(3));
+        }
+        assert!(
+            told.events * 3 < offered.events * 2,
+            "{} and {}",
+            told.events,
+            offered.events
+        );
     }
 }

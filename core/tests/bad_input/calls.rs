@@ -14,6 +14,7 @@ use tepui_core::protocol::operator;
 use tepui_core::protocol::refusal::{CallKind, EndReason, RejectKind};
 use tepui_core::protocol::scheduler::{Call, Event};
 use tepui_core::protocol::status::{Exit, Reason, TaskState};
+use tepui_core::roles::Role;
 
 use super::Catalogue;
 use super::stage::{
@@ -49,6 +50,13 @@ fn calls() -> Vec<(&'static str, Call)> {
         ),
         ("suppress", Call::Suppress { roles: vec![] }),
         ("revive", Call::Revive { roles: vec![] }),
+        (
+            "demand",
+            Call::Demand {
+                role: Role::any(),
+                demand: None,
+            },
+        ),
         (
             "update",
             Call::Update {

@@ -2,6 +2,7 @@
 //! VA-08).
 
 use tepui_core::constraints::{Constraint, Constraints, Predicate, Selector};
+use tepui_core::demand::Demand;
 use tepui_core::limits;
 use tepui_core::machine::Output;
 use tepui_core::master::Effect;
@@ -26,7 +27,14 @@ fn foreign() -> Role {
 }
 
 /// Wrong in a subscription and in an update alike.
-const RULES: [Rule; 5] = [
+const RULES: [Rule; 6] = [
+    (
+        "a demand is for one's own role",
+        RejectKind::ForeignRole,
+        |_, wishes| {
+            wishes.demands.insert(foreign(), Demand::default());
+        },
+    ),
     (
         "what is suppressed is one's own role",
         RejectKind::ForeignRole,
@@ -151,6 +159,14 @@ fn calls(catalogue: &mut Catalogue) {
             CallKind::Suppress,
         ),
         ("revive", Call::Revive { roles: roles() }, CallKind::Revive),
+        (
+            "demand",
+            Call::Demand {
+                role: roles().remove(0),
+                demand: None,
+            },
+            CallKind::Demand,
+        ),
     ] {
         rejects(call, of, foreign);
         catalogue.note("a call names one's own roles", place);

@@ -1,11 +1,15 @@
 //! What frameworks say about themselves and want, at their subscription and later.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
 
 use super::roles::{in_roles, role, subscribed};
 use super::*;
+use crate::allocator::drf::DemandRule;
 use crate::constraints::{Constraint, Constraints, Predicate, Selector};
+use crate::demand::{Demand, Shape};
 use crate::protocol::framework::Capabilities;
+use crate::resources::Quantities;
 
 /// Lets the allocator run, and returns from where something is offered to this framework.
 fn offered(world: &mut World, peer: PeerId) -> Vec<(Role, String)> {
@@ -380,4 +384,123 @@ fn roles_that_a_framework_has_left_are_not_wished_for() {
     let all: BTreeSet<Role> = BTreeSet::from([role("eng")]);
     let roles = world.master.view().frameworks().remove(0).info.roles;
     assert_eq!(roles.into_iter().collect::<BTreeSet<_>>(), all);
+}
+
+/// Subscribes with wishes.
+fn wishing(world: &mut World, names: &[&str], wishes: Wishes) -> (PeerId, Vec<Out>) {
+    let peer = world.connect(PeerRole::Framework, "web");
+    let framework = in_roles(names);
+    let outs = world.call(peer, Call::Subscribe { framework, wishes });
+    (peer, outs)
+}
+
+fn demands(amounts: &str, count: u32) -> Demand {
+    let shape = Shape::new(Quantities::parse(amounts).unwrap(), count).unwrap();
+    Demand::new(vec![shape]).unwrap()
+}
+
+/// Lets the allocator run, and returns what is offered to this framework.
+fn amounts(world: &mut World, peer: PeerId) -> Vec<String> {
+    let offers = world.pass(Duration::from_millis(1_900));
+    let offers = offers.into_iter().filter_map(|out| match out {
+        Output::Effect(Effect::Scheduler {
+            peer: to,
+            event: Event::Offers(offers),
+        }) if to == peer => Some(offers),
+        Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+    });
+    let offers = offers.flatten();
+    offers.map(|offer| offer.resources.to_string()).collect()
+}
+
+#[test]
+fn offers_are_cut_to_what_is_demanded() {
+    let honouring = drf::Options {
+        demands: DemandRule::Honoured,
+        ..drf::Options::default()
+    };
+    for rule in [DemandRule::Honoured, DemandRule::Ignored] {
+        let options = drf::Options {
+            demands: rule,
+            ..honouring.clone()
+        };
+        let allocator = Box::new(Drf::new(options));
+        let mut world = World::with(1, Registry::default(), allocator);
+        world.drain();
+        // It is said with the subscription,
+        let (peer, _) = wishing(
+            &mut world,
+            &["eng", "ops"],
+            Wishes {
+                demands: BTreeMap::from([
+                    (role("eng"), demands("cpus:1", 2)),
+                    (role("ops"), demands("cpus:1", 0)),
+                ]),
+                ..Wishes::default()
+            },
+        );
+        host(&mut world, "one", "cpus:8;mem:64");
+        let seen = amounts(&mut world, peer);
+        if rule == DemandRule::Ignored {
+            assert_eq!(seen, ["cpus:8;mem:64"]);
+            continue;
+        }
+        assert_eq!(seen, ["cpus:2"]);
+        // later,
+        let said = |name: &str, demand| Call::Demand {
+            role: role(name),
+            demand,
+        };
+        assert_eq!(
+            world.call(peer, said("ops", Some(demands("mem:40", 1)))),
+            []
+        );
+        assert_eq!(amounts(&mut world, peer), ["mem:40"]);
+        // and taken back: what is left is for anybody.
+        assert_eq!(world.call(peer, said("ops", None)), []);
+        assert_eq!(amounts(&mut world, peer), ["cpus:6;mem:24"]);
+    }
+}
+
+#[test]
+fn a_demand_ends_with_the_wishes_that_leave_it_out() {
+    let allocator = Box::new(Drf::new(drf::Options {
+        demands: DemandRule::Honoured,
+        ..drf::Options::default()
+    }));
+    let mut world = World::with(1, Registry::default(), allocator);
+    world.drain();
+    let wishes = Wishes {
+        demands: BTreeMap::from([(role("eng"), demands("cpus:1", 0))]),
+        ..Wishes::default()
+    };
+    let (peer, _) = wishing(&mut world, &["eng"], wishes.clone());
+    host(&mut world, "one", "cpus:8");
+    assert_eq!(amounts(&mut world, peer), [""; 0]);
+    // What is too much together with what was said before changes nothing.
+    let many = (0..256).map(|n| {
+        let name = format!("x{n}{}", "x".repeat(100));
+        let each: Vec<_> = (0..64).map(|k| format!("{name}{k}:1")).collect();
+        Shape::new(Quantities::parse(&each.join(";")).unwrap(), 1).unwrap()
+    });
+    let demand = Some(Demand::new(many.collect()).unwrap());
+    let outs = world.call(
+        peer,
+        Call::Demand {
+            role: role("eng"),
+            demand,
+        },
+    );
+    let text = format!("{outs:?}");
+    assert!(
+        text.contains("Rejected") && text.contains("wishes"),
+        "{text}"
+    );
+    assert_eq!(amounts(&mut world, peer), [""; 0]);
+    let update = Call::Update {
+        framework: in_roles(&["eng"]),
+        wishes: Wishes::default(),
+    };
+    world.call(peer, update);
+    assert_eq!(amounts(&mut world, peer), ["cpus:8"]);
 }

@@ -81,7 +81,8 @@ impl Ledger {
             | Call::AcknowledgeOperation { .. }
             | Call::ReconcileOperations { .. }
             | Call::Message { .. }
-            | Call::ShutdownExecutor { .. } => {}
+            | Call::ShutdownExecutor { .. }
+            | Call::Demand { .. } => {}
         }
     }
 

@@ -15,6 +15,7 @@ use core::time::Duration;
 
 pub(super) use self::executor::{Manner, Runs};
 pub use self::nonsense::Nonsense;
+pub use self::replay::Asking;
 pub(super) use self::replay::{Board, Replay};
 use super::options::Demand;
 use crate::ids::{ExecutorId, TaskId};

@@ -3,28 +3,45 @@
 //!
 //! Used by [`super::super::trace`], one for each user. It takes what fits, the job that waits
 //! longest first, and asks for offers only while something waits. What it does not need it declines
-//! for long: it is offered again when more of that agent is free, or when a job comes that needs
-//! something else.
+//! for long: it is offered again when more of that agent is free, or when it asks anew because a
+//! job came that needs something else. It asks once a second at most, as one that has many jobs
+//! does: each time, all that is free may be offered to it. Or it says how much it wants, each time
+//! that this has become more.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem::replace;
 use core::time::Duration;
 
 use crate::constraints::{Constraints, Subject};
+use crate::demand::{self, Demand};
 use crate::ids::TaskId;
 use crate::limits;
 use crate::protocol::offer::Offer;
 use crate::protocol::status::{TaskState, TaskStatus};
 use crate::protocol::task::{CommandInfo, TaskInfo};
 use crate::resources::Resources;
+use crate::roles::Role;
 use crate::scheduler::{Logic, UserCall, UserEvent};
 use crate::sim::trace::Job;
 use crate::time::Time;
 
+/// How often it asks at most.
+const ASKING: Duration = Duration::from_secs(1);
 /// For how long offers are refused that nothing fits: about for ever.
 const REFUSE: Duration = Duration::from_secs(24 * 3600);
+
+/// How the schedulers of a trace ask for something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asking {
+    /// For any offers, and for none while nothing waits.
+    #[default]
+    Offers,
+    /// For what waits, by shapes and counts. The allocator has to honour that.
+    Demands,
+}
 
 /// Tasks of one kind that wait for a place.
 #[derive(Debug)]
@@ -65,6 +82,20 @@ impl Board {
     /// Visits what waits.
     pub(in crate::sim) fn waiting(&self) -> impl Iterator<Item = &Shape> + '_ {
         self.order.values().map(|shape| &self.shapes[*shape])
+    }
+
+    /// Returns what waits, the job that waits longest first, as far as a demand may name it.
+    fn demand(&self) -> Demand {
+        let shapes = self.waiting().take(limits::SHAPES).filter_map(|shape| {
+            let count: u64 = shape
+                .waiting
+                .iter()
+                .map(|(_, tasks)| u64::from(*tasks))
+                .sum();
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            demand::Shape::new(shape.needs.total(), count).ok()
+        });
+        Demand::new(shapes.collect()).expect("there are not too many")
     }
 
     /// Adds tasks of a job to those that wait. Returns whether none of their kind waited.
@@ -120,12 +151,18 @@ pub(in crate::sim) struct Replay {
     launched: u64,
     tasks: BTreeMap<TaskId, Launched>,
     board: Board,
+    asking: Asking,
+    role: Role,
     is_suppressed: bool,
+    /// Whether it has something to ask for that it has not said.
+    is_behind: bool,
+    /// When it may ask again.
+    next_ask: Time,
 }
 
 impl Replay {
     /// Makes the scheduler of a user, whose jobs stand in order of arrival.
-    pub(in crate::sim) fn new(user: &str, jobs: Vec<Job>) -> Self {
+    pub(in crate::sim) fn new(role: Role, asking: Asking, jobs: Vec<Job>) -> Self {
         let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
         let mut shapes = Vec::new();
         let with_shapes = jobs.into_iter().map(|job| {
@@ -147,13 +184,17 @@ impl Replay {
             ..Board::default()
         };
         Self {
-            user: user.into(),
+            user: role.as_str().into(),
             jobs,
             next: 0,
             launched: 0,
             tasks: BTreeMap::new(),
             board,
+            asking,
+            role,
             is_suppressed: false,
+            is_behind: true,
+            next_ask: Time::ZERO,
         }
     }
 
@@ -162,18 +203,17 @@ impl Replay {
         &self.board
     }
 
-    /// Lets jobs come whose time it is. Returns whether one of them needs something new.
-    fn arrive(&mut self, now: Time) -> bool {
+    /// Lets jobs come whose time it is.
+    fn arrive(&mut self, now: Time) {
         let board = &mut self.board;
-        let mut is_new = false;
         while let Some((job, shape)) = self.jobs.get(self.next)
             && Time::ZERO + job.at <= now
         {
             board.to_come -= u64::from(job.tasks);
-            is_new |= board.add(*shape, self.next, job.tasks);
+            let is_new = board.add(*shape, self.next, job.tasks);
+            self.is_behind |= is_new || self.asking == Asking::Demands;
             self.next += 1;
         }
-        is_new
     }
 
     fn on_offer(&mut self, offer: &Offer, calls: &mut Vec<UserCall>) {
@@ -228,57 +268,70 @@ impl Replay {
         offer.task(id, needs, command)
     }
 
-    fn on_update(&mut self, now: Time, status: &TaskStatus) -> bool {
+    fn on_update(&mut self, now: Time, status: &TaskStatus) {
         let Some(task) = self.tasks.get_mut(&status.task) else {
-            return false;
+            return;
         };
         let board = &mut self.board;
         let job = task.job;
         let began = matches!(status.state, TaskState::Running | TaskState::Finished);
-        if began && !core::mem::replace(&mut task.runs, true) {
+        if began && !replace(&mut task.runs, true) {
             board.starting -= 1;
             let waited = now.since(Time::ZERO + self.jobs[job].0.at);
             board.waits.push(waited);
         }
         if !status.state.is_terminal() {
-            return false;
+            return;
         }
         let runs = task.runs;
         self.tasks.remove(&status.task);
         if status.state == TaskState::Finished {
-            return false;
+            return;
         }
         if !runs {
             board.starting -= 1;
         }
         board.again += 1;
-        board.add(self.jobs[job].1, job, 1)
+        let is_new = board.add(self.jobs[job].1, job, 1);
+        self.is_behind |= is_new || self.asking == Asking::Demands;
     }
 
-    /// Says whether it wants offers, if that has changed, or if what it wants has.
-    fn adjust(&mut self, wants_others: bool, calls: &mut Vec<UserCall>) {
-        let is_content = self.board.waiting == 0;
-        if is_content != self.is_suppressed || (wants_others && !is_content) {
-            self.is_suppressed = is_content;
-            calls.push(if is_content {
-                UserCall::Suppress { roles: Vec::new() }
-            } else {
-                UserCall::Revive { roles: Vec::new() }
+    /// Says whether it wants offers, and what it wants, if that has changed.
+    fn adjust(&mut self, now: Time, calls: &mut Vec<UserCall>) {
+        if self.board.waiting == 0 {
+            // What it has asked for and not got, it does not need any more.
+            self.is_behind = false;
+            if !replace(&mut self.is_suppressed, true) {
+                calls.push(UserCall::Suppress { roles: Vec::new() });
+            }
+            return;
+        }
+        self.is_behind |= self.is_suppressed;
+        if !self.is_behind || now < self.next_ask {
+            return;
+        }
+        (self.is_behind, self.is_suppressed) = (false, false);
+        self.next_ask = now + ASKING;
+        if self.asking == Asking::Demands {
+            calls.push(UserCall::Demand {
+                role: self.role.clone(),
+                demand: Some(self.board.demand()),
             });
         }
+        calls.push(UserCall::Revive { roles: Vec::new() });
     }
 }
 
 impl Logic for Replay {
     fn on_event(&mut self, now: Time, event: UserEvent, calls: &mut Vec<UserCall>) {
-        let mut wants_others = self.arrive(now);
+        self.arrive(now);
         match event {
             UserEvent::Offers(offers) => {
                 for offer in &offers {
                     self.on_offer(offer, calls);
                 }
             }
-            UserEvent::Update(status) => wants_others |= self.on_update(now, &status),
+            UserEvent::Update(status) => self.on_update(now, &status),
             UserEvent::Subscribed { .. }
             | UserEvent::Disconnected
             | UserEvent::Rescinded(_)
@@ -289,15 +342,18 @@ impl Logic for Replay {
             | UserEvent::Rejected { .. }
             | UserEvent::Updated => {}
         }
-        self.adjust(wants_others, calls);
+        self.adjust(now, calls);
     }
 
     fn tick(&mut self, now: Time, calls: &mut Vec<UserCall>) {
-        let wants_others = self.arrive(now);
-        self.adjust(wants_others, calls);
+        self.arrive(now);
+        self.adjust(now, calls);
     }
 
     fn deadline(&self) -> Option<Time> {
-        self.jobs.get(self.next).map(|(job, _)| Time::ZERO + job.at)
+        let next = self.jobs.get(self.next);
+        let asks = (self.is_behind && self.board.waiting > 0).then_some(self.next_ask);
+        let comes = next.map(|(job, _)| Time::ZERO + job.at);
+        asks.into_iter().chain(comes).min()
     }
 }

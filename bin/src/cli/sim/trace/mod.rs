@@ -66,6 +66,7 @@ pub(super) fn trace(args: &SimArgs, file: &Path, io: &mut Io<'_>) -> Result<Exit
         options.allocator = policy.allocator(&users);
         let how = Replaying {
             options,
+            asking: policy.asking(),
             every: (last / SAMPLES).max(Duration::from_secs(1)),
             until,
         };

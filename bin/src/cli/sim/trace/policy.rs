@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use tepui_core::allocator::drf::{Options, Packing, SorterKind};
+use tepui_core::allocator::drf::{DemandRule, Options, Packing, SorterKind};
 use tepui_core::allocator::random::Random;
 use tepui_core::roles::Role;
-use tepui_core::sim;
+use tepui_core::sim::{self, Asking};
 
 /// How offers are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -24,6 +24,8 @@ pub(in crate::cli::sim) enum Policy {
     BestFit,
     /// By dominant shares, but whoever waited for a minute comes first
     Ageing,
+    /// By dominant shares, and schedulers say how much they want: offers are cut to that
+    Demand,
     /// The other allocator of the library, which knows no shares
     Random,
 }
@@ -37,7 +39,18 @@ impl Policy {
             Self::Spread => "spread",
             Self::BestFit => "best-fit",
             Self::Ageing => "ageing",
+            Self::Demand => "demand",
             Self::Random => "random",
+        }
+    }
+
+    /// Returns how schedulers ask for what they need.
+    pub(super) fn asking(self) -> Asking {
+        match self {
+            Self::Demand => Asking::Demands,
+            Self::Drf | Self::Lot | Self::Spread | Self::BestFit | Self::Ageing | Self::Random => {
+                Asking::Offers
+            }
         }
     }
 
@@ -54,6 +67,7 @@ impl Policy {
             Self::Spread => options.packing = packing(Packing::Spread).collect(),
             Self::BestFit => options.packing = packing(Packing::BestFit).collect(),
             Self::Ageing => options.ageing = Some(Duration::from_secs(60)),
+            Self::Demand => options.demands = DemandRule::Honoured,
             Self::Random => return sim::Policy::new(|seed| Box::new(Random::new(seed))),
         }
         sim::Policy::drf(options)
