@@ -8,6 +8,7 @@
 use alloc::collections::VecDeque;
 
 use crate::machine::Output;
+use crate::mutant::{Mutant, planted};
 
 /// The number of a record within one life of a journal, from 1.
 #[derive(
@@ -90,7 +91,8 @@ impl<E> Gate<E> {
             return Some(effect);
         }
         let (after, _) = self.held.front()?;
-        if *after > self.durable {
+        let durable = Seq(self.durable.0 + u64::from(planted(Mutant::GateOffByOne)));
+        if *after > durable {
             return None;
         }
         self.held.pop_front().map(|(_, effect)| effect)

@@ -23,6 +23,8 @@ pub mod keys;
 pub mod limits;
 pub mod machine;
 pub mod master;
+#[cfg_attr(not(feature = "mutants"), doc(hidden))]
+pub mod mutant;
 pub mod protocol;
 pub mod quota;
 pub mod registry;

@@ -18,7 +18,8 @@ mod matches;
 mod text;
 
 use manifests::{
-    check_core_dependencies, check_core_tree, check_lints, check_lints_inherited, core_tree,
+    check_core_dependencies, check_core_tree, check_lints, check_lints_inherited,
+    check_product_tree, core_tree, product_tree,
 };
 use matches::{check_wildcard_arms, enums_declared};
 use text::{closing, code_only, is_word, line_of, without_tests, word_at, words};
@@ -40,6 +41,7 @@ const ROOT: [&str; 2] = ["#![no_std]", "#![forbid(unsafe_code)]"];
 const LAYERS: [&[&str]; 6] = [
     &[
         "machine", "gate", "host", "time", "timers", "table", "keys", "ids", "rng", "limits",
+        "mutant",
     ],
     &[
         "resources",
@@ -372,6 +374,7 @@ fn check_repository() -> Vec<String> {
     for simulator in [false, true] {
         findings.extend(check_core_tree(&core_tree(&root(), simulator), simulator));
     }
+    findings.extend(check_product_tree(&product_tree(&root())));
     findings.extend(check_core_root(&read("core/src/lib.rs")));
     findings.extend(check_lints(&workspace));
     for name in FOLDERS {

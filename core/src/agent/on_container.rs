@@ -14,6 +14,7 @@ use super::tasks::{Placement, Task};
 use super::updates::News;
 use super::{Agent, AgentRecord, Cx, Timer};
 use crate::ids::ContainerId;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::container::{ContainerCommand, ContainerEvent};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::status::{Breach, Exit, Limited, Reason, Source, TaskState};
@@ -63,8 +64,10 @@ impl Agent {
             return;
         };
         match task.destroy_at() {
+            Some(_) if task.is_silent() && planted(Mutant::KillBeforeStartLost) => {}
             // Killed before it ran: it gets no time (TK-83).
             Some(_) if task.is_silent() => self.destroy(cx, number),
+            Some(_) if planted(Mutant::KillLostAtRestart) => {}
             // The agent restarted while it was ending. The signal may not have been sent.
             Some(destroy_at) => self.end_container(cx, number, destroy_at),
             None if task.is_silent() => {

@@ -16,6 +16,7 @@ use super::updates::News;
 use super::{Agent, AgentRecord, Cx, Effect, Timer};
 use crate::ids::{ContainerId, ExecutorId, FrameworkId, PeerId, TaskId, UpdateId};
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::executor::{Call, Event, may_report};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
@@ -402,6 +403,9 @@ impl Agent {
 
 fn acknowledge(cx: &mut Cx<'_>, peer: PeerId, task: TaskId, update: UpdateId) {
     let event = Event::Acknowledged { task, update };
+    if planted(Mutant::AckBeforeRecord) {
+        return cx.out.emit_free(Effect::Executor { peer, event });
+    }
     cx.out.emit(Effect::Executor { peer, event });
 }
 

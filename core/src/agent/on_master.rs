@@ -17,6 +17,7 @@ use super::updates::{News, Stream};
 use super::{Agent, AgentRecord, Cx, Effect};
 use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::{GroupOrder, ToAgent, ToMaster};
 use crate::protocol::container::{ContainerCommand, ContainerSpec};
 use crate::protocol::framework::FrameworkInfo;
@@ -269,7 +270,11 @@ impl Agent {
     fn launch(&mut self, cx: &mut Cx<'_>, number: Number, spec: ContainerSpec) {
         self.containers.add(number);
         let id = number.container();
-        cx.container(ContainerCommand::Launch { id, spec });
+        let command = ContainerCommand::Launch { id, spec };
+        if planted(Mutant::LaunchBeforeRecord) {
+            return cx.out.emit_free(Effect::Container(command));
+        }
+        cx.container(command);
     }
 
     fn run_by_command(

@@ -14,6 +14,7 @@ use super::containers::Phase;
 use super::records::Number;
 use super::tasks::Placement;
 use super::{Agent, Cx, Effect, Timer};
+use crate::mutant::{Mutant, planted};
 use crate::protocol::status::Reason;
 use crate::time::Time;
 
@@ -39,7 +40,8 @@ pub(super) type Watches = BTreeMap<Number, Watch>;
 impl Agent {
     /// Expects a first word about a task that was handed over.
     pub(super) fn await_word(&mut self, cx: &Cx<'_>, task: Number) {
-        if !self.state.task(task).is_some_and(|row| row.is_silent()) {
+        let is_silent = self.state.task(task).is_some_and(|row| row.is_silent());
+        if !is_silent || planted(Mutant::SilenceUnwatched) {
             return;
         }
         let watch = self.watches.entry(task).or_default();
@@ -56,6 +58,9 @@ impl Agent {
         let Some(destroy_at) = self.state.task(task).and_then(|row| row.destroy_at()) else {
             return;
         };
+        if planted(Mutant::KillUnwatched) {
+            return;
+        }
         let session = self.sessions.get(executor);
         let told_at = session.and_then(|s| s.subscribe_by()).unwrap_or(cx.now);
         let at = destroy_at.max(told_at) + self.shutdown_grace(executor);

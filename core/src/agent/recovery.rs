@@ -37,6 +37,7 @@ use super::tasks::Placement;
 use super::updates::{Flights, News};
 use super::{Agent, AgentRecord, AgentState, Config, Cx, Out};
 use crate::ids::ContainerId;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::container::ContainerCommand;
 use crate::protocol::status::{Reason, Source, TaskState};
 use crate::rng::Rng;
@@ -127,7 +128,10 @@ impl Agent {
         for number in self.state.executors().keys() {
             self.sessions.add(*number);
         }
-        let known: Vec<ContainerId> = known.into_iter().map(Number::container).collect();
+        let mut known: Vec<ContainerId> = known.into_iter().map(Number::container).collect();
+        if planted(Mutant::ExecutorsOrphaned) {
+            known.truncate(known.len() - self.state.executors().len());
+        }
         cx.container(ContainerCommand::Recover { known });
     }
 

@@ -9,6 +9,8 @@ use core::time::Duration;
 
 use super::{Agent, AgentRecord, Cx, Effect, Timer};
 use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
+use crate::machine::Durable;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::{TaskReport, ToMaster};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
@@ -224,7 +226,7 @@ impl Agent {
             tracing::debug!(?peer, "taken in without having asked: ignored");
             return;
         }
-        if welcome.epoch < self.state.epoch() {
+        if welcome.epoch < self.state.epoch() && !planted(Mutant::OldEpochObeyed) {
             let seen = self.state.epoch();
             let reason = format!(
                 "the master leads epoch {}, but {seen} was seen",
@@ -243,7 +245,12 @@ impl Agent {
         }
         if welcome.epoch > self.state.epoch() {
             let epoch = welcome.epoch;
-            self.persist(cx, AgentRecord::EpochSeen { epoch });
+            let record = AgentRecord::EpochSeen { epoch };
+            if planted(Mutant::EpochUnrecorded) {
+                self.state.apply(&record);
+            } else {
+                self.persist(cx, record);
+            }
         }
         if self.state.agent().is_none() {
             let agent = welcome.id;

@@ -14,6 +14,7 @@ use super::records::Number;
 use super::tasks::Placement;
 use super::{Agent, AgentRecord, Cx, Effect, EndedTask, Timer};
 use crate::ids::{FrameworkId, TaskId, UpdateId};
+use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToMaster;
 use crate::protocol::container::ContainerCommand;
 use crate::protocol::status::{Breach, Exit, Reason, Source, TaskState, TaskStatus};
@@ -133,9 +134,14 @@ impl Agent {
         let (Some(peer), Some(task)) = (self.link.joined(), self.state.task(number)) else {
             return;
         };
-        let Some(status) = task.unacknowledged().get(which).cloned() else {
+        let waiting = task.unacknowledged();
+        let newest = planted(Mutant::NewestSentFirst).then(|| waiting.len().wrapping_sub(1));
+        let Some(mut status) = waiting.get(newest.unwrap_or(which)).cloned() else {
             return;
         };
+        if planted(Mutant::RetryRenamed) {
+            status.update = Some(UpdateId(cx.now.as_micros().into()));
+        }
         let message = ToMaster::Update {
             framework: task.framework().clone(),
             status,
@@ -169,6 +175,9 @@ impl Agent {
     /// Sends the oldest update of every task, and all news of operations, at once: the agent is
     /// registered (TK-67).
     pub(super) fn resume_updates(&mut self, cx: &mut Cx<'_>) {
+        if planted(Mutant::UpdatesNotResumed) {
+            return;
+        }
         let wait = self.config.update_retry;
         let waiting: alloc::vec::Vec<Number> = self
             .state
@@ -208,7 +217,11 @@ impl Agent {
             return;
         };
         let row = self.state.task(number).expect("a found task is kept");
-        if row.oldest().and_then(|status| status.update) != Some(update) {
+        let oldest = row.oldest().and_then(|status| status.update);
+        let update = oldest
+            .filter(|_| planted(Mutant::AnyAckTaken))
+            .unwrap_or(update);
+        if oldest != Some(update) {
             tracing::debug!(%task, ?update, "acknowledged out of turn: ignored");
             return;
         }

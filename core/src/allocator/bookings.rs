@@ -20,6 +20,7 @@ use super::want::Unused;
 use super::{Booking, Decision, RescindReason};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Never, Outbox};
+use crate::mutant::{Mutant, planted};
 use crate::resources::{Quantities, Resource, Resources};
 use crate::roles::Role;
 use crate::time::Time;
@@ -339,6 +340,9 @@ impl Drf {
 
     /// Takes what a leaf does not hold any more out of the accounts.
     pub(super) fn take(&mut self, leaf: LeafId, all: &Row, open: &Row) {
+        if planted(Mutant::SharesLeak) {
+            return;
+        }
         let node = self.seats.seat(leaf).node;
         self.tree.book(node, Sign::Take, all, open);
     }

@@ -18,7 +18,8 @@ use super::tally::Caps;
 use super::want::Want;
 use super::worth::Least;
 use crate::constraints::Subject;
-use crate::resources::Resources;
+use crate::mutant::{Mutant, planted};
+use crate::resources::{Resource, Resources};
 use crate::time::Time;
 
 /// Which frameworks a pass looks for.
@@ -198,7 +199,9 @@ impl Drf {
     pub(super) fn suitable(&self, bag: &Resources, seat: &Seat) -> Resources {
         let role = self.tree.role(seat.role);
         let capabilities = &self.seats.framework(seat.framework).capabilities;
-        bag.filter(|entry| entry.is_allocatable_to(role) && kind(entry).suits(capabilities))
+        let ignores = planted(Mutant::ReservationsIgnored);
+        let may_have = |entry: &Resource| entry.is_allocatable_to(role) || ignores;
+        bag.filter(|entry| may_have(entry) && kind(entry).suits(capabilities))
     }
 
     /// Returns the most that quota lets a leaf have of each column, or why it may have nothing.

@@ -24,6 +24,7 @@ use super::tree::Sign;
 use super::{Change, Decision, GrantId, RescindReason};
 use crate::keys::AgentKey;
 use crate::machine::{Never, Outbox};
+use crate::mutant::{Mutant, planted};
 use crate::resources::Resources;
 use crate::roles::Role;
 use crate::time::Time;
@@ -136,7 +137,7 @@ impl Drf {
                 refuse,
             } => {
                 let origin = self.on_returned(framework, &role, agent, &resources, from);
-                if let Some(origin) = origin {
+                if let Some(origin) = origin.filter(|_| !planted(Mutant::FreedUnnoticed)) {
                     self.refuse(now, framework, &role, agent, &resources, origin, refuse);
                     self.mark(now, agent.index() as usize);
                 }

@@ -18,6 +18,7 @@ use alloc::collections::BTreeSet;
 
 use super::columns::{COLUMNS, Columns, Row};
 use super::tree::{NodeId, ROOT, Sign, Tree};
+use crate::mutant::{Mutant, planted};
 use crate::quota::Quota;
 use crate::roles::Role;
 
@@ -371,7 +372,10 @@ impl Tree {
             return;
         };
         for column in set.limited() {
-            let consumed = books.reserved.at(column) + books.taken.at(column);
+            let mut consumed = books.reserved.at(column) + books.taken.at(column);
+            if planted(Mutant::QuotaOffByOne) {
+                consumed -= 1;
+            }
             bounds.lower(column, set.limit.0[column] - consumed);
         }
     }

@@ -20,6 +20,7 @@ use super::{Decision, RescindReason};
 use crate::demand::Demand;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Never, Outbox};
+use crate::mutant::{Mutant, planted};
 use crate::roles::Role;
 use crate::time::Time;
 
@@ -158,7 +159,7 @@ impl Drf {
         let Some(row) = known.filter(|row| row.joined) else {
             return debug!(framework = ?key, "the state of an unknown framework is ignored");
         };
-        row.active = active;
+        row.active = active && !planted(Mutant::InactiveForGood);
         let seats = row.seats.clone();
         for leaf in &seats {
             self.forget_refusals(*leaf);

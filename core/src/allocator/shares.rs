@@ -7,6 +7,7 @@
 use super::MOST_WEIGHT;
 use super::columns::Row;
 use super::tree::{NodeId, Tree};
+use crate::mutant::{Mutant, planted};
 
 const MILLIONTHS: u128 = 1_000_000;
 /// Shares are counted in units of 2^-54, so that ties are ties. 54 bits leave room for the rest of
@@ -43,7 +44,11 @@ impl Tree {
     pub(super) fn weighted_share(&self, id: NodeId, held: &Row) -> u64 {
         let weight = self.node(id).weight.min(MOST_WEIGHT);
         let weight = weight.thousandths().max(1).unsigned_abs();
-        self.dominant(held, &self.total, SHARE_UNIT, weight)
+        let share = self.dominant(held, &self.total, SHARE_UNIT, weight);
+        if planted(Mutant::GreatestShareFirst) {
+            return u64::MAX - share;
+        }
+        share
     }
 
     /// Returns the dominant share of a node, without weight, in millionths.

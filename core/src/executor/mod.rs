@@ -23,6 +23,7 @@ pub use self::user::{Report, UserCall, UserEvent};
 use crate::ids::{AgentId, PeerId, TaskId};
 use crate::limits;
 use crate::machine::{Machine, Never, Outbox};
+use crate::mutant::{Mutant, planted};
 use crate::protocol::executor::{Call, Event};
 use crate::protocol::status::{TaskState, TaskStatus};
 use crate::protocol::task::TaskInfo;
@@ -206,7 +207,8 @@ impl Executor {
             tracing::debug!(task = %info.id, "ending: not launched");
             return None;
         }
-        if let Some(task) = self.tasks.get(&info.id) {
+        let known = self.tasks.get(&info.id);
+        if let Some(task) = known.filter(|_| !planted(Mutant::TaskStartedAgain)) {
             let mut told = self.unacknowledged.iter();
             if !task.is_known && !told.any(|status| status.task == info.id) {
                 self.on_report(now, Report::new(info.id, TaskState::Starting), out);

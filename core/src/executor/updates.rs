@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::{Effect, Executor, Link, Out, Report};
 use crate::ids::{TaskId, UpdateId};
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::executor::{Call, may_report};
 use crate::protocol::status::{Source, TaskStatus};
 use crate::time::Time;
@@ -16,7 +17,11 @@ const WAITING_UPDATES: usize = 10_000;
 impl Executor {
     pub(super) fn on_acknowledged(&mut self, id: &TaskId, update: UpdateId, out: &mut Out) {
         let waits = |s: &TaskStatus| s.update == Some(update) && s.task == *id;
-        let Some(index) = self.unacknowledged.iter().position(waits) else {
+        let mut index = self.unacknowledged.iter().position(waits);
+        if planted(Mutant::AckTakesOldest) {
+            index = (!self.unacknowledged.is_empty()).then_some(0);
+        }
+        let Some(index) = index else {
             tracing::debug!(task = %id, ?update, "acknowledged before: ignored");
             return;
         };
@@ -60,6 +65,9 @@ impl Executor {
             exit: report.exit,
             ..TaskStatus::new(report.task, report.state, Source::Executor, now)
         };
+        if planted(Mutant::NewsLostWhileAway) && !self.is_subscribed() {
+            return;
+        }
         self.unacknowledged.push_back(status.clone());
         if let Link::Subscribed(peer) = self.link {
             let call = Call::Update(status);

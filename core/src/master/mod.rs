@@ -71,6 +71,7 @@ use crate::ids::PeerId;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::machine::{Durable, Machine, Never, Outbox};
+use crate::mutant::entropy;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::hello::CloseReason;
 use crate::protocol::scheduler::Event;
@@ -193,7 +194,7 @@ impl Master {
             registry.epoch()
         );
         let mut master = Self {
-            rng: Rng::new(config.seed),
+            rng: Rng::new(config.seed.wrapping_add(entropy())),
             timers: Timers::new(),
             allocator,
             changes: Vec::new(),

@@ -11,11 +11,12 @@ use core::time::Duration;
 use tracing::debug;
 
 use super::offers::{OfferKey, Outstanding};
-use super::{Cx, Master};
+use super::{Cx, Effect, Master};
 use crate::allocator::{Booking, Change, Decision, Grant};
 use crate::ids::OfferId;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::Output;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::offer::Offer;
 use crate::protocol::scheduler::Event;
 use crate::protocol::wire::slices;
@@ -66,6 +67,7 @@ impl Master {
                     made.entry(framework).or_default().push(offer);
                 }
             }
+            Decision::Rescind { .. } if planted(Mutant::ExpiryIgnored) => {}
             Decision::Rescind { grant, reason } => match self.offers.of_grant(grant) {
                 Some(key) => {
                     // Offers of this round go out before what refers to them.
@@ -136,10 +138,17 @@ impl Master {
         let Some(row) = self.return_offer(key, None) else {
             return;
         };
+        if planted(Mutant::RescissionUntold) {
+            return;
+        }
         if let Some(peer) = self.frameworks[row.framework].peer() {
             // Held by the gate like the offer itself: a free one could overtake its own offer,
             // which would then seem good for ever.
-            cx.tell_framework(peer, Event::Rescind(row.offer.id.clone()));
+            let event = Event::Rescind(row.offer.id.clone());
+            if planted(Mutant::RescissionOvertakes) {
+                return cx.out.emit_free(Effect::Scheduler { peer, event });
+            }
+            cx.tell_framework(peer, event);
         }
     }
 

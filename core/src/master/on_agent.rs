@@ -14,11 +14,12 @@ use super::agents::{Agent, Presence};
 use super::converting::check_converted;
 use super::peers::Part;
 use super::updates::News;
-use super::{Cx, Master};
+use super::{Cx, Effect, Master};
 use crate::allocator::Change;
 use crate::ids::{AgentId, PeerId};
 use crate::keys::AgentKey;
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::{TaskReport, ToAgent, ToMaster};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
@@ -119,12 +120,16 @@ impl Master {
         if !self.has_room(cx, peer) {
             return;
         }
+        if planted(Mutant::AgentIdReused) {
+            self.next_agent = self.agents.len() as u64;
+        }
         let id = loop {
             let id = AgentId::numbered(&self.config.id, self.next_agent);
             self.next_agent += 1;
             // An agent of a registry that was lost may have come back under this id.
             let is_new = self.agents.find(&id).is_none();
-            if is_new && !self.registry.gone().contains_key(&id) {
+            let has_served = self.registry.gone().contains_key(&id);
+            if is_new && (!has_served || planted(Mutant::AgentIdReused)) {
                 break id;
             }
         };
@@ -386,6 +391,9 @@ impl Master {
             epoch: self.config.epoch,
             ping_timeout: self.config.ping_timeout(),
         };
+        if planted(Mutant::AdmissionToldEarly) {
+            return cx.out.emit_free(Effect::Agent { peer, message });
+        }
         cx.tell_agent(peer, message);
     }
 

@@ -14,6 +14,7 @@ use crate::filters::effective_refusal;
 use crate::ids::{OfferId, PeerId, TaskId};
 use crate::keys::FrameworkKey;
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::scheduler::{Call, Event};
@@ -97,7 +98,13 @@ impl Master {
         for id in offers {
             match self.own_offer(key, id) {
                 Some(offer) => {
-                    self.return_offer(offer, refuse);
+                    let row = self.return_offer(offer, refuse);
+                    if let Some(row) = row.filter(|_| planted(Mutant::DeclinedStaysGood)) {
+                        self.offers.insert(row);
+                    }
+                    if planted(Mutant::DeclineFreesTwice) {
+                        self.changes.extend(self.changes.last().cloned());
+                    }
                 }
                 None => debug!(offer = %id, "an unknown offer is declined"),
             }

@@ -17,6 +17,7 @@ use super::{Cx, Effect, Master, Part, Timer};
 use crate::allocator::Change;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::hello::CloseReason;
 use crate::protocol::node::Standing;
@@ -61,6 +62,9 @@ impl Master {
 
     /// An agent answered a ping.
     pub(super) fn on_pong(&mut self, key: AgentKey) {
+        if planted(Mutant::MissedPingsKept) {
+            return;
+        }
         self.agents[key].missed = 0;
         self.leave_line(key);
     }
@@ -134,8 +138,11 @@ impl Master {
     pub(super) fn on_agent_lost(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
         self.leave_line(key);
         self.agents.set_presence(key, Presence::Disconnected);
-        self.rescind_agent(cx, key);
-        if self.agents[key].standing == Standing::Active {
+        let is_noted = !planted(Mutant::LostAgentOffered);
+        if is_noted {
+            self.rescind_agent(cx, key);
+        }
+        if is_noted && self.agents[key].standing == Standing::Active {
             self.changes.push(Change::AgentActive {
                 agent: key,
                 active: false,
@@ -223,6 +230,9 @@ impl Master {
             peers.extend(self.agents.get(agent).and_then(Agent::peer));
             let got = self.end_with_framework(cx, task);
             heirs.push((agent, got));
+        }
+        if planted(Mutant::FrameworkEndUntold) {
+            peers.clear();
         }
         for peer in peers {
             cx.tell_agent(peer, ToAgent::ShutdownFramework(id.clone()));

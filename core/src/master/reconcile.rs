@@ -18,6 +18,7 @@ use super::{Cx, Master};
 use crate::ids::{AgentId, TaskId};
 use crate::keys::FrameworkKey;
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
@@ -104,7 +105,7 @@ impl Master {
             return Finding::Known(key);
         }
         let Some(id) = agent else {
-            return if self.agents.are_awaited() {
+            return if self.agents.are_awaited() && !planted(Mutant::AnswerTooEarly) {
                 Finding::Open
             } else {
                 // TK-78
@@ -113,6 +114,12 @@ impl Master {
         };
         let row = self.agents.find(id).map(|key| &self.agents[key]);
         match row.map(Agent::presence) {
+            Some(Presence::Recovered) if planted(Mutant::AnswerTooEarly) => {
+                Finding::Unknown(TaskState::Gone, "its agent is not there")
+            }
+            Some(Presence::Unreachable) if planted(Mutant::AwayCalledGone) => {
+                Finding::Unknown(TaskState::Gone, "its agent is not there")
+            }
             Some(Presence::Recovered) => Finding::Open,
             // TK-76: all that it had it has said, and all that it was given since is known.
             Some(Presence::Connected(_) | Presence::Disconnected) => {
@@ -149,6 +156,9 @@ impl Master {
         asks: Vec<(FrameworkKey, TaskId)>,
         agent: Option<&AgentId>,
     ) {
+        if planted(Mutant::QuestionsDropped) {
+            return;
+        }
         let mut answers: Vec<TaskStatus> = Vec::new();
         let mut asks = asks.into_iter().peekable();
         while let Some((framework, task)) = asks.next() {

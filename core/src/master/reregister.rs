@@ -19,6 +19,7 @@ use crate::allocator::Change;
 use crate::ids::{FrameworkId, PeerId, TaskId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::{TaskReport, ToAgent};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::status::{Reason, TaskState};
@@ -90,7 +91,8 @@ impl Planner<'_> {
             }
             return;
         }
-        if let Some(kill) = task.kill.filter(|_| !report.state.is_terminal()) {
+        let kill = task.kill.filter(|_| !planted(Mutant::KillNotRepeated));
+        if let Some(kill) = kill.filter(|_| !report.state.is_terminal()) {
             // TK-82: asked for while the agent was away, or just before.
             let kill = (report.framework, report.task, kill.grace);
             self.merge.kill.push(kill);
@@ -172,7 +174,8 @@ impl Master {
         for key in self.tasks.of_agent(agent) {
             let task = &self.tasks[key];
             // What went out over this very connection may have crossed the report.
-            if !there.contains(&key) && task.sent_over != Some(peer) {
+            let is_awaited = there.contains(&key) || planted(Mutant::MissingNotAsked);
+            if !is_awaited && task.sent_over != Some(peer) {
                 merge.missing.push((task.owner.clone(), task.id.clone()));
             }
         }
@@ -286,7 +289,9 @@ impl Master {
             self.tasks[key].by_master = false;
             self.release(key);
         } else if before == TaskState::Unreachable {
-            self.use_resources(key);
+            if !planted(Mutant::ReturnNotBooked) {
+                self.use_resources(key);
+            }
             self.announce_return(cx, key, state);
         }
     }

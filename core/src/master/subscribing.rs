@@ -18,6 +18,7 @@ use super::{Cx, Effect, Master};
 use crate::allocator::Change;
 use crate::ids::{FrameworkId, PeerId};
 use crate::keys::{AgentKey, FrameworkKey};
+use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::hello::CloseReason;
@@ -240,7 +241,7 @@ impl Master {
             info.user.clone_from(user);
         }
         self.change(cx, key, info, wishes);
-        if old.is_none() {
+        if old.is_none() && !planted(Mutant::ReturnUnrecorded) {
             let id = self.frameworks[key].id.clone();
             self.persist(cx, RegistryOp::FrameworkBack { id });
         }
@@ -358,6 +359,10 @@ impl Master {
         close: CloseReason,
         message: String,
     ) {
+        self.peers.remove(peer);
+        if planted(Mutant::OldInstanceUntold) {
+            return;
+        }
         let text = message.clone();
         cx.tell_framework(peer, Event::Error { reason, message });
         cx.out.emit(Effect::Disconnect {
@@ -365,6 +370,5 @@ impl Master {
             close,
             reason: text,
         });
-        self.peers.remove(peer);
     }
 }

@@ -17,6 +17,7 @@ use crate::allocator::{Booking, Change};
 use crate::ids::{AgentId, FrameworkId, TaskId, UpdateId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
@@ -74,7 +75,7 @@ impl Master {
         let update = self.new_update_id();
         let task = &mut self.tasks[key];
         let agent = task.status.agent.clone();
-        if !task.state.is_terminal() {
+        if !task.state.is_terminal() || planted(Mutant::EndOverwritten) {
             task.state = otherwise.state;
             task.status = otherwise.about(task.id.clone(), agent, cx.now);
         } else if !task.status.state.is_terminal() {
@@ -100,6 +101,9 @@ impl Master {
 
     /// Says again by whom nobody else would say it, for a framework that was away.
     pub(super) fn tell_again(&self, cx: &mut Cx<'_>, framework: FrameworkKey) {
+        if planted(Mutant::MasterNewsOnce) {
+            return;
+        }
         for key in self.tasks.of_framework(framework) {
             let task = &self.tasks[key];
             if task.by_master {

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::AgentId;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::node::{AgentInfo, Standing};
 use crate::protocol::operation::{Converted, Order};
 use crate::resources::Resources;
@@ -147,6 +148,9 @@ impl Agents {
         if let Some(gone) = self.admitted.remove(id) {
             self.names.remove(&gone.name);
             self.unreachable -= usize::from(gone.unreachable.is_some());
+        }
+        if planted(Mutant::RemovalForgotten) {
+            return;
         }
         self.gone.insert(id.clone(), at);
     }

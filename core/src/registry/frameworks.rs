@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::FrameworkId;
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::refusal::EndReason;
 use crate::time::Time;
@@ -82,6 +83,9 @@ impl Frameworks {
 
     pub(super) fn end(&mut self, id: &FrameworkId, reason: EndReason, at: Time) {
         self.forget(id);
+        if planted(Mutant::FrameworkEndForgotten) {
+            return;
+        }
         self.ended.insert(id.clone(), Ending { reason, at });
         self.order.push_back(id.clone());
         if self.order.len() > limits::ENDED_FRAMEWORKS

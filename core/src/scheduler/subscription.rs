@@ -11,6 +11,7 @@ use super::{Effect, Out, Phase, Scheduler, UserCall, UserEvent};
 use crate::demand::Demand;
 use crate::ids::{FrameworkId, PeerId};
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::node::Domain;
@@ -186,7 +187,7 @@ impl Scheduler {
             heartbeat,
             domain,
         } = word;
-        if epoch < self.epoch {
+        if epoch < self.epoch && !planted(Mutant::OldMasterBelieved) {
             let reason = alloc::format!(
                 "the master leads epoch {epoch}, but epoch {} was seen",
                 self.epoch
@@ -202,11 +203,12 @@ impl Scheduler {
         self.framework = Some(framework.clone());
         self.catch_up(peer, out);
         out.emit(Effect::User(UserEvent::Subscribed { framework, domain }));
-        for (task, grace) in core::mem::take(&mut self.kills) {
+        let kills = core::mem::take(&mut self.kills).into_iter();
+        for (task, grace) in kills.filter(|_| !planted(Mutant::KeptKillsDropped)) {
             let call = Call::Kill { task, grace };
             out.emit(Effect::Master { peer, call });
         }
-        if self.config.reconciles {
+        if self.config.reconciles && !planted(Mutant::NeverReconciles) {
             self.reconcile(peer, is_heir, out);
         }
     }

@@ -7,6 +7,7 @@ use core::time::Duration;
 use super::{Effect, Out, Scheduler, UserEvent};
 use crate::ids::{PeerId, TaskId, UpdateId};
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::operation::OperationStatus;
 use crate::protocol::scheduler::Call;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
@@ -16,6 +17,9 @@ impl Scheduler {
     pub(super) fn on_update(&mut self, peer: PeerId, status: TaskStatus, out: &mut Out) {
         if let (Some(update), Some(agent)) = (status.update, &status.agent) {
             if self.acknowledged.contains(update) {
+                if planted(Mutant::RepeatUnanswered) {
+                    return;
+                }
                 // The acknowledgement was lost on its way: the update came again.
                 let call = Call::Acknowledge {
                     agent: agent.clone(),

@@ -166,21 +166,39 @@ pub(crate) fn check_core_tree(tree: &str, simulator: bool) -> Vec<String> {
 
 /// What the core is really built of, one `name version|features` a line.
 pub(crate) fn core_tree(root: &Path, simulator: bool) -> String {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(root).args([
-        "tree",
-        "--offline",
-        "--locked",
+    let mut args = vec![
         "--package=tepui-core",
         "--edges=normal,no-proc-macro",
         "--no-default-features",
-        "--prefix=none",
         "--format={p}|{f}",
-    ]);
+    ];
     if simulator {
-        command.arg("--features=sim");
+        args.push("--features=sim");
     }
+    cargo_tree(root, &args)
+}
+
+/// What the product is really built of, a line for each package and for each feature that is on.
+pub(crate) fn product_tree(root: &Path) -> String {
+    cargo_tree(root, &["--package=tepui", "--edges=normal,build,features"])
+}
+
+/// Bugs are planted in tests, and nowhere else.
+pub(crate) fn check_product_tree(tree: &str) -> Vec<String> {
+    let mut lines = tree
+        .lines()
+        .filter(|line| line.starts_with("tepui-core feature "));
+    if lines.any(|line| line.contains("\"mutants\"")) {
+        return vec!["the product can have bugs planted".into()];
+    }
+    Vec::new()
+}
+
+fn cargo_tree(root: &Path, args: &[&str]) -> String {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    let usual = ["tree", "--offline", "--locked", "--prefix=none"];
+    command.current_dir(root).args(usual).args(args);
     let output = command.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "cargo tree: {errors}");
@@ -218,6 +236,14 @@ pub(crate) fn check_lints_inherited(manifest: &str) -> Vec<String> {
         return Vec::new();
     }
     vec!["does not take the workspace's lints".into()]
+}
+
+#[test]
+fn a_product_with_planted_bugs_is_found() {
+    let good = "tepui-core v0.1.0 (/core)\ntepui-core feature \"sim\"\nserde feature \"std\"\n";
+    assert!(check_product_tree(good).is_empty());
+    let bad = format!("{good}tepui-core feature \"mutants\" (*)\n");
+    assert_eq!(check_product_tree(&bad).len(), 1);
 }
 
 #[test]

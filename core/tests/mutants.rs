@@ -1,0 +1,330 @@
+//! Plants one bug after the other in the machines, and lets clusters in trouble find it.
+//!
+//! A check that cannot fail proves nothing. So each bug of [`Mutant`] must break a property, or an
+//! assertion of a machine, with one of the first 2,000 seeds of the swarm that `tepui sim --seeds`
+//! runs. `cargo test --release -p tepui-core --test mutants` prints with which; it takes some
+//! minutes. Without optimisation only a few quick ones are tried, so that all tests together stay
+//! quick. `TEPUI_MUTANTS=RetryRenamed,GateOffByOne` tries these alone, `TEPUI_SEEDS` says how many
+//! seeds there are.
+//!
+//! The bugs were written without knowing the checks. Deliberately not here: what the bugs are
+//! (`core/src/mutant.rs`), and what finds them (the simulator's `check` folder).
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test panics where something does not fit"
+)]
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::Write;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Mutex;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use tepui_core::mutant::{Mutant, plant};
+use tepui_core::sim::{Log, Plan, Property, Violation};
+use tepui_core::time::Time;
+
+/// Within how many seeds a bug must be found.
+const SEEDS: u64 = 2_000;
+/// How many seeds must hold with the switch there and no bug planted.
+const SOUND: u64 = if cfg!(debug_assertions) { 4 } else { 100 };
+/// One seed in so many runs twice, as in the swarm.
+const TWICE: u64 = 100;
+const THREADS: usize = 2;
+/// What is tried without optimisation.
+const QUICK: [Mutant; 3] = [
+    Mutant::RescissionUntold,
+    Mutant::OverdraftAllowed,
+    Mutant::DeclineFreesTwice,
+];
+/// How many bugs must need a fault to show, of those that are found.
+const FAULTS: usize = 7;
+
+/// Bugs that no seed has found yet, with the property that should, and what may be in its way.
+/// They are still tried, so that a check which begins to find one shortens this list.
+const UNCAUGHT: [(Mutant, &str); 22] = [
+    (Mutant::TaskIdTwice, "I9: no scheduler uses an id again"),
+    (
+        Mutant::ExpiryIgnored,
+        "L4: no workload has to end beside a silent framework",
+    ),
+    (
+        Mutant::MasterNewsOnce,
+        "I10: questions on subscribing bring the same news",
+    ),
+    (
+        Mutant::FrameworkEndUntold,
+        "I3: what runs on agents for frameworks that are over",
+    ),
+    (
+        Mutant::RemovalForgotten,
+        "I16: no removed agent comes back under its id",
+    ),
+    (
+        Mutant::KillNotRepeated,
+        "I14: counted from the call, not from the last that arrived",
+    ),
+    (Mutant::GreatestShareFirst, "I8: shares are not compared"),
+    (Mutant::QuotaOffByOne, "I6: no role has quota"),
+    (Mutant::ReservationsIgnored, "I5: nothing is reserved"),
+    (
+        Mutant::OldEpochObeyed,
+        "I18: nobody who knows the successor meets the old master",
+    ),
+    (
+        Mutant::LaunchBeforeRecord,
+        "I9: a program starts that is said to be dropped",
+    ),
+    (
+        Mutant::AnyAckTaken,
+        "I12: acknowledged, and never delivered",
+    ),
+    (
+        Mutant::KillBeforeStartLost,
+        "I14: nobody kills what has not started",
+    ),
+    (
+        Mutant::KillLostAtRestart,
+        "I14: programs end before their agent is back",
+    ),
+    (
+        Mutant::KillUnwatched,
+        "I14: deaf executors go on, and nobody waits",
+    ),
+    (
+        Mutant::SilenceUnwatched,
+        "I15: frameworks give up as early as agents ask again",
+    ),
+    (
+        Mutant::ExecutorsOrphaned,
+        "I17: live containers are to be adopted",
+    ),
+    (
+        Mutant::OldMasterBelieved,
+        "I18: nobody who knows the successor meets the old master",
+    ),
+    (
+        Mutant::KeptKillsDropped,
+        "I14: counted from the call, with or without a master",
+    ),
+    (
+        Mutant::NeverReconciles,
+        "I15: frameworks ask by killing what they do not hear of",
+    ),
+    (
+        Mutant::AckTakesOldest,
+        "I12: acknowledged, and never delivered",
+    ),
+    (
+        Mutant::TaskStartedAgain,
+        "I9: frameworks give up as early as agents ask again",
+    ),
+];
+/// Within how many seeds these are tried. `TEPUI_SEEDS` says it otherwise, for all.
+const UNCAUGHT_SEEDS: u64 = 60;
+
+/// How a bug was found.
+#[derive(Clone, Debug)]
+struct Found {
+    violation: Violation,
+    /// How much happened up to then.
+    events: u64,
+    /// Whether this seed finds nothing if no fault happens; programs still have their vices.
+    needs_fault: bool,
+}
+
+thread_local! {
+    /// What panicked on this thread, while somebody catches it.
+    static CAUGHT: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// Has panics that are caught here print nothing.
+fn catch_quietly() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if CAUGHT.take().is_some() {
+                CAUGHT.set(Some(info.to_string()));
+            } else {
+                usual(info);
+            }
+        }));
+    });
+}
+
+/// Runs a plan; returns how much happened, and what was broken.
+fn run(plan: &Plan, log: Log) -> (u64, Option<u128>, Option<Violation>) {
+    let mut sim = plan.start(log);
+    CAUGHT.set(Some(String::new()));
+    let finished = panic::catch_unwind(AssertUnwindSafe(|| plan.finish(&mut sim)));
+    let text = CAUGHT.take().unwrap_or_default();
+    match finished {
+        Ok(result) => (sim.report().events, sim.digest(), result.err()),
+        // What is left of the cluster can be asked for its time only.
+        Err(_) => {
+            let violation = Violation {
+                seed: plan.options.seed,
+                at: sim.now(),
+                property: Property::Machines,
+                text,
+            };
+            (0, None, Some(violation))
+        }
+    }
+}
+
+/// Runs one cluster of the swarm.
+fn trial(seed: u64) -> (u64, Option<Violation>) {
+    let plan = Plan::drawn(seed);
+    if !seed.is_multiple_of(TWICE) {
+        let (events, _, violation) = run(&plan, Log::Off);
+        return (events, violation);
+    }
+    let (events, digest, violation) = run(&plan, Log::digest());
+    let (_, again, _) = run(&plan, Log::digest());
+    let differs = violation.is_none() && digest != again;
+    let differs = differs.then(|| Violation {
+        seed,
+        at: Time::ZERO + plan.trouble + plan.calm,
+        property: Property::Determinism,
+        text: "another run has another event log".into(),
+    });
+    (events, violation.or(differs))
+}
+
+/// Returns what the first of these seeds finds that finds anything, whatever threads do.
+fn search(seeds: u64) -> Option<(u64, Violation)> {
+    let next = AtomicU64::new(1);
+    let last = AtomicU64::new(seeds);
+    let first: Mutex<Option<(u64, Violation)>> = Mutex::new(None);
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > last.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    if let (events, Some(violation)) = trial(seed) {
+                        // Those before it are looked at already, or by now.
+                        last.fetch_min(seed, Ordering::Relaxed);
+                        let mut first = first.lock().unwrap();
+                        if first.as_ref().is_none_or(|(_, it)| seed < it.seed) {
+                            *first = Some((events, violation));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    first.into_inner().unwrap()
+}
+
+fn hunt(mutant: Mutant, seeds: u64) -> Option<Found> {
+    plant(Some(mutant));
+    let found = search(seeds).map(|(events, violation)| {
+        let mut healthy = Plan::drawn(violation.seed);
+        healthy.faults = Some(Vec::new());
+        let (_, _, anyway) = run(&healthy, Log::Off);
+        Found {
+            violation,
+            events,
+            needs_fault: anyway.is_none(),
+        }
+    });
+    plant(None);
+    found
+}
+
+/// Prints even if the test passes: the table is what it is for.
+fn print(line: fmt::Arguments<'_>) {
+    let mut err = std::io::stderr().lock();
+    writeln!(err, "{line}").unwrap();
+}
+
+fn chosen() -> Vec<Mutant> {
+    let Ok(names) = std::env::var("TEPUI_MUTANTS") else {
+        let all = Mutant::ALL.iter().copied();
+        return all
+            .filter(|it| !cfg!(debug_assertions) || QUICK.contains(it))
+            .collect();
+    };
+    let find = |name: &str| {
+        let mut all = Mutant::ALL.iter();
+        let found = all.find(|it| format!("{it:?}") == name);
+        *found.unwrap_or_else(|| panic!("no mutant {name}"))
+    };
+    names.split(',').map(find).collect()
+}
+
+/// Tries one bug, and prints a row of the table. Returns whether a fault was needed, or what is
+/// wrong.
+fn tell(mutant: Mutant, asked: Option<u64>) -> Result<bool, String> {
+    let known = UNCAUGHT.iter().find(|(it, _)| *it == mutant);
+    let usual = if known.is_some() {
+        UNCAUGHT_SEEDS
+    } else {
+        SEEDS
+    };
+    let seeds = asked.unwrap_or(usual);
+    let begun = Instant::now();
+    let found = hunt(mutant, seeds);
+    let (name, took) = (format!("{mutant:?}"), begun.elapsed().as_secs_f64());
+    let Some(found) = found else {
+        let why = known.map_or("", |(_, why)| *why);
+        print(format_args!(
+            "{name:<22} {:>5} {:>7} {took:>6.1}  not found: {why}",
+            "-", "-"
+        ));
+        if known.is_none() {
+            return Err(format!("{name} is not found within {seeds} seeds"));
+        }
+        return Ok(false);
+    };
+    let Violation {
+        seed,
+        property,
+        text,
+        ..
+    } = &found.violation;
+    let needed = if found.needs_fault { "by a fault" } else { "" };
+    let (events, text) = (found.events, text.lines().next().unwrap_or_default());
+    print(format_args!(
+        "{name:<22} {seed:>5} {events:>7} {took:>6.1}  {property:<12} {needed:<10}  {text}"
+    ));
+    match known {
+        Some(_) => Err(format!("{name} is found now, and to be listed no more")),
+        None => Ok(found.needs_fault),
+    }
+}
+
+// I1 to I23, L1 to L4 as far as `sim/check` has them: each can fail.
+#[test]
+fn the_swarm_finds_every_bug_that_is_planted() {
+    catch_quietly();
+    assert_eq!(search(SOUND), None, "without any bug");
+    let asked = std::env::var("TEPUI_SEEDS").ok();
+    let asked: Option<u64> = asked.map(|text| text.parse().expect("a number of seeds"));
+    let (mut wrong, mut faults) = (Vec::new(), 0);
+    let chosen = chosen();
+    print(format_args!(
+        "{:<22} {:>5} {:>7} {:>6}  {:<12} {:<10}  what",
+        "mutant", "seed", "events", "s", "property", "shown"
+    ));
+    for mutant in &chosen {
+        match tell(*mutant, asked) {
+            Ok(needs_fault) => faults += usize::from(needs_fault),
+            Err(text) => wrong.push(text),
+        }
+    }
+    if chosen.len() == Mutant::ALL.len() && faults < FAULTS {
+        wrong.push(format!("only {faults} bugs need a fault to show"));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
