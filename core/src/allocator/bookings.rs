@@ -210,11 +210,13 @@ impl Drf {
         // A shared volume counts once, however many copies there are: so all is counted (AL-15).
         let is_shared = before.iter().chain(after).any(Resource::is_shared);
         let held = leaf.filter(|_| is_shared).map(|leaf| self.held(leaf, key));
-        let converted = leaf.and_then(|leaf| {
+        let known = self.ledger.get(key).map(|agent| agent.total().clone());
+        let converted = leaf.zip(known).and_then(|(leaf, known)| {
             let agent = self.ledger.get_mut(key)?;
-            Some((leaf, agent.convert(leaf, before, after, &self.columns)?))
+            let span = agent.convert(leaf, before, after, &self.columns)?;
+            Some((leaf, span, known))
         });
-        let Some((leaf, span)) = converted else {
+        let Some((leaf, span, known)) = converted else {
             return debug!(agent = ?key, ?framework, %before, "converted, though it is not offered");
         };
         let (had, has) = match held {
@@ -236,7 +238,7 @@ impl Drf {
         self.tree
             .convert(node, (&had.all, &had.open), (&has.all, &has.open));
         self.count_total(before, after);
-        self.unbar_if_changed(key, before, after);
+        self.unbar_if_changed(key, &known);
         self.recount(key);
         self.mark(now, key.index() as usize);
         if after.is_empty() {
@@ -267,9 +269,10 @@ impl Drf {
     }
 
     /// Forgets who is barred from an agent, if it does not have as much in all as before, which
-    /// some go by (AL-12, OF-42).
-    fn unbar_if_changed(&mut self, key: AgentKey, before: &Resources, after: &Resources) {
-        if Quantities::from(before) != Quantities::from(after) {
+    /// some go by (AL-12, OF-42). A copy more of a shared volume is none.
+    fn unbar_if_changed(&mut self, key: AgentKey, before: &Resources) {
+        let agent = self.ledger.get(key);
+        if agent.is_some_and(|it| Quantities::from(it.total()) != Quantities::from(before)) {
             self.interest.unbar_agent(key.index() as usize);
         }
     }
@@ -299,7 +302,7 @@ impl Drf {
         agent.set_total(Arc::clone(&total), &self.columns);
         // Not what is said to change: another copy of a shared volume adds nothing.
         self.count_total(&known, &total.bag);
-        self.unbar_if_changed(key, before, after);
+        self.unbar_if_changed(key, &known);
         self.recount(key);
         self.rescind_if_overbooked(key, out);
         self.mark(now, key.index() as usize);

@@ -18,6 +18,9 @@
 //!   or before the first change of a later one. So an agent may be added first, and what is in use
 //!   on it be reported after that.
 //! * A pass over many agents is made in slices: as long as more remain, the deadline is now.
+//! * After each grant, who is next of the same agent is looked for from the lowest share on. So an
+//!   agent that many take small parts of costs their number times the number of those who stand
+//!   before them and are kept from it by a bound: slices bound how much of that is done at once.
 //!
 //! # Quota
 //!
@@ -40,6 +43,10 @@
 //! grant even with a larger share, and progressive filling, the order that fairness is defined by,
 //! would be broken: after shares of 3/9 for B and 4/18 for A the next task is A's although A was
 //! the last to be offered something.
+//!
+//! Of several unanswered grants of one agent it cannot always be told which one something is about.
+//! A return of just what is left of one is about that. Else they are one grant from then on, of
+//! which something was accepted only if that is so of each, and which expires with the youngest.
 //!
 //! A refusal of some length lasts for at least an interval, and until the following multiple of
 //! the interval is *past*: what was refused at 0 s for half a second is offered again at 2 s

@@ -1,7 +1,8 @@
 //! What one leaf holds on one agent: grants that are not used up, and what is in use.
 //!
-//! A part of the ledger. It cannot always be told which of several grants a return is about; then
-//! they are one from then on. Deliberately not here: what is free.
+//! A part of the ledger. It cannot always be told which of several grants something is about; then
+//! they are one from then on. What comes back whole is taken for the grant that is just that.
+//! Deliberately not here: what is free.
 
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
@@ -15,7 +16,7 @@ use super::counted::Counted;
 use super::kinds::kind;
 use crate::resources::{Resource, Resources};
 
-/// How many grants one [`Outstanding`] names. The oldest beyond it are long over.
+/// How many grants one [`Outstanding`] names. Of more, those after the oldest are most likely over.
 const MOST_IDS: usize = 1_000;
 
 /// What one framework holds in one role on one agent.
@@ -32,8 +33,10 @@ pub(super) struct Holding {
 /// return or an accept was about, or when one accept was about all of them.
 #[derive(Debug)]
 pub(super) struct Outstanding {
-    /// The youngest last.
+    /// The youngest last. Some of them may be over, in place of others.
     pub(super) ids: SmallVec<[GrantId; 2]>,
+    /// It expires with this one.
+    pub(super) due: GrantId,
     pub(super) rest: Arc<Counted>,
     /// Something of it was accepted.
     pub(super) touched: bool,
@@ -116,6 +119,16 @@ fn one_copy(volume: &Resource) -> Resources {
 pub(super) struct Span {
     pub(super) oldest: GrantId,
     pub(super) youngest: GrantId,
+}
+
+impl Span {
+    /// Returns what both are in.
+    fn with(self, other: Self) -> Self {
+        Self {
+            oldest: self.oldest.min(other.oldest),
+            youngest: self.youngest.max(other.youngest),
+        }
+    }
 }
 
 impl Outstanding {
@@ -216,8 +229,33 @@ impl Holding {
         ended
     }
 
-    /// Finds what an accept or a return is about. Grants that it may equally be about, or that it
-    /// is about together, are one from then on.
+    /// Finds what a return is about, and between which grants that is. Most often it is all that is
+    /// left of a grant: then others that contain it stay as they are, and only their ids may be
+    /// its own.
+    pub(super) fn find_returned(
+        &mut self,
+        resources: &Resources,
+        columns: &Columns,
+    ) -> Option<(usize, Span)> {
+        let is_same = |grant: &Outstanding| grant.rest.bag == *resources;
+        // Of several the youngest: those that stay expire all the earlier.
+        let Some(index) = self.offered.iter().rposition(is_same) else {
+            let index = self.find(resources, columns)?;
+            return Some((index, self.offered[index].span()));
+        };
+        let mut span = self.offered[index].span();
+        let ids = self.offered[index].ids.clone();
+        for (at, other) in self.offered.iter_mut().enumerate() {
+            if at != index && other.rest.bag.contains(resources) {
+                span = span.with(other.span());
+                other.name(&ids);
+            }
+        }
+        Some((index, span))
+    }
+
+    /// Finds what an accept is about. Grants that it may equally be about, or that it is about
+    /// together, are one from then on.
     pub(super) fn find(&mut self, resources: &Resources, columns: &Columns) -> Option<usize> {
         let covers = |grant: &Outstanding| grant.rest.bag.contains(resources);
         let first = self.offered.iter().position(covers);
@@ -245,10 +283,12 @@ impl Holding {
             .offered
             .iter()
             .position(|grant| sum.add(&grant.rest.bag).is_ok() && sum.contains(resources))?;
+        let touched = self.offered[..=last].iter().any(|grant| grant.touched);
         let others: Vec<_> = self.offered.drain(1..=last).collect();
         for other in others {
             self.offered[0].merge(other, columns);
         }
+        self.offered[0].touched = touched;
         Some(0)
     }
 
@@ -309,16 +349,24 @@ impl Outstanding {
         self.rest.bag.clone().add(&other.rest.bag).is_ok()
     }
 
-    fn merge(&mut self, other: Self, columns: &Columns) {
-        self.ids.extend(other.ids);
+    /// Notes that it may be these grants too.
+    fn name(&mut self, ids: &[GrantId]) {
+        self.ids.extend_from_slice(ids);
         self.ids.sort_unstable();
+        self.ids.dedup();
         let excess = self.ids.len().saturating_sub(MOST_IDS);
-        self.ids.drain(..excess);
+        self.ids.drain(1..=excess);
+    }
+
+    fn merge(&mut self, other: Self, columns: &Columns) {
+        self.name(&other.ids);
+        self.due = self.due.max(other.due);
         let mut rest = self.rest.bag.clone();
         rest.add(&other.rest.bag)
             .expect("whoever joins them has seen that they fit");
         self.rest = Arc::new(Counted::new(rest, columns));
-        self.touched |= other.touched;
+        // Else who declines the other would be offered the same again at once, for ever.
+        self.touched &= other.touched;
         self.rescinded &= other.rescinded;
         self.expired &= other.expired;
     }

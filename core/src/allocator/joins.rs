@@ -210,7 +210,9 @@ impl Drf {
         let Some(leaf) = leaf.filter(|leaf| self.seats.seat(*leaf).wish.is_some()) else {
             return debug!(framework = ?key, %role, "a demand in a foreign role is ignored");
         };
-        let demand = demand.filter(|_| self.options.demands == DemandRule::Honoured);
+        if self.options.demands == DemandRule::Ignored {
+            return;
+        }
         let last = self.last_grant;
         self.seats.seat_mut(leaf).want = demand.map(|demand| Want::new(&demand, last));
         self.relist(leaf);

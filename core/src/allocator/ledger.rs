@@ -215,6 +215,7 @@ impl Agent {
         let (holding, is_new) = self.holding(leaf);
         holding.offered.push(Outstanding {
             ids: smallvec![id],
+            due: id,
             rest,
             touched: false,
             rescinded: false,
@@ -309,10 +310,9 @@ impl Agent {
         let holding = self.find(leaf)?;
         let (origin, span, whole) = match from {
             Booking::Offered => {
-                let index = holding.find(resources, columns)?;
-                let grant = &holding.offered[index];
-                let (origin, span) = (grant.origin(), Some(grant.span()));
-                (origin, span, holding.take(index, resources, columns))
+                let (index, span) = holding.find_returned(resources, columns)?;
+                let origin = holding.offered[index].origin();
+                (origin, Some(span), holding.take(index, resources, columns))
             }
             Booking::Allocated => (holding.end(resources).then_some(Origin::Used)?, None, None),
         };
@@ -406,11 +406,11 @@ impl Agent {
         self.ask_back(|of, grant| of == leaf && grant.ids.contains(&id))
     }
 
-    /// Marks what is left of a grant as expired. Returns all that it was joined with, unless it is
-    /// over, was asked back, or was joined with a younger one: then it ends with that.
+    /// Marks what is left of a grant as expired. Returns all that it may be, unless it is over, was
+    /// asked back, or was joined with a younger one: then it ends with that.
     pub(super) fn expire(&mut self, leaf: LeafId, id: GrantId) -> Vec<GrantId> {
         self.ask_back(|of, grant| {
-            let is_due = of == leaf && grant.ids.last() == Some(&id);
+            let is_due = of == leaf && grant.due == id;
             grant.expired |= is_due;
             is_due
         })

@@ -18,6 +18,7 @@ mod held_back;
 mod in_offers;
 mod interest;
 mod issues;
+mod joined;
 mod levels;
 mod losses;
 mod model;
