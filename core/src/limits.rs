@@ -146,6 +146,23 @@ pub const GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long a refusal lasts that names no time (OF-32).
 pub const DEFAULT_REFUSE: Duration = Duration::from_secs(5);
 
+/// How full something is that has a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filled {
+    /// What it holds.
+    pub what: &'static str,
+    /// How many there are.
+    pub has: usize,
+    /// How many there may be.
+    pub most: usize,
+}
+
+impl Filled {
+    pub(crate) const fn new(what: &'static str, has: usize, most: usize) -> Self {
+        Self { what, has, most }
+    }
+}
+
 const _: () = assert!(TASKS_PER_ACCEPT <= TASKS_PER_FRAMEWORK);
 const _: () = assert!(OPERATIONS_PER_ACCEPT < OPERATIONS_PER_AGENT);
 // An order: what it is done to, and what becomes of that.

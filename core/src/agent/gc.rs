@@ -56,6 +56,11 @@ impl Deletions {
         self.failed.len()
     }
 
+    /// Returns how many sandboxes are being deleted.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
     fn is_settled(&self, number: Number) -> bool {
         self.under_way.contains_key(&number) || self.failed.contains(&number)
     }

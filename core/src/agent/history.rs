@@ -73,6 +73,16 @@ impl History {
         }
     }
 
+    /// Returns how many frameworks there are, of one of them the most containers, and of one of those
+    /// the most tasks.
+    pub(super) fn most(&self) -> (usize, usize, usize) {
+        let runs = self.frameworks.values();
+        let tasks = runs.clone().flatten().map(|run| run.tasks.len());
+        let of_one = runs.map(VecDeque::len).max();
+        let most = |count: Option<usize>| count.unwrap_or(0);
+        (self.frameworks.len(), most(of_one), most(tasks.max()))
+    }
+
     /// Lists what has ended, by framework, and then in the order of ends as far as that is known.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&FrameworkId, &EndedTask)> + '_ {
         let frameworks = self.frameworks.iter();

@@ -9,6 +9,7 @@ use super::launch;
 use super::tasks::{Placement, Task};
 use super::{Agent, EndedTask, Number};
 use crate::ids::{AgentId, ContainerId, FrameworkId, TaskId};
+use crate::limits::{self, Filled};
 use crate::protocol::status::TaskState;
 use crate::protocol::task::TaskInfo;
 use crate::resources::Resources;
@@ -99,6 +100,37 @@ impl<'a> View<'a> {
             self.agent.state.retired().len(),
             self.agent.deletions.failed(),
         )
+    }
+
+    /// Lists what is bounded, how much there is of it, and how much there may be (I22).
+    pub fn filled(&self) -> [Filled; 6] {
+        let state = &self.agent.state;
+        let (frameworks, containers, tasks) = self.agent.history.most();
+        let under_way = self.agent.deletions.under_way();
+        [
+            Filled::new("tasks", state.tasks().len(), limits::TASKS_PER_AGENT),
+            Filled::new(
+                "sandboxes",
+                state.retired().len(),
+                limits::RETIRED_SANDBOXES,
+            ),
+            Filled::new("deletions", under_way, limits::DELETIONS),
+            Filled::new(
+                "frameworks of the past",
+                frameworks,
+                limits::COMPLETED_FRAMEWORKS,
+            ),
+            Filled::new(
+                "executors of the past",
+                containers,
+                limits::COMPLETED_EXECUTORS_PER_FRAMEWORK,
+            ),
+            Filled::new(
+                "tasks of the past",
+                tasks,
+                limits::COMPLETED_TASKS_PER_EXECUTOR,
+            ),
+        ]
     }
 
     /// Says where the output of a task is, unless it is over and acknowledged.

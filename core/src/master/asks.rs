@@ -22,6 +22,11 @@ pub(super) struct Asks {
 }
 
 impl Asks {
+    /// Returns how many wait, of all frameworks.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
     /// Remembers a question; the newest of a task counts. `false` if there is no room.
     #[must_use]
     pub(super) fn insert(

@@ -29,6 +29,11 @@ pub(super) struct Kills {
 }
 
 impl Kills {
+    /// Returns how many wait, of all frameworks.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
     /// Remembers a kill, not answered yet; the newest of a task counts. `false` if there is no
     /// room.
     #[must_use]

@@ -16,7 +16,7 @@
 //! | `subscribing`, `reregister` | other decisions, and how they are carried out |
 //! | `offering`, `updates`, `feedback`, `reconcile` | what follows: offers, news, answers |
 //! | `reachability`, `standing`, `drain` | who is there, and what follows if not |
-//! | `view`, `invariants` | looking on |
+//! | `view`, `filled`, `invariants` | looking on |
 //!
 //! Deliberately not here: maintenance, access rules.
 
@@ -26,6 +26,7 @@ mod asks;
 mod converting;
 mod drain;
 mod feedback;
+mod filled;
 mod frameworks;
 mod holdings;
 mod interface;

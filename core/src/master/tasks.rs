@@ -364,6 +364,12 @@ impl Tasks {
         self.frameworks.get(&framework).map_or(0, OfFramework::live)
     }
 
+    /// Returns how many tasks of a framework are remembered that are over.
+    pub(super) fn remembered(&self, framework: FrameworkKey) -> usize {
+        let of = self.frameworks.get(&framework);
+        of.map_or(0, |of| of.remembered.len())
+    }
+
     /// Returns the active tasks of a framework whose ids begin with `prefix`.
     pub(super) fn beginning_with(&self, framework: FrameworkKey, prefix: &str) -> Vec<TaskKey> {
         let Some(of) = self.frameworks.get(&framework) else {

@@ -92,6 +92,11 @@ impl Throttle {
         }
     }
 
+    /// Returns how many calls wait, of all frameworks.
+    pub(super) const fn len(&self) -> usize {
+        self.calls
+    }
+
     fn line_of(&self, principal: &str) -> Option<usize> {
         self.named.get(principal).copied().unwrap_or(self.others)
     }

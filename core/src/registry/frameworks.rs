@@ -52,6 +52,11 @@ impl Frameworks {
         self.enrolled.iter()
     }
 
+    /// Returns of how many that are over it is remembered why.
+    pub(super) fn ended(&self) -> usize {
+        self.ended.len()
+    }
+
     pub(super) fn end_of(&self, id: &FrameworkId) -> Option<EndReason> {
         self.ended.get(id).map(|ending| ending.reason)
     }

@@ -235,6 +235,11 @@ impl Registry {
         self.frameworks.end_of(id)
     }
 
+    /// Returns of how many frameworks that are over it is remembered why.
+    pub fn ended_frameworks(&self) -> usize {
+        self.frameworks.ended()
+    }
+
     /// Returns the quotas, by role.
     pub fn quotas(&self) -> &BTreeMap<Role, Quota> {
         &self.roles.quotas

@@ -30,6 +30,7 @@ use self::reconciling::ask_for;
 use self::subscription::Subscribed;
 pub use self::user::{UserCall, UserEvent};
 use crate::ids::{AgentId, FrameworkId, OfferId, PeerId, TaskId, UpdateId};
+use crate::limits::{self, Filled};
 use crate::machine::{Machine, Never, Outbox};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::hello::CloseReason;
@@ -102,6 +103,18 @@ impl Scheduler {
             asked: Wishes::default(),
             updating: VecDeque::new(),
         }
+    }
+
+    /// Lists what is bounded, how much there is of it, and how much there may be (I22).
+    pub fn filled(&self) -> [Filled; 4] {
+        let (told, tasks) = (self.pending.len(), self.tasks.len());
+        let updating = self.updating.len();
+        [
+            Filled::new("updates", told, limits::UNCONFIRMED_UPDATES),
+            Filled::new("kills", self.kills.len(), limits::WAITING_KILLS),
+            Filled::new("tasks", tasks, limits::TASKS_PER_FRAMEWORK),
+            Filled::new("updates of itself", updating, limits::UNANSWERED_UPDATES),
+        ]
     }
 
     /// Returns the framework's id, once it has one.

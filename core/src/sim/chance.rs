@@ -31,6 +31,8 @@ pub(super) enum Purpose {
     Executors,
     /// What a scheduler says that talks nonsense.
     Nonsense,
+    /// How a node's wall clock is wrong.
+    Clock,
 }
 
 /// Begins the stream of one purpose at one node.

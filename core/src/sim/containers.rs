@@ -173,6 +173,16 @@ impl Containers {
         true
     }
 
+    /// Ends all that starts or runs, and nobody sees how. What had ended by then is still known.
+    pub(super) fn lose_power(&mut self, shared: &mut Shared) {
+        let alive = self.processes.iter().filter(|(_, p)| is_alive(p.state));
+        let alive: Vec<ContainerId> = alive.map(|(id, _)| id.clone()).collect();
+        for id in alive {
+            self.set(&id, State::Vanished, shared);
+            self.processes.remove(&id);
+        }
+    }
+
     pub(super) fn command(&mut self, command: ContainerCommand, shared: &mut Shared) {
         match command {
             ContainerCommand::Launch { id, spec } => self.launch(id, &spec, shared),

@@ -201,9 +201,7 @@ impl World {
             (Frame::Garbled, _) => return self.close_executor(agent, peer),
             (Frame::Close, _) => agent::Input::ExecutorDisconnected { peer },
         };
-        self.agents[at(agent)]
-            .node
-            .handle(input, &mut self.shared, |_| {});
+        self.agent_hears_locally(agent, input);
         self.flush_agent(agent);
     }
 
@@ -246,7 +244,7 @@ impl World {
             master::Effect::Scheduler { peer, event } => {
                 self.send(peer, End::Server, encode(&event));
             }
-            // No operator connects to a simulated master.
+            // Nobody reads what a simulated operator is answered: the registry says it.
             master::Effect::Respond { .. } => {}
             master::Effect::Disconnect { peer, .. } => {
                 let queue = &mut self.shared.queue;

@@ -71,11 +71,23 @@ pub enum Kind {
     FailoverStorm,
     /// The master loses the lead and does not know, while another leads.
     LostLead,
+    /// A crash left a piece of a record behind those that are durable, or one that was changed.
+    TornTail,
+    /// A journal takes long for everything.
+    SlowDisk,
+    /// A journal can write no more, and its node ends.
+    DiskFailure,
+    /// A node does nothing for a while, and does not know.
+    Pause,
+    /// A node comes back with its wall clock set forwards or backwards.
+    ClockStep,
+    /// The machine of an agent ends with all that runs on it, and comes back.
+    Reboot,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 33] = [
         Self::MasterCrash,
         Self::AgentCrash,
         Self::LostTail,
@@ -103,6 +115,12 @@ impl Kind {
         Self::SecondInstance,
         Self::FailoverStorm,
         Self::LostLead,
+        Self::TornTail,
+        Self::SlowDisk,
+        Self::DiskFailure,
+        Self::Pause,
+        Self::ClockStep,
+        Self::Reboot,
     ];
 
     /// Returns its name in reports and logs.
@@ -135,6 +153,12 @@ impl Kind {
             Self::SecondInstance => "second-instance",
             Self::FailoverStorm => "failover-storm",
             Self::LostLead => "lost-lead",
+            Self::TornTail => "torn-tail",
+            Self::SlowDisk => "slow-disk",
+            Self::DiskFailure => "disk-failure",
+            Self::Pause => "pause",
+            Self::ClockStep => "clock-step",
+            Self::Reboot => "reboot",
         }
     }
 
@@ -144,7 +168,11 @@ impl Kind {
         let (agents, frameworks) = (u64::from(agents), u64::from(frameworks));
         match self {
             Self::MasterCrash | Self::LostLead => (0, 1),
-            Self::AgentCrash | Self::DiskLoss | Self::Vanish | Self::ExecutorCrash => (1, agents),
+            Self::AgentCrash
+            | Self::DiskLoss
+            | Self::Vanish
+            | Self::ExecutorCrash
+            | Self::Reboot => (1, agents),
             Self::Cut
             | Self::CutOutgoing
             | Self::CutIncoming
@@ -161,9 +189,11 @@ impl Kind {
             | Self::AsymmetricCut
             | Self::Swizzle
             | Self::Reset => (0, 1),
-            Self::Stall => (0, 1 + agents),
+            Self::Stall | Self::SlowDisk | Self::DiskFailure | Self::ClockStep => (0, 1 + agents),
+            Self::Pause => (0, 1 + agents + frameworks),
             // Nobody plans these: they come of another fault, or with a program.
             Self::LostTail
+            | Self::TornTail
             | Self::Overload
             | Self::Breach
             | Self::LaunchFailure
@@ -244,6 +274,16 @@ pub struct Faults {
     pub failover: u64,
     /// The master loses the lead, and goes on for a while beside its successor.
     pub lost_lead: u64,
+    /// A journal takes long for everything, for a while.
+    pub slow_disk: u64,
+    /// A journal can write no more, and its node ends and is started again.
+    pub disk_failure: u64,
+    /// A node does nothing for a while.
+    pub pause: u64,
+    /// A node ends, and comes back with its wall clock set by up to an hour, either way.
+    pub clock_step: u64,
+    /// An agent's machine ends and comes back, without what ran on it.
+    pub reboot: u64,
     /// One program in so many is stopped for using too much memory; zero is none.
     pub breach_one_in: u64,
     /// One container in so many cannot be started; zero is none.
@@ -272,6 +312,11 @@ impl Faults {
             executor_crash: 0,
             failover: 0,
             lost_lead: 0,
+            slow_disk: 0,
+            disk_failure: 0,
+            pause: 0,
+            clock_step: 0,
+            reboot: 0,
             breach_one_in: 0,
             launch_failure_one_in: 0,
             odd_executor_one_in: 0,
@@ -287,7 +332,7 @@ impl Faults {
         let [class_cut, slow, clog, garble, reset] = core::array::from_fn(|_| weight());
         let disk_loss = weight() / 2;
         let mean = 2 + rng.below(20);
-        Self {
+        let mut faults = Self {
             every: Some(Span::secs(mean / 2, mean + mean / 2)),
             lasting: Span::millis(100, 1_000 << rng.below(8)),
             master_crash,
@@ -307,11 +352,18 @@ impl Faults {
             odd_executor_one_in: rng.below(3) * 2,
             failover: rng.below(3),
             lost_lead: rng.below(3),
-        }
+            ..Self::none()
+        };
+        faults.slow_disk = rng.below(3);
+        faults.disk_failure = rng.below(3);
+        faults.pause = rng.below(4);
+        faults.clock_step = rng.below(3);
+        faults.reboot = rng.below(3);
+        faults
     }
 
     /// Kinds that have a weight in common, each as likely as the others.
-    fn weights(&self) -> [(&'static [Kind], u64); 14] {
+    fn weights(&self) -> [(&'static [Kind], u64); 19] {
         [
             (&[Kind::MasterCrash], self.master_crash),
             (&[Kind::AgentCrash], self.agent_crash),
@@ -329,6 +381,11 @@ impl Faults {
             (&[Kind::Vanish], self.vanish),
             (&[Kind::ExecutorCrash], self.executor_crash),
             (&[Kind::LostLead], self.lost_lead),
+            (&[Kind::SlowDisk], self.slow_disk),
+            (&[Kind::DiskFailure], self.disk_failure),
+            (&[Kind::Pause], self.pause),
+            (&[Kind::ClockStep], self.clock_step),
+            (&[Kind::Reboot], self.reboot),
             (
                 &[
                     Kind::FrameworkCrash,
@@ -460,6 +517,11 @@ mod tests {
             executor_crash: 1,
             failover: 1,
             lost_lead: 1,
+            slow_disk: 1,
+            disk_failure: 1,
+            pause: 1,
+            clock_step: 1,
+            reboot: 1,
             ..Faults::none()
         }
     }

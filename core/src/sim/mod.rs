@@ -55,6 +55,7 @@
 
 mod chance;
 mod check;
+mod clock;
 mod containers;
 mod delivery;
 mod executors;
@@ -64,12 +65,14 @@ mod instances;
 mod journal;
 pub mod keeper;
 mod leaders;
+mod limits;
 mod line;
 mod log;
 mod net;
 mod node;
 mod options;
 mod partition;
+mod pause;
 mod plan;
 mod property;
 mod queue;
@@ -246,13 +249,16 @@ impl Sim {
         self.world.set_mode(Mode::Quiet);
         let begin = self.world.shared.now;
         let mut difference = Some(String::from("nobody looked yet"));
+        let mut undelivered = None;
         let mut agreed = 0;
         // Twice in a row, so that nothing is on its way that would change it.
         while agreed < 2 && self.world.shared.now.since(begin) < within {
             self.advance(LOOK)?;
             self.world.check_back()?;
             difference = check::convergence::disagreement(&self.world);
-            agreed = if difference.is_none() { agreed + 1 } else { 0 };
+            undelivered = check::deliveries::outstanding(&self.world);
+            let is_rest = difference.is_none() && undelivered.is_none();
+            agreed = if is_rest { agreed + 1 } else { 0 };
             if agreed > 0 {
                 self.world.check_all();
             }
@@ -261,13 +267,48 @@ impl Sim {
         if let Some(violation) = self.violation() {
             return Err(violation.clone());
         }
-        match difference {
-            None => Ok(self.world.shared.now.since(begin)),
-            Some(difference) => {
-                let problem = alloc::format!("no agreement within {within:?}: {difference}");
-                Err(self.world.violates(Property::Convergence, problem))
+        let (property, problem) = match (difference, undelivered) {
+            (None, None) => return Ok(self.world.shared.now.since(begin)),
+            (Some(difference), _) => (Property::Convergence, difference),
+            (None, Some(undelivered)) => (Property::Deliveries, undelivered),
+        };
+        let problem = alloc::format!("no agreement within {within:?}: {problem}");
+        Err(self.world.violates(property, problem))
+    }
+
+    /// Keeps offers from all schedulers but that of one more framework, which wants some tasks to end
+    /// well and no more, and says how long that took. Does nothing, and takes no time, in a cluster
+    /// in which somebody keeps all that he gets.
+    ///
+    /// # Panics
+    ///
+    /// If an assertion of a machine does not hold.
+    pub fn complete(&mut self) -> Result<Duration, Violation> {
+        let Some((demand, within)) = check::completion::workload(&self.world.options) else {
+            return Ok(Duration::ZERO);
+        };
+        self.world.set_mode(Mode::Quiet);
+        self.world.mode = Mode::Working;
+        let begin = self.world.shared.now;
+        let (name, total) = ("finite", demand.total.unwrap_or(0));
+        let steady = Box::new(workload::Steady::new(name, demand));
+        let name = self.framework(FrameworkInfo::new(name), steady);
+        while self.finished(name) < total {
+            self.advance(LOOK)?;
+            if self.world.shared.now.since(begin) > within {
+                let finished = self.finished(name);
+                let problem =
+                    alloc::format!("{finished} of {total} tasks have finished within {within:?}");
+                return Err(self.world.violates(Property::Completion, problem));
             }
         }
+        Ok(self.world.shared.now.since(begin))
+    }
+
+    fn finished(&self, framework: Name) -> u64 {
+        let told = self.told(framework).into_iter();
+        let finished = told.filter(|(_, state)| *state == TaskState::Finished);
+        finished.count() as u64
     }
 
     /// As [`Sim::converge`], within an hour.

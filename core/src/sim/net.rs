@@ -304,6 +304,23 @@ impl Net {
         }
     }
 
+    /// Returns who made a connection.
+    pub(super) fn client(&self, peer: PeerId) -> Option<Name> {
+        self.links.get(&peer).map(|link| link.dialler)
+    }
+
+    /// Names a connection that is not one of the network.
+    pub(super) fn outside(&mut self) -> PeerId {
+        self.made += 1;
+        PeerId(self.made)
+    }
+
+    /// Returns how many messages wait for the client for which the most do.
+    pub(super) fn most_unread(&self) -> usize {
+        let unread = self.links.values().map(|link| link.client.unread);
+        unread.max().unwrap_or(0)
+    }
+
     /// Returns the newest connection, made or on its way.
     pub(super) fn newest(&self) -> PeerId {
         PeerId(self.made)

@@ -9,8 +9,9 @@ use core::time::Duration;
 use serde::Serialize;
 
 use super::chance::{Purpose, stream};
+use super::clock::{Clock, Skew};
 use super::fault::Kind;
-use super::journal::{Disk, Synced};
+use super::journal::{Disk, Loss, Synced};
 use super::log::{Entry, Recorder};
 use super::options::Span;
 use super::queue::{Event, Name, Queue};
@@ -54,6 +55,9 @@ pub(super) struct Node<M: Machine> {
     gate: Gate<M::Effect>,
     out: Outbox<M::Record, M::Effect>,
     wake: Option<Time>,
+    /// How its wall clock is wrong.
+    pub(super) skew: Skew,
+    clock: Clock,
 }
 
 impl<M: Machine> Node<M>
@@ -73,7 +77,21 @@ where
             gate: Gate::new(),
             out: Outbox::new(),
             wake: None,
+            skew: Skew::default(),
+            clock: Clock::default(),
         }
+    }
+
+    /// Sets the clock for a life that begins, not before the last moment that was recorded.
+    /// Returns what it shows.
+    pub(super) fn wind(&mut self, now: Time, last: Time) -> Time {
+        self.clock = Clock::start(now, self.skew, last);
+        self.clock.show(now)
+    }
+
+    /// What it was to be woken for is due now, if it is late for that.
+    pub(super) fn oversleep(&mut self, now: Time) {
+        self.wake = self.wake.map(|at| at.max(now));
     }
 
     /// Begins a life with a machine and what it wanted at once.
@@ -91,20 +109,21 @@ where
         self.settle(shared, |_| {});
     }
 
-    /// Ends a life: everything that was not durable is gone. Returns whether that was anything.
-    pub(super) fn stop(&mut self, rng: &mut Rng) -> bool {
+    /// Ends a life: everything that was not durable is gone. Returns what of it was lost how.
+    pub(super) fn stop(&mut self, rng: &mut Rng) -> Loss {
         self.machine = None;
         self.gate = Gate::new();
         self.out = Outbox::new();
         self.wake = None;
-        self.disk.crash(rng) > 0
+        self.disk.crash(rng)
     }
 
     /// Takes the machine out, with a disk on which nothing becomes durable any more. What is left
     /// is down, and has what was durable, and maybe some of what was on its way.
     pub(super) fn depose(&mut self, rng: &mut Rng) -> Self {
         let mut disk = self.disk.clone();
-        disk.crash(rng);
+        // Nobody is told: it is another's disk that the next one reads.
+        let _ = disk.crash(rng);
         let successor = Self {
             name: self.name,
             life: self.life,
@@ -115,6 +134,8 @@ where
             gate: Gate::new(),
             out: Outbox::new(),
             wake: None,
+            skew: self.skew,
+            clock: Clock::default(),
         };
         core::mem::replace(self, successor)
     }
@@ -145,7 +166,7 @@ where
         shared
             .recorder
             .note(shared.now, self.name, Entry::Input, &input);
-        machine.handle(shared.now, input, &mut self.out);
+        machine.handle(self.clock.show(shared.now), input, &mut self.out);
         self.settle(shared, saw);
     }
 
@@ -166,21 +187,23 @@ where
         shared
             .recorder
             .note(shared.now, self.name, Entry::Tick, &"");
-        machine.tick(shared.now, &mut self.out);
+        machine.tick(self.clock.show(shared.now), &mut self.out);
         self.settle(shared, saw);
         true
     }
 
-    /// Takes a report of the disk.
-    pub(super) fn synced(&mut self, upto: Seq, shared: &mut Shared) {
+    /// Takes a report of the disk. Returns whether the disk has failed, and the node with it.
+    pub(super) fn synced(&mut self, upto: Seq, shared: &mut Shared) -> bool {
         match self.disk.synced(shared.now, upto) {
             Synced::Stale => {}
+            Synced::Failed => return true,
             Synced::Later(at) => self.plan_synced(at, upto, shared),
             Synced::Done => {
                 self.gate.persisted(upto);
                 self.sync(shared);
             }
         }
+        false
     }
 
     /// Lets a stuck disk go on.
@@ -230,7 +253,8 @@ where
         let Some(deadline) = self.machine.as_ref().and_then(Machine::deadline) else {
             return;
         };
-        let at = deadline.max(shared.now + Duration::from_micros(1));
+        let due = self.clock.when(deadline);
+        let at = due.max(shared.now + Duration::from_micros(1));
         if at != Time::MAX && self.wake.is_none_or(|planned| at < planned) {
             self.wake = Some(at);
             shared.queue.plan(at, Event::Wake(self.name));

@@ -18,8 +18,11 @@ use crate::allocator::Allocator;
 use crate::allocator::drf::{self, Drf};
 use crate::attributes::Attributes;
 use crate::protocol::task::CommandInfo;
-use crate::resources::Resources;
+use crate::resources::{Ceilings, Resources};
 use crate::rng::Rng;
+
+/// How much clocks differ where they do: by a twentieth.
+const DRIFT: u32 = 50_000;
 
 /// How a cluster is simulated.
 #[derive(Clone, Debug)]
@@ -62,6 +65,12 @@ pub struct Options {
     pub failover_timeout: Duration,
     /// How long a node waits before it dials again.
     pub redial: Span,
+    /// What the built-in frameworks may have together: then each is in a role of its own below
+    /// one with this limit. Without a bound they are in the role `*`.
+    pub limits: Ceilings,
+    /// By how many microseconds in a second the clocks of nodes differ at most from the
+    /// simulator's time.
+    pub drift: u32,
     /// What goes wrong.
     pub faults: Faults,
     /// What is checked on the way.
@@ -135,6 +144,8 @@ impl Options {
             agent_reregister_timeout: Duration::from_secs(600),
             failover_timeout: Duration::from_secs(7 * 24 * 3600),
             redial: Span::millis(100, 1_000),
+            limits: Ceilings::new(),
+            drift: 0,
             faults: Faults::none(),
             checking: Checking::Off,
             allocator: Policy::drf(drf::Options::default()),
@@ -191,6 +202,20 @@ impl Options {
             options.demand.executor = Some(SharedExecutor { resources, tasks });
         }
         options.nonsense = u32::from(draw(3) == 0);
+        // A group takes a core for each task, and a bit more.
+        let group = 2 + draw(2);
+        if draw(3) == 0 && group < cpus {
+            options.demand.group = group as usize;
+            options.demand.tasks = options.demand.tasks.max(group as usize);
+        }
+        let limit = group + 1 + draw(cpus * u64::from(agents));
+        if draw(3) == 0 {
+            let limit = Ceilings::parse(&format!("cpus:{limit}"));
+            options.limits = limit.expect("numbers in their places parse");
+        }
+        if draw(2) == 0 {
+            options.drift = DRIFT;
+        }
         options
     }
 }
@@ -210,6 +235,11 @@ pub struct Demand {
     pub executor: Option<SharedExecutor>,
     /// How many tasks it wants at a time.
     pub tasks: usize,
+    /// How many of them are launched together, all or none: each on its own if that is not more
+    /// than one.
+    pub group: usize,
+    /// How many it wants to have finished in all; `None` is more and more.
+    pub total: Option<u64>,
 }
 
 impl Default for Demand {
@@ -222,6 +252,8 @@ impl Default for Demand {
             command: CommandInfo::shell("true"),
             executor: None,
             tasks: 5,
+            group: 1,
+            total: None,
         }
     }
 }

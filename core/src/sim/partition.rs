@@ -80,6 +80,12 @@ impl World {
             Kind::MasterCrash
             | Kind::AgentCrash
             | Kind::LostTail
+            | Kind::TornTail
+            | Kind::SlowDisk
+            | Kind::DiskFailure
+            | Kind::Pause
+            | Kind::ClockStep
+            | Kind::Reboot
             | Kind::DiskLoss
             | Kind::Overload
             | Kind::Stall

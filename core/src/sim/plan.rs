@@ -100,8 +100,8 @@ impl Plan {
         sim
     }
 
-    /// Lets it happen to a cluster that was just made: trouble, healing, agreement, and a while of
-    /// work.
+    /// Lets it happen to a cluster that was just made: trouble, healing, agreement, a while of work,
+    /// and some work that has an end.
     ///
     /// # Panics
     ///
@@ -110,7 +110,8 @@ impl Plan {
         sim.advance(self.trouble)?;
         sim.heal();
         sim.converge(CONVERGENCE)?;
-        sim.advance(self.calm)
+        sim.advance(self.calm)?;
+        sim.complete().map(drop)
     }
 }
 

@@ -20,7 +20,7 @@ pub enum Property {
     Updates,
     /// Nothing is given twice.
     Conservation,
-    /// No unit of a resource is in two offers.
+    /// No unit of a resource is in two offers or tasks.
     Holders,
     /// A dead offer launches nothing.
     Offers,
@@ -42,11 +42,23 @@ pub enum Property {
     Convergence,
     /// The same seed gives the same run.
     Determinism,
+    /// What is reserved stays, and stays with its role.
+    Reserved,
+    /// No role is offered more than its limit.
+    Quota,
+    /// Updates are told before they are confirmed, and confirmed at last.
+    Deliveries,
+    /// An agent forgets an update only when it is confirmed.
+    Confirmations,
+    /// Queues and tables stay within their bounds.
+    Bounds,
+    /// When faults stop, every finite workload completes.
+    Completion,
 }
 
 impl Property {
     /// Every property.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 22] = [
         Self::Machines,
         Self::Replay,
         Self::Tasks,
@@ -63,6 +75,12 @@ impl Property {
         Self::Liveness,
         Self::Convergence,
         Self::Determinism,
+        Self::Reserved,
+        Self::Quota,
+        Self::Deliveries,
+        Self::Confirmations,
+        Self::Bounds,
+        Self::Completion,
     ];
 
     /// Returns its name in reports.
@@ -84,6 +102,12 @@ impl Property {
             Self::Liveness => "liveness",
             Self::Convergence => "convergence",
             Self::Determinism => "determinism",
+            Self::Reserved => "reserved",
+            Self::Quota => "quota",
+            Self::Deliveries => "deliveries",
+            Self::Confirmations => "confirmations",
+            Self::Bounds => "bounds",
+            Self::Completion => "completion",
         }
     }
 }

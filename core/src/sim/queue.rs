@@ -121,6 +121,8 @@ pub(super) enum Event {
     },
     /// What a clog held may get through.
     Unclog { client: Name },
+    /// A node that did nothing may go on.
+    Resume { node: Name },
 }
 
 #[derive(Debug)]

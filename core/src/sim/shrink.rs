@@ -9,6 +9,7 @@ use core::time::Duration;
 use super::fault::Fault;
 use super::plan::Plan;
 use super::queue::Name;
+use crate::resources::Ceilings;
 use crate::time::Time;
 
 /// Tries smaller plans for as long as they fail as well, at most `attempts` of them. Returns the
@@ -132,6 +133,9 @@ impl Search<'_> {
         self.with(|plan| plan.options.faults.launch_failure_one_in = 0);
         self.with(|plan| plan.options.faults.odd_executor_one_in = 0);
         self.with(|plan| plan.options.demand.executor = None);
+        self.with(|plan| plan.options.demand.group = 1);
+        self.with(|plan| plan.options.limits = Ceilings::new());
+        self.with(|plan| plan.options.drift = 0);
     }
 
     fn with(&mut self, change: impl FnOnce(&mut Plan)) {
@@ -167,6 +171,9 @@ impl Plan {
             o.faults.launch_failure_one_in,
             o.faults.odd_executor_one_in,
             u64::from(o.demand.executor.is_some()),
+            u64::from(o.demand.group > 1),
+            u64::from(o.limits.iter().next().is_some()),
+            u64::from(o.drift),
         ];
         let least = o.demand.tasks as u64 + rates.iter().filter(|rate| **rate > 0).count() as u64;
         let nodes = o.agents.saturating_add(self.frameworks());

@@ -131,6 +131,11 @@ impl Known {
             .collect()
     }
 
+    /// Returns the newest state of a task, if it was heard of.
+    pub(super) fn state(&self, task: &TaskId) -> Option<TaskState> {
+        self.tasks.get(task).map(Told::newest)
+    }
+
     /// Returns the agent that a task was last heard of from.
     pub(super) fn agent(&self, task: &TaskId) -> Option<&AgentId> {
         self.tasks.get(task)?.agent.as_ref()

@@ -18,7 +18,7 @@ use super::options::{Checking, Options, SharedExecutor, Span};
 use super::plan::Plan;
 use super::queue::Name;
 use crate::protocol::task::CommandInfo;
-use crate::resources::Resources;
+use crate::resources::{Ceilings, Resources};
 use crate::time::Time;
 
 /// The layout of the text.
@@ -59,6 +59,7 @@ impl fmt::Display for Plan {
             writeln!(f, "executor={}", executor.resources)?;
             writeln!(f, "executor_tasks={}", executor.tasks)?;
         }
+        writeln!(f, "group={}", o.demand.group)?;
         writeln!(f, "kill_one_in={}", o.demand.kill_one_in)?;
         writeln!(f, "breach_one_in={}", o.faults.breach_one_in)?;
         let launch_failure = o.faults.launch_failure_one_in;
@@ -79,6 +80,10 @@ impl fmt::Display for Plan {
         let timeout = Seconds(o.agent_reregister_timeout);
         writeln!(f, "agent_reregister_timeout={timeout}")?;
         writeln!(f, "failover_timeout={}", Seconds(o.failover_timeout))?;
+        if o.limits.iter().next().is_some() {
+            writeln!(f, "limits={}", o.limits)?;
+        }
+        writeln!(f, "drift={}", o.drift)?;
         writeln!(f, "checking={}", o.checking)?;
         for fault in self.listed() {
             writeln!(f, "fault={fault}")?;
@@ -162,6 +167,9 @@ impl Plan {
                 let executor = o.demand.executor.as_mut();
                 executor.ok_or("expected executor= before it")?.tasks = number(value)?;
             }
+            "group" => o.demand.group = number(value)?,
+            "limits" => o.limits = limits(value)?,
+            "drift" => o.drift = number(value)?,
             "kill_one_in" => o.demand.kill_one_in = number(value)?,
             "breach_one_in" => o.faults.breach_one_in = number(value)?,
             "launch_failure_one_in" => o.faults.launch_failure_one_in = number(value)?,
@@ -284,6 +292,10 @@ fn span(text: &str) -> Result<Span, String> {
     Ok(Span::new(least, most))
 }
 
+fn limits(text: &str) -> Result<Ceilings, String> {
+    Ceilings::parse(text).map_err(|error| error.to_string())
+}
+
 fn resources(text: &str) -> Result<Resources, String> {
     Resources::parse(text).map_err(|error| error.to_string())
 }
@@ -339,6 +351,7 @@ mod tests {
             ("format=1\ndelay=3", 2, "two times"),
             ("format=1\ntrouble=1s", 2, "seconds"),
             ("format=1\nagent_resources=cpus", 2, "agent_resources=cpus"),
+            ("format=1\nlimits=cpus", 2, "limits=cpus"),
             ("format=1\nchecking=often", 2, "sampled:STEPS"),
             ("format=1\nchecking=sampled:0", 2, "whole number"),
             ("format=1\nexecutor_tasks=2", 2, "executor= before"),

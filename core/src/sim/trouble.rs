@@ -8,13 +8,13 @@ use core::time::Duration;
 
 use super::containers::Containers;
 use super::fault::{Fault, Kind};
-use super::journal::Disk;
+use super::journal::{Disk, Loss};
 use super::node::Shared;
 use super::options::Span;
 use super::queue::{Event, Name};
 use super::world::{Link, World, at};
 use crate::agent::{self, Agent, AgentState};
-use crate::ids::MasterId;
+use crate::ids::{BootId, MasterId};
 use crate::machine::Outbox;
 use crate::master::{self, Master};
 use crate::registry::Registry;
@@ -22,9 +22,16 @@ use crate::rng::Rng;
 
 /// How long a node that starts again takes to dial.
 const DIAL: Span = Span::millis(0, 1_000);
+/// By how much a wall clock may be set, in both directions.
+const CLOCK_STEP: Duration = Duration::from_secs(3_600);
+/// How much longer a slow disk may take each time.
+const SLOW_DISK: Duration = Duration::from_secs(5);
+/// How long it takes until somebody starts a node again whose disk has failed.
+const AGAIN: Duration = Duration::from_secs(5);
 
 impl World {
     pub(super) fn start_master(&mut self) {
+        self.master.disk.open();
         let registry: Registry = self.master.disk.read();
         let epoch = registry.epoch() + 1;
         let id = MasterId::of("sim", epoch).expect("a short name makes an id");
@@ -36,7 +43,7 @@ impl World {
         };
         let seed = self.master.lives.next_u64();
         let mut out = Outbox::new();
-        let now = self.shared.now;
+        let now = self.master.wind(self.shared.now, registry.last_time());
         let allocator = self.options.allocator.make(seed);
         let machine = Master::recover(config, registry, allocator, now, &mut out);
         let registry = machine.registry().clone();
@@ -44,17 +51,23 @@ impl World {
         self.watch.next(totals, registry);
         self.master.start(machine, out, &mut self.shared);
         self.flush_master();
+        self.set_limits();
     }
 
     pub(super) fn start_agent(&mut self, n: u32) {
         let seat = &mut self.agents[at(n)];
         let seed = seat.node.lives.next_u64();
+        seat.node.disk.open();
         let state: AgentState = seat.node.disk.read();
         seat.seen = state.epoch();
         seat.waits.excuse(self.shared.now);
-        let config = agent::Config::new(seat.info.clone(), seat.info.hostname.as_str(), seed);
+        let config = agent::Config {
+            boot: Some(BootId(seat.boot)),
+            ..agent::Config::new(seat.info.clone(), seat.info.hostname.as_str(), seed)
+        };
         let mut out = Outbox::new();
-        let machine = Agent::recover(config, state, self.shared.now, &mut out);
+        let now = seat.node.wind(self.shared.now, state.last_time());
+        let machine = Agent::recover(config, state, now, &mut out);
         seat.containers.listen(Some(seat.node.life + 1));
         seat.node.start(machine, out, &mut self.shared);
         let life = seat.node.life;
@@ -67,22 +80,26 @@ impl World {
         if self.life(name).is_none() {
             return false;
         }
-        let lost_tail = match name {
+        // What waits for it comes to nobody.
+        self.go_on(name);
+        let loss = match name {
             Name::Master => self.master.stop(rng),
             Name::Agent(n) => {
                 let seat = &mut self.agents[at(n)];
                 seat.containers.listen(None);
                 seat.link = Link::Down;
-                let lost_tail = seat.node.stop(rng);
+                let loss = seat.node.stop(rng);
                 let executors = seat.containers.executors();
                 executors.agent_crashed(rng, &mut self.shared);
-                lost_tail
+                loss
             }
             // These have ways of their own.
             Name::Framework(_) | Name::Executor { .. } => return false,
         };
-        if lost_tail {
-            self.shared.hit(name, Kind::LostTail);
+        match loss {
+            Loss::Nothing => {}
+            Loss::Records(_) => self.shared.hit(name, Kind::LostTail),
+            Loss::Torn(_) => self.shared.hit(name, Kind::TornTail),
         }
         let shared = &mut self.shared;
         self.net.crash(shared.now, name, rng, &mut shared.queue);
@@ -108,6 +125,49 @@ impl World {
         self.lost.extend(state.agent().cloned());
         *disk = Disk::default();
         self.shared.hit(Name::Agent(n), Kind::DiskLoss);
+    }
+
+    /// A journal can write no more, and its node ends with it. Somebody starts it again.
+    pub(super) fn on_disk_failed(&mut self, name: Name) {
+        self.shared.hit(name, Kind::DiskFailure);
+        let mut rng = self.orders.fork();
+        self.crash(name, &mut rng);
+        self.plan_restart(name, AGAIN);
+    }
+
+    /// Ends an agent's machine: whatever runs on it ends, and nobody sees how.
+    fn reboot(&mut self, n: u32, down: Duration, rng: &mut Rng) {
+        let name = Name::Agent(n);
+        self.crash(name, rng);
+        self.at_containers(n, Containers::lose_power);
+        self.agents[at(n)].boot += 1;
+        self.shared.hit(name, Kind::Reboot);
+        self.plan_restart(name, down);
+    }
+
+    /// Sets the wall clock of a node, which shows when it starts again.
+    fn set_clock(&mut self, name: Name, rng: &mut Rng) {
+        let (is_ahead, by) = (rng.chance(1, 2), rng.jitter(CLOCK_STEP));
+        let skew = match name {
+            Name::Master => &mut self.master.skew,
+            Name::Agent(n) => &mut self.agents[at(n)].node.skew,
+            Name::Framework(_) | Name::Executor { .. } => return,
+        };
+        (skew.ahead, skew.behind) = (Duration::ZERO, Duration::ZERO);
+        if is_ahead {
+            skew.ahead = by;
+        } else {
+            skew.behind = by;
+        }
+        self.shared.hit(name, Kind::ClockStep);
+    }
+
+    fn at_disk(&mut self, fault: Fault, act: impl FnOnce(&mut Disk)) {
+        match fault.node {
+            Name::Master => act(&mut self.master.disk),
+            Name::Agent(n) => act(&mut self.agents[at(n)].node.disk),
+            Name::Framework(_) | Name::Executor { .. } => {}
+        }
     }
 
     /// Crashes a node, which comes back after `down`.
@@ -167,6 +227,7 @@ impl World {
         self.spell += 1;
         let mut rng = self.orders.fork();
         self.bury(self.zombies, &mut rng);
+        self.all_go_on();
         self.net.mend_all(self.shared.now, &mut self.shared.queue);
         self.master.resume(&mut self.shared);
         for seat in &mut self.agents {
@@ -216,6 +277,24 @@ impl World {
                 self.plan_restart(node, lasting);
             }
             Kind::Stall => self.stall(node, lasting),
+            Kind::SlowDisk => {
+                let (until, more) = (self.shared.now + lasting, rng.jitter(SLOW_DISK));
+                self.at_disk(fault, |disk| disk.slow(until, more));
+                self.shared.hit(node, fault.kind);
+                if let Name::Agent(n) = node {
+                    self.agents[at(n)].waits.excuse(until + SLOW_DISK);
+                }
+            }
+            Kind::DiskFailure => self.at_disk(fault, Disk::fail),
+            Kind::Pause => self.pause(node, lasting),
+            Kind::ClockStep => {
+                self.set_clock(node, &mut rng);
+                self.crash_for(node, lasting, &mut rng);
+            }
+            Kind::Reboot => {
+                let Name::Agent(n) = node else { return };
+                self.reboot(n, lasting, &mut rng);
+            }
             Kind::Vanish => {
                 let Name::Agent(n) = node else { return };
                 if self.at_containers(n, |containers, shared| containers.vanish(&mut rng, shared)) {
@@ -245,6 +324,7 @@ impl World {
             | Kind::Reset => self.suffer_in_net(fault, &mut rng),
             // These come of another fault, or with a program.
             Kind::LostTail
+            | Kind::TornTail
             | Kind::Overload
             | Kind::Breach
             | Kind::LaunchFailure

@@ -14,15 +14,18 @@ use core::time::Duration;
 
 use super::chance::{Purpose, stream};
 use super::check;
+use super::clock::Skew;
 use super::containers::{Containers, Script};
 use super::executors::Executors;
 use super::fault::{Kind, Source};
 use super::instances::FrameworkSeat;
 use super::leaders::Zombie;
+use super::limits;
 use super::log::{Log, Recorder};
 use super::net::Net;
 use super::node::{Node, Shared};
 use super::options::{Options, Span};
+use super::pause::Pauses;
 use super::property::{Property, Violation};
 use super::queue::{Event, Name, Queue};
 use super::report::Hits;
@@ -73,6 +76,8 @@ pub(super) struct AgentSeat {
     pub(super) seen: u64,
     /// For how long it lets tasks wait.
     pub(super) waits: check::waits::Waits,
+    /// Which run of its machine this is.
+    pub(super) boot: u128,
     dials: Rng,
 }
 
@@ -120,6 +125,8 @@ pub(super) struct World {
     pub(super) ever: BTreeMap<String, BTreeMap<String, (u32, u64)>>,
     /// How many steps were looked at.
     pub(super) steps: u64,
+    /// Nodes that do nothing for a while.
+    pub(super) pauses: Pauses,
     /// Agents whose disk was lost.
     pub(super) lost: BTreeSet<AgentId>,
     /// What goes wrong by itself.
@@ -150,6 +157,16 @@ impl World {
             sync: options.sync,
             hits: Hits::default(),
         };
+        let drift = |name| Skew {
+            drift: drawn_drift(&options, name),
+            ..Skew::default()
+        };
+        let mut agents = agents;
+        for seat in &mut agents {
+            seat.node.skew = drift(seat.node.name);
+        }
+        let mut master = Node::new(Name::Master, seed);
+        master.skew = drift(Name::Master);
         let totals = totals(&agents);
         let registry = Registry::default();
         let watch = check::Watch::new(options.checking, Arc::clone(&totals), registry);
@@ -158,7 +175,7 @@ impl World {
             options,
             shared,
             net,
-            master: Node::new(Name::Master, seed),
+            master,
             zombie: None,
             zombies: 0,
             agents,
@@ -171,6 +188,7 @@ impl World {
             healed: None,
             ever: BTreeMap::new(),
             steps: 0,
+            pauses: Pauses::new(),
             lost: BTreeSet::new(),
             trouble,
             orders: stream(seed, Purpose::Orders, Name::Master),
@@ -191,6 +209,7 @@ impl World {
             let name = format!("framework-{n}");
             let mut info = FrameworkInfo::new(name.as_str());
             info.failover_timeout = self.options.failover_timeout;
+            info.roles = Vec::from([limits::role_of(&self.options, &name)]);
             let demand = self.options.demand.clone();
             self.add_built_in(info, move |name| Steady::new(name, demand.clone()));
         }
@@ -249,7 +268,9 @@ impl World {
                 return;
             };
             self.shared.now = at;
-            self.take(event);
+            if let Some(event) = self.wait(event) {
+                self.take(event);
+            }
         }
     }
 
@@ -272,10 +293,9 @@ impl World {
                 });
             }
             Event::Container { agent, life, event } => {
-                let seat = &mut self.agents[at(agent)];
+                let seat = &self.agents[at(agent)];
                 if seat.node.life == life {
-                    seat.node
-                        .handle(agent::Input::Container(event), &mut self.shared, |_| {});
+                    self.agent_hears_locally(agent, agent::Input::Container(event));
                     self.flush_agent(agent);
                 }
             }
@@ -297,6 +317,7 @@ impl World {
             }
             // The faults have ended.
             Event::Another { .. } | Event::Clog { .. } => {}
+            Event::Resume { node } => self.on_resume(node),
             Event::Unclog { client } => {
                 for (link, to, frame) in self.net.unclog(self.shared.now, client) {
                     self.on_arrive(link, to, frame);
@@ -316,7 +337,7 @@ impl World {
                 self.wake_zombie();
             }
             Name::Agent(n) => {
-                if self.agents[at(n)].node.wake(shared, |_| {}) {
+                if self.agent_wakes(n) {
                     self.flush_agent(n);
                 }
             }
@@ -330,14 +351,18 @@ impl World {
     fn on_synced(&mut self, name: Name, life: u32, upto: Seq) {
         match name {
             Name::Master if self.master.life == life => {
-                self.master.synced(upto, &mut self.shared);
+                if self.master.synced(upto, &mut self.shared) {
+                    return self.on_disk_failed(name);
+                }
                 self.check_replay(name);
                 self.master.disk.compact::<Registry>();
                 self.flush_master();
             }
             Name::Agent(n) if self.agents[at(n)].node.life == life => {
                 let node = &mut self.agents[at(n)].node;
-                node.synced(upto, &mut self.shared);
+                if node.synced(upto, &mut self.shared) {
+                    return self.on_disk_failed(name);
+                }
                 node.disk.compact::<agent::AgentState>();
                 self.check_replay(name);
                 self.flush_agent(n);
@@ -433,6 +458,15 @@ impl World {
     }
 }
 
+fn drawn_drift(options: &Options, name: Name) -> i32 {
+    let most = i32::try_from(options.drift).unwrap_or(i32::MAX);
+    let mut rng = stream(options.seed, Purpose::Clock, name);
+    let drawn = rng.below(u64::from(options.drift) * 2 + 1);
+    i32::try_from(drawn)
+        .unwrap_or(i32::MAX)
+        .saturating_sub(most)
+}
+
 /// Where the node with this number is in its list.
 pub(super) const fn at(n: u32) -> usize {
     n as usize - 1
@@ -465,6 +499,7 @@ fn seat(
         link: Link::Down,
         seen: 0,
         waits: check::waits::Waits::default(),
+        boot: 1,
         dials: stream(options.seed, Purpose::Dial, name),
     }
 }

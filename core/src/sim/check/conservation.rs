@@ -1,15 +1,34 @@
-//! Nothing is given twice: what is offered and in use on an agent is a part of what it has, and the
-//! allocator has booked exactly that.
+//! Conservation (I1): of each agent what is free, offered and used is its total, and the allocator
+//! has booked exactly that (I3).
 //!
 //! The master and its allocator keep these books apart from each other; that they agree is what
-//! makes the allocator replaceable.
+//! makes the allocator replaceable. The books of [`super::ledger`] are a third set, kept from
+//! messages alone: with these the allocator is compared after each step that changes them, and the
+//! master, whose books have to be added up for it, at some.
 
 use alloc::format;
 use alloc::string::String;
 
+use super::entries::amounts;
+use super::ledger::Ledger;
 use crate::master::Master;
-use crate::resources::{Quantities, Resources, Value};
+use crate::resources::{Quantities, Resources};
 
+/// Compares the allocator with the ledger, if that has changed.
+pub(super) fn check_step(ledger: &mut Ledger, master: &Master) -> Result<(), String> {
+    let Some(given) = ledger.take_given() else {
+        return Ok(());
+    };
+    let booked = master.allocator().stats().booked;
+    if booked == *given {
+        return Ok(());
+    }
+    Err(format!(
+        "the allocator booked {booked}, and by what was said {given} is given"
+    ))
+}
+
+/// Adds up what the master has given, and compares it with its allocator.
 pub(in crate::sim) fn check(master: &Master) -> Result<(), String> {
     let mut booked = Quantities::default();
     for agent in master.view().agents() {
@@ -33,8 +52,32 @@ pub(in crate::sim) fn check(master: &Master) -> Result<(), String> {
     Ok(())
 }
 
-/// The allocator says how much is booked of what adds up; of ports it keeps which.
-fn amounts(resources: &Resources) -> Quantities {
-    let scalars = resources.filter(|entry| matches!(entry.value(), Value::Scalar(_)));
-    Quantities::from(&scalars)
+/// Compares what the master has given of each agent with the ledger.
+pub(super) fn check_books(ledger: &Ledger, master: &Master) -> Result<(), String> {
+    for agent in master.view().agents() {
+        let id = &agent.id;
+        let offered = ledger.offers().filter(|offer| offer.agent == *id);
+        let offered = sum(offered.map(|offer| &offer.resources));
+        let used = sum(ledger.used(id));
+        if (&offered, &used) != (&agent.offered, &agent.allocated) {
+            return Err(format!(
+                "of {id} the master has {} offered and {} in use, by what was said {offered} \
+                 and {used}",
+                agent.offered, agent.allocated,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Adds up as the master does for display.
+fn sum<'a>(parts: impl Iterator<Item = &'a Resources>) -> Resources {
+    let mut sum = Resources::new();
+    for part in parts {
+        // Beyond what a number holds both stay as they were.
+        if let Err(overflow) = sum.add(part) {
+            tracing::debug!(%overflow, "a sum for comparison");
+        }
+    }
+    sum
 }

@@ -4,35 +4,50 @@
 //! |---|---|---|
 //! | leaders | one master acts, and the next knows what it promised (I18, I19) | [`leaders`] |
 //! | machines | every machine's own invariants | here |
+//! | deliveries | updates are confirmed at last, and told before (I10) | [`deliveries`] |
+//! | confirmations | an agent forgets only what is confirmed (I12) | [`confirmed`] |
+//! | bounds | queues and tables stay within their bounds (I22) | [`bounds`] |
+//! | completion | when faults stop, finite workloads complete (L4) | [`completion`] |
 //! | replay | what is durable reads back as what the machine believes | here |
 //! | tasks | a task is started once, whatever becomes of agents and masters (I9) | here |
 //! | updates | per task in order, without gaps, and ended once (I11) | [`super::tap`], [`streams`] |
-//! | conservation | an agent gives no more than it has, and the allocator agrees | [`conservation`] |
-//! | holders | no unit of a resource is in two offers (I2) | [`offers`] |
+//! | conservation | all that is given adds up, and the allocator agrees (I1, I3) | [`conservation`] |
+//! | holders | no unit of a resource is in two offers or tasks (I2) | [`holders`] |
 //! | offers | an accept of a dead offer launches nothing (I4) | [`offers`] |
+//! | reserved | what is reserved stays, and stays with its role (I5) | [`reserved`] |
+//! | quota | no role is offered more than its limit (I6) | [`quota`] |
 //! | identity | an id is given once, and never again after its agent was removed (I16) | [`identity`] |
 //! | staging | no task stays in staging at an agent that is up (I15) | [`waits`] |
 //! | kills | a task that its agent was told to end ends within a bound (I14) | [`waits`] |
 //! | answers | questions about tasks are answered, once and truthfully (I20) | [`answers`] |
 //! | liveness | when faults stop, everybody is connected within a bound (L2) | [`liveness`] |
 //! | sessions | a framework has one scheduler, and who was replaced hears no more | [`sessions`] |
-//! | convergence | what operations have made stays (I5), and all agree on it | [`reserved`] |
 //! | convergence | when faults stop, all views agree and offers flow | [`convergence`] |
 //!
-//! Offers, holders, sessions, tasks and updates are looked at after every step; machines, replay
-//! and conservation are recomputed from scratch, which costs more the larger a cluster is, and so
-//! only at some steps ([`Checking::Sampled`]) and when a cluster has come to rest.
+//! After every step is looked at what it has changed: who is given what goes through books of our own
+//! ([`ledger`]), so that a step costs no more in a large cluster. All is recomputed from scratch, and
+//! compared with these books, only at some steps ([`Checking::Sampled`]) and when a cluster has come
+//! to rest: the books of the master and its allocator, machines, replay, waits and bounds.
 //!
 //! That nothing is told before it is durable needs no check of its own: effects leave only through
 //! the gate, a crash loses what is not durable, and then a broken promise breaks one of the above.
 
+mod account;
 mod answers;
+mod bounds;
+pub(super) mod completion;
+mod confirmed;
 pub(super) mod conservation;
 pub(super) mod convergence;
+pub(super) mod deliveries;
+mod entries;
+mod holders;
 pub(super) mod identity;
 mod leaders;
+mod ledger;
 mod liveness;
-pub(super) mod offers;
+mod offers;
+mod quota;
 pub(super) mod reserved;
 mod sessions;
 pub(super) mod streams;
@@ -49,7 +64,7 @@ use super::world::{Totals, World, at};
 use crate::agent::{self, Agent, AgentState};
 use crate::ids::PeerId;
 use crate::machine::Output;
-use crate::master;
+use crate::master::{self, Master};
 use crate::protocol::agent::ToMaster;
 use crate::protocol::operator::AgentView;
 use crate::protocol::scheduler::Event;
@@ -62,7 +77,8 @@ type Broken = (Property, String);
 #[derive(Debug)]
 pub(super) struct Watch {
     checking: Checking,
-    offers: offers::Ledger,
+    ledger: ledger::Ledger,
+    offers: offers::DeadOffers,
     sessions: sessions::Sessions,
     answers: answers::Answers,
     removed: identity::Removed,
@@ -73,7 +89,8 @@ impl Watch {
     pub(super) fn new(checking: Checking, totals: Arc<Totals>, registry: Registry) -> Self {
         Self {
             checking,
-            offers: offers::Ledger::new(totals, registry),
+            ledger: ledger::Ledger::new(totals, registry),
+            offers: offers::DeadOffers::default(),
             sessions: sessions::Sessions::default(),
             answers: answers::Answers::default(),
             removed: identity::Removed::default(),
@@ -92,7 +109,8 @@ impl Watch {
     /// Sees what the master is about to hear.
     pub(super) fn hears(&mut self, input: &master::Input) {
         if self.checking != Checking::Off {
-            self.offers.hears(input);
+            self.offers.hears(input, &self.ledger);
+            self.ledger.hears(input);
             self.sessions.hears(input);
             self.answers.hears(input);
         }
@@ -105,10 +123,11 @@ impl Watch {
         }
         match output {
             Output::Persist(op) => {
-                self.offers.wrote(op);
+                self.ledger.wrote(op);
                 self.removed.wrote(op);
             }
             Output::Effect(effect) | Output::Free(effect) => {
+                self.ledger.saw(effect);
                 self.offers.saw(effect);
                 self.sessions.saw(effect);
                 self.answers.saw(effect);
@@ -123,7 +142,12 @@ impl Watch {
     }
 
     /// Says what should not have been.
-    fn check(&mut self) -> Result<(), Broken> {
+    fn check(&mut self, master: Option<&Master>) -> Result<(), Broken> {
+        self.ledger.check()?;
+        if let Some(master) = master {
+            let booked = conservation::check_step(&mut self.ledger, master);
+            booked.map_err(|problem| (Property::Conservation, problem))?;
+        }
         self.offers.check()?;
         self.removed.check()?;
         self.sessions.check()
@@ -138,7 +162,10 @@ impl World {
             return;
         }
         let mut result = match name {
-            Name::Master => self.watch.check().and_then(|()| self.check_answers()),
+            Name::Master => {
+                let checked = self.watch.check(self.master.machine());
+                checked.and_then(|()| self.check_answers())
+            }
             // What is cheap is looked at where a container is launched.
             Name::Agent(_) | Name::Executor { .. } => Ok(()),
             Name::Framework(n) => self.check_heard(n),
@@ -146,6 +173,7 @@ impl World {
         if self.is_due() {
             result = result.and_then(|()| self.check_whole(name));
             result = result.and_then(|()| self.check_waits(name));
+            result = result.and_then(|()| bounds::check(self, name));
         }
         self.note(name, result);
     }
@@ -222,14 +250,52 @@ impl World {
             heard = self.identities.agent_hears(n, message);
         }
         let seat = &mut self.agents[at(n)];
+        let message = match &input {
+            agent::Input::Master { message, .. } => Some(message),
+            agent::Input::MasterFound { .. }
+            | agent::Input::MasterLost { .. }
+            | agent::Input::ExecutorConnected { .. }
+            | agent::Input::ExecutorDisconnected { .. }
+            | agent::Input::Executor { .. }
+            | agent::Input::Container(_)
+            | agent::Input::DiskUsed { .. }
+            | agent::Input::SandboxDeleted { .. }
+            | agent::Input::Leave => None,
+        };
+        let mut confirmed = confirmed::Turn::new(message, speaks, seat.seen);
         let mut turn = leaders::Turn::new(speaks, seat.seen);
-        seat.node
-            .handle(input, &mut self.shared, |output| turn.saw(output));
+        seat.node.handle(input, &mut self.shared, |output| {
+            turn.saw(output);
+            confirmed.saw(output);
+        });
         let (seen, result) = turn.end();
         seat.seen = seen;
-        if self.options.checking != Checking::Off {
-            self.note(Name::Agent(n), heard.and(result));
+        if self.options.checking == Checking::Off {
+            return;
         }
+        let delivered = match confirmed.end() {
+            Ok(Some(said)) => deliveries::check(self, n, &said),
+            Ok(None) => Ok(()),
+            Err(broken) => Err(broken),
+        };
+        self.note(Name::Agent(n), heard.and(result).and(delivered));
+    }
+
+    /// Lets an agent hear somebody else than a master.
+    pub(super) fn agent_hears_locally(&mut self, n: u32, input: agent::Input) {
+        let mut confirmed = confirmed::Turn::new(None, None, 0);
+        let node = &mut self.agents[at(n)].node;
+        node.handle(input, &mut self.shared, |output| confirmed.saw(output));
+        self.note(Name::Agent(n), confirmed.end().map(drop));
+    }
+
+    /// Wakes an agent; returns whether it was time.
+    pub(super) fn agent_wakes(&mut self, n: u32) -> bool {
+        let mut confirmed = confirmed::Turn::new(None, None, 0);
+        let node = &mut self.agents[at(n)].node;
+        let woken = node.wake(&mut self.shared, |output| confirmed.saw(output));
+        self.note(Name::Agent(n), confirmed.end().map(drop));
+        woken
     }
 
     /// Checks what a framework hears.
@@ -327,7 +393,9 @@ impl World {
                     return Ok(());
                 };
                 master.check();
-                conservation::check(master).map_err(|problem| (Property::Conservation, problem))
+                let books = conservation::check_books(&self.watch.ledger, master);
+                let checked = books.and_then(|()| conservation::check(master));
+                checked.map_err(|problem| (Property::Conservation, problem))
             }
             Name::Agent(n) => {
                 let agent = self.agents[at(n)].node.machine();

@@ -1,13 +1,54 @@
-//! What operations have made stays (I5): the master and an agent that is registered with it agree
-//! on what the agent has, and in kind and amount that is what it always had.
+//! What is reserved stays, and stays with its role (I5).
 //!
-//! Looked at when a cluster has come to rest: until then an operation may be on its way.
+//! It is offered to its role and those below it only, and to a framework in a role that it is in.
+//! What operations have made of an agent is in kind and amount what it always had; and when a
+//! cluster has come to rest, the agent agrees with the master on it: until then an operation may be
+//! on its way.
 
 use alloc::format;
 use alloc::string::String;
 
+use super::Broken;
+use super::ledger::Ledger;
 use crate::agent::Agent;
+use crate::ids::AgentId;
+use crate::protocol::offer::Offer;
 use crate::protocol::operator::AgentView;
+use crate::resources::Resources;
+use crate::sim::property::Property;
+
+/// Checks that an offer is for somebody who may have it.
+pub(super) fn check_offer(ledger: &Ledger, offer: &Offer) -> Result<(), Broken> {
+    let Offer { id, role, .. } = offer;
+    let mut entries = offer.resources.iter();
+    if let Some(other) = entries.find(|entry| !entry.is_allocatable_to(role)) {
+        let problem = format!("{id} offers {other} to {role}");
+        return Err((Property::Reserved, problem));
+    }
+    let framework = ledger.registry().framework(&offer.framework);
+    if framework.is_none_or(|enrolled| !enrolled.info.roles.contains(role)) {
+        let problem = format!("{id} is for {} in {role}, where it is not", offer.framework);
+        return Err((Property::Reserved, problem));
+    }
+    Ok(())
+}
+
+/// Checks that operations have left as much of everything as an agent has described.
+pub(super) fn check_total(
+    agent: &AgentId,
+    described: Option<&Resources>,
+    total: &Resources,
+) -> Result<(), Broken> {
+    let Some(described) = described else {
+        let problem = format!("{agent} is nobody who is there");
+        return Err((Property::Reserved, problem));
+    };
+    if total.total() == described.total() {
+        return Ok(());
+    }
+    let problem = format!("{agent} had {described}, and has {total}");
+    Err((Property::Reserved, problem))
+}
 
 /// Says about what of an agent the master is wrong.
 pub(in crate::sim) fn disagreement(agents: &[AgentView], agent: &Agent) -> Option<String> {

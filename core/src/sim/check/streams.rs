@@ -12,14 +12,22 @@ use smallvec::SmallVec;
 use super::Broken;
 use crate::ids::{FrameworkId, TaskId, UpdateId};
 use crate::protocol::agent::ToMaster;
+use crate::protocol::status::TaskState;
 use crate::sim::property::Property;
 
 /// The updates of one task, in the order in which its agent first sent them.
 #[derive(Debug, Default)]
 struct Stream {
-    updates: SmallVec<[UpdateId; 4]>,
+    updates: SmallVec<[(UpdateId, TaskState); 4]>,
     /// How many of them the framework has heard.
     heard: usize,
+}
+
+impl Stream {
+    fn place(&self, update: UpdateId) -> Option<usize> {
+        let mut updates = self.updates.iter();
+        updates.position(|(known, _)| *known == update)
+    }
 }
 
 /// The updates of all tasks.
@@ -38,10 +46,22 @@ impl Streams {
         {
             let tasks = self.tasks.entry(framework.clone()).or_default();
             let stream = tasks.entry(status.task.clone()).or_default();
-            if !stream.updates.contains(&update) {
-                stream.updates.push(update);
+            if !stream.updates.iter().any(|(known, _)| *known == update) {
+                stream.updates.push((update, status.state));
             }
         }
+    }
+
+    /// Returns what an update says that an agent has sent and its framework was not told.
+    pub(in crate::sim) fn unheard(
+        &self,
+        framework: &FrameworkId,
+        task: &TaskId,
+        update: UpdateId,
+    ) -> Option<TaskState> {
+        let stream = self.tasks.get(framework)?.get(task)?;
+        let place = stream.place(update)?;
+        (place >= stream.heard).then(|| stream.updates[place].1)
     }
 
     /// A scheduler of a framework was told an update.
@@ -55,7 +75,7 @@ impl Streams {
         let Some(stream) = tasks.and_then(|tasks| tasks.get_mut(task)) else {
             return Ok(());
         };
-        let Some(place) = stream.updates.iter().position(|known| *known == update) else {
+        let Some(place) = stream.place(update) else {
             return Ok(());
         };
         if place > stream.heard {
@@ -72,7 +92,7 @@ impl Streams {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::status::{Source, TaskState, TaskStatus};
+    use crate::protocol::status::{Source, TaskStatus};
     use crate::time::Time;
 
     struct Scene {
@@ -118,8 +138,16 @@ mod tests {
         let mut scene = Scene::new();
         scene.sends(1);
         scene.sends(1);
+        let unheard = |scene: &Scene, update| {
+            let (framework, task) = (&scene.framework, &scene.task);
+            scene.streams.unheard(framework, task, UpdateId(update))
+        };
+        assert_eq!(unheard(&scene, 1), Some(TaskState::Running));
         assert_eq!(scene.hears(1), Ok(()));
+        assert_eq!(unheard(&scene, 1), None);
         scene.sends(2);
+        assert_eq!(unheard(&scene, 2), Some(TaskState::Running));
+        assert_eq!(unheard(&scene, 7), None, "no agent has said that");
         assert_eq!(scene.hears(1), Ok(()), "it may be heard again");
         assert_eq!(scene.hears(7), Ok(()), "a master says something itself");
         assert_eq!(scene.hears(2), Ok(()));

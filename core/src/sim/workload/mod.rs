@@ -19,7 +19,7 @@ pub use self::replay::Asking;
 pub(super) use self::replay::{Board, Replay};
 use super::options::Demand;
 use crate::ids::{ExecutorId, TaskId};
-use crate::protocol::offer::Offer;
+use crate::protocol::offer::{Offer, Operation, TaskGroup};
 use crate::protocol::status::TaskState;
 use crate::protocol::task::{CommandInfo, ExecutorInfo, TaskInfo};
 use crate::resources::{Ranges, Resource, Resources, Value};
@@ -48,6 +48,8 @@ pub struct Steady {
     launched: u64,
     /// How many were seen to run.
     ran: u64,
+    /// How many ended well.
+    finished: u64,
     /// The tasks that have not ended.
     tasks: BTreeMap<TaskId, Progress>,
     /// Tasks that were silent for too long. They do not count, and are killed until it is known
@@ -66,6 +68,7 @@ impl Steady {
             name: name.into(),
             launched: 0,
             ran: 0,
+            finished: 0,
             tasks: BTreeMap::new(),
             given_up: BTreeSet::new(),
             silences: VecDeque::new(),
@@ -75,26 +78,80 @@ impl Steady {
 
     fn on_offer(&mut self, now: Time, offer: &Offer, calls: &mut Vec<UserCall>) {
         let mut rest = offer.resources.clone();
-        let mut tasks = Vec::new();
-        while self.tasks.len() < self.demand.tasks {
+        let (mut alone, mut operations) = (Vec::new(), Vec::new());
+        let group = self.demand.group.max(1);
+        while self.wants(group) {
             // What is offered may be reserved, and then is not what is asked for.
-            let Some(needs) = self.needs(&rest) else {
+            let Some((needs, left)) = self.needs_of(&rest, group) else {
                 break;
             };
-            rest = needs.1;
-            let resources = needs.0;
-            self.launched += 1;
-            let text = format!("{}-{}", self.name, self.launched);
-            let id = TaskId::new(&text).expect("the name of a framework makes an id");
-            self.tasks.insert(id.clone(), Progress::Silent);
-            self.silences.push_back((now, id.clone()));
-            tasks.push(self.task(offer, id, resources));
+            rest = left;
+            let tasks = needs.into_iter().map(|needs| self.next(now, offer, needs));
+            let mut tasks: Vec<TaskInfo> = tasks.collect();
+            if group == 1 {
+                alone.append(&mut tasks);
+                continue;
+            }
+            let own = tasks.first_mut().and_then(|task| task.executor.take());
+            tasks.iter_mut().for_each(|task| task.executor = None);
+            let executor = own.unwrap_or_else(|| self.built_in());
+            operations.push(Operation::LaunchGroup(TaskGroup { executor, tasks }));
         }
-        calls.push(if tasks.is_empty() {
+        if !alone.is_empty() {
+            operations.push(Operation::Launch(alone));
+        }
+        calls.push(if operations.is_empty() {
             UserCall::decline(offer, Some(REFUSE))
         } else {
-            UserCall::launch(offer, tasks, Some(REFUSE))
+            UserCall::Accept {
+                offers: Vec::from([offer.id.clone()]),
+                operations,
+                refuse: Some(REFUSE),
+            }
         });
+    }
+
+    /// Returns whether it wants so many tasks more.
+    fn wants(&self, more: usize) -> bool {
+        let open = self.tasks.len();
+        let left = self.demand.total.map(|total| {
+            let left = total.saturating_sub(self.finished);
+            left.saturating_sub(open as u64)
+        });
+        open + more <= self.demand.tasks && left != Some(0)
+    }
+
+    /// Names and describes one more task.
+    fn next(&mut self, now: Time, offer: &Offer, resources: Resources) -> TaskInfo {
+        self.launched += 1;
+        let text = format!("{}-{}", self.name, self.launched);
+        let id = TaskId::new(&text).expect("the name of a framework makes an id");
+        self.tasks.insert(id.clone(), Progress::Silent);
+        self.silences.push_back((now, id.clone()));
+        self.task(offer, id, resources)
+    }
+
+    /// Picks what a group takes of what is left, task by task, and its executor. Returns it, and
+    /// what is left then.
+    fn needs_of(&self, rest: &Resources, group: usize) -> Option<(Vec<Resources>, Resources)> {
+        let mut rest = rest.clone();
+        if group > 1 {
+            rest = rest.checked_sub(&group_executor()).ok()?;
+        }
+        let mut all = Vec::new();
+        for _ in 0..group {
+            let (needs, left) = self.needs(&rest)?;
+            all.push(needs);
+            rest = left;
+        }
+        Some((all, rest))
+    }
+
+    /// Describes the agent's own executor for the newest group.
+    fn built_in(&self) -> ExecutorInfo {
+        let name = format!("{}-group-{}", self.name, self.launched);
+        let id = ExecutorId::new(&name).expect("the name of a framework makes an id");
+        ExecutorInfo::built_in(id, group_executor())
     }
 
     /// Picks what one task takes of what is left. Returns it, and what is left then.
@@ -121,7 +178,12 @@ impl Steady {
         let name = format!("{}-executor-{of}", self.name);
         let executor = ExecutorId::new(&name).expect("the name of a framework makes an id");
         let program = CommandInfo::shell("executor");
-        let executor = ExecutorInfo::new(executor, shared.resources.clone(), program);
+        let needs = if self.demand.group > 1 {
+            group_executor()
+        } else {
+            shared.resources.clone()
+        };
+        let executor = ExecutorInfo::new(executor, needs, program);
         let mut task = TaskInfo::new(id, offer.agent.clone(), resources);
         task.data = command.value.into_bytes();
         task.executor = Some(executor);
@@ -173,7 +235,7 @@ impl Steady {
 
     /// Says whether it wants offers, if that has changed.
     fn adjust(&mut self, calls: &mut Vec<UserCall>) {
-        let is_content = self.tasks.len() >= self.demand.tasks;
+        let is_content = !self.wants(self.demand.group.max(1));
         if is_content != self.is_suppressed {
             self.is_suppressed = is_content;
             calls.push(if is_content {
@@ -196,8 +258,10 @@ impl Logic for Steady {
             UserEvent::Update(status)
                 if status.state.is_terminal() || status.state == TaskState::Unknown =>
             {
-                self.tasks.remove(&status.task);
+                let is_known = self.tasks.remove(&status.task).is_some();
                 self.given_up.remove(&status.task);
+                let is_good = status.state == TaskState::Finished;
+                self.finished += u64::from(is_known && is_good);
             }
             UserEvent::Update(status) => self.hear(now, status.task, status.state, calls),
             UserEvent::Subscribed { .. }
@@ -222,6 +286,11 @@ impl Logic for Steady {
     fn deadline(&self) -> Option<Time> {
         self.silences.front().map(|(at, _)| *at + UNHEARD)
     }
+}
+
+/// What the executor of a group takes beside its tasks (TK-14).
+fn group_executor() -> Resources {
+    "cpus:0.01;mem:32".parse().expect("a literal that parses")
 }
 
 /// Picks the first unreserved ports of an offer, if it has so many.

@@ -1,0 +1,718 @@
+//! Who has what of each agent, by what the master hears, says and writes down.
+//!
+//! A second set of books, kept step by step and apart from the master's own: what is offered, what
+//! tasks and executors use, what operations have made. The properties about resources are looked at
+//! where an entry is made ([`super::holders`], [`super::reserved`], [`super::quota`]), so that a
+//! step costs as much as it changes; and all of the books is compared with the master's at some
+//! steps ([`super::conservation`]).
+//!
+//! Deliberately not here: how entries are made ([`super::entries`]), and what is told of tasks.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::Broken;
+use super::account::Account;
+use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, PeerId, TaskId};
+use crate::machine::Durable;
+use crate::master::{Effect, Input};
+use crate::protocol::agent::{TaskReport, ToAgent, ToMaster};
+use crate::protocol::offer::Offer;
+use crate::protocol::scheduler::{Call, Event};
+use crate::protocol::status::{TaskState, TaskStatus};
+use crate::protocol::task::ExecutorInfo;
+use crate::registry::{Registry, RegistryOp};
+use crate::resources::{Quantities, Resources};
+use crate::roles::Role;
+use crate::sim::world::Totals;
+
+/// A task that was launched or reported under this leadership.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) agent: AgentId,
+    pub(super) role: Role,
+    pub(super) resources: Resources,
+    pub(super) executor: Option<(ExecutorId, Resources)>,
+    pub(super) state: TaskState,
+    pub(super) is_booked: bool,
+}
+
+impl Task {
+    pub(super) fn new(
+        agent: AgentId,
+        role: Role,
+        resources: Resources,
+        executor: Option<&ExecutorInfo>,
+        state: TaskState,
+    ) -> Self {
+        let executor = executor.map(|it| (it.id.clone(), it.resources.clone()));
+        Self {
+            agent,
+            role,
+            resources,
+            executor,
+            state,
+            is_booked: false,
+        }
+    }
+}
+
+/// An agent that is just taken back, with what it says of its tasks.
+#[derive(Debug)]
+struct Returning {
+    peer: PeerId,
+    agent: AgentId,
+    reports: Vec<TaskReport>,
+    /// Frameworks that are over, or are not those that the agent knows.
+    ended: BTreeSet<FrameworkId>,
+}
+
+/// The books of one leadership.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    /// What each agent has, as long as no operation has made something else of it.
+    pub(super) totals: Arc<Totals>,
+    /// By the master's own records: what operations have made, and what quotas are.
+    pub(super) registry: Registry,
+    /// Who is registered, over which connection.
+    peers: BTreeMap<PeerId, AgentId>,
+    pub(super) offers: BTreeMap<OfferId, (PeerId, Offer)>,
+    pub(super) accounts: BTreeMap<AgentId, Account>,
+    pub(super) tasks: BTreeMap<FrameworkId, BTreeMap<TaskId, Task>>,
+    /// What agents have said so far that come back.
+    reports: BTreeMap<PeerId, Vec<TaskReport>>,
+    returning: Option<Returning>,
+    /// What is given, by role, of what adds up and is nobody's by reservation.
+    pub(super) roles: BTreeMap<Role, Quantities>,
+    /// What is given in all, of what adds up.
+    pub(super) given: Quantities,
+    /// Whether something is shared by several: then amounts do not simply add up.
+    pub(super) has_shared: bool,
+    /// Whether an entry was made since somebody asked.
+    pub(super) has_changed: bool,
+    pub(super) violation: Option<Broken>,
+}
+
+impl Ledger {
+    pub(super) fn new(totals: Arc<Totals>, registry: Registry) -> Self {
+        Self {
+            totals,
+            registry,
+            peers: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            returning: None,
+            roles: BTreeMap::new(),
+            given: Quantities::new(),
+            has_shared: false,
+            has_changed: false,
+            violation: None,
+        }
+    }
+
+    /// Returns whether an offer stands that was made to this peer.
+    pub(super) fn is_good(&self, peer: PeerId, offer: &OfferId) -> bool {
+        self.offers.get(offer).is_some_and(|(to, _)| *to == peer)
+    }
+
+    /// Visits the offers that stand.
+    pub(super) fn offers(&self) -> impl Iterator<Item = &Offer> + '_ {
+        self.offers.values().map(|(_, offer)| offer)
+    }
+
+    /// Visits what tasks and executors use on an agent, one by one.
+    pub(super) fn used(&self, agent: &AgentId) -> impl Iterator<Item = &Resources> + '_ {
+        let account = self.accounts.get(agent);
+        let tasks = account.into_iter().flat_map(Account::tasks);
+        let tasks = tasks.filter_map(|(framework, task)| self.task(framework, task));
+        let executors = account.into_iter().flat_map(Account::executors);
+        tasks.map(|task| &task.resources).chain(executors)
+    }
+
+    /// Returns what is given in all of what adds up, if that has changed since this was asked
+    /// before, and can be said.
+    pub(super) fn take_given(&mut self) -> Option<&Quantities> {
+        let has_changed = core::mem::take(&mut self.has_changed);
+        (has_changed && !self.has_shared).then_some(&self.given)
+    }
+
+    /// Returns what the registry says.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Visits what is given of what adds up, by role.
+    pub(super) fn roles(&self) -> impl Iterator<Item = (&Role, &Quantities)> + '_ {
+        self.roles.iter()
+    }
+
+    /// Visits what agents have that are there.
+    pub(super) fn connected(&self) -> impl Iterator<Item = Resources> + '_ {
+        let there: BTreeSet<&AgentId> = self.peers.values().collect();
+        let there = there.into_iter();
+        there.filter_map(|id| Some(self.registry.agent(id)?.total()))
+    }
+
+    pub(super) fn task(&self, framework: &FrameworkId, task: &TaskId) -> Option<&Task> {
+        self.tasks.get(framework)?.get(task)
+    }
+
+    pub(super) fn task_mut(&mut self, framework: &FrameworkId, task: &TaskId) -> Option<&mut Task> {
+        self.tasks.get_mut(framework)?.get_mut(task)
+    }
+
+    /// Sees what the master is about to hear.
+    pub(super) fn hears(&mut self, input: &Input) {
+        match input {
+            Input::Disconnected { peer } => self.leave(*peer),
+            Input::Scheduler { peer, call } => self.hears_scheduler(*peer, call),
+            Input::Agent { peer, message } => self.hears_agent(*peer, message),
+            Input::Connected { .. } | Input::Operator { .. } => {}
+        }
+    }
+
+    fn hears_scheduler(&mut self, peer: PeerId, call: &Call) {
+        match call {
+            Call::Accept { offers, .. } | Call::Decline { offers, .. } => {
+                // No offer ends by being named by somebody else.
+                for offer in offers {
+                    if self.is_good(peer, offer) {
+                        self.end_offer(offer);
+                    }
+                }
+            }
+            Call::Teardown => self.end_offers_of(peer),
+            Call::Subscribe { .. }
+            | Call::Suppress { .. }
+            | Call::Revive { .. }
+            | Call::Update { .. }
+            | Call::Reconcile { .. }
+            | Call::Kill { .. }
+            | Call::Acknowledge { .. }
+            | Call::AcknowledgeOperation { .. }
+            | Call::ReconcileOperations { .. }
+            | Call::Message { .. }
+            | Call::ShutdownExecutor { .. }
+            | Call::Demand { .. } => {}
+        }
+    }
+
+    fn hears_agent(&mut self, peer: PeerId, message: &ToMaster) {
+        match message {
+            ToMaster::Report { tasks, .. } | ToMaster::Reregister { tasks, .. } => {
+                let reports = self.reports.entry(peer).or_default();
+                reports.extend(tasks.iter().cloned());
+            }
+            ToMaster::Update {
+                framework,
+                status,
+                latest,
+            } => self.hears_update(peer, framework, status, *latest),
+            ToMaster::Register { .. }
+            | ToMaster::Pong
+            | ToMaster::Converted(_)
+            | ToMaster::CarriedOut { .. }
+            | ToMaster::OperationUpdate { .. }
+            | ToMaster::Message { .. }
+            | ToMaster::ExecutorEnded { .. }
+            | ToMaster::Unregister => {}
+        }
+    }
+
+    fn hears_update(
+        &mut self,
+        peer: PeerId,
+        framework: &FrameworkId,
+        status: &TaskStatus,
+        latest: TaskState,
+    ) {
+        if !may_report(status.state) || !may_report(latest) {
+            return;
+        }
+        let Some(agent) = self.peers.get(&peer).cloned() else {
+            return;
+        };
+        let Some(task) = self.task_mut(framework, &status.task) else {
+            return;
+        };
+        if task.agent != agent || task.state.is_terminal() {
+            return;
+        }
+        let newest = if status.state.is_terminal() {
+            status.state
+        } else {
+            latest
+        };
+        if task.state.may_become(newest) {
+            task.state = newest;
+        }
+        let (is_over, is_booked) = (task.state.is_terminal(), task.is_booked);
+        if is_over {
+            self.unbook(framework, &status.task);
+        } else if !is_booked {
+            self.adopt(framework, &status.task);
+        }
+    }
+
+    /// Sees what the master writes down.
+    pub(super) fn wrote(&mut self, op: &RegistryOp) {
+        self.registry.apply(op);
+        match op {
+            RegistryOp::Unreachable { id, .. } => self.end_tasks_on(id, TaskState::Unreachable),
+            RegistryOp::Remove { id, .. } => {
+                self.end_tasks_on(id, TaskState::Gone);
+                self.peers.retain(|_, agent| agent != id);
+            }
+            RegistryOp::EndFramework { id, .. } => self.end_tasks_of(id),
+            RegistryOp::ForgetFramework { id } => {
+                self.tasks.remove(id);
+            }
+            RegistryOp::Admit { id, .. }
+            | RegistryOp::Update { id, .. }
+            | RegistryOp::Convert { agent: id, .. }
+            | RegistryOp::Restore { agent: id, .. } => self.recount(id),
+            RegistryOp::Lead { .. }
+            | RegistryOp::SetQuotas { .. }
+            | RegistryOp::SetWeights { .. }
+            | RegistryOp::Reachable { .. }
+            | RegistryOp::Prune { .. }
+            | RegistryOp::SetStanding { .. }
+            | RegistryOp::Settle { .. }
+            | RegistryOp::EnrolFramework { .. }
+            | RegistryOp::FrameworkAway { .. }
+            | RegistryOp::FrameworkBack { .. } => {}
+        }
+    }
+
+    /// Sees what the master wants.
+    pub(super) fn saw(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Scheduler { peer, event } => match event {
+                Event::Offers(offers) => {
+                    self.take_back();
+                    for offer in offers {
+                        self.offer(*peer, offer);
+                    }
+                }
+                Event::Rescind(offer) => self.end_offer(offer),
+                Event::Error { .. } => self.end_offers_of(*peer),
+                Event::Subscribed { .. }
+                | Event::Heartbeat
+                | Event::Update(_)
+                | Event::OperationUpdate(_)
+                | Event::Message { .. }
+                | Event::ExecutorEnded { .. }
+                | Event::Rejected { .. }
+                | Event::Updated
+                | Event::Reconciled(_) => {}
+            },
+            Effect::Agent { peer, message } => self.saw_order(*peer, message),
+            Effect::Disconnect { peer, .. } => self.leave(*peer),
+            Effect::Respond { .. } | Effect::Resign { .. } => {}
+        }
+    }
+
+    fn saw_order(&mut self, peer: PeerId, message: &ToAgent) {
+        match message {
+            ToAgent::Registered { id, .. } => {
+                self.peers.insert(peer, id.clone());
+            }
+            ToAgent::Reregistered { id, .. } => {
+                self.peers.insert(peer, id.clone());
+                self.returning = Some(Returning {
+                    peer,
+                    agent: id.clone(),
+                    reports: self.reports.remove(&peer).unwrap_or_default(),
+                    ended: BTreeSet::new(),
+                });
+            }
+            ToAgent::ShutdownFramework(framework) => {
+                let returning = self.returning.as_mut();
+                if let Some(returning) = returning.filter(|it| it.peer == peer) {
+                    returning.ended.insert(framework.clone());
+                }
+            }
+            ToAgent::RunTask {
+                framework,
+                role,
+                task,
+                starts_executor,
+            } => {
+                let starts = self.launch(framework.id.as_ref(), role, task);
+                self.expect_executor(task, starts, *starts_executor);
+            }
+            ToAgent::RunGroup(order) => {
+                let mut starts = false;
+                for task in &order.tasks {
+                    starts |= self.launch(order.framework.id.as_ref(), &order.role, task);
+                }
+                if let Some(task) = order.tasks.first() {
+                    self.expect_executor(task, starts, order.starts_executor);
+                }
+            }
+            ToAgent::Refused(_)
+            | ToAgent::Ping
+            | ToAgent::KillTask { .. }
+            | ToAgent::Acknowledge { .. }
+            | ToAgent::Missing(_)
+            | ToAgent::Convert(_)
+            | ToAgent::AcknowledgeOperation { .. }
+            | ToAgent::Shutdown(_)
+            | ToAgent::Drain { .. }
+            | ToAgent::Undrain
+            | ToAgent::UpdateFramework(_)
+            | ToAgent::Message { .. }
+            | ToAgent::ShutdownExecutor { .. } => {}
+        }
+    }
+
+    /// Ends a turn; says what should not have been given.
+    pub(super) fn check(&mut self) -> Result<(), Broken> {
+        self.take_back();
+        self.violation.take().map_or(Ok(()), Err)
+    }
+
+    fn leave(&mut self, peer: PeerId) {
+        self.end_offers_of(peer);
+        self.peers.remove(&peer);
+        self.reports.remove(&peer);
+    }
+
+    /// Takes in what an agent has reported that is taken back.
+    fn take_back(&mut self) {
+        let Some(returning) = self.returning.take() else {
+            return;
+        };
+        let agent = returning.agent;
+        let reports = returning.reports.into_iter();
+        let reports = reports.filter(|report| !returning.ended.contains(&report.framework));
+        for report in reports.filter(|report| may_report(report.state)) {
+            let (framework, id, state) = (report.framework, report.task, report.state);
+            let Some(task) = self.task_mut(&framework, &id) else {
+                let executor = report.executor.as_ref();
+                let task = Task::new(
+                    agent.clone(),
+                    report.role,
+                    report.resources,
+                    executor,
+                    state,
+                );
+                let tasks = self.tasks.entry(framework.clone()).or_default();
+                tasks.insert(id.clone(), task);
+                if !state.is_terminal() {
+                    self.adopt(&framework, &id);
+                }
+                continue;
+            };
+            if task.agent != agent || !task.state.may_become(state) {
+                continue;
+            }
+            let before = core::mem::replace(&mut task.state, state);
+            if state.is_terminal() {
+                self.unbook(&framework, &id);
+            } else if before == TaskState::Unreachable {
+                self.adopt(&framework, &id);
+            }
+        }
+    }
+}
+
+/// Whether this is an agent's to say; the other states are the master's.
+const fn may_report(state: TaskState) -> bool {
+    !matches!(
+        state,
+        TaskState::Unreachable | TaskState::GoneByOperator | TaskState::Unknown
+    )
+}
+
+/// One framework on one agent, for the tests of what is looked at in the books.
+#[cfg(test)]
+pub(super) mod scene {
+    use alloc::format;
+    use alloc::string::String;
+    use alloc::vec;
+    use core::time::Duration;
+
+    use super::*;
+    use crate::ids::MasterId;
+    use crate::protocol::framework::FrameworkInfo;
+    use crate::protocol::node::AgentInfo;
+    use crate::protocol::offer::Operation;
+    use crate::protocol::status::Source;
+    use crate::protocol::task::{CommandInfo, TaskInfo};
+    use crate::time::Time;
+
+    pub(in crate::sim::check) const OWNER: PeerId = PeerId(1);
+    pub(in crate::sim::check) const AGENT: PeerId = PeerId(2);
+    pub(in crate::sim::check) const OTHER: PeerId = PeerId(3);
+
+    pub(in crate::sim::check) fn bag(text: &str) -> Resources {
+        Resources::parse(text).unwrap()
+    }
+
+    pub(in crate::sim::check) fn agent() -> AgentId {
+        AgentId::new("m-S1").unwrap()
+    }
+
+    pub(in crate::sim::check) fn framework() -> FrameworkId {
+        FrameworkId::new("m-0000").unwrap()
+    }
+
+    /// Begins with an agent of four cores and four ports that is registered.
+    pub(in crate::sim::check) fn book() -> Ledger {
+        let has = bag("cpus:4;ports:[1-4]");
+        let totals = [(String::from("host"), has.clone())].into();
+        let mut ledger = Ledger::new(Arc::new(totals), Registry::default());
+        let info = AgentInfo::new("host", "host:5051", has);
+        let (id, name, info) = (agent(), String::from("host"), Arc::new(info));
+        ledger.wrote(&RegistryOp::Admit { id, name, info });
+        ledger.wrote(&RegistryOp::EnrolFramework {
+            id: framework(),
+            info: Arc::new(FrameworkInfo {
+                id: Some(framework()),
+                ..FrameworkInfo::new("f")
+            }),
+            vouched: true,
+        });
+        ledger.saw(&Effect::Agent {
+            peer: AGENT,
+            message: ToAgent::Registered {
+                id: agent(),
+                master: MasterId::of("m", 1).unwrap(),
+                epoch: 1,
+                ping_timeout: Duration::from_secs(75),
+            },
+        });
+        ledger
+    }
+
+    pub(in crate::sim::check) fn event(peer: PeerId, event: Event) -> Effect {
+        Effect::Scheduler { peer, event }
+    }
+
+    pub(in crate::sim::check) fn subscribed(peer: PeerId) -> Effect {
+        let subscribed = Event::Subscribed {
+            framework: framework(),
+            master: MasterId::of("m", 1).unwrap(),
+            epoch: 1,
+            heartbeat: Duration::from_secs(15),
+            domain: None,
+        };
+        event(peer, subscribed)
+    }
+
+    pub(in crate::sim::check) fn offer(n: u32, resources: &str) -> Offer {
+        let id = OfferId::new(&format!("m-O{n}")).unwrap();
+        Offer::new(id, framework(), agent(), bag(resources))
+    }
+
+    pub(in crate::sim::check) fn offers(offers: &[&Offer]) -> Effect {
+        let offers = offers.iter().copied().cloned().collect();
+        event(OWNER, Event::Offers(offers))
+    }
+
+    /// A task that takes all of an offer.
+    pub(in crate::sim::check) fn task(offer: &Offer) -> TaskInfo {
+        let id = TaskId::new(&format!("{}-task", offer.id)).unwrap();
+        offer.task(id, offer.resources.clone(), CommandInfo::shell("true"))
+    }
+
+    pub(in crate::sim::check) fn accept(peer: PeerId, offer: &Offer) -> Input {
+        let offers = vec![offer.id.clone()];
+        let operations = vec![Operation::Launch(vec![task(offer)])];
+        let refuse = None;
+        let call = Call::Accept {
+            offers,
+            operations,
+            refuse,
+        };
+        Input::Scheduler { peer, call }
+    }
+
+    pub(in crate::sim::check) fn run(task: &TaskInfo) -> Effect {
+        Effect::Agent {
+            peer: AGENT,
+            message: ToAgent::RunTask {
+                framework: FrameworkInfo {
+                    id: Some(framework()),
+                    ..FrameworkInfo::new("f")
+                },
+                role: Role::any(),
+                task: task.clone(),
+                starts_executor: task.executor.is_some(),
+            },
+        }
+    }
+
+    pub(in crate::sim::check) fn update(task: &TaskInfo, state: TaskState) -> Input {
+        let status = TaskStatus::new(task.id.clone(), state, Source::Agent, Time::ZERO);
+        let (framework, latest) = (framework(), state);
+        let message = ToMaster::Update {
+            framework,
+            status,
+            latest,
+        };
+        let peer = AGENT;
+        Input::Agent { peer, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::scene::*;
+    use super::*;
+    use crate::protocol::task::TaskInfo;
+    use crate::sim::property::Property;
+
+    fn broken(ledger: &mut Ledger) -> Option<Property> {
+        ledger.check().err().map(|(property, _)| property)
+    }
+
+    /// Has an offer taken for one task.
+    fn launch(ledger: &mut Ledger, offer: &Offer) -> TaskInfo {
+        let task = task(offer);
+        ledger.saw(&offers(&[offer]));
+        ledger.hears(&accept(OWNER, offer));
+        ledger.saw(&run(&task));
+        task
+    }
+
+    // I2, OF-02
+    #[test]
+    fn what_is_offered_twice_is_found() {
+        let (first, second) = (
+            offer(1, "cpus:3;ports:[1-2]"),
+            offer(2, "cpus:1;ports:[2-3]"),
+        );
+        let mut twice = book();
+        twice.saw(&offers(&[&first, &second]));
+        assert_eq!(broken(&mut twice), Some(Property::Holders));
+        let mut too_much = book();
+        too_much.saw(&offers(&[&offer(1, "cpus:3"), &offer(2, "cpus:2")]));
+        assert_eq!(broken(&mut too_much), Some(Property::Holders));
+
+        let decline = |peer| {
+            let (offers, refuse) = (vec![first.id.clone()], None);
+            let call = Call::Decline { offers, refuse };
+            Input::Scheduler { peer, call }
+        };
+        let again = |ends: &dyn Fn(&mut Ledger)| {
+            let mut ledger = book();
+            ledger.saw(&offers(&[&first]));
+            ends(&mut ledger);
+            ledger.saw(&offers(&[&second]));
+            ledger.check().is_ok()
+        };
+        let teardown = Input::Scheduler {
+            peer: OWNER,
+            call: Call::Teardown,
+        };
+        let rescind = event(OWNER, Event::Rescind(first.id.clone()));
+        assert!(again(&|ledger| ledger.hears(&decline(OWNER))));
+        assert!(again(&|ledger| ledger.saw(&rescind)));
+        assert!(again(&|ledger| ledger.hears(&teardown)));
+        assert!(again(
+            &|ledger| ledger.hears(&Input::Disconnected { peer: OWNER })
+        ));
+        assert!(!again(&|ledger| ledger.hears(&decline(OTHER))));
+        assert!(!again(
+            &|ledger| ledger.hears(&Input::Disconnected { peer: OTHER })
+        ));
+    }
+
+    // I1, I2, TK-35
+    #[test]
+    fn what_a_task_uses_is_nobody_elses_until_it_ends() {
+        let (first, second) = (offer(1, "cpus:3;ports:[1-2]"), offer(2, "ports:[2-3]"));
+        for (ends, is_fine) in [
+            (Some(TaskState::Finished), true),
+            (Some(TaskState::Running), false),
+            // Not an agent's to say.
+            (Some(TaskState::GoneByOperator), false),
+            (None, false),
+        ] {
+            let mut ledger = book();
+            let task = launch(&mut ledger, &first);
+            assert_eq!(ledger.check(), Ok(()));
+            if let Some(state) = ends {
+                ledger.hears(&update(&task, state));
+            }
+            ledger.saw(&offers(&[&second]));
+            let expected = (!is_fine).then_some(Property::Holders);
+            assert_eq!(broken(&mut ledger), expected, "{ends:?}");
+        }
+        let mut twice = book();
+        launch(&mut twice, &first);
+        twice.saw(&run(&task(&second)));
+        assert_eq!(broken(&mut twice), Some(Property::Holders));
+    }
+
+    // SM-14, SM-16, TK-36
+    #[test]
+    fn what_is_out_of_reach_is_free_and_in_use_again_when_it_is_back() {
+        let first = offer(1, "cpus:4");
+        let mut ledger = book();
+        let task = launch(&mut ledger, &first);
+        let (id, at) = (agent(), crate::time::Time::ZERO);
+        let away = RegistryOp::Unreachable { id, at };
+        ledger.wrote(&away);
+        assert_eq!(ledger.used(&agent()).count(), 0);
+        let role = Role::any();
+        let report = TaskReport::new(framework(), role, &task, TaskState::Running);
+        ledger.hears(&Input::Agent {
+            peer: OTHER,
+            message: ToMaster::Report {
+                frameworks: Vec::new(),
+                tasks: vec![report],
+            },
+        });
+        let back = Effect::Agent {
+            peer: OTHER,
+            message: ToAgent::Reregistered {
+                id: agent(),
+                master: crate::ids::MasterId::of("m", 1).unwrap(),
+                epoch: 1,
+                ping_timeout: core::time::Duration::from_secs(75),
+            },
+        };
+        ledger.saw(&back);
+        ledger.saw(&offers(&[&offer(2, "cpus:1")]));
+        assert_eq!(broken(&mut ledger), Some(Property::Holders));
+        assert_eq!(ledger.used(&agent()).count(), 1);
+        ledger.wrote(&RegistryOp::Remove { id: agent(), at });
+        assert_eq!(ledger.used(&agent()).count(), 0);
+    }
+
+    // I5, I6, RQ-12
+    #[test]
+    fn what_is_reserved_and_what_is_above_a_limit_is_found() {
+        let reserved = offer(1, "cpus(eng):1");
+        let mut ledger = book();
+        ledger.saw(&offers(&[&reserved]));
+        assert_eq!(broken(&mut ledger), Some(Property::Reserved));
+        let mut other_role = offer(1, "cpus:1");
+        other_role.role = Role::new("eng").unwrap();
+        let mut ledger = book();
+        ledger.saw(&offers(&[&other_role]));
+        assert_eq!(broken(&mut ledger), Some(Property::Reserved));
+
+        let limits = crate::resources::Ceilings::parse("cpus:2").unwrap();
+        let quota = crate::quota::Quota {
+            limits,
+            ..crate::quota::Quota::default()
+        };
+        for (more, expected) in [("cpus:1.001", Some(Property::Quota)), ("cpus:1", None)] {
+            let mut ledger = book();
+            let quotas = vec![(Role::any(), quota.clone())];
+            ledger.wrote(&RegistryOp::SetQuotas { quotas });
+            launch(&mut ledger, &offer(1, "cpus:1"));
+            ledger.saw(&offers(&[&offer(2, more)]));
+            assert_eq!(broken(&mut ledger), expected, "{more}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! An operator who limits what the built-in frameworks may have together.
+//!
+//! Part of the world. He asks each master that does not know of it: a registry may have lost it with
+//! what was not durable.
+
+use alloc::format;
+
+use super::options::Options;
+use super::queue::Name;
+use super::world::World;
+use crate::auth::{PeerRole, Principal};
+use crate::ids::RequestId;
+use crate::master::Input;
+use crate::protocol::operator::{Call, Request};
+use crate::quota::Quota;
+use crate::roles::Role;
+
+/// The role that is limited.
+const TEAM: &str = "team";
+
+/// Returns in which role a built-in framework is.
+pub(super) fn role_of(options: &Options, framework: &str) -> Role {
+    if options.limits.iter().next().is_none() {
+        return Role::any();
+    }
+    Role::new(&format!("{TEAM}/{framework}")).expect("the name of a framework makes a role")
+}
+
+impl World {
+    /// Has the limit set, unless the master knows it.
+    pub(super) fn set_limits(&mut self) {
+        let master = self.master.machine();
+        let is_known = master.is_none_or(|master| !master.registry().quotas().is_empty());
+        let limits = self.options.limits.clone();
+        if is_known || limits.iter().next().is_none() {
+            return;
+        }
+        let peer = self.net.outside();
+        let principal = Principal {
+            role: PeerRole::Operator,
+            name: "operator".into(),
+        };
+        let quota = Quota {
+            limits,
+            ..Quota::default()
+        };
+        let team = Role::new(TEAM).expect("a literal that is a role");
+        let request = Request {
+            id: RequestId(1),
+            call: Call::UpdateQuota {
+                quotas: [(team, quota)].into(),
+                force: true,
+            },
+            after: None,
+        };
+        for input in [
+            Input::Connected { peer, principal },
+            Input::Operator { peer, request },
+            Input::Disconnected { peer },
+        ] {
+            self.watch.hears(&input);
+            let watch = &mut self.watch;
+            self.master
+                .handle(input, &mut self.shared, |output| watch.saw(output));
+        }
+        self.flush_master();
+        self.check(Name::Master);
+    }
+}
