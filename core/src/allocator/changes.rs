@@ -202,6 +202,10 @@ impl Drf {
         if let Some(recovery) = &mut self.recovery {
             recovery.missing = recovery.missing.saturating_sub(1);
             self.recovery = self.recovery.filter(|it| it.missing > 0);
+            if self.recovery.is_none() {
+                // What has waited is due now and no earlier: what the agent runs is told next.
+                self.due.since = self.due.since.map(|since| since.max(now));
+            }
         }
     }
 

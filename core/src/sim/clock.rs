@@ -7,9 +7,14 @@
 
 use core::time::Duration;
 
+use super::chance::{Purpose, stream};
+use super::options::Options;
+use super::queue::Name;
 use crate::time::Time;
 
 const MILLION: u128 = 1_000_000;
+/// A clock that is slower by much more hardly goes at all.
+const MOST_DRIFT: u32 = 500_000;
 
 /// The clock of one life.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +32,20 @@ pub(super) struct Skew {
     pub(super) behind: Duration,
     /// By how many microseconds in a second it is too fast, or too slow if negative.
     pub(super) drift: i32,
+}
+
+impl Skew {
+    /// Draws how fast the clock of a node is.
+    pub(super) fn drawn(options: &Options, name: Name) -> Self {
+        let most = options.drift.min(MOST_DRIFT);
+        let mut rng = stream(options.seed, Purpose::Clock, name);
+        let drawn = rng.below(u64::from(most) * 2 + 1);
+        let signed = |amount| i32::try_from(amount).expect("the most drift is far below");
+        Self {
+            drift: signed(drawn) - signed(u64::from(most)),
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Clock {

@@ -51,7 +51,8 @@
 //! assert_eq!(sim.report().tasks.finished, 1);
 //! ```
 //!
-//! Deliberately not here: clocks, threads, sockets and operators.
+//! Deliberately not here: real clocks, threads and sockets; and operators, but for one who limits
+//! frameworks.
 
 mod chance;
 mod check;

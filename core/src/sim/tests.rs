@@ -12,7 +12,7 @@ use super::queue::End;
 use super::world::Link;
 use super::*;
 use crate::ids::PeerId;
-use crate::resources::Resources;
+use crate::resources::{Ceilings, Resources};
 use crate::rng::Rng;
 
 fn options(agents: u32) -> Options {
@@ -444,4 +444,152 @@ fn a_master_without_the_lead_does_no_harm_and_is_left() {
         assert_eq!(sim.report().tasks.lost, 0);
         sim.expect_converged();
     }
+}
+
+// I17, AG-20, C1, C5
+#[test]
+fn whatever_happens_to_a_machine_is_counted_and_gets_well() {
+    use Kind::{ClockStep, DiskFailure, Pause, Reboot, SlowDisk};
+    let nodes = [Name::Master, Name::Agent(1), Name::Framework(1)];
+    for kind in [Pause, ClockStep, DiskFailure, SlowDisk, Reboot] {
+        for node in nodes {
+            let mut sim = Sim::new(options(2));
+            sim.run_for(Duration::from_secs(20));
+            let lasting = Duration::from_secs(40);
+            let is_possible = match (kind, node) {
+                (Pause, _) => true,
+                (Reboot, _) => node == Name::Agent(1),
+                _ => node != Name::Framework(1),
+            };
+            assert_eq!(
+                sim.inject(kind, node, lasting),
+                is_possible,
+                "{kind} {node}"
+            );
+            sim.run_for(Duration::from_secs(90));
+            let hits = sim.report().faults.get(&kind).copied();
+            assert_eq!(hits, is_possible.then_some(1), "{kind} {node}");
+            sim.heal();
+            sim.expect_converged();
+        }
+    }
+}
+
+#[test]
+fn who_is_paused_does_nothing_and_then_goes_on() {
+    for node in [Name::Master, Name::Agent(1), Name::Framework(1)] {
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let sink = Arc::clone(&lines);
+        let log = Log::Lines(Box::new(move |line| sink.lock().unwrap().push(line.into())));
+        let mut sim = Sim::with_log(options(2), log);
+        sim.run_for(Duration::from_secs(10));
+        let name = alloc::format!(" {node} ");
+        let done = || {
+            let lines = lines.lock().unwrap();
+            lines.iter().filter(|line| line.contains(&name)).count()
+        };
+        assert!(sim.inject(Kind::Pause, node, Duration::from_secs(5)));
+        let before = done();
+        sim.run_for(Duration::from_millis(4_999));
+        assert_eq!(done(), before, "{node}");
+        sim.run_for(Duration::from_secs(20));
+        assert!(done() > before, "{node}");
+        sim.expect_converged();
+    }
+}
+
+// AG-20, TK-30
+#[test]
+fn a_machine_that_reboots_loses_what_ran_on_it() {
+    let mut options = options(1);
+    options.run = Span::secs(3_600, 3_600);
+    let mut sim = Sim::new(options);
+    sim.run_for(Duration::from_secs(30));
+    let running = |sim: &Sim| sim.agent(1).map_or(0, |agent| agent.view().tasks().count());
+    assert_eq!(running(&sim), 4);
+    assert!(sim.inject(Kind::AgentCrash, Name::Agent(1), Duration::from_secs(1)));
+    sim.run_for(Duration::from_secs(30));
+    assert_eq!(sim.report().tasks.lost, 0, "containers outlive their agent");
+    assert!(sim.inject(Kind::Reboot, Name::Agent(1), Duration::from_secs(1)));
+    sim.run_for(Duration::from_secs(30));
+    assert_eq!(sim.report().tasks.lost, 4);
+    assert_eq!(running(&sim), 4, "and others came");
+}
+
+// I6, RQ-12, OF-23
+#[test]
+fn frameworks_keep_to_a_limit_and_launch_groups() {
+    let mut options = options(2);
+    options.frameworks = 2;
+    options.limits = Ceilings::parse("cpus:3").unwrap();
+    options.demand.group = 2;
+    let mut sim = Sim::new(options);
+    for _ in 0..20 {
+        sim.run_for(Duration::from_secs(10));
+        let frameworks = sim.report().frameworks;
+        let shares = frameworks.iter().map(|it| it.dominant_share_permille);
+        assert!(shares.sum::<u64>() <= 375, "three of eight cores");
+    }
+    let launched = sim.report().tasks.launched;
+    assert!(launched > 10 && launched % 2 == 0, "{launched}");
+    sim.expect_converged();
+}
+
+// L4
+#[test]
+fn work_that_has_an_end_ends_or_is_missed() {
+    let mut sim = Sim::new(options(1));
+    sim.run_for(Duration::from_secs(10));
+    assert!(sim.complete().unwrap() > Duration::ZERO);
+    let mut greedy = options(1);
+    greedy.greedy = 1;
+    assert_eq!(Sim::new(greedy).complete(), Ok(Duration::ZERO));
+
+    let mut sim = Sim::new(options(1));
+    sim.run_for(Duration::from_secs(10));
+    sim.cut(Name::Agent(1), Cut::Both);
+    let missed = sim.complete().unwrap_err();
+    assert_eq!(missed.property, Property::Completion);
+}
+
+/// Runs one task and confirms nothing.
+struct Careless {
+    launched: bool,
+}
+
+impl Logic for Careless {
+    fn on_event(
+        &mut self,
+        _: Time,
+        event: crate::scheduler::UserEvent,
+        calls: &mut Vec<crate::scheduler::UserCall>,
+    ) {
+        let crate::scheduler::UserEvent::Offers(offers) = event else {
+            return;
+        };
+        for offer in offers.iter().filter(|_| !self.launched) {
+            let needs = Resources::parse("cpus:1;mem:1").unwrap();
+            let command = crate::protocol::task::CommandInfo::shell("sleep inf");
+            let task = offer.task(TaskId::new("only").unwrap(), needs, command);
+            calls.push(crate::scheduler::UserCall::launch(offer, vec![task], None));
+        }
+        self.launched |= !offers.is_empty();
+    }
+
+    fn acknowledging(&self) -> crate::scheduler::Acknowledging {
+        crate::scheduler::Acknowledging::ByUser
+    }
+}
+
+// I10
+#[test]
+fn what_is_never_confirmed_is_found() {
+    let mut options = options(1);
+    options.frameworks = 0;
+    let mut sim = Sim::new(options);
+    let careless = Careless { launched: false };
+    sim.framework(FrameworkInfo::new("careless"), Box::new(careless));
+    sim.run_for(Duration::from_secs(30));
+    let broken = sim.converge(Duration::from_secs(600)).unwrap_err();
+    assert_eq!(broken.property, Property::Deliveries, "{broken}");
 }

@@ -162,11 +162,30 @@ impl World {
         self.shared.hit(name, Kind::ClockStep);
     }
 
-    fn at_disk(&mut self, fault: Fault, act: impl FnOnce(&mut Disk)) {
-        match fault.node {
-            Name::Master => act(&mut self.master.disk),
-            Name::Agent(n) => act(&mut self.agents[at(n)].node.disk),
-            Name::Framework(_) | Name::Executor { .. } => {}
+    fn disk(&mut self, name: Name) -> Option<&mut Disk> {
+        match name {
+            Name::Master => Some(&mut self.master.disk),
+            Name::Agent(n) => Some(&mut self.agents[at(n)].node.disk),
+            Name::Framework(_) | Name::Executor { .. } => None,
+        }
+    }
+
+    /// Lets the disk of a node take long for everything, for a while.
+    fn slow_disk(&mut self, name: Name, lasting: Duration, rng: &mut Rng) {
+        let (until, more) = (self.shared.now + lasting, rng.jitter(SLOW_DISK));
+        if let Some(disk) = self.disk(name) {
+            disk.slow(until, more);
+            self.shared.hit(name, Kind::SlowDisk);
+        }
+        if let Name::Agent(n) = name {
+            self.agents[at(n)].waits.excuse(until + SLOW_DISK);
+        }
+    }
+
+    /// Lets the disk of a node fail when it is next used.
+    fn fail_disk(&mut self, name: Name) {
+        if let Some(disk) = self.disk(name) {
+            disk.fail();
         }
     }
 
@@ -261,6 +280,11 @@ impl World {
             Kind::MasterCrash | Kind::AgentCrash | Kind::FrameworkCrash => {
                 self.crash_for(node, lasting, &mut rng);
             }
+            Kind::ClockStep => {
+                self.set_clock(node, &mut rng);
+                self.crash_for(node, lasting, &mut rng);
+            }
+            Kind::Pause => self.pause(node, lasting),
             Kind::LostLead => self.lose_lead(lasting, &mut rng),
             Kind::SecondInstance | Kind::FailoverStorm => {
                 let Name::Framework(n) = node else { return };
@@ -271,44 +295,23 @@ impl World {
                     }
                 }
             }
+            Kind::Stall => self.stall(node, lasting),
+            Kind::SlowDisk => self.slow_disk(node, lasting, &mut rng),
+            Kind::DiskFailure => self.fail_disk(node),
             Kind::DiskLoss => {
                 let Name::Agent(n) = node else { return };
                 self.lose_disk(n, &mut rng);
                 self.plan_restart(node, lasting);
-            }
-            Kind::Stall => self.stall(node, lasting),
-            Kind::SlowDisk => {
-                let (until, more) = (self.shared.now + lasting, rng.jitter(SLOW_DISK));
-                self.at_disk(fault, |disk| disk.slow(until, more));
-                self.shared.hit(node, fault.kind);
-                if let Name::Agent(n) = node {
-                    self.agents[at(n)].waits.excuse(until + SLOW_DISK);
-                }
-            }
-            Kind::DiskFailure => self.at_disk(fault, Disk::fail),
-            Kind::Pause => self.pause(node, lasting),
-            Kind::ClockStep => {
-                self.set_clock(node, &mut rng);
-                self.crash_for(node, lasting, &mut rng);
             }
             Kind::Reboot => {
                 let Name::Agent(n) = node else { return };
                 self.reboot(n, lasting, &mut rng);
             }
             Kind::Vanish => {
-                let Name::Agent(n) = node else { return };
-                if self.at_containers(n, |containers, shared| containers.vanish(&mut rng, shared)) {
-                    self.shared.hit(node, fault.kind);
-                }
+                self.suffer_in_containers(fault, |it, shared| it.vanish(&mut rng, shared))
             }
             Kind::ExecutorCrash => {
-                let Name::Agent(n) = node else { return };
-                let crash = |containers: &mut Containers, shared: &mut Shared| {
-                    containers.crash_executor(&mut rng, shared)
-                };
-                if self.at_containers(n, crash) {
-                    self.shared.hit(node, fault.kind);
-                }
+                self.suffer_in_containers(fault, |it, shared| it.crash_executor(&mut rng, shared));
             }
             Kind::Cut
             | Kind::CutOutgoing
@@ -329,6 +332,18 @@ impl World {
             | Kind::Breach
             | Kind::LaunchFailure
             | Kind::OddExecutor => {}
+        }
+    }
+
+    /// Lets something go wrong with what runs on an agent, if there is something.
+    fn suffer_in_containers(
+        &mut self,
+        fault: Fault,
+        act: impl FnOnce(&mut Containers, &mut Shared) -> bool,
+    ) {
+        let Name::Agent(n) = fault.node else { return };
+        if self.at_containers(n, act) {
+            self.shared.hit(fault.node, fault.kind);
         }
     }
 }

@@ -157,16 +157,8 @@ impl World {
             sync: options.sync,
             hits: Hits::default(),
         };
-        let drift = |name| Skew {
-            drift: drawn_drift(&options, name),
-            ..Skew::default()
-        };
-        let mut agents = agents;
-        for seat in &mut agents {
-            seat.node.skew = drift(seat.node.name);
-        }
         let mut master = Node::new(Name::Master, seed);
-        master.skew = drift(Name::Master);
+        master.skew = Skew::drawn(&options, Name::Master);
         let totals = totals(&agents);
         let registry = Registry::default();
         let watch = check::Watch::new(options.checking, Arc::clone(&totals), registry);
@@ -320,7 +312,10 @@ impl World {
             Event::Resume { node } => self.on_resume(node),
             Event::Unclog { client } => {
                 for (link, to, frame) in self.net.unclog(self.shared.now, client) {
-                    self.on_arrive(link, to, frame);
+                    let arrives = self.wait(Event::Arrive { link, to, frame });
+                    if let Some(Event::Arrive { link, to, frame }) = arrives {
+                        self.on_arrive(link, to, frame);
+                    }
                 }
             }
         }
@@ -458,15 +453,6 @@ impl World {
     }
 }
 
-fn drawn_drift(options: &Options, name: Name) -> i32 {
-    let most = i32::try_from(options.drift).unwrap_or(i32::MAX);
-    let mut rng = stream(options.seed, Purpose::Clock, name);
-    let drawn = rng.below(u64::from(options.drift) * 2 + 1);
-    i32::try_from(drawn)
-        .unwrap_or(i32::MAX)
-        .saturating_sub(most)
-}
-
 /// Where the node with this number is in its list.
 pub(super) const fn at(n: u32) -> usize {
     n as usize - 1
@@ -489,8 +475,10 @@ fn seat(
 ) -> AgentSeat {
     let name = Name::Agent(n);
     let chance = stream(options.seed, Purpose::Containers, name);
+    let mut node = Node::new(name, options.seed);
+    node.skew = Skew::drawn(options, name);
     AgentSeat {
-        node: Node::new(name, options.seed),
+        node,
         containers: Containers::new(n, script, Executors::new(n, options), chance),
         info: AgentInfo {
             attributes,

@@ -97,6 +97,17 @@ fn what_happens_during_the_wait_is_looked_at_once_it_is_over() {
 }
 
 #[test]
+fn what_the_agent_runs_that_ends_the_wait_is_known_before_it_is_offered() {
+    // AL-07, I2: found by the simulator's seed 10.
+    let mut rig = recovering(Options::default(), 3);
+    rig.agent(A1, "cpus:1");
+    assert_eq!(rig.until(1_000), [""; 0]);
+    rig.agent(A0, "cpus:2").used(B, A0, "cpus:2");
+    assert!(!rig.drf.stats().recovering);
+    assert_eq!(rig.says(), [""; 0], "what is free is guaranteed to another");
+}
+
+#[test]
 fn the_interval_is_an_option() {
     // AL-03, OF-34: it is the least length of a refusal, and how long nobody is asked twice.
     for (refuse, again) in [(0, 3_000), (500, 6_000), (4_000, 6_000), (9_000, 12_000)] {

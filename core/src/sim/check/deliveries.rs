@@ -9,6 +9,8 @@ use alloc::string::String;
 
 use super::Broken;
 use super::confirmed::Said;
+use crate::ids::{FrameworkId, TaskId};
+use crate::protocol::status::TaskState;
 use crate::sim::property::Property;
 use crate::sim::world::{World, at};
 
@@ -29,19 +31,26 @@ pub(super) fn check(world: &World, n: u32, said: &Said) -> Result<(), Broken> {
     };
     let agent = world.agents[at(n)].node.machine();
     let agent = agent.and_then(|agent| agent.view().id().cloned());
-    let is_elsewhere = seat
-        .known
+    let told = &seat.known;
+    let is_elsewhere = told
         .agent(task)
         .is_some_and(|on| Some(on) != agent.as_ref());
-    let has_more = seat
-        .known
-        .state(task)
-        .is_some_and(|told| !told.may_become(state));
-    if is_elsewhere || has_more {
+    // What the master has said by its own word may still be on its way.
+    let is_late = told.state(task).is_some_and(|told| !told.may_become(state))
+        || newest(world, framework, task).is_some_and(|newest| !newest.may_become(state));
+    if is_elsewhere || is_late {
         return Ok(());
     }
     let problem = format!("{task} of {framework} is {state}, which was confirmed and never told");
     Err((Property::Deliveries, problem))
+}
+
+/// Returns what the master knows of a task.
+fn newest(world: &World, framework: &FrameworkId, task: &TaskId) -> Option<TaskState> {
+    let tasks = world.master.machine()?.view().all_tasks();
+    let mut tasks = tasks.into_iter();
+    let found = tasks.find(|row| row.framework == *framework && row.status.task == *task)?;
+    Some(found.status.state)
 }
 
 /// Says what still waits to be confirmed.

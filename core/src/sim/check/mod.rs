@@ -49,6 +49,8 @@ mod liveness;
 mod offers;
 mod quota;
 pub(super) mod reserved;
+#[cfg(test)]
+mod scene;
 mod sessions;
 pub(super) mod streams;
 pub(super) mod waits;

@@ -135,7 +135,9 @@ mod tests {
 
     use super::*;
     use crate::protocol::status::{Source, TaskState, TaskStatus};
-    use crate::sim::check::ledger::scene::{OTHER, OWNER, accept, book, event, offer, run, task};
+    use crate::sim::check::scene::{
+        OTHER, OWNER, accept, book, event, offer, run, subscribed, task,
+    };
     use crate::time::Time;
 
     struct Scene {
@@ -196,7 +198,7 @@ mod tests {
             (None, false),
         ] {
             let mut scene = Scene::new();
-            scene.saw(&crate::sim::check::ledger::scene::subscribed(OWNER));
+            scene.saw(&subscribed(OWNER));
             scene.hears(&accept(OWNER, &dead));
             answer.iter().for_each(|answer| scene.saw(answer));
             assert_eq!(scene.dead.check().is_ok(), is_fine, "{answer:?}");
