@@ -73,8 +73,8 @@ impl History {
         }
     }
 
-    /// Returns how many frameworks there are, of one of them the most containers, and of one of those
-    /// the most tasks.
+    /// Returns how many frameworks there are, of one of them the most containers, and of one of
+    /// those the most tasks.
     pub(super) fn most(&self) -> (usize, usize, usize) {
         let runs = self.frameworks.values();
         let tasks = runs.clone().flatten().map(|run| run.tasks.len());

@@ -1,7 +1,7 @@
 //! An operator who limits what the built-in frameworks may have together.
 //!
-//! Part of the world. He asks each master that does not know of it: a registry may have lost it with
-//! what was not durable.
+//! Part of the world. He asks each master that does not know of it: a registry may have lost it
+//! with what was not durable.
 
 use alloc::format;
 

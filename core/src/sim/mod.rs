@@ -277,9 +277,9 @@ impl Sim {
         Err(self.world.violates(property, problem))
     }
 
-    /// Keeps offers from all schedulers but that of one more framework, which wants some tasks to end
-    /// well and no more, and says how long that took. Does nothing, and takes no time, in a cluster
-    /// in which somebody keeps all that he gets.
+    /// Keeps offers from all schedulers but that of one more framework, which wants some tasks to
+    /// end well and no more, and says how long that took. Does nothing, and takes no time, in a
+    /// cluster in which somebody keeps all that he gets.
     ///
     /// # Panics
     ///

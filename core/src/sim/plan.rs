@@ -100,8 +100,8 @@ impl Plan {
         sim
     }
 
-    /// Lets it happen to a cluster that was just made: trouble, healing, agreement, a while of work,
-    /// and some work that has an end.
+    /// Lets it happen to a cluster that was just made: trouble, healing, agreement, a while of
+    /// work, and some work that has an end.
     ///
     /// # Panics
     ///

@@ -1,8 +1,8 @@
 //! Every queue and every table stays within its bound (I22).
 //!
 //! What grows without one fills the memory of a node some day, when there is trouble already. The
-//! bounds are those of `limits`; machines say how full they are, and gates and connections belong to
-//! whoever drives them.
+//! bounds are those of `limits`; machines say how full they are, and gates and connections belong
+//! to whoever drives them.
 
 use alloc::format;
 use alloc::string::String;

@@ -14,8 +14,8 @@ const TASKS: u64 = 6;
 /// an update that was lost is told again after minutes.
 const SLACK: Duration = Duration::from_secs(1_800);
 
-/// Returns what a finite framework wants, and within what time it has it; `None` where somebody else
-/// may have all there is for ever.
+/// Returns what a finite framework wants, and within what time it has it; `None` where somebody
+/// else may have all there is for ever.
 pub(in crate::sim) fn workload(options: &Options) -> Option<(Demand, Duration)> {
     if options.greedy > 0 || options.silent > 0 {
         return None;

@@ -1,8 +1,8 @@
-//! Confirmations are sound (I12): an agent forgets an update only when it is told that its framework
-//! has exactly this one, by nobody who leads less than another that it has heard of.
+//! Confirmations are sound (I12): an agent forgets an update only when it is told that its
+//! framework has exactly this one, by nobody who leads less than another that it has heard of.
 //!
-//! An update that is forgotten too early is one that nobody ever hears of. Looked at in each turn of
-//! an agent, whatever causes it.
+//! An update that is forgotten too early is one that nobody ever hears of. Looked at in each turn
+//! of an agent, whatever causes it.
 
 use alloc::format;
 
@@ -30,14 +30,15 @@ impl Turn {
     /// Begins a turn in which a master speaks, if one does, of the epoch that is given beside the
     /// newest that the agent has heard of.
     pub(in crate::sim) fn new(message: Option<&ToAgent>, speaks: Option<u64>, seen: u64) -> Self {
-        let said = match message {
-            Some(ToAgent::Acknowledge {
-                framework,
-                task,
-                update,
-            }) => Some((framework.clone(), task.clone(), *update)),
-            Some(_) | None => None,
-        };
+        let mut said = None;
+        if let Some(ToAgent::Acknowledge {
+            framework,
+            task,
+            update,
+        }) = message
+        {
+            said = Some((framework.clone(), task.clone(), *update));
+        }
         Self {
             said,
             is_stale: speaks.is_some_and(|speaks| speaks < seen),

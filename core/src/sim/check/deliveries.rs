@@ -1,8 +1,9 @@
-//! Updates are delivered (I10): what an agent has written down of a task is confirmed to it at last,
-//! if nothing goes wrong any more; and not before its framework was told.
+//! Updates are delivered (I10): what an agent has written down of a task is confirmed to it at
+//! last, if nothing goes wrong any more; and not before its framework was told.
 //!
-//! Nobody waits for what nobody will read: of a framework that is over there is nothing to tell. And
-//! what a framework knows more of already, such as that its agent was given up, is not told late.
+//! Nobody waits for what nobody will read: of a framework that is over there is nothing to tell.
+//! And what a framework knows more of already, such as that its agent was given up, is not told
+//! late.
 
 use alloc::format;
 use alloc::string::String;

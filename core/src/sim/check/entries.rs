@@ -1,5 +1,5 @@
-//! How entries are made in the books of [`super::ledger`], and the properties that are looked at with
-//! each.
+//! How entries are made in the books of [`super::ledger`], and the properties that are looked at
+//! with each.
 
 use alloc::collections::BTreeMap;
 use alloc::format;

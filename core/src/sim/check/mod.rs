@@ -24,10 +24,11 @@
 //! | sessions | a framework has one scheduler, and who was replaced hears no more | [`sessions`] |
 //! | convergence | when faults stop, all views agree and offers flow | [`convergence`] |
 //!
-//! After every step is looked at what it has changed: who is given what goes through books of our own
-//! ([`ledger`]), so that a step costs no more in a large cluster. All is recomputed from scratch, and
-//! compared with these books, only at some steps ([`Checking::Sampled`]) and when a cluster has come
-//! to rest: the books of the master and its allocator, machines, replay, waits and bounds.
+//! After every step is looked at what it has changed: who is given what goes through books of our
+//! own ([`ledger`]), so that a step costs no more in a large cluster. All is recomputed from
+//! scratch, and compared with these books, only at some steps ([`Checking::Sampled`]) and when a
+//! cluster has come to rest: the books of the master and its allocator, machines, replay, waits and
+//! bounds.
 //!
 //! That nothing is told before it is durable needs no check of its own: effects leave only through
 //! the gate, a crash loses what is not durable, and then a broken promise breaks one of the above.

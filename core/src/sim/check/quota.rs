@@ -1,5 +1,5 @@
-//! Quota limits (I6): with an offer a role, and those above it, have no more than their limits by as
-//! much as one unit.
+//! Quota limits (I6): with an offer a role, and those above it, have no more than their limits by
+//! as much as one unit.
 //!
 //! A limit is what others rely on: they get the rest. Looked at with each offer; what a role has
 //! beyond its limit without one, because an agent has come back with its tasks or an operator has
