@@ -3,15 +3,16 @@
 //! Called as `cargo bench -p tepui-benches --bench master [-- [--quick] [ROW]...]`.
 //!
 //! The master is in this process with its allocator, and only they are counted, on the processor;
-//! agents and frameworks around it say what they must. Rows: `launches`, `return`, `views`,
-//! `accept`; `--quick` measures little, to show that it all works. What is wanted stands beside.
+//! agents and frameworks around it say what they must. Rows: `launches`, `watched`, `return`,
+//! `views`, `accept`; `--quick` measures little, to show that it all works. What is wanted stands
+//! beside.
 
 #![allow(clippy::print_stdout, reason = "the table is what this is for")]
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tepui_benches::master::{Cluster, launches, measure_accepts};
+use tepui_benches::master::{Cluster, launches, measure_accepts, watched_launches};
 use tepui_benches::memory;
 use tepui_benches::plan::Plan;
 use tepui_benches::table::{median, millis, quantile};
@@ -27,6 +28,9 @@ fn main() -> anyhow::Result<ExitCode> {
     println!("{:<70} {:>14} {:>14}", "what", "measured", "wanted");
     if plan.wants("launches") {
         run_launches(quick);
+    }
+    if plan.wants("watched") {
+        run_watched(quick);
     }
     if plan.wants("return") {
         run_return(quick)?;
@@ -61,6 +65,33 @@ fn run_launches(quick: bool) {
         let what = format!("launches: {agents} agents, 100 frameworks, {per_offer} an accept");
         line(&what, &format!("{rate:.0}/s"), wanted);
     }
+}
+
+fn run_watched(quick: bool) {
+    let (agents, tasks) = if quick { (20, 2_000) } else { (1_000, 100_000) };
+    let rounds = if quick { 1 } else { 3 };
+    let mut told = 0;
+    let mut took: Vec<Duration> = (0..rounds)
+        .map(|_| {
+            let (took, events) = watched_launches(agents, 100, tasks, 16);
+            told = events;
+            took
+        })
+        .collect();
+    let took = median(&mut took);
+    let rate = tasks as f64 / took.as_secs_f64();
+    let what = format!("watched: {agents} agents, 100 frameworks, 16 an accept, {told} events");
+    line(&what, &format!("{rate:.0}/s"), "-");
+    let mut alone: Vec<Duration> = (0..rounds)
+        .map(|_| launches(agents, 100, tasks, 16))
+        .collect();
+    let more = took.saturating_sub(median(&mut alone));
+    let each = more.as_secs_f64() * 1e6 / told as f64;
+    line(
+        "watched: more for each event than without",
+        &format!("{each:.2} us"),
+        "-",
+    );
 }
 
 fn run_return(quick: bool) -> anyhow::Result<()> {

@@ -23,6 +23,7 @@ pub mod keys;
 pub mod limits;
 pub mod machine;
 pub mod master;
+pub mod mirror;
 #[cfg_attr(not(feature = "mutants"), doc(hidden))]
 pub mod mutant;
 pub mod protocol;

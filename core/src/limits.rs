@@ -132,6 +132,18 @@ pub const UNANSWERED_UPDATES: usize = 1_000;
 /// The most kills that wait for a master's agents to return, or for a scheduler's subscription.
 pub const WAITING_KILLS: usize = 100_000;
 
+/// The most events that a master keeps for those who read more slowly than they come; who is
+/// further behind begins anew.
+pub const EVENTS: usize = 262_144;
+/// The most bytes of such events, as they are on the wire.
+pub const EVENTS_BYTES: usize = 64 * 1024 * 1024;
+/// The most questions for events that wait for one to come. Each is answered with up to
+/// [`SLICE_BYTES`].
+pub const WATCHES: usize = 256;
+/// For how long a master goes on to keep events after the last who asked for some, so that a reader
+/// that lost its connection finds those that it missed.
+pub const EVENTS_LINGER: Duration = Duration::from_secs(10 * 60);
+
 /// The longest that a journal may make nothing durable; beyond it the node gives its part up, so
 /// that another can lead. Longer than a disk's usual hiccups, shorter than people wait.
 pub const JOURNAL_STALL: Duration = Duration::from_secs(60);

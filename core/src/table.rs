@@ -2,10 +2,12 @@
 //!
 //! A [`Key`] is an index and a generation, so the key of a removed row never reaches the row that
 //! took its place. Pages are shared between a table and its clones until one of them writes:
-//! cloning a table is a cheap snapshot.
+//! cloning a table is a cheap snapshot. A table that is watched notes which rows are written to,
+//! and what they were before: nobody who writes can forget to say so.
 //!
 //! Deliberately not here: secondary indexes. Each table of a machine keeps its own.
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
@@ -107,15 +109,22 @@ pub struct Table<T> {
     pages: Vec<Arc<Vec<Slot<T>>>>,
     free: Vec<u32>,
     len: usize,
+    /// What was written to since somebody asked, as it was before; `None` unless it is watched.
+    written: Option<Written<T>>,
 }
 
+/// Rows that were written to, each as it was before: `None` if it was not there. Their order is
+/// that of the keys.
+pub type Written<T> = BTreeMap<Key<T>, Option<T>>;
+
 impl<T> Clone for Table<T> {
-    /// Shares all pages; costs one pointer for 16 rows.
+    /// Shares all pages; costs one pointer for 16 rows. Nobody watches the clone.
     fn clone(&self) -> Self {
         Self {
             pages: self.pages.clone(),
             free: self.free.clone(),
             len: self.len,
+            written: None,
         }
     }
 }
@@ -126,6 +135,7 @@ impl<T> Default for Table<T> {
             pages: Vec::new(),
             free: Vec::new(),
             len: 0,
+            written: None,
         }
     }
 }
@@ -163,8 +173,17 @@ impl<T> Table<T> {
 
     /// Visits all rows in the order of their indexes.
     pub fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> + '_ {
-        self.pages.iter().enumerate().flat_map(|(page, slots)| {
-            slots.iter().enumerate().filter_map(move |(slot, s)| {
+        self.iter_from(0)
+    }
+
+    /// Visits the rows whose index is at least `first`, in the order of their indexes.
+    pub fn iter_from(&self, first: u32) -> impl Iterator<Item = (Key<T>, &T)> + '_ {
+        let (first_page, first_slot) = split(first);
+        let pages = self.pages.iter().enumerate().skip(first_page);
+        pages.flat_map(move |(page, slots)| {
+            let skipped = if page == first_page { first_slot } else { 0 };
+            let slots = slots.iter().enumerate().skip(skipped);
+            slots.filter_map(move |(slot, s)| {
                 let index = (page * PAGE_ROWS + slot) as u32;
                 s.row
                     .as_ref()
@@ -176,6 +195,25 @@ impl<T> Table<T> {
     /// Visits the keys of all rows.
     pub fn keys(&self) -> impl Iterator<Item = Key<T>> + '_ {
         self.iter().map(|(key, _)| key)
+    }
+
+    /// Notes from now on which rows are written to. Costs a copy of each, the first time that it is
+    /// written to after [`Table::take_written`].
+    pub fn watch(&mut self) {
+        self.written.get_or_insert_default();
+    }
+
+    /// Notes it no more.
+    pub fn unwatch(&mut self) {
+        self.written = None;
+    }
+
+    /// Takes what was written to since the last time, if the table is watched.
+    pub fn take_written(&mut self) -> Written<T> {
+        self.written
+            .as_mut()
+            .map(core::mem::take)
+            .unwrap_or_default()
     }
 }
 
@@ -192,7 +230,9 @@ impl<T: Clone> Table<T> {
             let slot = &mut Arc::make_mut(&mut self.pages[page])[slot];
             assert!(slot.row.is_none(), "a free index holds a row");
             slot.row = Some(row);
-            return Key::new(index, slot.generation);
+            let key = Key::new(index, slot.generation);
+            self.note_new(key);
+            return key;
         }
         if self.pages.last().is_none_or(|page| page.len() == PAGE_ROWS) {
             self.pages.push(Arc::new(Vec::with_capacity(8)));
@@ -204,7 +244,25 @@ impl<T: Clone> Table<T> {
             generation: 0,
             row: Some(row),
         });
-        Key::new(index, 0)
+        let key = Key::new(index, 0);
+        self.note_new(key);
+        key
+    }
+
+    fn note_new(&mut self, key: Key<T>) {
+        if let Some(written) = &mut self.written {
+            written.insert(key, None);
+        }
+    }
+
+    /// Notes what a row is before it is written to.
+    fn note(&mut self, key: Key<T>) {
+        if let Some(written) = &mut self.written
+            && !written.contains_key(&key)
+        {
+            let (page, slot) = split(key.index);
+            written.insert(key, self.pages[page][slot].row.clone());
+        }
     }
 
     /// Returns a row for writing, unless it is gone. Copies its page if a snapshot shares it.
@@ -212,6 +270,7 @@ impl<T: Clone> Table<T> {
         if !self.contains(key) {
             return None;
         }
+        self.note(key);
         let (page, slot) = split(key.index);
         Arc::make_mut(&mut self.pages[page])[slot].row.as_mut()
     }
@@ -221,6 +280,7 @@ impl<T: Clone> Table<T> {
         if !self.contains(key) {
             return None;
         }
+        self.note(key);
         let (page, slot) = split(key.index);
         let slot = &mut Arc::make_mut(&mut self.pages[page])[slot];
         slot.generation = slot.generation.wrapping_add(1);
@@ -251,8 +311,6 @@ const fn split(index: u32) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
-    use alloc::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -285,7 +343,62 @@ mod tests {
         assert_eq!(shared.count(), table.pages.len() - 2);
     }
 
+    #[test]
+    fn a_visit_can_begin_anywhere() {
+        let mut table = Table::new();
+        let keys: Vec<_> = (0..50).map(|n| table.insert(n)).collect();
+        table.remove(keys[17]);
+        for first in 0..60 {
+            let rows = table.iter_from(first).map(|(_, row)| *row);
+            let expected = (first..50).filter(|n| *n != 17);
+            assert!(rows.eq(expected), "from {first}");
+        }
+    }
+
     proptest! {
+        // I13
+        #[test]
+        fn what_was_written_to_is_known_with_what_it_was(
+            script in prop::collection::vec((0u8..8, 0usize..64), 0..300)
+        ) {
+            let mut table = Table::new();
+            let mut keys: Vec<Key<usize>> = (0..20).map(|n| table.insert(n)).collect();
+            table.watch();
+            let mut before: BTreeMap<_, _> = table.iter().map(|(key, row)| (key, *row)).collect();
+            for (n, (step, pick)) in script.into_iter().enumerate() {
+                let key = keys[pick % keys.len()];
+                match step {
+                    0 | 1 => keys.push(table.insert(n)),
+                    2 => {
+                        table.remove(key);
+                    }
+                    3 => {
+                        // Back from what was written to what it is now.
+                        let written = table.take_written();
+                        let mut now: BTreeMap<_, _> =
+                            table.iter().map(|(key, row)| (key, *row)).collect();
+                        for (key, was) in written {
+                            match was {
+                                Some(row) => now.insert(key, row),
+                                None => now.remove(&key),
+                            };
+                        }
+                        prop_assert_eq!(&now, &before);
+                        before = table.iter().map(|(key, row)| (key, *row)).collect();
+                        prop_assert!(table.take_written().is_empty());
+                    }
+                    _ => {
+                        if let Some(row) = table.get_mut(key) {
+                            *row = n;
+                        }
+                    }
+                }
+            }
+            table.unwatch();
+            table.insert(0);
+            prop_assert!(table.take_written().is_empty(), "nobody watches any more");
+        }
+
         #[test]
         fn agrees_with_a_map(script in prop::collection::vec((0u8..3, 0usize..64), 0..300)) {
             let mut table = Table::new();

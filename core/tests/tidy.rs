@@ -54,7 +54,7 @@ const LAYERS: [&[&str]; 6] = [
         "auth",
     ],
     &["protocol"],
-    &["allocator", "registry"],
+    &["allocator", "registry", "mirror"],
     &["master", "agent", "scheduler", "executor"],
     &["sim"],
 ];

@@ -61,7 +61,8 @@ impl Operator {
     }
 
     /// Asks one thing and waits for the answer, for all pages of it. Questions are answered one
-    /// after the other.
+    /// after the other: while one waits for events ([`Call::Watch`]), others need a connection of
+    /// their own.
     pub async fn ask(&self, call: Call) -> Result<Answer, Error> {
         let mut events = self.events.lock().await;
         let first = self.ask_page(&mut events, call.clone(), None).await?;

@@ -30,16 +30,41 @@ const FAILOVER: Duration = Duration::from_secs(3_600);
 /// and both acknowledged; `per_offer` of them in each accept. Returns how long the master was at
 /// work, on the processor.
 pub fn launches(agents: u64, frameworks: u64, tasks: usize, per_offer: usize) -> Duration {
+    launch(agents, frameworks, tasks, per_offer, |_| {}).spent
+}
+
+/// The same while an operator follows all of it by events. Returns how many those were as well.
+pub fn watched_launches(
+    agents: u64,
+    frameworks: u64,
+    tasks: usize,
+    per_offer: usize,
+) -> (Duration, usize) {
+    let stage = launch(agents, frameworks, tasks, per_offer, Stage::watch);
+    let events = stage.events;
+    // Each task is there, runs, and ends.
+    assert!(events >= 3 * tasks, "{events} events were told");
+    (stage.spent, events)
+}
+
+fn launch(
+    agents: u64,
+    frameworks: u64,
+    tasks: usize,
+    per_offer: usize,
+    begin: impl FnOnce(&mut Stage),
+) -> Stage {
     let mut stage = Stage::recover(1, Registry::default(), agents);
     stage.register_agents();
     stage.run(|_| false);
     stage.per_offer = per_offer;
     stage.to_launch = tasks;
+    begin(&mut stage);
     stage.subscribe((0..frameworks).map(|n| info(None, n)));
     stage.spent = Duration::ZERO;
     stage.run(|stage| stage.finished == tasks);
     assert_eq!(stage.finished, tasks, "all tasks end");
-    stage.spent
+    stage
 }
 
 fn info(id: Option<FrameworkId>, n: u64) -> FrameworkInfo {

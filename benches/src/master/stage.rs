@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 use nix::time::{ClockId, clock_gettime};
 use tepui_core::allocator::drf::{Drf, Options};
 use tepui_core::auth::{PeerRole, Principal};
-use tepui_core::ids::{AgentId, FrameworkId, MasterId, PeerId, TaskId, UpdateId};
+use tepui_core::ids::{AgentId, FrameworkId, MasterId, PeerId, RequestId, TaskId, UpdateId};
 use tepui_core::machine::{Machine, Outbox, Output};
 use tepui_core::master::{Config, Effect, Input, Master};
 use tepui_core::protocol::agent::{ToAgent, ToMaster};
+use tepui_core::protocol::events::Version;
 use tepui_core::protocol::framework::{FrameworkInfo, Wishes};
 use tepui_core::protocol::node::AgentInfo;
 use tepui_core::protocol::offer::{Offer, Operation};
+use tepui_core::protocol::operator::{self, Answer};
 use tepui_core::protocol::scheduler::{Call, Event};
 use tepui_core::protocol::status::{Source, TaskState, TaskStatus};
 use tepui_core::protocol::task::CommandInfo;
@@ -57,6 +59,8 @@ pub(super) struct Stage {
     pub(super) finished: usize,
     /// How many offers came.
     pub(super) offered: usize,
+    /// How many events an operator was told.
+    pub(super) events: usize,
     /// Whether accepts are timed one by one.
     pub(super) keeps_accepts: bool,
     /// How long each accept took, by the clock.
@@ -94,6 +98,9 @@ fn is_sign_of_life(effect: &Effect) -> bool {
     };
     true
 }
+
+/// The connection of an operator; it comes after all others.
+const OPERATOR: PeerId = PeerId(1 << 41);
 
 /// Returns the connection of an agent.
 pub(super) const fn agent_peer(n: u64) -> PeerId {
@@ -147,6 +154,7 @@ impl Stage {
             updates: 0,
             finished: 0,
             offered: 0,
+            events: 0,
             keeps_accepts: false,
             accepts: Vec::new(),
         }
@@ -230,10 +238,35 @@ impl Stage {
         match effect {
             Effect::Agent { peer, message } => self.at_agent(peer, message),
             Effect::Scheduler { peer, event } => self.at_framework(peer, event),
-            Effect::Respond { .. } => {}
+            Effect::Respond { response, .. } => self.at_operator(response.answer),
             Effect::Disconnect { reason, .. } => panic!("the master disconnects: {reason}"),
             Effect::Resign { reason } => panic!("the master resigns: {reason}"),
         }
+    }
+
+    /// Has an operator follow what happens.
+    pub(super) fn watch(&mut self) {
+        self.connect(OPERATOR, PeerRole::Operator, "o".into());
+        self.ask_for_events(None);
+    }
+
+    fn ask_for_events(&mut self, after: Option<Version>) {
+        let (id, call) = (RequestId(1), operator::Call::Watch { after });
+        let request = operator::Request {
+            id,
+            call,
+            after: None,
+        };
+        let peer = OPERATOR;
+        self.inbox.push_back(Input::Operator { peer, request });
+    }
+
+    fn at_operator(&mut self, answer: Answer) {
+        let Answer::Events(batch) = answer else {
+            panic!("an operator asked for events: {answer:?}");
+        };
+        self.events += batch.events.len();
+        self.ask_for_events(Some(batch.upto()));
     }
 
     fn at_agent(&mut self, peer: PeerId, message: ToAgent) {

@@ -106,6 +106,12 @@ impl OperatorArgs {
         target.ok_or_else(|| Failure::new(Exit::Usage, message))
     }
 
+    /// Connects to the master.
+    pub(super) async fn connect(&self, target: &Target) -> Result<Operator, Failure> {
+        let operator = Operator::connect(target, self.timeout).await;
+        operator.map_err(|error| disconnected(&error, target))
+    }
+
     /// Asks the master one thing.
     pub(super) async fn ask(&self, call: Call) -> Result<Answer, Failure> {
         let mut answers = self.ask_all([call]).await?;
@@ -119,9 +125,7 @@ impl OperatorArgs {
     ) -> Result<Vec<Answer>, Failure> {
         let target = self.target()?;
         let failed = |error| disconnected(&error, &target);
-        let operator = Operator::connect(&target, self.timeout)
-            .await
-            .map_err(failed)?;
+        let operator = self.connect(&target).await?;
         let asking = async {
             let mut answers = Vec::new();
             for call in calls {

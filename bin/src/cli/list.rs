@@ -144,7 +144,10 @@ pub(super) fn kill(args: &KillArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
         | Answer::Roles(_)
         | Answer::Updated
         | Answer::Invalid(_)
-        | Answer::Conflict(_)) => Err(unexpected(&answer)),
+        | Answer::Conflict(_)
+        | Answer::Snapshot(_)
+        | Answer::Events(_)
+        | Answer::Gap { .. }) => Err(unexpected(&answer)),
     }
 }
 

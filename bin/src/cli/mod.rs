@@ -13,6 +13,7 @@ mod completions;
 mod connect;
 mod context;
 mod dev;
+mod events;
 mod exit;
 mod failure;
 mod isolation_args;
@@ -134,6 +135,8 @@ Examples:
   tepui weight set ads=2 batch=0.5"
     )]
     Weight(roles::WeightCommand),
+    /// Print what changes in the cluster, as it happens
+    Events(events::EventsArgs),
     /// Keep a cluster of one master and one agent running, to try things out
     Dev(dev::DevArgs),
     /// Make and show certificates
@@ -230,6 +233,7 @@ fn dispatch(command: Command, io: &mut Io<'_>) -> Result<Exit, Failure> {
         Command::Role(command) => roles::role(&command, io),
         Command::Quota(command) => roles::quota(&command, io),
         Command::Weight(command) => roles::weight(&command, io),
+        Command::Events(args) => events::events(&args, io),
         Command::Dev(args) => dev::dev(args, io),
         Command::Cert(command) => cert::cert(&command, io),
         Command::Sim(args) => sim::sim(&args, io),

@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use tepui_core::protocol::node::Domain;
 use tepui_core::protocol::offer::Offer;
 use tepui_core::protocol::operator::{AgentView, FrameworkView, TaskView};
 use tepui_core::protocol::status::{Breach, Exit, Limited, TaskStatus};
@@ -91,12 +92,22 @@ impl From<Breach> for BreachJson {
     }
 }
 
+/// Where a machine stands.
 #[derive(Serialize)]
-struct AgentJson<'a> {
+struct DomainJson<'a> {
+    region: &'a str,
+    zone: &'a str,
+}
+
+/// An agent without what it runs.
+#[derive(Serialize)]
+pub(super) struct AgentStateJson<'a> {
     id: &'a str,
     hostname: &'a str,
     /// Where it listens, as `host:port`.
     address: &'a str,
+    /// Where it stands, if it says so.
+    domain: Option<DomainJson<'a>>,
     connected: bool,
     /// Whether it is given tasks, as operators have said: `active`, `deactivated`, `draining` or
     /// `drained`.
@@ -105,6 +116,12 @@ struct AgentJson<'a> {
     registered_at: String,
     attributes: String,
     resources: ResourcesJson,
+}
+
+#[derive(Serialize)]
+struct AgentJson<'a> {
+    #[serde(flatten)]
+    state: AgentStateJson<'a>,
     offered: ResourcesJson,
     allocated: ResourcesJson,
     /// What of that the agent does not have any more.
@@ -112,18 +129,26 @@ struct AgentJson<'a> {
     tasks: usize,
 }
 
+pub(super) fn agent_state(agent: &AgentView) -> AgentStateJson<'_> {
+    let domain = agent.info.domain.as_ref();
+    AgentStateJson {
+        id: agent.id.as_str(),
+        hostname: &agent.info.hostname,
+        address: &agent.info.address,
+        domain: domain.map(|Domain { region, zone }| DomainJson { region, zone }),
+        connected: agent.connected,
+        standing: agent.standing.as_str(),
+        registered_at: rfc3339(agent.registered_at),
+        attributes: agent.info.attributes.to_string(),
+        resources: (&agent.total).into(),
+    }
+}
+
 /// Lists agents.
 pub(super) fn agents(agents: &[AgentView], now: SystemTime) -> Listing {
     let rows = agents.iter().map(|agent| {
         let json = AgentJson {
-            id: agent.id.as_str(),
-            hostname: &agent.info.hostname,
-            address: &agent.info.address,
-            connected: agent.connected,
-            standing: agent.standing.as_str(),
-            registered_at: rfc3339(agent.registered_at),
-            attributes: agent.info.attributes.to_string(),
-            resources: (&agent.total).into(),
+            state: agent_state(agent),
             offered: (&agent.offered).into(),
             allocated: (&agent.allocated).into(),
             shortage: (&agent.shortage).into(),
@@ -140,6 +165,7 @@ pub(super) fn agents(agents: &[AgentView], now: SystemTime) -> Listing {
             agent.allocated.to_string(),
             agent.offered.to_string(),
             agent.info.attributes.to_string(),
+            agent.info.domain.as_ref().map(domain).unwrap_or_default(),
             agent.info.address.clone(),
         ];
         row(agent.id.as_str(), cells, &json)
@@ -157,14 +183,21 @@ pub(super) fn agents(agents: &[AgentView], now: SystemTime) -> Listing {
             Column::Narrow("ALLOCATED"),
             Column::Wide("OFFERED"),
             Column::Wide("ATTRIBUTES"),
+            Column::Wide("DOMAIN"),
             Column::Wide("ADDRESS"),
         ],
         rows: rows.collect(),
     }
 }
 
+/// Says where something stands, as `--domain` takes it.
+fn domain(domain: &Domain) -> String {
+    format!("{}/{}", domain.region, domain.zone)
+}
+
+/// A framework without what it runs.
 #[derive(Serialize)]
-struct FrameworkJson<'a> {
+pub(super) struct FrameworkStateJson<'a> {
     id: Option<&'a str>,
     name: &'a str,
     roles: Vec<&'a str>,
@@ -176,43 +209,54 @@ struct FrameworkJson<'a> {
     /// In which roles it wants no offers at the moment.
     suppressed: Vec<&'a str>,
     failover_timeout_seconds: f64,
+}
+
+#[derive(Serialize)]
+struct FrameworkJson<'a> {
+    #[serde(flatten)]
+    state: FrameworkStateJson<'a>,
     offered: ResourcesJson,
     allocated: ResourcesJson,
     tasks: usize,
+}
+
+pub(super) fn framework_state(framework: &FrameworkView) -> FrameworkStateJson<'_> {
+    let info = &framework.info;
+    let labels = info.labels.iter();
+    FrameworkStateJson {
+        id: info.id.as_ref().map(|id| id.as_str()),
+        name: &info.name,
+        roles: info.roles.iter().map(Role::as_str).collect(),
+        connected: framework.connected,
+        user: info.user.as_deref(),
+        hostname: &info.hostname,
+        webui_url: &info.webui_url,
+        labels: labels.map(|it| (&*it.key, it.value.as_deref())).collect(),
+        suppressed: framework.suppressed.iter().map(Role::as_str).collect(),
+        failover_timeout_seconds: info.failover_timeout.as_secs_f64(),
+    }
 }
 
 /// Lists frameworks.
 pub(super) fn frameworks(frameworks: &[FrameworkView]) -> Listing {
     let rows = frameworks.iter().map(|framework| {
         let info = &framework.info;
-        let id = info.id.as_ref().map(|id| id.as_str());
-        let roles: Vec<&str> = info.roles.iter().map(Role::as_str).collect();
-        let suppressed: Vec<&str> = framework.suppressed.iter().map(Role::as_str).collect();
-        let labels = info.labels.iter();
         let json = FrameworkJson {
-            id,
-            name: &info.name,
-            roles: roles.clone(),
-            connected: framework.connected,
-            user: info.user.as_deref(),
-            hostname: &info.hostname,
-            webui_url: &info.webui_url,
-            labels: labels.map(|it| (&*it.key, it.value.as_deref())).collect(),
-            suppressed: suppressed.clone(),
-            failover_timeout_seconds: info.failover_timeout.as_secs_f64(),
+            state: framework_state(framework),
             offered: (&framework.offered).into(),
             allocated: (&framework.allocated).into(),
             tasks: framework.tasks,
         };
+        let id = json.state.id;
         let cells = vec![
             id.unwrap_or_default().to_owned(),
             info.name.clone(),
-            roles.join(","),
+            json.state.roles.join(","),
             yes_or_no(framework.connected),
             framework.tasks.to_string(),
             framework.allocated.to_string(),
             framework.offered.to_string(),
-            suppressed.join(","),
+            json.state.suppressed.join(","),
             short(info.failover_timeout),
         ];
         row(id.unwrap_or_default(), cells, &json)
@@ -235,7 +279,7 @@ pub(super) fn frameworks(frameworks: &[FrameworkView]) -> Listing {
 }
 
 #[derive(Serialize)]
-struct TaskJson<'a> {
+pub(super) struct TaskJson<'a> {
     id: &'a str,
     name: &'a str,
     framework: &'a str,
@@ -250,23 +294,27 @@ struct TaskJson<'a> {
     resources: ResourcesJson,
 }
 
+pub(super) fn task_json(task: &TaskView) -> TaskJson<'_> {
+    let status = &task.status;
+    TaskJson {
+        id: status.task.as_str(),
+        name: &task.name,
+        framework: task.framework.as_str(),
+        agent: task.agent.as_str(),
+        state: status.state.as_str(),
+        reason: status.reason.map(|reason| reason.as_str()),
+        message: &status.message,
+        at: rfc3339(status.at),
+        exit: status.exit.map(ExitJson::from),
+        breach: status.breach.map(BreachJson::from),
+        resources: (&task.resources).into(),
+    }
+}
+
 /// Lists tasks.
 pub(super) fn tasks(tasks: &[TaskView], now: SystemTime) -> Listing {
     let rows = tasks.iter().map(|task| {
         let status = &task.status;
-        let json = TaskJson {
-            id: status.task.as_str(),
-            name: &task.name,
-            framework: task.framework.as_str(),
-            agent: task.agent.as_str(),
-            state: status.state.as_str(),
-            reason: status.reason.map(|reason| reason.as_str()),
-            message: &status.message,
-            at: rfc3339(status.at),
-            exit: status.exit.map(ExitJson::from),
-            breach: status.breach.map(BreachJson::from),
-            resources: (&task.resources).into(),
-        };
         let cells = vec![
             status.task.to_string(),
             task.name.clone(),
@@ -277,7 +325,7 @@ pub(super) fn tasks(tasks: &[TaskView], now: SystemTime) -> Listing {
             task.resources.to_string(),
             ending(status),
         ];
-        row(status.task.as_str(), cells, &json)
+        row(status.task.as_str(), cells, &task_json(task))
     });
     Listing {
         kind: "task",
@@ -296,7 +344,7 @@ pub(super) fn tasks(tasks: &[TaskView], now: SystemTime) -> Listing {
 }
 
 #[derive(Serialize)]
-struct OfferJson<'a> {
+pub(super) struct OfferJson<'a> {
     id: &'a str,
     framework: &'a str,
     role: String,
@@ -305,17 +353,20 @@ struct OfferJson<'a> {
     resources: ResourcesJson,
 }
 
+pub(super) fn offer_json(offer: &Offer) -> OfferJson<'_> {
+    OfferJson {
+        id: offer.id.as_str(),
+        framework: offer.framework.as_str(),
+        role: offer.role.to_string(),
+        agent: offer.agent.as_str(),
+        hostname: &offer.hostname,
+        resources: (&offer.resources).into(),
+    }
+}
+
 /// Lists offers.
 pub(super) fn offers(offers: &[Offer]) -> Listing {
     let rows = offers.iter().map(|offer| {
-        let json = OfferJson {
-            id: offer.id.as_str(),
-            framework: offer.framework.as_str(),
-            role: offer.role.to_string(),
-            agent: offer.agent.as_str(),
-            hostname: &offer.hostname,
-            resources: (&offer.resources).into(),
-        };
         let cells = vec![
             offer.id.to_string(),
             offer.framework.to_string(),
@@ -324,7 +375,7 @@ pub(super) fn offers(offers: &[Offer]) -> Listing {
             offer.resources.to_string(),
             offer.hostname.clone(),
         ];
-        row(offer.id.as_str(), cells, &json)
+        row(offer.id.as_str(), cells, &offer_json(offer))
     });
     Listing {
         kind: "offer",
@@ -406,12 +457,16 @@ fn yes_or_no(value: bool) -> String {
     if value { "yes" } else { "no" }.into()
 }
 
-pub(super) fn row(id: &str, cells: Vec<String>, json: &impl Serialize) -> Row {
+pub(super) fn row(id: &str, cells: Vec<String>, row: &impl Serialize) -> Row {
     Row {
         id: id.into(),
         cells,
-        json: serde_json::to_value(json).expect("views have text keys and finite numbers"),
+        json: json(row),
     }
+}
+
+pub(super) fn json(row: &impl Serialize) -> serde_json::Value {
+    serde_json::to_value(row).expect("views have text keys and finite numbers")
 }
 
 #[cfg(test)]
@@ -517,6 +572,10 @@ mod tests {
             id: AgentId::new("rio-1-S1").unwrap(),
             info: AgentInfo {
                 attributes: "rack:r1".parse().unwrap(),
+                domain: Some(Domain {
+                    region: "eu".into(),
+                    zone: "a".into(),
+                }),
                 ..AgentInfo::new(
                     "box",
                     "127.0.0.1:5051",
@@ -532,7 +591,16 @@ mod tests {
             shortage: resources("cpus:2"),
             tasks: 2,
         };
-        let json = &agents(&[agent], UNIX_EPOCH).rows[0].json;
+        let listing = agents(&[agent], UNIX_EPOCH);
+        let shown = |title: &str| {
+            let is_named = |column: &Column| match column {
+                Column::Narrow(named) | Column::Wide(named) => *named == title,
+            };
+            let place = listing.columns.iter().position(is_named).unwrap();
+            listing.rows[0].cells[place].as_str()
+        };
+        assert_eq!(shown("DOMAIN"), "eu/a");
+        let json = &listing.rows[0].json;
         assert_eq!(json["resources"]["amounts"]["ports"], 101.0);
         assert_eq!(json["resources"]["amounts"]["labels"], 2.0);
         assert_eq!(json["offered"]["text"], "cpus:1");
@@ -540,6 +608,7 @@ mod tests {
         assert_eq!(json["shortage"]["text"], "cpus:2");
         assert_eq!(json["registered_at"], "1970-01-01T00:00:00.000000Z");
         assert_eq!(json["attributes"], "rack:r1");
+        assert_eq!(json["domain"], json!({ "region": "eu", "zone": "a" }));
         assert_eq!(json["standing"], "deactivated");
         assert_eq!(
             (&json["tasks"], &json["connected"]),

@@ -134,6 +134,8 @@ pub struct Agent {
     watches: Watches,
     deletions: Deletions,
     history: History,
+    /// Rises whenever anything may have changed.
+    version: u64,
 }
 
 impl Agent {
@@ -195,6 +197,7 @@ impl Machine for Agent {
 
     fn handle(&mut self, now: Time, input: Input, out: &mut Out) {
         let mut cx = Cx { now, out };
+        self.version += 1;
         self.fire_due(&mut cx);
         if self.link == Link::Stopped {
             tracing::debug!(?input, "the agent has stopped: ignored");
@@ -206,6 +209,7 @@ impl Machine for Agent {
 
     fn tick(&mut self, now: Time, out: &mut Out) {
         let mut cx = Cx { now, out };
+        self.version += 1;
         self.fire_due(&mut cx);
         self.stop_if_left(&mut cx);
     }

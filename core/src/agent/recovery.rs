@@ -91,6 +91,7 @@ impl Agent {
             watches: Watches::new(),
             deletions: Deletions::default(),
             history: History::default(),
+            version: 0,
         };
         let mut cx = Cx { now, out };
         agent.ask_for_containers(&mut cx);

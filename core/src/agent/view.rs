@@ -1,4 +1,5 @@
-//! A look at an agent from outside, for whoever serves reads.
+//! A look at an agent from outside, for whoever serves reads. It is of one moment, for it borrows
+//! the agent; who goes on looking asks for its version first.
 //!
 //! Deliberately not here: permission to look.
 
@@ -47,6 +48,13 @@ pub struct Sandbox {
 impl<'a> View<'a> {
     pub(super) fn new(agent: &'a Agent) -> Self {
         Self { agent }
+    }
+
+    /// Returns which state this is: two looks at one life of an agent that have the same version
+    /// show the same. Rises with each input; a new life begins at zero. An agent has no events of
+    /// its own: all that it does with tasks and executors the master hears, and tells.
+    pub fn version(&self) -> u64 {
+        self.agent.version
     }
 
     /// Returns the agent's id, once it has one.

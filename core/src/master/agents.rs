@@ -193,6 +193,11 @@ impl Agents {
         self.rows.iter().map(|(key, agent)| (key.cast(), agent))
     }
 
+    /// The rows as such, for those who watch them.
+    pub(super) fn rows_mut(&mut self) -> &mut Table<Agent> {
+        &mut self.rows
+    }
+
     /// Shares the rows, for a view.
     pub(super) fn snapshot(&self) -> Table<Agent> {
         self.rows.clone()

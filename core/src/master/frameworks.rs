@@ -171,6 +171,11 @@ impl Frameworks {
         self.rows.iter().map(|(key, row)| (key.cast(), row))
     }
 
+    /// The rows as such, for those who watch them.
+    pub(super) fn rows_mut(&mut self) -> &mut Table<Framework> {
+        &mut self.rows
+    }
+
     /// Shares the rows, for a view.
     pub(super) fn snapshot(&self) -> Table<Framework> {
         self.rows.clone()

@@ -81,6 +81,8 @@ pub struct Config {
     pub domain: Option<Domain>,
     /// Whether agents must say where they stand.
     pub requires_domain: bool,
+    /// How many events are kept for operators who read them late; at most [`limits::EVENTS`].
+    pub events_kept: usize,
 }
 
 impl Config {
@@ -104,6 +106,7 @@ impl Config {
             },
             domain: None,
             requires_domain: false,
+            events_kept: limits::EVENTS,
         }
     }
 

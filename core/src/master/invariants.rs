@@ -39,6 +39,7 @@ impl Master {
         self.check_kills_wait();
         self.check_conservation();
         self.check_operations();
+        self.feed.check(|peer| self.peers.get(peer).is_some());
     }
 
     /// Who waits to be given up is silent, and in the line once.

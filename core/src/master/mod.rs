@@ -8,7 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `interface` | what comes in and goes out, and the configuration |
-//! | `peers`, `agents`, `frameworks`, `tasks`, `holdings` | tables |
+//! | `peers`, `agents`, `frameworks`, `tasks`, `executors`, `holdings` | tables |
 //! | `kills`, `asks`, `offers`, `operations`, `permits` | more tables |
 //! | `on_agent`, `on_scheduler`, `on_operator` | reactions to what peers say |
 //! | `quotas`, `operating`, `messages` | more of them |
@@ -16,7 +16,8 @@
 //! | `subscribing`, `reregister` | other decisions, and how they are carried out |
 //! | `offering`, `updates`, `feedback`, `reconcile` | what follows: offers, news, answers |
 //! | `reachability`, `standing`, `drain` | who is there, and what follows if not |
-//! | `view`, `filled`, `invariants` | looking on |
+//! | `view`, `feed`, `publishing` | what operators see: all of it, and what changes |
+//! | `filled`, `invariants` | how full tables are, and what must hold |
 //!
 //! Deliberately not here: maintenance, access rules.
 
@@ -25,6 +26,8 @@ mod agents;
 mod asks;
 mod converting;
 mod drain;
+mod executors;
+mod feed;
 mod feedback;
 mod filled;
 mod frameworks;
@@ -43,6 +46,7 @@ mod operations;
 mod peers;
 mod permits;
 mod plan;
+mod publishing;
 mod quotas;
 mod reachability;
 mod reconcile;
@@ -83,6 +87,7 @@ use crate::timers::Timers;
 
 use agents::Agents;
 use asks::Asks;
+use feed::Feed;
 use frameworks::Frameworks;
 use kills::Kills;
 use offers::Offers;
@@ -161,6 +166,8 @@ pub struct Master {
     next_agent: u64,
     next_framework: u64,
     next_offer: u64,
+    /// What operators are told as it happens.
+    feed: Feed,
 }
 
 impl fmt::Debug for Master {
@@ -220,6 +227,7 @@ impl Master {
             next_agent: 0,
             next_framework: 0,
             next_offer: 0,
+            feed: Feed::new(config.epoch, config.events_kept),
             registry,
             config,
         };
@@ -257,7 +265,7 @@ impl Master {
             }
             Input::Disconnected { peer } if self.is_held_up(peer) => {}
             Input::Disconnected { peer } => match self.peers.remove(peer) {
-                Some(gone) => self.on_lost(cx, gone.part),
+                Some(gone) => self.on_lost(cx, peer, gone.part),
                 None => debug!(?peer, "an unknown peer disconnected"),
             },
             Input::Agent { peer, message } => {
@@ -303,10 +311,11 @@ impl Master {
             close,
             reason,
         });
-        self.on_lost(cx, gone.part);
+        self.on_lost(cx, peer, gone.part);
     }
 
-    fn on_lost(&mut self, cx: &mut Cx<'_>, part: Option<Part>) {
+    fn on_lost(&mut self, cx: &mut Cx<'_>, peer: PeerId, part: Option<Part>) {
+        self.feed.leave(peer);
         match part {
             Some(Part::Agent(key)) => self.on_agent_lost(cx, key),
             Some(Part::Framework(key)) => self.on_framework_lost(cx, key),
@@ -361,6 +370,7 @@ impl Master {
             self.allocator.tick(cx.now, &mut self.decisions);
             self.settle(cx);
         }
+        self.publish(cx);
     }
 }
 
@@ -381,6 +391,7 @@ impl Machine for Master {
         self.take_in(cx, input);
         self.finish_drains(cx);
         self.settle(cx);
+        self.publish(cx);
     }
 
     fn tick(&mut self, now: Time, out: &mut Outbox<RegistryOp, Effect>) {

@@ -82,6 +82,11 @@ impl Offers {
         self.rows.iter()
     }
 
+    /// The rows as such, for those who watch them.
+    pub(super) fn rows_mut(&mut self) -> &mut Table<Outstanding> {
+        &mut self.rows
+    }
+
     /// Shares the rows, for a view.
     pub(super) fn snapshot(&self) -> Table<Outstanding> {
         self.rows.clone()

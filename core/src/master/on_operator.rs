@@ -14,6 +14,7 @@ use super::{Cx, Effect, Master};
 use crate::ids::{FrameworkId, PeerId};
 use crate::keys::FrameworkKey;
 use crate::limits;
+use crate::protocol::events::Snapshot;
 use crate::protocol::node::Standing;
 use crate::protocol::operator::{Answer, Call, Cursor, Request, Response};
 use crate::protocol::wire::size;
@@ -55,6 +56,17 @@ impl Master {
             }
             Call::Drain { agent, config } => (self.on_drain(cx, &agent, config), None),
             Call::Reactivate { agent } => (self.on_standing(cx, &agent, Standing::Active), None),
+            Call::Snapshot { of } => {
+                self.begin_events(cx);
+                let view = self.view();
+                let (from, upto) = (view.version(), view.version());
+                let answer = |rows| Answer::Snapshot(Snapshot { from, upto, rows });
+                page(answer, view.rows_after(of, after))
+            }
+            Call::Watch { after } => match self.on_watch(cx, (peer, id), after) {
+                Some(answer) => (answer, None),
+                None => return,
+            },
         };
         // Not free: it may show what is not durable yet, such as an agent that was just admitted.
         let response = Response { id, answer, next };

@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 use core::time::Duration;
 
+use super::executors::{Executor, Executors, Place};
 use super::holdings::{Holder, Holdings};
 use crate::ids::{ExecutorId, FrameworkId, PeerId, TaskId, UpdateId};
 use crate::keys::{AgentKey, FrameworkKey};
@@ -127,17 +128,6 @@ impl OfFramework {
     }
 }
 
-#[derive(Clone, Debug)]
-struct RunningExecutor {
-    info: Arc<ExecutorInfo>,
-    /// In which role it is charged: that of its first task, and by the plan of all of them (RQ-06).
-    role: Role,
-    /// Booked tasks that use it; never zero.
-    tasks: usize,
-}
-
-type Place = (FrameworkKey, AgentKey, ExecutorId);
-
 /// What changes with one task, in parts: a sum of what agents claim might not fit a number.
 pub(super) struct Bill {
     /// The task's.
@@ -182,7 +172,7 @@ pub(super) struct Tasks {
     frameworks: BTreeMap<FrameworkKey, OfFramework>,
     /// Live tasks only.
     agents: BTreeMap<AgentKey, BTreeSet<TaskKey>>,
-    executors: BTreeMap<Place, RunningExecutor>,
+    executors: Executors,
     holdings: Holdings,
     /// Agents whose last live task has gone since somebody asked.
     emptied: Vec<AgentKey>,
@@ -227,17 +217,21 @@ impl Tasks {
         let needs = holdings.enter(agent, Holder::Task(key), &task.resources);
         if let Some(info) = &task.executor {
             let place = (task.framework, agent, info.id.clone());
-            let running = self.executors.entry(place).or_insert_with(|| {
+            self.executors.enter(place, || {
                 let holder = Holder::Executor(task.framework, info.id.clone());
                 let needs = holdings.enter(agent, holder, &info.resources);
                 executor = Some((task.role.clone(), needs));
-                RunningExecutor {
+                let host = task.status.agent.clone();
+                Executor {
+                    framework: task.framework,
+                    agent,
+                    owner: task.owner.clone(),
+                    host: host.expect("a task that runs has an agent"),
                     info: Arc::clone(info),
                     role: task.role.clone(),
                     tasks: 0,
                 }
             });
-            running.tasks += 1;
         }
         Bill {
             task: (task.role.clone(), needs),
@@ -257,14 +251,10 @@ impl Tasks {
         let mut executor = None;
         if let Some(info) = &task.executor {
             let place = (task.framework, agent, info.id.clone());
-            let running = self.executors.get_mut(&place);
-            let running = running.expect("a booked task's executor is known");
-            running.tasks -= 1;
-            if running.tasks == 0 {
+            if let Some(running) = self.executors.leave(&place) {
                 let holder = Holder::Executor(task.framework, info.id.clone());
                 let freed = holdings.leave(agent, &holder, &running.info.resources);
-                executor = Some((running.role.clone(), freed));
-                self.executors.remove(&place);
+                executor = Some((running.role, freed));
             }
         }
         let task = (task.role.clone(), freed);
@@ -404,16 +394,31 @@ impl Tasks {
         &self,
     ) -> impl Iterator<Item = (FrameworkKey, AgentKey, &Resources)> + '_ {
         let all = self.executors.iter();
-        all.map(|((framework, agent, _), running)| (*framework, *agent, &running.info.resources))
+        all.map(|running| (running.framework, running.agent, &running.info.resources))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (TaskKey, &Task)> + '_ {
         self.rows.iter()
     }
 
+    /// The rows as such, for those who watch them.
+    pub(super) fn rows_mut(&mut self) -> &mut Table<Task> {
+        &mut self.rows
+    }
+
+    /// The same of executors.
+    pub(super) fn executors_mut(&mut self) -> &mut Table<Executor> {
+        self.executors.rows_mut()
+    }
+
     /// Shares the rows, for a view.
     pub(super) fn snapshot(&self) -> Table<Task> {
         self.rows.clone()
+    }
+
+    /// The same of executors.
+    pub(super) fn executors_snapshot(&self) -> Table<Executor> {
+        self.executors.snapshot()
     }
 
     pub(super) fn check(&self) {
@@ -439,14 +444,12 @@ impl Tasks {
         }
         let indexed: usize = self.agents.values().map(BTreeSet::len).sum();
         assert_eq!(indexed, live, "live tasks by agent");
-        for ((framework, agent, id), running) in &self.executors {
-            let holder = Holder::Executor(*framework, id.clone());
-            uses.insert((*agent, holder), running.info.resources.clone());
+        for running in self.executors.iter() {
+            let holder = Holder::Executor(running.framework, running.info.id.clone());
+            uses.insert((running.agent, holder), running.info.resources.clone());
         }
         self.holdings.check(&uses);
-        let booked = self.executors.iter();
-        let booked: BTreeMap<Place, usize> = booked.map(|(p, e)| (p.clone(), e.tasks)).collect();
-        assert_eq!(booked, users, "tasks of executors");
+        self.executors.check(&users);
         for of in self.frameworks.values() {
             assert!(of.remembered.len() <= limits::COMPLETED_TASKS_PER_FRAMEWORK);
             for key in &of.remembered {

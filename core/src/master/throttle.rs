@@ -244,7 +244,7 @@ impl Master {
                 Some((peer, Word::Call(call, _))) => self.on_scheduler(cx, peer, call),
                 Some((peer, Word::Lost)) => {
                     let part = self.peers.remove(peer).and_then(|gone| gone.part);
-                    self.on_lost(cx, part);
+                    self.on_lost(cx, peer, part);
                 }
                 None => break,
             }

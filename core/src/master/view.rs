@@ -1,65 +1,106 @@
 //! A master as it was at one moment: read-only answers, from a snapshot that is cheap to take.
 //!
 //! Tables are shared page by page until the master writes to them again. So a view can be handed to
-//! another thread, and putting a long answer together holds nobody up.
+//! another thread, and putting a long answer together holds nobody up. A view has a version: events
+//! say what is different after it (`publishing`).
 //!
 //! Deliberately not here: orders. Those go through the machine.
 
-use alloc::collections::BTreeMap;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Master;
 use super::agents::Agent;
+use super::executors::Executor;
 use super::frameworks::Framework;
 use super::offers::Outstanding;
 use super::tasks::Task;
 use crate::ids::MasterId;
 use crate::keys::{AgentKey, FrameworkKey};
+use crate::mirror::{Mirror, Shares};
+use crate::protocol::events::{
+    AgentState, ExecutorState, FrameworkState, Kind, Row, Snapshot, Version,
+};
 use crate::protocol::offer::Offer;
-use crate::protocol::operation::less;
 use crate::protocol::operator::{AgentView, Cursor, FrameworkView, Summary, TaskView};
 use crate::protocol::status::TaskStatus;
-use crate::resources::{Resource, Resources};
 use crate::table::{Key, Table};
 
 /// A snapshot of a master.
 #[derive(Clone, Debug)]
 pub struct View {
     master: MasterId,
-    epoch: u64,
+    version: Version,
     agents: Table<Agent>,
     frameworks: Table<Framework>,
     tasks: Table<Task>,
     offers: Table<Outstanding>,
-    /// What executors use, beside their tasks.
-    executors: Vec<(FrameworkKey, AgentKey, Resources)>,
-}
-
-/// What one agent or framework has.
-#[derive(Default)]
-struct Share {
-    offered: Resources,
-    allocated: Resources,
-    tasks: usize,
+    executors: Table<Executor>,
 }
 
 impl Master {
     /// Takes a snapshot.
     pub fn view(&self) -> View {
-        let executors = self.tasks.executors();
         View {
             master: self.config.id.clone(),
-            epoch: self.config.epoch,
+            version: self.feed.newest(),
             agents: self.agents.snapshot(),
             frameworks: self.frameworks.snapshot(),
             tasks: self.tasks.snapshot(),
             offers: self.offers.snapshot(),
-            executors: executors.map(|(f, a, r)| (f, a, r.clone())).collect(),
+            executors: self.tasks.executors_snapshot(),
         }
     }
 }
 
 impl View {
+    /// Returns which state of the master this is. Views of the same version are the same.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Lists the rows of one kind, as events tell them.
+    pub fn rows(&self, of: Kind) -> Vec<Row> {
+        self.rows_after(of, None).map(|(_, row)| row).collect()
+    }
+
+    /// Makes a mirror of it, which events after this version keep up to date. There are such events
+    /// if somebody has asked for some before the view was taken ([`Call::Watch`]).
+    ///
+    /// [`Call::Watch`]: crate::protocol::operator::Call::Watch
+    pub fn mirror(&self) -> Mirror {
+        let (from, upto) = (self.version, self.version);
+        let mut mirror = Mirror::default();
+        for kind in Kind::ALL {
+            let rows = self.rows(kind);
+            let page = mirror.load(Snapshot { from, upto, rows });
+            page.expect("pages of one version fit together");
+        }
+        mirror
+    }
+
+    pub(super) fn rows_after(
+        &self,
+        of: Kind,
+        place: Option<Cursor>,
+    ) -> Box<dyn Iterator<Item = (Cursor, Row)> + '_> {
+        fn of_table<'a, T>(
+            table: &'a Table<T>,
+            place: Option<Cursor>,
+            show: impl Fn(&T) -> Option<Row> + 'a,
+        ) -> Box<dyn Iterator<Item = (Cursor, Row)> + 'a> {
+            let rows = rows_after(table, place);
+            Box::new(rows.filter_map(move |(key, row)| Some((Cursor(key.index()), show(row)?))))
+        }
+        match of {
+            Kind::Agents => of_table(&self.agents, place, |row| Some(agent(row))),
+            Kind::Frameworks => of_table(&self.frameworks, place, framework),
+            Kind::Executors => of_table(&self.executors, place, |row| Some(executor(row))),
+            Kind::Tasks => of_table(&self.tasks, place, task),
+            Kind::Offers => of_table(&self.offers, place, |row| Some(offer(row))),
+        }
+    }
+
     /// Says who leads, and how much there is.
     pub fn summary(&self) -> Summary {
         let agents = self.agents.iter();
@@ -67,7 +108,7 @@ impl View {
         let tasks = self.tasks.iter();
         Summary {
             master: self.master.clone(),
-            epoch: self.epoch,
+            epoch: self.version.epoch,
             agents: agents.filter(|(_, row)| row.is_allocatable()).count(),
             frameworks: frameworks.filter(|(_, row)| !row.is_completed()).count(),
             tasks: tasks.filter(|(_, task)| task.is_active()).count(),
@@ -86,20 +127,8 @@ impl View {
     ) -> impl Iterator<Item = (Cursor, AgentView)> + '_ {
         let mut shares = self.shares(|_, agent| agent);
         rows_after(&self.agents, place).map(move |(key, row)| {
-            let share = shares.remove(&key.cast()).unwrap_or_default();
-            let agent = AgentView {
-                id: row.id.clone(),
-                info: (*row.info).clone(),
-                total: row.total.clone(),
-                connected: row.peer().is_some(),
-                standing: row.standing,
-                registered_at: row.registered_at,
-                offered: share.offered,
-                shortage: shortage(&share.allocated, &row.total),
-                allocated: share.allocated,
-                tasks: share.tasks,
-            };
-            (Cursor(key.index()), agent)
+            let share = shares.take(&key.cast());
+            (Cursor(key.index()), share.of_agent(agent_state(row)))
         })
     }
 
@@ -117,15 +146,8 @@ impl View {
         let rows = rows_after(&self.frameworks, place);
         let rows = rows.filter(|(_, row)| !row.is_completed());
         rows.map(move |(key, row)| {
-            let share = shares.remove(&key.cast()).unwrap_or_default();
-            let framework = FrameworkView {
-                info: (*row.info).clone(),
-                connected: row.peer().is_some(),
-                suppressed: row.wishes.suppressed.iter().cloned().collect(),
-                offered: share.offered,
-                allocated: share.allocated,
-                tasks: share.tasks,
-            };
+            let share = shares.take(&key.cast());
+            let framework = share.of_framework(framework_state(row));
             (Cursor(key.index()), framework)
         })
     }
@@ -165,22 +187,16 @@ impl View {
     }
 
     /// Adds up what is offered and in use, by agent or by framework.
-    fn shares<K: Ord>(&self, of: impl Fn(FrameworkKey, AgentKey) -> K) -> BTreeMap<K, Share> {
-        let mut shares: BTreeMap<K, Share> = BTreeMap::new();
+    fn shares<K: Ord>(&self, of: impl Fn(FrameworkKey, AgentKey) -> K) -> Shares<K> {
+        let mut shares = Shares::default();
         for (_, row) in self.offers.iter() {
-            let share = shares.entry(of(row.framework, row.agent)).or_default();
-            add(&mut share.offered, &row.offer.resources);
+            shares.offer(of(row.framework, row.agent), &row.offer.resources);
         }
-        for (_, task) in self.tasks.iter().filter(|(_, task)| task.is_active()) {
-            let share = shares.entry(of(task.framework, task.agent)).or_default();
-            share.tasks += 1;
-            if task.is_booked() {
-                add(&mut share.allocated, &task.resources);
-            }
+        for (_, row) in self.tasks.iter() {
+            shares.task(of(row.framework, row.agent), row.state, &row.resources);
         }
-        for (framework, agent, resources) in &self.executors {
-            let share = shares.entry(of(*framework, *agent)).or_default();
-            add(&mut share.allocated, resources);
+        for (_, row) in self.executors.iter() {
+            shares.executor(of(row.framework, row.agent), &row.info.resources);
         }
         shares
     }
@@ -191,16 +207,55 @@ fn rows_after<T>(
     table: &Table<T>,
     place: Option<Cursor>,
 ) -> impl Iterator<Item = (Key<T>, &T)> + '_ {
-    let rows = table.iter();
-    rows.filter(move |(key, _)| place.is_none_or(|Cursor(last)| key.index() > last))
+    let first = place.map_or(Some(0), |Cursor(last)| last.checked_add(1));
+    let rows = first.map(|first| table.iter_from(first));
+    rows.into_iter().flatten()
 }
 
-/// Adds for display. Only agents that lie about their resources get beyond what a number holds;
-/// then the sum stays as it was.
-fn add(sum: &mut Resources, more: &Resources) {
-    if let Err(overflow) = sum.add(more) {
-        tracing::debug!(%overflow, "a sum for display");
+/// What is told of an agent.
+pub(super) fn agent(row: &Agent) -> Row {
+    Row::Agent(agent_state(row))
+}
+
+fn agent_state(row: &Agent) -> AgentState {
+    AgentState {
+        id: row.id.clone(),
+        info: (*row.info).clone(),
+        total: row.total.clone(),
+        connected: row.peer().is_some(),
+        standing: row.standing,
+        registered_at: row.registered_at,
     }
+}
+
+/// What is told of a framework, unless it is over.
+pub(super) fn framework(row: &Framework) -> Option<Row> {
+    let is_over = row.is_completed();
+    (!is_over).then(|| Row::Framework(framework_state(row)))
+}
+
+fn framework_state(row: &Framework) -> FrameworkState {
+    FrameworkState {
+        id: row.id.clone(),
+        info: (*row.info).clone(),
+        connected: row.peer().is_some(),
+        suppressed: row.wishes.suppressed.iter().cloned().collect(),
+    }
+}
+
+/// What is told of an executor.
+pub(super) fn executor(row: &Executor) -> Row {
+    Row::Executor(ExecutorState {
+        framework: row.owner.clone(),
+        agent: row.host.clone(),
+        id: row.info.id.clone(),
+        resources: row.info.resources.clone(),
+    })
+}
+
+/// What is told of a task.
+pub(super) fn task(row: &Task) -> Option<Row> {
+    task_view(row).map(Row::Task)
 }
 
 fn task_view(task: &Task) -> Option<TaskView> {
@@ -216,11 +271,7 @@ fn task_view(task: &Task) -> Option<TaskView> {
     })
 }
 
-/// Returns what tasks use and their agent does not have any more. Of what is shared there are more
-/// copies in use than there are.
-fn shortage(used: &Resources, total: &Resources) -> Resources {
-    if total.contains(used) {
-        return Resources::new();
-    }
-    less(&used.filter(|entry| !Resource::is_shared(entry)), total)
+/// What is told of an offer.
+pub(super) fn offer(row: &Outstanding) -> Row {
+    Row::Offer((*row.offer).clone())
 }

@@ -14,6 +14,7 @@
 pub mod agent;
 mod bags;
 pub mod container;
+pub mod events;
 pub mod executor;
 pub mod framework;
 pub mod hello;

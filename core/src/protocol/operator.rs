@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::events::{Batch, Kind, Snapshot, Version};
 use super::framework::FrameworkInfo;
 use super::node::{AgentInfo, DrainConfig, Standing};
 use super::offer::Offer;
@@ -116,6 +117,18 @@ pub enum Call {
         /// Which one.
         agent: AgentId,
     },
+    /// All rows of one kind, to begin with before events. Pages may be of several versions.
+    Snapshot {
+        /// Of which kind.
+        of: Kind,
+    },
+    /// The events after a version (FW-92). Answered as soon as there is one, with as many as fit a
+    /// frame; so asking again and again makes a stream, at the pace of whoever reads it. `None` is
+    /// answered at once with the newest version and no events: a place to begin at.
+    Watch {
+        /// What the reader has.
+        after: Option<Version>,
+    },
 }
 
 /// The answer to the request of the same id.
@@ -161,6 +174,16 @@ pub enum Answer {
     Invalid(String),
     /// What was asked for does not fit what there is, and was not forced; nothing has changed.
     Conflict(String),
+    /// To `Snapshot`.
+    Snapshot(Snapshot),
+    /// To `Watch`.
+    Events(Batch),
+    /// To `Watch`: some of what was asked for is kept no more, or is of another leadership. The
+    /// reader has to begin anew with a snapshot.
+    Gap {
+        /// The newest version.
+        newest: Version,
+    },
 }
 
 impl Answer {
@@ -197,13 +220,22 @@ impl Answer {
                 };
                 all.extend(more);
             }
+            Self::Snapshot(all) => {
+                let Self::Snapshot(more) = page else {
+                    return Err(page);
+                };
+                all.upto = more.upto;
+                all.rows.extend(more.rows);
+            }
             Self::Summary(_)
             | Self::Killing { .. }
             | Self::NotFound(_)
             | Self::Ambiguous(_)
             | Self::Updated
             | Self::Invalid(_)
-            | Self::Conflict(_) => return Err(page),
+            | Self::Conflict(_)
+            | Self::Events(_)
+            | Self::Gap { .. } => return Err(page),
         }
         Ok(())
     }

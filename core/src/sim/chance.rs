@@ -33,6 +33,8 @@ pub(super) enum Purpose {
     Nonsense,
     /// How a node's wall clock is wrong.
     Clock,
+    /// When an operator looks who reads events, counted as frameworks are.
+    Watch,
 }
 
 /// Begins the stream of one purpose at one node.

@@ -244,8 +244,7 @@ impl World {
             master::Effect::Scheduler { peer, event } => {
                 self.send(peer, End::Server, encode(&event));
             }
-            // Nobody reads what a simulated operator is answered: the registry says it.
-            master::Effect::Respond { .. } => {}
+            master::Effect::Respond { peer, response } => self.respond(peer, &response),
             master::Effect::Disconnect { peer, .. } => {
                 let queue = &mut self.shared.queue;
                 self.net.close(self.shared.now, peer, End::Server, queue);

@@ -17,6 +17,7 @@ use super::queue::Name;
 use crate::allocator::Allocator;
 use crate::allocator::drf::{self, Drf};
 use crate::attributes::Attributes;
+use crate::limits;
 use crate::protocol::task::CommandInfo;
 use crate::resources::{Ceilings, Resources};
 use crate::rng::Rng;
@@ -39,6 +40,10 @@ pub struct Options {
     pub silent: u32,
     /// How many frameworks beside these say what they should not.
     pub nonsense: u32,
+    /// How many operators follow the master by its events.
+    pub watchers: u32,
+    /// How many events the master keeps for them.
+    pub events_kept: usize,
     /// What each agent has.
     pub agent_resources: Resources,
     /// Machines that differ: if there are any, these are the agents, in this order, and not those
@@ -132,6 +137,8 @@ impl Options {
             greedy: 0,
             silent: 0,
             nonsense: 0,
+            watchers: 0,
+            events_kept: limits::EVENTS,
             agent_resources,
             machines: Vec::new(),
             demand: Demand::default(),
@@ -216,6 +223,8 @@ impl Options {
         if draw(2) == 0 {
             options.drift = DRIFT;
         }
+        options.watchers = draw(3) as u32;
+        options.events_kept = 1 << draw(10);
         options
     }
 }

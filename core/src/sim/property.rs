@@ -36,6 +36,8 @@ pub enum Property {
     Kills,
     /// Questions are answered, and truthfully.
     Answers,
+    /// Snapshot and events add up to what the master has.
+    Mirrors,
     /// When faults stop, everybody is back within a bound.
     Liveness,
     /// When faults stop, all views agree.
@@ -58,7 +60,7 @@ pub enum Property {
 
 impl Property {
     /// Every property.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Machines,
         Self::Replay,
         Self::Tasks,
@@ -72,6 +74,7 @@ impl Property {
         Self::Staging,
         Self::Kills,
         Self::Answers,
+        Self::Mirrors,
         Self::Liveness,
         Self::Convergence,
         Self::Determinism,
@@ -99,6 +102,7 @@ impl Property {
             Self::Staging => "staging",
             Self::Kills => "kills",
             Self::Answers => "answers",
+            Self::Mirrors => "mirrors",
             Self::Liveness => "liveness",
             Self::Convergence => "convergence",
             Self::Determinism => "determinism",

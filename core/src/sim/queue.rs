@@ -123,6 +123,9 @@ pub(super) enum Event {
     Unclog { client: Name },
     /// A node that did nothing may go on.
     Resume { node: Name },
+    /// An operator asks what is new, or gives up asking, unless it did something since the turn in
+    /// which that was planned.
+    Look { watcher: u32, turn: u64 },
 }
 
 #[derive(Debug)]

@@ -98,6 +98,10 @@ impl Search<'_> {
             |plan| plan.options.nonsense,
             |plan, n| plan.options.nonsense = n,
         );
+        self.lower(
+            |plan| plan.options.watchers,
+            |plan, n| plan.options.watchers = n,
+        );
     }
 
     fn lower(&mut self, count: fn(&Plan) -> u32, set: fn(&mut Plan, u32)) {
@@ -177,6 +181,7 @@ impl Plan {
         ];
         let least = o.demand.tasks as u64 + rates.iter().filter(|rate| **rate > 0).count() as u64;
         let nodes = o.agents.saturating_add(self.frameworks());
+        let nodes = nodes.saturating_add(o.watchers);
         (self.listed().len(), nodes, self.trouble + self.calm, least)
     }
 }

@@ -51,6 +51,8 @@ impl fmt::Display for Plan {
         writeln!(f, "greedy={}", o.greedy)?;
         writeln!(f, "silent={}", o.silent)?;
         writeln!(f, "nonsense={}", o.nonsense)?;
+        writeln!(f, "watchers={}", o.watchers)?;
+        writeln!(f, "events_kept={}", o.events_kept)?;
         writeln!(f, "tasks={}", o.demand.tasks)?;
         writeln!(f, "task={}", o.demand.task)?;
         writeln!(f, "task_ports={}", o.demand.ports)?;
@@ -154,6 +156,8 @@ impl Plan {
             "greedy" => o.greedy = nodes(value)?,
             "silent" => o.silent = nodes(value)?,
             "nonsense" => o.nonsense = nodes(value)?,
+            "watchers" => o.watchers = nodes(value)?,
+            "events_kept" => o.events_kept = number(value)?,
             "tasks" => o.demand.tasks = number(value)?,
             "task" => o.demand.task = resources(value)?,
             "task_ports" => o.demand.ports = number(value)?,

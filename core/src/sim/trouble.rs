@@ -39,6 +39,7 @@ impl World {
             ping_interval: self.options.ping_interval,
             max_missed_pings: self.options.max_missed_pings,
             agent_reregister_timeout: self.options.agent_reregister_timeout,
+            events_kept: self.options.events_kept,
             ..master::Config::new(id, epoch, self.master.lives.next_u64())
         };
         let seed = self.master.lives.next_u64();
@@ -50,6 +51,7 @@ impl World {
         let totals = Arc::clone(&self.totals);
         self.watch.next(totals, registry);
         self.master.start(machine, out, &mut self.shared);
+        self.watch_anew();
         self.flush_master();
         self.set_limits();
     }

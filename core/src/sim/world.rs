@@ -30,6 +30,7 @@ use super::property::{Property, Violation};
 use super::queue::{Event, Name, Queue};
 use super::report::Hits;
 use super::tap::{Mode, User};
+use super::watchers::Watcher;
 use super::workload::{Greedy, Nonsense, Silent, Steady};
 use crate::agent::{self, Agent};
 use crate::attributes::Attributes;
@@ -115,6 +116,8 @@ pub(super) struct World {
     /// What each agent has, by its name in the network.
     pub(super) totals: Arc<Totals>,
     pub(super) frameworks: Vec<FrameworkSeat>,
+    /// Operators who follow the master.
+    pub(super) watchers: Vec<Watcher>,
     pub(super) usage: Usage,
     pub(super) watch: check::Watch,
     pub(super) streams: check::streams::Streams,
@@ -163,6 +166,8 @@ impl World {
         let registry = Registry::default();
         let watch = check::Watch::new(options.checking, Arc::clone(&totals), registry);
         let trouble = Source::drawn(seed, options.faults.clone());
+        let watchers = (1..=options.watchers).map(|n| Watcher::new(n, seed));
+        let watchers = watchers.collect();
         let mut world = Self {
             options,
             shared,
@@ -173,6 +178,7 @@ impl World {
             agents,
             totals,
             frameworks: Vec::new(),
+            watchers,
             usage: Usage::default(),
             watch,
             streams: check::streams::Streams::default(),
@@ -310,6 +316,7 @@ impl World {
             // The faults have ended.
             Event::Another { .. } | Event::Clog { .. } => {}
             Event::Resume { node } => self.on_resume(node),
+            Event::Look { watcher, turn } => self.on_look(watcher, turn),
             Event::Unclog { client } => {
                 for (link, to, frame) in self.net.unclog(self.shared.now, client) {
                     let arrives = self.wait(Event::Arrive { link, to, frame });

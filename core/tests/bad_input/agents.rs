@@ -1,4 +1,4 @@
-//! Agents that may not join, and what they may not say (VA-30, RM-55, SM-10, I16).
+//! Agents that may not join, and what they may not say (VA-30, RM-55, SM-10, TK-116, I16).
 
 use tepui_core::ids::{FrameworkId, PeerId};
 use tepui_core::limits;
@@ -6,7 +6,7 @@ use tepui_core::machine::Output;
 use tepui_core::master::Effect;
 use tepui_core::protocol::agent::{TaskReport, ToAgent, ToMaster};
 use tepui_core::protocol::framework::FrameworkInfo;
-use tepui_core::protocol::node::AgentInfo;
+use tepui_core::protocol::node::{AgentInfo, Domain};
 use tepui_core::protocol::status::{Source, TaskState, TaskStatus};
 use tepui_core::resources::Resources;
 use tepui_core::roles::Role;
@@ -21,7 +21,7 @@ use super::stage::{
 /// What is wrong, what is said about it, and how it is made so.
 type Rule = (&'static str, &'static str, fn(&mut AgentInfo));
 
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 22] = [
     ("a hostname is something", "agent hostname is empty", |it| {
         it.hostname = String::new();
     }),
@@ -51,6 +51,39 @@ const RULES: [Rule; 15] = [
     ("an address has a port", "has no port", |it| {
         it.address = "host".into();
     }),
+    ("a region is something", "agent region is empty", |it| {
+        it.domain = domain("", "a");
+    }),
+    (
+        "a region has no NUL",
+        "agent region contains a NUL byte",
+        |it| it.domain = domain("e\0u", "a"),
+    ),
+    (
+        "a region has 4096 bytes at most",
+        "agent region has 4097 bytes",
+        |it| it.domain = domain(&"x".repeat(4_097), "a"),
+    ),
+    ("a zone is something", "agent zone is empty", |it| {
+        it.domain = domain("eu", "");
+    }),
+    (
+        "a zone has no NUL",
+        "agent zone contains a NUL byte",
+        |it| {
+            it.domain = domain("eu", "\0");
+        },
+    ),
+    (
+        "a zone has 4096 bytes at most",
+        "agent zone has 4097 bytes",
+        |it| it.domain = domain("eu", &"x".repeat(4_097)),
+    ),
+    (
+        "an agent stands somewhere only if its master does",
+        "it names a region and a zone, and this master has none",
+        |it| it.domain = domain("eu", "a"),
+    ),
     (
         "devices are whole",
         "agent has gpus:0.5: expected whole devices",
@@ -93,6 +126,11 @@ const RULES: [Rule; 15] = [
         },
     ),
 ];
+
+fn domain(region: &str, zone: &str) -> Option<Domain> {
+    let (region, zone) = (region.into(), zone.into());
+    Some(Domain { region, zone })
+}
 
 /// Checks that an agent is turned away with such a text, and that nothing has come of it.
 #[track_caller]

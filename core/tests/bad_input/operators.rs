@@ -1,6 +1,7 @@
-//! What operators may not order (VA-27, VA-28, RQ-08, RQ-13).
+//! What operators may not order (VA-27, VA-28, RQ-08, RQ-13, FW-92).
 
 use tepui_core::ids::FrameworkId;
+use tepui_core::protocol::events::Version;
 use tepui_core::protocol::operator::{Answer, Call};
 use tepui_core::quota::Quota;
 use tepui_core::resources::{Ceilings, Milli, Quantities};
@@ -47,6 +48,38 @@ pub(crate) fn check(catalogue: &mut Catalogue) {
     quotas(catalogue);
     weights(catalogue);
     kills(catalogue);
+    events(catalogue);
+}
+
+fn events(catalogue: &mut Catalogue) {
+    let mut stage = Stage::new();
+    let Answer::Events(batch) = stage.ask(Call::Watch { after: None }) else {
+        panic!("a place to begin at is expected");
+    };
+    let Version { epoch, number } = batch.after;
+    let (later, earlier) = (number + 1, number - 1);
+    for (rule, epoch, number) in [
+        ("an event is of this leadership", epoch + 1, number),
+        (
+            "an event is not of an earlier leadership",
+            epoch - 1,
+            number,
+        ),
+        ("an event has happened", epoch, later),
+        ("an event is kept", epoch, earlier),
+        ("an event has a number that there is", epoch, u64::MAX),
+    ] {
+        let before = stage.state();
+        let after = Some(Version { epoch, number });
+        let newest = batch.after;
+        assert_eq!(
+            stage.ask(Call::Watch { after }),
+            Answer::Gap { newest },
+            "{rule}"
+        );
+        assert_eq!(stage.state(), before, "{rule}");
+        catalogue.note(rule, "watch");
+    }
 }
 
 fn quotas(catalogue: &mut Catalogue) {

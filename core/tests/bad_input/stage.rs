@@ -151,6 +151,8 @@ impl Stage {
         );
         stage.pass();
         assert_eq!(stage.offers.len(), 2);
+        // From now on its version moves with what operators are told, and with nothing else.
+        stage.ask(operator::Call::Watch { after: None });
         stage
     }
 

@@ -465,3 +465,32 @@ fn what_has_ended_can_be_looked_at() {
     node.feed(acknowledge("f", "t", update));
     assert_eq!(node.agent.view().ended().count(), 2);
 }
+
+// I13
+#[test]
+fn what_looks_different_has_another_version() {
+    let mut node = Node::joined();
+    let look = |node: &Node| {
+        let view = node.agent.view();
+        let tasks: Vec<_> = view.tasks().map(|task| format!("{task:?}")).collect();
+        (view.version(), tasks)
+    };
+    let mut seen = vec![look(&node)];
+    assert_eq!(look(&node), seen[0], "looking changes nothing");
+    for input in [
+        run("f", task("t")),
+        started(0),
+        kill("f", "t", Some(secs(5))),
+    ] {
+        node.feed(input);
+        seen.push(look(&node));
+    }
+    // The rest comes with time: what does not end is ended.
+    node.pass(secs(60));
+    seen.push(look(&node));
+    for pair in seen.windows(2) {
+        assert!(pair[0].0 < pair[1].0, "{pair:?}");
+    }
+    assert_ne!(seen[0].1, seen[1].1);
+    assert_ne!(seen[1].1, seen[2].1);
+}

@@ -6,8 +6,10 @@ use alloc::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::events::Reader;
 use super::*;
 use crate::ids::{ExecutorId, OperationId};
+use crate::protocol::events::{Kind, Version};
 use crate::protocol::framework::Capabilities;
 use crate::protocol::node::DrainConfig;
 use crate::protocol::offer::TaskGroup;
@@ -348,8 +350,17 @@ impl Dice<'_> {
     }
 
     fn operator_call(&mut self, world: &World) -> operator::Call {
-        match self.below(15) {
+        match self.below(17) {
             0 => operator::Call::Summary,
+            15 => operator::Call::Snapshot {
+                of: Kind::ALL[self.below(5) as usize],
+            },
+            16 => operator::Call::Watch {
+                after: self.chance(80).then(|| Version {
+                    epoch: 2,
+                    number: self.below(1_000).into(),
+                }),
+            },
             8 => operator::Call::Convert {
                 agent: self.agent(world),
                 change: self.change(),
@@ -484,8 +495,9 @@ impl Dice<'_> {
 }
 
 /// Runs one script, and returns how often each thing of interest happened.
-fn run(mut world: World, script: &[Vec<u32>]) -> (usize, usize, usize) {
+fn run(mut world: World, script: &[Vec<u32>]) -> (usize, usize, usize, Reader) {
     world.drain();
+    let mut reader = Reader::new(&mut world);
     let (mut offers, mut runs, mut updates) = (0, 0, 0);
     for numbers in script {
         let mut dice = Dice {
@@ -507,6 +519,12 @@ fn run(mut world: World, script: &[Vec<u32>]) -> (usize, usize, usize) {
         // The allocator has its say before anything else happens.
         world.now = world.now + Duration::from_micros(1);
         outs.extend(world.tick());
+        reader.hear(&world, &outs);
+        if dice.chance(50) {
+            reader.ask(&mut world);
+        } else if dice.chance(5) {
+            reader.reconnect(&mut world);
+        }
         for out in outs {
             match out {
                 Output::Effect(Effect::Scheduler { event, .. }) => match event {
@@ -534,7 +552,7 @@ fn run(mut world: World, script: &[Vec<u32>]) -> (usize, usize, usize) {
             }
         }
     }
-    (offers, runs, updates)
+    (offers, runs, updates, reader)
 }
 
 proptest! {
@@ -576,9 +594,15 @@ fn the_scripts_get_somewhere() {
         script.push(numbers.collect::<Vec<u32>>());
     }
     for world in worlds() {
-        let (offers, runs, updates) = run(world, &script);
+        let (offers, runs, updates, reader) = run(world, &script);
         assert!(offers > 100, "{offers} offers");
         assert!(runs > 40, "{runs} tasks");
         assert!(updates > 100, "{updates} updates");
+        assert!(
+            reader.batches > 100,
+            "{} answers with events",
+            reader.batches
+        );
+        assert!(reader.compared > 100, "{} comparisons", reader.compared);
     }
 }

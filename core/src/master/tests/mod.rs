@@ -12,6 +12,7 @@ mod domains;
 mod drain;
 mod ends;
 mod enrolled;
+mod events;
 mod frames;
 mod frameworks;
 mod greedy;

@@ -21,6 +21,7 @@
 //! | kills | a task that its agent was told to end ends within a bound (I14) | [`waits`] |
 //! | answers | questions about tasks are answered, once and truthfully (I20) | [`answers`] |
 //! | liveness | when faults stop, everybody is connected within a bound (L2) | [`liveness`] |
+//! | mirrors | snapshot and events add up to what the master has (I13) | [`mirrors`] |
 //! | sessions | a framework has one scheduler, and who was replaced hears no more | [`sessions`] |
 //! | convergence | when faults stop, all views agree and offers flow | [`convergence`] |
 //!
@@ -47,7 +48,8 @@ pub(super) mod identity;
 mod leaders;
 mod ledger;
 mod liveness;
-mod offers;
+mod mirrors;
+pub(super) mod offers;
 mod quota;
 pub(super) mod reserved;
 #[cfg(test)]
@@ -398,7 +400,8 @@ impl World {
                 master.check();
                 let books = conservation::check_books(&self.watch.ledger, master);
                 let checked = books.and_then(|()| conservation::check(master));
-                checked.map_err(|problem| (Property::Conservation, problem))
+                checked.map_err(|problem| (Property::Conservation, problem))?;
+                self.check_mirrors(master)
             }
             Name::Agent(n) => {
                 let agent = self.agents[at(n)].node.machine();
@@ -407,6 +410,22 @@ impl World {
             }
             Name::Framework(_) | Name::Executor { .. } => Ok(()),
         }
+    }
+
+    fn check_mirrors(&self, master: &Master) -> Result<(), Broken> {
+        if self.watchers.is_empty() {
+            return Ok(());
+        }
+        let view = master.view();
+        let all_told = self.master.held() == 0;
+        self.watchers.iter().try_for_each(|watcher| {
+            let Some(mirror) = watcher.mirror() else {
+                return Ok(());
+            };
+            let waits = watcher.waits_after().filter(|_| all_told);
+            let checked = mirrors::check(mirror, waits, &view);
+            checked.map_err(|problem| (Property::Mirrors, format!("{watcher}: {problem}")))
+        })
     }
 
     fn replayed(&self, name: Name) -> Result<(), Broken> {

@@ -1,0 +1,212 @@
+//! What operators are told of a master's state: rows of five kinds, and events that change them.
+//!
+//! A reader asks for all rows ([`super::operator::Call::Snapshot`]) and then, for ever, for what
+//! came after ([`super::operator::Call::Watch`]). It holds one [`Version`], and the master nothing
+//! for it: a slow reader costs no memory beside the events that are kept for all, of a bounded
+//! number. Who is too far behind is told so, and begins anew; nobody is ever given a gap.
+//!
+//! One input of the master is one moment: of a row that changed twice in it, the second state is
+//! told. What follows from the rows has no events of its own: the sums of what is offered and in
+//! use, and whether a task is counted ([`crate::mirror`] works them out). Roles, quotas and weights
+//! are not told; they change by operators' orders only.
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::framework::FrameworkInfo;
+use super::node::{AgentInfo, Standing};
+use super::offer::Offer;
+use super::operator::TaskView;
+use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId};
+use crate::resources::Resources;
+use crate::roles::Role;
+use crate::time::Time;
+
+/// A state of a master: what two reads of the same version say is the same.
+///
+/// While somebody asks for events, the number is that of the last one and rises with each by one.
+/// While nobody does, no event is made and the number rises with each input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Version {
+    /// The leadership. Numbers begin anew with each.
+    pub epoch: u64,
+    /// The number of the last event that is contained.
+    pub number: u64,
+}
+
+/// The kinds of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Kind {
+    /// Agents that the registry admits, those that are away included.
+    Agents,
+    /// Frameworks that are not over.
+    Frameworks,
+    /// Custom executors that a task uses.
+    Executors,
+    /// Tasks, and those that have ended as far as they are remembered.
+    Tasks,
+    /// Outstanding offers.
+    Offers,
+}
+
+impl Kind {
+    /// All kinds, in the order in which rows of one moment are told to be there; that they are gone
+    /// is told before, in the opposite order.
+    pub const ALL: [Self; 5] = [
+        Self::Agents,
+        Self::Frameworks,
+        Self::Executors,
+        Self::Tasks,
+        Self::Offers,
+    ];
+}
+
+/// An agent without what it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentState {
+    /// Its id.
+    pub id: AgentId,
+    /// What it says about itself.
+    pub info: AgentInfo,
+    /// What it has: what it says, and what operations have made of that.
+    pub total: Resources,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Whether it is given tasks, as operators have said.
+    pub standing: Standing,
+    /// When it registered.
+    pub registered_at: Time,
+}
+
+/// A framework without what it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameworkState {
+    /// Its id.
+    pub id: FrameworkId,
+    /// What it says about itself, with its id.
+    pub info: FrameworkInfo,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// In which of its roles it wants no offers.
+    pub suppressed: Vec<Role>,
+}
+
+/// A custom executor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutorState {
+    /// Whose executor.
+    pub framework: FrameworkId,
+    /// On which agent.
+    pub agent: AgentId,
+    /// Its id, of its own there.
+    pub id: ExecutorId,
+    /// What it uses beside its tasks.
+    pub resources: Resources,
+}
+
+/// A row of a master's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Row {
+    /// An agent.
+    Agent(AgentState),
+    /// A framework.
+    Framework(FrameworkState),
+    /// An executor.
+    Executor(ExecutorState),
+    /// A task.
+    Task(TaskView),
+    /// An offer.
+    Offer(Offer),
+}
+
+/// What names a row. No two rows of one version have the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum RowId {
+    /// An agent.
+    Agent(AgentId),
+    /// A framework.
+    Framework(FrameworkId),
+    /// An executor.
+    Executor {
+        /// Whose.
+        framework: FrameworkId,
+        /// On which agent.
+        agent: AgentId,
+        /// Which one there.
+        id: ExecutorId,
+    },
+    /// A task.
+    Task {
+        /// Whose.
+        framework: FrameworkId,
+        /// Which one.
+        id: TaskId,
+    },
+    /// An offer.
+    Offer(OfferId),
+}
+
+impl Row {
+    /// Returns what names it.
+    pub fn id(&self) -> RowId {
+        match self {
+            Self::Agent(agent) => RowId::Agent(agent.id.clone()),
+            Self::Framework(framework) => RowId::Framework(framework.id.clone()),
+            Self::Executor(executor) => RowId::Executor {
+                framework: executor.framework.clone(),
+                agent: executor.agent.clone(),
+                id: executor.id.clone(),
+            },
+            Self::Task(task) => RowId::Task {
+                framework: task.framework.clone(),
+                id: task.status.task.clone(),
+            },
+            Self::Offer(offer) => RowId::Offer(offer.id.clone()),
+        }
+    }
+}
+
+/// A change of one row (FW-92). Unlike in Mesos, a task that says the same state again is `Updated`
+/// as well, if anything else of its news is new: with less, no reader could tell what a read would
+/// tell it (TK-36c is for those who make Mesos' events of these).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// It is there from now on.
+    Added(Row),
+    /// It is so from now on.
+    Updated(Row),
+    /// It is there no more.
+    Removed(RowId),
+}
+
+/// Rows of one kind, or a page of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The version that the first page was read at: what is read of events begins after it.
+    pub from: Version,
+    /// The version that the last page was read at: once the events up to it are taken in, the rows
+    /// are those of one moment again.
+    pub upto: Version,
+    /// The rows.
+    pub rows: Vec<Row>,
+}
+
+/// Consecutive events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The version before the first: the number of that is one more.
+    pub after: Version,
+    /// In order.
+    pub events: Vec<Event>,
+}
+
+impl Batch {
+    /// Returns the version after the last.
+    pub fn upto(&self) -> Version {
+        let epoch = self.after.epoch;
+        let events = self.events.len() as u64;
+        let number = self.after.number.saturating_add(events);
+        Version { epoch, number }
+    }
+}
