@@ -76,6 +76,8 @@ impl Logic for Flood {
             | UserEvent::ExecutorEnded { .. }
             | UserEvent::Subscribed { .. }
             | UserEvent::Rescinded(_)
+            | UserEvent::InverseOffers(_)
+            | UserEvent::InverseRescinded(_)
             | UserEvent::Updated => {}
         }
     }

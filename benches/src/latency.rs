@@ -88,7 +88,9 @@ impl Session {
             | Event::Message { .. }
             | Event::ExecutorEnded { .. }
             | Event::Operation(_)
-            | Event::Updated => {}
+            | Event::Updated
+            | Event::InverseOffers(_)
+            | Event::InverseRescinded(_) => {}
             Event::Disconnected => bail!("the master is lost"),
             Event::Error { message, .. } | Event::Rejected { message, .. } => bail!(message),
         }

@@ -59,6 +59,8 @@ impl Logic for Endless {
             }
             UserEvent::Update(_)
             | UserEvent::Rescinded(_)
+            | UserEvent::InverseOffers(_)
+            | UserEvent::InverseRescinded(_)
             | UserEvent::Operation(_)
             | UserEvent::Disconnected
             | UserEvent::Error { .. }

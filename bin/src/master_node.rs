@@ -140,6 +140,7 @@ impl MasterNode {
             call_rates: options.call_rates.clone(),
             domain: options.domain.clone(),
             requires_domain: options.requires_domain,
+            inverse_offer_timeout: options.offer_timeout.0,
             ..Config::new(id.clone(), opened.epoch, rng.next_u64())
         };
         let mut out = Outbox::new();

@@ -215,6 +215,26 @@ fn commands_that_ask() {
         &["weight", "set", "ads:2"],
         &["ROLE \"ads:2\": ", "such as ads/web=1.5"],
     );
+    refused(
+        TEPUI,
+        &["maintenance", "down", "a/10.0.0.300", "--yes"],
+        &["MACHINE \"a/10.0.0.300\": ", "as in host-1/10.0.0.7"],
+    );
+    refused(
+        TEPUI,
+        &["maintenance", "up"],
+        &["expected MACHINE, which is missing"],
+    );
+    refused(
+        TEPUI,
+        &["maintenance", "set", "/nowhere/schedule.json"],
+        &["FILE \"/nowhere/schedule.json\": No such file"],
+    );
+    refused(
+        TEPUI,
+        &["framework", "teardown", "a/b"],
+        &["FRAMEWORK \"a/b\": ", "it contains a slash"],
+    );
     refused(TEPUI, &["kill", ""], &["TASK", "expected"]);
     refused(
         TEPUI,
@@ -350,7 +370,7 @@ fn help_and_version_succeed() {
 
 #[test]
 fn bare_groups_show_their_help() {
-    for args in [&[][..], &["agent"], &["cert"]] {
+    for args in [&[][..], &["agent"], &["cert"], &["maintenance"]] {
         let output = start(TEPUI, args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert!(text(&output.stderr).contains("Usage:"), "{args:?}");

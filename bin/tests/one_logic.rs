@@ -56,6 +56,8 @@ impl Logic for TwoTasks {
             }
             UserEvent::Subscribed { .. }
             | UserEvent::Rescinded(_)
+            | UserEvent::InverseOffers(_)
+            | UserEvent::InverseRescinded(_)
             | UserEvent::Operation(_)
             | UserEvent::Disconnected
             | UserEvent::Error { .. }

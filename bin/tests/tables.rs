@@ -165,6 +165,8 @@ impl Logic for Liar {
             }
             UserEvent::Subscribed { .. }
             | UserEvent::Rescinded(_)
+            | UserEvent::InverseOffers(_)
+            | UserEvent::InverseRescinded(_)
             | UserEvent::Operation(_)
             | UserEvent::Disconnected
             | UserEvent::Error { .. }

@@ -151,10 +151,23 @@ pub const JOURNAL_STALL: Duration = Duration::from_secs(60);
 /// The most connections that one principal may have to one node.
 pub const CONNECTIONS_PER_PRINCIPAL: usize = 1_024;
 
+/// The most machines in a maintenance schedule, which is one message and one record.
+pub const MACHINES: usize = 10_000;
+/// How many of those who hold an agent an explanation names.
+pub const HOLDERS_NAMED: usize = 16;
+/// The most pairs of a framework and an agent in maintenance of which a master remembers what was
+/// asked and answered; beyond it nobody else is asked to leave.
+pub const INVERSE_OFFERS: usize = 1_000_000;
+/// Of how many of its executors on the agent an offer tells; the first ones by their ids (OF-01).
+pub const EXECUTORS_PER_OFFER: usize = 1_024;
+
 /// The longest refusal of an offer (OF-32).
 pub const REFUSE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The longest that a task or an executor may be given to end.
 pub const GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The least time from the answer to an inverse offer to the next one, whatever it says: as long as
+/// an allocator's usual interval (OF-34).
+pub const INVERSE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a refusal lasts that names no time (OF-32).
 pub const DEFAULT_REFUSE: Duration = Duration::from_secs(5);
 
@@ -183,6 +196,16 @@ const _: () = assert!(COMPLETED_FRAMEWORKS <= ENDED_FRAMEWORKS);
 const _: () = assert!(TEXT_BYTES < FRAME_BYTES);
 // A task and its agent, with their lengths.
 const _: () = assert!(RECONCILED_PER_CALL * (2 * ID_BYTES + 8) + TEXT_BYTES <= FRAME_BYTES);
+// A schedule with one machine a window: its name and its address, and when that is out of service.
+const _: () = assert!(MACHINES * (ID_BYTES + 2 + 18 + 1 + 26) + TEXT_BYTES <= FRAME_BYTES);
+// The same as operators see it: with how it stands, and four numbers.
+const _: () = assert!(MACHINES * (ID_BYTES + 2 + 18 + 1 + 26 + 4 * 10) + TEXT_BYTES <= FRAME_BYTES);
+// Frameworks that have ended, in one answer: an id, why, when, and the names of the last ones.
+const _: () = assert!(
+    ENDED_FRAMEWORKS * (ID_BYTES + 16) + (COMPLETED_FRAMEWORKS + 1) * TEXT_BYTES <= FRAME_BYTES
+);
+// An offer: what there is of its agent, and the executors that its framework has there.
+const _: () = assert!(2 * AGENT_BYTES + EXECUTORS_PER_OFFER * (ID_BYTES + 2) <= FRAME_BYTES);
 const _: () = assert!(FRAMEWORK_BYTES <= SLICE_BYTES);
 const _: () = assert!(MESSAGE_BYTES <= SLICE_BYTES);
 // What the master adds to a task: its role, the certificate's name, which is below 64 KiB in TLS,

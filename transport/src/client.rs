@@ -80,6 +80,11 @@ pub enum Event {
     Operation(OperationNews),
     /// What the last [`Handle::update`] said holds.
     Updated,
+    /// Agents are to be left, for their machines are to be out of service; see
+    /// [`Handle::accept_inverse`]. One that is not answered stays open.
+    InverseOffers(Vec<offer::InverseOffer>),
+    /// This inverse offer is void.
+    InverseRescinded(OfferId),
 }
 
 /// Acts for the framework. Clones act for the same.
@@ -114,6 +119,18 @@ impl Handle {
     /// Ends an executor with all its tasks.
     pub fn shut_down_executor(&self, agent: AgentId, executor: ExecutorId) {
         self.call(UserCall::ShutdownExecutor { agent, executor });
+    }
+
+    /// Says that the framework is going to leave the agents of inverse offers, and for how long not
+    /// to ask again; `None` is five seconds. Operators see that, and tasks go on.
+    pub fn accept_inverse(&self, offers: Vec<OfferId>, refuse: Option<Duration>) {
+        self.call(UserCall::AcceptInverse { offers, refuse });
+    }
+
+    /// Says that the framework is not going to leave the agents of inverse offers, and for how long
+    /// not to ask again; `None` is five seconds.
+    pub fn decline_inverse(&self, offers: Vec<OfferId>, refuse: Option<Duration>) {
+        self.call(UserCall::DeclineInverse { offers, refuse });
     }
 
     /// Wants no offers in any role until [`Handle::revive`].
@@ -405,6 +422,8 @@ impl Logic for Channels {
                 message,
             },
             UserEvent::Updated => Event::Updated,
+            UserEvent::InverseOffers(offers) => Event::InverseOffers(offers),
+            UserEvent::InverseRescinded(offer) => Event::InverseRescinded(offer),
         };
         self.pass_on(event, calls);
     }
@@ -431,7 +450,9 @@ impl Channels {
                 | Event::Message { .. }
                 | Event::ExecutorEnded { .. }
                 | Event::Rejected { .. }
-                | Event::Updated => {}
+                | Event::Updated
+                | Event::InverseOffers(_)
+                | Event::InverseRescinded(_) => {}
             }
             calls.push(UserCall::Stop);
         }

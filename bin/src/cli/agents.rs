@@ -201,17 +201,20 @@ fn gone(args: &GoneArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// Asks whether an agent is meant to be gone. Where nobody can answer, a flag has to say so.
 fn confirms(agent: &AgentId, io: &mut Io<'_>) -> Result<bool, Failure> {
+    let question = format!("give agent {agent} up, with all that it runs");
+    asks_for(&question, io)
+}
+
+/// Asks whether something is meant that cannot be undone. Where nobody can answer, a flag has to
+/// say so.
+pub(super) fn asks_for(question: &str, io: &mut Io<'_>) -> Result<bool, Failure> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         let message = "expected --yes where nobody can be asked, for it cannot be undone";
         return Err(Failure::new(Exit::Usage, message));
     }
-    write!(
-        io.err,
-        "give agent {agent} up, with all that it runs? [y/N] "
-    )?;
+    write!(io.err, "{question}? [y/N] ")?;
     io.err.flush()?;
     let mut answer = String::new();
     stdin
@@ -225,6 +228,9 @@ fn check(answer: Answer) -> Result<(), Failure> {
     if let Answer::NotFound(why) = answer {
         let message = format_args!("{why}; `tepui agent list` lists them");
         return Err(Failure::new(Exit::NotFound, message));
+    }
+    if let Answer::Conflict(why) = answer {
+        return Err(Failure::failed(why));
     }
     if answer != Answer::Updated {
         return Err(unexpected(&answer));

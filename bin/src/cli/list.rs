@@ -63,24 +63,6 @@ pub(super) struct ListArgs {
     pub(super) operator: OperatorArgs,
 }
 
-/// What can be asked about frameworks.
-#[derive(Debug, Subcommand)]
-pub(super) enum FrameworkCommand {
-    /// List frameworks
-    #[command(after_help = "Examples:\n  tepui framework list\n  tepui framework list -o json")]
-    List(ListArgs),
-}
-
-/// Lists frameworks.
-pub(super) fn frameworks(args: &ListArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let answer = block_on(Threads::One, args.operator.ask(Call::Frameworks))?;
-    let Answer::Frameworks(frameworks) = answer else {
-        return Err(unexpected(&answer));
-    };
-    views::frameworks(&frameworks).print(args.output, io.out)?;
-    Ok(Exit::Success)
-}
-
 /// What can be asked about offers.
 #[derive(Debug, Subcommand)]
 pub(super) enum OfferCommand {
@@ -147,7 +129,12 @@ pub(super) fn kill(args: &KillArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
         | Answer::Conflict(_)
         | Answer::Snapshot(_)
         | Answer::Events(_)
-        | Answer::Gap { .. }) => Err(unexpected(&answer)),
+        | Answer::Gap { .. }
+        | Answer::Schedule(_)
+        | Answer::Machines(_)
+        | Answer::InverseOffers(_)
+        | Answer::EndedFrameworks(_)
+        | Answer::Explained(_)) => Err(unexpected(&answer)),
     }
 }
 

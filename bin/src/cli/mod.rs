@@ -16,10 +16,12 @@ mod dev;
 mod events;
 mod exit;
 mod failure;
+mod frameworks;
 mod isolation_args;
 mod list;
 mod logging;
 mod logs;
+mod maintenance;
 mod master_args;
 mod node;
 mod output;
@@ -85,16 +87,31 @@ Examples:
   tepui agent deactivate tepui-1-S1"
     )]
     Agent(agents::AgentCommand),
-    /// Look at frameworks
+    /// Look at frameworks, and end one
     #[command(
         subcommand,
         arg_required_else_help = true,
         after_help = "\
 Examples:
   tepui framework list
-  tepui framework list --output json"
+  tepui framework ended
+  tepui framework teardown tepui-1-0003"
     )]
-    Framework(list::FrameworkCommand),
+    Framework(frameworks::FrameworkCommand),
+    /// Say why a framework is not offered what there is
+    Explain(frameworks::ExplainArgs),
+    /// Plan when machines are out of service, and take them down and up
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "\
+Examples:
+  tepui maintenance set schedule.json
+  tepui maintenance status
+  tepui maintenance down host-1
+  tepui maintenance up host-1"
+    )]
+    Maintenance(maintenance::MaintenanceCommand),
     /// Look at offers
     #[command(
         subcommand,
@@ -228,7 +245,9 @@ fn dispatch(command: Command, io: &mut Io<'_>) -> Result<Exit, Failure> {
         Command::Logs(args) => logs::logs(&args, io),
         Command::Kill(args) => list::kill(&args, io),
         Command::Agent(command) => agents::agent(&command, io),
-        Command::Framework(list::FrameworkCommand::List(args)) => list::frameworks(&args, io),
+        Command::Framework(command) => frameworks::framework(&command, io),
+        Command::Explain(args) => frameworks::explain(&args, io),
+        Command::Maintenance(command) => maintenance::maintenance(&command, io),
         Command::Offer(list::OfferCommand::List(args)) => list::offers(&args, io),
         Command::Role(command) => roles::role(&command, io),
         Command::Quota(command) => roles::quota(&command, io),

@@ -351,9 +351,16 @@ pub(super) struct OfferJson<'a> {
     agent: &'a str,
     hostname: &'a str,
     resources: ResourcesJson,
+    /// The framework's executors on the agent.
+    executors: Vec<&'a str>,
+    /// When the agent's machine is to be out of service, if that is planned; RFC 3339, in UTC.
+    unavailable_from: Option<String>,
+    /// For how long; null is without end, if it is to be out of service.
+    unavailable_seconds: Option<f64>,
 }
 
 pub(super) fn offer_json(offer: &Offer) -> OfferJson<'_> {
+    let planned = offer.unavailability;
     OfferJson {
         id: offer.id.as_str(),
         framework: offer.framework.as_str(),
@@ -361,6 +368,9 @@ pub(super) fn offer_json(offer: &Offer) -> OfferJson<'_> {
         agent: offer.agent.as_str(),
         hostname: &offer.hostname,
         resources: (&offer.resources).into(),
+        executors: offer.executors.iter().map(|id| id.as_str()).collect(),
+        unavailable_from: planned.map(|it| rfc3339(it.start)),
+        unavailable_seconds: planned.and_then(|it| Some(it.duration?.as_secs_f64())),
     }
 }
 

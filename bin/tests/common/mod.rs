@@ -473,6 +473,16 @@ impl Cluster {
         agent.end()
     }
 
+    /// Waits until the agent has said this on its standard error.
+    pub fn agent_says(&mut self, part: &str) {
+        self.agent.as_mut().expect("it runs").until_it_says(part);
+    }
+
+    /// Waits for the agent's own end.
+    pub fn agent_ends(&mut self) -> Ended {
+        self.agent.take().expect("it runs").end()
+    }
+
     /// Makes a `tepui` command for this cluster.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = command(TEPUI);

@@ -11,6 +11,7 @@ use super::permits::Ticket;
 use crate::allocator::AgentTraits;
 use crate::ids::{AgentId, PeerId};
 use crate::keys::AgentKey;
+use crate::protocol::maintenance::Unavailability;
 use crate::protocol::node::{AgentInfo, Standing};
 use crate::resources::Resources;
 use crate::table::Table;
@@ -41,6 +42,8 @@ pub(super) struct Agent {
     presence: Presence,
     /// Whether it is given tasks, as operators have said.
     pub(super) standing: Standing,
+    /// When its machine is to be out of service, by the schedule.
+    pub(super) unavailability: Option<Unavailability>,
     pub(super) registered_at: Time,
     /// Pings in a row that were not answered.
     pub(super) missed: u32,
@@ -66,6 +69,7 @@ impl Agent {
             total,
             presence,
             standing: Standing::default(),
+            unavailability: None,
             registered_at: now,
             missed: 0,
             due: None,

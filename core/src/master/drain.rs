@@ -21,6 +21,9 @@ impl Master {
         id: &AgentId,
         config: DrainConfig,
     ) -> Answer {
+        if let Some(answer) = self.why_not_drained(id) {
+            return answer;
+        }
         let answer = self.on_standing(cx, id, Standing::Draining(config));
         if let Some(key) = self.agents.find(id) {
             self.tell_drain(cx, key);

@@ -83,6 +83,9 @@ pub struct Config {
     pub requires_domain: bool,
     /// How many events are kept for operators who read them late; at most [`limits::EVENTS`].
     pub events_kept: usize,
+    /// For how long an inverse offer may go unanswered; then it is taken back, and another one made
+    /// (OF-06). `None` is for ever: it holds nothing.
+    pub inverse_offer_timeout: Option<Duration>,
 }
 
 impl Config {
@@ -107,6 +110,7 @@ impl Config {
             domain: None,
             requires_domain: false,
             events_kept: limits::EVENTS,
+            inverse_offer_timeout: None,
         }
     }
 

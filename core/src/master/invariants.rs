@@ -40,6 +40,7 @@ impl Master {
         self.check_conservation();
         self.check_operations();
         self.feed.check(|peer| self.peers.get(peer).is_some());
+        self.check_inverse_offers();
     }
 
     /// Who waits to be given up is silent, and in the line once.
@@ -71,6 +72,10 @@ impl Master {
                 row.id
             );
             assert_eq!(admission.standing, row.standing, "standing of {}", row.id);
+            let maintenance = self.registry.maintenance();
+            let unavailability = maintenance.unavailability(&row.info);
+            assert_eq!(unavailability, row.unavailability, "machine of {}", row.id);
+            assert!(!maintenance.is_down(&row.info), "machine of {}", row.id);
             assert!(!self.registry.gone().contains_key(&row.id), "{}", row.id);
             let bound: Option<&AgentId> = self.registry.bound_to(&admission.name);
             assert_eq!(bound, Some(&row.id), "who is bound to {}", admission.name);
@@ -109,6 +114,7 @@ impl Master {
             assert!(agent.is_offered(), "{} is offered", agent.id);
             assert_eq!(agent.id, row.offer.agent);
             assert_eq!(agent.info.attributes, row.offer.attributes);
+            assert_eq!(agent.unavailability, row.offer.unavailability);
             let framework = self.frameworks.get(row.framework);
             let framework = framework.expect("an offer has a framework");
             assert!(framework.peer().is_some(), "{} is offered to", framework.id);

@@ -16,10 +16,11 @@
 //! | `subscribing`, `reregister` | other decisions, and how they are carried out |
 //! | `offering`, `updates`, `feedback`, `reconcile` | what follows: offers, news, answers |
 //! | `reachability`, `standing`, `drain` | who is there, and what follows if not |
-//! | `view`, `feed`, `publishing` | what operators see: all of it, and what changes |
+//! | `maintenance`, `vacating`, `inverse_offers` | machines that go out of service, and who is asked to leave |
+//! | `view`, `inspecting`, `feed`, `publishing` | what operators see: all of it, and what changes |
 //! | `filled`, `invariants` | how full tables are, and what must hold |
 //!
-//! Deliberately not here: maintenance, access rules.
+//! Deliberately not here: access rules.
 
 mod accept;
 mod agents;
@@ -32,9 +33,12 @@ mod feedback;
 mod filled;
 mod frameworks;
 mod holdings;
+mod inspecting;
 mod interface;
 mod invariants;
+mod inverse_offers;
 mod kills;
+mod maintenance;
 mod messages;
 mod offering;
 mod offers;
@@ -58,6 +62,7 @@ mod tasks;
 mod tests;
 mod throttle;
 mod updates;
+mod vacating;
 mod verdicts;
 mod view;
 mod wishing;
@@ -89,6 +94,7 @@ use agents::Agents;
 use asks::Asks;
 use feed::Feed;
 use frameworks::Frameworks;
+use inverse_offers::InverseOffers;
 use kills::Kills;
 use offers::Offers;
 use operations::Operations;
@@ -128,6 +134,8 @@ enum Timer {
     Permit,
     /// The first call that waits is heard.
     Throttle,
+    /// Somebody may be asked again to leave an agent.
+    Inverse,
 }
 
 /// The master.
@@ -158,6 +166,9 @@ pub struct Master {
     /// Which calls of frameworks wait for their turn.
     throttle: Throttle,
     throttle_at: Option<Time>,
+    /// What frameworks were asked about agents in maintenance.
+    inverse_offers: InverseOffers,
+    inverse_at: Option<Time>,
     /// Which agents may be removed that stayed away for too long.
     removals: Permits,
     /// How many agents this leadership began to wait for.
@@ -221,6 +232,8 @@ impl Master {
             permit_at: None,
             throttle: Throttle::new(&config.call_rates),
             throttle_at: None,
+            inverse_offers: InverseOffers::default(),
+            inverse_at: None,
             removals: Permits::new(config.removal_rate),
             recovered: 0,
             has_resigned: false,
@@ -355,6 +368,7 @@ impl Master {
                 Timer::Collect => self.collect(cx),
                 Timer::Permit => self.on_permit(cx),
                 Timer::Throttle => self.on_throttle(cx),
+                Timer::Inverse => self.on_inverse_due(cx),
             }
             fired = true;
         }

@@ -15,6 +15,7 @@ use super::{Cx, Effect, Master};
 use crate::allocator::{Booking, Change, Decision, Grant};
 use crate::ids::OfferId;
 use crate::keys::{AgentKey, FrameworkKey};
+use crate::limits;
 use crate::machine::Output;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::offer::Offer;
@@ -48,10 +49,12 @@ impl Master {
                 self.send_offers(cx, framework, offers);
             }
             if self.changes.is_empty() && self.decisions.is_empty() {
+                self.ask_to_leave(cx);
                 return;
             }
         }
         debug!("the allocator does not come to rest");
+        self.ask_to_leave(cx);
     }
 
     fn on_decision(
@@ -102,6 +105,8 @@ impl Master {
             });
             return None;
         }
+        let executors = self.tasks.executors_on(grant.framework, grant.agent);
+        let executors = executors.take(limits::EXECUTORS_PER_OFFER);
         let offer = Offer {
             id: OfferId::numbered(&self.config.id, self.next_offer),
             framework: framework.id.clone(),
@@ -112,7 +117,12 @@ impl Master {
             attributes: agent.info.attributes.clone(),
             domain: agent.info.domain.clone(),
             resources: grant.resources,
+            executors: executors.map(|info| info.id.clone()).collect(),
+            unavailability: agent.unavailability,
         };
+        if agent.unavailability.is_some() {
+            self.inverse_offers.touch(grant.agent);
+        }
         self.next_offer += 1;
         self.offers.insert(Outstanding {
             offer: Arc::new(offer.clone()),

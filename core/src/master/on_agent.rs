@@ -110,6 +110,9 @@ impl Master {
         let Some(name) = self.check_joining(cx, peer, &info) else {
             return;
         };
+        if self.is_shut_out(cx, peer, &info) {
+            return;
+        }
         if let Some(key) = self.peers.agent(peer) {
             // Asked again before it heard our answer.
             self.take_info(cx, key, info);
@@ -186,6 +189,9 @@ impl Master {
         }
         if self.registry.gone().contains_key(&id) {
             self.shut_down(cx, peer, &id);
+            return;
+        }
+        if self.is_shut_out(cx, peer, &info) {
             return;
         }
         let told = account.converted.clone();
@@ -314,7 +320,9 @@ impl Master {
         };
         self.persist(cx, op);
         let (presence, total) = (Presence::Recovered, info.resources.clone());
-        let agent = Agent::new(id, info, total, presence, cx.now);
+        let unavailability = self.registry.maintenance().unavailability(&info);
+        let mut agent = Agent::new(id, info, total, presence, cx.now);
+        agent.unavailability = unavailability;
         self.agents.insert(agent)
     }
 
@@ -348,6 +356,7 @@ impl Master {
                 traits: super::agents::traits(&row.info),
             });
         }
+        self.reassess(cx, key);
     }
 
     /// Makes an agent one that speaks with us, over `peer`.
@@ -378,6 +387,7 @@ impl Master {
             let id = self.agents[key].id.clone();
             self.persist(cx, RegistryOp::Reachable { id });
         }
+        self.inverse_offers.touch(key);
         self.peers.cast(peer, Some(Part::Agent(key)));
         // A whole fleet comes back at once after a change of master: spread its pings.
         let first = self.rng.jitter(self.config.ping_interval);

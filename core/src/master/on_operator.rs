@@ -67,6 +67,23 @@ impl Master {
                 Some(answer) => (answer, None),
                 None => return,
             },
+            Call::Schedule => {
+                let windows = self.registry.maintenance().windows();
+                (Answer::Schedule(windows.to_vec()), None)
+            }
+            Call::SetSchedule { windows } => (self.on_schedule(cx, windows), None),
+            Call::MachinesDown { machines } => (self.on_machines_down(cx, machines), None),
+            Call::MachinesUp { machines } => (self.on_machines_up(cx, machines), None),
+            Call::Machines => (Answer::Machines(self.machines()), None),
+            Call::InverseOffers => page(Answer::InverseOffers, self.inverse_offers_after(after)),
+            Call::Teardown { framework } => (self.on_teardown(cx, &framework), None),
+            Call::EndedFrameworks => (Answer::EndedFrameworks(self.ended_frameworks()), None),
+            Call::Explain { framework, role } => {
+                match self.explained_after(&framework, &role, after) {
+                    Ok(rows) => page(Answer::Explained, rows),
+                    Err(answer) => (answer, None),
+                }
+            }
         };
         // Not free: it may show what is not durable yet, such as an agent that was just admitted.
         let response = Response { id, answer, next };

@@ -9,6 +9,7 @@ use core::time::Duration;
 use tracing::debug;
 
 use super::tasks::{Kill, TaskKey};
+use super::vacating::Answered;
 use super::{Cx, Master};
 use crate::filters::effective_refusal;
 use crate::ids::{OfferId, PeerId, TaskId};
@@ -68,6 +69,12 @@ impl Master {
                 self.on_shutdown_executor(cx, key, &agent, executor);
             }
             Call::Demand { role, demand } => self.on_demand(cx, key, role, demand),
+            Call::AcceptInverse { offers, refuse } => {
+                self.on_leaving(cx, key, &offers, Answered::Accepted, refuse);
+            }
+            Call::DeclineInverse { offers, refuse } => {
+                self.on_leaving(cx, key, &offers, Answered::Declined, refuse);
+            }
         }
     }
 

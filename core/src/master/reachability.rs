@@ -142,6 +142,7 @@ impl Master {
         if is_noted {
             self.rescind_agent(cx, key);
         }
+        self.rescind_inverse_of(cx, key);
         if is_noted && self.agents[key].standing == Standing::Active {
             self.changes.push(Change::AgentActive {
                 agent: key,
@@ -178,6 +179,7 @@ impl Master {
         row.subscription = Subscription::Disconnected;
         let (id, patience) = (row.id.clone(), row.info.failover_timeout);
         self.return_offers_of(key);
+        self.ask_anew(key);
         self.asks.forget(key);
         self.changes.push(Change::FrameworkActive {
             framework: key,
@@ -245,6 +247,7 @@ impl Master {
         self.kills.forget(key);
         self.asks.forget(key);
         self.verdicts.forget(key);
+        self.forget_inverse_with(key);
         self.changes
             .push(Change::FrameworkRemoved { framework: key });
         for (agent, mut got) in heirs {
@@ -302,7 +305,9 @@ impl Master {
         let others = [(self.collect_at, Timer::Collect)];
         let permit = self.permit_at.map(|at| (at, Timer::Permit));
         let throttle = self.throttle_at.map(|at| (at, Timer::Throttle));
+        let inverse = self.inverse_at.map(|at| (at, Timer::Inverse));
         let single = others.into_iter().chain(permit).chain(throttle);
+        let single = single.chain(inverse);
         for (at, timer) in agents.chain(frameworks).chain(single) {
             assert!(timers.disarm(at, timer), "{timer:?} is armed for {at}");
             armed += 1;

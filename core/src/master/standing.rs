@@ -38,8 +38,10 @@ impl Master {
                 None => Presence::Recovered,
             };
             let info = Arc::clone(&admission.info);
+            let unavailability = self.registry.maintenance().unavailability(&info);
             let mut agent = Agent::new(id.clone(), info, admission.total(), presence, now);
             agent.standing = admission.standing;
+            agent.unavailability = unavailability;
             let key = self.agents.insert(agent);
             if presence == Presence::Recovered {
                 self.agents[key].due = Some(patience);
@@ -92,6 +94,7 @@ impl Master {
         let (id, peer, known) = (row.id.clone(), row.peer(), row.is_allocatable());
         self.persist(cx, RegistryOp::Remove { id, at: cx.now });
         self.rescind_agent(cx, key);
+        self.forget_inverse_of(cx, key);
         for task in self.tasks.of_agent(key) {
             self.tasks.unbook(task);
             self.announce_end(cx, task, end.clone());
@@ -182,6 +185,8 @@ impl Master {
         }
         if was_offered != is_offered {
             self.rescind_agent(cx, key);
+            self.rescind_inverse_of(cx, key);
+            self.inverse_offers.touch(key);
             self.changes.push(Change::AgentActive {
                 agent: key,
                 active: is_offered,

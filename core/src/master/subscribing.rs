@@ -232,6 +232,7 @@ impl Master {
         if old != Some(peer) {
             // Nobody is left who could use the offers: the new connection has never seen them.
             self.return_offers_of(key);
+            self.ask_anew(key);
             self.asks.forget(key);
         }
         let user = &self.frameworks[key].info.user;
@@ -258,6 +259,7 @@ impl Master {
         let first = self.rng.jitter(self.config.heartbeat_interval);
         self.arm_framework(key, Some(cx.now + first));
         self.tell_subscribed(cx, key, peer);
+        self.touch_agents_of(key);
         self.tell_again(cx, key);
         self.tell_operations_again(cx, key);
         self.answer_kills(cx);

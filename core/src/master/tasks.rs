@@ -273,9 +273,9 @@ impl Tasks {
                 (task.framework, &task.role)
             }
             Holder::Executor(framework, id) => {
-                let running = self.executors.get(&(framework, agent, id));
-                let running = running.expect("an executor that holds something runs");
-                (framework, &running.role)
+                let running = self.executor(framework, agent, &id);
+                let (_, role) = running.expect("an executor that holds something runs");
+                (framework, role)
             }
         };
         Heir {
@@ -395,6 +395,16 @@ impl Tasks {
     ) -> impl Iterator<Item = (FrameworkKey, AgentKey, &Resources)> + '_ {
         let all = self.executors.iter();
         all.map(|running| (running.framework, running.agent, &running.info.resources))
+    }
+
+    /// Visits the custom executors of a framework on an agent, and what they use.
+    pub(super) fn executors_on(
+        &self,
+        framework: FrameworkKey,
+        agent: AgentKey,
+    ) -> impl Iterator<Item = &ExecutorInfo> + '_ {
+        let there = self.executors.on(framework, agent);
+        there.map(|running| &*running.info)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (TaskKey, &Task)> + '_ {

@@ -46,6 +46,7 @@ impl Master {
             framework: key,
             roles,
         });
+        self.ask_again(key);
     }
 
     /// Returns whether a framework is in all roles that its call names; turns the call down if not.

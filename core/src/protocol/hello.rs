@@ -95,11 +95,13 @@ pub enum CloseReason {
     Denied,
     /// The other side has too many connections already.
     Crowded,
+    /// The other side's machine is down for maintenance; it may try again later (TK-120).
+    Maintenance,
 }
 
 impl CloseReason {
     /// All reasons.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ShuttingDown,
         Self::ProtocolVersion,
         Self::FrameVersion,
@@ -116,6 +118,7 @@ impl CloseReason {
         Self::HelloTimeout,
         Self::Denied,
         Self::Crowded,
+        Self::Maintenance,
     ];
 
     /// Returns the code on the wire.
@@ -137,6 +140,7 @@ impl CloseReason {
             Self::HelloTimeout => 13,
             Self::Denied => 14,
             Self::Crowded => 15,
+            Self::Maintenance => 16,
         }
     }
 
@@ -166,6 +170,7 @@ impl CloseReason {
             Self::HelloTimeout => "no greeting in time",
             Self::Denied => "not permitted",
             Self::Crowded => "too many connections",
+            Self::Maintenance => "machine down for maintenance",
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod events;
 pub mod executor;
 pub mod framework;
 pub mod hello;
+pub mod maintenance;
 pub mod node;
 pub mod offer;
 pub mod operation;

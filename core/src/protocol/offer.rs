@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::maintenance::Unavailability;
 use super::node::Domain;
 use super::operation::Conversion;
 use super::task::{CommandInfo, ExecutorInfo, TaskInfo};
 use crate::attributes::Attributes;
-use crate::ids::{AgentId, FrameworkId, OfferId, OperationId, TaskId};
+use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, TaskId};
 use crate::resources::Resources;
 use crate::roles::Role;
 
@@ -34,6 +35,31 @@ pub struct Offer {
     pub domain: Option<Domain>,
     /// What is offered.
     pub resources: Resources,
+    /// The framework's executors on the agent, as many of them as
+    /// [`EXECUTORS_PER_OFFER`](crate::limits::EXECUTORS_PER_OFFER) in the order of their ids. A
+    /// task that names one of them starts no other.
+    pub executors: Vec<ExecutorId>,
+    /// When the agent's machine is to be out of service, if that is planned (TK-119).
+    pub unavailability: Option<Unavailability>,
+}
+
+/// Asks a framework to leave an agent, whose machine is to be out of service (OF-48). Nothing
+/// follows from an answer by itself: operators see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InverseOffer {
+    /// Its id; dead after an answer, a rescission, or a change of master.
+    pub id: OfferId,
+    /// Who is asked.
+    pub framework: FrameworkId,
+    /// Which agent is to be left, as a whole.
+    pub agent: AgentId,
+    /// The agent's name in the network.
+    pub hostname: String,
+    /// What the framework's tasks and executors use there, at this moment. Nothing if it is offered
+    /// something only.
+    pub resources: Resources,
+    /// When the machine is to be out of service.
+    pub unavailability: Unavailability,
 }
 
 impl Offer {
@@ -49,6 +75,8 @@ impl Offer {
             attributes: Attributes::new(),
             domain: None,
             resources,
+            executors: Vec::new(),
+            unavailability: None,
         }
     }
 

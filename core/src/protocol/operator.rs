@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::events::{Batch, Kind, Snapshot, Version};
 use super::framework::FrameworkInfo;
+use super::maintenance::{InverseOfferView, MachineId, MachineView, Window};
 use super::node::{AgentInfo, DrainConfig, Standing};
 use super::offer::Offer;
 use super::operation::Conversion;
+use super::refusal::EndReason;
 use super::status::TaskStatus;
 use crate::ids::{AgentId, FrameworkId, MasterId, RequestId, TaskId};
 use crate::quota::Quota;
@@ -129,6 +131,43 @@ pub enum Call {
         /// What the reader has.
         after: Option<Version>,
     },
+    /// The maintenance schedule (FW-82).
+    Schedule,
+    /// Posts a maintenance schedule, all of it or nothing: machines that are new in it are
+    /// draining, those that are no longer in it are up (TK-118).
+    SetSchedule {
+        /// The schedule, in place of the one before.
+        windows: Vec<Window>,
+    },
+    /// Takes machines out of service, all of them or none: their agents end all that they run, and
+    /// none may join from there (TK-120).
+    MachinesDown {
+        /// Which ones; all of them draining.
+        machines: Vec<MachineId>,
+    },
+    /// Takes machines into service again, all of them or none (TK-121).
+    MachinesUp {
+        /// Which ones; all of them down.
+        machines: Vec<MachineId>,
+    },
+    /// All machines of the schedule (TK-122).
+    Machines,
+    /// Which frameworks were asked to leave agents, and what they have answered (TK-122).
+    InverseOffers,
+    /// Ends a framework and all its tasks (FW-32).
+    Teardown {
+        /// Which one.
+        framework: FrameworkId,
+    },
+    /// All frameworks that are over, as far as they are remembered, oldest first.
+    EndedFrameworks,
+    /// Why each agent is not being offered to a framework in one of its roles.
+    Explain {
+        /// Which framework.
+        framework: FrameworkId,
+        /// In which role.
+        role: Role,
+    },
 }
 
 /// The answer to the request of the same id.
@@ -184,6 +223,16 @@ pub enum Answer {
         /// The newest version.
         newest: Version,
     },
+    /// To `Schedule`.
+    Schedule(Vec<Window>),
+    /// To `Machines`.
+    Machines(Vec<MachineView>),
+    /// To `InverseOffers`.
+    InverseOffers(Vec<InverseOfferView>),
+    /// To `EndedFrameworks`.
+    EndedFrameworks(Vec<EndedFramework>),
+    /// To `Explain`.
+    Explained(Vec<Explanation>),
 }
 
 impl Answer {
@@ -227,7 +276,22 @@ impl Answer {
                 all.upto = more.upto;
                 all.rows.extend(more.rows);
             }
+            Self::InverseOffers(all) => {
+                let Self::InverseOffers(more) = page else {
+                    return Err(page);
+                };
+                all.extend(more);
+            }
+            Self::Explained(all) => {
+                let Self::Explained(more) = page else {
+                    return Err(page);
+                };
+                all.extend(more);
+            }
             Self::Summary(_)
+            | Self::Schedule(_)
+            | Self::Machines(_)
+            | Self::EndedFrameworks(_)
             | Self::Killing { .. }
             | Self::NotFound(_)
             | Self::Ambiguous(_)
@@ -335,4 +399,86 @@ pub struct RoleView {
     pub dominant_share: u64,
     /// Frameworks in this very role.
     pub frameworks: usize,
+}
+
+/// A framework that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedFramework {
+    /// Its id, which does not come back.
+    pub id: FrameworkId,
+    /// Its name, if that is still known.
+    pub name: Option<String>,
+    /// Why it is over.
+    pub reason: EndReason,
+    /// Since when.
+    pub at: Time,
+}
+
+/// Why an agent is not being offered to a framework in a role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Which agent.
+    pub agent: AgentId,
+    /// Its name in the network.
+    pub hostname: String,
+    /// Why.
+    pub obstacle: Obstacle,
+}
+
+/// What stands between an agent and an offer of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Obstacle {
+    /// The framework refused what is there, until then.
+    Refused(Time),
+    /// The framework wants no offers in the role.
+    Suppressed,
+    /// The framework is away.
+    FrameworkInactive,
+    /// The agent is away, or operators give it no tasks.
+    AgentInactive,
+    /// Operators have left the agent out.
+    NotWhitelisted,
+    /// Nothing is offered before the agents are back.
+    Recovering,
+    /// The framework's own constraint, in words.
+    Constraint(String),
+    /// One cannot cope with the other, in words.
+    Incapable(String),
+    /// The framework has all that it said it wants, or none of it fits.
+    NoDemand,
+    /// The framework holds as much in offers as it may.
+    HoldsEnough,
+    /// This role has all that it may have.
+    QuotaLimit(Role),
+    /// What is free is kept for guarantees of other roles.
+    Headroom,
+    /// These hold so much that the rest is not worth an offer; the first few of them.
+    HeldBy(Vec<FrameworkId>),
+    /// There is less than is worth an offer.
+    TooSmall,
+    /// Nothing: it is offered when its turn comes.
+    Nothing,
+}
+
+impl Obstacle {
+    /// Returns the stable name, in lower case with dashes.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Suppressed => "suppressed",
+            Self::FrameworkInactive => "framework-inactive",
+            Self::AgentInactive => "agent-inactive",
+            Self::NotWhitelisted => "not-whitelisted",
+            Self::Recovering => "recovering",
+            Self::Constraint(_) => "constraint",
+            Self::Incapable(_) => "incapable",
+            Self::NoDemand => "no-demand",
+            Self::HoldsEnough => "holds-enough",
+            Self::QuotaLimit(_) => "quota-limit",
+            Self::Headroom => "headroom",
+            Self::HeldBy(_) => "held",
+            Self::TooSmall => "too-small",
+            Self::Nothing => "nothing",
+        }
+    }
 }

@@ -251,6 +251,10 @@ pub enum CallKind {
     ShutdownExecutor,
     /// [`Call::Demand`].
     Demand,
+    /// [`Call::AcceptInverse`].
+    AcceptInverse,
+    /// [`Call::DeclineInverse`].
+    DeclineInverse,
 }
 
 impl CallKind {
@@ -272,6 +276,8 @@ impl CallKind {
             Self::Message => "message",
             Self::ShutdownExecutor => "shutdown-executor",
             Self::Demand => "demand",
+            Self::AcceptInverse => "accept-inverse",
+            Self::DeclineInverse => "decline-inverse",
         }
     }
 }
@@ -301,6 +307,8 @@ impl Call {
             Self::Message { .. } => CallKind::Message,
             Self::ShutdownExecutor { .. } => CallKind::ShutdownExecutor,
             Self::Demand { .. } => CallKind::Demand,
+            Self::AcceptInverse { .. } => CallKind::AcceptInverse,
+            Self::DeclineInverse { .. } => CallKind::DeclineInverse,
         }
     }
 }

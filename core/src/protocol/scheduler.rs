@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::framework::{FrameworkInfo, Wishes};
 use super::node::Domain;
-use super::offer::{Offer, Operation};
+use super::offer::{InverseOffer, Offer, Operation};
 use super::operation::OperationStatus;
 use super::refusal::{CallKind, EndReason, RejectKind};
 use super::status::{Exit, TaskStatus};
@@ -122,6 +122,21 @@ pub enum Call {
         /// How much; `None` is anything.
         demand: Option<Demand>,
     },
+    /// Is going to leave agents as it was asked to (OF-49).
+    AcceptInverse {
+        /// The inverse offers. Void ones are ignored; if all are, or none is named, or one twice,
+        /// the call is turned down.
+        offers: Vec<OfferId>,
+        /// For how long not to ask again; `None` is the default, and a second the least.
+        refuse: Option<Duration>,
+    },
+    /// Is not going to leave agents as it was asked to (OF-49).
+    DeclineInverse {
+        /// The inverse offers; as in `AcceptInverse`.
+        offers: Vec<OfferId>,
+        /// For how long not to ask again; as in `AcceptInverse`.
+        refuse: Option<Duration>,
+    },
 }
 
 /// What the master tells a framework.
@@ -190,4 +205,8 @@ pub enum Event {
         /// How, if that is known.
         exit: Option<Exit>,
     },
+    /// Agents are to be left, for their machines are to be out of service (OF-48).
+    InverseOffers(Vec<InverseOffer>),
+    /// An inverse offer is no longer good (OF-50).
+    RescindInverse(OfferId),
 }

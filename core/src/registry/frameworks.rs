@@ -53,12 +53,18 @@ impl Frameworks {
     }
 
     /// Returns of how many that are over it is remembered why.
-    pub(super) fn ended(&self) -> usize {
+    pub(super) fn count_ended(&self) -> usize {
         self.ended.len()
     }
 
     pub(super) fn end_of(&self, id: &FrameworkId) -> Option<EndReason> {
         self.ended.get(id).map(|ending| ending.reason)
+    }
+
+    /// Visits those that ended, oldest first.
+    pub(super) fn ended(&self) -> impl Iterator<Item = (&FrameworkId, EndReason, Time)> + '_ {
+        let ended = self.order.iter();
+        ended.map(|id| (id, self.ended[id].reason, self.ended[id].at))
     }
 
     /// Takes in what a framework says about itself. Whether it is away stays.

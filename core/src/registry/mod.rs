@@ -1,16 +1,18 @@
 //! What a master must never forget: its epoch, which agents it has admitted under which names,
-//! which of them are out of reach or gone, which frameworks there are and were, and the quotas and
-//! weights of roles.
+//! which of them are out of reach or gone, which frameworks there are and were, the quotas and
+//! weights of roles, and which machines are in maintenance.
 //!
 //! Written by the master through [`RegistryOp`], one record at a time; rebuilt by replaying them.
 //! Agents that come back unchanged write nothing, frameworks that they are there again.
 //!
-//! Each kind of thing that is remembered has a file (`agents`, `frameworks`, `roles`).
+//! Each kind of thing that is remembered has a file (`agents`, `frameworks`, `roles`,
+//! `maintenance`).
 //!
 //! Deliberately not here: tasks. Those who run them know them best, and tell the next master.
 
 mod agents;
 mod frameworks;
+mod maintenance;
 mod roles;
 
 use alloc::collections::BTreeMap;
@@ -24,10 +26,12 @@ pub use self::agents::Admission;
 use self::agents::Agents;
 pub use self::frameworks::Enrolment;
 use self::frameworks::Frameworks;
+pub use self::maintenance::Maintenance;
 use self::roles::Roles;
 use crate::ids::{AgentId, FrameworkId};
 use crate::machine::Durable;
 use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::maintenance::{MachineId, Window};
 use crate::protocol::node::{AgentInfo, Standing};
 use crate::protocol::operation::{Converted, Order};
 use crate::protocol::refusal::EndReason;
@@ -162,6 +166,21 @@ pub enum RegistryOp {
         /// Which id.
         id: FrameworkId,
     },
+    /// The maintenance schedule is another one (TK-118).
+    SetSchedule {
+        /// All of it, in place of the one before; with all machines that are down.
+        windows: Vec<Window>,
+    },
+    /// Machines of the schedule are down (SM-39).
+    MachinesDown {
+        /// Which ones.
+        machines: Vec<MachineId>,
+    },
+    /// Machines that were down are up, and no longer in the schedule (SM-40).
+    MachinesUp {
+        /// Which ones.
+        machines: Vec<MachineId>,
+    },
 }
 
 /// The durable state of a master.
@@ -172,6 +191,7 @@ pub struct Registry {
     agents: Agents,
     roles: Roles,
     frameworks: Frameworks,
+    maintenance: Maintenance,
 }
 
 impl Registry {
@@ -237,6 +257,11 @@ impl Registry {
 
     /// Returns of how many frameworks that are over it is remembered why.
     pub fn ended_frameworks(&self) -> usize {
+        self.frameworks.count_ended()
+    }
+
+    /// Visits the frameworks that are over and still remembered, oldest first: why, and since when.
+    pub fn ended(&self) -> impl Iterator<Item = (&FrameworkId, EndReason, Time)> + '_ {
         self.frameworks.ended()
     }
 
@@ -248,6 +273,11 @@ impl Registry {
     /// Returns the weights that are not 1, by role (RQ-09).
     pub fn weights(&self) -> &BTreeMap<Role, Milli> {
         &self.roles.weights
+    }
+
+    /// Returns which machines are in maintenance.
+    pub fn maintenance(&self) -> &Maintenance {
+        &self.maintenance
     }
 }
 
@@ -280,7 +310,11 @@ impl Durable for Registry {
             RegistryOp::FrameworkBack { id } => self.frameworks.set_away(id, None),
             RegistryOp::EndFramework { id, reason, at } => self.frameworks.end(id, *reason, *at),
             RegistryOp::ForgetFramework { id } => self.frameworks.forget(id),
+            RegistryOp::SetSchedule { windows } => self.maintenance.schedule(windows),
+            RegistryOp::MachinesDown { machines } => self.maintenance.take_down(machines),
+            RegistryOp::MachinesUp { machines } => self.maintenance.bring_up(machines),
         }
         debug_assert!(self.agents.is_sound() && self.frameworks.is_sound());
+        debug_assert!(self.maintenance.is_sound());
     }
 }

@@ -150,7 +150,9 @@ fn acknowledgement(event: &UserEvent) -> Option<UserCall> {
         | UserEvent::Message { .. }
         | UserEvent::ExecutorEnded { .. }
         | UserEvent::Rejected { .. }
-        | UserEvent::Updated => None,
+        | UserEvent::Updated
+        | UserEvent::InverseOffers(_)
+        | UserEvent::InverseRescinded(_) => None,
     }
 }
 

@@ -66,6 +66,8 @@ pub struct Scheduler {
     patience: Duration,
     connections: u32,
     offers: BTreeSet<OfferId>,
+    /// Inverse offers that are good and were not answered.
+    inverse: BTreeSet<OfferId>,
     /// Updates that the user was told in this subscription and has not confirmed; at most
     /// [`limits::UNCONFIRMED_UPDATES`].
     pending: BTreeSet<UpdateId>,
@@ -96,6 +98,7 @@ impl Scheduler {
             patience: Duration::from_secs(75),
             connections: 0,
             offers: BTreeSet::new(),
+            inverse: BTreeSet::new(),
             pending: BTreeSet::new(),
             acknowledged: Recent::default(),
             kills: BTreeMap::new(),
@@ -165,15 +168,10 @@ impl Scheduler {
                 self.on_subscribed(now, peer, word, out);
             }
             Event::Heartbeat => {}
-            Event::Offers(offers) => {
-                self.offers.extend(offers.iter().map(|o| o.id.clone()));
-                out.emit(Effect::User(UserEvent::Offers(offers)));
-            }
-            Event::Rescind(offer) => {
-                if self.offers.remove(&offer) {
-                    out.emit(Effect::User(UserEvent::Rescinded(offer)));
-                }
-            }
+            Event::Offers(offers) => self.on_offers(offers, out),
+            Event::Rescind(offer) => self.on_rescinded(offer, out),
+            Event::InverseOffers(offers) => self.on_inverse_offers(offers, out),
+            Event::RescindInverse(offer) => self.on_inverse_rescinded(offer, out),
             Event::Update(status) => self.on_update(peer, status, out),
             Event::OperationUpdate(status) => self.on_operation_update(peer, status, out),
             Event::Message {
@@ -262,9 +260,7 @@ impl Scheduler {
             } => {
                 self.forget(&offers);
                 let call = accept(now, offers, operations, refuse, out);
-                if let Call::Accept { operations, .. } = &call {
-                    self.note_launched(operations);
-                }
+                self.note_accepted(&call);
                 call
             }
             UserCall::Decline { offers, refuse } => {
@@ -283,10 +279,7 @@ impl Scheduler {
             UserCall::Revive { roles } => Call::Revive { roles },
             UserCall::Demand { role, demand } => Call::Demand { role, demand },
             UserCall::Update { framework, wishes } => {
-                if !self.keep_update(&framework, &wishes, out) {
-                    return;
-                }
-                Call::Update { framework, wishes }
+                return self.pass_on_update(peer, framework, wishes, out);
             }
             UserCall::Reconcile { tasks } => return ask_for(peer, tasks, out),
             UserCall::Message {
@@ -300,6 +293,14 @@ impl Scheduler {
             },
             UserCall::ShutdownExecutor { agent, executor } => {
                 Call::ShutdownExecutor { agent, executor }
+            }
+            UserCall::AcceptInverse { offers, refuse } => {
+                self.forget_inverse(&offers);
+                Call::AcceptInverse { offers, refuse }
+            }
+            UserCall::DeclineInverse { offers, refuse } => {
+                self.forget_inverse(&offers);
+                Call::DeclineInverse { offers, refuse }
             }
             UserCall::Acknowledge {
                 agent,
@@ -333,6 +334,8 @@ impl Scheduler {
             | UserCall::Suppress { .. }
             | UserCall::Revive { .. }
             | UserCall::Demand { .. }
+            | UserCall::AcceptInverse { .. }
+            | UserCall::DeclineInverse { .. }
             | UserCall::ReconcileOperations { .. }
             | UserCall::Update { .. }
             | UserCall::Reconcile { .. }
@@ -351,6 +354,7 @@ impl Scheduler {
     fn stop(&mut self, out: &mut Out) {
         self.phase = Phase::Stopped;
         self.offers.clear();
+        self.inverse.clear();
         out.emit(Effect::Stop);
     }
 }

@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::{Effect, Out, Scheduler, UserEvent};
 use crate::ids::OfferId;
 use crate::limits;
-use crate::protocol::offer::{Operation, TaskGroup};
+use crate::protocol::offer::{InverseOffer, Offer, Operation, TaskGroup};
 use crate::protocol::operation::{OperationState, OperationStatus};
 use crate::protocol::scheduler::Call;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
@@ -19,6 +19,34 @@ impl Scheduler {
     pub(super) fn forget(&mut self, offers: &[OfferId]) {
         for offer in offers {
             self.offers.remove(offer);
+        }
+    }
+
+    pub(super) fn on_offers(&mut self, offers: Vec<Offer>, out: &mut Out) {
+        self.offers.extend(offers.iter().map(|o| o.id.clone()));
+        out.emit(Effect::User(UserEvent::Offers(offers)));
+    }
+
+    pub(super) fn on_rescinded(&mut self, offer: OfferId, out: &mut Out) {
+        if self.offers.remove(&offer) {
+            out.emit(Effect::User(UserEvent::Rescinded(offer)));
+        }
+    }
+
+    pub(super) fn on_inverse_offers(&mut self, offers: Vec<InverseOffer>, out: &mut Out) {
+        self.inverse.extend(offers.iter().map(|o| o.id.clone()));
+        out.emit(Effect::User(UserEvent::InverseOffers(offers)));
+    }
+
+    pub(super) fn on_inverse_rescinded(&mut self, offer: OfferId, out: &mut Out) {
+        if self.inverse.remove(&offer) {
+            out.emit(Effect::User(UserEvent::InverseRescinded(offer)));
+        }
+    }
+
+    pub(super) fn forget_inverse(&mut self, offers: &[OfferId]) {
+        for offer in offers {
+            self.inverse.remove(offer);
         }
     }
 }

@@ -7,13 +7,15 @@ use alloc::vec::Vec;
 use super::{Effect, Out, Scheduler, UserEvent};
 use crate::ids::{AgentId, PeerId, TaskId};
 use crate::limits;
-use crate::protocol::offer::Operation;
 use crate::protocol::scheduler::Call;
 use crate::protocol::status::{TaskState, TaskStatus};
 
 impl Scheduler {
     /// Notes the tasks of an accept.
-    pub(super) fn note_launched(&mut self, operations: &[Operation]) {
+    pub(super) fn note_accepted(&mut self, call: &Call) {
+        let Call::Accept { operations, .. } = call else {
+            return;
+        };
         for operation in operations {
             for task in operation.tasks() {
                 self.note_task(&task.id, Some(&task.agent));

@@ -126,14 +126,23 @@ impl Scheduler {
         };
     }
 
+    /// Says anew what the framework is and wants, if there is room to keep it.
+    pub(super) fn pass_on_update(
+        &mut self,
+        peer: PeerId,
+        framework: FrameworkInfo,
+        wishes: Wishes,
+        out: &mut Out,
+    ) {
+        if self.keep_update(&framework, &wishes, out) {
+            let call = Call::Update { framework, wishes };
+            out.emit(Effect::Master { peer, call });
+        }
+    }
+
     /// Keeps what the framework says of itself until it is known whether that holds. Returns
     /// whether there is room.
-    pub(super) fn keep_update(
-        &mut self,
-        framework: &FrameworkInfo,
-        wishes: &Wishes,
-        out: &mut Out,
-    ) -> bool {
+    fn keep_update(&mut self, framework: &FrameworkInfo, wishes: &Wishes, out: &mut Out) -> bool {
         let limit = limits::UNANSWERED_UPDATES;
         if self.updating.len() >= limit {
             out.emit(Effect::User(UserEvent::Rejected {
@@ -152,6 +161,7 @@ impl Scheduler {
     pub(super) fn leave(&mut self, out: &mut Out) {
         let was = core::mem::replace(&mut self.phase, Phase::Away);
         self.offers.clear();
+        self.inverse.clear();
         self.pending.clear();
         self.updating.clear();
         if matches!(was, Phase::Subscribed(..)) {

@@ -12,7 +12,8 @@ use crate::limits;
 use crate::machine::Output;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
-use crate::protocol::offer::{Offer, Operation};
+use crate::protocol::maintenance::Unavailability;
+use crate::protocol::offer::{InverseOffer, Offer, Operation};
 use crate::protocol::operation::{Conversion, OperationState, OperationStatus};
 use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::status::{Source, TaskState, TaskStatus};
@@ -303,6 +304,56 @@ fn a_rescission_is_told_only_of_offers_that_are_still_good() {
         [Effect::User(UserEvent::Rescinded(id))]
     );
     assert_eq!(feed(&mut s, now, rescind), []);
+}
+
+#[test]
+fn inverse_offers_are_told_answered_and_void_with_their_subscription() {
+    // FW-55, FW-43, OF-50
+    let (mut s, now) = running();
+    let offer = |n: u64| InverseOffer {
+        id: OfferId::numbered(&MasterId::of("m", 1).unwrap(), n),
+        framework: framework(),
+        agent: AgentId::new("m-1-S1").unwrap(),
+        hostname: "host".into(),
+        resources: Resources::default(),
+        unavailability: Unavailability {
+            start: secs(60),
+            duration: None,
+        },
+    };
+    let rescind = |n| master(Event::RescindInverse(offer(n).id));
+    let offers = vec![offer(1), offer(2), offer(3), offer(4)];
+    let told = feed(&mut s, now, master(Event::InverseOffers(offers.clone())));
+    assert_eq!(told, [Effect::User(UserEvent::InverseOffers(offers))]);
+    let void = UserEvent::InverseRescinded(offer(1).id);
+    assert_eq!(feed(&mut s, now, rescind(1)), [Effect::User(void)]);
+    assert_eq!(feed(&mut s, now, rescind(1)), []);
+    let (ids, refuse) = (vec![offer(2).id], Some(Duration::from_secs(9)));
+    let offers = ids.clone();
+    let accept = Input::User(UserCall::AcceptInverse { offers, refuse });
+    let offers = ids;
+    let sent = [call(Call::AcceptInverse { offers, refuse })];
+    assert_eq!(feed(&mut s, now, accept.clone()), sent);
+    // Answered: it hears no more of it.
+    assert_eq!(feed(&mut s, now, rescind(2)), []);
+    let (offers, refuse) = (vec![offer(3).id], None);
+    let decline = Input::User(UserCall::DeclineInverse {
+        offers: offers.clone(),
+        refuse,
+    });
+    let sent = [call(Call::DeclineInverse { offers, refuse })];
+    assert_eq!(feed(&mut s, now, decline), sent);
+    assert_eq!(feed(&mut s, now, rescind(3)), []);
+    feed(&mut s, now, Input::Disconnected { peer: PEER });
+    assert_eq!(feed(&mut s, now, accept), []);
+    let peer = PeerId(2);
+    feed(&mut s, now, Input::Connected { peer });
+    let mut out = Outbox::new();
+    s.tick(s.deadline().unwrap(), &mut out);
+    let word = |event| Input::Master { peer, event };
+    feed(&mut s, now, word(subscribed(1)));
+    let stale = word(Event::RescindInverse(offer(4).id));
+    assert_eq!(feed(&mut s, now, stale), []);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::demand::Demand;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, TaskId, UpdateId};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::node::Domain;
-use crate::protocol::offer::{Offer, Operation};
+use crate::protocol::offer::{InverseOffer, Offer, Operation};
 use crate::protocol::operation::OperationStatus;
 use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::status::{Exit, TaskStatus};
@@ -76,6 +76,11 @@ pub enum UserEvent {
         /// How, if that is known.
         exit: Option<Exit>,
     },
+    /// Agents are to be left, for their machines are to be out of service. Asked again some time
+    /// after an answer, for as long as the framework holds something there.
+    InverseOffers(Vec<InverseOffer>),
+    /// This inverse offer is void.
+    InverseRescinded(OfferId),
 }
 
 /// What a user's scheduler may ask for.
@@ -183,6 +188,20 @@ pub enum UserCall {
     /// Ends this scheduler. The framework and its tasks go on without it, for as long as its
     /// failover timeout says; a scheduler with the framework's id may take them over (FW-28).
     Leave,
+    /// Is going to leave agents as it was asked to. Operators see that; tasks go on until they end.
+    AcceptInverse {
+        /// The inverse offers.
+        offers: Vec<OfferId>,
+        /// For how long not to ask again; `None` is five seconds, and one second the least.
+        refuse: Option<Duration>,
+    },
+    /// Is not going to leave agents as it was asked to.
+    DeclineInverse {
+        /// The inverse offers.
+        offers: Vec<OfferId>,
+        /// For how long not to ask again; as in `AcceptInverse`.
+        refuse: Option<Duration>,
+    },
 }
 
 impl UserCall {

@@ -167,6 +167,8 @@ impl Logic for Keeper {
             UserEvent::Subscribed { .. }
             | UserEvent::Disconnected
             | UserEvent::Rescinded(_)
+            | UserEvent::InverseOffers(_)
+            | UserEvent::InverseRescinded(_)
             | UserEvent::Update(_)
             | UserEvent::Operation(_)
             | UserEvent::Error { .. }

@@ -116,6 +116,7 @@ impl World {
                 (Name::Agent(_) | Name::Framework(_) | Name::Executor { .. }, End::Client) => None,
             },
             Event::Container { agent, .. } => Some(Name::Agent(*agent)),
+            Event::Look { .. } => Some(Name::Master),
             // These happen around nodes, or to them.
             Event::Process { .. }
             | Event::Restart { .. }

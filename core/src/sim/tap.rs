@@ -380,6 +380,8 @@ impl Logic for Tap {
             }
             UserEvent::Disconnected
             | UserEvent::Rescinded(_)
+            | UserEvent::InverseOffers(_)
+            | UserEvent::InverseRescinded(_)
             | UserEvent::Operation(_)
             | UserEvent::Error { .. }
             | UserEvent::Message { .. }

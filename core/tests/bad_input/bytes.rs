@@ -1,10 +1,11 @@
 //! Values that no message can have: their bytes do not decode, and the connection ends (VA-09,
-//! VA-10, RM-14, RM-60, RM-61).
+//! VA-10, VA-26, RM-14, RM-60, RM-61).
 //!
 //! A message that is well-formed has a text or a number in one place that occurs nowhere else; in
 //! its bytes that one is replaced. First it is shown that the message decodes with a valid one.
 
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -14,7 +15,8 @@ use tepui_core::ids::{
 };
 use tepui_core::protocol::agent::{TaskReport, ToAgent, ToMaster};
 use tepui_core::protocol::framework::{FrameworkInfo, Wishes};
-use tepui_core::protocol::offer::{Offer, Operation};
+use tepui_core::protocol::maintenance::{MachineId, Unavailability, Window};
+use tepui_core::protocol::offer::{InverseOffer, Offer, Operation};
 use tepui_core::protocol::scheduler::{Call, Event};
 use tepui_core::protocol::status::{Source, TaskState, TaskStatus};
 use tepui_core::protocol::task::{CommandInfo, ExecutorInfo, TaskInfo};
@@ -310,6 +312,7 @@ pub(crate) fn check(catalogue: &mut Catalogue) {
     ids_to_agents(catalogue);
     ids_of_frameworks(catalogue);
     ids_of_executors_and_operators(catalogue);
+    machines_and_times(catalogue);
     all_roles(catalogue);
     all_names(catalogue);
     all_amounts(catalogue);
@@ -443,6 +446,16 @@ fn ids_of_frameworks(catalogue: &mut Catalogue) {
     }
     let (offers, refuse) = (vec![marked()], None);
     call("offer declined", Call::Decline { offers, refuse });
+    let (offers, refuse) = (vec![marked()], None);
+    call(
+        "inverse offer accepted",
+        Call::AcceptInverse { offers, refuse },
+    );
+    let (offers, refuse) = (vec![marked()], None);
+    call(
+        "inverse offer declined",
+        Call::DeclineInverse { offers, refuse },
+    );
     let (task, grace) = (marked(), None);
     call("task to kill", Call::Kill { task, grace });
     for (place, agent, task) in [
@@ -489,6 +502,36 @@ fn ids_of_frameworks(catalogue: &mut Catalogue) {
     with.agent = marked();
     event("agent of an offer", offered(with));
     event("offer taken back", Event::Rescind(marked()));
+    let mut with = offer();
+    with.executors = vec![marked()];
+    event("executor of an offer", offered(with));
+    let asked = |id, framework, agent| {
+        Event::InverseOffers(vec![InverseOffer {
+            id,
+            framework,
+            agent,
+            hostname: String::new(),
+            resources: bag(),
+            unavailability: Unavailability {
+                start: Time::ZERO,
+                duration: None,
+            },
+        }])
+    };
+    let id = || offer().id;
+    event(
+        "id of an inverse offer",
+        asked(marked(), framework(), agent()),
+    );
+    event(
+        "framework of an inverse offer",
+        asked(id(), marked(), agent()),
+    );
+    event(
+        "agent of an inverse offer",
+        asked(id(), framework(), marked()),
+    );
+    event("inverse offer taken back", Event::RescindInverse(marked()));
     for (place, status) in marked_statuses() {
         event(place, Event::Update(status));
     }
@@ -551,6 +594,55 @@ fn ids_of_executors_and_operators(catalogue: &mut Catalogue) {
         &rules,
         &asked(call),
     );
+    let call = operator::Call::Teardown {
+        framework: marked(),
+    };
+    let place = "operator: framework of a teardown";
+    texts(catalogue, place, &rules, &asked(call));
+    let call = operator::Call::Explain {
+        framework: marked(),
+        role: Role::any(),
+    };
+    let place = "operator: framework to explain";
+    texts(catalogue, place, &rules, &asked(call));
+}
+
+/// An address has four or sixteen bytes, and a duration no more than a thousand million nanoseconds
+/// beside its seconds (VA-26).
+fn machines_and_times(catalogue: &mut Catalogue) {
+    let schedule = |ip: IpAddr, nanos| {
+        asked(operator::Call::SetSchedule {
+            windows: vec![Window {
+                machines: vec![MachineId {
+                    hostname: MARK.into(),
+                    ip: Some(ip),
+                }],
+                unavailability: Unavailability {
+                    start: Time::ZERO,
+                    duration: Some(Duration::new(3, nanos)),
+                },
+            }],
+        })
+    };
+    let request = schedule([10, 20, 30, 40].into(), 7);
+    let bytes = postcard::to_allocvec(&request).unwrap();
+    let at = only(&bytes, &[0, 10, 20, 30, 40], "address of a machine");
+    let mut forged = bytes.clone();
+    forged[at] = 2;
+    let read = postcard::from_bytes::<operator::Request>(&forged);
+    assert!(read.is_err(), "{read:?}");
+    catalogue.note("an address is of version 4 or 6", "operator: schedule");
+    // The first part of an address of version 6 does not suffice.
+    forged[at] = 1;
+    let read = postcard::from_bytes::<operator::Request>(&forged);
+    assert!(read.is_err(), "{read:?}");
+    catalogue.note("an address is whole", "operator: schedule");
+    let longest = postcard::to_allocvec(&(u64::MAX, 2_000_000_000_u32)).unwrap();
+    let at = only(&bytes, &[3, 7], "duration of a window");
+    let forged = [&bytes[..at], &longest, &bytes[at + 2..]].concat();
+    let read = postcard::from_bytes::<operator::Request>(&forged);
+    assert!(read.is_err(), "{read:?}");
+    catalogue.note("a duration fits its numbers", "operator: schedule");
 }
 
 fn asked(call: operator::Call) -> operator::Request {
@@ -589,6 +681,12 @@ fn all_roles(catalogue: &mut Catalogue) {
         force: false,
     };
     texts(catalogue, "operator: role of a quota", &rules, &asked(call));
+    let call = operator::Call::Explain {
+        framework: framework(),
+        role: marked(),
+    };
+    let place = "operator: role to explain";
+    texts(catalogue, place, &rules, &asked(call));
     let weights = vec![(marked(), Milli::from_units(1))];
     let call = operator::Call::UpdateWeights { weights };
     texts(

@@ -9,6 +9,7 @@ use tepui_core::master::{Effect, Input};
 use tepui_core::protocol::agent::ToMaster;
 use tepui_core::protocol::framework::Wishes;
 use tepui_core::protocol::hello::CloseReason;
+use tepui_core::protocol::maintenance::{MachineId, Unavailability, Window};
 use tepui_core::protocol::offer::Operation;
 use tepui_core::protocol::operator;
 use tepui_core::protocol::refusal::{CallKind, EndReason, RejectKind};
@@ -78,7 +79,19 @@ fn calls() -> Vec<(&'static str, Call)> {
         ),
         ("message", message(0, 1)),
         ("shutdown-executor", shutdown_executor(0)),
+        ("accept-inverse", accept_inverse(vec![])),
+        ("decline-inverse", decline_inverse(vec![])),
     ]
+}
+
+fn accept_inverse(offers: Vec<OfferId>) -> Call {
+    let refuse = None;
+    Call::AcceptInverse { offers, refuse }
+}
+
+fn decline_inverse(offers: Vec<OfferId>) -> Call {
+    let refuse = None;
+    Call::DeclineInverse { offers, refuse }
 }
 
 fn message(agent: u64, bytes: usize) -> Call {
@@ -114,6 +127,7 @@ pub(crate) fn check(catalogue: &mut Catalogue) {
     offers_that_cannot_be_accepted(catalogue);
     what_is_not_there(catalogue);
     words_that_nobody_hears(catalogue);
+    answers_to_no_inverse_offer(catalogue);
 }
 
 fn before_subscribing(catalogue: &mut Catalogue) {
@@ -436,4 +450,109 @@ fn words_that_nobody_hears(catalogue: &mut Catalogue) {
         assert_eq!(stage.state(), before, "{rule}");
         catalogue.note(rule, place);
     }
+}
+
+/// A stage on which both frameworks were asked to leave both agents; and the two ids.
+fn asked_to_leave() -> (Stage, [OfferId; 2]) {
+    let mut stage = Stage::new();
+    let host = MachineId::of_hostname("host");
+    let windows = vec![Window {
+        machines: vec![host],
+        unavailability: Unavailability {
+            start: stage.now,
+            duration: None,
+        },
+    }];
+    let call = operator::Call::SetSchedule { windows };
+    let (id, peer, after) = (RequestId(7), OPERATOR, None);
+    let request = operator::Request { id, call, after };
+    let mut outputs = stage.input(Input::Operator { peer, request });
+    stage.now = stage.now + Duration::from_secs(1);
+    outputs.extend(stage.input(Input::Agent {
+        peer: AGENT,
+        message: ToMaster::Pong,
+    }));
+    let of = |to: PeerId| {
+        let mut events = outputs.iter().filter_map(|output| match output {
+            Output::Effect(Effect::Scheduler {
+                peer,
+                event: Event::InverseOffers(offers),
+            }) if *peer == to => Some(offers[0].id.clone()),
+            Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+        });
+        events.next().expect("it is asked")
+    };
+    let ids = [of(FRAMEWORK), of(OTHER_FRAMEWORK)];
+    (stage, ids)
+}
+
+/// What is said to inverse offers that were not made, or to others, is not heard (OF-49).
+fn answers_to_no_inverse_offer(catalogue: &mut Catalogue) {
+    type Make = fn([OfferId; 2], &Stage) -> Vec<OfferId>;
+    let sets: [(&str, RejectKind, Make); 6] = [
+        (
+            "an answer names an inverse offer",
+            RejectKind::Empty,
+            |_, _| vec![],
+        ),
+        (
+            "an inverse offer that is answered was made",
+            RejectKind::NotOffered,
+            |_, _| vec![OfferId::numbered(&master_id(), 999)],
+        ),
+        (
+            "an inverse offer that is answered is one's own",
+            RejectKind::NotOffered,
+            |[_, other], _| vec![other],
+        ),
+        (
+            "an offer is no inverse offer",
+            RejectKind::NotOffered,
+            |_, stage| vec![stage.offer(FRAMEWORK, 0).id],
+        ),
+        (
+            "an inverse offer is named once",
+            RejectKind::Doubled,
+            |[own, _], _| vec![own.clone(), own],
+        ),
+        (
+            "an answer names 10000 inverse offers at most",
+            RejectKind::TooMany,
+            |_, _| {
+                let ids = 0..=limits::OFFERS_PER_CALL as u64;
+                ids.map(|n| OfferId::numbered(&master_id(), n)).collect()
+            },
+        ),
+    ];
+    for (rule, kind, make) in sets {
+        for (kind_of_call, answer) in [
+            (CallKind::AcceptInverse, accept_inverse as fn(_) -> _),
+            (CallKind::DeclineInverse, decline_inverse),
+        ] {
+            let (mut stage, ids) = asked_to_leave();
+            stage.pass();
+            let asked = |stage: &mut Stage| stage.ask(operator::Call::InverseOffers);
+            let before = (asked(&mut stage), stage.state());
+            let offers = make(ids, &stage);
+            let outputs = stage.call(FRAMEWORK, answer(offers));
+            let [Output::Effect(Effect::Scheduler { event, .. })] = outputs.as_slice() else {
+                panic!("{rule}: {outputs:?}");
+            };
+            let Event::Rejected { call, reason, .. } = event else {
+                panic!("{rule}: {event:?}");
+            };
+            assert_eq!((*call, *reason), (kind_of_call, kind), "{rule}");
+            let after = (asked(&mut stage), stage.state());
+            assert_eq!(after, before, "{rule}");
+            catalogue.note(rule, kind_of_call.as_str());
+        }
+    }
+    // An inverse offer is no offer either (OF-11).
+    let (mut stage, [own, _]) = asked_to_leave();
+    let before = stage.state();
+    let (offers, refuse) = (vec![own], None);
+    let call = Call::Decline { offers, refuse };
+    assert_eq!(stage.call(FRAMEWORK, call), []);
+    assert_eq!(stage.state(), before);
+    catalogue.note("an inverse offer is no offer", "decline");
 }

@@ -196,7 +196,10 @@ impl<'a, 'b> Session<'a, 'b> {
                 }
             }
             // What was launched on it comes back as dropped.
-            Event::Rescinded(_) | Event::Updated => {}
+            Event::Rescinded(_)
+            | Event::Updated
+            | Event::InverseOffers(_)
+            | Event::InverseRescinded(_) => {}
             // It asks for none.
             Event::Operation(_) | Event::Message { .. } | Event::ExecutorEnded { .. } => {}
             // Acknowledged when it is dropped, which is after it has been dealt with.

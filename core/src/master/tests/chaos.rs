@@ -11,6 +11,7 @@ use super::*;
 use crate::ids::{ExecutorId, OperationId};
 use crate::protocol::events::{Kind, Version};
 use crate::protocol::framework::Capabilities;
+use crate::protocol::maintenance::{MachineId, Unavailability, Window};
 use crate::protocol::node::DrainConfig;
 use crate::protocol::offer::TaskGroup;
 use crate::protocol::operation::{Conversion, Converted, OperationState, OperationStatus};
@@ -182,7 +183,11 @@ impl Dice<'_> {
 
     fn info(&mut self) -> AgentInfo {
         let total = ["cpus:4;mem:100;ports:[1-5]", "cpus:2;mem:20", "gpus:3", ""];
-        agent_info(total[[0, 0, 0, 1, 2, 3][self.below(6) as usize]])
+        let total = total[[0, 0, 0, 1, 2, 3][self.below(6) as usize]];
+        AgentInfo {
+            hostname: ["host", "other"][(self.below(8) / 7) as usize].to_string(),
+            ..agent_info(total)
+        }
     }
 
     fn framework_info(&mut self, world: &World) -> FrameworkInfo {
@@ -270,7 +275,7 @@ impl Dice<'_> {
     fn scheduler_call(&mut self, world: &World, peer: PeerId, joins: bool) -> Call {
         let refuse = [None, Some(Duration::ZERO), Some(Duration::from_secs(3))];
         let refuse = refuse[[1, 1, 1, 1, 0, 2][self.below(6) as usize]];
-        match self.below(if joins { 6 } else { 36 }) {
+        match self.below(if joins { 6 } else { 38 }) {
             0..6 => Call::Subscribe {
                 framework: self.framework_info(world),
                 wishes: self.wishes(),
@@ -312,6 +317,14 @@ impl Dice<'_> {
                     .map(|_| (self.operation_id(), Some(self.agent(world))))
                     .collect(),
             },
+            36 => Call::AcceptInverse {
+                offers: self.inverse_offers(world, peer),
+                refuse,
+            },
+            37 => Call::DeclineInverse {
+                offers: self.inverse_offers(world, peer),
+                refuse,
+            },
             18..22 => Call::Decline {
                 offers: self.offers(world, peer),
                 refuse,
@@ -350,7 +363,7 @@ impl Dice<'_> {
     }
 
     fn operator_call(&mut self, world: &World) -> operator::Call {
-        match self.below(17) {
+        match self.below(22) {
             0 => operator::Call::Summary,
             15 => operator::Call::Snapshot {
                 of: Kind::ALL[self.below(5) as usize],
@@ -400,6 +413,29 @@ impl Dice<'_> {
                     mark_gone: self.chance(20),
                 },
             },
+            15 | 16 => operator::Call::SetSchedule {
+                windows: self.windows(),
+            },
+            17 if self.chance(30) => operator::Call::MachinesDown {
+                machines: self.machines(),
+            },
+            17 | 18 => operator::Call::MachinesUp {
+                machines: vec![self.machine()],
+            },
+            19 => [
+                operator::Call::Machines,
+                operator::Call::Schedule,
+                operator::Call::InverseOffers,
+                operator::Call::EndedFrameworks,
+                operator::Call::Explain {
+                    framework: self.framework(world),
+                    role: self.role(),
+                },
+                operator::Call::Teardown {
+                    framework: self.framework(world),
+                },
+            ][self.below(6) as usize]
+                .clone(),
             14 => operator::Call::Reactivate {
                 agent: self.agent(world),
             },
@@ -409,6 +445,42 @@ impl Dice<'_> {
                 grace: None,
             },
         }
+    }
+
+    fn machine(&mut self) -> MachineId {
+        MachineId {
+            hostname: ["host", "OTHER", "third", ""][[0, 0, 1, 1, 1, 2, 3][self.below(7) as usize]]
+                .to_string(),
+            ip: self.chance(5).then(|| [10, 0, 0, 1].into()),
+        }
+    }
+
+    fn machines(&mut self) -> Vec<MachineId> {
+        (0..self.below(3)).map(|_| self.machine()).collect()
+    }
+
+    fn windows(&mut self) -> Vec<Window> {
+        let windows = (0..self.below(3)).map(|_| Window {
+            machines: self.machines(),
+            unavailability: Unavailability {
+                start: Time::from_micros(self.below(3).into()),
+                duration: None,
+            },
+        });
+        windows.collect()
+    }
+
+    /// Inverse offers of a framework, or whatever else has such ids.
+    fn inverse_offers(&mut self, world: &World, peer: PeerId) -> Vec<OfferId> {
+        let own = world.master.peers.framework(peer);
+        let rows = world.master.inverse_offers.iter();
+        let rows = rows.filter(|(_, row)| Some(row.framework) == own);
+        let mut ids: Vec<OfferId> = rows.filter_map(|(_, row)| row.open().cloned()).collect();
+        ids.truncate(self.below(3) as usize);
+        if self.chance(15) {
+            ids.extend(self.offers(world, peer));
+        }
+        ids
     }
 
     /// None, and so all, more often than not.
@@ -495,10 +567,10 @@ impl Dice<'_> {
 }
 
 /// Runs one script, and returns how often each thing of interest happened.
-fn run(mut world: World, script: &[Vec<u32>]) -> (usize, usize, usize, Reader) {
+fn run(mut world: World, script: &[Vec<u32>]) -> ([usize; 4], Reader) {
     world.drain();
     let mut reader = Reader::new(&mut world);
-    let (mut offers, mut runs, mut updates) = (0, 0, 0);
+    let [mut offers, mut runs, mut updates, mut inverse] = [0; 4];
     for numbers in script {
         let mut dice = Dice {
             numbers: numbers.iter(),
@@ -530,9 +602,11 @@ fn run(mut world: World, script: &[Vec<u32>]) -> (usize, usize, usize, Reader) {
                 Output::Effect(Effect::Scheduler { event, .. }) => match event {
                     Event::Offers(made) => offers += made.len(),
                     Event::Update(_) => updates += 1,
+                    Event::InverseOffers(made) => inverse += made.len(),
                     Event::Subscribed { .. }
                     | Event::Heartbeat
                     | Event::Rescind(_)
+                    | Event::RescindInverse(_)
                     | Event::OperationUpdate(_)
                     | Event::Message { .. }
                     | Event::ExecutorEnded { .. }
@@ -552,7 +626,7 @@ fn run(mut world: World, script: &[Vec<u32>]) -> (usize, usize, usize, Reader) {
             }
         }
     }
-    (offers, runs, updates, reader)
+    ([offers, runs, updates, inverse], reader)
 }
 
 proptest! {
@@ -594,10 +668,11 @@ fn the_scripts_get_somewhere() {
         script.push(numbers.collect::<Vec<u32>>());
     }
     for world in worlds() {
-        let (offers, runs, updates, reader) = run(world, &script);
+        let ([offers, runs, updates, inverse], reader) = run(world, &script);
         assert!(offers > 100, "{offers} offers");
         assert!(runs > 40, "{runs} tasks");
         assert!(updates > 100, "{updates} updates");
+        assert!(inverse > 40, "{inverse} inverse offers");
         assert!(
             reader.batches > 100,
             "{} answers with events",

@@ -17,6 +17,8 @@ mod frames;
 mod frameworks;
 mod greedy;
 mod groups;
+mod inspecting;
+mod maintenance;
 mod messages;
 mod offers;
 mod operating;
@@ -30,6 +32,7 @@ mod shared;
 mod standing;
 mod tasks;
 mod throttle;
+mod vacating;
 mod wishes;
 
 use alloc::boxed::Box;
@@ -395,6 +398,22 @@ impl World {
             next = page.next;
         }
         answer
+    }
+
+    /// Has an operator give an order that is carried out; returns what else follows.
+    fn order(&mut self, peer: PeerId, call: operator::Call) -> Vec<Out> {
+        let (id, after) = (RequestId(1), None);
+        let request = operator::Request { id, call, after };
+        let mut outs = self.input(Input::Operator { peer, request });
+        let response = operator::Response {
+            id,
+            answer: Answer::Updated,
+            next: None,
+        };
+        let done = Output::Effect(Effect::Respond { peer, response });
+        let place = outs.iter().position(|out| *out == done);
+        outs.remove(place.unwrap_or_else(|| panic!("{outs:?}")));
+        outs
     }
 
     fn ask_page(

@@ -94,6 +94,8 @@ impl Answers {
             Event::Heartbeat
             | Event::Offers(_)
             | Event::Rescind(_)
+            | Event::InverseOffers(_)
+            | Event::RescindInverse(_)
             | Event::OperationUpdate(_)
             | Event::Rejected { .. }
             | Event::Updated

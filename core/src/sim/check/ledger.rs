@@ -196,7 +196,9 @@ impl Ledger {
             | Call::ReconcileOperations { .. }
             | Call::Message { .. }
             | Call::ShutdownExecutor { .. }
-            | Call::Demand { .. } => {}
+            | Call::Demand { .. }
+            | Call::AcceptInverse { .. }
+            | Call::DeclineInverse { .. } => {}
         }
     }
 
@@ -283,7 +285,10 @@ impl Ledger {
             | RegistryOp::Settle { .. }
             | RegistryOp::EnrolFramework { .. }
             | RegistryOp::FrameworkAway { .. }
-            | RegistryOp::FrameworkBack { .. } => {}
+            | RegistryOp::FrameworkBack { .. }
+            | RegistryOp::SetSchedule { .. }
+            | RegistryOp::MachinesDown { .. }
+            | RegistryOp::MachinesUp { .. } => {}
         }
     }
 
@@ -307,7 +312,9 @@ impl Ledger {
                 | Event::ExecutorEnded { .. }
                 | Event::Rejected { .. }
                 | Event::Updated
-                | Event::Reconciled(_) => {}
+                | Event::Reconciled(_)
+                | Event::InverseOffers(_)
+                | Event::RescindInverse(_) => {}
             },
             Effect::Agent { peer, message } => self.saw_order(*peer, message),
             Effect::Disconnect { peer, .. } => self.leave(*peer),

@@ -78,7 +78,9 @@ impl DeadOffers {
                 | Event::ExecutorEnded { .. }
                 | Event::Rejected { .. }
                 | Event::Updated
-                | Event::Reconciled(_) => {}
+                | Event::Reconciled(_)
+                | Event::InverseOffers(_)
+                | Event::RescindInverse(_) => {}
             },
             Effect::Agent { message, .. } => match message {
                 ToAgent::RunTask { task, .. } => self.launched(task),

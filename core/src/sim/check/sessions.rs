@@ -52,6 +52,8 @@ impl Sessions {
             Event::Heartbeat
             | Event::Offers(_)
             | Event::Rescind(_)
+            | Event::InverseOffers(_)
+            | Event::RescindInverse(_)
             | Event::Update(_)
             | Event::OperationUpdate(_)
             | Event::Message { .. }

@@ -267,6 +267,8 @@ impl Logic for Steady {
             UserEvent::Subscribed { .. }
             | UserEvent::Disconnected
             | UserEvent::Rescinded(_)
+            | UserEvent::InverseOffers(_)
+            | UserEvent::InverseRescinded(_)
             | UserEvent::Operation(_)
             | UserEvent::Error { .. }
             | UserEvent::Message { .. }

@@ -149,6 +149,8 @@ impl Logic for Nonsense {
             UserEvent::Subscribed { .. } => self.speaks_at = Some(now + EVERY),
             UserEvent::Disconnected => self.speaks_at = None,
             UserEvent::Rescinded(_)
+            | UserEvent::InverseOffers(_)
+            | UserEvent::InverseRescinded(_)
             | UserEvent::Update(_)
             | UserEvent::Updated
             | UserEvent::Message { .. }

@@ -335,6 +335,8 @@ impl Logic for Replay {
             UserEvent::Subscribed { .. }
             | UserEvent::Disconnected
             | UserEvent::Rescinded(_)
+            | UserEvent::InverseOffers(_)
+            | UserEvent::InverseRescinded(_)
             | UserEvent::Operation(_)
             | UserEvent::Error { .. }
             | UserEvent::Message { .. }

@@ -1,0 +1,113 @@
+//! What operators see of frameworks beside lists of those that live, and how they end one.
+//!
+//! Deliberately not here: snapshots (`view`), and what the end of a framework means for its tasks
+//! (`reachability`).
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::{Cx, Master};
+use crate::allocator;
+use crate::ids::FrameworkId;
+use crate::keys::FrameworkKey;
+use crate::limits;
+use crate::protocol::hello::CloseReason;
+use crate::protocol::operator::{Answer, Cursor, EndedFramework, Explanation, Obstacle};
+use crate::protocol::refusal::EndReason;
+use crate::roles::Role;
+
+impl Master {
+    /// Ends a framework by an operator's word; whoever speaks for it hears so (FW-32).
+    pub(super) fn on_teardown(&mut self, cx: &mut Cx<'_>, id: &FrameworkId) -> Answer {
+        let key = match self.live_framework(id) {
+            Ok(key) => key,
+            Err(answer) => return answer,
+        };
+        let why = EndReason::TornDown;
+        if let Some(peer) = self.frameworks[key].peer() {
+            let message = "an operator has ended the framework".to_string();
+            self.turn_out(cx, peer, why, CloseReason::Denied, message);
+        }
+        self.remove_framework(cx, key, why);
+        Answer::Updated
+    }
+
+    fn live_framework(&self, id: &FrameworkId) -> Result<FrameworkKey, Answer> {
+        if let Some(why) = self.registry.end_of(id) {
+            return Err(Answer::NotFound(format!("framework {id} is over: {why}")));
+        }
+        let key = self.frameworks.find(id);
+        key.ok_or_else(|| Answer::NotFound(format!("no framework {id}")))
+    }
+
+    /// Lists the frameworks that are over, as far as they are remembered.
+    pub(super) fn ended_frameworks(&self) -> Vec<EndedFramework> {
+        let ended = self.registry.ended();
+        let view = |(id, reason, at): (&FrameworkId, _, _)| {
+            let known = self.frameworks.find(id);
+            EndedFramework {
+                id: id.clone(),
+                name: known.map(|key| self.frameworks[key].info.name.clone()),
+                reason,
+                at,
+            }
+        };
+        ended.map(view).collect()
+    }
+
+    /// Says for each agent why it is not being offered to a framework in a role.
+    pub(super) fn explained_after(
+        &self,
+        framework: &FrameworkId,
+        role: &Role,
+        after: Option<Cursor>,
+    ) -> Result<impl Iterator<Item = (Cursor, Explanation)> + use<'_>, Answer> {
+        let key = self.live_framework(framework)?;
+        if !self.frameworks[key].info.roles.contains(role) {
+            let text = format!("framework {framework} is not in role {role}");
+            return Err(Answer::NotFound(text));
+        }
+        let mut rows = self.allocator.explain(key, role);
+        rows.sort_by_key(|(agent, _)| agent.index());
+        let rows = rows.into_iter();
+        let rows = rows.filter(move |(agent, _)| after.is_none_or(|it| agent.index() > it.0));
+        Ok(rows.filter_map(|(key, why)| {
+            let agent = self.agents.get(key)?;
+            let explanation = Explanation {
+                agent: agent.id.clone(),
+                hostname: agent.info.hostname.clone(),
+                obstacle: self.obstacle(why),
+            };
+            Some((Cursor(key.index()), explanation))
+        }))
+    }
+
+    /// Puts what the allocator says into the words of operators.
+    fn obstacle(&self, why: allocator::Obstacle) -> Obstacle {
+        match why {
+            allocator::Obstacle::Filtered(until) => Obstacle::Refused(until),
+            allocator::Obstacle::Suppressed => Obstacle::Suppressed,
+            allocator::Obstacle::FrameworkInactive => Obstacle::FrameworkInactive,
+            allocator::Obstacle::AgentInactive => Obstacle::AgentInactive,
+            allocator::Obstacle::NotWhitelisted => Obstacle::NotWhitelisted,
+            allocator::Obstacle::Recovering => Obstacle::Recovering,
+            allocator::Obstacle::Constraint(text) => Obstacle::Constraint(text),
+            allocator::Obstacle::Incapable(what) => Obstacle::Incapable(what.to_string()),
+            allocator::Obstacle::NoDemand => Obstacle::NoDemand,
+            allocator::Obstacle::HoldsEnough => Obstacle::HoldsEnough,
+            allocator::Obstacle::QuotaLimit(role) => Obstacle::QuotaLimit(role),
+            allocator::Obstacle::Headroom => Obstacle::Headroom,
+            allocator::Obstacle::HeldBy(holders) => {
+                let holders = holders.into_iter().map(|(framework, _)| framework);
+                let holders: BTreeSet<FrameworkKey> = holders.collect();
+                let known = holders.into_iter().filter_map(|it| self.frameworks.get(it));
+                let ids = known.map(|row| row.id.clone());
+                Obstacle::HeldBy(ids.take(limits::HOLDERS_NAMED).collect())
+            }
+            allocator::Obstacle::TooSmall => Obstacle::TooSmall,
+            allocator::Obstacle::None => Obstacle::Nothing,
+        }
+    }
+}
