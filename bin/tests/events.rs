@@ -43,7 +43,7 @@ fn what_happens_is_printed_and_goes_on_where_it_was() {
     });
     signal(follow.pid(), "INT");
     let ended = follow.end().with(130);
-    let lines = ended.out.lines().map(|line| serde_json::from_str(line));
+    let lines = ended.out.lines().map(serde_json::from_str);
     let first: Vec<Value> = lines.map(Result::unwrap).collect();
     let numbers = first.iter().map(|event| event["number"].as_u64().unwrap());
     let numbers: Vec<u64> = numbers.collect();

@@ -51,8 +51,8 @@
 //! assert_eq!(sim.report().tasks.finished, 1);
 //! ```
 //!
-//! Deliberately not here: real clocks, threads and sockets; and orders of operators, but for one who
-//! limits frameworks.
+//! Deliberately not here: real clocks, threads and sockets; and orders of operators, but for one
+//! who limits frameworks.
 
 mod chance;
 mod check;
