@@ -365,10 +365,10 @@ impl Dice<'_> {
     fn operator_call(&mut self, world: &World) -> operator::Call {
         match self.below(22) {
             0 => operator::Call::Summary,
-            15 => operator::Call::Snapshot {
+            20 => operator::Call::Snapshot {
                 of: Kind::ALL[self.below(5) as usize],
             },
-            16 => operator::Call::Watch {
+            21 => operator::Call::Watch {
                 after: self.chance(80).then(|| Version {
                     epoch: 2,
                     number: self.below(1_000).into(),
