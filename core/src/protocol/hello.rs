@@ -194,7 +194,8 @@ mod tests {
                 Some(reason)
             );
         }
-        assert_eq!(CloseReason::from_code(16), None);
+        let next = CloseReason::ALL.len() as u64;
+        assert_eq!(CloseReason::from_code(next), None);
         assert_eq!(CloseReason::from_code(u64::MAX), None);
     }
 

@@ -214,6 +214,7 @@ fn every_fault_between_nodes_is_survived_and_counted() {
         let is_a_consequence = matches!(
             kind,
             Kind::LostTail
+                | Kind::TornTail
                 | Kind::Overload
                 | Kind::Breach
                 | Kind::LaunchFailure
@@ -466,6 +467,12 @@ fn whatever_happens_to_a_machine_is_counted_and_gets_well() {
                 is_possible,
                 "{kind} {node}"
             );
+            // It is the next record that fails, and this has the master write one.
+            sim.inject(
+                Kind::FrameworkCrash,
+                Name::Framework(1),
+                Duration::from_secs(5),
+            );
             sim.run_for(Duration::from_secs(90));
             let hits = sim.report().faults.get(&kind).copied();
             assert_eq!(hits, is_possible.then_some(1), "{kind} {node}");
@@ -531,7 +538,7 @@ fn frameworks_keep_to_a_limit_and_launch_groups() {
         assert!(shares.sum::<u64>() <= 375, "three of eight cores");
     }
     let launched = sim.report().tasks.launched;
-    assert!(launched > 10 && launched % 2 == 0, "{launched}");
+    assert!(launched >= 10 && launched % 2 == 0, "{launched}");
     sim.expect_converged();
 }
 
