@@ -221,8 +221,8 @@ fn every_fault_between_nodes_is_survived_and_counted() {
                 | Kind::OddExecutor
         );
         assert_eq!(hit.is_empty(), is_a_consequence, "{kind}");
-        // Those that look for somebody may find nobody.
-        if !matches!(kind, Kind::Vanish | Kind::ExecutorCrash) {
+        // Those that look for somebody may find nobody, and a disk fails with the next record.
+        if !matches!(kind, Kind::Vanish | Kind::ExecutorCrash | Kind::DiskFailure) {
             assert!(count >= hit.len() as u64, "{kind}: {count} of {hit:?}");
         }
         sim.heal();
@@ -538,7 +538,7 @@ fn frameworks_keep_to_a_limit_and_launch_groups() {
         assert!(shares.sum::<u64>() <= 375, "three of eight cores");
     }
     let launched = sim.report().tasks.launched;
-    assert!(launched >= 10 && launched % 2 == 0, "{launched}");
+    assert!(launched >= 10 && launched.is_multiple_of(2), "{launched}");
     sim.expect_converged();
 }
 
