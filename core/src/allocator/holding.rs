@@ -237,20 +237,23 @@ impl Holding {
         resources: &Resources,
         columns: &Columns,
     ) -> Option<(usize, Span)> {
-        let is_same = |grant: &Outstanding| grant.rest.bag == *resources;
-        // Of several the youngest: those that stay expire all the earlier.
-        let Some(index) = self.offered.iter().rposition(is_same) else {
+        let grants = self.offered.iter().enumerate();
+        let same = grants.filter(|(_, grant)| grant.rest.bag == *resources);
+        // Of several that which was asked back, or was used: these are waited for. Else the
+        // youngest, so that those that stay expire all the earlier.
+        let likely = same.max_by_key(|(at, grant)| (grant.rescinded, grant.touched, *at));
+        let Some((index, _)) = likely else {
             let index = self.find(resources, columns)?;
             return Some((index, self.offered[index].span()));
         };
-        let mut span = self.offered[index].span();
-        let ids = self.offered[index].ids.clone();
-        for (at, other) in self.offered.iter_mut().enumerate() {
-            if at != index && other.rest.bag.contains(resources) {
-                span = span.with(other.span());
-                other.name(&ids);
-            }
+        let grant = self.offered.remove(index);
+        let mut span = grant.span();
+        let others = self.offered.iter_mut();
+        for other in others.filter(|it| it.rest.bag.contains(resources)) {
+            span = span.with(other.span());
+            other.may_be(&grant);
         }
+        self.offered.insert(index, grant);
         Some((index, span))
     }
 
@@ -347,6 +350,16 @@ impl Outstanding {
     /// Whether what is left of two grants can be counted together.
     fn fits(&self, other: &Self) -> bool {
         self.rest.bag.clone().add(&other.rest.bag).is_ok()
+    }
+
+    /// Notes that it may be what is left of another grant: if that can still be asked back, so can
+    /// this.
+    fn may_be(&mut self, other: &Self) {
+        self.name(&other.ids);
+        if self.rescinded && !other.rescinded {
+            (self.rescinded, self.expired) = (false, false);
+            self.due = self.due.max(other.due);
+        }
     }
 
     /// Notes that it may be these grants too.

@@ -403,7 +403,7 @@ impl Agent {
 
     /// Marks what is left of one grant as asked back. Returns all that it was joined with.
     pub(super) fn rescind_one(&mut self, leaf: LeafId, id: GrantId) -> Vec<GrantId> {
-        self.ask_back(|of, grant| of == leaf && grant.ids.contains(&id))
+        self.ask_back(|of, grant| of == leaf && grant.due == id)
     }
 
     /// Marks what is left of a grant as expired. Returns all that it may be, unless it is over, was
@@ -430,11 +430,11 @@ impl Agent {
         asked
     }
 
-    /// Visits the grants that were not asked back: whose, the first of their ids, and what is left.
+    /// Visits the grants that were not asked back: whose, the number that they expire by, and what is left.
     pub(super) fn outstanding(&self) -> impl Iterator<Item = (LeafId, GrantId, &Counted)> + '_ {
         self.holdings.iter().flat_map(|(leaf, holding)| {
             let live = holding.offered.iter().filter(|grant| !grant.rescinded);
-            live.map(|grant| (*leaf, grant.ids[0], &*grant.rest))
+            live.map(|grant| (*leaf, grant.due, &*grant.rest))
         })
     }
 
@@ -450,7 +450,7 @@ impl Agent {
     pub(super) fn is_outstanding(&self, leaf: LeafId, id: GrantId) -> bool {
         let at = self.holdings.binary_search_by_key(&leaf, |it| it.0);
         let offered = at.map(|at| &self.holdings[at].1.offered);
-        offered.is_ok_and(|offered| offered.iter().any(|grant| grant.ids.contains(&id)))
+        offered.is_ok_and(|offered| offered.iter().any(|grant| grant.due == id))
     }
 
     /// Visits what is left of grants that were asked back.

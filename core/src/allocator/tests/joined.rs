@@ -138,3 +138,22 @@ fn what_may_be_one_of_two_grants_is_asked_back_by_both_numbers() {
         ]
     );
 }
+
+#[test]
+fn of_two_alike_it_is_the_one_that_was_asked_back_that_comes_back() {
+    let mut rig = Rig::with(Options {
+        lease: Some(Duration::from_secs(10)),
+        ..Options::default()
+    });
+    rig.agent(A0, "cpus:8").used(B, A0, "cpus:8");
+    rig.framework(A, &["*"]);
+    rig.ends(B, A0, "cpus:4");
+    assert_eq!(rig.says(), ["1: A on 0: cpus:4"]);
+    assert_eq!(rig.until(5_000), [""; 0]);
+    rig.ends(B, A0, "cpus:4");
+    assert_eq!(rig.says(), ["2: A on 0: cpus:4"]);
+    assert_eq!(rig.until(10_000), ["10000 ms: rescind 1: Expired"]);
+    rig.returns(A, A0, "cpus:4", 60_000);
+    let said = rig.until(16_000);
+    assert!(said.iter().any(|it| it.contains("rescind 2")), "{said:?}");
+}
