@@ -1,6 +1,6 @@
 //! Bugs that can be planted, so that the simulator's checks show that each can fail.
 //!
-//! Without the feature `mutants`, which only this crate's own tests have, [`planted`] is `false` at
+//! Without the feature `mutants`, which only this crate's own tests have, `planted` is `false` at
 //! compile time, and nothing of this is in the program. With it a bug is planted in all machines of
 //! the process at once: what a run does then still follows from its seed and the bug alone. The
 //! test `core/tests/mutants.rs` plants one after the other.

@@ -430,7 +430,8 @@ impl Agent {
         asked
     }
 
-    /// Visits the grants that were not asked back: whose, the number that they expire by, and what is left.
+    /// Visits the grants that were not asked back: whose, the number that they expire by, and what
+    /// is left.
     pub(super) fn outstanding(&self) -> impl Iterator<Item = (LeafId, GrantId, &Counted)> + '_ {
         self.holdings.iter().flat_map(|(leaf, holding)| {
             let live = holding.offered.iter().filter(|grant| !grant.rescinded);
