@@ -11,7 +11,7 @@
 //! | `peers`, `agents`, `frameworks`, `tasks`, `executors`, `holdings` | tables |
 //! | `kills`, `asks`, `offers`, `operations`, `permits` | more tables |
 //! | `on_agent`, `on_scheduler`, `on_operator` | reactions to what peers say |
-//! | `quotas`, `operating`, `messages` | more of them |
+//! | `quotas`, `wishing`, `operating`, `messages` | more of them |
 //! | `plan`, `accept`, `converting` | what becomes of offers, and how it is carried out |
 //! | `subscribing`, `reregister` | other decisions, and how they are carried out |
 //! | `offering`, `updates`, `feedback`, `reconcile` | what follows: offers, news, answers |
