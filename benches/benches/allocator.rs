@@ -18,9 +18,7 @@ use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 use tepui_core::allocator::drf::{Drf, Options};
-use tepui_core::allocator::{
-    AgentTraits, Allocator, Booking, Change, Decision, FrameworkProfile, Grant,
-};
+use tepui_core::allocator::{AgentTraits, Allocator, Change, Decision, FrameworkProfile, Grant};
 use tepui_core::attributes::Attributes;
 use tepui_core::constraints::{Constraint, Constraints, Predicate, Selector};
 use tepui_core::keys::{AgentKey, FrameworkKey};
@@ -190,7 +188,7 @@ fn returned(grant: Grant, refuse: Option<Duration>) -> Change {
         role: grant.role,
         agent: grant.agent,
         resources: grant.resources,
-        from: Booking::Offered,
+        grants: grant.id.into(),
         refuse,
     }
 }

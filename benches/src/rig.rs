@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use nix::time::ClockId;
 use tepui_core::allocator::drf::{Drf, Options};
 use tepui_core::allocator::{
-    AgentTraits, Allocator, Booking, Change, Decision, FrameworkCapabilities, FrameworkProfile,
-    Grant,
+    AgentTraits, Allocator, Change, Decision, FrameworkCapabilities, FrameworkProfile, Grant,
 };
 use tepui_core::keys::{AgentKey, FrameworkKey};
 use tepui_core::machine::{Machine, Never, Outbox, Output};
@@ -224,7 +223,7 @@ pub fn returned(grant: Grant, refuse: Option<Duration>) -> Change {
         role: grant.role,
         agent: grant.agent,
         resources: grant.resources,
-        from: Booking::Offered,
+        grants: grant.id.into(),
         refuse,
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use tepui_core::allocator::{Allocator, Change, FrameworkCapabilities, FrameworkProfile};
 use tepui_core::resources::Resources;
 use tepui_core::roles::Role;
@@ -72,6 +72,9 @@ fn update() -> anyhow::Result<Vec<Line>> {
     rig.tell(agent_added(0, total.clone()));
     rig.passes();
     let offers = rig.grants.len();
+    let mut granted = rig.grants.iter();
+    let own = granted.find(|grant| grant.role == named(100));
+    let own = own.context("each role is offered something")?.id;
 
     let before = bag(&reservations(&named(100), EACH));
     let after = bag("cpus:4");
@@ -79,6 +82,7 @@ fn update() -> anyhow::Result<Vec<Line>> {
         framework,
         role: named(100),
         agent: agent(0),
+        grants: own.into(),
         before: before.clone(),
         after: after.clone(),
     };

@@ -8,7 +8,7 @@
 //! Deliberately not here: tasks that end.
 
 use anyhow::ensure;
-use tepui_core::allocator::{Booking, Change, Grant};
+use tepui_core::allocator::{Change, Grant};
 use tepui_core::resources::Resources;
 use tepui_core::roles::Role;
 
@@ -105,6 +105,7 @@ fn answer(rig: &mut Rig, jobs: &mut [Job], grant: Grant) {
         framework,
         role: role.clone(),
         agent,
+        grants: grant.id.into(),
         resources: taken,
     });
     rig.tell(Change::Returned {
@@ -112,7 +113,7 @@ fn answer(rig: &mut Rig, jobs: &mut [Job], grant: Grant) {
         role,
         agent,
         resources: rest,
-        from: Booking::Offered,
+        grants: grant.id.into(),
         refuse: None,
     });
 }

@@ -8,7 +8,7 @@
 //! Deliberately not here: passes.
 
 use anyhow::ensure;
-use tepui_core::allocator::{Allocator, Booking, Change};
+use tepui_core::allocator::{Allocator, Change};
 use tepui_core::resources::Quantities;
 use tepui_core::roles::Role;
 
@@ -60,13 +60,11 @@ fn sorted(name: &str, roles: &[Role], mesos: [f64; 2]) -> anyhow::Result<Vec<Lin
         })
         .collect();
     let free: Vec<Change> = (0..AGENTS)
-        .map(|n| Change::Returned {
+        .map(|n| Change::Freed {
             framework: framework(turn(n)),
             role: roles[turn(n)].clone(),
             agent: agent(n),
             resources: in_use.clone(),
-            from: Booking::Allocated,
-            refuse: None,
         })
         .collect();
     let allocated = timed(|| rig.tell_all(allocate)).1;

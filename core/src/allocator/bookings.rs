@@ -17,7 +17,7 @@ use super::holding::{Held, Origin, open, single};
 use super::seats::LeafId;
 use super::tree::Sign;
 use super::want::Unused;
-use super::{Booking, Decision, RescindReason};
+use super::{Decision, GrantIds, RescindReason};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Never, Outbox};
 use crate::mutant::{Mutant, planted};
@@ -61,6 +61,7 @@ impl Drf {
         framework: FrameworkKey,
         role: &Role,
         key: AgentKey,
+        grants: &GrantIds,
         resources: &Resources,
         out: &mut Outbox<Never, Decision>,
     ) {
@@ -72,7 +73,7 @@ impl Drf {
             return debug!(agent = ?key, %resources, "an accept on an unknown agent is ignored");
         };
         let accepted = leaf.and_then(|leaf| {
-            let (span, taken) = agent.accept(leaf, resources, &self.columns)?;
+            let (span, taken) = agent.accept(leaf, grants, resources, &self.columns)?;
             Some((leaf, span, taken))
         });
         match accepted {
@@ -101,13 +102,14 @@ impl Drf {
         self.recheck.get_or_insert(next);
     }
 
+    /// Frees what is left of grants, or else in use. Returns how it was held.
     pub(super) fn on_returned(
         &mut self,
         framework: FrameworkKey,
         role: &Role,
         key: AgentKey,
+        grants: Option<&GrantIds>,
         resources: &Resources,
-        from: Booking,
     ) -> Option<Origin> {
         if resources.is_empty() {
             return None;
@@ -115,7 +117,7 @@ impl Drf {
         let leaf = self.leaf(framework, role);
         let released = leaf.and_then(|leaf| {
             let agent = self.ledger.get_mut(key)?;
-            Some((leaf, agent.release(leaf, resources, from, &self.columns)?))
+            Some((leaf, agent.release(leaf, grants, resources, &self.columns)?))
         });
         let Some((leaf, release)) = released else {
             debug!(agent = ?key, ?framework, %resources, "returned, though it is not held");
@@ -146,6 +148,20 @@ impl Drf {
             self.forget_place(leaf);
         }
         Some(release.origin)
+    }
+
+    pub(super) fn on_freed(
+        &mut self,
+        now: Time,
+        framework: FrameworkKey,
+        role: &Role,
+        key: AgentKey,
+        resources: &Resources,
+    ) {
+        let freed = self.on_returned(framework, role, key, None, resources);
+        if freed.is_some() && !planted(Mutant::FreedUnnoticed) {
+            self.mark(now, key.index() as usize);
+        }
     }
 
     /// Has all agents looked at again for a leaf that wants something again, however much of it
@@ -198,10 +214,10 @@ impl Drf {
 
     pub(super) fn on_converted(
         &mut self,
-        now: Time,
         framework: FrameworkKey,
         role: &Role,
         key: AgentKey,
+        grants: &GrantIds,
         before: &Resources,
         after: &Resources,
     ) {
@@ -213,7 +229,7 @@ impl Drf {
         let known = self.ledger.get(key).map(|agent| agent.total().clone());
         let converted = leaf.zip(known).and_then(|(leaf, known)| {
             let agent = self.ledger.get_mut(key)?;
-            let span = agent.convert(leaf, before, after, &self.columns)?;
+            let span = agent.convert(leaf, grants, before, after, &self.columns)?;
             Some((leaf, span, known))
         });
         let Some((leaf, span, known)) = converted else {
@@ -240,7 +256,7 @@ impl Drf {
         self.count_total(before, after);
         self.unbar_if_changed(key, &known);
         self.recount(key);
-        self.mark(now, key.index() as usize);
+        self.mark(self.now, key.index() as usize);
         if after.is_empty() {
             // What became nothing is not answered any more.
             self.settle(leaf, key);

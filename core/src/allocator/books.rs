@@ -8,13 +8,17 @@
 //! wait for agents after a change of masters. What [`super::drf`] needs to be fast is not here
 //! either: it keeps books of its own.
 
+mod held;
+
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use held::{Agent, Offered};
+
 use super::kinds::kind;
 use super::{
-    Booking, Change, Decision, FrameworkCapabilities, FrameworkProfile, Grant, GrantId,
-    RescindReason, Stats, SubscriptionState,
+    Change, Decision, FrameworkCapabilities, FrameworkProfile, Grant, GrantId, RescindReason,
+    Stats, SubscriptionState,
 };
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Never, Outbox};
@@ -30,24 +34,6 @@ pub struct Books {
 }
 
 #[derive(Debug)]
-struct Agent {
-    total: Resources,
-    active: bool,
-    /// More is in use than can be counted: what is free is not known, as long as it is there.
-    uncountable: bool,
-    held: BTreeMap<(FrameworkKey, Role), Held>,
-}
-
-/// What a framework holds of an agent in a role.
-#[derive(Debug, Default)]
-struct Held {
-    offered: Resources,
-    /// The grants that `offered` is the rest of, but for those that were taken back.
-    grants: Vec<GrantId>,
-    used: Resources,
-}
-
-#[derive(Debug)]
 struct Framework {
     active: bool,
     capabilities: FrameworkCapabilities,
@@ -58,91 +44,6 @@ struct Framework {
 fn scalars(bag: &Resources) -> Quantities {
     bag.filter(|entry| matches!(entry.value(), Value::Scalar(_)))
         .total()
-}
-
-/// Returns a bag with something else in place of a part of it; `None` if that is no part, or does
-/// not fit.
-fn turned(bag: &Resources, before: &Resources, after: &Resources) -> Option<Resources> {
-    let mut rest = bag.checked_sub(before).ok()?;
-    rest.add(after).ok()?;
-    Some(rest)
-}
-
-impl Agent {
-    fn new(total: Resources) -> Self {
-        Self {
-            total,
-            active: true,
-            uncountable: false,
-            held: BTreeMap::new(),
-        }
-    }
-
-    /// Returns what nobody holds; `None` if more is held than there is.
-    fn free(&self) -> Option<Resources> {
-        let mut free = self.total.clone();
-        for held in self.held.values() {
-            free.subtract(&held.offered).ok()?;
-            free.subtract(&held.used).ok()?;
-        }
-        Some(free).filter(|_| !self.uncountable)
-    }
-
-    /// Takes grants back of those whom `of` accepts, as far as they were not already.
-    fn rescind(
-        &mut self,
-        reason: RescindReason,
-        of: impl Fn(&(FrameworkKey, Role)) -> bool,
-        out: &mut Outbox<Never, Decision>,
-    ) {
-        let held = self.held.iter_mut().filter(|(whose, _)| of(whose));
-        for grant in held.flat_map(|(_, held)| held.grants.drain(..)) {
-            out.emit(Decision::Rescind { grant, reason });
-        }
-    }
-
-    /// Frees something. Returns whether it was held.
-    fn free_up(&mut self, whose: &(FrameworkKey, Role), what: &Resources, from: Booking) -> bool {
-        let Some(held) = self.held.get_mut(whose) else {
-            return false;
-        };
-        let freed = match from {
-            Booking::Offered => held.offered.subtract(what),
-            Booking::Allocated => held.used.subtract(what),
-        };
-        if held.offered.is_empty() {
-            held.grants.clear();
-            if held.used.is_empty() {
-                self.held.remove(whose);
-            }
-        }
-        freed.is_ok()
-    }
-
-    fn use_up(&mut self, whose: (FrameworkKey, Role), what: &Resources) {
-        let used = &mut self.held.entry(whose).or_default().used;
-        self.uncountable |= used.add(what).is_err();
-    }
-
-    /// Turns something offered, and with it a part of the total, into something else.
-    fn convert(
-        &mut self,
-        whose: &(FrameworkKey, Role),
-        before: &Resources,
-        after: &Resources,
-    ) -> bool {
-        let Some(held) = self.held.get_mut(whose) else {
-            return false;
-        };
-        let offered = turned(&held.offered, before, after);
-        let both = offered.zip(turned(&self.total, before, after));
-        let is_there = both.is_some();
-        if let Some((offered, total)) = both {
-            held.offered = offered;
-            self.total = total;
-        }
-        is_there
-    }
 }
 
 impl Books {
@@ -205,87 +106,20 @@ impl Books {
             Change::Revived { framework, roles } => {
                 self.wish(*framework, roles, SubscriptionState::Wanted)
             }
-            Change::Used { .. }
-            | Change::Accepted { .. }
-            | Change::Returned { .. }
-            | Change::Converted { .. }
-            | Change::FreeConverted { .. } => self.book(change, out),
+            Change::Used { agent, .. }
+            | Change::Accepted { agent, .. }
+            | Change::Returned { agent, .. }
+            | Change::Freed { agent, .. }
+            | Change::Converted { agent, .. }
+            | Change::FreeConverted { agent, .. } => {
+                self.on_agent(*agent, out, |row| row.book(change))
+            }
             Change::WeightSet { .. }
             | Change::QuotaSet { .. }
             | Change::Whitelisted { .. }
             | Change::Recovering { .. }
             | Change::Resumed
             | Change::Demanded { .. } => true,
-        }
-    }
-
-    fn book(&mut self, change: &Change, out: &mut Outbox<Never, Decision>) -> bool {
-        match change {
-            Change::Used {
-                framework,
-                role,
-                agent,
-                resources,
-            } => self.on_agent(*agent, out, |row| {
-                row.use_up((*framework, role.clone()), resources);
-                true
-            }),
-            Change::Accepted {
-                framework,
-                role,
-                agent,
-                resources,
-            } => self.on_agent(*agent, out, |row| {
-                let whose = (*framework, role.clone());
-                let was_offered = row.free_up(&whose, resources, Booking::Offered);
-                row.use_up(whose, resources);
-                was_offered
-            }),
-            Change::Returned {
-                framework,
-                role,
-                agent,
-                resources,
-                from,
-                ..
-            } => self.on_agent(*agent, out, |row| {
-                row.free_up(&(*framework, role.clone()), resources, *from)
-            }),
-            Change::Converted {
-                framework,
-                role,
-                agent,
-                before,
-                after,
-            } => self.on_agent(*agent, out, |row| {
-                row.convert(&(*framework, role.clone()), before, after)
-            }),
-            Change::FreeConverted {
-                agent,
-                before,
-                after,
-            } => self.on_agent(*agent, out, |row| {
-                let total = turned(&row.total, before, after);
-                let is_there = total.is_some();
-                row.total = total.unwrap_or_else(|| core::mem::take(&mut row.total));
-                is_there
-            }),
-            other @ (Change::AgentAdded { .. }
-            | Change::AgentChanged { .. }
-            | Change::AgentRemoved { .. }
-            | Change::AgentActive { .. }
-            | Change::FrameworkAdded { .. }
-            | Change::FrameworkChanged { .. }
-            | Change::FrameworkRemoved { .. }
-            | Change::FrameworkActive { .. }
-            | Change::Suppressed { .. }
-            | Change::Revived { .. }
-            | Change::WeightSet { .. }
-            | Change::QuotaSet { .. }
-            | Change::Whitelisted { .. }
-            | Change::Recovering { .. }
-            | Change::Resumed
-            | Change::Demanded { .. }) => unreachable!("{other:?} is not a booking"),
         }
     }
 
@@ -403,11 +237,13 @@ impl Books {
             return None;
         }
         let held = row.held.entry((framework, role.clone())).or_default();
-        let sum = held.offered.add(&resources);
-        sum.expect("parts of an agent's total fit together");
         self.grants += 1;
         let id = GrantId(self.grants);
-        held.grants.push(id);
+        held.offered.push(Offered {
+            grants: Vec::from([id]),
+            rest: resources.clone(),
+            rescinded: 0,
+        });
         out.emit(Decision::Grant(Grant {
             id,
             framework,
@@ -427,7 +263,9 @@ impl Books {
         for agent in self.agents.values() {
             stats.total.add(&scalars(&agent.total));
             for held in agent.held.values() {
-                stats.booked.add(&scalars(&held.offered));
+                for offered in &held.offered {
+                    stats.booked.add(&scalars(&offered.rest));
+                }
                 stats.booked.add(&scalars(&held.used));
             }
         }
@@ -440,7 +278,7 @@ mod tests {
     use alloc::string::{String, ToString};
 
     use super::*;
-    use crate::allocator::{AgentTraits, Subscription};
+    use crate::allocator::{AgentTraits, GrantIds, Subscription};
     use crate::machine::Output;
 
     const AGENT: AgentKey = AgentKey::from_raw(0, 0);
@@ -452,6 +290,10 @@ mod tests {
 
     fn role(name: &str) -> Role {
         Role::new(name).unwrap()
+    }
+
+    fn ids(ids: &[u64]) -> GrantIds {
+        GrantIds::collect(ids.iter().map(|id| GrantId(*id))).unwrap()
     }
 
     struct Rig {
@@ -487,14 +329,33 @@ mod tests {
             id.map(|id| id.0)
         }
 
-        fn returned(&mut self, resources: &str, from: Booking) -> bool {
+        fn returned(&mut self, grants: &[u64], resources: &str) -> bool {
             self.take_in(Change::Returned {
                 framework: FRAMEWORK,
                 role: role("eng"),
                 agent: AGENT,
+                grants: ids(grants),
                 resources: res(resources),
-                from,
                 refuse: None,
+            })
+        }
+
+        fn accepted(&mut self, grants: &[u64], resources: &str) -> bool {
+            self.take_in(Change::Accepted {
+                framework: FRAMEWORK,
+                role: role("eng"),
+                agent: AGENT,
+                grants: ids(grants),
+                resources: res(resources),
+            })
+        }
+
+        fn freed(&mut self, resources: &str) -> bool {
+            self.take_in(Change::Freed {
+                framework: FRAMEWORK,
+                role: role("eng"),
+                agent: AGENT,
+                resources: res(resources),
             })
         }
 
@@ -520,18 +381,41 @@ mod tests {
         assert_eq!(rig.grant("cpus:3"), Some(1));
         assert_eq!(rig.grant("cpus:2"), None);
         assert_eq!(rig.grant(""), None);
-        assert!(rig.take_in(Change::Accepted {
-            framework: FRAMEWORK,
-            role: role("eng"),
-            agent: AGENT,
-            resources: res("cpus:1"),
-        }));
-        assert!(rig.returned("cpus:2", Booking::Offered));
+        assert!(rig.accepted(&[1], "cpus:1"));
+        assert!(rig.returned(&[1], "cpus:2"));
         assert_eq!(rig.free().unwrap(), "cpus:3;mem:64");
-        assert!(!rig.returned("cpus:1", Booking::Offered), "it is in use");
-        assert!(rig.returned("cpus:1", Booking::Allocated));
-        assert!(!rig.returned("cpus:1", Booking::Allocated), "late news");
+        assert!(!rig.returned(&[1], "cpus:1"), "it is in use");
+        assert!(rig.freed("cpus:1"));
+        assert!(!rig.freed("cpus:1"), "late news");
         assert_eq!(rig.free().unwrap(), "cpus:4;mem:64");
+        assert!(rig.books.agents[&AGENT].held.is_empty());
+    }
+
+    #[test]
+    fn what_is_answered_together_is_one_and_all_of_it_is_taken_back() {
+        // OF-11
+        let mut rig = Rig::new("cpus:8");
+        for id in 1..=4 {
+            assert_eq!(rig.grant("cpus:2"), Some(id));
+        }
+        assert!(!rig.returned(&[1], "cpus:3"), "it was less");
+        assert!(rig.accepted(&[1, 2], "cpus:3"));
+        assert!(!rig.returned(&[3, 4], "cpus:5"), "there is less");
+        assert!(!rig.returned(&[5], "cpus:2"), "nobody was granted that");
+        assert!(rig.returned(&[4], "cpus:2"));
+        let active = false;
+        rig.take_in(Change::AgentActive {
+            agent: AGENT,
+            active,
+        });
+        let mut asked = rig.rescinded();
+        asked.sort_by_key(|it| it.0);
+        let agent = |id| (id, RescindReason::Agent);
+        assert_eq!(asked, [agent(1), agent(2), agent(3)]);
+        // Either number is about what is left of both.
+        assert!(rig.returned(&[2], "cpus:1"));
+        assert!(rig.returned(&[3], "cpus:2"));
+        assert!(rig.freed("cpus:3"));
         assert!(rig.books.agents[&AGENT].held.is_empty());
     }
 
@@ -544,10 +428,11 @@ mod tests {
             framework: FRAMEWORK,
             role: role("eng"),
             agent: AGENT,
+            grants: ids(&[1]),
             before: res("cpus:1"),
             after: res("cpus(eng):1"),
         }));
-        assert!(rig.returned("cpus:3;cpus(eng):1", Booking::Offered));
+        assert!(rig.returned(&[1], "cpus:3;cpus(eng):1"));
         assert_eq!(rig.free().unwrap(), "cpus:3;cpus(eng):1");
         let free_up = |before, after| Change::FreeConverted {
             agent: AGENT,
@@ -577,10 +462,11 @@ mod tests {
             framework: FRAMEWORK,
             role: role("eng"),
             agent: AGENT,
+            grants: ids(&[1]),
             before: res("cpus:4"),
             after: res("cpus(eng):4"),
         }));
-        assert!(rig.returned("cpus:4", Booking::Offered), "as it was");
+        assert!(rig.returned(&[1], "cpus:4"), "as it was");
         assert_eq!(rig.free().unwrap(), "cpus:3");
         let unknown = Change::FreeConverted {
             agent: AGENT,
@@ -617,7 +503,7 @@ mod tests {
         let expected = [(next, "cpus:2"), (AgentKey::from_raw(1, 0), "cpus:1")];
         let expected = expected.map(|(key, free)| (key, String::from(free)));
         assert_eq!(free, expected);
-        assert!(!rig.returned("cpus:4", Booking::Offered), "late news");
+        assert!(!rig.returned(&[1], "cpus:4"), "late news");
     }
 
     #[test]

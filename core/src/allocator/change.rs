@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::grant::GrantIds;
 use super::profile::{AgentTraits, FrameworkProfile};
 use crate::demand::Demand;
 use crate::keys::{AgentKey, FrameworkKey};
@@ -111,10 +112,12 @@ pub enum Change {
         role: Role,
         /// Where.
         agent: AgentKey,
-        /// What: all or a part of a grant.
+        /// Out of which grants: those that are answered together are one from then on.
+        grants: GrantIds,
+        /// What: all or a part of what is left of them.
         resources: Resources,
     },
-    /// Something granted or used is free again.
+    /// Something granted is free again: it was not accepted.
     Returned {
         /// By whom.
         framework: FrameworkKey,
@@ -122,13 +125,24 @@ pub enum Change {
         role: Role,
         /// Where.
         agent: AgentKey,
-        /// What.
+        /// Out of which grants: those that are answered together are one from then on.
+        grants: GrantIds,
+        /// What: all or a part of what is left of them.
         resources: Resources,
-        /// Whether it was a grant or in use.
-        from: Booking,
         /// For how long the framework does not want the same again; `None` and zero are not at
         /// all. An allocator may let it wait a little even so, lest things go back and forth.
         refuse: Option<Duration>,
+    },
+    /// Something in use is free again.
+    Freed {
+        /// Who used it.
+        framework: FrameworkKey,
+        /// In which role.
+        role: Role,
+        /// Where.
+        agent: AgentKey,
+        /// What.
+        resources: Resources,
     },
     /// Something that a framework was granted is something else now, such as reserved (AL-39). The
     /// agent's total changes with it.
@@ -139,7 +153,9 @@ pub enum Change {
         role: Role,
         /// Where.
         agent: AgentKey,
-        /// What it was: all or a part of a grant.
+        /// Out of which grants: those that are answered together are one from then on.
+        grants: GrantIds,
+        /// What it was: all or a part of what is left of them.
         before: Resources,
         /// What it is now.
         after: Resources,
@@ -197,13 +213,4 @@ pub enum Change {
         /// What it wants; `None` is anything again.
         demand: Option<Demand>,
     },
-}
-
-/// How something is booked on an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Booking {
-    /// Granted, and not yet accepted.
-    Offered,
-    /// In use.
-    Allocated,
 }

@@ -50,7 +50,7 @@ impl Drf {
             Change::AgentActive { agent, active } => self.on_agent_active(now, agent, active, out),
             Change::Whitelisted { hostnames } => self.on_whitelisted(now, hostnames),
             Change::Recovering { agents } => self.on_recovering(now, agents),
-            Change::Resumed => self.recovery = None,
+            Change::Resumed => self.end_recovery(now),
             other @ (Change::FrameworkAdded { .. }
             | Change::FrameworkChanged { .. }
             | Change::FrameworkRemoved { .. }
@@ -61,6 +61,7 @@ impl Drf {
             other @ (Change::Used { .. }
             | Change::Accepted { .. }
             | Change::Returned { .. }
+            | Change::Freed { .. }
             | Change::Converted { .. }
             | Change::FreeConverted { .. }) => self.take_in_booking(now, other, out),
             Change::WeightSet { role, weight } => self.on_weight(&role, weight, out),
@@ -104,6 +105,7 @@ impl Drf {
             | Change::Used { .. }
             | Change::Accepted { .. }
             | Change::Returned { .. }
+            | Change::Freed { .. }
             | Change::Converted { .. }
             | Change::FreeConverted { .. }
             | Change::WeightSet { .. }
@@ -126,29 +128,38 @@ impl Drf {
                 framework,
                 role,
                 agent,
+                grants,
                 resources,
-            } => self.on_accepted(framework, &role, agent, &resources, out),
+            } => self.on_accepted(framework, &role, agent, &grants, &resources, out),
             Change::Returned {
                 framework,
                 role,
                 agent,
+                grants,
                 resources,
-                from,
                 refuse,
             } => {
-                let origin = self.on_returned(framework, &role, agent, &resources, from);
+                let grants = Some(&grants);
+                let origin = self.on_returned(framework, &role, agent, grants, &resources);
                 if let Some(origin) = origin.filter(|_| !planted(Mutant::FreedUnnoticed)) {
                     self.refuse(now, framework, &role, agent, &resources, origin, refuse);
                     self.mark(now, agent.index() as usize);
                 }
             }
+            Change::Freed {
+                framework,
+                role,
+                agent,
+                resources,
+            } => self.on_freed(now, framework, &role, agent, &resources),
             Change::Converted {
                 framework,
                 role,
                 agent,
+                grants,
                 before,
                 after,
-            } => self.on_converted(now, framework, &role, agent, &before, &after),
+            } => self.on_converted(framework, &role, agent, &grants, &before, &after),
             Change::FreeConverted {
                 agent,
                 before,
@@ -201,10 +212,8 @@ impl Drf {
         self.mark(now, at);
         if let Some(recovery) = &mut self.recovery {
             recovery.missing = recovery.missing.saturating_sub(1);
-            self.recovery = self.recovery.filter(|it| it.missing > 0);
-            if self.recovery.is_none() {
-                // What has waited is due now and no earlier: what the agent runs is told next.
-                self.due.since = self.due.since.map(|since| since.max(now));
+            if recovery.missing == 0 {
+                self.end_recovery(now);
             }
         }
     }
@@ -326,6 +335,18 @@ impl Drf {
         if missing > 0 && self.tree.has_quota() {
             let until = now + self.options.recovery_timeout;
             self.recovery = Some(Recovery { missing, until });
+        }
+    }
+
+    /// Waits for agents no more. What has waited is due then and no earlier: what the agent runs
+    /// that came last is told next.
+    pub(super) fn end_recovery(&mut self, at: Time) {
+        if self.recovery.take().is_none() {
+            return;
+        }
+        self.due.since = self.due.since.map(|since| since.max(at));
+        if let Some(pass) = &mut self.pass {
+            pass.since = pass.since.max(at);
         }
     }
 

@@ -398,7 +398,9 @@ impl Drf {
     /// Takes in what time itself brings.
     fn lapse(&mut self, now: Time, out: &mut Outbox<Never, Decision>) {
         self.now = now;
-        self.recovery = self.recovery.filter(|it| it.until > now);
+        if let Some(recovery) = self.recovery.filter(|it| it.until <= now) {
+            self.end_recovery(recovery.until);
+        }
         self.expire_leases(now, out);
         let mut left = self.options.agents_per_slice;
         self.is_lapsing = false;

@@ -1,23 +1,19 @@
 //! What one leaf holds on one agent: grants that are not used up, and what is in use.
 //!
-//! A part of the ledger. It cannot always be told which of several grants something is about; then
-//! they are one from then on. What comes back whole is taken for the grant that is just that.
-//! Deliberately not here: what is free.
+//! A part of the ledger. Grants that are answered together are one from then on. Deliberately not
+//! here: what is free.
 
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
-use super::GrantId;
 use super::columns::{Columns, Row};
 use super::counted::Counted;
+use super::grant::{GrantId, GrantIds};
 use super::kinds::kind;
 use crate::resources::{Resource, Resources};
-
-/// How many grants one [`Outstanding`] names. Of more, those after the oldest are most likely over.
-const MOST_IDS: usize = 1_000;
 
 /// What one framework holds in one role on one agent.
 #[derive(Debug, Default)]
@@ -29,21 +25,24 @@ pub(super) struct Holding {
     beyond: Vec<Resources>,
 }
 
-/// Grants that are not used up. Usually one: several when it cannot be told which of them a
-/// return or an accept was about, or when one accept was about all of them.
+/// What is left of a grant, or of several that were answered together.
 #[derive(Debug)]
 pub(super) struct Outstanding {
-    /// The youngest last. Some of them may be over, in place of others.
-    pub(super) ids: SmallVec<[GrantId; 2]>,
-    /// It expires with this one.
-    pub(super) due: GrantId,
+    /// The youngest last: they expire with it.
+    ids: SmallVec<[Number; 1]>,
     pub(super) rest: Arc<Counted>,
     /// Something of it was accepted.
     pub(super) touched: bool,
-    /// It was asked back.
-    pub(super) rescinded: bool,
     /// It was asked back because nobody answered it.
     pub(super) expired: bool,
+}
+
+/// The number of one grant.
+#[derive(Clone, Copy, Debug)]
+struct Number {
+    id: GrantId,
+    /// It was asked back.
+    asked: bool,
 }
 
 /// How something came back, or was accepted.
@@ -114,54 +113,35 @@ fn one_copy(volume: &Resource) -> Resources {
     bag
 }
 
-/// The oldest and the youngest of grants that are one by now.
+/// The oldest and the youngest of grants that were answered together.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     pub(super) oldest: GrantId,
     pub(super) youngest: GrantId,
 }
 
-impl Span {
-    /// Returns what both are in.
-    fn with(self, other: Self) -> Self {
-        Self {
-            oldest: self.oldest.min(other.oldest),
-            youngest: self.youngest.max(other.youngest),
-        }
-    }
-}
-
-impl Outstanding {
-    /// Returns between which grants it is.
-    pub(super) fn span(&self) -> Span {
-        let (oldest, youngest) = (self.ids.first(), self.ids.last());
-        let ends = oldest.copied().zip(youngest.copied());
-        let (oldest, youngest) = ends.expect("it is of one grant at least");
-        Span { oldest, youngest }
-    }
-}
-
 impl Holding {
-    /// Finds which grant an accept is about, and what of it: a task takes one copy of a shared
-    /// volume out of the grant, and tasks beside it take no more (RM-48).
+    /// Finds the grants that are accepted, and what of them is: a task takes one copy of a shared
+    /// volume out of a grant, and tasks beside it take no more (RM-48).
     pub(super) fn find_accepted<'a>(
         &mut self,
+        grants: &GrantIds,
         resources: &'a Resources,
         columns: &Columns,
     ) -> Option<(usize, Cow<'a, Resources>)> {
         let shared = shared(resources);
         if shared.is_empty() {
-            return Some((self.find(resources, columns)?, Cow::Borrowed(resources)));
+            let index = self.find(grants, resources, columns)?;
+            return Some((index, Cow::Borrowed(resources)));
         }
         let rest = exclusive(resources).into_owned();
         let mut with_copy = rest.clone();
         with_copy.add(&shared).ok()?;
-        if let Some(index) = self.find(&with_copy, columns) {
+        if let Some(index) = self.find(grants, &with_copy, columns) {
             return Some((index, Cow::Owned(with_copy)));
         }
-        let index = self
-            .find(&rest, columns)
-            .filter(|_| self.used().any(|bag| bag.contains(&shared)))?;
+        let has_copies = self.used().any(|bag| bag.contains(&shared));
+        let index = self.find(grants, &rest, columns).filter(|_| has_copies)?;
         Some((index, Cow::Owned(rest)))
     }
 
@@ -229,70 +209,35 @@ impl Holding {
         ended
     }
 
-    /// Finds what a return is about, and between which grants that is. Most often it is all that is
-    /// left of a grant: then others that contain it stay as they are, and only their ids may be
-    /// its own.
-    pub(super) fn find_returned(
+    /// Finds grants that are answered, which are one from then on. `None`, and they stay as they
+    /// are, if nothing is left of them, or less than `resources`.
+    pub(super) fn find(
         &mut self,
+        grants: &GrantIds,
         resources: &Resources,
         columns: &Columns,
-    ) -> Option<(usize, Span)> {
-        let grants = self.offered.iter().enumerate();
-        let same = grants.filter(|(_, grant)| grant.rest.bag == *resources);
-        // Of several that which was asked back, or was used: these are waited for. Else the
-        // youngest, so that those that stay expire all the earlier.
-        let likely = same.max_by_key(|(at, grant)| (grant.rescinded, grant.touched, *at));
-        let Some((index, _)) = likely else {
-            let index = self.find(resources, columns)?;
-            return Some((index, self.offered[index].span()));
-        };
-        let grant = self.offered.remove(index);
-        let mut span = grant.span();
-        let others = self.offered.iter_mut();
-        for other in others.filter(|it| it.rest.bag.contains(resources)) {
-            span = span.with(other.span());
-            other.may_be(&grant);
+    ) -> Option<usize> {
+        let offered = self.offered.iter().enumerate();
+        let mut named = offered.filter(|(_, it)| it.is_any_of(grants));
+        let (first, own) = named.next()?;
+        if named.next().is_none() {
+            return own.rest.bag.contains(resources).then_some(first);
         }
-        self.offered.insert(index, grant);
-        Some((index, span))
-    }
-
-    /// Finds what an accept is about. Grants that it may equally be about, or that it is about
-    /// together, are one from then on.
-    pub(super) fn find(&mut self, resources: &Resources, columns: &Columns) -> Option<usize> {
-        let covers = |grant: &Outstanding| grant.rest.bag.contains(resources);
-        let first = self.offered.iter().position(covers);
-        let Some(first) = first else {
-            return self.find_together(resources, columns);
-        };
-        let mut index = first + 1;
-        while index < self.offered.len() {
-            let other = &self.offered[index];
-            // What was converted since may be more together than can be counted.
-            if covers(other) && self.offered[first].fits(other) {
-                let other = self.offered.remove(index);
-                self.offered[first].merge(other, columns);
-            } else {
-                index += 1;
-            }
-        }
-        Some(first)
-    }
-
-    /// Joins the oldest grants that cover `resources` together; nothing changes if all do not.
-    fn find_together(&mut self, resources: &Resources, columns: &Columns) -> Option<usize> {
         let mut sum = Resources::default();
-        let last = self
-            .offered
-            .iter()
-            .position(|grant| sum.add(&grant.rest.bag).is_ok() && sum.contains(resources))?;
-        let touched = self.offered[..=last].iter().any(|grant| grant.touched);
-        let others: Vec<_> = self.offered.drain(1..=last).collect();
-        for other in others {
-            self.offered[0].merge(other, columns);
+        let named = self.offered.iter().filter(|it| it.is_any_of(grants));
+        for grant in named {
+            // What was converted since may be more together than can be counted.
+            sum.add(&grant.rest.bag).ok()?;
         }
-        self.offered[0].touched = touched;
-        Some(0)
+        if !sum.contains(resources) {
+            return None;
+        }
+        let all = core::mem::take(&mut self.offered).into_iter();
+        let (named, others): (SmallVec<_>, _) = all.partition(|it| it.is_any_of(grants));
+        self.offered = others;
+        let joined = Outstanding::joined(named, Arc::new(Counted::new(sum, columns)));
+        self.offered.insert(first, joined);
+        Some(first)
     }
 
     /// Takes something off a grant. Returns what was left of it if that is all.
@@ -335,10 +280,55 @@ impl Holding {
 }
 
 impl Outstanding {
-    pub(super) const fn origin(&self) -> Origin {
+    /// Makes what is left of a new grant: all of it.
+    pub(super) fn new(id: GrantId, rest: Arc<Counted>) -> Self {
+        Self {
+            ids: smallvec![Number { id, asked: false }],
+            rest,
+            touched: false,
+            expired: false,
+        }
+    }
+
+    /// Returns between which grants it is.
+    pub(super) fn span(&self) -> Span {
+        let ends = self.ids.first().zip(self.ids.last());
+        let (oldest, youngest) = ends.expect("it is of one grant at least");
+        Span {
+            oldest: oldest.id,
+            youngest: youngest.id,
+        }
+    }
+
+    /// Returns the grant that it expires with.
+    pub(super) fn due(&self) -> GrantId {
+        self.span().youngest
+    }
+
+    #[cfg(test)]
+    pub(super) fn numbers(&self) -> Vec<GrantId> {
+        self.ids.iter().map(|it| it.id).collect()
+    }
+
+    fn is_any_of(&self, grants: &GrantIds) -> bool {
+        self.ids.iter().any(|it| grants.contains(it.id))
+    }
+
+    /// Returns whether all of it was asked back.
+    pub(super) fn is_rescinded(&self) -> bool {
+        self.ids.iter().all(|it| it.asked)
+    }
+
+    /// Marks it as asked back. Returns the numbers by which it was not yet.
+    pub(super) fn ask_back(&mut self) -> impl Iterator<Item = GrantId> + '_ {
+        let ids = self.ids.iter_mut();
+        ids.filter_map(|it| (!core::mem::replace(&mut it.asked, true)).then_some(it.id))
+    }
+
+    pub(super) fn origin(&self) -> Origin {
         if self.expired {
             Origin::Expired
-        } else if self.rescinded {
+        } else if self.is_rescinded() {
             Origin::Rescinded
         } else if self.touched {
             Origin::Leftover
@@ -347,40 +337,17 @@ impl Outstanding {
         }
     }
 
-    /// Whether what is left of two grants can be counted together.
-    fn fits(&self, other: &Self) -> bool {
-        self.rest.bag.clone().add(&other.rest.bag).is_ok()
-    }
-
-    /// Notes that it may be what is left of another grant: if that can still be asked back, so can
-    /// this.
-    fn may_be(&mut self, other: &Self) {
-        self.name(&other.ids);
-        if self.rescinded && !other.rescinded {
-            (self.rescinded, self.expired) = (false, false);
-            self.due = self.due.max(other.due);
+    /// Makes several one, of which `rest` is left together.
+    fn joined(all: SmallVec<[Self; 1]>, rest: Arc<Counted>) -> Self {
+        let mut ids: SmallVec<[Number; 1]> = all.iter().flat_map(|it| &it.ids).copied().collect();
+        ids.sort_unstable_by_key(|it| it.id);
+        Self {
+            ids,
+            rest,
+            // Of each of them: else who declines one beside a used one would be offered the same
+            // again at once, for ever.
+            touched: all.iter().all(|it| it.touched),
+            expired: all.iter().all(|it| it.expired),
         }
-    }
-
-    /// Notes that it may be these grants too.
-    fn name(&mut self, ids: &[GrantId]) {
-        self.ids.extend_from_slice(ids);
-        self.ids.sort_unstable();
-        self.ids.dedup();
-        let excess = self.ids.len().saturating_sub(MOST_IDS);
-        self.ids.drain(1..=excess);
-    }
-
-    fn merge(&mut self, other: Self, columns: &Columns) {
-        self.name(&other.ids);
-        self.due = self.due.max(other.due);
-        let mut rest = self.rest.bag.clone();
-        rest.add(&other.rest.bag)
-            .expect("whoever joins them has seen that they fit");
-        self.rest = Arc::new(Counted::new(rest, columns));
-        // Else who declines the other would be offered the same again at once, for ever.
-        self.touched &= other.touched;
-        self.rescinded &= other.rescinded;
-        self.expired &= other.expired;
     }
 }

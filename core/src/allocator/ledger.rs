@@ -14,7 +14,7 @@ use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::breeds::BreedId;
 use super::columns::{Columns, Row};
@@ -23,7 +23,7 @@ use super::holding::{Held, Holding, Origin, Outstanding, Span, exclusive, shared
 use super::profile::AgentTraits;
 use super::seats::LeafId;
 use super::shortage::has_twice;
-use super::{Booking, GrantId};
+use super::{Booking, GrantId, GrantIds};
 use crate::keys::AgentKey;
 use crate::resources::{Resource, Resources};
 
@@ -122,7 +122,7 @@ pub(super) struct Release {
     pub(super) was_last: bool,
     /// What it was, counted, if it is all that was left of a grant.
     pub(super) whole: Option<Arc<Counted>>,
-    /// Which grants it may be of.
+    /// Between which grants it was, unless it was in use.
     pub(super) span: Option<Span>,
 }
 
@@ -213,14 +213,7 @@ impl Agent {
             }
         };
         let (holding, is_new) = self.holding(leaf);
-        holding.offered.push(Outstanding {
-            ids: smallvec![id],
-            due: id,
-            rest,
-            touched: false,
-            rescinded: false,
-            expired: false,
-        });
+        holding.offered.push(Outstanding::new(id, rest));
         is_new
     }
 
@@ -260,17 +253,18 @@ impl Agent {
         is_empty
     }
 
-    /// Turns something offered into something in use. Returns what is no longer offered, and of
-    /// which grants it may be; `None` if it is not offered to them. A shared volume is free again:
-    /// others may use it as well (AL-31).
+    /// Turns something offered into something in use. Returns what is no longer offered, and
+    /// between which grants it was; `None` if it is not left of them. A shared volume is free
+    /// again: others may use it as well (AL-31).
     pub(super) fn accept<'a>(
         &mut self,
         leaf: LeafId,
+        grants: &GrantIds,
         resources: &'a Resources,
         columns: &Columns,
     ) -> Option<(Span, Cow<'a, Resources>)> {
         let holding = self.find(leaf)?;
-        let (index, taken) = holding.find_accepted(resources, columns)?;
+        let (index, taken) = holding.find_accepted(grants, resources, columns)?;
         holding.begin(resources);
         holding.offered[index].touched = true;
         let span = holding.offered[index].span();
@@ -299,28 +293,31 @@ impl Agent {
         Cow::Owned(bag.filter(|entry| !(entry.is_shared() && has_copy(entry))))
     }
 
-    /// Frees something. `None` if they do not hold it so.
+    /// Frees something that is left of grants, or else in use. `None` if they do not hold it so.
     pub(super) fn release(
         &mut self,
         leaf: LeafId,
+        grants: Option<&GrantIds>,
         resources: &Resources,
-        from: Booking,
         columns: &Columns,
     ) -> Option<Release> {
         let holding = self.find(leaf)?;
-        let (origin, span, whole) = match from {
-            Booking::Offered => {
-                let (index, span) = holding.find_returned(resources, columns)?;
-                let origin = holding.offered[index].origin();
-                (origin, Some(span), holding.take(index, resources, columns))
+        let (origin, span, whole, freed) = match grants {
+            Some(grants) => {
+                let index = holding.find(grants, resources, columns)?;
+                let (origin, span) = (
+                    holding.offered[index].origin(),
+                    holding.offered[index].span(),
+                );
+                let whole = holding.take(index, resources, columns);
+                (origin, Some(span), whole, Cow::Borrowed(resources))
             }
-            Booking::Allocated => (holding.end(resources).then_some(Origin::Used)?, None, None),
+            None => {
+                let origin = holding.end(resources).then_some(Origin::Used)?;
+                (origin, None, None, exclusive(resources))
+            }
         };
         let was_last = self.forget_if_empty(leaf);
-        let freed = match from {
-            Booking::Offered => Cow::Borrowed(resources),
-            Booking::Allocated => exclusive(resources),
-        };
         if self.overbooked {
             self.count_anew(columns);
         } else if self.holdings.is_empty() {
@@ -342,17 +339,18 @@ impl Agent {
     }
 
     /// Turns a part of what was granted, and with it of the total, into something else. Returns
-    /// which grants it may be of; `None` if it is not held so, or does not fit.
+    /// between which grants it is; `None` if it is not held so, or does not fit.
     pub(super) fn convert(
         &mut self,
         leaf: LeafId,
+        grants: &GrantIds,
         before: &Resources,
         after: &Resources,
         columns: &Columns,
     ) -> Option<Span> {
         let at = self.holdings.binary_search_by_key(&leaf, |it| it.0).ok()?;
         let holding = &mut self.holdings[at].1;
-        let index = holding.find(before, columns)?;
+        let index = holding.find(grants, before, columns)?;
         let span = holding.offered[index].span();
         // Numbers that the agent has already get lost, and then more is booked than there is.
         let adds_up = self.total.bag.overlap(after).is_none();
@@ -401,16 +399,18 @@ impl Agent {
         self.ask_back(|_, grant| shortage.concerns(&grant.rest.bag))
     }
 
-    /// Marks what is left of one grant as asked back. Returns all that it was joined with.
+    /// Marks what is left of one grant as asked back, with all that it was joined with. Returns the
+    /// numbers by which it was not yet.
     pub(super) fn rescind_one(&mut self, leaf: LeafId, id: GrantId) -> Vec<GrantId> {
-        self.ask_back(|of, grant| of == leaf && grant.due == id)
+        self.ask_back(|of, grant| of == leaf && grant.due() == id)
     }
 
-    /// Marks what is left of a grant as expired. Returns all that it may be, unless it is over, was
-    /// asked back, or was joined with a younger one: then it ends with that.
+    /// Marks what is left of a grant as expired, unless it is over, was asked back, or was joined
+    /// with a younger one: then it ends with that. Returns the numbers by which it was not asked
+    /// back yet.
     pub(super) fn expire(&mut self, leaf: LeafId, id: GrantId) -> Vec<GrantId> {
         self.ask_back(|of, grant| {
-            let is_due = of == leaf && grant.due == id;
+            let is_due = of == leaf && grant.due() == id;
             grant.expired |= is_due;
             is_due
         })
@@ -419,11 +419,10 @@ impl Agent {
     fn ask_back(&mut self, mut of: impl FnMut(LeafId, &mut Outstanding) -> bool) -> Vec<GrantId> {
         let mut asked = Vec::new();
         for (leaf, holding) in &mut self.holdings {
-            let live = holding.offered.iter_mut().filter(|grant| !grant.rescinded);
-            for grant in live {
-                grant.rescinded = of(*leaf, grant);
-                if grant.rescinded {
-                    asked.extend(&grant.ids);
+            let live = holding.offered.iter_mut();
+            for grant in live.filter(|grant| !grant.is_rescinded()) {
+                if of(*leaf, grant) {
+                    asked.extend(grant.ask_back());
                 }
             }
         }
@@ -434,8 +433,8 @@ impl Agent {
     /// is left.
     pub(super) fn outstanding(&self) -> impl Iterator<Item = (LeafId, GrantId, &Counted)> + '_ {
         self.holdings.iter().flat_map(|(leaf, holding)| {
-            let live = holding.offered.iter().filter(|grant| !grant.rescinded);
-            live.map(|grant| (*leaf, grant.due, &*grant.rest))
+            let live = holding.offered.iter().filter(|grant| !grant.is_rescinded());
+            live.map(|grant| (*leaf, grant.due(), &*grant.rest))
         })
     }
 
@@ -447,17 +446,26 @@ impl Agent {
         })
     }
 
+    /// Visits all grants that are not used up: whose, by which numbers, and what is left.
+    #[cfg(test)]
+    pub(super) fn grants(&self) -> impl Iterator<Item = (LeafId, Vec<GrantId>, &Resources)> + '_ {
+        self.holdings.iter().flat_map(|(leaf, holding)| {
+            let grants = holding.offered.iter();
+            grants.map(|grant| (*leaf, grant.numbers(), &grant.rest.bag))
+        })
+    }
+
     /// Returns whether a grant of a leaf is not over.
     pub(super) fn is_outstanding(&self, leaf: LeafId, id: GrantId) -> bool {
         let at = self.holdings.binary_search_by_key(&leaf, |it| it.0);
         let offered = at.map(|at| &self.holdings[at].1.offered);
-        offered.is_ok_and(|offered| offered.iter().any(|grant| grant.due == id))
+        offered.is_ok_and(|offered| offered.iter().any(|grant| grant.due() == id))
     }
 
     /// Visits what is left of grants that were asked back.
     pub(super) fn returning(&self) -> impl Iterator<Item = (LeafId, &Counted)> + '_ {
         self.holdings.iter().flat_map(|(leaf, holding)| {
-            let asked = holding.offered.iter().filter(|grant| grant.rescinded);
+            let asked = holding.offered.iter().filter(|grant| grant.is_rescinded());
             asked.map(|grant| (*leaf, &*grant.rest))
         })
     }

@@ -7,7 +7,8 @@
 //!
 //! What an embedder owes it: changes in the order in which they happened, [`Change::Accepted`]
 //! before the [`Change::Returned`] of what is left, and a `Returned` for every grant, in parts or
-//! whole, that is not in use and was not lost with its agent or framework.
+//! whole, that is not in use and was not lost with its agent or framework. Each of these names the
+//! grants that it is about: what is said of others than were granted is late news, and ignored.
 //!
 //! Deliberately not here: inverse offers, which are the master's.
 //!
@@ -15,7 +16,7 @@
 //!
 //! | changes | who ignores them |
 //! |---|---|
-//! | `Agent..`, `FrameworkAdded`, `FrameworkRemoved`, `Used`, `Accepted`, `Returned` | offers what is gone, or in use |
+//! | `Agent..`, `FrameworkAdded`, `FrameworkRemoved`, `Used`, `Accepted`, `Returned`, `Freed` | offers what is gone, or in use |
 //! | `Converted`, `FreeConverted` | loses the agent: what is returned is not what was granted |
 //! | `FrameworkChanged` | offers in roles that were left, and not in those that were joined |
 //! | `FrameworkActive`, `Suppressed`, `Revived` | offers to nobody, or not to those who wait |
@@ -68,6 +69,7 @@ mod counted;
 mod cycle;
 pub mod drf;
 mod explain;
+mod grant;
 mod headroom;
 mod holding;
 mod interest;
@@ -103,8 +105,9 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-pub use change::{Booking, Change};
-pub use obstacle::{Capability, Obstacle, sum_up};
+pub use change::Change;
+pub use grant::{Grant, GrantId, GrantIds};
+pub use obstacle::{Booking, Capability, Obstacle, sum_up};
 pub use profile::{
     AgentCapabilities, AgentTraits, FrameworkCapabilities, FrameworkProfile, Subscription,
     SubscriptionState,
@@ -113,31 +116,12 @@ pub use profile::{
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Machine, Never};
 use crate::quota::Quota;
-use crate::resources::{Milli, Quantities, Resources};
+use crate::resources::{Milli, Quantities};
 use crate::roles::Role;
 
 /// Weights beyond this count as this much: shares over larger ones could not be told from each
 /// other.
 pub const MOST_WEIGHT: Milli = Milli::from_units(1_000_000_000);
-
-/// Numbers the grants of one allocator, from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct GrantId(pub u64);
-
-/// Resources of one agent for one framework in one role.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grant {
-    /// Names it in a later [`Decision::Rescind`].
-    pub id: GrantId,
-    /// For whom.
-    pub framework: FrameworkKey,
-    /// In which role.
-    pub role: Role,
-    /// Where.
-    pub agent: AgentKey,
-    /// What.
-    pub resources: Resources,
-}
 
 /// What an allocator decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::Booking;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::roles::Role;
 use crate::time::Time;
@@ -44,6 +43,15 @@ pub enum Obstacle {
     TooSmall,
     /// Nothing stands in the way: it is offered when its turn comes.
     None,
+}
+
+/// How something is booked on an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Booking {
+    /// Granted, and not yet accepted.
+    Offered,
+    /// In use.
+    Allocated,
 }
 
 /// What somebody cannot cope with (AL-11, AL-12, AL-32).

@@ -36,7 +36,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::books::Books;
-use super::{Allocator, Booking, Change, Decision, Stats};
+use super::{Allocator, Change, Decision, Stats};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Machine, Never, Outbox};
 use crate::resources::Resources;
@@ -126,7 +126,6 @@ impl Random {
                 framework,
                 role,
                 agent,
-                from: Booking::Offered,
                 refuse,
                 ..
             } if was_granted => {
@@ -134,6 +133,7 @@ impl Random {
                 self.refused.insert((framework, role, agent), until);
             }
             Change::Returned { .. }
+            | Change::Freed { .. }
             | Change::AgentAdded { .. }
             | Change::AgentActive { .. }
             | Change::FrameworkAdded { .. }
@@ -194,7 +194,7 @@ mod tests {
     use alloc::string::{String, ToString};
 
     use super::*;
-    use crate::allocator::{AgentTraits, FrameworkProfile};
+    use crate::allocator::{AgentTraits, FrameworkProfile, GrantId};
     use crate::machine::Output;
 
     const AGENT: AgentKey = AgentKey::from_raw(0, 0);
@@ -211,6 +211,8 @@ mod tests {
         random: Random,
         now: Time,
         out: Outbox<Never, Decision>,
+        /// What each framework was granted last.
+        last: BTreeMap<FrameworkKey, GrantId>,
     }
 
     impl Rig {
@@ -219,6 +221,7 @@ mod tests {
                 random: Random::new(seed),
                 now: Time::ZERO,
                 out: Outbox::new(),
+                last: BTreeMap::new(),
             };
             rig.tell(Change::AgentAdded {
                 agent: AGENT,
@@ -239,12 +242,13 @@ mod tests {
         }
 
         fn returns(&mut self, who: u32, role: &str, resources: &str, refuse: u64) {
+            let framework = framework(who);
             self.tell(Change::Returned {
-                framework: framework(who),
+                framework,
                 role: Role::new(role).unwrap(),
                 agent: AGENT,
+                grants: self.last[&framework].into(),
                 resources: res(resources),
-                from: Booking::Offered,
                 refuse: Some(Duration::from_secs(refuse)),
             });
         }
@@ -259,6 +263,7 @@ mod tests {
             self.now = end;
             let said = self.out.drain().map(|output| match output {
                 Output::Effect(Decision::Grant(it)) => {
+                    self.last.insert(it.framework, it.id);
                     format!("{} {}", it.framework.index(), it.resources)
                 }
                 Output::Effect(Decision::Rescind { grant, reason }) => {
@@ -293,13 +298,11 @@ mod tests {
         rig.tell(used());
         rig.tell(used());
         assert_eq!(rig.until(2), [""; 0]);
-        rig.tell(Change::Returned {
+        rig.tell(Change::Freed {
             framework: framework(0),
             role: Role::any(),
             agent: AGENT,
             resources: res("cpus:9000000000000000"),
-            from: Booking::Allocated,
-            refuse: None,
         });
         assert_eq!(rig.until(4), [""; 0]);
         rig.tell(Change::AgentRemoved { agent: AGENT });

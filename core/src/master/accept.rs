@@ -14,7 +14,7 @@ use super::plan::{Basis, Part, Step, plan};
 use super::tasks::{NewTask, TaskKey};
 use super::updates::News;
 use super::{Cx, Master};
-use crate::allocator::{Booking, Change};
+use crate::allocator::{Change, GrantIds};
 use crate::ids::{AgentId, OfferId, PeerId, TaskId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
@@ -30,14 +30,21 @@ use crate::roles::Role;
 /// What is wrong with an accept as a whole, for programs and for people.
 pub(super) type Refusal = (RejectKind, String);
 
-/// For whom something is booked, in which role, and where.
-pub(super) type Place<'a> = (FrameworkKey, &'a Role, AgentKey);
+/// For whom something is booked, in which role, where, and out of which grants.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) framework: FrameworkKey,
+    pub(super) role: &'a Role,
+    pub(super) agent: AgentKey,
+    pub(super) grants: &'a GrantIds,
+}
 
 /// Offers that are used together.
 struct OfferSet {
     agent: AgentKey,
     role: Role,
     keys: Vec<OfferKey>,
+    grants: GrantIds,
     pool: Resources,
 }
 
@@ -54,6 +61,7 @@ impl Master {
             agent,
             role,
             keys,
+            grants,
             pool,
         } = match self.check_offers(framework, offers) {
             Ok(set) => set,
@@ -85,7 +93,13 @@ impl Master {
             self.offers.remove(key);
         }
         for part in plan.parts {
-            self.carry_out(cx, framework, &role, part, refuse);
+            let place = Place {
+                framework,
+                role: &role,
+                agent: part.agent,
+                grants: &grants,
+            };
+            self.carry_out(cx, place, part, refuse);
         }
     }
 
@@ -109,12 +123,11 @@ impl Master {
     fn carry_out(
         &mut self,
         cx: &mut Cx<'_>,
-        framework: FrameworkKey,
-        role: &Role,
+        place: Place<'_>,
         part: Part,
         refuse: Option<Duration>,
     ) {
-        let place = (framework, role, part.agent);
+        let framework = place.framework;
         for step in part.steps {
             match step {
                 Step::Launch(task) => self.launch(cx, place, task),
@@ -130,7 +143,7 @@ impl Master {
                         reason,
                         message,
                     };
-                    let agent = self.agents[part.agent].id.clone();
+                    let agent = self.agents[place.agent].id.clone();
                     self.refuse_task(cx, framework, task, agent, news);
                 }
                 Step::RefuseOperation {
@@ -196,12 +209,15 @@ impl Master {
             let text = "an offer is named twice".to_string();
             return Err((RejectKind::Doubled, text));
         }
-        let (agent, role, pool) =
-            found.ok_or_else(|| (RejectKind::Empty, "no offer is named".to_string()))?;
+        let grants = unique.iter().filter_map(|key| self.offers.get(*key));
+        let grants = GrantIds::collect(grants.map(|row| row.grant));
+        let ((agent, role, pool), grants) = (found.zip(grants))
+            .ok_or_else(|| (RejectKind::Empty, "no offer is named".to_string()))?;
         Ok(OfferSet {
             agent,
             role,
             keys,
+            grants,
             pool,
         })
     }
@@ -300,17 +316,19 @@ impl Master {
     /// have made and nobody uses is refused for no time at all (OF-17, OF-20).
     fn book(
         &mut self,
-        (framework, role, agent): Place<'_>,
+        place: Place<'_>,
         used: Resources,
         fresh: Resources,
         rest: Resources,
         refuse: Option<Duration>,
     ) {
+        let (framework, agent) = (place.framework, place.agent);
         if !used.is_empty() {
             self.changes.push(Change::Accepted {
                 framework,
-                role: role.clone(),
+                role: place.role.clone(),
                 agent,
+                grants: place.grants.clone(),
                 resources: used,
             });
         }
@@ -318,10 +336,10 @@ impl Master {
             if !resources.is_empty() {
                 self.changes.push(Change::Returned {
                     framework,
-                    role: role.clone(),
+                    role: place.role.clone(),
                     agent,
+                    grants: place.grants.clone(),
                     resources,
-                    from: Booking::Offered,
                     refuse,
                 });
             }
@@ -330,40 +348,34 @@ impl Master {
 
     fn launch(&mut self, cx: &mut Cx<'_>, place: Place<'_>, task: TaskInfo) {
         let (key, starts_executor) = self.enter(cx, place, &task);
-        let (framework, role, agent) = place;
         let message = ToAgent::RunTask {
-            framework: (*self.frameworks[framework].info).clone(),
-            role: role.clone(),
+            framework: (*self.frameworks[place.framework].info).clone(),
+            role: place.role.clone(),
             task,
             starts_executor,
         };
-        cx.tell_agent(self.connection(agent), message);
+        cx.tell_agent(self.connection(place.agent), message);
         self.answer_awaited(cx, key);
     }
 
     fn launch_group(&mut self, cx: &mut Cx<'_>, place: Place<'_>, tasks: Vec<TaskInfo>) {
         let entered = tasks.iter().map(|task| self.enter(cx, place, task));
         let entered: Vec<(TaskKey, bool)> = entered.collect();
-        let (framework, role, agent) = place;
         let message = ToAgent::RunGroup(GroupOrder {
-            framework: (*self.frameworks[framework].info).clone(),
-            role: role.clone(),
+            framework: (*self.frameworks[place.framework].info).clone(),
+            role: place.role.clone(),
             tasks,
             starts_executor: entered.iter().any(|(_, starts)| *starts),
         });
-        cx.tell_agent(self.connection(agent), message);
+        cx.tell_agent(self.connection(place.agent), message);
         for (key, _) in entered {
             self.answer_awaited(cx, key);
         }
     }
 
     /// Takes note of a task that is launched. Returns whether it is the first of its executor.
-    fn enter(
-        &mut self,
-        cx: &Cx<'_>,
-        (framework, role, agent): Place<'_>,
-        task: &TaskInfo,
-    ) -> (TaskKey, bool) {
+    fn enter(&mut self, cx: &Cx<'_>, place: Place<'_>, task: &TaskInfo) -> (TaskKey, bool) {
+        let (framework, agent) = (place.framework, place.agent);
         let (id, state) = (task.id.clone(), TaskState::Staging);
         let status = TaskStatus {
             agent: Some(task.agent.clone()),
@@ -375,7 +387,7 @@ impl Master {
             agent,
             owner: self.frameworks[framework].id.clone(),
             name: task.name.clone(),
-            role: role.clone(),
+            role: place.role.clone(),
             resources: task.resources.clone(),
             executor: task.executor.clone(),
             status,

@@ -48,17 +48,14 @@ pub(super) fn check_converted(
 
 impl Master {
     /// Makes something else of what a framework was offered.
-    pub(super) fn convert(
-        &mut self,
-        cx: &mut Cx<'_>,
-        (framework, role, agent): Place<'_>,
-        turn: Turn,
-    ) {
+    pub(super) fn convert(&mut self, cx: &mut Cx<'_>, place: Place<'_>, turn: Turn) {
+        let (framework, agent) = (place.framework, place.agent);
         self.rescind_copies(cx, agent, &turn.before);
         self.changes.push(Change::Converted {
             framework,
-            role: role.clone(),
+            role: place.role.clone(),
             agent,
+            grants: place.grants.clone(),
             before: turn.before.clone(),
             after: turn.after.clone(),
         });

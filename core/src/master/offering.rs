@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::offers::{OfferKey, Outstanding};
 use super::{Cx, Effect, Master};
-use crate::allocator::{Booking, Change, Decision, Grant};
+use crate::allocator::{Change, Decision, Grant};
 use crate::ids::OfferId;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
@@ -99,8 +99,8 @@ impl Master {
                 framework: grant.framework,
                 role: grant.role,
                 agent: grant.agent,
+                grants: grant.id.into(),
                 resources: grant.resources,
-                from: Booking::Offered,
                 refuse: None,
             });
             return None;
@@ -186,8 +186,8 @@ impl Master {
             framework: row.framework,
             role: row.offer.role.clone(),
             agent: row.agent,
+            grants: row.grant.into(),
             resources: row.offer.resources.clone(),
-            from: Booking::Offered,
             refuse,
         });
         Some(row)

@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::tasks::{Heir, InFlight, Task, TaskKey};
 use super::{Cx, Master};
-use crate::allocator::{Booking, Change};
+use crate::allocator::Change;
 use crate::ids::{AgentId, FrameworkId, TaskId, UpdateId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
@@ -127,17 +127,12 @@ impl Master {
         };
         let task = &self.tasks[key];
         let agent = task.agent;
-        let changes = freed
-            .bill
-            .parts()
-            .map(|(role, resources)| Change::Returned {
-                framework: task.framework,
-                role,
-                agent,
-                resources,
-                from: Booking::Allocated,
-                refuse: None,
-            });
+        let changes = freed.bill.parts().map(|(role, resources)| Change::Freed {
+            framework: task.framework,
+            role,
+            agent,
+            resources,
+        });
         self.changes.extend(changes);
         self.hand_over(agent, freed.heirs);
     }

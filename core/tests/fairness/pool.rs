@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tepui_core::allocator::drf::{Drf, GpuRule, Options};
-use tepui_core::allocator::{
-    AgentTraits, Allocator, Booking, Change, Decision, FrameworkProfile, Grant,
-};
+use tepui_core::allocator::{AgentTraits, Allocator, Change, Decision, FrameworkProfile, Grant};
 use tepui_core::keys::{AgentKey, FrameworkKey};
 use tepui_core::machine::{Machine, Never, Outbox, Output};
 use tepui_core::resources::{Milli, Resources};
@@ -129,6 +127,7 @@ impl Pool {
             framework: grant.framework,
             role: grant.role.clone(),
             agent: grant.agent,
+            grants: grant.id.into(),
             resources: task,
         });
         self.returned(&grant, rest);
@@ -142,7 +141,7 @@ impl Pool {
                 role: grant.role.clone(),
                 agent: grant.agent,
                 resources,
-                from: Booking::Offered,
+                grants: grant.id.into(),
                 refuse: Some(Duration::ZERO),
             });
         }
@@ -160,13 +159,11 @@ impl Pool {
         assert!(count > 0, "{user} has no task");
         self.users[user].2 -= 1;
         self.now = self.now + Duration::from_secs(10);
-        self.tell(Change::Returned {
+        self.tell(Change::Freed {
             framework: self.key(user),
             role,
             agent: AGENT,
             resources: task,
-            from: Booking::Allocated,
-            refuse: None,
         });
     }
 

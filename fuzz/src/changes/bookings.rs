@@ -2,17 +2,24 @@
 
 use std::time::Duration;
 
-use tepui_core::allocator::{Booking, Change, RescindReason};
+use tepui_core::allocator::{Change, GrantIds, RescindReason};
 use tepui_core::keys::AgentKey;
 use tepui_core::resources::{Milli, Resources, Value};
 use tepui_core::roles::Role;
 
 use super::bytes::Bytes;
-use super::plain::{Offered, Place, Refused};
+use super::plain::{Place, Refused};
 use super::steps::{KINDS, ROLES, bag, role};
 use super::{Pair, wide};
 
 const INTERVAL: u64 = 1_000_000;
+
+/// Grants that are answered together.
+struct Answered {
+    place: Place,
+    grants: GrantIds,
+    rest: Resources,
+}
 
 /// All, or half of the scalars and some of what cannot be halved.
 fn part(of: &Resources, bytes: &mut Bytes<'_>) -> Resources {
@@ -68,32 +75,43 @@ impl Pair {
         }
     }
 
-    /// Picks who holds offers where. If there are several, which one is meant cannot be told; so a
-    /// pass that has begun is finished first, lest there be another one by the time it is told.
-    fn offers(&mut self, bytes: &mut Bytes<'_>) -> Option<(Place, Vec<usize>)> {
-        self.finish_pass();
-        let place = bytes.pick(&self.plain.offered)?.place.clone();
-        let all = self.plain.offered.iter().enumerate();
-        let at = all.filter(|(_, it)| it.place == place).map(|(at, _)| at);
-        let at = at.collect();
-        Some((place, at))
+    /// Picks grants that are not used up: often several of one framework on one agent.
+    fn offered(&mut self, bytes: &mut Bytes<'_>) -> Option<Answered> {
+        let first = bytes.pick(&self.plain.offered)?;
+        let (place, mut rest) = (first.place.clone(), first.rest.clone());
+        let mut ids = first.ids.clone();
+        for other in &self.plain.offered {
+            let is_other = other.place == place && other.ids != first.ids;
+            if is_other && bytes.below(2) == 0 && rest.add(&other.rest).is_ok() {
+                ids.extend(&other.ids);
+            }
+        }
+        let grants = GrantIds::collect(ids)?;
+        Some(Answered {
+            place,
+            grants,
+            rest,
+        })
     }
 
     pub(super) fn accept(&mut self, bytes: &mut Bytes<'_>) {
-        let Some((place, at)) = self.offers(bytes) else {
+        let Some(Answered {
+            place,
+            grants,
+            rest,
+        }) = self.offered(bytes)
+        else {
             return;
         };
-        let [only] = at[..] else {
-            return;
-        };
-        let resources = part(&self.plain.offered[only].rest, bytes);
+        let resources = part(&rest, bytes);
         self.tell(Change::Accepted {
             framework: place.0,
             role: place.1.clone(),
             agent: place.2,
+            grants: grants.clone(),
             resources: resources.clone(),
         });
-        let offered = &mut self.plain.offered[only];
+        let offered = self.plain.one(&grants);
         offered.touched = true;
         offered.rest.subtract(&resources).expect("a part of it");
         self.use_up(&place, &resources);
@@ -102,53 +120,36 @@ impl Pair {
     }
 
     pub(super) fn give_back(&mut self, bytes: &mut Bytes<'_>) {
-        let Some((place, at)) = self.offers(bytes) else {
+        let Some(Answered {
+            place,
+            grants,
+            rest,
+        }) = self.offered(bytes)
+        else {
             return;
         };
         let refuse = bytes.one_of(&[None, Some(0), Some(400), Some(2_500)]);
-        let resources = match at[..] {
-            [only] => part(&self.plain.offered[only].rest, bytes),
-            _ => self.all_of(&at),
-        };
-        self.returns(&place, &at, &resources, refuse);
+        let resources = part(&rest, bytes);
+        self.returns(&place, &grants, &resources, refuse);
     }
 
-    fn all_of(&self, at: &[usize]) -> Resources {
-        let mut all = Resources::new();
-        for at in at {
-            let rest = &self.plain.offered[*at].rest;
-            all.add(rest).expect("parts of an agent's total");
-        }
-        all
-    }
-
-    /// Gives back a part of one offer, or all of several.
-    fn returns(&mut self, place: &Place, at: &[usize], bag: &Resources, refuse: Option<u64>) {
+    /// Gives back a part of what is left of grants, or all.
+    fn returns(&mut self, place: &Place, grants: &GrantIds, bag: &Resources, refuse: Option<u64>) {
         let refuse = refuse.map(Duration::from_millis);
         self.tell(Change::Returned {
             framework: place.0,
             role: place.1.clone(),
             agent: place.2,
+            grants: grants.clone(),
             resources: bag.clone(),
-            from: Booking::Offered,
             refuse,
         });
-        let of = |test: fn(&Offered) -> bool| {
-            let mut each = at.iter().map(|at| test(&self.plain.offered[*at]));
-            let all = each.clone().all(|it| it);
-            (each.any(|it| it), all)
+        let offered = self.plain.one(grants);
+        let is_unwanted = match offered.rescinded {
+            Some(reason) => reason == RescindReason::Expired,
+            None => !offered.touched,
         };
-        let expired = of(|it| it.rescinded == Some(RescindReason::Expired)).1;
-        let rescinded = of(|it| it.rescinded.is_some()).1;
-        let touched = of(|it| it.touched).0;
-        let is_unwanted = expired || !(rescinded || touched);
-        for at in at {
-            let offered = &mut self.plain.offered[*at];
-            match offered.rest.checked_sub(bag) {
-                Ok(rest) => offered.rest = rest,
-                Err(_) => offered.rest = Resources::new(),
-            }
-        }
+        offered.rest.subtract(bag).expect("a part of it");
         self.plain.offered.retain(|it| !it.rest.is_empty());
         let refuse = refuse.unwrap_or_default().as_micros() as u64;
         let until = if refuse > 0 {
@@ -173,18 +174,15 @@ impl Pair {
 
     /// Gives back whatever was asked back, as a master does.
     pub(super) fn answer_all_asked_back(&mut self) {
+        self.finish_pass();
         let asked = |pair: &Self| {
             let mut all = pair.plain.offered.iter();
-            let asked = all.find(|it| it.rescinded.is_some());
-            asked.map(|it| it.place.clone())
+            let asked = all.find(|it| it.rescinded.is_some())?;
+            let grants = GrantIds::collect(asked.ids.clone())?;
+            Some((asked.place.clone(), grants, asked.rest.clone()))
         };
-        self.finish_pass();
-        while let Some(place) = asked(self) {
-            let all = self.plain.offered.iter().enumerate();
-            let at = all.filter(|(_, it)| it.place == place).map(|(at, _)| at);
-            let at: Vec<usize> = at.collect();
-            let resources = self.all_of(&at);
-            self.returns(&place, &at, &resources, None);
+        while let Some((place, grants, resources)) = asked(self) {
+            self.returns(&place, &grants, &resources, None);
         }
     }
 
@@ -195,13 +193,11 @@ impl Pair {
             return;
         };
         let resources = part(&self.plain.used[&place], bytes);
-        self.tell(Change::Returned {
+        self.tell(Change::Freed {
             framework: place.0,
             role: place.1.clone(),
             agent: place.2,
             resources: resources.clone(),
-            from: Booking::Allocated,
-            refuse: None,
         });
         let used = self.plain.used.get_mut(&place).expect("it is in use");
         used.subtract(&resources).expect("a part of it");
@@ -221,16 +217,17 @@ impl Pair {
 
     /// A framework reserves something of an offer for its role.
     pub(super) fn convert(&mut self, bytes: &mut Bytes<'_>) {
-        let Some((place, at)) = self.offers(bytes) else {
+        let Some(Answered {
+            place,
+            grants,
+            rest,
+        }) = self.offered(bytes)
+        else {
             return;
         };
         let (before, after) = self.conversion(&place.1, bytes);
-        let [only] = at[..] else {
-            return;
-        };
         let row = self.plain.agent(place.2).expect("an offer is of an agent");
-        let rest = &self.plain.offered[only].rest;
-        let has = may_turn(&row.total, &before, &after) && may_turn(rest, &before, &after);
+        let has = may_turn(&row.total, &before, &after) && may_turn(&rest, &before, &after);
         if place.1.as_str() == "*" || !has {
             return;
         }
@@ -238,10 +235,11 @@ impl Pair {
             framework: place.0,
             role: place.1.clone(),
             agent: place.2,
+            grants: grants.clone(),
             before: before.clone(),
             after: after.clone(),
         });
-        let offered = &mut self.plain.offered[only];
+        let offered = self.plain.one(&grants);
         offered.rest.subtract(&before).expect("it was contained");
         offered.rest.add(&after).expect("it was as much before");
         self.change_total(place.2, &before, &after);

@@ -1,6 +1,6 @@
 //! What the model makes of each decision, and of an allocator that has come to rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tepui_core::allocator::{Allocator, Decision, Grant, GrantId, RescindReason};
@@ -48,7 +48,8 @@ impl Plain {
         self.check_caps(&place, &grant.resources);
         self.served.insert((grant.framework, grant.role));
         self.offered.push(Offered {
-            id: grant.id,
+            ids: vec![grant.id],
+            asked: BTreeSet::new(),
             place,
             since: self.now,
             rest: grant.resources,
@@ -59,18 +60,17 @@ impl Plain {
 
     /// Takes in that a grant is asked back, once and as long as something is left of it.
     pub(super) fn asked_back(&mut self, id: GrantId, reason: RescindReason) {
-        let offered = self.offered.iter_mut().find(|it| it.id == id);
-        if let Some(offered) = offered {
-            assert_eq!(offered.rescinded, None, "{id:?} is asked back again");
+        let mut offered = self.offered.iter_mut();
+        let offered = offered.find(|it| it.ids.contains(&id));
+        let offered = offered.expect("something is left of what is asked back");
+        assert!(offered.asked.insert(id), "{id:?} is asked back again");
+        if offered.asked.len() == offered.ids.len() {
             if reason == RescindReason::Expired {
                 let due = self.lease.map(|it| offered.since + it);
                 let is_due = due.is_some_and(|due| due <= self.now);
                 assert!(is_due, "{id:?} expires at {} of {due:?}", self.now);
             }
             offered.rescinded = Some(reason);
-        } else {
-            // What several grants were joined into is asked back by all their numbers.
-            assert!(self.ids.contains(&id), "{id:?} was never granted");
         }
     }
 
@@ -78,21 +78,22 @@ impl Plain {
     pub(super) fn check_asked_back(&self, why: &str, of: impl Fn(&Offered) -> bool) {
         let is_left = |it: &&Offered| !it.rest.is_empty() && of(it);
         for offered in self.offered.iter().filter(is_left) {
-            assert!(offered.rescinded.is_some(), "{:?} stays, {why}", offered.id);
+            assert!(
+                offered.rescinded.is_some(),
+                "{:?} stays, {why}",
+                offered.ids
+            );
         }
     }
 
-    /// Whatever was not answered in time was asked back, once all that is due is done. What was
-    /// joined ends with the youngest.
+    /// Whatever was not answered in time was asked back, once all that is due is done.
     pub(super) fn check_leases(&self) {
         let lease = self.lease.unwrap_or(u64::MAX);
         let is_due = |it: &Offered| it.since.saturating_add(lease) <= self.now;
-        let is_live = |it: &&Offered| it.rescinded.is_none() && !it.rest.is_empty();
-        for offered in self.offered.iter().filter(is_live).filter(|it| is_due(it)) {
-            let mut same = self.offered.iter().filter(|it| it.place == offered.place);
-            let is_joined = same.any(|it| !is_due(it));
-            assert!(is_joined, "{:?} does not expire", offered.id);
-        }
+        let is_live = |it: &Offered| it.rescinded.is_none() && !it.rest.is_empty();
+        let late = self.offered.iter().find(|it| is_live(it) && is_due(it));
+        let late = late.map(|it| &it.ids);
+        assert_eq!(late, None, "it does not expire");
     }
 
     /// Each of the offers that quota asks back, one after the other, is of something that is still
@@ -118,20 +119,20 @@ impl Plain {
                 less(&mut over, open(offered));
             }
         }
-        let find = |id: GrantId| self.offered.iter().find(|it| it.id == id);
-        let back: Vec<&Offered> = back.iter().filter_map(|it| find(it.0)).collect();
+        let find = |id: GrantId| self.offered.iter().find(|it| it.ids.contains(&id));
+        let mut back: Vec<&Offered> = back.iter().filter_map(|it| find(it.0)).collect();
         // What was joined comes back as one.
-        for joined in back.chunk_by(|a, b| a.place == b.place) {
-            let amounts = joined.iter().map(|it| open(it)).fold([0; 4], plus);
+        back.dedup_by_key(|it| &it.ids);
+        for offered in back {
+            let (amounts, ids) = (open(offered), &offered.ids);
             let serves = |needed: Amounts| (0..4).any(|at| needed[at] > 0 && amounts[at] > 0);
-            let is_needed = serves(lack) || is_within(joined[0]) && serves(over);
-            let id = joined[0].id;
+            let is_needed = serves(lack) || is_within(offered) && serves(over);
             assert!(
                 is_needed,
-                "{id:?} comes back for nothing: {over:?}, {lack:?}"
+                "{ids:?} comes back for nothing: {over:?}, {lack:?}"
             );
             less(&mut lack, amounts);
-            if is_within(joined[0]) {
+            if is_within(offered) {
                 less(&mut over, amounts);
             }
         }

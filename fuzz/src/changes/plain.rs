@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tepui_core::allocator::drf::{DemandRule, GpuRule, Options};
 use tepui_core::allocator::{
-    AgentTraits, FrameworkCapabilities, GrantId, RescindReason, Subscription,
+    AgentTraits, FrameworkCapabilities, GrantId, GrantIds, RescindReason, Subscription,
 };
 use tepui_core::demand::Demand;
 use tepui_core::keys::{AgentKey, FrameworkKey};
@@ -37,14 +37,38 @@ pub(super) struct Framework {
 /// For whom, and where.
 pub(super) type Place = (FrameworkKey, Role, AgentKey);
 
+/// What is left of a grant, or of several that were answered together.
 pub(super) struct Offered {
-    pub(super) id: GrantId,
+    pub(super) ids: Vec<GrantId>,
+    /// By which of these numbers it was asked back.
+    pub(super) asked: BTreeSet<GrantId>,
     pub(super) place: Place,
     pub(super) rest: Resources,
     /// Something of it was accepted.
     pub(super) touched: bool,
+    /// When the youngest was granted.
     pub(super) since: u64,
+    /// Why all of it was asked back.
     pub(super) rescinded: Option<RescindReason>,
+}
+
+impl Offered {
+    /// Takes in what is left of other grants, which it is one with from then on.
+    fn join(&mut self, other: Self) {
+        self.ids.extend(other.ids);
+        self.asked.extend(other.asked);
+        self.rest
+            .add(&other.rest)
+            .expect("parts of an agent's total");
+        self.touched &= other.touched;
+        self.since = self.since.max(other.since);
+        let expired = Some(RescindReason::Expired);
+        self.rescinded = match (self.rescinded, other.rescinded) {
+            (None, _) | (_, None) => None,
+            (own, others) if own == expired => others,
+            (own, _) => own,
+        };
+    }
 }
 
 pub(super) struct Refused {
@@ -200,6 +224,19 @@ impl Plain {
             }
         }
         (free, missing)
+    }
+
+    /// Returns what is left of grants that are answered together, and makes them one.
+    pub(super) fn one(&mut self, grants: &GrantIds) -> &mut Offered {
+        let is_meant = |it: &Offered| it.ids.iter().any(|id| grants.contains(*id));
+        let (meant, others) = self.offered.drain(..).partition(is_meant);
+        self.offered = others;
+        let one = Vec::into_iter(meant).reduce(|mut one, other| {
+            one.join(other);
+            one
+        });
+        self.offered.push(one.expect("something is left of them"));
+        self.offered.last_mut().expect("it was just added")
     }
 
     pub(super) fn free(&self, agent: &Agent) -> Resources {

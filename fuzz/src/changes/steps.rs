@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use tepui_core::allocator::{
-    AgentCapabilities, AgentTraits, Allocator, Booking, Change, FrameworkCapabilities,
-    FrameworkProfile, Subscription, SubscriptionState,
+    AgentCapabilities, AgentTraits, Allocator, Change, FrameworkCapabilities, FrameworkProfile,
+    Subscription, SubscriptionState,
 };
 use tepui_core::keys::{AgentKey, FrameworkKey};
 use tepui_core::machine::Machine;
@@ -189,13 +189,11 @@ impl Pair {
         self.look();
         // Late news of it change nothing.
         let (framework, role) = (FrameworkKey::from_raw(0, 0), Role::any());
-        self.tell(Change::Returned {
+        self.tell(Change::Freed {
             framework,
             role: role.clone(),
             agent,
             resources: bag("cpus:1"),
-            from: Booking::Allocated,
-            refuse: None,
         });
         self.tell(Change::Used {
             framework,

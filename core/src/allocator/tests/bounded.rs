@@ -37,7 +37,7 @@ fn refused(frameworks: u32, agents: u32, (of, guarantees, limits): Quotas<'_>) -
                 role: grant.role,
                 agent: grant.agent,
                 resources: grant.resources,
-                from: Booking::Offered,
+                grants: whichever(),
                 refuse: Some(Duration::from_millis(DAY)),
             };
             rig.tell(returned);

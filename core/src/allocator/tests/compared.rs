@@ -22,13 +22,11 @@ fn nothing() -> Change {
 
 /// A part of what a framework has in use comes back, too little to let it have more.
 fn a_bit_ends(framework: FrameworkKey, in_role: &str, agent: AgentKey) -> Change {
-    Change::Returned {
+    Change::Freed {
         framework,
         role: role(in_role),
         agent,
         resources: res("cpus:0.1"),
-        from: Booking::Allocated,
-        refuse: None,
     }
 }
 
@@ -99,7 +97,7 @@ fn who_comes_back_when_an_open_pass_is_through_with_an_agent_is_not_set_aside_th
             role: role("eng"),
             agent: A0,
             resources: res("cpus:4"),
-            from: Booking::Offered,
+            grants: whichever(),
             refuse: Some(Duration::from_secs(86_400)),
         });
         assert_eq!(idle(&mut rig, 5), [""; 0]);
@@ -278,9 +276,10 @@ fn what_comes_back_is_offered_without_comparing() {
         role: role("ops"),
         agent: key,
         resources: res("cpus:8;mem:100"),
-        from: Booking::Offered,
+        grants: whichever(),
         refuse: None,
     };
+    let returned = named(&rig.drf, returned);
     rig.drf.handle(rig.now, returned, &mut rig.out);
     let before = rig.drf.scratch.prepared;
     rig.drf.tick(rig.now, &mut rig.out);

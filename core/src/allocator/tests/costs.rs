@@ -17,6 +17,7 @@ fn quantities(text: &str) -> Quantities {
 
 /// Tells of a change without the checks of all that was told before.
 fn tell(rig: &mut Rig, change: Change) {
+    let change = named(&rig.drf, change);
     rig.drf.handle(rig.now, change, &mut rig.out);
 }
 
@@ -56,7 +57,7 @@ fn refuse(rig: &mut Rig, grant: Grant) {
         role: grant.role,
         agent: grant.agent,
         resources: grant.resources,
-        from: Booking::Offered,
+        grants: whichever(),
         refuse: Some(HOUR),
     };
     tell(rig, returned);

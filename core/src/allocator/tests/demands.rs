@@ -253,7 +253,7 @@ fn what_is_demanded_beside_a_guarantee_waits_for_its_turn() {
 
 #[test]
 fn what_is_accepted_of_joined_grants_is_of_the_newer_demand_first() {
-    // The same is demanded again while it is offered, so that either grant may be meant.
+    // The same is demanded again while it is offered, and both grants are answered together.
     let joined = |again: u32| {
         let mut rig = honouring();
         rig.framework(A, &["*"]);
@@ -265,23 +265,37 @@ fn what_is_accepted_of_joined_grants_is_of_the_newer_demand_first() {
         rig
     };
     let mut rig = joined(1);
-    rig.accepts(A, A0, "cpus:4").returns(A, A0, "cpus:4", 0);
+    rig.accepts_of(&[1, 2], A, A0, "cpus:4");
+    rig.returns_of(&[1, 2], A, A0, "cpus:4");
     assert_eq!(rig.until(60_000), [""; 0], "one was used since");
     let mut rig = joined(1);
-    rig.returns(A, A0, "cpus:4", 0).accepts(A, A0, "cpus:4");
+    rig.returns_of(&[1, 2], A, A0, "cpus:4");
+    rig.accepts_of(&[1, 2], A, A0, "cpus:4");
     assert_eq!(rig.until(60_000), [""; 0], "whichever is said first");
+    // Of one by itself it is known which demand it was for.
+    let mut rig = joined(1);
+    rig.accepts_of(&[2], A, A0, "cpus:4");
+    rig.returns_of(&[1], A, A0, "cpus:4");
+    assert_eq!(rig.until(60_000), [""; 0], "the last demand is met");
+    let mut rig = joined(1);
+    rig.accepts_of(&[1], A, A0, "cpus:4");
+    rig.returns_of(&[2], A, A0, "cpus:4");
+    let said = rig.until(60_000);
+    assert_eq!(said.len(), 1, "it is not: {said:?}");
+    assert!(said[0].contains("3: A on 0: cpus:4"), "{said:?}");
     // Of two, one is used and the other still offered; then it comes back as well.
     let mut rig = joined(2);
-    rig.accepts(A, A0, "cpus:4").returns(A, A0, "cpus:4", 0);
+    rig.accepts_of(&[1, 2], A, A0, "cpus:4");
+    rig.returns_of(&[1, 2], A, A0, "cpus:4");
     assert_eq!(rig.until(60_000), [""; 0], "two were used or are offered");
-    rig.returns(A, A0, "cpus:4", 0);
+    rig.returns_of(&[1, 2], A, A0, "cpus:4");
     let said = rig.until(120_000);
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains("3: A on 0: cpus:4"), "{said:?}");
     // What is lost with its agent was not used.
     for (used, expected) in [("cpus:4", 1), ("cpus:8", 0)] {
         let mut rig = joined(2);
-        rig.accepts(A, A0, used)
+        rig.accepts_of(&[1, 2], A, A0, used)
             .tell(Change::AgentRemoved { agent: A0 })
             .agent(A1, "cpus:16");
         assert_eq!(rig.until(60_000).len(), expected, "{used} used");

@@ -36,6 +36,7 @@ fn accepts_in(rig: &mut Rig, framework: FrameworkKey, in_role: &str, resources: 
         framework,
         role: role(in_role),
         agent: A0,
+        grants: whichever(),
         resources: res(resources),
     });
 }
@@ -47,14 +48,12 @@ fn returns_in(
     resources: &str,
     from: Booking,
 ) {
-    rig.tell(Change::Returned {
-        framework,
-        role: role(in_role),
-        agent: A0,
-        resources: res(resources),
+    rig.tell(again_free(
         from,
-        refuse: None,
-    });
+        (framework, role(in_role), A0),
+        res(resources),
+        None,
+    ));
 }
 
 fn booked(rig: &Rig) -> String {

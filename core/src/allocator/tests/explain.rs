@@ -135,13 +135,8 @@ fn about_the_framework() -> [Trouble; 5] {
 
 fn about_others() -> [Trouble; 4] {
     let guarantee = "cpus:100;mem:100000";
-    let returned = |framework, from, refuse| Change::Returned {
-        framework,
-        role: Role::any(),
-        agent: A0,
-        resources: res(TOTAL),
-        from,
-        refuse,
+    let returned = |framework, from, refuse| {
+        again_free(from, (framework, Role::any(), A0), res(TOTAL), refuse)
     };
     let hour = Duration::from_secs(3_600);
     [

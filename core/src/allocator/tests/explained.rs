@@ -52,7 +52,7 @@ fn what_is_left_by_a_limit_and_refused_is_refused() {
         role: role("l"),
         agent: A0,
         resources: res("cpus:4"),
-        from: Booking::Offered,
+        grants: whichever(),
         refuse: Some(Duration::from_secs(3_600)),
     });
     assert_eq!(rig.says(), [""; 0]);

@@ -95,16 +95,15 @@ fn what_is_offered_counts_like_what_is_used_and_is_told_apart() {
         framework: A,
         role: role("a"),
         agent: A0,
+        grants: whichever(),
         resources: res("cpus:4;mem:100"),
     });
     check(&rig, Booking::Allocated);
-    rig.tell(Change::Returned {
+    rig.tell(Change::Freed {
         framework: A,
         role: role("a"),
         agent: A0,
         resources: res("cpus:4;mem:100"),
-        from: Booking::Allocated,
-        refuse: None,
     });
     assert_eq!(figures(&rig, "a").booked, Quantities::new());
     assert_eq!(rig.drf.stats().booked, Quantities::new());
@@ -141,7 +140,7 @@ fn roles_are_known_by_whatever_names_them() {
         role: role("art/x"),
         agent: A0,
         resources: res("cpus:2"),
-        from: Booking::Offered,
+        grants: whichever(),
         refuse: Some(Duration::from_secs(60)),
     });
     assert_eq!(figures(&rig, "art/x").filters, 1);

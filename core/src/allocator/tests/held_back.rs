@@ -147,19 +147,18 @@ fn answer(rig: &mut Rig, rng: &mut Rng, grant: &Grant, used: &mut Vec<Grant>) {
         framework: grant.framework,
         role: grant.role.clone(),
         agent: grant.agent,
+        grants: whichever(),
         resources: grant.resources.clone(),
     });
 }
 
 fn returned(of: &Grant, from: Booking, refuse: Option<Duration>) -> Change {
-    Change::Returned {
-        framework: of.framework,
-        role: of.role.clone(),
-        agent: of.agent,
-        resources: of.resources.clone(),
+    again_free(
         from,
+        (of.framework, of.role.clone(), of.agent),
+        of.resources.clone(),
         refuse,
-    }
+    )
 }
 
 #[test]

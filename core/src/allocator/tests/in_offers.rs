@@ -144,6 +144,7 @@ fn a_bound_is_free_again_once_it_is_answered() {
         framework: A,
         role: role("eng"),
         agent: A0,
+        grants: whichever(),
         resources: res(resources),
     };
     rig.tell(accepted("cpus:4;ports:[1-2]"));
@@ -172,6 +173,7 @@ fn a_bound_follows_what_is_converted() {
         framework: A,
         role: role("eng"),
         agent,
+        grants: whichever(),
         before: res("cpus:2"),
         after: res("cpus(eng):2"),
     });
@@ -180,6 +182,7 @@ fn a_bound_follows_what_is_converted() {
         framework: A,
         role: role("eng"),
         agent,
+        grants: whichever(),
         resources: res("cpus(eng):2"),
     });
     let said = rig.until(10_000);

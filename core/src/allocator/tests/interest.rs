@@ -141,6 +141,7 @@ fn constraints_on_the_total_are_asked_again_when_a_framework_converts() {
         framework: B,
         role: role("b"),
         agent: A0,
+        grants: whichever(),
         before: res("disk:30"),
         after: res("disk:50"),
     });
@@ -159,6 +160,7 @@ fn a_copy_of_a_shared_volume_that_is_converted_counts_no_less_for_those_in_use()
         framework: A,
         role: role("eng"),
         agent: A0,
+        grants: whichever(),
         resources: res(&format!("cpus:1;{SHARED}")),
     });
     assert_eq!(booked(&rig), "cpus:4;disk:10");
@@ -168,7 +170,7 @@ fn a_copy_of_a_shared_volume_that_is_converted_counts_no_less_for_those_in_use()
         role: role("eng"),
         agent: A0,
         resources: res("cpus:3"),
-        from: Booking::Offered,
+        grants: whichever(),
         refuse: None,
     });
     assert_eq!(rig.until(1_000).len(), 1);
@@ -177,6 +179,7 @@ fn a_copy_of_a_shared_volume_that_is_converted_counts_no_less_for_those_in_use()
         framework: A,
         role: role("eng"),
         agent: A0,
+        grants: whichever(),
         before: res(before),
         after: res(after),
     };

@@ -145,17 +145,16 @@ fn tenths_add_up_to_nothing_left() {
             framework: A,
             role: role("eng"),
             agent: A0,
+            grants: whichever(),
             resources: res(tenth),
         });
     }
     for tenths in ["cpus(eng):0.3", "cpus(eng):0.7"] {
-        rig.tell(Change::Returned {
+        rig.tell(Change::Freed {
             framework: A,
             role: role("eng"),
             agent: A0,
             resources: res(tenths),
-            from: Booking::Allocated,
-            refuse: None,
         });
     }
     assert_eq!(booked(&rig), "");
@@ -194,6 +193,7 @@ fn whoever_comes_and_goes_leaves_nothing() {
             framework: A,
             role: super::role(&role),
             agent: A0,
+            grants: whichever(),
             resources: res("cpus:1;mem:10"),
         });
         rig.tell(quota(&role, "cpus:1", "cpus:9"));
@@ -259,18 +259,17 @@ fn an_operation_of_whoever_is_gone_changes_nothing() {
         framework: A,
         role: role("eng"),
         agent: A0,
+        grants: whichever(),
         before: res("cpus:1"),
         after: res("cpus(eng):1"),
     });
     for from in [Booking::Offered, Booking::Allocated] {
-        rig.tell(Change::Returned {
-            framework: A,
-            role: role("eng"),
-            agent: A0,
-            resources: res("cpus(eng):1;cpus:3"),
+        rig.tell(again_free(
             from,
-            refuse: None,
-        });
+            (A, role("eng"), A0),
+            res("cpus(eng):1;cpus:3"),
+            None,
+        ));
     }
     assert_eq!((booked(&rig).as_str(), rig.drf.roles().len()), ("", 1));
     rig.framework(C, &["eng"]);
@@ -295,6 +294,7 @@ fn reservations_are_counted_off_once() {
         framework: A,
         role: role("eng/web"),
         agent: A0,
+        grants: whichever(),
         before: res("cpus:2"),
         after: res("cpus(eng/web):2"),
     });
@@ -327,8 +327,10 @@ fn many_reservations_are_one_entry_each() {
             framework: A,
             role: role("eng"),
             agent: A0,
+            grants: whichever(),
             resources: res(&all[count as usize / 2]),
         };
+        let accepted = named(&rig.drf, accepted);
         work::of(|| rig.drf.handle(rig.now, accepted, &mut rig.out)).1
     };
     let (less, more) = (accepting(500), accepting(2_000));
@@ -351,8 +353,10 @@ fn many_reservations_are_one_entry_each() {
             framework: A,
             role: role("eng"),
             agent: A0,
+            grants: whichever(),
             resources: res(&entry(n)),
         };
+        let accepted = named(&rig.drf, accepted);
         rig.drf.handle(rig.now, accepted, &mut rig.out);
     }
     rig.drf.check_invariants();
@@ -363,7 +367,7 @@ fn many_reservations_are_one_entry_each() {
         role: role("eng"),
         agent: A0,
         resources: res(&rest),
-        from: Booking::Offered,
+        grants: whichever(),
         refuse: None,
     });
     assert_eq!(booked(&rig), "cpus:100");
@@ -381,6 +385,7 @@ fn a_role_that_is_gone_is_not_asked_for() {
         framework: A,
         role: in_role(),
         agent: A0,
+        grants: whichever(),
         resources: res("cpus:4"),
     });
     rig.tell(Change::FrameworkChanged {
@@ -389,24 +394,20 @@ fn a_role_that_is_gone_is_not_asked_for() {
     });
     rig.tell(quota("x", "", ""));
     assert_eq!(rig.drf.roles().len(), 3, "x, x/y and z");
-    rig.tell(Change::Returned {
+    rig.tell(Change::Freed {
         framework: A,
         role: in_role(),
         agent: A0,
         resources: res("cpus:4"),
-        from: Booking::Allocated,
-        refuse: None,
     });
     assert_eq!(rig.drf.roles().len(), 1);
     assert_eq!(rig.drf.dominant_share(A, &in_role()), None);
     assert_eq!(rig.drf.explain(A, &in_role()), []);
-    rig.tell(Change::Returned {
+    rig.tell(Change::Freed {
         framework: A,
         role: in_role(),
         agent: A0,
         resources: res("cpus:4"),
-        from: Booking::Allocated,
-        refuse: None,
     });
     assert_eq!(rig.says(), ["2: A/z on 0: cpus:4"]);
 }
@@ -474,8 +475,8 @@ fn many_refusals_are_not_looked_through() {
                     framework: grant.framework,
                     role: grant.role,
                     agent: grant.agent,
+                    grants: grant.id.into(),
                     resources: grant.resources,
-                    from: Booking::Offered,
                     refuse: Some(Duration::from_secs(3_600)),
                 };
                 rig.drf.handle(rig.now, returned, &mut rig.out);

@@ -117,43 +117,110 @@ fn a_grant_expires_though_others_beside_it_are_declined() {
     );
 }
 
-#[test]
-fn what_may_be_one_of_two_grants_is_asked_back_by_both_numbers() {
-    let mut rig = Rig::with(Options {
+/// Grants expire after ten seconds.
+fn expiring() -> Rig {
+    Rig::with(Options {
         lease: Some(Duration::from_secs(10)),
         ..Options::default()
-    });
-    rig.agent(A0, "cpus:8").used(B, A0, "cpus:4");
+    })
+}
+
+/// A is granted `amounts` of one agent, one second after the other.
+fn grants(rig: &mut Rig, amounts: &[u64]) {
+    let all: u64 = amounts.iter().sum();
+    rig.agent(A0, &format!("cpus:{all}"));
+    rig.used(B, A0, &format!("cpus:{all}"));
     rig.framework(A, &["*"]);
-    assert_eq!(rig.says(), ["1: A on 0: cpus:4"]);
-    rig.ends(B, A0, "cpus:2");
-    assert_eq!(rig.says(), ["2: A on 0: cpus:2"]);
-    // All of the second, or a part of the first: four are left, of one of them or of both.
-    rig.returns(A, A0, "cpus:2", 60_000);
-    assert_eq!(
-        rig.until(11_000),
-        [
-            "10000 ms: rescind 1: Expired",
-            "10000 ms: rescind 2: Expired"
-        ]
-    );
+    for (id, amount) in (1..).zip(amounts) {
+        assert_eq!(rig.until(id * 1_000), [""; 0]);
+        rig.ends(B, A0, &format!("cpus:{amount}"));
+        assert_eq!(rig.says(), [format!("{id}: A on 0: cpus:{amount}")]);
+    }
 }
 
 #[test]
-fn of_two_alike_it_is_the_one_that_was_asked_back_that_comes_back() {
-    let mut rig = Rig::with(Options {
-        lease: Some(Duration::from_secs(10)),
-        ..Options::default()
+fn what_is_answered_of_one_grant_leaves_those_alike_as_they_are() {
+    for (answered, left) in [(1, 2), (2, 1)] {
+        let mut rig = expiring();
+        grants(&mut rig, &[4, 4]);
+        rig.accepts_of(&[answered], A, A0, "cpus:1");
+        rig.tell(Change::Returned {
+            framework: A,
+            role: Role::any(),
+            agent: A0,
+            grants: ids(&[answered]),
+            resources: res("cpus:3"),
+            refuse: Some(Duration::from_secs(3_600)),
+        });
+        let due = 10_000 + left * 1_000;
+        let expired = format!("{due} ms: rescind {left}: Expired");
+        assert_eq!(rig.until(60_000), [expired]);
+    }
+}
+
+#[test]
+fn a_joint_accept_is_about_the_grants_that_it_names() {
+    // The first grant alone would be enough, and so would the first two.
+    let mut rig = expiring();
+    grants(&mut rig, &[4, 2, 2]);
+    rig.accepts_of(&[2, 3], A, A0, "cpus:3");
+    assert_eq!(
+        rig.until(60_000),
+        [
+            "11000 ms: rescind 1: Expired",
+            // What is left of the other two ends with the younger.
+            "13000 ms: rescind 2: Expired",
+            "13000 ms: rescind 3: Expired"
+        ]
+    );
+    rig.returns_of(&[2, 3], A, A0, "cpus:1");
+    rig.returns_of(&[1], A, A0, "cpus:4");
+    assert_eq!(rig.drf.stats().booked.to_string(), "cpus:3");
+}
+
+#[test]
+fn of_grants_that_were_joined_each_is_asked_back_once() {
+    let mut rig = expiring();
+    grants(&mut rig, &[4, 4]);
+    assert_eq!(rig.until(11_500), ["11000 ms: rescind 1: Expired"]);
+    // The accept was on its way by then.
+    rig.accepts_of(&[1, 2], A, A0, "cpus:1");
+    assert_eq!(rig.until(60_000), ["12000 ms: rescind 2: Expired"]);
+    rig.returns_of(&[1, 2], A, A0, "cpus:7");
+    assert_eq!(rig.drf.stats().booked.to_string(), "cpus:1");
+}
+
+#[test]
+fn of_two_alike_the_other_still_expires_when_one_that_was_asked_back_comes_back() {
+    let mut rig = expiring();
+    grants(&mut rig, &[4, 4]);
+    assert_eq!(rig.until(11_500), ["11000 ms: rescind 1: Expired"]);
+    rig.tell(Change::Returned {
+        framework: A,
+        role: Role::any(),
+        agent: A0,
+        grants: ids(&[1]),
+        resources: res("cpus:4"),
+        refuse: Some(Duration::from_secs(3_600)),
     });
-    rig.agent(A0, "cpus:8").used(B, A0, "cpus:8");
-    rig.framework(A, &["*"]);
-    rig.ends(B, A0, "cpus:4");
-    assert_eq!(rig.says(), ["1: A on 0: cpus:4"]);
-    assert_eq!(rig.until(5_000), [""; 0]);
-    rig.ends(B, A0, "cpus:4");
-    assert_eq!(rig.says(), ["2: A on 0: cpus:4"]);
-    assert_eq!(rig.until(10_000), ["10000 ms: rescind 1: Expired"]);
-    rig.returns(A, A0, "cpus:4", 60_000);
-    let said = rig.until(16_000);
-    assert!(said.iter().any(|it| it.contains("rescind 2")), "{said:?}");
+    assert_eq!(rig.until(60_000), ["12000 ms: rescind 2: Expired"]);
+}
+
+#[test]
+fn what_is_said_of_grants_that_were_not_made_is_late_news() {
+    let mut rig = expiring();
+    grants(&mut rig, &[4]);
+    for wrong in [&[2][..], &[2, 3]] {
+        rig.returns_of(wrong, A, A0, "cpus:4");
+    }
+    rig.returns_of(&[1], B, A0, "cpus:4");
+    rig.returns_of(&[1], A, A1, "cpus:4");
+    rig.returns_of(&[1, 2], A, A0, "cpus:5");
+    assert_eq!(rig.drf.stats().booked.to_string(), "cpus:4");
+    // What is in use is in use all the same, and then there is too little for the offer.
+    rig.accepts_of(&[2], A, A0, "cpus:1");
+    assert_eq!(rig.says(), ["rescind 1: Agent"]);
+    // A name that is over counts for nothing beside one that is not.
+    rig.returns_of(&[1, 2], A, A0, "cpus:4");
+    assert_eq!(rig.drf.stats().booked.to_string(), "cpus:1");
 }

@@ -112,6 +112,7 @@ fn a_volume_made_of_what_was_granted_comes_back_for_what_it_was_for() {
         framework: A,
         role: role("a"),
         agent: A0,
+        grants: whichever(),
         before: res("disk(a):50"),
         after: res(volume),
     });
@@ -120,7 +121,7 @@ fn a_volume_made_of_what_was_granted_comes_back_for_what_it_was_for() {
         role: role("a"),
         agent: A0,
         resources: res(volume),
-        from: Booking::Offered,
+        grants: whichever(),
         refuse: Some(Duration::from_secs(3_600)),
     });
     // The other half is held still.

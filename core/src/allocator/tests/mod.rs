@@ -45,7 +45,9 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::drf::{Drf, Options};
-use super::{AgentTraits, Allocator, Booking, Change, Decision, FrameworkProfile};
+use super::{
+    AgentTraits, Allocator, Booking, Change, Decision, FrameworkProfile, GrantId, GrantIds,
+};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::machine::{Machine, Never, Outbox, Output};
 use crate::resources::Resources;
@@ -71,6 +73,109 @@ fn roles(texts: &[&str]) -> Vec<Role> {
     texts.iter().map(|text| role(text)).collect()
 }
 
+fn ids(numbers: &[u64]) -> GrantIds {
+    GrantIds::collect(numbers.iter().copied().map(GrantId)).unwrap()
+}
+
+/// Stands for the grants that something is about, wherever a rig can tell.
+fn whichever() -> GrantIds {
+    GrantId(0).into()
+}
+
+/// Returns the grants that a framework has not used up on an agent in a role, with what is left of
+/// them.
+fn offered_to(
+    drf: &Drf,
+    framework: FrameworkKey,
+    role: &Role,
+    agent: AgentKey,
+) -> Vec<(Vec<GrantId>, Resources)> {
+    let leaf = drf.leaf(framework, role);
+    let agent = drf.ledger.get(agent).into_iter();
+    let own = agent
+        .flat_map(|it| it.grants())
+        .filter(|it| Some(it.0) == leaf);
+    own.map(|(_, ids, rest)| (ids, rest.clone())).collect()
+}
+
+/// Puts the numbers of grants in the place of [`whichever`]: those of the one that is just what the
+/// change speaks of, or of the oldest that cover it.
+fn named(drf: &Drf, mut change: Change) -> Change {
+    let (Change::Accepted {
+        framework,
+        role,
+        agent,
+        grants,
+        resources,
+    }
+    | Change::Returned {
+        framework,
+        role,
+        agent,
+        grants,
+        resources,
+        ..
+    }
+    | Change::Converted {
+        framework,
+        role,
+        agent,
+        grants,
+        before: resources,
+        ..
+    }) = &mut change
+    else {
+        return change;
+    };
+    if *grants != whichever() {
+        return change;
+    }
+    let offered = offered_to(drf, *framework, role, *agent);
+    let mut alike = offered.iter().filter(|(_, rest)| rest == resources);
+    let mut covering = offered.iter().filter(|(_, rest)| rest.contains(resources));
+    let one = alike.next_back().or_else(|| covering.next());
+    let ids = match one {
+        Some((ids, _)) => ids.clone(),
+        None => {
+            let mut sum = Resources::new();
+            let several = offered.iter().take_while(|(_, rest)| {
+                let is_short = !sum.contains(resources);
+                sum.add(rest).is_ok() && is_short
+            });
+            several.flat_map(|(ids, _)| ids.clone()).collect()
+        }
+    };
+    if let Some(ids) = GrantIds::collect(ids) {
+        *grants = ids;
+    }
+    change
+}
+
+/// Says that something is free again: granted, and refused for a time, or in use.
+fn again_free(
+    from: Booking,
+    (framework, role, agent): (FrameworkKey, Role, AgentKey),
+    resources: Resources,
+    refuse: Option<Duration>,
+) -> Change {
+    match from {
+        Booking::Offered => Change::Returned {
+            framework,
+            role,
+            agent,
+            grants: whichever(),
+            resources,
+            refuse,
+        },
+        Booking::Allocated => Change::Freed {
+            framework,
+            role,
+            agent,
+            resources,
+        },
+    }
+}
+
 /// An allocator at a moment, and what it said that nobody has looked at.
 struct Rig {
     drf: Drf,
@@ -92,6 +197,7 @@ impl Rig {
     }
 
     fn tell(&mut self, change: Change) -> &mut Self {
+        let change = named(&self.drf, change);
         self.drf.handle(self.now, change, &mut self.out);
         self.drf.check_invariants();
         self
@@ -139,7 +245,43 @@ impl Rig {
             framework,
             role: Role::any(),
             agent,
+            grants: whichever(),
             resources: res(resources),
+        })
+    }
+
+    /// Accepts something of several grants together, in the role `*`.
+    fn accepts_of(
+        &mut self,
+        grants: &[u64],
+        framework: FrameworkKey,
+        agent: AgentKey,
+        resources: &str,
+    ) -> &mut Self {
+        self.tell(Change::Accepted {
+            framework,
+            role: Role::any(),
+            agent,
+            grants: ids(grants),
+            resources: res(resources),
+        })
+    }
+
+    /// Returns something of several grants together, in the role `*`, and refuses it for no time.
+    fn returns_of(
+        &mut self,
+        grants: &[u64],
+        framework: FrameworkKey,
+        agent: AgentKey,
+        resources: &str,
+    ) -> &mut Self {
+        self.tell(Change::Returned {
+            framework,
+            role: Role::any(),
+            agent,
+            grants: ids(grants),
+            resources: res(resources),
+            refuse: None,
         })
     }
 
@@ -156,20 +298,18 @@ impl Rig {
             role: Role::any(),
             agent,
             resources: res(resources),
-            from: Booking::Offered,
+            grants: whichever(),
             refuse: Some(Duration::from_millis(refuse_millis)),
         })
     }
 
     /// Returns something that was in use, in the role `*`.
     fn ends(&mut self, framework: FrameworkKey, agent: AgentKey, resources: &str) -> &mut Self {
-        self.tell(Change::Returned {
+        self.tell(Change::Freed {
             framework,
             role: Role::any(),
             agent,
             resources: res(resources),
-            from: Booking::Allocated,
-            refuse: None,
         })
     }
 

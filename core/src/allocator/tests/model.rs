@@ -316,9 +316,10 @@ impl Plain {
                 framework,
                 role,
                 agent,
+                grants,
                 resources,
             } => {
-                let grant = self.offered(framework, &role, agent)[0];
+                let grant = self.granted_as(&grants)[0];
                 self.held[grant].resources.subtract(&resources).unwrap();
                 self.held[grant].touched = true;
                 self.held.retain(|held| !held.resources.is_empty());
@@ -328,10 +329,20 @@ impl Plain {
                 framework,
                 role,
                 agent,
+                grants,
                 resources,
-                from,
                 refuse,
-            } => self.returned(framework, role, agent, resources, from, refuse),
+            } => self.returned((framework, role, agent), &grants, resources, refuse),
+            Change::Freed {
+                framework,
+                role,
+                agent,
+                resources,
+            } => {
+                let used = self.in_use(framework, &role, agent).unwrap();
+                self.held[used].resources.subtract(&resources).unwrap();
+                self.held.retain(|held| !held.resources.is_empty());
+            }
             other @ (Change::FrameworkChanged { .. }
             | Change::Converted { .. }
             | Change::FreeConverted { .. }
@@ -346,23 +357,18 @@ impl Plain {
 
     fn returned(
         &mut self,
-        framework: FrameworkKey,
-        role: Role,
-        agent: AgentKey,
+        (framework, role, agent): (FrameworkKey, Role, AgentKey),
+        grants: &GrantIds,
         resources: Resources,
-        from: Booking,
         refuse: Option<Duration>,
     ) {
-        let of = match from {
-            Booking::Offered => self.offered(framework, &role, agent),
-            Booking::Allocated => vec![self.in_use(framework, &role, agent).unwrap()],
-        };
-        let wanted = of.iter().any(|at| self.held[*at].touched)
+        let of = self.granted_as(grants);
+        let wanted = of.iter().all(|at| self.held[*at].touched)
             || of.iter().all(|at| self.held[*at].rescinded);
         if let [only] = of[..] {
             self.held[only].resources.subtract(&resources).unwrap();
         } else {
-            // Several grants are only returned together: see `Step`.
+            // Several grants are only returned as a whole.
             for at in of {
                 self.held[at].resources = Resources::new();
             }
@@ -372,7 +378,7 @@ impl Plain {
         let until = if refuse > 0 {
             let past = self.now + refuse.max(INTERVAL);
             (0..).map(|n| n * INTERVAL).find(|at| *at > past).unwrap()
-        } else if from == Booking::Offered && !wanted {
+        } else if !wanted {
             self.now + INTERVAL
         } else {
             return;
@@ -447,6 +453,12 @@ impl Plain {
                     && held.grant.is_some()
             })
             .collect()
+    }
+
+    fn granted_as(&self, grants: &GrantIds) -> Vec<usize> {
+        let held = (0..self.held.len())
+            .filter(|at| self.held[*at].grant.is_some_and(|id| grants.contains(id)));
+        held.collect()
     }
 
     fn in_use(&self, framework: FrameworkKey, role: &Role, agent: AgentKey) -> Option<usize> {
@@ -570,34 +582,49 @@ fn change(plain: &Plain, kind: u8, rng: &mut Rng, made: &mut u32) -> Option<Chan
 /// Makes an accept or a return of something that is held.
 fn booking(plain: &Plain, held: Held, accept: bool, rng: &mut Rng) -> Change {
     let (framework, role, agent) = (held.framework, held.role, held.agent);
-    let offered = plain.offered(framework, &role, agent);
-    let mut resources = part(&held.resources, rng);
-    let from = match held.grant {
-        Some(_) => Booking::Offered,
-        None => Booking::Allocated,
+    let resources = part(&held.resources, rng);
+    let Some(grant) = held.grant else {
+        return again_free(
+            Booking::Allocated,
+            (framework, role, agent),
+            resources,
+            None,
+        );
     };
-    if from == Booking::Offered && offered.len() > 1 {
-        // Which of several it is about cannot be told, so it is about all of them.
-        resources = Resources::new();
-        for at in &offered {
-            resources.add(&plain.held[*at].resources).unwrap();
-        }
-    } else if from == Booking::Offered && accept {
+    if accept {
         return Change::Accepted {
             framework,
             role,
             agent,
+            grants: grant.into(),
             resources,
         };
     }
     let refuse = [None, Some(0), Some(400), Some(3_000)][rng.below(4) as usize];
+    let refuse = refuse.map(Duration::from_millis);
+    let others = plain.offered(framework, &role, agent);
+    let others = others.iter().map(|at| &plain.held[*at]);
+    if rng.chance(1, 3) {
+        let mut all = Resources::new();
+        others
+            .clone()
+            .for_each(|it| all.add(&it.resources).unwrap());
+        return Change::Returned {
+            framework,
+            role,
+            agent,
+            grants: GrantIds::collect(others.filter_map(|it| it.grant)).unwrap(),
+            resources: all,
+            refuse,
+        };
+    }
     Change::Returned {
         framework,
         role,
         agent,
+        grants: grant.into(),
         resources,
-        from,
-        refuse: refuse.map(Duration::from_millis),
+        refuse,
     }
 }
 

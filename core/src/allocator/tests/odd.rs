@@ -49,8 +49,7 @@ fn grants_that_became_one_end_with_the_younger() {
     assert_eq!(rig.until(299_000), [""; 0]);
     rig.ends(B, A0, "cpus:1");
     assert_eq!(rig.says(), ["2: A on 0: cpus:1"]);
-    // It cannot be told of which of them this is.
-    rig.accepts(A, A0, "cpus:0.5");
+    rig.accepts_of(&[1, 2], A, A0, "cpus:0.5");
     assert_eq!(rig.until(598_999), [""; 0]);
     assert_eq!(
         rig.until(700_000),
@@ -75,6 +74,7 @@ fn turning_something_back_and_forth_is_no_use_of_it() {
             framework: A,
             role: role("a"),
             agent: A0,
+            grants: whichever(),
             before: res(before),
             after: res(after),
         });
@@ -84,7 +84,7 @@ fn turning_something_back_and_forth_is_no_use_of_it() {
         role: role("a"),
         agent: A0,
         resources: res("cpus:4"),
-        from: Booking::Offered,
+        grants: whichever(),
         refuse: None,
     });
     assert_eq!(rig.says(), ["2: B/b on 0: cpus:4"]);
@@ -165,6 +165,7 @@ fn grants_that_cannot_be_counted_together_stay_apart() {
         framework: A,
         role: role("a"),
         agent: A0,
+        grants: whichever(),
         before: res(&format!("cpus:{most}")),
         after: res(&format!("cpus(a):{most}")),
     });
@@ -174,7 +175,7 @@ fn grants_that_cannot_be_counted_together_stay_apart() {
             role: role("a"),
             agent: A0,
             resources: res(&format!("cpus(a):{most}")),
-            from: Booking::Offered,
+            grants: whichever(),
             refuse: None,
         });
     }
@@ -191,6 +192,7 @@ fn who_converted_all_into_nothing_holds_nothing() {
         framework: A,
         role: role("a"),
         agent: A0,
+        grants: whichever(),
         before: res("cpus:1;mem:64"),
         after: Resources::new(),
     });
@@ -216,6 +218,7 @@ fn of_a_shared_volume_an_agent_has_one_copy() {
         framework: A,
         role: role("eng"),
         agent: A0,
+        grants: whichever(),
         resources: res(&format!("cpus:4;{}", volume("=3"))),
     });
     rig.tell(Change::AgentActive {
@@ -310,24 +313,24 @@ fn any_change(seed: [u8; 8]) -> Change {
             framework,
             role: in_role,
             agent,
+            grants: whichever(),
             resources: before,
         },
-        16 | 17 => Change::Returned {
-            framework,
-            role: in_role,
-            agent,
-            resources: before,
-            from: if active {
+        16 | 17 => again_free(
+            if active {
                 Booking::Offered
             } else {
                 Booking::Allocated
             },
-            refuse: (bit > 99).then(|| Duration::from_secs(u64::from(wait))),
-        },
+            (framework, in_role, agent),
+            before,
+            (bit > 99).then(|| Duration::from_secs(u64::from(wait))),
+        ),
         18 => Change::Converted {
             framework,
             role: in_role,
             agent,
+            grants: whichever(),
             before: before.filter(|entry| !entry.is_shared()),
             after: after.filter(|entry| !entry.is_shared()),
         },
@@ -370,6 +373,7 @@ fn answer(
         return;
     }
     let grant = open.remove(usize::from(how / 4) % open.len());
+    let grants = GrantIds::from(grant.id);
     let half = grant
         .resources
         .filter(|entry| entry.name().len() % 2 == usize::from(how & 1));
@@ -378,14 +382,15 @@ fn answer(
         framework: grant.framework,
         role: grant.role.clone(),
         agent: grant.agent,
+        grants: grants.clone(),
         resources: half,
     };
     let returned = Change::Returned {
         framework: grant.framework,
         role: grant.role,
         agent: grant.agent,
+        grants,
         resources: if how & 2 == 0 { rest } else { grant.resources },
-        from: Booking::Offered,
         refuse: None,
     };
     if how & 2 == 0 {
@@ -418,7 +423,11 @@ proptest! {
             if seed[0] > 200 {
                 answer(&mut drf, now, &mut open, seed[1], &mut out);
             } else {
-                drf.handle(now, any_change(seed), &mut out);
+                // Of what is said of grants, as much is true as not.
+                let change = any_change(seed);
+                let is_named = seed[5] & 2 == 0;
+                let change = if is_named { named(&drf, change) } else { change };
+                drf.handle(now, change, &mut out);
             }
             drf.check_invariants();
             if seed[7] & 1 == 0 {

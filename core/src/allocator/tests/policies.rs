@@ -206,6 +206,7 @@ fn a_framework_holds_no_more_in_grants_than_it_may() {
         framework: A,
         role: role("x"),
         agent: A0,
+        grants: whichever(),
         resources: res("cpus:3"),
     });
     assert_eq!(rig.until(2_000), ["1000 ms: 2: A/y on 0: cpus:3"]);

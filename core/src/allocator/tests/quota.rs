@@ -195,13 +195,11 @@ fn what_was_held_back_is_looked_at_again() {
         agent: A0,
         active: false,
     });
-    rig.tell(Change::Returned {
+    rig.tell(Change::Freed {
         framework: A,
         role: role("l"),
         agent: A0,
         resources: res("cpus:1"),
-        from: Booking::Allocated,
-        refuse: None,
     });
     assert_eq!(rig.until(3_000), ["1000 ms: 1: A/l on 1: cpus:1"]);
 }
@@ -236,7 +234,7 @@ fn a_guarantee_takes_back_what_others_hold_and_no_more() {
             role: role("o"),
             agent: AgentKey::from_raw(n, 0),
             resources: res("cpus:1"),
-            from: Booking::Offered,
+            grants: whichever(),
             refuse: None,
         });
     }

@@ -55,7 +55,7 @@ fn refused(grant: Grant) -> Change {
         role: grant.role,
         agent: grant.agent,
         resources: grant.resources,
-        from: Booking::Offered,
+        grants: grant.id.into(),
         refuse: Some(Duration::from_millis(HOUR)),
     }
 }
@@ -323,6 +323,7 @@ fn what_became_nothing_is_not_asked_for_with_what_comes_later() {
         framework: A,
         role: Role::any(),
         agent: A0,
+        grants: whichever(),
         before: res("gpus:1"),
         after: res(""),
     });

@@ -117,7 +117,7 @@ fn reviving_one_role_leaves_the_refusals_of_the_others() {
         role: role(in_role),
         agent: A0,
         resources: res("cpus:2"),
-        from: Booking::Offered,
+        grants: whichever(),
         refuse: Some(Duration::from_secs(60)),
     };
     assert_eq!(rig.says(), ["1: A/x on 0: cpus:2"]);

@@ -69,14 +69,8 @@ fn one_of_each() -> Vec<Change> {
     let shape = Shape::new(quantities("cpus:1"), 3).unwrap();
     let demand = Demand::new(vec![shape]).unwrap();
     let demand = demand.with_at_once(quantities("cpus:2")).unwrap();
-    let returned = |text, from, refuse| Change::Returned {
-        framework,
-        role: eng.clone(),
-        agent,
-        resources: res(text),
-        from,
-        refuse,
-    };
+    let returned =
+        |text, from, refuse| again_free(from, (framework, eng.clone(), agent), res(text), refuse);
     let wait = Some(Duration::from_millis(2_500));
     vec![
         Change::Recovering { agents: 1 },
@@ -116,6 +110,7 @@ fn one_of_each() -> Vec<Change> {
             framework,
             role: eng.clone(),
             agent,
+            grants: whichever(),
             before: res("cpus:1"),
             after: res("cpus(eng/web):1"),
         },
@@ -123,6 +118,7 @@ fn one_of_each() -> Vec<Change> {
             framework,
             role: eng.clone(),
             agent,
+            grants: whichever(),
             resources: res("cpus(eng/web):1"),
         },
         returned("cpus:1", Booking::Offered, wait),

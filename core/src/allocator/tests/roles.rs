@@ -86,22 +86,18 @@ fn what_is_granted_in_a_role_is_held_in_that_role_only() {
         framework: A,
         role: role(of),
         agent: A0,
+        grants: whichever(),
         resources: res(resources),
     };
-    let returned = |of: &str, resources: &str, from| Change::Returned {
-        framework: A,
-        role: role(of),
-        agent: A0,
-        resources: res(resources),
-        from,
-        refuse: None,
-    };
+    let returned =
+        |of: &str, resources: &str, from| again_free(from, (A, role(of), A0), res(resources), None);
     // In the other role nothing of it can be given back or changed.
     rig.tell(returned("y", "cpus:1", Booking::Offered))
         .tell(Change::Converted {
             framework: A,
             role: role("y"),
             agent: A0,
+            grants: whichever(),
             before: res("cpus:1"),
             after: res("cpus(y):1"),
         });
@@ -131,6 +127,7 @@ fn what_a_framework_reserved_stays_with_its_role() {
         framework: A,
         role: role("x"),
         agent: A0,
+        grants: whichever(),
         before: res("cpus:3"),
         after: res(reserved),
     });
@@ -138,6 +135,7 @@ fn what_a_framework_reserved_stays_with_its_role() {
         framework: A,
         role: role("x"),
         agent: A0,
+        grants: whichever(),
         resources: res(reserved),
     });
     rig.tell(Change::FrameworkRemoved { framework: A });

@@ -253,6 +253,7 @@ fn a_framework_that_leaves_a_role_keeps_what_it_uses_there() {
         framework: A,
         role: role("x"),
         agent: A0,
+        grants: whichever(),
         resources: res("cpus:1"),
     });
     rig.tell(Change::FrameworkChanged {
@@ -260,13 +261,13 @@ fn a_framework_that_leaves_a_role_keeps_what_it_uses_there() {
         profile: FrameworkProfile::new("A", roles(&["y"])),
     });
     assert_eq!(rig.says(), ["rescind 1: Role"]);
-    let back = |resources: &str, from| Change::Returned {
-        framework: A,
-        role: role("x"),
-        agent: A0,
-        resources: res(resources),
-        from,
-        refuse: Some(Duration::from_secs(60)),
+    let back = |resources: &str, from| {
+        again_free(
+            from,
+            (A, role("x"), A0),
+            res(resources),
+            Some(Duration::from_secs(60)),
+        )
     };
     rig.tell(back("cpus:3", Booking::Offered));
     assert_eq!(rig.says(), ["2: A/y on 0: cpus:3"]);
@@ -289,6 +290,7 @@ fn as_07_what_is_converted_stays_granted() {
         framework: A,
         role: role("x"),
         agent: A0,
+        grants: whichever(),
         before: res("cpus:2"),
         after: res("cpus(x):2"),
     });
@@ -305,7 +307,7 @@ fn as_07_what_is_converted_stays_granted() {
         role: role("x"),
         agent: A0,
         resources: res("cpus(x):2;cpus:2"),
-        from: Booking::Offered,
+        grants: whichever(),
         refuse: None,
     });
     // The reserved half is no use to B. A has used nothing, and waits like all who do not.
@@ -320,6 +322,7 @@ fn a_conversion_takes_of_what_is_free_only_numbers_that_it_makes_twice() {
         framework: A,
         role: role("x"),
         agent: A0,
+        grants: whichever(),
         before: res(before),
         after: res(after),
     };

@@ -2,6 +2,7 @@
 
 use alloc::vec;
 
+use super::struck::ticks;
 use super::*;
 use crate::demand::{Demand, Shape};
 use crate::quota::Quota;
@@ -108,6 +109,45 @@ fn what_the_agent_runs_that_ends_the_wait_is_known_before_it_is_offered() {
 }
 
 #[test]
+fn a_pass_that_was_open_when_the_wait_began_goes_on_when_all_is_known() {
+    // AL-07, I2
+    let ends: [fn(&mut Rig); 3] = [
+        |rig| {
+            rig.agent(AgentKey::from_raw(9, 0), "mem:1");
+        },
+        |rig| {
+            rig.tell(Change::Resumed);
+        },
+        |rig| {
+            rig.now = Time::from_micros(600_000_000);
+        },
+    ];
+    for end in ends {
+        let mut rig = Rig::with(Options {
+            agents_per_slice: 1,
+            ..Options::default()
+        });
+        rig.tell(guaranteed("q", "cpus:1"));
+        rig.agent(A0, "cpus:2").agent(A1, "cpus:2");
+        rig.framework(A, &["*"]);
+        // One of two has had its turn.
+        while rig.out.pop().is_none() {
+            assert!(rig.drf.deadline().is_some_and(|due| due <= rig.now));
+            rig.drf.tick(rig.now, &mut rig.out);
+        }
+        assert!(rig.drf.pass.is_some());
+        rig.tell(Change::Recovering { agents: 4 });
+        assert_eq!(rig.until(1_000), [""; 0]);
+        end(&mut rig);
+        // Both are in use by others, it is told then.
+        rig.used(B, A0, "cpus:2").used(B, A1, "cpus:2");
+        ticks(&mut rig);
+        let said: Vec<_> = rig.out.drain().map(text).collect();
+        assert_eq!(said, ["rescind 1: Agent"], "nothing was granted meanwhile");
+    }
+}
+
+#[test]
 fn the_interval_is_an_option() {
     // AL-03, OF-34: it is the least length of a refusal, and how long nobody is asked twice.
     for (refuse, again) in [(0, 3_000), (500, 6_000), (4_000, 6_000), (9_000, 12_000)] {
@@ -154,13 +194,8 @@ fn what_is_free_is_the_total_less_all_that_is_booked() {
     rig.used_in(B, "y", A0, "cpus:1;ports:[2-3]")
         .used_in(C, "z", A0, "cpus:2;mem:30");
     assert_eq!(rig.says(), ["1: A/x on 0: cpus:5;mem:70;ports:[1-1,4-9]"]);
-    let returned = |framework, of: &str, resources: &str, from| Change::Returned {
-        framework,
-        role: role(of),
-        agent: A0,
-        resources: res(resources),
-        from,
-        refuse: None,
+    let returned = |framework, of: &str, resources: &str, from| {
+        again_free(from, (framework, role(of), A0), res(resources), None)
     };
     let active = |active| Change::AgentActive { agent: A0, active };
     assert_eq!(rig.tell(active(false)).says(), ["rescind 1: Agent"]);

@@ -24,7 +24,7 @@ fn refuse_all(rig: &mut Rig, framework: FrameworkKey, in_role: &str) {
                 role: role(in_role),
                 agent: grant.agent,
                 resources: grant.resources,
-                from: Booking::Offered,
+                grants: whichever(),
                 refuse: Some(Duration::from_secs(86_400)),
             });
         }

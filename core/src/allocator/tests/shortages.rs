@@ -173,7 +173,7 @@ fn a_port_that_is_offered_stays_with_that_offer_whomever_it_is_reserved_for() {
         role: role("a"),
         agent: A0,
         resources: res("ports:[1-9]"),
-        from: Booking::Offered,
+        grants: whichever(),
         refuse: Some(Duration::from_secs(60)),
     });
     assert_eq!(rig.says(), ["2: B/b on 0: ports:[6-9];ports(b):[1-5]"]);
@@ -192,6 +192,7 @@ fn what_is_converted_into_a_port_of_others_is_not_offered_to_them() {
         framework: A,
         role: role("a"),
         agent: A0,
+        grants: whichever(),
         before: res("ports(a):[1-2]"),
         after: res("ports(a):[5-6]"),
     });

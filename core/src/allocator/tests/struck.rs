@@ -28,7 +28,7 @@ fn returned_in(rig: &mut Rig, framework: FrameworkKey, in_role: &str, agent: Age
         role: role(in_role),
         agent,
         resources: res(what),
-        from: Booking::Offered,
+        grants: whichever(),
         refuse: Some(Duration::from_millis(DAY)),
     });
 }
@@ -71,8 +71,8 @@ fn live_refusing(rig: &mut Rig, seconds: u64) {
                 framework: grant.framework,
                 role: grant.role,
                 agent: grant.agent,
+                grants: grant.id.into(),
                 resources: grant.resources,
-                from: Booking::Offered,
                 refuse: Some(Duration::from_millis(millis)),
             };
             rig.drf.handle(rig.now, returned, &mut rig.out);
@@ -420,13 +420,11 @@ fn revivals_after_bounds_moved_once_look_at_what_they_hold_back_once() {
     wants(&mut rig, z, "z", "disk:1");
     assert_eq!(idle(&mut rig, 10), [""; 0]);
     // By what leaves nobody four cores.
-    rig.tell(Change::Returned {
+    rig.tell(Change::Freed {
         framework: A,
         role: role("eng"),
         agent: A0,
         resources: res("cpus:0.1"),
-        from: Booking::Allocated,
-        refuse: None,
     });
     let before = rig.drf.scratch.work();
     for _ in 0..8 {
@@ -452,13 +450,11 @@ fn a_move_of_one_limit_looks_at_none_that_is_behind_another() {
     rig.used_in(FrameworkKey::from_raw(60, 0), "ops", A1, "cpus:3");
     assert_eq!(idle(&mut rig, 10), [""; 0]);
     let before = rig.drf.scratch.work();
-    rig.tell(Change::Returned {
+    rig.tell(Change::Freed {
         framework: FrameworkKey::from_raw(60, 0),
         role: role("ops"),
         agent: A1,
         resources: res("cpus:0.1"),
-        from: Booking::Allocated,
-        refuse: None,
     });
     assert_eq!(idle(&mut rig, 10), [""; 0]);
     let work = (rig.drf.scratch.work() - before) / LOOK_WORK;
@@ -566,13 +562,11 @@ fn what_waits_for_a_look_is_kept_from_nobody() {
     // As long as agents have to come, nothing is granted; and meanwhile more is free.
     rig.now = rig.now + Duration::from_millis(500);
     rig.tell(Change::Recovering { agents: 10 });
-    rig.tell(Change::Returned {
+    rig.tell(Change::Freed {
         framework: B,
         role: role("ops"),
         agent: A0,
         resources: res("mem:50"),
-        from: Booking::Allocated,
-        refuse: None,
     });
     rig.now = rig.now + Duration::from_millis(1_500);
     rig.drf.tick(rig.now, &mut rig.out);

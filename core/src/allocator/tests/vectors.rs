@@ -169,7 +169,7 @@ fn refusing(in_roles: &[&str]) -> Rig {
         role: role(in_roles[0]),
         agent: A0,
         resources: res("cpus:2"),
-        from: Booking::Offered,
+        grants: whichever(),
         refuse: Some(Duration::from_secs(60)),
     });
     assert_eq!(rig.drf.stats().filters, 1);

@@ -36,6 +36,7 @@ fn agent(n: u32) -> AgentKey {
 
 /// Tells of a change without the checks of all that was told before.
 fn tell(rig: &mut Rig, change: Change) {
+    let change = named(&rig.drf, change);
     rig.drf.handle(rig.now, change, &mut rig.out);
 }
 
@@ -65,7 +66,7 @@ fn returned(n: u32, resources: &str, refuse: u64) -> Change {
         role: Role::any(),
         agent: agent(n),
         resources: res(resources),
-        from: Booking::Offered,
+        grants: whichever(),
         refuse: Some(Duration::from_secs(refuse)),
     }
 }
@@ -373,6 +374,7 @@ impl Life {
                         framework,
                         role,
                         agent,
+                        grants: whichever(),
                         resources,
                     },
                 );
@@ -383,14 +385,12 @@ impl Life {
 }
 
 fn give_back(grant: &Grant, from: Booking, refuse: Option<u64>) -> Change {
-    Change::Returned {
-        framework: grant.framework,
-        role: grant.role.clone(),
-        agent: grant.agent,
-        resources: grant.resources.clone(),
+    again_free(
         from,
-        refuse: refuse.map(Duration::from_secs),
-    }
+        (grant.framework, grant.role.clone(), grant.agent),
+        grant.resources.clone(),
+        refuse.map(Duration::from_secs),
+    )
 }
 
 /// Every policy that has an order of its own, alone and with the others.

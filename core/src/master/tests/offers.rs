@@ -555,3 +555,43 @@ fn an_offer_that_nobody_answers_is_taken_back_and_comes_again_unrefused() {
     assert_eq!(second[0].id, offer_id(1));
     assert_eq!(second[0].resources, resources("cpus:4"));
 }
+
+#[test]
+fn what_is_accepted_together_says_nothing_of_the_other_offers_of_an_agent() {
+    // OF-10, OF-39: the oldest is not named, and would have been enough
+    let mut world = World::drf(1, Registry::default());
+    world.drain();
+    let (agent_peer, agent) = world.agent("one", "cpus:8");
+    let (peer, owner) = world.framework("web");
+    let sizes = [("a", "cpus:4"), ("b", "cpus:2"), ("c", "cpus:2")];
+    let tasks = sizes.map(|(id, needs)| task(id, &agent, needs));
+    world.launch(peer, tasks.into());
+    for (n, (id, needs)) in (1..).zip(sizes) {
+        let done = news(id, TaskState::Finished, &agent, n.into());
+        world.update(agent_peer, &owner, done, TaskState::Finished);
+        let offers = world.offered(peer);
+        assert_eq!(offers.len(), 1);
+        assert_eq!(
+            (&offers[0].id, &offers[0].resources),
+            (&offer_id(n), &resources(needs))
+        );
+    }
+    let both = Call::Accept {
+        offers: vec![offer_id(2), offer_id(3)],
+        operations: vec![Operation::Launch(vec![task("d", &agent, "cpus:3")])],
+        refuse: Some(Duration::from_secs(3_600)),
+    };
+    world.call(peer, both);
+    let told = world.pass(Duration::from_secs(60)).into_iter();
+    let ended: Vec<OfferId> = told
+        .filter_map(|out| match out {
+            Output::Effect(Effect::Scheduler {
+                event: Event::Rescind(id),
+                ..
+            }) => Some(id),
+            Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+        })
+        .collect();
+    assert_eq!(ended.first(), Some(&offer_id(1)), "{ended:?}");
+    assert!(!ended.contains(&offer_id(2)) && !ended.contains(&offer_id(3)));
+}

@@ -95,14 +95,23 @@ const SHAPES: [&str; 8] = [
 /// For whom, and where.
 pub(super) type Place = (FrameworkKey, Role, AgentKey);
 
+/// What is left of grants that were answered together, or of one.
+#[derive(Clone, Debug)]
+struct Offered {
+    place: Place,
+    grants: Vec<GrantId>,
+    rest: Resources,
+    asked_back: bool,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct World {
     agents: BTreeMap<AgentKey, Resources>,
     frameworks: BTreeMap<FrameworkKey, Vec<Role>>,
-    offered: BTreeMap<Place, Resources>,
+    offered: Vec<Offered>,
+    /// All that was ever asked back.
+    asked_back: BTreeSet<GrantId>,
     used: BTreeMap<Place, Resources>,
-    grants: BTreeMap<GrantId, Place>,
-    asked_back: BTreeSet<Place>,
     /// How many ever joined.
     joined: u32,
 }
@@ -272,16 +281,30 @@ impl World {
         })
     }
 
+    /// Draws grants that are not used up, often several of one framework on one agent, and says
+    /// what is left of them.
+    fn some_offered(&self, rng: &mut Rng) -> Option<(Place, GrantIds, Resources)> {
+        let one = pick(rng, self.offered.iter())?;
+        let mut some = one.clone();
+        for other in &self.offered {
+            let is_other = other.place == one.place && other.grants != one.grants;
+            if is_other && rng.chance(1, 2) && some.rest.add(&other.rest).is_ok() {
+                some.grants.extend(&other.grants);
+            }
+        }
+        Some((some.place, GrantIds::collect(some.grants)?, some.rest))
+    }
+
     /// Accepts or returns something that is offered, all of it or a part.
     fn answer(&self, rng: &mut Rng) -> Option<Change> {
-        let place = pick(rng, self.offered.keys().cloned())?;
-        let resources = part(&self.offered[&place], rng);
-        let (framework, role, agent) = place;
+        let ((framework, role, agent), grants, rest) = self.some_offered(rng)?;
+        let resources = part(&rest, rng);
         if rng.chance(2, 5) {
             return Some(Change::Accepted {
                 framework,
                 role,
                 agent,
+                grants,
                 resources,
             });
         }
@@ -290,23 +313,23 @@ impl World {
             framework,
             role,
             agent,
+            grants,
             resources,
-            from: Booking::Offered,
             refuse: refuse.map(Duration::from_millis),
         })
     }
 
     /// Gives back all that was asked back somewhere.
     fn give_back(&self, rng: &mut Rng) -> Option<Change> {
-        let place = pick(rng, self.asked_back.iter().cloned())?;
-        let resources = self.offered.get(&place)?.clone();
-        let (framework, role, agent) = place;
+        let asked_back: Vec<_> = self.offered.iter().filter(|it| it.asked_back).collect();
+        let one = pick(rng, asked_back.into_iter())?.clone();
+        let (framework, role, agent) = one.place;
         Some(Change::Returned {
             framework,
             role,
             agent,
-            resources,
-            from: Booking::Offered,
+            grants: GrantIds::collect(one.grants)?,
+            resources: one.rest,
             refuse: None,
         })
     }
@@ -315,27 +338,24 @@ impl World {
         let place = pick(rng, self.used.keys().cloned())?;
         let resources = part(&self.used[&place], rng);
         let (framework, role, agent) = place;
-        Some(Change::Returned {
+        Some(Change::Freed {
             framework,
             role,
             agent,
             resources,
-            from: Booking::Allocated,
-            refuse: None,
         })
     }
 
     fn convert(&self, rng: &mut Rng) -> Option<Change> {
-        let place = pick(rng, self.offered.keys().cloned())?;
-        let (before, after) = conversion(&place.1, rng);
-        let total = &self.agents[&place.2];
-        turned(&self.offered[&place], &before, &after)?;
-        turned(total, &before, &after)?;
-        let (framework, role, agent) = place;
+        let ((framework, role, agent), grants, rest) = self.some_offered(rng)?;
+        let (before, after) = conversion(&role, rng);
+        turned(&rest, &before, &after)?;
+        turned(&self.agents[&agent], &before, &after)?;
         Some(Change::Converted {
             framework,
             role,
             agent,
+            grants,
             before,
             after,
         })
@@ -356,15 +376,22 @@ impl World {
     pub(super) fn hear(&mut self, decision: Decision) {
         match decision {
             Decision::Grant(grant) => {
-                let place = (grant.framework, grant.role, grant.agent);
-                let offered = self.offered.entry(place.clone()).or_default();
-                offered.add(&grant.resources).unwrap();
-                self.grants.insert(grant.id, place);
+                self.offered.push(Offered {
+                    place: (grant.framework, grant.role, grant.agent),
+                    grants: vec![grant.id],
+                    rest: grant.resources,
+                    asked_back: false,
+                });
             }
             Decision::Rescind { grant, .. } => {
-                if let Some(place) = self.grants.get(&grant) {
-                    self.asked_back.insert(place.clone());
-                }
+                // Each is asked back once, as long as something is left of it.
+                assert!(
+                    self.asked_back.insert(grant),
+                    "{grant:?} is asked back again"
+                );
+                let mut all = self.offered.iter_mut();
+                let of = all.find(|it| it.grants.contains(&grant));
+                of.expect("something is left of it").asked_back = true;
             }
         }
     }
@@ -398,29 +425,33 @@ impl World {
                 framework,
                 role,
                 agent,
+                grants,
                 resources,
             } => {
-                let place = (framework, role, agent);
-                self.take(&place, &resources, Booking::Offered);
-                self.use_up(place, &resources);
+                self.one(&grants).rest.subtract(&resources).unwrap();
+                self.use_up((framework, role, agent), &resources);
             }
             Change::Returned {
+                grants, resources, ..
+            } => self.one(&grants).rest.subtract(&resources).unwrap(),
+            Change::Freed {
                 framework,
                 role,
                 agent,
                 resources,
-                from,
-                ..
-            } => self.take(&(framework, role, agent), &resources, from),
+            } => {
+                let used = self.used.get_mut(&(framework, role, agent)).unwrap();
+                used.subtract(&resources).unwrap();
+            }
             Change::Converted {
-                framework,
-                role,
                 agent,
+                grants,
                 before,
                 after,
+                ..
             } => {
-                let offered = self.offered.get_mut(&(framework, role, agent)).unwrap();
-                *offered = turned(offered, &before, &after).unwrap();
+                let offered = self.one(&grants);
+                offered.rest = turned(&offered.rest, &before, &after).unwrap();
                 self.turn(agent, &before, &after);
             }
             Change::FreeConverted {
@@ -439,14 +470,12 @@ impl World {
             | Change::Resumed
             | Change::Demanded { .. } => {}
         }
-        self.offered.retain(|_, bag| !bag.is_empty());
+        self.offered.retain(|it| !it.rest.is_empty());
         self.used.retain(|_, bag| !bag.is_empty());
-        self.asked_back
-            .retain(|place| self.offered.contains_key(place));
     }
 
     fn forget(&mut self, of: impl Fn(&Place) -> bool) {
-        self.offered.retain(|place, _| !of(place));
+        self.offered.retain(|it| !of(&it.place));
         self.used.retain(|place, _| !of(place));
     }
 
@@ -454,12 +483,19 @@ impl World {
         self.used.entry(place).or_default().add(more).unwrap();
     }
 
-    fn take(&mut self, place: &Place, bag: &Resources, from: Booking) {
-        let held = match from {
-            Booking::Offered => self.offered.get_mut(place),
-            Booking::Allocated => self.used.get_mut(place),
-        };
-        held.unwrap().subtract(bag).unwrap();
+    /// Makes grants that are answered together one.
+    fn one(&mut self, grants: &GrantIds) -> &mut Offered {
+        let is_meant = |it: &Offered| it.grants.iter().any(|id| grants.contains(*id));
+        let (meant, others) = self.offered.drain(..).partition(is_meant);
+        self.offered = others;
+        let all = Vec::into_iter(meant).reduce(|mut one, other: Offered| {
+            one.grants.extend(other.grants);
+            one.rest.add(&other.rest).unwrap();
+            one.asked_back |= other.asked_back;
+            one
+        });
+        self.offered.push(all.unwrap());
+        self.offered.last_mut().unwrap()
     }
 
     fn turn(&mut self, agent: AgentKey, before: &Resources, after: &Resources) {
