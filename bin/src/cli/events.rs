@@ -16,6 +16,7 @@ use super::connect::{OperatorArgs, disconnected, unexpected};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::printable;
+use super::roles::RoleStateJson;
 use super::signals::Interrupts;
 use super::text::Text;
 use super::{Io, Threads, block_on, views};
@@ -153,6 +154,7 @@ fn told(told: &Row) -> serde_json::Value {
         }),
         Row::Task(task) => views::json(&views::task_json(task)),
         Row::Offer(offer) => views::json(&views::offer_json(offer)),
+        Row::Role(role) => views::json(&RoleStateJson::from(role)),
     }
 }
 
@@ -182,6 +184,16 @@ fn told_in_short(told: &Row) -> String {
                 offer.resources, offer.agent, offer.framework
             )
         }
+        Row::Role(role) => {
+            let mut words = format!("weight {}", role.weight);
+            if !role.quota.guarantees.is_empty() {
+                words += &format!(", guarantee {}", role.quota.guarantees);
+            }
+            if !role.quota.limits.is_empty() {
+                words += &format!(", limit {}", role.quota.limits);
+            }
+            words
+        }
     }
 }
 
@@ -198,7 +210,7 @@ struct EventJson<'a> {
     number: u64,
     /// `added`, `updated` or `removed`.
     event: &'a str,
-    /// `agent`, `framework`, `executor`, `task` or `offer`.
+    /// `agent`, `framework`, `executor`, `task`, `offer` or `role`.
     kind: &'a str,
     /// Whose, of executors and tasks: ids are of their own there.
     framework: Option<&'a str>,
@@ -225,6 +237,7 @@ fn print(at: Version, event: &Event, format: Format, out: &mut dyn Write) -> io:
         } => ("executor", Some(framework), Some(agent), id.as_str()),
         RowId::Task { framework, id } => ("task", Some(framework), None, id.as_str()),
         RowId::Offer(id) => ("offer", None, None, id.as_str()),
+        RowId::Role(role) => ("role", None, None, role.as_str()),
     };
     let at_name = name(at);
     match format {
@@ -270,7 +283,9 @@ fn name(version: Version) -> String {
 #[cfg(test)]
 mod tests {
     use tepui_core::ids::{AgentId, FrameworkId, OfferId};
+    use tepui_core::protocol::events::RoleState;
     use tepui_core::protocol::offer::Offer;
+    use tepui_core::quota::Quota;
 
     use super::*;
 
@@ -313,6 +328,31 @@ mod tests {
             serde_json::from_str(&line(&removed, Format::Json)).unwrap();
         assert_eq!(removed["row"], serde_json::Value::Null);
         assert_eq!(removed["id"], "rio-3-O1");
+    }
+
+    // FW-92
+    #[test]
+    fn what_is_said_of_a_role_is_told() {
+        let role = RoleState {
+            role: "ads/web".parse().unwrap(),
+            weight: "1.5".parse().unwrap(),
+            quota: Quota {
+                guarantees: "cpus:8".parse().unwrap(),
+                limits: "cpus:32;gpus:0".parse().unwrap(),
+            },
+        };
+        let event = Event::Updated(Row::Role(role));
+        assert_eq!(
+            line(&event, Format::Table),
+            "3:41       updated  role      ads/web  weight 1.5, guarantee cpus:8, limit \
+             cpus:32;gpus:0\n"
+        );
+        let json: serde_json::Value = serde_json::from_str(&line(&event, Format::Json)).unwrap();
+        assert_eq!(
+            (&json["kind"], &json["id"]),
+            (&"role".into(), &"ads/web".into())
+        );
+        assert_eq!(json["row"]["limit"]["gpus"], 0.0);
     }
 
     #[test]

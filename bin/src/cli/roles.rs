@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use tepui_core::protocol::events::RoleState;
 use tepui_core::protocol::operator::{Answer, Call, RoleView};
 use tepui_core::quota::Quota;
 use tepui_core::resources::{Ceilings, Milli, Quantities};
@@ -257,6 +258,29 @@ struct RoleJson<'a> {
     allocated: BTreeMap<&'a str, f64>,
     /// What is reserved to it, in use or not.
     reserved: BTreeMap<&'a str, f64>,
+}
+
+/// What operators have said of a role, for programs.
+#[derive(Serialize)]
+pub(super) struct RoleStateJson<'a> {
+    role: &'a str,
+    /// Among those beside it.
+    weight: f64,
+    /// What is kept free for it, by name.
+    guarantee: BTreeMap<&'a str, f64>,
+    /// What it may have at most; a name that is not here is unlimited.
+    limit: BTreeMap<&'a str, f64>,
+}
+
+impl<'a> From<&'a RoleState> for RoleStateJson<'a> {
+    fn from(state: &'a RoleState) -> Self {
+        Self {
+            role: state.role.as_str(),
+            weight: state.weight.to_f64(),
+            guarantee: numbers(state.quota.guarantees.iter()),
+            limit: numbers(state.quota.limits.iter()),
+        }
+    }
 }
 
 /// Lists roles, each under the name that goes with it.

@@ -55,6 +55,7 @@ mod quotas;
 mod reachability;
 mod reconcile;
 mod reregister;
+mod roles;
 mod standing;
 mod subscribing;
 mod tasks;
@@ -100,6 +101,7 @@ use offers::Offers;
 use operations::Operations;
 use peers::{Part, Peers};
 use permits::Permits;
+use roles::Roles;
 use tasks::Tasks;
 use throttle::Throttle;
 use verdicts::Verdicts;
@@ -151,6 +153,8 @@ pub struct Master {
     peers: Peers,
     agents: Agents,
     frameworks: Frameworks,
+    /// What operators have said of roles.
+    roles: Roles,
     tasks: Tasks,
     kills: Kills,
     asks: Asks,
@@ -221,6 +225,7 @@ impl Master {
             peers: Peers::default(),
             agents: Agents::default(),
             frameworks: Frameworks::default(),
+            roles: Roles::recovered(&registry),
             tasks: Tasks::default(),
             kills: Kills::default(),
             asks: Asks::default(),
@@ -266,6 +271,7 @@ impl Master {
     /// Writes a record and applies it at once: nobody outside can tell before it is durable.
     fn persist(&mut self, cx: &mut Cx<'_>, op: RegistryOp) {
         self.registry.apply(&op);
+        self.roles.take_in(&self.registry, &op);
         cx.out.persist(op);
     }
 

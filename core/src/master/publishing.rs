@@ -30,6 +30,7 @@ impl Master {
             self.tasks.executors_mut().unwatch();
             self.tasks.rows_mut().unwatch();
             self.offers.rows_mut().unwatch();
+            self.roles.rows_mut().unwatch();
         }
         if !self.feed.is_on() {
             self.feed.skip();
@@ -75,6 +76,7 @@ impl Master {
             self.tasks.executors_mut().watch();
             self.tasks.rows_mut().watch();
             self.offers.rows_mut().watch();
+            self.roles.rows_mut().watch();
         }
     }
 
@@ -106,6 +108,7 @@ impl Master {
             told(self.tasks.executors_mut(), |row| Some(view::executor(row))),
             told(self.tasks.rows_mut(), view::task),
             told(self.offers.rows_mut(), |row| Some(view::offer(row))),
+            told(self.roles.rows_mut(), |row| Some(view::role(row))),
         ];
         let mut events = Vec::new();
         for table in tables.iter().rev() {

@@ -19,7 +19,7 @@ use crate::ids::MasterId;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::mirror::{Mirror, Shares};
 use crate::protocol::events::{
-    AgentState, ExecutorState, FrameworkState, Kind, Row, Snapshot, Version,
+    AgentState, ExecutorState, FrameworkState, Kind, RoleState, Row, Snapshot, Version,
 };
 use crate::protocol::offer::Offer;
 use crate::protocol::operator::{AgentView, Cursor, FrameworkView, Summary, TaskView};
@@ -36,6 +36,7 @@ pub struct View {
     tasks: Table<Task>,
     offers: Table<Outstanding>,
     executors: Table<Executor>,
+    roles: Table<RoleState>,
 }
 
 impl Master {
@@ -49,6 +50,7 @@ impl Master {
             tasks: self.tasks.snapshot(),
             offers: self.offers.snapshot(),
             executors: self.tasks.executors_snapshot(),
+            roles: self.roles.snapshot(),
         }
     }
 }
@@ -98,6 +100,7 @@ impl View {
             Kind::Executors => of_table(&self.executors, place, |row| Some(executor(row))),
             Kind::Tasks => of_table(&self.tasks, place, task),
             Kind::Offers => of_table(&self.offers, place, |row| Some(offer(row))),
+            Kind::Roles => of_table(&self.roles, place, |row| Some(role(row))),
         }
     }
 
@@ -274,4 +277,9 @@ fn task_view(task: &Task) -> Option<TaskView> {
 /// What is told of an offer.
 pub(super) fn offer(row: &Outstanding) -> Row {
     Row::Offer((*row.offer).clone())
+}
+
+/// What is told of a role.
+pub(super) fn role(row: &RoleState) -> Row {
+    Row::Role(row.clone())
 }

@@ -27,10 +27,13 @@ use alloc::vec::Vec;
 
 use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId};
 use crate::protocol::events::{
-    AgentState, Batch, Event, ExecutorState, FrameworkState, Row, RowId, Snapshot, Version,
+    AgentState, Batch, Event, ExecutorState, FrameworkState, RoleState, Row, RowId, Snapshot,
+    Version,
 };
 use crate::protocol::offer::Offer;
 use crate::protocol::operator::{AgentView, FrameworkView, TaskView};
+
+use crate::roles::Role;
 
 pub use shares::{Share, Shares};
 
@@ -68,6 +71,7 @@ pub struct Mirror {
     executors: BTreeMap<(FrameworkId, AgentId, ExecutorId), ExecutorState>,
     tasks: BTreeMap<(FrameworkId, TaskId), TaskView>,
     offers: BTreeMap<OfferId, Offer>,
+    roles: BTreeMap<Role, RoleState>,
 }
 
 impl Mirror {
@@ -163,6 +167,7 @@ impl Mirror {
                 self.tasks.insert(id, task).is_some()
             }
             Row::Offer(offer) => self.offers.insert(offer.id.clone(), offer).is_some(),
+            Row::Role(role) => self.roles.insert(role.role.clone(), role).is_some(),
         }
     }
 
@@ -184,6 +189,7 @@ impl Mirror {
                 self.tasks.remove(&id).is_some()
             }
             RowId::Offer(id) => self.offers.remove(id).is_some(),
+            RowId::Role(role) => self.roles.remove(role).is_some(),
         }
     }
 
@@ -211,6 +217,11 @@ impl Mirror {
     /// Visits all outstanding offers.
     pub fn offers(&self) -> impl Iterator<Item = &Offer> + '_ {
         self.offers.values()
+    }
+
+    /// Visits the roles of which operators have said something.
+    pub fn roles(&self) -> impl Iterator<Item = &RoleState> + '_ {
+        self.roles.values()
     }
 
     fn shares<'a, K: Ord>(&'a self, of: impl Fn(&'a FrameworkId, &'a AgentId) -> K) -> Shares<K> {

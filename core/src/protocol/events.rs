@@ -1,4 +1,4 @@
-//! What operators are told of a master's state: rows of five kinds, and events that change them.
+//! What operators are told of a master's state: rows of six kinds, and events that change them.
 //!
 //! A reader asks for all rows ([`super::operator::Call::Snapshot`]) and then, for ever, for what
 //! came after ([`super::operator::Call::Watch`]). It holds one [`Version`], and the master nothing
@@ -7,8 +7,7 @@
 //!
 //! One input of the master is one moment: of a row that changed twice in it, the second state is
 //! told. What follows from the rows has no events of its own: the sums of what is offered and in
-//! use, and whether a task is counted ([`crate::mirror`] works them out). Roles, quotas and weights
-//! are not told; they change by operators' orders only.
+//! use, and whether a task is counted ([`crate::mirror`] works them out).
 
 use alloc::vec::Vec;
 
@@ -19,7 +18,8 @@ use super::node::{AgentInfo, Standing};
 use super::offer::Offer;
 use super::operator::TaskView;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId};
-use crate::resources::Resources;
+use crate::quota::Quota;
+use crate::resources::{Milli, Resources};
 use crate::roles::Role;
 use crate::time::Time;
 
@@ -48,17 +48,20 @@ pub enum Kind {
     Tasks,
     /// Outstanding offers.
     Offers,
+    /// Roles with quota, or a weight that is not 1.
+    Roles,
 }
 
 impl Kind {
     /// All kinds, in the order in which rows of one moment are told to be there; that they are gone
     /// is told before, in the opposite order.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Agents,
         Self::Frameworks,
         Self::Executors,
         Self::Tasks,
         Self::Offers,
+        Self::Roles,
     ];
 }
 
@@ -105,6 +108,17 @@ pub struct ExecutorState {
     pub resources: Resources,
 }
 
+/// What operators have said of a role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleState {
+    /// Which one.
+    pub role: Role,
+    /// Its weight.
+    pub weight: Milli,
+    /// What it is promised, and may have.
+    pub quota: Quota,
+}
+
 /// A row of a master's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Row {
@@ -118,6 +132,8 @@ pub enum Row {
     Task(TaskView),
     /// An offer.
     Offer(Offer),
+    /// A role.
+    Role(RoleState),
 }
 
 /// What names a row. No two rows of one version have the same.
@@ -145,6 +161,8 @@ pub enum RowId {
     },
     /// An offer.
     Offer(OfferId),
+    /// A role.
+    Role(Role),
 }
 
 impl Row {
@@ -163,6 +181,7 @@ impl Row {
                 id: task.status.task.clone(),
             },
             Self::Offer(offer) => RowId::Offer(offer.id.clone()),
+            Self::Role(role) => RowId::Role(role.role.clone()),
         }
     }
 }

@@ -366,7 +366,7 @@ impl Dice<'_> {
         match self.below(22) {
             0 => operator::Call::Summary,
             20 => operator::Call::Snapshot {
-                of: Kind::ALL[self.below(5) as usize],
+                of: Kind::ALL[self.below(6) as usize],
             },
             21 => operator::Call::Watch {
                 after: self.chance(80).then(|| Version {

@@ -4,10 +4,12 @@ use super::*;
 use crate::master::feed::Feed;
 use crate::mirror::{Mirror, Unfit};
 use crate::protocol::events::{
-    AgentState, Batch, Event as Told, ExecutorState, Kind, Row, RowId, Snapshot, Version,
+    AgentState, Batch, Event as Told, ExecutorState, Kind, RoleState, Row, RowId, Snapshot, Version,
 };
 use crate::protocol::operator::Call as Ask;
 use crate::protocol::task::ExecutorInfo;
+use crate::quota::Quota;
+use crate::resources::Milli;
 
 /// An operator who follows the master by events.
 pub(super) struct Reader {
@@ -467,7 +469,7 @@ fn pages_of_several_versions_become_one_moment() {
     load(&mut world, &mut mirror, Kind::Frameworks);
     world.lose(peer);
     world.agent("three", "cpus:4");
-    for of in [Kind::Executors, Kind::Tasks, Kind::Offers] {
+    for of in [Kind::Executors, Kind::Tasks, Kind::Offers, Kind::Roles] {
         load(&mut world, &mut mirror, of);
     }
     world.framework("db");
@@ -598,4 +600,58 @@ fn what_is_kept_is_bounded_in_bytes_and_so_is_an_answer() {
     let second = Version { number: 1, ..begin };
     assert!(feed.after(second).is_ok());
     feed.check(|_| true);
+}
+
+// FW-92, RQ-09, I13
+#[test]
+fn what_operators_say_of_roles_is_told_until_nothing_is_left_of_it() {
+    let mut world = World::new();
+    let mut reader = Reader::new(&mut world);
+    let operator = world.connect(PeerRole::Operator, "operator");
+    let ads = Role::new("ads").unwrap();
+    let weights = |weight| Ask::UpdateWeights {
+        weights: vec![(Role::new("ads").unwrap(), Milli::from_units(weight))],
+    };
+    let quota = |limit: &str| Ask::UpdateQuota {
+        quotas: vec![(
+            Role::new("ads").unwrap(),
+            Quota {
+                limits: limit.parse().unwrap(),
+                ..Quota::default()
+            },
+        )],
+        force: false,
+    };
+    let told = |world: &mut World, reader: &mut Reader, call| -> Vec<RoleState> {
+        reader.ask(world);
+        reader.ask(world);
+        let outs = world.order(operator, call);
+        reader.hear(world, &outs);
+        assert_eq!(
+            reader.mirror.version(),
+            Some(world.master.view().version()),
+            "whoever waits has heard"
+        );
+        assert_eq!(reader.mirror, world.master.view().mirror());
+        reader.mirror.roles().cloned().collect()
+    };
+    let state = |weight, limit: &str| RoleState {
+        role: ads.clone(),
+        weight: Milli::from_units(weight),
+        quota: Quota {
+            limits: limit.parse().unwrap(),
+            ..Quota::default()
+        },
+    };
+    let (world, reader) = (&mut world, &mut reader);
+    assert_eq!(told(world, reader, weights(3)), [state(3, "")]);
+    let both = told(world, reader, quota("cpus:4"));
+    assert_eq!(both, [state(3, "cpus:4")]);
+    assert_eq!(told(world, reader, weights(1)), [state(1, "cpus:4")]);
+    assert_eq!(told(world, reader, quota("")), []);
+    // The next leadership has it from the registry.
+    world.order(operator, quota("cpus:4"));
+    let next = World::recovered(2, world.master.registry().clone());
+    let rows = next.master.view().rows(Kind::Roles);
+    assert_eq!(rows, [Row::Role(state(1, "cpus:4"))]);
 }
