@@ -36,8 +36,8 @@ mutants! {
     /// The word that an offer is void does not wait for the disk, as the offer does, and overtakes
     /// it: the framework believes in the offer for ever.
     RescissionOvertakes,
-    /// A decline frees the resources twice (MESOS-9975: the sorter leaks, the other way round).
-    DeclineFreesTwice,
+    /// What a task used is freed twice when it ends.
+    EndFreesTwice,
     /// An offer that was declined can still be accepted.
     DeclinedStaysGood,
     /// A launch may take more than was offered.

@@ -40,7 +40,7 @@ const THREADS: usize = 2;
 const QUICK: [Mutant; 3] = [
     Mutant::RescissionUntold,
     Mutant::OverdraftAllowed,
-    Mutant::DeclineFreesTwice,
+    Mutant::EndFreesTwice,
 ];
 /// How many bugs must need a fault to show, of those that are found.
 const FAULTS: usize = 7;

@@ -13,7 +13,7 @@ mod held;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use held::{Agent, Offered};
+use held::Agent;
 
 use super::kinds::kind;
 use super::{
@@ -239,11 +239,7 @@ impl Books {
         let held = row.held.entry((framework, role.clone())).or_default();
         self.grants += 1;
         let id = GrantId(self.grants);
-        held.offered.push(Offered {
-            grants: Vec::from([id]),
-            rest: resources.clone(),
-            rescinded: 0,
-        });
+        held.grant(id, resources.clone());
         out.emit(Decision::Grant(Grant {
             id,
             framework,
@@ -263,9 +259,7 @@ impl Books {
         for agent in self.agents.values() {
             stats.total.add(&scalars(&agent.total));
             for held in agent.held.values() {
-                for offered in &held.offered {
-                    stats.booked.add(&scalars(&offered.rest));
-                }
+                stats.booked.add(&scalars(held.offered()));
                 stats.booked.add(&scalars(&held.used));
             }
         }
@@ -275,6 +269,7 @@ impl Books {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
     use alloc::string::{String, ToString};
 
     use super::*;
@@ -446,6 +441,46 @@ mod tests {
         assert!(rig.take_in(free_up("cpus:1", "cpus(ops):1")));
         assert_eq!(rig.rescinded(), [(2, RescindReason::Agent)]);
         assert!(!rig.take_in(free_up("gpus:1", "gpus(ops):1")));
+    }
+
+    #[test]
+    fn who_converts_all_into_nothing_holds_nothing() {
+        // AL-41
+        let mut rig = Rig::new("cpus:4;gpus:1");
+        assert_eq!(rig.grant("gpus:1"), Some(1));
+        let convert = |before: &str, after: &str| Change::Converted {
+            framework: FRAMEWORK,
+            role: role("eng"),
+            agent: AGENT,
+            grants: ids(&[1]),
+            before: res(before),
+            after: res(after),
+        };
+        assert!(rig.take_in(convert("", "cpus:1")), "out of nothing");
+        assert!(rig.take_in(convert("cpus:1;gpus:1", "")));
+        assert!(rig.books.agents[&AGENT].held.is_empty());
+        let active = false;
+        rig.take_in(Change::AgentActive {
+            agent: AGENT,
+            active,
+        });
+        assert_eq!(rig.rescinded(), []);
+    }
+
+    #[test]
+    fn of_a_shared_volume_many_use_one_copy() {
+        // AL-31, RM-48
+        let volume = |copies: &str| format!(r#"disk(eng)<volume="v",rw="d",shared{copies}>:6"#);
+        let mut rig = Rig::new(&format!("cpus:4;{}", volume("")));
+        let all = format!("cpus:4;{}", volume(""));
+        assert_eq!(rig.grant(&all), Some(1));
+        assert!(rig.accepted(&[1], &format!("cpus:2;{}", volume("=2"))));
+        assert_eq!(rig.free().unwrap(), volume(""), "others may have it too");
+        assert!(rig.accepted(&[1], &format!("cpus:1;{}", volume(""))));
+        assert!(rig.returned(&[1], "cpus:1"));
+        assert!(rig.freed(&format!("cpus:3;{}", volume("=3"))));
+        assert_eq!(rig.free().unwrap(), all);
+        assert!(rig.books.agents[&AGENT].held.is_empty());
     }
 
     #[test]

@@ -104,7 +104,8 @@ pub enum Change {
         /// What.
         resources: Resources,
     },
-    /// Something granted is in use now.
+    /// Something granted is in use now. If nothing of the kind is left of these grants it is in use
+    /// even so, as if it were [`Used`](Self::Used), and they stay as they are.
     Accepted {
         /// By whom.
         framework: FrameworkKey,
@@ -112,7 +113,8 @@ pub enum Change {
         role: Role,
         /// Where.
         agent: AgentKey,
-        /// Out of which grants: those that are answered together are one from then on.
+        /// Out of which grants: those that are answered together are one from then on, and end
+        /// with the youngest.
         grants: GrantIds,
         /// What: all or a part of what is left of them.
         resources: Resources,
@@ -125,7 +127,8 @@ pub enum Change {
         role: Role,
         /// Where.
         agent: AgentKey,
-        /// Out of which grants: those that are answered together are one from then on.
+        /// Out of which grants: those that are answered together are one from then on, and end
+        /// with the youngest.
         grants: GrantIds,
         /// What: all or a part of what is left of them.
         resources: Resources,
@@ -153,7 +156,8 @@ pub enum Change {
         role: Role,
         /// Where.
         agent: AgentKey,
-        /// Out of which grants: those that are answered together are one from then on.
+        /// Out of which grants: those that are answered together are one from then on, and end
+        /// with the youngest.
         grants: GrantIds,
         /// What it was: all or a part of what is left of them.
         before: Resources,

@@ -398,9 +398,6 @@ impl Drf {
     /// Takes in what time itself brings.
     fn lapse(&mut self, now: Time, out: &mut Outbox<Never, Decision>) {
         self.now = now;
-        if let Some(recovery) = self.recovery.filter(|it| it.until <= now) {
-            self.end_recovery(recovery.until);
-        }
         self.expire_leases(now, out);
         let mut left = self.options.agents_per_slice;
         self.is_lapsing = false;
@@ -419,6 +416,9 @@ impl Drf {
                 self.interest.set(agent, LeafId::new(leaf as usize));
             }
             self.mark(lapsed.at, agent);
+        }
+        if let Some(recovery) = self.recovery.filter(|it| it.until <= now) {
+            self.end_recovery(recovery.until);
         }
         self.make_room(now);
         // A pass that is open has not come to all yet, and one over all looks at all that moved.

@@ -37,6 +37,15 @@ pub(super) struct Outstanding {
     pub(super) expired: bool,
 }
 
+/// What is left of grants that were named together.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Where it is, or will be once it is one.
+    at: usize,
+    pub(super) rest: Arc<Counted>,
+    is_one: bool,
+}
+
 /// The number of one grant.
 #[derive(Clone, Copy, Debug)]
 struct Number {
@@ -140,8 +149,10 @@ impl Holding {
         if let Some(index) = self.find(grants, &with_copy, columns) {
             return Some((index, Cow::Owned(with_copy)));
         }
-        let has_copies = self.used().any(|bag| bag.contains(&shared));
-        let index = self.find(grants, &rest, columns).filter(|_| has_copies)?;
+        if !self.used().any(|bag| bag.contains(&shared)) {
+            return None;
+        }
+        let index = self.find(grants, &rest, columns)?;
         Some((index, Cow::Owned(rest)))
     }
 
@@ -217,27 +228,62 @@ impl Holding {
         resources: &Resources,
         columns: &Columns,
     ) -> Option<usize> {
+        let found = self.look_up(grants, resources, columns)?;
+        Some(self.join(grants, found))
+    }
+
+    /// Finds grants that are answered, as [`Self::find`], but leaves them as they are.
+    pub(super) fn look_up(
+        &self,
+        grants: &GrantIds,
+        resources: &Resources,
+        columns: &Columns,
+    ) -> Option<Found> {
         let offered = self.offered.iter().enumerate();
         let mut named = offered.filter(|(_, it)| it.is_any_of(grants));
+        let mut covering = named.clone();
         let (first, own) = named.next()?;
-        if named.next().is_none() {
-            return own.rest.bag.contains(resources).then_some(first);
-        }
-        let mut sum = Resources::default();
-        let named = self.offered.iter().filter(|it| it.is_any_of(grants));
-        for grant in named {
-            // What was converted since may be more together than can be counted.
-            sum.add(&grant.rest.bag).ok()?;
+        let mut sum = own.rest.bag.clone();
+        let mut is_one = true;
+        for (_, other) in named {
+            is_one = false;
+            // What was converted since may be more together than can be counted, or hold a number
+            // twice. Then it is about the first that is enough.
+            let bag = &other.rest.bag;
+            if sum.overlap(bag).is_some() || sum.add(bag).is_err() {
+                let (at, grant) = covering.find(|(_, it)| it.rest.bag.contains(resources))?;
+                let rest = Arc::clone(&grant.rest);
+                return Some(Found {
+                    at,
+                    rest,
+                    is_one: true,
+                });
+            }
         }
         if !sum.contains(resources) {
             return None;
         }
-        let all = core::mem::take(&mut self.offered).into_iter();
-        let (named, others): (SmallVec<_>, _) = all.partition(|it| it.is_any_of(grants));
-        self.offered = others;
-        let joined = Outstanding::joined(named, Arc::new(Counted::new(sum, columns)));
-        self.offered.insert(first, joined);
-        Some(first)
+        let rest = match is_one {
+            true => Arc::clone(&own.rest),
+            false => Arc::new(Counted::new(sum, columns)),
+        };
+        Some(Found {
+            at: first,
+            rest,
+            is_one,
+        })
+    }
+
+    /// Makes what was found one, and returns where it is.
+    pub(super) fn join(&mut self, grants: &GrantIds, found: Found) -> usize {
+        if !found.is_one {
+            let all = core::mem::take(&mut self.offered).into_iter();
+            let (named, others): (SmallVec<_>, _) = all.partition(|it| it.is_any_of(grants));
+            self.offered = others;
+            let joined = Outstanding::joined(named, found.rest);
+            self.offered.insert(found.at, joined);
+        }
+        found.at
     }
 
     /// Takes something off a grant. Returns what was left of it if that is all.

@@ -350,16 +350,17 @@ impl Agent {
     ) -> Option<Span> {
         let at = self.holdings.binary_search_by_key(&leaf, |it| it.0).ok()?;
         let holding = &mut self.holdings[at].1;
-        let index = holding.find(grants, before, columns)?;
-        let span = holding.offered[index].span();
+        let found = holding.look_up(grants, before, columns)?;
         // Numbers that the agent has already get lost, and then more is booked than there is.
         let adds_up = self.total.bag.overlap(after).is_none();
-        let mut rest = Counted::clone(&holding.offered[index].rest);
+        let mut rest = Counted::clone(&found.rest);
         if !rest.turn(before, after, columns)
             || !Arc::make_mut(&mut self.total).turn(before, after, columns)
         {
             return None;
         }
+        let index = holding.join(grants, found);
+        let span = holding.offered[index].span();
         if rest.bag.is_empty() {
             holding.offered.remove(index);
         } else {

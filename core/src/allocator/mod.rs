@@ -6,9 +6,10 @@
 //! suffices. Masters and simulators take any other in the same way.
 //!
 //! What an embedder owes it: changes in the order in which they happened, [`Change::Accepted`]
-//! before the [`Change::Returned`] of what is left, and a `Returned` for every grant, in parts or
-//! whole, that is not in use and was not lost with its agent or framework. Each of these names the
-//! grants that it is about: what is said of others than were granted is late news, and ignored.
+//! before the [`Change::Returned`] of what is left, a `Returned` for every grant, in parts or
+//! whole, that is not in use, and a [`Change::Freed`] for what is not in use any more, unless its
+//! agent or framework is gone. Each names the grants that it is about: what is returned of others
+//! than were granted is late news, and ignored; what is accepted of them is in use even so.
 //!
 //! Deliberately not here: inverse offers, which are the master's.
 //!
@@ -106,7 +107,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 pub use change::Change;
-pub use grant::{Grant, GrantId, GrantIds};
+pub use grant::{Grant, GrantId, GrantIds, NoGrant};
 pub use obstacle::{Booking, Capability, Obstacle, sum_up};
 pub use profile::{
     AgentCapabilities, AgentTraits, FrameworkCapabilities, FrameworkProfile, Subscription,
@@ -128,7 +129,9 @@ pub const MOST_WEIGHT: Milli = Milli::from_units(1_000_000_000);
 pub enum Decision {
     /// These resources are offered.
     Grant(Grant),
-    /// This grant is to be taken back, if it was not accepted meanwhile. `Returned` follows.
+    /// This grant is to be taken back, if it was not accepted meanwhile. `Returned` follows. What
+    /// is left of several that were answered together is taken back by each of their numbers, once;
+    /// one `Returned` that names any of them answers all.
     Rescind {
         /// Which one.
         grant: GrantId,

@@ -51,7 +51,7 @@ struct Pending {
     servings: Vec<Serving>,
     /// What of it did not come back.
     kept: Kept,
-    /// What was taken into use of grants that it may be of.
+    /// What was taken into use of these grants, and of those that were answered with them.
     taken: Kept,
 }
 
@@ -188,7 +188,11 @@ impl Want {
             return;
         }
         if let Some(pending) = self.pending.get_mut(&agent) {
-            pending.kept.subtract(before);
+            // Of an earlier demand's grant nothing is in there. What is too much is taken off once
+            // something comes back.
+            if span.oldest > self.after {
+                pending.kept.subtract(before);
+            }
             pending.kept.add(after);
         }
     }
@@ -276,7 +280,7 @@ impl Serving {
 /// Something granted that came back, or is lost.
 #[derive(Debug)]
 pub(super) struct Unused<'a> {
-    /// Which grants it may be of.
+    /// Between which grants it is.
     pub(super) span: Span,
     pub(super) resources: &'a Resources,
 }

@@ -84,6 +84,7 @@ impl Master {
             },
             agent,
             agent_id: &row.id,
+            grants,
             total: &row.total,
             open: admission.map_or(0, |admission| admission.open.len()),
             pool,
@@ -93,13 +94,7 @@ impl Master {
             self.offers.remove(key);
         }
         for part in plan.parts {
-            let place = Place {
-                framework,
-                role: &role,
-                agent: part.agent,
-                grants: &grants,
-            };
-            self.carry_out(cx, place, part, refuse);
+            self.carry_out(cx, framework, &role, part, refuse);
         }
     }
 
@@ -123,11 +118,17 @@ impl Master {
     fn carry_out(
         &mut self,
         cx: &mut Cx<'_>,
-        place: Place<'_>,
+        framework: FrameworkKey,
+        role: &Role,
         part: Part,
         refuse: Option<Duration>,
     ) {
-        let framework = place.framework;
+        let place = Place {
+            framework,
+            role,
+            agent: part.agent,
+            grants: &part.grants,
+        };
         for step in part.steps {
             match step {
                 Step::Launch(task) => self.launch(cx, place, task),

@@ -109,9 +109,6 @@ impl Master {
                     if let Some(row) = row.filter(|_| planted(Mutant::DeclinedStaysGood)) {
                         self.offers.insert(row);
                     }
-                    if planted(Mutant::DeclineFreesTwice) {
-                        self.changes.extend(self.changes.last().cloned());
-                    }
                 }
                 None => debug!(offer = %id, "an unknown offer is declined"),
             }

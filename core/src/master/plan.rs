@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use super::operations::Operations;
 use super::tasks::Tasks;
+use crate::allocator::GrantIds;
 use crate::ids::{AgentId, ExecutorId, OperationId, TaskId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
@@ -35,6 +36,8 @@ pub(super) struct Plan {
 /// What becomes of the offers of one agent.
 pub(super) struct Part {
     pub(super) agent: AgentKey,
+    /// What they were made from.
+    pub(super) grants: GrantIds,
     /// In the order of the operations.
     pub(super) steps: Vec<Step>,
     /// What the launched tasks and their executors take.
@@ -82,6 +85,7 @@ pub(super) struct Planner<'a> {
     caller: Caller<'a>,
     agent: AgentKey,
     agent_id: &'a AgentId,
+    grants: GrantIds,
     /// How many more live tasks the framework may have.
     tasks_left: usize,
     /// How many more operations may be ordered of the agent.
@@ -114,6 +118,8 @@ pub(super) struct Basis<'a> {
     pub(super) caller: Caller<'a>,
     pub(super) agent: AgentKey,
     pub(super) agent_id: &'a AgentId,
+    /// What the offers were made from.
+    pub(super) grants: GrantIds,
     /// What the agent has.
     pub(super) total: &'a Resources,
     /// How many operations of the agent are open.
@@ -132,6 +138,7 @@ pub(super) fn plan(basis: Basis<'_>, operations: Vec<Operation>) -> Plan {
         caller: basis.caller,
         agent: basis.agent,
         agent_id: basis.agent_id,
+        grants: basis.grants,
         tasks_left: limits::TASKS_PER_FRAMEWORK.saturating_sub(live),
         orders_left: limits::OPERATIONS_PER_AGENT.saturating_sub(basis.open),
         operations: 0,
@@ -191,6 +198,7 @@ impl Planner<'_> {
         let rest = left.checked_sub(&fresh);
         Part {
             agent: self.agent,
+            grants: self.grants,
             steps: self.steps,
             used: self.used,
             rest: rest.expect("what is in both is in one"),

@@ -133,7 +133,11 @@ impl Master {
             agent,
             resources,
         });
+        let before = self.changes.len();
         self.changes.extend(changes);
+        if planted(Mutant::EndFreesTwice) {
+            self.changes.extend_from_within(before..);
+        }
         self.hand_over(agent, freed.heirs);
     }
 

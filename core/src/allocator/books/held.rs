@@ -2,9 +2,11 @@
 //!
 //! Deliberately not here: who is there, and who wants what.
 
+use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::allocator::holding::{exclusive, shared};
 use crate::allocator::{Change, Decision, GrantId, GrantIds, RescindReason};
 use crate::keys::FrameworkKey;
 use crate::machine::{Never, Outbox};
@@ -23,17 +25,18 @@ pub(super) struct Agent {
 /// What a framework holds of an agent in a role.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    pub(super) offered: Vec<Offered>,
+    offered: Vec<Offered>,
+    /// All of `offered` together.
+    all: Resources,
     pub(super) used: Resources,
 }
 
 /// What is left of a grant, or of several that were answered together.
 #[derive(Debug)]
-pub(super) struct Offered {
-    pub(super) grants: Vec<GrantId>,
-    pub(super) rest: Resources,
-    /// How many of `grants`, the first ones, were taken back.
-    pub(super) rescinded: usize,
+struct Offered {
+    /// With whether it was taken back.
+    grants: Vec<(GrantId, bool)>,
+    rest: Resources,
 }
 
 /// Returns a bag with something else in place of a part of it; `None` if that is no part, or does
@@ -45,40 +48,72 @@ fn turned(bag: &Resources, before: &Resources, after: &Resources) -> Option<Reso
 }
 
 impl Held {
-    /// Finds what is left of some grants, which are one from then on. `None`, and they stay as they
-    /// are, if nothing is, or less than `part`.
-    fn find(&mut self, grants: &GrantIds, part: &Resources) -> Option<&mut Offered> {
-        let is_meant = |it: &Offered| it.grants.iter().any(|id| grants.contains(*id));
-        let mut rest = Resources::new();
-        for offered in self.offered.iter().filter(|it| is_meant(it)) {
-            rest.add(&offered.rest).ok()?;
-        }
-        if part.is_empty() || !rest.contains(part) {
-            return None;
-        }
-        let (meant, others) = self.offered.drain(..).partition(is_meant);
-        self.offered = others;
-        let (asked, open): (Vec<_>, Vec<_>) = Vec::into_iter(meant)
-            .flat_map(|it: Offered| {
-                let ids = it.grants.into_iter().enumerate();
-                ids.map(move |(at, id)| (id, at < it.rescinded))
-            })
-            .partition(|(_, asked)| *asked);
-        let rescinded = asked.len();
-        let grants = asked.into_iter().chain(open).map(|(id, _)| id).collect();
+    /// Notes a grant.
+    pub(super) fn grant(&mut self, id: GrantId, resources: Resources) {
+        let sum = self.all.add(&resources);
+        sum.expect("parts of an agent's total fit together");
         self.offered.push(Offered {
-            grants,
-            rest,
-            rescinded,
+            grants: Vec::from([(id, false)]),
+            rest: resources,
         });
-        self.offered.last_mut()
     }
 
-    /// Takes something off what is left of grants. Returns whether it was.
-    fn take(&mut self, grants: &GrantIds, part: &Resources) -> bool {
-        let taken = self.find(grants, part).map(|it| it.rest.subtract(part));
-        self.offered.retain(|it| !it.rest.is_empty());
-        taken.is_some_and(|taken| taken.is_ok())
+    /// Returns all that is granted and not accepted.
+    pub(super) fn offered(&self) -> &Resources {
+        &self.all
+    }
+
+    fn is_empty(&self) -> bool {
+        self.offered.is_empty() && self.used.is_empty()
+    }
+
+    /// Returns what is left of some grants together; `None` if nothing is.
+    fn rest(&self, grants: &GrantIds) -> Option<Resources> {
+        let mut named = self.offered.iter().filter(|it| it.is_any_of(grants));
+        let mut rest = named.next()?.rest.clone();
+        named.try_for_each(|it| rest.add(&it.rest)).ok()?;
+        Some(rest)
+    }
+
+    /// Puts something else in the place of a part of what is left of some grants, which are one
+    /// from then on. Returns whether it was a part; if not nothing has changed.
+    fn turn(&mut self, grants: &GrantIds, before: &Resources, after: &Resources) -> bool {
+        let rest = self.rest(grants).and_then(|it| turned(&it, before, after));
+        let Some((rest, all)) = rest.zip(turned(&self.all, before, after)) else {
+            return false;
+        };
+        let named = |it: &Offered| it.is_any_of(grants);
+        let (named, others) = self.offered.drain(..).partition(named);
+        self.offered = others;
+        self.all = all;
+        if !rest.is_empty() {
+            let grants = Vec::into_iter(named).flat_map(|it: Offered| it.grants);
+            let grants = grants.collect();
+            self.offered.push(Offered { grants, rest });
+        }
+        true
+    }
+
+    /// Returns what an accept takes off grants: of a shared volume one copy, which the framework
+    /// may have taken before, and which others are offered as well (RM-48, AL-31).
+    fn taken_by<'a>(&self, grants: &GrantIds, accepted: &'a Resources) -> Cow<'a, Resources> {
+        let rest = exclusive(accepted);
+        if let Cow::Borrowed(_) = rest {
+            return rest;
+        }
+        let mut with_copy = rest.clone().into_owned();
+        let fits = with_copy.add(&shared(accepted)).is_ok();
+        let left = self.rest(grants).filter(|_| fits);
+        match left.is_some_and(|left| left.contains(&with_copy)) {
+            true => Cow::Owned(with_copy),
+            false => rest,
+        }
+    }
+}
+
+impl Offered {
+    fn is_any_of(&self, grants: &GrantIds) -> bool {
+        self.grants.iter().any(|(id, _)| grants.contains(*id))
     }
 }
 
@@ -96,10 +131,8 @@ impl Agent {
     pub(super) fn free(&self) -> Option<Resources> {
         let mut free = self.total.clone();
         for held in self.held.values() {
-            for offered in &held.offered {
-                free.subtract(&offered.rest).ok()?;
-            }
-            free.subtract(&held.used).ok()?;
+            free.subtract(&held.all).ok()?;
+            free.subtract(&exclusive(&held.used)).ok()?;
         }
         Some(free).filter(|_| !self.uncountable)
     }
@@ -112,11 +145,12 @@ impl Agent {
         out: &mut Outbox<Never, Decision>,
     ) {
         let held = self.held.iter_mut().filter(|(whose, _)| of(whose));
-        for offered in held.flat_map(|(_, held)| &mut held.offered) {
-            for grant in offered.grants.iter().skip(offered.rescinded).copied() {
+        let offered = held.flat_map(|(_, held)| &mut held.offered);
+        for (grant, is_asked) in offered.flat_map(|it| &mut it.grants) {
+            if !core::mem::replace(is_asked, true) {
+                let grant = *grant;
                 out.emit(Decision::Rescind { grant, reason });
             }
-            offered.rescinded = offered.grants.len();
         }
     }
 
@@ -140,7 +174,9 @@ impl Agent {
                 ..
             } => {
                 let whose = (*framework, role.clone());
-                let was_offered = self.free_up(&whose, Some(grants), resources);
+                let held = self.held.entry(whose.clone()).or_default();
+                let taken = held.taken_by(grants, resources);
+                let was_offered = held.turn(grants, &taken, &Resources::new());
                 self.use_up(whose, resources);
                 was_offered
             }
@@ -201,10 +237,10 @@ impl Agent {
             return false;
         };
         let was_held = match grants {
-            Some(grants) => held.take(grants, what),
+            Some(grants) => held.turn(grants, what, &Resources::new()),
             None => held.used.subtract(what).is_ok(),
         };
-        if held.offered.is_empty() && held.used.is_empty() {
+        if held.is_empty() {
             self.held.remove(whose);
         }
         was_held
@@ -223,16 +259,16 @@ impl Agent {
         before: &Resources,
         after: &Resources,
     ) -> bool {
-        let held = self.held.get_mut(whose);
-        let Some(offered) = held.and_then(|held| held.find(grants, before)) else {
+        let total = turned(&self.total, before, after);
+        let Some((total, held)) = total.zip(self.held.get_mut(whose)) else {
             return false;
         };
-        let rest = turned(&offered.rest, before, after);
-        let both = rest.zip(turned(&self.total, before, after));
-        let is_there = both.is_some();
-        if let Some((rest, total)) = both {
-            offered.rest = rest;
+        let is_there = held.turn(grants, before, after);
+        if is_there {
             self.total = total;
+        }
+        if held.is_empty() {
+            self.held.remove(whose);
         }
         is_there
     }

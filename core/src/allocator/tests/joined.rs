@@ -1,4 +1,4 @@
-//! Several unanswered grants of one agent, and what cannot be told of them; changes that change
+//! Several unanswered grants of one agent, by themselves and answered together; changes that change
 //! less, or more, than they say.
 
 use alloc::vec;
@@ -46,32 +46,75 @@ fn who_is_barred_by_a_total_hears_of_a_conversion_into_one_more_copy_of_a_volume
 }
 
 #[test]
-fn who_declines_beside_a_grant_that_was_joined_with_a_used_one_waits_as_well() {
+fn who_declines_a_grant_together_with_a_used_one_waits_as_well() {
     let mut rig = Rig::new();
-    rig.agent(A0, "cpus:8").agent(A1, "cpus:8");
-    rig.used(B, A0, "cpus:4").used(C, A1, "cpus:8");
+    grants(&mut rig, &[4, 4]);
+    // It uses a part of one, and declines the rest with another that it did not touch.
+    rig.accepts_of(&[1], A, A0, "cpus:1");
+    rig.returns_of(&[1, 2], A, A0, "cpus:7");
+    assert_eq!(rig.says(), [""; 0], "or it would be offered it for ever");
+    assert_eq!(rig.until(3_000), ["3000 ms: 3: A on 0: cpus:7"]);
+    // Who used a part of both keeps its place.
+    rig.accepts_of(&[3], A, A0, "cpus:1");
+    rig.returns_of(&[3], A, A0, "cpus:6");
+    assert_eq!(rig.says(), ["4: A on 0: cpus:6"]);
+}
+
+#[test]
+fn what_expired_and_was_used_together_with_another_grant_is_a_leftover() {
+    let mut rig = expiring();
+    grants(&mut rig, &[4, 4]);
+    assert_eq!(rig.until(11_500), ["11000 ms: rescind 1: Expired"]);
+    rig.accepts_of(&[1, 2], A, A0, "cpus:1");
+    rig.returns_of(&[1, 2], A, A0, "cpus:7");
+    assert_eq!(rig.says(), ["3: A on 0: cpus:7"], "it waits for nothing");
+}
+
+#[test]
+fn numbers_that_would_be_there_twice_keep_grants_apart() {
+    // OF-10
+    let mut rig = Rig::with(Options {
+        most_offered: Some(crate::resources::Quantities::parse("ports:6").unwrap()),
+        ..Options::default()
+    });
+    rig.agent(A0, "cpus:4;ports:[1-5]").used(B, A0, "cpus:2");
     rig.framework(A, &["*"]);
-    assert_eq!(rig.says(), ["1: A on 0: cpus:4"]);
-    rig.ends(B, A0, "cpus:4");
-    assert_eq!(rig.says(), ["2: A on 0: cpus:4"]);
-    // It uses a part of one, and does not answer the other.
-    rig.accepts(A, A0, "cpus:1").returns(A, A0, "cpus:3", 0);
-    assert_eq!(rig.says(), ["3: A on 0: cpus:3"], "it keeps its place");
-    // C has more already, so it comes after A; but A wants nothing of this one.
-    rig.framework(C, &["*"]);
-    let mut turns = 0;
-    loop {
-        rig.returns(A, A0, "cpus:3", 0);
-        let said = rig.says();
-        if said.iter().any(|it| it.contains("C on 0: cpus:3")) {
-            break;
-        }
-        turns += 1;
-        assert!(
-            turns < 20,
-            "at one moment A is offered it again and again: {said:?}"
-        );
-    }
+    assert_eq!(rig.says(), ["1: A on 0: cpus:2;ports:[1-5]"]);
+    rig.ends(B, A0, "cpus:2");
+    assert_eq!(rig.says(), ["2: A on 0: cpus:2"]);
+    rig.tell(Change::Converted {
+        framework: A,
+        role: Role::any(),
+        agent: A0,
+        grants: ids(&[2]),
+        before: res("cpus:1"),
+        after: res("ports:[1-3]"),
+    });
+    // Each is returned by itself: it is about the first that is enough.
+    rig.returns_of(&[1, 2], A, A0, "cpus:2;ports:[1-5]");
+    rig.returns_of(&[1, 2], A, A0, "cpus:1;ports:[1-3]");
+    assert_eq!(rig.drf.stats().booked.to_string(), "");
+}
+
+#[test]
+fn a_conversion_that_is_refused_joins_nothing() {
+    let mut rig = expiring();
+    grants(&mut rig, &[4, 4]);
+    rig.tell(Change::Converted {
+        framework: A,
+        role: Role::any(),
+        agent: A0,
+        grants: ids(&[1, 2]),
+        before: res("cpus:5"),
+        after: res("cpus:9223372036854775"),
+    });
+    assert_eq!(
+        rig.until(60_000),
+        [
+            "11000 ms: rescind 1: Expired",
+            "12000 ms: rescind 2: Expired"
+        ]
+    );
 }
 
 #[test]

@@ -165,17 +165,18 @@ fn grants_that_cannot_be_counted_together_stay_apart() {
         framework: A,
         role: role("a"),
         agent: A0,
-        grants: whichever(),
+        grants: ids(&[2]),
         before: res(&format!("cpus:{most}")),
         after: res(&format!("cpus(a):{most}")),
     });
+    // Together they are too much: then it is about the first that is enough.
     for _ in 0..2 {
         rig.tell(Change::Returned {
             framework: A,
             role: role("a"),
             agent: A0,
             resources: res(&format!("cpus(a):{most}")),
-            grants: whichever(),
+            grants: ids(&[1, 2]),
             refuse: None,
         });
     }
@@ -264,6 +265,10 @@ fn any_change(seed: [u8; 8]) -> Change {
     let (before, after) = (res(&one(&BAGS, first)), res(&one(&BAGS, second)));
     let total = res(&one(&TOTALS, first));
     let active = bit % 2 == 0;
+    // Some that are there, some that are over and some that never were.
+    let numbers = [wait % 32, at % 8, of % 16].map(|id| GrantId(id.into()));
+    let some = GrantIds::collect(numbers.into_iter().take(1 + usize::from(who % 3)));
+    let some = some.expect("there is one at least");
     let traits = AgentTraits {
         hostname: one(&["x", "y"], bit),
         ..AgentTraits::default()
@@ -313,7 +318,7 @@ fn any_change(seed: [u8; 8]) -> Change {
             framework,
             role: in_role,
             agent,
-            grants: whichever(),
+            grants: some.clone(),
             resources: before,
         },
         16 | 17 => again_free(
@@ -330,7 +335,7 @@ fn any_change(seed: [u8; 8]) -> Change {
             framework,
             role: in_role,
             agent,
-            grants: whichever(),
+            grants: some.clone(),
             before: before.filter(|entry| !entry.is_shared()),
             after: after.filter(|entry| !entry.is_shared()),
         },
