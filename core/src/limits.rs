@@ -3,6 +3,9 @@
 
 use core::time::Duration;
 
+/// The greatest number that an operation of an agent may have: one a microsecond for eight years.
+pub const OPERATION_NUMBER: u64 = 1 << 48;
+
 /// The longest id, in bytes (RM-61).
 pub const ID_BYTES: usize = 255;
 /// The longest text of a person's making that is kept (names, messages), in bytes.

@@ -48,6 +48,8 @@ pub(super) struct Deletions {
     under_way: BTreeMap<Number, Time>,
     /// These could not be, and are tried again in the next life.
     failed: BTreeSet<Number>,
+    /// How full the disk was when it was last looked at, in thousandths.
+    permille: u16,
 }
 
 impl Deletions {
@@ -69,6 +71,12 @@ impl Deletions {
 impl Agent {
     /// Has deleted what has been kept for long enough, the oldest first.
     pub(super) fn on_disk_used(&mut self, cx: &mut Cx<'_>, permille: u16) {
+        self.deletions.permille = permille;
+        self.delete_old(cx);
+    }
+
+    fn delete_old(&mut self, cx: &mut Cx<'_>) {
+        let permille = self.deletions.permille;
         let age = allowed_age(self.config.gc_delay, self.config.gc_headroom, permille);
         let retired = self.state.retired();
         let surplus = retired.len().saturating_sub(limits::RETIRED_SANDBOXES);
@@ -105,6 +113,10 @@ impl Agent {
             self.persist(cx, AgentRecord::Collected { sandbox, at });
         } else {
             self.deletions.failed.insert(number);
+        }
+        // The next ones, once many are done: more may end in a minute than are deleted at a time.
+        if self.deletions.under_way.len() <= limits::DELETIONS / 2 {
+            self.delete_old(cx);
         }
     }
 }

@@ -289,6 +289,11 @@ impl Machine for Executor {
     }
 
     fn tick(&mut self, now: Time, out: &mut Out) {
+        if self.link == Link::Away && self.stage == Stage::Working {
+            // Its agent may have died before it ever answered (AG-19).
+            let until = now + self.config.recovery_timeout;
+            self.alone_until.get_or_insert(until);
+        }
         if let Some((_, wait)) = self.resend.filter(|(at, _)| *at <= now) {
             self.resend_all(now, wait, out);
         }
@@ -305,6 +310,10 @@ impl Machine for Executor {
     fn deadline(&self) -> Option<Time> {
         let exit_at = match self.stage {
             Stage::ShuttingDown(at) => Some(at),
+            // It begins to wait for its agent.
+            Stage::Working if self.link == Link::Away => {
+                Some(self.alone_until.unwrap_or(Time::ZERO))
+            }
             Stage::Working | Stage::Exited => None,
         };
         let resend_at = self.resend.map(|(at, _)| at);

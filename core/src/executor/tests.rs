@@ -308,6 +308,19 @@ fn an_executor_outlives_its_agent_for_a_while() {
 }
 
 #[test]
+fn an_executor_that_never_finds_its_agent_ends() {
+    // AG-19, FW-64: the agent died right after it was started
+    let mut node = Node::new();
+    assert_eq!(lines(&node.pass(secs(899))), NOTHING);
+    assert_eq!(lines(&node.pass(secs(1))), ["user: shutdown", "exit"]);
+    // So does one that is never answered.
+    let mut node = Node::new();
+    node.feed(Input::Connected { peer: AGENT });
+    assert_eq!(lines(&node.pass(secs(899))), NOTHING);
+    assert_eq!(lines(&node.pass(secs(1))), ["user: shutdown", "exit"]);
+}
+
+#[test]
 fn a_shutdown_waits_for_tasks_and_their_updates() {
     let mut node = Node::working();
     assert_eq!(lines(&node.feed(says(Event::Shutdown))), ["user: shutdown"]); // TK-88

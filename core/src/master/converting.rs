@@ -17,6 +17,7 @@ use super::{Cx, Master};
 use crate::allocator::Change;
 use crate::ids::PeerId;
 use crate::keys::AgentKey;
+use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::node::AgentInfo;
 use crate::protocol::operation::{Converted, OperationState, OperationStatus, Order, Owner, less};
@@ -30,6 +31,10 @@ pub(super) fn check_converted(
     info: &AgentInfo,
     told: &Converted,
 ) -> Result<(), String> {
+    if told.last > limits::OPERATION_NUMBER {
+        let last = told.last;
+        return Err(format!("no agent was ever given {last} operations"));
+    }
     let known = admission.map(|admission| &admission.converted);
     let newest = known.filter(|known| known.last > told.last).unwrap_or(told);
     newest.total(&info.resources).map_err(|why| {

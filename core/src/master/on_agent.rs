@@ -114,7 +114,13 @@ impl Master {
             return;
         }
         if let Some(key) = self.peers.agent(peer) {
-            // Asked again before it heard our answer.
+            // Asked again before it heard our answer. Meanwhile operations may have made something
+            // of what it has.
+            let admission = self.registry.agent(&self.agents[key].id);
+            let made = admission.map(|it| it.converted.clone()).unwrap_or_default();
+            if let Err(why) = check_converted(admission, &info, &made) {
+                return cx.tell_agent(peer, ToAgent::Refused(why));
+            }
             self.take_info(cx, key, info);
             self.tell_registered(cx, peer, key);
             return;

@@ -3,6 +3,7 @@
 //! Deliberately not here: letting in (`subscribing`), accepting (`accept`), confirmations
 //! (`updates`), and losing frameworks (`reachability`).
 
+use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
@@ -41,7 +42,7 @@ impl Master {
                 let refuse = effective_refusal(refuse);
                 self.on_accept(cx, key, &offers, operations, refuse);
             }
-            Call::Decline { offers, refuse } => self.on_decline(key, &offers, refuse),
+            Call::Decline { offers, refuse } => self.on_decline(cx, key, &offers, refuse),
             Call::Suppress { roles } => self.on_suppress(cx, key, roles),
             Call::Revive { roles } => self.on_revive(cx, key, roles),
             Call::Kill { task, grace } => self.on_kill(cx, key, task, grace),
@@ -100,7 +101,18 @@ impl Master {
     }
 
     /// Takes offers back that a framework does not want (OF-31). Unknown ones are ignored (OF-09).
-    fn on_decline(&mut self, key: FrameworkKey, offers: &[OfferId], refuse: Option<Duration>) {
+    fn on_decline(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: FrameworkKey,
+        offers: &[OfferId],
+        refuse: Option<Duration>,
+    ) {
+        if offers.len() > limits::OFFERS_PER_CALL {
+            let limit = limits::OFFERS_PER_CALL;
+            let text = format!("more than {limit} offers in one decline");
+            return self.reject(cx, key, CallKind::Decline, RejectKind::TooMany, text);
+        }
         let refuse = effective_refusal(refuse);
         for id in offers {
             match self.own_offer(key, id) {

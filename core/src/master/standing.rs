@@ -179,7 +179,9 @@ impl Master {
         let was_offered = self.agents[key].is_offered();
         let before = core::mem::replace(&mut self.agents[key].standing, standing);
         let is_offered = self.agents[key].is_offered();
-        let is_called_off = matches!(before, Standing::Draining(_)) && standing == Standing::Active;
+        // It turns tasks away from the first word of a drain on, whether that is over or not.
+        let is_drain = |it| matches!(it, Standing::Draining(_) | Standing::Drained);
+        let is_called_off = is_drain(before) && !is_drain(standing);
         if let (true, Some(peer)) = (is_called_off, self.agents[key].peer()) {
             cx.tell_agent(peer, ToAgent::Undrain);
         }

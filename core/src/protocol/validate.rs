@@ -244,6 +244,8 @@ pub fn check_framework(framework: &FrameworkInfo) -> Result<(), Reject> {
 
 /// Checks what a framework wants, against what it says about itself (OF-37, OF-41).
 pub fn check_wishes(framework: &FrameworkInfo, wishes: &Wishes) -> Result<(), Reject> {
+    // First: of more it would be dear to look at each.
+    check_size("wishes", wishes, limits::WISHES_BYTES)?;
     for role in &wishes.suppressed {
         check_own_role("a suppression", role, framework)?;
     }
@@ -253,11 +255,19 @@ pub fn check_wishes(framework: &FrameworkInfo, wishes: &Wishes) -> Result<(), Re
     for role in wishes.demands.keys() {
         check_own_role("a demand", role, framework)?;
     }
-    check_size("wishes", wishes, limits::WISHES_BYTES)
+    Ok(())
 }
 
 /// Checks the roles that a call names.
 pub fn check_named_roles(framework: &FrameworkInfo, roles: &[Role]) -> Result<(), Reject> {
+    let limit = limits::ROLES_PER_FRAMEWORK;
+    if roles.len() > limit {
+        return Err(Reject::TooMany {
+            what: "list of roles",
+            count: roles.len(),
+            limit,
+        });
+    }
     let mut roles = roles.iter();
     roles.try_for_each(|role| check_own_role("a wish", role, framework))
 }

@@ -285,10 +285,17 @@ impl Durable for Registry {
     type Record = RegistryOp;
 
     fn apply(&mut self, record: &RegistryOp) {
+        if let RegistryOp::Lead { at, .. }
+        | RegistryOp::Remove { at, .. }
+        | RegistryOp::Unreachable { at, .. }
+        | RegistryOp::FrameworkAway { at, .. }
+        | RegistryOp::EndFramework { at, .. } = record
+        {
+            self.last_time = self.last_time.max(*at);
+        }
         match record {
             RegistryOp::Lead { epoch, at } => {
                 self.epoch = self.epoch.max(*epoch);
-                self.last_time = self.last_time.max(*at);
                 self.frameworks.begin(*at);
             }
             RegistryOp::Admit { id, name, info } => self.agents.admit(id, name, info),

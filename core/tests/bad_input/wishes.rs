@@ -3,6 +3,7 @@
 
 use tepui_core::constraints::{Constraint, Constraints, Predicate, Selector};
 use tepui_core::demand::Demand;
+use tepui_core::ids::OfferId;
 use tepui_core::limits;
 use tepui_core::machine::Output;
 use tepui_core::master::Effect;
@@ -13,7 +14,7 @@ use tepui_core::resources::Quantities;
 use tepui_core::roles::Role;
 
 use super::Catalogue;
-use super::stage::{FRAMEWORK, SILENT, Stage, framework_id, framework_info, task_id};
+use super::stage::{FRAMEWORK, SILENT, Stage, framework_id, framework_info, master_id, task_id};
 
 /// What is wrong, of which kind that is, and how it is made so.
 type Rule = (
@@ -171,6 +172,27 @@ fn calls(catalogue: &mut Catalogue) {
         rejects(call, of, foreign);
         catalogue.note("a call names one's own roles", place);
     }
+    let web = framework_info("f").roles[0].clone();
+    let many = || vec![web.clone(); limits::ROLES_PER_FRAMEWORK + 1];
+    for (place, call, of) in [
+        (
+            "suppress",
+            Call::Suppress { roles: many() },
+            CallKind::Suppress,
+        ),
+        ("revive", Call::Revive { roles: many() }, CallKind::Revive),
+    ] {
+        rejects(call, of, RejectKind::TooMany);
+        catalogue.note("a call names 1024 roles at most", place);
+    }
+    let ids = 0..=limits::OFFERS_PER_CALL as u64;
+    let offers = ids.map(|n| OfferId::numbered(&master_id(), n)).collect();
+    let call = Call::Decline {
+        offers,
+        refuse: None,
+    };
+    rejects(call, CallKind::Decline, RejectKind::TooMany);
+    catalogue.note("10000 offers are declined at most", "decline");
     let tasks = (0..=limits::RECONCILED_PER_CALL).map(|n| (task_id(&format!("t{n}")), None));
     let tasks = tasks.collect();
     rejects(

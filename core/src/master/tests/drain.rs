@@ -153,7 +153,8 @@ fn an_agent_is_drained_when_the_last_end_is_confirmed() {
     assert_eq!(t.offers(), []);
     let agent = t.agent.clone();
     let outs = t.order(operator::Call::Reactivate { agent });
-    assert_eq!(outs, [t.set(Standing::Active)]);
+    let undrain = to_agent(t.peer, ToAgent::Undrain);
+    assert_eq!(outs, [t.set(Standing::Active), undrain], "or it takes none");
     assert_eq!(t.offers()[0].resources, resources("cpus:4"));
 }
 

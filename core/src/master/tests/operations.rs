@@ -614,6 +614,13 @@ fn an_agent_that_has_forgotten_or_shrunk_is_refused() {
         why.starts_with("the agent has less than what operations"),
         "{why}"
     );
+    let mut beyond = made(3);
+    beyond.last = u64::MAX;
+    let why = refused(return_of(&mut world, "cpus:4", Some(beyond)).1);
+    assert_eq!(
+        why,
+        "no agent was ever given 18446744073709551615 operations"
+    );
     assert_eq!(
         world.master.registry().agent(&agent_id(0)),
         registry.agent(&agent_id(0))
@@ -625,6 +632,30 @@ fn an_agent_that_has_forgotten_or_shrunk_is_refused() {
         (total.cpus(), total.contains(&reserved("cpus", 3))),
         (Milli::from_units(6), true)
     );
+}
+
+#[test]
+fn who_registers_again_with_less_loses_nothing_that_operations_made() {
+    // PR-01, OF-14: over the same connection, as when the first answer took long
+    let mut o = offered("cpus:4");
+    o.accept(vec![named("a", Conversion::Reserve(reserved("cpus", 3)))]);
+    let before = o.world.master.registry().clone();
+    let agent = agent_info("cpus:2");
+    let message = ToMaster::Register { agent };
+    let outs = o.world.agent_says(o.agent_peer, message);
+    let is_refused = |out: &Out| {
+        matches!(
+            out,
+            Output::Effect(Effect::Agent {
+                message: ToAgent::Refused(_),
+                ..
+            })
+        )
+    };
+    assert!(outs.iter().any(is_refused), "{outs:?}");
+    assert_eq!(*o.world.master.registry(), before);
+    let total = o.world.master.view().agents()[0].total.clone();
+    assert!(total.contains(&reserved("cpus", 3)), "{total}");
 }
 
 #[test]

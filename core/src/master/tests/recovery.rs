@@ -42,6 +42,22 @@ fn the_registry_is_what_its_records_say() {
 }
 
 #[test]
+fn no_leadership_begins_before_anything_that_is_recorded() {
+    // Or what timed out would begin to be waited for once more.
+    let mut world = World::new();
+    let (peer, _) = world.framework("web");
+    let (agent, _) = world.agent("one", "cpus:4");
+    world.now = world.now + Duration::from_secs(86_400);
+    let away = world.now;
+    world.lose(peer);
+    assert_eq!(world.master.registry().last_time(), away);
+    world.lose(agent);
+    world.pass(Duration::from_secs(3_600));
+    assert!(world.master.registry().unreachable() > 0);
+    assert!(world.master.registry().last_time() > away);
+}
+
+#[test]
 #[should_panic(expected = "epoch 1 does not rise above 1")]
 fn an_epoch_is_used_once() {
     World::recovered(1, registry());
