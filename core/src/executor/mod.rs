@@ -20,7 +20,7 @@ use core::time::Duration;
 pub use self::hosted::{Hosted, Logic};
 pub use self::interface::{Config, Effect, Input};
 pub use self::user::{Report, UserCall, UserEvent};
-use crate::ids::{AgentId, PeerId, TaskId};
+use crate::ids::{AgentId, PeerId, TaskId, UpdateId};
 use crate::limits;
 use crate::machine::{Machine, Never, Outbox};
 use crate::mutant::{Mutant, planted};
@@ -97,6 +97,13 @@ impl Executor {
     /// Returns whether the agent knows the executor on a live connection.
     pub fn is_subscribed(&self) -> bool {
         matches!(self.link, Link::Subscribed(_))
+    }
+
+    /// Visits the updates that the agent has not confirmed, oldest first.
+    pub fn unacknowledged(&self) -> impl Iterator<Item = UpdateId> + '_ {
+        self.unacknowledged
+            .iter()
+            .filter_map(|status| status.update)
     }
 
     /// Lists the tasks that are not over, or whose end the agent does not know.

@@ -81,6 +81,8 @@ struct Process {
     pid: u32,
     fate: Fate,
     is_deaf: bool,
+    /// Whether the disk was lost of the agent that launched it.
+    is_foreign: bool,
     state: State,
 }
 
@@ -97,6 +99,8 @@ pub(super) struct Containers {
     /// The agent hears things in order.
     told: Time,
     pids: u32,
+    /// What ran and was not known to the agent when it was back, though it had launched it.
+    unknown: Option<ContainerId>,
     /// What running programs use.
     cpus: Milli,
 }
@@ -112,6 +116,7 @@ impl Containers {
             listener: None,
             told: Time::ZERO,
             pids: 0,
+            unknown: None,
             cpus: Milli::ZERO,
         }
     }
@@ -171,6 +176,17 @@ impl Containers {
         };
         self.ended(id, Exit::Signal(SIGSEGV), None, shared);
         true
+    }
+
+    /// The agent can know nothing any more of what it has launched.
+    pub(super) fn lose_agent(&mut self) {
+        let processes = self.processes.values_mut();
+        processes.for_each(|process| process.is_foreign = true);
+    }
+
+    /// Returns what ran and was not known to the agent when it was back, though it had launched it.
+    pub(super) fn take_unknown(&mut self) -> Option<ContainerId> {
+        self.unknown.take()
     }
 
     /// Ends all that starts or runs, and nobody sees how. What had ended by then is still known.
@@ -265,6 +281,7 @@ impl Containers {
             pid: self.pids,
             fate,
             is_deaf: self.rng.chance(1, DEAF_ONE_IN),
+            is_foreign: false,
             state: State::Starting,
         };
         let known = self.processes.insert(id.clone(), process);
@@ -347,6 +364,9 @@ impl Containers {
     fn recover(&mut self, known: Vec<ContainerId>, shared: &mut Shared) {
         self.processes.retain(|id, p| {
             let keeps = known.contains(id);
+            if !keeps && is_alive(p.state) && !p.is_foreign {
+                self.unknown.get_or_insert_with(|| id.clone());
+            }
             if !keeps && p.state == State::Running {
                 self.cpus = minus(self.cpus, p.cpus);
                 self.executors.end(p.pid, shared);

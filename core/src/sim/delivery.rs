@@ -159,7 +159,8 @@ impl World {
             Frame::Garbled => return self.refuse(client, peer, End::Client, GARBLED),
         };
         if let Some(one) = self.frameworks[at(n)].of_life(life) {
-            one.node.handle(input, &mut self.shared, |_| {});
+            let heard = one.hear(input, &mut self.shared);
+            self.note(client, heard);
         }
         self.flush_framework(n);
     }
@@ -265,11 +266,15 @@ impl World {
                 }
                 agent::Effect::Container(command) => {
                     let is_launch = matches!(command, ContainerCommand::Launch { .. });
+                    let is_recovery = matches!(command, ContainerCommand::Recover { .. });
                     self.at_containers(n, |containers, shared| {
                         containers.command(command, shared);
                     });
                     if is_launch {
                         self.check_containers(n);
+                    }
+                    if is_recovery {
+                        self.check_adoption(n);
                     }
                 }
                 agent::Effect::Disconnect { peer, .. } if Net::server(peer) == Name::Agent(n) => {
@@ -285,11 +290,7 @@ impl World {
                     net.send(now, peer, End::Server, encode(&event), queue);
                 }
                 agent::Effect::Stop { reason: _ } | agent::Effect::Left => {
-                    // Whoever supervises it starts it again.
-                    let mut rng = self.orders.fork();
-                    self.crash(Name::Agent(n), &mut rng);
-                    self.plan_restart(Name::Agent(n), Duration::from_secs(5));
-                    return;
+                    return self.on_agent_stopped(n);
                 }
             }
         }

@@ -6,8 +6,11 @@
 //! tasks ([`super::workload`]).
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::chance::{Purpose, stream};
+use super::check::confirmed;
 use super::delivery::{GARBLED, decode, encode};
 use super::fault::Kind;
 use super::log::Entry;
@@ -18,7 +21,7 @@ use super::queue::{End, Event, Frame, Name};
 use super::workload::{Manner, Runs};
 use super::world::Link;
 use crate::executor::{Config, Effect, Hosted, Input};
-use crate::ids::{ContainerId, ExecutorId, FrameworkId, PeerId};
+use crate::ids::{ContainerId, ExecutorId, FrameworkId, PeerId, UpdateId};
 use crate::machine::Outbox;
 use crate::resources::Milli;
 use crate::rng::Rng;
@@ -46,6 +49,15 @@ struct Seat {
     dials: Rng,
 }
 
+impl Seat {
+    /// Lists the updates that the agent has not confirmed.
+    fn unconfirmed(&self) -> Vec<UpdateId> {
+        let machine = self.node.machine();
+        let updates = machine.map(|hosted| hosted.executor().unacknowledged());
+        updates.into_iter().flatten().collect()
+    }
+}
+
 /// The executors that run on one agent.
 #[derive(Debug)]
 pub(super) struct Executors {
@@ -56,6 +68,8 @@ pub(super) struct Executors {
     odd_one_in: u64,
     net: Net,
     seats: BTreeMap<u32, Seat>,
+    /// The first thing that one of them has done and should not have.
+    violation: Option<String>,
 }
 
 impl Executors {
@@ -69,7 +83,13 @@ impl Executors {
             odd_one_in: options.faults.odd_executor_one_in,
             net: Net::new(Name::Agent(agent), DELAY, seed),
             seats: BTreeMap::new(),
+            violation: None,
         }
+    }
+
+    /// Returns what one of them has done and should not have.
+    pub(super) fn take_violation(&mut self) -> Option<String> {
+        self.violation.take()
     }
 
     fn name(&self, n: u32) -> Name {
@@ -222,7 +242,12 @@ impl Executors {
             Frame::Open | Frame::Bytes(_) | Frame::Garbled | Frame::Close => return Turn::Runs,
         };
         if let Some(seat) = self.seats.get_mut(&n) {
+            let said = confirmed::said(&input);
+            let before = seat.unconfirmed();
             seat.node.handle(input, shared, |_| {});
+            if let Err(problem) = confirmed::check(&before, said, &seat.unconfirmed()) {
+                self.violation.get_or_insert(problem);
+            }
         }
         self.flush(n, shared)
     }

@@ -9,8 +9,8 @@ use core::fmt;
 use core::time::Duration;
 
 use super::chance::{Purpose, stream};
-use super::options::Span;
 use super::queue::Name;
+pub use super::weights::Faults;
 use crate::rng::Rng;
 use crate::time::Time;
 
@@ -83,11 +83,13 @@ pub enum Kind {
     ClockStep,
     /// The machine of an agent ends with all that runs on it, and comes back.
     Reboot,
+    /// An operator says that an agent is gone, whether or not it is; another takes its place.
+    MarkedGone,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::MasterCrash,
         Self::AgentCrash,
         Self::LostTail,
@@ -121,6 +123,7 @@ impl Kind {
         Self::Pause,
         Self::ClockStep,
         Self::Reboot,
+        Self::MarkedGone,
     ];
 
     /// Returns its name in reports and logs.
@@ -159,6 +162,7 @@ impl Kind {
             Self::Pause => "pause",
             Self::ClockStep => "clock-step",
             Self::Reboot => "reboot",
+            Self::MarkedGone => "marked-gone",
         }
     }
 
@@ -172,7 +176,8 @@ impl Kind {
             | Self::DiskLoss
             | Self::Vanish
             | Self::ExecutorCrash
-            | Self::Reboot => (1, agents),
+            | Self::Reboot
+            | Self::MarkedGone => (1, agents),
             Self::Cut
             | Self::CutOutgoing
             | Self::CutIncoming
@@ -238,166 +243,6 @@ impl Fault {
     }
 }
 
-/// What goes wrong, and how often. The weights say how often one kind happens beside the others;
-/// a kind of weight zero never happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Faults {
-    /// The time between two faults; `None` is a healthy cluster.
-    pub every: Option<Span>,
-    /// How long a fault lasts: a node is down or cut off, a disk is stuck.
-    pub lasting: Span,
-    /// The master crashes and comes back.
-    pub master_crash: u64,
-    /// An agent crashes and comes back; its containers go on meanwhile.
-    pub agent_crash: u64,
-    /// An agent crashes and loses its disk: it comes back as a new one, and its containers end.
-    pub disk_loss: u64,
-    /// An agent or a framework is cut off, in both directions or in one.
-    pub cut: u64,
-    /// All agents are cut off, or all frameworks, or each client in a direction of its own.
-    pub class_cut: u64,
-    /// A client's messages take long, or it reads slowly until the master gives it up.
-    pub slow: u64,
-    /// Nothing gets through to a client, or to some of them, and all of it later.
-    pub clog: u64,
-    /// A message is changed on its way.
-    pub garble: u64,
-    /// All connections end at once, and everybody comes back.
-    pub reset: u64,
-    /// A journal makes nothing durable for a while.
-    pub stall: u64,
-    /// A container's end is not recorded.
-    pub vanish: u64,
-    /// The program of an executor crashes.
-    pub executor_crash: u64,
-    /// A framework crashes and another scheduler comes in its place, or beside it.
-    pub failover: u64,
-    /// The master loses the lead, and goes on for a while beside its successor.
-    pub lost_lead: u64,
-    /// A journal takes long for everything, for a while.
-    pub slow_disk: u64,
-    /// A journal can write no more, and its node ends and is started again.
-    pub disk_failure: u64,
-    /// A node does nothing for a while.
-    pub pause: u64,
-    /// A node ends, and comes back with its wall clock set by up to an hour, either way.
-    pub clock_step: u64,
-    /// An agent's machine ends and comes back, without what ran on it.
-    pub reboot: u64,
-    /// One program in so many is stopped for using too much memory; zero is none.
-    pub breach_one_in: u64,
-    /// One container in so many cannot be started; zero is none.
-    pub launch_failure_one_in: u64,
-    /// One executor in so many misbehaves; zero is none.
-    pub odd_executor_one_in: u64,
-}
-
-impl Faults {
-    /// Describes a healthy cluster.
-    pub const fn none() -> Self {
-        Self {
-            every: None,
-            lasting: Span::secs(1, 30),
-            master_crash: 0,
-            agent_crash: 0,
-            disk_loss: 0,
-            cut: 0,
-            class_cut: 0,
-            slow: 0,
-            clog: 0,
-            garble: 0,
-            reset: 0,
-            stall: 0,
-            vanish: 0,
-            executor_crash: 0,
-            failover: 0,
-            lost_lead: 0,
-            slow_disk: 0,
-            disk_failure: 0,
-            pause: 0,
-            clock_step: 0,
-            reboot: 0,
-            breach_one_in: 0,
-            launch_failure_one_in: 0,
-            odd_executor_one_in: 0,
-        }
-    }
-
-    /// Draws what goes wrong from a seed: each kind of fault may be missing, so that the seeds
-    /// differ in kind and not only in order.
-    pub fn drawn(seed: u64) -> Self {
-        let mut rng = stream(seed, Purpose::Weights, Name::Master);
-        let mut weight = || rng.below(4);
-        let [master_crash, agent_crash, cut, stall, vanish] = core::array::from_fn(|_| weight());
-        let [class_cut, slow, clog, garble, reset] = core::array::from_fn(|_| weight());
-        let disk_loss = weight() / 2;
-        let mean = 2 + rng.below(20);
-        let mut faults = Self {
-            every: Some(Span::secs(mean / 2, mean + mean / 2)),
-            lasting: Span::millis(100, 1_000 << rng.below(8)),
-            master_crash,
-            agent_crash,
-            disk_loss,
-            cut,
-            class_cut: class_cut / 2,
-            slow,
-            clog,
-            garble: garble / 2,
-            reset: reset / 2,
-            stall,
-            vanish,
-            breach_one_in: rng.below(3) * 10,
-            launch_failure_one_in: rng.below(3) * 10,
-            executor_crash: rng.below(4),
-            odd_executor_one_in: rng.below(3) * 2,
-            failover: rng.below(3),
-            lost_lead: rng.below(3),
-            ..Self::none()
-        };
-        faults.slow_disk = rng.below(3);
-        faults.disk_failure = rng.below(3);
-        faults.pause = rng.below(4);
-        faults.clock_step = rng.below(3);
-        faults.reboot = rng.below(3);
-        faults
-    }
-
-    /// Kinds that have a weight in common, each as likely as the others.
-    fn weights(&self) -> [(&'static [Kind], u64); 19] {
-        [
-            (&[Kind::MasterCrash], self.master_crash),
-            (&[Kind::AgentCrash], self.agent_crash),
-            (&[Kind::DiskLoss], self.disk_loss),
-            (&[Kind::Cut, Kind::CutOutgoing, Kind::CutIncoming], self.cut),
-            (
-                &[Kind::AgentsCut, Kind::FrameworksCut, Kind::AsymmetricCut],
-                self.class_cut,
-            ),
-            (&[Kind::Slow, Kind::SlowReader], self.slow),
-            (&[Kind::Clog, Kind::Swizzle], self.clog),
-            (&[Kind::Garble], self.garble),
-            (&[Kind::Reset], self.reset),
-            (&[Kind::Stall], self.stall),
-            (&[Kind::Vanish], self.vanish),
-            (&[Kind::ExecutorCrash], self.executor_crash),
-            (&[Kind::LostLead], self.lost_lead),
-            (&[Kind::SlowDisk], self.slow_disk),
-            (&[Kind::DiskFailure], self.disk_failure),
-            (&[Kind::Pause], self.pause),
-            (&[Kind::ClockStep], self.clock_step),
-            (&[Kind::Reboot], self.reboot),
-            (
-                &[
-                    Kind::FrameworkCrash,
-                    Kind::SecondInstance,
-                    Kind::FailoverStorm,
-                ],
-                self.failover,
-            ),
-        ]
-    }
-}
-
 /// Where faults come from.
 #[derive(Debug)]
 pub(super) enum Source {
@@ -452,7 +297,7 @@ impl Draws {
     fn take(&mut self, agents: u32, frameworks: u32) -> Option<Fault> {
         let at = self.due?;
         let rng = &mut self.rng;
-        let kind = kind(&self.faults, rng);
+        let kind = self.faults.kind(rng);
         let lasting = self.faults.lasting.draw(rng);
         let (chance, victim) = (rng.next_u64(), rng.next_u64());
         self.plan(at);
@@ -479,26 +324,13 @@ impl Draws {
     }
 }
 
-fn kind(faults: &Faults, rng: &mut Rng) -> Option<Kind> {
-    let weights = faults.weights();
-    let mut drawn = rng.below(weights.iter().map(|(_, weight)| weight).sum());
-    let one = rng.next_u64();
-    for (kinds, weight) in weights {
-        if drawn < weight {
-            let one = Rng::new(one).below(kinds.len() as u64) as usize;
-            return kinds.get(one).copied();
-        }
-        drawn -= weight;
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use alloc::collections::BTreeSet;
     use alloc::vec::Vec;
 
     use super::*;
+    use crate::sim::options::Span;
 
     fn all() -> Faults {
         Faults {
@@ -522,6 +354,7 @@ mod tests {
             pause: 1,
             clock_step: 1,
             reboot: 1,
+            marked_gone: 1,
             ..Faults::none()
         }
     }

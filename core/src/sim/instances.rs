@@ -11,9 +11,11 @@ use core::fmt;
 use core::time::Duration;
 
 use super::chance::{Purpose, stream};
+use super::check::kills::Wanted;
+use super::check::{Broken, leaders};
 use super::delivery::encode;
 use super::fault::Kind;
-use super::node::Node;
+use super::node::{Node, Shared};
 use super::options::Span;
 use super::queue::{End, Event, Name};
 use super::tap::{Known, Mode, Tap, User};
@@ -22,6 +24,7 @@ use super::world::{Link, World, at};
 use crate::ids::{FrameworkId, PeerId};
 use crate::machine::Outbox;
 use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::scheduler as protocol;
 use crate::rng::Rng;
 use crate::scheduler::{self, Effect, Hosted, Logic};
 
@@ -38,6 +41,34 @@ pub(super) type Make = Box<dyn Fn(u32) -> Box<dyn Logic>>;
 pub(super) struct Instance {
     pub(super) node: Node<Hosted<Tap>>,
     pub(super) link: Link,
+    /// The newest leadership that it has heard of.
+    seen: u64,
+    /// What it was asked to end.
+    kills: Wanted,
+}
+
+impl Instance {
+    /// Hears a master; returns what it should not have believed.
+    pub(super) fn hear(
+        &mut self,
+        input: scheduler::Input,
+        shared: &mut Shared,
+    ) -> Result<(), Broken> {
+        let mut speaks = None;
+        if let scheduler::Input::Master {
+            event: protocol::Event::Subscribed { epoch, .. },
+            ..
+        } = &input
+        {
+            speaks = Some(*epoch);
+        }
+        self.node.handle(input, shared, |_| {});
+        let hosted = self.node.machine();
+        let believes = hosted.is_some_and(|hosted| hosted.scheduler().is_subscribed());
+        let checked = leaders::check_belief(speaks, self.seen, believes);
+        self.seen = self.seen.max(speaks.unwrap_or(0));
+        checked
+    }
 }
 
 /// A framework.
@@ -152,7 +183,12 @@ impl World {
         node.start(Hosted::new(config, tap), Outbox::new(), &mut self.shared);
         let (name, life) = (seat.name, node.life);
         let link = Link::Down;
-        seat.instances.push(Instance { node, link });
+        seat.instances.push(Instance {
+            node,
+            link,
+            seen: 0,
+            kills: Wanted::default(),
+        });
         self.plan_dial(name, life, BEGIN);
     }
 
@@ -230,6 +266,7 @@ impl World {
         for one in &mut seat.instances {
             if let Some(hosted) = one.node.machine_mut() {
                 seat.known.note(hosted.logic_mut());
+                one.kills.wants(hosted.logic_mut().take_kills());
             }
         }
         let lives = seat.instances.iter();
@@ -245,6 +282,7 @@ impl World {
             let Some(effect) = one.node.release(&mut self.shared) else {
                 break;
             };
+            one.kills.saw(&effect);
             let link = one.link;
             let now = self.shared.now;
             let queue = &mut self.shared.queue;
@@ -261,6 +299,12 @@ impl World {
                 // The machine with a logic inside keeps these to itself.
                 Effect::User(_) => {}
             }
+        }
+        if let Some(one) = self.frameworks[at(n)].of_life(life) {
+            let hosted = one.node.machine();
+            let is_subscribed = hosted.is_some_and(|hosted| hosted.scheduler().is_subscribed());
+            let checked = one.kills.check(is_subscribed);
+            self.note(Name::Framework(n), checked);
         }
         let seat = &mut self.frameworks[at(n)];
         if seat.info.id.is_none() {

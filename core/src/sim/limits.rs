@@ -1,13 +1,14 @@
-//! An operator who limits what the built-in frameworks may have together.
+//! An operator who limits what the built-in frameworks may have together, and says that agents are
+//! gone.
 //!
-//! Part of the world. He asks each master that does not know of it: a registry may have lost it
-//! with what was not durable.
+//! Part of the world. He sets limits with each master that does not know of them: a registry may
+//! have lost them with what was not durable.
 
 use alloc::format;
 
 use super::options::Options;
 use super::queue::Name;
-use super::world::World;
+use super::world::{World, at};
 use crate::auth::{PeerRole, Principal};
 use crate::ids::RequestId;
 use crate::master::Input;
@@ -35,22 +36,41 @@ impl World {
         if is_known || limits.iter().next().is_none() {
             return;
         }
-        let peer = self.net.outside();
-        let principal = Principal {
-            role: PeerRole::Operator,
-            name: "operator".into(),
-        };
         let quota = Quota {
             limits,
             ..Quota::default()
         };
         let team = Role::new(TEAM).expect("a literal that is a role");
+        self.order(Call::UpdateQuota {
+            quotas: [(team, quota)].into(),
+            force: true,
+        });
+    }
+
+    /// Lets an operator say that an agent is gone. Returns whether the master knows one.
+    pub(super) fn mark_gone(&mut self, n: u32) -> bool {
+        let master = self.master.machine();
+        let hostname = &self.agents[at(n)].info.hostname;
+        let agents = master.map(|master| master.view().agents());
+        let mut agents = agents.into_iter().flatten();
+        let Some(row) = agents.find(|row| row.info.hostname == *hostname) else {
+            return false;
+        };
+        self.agents[at(n)].marked_gone = true;
+        self.order(Call::MarkGone { agent: row.id });
+        true
+    }
+
+    /// Gives the master an order, over a connection that is made for it.
+    fn order(&mut self, call: Call) {
+        let peer = self.net.outside();
+        let principal = Principal {
+            role: PeerRole::Operator,
+            name: "operator".into(),
+        };
         let request = Request {
             id: RequestId(1),
-            call: Call::UpdateQuota {
-                quotas: [(team, quota)].into(),
-                force: true,
-            },
+            call,
             after: None,
         };
         for input in [

@@ -75,6 +75,7 @@ mod options;
 mod partition;
 mod pause;
 mod plan;
+mod population;
 mod property;
 mod queue;
 mod report;
@@ -86,6 +87,7 @@ mod text;
 mod trace;
 mod trouble;
 mod watchers;
+mod weights;
 pub mod workload;
 mod world;
 
@@ -305,6 +307,37 @@ impl Sim {
             }
         }
         Ok(self.world.shared.now.since(begin))
+    }
+
+    /// Keeps offers from all schedulers but those of some more frameworks, which always want more,
+    /// and compares what they get.
+    ///
+    /// # Panics
+    ///
+    /// If an assertion of a machine does not hold.
+    pub fn compete(&mut self) -> Result<(), Violation> {
+        self.world.set_mode(Mode::Quiet);
+        self.world.mode = Mode::Working;
+        let task = self.world.options.demand.task.clone();
+        let names = (1..=check::fairness::FRAMEWORKS).map(|n| alloc::format!("backlogged-{n}"));
+        let names: Vec<Name> = names
+            .map(|name| {
+                let logic = workload::Backlogged::new(name.as_str(), task.clone());
+                self.framework(FrameworkInfo::new(name), Box::new(logic))
+            })
+            .collect();
+        self.advance(check::fairness::CONTEST)?;
+        let mut looks: Vec<Vec<usize>> = Vec::new();
+        for _ in 0..check::fairness::LOOKS {
+            self.advance(LOOK)?;
+            let counts = names.iter().map(|name| {
+                let told = self.told(*name).into_iter();
+                told.filter(|(_, state)| !state.is_terminal()).count()
+            });
+            looks.push(counts.collect());
+        }
+        let checked = check::fairness::check(self.world.agents.len(), &looks);
+        checked.map_err(|(property, problem)| self.world.violates(property, problem))
     }
 
     fn finished(&self, framework: Name) -> u64 {

@@ -326,9 +326,15 @@ impl Net {
         PeerId(self.made)
     }
 
-    /// The server of all connections up to one is gone without a word.
-    pub(super) fn crash_upto(&mut self, now: Time, last: PeerId, rng: &mut Rng, queue: &mut Queue) {
-        for (peer, link) in self.links.range_mut(..=last) {
+    /// The server of some connections is gone without a word.
+    pub(super) fn crash_those(
+        &mut self,
+        now: Time,
+        is_dead: impl Fn(PeerId) -> bool,
+        rng: &mut Rng,
+        queue: &mut Queue,
+    ) {
+        for (peer, link) in self.links.iter_mut().filter(|(peer, _)| is_dead(**peer)) {
             link.server.open = false;
             link.tell(*peer, End::Server, now, queue);
             let noticed = now + NOTICE.draw(rng);

@@ -40,6 +40,10 @@ pub struct Options {
     pub silent: u32,
     /// How many frameworks beside these say what they should not.
     pub nonsense: u32,
+    /// How many frameworks beside these end while what they run goes on.
+    pub leaving: u32,
+    /// How many frameworks beside these keep volumes, if agents have disks.
+    pub keepers: u32,
     /// How many operators follow the master by its events.
     pub watchers: u32,
     /// How many events the master keeps for them.
@@ -68,6 +72,9 @@ pub struct Options {
     /// How long the tasks of a built-in framework go on while it is away (FW-04). A framework that
     /// stays away for longer is over, and so is its scheduler when it returns.
     pub failover_timeout: Duration,
+    /// How long an executor may take to subscribe, and then to say something of a task, before it
+    /// is asked again, or ended (TK-47).
+    pub executor_registration_timeout: Duration,
     /// How long a node waits before it dials again.
     pub redial: Span,
     /// What the built-in frameworks may have together: then each is in a role of its own below
@@ -97,26 +104,45 @@ pub struct Machine {
 
 /// Makes an allocator from a seed, each time that a master begins.
 #[derive(Clone)]
-pub struct Policy(Arc<dyn Fn(u64) -> Box<dyn Allocator> + Send + Sync>);
+pub struct Policy {
+    make: Arc<dyn Fn(u64) -> Box<dyn Allocator> + Send + Sync>,
+    lease: Option<Duration>,
+}
 
 impl Policy {
     /// Wraps what makes the allocator.
     pub fn new(make: impl Fn(u64) -> Box<dyn Allocator> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(make))
+        let (make, lease) = (Arc::new(make), None);
+        Self { make, lease }
     }
 
     /// Takes the allocator of the library with these options, each time with another seed.
     pub fn drf(options: drf::Options) -> Self {
-        Self::new(move |seed| {
+        let lease = options.lease;
+        let policy = Self::new(move |seed| {
             Box::new(Drf::new(drf::Options {
                 seed,
                 ..options.clone()
             }))
+        });
+        Self { lease, ..policy }
+    }
+
+    /// Takes the allocator of the library, whose offers are good for so long.
+    pub(super) fn leasing(lease: Option<Duration>) -> Self {
+        Self::drf(drf::Options {
+            lease,
+            ..drf::Options::default()
         })
     }
 
+    /// Returns how long an offer is good; `None` is for ever, or not known.
+    pub(super) fn lease(&self) -> Option<Duration> {
+        self.lease
+    }
+
     pub(super) fn make(&self, seed: u64) -> Box<dyn Allocator> {
-        (self.0)(seed)
+        (self.make)(seed)
     }
 }
 
@@ -137,6 +163,8 @@ impl Options {
             greedy: 0,
             silent: 0,
             nonsense: 0,
+            leaving: 0,
+            keepers: 0,
             watchers: 0,
             events_kept: limits::EVENTS,
             agent_resources,
@@ -150,6 +178,7 @@ impl Options {
             max_missed_pings: 5,
             agent_reregister_timeout: Duration::from_secs(600),
             failover_timeout: Duration::from_secs(7 * 24 * 3600),
+            executor_registration_timeout: Duration::from_secs(60),
             redial: Span::millis(100, 1_000),
             limits: Ceilings::new(),
             drift: 0,
@@ -225,7 +254,33 @@ impl Options {
         }
         options.watchers = draw(3) as u32;
         options.events_kept = 1 << draw(10);
+        options.draw_patience(&mut rng);
         options
+    }
+
+    /// Draws how long everybody waits, and who else there is.
+    fn draw_patience(&mut self, rng: &mut Rng) {
+        let mut draw = |bound| rng.below(bound);
+        self.demand.endless_one_in = draw(3) * 4;
+        self.demand.kill_early_one_in = draw(3) * 6;
+        // Some wait for longer than agents do, and some less.
+        if draw(2) == 0 {
+            self.demand.patience = Duration::from_secs(10 << draw(7));
+        }
+        if draw(2) == 0 {
+            self.executor_registration_timeout = Duration::from_secs(2 << draw(6));
+        }
+        if draw(2) == 0 {
+            let lease = Duration::from_secs(5 << draw(5));
+            self.allocator = Policy::leasing(Some(lease));
+        }
+        self.leaving = u32::from(draw(4) == 0);
+        self.keepers = u32::from(draw(4) == 0);
+        if self.keepers > 0 {
+            let disk = Resources::parse("disk:16").expect("a literal that parses");
+            let more = self.agent_resources.add(&disk);
+            more.expect("two amounts of disk add up");
+        }
     }
 }
 
@@ -238,6 +293,13 @@ pub struct Demand {
     pub ports: u64,
     /// One task in so many is killed when it runs; zero is none.
     pub kill_one_in: u64,
+    /// One task in so many is killed as soon as it is launched; zero is none.
+    pub kill_early_one_in: u64,
+    /// One task in so many runs until it is killed, which it is after a while; zero is none.
+    pub endless_one_in: u64,
+    /// A task that was not heard of for so long is given up: it was lost on its way to the master,
+    /// or with its agent.
+    pub patience: Duration,
     /// What it runs: `sleep SECONDS` and `exit CODE` are understood, joined by `;`.
     pub command: CommandInfo,
     /// Who runs it; without an executor each task has a container of its own.
@@ -258,6 +320,9 @@ impl Default for Demand {
             task: "cpus:1;mem:64".parse().expect("a literal that parses"),
             ports: 0,
             kill_one_in: 0,
+            kill_early_one_in: 0,
+            endless_one_in: 0,
+            patience: Duration::from_secs(60),
             command: CommandInfo::shell("true"),
             executor: None,
             tasks: 5,

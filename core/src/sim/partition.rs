@@ -86,6 +86,7 @@ impl World {
             | Kind::Pause
             | Kind::ClockStep
             | Kind::Reboot
+            | Kind::MarkedGone
             | Kind::DiskLoss
             | Kind::Overload
             | Kind::Stall
@@ -153,7 +154,7 @@ impl World {
         }
     }
 
-    fn clients(&self) -> Vec<Name> {
+    pub(super) fn clients(&self) -> Vec<Name> {
         let agents = (1..=self.options.agents).map(Name::Agent);
         let frameworks = (1..).map(Name::Framework).take(self.frameworks.len());
         agents.chain(frameworks).collect()

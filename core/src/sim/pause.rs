@@ -122,6 +122,7 @@ impl World {
             | Event::Restart { .. }
             | Event::Another { .. }
             | Event::Bury { .. }
+            | Event::Turn { .. }
             | Event::Mend { .. }
             | Event::Clog { .. }
             | Event::Unclog { .. }

@@ -73,6 +73,8 @@ impl Plan {
         let options = &self.options;
         let misfits = options.greedy.saturating_add(options.silent);
         let misfits = misfits.saturating_add(options.nonsense);
+        let misfits = misfits.saturating_add(options.leaving);
+        let misfits = misfits.saturating_add(options.keepers);
         options.frameworks.saturating_add(misfits)
     }
 
@@ -101,7 +103,7 @@ impl Plan {
     }
 
     /// Lets it happen to a cluster that was just made: trouble, healing, agreement, a while of
-    /// work, and some work that has an end.
+    /// work, some work that has an end, and some that has none.
     ///
     /// # Panics
     ///
@@ -111,7 +113,8 @@ impl Plan {
         sim.heal();
         sim.converge(CONVERGENCE)?;
         sim.advance(self.calm)?;
-        sim.complete().map(drop)
+        sim.complete()?;
+        sim.compete()
     }
 }
 

@@ -56,11 +56,15 @@ pub enum Property {
     Bounds,
     /// When faults stop, every finite workload completes.
     Completion,
+    /// An agent that restarts knows all that still runs.
+    Adoption,
+    /// Who always wants more gets as much as others who do.
+    Fairness,
 }
 
 impl Property {
     /// Every property.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Machines,
         Self::Replay,
         Self::Tasks,
@@ -84,6 +88,8 @@ impl Property {
         Self::Confirmations,
         Self::Bounds,
         Self::Completion,
+        Self::Adoption,
+        Self::Fairness,
     ];
 
     /// Returns its name in reports.
@@ -112,6 +118,8 @@ impl Property {
             Self::Confirmations => "confirmations",
             Self::Bounds => "bounds",
             Self::Completion => "completion",
+            Self::Adoption => "adoption",
+            Self::Fairness => "fairness",
         }
     }
 }

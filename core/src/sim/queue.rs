@@ -110,6 +110,8 @@ pub(super) enum Event {
     Another { framework: u32, spell: u32 },
     /// A master that has lost the lead ends; `chance` seeds when others notice.
     Bury { zombie: u32, chance: u64 },
+    /// A client of a master without the lead looks for one anew, if that master is still there.
+    Turn { client: Name, zombie: u32 },
     /// A node that was cut off can be reached again.
     Mend { node: Name },
     /// Nothing gets through between a client and the master before `until`.

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::fault::Fault;
+use super::options::Policy;
 use super::plan::Plan;
 use super::queue::Name;
 use crate::resources::Ceilings;
@@ -99,6 +100,14 @@ impl Search<'_> {
             |plan, n| plan.options.nonsense = n,
         );
         self.lower(
+            |plan| plan.options.leaving,
+            |plan, n| plan.options.leaving = n,
+        );
+        self.lower(
+            |plan| plan.options.keepers,
+            |plan, n| plan.options.keepers = n,
+        );
+        self.lower(
             |plan| plan.options.watchers,
             |plan, n| plan.options.watchers = n,
         );
@@ -133,9 +142,13 @@ impl Search<'_> {
         self.with(|plan| plan.options.demand.tasks /= 2);
         self.with(|plan| plan.options.demand.ports = 0);
         self.with(|plan| plan.options.demand.kill_one_in = 0);
+        self.with(|plan| plan.options.demand.kill_early_one_in = 0);
+        self.with(|plan| plan.options.demand.endless_one_in = 0);
         self.with(|plan| plan.options.faults.breach_one_in = 0);
         self.with(|plan| plan.options.faults.launch_failure_one_in = 0);
         self.with(|plan| plan.options.faults.odd_executor_one_in = 0);
+        self.with(|plan| plan.options.faults.old_master_one_in = 0);
+        self.with(|plan| plan.options.allocator = Policy::leasing(None));
         self.with(|plan| plan.options.demand.executor = None);
         self.with(|plan| plan.options.demand.group = 1);
         self.with(|plan| plan.options.limits = Ceilings::new());
@@ -171,9 +184,13 @@ impl Plan {
         let rates = [
             o.demand.ports,
             o.demand.kill_one_in,
+            o.demand.kill_early_one_in,
+            o.demand.endless_one_in,
             o.faults.breach_one_in,
             o.faults.launch_failure_one_in,
             o.faults.odd_executor_one_in,
+            o.faults.old_master_one_in,
+            u64::from(o.allocator.lease().is_some()),
             u64::from(o.demand.executor.is_some()),
             u64::from(o.demand.group > 1),
             u64::from(o.limits.iter().next().is_some()),

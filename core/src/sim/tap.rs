@@ -4,7 +4,7 @@
 //! Deliberately not here: any opinion on what a logic does.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -250,6 +250,10 @@ pub(super) struct Tap {
     violation: Option<String>,
     /// Offers seen since the mode was set.
     offers: u64,
+    /// Tasks that it has launched and not heard of.
+    unheard: BTreeSet<TaskId>,
+    /// Tasks that it has asked to end, since somebody asked.
+    kills: Vec<TaskId>,
 }
 
 impl core::fmt::Debug for Tap {
@@ -270,7 +274,19 @@ impl Tap {
             open: Vec::new(),
             violation: None,
             offers: 0,
+            unheard: BTreeSet::new(),
+            kills: Vec::new(),
         }
+    }
+
+    /// Visits the tasks that it has launched and not heard of.
+    pub(super) fn unheard(&self) -> impl Iterator<Item = &TaskId> + '_ {
+        self.unheard.iter()
+    }
+
+    /// Takes the tasks that it has asked to end since this was asked before.
+    pub(super) fn take_kills(&mut self) -> Vec<TaskId> {
+        core::mem::take(&mut self.kills)
     }
 
     /// Returns the scheduler that replays a trace, if it is one.
@@ -296,6 +312,7 @@ impl Tap {
     }
 
     fn on_update(&mut self, status: &TaskStatus) {
+        self.unheard.remove(&status.task);
         if let Some(update) = status.update {
             self.notes.push(Note::Heard(status.task.clone(), update));
         }
@@ -331,9 +348,14 @@ impl Tap {
         for call in calls {
             if let UserCall::Accept { operations, .. } = call {
                 for operation in operations {
-                    let launched = operation.tasks().len() as u64;
+                    let tasks = operation.tasks();
+                    self.unheard
+                        .extend(tasks.iter().map(|task| task.id.clone()));
+                    let launched = tasks.len() as u64;
                     self.notes.push(Note::Launched(launched));
                 }
+            } else if let UserCall::Kill { task, .. } = call {
+                self.kills.push(task.clone());
             }
         }
     }

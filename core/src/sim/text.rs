@@ -14,7 +14,7 @@ use core::time::Duration;
 
 use super::containers::seconds;
 use super::fault::{Fault, Kind};
-use super::options::{Checking, Options, SharedExecutor, Span};
+use super::options::{Checking, Options, Policy, SharedExecutor, Span};
 use super::plan::Plan;
 use super::queue::Name;
 use crate::protocol::task::CommandInfo;
@@ -51,6 +51,8 @@ impl fmt::Display for Plan {
         writeln!(f, "greedy={}", o.greedy)?;
         writeln!(f, "silent={}", o.silent)?;
         writeln!(f, "nonsense={}", o.nonsense)?;
+        writeln!(f, "leaving={}", o.leaving)?;
+        writeln!(f, "keepers={}", o.keepers)?;
         writeln!(f, "watchers={}", o.watchers)?;
         writeln!(f, "events_kept={}", o.events_kept)?;
         writeln!(f, "tasks={}", o.demand.tasks)?;
@@ -63,10 +65,14 @@ impl fmt::Display for Plan {
         }
         writeln!(f, "group={}", o.demand.group)?;
         writeln!(f, "kill_one_in={}", o.demand.kill_one_in)?;
+        writeln!(f, "kill_early_one_in={}", o.demand.kill_early_one_in)?;
+        writeln!(f, "endless_one_in={}", o.demand.endless_one_in)?;
+        writeln!(f, "patience={}", Seconds(o.demand.patience))?;
         writeln!(f, "breach_one_in={}", o.faults.breach_one_in)?;
         let launch_failure = o.faults.launch_failure_one_in;
         writeln!(f, "launch_failure_one_in={launch_failure}")?;
         writeln!(f, "odd_executor_one_in={}", o.faults.odd_executor_one_in)?;
+        writeln!(f, "old_master_one_in={}", o.faults.old_master_one_in)?;
         for (key, span) in [
             ("delay", o.delay),
             ("sync", o.sync),
@@ -82,6 +88,11 @@ impl fmt::Display for Plan {
         let timeout = Seconds(o.agent_reregister_timeout);
         writeln!(f, "agent_reregister_timeout={timeout}")?;
         writeln!(f, "failover_timeout={}", Seconds(o.failover_timeout))?;
+        let timeout = Seconds(o.executor_registration_timeout);
+        writeln!(f, "executor_registration_timeout={timeout}")?;
+        if let Some(lease) = o.allocator.lease() {
+            writeln!(f, "lease={}", Seconds(lease))?;
+        }
         if o.limits.iter().next().is_some() {
             writeln!(f, "limits={}", o.limits)?;
         }
@@ -156,6 +167,8 @@ impl Plan {
             "greedy" => o.greedy = nodes(value)?,
             "silent" => o.silent = nodes(value)?,
             "nonsense" => o.nonsense = nodes(value)?,
+            "leaving" => o.leaving = nodes(value)?,
+            "keepers" => o.keepers = nodes(value)?,
             "watchers" => o.watchers = nodes(value)?,
             "events_kept" => o.events_kept = number(value)?,
             "tasks" => o.demand.tasks = number(value)?,
@@ -175,9 +188,13 @@ impl Plan {
             "limits" => o.limits = limits(value)?,
             "drift" => o.drift = number(value)?,
             "kill_one_in" => o.demand.kill_one_in = number(value)?,
+            "kill_early_one_in" => o.demand.kill_early_one_in = number(value)?,
+            "endless_one_in" => o.demand.endless_one_in = number(value)?,
+            "patience" => o.demand.patience = duration(value)?,
             "breach_one_in" => o.faults.breach_one_in = number(value)?,
             "launch_failure_one_in" => o.faults.launch_failure_one_in = number(value)?,
             "odd_executor_one_in" => o.faults.odd_executor_one_in = number(value)?,
+            "old_master_one_in" => o.faults.old_master_one_in = number(value)?,
             "delay" => o.delay = span(value)?,
             "sync" => o.sync = span(value)?,
             "start" => o.start = span(value)?,
@@ -187,6 +204,10 @@ impl Plan {
             "max_missed_pings" => o.max_missed_pings = number(value)?,
             "agent_reregister_timeout" => o.agent_reregister_timeout = duration(value)?,
             "failover_timeout" => o.failover_timeout = duration(value)?,
+            "executor_registration_timeout" => {
+                o.executor_registration_timeout = duration(value)?;
+            }
+            "lease" => o.allocator = Policy::leasing(Some(duration(value)?)),
             "checking" => o.checking = value.parse()?,
             _ => return Err("expected a known key".into()),
         }

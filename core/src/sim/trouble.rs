@@ -65,6 +65,7 @@ impl World {
         seat.waits.excuse(self.shared.now);
         let config = agent::Config {
             boot: Some(BootId(seat.boot)),
+            executor_registration_timeout: self.options.executor_registration_timeout,
             ..agent::Config::new(seat.info.clone(), seat.info.hostname.as_str(), seed)
         };
         let mut out = Outbox::new();
@@ -126,7 +127,21 @@ impl World {
         let state: AgentState = disk.read();
         self.lost.extend(state.agent().cloned());
         *disk = Disk::default();
+        self.agents[at(n)].marked_gone = false;
+        self.agents[at(n)].containers.lose_agent();
         self.shared.hit(Name::Agent(n), Kind::DiskLoss);
+    }
+
+    /// An agent has ended by itself. Whoever supervises it starts it again; and once it is known to
+    /// be gone, now or later with an empty disk.
+    pub(super) fn on_agent_stopped(&mut self, n: u32) {
+        let mut rng = self.orders.fork();
+        self.crash(Name::Agent(n), &mut rng);
+        let is_gone = self.agents[at(n)].marked_gone;
+        if is_gone && (self.healed.is_some() || rng.chance(1, 2)) {
+            self.lose_disk(n, &mut rng);
+        }
+        self.plan_restart(Name::Agent(n), AGAIN);
     }
 
     /// A journal can write no more, and its node ends with it. Somebody starts it again.
@@ -304,6 +319,12 @@ impl World {
                 let Name::Agent(n) = node else { return };
                 self.lose_disk(n, &mut rng);
                 self.plan_restart(node, lasting);
+            }
+            Kind::MarkedGone => {
+                let Name::Agent(n) = node else { return };
+                if self.mark_gone(n) {
+                    self.shared.hit(node, fault.kind);
+                }
             }
             Kind::Reboot => {
                 let Name::Agent(n) = node else { return };

@@ -4,13 +4,11 @@
 //! an order to a containerizer, or a record on a disk. Deliberately not here: what goes wrong
 //! ([`super::trouble`]) and what must hold ([`super::check`]).
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use super::chance::{Purpose, stream};
 use super::check;
@@ -20,7 +18,6 @@ use super::executors::Executors;
 use super::fault::{Kind, Source};
 use super::instances::FrameworkSeat;
 use super::leaders::Zombie;
-use super::limits;
 use super::log::{Log, Recorder};
 use super::net::Net;
 use super::node::{Node, Shared};
@@ -29,24 +26,18 @@ use super::pause::Pauses;
 use super::property::{Property, Violation};
 use super::queue::{Event, Name, Queue};
 use super::report::Hits;
-use super::tap::{Mode, User};
+use super::tap::Mode;
 use super::watchers::Watcher;
-use super::workload::{Greedy, Nonsense, Silent, Steady};
 use crate::agent::{self, Agent};
 use crate::attributes::Attributes;
 use crate::gate::Seq;
 use crate::ids::{AgentId, PeerId};
 use crate::master::Master;
-use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::node::AgentInfo;
 use crate::registry::Registry;
 use crate::resources::Resources;
 use crate::rng::Rng;
-use crate::scheduler::Logic;
 use crate::time::Time;
-
-/// The tasks of frameworks that misbehave go on for as long as no run lasts.
-const LASTING: Duration = Duration::from_secs(24 * 3600);
 
 /// A client's side of its connection to the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +70,8 @@ pub(super) struct AgentSeat {
     pub(super) waits: check::waits::Waits,
     /// Which run of its machine this is.
     pub(super) boot: u128,
+    /// Whether an operator has said that it is gone; then another is put in its place.
+    pub(super) marked_gone: bool,
     dials: Rng,
 }
 
@@ -194,60 +187,12 @@ impl World {
             spell: 0,
             violation: None,
         };
-        world.begin();
+        world.start_master();
+        for n in 1..=world.options.agents {
+            world.start_agent(n);
+        }
+        world.populate();
         world
-    }
-
-    fn begin(&mut self) {
-        self.start_master();
-        for n in 1..=self.options.agents {
-            self.start_agent(n);
-        }
-        for n in 1..=self.options.frameworks {
-            let name = format!("framework-{n}");
-            let mut info = FrameworkInfo::new(name.as_str());
-            info.failover_timeout = self.options.failover_timeout;
-            info.roles = Vec::from([limits::role_of(&self.options, &name)]);
-            let demand = self.options.demand.clone();
-            self.add_built_in(info, move |name| Steady::new(name, demand.clone()));
-        }
-        let lasting = |name: &str| FrameworkInfo {
-            failover_timeout: LASTING,
-            ..FrameworkInfo::new(name)
-        };
-        for n in 1..=self.options.greedy {
-            let name = format!("greedy-{n}");
-            self.add_built_in(lasting(&name), Greedy::new);
-        }
-        for n in 1..=self.options.silent {
-            self.add_built_in(lasting(&format!("silent-{n}")), |_| Silent);
-        }
-        for n in 1..=self.options.nonsense {
-            let (name, seed) = (format!("nonsense-{n}"), self.options.seed);
-            let make = move |name: String| {
-                let talk = stream(seed, Purpose::Nonsense, Name::Framework(n)).next_u64();
-                Nonsense::new(name, talk)
-            };
-            self.add_built_in(lasting(&name), make);
-        }
-    }
-
-    /// Adds a framework whose schedulers are made from a name, which begins the ids of what they
-    /// launch: none may use an id of those before it.
-    fn add_built_in<L: Logic + 'static>(
-        &mut self,
-        info: FrameworkInfo,
-        make: impl Fn(String) -> L + 'static,
-    ) {
-        let title = info.name.clone();
-        let make = move |n: u32| -> Box<dyn Logic> {
-            Box::new(make(match n {
-                1 => title.clone(),
-                _ => format!("{title}.{n}"),
-            }))
-        };
-        let first = User::Any(make(1));
-        self.add_framework(info, first, Some(Box::new(make)));
     }
 
     /// Runs until `end`, and lets time pass to it; or until a property does not hold.
@@ -305,6 +250,7 @@ impl World {
                 }
             }
             Event::Bury { zombie, chance } => self.bury(zombie, &mut Rng::new(chance)),
+            Event::Turn { client, zombie } => self.turn(client, zombie),
             Event::Mend { node } => self.net.mend(node),
             Event::Clog {
                 client,
@@ -384,6 +330,9 @@ impl World {
             return;
         }
         let dialled = self.net.dial(self.shared.now, name, &mut self.shared.queue);
+        if let Some(peer) = dialled {
+            self.may_reach_zombie(peer);
+        }
         match (dialled, self.link(name, life)) {
             (Some(peer), Some(link)) => *link = Link::Dialling(peer),
             (Some(_) | None, _) => self.plan_dial(name, life, self.options.redial),
@@ -493,7 +442,8 @@ fn seat(
         },
         link: Link::Down,
         seen: 0,
-        waits: check::waits::Waits::default(),
+        waits: check::waits::Waits::new(options.executor_registration_timeout),
+        marked_gone: false,
         boot: 1,
         dials: stream(options.seed, Purpose::Dial, name),
     }

@@ -2,7 +2,8 @@
 //! new, a framework that wants some tasks to end well has them within a bound.
 //!
 //! The bound is what those may take that run already, with time to start and to be told; what does
-//! not start is launched again. Not looked at where somebody keeps what he gets for ever.
+//! not start is launched again. Not looked at where somebody keeps what he gets for ever; who never
+//! answers keeps nothing where offers are good for a while only.
 
 use core::time::Duration;
 
@@ -17,7 +18,8 @@ const SLACK: Duration = Duration::from_secs(1_800);
 /// Returns what a finite framework wants, and within what time it has it; `None` where somebody
 /// else may have all there is for ever.
 pub(in crate::sim) fn workload(options: &Options) -> Option<(Demand, Duration)> {
-    if options.greedy > 0 || options.silent > 0 {
+    let is_held = options.silent > 0 && options.allocator.lease().is_none();
+    if options.greedy > 0 || is_held {
         return None;
     }
     let demand = Demand {

@@ -2,15 +2,19 @@
 //! framework has exactly this one, by nobody who leads less than another that it has heard of.
 //!
 //! An update that is forgotten too early is one that nobody ever hears of. Looked at in each turn
-//! of an agent, whatever causes it.
+//! of an agent, whatever causes it; and whenever an executor hears its agent, which has to confirm
+//! what an executor forgets in the same way.
 
 use alloc::format;
+use alloc::string::String;
 
 use super::Broken;
 use crate::agent::{AgentRecord, Effect};
+use crate::executor;
 use crate::ids::{FrameworkId, TaskId, UpdateId};
 use crate::machine::Output;
 use crate::protocol::agent::ToAgent;
+use crate::protocol::executor::Event;
 use crate::sim::property::Property;
 
 /// An update that a master says a framework has.
@@ -74,10 +78,55 @@ impl Turn {
     }
 }
 
+/// Returns the update that an agent confirms to its executor.
+pub(in crate::sim) fn said(input: &executor::Input) -> Option<UpdateId> {
+    match input {
+        executor::Input::Agent {
+            event: Event::Acknowledged { update, .. },
+            ..
+        } => Some(*update),
+        executor::Input::Agent { .. }
+        | executor::Input::Connected { .. }
+        | executor::Input::Disconnected { .. }
+        | executor::Input::User(_) => None,
+    }
+}
+
+/// Checks what an executor has forgotten in its turn.
+pub(in crate::sim) fn check(
+    before: &[UpdateId],
+    said: Option<UpdateId>,
+    after: &[UpdateId],
+) -> Result<(), String> {
+    let mut forgotten = before.iter().filter(|update| !after.contains(update));
+    match forgotten.find(|update| Some(**update) != said) {
+        None => Ok(()),
+        Some(update) => Err(format!(
+            "an executor forgets {update:?}, and hears of {said:?}"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::agent::Number;
+
+    // I12
+    #[test]
+    fn what_an_executor_forgets_without_a_word_is_found() {
+        let all = [UpdateId(1), UpdateId(2)];
+        assert_eq!(check(&all, None, &all), Ok(()));
+        assert_eq!(check(&all, Some(UpdateId(1)), &all[1..]), Ok(()));
+        assert_eq!(
+            check(&all[1..], Some(UpdateId(1)), &all[1..]),
+            Ok(()),
+            "again"
+        );
+        assert!(check(&all, Some(UpdateId(2)), &all[1..]).is_err());
+        assert!(check(&all, None, &all[1..]).is_err());
+        assert!(check(&all, Some(UpdateId(1)), &[]).is_err());
+    }
 
     // I12, TK-68
     #[test]

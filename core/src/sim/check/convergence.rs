@@ -61,7 +61,8 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
             ));
         }
     }
-    if let Some(why) = dead_offer(world, &view).or_else(|| world.watch.unanswered()) {
+    let unanswered = || world.watch.unanswered().or_else(|| unheard(world));
+    if let Some(why) = dead_offer(world, &view).or_else(unanswered) {
         return Some(why);
     }
     let frameworks = view.frameworks();
@@ -89,6 +90,18 @@ fn dead_offer(world: &World, view: &View) -> Option<String> {
         let mut offers = seat.machines().flat_map(|one| one.scheduler().offers());
         let dead = offers.find(|offer| !live.contains(*offer))?;
         Some(format!("{} holds {dead}, which has ended", seat.title()))
+    })
+}
+
+/// Who has launched a task has heard of it, whatever became of the launch (I15).
+fn unheard(world: &World) -> Option<String> {
+    world.frameworks.iter().find_map(|seat| {
+        let mut tasks = seat.machines().flat_map(|one| one.logic().unheard());
+        let task = tasks.next()?;
+        let title = seat.title();
+        Some(format!(
+            "{title} has launched {task}, and hears nothing of it"
+        ))
     })
 }
 

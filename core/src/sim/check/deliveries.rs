@@ -56,6 +56,13 @@ fn newest(world: &World, framework: &FrameworkId, task: &TaskId) -> Option<TaskS
 
 /// Says what still waits to be confirmed.
 pub(in crate::sim) fn outstanding(world: &World) -> Option<String> {
+    let is_there = |framework: &FrameworkId| {
+        let mut seats = world.frameworks.iter().filter(|seat| !seat.is_over());
+        seats.any(|seat| seat.id() == Some(framework))
+    };
+    if let Some(news) = world.watch.unconfirmed(is_there) {
+        return Some(news);
+    }
     let agents = world.agents.iter().filter_map(|seat| seat.node.machine());
     let mut tasks = agents.flat_map(|agent| agent.view().tasks());
     let task = tasks.find(|task| task.unacknowledged > 0)?;

@@ -69,7 +69,12 @@ impl Ledger {
         let state = TaskState::Staging;
         let new = Task::new(agent, role.clone(), resources, executor, state);
         let tasks = self.tasks.entry(framework.clone()).or_default();
-        tasks.insert(task.id.clone(), new);
+        let before = tasks.insert(task.id.clone(), new);
+        if let Some(before) = before.filter(|before| !before.state.is_terminal()) {
+            let id = &task.id;
+            let problem = format!("{id} of {framework} is launched and is {}", before.state);
+            self.note(Err((Property::Tasks, problem)));
+        }
         let (starts, given) = self.book(framework, &task.id);
         self.note(holders::check(&task.id, &task.agent, given));
         starts

@@ -1,6 +1,7 @@
 //! One master acts (I18), and the next knows what the one before promised (I19).
 //!
-//! Whoever has heard of a leadership takes no task from an earlier one. And a master that has lost
+//! Whoever has heard of a leadership has nothing to do with an earlier one, and takes no task from
+//! it. And a master that has lost
 //! the lead, and cannot know, admits nobody whom its successor does not know.
 
 use alloc::format;
@@ -49,9 +50,30 @@ impl Turn {
         }
     }
 
-    /// Returns the newest leadership that the agent has heard of, and what it should not have done.
-    pub(in crate::sim) fn end(self) -> (u64, Result<(), Broken>) {
-        (self.seen, self.violation.map_or(Ok(()), Err))
+    /// Returns the newest leadership that the agent has heard of, and what it should not have done;
+    /// whether it is registered now says whether it believes who has spoken.
+    pub(in crate::sim) fn end(self, believes: bool) -> (u64, Result<(), Broken>) {
+        let seen = self.seen;
+        let checked = self.violation.map_or(Ok(()), Err);
+        (
+            seen,
+            checked.and_then(|()| check_belief(self.speaks, seen, believes)),
+        )
+    }
+}
+
+/// Checks whom somebody believes who has heard of a leadership.
+pub(in crate::sim) fn check_belief(
+    speaks: Option<u64>,
+    seen: u64,
+    believes: bool,
+) -> Result<(), Broken> {
+    match speaks.filter(|speaks| believes && *speaks < seen) {
+        None => Ok(()),
+        Some(speaks) => {
+            let problem = format!("leadership {speaks} is believed after {seen} was seen");
+            Err((Property::Leaders, problem))
+        }
     }
 }
 
@@ -101,7 +123,7 @@ mod tests {
             for output in first.into_iter().chain([taken()]) {
                 turn.saw(&output);
             }
-            let (seen, result) = turn.end();
+            let (seen, result) = turn.end(false);
             (seen, result.is_ok())
         };
         let epoch = |epoch| Some(Output::Persist(AgentRecord::EpochSeen { epoch }));
@@ -109,6 +131,21 @@ mod tests {
         assert_eq!(end(Some(3), 2, epoch(3)), (3, true));
         assert_eq!(end(Some(2), 3, None), (3, false));
         assert_eq!(end(Some(2), 2, epoch(3)), (3, false));
+    }
+
+    // I18, AG-07
+    #[test]
+    fn who_believes_an_earlier_leadership_is_found() {
+        for (speaks, believes, is_fine) in [
+            (Some(2), true, true),
+            (Some(3), true, true),
+            (Some(1), false, true),
+            (None, true, true),
+            (Some(1), true, false),
+        ] {
+            let (_, result) = Turn::new(speaks, 2).end(believes);
+            assert_eq!(result.is_ok(), is_fine, "{speaks:?} {believes}");
+        }
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub(super) struct Ledger {
     pub(super) registry: Registry,
     /// Who is registered, over which connection.
     peers: BTreeMap<PeerId, AgentId>,
+    /// Who is subscribed, over which connection.
+    subscribed: BTreeMap<PeerId, FrameworkId>,
     pub(super) offers: BTreeMap<OfferId, (PeerId, Offer)>,
     pub(super) accounts: BTreeMap<AgentId, Account>,
     pub(super) tasks: BTreeMap<FrameworkId, BTreeMap<TaskId, Task>>,
@@ -100,6 +102,7 @@ impl Ledger {
             totals,
             registry,
             peers: BTreeMap::new(),
+            subscribed: BTreeMap::new(),
             offers: BTreeMap::new(),
             accounts: BTreeMap::new(),
             tasks: BTreeMap::new(),
@@ -154,6 +157,24 @@ impl Ledger {
         let there: BTreeSet<&AgentId> = self.peers.values().collect();
         let there = there.into_iter();
         there.filter_map(|id| Some(self.registry.agent(id)?.total()))
+    }
+
+    /// Returns who is subscribed over a connection.
+    pub(super) fn framework_of(&self, peer: PeerId) -> Option<&FrameworkId> {
+        self.subscribed.get(&peer)
+    }
+
+    /// Returns whether a task is known and not over.
+    pub(super) fn is_alive(&self, framework: &FrameworkId, task: &TaskId) -> bool {
+        let known = self.task(framework, task);
+        known.is_some_and(|task| !task.state.is_terminal())
+    }
+
+    /// Returns over which connection a task's agent is registered, if it is.
+    pub(super) fn peer_of(&self, framework: &FrameworkId, task: &TaskId) -> Option<PeerId> {
+        let on = &self.task(framework, task)?.agent;
+        let mut peers = self.peers.iter().rev();
+        peers.find(|(_, agent)| *agent == on).map(|(peer, _)| *peer)
     }
 
     pub(super) fn task(&self, framework: &FrameworkId, task: &TaskId) -> Option<&Task> {
@@ -303,9 +324,14 @@ impl Ledger {
                     }
                 }
                 Event::Rescind(offer) => self.end_offer(offer),
-                Event::Error { .. } => self.end_offers_of(*peer),
-                Event::Subscribed { .. }
-                | Event::Heartbeat
+                Event::Error { .. } => {
+                    self.end_offers_of(*peer);
+                    self.subscribed.remove(peer);
+                }
+                Event::Subscribed { framework, .. } => {
+                    self.subscribed.insert(*peer, framework.clone());
+                }
+                Event::Heartbeat
                 | Event::Update(_)
                 | Event::OperationUpdate(_)
                 | Event::Message { .. }
@@ -385,6 +411,7 @@ impl Ledger {
     fn leave(&mut self, peer: PeerId) {
         self.end_offers_of(peer);
         self.peers.remove(&peer);
+        self.subscribed.remove(&peer);
         self.reports.remove(&peer);
     }
 

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | leaders | one master acts, and the next knows what it promised (I18, I19) | [`leaders`] |
 //! | machines | every machine's own invariants | here |
-//! | deliveries | updates are confirmed at last, and told before (I10) | [`deliveries`] |
+//! | deliveries | updates are confirmed at last, and told before (I10) | [`deliveries`], [`news`] |
 //! | confirmations | an agent forgets only what is confirmed (I12) | [`confirmed`] |
 //! | bounds | queues and tables stay within their bounds (I22) | [`bounds`] |
 //! | completion | when faults stop, finite workloads complete (L4) | [`completion`] |
@@ -17,8 +17,10 @@
 //! | reserved | what is reserved stays, and stays with its role (I5) | [`reserved`] |
 //! | quota | no role is offered more than its limit (I6) | [`quota`] |
 //! | identity | an id is given once, and never again after its agent was removed (I16) | [`identity`] |
-//! | staging | no task stays in staging at an agent that is up (I15) | [`waits`] |
-//! | kills | a task that its agent was told to end ends within a bound (I14) | [`waits`] |
+//! | staging | no task stays in staging, and who launched one hears of it (I15) | [`waits`], [`convergence`] |
+//! | kills | who is asked to end a task passes it on, and it ends within a bound (I14) | [`kills`], [`waits`] |
+//! | adoption | an agent that restarts knows all that still runs (I17) | [`super::containers`] |
+//! | fairness | who always wants more gets as much as others who do (I8) | [`fairness`] |
 //! | answers | questions about tasks are answered, once and truthfully (I20) | [`answers`] |
 //! | liveness | when faults stop, everybody is connected within a bound (L2) | [`liveness`] |
 //! | mirrors | snapshot and events add up to what the master has (I13) | [`mirrors`] |
@@ -38,17 +40,20 @@ mod account;
 mod answers;
 mod bounds;
 pub(super) mod completion;
-mod confirmed;
+pub(super) mod confirmed;
 pub(super) mod conservation;
 pub(super) mod convergence;
 pub(super) mod deliveries;
 mod entries;
+pub(super) mod fairness;
 mod holders;
 pub(super) mod identity;
-mod leaders;
+pub(super) mod kills;
+pub(super) mod leaders;
 mod ledger;
 mod liveness;
 mod mirrors;
+mod news;
 pub(super) mod offers;
 mod quota;
 pub(super) mod reserved;
@@ -67,7 +72,7 @@ use super::property::{Property, Violation};
 use super::queue::Name;
 use super::world::{Totals, World, at};
 use crate::agent::{self, Agent, AgentState};
-use crate::ids::PeerId;
+use crate::ids::{FrameworkId, PeerId};
 use crate::machine::Output;
 use crate::master::{self, Master};
 use crate::protocol::agent::ToMaster;
@@ -75,8 +80,12 @@ use crate::protocol::operator::AgentView;
 use crate::protocol::scheduler::Event;
 use crate::registry::{Registry, RegistryOp};
 
+fn registered(agent: &Agent) -> bool {
+    agent.view().is_registered()
+}
+
 /// A property that does not hold, and why.
-type Broken = (Property, String);
+pub(super) type Broken = (Property, String);
 
 /// Whoever listens to what the master hears and wants, in one life of it.
 #[derive(Debug)]
@@ -87,6 +96,8 @@ pub(super) struct Watch {
     sessions: sessions::Sessions,
     answers: answers::Answers,
     removed: identity::Removed,
+    kills: kills::Asked,
+    news: news::News,
 }
 
 impl Watch {
@@ -99,6 +110,8 @@ impl Watch {
             sessions: sessions::Sessions::default(),
             answers: answers::Answers::default(),
             removed: identity::Removed::default(),
+            kills: kills::Asked::default(),
+            news: news::News::default(),
         }
     }
 
@@ -115,6 +128,8 @@ impl Watch {
     pub(super) fn hears(&mut self, input: &master::Input) {
         if self.checking != Checking::Off {
             self.offers.hears(input, &self.ledger);
+            self.kills.hears(input, &self.ledger);
+            self.news.hears(input, &self.ledger);
             self.ledger.hears(input);
             self.sessions.hears(input);
             self.answers.hears(input);
@@ -130,6 +145,7 @@ impl Watch {
             Output::Persist(op) => {
                 self.ledger.wrote(op);
                 self.removed.wrote(op);
+                self.news.wrote(op);
             }
             Output::Effect(effect) | Output::Free(effect) => {
                 self.ledger.saw(effect);
@@ -137,6 +153,8 @@ impl Watch {
                 self.sessions.saw(effect);
                 self.answers.saw(effect);
                 self.removed.saw(effect);
+                self.kills.saw(effect);
+                self.news.saw(effect, &self.ledger);
             }
         }
     }
@@ -146,6 +164,11 @@ impl Watch {
         self.answers.open()
     }
 
+    /// Says what a master has said itself that one of these frameworks has not confirmed.
+    pub(super) fn unconfirmed(&self, is_there: impl Fn(&FrameworkId) -> bool) -> Option<String> {
+        self.news.open(is_there)
+    }
+
     /// Says what should not have been.
     fn check(&mut self, master: Option<&Master>) -> Result<(), Broken> {
         self.ledger.check()?;
@@ -153,6 +176,7 @@ impl Watch {
             let booked = conservation::check_step(&mut self.ledger, master);
             booked.map_err(|problem| (Property::Conservation, problem))?;
         }
+        self.kills.check(&self.ledger)?;
         self.offers.check()?;
         self.removed.check()?;
         self.sessions.check()
@@ -228,6 +252,19 @@ impl World {
         if let Some(problem) = twice {
             self.note(Name::Agent(n), Err((Property::Tasks, problem)));
         }
+        let executors = self.agents[at(n)].containers.executors();
+        if let Some(problem) = executors.take_violation() {
+            self.note(Name::Agent(n), Err((Property::Confirmations, problem)));
+        }
+    }
+
+    /// Checks that an agent which has restarted knows what runs that it has launched.
+    pub(super) fn check_adoption(&mut self, n: u32) {
+        let unknown = self.agents[at(n)].containers.take_unknown();
+        if let Some(id) = unknown.filter(|_| self.options.checking != Checking::Off) {
+            let problem = format!("{id} runs, and the agent knows of it no more");
+            self.note(Name::Agent(n), Err((Property::Adoption, problem)));
+        }
     }
 
     /// Notes what an agent tells the master.
@@ -273,7 +310,7 @@ impl World {
             turn.saw(output);
             confirmed.saw(output);
         });
-        let (seen, result) = turn.end();
+        let (seen, result) = turn.end(seat.node.machine().is_some_and(registered));
         seat.seen = seen;
         if self.options.checking == Checking::Off {
             return;
@@ -385,8 +422,11 @@ impl World {
         }
     }
 
-    fn note(&mut self, name: Name, result: Result<(), Broken>) {
-        if let Err((property, problem)) = result {
+    pub(super) fn note(&mut self, name: Name, result: Result<(), Broken>) {
+        let checks = self.options.checking != Checking::Off;
+        if let Err((property, problem)) = result
+            && checks
+        {
             self.broken(property, format!("{name}: {problem}"));
         }
     }

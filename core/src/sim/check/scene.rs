@@ -66,6 +66,19 @@ pub(super) fn book() -> Ledger {
     ledger
 }
 
+/// An agent is back.
+pub(super) fn registered(peer: PeerId) -> Effect {
+    Effect::Agent {
+        peer,
+        message: ToAgent::Reregistered {
+            id: agent(),
+            master: MasterId::of("m", 1).unwrap(),
+            epoch: 1,
+            ping_timeout: Duration::from_secs(75),
+        },
+    }
+}
+
 pub(super) fn event(peer: PeerId, event: Event) -> Effect {
     Effect::Scheduler { peer, event }
 }

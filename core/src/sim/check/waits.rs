@@ -16,18 +16,22 @@ use crate::protocol::status::TaskState;
 use crate::sim::property::Property;
 use crate::time::Time;
 
-/// A minute until an executor must have subscribed, and twice a minute until it must have said
-/// something of the task; then a container has to end. Containers take seconds to start.
-const STAGING: Duration = Duration::from_secs(240);
-/// The grace of who was asked, and that of its executor which does not listen; a container may have
-/// to start first.
+/// So often an executor is given its time: once until it must have subscribed, and twice until it
+/// must have said something of the task.
+const TIMES: u32 = 3;
+/// Then a container has to end. Containers take seconds to start.
+const SLACK: Duration = Duration::from_secs(60);
+/// The grace of who was asked, and that of its executor which does not listen; beside the time
+/// until that has subscribed, at first or again. A container may have to start first.
 const KILLED: Duration = Duration::from_secs(60);
 
 type Tasks = BTreeMap<(FrameworkId, TaskId), Time>;
 
 /// For how long an agent has let tasks wait.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::sim) struct Waits {
+    /// How long an executor may take to subscribe, at first or again.
+    patience: Duration,
     staging: Tasks,
     killed: Tasks,
     /// Nothing is held against it before that.
@@ -35,6 +39,16 @@ pub(in crate::sim) struct Waits {
 }
 
 impl Waits {
+    /// Begins with how long executors may take to subscribe.
+    pub(in crate::sim) fn new(patience: Duration) -> Self {
+        Self {
+            patience,
+            staging: Tasks::new(),
+            killed: Tasks::new(),
+            from: Time::ZERO,
+        }
+    }
+
     /// The agent can do nothing before `until`.
     pub(in crate::sim) fn excuse(&mut self, until: Time) {
         self.from = self.from.max(until);
@@ -63,14 +77,14 @@ impl Waits {
             let key = (task.framework.clone(), task.task.id.clone());
             if task.state == TaskState::Staging {
                 let since = before.get(&key).copied().unwrap_or(now);
-                if let Some(late) = self.late(now, since, STAGING) {
+                if let Some(late) = self.late(now, since, self.patience * TIMES + SLACK) {
                     let problem = format!("{} is in staging for {late:?}", key.1);
                     return Err((Property::Staging, problem));
                 }
                 self.staging.insert(key.clone(), since);
             }
             if let Some(since) = killed.get(&key) {
-                if let Some(late) = self.late(now, *since, KILLED) {
+                if let Some(late) = self.late(now, *since, self.patience + KILLED) {
                     let problem =
                         format!("{} was to end {late:?} ago, and is {}", key.1, task.state);
                     return Err((Property::Kills, problem));
@@ -105,7 +119,7 @@ mod tests {
         fn new() -> Self {
             let agent = AgentId::new("m-S1").unwrap();
             Self {
-                waits: Waits::default(),
+                waits: Waits::new(MOMENT * 60),
                 framework: FrameworkId::new("m-0000").unwrap(),
                 task: TaskInfo::new(TaskId::new("t").unwrap(), agent, Resources::new()),
             }
@@ -136,6 +150,7 @@ mod tests {
     }
 
     const MOMENT: Duration = Duration::from_secs(1);
+    const STAGING: Duration = Duration::from_secs(240);
 
     // I15
     #[test]
@@ -159,12 +174,9 @@ mod tests {
     fn a_task_that_does_not_end_is_found() {
         use TaskState::{Killed, Running};
         let mut scene = Scene::new();
-        assert_eq!(
-            scene.check(KILLED * 9, Running),
-            Ok(()),
-            "nobody wants that"
-        );
-        scene.kill(KILLED * 9);
+        let before = KILLED * 8;
+        assert_eq!(scene.check(before, Running), Ok(()), "nobody wants that");
+        scene.kill(before);
         assert_eq!(scene.check(KILLED * 10, Running), Ok(()));
         scene.kill(KILLED * 10);
         let late = KILLED * 10 + MOMENT;

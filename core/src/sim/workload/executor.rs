@@ -25,6 +25,9 @@ const END: Span = Span::millis(0, 50);
 /// as its agent takes to write it down.
 const LAST: Span = Span::millis(0, 500);
 
+/// How long one takes to speak that is slow to.
+const SPEAKS: Span = Span::secs(1, 120);
+
 /// How an executor behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sim) enum Manner {
@@ -38,15 +41,18 @@ pub(in crate::sim) enum Manner {
     DiesBeforeAck,
     /// It dies about when its agent has taken in that a task is over.
     DiesAfterAck,
+    /// It takes long to say that a task runs.
+    SlowToSpeak,
 }
 
 impl Manner {
     /// Draws what is wrong with one that misbehaves.
     pub(in crate::sim) fn odd(rng: &mut Rng) -> Self {
-        match rng.below(4) {
+        match rng.below(5) {
             0 => Self::Deaf,
             1 => Self::Mute,
             2 => Self::DiesBeforeAck,
+            3 => Self::SlowToSpeak,
             _ => Self::DiesAfterAck,
         }
     }
@@ -58,6 +64,8 @@ struct Running {
     /// How many were started up to this one.
     start: u32,
     cpus: Milli,
+    /// When it says that the task runs, if it has not yet.
+    speaks_at: Option<Time>,
     ends_at: Time,
     ends: TaskState,
     code: i32,
@@ -103,9 +111,12 @@ impl Runs {
         let (after, code) = parse(command);
         let after = after.unwrap_or_else(|| self.run.draw(&mut self.rng));
         self.started += 1;
+        let slow = self.manner == Manner::SlowToSpeak;
+        let speaks_at = slow.then(|| now + SPEAKS.draw(&mut self.rng));
         let running = Running {
             start: self.started,
             cpus: info.resources.cpus(),
+            speaks_at,
             ends_at: now + after,
             ends: if code == 0 {
                 TaskState::Finished
@@ -115,8 +126,20 @@ impl Runs {
             code,
         };
         self.tasks.insert(info.id.clone(), running);
-        let report = Report::new(info.id.clone(), TaskState::Running);
-        calls.push(UserCall::Update(report));
+        if speaks_at.is_none() {
+            let report = Report::new(info.id.clone(), TaskState::Running);
+            calls.push(UserCall::Update(report));
+        }
+    }
+
+    /// Says of tasks that they run, late.
+    fn speak(&mut self, now: Time, calls: &mut Vec<UserCall>) {
+        for (id, task) in &mut self.tasks {
+            if task.speaks_at.take_if(|at| *at <= now).is_some() {
+                let report = Report::new(id.clone(), TaskState::Running);
+                calls.push(UserCall::Update(report));
+            }
+        }
     }
 
     /// Ends a task early, if it listens.
@@ -160,6 +183,7 @@ impl Logic for Runs {
             calls.push(UserCall::Stop);
             return;
         }
+        self.speak(now, calls);
         let over = |task: &Running| task.ends_at <= now;
         let ended: Vec<TaskId> = self
             .tasks
@@ -186,13 +210,17 @@ impl Logic for Runs {
                     let dies_at = now + LAST.draw(&mut self.rng);
                     self.dies_at.get_or_insert(dies_at);
                 }
-                Manner::Steady | Manner::Deaf | Manner::Mute => {}
+                Manner::Steady | Manner::Deaf | Manner::Mute | Manner::SlowToSpeak => {}
             }
         }
     }
 
     fn deadline(&self) -> Option<Time> {
         let ends = self.tasks.values().map(|task| task.ends_at);
-        ends.chain(self.dies_at).min().filter(|at| *at != Time::MAX)
+        let words = self.tasks.values().filter_map(|task| task.speaks_at);
+        ends.chain(words)
+            .chain(self.dies_at)
+            .min()
+            .filter(|at| *at != Time::MAX)
     }
 }

@@ -1,9 +1,11 @@
-//! Schedulers for simulated frameworks: one that behaves, three that do not, and one that replays
-//! what others did; and an executor.
+//! Schedulers for simulated frameworks: one that behaves, three that do not, one that does not
+//! stay, one that never has enough, and one that replays what others did; and an executor.
 //!
 //! Used by [`super::Sim`] for its built-in frameworks, and by users to have company for their own.
 
+mod backlogged;
 mod executor;
+mod leaving;
 mod nonsense;
 mod replay;
 
@@ -13,7 +15,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+pub(super) use self::backlogged::Backlogged;
 pub(super) use self::executor::{Manner, Runs};
+pub use self::leaving::Leaving;
 pub use self::nonsense::Nonsense;
 pub use self::replay::Asking;
 pub(super) use self::replay::{Board, Replay};
@@ -26,8 +30,8 @@ use crate::resources::{Ranges, Resource, Resources, Value};
 use crate::scheduler::{Logic, UserCall, UserEvent};
 use crate::time::Time;
 
-/// A task that is not heard of for so long was lost: on its way to the master, or with its agent.
-const UNHEARD: Duration = Duration::from_secs(60);
+/// For how long a task runs that has no end of its own, until it is killed.
+const ENDLESS: Duration = Duration::from_secs(60);
 /// For how long offers are refused that are not needed.
 const REFUSE: Duration = Duration::from_secs(5);
 
@@ -57,6 +61,9 @@ pub struct Steady {
     given_up: BTreeSet<TaskId>,
     /// Since when tasks were silent, oldest first, as long as it may matter.
     silences: VecDeque<(Time, TaskId)>,
+    /// When tasks are killed that do not end by themselves, and again as long as it is not known
+    /// that they have ended; oldest first.
+    endless: VecDeque<(Time, TaskId)>,
     is_suppressed: bool,
 }
 
@@ -72,6 +79,7 @@ impl Steady {
             tasks: BTreeMap::new(),
             given_up: BTreeSet::new(),
             silences: VecDeque::new(),
+            endless: VecDeque::new(),
             is_suppressed: false,
         }
     }
@@ -79,6 +87,7 @@ impl Steady {
     fn on_offer(&mut self, now: Time, offer: &Offer, calls: &mut Vec<UserCall>) {
         let mut rest = offer.resources.clone();
         let (mut alone, mut operations) = (Vec::new(), Vec::new());
+        let before = self.launched;
         let group = self.demand.group.max(1);
         while self.wants(group) {
             // What is offered may be reserved, and then is not what is asked for.
@@ -109,6 +118,18 @@ impl Steady {
                 refuse: Some(REFUSE),
             }
         });
+        for n in before + 1..=self.launched {
+            if n.checked_rem(self.demand.kill_early_one_in) == Some(0) {
+                let (task, grace) = (self.id(n), None);
+                calls.push(UserCall::Kill { task, grace });
+            }
+        }
+    }
+
+    /// Returns the id of a task by its number.
+    fn id(&self, n: u64) -> TaskId {
+        let text = format!("{}-{n}", self.name);
+        TaskId::new(&text).expect("the name of a framework makes an id")
     }
 
     /// Returns whether it wants so many tasks more.
@@ -124,11 +145,17 @@ impl Steady {
     /// Names and describes one more task.
     fn next(&mut self, now: Time, offer: &Offer, resources: Resources) -> TaskInfo {
         self.launched += 1;
-        let text = format!("{}-{}", self.name, self.launched);
-        let id = TaskId::new(&text).expect("the name of a framework makes an id");
+        let id = self.id(self.launched);
         self.tasks.insert(id.clone(), Progress::Silent);
         self.silences.push_back((now, id.clone()));
-        self.task(offer, id, resources)
+        let mut command = self.demand.command.clone();
+        if self.launched.checked_rem(self.demand.endless_one_in) == Some(0) {
+            command = CommandInfo::shell("sleep inf");
+            let due = (now + ENDLESS, id.clone());
+            let place = self.endless.partition_point(|(at, _)| *at <= due.0);
+            self.endless.insert(place, due);
+        }
+        self.task(offer, id, resources, command)
     }
 
     /// Picks what a group takes of what is left, task by task, and its executor. Returns it, and
@@ -169,8 +196,13 @@ impl Steady {
     }
 
     /// Describes the newest task: with a command, or of an executor that is told it.
-    fn task(&self, offer: &Offer, id: TaskId, resources: Resources) -> TaskInfo {
-        let command = self.demand.command.clone();
+    fn task(
+        &self,
+        offer: &Offer,
+        id: TaskId,
+        resources: Resources,
+        command: CommandInfo,
+    ) -> TaskInfo {
         let Some(shared) = &self.demand.executor else {
             return offer.task(id, resources, command);
         };
@@ -215,7 +247,7 @@ impl Steady {
     /// and again: what was asked may be lost as well.
     fn give_up(&mut self, now: Time, calls: &mut Vec<UserCall>) {
         while let Some((since, _)) = self.silences.front() {
-            if now < *since + UNHEARD {
+            if now < *since + self.demand.patience {
                 return;
             }
             let Some((_, task)) = self.silences.pop_front() else {
@@ -227,6 +259,19 @@ impl Steady {
             }
             if self.given_up.contains(&task) {
                 self.silences.push_back((now, task.clone()));
+                let grace = None;
+                calls.push(UserCall::Kill { task, grace });
+            }
+        }
+    }
+
+    /// Ends what does not end by itself, when it is time.
+    fn end_endless(&mut self, now: Time, calls: &mut Vec<UserCall>) {
+        while let Some((_, task)) = self.endless.pop_front_if(|(at, _)| *at <= now) {
+            if self.tasks.contains_key(&task) {
+                let again = now + self.demand.patience.max(ENDLESS);
+                let place = self.endless.partition_point(|(at, _)| *at <= again);
+                self.endless.insert(place, (again, task.clone()));
                 let grace = None;
                 calls.push(UserCall::Kill { task, grace });
             }
@@ -282,11 +327,15 @@ impl Logic for Steady {
     /// Without offers nothing else would remind it of tasks that were lost.
     fn tick(&mut self, now: Time, calls: &mut Vec<UserCall>) {
         self.give_up(now, calls);
+        self.end_endless(now, calls);
         self.adjust(calls);
     }
 
     fn deadline(&self) -> Option<Time> {
-        self.silences.front().map(|(at, _)| *at + UNHEARD)
+        let silence = self.silences.front();
+        let silence = silence.map(|(at, _)| *at + self.demand.patience);
+        let endless = self.endless.front().map(|(at, _)| *at);
+        silence.into_iter().chain(endless).min()
     }
 }
 

@@ -2,8 +2,8 @@
 //! anybody else.
 //!
 //! It answers offers twice, launches on offers that it never had or has no more, asks for what is
-//! not in them, describes tasks that nobody can run, and kills, acknowledges and
-//! asks for what never was.
+//! not in them, describes tasks that nobody can run, gives a task the id of another, and kills,
+//! acknowledges and asks for what never was.
 
 use alloc::collections::VecDeque;
 use alloc::format;
@@ -14,6 +14,7 @@ use core::time::Duration;
 
 use crate::ids::{AgentId, OfferId, TaskId, UpdateId};
 use crate::protocol::offer::Offer;
+use crate::protocol::status::TaskState;
 use crate::protocol::task::{CommandInfo, TaskInfo};
 use crate::resources::{Milli, Resources};
 use crate::rng::Rng;
@@ -32,6 +33,8 @@ pub struct Nonsense {
     name: String,
     rng: Rng,
     launched: u64,
+    /// The newest task that it knows to run, over this connection.
+    newest: Option<TaskId>,
     /// Offers that it has answered.
     answered: VecDeque<Offer>,
     speaks_at: Option<Time>,
@@ -44,6 +47,7 @@ impl Nonsense {
             name: name.into(),
             rng: Rng::new(seed),
             launched: 0,
+            newest: None,
             answered: VecDeque::new(),
             speaks_at: None,
         }
@@ -77,7 +81,16 @@ impl Nonsense {
     fn on_offer(&mut self, offer: Offer, calls: &mut Vec<UserCall>) {
         let (good, bad) = (self.good(&offer), self.bad(&offer));
         let refuse = Some(Duration::from_secs(self.rng.below(5)));
-        match self.rng.below(4) {
+        match self.rng.below(5) {
+            4 => {
+                // The id of a task that may run still, or have run.
+                let mut task = good;
+                if let Some(used) = self.newest.clone() {
+                    task.id = used;
+                }
+                task.command = Some(CommandInfo::shell("sleep 20"));
+                calls.push(UserCall::launch(&offer, vec![task], refuse));
+            }
             0 => {
                 let call = UserCall::launch(&offer, vec![good], refuse);
                 calls.extend([call.clone(), call]);
@@ -147,11 +160,14 @@ impl Logic for Nonsense {
                 }
             }
             UserEvent::Subscribed { .. } => self.speaks_at = Some(now + EVERY),
-            UserEvent::Disconnected => self.speaks_at = None,
-            UserEvent::Rescinded(_)
+            UserEvent::Disconnected => (self.speaks_at, self.newest) = (None, None),
+            UserEvent::Update(status) if status.state == TaskState::Running => {
+                self.newest = Some(status.task);
+            }
+            UserEvent::Update(_)
+            | UserEvent::Rescinded(_)
             | UserEvent::InverseOffers(_)
             | UserEvent::InverseRescinded(_)
-            | UserEvent::Update(_)
             | UserEvent::Updated
             | UserEvent::Message { .. }
             | UserEvent::ExecutorEnded { .. }
