@@ -13,6 +13,7 @@ use tepui_core::attributes::Attributes;
 use tepui_core::auth::PeerRole;
 use tepui_core::machine::Outbox;
 use tepui_core::protocol::agent::{GroupOrder, Read, ToAgent};
+use tepui_core::protocol::disk::{DiskCommand, DiskEvent, DiskOutcome};
 use tepui_core::protocol::hello::Hello;
 use tepui_core::protocol::node::{AgentInfo, Domain};
 use tepui_core::resources::Resource;
@@ -171,6 +172,7 @@ impl AgentNode {
             containerizer,
             remover: Remover::start(Arc::clone(&sandboxes), inbox.clone())?,
             disk_watch: tokio::spawn(watch_disk(Arc::clone(&sandboxes), inbox.clone())),
+            inbox: inbox.clone(),
             sandboxes,
             dialer,
             stopped,
@@ -232,6 +234,7 @@ struct Running {
     sandboxes: Arc<Sandboxes>,
     remover: Remover,
     disk_watch: JoinHandle<()>,
+    inbox: Inbox<Input>,
     dialer: Dialer,
     stopped: oneshot::Receiver<WhatRuns>,
 }
@@ -244,6 +247,7 @@ async fn run(running: Running) -> anyhow::Result<()> {
         sandboxes,
         remover,
         disk_watch,
+        inbox,
         mut dialer,
         stopped,
     } = running;
@@ -259,6 +263,7 @@ async fn run(running: Running) -> anyhow::Result<()> {
             containerizer.send(command);
         }
         Effect::DeleteSandbox { container, sandbox } => remover.remove(container, sandbox),
+        Effect::Disk(command) => refuse_disk(&inbox, command),
         Effect::Disconnect {
             peer,
             close,
@@ -295,6 +300,24 @@ async fn run(running: Running) -> anyhow::Result<()> {
         (None, Some(error)) => Err(error).context("the agent has no master any more"),
         (None, None) => Ok(()),
     }
+}
+
+/// Answers for the provider of disks, which this agent does not have yet.
+fn refuse_disk(inbox: &Inbox<Input>, command: DiskCommand) {
+    let DiskCommand::Do { job, change } = command else {
+        // What was never begun needs no remembering.
+        return;
+    };
+    tracing::warn!(%job, kind = %change.kind(), "there is no provider of disks");
+    let inbox = inbox.clone();
+    let outcome = DiskOutcome::Failed("the agent has no provider of disks".into());
+    // The inbox may be full, and is emptied by whoever is here now.
+    tokio::spawn(async move {
+        let event = Input::Disk(DiskEvent { job, outcome });
+        if inbox.send(event).await.is_err() {
+            tracing::debug!("the agent has ended: its next life asks again");
+        }
+    });
 }
 
 /// Says once a minute how full the disk of the sandboxes is (TL-20).

@@ -48,6 +48,10 @@ pub const TASKS_PER_GROUP: usize = 256;
 pub const OPERATIONS_PER_ACCEPT: usize = 1_000;
 /// The most operations of one agent that it has not yet confirmed to have carried out.
 pub const OPERATIONS_PER_AGENT: usize = 1_024;
+/// The most disks of one agent that are being made or taken back.
+pub const DISK_JOBS_PER_AGENT: usize = 64;
+/// The most bytes of what a provider says about a disk that it made, on the wire.
+pub const DISK_BYTES: usize = 4_096;
 /// The most operations of one framework that it has named and not confirmed the end of. As many may
 /// be named in one call.
 pub const OPERATIONS_PER_FRAMEWORK: usize = 10_000;
@@ -195,6 +199,8 @@ const _: () = assert!(TASKS_PER_ACCEPT <= TASKS_PER_FRAMEWORK);
 const _: () = assert!(OPERATIONS_PER_ACCEPT < OPERATIONS_PER_AGENT);
 // An order: what it is done to, and what becomes of that.
 const _: () = assert!(2 * AGENT_BYTES + TEXT_BYTES <= FRAME_BYTES);
+// What is being made has to fit what an agent may have.
+const _: () = assert!(2 * DISK_JOBS_PER_AGENT * DISK_BYTES <= AGENT_BYTES);
 const _: () = assert!(COMPLETED_FRAMEWORKS <= ENDED_FRAMEWORKS);
 const _: () = assert!(TEXT_BYTES < FRAME_BYTES);
 // A task and its agent, with their lengths.

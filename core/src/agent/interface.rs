@@ -12,6 +12,7 @@ use super::Policy;
 use crate::ids::{BootId, ContainerId, PeerId};
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::container::{ContainerCommand, ContainerEvent};
+use crate::protocol::disk::{DiskCommand, DiskEvent};
 use crate::protocol::executor;
 use crate::protocol::hello::CloseReason;
 use crate::protocol::node::AgentInfo;
@@ -142,6 +143,8 @@ pub enum Input {
     /// Whoever runs the machine takes it out of the cluster: the agent ends what it runs, and
     /// itself (AG-09).
     Leave,
+    /// The provider of the machine's disks has done something, or could not.
+    Disk(DiskEvent),
 }
 
 /// What an agent wants done.
@@ -187,4 +190,8 @@ pub enum Effect {
     },
     /// End the agent's process: it has left, as it was told to, and nothing runs.
     Left,
+    /// Order something of the provider of the machine's disks. One that there is goes by the ids of
+    /// jobs, so that nothing is done twice; where there is none, [`DiskCommand::Do`] is answered
+    /// with [`DiskOutcome::Failed`](crate::protocol::disk::DiskOutcome::Failed).
+    Disk(DiskCommand),
 }

@@ -109,9 +109,20 @@ impl Agent {
                 format!("the news about operation {number} is not sent")
             })?;
         }
+        for (number, job) in self.state.jobs() {
+            ensure(*number <= self.state.converted().last, || {
+                format!("disk {number} was not begun")
+            })?;
+            let flies = self.link.joined().is_some() && job.outcome.is_some();
+            let flight = self.flights.contains_key(&Stream::Disk(*number));
+            ensure(flies == flight, || {
+                format!("what came of disk {number} is not sent")
+            })?;
+        }
         let all = self.flights.keys().all(|stream| match stream {
             Stream::Task(number) => self.state.task(*number).is_some(),
             Stream::Operation(number) => self.state.said().contains_key(number),
+            Stream::Disk(number) => self.state.jobs().contains_key(number),
         });
         ensure(all, || "news in flight of nothing".into())
     }

@@ -11,6 +11,7 @@ use alloc::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::disks::Job;
 use super::executors::Executor;
 use super::gc::{Retired, Retirees};
 use super::operations::Said;
@@ -18,6 +19,7 @@ use super::records::{AgentRecord, Number};
 use super::tasks::{Placement, Task};
 use crate::ids::{AgentId, BootId, ExecutorId, FrameworkId, TaskId, UpdateId};
 use crate::machine::Durable;
+use crate::protocol::disk::{DiskEnd, DiskJob, DiskOutcome};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::node::AgentInfo;
 use crate::protocol::operation::{Converted, Order};
@@ -55,6 +57,7 @@ pub struct AgentState {
     retired: Retirees,
     converted: Converted,
     said: BTreeMap<u64, Said>,
+    jobs: BTreeMap<u64, Job>,
 }
 
 impl AgentState {
@@ -106,6 +109,18 @@ impl AgentState {
     /// Returns the news about operations that nobody has acknowledged, by their numbers.
     pub(super) fn said(&self) -> &BTreeMap<u64, Said> {
         &self.said
+    }
+
+    /// Returns what the provider of disks is at, by the numbers of the orders that began it.
+    pub(super) fn jobs(&self) -> &BTreeMap<u64, Job> {
+        &self.jobs
+    }
+
+    /// Visits what the provider of disks is at, or the master has not ended yet; and how it ended,
+    /// once that is known.
+    pub fn disk_jobs(&self) -> impl Iterator<Item = (&DiskJob, Option<&DiskOutcome>)> + '_ {
+        let jobs = self.jobs.values();
+        jobs.map(|row| (&row.job, row.outcome.as_ref()))
     }
 
     pub(super) fn next(&self) -> Number {
@@ -239,6 +254,17 @@ impl AgentState {
         );
     }
 
+    fn apply_subscribed(&mut self, executor: Number) {
+        let row = self.executors.get_mut(&executor);
+        let row = row.expect("a record speaks of an executor that is kept");
+        row.mark_subscribed();
+    }
+
+    fn apply_ran_out(&mut self, task: Number, at: Time) {
+        self.last_time = self.last_time.max(at);
+        self.task_mut(task).run_out(at);
+    }
+
     fn apply_executor_ended(&mut self, executor: Number) {
         let row = self
             .executors
@@ -276,14 +302,43 @@ impl AgentState {
         );
     }
 
-    fn apply_carried_out(&mut self, order: &Order, update: Option<UpdateId>, at: Time) {
+    fn apply_order(&mut self, order: &Order, at: Time) {
         self.last_time = self.last_time.max(at);
         let noted = self
             .converted
             .note(order.number, &order.before, &order.after);
         noted.expect("an operation was tried before it was recorded");
-        if let Some(said) = Said::of(order, update, at) {
+    }
+
+    fn apply_carried_out(&mut self, order: &Order, update: Option<UpdateId>, at: Time) {
+        self.apply_order(order, at);
+        if let Some(said) = Said::of(order, None, update, at) {
             self.said.insert(order.number, said);
+        }
+    }
+
+    fn apply_disk_begun(&mut self, job: &DiskJob, at: Time) {
+        let order = job.order();
+        let order = order.expect("an operation was tried before it was recorded");
+        self.apply_order(&order, at);
+        let row = Job {
+            job: job.clone(),
+            outcome: None,
+        };
+        self.jobs.insert(job.number, row);
+    }
+
+    fn apply_disk_ended(&mut self, job: u64, outcome: &DiskOutcome) {
+        if let Some(row) = self.jobs.get_mut(&job) {
+            row.outcome = Some(outcome.clone());
+        }
+    }
+
+    fn apply_disk_over(&mut self, end: &DiskEnd, update: Option<UpdateId>, at: Time) {
+        self.apply_order(&end.order, at);
+        self.jobs.remove(&end.job);
+        if let Some(said) = Said::of(&end.order, end.failed.as_ref(), update, at) {
+            self.said.insert(end.order.number, said);
         }
     }
 
@@ -291,6 +346,7 @@ impl AgentState {
     fn apply_left(&mut self) {
         (self.agent, self.info) = (None, None);
         (self.converted, self.said) = (Converted::default(), BTreeMap::new());
+        self.jobs = BTreeMap::new();
     }
 
     fn apply_framework_changed(&mut self, framework: &FrameworkInfo) {
@@ -333,11 +389,7 @@ impl Durable for AgentState {
                 role,
                 executor,
             } => self.apply_executor_launched(*number, framework, role, executor),
-            AgentRecord::ExecutorSubscribed { executor } => self
-                .executors
-                .get_mut(executor)
-                .expect("a record speaks of an executor that is kept")
-                .mark_subscribed(),
+            AgentRecord::ExecutorSubscribed { executor } => self.apply_subscribed(*executor),
             AgentRecord::ExecutorEnded { executor } => self.apply_executor_ended(*executor),
             AgentRecord::TaskAccepted {
                 number,
@@ -375,10 +427,7 @@ impl Durable for AgentState {
                 destroy_at,
             } => self.apply_framework_ended(framework, *destroy_at),
             AgentRecord::TaskForgotten { task } => self.remove_task(*task),
-            AgentRecord::RanOut { task, at } => {
-                self.last_time = self.last_time.max(*at);
-                self.task_mut(*task).run_out(*at);
-            }
+            AgentRecord::RanOut { task, at } => self.apply_ran_out(*task, *at),
             AgentRecord::Collected { sandbox, at } => {
                 self.retired.remove(&(*at, *sandbox));
             }
@@ -389,6 +438,9 @@ impl Durable for AgentState {
             }
             AgentRecord::OperationAcknowledged { number } => drop(self.said.remove(number)),
             AgentRecord::FrameworkChanged { framework } => self.apply_framework_changed(framework),
+            AgentRecord::DiskBegun { job, at } => self.apply_disk_begun(job, *at),
+            AgentRecord::DiskEnded { job, outcome } => self.apply_disk_ended(*job, outcome),
+            AgentRecord::DiskOver { end, update, at } => self.apply_disk_over(end, *update, *at),
         }
     }
 }

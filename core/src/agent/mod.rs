@@ -7,11 +7,12 @@
 //!
 //! Reading order: `interface`, `records` and `journal` (what it remembers), `on_master`, `kills`,
 //! `groups`, `on_container`, `on_executor`, `messages`, `overdue`, `updates`, `operations`,
-//! `recovery`, `drain`, `leaving`.
+//! `disks`, `recovery`, `drain`, `leaving`.
 //!
 //! Deliberately not here: how containers work, where sandboxes are, finding the master.
 
 mod containers;
+mod disks;
 mod drain;
 mod executors;
 mod gc;
@@ -186,6 +187,7 @@ impl Agent {
                 self.on_sandbox_deleted(cx, &container, is_gone);
             }
             Input::Leave => self.on_leave(cx),
+            Input::Disk(event) => self.on_disk(cx, event),
         }
     }
 }

@@ -35,6 +35,16 @@ struct Job {
 }
 
 impl Job {
+    fn alone(framework: FrameworkInfo, role: Role, task: TaskInfo, starts_executor: bool) -> Self {
+        Self {
+            framework,
+            role,
+            tasks: Vec::from([task]),
+            is_group: false,
+            starts_executor,
+        }
+    }
+
     fn of_group(order: GroupOrder) -> Self {
         Self {
             framework: order.framework,
@@ -103,16 +113,7 @@ impl Agent {
                 role,
                 task,
                 starts_executor,
-            } => {
-                let job = Job {
-                    framework,
-                    role,
-                    tasks: Vec::from([task]),
-                    is_group: false,
-                    starts_executor,
-                };
-                self.on_run(cx, job);
-            }
+            } => self.on_run(cx, Job::alone(framework, role, task, starts_executor)),
             ToAgent::RunGroup(order) => self.on_run(cx, Job::of_group(order)),
             ToAgent::KillTask {
                 framework,
@@ -126,6 +127,8 @@ impl Agent {
                 update,
             } => self.on_acknowledged(cx, &framework, &task, update),
             ToAgent::Convert(order) => self.on_order(cx, order),
+            ToAgent::BeginDisk(job) => self.on_disk_begun(cx, job),
+            ToAgent::EndDisk(end) => self.on_disk_over(cx, end),
             ToAgent::AcknowledgeOperation { number, update } => {
                 self.on_operation_acknowledged(cx, number, update);
             }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::updates::Stream;
 use super::{Agent, AgentRecord, Cx, Effect};
-use crate::ids::{FrameworkId, UpdateId};
+use crate::ids::{FrameworkId, PeerId, UpdateId};
 use crate::protocol::agent::ToMaster;
 use crate::protocol::hello::CloseReason;
 use crate::protocol::operation::{Converted, OperationState, OperationStatus, Order};
@@ -36,14 +36,26 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Says that an operation is done, if somebody wants to hear it.
-    pub(super) fn of(order: &Order, update: Option<UpdateId>, at: Time) -> Option<Self> {
+    /// Says that an operation is done, or why it has failed, if somebody wants to hear it.
+    pub(super) fn of(
+        order: &Order,
+        failed: Option<&String>,
+        update: Option<UpdateId>,
+        at: Time,
+    ) -> Option<Self> {
         let owner = order.owner.as_ref()?;
         let id = owner.id.clone()?;
-        let status = OperationStatus {
-            converted: order.after.clone(),
-            update,
-            ..OperationStatus::new(id, OperationState::Finished, at)
+        let status = match failed {
+            None => OperationStatus {
+                converted: order.after.clone(),
+                update,
+                ..OperationStatus::new(id, OperationState::Finished, at)
+            },
+            Some(why) => OperationStatus {
+                message: why.clone(),
+                update,
+                ..OperationStatus::new(id, OperationState::Failed, at)
+            },
         };
         let framework = owner.framework.clone();
         Some(Self { framework, status })
@@ -53,43 +65,61 @@ impl Said {
 impl Agent {
     /// Carries an operation out, if it is the next one.
     pub(super) fn on_order(&mut self, cx: &mut Cx<'_>, order: Order) {
-        let Some(peer) = self.link.joined() else {
-            tracing::debug!("an operation before the registration: ignored");
+        let number = order.number;
+        let Some(peer) = self.take_turn(cx, number, Ok(order.clone())) else {
             return;
         };
+        let (update, at) = (self.name_news(&order), cx.now);
+        self.persist(cx, AgentRecord::CarriedOut { order, update, at });
+        self.tell_carried_out(cx, peer, number);
+    }
+
+    /// Has what there is after an order, if that is the next one, and returns whom to tell so. The
+    /// record of it has to follow.
+    pub(super) fn take_turn(
+        &mut self,
+        cx: &mut Cx<'_>,
+        number: u64,
+        order: Result<Order, OperationError>,
+    ) -> Option<PeerId> {
+        let Some(peer) = self.link.joined() else {
+            tracing::debug!("an operation before the registration: ignored");
+            return None;
+        };
         let last = self.state.converted().last;
-        if order.number <= last {
+        if number <= last {
             cx.out.emit(Effect::Master {
                 peer,
                 message: ToMaster::CarriedOut { last },
             });
-            return;
+            return None;
         }
-        if order.number - 1 > last {
-            tracing::debug!(
-                number = order.number,
-                last,
-                "operations are missing: ignored"
-            );
-            return;
+        if number - 1 > last {
+            tracing::debug!(number, last, "operations are missing: ignored");
+            return None;
         }
-        match self.turned(&order) {
+        match order.and_then(|order| self.turned(&order)) {
             Ok(total) => self.total = total,
             Err(why) => {
-                let reason = format!("operation {} cannot be done: {why}", order.number);
+                let reason = format!("operation {number} cannot be done: {why}");
                 self.give_up(cx, peer, CloseReason::Malformed, reason);
-                return;
+                return None;
             }
         }
+        Some(peer)
+    }
+
+    /// Names the news about an operation, if its framework has named that.
+    pub(super) fn name_news(&mut self, order: &Order) -> Option<UpdateId> {
         let is_named = order.owner.as_ref().is_some_and(|owner| owner.id.is_some());
-        let update = is_named.then(|| self.new_update_id());
-        let (number, at) = (order.number, cx.now);
-        self.persist(cx, AgentRecord::CarriedOut { order, update, at });
+        is_named.then(|| self.new_update_id())
+    }
+
+    /// Says that an operation was carried out, and what there is to say about it.
+    pub(super) fn tell_carried_out(&mut self, cx: &mut Cx<'_>, peer: PeerId, number: u64) {
         let message = ToMaster::CarriedOut { last: number };
         cx.out.emit(Effect::Master { peer, message });
-        if is_named {
-            self.send_operation(cx, number, self.config.update_retry);
-        }
+        self.send_operation(cx, number, self.config.update_retry);
     }
 
     /// Returns what the agent has after an operation.
@@ -168,7 +198,7 @@ impl Agent {
 
 /// Returns whether an operation has made this, so that it may not be there.
 fn is_made(entry: &Resource) -> bool {
-    entry.is_dynamically_reserved() || entry.is_persistent_volume()
+    entry.is_dynamically_reserved() || entry.is_persistent_volume() || entry.has_provider()
 }
 
 /// Returns what an agent has, or why it cannot be what operations have made of it.

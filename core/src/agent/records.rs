@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tasks::Placement;
 use crate::ids::{AgentId, BootId, FrameworkId, UpdateId};
+use crate::protocol::disk::{DiskEnd, DiskJob, DiskOutcome};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::node::AgentInfo;
 use crate::protocol::operation::Order;
@@ -162,5 +163,28 @@ pub enum AgentRecord {
         tasks: Vec<TaskInfo>,
         /// Where they run: in containers of their own, each, or in that of one executor.
         placement: Placement,
+    },
+    /// The provider of disks is asked to do something: an operation, the next one in turn.
+    DiskBegun {
+        /// What.
+        job: DiskJob,
+        /// When.
+        at: Time,
+    },
+    /// It has, or could not; the master is told until it ends the job.
+    DiskEnded {
+        /// The number of the job.
+        job: u64,
+        /// What came of it.
+        outcome: DiskOutcome,
+    },
+    /// The job is over: an operation, the next one in turn.
+    DiskOver {
+        /// What there is now.
+        end: DiskEnd,
+        /// The name of the news about it, if its framework wants to hear it.
+        update: Option<UpdateId>,
+        /// When.
+        at: Time,
     },
 }

@@ -95,6 +95,7 @@ impl Agent {
         };
         let mut cx = Cx { now, out };
         agent.ask_for_containers(&mut cx);
+        agent.ask_for_disks(&mut cx);
         let cleans_up = agent.config.recover == interface::Recover::Cleanup;
         if !cleans_up {
             agent.describe(&mut cx);

@@ -32,6 +32,8 @@ pub(super) struct Flight {
 pub(super) enum Stream {
     Task(Number),
     Operation(u64),
+    /// What came of a disk, by the number of its job.
+    Disk(u64),
 }
 
 /// The news in flight.
@@ -168,6 +170,7 @@ impl Agent {
             match stream {
                 Stream::Task(number) => self.send(cx, number, 0, wait),
                 Stream::Operation(number) => self.send_operation(cx, number, wait),
+                Stream::Disk(number) => self.send_disk(cx, number, wait),
             }
         }
     }
@@ -190,6 +193,7 @@ impl Agent {
             self.send(cx, number, 0, wait);
         }
         self.resume_operations(cx);
+        self.resume_disks(cx);
     }
 
     /// Stops sending: there is nobody to send to (AG-08).

@@ -87,6 +87,7 @@ impl Master {
             grants,
             total: &row.total,
             open: admission.map_or(0, |admission| admission.open.len()),
+            jobs: admission.map_or(0, |admission| admission.jobs.len()),
             pool,
         };
         let plan = plan(basis, operations);

@@ -15,10 +15,11 @@ use super::operations::Operation;
 use super::plan::Turn;
 use super::{Cx, Master};
 use crate::allocator::Change;
-use crate::ids::PeerId;
+use crate::ids::{AgentId, PeerId};
 use crate::keys::AgentKey;
 use crate::limits;
 use crate::protocol::agent::ToAgent;
+use crate::protocol::disk::{DiskEnd, DiskJob};
 use crate::protocol::node::AgentInfo;
 use crate::protocol::operation::{Converted, OperationState, OperationStatus, Order, Owner, less};
 use crate::registry::{Admission, RegistryOp};
@@ -68,12 +69,29 @@ impl Master {
             framework: self.frameworks[framework].id.clone(),
             id: turn.id.clone(),
         };
-        let number = self.order(cx, agent, |number| Order {
-            number,
-            owner: Some(owner),
-            kind: turn.kind,
-            before: turn.before,
-            after: turn.after,
+        let number = self.order(cx, agent, |agent, number| match turn.disk {
+            Some(change) => {
+                let job = DiskJob {
+                    number,
+                    owner,
+                    change,
+                };
+                let op = RegistryOp::BeginDisk {
+                    agent,
+                    job: job.clone(),
+                };
+                (op, ToAgent::BeginDisk(job))
+            }
+            None => conversion(
+                agent,
+                Order {
+                    number,
+                    owner: Some(owner),
+                    kind: turn.kind,
+                    before: turn.before,
+                    after: turn.after,
+                },
+            ),
         });
         if let Some(id) = turn.id {
             let status = OperationStatus {
@@ -107,14 +125,13 @@ impl Master {
         &mut self,
         cx: &mut Cx<'_>,
         key: AgentKey,
-        order: impl FnOnce(u64) -> Order,
+        order: impl FnOnce(AgentId, u64) -> (RegistryOp, ToAgent),
     ) -> u64 {
         let agent = self.agents[key].id.clone();
         let admission = self.registry.agent(&agent);
         let last = admission.map_or(0, |admission| admission.converted.last);
-        let order = order(last + 1);
-        let message = ToAgent::Convert(order.clone());
-        self.persist(cx, RegistryOp::Convert { agent, order });
+        let (op, message) = order(agent, last + 1);
+        self.persist(cx, op);
         self.take_total(key);
         // Behind the record, and before the tasks that use what it makes. Whoever is away is told
         // when it comes back.
@@ -162,23 +179,60 @@ impl Master {
         peer: PeerId,
         told: u64,
     ) {
-        let admission = self.registry.agent(&self.agents[key].id);
-        let open = admission.into_iter().flat_map(|it| it.open.values());
-        let unheard: Vec<Order> = open.filter(|order| order.number > told).cloned().collect();
-        for order in unheard {
-            self.know_again(cx, key, &order);
-            cx.tell_agent(peer, ToAgent::Convert(order));
+        let Some(admission) = self.registry.agent(&self.agents[key].id) else {
+            return;
+        };
+        // What its provider is at it was told long ago, maybe.
+        let jobs = admission.jobs.values();
+        let mut open: Vec<(Owner, u64)> = jobs.map(|job| (job.owner.clone(), job.number)).collect();
+        let mut unheard: Vec<ToAgent> = Vec::new();
+        for order in admission.open.values().filter(|it| it.number > told) {
+            open.extend(order.owner.clone().map(|owner| (owner, order.number)));
+            unheard.push(retold(admission, order));
         }
-        self.on_carried_out(cx, key, told);
+        for (owner, number) in open {
+            self.know_again(cx, key, &owner, number);
+        }
+        for message in unheard {
+            cx.tell_agent(peer, message);
+        }
+        self.settle_orders(cx, key, told);
+    }
+
+    /// An agent says how far it is, for which its drain may have waited.
+    pub(super) fn on_carried_out(&mut self, cx: &mut Cx<'_>, key: AgentKey, last: u64) {
+        self.settle_orders(cx, key, last);
+        self.finish_drain(cx, key);
     }
 
     /// An agent has carried its operations out up to one, and will not forget them.
-    pub(super) fn on_carried_out(&mut self, cx: &mut Cx<'_>, key: AgentKey, last: u64) {
+    fn settle_orders(&mut self, cx: &mut Cx<'_>, key: AgentKey, last: u64) {
         let agent = self.agents[key].id.clone();
         let admission = self.registry.agent(&agent);
         let first = admission.and_then(|it| it.open.keys().next().copied());
         if first.is_some_and(|first| first <= last) {
             self.persist(cx, RegistryOp::Settle { agent, last });
         }
+    }
+}
+
+/// Makes a record and a message of an operation that is one order.
+pub(super) fn conversion(agent: AgentId, order: Order) -> (RegistryOp, ToAgent) {
+    let message = ToAgent::Convert(order.clone());
+    (RegistryOp::Convert { agent, order }, message)
+}
+
+/// Says an order again as it was said.
+fn retold(admission: &Admission, order: &Order) -> ToAgent {
+    if let Some(job) = admission.jobs.get(&order.number) {
+        return ToAgent::BeginDisk(job.clone());
+    }
+    match admission.ends.get(&order.number) {
+        Some(end) => ToAgent::EndDisk(DiskEnd {
+            job: end.job,
+            failed: end.failed.clone(),
+            order: order.clone(),
+        }),
+        None => ToAgent::Convert(order.clone()),
     }
 }

@@ -17,7 +17,7 @@ use crate::ids::{AgentId, FrameworkId, OperationId, UpdateId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::agent::ToAgent;
-use crate::protocol::operation::{OperationState, OperationStatus, Order};
+use crate::protocol::operation::{OperationState, OperationStatus, Owner};
 use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::Event;
 
@@ -67,10 +67,7 @@ impl Master {
     }
 
     /// Knows of an operation again that an earlier leadership has accepted.
-    pub(super) fn know_again(&mut self, cx: &Cx<'_>, agent: AgentKey, order: &Order) {
-        let Some(owner) = &order.owner else {
-            return;
-        };
+    pub(super) fn know_again(&mut self, cx: &Cx<'_>, agent: AgentKey, owner: &Owner, number: u64) {
         let framework = self.frameworks.find(&owner.framework);
         let framework = framework.filter(|key| !self.frameworks[*key].is_completed());
         if let (Some(framework), Some(id)) = (framework, &owner.id)
@@ -80,7 +77,7 @@ impl Master {
                 agent: Some(self.agents[agent].id.clone()),
                 ..OperationStatus::new(id.clone(), OperationState::Pending, cx.now)
             };
-            let place = Some((agent, order.number));
+            let place = Some((agent, number));
             self.operations
                 .insert(framework, Operation { place, status });
         }

@@ -12,7 +12,7 @@
 //! | `kills`, `asks`, `offers`, `operations`, `permits` | more tables |
 //! | `on_agent`, `on_scheduler`, `on_operator` | reactions to what peers say |
 //! | `quotas`, `wishing`, `operating`, `messages` | more of them |
-//! | `plan`, `accept`, `converting` | what becomes of offers, and how it is carried out |
+//! | `plan`, `accept`, `converting`, `disks` | what becomes of offers, and how it is carried out |
 //! | `subscribing`, `reregister` | other decisions, and how they are carried out |
 //! | `offering`, `updates`, `feedback`, `reconcile` | what follows: offers, news, answers |
 //! | `reachability`, `standing`, `drain` | who is there, and what follows if not |
@@ -26,6 +26,7 @@ mod accept;
 mod agents;
 mod asks;
 mod converting;
+mod disks;
 mod drain;
 mod executors;
 mod feed;

@@ -63,16 +63,9 @@ impl Master {
                 Some(key) => self.on_update(cx, key, framework, status, latest),
                 None => debug!(?peer, "an update from an agent that has not registered"),
             },
-            ToMaster::Converted(converted) => {
-                if let Some(row) = self.peers.get_mut(peer) {
-                    row.account.converted = converted;
-                }
-            }
+            ToMaster::Converted(converted) => self.on_converted(peer, converted),
             ToMaster::CarriedOut { last } => match self.peers.agent(peer) {
-                Some(key) => {
-                    self.on_carried_out(cx, key, last);
-                    self.finish_drain(cx, key);
-                }
+                Some(key) => self.on_carried_out(cx, key, last),
                 None => debug!(?peer, "operations of an agent that has not registered"),
             },
             ToMaster::OperationUpdate {
@@ -82,6 +75,10 @@ impl Master {
             } => match self.peers.agent(peer) {
                 Some(key) => self.on_operation_update(cx, key, number, framework, status),
                 None => debug!(?peer, "an operation of an agent that has not registered"),
+            },
+            ToMaster::DiskEnded { job, outcome } => match self.peers.agent(peer) {
+                Some(key) => self.on_disk_ended(cx, key, job, &outcome),
+                None => debug!(?peer, "a disk of an agent that has not registered"),
             },
             ToMaster::Message {
                 framework,
@@ -99,6 +96,13 @@ impl Master {
                 Some(key) => self.on_executor_ended(cx, key, &framework, executor, exit),
                 None => debug!(?peer, "an executor of an agent that has not registered"),
             },
+        }
+    }
+
+    /// Keeps what a returning agent says of its operations, until it has said all.
+    fn on_converted(&mut self, peer: PeerId, converted: Converted) {
+        if let Some(row) = self.peers.get_mut(peer) {
+            row.account.converted = converted;
         }
     }
 

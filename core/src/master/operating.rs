@@ -8,6 +8,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use super::converting::conversion;
 use super::{Cx, Master};
 use crate::allocator::Change;
 use crate::ids::{AgentId, PeerId};
@@ -35,6 +36,10 @@ impl Master {
         agent: &AgentId,
         change: Conversion,
     ) -> Answer {
+        if change.disk().is_some() {
+            let why = "disks are made and taken back for frameworks, which hear what came of it";
+            return Answer::Invalid(why.to_string());
+        }
         let principal = self.peers.get(peer).map(|peer| &peer.principal.name);
         let checked = principal.map_or(Ok(()), |name| check_operator(&change, name));
         if let Err(bad) = checked {
@@ -104,12 +109,15 @@ impl Master {
                 before: turn.before.clone(),
                 after: turn.after.clone(),
             });
-            self.order(cx, key, |number| Order {
-                number,
-                owner: None,
-                kind: turn.kind,
-                before: turn.before,
-                after: turn.after,
+            self.order(cx, key, |agent, number| {
+                let order = Order {
+                    number,
+                    owner: None,
+                    kind: turn.kind,
+                    before: turn.before,
+                    after: turn.after,
+                };
+                conversion(agent, order)
             });
         }
         Answer::Updated

@@ -36,6 +36,22 @@ impl Operations {
         self.frameworks.get(&framework)?.get(id)
     }
 
+    /// Something that one was said to be is another thing on the same agent from now on: the
+    /// operation with this number.
+    pub(super) fn follow(
+        &mut self,
+        framework: FrameworkKey,
+        id: &OperationId,
+        from: (AgentKey, u64),
+        number: u64,
+    ) {
+        let of = self.frameworks.get_mut(&framework);
+        let known = of.and_then(|of| of.get_mut(id));
+        if let Some(known) = known.filter(|known| known.place == Some(from)) {
+            known.place = Some((from.0, number));
+        }
+    }
+
     pub(super) fn remove(
         &mut self,
         framework: FrameworkKey,

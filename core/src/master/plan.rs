@@ -16,6 +16,7 @@ use crate::ids::{AgentId, ExecutorId, OperationId, TaskId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::mutant::{Mutant, planted};
+use crate::protocol::disk::DiskChange;
 use crate::protocol::offer::{Operation, TaskGroup};
 use crate::protocol::operation::{Conversion, OperationKind, less};
 use crate::protocol::refusal::RejectKind;
@@ -72,6 +73,8 @@ pub(super) struct Turn {
     pub(super) kind: OperationKind,
     pub(super) before: Resources,
     pub(super) after: Resources,
+    /// What a provider is to do, of which `after` says nothing yet.
+    pub(super) disk: Option<DiskChange>,
 }
 
 /// Checks a task by itself: one alone, or one of a group.
@@ -90,6 +93,8 @@ pub(super) struct Planner<'a> {
     tasks_left: usize,
     /// How many more operations may be ordered of the agent.
     orders_left: usize,
+    /// How many disks of the agent are being made or taken back.
+    jobs: usize,
     operations: usize,
     pool: Resources,
     /// What the agent has, offered or not.
@@ -124,6 +129,8 @@ pub(super) struct Basis<'a> {
     pub(super) total: &'a Resources,
     /// How many operations of the agent are open.
     pub(super) open: usize,
+    /// How many disks of the agent are being made or taken back.
+    pub(super) jobs: usize,
     /// What is offered.
     pub(super) pool: Resources,
 }
@@ -141,6 +148,7 @@ pub(super) fn plan(basis: Basis<'_>, operations: Vec<Operation>) -> Plan {
         grants: basis.grants,
         tasks_left: limits::TASKS_PER_FRAMEWORK.saturating_sub(live),
         orders_left: limits::OPERATIONS_PER_AGENT.saturating_sub(basis.open),
+        jobs: basis.jobs,
         operations: 0,
         pool: basis.pool,
         total: basis.total.clone(),
@@ -369,13 +377,9 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Makes something else of a part of the pool, and with it of what the agent has (OF-14), or
-    /// says why it cannot be done.
-    fn convert(
-        &mut self,
-        id: Option<OperationId>,
-        change: &Conversion,
-    ) -> Result<Turn, BadOperation> {
+    /// Checks that there may be one more operation.
+    fn check_number(&self, change: &Conversion) -> Result<(), BadOperation> {
+        let jobs = limits::DISK_JOBS_PER_AGENT;
         for (is_full, limit, of) in [
             (
                 self.operations > limits::OPERATIONS_PER_ACCEPT,
@@ -387,18 +391,36 @@ impl Planner<'_> {
                 limits::OPERATIONS_PER_AGENT,
                 "that the agent has not confirmed",
             ),
+            (
+                change.disk().is_some() && self.jobs >= jobs,
+                jobs,
+                "that the agent's provider of disks is at",
+            ),
         ] {
             if is_full {
                 return Err(BadOperation::TooMany { limit, of });
             }
         }
+        Ok(())
+    }
+
+    /// Makes something else of a part of the pool, and with it of what the agent has (OF-14), or
+    /// says why it cannot be done.
+    fn convert(
+        &mut self,
+        id: Option<OperationId>,
+        change: &Conversion,
+    ) -> Result<Turn, BadOperation> {
+        self.check_number(change)?;
         check_caller(change, &self.caller)?;
         self.check_unused(change)?;
         let mut pool = change.apply(&self.pool)?;
         // What others hold counts as well: a volume's id is new to the agent (RM-42).
         let total = change.apply(&self.total)?;
+        // And so does what providers may come to say.
+        let jobs = self.jobs + usize::from(change.disk().is_some());
         let limit = limits::AGENT_BYTES;
-        if size(&total) > limit {
+        if size(&total) + jobs * limits::DISK_BYTES > limit {
             return Err(BadOperation::TooLarge { limit });
         }
         let (before, after) = change.turns(&self.pool)?;
@@ -415,15 +437,18 @@ impl Planner<'_> {
             Conversion::Reserve(_)
             | Conversion::Unreserve(_)
             | Conversion::Create(_)
-            | Conversion::Destroy(_) => {}
+            | Conversion::Destroy(_)
+            | Conversion::Disk(_) => {}
         }
         (self.pool, self.total, self.made) = (pool, total, made);
         self.orders_left -= 1;
+        self.jobs = jobs;
         Ok(Turn {
             id,
             kind: change.kind(),
             before,
             after,
+            disk: change.disk().cloned(),
         })
     }
 }

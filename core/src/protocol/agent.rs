@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::disk::{DiskEnd, DiskJob, DiskOutcome};
 use super::framework::FrameworkInfo;
 use super::node::AgentInfo;
 use super::operation::{Converted, OperationStatus, Order};
@@ -125,6 +126,14 @@ pub enum ToMaster {
     },
     /// Leaves for good, and ends what it runs (PR-13).
     Unregister,
+    /// The provider of its disks has done something, or could not (SM-31, SM-32); said until the
+    /// order comes that ends the job.
+    DiskEnded {
+        /// The job, as it was ordered.
+        job: DiskJob,
+        /// What came of it.
+        outcome: DiskOutcome,
+    },
 }
 
 /// What the master tells an agent.
@@ -233,6 +242,10 @@ pub enum ToAgent {
     },
     /// Starts tasks together, or none of them (OF-23).
     RunGroup(GroupOrder),
+    /// Has the provider of its disks do something; an order in turn as `Convert` is.
+    BeginDisk(DiskJob),
+    /// Ends such a job; an order in turn as `Convert` is.
+    EndDisk(DiskEnd),
 }
 
 /// The order to start tasks together.

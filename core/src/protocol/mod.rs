@@ -7,6 +7,7 @@
 //! | executor | agent | [`executor::Call`] | [`executor::Event`] |
 //! | operator | master | [`operator::Request`] | [`operator::Response`] |
 //! | agent machine | containerizer | [`container::ContainerCommand`] | [`container::ContainerEvent`] |
+//! | agent machine | provider of disks | [`disk::DiskCommand`] | [`disk::DiskEvent`] |
 //! | anybody | agent | [`agent::Read`] | bytes of a file |
 //!
 //! On the wire these are postcard frames, versioned per connection: enums grow only at the end.
@@ -14,6 +15,7 @@
 pub mod agent;
 mod bags;
 pub mod container;
+pub mod disk;
 pub mod events;
 pub mod executor;
 pub mod framework;

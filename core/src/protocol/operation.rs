@@ -10,13 +10,14 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::disk::DiskChange;
 use super::refusal::RejectKind;
 use crate::ids::{AgentId, FrameworkId, OperationId, UpdateId};
 use crate::resources::operations::{self, OperationError};
 use crate::resources::{Milli, Overflow, Resource, Resources, Value};
 use crate::time::Time;
 
-/// What is to become of resources of one agent (OF-24 to OF-27).
+/// What is to become of resources of one agent (OF-24 to OF-28).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Conversion {
     /// Adds a level of reservation, so that they become these.
@@ -41,6 +42,9 @@ pub enum Conversion {
         /// How much of it becomes reserved disk again.
         amount: Milli,
     },
+    /// Has the provider of a disk make something of it, or take it back. The source is there no
+    /// more at once, and what comes of it only when the provider has said so (OF-15).
+    Disk(DiskChange),
 }
 
 impl Conversion {
@@ -53,10 +57,24 @@ impl Conversion {
             Self::Destroy(_) => OperationKind::Destroy,
             Self::Grow { .. } => OperationKind::Grow,
             Self::Shrink { .. } => OperationKind::Shrink,
+            Self::Disk(change) => change.kind(),
         }
     }
 
-    /// Returns what resources become.
+    /// Returns what a provider of disks is to do, if it is that.
+    pub const fn disk(&self) -> Option<&DiskChange> {
+        match self {
+            Self::Disk(change) => Some(change),
+            Self::Reserve(_)
+            | Self::Unreserve(_)
+            | Self::Create(_)
+            | Self::Destroy(_)
+            | Self::Grow { .. }
+            | Self::Shrink { .. } => None,
+        }
+    }
+
+    /// Returns what resources become, at once.
     pub fn apply(&self, to: &Resources) -> Result<Resources, OperationError> {
         match self {
             Self::Reserve(wanted) => operations::reserve(to, wanted),
@@ -65,6 +83,10 @@ impl Conversion {
             Self::Destroy(volumes) => operations::destroy(to, volumes),
             Self::Grow { volume, addition } => operations::grow_volume(to, volume, addition),
             Self::Shrink { volume, amount } => operations::shrink_volume(to, volume, *amount),
+            Self::Disk(change) => {
+                change.check()?;
+                Ok(to.checked_sub(&change.source()?)?)
+            }
         }
     }
 
@@ -88,6 +110,7 @@ impl Conversion {
                 let after = self.apply(&before)?;
                 Ok((before, after))
             }
+            Self::Disk(change) => Ok((change.source()?, Resources::new())),
         }
     }
 }
@@ -107,6 +130,10 @@ pub enum OperationKind {
     Grow,
     /// [`Conversion::Shrink`].
     Shrink,
+    /// [`DiskChange::Create`].
+    CreateDisk,
+    /// [`DiskChange::Destroy`].
+    DestroyDisk,
 }
 
 impl OperationKind {
@@ -119,6 +146,8 @@ impl OperationKind {
             Self::Destroy => "destroy",
             Self::Grow => "grow",
             Self::Shrink => "shrink",
+            Self::CreateDisk => "create-disk",
+            Self::DestroyDisk => "destroy-disk",
         }
     }
 }

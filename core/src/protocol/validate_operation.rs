@@ -149,7 +149,8 @@ fn check_names(change: &Conversion, principal: Option<&str>) -> Result<(), BadOp
         Conversion::Unreserve(_)
         | Conversion::Destroy(_)
         | Conversion::Grow { .. }
-        | Conversion::Shrink { .. } => return Ok(()),
+        | Conversion::Shrink { .. }
+        | Conversion::Disk(_) => return Ok(()),
     };
     let is_reserve = change.kind() == OperationKind::Reserve;
     let is_other = |entry: &&Resource| {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::AgentId;
 use crate::mutant::{Mutant, planted};
+use crate::protocol::disk::{DiskEnd, DiskJob};
 use crate::protocol::node::{AgentInfo, Standing};
 use crate::protocol::operation::{Converted, Order};
 use crate::resources::Resources;
@@ -31,6 +32,19 @@ pub struct Admission {
     pub standing: Standing,
     /// The operations that it has not yet confirmed to have carried out, by their numbers.
     pub open: BTreeMap<u64, Order>,
+    /// What its provider of disks is at, by the numbers of the orders that began it.
+    pub jobs: BTreeMap<u64, DiskJob>,
+    /// Which of the open operations end something of it.
+    pub ends: BTreeMap<u64, JobEnd>,
+}
+
+/// What an operation ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobEnd {
+    /// The number of the job.
+    pub job: u64,
+    /// Why it has failed, if it has.
+    pub failed: Option<String>,
 }
 
 impl Admission {
@@ -92,6 +106,8 @@ impl Agents {
             unreachable: None,
             standing: Standing::default(),
             open: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            ends: BTreeMap::new(),
         };
         self.names.insert(name.into(), id.clone());
         self.admitted.insert(id.clone(), admission);
@@ -119,20 +135,41 @@ impl Agents {
 
     /// Orders an operation. One that does not fit its agent is none.
     pub(super) fn convert(&mut self, id: &AgentId, order: &Order) {
-        if let Some(admission) = self.admitted.get_mut(id) {
-            let converted = &mut admission.converted;
-            if converted
-                .note(order.number, &order.before, &order.after)
-                .is_ok()
-            {
-                admission.open.insert(order.number, order.clone());
-            }
+        self.order(id, order);
+    }
+
+    /// Returns whom it was ordered of, if it fits.
+    fn order(&mut self, id: &AgentId, order: &Order) -> Option<&mut Admission> {
+        let admission = self.admitted.get_mut(id)?;
+        let converted = &mut admission.converted;
+        let noted = converted.note(order.number, &order.before, &order.after);
+        noted.ok()?;
+        admission.open.insert(order.number, order.clone());
+        Some(admission)
+    }
+
+    pub(super) fn begin_disk(&mut self, id: &AgentId, job: &DiskJob) {
+        let Ok(order) = job.order() else {
+            return;
+        };
+        if let Some(admission) = self.order(id, &order) {
+            admission.jobs.insert(job.number, job.clone());
+        }
+    }
+
+    pub(super) fn end_disk(&mut self, id: &AgentId, end: &DiskEnd) {
+        if let Some(admission) = self.order(id, &end.order) {
+            admission.jobs.remove(&end.job);
+            let (job, failed) = (end.job, end.failed.clone());
+            let row = JobEnd { job, failed };
+            admission.ends.insert(end.order.number, row);
         }
     }
 
     pub(super) fn settle(&mut self, id: &AgentId, last: u64) {
         if let Some(admission) = self.admitted.get_mut(id) {
             admission.open.retain(|number, _| *number > last);
+            admission.ends.retain(|number, _| *number > last);
         }
     }
 
@@ -140,6 +177,9 @@ impl Agents {
         if let Some(admission) = self.admitted.get_mut(id) {
             admission.converted = converted.clone();
             admission.open.clear();
+            // The agent tells of those that it has.
+            admission.jobs.clear();
+            admission.ends.clear();
         }
     }
 

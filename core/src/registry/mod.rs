@@ -22,14 +22,15 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::agents::Admission;
 use self::agents::Agents;
+pub use self::agents::{Admission, JobEnd};
 pub use self::frameworks::Enrolment;
 use self::frameworks::Frameworks;
 pub use self::maintenance::Maintenance;
 use self::roles::Roles;
 use crate::ids::{AgentId, FrameworkId};
 use crate::machine::Durable;
+use crate::protocol::disk::{DiskEnd, DiskJob};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::maintenance::{MachineId, Window};
 use crate::protocol::node::{AgentInfo, Standing};
@@ -181,6 +182,20 @@ pub enum RegistryOp {
         /// Which ones.
         machines: Vec<MachineId>,
     },
+    /// The provider of an agent's disks is to do something: an order, as `Convert` is (OF-15).
+    BeginDisk {
+        /// Which agent.
+        agent: AgentId,
+        /// What, under the next number of the agent.
+        job: DiskJob,
+    },
+    /// It has, or could not: another order.
+    EndDisk {
+        /// Which agent.
+        agent: AgentId,
+        /// What came of it, under the next number of the agent.
+        end: DiskEnd,
+    },
 }
 
 /// The durable state of a master.
@@ -320,6 +335,8 @@ impl Durable for Registry {
             RegistryOp::SetSchedule { windows } => self.maintenance.schedule(windows),
             RegistryOp::MachinesDown { machines } => self.maintenance.take_down(machines),
             RegistryOp::MachinesUp { machines } => self.maintenance.bring_up(machines),
+            RegistryOp::BeginDisk { agent, job } => self.agents.begin_disk(agent, job),
+            RegistryOp::EndDisk { agent, end } => self.agents.end_disk(agent, end),
         }
         debug_assert!(self.agents.is_sound() && self.frameworks.is_sound());
         debug_assert!(self.maintenance.is_sound());

@@ -35,6 +35,9 @@ pub(super) enum Purpose {
     Clock,
     /// When an operator looks who reads events, counted as frameworks are.
     Watch,
+    /// How long the provider of an agent's disks takes, and whether there are frameworks that want
+    /// some.
+    Disks,
 }
 
 /// Begins the stream of one purpose at one node.

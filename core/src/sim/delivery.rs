@@ -289,6 +289,11 @@ impl World {
                     let net = self.agents[at(n)].containers.executors().net();
                     net.send(now, peer, End::Server, encode(&event), queue);
                 }
+                agent::Effect::Disk(command) => {
+                    let provider = &mut self.agents[at(n)].provider;
+                    provider.command(command, &mut self.shared);
+                    self.check_disks(n);
+                }
                 agent::Effect::Stop { reason: _ } | agent::Effect::Left => {
                     return self.on_agent_stopped(n);
                 }

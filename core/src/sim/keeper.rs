@@ -101,7 +101,8 @@ impl Keeper {
         let find = |is: fn(&Resource) -> bool| offer.resources.iter().find(|it| is(it)).cloned();
         let mine = find(Resource::is_persistent_volume);
         let reserved = find(|it| it.is_dynamically_reserved() && !it.is_persistent_volume());
-        let plain = offer.resources.filter(|it| !it.is_reserved());
+        let is_plain = |it: &Resource| !it.is_reserved() && !it.has_provider();
+        let plain = offer.resources.filter(is_plain);
         let has_room = plain.scalar("disk") >= SIZE;
         match (mine, reserved) {
             (Some(volume), None) => match self.count % 4 {

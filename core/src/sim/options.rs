@@ -13,6 +13,7 @@ use core::time::Duration;
 
 use super::chance::{Purpose, stream};
 use super::fault::Faults;
+use super::formatter::POOL;
 use super::queue::Name;
 use crate::allocator::Allocator;
 use crate::allocator::drf::{self, Drf};
@@ -44,6 +45,9 @@ pub struct Options {
     pub leaving: u32,
     /// How many frameworks beside these keep volumes, if agents have disks.
     pub keepers: u32,
+    /// How many frameworks beside these have disks made and taken back, of the space that machines
+    /// have for that.
+    pub formatters: u32,
     /// How many operators follow the master by its events.
     pub watchers: u32,
     /// How many events the master keeps for them.
@@ -165,6 +169,7 @@ impl Options {
             nonsense: 0,
             leaving: 0,
             keepers: 0,
+            formatters: 0,
             watchers: 0,
             events_kept: limits::EVENTS,
             agent_resources,
@@ -255,6 +260,7 @@ impl Options {
         options.watchers = draw(3) as u32;
         options.events_kept = 1 << draw(10);
         options.draw_patience(&mut rng);
+        options.draw_disks();
         options
     }
 
@@ -280,6 +286,17 @@ impl Options {
             let disk = Resources::parse("disk:16").expect("a literal that parses");
             let more = self.agent_resources.add(&disk);
             more.expect("two amounts of disk add up");
+        }
+    }
+
+    /// Draws whether there are disks to be made, from a stream of its own.
+    fn draw_disks(&mut self) {
+        let mut rng = stream(self.seed, Purpose::Disks, Name::Master);
+        if rng.below(3) == 0 {
+            self.formatters = 1 + rng.below(2) as u32;
+            let pool = Resources::parse(POOL).expect("a literal that parses");
+            let sum = self.agent_resources.add(&pool);
+            sum.expect("a machine has little");
         }
     }
 }

@@ -115,7 +115,9 @@ impl World {
                 // Executors go on.
                 (Name::Agent(_) | Name::Framework(_) | Name::Executor { .. }, End::Client) => None,
             },
-            Event::Container { agent, .. } => Some(Name::Agent(*agent)),
+            Event::Container { agent, .. } | Event::DiskTold { agent, .. } => {
+                Some(Name::Agent(*agent))
+            }
             Event::Look { .. } => Some(Name::Master),
             // These happen around nodes, or to them.
             Event::Process { .. }
@@ -126,6 +128,7 @@ impl World {
             | Event::Mend { .. }
             | Event::Clog { .. }
             | Event::Unclog { .. }
+            | Event::Disk { .. }
             | Event::Resume { .. } => None,
         }
     }

@@ -75,6 +75,7 @@ impl Plan {
         let misfits = misfits.saturating_add(options.nonsense);
         let misfits = misfits.saturating_add(options.leaving);
         let misfits = misfits.saturating_add(options.keepers);
+        let misfits = misfits.saturating_add(options.formatters);
         options.frameworks.saturating_add(misfits)
     }
 

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::chance::{Purpose, stream};
+use super::formatter::Formatter;
 use super::keeper::Keeper;
 use super::limits;
 use super::queue::Name;
@@ -59,6 +60,9 @@ impl World {
             let principal = format!("{}", Name::Framework(place));
             let make = move |name| Keeper::new(name, role.clone(), &principal);
             self.add_built_in(info, make);
+        }
+        for n in 1..=self.options.formatters {
+            self.add_built_in(lasting(&format!("formatter-{n}")), Formatter::new);
         }
     }
 

@@ -60,11 +60,13 @@ pub enum Property {
     Adoption,
     /// Who always wants more gets as much as others who do.
     Fairness,
+    /// Disks are made once, and none is lost.
+    Disks,
 }
 
 impl Property {
     /// Every property.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Machines,
         Self::Replay,
         Self::Tasks,
@@ -90,6 +92,7 @@ impl Property {
         Self::Completion,
         Self::Adoption,
         Self::Fairness,
+        Self::Disks,
     ];
 
     /// Returns its name in reports.
@@ -120,6 +123,7 @@ impl Property {
             Self::Completion => "completion",
             Self::Adoption => "adoption",
             Self::Fairness => "fairness",
+            Self::Disks => "disks",
         }
     }
 }

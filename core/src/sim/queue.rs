@@ -10,6 +10,7 @@ use core::fmt;
 use crate::gate::Seq;
 use crate::ids::{ContainerId, PeerId};
 use crate::protocol::container::ContainerEvent;
+use crate::protocol::disk::{DiskEvent, DiskJobId};
 use crate::time::Time;
 
 /// A node of the cluster.
@@ -128,6 +129,14 @@ pub(super) enum Event {
     /// An operator asks what is new, or gives up asking, unless it did something since the turn in
     /// which that was planned.
     Look { watcher: u32, turn: u64 },
+    /// A provider of disks has finished something.
+    Disk { agent: u32, job: DiskJobId },
+    /// A provider of disks speaks.
+    DiskTold {
+        agent: u32,
+        life: u32,
+        event: DiskEvent,
+    },
 }
 
 #[derive(Debug)]

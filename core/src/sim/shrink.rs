@@ -108,6 +108,10 @@ impl Search<'_> {
             |plan, n| plan.options.keepers = n,
         );
         self.lower(
+            |plan| plan.options.formatters,
+            |plan, n| plan.options.formatters = n,
+        );
+        self.lower(
             |plan| plan.options.watchers,
             |plan, n| plan.options.watchers = n,
         );

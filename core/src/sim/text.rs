@@ -53,6 +53,7 @@ impl fmt::Display for Plan {
         writeln!(f, "nonsense={}", o.nonsense)?;
         writeln!(f, "leaving={}", o.leaving)?;
         writeln!(f, "keepers={}", o.keepers)?;
+        writeln!(f, "formatters={}", o.formatters)?;
         writeln!(f, "watchers={}", o.watchers)?;
         writeln!(f, "events_kept={}", o.events_kept)?;
         writeln!(f, "tasks={}", o.demand.tasks)?;
@@ -169,6 +170,7 @@ impl Plan {
             "nonsense" => o.nonsense = nodes(value)?,
             "leaving" => o.leaving = nodes(value)?,
             "keepers" => o.keepers = nodes(value)?,
+            "formatters" => o.formatters = nodes(value)?,
             "watchers" => o.watchers = nodes(value)?,
             "events_kept" => o.events_kept = number(value)?,
             "tasks" => o.demand.tasks = number(value)?,

@@ -72,6 +72,7 @@ impl World {
         let now = seat.node.wind(self.shared.now, state.last_time());
         let machine = Agent::recover(config, state, now, &mut out);
         seat.containers.listen(Some(seat.node.life + 1));
+        seat.provider.listen(Some(seat.node.life + 1));
         seat.node.start(machine, out, &mut self.shared);
         let life = seat.node.life;
         self.flush_agent(n);
@@ -90,6 +91,7 @@ impl World {
             Name::Agent(n) => {
                 let seat = &mut self.agents[at(n)];
                 seat.containers.listen(None);
+                seat.provider.listen(None);
                 seat.link = Link::Down;
                 let loss = seat.node.stop(rng);
                 let executors = seat.containers.executors();

@@ -14,6 +14,7 @@ use super::chance::{Purpose, stream};
 use super::check;
 use super::clock::Skew;
 use super::containers::{Containers, Script};
+use super::disks::Provider;
 use super::executors::Executors;
 use super::fault::{Kind, Source};
 use super::instances::FrameworkSeat;
@@ -62,6 +63,7 @@ impl Link {
 pub(super) struct AgentSeat {
     pub(super) node: Node<Agent>,
     pub(super) containers: Containers,
+    pub(super) provider: Provider,
     pub(super) info: AgentInfo,
     pub(super) link: Link,
     /// The newest leadership that it has heard of.
@@ -239,6 +241,17 @@ impl World {
                 let seat = &self.agents[at(agent)];
                 if seat.node.life == life {
                     self.agent_hears_locally(agent, agent::Input::Container(event));
+                    self.flush_agent(agent);
+                }
+            }
+            Event::Disk { agent, job } => {
+                let provider = &mut self.agents[at(agent)].provider;
+                provider.end(job, &mut self.shared);
+                self.check_disks(agent);
+            }
+            Event::DiskTold { agent, life, event } => {
+                if self.agents[at(agent)].node.life == life {
+                    self.agent_hears_locally(agent, agent::Input::Disk(event));
                     self.flush_agent(agent);
                 }
             }
@@ -436,6 +449,7 @@ fn seat(
     AgentSeat {
         node,
         containers: Containers::new(n, script, Executors::new(n, options), chance),
+        provider: Provider::new(n, stream(options.seed, Purpose::Disks, name)),
         info: AgentInfo {
             attributes,
             ..AgentInfo::new(format!("{name}"), format!("{name}:5051"), resources.clone())

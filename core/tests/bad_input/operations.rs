@@ -1,4 +1,4 @@
-//! Operations on resources that are not carried out (VA-16 to VA-22, RM-34 to RM-46).
+//! Operations on resources that are not carried out (VA-16 to VA-25, RM-34 to RM-51).
 //!
 //! An accept of which nothing can be done leaves the same behind as one of nothing.
 
@@ -8,16 +8,18 @@ use tepui_core::ids::{OperationId, UpdateId};
 use tepui_core::limits;
 use tepui_core::machine::Output;
 use tepui_core::master::Effect;
+use tepui_core::protocol::agent::ToMaster;
+use tepui_core::protocol::disk::{DiskChange, DiskJob, DiskOutcome, DiskTarget};
 use tepui_core::protocol::offer::Operation;
-use tepui_core::protocol::operation::Conversion;
+use tepui_core::protocol::operation::{Conversion, Owner};
 use tepui_core::protocol::operator::{self, Answer};
 use tepui_core::protocol::refusal::{CallKind, RejectKind};
 use tepui_core::protocol::scheduler::{Call, Event};
 use tepui_core::registry::RegistryOp;
-use tepui_core::resources::{Milli, Resource, Resources};
+use tepui_core::resources::{Milli, ProfileId, Resource, Resources};
 
 use super::Catalogue;
-use super::stage::{FRAMEWORK, Stage, agent_id, resources};
+use super::stage::{AGENT, FRAMEWORK, NEW_AGENT, Stage, agent_id, framework_id, resources};
 
 /// What framework `f` may reserve.
 fn reserved(text: &str) -> Resources {
@@ -217,8 +219,181 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// What is asked of a provider of disks, and of resources of several (VA-23 to VA-25).
+fn disk_cases() -> Vec<Case> {
+    let disk = |text: &str| one(&resources(&format!("disk(*)<{text}>:4")));
+    let create = |text: &str, profile: Option<&str>| {
+        let profile = profile.map(|name| ProfileId::new(name).unwrap());
+        Conversion::Disk(DiskChange::Create {
+            source: disk(text),
+            target: DiskTarget::Mount,
+            profile,
+        })
+    };
+    let destroy = |source| Conversion::Disk(DiskChange::Destroy { source });
+    let volume = r#"disk(web)<mount="/m",id="d",volume="v",rw="/d",provider="p">:4"#;
+    let mut cases = Vec::new();
+    for (rule, text, profile) in [
+        (
+            "a disk that is made is of a provider",
+            r#"raw,profile="a""#,
+            None,
+        ),
+        ("a disk that is made was a disk", r#"provider="p""#, None),
+        (
+            "a disk that is made was raw and no directory",
+            r#"path,profile="a",provider="p""#,
+            None,
+        ),
+        (
+            "a disk that is made was raw and no file system",
+            r#"mount,profile="a",provider="p""#,
+            None,
+        ),
+        (
+            "a disk that is made was raw and no device",
+            r#"block,profile="a",provider="p""#,
+            None,
+        ),
+        (
+            "a disk is made after a profile",
+            r#"raw,id="d",provider="p""#,
+            None,
+        ),
+        (
+            "a disk is made after one profile",
+            r#"raw,profile="a",provider="p""#,
+            Some("a"),
+        ),
+    ] {
+        cases.push((
+            rule,
+            "create-disk",
+            RejectKind::Unfit,
+            create(text, profile),
+        ));
+    }
+    for (rule, text) in [
+        (
+            "a disk that is taken back is of a provider",
+            r#"mount="/m",id="d""#,
+        ),
+        ("a disk that is taken back is a disk", r#"provider="p""#),
+        (
+            "a disk that is taken back is no directory",
+            r#"path="/m",id="d",provider="p""#,
+        ),
+        (
+            "a disk that is taken back has an id",
+            r#"mount="/m",profile="a",provider="p""#,
+        ),
+        (
+            "a device that is taken back has an id",
+            r#"block,profile="a",provider="p""#,
+        ),
+        (
+            "a pool is not taken back",
+            r#"raw,profile="a",provider="p""#,
+        ),
+    ] {
+        cases.push((rule, "destroy-disk", RejectKind::Unfit, destroy(disk(text))));
+    }
+    let several = |of: &dyn Fn(&str) -> Resources| {
+        let both = [of("p"), of("q")];
+        Resources::of(both.iter().flatten().cloned()).unwrap()
+    };
+    let dynamic = |provider: &str| {
+        resources(&format!(
+            r#"disk(*)<dynamic="web",principal="f",path="/{provider}",provider="{provider}">:1"#
+        ))
+    };
+    let volumes = |provider: &str| {
+        let by = r#"principal="f""#;
+        let on = format!(r#"path="/{provider}",volume="{provider}",{by},rw="/d""#);
+        resources(&format!(
+            r#"disk(*)<dynamic="web",{by},{on},provider="{provider}">:1"#
+        ))
+    };
+    let rule = "resources of an operation are of one provider";
+    let of_one = RejectKind::SeveralProviders;
+    cases.extend([
+        (
+            rule,
+            "reserve",
+            of_one,
+            Conversion::Reserve(several(&dynamic)),
+        ),
+        (
+            rule,
+            "unreserve",
+            of_one,
+            Conversion::Unreserve(several(&dynamic)),
+        ),
+        (
+            rule,
+            "create",
+            of_one,
+            Conversion::Create(several(&volumes)),
+        ),
+        (
+            rule,
+            "destroy",
+            of_one,
+            Conversion::Destroy(several(&volumes)),
+        ),
+        (
+            "a volume has to be destroyed first",
+            "destroy-disk",
+            RejectKind::IsVolume,
+            destroy(one(&resources(volume))),
+        ),
+        (
+            "what an operation needs is offered",
+            "create-disk",
+            RejectKind::NotContained,
+            create(r#"raw,profile="a",provider="p""#, None),
+        ),
+        (
+            "what an operation needs is offered",
+            "destroy-disk",
+            RejectKind::NotContained,
+            destroy(disk(r#"raw,id="d",provider="p""#)),
+        ),
+    ]);
+    cases
+}
+
+/// What agents say of disks that nobody has asked for.
+fn by_agents(catalogue: &mut Catalogue) {
+    let ended = || {
+        let framework = framework_id(0);
+        let source = one(&resources(r#"disk(*)<raw,profile="a",provider="p">:4"#));
+        let job = DiskJob {
+            number: 1,
+            owner: Owner {
+                framework,
+                id: None,
+            },
+            change: DiskChange::Destroy { source },
+        };
+        let outcome = DiskOutcome::Failed("no".into());
+        ToMaster::DiskEnded { job, outcome }
+    };
+    for (rule, peer) in [
+        ("a disk that has ended was begun", AGENT),
+        ("an agent whose disk has ended is registered", NEW_AGENT),
+    ] {
+        let mut stage = Stage::new();
+        let before = stage.state();
+        assert_eq!(stage.message(peer, ended()), [], "{rule}");
+        assert_eq!(stage.state(), before, "{rule}");
+        catalogue.note(rule, "disk-ended");
+    }
+}
+
 pub(crate) fn check(catalogue: &mut Catalogue) {
     by_frameworks(catalogue);
+    by_agents(catalogue);
     names(catalogue);
     by_operators(catalogue);
 }
@@ -229,7 +404,7 @@ fn by_frameworks(catalogue: &mut Catalogue) {
     let good = Conversion::Reserve(reserved("cpus:1"));
     let outputs = accept(&mut Stage::new(), vec![unnamed(good)]);
     assert!(outputs.iter().any(|it| matches!(it, Output::Persist(_))));
-    for (rule, place, kind, change) in cases() {
+    for (rule, place, kind, change) in cases().into_iter().chain(disk_cases()) {
         let mut stage = Stage::new();
         let outputs = accept(&mut stage, vec![unnamed(change)]);
         let [Output::Effect(Effect::Scheduler { event, .. })] = outputs.as_slice() else {
@@ -362,6 +537,16 @@ fn by_operators(catalogue: &mut Catalogue) {
             "a reservation names who makes it",
             "an operator's reserve",
             convert(1, Conversion::Reserve(reserved("cpus:1"))),
+        ),
+        (
+            "disks are made for frameworks alone",
+            "an operator's destroy-disk",
+            convert(
+                1,
+                Conversion::Disk(DiskChange::Destroy {
+                    source: one(&resources(r#"disk(*)<raw,id="d",provider="p">:4"#)),
+                }),
+            ),
         ),
         (
             "nobody uses what becomes something else",

@@ -211,7 +211,7 @@ fn mesos_6285_what_is_over_costs_a_returning_agent_next_to_nothing() {
     }
     let bytes = postcard::to_allocvec(node.agent.state()).unwrap().len();
     assert!(bytes < 30 * 300, "{bytes} bytes of nothing but sandboxes");
-    // What is not over is asked about in one word, and told one piece of news each.
+    // What is not over is asked about in one word, as disks are, and told one piece of news each.
     for n in 30..40 {
         node.feed(run("f", task(&format!("{n}"))));
         node.feed(started(n));
@@ -223,7 +223,7 @@ fn mesos_6285_what_is_over_costs_a_returning_agent_next_to_nothing() {
     let (mut node, outputs) = Node::restart(node.journal, node.now);
     let live: Vec<String> = (40..50).map(|n| format!("c0000{n}")).collect();
     let recover = format!("recover [{}]", live.join(", "));
-    assert_eq!(lines(&outputs), [recover]);
+    assert_eq!(lines(&outputs), [recover.as_str(), "disks 0"]);
     for n in 40..50 {
         node.feed(started(n));
     }

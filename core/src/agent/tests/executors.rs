@@ -448,7 +448,7 @@ fn an_executor_outlives_its_agent() {
     node.feed(run("f", task_of("e", "u"))); // handed over, not reported
     node.feed(run("f", task_of("e", "v"))); // the hand-over did not leave the agent
     let (mut node, outputs) = Node::restart(node.journal, node.now);
-    assert_eq!(lines(&outputs), ["recover [c000000]"]);
+    assert_eq!(lines(&outputs), ["recover [c000000]", "disks 0"]);
     assert_eq!(lines(&node.feed(started(0))), NOTHING); // SM-29
     node.feed(Input::Container(ContainerEvent::Recovered));
     let back = PeerId(51);

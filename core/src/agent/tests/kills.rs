@@ -126,7 +126,7 @@ fn a_kill_goes_on_after_a_restart() {
     node.feed(kill("f", "t", Some(secs(10))));
     let later = node.now + secs(4);
     let (mut node, outputs) = Node::restart(node.journal, later);
-    assert_eq!(lines(&outputs), ["recover [c000000]"]);
+    assert_eq!(lines(&outputs), ["recover [c000000]", "disks 0"]);
     // The signal may not have left before the agent fell.
     assert_eq!(lines(&node.feed(started(0))), ["terminate c000000"]);
     assert_eq!(lines(&node.pass(Duration::from_millis(5_999))), NOTHING);

@@ -2,6 +2,7 @@
 //! of everything that was written, which must give the same state.
 
 mod criticals;
+mod disks;
 mod drain;
 mod executors;
 mod gc;
@@ -30,6 +31,7 @@ use crate::ids::{
 use crate::machine::Output;
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::container::ContainerEvent;
+use crate::protocol::disk::{DiskCommand, DiskOutcome};
 use crate::protocol::executor;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::node::AgentInfo;
@@ -341,6 +343,9 @@ fn record_line(record: &AgentRecord) -> String {
         AgentRecord::CarriedOut { order, .. } => format!("{} {}", order.number, order.kind),
         AgentRecord::OperationAcknowledged { number } => format!("told of {number}"),
         AgentRecord::FrameworkChanged { framework } => format!("framework {}", framework.name),
+        AgentRecord::DiskBegun { job, .. } => format!("{} {}", job.number, job.change.kind()),
+        AgentRecord::DiskEnded { job, .. } => format!("disk {job} ended"),
+        AgentRecord::DiskOver { end, .. } => format!("{} disk {} over", end.order.number, end.job),
     }
 }
 
@@ -370,6 +375,14 @@ fn effect_line(effect: &Effect) -> String {
                 format!("operation {number} {} {}", status.id, status.state)
             }
             ToMaster::Unregister => "unregister".into(),
+            ToMaster::DiskEnded { job, outcome } => {
+                let outcome = match outcome {
+                    DiskOutcome::Made(_) => "made",
+                    DiskOutcome::Returned(_) => "returned",
+                    DiskOutcome::Failed(why) => why,
+                };
+                format!("disk {} {outcome}", job.number)
+            }
             ToMaster::Update { status, latest, .. } => {
                 let reason = status.reason.map_or("-", Reason::as_str);
                 format!(
@@ -402,6 +415,11 @@ fn effect_line(effect: &Effect) -> String {
         Effect::Disconnect { peer, reason, .. } => format!("disconnect {} {reason}", peer.0),
         Effect::Stop { reason } => format!("stop {reason}"),
         Effect::Left => "left".into(),
+        Effect::Disk(command) => match command {
+            DiskCommand::Do { job, change } => format!("ask {job} {}", change.kind()),
+            DiskCommand::Forget { job } => format!("forget {job}"),
+            DiskCommand::Recover { known } => format!("disks {}", known.len()),
+        },
     }
 }
 

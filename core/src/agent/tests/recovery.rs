@@ -104,7 +104,7 @@ fn what_a_restart_makes_of_a_task() {
 fn no_master_is_joined_before_the_containers_are_known() {
     let journal = one_task(&[started(0)]);
     let (mut node, outputs) = Node::restart(journal, Time::from_micros(900_000_000));
-    assert_eq!(lines(&outputs), ["recover [c000000]"]);
+    assert_eq!(lines(&outputs), ["recover [c000000]", "disks 0"]);
     // AG-16
     assert_eq!(
         lines(&node.feed(Input::MasterFound { peer: MASTER })),
@@ -230,7 +230,8 @@ fn assert_nothing_promised_is_lost(left: &[&Effect], state: &AgentState, known: 
             | Effect::DeleteSandbox { .. }
             | Effect::Disconnect { .. }
             | Effect::Stop { .. }
-            | Effect::Left => {}
+            | Effect::Left
+            | Effect::Disk(_) => {}
         }
     }
 }
@@ -342,7 +343,7 @@ fn a_restart_of_the_machine_ends_what_ran() {
         let (fallen, outputs) = Node::restart_as(boot(2), journal, node.now);
         assert_eq!(
             lines(&outputs),
-            ["recover [c000000, c000001, c000002]"],
+            ["recover [c000000, c000001, c000002]", "disks 0"],
             "it may know how they ended"
         );
         node = fallen;

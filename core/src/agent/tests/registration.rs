@@ -8,7 +8,7 @@ fn fresh() -> Node {
     let (mut node, outputs) = Node::restart(Vec::new(), Time::from_micros(1_000_000));
     assert_eq!(
         lines(&outputs),
-        ["recover []", "* described cpus:4;mem:1024"]
+        ["recover []", "disks 0", "* described cpus:4;mem:1024"]
     );
     node.feed(Input::Container(ContainerEvent::Recovered));
     node
@@ -140,7 +140,8 @@ fn a_long_account_takes_several_frames() {
             | ToMaster::OperationUpdate { .. }
             | ToMaster::Message { .. }
             | ToMaster::ExecutorEnded { .. }
-            | ToMaster::Unregister) => panic!("{other:?}"),
+            | ToMaster::Unregister
+            | ToMaster::DiskEnded { .. }) => panic!("{other:?}"),
         };
         told.extend(tasks.into_iter().map(|report| report.task));
         ends.push(is_last);
@@ -308,7 +309,10 @@ fn an_agent_that_changed_stays_the_same_agent() {
         let (new, outputs) = Node::restart_as(changed, node.journal, node.now);
         node = new;
         let described = format!("* described {resources}");
-        assert_eq!(lines(&outputs), ["recover [c000000]", described.as_str()]);
+        assert_eq!(
+            lines(&outputs),
+            ["recover [c000000]", "disks 0", described.as_str()]
+        );
         assert_eq!(lines(&node.feed(started(0))), NOTHING, "it goes on");
         node.feed(Input::Container(ContainerEvent::Recovered));
         node.feed(Input::MasterFound { peer: MASTER });
@@ -334,14 +338,14 @@ fn an_agent_that_may_not_change_says_what_did() {
     let why = "stop agent one cannot come up: its resources were cpus:4;mem:1024 and are \
                cpus:3;mem:1024; start it as it was, with another policy, or anew on an empty \
                directory";
-    assert_eq!(lines(&outputs), ["recover []", why]);
+    assert_eq!(lines(&outputs), ["recover []", "disks 0", why]);
     assert_eq!(
         lines(&fallen.feed(Input::MasterFound { peer: MASTER })),
         NOTHING
     );
     // Nothing has changed by that.
     let (mut node, outputs) = Node::restart(fallen.journal, fallen.now);
-    assert_eq!(lines(&outputs), ["recover []"]);
+    assert_eq!(lines(&outputs), ["recover []", "disks 0"]);
     node.feed(Input::Container(ContainerEvent::Recovered));
     let outputs = node.join(reregistered(1));
     assert!(node.agent.view().is_registered(), "{outputs:?}");

@@ -8,6 +8,7 @@ mod books;
 mod bounds;
 mod chaos;
 mod criticals;
+mod disks;
 mod domains;
 mod drain;
 mod ends;

@@ -22,25 +22,25 @@ pub(super) fn volume(id: &str, amount: u32) -> Resources {
     resources(&text)
 }
 
-fn one(bag: &Resources) -> Resource {
+pub(super) fn one(bag: &Resources) -> Resource {
     let [one] = Vec::from_iter(bag.iter().cloned()).try_into().unwrap();
     one
 }
 
-fn op(id: &str) -> OperationId {
+pub(super) fn op(id: &str) -> OperationId {
     OperationId::new(id).unwrap()
 }
 
-fn named(id: &str, change: Conversion) -> Operation {
+pub(super) fn named(id: &str, change: Conversion) -> Operation {
     let id = Some(op(id));
     Operation::Convert { id, change }
 }
 
-fn unnamed(change: Conversion) -> Operation {
+pub(super) fn unnamed(change: Conversion) -> Operation {
     Operation::Convert { id: None, change }
 }
 
-fn accept(offer: u64, operations: Vec<Operation>) -> Call {
+pub(super) fn accept(offer: u64, operations: Vec<Operation>) -> Call {
     Call::Accept {
         offers: vec![offer_id(offer)],
         operations,
@@ -101,15 +101,15 @@ pub(super) fn orders(outs: &[Out]) -> Vec<u64> {
 }
 
 /// One agent and a framework in role `eng`, which is offered all of it.
-struct Offered {
-    world: World,
-    agent_peer: PeerId,
-    agent: AgentId,
-    peer: PeerId,
-    owner: FrameworkId,
+pub(super) struct Offered {
+    pub(super) world: World,
+    pub(super) agent_peer: PeerId,
+    pub(super) agent: AgentId,
+    pub(super) peer: PeerId,
+    pub(super) owner: FrameworkId,
 }
 
-fn offered(total: &str) -> Offered {
+pub(super) fn offered(total: &str) -> Offered {
     let mut world = World::new();
     let (agent_peer, agent) = world.agent("one", total);
     let (peer, owner) = subscribed(&mut world, &["eng"]);
@@ -124,16 +124,16 @@ fn offered(total: &str) -> Offered {
 }
 
 impl Offered {
-    fn total(&self) -> Resources {
+    pub(super) fn total(&self) -> Resources {
         self.world.master.view().agents()[0].total.clone()
     }
 
-    fn accept(&mut self, operations: Vec<Operation>) -> Vec<Out> {
+    pub(super) fn accept(&mut self, operations: Vec<Operation>) -> Vec<Out> {
         self.world.call(self.peer, accept(0, operations))
     }
 
     /// What is offered after the first accept.
-    fn again(&mut self) -> Resources {
+    pub(super) fn again(&mut self) -> Resources {
         self.world.now = self.world.now + Duration::from_micros(1);
         self.world.offered(self.peer).remove(0).resources
     }
@@ -482,7 +482,11 @@ fn a_refusal_is_said_until_it_is_confirmed() {
 }
 
 /// The agent comes back over a new connection and says what operations have made.
-fn return_of(world: &mut World, total: &str, told: Option<Converted>) -> (PeerId, Vec<Out>) {
+pub(super) fn return_of(
+    world: &mut World,
+    total: &str,
+    told: Option<Converted>,
+) -> (PeerId, Vec<Out>) {
     let peer = world.connect(PeerRole::Agent, "one");
     if let Some(told) = told {
         assert_eq!(world.agent_says(peer, ToMaster::Converted(told)), []);

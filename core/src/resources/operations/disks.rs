@@ -5,13 +5,15 @@
 
 use alloc::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::labels::Labels;
 use super::super::metadata::{DiskKind, Metadata, ProfileId, Source};
 use super::super::{Resource, Resources};
 use super::{OperationError, bag, replaced};
 
 /// What a raw disk is made into.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Formatted {
     /// A file system.
     Mount {
@@ -23,7 +25,7 @@ pub enum Formatted {
 }
 
 /// What a provider says about a disk that it made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MadeDisk {
     /// What it is.
     pub formatted: Formatted,
@@ -34,7 +36,7 @@ pub struct MadeDisk {
 }
 
 /// What a provider makes of a disk that is given back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Returned {
     /// Space of the pool of its profile.
     ToPool,
@@ -44,16 +46,15 @@ pub enum Returned {
     Gone,
 }
 
-/// Makes a file system or a block device of a raw disk (RM-51).
+/// Checks that a provider can be asked for a file system or a block device in the place of this
+/// (RM-51, VA-23).
 ///
 /// A disk of a pool has a profile, which it keeps; one without a profile, a volume that the
 /// provider found, needs one: exactly one of the two says it.
-pub fn create_disk(
-    total: &Resources,
+pub fn check_create_disk(
     raw: &Resource,
     profile: Option<&ProfileId>,
-    made: &MadeDisk,
-) -> Result<Resources, OperationError> {
+) -> Result<(), OperationError> {
     let source = provided(raw)?;
     let problem = match (&source.kind, &source.profile, profile) {
         (DiskKind::Path { .. } | DiskKind::Mount { .. } | DiskKind::Block, _, _) => {
@@ -61,11 +62,21 @@ pub fn create_disk(
         }
         (DiskKind::Raw, Some(_), Some(_)) => "has a profile already",
         (DiskKind::Raw, None, None) => "needs a profile",
-        (DiskKind::Raw, Some(_), None) | (DiskKind::Raw, None, Some(_)) => "",
+        (DiskKind::Raw, Some(_), None) | (DiskKind::Raw, None, Some(_)) => return Ok(()),
     };
-    if !problem.is_empty() {
-        return Err(unfit(raw, problem));
-    }
+    Err(unfit(raw, problem))
+}
+
+/// Makes a file system or a block device of a raw disk, for which [`check_create_disk`] says when
+/// that can be asked for.
+pub fn create_disk(
+    total: &Resources,
+    raw: &Resource,
+    profile: Option<&ProfileId>,
+    made: &MadeDisk,
+) -> Result<Resources, OperationError> {
+    check_create_disk(raw, profile)?;
+    let source = provided(raw)?;
     let kind = match &made.formatted {
         Formatted::Mount { root } => DiskKind::Mount { root: root.clone() },
         Formatted::Block => DiskKind::Block,
@@ -80,26 +91,40 @@ pub fn create_disk(
     replaced(total, &bag(raw)?, &bag(&resourced(raw, becomes)?)?)
 }
 
-/// Gives a file system or a block device back to its provider (RM-51).
-pub fn destroy_disk(
-    total: &Resources,
-    disk: &Resource,
-    returned: Returned,
-) -> Result<Resources, OperationError> {
+/// Checks that a provider can be asked to take this back: a file system, a block device, or a raw
+/// disk of its own, and nobody's volume (RM-51, VA-24).
+pub fn check_destroy_disk(disk: &Resource) -> Result<(), OperationError> {
     let source = provided(disk)?;
     match source.kind {
-        DiskKind::Mount { .. } | DiskKind::Block => {}
-        DiskKind::Path { .. } | DiskKind::Raw => {
-            return Err(unfit(disk, "is neither a file system nor a block device"));
+        DiskKind::Mount { .. } | DiskKind::Block | DiskKind::Raw => {}
+        DiskKind::Path { .. } => {
+            return Err(unfit(
+                disk,
+                "is neither raw, a file system nor a block device",
+            ));
         }
     }
     if disk.is_persistent_volume() {
         let resource = disk.clone();
         return Err(OperationError::IsVolume { resource });
     }
+    if source.id.is_none() {
+        return Err(unfit(disk, "has no id, so it is no disk of its own"));
+    }
+    Ok(())
+}
+
+/// Gives a disk back to its provider, for which [`check_destroy_disk`] says when that can be asked
+/// for.
+pub fn destroy_disk(
+    total: &Resources,
+    disk: &Resource,
+    returned: Returned,
+) -> Result<Resources, OperationError> {
+    check_destroy_disk(disk)?;
     let mut raw = Source {
         kind: DiskKind::Raw,
-        ..source.clone()
+        ..provided(disk)?.clone()
     };
     let given = match returned {
         Returned::Gone => Resources::new(),
@@ -109,9 +134,6 @@ pub fn destroy_disk(
         Returned::ToPool => {
             (raw.id, raw.metadata) = (None, Labels::new());
             bag(&resourced(disk, raw)?)?
-        }
-        Returned::ToRaw if raw.id.is_none() => {
-            return Err(unfit(disk, "has no id, so it is no disk of its own"));
         }
         Returned::ToRaw => {
             raw.profile = None;

@@ -15,7 +15,9 @@ use super::metadata::VolumeId;
 use super::{NotContained, Resource, Resources};
 use crate::roles::Role;
 
-pub use disks::{Formatted, MadeDisk, Returned, create_disk, destroy_disk};
+pub use disks::{
+    Formatted, MadeDisk, Returned, check_create_disk, check_destroy_disk, create_disk, destroy_disk,
+};
 pub use reservations::{Step, plan_reservation_update, reserve, unreserve, update_reservations};
 pub use volumes::{create, destroy, grow_volume, shrink_volume};
 

@@ -429,11 +429,15 @@ fn raw_disks_are_formatted_and_given_back() {
     let block = create_disk(&found, &one(own), Some(&fast), &made(Formatted::Block)).unwrap();
     let expected = alloc::format!("disk(*)<block,{made_of}>:4");
     assert_eq!(block, bag(&expected));
+
+    // One that nobody has formatted goes without having been.
+    let nothing = Resources::new();
+    assert_eq!(destroy_disk(&found, &one(own), Returned::Gone), Ok(nothing));
 }
 
 #[test]
 fn disks_that_are_not_formatted_or_given_back() {
-    // RM-51
+    // RM-51, VA-23, VA-24
     let fast = ProfileId::new("fast").unwrap();
     for (text, profile, why) in [
         (
@@ -470,18 +474,25 @@ fn disks_that_are_not_formatted_or_given_back() {
     let more = one(&pool.replace(":1", ":2"));
     let refused = create_disk(&bag(pool), &more, None, &made(Formatted::Block));
     assert!(matches!(refused, Err(OperationError::NotContained(_))));
-    let neither = "is neither a file system nor a block device";
     for (text, returned, why) in [
-        (pool, Returned::Gone, neither),
-        (r#"disk(*)<path,provider="p">:1"#, Returned::Gone, neither),
+        (
+            pool,
+            Returned::Gone,
+            "has no id, so it is no disk of its own",
+        ),
+        (
+            r#"disk(*)<path,id="x",provider="p">:1"#,
+            Returned::Gone,
+            "is neither raw, a file system nor a block device",
+        ),
         (
             r#"disk(*)<block,id="x",provider="p">:1"#,
             Returned::ToPool,
             "has no profile, so it is of no pool",
         ),
         (
-            r#"disk(*)<block,provider="p">:1"#,
-            Returned::ToRaw,
+            r#"disk(*)<block,profile="a",provider="p">:1"#,
+            Returned::ToPool,
             "has no id, so it is no disk of its own",
         ),
         (

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::account::{Account, Returns};
 use super::ledger::{Ledger, Task};
-use super::{Broken, holders, quota, reserved};
+use super::{Broken, disks, holders, quota, reserved};
 use crate::ids::{AgentId, FrameworkId, OfferId, PeerId, TaskId};
 use crate::protocol::offer::Offer;
 use crate::protocol::status::TaskState;
@@ -204,7 +204,8 @@ impl Ledger {
         };
         let total = admission.total();
         let described = self.totals.get(&admission.info.hostname);
-        let checked = reserved::check_total(agent, described, &total);
+        let checked = disks::with_sources(&total, admission.jobs.values());
+        let checked = checked.and_then(|all| reserved::check_total(agent, described, &all));
         self.note(checked);
         let offered = self.offers.values().map(|(_, offer)| offer);
         let offered = offered.filter(|offer| offer.agent == *agent);

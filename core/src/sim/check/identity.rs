@@ -101,6 +101,8 @@ fn registered(message: &ToAgent) -> Option<&AgentId> {
         | ToAgent::Acknowledge { .. }
         | ToAgent::Missing(_)
         | ToAgent::Convert(_)
+        | ToAgent::BeginDisk(_)
+        | ToAgent::EndDisk(_)
         | ToAgent::AcknowledgeOperation { .. }
         | ToAgent::Shutdown(_)
         | ToAgent::Drain { .. }

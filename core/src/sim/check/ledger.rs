@@ -239,6 +239,7 @@ impl Ledger {
             | ToMaster::Converted(_)
             | ToMaster::CarriedOut { .. }
             | ToMaster::OperationUpdate { .. }
+            | ToMaster::DiskEnded { .. }
             | ToMaster::Message { .. }
             | ToMaster::ExecutorEnded { .. }
             | ToMaster::Unregister => {}
@@ -296,6 +297,8 @@ impl Ledger {
             RegistryOp::Admit { id, .. }
             | RegistryOp::Update { id, .. }
             | RegistryOp::Convert { agent: id, .. }
+            | RegistryOp::BeginDisk { agent: id, .. }
+            | RegistryOp::EndDisk { agent: id, .. }
             | RegistryOp::Restore { agent: id, .. } => self.recount(id),
             RegistryOp::Lead { .. }
             | RegistryOp::SetQuotas { .. }
@@ -392,6 +395,8 @@ impl Ledger {
             | ToAgent::Acknowledge { .. }
             | ToAgent::Missing(_)
             | ToAgent::Convert(_)
+            | ToAgent::BeginDisk(_)
+            | ToAgent::EndDisk(_)
             | ToAgent::AcknowledgeOperation { .. }
             | ToAgent::Shutdown(_)
             | ToAgent::Drain { .. }

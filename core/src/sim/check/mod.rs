@@ -15,6 +15,7 @@
 //! | holders | no unit of a resource is in two offers or tasks (I2) | [`holders`] |
 //! | offers | an accept of a dead offer launches nothing (I4) | [`offers`] |
 //! | reserved | what is reserved stays, and stays with its role (I5) | [`reserved`] |
+//! | disks | providers make disks once, and none is lost (OF-15) | [`disks`] |
 //! | quota | no role is offered more than its limit (I6) | [`quota`] |
 //! | identity | an id is given once, and never again after its agent was removed (I16) | [`identity`] |
 //! | staging | no task stays in staging, and who launched one hears of it (I15) | [`waits`], [`convergence`] |
@@ -44,6 +45,7 @@ pub(super) mod confirmed;
 pub(super) mod conservation;
 pub(super) mod convergence;
 pub(super) mod deliveries;
+mod disks;
 mod entries;
 pub(super) mod fairness;
 mod holders;
@@ -302,7 +304,8 @@ impl World {
             | agent::Input::Container(_)
             | agent::Input::DiskUsed { .. }
             | agent::Input::SandboxDeleted { .. }
-            | agent::Input::Leave => None,
+            | agent::Input::Leave
+            | agent::Input::Disk(_) => None,
         };
         let mut confirmed = confirmed::Turn::new(message, speaks, seat.seen);
         let mut turn = leaders::Turn::new(speaks, seat.seen);

@@ -94,6 +94,8 @@ impl DeadOffers {
                 | ToAgent::Acknowledge { .. }
                 | ToAgent::Missing(_)
                 | ToAgent::Convert(_)
+                | ToAgent::BeginDisk(_)
+                | ToAgent::EndDisk(_)
                 | ToAgent::AcknowledgeOperation { .. }
                 | ToAgent::Shutdown(_)
                 | ToAgent::Drain { .. }

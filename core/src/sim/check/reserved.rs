@@ -33,7 +33,8 @@ pub(super) fn check_offer(ledger: &Ledger, offer: &Offer) -> Result<(), Broken> 
     Ok(())
 }
 
-/// Checks that operations have left as much of everything as an agent has described.
+/// Checks that operations have left as much of everything as an agent has described, together with
+/// what its provider of disks is at.
 pub(super) fn check_total(
     agent: &AgentId,
     described: Option<&Resources>,
@@ -58,6 +59,12 @@ pub(in crate::sim) fn disagreement(agents: &[AgentView], agent: &Agent) -> Optio
     if theirs != ours {
         return Some(format!(
             "the master takes {id} to have {theirs}, it has {ours}"
+        ));
+    }
+    let at_work = agent.state().disk_jobs().count();
+    if at_work > 0 {
+        return Some(format!(
+            "{at_work} disks of {id} are being made or taken back"
         ));
     }
     let (had, has) = (row.info.resources.total(), ours.total());
