@@ -95,7 +95,6 @@ fn a_machine_is_scheduled_taken_down_and_brought_up() {
     );
 
     // An agent that is started there waits until the machine is up, and is another one.
-    fs::remove_dir_all(cluster.dir.join("agent")).unwrap();
     cluster.start_agent(FLAGS);
     cluster.agent_says("down for maintenance");
     assert_eq!(cluster.json(&["agent", "list"]), json!([]));

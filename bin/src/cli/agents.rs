@@ -97,7 +97,7 @@ Examples:
   tepui agent gone tepui-1-S1 --yes
 
 Frameworks hear at once that its tasks are gone. Should the agent be there after all, it ends what
-it runs, and itself. Its machine can join anew with an empty work directory.")]
+it runs, and itself. Started again, it joins under another id.")]
 pub(super) struct GoneArgs {
     /// The agent's id
     #[arg(value_parser = Text(values::agent_id))]

@@ -82,7 +82,7 @@ Examples:
   tepui maintenance down host-2/10.0.0.8 --yes
 
 Their agents end all that they run, and themselves; frameworks hear that those tasks are gone. No
-agent joins from there until `tepui maintenance up`, and then with an empty work directory.")]
+agent joins from there until `tepui maintenance up`; then they join under other ids.")]
 pub(super) struct DownArgs {
     /// The machines as they are in the schedule
     #[arg(required = true, value_name = "MACHINE", value_parser = Text(machine))]

@@ -1,9 +1,11 @@
 //! Leaving for good: the agent ends all that it runs, says nothing more, and ends itself when
-//! nothing is left.
+//! nothing is left. Whoever starts it again starts a new one, which the cluster knows under another
+//! id: the old one is refused for ever, and all that it ran was said to be gone (TK-114, TK-128).
 //!
 //! Called by `on_master`, by whoever runs the machine, and by `recovery`. Whether it is over is
 //! looked at after each input. Nothing is remembered of it before: should the agent fall meanwhile,
-//! what it was ending it goes on ending, and whoever wanted it to leave says so again.
+//! what it was ending it goes on ending, and whoever wanted it to leave says so again. So the id is
+//! forgotten last, when nothing runs in its name.
 //!
 //! Deliberately not here: how containers end (`kills`, `on_executor`).
 
@@ -20,7 +22,7 @@ use crate::protocol::agent::ToMaster;
 pub(super) enum Leaving {
     /// The master, to which it is gone, and why.
     ShutDown(String),
-    /// Whoever runs the machine: it may join anew, under another id.
+    /// Whoever runs the machine.
     Ordered,
 }
 
@@ -62,17 +64,19 @@ impl Agent {
         if runs || !self.recovery.is_over() {
             return;
         }
-        match self.leaving.take() {
-            Some(Leaving::ShutDown(reason)) => self.stop(cx, reason),
-            Some(Leaving::Ordered) => {
-                if self.state.agent().is_some() {
-                    self.persist(cx, AgentRecord::Left);
-                }
-                self.total = self.config.info.resources.clone();
+        let Some(why) = self.leaving.take() else {
+            return;
+        };
+        if self.state.agent().is_some() {
+            self.persist(cx, AgentRecord::Left);
+        }
+        self.total = self.config.info.resources.clone();
+        match why {
+            Leaving::ShutDown(reason) => self.stop(cx, reason),
+            Leaving::Ordered => {
                 self.fall_silent();
                 cx.out.emit(Effect::Left);
             }
-            None => {}
         }
     }
 }

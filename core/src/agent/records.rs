@@ -149,7 +149,7 @@ pub enum AgentRecord {
         /// What, with its id.
         framework: FrameworkInfo,
     },
-    /// The agent has left: the next time that it joins, it is a new one.
+    /// The agent has left, or is gone to its cluster: the next time that it joins, it is a new one.
     Left,
     /// Tasks were taken on together.
     GroupAccepted {

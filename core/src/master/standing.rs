@@ -153,7 +153,8 @@ impl Master {
 
     /// Has an agent that is gone for good end what it runs (TK-114).
     pub(super) fn shut_down(&self, cx: &mut Cx<'_>, peer: PeerId, id: &AgentId) {
-        let reason = format!("{id} was removed; only with an empty state can it join anew");
+        let reason =
+            format!("{id} was removed; it joins anew under another id when it is started again");
         cx.tell_agent(peer, ToAgent::Shutdown(reason));
     }
 

@@ -211,8 +211,8 @@ pub enum ToAgent {
         /// Which news.
         update: UpdateId,
     },
-    /// The agent is gone for good: it ends all that it runs, and then itself. Its tasks were said
-    /// to be gone (PR-12, TK-114).
+    /// The agent is gone for good: it ends all that it runs, forgets its id, and ends itself. Its
+    /// tasks were said to be gone (PR-12, TK-114).
     Shutdown(String),
     /// The agent is drained: it ends its tasks and takes no others (PR-12, TK-124). Said again
     /// whenever it comes back.

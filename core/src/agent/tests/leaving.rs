@@ -38,15 +38,37 @@ fn an_agent_that_is_gone_ends_all_and_then_itself() {
     let outputs = lines(&node.pass(secs(3)));
     assert!(outputs.iter().any(|said| said.starts_with("destroy")));
     let outputs = lines(&node.feed(exited(1, Exit::Signal(9))));
-    assert_eq!(outputs.last().map(String::as_str), Some(STOPPED));
+    assert_eq!(outputs[outputs.len() - 2..], ["* left", STOPPED]);
     // Nobody hears of these tasks any more.
     assert_eq!(sent_updates(&node.log).len(), 2, "that they ran");
 }
 
 #[test]
+fn an_agent_that_is_gone_begins_anew_when_it_is_started_again() {
+    // TK-114, TK-120, TK-128: its id is refused for ever, so it keeps it only while it has to end
+    // something in its name
+    let mut node = busy();
+    node.feed(master(ToAgent::Convert(operations::order(1, "f", 0))));
+    node.feed(shutdown());
+    node.feed(exited(0, Exit::Signal(15)));
+    assert!(node.agent.state().agent().is_some(), "something runs");
+    node.feed(exited(1, Exit::Signal(15)));
+    assert_eq!(node.agent.state().agent(), None);
+    let epoch = node.agent.state().epoch();
+    let (mut node, _) = Node::restart(node.journal, node.now);
+    assert_eq!(*node.agent.view().total(), config().info.resources);
+    // It believes no master that was replaced before, and uses no container's name again.
+    assert_eq!(node.agent.state().epoch(), epoch);
+    assert_eq!(node.agent.state().next(), Number(2));
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    node.feed(Input::MasterFound { peer: MASTER });
+    assert_eq!(lines(&node.pass(secs(1))), ["register"]);
+}
+
+#[test]
 fn an_agent_with_nothing_to_end_stops_at_once() {
     let mut node = Node::joined();
-    assert_eq!(lines(&node.feed(shutdown())), [STOPPED]);
+    assert_eq!(lines(&node.feed(shutdown())), ["* left", STOPPED]);
 }
 
 #[test]

@@ -58,7 +58,8 @@ fn many(count: usize, then: impl Fn(AgentId, Time) -> RegistryOp) -> Registry {
 }
 
 fn shutdown(peer: PeerId, id: &AgentId) -> Out {
-    let why = alloc::format!("{id} was removed; only with an empty state can it join anew");
+    let why =
+        alloc::format!("{id} was removed; it joins anew under another id when it is started again");
     to_agent(peer, ToAgent::Shutdown(why))
 }
 
