@@ -25,13 +25,26 @@ impl Master {
             Ok(key) => key,
             Err(answer) => return answer,
         };
-        let why = EndReason::TornDown;
-        if let Some(peer) = self.frameworks[key].peer() {
-            let message = "an operator has ended the framework".to_string();
-            self.turn_out(cx, peer, why, CloseReason::Denied, message);
-        }
-        self.remove_framework(cx, key, why);
+        let message = "an operator has ended the framework";
+        self.tear_down(cx, key, CloseReason::Denied, message);
         Answer::Updated
+    }
+
+    /// Ends a framework by request, and says so to whoever speaks for it: he hears it only once it
+    /// is recorded, for he will not ask again.
+    pub(super) fn tear_down(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: FrameworkKey,
+        close: CloseReason,
+        message: &str,
+    ) {
+        let why = EndReason::TornDown;
+        let peer = self.frameworks[key].peer();
+        self.remove_framework(cx, key, why);
+        if let Some(peer) = peer {
+            self.turn_out(cx, peer, why, close, message.to_string());
+        }
     }
 
     fn live_framework(&self, id: &FrameworkId) -> Result<FrameworkKey, Answer> {

@@ -18,6 +18,7 @@ use crate::keys::FrameworkKey;
 use crate::limits;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToAgent;
+use crate::protocol::hello::CloseReason;
 use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
 use crate::protocol::scheduler::{Call, Event};
 
@@ -33,7 +34,10 @@ impl Master {
         };
         match call {
             Call::Subscribe { .. } => {}
-            Call::Teardown => self.remove_framework(cx, key, EndReason::TornDown),
+            Call::Teardown => {
+                let message = "the framework has ended, as it asked";
+                self.tear_down(cx, key, CloseReason::ShuttingDown, message);
+            }
             Call::Accept {
                 offers,
                 operations,

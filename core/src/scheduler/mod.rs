@@ -12,6 +12,7 @@ mod interface;
 mod offers;
 mod recent;
 mod reconciling;
+mod stopping;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use self::interface::{Config, Effect, Input};
 use self::offers::{accept, drop_tasks};
 use self::recent::Recent;
 use self::reconciling::ask_for;
+use self::stopping::Stopping;
 use self::subscription::Subscribed;
 pub use self::user::{UserCall, UserEvent};
 use crate::ids::{AgentId, FrameworkId, OfferId, PeerId, TaskId, UpdateId};
@@ -72,7 +74,8 @@ pub struct Scheduler {
     /// [`limits::UNCONFIRMED_UPDATES`].
     pending: BTreeSet<UpdateId>,
     acknowledged: Recent,
-    /// Kills that wait for a subscription; at most [`limits::WAITING_KILLS`].
+    /// Kills of tasks whose end was not heard of, said again in each subscription: one may be lost
+    /// with its connection. At most [`limits::WAITING_KILLS`].
     kills: BTreeMap<TaskId, Option<Duration>>,
     /// The tasks that are not over as far as was heard, and where they are; at most
     /// [`limits::TASKS_PER_FRAMEWORK`].
@@ -82,6 +85,7 @@ pub struct Scheduler {
     /// Updates of the framework that are not answered, oldest first; at most
     /// [`limits::UNANSWERED_UPDATES`].
     updating: VecDeque<(FrameworkInfo, Wishes)>,
+    stopping: Option<Stopping>,
 }
 
 type Out = Outbox<Never, Effect>;
@@ -105,6 +109,7 @@ impl Scheduler {
             tasks: BTreeMap::new(),
             asked: Wishes::default(),
             updating: VecDeque::new(),
+            stopping: None,
         }
     }
 
@@ -149,6 +154,10 @@ impl Scheduler {
             *dead_at = now + self.patience;
         } else if !matches!(event, Event::Subscribed { .. } | Event::Error { .. }) {
             tracing::debug!(?event, "heard before the subscription stands: ignored");
+            return;
+        }
+        if self.stopping.is_some() {
+            self.on_event_while_stopping(peer, &event, out);
             return;
         }
         match event {
@@ -232,15 +241,12 @@ impl Scheduler {
         if self.phase == Phase::Stopped {
             return;
         }
-        if matches!(call, UserCall::Stop | UserCall::Leave) {
-            // Who has asked will be subscribed by the time that it is read.
-            if let Phase::Subscribed(peer, _) | Phase::Asking(peer, _) = self.phase
-                && call == UserCall::Stop
-            {
-                let call = Call::Teardown;
-                out.emit(Effect::Master { peer, call });
-            }
+        if call == UserCall::Leave {
             self.stop(out);
+        } else if self.stopping.is_some() {
+            tracing::debug!(?call, "the framework is being ended: ignored");
+        } else if call == UserCall::Stop {
+            self.begin_to_stop(now, out);
         } else if let Phase::Subscribed(peer, _) = self.phase {
             self.pass_on(now, peer, call, out);
         } else {
@@ -267,7 +273,10 @@ impl Scheduler {
                 self.forget(&offers);
                 Call::Decline { offers, refuse }
             }
-            UserCall::Kill { task, grace } => Call::Kill { task, grace },
+            UserCall::Kill { task, grace } => {
+                self.note_kill(&task, grace);
+                Call::Kill { task, grace }
+            }
             UserCall::AcknowledgeOperation { id, update } => {
                 self.confirm(update);
                 Call::AcknowledgeOperation { id, update }
@@ -350,13 +359,6 @@ impl Scheduler {
         self.pending.remove(&update);
         self.acknowledged.insert(update);
     }
-
-    fn stop(&mut self, out: &mut Out) {
-        self.phase = Phase::Stopped;
-        self.offers.clear();
-        self.inverse.clear();
-        out.emit(Effect::Stop);
-    }
 }
 
 impl Machine for Scheduler {
@@ -380,6 +382,7 @@ impl Machine for Scheduler {
     }
 
     fn tick(&mut self, now: Time, out: &mut Out) {
+        self.stop_if_due(now, out);
         match self.phase {
             Phase::Waiting(peer, at) if at <= now => self.subscribe(now, peer, out),
             Phase::Asking(peer, dead_at) if dead_at <= now => {
@@ -399,9 +402,11 @@ impl Machine for Scheduler {
     }
 
     fn deadline(&self) -> Option<Time> {
-        match self.phase {
+        let of_phase = match self.phase {
             Phase::Waiting(_, at) | Phase::Asking(_, at) | Phase::Subscribed(_, at) => Some(at),
             Phase::Away | Phase::Stopped => None,
-        }
+        };
+        let stops = self.stopping.as_ref().map(Stopping::deadline);
+        of_phase.into_iter().chain(stops).min()
     }
 }

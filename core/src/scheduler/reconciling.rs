@@ -18,6 +18,10 @@ impl Scheduler {
         };
         for operation in operations {
             for task in operation.tasks() {
+                if !self.tasks.contains_key(&task.id) {
+                    // Whatever was to end under this id, it was not this.
+                    self.kills.remove(&task.id);
+                }
                 self.note_task(&task.id, Some(&task.agent));
             }
         }
@@ -27,6 +31,7 @@ impl Scheduler {
     pub(super) fn note_status(&mut self, status: &TaskStatus) {
         if status.state.is_terminal() || status.state == TaskState::Unknown {
             self.tasks.remove(&status.task);
+            self.kills.remove(&status.task);
         } else {
             self.note_task(&status.task, status.agent.as_ref());
         }

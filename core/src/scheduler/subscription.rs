@@ -164,7 +164,7 @@ impl Scheduler {
         self.inverse.clear();
         self.pending.clear();
         self.updating.clear();
-        if matches!(was, Phase::Subscribed(..)) {
+        if matches!(was, Phase::Subscribed(..)) && self.stopping.is_none() {
             out.emit(Effect::User(UserEvent::Disconnected));
         }
     }
@@ -213,8 +213,9 @@ impl Scheduler {
         self.framework = Some(framework.clone());
         self.catch_up(peer, out);
         out.emit(Effect::User(UserEvent::Subscribed { framework, domain }));
-        let kills = core::mem::take(&mut self.kills).into_iter();
+        let kills = self.kills.iter();
         for (task, grace) in kills.filter(|_| !planted(Mutant::KeptKillsDropped)) {
+            let (task, grace) = (task.clone(), *grace);
             let call = Call::Kill { task, grace };
             out.emit(Effect::Master { peer, call });
         }

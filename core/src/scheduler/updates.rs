@@ -2,9 +2,10 @@
 //! master can be asked.
 
 use alloc::format;
+use alloc::vec;
 use core::time::Duration;
 
-use super::{Effect, Out, Scheduler, UserEvent};
+use super::{Effect, Out, Scheduler, UserEvent, ask_for};
 use crate::ids::{PeerId, TaskId, UpdateId};
 use crate::limits;
 use crate::mutant::{Mutant, planted};
@@ -23,10 +24,11 @@ impl Scheduler {
                 // The acknowledgement was lost on its way: the update came again.
                 let call = Call::Acknowledge {
                     agent: agent.clone(),
-                    task: status.task,
+                    task: status.task.clone(),
                     update,
                 };
                 out.emit(Effect::Master { peer, call });
+                self.ask_after_end(peer, &status, out);
                 return;
             }
             if !self.is_new(update) {
@@ -67,6 +69,25 @@ impl Scheduler {
             self.pending.insert(update);
         }
         true
+    }
+
+    /// An end that was heard and confirmed comes again, and the user has launched a task under this
+    /// id since. While the end was not confirmed, no question about that could be answered
+    /// (TK-74): now it can.
+    fn ask_after_end(&self, peer: PeerId, status: &TaskStatus, out: &mut Out) {
+        let launched_on = self.tasks.get(&status.task);
+        if let Some(agent) = launched_on.filter(|_| status.state.is_terminal())
+            && self.config.reconciles
+        {
+            ask_for(peer, vec![(status.task.clone(), agent.clone())], out);
+        }
+    }
+
+    /// Keeps a kill that the master is told now, if there is room: it may be lost on its way.
+    pub(super) fn note_kill(&mut self, task: &TaskId, grace: Option<Duration>) {
+        if self.kills.len() < limits::WAITING_KILLS || self.kills.contains_key(task) {
+            self.kills.insert(task.clone(), grace);
+        }
     }
 
     /// Keeps a kill for the next subscription, or says that it cannot.

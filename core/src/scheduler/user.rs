@@ -183,7 +183,9 @@ pub enum UserCall {
         /// How much.
         demand: Option<Demand>,
     },
-    /// Ends the framework, its tasks, and this scheduler.
+    /// Ends the framework, its tasks, and this scheduler: as soon as a master says that it has
+    /// ended, or after 30 seconds in which none could be asked. Then the framework lasts until its
+    /// failover timeout is over. The user hears of nothing meanwhile (FW-32).
     Stop,
     /// Ends this scheduler. The framework and its tasks go on without it, for as long as its
     /// failover timeout says; a scheduler with the framework's id may take them over (FW-28).

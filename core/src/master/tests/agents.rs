@@ -386,7 +386,14 @@ fn tasks_of_a_framework_that_ended_meanwhile_are_shut_down() {
     world.now = world.now + Duration::from_micros(1);
     world.launch(framework, vec![task("t", &id, "cpus:1")]);
     world.lose(old);
-    assert_eq!(world.call(framework, Call::Teardown), []);
+    let why = "the framework has ended, as it asked";
+    assert_eq!(
+        world.call(framework, Call::Teardown),
+        [
+            ended(framework, EndReason::TornDown, why),
+            disconnect(framework, CloseReason::ShuttingDown, why)
+        ]
+    );
     let peer = world.connect(PeerRole::Agent, "one");
     let t = report(&owner, task("t", &id, "cpus:1"), TaskState::Running);
     assert_eq!(
@@ -495,7 +502,7 @@ fn a_port_that_two_reported_tasks_use_is_free_when_both_have_ended() {
     // The books of the test allocator fail if anything is returned that is not held.
     end(&mut world, &web, "a");
     assert_eq!(world.free(), resources("cpus:2;ports:[1-1,6-9]"));
-    assert_eq!(world.call(batch, Call::Teardown).len(), 1);
+    assert_eq!(world.call(batch, Call::Teardown).len(), 3);
     assert_eq!(world.free(), resources("cpus:3;ports:[1-2,5-9]"));
     end(&mut world, &web, "c");
     assert_eq!(world.free(), resources(total));

@@ -17,8 +17,8 @@ fn an_operator_ends_a_framework() {
     };
     let outs = world.order(ann, teardown(&owner));
     let why = "an operator has ended the framework";
-    let mut expected = refusal(web, EndReason::TornDown, why).to_vec();
-    expected.push(to_agent(one, ToAgent::ShutdownFramework(owner.clone())));
+    let mut expected = vec![to_agent(one, ToAgent::ShutdownFramework(owner.clone()))];
+    expected.extend(refusal(web, EndReason::TornDown, why));
     assert_eq!(outs, expected);
     assert_eq!(world.master.view().frameworks(), []);
     // One that is away as well, and none twice.
@@ -29,6 +29,27 @@ fn an_operator_ends_a_framework() {
     assert_eq!(world.ask(ann, teardown(&other)), over);
     let none = Answer::NotFound("no framework rio-1-0009".into());
     assert_eq!(world.ask(ann, teardown(&framework_id(9))), none);
+}
+
+#[test]
+fn who_ends_a_framework_hears_so_once_it_is_recorded() {
+    // FW-32, I19: it will not ask again
+    let mut world = World::new();
+    let (peer, _) = world.framework("web");
+    let mut out = Outbox::new();
+    let call = Call::Teardown;
+    let input = Input::Scheduler { peer, call };
+    world.master.handle(world.now, input, &mut out);
+    let outs: Vec<Out> = out.drain().collect();
+    let place = |is_it: fn(&Out) -> bool| outs.iter().position(is_it).expect("it is there");
+    let is_end = |out: &Out| matches!(out, Output::Persist(RegistryOp::EndFramework { .. }));
+    let is_word = |out: &Out| {
+        let Output::Effect(Effect::Scheduler { event, .. }) = out else {
+            return false;
+        };
+        matches!(event, Event::Error { .. })
+    };
+    assert!(place(is_end) < place(is_word));
 }
 
 #[test]
