@@ -147,6 +147,8 @@ pub const EVENTS_BYTES: usize = 64 * 1024 * 1024;
 /// The most questions for events that wait for one to come. Each is answered with up to
 /// [`SLICE_BYTES`].
 pub const WATCHES: usize = 256;
+/// The most of them over one connection, so that nobody has all.
+pub const WATCHES_PER_CONNECTION: usize = 16;
 /// For how long a master goes on to keep events after the last who asked for some, so that a reader
 /// that lost its connection finds those that it missed.
 pub const EVENTS_LINGER: Duration = Duration::from_secs(10 * 60);

@@ -5,6 +5,7 @@
 
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use crate::ids::{PeerId, RequestId};
 use crate::limits;
@@ -18,6 +19,17 @@ pub(super) type Waiter = (PeerId, RequestId);
 /// What follows a version is kept no more, or never was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gap;
+
+/// Whose questions are too many to let one more wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Crowd {
+    All,
+    OfConnection,
+}
+
+fn all_of(peer: PeerId) -> RangeInclusive<Waiter> {
+    (peer, RequestId(0))..=(peer, RequestId(u64::MAX))
+}
 
 /// The last events of one leadership.
 #[derive(Clone, Debug)]
@@ -116,13 +128,17 @@ impl Feed {
         Ok(batch)
     }
 
-    /// Has a question wait for the next event. Returns whether there was room.
-    pub(super) fn wait(&mut self, waiter: Waiter) -> bool {
-        let has_room = self.waiting.len() < limits::WATCHES;
-        if has_room {
-            self.waiting.insert(waiter);
+    /// Has a question wait for the next event, or says why there is no room for it.
+    pub(super) fn wait(&mut self, waiter: Waiter) -> Result<(), Crowd> {
+        if self.waiting.len() >= limits::WATCHES {
+            return Err(Crowd::All);
         }
-        has_room
+        let of_peer = self.waiting.range(all_of(waiter.0)).count();
+        if of_peer >= limits::WATCHES_PER_CONNECTION {
+            return Err(Crowd::OfConnection);
+        }
+        self.waiting.insert(waiter);
+        Ok(())
     }
 
     /// Takes all questions that wait.
@@ -132,8 +148,7 @@ impl Feed {
 
     /// Forgets the questions of a connection that is gone.
     pub(super) fn leave(&mut self, peer: PeerId) {
-        let of_peer = (peer, RequestId(0))..=(peer, RequestId(u64::MAX));
-        while let Some(waiter) = self.waiting.range(of_peer.clone()).next().copied() {
+        while let Some(waiter) = self.waiting.range(all_of(peer)).next().copied() {
             self.waiting.remove(&waiter);
         }
     }

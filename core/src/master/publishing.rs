@@ -7,7 +7,7 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::feed::Gap;
+use super::feed::{Crowd, Gap};
 use super::{Cx, Effect, Master, view};
 use crate::ids::{PeerId, RequestId};
 use crate::limits;
@@ -92,11 +92,12 @@ impl Master {
         if after != Some(newest) {
             return Some(self.events_after(after.unwrap_or(newest)));
         }
-        if self.feed.wait(waiter) {
-            return None;
-        }
-        let most = limits::WATCHES;
-        let busy = format!("{most} questions wait for events already");
+        let (most, of_whom) = match self.feed.wait(waiter) {
+            Ok(()) => return None,
+            Err(Crowd::All) => (limits::WATCHES, ""),
+            Err(Crowd::OfConnection) => (limits::WATCHES_PER_CONNECTION, " of this connection"),
+        };
+        let busy = format!("{most} questions{of_whom} wait for events already");
         Some(Answer::Conflict(busy))
     }
 

@@ -411,19 +411,32 @@ fn pages_of_a_snapshot_are_joined() {
 #[test]
 fn a_question_waits_with_its_connection_only_and_not_many_do() {
     let mut world = World::new();
-    let peers = [(); 2].map(|()| world.connect(PeerRole::Operator, "ann"));
+    const MOST: usize = limits::WATCHES / limits::WATCHES_PER_CONNECTION + 1;
+    let peers = [(); MOST].map(|()| world.connect(PeerRole::Operator, "ann"));
     watch(&mut world, peers[0], 0, None);
     let now = Some(newest(&world));
-    for id in 0..limits::WATCHES as u64 {
-        let peer = peers[usize::from(id > 0)];
-        assert_eq!(watch(&mut world, peer, id, now), []);
-    }
-    let call = Ask::Watch { after: now };
-    let Answer::Conflict(why) = world.ask(peers[0], call) else {
-        panic!("there is no room");
+    let refused = |world: &mut World, peer| {
+        let Answer::Conflict(why) = world.ask(peer, Ask::Watch { after: now }) else {
+            panic!("there is no room");
+        };
+        why
     };
-    assert!(why.contains("256 questions"), "{why}");
-    world.lose(peers[1]);
+    assert_eq!(watch(&mut world, peers[0], 0, now), []);
+    for (n, peer) in peers.iter().enumerate().skip(1) {
+        let most = limits::WATCHES_PER_CONNECTION - usize::from(n == MOST - 1);
+        for id in 0..most as u64 {
+            assert_eq!(watch(&mut world, *peer, id, now), []);
+        }
+        if n == 1 {
+            let why = refused(&mut world, *peer);
+            assert!(why.contains("16 questions of this connection"), "{why}");
+        }
+    }
+    let why = refused(&mut world, peers[0]);
+    assert!(why.contains("256 questions wait"), "{why}");
+    for peer in &peers[1..] {
+        world.lose(*peer);
+    }
     let outs = world.input(Input::Connected {
         peer: peers[1],
         principal: Principal {
