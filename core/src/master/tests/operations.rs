@@ -730,7 +730,7 @@ fn of_whom_nobody_hears_the_master_confirms() {
         )
     };
     let outs = o.world.call(o.peer, Call::Teardown);
-    assert_eq!(outs, [confirmed(1, 5)]);
+    assert_eq!(outs[0], confirmed(1, 5));
     let outs = o.world.agent_says(o.agent_peer, o.news("b", 2, 6));
     assert_eq!(outs, [confirmed(2, 6)]);
     // What it has reserved stays.
