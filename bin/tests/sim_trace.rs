@@ -85,7 +85,15 @@ fn jobs_that_only_move_bytes_get_maps_and_reducers() {
     let text = String::from_utf8(output.stdout).unwrap();
     let first = text.lines().next().unwrap();
     assert!(first.starts_with("machines 20, jobs "), "{first}");
-    for part in ["POLICY", "CPUS USED", "MEM LOST", "drf", "user-4", "SHARE"] {
+    for part in [
+        "POLICY",
+        "CPUS USED",
+        "MEM LOST",
+        "GAP",
+        "drf",
+        "user-4",
+        "SHARE",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
@@ -101,6 +109,9 @@ fn what_fits_is_drawn_without_fonts_of_ours() {
     let policy = &figures["policies"][0];
     assert!(policy["tasks_left"].as_u64().unwrap() > 0, "all of it fits");
     assert!(policy["packing_loss"]["cpus"].as_f64().unwrap() > 0.0);
+    let gap = &policy["dominant_share_gap"];
+    assert!(gap["most"].as_f64() >= gap["mean"].as_f64() && gap["mean"].is_f64());
+    assert!(policy["largest_task_share"].as_f64().unwrap() > 0.0);
     let svg = std::fs::read_to_string(&plot).unwrap();
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
     assert!(svg.contains("<polyline") && svg.contains("gpu_milli in use"));

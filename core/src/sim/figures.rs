@@ -66,6 +66,11 @@ pub struct Sample {
     pub shares_permille: Vec<u64>,
     /// How many tasks waited.
     pub waiting: u64,
+    /// The greatest dominant share of a user for whom something waited, less the least one, in
+    /// millionths; zero if something waited for fewer than two. By dominant resource fairness it is
+    /// no more than one task, unless users came one after the other or not everything fits
+    /// everywhere.
+    pub gap_millionths: u64,
 }
 
 /// Figures of a trace.
@@ -91,6 +96,13 @@ pub struct Figures {
     pub most_used_permille: Vec<u64>,
     /// What was lost to packing at a time, on average over the samples in which something waited.
     pub mean_lost_permille: Vec<u64>,
+    /// See [`Sample::gap_millionths`]: on average over the samples in which something waited.
+    pub mean_gap_millionths: u64,
+    /// And at most.
+    pub most_gap_millionths: u64,
+    /// The dominant share of the largest task, in millionths: by so much shares differ because tasks
+    /// are not divided.
+    pub largest_task_millionths: u64,
     /// What it was like on the way.
     pub samples: Vec<Sample>,
 }
@@ -112,6 +124,10 @@ impl Figures {
         (self.mean_used_permille, self.most_used_permille) = used.unzip();
         let lost = names.map(|i| column(|s| &s.lost_permille, i, &short).0);
         self.mean_lost_permille = lost.collect();
+        let gaps = short.iter().map(|sample| sample.gap_millionths);
+        let count = short.len() as u64;
+        self.mean_gap_millionths = gaps.clone().sum::<u64>().checked_div(count).unwrap_or(0);
+        self.most_gap_millionths = gaps.max().unwrap_or(0);
         for (i, user) in self.users.iter_mut().enumerate() {
             user.mean_share_permille = column(|s| &s.shares_permille, i, &all).0;
         }

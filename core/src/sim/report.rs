@@ -101,5 +101,13 @@ pub(super) fn report(world: &World) -> Report {
 }
 
 pub(super) fn permille(part: u128, whole: u128) -> u64 {
-    u64::try_from((part * 1_000).checked_div(whole).unwrap_or(0)).unwrap_or(u64::MAX)
+    scaled(part, whole, 1_000)
+}
+
+pub(super) fn millionths(part: u128, whole: u128) -> u64 {
+    scaled(part, whole, 1_000_000)
+}
+
+fn scaled(part: u128, whole: u128, scale: u128) -> u64 {
+    u64::try_from((part * scale).checked_div(whole).unwrap_or(0)).unwrap_or(u64::MAX)
 }

@@ -16,7 +16,7 @@ use super::log::Log;
 use super::options::{Machine, Options};
 use super::property::Violation;
 use super::queue::Name;
-use super::report::permille;
+use super::report::{millionths, permille};
 use super::tap::User;
 use super::workload::{Asking, Board, Replay};
 use crate::constraints::{Constraints, Subject};
@@ -133,6 +133,8 @@ impl Trace {
             left: 0,
             mean_share_permille: 0,
         });
+        let needs = self.jobs.iter().map(|job| job.needs.total());
+        let largest = needs.map(|needs| dominant_share(&needs, total));
         Figures {
             duration: Duration::ZERO,
             events: 0,
@@ -144,6 +146,9 @@ impl Trace {
             mean_used_permille: Vec::new(),
             most_used_permille: Vec::new(),
             mean_lost_permille: Vec::new(),
+            mean_gap_millionths: 0,
+            most_gap_millionths: 0,
+            largest_task_millionths: largest.max().unwrap_or(0),
             samples: Vec::new(),
         }
     }
@@ -171,9 +176,15 @@ fn is_over(board: &Board) -> bool {
     board.to_come == 0 && board.waiting == 0 && board.starting == 0
 }
 
-fn part(amount: Milli, whole: Milli) -> u64 {
-    let plain = |milli: Milli| u128::from(milli.thousandths().unsigned_abs());
-    permille(plain(amount), plain(whole))
+fn plain(amount: Milli) -> u128 {
+    u128::from(amount.thousandths().unsigned_abs())
+}
+
+/// Returns a dominant share (AL-14) in millionths: what is held of all is little in a large cluster.
+fn dominant_share(held: &Quantities, total: &Quantities) -> u64 {
+    let each = total.iter();
+    let parts = each.map(|(name, whole)| millionths(plain(held.amount(name)), plain(whole)));
+    parts.max().unwrap_or(0)
 }
 
 fn look(
@@ -207,7 +218,7 @@ fn look(
     }
     let parts = |of: &Quantities| {
         let each = names.iter();
-        each.map(|name| part(of.amount(name), total.amount(name)))
+        each.map(|name| permille(plain(of.amount(name)), plain(total.amount(name))))
             .collect()
     };
     let frameworks = view.frameworks();
@@ -219,17 +230,20 @@ fn look(
         for row in of_user {
             held.add(&row.allocated.total());
         }
-        let each = names.iter();
-        each.map(|name| part(held.amount(name), total.amount(name)))
-            .max()
-            .unwrap_or(0)
+        dominant_share(&held, total)
     };
+    let shares: Vec<u64> = users.iter().map(|(user, _)| share(user)).collect();
+    let short = shares.iter().zip(boards);
+    let short = short.filter(|(_, board)| board.waiting > 0);
+    let short = short.map(|(share, _)| *share);
+    let gap = short.clone().max().zip(short.min());
     Sample {
         at,
         used_permille: parts(&used),
         lost_permille: parts(&lost),
-        shares_permille: users.iter().map(|(user, _)| share(user)).collect(),
+        shares_permille: shares.iter().map(|share| share / 1_000).collect(),
         waiting,
+        gap_millionths: gap.map_or(0, |(most, least)| most - least),
     }
 }
 
@@ -354,6 +368,36 @@ mod tests {
             "two of two memories, two of eight cores"
         );
         assert_eq!(figures.duration, Duration::from_secs(300));
+    }
+
+    // P18
+    #[test]
+    fn who_wants_more_than_there_is_has_as_much_as_others_but_for_one_task() {
+        // Two who come together: neither is ahead by more than one task. A third comes when all is
+        // in use for good, and stays behind.
+        let machines = vec![machine(10, "cpus:8;mem:100", "")];
+        let two = vec![
+            job("a", 0, 10_000, "cpus:2;mem:1", 100),
+            job("b", 0, 10_000, "cpus:1;mem:5", 200),
+        ];
+        let run = |jobs| {
+            let machines = machines.clone();
+            Trace { machines, jobs }.replay(&replaying(300)).unwrap()
+        };
+        let figures = run(two.clone());
+        assert_eq!(figures.largest_task_millionths, 25_000);
+        assert!(figures.left > 0);
+        assert!(
+            figures.most_gap_millionths <= figures.largest_task_millionths,
+            "{}",
+            figures.most_gap_millionths
+        );
+        let mut three = two;
+        three.push(job("c", 60, 10_000, "cpus:1;mem:1", 10));
+        let figures = run(three);
+        let most = figures.users.iter().map(|user| user.mean_share_permille);
+        assert!(figures.most_gap_millionths >= 1_000 * most.max().unwrap());
+        assert!(figures.mean_gap_millionths < figures.most_gap_millionths);
     }
 
     #[test]

@@ -35,6 +35,10 @@ struct PolicyJson<'a> {
     /// Parts of the whole cluster; 1 is all of it.
     utilisation: BTreeMap<&'a str, UsedJson>,
     packing_loss: BTreeMap<&'a str, f64>,
+    /// Between users for whom something waits.
+    dominant_share_gap: UsedJson,
+    /// The dominant share of the largest task: so much of a gap is due.
+    largest_task_share: f64,
     users: Vec<UserJson<'a>>,
     samples: Vec<SampleJson<'a>>,
 }
@@ -119,6 +123,11 @@ fn policy(run: &Run) -> PolicyJson<'_> {
             .zip(used)
             .collect(),
         packing_loss: by_name(&figures.resources, &figures.mean_lost_permille),
+        dominant_share_gap: UsedJson {
+            mean: small_part(figures.mean_gap_millionths),
+            most: small_part(figures.most_gap_millionths),
+        },
+        largest_task_share: small_part(figures.largest_task_millionths),
         users: users.collect(),
         samples: figures.samples.iter().map(|s| sample(figures, s)).collect(),
     }
@@ -153,4 +162,8 @@ fn waiting(waiting: Waiting) -> WaitingJson {
 
 fn part(permille: u64) -> f64 {
     permille as f64 / 1_000.0
+}
+
+fn small_part(millionths: u64) -> f64 {
+    millionths as f64 / 1_000_000.0
 }

@@ -36,7 +36,7 @@ fn of_policies(runs: &[Run]) -> Table {
         titles.push(format!("{name} USED"));
         titles.push(format!("{name} LOST"));
     }
-    titles.push("SPEED".into());
+    titles.extend(["GAP", "LARGEST", "SPEED"].map(String::from));
     let mut table = blank(&titles);
     for Run {
         policy,
@@ -58,6 +58,8 @@ fn of_policies(runs: &[Run]) -> Table {
             cells.push(percent(*used));
             cells.push(percent(*lost));
         }
+        cells.push(small_percent(figures.most_gap_millionths));
+        cells.push(small_percent(figures.largest_task_millionths));
         cells.push(format!("{:.0}x", speed(figures, *took)));
         table.add_row(cells);
     }
@@ -102,4 +104,9 @@ fn seconds(time: Duration) -> String {
 
 fn percent(permille: u64) -> String {
     format!("{}.{}%", permille / 10, permille % 10)
+}
+
+fn small_percent(millionths: u64) -> String {
+    let hundredths = millionths / 100;
+    format!("{}.{:02}%", hundredths / 100, hundredths % 100)
 }
