@@ -257,6 +257,9 @@ impl Scheduler {
     /// Tells the master what the user wants.
     fn pass_on(&mut self, now: Time, peer: PeerId, call: UserCall, out: &mut Out) {
         self.keep_wish(&call);
+        if let UserCall::Kill { task, grace } = &call {
+            self.note_kill(task, *grace);
+        }
         let call = match call {
             UserCall::Stop | UserCall::Leave => return,
             UserCall::Accept {
@@ -273,10 +276,7 @@ impl Scheduler {
                 self.forget(&offers);
                 Call::Decline { offers, refuse }
             }
-            UserCall::Kill { task, grace } => {
-                self.note_kill(&task, grace);
-                Call::Kill { task, grace }
-            }
+            UserCall::Kill { task, grace } => Call::Kill { task, grace },
             UserCall::AcknowledgeOperation { id, update } => {
                 self.confirm(update);
                 Call::AcknowledgeOperation { id, update }

@@ -100,8 +100,8 @@ pub struct Figures {
     pub mean_gap_millionths: u64,
     /// And at most.
     pub most_gap_millionths: u64,
-    /// The dominant share of the largest task, in millionths: by so much shares differ because tasks
-    /// are not divided.
+    /// The dominant share of the largest task, in millionths: by so much shares differ because
+    /// tasks are not divided.
     pub largest_task_millionths: u64,
     /// What it was like on the way.
     pub samples: Vec<Sample>,

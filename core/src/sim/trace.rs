@@ -180,7 +180,7 @@ fn plain(amount: Milli) -> u128 {
     u128::from(amount.thousandths().unsigned_abs())
 }
 
-/// Returns a dominant share (AL-14) in millionths: what is held of all is little in a large cluster.
+/// Returns a dominant share (AL-14) in millionths: in a large cluster a task has little of all.
 fn dominant_share(held: &Quantities, total: &Quantities) -> u64 {
     let each = total.iter();
     let parts = each.map(|(name, whole)| millionths(plain(held.amount(name)), plain(whole)));

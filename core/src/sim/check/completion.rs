@@ -19,7 +19,7 @@ const SLACK: Duration = Duration::from_secs(1_800);
 /// else may have all there is for ever.
 pub(in crate::sim) fn workload(options: &Options) -> Option<(Demand, Duration)> {
     let is_held = options.silent > 0 && options.allocator.lease().is_none();
-    if options.greedy > 0 || is_held {
+    if options.greedy > 0 || is_held || options.agents == 0 {
         return None;
     }
     let demand = Demand {

@@ -151,9 +151,7 @@ impl Steady {
         let mut command = self.demand.command.clone();
         if self.launched.checked_rem(self.demand.endless_one_in) == Some(0) {
             command = CommandInfo::shell("sleep inf");
-            let due = (now + ENDLESS, id.clone());
-            let place = self.endless.partition_point(|(at, _)| *at <= due.0);
-            self.endless.insert(place, due);
+            self.end_at(now + ENDLESS, id.clone());
         }
         self.task(offer, id, resources, command)
     }
@@ -233,6 +231,10 @@ impl Steady {
             return;
         }
         let before = self.tasks.insert(task.clone(), Progress::Heard);
+        if before.is_none() && self.demand.endless_one_in > 0 {
+            // Another scheduler of the framework has launched it, and may have meant to end it.
+            self.end_at(now + ENDLESS, task.clone());
+        }
         if before == Some(Progress::Heard) || state != TaskState::Running {
             return;
         }
@@ -265,13 +267,16 @@ impl Steady {
         }
     }
 
+    fn end_at(&mut self, at: Time, task: TaskId) {
+        let place = self.endless.partition_point(|(other, _)| *other <= at);
+        self.endless.insert(place, (at, task));
+    }
+
     /// Ends what does not end by itself, when it is time.
     fn end_endless(&mut self, now: Time, calls: &mut Vec<UserCall>) {
         while let Some((_, task)) = self.endless.pop_front_if(|(at, _)| *at <= now) {
             if self.tasks.contains_key(&task) {
-                let again = now + self.demand.patience.max(ENDLESS);
-                let place = self.endless.partition_point(|(at, _)| *at <= again);
-                self.endless.insert(place, (again, task.clone()));
+                self.end_at(now + self.demand.patience.max(ENDLESS), task.clone());
                 let grace = None;
                 calls.push(UserCall::Kill { task, grace });
             }
