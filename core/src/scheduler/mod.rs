@@ -257,9 +257,6 @@ impl Scheduler {
     /// Tells the master what the user wants.
     fn pass_on(&mut self, now: Time, peer: PeerId, call: UserCall, out: &mut Out) {
         self.keep_wish(&call);
-        if let UserCall::Kill { task, grace } = &call {
-            self.note_kill(task, *grace);
-        }
         let call = match call {
             UserCall::Stop | UserCall::Leave => return,
             UserCall::Accept {
@@ -336,7 +333,7 @@ impl Scheduler {
                 let void = "not connected to a master: the offers are void";
                 drop_tasks(now, operations, Reason::InvalidOffers, void, out);
             }
-            UserCall::Kill { task, grace } => self.keep_kill(now, task, grace, out),
+            UserCall::Kill { task, .. } => self.check_kept(now, task, out),
             UserCall::Acknowledge { update, .. }
             | UserCall::AcknowledgeOperation { update, .. } => self.confirm(update),
             UserCall::Decline { .. }

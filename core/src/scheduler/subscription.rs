@@ -94,6 +94,8 @@ impl Scheduler {
             self.keep_suppressed(roles, false);
         } else if let UserCall::Demand { role, demand } = call {
             self.keep_demand(role, demand.as_ref());
+        } else if let UserCall::Kill { task, grace } = call {
+            self.note_kill(task, *grace);
         }
     }
 

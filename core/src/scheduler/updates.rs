@@ -83,23 +83,16 @@ impl Scheduler {
         }
     }
 
-    /// Keeps a kill that the master is told now, if there is room: it may be lost on its way.
+    /// Keeps a kill, if there is room: what the master is told of it now may be lost on its way.
     pub(super) fn note_kill(&mut self, task: &TaskId, grace: Option<Duration>) {
         if self.kills.len() < limits::WAITING_KILLS || self.kills.contains_key(task) {
             self.kills.insert(task.clone(), grace);
         }
     }
 
-    /// Keeps a kill for the next subscription, or says that it cannot.
-    pub(super) fn keep_kill(
-        &mut self,
-        now: Time,
-        task: TaskId,
-        grace: Option<Duration>,
-        out: &mut Out,
-    ) {
-        if self.kills.len() < limits::WAITING_KILLS || self.kills.contains_key(&task) {
-            self.kills.insert(task, grace);
+    /// Says that a kill which no master can be told of now was not kept either.
+    pub(super) fn check_kept(&self, now: Time, task: TaskId, out: &mut Out) {
+        if self.kills.contains_key(&task) {
             return;
         }
         let limit = limits::WAITING_KILLS;
