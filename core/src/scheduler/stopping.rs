@@ -66,7 +66,11 @@ impl Scheduler {
         match event {
             // However it puts it: this framework is none of its own now.
             Event::Error { .. } => self.stop(out),
-            Event::Subscribed { .. } => self.ask_for_end(peer, out),
+            Event::Subscribed { framework, .. } => {
+                // Should this connection be lost as well, it is this framework that is to end.
+                self.framework = Some(framework.clone());
+                self.ask_for_end(peer, out);
+            }
             Event::Heartbeat
             | Event::Offers(_)
             | Event::Rescind(_)

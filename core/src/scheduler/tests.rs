@@ -418,6 +418,30 @@ fn an_end_that_was_lost_with_its_connection_is_asked_for_again() {
 }
 
 #[test]
+fn who_stops_before_it_knows_its_id_ends_the_framework_that_it_got() {
+    // FW-32: its first connection is lost between the answer and the end
+    let mut s = scheduler();
+    feed(&mut s, secs(1), Input::Connected { peer: PEER });
+    feed(&mut s, secs(1), Input::User(UserCall::Stop));
+    feed(&mut s, secs(1), master(subscribed(1)));
+    feed(&mut s, secs(1), Input::Disconnected { peer: PEER });
+    feed(&mut s, secs(1), Input::Connected { peer: PEER });
+    let told = tick(&mut s, secs(2));
+    let [
+        Effect::Master {
+            call: Call::Subscribe {
+                framework: again, ..
+            },
+            ..
+        },
+    ] = &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!(again.id, Some(framework()));
+}
+
+#[test]
 fn who_stops_without_a_master_waits_for_one_but_not_for_ever() {
     // FW-32
     let mut unknown = scheduler();

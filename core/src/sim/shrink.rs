@@ -79,52 +79,25 @@ impl Search<'_> {
 
     /// Leaves out nodes. What happens to them happens to those that are left.
     fn fewer_nodes(&mut self) {
-        self.lower(
-            |plan| plan.options.agents,
-            |plan, n| plan.options.agents = n,
-        );
-        self.lower(
-            |plan| plan.options.frameworks,
-            |plan, n| plan.options.frameworks = n,
-        );
-        self.lower(
-            |plan| plan.options.greedy,
-            |plan, n| plan.options.greedy = n,
-        );
-        self.lower(
-            |plan| plan.options.silent,
-            |plan, n| plan.options.silent = n,
-        );
-        self.lower(
-            |plan| plan.options.nonsense,
-            |plan, n| plan.options.nonsense = n,
-        );
-        self.lower(
-            |plan| plan.options.leaving,
-            |plan, n| plan.options.leaving = n,
-        );
-        self.lower(
-            |plan| plan.options.keepers,
-            |plan, n| plan.options.keepers = n,
-        );
-        self.lower(
-            |plan| plan.options.formatters,
-            |plan, n| plan.options.formatters = n,
-        );
-        self.lower(
-            |plan| plan.options.watchers,
-            |plan, n| plan.options.watchers = n,
-        );
+        self.lower(|plan| &mut plan.options.agents);
+        self.lower(|plan| &mut plan.options.frameworks);
+        self.lower(|plan| &mut plan.options.greedy);
+        self.lower(|plan| &mut plan.options.silent);
+        self.lower(|plan| &mut plan.options.nonsense);
+        self.lower(|plan| &mut plan.options.leaving);
+        self.lower(|plan| &mut plan.options.keepers);
+        self.lower(|plan| &mut plan.options.formatters);
+        self.lower(|plan| &mut plan.options.watchers);
     }
 
-    fn lower(&mut self, count: fn(&Plan) -> u32, set: fn(&mut Plan, u32)) {
-        let now = count(&self.best);
+    fn lower(&mut self, count: fn(&mut Plan) -> &mut u32) {
+        let now = *count(&mut self.best);
         for n in [0, 1, now / 2, now.saturating_sub(1)] {
-            if n >= count(&self.best) {
+            if n >= *count(&mut self.best) {
                 continue;
             }
             let mut plan = self.best.clone();
-            set(&mut plan, n);
+            *count(&mut plan) = n;
             let (agents, frameworks) = (plan.options.agents, plan.frameworks());
             let faults = plan.listed().into_iter();
             let faults = faults.map(|fault| within(fault, agents, frameworks));

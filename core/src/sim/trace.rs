@@ -81,6 +81,7 @@ impl Trace {
         let total = total(&self.machines);
         let mut figures = self.blank(&total);
         let every = how.every.max(Duration::from_micros(1));
+        let mut before = Time::ZERO;
         loop {
             let left = how.until.saturating_sub(sim.now().since(Time::ZERO));
             if left.is_zero() || boards(&sim, &users).iter().all(|board| is_over(board)) {
@@ -89,9 +90,10 @@ impl Trace {
             sim.advance(every.min(left))?;
             if let Some(master) = sim.master() {
                 let view = master.view();
-                let at = sim.now().since(Time::ZERO);
                 let boards = boards(&sim, &users);
-                let sample = look(at, &view, &users, &boards, &total, &figures.resources);
+                let times = (before, sim.now());
+                let sample = look(times, &view, &users, &boards, &total, &figures.resources);
+                before = sim.now();
                 figures.samples.push(sample);
             }
         }
@@ -187,8 +189,9 @@ fn dominant_share(held: &Quantities, total: &Quantities) -> u64 {
     parts.max().unwrap_or(0)
 }
 
+/// Looks at the cluster, for the first time since `before`.
 fn look(
-    at: Duration,
+    (before, now): (Time, Time),
     view: &View,
     users: &[(Role, Name)],
     boards: &[&Board],
@@ -234,11 +237,11 @@ fn look(
     };
     let shares: Vec<u64> = users.iter().map(|(user, _)| share(user)).collect();
     let short = shares.iter().zip(boards);
-    let short = short.filter(|(_, board)| board.waiting > 0);
+    let short = short.filter(|(_, board)| board.backlogged_since.is_some_and(|at| at <= before));
     let short = short.map(|(share, _)| *share);
     let gap = short.clone().max().zip(short.min());
     Sample {
-        at,
+        at: now.since(Time::ZERO),
         used_permille: parts(&used),
         lost_permille: parts(&lost),
         shares_permille: shares.iter().map(|share| share / 1_000).collect(),

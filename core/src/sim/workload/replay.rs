@@ -70,6 +70,8 @@ pub(in crate::sim) struct Board {
     pub(in crate::sim) waits: Vec<Duration>,
     /// How many tasks wait for a place.
     pub(in crate::sim) waiting: u64,
+    /// Since when something has waited all the time.
+    pub(in crate::sim) backlogged_since: Option<Time>,
     /// How many have one, and do not run yet.
     pub(in crate::sim) starting: u64,
     /// How many tasks have not come.
@@ -299,6 +301,7 @@ impl Replay {
     /// Says whether it wants offers, and what it wants, if that has changed.
     fn adjust(&mut self, now: Time, calls: &mut Vec<UserCall>) {
         if self.board.waiting == 0 {
+            self.board.backlogged_since = None;
             // What it has asked for and not got, it does not need any more.
             self.is_behind = false;
             if !replace(&mut self.is_suppressed, true) {
@@ -306,6 +309,7 @@ impl Replay {
             }
             return;
         }
+        self.board.backlogged_since.get_or_insert(now);
         self.is_behind |= self.is_suppressed;
         if !self.is_behind || now < self.next_ask {
             return;
