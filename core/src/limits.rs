@@ -36,6 +36,9 @@ pub const AGENT_BYTES: usize = 512 * 1024;
 pub const RANGED_NUMBERS: usize = 65_536;
 /// The most tasks of one agent, ended ones that nobody acknowledged included.
 pub const TASKS_PER_AGENT: usize = 65_536;
+/// The most bytes of all that a returning agent says of frameworks, tasks and executors, on the
+/// wire: its most tasks with four KiB each.
+pub const ACCOUNT_BYTES: usize = TASKS_PER_AGENT * 4_096;
 /// The most labels of one reservation or disk.
 pub const LABELS: usize = 256;
 /// The most copies of one shared resource that are added up (RM-48).
@@ -55,6 +58,9 @@ pub const DISK_BYTES: usize = 4_096;
 /// The most operations of one framework that it has named and not confirmed the end of. As many may
 /// be named in one call.
 pub const OPERATIONS_PER_FRAMEWORK: usize = 10_000;
+/// For how long an agent is to go on saying how an operation ended whose framework nobody knows: it
+/// may be of a leadership whose registry is lost, and come back (OF-58, TL-09).
+pub const ORPHANS_KEPT: Duration = Duration::from_secs(10 * 60);
 /// The most offers named in one call.
 pub const OFFERS_PER_CALL: usize = 10_000;
 /// The most entries of a command's argument list or environment.
@@ -66,6 +72,9 @@ pub const AGENTS: usize = 100_000;
 pub const UNREACHABLE_AGENTS: usize = 102_400;
 /// The most agents gone for good that a master remembers (TK-106); beyond it the oldest go.
 pub const GONE_AGENTS: usize = 102_400;
+/// How many of them may have had one name; beyond it the oldest of that name go, so that whoever
+/// joins and leaves again and again has nobody else forgotten.
+pub const GONE_PER_NAME: usize = 100;
 /// For how long agents out of reach may come back, and those that are gone are remembered (HA-20).
 pub const AGENT_ABSENCE: Duration = Duration::from_secs(14 * 24 * 3_600);
 /// How often it is looked who was away for longer than that (HA-20, TL-08).
@@ -80,6 +89,9 @@ pub const TASKS_PER_FRAMEWORK: usize = 200_000;
 /// How many ended tasks of a framework are remembered, so that their ids are not used again
 /// (TK-102).
 pub const COMPLETED_TASKS_PER_FRAMEWORK: usize = 1_000;
+/// The most bytes of such tasks of a framework, on the wire; beyond it the oldest go early. A usual
+/// one has some hundred.
+pub const COMPLETED_BYTES_PER_FRAMEWORK: usize = 4 * 1024 * 1024;
 /// How many ended frameworks are remembered with their tasks (TK-101).
 pub const COMPLETED_FRAMEWORKS: usize = 50;
 /// Of how many executors of a framework an agent remembers tasks that have ended (TK-104).
@@ -88,6 +100,8 @@ pub const COMPLETED_EXECUTORS_PER_FRAMEWORK: usize = 150;
 pub const COMPLETED_TASKS_PER_EXECUTOR: usize = 200;
 /// Of how many ended frameworks the registry remembers why, so that their ids do not come back.
 pub const ENDED_FRAMEWORKS: usize = 10_000;
+/// Of how many of them that had one principal; beyond it the oldest of that principal go.
+pub const ENDED_PER_PRINCIPAL: usize = 1_000;
 /// How long a framework's tasks go on while it is away, unless it says otherwise: over a weekend,
 /// and until somebody has looked (FW-04).
 pub const FAILOVER_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -125,19 +139,26 @@ pub const DELETIONS: usize = 1_024;
 pub const UNCONFIRMED_UPDATES: usize = 100_000;
 /// The most tasks that a framework may ask for in one call.
 pub const RECONCILED_PER_CALL: usize = 1_000;
-/// The most tasks that were asked for and wait for a master's agents to return.
-pub const WAITING_ASKS: usize = 200_000;
+/// The most tasks of one framework that were asked for and wait for a master's agents to return.
+/// Of more nothing is said: the call is refused for them, and the framework asks again. With ids
+/// of 40 bytes so many take 1 MB; of the most frameworks, if all of them did so, 10 GB.
+pub const ASKS_PER_FRAMEWORK: usize = 4_000;
 /// The most refused tasks of a framework that are said until it confirms them; beyond it they are
 /// said once.
 pub const VERDICTS_PER_FRAMEWORK: usize = 10_000;
+/// The most bytes of such refusals of a framework, as they are on the wire.
+pub const VERDICT_BYTES: usize = 8 * 1024 * 1024;
 /// The most calls that wait for their turn with one master, of all frameworks together.
 pub const THROTTLED_CALLS: usize = 100_000;
 /// The most bytes of such calls, as they are on the wire.
 pub const THROTTLED_BYTES: usize = 256 * 1024 * 1024;
 /// The most updates of itself that a framework may have sent without an answer.
 pub const UNANSWERED_UPDATES: usize = 1_000;
-/// The most kills that wait for a master's agents to return, or for a scheduler's subscription.
+/// The most kills that wait for a scheduler's subscription.
 pub const WAITING_KILLS: usize = 100_000;
+/// The most kills of one framework that wait for a master's agents to return. Others are refused.
+/// They take half as much as questions do ([`ASKS_PER_FRAMEWORK`]).
+pub const KILLS_PER_FRAMEWORK: usize = 4_000;
 
 /// The most events that a master keeps for those who read more slowly than they come; who is
 /// further behind begins anew.
@@ -203,7 +224,8 @@ const _: () = assert!(OPERATIONS_PER_ACCEPT < OPERATIONS_PER_AGENT);
 const _: () = assert!(2 * AGENT_BYTES + TEXT_BYTES <= FRAME_BYTES);
 // What is being made has to fit what an agent may have.
 const _: () = assert!(2 * DISK_JOBS_PER_AGENT * DISK_BYTES <= AGENT_BYTES);
-const _: () = assert!(COMPLETED_FRAMEWORKS <= ENDED_FRAMEWORKS);
+const _: () = assert!(COMPLETED_FRAMEWORKS <= ENDED_PER_PRINCIPAL);
+const _: () = assert!(ENDED_PER_PRINCIPAL <= ENDED_FRAMEWORKS);
 const _: () = assert!(TEXT_BYTES < FRAME_BYTES);
 // A task and its agent, with their lengths.
 const _: () = assert!(RECONCILED_PER_CALL * (2 * ID_BYTES + 8) + TEXT_BYTES <= FRAME_BYTES);
@@ -229,6 +251,8 @@ const _: () = assert!(TASK_BYTES + 2 * TEXT_BYTES <= FRAME_BYTES);
 // An agent that comes back: a task, or a slice of them, a slice of frameworks, and itself.
 const _: () = assert!(SLICE_BYTES <= REPORT_BYTES);
 const _: () = assert!(REPORT_BYTES + SLICE_BYTES + AGENT_BYTES + TEXT_BYTES <= FRAME_BYTES);
+const _: () = assert!(REPORT_BYTES + SLICE_BYTES <= ACCOUNT_BYTES);
 const _: () = assert!(COLLECTION.as_secs() < AGENT_ABSENCE.as_secs());
+const _: () = assert!(RECONCILED_PER_CALL <= ASKS_PER_FRAMEWORK);
 const _: () = assert!(INPUTS_PER_TURN < HELD_EFFECTS);
 const _: () = assert!(FILTERS_PER_KEY <= FILTERS);

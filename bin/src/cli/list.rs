@@ -118,6 +118,7 @@ pub(super) fn kill(args: &KillArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
             "several tasks begin with {:?}; give more of the id, or --framework",
             args.task
         ))),
+        Answer::Conflict(why) => Err(Failure::failed(why)),
         answer @ (Answer::Summary(_)
         | Answer::Agents(_)
         | Answer::Frameworks(_)
@@ -126,7 +127,6 @@ pub(super) fn kill(args: &KillArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
         | Answer::Roles(_)
         | Answer::Updated
         | Answer::Invalid(_)
-        | Answer::Conflict(_)
         | Answer::Snapshot(_)
         | Answer::Events(_)
         | Answer::Gap { .. }

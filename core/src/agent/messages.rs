@@ -68,24 +68,21 @@ impl Agent {
         }
     }
 
-    /// Says that an executor has ended, if anybody wants to hear it (PR-08).
+    /// Says that an executor has ended, if the master is there (PR-08). Otherwise it finds the
+    /// executor missing when the agent next returns.
     pub(super) fn tell_executor_ended(
         &self,
         cx: &mut Cx<'_>,
-        executor: Number,
+        (framework, executor): (FrameworkId, ExecutorId),
         exit: Option<Exit>,
     ) {
-        let (Some(peer), Some(row)) = (self.link.joined(), self.state.executor(executor)) else {
-            return;
-        };
-        if self.state.is_ended(row.framework()) {
-            return;
+        if let Some(peer) = self.link.joined() {
+            let message = ToMaster::ExecutorEnded {
+                framework,
+                executor,
+                exit,
+            };
+            cx.out.emit(Effect::Master { peer, message });
         }
-        let message = ToMaster::ExecutorEnded {
-            framework: row.framework().clone(),
-            executor: row.info().id.clone(),
-            exit,
-        };
-        cx.out.emit(Effect::Master { peer, message });
     }
 }

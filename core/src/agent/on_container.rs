@@ -127,7 +127,10 @@ impl Agent {
             End::Exited(exit, _) => Some(*exit),
             End::LaunchFailed(_) | End::Lost => None,
         };
-        self.tell_executor_ended(cx, executor, exit);
+        if let Some(row) = self.state.executor(executor) {
+            let name = (row.framework().clone(), row.info().id.clone());
+            self.tell_executor_ended(cx, name, exit);
+        }
         self.persist(cx, AgentRecord::ExecutorEnded { executor });
         let id = executor.container();
         cx.container(ContainerCommand::Forget { id });

@@ -163,6 +163,28 @@ impl Agent {
             tracing::debug!(tasks = job.tasks.len(), "no tasks, or of nobody: ignored");
             return;
         };
+        let executor = job.tasks.first().and_then(|task| task.executor.clone());
+        let custom = executor.filter(|executor| executor.kind == ExecutorKind::Custom);
+        let awaited = custom.as_ref().filter(|_| job.starts_executor);
+        let awaited = awaited.map(|executor| executor.id.clone());
+        self.take_on(cx, (peer, &agent), id.clone(), job, custom);
+        if let Some(executor) = awaited
+            && self.state.find_executor(&id, &executor).is_none()
+        {
+            // AG-29: the master has booked it.
+            self.tell_executor_ended(cx, (id, executor), None);
+        }
+    }
+
+    /// Runs tasks, or says why not.
+    fn take_on(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (peer, agent): (PeerId, &AgentId),
+        id: FrameworkId,
+        job: Job,
+        custom: Option<ExecutorInfo>,
+    ) {
         if let Some(why) = self.why_refused(&id, &job.tasks) {
             for task in job.tasks {
                 self.refuse_task(cx, peer, id.clone(), task.id, why.clone());
@@ -175,7 +197,7 @@ impl Agent {
             self.turn_away(cx, job, news);
             return;
         }
-        if let Err(problem) = check_job(&agent, &job) {
+        if let Err(problem) = check_job(agent, &job) {
             let news = job.invalid(problem);
             self.turn_away(cx, job, news);
             return;
@@ -188,10 +210,9 @@ impl Agent {
             self.turn_away(cx, job, news.because(Reason::ResourcesUnknown, problem));
             return;
         }
-        let executor = job.tasks.first().and_then(|task| task.executor.clone());
-        match executor.filter(|executor| executor.kind == ExecutorKind::Custom) {
-            Some(executor) => self.run_by_executor(cx, &agent, &id, job, executor),
-            None => self.run_by_command(cx, &agent, &id, job),
+        match custom {
+            Some(executor) => self.run_by_executor(cx, agent, &id, job, executor),
+            None => self.run_by_command(cx, agent, &id, job),
         }
     }
 
@@ -227,12 +248,7 @@ impl Agent {
             agent: self.state.agent().cloned(),
             ..TaskStatus::new(task, TaskState::Dropped, Source::Agent, cx.now)
         };
-        let message = ToMaster::Update {
-            framework,
-            status,
-            latest: TaskState::Dropped,
-        };
-        cx.out.emit(Effect::Master { peer, message });
+        self.tell_unnamed(cx, peer, framework, status);
     }
 
     /// Takes tasks on only to report, reliably, that they do not run.
@@ -371,20 +387,28 @@ impl Agent {
             return;
         };
         let executors: Vec<Number> = row.executors.values().copied().collect();
-        let tasks: Vec<(Number, Placement)> = row
-            .tasks
-            .values()
-            .filter_map(|number| Some((*number, self.state.task(*number)?.placement())))
-            .collect();
+        let tasks = row.tasks.values();
+        let tasks = tasks.filter_map(|number| {
+            let task = self.state.task(*number)?;
+            Some((
+                *number,
+                task.placement(),
+                task.info().id.clone(),
+                task.state(),
+            ))
+        });
+        let tasks: Vec<(Number, Placement, TaskId, TaskState)> = tasks.collect();
         let destroy_at = cx.now + self.config.kill_grace;
         let record = AgentRecord::FrameworkEnded {
-            framework,
+            framework: framework.clone(),
             destroy_at,
         };
         self.persist(cx, record);
-        for (number, placement) in tasks {
+        for (number, placement, task, state) in tasks {
             self.land(Stream::Task(number));
             if self.state.task(number).is_none() {
+                let status = TaskStatus::new(task, state, Source::Agent, cx.now);
+                self.tell_over(cx, framework.clone(), status);
                 self.on_task_removed(cx, number, placement);
             } else if placement == Placement::Own {
                 self.end_container(cx, number, destroy_at);

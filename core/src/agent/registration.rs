@@ -11,7 +11,7 @@ use super::{Agent, AgentRecord, Cx, Effect, Timer};
 use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
 use crate::machine::Durable;
 use crate::mutant::{Mutant, planted};
-use crate::protocol::agent::{TaskReport, ToMaster};
+use crate::protocol::agent::{ExecutorReport, TaskReport, ToMaster};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::validate::check_agent;
@@ -211,6 +211,14 @@ impl Agent {
             frameworks: Vec::new(),
             tasks,
         }));
+        let executors = self.state.executors().values();
+        let executors = executors.filter(|_| !planted(Mutant::ExecutorsUnreported));
+        let executors = slices(executors.map(|executor| ExecutorReport {
+            framework: executor.framework().clone(),
+            role: executor.role().clone(),
+            executor: executor.info().clone(),
+        }));
+        let before = before.chain(executors.into_iter().map(ToMaster::Executors));
         let converted = self.state.converted();
         let converted = (converted.last > 0).then(|| ToMaster::Converted(converted.clone()));
         converted.into_iter().chain(before).chain([last]).collect()
@@ -285,8 +293,8 @@ impl Agent {
         self.resume_updates(cx);
     }
 
-    /// Ends a task for the master that never reached this agent, or that it was told to forget. No
-    /// update id: should this be lost, the master asks again when the agent next returns.
+    /// Ends a task for the master that never reached this agent. No update id: should this be lost,
+    /// the master asks again when the agent next returns.
     fn answer_missing(
         &mut self,
         cx: &mut Cx<'_>,
@@ -295,24 +303,18 @@ impl Agent {
         task: TaskId,
     ) {
         let known = self.state.find_task(&framework, &task);
-        let state = match known {
-            None => TaskState::Dropped,
-            Some(_) if self.state.is_ended(&framework) => TaskState::Gone,
-            // It was reported; the master took this in before it had read the report.
-            Some(_) => return,
-        };
+        if known.is_some() {
+            // It was reported, and the master took this in before it had read the report; or its
+            // framework is over, and this is told when the task is.
+            return;
+        }
         let status = TaskStatus {
             reason: Some(Reason::Reconciliation),
             message: "the agent does not know this task".into(),
             agent: self.state.agent().cloned(),
-            ..TaskStatus::new(task, state, Source::Agent, cx.now)
+            ..TaskStatus::new(task, TaskState::Dropped, Source::Agent, cx.now)
         };
-        let message = ToMaster::Update {
-            framework,
-            latest: status.state,
-            status,
-        };
-        cx.out.emit(Effect::Master { peer, message });
+        self.tell_unnamed(cx, peer, framework, status);
     }
 
     /// Notes that the master lives.

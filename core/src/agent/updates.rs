@@ -13,7 +13,7 @@ use core::time::Duration;
 use super::records::Number;
 use super::tasks::Placement;
 use super::{Agent, AgentRecord, Cx, Effect, EndedTask, Timer};
-use crate::ids::{FrameworkId, TaskId, UpdateId};
+use crate::ids::{FrameworkId, PeerId, TaskId, UpdateId};
 use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToMaster;
 use crate::protocol::container::ContainerCommand;
@@ -114,7 +114,9 @@ impl Agent {
         }
         if self.state.is_ended(task.framework()) {
             if is_over {
+                let framework = task.framework().clone();
                 self.persist(cx, AgentRecord::TaskForgotten { task: number });
+                self.tell_over(cx, framework, status);
                 self.watch_time(number, time_limit);
                 self.on_task_removed(cx, number, placement);
             }
@@ -129,6 +131,33 @@ impl Agent {
             let wait = self.config.update_retry;
             self.send(cx, number, 0, wait);
         }
+    }
+
+    /// Says that a task of an ended framework is over, if the master is there: what the task used
+    /// is free (SM-07). Should this be lost, the master asks when the agent next returns.
+    pub(super) fn tell_over(&self, cx: &mut Cx<'_>, framework: FrameworkId, status: TaskStatus) {
+        if let Some(peer) = self.link.joined() {
+            self.tell_unnamed(cx, peer, framework, status);
+        }
+    }
+
+    /// Tells news that nobody is to confirm.
+    pub(super) fn tell_unnamed(
+        &self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        framework: FrameworkId,
+        status: TaskStatus,
+    ) {
+        let message = ToMaster::Update {
+            framework,
+            latest: status.state,
+            status: TaskStatus {
+                update: None,
+                ..status
+            },
+        };
+        cx.out.emit(Effect::Master { peer, message });
     }
 
     /// Sends one of the unacknowledged updates of a task, and again if nothing comes back.

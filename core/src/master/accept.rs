@@ -308,6 +308,8 @@ impl Master {
             None => {
                 let update = self.new_update_id();
                 let status = news.about(id, Some(agent), cx.now);
+                // This is the answer to whoever asked for it.
+                self.asks.take(framework, &status.task);
                 self.verdicts.insert(framework, status, update)
             }
         };
@@ -395,8 +397,9 @@ impl Master {
             status,
             sent_over: Some(self.connection(agent)),
         });
-        // Whatever was to end under this id, it was not this.
+        // Whatever was to end under this id, or was refused, it was not this.
         self.kills.take(framework, &task.id);
+        self.verdicts.withdraw(framework, &task.id);
         (key, self.tasks.book(key).starts_executor())
     }
 

@@ -1,8 +1,8 @@
 //! The table of tasks that were asked for and of which nobody can say anything yet: agents of an
 //! earlier leadership may still report them (TK-75).
 //!
-//! Written and answered by `reconcile`. A framework that leaves takes its questions along: it asks
-//! again when it is back.
+//! Bounded for each framework, so that none takes another's room. Written and answered by
+//! `reconcile`. A framework that leaves takes its questions along: it asks again when it is back.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -18,13 +18,12 @@ pub(super) struct Asks {
     frameworks: BTreeMap<FrameworkKey, BTreeMap<TaskId, Option<AgentId>>>,
     /// Those that name an agent, by it.
     agents: BTreeMap<AgentId, BTreeSet<(FrameworkKey, TaskId)>>,
-    len: usize,
 }
 
 impl Asks {
-    /// Returns how many wait, of all frameworks.
-    pub(super) const fn len(&self) -> usize {
-        self.len
+    /// Returns how many wait of a framework.
+    pub(super) fn count(&self, framework: FrameworkKey) -> usize {
+        self.frameworks.get(&framework).map_or(0, BTreeMap::len)
     }
 
     /// Remembers a question; the newest of a task counts. `false` if there is no room.
@@ -36,7 +35,7 @@ impl Asks {
         agent: Option<AgentId>,
     ) -> bool {
         self.take(framework, &task);
-        if self.len >= limits::WAITING_ASKS {
+        if self.count(framework) >= limits::ASKS_PER_FRAMEWORK {
             return false;
         }
         if let Some(agent) = &agent {
@@ -45,7 +44,6 @@ impl Asks {
         }
         let of = self.frameworks.entry(framework).or_default();
         of.insert(task, agent);
-        self.len += 1;
         true
     }
 
@@ -60,7 +58,6 @@ impl Asks {
         if of.is_empty() {
             self.frameworks.remove(&framework);
         }
-        self.len -= 1;
         if let Some(agent) = &agent {
             self.unlink(agent, framework, task);
         }
@@ -98,7 +95,6 @@ impl Asks {
     /// Forgets all questions of a framework.
     pub(super) fn forget(&mut self, framework: FrameworkKey) {
         let of = self.frameworks.remove(&framework).unwrap_or_default();
-        self.len -= of.len();
         for (task, agent) in of {
             if let Some(agent) = &agent {
                 self.unlink(agent, framework, &task);
@@ -107,7 +103,7 @@ impl Asks {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.frameworks.is_empty()
     }
 
     /// Visits the questions, and on which agent each task should be.
@@ -119,12 +115,12 @@ impl Asks {
     }
 
     pub(super) fn check(&self) {
-        assert_eq!(self.len, self.iter().count(), "questions");
-        assert!(self.len <= limits::WAITING_ASKS);
         let named = self.iter().filter(|(_, _, agent)| agent.is_some());
         let linked: usize = self.agents.values().map(BTreeSet::len).sum();
         assert_eq!(named.count(), linked, "questions by agent");
-        assert!(self.frameworks.values().all(|of| !of.is_empty()));
+        let sizes = self.frameworks.values().map(BTreeMap::len);
+        let mut sizes = sizes.map(|count| (1..=limits::ASKS_PER_FRAMEWORK).contains(&count));
+        assert!(sizes.all(|is_bounded| is_bounded), "questions");
         assert!(self.agents.values().all(|of| !of.is_empty()));
     }
 }

@@ -21,7 +21,7 @@ use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::disk::{DiskEnd, DiskJob};
 use crate::protocol::node::AgentInfo;
-use crate::protocol::operation::{Converted, OperationState, OperationStatus, Order, Owner, less};
+use crate::protocol::operation::{Converted, OperationState, OperationStatus, Order, Owner};
 use crate::registry::{Admission, RegistryOp};
 use crate::resources::{Resource, Resources};
 
@@ -114,7 +114,7 @@ impl Master {
         }
         for key in self.offers.of_agent(agent) {
             let offered = self.offers.get(key).map(|row| &row.offer.resources);
-            if offered.is_some_and(|offered| less(offered, &shared) != *offered) {
+            if offered.is_some_and(|offered| offered.less(&shared) != *offered) {
                 self.rescind(cx, key);
             }
         }

@@ -41,15 +41,15 @@ impl Master {
         }
     }
 
-    /// Ends the drains of those agents whose last task is over (SM-42).
+    /// Ends the drains of those agents whose last task or executor is over (SM-42).
     pub(super) fn finish_drains(&mut self, cx: &mut Cx<'_>) {
         for key in self.tasks.take_emptied() {
             self.finish_drain(cx, key);
         }
     }
 
-    /// Ends the drain of an agent, if nothing is left of its tasks, and it has carried out what was
-    /// ordered (TK-125). What one that is not there runs nobody knows.
+    /// Ends the drain of an agent, if nothing is left of its tasks and executors, and it has
+    /// carried out what was ordered (TK-125). What one that is not there runs nobody knows.
     pub(super) fn finish_drain(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
         let Some(row) = self.agents.get(key) else {
             return;

@@ -1,21 +1,28 @@
-//! The table of custom executors: those that a booked task uses.
+//! The table of executors: processes of frameworks that run their tasks, and the agents' own, which
+//! run groups.
 //!
-//! Part of `tasks`, which says when one starts and ends. Deliberately not here: what is free with
-//! its end (`holdings`), and executors as their agents know them.
+//! A custom executor is there from the launch of its first task until its agent says that it has
+//! ended (SM-26 to SM-28), whatever becomes of its tasks: it lives on until their ends are
+//! confirmed (TK-73), and then has its time to end. One of an agent's own is no process, and is
+//! there as long as a booked task uses it.
+//!
+//! Part of `tasks`, which says when one starts. Deliberately not here: what is free with its end
+//! (`holdings`), and executors as their agents know them.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
-use crate::ids::{AgentId, ExecutorId, FrameworkId};
+use crate::ids::{AgentId, ExecutorId, FrameworkId, PeerId};
 use crate::keys::{AgentKey, FrameworkKey};
-use crate::protocol::task::ExecutorInfo;
+use crate::protocol::task::{ExecutorInfo, ExecutorKind};
 use crate::roles::Role;
 use crate::table::{Key, Table};
 
 /// What names an executor here: ids are of their own for each framework and agent.
 pub(super) type Place = (FrameworkKey, AgentKey, ExecutorId);
 
-/// One executor. All but the number of its tasks never changes.
+/// One executor. It never changes.
 #[derive(Clone, Debug)]
 pub(super) struct Executor {
     pub(super) framework: FrameworkKey,
@@ -25,53 +32,114 @@ pub(super) struct Executor {
     pub(super) info: Arc<ExecutorInfo>,
     /// In which role it is charged: that of its first task, and by the plan of all of them (RQ-06).
     pub(super) role: Role,
-    /// Booked tasks that use it; never zero.
-    pub(super) tasks: usize,
+    /// The connection over which its first task went to its agent.
+    pub(super) sent_over: Option<PeerId>,
+}
+
+impl Executor {
+    pub(super) fn place(&self) -> Place {
+        (self.framework, self.agent, self.info.id.clone())
+    }
+
+    pub(super) fn is_custom(&self) -> bool {
+        self.info.kind == ExecutorKind::Custom
+    }
+}
+
+/// What is known of one id at one place.
+#[derive(Clone, Debug, Default)]
+struct Entry {
+    row: Option<Key<Executor>>,
+    /// Booked tasks that use an executor of the agent's own under this id.
+    users: usize,
 }
 
 /// All executors.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Executors {
     rows: Table<Executor>,
-    by_place: BTreeMap<(FrameworkKey, AgentKey), BTreeMap<ExecutorId, Key<Executor>>>,
+    by_place: BTreeMap<(FrameworkKey, AgentKey), BTreeMap<ExecutorId, Entry>>,
+    /// Which frameworks have something in `by_place`, by agent.
+    by_agent: BTreeMap<AgentKey, BTreeSet<FrameworkKey>>,
 }
 
 impl Executors {
-    /// Notes one more task that uses an executor. If it is the first, `start` makes the row.
-    pub(super) fn enter(&mut self, place: Place, start: impl FnOnce() -> Executor) {
+    /// Notes one more booked task that uses an executor of this kind. Without one, `start` makes
+    /// the row.
+    pub(super) fn enter(
+        &mut self,
+        place: Place,
+        kind: ExecutorKind,
+        start: impl FnOnce() -> Executor,
+    ) {
         let rows = &mut self.rows;
         let (framework, agent, id) = place;
         let there = self.by_place.entry((framework, agent)).or_default();
-        let key = there.entry(id);
-        let key = *key.or_insert_with(|| rows.insert(start()));
-        rows[key].tasks += 1;
+        let entry = there.entry(id).or_default();
+        entry.users += usize::from(kind == ExecutorKind::BuiltIn);
+        entry.row.get_or_insert_with(|| rows.insert(start()));
+        self.by_agent.entry(agent).or_default().insert(framework);
     }
 
-    /// Notes one task fewer. Returns the executor if that was the last, and so its own end.
-    pub(super) fn leave(&mut self, place: &Place) -> Option<Executor> {
-        let key = self.find(place);
-        let key = key.expect("a booked task's executor is known");
-        self.rows[key].tasks -= 1;
-        if self.rows[key].tasks > 0 {
+    /// Notes one booked task fewer. Returns the agent's own executor if that was its last.
+    pub(super) fn leave(&mut self, place: &Place, kind: ExecutorKind) -> Option<Executor> {
+        if kind == ExecutorKind::Custom {
             return None;
         }
         let (framework, agent, id) = place;
-        if let Some(there) = self.by_place.get_mut(&(*framework, *agent)) {
-            there.remove(id);
-            if there.is_empty() {
-                self.by_place.remove(&(*framework, *agent));
-            }
+        let there = self.by_place.get_mut(&(*framework, *agent));
+        let entry = there.and_then(|there| there.get_mut(id));
+        let entry = entry.expect("a booked task's executor is known");
+        entry.users -= 1;
+        if entry.users > 0 {
+            return None;
         }
+        let own = entry.row.filter(|key| !self.rows[*key].is_custom());
+        let gone = own.and_then(|key| self.rows.remove(key));
+        if gone.is_some() {
+            entry.row = None;
+        }
+        self.forget_unused(place);
+        gone
+    }
+
+    /// Takes out a custom executor, which has ended.
+    pub(super) fn end(&mut self, place: &Place) -> Option<Executor> {
+        let (framework, agent, id) = place;
+        let there = self.by_place.get_mut(&(*framework, *agent))?;
+        let entry = there.get_mut(id)?;
+        let key = entry.row.filter(|key| self.rows[*key].is_custom())?;
+        entry.row = None;
+        self.forget_unused(place);
         self.rows.remove(key)
     }
 
-    pub(super) fn get(&self, place: &Place) -> Option<&Executor> {
-        self.rows.get(self.find(place)?)
+    fn forget_unused(&mut self, (framework, agent, id): &Place) {
+        let at = (*framework, *agent);
+        let Some(there) = self.by_place.get_mut(&at) else {
+            return;
+        };
+        if there
+            .get(id)
+            .is_some_and(|it| it.row.is_none() && it.users == 0)
+        {
+            there.remove(id);
+        }
+        if there.is_empty() {
+            self.by_place.remove(&at);
+            if let Some(frameworks) = self.by_agent.get_mut(agent) {
+                frameworks.remove(framework);
+                if frameworks.is_empty() {
+                    self.by_agent.remove(agent);
+                }
+            }
+        }
     }
 
-    fn find(&self, place: &Place) -> Option<Key<Executor>> {
+    pub(super) fn get(&self, place: &Place) -> Option<&Executor> {
         let (framework, agent, id) = place;
-        self.by_place.get(&(*framework, *agent))?.get(id).copied()
+        let entry = self.by_place.get(&(*framework, *agent))?.get(id)?;
+        self.rows.get(entry.row?)
     }
 
     /// Visits those of a framework on an agent.
@@ -81,7 +149,30 @@ impl Executors {
         agent: AgentKey,
     ) -> impl Iterator<Item = &Executor> + '_ {
         let there = self.by_place.get(&(framework, agent)).into_iter();
-        there.flat_map(|it| it.values().map(|key| &self.rows[*key]))
+        let keys = there.flat_map(|it| it.values().filter_map(|entry| entry.row));
+        keys.map(|key| &self.rows[key])
+    }
+
+    /// Lists the custom ones on an agent.
+    pub(super) fn custom_on(&self, agent: AgentKey) -> Vec<&Executor> {
+        let frameworks = self.by_agent.get(&agent).into_iter().flatten();
+        let all = frameworks.flat_map(|framework| self.on(*framework, agent));
+        all.filter(|row| row.is_custom()).collect()
+    }
+
+    /// Lists the custom ones of a framework.
+    pub(super) fn custom_of(&self, framework: FrameworkKey) -> Vec<&Executor> {
+        let first = (framework, AgentKey::from_raw(0, 0));
+        let places = self.by_place.range(first..);
+        let places = places.take_while(|((of, _), _)| *of == framework);
+        let keys = places.flat_map(|(_, there)| there.values().filter_map(|entry| entry.row));
+        let rows = keys.map(|key| &self.rows[key]);
+        rows.filter(|row| row.is_custom()).collect()
+    }
+
+    /// Returns whether there is any on an agent.
+    pub(super) fn are_on(&self, agent: AgentKey) -> bool {
+        self.by_agent.contains_key(&agent)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Executor> + '_ {
@@ -98,23 +189,29 @@ impl Executors {
         self.rows.clone()
     }
 
-    /// Checks the index, and that each is used by as many tasks as are given.
+    /// Checks the indexes, and that as many booked tasks as are given use each of the agents' own.
     pub(super) fn check(&self, users: &BTreeMap<Place, usize>) {
-        let mut noted = BTreeMap::new();
+        let (mut rows, mut noted) = (0, BTreeMap::new());
+        let mut by_agent: BTreeMap<AgentKey, BTreeSet<FrameworkKey>> = BTreeMap::new();
         for ((framework, agent), there) in &self.by_place {
             assert!(!there.is_empty(), "a place with executors has one");
-            for (id, key) in there {
-                let row = &self.rows[*key];
-                let own = (row.framework, row.agent, row.info.id.clone());
-                assert_eq!(
-                    own,
-                    (*framework, *agent, id.clone()),
-                    "an executor by its place"
-                );
-                noted.insert(own, row.tasks);
+            by_agent.entry(*agent).or_default().insert(*framework);
+            for (id, entry) in there {
+                let place = (*framework, *agent, id.clone());
+                assert!(entry.row.is_some() || entry.users > 0, "{id} is unused");
+                if let Some(key) = entry.row {
+                    let row = &self.rows[key];
+                    assert_eq!(row.place(), place, "an executor by its place");
+                    assert!(row.is_custom() || entry.users > 0, "{id} has no task");
+                    rows += 1;
+                }
+                if entry.users > 0 {
+                    noted.insert(place, entry.users);
+                }
             }
         }
-        assert_eq!(self.rows.len(), noted.len(), "executors by place");
+        assert_eq!(self.rows.len(), rows, "executors by place");
+        assert_eq!(by_agent, self.by_agent, "executors by agent");
         assert_eq!(noted, *users, "tasks of executors");
     }
 }

@@ -86,8 +86,9 @@ impl Master {
     /// Takes in what an agent says of an operation (PR-11).
     ///
     /// The master confirms it itself if nobody else will: if the framework is over, under whichever
-    /// leadership it ended, or if the name is that of another operation by now. A framework that a
-    /// leadership knew whose registry is lost may come back.
+    /// leadership it ended, if nothing was ever ordered of the agent under this number, or if the
+    /// name is that of another operation by now. A framework that a leadership knew whose registry
+    /// is lost may come back, and has [`limits::ORPHANS_KEPT`] for it (OF-58, TL-09).
     pub(super) fn on_operation_update(
         &mut self,
         cx: &mut Cx<'_>,
@@ -105,22 +106,31 @@ impl Master {
         let Some(framework) = live else {
             let (master, epoch) = (&self.config.id, self.config.epoch);
             let has_ended = known.is_some() || self.registry.end_of(&owner).is_some();
-            if has_ended || !owner.is_from_before(master, epoch) {
+            let since = self.agents[agent].registered_at;
+            let is_orphan = cx.now.since(since) >= limits::ORPHANS_KEPT;
+            if has_ended || is_orphan || !owner.is_from_before(master, epoch) {
                 self.confirm_operation(cx, agent, number, update);
             }
             return;
         };
-        status.agent = Some(self.agents[agent].id.clone());
-        let message = &mut status.message;
-        message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
+        let admission = self.registry.agent(&self.agents[agent].id);
+        let last = admission.map_or(0, |admission| admission.converted.last);
         let place = Some((agent, number));
-        if let Some(other) = self.operations.find(framework, &status.id)
-            && other.place != place
-        {
-            debug!(operation = %status.id, "its name is another operation's");
+        let known = self.operations.find(framework, &status.id);
+        if number > last || known.is_some_and(|known| known.place != place) {
+            debug!(operation = %status.id, number, "not an operation of this agent");
+            self.strays += 1;
             self.confirm_operation(cx, agent, number, update);
             return;
         }
+        let count = self.operations.count(framework);
+        if known.is_none() && count >= limits::OPERATIONS_PER_FRAMEWORK {
+            debug!(operation = %status.id, "no room to know of it; the agent says it again");
+            return;
+        }
+        status.agent = Some(self.agents[agent].id.clone());
+        let message = &mut status.message;
+        message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
         let operation = Operation {
             place,
             status: status.clone(),

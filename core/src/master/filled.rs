@@ -50,8 +50,16 @@ impl Master {
                 open.max().unwrap_or(0),
                 limits::OPERATIONS_PER_AGENT,
             ),
-            Filled::new("kills that wait", self.kills.len(), limits::WAITING_KILLS),
-            Filled::new("questions that wait", self.asks.len(), limits::WAITING_ASKS),
+            Filled::new(
+                "kills that wait",
+                fullest(&|key| self.kills.count(key)),
+                limits::KILLS_PER_FRAMEWORK,
+            ),
+            Filled::new(
+                "questions that wait",
+                fullest(&|key| self.asks.count(key)),
+                limits::ASKS_PER_FRAMEWORK,
+            ),
             Filled::new(
                 "calls that wait",
                 self.throttle.len(),

@@ -126,7 +126,9 @@ impl Frameworks {
         key
     }
 
-    /// Ends a framework. Returns the one that is forgotten for it, if the ring was full (TK-101).
+    /// Ends a framework. Returns the one that is forgotten for it, if the ring was full (TK-101):
+    /// the oldest one, or that of the same principal if half of the ring is his, so that whoever
+    /// comes and goes again and again has nobody else forgotten.
     pub(super) fn complete(&mut self, key: FrameworkKey, why: EndReason) -> Option<FrameworkKey> {
         let row = &mut self[key];
         assert!(!row.is_completed(), "a framework ends once");
@@ -135,7 +137,12 @@ impl Frameworks {
         if self.completed.len() <= limits::COMPLETED_FRAMEWORKS {
             return None;
         }
-        let oldest = self.completed.pop_front()?;
+        let is_own = |ended: &FrameworkKey| self[*ended].principal == self[key].principal;
+        let own = self.completed.iter().filter(|ended| is_own(ended)).count();
+        let has_half = own > limits::COMPLETED_FRAMEWORKS / 2;
+        let mut ring = self.completed.iter();
+        let oldest = ring.position(|ended| !has_half || is_own(ended))?;
+        let oldest = self.completed.remove(oldest)?;
         let row = self.rows.remove(oldest.cast())?;
         self.by_id.remove(&row.id);
         Some(oldest)

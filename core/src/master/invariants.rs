@@ -9,7 +9,6 @@ use super::agents::Presence;
 use super::peers::Part;
 use crate::ids::AgentId;
 use crate::keys::AgentKey;
-use crate::protocol::operation::less;
 use crate::protocol::status::TaskState;
 use crate::resources::{Resource, Resources};
 
@@ -23,12 +22,13 @@ impl Master {
         self.agents.check();
         self.frameworks.check();
         self.tasks.check();
-        self.kills.check();
         self.check_asks();
-        self.verdicts.check(|key| {
+        let is_live = |key| {
             let row = self.frameworks.get(key);
             row.is_some_and(|row| !row.is_completed())
-        });
+        };
+        self.kills.check(is_live);
+        self.verdicts.check(is_live);
         self.offers.check();
         self.check_timers();
         self.check_line();
@@ -133,7 +133,8 @@ impl Master {
                 assert!(task.state.is_terminal(), "{} is over", task.id);
                 continue;
             }
-            assert!(!framework.is_completed(), "{} lives on", task.id);
+            let is_left = framework.is_completed();
+            assert!(!is_left || task.is_booked(), "{} lives on", task.id);
             let Some(agent) = self.agents.get(task.agent) else {
                 // Gone for good: its tasks wait for the confirmation of their end.
                 assert!(task.is_ended_by_master(), "{} has an agent", task.id);
@@ -150,12 +151,10 @@ impl Master {
 
     /// Kills wait only for agents that have not come back, or to be told to who is away.
     fn check_kills_wait(&self) {
-        for key in self.kills.frameworks() {
-            let framework = self.frameworks.get(key);
-            let framework = framework.expect("who asked for a kill is known");
-            assert!(!framework.is_completed(), "{} is over", framework.id);
-            let answered = framework.peer().is_some() && !self.agents.are_awaited();
-            assert!(!answered || self.kills.are_answered(key));
+        for key in self.kills.unanswered() {
+            let framework = &self.frameworks[key];
+            let is_told = framework.peer().is_some() && !self.agents.are_awaited();
+            assert!(!is_told, "{} is told of its kills", framework.id);
         }
     }
 
@@ -202,7 +201,7 @@ impl Master {
         for (agent, used) in tasks.chain(executors) {
             if let Some(free) = free.get_mut(&agent) {
                 // More may be used than there is.
-                *free = less(free, used);
+                *free = free.less(used);
             }
         }
         for (_, row) in self.offers.iter() {

@@ -1,10 +1,11 @@
 //! The table of kills that wait for agents of an earlier leadership: nobody has told this one of
 //! their tasks yet (TK-75, TK-82).
 //!
-//! Written by `on_scheduler`; carried out by `reregister`, or given up when all agents are back.
-//! Deliberately not here: kills of known tasks, which their rows remember.
+//! Bounded for each framework, so that none takes another's room. Written by `on_scheduler`;
+//! carried out by `reregister`, or given up when all agents are back. Deliberately not here: kills
+//! of known tasks, which their rows remember.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::tasks::Kill;
@@ -12,98 +13,102 @@ use crate::ids::TaskId;
 use crate::keys::FrameworkKey;
 use crate::limits;
 
-/// One such kill.
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    kill: Kill,
-    /// Whether it was said that nobody knows the task. An agent that stayed away for too long may
-    /// still come back with it.
-    answered: bool,
+/// The kills of one framework.
+#[derive(Clone, Debug, Default)]
+struct OfFramework {
+    kills: BTreeMap<TaskId, Kill>,
+    /// Those of which it was not said yet that nobody knows the task. An agent that stayed away for
+    /// too long may come back with it even after that.
+    unanswered: BTreeSet<TaskId>,
 }
 
 /// All such kills.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Kills {
-    frameworks: BTreeMap<FrameworkKey, BTreeMap<TaskId, Waiting>>,
-    len: usize,
+    frameworks: BTreeMap<FrameworkKey, OfFramework>,
+    /// The frameworks that have some that are not answered.
+    unanswered: BTreeSet<FrameworkKey>,
 }
 
 impl Kills {
-    /// Returns how many wait, of all frameworks.
-    pub(super) const fn len(&self) -> usize {
-        self.len
+    /// Returns how many wait of a framework.
+    pub(super) fn count(&self, framework: FrameworkKey) -> usize {
+        let of = self.frameworks.get(&framework);
+        of.map_or(0, |of| of.kills.len())
     }
 
     /// Remembers a kill, not answered yet; the newest of a task counts. `false` if there is no
     /// room.
     #[must_use]
     pub(super) fn insert(&mut self, framework: FrameworkKey, task: TaskId, kill: Kill) -> bool {
-        let of = self.frameworks.get(&framework);
-        let is_new = !of.is_some_and(|of| of.contains_key(&task));
-        if is_new && self.len >= limits::WAITING_KILLS {
+        let of = self.frameworks.entry(framework).or_default();
+        let is_new = !of.kills.contains_key(&task);
+        if is_new && of.kills.len() >= limits::KILLS_PER_FRAMEWORK {
             return false;
         }
-        self.len += usize::from(is_new);
-        let of = self.frameworks.entry(framework).or_default();
-        let answered = false;
-        of.insert(task, Waiting { kill, answered });
+        of.unanswered.insert(task.clone());
+        of.kills.insert(task, kill);
+        self.unanswered.insert(framework);
         true
     }
 
     /// Takes out the kill of a task.
     pub(super) fn take(&mut self, framework: FrameworkKey, task: &TaskId) -> Option<Kill> {
         let of = self.frameworks.get_mut(&framework)?;
-        let waiting = of.remove(task)?;
-        self.len -= 1;
-        if of.is_empty() {
+        let kill = of.kills.remove(task)?;
+        of.unanswered.remove(task);
+        if of.unanswered.is_empty() {
+            self.unanswered.remove(&framework);
+        }
+        if of.kills.is_empty() {
             self.frameworks.remove(&framework);
         }
-        Some(waiting.kill)
+        Some(kill)
     }
 
     /// Notes that the kills of a framework are answered. Returns those that were not.
-    pub(super) fn answer(&mut self, framework: FrameworkKey) -> Vec<TaskId> {
-        let of = self.frameworks.get_mut(&framework).into_iter().flatten();
-        let unanswered = of.filter(|(_, waiting)| !waiting.answered);
-        unanswered
-            .map(|(task, waiting)| {
-                waiting.answered = true;
-                task.clone()
-            })
-            .collect()
+    pub(super) fn answer(&mut self, framework: FrameworkKey) -> BTreeSet<TaskId> {
+        self.unanswered.remove(&framework);
+        let of = self.frameworks.get_mut(&framework);
+        of.map(|of| core::mem::take(&mut of.unanswered))
+            .unwrap_or_default()
     }
 
     /// Forgets all kills of a framework.
     pub(super) fn forget(&mut self, framework: FrameworkKey) {
-        let of = self.frameworks.remove(&framework).unwrap_or_default();
-        self.len -= of.len();
+        self.frameworks.remove(&framework);
+        self.unanswered.remove(&framework);
     }
 
     /// Forgets what is answered.
     pub(super) fn forget_answered(&mut self) {
-        for of in self.frameworks.values_mut() {
-            let before = of.len();
-            of.retain(|_, waiting| !waiting.answered);
-            self.len -= before - of.len();
+        self.frameworks.retain(|_, of| {
+            let unanswered = &of.unanswered;
+            of.kills.retain(|task, _| unanswered.contains(task));
+            !of.kills.is_empty()
+        });
+    }
+
+    /// Lists the frameworks that have kills here which are not answered.
+    pub(super) fn unanswered(&self) -> Vec<FrameworkKey> {
+        self.unanswered.iter().copied().collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frameworks.is_empty()
+    }
+
+    /// Checks the indexes, and that nothing is kept for others than these.
+    pub(super) fn check(&self, is_live: impl Fn(FrameworkKey) -> bool) {
+        for (framework, of) in &self.frameworks {
+            assert!(is_live(*framework), "kills of nobody");
+            assert!(!of.kills.is_empty() && of.kills.len() <= limits::KILLS_PER_FRAMEWORK);
+            let mut unanswered = of.unanswered.iter();
+            assert!(unanswered.all(|task| of.kills.contains_key(task)));
+            let is_open = self.unanswered.contains(framework);
+            assert_eq!(is_open, !of.unanswered.is_empty(), "kills to be answered");
         }
-        self.frameworks.retain(|_, of| !of.is_empty());
-    }
-
-    /// Lists the frameworks that have kills here.
-    pub(super) fn frameworks(&self) -> Vec<FrameworkKey> {
-        self.frameworks.keys().copied().collect()
-    }
-
-    /// Returns whether all kills of a framework are answered.
-    pub(super) fn are_answered(&self, framework: FrameworkKey) -> bool {
-        let mut of = self.frameworks.get(&framework).into_iter().flatten();
-        of.all(|(_, waiting)| waiting.answered)
-    }
-
-    pub(super) fn check(&self) {
-        let counted: usize = self.frameworks.values().map(BTreeMap::len).sum();
-        assert_eq!(self.len, counted, "kills that wait");
-        assert!(self.frameworks.values().all(|of| !of.is_empty()));
-        assert!(self.len <= limits::WAITING_KILLS);
+        let mut open = self.unanswered.iter();
+        assert!(open.all(|framework| self.frameworks.contains_key(framework)));
     }
 }

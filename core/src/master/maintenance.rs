@@ -71,19 +71,26 @@ impl Master {
             Ok(machines) => machines,
             Err(answer) => return answer,
         };
-        self.persist(cx, RegistryOp::MachinesDown { machines });
-        let maintenance = self.registry.maintenance();
+        let down: BTreeSet<&MachineId> = machines.iter().collect();
         let agents = self.agents.iter();
-        let agents = agents.filter(|(_, row)| maintenance.is_down(&row.info));
-        let agents: Vec<AgentKey> = agents.map(|(key, _)| key).collect();
-        for key in agents {
-            let id = self.agents[key].id.clone();
+        let agents = agents.filter(|(_, row)| {
+            MachineId::of_agent(&row.info).any(|machine| down.contains(&machine))
+        });
+        let agents: Vec<(AgentKey, AgentId)> =
+            agents.map(|(key, row)| (key, row.id.clone())).collect();
+        let op = RegistryOp::TakeDown {
+            agents: agents.iter().map(|(_, id)| id.clone()).collect(),
+            machines,
+            at: cx.now,
+        };
+        self.persist(cx, op);
+        for (key, id) in agents {
             let end = News {
                 state: TaskState::Gone,
                 reason: Reason::AgentRemoved,
                 message: "the agent's machine is down for maintenance".to_string(),
             };
-            if let Some(peer) = self.remove_agent(cx, key, &end) {
+            if let Some(peer) = self.bury(cx, key, &end) {
                 self.shut_down(cx, peer, &id);
             }
         }

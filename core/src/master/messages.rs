@@ -88,7 +88,7 @@ impl Master {
         self.tell_owner(cx, framework, event);
     }
 
-    /// Tells a framework that an executor of it has ended (FW-36, PR-08).
+    /// Takes in that an executor has ended, and tells its framework (FW-36, PR-08).
     pub(super) fn on_executor_ended(
         &mut self,
         cx: &mut Cx<'_>,
@@ -97,6 +97,9 @@ impl Master {
         executor: ExecutorId,
         exit: Option<Exit>,
     ) {
+        if let Some(owner) = self.frameworks.find(framework) {
+            self.end_executor(&(owner, agent, executor.clone()));
+        }
         let agent = self.agents[agent].id.clone();
         let event = Event::ExecutorEnded {
             agent,

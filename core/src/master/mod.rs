@@ -16,6 +16,7 @@
 //! | `subscribing`, `reregister` | other decisions, and how they are carried out |
 //! | `offering`, `updates`, `feedback`, `reconcile` | what follows: offers, news, answers |
 //! | `reachability`, `standing`, `drain` | who is there, and what follows if not |
+//! | `lingering` | what still runs of frameworks that are over |
 //! | `maintenance`, `vacating`, `inverse_offers` | machines that go out of service, and who is asked to leave |
 //! | `view`, `inspecting`, `feed`, `publishing` | what operators see: all of it, and what changes |
 //! | `filled`, `invariants` | how full tables are, and what must hold |
@@ -39,6 +40,7 @@ mod interface;
 mod invariants;
 mod inverse_offers;
 mod kills;
+mod lingering;
 mod maintenance;
 mod messages;
 mod offering;
@@ -178,6 +180,8 @@ pub struct Master {
     removals: Permits,
     /// How many agents this leadership began to wait for.
     recovered: usize,
+    /// What agents have said of tasks and operations that are not theirs.
+    strays: u64,
     has_resigned: bool,
     next_agent: u64,
     next_framework: u64,
@@ -242,6 +246,7 @@ impl Master {
             inverse_at: None,
             removals: Permits::new(config.removal_rate),
             recovered: 0,
+            strays: 0,
             has_resigned: false,
             next_agent: 0,
             next_framework: 0,
@@ -267,6 +272,12 @@ impl Master {
     /// Returns the allocator, for its explanations and figures.
     pub fn allocator(&self) -> &dyn Allocator {
         &*self.allocator
+    }
+
+    /// Returns how often an agent has spoken of a task or an operation that is not its own, under
+    /// this leadership (PR-14). Nothing followed from it.
+    pub fn strays(&self) -> u64 {
+        self.strays
     }
 
     /// Writes a record and applies it at once: nobody outside can tell before it is durable.

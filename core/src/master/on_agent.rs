@@ -20,13 +20,13 @@ use crate::ids::{AgentId, PeerId};
 use crate::keys::AgentKey;
 use crate::limits;
 use crate::mutant::{Mutant, planted};
-use crate::protocol::agent::{TaskReport, ToAgent, ToMaster};
+use crate::protocol::agent::{ExecutorReport, TaskReport, ToAgent, ToMaster};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
 use crate::protocol::node::{AgentInfo, Standing};
 use crate::protocol::operation::Converted;
 use crate::protocol::status::{Reason, TaskState};
-use crate::protocol::validate::{check_agent, check_report};
+use crate::protocol::validate::{check_agent, check_executor_report, check_report};
 use crate::protocol::wire::slices;
 use crate::registry::RegistryOp;
 
@@ -35,7 +35,10 @@ impl Master {
         match message {
             ToMaster::Register { agent } => self.on_register(cx, peer, agent),
             ToMaster::Report { frameworks, tasks } => {
-                self.on_report(cx, peer, frameworks, tasks);
+                self.on_report(cx, peer, frameworks, tasks, Vec::new());
+            }
+            ToMaster::Executors(executors) => {
+                self.on_report(cx, peer, Vec::new(), Vec::new(), executors);
             }
             ToMaster::Reregister {
                 id,
@@ -43,7 +46,7 @@ impl Master {
                 frameworks,
                 tasks,
             } => {
-                if self.on_report(cx, peer, frameworks, tasks) {
+                if self.on_report(cx, peer, frameworks, tasks, Vec::new()) {
                     self.on_reregister(cx, peer, id, info);
                 }
             }
@@ -160,19 +163,29 @@ impl Master {
         peer: PeerId,
         frameworks: Vec<FrameworkInfo>,
         reports: Vec<TaskReport>,
+        executors: Vec<ExecutorReport>,
     ) -> bool {
         let mut tasks = reports.iter();
-        if let Some((task, why)) = tasks.find_map(|task| Some((task, check_report(task).err()?))) {
-            let reason = format!("reported a task that cannot be: {}: {why}", task.task);
+        let bad_task = tasks.find_map(|task| Some((task.task.as_str(), check_report(task).err()?)));
+        let mut all = executors.iter();
+        let bad = bad_task.or_else(|| {
+            all.find_map(|it| Some((it.executor.id.as_str(), check_executor_report(it).err()?)))
+        });
+        if let Some((id, why)) = bad {
+            let reason = format!("reported what cannot be: {id}: {why}");
             self.disconnect(cx, peer, CloseReason::Malformed, reason);
             return false;
         }
         let row = self.peers.get_mut(peer);
-        if row.is_some_and(|row| row.account.append(frameworks, reports)) {
+        if row.is_some_and(|row| row.account.append(frameworks, reports, executors)) {
             return true;
         }
         let (tasks, frameworks) = (limits::TASKS_PER_AGENT, limits::FRAMEWORKS);
-        let reason = format!("reported more than {tasks} tasks or {frameworks} frameworks");
+        let bytes = limits::ACCOUNT_BYTES;
+        let reason = format!(
+            "reported more than {tasks} tasks or executors, {frameworks} frameworks, or {bytes} \
+             bytes"
+        );
         self.disconnect(cx, peer, CloseReason::Malformed, reason);
         false
     }

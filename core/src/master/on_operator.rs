@@ -102,6 +102,16 @@ impl Master {
             return Answer::NotFound(format!("no task id has more than {most} bytes"));
         }
         match self.resolve(framework, name) {
+            Ok(key) if self.agents[self.tasks[key].agent].peer().is_none() => {
+                // Nobody but this leadership would remember it, and the answer says that the agent
+                // was told.
+                let task = &self.tasks[key];
+                let agent = &self.agents[task.agent].id;
+                Answer::Conflict(format!(
+                    "agent {agent} of task {} is away; it can be told to end it once it is back",
+                    task.id
+                ))
+            }
             Ok(key) => {
                 self.kill(cx, key, grace);
                 let task = &self.tasks[key];

@@ -132,7 +132,8 @@ impl Master {
     }
 
     /// Ends a task, or says what became of it (TK-82). As long as agents of an earlier leadership
-    /// may still report it, nothing is said of a task that is not known (TK-75).
+    /// may still report it, nothing is said of a task that is not known (TK-75). A kill of one for
+    /// which there is no room is refused: the framework asks again.
     fn on_kill(
         &mut self,
         cx: &mut Cx<'_>,
@@ -148,10 +149,11 @@ impl Master {
             }
             None if self.agents.are_missing() => {
                 if self.kills.insert(framework, id.clone(), Kill { grace }) {
-                    self.answer_kills(cx);
-                    return;
+                    return self.answer_kills(cx);
                 }
-                debug!(task = %id, "no room to remember a kill");
+                let limit = limits::KILLS_PER_FRAMEWORK;
+                let text = format!("{limit} kills wait for agents to return: {id} is not killed");
+                return self.reject(cx, framework, CallKind::Kill, RejectKind::TooMany, text);
             }
             Some(_) | None => {}
         }
@@ -167,11 +169,10 @@ impl Master {
     /// agents that may come back late.
     pub(super) fn answer_kills(&mut self, cx: &mut Cx<'_>) {
         self.answer_asks(cx);
-        let waiting = self.kills.frameworks();
-        if waiting.is_empty() || self.agents.are_awaited() {
+        if self.kills.is_empty() || self.agents.are_awaited() {
             return;
         }
-        for framework in waiting {
+        for framework in self.kills.unanswered() {
             if self.frameworks[framework].peer().is_none() {
                 continue;
             }

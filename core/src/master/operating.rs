@@ -14,7 +14,7 @@ use crate::allocator::Change;
 use crate::ids::{AgentId, PeerId};
 use crate::keys::AgentKey;
 use crate::limits;
-use crate::protocol::operation::{Conversion, OperationKind, Order, less};
+use crate::protocol::operation::{Conversion, OperationKind, Order};
 use crate::protocol::operator::Answer;
 use crate::protocol::validate_operation::check_operator;
 use crate::protocol::wire::size;
@@ -126,7 +126,7 @@ impl Master {
     /// Says what becomes of what, one after the other, or why it cannot be.
     fn plan_turns(&self, key: AgentKey, changes: &[Conversion]) -> Result<Vec<Turn>, Answer> {
         let mut total = self.agents[key].total.clone();
-        let mut free = less(&total, &self.in_use(key));
+        let mut free = total.less(&self.in_use(key));
         let mut turns = Vec::with_capacity(changes.len());
         for change in changes {
             let all = change.apply(&total).map_err(refusal)?;
@@ -166,13 +166,13 @@ impl Master {
 
     /// Takes offers back until something that nobody uses is free (AL-40).
     fn rescind_in_the_way(&mut self, cx: &mut Cx<'_>, agent: AgentKey, wanted: &Resources) {
-        let mut free = less(&self.agents[agent].total, &self.in_use(agent));
+        let mut free = self.agents[agent].total.less(&self.in_use(agent));
         let own = |resources: &Resources| resources.filter(|it| !it.is_shared());
         let wanted = own(wanted);
         let keys = self.offers.of_agent(agent);
         for key in &keys {
             if let Some(row) = self.offers.get(*key) {
-                free = less(&free, &own(&row.offer.resources));
+                free = free.less(&own(&row.offer.resources));
             }
         }
         for key in keys {
@@ -182,7 +182,7 @@ impl Master {
             let Some(offered) = self.offers.get(key).map(|row| own(&row.offer.resources)) else {
                 continue;
             };
-            if less(&wanted, &offered) != wanted {
+            if wanted.less(&offered) != wanted {
                 self.rescind(cx, key);
                 let back = free.add(&offered);
                 back.expect("what is offered fits what there is");

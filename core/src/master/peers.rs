@@ -9,9 +9,10 @@ use crate::auth::Principal;
 use crate::ids::PeerId;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
-use crate::protocol::agent::TaskReport;
+use crate::protocol::agent::{ExecutorReport, TaskReport};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::operation::Converted;
+use crate::protocol::wire::size;
 
 /// What a peer has become by registering or subscribing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,20 +35,31 @@ pub(super) struct Peer {
 pub(super) struct Account {
     pub(super) frameworks: Vec<FrameworkInfo>,
     pub(super) tasks: Vec<TaskReport>,
+    /// Custom executors that have not ended.
+    pub(super) executors: Vec<ExecutorReport>,
     /// What operations have made of what it has.
     pub(super) converted: Converted,
+    /// How much all of that is, on the wire.
+    bytes: usize,
 }
 
 impl Account {
-    /// Adds more; returns whether the whole is one that an agent may have.
+    /// Adds more. Returns whether the whole is one that an agent may have: in number, and in bytes
+    /// on the wire.
     pub(super) fn append(
         &mut self,
         frameworks: Vec<FrameworkInfo>,
         tasks: Vec<TaskReport>,
+        executors: Vec<ExecutorReport>,
     ) -> bool {
+        self.bytes += size(&frameworks) + size(&tasks) + size(&executors);
         self.frameworks.extend(frameworks);
         self.tasks.extend(tasks);
-        self.frameworks.len() <= limits::FRAMEWORKS && self.tasks.len() <= limits::TASKS_PER_AGENT
+        self.executors.extend(executors);
+        self.frameworks.len() <= limits::FRAMEWORKS
+            && self.tasks.len() <= limits::TASKS_PER_AGENT
+            && self.executors.len() <= limits::TASKS_PER_AGENT
+            && self.bytes <= limits::ACCOUNT_BYTES
     }
 }
 
@@ -107,5 +119,26 @@ impl Peers {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> + '_ {
         self.rows.iter().map(|(peer, row)| (*peer, row))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn an_account_is_bounded_in_bytes() {
+        // I22, PR-02
+        let info = FrameworkInfo::new("web");
+        let one = size(&vec![info.clone()]) + 2 * size(&Vec::<TaskReport>::new());
+        for (before, fits) in [(one, true), (one - 1, false)] {
+            let mut account = Account {
+                bytes: limits::ACCOUNT_BYTES - before,
+                ..Account::default()
+            };
+            assert_eq!(account.append(vec![info.clone()], vec![], vec![]), fits);
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::limits;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::disk::DiskChange;
 use crate::protocol::offer::{Operation, TaskGroup};
-use crate::protocol::operation::{Conversion, OperationKind, less};
+use crate::protocol::operation::{Conversion, OperationKind};
 use crate::protocol::refusal::RejectKind;
 use crate::protocol::status::Reason;
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
@@ -199,10 +199,10 @@ impl Planner<'_> {
             }
         }
         // Of a shared volume one copy goes to all tasks together.
-        let mut left = less(&self.pool, &self.shared);
+        let mut left = self.pool.less(&self.shared);
         let sum = left.add(&self.aside);
         sum.expect("what is made of a pool fits as the pool did");
-        let fresh = less(&self.made, &less(&self.made, &left));
+        let fresh = self.made.less(&self.made.less(&left));
         let rest = left.checked_sub(&fresh);
         Part {
             agent: self.agent,
@@ -302,7 +302,7 @@ impl Planner<'_> {
             used.add(part).map_err(|overflow| overflow.to_string())?;
         }
         self.used = used;
-        let new = less(&shared, &self.shared);
+        let new = shared.less(&self.shared);
         let sum = self.shared.add(&new);
         sum.expect("there is one copy of each");
         self.pool = pool;
@@ -424,7 +424,7 @@ impl Planner<'_> {
             return Err(BadOperation::TooLarge { limit });
         }
         let (before, after) = change.turns(&self.pool)?;
-        let mut made = less(&self.made, &before);
+        let mut made = self.made.less(&before);
         made.add(&after)
             .map_err(|overflow| BadOperation::Resources(overflow.into()))?;
         match change {

@@ -6,15 +6,13 @@
 
 use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::agents::{Agent, Presence};
 use super::frameworks::Subscription;
-use super::tasks::{Heir, TaskKey};
-use super::updates::News;
 use super::{Cx, Effect, Master, Part, Timer};
 use crate::allocator::Change;
+use crate::ids::PeerId;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::mutant::{Mutant, planted};
@@ -23,7 +21,6 @@ use crate::protocol::hello::CloseReason;
 use crate::protocol::node::Standing;
 use crate::protocol::refusal::EndReason;
 use crate::protocol::scheduler::Event;
-use crate::protocol::status::{Reason, TaskState};
 use crate::registry::RegistryOp;
 
 impl Master {
@@ -225,14 +222,15 @@ impl Master {
             at: cx.now,
         };
         self.persist(cx, end);
-        let mut peers = BTreeSet::new();
-        let mut heirs = Vec::new();
+        let mut agents = BTreeSet::new();
         for task in self.tasks.of_framework(key) {
-            let agent = self.tasks[task].agent;
-            peers.extend(self.agents.get(agent).and_then(Agent::peer));
-            let got = self.end_with_framework(cx, task);
-            heirs.push((agent, got));
+            agents.insert(self.tasks[task].agent);
+            self.end_with_framework(cx, task);
         }
+        let executors = self.tasks.custom_executors_of(key).into_iter();
+        agents.extend(executors.map(|row| row.agent));
+        let agents = agents.into_iter().filter_map(|key| self.agents.get(key));
+        let mut peers: Vec<PeerId> = agents.filter_map(Agent::peer).collect();
         if planted(Mutant::FrameworkEndUntold) {
             peers.clear();
         }
@@ -248,14 +246,14 @@ impl Master {
         self.asks.forget(key);
         self.verdicts.forget(key);
         self.forget_inverse_with(key);
-        self.changes
-            .push(Change::FrameworkRemoved { framework: key });
-        for (agent, mut got) in heirs {
-            got.retain(|heir| heir.framework != key);
-            self.hand_over(agent, got);
-        }
-        if let Some(forgotten) = self.frameworks.complete(key, why) {
-            self.tasks.forget(forgotten);
+        self.changes.push(Change::FrameworkActive {
+            framework: key,
+            active: false,
+        });
+        let forgotten = self.frameworks.complete(key, why);
+        self.close_account(key);
+        if let Some(forgotten) = forgotten {
+            self.forget_tasks(forgotten);
         }
     }
 
@@ -270,27 +268,7 @@ impl Master {
         self.remove_framework(cx, key, why);
         self.persist(cx, RegistryOp::ForgetFramework { id });
         self.frameworks.forget(key);
-        self.tasks.forget(key);
-    }
-
-    /// Returns who inherits what it held.
-    fn end_with_framework(&mut self, cx: &Cx<'_>, key: TaskKey) -> Vec<Heir> {
-        // What was booked goes with `FrameworkRemoved`.
-        let freed = self.tasks.unbook(key);
-        let task = &mut self.tasks[key];
-        if task.is_active() {
-            // TK-49
-            let news = News {
-                state: TaskState::Killed,
-                reason: Reason::FrameworkRemoved,
-                message: "its framework is over".to_string(),
-            };
-            let agent = task.status.agent.clone();
-            task.status = news.about(task.id.clone(), agent, cx.now);
-            task.state = TaskState::Killed;
-        }
-        self.tasks.complete(key);
-        freed.map(|freed| freed.heirs).unwrap_or_default()
+        self.forget_tasks(key);
     }
 
     /// Checks that every row's timer is armed, and nothing else.

@@ -1,9 +1,9 @@
 //! Answers to what frameworks ask about their tasks (TK-74 to TK-80).
 //!
-//! Every question is answered, once: at once where the master knows, else as soon as the agents are
-//! back that may know, or have been away for too long; and once more when such an agent returns
-//! after all. Of a task whose end is on its way that news
-//! is the answer: only it says how. Deliberately not here: news, which comes by itself (`updates`).
+//! Every question that is taken in is answered, once: at once where the master knows, else as soon
+//! as the agents are back that may know, or have been away for too long; and once more when such an
+//! agent returns after all. Of a task whose end is on its way that news is the answer: only it says
+//! how. Deliberately not here: news, which comes by itself (`updates`).
 
 use alloc::format;
 use alloc::string::ToString;
@@ -28,12 +28,23 @@ use crate::protocol::wire::slices;
 enum Finding {
     /// What its row says (TK-74).
     Known(TaskKey),
+    /// It was refused, with these words, and the framework has not confirmed to know.
+    Refused(TaskStatus),
     /// There is no such task, and this says as much.
     Unknown(TaskState, &'static str),
     /// It may still be reported (TK-75).
     Open,
     /// Its agent is out of reach (TK-77), and says more if it returns.
     Away,
+}
+
+/// When it is said what became of a task.
+enum Told {
+    Now(TaskStatus),
+    /// With news that is on its way, or when its agent is back.
+    Later,
+    /// There is no room to remember the question.
+    Never,
 }
 
 impl Master {
@@ -62,32 +73,43 @@ impl Master {
             let all = self.tasks.of_framework(framework).into_iter();
             answers.extend(all.filter_map(|key| self.known_of(key)));
         }
+        let mut left = 0;
         for (task, agent) in tasks {
-            answers.extend(self.answer_about(cx, framework, task, agent));
+            match self.answer_about(cx, framework, task, agent) {
+                Told::Now(status) => answers.push(status),
+                Told::Later => {}
+                Told::Never => left += 1,
+            }
         }
         self.tell_answers(cx, framework, answers);
+        if left > 0 {
+            let limit = limits::ASKS_PER_FRAMEWORK;
+            let text = format!(
+                "{limit} tasks that were asked for wait for agents to return; ask again for {left}"
+            );
+            let call = CallKind::Reconcile;
+            self.reject(cx, framework, call, RejectKind::TooMany, text);
+        }
     }
 
-    /// Returns the answer about a task, or remembers to give it later.
+    /// Returns the answer about a task, or remembers to give it later. Nothing is said that may be
+    /// false: where there is no room the framework has to ask again.
     fn answer_about(
         &mut self,
         cx: &Cx<'_>,
         framework: FrameworkKey,
         task: TaskId,
         agent: Option<AgentId>,
-    ) -> Option<TaskStatus> {
+    ) -> Told {
         // Asked anew, it is answered anew.
         self.asks.take(framework, &task);
         let (state, message) = match self.find(framework, &task, agent.as_ref()) {
-            Finding::Known(key) => return self.known_of(key),
+            Finding::Known(key) => return self.known_of(key).map_or(Told::Later, Told::Now),
+            Finding::Refused(said) => return Told::Now(as_answer(said)),
             Finding::Unknown(state, message) => (state, message),
-            Finding::Open if self.asks.insert(framework, task.clone(), agent.clone()) => {
-                return None;
-            }
             Finding::Open => {
-                debug!(%task, "no room to remember a question");
-                let message = "agents are awaited, and too many tasks are asked for";
-                (TaskState::Unknown, message)
+                let has_room = self.asks.insert(framework, task, agent);
+                return if has_room { Told::Later } else { Told::Never };
             }
             Finding::Away => {
                 // Unlike in Mesos: it may have ended, or never begun, and nobody would say so.
@@ -97,12 +119,15 @@ impl Master {
                 (TaskState::Unreachable, "its agent is unreachable")
             }
         };
-        Some(unknown(cx, state, message, task, agent))
+        Told::Now(unknown(cx, state, message, task, agent))
     }
 
     fn find(&self, framework: FrameworkKey, task: &TaskId, agent: Option<&AgentId>) -> Finding {
         if let Some(key) = self.tasks.find(framework, task) {
             return Finding::Known(key);
+        }
+        if let Some(said) = self.verdicts.about(framework, task) {
+            return Finding::Refused(said.clone());
         }
         let Some(id) = agent else {
             return if self.agents.are_awaited() && !planted(Mutant::AnswerTooEarly) {
@@ -162,7 +187,11 @@ impl Master {
         let mut answers: Vec<TaskStatus> = Vec::new();
         let mut asks = asks.into_iter().peekable();
         while let Some((framework, task)) = asks.next() {
-            answers.extend(self.answer_about(cx, framework, task, agent.cloned()));
+            match self.answer_about(cx, framework, task, agent.cloned()) {
+                Told::Now(status) => answers.push(status),
+                // It was here a moment ago, so there is room.
+                Told::Later | Told::Never => {}
+            }
             // They are in the order of the frameworks.
             if asks.peek().is_none_or(|(next, _)| *next != framework) {
                 self.tell_answers(cx, framework, core::mem::take(&mut answers));
@@ -199,13 +228,10 @@ impl Master {
     /// how it ended stay: whoever asks wants to know.
     pub(super) fn status_of(&self, key: TaskKey) -> TaskStatus {
         let task = &self.tasks[key];
-        TaskStatus {
+        as_answer(TaskStatus {
             state: task.state,
-            source: Source::Master,
-            reason: Some(Reason::Reconciliation),
-            update: None,
             ..task.status.clone()
-        }
+        })
     }
 
     /// Says that there is no such task, as an answer.
@@ -224,6 +250,15 @@ impl Master {
             let is_open = matches!(found, Finding::Open | Finding::Away);
             assert!(is_open, "{task} of {} can be answered", row.id);
         }
+    }
+}
+
+fn as_answer(status: TaskStatus) -> TaskStatus {
+    TaskStatus {
+        source: Source::Master,
+        reason: Some(Reason::Reconciliation),
+        update: None,
+        ..status
     }
 }
 

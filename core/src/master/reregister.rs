@@ -10,9 +10,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::agents::Presence;
+use super::executors::{Executor, Place};
 use super::frameworks::Frameworks;
 use super::peers::Account;
-use super::tasks::{NewTask, TaskKey, Tasks};
+use super::tasks::{Bill, NewTask, TaskKey, Tasks};
 use super::updates::{News, may_report};
 use super::{Cx, Master};
 use crate::allocator::Change;
@@ -20,7 +21,7 @@ use crate::ids::{FrameworkId, PeerId, TaskId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::mutant::{Mutant, planted};
-use crate::protocol::agent::{TaskReport, ToAgent};
+use crate::protocol::agent::{ExecutorReport, TaskReport, ToAgent};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::status::{Reason, TaskState};
 use crate::protocol::validate::check_framework;
@@ -31,6 +32,10 @@ use crate::registry::{Registry, RegistryOp};
 pub(super) struct Merge {
     /// Frameworks that nobody else has told of (SM-02).
     frameworks: Vec<(FrameworkId, FrameworkInfo)>,
+    /// Executors that are new to us.
+    executors: Vec<ExecutorReport>,
+    /// Executors that should be there and are not.
+    ended: Vec<Place>,
     /// Tasks that are new to us.
     adopt: Vec<TaskReport>,
     /// Tasks that are known to be there, and their state.
@@ -56,27 +61,72 @@ struct Planner<'a> {
     agent: AgentKey,
     infos: BTreeMap<FrameworkId, FrameworkInfo>,
     adopted: BTreeSet<(FrameworkId, TaskId)>,
+    /// Known executors that are there, as they or their tasks are reported.
+    there: BTreeSet<Place>,
+    /// Known tasks that are reported, of frameworks that are over.
+    left: BTreeSet<TaskKey>,
     merge: Merge,
 }
 
 impl Planner<'_> {
-    fn place(&mut self, report: TaskReport) {
-        if self.merge.shut_down.contains(&report.framework) {
-            return;
-        }
-        let known = self.known.find(&report.framework);
+    /// Returns the framework of something that is reported, if it is known already. It may not be
+    /// over, or somebody else's, or unknown to all: then what it has is to end.
+    fn owner(&mut self, id: &FrameworkId) -> Result<Option<FrameworkKey>, Over> {
+        let known = self.known.find(id);
         let known = known.filter(|key| !self.merge.usurped.contains(key));
-        let Some(framework) = known else {
-            if self.recovers(&report.framework) {
-                self.adopt(report);
-            } else {
-                self.merge.shut_down.insert(report.framework);
+        let is_over = self.merge.shut_down.contains(id)
+            || known.is_some_and(|key| self.known[key].is_completed())
+            || (known.is_none() && !self.recovers(id));
+        if is_over {
+            self.merge.shut_down.insert(id.clone());
+            return Err(Over);
+        }
+        Ok(known)
+    }
+
+    /// Returns a framework that is over, and of which agents may have something left.
+    fn ended(&self, id: &FrameworkId) -> Option<FrameworkKey> {
+        let known = self.known.find(id);
+        known.filter(|key| self.known[*key].is_completed())
+    }
+
+    fn place_executor(&mut self, report: ExecutorReport) {
+        let id = &report.executor.id;
+        let Ok(known) = self.owner(&report.framework) else {
+            // One of a framework that is over uses what it has until it has ended.
+            if let Some(key) = self.ended(&report.framework) {
+                self.there.insert((key, self.agent, id.clone()));
             }
             return;
         };
-        if self.known[framework].is_completed() {
-            self.merge.shut_down.insert(report.framework);
+        if let Some(key) = known {
+            self.there.insert((key, self.agent, id.clone()));
+        }
+        let is_known = known.is_some_and(|key| self.tasks.executor(key, self.agent, id).is_some());
+        if !is_known {
+            self.merge.executors.push(report);
+        }
+    }
+
+    fn place(&mut self, report: TaskReport) {
+        let Ok(known) = self.owner(&report.framework) else {
+            // One of a framework that is over, which is not to be asked for: it is to end.
+            let framework = self.ended(&report.framework);
+            let task = framework.and_then(|key| self.tasks.find(key, &report.task));
+            self.left.extend(task);
             return;
+        };
+        let Some(framework) = known else {
+            self.adopt(report);
+            return;
+        };
+        if let Some(executor) = report
+            .executor
+            .as_ref()
+            .filter(|_| !report.state.is_terminal())
+        {
+            let place = (framework, self.agent, executor.id.clone());
+            self.there.insert(place);
         }
         let Some(key) = self.tasks.find(framework, &report.task) else {
             self.adopt(report);
@@ -149,6 +199,9 @@ impl Planner<'_> {
     }
 }
 
+/// What is reported is to end, with its framework.
+struct Over;
+
 impl Master {
     pub(super) fn plan_merge(&self, agent: AgentKey, peer: PeerId, account: Account) -> Merge {
         let mut planner = Planner {
@@ -158,22 +211,32 @@ impl Master {
             agent,
             infos: BTreeMap::new(),
             adopted: BTreeSet::new(),
+            there: BTreeSet::new(),
+            left: BTreeSet::new(),
             merge: Merge::default(),
         };
         for info in account.frameworks {
             planner.meet(info);
+        }
+        for report in account.executors {
+            planner.place_executor(report);
         }
         for report in account.tasks {
             if may_report(report.state) {
                 planner.place(report);
             }
         }
-        let mut merge = planner.merge;
+        let (mut merge, there, left) = (planner.merge, planner.there, planner.left);
+        let executors = self.tasks.custom_executors_on(agent).into_iter();
+        // What went out over this very connection may have crossed the report.
+        let ended = executors.filter(|row| row.sent_over != Some(peer));
+        let ended = ended.map(Executor::place).filter(|it| !there.contains(it));
+        merge.ended = ended.collect();
         merge.is_return = self.agents[agent].presence() == Presence::Unreachable;
-        let there: BTreeSet<TaskKey> = merge.refresh.iter().map(|(key, _)| *key).collect();
+        let refreshed = merge.refresh.iter().map(|(key, _)| *key);
+        let there: BTreeSet<TaskKey> = refreshed.chain(left).collect();
         for key in self.tasks.of_agent(agent) {
             let task = &self.tasks[key];
-            // What went out over this very connection may have crossed the report.
             let is_awaited = there.contains(&key) || planted(Mutant::MissingNotAsked);
             if !is_awaited && task.sent_over != Some(peer) {
                 merge.missing.push((task.owner.clone(), task.id.clone()));
@@ -210,10 +273,17 @@ impl Master {
         for (id, info) in merge.frameworks {
             self.recover_framework(cx, id, info);
         }
+        for place in &merge.ended {
+            self.end_executor(place);
+        }
         let mut keys = merge.refresh.iter().map(|(key, _)| *key);
-        if !merge.adopt.is_empty() || keys.any(|key| !self.tasks[key].is_booked()) {
+        let is_more = !merge.adopt.is_empty() || !merge.executors.is_empty();
+        if is_more || keys.any(|key| !self.tasks[key].is_booked()) {
             // What runs may be what is offered.
             self.rescind_agent(cx, agent);
+        }
+        for report in merge.executors {
+            self.adopt_executor(agent, report);
         }
         for report in merge.adopt {
             let state = report.state;
@@ -254,6 +324,7 @@ impl Master {
         let status = news.about(report.task.clone(), Some(agent_id), cx.now);
         // TK-82: asked for before anybody knew of the task.
         let kill = self.kills.take(framework, &report.task);
+        self.verdicts.withdraw(framework, &report.task);
         let key = self.tasks.insert(NewTask {
             id: report.task,
             framework,
@@ -274,6 +345,24 @@ impl Master {
         }
         self.answer_awaited(cx, key);
         key
+    }
+
+    /// Knows of an executor that its agent reports, unless it is known.
+    fn adopt_executor(&mut self, agent: AgentKey, report: ExecutorReport) {
+        let framework = self.frameworks.find(&report.framework);
+        let framework = framework.expect("the plan adopts executors of frameworks that are known");
+        let bill = self.tasks.add_executor(Executor {
+            framework,
+            agent,
+            owner: report.framework,
+            host: self.agents[agent].id.clone(),
+            info: Arc::new(report.executor),
+            role: report.role,
+            sent_over: None,
+        });
+        if let Some(bill) = bill {
+            self.charge(framework, agent, bill);
+        }
     }
 
     /// Takes over the state of a known task.
@@ -310,10 +399,14 @@ impl Master {
     pub(super) fn use_resources(&mut self, key: TaskKey) {
         let bill = self.tasks.book(key);
         let task = &self.tasks[key];
+        self.charge(task.framework, task.agent, bill);
+    }
+
+    fn charge(&mut self, framework: FrameworkKey, agent: AgentKey, bill: Bill) {
         let changes = bill.parts().map(|(role, resources)| Change::Used {
-            framework: task.framework,
+            framework,
             role,
-            agent: task.agent,
+            agent,
             resources,
         });
         self.changes.extend(changes);

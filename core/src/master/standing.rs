@@ -63,7 +63,7 @@ impl Master {
         self.agents.set_presence(key, Presence::Unreachable);
         for task in self.tasks.of_agent(key) {
             // A task that it did not report when it was here last is unreachable already.
-            if self.tasks[task].is_booked() {
+            if self.tasks[task].is_booked() && !self.lose_ended(task) {
                 // What was booked went with `AgentRemoved`.
                 self.tasks.unbook(task);
                 let message = "the agent has not come back in time".to_string();
@@ -77,6 +77,7 @@ impl Master {
                 self.announce(cx, task, news);
             }
         }
+        self.lose_executors(key);
         let id = self.agents[key].id.clone();
         self.answer_asks_of(cx, &id);
         self.answer_kills(cx);
@@ -90,15 +91,24 @@ impl Master {
         key: AgentKey,
         end: &News,
     ) -> Option<PeerId> {
-        let row = &self.agents[key];
-        let (id, peer, known) = (row.id.clone(), row.peer(), row.is_allocatable());
+        let id = self.agents[key].id.clone();
         self.persist(cx, RegistryOp::Remove { id, at: cx.now });
+        self.bury(cx, key, end)
+    }
+
+    /// Lets all hear of an agent's end that is written down.
+    pub(super) fn bury(&mut self, cx: &mut Cx<'_>, key: AgentKey, end: &News) -> Option<PeerId> {
+        let row = &self.agents[key];
+        let (peer, known) = (row.peer(), row.is_allocatable());
         self.rescind_agent(cx, key);
         self.forget_inverse_of(cx, key);
         for task in self.tasks.of_agent(key) {
-            self.tasks.unbook(task);
-            self.announce_end(cx, task, end.clone());
+            if !self.lose_ended(task) {
+                self.tasks.unbook(task);
+                self.announce_end(cx, task, end.clone());
+            }
         }
+        self.lose_executors(key);
         self.end_operations_of_agent(cx, key, &end.message);
         if known {
             self.changes.push(Change::AgentRemoved { agent: key });

@@ -2,12 +2,14 @@
 //!
 //! Live means not yet ended *and* acknowledged (TK-37). Ended tasks are remembered in a ring per
 //! framework, so that their ids are not used again (TK-08, TK-102). This table also knows what is
-//! booked: the resources of tasks, and of custom executors as long as one booked task uses them.
+//! booked: the resources of tasks, and of executors as long as they are there.
 //!
 //! Indexes are ordered maps and not hash maps, for frameworks choose the ids: a fixed hash could be
 //! flooded.
 //!
 //! Deliberately not here: what is told to frameworks, agents and the allocator.
+
+mod booking;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -16,13 +18,15 @@ use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 use core::time::Duration;
 
+pub(super) use self::booking::{Bill, Freed};
 use super::executors::{Executor, Executors, Place};
 use super::holdings::{Holder, Holdings};
 use crate::ids::{ExecutorId, FrameworkId, PeerId, TaskId, UpdateId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::status::{TaskState, TaskStatus};
-use crate::protocol::task::ExecutorInfo;
+use crate::protocol::task::{ExecutorInfo, ExecutorKind};
+use crate::protocol::wire::size;
 use crate::resources::Resources;
 use crate::roles::Role;
 use crate::table::{Key, Table};
@@ -109,6 +113,11 @@ impl Task {
         self.by_master && self.status.state.is_terminal()
     }
 
+    /// Returns how much is remembered of it once it is over, on the wire. That never changes.
+    fn bytes(&self) -> usize {
+        size(&(&self.name, &self.role, &self.resources, &self.status))
+    }
+
     /// Returns whether it may still run, or run again.
     pub(super) fn is_active(&self) -> bool {
         !self.is_remembered() && !self.state.is_terminal()
@@ -120,49 +129,14 @@ struct OfFramework {
     ids: BTreeMap<TaskId, TaskKey>,
     /// Oldest first.
     remembered: VecDeque<TaskKey>,
+    /// On the wire, of those.
+    bytes: usize,
 }
 
 impl OfFramework {
     fn live(&self) -> usize {
         self.ids.len() - self.remembered.len()
     }
-}
-
-/// What changes with one task, in parts: a sum of what agents claim might not fit a number.
-pub(super) struct Bill {
-    /// The task's.
-    task: (Role, Resources),
-    /// The executor's, if this task is its first or its last.
-    executor: Option<(Role, Resources)>,
-}
-
-impl Bill {
-    /// Returns whether this task is the first that uses its executor.
-    pub(super) fn starts_executor(&self) -> bool {
-        self.executor.is_some()
-    }
-
-    /// Visits the parts that are not empty, and in which role they are charged.
-    pub(super) fn parts(self) -> impl Iterator<Item = (Role, Resources)> {
-        let parts = [Some(self.task), self.executor];
-        let parts = parts.into_iter().flatten();
-        parts.filter(|(_, part)| !part.is_empty())
-    }
-}
-
-/// What is free with the end of a task, and what of that is not.
-pub(super) struct Freed {
-    pub(super) bill: Bill,
-    /// Who used some of it on the same agent all along.
-    pub(super) heirs: Vec<Heir>,
-}
-
-/// A framework that is charged from now on, in the role of its task or executor, for what was
-/// somebody else's.
-pub(super) struct Heir {
-    pub(super) framework: FrameworkKey,
-    pub(super) role: Role,
-    pub(super) resources: Resources,
 }
 
 /// All tasks.
@@ -174,7 +148,7 @@ pub(super) struct Tasks {
     agents: BTreeMap<AgentKey, BTreeSet<TaskKey>>,
     executors: Executors,
     holdings: Holdings,
-    /// Agents whose last live task has gone since somebody asked.
+    /// Agents whose last live task or executor has gone since somebody asked.
     emptied: Vec<AgentKey>,
 }
 
@@ -207,91 +181,15 @@ impl Tasks {
         key
     }
 
-    /// Notes that a task uses its resources. Returns what is in use that was not before.
-    pub(super) fn book(&mut self, key: TaskKey) -> Bill {
-        let task = &mut self.rows[key];
-        assert_eq!(task.care, Care::Unbooked, "task {} is booked once", task.id);
-        task.care = Care::Booked;
-        let (agent, holdings) = (task.agent, &mut self.holdings);
-        let mut executor = None;
-        let needs = holdings.enter(agent, Holder::Task(key), &task.resources);
-        if let Some(info) = &task.executor {
-            let place = (task.framework, agent, info.id.clone());
-            self.executors.enter(place, || {
-                let holder = Holder::Executor(task.framework, info.id.clone());
-                let needs = holdings.enter(agent, holder, &info.resources);
-                executor = Some((task.role.clone(), needs));
-                let host = task.status.agent.clone();
-                Executor {
-                    framework: task.framework,
-                    agent,
-                    owner: task.owner.clone(),
-                    host: host.expect("a task that runs has an agent"),
-                    info: Arc::clone(info),
-                    role: task.role.clone(),
-                    tasks: 0,
-                }
-            });
-        }
-        Bill {
-            task: (task.role.clone(), needs),
-            executor,
-        }
-    }
-
-    /// Notes that a task uses nothing any more. Returns what is free for it, once (TK-36).
-    pub(super) fn unbook(&mut self, key: TaskKey) -> Option<Freed> {
-        if !self.rows.get(key)?.is_booked() {
-            return None;
-        }
-        let task = &mut self.rows[key];
-        task.care = Care::Unbooked;
-        let (agent, holdings) = (task.agent, &mut self.holdings);
-        let freed = holdings.leave(agent, &Holder::Task(key), &task.resources);
-        let mut executor = None;
-        if let Some(info) = &task.executor {
-            let place = (task.framework, agent, info.id.clone());
-            if let Some(running) = self.executors.leave(&place) {
-                let holder = Holder::Executor(task.framework, info.id.clone());
-                let freed = holdings.leave(agent, &holder, &running.info.resources);
-                executor = Some((running.role, freed));
-            }
-        }
-        let task = (task.role.clone(), freed);
-        let heirs = holdings.inherit(agent).into_iter();
-        let heirs = heirs.map(|(holder, resources)| self.heir(agent, holder, resources));
-        Some(Freed {
-            heirs: heirs.collect(),
-            bill: Bill { task, executor },
-        })
-    }
-
-    fn heir(&self, agent: AgentKey, holder: Holder, resources: Resources) -> Heir {
-        let (framework, role) = match holder {
-            Holder::Task(key) => {
-                let task = &self.rows[key];
-                (task.framework, &task.role)
-            }
-            Holder::Executor(framework, id) => {
-                let running = self.executor(framework, agent, &id);
-                let (_, role) = running.expect("an executor that holds something runs");
-                (framework, role)
-            }
-        };
-        Heir {
-            framework,
-            role: role.clone(),
-            resources,
-        }
-    }
-
     /// Moves a task that is over to its framework's ring.
     pub(super) fn complete(&mut self, key: TaskKey) {
         let task = &mut self.rows[key];
         assert_eq!(task.care, Care::Unbooked, "task {} is over", task.id);
         assert!(task.state.is_terminal(), "task {} has ended", task.id);
         task.care = Care::Remembered;
-        let (framework, agent) = (task.framework, task.agent);
+        // Nobody asks of an ended task what ran it, and that may be long.
+        task.executor = None;
+        let (framework, agent, bytes) = (task.framework, task.agent, task.bytes());
         if let Some(keys) = self.agents.get_mut(&agent) {
             keys.remove(&key);
             if keys.is_empty() {
@@ -302,11 +200,16 @@ impl Tasks {
         let of = self.frameworks.get_mut(&framework);
         let of = of.expect("a task's framework has an index");
         of.remembered.push_back(key);
-        if of.remembered.len() > limits::COMPLETED_TASKS_PER_FRAMEWORK
-            && let Some(oldest) = of.remembered.pop_front()
-            && let Some(row) = self.rows.remove(oldest)
+        of.bytes += bytes;
+        while of.remembered.len() > limits::COMPLETED_TASKS_PER_FRAMEWORK
+            || of.bytes > limits::COMPLETED_BYTES_PER_FRAMEWORK
         {
+            let oldest = of.remembered.pop_front();
+            let Some(row) = oldest.and_then(|oldest| self.rows.remove(oldest)) else {
+                break;
+            };
             of.ids.remove(&row.id);
+            of.bytes -= row.bytes();
         }
     }
 
@@ -325,12 +228,14 @@ impl Tasks {
         self.frameworks.get(&framework)?.ids.get(id).copied()
     }
 
-    /// Returns whether an agent has live tasks, ended ones that nobody acknowledged included.
+    /// Returns whether an agent has executors or live tasks, ended ones that nobody acknowledged
+    /// included.
     pub(super) fn has_live(&self, agent: AgentKey) -> bool {
-        self.agents.contains_key(&agent)
+        self.agents.contains_key(&agent) || self.executors.are_on(agent)
     }
 
-    /// Takes the agents whose last live task has gone since the last time.
+    /// Takes the agents whose last live task or executor has gone since the last time, and perhaps
+    /// others.
     pub(super) fn take_emptied(&mut self) -> Vec<AgentKey> {
         core::mem::take(&mut self.emptied)
     }
@@ -378,7 +283,7 @@ impl Tasks {
             .collect()
     }
 
-    /// Returns a custom executor that runs on an agent, and in which role (TK-13).
+    /// Returns an executor that is on an agent, and in which role (TK-13).
     pub(super) fn executor(
         &self,
         framework: FrameworkKey,
@@ -389,6 +294,16 @@ impl Tasks {
         Some((&running.info, &running.role))
     }
 
+    /// Lists the custom executors on an agent.
+    pub(super) fn custom_executors_on(&self, agent: AgentKey) -> Vec<&Executor> {
+        self.executors.custom_on(agent)
+    }
+
+    /// Lists the custom executors of a framework.
+    pub(super) fn custom_executors_of(&self, framework: FrameworkKey) -> Vec<&Executor> {
+        self.executors.custom_of(framework)
+    }
+
     /// Visits what executors use, and where.
     pub(super) fn executors(
         &self,
@@ -397,7 +312,7 @@ impl Tasks {
         all.map(|running| (running.framework, running.agent, &running.info.resources))
     }
 
-    /// Visits the custom executors of a framework on an agent, and what they use.
+    /// Visits the executors of a framework on an agent, and what they use.
     pub(super) fn executors_on(
         &self,
         framework: FrameworkKey,
@@ -447,7 +362,9 @@ impl Tasks {
             if task.is_booked() {
                 uses.insert((task.agent, Holder::Task(key)), task.resources.clone());
             }
-            if let (true, Some(info)) = (task.is_booked(), &task.executor) {
+            let own = task.executor.as_ref();
+            let own = own.filter(|info| info.kind == ExecutorKind::BuiltIn);
+            if let (true, Some(info)) = (task.is_booked(), own) {
                 let place = (task.framework, task.agent, info.id.clone());
                 *users.entry(place).or_default() += 1;
             }
@@ -465,6 +382,9 @@ impl Tasks {
             for key in &of.remembered {
                 assert!(self.rows[*key].is_remembered());
             }
+            let bytes = of.remembered.iter().map(|key| self.rows[*key].bytes());
+            assert_eq!(of.bytes, bytes.sum::<usize>(), "the size of what is over");
+            assert!(of.bytes <= limits::COMPLETED_BYTES_PER_FRAMEWORK);
         }
     }
 }

@@ -7,11 +7,10 @@
 //! lost on a framework that was away.
 
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 
 use tracing::debug;
 
-use super::tasks::{Heir, InFlight, Task, TaskKey};
+use super::tasks::{Freed, InFlight, Task, TaskKey};
 use super::{Cx, Master};
 use crate::allocator::Change;
 use crate::ids::{AgentId, FrameworkId, TaskId, UpdateId};
@@ -122,13 +121,16 @@ impl Master {
 
     /// Returns what a task used to the allocator, once (TK-36).
     pub(super) fn release(&mut self, key: TaskKey) {
-        let Some(freed) = self.tasks.unbook(key) else {
-            return;
-        };
-        let task = &self.tasks[key];
-        let agent = task.agent;
+        if let Some(freed) = self.tasks.unbook(key) {
+            self.free(freed);
+        }
+    }
+
+    /// Tells the allocator what is free.
+    pub(super) fn free(&mut self, freed: Freed) {
+        let (framework, agent) = (freed.framework, freed.agent);
         let changes = freed.bill.parts().map(|(role, resources)| Change::Freed {
-            framework: task.framework,
+            framework,
             role,
             agent,
             resources,
@@ -138,13 +140,9 @@ impl Master {
         if planted(Mutant::EndFreesTwice) {
             self.changes.extend_from_within(before..);
         }
-        self.hand_over(agent, freed.heirs);
-    }
-
-    /// Books for those who go on using it what somebody else was charged for until now.
-    pub(super) fn hand_over(&mut self, agent: AgentKey, heirs: Vec<Heir>) {
+        // Those go on using it who did all along, and were not charged.
         self.changes
-            .extend(heirs.into_iter().map(|heir| Change::Used {
+            .extend(freed.heirs.into_iter().map(|heir| Change::Used {
                 framework: heir.framework,
                 role: heir.role,
                 agent,
@@ -155,9 +153,9 @@ impl Master {
     /// Takes in an agent's update (PR-08).
     ///
     /// The master confirms an update itself where nobody else will: if the framework is over or
-    /// unknown, if the task is another agent's, if the framework has confirmed it but the agent has
-    /// not heard, if the master has said by its own word that the task has ended, and if the
-    /// framework has heard more already. Otherwise the agent's stream would never end.
+    /// unknown, if the task is another agent's or unknown, if the framework has confirmed it but
+    /// the agent has not heard, if the master has said by its own word that the task has ended, and
+    /// if the framework has heard more already. Otherwise the agent's stream would never end.
     pub(super) fn on_update(
         &mut self,
         cx: &mut Cx<'_>,
@@ -170,10 +168,13 @@ impl Master {
             debug!(task = %status.task, state = %status.state, "not an agent's to say");
             return;
         }
-        let framework = self.frameworks.find(&owner);
-        let framework = framework.filter(|key| !self.frameworks[*key].is_completed());
+        let known = self.frameworks.find(&owner);
+        let framework = known.filter(|key| !self.frameworks[*key].is_completed());
         let Some(framework) = framework else {
             debug!(framework = %owner, task = %status.task, "an update for nobody");
+            if let Some(ended) = known {
+                self.on_update_of_ended((ended, agent), &status, latest);
+            }
             self.confirm(cx, agent, owner, &status);
             return;
         };
@@ -182,17 +183,16 @@ impl Master {
         let message = &mut status.message;
         message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
         let known = self.tasks.find(framework, &status.task);
-        let Some(key) = known else {
-            // TK-36b: without the framework it is not passed on; the agent sends it again.
-            self.tell(cx, framework, status);
-            return;
-        };
-        if self.tasks[key].agent != agent {
+        let own = known.filter(|key| self.tasks[*key].agent == agent);
+        let Some(key) = own else {
             // PR-14. One task of an id: that of the other agent is not the framework's to hear of.
+            // And one that is not known was over and confirmed so long ago that it is forgotten, or
+            // there never was one: all that an agent has it reports.
             debug!(task = %status.task, "an update from an agent that does not run it");
+            self.strays += 1;
             self.confirm(cx, agent, owner, &status);
             return;
-        }
+        };
         if status.update.is_none() && status.state.is_terminal() {
             self.on_last_word(cx, key, status);
             return;

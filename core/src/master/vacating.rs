@@ -72,6 +72,8 @@ impl Master {
         let tasks = self.tasks.of_agent(agent).into_iter();
         let booked = tasks.filter(|task| self.tasks[*task].is_booked());
         let using = booked.map(|task| self.tasks[task].framework);
+        let executors = self.tasks.custom_executors_on(agent).into_iter();
+        let using = using.chain(executors.map(|row| row.framework));
         let offers = self.offers.of_agent(agent).into_iter();
         let offered = offers.filter_map(|offer| Some(self.offers.get(offer)?.framework));
         using.chain(offered).collect()
@@ -264,8 +266,11 @@ impl Master {
 
     /// A framework is there: it may have to be asked about what it holds.
     pub(super) fn touch_agents_of(&mut self, framework: FrameworkKey) {
-        for task in self.tasks.of_framework(framework) {
-            let agent = self.tasks[task].agent;
+        let tasks = self.tasks.of_framework(framework).into_iter();
+        let executors = self.tasks.custom_executors_of(framework).into_iter();
+        let agents = tasks.map(|task| self.tasks[task].agent);
+        let agents: BTreeSet<AgentKey> = agents.chain(executors.map(|row| row.agent)).collect();
+        for agent in agents {
             let row = self.agents.get(agent);
             if row.is_some_and(|row| row.unavailability.is_some()) {
                 self.inverse_offers.touch(agent);

@@ -3,12 +3,13 @@
 //! There never was such a task, so no agent and no row speaks of it: without this a framework that
 //! is lost at that moment would wait for it. Deliberately not here: when it is said (`updates`).
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::UpdateId;
+use crate::ids::{TaskId, UpdateId};
 use crate::keys::FrameworkKey;
 use crate::limits;
 use crate::protocol::status::TaskStatus;
+use crate::protocol::wire::size;
 
 /// All refusals.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +22,28 @@ struct OfFramework {
     /// In the order in which they were said.
     said: BTreeMap<u64, TaskStatus>,
     numbers: BTreeMap<UpdateId, u64>,
+    tasks: BTreeMap<TaskId, BTreeSet<u64>>,
     last: u64,
+    /// On the wire, of all that was said.
+    bytes: usize,
+}
+
+impl OfFramework {
+    fn remove(&mut self, number: u64) {
+        let Some(said) = self.said.remove(&number) else {
+            return;
+        };
+        self.bytes -= size(&said);
+        if let Some(update) = said.update {
+            self.numbers.remove(&update);
+        }
+        if let Some(numbers) = self.tasks.get_mut(&said.task) {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.tasks.remove(&said.task);
+            }
+        }
+    }
 }
 
 impl Verdicts {
@@ -34,11 +56,17 @@ impl Verdicts {
         update: UpdateId,
     ) -> TaskStatus {
         let of = self.frameworks.entry(framework).or_default();
-        if of.said.len() < limits::VERDICTS_PER_FRAMEWORK {
-            status.update = Some(update);
+        status.update = Some(update);
+        let bytes = of.bytes + size(&status);
+        if of.said.len() < limits::VERDICTS_PER_FRAMEWORK && bytes <= limits::VERDICT_BYTES {
             of.last += 1;
-            of.said.insert(of.last, status.clone());
+            of.bytes = bytes;
             of.numbers.insert(update, of.last);
+            let numbers = of.tasks.entry(status.task.clone()).or_default();
+            numbers.insert(of.last);
+            of.said.insert(of.last, status.clone());
+        } else {
+            status.update = None;
         }
         status
     }
@@ -48,14 +76,33 @@ impl Verdicts {
         let Some(of) = self.frameworks.get_mut(&framework) else {
             return false;
         };
-        let Some(number) = of.numbers.remove(&update) else {
+        let Some(number) = of.numbers.get(&update).copied() else {
             return false;
         };
-        of.said.remove(&number);
+        of.remove(number);
         if of.said.is_empty() {
             self.frameworks.remove(&framework);
         }
         true
+    }
+
+    /// Forgets what was refused under a task's id, which is another task's from now on: who heard
+    /// it again would take it for the end of that one.
+    pub(super) fn withdraw(&mut self, framework: FrameworkKey, task: &TaskId) {
+        let Some(of) = self.frameworks.get_mut(&framework) else {
+            return;
+        };
+        let numbers = of.tasks.get(task).cloned().unwrap_or_default();
+        numbers.into_iter().for_each(|number| of.remove(number));
+        if of.said.is_empty() {
+            self.frameworks.remove(&framework);
+        }
+    }
+
+    /// Returns the last refusal of a task that its framework has not confirmed.
+    pub(super) fn about(&self, framework: FrameworkKey, task: &TaskId) -> Option<&TaskStatus> {
+        let of = self.frameworks.get(&framework)?;
+        of.said.get(of.tasks.get(task)?.last()?)
     }
 
     /// Visits what a framework has not confirmed, in the order in which it was said.
@@ -82,6 +129,17 @@ impl Verdicts {
             let said = of.said.iter();
             let said: BTreeMap<_, _> = said.map(|(n, status)| (*n, status.update)).collect();
             assert_eq!(names, said, "refusals by name");
+            let mut tasks: BTreeMap<TaskId, BTreeSet<u64>> = BTreeMap::new();
+            for (number, status) in &of.said {
+                tasks
+                    .entry(status.task.clone())
+                    .or_default()
+                    .insert(*number);
+            }
+            assert_eq!(tasks, of.tasks, "refusals by task");
+            let bytes: usize = of.said.values().map(size).sum();
+            assert_eq!(bytes, of.bytes, "the size of refusals");
+            assert!(bytes <= limits::VERDICT_BYTES);
         }
     }
 }

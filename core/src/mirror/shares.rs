@@ -6,7 +6,6 @@
 use alloc::collections::BTreeMap;
 
 use crate::protocol::events::{AgentState, FrameworkState};
-use crate::protocol::operation::less;
 use crate::protocol::operator::{AgentView, FrameworkView};
 use crate::protocol::status::TaskState;
 use crate::resources::{Resource, Resources};
@@ -108,5 +107,5 @@ fn shortage(used: &Resources, total: &Resources) -> Resources {
     if total.contains(used) {
         return Resources::new();
     }
-    less(&used.filter(|entry| !Resource::is_shared(entry)), total)
+    used.filter(|entry| !Resource::is_shared(entry)).less(total)
 }

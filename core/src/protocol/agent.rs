@@ -50,6 +50,17 @@ impl TaskReport {
     }
 }
 
+/// A custom executor as a returning agent knows it (PR-02).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutorReport {
+    /// Whose executor.
+    pub framework: FrameworkId,
+    /// In which role it was launched (RQ-06).
+    pub role: Role,
+    /// The executor.
+    pub executor: ExecutorInfo,
+}
+
 /// What an agent tells the master.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToMaster {
@@ -115,7 +126,8 @@ pub enum ToMaster {
         /// What it says.
         data: Vec<u8>,
     },
-    /// An executor has ended (PR-08). Told once, if at all; of its tasks their updates tell.
+    /// An executor has ended, or was not started though the master said so (PR-08, AG-29): what it
+    /// used is free. Told once, if at all; of its tasks their updates tell.
     ExecutorEnded {
         /// Whose executor.
         framework: FrameworkId,
@@ -134,6 +146,10 @@ pub enum ToMaster {
         /// What came of it.
         outcome: DiskOutcome,
     },
+    /// Begins to come back: custom executors that have not ended, of whatever tasks. Those of
+    /// frameworks that were shut down are among them. Nothing follows from it alone, as with
+    /// `Report`.
+    Executors(Vec<ExecutorReport>),
 }
 
 /// What the master tells an agent.
@@ -187,7 +203,8 @@ pub enum ToAgent {
         /// The time between SIGTERM and SIGKILL; `None` is the task's own.
         grace: Option<Duration>,
     },
-    /// Ends all tasks of a framework that is gone (PR-07). Their updates need no acknowledgement.
+    /// Ends all tasks of a framework that is gone (PR-07). Of each the agent says once that it is
+    /// over, by an update without a name.
     ShutdownFramework(FrameworkId),
     /// The framework has got an update (PR-09).
     Acknowledge {
@@ -199,7 +216,8 @@ pub enum ToAgent {
         update: UpdateId,
     },
     /// Tasks that the master believes to be here and the agent did not report: it answers with
-    /// their end (PR-03).
+    /// their end (PR-03), at once or, of those of a framework that was shut down, when they are
+    /// over.
     Missing(Vec<(FrameworkId, TaskId)>),
     /// Makes something else of some of its resources (PR-10): at once if it is the next operation,
     /// not again if it is an earlier one, and not at all if others before it are missing.

@@ -14,7 +14,7 @@ use super::disk::DiskChange;
 use super::refusal::RejectKind;
 use crate::ids::{AgentId, FrameworkId, OperationId, UpdateId};
 use crate::resources::operations::{self, OperationError};
-use crate::resources::{Milli, Overflow, Resource, Resources, Value};
+use crate::resources::{Milli, Overflow, Resource, Resources};
 use crate::time::Time;
 
 /// What is to become of resources of one agent (OF-24 to OF-28).
@@ -311,35 +311,17 @@ impl Converted {
     ) -> Result<(), Overflow> {
         // What an earlier operation has made is not described, and what is given back to what is
         // described needs no word.
-        let described = less(before, &self.after);
-        let made = less(&self.after, before);
+        let described = before.less(&self.after);
+        let made = self.after.less(before);
         let mut owed = self.before.clone();
         owed.add(&described)?;
-        let new = less(after, &owed);
-        let owed = less(&owed, after);
+        let new = after.less(&owed);
+        let owed = owed.less(after);
         let mut all = made;
         all.add(&new)?;
         (self.last, self.before, self.after) = (number, owed, all);
         Ok(())
     }
-}
-
-/// Returns what is left of resources without what they have in common with others, amounts
-/// included.
-pub(crate) fn less(of: &Resources, others: &Resources) -> Resources {
-    let mut rest = of.clone();
-    for entry in others {
-        let one = others.filter(|other| core::ptr::eq(other, entry));
-        if rest.subtract(&one).is_err() {
-            // There is less of it: of numbers and names some, of an amount nothing is left.
-            let other = rest.without_shared(&one);
-            rest = match entry.value() {
-                Value::Ranges(_) | Value::Items(_) => other,
-                Value::Scalar(_) => other.filter(|it| !it.is_scalar() || !is_alike(it, entry)),
-            };
-        }
-    }
-    rest
 }
 
 /// Returns whether two amounts are of the same, so that one may be a part of the other.

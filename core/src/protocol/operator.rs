@@ -194,7 +194,8 @@ pub enum Answer {
     Tasks(Vec<TaskView>),
     /// To `Offers`.
     Offers(Vec<Offer>),
-    /// To `Kill`: it was passed on to the agent; this is the whole name of the task.
+    /// To `Kill`: it was passed on to the agent; this is the whole name of the task. If the agent
+    /// is away the answer is `Conflict`, and nothing is remembered.
     Killing {
         /// Whose task.
         framework: FrameworkId,

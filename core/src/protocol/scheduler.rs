@@ -56,7 +56,8 @@ pub enum Call {
         /// The roles; as in `Suppress`.
         roles: Vec<Role>,
     },
-    /// Ends a task (TK-82).
+    /// Ends a task (TK-82). One that nobody knows yet is ended once its agent is back; beyond
+    /// [`KILLS_PER_FRAMEWORK`](crate::limits::KILLS_PER_FRAMEWORK) of these the call is rejected.
     Kill {
         /// Which one.
         task: TaskId,
@@ -93,7 +94,9 @@ pub enum Call {
         /// What it wants, in place of all that it wanted before.
         wishes: Wishes,
     },
-    /// Asks how tasks are (FW-49). Each is answered once, as soon as the master can know.
+    /// Asks how tasks are (FW-49). Each is answered once, as soon as the master can know. Beyond
+    /// [`ASKS_PER_FRAMEWORK`](crate::limits::ASKS_PER_FRAMEWORK) that wait the call is rejected for
+    /// the rest, and has to be made again.
     Reconcile {
         /// The tasks, and where they are if that is known; none means all that are not over.
         tasks: Vec<(TaskId, Option<AgentId>)>,

@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use serde::Serialize;
 
-use super::agent::TaskReport;
+use super::agent::{ExecutorReport, TaskReport};
 use super::bags;
 use super::framework::{FrameworkInfo, Wishes};
 use super::node::AgentInfo;
@@ -410,6 +410,11 @@ fn check_limit(task: &TaskInfo, what: &'static str, limit: Option<Limit>) -> Res
 pub fn check_report(report: &TaskReport) -> Result<(), Reject> {
     check_text("task name", &report.name)?;
     check_size("task", report, limits::REPORT_BYTES)
+}
+
+/// Checks what an agent reports of an executor.
+pub fn check_executor_report(report: &ExecutorReport) -> Result<(), Reject> {
+    check_size("executor", report, limits::REPORT_BYTES)
 }
 
 pub(super) fn check_command(command: &CommandInfo) -> Result<(), Reject> {

@@ -2,7 +2,7 @@
 //!
 //! Deliberately not here: when one is given up or forgotten, which the master decides.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::AgentId;
+use crate::limits;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::disk::{DiskEnd, DiskJob};
 use crate::protocol::node::{AgentInfo, Standing};
@@ -66,6 +67,8 @@ pub(super) struct Agents {
     unreachable: usize,
     /// Those that never serve again, and since when.
     gone: BTreeMap<AgentId, Time>,
+    /// The same by the name that they had, oldest first; at most [`limits::GONE_PER_NAME`] each.
+    former: BTreeMap<String, VecDeque<AgentId>>,
 }
 
 impl Agents {
@@ -183,9 +186,11 @@ impl Agents {
         }
     }
 
-    /// Frees the name of an agent, and remembers its id.
+    /// Frees the name of an agent, and remembers its id. Whoever joins and leaves again and again
+    /// makes room himself: others that are gone stay so.
     pub(super) fn remove(&mut self, id: &AgentId, at: Time) {
-        if let Some(gone) = self.admitted.remove(id) {
+        let gone = self.admitted.remove(id);
+        if let Some(gone) = &gone {
             self.names.remove(&gone.name);
             self.unreachable -= usize::from(gone.unreachable.is_some());
         }
@@ -193,10 +198,29 @@ impl Agents {
             return;
         }
         self.gone.insert(id.clone(), at);
+        let Some(gone) = gone else {
+            return;
+        };
+        let former = self.former.entry(gone.name).or_default();
+        former.push_back(id.clone());
+        if former.len() > limits::GONE_PER_NAME
+            && let Some(oldest) = former.pop_front()
+        {
+            self.gone.remove(&oldest);
+        }
     }
 
     /// Forgets those that are gone since before a moment, and all but so many of the newest.
     pub(super) fn prune(&mut self, before: Time, keep: usize) {
+        self.forget_gone(before, keep);
+        let gone = &self.gone;
+        self.former.retain(|_, former| {
+            former.retain(|id| gone.contains_key(id));
+            !former.is_empty()
+        });
+    }
+
+    fn forget_gone(&mut self, before: Time, keep: usize) {
         self.gone.retain(|_, at| *at >= before);
         let above = self.gone.len().saturating_sub(keep);
         if above > 0 {
@@ -212,5 +236,38 @@ impl Agents {
     /// Returns whether as many are bound as admitted.
     pub(super) fn is_sound(&self) -> bool {
         self.admitted.len() == self.names.len() && self.unreachable <= self.admitted.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    fn id(n: usize) -> AgentId {
+        AgentId::new(&format!("rio-1-S{n}")).unwrap()
+    }
+
+    #[test]
+    fn who_joins_and_leaves_has_nobody_else_forgotten() {
+        // SM-17, TK-114, I22
+        let mut agents = Agents::default();
+        let resources = Resources::parse("cpus:1").unwrap();
+        let info = Arc::new(AgentInfo::new("host", "host:5051", resources));
+        agents.admit(&id(0), "one", &info);
+        agents.remove(&id(0), Time::ZERO);
+        let last = 3 * limits::GONE_PER_NAME;
+        for n in 1..=last {
+            agents.admit(&id(n), "two", &info);
+            agents.remove(&id(n), Time::from_micros(n as u64));
+        }
+        assert!(agents.gone().contains_key(&id(0)));
+        assert_eq!(agents.gone().len(), 1 + limits::GONE_PER_NAME);
+        assert!(agents.gone().contains_key(&id(last)));
+        // Those that are forgotten for their age make room.
+        agents.prune(Time::from_micros(last as u64), usize::MAX);
+        assert_eq!(agents.gone().len(), 1);
+        assert_eq!(agents.former.len(), 1);
     }
 }

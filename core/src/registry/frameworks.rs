@@ -4,6 +4,7 @@
 //! on, and an id that has ended does not come back.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 use alloc::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -27,11 +28,12 @@ pub struct Enrolment {
     pub away: Option<Time>,
 }
 
-/// Why a framework is over, and since when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Why a framework is over, since when, and whose it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Ending {
     reason: EndReason,
     at: Time,
+    principal: Option<String>,
 }
 
 /// All frameworks that live, and the last that ended. No id is in both.
@@ -41,6 +43,8 @@ pub(super) struct Frameworks {
     ended: BTreeMap<FrameworkId, Ending>,
     /// Those that ended, oldest first; at most [`limits::ENDED_FRAMEWORKS`].
     order: VecDeque<FrameworkId>,
+    /// The same by principal, oldest first; at most [`limits::ENDED_PER_PRINCIPAL`] each.
+    former: BTreeMap<Option<String>, VecDeque<FrameworkId>>,
 }
 
 impl Frameworks {
@@ -92,17 +96,31 @@ impl Frameworks {
         }
     }
 
+    /// Remembers why a framework is over. Whoever comes and goes again and again makes room
+    /// himself: others stay remembered.
     pub(super) fn end(&mut self, id: &FrameworkId, reason: EndReason, at: Time) {
+        let known = self.enrolled.get(id).map(|known| &known.info.principal);
+        let known = known.or_else(|| self.ended.get(id).map(|ended| &ended.principal));
+        let principal = known.cloned().flatten();
         self.forget(id);
         if planted(Mutant::FrameworkEndForgotten) {
             return;
         }
-        self.ended.insert(id.clone(), Ending { reason, at });
+        let former = self.former.entry(principal.clone()).or_default();
+        former.push_back(id.clone());
+        let has_many = former.len() > limits::ENDED_PER_PRINCIPAL;
+        let own = former.front().filter(|_| has_many).cloned();
+        let ending = Ending {
+            reason,
+            at,
+            principal,
+        };
+        self.ended.insert(id.clone(), ending);
         self.order.push_back(id.clone());
-        if self.order.len() > limits::ENDED_FRAMEWORKS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ended.remove(&oldest);
+        let is_full = self.order.len() > limits::ENDED_FRAMEWORKS;
+        let oldest = self.order.front().filter(|_| is_full).cloned();
+        if let Some(oldest) = own.or(oldest) {
+            self.forget_end(&oldest);
         }
     }
 
@@ -113,14 +131,30 @@ impl Frameworks {
     }
 
     fn forget_end(&mut self, id: &FrameworkId) {
-        if self.ended.remove(id).is_some() {
-            self.order.retain(|ended| ended != id);
+        let Some(Ending { principal, .. }) = self.ended.remove(id) else {
+            return;
+        };
+        forget_in(&mut self.order, id);
+        if let Some(former) = self.former.get_mut(&principal) {
+            forget_in(former, id);
+            if former.is_empty() {
+                self.former.remove(&principal);
+            }
         }
     }
 
     /// Returns whether no id is twice.
     pub(super) fn is_sound(&self) -> bool {
         self.ended.len() == self.order.len()
+    }
+}
+
+/// Takes an id out of a line, at the front of which it mostly is.
+fn forget_in(line: &mut VecDeque<FrameworkId>, id: &FrameworkId) {
+    if line.front() == Some(id) {
+        line.pop_front();
+    } else {
+        line.retain(|other| other != id);
     }
 }
 
@@ -140,6 +174,7 @@ mod tests {
         let mut frameworks = Frameworks::default();
         let last = limits::ENDED_FRAMEWORKS;
         for n in 0..=last {
+            enrol(&mut frameworks, n, &format!("p{}", n % 11));
             frameworks.end(&id(n), EndReason::TornDown, Time::ZERO);
             // Said twice, it is there once.
             frameworks.end(&id(n), EndReason::TimedOut, Time::ZERO);
@@ -149,6 +184,34 @@ mod tests {
         assert_eq!(frameworks.end_of(&id(0)), None);
         assert_eq!(frameworks.end_of(&id(1)), Some(EndReason::TimedOut));
         assert_eq!(frameworks.end_of(&id(last)), Some(EndReason::TimedOut));
+    }
+
+    fn enrol(frameworks: &mut Frameworks, n: usize, principal: &str) {
+        let info = FrameworkInfo {
+            principal: Some(principal.into()),
+            ..FrameworkInfo::new("web")
+        };
+        frameworks.enrol(&id(n), &Arc::new(info), true);
+    }
+
+    #[test]
+    fn who_comes_and_goes_has_nobody_else_forgotten() {
+        // SM-08, FW-27
+        let mut frameworks = Frameworks::default();
+        enrol(&mut frameworks, 0, "ann");
+        frameworks.end(&id(0), EndReason::TornDown, Time::ZERO);
+        let last = limits::ENDED_FRAMEWORKS;
+        for n in 1..=last {
+            enrol(&mut frameworks, n, "bob");
+            frameworks.end(&id(n), EndReason::TornDown, Time::ZERO);
+        }
+        assert_eq!(frameworks.end_of(&id(0)), Some(EndReason::TornDown));
+        assert_eq!(frameworks.count_ended(), 1 + limits::ENDED_PER_PRINCIPAL);
+        assert_eq!(
+            frameworks.end_of(&id(last - limits::ENDED_PER_PRINCIPAL)),
+            None
+        );
+        assert!(frameworks.end_of(&id(last)).is_some() && frameworks.is_sound());
     }
 
     #[test]

@@ -172,7 +172,8 @@ pub enum RegistryOp {
         /// All of it, in place of the one before; with all machines that are down.
         windows: Vec<Window>,
     },
-    /// Machines of the schedule are down (SM-39).
+    /// Machines of the schedule are down (SM-39). As it was written before [`Self::TakeDown`] said
+    /// what becomes of their agents.
     MachinesDown {
         /// Which ones.
         machines: Vec<MachineId>,
@@ -195,6 +196,15 @@ pub enum RegistryOp {
         agent: AgentId,
         /// What came of it, under the next number of the agent.
         end: DiskEnd,
+    },
+    /// Machines of the schedule are down, and their agents gone for good with them (SM-39, TK-120).
+    TakeDown {
+        /// Which machines.
+        machines: Vec<MachineId>,
+        /// Which agents.
+        agents: Vec<AgentId>,
+        /// Since when.
+        at: Time,
     },
 }
 
@@ -304,7 +314,8 @@ impl Durable for Registry {
         | RegistryOp::Remove { at, .. }
         | RegistryOp::Unreachable { at, .. }
         | RegistryOp::FrameworkAway { at, .. }
-        | RegistryOp::EndFramework { at, .. } = record
+        | RegistryOp::EndFramework { at, .. }
+        | RegistryOp::TakeDown { at, .. } = record
         {
             self.last_time = self.last_time.max(*at);
         }
@@ -337,6 +348,14 @@ impl Durable for Registry {
             RegistryOp::MachinesUp { machines } => self.maintenance.bring_up(machines),
             RegistryOp::BeginDisk { agent, job } => self.agents.begin_disk(agent, job),
             RegistryOp::EndDisk { agent, end } => self.agents.end_disk(agent, end),
+            RegistryOp::TakeDown {
+                machines,
+                agents,
+                at,
+            } => {
+                self.maintenance.take_down(machines);
+                agents.iter().for_each(|id| self.agents.remove(id, *at));
+            }
         }
         debug_assert!(self.agents.is_sound() && self.frameworks.is_sound());
         debug_assert!(self.maintenance.is_sound());

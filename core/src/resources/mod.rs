@@ -265,11 +265,31 @@ impl Resources {
     /// Returns this without the numbers and names that `other` has too; amounts stay whole.
     #[must_use]
     pub fn without_shared(&self, other: &Self) -> Self {
-        let mut rest = self.clone();
-        while let Some(shared) = rest.overlap(other) {
-            let shared = Self(Vec::from([shared]));
-            rest.subtract(&shared).expect("it was found there");
+        self.without(other, |both| !both.is_scalar())
+    }
+
+    /// Returns this without what `other` has too, amounts included: what `other` has beyond this
+    /// takes nothing away.
+    #[must_use]
+    pub fn less(&self, other: &Self) -> Self {
+        self.without(other, |_| true)
+    }
+
+    /// Returns this without what of it `other` has too, as far as that goes. Both are in order, so
+    /// they are walked together.
+    fn without(&self, other: &Self, goes: impl Fn(&Resource) -> bool) -> Self {
+        #[cfg(test)]
+        work::done(self.0.len());
+        let (mut rest, mut from) = (self.clone(), 0);
+        for taken in &other.0 {
+            let found = seek(&rest.0, from, taken);
+            from = found.map_or_else(|next| next, |at| at + 1);
+            let both = found.ok().and_then(|at| rest.0[at].part_for(taken));
+            if let (Ok(at), Some(both)) = (found, both.filter(&goes)) {
+                rest.0[at].take(&both);
+            }
         }
+        rest.0.retain(|entry| !entry.is_nothing());
         rest
     }
 
@@ -315,6 +335,8 @@ impl Resources {
     /// Returns the entries that `keeps` accepts (RM-26).
     #[must_use]
     pub fn filter(&self, keeps: impl Fn(&Resource) -> bool) -> Self {
+        #[cfg(test)]
+        work::done(self.0.len());
         Self(
             self.0
                 .iter()

@@ -1,4 +1,5 @@
-//! How much work the algebra does: comparisons of identities, and ranges that are put in order.
+//! How much work the algebra does: comparisons of identities, ranges that are put in order, and
+//! entries of bags that are looked at whole.
 //!
 //! Compiled for tests only, which compare how it grows with what is given; time would not tell.
 

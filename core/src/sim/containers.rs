@@ -151,6 +151,14 @@ impl Containers {
         own.chain(self.executors.tasks())
     }
 
+    /// Lists the executors that run and that the agent has launched: whose, and which.
+    pub(super) fn running_executors(&self) -> impl Iterator<Item = (&FrameworkId, &ExecutorId)> {
+        let running = self.processes.values();
+        let running = running.filter(|it| it.state == State::Running && !it.is_foreign);
+        let executors = running.filter_map(|it| it.executor.as_ref());
+        executors.map(|(framework, executor)| (framework, executor))
+    }
+
     /// Wakes an executor.
     pub(super) fn wake(&mut self, n: u32, shared: &mut Shared) {
         let turn = self.executors.wake(n, shared);

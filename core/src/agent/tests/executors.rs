@@ -426,12 +426,20 @@ fn a_shut_down_framework_ends_its_executors() {
     );
     let end = Call::Update(status("t", TaskState::Killed, 1));
     let outputs = node.feed(says(INSIDE, end));
-    assert_eq!(lines(&outputs), ["* forgotten 1", "executor: has t"]);
+    assert_eq!(
+        lines(&outputs),
+        [
+            "* forgotten 1",
+            "update t killed - latest killed",
+            "executor: has t"
+        ]
+    );
     let outputs = node.feed(exited(0, Exit::Code(0)));
     assert_eq!(
         lines(&outputs),
         [
             "disconnect 50 the executor's container has ended",
+            "e has ended: exit code 0",
             "* executor ended 0",
             "forget c000000"
         ]

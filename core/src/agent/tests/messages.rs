@@ -69,3 +69,31 @@ fn a_framework_ends_an_executor() {
     assert_eq!(end.message, why);
     assert!(lines(&outputs).contains(&"e has ended: signal 9".into()));
 }
+
+#[test]
+fn an_executor_that_is_not_started_has_ended() {
+    // AG-29
+    let mut node = Node::joined();
+    node.feed(master(ToAgent::Drain { max_grace: None }));
+    let outputs = node.feed(run("f", task_of("e", "t")));
+    let last = lines(&outputs).pop().unwrap();
+    assert_eq!(last, "e has ended: somehow");
+    // Of one that runs, or was not to be started, that is not said.
+    let mut node = working();
+    node.feed(master(ToAgent::Drain { max_grace: None }));
+    for starts_executor in [false, true] {
+        let name = if starts_executor { "u" } else { "v" };
+        let executor = if starts_executor { "e" } else { "d" };
+        let outputs = node.feed(master(ToAgent::RunTask {
+            framework: framework("f"),
+            role: Role::any(),
+            task: task_of(executor, name),
+            starts_executor,
+        }));
+        let ends = lines(&outputs);
+        assert!(
+            !ends.iter().any(|line| line.contains("has ended")),
+            "{ends:?}"
+        );
+    }
+}

@@ -375,6 +375,11 @@ fn effect_line(effect: &Effect) -> String {
                 format!("operation {number} {} {}", status.id, status.state)
             }
             ToMaster::Unregister => "unregister".into(),
+            ToMaster::Executors(all) => {
+                let ids = all.iter().map(|report| format!(" {}", report.executor.id));
+                let ids: Vec<String> = ids.collect();
+                format!("has executors:{}", ids.concat())
+            }
             ToMaster::DiskEnded { job, outcome } => {
                 let outcome = match outcome {
                     DiskOutcome::Made(_) => "made",

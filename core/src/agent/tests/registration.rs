@@ -1,5 +1,6 @@
 //! Joining a master: attempts, epochs, silence, refusals.
 
+use super::executors::working;
 use super::*;
 use crate::limits;
 use crate::protocol::wire::size;
@@ -123,7 +124,7 @@ fn a_long_account_takes_several_frames() {
     }
     node.feed(Input::MasterLost { peer: MASTER });
     node.feed(Input::MasterFound { peer: MASTER });
-    let (mut told, mut ends) = (Vec::new(), Vec::new());
+    let (mut told, mut ends, mut executors) = (Vec::new(), Vec::new(), Vec::new());
     for output in node.pass(secs(1)) {
         let Output::Effect(Effect::Master { message, .. }) = output else {
             panic!("{output:?}");
@@ -132,6 +133,11 @@ fn a_long_account_takes_several_frames() {
         let (tasks, is_last) = match message {
             ToMaster::Report { tasks, .. } => (tasks, false),
             ToMaster::Reregister { tasks, .. } => (tasks, true),
+            ToMaster::Executors(all) => {
+                let ids = all.iter().map(|report| report.executor.id.as_str());
+                executors.extend(ids.map(String::from));
+                continue;
+            }
             other @ (ToMaster::Register { .. }
             | ToMaster::Pong
             | ToMaster::Update { .. }
@@ -147,6 +153,7 @@ fn a_long_account_takes_several_frames() {
         ends.push(is_last);
     }
     assert_eq!(told, names.map(tid));
+    assert_eq!(executors, names);
     assert_eq!(ends, [false, false, false, false, false, true]);
 }
 
@@ -349,4 +356,46 @@ fn an_agent_that_may_not_change_says_what_did() {
     node.feed(Input::Container(ContainerEvent::Recovered));
     let outputs = node.join(reregistered(1));
     assert!(node.agent.view().is_registered(), "{outputs:?}");
+}
+
+#[test]
+fn executors_are_reported_until_they_have_ended() {
+    // PR-02
+    let mut node = working();
+    node.feed(master(ToAgent::ShutdownFramework(fw("f"))));
+    node.feed(Input::MasterLost { peer: MASTER });
+    node.feed(Input::MasterFound { peer: MASTER });
+    assert_eq!(
+        lines(&node.pass(secs(1))),
+        ["has executors: e", "reregister"]
+    );
+    node.feed(reregistered(1));
+    node.feed(exited(0, Exit::Code(0)));
+    node.feed(Input::MasterLost { peer: MASTER });
+    node.feed(Input::MasterFound { peer: MASTER });
+    assert_eq!(lines(&node.pass(secs(1))), ["reregister"]);
+}
+
+#[test]
+fn of_tasks_of_a_framework_that_is_over_it_is_said_that_they_are() {
+    // SM-07, PR-03
+    let mut node = Node::joined();
+    node.feed(run("f", task("t")));
+    node.feed(started(0));
+    node.feed(run("f", task("u")));
+    node.feed(started(1));
+    node.feed(exited(1, Exit::Code(0)));
+    let outputs = node.feed(master(ToAgent::ShutdownFramework(fw("f"))));
+    let over = "update u finished - latest finished";
+    assert!(
+        lines(&outputs).iter().any(|line| line == over),
+        "{outputs:?}"
+    );
+    // One that still runs is no answer.
+    let missing = ToAgent::Missing(vec![(fw("f"), tid("t"))]);
+    assert_eq!(lines(&node.feed(master(missing))), NOTHING);
+    let outputs = node.feed(exited(0, Exit::Code(0)));
+    let updates = sent_updates(&outputs);
+    assert_eq!(updates[0].1.state, TaskState::Killed);
+    assert_eq!(updates[0].1.update, None);
 }

@@ -174,16 +174,16 @@ fn an_invalid_task_is_reported_and_not_started() {
     let mut elsewhere = task("v");
     elsewhere.agent = AgentId::new("rio-1-S9").unwrap();
     for (info, number) in [(neither, 0), (both, 1), (elsewhere, 2)] {
-        let name = info.id.clone();
+        let (name, executor) = (info.id.clone(), info.executor.clone());
         let outputs = node.feed(run("f", info)); // TK-26, TK-64
-        assert_eq!(
-            lines(&outputs),
-            [
-                format!("* task {number} {name} nowhere"),
-                format!("* updated {number} error"),
-                format!("update {name} error task-invalid latest error"),
-            ]
-        );
+        let mut expected = vec![
+            format!("* task {number} {name} nowhere"),
+            format!("* updated {number} error"),
+            format!("update {name} error task-invalid latest error"),
+        ];
+        // AG-29
+        expected.extend(executor.map(|it| format!("{} has ended: somehow", it.id)));
+        assert_eq!(lines(&outputs), expected);
         let update = sent_update(&outputs);
         // Nothing was started, so nothing is to be forgotten.
         let outputs = node.feed(acknowledge("f", name.as_str(), update));
@@ -294,7 +294,12 @@ fn a_framework_is_shut_down() {
     let outputs = node.feed(shutdown.clone());
     assert_eq!(
         lines(&outputs),
-        ["* framework ended f", "forget c000001", "terminate c000000"]
+        [
+            "* framework ended f",
+            "update over finished - latest finished",
+            "forget c000001",
+            "terminate c000000"
+        ]
     );
     assert_eq!(lines(&node.feed(shutdown)), NOTHING);
     // AG-27: it is not started, and the master hears so
@@ -304,11 +309,13 @@ fn a_framework_is_shut_down() {
     // What was being started is not let run.
     assert_eq!(lines(&node.feed(started(2))), ["destroy c000002"]);
     assert_eq!(lines(&node.pass(secs(3))), ["destroy c000000"]);
-    // Nobody is told.
+    // The master is told once that it is over.
     let outputs = node.feed(exited(0, Exit::Signal(9)));
-    assert_eq!(lines(&outputs), ["* forgotten 0", "forget c000000"]);
+    let over = "update running killed - latest killed";
+    assert_eq!(lines(&outputs), ["* forgotten 0", over, "forget c000000"]);
     let outputs = node.feed(exited(2, Exit::Signal(9)));
-    assert_eq!(lines(&outputs), ["* forgotten 2", "forget c000002"]);
+    let over = "update starting killed task-killed-during-launch latest killed";
+    assert_eq!(lines(&outputs), ["* forgotten 2", over, "forget c000002"]);
     assert_eq!(node.agent.view().tasks().count(), 1);
 }
 

@@ -3,7 +3,6 @@
 use alloc::sync::Arc;
 
 use super::*;
-use crate::ids::ExecutorId;
 use crate::master::offers::Outstanding;
 use crate::protocol::task::ExecutorInfo;
 
@@ -400,9 +399,11 @@ fn tasks_of_a_framework_that_ended_meanwhile_are_shut_down() {
         world.agent_says(peer, back(&id, "cpus:4", vec![t])),
         [
             reregistered(peer, id),
-            to_agent(peer, ToAgent::ShutdownFramework(owner)),
+            to_agent(peer, ToAgent::ShutdownFramework(owner.clone())),
         ]
     );
+    assert_eq!(world.free(), resources("cpus:3"));
+    world.is_over(peer, &owner, "t");
     assert_eq!(world.free(), resources("cpus:4"));
 }
 
@@ -503,8 +504,12 @@ fn a_port_that_two_reported_tasks_use_is_free_when_both_have_ended() {
     end(&mut world, &web, "a");
     assert_eq!(world.free(), resources("cpus:2;ports:[1-1,6-9]"));
     assert_eq!(world.call(batch, Call::Teardown).len(), 3);
+    assert_eq!(world.free(), resources("cpus:2;ports:[1-1,6-9]"));
+    world.is_over(peer, &other, "b");
     assert_eq!(world.free(), resources("cpus:3;ports:[1-2,5-9]"));
     end(&mut world, &web, "c");
+    assert_eq!(world.free(), resources("cpus:4;ports:[1-2,5-9]"));
+    world.executor_ended(peer, &web);
     assert_eq!(world.free(), resources(total));
 }
 

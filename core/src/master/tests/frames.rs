@@ -246,10 +246,13 @@ fn an_account_has_a_limit() {
         tasks: vec![one.clone(); count],
     };
     assert_eq!(world.agent_says(peer, part(limits::TASKS_PER_AGENT)), []);
-    let why = "reported more than 65536 tasks or 10000 frameworks";
+    let bytes = limits::ACCOUNT_BYTES;
+    let why = alloc::format!(
+        "reported more than 65536 tasks or executors, 10000 frameworks, or {bytes} bytes"
+    );
     assert_eq!(
         world.agent_says(peer, part(1)),
-        [disconnect(peer, CloseReason::Malformed, why)]
+        [disconnect(peer, CloseReason::Malformed, &why)]
     );
 }
 
@@ -291,7 +294,7 @@ fn who_reports_what_no_task_can_be_is_not_let_in() {
     };
     let mut large = good.clone();
     large.executor = Some(crate::protocol::task::ExecutorInfo::new(
-        crate::ids::ExecutorId::new("e").unwrap(),
+        ExecutorId::new("e").unwrap(),
         Resources::new(),
         CommandInfo::shell("x".repeat(limits::REPORT_BYTES)),
     ));
@@ -310,7 +313,7 @@ fn who_reports_what_no_task_can_be_is_not_let_in() {
         let peer = world.connect(PeerRole::Agent, "one");
         let tasks = vec![good.clone(), bad];
         let frameworks = vec![];
-        let why = alloc::format!("reported a task that cannot be: t: {why}");
+        let why = alloc::format!("reported what cannot be: t: {why}");
         assert_eq!(
             world.agent_says(peer, ToMaster::Report { frameworks, tasks }),
             [disconnect(peer, CloseReason::Malformed, &why)]

@@ -138,6 +138,7 @@ fn a_lost_framework_has_its_time_to_come_back() {
     let outs = world.pass(Duration::from_micros(1));
     let shutdown = ToAgent::ShutdownFramework(id.clone());
     assert_eq!(quiet(outs), [to_agent(agent_peer, shutdown)]);
+    world.is_over(agent_peer, &id, "t");
     assert_eq!(world.free(), resources("cpus:4"));
     // SM-08
     let peer = world.connect(PeerRole::Framework, "web");
@@ -182,8 +183,9 @@ fn without_a_failover_timeout_a_framework_ends_with_its_connection() {
     let id = world.subscribe(peer, framework);
     world.now = world.now + Duration::from_micros(1);
     world.launch(peer, vec![task("t", &agent, "cpus:1")]);
-    let shutdown = ToAgent::ShutdownFramework(id);
+    let shutdown = ToAgent::ShutdownFramework(id.clone());
     assert_eq!(world.lose(peer), [to_agent(agent_peer, shutdown)]);
+    world.is_over(agent_peer, &id, "t");
     // FW-31: it is still seen what became of its task.
     let task = world.master.view().all_tasks().remove(0);
     assert_eq!(task.status.state, TaskState::Killed);

@@ -3,7 +3,6 @@
 use alloc::format;
 
 use super::*;
-use crate::ids::ExecutorId;
 use crate::protocol::agent::GroupOrder;
 use crate::protocol::offer::TaskGroup;
 use crate::protocol::task::ExecutorInfo;

@@ -128,7 +128,7 @@ fn an_offer_names_the_executors_that_its_framework_has_there() {
     let (_, agent) = world.agent("one", "cpus:4");
     let (web, _) = world.framework("web");
     world.now = world.now + Duration::from_micros(1);
-    let id = crate::ids::ExecutorId::new("e").unwrap();
+    let id = ExecutorId::new("e").unwrap();
     let executor = crate::protocol::task::ExecutorInfo::new(
         id.clone(),
         resources("cpus:1"),
@@ -176,10 +176,15 @@ fn machines_that_go_down_lose_their_agents_and_nobody_joins_from_there() {
     let outs = unnamed(world.order(ann, down("one")));
     let machines = vec![machine("one")];
     let id = agent.clone();
-    let (records, told) = outs.split_at(2);
-    let removed = RegistryOp::Remove { id, at: world.now };
-    let expected = [RegistryOp::MachinesDown { machines }, removed];
-    assert_eq!(records, expected.map(Output::Persist));
+    // One record: no crash leaves a machine down, and its agent admitted.
+    let (records, told) = outs.split_at(1);
+    let (agents, at) = (vec![id], world.now);
+    let expected = RegistryOp::TakeDown {
+        machines,
+        agents,
+        at,
+    };
+    assert_eq!(records, [Output::Persist(expected)]);
     let why = "the agent's machine is down for maintenance";
     let (gone, removed) = (TaskState::Gone, Reason::AgentRemoved);
     let gone = word("t", gone, removed, why, Some(&agent), world.now);

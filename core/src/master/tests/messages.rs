@@ -3,7 +3,6 @@
 use alloc::format;
 
 use super::*;
-use crate::ids::ExecutorId;
 use crate::protocol::status::Exit;
 
 fn executor() -> ExecutorId {

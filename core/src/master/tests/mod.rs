@@ -19,6 +19,7 @@ mod frameworks;
 mod greedy;
 mod groups;
 mod inspecting;
+mod lingering;
 mod maintenance;
 mod messages;
 mod offers;
@@ -47,7 +48,9 @@ use crate::allocator::Allocator;
 use crate::allocator::drf::{self, Drf};
 use crate::attributes::Attributes;
 use crate::auth::{PeerRole, Principal};
-use crate::ids::{AgentId, FrameworkId, MasterId, OfferId, PeerId, RequestId, TaskId, UpdateId};
+use crate::ids::{
+    AgentId, ExecutorId, FrameworkId, MasterId, OfferId, PeerId, RequestId, TaskId, UpdateId,
+};
 use crate::limits;
 use crate::machine::{Durable, Machine, Outbox, Output};
 use crate::protocol::agent::{TaskReport, ToAgent, ToMaster};
@@ -570,6 +573,28 @@ impl World {
                 latest,
             },
         )
+    }
+
+    /// An agent says that executor `e` of a framework has ended.
+    fn executor_ended(&mut self, agent: PeerId, framework: &FrameworkId) -> Vec<Out> {
+        let ended = ToMaster::ExecutorEnded {
+            framework: framework.clone(),
+            executor: ExecutorId::new("e").unwrap(),
+            exit: None,
+        };
+        self.agent_says(agent, ended)
+    }
+
+    /// An agent says of a task whose framework is over that it is over too.
+    fn is_over(&mut self, agent: PeerId, framework: &FrameworkId, task: &str) {
+        let status = TaskStatus::new(
+            task_id(task),
+            TaskState::Killed,
+            Source::Executor,
+            Time::ZERO,
+        );
+        let outs = self.update(agent, framework, status, TaskState::Killed);
+        assert_eq!(outs, []);
     }
 
     fn free(&self) -> Resources {

@@ -1,7 +1,6 @@
 //! Offers: made, accepted, declined, rescinded.
 
 use super::*;
-use crate::ids::ExecutorId;
 use crate::protocol::task::ExecutorInfo;
 
 fn invalid(world: &World, peer: PeerId, task: &str, agent: &AgentId, why: &str) -> Out {
@@ -473,7 +472,7 @@ fn with_executor(id: &str, agent: &AgentId, needs: &str) -> TaskInfo {
 }
 
 #[test]
-fn an_executor_costs_once_while_it_has_tasks() {
+fn an_executor_costs_once_while_it_is_there() {
     // OF-18, TK-13
     let mut o = offered("cpus:4");
     let (world, peer, agent) = (&mut o.world, o.peer, &o.agent);
@@ -495,6 +494,8 @@ fn an_executor_costs_once_while_it_has_tasks() {
     assert_eq!(world.free(), resources("cpus:2"));
     let done = news("b", TaskState::Finished, agent, 2);
     world.update(o.agent_peer, &o.owner, done, TaskState::Finished);
+    assert_eq!(world.free(), resources("cpus:3"));
+    world.executor_ended(o.agent_peer, &o.owner);
     assert_eq!(world.free(), resources("cpus:4"));
 }
 
@@ -527,6 +528,8 @@ fn a_task_and_its_executor_do_not_share_a_port() {
     let done = news("apart", TaskState::Finished, &o.agent, 1);
     o.world
         .update(o.agent_peer, &o.owner, done, TaskState::Finished);
+    assert_eq!(o.world.free(), resources("cpus:3;ports:[1-1,4-5]"));
+    o.world.executor_ended(o.agent_peer, &o.owner);
     assert_eq!(o.world.free(), resources("cpus:4;ports:[1-5]"));
 }
 

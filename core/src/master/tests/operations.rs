@@ -752,3 +752,150 @@ fn of_whom_ended_under_an_earlier_leadership_the_next_one_confirms() {
     let outs = world.agent_says(peer, o.news("a", 1, 5));
     assert_eq!(outs, [to_agent(peer, confirmed)]);
 }
+
+#[test]
+fn of_whom_nobody_knows_the_master_confirms_in_time() {
+    // OF-58, TL-09
+    let mut o = offered("cpus:4");
+    o.accept(vec![named("a", Conversion::Reserve(reserved("cpus", 1)))]);
+    // The registry was lost, and with it all that was known of the framework.
+    let mut world = World::recovered(2, Registry::default());
+    world.drain();
+    let (peer, _) = return_of(&mut world, "cpus:4", Some(made(1)));
+    let says = |world: &mut World| world.agent_says(peer, o.news("a", 1, 5));
+    assert_eq!(says(&mut world), []);
+    for _ in 0..10 {
+        world.pass(Duration::from_secs(60) - Duration::from_micros(1));
+        assert_eq!(says(&mut world), []);
+        world.agent_says(peer, ToMaster::Pong);
+    }
+    world.pass(Duration::from_micros(10));
+    let (number, update) = (1, UpdateId(5));
+    let confirmed = ToAgent::AcknowledgeOperation { number, update };
+    assert_eq!(says(&mut world), [to_agent(peer, confirmed)]);
+}
+
+#[test]
+fn an_agent_speaks_for_its_own_operations_only() {
+    // PR-14, PR-11
+    let mut o = offered("cpus:4");
+    o.accept(vec![named("a", Conversion::Reserve(reserved("cpus", 1)))]);
+    // Nothing was ever ordered of it under this number.
+    let outs = o.world.agent_says(o.agent_peer, o.news("b", 2, 5));
+    let (number, update) = (2, UpdateId(5));
+    let confirmed = ToAgent::AcknowledgeOperation { number, update };
+    assert_eq!(outs, [to_agent(o.agent_peer, confirmed)]);
+    assert_eq!(o.world.master.strays(), 1);
+    // And this is another agent's.
+    let (other, _) = o.world.agent("two", "cpus:4");
+    let outs = o.world.agent_says(other, o.news("a", 1, 6));
+    assert_eq!(heard(&outs), []);
+    assert_eq!(o.world.master.strays(), 2);
+}
+
+#[test]
+fn an_order_that_was_lost_is_given_again() {
+    // OF-60, PR-04: what an agent says of its operations when it comes back
+    let mut world = World::recovered(2, three());
+    world.drain();
+    // It has none: all but the one that it had confirmed to know would be missing.
+    let (peer, outs) = return_of(&mut world, "cpus:4", Some(made(1)));
+    assert_eq!(orders(&outs), [2, 3]);
+    world.lose(peer);
+    let (peer, outs) = return_of(&mut world, "cpus:4", Some(made(3)));
+    assert!(orders(&outs).is_empty());
+    assert_eq!(
+        world
+            .master
+            .registry()
+            .agent(&agent_id(0))
+            .unwrap()
+            .open
+            .len(),
+        0
+    );
+    // PR-04: and of itself, which counts from then on.
+    world.lose(peer);
+    let (_, outs) = return_of(&mut world, "cpus:8", Some(made(3)));
+    let is_update = |out: &Out| matches!(out, Output::Persist(RegistryOp::Update { .. }));
+    assert!(outs.iter().any(is_update), "{outs:?}");
+    let total = world.master.view().agents()[0].total.clone();
+    assert_eq!(total.cpus(), Milli::from_units(8));
+}
+
+#[test]
+fn each_operation_makes_what_it_says() {
+    // OF-24, OF-25, OF-26, OF-27
+    let mut o = offered("cpus:4;disk:9");
+    let eng = |n| reserved("disk", n);
+    let steps = [
+        (Conversion::Reserve(eng(5)), eng(5)),
+        (Conversion::Create(volume("v", 2)), volume("v", 2)),
+        (
+            Conversion::Grow {
+                volume: one(&volume("v", 2)),
+                addition: one(&eng(2)),
+            },
+            volume("v", 4),
+        ),
+        (
+            Conversion::Shrink {
+                volume: one(&volume("v", 4)),
+                amount: Milli::from_units(1),
+            },
+            volume("v", 3),
+        ),
+        (Conversion::Destroy(volume("v", 3)), eng(5)),
+        (Conversion::Unreserve(eng(5)), resources("disk:9")),
+    ];
+    for (n, (change, there)) in (0..).zip(steps) {
+        let kind = change.kind();
+        let outs = o.world.call(o.peer, accept(n, vec![unnamed(change)]));
+        assert_eq!(orders(&outs), [n + 1], "{kind}");
+        assert!(o.total().contains(&there), "{kind}: {}", o.total());
+        assert!(o.again().contains(&there), "{kind}");
+    }
+    assert_eq!(o.total(), resources("cpus:4;disk:9"));
+}
+
+#[test]
+fn what_cannot_become_a_volume_or_grow_is_refused_by_name() {
+    // VA-19, VA-21, RM-39 to RM-42
+    let grow = |volume: Resource, addition: Resource| Conversion::Grow { volume, addition };
+    let plain = resources("disk:1");
+    let other = resources(r#"disk(*)<dynamic="eng",principal="web",label="x"="y">:1"#);
+    let v = || one(&volume("v", 2));
+    for (change, expected) in [
+        // No volume is said, and one that is there.
+        (
+            Conversion::Create(plain.clone()),
+            RejectKind::WrongPrincipal,
+        ),
+        (Conversion::Create(volume("v", 1)), RejectKind::VolumeExists),
+        // More than is reserved.
+        (Conversion::Create(volume("w", 9)), RejectKind::NotContained),
+        (grow(one(&plain), one(&plain)), RejectKind::NotAVolume),
+        // What is added is not reserved alike.
+        (grow(v(), one(&plain)), RejectKind::OtherDisk),
+        (grow(v(), one(&other)), RejectKind::OtherDisk),
+        (
+            grow(v(), one(&reserved("disk", 9))),
+            RejectKind::NotContained,
+        ),
+    ] {
+        let mut o = offered("cpus:4;disk:9");
+        let made = vec![
+            unnamed(Conversion::Reserve(reserved("disk", 5))),
+            unnamed(Conversion::Create(volume("v", 2))),
+        ];
+        o.accept(made);
+        o.again();
+        let before = o.total();
+        let name = alloc::format!("{change:?}");
+        let outs = o.world.call(o.peer, accept(1, vec![named("o", change)]));
+        let refused = heard(&outs).remove(0);
+        let said = (refused.state, refused.reason);
+        assert_eq!(said, (OperationState::Error, Some(expected)), "{name}");
+        assert_eq!(o.total(), before, "{name}");
+    }
+}

@@ -127,6 +127,48 @@ fn a_task_is_killed_by_a_unique_beginning_of_its_name() {
 }
 
 #[test]
+fn a_kill_that_its_agent_does_not_hear_is_no_kill() {
+    // HA-22, TK-82: a change of masters would forget it
+    let mut world = World::new();
+    let (agent_peer, agent) = world.agent("one", "cpus:4");
+    let (peer, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(peer, vec![task("t", &agent, "cpus:1")]);
+    let ann = world.connect(PeerRole::Operator, "ann");
+    world.lose(agent_peer);
+    let kill = operator::Call::Kill {
+        framework: None,
+        task: "t".to_string(),
+        grace: None,
+    };
+    let answer = world.ask(ann, kill);
+    let Answer::Conflict(why) = answer else {
+        panic!("{answer:?}");
+    };
+    assert!(why.contains("is away"), "{why}");
+    // Nor is it carried out later, when nobody expects it.
+    let peer = world.connect(PeerRole::Agent, "one");
+    let message = ToMaster::Reregister {
+        id: agent.clone(),
+        agent: agent_info("cpus:4"),
+        frameworks: vec![known_as(owner.clone(), "web")],
+        tasks: vec![report(
+            &owner,
+            task("t", &agent, "cpus:1"),
+            TaskState::Running,
+        )],
+    };
+    let outs = world.agent_says(peer, message);
+    let is_kill = |out: &Out| {
+        let Output::Effect(Effect::Agent { message, .. }) = out else {
+            return false;
+        };
+        matches!(message, ToAgent::KillTask { .. })
+    };
+    assert!(!outs.iter().any(is_kill), "{outs:?}");
+}
+
+#[test]
 fn nothing_is_not_the_beginning_of_a_task() {
     let mut world = World::new();
     let (_, agent) = world.agent("one", "cpus:4");

@@ -300,3 +300,166 @@ fn one_call_asks_for_a_bounded_number_of_tasks() {
     };
     assert_eq!(outs, [to_framework(story.web, event)]);
 }
+
+#[test]
+fn who_asks_for_much_takes_nobody_elses_room_and_is_told_nothing_false() {
+    // TK-75, I20, I22
+    let mut story = Story::new();
+    let name = |n: usize| task_id(&alloc::format!("t{n}"));
+    let calls = limits::ASKS_PER_FRAMEWORK / limits::RECONCILED_PER_CALL;
+    for call in 0..calls {
+        let first = call * limits::RECONCILED_PER_CALL;
+        let tasks = (first..first + limits::RECONCILED_PER_CALL).map(|n| (name(n), None));
+        let tasks = tasks.collect();
+        assert_eq!(story.world.call(story.web, Call::Reconcile { tasks }), []);
+    }
+    let tasks = vec![(task_id("more"), None), (name(0), None)];
+    let outs = story.world.call(story.web, Call::Reconcile { tasks });
+    let [
+        Output::Effect(Effect::Scheduler {
+            event:
+                Event::Rejected {
+                    call: CallKind::Reconcile,
+                    reason: RejectKind::TooMany,
+                    message,
+                },
+            ..
+        }),
+    ] = outs.as_slice()
+    else {
+        panic!("{outs:?}");
+    };
+    assert!(message.ends_with("ask again for 1"), "{message}");
+    // Another framework has as much room.
+    let (other, _) = story.world.framework("other");
+    let tasks = vec![(task_id("t"), None)];
+    assert_eq!(story.world.call(other, Call::Reconcile { tasks }), []);
+    // All is answered, in time.
+    let (_, outs) = story.back(&[]);
+    let answers = outs.iter().map(|out| {
+        let Output::Effect(Effect::Scheduler { event, .. }) = out else {
+            panic!("{out:?}");
+        };
+        let Event::Reconciled(answers) = event else {
+            panic!("{event:?}");
+        };
+        answers.len()
+    });
+    assert_eq!(answers.sum::<usize>(), limits::ASKS_PER_FRAMEWORK);
+}
+
+#[test]
+fn kills_for_which_there_is_no_room_are_refused() {
+    // TK-75, TK-82, I22
+    let mut story = Story::new();
+    let kill = |n: usize| Call::Kill {
+        task: task_id(&alloc::format!("t{n}")),
+        grace: None,
+    };
+    for n in 0..limits::KILLS_PER_FRAMEWORK {
+        assert_eq!(story.world.call(story.web, kill(n)), []);
+    }
+    let outs = story
+        .world
+        .call(story.web, kill(limits::KILLS_PER_FRAMEWORK));
+    let is_refused = matches!(
+        outs.as_slice(),
+        [Output::Effect(Effect::Scheduler {
+            event: Event::Rejected {
+                call: CallKind::Kill,
+                reason: RejectKind::TooMany,
+                ..
+            },
+            ..
+        })]
+    );
+    assert!(is_refused, "{outs:?}");
+    let (other, _) = story.world.framework("other");
+    assert_eq!(story.world.call(other, kill(0)), []);
+    // The newest of a task counts, and needs no more room.
+    assert_eq!(story.world.call(story.web, kill(7)), []);
+}
+
+#[test]
+fn of_a_refused_task_is_said_that_it_was_refused() {
+    // TK-74, TK-72, I11: also once its agent is gone
+    let mut story = Story::new();
+    let (_, agent) = story.world.agent("two", "cpus:4");
+    story.world.now = story.world.now + Duration::from_micros(1);
+    let offer = story.world.offered(story.web).remove(0);
+    // It was asked for before: the refusal is the answer.
+    assert_eq!(story.ask(&[("t", None)]), []);
+    let calls = launch(&[offer.id], vec![task("t", &agent, "cpus:5")]);
+    story.world.call(story.web, calls);
+    let ann = story.world.connect(PeerRole::Operator, "ann");
+    let call = operator::Call::MarkGone {
+        agent: agent.clone(),
+    };
+    story.world.order(ann, call);
+    let outs = story.ask(&[("t", Some(&agent))]);
+    let [
+        Output::Effect(Effect::Scheduler {
+            event: Event::Reconciled(answers),
+            ..
+        }),
+    ] = outs.as_slice()
+    else {
+        panic!("{outs:?}");
+    };
+    let [answer] = answers.as_slice() else {
+        panic!("{answers:?}");
+    };
+    let said = (answer.state, answer.reason, answer.update);
+    let expected = (TaskState::Error, Some(Reason::Reconciliation), None);
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_refusal_is_over_once_its_id_is_a_tasks() {
+    // I11, TK-72
+    let mut world = World::new();
+    let (_, agent) = world.agent("one", "cpus:4");
+    let (web, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    let offer = world.offered(web).remove(0);
+    let bad = task("t", &agent, "cpus:5");
+    let refused = world.call(
+        web,
+        Call::Accept {
+            offers: vec![offer.id],
+            operations: vec![Operation::Launch(vec![bad])],
+            refuse: Some(Duration::ZERO),
+        },
+    );
+    assert!(named(&refused).is_some());
+    // Not confirmed, and the id is good for another one.
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(web, vec![task("t", &agent, "cpus:1")]);
+    world.lose(web);
+    let again = world.connect(PeerRole::Framework, "web");
+    let outs = world.subscribe_again(again, framework_info_of(owner));
+    let is_news = |out: &Out| {
+        let Output::Effect(Effect::Scheduler { event, .. }) = out else {
+            return false;
+        };
+        matches!(event, Event::Update(_))
+    };
+    assert!(!outs.iter().any(is_news), "{outs:?}");
+}
+
+#[test]
+fn an_agent_speaks_for_its_own_tasks_only() {
+    // PR-14
+    let mut world = World::new();
+    let (peer, agent) = world.agent("one", "cpus:4");
+    let (_, owner) = world.framework("web");
+    let status = news("never", TaskState::Finished, &agent, 5);
+    let outs = world.update(peer, &owner, status, TaskState::Finished);
+    let confirmed = ToAgent::Acknowledge {
+        framework: owner,
+        task: task_id("never"),
+        update: UpdateId(5),
+    };
+    assert_eq!(outs, [to_agent(peer, confirmed)]);
+    assert_eq!(world.master.strays(), 1);
+}

@@ -153,8 +153,9 @@ fn a_framework_that_never_returns_does_not_stay() {
     }
     assert_eq!(world.free(), resources("cpus:3"));
     let outs = world.pass(Duration::from_secs(10));
-    let shutdown = to_agent(peer, ToAgent::ShutdownFramework(owner));
+    let shutdown = to_agent(peer, ToAgent::ShutdownFramework(owner.clone()));
     assert!(outs.contains(&shutdown), "{outs:?}");
+    world.is_over(peer, &owner, "t");
     assert_eq!(world.free(), resources("cpus:4"));
 }
 

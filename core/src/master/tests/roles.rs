@@ -1,7 +1,6 @@
 //! Frameworks in several roles: what is offered, launched and freed in which.
 
 use super::*;
-use crate::ids::ExecutorId;
 use crate::protocol::task::ExecutorInfo;
 
 pub(super) fn role(name: &str) -> Role {
@@ -173,6 +172,7 @@ fn a_task_of_a_role_that_was_left_ends() {
         let done = news("t", TaskState::Finished, &agent, 1);
         let outs = world.update(agent_peer, &id, done.clone(), TaskState::Finished);
         assert!(outs.contains(&to_framework(peer, Event::Update(done))));
+        world.executor_ended(agent_peer, &id);
         assert_eq!(world.master.view().agents()[0].allocated, Resources::new());
     }
 }
@@ -269,5 +269,6 @@ fn what_is_inherited_is_charged_in_the_role_of_the_heir() {
         let done = news(name, TaskState::Finished, &agent, n);
         world.update(peer, &id, done, TaskState::Finished);
     }
+    world.executor_ended(peer, &id);
     assert_eq!(world.free(), resources("cpus:4;ports:[1-9]"));
 }

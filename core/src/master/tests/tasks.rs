@@ -1,7 +1,6 @@
 //! Tasks: updates, confirmations, kills.
 
 use super::*;
-use crate::ids::ExecutorId;
 use crate::limits;
 use crate::protocol::status::{Breach, Exit, Limited};
 use crate::protocol::task::{ExecutorInfo, Limit, Limits};
@@ -377,4 +376,57 @@ fn ended_tasks_are_remembered_within_a_bound() {
             to_framework(peer, Event::Update(status)),
         ]
     );
+}
+
+#[test]
+fn ended_tasks_are_remembered_within_a_bound_of_bytes() {
+    // TK-102, I22: names and messages may be long
+    let mut world = World::new();
+    let (agent_peer, agent) = world.agent("one", "cpus:2000");
+    let (peer, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    let each = 2 * limits::TEXT_BYTES;
+    let count = 2 * limits::COMPLETED_BYTES_PER_FRAMEWORK / each;
+    assert!(count > limits::COMPLETED_TASKS_PER_FRAMEWORK);
+    let name = |n: usize| alloc::format!("t{n}");
+    let tasks = (0..count).map(|n| TaskInfo {
+        name: "n".repeat(limits::TEXT_BYTES),
+        ..task(&name(n), &agent, "cpus:1")
+    });
+    let offers = world.offered(peer);
+    let call = Call::Accept {
+        offers: vec![offers[0].id.clone()],
+        operations: vec![Operation::Launch(tasks.collect())],
+        refuse: Some(Duration::ZERO),
+    };
+    assert_eq!(world.call(peer, call).len(), count);
+    for n in 0..count {
+        let status = TaskStatus {
+            message: "m".repeat(limits::TEXT_BYTES),
+            ..news(&name(n), TaskState::Finished, &agent, n as u128)
+        };
+        let says = ToMaster::Update {
+            framework: owner.clone(),
+            status,
+            latest: TaskState::Finished,
+        };
+        let says = Input::Agent {
+            peer: agent_peer,
+            message: says,
+        };
+        world.master.handle(world.now, says, &mut world.out);
+        let call = Call::Acknowledge {
+            agent: agent.clone(),
+            task: task_id(&name(n)),
+            update: UpdateId(n as u128),
+        };
+        world
+            .master
+            .handle(world.now, Input::Scheduler { peer, call }, &mut world.out);
+    }
+    world.drain();
+    world.check();
+    let all = world.master.view().all_tasks().len();
+    let most = limits::COMPLETED_BYTES_PER_FRAMEWORK / each;
+    assert!((most / 2..=most).contains(&all), "{all} of {most}");
 }

@@ -68,6 +68,50 @@ fn one_of_many_is_found_without_looking_at_all() {
 }
 
 #[test]
+fn what_two_bags_have_in_common_is_taken_out_in_one_walk() {
+    // OF-14, RM-30: twice as many reservations cost little more than twice as much.
+    let entry = |n: usize| format!(r#"cpus(*)<dynamic="a",label="n"="{n:05}">:2"#);
+    let walk = |count: usize| {
+        let all: Vec<String> = (0..count).map(entry).collect();
+        let all = bag(&all.join(";"));
+        let half: Vec<String> = (0..count).step_by(2).map(entry).collect();
+        let (rest, looks) = work::of(|| all.less(&bag(&half.join(";"))));
+        assert_eq!(rest.len(), count / 2);
+        looks
+    };
+    let (some, twice) = (walk(1_000), walk(2_000));
+    assert!(some >= 500 && twice <= 3 * some, "{some} and then {twice}");
+}
+
+#[test]
+fn what_is_taken_out_beyond_what_there_is_takes_nothing_else() {
+    // RM-19, RM-48
+    let disk = r#"disk(*)<dynamic="a",volume="v",rw="/v",shared>"#;
+    for (of, others, rest) in [
+        ("cpus:2;mem:8", "cpus:3;mem:5;gpus:1", "mem:3"),
+        (
+            "ports:[1-5];gpu:{a,b}",
+            "ports:[4-9];gpu:{b,c}",
+            "gpu:{a};ports:[1-3]",
+        ),
+        ("cpus:2", "cpus(eng):1", "cpus:2"),
+    ] {
+        assert_eq!(
+            bag(of).less(&bag(others)).to_string(),
+            rest,
+            "{of} less {others}"
+        );
+    }
+    let copies = |copies: u32| {
+        let one = bag(&format!("{disk}:4"));
+        let one = one.iter().next().unwrap().clone();
+        Resources::of([one.with_copies(copies).unwrap()]).unwrap()
+    };
+    assert_eq!(copies(3).less(&copies(1)), copies(2));
+    assert_eq!(copies(1).less(&copies(3)), Resources::new());
+}
+
+#[test]
 fn numbers_and_names_of_an_agent_are_there_once() {
     // RM-12; I1: sets are disjoint by name, whoever they are reserved to.
     for (text, twice) in [

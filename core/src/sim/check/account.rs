@@ -3,10 +3,11 @@
 //! Taken away and added one by one: added up, a port that is given twice would be there once.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
 use super::holders::Given;
-use crate::ids::{ExecutorId, FrameworkId, OfferId, TaskId};
-use crate::protocol::operation::less;
+use crate::ids::{ExecutorId, FrameworkId, OfferId, PeerId, TaskId};
+use crate::protocol::task::{ExecutorInfo, ExecutorKind};
 use crate::resources::Resources;
 use crate::roles::Role;
 
@@ -26,13 +27,17 @@ impl Returns {
     }
 }
 
-/// An executor that tasks use.
+/// An executor.
 #[derive(Debug)]
 struct Running {
     /// Of its first task.
     role: Role,
     resources: Resources,
+    kind: ExecutorKind,
+    /// The tasks of one that is the agent's own. Others end when their agent says so.
     tasks: usize,
+    /// The connection over which it was ordered.
+    over: Option<PeerId>,
 }
 
 /// The account of one agent.
@@ -43,8 +48,11 @@ pub(super) struct Account {
     is_short: bool,
     offers: BTreeSet<OfferId>,
     tasks: BTreeSet<(FrameworkId, TaskId)>,
-    executors: BTreeMap<(FrameworkId, ExecutorId), Running>,
+    executors: BTreeMap<ExecutorName, Running>,
 }
+
+/// An executor of an agent by the ids of its framework and itself.
+pub(super) type ExecutorName = (FrameworkId, ExecutorId);
 
 impl Account {
     pub(super) fn new(total: Resources) -> Self {
@@ -90,38 +98,59 @@ impl Account {
     /// Counts one more task of an executor. Returns whether there was room, if it is the first.
     pub(super) fn join(
         &mut self,
-        executor: (FrameworkId, ExecutorId),
+        framework: &FrameworkId,
         role: &Role,
-        resources: &Resources,
+        executor: &ExecutorInfo,
+        over: Option<PeerId>,
     ) -> Option<Given> {
-        if let Some(running) = self.executors.get_mut(&executor) {
+        let key = (framework.clone(), executor.id.clone());
+        if let Some(running) = self.executors.get_mut(&key) {
             running.tasks += 1;
             return None;
         }
         let running = Running {
             role: role.clone(),
-            resources: resources.clone(),
+            resources: executor.resources.clone(),
+            kind: executor.kind,
             tasks: 1,
+            over,
         };
-        self.executors.insert(executor, running);
-        Some(self.give(resources))
+        self.executors.insert(key, running);
+        Some(self.give(&executor.resources))
     }
 
-    /// Counts one task of an executor less. Returns its role, and what comes of what it used, if
-    /// that was the last.
-    pub(super) fn part(
-        &mut self,
-        executor: &(FrameworkId, ExecutorId),
-        resources: &Resources,
-    ) -> Option<(Role, Returns)> {
+    /// Counts one task of an executor less. Returns what it used, in which role, and what comes of
+    /// that, if it is the agent's own and that was its last.
+    pub(super) fn part(&mut self, executor: &ExecutorName) -> Option<(Role, Resources, Returns)> {
         let running = self.executors.get_mut(executor)?;
-        running.tasks -= 1;
-        if running.tasks > 0 {
+        running.tasks = running.tasks.saturating_sub(1);
+        if running.tasks > 0 || running.kind == ExecutorKind::Custom {
             return None;
         }
-        let role = running.role.clone();
-        self.executors.remove(executor);
-        Some((role, self.put_back(resources)))
+        self.end_executor(executor)
+    }
+
+    /// Ends an executor. Returns what it used, in which role, and what comes of that.
+    pub(super) fn end_executor(
+        &mut self,
+        executor: &ExecutorName,
+    ) -> Option<(Role, Resources, Returns)> {
+        let ended = self.executors.remove(executor)?;
+        let returns = self.put_back(&ended.resources);
+        Some((ended.role, ended.resources, returns))
+    }
+
+    /// Lists the executors that are frameworks' own and were not ordered over this connection.
+    pub(super) fn custom_executors(&self, but_over: Option<PeerId>) -> Vec<ExecutorName> {
+        let rows = self.executors.iter();
+        let custom = rows.filter(|(_, running)| running.kind == ExecutorKind::Custom);
+        let old = custom.filter(|(_, running)| but_over.is_none() || running.over != but_over);
+        old.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Returns whether an executor uses something.
+    pub(super) fn has_executor(&self, executor: &ExecutorName) -> bool {
+        self.executors.contains_key(executor)
     }
 
     /// Counts anew what is free, of this total, beside all that is given.
@@ -131,7 +160,7 @@ impl Account {
         for resources in given {
             if self.give(resources).is_err() {
                 self.is_short = true;
-                self.free = less(&self.free, resources);
+                self.free = self.free.less(resources);
             }
         }
     }

@@ -5,10 +5,12 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::account::{Account, Returns};
+use super::account::{Account, ExecutorName, Returns};
 use super::ledger::{Ledger, Task};
 use super::{Broken, disks, holders, quota, reserved};
 use crate::ids::{AgentId, FrameworkId, OfferId, PeerId, TaskId};
+use crate::limits;
+use crate::protocol::agent::ExecutorReport;
 use crate::protocol::offer::Offer;
 use crate::protocol::status::TaskState;
 use crate::protocol::task::TaskInfo;
@@ -55,6 +57,7 @@ impl Ledger {
     /// Notes that a task is launched; returns whether it is the first of its executor.
     pub(super) fn launch(
         &mut self,
+        peer: PeerId,
         framework: Option<&FrameworkId>,
         role: &Role,
         task: &TaskInfo,
@@ -75,7 +78,7 @@ impl Ledger {
             let problem = format!("{id} of {framework} is launched and is {}", before.state);
             self.note(Err((Property::Tasks, problem)));
         }
-        let (starts, given) = self.book(framework, &task.id);
+        let (starts, given) = self.book(framework, &task.id, Some(peer));
         self.note(holders::check(&task.id, &task.agent, given));
         starts
     }
@@ -93,7 +96,12 @@ impl Ledger {
 
     /// Books what a task uses; returns whether that begins with its executor, and whether it was
     /// free.
-    fn book(&mut self, framework: &FrameworkId, id: &TaskId) -> (bool, holders::Given) {
+    fn book(
+        &mut self,
+        framework: &FrameworkId,
+        id: &TaskId,
+        over: Option<PeerId>,
+    ) -> (bool, holders::Given) {
         let key = (framework.clone(), id.clone());
         let Some(task) = self.task_mut(framework, id) else {
             return (false, Ok(()));
@@ -104,12 +112,11 @@ impl Ledger {
         let account = self.account(&agent);
         let mut given = account.begin(key, &resources);
         let mut starts = false;
-        if let Some((executor, needs)) = executor {
-            let key = (framework.clone(), executor);
-            if let Some(more) = account.join(key, &role, &needs) {
-                (starts, given) = (true, given.and(more));
-                self.gave(&role, &needs);
-            }
+        if let Some(executor) = executor
+            && let Some(more) = account.join(framework, &role, &executor, over)
+        {
+            (starts, given) = (true, given.and(more));
+            self.gave(&role, &executor.resources);
         }
         self.gave(&role, &resources);
         (starts, given)
@@ -125,8 +132,8 @@ impl Ledger {
         let key = (framework.clone(), id.clone());
         let account = self.account(&agent);
         let mut returns = account.end(&key, &resources);
-        if let Some((executor, needs)) = executor
-            && let Some((role, more)) = account.part(&(framework.clone(), executor), &needs)
+        if let Some(executor) = executor
+            && let Some((role, needs, more)) = account.part(&(framework.clone(), executor.id))
         {
             returns = returns.and(more);
             self.got_back(&role, &needs);
@@ -135,9 +142,32 @@ impl Ledger {
         self.settle(&agent, returns);
     }
 
+    /// Books an executor that its agent reports, unless it is booked.
+    pub(super) fn adopt_executor(&mut self, agent: &AgentId, report: &ExecutorReport) {
+        let account = self.account(agent);
+        let name = (report.framework.clone(), report.executor.id.clone());
+        if account.has_executor(&name) {
+            return;
+        }
+        let given = account.join(&report.framework, &report.role, &report.executor, None);
+        self.gave(&report.role, &report.executor.resources);
+        if given.is_some_and(|given| given.is_err()) {
+            self.recount(agent);
+        }
+    }
+
+    /// Notes that an executor uses nothing any more.
+    pub(super) fn end_executor(&mut self, agent: &AgentId, executor: &ExecutorName) {
+        let ended = self.account(agent).end_executor(executor);
+        if let Some((role, needs, returns)) = ended {
+            self.got_back(&role, &needs);
+            self.settle(agent, returns);
+        }
+    }
+
     /// Books what a task uses that runs already: that is so, even if there is not as much.
     pub(super) fn adopt(&mut self, framework: &FrameworkId, id: &TaskId) {
-        let (_, given) = self.book(framework, id);
+        let (_, given) = self.book(framework, id, None);
         if given.is_err()
             && let Some(agent) = self.task(framework, id).map(|task| task.agent.clone())
         {
@@ -158,6 +188,10 @@ impl Ledger {
                 task.state = state;
             }
         }
+        let executors = self.accounts.get(agent).map(|it| it.custom_executors(None));
+        for executor in executors.into_iter().flatten() {
+            self.end_executor(agent, &executor);
+        }
         if state.is_terminal() {
             let tasks = self.tasks.values_mut().flat_map(BTreeMap::values_mut);
             for task in tasks.filter(|task| task.agent == *agent && !task.state.is_terminal()) {
@@ -167,18 +201,41 @@ impl Ledger {
         }
     }
 
+    /// A framework is over: what its tasks use is free when their agents say that they are over.
     pub(super) fn end_tasks_of(&mut self, framework: &FrameworkId) {
-        let tasks = self.tasks.get(framework);
-        let ids: Vec<TaskId> = tasks
-            .into_iter()
-            .flat_map(BTreeMap::keys)
-            .cloned()
-            .collect();
-        for id in &ids {
-            self.unbook(framework, id);
-            if let Some(task) = self.task_mut(framework, id) {
+        let tasks = self.tasks.get_mut(framework).into_iter();
+        for task in tasks.flat_map(BTreeMap::values_mut) {
+            if task.is_booked {
+                task.state = TaskState::Killing;
+            } else if task.state != TaskState::Unreachable {
                 task.state = TaskState::Killed;
             }
+        }
+        self.ended.push_back(framework.clone());
+        if self.ended.len() > limits::COMPLETED_FRAMEWORKS
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.forget(&oldest);
+        }
+    }
+
+    /// Nothing is counted any more of a framework that is over.
+    pub(super) fn forget(&mut self, framework: &FrameworkId) {
+        self.ended.retain(|ended| ended != framework);
+        let tasks = self.tasks.get(framework).into_iter();
+        let ids: Vec<TaskId> = tasks.flat_map(BTreeMap::keys).cloned().collect();
+        for id in &ids {
+            self.unbook(framework, id);
+        }
+        self.tasks.remove(framework);
+        let accounts = self.accounts.iter();
+        let executors = accounts.flat_map(|(agent, account)| {
+            let names = account.custom_executors(None).into_iter();
+            names.map(|name| (agent.clone(), name))
+        });
+        let executors: Vec<(AgentId, ExecutorName)> = executors.collect();
+        for (agent, name) in executors.iter().filter(|(_, name)| name.0 == *framework) {
+            self.end_executor(agent, name);
         }
     }
 

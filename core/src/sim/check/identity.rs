@@ -70,6 +70,9 @@ impl Removed {
         if let RegistryOp::Remove { id, .. } = op {
             self.now.insert(id.clone());
         }
+        if let RegistryOp::TakeDown { agents, .. } = op {
+            self.now.extend(agents.iter().cloned());
+        }
     }
 
     /// The master wants something.

@@ -8,16 +8,16 @@
 //!
 //! Deliberately not here: how entries are made ([`super::entries`]), and what is told of tasks.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use super::Broken;
 use super::account::Account;
-use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, PeerId, TaskId};
+use super::returning::{Reports, Returning, may_report};
+use crate::ids::{AgentId, FrameworkId, OfferId, PeerId, TaskId};
 use crate::machine::Durable;
 use crate::master::{Effect, Input};
-use crate::protocol::agent::{TaskReport, ToAgent, ToMaster};
+use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::offer::Offer;
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::{TaskState, TaskStatus};
@@ -33,7 +33,7 @@ pub(super) struct Task {
     pub(super) agent: AgentId,
     pub(super) role: Role,
     pub(super) resources: Resources,
-    pub(super) executor: Option<(ExecutorId, Resources)>,
+    pub(super) executor: Option<ExecutorInfo>,
     pub(super) state: TaskState,
     pub(super) is_booked: bool,
 }
@@ -46,26 +46,15 @@ impl Task {
         executor: Option<&ExecutorInfo>,
         state: TaskState,
     ) -> Self {
-        let executor = executor.map(|it| (it.id.clone(), it.resources.clone()));
         Self {
             agent,
             role,
             resources,
-            executor,
+            executor: executor.cloned(),
             state,
             is_booked: false,
         }
     }
-}
-
-/// An agent that is just taken back, with what it says of its tasks.
-#[derive(Debug)]
-struct Returning {
-    peer: PeerId,
-    agent: AgentId,
-    reports: Vec<TaskReport>,
-    /// Frameworks that are over, or are not those that the agent knows.
-    ended: BTreeSet<FrameworkId>,
 }
 
 /// The books of one leadership.
@@ -76,15 +65,17 @@ pub(super) struct Ledger {
     /// By the master's own records: what operations have made, and what quotas are.
     pub(super) registry: Registry,
     /// Who is registered, over which connection.
-    peers: BTreeMap<PeerId, AgentId>,
+    pub(super) peers: BTreeMap<PeerId, AgentId>,
     /// Who is subscribed, over which connection.
     subscribed: BTreeMap<PeerId, FrameworkId>,
     pub(super) offers: BTreeMap<OfferId, (PeerId, Offer)>,
     pub(super) accounts: BTreeMap<AgentId, Account>,
     pub(super) tasks: BTreeMap<FrameworkId, BTreeMap<TaskId, Task>>,
     /// What agents have said so far that come back.
-    reports: BTreeMap<PeerId, Vec<TaskReport>>,
-    returning: Option<Returning>,
+    pub(super) reports: BTreeMap<PeerId, Reports>,
+    /// The last frameworks that are over, oldest first.
+    pub(super) ended: VecDeque<FrameworkId>,
+    pub(super) returning: Option<Returning>,
     /// What is given, by role, of what adds up and is nobody's by reservation.
     pub(super) roles: BTreeMap<Role, Quantities>,
     /// What is given in all, of what adds up.
@@ -107,6 +98,7 @@ impl Ledger {
             accounts: BTreeMap::new(),
             tasks: BTreeMap::new(),
             reports: BTreeMap::new(),
+            ended: VecDeque::new(),
             returning: None,
             roles: BTreeMap::new(),
             given: Quantities::new(),
@@ -227,7 +219,21 @@ impl Ledger {
         match message {
             ToMaster::Report { tasks, .. } | ToMaster::Reregister { tasks, .. } => {
                 let reports = self.reports.entry(peer).or_default();
-                reports.extend(tasks.iter().cloned());
+                reports.tasks.extend(tasks.iter().cloned());
+            }
+            ToMaster::Executors(executors) => {
+                let reports = self.reports.entry(peer).or_default();
+                reports.executors.extend(executors.iter().cloned());
+            }
+            ToMaster::ExecutorEnded {
+                framework,
+                executor,
+                ..
+            } => {
+                let name = (framework.clone(), executor.clone());
+                if let Some(agent) = self.peers.get(&peer).cloned() {
+                    self.end_custom_executor(&agent, &name);
+                }
             }
             ToMaster::Update {
                 framework,
@@ -241,7 +247,6 @@ impl Ledger {
             | ToMaster::OperationUpdate { .. }
             | ToMaster::DiskEnded { .. }
             | ToMaster::Message { .. }
-            | ToMaster::ExecutorEnded { .. }
             | ToMaster::Unregister => {}
         }
     }
@@ -286,14 +291,12 @@ impl Ledger {
         self.registry.apply(op);
         match op {
             RegistryOp::Unreachable { id, .. } => self.end_tasks_on(id, TaskState::Unreachable),
-            RegistryOp::Remove { id, .. } => {
-                self.end_tasks_on(id, TaskState::Gone);
-                self.peers.retain(|_, agent| agent != id);
+            RegistryOp::Remove { id, .. } => self.remove_agent(id),
+            RegistryOp::TakeDown { agents, .. } => {
+                agents.iter().for_each(|id| self.remove_agent(id));
             }
             RegistryOp::EndFramework { id, .. } => self.end_tasks_of(id),
-            RegistryOp::ForgetFramework { id } => {
-                self.tasks.remove(id);
-            }
+            RegistryOp::ForgetFramework { id } => self.forget(id),
             RegistryOp::Admit { id, .. }
             | RegistryOp::Update { id, .. }
             | RegistryOp::Convert { agent: id, .. }
@@ -314,6 +317,11 @@ impl Ledger {
             | RegistryOp::MachinesDown { .. }
             | RegistryOp::MachinesUp { .. } => {}
         }
+    }
+
+    fn remove_agent(&mut self, id: &AgentId) {
+        self.end_tasks_on(id, TaskState::Gone);
+        self.peers.retain(|_, agent| agent != id);
     }
 
     /// Sees what the master wants.
@@ -377,13 +385,14 @@ impl Ledger {
                 task,
                 starts_executor,
             } => {
-                let starts = self.launch(framework.id.as_ref(), role, task);
+                let starts = self.launch(peer, framework.id.as_ref(), role, task);
                 self.expect_executor(task, starts, *starts_executor);
             }
             ToAgent::RunGroup(order) => {
                 let mut starts = false;
                 for task in &order.tasks {
-                    starts |= self.launch(order.framework.id.as_ref(), &order.role, task);
+                    let framework = order.framework.id.as_ref();
+                    starts |= self.launch(peer, framework, &order.role, task);
                 }
                 if let Some(task) = order.tasks.first() {
                     self.expect_executor(task, starts, order.starts_executor);
@@ -419,59 +428,15 @@ impl Ledger {
         self.subscribed.remove(&peer);
         self.reports.remove(&peer);
     }
-
-    /// Takes in what an agent has reported that is taken back.
-    fn take_back(&mut self) {
-        let Some(returning) = self.returning.take() else {
-            return;
-        };
-        let agent = returning.agent;
-        let reports = returning.reports.into_iter();
-        let reports = reports.filter(|report| !returning.ended.contains(&report.framework));
-        for report in reports.filter(|report| may_report(report.state)) {
-            let (framework, id, state) = (report.framework, report.task, report.state);
-            let Some(task) = self.task_mut(&framework, &id) else {
-                let executor = report.executor.as_ref();
-                let task = Task::new(
-                    agent.clone(),
-                    report.role,
-                    report.resources,
-                    executor,
-                    state,
-                );
-                let tasks = self.tasks.entry(framework.clone()).or_default();
-                tasks.insert(id.clone(), task);
-                if !state.is_terminal() {
-                    self.adopt(&framework, &id);
-                }
-                continue;
-            };
-            if task.agent != agent || !task.state.may_become(state) {
-                continue;
-            }
-            let before = core::mem::replace(&mut task.state, state);
-            if state.is_terminal() {
-                self.unbook(&framework, &id);
-            } else if before == TaskState::Unreachable {
-                self.adopt(&framework, &id);
-            }
-        }
-    }
-}
-
-/// Whether this is an agent's to say; the other states are the master's.
-const fn may_report(state: TaskState) -> bool {
-    !matches!(
-        state,
-        TaskState::Unreachable | TaskState::GoneByOperator | TaskState::Unknown
-    )
 }
 
 #[cfg(test)]
 mod tests {
     use alloc::vec;
+    use alloc::vec::Vec;
 
     use super::*;
+    use crate::protocol::agent::TaskReport;
     use crate::protocol::task::TaskInfo;
     use crate::sim::check::scene::*;
     use crate::sim::property::Property;

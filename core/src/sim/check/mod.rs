@@ -11,7 +11,7 @@
 //! | replay | what is durable reads back as what the machine believes | here |
 //! | tasks | a task is started once, whatever becomes of agents and masters (I9) | here |
 //! | updates | per task in order, without gaps, and ended once (I11) | [`super::tap`], [`streams`] |
-//! | conservation | all that is given adds up, and the allocator agrees (I1, I3) | [`conservation`] |
+//! | conservation | all that is given adds up, the allocator agrees, and what runs is booked (I1, I3) | [`conservation`], [`running`] |
 //! | holders | no unit of a resource is in two offers or tasks (I2) | [`holders`] |
 //! | offers | an accept of a dead offer launches nothing (I4) | [`offers`] |
 //! | reserved | what is reserved stays, and stays with its role (I5) | [`reserved`] |
@@ -59,6 +59,8 @@ mod news;
 pub(super) mod offers;
 mod quota;
 pub(super) mod reserved;
+mod returning;
+mod running;
 #[cfg(test)]
 mod scene;
 mod sessions;
@@ -444,6 +446,7 @@ impl World {
                 let books = conservation::check_books(&self.watch.ledger, master);
                 let checked = books.and_then(|()| conservation::check(master));
                 checked.map_err(|problem| (Property::Conservation, problem))?;
+                running::check(self, master)?;
                 self.check_mirrors(master)
             }
             Name::Agent(n) => {

@@ -1,0 +1,276 @@
+//! What still runs: executors without tasks, and what is left of frameworks that are over.
+
+use alloc::format;
+
+use super::*;
+use crate::protocol::agent::ExecutorReport;
+use crate::protocol::node::{DrainConfig, Standing};
+use crate::protocol::task::ExecutorInfo;
+
+/// One agent on which a framework has an executor `e` of one core, with a task `a` of another.
+struct Working {
+    world: World,
+    peer: PeerId,
+    agent: AgentId,
+    web: PeerId,
+    owner: FrameworkId,
+}
+
+fn executor() -> ExecutorInfo {
+    let id = ExecutorId::new("e").unwrap();
+    ExecutorInfo::new(id, resources("cpus:1"), CommandInfo::shell("serve"))
+}
+
+fn by_executor(id: &str, agent: &AgentId) -> TaskInfo {
+    TaskInfo {
+        command: None,
+        executor: Some(executor()),
+        ..task(id, agent, "cpus:1")
+    }
+}
+
+fn working() -> Working {
+    let mut world = World::new();
+    let (peer, agent) = world.agent("one", "cpus:4");
+    let (web, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(web, vec![by_executor("a", &agent)]);
+    Working {
+        world,
+        peer,
+        agent,
+        web,
+        owner,
+    }
+}
+
+impl Working {
+    fn in_use(&self) -> Resources {
+        self.world.master.view().agents()[0].allocated.clone()
+    }
+
+    /// The agent says how a task ended, and its framework confirms it.
+    fn end(&mut self, task: &str) {
+        let done = news(task, TaskState::Finished, &self.agent, 1);
+        let latest = TaskState::Finished;
+        self.world.update(self.peer, &self.owner, done, latest);
+        let confirmed = Call::Acknowledge {
+            agent: self.agent.clone(),
+            task: task_id(task),
+            update: UpdateId(1),
+        };
+        self.world.call(self.web, confirmed);
+    }
+
+    fn executor_ends(&mut self) {
+        self.world.executor_ended(self.peer, &self.owner);
+    }
+
+    fn report(&self) -> ExecutorReport {
+        ExecutorReport {
+            framework: self.owner.clone(),
+            role: Role::any(),
+            executor: executor(),
+        }
+    }
+
+    /// The agent comes back over another connection, and has these executors and no task.
+    fn come_back(&mut self, executors: Vec<ExecutorReport>) -> Vec<Out> {
+        self.world.lose(self.peer);
+        self.return_to_master(executors)
+    }
+
+    fn return_to_master(&mut self, executors: Vec<ExecutorReport>) -> Vec<Out> {
+        self.peer = self.world.connect(PeerRole::Agent, "one");
+        let executors = ToMaster::Executors(executors);
+        assert_eq!(self.world.agent_says(self.peer, executors), []);
+        let info = known_as(self.owner.clone(), "web");
+        let account = ToMaster::Reregister {
+            id: self.agent.clone(),
+            agent: agent_info("cpus:4"),
+            frameworks: vec![info],
+            tasks: vec![],
+        };
+        self.world.agent_says(self.peer, account)
+    }
+
+    fn teardown(&mut self) -> Vec<Out> {
+        self.world.call(self.web, Call::Teardown)
+    }
+}
+
+#[test]
+fn an_executor_uses_what_it_has_until_its_agent_says_that_it_has_ended() {
+    // OF-18, SM-28, TK-73
+    let mut w = working();
+    assert_eq!(w.in_use(), resources("cpus:2"));
+    w.end("a");
+    assert_eq!(w.in_use(), resources("cpus:1"));
+    // It can be used on, and costs nothing more.
+    let offered = w.world.offers_within(Duration::from_secs(6));
+    assert!(
+        offered
+            .iter()
+            .all(|(_, it)| it.executors == [executor().id])
+    );
+    let free = resources("cpus:3");
+    assert!(
+        offered.iter().any(|(_, it)| it.resources == free),
+        "{offered:?}"
+    );
+    let last = w.world.master.view().offers();
+    let all: Vec<OfferId> = last.iter().map(|offer| offer.id.clone()).collect();
+    let outs = w
+        .world
+        .call(w.web, launch(&all, vec![by_executor("b", &w.agent)]));
+    let ran = matches!(
+        &outs[0],
+        Output::Effect(Effect::Agent {
+            message: ToAgent::RunTask {
+                starts_executor: false,
+                ..
+            },
+            ..
+        })
+    );
+    assert!(ran, "{outs:?}");
+    w.end("b");
+    w.executor_ends();
+    assert_eq!(w.in_use(), Resources::new());
+    // Said twice, it is the same.
+    w.executor_ends();
+    assert_eq!(w.in_use(), Resources::new());
+}
+
+#[test]
+fn a_drain_waits_for_executors() {
+    // TK-125, SM-42
+    let mut w = working();
+    let ann = w.world.connect(PeerRole::Operator, "ann");
+    let (agent, config) = (w.agent.clone(), DrainConfig::default());
+    w.world.order(ann, operator::Call::Drain { agent, config });
+    w.end("a");
+    let standing = |w: &Working| w.world.master.view().agents()[0].standing;
+    assert_eq!(standing(&w), Standing::Draining(config));
+    w.executor_ends();
+    assert_eq!(standing(&w), Standing::Drained);
+}
+
+#[test]
+fn a_returning_agent_says_which_executors_it_has() {
+    // PR-02
+    let mut w = working();
+    w.end("a");
+    let reports = vec![w.report()];
+    w.come_back(reports.clone());
+    assert_eq!(w.in_use(), resources("cpus:1"));
+    w.come_back(vec![]);
+    assert_eq!(w.in_use(), Resources::new());
+    w.come_back(reports.clone());
+    assert_eq!(w.in_use(), resources("cpus:1"));
+    // So the next leadership knows of it.
+    let registry = w.world.master.registry().clone();
+    w.world = World::recovered(2, registry);
+    w.world.drain();
+    w.return_to_master(reports);
+    assert_eq!(w.in_use(), resources("cpus:1"));
+    // With an agent that is out of reach it is not in use, and it is again when that returns.
+    w.world.lose(w.peer);
+    w.world.pass(Duration::from_secs(700));
+    assert_eq!(w.in_use(), Resources::new());
+}
+
+#[test]
+fn an_executor_that_was_just_ordered_may_not_be_reported_yet() {
+    // PR-03
+    let mut w = working();
+    let account = ToMaster::Reregister {
+        id: w.agent.clone(),
+        agent: agent_info("cpus:4"),
+        frameworks: vec![],
+        tasks: vec![],
+    };
+    w.world.agent_says(w.peer, account);
+    assert_eq!(w.in_use(), resources("cpus:2"));
+}
+
+#[test]
+fn what_runs_of_a_framework_that_is_over_is_in_use_until_it_is_over_too() {
+    // SM-07, FW-31, TK-49, TK-125
+    let mut w = working();
+    let ann = w.world.connect(PeerRole::Operator, "ann");
+    let told = to_agent(w.peer, ToAgent::ShutdownFramework(w.owner.clone()));
+    let outs = w.teardown();
+    assert!(outs.contains(&told), "{outs:?}");
+    assert_eq!(w.in_use(), resources("cpus:2"));
+    let (agent, config) = (w.agent.clone(), DrainConfig::default());
+    w.world.order(ann, operator::Call::Drain { agent, config });
+    let left = w.world.master.view().live_tasks();
+    assert_eq!(left[0].status.state, TaskState::Killing);
+    w.world.is_over(w.peer, &w.owner, "a");
+    assert_eq!(w.in_use(), resources("cpus:1"));
+    assert_eq!(w.world.master.view().live_tasks(), []);
+    let standing = w.world.master.view().agents()[0].standing;
+    assert_eq!(standing, Standing::Draining(config));
+    w.executor_ends();
+    assert_eq!(w.in_use(), Resources::new());
+    let standing = w.world.master.view().agents()[0].standing;
+    assert_eq!(standing, Standing::Drained);
+}
+
+#[test]
+fn what_an_agent_does_not_report_of_a_framework_that_is_over_is_asked_for() {
+    // SM-07, PR-03
+    let mut w = working();
+    w.teardown();
+    let reports = vec![w.report()];
+    let outs = w.come_back(reports);
+    let asked = ToAgent::Missing(vec![(w.owner.clone(), task_id("a"))]);
+    assert!(outs.contains(&to_agent(w.peer, asked)), "{outs:?}");
+    assert_eq!(w.in_use(), resources("cpus:2"));
+    w.world.is_over(w.peer, &w.owner, "a");
+    w.come_back(vec![]);
+    assert_eq!(w.in_use(), Resources::new());
+}
+
+#[test]
+fn what_is_left_of_a_framework_goes_with_its_agent() {
+    // SM-07, SM-14, TK-128
+    let mut w = working();
+    w.teardown();
+    w.world.lose(w.peer);
+    w.world.pass(Duration::from_secs(700));
+    assert_eq!(w.in_use(), Resources::new());
+    assert_eq!(w.world.master.view().live_tasks(), []);
+    let mut w = working();
+    w.teardown();
+    let ann = w.world.connect(PeerRole::Operator, "ann");
+    let agent = w.agent.clone();
+    w.world.order(ann, operator::Call::MarkGone { agent });
+    assert_eq!(w.world.master.view().live_tasks(), []);
+}
+
+#[test]
+fn what_is_left_of_frameworks_is_counted_for_as_long_as_they_are_remembered() {
+    // I22, TK-101
+    let mut w = working();
+    w.teardown();
+    for n in 1..limits::COMPLETED_FRAMEWORKS / 2 {
+        assert_eq!(w.in_use(), resources("cpus:2"), "{n}");
+        // Whoever ends many has his own forgotten.
+        for principal in [format!("p{n}"), "bob".to_string()] {
+            let (peer, _) = w.world.framework(&principal);
+            w.world.call(peer, Call::Teardown);
+        }
+    }
+    for _ in 0..limits::COMPLETED_FRAMEWORKS {
+        assert_eq!(w.in_use(), resources("cpus:2"));
+        let (peer, _) = w.world.framework("bob");
+        w.world.call(peer, Call::Teardown);
+    }
+    for n in 0..=limits::COMPLETED_FRAMEWORKS {
+        let (peer, _) = w.world.framework(&format!("q{n}"));
+        w.world.call(peer, Call::Teardown);
+    }
+    assert_eq!(w.in_use(), Resources::new());
+}
