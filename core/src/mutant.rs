@@ -91,8 +91,18 @@ mutants! {
     /// A task that its agent does not report is believed to be there: a launch that was lost on its
     /// way stays in staging (MESOS-2583).
     MissingNotAsked,
+    /// Who sends does not look what the other side can read.
+    VersionIgnored,
     /// Chance comes from somewhere else than the seed.
     HiddenEntropy,
+    /// A new schedule is written down, and what is offered says nothing of it.
+    ScheduleUnnoticed,
+    /// A machine that is down can be joined from.
+    DownJoined,
+    /// A question whether to leave an agent is taken back, and its framework is not told.
+    QuestionKept,
+    /// An operator is told that his order holds before it is durable.
+    OrderAnsweredEarly,
 
     // The allocator.
 

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tepui_core::auth::{PeerRole, Principal};
 use tepui_core::ids::PeerId;
 use tepui_core::protocol::hello::{CloseReason, Hello};
+use tepui_core::protocol::version::Version;
 
 /// Decodes what a peer of a role says.
 pub type Decode<M> = fn(PeerRole, &[u8]) -> Result<M, FrameError>;
@@ -222,7 +223,7 @@ impl<I> Node<I> {
     }
 
     /// Checks the greeting of a peer that dialed us; returns the protocol to speak.
-    pub(crate) fn check_dialer(&self, who: &Principal, hello: &Hello) -> Result<u16, Refusal> {
+    pub(crate) fn check_dialer(&self, who: &Principal, hello: &Hello) -> Result<Version, Refusal> {
         let accepts = &self.shared.config.accepts;
         if !accepts.contains(&who.role) {
             let accepted: Vec<&str> = accepts.iter().map(|role| role.as_str()).collect();
@@ -235,7 +236,7 @@ impl<I> Node<I> {
     }
 
     /// Checks the greeting of a peer that we dialed; returns the protocol to speak.
-    pub(crate) fn check_hello(&self, who: &Principal, hello: &Hello) -> Result<u16, Refusal> {
+    pub(crate) fn check_hello(&self, who: &Principal, hello: &Hello) -> Result<Version, Refusal> {
         let refuse = |reason, detail| Err(Refusal { reason, detail });
         let ours = self.hello();
         let Some(protocol) = ours.common_protocol(hello) else {

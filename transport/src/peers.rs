@@ -15,6 +15,7 @@ use tepui_core::auth::Principal;
 use tepui_core::ids::PeerId;
 use tepui_core::limits;
 use tepui_core::protocol::hello::{CloseReason, Hello};
+use tepui_core::protocol::version::{Spoken, Version};
 use tokio::sync::Notify;
 
 use crate::outgoing::SendError;
@@ -30,7 +31,7 @@ pub struct PeerInfo {
     /// What it said of itself.
     pub hello: Hello,
     /// The protocol agreed on.
-    pub protocol: u16,
+    pub protocol: Version,
     /// Where it is; `None` within one process.
     pub address: Option<SocketAddr>,
 }
@@ -129,11 +130,18 @@ impl Peers {
     /// often somebody else's data made it so long, for which this peer must not lose its
     /// connection. Nothing that was acknowledged is lost with it, for updates are kept until the
     /// receiver acknowledges them, and the rest is reconciled when a peer comes back.
-    pub fn perform<M: Serialize>(&self, peer: PeerId, message: &M) {
+    ///
+    /// Nor is a message that is newer than the protocol agreed on, by the rules of
+    /// [`tepui_core::protocol::version`]: the peer could not read it.
+    pub fn perform<M: Serialize + Spoken>(&self, peer: PeerId, message: &M) {
         let Some(session) = self.session(peer) else {
             tracing::debug!(?peer, "message to a peer that is gone");
             return;
         };
+        if !session.info().protocol.knows(message) {
+            tracing::debug!(?peer, "message that the peer is too old for");
+            return;
+        }
         match session.send(message) {
             Ok(()) => {}
             Err(SendError::Closed) => tracing::debug!(?peer, "message to a peer that is leaving"),

@@ -15,6 +15,7 @@ use common::{
 use tepui_core::auth::PeerRole;
 use tepui_core::limits;
 use tepui_core::protocol::hello::{CloseReason, Hello};
+use tepui_core::protocol::version::{Spoken, Version};
 use tepui_transport::greeting::DialError;
 use tepui_transport::local;
 use tepui_transport::outgoing::SendError;
@@ -94,7 +95,7 @@ async fn both_sides_greet(link: Link) {
         (seen.hello.name.as_str(), seen.hello.capabilities),
         ("host-1", 6)
     );
-    assert_eq!(seen.protocol, 1);
+    assert_eq!(seen.protocol, Version::NEWEST);
     let seen = connected(&mut pair.agent_events).await;
     assert_eq!(seen.principal, principal(PeerRole::Master, "m1"));
     assert_eq!(
@@ -308,15 +309,52 @@ async fn a_message_too_long_does_not_punish_its_receiver(link: Link) {
     assert_eq!(pair.master.counts().unsendable, 1);
 }
 
+/// A text that is said since some version.
+#[derive(serde::Serialize)]
+#[serde(transparent)]
+struct Since(&'static str, #[serde(skip)] Version);
+
+impl Spoken for Since {
+    fn since(&self) -> Version {
+        self.1
+    }
+}
+
+async fn a_peer_is_told_what_its_version_knows(link: Link) {
+    for (agents, masters, common) in [(1, 2, 1), (2, 1, 1), (2, 2, 2), (1, 1, 1)] {
+        let (mut agent, mut master) = (agent(), master());
+        agent.hello.protocol_max = agents;
+        master.hello.protocol_max = masters;
+        let mut pair = try_pair(link, agent, master).await.unwrap();
+        let at_master = connected(&mut pair.master_events).await;
+        let at_agent = connected(&mut pair.agent_events).await;
+        let agreed = [at_master.protocol, at_agent.protocol];
+        assert_eq!(agreed, [Version(common); 2]);
+        for (from, to, peer) in [
+            (&pair.master, &mut pair.agent_events, at_master.peer),
+            (&pair.agent, &mut pair.master_events, at_agent.peer),
+        ] {
+            let newer = Since("since version 2", Version(2));
+            let older = Since("since version 1", Version(1));
+            from.peers().perform(peer, &newer);
+            from.peers().perform(peer, &older);
+            if common > 1 {
+                assert_eq!(message(to).await.1, newer.0);
+            }
+            assert_eq!(message(to).await.1, older.0);
+        }
+    }
+}
+
 /// Changes the greetings of agent and master.
 type Change = fn(&mut Hello, &mut Hello);
 
 async fn greetings_that_do_not_fit_are_refused(link: Link) {
     let cases: [(Change, CloseReason, &str); 4] = [
         (
-            |agent, _| (agent.protocol_min, agent.protocol_max) = (2, 3),
+            |agent, _| (agent.protocol_min, agent.protocol_max) = (7, 8),
             CloseReason::ProtocolVersion,
-            "no protocol version in common: 1 to 1 are spoken here, 2 to 3 there",
+            "no protocol version in common: 1 to 2 are spoken here, 7 to 8 there",
         ),
         (
             |agent, master| {
@@ -419,6 +457,11 @@ mod everywhere {
     #[test]
     fn messages_arrive_in_order() {
         everywhere(super::messages_arrive_in_order);
+    }
+
+    #[test]
+    fn a_peer_is_told_what_its_version_knows() {
+        everywhere(super::a_peer_is_told_what_its_version_knows);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::updates::News;
 use super::{Cx, Master};
 use crate::ids::{AgentId, PeerId};
 use crate::keys::AgentKey;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::maintenance::{
     Leaving, MachineId, MachineMode, MachineView, Window, check_machines, check_schedule,
@@ -36,7 +37,9 @@ impl Master {
         }
         if windows != self.registry.maintenance().windows() {
             self.persist(cx, RegistryOp::SetSchedule { windows });
-            self.reassess_all(cx);
+            if !planted(Mutant::ScheduleUnnoticed) {
+                self.reassess_all(cx);
+            }
         }
         Answer::Updated
     }
@@ -150,7 +153,7 @@ impl Master {
 
     /// Turns an agent away whose machine is down; it may ask again (TK-120). Returns whether it is.
     pub(super) fn is_shut_out(&mut self, cx: &mut Cx<'_>, peer: PeerId, info: &AgentInfo) -> bool {
-        if !self.registry.maintenance().is_down(info) {
+        if !self.registry.maintenance().is_down(info) || planted(Mutant::DownJoined) {
             return false;
         }
         let reason = format!("machine {} is down for maintenance", info.hostname);

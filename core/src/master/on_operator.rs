@@ -14,6 +14,7 @@ use super::{Cx, Effect, Master};
 use crate::ids::{FrameworkId, PeerId};
 use crate::keys::FrameworkKey;
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::events::Snapshot;
 use crate::protocol::node::Standing;
 use crate::protocol::operator::{Answer, Call, Cursor, Request, Response};
@@ -87,6 +88,9 @@ impl Master {
         };
         // Not free: it may show what is not durable yet, such as an agent that was just admitted.
         let response = Response { id, answer, next };
+        if planted(Mutant::OrderAnsweredEarly) {
+            return cx.out.emit_free(Effect::Respond { peer, response });
+        }
         cx.out.emit(Effect::Respond { peer, response });
     }
 

@@ -22,6 +22,7 @@ use crate::filters::effective_refusal;
 use crate::ids::OfferId;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::maintenance::{InverseOfferView, Leaving};
 use crate::protocol::offer::InverseOffer;
 use crate::protocol::operator::Cursor;
@@ -213,7 +214,9 @@ impl Master {
     fn rescind_inverse(&self, cx: &mut Cx<'_>, key: InverseKey) {
         let row = self.inverse_offers.get(key);
         let peer = self.frameworks[row.framework].peer();
-        if let (Some(id), Some(peer)) = (row.open(), peer) {
+        if let (Some(id), Some(peer)) = (row.open(), peer)
+            && !planted(Mutant::QuestionKept)
+        {
             cx.tell_framework(peer, Event::RescindInverse(id.clone()));
         }
     }

@@ -11,12 +11,13 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::version::Version;
 use crate::auth::PeerRole;
 
 /// The oldest protocol that this build speaks.
-pub const PROTOCOL_MIN: u16 = 1;
+pub const PROTOCOL_MIN: u16 = Version::FIRST.0;
 /// The newest protocol that this build speaks.
-pub const PROTOCOL_MAX: u16 = 1;
+pub const PROTOCOL_MAX: u16 = Version::NEWEST.0;
 
 /// What a peer says of itself before anything else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,10 +53,10 @@ impl Hello {
     }
 
     /// Returns the newest protocol that both sides speak.
-    pub fn common_protocol(&self, other: &Self) -> Option<u16> {
+    pub fn common_protocol(&self, other: &Self) -> Option<Version> {
         let newest = self.protocol_max.min(other.protocol_max);
         let oldest = self.protocol_min.max(other.protocol_min);
-        (oldest <= newest).then_some(newest)
+        (oldest <= newest).then_some(Version(newest))
     }
 }
 
@@ -206,9 +207,18 @@ mod tests {
             protocol_max: max,
             ..Hello::new(PeerRole::Agent, "a")
         };
-        assert_eq!(speaks(1, 3).common_protocol(&speaks(2, 5)), Some(3));
-        assert_eq!(speaks(2, 5).common_protocol(&speaks(1, 3)), Some(3));
-        assert_eq!(speaks(1, 1).common_protocol(&speaks(1, 1)), Some(1));
+        assert_eq!(
+            speaks(1, 3).common_protocol(&speaks(2, 5)),
+            Some(Version(3))
+        );
+        assert_eq!(
+            speaks(2, 5).common_protocol(&speaks(1, 3)),
+            Some(Version(3))
+        );
+        assert_eq!(
+            speaks(1, 1).common_protocol(&speaks(1, 1)),
+            Some(Version(1))
+        );
         assert_eq!(speaks(1, 2).common_protocol(&speaks(3, 4)), None);
         assert_eq!(speaks(4, 1).common_protocol(&speaks(1, 4)), None);
     }

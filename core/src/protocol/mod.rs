@@ -10,7 +10,8 @@
 //! | agent machine | provider of disks | [`disk::DiskCommand`] | [`disk::DiskEvent`] |
 //! | anybody | agent | [`agent::Read`] | bytes of a file |
 //!
-//! On the wire these are postcard frames, versioned per connection: enums grow only at the end.
+//! On the wire these are postcard frames, versioned per connection: enums grow only at the end, and
+//! nobody is sent what is newer than what was agreed on ([`version`]).
 
 pub mod agent;
 mod bags;
@@ -32,4 +33,5 @@ pub mod task;
 pub mod validate;
 pub mod validate_group;
 pub mod validate_operation;
+pub mod version;
 pub mod wire;

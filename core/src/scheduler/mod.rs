@@ -140,6 +140,11 @@ impl Scheduler {
         self.offers.iter()
     }
 
+    /// Visits the inverse offers that are good as far as it knows, and were not answered.
+    pub fn inverse_offers(&self) -> impl Iterator<Item = &OfferId> + '_ {
+        self.inverse.iter()
+    }
+
     fn peer(&self) -> Option<PeerId> {
         match self.phase {
             Phase::Waiting(peer, _) | Phase::Asking(peer, _) | Phase::Subscribed(peer, _) => {

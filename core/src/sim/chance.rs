@@ -38,6 +38,12 @@ pub(super) enum Purpose {
     /// How long the provider of an agent's disks takes, and whether there are frameworks that want
     /// some.
     Disks,
+    /// What an operator takes out of service, and when.
+    Maintenance,
+    /// What a framework answers that is asked to leave an agent.
+    Vacating,
+    /// Up to which version a node speaks, one life after the other.
+    Versions,
 }
 
 /// Begins the stream of one purpose at one node.

@@ -49,18 +49,28 @@ impl World {
         }
         let input = match (frame, client) {
             (Frame::Open, _) => {
+                self.greet(client, peer);
                 let principal = principal(client);
                 master::Input::Connected { peer, principal }
             }
-            (Frame::Close, _) => master::Input::Disconnected { peer },
+            (Frame::Close, _) => {
+                self.forget_versions(peer);
+                master::Input::Disconnected { peer }
+            }
             (Frame::Garbled, _) => return self.refuse(Name::Master, peer, End::Server, GARBLED),
             (Frame::Bytes(bytes), Name::Agent(_)) => match decode(bytes) {
-                Ok(message) => master::Input::Agent { peer, message },
+                Ok(message) => {
+                    self.check_version(peer, End::Server, &message);
+                    master::Input::Agent { peer, message }
+                }
                 Err(error) => return self.refuse(Name::Master, peer, End::Server, error),
             },
             (Frame::Bytes(bytes), Name::Framework(_) | Name::Master | Name::Executor { .. }) => {
                 match decode(bytes) {
-                    Ok(call) => master::Input::Scheduler { peer, call },
+                    Ok(call) => {
+                        self.check_version(peer, End::Server, &call);
+                        master::Input::Scheduler { peer, call }
+                    }
                     Err(error) => return self.refuse(Name::Master, peer, End::Server, error),
                 }
             }
@@ -132,7 +142,10 @@ impl World {
             Frame::Open => agent::Input::MasterFound { peer },
             Frame::Close => agent::Input::MasterLost { peer },
             Frame::Bytes(bytes) => match decode(bytes) {
-                Ok(message) => agent::Input::Master { peer, message },
+                Ok(message) => {
+                    self.check_version(peer, End::Client, &message);
+                    agent::Input::Master { peer, message }
+                }
                 Err(error) => return self.refuse(client, peer, End::Client, error),
             },
             Frame::Garbled => return self.refuse(client, peer, End::Client, GARBLED),
@@ -151,6 +164,7 @@ impl World {
                     if matches!(event, Event::Subscribed { .. }) {
                         self.frameworks[at(n)].remind(life);
                     }
+                    self.check_version(peer, End::Client, &event);
                     self.check_event(n, &event);
                     scheduler::Input::Master { peer, event }
                 }
@@ -240,10 +254,10 @@ impl World {
     pub(super) fn carry_out(&mut self, effect: master::Effect) -> bool {
         match effect {
             master::Effect::Agent { peer, message } => {
-                self.send(peer, End::Server, encode(&message));
+                self.say(peer, End::Server, &message);
             }
             master::Effect::Scheduler { peer, event } => {
-                self.send(peer, End::Server, encode(&event));
+                self.say(peer, End::Server, &event);
             }
             master::Effect::Respond { peer, response } => self.respond(peer, &response),
             master::Effect::Disconnect { peer, .. } => {
@@ -262,7 +276,7 @@ impl World {
             match effect {
                 agent::Effect::Master { peer, message } => {
                     self.note_sent(&message);
-                    self.send(peer, End::Client, encode(&message));
+                    self.say(peer, End::Client, &message);
                 }
                 agent::Effect::Container(command) => {
                     let is_launch = matches!(command, ContainerCommand::Launch { .. });

@@ -13,7 +13,6 @@ use core::time::Duration;
 use super::chance::{Purpose, stream};
 use super::check::kills::Wanted;
 use super::check::{Broken, leaders};
-use super::delivery::encode;
 use super::fault::Kind;
 use super::node::{Node, Shared};
 use super::options::Span;
@@ -287,7 +286,7 @@ impl World {
             let now = self.shared.now;
             let queue = &mut self.shared.queue;
             match effect {
-                Effect::Master { peer, call } => self.send(peer, End::Client, encode(&call)),
+                Effect::Master { peer, call } => self.say(peer, End::Client, &call),
                 Effect::Reconnect { peer, .. } => self.net.close(now, peer, End::Client, queue),
                 Effect::Stop => {
                     if let Link::Up(peer) | Link::Dialling(peer) = link {

@@ -52,7 +52,7 @@
 //! ```
 //!
 //! Deliberately not here: real clocks, threads and sockets; and orders of operators, but for one
-//! who limits frameworks.
+//! who limits frameworks, and one who takes machines and agents out of service.
 
 mod chance;
 mod check;
@@ -73,6 +73,7 @@ mod line;
 mod log;
 mod net;
 mod node;
+mod operator;
 mod options;
 mod partition;
 mod pause;
@@ -88,6 +89,7 @@ mod tests;
 mod text;
 mod trace;
 mod trouble;
+mod versions;
 mod watchers;
 mod weights;
 pub mod workload;
@@ -245,14 +247,15 @@ impl Sim {
         self.world.heal();
     }
 
-    /// Keeps offers from all schedulers until every view of every task agrees, and says how long
-    /// that took. After that they get offers again.
+    /// Keeps offers from all schedulers until every view of every task agrees and everything is in
+    /// service, and says how long that took. After that they get offers again.
     ///
     /// # Panics
     ///
     /// If an assertion of a machine does not hold.
     pub fn converge(&mut self, within: Duration) -> Result<Duration, Violation> {
         self.world.set_mode(Mode::Quiet);
+        self.world.end_maintenance();
         let begin = self.world.shared.now;
         let mut difference = Some(String::from("nobody looked yet"));
         let mut undelivered = None;

@@ -84,6 +84,13 @@ pub struct Options {
     /// What the built-in frameworks may have together: then each is in a role of its own below
     /// one with this limit. Without a bound they are in the role `*`.
     pub limits: Ceilings,
+    /// Whether an operator takes machines and agents out of service and back.
+    pub maintenance: bool,
+    /// How long an inverse offer may go unanswered before it is made again; `None` is for ever
+    /// (OF-50).
+    pub inverse_offer_timeout: Option<Duration>,
+    /// Whether each life of a node speaks the protocol up to a version of its own.
+    pub mixed_versions: bool,
     /// By how many microseconds in a second the clocks of nodes differ at most from the
     /// simulator's time.
     pub drift: u32,
@@ -186,6 +193,9 @@ impl Options {
             executor_registration_timeout: Duration::from_secs(60),
             redial: Span::millis(100, 1_000),
             limits: Ceilings::new(),
+            maintenance: false,
+            inverse_offer_timeout: None,
+            mixed_versions: false,
             drift: 0,
             faults: Faults::none(),
             checking: Checking::Off,
@@ -261,6 +271,7 @@ impl Options {
         options.events_kept = 1 << draw(10);
         options.draw_patience(&mut rng);
         options.draw_disks();
+        options.draw_maintenance();
         options
     }
 
@@ -298,6 +309,15 @@ impl Options {
             let sum = self.agent_resources.add(&pool);
             sum.expect("a machine has little");
         }
+    }
+
+    /// Draws whether there is maintenance, and who speaks what, from a stream of its own.
+    fn draw_maintenance(&mut self) {
+        let mut rng = stream(self.seed, Purpose::Maintenance, Name::Framework(1));
+        self.maintenance = rng.below(3) == 0;
+        let timeout = Duration::from_secs(1 << rng.below(8));
+        self.inverse_offer_timeout = rng.chance(1, 2).then_some(timeout);
+        self.mixed_versions = rng.chance(1, 2);
     }
 }
 

@@ -118,7 +118,7 @@ impl World {
             Event::Container { agent, .. } | Event::DiskTold { agent, .. } => {
                 Some(Name::Agent(*agent))
             }
-            Event::Look { .. } => Some(Name::Master),
+            Event::Look { .. } | Event::Operate { .. } => Some(Name::Master),
             // These happen around nodes, or to them.
             Event::Process { .. }
             | Event::Restart { .. }

@@ -62,11 +62,19 @@ pub enum Property {
     Fairness,
     /// Disks are made once, and none is lost.
     Disks,
+    /// What is out of service is not used.
+    Maintenance,
+    /// Who is to leave an agent is asked, once.
+    Vacating,
+    /// What an operator was answered holds.
+    Orders,
+    /// Nobody is told what is of a later version than its own.
+    Versions,
 }
 
 impl Property {
     /// Every property.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::Machines,
         Self::Replay,
         Self::Tasks,
@@ -93,6 +101,10 @@ impl Property {
         Self::Adoption,
         Self::Fairness,
         Self::Disks,
+        Self::Maintenance,
+        Self::Vacating,
+        Self::Orders,
+        Self::Versions,
     ];
 
     /// Returns its name in reports.
@@ -124,6 +136,10 @@ impl Property {
             Self::Adoption => "adoption",
             Self::Fairness => "fairness",
             Self::Disks => "disks",
+            Self::Maintenance => "maintenance",
+            Self::Vacating => "vacating",
+            Self::Orders => "orders",
+            Self::Versions => "versions",
         }
     }
 }

@@ -137,6 +137,8 @@ pub(super) enum Event {
         life: u32,
         event: DiskEvent,
     },
+    /// The operator of maintenance does something, unless he has since that was planned.
+    Operate { turn: u64 },
 }
 
 #[derive(Debug)]

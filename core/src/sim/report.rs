@@ -41,6 +41,25 @@ pub struct FrameworkReport {
     pub dominant_share_permille: u64,
 }
 
+/// The time-weighted use of cores.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Usage {
+    pub(super) since: Time,
+    /// Thousandths of cores in use since then.
+    pub(super) cpus: i64,
+    /// Thousandths of cores times microseconds.
+    pub(super) sum: u128,
+}
+
+impl Usage {
+    /// Closes the account up to now.
+    pub(super) fn settle(&mut self, now: Time) {
+        let micros = now.since(self.since).as_micros();
+        self.sum += micros * u128::from(self.cpus.unsigned_abs());
+        self.since = now;
+    }
+}
+
 /// How often each kind of fault happened.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hits(BTreeMap<Kind, u64>);

@@ -129,6 +129,8 @@ impl Search<'_> {
         self.with(|plan| plan.options.demand.executor = None);
         self.with(|plan| plan.options.demand.group = 1);
         self.with(|plan| plan.options.limits = Ceilings::new());
+        self.with(|plan| plan.options.maintenance = false);
+        self.with(|plan| plan.options.mixed_versions = false);
         self.with(|plan| plan.options.drift = 0);
     }
 
@@ -171,6 +173,8 @@ impl Plan {
             u64::from(o.demand.executor.is_some()),
             u64::from(o.demand.group > 1),
             u64::from(o.limits.iter().next().is_some()),
+            u64::from(o.maintenance),
+            u64::from(o.mixed_versions),
             u64::from(o.drift),
         ];
         let least = o.demand.tasks as u64 + rates.iter().filter(|rate| **rate > 0).count() as u64;

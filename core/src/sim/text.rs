@@ -97,6 +97,11 @@ impl fmt::Display for Plan {
         if o.limits.iter().next().is_some() {
             writeln!(f, "limits={}", o.limits)?;
         }
+        writeln!(f, "maintenance={}", o.maintenance)?;
+        if let Some(timeout) = o.inverse_offer_timeout {
+            writeln!(f, "inverse_offer_timeout={}", Seconds(timeout))?;
+        }
+        writeln!(f, "mixed_versions={}", o.mixed_versions)?;
         writeln!(f, "drift={}", o.drift)?;
         writeln!(f, "checking={}", o.checking)?;
         for fault in self.listed() {
@@ -188,6 +193,9 @@ impl Plan {
             }
             "group" => o.demand.group = number(value)?,
             "limits" => o.limits = limits(value)?,
+            "maintenance" => o.maintenance = whether(value)?,
+            "mixed_versions" => o.mixed_versions = whether(value)?,
+            "inverse_offer_timeout" => o.inverse_offer_timeout = Some(duration(value)?),
             "drift" => o.drift = number(value)?,
             "kill_one_in" => o.demand.kill_one_in = number(value)?,
             "kill_early_one_in" => o.demand.kill_early_one_in = number(value)?,
@@ -296,6 +304,11 @@ fn number<T: FromStr>(text: &str) -> Result<T, String> {
     number.map_err(|_| format!("{text:?}: expected a whole number in its range"))
 }
 
+fn whether(text: &str) -> Result<bool, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?}: expected true or false"))
+}
+
 fn nodes(text: &str) -> Result<u32, String> {
     let number = number(text)?;
     if number > NODES {
@@ -380,6 +393,7 @@ mod tests {
             ("format=1\nagent_resources=cpus", 2, "agent_resources=cpus"),
             ("format=1\nlimits=cpus", 2, "limits=cpus"),
             ("format=1\nchecking=often", 2, "sampled:STEPS"),
+            ("format=1\nmaintenance=1", 2, "true or false"),
             ("format=1\nchecking=sampled:0", 2, "whole number"),
             ("format=1\nexecutor_tasks=2", 2, "executor= before"),
             (

@@ -40,6 +40,7 @@ impl World {
             max_missed_pings: self.options.max_missed_pings,
             agent_reregister_timeout: self.options.agent_reregister_timeout,
             events_kept: self.options.events_kept,
+            inverse_offer_timeout: self.options.inverse_offer_timeout,
             ..master::Config::new(id, epoch, self.master.lives.next_u64())
         };
         let seed = self.master.lives.next_u64();
@@ -52,6 +53,7 @@ impl World {
         self.watch.next(totals, registry);
         self.master.start(machine, out, &mut self.shared);
         self.watch_anew();
+        self.operate_anew();
         self.flush_master();
         self.set_limits();
     }

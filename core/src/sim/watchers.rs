@@ -230,6 +230,9 @@ impl World {
 
     /// Gives an operator its answer.
     pub(super) fn respond(&mut self, peer: PeerId, response: &Response) {
+        if self.operator_hears(peer, response) {
+            return;
+        }
         let mut watchers = self.watchers.iter_mut();
         let Some(watcher) = watchers.find(|watcher| watcher.peer == Some(peer)) else {
             // It has lost this connection.

@@ -9,6 +9,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::Ipv4Addr;
 
 use super::chance::{Purpose, stream};
 use super::check;
@@ -22,12 +23,14 @@ use super::leaders::Zombie;
 use super::log::{Log, Recorder};
 use super::net::Net;
 use super::node::{Node, Shared};
+use super::operator::Operator;
 use super::options::{Options, Span};
 use super::pause::Pauses;
 use super::property::{Property, Violation};
 use super::queue::{Event, Name, Queue};
-use super::report::Hits;
+use super::report::{Hits, Usage};
 use super::tap::Mode;
+use super::versions::Versions;
 use super::watchers::Watcher;
 use crate::agent::{self, Agent};
 use crate::attributes::Attributes;
@@ -39,6 +42,9 @@ use crate::registry::Registry;
 use crate::resources::Resources;
 use crate::rng::Rng;
 use crate::time::Time;
+
+/// Agents have addresses from 10.0.0.1 on.
+const NETWORK: u32 = 10 << 24;
 
 /// A client's side of its connection to the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,31 +83,13 @@ pub(super) struct AgentSeat {
     dials: Rng,
 }
 
-/// The time-weighted use of cores.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Usage {
-    pub(super) since: Time,
-    /// Thousandths of cores in use since then.
-    pub(super) cpus: i64,
-    /// Thousandths of cores times microseconds.
-    pub(super) sum: u128,
-}
-
-impl Usage {
-    /// Closes the account up to now.
-    pub(super) fn settle(&mut self, now: Time) {
-        let micros = now.since(self.since).as_micros();
-        self.sum += micros * u128::from(self.cpus.unsigned_abs());
-        self.since = now;
-    }
-}
-
 /// The cluster.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) options: Options,
     pub(super) shared: Shared,
     pub(super) net: Net,
+    pub(super) versions: Versions,
     pub(super) master: Node<Master>,
     /// A master that has lost the lead and does not know.
     pub(super) zombie: Option<Zombie>,
@@ -113,6 +101,7 @@ pub(super) struct World {
     pub(super) frameworks: Vec<FrameworkSeat>,
     /// Operators who follow the master.
     pub(super) watchers: Vec<Watcher>,
+    pub(super) operator: Option<Operator>,
     pub(super) usage: Usage,
     pub(super) watch: check::Watch,
     pub(super) streams: check::streams::Streams,
@@ -163,10 +152,12 @@ impl World {
         let trouble = Source::drawn(seed, options.faults.clone());
         let watchers = (1..=options.watchers).map(|n| Watcher::new(n, seed));
         let watchers = watchers.collect();
+        let operator = Operator::new(&options, &agents);
         let mut world = Self {
             options,
             shared,
             net,
+            versions: Versions::new(),
             master,
             zombie: None,
             zombies: 0,
@@ -174,6 +165,7 @@ impl World {
             totals,
             frameworks: Vec::new(),
             watchers,
+            operator,
             usage: Usage::default(),
             watch,
             streams: check::streams::Streams::default(),
@@ -276,6 +268,7 @@ impl World {
             Event::Another { .. } | Event::Clog { .. } => {}
             Event::Resume { node } => self.on_resume(node),
             Event::Look { watcher, turn } => self.on_look(watcher, turn),
+            Event::Operate { turn } => self.on_operate(turn),
             Event::Unclog { client } => {
                 for (link, to, frame) in self.net.unclog(self.shared.now, client) {
                     let arrives = self.wait(Event::Arrive { link, to, frame });
@@ -446,13 +439,14 @@ fn seat(
     let chance = stream(options.seed, Purpose::Containers, name);
     let mut node = Node::new(name, options.seed);
     node.skew = Skew::drawn(options, name);
+    let address = format!("{}:5051", Ipv4Addr::from(NETWORK + n));
     AgentSeat {
         node,
         containers: Containers::new(n, script, Executors::new(n, options), chance),
         provider: Provider::new(n, stream(options.seed, Purpose::Disks, name)),
         info: AgentInfo {
             attributes,
-            ..AgentInfo::new(format!("{name}"), format!("{name}:5051"), resources.clone())
+            ..AgentInfo::new(format!("{name}"), address, resources.clone())
         },
         link: Link::Down,
         seen: 0,

@@ -352,11 +352,17 @@ fn read_snapshot<S: Durable + DeserializeOwned>(path: &Path) -> Result<Replay<S>
         let offset = format::SNAPSHOT_HEADER_BYTES;
         return Err(corrupt(path, offset, "the state is damaged"));
     }
-    let state = postcard::from_bytes(body).map_err(|error| JournalError::Unreadable {
+    let unreadable = |problem| JournalError::Unreadable {
         path: path.into(),
         offset: format::SNAPSHOT_HEADER_BYTES as u64,
-        problem: error.to_string(),
-    })?;
+        problem,
+    };
+    let (state, rest) =
+        postcard::take_from_bytes(body).map_err(|error| unreadable(error.to_string()))?;
+    // What this build does not know is not left out: the state would be another.
+    if !rest.is_empty() {
+        return Err(unreadable(format!("{} bytes left over", rest.len())));
+    }
     Ok(Replay {
         state,
         snapshot_bytes: header.length,

@@ -306,6 +306,42 @@ fn a_damaged_snapshot_is_an_error() {
     );
 }
 
+/// What a later build remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct More(Vec<String>, u32);
+
+impl Durable for More {
+    type Record = String;
+
+    fn apply(&mut self, record: &String) {
+        self.0.push(record.clone());
+    }
+}
+
+#[test]
+fn a_snapshot_of_another_build_is_refused() {
+    for is_later in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let error = if is_later {
+            let mut later = log::recover::<More>(dir.path()).unwrap();
+            later.log.snapshot(&later.state).unwrap();
+            drop(later);
+            recover(dir.path()).unwrap_err()
+        } else {
+            let mut earlier = log::recover::<Words>(dir.path()).unwrap();
+            earlier.log.snapshot(&earlier.state).unwrap();
+            drop(earlier);
+            log::recover::<More>(dir.path()).map(drop).unwrap_err()
+        };
+        assert!(matches!(error, JournalError::Unreadable { .. }), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("snapshot holds") && text.contains("byte 41"),
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn a_missing_log_is_missed() {
     let dir = tempfile::tempdir().unwrap();

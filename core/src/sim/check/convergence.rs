@@ -21,6 +21,10 @@ type Task = (String, String);
 pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
     let master = world.master.machine()?;
     let view = master.view();
+    let operator = world.operator.as_ref();
+    if operator.is_some_and(|operator| operator.done().is_none()) {
+        return Some("not everything is in service again".into());
+    }
     if let Some(why) = connections(world) {
         return Some(why);
     }
@@ -83,12 +87,17 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
     (free && starved).then(|| "resources are free and nobody is offered any".into())
 }
 
-/// What was taken back was said to whom it was offered (OF-07).
+/// What was taken back was said to whom it was offered (OF-07, OF-50).
 fn dead_offer(world: &World, view: &View) -> Option<String> {
     let live: BTreeSet<OfferId> = view.offers().into_iter().map(|offer| offer.id).collect();
     world.frameworks.iter().find_map(|seat| {
         let mut offers = seat.machines().flat_map(|one| one.scheduler().offers());
-        let dead = offers.find(|offer| !live.contains(*offer))?;
+        let dead = offers.find(|offer| !live.contains(*offer));
+        // All machines stay.
+        let mut inverse = seat
+            .machines()
+            .flat_map(|one| one.scheduler().inverse_offers());
+        let dead = dead.or_else(|| inverse.next())?;
         Some(format!("{} holds {dead}, which has ended", seat.title()))
     })
 }

@@ -102,8 +102,10 @@ impl Asked {
 
     /// Ends a turn: says which agent is there and was not told.
     pub(super) fn check(&mut self, ledger: &Ledger) -> Result<(), Broken> {
+        // Of a framework that has ended agents end all without being told of each task (SM-07).
+        let ended = |framework: &FrameworkId| ledger.registry().end_of(framework).is_some();
         self.tasks
-            .retain(|(framework, task), _| ledger.is_alive(framework, task));
+            .retain(|(framework, task), _| ledger.is_alive(framework, task) && !ended(framework));
         for ((framework, task), told) in &self.tasks {
             let there = ledger.peer_of(framework, task);
             if there.is_some() && there != *told {

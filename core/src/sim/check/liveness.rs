@@ -18,9 +18,16 @@ const SLACK: Duration = Duration::from_secs(60);
 const TRIPS: u32 = 20;
 
 pub(in crate::sim) fn check(world: &World) -> Result<(), Broken> {
-    let Some(healed) = world.healed else {
+    let Some(mut healed) = world.healed else {
         return Ok(());
     };
+    // Nobody joins from a machine that is down. That it comes up is a part of convergence.
+    if let Some(operator) = &world.operator {
+        let Some(done) = operator.done() else {
+            return Ok(());
+        };
+        healed = healed.max(done);
+    }
     let options = &world.options;
     let ping_timeout = options.ping_interval * options.max_missed_pings;
     let slowest = options.delay.ends().1 + options.sync.ends().1;

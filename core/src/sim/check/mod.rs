@@ -25,6 +25,10 @@
 //! | answers | questions about tasks are answered, once and truthfully (I20) | [`answers`] |
 //! | liveness | when faults stop, everybody is connected within a bound (L2) | [`liveness`] |
 //! | mirrors | snapshot and events add up to what the master has (I13) | [`mirrors`] |
+//! | maintenance | what is out of service is not used | [`maintenance`] |
+//! | vacating | who is to leave an agent is asked, once | [`vacating`] |
+//! | orders | what an operator was answered holds | [`orders`] |
+//! | versions | nobody is told what is of a later version than its own | [`super::versions`] |
 //! | sessions | a framework has one scheduler, and who was replaced hears no more | [`sessions`] |
 //! | convergence | when faults stop, all views agree and offers flow | [`convergence`] |
 //!
@@ -54,9 +58,11 @@ pub(super) mod kills;
 pub(super) mod leaders;
 mod ledger;
 mod liveness;
+mod maintenance;
 mod mirrors;
 mod news;
 pub(super) mod offers;
+pub(super) mod orders;
 mod quota;
 pub(super) mod reserved;
 mod returning;
@@ -65,24 +71,25 @@ mod running;
 mod scene;
 mod sessions;
 pub(super) mod streams;
+mod vacating;
 pub(super) mod waits;
+mod watch;
 
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
 
+pub(super) use self::watch::Watch;
 use super::options::Checking;
 use super::property::{Property, Violation};
 use super::queue::Name;
-use super::world::{Totals, World, at};
+use super::world::{World, at};
 use crate::agent::{self, Agent, AgentState};
-use crate::ids::{FrameworkId, PeerId};
-use crate::machine::Output;
+use crate::ids::PeerId;
 use crate::master::{self, Master};
 use crate::protocol::agent::ToMaster;
 use crate::protocol::operator::AgentView;
 use crate::protocol::scheduler::Event;
-use crate::registry::{Registry, RegistryOp};
+use crate::registry::Registry;
 
 fn registered(agent: &Agent) -> bool {
     agent.view().is_registered()
@@ -90,102 +97,6 @@ fn registered(agent: &Agent) -> bool {
 
 /// A property that does not hold, and why.
 pub(super) type Broken = (Property, String);
-
-/// Whoever listens to what the master hears and wants, in one life of it.
-#[derive(Debug)]
-pub(super) struct Watch {
-    checking: Checking,
-    ledger: ledger::Ledger,
-    offers: offers::DeadOffers,
-    sessions: sessions::Sessions,
-    answers: answers::Answers,
-    removed: identity::Removed,
-    kills: kills::Asked,
-    news: news::News,
-}
-
-impl Watch {
-    /// Begins with the master and its registry; `totals` is what each agent is.
-    pub(super) fn new(checking: Checking, totals: Arc<Totals>, registry: Registry) -> Self {
-        Self {
-            checking,
-            ledger: ledger::Ledger::new(totals, registry),
-            offers: offers::DeadOffers::default(),
-            sessions: sessions::Sessions::default(),
-            answers: answers::Answers::default(),
-            removed: identity::Removed::default(),
-            kills: kills::Asked::default(),
-            news: news::News::default(),
-        }
-    }
-
-    /// Begins anew with another master and its registry.
-    pub(super) fn next(&mut self, totals: Arc<Totals>, registry: Registry) {
-        let removed = core::mem::take(&mut self.removed).next(&registry);
-        *self = Self {
-            removed,
-            ..Self::new(self.checking, totals, registry)
-        };
-    }
-
-    /// Sees what the master is about to hear.
-    pub(super) fn hears(&mut self, input: &master::Input) {
-        if self.checking != Checking::Off {
-            self.offers.hears(input, &self.ledger);
-            self.kills.hears(input, &self.ledger);
-            self.news.hears(input, &self.ledger);
-            self.ledger.hears(input);
-            self.sessions.hears(input);
-            self.answers.hears(input);
-        }
-    }
-
-    /// Sees what the master wants.
-    pub(super) fn saw(&mut self, output: &Output<RegistryOp, master::Effect>) {
-        if self.checking == Checking::Off {
-            return;
-        }
-        match output {
-            Output::Persist(op) => {
-                self.ledger.wrote(op);
-                self.removed.wrote(op);
-                self.news.wrote(op);
-            }
-            Output::Effect(effect) | Output::Free(effect) => {
-                self.ledger.saw(effect);
-                self.offers.saw(effect);
-                self.sessions.saw(effect);
-                self.answers.saw(effect);
-                self.removed.saw(effect);
-                self.kills.saw(effect);
-                self.news.saw(effect, &self.ledger);
-            }
-        }
-    }
-
-    /// Says what was asked and not answered, when nobody is awaited.
-    pub(super) fn unanswered(&self) -> Option<String> {
-        self.answers.open()
-    }
-
-    /// Says what a master has said itself that one of these frameworks has not confirmed.
-    pub(super) fn unconfirmed(&self, is_there: impl Fn(&FrameworkId) -> bool) -> Option<String> {
-        self.news.open(is_there)
-    }
-
-    /// Says what should not have been.
-    fn check(&mut self, master: Option<&Master>) -> Result<(), Broken> {
-        self.ledger.check()?;
-        if let Some(master) = master {
-            let booked = conservation::check_step(&mut self.ledger, master);
-            booked.map_err(|problem| (Property::Conservation, problem))?;
-        }
-        self.kills.check(&self.ledger)?;
-        self.offers.check()?;
-        self.removed.check()?;
-        self.sessions.check()
-    }
-}
 
 impl World {
     /// Checks what a turn of this node could have broken: what is cheap always, all of it when it
@@ -447,6 +358,8 @@ impl World {
                 let checked = books.and_then(|()| conservation::check(master));
                 checked.map_err(|problem| (Property::Conservation, problem))?;
                 running::check(self, master)?;
+                let watch = &self.watch;
+                watch.questions.check_asked(&watch.ledger, master)?;
                 self.check_mirrors(master)
             }
             Name::Agent(n) => {

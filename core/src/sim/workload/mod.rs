@@ -1,10 +1,12 @@
 //! Schedulers for simulated frameworks: one that behaves, three that do not, one that does not
-//! stay, one that never has enough, and one that replays what others did; and an executor.
+//! stay, one that never has enough, and one that replays what others did; what they answer who are
+//! asked to leave agents; and an executor.
 //!
 //! Used by [`super::Sim`] for its built-in frameworks, and by users to have company for their own.
 
 mod backlogged;
 mod executor;
+mod leaver;
 mod leaving;
 mod nonsense;
 mod replay;
@@ -17,6 +19,7 @@ use core::time::Duration;
 
 pub(super) use self::backlogged::Backlogged;
 pub(super) use self::executor::{Manner, Runs};
+pub use self::leaver::Leaver;
 pub use self::leaving::Leaving;
 pub use self::nonsense::Nonsense;
 pub use self::replay::Asking;

@@ -1,0 +1,189 @@
+//! Versions of the protocol: who may be told what.
+//!
+//! Two peers speak the lower of the newest versions that they know, which they find out when they
+//! greet ([`super::hello`]). The rules:
+//!
+//! - Enums grow at the end only, and structures not at all: a message of any version is read alike
+//!   by all who know it.
+//! - Each message knows since which version it is ([`Spoken`]). Nobody is sent one that is newer
+//!   than what was agreed on: it is dropped by its sender, and nothing is said in its place. So a
+//!   message may be new only if silence is an answer to it, or if it answers one as new.
+//!
+//! | version | new in it | what is said to older peers |
+//! |---|---|---|
+//! | 1 | everything else | |
+//! | 2 | inverse offers, and what is answered to them | nothing: the framework has not answered, as operators see; it is not asked to leave |
+//!
+//! What is on disks is not agreed on with anybody. A build reads the records that it knows, and
+//! snapshots that are laid out as its own; before an upgrade that changes these, and after one that
+//! is taken back, it refuses them by an error that names file and place, and believes nothing of
+//! them. Deliberately not here: how bytes are laid out, and the greeting itself.
+
+use alloc::string::String;
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{agent, executor, operator, scheduler};
+
+/// A version of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Version(pub u16);
+
+impl Version {
+    /// The first one.
+    pub const FIRST: Self = Self(1);
+    /// The one with inverse offers.
+    pub const INVERSE_OFFERS: Self = Self(2);
+    /// The newest that this build speaks.
+    pub const NEWEST: Self = Self::INVERSE_OFFERS;
+
+    /// Returns whether a peer with whom this was agreed on knows a message.
+    pub fn knows<M: Spoken + ?Sized>(self, message: &M) -> bool {
+        message.since() <= self
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What peers say to each other.
+pub trait Spoken {
+    /// Returns since which version of the protocol there is such a message.
+    fn since(&self) -> Version;
+}
+
+impl Spoken for scheduler::Call {
+    fn since(&self) -> Version {
+        match self {
+            Self::Subscribe { .. }
+            | Self::Teardown
+            | Self::Accept { .. }
+            | Self::Decline { .. }
+            | Self::Suppress { .. }
+            | Self::Revive { .. }
+            | Self::Kill { .. }
+            | Self::Acknowledge { .. }
+            | Self::AcknowledgeOperation { .. }
+            | Self::ReconcileOperations { .. }
+            | Self::Update { .. }
+            | Self::Reconcile { .. }
+            | Self::Message { .. }
+            | Self::ShutdownExecutor { .. }
+            | Self::Demand { .. } => Version::FIRST,
+            Self::AcceptInverse { .. } | Self::DeclineInverse { .. } => Version::INVERSE_OFFERS,
+        }
+    }
+}
+
+impl Spoken for scheduler::Event {
+    fn since(&self) -> Version {
+        match self {
+            Self::Subscribed { .. }
+            | Self::Heartbeat
+            | Self::Offers(_)
+            | Self::Rescind(_)
+            | Self::Update(_)
+            | Self::Error { .. }
+            | Self::Rejected { .. }
+            | Self::OperationUpdate(_)
+            | Self::Updated
+            | Self::Reconciled(_)
+            | Self::Message { .. }
+            | Self::ExecutorEnded { .. } => Version::FIRST,
+            Self::InverseOffers(_) | Self::RescindInverse(_) => Version::INVERSE_OFFERS,
+        }
+    }
+}
+
+impl Spoken for operator::Request {
+    fn since(&self) -> Version {
+        Version::FIRST
+    }
+}
+
+impl Spoken for operator::Response {
+    fn since(&self) -> Version {
+        Version::FIRST
+    }
+}
+
+impl Spoken for agent::ToMaster {
+    fn since(&self) -> Version {
+        Version::FIRST
+    }
+}
+
+impl Spoken for agent::ToAgent {
+    fn since(&self) -> Version {
+        Version::FIRST
+    }
+}
+
+impl Spoken for executor::Call {
+    fn since(&self) -> Version {
+        Version::FIRST
+    }
+}
+
+impl Spoken for executor::Event {
+    fn since(&self) -> Version {
+        Version::FIRST
+    }
+}
+
+/// Text is understood by everybody; connections can be tried with it.
+impl Spoken for str {
+    fn since(&self) -> Version {
+        Version::FIRST
+    }
+}
+
+/// As `str`.
+impl Spoken for String {
+    fn since(&self) -> Version {
+        Version::FIRST
+    }
+}
+
+impl<M: Spoken + ?Sized> Spoken for &M {
+    fn since(&self) -> Version {
+        (**self).since()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::ids::OfferId;
+
+    #[test]
+    fn a_peer_is_told_what_it_knows() {
+        let id = OfferId::new("m-O1").unwrap();
+        let (offers, refuse) = (vec![id.clone()], None);
+        let accept = scheduler::Call::AcceptInverse {
+            offers: offers.clone(),
+            refuse,
+        };
+        let decline = scheduler::Call::Decline { offers, refuse };
+        let (asked, void) = (
+            scheduler::Event::InverseOffers(Vec::new()),
+            scheduler::Event::RescindInverse(id.clone()),
+        );
+        let newer: [&dyn Spoken; 3] = [&accept, &asked, &void];
+        let older: [&dyn Spoken; 3] = [&decline, &scheduler::Event::Rescind(id), &"text"];
+        for message in newer {
+            assert!(!Version::FIRST.knows(message));
+            assert!(Version::INVERSE_OFFERS.knows(message));
+        }
+        for message in older {
+            assert!(Version::FIRST.knows(message) && Version::NEWEST.knows(message));
+        }
+    }
+}

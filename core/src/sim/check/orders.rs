@@ -1,0 +1,301 @@
+//! What an operator was answered holds, over all masters, until he orders something else (TK-117,
+//! TK-118, SM-19, SM-37 to SM-43): the schedule, which machines are down, how agents stand.
+//!
+//! Whoever is told that a machine is down takes it apart. So an answer must rest on what is
+//! durable. Told from what one operator orders, is answered, and reads. What he was not answered
+//! may hold or not; then the next thing that he reads counts.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+
+use crate::ids::AgentId;
+use crate::protocol::maintenance::{MachineId, MachineMode, MachineView, Unavailability, Window};
+use crate::protocol::node::Standing;
+use crate::protocol::operator::Answer;
+use crate::sim::operator::Order;
+
+/// What holds by what was answered.
+#[derive(Debug, Default)]
+pub(in crate::sim) struct Orders {
+    /// Whether that is known of the schedule.
+    is_known: bool,
+    machines: BTreeMap<MachineId, Unavailability>,
+    down: BTreeSet<MachineId>,
+    /// How agents stand of which it is known.
+    standings: BTreeMap<AgentId, Standing>,
+}
+
+impl Orders {
+    /// Visits the machines of the schedule that are not down.
+    pub(in crate::sim) fn draining(&self) -> impl Iterator<Item = &MachineId> + '_ {
+        let machines = self.machines.keys();
+        machines.filter(|machine| !self.down.contains(*machine))
+    }
+
+    /// Visits the machines that are down, each with its time.
+    pub(in crate::sim) fn down(&self) -> impl Iterator<Item = (&MachineId, Unavailability)> + '_ {
+        let machines = self.machines.iter();
+        let down = machines.filter(|(machine, _)| self.down.contains(*machine));
+        down.map(|(machine, when)| (machine, *when))
+    }
+
+    /// Nobody will say what came of an order.
+    pub(in crate::sim) fn lose(&mut self, order: &Order) {
+        match order {
+            Order::Schedule(_) | Order::Down(_) | Order::Up(_) => self.is_known = false,
+            Order::Deactivate(agent)
+            | Order::Drain(agent, _)
+            | Order::Reactivate(agent)
+            | Order::Gone(agent) => {
+                self.standings.remove(agent);
+            }
+        }
+    }
+
+    /// An order was answered; says what is wrong with that.
+    pub(in crate::sim) fn answered(&mut self, order: Order, answer: &Answer) -> Result<(), String> {
+        let is_done = *answer == Answer::Updated;
+        let fits = self.fits(&order);
+        if let Some(fits) = fits.filter(|fits| *fits != is_done && self.is_known) {
+            let should = if fits { "fits" } else { "does not fit" };
+            return Err(format!("{order:?} {should}, and the answer is {answer:?}"));
+        }
+        if is_done {
+            self.carry_out(order);
+        }
+        Ok(())
+    }
+
+    /// Returns whether an order is to be carried out, if that follows from what is known.
+    fn fits(&self, order: &Order) -> Option<bool> {
+        match order {
+            Order::Schedule(windows) => {
+                let listed = windows.iter().flat_map(|window| &window.machines);
+                let listed: BTreeSet<MachineId> = listed.map(as_compared).collect();
+                // One that keeps them may still be in the way of a drain.
+                (!self.down.is_subset(&listed)).then_some(false)
+            }
+            Order::Down(machines) => {
+                let machines = machines.iter().map(as_compared);
+                let mut modes = machines.map(|it| self.mode(&it));
+                Some(modes.all(|mode| mode == MachineMode::Draining))
+            }
+            Order::Up(machines) => {
+                let machines = machines.iter().map(as_compared);
+                let mut modes = machines.map(|it| self.mode(&it));
+                Some(modes.all(|mode| mode == MachineMode::Down))
+            }
+            // Agents come and go beside what operators order.
+            Order::Deactivate(_) | Order::Drain(..) | Order::Reactivate(_) | Order::Gone(_) => None,
+        }
+    }
+
+    fn mode(&self, machine: &MachineId) -> MachineMode {
+        if self.down.contains(machine) {
+            MachineMode::Down
+        } else if self.machines.contains_key(machine) {
+            MachineMode::Draining
+        } else {
+            MachineMode::Up
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Schedule(windows) => self.machines = by_machine(&windows),
+            Order::Down(machines) => {
+                self.down.extend(machines.iter().map(as_compared));
+            }
+            Order::Up(machines) => {
+                for machine in machines.iter().map(as_compared) {
+                    self.down.remove(&machine);
+                    self.machines.remove(&machine);
+                }
+            }
+            Order::Deactivate(agent) => {
+                self.standings.insert(agent, Standing::Deactivated);
+            }
+            Order::Drain(agent, config) => {
+                self.standings.insert(agent, Standing::Draining(config));
+            }
+            Order::Reactivate(agent) => {
+                self.standings.insert(agent, Standing::Active);
+            }
+            // That it never serves again is looked at elsewhere (I16).
+            Order::Gone(agent) => {
+                self.standings.remove(&agent);
+            }
+        }
+    }
+
+    /// The operator reads the machines of the schedule; says what should be otherwise.
+    pub(in crate::sim) fn read_machines(&mut self, views: &[MachineView]) -> Result<(), String> {
+        let machines = views.iter();
+        let machines: BTreeMap<MachineId, Unavailability> = machines
+            .map(|view| (view.machine.clone(), view.unavailability))
+            .collect();
+        let down = views.iter().filter(|view| view.mode == MachineMode::Down);
+        let down: BTreeSet<MachineId> = down.map(|view| view.machine.clone()).collect();
+        let is_same = (&machines, &down) == (&self.machines, &self.down);
+        if self.is_known && !is_same {
+            let (ours, theirs) = ((&self.machines, &self.down), (&machines, &down));
+            return Err(format!("{ours:?} was answered, and {theirs:?} is so"));
+        }
+        (self.machines, self.down, self.is_known) = (machines, down, true);
+        Ok(())
+    }
+
+    /// The operator reads how an agent stands; says what should be otherwise.
+    pub(in crate::sim) fn read_agent(&mut self, id: &AgentId, now: Standing) -> Result<(), String> {
+        let before = self.standings.insert(id.clone(), now);
+        let is_done = matches!(before, Some(Standing::Draining(_))) && now == Standing::Drained;
+        let is_fine = is_done || before.is_none_or(|before| before == now);
+        if is_fine {
+            return Ok(());
+        }
+        Err(format!("{id} was {before:?}, and is {now:?}"))
+    }
+}
+
+fn by_machine(windows: &[Window]) -> BTreeMap<MachineId, Unavailability> {
+    let machines = windows.iter().flat_map(|window| {
+        let machines = window.machines.iter().map(as_compared);
+        machines.map(|machine| (machine, window.unavailability))
+    });
+    machines.collect()
+}
+
+/// Names a machine as masters do that list it.
+fn as_compared(machine: &MachineId) -> MachineId {
+    MachineId {
+        hostname: machine.hostname.to_ascii_lowercase(),
+        ip: machine.ip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::time::Time;
+
+    const WHEN: Unavailability = Unavailability {
+        start: Time::ZERO,
+        duration: None,
+    };
+
+    fn machines(names: &[&str]) -> Vec<MachineId> {
+        names.iter().map(|it| MachineId::of_hostname(*it)).collect()
+    }
+
+    fn schedule(names: &[&str]) -> Order {
+        let machines = machines(names);
+        let unavailability = WHEN;
+        Order::Schedule(vec![Window {
+            machines,
+            unavailability,
+        }])
+    }
+
+    fn view(name: &str, mode: MachineMode) -> MachineView {
+        MachineView {
+            machine: MachineId::of_hostname(name),
+            mode,
+            unavailability: WHEN,
+            agents: 0,
+            unknown: 0,
+            accepted: 0,
+            declined: 0,
+        }
+    }
+
+    fn refused() -> Answer {
+        Answer::Conflict("no".into())
+    }
+
+    // TK-118, SM-37 to SM-40
+    #[test]
+    fn an_answer_that_does_not_fit_is_found() {
+        let mut orders = Orders::default();
+        orders.read_machines(&[]).unwrap();
+        orders
+            .answered(schedule(&["A", "b"]), &Answer::Updated)
+            .unwrap();
+        for (order, fits) in [
+            (Order::Down(machines(&["c"])), false),
+            (Order::Up(machines(&["a"])), false),
+            (Order::Down(machines(&["a"])), true),
+        ] {
+            let (right, wrong) = if fits {
+                (Answer::Updated, refused())
+            } else {
+                (refused(), Answer::Updated)
+            };
+            assert!(orders.answered(order.clone(), &wrong).is_err(), "{order:?}");
+            assert_eq!(orders.answered(order, &right), Ok(()));
+        }
+        let forgets = schedule(&["b"]);
+        assert!(orders.answered(forgets.clone(), &Answer::Updated).is_err());
+        orders.lose(&Order::Up(machines(&["a"])));
+        assert_eq!(orders.answered(forgets, &Answer::Updated), Ok(()));
+    }
+
+    // TK-117, TK-121
+    #[test]
+    fn what_was_answered_and_is_otherwise_is_found() {
+        use MachineMode::{Down, Draining};
+        let mut orders = Orders::default();
+        orders.read_machines(&[]).unwrap();
+        let set = schedule(&["a", "B"]);
+        orders.answered(set, &Answer::Updated).unwrap();
+        let down = Order::Down(machines(&["b"]));
+        orders.answered(down, &Answer::Updated).unwrap();
+        let is_so = [view("a", Draining), view("b", Down)];
+        assert_eq!(orders.read_machines(&is_so), Ok(()));
+        for otherwise in [
+            vec![],
+            vec![view("a", Draining)],
+            vec![view("a", Draining), view("b", Draining)],
+        ] {
+            assert!(orders.read_machines(&otherwise).is_err(), "{otherwise:?}");
+        }
+        // Of what was not answered nobody knows before it is read.
+        orders.lose(&Order::Up(machines(&["b"])));
+        assert_eq!(orders.read_machines(&[view("a", Draining)]), Ok(()));
+        assert!(orders.read_machines(&is_so).is_err());
+    }
+
+    // SM-19, SM-41 to SM-43
+    #[test]
+    fn an_agent_that_stands_otherwise_than_was_answered_is_found() {
+        let id = AgentId::new("m-S1").unwrap();
+        let drain = Standing::Draining(Default::default());
+        let cases = [
+            (Order::Deactivate(id.clone()), Standing::Deactivated, true),
+            (Order::Deactivate(id.clone()), Standing::Active, false),
+            (Order::Drain(id.clone(), Default::default()), drain, true),
+            (
+                Order::Drain(id.clone(), Default::default()),
+                Standing::Drained,
+                true,
+            ),
+            (
+                Order::Drain(id.clone(), Default::default()),
+                Standing::Active,
+                false,
+            ),
+            (Order::Reactivate(id.clone()), Standing::Drained, false),
+            (Order::Gone(id.clone()), Standing::Drained, true),
+        ];
+        for (order, read, is_fine) in cases {
+            let mut orders = Orders::default();
+            orders.read_agent(&id, Standing::Active).unwrap();
+            orders.answered(order.clone(), &Answer::Updated).unwrap();
+            let checked = orders.read_agent(&id, read);
+            assert_eq!(checked.is_ok(), is_fine, "{order:?} {read:?}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! All that listens to what the master hears and wants, in one life of it.
+//!
+//! Deliberately not here: what is looked at of several nodes together ([`super`]).
+
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use super::answers::Answers;
+use super::identity::Removed;
+use super::kills::Asked;
+use super::ledger::Ledger;
+use super::maintenance::Service;
+use super::news::News;
+use super::offers::DeadOffers;
+use super::sessions::Sessions;
+use super::vacating::Questions;
+use super::{Broken, conservation};
+use crate::ids::FrameworkId;
+use crate::machine::Output;
+use crate::master::{self, Master};
+use crate::registry::{Registry, RegistryOp};
+use crate::sim::options::Checking;
+use crate::sim::property::Property;
+use crate::sim::world::Totals;
+
+/// Whoever listens to what the master hears and wants, in one life of it.
+#[derive(Debug)]
+pub(in crate::sim) struct Watch {
+    checking: Checking,
+    pub(super) ledger: Ledger,
+    offers: DeadOffers,
+    sessions: Sessions,
+    pub(super) answers: Answers,
+    removed: Removed,
+    kills: Asked,
+    news: News,
+    service: Service,
+    pub(super) questions: Questions,
+}
+
+impl Watch {
+    /// Begins with the master and its registry; `totals` is what each agent is.
+    pub(in crate::sim) fn new(checking: Checking, totals: Arc<Totals>, registry: Registry) -> Self {
+        Self {
+            checking,
+            ledger: Ledger::new(totals, registry),
+            offers: DeadOffers::default(),
+            sessions: Sessions::default(),
+            answers: Answers::default(),
+            removed: Removed::default(),
+            kills: Asked::default(),
+            news: News::default(),
+            service: Service::default(),
+            questions: Questions::default(),
+        }
+    }
+
+    /// Begins anew with another master and its registry.
+    pub(in crate::sim) fn next(&mut self, totals: Arc<Totals>, registry: Registry) {
+        let removed = core::mem::take(&mut self.removed).next(&registry);
+        *self = Self {
+            removed,
+            ..Self::new(self.checking, totals, registry)
+        };
+    }
+
+    /// Sees what the master is about to hear.
+    pub(in crate::sim) fn hears(&mut self, input: &master::Input) {
+        if self.checking != Checking::Off {
+            self.offers.hears(input, &self.ledger);
+            self.kills.hears(input, &self.ledger);
+            self.news.hears(input, &self.ledger);
+            self.ledger.hears(input);
+            self.sessions.hears(input);
+            self.answers.hears(input);
+            self.service.hears(input);
+            self.questions.hears(input);
+        }
+    }
+
+    /// Sees what the master wants.
+    pub(in crate::sim) fn saw(&mut self, output: &Output<RegistryOp, master::Effect>) {
+        if self.checking == Checking::Off {
+            return;
+        }
+        match output {
+            Output::Persist(op) => {
+                self.ledger.wrote(op);
+                self.removed.wrote(op);
+                self.news.wrote(op);
+                self.service.wrote();
+            }
+            Output::Effect(effect) | Output::Free(effect) => {
+                self.ledger.saw(effect);
+                self.offers.saw(effect);
+                self.sessions.saw(effect);
+                self.answers.saw(effect);
+                self.removed.saw(effect);
+                self.kills.saw(effect);
+                self.news.saw(effect, &self.ledger);
+                let registry = self.ledger.registry();
+                self.service.saw(effect, registry);
+                self.questions.saw(effect, registry);
+            }
+        }
+    }
+
+    /// Says what was asked and not answered, when nobody is awaited.
+    pub(in crate::sim) fn unanswered(&self) -> Option<String> {
+        self.answers.open()
+    }
+
+    /// Says what a master has said itself that one of these frameworks has not confirmed.
+    pub(in crate::sim) fn unconfirmed(
+        &self,
+        is_there: impl Fn(&FrameworkId) -> bool,
+    ) -> Option<String> {
+        self.news.open(is_there)
+    }
+
+    /// Says what should not have been.
+    pub(super) fn check(&mut self, master: Option<&Master>) -> Result<(), Broken> {
+        self.ledger.check()?;
+        if let Some(master) = master {
+            let booked = conservation::check_step(&mut self.ledger, master);
+            booked.map_err(|problem| (Property::Conservation, problem))?;
+        }
+        self.kills.check(&self.ledger)?;
+        self.offers.check()?;
+        self.removed.check()?;
+        self.service.check(self.ledger.registry())?;
+        self.questions.check(self.ledger.registry())?;
+        self.sessions.check()
+    }
+}
