@@ -153,8 +153,6 @@ mutants! {
     /// An agent that restarts knows its tasks, and not its executors: their containers are ended as
     /// unknown (MESOS-10066: executors die with their agent).
     ExecutorsOrphaned,
-    /// An agent that comes back says which tasks it has, and nothing of executors without any.
-    ExecutorsUnreported,
     /// A disk that is made while no master is there is taken for one that could not be.
     DiskMadeUnheard,
 
