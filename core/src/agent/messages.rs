@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::records::Number;
 use super::{Agent, Cx, Effect};
-use crate::ids::{ExecutorId, FrameworkId};
+use crate::ids::{ExecutorId, FrameworkId, PeerId};
 use crate::limits;
 use crate::protocol::agent::ToMaster;
 use crate::protocol::executor::Event;
@@ -68,20 +68,30 @@ impl Agent {
         }
     }
 
-    /// Says that an executor has ended, if the master is there (PR-08). Otherwise it finds the
-    /// executor missing when the agent next returns.
+    /// Says that an executor has ended, if the master is there (PR-08). If it was told of the
+    /// executor and has not answered, this is said once it has. Otherwise it finds the executor
+    /// missing when the agent next returns.
     pub(super) fn tell_executor_ended(
-        &self,
+        &mut self,
         cx: &mut Cx<'_>,
         (framework, executor): (FrameworkId, ExecutorId),
         exit: Option<Exit>,
     ) {
+        let message = ToMaster::ExecutorEnded {
+            framework,
+            executor,
+            exit,
+        };
         if let Some(peer) = self.link.joined() {
-            let message = ToMaster::ExecutorEnded {
-                framework,
-                executor,
-                exit,
-            };
+            cx.out.emit(Effect::Master { peer, message });
+        } else if self.link.is_joining() {
+            self.ended_executors.push(message);
+        }
+    }
+
+    /// Says which executors have ended since the master was told of them.
+    pub(super) fn tell_ended_executors(&mut self, cx: &mut Cx<'_>, peer: PeerId) {
+        for message in core::mem::take(&mut self.ended_executors) {
             cx.out.emit(Effect::Master { peer, message });
         }
     }

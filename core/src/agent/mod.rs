@@ -42,6 +42,7 @@ mod view;
 mod tests;
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use self::containers::Containers;
 use self::executors::Sessions;
@@ -63,6 +64,7 @@ use self::updates::{Flights, Stream};
 pub use self::view::{Sandbox, TaskSummary, View};
 use crate::ids::PeerId;
 use crate::machine::{Durable, Machine, Outbox};
+use crate::protocol::agent::ToMaster;
 use crate::protocol::container::ContainerCommand;
 use crate::protocol::hello::CloseReason;
 use crate::resources::Resources;
@@ -135,6 +137,9 @@ pub struct Agent {
     watches: Watches,
     deletions: Deletions,
     history: History,
+    /// Executors that have ended since it began to ask for its registration. Whatever it asked with
+    /// may name them.
+    ended_executors: Vec<ToMaster>,
     /// Rises whenever anything may have changed.
     version: u64,
 }

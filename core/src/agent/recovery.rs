@@ -91,6 +91,7 @@ impl Agent {
             watches: Watches::new(),
             deletions: Deletions::default(),
             history: History::default(),
+            ended_executors: Vec::new(),
             version: 0,
         };
         let mut cx = Cx { now, out };

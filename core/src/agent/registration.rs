@@ -50,6 +50,10 @@ pub(super) enum Link {
 }
 
 impl Link {
+    pub(super) const fn is_joining(self) -> bool {
+        matches!(self, Self::Joining { .. })
+    }
+
     pub(super) fn peer(self) -> Option<PeerId> {
         match self {
             Self::Recovering(peer) | Self::Joining { peer, .. } | Self::Joined { peer, .. } => {
@@ -107,6 +111,7 @@ impl Agent {
     }
 
     fn begin_joining(&mut self, cx: &mut Cx<'_>, peer: PeerId) {
+        self.ended_executors.clear();
         self.schedule_attempt(cx.now, peer, 0);
     }
 
@@ -290,6 +295,7 @@ impl Agent {
             dead_at,
         };
         self.resume_updates(cx);
+        self.tell_ended_executors(cx, peer);
     }
 
     /// Ends a task for the master that never reached this agent. No update id: should this be lost,

@@ -377,6 +377,33 @@ fn executors_are_reported_until_they_have_ended() {
 }
 
 #[test]
+fn what_ends_while_the_agent_asks_is_said_once_it_is_in() {
+    // PR-02, PR-08: the master may have been told that it is there
+    let mut node = working();
+    node.feed(master(ToAgent::ShutdownFramework(fw("f"))));
+    node.feed(Input::MasterLost { peer: MASTER });
+    node.feed(Input::MasterFound { peer: MASTER });
+    assert_eq!(
+        lines(&node.pass(secs(1))),
+        ["has executors: e", "reregister"]
+    );
+    let outputs = node.feed(exited(0, Exit::Code(0)));
+    let is_said = |outputs: &Outputs| {
+        lines(outputs)
+            .iter()
+            .any(|line| line.starts_with("e has ended"))
+    };
+    assert!(!is_said(&outputs), "nobody would take it in: {outputs:?}");
+    let outputs = node.feed(reregistered(1));
+    assert!(is_said(&outputs), "{outputs:?}");
+    // Who begins to ask anew does not name it.
+    node.feed(Input::MasterLost { peer: MASTER });
+    node.feed(Input::MasterFound { peer: MASTER });
+    assert_eq!(lines(&node.pass(secs(1))), ["reregister"]);
+    assert!(!is_said(&node.feed(reregistered(1))));
+}
+
+#[test]
 fn of_tasks_of_a_framework_that_is_over_it_is_said_that_they_are() {
     // SM-07, PR-03
     let mut node = Node::joined();
