@@ -264,6 +264,7 @@ async fn run(running: Running) -> anyhow::Result<()> {
         }
         Effect::DeleteSandbox { container, sandbox } => remover.remove(container, sandbox),
         Effect::Disk(command) => refuse_disk(&inbox, command),
+        Effect::Echo(departure) => tell(&inbox, Input::Departed(departure)),
         Effect::Disconnect {
             peer,
             close,
@@ -309,12 +310,15 @@ fn refuse_disk(inbox: &Inbox<Input>, command: DiskCommand) {
         return;
     };
     tracing::warn!(%job, kind = %change.kind(), "there is no provider of disks");
-    let inbox = inbox.clone();
     let outcome = DiskOutcome::Failed("the agent has no provider of disks".into());
-    // The inbox may be full, and is emptied by whoever is here now.
+    tell(inbox, Input::Disk(DiskEvent { job, outcome }));
+}
+
+/// Answers an effect. The inbox may be full, and is emptied by whoever is here now.
+fn tell(inbox: &Inbox<Input>, input: Input) {
+    let inbox = inbox.clone();
     tokio::spawn(async move {
-        let event = Input::Disk(DiskEvent { job, outcome });
-        if inbox.send(event).await.is_err() {
+        if inbox.send(input).await.is_err() {
             tracing::debug!("the agent has ended: its next life asks again");
         }
     });

@@ -134,6 +134,16 @@ pub const RETIRED_SANDBOXES: usize = 100_000;
 /// The most sandboxes that are being deleted at a time.
 pub const DELETIONS: usize = 1_024;
 
+/// The most messages that an executor may send its framework within a second; what is more is
+/// dropped, as it would be without a master (FW-63).
+pub const EXECUTOR_MESSAGES: usize = 1_000;
+/// The most bytes of such messages.
+pub const EXECUTOR_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// How much later than it wanted an agent is woken at most, unless it stood still.
+pub const STANDSTILL: Duration = Duration::from_secs(1);
+/// For how long it then listens before it holds anything against anybody.
+pub const LISTENING: Duration = Duration::from_secs(1);
+
 /// The most updates that a scheduler remembers to have told and not yet seen confirmed; beyond it
 /// one that comes again is told again.
 pub const UNCONFIRMED_UPDATES: usize = 100_000;
@@ -241,6 +251,7 @@ const _: () = assert!(
 const _: () = assert!(2 * AGENT_BYTES + EXECUTORS_PER_OFFER * (ID_BYTES + 2) <= FRAME_BYTES);
 const _: () = assert!(FRAMEWORK_BYTES <= SLICE_BYTES);
 const _: () = assert!(MESSAGE_BYTES <= SLICE_BYTES);
+const _: () = assert!(MESSAGE_BYTES <= EXECUTOR_MESSAGE_BYTES);
 // What the master adds to a task: its role, the certificate's name, which is below 64 KiB in TLS,
 // and ids.
 const _: () = assert!(TASK_BYTES + FRAMEWORK_BYTES + 128 * 1024 <= FRAME_BYTES);

@@ -12,14 +12,29 @@ use crate::time::Time;
 /// How far a container is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Ordered, or asked about after a restart; not heard of yet.
-    Launching,
+    /// Ordered, or asked about after a restart; not heard of yet. It is given up at that moment,
+    /// which is known once the order has left.
+    Launching(Option<Time>),
+    /// It took too long to start, and its end was ordered. Nobody waits for that for ever.
+    Stuck(Time),
     /// Its program runs.
     Running,
-    /// Its program was asked to end, and is destroyed at that moment.
-    Ending(Time),
+    /// Its program was asked to end, and is destroyed at that moment, which is known once the order
+    /// has left.
+    Ending(Option<Time>),
     /// Its end was ordered.
     Destroyed,
+}
+
+impl Phase {
+    /// Returns when its time is over, if it was given one.
+    pub(super) const fn due(self) -> Option<Time> {
+        match self {
+            Self::Launching(at) | Self::Ending(at) => at,
+            Self::Stuck(at) => Some(at),
+            Self::Running | Self::Destroyed => None,
+        }
+    }
 }
 
 /// All containers that have not ended.
@@ -31,7 +46,7 @@ pub(super) struct Containers {
 impl Containers {
     /// Adds one that is being started.
     pub(super) fn add(&mut self, number: Number) {
-        let before = self.rows.insert(number, Phase::Launching);
+        let before = self.rows.insert(number, Phase::Launching(None));
         assert!(before.is_none(), "{number:?} has a container already");
     }
 
@@ -39,11 +54,10 @@ impl Containers {
         self.rows.get(&number).copied()
     }
 
-    /// Moves a container on; one that has ended stays away.
-    pub(super) fn set(&mut self, number: Number, phase: Phase) {
-        if let Some(row) = self.rows.get_mut(&number) {
-            *row = phase;
-        }
+    /// Moves a container on, and returns how far it was; one that has ended stays away.
+    pub(super) fn set(&mut self, number: Number, phase: Phase) -> Option<Phase> {
+        let row = self.rows.get_mut(&number)?;
+        Some(core::mem::replace(row, phase))
     }
 
     pub(super) fn remove(&mut self, number: Number) -> Option<Phase> {

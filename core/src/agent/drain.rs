@@ -15,10 +15,6 @@ use crate::protocol::status::{Reason, TaskState};
 
 impl Agent {
     pub(super) fn on_drain(&mut self, cx: &mut Cx<'_>, max_grace: Option<Duration>) {
-        if self.link.joined().is_none() {
-            tracing::debug!("a drain before the registration: ignored");
-            return;
-        }
         self.is_draining = true;
         let live = self.state.tasks().iter();
         let live = live.filter(|(_, task)| !task.state().is_terminal());

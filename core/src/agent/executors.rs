@@ -5,11 +5,13 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::records::Number;
-use crate::ids::{FrameworkId, PeerId};
+use crate::ids::{FrameworkId, PeerId, UpdateId};
+use crate::limits;
 use crate::protocol::status::Reason;
 use crate::protocol::task::ExecutorInfo;
 use crate::roles::Role;
@@ -25,6 +27,8 @@ pub(super) struct Executor {
     subscribed: bool,
     /// Its tasks that are not over and acknowledged.
     tasks: BTreeSet<Number>,
+    /// Whether its framework has said that it is to end.
+    unwanted: bool,
 }
 
 impl Executor {
@@ -35,6 +39,7 @@ impl Executor {
             info,
             subscribed: false,
             tasks: BTreeSet::new(),
+            unwanted: false,
         }
     }
 
@@ -70,6 +75,22 @@ impl Executor {
     pub(super) fn mark_subscribed(&mut self) {
         self.subscribed = true;
     }
+
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.unwanted
+    }
+
+    pub(super) fn mark_unwanted(&mut self) {
+        self.unwanted = true;
+    }
+}
+
+/// What an executor has said to its framework within a second.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    since: Time,
+    messages: usize,
+    bytes: usize,
 }
 
 /// An executor in this life of the agent (AG-32).
@@ -83,6 +104,12 @@ pub(super) struct Session {
     subscribe_by: Option<Time>,
     /// Whether it is to come back to an agent that restarted (AG-16).
     is_returning: bool,
+    /// Whether it has told this agent all that it had to say.
+    is_heard: bool,
+    /// Of tasks of which too many updates wait: the first that was not taken in. Those behind it
+    /// are not either, until it comes again.
+    refused: BTreeMap<Number, UpdateId>,
+    said: Said,
     /// Why it is being ended, if it is.
     ending: Option<Ending>,
 }
@@ -140,6 +167,55 @@ impl Session {
     /// Forgets a task that is over.
     pub(super) fn withdraw(&mut self, task: Number) {
         self.delivered.remove(&task);
+        self.refused.remove(&task);
+    }
+
+    /// Returns whether it has told this agent all that it had to say, so that of its tasks nothing
+    /// older is to come than what is known.
+    pub(super) fn is_heard(&self) -> bool {
+        self.is_heard
+    }
+
+    pub(super) fn set_heard(&mut self) {
+        self.is_heard = true;
+    }
+
+    /// Returns whether an update is taken in now. Without room it is not, and neither is what
+    /// comes behind it: nothing of that is confirmed, so that all of it comes again, in order.
+    pub(super) fn takes_in(&mut self, task: Number, update: UpdateId, has_room: bool) -> bool {
+        let first = *self.refused.entry(task).or_insert(update);
+        let is_in = has_room && first == update;
+        if is_in {
+            self.refused.remove(&task);
+        }
+        is_in
+    }
+
+    /// It begins anew with the oldest that is not confirmed.
+    pub(super) fn say_again(&mut self) {
+        self.refused.clear();
+    }
+
+    /// Returns whether it may say so much more within this second, and counts it.
+    pub(super) fn may_say(&mut self, now: Time, bytes: usize) -> bool {
+        if now.since(self.said.since) >= Duration::from_secs(1) {
+            self.said = Said {
+                since: now,
+                ..Said::default()
+            };
+        }
+        let Said {
+            messages,
+            bytes: sum,
+            ..
+        } = &mut self.said;
+        let fits =
+            *messages < limits::EXECUTOR_MESSAGES && *sum + bytes <= limits::EXECUTOR_MESSAGE_BYTES;
+        if fits {
+            *messages += 1;
+            *sum += bytes;
+        }
+        fits
     }
 }
 

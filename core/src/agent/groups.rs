@@ -21,10 +21,6 @@ impl Agent {
         task: &TaskId,
         requested: Option<Duration>,
     ) {
-        if self.link.joined().is_none() {
-            tracing::debug!(%task, "a kill before the registration: ignored");
-            return;
-        }
         let Some(number) = self.state.find_task(framework, task) else {
             // The master asks about it when the agent next returns (PR-03).
             tracing::debug!(%framework, %task, "a kill of an unknown task: ignored");
@@ -49,7 +45,7 @@ impl Agent {
             let is_asked = self
                 .state
                 .task(member)
-                .is_none_or(|row| row.destroy_at().is_some());
+                .is_none_or(|row| row.grace().is_some());
             if member != number && !is_asked && self.is_kept_up(member) {
                 self.kill(cx, member, None);
             }

@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Policy;
+use super::{Departure, Policy};
 use crate::ids::{BootId, ContainerId, PeerId};
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::container::{ContainerCommand, ContainerEvent};
@@ -52,6 +52,9 @@ pub struct Config {
     pub update_retry_max: Duration,
     /// The time between SIGTERM and SIGKILL where neither kill nor task says (TK-84).
     pub kill_grace: Duration,
+    /// How long a container may take to start. What is not started by then is destroyed, and its
+    /// tasks have failed (AG-34).
+    pub launch_timeout: Duration,
     /// How long an executor may take to subscribe (AG-33).
     pub executor_registration_timeout: Duration,
     /// How long an executor may take to come back when the agent does (AG-16).
@@ -78,6 +81,7 @@ impl Config {
             update_retry: Duration::from_secs(10),
             update_retry_max: Duration::from_secs(600),
             kill_grace: Duration::from_secs(3),
+            launch_timeout: Duration::from_secs(10 * 60),
             executor_registration_timeout: Duration::from_secs(60),
             executor_reregistration_timeout: Duration::from_secs(2),
             executor_shutdown_grace: Duration::from_secs(5),
@@ -145,6 +149,8 @@ pub enum Input {
     Leave,
     /// The provider of the machine's disks has done something, or could not.
     Disk(DiskEvent),
+    /// An echo came back: what was ordered before it has left.
+    Departed(Departure),
 }
 
 /// What an agent wants done.
@@ -194,4 +200,7 @@ pub enum Effect {
     /// jobs, so that nothing is done twice; where there is none, [`DiskCommand::Do`] is answered
     /// with [`DiskOutcome::Failed`](crate::protocol::disk::DiskOutcome::Failed).
     Disk(DiskCommand),
+    /// Answered by `Departed` as soon as it leaves, as all effects do in their turn. Whoever
+    /// carries effects out does no more than that.
+    Echo(Departure),
 }

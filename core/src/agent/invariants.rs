@@ -6,7 +6,6 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 
-use super::containers::Phase;
 use super::registration::Link;
 use super::tasks::{Placement, Task, UPDATES_PER_TASK};
 use super::updates::Stream;
@@ -201,8 +200,8 @@ impl Agent {
             expect(flight.resend_at, Timer::Resend(*stream))?;
         }
         for (number, phase) in self.containers.iter() {
-            if let Phase::Ending(at) = phase {
-                expect(at, Timer::Destroy(number))?;
+            if let Some(at) = phase.due() {
+                expect(at, Timer::Container(number))?;
             }
         }
         for (number, session) in self.sessions.iter() {
@@ -211,17 +210,21 @@ impl Agent {
             }
         }
         for (number, task) in self.state.tasks() {
-            if let Some(at) = task.completes_by() {
-                expect(at, Timer::RunOut(*number))?;
-            }
+            let is_bound = task.completes_by().is_some();
+            let is_watched = self.run_outs.contains_key(number);
+            let is_right = is_bound == is_watched || (is_bound && !self.is_heard_of(*number));
+            ensure(is_right, || format!("{number:?} may run for ever"))?;
+        }
+        for (task, at) in &self.run_outs {
+            expect(*at, Timer::RunOut(*task))?;
         }
         for (task, watch) in &self.watches {
             let row = self.state.task(*task);
             let by_executor = |t: &Task| matches!(t.placement(), Placement::Executor(_));
             let live = row.is_some_and(|t| by_executor(t) && !t.state().is_terminal());
             ensure(live, || format!("{task:?} is watched for nothing"))?;
-            if let Some(word) = watch.word {
-                expect(word.at, Timer::Word(*task))?;
+            if let Some(at) = watch.word.and_then(|word| word.at) {
+                expect(at, Timer::Word(*task))?;
             }
             if let Some(at) = watch.end {
                 expect(at, Timer::Overdue(*task))?;

@@ -8,6 +8,7 @@
 //! is just being started), and any decision.
 
 use alloc::collections::BTreeMap;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,7 @@ use super::operations::Said;
 use super::records::{AgentRecord, Number};
 use super::tasks::{Placement, Task};
 use crate::ids::{AgentId, BootId, ExecutorId, FrameworkId, TaskId, UpdateId};
+use crate::limits;
 use crate::machine::Durable;
 use crate::protocol::disk::{DiskEnd, DiskJob, DiskOutcome};
 use crate::protocol::framework::FrameworkInfo;
@@ -260,9 +262,15 @@ impl AgentState {
         row.mark_subscribed();
     }
 
+    fn apply_unwanted(&mut self, executor: Number) {
+        let row = self.executors.get_mut(&executor);
+        let row = row.expect("a record speaks of an executor that is kept");
+        row.mark_unwanted();
+    }
+
     fn apply_ran_out(&mut self, task: Number, at: Time) {
         self.last_time = self.last_time.max(at);
-        self.task_mut(task).run_out(at);
+        self.task_mut(task).run_out();
     }
 
     fn apply_executor_ended(&mut self, executor: Number) {
@@ -356,7 +364,13 @@ impl AgentState {
         }
     }
 
+    /// Returns how long patience lasts that ends then, from the moment that was noted before.
+    fn grace(&self, destroy_at: Time) -> Duration {
+        destroy_at.since(self.last_time).min(limits::GRACE)
+    }
+
     fn apply_framework_ended(&mut self, framework: &FrameworkId, destroy_at: Time) {
+        let grace = self.grace(destroy_at);
         let Some(entry) = self.frameworks.get_mut(framework) else {
             return;
         };
@@ -367,7 +381,7 @@ impl AgentState {
             if task.state().is_terminal() {
                 self.remove_task(number);
             } else {
-                task.end_with_framework(destroy_at);
+                task.end_with_framework(grace);
             }
         }
         self.remove_if_unused(framework);
@@ -411,7 +425,8 @@ impl Durable for AgentState {
                 }
             }
             AgentRecord::KillRequested { task, destroy_at } => {
-                self.task_mut(*task).request_kill(*destroy_at);
+                let grace = self.grace(*destroy_at);
+                self.task_mut(*task).request_kill(grace);
             }
             AgentRecord::Updated { task, status } => {
                 self.last_time = self.last_time.max(status.at);
@@ -441,6 +456,8 @@ impl Durable for AgentState {
             AgentRecord::DiskBegun { job, at } => self.apply_disk_begun(job, *at),
             AgentRecord::DiskEnded { job, outcome } => self.apply_disk_ended(*job, outcome),
             AgentRecord::DiskOver { end, update, at } => self.apply_disk_over(end, *update, *at),
+            AgentRecord::Moment { at } => self.last_time = self.last_time.max(*at),
+            AgentRecord::ExecutorUnwanted { executor } => self.apply_unwanted(*executor),
         }
     }
 }

@@ -1,17 +1,18 @@
 //! How tasks are ended, and containers with them: asked first, destroyed when their time is over.
 //!
-//! Called by `on_master`, and by whoever has a container to end. Deliberately not here: ending
-//! executors with all that they run (`on_executor`), and those that do not obey (`overdue`).
+//! Called by `on_master`, and by whoever has a container to end. Deliberately not here: since when
+//! a time is counted (`patience`), ending executors with all that they run (`on_executor`), and
+//! those that do not obey (`overdue`).
 
 use core::time::Duration;
 
 use super::containers::Phase;
+use super::patience::Departure;
 use super::records::Number;
-use super::tasks::Placement;
+use super::tasks::{Placement, Task};
 use super::{Agent, AgentRecord, Cx, Effect, Timer};
 use crate::protocol::container::ContainerCommand;
 use crate::protocol::executor::Event;
-use crate::time::Time;
 
 impl Agent {
     /// Ends a task that is not over.
@@ -22,62 +23,107 @@ impl Agent {
             .expect("a task that is not over is kept");
         let own = row.info().kill_grace;
         let patience = requested.or(own).unwrap_or(self.config.kill_grace); // TK-84
-        let destroy_at = cx.now + patience;
+        let left = self.time_left(cx, number);
+        let shortens = left.is_none_or(|left| patience < left);
         match row.placement() {
-            Placement::Own => {
-                if row.destroy_at().is_none_or(|at| destroy_at < at) {
-                    let task = number;
-                    self.persist(cx, AgentRecord::KillRequested { task, destroy_at });
-                    self.end_container(cx, number, destroy_at);
-                }
+            Placement::Own if shortens => {
+                self.request_kill(cx, number, patience);
+                self.end_container(cx, number, patience);
+            }
+            Placement::Executor(executor) if !self.may_have(executor, number) => {
+                self.report_killed_during_launch(cx, number); // TK-83
             }
             Placement::Executor(executor) => {
-                self.kill_by_executor(cx, executor, number, patience);
+                if shortens {
+                    self.request_kill(cx, number, patience);
+                }
+                // Said again each time, with what is left: only that can have been lost.
+                let patience = left.map_or(patience, |left| patience.min(left));
+                self.tell_kill(cx, executor, number, patience);
             }
-            Placement::Nowhere => {}
+            Placement::Own | Placement::Nowhere => {}
         }
     }
 
-    fn kill_by_executor(
-        &mut self,
-        cx: &mut Cx<'_>,
-        executor: Number,
-        number: Number,
-        patience: Duration,
-    ) {
-        if !self.may_have(executor, number) {
-            self.report_killed_during_launch(cx, number); // TK-83
-            return;
-        }
+    /// Remembers that a task is to end. The moment goes before: no clock may go behind it, and it
+    /// says how long the task has.
+    fn request_kill(&mut self, cx: &mut Cx<'_>, task: Number, patience: Duration) {
+        self.note_moment(cx);
         let destroy_at = cx.now + patience;
-        let row = self.state.task(number);
-        let before = row.and_then(|row| row.destroy_at());
-        if before.is_none_or(|at| destroy_at < at) {
-            let task = number;
-            self.persist(cx, AgentRecord::KillRequested { task, destroy_at });
-            self.await_task_end(cx, executor, number);
-        }
-        // Said again each time, with what is left: only that can have been lost.
-        let patience = before.map_or(patience, |at| patience.min(at.since(cx.now)));
-        self.tell_kill(cx, executor, number, patience);
+        self.persist(cx, AgentRecord::KillRequested { task, destroy_at });
     }
 
-    /// Waits for the end of what a task may run, after a change of it.
-    pub(super) fn watch_time(&mut self, task: Number, before: Option<Time>) {
-        let after = self.state.task(task).and_then(|row| row.completes_by());
-        if before == after {
-            return;
+    /// Writes down what time it is, unless something else has.
+    pub(super) fn note_moment(&mut self, cx: &mut Cx<'_>) {
+        if self.state.last_time() < cx.now {
+            let at = cx.now;
+            self.persist(cx, AgentRecord::Moment { at });
         }
-        if let Some(at) = before {
-            self.timers.disarm(at, Timer::RunOut(task));
+    }
+
+    /// Returns how much time a task has yet that is to end: all of it until it can have heard.
+    pub(super) fn time_left(&self, cx: &Cx<'_>, number: Number) -> Option<Duration> {
+        let row = self.state.task(number)?;
+        let grace = row.grace()?;
+        let end = match row.placement() {
+            Placement::Own => match self.containers.phase(number) {
+                Some(Phase::Ending(at)) => at,
+                Some(Phase::Launching(_) | Phase::Stuck(_) | Phase::Running) => None,
+                Some(Phase::Destroyed) | None => Some(cx.now),
+            },
+            Placement::Executor(executor) => {
+                // It ends its executor a while after it was to be over.
+                let over = cx.now + self.shutdown_grace(executor);
+                let watch = self.watches.get(&number);
+                let end = watch.and_then(|watch| watch.end);
+                return Some(end.map_or(grace, |end| end.since(over)));
+            }
+            Placement::Nowhere => None,
+        };
+        Some(end.map_or(grace, |end| end.since(cx.now)))
+    }
+
+    /// Waits for the end of what a task may run, from when it is known that it runs. One that ended
+    /// while the agent was away is not ended for it ran too long (TK-07).
+    pub(super) fn watch_time(&mut self, cx: &Cx<'_>, task: Number) {
+        let row = self.state.task(task);
+        let at = row.and_then(Task::completes_by);
+        match (self.run_outs.get(&task).copied(), at) {
+            (Some(before), None) => {
+                self.run_outs.remove(&task);
+                self.timers.disarm(before, Timer::RunOut(task));
+            }
+            (None, Some(at)) if self.is_heard_of(task) => {
+                let at = at.max(cx.now);
+                self.run_outs.insert(task, at);
+                self.timers.arm(at, Timer::RunOut(task));
+            }
+            (Some(_), Some(_)) | (None, Some(_) | None) => {}
         }
-        if let Some(at) = after {
-            self.timers.arm(at, Timer::RunOut(task));
+    }
+
+    /// Returns whether in this life somebody has said what has become of a task.
+    pub(super) fn is_heard_of(&self, number: Number) -> bool {
+        match self.state.task(number).map(Task::placement) {
+            Some(Placement::Own) => {
+                self.containers
+                    .phase(number)
+                    .is_some_and(|phase| match phase {
+                        Phase::Running | Phase::Ending(_) | Phase::Destroyed => true,
+                        Phase::Launching(_) | Phase::Stuck(_) => false,
+                    })
+            }
+            Some(Placement::Executor(executor)) => {
+                let session = self.sessions.get(executor);
+                session.is_some_and(|session| session.is_heard())
+            }
+            Some(Placement::Nowhere) | None => false,
         }
     }
 
     /// A task ran for as long as it may: it gets no more (TK-07).
     pub(super) fn on_run_out(&mut self, cx: &mut Cx<'_>, task: Number) {
+        self.run_outs.remove(&task);
         if self.state.task(task).is_none() {
             return;
         }
@@ -85,64 +131,48 @@ impl Agent {
         self.persist(cx, AgentRecord::RanOut { task, at });
         let row = self.state.task(task).expect("a task that runs is kept");
         match row.placement() {
-            Placement::Own => self.end_container(cx, task, at),
-            Placement::Executor(executor) => {
-                self.tell_kill(cx, executor, task, Duration::ZERO);
-                self.await_task_end(cx, executor, task);
-            }
+            Placement::Own => self.end_container(cx, task, Duration::ZERO),
+            Placement::Executor(executor) => self.tell_kill(cx, executor, task, Duration::ZERO),
             Placement::Nowhere => {}
         }
     }
 
-    fn tell_kill(&self, cx: &mut Cx<'_>, executor: Number, task: Number, grace: Duration) {
+    /// Tells an executor to end a task, if it listens; else once it does ([`Self::catch_up`]).
+    pub(super) fn tell_kill(
+        &self,
+        cx: &mut Cx<'_>,
+        executor: Number,
+        number: Number,
+        grace: Duration,
+    ) {
         let peer = self.sessions.get(executor).and_then(|s| s.peer());
-        if let (Some(peer), Some(row)) = (peer, self.state.task(task)) {
+        if let (Some(peer), Some(row)) = (peer, self.state.task(number)) {
             let task = row.info().id.clone();
             let event = Event::Kill { task, grace };
             cx.out.emit(Effect::Executor { peer, event });
+            let task = number;
+            cx.echo(Departure::Kill { task, grace });
         }
     }
 
     /// Asks the program of a container to end, and destroys it when its time is over. Asked again,
     /// the time only gets shorter (TK-85). One that is not heard of yet ends once it is.
-    pub(super) fn end_container(&mut self, cx: &mut Cx<'_>, number: Number, destroy_at: Time) {
+    pub(super) fn end_container(&mut self, cx: &mut Cx<'_>, number: Number, grace: Duration) {
         match self.containers.phase(number) {
-            None | Some(Phase::Launching | Phase::Destroyed) => {}
+            None | Some(Phase::Launching(_) | Phase::Stuck(_) | Phase::Destroyed) => {}
+            Some(Phase::Running | Phase::Ending(_)) if grace.is_zero() => self.destroy(cx, number),
             Some(Phase::Running) => {
-                if destroy_at <= cx.now {
-                    self.destroy(cx, number);
-                    return;
-                }
                 let id = number.container();
                 cx.container(ContainerCommand::Terminate { id });
-                self.await_end(number, destroy_at);
+                self.await_end(cx, number, grace);
             }
-            Some(Phase::Ending(at)) if destroy_at < at => {
-                self.timers.disarm(at, Timer::Destroy(number));
-                if destroy_at <= cx.now {
-                    self.destroy(cx, number);
-                } else {
-                    self.await_end(number, destroy_at);
-                }
-            }
-            Some(Phase::Ending(_)) => {}
+            Some(Phase::Ending(_)) => self.await_end(cx, number, grace),
         }
-    }
-
-    pub(super) fn await_end(&mut self, number: Number, destroy_at: Time) {
-        self.containers.set(number, Phase::Ending(destroy_at));
-        self.timers.arm(destroy_at, Timer::Destroy(number));
     }
 
     pub(super) fn destroy(&mut self, cx: &mut Cx<'_>, number: Number) {
-        self.containers.set(number, Phase::Destroyed);
+        self.set_phase(number, Phase::Destroyed);
         let id = number.container();
         cx.container(ContainerCommand::Destroy { id });
-    }
-
-    pub(super) fn on_destroy_due(&mut self, cx: &mut Cx<'_>, number: Number) {
-        if let Some(Phase::Ending(_)) = self.containers.phase(number) {
-            self.destroy(cx, number);
-        }
     }
 }

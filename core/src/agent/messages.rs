@@ -6,12 +6,15 @@
 use alloc::vec::Vec;
 
 use super::records::Number;
-use super::{Agent, Cx, Effect};
+use super::{Agent, AgentRecord, Cx, Effect};
 use crate::ids::{ExecutorId, FrameworkId, PeerId};
 use crate::limits;
 use crate::protocol::agent::ToMaster;
 use crate::protocol::executor::Event;
 use crate::protocol::status::Exit;
+
+/// Why an executor ends that its framework has ended.
+pub(super) const UNWANTED: &str = "its framework wants it no more";
 
 impl Agent {
     /// Passes a framework's word on to its executor, if it listens (PR-09, FW-63).
@@ -39,12 +42,11 @@ impl Agent {
             tracing::debug!(?executor, "no master: its message is not passed on");
             return;
         };
-        if data.len() > limits::MESSAGE_BYTES {
-            tracing::debug!(
-                ?executor,
-                bytes = data.len(),
-                "too long a message: not passed on"
-            );
+        let bytes = data.len();
+        let session = self.sessions.get_mut(executor);
+        let fits = session.is_some_and(|session| session.may_say(cx.now, bytes));
+        if bytes > limits::MESSAGE_BYTES || !fits {
+            tracing::debug!(?executor, bytes, "too long, or too many: not passed on");
             return;
         }
         let message = ToMaster::Message {
@@ -55,7 +57,7 @@ impl Agent {
         cx.out.emit(Effect::Master { peer, message });
     }
 
-    /// Ends an executor with all its tasks (PR-07).
+    /// Ends an executor with all its tasks (PR-07). That is remembered: nobody says it again.
     pub(super) fn on_shutdown_executor(
         &mut self,
         cx: &mut Cx<'_>,
@@ -63,7 +65,14 @@ impl Agent {
         executor: &ExecutorId,
     ) {
         match self.state.find_executor(framework, executor) {
-            Some(number) => self.end_executor(cx, number, "its framework wants it no more"),
+            Some(number) => {
+                let session = self.sessions.get(number);
+                if session.is_some_and(|session| session.ending().is_none()) {
+                    let executor = number;
+                    self.persist(cx, AgentRecord::ExecutorUnwanted { executor });
+                }
+                self.end_executor(cx, number, UNWANTED);
+            }
             None => tracing::debug!(%executor, "not here: not ended"),
         }
     }

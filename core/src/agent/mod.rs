@@ -6,8 +6,8 @@
 //! round trip for news that says nothing.
 //!
 //! Reading order: `interface`, `records` and `journal` (what it remembers), `on_master`, `kills`,
-//! `groups`, `on_container`, `on_executor`, `messages`, `overdue`, `updates`, `operations`,
-//! `disks`, `recovery`, `drain`, `leaving`.
+//! `groups`, `on_container`, `on_executor`, `messages`, `patience`, `overdue`, `updates`,
+//! `operations`, `disks`, `recovery`, `drain`, `leaving`.
 //!
 //! Deliberately not here: how containers work, where sandboxes are, finding the master.
 
@@ -30,6 +30,7 @@ mod on_executor;
 mod on_master;
 mod operations;
 mod overdue;
+mod patience;
 mod reconfigure;
 mod records;
 mod recovery;
@@ -41,6 +42,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -55,6 +57,7 @@ pub use self::journal::AgentState;
 pub use self::launch::task_sandboxes;
 use self::leaving::Leaving;
 use self::overdue::Watches;
+pub use self::patience::Departure;
 pub use self::reconfigure::Policy;
 pub use self::records::{AgentRecord, Number};
 use self::recovery::Recovery;
@@ -81,8 +84,8 @@ enum Timer {
     Silence,
     /// The oldest update of a task, or the news about an operation, is sent again.
     Resend(Stream),
-    /// A container was given its time.
-    Destroy(Number),
+    /// A container was given its time, to start or to end.
+    Container(Number),
     /// An executor had its time to subscribe.
     Subscribe(Number),
     /// The first word about a task that an executor was handed.
@@ -125,6 +128,10 @@ pub struct Agent {
     total: Resources,
     rng: Rng,
     timers: Timers<Timer>,
+    /// Until when no timer fires, for the agent has stood still.
+    listens_until: Time,
+    /// When tasks have run for as long as they may, of those that are known to run.
+    run_outs: BTreeMap<Number, Time>,
     link: Link,
     /// Whether it ends itself once nothing runs any more, and why.
     leaving: Option<Leaving>,
@@ -162,12 +169,15 @@ impl Agent {
     }
 
     fn fire_due(&mut self, cx: &mut Cx<'_>) {
+        if self.listens(cx.now) {
+            return;
+        }
         while let Some((_, timer)) = self.timers.pop_due(cx.now) {
             match timer {
                 Timer::Register => self.on_register_due(cx),
                 Timer::Silence => self.on_silence(cx),
                 Timer::Resend(stream) => self.on_resend_due(cx, stream),
-                Timer::Destroy(number) => self.on_destroy_due(cx, number),
+                Timer::Container(number) => self.on_container_due(cx, number),
                 Timer::Subscribe(executor) => self.on_subscribe_overdue(cx, executor),
                 Timer::Word(task) => self.on_word_due(cx, task),
                 Timer::Overdue(task) => self.on_task_overdue(cx, task),
@@ -193,6 +203,7 @@ impl Agent {
             }
             Input::Leave => self.on_leave(cx),
             Input::Disk(event) => self.on_disk(cx, event),
+            Input::Departed(departure) => self.on_departed(cx, departure),
         }
     }
 }
@@ -222,6 +233,6 @@ impl Machine for Agent {
     }
 
     fn deadline(&self) -> Option<Time> {
-        self.timers.next()
+        self.due()
     }
 }

@@ -47,9 +47,13 @@ impl Agent {
 
     fn on_started(&mut self, cx: &mut Cx<'_>, id: &ContainerId) {
         let number = Number::of_container(id);
-        let Some(number) = number.filter(|n| self.containers.phase(*n) == Some(Phase::Launching))
-        else {
-            tracing::debug!(%id, "started, but not awaited: ignored");
+        let phase = number.and_then(|number| self.containers.phase(number));
+        let (Some(number), Some(Phase::Launching(_))) = (number, phase) else {
+            tracing::debug!(%id, "started, but not awaited");
+            if phase.is_none() {
+                // It was given up: nobody would ever end it.
+                cx.container(ContainerCommand::Destroy { id: id.clone() });
+            }
             return;
         };
         if self.recovery == Recovery::Rebooted {
@@ -58,23 +62,23 @@ impl Agent {
             self.on_ended(cx, id, &End::Lost);
             return;
         }
-        self.containers.set(number, Phase::Running);
+        self.set_phase(number, Phase::Running);
         let Some(task) = self.state.task(number) else {
             self.on_executor_started(cx, number);
             return;
         };
-        match task.destroy_at() {
+        match task.grace() {
             Some(_) if task.is_silent() && planted(Mutant::KillBeforeStartLost) => {}
             // Killed before it ran: it gets no time (TK-83).
             Some(_) if task.is_silent() => self.destroy(cx, number),
             Some(_) if planted(Mutant::KillLostAtRestart) => {}
             // The agent restarted while it was ending. The signal may not have been sent.
-            Some(destroy_at) => self.end_container(cx, number, destroy_at),
+            Some(grace) => self.end_container(cx, number, grace),
             None if task.is_silent() => {
                 self.report(cx, number, News::new(TaskState::Running, Source::Executor));
             }
             // It ran before the agent restarted, and was reported.
-            None => {}
+            None => self.watch_time(cx, number),
         }
     }
 
@@ -86,9 +90,11 @@ impl Agent {
             tracing::debug!(%id, "ended, but not awaited: ignored");
             return;
         };
-        if let Phase::Ending(at) = phase {
-            self.timers.disarm(at, Timer::Destroy(number));
+        if let Some(at) = phase.due() {
+            self.timers.disarm(at, Timer::Container(number));
         }
+        let stuck = self.stuck(phase);
+        let end = stuck.as_ref().unwrap_or(end);
         let Some(task) = self.state.task(number) else {
             self.on_executor_ended(cx, number, end);
             return;
@@ -140,7 +146,7 @@ impl Agent {
 /// Says what the end of a task's own container means for it.
 fn own_end(task: &Task, end: &End, recovery: Recovery) -> News {
     debug_assert_eq!(task.placement(), Placement::Own);
-    let killed = task.destroy_at().is_some();
+    let killed = task.grace().is_some();
     if task.is_overtime() {
         return ran_out_news(task, end, Source::Executor);
     }
@@ -172,7 +178,7 @@ fn executor_end(task: &Task, end: &End, recovery: Recovery, ending: Option<&Endi
     if task.is_overtime() {
         return ran_out_news(task, end, Source::Agent);
     }
-    if task.destroy_at().is_some() {
+    if task.grace().is_some() {
         return killed_news(task, Source::Agent); // AG-36
     }
     match end {

@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use super::containers::Phase;
 use super::on_container::killed_during_launch;
+use super::patience::Departure;
 use super::records::Number;
 use super::tasks::{Placement, UPDATES_PER_TASK};
 use super::updates::News;
@@ -79,6 +80,11 @@ impl Agent {
     pub(super) fn on_subscribe_overdue(&mut self, cx: &mut Cx<'_>, executor: Number) {
         if let Some(session) = self.sessions.get_mut(executor) {
             session.set_subscribe_by(None);
+            if session.ending().is_some() {
+                // It was to be asked to end, as soon as it could be.
+                self.destroy(cx, executor);
+                return;
+            }
             let (reason, patience) = if session.is_returning() {
                 let patience = self.config.executor_reregistration_timeout;
                 (Reason::ExecutorReregistrationTimeout, patience)
@@ -95,19 +101,22 @@ impl Agent {
     pub(super) fn on_executor_started(&mut self, cx: &mut Cx<'_>, executor: Number) {
         let row = self.state.executor(executor);
         let ended = row.is_none_or(|row| self.state.is_ended(row.framework()));
-        let ending = self
-            .sessions
-            .get(executor)
-            .is_none_or(|s| s.ending().is_some());
-        if ending {
-            self.destroy(cx, executor);
-        } else if ended {
-            self.end_executor(cx, executor, "its framework is gone");
-        } else if self.state.tasks_of(executor).next().is_none() {
-            self.end_executor(cx, executor, "it has no tasks");
-        } else {
-            self.await_subscription(cx, executor);
-            self.await_task_ends(cx, executor);
+        let came_ever = row.is_some_and(|row| row.has_subscribed());
+        let is_idle = self.state.tasks_of(executor).next().is_none();
+        let Some(session) = self.sessions.get_mut(executor) else {
+            return;
+        };
+        if ended {
+            session.end(Reason::ExecutorTerminated, "its framework is gone");
+        } else if is_idle {
+            session.end(Reason::ExecutorTerminated, "it has no tasks");
+        }
+        match (session.ending().is_some(), session.peer()) {
+            (true, Some(peer)) => self.tell_shutdown(cx, peer, executor),
+            // Nothing reached it.
+            (true, None) if !came_ever => self.destroy(cx, executor),
+            // One that is to end is asked to once it is back.
+            (true, None) | (false, _) => self.await_subscription(cx, executor),
         }
     }
 
@@ -148,9 +157,13 @@ impl Agent {
             self.destroy(cx, executor);
             return;
         };
+        self.tell_shutdown(cx, peer, executor);
+    }
+
+    fn tell_shutdown(&mut self, cx: &mut Cx<'_>, peer: PeerId, executor: Number) {
         let event = Event::Shutdown;
         cx.out.emit(Effect::Executor { peer, event });
-        self.await_end(executor, cx.now + self.shutdown_grace(executor));
+        self.await_end(cx, executor, self.shutdown_grace(executor));
     }
 
     /// Returns whether a task may have reached its executor.
@@ -177,7 +190,7 @@ impl Agent {
         let mut new = self.members(task);
         new.retain(|member| {
             let row = self.state.task(*member);
-            let lives = row.is_some_and(|row| row.destroy_at().is_none());
+            let lives = row.is_some_and(|row| row.grace().is_none());
             lives && !session.is_delivered(*member)
         });
         if let Some(event) = self.hand_over(&new) {
@@ -187,7 +200,7 @@ impl Agent {
             if let Some(session) = self.sessions.get_mut(executor) {
                 session.deliver(task);
             }
-            self.await_word(cx, task);
+            cx.echo(Departure::HandOver(task));
         }
     }
 
@@ -297,48 +310,41 @@ impl Agent {
                 (number, is_named || !task.is_silent())
             })
             .collect();
-        for (number, has_it) in &rows {
-            if let Some(session) = self.sessions.get_mut(executor).filter(|_| *has_it) {
+        if let Some(session) = self.sessions.get_mut(executor) {
+            session.say_again();
+            for (number, _) in rows.iter().filter(|(_, has_it)| *has_it) {
                 session.deliver(*number);
             }
         }
         for status in updates {
             self.on_executor_update(cx, peer, executor, status);
         }
+        if let Some(session) = self.sessions.get_mut(executor) {
+            session.set_heard();
+        }
+        for (number, _) in &rows {
+            self.watch_time(cx, *number);
+        }
         if ending {
-            let event = Event::Shutdown;
-            cx.out.emit(Effect::Executor { peer, event });
+            self.tell_shutdown(cx, peer, executor);
             return;
         }
         for (number, has_it) in rows {
-            self.catch_up(cx, peer, executor, number, has_it);
+            self.catch_up(cx, executor, number, has_it);
         }
     }
 
     /// Brings a subscribed executor up to date on one task.
-    fn catch_up(
-        &mut self,
-        cx: &mut Cx<'_>,
-        peer: PeerId,
-        executor: Number,
-        number: Number,
-        has_it: bool,
-    ) {
+    fn catch_up(&mut self, cx: &mut Cx<'_>, executor: Number, number: Number, has_it: bool) {
         let Some(task) = self.state.task(number) else {
             return;
         };
         if task.state().is_terminal() {
             return;
         }
-        match (has_it, task.destroy_at()) {
+        match (has_it, self.time_left(cx, number)) {
             (true, None) => self.await_word(cx, number),
-            (true, Some(destroy_at)) => {
-                let event = Event::Kill {
-                    task: task.info().id.clone(),
-                    grace: destroy_at.since(cx.now),
-                };
-                cx.out.emit(Effect::Executor { peer, event });
-            }
+            (true, Some(left)) => self.tell_kill(cx, executor, number, left),
             (false, None) => self.deliver(cx, executor, number),
             (false, Some(_)) => self.report_killed_during_launch(cx, number),
         }
@@ -373,16 +379,18 @@ impl Agent {
             acknowledge(cx, peer, id, update); // TK-34, TK-69
             return;
         }
+        let is_over = status.state.is_terminal();
+        let has_room = is_over || task.unacknowledged().len() < UPDATES_PER_TASK;
+        let session = self.sessions.get_mut(executor);
+        if !session.is_some_and(|it| it.takes_in(number, update, has_room)) {
+            tracing::debug!(task = %id, "too many updates wait: not taken in");
+            return;
+        }
         if !task.state().may_become(status.state) {
             // TK-33: said once, and not again; the executor need not keep it.
             let (before, after) = (task.state(), status.state);
             tracing::debug!(task = %id, %before, %after, "a step back: not taken in");
             acknowledge(cx, peer, id, update);
-            return;
-        }
-        let is_over = status.state.is_terminal();
-        if !is_over && task.unacknowledged().len() >= UPDATES_PER_TASK {
-            tracing::debug!(task = %id, "too many updates wait: not taken in");
             return;
         }
         truncate(&mut status.message);

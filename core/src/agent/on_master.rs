@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 use super::drain::DRAINED;
 use super::launch;
+use super::patience::Departure;
 use super::records::Number;
 use super::registration::Welcome;
 use super::tasks::Placement;
@@ -78,7 +79,36 @@ impl Agent {
             return;
         }
         self.hear_master(cx.now);
-        self.obey(cx, peer, message);
+        if self.may_say(&message) {
+            self.obey(cx, peer, message);
+        } else {
+            tracing::debug!(?peer, "before the registration: ignored");
+        }
+    }
+
+    /// Returns whether a master may say something that may be of an old leadership: its epoch
+    /// comes with its welcome, and before that nothing is obeyed but answers to what was asked.
+    fn may_say(&self, message: &ToAgent) -> bool {
+        match message {
+            // Welcomes are looked at for themselves, and pings reveal nothing.
+            ToAgent::Registered { .. } | ToAgent::Reregistered { .. } | ToAgent::Ping => true,
+            ToAgent::Refused(_) | ToAgent::Shutdown(_) => self.link.has_asked(),
+            ToAgent::Missing(_)
+            | ToAgent::Drain { .. }
+            | ToAgent::Undrain
+            | ToAgent::RunTask { .. }
+            | ToAgent::RunGroup(_)
+            | ToAgent::KillTask { .. }
+            | ToAgent::ShutdownFramework(_)
+            | ToAgent::Acknowledge { .. }
+            | ToAgent::Convert(_)
+            | ToAgent::BeginDisk(_)
+            | ToAgent::EndDisk(_)
+            | ToAgent::AcknowledgeOperation { .. }
+            | ToAgent::UpdateFramework(_)
+            | ToAgent::Message { .. }
+            | ToAgent::ShutdownExecutor { .. } => self.link.joined().is_some(),
+        }
     }
 
     fn obey(&mut self, cx: &mut Cx<'_>, peer: PeerId, message: ToAgent) {
@@ -294,6 +324,7 @@ impl Agent {
             return cx.out.emit_free(Effect::Container(command));
         }
         cx.container(command);
+        cx.echo(Departure::Launch(number));
     }
 
     fn run_by_command(
@@ -398,7 +429,9 @@ impl Agent {
             ))
         });
         let tasks: Vec<(Number, Placement, TaskId, TaskState)> = tasks.collect();
-        let destroy_at = cx.now + self.config.kill_grace;
+        self.note_moment(cx);
+        let grace = self.config.kill_grace;
+        let destroy_at = cx.now + grace;
         let record = AgentRecord::FrameworkEnded {
             framework: framework.clone(),
             destroy_at,
@@ -411,7 +444,7 @@ impl Agent {
                 self.tell_over(cx, framework.clone(), status);
                 self.on_task_removed(cx, number, placement);
             } else if placement == Placement::Own {
-                self.end_container(cx, number, destroy_at);
+                self.end_container(cx, number, grace);
             }
         }
         for executor in executors {

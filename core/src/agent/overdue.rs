@@ -5,23 +5,27 @@
 //! that is too late is ended, for nothing less ends what it may still run: at once if it has no
 //! other task, and otherwise with a word of warning and its time.
 //!
-//! Deliberately not here: executors that do not subscribe (`on_executor`).
+//! Deliberately not here: executors that do not subscribe (`on_executor`), and since when a time is
+//! counted (`patience`).
 
 use alloc::collections::BTreeMap;
 use alloc::format;
+use core::time::Duration;
 
 use super::containers::Phase;
+use super::patience::Departure;
 use super::records::Number;
-use super::tasks::Placement;
+use super::tasks::{Placement, Task};
 use super::{Agent, Cx, Effect, Timer};
 use crate::mutant::{Mutant, planted};
 use crate::protocol::status::Reason;
 use crate::time::Time;
 
 /// When the first word about a task is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct FirstWord {
-    pub(super) at: Time,
+    /// Known once the task has left.
+    pub(super) at: Option<Time>,
     /// Whether the executor was handed the task a second time.
     asked_again: bool,
 }
@@ -30,7 +34,7 @@ pub(super) struct FirstWord {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Watch {
     pub(super) word: Option<FirstWord>,
-    /// When a task that is to end must have.
+    /// When a task that was told to end must have.
     pub(super) end: Option<Time>,
 }
 
@@ -38,32 +42,33 @@ pub(super) struct Watch {
 pub(super) type Watches = BTreeMap<Number, Watch>;
 
 impl Agent {
-    /// Expects a first word about a task that was handed over.
+    /// Expects a first word about a task that its executor has.
     pub(super) fn await_word(&mut self, cx: &Cx<'_>, task: Number) {
-        let is_silent = self.state.task(task).is_some_and(|row| row.is_silent());
-        if !is_silent || planted(Mutant::SilenceUnwatched) {
+        let row = self.state.task(task);
+        let waits = row.is_some_and(|row| row.is_silent() && row.executor().is_some());
+        if !waits || planted(Mutant::SilenceUnwatched) {
             return;
         }
         let watch = self.watches.entry(task).or_default();
-        if watch.word.is_none() {
+        let word = watch.word.get_or_insert_default();
+        if word.at.is_none() {
             let at = cx.now + self.config.executor_registration_timeout;
-            let asked_again = false;
-            watch.word = Some(FirstWord { at, asked_again });
+            word.at = Some(at);
             self.timers.arm(at, Timer::Word(task));
         }
     }
 
-    /// Expects the end of a task that its executor was told to end, or will be once it is back.
-    pub(super) fn await_task_end(&mut self, cx: &Cx<'_>, executor: Number, task: Number) {
-        let Some(destroy_at) = self.state.task(task).and_then(|row| row.destroy_at()) else {
+    /// Expects the end of a task that its executor was told to end, and that takes so long at most.
+    pub(super) fn await_task_end(&mut self, cx: &Cx<'_>, task: Number, grace: Duration) {
+        let row = self.state.task(task);
+        let live = row.filter(|row| row.grace().is_some() && !row.state().is_terminal());
+        let Some(executor) = live.and_then(Task::executor) else {
             return;
         };
         if planted(Mutant::KillUnwatched) {
             return;
         }
-        let session = self.sessions.get(executor);
-        let told_at = session.and_then(|s| s.subscribe_by()).unwrap_or(cx.now);
-        let at = destroy_at.max(told_at) + self.shutdown_grace(executor);
+        let at = cx.now + grace + self.shutdown_grace(executor);
         let watch = self.watches.entry(task).or_default();
         if watch.end.is_some_and(|before| before <= at) {
             return;
@@ -74,32 +79,18 @@ impl Agent {
         self.timers.arm(at, Timer::Overdue(task));
     }
 
-    /// Expects the ends of all tasks of an executor that were to end before the agent restarted.
-    pub(super) fn await_task_ends(&mut self, cx: &Cx<'_>, executor: Number) {
-        let live = self.state.tasks_of(executor);
-        let ending: alloc::vec::Vec<Number> = live
-            .filter(|(_, task)| task.destroy_at().is_some() && !task.state().is_terminal())
-            .map(|(number, _)| number)
-            .collect();
-        for task in ending {
-            self.await_task_end(cx, executor, task);
-        }
-    }
-
     /// Takes note that there was news about a task.
     pub(super) fn heed(&mut self, task: Number, is_over: bool) {
         let Some(watch) = self.watches.get_mut(&task) else {
             return;
         };
-        if let Some(word) = watch.word.take() {
-            self.timers.disarm(word.at, Timer::Word(task));
+        if let Some(at) = watch.word.take().and_then(|word| word.at) {
+            self.timers.disarm(at, Timer::Word(task));
         }
         if is_over && let Some(at) = watch.end.take() {
             self.timers.disarm(at, Timer::Overdue(task));
         }
-        if watch.end.is_none() {
-            self.watches.remove(&task);
-        }
+        self.settle(task);
     }
 
     /// Nothing was heard of a task: it is handed over again, in case it was lost. Who has it need
@@ -126,18 +117,16 @@ impl Agent {
             self.give_up_executor(cx, executor, task, &why);
             return;
         }
-        let at = cx.now + patience;
-        let asked_again = true;
+        let (at, asked_again) = (None, true);
         watch.word = Some(FirstWord { at, asked_again });
-        self.timers.arm(at, Timer::Word(task));
         let session = self.sessions.get(executor);
-        let listens = session.filter(|s| s.ending().is_none() && row.destroy_at().is_none());
-        if let Some(peer) = listens.and_then(|session| session.peer()) {
-            let again = self.hand_over(&[task]);
-            if let Some(event) = again {
-                cx.out.emit(Effect::Executor { peer, event });
-            }
+        let listens = session.filter(|s| s.ending().is_none() && row.grace().is_none());
+        if let Some(peer) = listens.and_then(|session| session.peer())
+            && let Some(event) = self.hand_over(&[task])
+        {
+            cx.out.emit(Effect::Executor { peer, event });
         }
+        cx.echo(Departure::HandOver(task));
     }
 
     /// A task was to end, and has not.

@@ -77,7 +77,7 @@ pub enum AgentRecord {
     KillRequested {
         /// Which one.
         task: Number,
-        /// When patience ends.
+        /// When patience would end if it began with the moment that was noted last.
         destroy_at: Time,
     },
     /// There is news about a task, to be told until it is acknowledged.
@@ -98,7 +98,7 @@ pub enum AgentRecord {
     FrameworkEnded {
         /// Which one.
         framework: FrameworkId,
-        /// When patience ends.
+        /// When patience would end if it began with the moment that was noted last.
         destroy_at: Time,
     },
     /// A task of an ended framework is over.
@@ -186,5 +186,15 @@ pub enum AgentRecord {
         update: Option<UpdateId>,
         /// When.
         at: Time,
+    },
+    /// So late it is: no clock goes behind it.
+    Moment {
+        /// The moment.
+        at: Time,
+    },
+    /// An executor is to end with all its tasks, for its framework wants it no more.
+    ExecutorUnwanted {
+        /// Which one.
+        executor: Number,
     },
 }

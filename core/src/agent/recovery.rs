@@ -19,6 +19,7 @@
 //!
 //! Deliberately not here: reading the journal, which the driver does.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -28,6 +29,7 @@ use super::gc::Deletions;
 use super::history::History;
 use super::interface;
 use super::leaving::Leaving;
+use super::messages::UNWANTED;
 use super::on_container::End;
 use super::operations;
 use super::overdue::Watches;
@@ -82,6 +84,8 @@ impl Agent {
             config,
             state,
             timers: Timers::new(),
+            listens_until: Time::ZERO,
+            run_outs: BTreeMap::new(),
             link: Link::Away,
             leaving: None,
             is_draining: false,
@@ -102,10 +106,6 @@ impl Agent {
             agent.describe(&mut cx);
         }
         agent.finish_refusals(&mut cx);
-        let running: Vec<Number> = agent.state.tasks().keys().copied().collect();
-        for task in running {
-            agent.watch_time(task, None);
-        }
         if cleans_up {
             agent.leave_for_good(&mut cx, Leaving::Ordered);
             agent.stop_if_left(&mut cx);
@@ -128,8 +128,11 @@ impl Agent {
         for number in &known {
             self.containers.add(*number);
         }
-        for number in self.state.executors().keys() {
+        for (number, row) in self.state.executors() {
             self.sessions.add(*number);
+            if let Some(session) = self.sessions.get_mut(*number).filter(|_| row.is_unwanted()) {
+                session.end(Reason::ExecutorTerminated, UNWANTED);
+            }
         }
         let mut known: Vec<ContainerId> = known.into_iter().map(Number::container).collect();
         if planted(Mutant::ExecutorsOrphaned) {
@@ -164,7 +167,7 @@ impl Agent {
         let unheard: Vec<Number> = self
             .containers
             .iter()
-            .filter(|(_, phase)| *phase == Phase::Launching)
+            .filter(|(_, phase)| matches!(phase, Phase::Launching(_)))
             .map(|(number, _)| number)
             .collect();
         for number in unheard {

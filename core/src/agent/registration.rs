@@ -63,6 +63,15 @@ impl Link {
         }
     }
 
+    /// Returns whether the agent has asked to be registered.
+    pub(super) fn has_asked(self) -> bool {
+        match self {
+            Self::Joining { attempts, .. } => attempts > 0,
+            Self::Joined { .. } => true,
+            Self::Away | Self::Recovering(_) | Self::Stopped => false,
+        }
+    }
+
     /// Returns the connection, if the agent is registered on it.
     pub(super) fn joined(self) -> Option<PeerId> {
         match self {
@@ -229,12 +238,7 @@ impl Agent {
     }
 
     pub(super) fn on_welcome(&mut self, cx: &mut Cx<'_>, peer: PeerId, welcome: Welcome) {
-        let asked = match self.link {
-            Link::Joining { attempts, .. } => attempts > 0,
-            Link::Joined { .. } => true,
-            Link::Away | Link::Recovering(_) | Link::Stopped => false,
-        };
-        if !asked {
+        if !self.link.has_asked() {
             tracing::debug!(?peer, "taken in without having asked: ignored");
             return;
         }

@@ -5,6 +5,7 @@
 //! ([`super::updates`]) and whatever starts or ends a program.
 
 use alloc::collections::VecDeque;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +45,8 @@ pub(super) struct Task {
     group: Option<Number>,
     /// The newest state, acknowledged or not.
     state: TaskState,
-    /// When a container that was asked to end is destroyed; set once a kill was asked for.
-    destroy_at: Option<Time>,
+    /// How long it has to end once it is told; set once a kill was asked for.
+    grace: Option<Duration>,
     /// Since when it runs, by its own word.
     running_since: Option<Time>,
     /// Whether it ran for as long as it may, so that it is ended.
@@ -71,7 +72,7 @@ impl Task {
             placement,
             group,
             state: TaskState::Staging,
-            destroy_at: None,
+            grace: None,
             running_since: None,
             overtime: false,
             unacknowledged: VecDeque::new(),
@@ -103,9 +104,17 @@ impl Task {
         self.state
     }
 
-    /// Returns when patience ends, if a kill was asked for.
-    pub(super) fn destroy_at(&self) -> Option<Time> {
-        self.destroy_at
+    /// Returns the executor that it was launched for, if it is not the agent's own.
+    pub(super) fn executor(&self) -> Option<Number> {
+        match self.placement {
+            Placement::Executor(executor) => Some(executor),
+            Placement::Own | Placement::Nowhere => None,
+        }
+    }
+
+    /// Returns how long it has to end once it is told, if a kill was asked for.
+    pub(super) fn grace(&self) -> Option<Duration> {
+        self.grace
     }
 
     /// Returns when it has run for as long as it may, if it is not to end before (TK-07).
@@ -122,10 +131,10 @@ impl Task {
     }
 
     /// Ends its patience; a kill that was asked for stays one.
-    pub(super) fn run_out(&mut self, at: Time) {
-        self.overtime = self.destroy_at.is_none();
+    pub(super) fn run_out(&mut self) {
+        self.overtime = self.grace.is_none();
         self.running_since = None;
-        self.request_kill(at);
+        self.request_kill(Duration::ZERO);
     }
 
     /// Returns whether nobody has said anything about it yet: its program may not have run.
@@ -146,21 +155,21 @@ impl Task {
         self.received.contains(&update)
     }
 
-    /// Moves the end of patience; it only comes closer (TK-85).
-    pub(super) fn request_kill(&mut self, destroy_at: Time) {
-        self.destroy_at = Some(self.destroy_at.map_or(destroy_at, |at| at.min(destroy_at)));
+    /// Gives it so long to end, or less if it has less (TK-85).
+    pub(super) fn request_kill(&mut self, grace: Duration) {
+        self.grace = Some(self.grace.map_or(grace, |before| before.min(grace)));
     }
 
-    pub(super) fn end_with_framework(&mut self, destroy_at: Time) {
+    pub(super) fn end_with_framework(&mut self, grace: Duration) {
         self.unacknowledged.clear();
-        self.request_kill(destroy_at);
+        self.request_kill(grace);
     }
 
     pub(super) fn update(&mut self, status: TaskStatus) {
         let (before, after) = (self.state, status.state);
         assert!(before.may_become(after), "{before} does not become {after}");
         self.state = status.state;
-        if self.state == TaskState::Running && !self.overtime && self.destroy_at.is_none() {
+        if self.state == TaskState::Running && !self.overtime && self.grace.is_none() {
             self.running_since.get_or_insert(status.at);
         }
         let update = status.update.expect("a recorded update has an id");

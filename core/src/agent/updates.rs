@@ -97,7 +97,7 @@ impl Agent {
     pub(super) fn record_update(&mut self, cx: &mut Cx<'_>, number: Number, status: TaskStatus) {
         let task = self.state.task(number).expect("news are of a kept task");
         let is_over = status.state.is_terminal();
-        let (placement, time_limit) = (task.placement(), task.completes_by());
+        let placement = task.placement();
         if is_over {
             let container = match placement {
                 Placement::Executor(executor) => executor,
@@ -117,14 +117,14 @@ impl Agent {
                 let framework = task.framework().clone();
                 self.persist(cx, AgentRecord::TaskForgotten { task: number });
                 self.tell_over(cx, framework, status);
-                self.watch_time(number, time_limit);
+                self.watch_time(cx, number);
                 self.on_task_removed(cx, number, placement);
             }
             return;
         }
         let task = number;
         self.persist(cx, AgentRecord::Updated { task, status });
-        self.watch_time(task, time_limit);
+        self.watch_time(cx, task);
         self.heed(task, is_over);
         let waits = |agent: &Self| agent.state.task(number).map(|t| t.unacknowledged().len());
         if waits(self) == Some(1) && self.link.joined().is_some() {

@@ -44,6 +44,10 @@ pub(super) enum Purpose {
     Vacating,
     /// Up to which version a node speaks, one life after the other.
     Versions,
+    /// How long the sandboxes of an agent take to be deleted.
+    Sandboxes,
+    /// Which further faults can happen, and which tasks have too little time.
+    Hosts,
 }
 
 /// Begins the stream of one purpose at one node.

@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::command::parse;
 use super::executors::{Executors, Turn};
 use super::fault::{Faults, Kind};
 use super::node::Shared;
@@ -39,6 +40,7 @@ pub(super) struct Script {
     pub(super) run: Span,
     pub(super) breach_one_in: u64,
     pub(super) launch_failure_one_in: u64,
+    pub(super) hang_one_in: u64,
 }
 
 impl Script {
@@ -48,6 +50,7 @@ impl Script {
             run,
             breach_one_in: faults.breach_one_in,
             launch_failure_one_in: faults.launch_failure_one_in,
+            hang_one_in: faults.hang_one_in,
         }
     }
 }
@@ -55,6 +58,8 @@ impl Script {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Starting,
+    /// Never starts.
+    Hung,
     /// Is to be destroyed as soon as it has started.
     Doomed,
     Running,
@@ -159,6 +164,11 @@ impl Containers {
         executors.map(|(framework, executor)| (framework, executor))
     }
 
+    /// Returns whether something starts or runs in a container.
+    pub(super) fn is_alive(&self, id: &ContainerId) -> bool {
+        self.processes.get(id).is_some_and(|p| is_alive(p.state))
+    }
+
     /// Wakes an executor.
     pub(super) fn wake(&mut self, n: u32, shared: &mut Shared) {
         let turn = self.executors.wake(n, shared);
@@ -241,10 +251,10 @@ impl Containers {
                 self.ended(id, Exit::Signal(signal), None, shared);
             }
             // It ended, was started early or was forgotten meanwhile.
-            (Step::Start, State::Running | State::Ended(..) | State::Vanished)
+            (Step::Start, State::Hung | State::Running | State::Ended(..) | State::Vanished)
             | (
                 Step::End | Step::Signal(_),
-                State::Starting | State::Doomed | State::Ended(..) | State::Vanished,
+                State::Starting | State::Hung | State::Doomed | State::Ended(..) | State::Vanished,
             ) => {}
         }
     }
@@ -294,6 +304,11 @@ impl Containers {
         };
         let known = self.processes.insert(id.clone(), process);
         assert!(known.is_none(), "agent-{} launches {id} twice", self.agent);
+        if one_in(self.script.hang_one_in, &mut self.rng) {
+            shared.hit(Name::Agent(self.agent), Kind::HungLaunch);
+            self.set(&id, State::Hung, shared);
+            return;
+        }
         let at = shared.now + self.script.start.draw(&mut self.rng);
         self.plan(at, id, Step::Start, shared);
     }
@@ -364,6 +379,11 @@ impl Containers {
     fn destroy(&mut self, id: ContainerId, shared: &mut Shared) {
         match self.processes.get(&id).map(|p| p.state) {
             Some(State::Starting) => self.set(&id, State::Doomed, shared),
+            Some(State::Hung) => {
+                self.processes.remove(&id);
+                let message = String::from("it was ended before it began");
+                self.tell(ContainerEvent::LaunchFailed { id, message }, shared);
+            }
             Some(State::Running) => self.signal(id, SIGKILL, shared),
             Some(State::Doomed | State::Ended(..) | State::Vanished) | None => {}
         }
@@ -383,8 +403,9 @@ impl Containers {
         });
         for id in known {
             let event = match self.processes.get(&id).map(|p| (p.state, p.pid)) {
-                // The order to launch was lost with the agent that gave it.
-                None => {
+                // The order to launch was lost with the agent that gave it, or never got anywhere.
+                None | Some((State::Hung, _)) => {
+                    self.processes.remove(&id);
                     let message = String::from("it was never started");
                     ContainerEvent::LaunchFailed { id, message }
                 }
@@ -441,7 +462,7 @@ impl Containers {
 
 const fn is_alive(state: State) -> bool {
     match state {
-        State::Starting | State::Doomed | State::Running => true,
+        State::Starting | State::Hung | State::Doomed | State::Running => true,
         State::Ended(..) | State::Vanished => false,
     }
 }
@@ -452,49 +473,4 @@ fn one_in(many: u64, rng: &mut Rng) -> bool {
 
 fn minus(a: Milli, b: Milli) -> Milli {
     Milli::from_thousandths(a.thousandths() - b.thousandths())
-}
-
-/// Understands `sleep SECONDS` and `exit CODE`, joined by `;`. `sleep inf` never ends; without a
-/// `sleep` the duration is left open.
-pub(super) fn parse(command: &str) -> (Option<Duration>, i32) {
-    let mut after: Option<Duration> = None;
-    let mut code = 0;
-    for part in command.split(';').map(str::trim) {
-        let (word, argument) = part.split_once(' ').unwrap_or((part, ""));
-        match word {
-            "sleep" => {
-                let more = seconds(argument.trim()).unwrap_or(Duration::MAX);
-                after = Some(after.unwrap_or_default().saturating_add(more));
-            }
-            "exit" => code = argument.trim().parse().unwrap_or(2),
-            _ => {}
-        }
-    }
-    (after, code)
-}
-
-/// Reads seconds with up to six decimals.
-pub(super) fn seconds(text: &str) -> Option<Duration> {
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let mut micros: u64 = 0;
-    for i in 0..6 {
-        let digit = part.chars().nth(i).unwrap_or('0').to_digit(10)?;
-        micros = micros * 10 + u64::from(digit);
-    }
-    Some(Duration::from_secs(whole.parse().ok()?) + Duration::from_micros(micros))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_say_how_long_they_run_and_how_they_end() {
-        let secs = |s: f64| Some(Duration::from_secs_f64(s));
-        assert_eq!(parse("sleep 3.2"), (secs(3.2), 0));
-        assert_eq!(parse("sleep 1; sleep 0.5 ; exit 7"), (secs(1.5), 7));
-        assert_eq!(parse("exit 1"), (None, 1));
-        assert_eq!(parse("make all"), (None, 0));
-        assert_eq!(parse("sleep inf"), (Some(Duration::MAX), 0));
-    }
 }

@@ -271,6 +271,7 @@ impl World {
 
     pub(super) fn flush_agent(&mut self, n: u32) {
         while let Some(effect) = self.agents[at(n)].node.release(&mut self.shared) {
+            self.check_grace(n, &effect);
             let now = self.shared.now;
             let queue = &mut self.shared.queue;
             match effect {
@@ -297,8 +298,12 @@ impl World {
                 agent::Effect::Disconnect { peer, .. } => {
                     self.net.close(now, peer, End::Client, queue);
                 }
-                // Nobody measures a simulated disk, and so nothing is deleted.
-                agent::Effect::DeleteSandbox { .. } => {}
+                agent::Effect::DeleteSandbox { container, .. } => {
+                    self.delete_sandbox(n, container);
+                }
+                agent::Effect::Echo(departure) => {
+                    self.tell_agent(n, agent::Input::Departed(departure));
+                }
                 agent::Effect::Executor { peer, event } => {
                     let net = self.agents[at(n)].containers.executors().net();
                     net.send(now, peer, End::Server, encode(&event), queue);

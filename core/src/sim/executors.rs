@@ -8,6 +8,7 @@
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::chance::{Purpose, stream};
 use super::check::confirmed;
@@ -25,6 +26,7 @@ use crate::ids::{ContainerId, ExecutorId, FrameworkId, PeerId, UpdateId};
 use crate::machine::Outbox;
 use crate::resources::Milli;
 use crate::rng::Rng;
+use crate::time::Time;
 
 /// How long a message between an executor and its agent is on its way.
 const DELAY: Span = Span::millis(0, 2);
@@ -105,6 +107,30 @@ impl Executors {
     /// Returns in which container an executor runs.
     pub(super) fn container(&self, n: u32) -> Option<&ContainerId> {
         self.seats.get(&n).map(|seat| &seat.container)
+    }
+
+    /// Returns in which container runs who made a connection.
+    pub(super) fn of_peer(&self, peer: PeerId) -> Option<&ContainerId> {
+        match self.net.client(peer)? {
+            Name::Executor { n, .. } => self.container(n),
+            Name::Master | Name::Agent(_) | Name::Framework(_) => None,
+        }
+    }
+
+    /// Ends all connections at once. Returns whether there are executors.
+    pub(super) fn cut(&mut self, rng: &mut Rng, shared: &mut Shared) -> bool {
+        self.net.reset(shared.now, rng, &mut shared.queue);
+        !self.seats.is_empty()
+    }
+
+    /// Lets all messages take up to so much longer. Returns whether there are executors.
+    pub(super) fn slow_down(&mut self, until: Time, more: Duration) -> bool {
+        let executors: Vec<Name> = self.seats.keys().map(|n| self.name(*n)).collect();
+        let is_hit = !executors.is_empty();
+        for name in executors {
+            self.net.slow(name, until, more);
+        }
+        is_hit
     }
 
     /// Picks one that runs.

@@ -85,11 +85,27 @@ pub enum Kind {
     Reboot,
     /// An operator says that an agent is gone, whether or not it is; another takes its place.
     MarkedGone,
+    /// All connections between an agent and its executors end at once.
+    CutExecutors,
+    /// What an agent and its executors say to each other takes long.
+    SlowExecutors,
+    /// A container never starts, and nobody says so.
+    HungLaunch,
+    /// A task is ended for it runs as long as it may.
+    RunOut,
+    /// The disk of an agent's sandboxes fills up, or is emptied.
+    DiskPressure,
+    /// Whoever runs a machine takes it out of the cluster, and puts another in its place.
+    Leave,
+    /// An agent crashes, and ends what it has run when it comes back.
+    CleanUp,
+    /// An agent crashes, and says something else of its machine when it comes back.
+    NewDescription,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 42] = [
         Self::MasterCrash,
         Self::AgentCrash,
         Self::LostTail,
@@ -124,6 +140,14 @@ impl Kind {
         Self::ClockStep,
         Self::Reboot,
         Self::MarkedGone,
+        Self::CutExecutors,
+        Self::SlowExecutors,
+        Self::HungLaunch,
+        Self::RunOut,
+        Self::DiskPressure,
+        Self::Leave,
+        Self::CleanUp,
+        Self::NewDescription,
     ];
 
     /// Returns its name in reports and logs.
@@ -163,6 +187,14 @@ impl Kind {
             Self::ClockStep => "clock-step",
             Self::Reboot => "reboot",
             Self::MarkedGone => "marked-gone",
+            Self::CutExecutors => "cut-executors",
+            Self::SlowExecutors => "slow-executors",
+            Self::HungLaunch => "hung-launch",
+            Self::RunOut => "run-out",
+            Self::DiskPressure => "disk-pressure",
+            Self::Leave => "leave",
+            Self::CleanUp => "clean-up",
+            Self::NewDescription => "new-description",
         }
     }
 
@@ -177,7 +209,13 @@ impl Kind {
             | Self::Vanish
             | Self::ExecutorCrash
             | Self::Reboot
-            | Self::MarkedGone => (1, agents),
+            | Self::MarkedGone
+            | Self::CutExecutors
+            | Self::SlowExecutors
+            | Self::DiskPressure
+            | Self::Leave
+            | Self::CleanUp
+            | Self::NewDescription => (1, agents),
             Self::Cut
             | Self::CutOutgoing
             | Self::CutIncoming
@@ -202,7 +240,9 @@ impl Kind {
             | Self::Overload
             | Self::Breach
             | Self::LaunchFailure
-            | Self::OddExecutor => (0, 0),
+            | Self::OddExecutor
+            | Self::HungLaunch
+            | Self::RunOut => (0, 0),
         }
     }
 }
@@ -355,6 +395,10 @@ mod tests {
             clock_step: 1,
             reboot: 1,
             marked_gone: 1,
+            executors: 1,
+            disk_pressure: 1,
+            leave: 1,
+            new_description: 1,
             ..Faults::none()
         }
     }

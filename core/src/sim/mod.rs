@@ -57,6 +57,7 @@
 mod chance;
 mod check;
 mod clock;
+mod command;
 mod containers;
 mod delivery;
 mod disks;
@@ -64,6 +65,7 @@ mod executors;
 mod fault;
 mod figures;
 pub mod formatter;
+mod hosts;
 mod instances;
 mod journal;
 pub mod keeper;

@@ -203,6 +203,12 @@ impl Options {
         }
     }
 
+    /// Says how long a container may take to start: longer than any does that starts.
+    pub(super) fn launch_timeout(&self) -> Duration {
+        let (_, longest) = self.start.ends();
+        longest.saturating_add(Duration::from_secs(30))
+    }
+
     /// Says what each agent has and what is said of it, in the order of their numbers.
     pub(super) fn each_machine(&self) -> impl Iterator<Item = (&Resources, Attributes)> + '_ {
         let alike = self.agents as usize * usize::from(self.machines.is_empty());
@@ -272,6 +278,8 @@ impl Options {
         options.draw_patience(&mut rng);
         options.draw_disks();
         options.draw_maintenance();
+        let mut rng = stream(seed, Purpose::Hosts, Name::Master);
+        options.demand.hurried_one_in = rng.below(3) * 5;
         options
     }
 
@@ -334,6 +342,8 @@ pub struct Demand {
     pub kill_early_one_in: u64,
     /// One task in so many runs until it is killed, which it is after a while; zero is none.
     pub endless_one_in: u64,
+    /// One task in so many may run for a few seconds only; zero is none.
+    pub hurried_one_in: u64,
     /// A task that was not heard of for so long is given up: it was lost on its way to the master,
     /// or with its agent.
     pub patience: Duration,
@@ -359,6 +369,7 @@ impl Default for Demand {
             kill_one_in: 0,
             kill_early_one_in: 0,
             endless_one_in: 0,
+            hurried_one_in: 0,
             patience: Duration::from_secs(60),
             command: CommandInfo::shell("true"),
             executor: None,

@@ -47,16 +47,7 @@ impl World {
                 self.shared.hit(node, fault.kind);
                 self.swizzle(lasting, rng);
             }
-            Kind::Garble => {
-                let to = if rng.chance(1, 2) {
-                    End::Server
-                } else {
-                    End::Client
-                };
-                if self.net.garble(node, to) {
-                    self.shared.hit(node, fault.kind);
-                }
-            }
+            Kind::Garble => self.garble(node, rng),
             Kind::Slow => {
                 self.shared.hit(node, fault.kind);
                 self.net.slow(node, until, rng.jitter(SLOW));
@@ -98,7 +89,26 @@ impl World {
             | Kind::FrameworkCrash
             | Kind::SecondInstance
             | Kind::FailoverStorm
-            | Kind::LostLead => {}
+            | Kind::LostLead
+            | Kind::CutExecutors
+            | Kind::SlowExecutors
+            | Kind::HungLaunch
+            | Kind::RunOut
+            | Kind::DiskPressure
+            | Kind::Leave
+            | Kind::CleanUp
+            | Kind::NewDescription => {}
+        }
+    }
+
+    fn garble(&mut self, client: Name, rng: &mut Rng) {
+        let to = if rng.chance(1, 2) {
+            End::Server
+        } else {
+            End::Client
+        };
+        if self.net.garble(client, to) {
+            self.shared.hit(client, Kind::Garble);
         }
     }
 

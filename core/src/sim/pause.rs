@@ -115,9 +115,9 @@ impl World {
                 // Executors go on.
                 (Name::Agent(_) | Name::Framework(_) | Name::Executor { .. }, End::Client) => None,
             },
-            Event::Container { agent, .. } | Event::DiskTold { agent, .. } => {
-                Some(Name::Agent(*agent))
-            }
+            Event::Container { agent, .. }
+            | Event::DiskTold { agent, .. }
+            | Event::Told { agent, .. } => Some(Name::Agent(*agent)),
             Event::Look { .. } | Event::Operate { .. } => Some(Name::Master),
             // These happen around nodes, or to them.
             Event::Process { .. }

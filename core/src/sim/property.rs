@@ -70,11 +70,13 @@ pub enum Property {
     Orders,
     /// Nobody is told what is of a later version than its own.
     Versions,
+    /// Who is asked to end has its time.
+    Graces,
 }
 
 impl Property {
     /// Every property.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Machines,
         Self::Replay,
         Self::Tasks,
@@ -105,6 +107,7 @@ impl Property {
         Self::Vacating,
         Self::Orders,
         Self::Versions,
+        Self::Graces,
     ];
 
     /// Returns its name in reports.
@@ -140,6 +143,7 @@ impl Property {
             Self::Vacating => "vacating",
             Self::Orders => "orders",
             Self::Versions => "versions",
+            Self::Graces => "graces",
         }
     }
 }

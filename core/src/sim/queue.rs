@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
 
+use crate::agent;
 use crate::gate::Seq;
 use crate::ids::{ContainerId, PeerId};
 use crate::protocol::container::ContainerEvent;
@@ -129,6 +130,12 @@ pub(super) enum Event {
     /// An operator asks what is new, or gives up asking, unless it did something since the turn in
     /// which that was planned.
     Look { watcher: u32, turn: u64 },
+    /// An agent hears something of itself, or of whoever runs its machine.
+    Told {
+        agent: u32,
+        life: u32,
+        input: agent::Input,
+    },
     /// A provider of disks has finished something.
     Disk { agent: u32, job: DiskJobId },
     /// A provider of disks speaks.

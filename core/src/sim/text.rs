@@ -12,7 +12,7 @@ use core::num::NonZero;
 use core::str::FromStr;
 use core::time::Duration;
 
-use super::containers::seconds;
+use super::command::seconds;
 use super::fault::{Fault, Kind};
 use super::options::{Checking, Options, Policy, SharedExecutor, Span};
 use super::plan::Plan;
@@ -68,10 +68,12 @@ impl fmt::Display for Plan {
         writeln!(f, "kill_one_in={}", o.demand.kill_one_in)?;
         writeln!(f, "kill_early_one_in={}", o.demand.kill_early_one_in)?;
         writeln!(f, "endless_one_in={}", o.demand.endless_one_in)?;
+        writeln!(f, "hurried_one_in={}", o.demand.hurried_one_in)?;
         writeln!(f, "patience={}", Seconds(o.demand.patience))?;
         writeln!(f, "breach_one_in={}", o.faults.breach_one_in)?;
         let launch_failure = o.faults.launch_failure_one_in;
         writeln!(f, "launch_failure_one_in={launch_failure}")?;
+        writeln!(f, "hang_one_in={}", o.faults.hang_one_in)?;
         writeln!(f, "odd_executor_one_in={}", o.faults.odd_executor_one_in)?;
         writeln!(f, "old_master_one_in={}", o.faults.old_master_one_in)?;
         for (key, span) in [
@@ -200,9 +202,11 @@ impl Plan {
             "kill_one_in" => o.demand.kill_one_in = number(value)?,
             "kill_early_one_in" => o.demand.kill_early_one_in = number(value)?,
             "endless_one_in" => o.demand.endless_one_in = number(value)?,
+            "hurried_one_in" => o.demand.hurried_one_in = number(value)?,
             "patience" => o.demand.patience = duration(value)?,
             "breach_one_in" => o.faults.breach_one_in = number(value)?,
             "launch_failure_one_in" => o.faults.launch_failure_one_in = number(value)?,
+            "hang_one_in" => o.faults.hang_one_in = number(value)?,
             "odd_executor_one_in" => o.faults.odd_executor_one_in = number(value)?,
             "old_master_one_in" => o.faults.old_master_one_in = number(value)?,
             "delay" => o.delay = span(value)?,

@@ -13,7 +13,7 @@ use super::node::Shared;
 use super::options::Span;
 use super::queue::{Event, Name};
 use super::world::{Link, World, at};
-use crate::agent::{self, Agent, AgentState};
+use crate::agent::{self, Agent, AgentState, Recover};
 use crate::ids::{BootId, MasterId};
 use crate::machine::Outbox;
 use crate::master::{self, Master};
@@ -64,10 +64,19 @@ impl World {
         seat.node.disk.open();
         let state: AgentState = seat.node.disk.read();
         seat.seen = state.epoch();
+        // Who begins anew is not the one that an operator gave up.
+        seat.marked_gone &= state.agent().is_some();
         seat.waits.excuse(self.shared.now);
+        seat.graces.begin();
         let config = agent::Config {
             boot: Some(BootId(seat.boot)),
             executor_registration_timeout: self.options.executor_registration_timeout,
+            launch_timeout: self.options.launch_timeout(),
+            recover: if core::mem::take(&mut seat.cleans_up) {
+                Recover::Cleanup
+            } else {
+                Recover::Reconnect
+            },
             ..agent::Config::new(seat.info.clone(), seat.info.hostname.as_str(), seed)
         };
         let mut out = Outbox::new();
@@ -305,6 +314,12 @@ impl World {
                 self.set_clock(node, &mut rng);
                 self.crash_for(node, lasting, &mut rng);
             }
+            Kind::CutExecutors => self.cut_executors(fault, &mut rng),
+            Kind::SlowExecutors => self.slow_executors(fault, &mut rng),
+            Kind::DiskPressure => self.fill_disk(fault, &mut rng),
+            Kind::Leave => self.leave(fault),
+            Kind::CleanUp => self.clean_up(fault, &mut rng),
+            Kind::NewDescription => self.describe_anew(fault, &mut rng),
             Kind::Pause => self.pause(node, lasting),
             Kind::LostLead => self.lose_lead(lasting, &mut rng),
             Kind::SecondInstance | Kind::FailoverStorm => {
@@ -324,12 +339,7 @@ impl World {
                 self.lose_disk(n, &mut rng);
                 self.plan_restart(node, lasting);
             }
-            Kind::MarkedGone => {
-                let Name::Agent(n) = node else { return };
-                if self.mark_gone(n) {
-                    self.shared.hit(node, fault.kind);
-                }
-            }
+            Kind::MarkedGone => self.give_up(fault),
             Kind::Reboot => {
                 let Name::Agent(n) = node else { return };
                 self.reboot(n, lasting, &mut rng);
@@ -358,7 +368,9 @@ impl World {
             | Kind::Overload
             | Kind::Breach
             | Kind::LaunchFailure
-            | Kind::OddExecutor => {}
+            | Kind::OddExecutor
+            | Kind::HungLaunch
+            | Kind::RunOut => {}
         }
     }
 

@@ -65,6 +65,16 @@ pub struct Faults {
     /// One client in so many that dials reaches a master without the lead, if there is one; zero is
     /// none.
     pub old_master_one_in: u64,
+    /// The connections between an agent and its executors end, or their messages take long.
+    pub executors: u64,
+    /// One container in so many never starts; zero is none.
+    pub hang_one_in: u64,
+    /// The disk of an agent's sandboxes fills up, or is emptied.
+    pub disk_pressure: u64,
+    /// An agent is taken out of the cluster, with what it runs.
+    pub leave: u64,
+    /// An agent comes back with another description of its machine.
+    pub new_description: u64,
 }
 
 impl Faults {
@@ -97,6 +107,11 @@ impl Faults {
             odd_executor_one_in: 0,
             marked_gone: 0,
             old_master_one_in: 0,
+            executors: 0,
+            hang_one_in: 0,
+            disk_pressure: 0,
+            leave: 0,
+            new_description: 0,
         }
     }
 
@@ -138,11 +153,16 @@ impl Faults {
         faults.reboot = rng.below(3);
         faults.marked_gone = rng.below(2);
         faults.old_master_one_in = rng.below(3) * 2;
+        faults.executors = rng.below(4);
+        faults.hang_one_in = rng.below(3) * 20;
+        faults.disk_pressure = rng.below(3);
+        faults.leave = rng.below(2);
+        faults.new_description = rng.below(2);
         faults
     }
 
     /// Kinds that have a weight in common, each as likely as the others.
-    fn weights(&self) -> [(&'static [Kind], u64); 20] {
+    fn weights(&self) -> [(&'static [Kind], u64); 24] {
         [
             (&[Kind::MasterCrash], self.master_crash),
             (&[Kind::AgentCrash], self.agent_crash),
@@ -166,6 +186,10 @@ impl Faults {
             (&[Kind::ClockStep], self.clock_step),
             (&[Kind::Reboot], self.reboot),
             (&[Kind::MarkedGone], self.marked_gone),
+            (&[Kind::CutExecutors, Kind::SlowExecutors], self.executors),
+            (&[Kind::DiskPressure], self.disk_pressure),
+            (&[Kind::Leave, Kind::CleanUp], self.leave),
+            (&[Kind::NewDescription], self.new_description),
             (
                 &[
                     Kind::FrameworkCrash,

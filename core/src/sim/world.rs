@@ -80,6 +80,12 @@ pub(super) struct AgentSeat {
     pub(super) boot: u128,
     /// Whether an operator has said that it is gone; then another is put in its place.
     pub(super) marked_gone: bool,
+    /// Whether it ends what it ran before when it next starts.
+    pub(super) cleans_up: bool,
+    /// Who was asked to end, and when.
+    pub(super) graces: check::graces::Graces,
+    /// How long sandboxes take to be deleted, and whether they can be.
+    pub(super) deletions: Rng,
     dials: Rng,
 }
 
@@ -236,6 +242,12 @@ impl World {
                     self.flush_agent(agent);
                 }
             }
+            Event::Told { agent, life, input } => {
+                if self.life(Name::Agent(agent)) == Some(life) {
+                    self.agent_hears_locally(agent, input);
+                    self.flush_agent(agent);
+                }
+            }
             Event::Disk { agent, job } => {
                 let provider = &mut self.agents[at(agent)].provider;
                 provider.end(job, &mut self.shared);
@@ -269,13 +281,15 @@ impl World {
             Event::Resume { node } => self.on_resume(node),
             Event::Look { watcher, turn } => self.on_look(watcher, turn),
             Event::Operate { turn } => self.on_operate(turn),
-            Event::Unclog { client } => {
-                for (link, to, frame) in self.net.unclog(self.shared.now, client) {
-                    let arrives = self.wait(Event::Arrive { link, to, frame });
-                    if let Some(Event::Arrive { link, to, frame }) = arrives {
-                        self.on_arrive(link, to, frame);
-                    }
-                }
+            Event::Unclog { client } => self.on_unclog(client),
+        }
+    }
+
+    fn on_unclog(&mut self, client: Name) {
+        for (link, to, frame) in self.net.unclog(self.shared.now, client) {
+            let arrives = self.wait(Event::Arrive { link, to, frame });
+            if let Some(Event::Arrive { link, to, frame }) = arrives {
+                self.on_arrive(link, to, frame);
             }
         }
     }
@@ -450,8 +464,14 @@ fn seat(
         },
         link: Link::Down,
         seen: 0,
-        waits: check::waits::Waits::new(options.executor_registration_timeout),
+        waits: check::waits::Waits::new(
+            options.executor_registration_timeout,
+            options.launch_timeout(),
+        ),
+        graces: check::graces::Graces::default(),
+        deletions: stream(options.seed, Purpose::Sandboxes, name),
         marked_gone: false,
+        cleans_up: false,
         boot: 1,
         dials: stream(options.seed, Purpose::Dial, name),
     }

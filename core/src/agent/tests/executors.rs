@@ -72,6 +72,34 @@ fn tasks_wait_for_their_executor() {
 }
 
 #[test]
+fn an_executor_runs_many_tasks_each_to_its_own_end() {
+    // TK-93, TK-73
+    let mut node = working();
+    for name in ["u", "v"] {
+        node.feed(run("f", task_of("e", name)));
+    }
+    let ends = [
+        ("u", TaskState::Finished),
+        ("t", TaskState::Failed),
+        ("v", TaskState::Killed),
+    ];
+    for (id, (name, end)) in (1..).zip(ends) {
+        if end == TaskState::Killed {
+            let outputs = node.feed(kill("f", name, None));
+            assert_eq!(lines(&outputs), ["* kill 3", "executor: kill v 3s"]);
+        }
+        let outputs = node.feed(says(INSIDE, Call::Update(status(name, end, id))));
+        let told = sent_updates(&outputs).remove(0).1;
+        assert_eq!((told.task, told.state), (tid(name), end));
+        // It is there as long as one of them is, or is not known to have ended.
+        assert!(!lines(&outputs).contains(&"executor: shutdown".into()));
+        let outputs = node.feed(acknowledge("f", name, UpdateId(id)));
+        let ends = lines(&outputs).contains(&"executor: shutdown".into());
+        assert_eq!(ends, end == TaskState::Killed, "{name}");
+    }
+}
+
+#[test]
 fn an_update_is_durable_before_the_executor_may_forget_it() {
     let mut node = working();
     let running = says(INSIDE, Call::Update(status("t", TaskState::Running, 1)));
@@ -292,7 +320,7 @@ fn a_lost_executor_connection_may_come_back() {
             "* updated 1 killing",
             "update t killing - latest killing",
             "executor: has t",
-            "executor: kill t 20s",
+            "executor: kill t 30s",
             "executor: launch u"
         ]
     );
@@ -397,23 +425,60 @@ fn an_executor_stays_in_its_role() {
     assert_eq!(status.message, "executor e runs in role *");
 }
 
+/// Has the framework confirm the oldest update of `t`, whose ids count from zero.
+fn confirm(node: &mut Node, id: u128) {
+    let outputs = node.feed(acknowledge("f", "t", UpdateId(id)));
+    assert!(lines(&outputs).contains(&"* acknowledged 1".into()));
+}
+
 #[test]
-fn too_many_updates_are_not_taken_in() {
+fn too_many_updates_wait_their_turn_with_their_executor() {
+    // TK-66, TK-68, TK-70
     let mut node = working();
+    let say = |node: &mut Node, state, id: u128| {
+        let lines = lines(&node.feed(says(INSIDE, Call::Update(status("t", state, id)))));
+        let confirms = lines.contains(&"executor: has t".into());
+        assert_eq!(confirms, !lines.is_empty(), "{lines:?}");
+        confirms
+    };
     let most = super::super::tasks::UPDATES_PER_TASK as u128;
     for id in 0..most {
-        let outputs = node.feed(says(
-            INSIDE,
-            Call::Update(status("t", TaskState::Running, id)),
-        ));
-        assert!(lines(&outputs).contains(&"executor: has t".into()));
+        assert!(say(&mut node, TaskState::Running, id));
     }
-    let more = Call::Update(status("t", TaskState::Running, most));
-    assert_eq!(lines(&node.feed(says(INSIDE, more))), NOTHING);
-    // The end is always taken in.
-    let end = Call::Update(status("t", TaskState::Finished, most + 1));
-    let outputs = node.feed(says(INSIDE, end));
-    assert_eq!(lines(&outputs), ["* updated 1 finished", "executor: has t"]);
+    // Neither what is too much nor what comes behind it, the end included.
+    assert!(!say(&mut node, TaskState::Running, most));
+    assert!(!say(&mut node, TaskState::Finished, most + 2));
+    confirm(&mut node, 0);
+    confirm(&mut node, 1);
+    // There is room, but one before it is missing.
+    assert!(!say(&mut node, TaskState::Running, most + 1));
+    // The executor says all again, in order: there is room for two, and for the end.
+    assert!(say(&mut node, TaskState::Running, most));
+    assert!(say(&mut node, TaskState::Running, most + 1));
+    assert!(say(&mut node, TaskState::Finished, most + 2));
+    let row = node.agent.state().task(Number(1)).unwrap();
+    let kept = row.unacknowledged().iter().map(|status| status.update);
+    let expected = (2..=most + 2).map(|id| Some(UpdateId(id)));
+    assert_eq!(kept.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn an_executor_that_comes_back_says_all_updates_again() {
+    // TK-66
+    let mut node = working();
+    let most = super::super::tasks::UPDATES_PER_TASK as u128;
+    for id in 0..=most {
+        let running = status("t", TaskState::Running, id);
+        node.feed(says(INSIDE, Call::Update(running)));
+    }
+    node.feed(Input::ExecutorDisconnected { peer: INSIDE });
+    confirm(&mut node, 0);
+    let back = PeerId(51);
+    node.feed(connected(back, 0));
+    // The one that did not fit is not among them: a later one says more, and nothing is in its way.
+    let end = status("t", TaskState::Finished, most + 1);
+    let outputs = node.feed(says(back, subscribe(&[], vec![end])));
+    assert!(lines(&outputs).contains(&"* updated 1 finished".into()));
 }
 
 #[test]

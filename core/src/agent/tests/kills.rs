@@ -121,21 +121,62 @@ fn a_kill_of_an_unknown_task_is_nothing() {
 }
 
 #[test]
-fn a_kill_goes_on_after_a_restart() {
+fn a_kill_goes_on_after_a_restart_whatever_the_clock_says() {
+    // TK-84: a clock that was set back, one that was not, and one that was set forwards.
     let mut node = running();
+    node.pass(secs(3_600));
+    node.join(reregistered(1));
     node.feed(kill("f", "t", Some(secs(10))));
-    let later = node.now + secs(4);
-    let (mut node, outputs) = Node::restart(node.journal, later);
-    assert_eq!(lines(&outputs), ["recover [c000000]", "disks 0"]);
-    // The signal may not have left before the agent fell.
-    assert_eq!(lines(&node.feed(started(0))), ["terminate c000000"]);
-    assert_eq!(lines(&node.pass(Duration::from_millis(5_999))), NOTHING);
-    assert_eq!(
-        lines(&node.pass(Duration::from_millis(1))),
-        ["destroy c000000"]
-    );
-    assert_eq!(
-        lines(&node.feed(exited(0, Exit::Signal(9)))),
-        ["* updated 0 killed"]
-    );
+    let set_back = replay(&node.journal).last_time();
+    assert!(set_back <= node.now);
+    for later in [set_back, node.now + secs(4), node.now + secs(7_200)] {
+        let (mut node, outputs) = Node::restart(node.journal.clone(), later);
+        assert_eq!(lines(&outputs), ["recover [c000000]", "disks 0"]);
+        // The signal may not have left before the agent fell: its time begins anew.
+        assert_eq!(lines(&node.feed(started(0))), ["terminate c000000"]);
+        assert_eq!(lines(&node.pass(Duration::from_millis(9_999))), NOTHING);
+        assert_eq!(
+            lines(&node.pass(Duration::from_millis(1))),
+            ["destroy c000000"]
+        );
+        assert_eq!(
+            lines(&node.feed(exited(0, Exit::Signal(9)))),
+            ["* updated 0 killed"]
+        );
+    }
+}
+
+#[test]
+fn a_framework_that_ends_gives_its_tasks_their_time_after_a_restart() {
+    // TK-84
+    let mut node = running();
+    node.pass(secs(60));
+    node.join(reregistered(1));
+    node.feed(master(ToAgent::ShutdownFramework(fw("f"))));
+    let set_back = replay(&node.journal).last_time();
+    for later in [set_back, node.now + secs(7_200)] {
+        let (mut node, _) = Node::restart(node.journal.clone(), later);
+        assert_eq!(lines(&node.feed(started(0))), ["terminate c000000"]);
+        assert_eq!(lines(&node.pass(Duration::from_millis(2_999))), NOTHING);
+        assert_eq!(
+            lines(&node.pass(Duration::from_millis(1))),
+            ["destroy c000000"]
+        );
+    }
+}
+
+#[test]
+fn after_a_restart_a_kill_can_be_hurried_still() {
+    // TK-85
+    let mut node = running();
+    node.feed(kill("f", "t", Some(secs(600))));
+    let later = node.now + secs(3_600);
+    let (mut node, _) = Node::restart(node.journal, later);
+    node.feed(started(0));
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    node.join(reregistered(1));
+    let outputs = node.feed(kill("f", "t", Some(secs(5))));
+    assert_eq!(lines(&outputs), ["* kill 0"]);
+    assert_eq!(lines(&node.pass(secs(4))), NOTHING);
+    assert_eq!(lines(&node.pass(secs(1))), ["destroy c000000"]);
 }

@@ -12,6 +12,7 @@ mod leaving;
 mod messages;
 mod operations;
 mod overdue;
+mod patience;
 mod random;
 mod recovery;
 mod registration;
@@ -184,6 +185,8 @@ pub(super) struct Node {
     pub(super) now: Time,
     pub(super) journal: Vec<AgentRecord>,
     pub(super) log: Outputs,
+    /// What waits for a disk that stalls, of what the agent is told when it has left.
+    held: Option<Vec<Departure>>,
 }
 
 impl Node {
@@ -205,6 +208,7 @@ impl Node {
             now,
             journal,
             log: Vec::new(),
+            held: None,
         };
         let outputs = node.take(&mut out);
         (node, outputs)
@@ -247,7 +251,39 @@ impl Node {
         outputs
     }
 
+    /// From now on nothing becomes durable, so that nothing leaves.
+    pub(super) fn disk_stalls(&mut self) {
+        self.held.get_or_insert_default();
+    }
+
+    /// What has waited for the disk leaves.
+    pub(super) fn disk_goes_on(&mut self) {
+        for departure in self.held.take().unwrap_or_default() {
+            assert_eq!(lines(&self.feed(Input::Departed(departure))), NOTHING);
+        }
+    }
+
+    /// Takes outputs. What is to be told back when it leaves, is.
     fn take(&mut self, out: &mut Out) -> Outputs {
+        let mut outputs = self.check(out);
+        let echoed = |output: &mut Output<AgentRecord, Effect>| match output {
+            Output::Effect(Effect::Echo(departure)) => Some(*departure),
+            Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+        };
+        let left: Vec<Departure> = outputs.iter_mut().filter_map(echoed).collect();
+        outputs.retain_mut(|output| echoed(output).is_none());
+        match &mut self.held {
+            Some(held) => held.extend(left),
+            None => {
+                for departure in left {
+                    outputs.extend(self.feed(Input::Departed(departure)));
+                }
+            }
+        }
+        outputs
+    }
+
+    fn check(&mut self, out: &mut Out) -> Outputs {
         let outputs: Outputs = out.drain().collect();
         self.journal.extend(outputs.iter().filter_map(|o| match o {
             Output::Persist(record) => Some(record.clone()),
@@ -295,10 +331,13 @@ pub(super) fn sent_updates(outputs: &Outputs) -> Vec<(FrameworkId, TaskStatus)> 
     outputs.iter().filter_map(update).collect()
 }
 
-/// Writes outputs as one line each: `*` is a record, `~` may leave at once.
+/// Writes outputs as one line each: `*` is a record, `~` may leave at once. What time it was is
+/// left out.
 pub(super) fn lines(outputs: &Outputs) -> Vec<String> {
+    let is_moment = |o: &Output<_, _>| matches!(o, Output::Persist(AgentRecord::Moment { .. }));
     outputs
         .iter()
+        .filter(|output| !is_moment(output))
         .map(|output| match output {
             Output::Persist(record) => format!("* {}", record_line(record)),
             Output::Effect(effect) => effect_line(effect),
@@ -345,6 +384,8 @@ fn record_line(record: &AgentRecord) -> String {
         AgentRecord::FrameworkChanged { framework } => format!("framework {}", framework.name),
         AgentRecord::DiskBegun { job, .. } => format!("{} {}", job.number, job.change.kind()),
         AgentRecord::DiskEnded { job, .. } => format!("disk {job} ended"),
+        AgentRecord::Moment { at } => format!("moment {at}"),
+        AgentRecord::ExecutorUnwanted { executor } => format!("unwanted {}", executor.0),
         AgentRecord::DiskOver { end, .. } => format!("{} disk {} over", end.order.number, end.job),
     }
 }
@@ -416,6 +457,7 @@ fn effect_line(effect: &Effect) -> String {
             ContainerCommand::Forget { id } => format!("forget {id}"),
             ContainerCommand::Recover { known } => format!("recover {known:?}"),
         },
+        Effect::Echo(departure) => format!("echo {departure:?}"),
         Effect::DeleteSandbox { sandbox, .. } => format!("delete {}", sandbox.join("/")),
         Effect::Disconnect { peer, reason, .. } => format!("disconnect {} {reason}", peer.0),
         Effect::Stop { reason } => format!("stop {reason}"),

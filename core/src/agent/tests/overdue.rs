@@ -137,9 +137,9 @@ fn patience_begins_when_the_executor_can_have_heard() {
     let outputs = node.feed(says(INSIDE, subscribe(&[], vec![])));
     assert_eq!(
         lines(&outputs),
-        ["executor: subscribed", "executor: kill t 0ns"]
+        ["executor: subscribed", "executor: kill t 3s"]
     );
-    assert_eq!(lines(&pass(&mut node, 5)), NOTHING);
+    assert_eq!(lines(&pass(&mut node, 7)), NOTHING);
     assert_eq!(lines(&pass(&mut node, 1)), ["destroy c000000"]);
 }
 
@@ -157,9 +157,9 @@ fn a_restarted_agent_goes_on_insisting() {
     let outputs = node.feed(says(INSIDE, subscribe(&[], vec![])));
     assert_eq!(
         lines(&outputs),
-        ["executor: subscribed", "executor: kill t 0ns"]
+        ["executor: subscribed", "executor: kill t 3s"]
     );
-    assert_eq!(lines(&node.pass(secs(6))), NOTHING);
+    assert_eq!(lines(&node.pass(secs(7))), NOTHING);
     assert_eq!(lines(&node.pass(secs(1))), ["destroy c000000"]);
 }
 

@@ -193,6 +193,23 @@ fn from_executor() -> impl Strategy<Value = Call> {
     ]
 }
 
+fn departure() -> impl Strategy<Value = Departure> {
+    let number = (0u64..8).prop_map(Number);
+    let graces = vec![Duration::ZERO, secs(5), Duration::MAX];
+    (number, prop::sample::select(graces), 0..4).prop_map(|(number, grace, kind)| match kind {
+        0 => Departure::Launch(number),
+        1 => Departure::HandOver(number),
+        2 => Departure::End {
+            container: number,
+            grace,
+        },
+        _ => Departure::Kill {
+            task: number,
+            grace,
+        },
+    })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let of_master = (1u64..3).prop_map(PeerId);
     let input = prop_oneof![
@@ -211,6 +228,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (container(), any::<bool>()).prop_map(|(container, is_gone)| {
             Input::SandboxDeleted { container, is_gone }
         }),
+        2 => departure().prop_map(Input::Departed),
     ];
     prop_oneof![
         20 => input.prop_map(Step::Input),

@@ -231,7 +231,8 @@ fn assert_nothing_promised_is_lost(left: &[&Effect], state: &AgentState, known: 
             | Effect::Disconnect { .. }
             | Effect::Stop { .. }
             | Effect::Left
-            | Effect::Disk(_) => {}
+            | Effect::Disk(_)
+            | Effect::Echo(_) => {}
         }
     }
 }

@@ -233,6 +233,55 @@ fn a_deposed_master_is_refused() {
 }
 
 #[test]
+fn nothing_is_obeyed_before_the_epoch_is_known() {
+    // AG-01, AG-07, I12
+    let mut node = Node::joined();
+    node.feed(run("f", task("t")));
+    let update = sent_update(&node.feed(started(0)));
+    node.feed(Input::MasterLost { peer: MASTER });
+    node.feed(Input::MasterFound { peer: MASTER });
+    node.pass(secs(1)); // it has asked, and who answers may be of an old leadership
+    let executor = ExecutorId::new("e").unwrap();
+    let before = node.agent.state().clone();
+    for order in [
+        run("f", task("u")),
+        kill("f", "t", None),
+        acknowledge("f", "t", update),
+        master(ToAgent::ShutdownFramework(fw("f"))),
+        master(ToAgent::ShutdownExecutor {
+            framework: fw("f"),
+            executor,
+        }),
+        master(ToAgent::UpdateFramework(FrameworkInfo {
+            principal: Some("p".into()),
+            ..framework("f")
+        })),
+        master(ToAgent::Drain { max_grace: None }),
+        master(ToAgent::Undrain),
+        master(ToAgent::Missing(vec![(fw("f"), tid("x"))])),
+    ] {
+        assert_eq!(lines(&node.feed(order)), NOTHING);
+        assert_eq!(*node.agent.state(), before);
+    }
+    node.feed(reregistered(1));
+    assert_eq!(lines(&node.feed(acknowledge("f", "t", update))).len(), 1);
+}
+
+#[test]
+fn a_refusal_that_was_not_asked_for_is_none() {
+    // AG-07
+    let (mut node, _) = Node::restart(Vec::new(), Time::from_micros(1_000_000));
+    node.feed(Input::MasterFound { peer: MASTER });
+    let refused = || master(ToAgent::Refused("no".into()));
+    let gone = || master(ToAgent::Shutdown("gone".into()));
+    assert_eq!(lines(&node.feed(refused())), NOTHING);
+    assert_eq!(lines(&node.feed(gone())), NOTHING);
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    node.pass(secs(1));
+    assert_eq!(lines(&node.feed(refused())).len(), 1);
+}
+
+#[test]
 fn a_master_that_calls_the_agent_otherwise_is_refused() {
     let mut node = Node::joined();
     node.feed(Input::MasterLost { peer: MASTER });

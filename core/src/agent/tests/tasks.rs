@@ -159,8 +159,8 @@ fn a_container_that_does_not_start_fails_its_task() {
         ]
     );
     assert_eq!(sent_updates(&outputs)[0].1.message, "no such file");
-    // Late news of a container that is over are nothing.
-    assert_eq!(lines(&node.feed(started(0))), NOTHING);
+    // Late news of a container that is over are nothing, but that it does not run on.
+    assert_eq!(lines(&node.feed(started(0))), ["destroy c000000"]);
     assert_eq!(lines(&node.feed(exited(0, Exit::Code(0)))), NOTHING);
 }
 

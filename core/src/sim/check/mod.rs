@@ -19,6 +19,7 @@
 //! | quota | no role is offered more than its limit (I6) | [`quota`] |
 //! | identity | an id is given once, and never again after its agent was removed (I16) | [`identity`] |
 //! | staging | no task stays in staging, and who launched one hears of it (I15) | [`waits`], [`convergence`] |
+//! | graces | who is asked to end has its time (TK-84, TK-88) | [`graces`] |
 //! | kills | who is asked to end a task passes it on, and it ends within a bound (I14) | [`kills`], [`waits`] |
 //! | adoption | an agent that restarts knows all that still runs (I17) | [`super::containers`] |
 //! | fairness | who always wants more gets as much as others who do (I8) | [`fairness`] |
@@ -52,6 +53,8 @@ pub(super) mod deliveries;
 mod disks;
 mod entries;
 pub(super) mod fairness;
+pub(super) mod graces;
+mod hearing;
 mod holders;
 pub(super) mod identity;
 pub(super) mod kills;
@@ -83,17 +86,11 @@ use super::options::Checking;
 use super::property::{Property, Violation};
 use super::queue::Name;
 use super::world::{World, at};
-use crate::agent::{self, Agent, AgentState};
-use crate::ids::PeerId;
+use crate::agent::{Agent, AgentState};
 use crate::master::{self, Master};
-use crate::protocol::agent::ToMaster;
 use crate::protocol::operator::AgentView;
 use crate::protocol::scheduler::Event;
 use crate::registry::Registry;
-
-fn registered(agent: &Agent) -> bool {
-    agent.view().is_registered()
-}
 
 /// A property that does not hold, and why.
 pub(super) type Broken = (Property, String);
@@ -180,80 +177,6 @@ impl World {
             let problem = format!("{id} runs, and the agent knows of it no more");
             self.note(Name::Agent(n), Err((Property::Adoption, problem)));
         }
-    }
-
-    /// Notes what an agent tells the master.
-    pub(super) fn note_sent(&mut self, message: &ToMaster) {
-        if self.options.checking != Checking::Off {
-            self.streams.sends(message);
-        }
-    }
-
-    /// Lets an agent hear a master, and checks that it obeys no earlier one than it knows of.
-    pub(super) fn agent_hears(&mut self, n: u32, peer: PeerId, input: agent::Input) {
-        let speaks = if self.is_of_zombie(peer) {
-            self.zombie
-                .as_ref()
-                .and_then(|zombie| zombie.node.machine())
-        } else {
-            self.master.machine()
-        };
-        let speaks = speaks.map(|master| master.registry().epoch());
-        let mut heard = Ok(());
-        if self.options.checking != Checking::Off
-            && let agent::Input::Master { message, .. } = &input
-        {
-            self.agents[at(n)].waits.hears(self.shared.now, message);
-            heard = self.identities.agent_hears(n, message);
-        }
-        let seat = &mut self.agents[at(n)];
-        let message = match &input {
-            agent::Input::Master { message, .. } => Some(message),
-            agent::Input::MasterFound { .. }
-            | agent::Input::MasterLost { .. }
-            | agent::Input::ExecutorConnected { .. }
-            | agent::Input::ExecutorDisconnected { .. }
-            | agent::Input::Executor { .. }
-            | agent::Input::Container(_)
-            | agent::Input::DiskUsed { .. }
-            | agent::Input::SandboxDeleted { .. }
-            | agent::Input::Leave
-            | agent::Input::Disk(_) => None,
-        };
-        let mut confirmed = confirmed::Turn::new(message, speaks, seat.seen);
-        let mut turn = leaders::Turn::new(speaks, seat.seen);
-        seat.node.handle(input, &mut self.shared, |output| {
-            turn.saw(output);
-            confirmed.saw(output);
-        });
-        let (seen, result) = turn.end(seat.node.machine().is_some_and(registered));
-        seat.seen = seen;
-        if self.options.checking == Checking::Off {
-            return;
-        }
-        let delivered = match confirmed.end() {
-            Ok(Some(said)) => deliveries::check(self, n, &said),
-            Ok(None) => Ok(()),
-            Err(broken) => Err(broken),
-        };
-        self.note(Name::Agent(n), heard.and(result).and(delivered));
-    }
-
-    /// Lets an agent hear somebody else than a master.
-    pub(super) fn agent_hears_locally(&mut self, n: u32, input: agent::Input) {
-        let mut confirmed = confirmed::Turn::new(None, None, 0);
-        let node = &mut self.agents[at(n)].node;
-        node.handle(input, &mut self.shared, |output| confirmed.saw(output));
-        self.note(Name::Agent(n), confirmed.end().map(drop));
-    }
-
-    /// Wakes an agent; returns whether it was time.
-    pub(super) fn agent_wakes(&mut self, n: u32) -> bool {
-        let mut confirmed = confirmed::Turn::new(None, None, 0);
-        let node = &mut self.agents[at(n)].node;
-        let woken = node.wake(&mut self.shared, |output| confirmed.saw(output));
-        self.note(Name::Agent(n), confirmed.end().map(drop));
-        woken
     }
 
     /// Checks what a framework hears.

@@ -10,6 +10,7 @@ use alloc::format;
 use smallvec::SmallVec;
 
 use super::Broken;
+use super::confirmed::Said;
 use crate::ids::{FrameworkId, TaskId, UpdateId};
 use crate::protocol::agent::ToMaster;
 use crate::protocol::status::TaskState;
@@ -62,6 +63,17 @@ impl Streams {
         let stream = self.tasks.get(framework)?.get(task)?;
         let place = stream.place(update)?;
         (place >= stream.heard).then(|| stream.updates[place].1)
+    }
+
+    /// An agent forgets an update. If it was not told, and rightly so ([`super::deliveries`]), what
+    /// comes after it may be: the framework knew more by the master's word.
+    pub(in crate::sim) fn forgets(&mut self, (framework, task, update): &Said) {
+        let tasks = self.tasks.get_mut(framework);
+        if let Some(stream) = tasks.and_then(|tasks| tasks.get_mut(task))
+            && let Some(place) = stream.place(*update)
+        {
+            stream.heard = stream.heard.max(place + 1);
+        }
     }
 
     /// A scheduler of a framework was told an update.
@@ -158,5 +170,12 @@ mod tests {
         assert_eq!(scene.hears(2), Err(Property::Updates));
         assert_eq!(scene.hears(1), Ok(()));
         assert_eq!(scene.hears(2), Ok(()));
+
+        let mut scene = Scene::new();
+        scene.sends(1);
+        scene.sends(2);
+        let forgotten = (scene.framework.clone(), scene.task.clone(), UpdateId(1));
+        scene.streams.forgets(&forgotten);
+        assert_eq!(scene.hears(2), Ok(()), "it was not told, and need not be");
     }
 }

@@ -32,6 +32,9 @@ type Tasks = BTreeMap<(FrameworkId, TaskId), Time>;
 pub(in crate::sim) struct Waits {
     /// How long an executor may take to subscribe, at first or again.
     patience: Duration,
+    /// How long a container takes to be given up: until it must have started, and until its end
+    /// must be known.
+    launch: Duration,
     staging: Tasks,
     killed: Tasks,
     /// Nothing is held against it before that.
@@ -39,10 +42,11 @@ pub(in crate::sim) struct Waits {
 }
 
 impl Waits {
-    /// Begins with how long executors may take to subscribe.
-    pub(in crate::sim) fn new(patience: Duration) -> Self {
+    /// Begins with how long executors may take to subscribe, and containers to start.
+    pub(in crate::sim) fn new(patience: Duration, launch: Duration) -> Self {
         Self {
             patience,
+            launch: launch * 2,
             staging: Tasks::new(),
             killed: Tasks::new(),
             from: Time::ZERO,
@@ -77,14 +81,16 @@ impl Waits {
             let key = (task.framework.clone(), task.task.id.clone());
             if task.state == TaskState::Staging {
                 let since = before.get(&key).copied().unwrap_or(now);
-                if let Some(late) = self.late(now, since, self.patience * TIMES + SLACK) {
+                if let Some(late) =
+                    self.late(now, since, self.launch + self.patience * TIMES + SLACK)
+                {
                     let problem = format!("{} is in staging for {late:?}", key.1);
                     return Err((Property::Staging, problem));
                 }
                 self.staging.insert(key.clone(), since);
             }
             if let Some(since) = killed.get(&key) {
-                if let Some(late) = self.late(now, *since, self.patience + KILLED) {
+                if let Some(late) = self.late(now, *since, self.launch + self.patience + KILLED) {
                     let problem =
                         format!("{} was to end {late:?} ago, and is {}", key.1, task.state);
                     return Err((Property::Kills, problem));
@@ -119,7 +125,7 @@ mod tests {
         fn new() -> Self {
             let agent = AgentId::new("m-S1").unwrap();
             Self {
-                waits: Waits::new(MOMENT * 60),
+                waits: Waits::new(MOMENT * 60, Duration::ZERO),
                 framework: FrameworkId::new("m-0000").unwrap(),
                 task: TaskInfo::new(TaskId::new("t").unwrap(), agent, Resources::new()),
             }

@@ -15,7 +15,7 @@ use crate::protocol::status::{Exit, TaskState};
 use crate::protocol::task::TaskInfo;
 use crate::resources::Milli;
 use crate::rng::Rng;
-use crate::sim::containers::parse;
+use crate::sim::command::parse;
 use crate::sim::options::Span;
 use crate::time::Time;
 

@@ -35,6 +35,8 @@ use crate::time::Time;
 
 /// For how long a task runs that has no end of its own, until it is killed.
 const ENDLESS: Duration = Duration::from_secs(60);
+/// For how long a task may run that has too little time, maybe.
+const HURRY: Duration = Duration::from_secs(5);
 /// For how long offers are refused that are not needed.
 const REFUSE: Duration = Duration::from_secs(5);
 
@@ -156,7 +158,11 @@ impl Steady {
             command = CommandInfo::shell("sleep inf");
             self.end_at(now + ENDLESS, id.clone());
         }
-        self.task(offer, id, resources, command)
+        let mut task = self.task(offer, id, resources, command);
+        if self.launched.checked_rem(self.demand.hurried_one_in) == Some(0) {
+            task.max_completion = Some(HURRY);
+        }
+        task
     }
 
     /// Picks what a group takes of what is left, task by task, and its executor. Returns it, and

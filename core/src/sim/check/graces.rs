@@ -1,0 +1,133 @@
+//! Who is asked to end has its time: an agent destroys nobody earlier whom it has asked
+//! (TK-84, TK-88).
+//!
+//! Looked at where orders leave the agent, for only these are heard. Who is destroyed without
+//! having been asked is another's matter: an executor that does not come back, a program that had
+//! no time to begin with.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use core::time::Duration;
+
+use crate::agent::Effect;
+use crate::ids::ContainerId;
+use crate::protocol::container::ContainerCommand;
+use crate::protocol::executor;
+use crate::sim::options::Checking;
+use crate::sim::property::Property;
+use crate::sim::queue::Name;
+use crate::sim::world::{World, at};
+use crate::time::Time;
+
+/// The least that a program has: nobody in a simulated cluster says otherwise. A clock that is a
+/// twentieth fast counts less.
+const PROGRAM: Duration = Duration::from_millis(2_800);
+/// The least that an executor has.
+const EXECUTOR: Duration = Duration::from_millis(4_700);
+
+/// Whom an agent in this life has asked to end, and until when it has to wait.
+#[derive(Debug, Default)]
+pub(in crate::sim) struct Graces {
+    until: BTreeMap<ContainerId, Time>,
+}
+
+impl Graces {
+    /// Another life of the agent begins.
+    pub(in crate::sim) fn begin(&mut self) {
+        self.until.clear();
+    }
+
+    fn asked(&mut self, now: Time, container: ContainerId, least: Duration) {
+        self.until.entry(container).or_insert(now + least);
+    }
+
+    /// Says how much is missing of the time of who is destroyed now.
+    fn destroyed(&mut self, now: Time, container: &ContainerId) -> Option<Duration> {
+        let until = self.until.remove(container)?;
+        Some(until.since(now)).filter(|missing| !missing.is_zero())
+    }
+}
+
+impl World {
+    /// Looks at what leaves an agent.
+    pub(in crate::sim) fn check_grace(&mut self, n: u32, effect: &Effect) {
+        if self.options.checking == Checking::Off {
+            return;
+        }
+        let now = self.shared.now;
+        let seat = &mut self.agents[at(n)];
+        match effect {
+            Effect::Executor {
+                peer,
+                event: executor::Event::Shutdown,
+            } => {
+                let executors = seat.containers.executors();
+                let container = executors.of_peer(*peer).cloned();
+                if let Some(container) = container {
+                    seat.graces.asked(now, container, EXECUTOR);
+                }
+            }
+            Effect::Container(ContainerCommand::Terminate { id }) => {
+                seat.graces.asked(now, id.clone(), PROGRAM);
+            }
+            Effect::Container(ContainerCommand::Destroy { id }) => {
+                let missing = seat.graces.destroyed(now, id);
+                let is_hurried = seat.node.machine().is_some_and(|agent| {
+                    let view = agent.view();
+                    let mut tasks = view.tasks();
+                    tasks.any(|it| {
+                        it.container.as_ref() == Some(id) && it.task.max_completion.is_some()
+                    })
+                });
+                if let Some(missing) = missing.filter(|_| !is_hurried) {
+                    let problem = format!("{id} was asked to end, and destroyed {missing:?} early");
+                    self.note(Name::Agent(n), Err((Property::Graces, problem)));
+                }
+            }
+            Effect::Container(
+                ContainerCommand::Launch { .. }
+                | ContainerCommand::Forget { .. }
+                | ContainerCommand::Recover { .. },
+            )
+            | Effect::Executor { .. }
+            | Effect::Master { .. }
+            | Effect::DeleteSandbox { .. }
+            | Effect::Disconnect { .. }
+            | Effect::Stop { .. }
+            | Effect::Left
+            | Effect::Disk(_)
+            | Effect::Echo(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // TK-84
+    #[test]
+    fn who_is_destroyed_early_is_found() {
+        let second = Duration::from_secs(1);
+        let container = ContainerId::numbered(1);
+        let mut graces = Graces::default();
+        let ask = |at: u32, graces: &mut Graces| {
+            graces.asked(Time::ZERO + second * at, container.clone(), second * 5);
+        };
+        let destroy =
+            |at: u32, graces: &mut Graces| graces.destroyed(Time::ZERO + second * at, &container);
+        assert_eq!(destroy(1, &mut graces), None, "nobody was asked");
+        ask(2, &mut graces);
+        ask(4, &mut graces); // said again
+        assert_eq!(destroy(7, &mut graces), None);
+        ask(8, &mut graces);
+        assert_eq!(destroy(11, &mut graces), Some(second * 2));
+        ask(12, &mut graces);
+        graces.begin();
+        assert_eq!(
+            destroy(13, &mut graces),
+            None,
+            "whether it was asked is not known"
+        );
+    }
+}

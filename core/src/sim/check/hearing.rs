@@ -1,0 +1,124 @@
+//! An agent's turn, and what is looked at in it.
+
+use super::{confirmed, deliveries, leaders};
+use crate::agent::{self, Agent, AgentRecord};
+use crate::ids::PeerId;
+use crate::machine::Output;
+use crate::protocol::agent::ToMaster;
+use crate::sim::fault::Kind;
+use crate::sim::options::Checking;
+use crate::sim::queue::Name;
+use crate::sim::world::{World, at};
+
+fn registered(agent: &Agent) -> bool {
+    agent.view().is_registered()
+}
+
+/// Returns how many tasks an output ends for they ran as long as they may.
+fn runs_out(output: &Output<AgentRecord, agent::Effect>) -> u32 {
+    u32::from(matches!(
+        output,
+        Output::Persist(AgentRecord::RanOut { .. })
+    ))
+}
+
+impl World {
+    /// Notes what an agent tells the master.
+    pub(in crate::sim) fn note_sent(&mut self, message: &ToMaster) {
+        if self.options.checking != Checking::Off {
+            self.streams.sends(message);
+        }
+    }
+
+    /// Lets an agent hear a master, and checks that it obeys no earlier one than it knows of.
+    pub(in crate::sim) fn agent_hears(&mut self, n: u32, peer: PeerId, input: agent::Input) {
+        let speaks = if self.is_of_zombie(peer) {
+            self.zombie
+                .as_ref()
+                .and_then(|zombie| zombie.node.machine())
+        } else {
+            self.master.machine()
+        };
+        let speaks = speaks.map(|master| master.registry().epoch());
+        let mut heard = Ok(());
+        if self.options.checking != Checking::Off
+            && let agent::Input::Master { message, .. } = &input
+        {
+            self.agents[at(n)].waits.hears(self.shared.now, message);
+            heard = self.identities.agent_hears(n, message);
+        }
+        let seat = &mut self.agents[at(n)];
+        let message = match &input {
+            agent::Input::Master { message, .. } => Some(message),
+            agent::Input::MasterFound { .. }
+            | agent::Input::MasterLost { .. }
+            | agent::Input::ExecutorConnected { .. }
+            | agent::Input::ExecutorDisconnected { .. }
+            | agent::Input::Executor { .. }
+            | agent::Input::Container(_)
+            | agent::Input::DiskUsed { .. }
+            | agent::Input::SandboxDeleted { .. }
+            | agent::Input::Leave
+            | agent::Input::Disk(_)
+            | agent::Input::Departed(_) => None,
+        };
+        let mut confirmed = confirmed::Turn::new(message, speaks, seat.seen);
+        let mut turn = leaders::Turn::new(speaks, seat.seen);
+        let mut ran_out = 0;
+        seat.node.handle(input, &mut self.shared, |output| {
+            turn.saw(output);
+            confirmed.saw(output);
+            ran_out += runs_out(output);
+        });
+        let (seen, result) = turn.end(seat.node.machine().is_some_and(registered));
+        seat.seen = seen;
+        self.count_run_outs(n, ran_out);
+        if self.options.checking == Checking::Off {
+            return;
+        }
+        let delivered = match confirmed.end() {
+            Ok(Some(said)) => {
+                let delivered = deliveries::check(self, n, &said);
+                self.streams.forgets(&said);
+                delivered
+            }
+            Ok(None) => Ok(()),
+            Err(broken) => Err(broken),
+        };
+        self.note(Name::Agent(n), heard.and(result).and(delivered));
+    }
+
+    /// Lets an agent hear somebody else than a master.
+    pub(in crate::sim) fn agent_hears_locally(&mut self, n: u32, input: agent::Input) {
+        let mut confirmed = confirmed::Turn::new(None, None, 0);
+        let node = &mut self.agents[at(n)].node;
+        let mut ran_out = 0;
+        node.handle(input, &mut self.shared, |output| {
+            confirmed.saw(output);
+            ran_out += runs_out(output);
+        });
+        self.count_run_outs(n, ran_out);
+        self.note(Name::Agent(n), confirmed.end().map(drop));
+    }
+
+    /// Wakes an agent; returns whether it was time.
+    pub(in crate::sim) fn agent_wakes(&mut self, n: u32) -> bool {
+        let mut confirmed = confirmed::Turn::new(None, None, 0);
+        let node = &mut self.agents[at(n)].node;
+        let mut ran_out = 0;
+        let woken = node.wake(&mut self.shared, |output| {
+            confirmed.saw(output);
+            ran_out += runs_out(output);
+        });
+        self.count_run_outs(n, ran_out);
+        self.note(Name::Agent(n), confirmed.end().map(drop));
+        woken
+    }
+
+    /// Counts tasks that an agent ends for they ran as long as they may.
+    fn count_run_outs(&mut self, n: u32, ran_out: u32) {
+        for _ in 0..ran_out {
+            self.shared.hit(Name::Agent(n), Kind::RunOut);
+        }
+    }
+}
