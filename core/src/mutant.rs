@@ -148,8 +148,6 @@ mutants! {
     KillLostAtRestart,
     /// An executor that does not carry out a kill is not ended (MESOS-8679).
     KillUnwatched,
-    /// The time of who is asked to end begins before it can have heard.
-    GraceFromDecision,
     /// A task of which its executor never speaks is waited for, for ever (MESOS-4878).
     SilenceUnwatched,
     /// An agent that restarts knows its tasks, and not its executors: their containers are ended as

@@ -30,7 +30,6 @@ use super::on_container::End;
 use super::records::Number;
 use super::{Agent, Cx, Effect, Timer};
 use crate::limits;
-use crate::mutant::{Mutant, planted};
 use crate::protocol::container::ContainerCommand;
 use crate::time::Time;
 
@@ -129,11 +128,7 @@ impl Agent {
             // More cannot be done.
             Some(Phase::Stuck(_) | Phase::Destroyed) | None => return,
         }
-        let departure = Departure::End { container, grace };
-        if planted(Mutant::GraceFromDecision) {
-            return self.on_departed(cx, departure);
-        }
-        cx.echo(departure);
+        cx.echo(Departure::End { container, grace });
     }
 
     /// A container has had its time.
