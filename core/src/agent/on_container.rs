@@ -63,6 +63,7 @@ impl Agent {
             return;
         }
         self.set_phase(number, Phase::Running);
+        self.watch_time(cx, number);
         let Some(task) = self.state.task(number) else {
             self.on_executor_started(cx, number);
             return;
@@ -78,7 +79,7 @@ impl Agent {
                 self.report(cx, number, News::new(TaskState::Running, Source::Executor));
             }
             // It ran before the agent restarted, and was reported.
-            None => self.watch_time(cx, number),
+            None => {}
         }
     }
 

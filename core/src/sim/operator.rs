@@ -126,7 +126,9 @@ pub(super) struct Operator {
 
 impl Operator {
     pub(super) fn new(options: &Options, seats: &[AgentSeat]) -> Option<Self> {
-        options.maintenance.then(|| Self {
+        // Without machines there is nothing to operate.
+        let has_work = options.maintenance && !seats.is_empty();
+        has_work.then(|| Self {
             infos: seats.iter().map(|seat| seat.info.clone()).collect(),
             peer: None,
             connections: 0,
@@ -482,6 +484,15 @@ mod tests {
         let done: Vec<(&str, u64)> = done.into_iter().collect();
         let ordered: Vec<&str> = done.iter().map(|(kind, _)| *kind).collect();
         assert_eq!(ordered, kinds, "{done:?}");
+    }
+
+    #[test]
+    fn nobody_operates_what_is_not_there() {
+        let mut options = options(1);
+        options.agents = 0;
+        let mut sim = Sim::new(options);
+        sim.run_for(Duration::from_secs(300));
+        assert!(sim.world.operator.is_none() && sim.violation().is_none());
     }
 
     // TK-117, SM-37: an operator whose orders are forgotten finds out

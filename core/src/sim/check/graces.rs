@@ -11,6 +11,7 @@ use core::time::Duration;
 
 use crate::agent::Effect;
 use crate::ids::ContainerId;
+use crate::protocol::agent::ToAgent;
 use crate::protocol::container::ContainerCommand;
 use crate::protocol::executor;
 use crate::sim::options::Checking;
@@ -19,7 +20,7 @@ use crate::sim::queue::Name;
 use crate::sim::world::{World, at};
 use crate::time::Time;
 
-/// The least that a program has: nobody in a simulated cluster says otherwise. A clock that is a
+/// The least that a program has, unless an operator drains its agent in less. A clock that is a
 /// twentieth fast counts less.
 const PROGRAM: Duration = Duration::from_millis(2_800);
 /// The least that an executor has.
@@ -29,6 +30,9 @@ const EXECUTOR: Duration = Duration::from_millis(4_700);
 #[derive(Debug, Default)]
 pub(in crate::sim) struct Graces {
     until: BTreeMap<ContainerId, Time>,
+    /// The least that an operator has given with a drain, in any life: the agent remembers it with
+    /// each task.
+    drain: Option<Duration>,
 }
 
 impl Graces {
@@ -37,7 +41,20 @@ impl Graces {
         self.until.clear();
     }
 
+    /// The agent is told something.
+    pub(in crate::sim) fn hears(&mut self, message: &ToAgent) {
+        if let ToAgent::Drain {
+            max_grace: Some(most),
+        } = message
+        {
+            let before = self.drain.unwrap_or(*most);
+            self.drain = Some(before.min(*most));
+        }
+    }
+
     fn asked(&mut self, now: Time, container: ContainerId, least: Duration) {
+        // As above, the clock may be fast.
+        let least = self.drain.map_or(least, |most| least.min(most * 9 / 10));
         self.until.entry(container).or_insert(now + least);
     }
 
@@ -122,10 +139,17 @@ mod tests {
         assert_eq!(destroy(7, &mut graces), None);
         ask(8, &mut graces);
         assert_eq!(destroy(11, &mut graces), Some(second * 2));
-        ask(12, &mut graces);
+        graces.hears(&ToAgent::Drain {
+            max_grace: Some(second * 2),
+        });
+        ask(20, &mut graces);
+        assert_eq!(destroy(22, &mut graces), None, "its agent is drained");
+        ask(24, &mut graces);
+        assert_eq!(destroy(25, &mut graces), Some(second * 8 / 10));
+        ask(32, &mut graces);
         graces.begin();
         assert_eq!(
-            destroy(13, &mut graces),
+            destroy(32, &mut graces),
             None,
             "whether it was asked is not known"
         );
