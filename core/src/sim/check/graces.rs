@@ -73,6 +73,18 @@ impl World {
         }
         let now = self.shared.now;
         let seat = &mut self.agents[at(n)];
+        let machine = seat.node.machine();
+        // A task that has run for as long as it may gets no more time, whoever else ends it.
+        let is_hurried = |id: &ContainerId| {
+            machine.is_some_and(|agent| {
+                let view = agent.view();
+                let mut tasks = view.tasks();
+                let is_it = |task: &ContainerId| task == id;
+                tasks.any(|it| {
+                    it.container.as_ref().is_some_and(is_it) && it.task.max_completion.is_some()
+                })
+            })
+        };
         match effect {
             Effect::Executor {
                 peer,
@@ -85,17 +97,13 @@ impl World {
                 }
             }
             Effect::Container(ContainerCommand::Terminate { id }) => {
-                seat.graces.asked(now, id.clone(), PROGRAM);
+                if !is_hurried(id) {
+                    seat.graces.asked(now, id.clone(), PROGRAM);
+                }
             }
             Effect::Container(ContainerCommand::Destroy { id }) => {
+                let is_hurried = is_hurried(id);
                 let missing = seat.graces.destroyed(now, id);
-                let is_hurried = seat.node.machine().is_some_and(|agent| {
-                    let view = agent.view();
-                    let mut tasks = view.tasks();
-                    tasks.any(|it| {
-                        it.container.as_ref() == Some(id) && it.task.max_completion.is_some()
-                    })
-                });
                 if let Some(missing) = missing.filter(|_| !is_hurried) {
                     let problem = format!("{id} was asked to end, and destroyed {missing:?} early");
                     self.note(Name::Agent(n), Err((Property::Graces, problem)));
