@@ -93,7 +93,7 @@ impl Agent {
         };
         if let Some(peer) = self.link.joined() {
             cx.out.emit(Effect::Master { peer, message });
-        } else if self.link.is_joining() {
+        } else if self.link.has_asked() {
             self.ended_executors.push(message);
         }
     }

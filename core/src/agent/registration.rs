@@ -50,10 +50,6 @@ pub(super) enum Link {
 }
 
 impl Link {
-    pub(super) const fn is_joining(self) -> bool {
-        matches!(self, Self::Joining { .. })
-    }
-
     pub(super) fn peer(self) -> Option<PeerId> {
         match self {
             Self::Recovering(peer) | Self::Joining { peer, .. } | Self::Joined { peer, .. } => {
@@ -120,7 +116,6 @@ impl Agent {
     }
 
     fn begin_joining(&mut self, cx: &mut Cx<'_>, peer: PeerId) {
-        self.ended_executors.clear();
         self.schedule_attempt(cx.now, peer, 0);
     }
 
@@ -187,6 +182,9 @@ impl Agent {
             self.stop(cx, reason);
             return;
         }
+        // What has ended is not in this account, so its end must not be said behind it: by then
+        // the master may have started another one under the same id.
+        self.ended_executors.clear();
         for message in self.registration() {
             cx.out.emit(Effect::Master { peer, message });
         }

@@ -453,6 +453,27 @@ fn what_ends_while_the_agent_asks_is_said_once_it_is_in() {
 }
 
 #[test]
+fn what_ends_before_an_account_is_not_said_behind_it() {
+    // PR-02, PR-08: another executor may have been started under its id by then
+    for asks_first in [false, true] {
+        let mut node = working();
+        node.feed(master(ToAgent::ShutdownFramework(fw("f"))));
+        node.feed(Input::MasterLost { peer: MASTER });
+        node.feed(Input::MasterFound { peer: MASTER });
+        if asks_first {
+            let said = node.pass(secs(1));
+            assert_eq!(lines(&said), ["has executors: e", "reregister"]);
+        }
+        node.feed(exited(0, Exit::Code(0)));
+        let mut said = lines(&node.pass(secs(60)));
+        said.dedup();
+        assert_eq!(said, ["reregister"]);
+        let said = lines(&node.feed(reregistered(1)));
+        assert!(!said.iter().any(|line| line.contains("ended")), "{said:?}");
+    }
+}
+
+#[test]
 fn of_tasks_of_a_framework_that_is_over_it_is_said_that_they_are() {
     // SM-07, PR-03
     let mut node = Node::joined();

@@ -76,19 +76,17 @@ impl Orders {
                 // One that keeps them may still be in the way of a drain.
                 (!self.down.is_subset(&listed)).then_some(false)
             }
-            Order::Down(machines) => {
-                let machines = machines.iter().map(as_compared);
-                let mut modes = machines.map(|it| self.mode(&it));
-                Some(modes.all(|mode| mode == MachineMode::Draining))
-            }
-            Order::Up(machines) => {
-                let machines = machines.iter().map(as_compared);
-                let mut modes = machines.map(|it| self.mode(&it));
-                Some(modes.all(|mode| mode == MachineMode::Down))
-            }
+            Order::Down(machines) => Some(self.all(machines, MachineMode::Draining)),
+            Order::Up(machines) => Some(self.all(machines, MachineMode::Down)),
             // Agents come and go beside what operators order.
             Order::Deactivate(_) | Order::Drain(..) | Order::Reactivate(_) | Order::Gone(_) => None,
         }
+    }
+
+    /// Returns whether each of the machines is named once, and in that mode.
+    fn all(&self, machines: &[MachineId], mode: MachineMode) -> bool {
+        let named: BTreeSet<MachineId> = machines.iter().map(as_compared).collect();
+        named.len() == machines.len() && named.iter().all(|it| self.mode(it) == mode)
     }
 
     fn mode(&self, machine: &MachineId) -> MachineMode {
@@ -227,6 +225,7 @@ mod tests {
         for (order, fits) in [
             (Order::Down(machines(&["c"])), false),
             (Order::Up(machines(&["a"])), false),
+            (Order::Down(machines(&["a", "A"])), false),
             (Order::Down(machines(&["a"])), true),
         ] {
             let (right, wrong) = if fits {
