@@ -257,14 +257,14 @@ impl Drf {
     }
 
     fn on_agent_removed(&mut self, key: AgentKey) {
-        let Some(agent) = self.ledger.remove(key) else {
+        let Some(mut agent) = self.ledger.remove(key) else {
             return debug!(agent = ?key, "the removal of an unknown agent is ignored");
         };
         let at = key.index() as usize;
         if let Some(breed) = agent.breed {
             self.breeds.part(breed, &agent.traits);
         }
-        self.available.subtract(agent.counts().open());
+        agent.uncount(&mut self.available);
         self.note_lost(&agent);
         let held: Vec<_> = agent.holdings(&self.columns).collect();
         for (leaf, held) in held {
@@ -294,6 +294,7 @@ impl Drf {
             return debug!(agent = ?key, "the state of an unknown agent is ignored");
         };
         agent.active = active;
+        agent.recount(&mut self.available);
         if active {
             self.mark(now, key.index() as usize);
         } else {
@@ -309,6 +310,7 @@ impl Drf {
             let whitelisted = hostname.is_some_and(|it| self.is_whitelisted(it));
             let agent = self.ledger.get_mut(key).expect("it was just listed");
             let before = core::mem::replace(&mut agent.whitelisted, whitelisted);
+            agent.recount(&mut self.available);
             if whitelisted && !before {
                 self.mark(now, key.index() as usize);
             }

@@ -40,7 +40,9 @@ impl Drf {
                 "{key:?}"
             );
             total.add(&self.columns.row(agent.total()));
-            available.add(agent.counts().open());
+            if agent.is_offerable() {
+                available.add(agent.counts().open());
+            }
             for (leaf, amount) in agent.holdings(&self.columns) {
                 let (sum, agents) = held.entry(leaf).or_default();
                 sum.all.add(&amount.all);
@@ -61,7 +63,10 @@ impl Drf {
             }
         }
         assert_eq!(self.tree.total, total, "the sum of all agents");
-        assert_eq!(self.available, available, "what is free of all agents");
+        assert_eq!(
+            self.available, available,
+            "what is free of agents that may be offered"
+        );
         self.tree.check_orders();
         self.tree
             .check_books(|node| match self.tree.node(node).what {

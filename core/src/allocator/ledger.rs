@@ -157,11 +157,20 @@ impl Agent {
         self.free.as_deref().unwrap_or(&NOTHING)
     }
 
-    /// Brings a sum over all agents of what is free, unreserved and not revocable up to date.
+    /// Brings a sum over all agents of what is free, unreserved and not revocable up to date. What
+    /// nobody may be offered now is no headroom: a guarantee could not be kept with it.
     pub(super) fn recount(&mut self, available: &mut Row) {
-        available.subtract(self.known.as_deref().unwrap_or(&NOTHING).open());
-        available.add(self.free.as_deref().unwrap_or(&NOTHING).open());
-        self.known = self.free.clone();
+        self.uncount(available);
+        if self.is_offerable() {
+            available.add(self.counts().open());
+            self.known.clone_from(&self.free);
+        }
+    }
+
+    /// Takes this agent out of that sum.
+    pub(super) fn uncount(&mut self, available: &mut Row) {
+        let known = self.known.take();
+        available.subtract(known.as_deref().unwrap_or(&NOTHING).open());
     }
 
     /// Returns whether anything of it may be offered to anybody.

@@ -174,7 +174,8 @@ pub struct Stats {
     pub recovering: bool,
     /// What is kept free for guarantees that are not met (AL-24).
     pub required_headroom: Quantities,
-    /// What is free of it, and of everything else, for anybody (AL-25).
+    /// What is free of it, and of everything else, for anybody, on agents that may be offered
+    /// (AL-25).
     pub available_headroom: Quantities,
 }
 

@@ -15,7 +15,7 @@ use super::executors::Executor;
 use super::frameworks::Framework;
 use super::offers::Outstanding;
 use super::tasks::Task;
-use crate::ids::MasterId;
+use crate::ids::{AgentId, ExecutorId, FrameworkId, MasterId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::mirror::{Mirror, Shares};
 use crate::protocol::events::{
@@ -202,6 +202,13 @@ impl View {
             shares.executor(of(row.framework, row.agent), &row.info.resources);
         }
         shares
+    }
+
+    /// Visits the executors that are processes, each with its framework and its agent.
+    pub(crate) fn processes(&self) -> impl Iterator<Item = (&FrameworkId, &AgentId, &ExecutorId)> {
+        let rows = self.executors.iter().map(|(_, row)| row);
+        let processes = rows.filter(|row| row.is_custom());
+        processes.map(|row| (&row.owner, &row.host, &row.info.id))
     }
 }
 

@@ -1,7 +1,7 @@
-//! An operator who limits what the built-in frameworks may have together, and says that agents are
-//! gone.
+//! An operator who limits what the built-in frameworks may have together, promises them something,
+//! and says that agents are gone.
 //!
-//! Part of the world. He sets limits with each master that does not know of them: a registry may
+//! Part of the world. He sets quota with each master that does not know of them: a registry may
 //! have lost them with what was not durable.
 
 use alloc::format;
@@ -16,31 +16,35 @@ use crate::protocol::operator::{Call, Request};
 use crate::quota::Quota;
 use crate::roles::Role;
 
-/// The role that is limited.
+/// The role that has quota.
 const TEAM: &str = "team";
 
 /// Returns in which role a built-in framework is.
 pub(super) fn role_of(options: &Options, framework: &str) -> Role {
-    if options.limits.iter().next().is_none() {
+    if !has_quota(options) {
         return Role::any();
     }
     Role::new(&format!("{TEAM}/{framework}")).expect("the name of a framework makes a role")
 }
 
+fn has_quota(options: &Options) -> bool {
+    let limits = options.limits.iter().next();
+    limits.is_some() || options.guarantees.iter().next().is_some()
+}
+
 impl World {
-    /// Has the limit set, unless the master knows it.
-    pub(super) fn set_limits(&mut self) {
+    /// Has the quota set, unless the master knows it.
+    pub(super) fn set_quota(&mut self) {
+        let team = Role::new(TEAM).expect("a literal that is a role");
         let master = self.master.machine();
-        let is_known = master.is_none_or(|master| !master.registry().quotas().is_empty());
-        let limits = self.options.limits.clone();
-        if is_known || limits.iter().next().is_none() {
+        let is_known = master.is_none_or(|master| master.registry().quotas().contains_key(&team));
+        if is_known || !has_quota(&self.options) {
             return;
         }
         let quota = Quota {
-            limits,
-            ..Quota::default()
+            guarantees: self.options.guarantees.clone(),
+            limits: self.options.limits.clone(),
         };
-        let team = Role::new(TEAM).expect("a literal that is a role");
         self.order(Call::UpdateQuota {
             quotas: [(team, quota)].into(),
             force: true,

@@ -1,5 +1,6 @@
 //! An operator who takes machines and agents out of service and back again: he posts schedules,
-//! takes machines down and up, deactivates, drains and gives up agents, and thinks better of it.
+//! takes machines down and up, deactivates, drains and gives up agents, and thinks better of it. He
+//! also sets quotas and weights, of roles that nobody is in.
 //!
 //! Part of the world. What he asks and hears takes no time and is not lost, as with
 //! [`super::watchers`]; but his connections break, and then he does not know what came of an order.
@@ -25,8 +26,11 @@ use crate::ids::{AgentId, PeerId, RequestId};
 use crate::master::Input;
 use crate::protocol::maintenance::{MachineId, Unavailability, Window};
 use crate::protocol::node::{AgentInfo, DrainConfig, Standing};
-use crate::protocol::operator::{AgentView, Answer, Call, Cursor, Request, Response};
+use crate::protocol::operator::{AgentView, Answer, Call, Cursor, Request, Response, RoleView};
+use crate::quota::Quota;
+use crate::resources::{Ceilings, Milli};
 use crate::rng::Rng;
+use crate::roles::Role;
 use crate::time::Time;
 
 /// How long he takes to ask or order something, and at the end.
@@ -54,7 +58,14 @@ pub(super) enum Order {
     Reactivate(AgentId),
     /// Gives an agent up.
     Gone(AgentId),
+    /// What a role may have.
+    Quota(Role, Quota),
+    /// What a role weighs.
+    Weight(Role, Milli),
 }
+
+/// The roles that he sets something of.
+const ROLES: [&str; 2] = ["operated", "operated/below"];
 
 impl Order {
     fn call(&self) -> Call {
@@ -66,6 +77,13 @@ impl Order {
             Self::Drain(agent, config) => Call::Drain { agent, config },
             Self::Reactivate(agent) => Call::Reactivate { agent },
             Self::Gone(agent) => Call::MarkGone { agent },
+            Self::Quota(role, quota) => Call::UpdateQuota {
+                quotas: Vec::from([(role, quota)]),
+                force: true,
+            },
+            Self::Weight(role, weight) => Call::UpdateWeights {
+                weights: Vec::from([(role, weight)]),
+            },
         }
     }
 
@@ -78,6 +96,8 @@ impl Order {
             Self::Drain(..) => "drain",
             Self::Reactivate(_) => "reactivate",
             Self::Gone(_) => "gone",
+            Self::Quota(..) => "quota",
+            Self::Weight(..) => "weight",
         }
     }
 }
@@ -88,6 +108,8 @@ enum Ask {
     Machines,
     /// The agents after this one.
     Agents(Option<Cursor>),
+    /// The roles after this one.
+    Roles(Option<Cursor>),
     Order(Order),
 }
 
@@ -96,6 +118,7 @@ enum Ask {
 enum Next {
     Machines,
     Agents(Option<Cursor>),
+    Roles(Option<Cursor>),
     Order,
 }
 
@@ -115,6 +138,8 @@ pub(super) struct Operator {
     chance: Rng,
     /// The agents that he has read of so far.
     agents: Vec<(AgentId, Standing)>,
+    /// The roles, likewise.
+    roles: Vec<RoleView>,
     orders: Orders,
     /// Whether all is to be put back into service.
     is_closing: bool,
@@ -137,6 +162,7 @@ impl Operator {
             turn: 0,
             chance: stream(options.seed, Purpose::Maintenance, Name::Master),
             agents: Vec::new(),
+            roles: Vec::new(),
             orders: Orders::default(),
             is_closing: false,
             done: None,
@@ -161,6 +187,7 @@ impl Operator {
         let ask = match self.next {
             Next::Machines => Some(Ask::Machines),
             Next::Agents(after) => Some(Ask::Agents(after)),
+            Next::Roles(after) => Some(Ask::Roles(after)),
             Next::Order => self.order(now).map(Ask::Order),
         };
         let Some(ask) = ask else {
@@ -183,6 +210,7 @@ impl Operator {
         let (call, after) = match &ask {
             Ask::Machines => (Call::Machines, None),
             Ask::Agents(after) => (Call::Agents, *after),
+            Ask::Roles(after) => (Call::Roles, *after),
             Ask::Order(order) => (order.call(), None),
         };
         self.asked = Some((id, ask));
@@ -198,7 +226,7 @@ impl Operator {
         };
         match ask {
             Ask::Order(order) => self.orders.lose(&order),
-            Ask::Machines | Ask::Agents(_) => {}
+            Ask::Machines | Ask::Agents(_) | Ask::Roles(_) => {}
         }
         self.next = Next::Machines;
         true
@@ -209,10 +237,11 @@ impl Operator {
         if self.is_closing {
             return self.last_order();
         }
-        Some(match self.chance.below(12) {
+        Some(match self.chance.below(14) {
             0..4 => self.schedule(now),
             4..6 => Order::Down(self.some_machines(true)),
             6..8 => Order::Up(self.some_machines(false)),
+            8..10 => self.order_of_role(),
             _ => match self.order_of_agent() {
                 Some(order) => order,
                 None => self.schedule(now),
@@ -232,6 +261,28 @@ impl Operator {
         let mut agents = self.agents.iter();
         let (agent, _) = agents.find(|(_, standing)| *standing != Standing::Active)?;
         Some(Order::Reactivate(agent.clone()))
+    }
+
+    /// Sets something of a role that nobody is in; sometimes to what it is without his word.
+    fn order_of_role(&mut self) -> Order {
+        let place = self.chance.below(ROLES.len() as u64) as usize;
+        let role = Role::new(ROLES[place]).expect("a literal that is a role");
+        let amount = self.chance.below(4);
+        if self.chance.chance(1, 2) {
+            let weight = Milli::from_count(u128::from(1 + amount));
+            return Order::Weight(role, weight);
+        }
+        let limits = if amount == 0 {
+            Ceilings::new()
+        } else {
+            let limits = Ceilings::parse(&format!("cpus:{amount}"));
+            limits.expect("a number in its place parses")
+        };
+        let quota = Quota {
+            limits,
+            ..Quota::default()
+        };
+        Order::Quota(role, quota)
     }
 
     fn schedule(&mut self, now: Time) -> Order {
@@ -343,13 +394,39 @@ impl Operator {
         } else if let (Ask::Agents(_), Answer::Agents(rows)) = (&ask, &answer) {
             self.next = match response.next {
                 Some(after) => Next::Agents(Some(after)),
-                None => Next::Order,
+                None => Next::Roles(None),
             };
             rows.iter().try_for_each(|row| self.read(row))
+        } else if let (Ask::Roles(after), Answer::Roles(rows)) = (&ask, &answer) {
+            if after.is_none() {
+                self.roles.clear();
+            }
+            self.roles.extend(rows.iter().cloned());
+            match response.next {
+                Some(after) => {
+                    self.next = Next::Roles(Some(after));
+                    Ok(())
+                }
+                None => {
+                    self.next = Next::Order;
+                    self.read_roles()
+                }
+            }
         } else {
             Err(format!("{id:?}: {ask:?} is answered by {answer:?}"))
         };
         heard.map_err(|problem| (Property::Orders, problem))
+    }
+
+    /// Reads the roles that he sets something of; those that are not listed have nothing.
+    fn read_roles(&mut self) -> Result<(), String> {
+        ROLES.iter().try_for_each(|name| {
+            let mut rows = self.roles.iter();
+            let row = rows.find(|row| row.role.as_str() == *name);
+            let weight = row.map_or(Milli::from_units(1), |row| row.weight);
+            let quota = row.map(|row| row.quota.clone()).unwrap_or_default();
+            self.orders.read_role(name, weight, quota)
+        })
     }
 
     fn read(&mut self, row: &AgentView) -> Result<(), String> {
@@ -477,9 +554,11 @@ mod tests {
             "down",
             "drain",
             "gone",
+            "quota",
             "reactivate",
             "schedule",
             "up",
+            "weight",
         ];
         let done: Vec<(&str, u64)> = done.into_iter().collect();
         let ordered: Vec<&str> = done.iter().map(|(kind, _)| *kind).collect();

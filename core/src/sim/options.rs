@@ -20,7 +20,7 @@ use crate::allocator::drf::{self, Drf};
 use crate::attributes::Attributes;
 use crate::limits;
 use crate::protocol::task::CommandInfo;
-use crate::resources::{Ceilings, Resources};
+use crate::resources::{Ceilings, Quantities, Resources};
 use crate::rng::Rng;
 
 /// How much clocks differ where they do: by a twentieth.
@@ -84,6 +84,9 @@ pub struct Options {
     /// What the built-in frameworks may have together: then each is in a role of its own below
     /// one with this limit. Without a bound they are in the role `*`.
     pub limits: Ceilings,
+    /// What is kept free for the built-in frameworks together, as long as they do not have it: then
+    /// they are in roles below one with this guarantee, too.
+    pub guarantees: Quantities,
     /// Whether an operator takes machines and agents out of service and back.
     pub maintenance: bool,
     /// How long an inverse offer may go unanswered before it is made again; `None` is for ever
@@ -193,6 +196,7 @@ impl Options {
             executor_registration_timeout: Duration::from_secs(60),
             redial: Span::millis(100, 1_000),
             limits: Ceilings::new(),
+            guarantees: Quantities::new(),
             maintenance: false,
             inverse_offer_timeout: None,
             mixed_versions: false,
@@ -280,6 +284,13 @@ impl Options {
         options.draw_maintenance();
         let mut rng = stream(seed, Purpose::Hosts, Name::Master);
         options.demand.hurried_one_in = rng.below(3) * 5;
+        if rng.below(4) == 0 {
+            // It is less than the least limit, and leaves something to others.
+            let most = (cpus * u64::from(agents) / 2).clamp(1, group + 1);
+            let guarantees = format!("cpus:{}", 1 + rng.below(most));
+            let guarantees = Quantities::parse(&guarantees);
+            options.guarantees = guarantees.expect("a number in its place parses");
+        }
         options
     }
 

@@ -10,7 +10,7 @@ use super::fault::Fault;
 use super::options::Policy;
 use super::plan::Plan;
 use super::queue::Name;
-use crate::resources::Ceilings;
+use crate::resources::{Ceilings, Quantities};
 use crate::time::Time;
 
 /// Tries smaller plans for as long as they fail as well, at most `attempts` of them. Returns the
@@ -129,6 +129,7 @@ impl Search<'_> {
         self.with(|plan| plan.options.demand.executor = None);
         self.with(|plan| plan.options.demand.group = 1);
         self.with(|plan| plan.options.limits = Ceilings::new());
+        self.with(|plan| plan.options.guarantees = Quantities::new());
         self.with(|plan| plan.options.maintenance = false);
         self.with(|plan| plan.options.mixed_versions = false);
         self.with(|plan| plan.options.drift = 0);
@@ -173,6 +174,7 @@ impl Plan {
             u64::from(o.demand.executor.is_some()),
             u64::from(o.demand.group > 1),
             u64::from(o.limits.iter().next().is_some()),
+            u64::from(o.guarantees.iter().next().is_some()),
             u64::from(o.maintenance),
             u64::from(o.mixed_versions),
             u64::from(o.drift),

@@ -18,7 +18,7 @@ use super::options::{Checking, Options, Policy, SharedExecutor, Span};
 use super::plan::Plan;
 use super::queue::Name;
 use crate::protocol::task::CommandInfo;
-use crate::resources::{Ceilings, Resources};
+use crate::resources::{Ceilings, Quantities, Resources};
 use crate::time::Time;
 
 /// The layout of the text.
@@ -98,6 +98,9 @@ impl fmt::Display for Plan {
         }
         if o.limits.iter().next().is_some() {
             writeln!(f, "limits={}", o.limits)?;
+        }
+        if o.guarantees.iter().next().is_some() {
+            writeln!(f, "guarantees={}", o.guarantees)?;
         }
         writeln!(f, "maintenance={}", o.maintenance)?;
         if let Some(timeout) = o.inverse_offer_timeout {
@@ -195,6 +198,7 @@ impl Plan {
             }
             "group" => o.demand.group = number(value)?,
             "limits" => o.limits = limits(value)?,
+            "guarantees" => o.guarantees = guarantees(value)?,
             "maintenance" => o.maintenance = whether(value)?,
             "mixed_versions" => o.mixed_versions = whether(value)?,
             "inverse_offer_timeout" => o.inverse_offer_timeout = Some(duration(value)?),
@@ -338,6 +342,10 @@ fn span(text: &str) -> Result<Span, String> {
 
 fn limits(text: &str) -> Result<Ceilings, String> {
     Ceilings::parse(text).map_err(|error| error.to_string())
+}
+
+fn guarantees(text: &str) -> Result<Quantities, String> {
+    Quantities::parse(text).map_err(|error| error.to_string())
 }
 
 fn resources(text: &str) -> Result<Resources, String> {

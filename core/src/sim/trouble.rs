@@ -55,7 +55,7 @@ impl World {
         self.watch_anew();
         self.operate_anew();
         self.flush_master();
-        self.set_limits();
+        self.set_quota();
     }
 
     pub(super) fn start_agent(&mut self, n: u32) {

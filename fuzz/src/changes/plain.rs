@@ -330,10 +330,16 @@ impl Plain {
         self.required_below(None, &(role.clone(), more))
     }
 
-    /// What is free, unreserved and not revocable, on all agents (AL-25).
+    /// What is free, unreserved and not revocable, on agents that may be offered (AL-25).
     pub(super) fn available(&self) -> Amounts {
-        let free = self.agents.iter().map(|agent| self.free(agent));
+        let agents = self.agents.iter().filter(|agent| self.is_offerable(agent));
+        let free = agents.map(|agent| self.free(agent));
         free.map(|free| count(&free, is_open)).fold([0; 4], plus)
+    }
+
+    fn is_offerable(&self, agent: &Agent) -> bool {
+        let listed = self.whitelist.as_ref();
+        agent.active && listed.is_none_or(|it| it.contains(&agent.traits.hostname))
     }
 
     /// The most of each that a role may have beside what it has.
@@ -379,13 +385,11 @@ impl Plain {
         let (Some(agent), Some(framework)) = (self.agent(place.2), self.framework(place.0)) else {
             return false;
         };
-        let listed = self.whitelist.as_ref();
         let region = (&self.region, &agent.traits.region);
         let elsewhere = matches!(region, (Some(ours), Some(theirs)) if ours != theirs);
-        agent.active
+        self.is_offerable(agent)
             && (framework.capabilities.region_aware || !elsewhere)
             && (agent.traits.capabilities.multi_role || !framework.capabilities.multi_role)
-            && listed.is_none_or(|it| it.contains(&agent.traits.hostname))
             && framework.active
             && framework.roles.contains(&(place.1.clone(), true))
             && (self.gpus == GpuRule::Everyone

@@ -55,6 +55,27 @@ fn tv_18_what_is_guaranteed_is_kept_free() {
 }
 
 #[test]
+fn what_is_free_where_nothing_may_be_offered_keeps_no_guarantee() {
+    // AL-25
+    let mut rig = Rig::new();
+    rig.tell(quota("q", "cpus:4", ""));
+    rig.framework(A, &["q"]).tell(suppress(A));
+    rig.framework(B, &["o"])
+        .agent(A0, "cpus:6")
+        .agent(A1, "cpus:4");
+    let (agent, active) = (A1, false);
+    rig.tell(Change::AgentActive { agent, active });
+    assert_eq!(rig.drf.stats().available_headroom.to_string(), "cpus:6");
+    assert_eq!(rig.says(), ["1: B/o on 0: cpus:2"]);
+    let active = true;
+    rig.tell(Change::AgentActive { agent, active });
+    assert_eq!(rig.drf.stats().available_headroom.to_string(), "cpus:8");
+    assert_eq!(rig.says(), ["2: B/o on 1: cpus:4"]);
+    rig.tell(Change::AgentRemoved { agent });
+    assert_eq!(rig.drf.stats().available_headroom.to_string(), "cpus:4");
+}
+
+#[test]
 fn tv_19_a_limit_cuts_an_offer() {
     // TV-19, AL-30
     let mut rig = Rig::new();

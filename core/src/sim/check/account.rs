@@ -65,6 +65,10 @@ impl Account {
         }
     }
 
+    pub(super) fn free(&self) -> &Resources {
+        &self.free
+    }
+
     /// Visits the tasks that use something.
     pub(super) fn tasks(&self) -> impl Iterator<Item = &(FrameworkId, TaskId)> + '_ {
         self.tasks.iter()

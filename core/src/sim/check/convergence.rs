@@ -7,6 +7,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::agent::{Agent, AgentState};
 use crate::ids::OfferId;
 use crate::master::View;
 use crate::protocol::status::TaskState;
@@ -65,6 +66,9 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
             ));
         }
     }
+    if let Some(why) = executors(world, &view) {
+        return Some(why);
+    }
     let unanswered = || world.watch.unanswered().or_else(|| unheard(world));
     if let Some(why) = dead_offer(world, &view).or_else(unanswered) {
         return Some(why);
@@ -85,6 +89,30 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
     let offered: Vec<u64> = world.frameworks.iter().filter_map(wants).collect();
     let starved = !offered.is_empty() && offered.iter().all(|offers| *offers == 0);
     (free && starved).then(|| "resources are free and nobody is offered any".into())
+}
+
+/// The master has booked those executors whose processes are there (I3).
+fn executors(world: &World, view: &View) -> Option<String> {
+    let booked: BTreeSet<_> = view.processes().collect();
+    let mut running = BTreeSet::new();
+    for seat in &world.agents {
+        let agent = seat.node.machine().map(Agent::state);
+        let Some(agent) = agent.and_then(AgentState::agent) else {
+            continue;
+        };
+        let there = seat.containers.running_executors();
+        running.extend(there.map(|(framework, id)| (framework, agent, id)));
+    }
+    let differs = booked.symmetric_difference(&running).next()?;
+    let (framework, agent, id) = differs;
+    let who = if booked.contains(differs) {
+        "the master"
+    } else {
+        "the agent"
+    };
+    Some(format!(
+        "of executor {id} of {framework} on {agent} only {who} knows"
+    ))
 }
 
 /// What was taken back was said to whom it was offered (OF-07, OF-50).

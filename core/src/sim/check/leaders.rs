@@ -1,8 +1,8 @@
 //! One master acts (I18), and the next knows what the one before promised (I19).
 //!
-//! Whoever has heard of a leadership has nothing to do with an earlier one, and takes no task from
-//! it. And a master that has lost
-//! the lead, and cannot know, admits nobody whom its successor does not know.
+//! Whoever has heard of a leadership has nothing to do with an earlier one, and writes down nothing
+//! that it orders. And a master that has lost the lead, and cannot know, admits nobody whom its
+//! successor does not know. What operators were promised is looked at in [`super::orders`].
 
 use alloc::format;
 
@@ -41,11 +41,12 @@ impl Turn {
         if let AgentRecord::EpochSeen { epoch } = record {
             self.seen = self.seen.max(*epoch);
         }
-        if let AgentRecord::TaskAccepted { task, .. } = record
+        if is_ordered(record)
             && let Some(speaks) = self.speaks.filter(|speaks| *speaks < self.seen)
         {
-            let (id, seen) = (&task.id, self.seen);
-            let problem = format!("{id} is taken from leadership {speaks} after {seen} was seen");
+            let seen = self.seen;
+            let problem =
+                format!("leadership {speaks} is obeyed after {seen} was seen: {record:?}");
             self.violation.get_or_insert((Property::Leaders, problem));
         }
     }
@@ -59,6 +60,38 @@ impl Turn {
             seen,
             checked.and_then(|()| check_belief(self.speaks, seen, believes)),
         )
+    }
+}
+
+/// Returns whether only a master's order leads to a record.
+fn is_ordered(record: &AgentRecord) -> bool {
+    match record {
+        AgentRecord::TaskAccepted { .. }
+        | AgentRecord::GroupAccepted { .. }
+        | AgentRecord::ExecutorLaunched { .. }
+        | AgentRecord::KillRequested { .. }
+        | AgentRecord::FrameworkEnded { .. }
+        | AgentRecord::FrameworkChanged { .. }
+        | AgentRecord::ExecutorUnwanted { .. }
+        | AgentRecord::CarriedOut { .. }
+        | AgentRecord::OperationAcknowledged { .. }
+        | AgentRecord::DiskBegun { .. }
+        | AgentRecord::DiskOver { .. } => true,
+        // Updates are looked at in [`super::confirmed`], and registrations below.
+        AgentRecord::Admitted { .. }
+        | AgentRecord::EpochSeen { .. }
+        | AgentRecord::ExecutorSubscribed { .. }
+        | AgentRecord::ExecutorEnded { .. }
+        | AgentRecord::Updated { .. }
+        | AgentRecord::Acknowledged { .. }
+        | AgentRecord::TaskForgotten { .. }
+        | AgentRecord::RanOut { .. }
+        | AgentRecord::Collected { .. }
+        | AgentRecord::Described { .. }
+        | AgentRecord::Booted { .. }
+        | AgentRecord::DiskEnded { .. }
+        | AgentRecord::Moment { .. }
+        | AgentRecord::Left => false,
     }
 }
 
@@ -77,15 +110,19 @@ pub(in crate::sim) fn check_belief(
     }
 }
 
-/// Checks what a master without the lead says against what was committed.
-pub(in crate::sim) fn check(effect: &master::Effect, committed: &Registry) -> Result<(), Broken> {
+/// Checks what a master without the lead says against what was committed, which is read if that
+/// says something of it.
+pub(in crate::sim) fn check(
+    effect: &master::Effect,
+    committed: impl FnOnce() -> Registry,
+) -> Result<(), Broken> {
     let master::Effect::Agent { message, .. } = effect else {
         return Ok(());
     };
     let ToAgent::Registered { id, .. } = message else {
         return Ok(());
     };
-    if committed.agent(id).is_some() {
+    if committed().agent(id).is_some() {
         return Ok(());
     }
     let problem = format!("{id} is admitted by a master without the lead, and nobody else knows");
@@ -98,39 +135,60 @@ mod tests {
 
     use super::*;
     use crate::agent::Number;
-    use crate::ids::{AgentId, MasterId, PeerId, TaskId};
+    use crate::ids::{AgentId, FrameworkId, MasterId, PeerId, TaskId};
     use crate::protocol::framework::FrameworkInfo;
     use crate::protocol::task::TaskInfo;
     use crate::resources::Resources;
     use crate::roles::Role;
+    use crate::time::Time;
 
-    fn taken() -> Output<AgentRecord, Effect> {
+    fn orders() -> [AgentRecord; 3] {
         let agent = AgentId::new("m-S1").unwrap();
-        Output::Persist(AgentRecord::TaskAccepted {
+        let taken = AgentRecord::TaskAccepted {
             number: Number::default(),
             framework: FrameworkInfo::new("f"),
             role: Role::any(),
             task: TaskInfo::new(TaskId::new("t").unwrap(), agent, Resources::new()),
             // In a container of its own.
             placement: postcard::from_bytes(&[0]).unwrap(),
-        })
+        };
+        let framework = FrameworkId::new("m-0000").unwrap();
+        let destroy_at = Time::ZERO;
+        let ended = AgentRecord::FrameworkEnded {
+            framework,
+            destroy_at,
+        };
+        let task = Number::default();
+        [
+            taken,
+            ended,
+            AgentRecord::KillRequested { task, destroy_at },
+        ]
     }
 
+    // I18, AG-07
     #[test]
-    fn a_task_of_an_earlier_leadership_is_found() {
-        let end = |speaks, seen, first: Option<Output<AgentRecord, Effect>>| {
+    fn an_order_of_an_earlier_leadership_is_found() {
+        let end = |speaks, seen, outputs: &[AgentRecord]| {
             let mut turn = Turn::new(speaks, seen);
-            for output in first.into_iter().chain([taken()]) {
-                turn.saw(&output);
+            for record in outputs {
+                turn.saw(&Output::Persist(record.clone()));
             }
             let (seen, result) = turn.end(false);
             (seen, result.is_ok())
         };
-        let epoch = |epoch| Some(Output::Persist(AgentRecord::EpochSeen { epoch }));
-        assert_eq!(end(Some(2), 2, None), (2, true));
-        assert_eq!(end(Some(3), 2, epoch(3)), (3, true));
-        assert_eq!(end(Some(2), 3, None), (3, false));
-        assert_eq!(end(Some(2), 2, epoch(3)), (3, false));
+        let epoch = |epoch| AgentRecord::EpochSeen { epoch };
+        for order in orders() {
+            let order = [order];
+            assert_eq!(end(Some(2), 2, &order), (2, true));
+            assert_eq!(end(None, 2, &order), (2, true));
+            assert_eq!(end(Some(2), 3, &order), (3, false));
+            let [order] = order;
+            assert_eq!(end(Some(3), 2, &[epoch(3), order.clone()]), (3, true));
+            assert_eq!(end(Some(2), 2, &[epoch(3), order]), (3, false));
+        }
+        let at = Time::ZERO;
+        assert_eq!(end(Some(2), 3, &[AgentRecord::Moment { at }]), (3, true));
     }
 
     // I18, AG-07
@@ -159,6 +217,6 @@ mod tests {
                 ping_timeout: Duration::from_secs(75),
             },
         };
-        assert!(check(&registered, &Registry::default()).is_err());
+        assert!(check(&registered, Registry::default).is_err());
     }
 }

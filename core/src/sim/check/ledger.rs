@@ -13,11 +13,13 @@ use alloc::sync::Arc;
 
 use super::Broken;
 use super::account::Account;
+use super::quota;
 use super::returning::{Reports, Returning, may_report};
 use crate::ids::{AgentId, FrameworkId, OfferId, PeerId, TaskId};
 use crate::machine::Durable;
 use crate::master::{Effect, Input};
 use crate::protocol::agent::{ToAgent, ToMaster};
+use crate::protocol::node::Standing;
 use crate::protocol::offer::Offer;
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::{TaskState, TaskStatus};
@@ -149,6 +151,21 @@ impl Ledger {
         let there: BTreeSet<&AgentId> = self.peers.values().collect();
         let there = there.into_iter();
         there.filter_map(|id| Some(self.registry.agent(id)?.total()))
+    }
+
+    /// Returns what is free on agents that are there and may be offered, of what adds up and is nobody's by
+    /// reservation.
+    pub(super) fn free(&self) -> Quantities {
+        let there: BTreeSet<&AgentId> = self.peers.values().collect();
+        let mut free = Quantities::new();
+        for id in there {
+            let row = self.registry.agent(id);
+            let is_active = row.is_some_and(|row| row.standing == Standing::Active);
+            if let Some(account) = self.accounts.get(id).filter(|_| is_active) {
+                free.add(&quota::open(account.free()));
+            }
+        }
+        free
     }
 
     /// Returns who is subscribed over a connection.
@@ -585,6 +602,29 @@ mod tests {
             launch(&mut ledger, &offer(1, "cpus:1"));
             ledger.saw(&offers(&[&offer(2, more)]));
             assert_eq!(broken(&mut ledger), expected, "{more}");
+        }
+    }
+
+    // I7
+    #[test]
+    fn an_offer_of_what_is_promised_to_others_is_found() {
+        let quota = crate::quota::Quota {
+            guarantees: "cpus:2".parse().unwrap(),
+            ..crate::quota::Quota::default()
+        };
+        let others = Role::new("others").unwrap();
+        for (role, offered, expected) in [
+            (&others, "cpus:2", None),
+            (&others, "cpus:2.001", Some(Property::Quota)),
+            (&others, "ports:[1-4]", None),
+            // It is for these.
+            (&Role::any(), "cpus:4", None),
+        ] {
+            let mut ledger = book();
+            let quotas = vec![(role.clone(), quota.clone())];
+            ledger.wrote(&RegistryOp::SetQuotas { quotas });
+            ledger.saw(&offers(&[&offer(1, offered)]));
+            assert_eq!(broken(&mut ledger), expected, "{role} {offered}");
         }
     }
 }

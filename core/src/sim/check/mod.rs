@@ -16,7 +16,7 @@
 //! | offers | an accept of a dead offer launches nothing (I4) | [`offers`] |
 //! | reserved | what is reserved stays, and stays with its role (I5) | [`reserved`] |
 //! | disks | providers make disks once, and none is lost (OF-15) | [`disks`] |
-//! | quota | no role is offered more than its limit (I6) | [`quota`] |
+//! | quota | no role is offered more than its limit, or what is kept free for others (I6, I7) | [`quota`] |
 //! | identity | an id is given once, and never again after its agent was removed (I16) | [`identity`] |
 //! | staging | no task stays in staging, and who launched one hears of it (I15) | [`waits`], [`convergence`] |
 //! | graces | who is asked to end has its time (TK-84, TK-88) | [`graces`] |
@@ -231,8 +231,7 @@ impl World {
     /// Checks what a master without the lead says.
     pub(super) fn check_zombie(&mut self, effect: &master::Effect) {
         if self.options.checking != Checking::Off {
-            let committed: Registry = self.master.disk.read();
-            let result = leaders::check(effect, &committed);
+            let result = leaders::check(effect, || self.master.disk.read::<Registry>());
             self.note(Name::Master, result);
         }
     }

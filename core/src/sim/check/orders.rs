@@ -1,5 +1,6 @@
 //! What an operator was answered holds, over all masters, until he orders something else (TK-117,
-//! TK-118, SM-19, SM-37 to SM-43): the schedule, which machines are down, how agents stand.
+//! TK-118, SM-19, SM-37 to SM-43): the schedule, which machines are down, how agents stand, and
+//! what roles weigh and may have (I19, RQ-08, RQ-13).
 //!
 //! Whoever is told that a machine is down takes it apart. So an answer must rest on what is
 //! durable. Told from what one operator orders, is answered, and reads. What he was not answered
@@ -13,6 +14,8 @@ use crate::ids::AgentId;
 use crate::protocol::maintenance::{MachineId, MachineMode, MachineView, Unavailability, Window};
 use crate::protocol::node::Standing;
 use crate::protocol::operator::Answer;
+use crate::quota::Quota;
+use crate::resources::Milli;
 use crate::sim::operator::Order;
 
 /// What holds by what was answered.
@@ -24,6 +27,9 @@ pub(in crate::sim) struct Orders {
     down: BTreeSet<MachineId>,
     /// How agents stand of which it is known.
     standings: BTreeMap<AgentId, Standing>,
+    /// What is known of roles, by their names.
+    quotas: BTreeMap<String, Quota>,
+    weights: BTreeMap<String, Milli>,
 }
 
 impl Orders {
@@ -49,6 +55,12 @@ impl Orders {
             | Order::Reactivate(agent)
             | Order::Gone(agent) => {
                 self.standings.remove(agent);
+            }
+            Order::Quota(role, _) => {
+                self.quotas.remove(role.as_str());
+            }
+            Order::Weight(role, _) => {
+                self.weights.remove(role.as_str());
             }
         }
     }
@@ -80,6 +92,9 @@ impl Orders {
             Order::Up(machines) => Some(self.all(machines, MachineMode::Down)),
             // Agents come and go beside what operators order.
             Order::Deactivate(_) | Order::Drain(..) | Order::Reactivate(_) | Order::Gone(_) => None,
+            // One role's limit may be in the way of another's.
+            Order::Quota(..) => None,
+            Order::Weight(..) => Some(true),
         }
     }
 
@@ -124,6 +139,30 @@ impl Orders {
             Order::Gone(agent) => {
                 self.standings.remove(&agent);
             }
+            Order::Quota(role, quota) => {
+                self.quotas.insert(role.as_str().into(), quota);
+            }
+            Order::Weight(role, weight) => {
+                self.weights.insert(role.as_str().into(), weight);
+            }
+        }
+    }
+
+    /// The operator reads what a role weighs and may have; says what should be otherwise.
+    pub(in crate::sim) fn read_role(
+        &mut self,
+        role: &str,
+        weight: Milli,
+        quota: Quota,
+    ) -> Result<(), String> {
+        let known = self.weights.insert(role.into(), weight);
+        if let Some(known) = known.filter(|known| *known != weight) {
+            return Err(format!("{role} weighed {known}, and weighs {weight}"));
+        }
+        let known = self.quotas.insert(role.into(), quota.clone());
+        match known.filter(|known| *known != quota) {
+            None => Ok(()),
+            Some(known) => Err(format!("{role} had {known:?}, and has {quota:?}")),
         }
     }
 
@@ -265,6 +304,33 @@ mod tests {
         orders.lose(&Order::Up(machines(&["b"])));
         assert_eq!(orders.read_machines(&[view("a", Draining)]), Ok(()));
         assert!(orders.read_machines(&is_so).is_err());
+    }
+
+    // I19, RQ-08, RQ-13
+    #[test]
+    fn a_role_that_is_otherwise_than_was_answered_is_found() {
+        let role = crate::roles::Role::new("operated").unwrap();
+        let (one, two) = (Milli::from_units(1), Milli::from_units(2));
+        let quota = Quota {
+            limits: "cpus:1".parse().unwrap(),
+            ..Quota::default()
+        };
+        let none = Quota::default();
+        let mut orders = Orders::default();
+        assert_eq!(orders.read_role("operated", one, none.clone()), Ok(()));
+        for order in [
+            Order::Weight(role.clone(), two),
+            Order::Quota(role.clone(), quota.clone()),
+        ] {
+            orders.answered(order, &Answer::Updated).unwrap();
+        }
+        assert_eq!(orders.read_role("operated", two, quota.clone()), Ok(()));
+        assert!(orders.read_role("operated", one, quota.clone()).is_err());
+        orders.lose(&Order::Weight(role.clone(), one));
+        assert_eq!(orders.read_role("operated", two, quota.clone()), Ok(()));
+        assert!(orders.read_role("operated", two, none.clone()).is_err());
+        orders.lose(&Order::Quota(role, none));
+        assert_eq!(orders.read_role("operated", two, quota), Ok(()));
     }
 
     // SM-19, SM-41 to SM-43

@@ -1,5 +1,6 @@
 //! Quota limits (I6): with an offer a role, and those above it, have no more than their limits by
-//! as much as one unit.
+//! as much as one unit. Quota guarantees (I7): what roles lack of theirs is free still after an
+//! offer to others, so that they get it as soon as they want it.
 //!
 //! A limit is what others rely on: they get the rest. Looked at with each offer; what a role has
 //! beyond its limit without one, because an agent has come back with its tasks or an operator has
@@ -44,7 +45,39 @@ pub(super) fn check_offer(ledger: &Ledger, offer: &Offer) -> Result<(), Broken> 
             return Err((Property::Quota, problem));
         }
     }
-    Ok(())
+    check_guarantees(ledger, offer)
+}
+
+/// Checks that what other roles lack is free still, of what the offer has anything of.
+fn check_guarantees(ledger: &Ledger, offer: &Offer) -> Result<(), Broken> {
+    let mut lacking = Quantities::new();
+    for (role, quota) in ledger.registry().quotas() {
+        if is_within(&offer.role, role) {
+            continue;
+        }
+        let mut lacks = quota.guarantees.clone();
+        lacks.saturating_sub(&consumed(ledger, role));
+        lacking.add(&lacks);
+    }
+    let offered = open(&offer.resources);
+    let mut lacking = lacking.iter();
+    let Some(first) = lacking.find(|(name, _)| !offered.amount(name).is_zero()) else {
+        return Ok(());
+    };
+    let free = ledger.free();
+    let mut lacking = core::iter::once(first).chain(lacking);
+    let short =
+        lacking.find(|(name, lacks)| !offered.amount(name).is_zero() && free.amount(name) < *lacks);
+    match short {
+        None => Ok(()),
+        Some((name, lacks)) => {
+            let (id, role, free) = (&offer.id, &offer.role, free.amount(name));
+            let problem = format!(
+                "with {id} to {role} {free} of {name:?} is free, and {lacks} is promised to others"
+            );
+            Err((Property::Quota, problem))
+        }
+    }
 }
 
 fn consumed(ledger: &Ledger, role: &Role) -> Quantities {
