@@ -8,6 +8,7 @@ use alloc::format;
 
 use super::options::Options;
 use super::queue::Name;
+use super::tap::Mode;
 use super::world::{World, at};
 use crate::auth::{PeerRole, Principal};
 use crate::ids::RequestId;
@@ -45,8 +46,27 @@ impl World {
             guarantees: self.options.guarantees.clone(),
             limits: self.options.limits.clone(),
         };
+        self.order_quota(team, quota);
+    }
+
+    /// Lets all built-in schedulers but those that come now do nothing new. Nothing is kept free
+    /// for them any more.
+    pub(super) fn begin_contest(&mut self) {
+        self.set_mode(Mode::Quiet);
+        self.mode = Mode::Working;
+        if self.options.guarantees.iter().next().is_some() {
+            let team = Role::new(TEAM).expect("a literal that is a role");
+            let quota = Quota {
+                limits: self.options.limits.clone(),
+                ..Quota::default()
+            };
+            self.order_quota(team, quota);
+        }
+    }
+
+    fn order_quota(&mut self, role: Role, quota: Quota) {
         self.order(Call::UpdateQuota {
-            quotas: [(team, quota)].into(),
+            quotas: [(role, quota)].into(),
             force: true,
         });
     }

@@ -298,8 +298,7 @@ impl Sim {
         let Some((demand, within)) = check::completion::workload(&self.world.options) else {
             return Ok(Duration::ZERO);
         };
-        self.world.set_mode(Mode::Quiet);
-        self.world.mode = Mode::Working;
+        self.world.begin_contest();
         let begin = self.world.shared.now;
         let (name, total) = ("finite", demand.total.unwrap_or(0));
         let steady = Box::new(workload::Steady::new(name, demand));
@@ -323,8 +322,7 @@ impl Sim {
     ///
     /// If an assertion of a machine does not hold.
     pub fn compete(&mut self) -> Result<(), Violation> {
-        self.world.set_mode(Mode::Quiet);
-        self.world.mode = Mode::Working;
+        self.world.begin_contest();
         let task = self.world.options.demand.task.clone();
         let names = (1..=check::fairness::FRAMEWORKS).map(|n| alloc::format!("backlogged-{n}"));
         let names: Vec<Name> = names

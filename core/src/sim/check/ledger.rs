@@ -160,10 +160,16 @@ impl Ledger {
         let mut free = Quantities::new();
         for id in there {
             let row = self.registry.agent(id);
-            let is_active = row.is_some_and(|row| row.standing == Standing::Active);
-            if let Some(account) = self.accounts.get(id).filter(|_| is_active) {
-                free.add(&quota::open(account.free()));
-            }
+            let Some(row) = row.filter(|row| row.standing == Standing::Active) else {
+                continue;
+            };
+            // Of whom nothing was given yet there is no account.
+            let account = self.accounts.get(id);
+            let open = account.map_or_else(
+                || quota::open(&row.total()),
+                |account| quota::open(account.free()),
+            );
+            free.add(&open);
         }
         free
     }
