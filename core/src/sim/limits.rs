@@ -28,6 +28,12 @@ pub(super) fn role_of(options: &Options, framework: &str) -> Role {
     Role::new(&format!("{TEAM}/{framework}")).expect("the name of a framework makes a role")
 }
 
+/// Returns whether a role is not kept from what is free for others.
+pub(super) fn is_favoured(options: &Options, role: &Role) -> bool {
+    let team = Role::new(TEAM).expect("a literal that is a role");
+    options.guarantees.iter().next().is_none() || role.is_below(&team)
+}
+
 fn has_quota(options: &Options) -> bool {
     let limits = options.limits.iter().next();
     limits.is_some() || options.guarantees.iter().next().is_some()

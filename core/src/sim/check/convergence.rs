@@ -13,6 +13,7 @@ use crate::master::View;
 use crate::protocol::status::TaskState;
 use crate::sim::check::reserved;
 use crate::sim::instances::FrameworkSeat;
+use crate::sim::limits::is_favoured;
 use crate::sim::world::World;
 
 /// A task by the ids of its framework and itself.
@@ -83,7 +84,9 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
         let id = seat.id()?;
         let mut rows = frameworks.iter();
         let row = rows.find(|row| row.info.id.as_ref() == Some(id))?;
-        let wants = row.suppressed.len() < row.info.roles.len();
+        let mut roles = row.info.roles.iter();
+        let is_favoured = roles.any(|role| is_favoured(&world.options, role));
+        let wants = is_favoured && row.suppressed.len() < row.info.roles.len();
         wants.then(|| hosted.logic().offers())
     };
     let offered: Vec<u64> = world.frameworks.iter().filter_map(wants).collect();
