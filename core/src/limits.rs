@@ -153,6 +153,10 @@ pub const RECONCILED_PER_CALL: usize = 1_000;
 /// Of more nothing is said: the call is refused for them, and the framework asks again. With ids
 /// of 40 bytes so many take 1 MB; of the most frameworks, if all of them did so, 10 GB.
 pub const ASKS_PER_FRAMEWORK: usize = 4_000;
+/// The most tasks that a scheduler has asked a master for and not heard of; others wait for their
+/// turn. A master always has room for so many: of those that it has answered, and would answer once
+/// more if their agents returned, it remembers no more than leave it.
+pub const QUESTIONS_ASKED: usize = ASKS_PER_FRAMEWORK / 2;
 /// The most refused tasks of a framework that are said until it confirms them; beyond it they are
 /// said once.
 pub const VERDICTS_PER_FRAMEWORK: usize = 10_000;
@@ -264,6 +268,6 @@ const _: () = assert!(SLICE_BYTES <= REPORT_BYTES);
 const _: () = assert!(REPORT_BYTES + SLICE_BYTES + AGENT_BYTES + TEXT_BYTES <= FRAME_BYTES);
 const _: () = assert!(REPORT_BYTES + SLICE_BYTES <= ACCOUNT_BYTES);
 const _: () = assert!(COLLECTION.as_secs() < AGENT_ABSENCE.as_secs());
-const _: () = assert!(RECONCILED_PER_CALL <= ASKS_PER_FRAMEWORK);
+const _: () = assert!(RECONCILED_PER_CALL <= QUESTIONS_ASKED);
 const _: () = assert!(INPUTS_PER_TURN < HELD_EFFECTS);
 const _: () = assert!(FILTERS_PER_KEY <= FILTERS);

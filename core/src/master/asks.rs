@@ -7,6 +7,8 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use tracing::debug;
+
 use crate::ids::{AgentId, TaskId};
 use crate::keys::FrameworkKey;
 use crate::limits;
@@ -24,6 +26,21 @@ impl Asks {
     /// Returns how many wait of a framework.
     pub(super) fn count(&self, framework: FrameworkKey) -> usize {
         self.frameworks.get(&framework).map_or(0, BTreeMap::len)
+    }
+
+    /// Remembers a question that was answered, should there be more to say once its agent returns.
+    /// Without room it is forgotten: others have no answer yet.
+    pub(super) fn insert_answered(
+        &mut self,
+        framework: FrameworkKey,
+        task: TaskId,
+        agent: Option<AgentId>,
+    ) {
+        let most = limits::ASKS_PER_FRAMEWORK - limits::QUESTIONS_ASKED;
+        let has_room = self.count(framework) < most && self.insert(framework, task, agent);
+        if !has_room {
+            debug!("no room to remember a question that was answered");
+        }
     }
 
     /// Remembers a question; the newest of a task counts. `false` if there is no room.

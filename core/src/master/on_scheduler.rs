@@ -132,8 +132,9 @@ impl Master {
     }
 
     /// Ends a task, or says what became of it (TK-82). As long as agents of an earlier leadership
-    /// may still report it, nothing is said of a task that is not known (TK-75). A kill of one for
-    /// which there is no room is refused: the framework asks again.
+    /// may still report it, nothing is said of a task that is not known (TK-75), and a kill of one
+    /// for which there is no room is refused: the framework asks again. Once none is awaited it is
+    /// answered, though there be no room to remember it for agents that come back late.
     fn on_kill(
         &mut self,
         cx: &mut Cx<'_>,
@@ -150,6 +151,10 @@ impl Master {
             None if self.agents.are_missing() => {
                 if self.kills.insert(framework, id.clone(), Kill { grace }) {
                     return self.answer_kills(cx);
+                }
+                if !self.agents.are_awaited() {
+                    let status = self.no_such_task(cx, id);
+                    return self.tell(cx, framework, status);
                 }
                 let limit = limits::KILLS_PER_FRAMEWORK;
                 let text = format!("{limit} kills wait for agents to return: {id} is not killed");

@@ -9,8 +9,6 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use tracing::debug;
-
 use super::agents::{Agent, Presence};
 use super::tasks::TaskKey;
 use super::updates::News;
@@ -113,9 +111,8 @@ impl Master {
             }
             Finding::Away => {
                 // Unlike in Mesos: it may have ended, or never begun, and nobody would say so.
-                if !self.asks.insert(framework, task.clone(), agent.clone()) {
-                    debug!(%task, "no room to remember a question");
-                }
+                self.asks
+                    .insert_answered(framework, task.clone(), agent.clone());
                 (TaskState::Unreachable, "its agent is unreachable")
             }
         };

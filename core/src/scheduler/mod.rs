@@ -10,6 +10,7 @@
 mod hosted;
 mod interface;
 mod offers;
+mod questions;
 mod recent;
 mod reconciling;
 mod stopping;
@@ -26,8 +27,8 @@ use core::time::Duration;
 pub use self::hosted::{Acknowledging, Hosted, Logic};
 pub use self::interface::{Config, Effect, Input};
 use self::offers::{accept, drop_tasks};
+use self::questions::Questions;
 use self::recent::Recent;
-use self::reconciling::ask_for;
 use self::stopping::Stopping;
 use self::subscription::Subscribed;
 pub use self::user::{UserCall, UserEvent};
@@ -77,6 +78,9 @@ pub struct Scheduler {
     /// Kills of tasks whose end was not heard of, said again in each subscription: one may be lost
     /// with its connection. At most [`limits::WAITING_KILLS`].
     kills: BTreeMap<TaskId, Option<Duration>>,
+    /// Whether the master had no room for some of them: they are said again with its next heartbeat.
+    are_kills_refused: bool,
+    questions: Questions,
     /// The tasks that are not over as far as was heard, and where they are; at most
     /// [`limits::TASKS_PER_FRAMEWORK`].
     tasks: BTreeMap<TaskId, Option<AgentId>>,
@@ -106,6 +110,8 @@ impl Scheduler {
             pending: BTreeSet::new(),
             acknowledged: Recent::default(),
             kills: BTreeMap::new(),
+            are_kills_refused: false,
+            questions: Questions::default(),
             tasks: BTreeMap::new(),
             asked: Wishes::default(),
             updating: VecDeque::new(),
@@ -114,14 +120,15 @@ impl Scheduler {
     }
 
     /// Lists what is bounded, how much there is of it, and how much there may be (I22).
-    pub fn filled(&self) -> [Filled; 4] {
+    pub fn filled(&self) -> [Filled; 5] {
         let (told, tasks) = (self.pending.len(), self.tasks.len());
-        let updating = self.updating.len();
+        let (updating, questions) = (self.updating.len(), self.questions.waiting());
         [
             Filled::new("updates", told, limits::UNCONFIRMED_UPDATES),
             Filled::new("kills", self.kills.len(), limits::WAITING_KILLS),
             Filled::new("tasks", tasks, limits::TASKS_PER_FRAMEWORK),
             Filled::new("updates of itself", updating, limits::UNANSWERED_UPDATES),
+            Filled::new("questions", questions, limits::TASKS_PER_FRAMEWORK),
         ]
     }
 
@@ -181,7 +188,7 @@ impl Scheduler {
                 };
                 self.on_subscribed(now, peer, word, out);
             }
-            Event::Heartbeat => {}
+            Event::Heartbeat => self.say_again(peer, out),
             Event::Offers(offers) => self.on_offers(offers, out),
             Event::Rescind(offer) => self.on_rescinded(offer, out),
             Event::InverseOffers(offers) => self.on_inverse_offers(offers, out),
@@ -218,13 +225,17 @@ impl Scheduler {
                 message,
             } => self.on_rejected(call, reason, message, out),
             Event::Updated => self.on_updated(out),
-            Event::Reconciled(answers) => self.on_reconciled(answers, out),
+            Event::Reconciled(answers) => self.on_reconciled(peer, answers, out),
         }
     }
 
     fn on_rejected(&mut self, call: CallKind, reason: RejectKind, message: String, out: &mut Out) {
         if call == CallKind::Update {
             self.updating.pop_front();
+        }
+        if reason == RejectKind::TooMany && self.is_said_again(call) {
+            tracing::debug!(%call, message, "refused, and said again with the next heartbeat");
+            return;
         }
         out.emit(Effect::User(UserEvent::Rejected {
             call,
@@ -292,7 +303,7 @@ impl Scheduler {
             UserCall::Update { framework, wishes } => {
                 return self.pass_on_update(peer, framework, wishes, out);
             }
-            UserCall::Reconcile { tasks } => return ask_for(peer, tasks, out),
+            UserCall::Reconcile { tasks } => return self.on_question(peer, tasks, out),
             UserCall::Message {
                 agent,
                 executor,
@@ -319,6 +330,10 @@ impl Scheduler {
                 update,
             } => {
                 self.confirm(update);
+                if !self.tasks.contains_key(&task) {
+                    // While its end was not confirmed, no question was answered (TK-74).
+                    self.questions.answered(&task);
+                }
                 Call::Acknowledge {
                     agent,
                     task,

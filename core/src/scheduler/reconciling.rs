@@ -2,11 +2,14 @@
 //!
 //! So a user hears of every task that he launched, even if the launch was lost on its way.
 
+use alloc::format;
 use alloc::vec::Vec;
 
+use super::questions::{Question, Questions};
 use super::{Effect, Out, Scheduler, UserEvent};
 use crate::ids::{AgentId, PeerId, TaskId};
 use crate::limits;
+use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::Call;
 use crate::protocol::status::{TaskState, TaskStatus};
 
@@ -51,33 +54,60 @@ impl Scheduler {
 
     /// Asks how the tasks are that are not over as far as was heard; `is_heir` asks for all, for it
     /// has heard of none.
-    pub(super) fn reconcile(&self, peer: PeerId, is_heir: bool, out: &mut Out) {
+    pub(super) fn reconcile(&mut self, peer: PeerId, is_heir: bool, out: &mut Out) {
         if is_heir {
-            ask_for(peer, Vec::new(), out);
-        } else if !self.tasks.is_empty() {
-            let tasks = self.tasks.iter().map(|(id, on)| (id.clone(), on.clone()));
-            ask_for(peer, tasks.collect(), out);
+            ask_for_all(peer, out);
+        } else {
+            self.questions = Questions::of(self.tasks.clone());
+            self.ask(peer, out);
         }
     }
 
-    /// Passes answers on, one by one.
-    pub(super) fn on_reconciled(&mut self, answers: Vec<TaskStatus>, out: &mut Out) {
+    /// Takes in that the user asks for some tasks, or for all by naming none.
+    pub(super) fn on_question(&mut self, peer: PeerId, tasks: Vec<Question>, out: &mut Out) {
+        if tasks.is_empty() {
+            ask_for_all(peer, out);
+        } else if self.questions.add(tasks) {
+            self.ask(peer, out);
+        } else {
+            let limit = limits::TASKS_PER_FRAMEWORK;
+            out.emit(Effect::User(UserEvent::Rejected {
+                call: CallKind::Reconcile,
+                reason: RejectKind::TooMany,
+                message: format!("more than {limit} questions would wait for their turn"),
+            }));
+        }
+    }
+
+    /// Asks for as many tasks as the master has room for.
+    pub(super) fn ask(&mut self, peer: PeerId, out: &mut Out) {
+        loop {
+            let tasks = self.questions.next();
+            if tasks.is_empty() {
+                return;
+            }
+            let call = Call::Reconcile { tasks };
+            out.emit(Effect::Master { peer, call });
+        }
+    }
+
+    /// Passes answers on, one by one, and asks for those whose turn it is now.
+    pub(super) fn on_reconciled(
+        &mut self,
+        peer: PeerId,
+        answers: Vec<TaskStatus>,
+        out: &mut Out,
+    ) {
         for status in answers {
+            self.questions.answered(&status.task);
             self.note_status(&status);
             out.emit(Effect::User(UserEvent::Update(status)));
         }
+        self.ask(peer, out);
     }
 }
 
-/// Asks for tasks, in as many calls as it takes; for all by naming none.
-pub(super) fn ask_for(peer: PeerId, tasks: Vec<(TaskId, Option<AgentId>)>, out: &mut Out) {
-    let mut tasks = tasks.into_iter();
-    loop {
-        let part = tasks.by_ref().take(limits::RECONCILED_PER_CALL).collect();
-        let call = Call::Reconcile { tasks: part };
-        out.emit(Effect::Master { peer, call });
-        if tasks.len() == 0 {
-            return;
-        }
-    }
+fn ask_for_all(peer: PeerId, out: &mut Out) {
+    let call = Call::Reconcile { tasks: Vec::new() };
+    out.emit(Effect::Master { peer, call });
 }

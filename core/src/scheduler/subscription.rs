@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::questions::Questions;
 use super::{Effect, Out, Phase, Scheduler, UserCall, UserEvent};
 use crate::demand::Demand;
 use crate::ids::{FrameworkId, PeerId};
@@ -166,9 +167,55 @@ impl Scheduler {
         self.inverse.clear();
         self.pending.clear();
         self.updating.clear();
+        self.are_kills_refused = false;
+        self.questions = Questions::default();
         if matches!(was, Phase::Subscribed(..)) && self.stopping.is_none() {
             out.emit(Effect::User(UserEvent::Disconnected));
         }
+    }
+
+    fn say_kills(&self, peer: PeerId, out: &mut Out) {
+        for (task, grace) in &self.kills {
+            let (task, grace) = (task.clone(), *grace);
+            let call = Call::Kill { task, grace };
+            out.emit(Effect::Master { peer, call });
+        }
+    }
+
+    /// Returns whether a call that a master has no room for is said again without the user. Kills
+    /// are, as long as all are kept; questions, but for the one for all tasks.
+    pub(super) fn is_said_again(&mut self, call: CallKind) -> bool {
+        match call {
+            CallKind::Kill => {
+                self.are_kills_refused = self.kills.len() < limits::WAITING_KILLS;
+                self.are_kills_refused
+            }
+            CallKind::Reconcile => self.questions.refuse(),
+            CallKind::Subscribe
+            | CallKind::Teardown
+            | CallKind::Accept
+            | CallKind::Decline
+            | CallKind::Suppress
+            | CallKind::Revive
+            | CallKind::Acknowledge
+            | CallKind::AcknowledgeOperation
+            | CallKind::ReconcileOperations
+            | CallKind::Update
+            | CallKind::Message
+            | CallKind::ShutdownExecutor
+            | CallKind::Demand
+            | CallKind::AcceptInverse
+            | CallKind::DeclineInverse => false,
+        }
+    }
+
+    /// Says again what the master had no room for.
+    pub(super) fn say_again(&mut self, peer: PeerId, out: &mut Out) {
+        if core::mem::take(&mut self.are_kills_refused) {
+            self.say_kills(peer, out);
+        }
+        self.questions.ask_again();
+        self.ask(peer, out);
     }
 
     pub(super) fn give_up(
@@ -215,11 +262,8 @@ impl Scheduler {
         self.framework = Some(framework.clone());
         self.catch_up(peer, out);
         out.emit(Effect::User(UserEvent::Subscribed { framework, domain }));
-        let kills = self.kills.iter();
-        for (task, grace) in kills.filter(|_| !planted(Mutant::KeptKillsDropped)) {
-            let (task, grace) = (task.clone(), *grace);
-            let call = Call::Kill { task, grace };
-            out.emit(Effect::Master { peer, call });
+        if !planted(Mutant::KeptKillsDropped) {
+            self.say_kills(peer, out);
         }
         if self.config.reconciles && !planted(Mutant::NeverReconciles) {
             self.reconcile(peer, is_heir, out);

@@ -752,16 +752,126 @@ fn whoever_has_subscribed_again_asks_for_what_is_not_over() {
 
 #[test]
 fn it_asks_in_as_many_calls_as_it_takes() {
-    let (mut s, now) = running();
-    let many = limits::RECONCILED_PER_CALL + 1;
-    for n in 0..many {
-        let id = TaskId::new(&alloc::format!("t{n}")).unwrap();
-        let status = TaskStatus::new(id, TaskState::Running, Source::Master, now);
-        feed(&mut s, now, master(Event::Update(status)));
-    }
+    let (mut s, now) = with_tasks(limits::RECONCILED_PER_CALL + 1);
     let calls = asked_again(&mut s, now);
     let sizes: Vec<usize> = calls.iter().map(Vec::len).collect();
     assert_eq!(sizes, [limits::RECONCILED_PER_CALL, 1]);
+}
+
+/// A scheduler that has so many tasks running.
+fn with_tasks(many: usize) -> (Scheduler, Time) {
+    let (mut s, now) = running();
+    for n in 0..many {
+        let id = TaskId::new(&alloc::format!("t{n:05}")).unwrap();
+        let status = TaskStatus::new(id, TaskState::Running, Source::Master, now);
+        feed(&mut s, now, master(Event::Update(status)));
+    }
+    (s, now)
+}
+
+/// Answers what is asked for with the state of a lost task.
+fn answer(tasks: &[(TaskId, Option<AgentId>)]) -> Event {
+    let unknown = |(id, _): &(TaskId, Option<AgentId>)| {
+        TaskStatus::new(id.clone(), TaskState::Unknown, Source::Master, secs(9))
+    };
+    Event::Reconciled(tasks.iter().map(unknown).collect())
+}
+
+#[test]
+fn it_asks_for_no_more_tasks_at_a_time_than_a_master_remembers() {
+    // TK-75, TK-81, I20: after a failover each question is answered in the end
+    let (most, many) = (limits::QUESTIONS_ASKED, 10_000);
+    let (mut s, now) = with_tasks(many);
+    let mut open = asked_again(&mut s, now).concat();
+    let (now, peer) = (now + Duration::from_secs(1), PeerId(7));
+    let mut heard = BTreeSet::new();
+    while !open.is_empty() {
+        assert!(open.len() <= most, "{} are asked for", open.len());
+        // Agents come back one by one.
+        let part: Vec<_> = open.drain(..open.len().min(300)).collect();
+        let event = answer(&part);
+        let told = feed(&mut s, now, Input::Master { peer, event });
+        open.extend(asked(&told).concat());
+        heard.extend(part.into_iter().map(|(task, _)| task));
+        let left = many - heard.len();
+        assert_eq!(open.len(), left.min(most), "there is room for them");
+    }
+    assert_eq!(heard.len(), many);
+    // What the user asks for waits for its turn as well; the end of a task is an answer too.
+    let task = |n: usize| (TaskId::new(&alloc::format!("u{n:05}")).unwrap(), None);
+    let tasks = (0..=most).map(task).collect();
+    let question = Input::User(UserCall::Reconcile { tasks });
+    let calls = asked(&feed(&mut s, now, question));
+    assert_eq!(calls.concat().len(), most);
+    let end = TaskStatus::new(task(0).0, TaskState::Finished, Source::Master, now);
+    let event = Event::Update(end);
+    let told = feed(&mut s, now, Input::Master { peer, event });
+    assert_eq!(asked(&told), [[task(most)]]);
+}
+
+#[test]
+fn a_question_that_gets_no_answer_before_an_end_is_confirmed_takes_no_room_for_ever() {
+    // TK-74
+    let (mut s, now) = running();
+    let ask = |task: &str| {
+        let tasks = vec![(TaskId::new(task).unwrap(), None)];
+        Input::User(UserCall::Reconcile { tasks })
+    };
+    let end = TaskStatus {
+        state: TaskState::Finished,
+        ..status(5)
+    };
+    feed(&mut s, now, master(Event::Update(end)));
+    assert_eq!(asked(&feed(&mut s, now, ask("t"))).len(), 1);
+    assert_eq!(asked(&feed(&mut s, now, ask("t"))).len(), 0);
+    let confirm = UserCall::Acknowledge {
+        agent: AgentId::new("m-1-S1").unwrap(),
+        task: TaskId::new("t").unwrap(),
+        update: UpdateId(5),
+    };
+    feed(&mut s, now, Input::User(confirm));
+    assert_eq!(asked(&feed(&mut s, now, ask("t"))).len(), 1);
+}
+
+#[test]
+fn what_the_master_has_no_room_for_is_said_again_with_its_next_heartbeat() {
+    // TK-75, TK-82, I20
+    let (mut s, now) = with_tasks(3);
+    let kill = UserCall::Kill {
+        task: TaskId::new("t00001").unwrap(),
+        grace: None,
+    };
+    feed(&mut s, now, Input::User(kill));
+    let open = asked_again(&mut s, now).concat();
+    let (now, peer) = (now + Duration::from_secs(1), PeerId(7));
+    let mut hear = |event| feed(&mut s, now, Input::Master { peer, event });
+    let refused = |call, reason| Event::Rejected {
+        call,
+        reason,
+        message: String::new(),
+    };
+    assert_eq!(hear(Event::Heartbeat), []);
+    let is_full = RejectKind::TooMany;
+    for call in [CallKind::Reconcile, CallKind::Kill] {
+        assert_eq!(hear(refused(call, is_full)), [], "not for the user");
+    }
+    hear(answer(&open[..1]));
+    let said = hear(Event::Heartbeat);
+    assert_eq!(asked(&said), [open[1..].to_vec()]);
+    let kill = Effect::Master {
+        peer,
+        call: Call::Kill {
+            task: TaskId::new("t00001").unwrap(),
+            grace: None,
+        },
+    };
+    assert_eq!(said.len(), 2);
+    assert!(said.contains(&kill), "{said:?}");
+    assert_eq!(hear(Event::Heartbeat), [], "once");
+    // The user hears of a question for all tasks, and of what is refused for another reason.
+    hear(answer(&open[1..]));
+    assert_eq!(hear(refused(CallKind::Reconcile, is_full)).len(), 1);
+    assert_eq!(hear(refused(CallKind::Kill, RejectKind::TooLong)).len(), 1);
 }
 
 #[test]

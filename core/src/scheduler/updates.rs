@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::vec;
 use core::time::Duration;
 
-use super::{Effect, Out, Scheduler, UserEvent, ask_for};
+use super::{Effect, Out, Scheduler, UserEvent};
 use crate::ids::{PeerId, TaskId, UpdateId};
 use crate::limits;
 use crate::mutant::{Mutant, planted};
@@ -16,6 +16,14 @@ use crate::time::Time;
 
 impl Scheduler {
     pub(super) fn on_update(&mut self, peer: PeerId, status: TaskStatus, out: &mut Out) {
+        if status.state.is_terminal() {
+            self.questions.ended(&status.task);
+        }
+        self.take_update(peer, status, out);
+        self.ask(peer, out);
+    }
+
+    fn take_update(&mut self, peer: PeerId, status: TaskStatus, out: &mut Out) {
         if let (Some(update), Some(agent)) = (status.update, &status.agent) {
             if self.acknowledged.contains(update) {
                 if planted(Mutant::RepeatUnanswered) {
@@ -28,7 +36,7 @@ impl Scheduler {
                     update,
                 };
                 out.emit(Effect::Master { peer, call });
-                self.ask_after_end(peer, &status, out);
+                self.ask_after_end(&status);
                 return;
             }
             if !self.is_new(update) {
@@ -74,12 +82,15 @@ impl Scheduler {
     /// An end that was heard and confirmed comes again, and the user has launched a task under this
     /// id since. While the end was not confirmed, no question about that could be answered
     /// (TK-74): now it can.
-    fn ask_after_end(&self, peer: PeerId, status: &TaskStatus, out: &mut Out) {
+    fn ask_after_end(&mut self, status: &TaskStatus) {
         let launched_on = self.tasks.get(&status.task);
         if let Some(agent) = launched_on.filter(|_| status.state.is_terminal())
             && self.config.reconciles
         {
-            ask_for(peer, vec![(status.task.clone(), agent.clone())], out);
+            let question = (status.task.clone(), agent.clone());
+            if !self.questions.add(vec![question]) {
+                tracing::debug!(task = %status.task, "no room to ask for a task");
+            }
         }
     }
 

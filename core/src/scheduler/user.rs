@@ -102,7 +102,8 @@ pub enum UserCall {
         /// For how long not to offer the same again; as in `Accept`.
         refuse: Option<Duration>,
     },
-    /// Ends a task. Without a subscription it is kept for the next.
+    /// Ends a task. Without a subscription it is kept for the next; if the master has no room for
+    /// it, it is said again with the next heartbeat.
     Kill {
         /// Which one.
         task: TaskId,
@@ -151,8 +152,10 @@ pub enum UserCall {
         wishes: Wishes,
     },
     /// Asks how tasks are. Each answer is an `Update` with the reason
-    /// [`Reconciliation`](crate::protocol::status::Reason::Reconciliation). Without a subscription
-    /// it is void; the next one asks by itself.
+    /// [`Reconciliation`](crate::protocol::status::Reason::Reconciliation). Of many, at most
+    /// [`QUESTIONS_ASKED`](crate::limits::QUESTIONS_ASKED) are with the master at a time; what it
+    /// has no room for is asked again with its next heartbeat. Without a subscription it is void;
+    /// the next one asks by itself.
     Reconcile {
         /// The tasks, and where they are if that is known; none means all that are not over.
         tasks: Vec<(TaskId, Option<AgentId>)>,

@@ -2,6 +2,7 @@
 
 use super::recovery::registry;
 use super::*;
+use crate::keys::FrameworkKey;
 
 /// A leadership that awaits agent `rio-1-S0`, and a framework.
 struct Story {
@@ -12,10 +13,19 @@ struct Story {
 
 impl Story {
     fn new() -> Self {
-        let mut world = World::recovered(2, registry());
+        Self::of(registry())
+    }
+
+    fn of(registry: Registry) -> Self {
+        let mut world = World::recovered(2, registry);
         world.drain();
         let (web, owner) = world.framework("web");
         Self { world, web, owner }
+    }
+
+    fn key(&self) -> FrameworkKey {
+        let known = self.world.master.frameworks.find(&self.owner);
+        known.expect("the framework is subscribed")
     }
 
     fn ask(&mut self, tasks: &[(&str, Option<&AgentId>)]) -> Vec<Out> {
@@ -378,6 +388,54 @@ fn kills_for_which_there_is_no_room_are_refused() {
     assert_eq!(story.world.call(other, kill(0)), []);
     // The newest of a task counts, and needs no more room.
     assert_eq!(story.world.call(story.web, kill(7)), []);
+    // Once nobody is awaited each kill is answered, remembered or not.
+    story.world.pass(Duration::from_secs(600));
+    let most = limits::KILLS_PER_FRAMEWORK;
+    assert_eq!(story.world.master.kills.count(story.key()), most);
+    let outs = story.world.call(story.web, kill(most));
+    let unknown = story.says(&alloc::format!("t{most}"), TaskState::Unknown, NONE, None);
+    assert_eq!(outs, [to_framework(story.web, Event::Update(unknown))]);
+}
+
+#[test]
+fn questions_that_were_answered_leave_room_for_those_that_were_not() {
+    // TK-75, TK-77, I20
+    let mut registry = registry();
+    let away = agent_id(1);
+    registry.apply(&RegistryOp::Admit {
+        id: away.clone(),
+        name: "two".to_string(),
+        info: agent_info("cpus:4").into(),
+    });
+    registry.apply(&RegistryOp::Unreachable {
+        id: away.clone(),
+        at: Time::from_micros(1),
+    });
+    let mut story = Story::of(registry);
+    let ask = |story: &mut Story, first: usize, agent: &AgentId| {
+        let numbers = first..first + limits::RECONCILED_PER_CALL;
+        let tasks = numbers.map(|n| (task_id(&alloc::format!("t{n}")), Some(agent.clone())));
+        let tasks = tasks.collect();
+        story.world.call(story.web, Call::Reconcile { tasks })
+    };
+    for first in (0..limits::ASKS_PER_FRAMEWORK).step_by(limits::RECONCILED_PER_CALL) {
+        let outs = ask(&mut story, first, &away);
+        let [
+            Output::Effect(Effect::Scheduler {
+                event: Event::Reconciled(answers),
+                ..
+            }),
+        ] = outs.as_slice()
+        else {
+            panic!("{outs:?}");
+        };
+        assert_eq!(answers.len(), limits::RECONCILED_PER_CALL);
+    }
+    let first = limits::ASKS_PER_FRAMEWORK;
+    let numbers = first..first + limits::QUESTIONS_ASKED;
+    for first in numbers.step_by(limits::RECONCILED_PER_CALL) {
+        assert_eq!(ask(&mut story, first, &agent_id(0)), [], "awaited");
+    }
 }
 
 #[test]
