@@ -52,6 +52,10 @@ pub trait Durable: Default {
     /// One replayable change.
     type Record;
 
+    /// The number of the layout of this state in bytes. Whoever changes what is in it raises this,
+    /// so that a snapshot of another build is refused and not misread.
+    const LAYOUT: u32;
+
     /// Applies one record. Replaying the same records always gives the same state.
     fn apply(&mut self, record: &Self::Record);
 }

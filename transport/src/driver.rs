@@ -245,6 +245,8 @@ mod tests {
     impl Durable for Numbers {
         type Record = u64;
 
+        const LAYOUT: u32 = 1;
+
         fn apply(&mut self, _: &u64) {}
     }
 

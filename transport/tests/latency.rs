@@ -27,6 +27,8 @@ struct Sum(u64);
 impl Durable for Sum {
     type Record = u64;
 
+    const LAYOUT: u32 = 1;
+
     fn apply(&mut self, record: &u64) {
         self.0 += record;
     }

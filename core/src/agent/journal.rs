@@ -391,6 +391,8 @@ impl AgentState {
 impl Durable for AgentState {
     type Record = AgentRecord;
 
+    const LAYOUT: u32 = 1;
+
     fn apply(&mut self, record: &AgentRecord) {
         self.records += 1;
         match record {

@@ -11,19 +11,24 @@
 //!
 //! | version | new in it | what is said to older peers |
 //! |---|---|---|
-//! | 1 | everything else | |
-//! | 2 | inverse offers, and what is answered to them | nothing: the framework has not answered, as operators see; it is not asked to leave |
+//! | 1, 2 | spoken by builds before any release, and by none since: messages of theirs read otherwise | they are refused when they greet |
+//! | 3 | everything else | |
+//! | 4 | inverse offers, and what is answered to them | nothing: the framework has not answered, as operators see; it is not asked to leave |
 //!
 //! What is on disks is not agreed on with anybody. A build reads the records that it knows, and
-//! snapshots that are laid out as its own; before an upgrade that changes these, and after one that
-//! is taken back, it refuses them by an error that names file and place, and believes nothing of
-//! them. Deliberately not here: how bytes are laid out, and the greeting itself.
+//! snapshots that are laid out as its own ([`Durable::LAYOUT`](crate::machine::Durable::LAYOUT));
+//! before an upgrade that changes these, and after one that is taken back, it refuses them by an
+//! error that names file and place, or both layouts, and believes nothing of them. Deliberately not
+//! here: how bytes are laid out, and the greeting itself.
 
 use alloc::string::String;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::disk::DiskChange;
+use super::offer::Operation;
+use super::operation::Conversion;
 use super::{agent, executor, operator, scheduler};
 
 /// A version of the protocol.
@@ -31,10 +36,10 @@ use super::{agent, executor, operator, scheduler};
 pub struct Version(pub u16);
 
 impl Version {
-    /// The first one.
-    pub const FIRST: Self = Self(1);
+    /// The oldest that this build speaks.
+    pub const FIRST: Self = Self(3);
     /// The one with inverse offers.
-    pub const INVERSE_OFFERS: Self = Self(2);
+    pub const INVERSE_OFFERS: Self = Self(4);
     /// The newest that this build speaks.
     pub const NEWEST: Self = Self::INVERSE_OFFERS;
 
@@ -59,9 +64,13 @@ pub trait Spoken {
 impl Spoken for scheduler::Call {
     fn since(&self) -> Version {
         match self {
+            // Told whole or not at all: what it asks for may be newer than the call.
+            Self::Accept { operations, .. } => {
+                let all = operations.iter().map(Spoken::since);
+                all.max().unwrap_or(Version::FIRST)
+            }
             Self::Subscribe { .. }
             | Self::Teardown
-            | Self::Accept { .. }
             | Self::Decline { .. }
             | Self::Suppress { .. }
             | Self::Revive { .. }
@@ -75,6 +84,29 @@ impl Spoken for scheduler::Call {
             | Self::ShutdownExecutor { .. }
             | Self::Demand { .. } => Version::FIRST,
             Self::AcceptInverse { .. } | Self::DeclineInverse { .. } => Version::INVERSE_OFFERS,
+        }
+    }
+}
+
+impl Spoken for Operation {
+    fn since(&self) -> Version {
+        match self {
+            Self::Launch(_) | Self::LaunchGroup(_) => Version::FIRST,
+            Self::Convert { change, .. } => change.since(),
+        }
+    }
+}
+
+impl Spoken for Conversion {
+    fn since(&self) -> Version {
+        match self {
+            Self::Reserve(_)
+            | Self::Unreserve(_)
+            | Self::Create(_)
+            | Self::Destroy(_)
+            | Self::Grow { .. }
+            | Self::Shrink { .. }
+            | Self::Disk(DiskChange::Create { .. } | DiskChange::Destroy { .. }) => Version::FIRST,
         }
     }
 }
@@ -161,7 +193,22 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
+    use crate::auth::PeerRole;
     use crate::ids::OfferId;
+    use crate::protocol::hello::Hello;
+
+    #[test]
+    fn builds_that_read_messages_otherwise_are_not_spoken_to() {
+        // S7
+        let ours = Hello::new(PeerRole::Agent, "one");
+        let before = Hello {
+            protocol_min: 1,
+            protocol_max: 2,
+            ..ours.clone()
+        };
+        assert_eq!(ours.common_protocol(&before), None);
+        assert!(Version::FIRST < Version::NEWEST, "two versions can meet");
+    }
 
     #[test]
     fn a_peer_is_told_what_it_knows() {

@@ -309,6 +309,8 @@ impl Registry {
 impl Durable for Registry {
     type Record = RegistryOp;
 
+    const LAYOUT: u32 = 1;
+
     fn apply(&mut self, record: &RegistryOp) {
         if let RegistryOp::Lead { at, .. }
         | RegistryOp::Remove { at, .. }

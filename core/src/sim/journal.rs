@@ -265,6 +265,8 @@ mod tests {
     impl Durable for List {
         type Record = u32;
 
+        const LAYOUT: u32 = 1;
+
         fn apply(&mut self, record: &u32) {
             self.0.push(*record);
         }

@@ -1,4 +1,4 @@
-//! How a journal's files are laid out (version 1). All numbers are little endian.
+//! How a journal's files are laid out. All numbers are little endian.
 //!
 //! A log is a file header, then batches. A batch is what was written and synced at once, so at most
 //! the last one can be torn by a crash. Its header carries a checksum of its own: a length is
@@ -7,8 +7,12 @@
 //! ```text
 //! log       "TEPUILOG" version:u8
 //! batch     length:u32 count:u32 epoch:u64 index:u64 body_crc:u32 header_crc:u32  body
-//! snapshot  "TEPUISNP" version:u8 length:u64 epoch:u64 index:u64 body_crc:u32 header_crc:u32  body
+//! snapshot  "TEPUISNP" version:u8 layout:u32 length:u64 epoch:u64 index:u64 body_crc:u32
+//!           header_crc:u32  body
 //! ```
+//!
+//! The version is 1 of a log, and 2 of a snapshot, which said nothing of its layout before. The
+//! layout is that of the body ([`Durable::LAYOUT`](tepui_core::machine::Durable::LAYOUT)).
 //!
 //! Zeros follow the last batch of a log: room for more. They are no header, for its checksum is not
 //! zero.
@@ -16,13 +20,14 @@
 //! `index` is the number of the first record of a batch, or of the last one within a snapshot, over
 //! the whole life of the journal. Deliberately not here: files.
 
-pub(super) const LOG_MAGIC: &[u8; 8] = b"TEPUILOG";
-pub(super) const SNAPSHOT_MAGIC: &[u8; 8] = b"TEPUISNP";
-pub(super) const VERSION: u8 = 1;
+const LOG_MAGIC: &[u8; 8] = b"TEPUILOG";
+const SNAPSHOT_MAGIC: &[u8; 8] = b"TEPUISNP";
+const LOG_VERSION: u8 = 1;
+const SNAPSHOT_VERSION: u8 = 2;
 /// Magic and version.
 pub(super) const FILE_HEADER_BYTES: usize = 9;
 pub(super) const BATCH_HEADER_BYTES: usize = 32;
-pub(super) const SNAPSHOT_HEADER_BYTES: usize = FILE_HEADER_BYTES + 32;
+pub(super) const SNAPSHOT_HEADER_BYTES: usize = FILE_HEADER_BYTES + 36;
 
 /// The header of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +79,8 @@ pub(super) fn read_batch(bytes: &[u8]) -> Option<(BatchHeader, &[u8])> {
 /// The header of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SnapshotHeader {
+    /// How the state is laid out.
+    pub(super) layout: u32,
     pub(super) length: u64,
     pub(super) epoch: u64,
     /// The number of the last record that it contains.
@@ -85,47 +92,58 @@ impl SnapshotHeader {
     pub(super) fn to_bytes(self) -> [u8; SNAPSHOT_HEADER_BYTES] {
         let mut bytes = [0; SNAPSHOT_HEADER_BYTES];
         bytes[..8].copy_from_slice(SNAPSHOT_MAGIC);
-        bytes[8] = VERSION;
-        bytes[9..17].copy_from_slice(&self.length.to_le_bytes());
-        bytes[17..25].copy_from_slice(&self.epoch.to_le_bytes());
-        bytes[25..33].copy_from_slice(&self.index.to_le_bytes());
-        bytes[33..37].copy_from_slice(&self.body_crc.to_le_bytes());
-        let crc = crc32fast::hash(&bytes[..37]);
-        bytes[37..].copy_from_slice(&crc.to_le_bytes());
+        bytes[8] = SNAPSHOT_VERSION;
+        bytes[9..13].copy_from_slice(&self.layout.to_le_bytes());
+        bytes[13..21].copy_from_slice(&self.length.to_le_bytes());
+        bytes[21..29].copy_from_slice(&self.epoch.to_le_bytes());
+        bytes[29..37].copy_from_slice(&self.index.to_le_bytes());
+        bytes[37..41].copy_from_slice(&self.body_crc.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..41]);
+        bytes[41..].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 
     /// Reads a header after its magic and version were checked.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.get(..SNAPSHOT_HEADER_BYTES)?;
-        if crc32fast::hash(&bytes[..37]) != u32_at(bytes, 37) {
+        if crc32fast::hash(&bytes[..41]) != u32_at(bytes, 41) {
             return None;
         }
         Some(Self {
-            length: u64_at(bytes, 9),
-            epoch: u64_at(bytes, 17),
-            index: u64_at(bytes, 25),
-            body_crc: u32_at(bytes, 33),
+            layout: u32_at(bytes, 9),
+            length: u64_at(bytes, 13),
+            epoch: u64_at(bytes, 21),
+            index: u64_at(bytes, 29),
+            body_crc: u32_at(bytes, 37),
         })
     }
 }
 
 /// Returns the header of an empty log.
 pub(super) fn log_header() -> [u8; FILE_HEADER_BYTES] {
-    let mut bytes = [VERSION; FILE_HEADER_BYTES];
+    let mut bytes = [LOG_VERSION; FILE_HEADER_BYTES];
     bytes[..8].copy_from_slice(LOG_MAGIC);
     bytes
 }
 
-/// Checks magic and version of a file.
-pub(super) fn check_file_header(bytes: &[u8], magic: &[u8; 8]) -> Result<(), String> {
+/// Checks magic and version of a log.
+pub(super) fn check_log(bytes: &[u8]) -> Result<(), String> {
+    check_file_header(bytes, LOG_MAGIC, LOG_VERSION)
+}
+
+/// Checks magic and version of a snapshot.
+pub(super) fn check_snapshot(bytes: &[u8]) -> Result<(), String> {
+    check_file_header(bytes, SNAPSHOT_MAGIC, SNAPSHOT_VERSION)
+}
+
+fn check_file_header(bytes: &[u8], magic: &[u8; 8], version: u8) -> Result<(), String> {
     if bytes.len() < FILE_HEADER_BYTES || !bytes.starts_with(magic) {
         let magic = String::from_utf8_lossy(magic);
         return Err(format!("it does not begin with {magic:?}"));
     }
     match bytes[8] {
-        VERSION => Ok(()),
-        other => Err(format!("its format is {other}, this build knows {VERSION}")),
+        known if known == version => Ok(()),
+        other => Err(format!("its format is {other}, this build knows {version}")),
     }
 }
 

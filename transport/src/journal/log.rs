@@ -187,11 +187,15 @@ impl Log {
     }
 
     /// Writes `state`, which must hold every record appended, and begins a new log.
-    pub(super) fn snapshot(&mut self, state: &impl Serialize) -> Result<(), JournalError> {
+    pub(super) fn snapshot<S: Durable + Serialize>(
+        &mut self,
+        state: &S,
+    ) -> Result<(), JournalError> {
         let body = postcard::to_stdvec(state).map_err(|error| JournalError::Encode {
             problem: error.to_string(),
         })?;
         let header = SnapshotHeader {
+            layout: S::LAYOUT,
             length: body.len() as u64,
             epoch: self.epoch,
             index: self.next - 1,
@@ -229,8 +233,7 @@ where
 {
     /// Applies a log. Returns how many bytes of it are intact; the rest is a torn batch.
     fn take_log(&mut self, path: &Path, content: &[u8]) -> Result<usize, JournalError> {
-        format::check_file_header(content, format::LOG_MAGIC)
-            .map_err(|problem| corrupt(path, 0, problem))?;
+        format::check_log(content).map_err(|problem| corrupt(path, 0, problem))?;
         let mut offset = FILE_HEADER_BYTES;
         let mut expected = None;
         while offset < content.len() {
@@ -342,8 +345,7 @@ fn read_snapshot<S: Durable + DeserializeOwned>(path: &Path) -> Result<Replay<S>
             next: 1,
         });
     };
-    format::check_file_header(&content, format::SNAPSHOT_MAGIC)
-        .map_err(|problem| corrupt(path, 0, problem))?;
+    format::check_snapshot(&content).map_err(|problem| corrupt(path, 0, problem))?;
     let header = SnapshotHeader::read(&content)
         .ok_or_else(|| corrupt(path, FILE_HEADER_BYTES, "the header is damaged"))?;
     let body = &content[format::SNAPSHOT_HEADER_BYTES..];
@@ -351,6 +353,13 @@ fn read_snapshot<S: Durable + DeserializeOwned>(path: &Path) -> Result<Replay<S>
     if body.len() as u64 != header.length || crc32fast::hash(body) != header.body_crc {
         let offset = format::SNAPSHOT_HEADER_BYTES;
         return Err(corrupt(path, offset, "the state is damaged"));
+    }
+    if header.layout != S::LAYOUT {
+        return Err(JournalError::Layout {
+            path: path.into(),
+            found: header.layout,
+            known: S::LAYOUT,
+        });
     }
     let unreadable = |problem| JournalError::Unreadable {
         path: path.into(),

@@ -91,6 +91,16 @@ pub enum JournalError {
         /// What the decoder says.
         problem: String,
     },
+    /// A snapshot is intact, and laid out as by another build.
+    #[error("{} has layout {found}, and this build reads layout {known}", path.display())]
+    Layout {
+        /// Which file.
+        path: PathBuf,
+        /// The number of its layout.
+        found: u32,
+        /// The number of the one that this build reads.
+        known: u32,
+    },
     /// A record cannot be written down.
     #[error("a record cannot be encoded: {problem}")]
     Encode {
@@ -115,6 +125,8 @@ pub struct Nothing;
 
 impl Durable for Nothing {
     type Record = Never;
+
+    const LAYOUT: u32 = 1;
 
     fn apply(&mut self, record: &Never) {
         match *record {}

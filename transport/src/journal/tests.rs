@@ -21,6 +21,8 @@ struct Words(Vec<String>);
 impl Durable for Words {
     type Record = String;
 
+    const LAYOUT: u32 = 1;
+
     fn apply(&mut self, record: &String) {
         self.0.push(record.clone());
     }
@@ -313,9 +315,47 @@ struct More(Vec<String>, u32);
 impl Durable for More {
     type Record = String;
 
+    const LAYOUT: u32 = 1;
+
     fn apply(&mut self, record: &String) {
         self.0.push(record.clone());
     }
+}
+
+/// The same as [`Words`], with another layout by its number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Renumbered(Vec<String>);
+
+impl Durable for Renumbered {
+    type Record = String;
+
+    const LAYOUT: u32 = 7;
+
+    fn apply(&mut self, record: &String) {
+        self.0.push(record.clone());
+    }
+}
+
+#[test]
+fn a_snapshot_of_another_layout_is_refused_by_both_numbers() {
+    // S7: whatever its bytes may look like
+    let dir = tempfile::tempdir().unwrap();
+    let mut other = log::recover::<Renumbered>(dir.path()).unwrap();
+    other.log.snapshot(&other.state).unwrap();
+    drop(other);
+    let error = recover(dir.path()).unwrap_err();
+    let is_refused = matches!(
+        error,
+        JournalError::Layout {
+            found: 7,
+            known: 1,
+            ..
+        }
+    );
+    assert!(is_refused, "{error}");
+    let text = error.to_string();
+    let both = "has layout 7, and this build reads layout 1";
+    assert!(text.contains(both), "{text}");
 }
 
 #[test]
@@ -336,7 +376,7 @@ fn a_snapshot_of_another_build_is_refused() {
         assert!(matches!(error, JournalError::Unreadable { .. }), "{error}");
         let text = error.to_string();
         assert!(
-            text.contains("snapshot holds") && text.contains("byte 41"),
+            text.contains("snapshot holds") && text.contains("byte 45"),
             "{text}"
         );
     }
