@@ -39,6 +39,16 @@ pub const TASKS_PER_AGENT: usize = 65_536;
 /// The most bytes of all that a returning agent says of frameworks, tasks and executors, on the
 /// wire: its most tasks with four KiB each.
 pub const ACCOUNT_BYTES: usize = TASKS_PER_AGENT * 4_096;
+/// The most bytes of what tasks and executors that are launched make an agent report, on the wire;
+/// a task that would make it more is refused. Half of what it may report: beside its frameworks
+/// ([`FRAMEWORKS_PER_AGENT`]), there may be tasks that it has not heard to be over.
+pub const REPORTED_BYTES: usize = ACCOUNT_BYTES / 2;
+/// The most frameworks with tasks on one agent, each with executors of its own counted twice. A
+/// task of one more is refused: the agent would have to describe it.
+pub const FRAMEWORKS_PER_AGENT: usize = 1_024;
+/// The most bytes of all that returning agents have said and not finished; beyond it the one who
+/// has said the most is cut off, and begins anew later.
+pub const ACCOUNTS_BYTES: usize = 4 * ACCOUNT_BYTES;
 /// The most labels of one reservation or disk.
 pub const LABELS: usize = 256;
 /// The most copies of one shared resource that are added up (RM-48).
@@ -267,6 +277,8 @@ const _: () = assert!(TASK_BYTES + 2 * TEXT_BYTES <= FRAME_BYTES);
 const _: () = assert!(SLICE_BYTES <= REPORT_BYTES);
 const _: () = assert!(REPORT_BYTES + SLICE_BYTES + AGENT_BYTES + TEXT_BYTES <= FRAME_BYTES);
 const _: () = assert!(REPORT_BYTES + SLICE_BYTES <= ACCOUNT_BYTES);
+const _: () = assert!(REPORTED_BYTES + FRAMEWORKS_PER_AGENT * FRAMEWORK_BYTES < ACCOUNT_BYTES);
+const _: () = assert!(REPORT_BYTES + TASK_BYTES < REPORTED_BYTES);
 const _: () = assert!(COLLECTION.as_secs() < AGENT_ABSENCE.as_secs());
 const _: () = assert!(RECONCILED_PER_CALL <= QUESTIONS_ASKED);
 const _: () = assert!(INPUTS_PER_TURN < HELD_EFFECTS);

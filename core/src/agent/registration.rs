@@ -2,13 +2,15 @@
 //!
 //! Deliberately not here: what the master orders ([`super::on_master`]).
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::tasks::Task;
 use super::{Agent, AgentRecord, Cx, Effect, Timer};
-use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
+use crate::ids::{AgentId, ExecutorId, FrameworkId, PeerId, TaskId};
 use crate::machine::Durable;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::{ExecutorReport, TaskReport, ToMaster};
@@ -203,6 +205,7 @@ impl Agent {
         let frameworks = frameworks.filter(|framework| !framework.ended);
         let tasks = self.state.tasks().values();
         let tasks = tasks.filter(|task| !self.state.is_ended(task.framework()));
+        let executors = slices(self.executor_reports(tasks.clone()).into_values());
         let mut frameworks = slices(frameworks.map(|framework| framework.info.clone()));
         let mut tasks = slices(tasks.map(|task| {
             let framework = task.framework().clone();
@@ -223,16 +226,38 @@ impl Agent {
             frameworks: Vec::new(),
             tasks,
         }));
-        let executors = self.state.executors().values();
-        let executors = slices(executors.map(|executor| ExecutorReport {
-            framework: executor.framework().clone(),
-            role: executor.role().clone(),
-            executor: executor.info().clone(),
-        }));
         let before = before.chain(executors.into_iter().map(ToMaster::Executors));
         let converted = self.state.converted();
         let converted = (converted.last > 0).then(|| ToMaster::Converted(converted.clone()));
-        converted.into_iter().chain(before).chain([last]).collect()
+        let jobs = slices(self.state.disk_jobs().map(|(job, _)| job.clone()));
+        let jobs = jobs.into_iter().map(ToMaster::DiskJobs);
+        let first = converted.into_iter().chain(jobs);
+        first.chain(before).chain([last]).collect()
+    }
+
+    /// Describes each executor once: those that have not ended, and those that tasks name which are
+    /// not over.
+    fn executor_reports<'a>(
+        &'a self,
+        tasks: impl Iterator<Item = &'a Task>,
+    ) -> BTreeMap<(FrameworkId, ExecutorId), ExecutorReport> {
+        let there = self.state.executors().values();
+        let there = there.map(|row| (row.framework(), row.role(), row.info()));
+        let live = tasks.filter(|task| !task.state().is_terminal());
+        let named = live.filter_map(|task| {
+            let executor = task.info().executor.as_ref()?;
+            Some((task.framework(), task.role(), executor))
+        });
+        let mut reports = BTreeMap::new();
+        for (framework, role, executor) in there.chain(named) {
+            let name = (framework.clone(), executor.id.clone());
+            reports.entry(name).or_insert_with(|| ExecutorReport {
+                framework: framework.clone(),
+                role: role.clone(),
+                executor: executor.clone(),
+            });
+        }
+        reports
     }
 
     pub(super) fn on_welcome(&mut self, cx: &mut Cx<'_>, peer: PeerId, welcome: Welcome) {

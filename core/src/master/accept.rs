@@ -5,6 +5,7 @@
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -393,7 +394,7 @@ impl Master {
             name: task.name.clone(),
             role: place.role.clone(),
             resources: task.resources.clone(),
-            executor: task.executor.clone(),
+            executor: task.executor.clone().map(Arc::new),
             status,
             sent_over: Some(self.connection(agent)),
         });

@@ -150,7 +150,13 @@ impl Master {
 
     /// Takes over what a returning agent says that operations have made, if the registry knows
     /// less.
-    pub(super) fn restore(&mut self, cx: &mut Cx<'_>, key: AgentKey, told: &Converted) {
+    pub(super) fn restore(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: AgentKey,
+        told: &Converted,
+        mut jobs: Vec<DiskJob>,
+    ) {
         let agent = self.agents[key].id.clone();
         let known = self.registry.agent(&agent);
         if known.is_some_and(|known| known.converted.last >= told.last) {
@@ -159,7 +165,14 @@ impl Master {
         // OF-07: what is offered may not be there.
         self.rescind_agent(cx, key);
         let converted = told.clone();
-        self.persist(cx, RegistryOp::Restore { agent, converted });
+        // With their orders, which are among those that were carried out.
+        jobs.retain(|job| job.number <= told.last && job.order().is_ok());
+        let op = RegistryOp::RestoreAll {
+            agent,
+            converted,
+            jobs,
+        };
+        self.persist(cx, op);
         self.take_total(key);
         let row = &self.agents[key];
         if row.is_allocatable() {

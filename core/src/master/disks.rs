@@ -26,27 +26,25 @@ impl Master {
     /// An agent says how something ended that its provider was to do, and says it until it hears
     /// the order that this makes of it.
     ///
-    /// A job that the registry does not know it has forgotten, with some of its memory: what the
-    /// agent says is what there is.
+    /// What the registry does not know to be under way has ended, or never began: an agent that has
+    /// it says so when it comes back, should the registry have forgotten it.
     pub(super) fn on_disk_ended(
         &mut self,
         cx: &mut Cx<'_>,
         key: AgentKey,
-        job: DiskJob,
+        number: u64,
         outcome: &DiskOutcome,
     ) {
         let agent = self.agents[key].id.clone();
         let Some(admission) = self.registry.agent(&agent) else {
             return;
         };
-        let number = job.number;
-        let is_begun = number <= admission.converted.last && !admission.open.contains_key(&number);
-        let has_ended = admission.ends.values().any(|end| end.job == number);
-        if !is_begun || has_ended {
+        let job = admission.jobs.get(&number);
+        let is_begun = !admission.open.contains_key(&number);
+        let Some(job) = job.filter(|_| is_begun).cloned() else {
             debug!(%agent, number, "a disk that is not being made");
             return;
-        }
-        let job = admission.jobs.get(&number).cloned().unwrap_or(job);
+        };
         let next = admission.converted.last + 1;
         let (after, failed) = end(admission, &job, next, outcome);
         let order = job.end(next, after.clone());

@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 
 use crate::ids::{AgentId, ExecutorId, FrameworkId, PeerId};
 use crate::keys::{AgentKey, FrameworkKey};
+use crate::protocol::agent::ExecutorReport;
 use crate::protocol::task::{ExecutorInfo, ExecutorKind};
 use crate::roles::Role;
 use crate::table::{Key, Table};
@@ -41,6 +42,10 @@ impl Executor {
         (self.framework, self.agent, self.info.id.clone())
     }
 
+    fn report_bytes(&self) -> usize {
+        ExecutorReport::most_bytes(&self.role, &self.info)
+    }
+
     pub(super) fn is_custom(&self) -> bool {
         self.info.kind == ExecutorKind::Custom
     }
@@ -59,8 +64,16 @@ struct Entry {
 pub(super) struct Executors {
     rows: Table<Executor>,
     by_place: BTreeMap<(FrameworkKey, AgentKey), BTreeMap<ExecutorId, Entry>>,
-    /// Which frameworks have something in `by_place`, by agent.
-    by_agent: BTreeMap<AgentKey, BTreeSet<FrameworkKey>>,
+    by_agent: BTreeMap<AgentKey, OnAgent>,
+}
+
+/// What there is in `by_place` of one agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct OnAgent {
+    /// Whose.
+    frameworks: BTreeSet<FrameworkKey>,
+    /// How much the agent has to report of the executors, on the wire.
+    bytes: usize,
 }
 
 impl Executors {
@@ -77,8 +90,13 @@ impl Executors {
         let there = self.by_place.entry((framework, agent)).or_default();
         let entry = there.entry(id).or_default();
         entry.users += usize::from(kind == ExecutorKind::BuiltIn);
-        entry.row.get_or_insert_with(|| rows.insert(start()));
-        self.by_agent.entry(agent).or_default().insert(framework);
+        let on_agent = self.by_agent.entry(agent).or_default();
+        on_agent.frameworks.insert(framework);
+        entry.row.get_or_insert_with(|| {
+            let row = start();
+            on_agent.bytes += row.report_bytes();
+            rows.insert(row)
+        });
     }
 
     /// Notes one booked task fewer. Returns the agent's own executor if that was its last.
@@ -95,10 +113,10 @@ impl Executors {
             return None;
         }
         let own = entry.row.filter(|key| !self.rows[*key].is_custom());
-        let gone = own.and_then(|key| self.rows.remove(key));
-        if gone.is_some() {
+        if own.is_some() {
             entry.row = None;
         }
+        let gone = own.and_then(|key| self.remove(key));
         self.forget_unused(place);
         gone
     }
@@ -110,8 +128,17 @@ impl Executors {
         let entry = there.get_mut(id)?;
         let key = entry.row.filter(|key| self.rows[*key].is_custom())?;
         entry.row = None;
+        let gone = self.remove(key);
         self.forget_unused(place);
-        self.rows.remove(key)
+        gone
+    }
+
+    fn remove(&mut self, key: Key<Executor>) -> Option<Executor> {
+        let row = self.rows.remove(key)?;
+        if let Some(on_agent) = self.by_agent.get_mut(&row.agent) {
+            on_agent.bytes -= row.report_bytes();
+        }
+        Some(row)
     }
 
     fn forget_unused(&mut self, (framework, agent, id): &Place) {
@@ -127,9 +154,9 @@ impl Executors {
         }
         if there.is_empty() {
             self.by_place.remove(&at);
-            if let Some(frameworks) = self.by_agent.get_mut(agent) {
-                frameworks.remove(framework);
-                if frameworks.is_empty() {
+            if let Some(on_agent) = self.by_agent.get_mut(agent) {
+                on_agent.frameworks.remove(framework);
+                if on_agent.frameworks.is_empty() {
                     self.by_agent.remove(agent);
                 }
             }
@@ -155,19 +182,35 @@ impl Executors {
 
     /// Lists the custom ones on an agent.
     pub(super) fn custom_on(&self, agent: AgentKey) -> Vec<&Executor> {
-        let frameworks = self.by_agent.get(&agent).into_iter().flatten();
+        let on_agent = self.by_agent.get(&agent).into_iter();
+        let frameworks = on_agent.flat_map(|it| &it.frameworks);
         let all = frameworks.flat_map(|framework| self.on(*framework, agent));
         all.filter(|row| row.is_custom()).collect()
     }
 
-    /// Lists the custom ones of a framework.
-    pub(super) fn custom_of(&self, framework: FrameworkKey) -> Vec<&Executor> {
+    /// Visits the custom ones of a framework.
+    pub(super) fn custom_of(
+        &self,
+        framework: FrameworkKey,
+    ) -> impl Iterator<Item = &Executor> + '_ {
         let first = (framework, AgentKey::from_raw(0, 0));
         let places = self.by_place.range(first..);
-        let places = places.take_while(|((of, _), _)| *of == framework);
+        let places = places.take_while(move |((of, _), _)| *of == framework);
         let keys = places.flat_map(|(_, there)| there.values().filter_map(|entry| entry.row));
         let rows = keys.map(|key| &self.rows[key]);
-        rows.filter(|row| row.is_custom()).collect()
+        rows.filter(|row| row.is_custom())
+    }
+
+    /// Returns how much an agent has to report of them, on the wire.
+    pub(super) fn reported_bytes(&self, agent: AgentKey) -> usize {
+        self.by_agent.get(&agent).map_or(0, |it| it.bytes)
+    }
+
+    /// Returns how many frameworks have some on an agent.
+    pub(super) fn frameworks_on(&self, agent: AgentKey) -> usize {
+        self.by_agent
+            .get(&agent)
+            .map_or(0, |it| it.frameworks.len())
     }
 
     /// Returns whether there is any on an agent.
@@ -192,15 +235,17 @@ impl Executors {
     /// Checks the indexes, and that as many booked tasks as are given use each of the agents' own.
     pub(super) fn check(&self, users: &BTreeMap<Place, usize>) {
         let (mut rows, mut noted) = (0, BTreeMap::new());
-        let mut by_agent: BTreeMap<AgentKey, BTreeSet<FrameworkKey>> = BTreeMap::new();
+        let mut by_agent: BTreeMap<AgentKey, OnAgent> = BTreeMap::new();
         for ((framework, agent), there) in &self.by_place {
             assert!(!there.is_empty(), "a place with executors has one");
-            by_agent.entry(*agent).or_default().insert(*framework);
+            let on_agent = by_agent.entry(*agent).or_default();
+            on_agent.frameworks.insert(*framework);
             for (id, entry) in there {
                 let place = (*framework, *agent, id.clone());
                 assert!(entry.row.is_some() || entry.users > 0, "{id} is unused");
                 if let Some(key) = entry.row {
                     let row = &self.rows[key];
+                    on_agent.bytes += row.report_bytes();
                     assert_eq!(row.place(), place, "an executor by its place");
                     assert!(row.is_custom() || entry.users > 0, "{id} has no task");
                     rows += 1;

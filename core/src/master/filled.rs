@@ -17,8 +17,8 @@ impl Master {
         };
         let open = self.registry.agents().map(|(_, row)| row.open.len());
         let away = self.registry.unreachable();
-        let live = self.frameworks.live();
-        let over = frameworks().count() - live;
+        let in_use = self.frameworks.in_use();
+        let over = frameworks().count() - in_use;
         let ended = self.registry.ended_frameworks();
         let (live_tasks, verdicts) = (
             fullest(&|key| self.tasks.live(key)),
@@ -26,7 +26,7 @@ impl Master {
         );
         Vec::from([
             Filled::new("agents", self.registry.len() - away, limits::AGENTS),
-            Filled::new("frameworks", live, limits::FRAMEWORKS),
+            Filled::new("frameworks", in_use, limits::FRAMEWORKS),
             Filled::new(
                 "frameworks that are over",
                 over,

@@ -113,26 +113,36 @@ impl Framework {
 pub(super) struct Frameworks {
     rows: Table<Framework>,
     by_id: BTreeMap<FrameworkId, FrameworkKey>,
-    /// Oldest first; at most [`limits::COMPLETED_FRAMEWORKS`].
+    /// How many have ended.
+    over: usize,
+    /// Those of them that run nothing any more, oldest first; at most
+    /// [`limits::COMPLETED_FRAMEWORKS`].
     completed: VecDeque<FrameworkKey>,
 }
 
 impl Frameworks {
     pub(super) fn insert(&mut self, framework: Framework) -> FrameworkKey {
         let id = framework.id.clone();
+        self.over += usize::from(framework.is_completed());
         let key = self.rows.insert(framework).cast();
         let before = self.by_id.insert(id, key);
         assert!(before.is_none(), "one id, one framework");
         key
     }
 
-    /// Ends a framework. Returns the one that is forgotten for it, if the ring was full (TK-101):
-    /// the oldest one, or that of the same principal if half of the ring is his, so that whoever
-    /// comes and goes again and again has nobody else forgotten.
-    pub(super) fn complete(&mut self, key: FrameworkKey, why: EndReason) -> Option<FrameworkKey> {
+    /// Ends a framework.
+    pub(super) fn complete(&mut self, key: FrameworkKey, why: EndReason) {
         let row = &mut self[key];
         assert!(!row.is_completed(), "a framework ends once");
         row.subscription = Subscription::Completed(why);
+        self.over += 1;
+    }
+
+    /// Puts a framework that is over, and of which agents run nothing, into the ring. Returns the
+    /// one that is forgotten for it, if the ring was full (TK-101): the oldest one, or that of the
+    /// same principal if half of the ring is his, so that whoever comes and goes again and again
+    /// has nobody else forgotten.
+    pub(super) fn remember(&mut self, key: FrameworkKey) -> Option<FrameworkKey> {
         self.completed.push_back(key);
         if self.completed.len() <= limits::COMPLETED_FRAMEWORKS {
             return None;
@@ -141,19 +151,23 @@ impl Frameworks {
         let own = self.completed.iter().filter(|ended| is_own(ended)).count();
         let has_half = own > limits::COMPLETED_FRAMEWORKS / 2;
         let mut ring = self.completed.iter();
-        let oldest = ring.position(|ended| !has_half || is_own(ended))?;
-        let oldest = self.completed.remove(oldest)?;
-        let row = self.rows.remove(oldest.cast())?;
-        self.by_id.remove(&row.id);
+        let oldest = *ring.find(|ended| !has_half || is_own(ended))?;
+        self.forget(oldest);
         Some(oldest)
+    }
+
+    /// Takes a framework that is over out of the ring: agents run something of it after all.
+    pub(super) fn recall(&mut self, key: FrameworkKey) {
+        self.completed.retain(|ended| *ended != key);
     }
 
     /// Forgets a framework that has ended, so that its id can come back.
     pub(super) fn forget(&mut self, key: FrameworkKey) {
-        self.completed.retain(|ended| *ended != key);
+        self.recall(key);
         if let Some(row) = self.rows.remove(key.cast()) {
             assert!(row.is_completed(), "framework {} has ended", row.id);
             self.by_id.remove(&row.id);
+            self.over -= 1;
         }
     }
 
@@ -171,6 +185,12 @@ impl Frameworks {
 
     /// Returns how many have not ended.
     pub(super) fn live(&self) -> usize {
+        self.rows.len() - self.over
+    }
+
+    /// Returns how many have not ended, or may still run something; at most
+    /// [`limits::FRAMEWORKS`].
+    pub(super) fn in_use(&self) -> usize {
         self.rows.len() - self.completed.len()
     }
 
@@ -188,8 +208,11 @@ impl Frameworks {
         self.rows.clone()
     }
 
-    pub(super) fn check(&self) {
+    /// Checks the indexes; `lingers` says of which frameworks agents may run something.
+    pub(super) fn check(&self, lingers: impl Fn(FrameworkKey) -> bool) {
         assert_eq!(self.rows.len(), self.by_id.len(), "frameworks by id");
+        let over = self.iter().filter(|(_, row)| row.is_completed());
+        assert_eq!(self.over, over.count(), "frameworks that are over");
         for (key, row) in self.iter() {
             assert_eq!(self.by_id.get(&row.id), Some(&key), "framework {}", row.id);
             assert_eq!(row.info.id.as_ref(), Some(&row.id), "id within the info");
@@ -200,7 +223,7 @@ impl Frameworks {
             assert!(is_own, "framework {} wants in roles of others", row.id);
             assert_eq!(
                 self.completed.contains(&key),
-                row.is_completed(),
+                row.is_completed() && !lingers(key),
                 "framework {} in the ring",
                 row.id
             );

@@ -5,20 +5,26 @@
 //! drained (TK-125): its tasks stay, as being ended, and so does its account with the allocator.
 //! Agents say so once, and when they come back they are asked for what they did not report.
 //!
-//! Of a framework that ended under an earlier leadership, and on agents that were out of reach
-//! meanwhile, nothing is counted. Nor is it once a framework is too old to be remembered.
+//! The same holds of what an agent reports of such a framework when it comes back: it was out of
+//! reach meanwhile, or the framework ended under an earlier leadership. As long as something is
+//! left, a framework is not forgotten, and has its place among the most that there may be.
 //!
 //! Deliberately not here: why a framework ends (`reachability`).
 
 use alloc::string::ToString;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::executors::{Executor, Place};
+use super::frameworks::{Framework, Subscription};
+use super::merging::Reported;
 use super::tasks::TaskKey;
 use super::updates::News;
 use super::{Cx, Master};
 use crate::allocator::Change;
 use crate::keys::{AgentKey, FrameworkKey};
+use crate::protocol::framework::{FrameworkInfo, Wishes};
+use crate::protocol::refusal::EndReason;
 use crate::protocol::status::{Reason, TaskState, TaskStatus};
 
 impl Master {
@@ -104,28 +110,88 @@ impl Master {
         }
     }
 
-    /// Tells the allocator that a framework is over, as soon as nothing is left of it.
+    /// Tells the allocator of a framework that is not there, and may use something.
+    pub(super) fn open_account(&mut self, framework: FrameworkKey) {
+        self.changes.push(Change::FrameworkAdded {
+            framework,
+            profile: self.frameworks[framework].profile(),
+        });
+        self.changes.push(Change::FrameworkActive {
+            framework,
+            active: false,
+        });
+    }
+
+    /// Tells the allocator that a framework is over, as soon as nothing is left of it. From then on
+    /// it is remembered among the last that ended.
     pub(super) fn close_account(&mut self, framework: FrameworkKey) {
         let row = self.frameworks.get(framework);
-        if row.is_some_and(|row| row.is_completed()) && !self.lingers(framework) {
-            self.changes.push(Change::FrameworkRemoved { framework });
+        if row.is_none_or(|row| !row.is_completed()) || self.lingers(framework) {
+            return;
+        }
+        self.changes.push(Change::FrameworkRemoved { framework });
+        if let Some(forgotten) = self.frameworks.remember(framework) {
+            self.tasks.forget(forgotten);
         }
     }
 
     /// Returns whether agents may still run something of a framework.
     pub(super) fn lingers(&self, framework: FrameworkKey) -> bool {
-        self.tasks.live(framework) > 0 || !self.tasks.custom_executors_of(framework).is_empty()
+        let mut executors = self.tasks.custom_executors_of(framework);
+        self.tasks.live(framework) > 0 || executors.next().is_some()
     }
 
-    /// Forgets a framework that is over with its tasks, whatever is left of it.
+    /// An agent reports something of a framework that is over: it is counted again, until that is
+    /// over as well. `info` and `why` are for one that is not known any more.
+    pub(super) fn recall_framework(&mut self, info: FrameworkInfo, why: EndReason) {
+        let id = info.id.clone().expect("who is recalled has an id");
+        let key = match self.frameworks.find(&id) {
+            Some(key) if self.lingers(key) => return,
+            Some(key) => {
+                self.frameworks.recall(key);
+                key
+            }
+            None => self.frameworks.insert(Framework {
+                id,
+                principal: info.principal.clone(),
+                info: Arc::new(info),
+                vouched: true,
+                subscription: Subscription::Completed(why),
+                wishes: Wishes::default(),
+                due: None,
+            }),
+        };
+        self.open_account(key);
+    }
+
+    /// An agent reports a task whose framework is over, and which is not counted: it is, as one
+    /// that is being ended.
+    pub(super) fn adopt_ended(&mut self, cx: &Cx<'_>, agent: AgentKey, report: Reported) {
+        let framework = self.frameworks.find(&report.task.framework);
+        let framework = framework.expect("the plan recalls frameworks that are over");
+        // It was said to be over with its agent.
+        self.tasks.withdraw(framework, &report.task.task);
+        let news = News {
+            state: TaskState::Killing,
+            reason: Reason::FrameworkRemoved,
+            message: "its framework is over".to_string(),
+        };
+        let key = self.insert_reported(cx, (framework, agent), report, news);
+        self.use_resources(key);
+    }
+
+    /// Forgets what a framework that is over has left, whatever becomes of that.
     pub(super) fn forget_tasks(&mut self, framework: FrameworkKey) {
         let lingers = self.lingers(framework);
         for task in self.tasks.of_framework(framework) {
             self.release(task);
             self.complete_as(task, TaskState::Killed);
         }
-        let left = self.tasks.custom_executors_of(framework);
-        let left: Vec<Place> = left.into_iter().map(Executor::place).collect();
+        let left: Vec<Place> = self
+            .tasks
+            .custom_executors_of(framework)
+            .map(Executor::place)
+            .collect();
         for place in left {
             let freed = self.tasks.end_executor(&place);
             freed.into_iter().for_each(|freed| self.free(freed));

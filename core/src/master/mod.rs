@@ -13,7 +13,7 @@
 //! | `on_agent`, `on_scheduler`, `on_operator` | reactions to what peers say |
 //! | `quotas`, `wishing`, `operating`, `messages` | more of them |
 //! | `plan`, `accept`, `converting`, `disks` | what becomes of offers, and how it is carried out |
-//! | `subscribing`, `reregister` | other decisions, and how they are carried out |
+//! | `subscribing`, `merging`, `reregister` | other decisions, and how they are carried out |
 //! | `offering`, `updates`, `feedback`, `reconcile` | what follows: offers, news, answers |
 //! | `reachability`, `standing`, `drain` | who is there, and what follows if not |
 //! | `lingering` | what still runs of frameworks that are over |
@@ -42,6 +42,7 @@ mod inverse_offers;
 mod kills;
 mod lingering;
 mod maintenance;
+mod merging;
 mod messages;
 mod offering;
 mod offers;

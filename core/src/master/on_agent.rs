@@ -1,7 +1,7 @@
 //! Reactions to agents: joining, coming back, answering pings, news about tasks.
 //!
 //! Deliberately not here: losing agents (`reachability`), and how reports are merged
-//! (`reregister`).
+//! (`merging`, `reregister`).
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::agents::{Agent, Presence};
 use super::converting::check_converted;
-use super::peers::Part;
+use super::peers::{Account, Part};
 use super::updates::News;
 use super::{Cx, Effect, Master};
 use crate::allocator::Change;
@@ -21,6 +21,7 @@ use crate::keys::AgentKey;
 use crate::limits;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::{ExecutorReport, TaskReport, ToAgent, ToMaster};
+use crate::protocol::disk::DiskJob;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
 use crate::protocol::node::{AgentInfo, Standing};
@@ -37,9 +38,7 @@ impl Master {
             ToMaster::Report { frameworks, tasks } => {
                 self.on_report(cx, peer, frameworks, tasks, Vec::new());
             }
-            ToMaster::Executors(executors) => {
-                self.on_report(cx, peer, Vec::new(), Vec::new(), executors);
-            }
+            ToMaster::Executors(executors) => self.on_executors(cx, peer, executors),
             ToMaster::Reregister {
                 id,
                 agent: info,
@@ -66,7 +65,8 @@ impl Master {
                 Some(key) => self.on_update(cx, key, framework, status, latest),
                 None => debug!(?peer, "an update from an agent that has not registered"),
             },
-            ToMaster::Converted(converted) => self.on_converted(peer, converted),
+            ToMaster::Converted(converted) => self.on_converted(cx, peer, converted),
+            ToMaster::DiskJobs(jobs) => self.on_disk_jobs(cx, peer, jobs),
             ToMaster::CarriedOut { last } => match self.peers.agent(peer) {
                 Some(key) => self.on_carried_out(cx, key, last),
                 None => debug!(?peer, "operations of an agent that has not registered"),
@@ -80,7 +80,7 @@ impl Master {
                 None => debug!(?peer, "an operation of an agent that has not registered"),
             },
             ToMaster::DiskEnded { job, outcome } => match self.peers.agent(peer) {
-                Some(key) => self.on_disk_ended(cx, key, job, &outcome),
+                Some(key) => self.on_disk_ended(cx, key, job.number, &outcome),
                 None => debug!(?peer, "a disk of an agent that has not registered"),
             },
             ToMaster::Message {
@@ -102,11 +102,19 @@ impl Master {
         }
     }
 
+    /// Keeps what a returning agent says of its executors, until it has said all.
+    fn on_executors(&mut self, cx: &mut Cx<'_>, peer: PeerId, executors: Vec<ExecutorReport>) {
+        self.on_report(cx, peer, Vec::new(), Vec::new(), executors);
+    }
+
     /// Keeps what a returning agent says of its operations, until it has said all.
-    fn on_converted(&mut self, peer: PeerId, converted: Converted) {
-        if let Some(row) = self.peers.get_mut(peer) {
-            row.account.converted = converted;
-        }
+    fn on_converted(&mut self, cx: &mut Cx<'_>, peer: PeerId, converted: Converted) {
+        self.keep_account(cx, peer, |account| account.convert(converted));
+    }
+
+    /// Keeps what a returning agent says of its provider of disks, until it has said all.
+    fn on_disk_jobs(&mut self, cx: &mut Cx<'_>, peer: PeerId, jobs: Vec<DiskJob>) {
+        self.keep_account(cx, peer, |account| account.add_jobs(jobs));
     }
 
     /// Admits an agent under a new id (SM-09, PR-01).
@@ -176,18 +184,34 @@ impl Master {
             self.disconnect(cx, peer, CloseReason::Malformed, reason);
             return false;
         }
-        let row = self.peers.get_mut(peer);
-        if row.is_some_and(|row| row.account.append(frameworks, reports, executors)) {
-            return true;
+        self.keep_account(cx, peer, |account| {
+            account.append(frameworks, reports, executors);
+        })
+    }
+
+    /// Adds to what a returning agent says, if that is what an agent may have, and if there is room
+    /// beside what others are saying. Returns whether the agent is still there.
+    fn keep_account(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: PeerId,
+        note: impl FnOnce(&mut Account),
+    ) -> bool {
+        if !self.peers.note_account(peer, note) {
+            let (tasks, frameworks) = (limits::TASKS_PER_AGENT, limits::FRAMEWORKS);
+            let bytes = limits::ACCOUNT_BYTES;
+            let reason = format!(
+                "reported more than {tasks} tasks or executors, {frameworks} frameworks, or \
+                 {bytes} bytes"
+            );
+            self.disconnect(cx, peer, CloseReason::Malformed, reason);
         }
-        let (tasks, frameworks) = (limits::TASKS_PER_AGENT, limits::FRAMEWORKS);
-        let bytes = limits::ACCOUNT_BYTES;
-        let reason = format!(
-            "reported more than {tasks} tasks or executors, {frameworks} frameworks, or {bytes} \
-             bytes"
-        );
-        self.disconnect(cx, peer, CloseReason::Malformed, reason);
-        false
+        while let Some(longest) = self.peers.longest_winded() {
+            let bytes = limits::ACCOUNTS_BYTES;
+            let reason = format!("returning agents have more than {bytes} bytes to report");
+            self.disconnect(cx, longest, CloseReason::Overloaded, reason);
+        }
+        self.peers.get(peer).is_some()
     }
 
     /// Takes an agent back under its id (SM-10, SM-13, SM-16, PR-02).
@@ -197,9 +221,12 @@ impl Master {
     /// were said to be gone as well (TK-114).
     fn on_reregister(&mut self, cx: &mut Cx<'_>, peer: PeerId, id: AgentId, info: AgentInfo) {
         // Should it ask again, it will say all again.
-        let row = self.peers.get_mut(peer);
-        let account = row.map(|row| core::mem::take(&mut row.account));
-        let account = account.unwrap_or_default();
+        let account = self.peers.take_account(peer);
+        if let Some(task) = account.undescribed() {
+            let reason = format!("reported task {task}, and not the executor that runs it");
+            self.disconnect(cx, peer, CloseReason::Malformed, reason);
+            return;
+        }
         let Some(name) = self.check_joining(cx, peer, &info) else {
             return;
         };
@@ -217,11 +244,11 @@ impl Master {
         if self.is_shut_out(cx, peer, &info) {
             return;
         }
-        let told = account.converted.clone();
+        let (told, jobs) = (account.converted.clone(), account.jobs.clone());
         let Some(key) = self.know(cx, peer, name, id, info, &told) else {
             return;
         };
-        self.restore(cx, key, &told);
+        self.restore(cx, key, &told, jobs);
         let mut merge = self.plan_merge(key, peer, account);
         self.connect(cx, key, peer);
         self.tell_reregistered(cx, peer, key);

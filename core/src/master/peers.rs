@@ -2,14 +2,15 @@
 //!
 //! Used by the dispatch and by the handlers of joining and leaving.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::auth::Principal;
-use crate::ids::PeerId;
+use crate::ids::{ExecutorId, FrameworkId, PeerId, TaskId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::agent::{ExecutorReport, TaskReport};
+use crate::protocol::disk::DiskJob;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::operation::Converted;
 use crate::protocol::wire::size;
@@ -35,30 +36,63 @@ pub(super) struct Peer {
 pub(super) struct Account {
     pub(super) frameworks: Vec<FrameworkInfo>,
     pub(super) tasks: Vec<TaskReport>,
-    /// Custom executors that have not ended.
+    /// The custom executors that have not ended, and those that tasks name.
     pub(super) executors: Vec<ExecutorReport>,
     /// What operations have made of what it has.
     pub(super) converted: Converted,
+    /// What its provider of disks is at.
+    pub(super) jobs: Vec<DiskJob>,
     /// How much all of that is, on the wire.
     bytes: usize,
 }
 
 impl Account {
-    /// Adds more. Returns whether the whole is one that an agent may have: in number, and in bytes
-    /// on the wire.
+    /// Adds more.
     pub(super) fn append(
         &mut self,
         frameworks: Vec<FrameworkInfo>,
         tasks: Vec<TaskReport>,
         executors: Vec<ExecutorReport>,
-    ) -> bool {
+    ) {
         self.bytes += size(&frameworks) + size(&tasks) + size(&executors);
         self.frameworks.extend(frameworks);
         self.tasks.extend(tasks);
         self.executors.extend(executors);
+    }
+
+    /// Says what operations have made. Said twice, it is as long as both.
+    pub(super) fn convert(&mut self, converted: Converted) {
+        self.bytes += size(&converted);
+        self.converted = converted;
+    }
+
+    /// Says what its provider of disks is at.
+    pub(super) fn add_jobs(&mut self, jobs: Vec<DiskJob>) {
+        self.bytes += size(&jobs);
+        self.jobs.extend(jobs);
+    }
+
+    /// Returns a task whose executor is not described, if there is one: nobody could say what that
+    /// uses.
+    pub(super) fn undescribed(&self) -> Option<&TaskId> {
+        let described: BTreeSet<(&FrameworkId, &ExecutorId)> = self
+            .executors
+            .iter()
+            .map(|report| (&report.framework, &report.executor.id))
+            .collect();
+        let live = self.tasks.iter().filter(|task| !task.state.is_terminal());
+        let mut named = live.filter_map(|task| Some((task, task.executor.as_ref()?)));
+        let task = named.find(|(task, id)| !described.contains(&(&task.framework, *id)));
+        task.map(|(task, _)| &task.task)
+    }
+
+    /// Returns whether the whole is one that an agent may have: in number, and in bytes on the
+    /// wire.
+    fn is_bounded(&self) -> bool {
         self.frameworks.len() <= limits::FRAMEWORKS
             && self.tasks.len() <= limits::TASKS_PER_AGENT
             && self.executors.len() <= limits::TASKS_PER_AGENT
+            && self.jobs.len() <= limits::DISK_JOBS_PER_AGENT
             && self.bytes <= limits::ACCOUNT_BYTES
     }
 }
@@ -67,6 +101,8 @@ impl Account {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peers {
     rows: BTreeMap<PeerId, Peer>,
+    /// How much all accounts are that are not whole yet, on the wire.
+    unfinished: usize,
 }
 
 impl Peers {
@@ -85,15 +121,48 @@ impl Peers {
     }
 
     pub(super) fn remove(&mut self, peer: PeerId) -> Option<Peer> {
+        self.take_account(peer);
         self.rows.remove(&peer)
+    }
+
+    /// Adds to what a returning agent says. Returns whether that is what an agent may have.
+    pub(super) fn note_account(&mut self, peer: PeerId, note: impl FnOnce(&mut Account)) -> bool {
+        let Some(row) = self.rows.get_mut(&peer) else {
+            return false;
+        };
+        let before = row.account.bytes;
+        note(&mut row.account);
+        self.unfinished = self.unfinished - before + row.account.bytes;
+        row.account.is_bounded()
+    }
+
+    /// Takes what a returning agent has said: it is whole, or will not be.
+    pub(super) fn take_account(&mut self, peer: PeerId) -> Account {
+        let row = self.rows.get_mut(&peer);
+        let account = row.map(|row| core::mem::take(&mut row.account));
+        let account = account.unwrap_or_default();
+        self.unfinished -= account.bytes;
+        account
+    }
+
+    /// Returns who is to say no more, if all together have said more than there is room for: of the
+    /// principal that has said the most, over however many connections, the longest account.
+    pub(super) fn longest_winded(&self) -> Option<PeerId> {
+        if self.unfinished <= limits::ACCOUNTS_BYTES {
+            return None;
+        }
+        let mut said: BTreeMap<&Principal, usize> = BTreeMap::new();
+        for row in self.rows.values() {
+            *said.entry(&row.principal).or_default() += row.account.bytes;
+        }
+        let (most, _) = said.into_iter().max_by_key(|(_, bytes)| *bytes)?;
+        let theirs = self.rows.iter().filter(|(_, row)| row.principal == *most);
+        let longest = theirs.max_by_key(|(_, row)| row.account.bytes);
+        longest.map(|(peer, _)| *peer)
     }
 
     pub(super) fn get(&self, peer: PeerId) -> Option<&Peer> {
         self.rows.get(&peer)
-    }
-
-    pub(super) fn get_mut(&mut self, peer: PeerId) -> Option<&mut Peer> {
-        self.rows.get_mut(&peer)
     }
 
     /// Notes what a peer plays from now on.
@@ -124,9 +193,11 @@ impl Peers {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
     use alloc::vec;
 
     use super::*;
+    use crate::auth::PeerRole;
 
     #[test]
     fn an_account_is_bounded_in_bytes() {
@@ -138,7 +209,37 @@ mod tests {
                 bytes: limits::ACCOUNT_BYTES - before,
                 ..Account::default()
             };
-            assert_eq!(account.append(vec![info.clone()], vec![], vec![]), fits);
+            account.append(vec![info.clone()], vec![], vec![]);
+            assert_eq!(account.is_bounded(), fits);
         }
+    }
+
+    #[test]
+    fn who_says_the_most_of_all_makes_room() {
+        // I22, PR-02: however many connections it has
+        let info = || vec![FrameworkInfo::new("web")];
+        let mut peers = Peers::default();
+        let said = [("ann", 3), ("bob", 2), ("bob", 1), ("bob", 1), ("eve", 1)];
+        for (n, (name, parts)) in said.into_iter().enumerate() {
+            let (role, name) = (PeerRole::Agent, name.to_string());
+            let peer = PeerId(n as u64);
+            assert!(peers.insert(peer, Principal { role, name }));
+            for _ in 0..parts {
+                let note = |account: &mut Account| account.append(info(), vec![], vec![]);
+                assert!(peers.note_account(peer, note));
+            }
+        }
+        assert_eq!(peers.longest_winded(), None, "there is room");
+        let all = peers.unfinished;
+        peers.unfinished += limits::ACCOUNTS_BYTES + 1 - all;
+        assert_eq!(peers.longest_winded(), Some(PeerId(1)));
+        peers.remove(PeerId(1));
+        assert_eq!(peers.longest_winded(), None, "its account is gone with it");
+        peers.unfinished -= limits::ACCOUNTS_BYTES + 1 - all;
+        let left = peers.rows.values().map(|row| row.account.bytes);
+        assert_eq!(peers.unfinished, left.sum::<usize>());
+        // What is whole is no longer in the way.
+        peers.take_account(PeerId(0));
+        assert_eq!(peers.longest_winded(), None);
     }
 }

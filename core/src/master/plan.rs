@@ -91,6 +91,8 @@ pub(super) struct Planner<'a> {
     grants: GrantIds,
     /// How many more live tasks the framework may have.
     tasks_left: usize,
+    /// How much more the agent may have to report, on the wire.
+    bytes_left: usize,
     /// How many more operations may be ordered of the agent.
     orders_left: usize,
     /// How many disks of the agent are being made or taken back.
@@ -138,6 +140,7 @@ pub(super) struct Basis<'a> {
 /// Makes a plan.
 pub(super) fn plan(basis: Basis<'_>, operations: Vec<Operation>) -> Plan {
     let live = basis.tasks.live(basis.framework);
+    let reported = basis.tasks.reported_bytes(basis.agent);
     let planner = Planner {
         tasks: basis.tasks,
         known: basis.known,
@@ -147,6 +150,7 @@ pub(super) fn plan(basis: Basis<'_>, operations: Vec<Operation>) -> Plan {
         agent_id: basis.agent_id,
         grants: basis.grants,
         tasks_left: limits::TASKS_PER_FRAMEWORK.saturating_sub(live),
+        bytes_left: limits::REPORTED_BYTES.saturating_sub(reported),
         orders_left: limits::OPERATIONS_PER_AGENT.saturating_sub(basis.open),
         jobs: basis.jobs,
         operations: 0,
@@ -234,12 +238,14 @@ impl Planner<'_> {
     fn launch_group(&mut self, group: TaskGroup, count: usize) {
         let ids: Vec<TaskId> = group.tasks.iter().map(|task| task.id.clone()).collect();
         let before = (self.pool.clone(), self.used.clone(), self.shared.clone());
-        let (executors, tasks_left) = (self.executors.clone(), self.tasks_left);
+        let (tasks_left, bytes_left) = (self.tasks_left, self.bytes_left);
+        let executors = self.executors.clone();
         match self.take_group(group, count) {
             Ok(tasks) => self.steps.push(Step::LaunchGroup(tasks)),
             Err(message) => {
                 (self.pool, self.used, self.shared) = before;
-                (self.executors, self.tasks_left) = (executors, tasks_left);
+                (self.tasks_left, self.bytes_left) = (tasks_left, bytes_left);
+                self.executors = executors;
                 let message = shortened(message);
                 self.steps
                     .extend(ids.into_iter().map(|task| Step::RefuseTask {
@@ -292,6 +298,9 @@ impl Planner<'_> {
         if let Some(executor) = executor {
             draw(&mut pool, "executor", &executor.resources)?;
         }
+        let (place, left) = ((self.framework, self.agent), self.bytes_left);
+        let role = self.caller.role;
+        let bytes_left = self.tasks.left_beside(place, role, task, executor, left)?;
         // Others may use it as well, in this accept and after it (RM-48).
         let back = pool.add(&shared);
         back.expect("what was taken fits where it was");
@@ -307,6 +316,7 @@ impl Planner<'_> {
         sum.expect("there is one copy of each");
         self.pool = pool;
         self.tasks_left -= 1;
+        self.bytes_left = bytes_left;
         if let Some(executor) = &task.executor {
             let id = executor.id.clone();
             self.executors.entry(id).or_insert_with(|| executor.clone());

@@ -195,7 +195,7 @@ impl Master {
     /// long as its failover timeout. Returns whether there is room.
     pub(super) fn make_room(&mut self, cx: &mut Cx<'_>) -> bool {
         let most = self.config.max_frameworks.min(limits::FRAMEWORKS);
-        if self.frameworks.live() < most {
+        if self.frameworks.in_use() < most {
             return true;
         }
         let runs = |key| {
@@ -214,20 +214,30 @@ impl Master {
 
     /// Ends a framework and all its tasks (SM-07, FW-31). It is not told about its tasks.
     pub(super) fn remove_framework(&mut self, cx: &mut Cx<'_>, key: FrameworkKey, why: EndReason) {
-        self.return_offers_of(key);
-        let id = self.frameworks[key].id.clone();
         let end = RegistryOp::EndFramework {
-            id: id.clone(),
+            id: self.frameworks[key].id.clone(),
             reason: why,
             at: cx.now,
         };
-        self.persist(cx, end);
+        self.end_framework(cx, key, why, end);
+    }
+
+    fn end_framework(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: FrameworkKey,
+        why: EndReason,
+        record: RegistryOp,
+    ) {
+        self.return_offers_of(key);
+        let id = self.frameworks[key].id.clone();
+        self.persist(cx, record);
         let mut agents = BTreeSet::new();
         for task in self.tasks.of_framework(key) {
             agents.insert(self.tasks[task].agent);
             self.end_with_framework(cx, task);
         }
-        let executors = self.tasks.custom_executors_of(key).into_iter();
+        let executors = self.tasks.custom_executors_of(key);
         agents.extend(executors.map(|row| row.agent));
         let agents = agents.into_iter().filter_map(|key| self.agents.get(key));
         let mut peers: Vec<PeerId> = agents.filter_map(Agent::peer).collect();
@@ -250,11 +260,8 @@ impl Master {
             framework: key,
             active: false,
         });
-        let forgotten = self.frameworks.complete(key, why);
+        self.frameworks.complete(key, why);
         self.close_account(key);
-        if let Some(forgotten) = forgotten {
-            self.forget_tasks(forgotten);
-        }
     }
 
     /// Ends a framework that came under an id which is somebody else's, and frees the id for them.
@@ -265,8 +272,8 @@ impl Master {
         if let Some(peer) = row.peer() {
             self.turn_out(cx, peer, why, CloseReason::Denied, message);
         }
-        self.remove_framework(cx, key, why);
-        self.persist(cx, RegistryOp::ForgetFramework { id });
+        // One record: half of it would leave the id to nobody.
+        self.end_framework(cx, key, why, RegistryOp::ForgetFramework { id });
         self.frameworks.forget(key);
         self.forget_tasks(key);
     }

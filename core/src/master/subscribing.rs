@@ -204,14 +204,7 @@ impl Master {
             due: None,
         });
         self.arm_framework(key, Some(end));
-        self.changes.push(Change::FrameworkAdded {
-            framework: key,
-            profile: self.frameworks[key].profile(),
-        });
-        self.changes.push(Change::FrameworkActive {
-            framework: key,
-            active: false,
-        });
+        self.open_account(key);
         key
     }
 

@@ -10,6 +10,7 @@
 //! Deliberately not here: what is told to frameworks, agents and the allocator.
 
 mod booking;
+mod reporting;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -19,6 +20,7 @@ use core::ops::{Index, IndexMut};
 use core::time::Duration;
 
 pub(super) use self::booking::{Bill, Freed};
+use self::reporting::OnAgent;
 use super::executors::{Executor, Executors, Place};
 use super::holdings::{Holder, Holdings};
 use crate::ids::{ExecutorId, FrameworkId, PeerId, TaskId, UpdateId};
@@ -94,7 +96,7 @@ pub(super) struct NewTask {
     pub(super) name: String,
     pub(super) role: Role,
     pub(super) resources: Resources,
-    pub(super) executor: Option<ExecutorInfo>,
+    pub(super) executor: Option<Arc<ExecutorInfo>>,
     pub(super) status: TaskStatus,
     pub(super) sent_over: Option<PeerId>,
 }
@@ -144,8 +146,7 @@ impl OfFramework {
 pub(super) struct Tasks {
     rows: Table<Task>,
     frameworks: BTreeMap<FrameworkKey, OfFramework>,
-    /// Live tasks only.
-    agents: BTreeMap<AgentKey, BTreeSet<TaskKey>>,
+    agents: BTreeMap<AgentKey, OnAgent>,
     executors: Executors,
     holdings: Holdings,
     /// Agents whose last live task or executor has gone since somebody asked.
@@ -164,7 +165,7 @@ impl Tasks {
             name: new.name,
             role: new.role,
             resources: new.resources,
-            executor: new.executor.map(Arc::new),
+            executor: new.executor,
             state: new.status.state,
             status: new.status,
             by_master: false,
@@ -177,7 +178,8 @@ impl Tasks {
         let ids = &mut self.frameworks.entry(framework).or_default().ids;
         let before = ids.insert(id, key);
         assert!(before.is_none(), "a task's id is used once");
-        self.agents.entry(agent).or_default().insert(key);
+        let there = self.agents.entry(agent).or_default();
+        there.insert(key, &self.rows[key]);
         key
     }
 
@@ -187,16 +189,16 @@ impl Tasks {
         assert_eq!(task.care, Care::Unbooked, "task {} is over", task.id);
         assert!(task.state.is_terminal(), "task {} has ended", task.id);
         task.care = Care::Remembered;
-        // Nobody asks of an ended task what ran it, and that may be long.
-        task.executor = None;
         let (framework, agent, bytes) = (task.framework, task.agent, task.bytes());
-        if let Some(keys) = self.agents.get_mut(&agent) {
-            keys.remove(&key);
-            if keys.is_empty() {
+        if let Some(there) = self.agents.get_mut(&agent) {
+            there.remove(key, task);
+            if there.keys.is_empty() {
                 self.agents.remove(&agent);
                 self.emptied.push(agent);
             }
         }
+        // Nobody asks of an ended task what ran it, and that may be long.
+        task.executor = None;
         let of = self.frameworks.get_mut(&framework);
         let of = of.expect("a task's framework has an index");
         of.remembered.push_back(key);
@@ -209,6 +211,23 @@ impl Tasks {
                 break;
             };
             of.ids.remove(&row.id);
+            of.bytes -= row.bytes();
+        }
+    }
+
+    /// Forgets a task that was over, should it be remembered: it is not over after all.
+    pub(super) fn withdraw(&mut self, framework: FrameworkKey, id: &TaskId) {
+        let Some(key) = self
+            .find(framework, id)
+            .filter(|key| self[*key].is_remembered())
+        else {
+            return;
+        };
+        let of = self.frameworks.get_mut(&framework);
+        let of = of.expect("a task's framework has an index");
+        of.remembered.retain(|other| *other != key);
+        of.ids.remove(id);
+        if let Some(row) = self.rows.remove(key) {
             of.bytes -= row.bytes();
         }
     }
@@ -242,8 +261,11 @@ impl Tasks {
 
     /// Returns the live tasks of an agent.
     pub(super) fn of_agent(&self, agent: AgentKey) -> Vec<TaskKey> {
-        let keys = self.agents.get(&agent);
-        keys.into_iter().flatten().copied().collect()
+        let there = self.agents.get(&agent);
+        there
+            .into_iter()
+            .flat_map(|it| it.keys.iter().copied())
+            .collect()
     }
 
     /// Returns the live tasks of a framework.
@@ -299,8 +321,11 @@ impl Tasks {
         self.executors.custom_on(agent)
     }
 
-    /// Lists the custom executors of a framework.
-    pub(super) fn custom_executors_of(&self, framework: FrameworkKey) -> Vec<&Executor> {
+    /// Visits the custom executors of a framework.
+    pub(super) fn custom_executors_of(
+        &self,
+        framework: FrameworkKey,
+    ) -> impl Iterator<Item = &Executor> + '_ {
         self.executors.custom_of(framework)
     }
 
@@ -356,7 +381,7 @@ impl Tasks {
             let of = &self.frameworks[&task.framework];
             assert_eq!(of.ids.get(&task.id), Some(&key), "task {}", task.id);
             let by_agent = self.agents.get(&task.agent);
-            let indexed = by_agent.is_some_and(|keys| keys.contains(&key));
+            let indexed = by_agent.is_some_and(|there| there.keys.contains(&key));
             assert_eq!(indexed, !task.is_remembered(), "task {} by agent", task.id);
             live += usize::from(indexed);
             if task.is_booked() {
@@ -369,8 +394,18 @@ impl Tasks {
                 *users.entry(place).or_default() += 1;
             }
         }
-        let indexed: usize = self.agents.values().map(BTreeSet::len).sum();
+        let indexed: usize = self.agents.values().map(|there| there.keys.len()).sum();
         assert_eq!(indexed, live, "live tasks by agent");
+        for there in self.agents.values() {
+            let tasks = there.keys.iter().map(|key| &self.rows[*key]);
+            let bytes: usize = tasks.clone().map(Task::report_bytes).sum();
+            assert_eq!(there.bytes, bytes, "what an agent has to report");
+            let frameworks: BTreeSet<FrameworkKey> = tasks.map(|task| task.framework).collect();
+            assert!(
+                there.frameworks.keys().eq(&frameworks),
+                "whose tasks it has"
+            );
+        }
         for running in self.executors.iter() {
             let holder = Holder::Executor(running.framework, running.info.id.clone());
             uses.insert((running.agent, holder), running.info.resources.clone());

@@ -12,7 +12,9 @@ use super::node::AgentInfo;
 use super::operation::{Converted, OperationStatus, Order};
 use super::status::{Exit, TaskState, TaskStatus};
 use super::task::{ExecutorInfo, TaskInfo};
+use super::wire::size;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, MasterId, TaskId, UpdateId};
+use crate::limits;
 use crate::resources::Resources;
 use crate::roles::Role;
 
@@ -29,8 +31,9 @@ pub struct TaskReport {
     pub role: Role,
     /// What it takes.
     pub resources: Resources,
-    /// The executor that runs it, if it is not the agent's own.
-    pub executor: Option<ExecutorInfo>,
+    /// The executor that runs it, if it names one and the task is not over. The agent describes it
+    /// once, by [`ToMaster::Executors`].
+    pub executor: Option<ExecutorId>,
     /// Its newest state, which may be terminal but not yet acknowledged.
     pub state: TaskState,
 }
@@ -38,19 +41,31 @@ pub struct TaskReport {
 impl TaskReport {
     /// Says in which state a framework's task is.
     pub fn new(framework: FrameworkId, role: Role, task: &TaskInfo, state: TaskState) -> Self {
+        let executor = task.executor.as_ref().filter(|_| !state.is_terminal());
         Self {
             framework,
             task: task.id.clone(),
             name: task.name.clone(),
             role,
             resources: task.resources.clone(),
-            executor: task.executor.clone(),
+            executor: executor.map(|executor| executor.id.clone()),
             state,
         }
     }
+
+    /// Returns how long a report of a task is, on the wire, whoever owns it and however it is.
+    pub fn most_bytes(
+        (id, name, executor): (&TaskId, &str, Option<&ExecutorId>),
+        role: &Role,
+        resources: &Resources,
+    ) -> usize {
+        // Its framework's id with the length of that, and its state.
+        size(&(id, name, role, resources, executor)) + limits::ID_BYTES + 3
+    }
 }
 
-/// A custom executor as a returning agent knows it (PR-02).
+/// An executor as a returning agent knows it (PR-02): a custom one that has not ended, or one that
+/// tasks name which are not over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecutorReport {
     /// Whose executor.
@@ -59,6 +74,14 @@ pub struct ExecutorReport {
     pub role: Role,
     /// The executor.
     pub executor: ExecutorInfo,
+}
+
+impl ExecutorReport {
+    /// Returns how long a report of an executor is, on the wire, whoever owns it.
+    pub fn most_bytes(role: &Role, executor: &ExecutorInfo) -> usize {
+        // Its framework's id with the length of that.
+        size(&(role, executor)) + limits::ID_BYTES + 2
+    }
 }
 
 /// What an agent tells the master.
@@ -146,10 +169,13 @@ pub enum ToMaster {
         /// What came of it.
         outcome: DiskOutcome,
     },
-    /// Begins to come back: custom executors that have not ended, of whatever tasks. Those of
-    /// frameworks that were shut down are among them. Nothing follows from it alone, as with
-    /// `Report`.
+    /// Begins to come back: custom executors that have not ended, of whatever tasks, and all that
+    /// reported tasks name. Those of frameworks that were shut down are among them. Nothing follows
+    /// from it alone, as with `Report`.
     Executors(Vec<ExecutorReport>),
+    /// Begins to come back: what the provider of its disks is at, and what of that is not yet ended
+    /// by an order. Nothing follows from it alone, as with `Report`.
+    DiskJobs(Vec<DiskJob>),
 }
 
 /// What the master tells an agent.

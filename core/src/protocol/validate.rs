@@ -678,9 +678,26 @@ mod tests {
         assert_eq!(check_task(&largest), Ok(()));
         let framework = FrameworkId::new(&text(limits::ID_BYTES)).unwrap();
         let role = Role::new(&text(limits::TEXT_BYTES)).unwrap();
-        let report = TaskReport::new(framework, role, &largest, TaskState::Running);
+        let report = TaskReport::new(
+            framework.clone(),
+            role.clone(),
+            &largest,
+            TaskState::Running,
+        );
         assert_eq!(check_report(&report), Ok(()));
+        let named = report.executor.as_ref();
+        let named = (&report.task, &*report.name, named);
+        let most = TaskReport::most_bytes(named, &role, &report.resources);
+        assert_eq!(wire::size(&report), most);
+        let report = ExecutorReport {
+            framework,
+            role: role.clone(),
+            executor: largest.executor.unwrap(),
+        };
+        assert_eq!(check_executor_report(&report), Ok(()));
         assert!(wire::size(&report) > limits::TASK_BYTES);
+        let most = ExecutorReport::most_bytes(&role, &report.executor);
+        assert_eq!(wire::size(&report), most);
     }
 
     #[test]

@@ -176,12 +176,12 @@ impl Agents {
         }
     }
 
-    pub(super) fn restore(&mut self, id: &AgentId, converted: &Converted) {
+    pub(super) fn restore(&mut self, id: &AgentId, converted: &Converted, jobs: &[DiskJob]) {
         if let Some(admission) = self.admitted.get_mut(id) {
             admission.converted = converted.clone();
             admission.open.clear();
-            // The agent tells of those that it has.
-            admission.jobs.clear();
+            let jobs = jobs.iter().map(|job| (job.number, job.clone()));
+            admission.jobs = jobs.collect();
             admission.ends.clear();
         }
     }

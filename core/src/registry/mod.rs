@@ -124,7 +124,8 @@ pub enum RegistryOp {
         /// The number of the last one.
         last: u64,
     },
-    /// An agent knows of more operations than the registry: that has lost some of its memory.
+    /// An agent knows of more operations than the registry: that has lost some of its memory. As it
+    /// was written before [`Self::RestoreAll`] said what the agent's provider is at.
     Restore {
         /// Which agent.
         agent: AgentId,
@@ -205,6 +206,15 @@ pub enum RegistryOp {
         agents: Vec<AgentId>,
         /// Since when.
         at: Time,
+    },
+    /// An agent knows of more operations than the registry: that has lost some of its memory.
+    RestoreAll {
+        /// Which agent.
+        agent: AgentId,
+        /// What operations have made, as the agent says.
+        converted: Converted,
+        /// What the provider of its disks is at, as the agent says.
+        jobs: Vec<DiskJob>,
     },
 }
 
@@ -337,7 +347,14 @@ impl Durable for Registry {
             RegistryOp::SetStanding { id, standing } => self.agents.set_standing(id, *standing),
             RegistryOp::Convert { agent, order } => self.agents.convert(agent, order),
             RegistryOp::Settle { agent, last } => self.agents.settle(agent, *last),
-            RegistryOp::Restore { agent, converted } => self.agents.restore(agent, converted),
+            RegistryOp::Restore { agent, converted } => {
+                self.agents.restore(agent, converted, &[]);
+            }
+            RegistryOp::RestoreAll {
+                agent,
+                converted,
+                jobs,
+            } => self.agents.restore(agent, converted, jobs),
             RegistryOp::EnrolFramework { id, info, vouched } => {
                 self.frameworks.enrol(id, info, *vouched);
             }

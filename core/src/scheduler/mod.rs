@@ -78,7 +78,8 @@ pub struct Scheduler {
     /// Kills of tasks whose end was not heard of, said again in each subscription: one may be lost
     /// with its connection. At most [`limits::WAITING_KILLS`].
     kills: BTreeMap<TaskId, Option<Duration>>,
-    /// Whether the master had no room for some of them: they are said again with its next heartbeat.
+    /// Whether the master had no room for some of them: they are said again with its next
+    /// heartbeat.
     are_kills_refused: bool,
     questions: Questions,
     /// The tasks that are not over as far as was heard, and where they are; at most
@@ -330,10 +331,7 @@ impl Scheduler {
                 update,
             } => {
                 self.confirm(update);
-                if !self.tasks.contains_key(&task) {
-                    // While its end was not confirmed, no question was answered (TK-74).
-                    self.questions.answered(&task);
-                }
+                self.free_question(&task);
                 Call::Acknowledge {
                     agent,
                     task,

@@ -79,6 +79,14 @@ impl Scheduler {
         }
     }
 
+    /// Something of a task was confirmed. If that was its end, no question was answered before
+    /// (TK-74), and none will be.
+    pub(super) fn free_question(&mut self, task: &TaskId) {
+        if !self.tasks.contains_key(task) {
+            self.questions.answered(task);
+        }
+    }
+
     /// Asks for as many tasks as the master has room for.
     pub(super) fn ask(&mut self, peer: PeerId, out: &mut Out) {
         loop {
@@ -92,12 +100,7 @@ impl Scheduler {
     }
 
     /// Passes answers on, one by one, and asks for those whose turn it is now.
-    pub(super) fn on_reconciled(
-        &mut self,
-        peer: PeerId,
-        answers: Vec<TaskStatus>,
-        out: &mut Out,
-    ) {
+    pub(super) fn on_reconciled(&mut self, peer: PeerId, answers: Vec<TaskStatus>, out: &mut Out) {
         for status in answers {
             self.questions.answered(&status.task);
             self.note_status(&status);

@@ -1,6 +1,6 @@
 //! Agents that may not join, and what they may not say (VA-30, RM-55, SM-10, TK-116, I16).
 
-use tepui_core::ids::{FrameworkId, PeerId};
+use tepui_core::ids::{ExecutorId, FrameworkId, PeerId};
 use tepui_core::limits;
 use tepui_core::machine::Output;
 use tepui_core::master::Effect;
@@ -257,6 +257,21 @@ fn reports(catalogue: &mut Catalogue) {
         cuts_off(NEW_AGENT, message, text);
         catalogue.note(rule, "task that comes back");
     }
+    let undescribed = TaskReport {
+        executor: Some(ExecutorId::new("e").unwrap()),
+        ..report()
+    };
+    let message = ToMaster::Reregister {
+        id: agent_id(77),
+        agent: agent_info(),
+        frameworks: vec![],
+        tasks: vec![undescribed],
+    };
+    cuts_off(NEW_AGENT, message, "and not the executor that runs it");
+    catalogue.note(
+        "an executor that runs a task is described",
+        "task that comes back",
+    );
     for (rule, name) in [
         ("a name has 4096 bytes at most", "x".repeat(4_097)),
         ("a name has no NUL", "a\0b".into()),

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use tepui_core::ids::{
     AgentId, ExecutorId, FrameworkId, MasterId, OfferId, RequestId, TaskId, UpdateId,
 };
-use tepui_core::protocol::agent::{TaskReport, ToAgent, ToMaster};
+use tepui_core::protocol::agent::{ExecutorReport, TaskReport, ToAgent, ToMaster};
 use tepui_core::protocol::framework::{FrameworkInfo, Wishes};
 use tepui_core::protocol::maintenance::{MachineId, Unavailability, Window};
 use tepui_core::protocol::offer::{InverseOffer, Offer, Operation};
@@ -250,6 +250,14 @@ fn report() -> TaskReport {
     TaskReport::new(framework(), web, &task(), TaskState::Running)
 }
 
+fn executor_report() -> ExecutorReport {
+    ExecutorReport {
+        framework: framework(),
+        role: Role::new("web").unwrap(),
+        executor: executor_of(ExecutorId::new("executor-1").unwrap(), bag()),
+    }
+}
+
 fn marked_reports() -> Vec<(&'static str, TaskReport)> {
     vec![
         (
@@ -269,7 +277,7 @@ fn marked_reports() -> Vec<(&'static str, TaskReport)> {
         (
             "executor of a report",
             TaskReport {
-                executor: Some(executor_of(marked(), bag())),
+                executor: Some(marked()),
                 ..report()
             },
         ),
@@ -334,6 +342,25 @@ fn ids_to_masters(catalogue: &mut Catalogue) {
         "framework that is reported",
         ToMaster::Report { frameworks, tasks },
     );
+    let executors = [
+        (
+            "framework of an executor that comes back",
+            ExecutorReport {
+                framework: marked(),
+                ..executor_report()
+            },
+        ),
+        (
+            "id of an executor that comes back",
+            ExecutorReport {
+                executor: executor_of(marked(), bag()),
+                ..executor_report()
+            },
+        ),
+    ];
+    for (place, report) in executors {
+        to_master(place, ToMaster::Executors(vec![report]));
+    }
     for (place, report) in marked_reports() {
         let tasks = vec![report];
         to_master(
@@ -750,7 +777,10 @@ fn with_bags(bag: &Resources) -> Vec<(&'static str, Said)> {
         ),
         (
             "executor that comes back",
-            Said::Agent(reregister(agent(), vec![], report_of(&with_executor()))),
+            Said::Agent(ToMaster::Executors(vec![ExecutorReport {
+                executor: executor_of(executor_id(), bag.clone()),
+                ..executor_report()
+            }])),
         ),
     ]
 }

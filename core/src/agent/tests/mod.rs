@@ -421,6 +421,10 @@ fn effect_line(effect: &Effect) -> String {
                 let ids: Vec<String> = ids.collect();
                 format!("has executors:{}", ids.concat())
             }
+            ToMaster::DiskJobs(jobs) => {
+                let numbers: Vec<u64> = jobs.iter().map(|job| job.number).collect();
+                format!("is at disks {numbers:?}")
+            }
             ToMaster::DiskEnded { job, outcome } => {
                 let outcome = match outcome {
                     DiskOutcome::Made(_) => "made",

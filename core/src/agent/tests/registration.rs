@@ -112,7 +112,7 @@ fn a_returning_agent_says_in_which_roles_its_tasks_run() {
 
 #[test]
 fn a_long_account_takes_several_frames() {
-    // PR-02
+    // PR-02: and says of each executor once what it is, apart from its tasks
     let mut node = Node::joined();
     let names = ["a", "b", "c", "d", "e", "f"];
     for name in names {
@@ -136,6 +136,7 @@ fn a_long_account_takes_several_frames() {
             ToMaster::Executors(all) => {
                 let ids = all.iter().map(|report| report.executor.id.as_str());
                 executors.extend(ids.map(String::from));
+                ends.push(false);
                 continue;
             }
             other @ (ToMaster::Register { .. }
@@ -147,14 +148,15 @@ fn a_long_account_takes_several_frames() {
             | ToMaster::Message { .. }
             | ToMaster::ExecutorEnded { .. }
             | ToMaster::Unregister
-            | ToMaster::DiskEnded { .. }) => panic!("{other:?}"),
+            | ToMaster::DiskEnded { .. }
+            | ToMaster::DiskJobs(_)) => panic!("{other:?}"),
         };
         told.extend(tasks.into_iter().map(|report| report.task));
         ends.push(is_last);
     }
     assert_eq!(told, names.map(tid));
     assert_eq!(executors, names);
-    assert_eq!(ends, [false, false, false, false, false, true]);
+    assert_eq!(ends, [false, false, false, false, false, false, true]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 
 use super::*;
 use crate::master::offers::Outstanding;
+use crate::protocol::agent::ExecutorReport;
 use crate::protocol::task::ExecutorInfo;
 
 const AWAY: Duration = Duration::from_secs(600);
@@ -489,11 +490,15 @@ fn a_port_that_two_reported_tasks_use_is_free_when_both_have_ended() {
         ),
     ];
     // Its executor claims what its task has.
-    reports[2].executor = Some(ExecutorInfo::new(
-        ExecutorId::new("e").unwrap(),
-        resources("ports:[3-4]"),
-        CommandInfo::shell("serve"),
-    ));
+    let executor = ExecutorId::new("e").unwrap();
+    reports[2].executor = Some(executor.clone());
+    let serve = CommandInfo::shell("serve");
+    let described = ExecutorReport {
+        framework: web.clone(),
+        role: Role::any(),
+        executor: ExecutorInfo::new(executor, resources("ports:[3-4]"), serve),
+    };
+    world.agent_says(peer, ToMaster::Executors(vec![described]));
     world.agent_says(peer, back(&id, total, reports));
     assert_eq!(world.free(), resources("cpus:1;ports:[6-9]"));
     let end = |world: &mut World, owner: &FrameworkId, name: &str| {

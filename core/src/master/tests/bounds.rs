@@ -3,6 +3,11 @@
 
 use super::roles::{in_roles, role};
 use super::*;
+use crate::keys::{AgentKey, FrameworkKey};
+use crate::master::operations::Operations;
+use crate::master::plan::{Basis, Step, plan};
+use crate::master::tasks::{NewTask, Tasks};
+use crate::protocol::validate_operation::Caller;
 use crate::quota::Quota;
 use crate::resources::Ceilings;
 
@@ -124,4 +129,92 @@ fn as_much_is_remembered_as_by_others() {
     let tasks = limits::COMPLETED_TASKS_PER_FRAMEWORK;
     assert_eq!((frameworks, tasks), (50, 1_000));
     const { assert!(limits::GONE_AGENTS >= 100_000) };
+}
+
+const AGENT: AgentKey = AgentKey::from_raw(0, 0);
+
+/// A table with so many tasks of one agent, of each of these frameworks in turn.
+fn table(count: usize, frameworks: u32, name: &str, state: TaskState) -> Tasks {
+    let mut tasks = Tasks::default();
+    for n in 0..count {
+        let framework = u32::try_from(n).unwrap() % frameworks;
+        let id = task_id(&alloc::format!("t{n:06}"));
+        tasks.insert(NewTask {
+            status: TaskStatus::new(id.clone(), state, Source::Master, Time::ZERO),
+            id,
+            framework: FrameworkKey::from_raw(framework, 0),
+            agent: AGENT,
+            owner: framework_id(framework.into()),
+            name: name.to_string(),
+            role: Role::any(),
+            resources: resources("cpus:1"),
+            executor: None,
+            sent_over: None,
+        });
+    }
+    tasks
+}
+
+/// Says why such a task is refused that a framework launches on the agent of a table, if it is.
+fn refused(tasks: &Tasks, framework: u32, name: &str) -> Option<String> {
+    let (role, pool, agent) = (Role::any(), resources("cpus:1"), agent_id(0));
+    let basis = Basis {
+        tasks,
+        known: &Operations::default(),
+        framework: FrameworkKey::from_raw(framework, 0),
+        caller: Caller {
+            principal: None,
+            role: &role,
+            roles: &[],
+        },
+        agent: AGENT,
+        agent_id: &agent,
+        grants: crate::allocator::GrantId(1).into(),
+        total: &pool,
+        open: 0,
+        jobs: 0,
+        pool: pool.clone(),
+    };
+    let new = TaskInfo {
+        name: name.to_string(),
+        ..task("t-new-1", &agent, "cpus:1")
+    };
+    let plan = plan(basis, vec![Operation::Launch(vec![new])]);
+    let mut steps = plan.parts.into_iter().flat_map(|part| part.steps);
+    steps.find_map(|step| {
+        if let Step::RefuseTask { message, .. } = step {
+            return Some(message);
+        }
+        None
+    })
+}
+
+#[test]
+fn no_task_is_launched_that_its_agent_could_not_report() {
+    // PR-02, VA-05, I22: or the agent would never come back
+    let name = "x".repeat(limits::TEXT_BYTES);
+    let id = task_id("t-new-1");
+    let named = (&id, &*name, None);
+    let each = TaskReport::most_bytes(named, &Role::any(), &resources("cpus:1"));
+    let most = limits::REPORTED_BYTES / each;
+    let mut tasks = table(most, 1, &name, TaskState::Finished);
+    let why = "the agent would have more than 134217728 bytes to report of its tasks";
+    assert_eq!(refused(&tasks, 0, &name).as_deref(), Some(why));
+    // One that is over and confirmed is reported no more.
+    let first = tasks.of_agent(AGENT)[0];
+    tasks.complete(first);
+    assert_eq!(refused(&tasks, 0, &name), None);
+}
+
+#[test]
+fn an_agent_has_tasks_of_so_many_frameworks_and_no_more() {
+    // PR-02, I22: it describes them all when it comes back
+    let most = limits::FRAMEWORKS_PER_AGENT;
+    let last = u32::try_from(most).unwrap();
+    let tasks = table(most, last, "", TaskState::Finished);
+    let why = "the agent has tasks of 1024 frameworks, the most allowed";
+    assert_eq!(refused(&tasks, last, "").as_deref(), Some(why));
+    assert_eq!(refused(&tasks, last - 1, ""), None, "known already");
+    let tasks = table(most - 1, last, "", TaskState::Finished);
+    assert_eq!(refused(&tasks, last, ""), None);
 }

@@ -363,6 +363,12 @@ fn what_the_registry_has_lost_of_disks_the_agent_tells() {
     let mut world = World::new();
     let peer = world.connect(PeerRole::Agent, "one");
     world.agent_says(peer, ToMaster::Converted(told(1, "").unwrap()));
+    let job = job(1, Some("make"), create());
+    let other = DiskJob {
+        number: 2,
+        ..job.clone()
+    };
+    world.agent_says(peer, ToMaster::DiskJobs(vec![job.clone(), other.clone()]));
     world.agent_says(
         peer,
         ToMaster::Reregister {
@@ -373,11 +379,58 @@ fn what_the_registry_has_lost_of_disks_the_agent_tells() {
         },
     );
     assert_eq!(world.free(), resources(REST));
-    let job = job(1, Some("make"), create());
+    // Of what it was never ordered it cannot be at it.
+    assert_eq!(world.agent_says(peer, ended(&other, made("d1"))), []);
     let outs = world.agent_says(peer, ended(&job, made("d1")));
     assert_eq!(outs, over(peer, &job, 2, DISK, None));
     assert_eq!(world.agent_says(peer, ended(&job, made("d1"))), []);
     assert_eq!(world.free(), resources(&alloc::format!("{REST};{DISK}")));
+}
+
+#[test]
+fn a_registry_that_has_lost_some_operations_knows_what_disks_are_being_made() {
+    // OF-15, RM-32: one that began before what it has lost
+    let (o, job) = begun_there();
+    let earlier = o.world.master.registry().clone();
+    for jobs in [vec![job.clone()], vec![]] {
+        let mut world = World::recovered(2, earlier.clone());
+        world.drain();
+        let peer = world.connect(PeerRole::Agent, "one");
+        world.agent_says(peer, ToMaster::Converted(told(5, "").unwrap()));
+        world.agent_says(peer, ToMaster::DiskJobs(jobs.clone()));
+        let account = ToMaster::Reregister {
+            id: agent_id(0),
+            agent: agent_info(TOTAL),
+            frameworks: vec![],
+            tasks: vec![],
+        };
+        world.agent_says(peer, account);
+        let outs = world.agent_says(peer, ended(&job, made("d1")));
+        if jobs.is_empty() {
+            // It has ended, in what is lost.
+            assert_eq!(outs, []);
+        } else {
+            assert_eq!(outs, over(peer, &job, 6, DISK, None));
+        }
+    }
+}
+
+#[test]
+fn a_job_that_has_ended_does_not_end_again_whatever_the_agent_says() {
+    // OF-15, I1: not even long after, and as another one
+    let (mut o, job) = begun_there();
+    o.says(ended(&job, failed("it is full")));
+    o.says(ToMaster::CarriedOut { last: 2 });
+    let admission = o.world.master.registry().agent(&agent_id(0)).unwrap();
+    assert_eq!((admission.open.len(), admission.ends.len()), (0, 0));
+    for number in 0..4 {
+        let job = DiskJob {
+            number,
+            ..job.clone()
+        };
+        assert_eq!(o.says(ended(&job, made("d9"))), [], "{number}");
+    }
+    assert_eq!(o.total(), resources(TOTAL));
 }
 
 #[test]

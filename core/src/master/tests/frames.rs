@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::attributes::{Attribute, AttributeValue};
+use crate::protocol::agent::ExecutorReport;
+use crate::protocol::task::ExecutorInfo;
 
 /// More than [`limits::SLICE_BYTES`] in ids alone.
 const MANY: usize = 4_500;
@@ -292,33 +294,77 @@ fn who_reports_what_no_task_can_be_is_not_let_in() {
         name: "x".repeat(limits::TEXT_BYTES + 1),
         ..good.clone()
     };
-    let mut large = good.clone();
-    large.executor = Some(crate::protocol::task::ExecutorInfo::new(
-        ExecutorId::new("e").unwrap(),
-        Resources::new(),
-        CommandInfo::shell("x".repeat(limits::REPORT_BYTES)),
-    ));
-    let bytes = size(&large);
-    let limit = limits::REPORT_BYTES;
-    let too_large =
-        alloc::format!("task takes {bytes} bytes on the wire, more than the limit of {limit}");
-    let reasons = [
-        (
-            long,
-            "task name has 4097 bytes, more than the limit of 4096",
-        ),
-        (large, &*too_large),
-    ];
-    for (bad, why) in reasons {
-        let peer = world.connect(PeerRole::Agent, "one");
-        let tasks = vec![good.clone(), bad];
-        let frameworks = vec![];
-        let why = alloc::format!("reported what cannot be: t: {why}");
-        assert_eq!(
-            world.agent_says(peer, ToMaster::Report { frameworks, tasks }),
-            [disconnect(peer, CloseReason::Malformed, &why)]
-        );
+    let peer = world.connect(PeerRole::Agent, "one");
+    let (frameworks, tasks) = (vec![], vec![good.clone(), long]);
+    let why = "reported what cannot be: t: task name has 4097 bytes, more than the limit of 4096";
+    assert_eq!(
+        world.agent_says(peer, ToMaster::Report { frameworks, tasks }),
+        [disconnect(peer, CloseReason::Malformed, why)]
+    );
+    let mut large = serving();
+    large.executor.command.value = "x".repeat(limits::REPORT_BYTES);
+    let (bytes, limit) = (size(&large), limits::REPORT_BYTES);
+    let why = alloc::format!(
+        "reported what cannot be: e: executor takes {bytes} bytes on the wire, more than the limit \
+         of {limit}"
+    );
+    let peer = world.connect(PeerRole::Agent, "one");
+    assert_eq!(
+        world.agent_says(peer, ToMaster::Executors(vec![large])),
+        [disconnect(peer, CloseReason::Malformed, &why)]
+    );
+}
+
+fn serving() -> ExecutorReport {
+    let id = ExecutorId::new("e").unwrap();
+    ExecutorReport {
+        framework: framework_id(0),
+        role: Role::any(),
+        executor: ExecutorInfo::new(id, resources("cpus:1"), CommandInfo::shell("serve")),
     }
+}
+
+#[test]
+fn an_executor_is_described_once_for_all_of_its_tasks() {
+    // PR-02, TK-13
+    let info = TaskInfo {
+        command: None,
+        executor: Some(serving().executor),
+        ..task("t", &agent_id(0), "cpus:1")
+    };
+    let runs = report(&framework_id(0), info.clone(), TaskState::Running);
+    assert_eq!(runs.executor, Some(serving().executor.id));
+    let over = report(&framework_id(0), info, TaskState::Finished);
+    assert_eq!(over.executor, None, "it may have ended");
+    let tasks = ["t", "u"].map(|id| TaskReport {
+        task: task_id(id),
+        ..runs.clone()
+    });
+    let account = |frameworks, tasks: &[TaskReport]| ToMaster::Reregister {
+        id: agent_id(0),
+        agent: agent_info("cpus:4"),
+        frameworks,
+        tasks: tasks.to_vec(),
+    };
+    let web = vec![framework_info_of(framework_id(0))];
+    let mut world = World::new();
+    let peer = world.connect(PeerRole::Agent, "one");
+    // That of another framework is another one.
+    let other = ExecutorReport {
+        framework: framework_id(1),
+        ..serving()
+    };
+    world.agent_says(peer, ToMaster::Executors(vec![other]));
+    let why = "reported task t, and not the executor that runs it";
+    assert_eq!(
+        world.agent_says(peer, account(web.clone(), &tasks)),
+        [disconnect(peer, CloseReason::Malformed, why)]
+    );
+    assert!(world.master.registry().is_empty());
+    let peer = world.connect(PeerRole::Agent, "one");
+    world.agent_says(peer, ToMaster::Executors(vec![serving()]));
+    world.agent_says(peer, account(web, &tasks));
+    assert_eq!(world.free(), resources("cpus:1"));
 }
 
 #[test]

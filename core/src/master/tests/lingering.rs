@@ -251,26 +251,117 @@ fn what_is_left_of_a_framework_goes_with_its_agent() {
 }
 
 #[test]
-fn what_is_left_of_frameworks_is_counted_for_as_long_as_they_are_remembered() {
+fn what_is_left_of_a_framework_is_in_use_however_many_end_after_it() {
     // I22, TK-101
     let mut w = working();
     w.teardown();
-    for n in 1..limits::COMPLETED_FRAMEWORKS / 2 {
-        assert_eq!(w.in_use(), resources("cpus:2"), "{n}");
-        // Whoever ends many has his own forgotten.
-        for principal in [format!("p{n}"), "bob".to_string()] {
-            let (peer, _) = w.world.framework(&principal);
-            w.world.call(peer, Call::Teardown);
-        }
-    }
-    for _ in 0..limits::COMPLETED_FRAMEWORKS {
-        assert_eq!(w.in_use(), resources("cpus:2"));
-        let (peer, _) = w.world.framework("bob");
+    let end = |w: &mut Working, principal: &str| {
+        let (peer, _) = w.world.framework(principal);
         w.world.call(peer, Call::Teardown);
+    };
+    let is_known = |w: &Working| w.world.master.frameworks.find(&w.owner).is_some();
+    // Many of one principal, then many of many.
+    for _ in 0..=limits::COMPLETED_FRAMEWORKS {
+        end(&mut w, "web");
     }
     for n in 0..=limits::COMPLETED_FRAMEWORKS {
-        let (peer, _) = w.world.framework(&format!("q{n}"));
-        w.world.call(peer, Call::Teardown);
+        end(&mut w, &format!("p{n}"));
     }
+    assert_eq!(w.in_use(), resources("cpus:2"));
+    w.world.is_over(w.peer, &w.owner, "a");
+    assert!(is_known(&w), "its executor runs");
+    w.executor_ends();
+    assert_eq!(w.in_use(), Resources::new());
+    // From now on it is one of the last that ended, and forgotten in its turn.
+    assert!(is_known(&w));
+    for n in 0..limits::COMPLETED_FRAMEWORKS {
+        assert!(is_known(&w), "{n}");
+        end(&mut w, &format!("q{n}"));
+    }
+    assert!(!is_known(&w));
+}
+
+impl Working {
+    /// The agent comes back, and has never heard that the framework is over.
+    fn return_with_all(&mut self) -> Vec<Out> {
+        self.peer = self.world.connect(PeerRole::Agent, "one");
+        let executors = ToMaster::Executors(vec![self.report()]);
+        self.world.agent_says(self.peer, executors);
+        let task = by_executor("a", &self.agent);
+        let account = ToMaster::Reregister {
+            id: self.agent.clone(),
+            agent: agent_info("cpus:4"),
+            frameworks: vec![known_as(self.owner.clone(), "web")],
+            tasks: vec![report(&self.owner, task, TaskState::Running)],
+        };
+        self.world.agent_says(self.peer, account)
+    }
+
+    /// The agent ends what it has of the framework.
+    fn ends_all(&mut self) {
+        assert_eq!(self.in_use(), resources("cpus:2"));
+        let left = self.world.master.view().live_tasks();
+        assert_eq!(left[0].status.state, TaskState::Killing);
+        self.world.is_over(self.peer, &self.owner, "a");
+        assert_eq!(self.in_use(), resources("cpus:1"));
+        self.executor_ends();
+        assert_eq!(self.in_use(), Resources::new());
+        assert_eq!(self.world.master.view().live_tasks(), []);
+    }
+}
+
+#[test]
+fn what_an_agent_still_runs_of_a_framework_that_ended_meanwhile_is_in_use() {
+    // SM-08, SM-16, TK-49, PR-02: it was out of reach, and its tasks were taken for over
+    let mut w = working();
+    w.world.lose(w.peer);
+    w.world.pass(Duration::from_secs(700));
+    w.teardown();
+    let told = |w: &Working| to_agent(w.peer, ToAgent::ShutdownFramework(w.owner.clone()));
+    let outs = w.return_with_all();
+    assert!(outs.contains(&told(&w)), "{outs:?}");
+    w.ends_all();
+    // It was ended first, and then out of reach: what it may have had is over, and is not.
+    let mut w = working();
+    w.teardown();
+    w.world.lose(w.peer);
+    w.world.pass(Duration::from_secs(700));
+    assert_eq!(w.in_use(), Resources::new());
+    w.return_with_all();
+    w.ends_all();
+    // Ended under an earlier leadership, also if the agent comes back twice.
+    let mut w = working();
+    w.world.lose(w.peer);
+    w.teardown();
+    w.world = World::recovered(2, w.world.master.registry().clone());
+    w.world.drain();
+    let outs = w.return_with_all();
+    assert!(outs.contains(&told(&w)), "{outs:?}");
+    assert_eq!(w.world.free(), resources("cpus:2"));
+    w.world.lose(w.peer);
+    w.return_with_all();
+    w.ends_all();
+    assert_eq!(w.world.free(), resources("cpus:4"));
+}
+
+#[test]
+fn an_executor_whose_framework_ended_under_an_earlier_leadership_is_in_use_until_it_ends() {
+    // SM-08, PR-02: the agent has heard of the end, and speaks of the framework no more
+    let mut w = working();
+    w.teardown();
+    w.world = World::recovered(2, w.world.master.registry().clone());
+    w.world.drain();
+    w.peer = w.world.connect(PeerRole::Agent, "one");
+    let executors = ToMaster::Executors(vec![w.report()]);
+    w.world.agent_says(w.peer, executors);
+    let account = ToMaster::Reregister {
+        id: w.agent.clone(),
+        agent: agent_info("cpus:4"),
+        frameworks: vec![],
+        tasks: vec![],
+    };
+    w.world.agent_says(w.peer, account);
+    assert_eq!(w.in_use(), resources("cpus:1"));
+    w.executor_ends();
     assert_eq!(w.in_use(), Resources::new());
 }

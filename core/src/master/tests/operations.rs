@@ -574,7 +574,11 @@ fn what_the_registry_has_lost_the_agent_tells() {
         },
     );
     let (agent, converted) = (agent_id(7), made(2));
-    let restore = Output::Persist(RegistryOp::Restore { agent, converted });
+    let restore = Output::Persist(RegistryOp::RestoreAll {
+        agent,
+        converted,
+        jobs: vec![],
+    });
     assert!(outs.contains(&restore), "{outs:?}");
     let agents = world.master.view().agents();
     let row = agents.iter().find(|row| row.id == agent_id(7)).unwrap();

@@ -343,6 +343,11 @@ fn whoever_comes_first_under_an_id_does_not_get_what_is_not_his() {
             to_agent(other, ToAgent::ShutdownFramework(owner.clone())),
         ]
     );
+    // One record: half of what two say would leave the id to nobody.
+    let forgets = RegistryOp::ForgetFramework { id: owner.clone() };
+    let ends = world.records.iter();
+    let ends = ends.filter(|op| matches!(op, RegistryOp::EndFramework { .. }) || **op == forgets);
+    assert!(ends.eq([&forgets]), "{:?}", world.records);
     let tasks = world.master.view().all_tasks();
     assert_eq!(tasks.len(), 1);
     assert_eq!(tasks[0].status.task, task_id("t"));

@@ -1,6 +1,7 @@
 //! Frameworks in several roles: what is offered, launched and freed in which.
 
 use super::*;
+use crate::protocol::agent::ExecutorReport;
 use crate::protocol::task::ExecutorInfo;
 
 pub(super) fn role(name: &str) -> Role {
@@ -262,6 +263,13 @@ fn what_is_inherited_is_charged_in_the_role_of_the_heir() {
             of("b", "ops", "cpus:1;ports:[2-2]"),
         ],
     };
+    let info = with_executor("b", &agent, "cpus:1", "ports:[3-4]");
+    let described = ExecutorReport {
+        framework: id.clone(),
+        role: role("ops"),
+        executor: info.executor.unwrap(),
+    };
+    world.agent_says(peer, ToMaster::Executors(vec![described]));
     world.agent_says(peer, back);
     assert_eq!(world.free(), resources("cpus:2;ports:[5-9]"));
     // The books fail on what is freed in a role that does not hold it.

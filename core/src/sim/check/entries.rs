@@ -9,7 +9,6 @@ use super::account::{Account, ExecutorName, Returns};
 use super::ledger::{Ledger, Task};
 use super::{Broken, disks, holders, quota, reserved};
 use crate::ids::{AgentId, FrameworkId, OfferId, PeerId, TaskId};
-use crate::limits;
 use crate::protocol::agent::ExecutorReport;
 use crate::protocol::offer::Offer;
 use crate::protocol::status::TaskState;
@@ -211,17 +210,10 @@ impl Ledger {
                 task.state = TaskState::Killed;
             }
         }
-        self.ended.push_back(framework.clone());
-        if self.ended.len() > limits::COMPLETED_FRAMEWORKS
-            && let Some(oldest) = self.ended.pop_front()
-        {
-            self.forget(&oldest);
-        }
     }
 
     /// Nothing is counted any more of a framework that is over.
     pub(super) fn forget(&mut self, framework: &FrameworkId) {
-        self.ended.retain(|ended| ended != framework);
         let tasks = self.tasks.get(framework).into_iter();
         let ids: Vec<TaskId> = tasks.flat_map(BTreeMap::keys).cloned().collect();
         for id in &ids {

@@ -8,7 +8,7 @@
 //!
 //! Deliberately not here: how entries are made ([`super::entries`]), and what is told of tasks.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 
 use super::Broken;
@@ -75,8 +75,6 @@ pub(super) struct Ledger {
     pub(super) tasks: BTreeMap<FrameworkId, BTreeMap<TaskId, Task>>,
     /// What agents have said so far that come back.
     pub(super) reports: BTreeMap<PeerId, Reports>,
-    /// The last frameworks that are over, oldest first.
-    pub(super) ended: VecDeque<FrameworkId>,
     pub(super) returning: Option<Returning>,
     /// What is given, by role, of what adds up and is nobody's by reservation.
     pub(super) roles: BTreeMap<Role, Quantities>,
@@ -100,7 +98,6 @@ impl Ledger {
             accounts: BTreeMap::new(),
             tasks: BTreeMap::new(),
             reports: BTreeMap::new(),
-            ended: VecDeque::new(),
             returning: None,
             roles: BTreeMap::new(),
             given: Quantities::new(),
@@ -269,6 +266,7 @@ impl Ledger {
             | ToMaster::CarriedOut { .. }
             | ToMaster::OperationUpdate { .. }
             | ToMaster::DiskEnded { .. }
+            | ToMaster::DiskJobs(_)
             | ToMaster::Message { .. }
             | ToMaster::Unregister => {}
         }
@@ -325,7 +323,8 @@ impl Ledger {
             | RegistryOp::Convert { agent: id, .. }
             | RegistryOp::BeginDisk { agent: id, .. }
             | RegistryOp::EndDisk { agent: id, .. }
-            | RegistryOp::Restore { agent: id, .. } => self.recount(id),
+            | RegistryOp::Restore { agent: id, .. }
+            | RegistryOp::RestoreAll { agent: id, .. } => self.recount(id),
             RegistryOp::Lead { .. }
             | RegistryOp::SetQuotas { .. }
             | RegistryOp::SetWeights { .. }

@@ -2,7 +2,7 @@
 //!
 //! Deliberately not here: how entries are made ([`super::entries`]).
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::account::ExecutorName;
@@ -10,6 +10,7 @@ use super::ledger::{Ledger, Task};
 use crate::ids::{AgentId, FrameworkId, PeerId};
 use crate::protocol::agent::{ExecutorReport, TaskReport};
 use crate::protocol::status::TaskState;
+use crate::protocol::task::{ExecutorInfo, ExecutorKind};
 
 /// What a returning agent has said.
 #[derive(Debug, Default)]
@@ -36,27 +37,33 @@ impl Ledger {
         };
         let agent = returning.agent;
         let Reports { tasks, executors } = returning.reports;
-        self.take_back_executors(
-            (&agent, returning.peer),
-            &returning.ended,
-            &tasks,
-            executors,
-        );
-        let reports = tasks.into_iter();
-        let reports = reports.filter(|report| !returning.ended.contains(&report.framework));
-        for report in reports.filter(|report| may_report(report.state)) {
+        let described: BTreeMap<ExecutorName, ExecutorInfo> = executors
+            .iter()
+            .map(|it| (name_of(it), it.executor.clone()))
+            .collect();
+        let of = (&agent, returning.peer);
+        self.take_back_executors(of, &returning.ended, executors);
+        for report in tasks.into_iter().filter(|it| may_report(it.state)) {
             let (framework, id, state) = (report.framework, report.task, report.state);
+            let executor = report.executor.map(|id| (framework.clone(), id));
+            let executor = executor.and_then(|name| described.get(&name));
+            let new = |state| {
+                let agent = agent.clone();
+                Task::new(agent, report.role, report.resources, executor, state)
+            };
+            if returning.ended.contains(&framework) {
+                let known = self.task(&framework, &id);
+                let is_counted = known.is_some_and(|task| task.is_booked);
+                if self.counts(&framework) && !is_counted && !state.is_terminal() {
+                    let tasks = self.tasks.entry(framework.clone()).or_default();
+                    tasks.insert(id.clone(), new(TaskState::Killing));
+                    self.adopt(&framework, &id);
+                }
+                continue;
+            }
             let Some(task) = self.task_mut(&framework, &id) else {
-                let executor = report.executor.as_ref();
-                let task = Task::new(
-                    agent.clone(),
-                    report.role,
-                    report.resources,
-                    executor,
-                    state,
-                );
                 let tasks = self.tasks.entry(framework.clone()).or_default();
-                tasks.insert(id.clone(), task);
+                tasks.insert(id.clone(), new(state));
                 if !state.is_terminal() {
                     self.adopt(&framework, &id);
                 }
@@ -74,26 +81,21 @@ impl Ledger {
         }
     }
 
+    /// Returns whether what is left of a framework is counted that is to be shut down: if it is
+    /// over, and not if it is somebody else's or unknown.
+    fn counts(&self, framework: &FrameworkId) -> bool {
+        self.registry.end_of(framework).is_some()
+    }
+
     /// Takes in which executors an agent has that is taken back. What it was sent over the very
     /// connection may have crossed what it says.
     fn take_back_executors(
         &mut self,
         (agent, peer): (&AgentId, PeerId),
         ended: &BTreeSet<FrameworkId>,
-        tasks: &[TaskReport],
         executors: Vec<ExecutorReport>,
     ) {
-        let named = executors.iter();
-        let mut there: BTreeSet<ExecutorName> = named
-            .map(|it| (it.framework.clone(), it.executor.id.clone()))
-            .collect();
-        let live = tasks.iter().filter(|task| may_report(task.state));
-        let live = live.filter(|task| !task.state.is_terminal());
-        let live = live.filter(|task| !ended.contains(&task.framework));
-        there.extend(live.filter_map(|task| {
-            let executor = task.executor.as_ref()?;
-            Some((task.framework.clone(), executor.id.clone()))
-        }));
+        let there: BTreeSet<ExecutorName> = executors.iter().map(name_of).collect();
         let known = self.accounts.get(agent);
         let known = known.map(|account| account.custom_executors(Some(peer)));
         for name in known.into_iter().flatten() {
@@ -101,9 +103,12 @@ impl Ledger {
                 self.end_executor(agent, &name);
             }
         }
-        let new = executors.iter().filter(|it| !ended.contains(&it.framework));
-        for report in new {
-            self.adopt_executor(agent, report);
+        let custom = executors.iter();
+        let custom = custom.filter(|it| it.executor.kind == ExecutorKind::Custom);
+        for report in custom {
+            if !ended.contains(&report.framework) || self.counts(&report.framework) {
+                self.adopt_executor(agent, report);
+            }
         }
     }
 
@@ -113,6 +118,10 @@ impl Ledger {
             self.end_executor(agent, name);
         }
     }
+}
+
+fn name_of(report: &ExecutorReport) -> ExecutorName {
+    (report.framework.clone(), report.executor.id.clone())
 }
 
 /// Whether this is an agent's to say; the other states are the master's.

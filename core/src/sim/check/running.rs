@@ -36,7 +36,10 @@ pub(super) fn check(world: &World, master: &Master) -> Result<(), Broken> {
                 agent: agent.clone(),
                 id: executor.clone(),
             };
-            if master.registry().framework(framework).is_some() && !booked.contains(&row) {
+            let registry = master.registry();
+            let is_over = registry.end_of(framework).is_some();
+            let is_known = is_over || registry.framework(framework).is_some();
+            if is_known && !booked.contains(&row) {
                 let problem =
                     format!("{executor} of {framework} runs on {agent}, and is not booked");
                 return Err((Property::Conservation, problem));
@@ -47,7 +50,7 @@ pub(super) fn check(world: &World, master: &Master) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Tasks of frameworks that have ended under this leadership are not over before they are.
+/// Tasks of frameworks that have ended are not over before they are.
 fn check_ended<'a>(
     world: &World,
     agent: &AgentId,
@@ -58,7 +61,7 @@ fn check_ended<'a>(
         let (Ok(framework), Ok(task)) = (FrameworkId::new(framework), TaskId::new(task)) else {
             continue;
         };
-        if !ledger.ended.contains(&framework) {
+        if ledger.registry().end_of(&framework).is_none() {
             continue;
         }
         let known = ledger.task(&framework, &task);

@@ -1,0 +1,100 @@
+//! How much agents have to report of their tasks when they come back, and that it is no more than
+//! they may (PR-02).
+//!
+//! Deliberately not here: what they report (`merging`).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+
+use super::{Task, TaskKey, Tasks};
+use crate::keys::{AgentKey, FrameworkKey};
+use crate::limits;
+use crate::protocol::agent::{ExecutorReport, TaskReport};
+use crate::protocol::task::{ExecutorInfo, TaskInfo};
+use crate::roles::Role;
+
+/// The live tasks of one agent.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OnAgent {
+    pub(super) keys: BTreeSet<TaskKey>,
+    /// How many of them each framework has.
+    pub(super) frameworks: BTreeMap<FrameworkKey, usize>,
+    /// How much the agent has to report of them, on the wire.
+    pub(super) bytes: usize,
+}
+
+impl OnAgent {
+    pub(super) fn insert(&mut self, key: TaskKey, task: &Task) {
+        self.keys.insert(key);
+        *self.frameworks.entry(task.framework).or_default() += 1;
+        self.bytes += task.report_bytes();
+    }
+
+    /// Takes a task out that is there.
+    pub(super) fn remove(&mut self, key: TaskKey, task: &Task) {
+        self.keys.remove(&key);
+        self.bytes -= task.report_bytes();
+        if let Some(count) = self.frameworks.get_mut(&task.framework) {
+            *count -= 1;
+            if *count == 0 {
+                self.frameworks.remove(&task.framework);
+            }
+        }
+    }
+}
+
+impl Task {
+    /// Returns how much its agent has to report of it, on the wire. That never changes while it
+    /// lives.
+    pub(super) fn report_bytes(&self) -> usize {
+        let executor = self.executor.as_ref().map(|info| &info.id);
+        let named = (&self.id, &*self.name, executor);
+        TaskReport::most_bytes(named, &self.role, &self.resources)
+    }
+}
+
+impl Tasks {
+    /// Returns how much an agent has to report of live tasks and of executors, on the wire.
+    pub(in crate::master) fn reported_bytes(&self, agent: AgentKey) -> usize {
+        let of_tasks = self.agents.get(&agent).map_or(0, |there| there.bytes);
+        of_tasks + self.executors.reported_bytes(agent)
+    }
+
+    /// Returns whether an agent has as many frameworks with live tasks or executors as may be, and
+    /// this is another one.
+    fn has_too_many_frameworks(&self, agent: AgentKey, framework: FrameworkKey) -> bool {
+        let there = self.agents.get(&agent);
+        let is_known = there.is_some_and(|there| there.frameworks.contains_key(&framework))
+            || self.executors.on(framework, agent).next().is_some();
+        let count = there.map_or(0, |there| there.frameworks.len());
+        !is_known && count + self.executors.frameworks_on(agent) >= limits::FRAMEWORKS_PER_AGENT
+    }
+
+    /// Returns how much of `left` an agent may still have to report beside a new task, and its
+    /// executor if that is new. What it could not report would keep it from ever coming back.
+    pub(in crate::master) fn left_beside(
+        &self,
+        (framework, agent): (FrameworkKey, AgentKey),
+        role: &Role,
+        task: &TaskInfo,
+        executor: Option<&ExecutorInfo>,
+        left: usize,
+    ) -> Result<usize, String> {
+        if self.has_too_many_frameworks(agent, framework) {
+            let limit = limits::FRAMEWORKS_PER_AGENT;
+            return Err(format!(
+                "the agent has tasks of {limit} frameworks, the most allowed"
+            ));
+        }
+        let named = task.executor.as_ref().map(|executor| &executor.id);
+        let of_task = (&task.id, &*task.name, named);
+        let of_task = TaskReport::most_bytes(of_task, role, &task.resources);
+        let of_executor = executor.map_or(0, |info| ExecutorReport::most_bytes(role, info));
+        let left = left.checked_sub(of_task + of_executor);
+        left.ok_or_else(|| {
+            let limit = limits::REPORTED_BYTES;
+            format!("the agent would have more than {limit} bytes to report of its tasks")
+        })
+    }
+}
