@@ -95,6 +95,7 @@ impl Master {
         for key in keys {
             self.offers.remove(key);
         }
+        self.touch_if_asked(agent);
         for part in plan.parts {
             self.carry_out(cx, framework, &role, part, refuse);
         }

@@ -182,6 +182,7 @@ impl Master {
         refuse: Option<Duration>,
     ) -> Option<Outstanding> {
         let row = self.offers.remove(key)?;
+        self.touch_if_asked(row.agent);
         self.changes.push(Change::Returned {
             framework: row.framework,
             role: row.offer.role.clone(),

@@ -129,6 +129,7 @@ impl Master {
     /// Tells the allocator what is free.
     pub(super) fn free(&mut self, freed: Freed) {
         let (framework, agent) = (freed.framework, freed.agent);
+        self.touch_if_asked(agent);
         let changes = freed.bill.parts().map(|(role, resources)| Change::Freed {
             framework,
             role,

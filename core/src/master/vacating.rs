@@ -2,9 +2,9 @@
 //! (OF-48 to OF-50, AL-34).
 //!
 //! Whoever holds something of such an agent, in use or in offers, is asked once, and again some
-//! time after an answer, for as long as it holds something. What it answers operators see; nothing
-//! else follows. A framework that comes back, and one that revives, is asked anew; so is everybody
-//! when the schedule changes.
+//! time after an answer, for as long as it holds something; a question that is open when it holds
+//! nothing any more is taken back. What it answers operators see; nothing else follows. A framework
+//! that comes back, and one that revives, is asked anew; so is everybody when the schedule changes.
 //!
 //! Deliberately not here: the schedule, and what becomes of machines (`maintenance`).
 
@@ -47,7 +47,9 @@ impl Master {
         }
         let mut asked: BTreeMap<FrameworkKey, Vec<InverseOffer>> = BTreeMap::new();
         for agent in self.inverse_offers.take_touched() {
-            for framework in self.holders(agent) {
+            let holders = self.holders(agent);
+            self.rescind_inverse_of_others(cx, agent, &holders);
+            for framework in holders {
                 if let Some(offer) = self.inverse_offer(cx, agent, framework) {
                     asked.entry(framework).or_default().push(offer);
                 }
@@ -221,6 +223,31 @@ impl Master {
         }
     }
 
+    /// Takes back what those were asked about an agent who hold nothing of it any more. Answers
+    /// stay.
+    fn rescind_inverse_of_others(
+        &mut self,
+        cx: &mut Cx<'_>,
+        agent: AgentKey,
+        holders: &BTreeSet<FrameworkKey>,
+    ) {
+        for key in self.inverse_offers.of_agent(agent) {
+            let row = self.inverse_offers.get(key);
+            if row.open().is_some() && !holders.contains(&row.framework) {
+                self.rescind_inverse(cx, key);
+                self.inverse_offers.set_stage(key, Stage::Quiet);
+            }
+        }
+    }
+
+    /// Notes that somebody may hold less of an agent: what was asked about it may be void.
+    pub(super) fn touch_if_asked(&mut self, agent: AgentKey) {
+        let row = self.agents.get(agent);
+        if row.is_some_and(|row| row.unavailability.is_some()) {
+            self.inverse_offers.touch(agent);
+        }
+    }
+
     /// Takes back what was asked about an agent, which is not there or not used for now. Answers
     /// stay.
     pub(super) fn rescind_inverse_of(&mut self, cx: &mut Cx<'_>, agent: AgentKey) {
@@ -274,10 +301,7 @@ impl Master {
         let agents = tasks.map(|task| self.tasks[task].agent);
         let agents: BTreeSet<AgentKey> = agents.chain(executors.map(|row| row.agent)).collect();
         for agent in agents {
-            let row = self.agents.get(agent);
-            if row.is_some_and(|row| row.unavailability.is_some()) {
-                self.inverse_offers.touch(agent);
-            }
+            self.touch_if_asked(agent);
         }
     }
 
@@ -323,6 +347,12 @@ impl Master {
             if row.open().is_some() {
                 assert!(framework.peer().is_some(), "{} is asked", framework.id);
                 assert!(agent.is_offered(), "{} is to be left", agent.id);
+                let holds = self.holders(row.agent).contains(&row.framework);
+                assert!(
+                    holds || self.has_resigned,
+                    "{} holds some of it",
+                    framework.id
+                );
             }
         }
     }

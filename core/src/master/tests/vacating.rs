@@ -367,6 +367,38 @@ fn inverse_offers_end_with_the_schedule_the_agent_and_the_framework() {
 }
 
 #[test]
+fn who_holds_nothing_of_an_agent_any_more_is_not_asked_to_leave_it() {
+    // OF-48, OF-50
+    let mut it = asked();
+    let done = news("t", TaskState::Finished, &it.agent, 1);
+    let outs = it
+        .world
+        .update(it.one, &it.owner, done, TaskState::Finished);
+    assert!(outs.contains(&rescind(it.web, &it.offer)), "{outs:?}");
+    assert_eq!(it.view()[0].open, None);
+    // What is void cannot be answered.
+    let outs = it.accept(None);
+    let text = alloc::format!("{outs:?}");
+    assert!(text.contains("is not, or no longer, valid"), "{text}");
+    // The same with what is only offered.
+    it.world.now = it.world.now + Duration::from_secs(6);
+    let outs = it.world.tick();
+    let offers = it.world.master.view().offers();
+    let to = offers[0].framework.clone();
+    let peer = if to == it.owner {
+        it.web
+    } else {
+        PeerId(it.web.0 + 1)
+    };
+    let asked = inverse(&outs, peer);
+    assert_eq!(asked.len(), 1, "{outs:?}");
+    let offers = offers.iter().map(|offer| offer.id.clone()).collect();
+    let refuse = Some(Duration::from_secs(600));
+    let outs = it.world.call(peer, Call::Decline { offers, refuse });
+    assert!(outs.contains(&rescind(peer, &asked[0])), "{outs:?}");
+}
+
+#[test]
 fn an_inverse_offer_that_is_not_answered_is_made_again() {
     // OF-06, OF-50
     let minute = Duration::from_secs(60);
