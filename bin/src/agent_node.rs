@@ -305,11 +305,12 @@ async fn run(running: Running) -> anyhow::Result<()> {
 
 /// Answers for the provider of disks, which this agent does not have yet.
 fn refuse_disk(inbox: &Inbox<Input>, command: DiskCommand) {
-    let DiskCommand::Do { job, change } = command else {
+    let job = match command {
+        DiskCommand::Do { job, .. } | DiskCommand::Undo { job } => job,
         // What was never begun needs no remembering.
-        return;
+        DiskCommand::Forget { .. } | DiskCommand::Recover { .. } => return,
     };
-    tracing::warn!(%job, kind = %change.kind(), "there is no provider of disks");
+    tracing::warn!(%job, "there is no provider of disks");
     let outcome = DiskOutcome::Failed("the agent has no provider of disks".into());
     tell(inbox, Input::Disk(DiskEvent { job, outcome }));
 }

@@ -153,6 +153,8 @@ pub const EXECUTOR_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 pub const STANDSTILL: Duration = Duration::from_secs(1);
 /// For how long it then listens before it holds anything against anybody.
 pub const LISTENING: Duration = Duration::from_secs(1);
+/// How often in a row it does so: one that is late each time goes on as it is.
+pub const LISTENED: u32 = 3;
 
 /// The most updates that a scheduler remembers to have told and not yet seen confirmed; beyond it
 /// one that comes again is told again.

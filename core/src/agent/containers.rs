@@ -27,6 +27,14 @@ pub(super) enum Phase {
 }
 
 impl Phase {
+    /// Returns whether it has neither started nor ended yet, as far as was heard.
+    pub(super) const fn is_unheard(self) -> bool {
+        match self {
+            Self::Launching(_) | Self::Stuck(_) => true,
+            Self::Running | Self::Ending(_) | Self::Destroyed => false,
+        }
+    }
+
     /// Returns when its time is over, if it was given one.
     pub(super) const fn due(self) -> Option<Time> {
         match self {

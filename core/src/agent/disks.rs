@@ -3,8 +3,10 @@
 //! A job is durable before the provider is asked, and so is its outcome before the master is told.
 //! The outcome is said until the order comes that ends the job; then the provider may forget it.
 //! After a restart the provider is asked again for all whose outcome is not known: it goes by the
-//! ids of jobs, and does nothing twice. Deliberately not here: the log that both orders are in, and
-//! what the framework is told ([`super::operations`]).
+//! ids of jobs, and does nothing twice. A disk that was to be made, and that the agent does not get
+//! since it or the master refuses what the provider says of it, is taken back; that too is durable
+//! until it is done. Deliberately not here: the log that both orders are in, and what the framework
+//! is told ([`super::operations`]).
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -28,19 +30,17 @@ pub(super) struct Job {
 }
 
 impl Job {
-    fn id(&self, agent: &AgentId) -> DiskJobId {
-        DiskJobId {
-            agent: agent.clone(),
-            number: self.job.number,
-        }
-    }
-
     fn ask(&self, agent: &AgentId) -> Effect {
         Effect::Disk(DiskCommand::Do {
-            job: self.id(agent),
+            job: job_id(agent, self.job.number),
             change: self.job.change.clone(),
         })
     }
+}
+
+fn job_id(agent: &AgentId, number: u64) -> DiskJobId {
+    let agent = agent.clone();
+    DiskJobId { agent, number }
 }
 
 impl Agent {
@@ -65,8 +65,15 @@ impl Agent {
     pub(super) fn on_disk(&mut self, cx: &mut Cx<'_>, event: DiskEvent) {
         let DiskEvent { job, outcome } = event;
         let number = job.number;
-        let is_own = self.state.agent() == Some(&job.agent);
-        let known = self.state.jobs().get(&number).filter(|_| is_own);
+        if self.state.agent() != Some(&job.agent) {
+            tracing::debug!(%job, "a job of another agent: ignored");
+            return;
+        }
+        if self.state.undoing().contains(&number) {
+            self.on_disk_undone(cx, job, &outcome);
+            return;
+        }
+        let known = self.state.jobs().get(&number);
         let Some(known) = known.filter(|known| known.outcome.is_none()) else {
             tracing::debug!(%job, "not asked for, or said again: ignored");
             return;
@@ -112,26 +119,56 @@ impl Agent {
         let Some(peer) = self.take_turn(cx, order.number, Ok(order.clone())) else {
             return;
         };
-        let known = self.state.jobs().get(&end.job).zip(self.state.agent());
-        let forgotten = known.map(|(job, agent)| job.id(agent));
+        let known = self.state.agent();
+        let known = known.filter(|_| self.state.jobs().contains_key(&end.job));
+        let job = known.map(|agent| job_id(agent, end.job));
         self.land(Stream::Disk(end.job));
         let (order, at) = (end.order.clone(), cx.now);
         let update = self.name_news(&order);
         self.persist(cx, AgentRecord::DiskOver { end, update, at });
         self.tell_carried_out(cx, peer, order.number);
-        if let Some(job) = forgotten {
-            cx.out.emit(Effect::Disk(DiskCommand::Forget { job }));
+        let Some(job) = job else {
+            return;
+        };
+        let command = if self.state.undoing().contains(&job.number) {
+            DiskCommand::Undo { job }
+        } else {
+            DiskCommand::Forget { job }
+        };
+        cx.out.emit(Effect::Disk(command));
+    }
+
+    /// The provider has taken back what a job made that had failed.
+    fn on_disk_undone(&mut self, cx: &mut Cx<'_>, job: DiskJobId, outcome: &DiskOutcome) {
+        match outcome {
+            DiskOutcome::Failed(_) | DiskOutcome::Returned(_) => {
+                let number = job.number;
+                self.persist(cx, AgentRecord::DiskUndone { job: number });
+                cx.out.emit(Effect::Disk(DiskCommand::Forget { job }));
+            }
+            DiskOutcome::Made(_) => tracing::debug!(%job, "said before it was undone: ignored"),
         }
     }
 
     /// Asks the provider again, after a restart.
     pub(super) fn ask_for_disks(&self, cx: &mut Cx<'_>) {
-        let agent = self.state.agent().into_iter();
-        let jobs = agent.flat_map(|agent| self.state.jobs().values().map(move |job| (agent, job)));
-        let known = jobs.clone().map(|(agent, job)| job.id(agent)).collect();
-        cx.out.emit(Effect::Disk(DiskCommand::Recover { known }));
-        for (agent, job) in jobs.filter(|(_, job)| job.outcome.is_none()) {
+        let Some(agent) = self.state.agent() else {
+            return;
+        };
+        let (jobs, undoing) = (self.state.jobs(), self.state.undoing());
+        let known = jobs.keys().chain(undoing);
+        let known = known.map(|number| job_id(agent, *number)).collect();
+        let agent_id = agent.clone();
+        cx.out.emit(Effect::Disk(DiskCommand::Recover {
+            agent: agent_id,
+            known,
+        }));
+        for job in jobs.values().filter(|job| job.outcome.is_none()) {
             cx.out.emit(job.ask(agent));
+        }
+        for number in undoing {
+            let job = job_id(agent, *number);
+            cx.out.emit(Effect::Disk(DiskCommand::Undo { job }));
         }
     }
 }

@@ -1,16 +1,19 @@
 //! Draining: the agent ends its tasks and takes no others, until it is told otherwise.
 //!
 //! Called by `on_master`. The master knows who is drained, and says so again whenever the agent
-//! joins: nothing is remembered of it here but the kills.
+//! joins: nothing is remembered of it here but the kills. The longest that a task may take is the
+//! longest that the drain may take: then executors are destroyed that still run, whatever time they
+//! have by themselves.
 //!
 //! Deliberately not here: how tasks end (`kills`), and executors once they have none.
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::patience::Departure;
 use super::records::Number;
 use super::updates::News;
-use super::{Agent, Cx};
+use super::{Agent, Cx, Timer};
 use crate::protocol::status::{Reason, TaskState};
 
 impl Agent {
@@ -24,10 +27,44 @@ impl Agent {
         for (task, grace) in live {
             self.kill(cx, task, grace);
         }
+        if let Some(most) = max_grace {
+            cx.echo(Departure::Drain(most));
+        }
     }
 
     pub(super) fn on_undrain(&mut self) {
         self.is_draining = false;
+        self.stop_awaiting_drain();
+    }
+
+    /// All that a drain has asked for has left. Said again, by this master or the next, its time
+    /// only gets shorter.
+    pub(super) fn await_drain(&mut self, cx: &Cx<'_>, most: Duration) {
+        let at = cx.now + most;
+        if self.is_draining && self.drain_by.is_none_or(|before| at < before) {
+            self.stop_awaiting_drain();
+            self.drain_by = Some(at);
+            self.timers.arm(at, Timer::Drain);
+        }
+    }
+
+    fn stop_awaiting_drain(&mut self) {
+        if let Some(at) = self.drain_by.take() {
+            self.timers.disarm(at, Timer::Drain);
+        }
+    }
+
+    /// A drain has had its time (TK-124). Tasks with containers of their own have no more than
+    /// that.
+    pub(super) fn on_drain_due(&mut self, cx: &mut Cx<'_>) {
+        self.drain_by = None;
+        if !self.is_draining {
+            return;
+        }
+        let executors: Vec<Number> = self.state.executors().keys().copied().collect();
+        for executor in executors {
+            self.destroy_executor(cx, executor, Reason::AgentDraining, DRAINED);
+        }
     }
 
     /// Says of what was killed that it was for the drain (TK-57).

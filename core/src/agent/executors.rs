@@ -29,6 +29,8 @@ pub(super) struct Executor {
     tasks: BTreeSet<Number>,
     /// Whether its framework has said that it is to end.
     unwanted: bool,
+    /// How often in a row the agent has come up while it, or a task of it, was to end.
+    resumed: u32,
 }
 
 impl Executor {
@@ -40,6 +42,7 @@ impl Executor {
             subscribed: false,
             tasks: BTreeSet::new(),
             unwanted: false,
+            resumed: 0,
         }
     }
 
@@ -82,6 +85,23 @@ impl Executor {
 
     pub(super) fn mark_unwanted(&mut self) {
         self.unwanted = true;
+    }
+
+    /// The agent has come up again; says whether the executor was to end by then.
+    pub(super) fn resume(&mut self, is_ending: bool) {
+        self.resumed = if is_ending { self.resumed + 1 } else { 0 };
+    }
+
+    /// Returns how often in a row the agent has come up while this was to end.
+    pub(super) fn resumed(&self) -> u32 {
+        self.resumed
+    }
+
+    /// Returns how long it may take to end: the first time that it is asked, and that it is asked
+    /// again after a restart, all of its time, and then half of the last each.
+    pub(super) fn shutdown_grace(&self, usual: Duration) -> Duration {
+        let whole = self.info.shutdown_grace.unwrap_or(usual);
+        (1..self.resumed).fold(whole, |grace, _| grace / 2)
     }
 }
 
@@ -191,9 +211,11 @@ impl Session {
         is_in
     }
 
-    /// It begins anew with the oldest that is not confirmed.
-    pub(super) fn say_again(&mut self) {
+    /// It has subscribed, and begins anew with the oldest update that is not confirmed. What it
+    /// was handed before and does not name was lost with its connection.
+    pub(super) fn begin(&mut self) {
         self.refused.clear();
+        self.delivered.clear();
     }
 
     /// Returns whether it may say so much more within this second, and counts it.

@@ -197,8 +197,9 @@ pub enum Effect {
     /// End the agent's process: it has left, as it was told to, and nothing runs.
     Left,
     /// Order something of the provider of the machine's disks. One that there is goes by the ids of
-    /// jobs, so that nothing is done twice; where there is none, [`DiskCommand::Do`] is answered
-    /// with [`DiskOutcome::Failed`](crate::protocol::disk::DiskOutcome::Failed).
+    /// jobs, so that nothing is done twice; where there is none, [`DiskCommand::Do`] and
+    /// [`DiskCommand::Undo`] are answered with
+    /// [`DiskOutcome::Failed`](crate::protocol::disk::DiskOutcome::Failed).
     Disk(DiskCommand),
     /// Answered by `Departed` as soon as it leaves, as all effects do in their turn. Whoever
     /// carries effects out does no more than that.

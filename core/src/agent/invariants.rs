@@ -196,6 +196,9 @@ impl Agent {
             Link::Joined { dead_at, .. } => expect(dead_at, Timer::Silence)?,
             Link::Away | Link::Recovering(_) | Link::Stopped => {}
         }
+        if let Some(at) = self.drain_by {
+            expect(at, Timer::Drain)?;
+        }
         for (stream, flight) in &self.flights {
             expect(flight.resend_at, Timer::Resend(*stream))?;
         }

@@ -7,7 +7,7 @@
 //! Deliberately not here: whatever is true of one life only (connections, timers, which container
 //! is just being started), and any decision.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ use crate::machine::Durable;
 use crate::protocol::disk::{DiskEnd, DiskJob, DiskOutcome};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::node::AgentInfo;
-use crate::protocol::operation::{Converted, Order};
+use crate::protocol::operation::{Converted, OperationKind, Order};
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
 use crate::roles::Role;
 use crate::time::Time;
@@ -60,6 +60,7 @@ pub struct AgentState {
     converted: Converted,
     said: BTreeMap<u64, Said>,
     jobs: BTreeMap<u64, Job>,
+    undoing: BTreeSet<u64>,
 }
 
 impl AgentState {
@@ -116,6 +117,11 @@ impl AgentState {
     /// Returns what the provider of disks is at, by the numbers of the orders that began it.
     pub(super) fn jobs(&self) -> &BTreeMap<u64, Job> {
         &self.jobs
+    }
+
+    /// Lists the jobs that have failed, and whose disks the provider may not have taken back yet.
+    pub fn undoing(&self) -> &BTreeSet<u64> {
+        &self.undoing
     }
 
     /// Visits what the provider of disks is at, or the master has not ended yet; and how it ended,
@@ -268,6 +274,36 @@ impl AgentState {
         row.mark_unwanted();
     }
 
+    /// Says which executors are to end, or have a task that is.
+    fn ending(&self) -> impl Iterator<Item = Number> + '_ {
+        let is_ending = |row: &Executor| {
+            let mut tasks = row.tasks().iter().filter_map(|number| self.task(*number));
+            let has_none = row.tasks().is_empty();
+            has_none || row.is_unwanted() || tasks.any(Task::is_ending)
+        };
+        let executors = self.executors.iter();
+        let ending = executors
+            .filter(move |(_, row)| self.is_ended(row.framework()) || is_ending(row));
+        ending.map(|(number, _)| *number)
+    }
+
+    /// Returns whether something is to end, or was when the agent came up last.
+    pub(super) fn is_ending_any(&self) -> bool {
+        self.tasks.values().any(Task::is_ending)
+            || self.executors.values().any(|row| row.resumed() > 0)
+            || self.ending().next().is_some()
+    }
+
+    fn apply_resumed(&mut self) {
+        let ending: BTreeSet<Number> = self.ending().collect();
+        for (number, row) in &mut self.executors {
+            row.resume(ending.contains(number));
+        }
+        for task in self.tasks.values_mut().filter(|task| task.is_ending()) {
+            task.resume();
+        }
+    }
+
     fn apply_ran_out(&mut self, task: Number, at: Time) {
         self.last_time = self.last_time.max(at);
         self.task_mut(task).run_out();
@@ -344,7 +380,10 @@ impl AgentState {
 
     fn apply_disk_over(&mut self, end: &DiskEnd, update: Option<UpdateId>, at: Time) {
         self.apply_order(&end.order, at);
-        self.jobs.remove(&end.job);
+        let made = self.jobs.remove(&end.job).map(|row| row.job.change.kind());
+        if end.failed.is_some() && made == Some(OperationKind::CreateDisk) {
+            self.undoing.insert(end.job);
+        }
         if let Some(said) = Said::of(&end.order, end.failed.as_ref(), update, at) {
             self.said.insert(end.order.number, said);
         }
@@ -354,7 +393,7 @@ impl AgentState {
     fn apply_left(&mut self) {
         (self.agent, self.info) = (None, None);
         (self.converted, self.said) = (Converted::default(), BTreeMap::new());
-        self.jobs = BTreeMap::new();
+        (self.jobs, self.undoing) = (BTreeMap::new(), BTreeSet::new());
     }
 
     fn apply_framework_changed(&mut self, framework: &FrameworkInfo) {
@@ -460,6 +499,8 @@ impl Durable for AgentState {
             AgentRecord::DiskOver { end, update, at } => self.apply_disk_over(end, *update, *at),
             AgentRecord::Moment { at } => self.last_time = self.last_time.max(*at),
             AgentRecord::ExecutorUnwanted { executor } => self.apply_unwanted(*executor),
+            AgentRecord::Resumed => self.apply_resumed(),
+            AgentRecord::DiskUndone { job } => drop(self.undoing.remove(job)),
         }
     }
 }

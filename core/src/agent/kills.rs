@@ -106,12 +106,8 @@ impl Agent {
     pub(super) fn is_heard_of(&self, number: Number) -> bool {
         match self.state.task(number).map(Task::placement) {
             Some(Placement::Own) => {
-                self.containers
-                    .phase(number)
-                    .is_some_and(|phase| match phase {
-                        Phase::Running | Phase::Ending(_) | Phase::Destroyed => true,
-                        Phase::Launching(_) | Phase::Stuck(_) => false,
-                    })
+                let phase = self.containers.phase(number);
+                phase.is_some_and(|phase| !phase.is_unheard())
             }
             Some(Placement::Executor(executor)) => {
                 let session = self.sessions.get(executor);

@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use super::{Agent, AgentRecord, Cx, Effect};
 use crate::ids::FrameworkId;
 use crate::protocol::agent::ToMaster;
+use crate::protocol::disk::DiskCommand;
 
 /// Who wants an agent to leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,8 +68,15 @@ impl Agent {
         let Some(why) = self.leaving.take() else {
             return;
         };
-        if self.state.agent().is_some() {
+        if let Some(agent) = self.state.agent().cloned() {
+            let has_jobs = !self.state.jobs().is_empty() || !self.state.undoing().is_empty();
             self.persist(cx, AgentRecord::Left);
+            if has_jobs {
+                // Nobody asks for them any more.
+                let known = Vec::new();
+                let command = DiskCommand::Recover { agent, known };
+                cx.out.emit(Effect::Disk(command));
+            }
         }
         self.total = self.config.info.resources.clone();
         match why {

@@ -94,6 +94,8 @@ enum Timer {
     Overdue(Number),
     /// The end of the time that a task may run.
     RunOut(Number),
+    /// The end of the time that a drain may take.
+    Drain,
 }
 
 type Out = Outbox<AgentRecord, Effect>;
@@ -130,6 +132,8 @@ pub struct Agent {
     timers: Timers<Timer>,
     /// Until when no timer fires, for the agent has stood still.
     listens_until: Time,
+    /// How often in a row it has listened, and was late again.
+    listened: u32,
     /// When tasks have run for as long as they may, of those that are known to run.
     run_outs: BTreeMap<Number, Time>,
     link: Link,
@@ -137,6 +141,9 @@ pub struct Agent {
     leaving: Option<Leaving>,
     /// Whether it takes no tasks, as the master has said since the agent last joined.
     is_draining: bool,
+    /// When the drain has had its time, of those with a bound. Not forgotten with the master, who
+    /// says it anew.
+    drain_by: Option<Time>,
     recovery: Recovery,
     containers: Containers,
     sessions: Sessions,
@@ -182,6 +189,7 @@ impl Agent {
                 Timer::Word(task) => self.on_word_due(cx, task),
                 Timer::Overdue(task) => self.on_task_overdue(cx, task),
                 Timer::RunOut(task) => self.on_run_out(cx, task),
+                Timer::Drain => self.on_drain_due(cx),
             }
         }
     }

@@ -24,6 +24,8 @@ use crate::protocol::status::{Breach, Exit, Limited, Reason, Source, TaskState};
 pub(super) enum End {
     /// It never started.
     LaunchFailed(String),
+    /// It was ended for it took too long to start; whether it ever ran is not known.
+    Stuck(String),
     /// It ended, and this is how.
     Exited(Exit, Option<Breach>),
     /// It is gone, and nobody knows how.
@@ -132,7 +134,7 @@ impl Agent {
         }
         let exit = match end {
             End::Exited(exit, _) => Some(*exit),
-            End::LaunchFailed(_) | End::Lost => None,
+            End::LaunchFailed(_) | End::Stuck(_) | End::Lost => None,
         };
         if let Some(row) = self.state.executor(executor) {
             let name = (row.framework().clone(), row.info().id.clone());
@@ -168,8 +170,11 @@ fn own_end(task: &Task, end: &End, recovery: Recovery) -> News {
             news.breach = *breach;
             news
         }
-        End::LaunchFailed(_) | End::Lost if killed => killed_news(task, Source::Agent),
+        End::LaunchFailed(_) | End::Stuck(_) | End::Lost if killed => {
+            killed_news(task, Source::Agent)
+        }
         End::LaunchFailed(message) => launch_failed_news(task, message, recovery),
+        End::Stuck(message) => stuck_news(task, message, recovery),
         End::Lost => lost_news(task, recovery),
     }
 }
@@ -207,6 +212,7 @@ fn executor_end(task: &Task, end: &End, recovery: Recovery, ending: Option<&Endi
             news
         }
         End::LaunchFailed(message) => launch_failed_news(task, message, recovery),
+        End::Stuck(message) => stuck_news(task, message, recovery),
         End::Lost => lost_news(task, recovery),
     }
 }
@@ -248,6 +254,14 @@ fn launch_failed_news(task: &Task, message: &str, recovery: Recovery) -> News {
         (false, _) => News::new(TaskState::Failed, Source::Agent)
             .because(Reason::ContainerLaunchFailed, message), // AG-34
     }
+}
+
+/// A task whose container did not come up in time (AG-34); after a restart it may have run before.
+fn stuck_news(task: &Task, message: &str, recovery: Recovery) -> News {
+    if !recovery.is_over() && !task.is_silent() {
+        return lost_news(task, recovery);
+    }
+    News::new(TaskState::Failed, Source::Agent).because(Reason::ContainerLaunchFailed, message)
 }
 
 /// A task that ran is gone (TK-30). Of one that was never heard of nobody knows whether it ran, so

@@ -133,9 +133,9 @@ impl Agent {
 
     /// Returns how long an executor may take to end (TK-88).
     pub(super) fn shutdown_grace(&self, executor: Number) -> Duration {
+        let usual = self.config.executor_shutdown_grace;
         let row = self.state.executor(executor);
-        let own = row.and_then(|row| row.info().shutdown_grace);
-        own.unwrap_or(self.config.executor_shutdown_grace)
+        row.map_or(usual, |row| row.shutdown_grace(usual))
     }
 
     /// Asks an executor to end, and destroys it when its time is over (TK-88). One that nobody can
@@ -158,6 +158,25 @@ impl Agent {
             return;
         };
         self.tell_shutdown(cx, peer, executor);
+    }
+
+    /// Ends an executor that gets no more time. One that is not heard of yet ends once it is.
+    pub(super) fn destroy_executor(
+        &mut self,
+        cx: &mut Cx<'_>,
+        executor: Number,
+        reason: Reason,
+        why: &str,
+    ) {
+        let Some(session) = self.sessions.get_mut(executor) else {
+            return;
+        };
+        session.end(reason, why);
+        self.stop_awaiting_subscription(executor);
+        match self.containers.phase(executor) {
+            Some(Phase::Running | Phase::Ending(_)) => self.destroy(cx, executor),
+            Some(Phase::Launching(_) | Phase::Stuck(_) | Phase::Destroyed) | None => {}
+        }
     }
 
     fn tell_shutdown(&mut self, cx: &mut Cx<'_>, peer: PeerId, executor: Number) {
@@ -311,7 +330,7 @@ impl Agent {
             })
             .collect();
         if let Some(session) = self.sessions.get_mut(executor) {
-            session.say_again();
+            session.begin();
             for (number, _) in rows.iter().filter(|(_, has_it)| *has_it) {
                 session.deliver(*number);
             }

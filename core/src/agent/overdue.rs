@@ -159,10 +159,8 @@ impl Agent {
         drop(others);
         if has_others || self.containers.phase(executor) != Some(Phase::Running) {
             self.end_executor(cx, executor, why);
-        } else if let Some(session) = self.sessions.get_mut(executor) {
-            session.end(Reason::ExecutorTerminated, why);
-            self.stop_awaiting_subscription(executor);
-            self.destroy(cx, executor);
+        } else {
+            self.destroy_executor(cx, executor, Reason::ExecutorTerminated, why);
         }
     }
 }

@@ -8,19 +8,24 @@
 //!   then the order has passed the gate, and its time begins. A disk that stalls for longer than a
 //!   grace so delays an end, and shortens nobody's. Of all machines only this one gives times that
 //!   end in SIGKILL, so the contract of machines needs no word for what is durable.
-//! * **It stands still while the agent does.** An agent that is woken much later than it wanted did
-//!   not run: its process was paused, or had no processor. What was said meanwhile waits behind
-//!   whatever woke it. So it listens for a moment, in which no timer fires. It cannot know this of
-//!   a pause in which nothing was due; then nobody is judged either.
+//! * **Nobody is judged unheard.** An agent that is woken much later than it wanted did not run: its
+//!   process was paused, or had no processor. What was said meanwhile waits behind whatever woke it.
+//!   So it listens for a moment, in which no timer fires, and a few times at most
+//!   ([`limits::LISTENED`]), for one that is always late has to judge all the same. Clocks go on
+//!   meanwhile: who had said nothing before the pause gets that moment, and not the whole pause. Of
+//!   a pause in which nothing was due the agent cannot know, and nobody is judged in it.
 //!
-//! After a restart each time begins anew, and whole: whether the order had left is not known, the
-//! machine may have been off, and its clock may have been set. So the records keep how long, and
-//! not until when.
+//! After a restart each time begins anew: whether the order had left is not known, the machine may
+//! have been off, and its clock may have been set. So the records keep how long, and not until
+//! when. Who is to end has all of that once more, and half of the last time after each further
+//! restart: three times as much in all, however often the agent restarts. What is only waited for
+//! (a start, a subscription, a first word) begins anew and whole each time.
 //!
 //! Deliberately not here: what is ordered (`kills`, `on_executor`, `on_master`), and what executors
 //! owe (`overdue`).
 
 use alloc::format;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -54,6 +59,10 @@ pub enum Departure {
         /// How long that may take.
         grace: Duration,
     },
+    /// All was asked to end that a drain ends, in so much time.
+    Drain(Duration),
+    /// The containerizer was asked what became of the containers of the agent's last life.
+    Recovery,
 }
 
 impl Cx<'_> {
@@ -71,25 +80,32 @@ impl Agent {
 
     /// Returns whether it only listens for now, for it has just stood still.
     pub(super) fn listens(&mut self, now: Time) -> bool {
-        if self
-            .due()
-            .is_some_and(|at| now.since(at) > limits::STANDSTILL)
-        {
-            self.listens_until = now + limits::LISTENING;
-            tracing::warn!("stood still: listens first");
+        if now < self.listens_until {
+            return true;
         }
-        now < self.listens_until
+        let late = self.due().map(|at| now.since(at));
+        let stood_still = late.is_some_and(|late| late > limits::STANDSTILL);
+        if !stood_still || self.listened == limits::LISTENED {
+            self.listened = 0;
+            return false;
+        }
+        self.listened += 1;
+        self.listens_until = now + limits::LISTENING;
+        tracing::warn!("stood still: listens first");
+        true
     }
 
     /// An order has left: the time that goes with it begins.
     pub(super) fn on_departed(&mut self, cx: &Cx<'_>, departure: Departure) {
         match departure {
-            Departure::Launch(container) => {
-                if self.containers.phase(container) == Some(Phase::Launching(None)) {
-                    let at = cx.now + self.config.launch_timeout;
-                    self.set_phase(container, Phase::Launching(Some(at)));
+            Departure::Launch(container) => self.await_start(cx, container),
+            Departure::Recovery => {
+                let known: Vec<Number> = self.containers.iter().map(|(it, _)| it).collect();
+                for container in known {
+                    self.await_start(cx, container);
                 }
             }
+            Departure::Drain(most) => self.await_drain(cx, most),
             Departure::End { container, grace } => {
                 let at = cx.now + grace;
                 // TK-85: asked again, its time only gets shorter.
@@ -101,6 +117,14 @@ impl Agent {
             }
             Departure::HandOver(task) => self.await_word(cx, task),
             Departure::Kill { task, grace } => self.await_task_end(cx, task, grace),
+        }
+    }
+
+    /// Gives a container its time to start, or to be heard of after a restart.
+    fn await_start(&mut self, cx: &Cx<'_>, container: Number) {
+        if self.containers.phase(container) == Some(Phase::Launching(None)) {
+            let at = cx.now + self.config.launch_timeout;
+            self.set_phase(container, Phase::Launching(Some(at)));
         }
     }
 
@@ -145,6 +169,7 @@ impl Agent {
                 let id = number.container();
                 tracing::warn!(%id, "nothing is heard of its end either: given up");
                 self.on_ended(cx, &id, &End::Lost);
+                self.recover_without_word(cx);
             }
             Some(Phase::Ending(_)) => self.destroy(cx, number),
             Some(Phase::Running | Phase::Destroyed) | None => {}
@@ -156,6 +181,6 @@ impl Agent {
     pub(super) fn stuck(&self, phase: Phase) -> Option<End> {
         let patience = self.config.launch_timeout;
         matches!(phase, Phase::Stuck(_))
-            .then(|| End::LaunchFailed(format!("it did not start within {patience:?}")))
+            .then(|| End::Stuck(format!("it did not start within {patience:?}")))
     }
 }

@@ -197,4 +197,12 @@ pub enum AgentRecord {
         /// Which one.
         executor: Number,
     },
+    /// The agent has come up while something was to end, which is given time anew, but less each
+    /// time.
+    Resumed,
+    /// The provider has taken back what a job made that had failed.
+    DiskUndone {
+        /// The number of the job.
+        job: u64,
+    },
 }

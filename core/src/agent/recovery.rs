@@ -23,7 +23,7 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::containers::{Containers, Phase};
+use super::containers::Containers;
 use super::executors::Sessions;
 use super::gc::Deletions;
 use super::history::History;
@@ -33,6 +33,7 @@ use super::messages::UNWANTED;
 use super::on_container::End;
 use super::operations;
 use super::overdue::Watches;
+use super::patience::Departure;
 use super::records::Number;
 use super::registration::Link;
 use super::tasks::Placement;
@@ -85,10 +86,12 @@ impl Agent {
             state,
             timers: Timers::new(),
             listens_until: Time::ZERO,
+            listened: 0,
             run_outs: BTreeMap::new(),
             link: Link::Away,
             leaving: None,
             is_draining: false,
+            drain_by: None,
             containers: Containers::default(),
             sessions: Sessions::default(),
             flights: Flights::new(),
@@ -101,6 +104,7 @@ impl Agent {
         let mut cx = Cx { now, out };
         agent.ask_for_containers(&mut cx);
         agent.ask_for_disks(&mut cx);
+        agent.resume_ends(&mut cx);
         let cleans_up = agent.config.recover == interface::Recover::Cleanup;
         if !cleans_up {
             agent.describe(&mut cx);
@@ -139,6 +143,14 @@ impl Agent {
             known.truncate(known.len() - self.state.executors().len());
         }
         cx.container(ContainerCommand::Recover { known });
+        cx.echo(Departure::Recovery);
+    }
+
+    /// What is to end is told so once more: it has had a time, and gets another.
+    fn resume_ends(&mut self, cx: &mut Cx<'_>) {
+        if self.state.is_ending_any() {
+            self.persist(cx, AgentRecord::Resumed);
+        }
     }
 
     /// Reports on tasks that were turned away when the agent fell before it had noted why.
@@ -158,6 +170,15 @@ impl Agent {
         }
     }
 
+    /// Goes on when nothing is awaited any more, though the containerizer has not said that it has
+    /// told everything: it waits for what was given up.
+    pub(super) fn recover_without_word(&mut self, cx: &mut Cx<'_>) {
+        let is_heard = self.containers.iter().all(|(_, phase)| !phase.is_unheard());
+        if is_heard && !self.recovery.is_over() {
+            self.on_recovered(cx);
+        }
+    }
+
     /// The containerizer has told everything. What it did not speak of is lost.
     pub(super) fn on_recovered(&mut self, cx: &mut Cx<'_>) {
         if self.recovery.is_over() {
@@ -167,7 +188,7 @@ impl Agent {
         let unheard: Vec<Number> = self
             .containers
             .iter()
-            .filter(|(_, phase)| matches!(phase, Phase::Launching(_)))
+            .filter(|(_, phase)| phase.is_unheard())
             .map(|(number, _)| number)
             .collect();
         for number in unheard {

@@ -47,6 +47,8 @@ pub(super) struct Task {
     state: TaskState,
     /// How long it has to end once it is told; set once a kill was asked for.
     grace: Option<Duration>,
+    /// Whether it has been told in more than one life of the agent.
+    resumed: bool,
     /// Since when it runs, by its own word.
     running_since: Option<Time>,
     /// Whether it ran for as long as it may, so that it is ended.
@@ -73,6 +75,7 @@ impl Task {
             group,
             state: TaskState::Staging,
             grace: None,
+            resumed: false,
             running_since: None,
             overtime: false,
             unacknowledged: VecDeque::new(),
@@ -117,6 +120,11 @@ impl Task {
         self.grace
     }
 
+    /// Returns whether it was told to end, and has not.
+    pub(super) fn is_ending(&self) -> bool {
+        self.grace.is_some() && !self.state.is_terminal()
+    }
+
     /// Returns when it has run for as long as it may, if it is not to end before (TK-07).
     pub(super) fn completes_by(&self) -> Option<Time> {
         if self.overtime || self.state.is_terminal() {
@@ -158,6 +166,18 @@ impl Task {
     /// Gives it so long to end, or less if it has less (TK-85).
     pub(super) fn request_kill(&mut self, grace: Duration) {
         self.grace = Some(self.grace.map_or(grace, |before| before.min(grace)));
+    }
+
+    /// The agent has come up again and tells it to end once more. The first time it has all of its
+    /// time, for it may not have heard; then half of the last each, so that no number of restarts
+    /// makes it more than three times as much.
+    pub(super) fn resume(&mut self) {
+        if let Some(grace) = self.grace.as_mut() {
+            if self.resumed {
+                *grace /= 2;
+            }
+            self.resumed = true;
+        }
     }
 
     pub(super) fn end_with_framework(&mut self, grace: Duration) {

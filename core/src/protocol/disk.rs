@@ -227,11 +227,21 @@ pub enum DiskCommand {
         /// Which one.
         job: DiskJobId,
     },
-    /// The agent has come up, and knows no jobs but these. Others can be forgotten, and what they
-    /// made, without their agent having heard of it, can be taken back.
+    /// An agent has come up, or has left for good, and of its jobs it knows no others than these.
+    /// Its others can be forgotten, and what they made, without the agent having heard of it, can
+    /// be taken back. Nothing is said about jobs of other agents.
     Recover {
-        /// Those that are not over for the agent.
+        /// Which agent.
+        agent: AgentId,
+        /// Those that are not over for it.
         known: Vec<DiskJobId>,
+    },
+    /// A job has failed, whatever came of it: what it has made, its agent does not have. That is
+    /// taken back, or the job called off. Answered with [`DiskOutcome::Failed`] once nothing is
+    /// left of it; asked again it is answered again.
+    Undo {
+        /// Which one.
+        job: DiskJobId,
     },
 }
 

@@ -106,6 +106,8 @@ pub(super) struct Containers {
     pids: u32,
     /// What ran and was not known to the agent when it was back, though it had launched it.
     unknown: Option<ContainerId>,
+    /// Whether the agent has asked what became of what it had launched, and was not told all.
+    recovers: bool,
     /// What running programs use.
     cpus: Milli,
 }
@@ -122,6 +124,7 @@ impl Containers {
             told: Time::ZERO,
             pids: 0,
             unknown: None,
+            recovers: false,
             cpus: Milli::ZERO,
         }
     }
@@ -383,6 +386,7 @@ impl Containers {
                 self.processes.remove(&id);
                 let message = String::from("it was ended before it began");
                 self.tell(ContainerEvent::LaunchFailed { id, message }, shared);
+                self.settle(shared);
             }
             Some(State::Running) => self.signal(id, SIGKILL, shared),
             Some(State::Doomed | State::Ended(..) | State::Vanished) | None => {}
@@ -403,9 +407,10 @@ impl Containers {
         });
         for id in known {
             let event = match self.processes.get(&id).map(|p| (p.state, p.pid)) {
-                // The order to launch was lost with the agent that gave it, or never got anywhere.
-                None | Some((State::Hung, _)) => {
-                    self.processes.remove(&id);
+                // It is not told of before it has started or ended.
+                Some((State::Hung, _)) => continue,
+                // The order to launch was lost with the agent that gave it.
+                None => {
                     let message = String::from("it was never started");
                     ContainerEvent::LaunchFailed { id, message }
                 }
@@ -421,7 +426,17 @@ impl Containers {
             };
             self.tell(event, shared);
         }
-        self.tell(ContainerEvent::Recovered, shared);
+        self.recovers = true;
+        self.settle(shared);
+    }
+
+    /// Says that all is told of what the agent has asked about, once nothing of it hangs.
+    fn settle(&mut self, shared: &mut Shared) {
+        let hangs = |it: &Process| it.state == State::Hung;
+        if self.recovers && !self.processes.values().any(hangs) {
+            self.recovers = false;
+            self.tell(ContainerEvent::Recovered, shared);
+        }
     }
 
     fn set(&mut self, id: &ContainerId, state: State, shared: &mut Shared) {

@@ -2,7 +2,8 @@
 //!
 //! One for each agent, and it outlives the agent's crashes, as the store behind a real one does. It
 //! goes by the ids of jobs, and keeps account of the disks that there are: a job that is asked for
-//! again after nobody would ask for it, or a disk that is taken back twice, breaks a property.
+//! again after nobody would ask for it, or a disk that is taken back twice, breaks a property. Now
+//! and then it makes something else than what it was asked for, which has to be taken back.
 //! Deliberately not here: what the agent makes of it ([`super::check::disks`]).
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,8 @@ const WORK: Span = Span::millis(10, 20_000);
 const TELL: Span = Span::millis(1, 5);
 /// One job in so many fails.
 const FAILS_ONE_IN: u64 = 6;
+/// One disk in so many is not what was asked for.
+const WRONG_ONE_IN: u64 = 8;
 
 #[derive(Debug)]
 enum State {
@@ -89,11 +92,12 @@ impl Provider {
                 self.jobs.remove(&job);
                 self.forgotten.insert(job);
             }
-            DiskCommand::Recover { known } => {
+            DiskCommand::Undo { job } => self.undo(job, shared),
+            DiskCommand::Recover { agent, known } => {
                 let known = BTreeSet::from_iter(known);
                 let (jobs, forgotten) = (&mut self.jobs, &mut self.forgotten);
                 jobs.retain(|job, _| {
-                    let is_known = known.contains(job);
+                    let is_known = job.agent != agent || known.contains(job);
                     if !is_known {
                         forgotten.insert(job.clone());
                     }
@@ -122,6 +126,18 @@ impl Provider {
         }
     }
 
+    /// Takes back what a job made, or calls it off.
+    fn undo(&mut self, job: DiskJobId, shared: &mut Shared) {
+        if self.forgotten.contains(&job) {
+            self.broken(|| format!("{job} is to be undone, and was over"));
+            return;
+        }
+        self.disks.retain(|_, made_by| *made_by != job);
+        let outcome = DiskOutcome::Failed("it was undone".into());
+        self.jobs.insert(job.clone(), State::Done(outcome.clone()));
+        self.tell(job, outcome, shared);
+    }
+
     /// Ends a job, unless nobody wants it any more.
     pub(super) fn end(&mut self, job: DiskJobId, shared: &mut Shared) {
         let Some(State::Busy(change)) = self.jobs.get(&job) else {
@@ -143,11 +159,15 @@ impl Provider {
                 self.made += 1;
                 let name: Arc<str> = Arc::from(format!("disk-{}-{}", self.agent, self.made));
                 self.disks.insert(Arc::clone(&name), job.clone());
-                let formatted = match target {
-                    DiskTarget::Mount => Formatted::Mount {
+                let is_mount = *target == DiskTarget::Mount;
+                // A provider with a fault makes the other one: that nobody gets.
+                let is_wrong = self.rng.chance(1, WRONG_ONE_IN);
+                let formatted = if is_mount == is_wrong {
+                    Formatted::Block
+                } else {
+                    Formatted::Mount {
                         root: Some(Arc::from(format!("/mnt/{name}"))),
-                    },
-                    DiskTarget::Block => Formatted::Block,
+                    }
                 };
                 DiskOutcome::Made(MadeDisk {
                     formatted,

@@ -153,6 +153,63 @@ fn a_disk_that_fails_leaves_its_source() {
 }
 
 #[test]
+fn a_disk_that_its_agent_does_not_get_is_taken_back() {
+    // OF-15, SM-32: it is not what was asked for, or the master cannot have it.
+    let block = DiskOutcome::Made(MadeDisk {
+        formatted: Formatted::Block,
+        id: Some("d1".into()),
+        metadata: Labels::new(),
+    });
+    for outcome in [block, made()] {
+        let mut node = joined();
+        node.feed(begin(1));
+        node.feed(says(outcome));
+        let outputs = lines(&node.feed(over(PART, Some("it is there already"))));
+        assert_eq!(outputs.last(), Some(&"undo rio-1-S0-D1".into()));
+        // What it said before it heard that changes nothing.
+        assert_eq!(lines(&node.feed(says(made()))), NOTHING);
+        // Asked again until it is done, whatever falls meanwhile.
+        let (mut node, outputs) = again(node);
+        let expected = ["recover []", "disks 1", "undo rio-1-S0-D1"];
+        assert_eq!(outputs[..3], expected);
+        let undone = DiskOutcome::Failed("it was undone".into());
+        let outputs = lines(&node.feed(says(undone.clone())));
+        assert_eq!(outputs, ["* disk 1 undone", "forget rio-1-S0-D1"]);
+        assert_eq!(lines(&node.feed(says(undone))), NOTHING);
+        let (_, outputs) = again(node);
+        assert_eq!(outputs[..2], ["recover []", "disks 0"]);
+        assert!(!outputs.iter().any(|line| line.starts_with("undo")));
+    }
+}
+
+#[test]
+fn a_provider_is_told_whose_jobs_are_over() {
+    // OF-15: there may be other agents on the machine, or have been.
+    let said = |outputs: &Outputs| {
+        let orders = outputs.iter().filter_map(|output| match output {
+            Output::Effect(Effect::Disk(DiskCommand::Recover { agent, known })) => {
+                Some((agent.clone(), known.clone()))
+            }
+            Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+        });
+        orders.collect::<Vec<_>>()
+    };
+    let start = Time::from_micros(1_000_000);
+    let (_, outputs) = Node::restart_as(described(), Vec::new(), start);
+    assert_eq!(said(&outputs), [], "it has no id, and so no jobs");
+    let mut node = joined();
+    node.feed(begin(1));
+    let (agent, number) = (agent_id(), 1);
+    let job = DiskJobId { agent, number };
+    let (mut node, outputs) = Node::restart_as(described(), node.journal, node.now);
+    assert_eq!(said(&outputs), [(agent_id(), vec![job])]);
+    // One that leaves for good knows none any more.
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    let outputs = node.feed(Input::Leave);
+    assert_eq!(said(&outputs), [(agent_id(), vec![])]);
+}
+
+#[test]
 fn what_came_of_a_disk_is_said_until_the_job_is_over() {
     // OF-55
     let mut node = joined();

@@ -1,6 +1,8 @@
 //! Agents that are drained: what runs ends, nothing new begins.
 
+use super::executors::{INSIDE, connected, says, status, subscribe};
 use super::*;
+use crate::protocol::executor::Call;
 
 fn drain(max_grace: Option<Duration>) -> Input {
     master(ToAgent::Drain { max_grace })
@@ -73,6 +75,99 @@ fn a_drained_agent_takes_no_tasks_until_it_is_called_off() {
     node.join(reregistered(1));
     let outputs = lines(&node.feed(run("f", task("d"))));
     assert!(outputs.iter().any(|said| said.starts_with("launch")));
+}
+
+/// An agent whose executor `e` takes an hour to end, and runs `t` and `u`.
+fn slow() -> Node {
+    let mut node = Node::joined();
+    for (name, id) in [("t", 1), ("u", 2)] {
+        let mut info = task_of("e", name);
+        info.executor.as_mut().unwrap().shutdown_grace = Some(secs(3_600));
+        node.feed(run("f", info));
+        if name == "t" {
+            node.feed(started(0));
+            node.feed(connected(INSIDE, 0));
+            node.feed(says(INSIDE, subscribe(&[], vec![])));
+        }
+        let running = status(name, TaskState::Running, id);
+        node.feed(says(INSIDE, Call::Update(running)));
+        node.feed(acknowledge("f", name, UpdateId(id)));
+    }
+    node
+}
+
+#[test]
+fn a_drain_ends_executors_by_its_deadline() {
+    // TK-124, TK-88
+    let almost = Duration::from_millis(29_999);
+    let millisecond = Duration::from_millis(1);
+    let mut node = slow();
+    let outputs = node.feed(drain(Some(secs(30))));
+    assert_eq!(
+        lines(&outputs),
+        [
+            "* kill 1",
+            "executor: kill t 30s",
+            "* kill 2",
+            "executor: kill u 30s"
+        ]
+    );
+    // It ends one task, and neither the other nor itself.
+    let killed = status("t", TaskState::Killed, 3);
+    node.feed(says(INSIDE, Call::Update(killed)));
+    node.feed(acknowledge("f", "t", UpdateId(3)));
+    assert_eq!(lines(&node.pass(almost)), NOTHING);
+    assert_eq!(lines(&node.pass(millisecond)), ["destroy c000000"]);
+    let outputs = node.feed(exited(0, Exit::Signal(9)));
+    let end = sent_updates(&outputs).remove(0).1;
+    let drained = (TaskState::Killed, Some(Reason::AgentDraining));
+    assert_eq!((end.state, end.reason), drained);
+    // One that ends its tasks, but not itself when it is asked to, has no more time either.
+    let mut node = slow();
+    node.feed(drain(Some(secs(30))));
+    node.pass(secs(10));
+    for (name, id) in [("t", 3), ("u", 4)] {
+        node.feed(says(
+            INSIDE,
+            Call::Update(status(name, TaskState::Killed, id)),
+        ));
+        let outputs = lines(&node.feed(acknowledge("f", name, UpdateId(id))));
+        assert_eq!(
+            outputs.contains(&"executor: shutdown".into()),
+            name == "u",
+            "{outputs:?}"
+        );
+    }
+    assert_eq!(lines(&node.pass(almost - secs(10))), NOTHING);
+    assert_eq!(lines(&node.pass(millisecond)), ["destroy c000000"]);
+}
+
+#[test]
+fn the_time_of_a_drain_begins_once_and_ends_with_it() {
+    // TK-124: said again by the next master it begins no second time.
+    let mut node = slow();
+    node.feed(drain(Some(secs(30))));
+    node.pass(secs(20));
+    node.feed(Input::MasterLost { peer: MASTER });
+    node.join(reregistered(2));
+    node.feed(drain(Some(secs(30))));
+    assert_eq!(lines(&node.pass(Duration::from_millis(8_999))), NOTHING);
+    let outputs = node.pass(Duration::from_millis(1));
+    assert_eq!(lines(&outputs), ["destroy c000000"]);
+    // Called off, it ends nobody; what was killed has the time of its executor.
+    let mut node = slow();
+    node.feed(drain(Some(secs(30))));
+    node.feed(master(ToAgent::Undrain));
+    assert_eq!(lines(&node.pass(secs(60))), NOTHING);
+    // A disk that stalls takes nothing from it.
+    let mut node = slow();
+    node.disk_stalls();
+    node.feed(drain(Some(secs(30))));
+    assert_eq!(lines(&node.pass(secs(40))), NOTHING);
+    node.disk_goes_on();
+    assert_eq!(lines(&node.pass(Duration::from_millis(29_999))), NOTHING);
+    let outputs = node.pass(Duration::from_millis(1));
+    assert_eq!(lines(&outputs), ["destroy c000000"]);
 }
 
 #[test]

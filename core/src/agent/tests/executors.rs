@@ -534,6 +534,29 @@ fn an_executor_outlives_its_agent() {
 }
 
 #[test]
+fn a_task_that_was_lost_with_the_connection_is_handed_over_at_once() {
+    // I15
+    let mut node = working();
+    node.feed(run("f", task_of("e", "u")));
+    node.feed(run("f", task_of("e", "v")));
+    node.feed(kill("f", "v", None));
+    node.feed(Input::ExecutorDisconnected { peer: INSIDE });
+    let back = PeerId(51);
+    node.feed(connected(back, 0));
+    // It has `t`, and never heard of `u` and `v`.
+    let outputs = node.feed(says(back, subscribe(&["t"], vec![])));
+    assert_eq!(
+        lines(&outputs),
+        [
+            "executor: subscribed",
+            "executor: launch u",
+            "* updated 3 killed",
+            "update v killed task-killed-during-launch latest killed"
+        ]
+    );
+}
+
+#[test]
 fn a_repeated_kill_is_said_again_and_written_down_if_it_shortens() {
     // TK-82, TK-85
     let mut node = working();

@@ -236,6 +236,11 @@ impl Node {
         self.take(&mut out)
     }
 
+    pub(super) fn feed_all(&mut self, inputs: &[Input]) -> Outputs {
+        let inputs = inputs.iter().cloned();
+        inputs.flat_map(|input| self.feed(input)).collect()
+    }
+
     /// Lets time pass, stopping at every deadline.
     pub(super) fn pass(&mut self, time: Duration) -> Outputs {
         let end = self.now + time;
@@ -386,6 +391,8 @@ fn record_line(record: &AgentRecord) -> String {
         AgentRecord::DiskEnded { job, .. } => format!("disk {job} ended"),
         AgentRecord::Moment { at } => format!("moment {at}"),
         AgentRecord::ExecutorUnwanted { executor } => format!("unwanted {}", executor.0),
+        AgentRecord::Resumed => "resumed".into(),
+        AgentRecord::DiskUndone { job } => format!("disk {job} undone"),
         AgentRecord::DiskOver { end, .. } => format!("{} disk {} over", end.order.number, end.job),
     }
 }
@@ -469,7 +476,8 @@ fn effect_line(effect: &Effect) -> String {
         Effect::Disk(command) => match command {
             DiskCommand::Do { job, change } => format!("ask {job} {}", change.kind()),
             DiskCommand::Forget { job } => format!("forget {job}"),
-            DiskCommand::Recover { known } => format!("disks {}", known.len()),
+            DiskCommand::Recover { known, .. } => format!("disks {}", known.len()),
+            DiskCommand::Undo { job } => format!("undo {job}"),
         },
     }
 }

@@ -154,6 +154,90 @@ fn a_pause_is_no_excuse_for_ever() {
 }
 
 #[test]
+fn who_is_always_late_judges_all_the_same() {
+    // I14: each turn takes longer than it listens.
+    let mut node = busy();
+    node.feed(kill("f", "t", None));
+    let mut turns = 0;
+    loop {
+        node.now = node.now + secs(20);
+        let outputs = lines(&node.feed(master(ToAgent::Ping)));
+        if outputs.contains(&"executor: shutdown".into()) {
+            break;
+        }
+        assert_eq!(outputs, ["~ pong"]);
+        turns += 1;
+    }
+    assert_eq!(turns, limits::LISTENED);
+    // The next pause is another one.
+    node.now = node.now + secs(20);
+    assert_eq!(lines(&node.feed(master(ToAgent::Ping))), ["~ pong"]);
+}
+
+/// Restarts an agent whose container 0 runs, and says what it does about it, and how long until it
+/// is destroyed.
+fn patience_after_restart(node: Node, back: &[Input]) -> (Node, Vec<String>, Duration) {
+    let later = node.now + secs(3_600);
+    let (mut node, outputs) = Node::restart(node.journal, later);
+    let mut said = lines(&outputs);
+    said.extend(lines(&node.feed_all(back)));
+    let began = node.now;
+    while !lines(&node.log).contains(&"destroy c000000".into()) {
+        node.pass(Duration::from_millis(125));
+    }
+    let patience = node.now.since(began);
+    (node, said, patience)
+}
+
+#[test]
+fn no_number_of_restarts_gives_a_program_much_more_time() {
+    // TK-84, I14
+    let mut node = running();
+    node.feed(kill("f", "t", Some(secs(8))));
+    let back = [started(0), Input::Container(ContainerEvent::Recovered)];
+    for half_seconds in [16, 8, 4, 2] {
+        let (next, said, patience) = patience_after_restart(node, &back);
+        assert_eq!(said[2..], ["* resumed", "terminate c000000"]);
+        assert_eq!(patience, Duration::from_millis(500) * half_seconds);
+        node = next;
+    }
+    // A new word about it still only makes it less.
+    let (mut node, _) = Node::restart(node.journal, node.now);
+    node.feed_all(&back);
+    node.join(reregistered(1));
+    assert_eq!(lines(&node.feed(kill("f", "t", Some(secs(8))))), NOTHING);
+}
+
+#[test]
+fn no_number_of_restarts_gives_an_executor_much_more_time() {
+    // TK-88
+    let mut node = Node::joined();
+    let mut info = task_of("e", "t");
+    info.executor.as_mut().unwrap().shutdown_grace = Some(secs(8));
+    node.feed(run("f", info));
+    let back = [
+        started(0),
+        Input::Container(ContainerEvent::Recovered),
+        connected(INSIDE, 0),
+        says(INSIDE, subscribe(&["t"], vec![])),
+    ];
+    node.feed_all(&back);
+    // Restarts while nothing is to end take nothing.
+    for _ in 0..3 {
+        (node, _) = Node::restart(node.journal, node.now);
+        node.feed_all(&back);
+    }
+    node.join(reregistered(1));
+    node.feed(master(ToAgent::ShutdownFramework(fw("f"))));
+    for half_seconds in [16, 8, 4] {
+        let (next, said, patience) = patience_after_restart(node, &back);
+        assert!(said.contains(&"executor: shutdown".into()), "{said:?}");
+        assert_eq!(patience, Duration::from_millis(500) * half_seconds);
+        node = next;
+    }
+}
+
+#[test]
 fn a_container_that_does_not_start_is_given_up() {
     // AG-34, TK-39
     let mut node = Node::joined();

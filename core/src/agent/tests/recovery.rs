@@ -110,10 +110,52 @@ fn no_master_is_joined_before_the_containers_are_known() {
         lines(&node.feed(Input::MasterFound { peer: MASTER })),
         NOTHING
     );
-    assert_eq!(lines(&node.pass(secs(600))), NOTHING);
+    assert_eq!(lines(&node.pass(secs(599))), NOTHING);
     node.feed(exited(0, Exit::Code(0)));
     node.feed(Input::Container(ContainerEvent::Recovered));
     assert_eq!(lines(&node.pass(secs(1)))[0], "reregister t:finished");
+}
+
+#[test]
+fn a_container_that_hangs_while_it_starts_holds_up_no_restarted_agent() {
+    // AG-34, AG-16: the containerizer answers when all containers have started or ended.
+    let began = Time::from_micros(900_000_000);
+    let hangs = |steps: &[Input]| {
+        let (mut node, _) = Node::restart(one_task(steps), began);
+        node.feed(Input::MasterFound { peer: MASTER });
+        let almost = Duration::from_millis(599_999);
+        assert_eq!(lines(&node.pass(almost)), NOTHING);
+        let outputs = node.pass(Duration::from_millis(1));
+        assert_eq!(lines(&outputs), ["destroy c000000"]);
+        node
+    };
+    let news = |node: &Node| {
+        let number = node.agent.state().find_task(&fw("f"), &tid("t")).unwrap();
+        let row = node.agent.state().task(number).unwrap();
+        row.unacknowledged().back().unwrap().clone()
+    };
+    // It is ended, and says so; then all is told.
+    let mut node = hangs(&[]);
+    node.feed(exited(0, Exit::Signal(9)));
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    assert_eq!(lines(&node.pass(secs(1)))[0], "reregister t:failed");
+    assert_eq!(news(&node).reason, Some(Reason::ContainerLaunchFailed));
+    // Nothing is ever heard of it: the agent goes on all the same, and at once.
+    let mut node = hangs(&[]);
+    let outputs = lines(&node.pass(secs(601)));
+    let told = outputs.iter().find(|line| line.starts_with("reregister"));
+    assert_eq!(told, Some(&"reregister t:failed".into()), "{outputs:?}");
+    assert_eq!(
+        lines(&node.feed(Input::Container(ContainerEvent::Recovered))),
+        NOTHING
+    );
+    // One that ran before is gone (TK-30), and one that was to end is killed.
+    let mut node = hangs(&[started(0)]);
+    node.pass(secs(601));
+    assert_eq!(news(&node).state, TaskState::Gone);
+    let mut node = hangs(&[started(0), kill("f", "t", None)]);
+    node.pass(secs(601));
+    assert_eq!(news(&node).state, TaskState::Killed);
 }
 
 /// A life with everything in it.

@@ -9,7 +9,7 @@ fn fresh() -> Node {
     let (mut node, outputs) = Node::restart(Vec::new(), Time::from_micros(1_000_000));
     assert_eq!(
         lines(&outputs),
-        ["recover []", "disks 0", "* described cpus:4;mem:1024"]
+        ["recover []", "* described cpus:4;mem:1024"]
     );
     node.feed(Input::Container(ContainerEvent::Recovered));
     node

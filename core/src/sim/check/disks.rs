@@ -53,7 +53,7 @@ fn compare(agent: &Agent, provider: &Provider) -> Result<(), String> {
     }
     // What jobs are about may be on either side.
     let mut open = BTreeSet::new();
-    let mut at_work = BTreeSet::new();
+    let mut at_work = agent.state().undoing().clone();
     for (job, outcome) in agent.state().disk_jobs() {
         at_work.insert(job.number);
         let (DiskChange::Create { source, .. } | DiskChange::Destroy { source }) = &job.change;

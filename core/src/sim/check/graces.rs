@@ -30,6 +30,12 @@ const EXECUTOR: Duration = Duration::from_millis(4_700);
 #[derive(Debug, Default)]
 pub(in crate::sim) struct Graces {
     until: BTreeMap<ContainerId, Time>,
+    /// How many lives of the agent there were.
+    life: u32,
+    /// In which of them it has launched what.
+    launched: BTreeMap<ContainerId, u32>,
+    /// When what an operator has given with a drain is over, in this life.
+    drain_by: Option<Time>,
     /// The least that an operator has given with a drain, in any life: the agent remembers it with
     /// each task.
     drain: Option<Duration>,
@@ -39,28 +45,43 @@ impl Graces {
     /// Another life of the agent begins.
     pub(in crate::sim) fn begin(&mut self) {
         self.until.clear();
+        self.life += 1;
+        self.drain_by = None;
     }
 
     /// The agent is told something.
-    pub(in crate::sim) fn hears(&mut self, message: &ToAgent) {
+    pub(in crate::sim) fn hears(&mut self, now: Time, message: &ToAgent) {
         if let ToAgent::Drain {
             max_grace: Some(most),
         } = message
         {
             let before = self.drain.unwrap_or(*most);
             self.drain = Some(before.min(*most));
+            // As below, the clock may be fast.
+            let by = now + *most * 9 / 10;
+            self.drain_by = Some(self.drain_by.map_or(by, |before| before.min(by)));
         }
+    }
+
+    fn launched(&mut self, container: ContainerId) {
+        self.launched.insert(container, self.life);
     }
 
     fn asked(&mut self, now: Time, container: ContainerId, least: Duration) {
         // As above, the clock may be fast.
         let least = self.drain.map_or(least, |most| least.min(most * 9 / 10));
+        // Who is asked again by an agent that has restarted has all of it once more, and half of
+        // the last time after each further restart.
+        let launched = self.launched.get(&container);
+        let restarts = self.life - launched.copied().unwrap_or_default();
+        let least = (1..restarts).fold(least, |least, _| least / 2);
         self.until.entry(container).or_insert(now + least);
     }
 
     /// Says how much is missing of the time of who is destroyed now.
     fn destroyed(&mut self, now: Time, container: &ContainerId) -> Option<Duration> {
         let until = self.until.remove(container)?;
+        let until = self.drain_by.map_or(until, |by| until.min(by));
         Some(until.since(now)).filter(|missing| !missing.is_zero())
     }
 }
@@ -109,11 +130,13 @@ impl World {
                     self.note(Name::Agent(n), Err((Property::Graces, problem)));
                 }
             }
-            Effect::Container(
-                ContainerCommand::Launch { .. }
-                | ContainerCommand::Forget { .. }
-                | ContainerCommand::Recover { .. },
-            )
+            Effect::Container(ContainerCommand::Launch { id, .. }) => {
+                seat.graces.launched(id.clone());
+            }
+            Effect::Container(ContainerCommand::Forget { id }) => {
+                seat.graces.launched.remove(id);
+            }
+            Effect::Container(ContainerCommand::Recover { .. })
             | Effect::Executor { .. }
             | Effect::Master { .. }
             | Effect::DeleteSandbox { .. }
@@ -147,13 +170,14 @@ mod tests {
         assert_eq!(destroy(7, &mut graces), None);
         ask(8, &mut graces);
         assert_eq!(destroy(11, &mut graces), Some(second * 2));
-        graces.hears(&ToAgent::Drain {
+        let drain = ToAgent::Drain {
             max_grace: Some(second * 2),
-        });
+        };
+        graces.hears(Time::ZERO + second * 19, &drain);
         ask(20, &mut graces);
         assert_eq!(destroy(22, &mut graces), None, "its agent is drained");
         ask(24, &mut graces);
-        assert_eq!(destroy(25, &mut graces), Some(second * 8 / 10));
+        assert_eq!(destroy(25, &mut graces), None, "the drain is over");
         ask(32, &mut graces);
         graces.begin();
         assert_eq!(
@@ -161,5 +185,15 @@ mod tests {
             None,
             "whether it was asked is not known"
         );
+        // The drain is heard of again, and what it leaves is whole after the first restart.
+        graces.hears(Time::ZERO + second * 40, &drain);
+        ask(40, &mut graces);
+        assert_eq!(destroy(41, &mut graces), Some(second * 8 / 10));
+        graces.begin();
+        ask(50, &mut graces);
+        assert_eq!(destroy(50, &mut graces), Some(second * 9 / 10));
+        graces.launched(container.clone());
+        ask(60, &mut graces);
+        assert_eq!(destroy(60, &mut graces), Some(second * 18 / 10));
     }
 }

@@ -45,7 +45,8 @@ impl World {
             && let agent::Input::Master { message, .. } = &input
         {
             self.agents[at(n)].waits.hears(self.shared.now, message);
-            self.agents[at(n)].graces.hears(message);
+            let now = self.shared.now;
+            self.agents[at(n)].graces.hears(now, message);
             heard = self.identities.agent_hears(n, message);
         }
         let seat = &mut self.agents[at(n)];
