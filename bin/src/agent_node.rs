@@ -12,7 +12,7 @@ use tepui_core::agent::{Agent, AgentState, Config, Effect, Input, Policy, Recove
 use tepui_core::attributes::Attributes;
 use tepui_core::auth::PeerRole;
 use tepui_core::machine::Outbox;
-use tepui_core::protocol::agent::{GroupOrder, Read, ToAgent};
+use tepui_core::protocol::agent::{Read, ToAgent};
 use tepui_core::protocol::disk::{DiskCommand, DiskEvent, DiskOutcome};
 use tepui_core::protocol::hello::Hello;
 use tepui_core::protocol::node::{AgentInfo, Domain};
@@ -353,8 +353,7 @@ fn inbound(inbox: Inbox<Input>, sandboxes: Arc<Sandboxes>) -> Inbound<Input> {
         Some(match event {
             PeerEvent::Connected(info) => Input::MasterFound { peer: info.peer },
             PeerEvent::Message { peer, message } => {
-                if let ToAgent::RunTask { framework, .. }
-                | ToAgent::RunGroup(GroupOrder { framework, .. }) = &message
+                if let ToAgent::UpdateFramework(framework) = &message
                     && let Some(id) = &framework.id
                 {
                     sandboxes.owned(id, framework.principal.as_deref());

@@ -114,7 +114,8 @@ impl Sandboxes {
             ContainerCommand::Terminate { .. }
             | ContainerCommand::Destroy { .. }
             | ContainerCommand::Forget { .. }
-            | ContainerCommand::Recover { .. } => {}
+            | ContainerCommand::Recover { .. }
+            | ContainerCommand::Resize { .. } => {}
         }
     }
 
@@ -139,7 +140,9 @@ impl Sandboxes {
                     over.send_replace(true);
                 }
             }
-            ContainerEvent::Started { .. } | ContainerEvent::Recovered => {}
+            ContainerEvent::Started { .. }
+            | ContainerEvent::ResizeFailed { .. }
+            | ContainerEvent::Recovered => {}
         }
     }
 

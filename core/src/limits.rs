@@ -16,7 +16,7 @@ pub const FRAME_BYTES: usize = 4 * 1024 * 1024;
 /// itself goes alone.
 pub const SLICE_BYTES: usize = FRAME_BYTES / 4;
 /// The most bytes of one task's description on the wire, its executor's included. It goes to its
-/// agent in one frame, together with its framework's description.
+/// agent in one frame.
 pub const TASK_BYTES: usize = FRAME_BYTES / 2;
 /// The most bytes of what an agent reports of one task, on the wire: what of its description the
 /// master keeps, its role, and its framework's id.
@@ -27,6 +27,9 @@ pub const MESSAGE_BYTES: usize = 256 * 1024;
 pub const FRAMEWORK_BYTES: usize = 64 * 1024;
 /// The most bytes of what a framework wants, on the wire.
 pub const WISHES_BYTES: usize = 1024 * 1024;
+/// Of how many frameworks a master and an agent keep in mind that the agent was told of them over
+/// their connection. Beyond it they begin anew.
+pub const INTRODUCED: usize = 256;
 /// The most roles of one framework; their names have to fit what it may say about itself.
 pub const ROLES_PER_FRAMEWORK: usize = 1_024;
 /// The most bytes of what an agent says about itself, on the wire.
@@ -268,9 +271,10 @@ const _: () = assert!(2 * AGENT_BYTES + EXECUTORS_PER_OFFER * (ID_BYTES + 2) <= 
 const _: () = assert!(FRAMEWORK_BYTES <= SLICE_BYTES);
 const _: () = assert!(MESSAGE_BYTES <= SLICE_BYTES);
 const _: () = assert!(MESSAGE_BYTES <= EXECUTOR_MESSAGE_BYTES);
-// What the master adds to a task: its role, the certificate's name, which is below 64 KiB in TLS,
-// and ids.
-const _: () = assert!(TASK_BYTES + FRAMEWORK_BYTES + 128 * 1024 <= FRAME_BYTES);
+// What the master adds to a task: its role, and ids.
+const _: () = assert!(TASK_BYTES + TEXT_BYTES <= FRAME_BYTES);
+// And to a framework: the certificate's name, which is below 64 KiB in TLS.
+const _: () = assert!(FRAMEWORK_BYTES + 64 * 1024 + TEXT_BYTES <= FRAME_BYTES);
 // An agent in an operator's answer: itself, its total, and twice that, in pieces of 20 bytes each.
 const _: () = assert!(4 * AGENT_BYTES + 2 * (RANGED_NUMBERS / 2 * 20) + TEXT_BYTES <= FRAME_BYTES);
 // A task in an operator's answer: its description and its news.

@@ -150,8 +150,9 @@ mod tests {
                 ping_timeout: Duration::from_secs(75),
             }),
             said(ToAgent::Ping),
+            said(ToAgent::UpdateFramework(framework.clone())),
             said(ToAgent::RunTask {
-                framework,
+                framework: framework.id.unwrap(),
                 role: Role::any(),
                 task,
                 starts_executor: false,

@@ -301,6 +301,11 @@ impl Shared {
             (ContainerCommand::Terminate { id }, Ok(())) => state.ask(&id, Asked::Terminate),
             (ContainerCommand::Destroy { id }, Ok(())) => state.ask(&id, Asked::Destroy),
             (ContainerCommand::Forget { id }, Ok(())) => state.forgets.push(id),
+            (ContainerCommand::Resize { .. }, Ok(())) => {}
+            (ContainerCommand::Resize { id, .. }, Err(error)) => {
+                let message = error.to_string();
+                refused.push(ContainerEvent::ResizeFailed { id, message });
+            }
             (
                 ContainerCommand::Recover { .. }
                 | ContainerCommand::Terminate { .. }
@@ -353,7 +358,7 @@ impl Shared {
 
     fn on_event(&self, event: ContainerEvent) {
         match &event {
-            ContainerEvent::Started { .. } => {}
+            ContainerEvent::Started { .. } | ContainerEvent::ResizeFailed { .. } => {}
             ContainerEvent::LaunchFailed { id, .. }
             | ContainerEvent::Exited { id, .. }
             | ContainerEvent::Lost { id } => {

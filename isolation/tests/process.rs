@@ -519,6 +519,7 @@ fn two_hundred_at_once() {
             }
             other @ (ContainerEvent::LaunchFailed { .. }
             | ContainerEvent::Lost { .. }
+            | ContainerEvent::ResizeFailed { .. }
             | ContainerEvent::Recovered) => panic!("{other:?}"),
         }
     }

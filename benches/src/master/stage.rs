@@ -279,7 +279,6 @@ impl Stage {
             framework, task, ..
         } = message
         {
-            let framework = framework.id.expect("the master knows it");
             self.news(peer, framework, task.id, TaskState::Running);
         } else if let ToAgent::Acknowledge {
             framework,
@@ -293,7 +292,7 @@ impl Stage {
             } else {
                 self.finished += 1;
             }
-        } else {
+        } else if !matches!(message, ToAgent::UpdateFramework(_)) {
             panic!("nobody asked an agent for {message:?}");
         }
     }

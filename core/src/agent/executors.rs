@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::records::Number;
 use crate::ids::{FrameworkId, PeerId, UpdateId};
 use crate::limits;
+use crate::protocol::container::ContainerLimits;
 use crate::protocol::status::Reason;
 use crate::protocol::task::ExecutorInfo;
 use crate::roles::Role;
@@ -101,7 +102,7 @@ impl Executor {
     /// again after a restart, all of its time, and then half of the last each.
     pub(super) fn shutdown_grace(&self, usual: Duration) -> Duration {
         let whole = self.info.shutdown_grace.unwrap_or(usual);
-        (1..self.resumed).fold(whole, |grace, _| grace / 2)
+        whole / (1 << self.resumed.saturating_sub(1).min(31))
     }
 }
 
@@ -132,6 +133,8 @@ pub(super) struct Session {
     said: Said,
     /// Why it is being ended, if it is.
     ending: Option<Ending>,
+    /// What its container may use, as the containerizer was told last.
+    limits: Option<ContainerLimits>,
 }
 
 /// Why an executor is ended, for the tasks that end with it.
@@ -160,6 +163,14 @@ impl Session {
 
     pub(super) fn set_returning(&mut self, is_returning: bool) {
         self.is_returning = is_returning;
+    }
+
+    pub(super) fn limits(&self) -> Option<&ContainerLimits> {
+        self.limits.as_ref()
+    }
+
+    pub(super) fn set_limits(&mut self, limits: ContainerLimits) {
+        self.limits = Some(limits);
     }
 
     pub(super) fn ending(&self) -> Option<&Ending> {

@@ -61,6 +61,9 @@ pub struct Config {
     pub executor_reregistration_timeout: Duration,
     /// How long an executor may take to end that does not say itself (TK-88).
     pub executor_shutdown_grace: Duration,
+    /// Whether the containerizer carries [`ContainerCommand::Resize`] out. If not, containers of
+    /// executors have no limits, for these would have to grow with their tasks (TK-94, AG-37).
+    pub resizes: bool,
     /// How long the sandbox of what has ended is kept on an empty disk (AG-55).
     pub gc_delay: Duration,
     /// How much of the disk is to stay free, in thousandths.
@@ -85,6 +88,7 @@ impl Config {
             executor_registration_timeout: Duration::from_secs(60),
             executor_reregistration_timeout: Duration::from_secs(2),
             executor_shutdown_grace: Duration::from_secs(5),
+            resizes: false,
             gc_delay: Duration::from_secs(7 * 24 * 3_600),
             gc_headroom: 100,
         }

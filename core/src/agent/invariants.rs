@@ -176,6 +176,10 @@ impl Agent {
             let placed = Placement::Executor(number);
             let right = own.all(|task| task.is_some_and(|t| t.placement() == placed));
             ensure(right, || format!("{number:?} was handed another's task"))?;
+            let has_room = session.limits() == self.executor_limits(number).as_ref();
+            ensure(has_room || !self.is_resized(number), || {
+                format!("{number:?} has other limits than its tasks")
+            })?;
             let known = |peer| self.sessions.of_peer(peer) == Some(number);
             ensure(session.peer().is_none_or(known), || {
                 format!("{number:?} listens nowhere")

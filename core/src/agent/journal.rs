@@ -7,8 +7,9 @@
 //! Deliberately not here: whatever is true of one life only (connections, timers, which container
 //! is just being started), and any decision.
 
+mod ends;
+
 use alloc::collections::{BTreeMap, BTreeSet};
-use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,6 @@ use super::operations::Said;
 use super::records::{AgentRecord, Number};
 use super::tasks::{Placement, Task};
 use crate::ids::{AgentId, BootId, ExecutorId, FrameworkId, TaskId, UpdateId};
-use crate::limits;
 use crate::machine::Durable;
 use crate::protocol::disk::{DiskEnd, DiskJob, DiskOutcome};
 use crate::protocol::framework::FrameworkInfo;
@@ -268,47 +268,6 @@ impl AgentState {
         row.mark_subscribed();
     }
 
-    fn apply_unwanted(&mut self, executor: Number) {
-        let row = self.executors.get_mut(&executor);
-        let row = row.expect("a record speaks of an executor that is kept");
-        row.mark_unwanted();
-    }
-
-    /// Says which executors are to end, or have a task that is.
-    fn ending(&self) -> impl Iterator<Item = Number> + '_ {
-        let is_ending = |row: &Executor| {
-            let mut tasks = row.tasks().iter().filter_map(|number| self.task(*number));
-            let has_none = row.tasks().is_empty();
-            has_none || row.is_unwanted() || tasks.any(Task::is_ending)
-        };
-        let executors = self.executors.iter();
-        let ending = executors
-            .filter(move |(_, row)| self.is_ended(row.framework()) || is_ending(row));
-        ending.map(|(number, _)| *number)
-    }
-
-    /// Returns whether something is to end, or was when the agent came up last.
-    pub(super) fn is_ending_any(&self) -> bool {
-        self.tasks.values().any(Task::is_ending)
-            || self.executors.values().any(|row| row.resumed() > 0)
-            || self.ending().next().is_some()
-    }
-
-    fn apply_resumed(&mut self) {
-        let ending: BTreeSet<Number> = self.ending().collect();
-        for (number, row) in &mut self.executors {
-            row.resume(ending.contains(number));
-        }
-        for task in self.tasks.values_mut().filter(|task| task.is_ending()) {
-            task.resume();
-        }
-    }
-
-    fn apply_ran_out(&mut self, task: Number, at: Time) {
-        self.last_time = self.last_time.max(at);
-        self.task_mut(task).run_out();
-    }
-
     fn apply_executor_ended(&mut self, executor: Number) {
         let row = self
             .executors
@@ -401,29 +360,6 @@ impl AgentState {
         if let Some(known) = known.and_then(|id| self.frameworks.get_mut(id)) {
             known.info = framework.clone();
         }
-    }
-
-    /// Returns how long patience lasts that ends then, from the moment that was noted before.
-    fn grace(&self, destroy_at: Time) -> Duration {
-        destroy_at.since(self.last_time).min(limits::GRACE)
-    }
-
-    fn apply_framework_ended(&mut self, framework: &FrameworkId, destroy_at: Time) {
-        let grace = self.grace(destroy_at);
-        let Some(entry) = self.frameworks.get_mut(framework) else {
-            return;
-        };
-        entry.ended = true;
-        let tasks: alloc::vec::Vec<Number> = entry.tasks.values().copied().collect();
-        for number in tasks {
-            let task = self.task_mut(number);
-            if task.state().is_terminal() {
-                self.remove_task(number);
-            } else {
-                task.end_with_framework(grace);
-            }
-        }
-        self.remove_if_unused(framework);
     }
 }
 

@@ -10,8 +10,8 @@ use super::records::Number;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId};
 use crate::protocol::container::{ContainerLimits, ContainerSpec};
 use crate::protocol::framework::FrameworkInfo;
-use crate::protocol::task::{CommandInfo, ExecutorInfo, Limit, TaskInfo};
-use crate::resources::Milli;
+use crate::protocol::task::{CommandInfo, ExecutorInfo, Limit, Limits, TaskInfo};
+use crate::resources::{Milli, Resources};
 
 /// Describes the container of a task with a command.
 pub(super) fn task_container(
@@ -21,40 +21,71 @@ pub(super) fn task_container(
     command: &CommandInfo,
     number: Number,
 ) -> ContainerSpec {
-    let request = |name| Some(task.resources.scalar(name)).filter(|amount| *amount > Milli::ZERO);
-    let limit = |name, limit: Option<Limit>| match limit {
-        None => request(name),
-        Some(Limit::Amount(amount)) => Some(amount),
-        Some(Limit::Unlimited) => None,
-    };
-    let limits = &task.limits;
     ContainerSpec {
         command: command.clone(),
         environment: environment(agent, framework, ("TASK", task.id.as_str()), number),
         limits: ContainerLimits {
-            cpus: limit("cpus", limits.cpus),
-            share: limits.cpus.and_then(|_| request("cpus")),
-            mem: limit("mem", limits.mem),
-            kept: limits.mem.and_then(|_| request("mem")),
             pids: task.pids,
+            ..room_for([(&task.resources, task.limits)].into_iter())
         },
         sandbox: task_sandbox(framework, &task.id, number),
     }
 }
 
-/// Describes the container of an executor. It has no limits of its own: they would have to grow
-/// with its tasks, and a container's limits cannot be changed yet.
+/// Says what the container of an executor may use: what that needs itself, and all that its tasks
+/// may use (TK-94).
+pub(super) fn executor_limits<'a>(
+    executor: &'a ExecutorInfo,
+    tasks: impl Iterator<Item = &'a TaskInfo> + Clone,
+) -> ContainerLimits {
+    let own = core::iter::once((&executor.resources, Limits::default()));
+    room_for(own.chain(tasks.map(|task| (&task.resources, task.limits))))
+}
+
+/// Says what a container may use for all that is in it: of each its limit, or what it takes. One
+/// without a limit takes the limit from all; and who has a limit keeps what it takes (AG-37).
+fn room_for<'a>(all: impl Iterator<Item = (&'a Resources, Limits)> + Clone) -> ContainerLimits {
+    let room = |name, limit: fn(&Limits) -> Option<Limit>| {
+        let (mut most, mut taken, mut is_limited) = (Some(Milli::ZERO), Milli::ZERO, false);
+        for (resources, limits) in all.clone() {
+            let takes = resources.scalar(name);
+            let limit = limit(&limits);
+            is_limited |= limit.is_some();
+            taken = taken.saturating_add(takes);
+            most = match limit {
+                None => most.map(|most| most.saturating_add(takes)),
+                Some(Limit::Amount(amount)) => most.map(|most| most.saturating_add(amount)),
+                Some(Limit::Unlimited) => None,
+            };
+        }
+        let is_some = |amount: &Milli| *amount > Milli::ZERO;
+        let kept = Some(taken).filter(|_| is_limited);
+        (most.filter(is_some), kept.filter(is_some))
+    };
+    let (cpus, share) = room("cpus", |limits| limits.cpus);
+    let (mem, kept) = room("mem", |limits| limits.mem);
+    ContainerLimits {
+        cpus,
+        share,
+        mem,
+        kept,
+        pids: None,
+    }
+}
+
+/// Describes the container of an executor.
 pub(super) fn executor_container(
     agent: &AgentId,
     framework: &FrameworkId,
     executor: &ExecutorInfo,
+    limits: ContainerLimits,
     number: Number,
 ) -> ContainerSpec {
     let id = executor.id.as_str();
     ContainerSpec {
         command: executor.command.clone(),
         environment: environment(agent, framework, ("EXECUTOR", id), number),
-        limits: ContainerLimits::default(),
+        limits,
         sandbox: executor_sandbox(framework, &executor.id, number),
     }
 }

@@ -5,8 +5,8 @@
 //! with a command is a container and nothing else. No `Starting` is reported for it, which saves a
 //! round trip for news that says nothing.
 //!
-//! Reading order: `interface`, `records` and `journal` (what it remembers), `on_master`, `kills`,
-//! `groups`, `on_container`, `on_executor`, `messages`, `patience`, `overdue`, `updates`,
+//! Reading order: `interface`, `records` and `journal` (what it remembers), `on_master`, `running`,
+//! `kills`, `groups`, `on_container`, `on_executor`, `messages`, `patience`, `overdue`, `updates`,
 //! `operations`, `disks`, `recovery`, `drain`, `leaving`.
 //!
 //! Deliberately not here: how containers work, where sandboxes are, finding the master.
@@ -35,6 +35,8 @@ mod reconfigure;
 mod records;
 mod recovery;
 mod registration;
+mod resizing;
+mod running;
 mod tasks;
 mod updates;
 mod view;
@@ -69,6 +71,7 @@ use crate::ids::PeerId;
 use crate::machine::{Durable, Machine, Outbox};
 use crate::protocol::agent::ToMaster;
 use crate::protocol::container::ContainerCommand;
+use crate::protocol::framework::{FrameworkInfo, Introduced};
 use crate::protocol::hello::CloseReason;
 use crate::resources::Resources;
 use crate::rng::Rng;
@@ -137,6 +140,8 @@ pub struct Agent {
     /// When tasks have run for as long as they may, of those that are known to run.
     run_outs: BTreeMap<Number, Time>,
     link: Link,
+    /// What the master has told of frameworks since the agent last joined.
+    introduced: Introduced<FrameworkInfo>,
     /// Whether it ends itself once nothing runs any more, and why.
     leaving: Option<Leaving>,
     /// Whether it takes no tasks, as the master has said since the agent last joined.

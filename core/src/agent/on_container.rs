@@ -44,6 +44,9 @@ impl Agent {
             }
             ContainerEvent::Lost { id } => self.on_ended(cx, &id, &End::Lost),
             ContainerEvent::Recovered => self.on_recovered(cx),
+            ContainerEvent::ResizeFailed { id, message } => {
+                self.on_resize_failed(cx, &id, &message);
+            }
         }
     }
 
@@ -202,8 +205,12 @@ fn executor_end(task: &Task, end: &End, recovery: Recovery, ending: Option<&Endi
                     (Reason::ExecutorTerminated, message)
                 }
             };
-            let state = if reason == Reason::ExecutorReregistrationTimeout {
-                TaskState::Gone // TK-46
+            let is_gone = [
+                Reason::ExecutorReregistrationTimeout, // TK-46
+                Reason::ContainerUpdateFailed,         // AG-35
+            ];
+            let state = if is_gone.contains(&reason) {
+                TaskState::Gone
             } else {
                 TaskState::Failed // TK-45, TK-47
             };

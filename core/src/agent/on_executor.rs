@@ -118,6 +118,8 @@ impl Agent {
             // One that is to end is asked to once it is back.
             (true, None) | (false, _) => self.await_subscription(cx, executor),
         }
+        // After a restart: whether the last order had left is not known.
+        self.resize(cx, executor);
     }
 
     /// Ends an executor whose tasks are all over and acknowledged (TK-73).

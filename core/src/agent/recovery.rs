@@ -42,6 +42,7 @@ use super::{Agent, AgentRecord, AgentState, Config, Cx, Out};
 use crate::ids::ContainerId;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::container::ContainerCommand;
+use crate::protocol::framework::Introduced;
 use crate::protocol::status::{Reason, Source, TaskState};
 use crate::rng::Rng;
 use crate::time::Time;
@@ -89,6 +90,7 @@ impl Agent {
             listened: 0,
             run_outs: BTreeMap::new(),
             link: Link::Away,
+            introduced: Introduced::default(),
             leaving: None,
             is_draining: false,
             drain_by: None,

@@ -14,6 +14,7 @@ use crate::ids::{AgentId, ExecutorId, FrameworkId, PeerId, TaskId};
 use crate::machine::Durable;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::{ExecutorReport, TaskReport, ToMaster};
+use crate::protocol::framework::Introduced;
 use crate::protocol::hello::CloseReason;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::validate::check_agent;
@@ -153,6 +154,7 @@ impl Agent {
             }
             Link::Away | Link::Recovering(_) | Link::Stopped => {}
         }
+        self.introduced = Introduced::default();
         self.link = Link::Away;
     }
 

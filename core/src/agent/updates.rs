@@ -126,6 +126,9 @@ impl Agent {
         self.persist(cx, AgentRecord::Updated { task, status });
         self.watch_time(cx, task);
         self.heed(task, is_over);
+        if let (Placement::Executor(executor), true) = (placement, is_over) {
+            self.resize(cx, executor);
+        }
         let waits = |agent: &Self| agent.state.task(number).map(|t| t.unacknowledged().len());
         if waits(self) == Some(1) && self.link.joined().is_some() {
             let wait = self.config.update_retry;

@@ -355,12 +355,14 @@ impl Master {
     fn launch(&mut self, cx: &mut Cx<'_>, place: Place<'_>, task: TaskInfo) {
         let (key, starts_executor) = self.enter(cx, place, &task);
         let message = ToAgent::RunTask {
-            framework: (*self.frameworks[place.framework].info).clone(),
+            framework: self.frameworks[place.framework].id.clone(),
             role: place.role.clone(),
             task,
             starts_executor,
         };
-        cx.tell_agent(self.connection(place.agent), message);
+        let peer = self.connection(place.agent);
+        self.introduce(cx, peer, place.framework);
+        cx.tell_agent(peer, message);
         self.answer_awaited(cx, key);
     }
 
@@ -368,12 +370,14 @@ impl Master {
         let entered = tasks.iter().map(|task| self.enter(cx, place, task));
         let entered: Vec<(TaskKey, bool)> = entered.collect();
         let message = ToAgent::RunGroup(GroupOrder {
-            framework: (*self.frameworks[place.framework].info).clone(),
+            framework: self.frameworks[place.framework].id.clone(),
             role: place.role.clone(),
             tasks,
             starts_executor: entered.iter().any(|(_, starts)| *starts),
         });
-        cx.tell_agent(self.connection(place.agent), message);
+        let peer = self.connection(place.agent);
+        self.introduce(cx, peer, place.framework);
+        cx.tell_agent(peer, message);
         for (key, _) in entered {
             self.answer_awaited(cx, key);
         }

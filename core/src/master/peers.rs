@@ -3,6 +3,7 @@
 //! Used by the dispatch and by the handlers of joining and leaving.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::auth::Principal;
@@ -11,7 +12,7 @@ use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::agent::{ExecutorReport, TaskReport};
 use crate::protocol::disk::DiskJob;
-use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::framework::{FrameworkInfo, Introduced};
 use crate::protocol::operation::Converted;
 use crate::protocol::wire::size;
 
@@ -29,6 +30,8 @@ pub(super) struct Peer {
     pub(super) part: Option<Part>,
     /// What a returning agent has said so far. It goes with the connection.
     pub(super) account: Account,
+    /// What an agent was told of frameworks over it.
+    pub(super) introduced: Introduced<Arc<FrameworkInfo>>,
 }
 
 /// What a returning agent says that it has.
@@ -115,6 +118,7 @@ impl Peers {
             principal,
             part: None,
             account: Account::default(),
+            introduced: Introduced::default(),
         };
         self.rows.insert(peer, row);
         true

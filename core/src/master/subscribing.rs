@@ -281,15 +281,30 @@ impl Master {
     }
 
     /// Tells the agents that run something of a framework what it says about itself.
-    fn tell_agents_of(&self, cx: &mut Cx<'_>, key: FrameworkKey) {
+    fn tell_agents_of(&mut self, cx: &mut Cx<'_>, key: FrameworkKey) {
         let tasks = self.tasks.of_framework(key).into_iter();
         let agents: BTreeSet<AgentKey> = tasks.map(|task| self.tasks[task].agent).collect();
         for agent in agents {
             if let Some(peer) = self.agents.get(agent).and_then(Agent::peer) {
-                let info = (*self.frameworks[key].info).clone();
-                cx.tell_agent(peer, ToAgent::UpdateFramework(info));
+                self.introduce(cx, peer, key);
             }
         }
+    }
+
+    /// Tells an agent what a framework says about itself, unless it has heard just that over this
+    /// connection.
+    pub(super) fn introduce(&mut self, cx: &mut Cx<'_>, agent: PeerId, key: FrameworkKey) {
+        let framework = &self.frameworks[key];
+        let (id, info) = (&framework.id, &framework.info);
+        let Some(row) = self.peers.get_mut(agent) else {
+            return;
+        };
+        let told = row.introduced.get(id);
+        if told.is_some_and(|told| Arc::ptr_eq(told, info)) {
+            return;
+        }
+        row.introduced.note(id.clone(), Arc::clone(info));
+        cx.tell_agent(agent, ToAgent::UpdateFramework((**info).clone()));
     }
 
     /// Takes in what a framework says about itself while it is there (FW-53).

@@ -210,8 +210,9 @@ pub enum ToAgent {
     Ping,
     /// Starts a task (PR-06).
     RunTask {
-        /// Whose task, with its id.
-        framework: FrameworkInfo,
+        /// Whose task: of a framework that the agent was told of, by `UpdateFramework`. Of others
+        /// the agent drops it.
+        framework: FrameworkId,
         /// The role of the offers that it was launched on (RQ-06).
         role: Role,
         /// The task.
@@ -266,7 +267,9 @@ pub enum ToAgent {
     },
     /// The agent takes tasks again. Those that it is ending it ends.
     Undrain,
-    /// A framework says something else about itself. Agents that do not have it ignore this.
+    /// What a framework says about itself, with its id: told before the first of its tasks that
+    /// starts over this connection, and when it says something else. It goes with the connection,
+    /// or when more are told of than agents keep ([`Introduced`](super::framework::Introduced)).
     UpdateFramework(FrameworkInfo),
     /// A framework has something to say to its executor (PR-09). Told once, if at all.
     Message {
@@ -295,8 +298,8 @@ pub enum ToAgent {
 /// The order to start tasks together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupOrder {
-    /// Whose tasks, with its id.
-    pub framework: FrameworkInfo,
+    /// Whose tasks, as with `RunTask`.
+    pub framework: FrameworkId,
     /// In which role their resources are held.
     pub role: Role,
     /// The tasks, each with the executor that they have in common.

@@ -85,6 +85,14 @@ pub enum ContainerCommand {
         /// The containers that the agent remembers.
         known: Vec<ContainerId>,
     },
+    /// Changes what a container may use (TK-94); of processes it may have as many as before.
+    /// Unknown ids are ignored. Answered by `ResizeFailed` if it cannot be done, and else not.
+    Resize {
+        /// Which one.
+        id: ContainerId,
+        /// From now on.
+        limits: ContainerLimits,
+    },
 }
 
 /// Something that happened to a container.
@@ -120,4 +128,11 @@ pub enum ContainerEvent {
     },
     /// Everything known has been reported.
     Recovered,
+    /// What it may use could not be changed, and is what it was.
+    ResizeFailed {
+        /// Which one.
+        id: ContainerId,
+        /// Why, for people.
+        message: String,
+    },
 }

@@ -123,3 +123,54 @@ pub struct Wishes {
     /// is said, and for nothing where the master ignores demands.
     pub demands: BTreeMap<Role, Demand>,
 }
+
+/// What an agent was told of frameworks over one connection: the agent keeps what they say, its
+/// master what it has told. Both follow the same rule, so that neither has to say what it has
+/// forgotten: all else goes when one more is told of than [`limits::INTRODUCED`].
+#[derive(Clone, Debug)]
+pub struct Introduced<T>(BTreeMap<FrameworkId, T>);
+
+impl<T> Introduced<T> {
+    /// Returns what is kept of a framework.
+    pub fn get(&self, framework: &FrameworkId) -> Option<&T> {
+        self.0.get(framework)
+    }
+
+    /// Notes that a framework was told of, for the first time or anew.
+    pub fn note(&mut self, framework: FrameworkId, what: T) {
+        if self.0.len() >= limits::INTRODUCED && !self.0.contains_key(&framework) {
+            self.0.clear();
+        }
+        self.0.insert(framework, what);
+    }
+}
+
+impl<T> Default for Introduced<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn what_was_told_is_bounded_and_both_sides_forget_the_same() {
+        // PR-06
+        let id = |n: usize| FrameworkId::new(&format!("f-{n}")).unwrap();
+        let mut told = Introduced::default();
+        for n in 0..limits::INTRODUCED {
+            told.note(id(n), n);
+        }
+        // One that is told of anew is none more.
+        told.note(id(0), 7);
+        assert_eq!(told.get(&id(0)), Some(&7));
+        assert_eq!(told.get(&id(1)), Some(&1));
+        told.note(id(limits::INTRODUCED), 8);
+        assert_eq!(told.get(&id(0)), None);
+        assert_eq!(told.get(&id(limits::INTRODUCED)), Some(&8));
+    }
+}

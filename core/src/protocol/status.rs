@@ -190,6 +190,10 @@ pub enum Reason {
     AgentDraining,
     /// The group that the task is of, or another task of it, is invalid (TK-64).
     TaskGroupInvalid,
+    /// The agent was not told of the framework (PR-06).
+    FrameworkUnknown,
+    /// What the executor's container may use could not be changed (AG-35).
+    ContainerUpdateFailed,
 }
 
 impl Reason {
@@ -217,6 +221,8 @@ impl Reason {
             Self::AgentRemovedByOperator => "agent-removed-by-operator",
             Self::AgentDraining => "agent-draining",
             Self::TaskGroupInvalid => "task-group-invalid",
+            Self::FrameworkUnknown => "framework-unknown",
+            Self::ContainerUpdateFailed => "container-update-failed",
         }
     }
 }

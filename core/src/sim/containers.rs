@@ -236,6 +236,17 @@ impl Containers {
                 }
             }
             ContainerCommand::Recover { known } => self.recover(known, shared),
+            ContainerCommand::Resize { id, .. } => self.resize(id, shared),
+        }
+    }
+
+    /// Changes what a container may use, or cannot: what it uses is up to its tasks.
+    fn resize(&mut self, id: ContainerId, shared: &mut Shared) {
+        let alive = self.processes.get(&id).is_some_and(|p| is_alive(p.state));
+        if alive && one_in(self.script.launch_failure_one_in, &mut self.rng) {
+            shared.hit(Name::Agent(self.agent), Kind::LaunchFailure);
+            let message = String::from("drawn from the seed");
+            self.tell(ContainerEvent::ResizeFailed { id, message }, shared);
         }
     }
 
@@ -297,8 +308,12 @@ impl Containers {
         let process = Process {
             framework,
             task,
+            // What an executor uses is what its tasks do.
+            cpus: match &executor {
+                Some(_) => Milli::ZERO,
+                None => spec.limits.cpus.unwrap_or(Milli::ZERO),
+            },
             executor,
-            cpus: spec.limits.cpus.unwrap_or(Milli::ZERO),
             pid: self.pids,
             fate,
             is_deaf: self.rng.chance(1, DEAF_ONE_IN),

@@ -72,6 +72,7 @@ impl World {
             boot: Some(BootId(seat.boot)),
             executor_registration_timeout: self.options.executor_registration_timeout,
             launch_timeout: self.options.launch_timeout(),
+            resizes: true,
             recover: if core::mem::take(&mut seat.cleans_up) {
                 Recover::Cleanup
             } else {

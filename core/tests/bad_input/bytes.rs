@@ -306,7 +306,7 @@ fn reregister(id: AgentId, frameworks: Vec<FrameworkInfo>, tasks: Vec<TaskReport
     }
 }
 
-fn run(framework: FrameworkInfo, role: Role, task: TaskInfo) -> ToAgent {
+fn run(framework: FrameworkId, role: Role, task: TaskInfo) -> ToAgent {
     ToAgent::RunTask {
         framework,
         role,
@@ -413,11 +413,11 @@ fn ids_to_agents(catalogue: &mut Catalogue) {
         to_agent(place, reregistered);
     }
     let whose = "framework of a task to run";
-    to_agent(whose, run(info(marked()), web.clone(), task()));
+    to_agent(whose, run(marked(), web.clone(), task()));
     for (place, task) in marked_tasks() {
         to_agent(
             &format!("{place} to run"),
-            run(info(framework()), web.clone(), task),
+            run(framework(), web.clone(), task),
         );
     }
     for (place, framework, task) in [
@@ -690,7 +690,7 @@ fn all_roles(catalogue: &mut Catalogue) {
         wishes: Wishes::default(),
     };
     texts(catalogue, "call: role of a framework", &rules, &subscribe);
-    let message = run(info(framework()), marked(), task());
+    let message = run(framework(), marked(), task());
     texts(catalogue, "to agent: role of a task", &rules, &message);
     let reported = TaskReport {
         role: marked(),

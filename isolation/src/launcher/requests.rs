@@ -80,6 +80,12 @@ impl Launcher {
                 }
                 self.report_on(&known, Answer::Event(ContainerEvent::Recovered))
             }
+            ContainerCommand::Resize { id, .. } => {
+                if self.by_id.contains_key(&id) {
+                    let message = "this launcher cannot change limits".to_owned();
+                    self.tell(ContainerEvent::ResizeFailed { id, message });
+                }
+            }
         }
     }
 

@@ -131,6 +131,7 @@ impl Agent {
                 ContainerEvent::Exited { id, exit, .. } => return (id, exit),
                 other @ (ContainerEvent::LaunchFailed { .. }
                 | ContainerEvent::Lost { .. }
+                | ContainerEvent::ResizeFailed { .. }
                 | ContainerEvent::Recovered) => panic!("{other:?}"),
             }
         }

@@ -91,11 +91,12 @@ fn mesos_9536_each_task_of_a_group_is_its_users_in_a_sandbox_of_its_own() {
             ..task(name)
         }
     };
+    node.feed(master(ToAgent::UpdateFramework(FrameworkInfo {
+        user: Some("web".into()),
+        ..framework("f")
+    })));
     let order = GroupOrder {
-        framework: FrameworkInfo {
-            user: Some("web".into()),
-            ..framework("f")
-        },
+        framework: fw("f"),
         role: Role::any(),
         tasks: vec![member("a"), member("b")],
         starts_executor: true,

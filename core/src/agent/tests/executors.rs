@@ -576,7 +576,7 @@ fn an_executor_that_the_master_did_not_book_is_not_started() {
     let mut node = Node::joined();
     let late = |name: &str| {
         master(ToAgent::RunTask {
-            framework: framework("f"),
+            framework: fw("f"),
             role: Role::any(),
             task: task_of("e", name),
             starts_executor: false,

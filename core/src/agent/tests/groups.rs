@@ -8,7 +8,7 @@ use crate::protocol::task::ExecutorKind;
 
 fn group(tasks: Vec<TaskInfo>) -> Input {
     master(ToAgent::RunGroup(GroupOrder {
-        framework: framework("f"),
+        framework: fw("f"),
         role: Role::any(),
         tasks,
         starts_executor: true,

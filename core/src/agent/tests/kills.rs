@@ -131,7 +131,10 @@ fn a_kill_goes_on_after_a_restart_whatever_the_clock_says() {
     assert!(set_back <= node.now);
     for later in [set_back, node.now + secs(4), node.now + secs(7_200)] {
         let (mut node, outputs) = Node::restart(node.journal.clone(), later);
-        assert_eq!(lines(&outputs), ["recover [c000000]", "disks 0", "* resumed"]);
+        assert_eq!(
+            lines(&outputs),
+            ["recover [c000000]", "disks 0", "* resumed"]
+        );
         // The signal may not have left before the agent fell: its time begins anew.
         assert_eq!(lines(&node.feed(started(0))), ["terminate c000000"]);
         assert_eq!(lines(&node.pass(Duration::from_millis(9_999))), NOTHING);

@@ -178,7 +178,7 @@ fn an_executor_that_is_not_started_has_ended() {
         let name = if starts_executor { "u" } else { "v" };
         let executor = if starts_executor { "e" } else { "d" };
         let outputs = node.feed(master(ToAgent::RunTask {
-            framework: framework("f"),
+            framework: fw("f"),
             role: Role::any(),
             task: task_of(executor, name),
             starts_executor,

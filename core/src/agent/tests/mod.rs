@@ -16,6 +16,7 @@ mod patience;
 mod random;
 mod recovery;
 mod registration;
+mod resizing;
 mod tasks;
 mod updates;
 
@@ -30,7 +31,7 @@ use crate::ids::{
     AgentId, BootId, ContainerId, ExecutorId, FrameworkId, MasterId, TaskId, UpdateId,
 };
 use crate::machine::Output;
-use crate::protocol::agent::{ToAgent, ToMaster};
+use crate::protocol::agent::{GroupOrder, ToAgent, ToMaster};
 use crate::protocol::container::ContainerEvent;
 use crate::protocol::disk::{DiskCommand, DiskOutcome};
 use crate::protocol::executor;
@@ -106,9 +107,8 @@ pub(super) fn run(framework_name: &str, task: TaskInfo) -> Input {
 }
 
 pub(super) fn run_in(role: Role, framework_name: &str, task: TaskInfo) -> Input {
-    let framework = framework(framework_name);
     master(ToAgent::RunTask {
-        framework,
+        framework: fw(framework_name),
         role,
         starts_executor: task.executor.is_some(),
         task,
@@ -216,7 +216,13 @@ impl Node {
 
     /// Starts an agent for the first time, and has it registered.
     pub(super) fn joined() -> Self {
-        let (mut node, _) = Self::restart(Vec::new(), Time::from_micros(1_000_000));
+        Self::joined_as(config())
+    }
+
+    /// As [`Self::joined`], for an agent that is set up in some way.
+    pub(super) fn joined_as(config: Config) -> Self {
+        let start = Time::from_micros(1_000_000);
+        let (mut node, _) = Self::restart_as(config, Vec::new(), start);
         node.feed(Input::Container(ContainerEvent::Recovered));
         node.join(registered(1));
         node.log.clear();
@@ -230,7 +236,25 @@ impl Node {
         self.feed(welcome)
     }
 
+    /// Says something to the agent. Before the first task of a framework its master says what the
+    /// framework is.
     pub(super) fn feed(&mut self, input: Input) -> Outputs {
+        if let Input::Master {
+            peer,
+            message:
+                ToAgent::RunTask { framework: id, .. }
+                | ToAgent::RunGroup(GroupOrder { framework: id, .. }),
+        } = &input
+            && self.agent.introduced.get(id).is_none()
+        {
+            let message = ToAgent::UpdateFramework(framework(id.as_str()));
+            let peer = *peer;
+            self.feed_alone(Input::Master { peer, message });
+        }
+        self.feed_alone(input)
+    }
+
+    pub(super) fn feed_alone(&mut self, input: Input) -> Outputs {
         let mut out = Outbox::new();
         self.agent.handle(self.now, input, &mut out);
         self.take(&mut out)
@@ -467,6 +491,7 @@ fn effect_line(effect: &Effect) -> String {
             ContainerCommand::Destroy { id } => format!("destroy {id}"),
             ContainerCommand::Forget { id } => format!("forget {id}"),
             ContainerCommand::Recover { known } => format!("recover {known:?}"),
+            ContainerCommand::Resize { id, .. } => format!("resize {id}"),
         },
         Effect::Echo(departure) => format!("echo {departure:?}"),
         Effect::DeleteSandbox { sandbox, .. } => format!("delete {}", sandbox.join("/")),

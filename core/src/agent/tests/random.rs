@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 
+use super::resizing::resizing;
 use super::*;
 use crate::protocol::agent::GroupOrder;
 use crate::protocol::executor::Call;
@@ -81,7 +82,7 @@ fn run_task() -> impl Strategy<Value = ToAgent> {
     let starts = prop::bool::weighted(0.8);
     let parts = (framework_id(), task_info(), starts);
     parts.prop_map(|(id, task, starts_executor)| ToAgent::RunTask {
-        framework: framework(id.as_str()),
+        framework: id,
         role: Role::any(),
         task,
         starts_executor,
@@ -106,7 +107,7 @@ fn run_group() -> impl Strategy<Value = ToAgent> {
             }
         }
         ToAgent::RunGroup(GroupOrder {
-            framework: framework(id.as_str()),
+            framework: id,
             role: Role::any(),
             tasks,
             starts_executor,
@@ -171,6 +172,7 @@ fn from_container() -> impl Strategy<Value = ContainerEvent> {
             ContainerEvent::Exited { id, exit, breach }
         }),
         1 => container().prop_map(|id| ContainerEvent::Lost { id }),
+        1 => container().prop_map(|id| ContainerEvent::ResizeFailed { id, message: "no".into() }),
         3 => Just(ContainerEvent::Recovered),
     ]
 }
@@ -196,9 +198,11 @@ fn from_executor() -> impl Strategy<Value = Call> {
 fn departure() -> impl Strategy<Value = Departure> {
     let number = (0u64..8).prop_map(Number);
     let graces = vec![Duration::ZERO, secs(5), Duration::MAX];
-    (number, prop::sample::select(graces), 0..4).prop_map(|(number, grace, kind)| match kind {
+    (number, prop::sample::select(graces), 0..6).prop_map(|(number, grace, kind)| match kind {
         0 => Departure::Launch(number),
         1 => Departure::HandOver(number),
+        3 => Departure::Drain(grace),
+        4 => Departure::Recovery,
         2 => Departure::End {
             container: number,
             grace,
@@ -243,7 +247,7 @@ proptest! {
 
     #[test]
     fn anything_may_come_in(steps in prop::collection::vec(step(), 0..120)) {
-        let mut node = Node::joined();
+        let mut node = Node::joined_as(resizing());
         for step in steps {
             match step {
                 Step::Input(input) => { node.feed(input); }
@@ -259,7 +263,7 @@ proptest! {
                 Step::Pass(seconds) => { node.pass(secs(seconds)); }
                 Step::Restart => {
                     let (journal, now) = (node.journal, node.now);
-                    node = Node::restart(journal, now).0;
+                    node = Node::restart_as(resizing(), journal, now).0;
                 }
             }
         }

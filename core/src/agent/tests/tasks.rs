@@ -195,13 +195,15 @@ fn an_invalid_task_is_reported_and_not_started() {
 fn orders_that_make_no_sense_are_ignored() {
     let mut node = Node::joined();
     node.feed(run("f", task("t")));
-    let nameless = master(ToAgent::RunTask {
-        framework: FrameworkInfo::new("f"),
-        role: Role::any(),
-        task: task("u"),
-        starts_executor: false,
-    });
+    let nameless = master(ToAgent::UpdateFramework(FrameworkInfo::new("f")));
     assert_eq!(lines(&node.feed(nameless)), NOTHING);
+    let nothing = master(ToAgent::RunGroup(GroupOrder {
+        framework: fw("f"),
+        role: Role::any(),
+        tasks: Vec::new(),
+        starts_executor: true,
+    }));
+    assert_eq!(lines(&node.feed(nothing)), NOTHING);
     // The same name of another framework is another task.
     assert_eq!(
         lines(&node.feed(run("g", task("t")))),
@@ -211,7 +213,7 @@ fn orders_that_make_no_sense_are_ignored() {
     let stranger = Input::Master {
         peer: PeerId(9),
         message: ToAgent::RunTask {
-            framework: framework("f"),
+            framework: fw("f"),
             role: Role::any(),
             task: task("x"),
             starts_executor: false,
@@ -224,6 +226,39 @@ fn orders_that_make_no_sense_are_ignored() {
 }
 
 #[test]
+fn tasks_of_a_framework_that_the_agent_was_not_told_of_are_dropped() {
+    // PR-06
+    let mut node = Node::joined();
+    let outputs = node.feed_alone(run("f", task("t")));
+    let dropped = "update t dropped framework-unknown latest dropped";
+    assert_eq!(lines(&outputs), [dropped]);
+    // AG-29: the master has booked its executor.
+    let outputs = node.feed_alone(run("f", task_of("e", "u")));
+    let dropped = "update u dropped framework-unknown latest dropped";
+    assert_eq!(lines(&outputs), [dropped, "e has ended: somehow"]);
+    // Told of once, and then named: also what has changed since is remembered with its tasks.
+    let told = |name: &str| {
+        let framework = FrameworkInfo {
+            name: name.into(),
+            ..framework("f")
+        };
+        master(ToAgent::UpdateFramework(framework))
+    };
+    node.feed_alone(told("old"));
+    assert_eq!(lines(&node.feed_alone(told("new"))), NOTHING);
+    let outputs = node.feed_alone(run("f", task("v")));
+    assert_eq!(lines(&outputs), ["* task 0 v", "launch c000000"]);
+    let frameworks = replay(&node.journal).frameworks().clone();
+    assert_eq!(frameworks[&fw("f")].info.name, "new");
+    // It goes with the connection, though tasks do not.
+    node.feed(Input::MasterLost { peer: MASTER });
+    node.join(reregistered(1));
+    let outputs = node.feed_alone(run("f", task("w")));
+    let dropped = "update w dropped framework-unknown latest dropped";
+    assert_eq!(lines(&outputs), [dropped]);
+}
+
+#[test]
 fn programs_run_as_the_user_of_their_framework() {
     // FW-01: unless their command names another
     let mut node = Node::joined();
@@ -231,16 +266,12 @@ fn programs_run_as_the_user_of_their_framework() {
         let mut task = task(name);
         let command = task.command.as_mut().unwrap();
         command.user = user.map(Into::into);
-        let mut order = run("f", task);
-        if let Input::Master {
-            message: ToAgent::RunTask { framework, .. },
-            ..
-        } = &mut order
-        {
-            framework.user = Some("web".into());
-        }
-        order
+        run("f", task)
     };
+    node.feed(master(ToAgent::UpdateFramework(FrameworkInfo {
+        user: Some("web".into()),
+        ..framework("f")
+    })));
     for (user, runs_as) in [(None, "web"), (Some("other"), "other")] {
         let outputs = node.feed(of_user(runs_as, user));
         let launched = outputs.iter().find_map(|output| match output {

@@ -94,7 +94,7 @@ fn a_group_is_launched_with_one_word_and_its_executor_is_paid_once() {
         ..task
     };
     let order = GroupOrder {
-        framework: known_as(o.owner.clone(), "web"),
+        framework: o.owner.clone(),
         role: Role::any(),
         tasks: tasks.into_iter().map(with_executor).collect(),
         starts_executor: true,

@@ -53,7 +53,7 @@ use crate::ids::{
 };
 use crate::limits;
 use crate::machine::{Durable, Machine, Outbox, Output};
-use crate::protocol::agent::{TaskReport, ToAgent, ToMaster};
+use crate::protocol::agent::{GroupOrder, TaskReport, ToAgent, ToMaster};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::node::AgentInfo;
@@ -253,6 +253,19 @@ struct World {
     replayed: Registry,
     /// What was written of frameworks, oldest first.
     records: Vec<RegistryOp>,
+    /// What agents were told of frameworks, in turn.
+    introduced: Vec<(PeerId, FrameworkInfo)>,
+}
+
+/// Returns what an agent is told of a framework.
+fn introduction(out: &Out) -> Option<(PeerId, FrameworkInfo)> {
+    match out {
+        Output::Effect(Effect::Agent {
+            peer,
+            message: ToAgent::UpdateFramework(info),
+        }) => Some((*peer, info.clone())),
+        Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+    }
 }
 
 impl World {
@@ -304,14 +317,17 @@ impl World {
             out,
             replayed,
             records: Vec::new(),
+            introduced: Vec::new(),
         }
     }
 
-    /// Takes what was put out, but for what is written of frameworks: nearly every step writes
-    /// some, and [`Self::records`] keeps it.
+    /// Takes what was put out, but for what is written of frameworks and what agents are told of
+    /// them before their tasks: nearly every step does some of that, and [`Self::records`] and
+    /// [`Self::introduced`] keep it.
     fn drain(&mut self) -> Vec<Out> {
         let mut outs = Vec::new();
-        for out in self.out.drain() {
+        let drained: Vec<Out> = self.out.drain().collect();
+        for out in drained {
             if let Output::Persist(op) = &out {
                 self.replayed.apply(op);
                 if is_of_framework(op) {
@@ -319,10 +335,34 @@ impl World {
                     continue;
                 }
             }
+            if self.is_introduced(&out) {
+                // What was said just before it, it may be said for.
+                outs.pop_if(|before| introduction(before).is_some());
+            }
+            self.introduced.extend(introduction(&out));
             outs.push(out);
         }
         assert_eq!(&self.replayed, self.master.registry());
         outs
+    }
+
+    /// Returns whether tasks are started, of a framework of which their agent has to know by then
+    /// (PR-06).
+    fn is_introduced(&self, out: &Out) -> bool {
+        let Output::Effect(Effect::Agent {
+            peer,
+            message:
+                ToAgent::RunTask { framework, .. } | ToAgent::RunGroup(GroupOrder { framework, .. }),
+        }) = out
+        else {
+            return false;
+        };
+        let mut told = self.introduced.iter();
+        let is_it = |(agent, info): &(PeerId, FrameworkInfo)| {
+            agent == peer && info.id.as_ref() == Some(framework)
+        };
+        assert!(told.any(is_it), "{framework} is not known to {peer:?}");
+        true
     }
 
     fn check(&self) {

@@ -20,7 +20,7 @@ fn run(peer: PeerId, owner: &FrameworkId, task: TaskInfo) -> Out {
 }
 
 fn run_with(peer: PeerId, owner: &FrameworkId, task: TaskInfo, starts_executor: bool) -> Out {
-    let framework = known_as(owner.clone(), "web");
+    let framework = owner.clone();
     let role = Role::any();
     to_agent(
         peer,

@@ -180,10 +180,7 @@ fn tv_27_what_is_reserved_and_made_can_be_used_in_the_same_accept() {
     let create = OperationKind::Create;
     expected.extend(ordered(o.agent_peer, order(3, create, &eng, &data)));
     let message = ToAgent::RunTask {
-        framework: FrameworkInfo {
-            roles: vec![role("eng")],
-            ..known_as(o.owner.clone(), "web")
-        },
+        framework: o.owner.clone(),
         role: role("eng"),
         starts_executor: false,
         task: needs,

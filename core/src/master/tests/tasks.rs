@@ -158,7 +158,7 @@ fn a_task_reaches_its_agent_as_it_was_described() {
     let outs = world.call(peer, launch(&offers, tasks.to_vec()));
     let orders = tasks.map(|task| {
         let run = ToAgent::RunTask {
-            framework: known_as(owner.clone(), "web"),
+            framework: owner.clone(),
             role: Role::any(),
             starts_executor: task.executor.is_some(),
             task,
@@ -361,7 +361,7 @@ fn ended_tasks_are_remembered_within_a_bound() {
     let ids: Vec<OfferId> = offers.iter().map(|offer| offer.id.clone()).collect();
     let outs = world.call(peer, launch(&ids, tasks));
     let run = ToAgent::RunTask {
-        framework: known_as(owner, "web"),
+        framework: owner,
         role: Role::any(),
         task: task("t0", &agent, "cpus:1"),
         starts_executor: false,

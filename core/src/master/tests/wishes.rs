@@ -292,6 +292,61 @@ fn a_framework_changes_while_it_is_there() {
 }
 
 #[test]
+fn an_agent_is_told_of_a_framework_once_over_a_connection() {
+    // PR-06
+    let mut world = World::new();
+    let (agent_peer, agent) = world.agent("one", "cpus:9");
+    let (peer, id) = world.framework("web");
+    let mut launched = 0;
+    let mut launch_one = |world: &mut World| {
+        launched += 1;
+        let offered = world.offers_within(Duration::from_secs(10));
+        let offers: Vec<OfferId> = offered.into_iter().map(|(_, it)| it.id).collect();
+        let one = task(&format!("t{launched}"), &agent, "cpus:1");
+        let outs = world.call(peer, launch(&offers, vec![one]));
+        let starts = outs.iter().any(|out| {
+            let Output::Effect(Effect::Agent { message, .. }) = out else {
+                return false;
+            };
+            matches!(message, ToAgent::RunTask { .. })
+        });
+        assert!(starts, "{outs:?}");
+    };
+    launch_one(&mut world);
+    launch_one(&mut world);
+    let first = known_as(id.clone(), "web");
+    assert_eq!(world.introduced, [(agent_peer, first.clone())]);
+    // When it says something else, and not again with the next task.
+    let changed = FrameworkInfo {
+        webui_url: "https://web.example".to_string(),
+        ..first
+    };
+    let update = Call::Update {
+        framework: changed.clone(),
+        wishes: Wishes::default(),
+    };
+    world.call(peer, update);
+    launch_one(&mut world);
+    assert_eq!(world.introduced[1..], [(agent_peer, changed.clone())]);
+    // Another connection knows nothing.
+    world.lose(agent_peer);
+    let back = world.connect(PeerRole::Agent, "one");
+    let tasks = ["t1", "t2", "t3"].map(|name| {
+        let info = task(name, &agent, "cpus:1");
+        TaskReport::new(id.clone(), Role::any(), &info, TaskState::Running)
+    });
+    let returns = ToMaster::Reregister {
+        id: agent.clone(),
+        agent: agent_info("cpus:9"),
+        frameworks: vec![changed.clone()],
+        tasks: tasks.to_vec(),
+    };
+    world.agent_says(back, returns);
+    launch_one(&mut world);
+    assert_eq!(world.introduced[2..], [(back, changed)]);
+}
+
+#[test]
 fn what_never_changes_is_not_changed_by_an_update() {
     // FW-12, FW-53
     let mut world = World::new();

@@ -74,7 +74,7 @@ impl Graces {
         // the last time after each further restart.
         let launched = self.launched.get(&container);
         let restarts = self.life - launched.copied().unwrap_or_default();
-        let least = (1..restarts).fold(least, |least, _| least / 2);
+        let least = least / (1 << restarts.saturating_sub(1).min(31));
         self.until.entry(container).or_insert(now + least);
     }
 
@@ -136,7 +136,9 @@ impl World {
             Effect::Container(ContainerCommand::Forget { id }) => {
                 seat.graces.launched.remove(id);
             }
-            Effect::Container(ContainerCommand::Recover { .. })
+            Effect::Container(
+                ContainerCommand::Recover { .. } | ContainerCommand::Resize { .. },
+            )
             | Effect::Executor { .. }
             | Effect::Master { .. }
             | Effect::DeleteSandbox { .. }

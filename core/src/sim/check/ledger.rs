@@ -407,14 +407,13 @@ impl Ledger {
                 task,
                 starts_executor,
             } => {
-                let starts = self.launch(peer, framework.id.as_ref(), role, task);
+                let starts = self.launch(peer, Some(framework), role, task);
                 self.expect_executor(task, starts, *starts_executor);
             }
             ToAgent::RunGroup(order) => {
                 let mut starts = false;
                 for task in &order.tasks {
-                    let framework = order.framework.id.as_ref();
-                    starts |= self.launch(peer, framework, &order.role, task);
+                    starts |= self.launch(peer, Some(&order.framework), &order.role, task);
                 }
                 if let Some(task) = order.tasks.first() {
                     self.expect_executor(task, starts, order.starts_executor);

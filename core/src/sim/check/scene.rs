@@ -126,10 +126,7 @@ pub(super) fn run(task: &TaskInfo) -> Effect {
     Effect::Agent {
         peer: AGENT,
         message: ToAgent::RunTask {
-            framework: FrameworkInfo {
-                id: Some(framework()),
-                ..FrameworkInfo::new("f")
-            },
+            framework: framework(),
             role: Role::any(),
             task: task.clone(),
             starts_executor: task.executor.is_some(),
