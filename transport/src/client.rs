@@ -16,7 +16,8 @@ use tepui_core::protocol::framework::{FrameworkInfo, Wishes};
 use tepui_core::protocol::offer;
 use tepui_core::protocol::operation::OperationStatus;
 use tepui_core::protocol::refusal::{CallKind, EndReason, RejectKind};
-use tepui_core::protocol::status::{Exit, TaskStatus};
+use tepui_core::protocol::scheduler::{ExecutorEnd, ExecutorMessage};
+use tepui_core::protocol::status::TaskStatus;
 use tepui_core::protocol::task::TaskInfo;
 use tepui_core::roles::Role;
 use tepui_core::scheduler::{Acknowledging, Logic, UserCall, UserEvent};
@@ -59,23 +60,9 @@ pub enum Event {
         message: String,
     },
     /// An executor has something to say. Told once, if at all.
-    Message {
-        /// Where it runs.
-        agent: AgentId,
-        /// Which one.
-        executor: ExecutorId,
-        /// What it says.
-        data: Vec<u8>,
-    },
+    Message(ExecutorMessage),
     /// An executor has ended. Told once, if at all; of its tasks their updates tell.
-    ExecutorEnded {
-        /// Where it ran.
-        agent: AgentId,
-        /// Which one.
-        executor: ExecutorId,
-        /// How, if that is known.
-        exit: Option<Exit>,
-    },
+    ExecutorEnded(ExecutorEnd),
     /// News about an operation that the framework has named.
     Operation(OperationNews),
     /// What the last [`Handle::update`] said holds.
@@ -394,24 +381,8 @@ impl Logic for Channels {
                 reason: Some(reason),
                 message,
             },
-            UserEvent::Message {
-                agent,
-                executor,
-                data,
-            } => Event::Message {
-                agent,
-                executor,
-                data,
-            },
-            UserEvent::ExecutorEnded {
-                agent,
-                executor,
-                exit,
-            } => Event::ExecutorEnded {
-                agent,
-                executor,
-                exit,
-            },
+            UserEvent::Message(message) => Event::Message(message),
+            UserEvent::ExecutorEnded(end) => Event::ExecutorEnded(end),
             UserEvent::Rejected {
                 call,
                 reason,

@@ -16,7 +16,7 @@ use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::refusal::{CallKind, RejectKind};
-use crate::protocol::scheduler::Event;
+use crate::protocol::scheduler::{Event, ExecutorEnd, ExecutorMessage};
 use crate::protocol::status::Exit;
 
 impl Master {
@@ -80,11 +80,11 @@ impl Master {
             return;
         }
         let agent = self.agents[agent].id.clone();
-        let event = Event::Message {
+        let event = Event::Message(ExecutorMessage {
             agent,
             executor,
             data,
-        };
+        });
         self.tell_owner(cx, framework, event);
     }
 
@@ -101,11 +101,11 @@ impl Master {
             self.end_executor(&(owner, agent, executor.clone()));
         }
         let agent = self.agents[agent].id.clone();
-        let event = Event::ExecutorEnded {
+        let event = Event::ExecutorEnded(ExecutorEnd {
             agent,
             executor,
             exit,
-        };
+        });
         self.tell_owner(cx, framework, event);
     }
 

@@ -142,6 +142,28 @@ pub enum Call {
     },
 }
 
+/// What an executor says to its framework.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutorMessage {
+    /// Where it runs.
+    pub agent: AgentId,
+    /// Which one.
+    pub executor: ExecutorId,
+    /// What it says.
+    pub data: Vec<u8>,
+}
+
+/// The end of an executor, as its framework is told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutorEnd {
+    /// Where it ran.
+    pub agent: AgentId,
+    /// Which one.
+    pub executor: ExecutorId,
+    /// How, if that is known.
+    pub exit: Option<Exit>,
+}
+
 /// What the master tells a framework.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
@@ -191,23 +213,9 @@ pub enum Event {
     /// acknowledged.
     Reconciled(Vec<TaskStatus>),
     /// An executor has something to say (FW-51). Told once, if at all.
-    Message {
-        /// Where it runs.
-        agent: AgentId,
-        /// Which one.
-        executor: ExecutorId,
-        /// What it says.
-        data: Vec<u8>,
-    },
+    Message(ExecutorMessage),
     /// An executor has ended (FW-36). Told once, if at all; of its tasks their updates tell.
-    ExecutorEnded {
-        /// Where it ran.
-        agent: AgentId,
-        /// Which one.
-        executor: ExecutorId,
-        /// How, if that is known.
-        exit: Option<Exit>,
-    },
+    ExecutorEnded(ExecutorEnd),
     /// Agents are to be left, for their machines are to be out of service (OF-48).
     InverseOffers(Vec<InverseOffer>),
     /// An inverse offer is no longer good (OF-50).

@@ -196,24 +196,8 @@ impl Scheduler {
             Event::RescindInverse(offer) => self.on_inverse_rescinded(offer, out),
             Event::Update(status) => self.on_update(peer, status, out),
             Event::OperationUpdate(status) => self.on_operation_update(peer, status, out),
-            Event::Message {
-                agent,
-                executor,
-                data,
-            } => out.emit(Effect::User(UserEvent::Message {
-                agent,
-                executor,
-                data,
-            })),
-            Event::ExecutorEnded {
-                agent,
-                executor,
-                exit,
-            } => out.emit(Effect::User(UserEvent::ExecutorEnded {
-                agent,
-                executor,
-                exit,
-            })),
+            Event::Message(message) => out.emit(Effect::User(UserEvent::Message(message))),
+            Event::ExecutorEnded(end) => out.emit(Effect::User(UserEvent::ExecutorEnded(end))),
             Event::Error { reason, message } => {
                 self.leave(out);
                 self.phase = Phase::Stopped;

@@ -15,7 +15,8 @@ use crate::protocol::node::Domain;
 use crate::protocol::offer::{InverseOffer, Offer, Operation};
 use crate::protocol::operation::OperationStatus;
 use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
-use crate::protocol::status::{Exit, TaskStatus};
+use crate::protocol::scheduler::{ExecutorEnd, ExecutorMessage};
+use crate::protocol::status::TaskStatus;
 use crate::protocol::task::TaskInfo;
 use crate::roles::Role;
 
@@ -59,23 +60,9 @@ pub enum UserEvent {
     /// What the last `Update` said holds.
     Updated,
     /// An executor has something to say. Told once, if at all.
-    Message {
-        /// Where it runs.
-        agent: AgentId,
-        /// Which one.
-        executor: ExecutorId,
-        /// What it says.
-        data: Vec<u8>,
-    },
+    Message(ExecutorMessage),
     /// An executor has ended. Told once, if at all; of its tasks their updates tell.
-    ExecutorEnded {
-        /// Where it ran.
-        agent: AgentId,
-        /// Which one.
-        executor: ExecutorId,
-        /// How, if that is known.
-        exit: Option<Exit>,
-    },
+    ExecutorEnded(ExecutorEnd),
     /// Agents are to be left, for their machines are to be out of service. Asked again some time
     /// after an answer, for as long as the framework holds something there.
     InverseOffers(Vec<InverseOffer>),

@@ -3,6 +3,7 @@
 use alloc::format;
 
 use super::*;
+use crate::protocol::scheduler::{ExecutorEnd, ExecutorMessage};
 use crate::protocol::status::Exit;
 
 fn executor() -> ExecutorId {
@@ -47,11 +48,11 @@ fn messages_are_passed_on_once() {
         executor: executor(),
         data: vec![7; bytes],
     };
-    let heard = Event::Message {
+    let heard = Event::Message(ExecutorMessage {
         agent: agent.clone(),
         executor: executor(),
         data: vec![7; 2],
-    };
+    });
     let outs = world.agent_says(agent_peer, answer(&owner, 2));
     assert_eq!(outs, [to_framework(peer, heard)]);
     assert_eq!(world.agent_says(agent_peer, answer(&owner, most + 1)), []);
@@ -79,11 +80,11 @@ fn a_framework_ends_an_executor_and_hears_of_it() {
         executor: executor(),
         exit: Some(Exit::Code(1)),
     };
-    let heard = Event::ExecutorEnded {
+    let heard = Event::ExecutorEnded(ExecutorEnd {
         agent,
         executor: executor(),
         exit: Some(Exit::Code(1)),
-    };
+    });
     let outs = world.agent_says(agent_peer, ended.clone());
     assert_eq!(outs, [to_framework(peer, heard)]);
     let stranger = world.connect(PeerRole::Agent, "two");
