@@ -31,7 +31,7 @@ pub(super) struct Peer {
     /// What a returning agent has said so far. It goes with the connection.
     pub(super) account: Account,
     /// What an agent was told of frameworks over it.
-    pub(super) introduced: Introduced<Arc<FrameworkInfo>>,
+    introduced: Introduced<Arc<FrameworkInfo>>,
 }
 
 /// What a returning agent says that it has.
@@ -167,6 +167,14 @@ impl Peers {
 
     pub(super) fn get(&self, peer: PeerId) -> Option<&Peer> {
         self.rows.get(&peer)
+    }
+
+    /// Returns what an agent was told of frameworks over a connection.
+    pub(super) fn introduced(
+        &mut self,
+        peer: PeerId,
+    ) -> Option<&mut Introduced<Arc<FrameworkInfo>>> {
+        Some(&mut self.rows.get_mut(&peer)?.introduced)
     }
 
     /// Notes what a peer plays from now on.

@@ -296,14 +296,14 @@ impl Master {
     pub(super) fn introduce(&mut self, cx: &mut Cx<'_>, agent: PeerId, key: FrameworkKey) {
         let framework = &self.frameworks[key];
         let (id, info) = (&framework.id, &framework.info);
-        let Some(row) = self.peers.get_mut(agent) else {
+        let Some(introduced) = self.peers.introduced(agent) else {
             return;
         };
-        let told = row.introduced.get(id);
+        let told = introduced.get(id);
         if told.is_some_and(|told| Arc::ptr_eq(told, info)) {
             return;
         }
-        row.introduced.note(id.clone(), Arc::clone(info));
+        introduced.note(id.clone(), Arc::clone(info));
         cx.tell_agent(agent, ToAgent::UpdateFramework((**info).clone()));
     }
 

@@ -90,6 +90,8 @@ fn is_ordered(record: &AgentRecord) -> bool {
         | AgentRecord::Described { .. }
         | AgentRecord::Booted { .. }
         | AgentRecord::DiskEnded { .. }
+        | AgentRecord::DiskUndone { .. }
+        | AgentRecord::Resumed
         | AgentRecord::Moment { .. }
         | AgentRecord::Left => false,
     }
