@@ -420,9 +420,7 @@ impl Durable for AgentState {
             } => self.apply_framework_ended(framework, *destroy_at),
             AgentRecord::TaskForgotten { task } => self.remove_task(*task),
             AgentRecord::RanOut { task, at } => self.apply_ran_out(*task, *at),
-            AgentRecord::Collected { sandbox, at } => {
-                self.retired.remove(&(*at, *sandbox));
-            }
+            AgentRecord::Collected { sandbox, at } => drop(self.retired.remove(&(*at, *sandbox))),
             AgentRecord::Described { info } => self.info = Some(info.clone()),
             AgentRecord::Booted { boot } => self.boot = Some(*boot),
             AgentRecord::CarriedOut { order, update, at } => {

@@ -14,6 +14,17 @@ use crate::ids::{FrameworkId, PeerId, TaskId};
 use crate::protocol::agent::{GroupOrder, ToAgent, ToMaster};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::status::{Source, TaskState, TaskStatus};
+use crate::protocol::task::TaskInfo;
+use crate::roles::Role;
+
+fn alone(framework: FrameworkId, role: Role, task: TaskInfo, starts_executor: bool) -> GroupOrder {
+    GroupOrder {
+        framework,
+        role,
+        tasks: Vec::from([task]),
+        starts_executor,
+    }
+}
 
 fn pong(cx: &mut Cx<'_>, peer: PeerId) {
     let message = ToMaster::Pong;
@@ -91,15 +102,7 @@ impl Agent {
                 role,
                 task,
                 starts_executor,
-            } => {
-                let order = GroupOrder {
-                    framework,
-                    role,
-                    tasks: Vec::from([task]),
-                    starts_executor,
-                };
-                self.on_run(cx, order, false);
-            }
+            } => self.on_run(cx, alone(framework, role, task, starts_executor), false),
             ToAgent::RunGroup(order) => self.on_run(cx, order, true),
             ToAgent::KillTask {
                 framework,

@@ -8,9 +8,9 @@
 //!   then the order has passed the gate, and its time begins. A disk that stalls for longer than a
 //!   grace so delays an end, and shortens nobody's. Of all machines only this one gives times that
 //!   end in SIGKILL, so the contract of machines needs no word for what is durable.
-//! * **Nobody is judged unheard.** An agent that is woken much later than it wanted did not run: its
-//!   process was paused, or had no processor. What was said meanwhile waits behind whatever woke it.
-//!   So it listens for a moment, in which no timer fires, and a few times at most
+//! * **Nobody is judged unheard.** An agent that is woken much later than it wanted did not run:
+//!   its process was paused, or had no processor. What was said meanwhile waits behind whatever
+//!   woke it. So it listens for a moment, in which no timer fires, and a few times at most
 //!   ([`limits::LISTENED`]), for one that is always late has to judge all the same. Clocks go on
 //!   meanwhile: who had said nothing before the pause gets that moment, and not the whole pause. Of
 //!   a pause in which nothing was due the agent cannot know, and nobody is judged in it.

@@ -20,7 +20,7 @@ use crate::ids::{AgentId, FrameworkId, PeerId};
 use crate::limits;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::GroupOrder;
-use crate::protocol::container::{ContainerCommand, ContainerLimits, ContainerSpec};
+use crate::protocol::container::{ContainerCommand, ContainerSpec};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::{ExecutorInfo, ExecutorKind, TaskInfo};
@@ -250,11 +250,9 @@ impl Agent {
                 return;
             }
             let number = self.state.next();
-            let limits = if self.config.resizes {
-                launch::executor_limits(&executor, job.tasks.iter())
-            } else {
-                ContainerLimits::default()
-            };
+            let resizes = self.config.resizes;
+            let limits = resizes.then(|| launch::executor_limits(&executor, job.tasks.iter()));
+            let limits = limits.unwrap_or_default();
             let told = limits.clone();
             let mut spec = launch::executor_container(agent, framework, &executor, limits, number);
             launch::default_user(&mut spec, &job.framework);

@@ -11,10 +11,11 @@ use core::time::Duration;
 
 use super::command::parse;
 use super::executors::{Executors, Turn};
-use super::fault::{Faults, Kind};
+use super::fault::Kind;
 use super::node::Shared;
 use super::options::Span;
 use super::queue::{Event, Frame, Name, Step};
+use super::script::Script;
 use crate::ids::{ContainerId, ExecutorId, FrameworkId, PeerId};
 use crate::protocol::container::{ContainerCommand, ContainerEvent, ContainerSpec};
 use crate::protocol::status::{Breach, Exit, Limited};
@@ -32,28 +33,6 @@ const TELL: Span = Span::millis(1, 5);
 const DIE: Span = Span::millis(1, 50);
 /// One program in so many does not listen to SIGTERM.
 const DEAF_ONE_IN: u64 = 8;
-
-/// What is scripted for every container.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Script {
-    pub(super) start: Span,
-    pub(super) run: Span,
-    pub(super) breach_one_in: u64,
-    pub(super) launch_failure_one_in: u64,
-    pub(super) hang_one_in: u64,
-}
-
-impl Script {
-    pub(super) fn new(start: Span, run: Span, faults: &Faults) -> Self {
-        Self {
-            start,
-            run,
-            breach_one_in: faults.breach_one_in,
-            launch_failure_one_in: faults.launch_failure_one_in,
-            hang_one_in: faults.hang_one_in,
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {

@@ -84,6 +84,7 @@ mod population;
 mod property;
 mod queue;
 mod report;
+mod script;
 mod shrink;
 mod tap;
 #[cfg(test)]

@@ -349,11 +349,11 @@ impl World {
     /// Returns whether tasks are started, of a framework of which their agent has to know by then
     /// (PR-06).
     fn is_introduced(&self, out: &Out) -> bool {
-        let Output::Effect(Effect::Agent {
-            peer,
-            message:
-                ToAgent::RunTask { framework, .. } | ToAgent::RunGroup(GroupOrder { framework, .. }),
-        }) = out
+        let Output::Effect(Effect::Agent { peer, message }) = out else {
+            return false;
+        };
+        let (ToAgent::RunTask { framework, .. } | ToAgent::RunGroup(GroupOrder { framework, .. })) =
+            message
         else {
             return false;
         };
