@@ -74,6 +74,7 @@ impl Logic for Flood {
             | UserEvent::Operation(_)
             | UserEvent::Message { .. }
             | UserEvent::ExecutorEnded { .. }
+            | UserEvent::AgentLost { .. }
             | UserEvent::Subscribed { .. }
             | UserEvent::Rescinded(_)
             | UserEvent::InverseOffers(_)

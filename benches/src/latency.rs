@@ -87,6 +87,7 @@ impl Session {
             Event::Subscribed { .. }
             | Event::Message { .. }
             | Event::ExecutorEnded { .. }
+            | Event::AgentLost { .. }
             | Event::Operation(_)
             | Event::Updated
             | Event::InverseOffers(_)

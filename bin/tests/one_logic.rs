@@ -63,6 +63,7 @@ impl Logic for TwoTasks {
             | UserEvent::Error { .. }
             | UserEvent::Message { .. }
             | UserEvent::ExecutorEnded { .. }
+            | UserEvent::AgentLost { .. }
             | UserEvent::Rejected { .. }
             | UserEvent::Updated => {}
         }

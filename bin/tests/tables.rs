@@ -65,6 +65,10 @@ fn tables_of_tasks_frameworks_and_offers() {
             &["offer", "list"],
             "ID   FRAMEWORK   ROLE   AGENT   RESOURCES\n",
         ),
+        (
+            &["operation", "list"],
+            "ID   KIND   STATE   AGE   AGENT   FRAMEWORK\n",
+        ),
     ] {
         assert_eq!(cluster.tepui(args).with(0).out, titles);
     }
@@ -172,6 +176,7 @@ impl Logic for Liar {
             | UserEvent::Error { .. }
             | UserEvent::Message { .. }
             | UserEvent::ExecutorEnded { .. }
+            | UserEvent::AgentLost { .. }
             | UserEvent::Rejected { .. }
             | UserEvent::Updated => {}
         }

@@ -71,6 +71,7 @@ impl Logic for Keeper {
             | UserEvent::Error { .. }
             | UserEvent::Message { .. }
             | UserEvent::ExecutorEnded { .. }
+            | UserEvent::AgentLost { .. }
             | UserEvent::Rejected { .. }
             | UserEvent::Updated => {}
         }
@@ -257,7 +258,11 @@ fn log_of_stall(node: Name) -> String {
     sim.run_for(secs(19));
     let stalled = text.lock().unwrap().clone();
     let view = sim.master().unwrap().view();
-    assert!(view.agents().iter().all(|agent| agent.connected));
+    assert!(
+        view.agents()
+            .iter()
+            .all(|agent| agent.presence.is_connected())
+    );
     sim.run_for(secs(60));
     assert!(!text.lock().unwrap().contains("Unreachable"));
     sim.expect_converged();

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tepui_core::demand::Demand;
 use tepui_core::ids::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, TaskId};
 use tepui_core::protocol::framework::{FrameworkInfo, Wishes};
+use tepui_core::protocol::node::AgentLoss;
 use tepui_core::protocol::offer;
 use tepui_core::protocol::operation::OperationStatus;
 use tepui_core::protocol::refusal::{CallKind, EndReason, RejectKind};
@@ -72,6 +73,14 @@ pub enum Event {
     InverseOffers(Vec<offer::InverseOffer>),
     /// This inverse offer is void.
     InverseRescinded(OfferId),
+    /// An agent is lost on which the framework has tasks, executors, or operations that it has
+    /// named. Told once, if at all; of its tasks and operations their updates tell.
+    AgentLost {
+        /// Which one.
+        agent: AgentId,
+        /// Why.
+        why: AgentLoss,
+    },
 }
 
 /// Acts for the framework. Clones act for the same.
@@ -395,6 +404,7 @@ impl Logic for Channels {
             UserEvent::Updated => Event::Updated,
             UserEvent::InverseOffers(offers) => Event::InverseOffers(offers),
             UserEvent::InverseRescinded(offer) => Event::InverseRescinded(offer),
+            UserEvent::AgentLost { agent, why } => Event::AgentLost { agent, why },
         };
         self.pass_on(event, calls);
     }
@@ -420,6 +430,7 @@ impl Channels {
                 | Event::Error { .. }
                 | Event::Message { .. }
                 | Event::ExecutorEnded { .. }
+                | Event::AgentLost { .. }
                 | Event::Rejected { .. }
                 | Event::Updated
                 | Event::InverseOffers(_)

@@ -82,6 +82,10 @@ impl Master {
     }
 }
 
+const fn place(last: u32) -> Option<Cursor> {
+    Some(Cursor { epoch: 1, last })
+}
+
 fn frameworks(names: &[&str]) -> Answer {
     let views = names.iter().map(|name| FrameworkView {
         info: FrameworkInfo {
@@ -110,7 +114,7 @@ async fn pages_of_an_answer_are_joined() {
         .await
         .unwrap();
     let serve = async {
-        let (five, nine) = (Some(Cursor(5)), Some(Cursor(9)));
+        let (five, nine) = (place(5), place(9));
         assert_eq!(master.answers(frameworks(&["a", "b"]), five).await, None);
         assert_eq!(master.answers(frameworks(&[]), nine).await, five);
         assert_eq!(master.answers(frameworks(&["c"]), None).await, nine);
@@ -119,7 +123,7 @@ async fn pages_of_an_answer_are_joined() {
     assert_eq!(answer.unwrap(), frameworks(&["a", "b", "c"]));
     // A master that changes the subject is not believed.
     let serve = async {
-        master.answers(frameworks(&["a"]), Some(Cursor(1))).await;
+        master.answers(frameworks(&["a"]), place(1)).await;
         master.answers(Answer::Tasks(vec![]), None).await;
     };
     let (answer, ()) = tokio::join!(operator.ask(Call::Frameworks), serve);

@@ -16,7 +16,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::node::unfit;
 use super::text::Text;
-use super::{Io, values, views};
+use super::{Io, times, values};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -130,12 +130,12 @@ fn show(dir: &Path, io: &mut Io<'_>) -> Result<(), Failure> {
     writeln!(
         io.out,
         "valid from    {}",
-        views::rfc3339_of(validity.not_before)
+        times::rfc3339_of(validity.not_before)
     )?;
     writeln!(
         io.out,
         "valid until   {}",
-        views::rfc3339_of(validity.not_after)
+        times::rfc3339_of(validity.not_after)
     )?;
     Ok(())
 }

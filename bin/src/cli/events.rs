@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tepui_core::mirror::Share;
 use tepui_core::protocol::events::{Event, Row, RowId, Version};
+use tepui_core::protocol::operation::OperationKind;
 use tepui_core::protocol::operator::{Answer, Call};
 
 use super::connect::{OperatorArgs, disconnected, unexpected};
@@ -19,7 +20,7 @@ use super::output::printable;
 use super::roles::RoleStateJson;
 use super::signals::Interrupts;
 use super::text::Text;
-use super::{Io, Threads, block_on, views};
+use super::{Io, Threads, block_on, operations, views};
 use crate::operator::Operator;
 
 /// Flags of `tepui events`.
@@ -155,6 +156,7 @@ fn told(told: &Row) -> serde_json::Value {
         Row::Task(task) => views::json(&views::task_json(task)),
         Row::Offer(offer) => views::json(&views::offer_json(offer)),
         Row::Role(role) => views::json(&RoleStateJson::from(role)),
+        Row::Operation(operation) => views::json(&operations::json_of(operation)),
     }
 }
 
@@ -162,8 +164,8 @@ fn told(told: &Row) -> serde_json::Value {
 fn told_in_short(told: &Row) -> String {
     match told {
         Row::Agent(agent) => {
-            let (connected, standing) = (presence(agent.connected), agent.standing.as_str());
-            format!("{} {connected} {standing}", agent.info.hostname)
+            let (presence, standing) = (agent.presence.as_str(), agent.standing.as_str());
+            format!("{} {presence} {standing}", agent.info.hostname)
         }
         Row::Framework(framework) => {
             let connected = presence(framework.connected);
@@ -194,6 +196,13 @@ fn told_in_short(told: &Row) -> String {
             }
             words
         }
+        Row::Operation(operation) => {
+            let kind = operation.kind.map_or("an operation", OperationKind::as_str);
+            let status = &operation.status;
+            let agent = status.agent.as_ref().map(|id| format!(" on {id}"));
+            let agent = agent.unwrap_or_default();
+            format!("{kind} {}{agent} of {}", status.state, operation.framework)
+        }
     }
 }
 
@@ -210,9 +219,9 @@ struct EventJson<'a> {
     number: u64,
     /// `added`, `updated` or `removed`.
     event: &'a str,
-    /// `agent`, `framework`, `executor`, `task`, `offer` or `role`.
+    /// `agent`, `framework`, `executor`, `task`, `offer`, `role` or `operation`.
     kind: &'a str,
-    /// Whose, of executors and tasks: ids are of their own there.
+    /// Whose, of executors, tasks and operations: ids are of their own there.
     framework: Option<&'a str>,
     /// Where, of executors.
     agent: Option<&'a str>,
@@ -238,6 +247,7 @@ fn print(at: Version, event: &Event, format: Format, out: &mut dyn Write) -> io:
         RowId::Task { framework, id } => ("task", Some(framework), None, id.as_str()),
         RowId::Offer(id) => ("offer", None, None, id.as_str()),
         RowId::Role(role) => ("role", None, None, role.as_str()),
+        RowId::Operation { framework, id } => ("operation", Some(framework), None, id.as_str()),
     };
     let at_name = name(at);
     match format {

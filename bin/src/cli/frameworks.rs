@@ -16,7 +16,8 @@ use super::failure::Failure;
 use super::list::ListArgs;
 use super::output::{Column, Listing, OutputArgs};
 use super::text::Text;
-use super::views::{self, rfc3339, row};
+use super::times::rfc3339;
+use super::views::{self, row};
 use super::{Io, Threads, block_on, values};
 
 /// What can be asked and said about frameworks.

@@ -134,7 +134,8 @@ pub(super) fn kill(args: &KillArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
         | Answer::Machines(_)
         | Answer::InverseOffers(_)
         | Answer::EndedFrameworks(_)
-        | Answer::Explained(_)) => Err(unexpected(&answer)),
+        | Answer::Explained(_)
+        | Answer::Operations(_)) => Err(unexpected(&answer)),
     }
 }
 

@@ -26,7 +26,8 @@ use super::failure::Failure;
 use super::list::ListArgs;
 use super::output::{Column, Listing, OutputArgs, Row};
 use super::text::Text;
-use super::views::{rfc3339, row};
+use super::times::rfc3339;
+use super::views::row;
 use super::{Io, Threads, block_on, values};
 
 /// What can be asked and said about machines.

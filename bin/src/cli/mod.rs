@@ -24,6 +24,7 @@ mod logs;
 mod maintenance;
 mod master_args;
 mod node;
+mod operations;
 mod output;
 mod packing;
 mod roles;
@@ -31,6 +32,7 @@ mod run;
 mod signals;
 mod sim;
 mod text;
+mod times;
 mod values;
 mod views;
 
@@ -122,6 +124,16 @@ Examples:
   tepui offer list --no-headers"
     )]
     Offer(list::OfferCommand),
+    /// Look at operations on resources
+    #[command(
+        subcommand,
+        arg_required_else_help = true,
+        after_help = "\
+Examples:
+  tepui operation list
+  tepui operation list -o wide"
+    )]
+    Operation(operations::OperationCommand),
     /// Look at roles
     #[command(
         subcommand,
@@ -249,6 +261,7 @@ fn dispatch(command: Command, io: &mut Io<'_>) -> Result<Exit, Failure> {
         Command::Explain(args) => frameworks::explain(&args, io),
         Command::Maintenance(command) => maintenance::maintenance(&command, io),
         Command::Offer(list::OfferCommand::List(args)) => list::offers(&args, io),
+        Command::Operation(operations::OperationCommand::List(args)) => operations::list(&args, io),
         Command::Role(command) => roles::role(&command, io),
         Command::Quota(command) => roles::quota(&command, io),
         Command::Weight(command) => roles::weight(&command, io),

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde::Serialize;
-use tepui_core::protocol::node::Domain;
+use tepui_core::protocol::node::{Domain, Presence};
 use tepui_core::protocol::offer::Offer;
 use tepui_core::protocol::operator::{AgentView, FrameworkView, TaskView};
 use tepui_core::protocol::status::{Breach, Exit, Limited, TaskStatus};
@@ -17,9 +17,7 @@ use tepui_core::roles::Role;
 use tepui_core::time::Time;
 
 use super::output::{Column, Listing, Row};
-
-/// Beyond the year 9999 there is no RFC 3339, but a peer's clock can say anything.
-const LAST_SECOND: u64 = 253_402_300_799;
+use super::times::{age, rfc3339, short};
 
 /// Resources: as text in the grammar of `--resources`, and as numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -99,6 +97,29 @@ struct DomainJson<'a> {
     zone: &'a str,
 }
 
+/// Whether an agent is there.
+#[derive(Serialize)]
+struct PresenceJson {
+    /// `connected`, `disconnected`, `recovered` (known from before the master began, and not seen
+    /// since) or `unreachable`.
+    state: &'static str,
+    /// Since when; RFC 3339, in UTC.
+    since: String,
+    /// When it is given up if it does not come back; RFC 3339, in UTC. `null` if it is there, was
+    /// given up, or waits for its turn.
+    until: Option<String>,
+}
+
+impl From<Presence> for PresenceJson {
+    fn from(presence: Presence) -> Self {
+        Self {
+            state: presence.as_str(),
+            since: rfc3339(presence.since()),
+            until: presence.until().map(rfc3339),
+        }
+    }
+}
+
 /// An agent without what it runs.
 #[derive(Serialize)]
 pub(super) struct AgentStateJson<'a> {
@@ -109,9 +130,12 @@ pub(super) struct AgentStateJson<'a> {
     /// Where it stands, if it says so.
     domain: Option<DomainJson<'a>>,
     connected: bool,
+    presence: PresenceJson,
     /// Whether it is given tasks, as operators have said: `active`, `deactivated`, `draining` or
     /// `drained`.
     standing: &'static str,
+    /// How many operations it has not confirmed to have carried out; its drain waits for them.
+    operations: usize,
     /// RFC 3339, in UTC.
     registered_at: String,
     attributes: String,
@@ -136,8 +160,10 @@ pub(super) fn agent_state(agent: &AgentView) -> AgentStateJson<'_> {
         hostname: &agent.info.hostname,
         address: &agent.info.address,
         domain: domain.map(|Domain { region, zone }| DomainJson { region, zone }),
-        connected: agent.connected,
+        connected: agent.presence.is_connected(),
+        presence: agent.presence.into(),
         standing: agent.standing.as_str(),
+        operations: agent.operations,
         registered_at: rfc3339(agent.registered_at),
         attributes: agent.info.attributes.to_string(),
         resources: (&agent.total).into(),
@@ -157,13 +183,15 @@ pub(super) fn agents(agents: &[AgentView], now: SystemTime) -> Listing {
         let cells = vec![
             agent.id.to_string(),
             agent.info.hostname.clone(),
-            yes_or_no(agent.connected),
+            agent.presence.as_str().to_owned(),
+            age(agent.presence.since(), now),
             agent.standing.as_str().to_owned(),
             age(agent.registered_at, now),
             agent.tasks.to_string(),
             agent.total.to_string(),
             agent.allocated.to_string(),
             agent.offered.to_string(),
+            agent.operations.to_string(),
             agent.info.attributes.to_string(),
             agent.info.domain.as_ref().map(domain).unwrap_or_default(),
             agent.info.address.clone(),
@@ -175,13 +203,15 @@ pub(super) fn agents(agents: &[AgentView], now: SystemTime) -> Listing {
         columns: &[
             Column::Narrow("ID"),
             Column::Narrow("HOSTNAME"),
-            Column::Narrow("CONNECTED"),
+            Column::Narrow("PRESENCE"),
+            Column::Wide("SINCE"),
             Column::Narrow("STANDING"),
             Column::Narrow("AGE"),
             Column::Narrow("TASKS"),
             Column::Narrow("RESOURCES"),
             Column::Narrow("ALLOCATED"),
             Column::Wide("OFFERED"),
+            Column::Wide("OPERATIONS"),
             Column::Wide("ATTRIBUTES"),
             Column::Wide("DOMAIN"),
             Column::Wide("ADDRESS"),
@@ -333,7 +363,7 @@ pub(super) fn tasks(tasks: &[TaskView], now: SystemTime) -> Listing {
             Column::Narrow("TASK"),
             Column::Narrow("NAME"),
             Column::Narrow("STATE"),
-            Column::Narrow("SINCE"),
+            Column::Wide("SINCE"),
             Column::Narrow("AGENT"),
             Column::Narrow("FRAMEWORK"),
             Column::Narrow("RESOURCES"),
@@ -427,35 +457,6 @@ pub(super) fn ending(status: &TaskStatus) -> String {
     parts.join("; ")
 }
 
-/// Returns a moment as RFC 3339 in UTC.
-pub(super) fn rfc3339(time: Time) -> String {
-    let micros = time.as_micros().min(LAST_SECOND * 1_000_000);
-    let moment = UNIX_EPOCH + Duration::from_micros(micros);
-    humantime::format_rfc3339_micros(moment).to_string()
-}
-
-/// Returns a moment of the system's clock as RFC 3339 in UTC, to the second.
-pub(super) fn rfc3339_of(moment: SystemTime) -> String {
-    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let moment = UNIX_EPOCH + Duration::from_secs(since.as_secs().min(LAST_SECOND));
-    humantime::format_rfc3339_seconds(moment).to_string()
-}
-
-fn age(since: Time, now: SystemTime) -> String {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    short(now.saturating_sub(Duration::from_micros(since.as_micros())))
-}
-
-/// Returns a duration with its largest unit only.
-fn short(duration: Duration) -> String {
-    match duration.as_secs() {
-        seconds @ 0..120 => format!("{seconds}s"),
-        seconds @ 120..7200 => format!("{}m", seconds / 60),
-        seconds @ 7200..172_800 => format!("{}h", seconds / 3600),
-        seconds => format!("{}d", seconds / 86_400),
-    }
-}
-
 fn limited(resource: Limited) -> &'static str {
     match resource {
         Limited::Memory => "memory",
@@ -481,6 +482,8 @@ pub(super) fn json(row: &impl Serialize) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use serde_json::json;
     use tepui_core::ids::{AgentId, FrameworkId, TaskId};
     use tepui_core::protocol::node::{AgentInfo, Standing};
@@ -593,8 +596,12 @@ mod tests {
                 )
             },
             total: resources("cpus:4;ports:[31000-31100];labels:{fast,ssd}"),
-            connected: true,
+            presence: Presence::Disconnected {
+                since: at(5),
+                until: Some(at(605)),
+            },
             standing: Standing::Deactivated,
+            operations: 3,
             registered_at: at(0),
             offered: resources("cpus:1"),
             allocated: Resources::default(),
@@ -621,14 +628,21 @@ mod tests {
         assert_eq!(json["domain"], json!({ "region": "eu", "zone": "a" }));
         assert_eq!(json["standing"], "deactivated");
         assert_eq!(
-            (&json["tasks"], &json["connected"]),
-            (&json!(2), &json!(true))
+            (shown("PRESENCE"), shown("OPERATIONS")),
+            ("disconnected", "3")
         );
-    }
-
-    #[test]
-    fn clocks_that_are_far_off_do_no_harm() {
-        assert_eq!(rfc3339(Time::MAX), "9999-12-31T23:59:59.000000Z");
-        assert_eq!(age(Time::MAX, UNIX_EPOCH), "0s");
+        assert_eq!(
+            json["presence"],
+            json!({
+                "state": "disconnected",
+                "since": "1970-01-01T00:00:05.000000Z",
+                "until": "1970-01-01T00:10:05.000000Z",
+            })
+        );
+        assert_eq!(json["operations"], 3);
+        assert_eq!(
+            (&json["tasks"], &json["connected"]),
+            (&json!(2), &json!(false))
+        );
     }
 }

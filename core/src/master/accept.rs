@@ -151,10 +151,11 @@ impl Master {
                     self.refuse_task(cx, framework, task, agent, news);
                 }
                 Step::RefuseOperation {
+                    kind,
                     id,
                     reason,
                     message,
-                } => self.refuse_operation(cx, framework, id, reason, message),
+                } => self.refuse_operation(cx, framework, (kind, id), reason, message),
             }
         }
         self.book(place, part.used, part.fresh, part.rest, refuse);
@@ -251,8 +252,9 @@ impl Master {
                     self.drop_tasks(cx, framework, tasks, &message);
                 }
                 Operation::Convert { id: None, .. } => {}
-                Operation::Convert { id, .. } => {
-                    self.refuse_operation(cx, framework, id, reason, message.clone());
+                Operation::Convert { id, change } => {
+                    let what = (change.kind(), id);
+                    self.refuse_operation(cx, framework, what, reason, message.clone());
                 }
             }
         }

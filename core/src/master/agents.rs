@@ -5,6 +5,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use core::mem::discriminant;
 use core::ops::{Index, IndexMut};
 
 use super::permits::Ticket;
@@ -12,7 +13,7 @@ use crate::allocator::AgentTraits;
 use crate::ids::{AgentId, PeerId};
 use crate::keys::AgentKey;
 use crate::protocol::maintenance::Unavailability;
-use crate::protocol::node::{AgentInfo, Standing};
+use crate::protocol::node::{self, AgentInfo, Standing};
 use crate::resources::Resources;
 use crate::table::Table;
 use crate::time::Time;
@@ -40,8 +41,12 @@ pub(super) struct Agent {
     pub(super) total: Resources,
     /// Set through the table, which counts.
     presence: Presence,
+    /// Since when that is so.
+    pub(super) since: Time,
     /// Whether it is given tasks, as operators have said.
     pub(super) standing: Standing,
+    /// How many operations it has not confirmed, by the registry.
+    pub(super) operations: usize,
     /// When its machine is to be out of service, by the schedule.
     pub(super) unavailability: Option<Unavailability>,
     pub(super) registered_at: Time,
@@ -68,7 +73,9 @@ impl Agent {
             info,
             total,
             presence,
+            since: now,
             standing: Standing::default(),
+            operations: 0,
             unavailability: None,
             registered_at: now,
             missed: 0,
@@ -79,6 +86,17 @@ impl Agent {
 
     pub(super) fn presence(&self) -> Presence {
         self.presence
+    }
+
+    /// Says whether it is there, as operators are told.
+    pub(super) fn told_presence(&self) -> node::Presence {
+        let (since, until) = (self.since, self.due);
+        match self.presence {
+            Presence::Connected(_) => node::Presence::Connected { since },
+            Presence::Recovered => node::Presence::Recovered { since, until },
+            Presence::Disconnected => node::Presence::Disconnected { since, until },
+            Presence::Unreachable => node::Presence::Unreachable { since },
+        }
     }
 
     pub(super) fn peer(&self) -> Option<PeerId> {
@@ -141,9 +159,18 @@ impl Agents {
         Some(agent)
     }
 
-    /// Says whether an agent is there. Returns what was the case before.
-    pub(super) fn set_presence(&mut self, key: AgentKey, presence: Presence) -> Presence {
-        let before = core::mem::replace(&mut self[key].presence, presence);
+    /// Says whether an agent is there from now on. Returns what was the case before.
+    pub(super) fn set_presence(
+        &mut self,
+        key: AgentKey,
+        presence: Presence,
+        now: Time,
+    ) -> Presence {
+        let row = &mut self[key];
+        let before = core::mem::replace(&mut row.presence, presence);
+        if discriminant(&before) != discriminant(&presence) {
+            row.since = now;
+        }
         self.count(before, false);
         self.count(presence, true);
         before

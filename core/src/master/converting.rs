@@ -11,7 +11,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::accept::Place;
-use super::operations::Operation;
 use super::plan::Turn;
 use super::{Cx, Master};
 use crate::allocator::Change;
@@ -21,7 +20,9 @@ use crate::limits;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::disk::{DiskEnd, DiskJob};
 use crate::protocol::node::AgentInfo;
-use crate::protocol::operation::{Converted, OperationState, OperationStatus, Order, Owner};
+use crate::protocol::operation::{
+    Converted, OperationKind, OperationState, OperationStatus, Order, Owner,
+};
 use crate::registry::{Admission, RegistryOp};
 use crate::resources::{Resource, Resources};
 
@@ -98,11 +99,8 @@ impl Master {
                 agent: Some(self.agents[agent].id.clone()),
                 ..OperationStatus::new(id, OperationState::Pending, cx.now)
             };
-            let operation = Operation {
-                place: Some((agent, number)),
-                status,
-            };
-            self.operations.insert(framework, operation);
+            let (kind, place) = (Some(turn.kind), Some((agent, number)));
+            self.note_operation(framework, kind, place, status);
         }
     }
 
@@ -145,7 +143,9 @@ impl Master {
     fn take_total(&mut self, key: AgentKey) {
         let row = &mut self.agents[key];
         let admission = self.registry.agent(&row.id);
-        row.total = admission.expect("agents of the table are admitted").total();
+        let admission = admission.expect("agents of the table are admitted");
+        row.total = admission.total();
+        row.operations = admission.under_way();
     }
 
     /// Takes over what a returning agent says that operations have made, if the registry knows
@@ -197,14 +197,17 @@ impl Master {
         };
         // What its provider is at it was told long ago, maybe.
         let jobs = admission.jobs.values();
-        let mut open: Vec<(Owner, u64)> = jobs.map(|job| (job.owner.clone(), job.number)).collect();
+        let mut open: Vec<(Owner, OperationKind, u64)> = jobs
+            .map(|job| (job.owner.clone(), job.change.kind(), job.number))
+            .collect();
         let mut unheard: Vec<ToAgent> = Vec::new();
         for order in admission.open.values().filter(|it| it.number > told) {
-            open.extend(order.owner.clone().map(|owner| (owner, order.number)));
+            let owner = order.owner.clone();
+            open.extend(owner.map(|owner| (owner, order.kind, order.number)));
             unheard.push(retold(admission, order));
         }
-        for (owner, number) in open {
-            self.know_again(cx, key, &owner, number);
+        for (owner, kind, number) in open {
+            self.know_again(cx, &owner, kind, (key, number));
         }
         for message in unheard {
             cx.tell_agent(peer, message);
@@ -225,6 +228,8 @@ impl Master {
         let first = admission.and_then(|it| it.open.keys().next().copied());
         if first.is_some_and(|first| first <= last) {
             self.persist(cx, RegistryOp::Settle { agent, last });
+            let admission = self.registry.agent(&self.agents[key].id);
+            self.agents[key].operations = admission.map_or(0, Admission::under_way);
         }
     }
 }

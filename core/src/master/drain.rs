@@ -58,8 +58,7 @@ impl Master {
             return;
         };
         let admission = self.registry.agent(&row.id);
-        let has_orders =
-            admission.is_some_and(|known| !known.open.is_empty() || !known.jobs.is_empty());
+        let has_orders = admission.is_some_and(|known| known.under_way() > 0);
         if row.peer().is_none() || has_orders || self.tasks.has_live(key) {
             return;
         }

@@ -17,7 +17,7 @@ use crate::ids::{AgentId, FrameworkId, OperationId, UpdateId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::agent::ToAgent;
-use crate::protocol::operation::{OperationState, OperationStatus, Owner};
+use crate::protocol::operation::{OperationKind, OperationState, OperationStatus, Owner};
 use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::Event;
 
@@ -28,13 +28,30 @@ impl Master {
         }
     }
 
+    /// Remembers a named operation, or news about it.
+    pub(super) fn note_operation(
+        &mut self,
+        framework: FrameworkKey,
+        kind: Option<OperationKind>,
+        place: Option<(AgentKey, u64)>,
+        status: OperationStatus,
+    ) {
+        self.operations.insert(Operation {
+            framework,
+            owner: self.frameworks[framework].id.clone(),
+            kind,
+            place,
+            status,
+        });
+    }
+
     /// Turns an operation down, and says so until it is confirmed (SM-33, OF-11). Without a name,
     /// or under one that is another's, it can only be said once.
     pub(super) fn refuse_operation(
         &mut self,
         cx: &mut Cx<'_>,
         framework: FrameworkKey,
-        id: Option<OperationId>,
+        (kind, id): (OperationKind, Option<OperationId>),
         reason: RejectKind,
         message: String,
     ) {
@@ -57,29 +74,30 @@ impl Master {
             ..OperationStatus::new(id, OperationState::Error, cx.now)
         };
         if has_room {
-            let operation = Operation {
-                place: None,
-                status: status.clone(),
-            };
-            self.operations.insert(framework, operation);
+            let status = status.clone();
+            self.note_operation(framework, Some(kind), None, status);
         }
         self.tell_operation(cx, framework, status);
     }
 
     /// Knows of an operation again that an earlier leadership has accepted.
-    pub(super) fn know_again(&mut self, cx: &Cx<'_>, agent: AgentKey, owner: &Owner, number: u64) {
+    pub(super) fn know_again(
+        &mut self,
+        cx: &Cx<'_>,
+        owner: &Owner,
+        kind: OperationKind,
+        place: (AgentKey, u64),
+    ) {
         let framework = self.frameworks.find(&owner.framework);
         let framework = framework.filter(|key| !self.frameworks[*key].is_completed());
         if let (Some(framework), Some(id)) = (framework, &owner.id)
             && self.operations.find(framework, id).is_none()
         {
             let status = OperationStatus {
-                agent: Some(self.agents[agent].id.clone()),
+                agent: Some(self.agents[place.0].id.clone()),
                 ..OperationStatus::new(id.clone(), OperationState::Pending, cx.now)
             };
-            let place = Some((agent, number));
-            self.operations
-                .insert(framework, Operation { place, status });
+            self.note_operation(framework, Some(kind), Some(place), status);
         }
     }
 
@@ -131,11 +149,8 @@ impl Master {
         status.agent = Some(self.agents[agent].id.clone());
         let message = &mut status.message;
         message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
-        let operation = Operation {
-            place,
-            status: status.clone(),
-        };
-        self.operations.insert(framework, operation);
+        let kind = known.and_then(|known| known.kind);
+        self.note_operation(framework, kind, place, status.clone());
         self.tell_operation(cx, framework, status);
     }
 
@@ -238,21 +253,17 @@ impl Master {
 
     /// An agent is gone, and with it whatever was made of its resources (OF-59).
     pub(super) fn end_operations_of_agent(&mut self, cx: &mut Cx<'_>, agent: AgentKey, why: &str) {
-        let count = self.operations.on_agent(agent).count();
-        let names: Vec<UpdateId> = (0..count).map(|_| self.new_update_id()).collect();
-        let mut told = Vec::new();
-        for ((framework, operation), name) in self.operations.on_agent(agent).zip(names) {
-            let status = &mut operation.status;
+        for mut operation in self.operations.on_agent(agent) {
+            let (framework, status) = (operation.framework, &mut operation.status);
             if !status.state.is_terminal() {
                 status.state = OperationState::GoneByOperator;
                 status.message = why.to_string();
                 status.at = cx.now;
-                status.update = Some(name);
+                status.update = Some(self.new_update_id());
             }
             operation.place = None;
-            told.push((framework, status.clone()));
-        }
-        for (framework, status) in told {
+            let status = status.clone();
+            self.operations.insert(operation);
             self.tell_operation(cx, framework, status);
         }
     }

@@ -14,7 +14,7 @@ use crate::ids::FrameworkId;
 use crate::keys::FrameworkKey;
 use crate::limits;
 use crate::protocol::hello::CloseReason;
-use crate::protocol::operator::{Answer, Cursor, EndedFramework, Explanation, Obstacle};
+use crate::protocol::operator::{Answer, EndedFramework, Explanation, Obstacle};
 use crate::protocol::refusal::EndReason;
 use crate::roles::Role;
 
@@ -75,8 +75,8 @@ impl Master {
         &self,
         framework: &FrameworkId,
         role: &Role,
-        after: Option<Cursor>,
-    ) -> Result<impl Iterator<Item = (Cursor, Explanation)> + use<'_>, Answer> {
+        after: Option<u32>,
+    ) -> Result<impl Iterator<Item = (u32, Explanation)> + use<'_>, Answer> {
         let key = self.live_framework(framework)?;
         if !self.frameworks[key].info.roles.contains(role) {
             let text = format!("framework {framework} is not in role {role}");
@@ -85,7 +85,7 @@ impl Master {
         let mut rows = self.allocator.explain(key, role);
         rows.sort_by_key(|(agent, _)| agent.index());
         let rows = rows.into_iter();
-        let rows = rows.filter(move |(agent, _)| after.is_none_or(|it| agent.index() > it.0));
+        let rows = rows.filter(move |(agent, _)| after.is_none_or(|last| agent.index() > last));
         Ok(rows.filter_map(|(key, why)| {
             let agent = self.agents.get(key)?;
             let explanation = Explanation {
@@ -93,7 +93,7 @@ impl Master {
                 hostname: agent.info.hostname.clone(),
                 obstacle: self.obstacle(why),
             };
-            Some((Cursor(key.index()), explanation))
+            Some((key.index(), explanation))
         }))
     }
 

@@ -162,9 +162,12 @@ impl Master {
 
     /// Named operations are those of frameworks that live, on agents that are there.
     fn check_operations(&self) {
-        for (key, operation) in self.operations.iter() {
+        self.operations.check();
+        for operation in self.operations.iter() {
             let id = &operation.status.id;
-            assert!(!self.frameworks[key].is_completed(), "operation {id}");
+            let framework = &self.frameworks[operation.framework];
+            assert!(!framework.is_completed(), "operation {id}");
+            assert_eq!(framework.id, operation.owner, "operation {id}");
             match operation.place {
                 Some((agent, _)) => {
                     let agent = &self.agents[agent];
@@ -183,6 +186,9 @@ impl Master {
                 numbers.eq(first..=last),
                 "the log of agent {id} has no gaps"
             );
+            let row = self.agents.find(id).map(|key| &self.agents[key]);
+            let known = row.map(|row| row.operations);
+            assert_eq!(known, Some(admission.under_way()), "operations of {id}");
         }
     }
 

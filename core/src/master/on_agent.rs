@@ -412,7 +412,9 @@ impl Master {
     /// Makes an agent one that speaks with us, over `peer`.
     fn connect(&mut self, cx: &mut Cx<'_>, key: AgentKey, peer: PeerId) {
         self.leave_line(key);
-        let before = self.agents.set_presence(key, Presence::Connected(peer));
+        let before = self
+            .agents
+            .set_presence(key, Presence::Connected(peer), cx.now);
         let row = &mut self.agents[key];
         row.missed = 0;
         let active = row.standing == Standing::Active;

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::tasks::{Task, TaskKey};
 use super::{Cx, Effect, Master};
-use crate::ids::{FrameworkId, PeerId};
+use crate::ids::{FrameworkId, PeerId, RequestId};
 use crate::keys::FrameworkKey;
 use crate::limits;
 use crate::mutant::{Mutant, planted};
@@ -25,8 +25,38 @@ const CANDIDATES: usize = 5;
 
 impl Master {
     pub(super) fn on_operator(&mut self, cx: &mut Cx<'_>, peer: PeerId, request: Request) {
-        let (id, after) = (request.id, request.after);
-        let (answer, next) = match request.call {
+        let (id, epoch) = (request.id, self.config.epoch);
+        let (answer, next) = match request.after {
+            Some(cursor) if cursor.epoch != epoch => {
+                let newest = self.feed.newest();
+                (Answer::Gap { newest }, None)
+            }
+            after => {
+                let after = after.map(|cursor| cursor.last);
+                match self.answer_to(cx, (peer, id), request.call, after) {
+                    Some(answer) => answer,
+                    None => return,
+                }
+            }
+        };
+        let next = next.map(|last| Cursor { epoch, last });
+        // Not free: it may show what is not durable yet, such as an agent that was just admitted.
+        let response = Response { id, answer, next };
+        if planted(Mutant::OrderAnsweredEarly) {
+            return cx.out.emit_free(Effect::Respond { peer, response });
+        }
+        cx.out.emit(Effect::Respond { peer, response });
+    }
+
+    /// Does what an operator asks for. Says nothing if he waits for events.
+    fn answer_to(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (peer, id): (PeerId, RequestId),
+        call: Call,
+        after: Option<u32>,
+    ) -> Option<(Answer, Option<u32>)> {
+        Some(match call {
             Call::Summary => (Answer::Summary(self.view().summary()), None),
             Call::Agents => page(Answer::Agents, self.view().agents_after(after)),
             Call::Frameworks => page(Answer::Frameworks, self.view().frameworks_after(after)),
@@ -64,10 +94,7 @@ impl Master {
                 let answer = |rows| Answer::Snapshot(Snapshot { from, upto, rows });
                 page(answer, view.rows_after(of, after))
             }
-            Call::Watch { after } => match self.on_watch(cx, (peer, id), after) {
-                Some(answer) => (answer, None),
-                None => return,
-            },
+            Call::Watch { after } => (self.on_watch(cx, (peer, id), after)?, None),
             Call::Schedule => {
                 let windows = self.registry.maintenance().windows();
                 (Answer::Schedule(windows.to_vec()), None)
@@ -79,19 +106,14 @@ impl Master {
             Call::InverseOffers => page(Answer::InverseOffers, self.inverse_offers_after(after)),
             Call::Teardown { framework } => (self.on_teardown(cx, &framework), None),
             Call::EndedFrameworks => (Answer::EndedFrameworks(self.ended_frameworks()), None),
+            Call::Operations => page(Answer::Operations, self.view().operations_after(after)),
             Call::Explain { framework, role } => {
                 match self.explained_after(&framework, &role, after) {
                     Ok(rows) => page(Answer::Explained, rows),
                     Err(answer) => (answer, None),
                 }
             }
-        };
-        // Not free: it may show what is not durable yet, such as an agent that was just admitted.
-        let response = Response { id, answer, next };
-        if planted(Mutant::OrderAnsweredEarly) {
-            return cx.out.emit_free(Effect::Respond { peer, response });
-        }
-        cx.out.emit(Effect::Respond { peer, response });
+        })
     }
 
     fn on_kill_by_name(
@@ -178,17 +200,18 @@ impl Master {
     }
 }
 
-/// Takes as many entries as one frame holds, and names the last one if there are more.
-fn page<T: Serialize>(
+/// Takes as many entries as one frame holds, and says where the last one stands if there are more.
+/// Those with one place are never torn apart.
+pub(super) fn page<T: Serialize>(
     answer: impl FnOnce(Vec<T>) -> Answer,
-    entries: impl Iterator<Item = (Cursor, T)>,
-) -> (Answer, Option<Cursor>) {
+    entries: impl Iterator<Item = (u32, T)>,
+) -> (Answer, Option<u32>) {
     let mut page = Vec::new();
     let mut room = limits::SLICE_BYTES;
     let mut last = None;
     for (place, entry) in entries {
         let bytes = size(&entry);
-        if last.is_some() && bytes > room {
+        if last.is_some_and(|last| last != place) && bytes > room {
             return (answer(page), last);
         }
         room = room.saturating_sub(bytes);

@@ -3,15 +3,22 @@
 //! Deliberately not here: operations without a name, of which nobody wants to hear, and the log of
 //! an agent, which the registry has.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
-use crate::ids::OperationId;
+use crate::ids::{FrameworkId, OperationId};
 use crate::keys::{AgentKey, FrameworkKey};
-use crate::protocol::operation::OperationStatus;
+use crate::protocol::operation::{OperationKind, OperationStatus};
+use crate::table::{Key, Table};
 
 /// One operation.
 #[derive(Clone, Debug)]
 pub(super) struct Operation {
+    pub(super) framework: FrameworkKey,
+    pub(super) owner: FrameworkId,
+    /// Which operation it is; `None` if an earlier leadership has ordered it, and this one knows
+    /// only what its agent says became of it.
+    pub(super) kind: Option<OperationKind>,
     /// On which agent, and its number there; `None` if what is said of it is the master's own word.
     pub(super) place: Option<(AgentKey, u64)>,
     /// The newest news.
@@ -21,19 +28,51 @@ pub(super) struct Operation {
 /// All named operations.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Operations {
-    frameworks: BTreeMap<FrameworkKey, BTreeMap<OperationId, Operation>>,
+    rows: Table<Operation>,
+    by_framework: BTreeMap<FrameworkKey, BTreeMap<OperationId, Key<Operation>>>,
+    by_agent: BTreeMap<AgentKey, BTreeSet<Key<Operation>>>,
 }
 
 impl Operations {
     /// Adds one, or new news about one.
-    pub(super) fn insert(&mut self, framework: FrameworkKey, operation: Operation) {
-        let id = operation.status.id.clone();
-        let of = self.frameworks.entry(framework).or_default();
-        of.insert(id, operation);
+    pub(super) fn insert(&mut self, operation: Operation) {
+        let (framework, place) = (operation.framework, operation.place);
+        let key = match self.key(framework, &operation.status.id) {
+            Some(key) => {
+                let before = core::mem::replace(&mut self.rows[key], operation);
+                self.leave(key, before.place);
+                key
+            }
+            None => {
+                let id = operation.status.id.clone();
+                let key = self.rows.insert(operation);
+                let of = self.by_framework.entry(framework).or_default();
+                of.insert(id, key);
+                key
+            }
+        };
+        if let Some((agent, _)) = place {
+            self.by_agent.entry(agent).or_default().insert(key);
+        }
+    }
+
+    fn leave(&mut self, key: Key<Operation>, place: Option<(AgentKey, u64)>) {
+        if let Some((agent, _)) = place
+            && let Some(keys) = self.by_agent.get_mut(&agent)
+        {
+            keys.remove(&key);
+            if keys.is_empty() {
+                self.by_agent.remove(&agent);
+            }
+        }
+    }
+
+    fn key(&self, framework: FrameworkKey, id: &OperationId) -> Option<Key<Operation>> {
+        self.by_framework.get(&framework)?.get(id).copied()
     }
 
     pub(super) fn find(&self, framework: FrameworkKey, id: &OperationId) -> Option<&Operation> {
-        self.frameworks.get(&framework)?.get(id)
+        self.rows.get(self.key(framework, id)?)
     }
 
     /// Something that one was said to be is another thing on the same agent from now on: the
@@ -45,8 +84,8 @@ impl Operations {
         from: (AgentKey, u64),
         number: u64,
     ) {
-        let of = self.frameworks.get_mut(&framework);
-        let known = of.and_then(|of| of.get_mut(id));
+        let key = self.key(framework, id);
+        let known = key.and_then(|key| self.rows.get_mut(key));
         if let Some(known) = known.filter(|known| known.place == Some(from)) {
             known.place = Some((from.0, number));
         }
@@ -57,49 +96,76 @@ impl Operations {
         framework: FrameworkKey,
         id: &OperationId,
     ) -> Option<Operation> {
-        let of = self.frameworks.get_mut(&framework)?;
-        let gone = of.remove(id);
+        let of = self.by_framework.get_mut(&framework)?;
+        let key = of.remove(id)?;
         if of.is_empty() {
-            self.frameworks.remove(&framework);
+            self.by_framework.remove(&framework);
         }
-        gone
+        self.remove_row(key)
+    }
+
+    fn remove_row(&mut self, key: Key<Operation>) -> Option<Operation> {
+        let gone = self.rows.remove(key)?;
+        self.leave(key, gone.place);
+        Some(gone)
     }
 
     /// Forgets those of a framework, and returns them.
-    pub(super) fn take(
-        &mut self,
-        framework: FrameworkKey,
-    ) -> impl Iterator<Item = Operation> + use<> {
-        let of = self.frameworks.remove(&framework);
-        of.into_iter().flat_map(BTreeMap::into_values)
+    pub(super) fn take(&mut self, framework: FrameworkKey) -> Vec<Operation> {
+        let of = self.by_framework.remove(&framework).unwrap_or_default();
+        let gone = of.into_values().map(|key| self.remove_row(key));
+        gone.flatten().collect()
     }
 
     pub(super) fn of_framework(
         &self,
         framework: FrameworkKey,
     ) -> impl Iterator<Item = &Operation> + '_ {
-        let of = self.frameworks.get(&framework);
-        of.into_iter().flat_map(BTreeMap::values)
+        let of = self.by_framework.get(&framework);
+        let keys = of.into_iter().flat_map(BTreeMap::values);
+        keys.map(|key| &self.rows[*key])
     }
 
-    /// Visits those on an agent, and whose they are.
-    pub(super) fn on_agent(
-        &mut self,
-        agent: AgentKey,
-    ) -> impl Iterator<Item = (FrameworkKey, &mut Operation)> + '_ {
-        let all = self.frameworks.iter_mut();
-        let all = all.flat_map(|(key, of)| of.values_mut().map(|row| (*key, row)));
-        all.filter(move |(_, row)| row.place.is_some_and(|(at, _)| at == agent))
+    /// Lists those on an agent.
+    pub(super) fn on_agent(&self, agent: AgentKey) -> Vec<Operation> {
+        let keys = self.by_agent.get(&agent);
+        let rows = keys.into_iter().flatten().map(|key| &self.rows[*key]);
+        rows.cloned().collect()
     }
 
     /// Returns how many a framework has named.
     pub(super) fn count(&self, framework: FrameworkKey) -> usize {
-        self.frameworks.get(&framework).map_or(0, BTreeMap::len)
+        self.by_framework.get(&framework).map_or(0, BTreeMap::len)
     }
 
-    /// Visits all, and whose they are.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (FrameworkKey, &Operation)> + '_ {
-        let all = self.frameworks.iter();
-        all.flat_map(|(key, of)| of.values().map(|row| (*key, row)))
+    /// Visits all, those of one framework together.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Operation> + '_ {
+        let keys = self.by_framework.values().flat_map(BTreeMap::values);
+        keys.map(|key| &self.rows[*key])
+    }
+
+    /// The rows as such, for those who watch them.
+    pub(super) fn rows_mut(&mut self) -> &mut Table<Operation> {
+        &mut self.rows
+    }
+
+    /// Shares the rows, for a view.
+    pub(super) fn snapshot(&self) -> Table<Operation> {
+        self.rows.clone()
+    }
+
+    pub(super) fn check(&self) {
+        let indexed: usize = self.by_framework.values().map(BTreeMap::len).sum();
+        assert_eq!(self.rows.len(), indexed, "operations by framework");
+        let placed = self.rows.iter().filter(|(_, row)| row.place.is_some());
+        let indexed: usize = self.by_agent.values().map(BTreeSet::len).sum();
+        assert_eq!(placed.count(), indexed, "operations by agent");
+        for (key, row) in self.rows.iter() {
+            let id = &row.status.id;
+            assert_eq!(self.key(row.framework, id), Some(key), "operation {id}");
+            if let Some((agent, _)) = row.place {
+                assert!(self.by_agent[&agent].contains(&key), "operation {id}");
+            }
+        }
     }
 }

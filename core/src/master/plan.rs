@@ -61,6 +61,7 @@ pub(super) enum Step {
         message: String,
     },
     RefuseOperation {
+        kind: OperationKind,
         id: Option<OperationId>,
         reason: RejectKind,
         message: String,
@@ -193,6 +194,7 @@ impl Planner<'_> {
                     let step = match turn {
                         Ok(turn) => Step::Convert(turn),
                         Err(bad) => Step::RefuseOperation {
+                            kind: change.kind(),
                             id,
                             reason: bad.kind(),
                             message: shortened(format!("{}: {bad}", change.kind())),

@@ -31,6 +31,7 @@ impl Master {
             self.tasks.rows_mut().unwatch();
             self.offers.rows_mut().unwatch();
             self.roles.rows_mut().unwatch();
+            self.operations.rows_mut().unwatch();
         }
         if !self.feed.is_on() {
             self.feed.skip();
@@ -77,6 +78,7 @@ impl Master {
             self.tasks.rows_mut().watch();
             self.offers.rows_mut().watch();
             self.roles.rows_mut().watch();
+            self.operations.rows_mut().watch();
         }
     }
 
@@ -110,6 +112,7 @@ impl Master {
             told(self.tasks.rows_mut(), view::task),
             told(self.offers.rows_mut(), |row| Some(view::offer(row))),
             told(self.roles.rows_mut(), |row| Some(view::role(row))),
+            told(self.operations.rows_mut(), |row| Some(view::operation(row))),
         ];
         let mut events = Vec::new();
         for table in tables.iter().rev() {

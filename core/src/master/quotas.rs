@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use super::{Cx, Master};
 use crate::allocator::{Change, MOST_WEIGHT, RoleFigures};
 use crate::limits;
-use crate::protocol::operator::{Answer, Cursor, RoleView};
+use crate::protocol::operator::{Answer, RoleView};
 use crate::quota::{self, Quota};
 use crate::registry::RegistryOp;
 use crate::resources::{Milli, Quantities, Resource};
@@ -86,11 +86,12 @@ impl Master {
         Answer::Updated
     }
 
-    /// Lists roles in an order in which each has its place, whoever comes and goes.
+    /// Lists roles in an order in which each has its place, whoever comes and goes. Few have the
+    /// same.
     pub(super) fn roles_after(
         &self,
-        after: Option<Cursor>,
-    ) -> impl Iterator<Item = (Cursor, RoleView)> + use<> {
+        after: Option<u32>,
+    ) -> impl Iterator<Item = (u32, RoleView)> + use<> {
         let mut frameworks: BTreeMap<&Role, usize> = BTreeMap::new();
         for (_, framework) in self.frameworks.iter() {
             if !framework.is_completed() {
@@ -110,19 +111,11 @@ impl Master {
             dominant_share: figures.dominant_share,
         };
         let roles = self.allocator.roles().into_iter();
-        let mut places: BTreeMap<u32, RoleView> = BTreeMap::new();
-        for role in roles.map(view) {
-            let mut place = place(&role.role);
-            // Two of them hardly ever fall together.
-            while places.contains_key(&place) {
-                place = place.wrapping_add(1);
-            }
-            places.insert(place, role);
-        }
-        let rows = places
-            .into_iter()
-            .map(|(place, role)| (Cursor(place), role));
-        rows.filter(move |(place, _)| after.is_none_or(|after| place.0 > after.0))
+        let rows = roles.map(view).map(|role| (place(&role.role), role));
+        let mut rows: Vec<(u32, RoleView)> = rows.collect();
+        rows.sort_by_key(|(place, _)| *place);
+        let rows = rows.into_iter();
+        rows.filter(move |(place, _)| after.is_none_or(|last| *place > last))
     }
 
     /// Checks quotas as a whole (RQ-13, VA-27).

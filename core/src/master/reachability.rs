@@ -134,7 +134,8 @@ impl Master {
     /// are no longer offered (TK-110).
     pub(super) fn on_agent_lost(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
         self.leave_line(key);
-        self.agents.set_presence(key, Presence::Disconnected);
+        self.agents
+            .set_presence(key, Presence::Disconnected, cx.now);
         let is_noted = !planted(Mutant::LostAgentOffered);
         if is_noted {
             self.rescind_agent(cx, key);

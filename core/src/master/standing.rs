@@ -8,6 +8,7 @@
 //! Deliberately not here: connections and timeouts (`reachability`), joining and returning
 //! (`on_agent`).
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -18,11 +19,12 @@ use super::updates::News;
 use super::{Cx, Master, Timer};
 use crate::allocator::Change;
 use crate::ids::{AgentId, PeerId};
-use crate::keys::AgentKey;
+use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::agent::ToAgent;
-use crate::protocol::node::Standing;
+use crate::protocol::node::{AgentLoss, Standing};
 use crate::protocol::operator::Answer;
+use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, TaskState};
 use crate::registry::RegistryOp;
 use crate::time::Time;
@@ -40,7 +42,9 @@ impl Master {
             let info = Arc::clone(&admission.info);
             let unavailability = self.registry.maintenance().unavailability(&info);
             let mut agent = Agent::new(id.clone(), info, admission.total(), presence, now);
+            agent.since = admission.unreachable.unwrap_or(now);
             agent.standing = admission.standing;
+            agent.operations = admission.under_way();
             agent.unavailability = unavailability;
             let key = self.agents.insert(agent);
             if presence == Presence::Recovered {
@@ -54,13 +58,14 @@ impl Master {
 
     /// An agent stayed away for too long (SM-11, SM-14). The registry keeps it: it may return.
     pub(super) fn mark_unreachable(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
+        let concerned = self.concerned(key);
         let (id, at) = (self.agents[key].id.clone(), cx.now);
         // TK-108: whoever hears of it hears the same of every later leadership.
         self.persist(cx, RegistryOp::Unreachable { id, at });
         if self.agents[key].is_allocatable() {
             self.changes.push(Change::AgentRemoved { agent: key });
         }
-        self.agents.set_presence(key, Presence::Unreachable);
+        self.agents.set_presence(key, Presence::Unreachable, cx.now);
         for task in self.tasks.of_agent(key) {
             // A task that it did not report when it was here last is unreachable already.
             if self.tasks[task].is_booked() && !self.lose_ended(task) {
@@ -79,8 +84,34 @@ impl Master {
         }
         self.lose_executors(key);
         let id = self.agents[key].id.clone();
+        self.tell_loss(cx, concerned, &id, AgentLoss::Unreachable);
         self.answer_asks_of(cx, &id);
         self.answer_kills(cx);
+    }
+
+    /// Lists who has tasks, executors, or operations that it has named on an agent.
+    fn concerned(&self, agent: AgentKey) -> BTreeSet<FrameworkKey> {
+        let tasks = self.tasks.of_agent(agent).into_iter();
+        let executors = self.tasks.custom_executors_on(agent).into_iter();
+        let operations = self.operations.on_agent(agent).into_iter();
+        let all = tasks.map(|task| self.tasks[task].framework);
+        let all = all.chain(executors.map(|row| row.framework));
+        all.chain(operations.map(|row| row.framework)).collect()
+    }
+
+    /// Tells those who held something on an agent that it is lost (FW-36).
+    fn tell_loss(
+        &self,
+        cx: &mut Cx<'_>,
+        concerned: BTreeSet<FrameworkKey>,
+        agent: &AgentId,
+        why: AgentLoss,
+    ) {
+        let peers = concerned.into_iter();
+        for peer in peers.filter_map(|key| self.frameworks.get(key)?.peer()) {
+            let agent = agent.clone();
+            cx.tell_framework(peer, Event::AgentLost { agent, why });
+        }
     }
 
     /// Ends an agent for good (SM-17, SM-18, TK-113): its tasks end as said, and its id never
@@ -98,6 +129,7 @@ impl Master {
 
     /// Lets all hear of an agent's end that is written down.
     pub(super) fn bury(&mut self, cx: &mut Cx<'_>, key: AgentKey, end: &News) -> Option<PeerId> {
+        let concerned = self.concerned(key);
         let row = &self.agents[key];
         let (peer, known) = (row.peer(), row.is_allocatable());
         self.rescind_agent(cx, key);
@@ -116,6 +148,12 @@ impl Master {
         self.arm_agent(key, None);
         self.leave_line(key);
         if let Some(gone) = self.agents.remove(key) {
+            let why = if end.state == TaskState::GoneByOperator {
+                AgentLoss::Gone
+            } else {
+                AgentLoss::Removed
+            };
+            self.tell_loss(cx, concerned, &gone.id, why);
             self.answer_asks_of(cx, &gone.id);
         }
         if let Some(peer) = peer {

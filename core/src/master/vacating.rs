@@ -25,7 +25,6 @@ use crate::limits;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::maintenance::{InverseOfferView, Leaving};
 use crate::protocol::offer::InverseOffer;
-use crate::protocol::operator::Cursor;
 use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::Event;
 use crate::protocol::wire::slices;
@@ -314,11 +313,11 @@ impl Master {
     /// Lists what frameworks were asked, and have answered (TK-122).
     pub(super) fn inverse_offers_after(
         &self,
-        after: Option<Cursor>,
-    ) -> impl Iterator<Item = (Cursor, InverseOfferView)> + '_ {
+        after: Option<u32>,
+    ) -> impl Iterator<Item = (u32, InverseOfferView)> + '_ {
         let maintenance = self.registry.maintenance();
         let rows = self.inverse_offers.iter();
-        let rows = rows.filter(move |(key, _)| after.is_none_or(|Cursor(last)| key.index() > last));
+        let rows = rows.filter(move |(key, _)| after.is_none_or(|last| key.index() > last));
         rows.map(move |(key, row)| {
             let agent = &self.agents[row.agent];
             let view = InverseOfferView {
@@ -328,7 +327,7 @@ impl Master {
                 open: row.open().cloned(),
                 leaving: row.leaving,
             };
-            (Cursor(key.index()), view)
+            (key.index(), view)
         })
     }
 

@@ -14,6 +14,7 @@ use super::agents::Agent;
 use super::executors::Executor;
 use super::frameworks::Framework;
 use super::offers::Outstanding;
+use super::operations::Operation;
 use super::tasks::Task;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, MasterId};
 use crate::keys::{AgentKey, FrameworkKey};
@@ -22,7 +23,7 @@ use crate::protocol::events::{
     AgentState, ExecutorState, FrameworkState, Kind, RoleState, Row, Snapshot, Version,
 };
 use crate::protocol::offer::Offer;
-use crate::protocol::operator::{AgentView, Cursor, FrameworkView, Summary, TaskView};
+use crate::protocol::operator::{AgentView, FrameworkView, OperationView, Summary, TaskView};
 use crate::protocol::status::TaskStatus;
 use crate::table::{Key, Table};
 
@@ -37,6 +38,7 @@ pub struct View {
     offers: Table<Outstanding>,
     executors: Table<Executor>,
     roles: Table<RoleState>,
+    operations: Table<Operation>,
 }
 
 impl Master {
@@ -51,6 +53,7 @@ impl Master {
             offers: self.offers.snapshot(),
             executors: self.tasks.executors_snapshot(),
             roles: self.roles.snapshot(),
+            operations: self.operations.snapshot(),
         }
     }
 }
@@ -84,15 +87,15 @@ impl View {
     pub(super) fn rows_after(
         &self,
         of: Kind,
-        place: Option<Cursor>,
-    ) -> Box<dyn Iterator<Item = (Cursor, Row)> + '_> {
+        place: Option<u32>,
+    ) -> Box<dyn Iterator<Item = (u32, Row)> + '_> {
         fn of_table<'a, T>(
             table: &'a Table<T>,
-            place: Option<Cursor>,
+            place: Option<u32>,
             show: impl Fn(&T) -> Option<Row> + 'a,
-        ) -> Box<dyn Iterator<Item = (Cursor, Row)> + 'a> {
+        ) -> Box<dyn Iterator<Item = (u32, Row)> + 'a> {
             let rows = rows_after(table, place);
-            Box::new(rows.filter_map(move |(key, row)| Some((Cursor(key.index()), show(row)?))))
+            Box::new(rows.filter_map(move |(key, row)| Some((key.index(), show(row)?))))
         }
         match of {
             Kind::Agents => of_table(&self.agents, place, |row| Some(agent(row))),
@@ -101,6 +104,7 @@ impl View {
             Kind::Tasks => of_table(&self.tasks, place, task),
             Kind::Offers => of_table(&self.offers, place, |row| Some(offer(row))),
             Kind::Roles => of_table(&self.roles, place, |row| Some(role(row))),
+            Kind::Operations => of_table(&self.operations, place, |row| Some(operation(row))),
         }
     }
 
@@ -126,12 +130,12 @@ impl View {
 
     pub(super) fn agents_after(
         &self,
-        place: Option<Cursor>,
-    ) -> impl Iterator<Item = (Cursor, AgentView)> + '_ {
+        place: Option<u32>,
+    ) -> impl Iterator<Item = (u32, AgentView)> + '_ {
         let mut shares = self.shares(|_, agent| agent);
         rows_after(&self.agents, place).map(move |(key, row)| {
             let share = shares.take(&key.cast());
-            (Cursor(key.index()), share.of_agent(agent_state(row)))
+            (key.index(), share.of_agent(agent_state(row)))
         })
     }
 
@@ -143,15 +147,15 @@ impl View {
 
     pub(super) fn frameworks_after(
         &self,
-        place: Option<Cursor>,
-    ) -> impl Iterator<Item = (Cursor, FrameworkView)> + '_ {
+        place: Option<u32>,
+    ) -> impl Iterator<Item = (u32, FrameworkView)> + '_ {
         let mut shares = self.shares(|framework, _| framework);
         let rows = rows_after(&self.frameworks, place);
         let rows = rows.filter(|(_, row)| !row.is_completed());
         rows.map(move |(key, row)| {
             let share = shares.take(&key.cast());
             let framework = share.of_framework(framework_state(row));
-            (Cursor(key.index()), framework)
+            (key.index(), framework)
         })
     }
 
@@ -169,11 +173,11 @@ impl View {
 
     pub(super) fn tasks_after(
         &self,
-        place: Option<Cursor>,
+        place: Option<u32>,
         counts: impl Fn(&Task) -> bool,
-    ) -> impl Iterator<Item = (Cursor, TaskView)> {
+    ) -> impl Iterator<Item = (u32, TaskView)> {
         let tasks = rows_after(&self.tasks, place).filter(move |(_, task)| counts(task));
-        tasks.filter_map(|(key, task)| Some((Cursor(key.index()), task_view(task)?)))
+        tasks.filter_map(|(key, task)| Some((key.index(), task_view(task)?)))
     }
 
     /// Lists all outstanding offers.
@@ -183,10 +187,24 @@ impl View {
 
     pub(super) fn offers_after(
         &self,
-        place: Option<Cursor>,
-    ) -> impl Iterator<Item = (Cursor, Offer)> + '_ {
+        place: Option<u32>,
+    ) -> impl Iterator<Item = (u32, Offer)> + '_ {
         let offers = rows_after(&self.offers, place);
-        offers.map(|(key, row)| (Cursor(key.index()), (*row.offer).clone()))
+        offers.map(|(key, row)| (key.index(), (*row.offer).clone()))
+    }
+
+    /// Lists the operations that frameworks have named and not confirmed the end of.
+    pub fn operations(&self) -> Vec<OperationView> {
+        let operations = self.operations_after(None);
+        operations.map(|(_, operation)| operation).collect()
+    }
+
+    pub(super) fn operations_after(
+        &self,
+        place: Option<u32>,
+    ) -> impl Iterator<Item = (u32, OperationView)> + '_ {
+        let operations = rows_after(&self.operations, place);
+        operations.map(|(key, row)| (key.index(), operation_view(row)))
     }
 
     /// Adds up what is offered and in use, by agent or by framework.
@@ -213,11 +231,8 @@ impl View {
 }
 
 /// The rows behind a place, in the order of their keys: a row never moves.
-fn rows_after<T>(
-    table: &Table<T>,
-    place: Option<Cursor>,
-) -> impl Iterator<Item = (Key<T>, &T)> + '_ {
-    let first = place.map_or(Some(0), |Cursor(last)| last.checked_add(1));
+fn rows_after<T>(table: &Table<T>, place: Option<u32>) -> impl Iterator<Item = (Key<T>, &T)> + '_ {
+    let first = place.map_or(Some(0), |last| last.checked_add(1));
     let rows = first.map(|first| table.iter_from(first));
     rows.into_iter().flatten()
 }
@@ -232,8 +247,9 @@ fn agent_state(row: &Agent) -> AgentState {
         id: row.id.clone(),
         info: (*row.info).clone(),
         total: row.total.clone(),
-        connected: row.peer().is_some(),
+        presence: row.told_presence(),
         standing: row.standing,
+        operations: row.operations,
         registered_at: row.registered_at,
     }
 }
@@ -289,4 +305,17 @@ pub(super) fn offer(row: &Outstanding) -> Row {
 /// What is told of a role.
 pub(super) fn role(row: &RoleState) -> Row {
     Row::Role(row.clone())
+}
+
+/// What is told of an operation.
+pub(super) fn operation(row: &Operation) -> Row {
+    Row::Operation(operation_view(row))
+}
+
+fn operation_view(row: &Operation) -> OperationView {
+    OperationView {
+        framework: row.owner.clone(),
+        kind: row.kind,
+        status: row.status.clone(),
+    }
 }

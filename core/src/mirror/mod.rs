@@ -25,13 +25,13 @@ mod shares;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId};
+use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, TaskId};
 use crate::protocol::events::{
     AgentState, Batch, Event, ExecutorState, FrameworkState, RoleState, Row, RowId, Snapshot,
     Version,
 };
 use crate::protocol::offer::Offer;
-use crate::protocol::operator::{AgentView, FrameworkView, TaskView};
+use crate::protocol::operator::{AgentView, FrameworkView, OperationView, TaskView};
 
 use crate::roles::Role;
 
@@ -72,6 +72,7 @@ pub struct Mirror {
     tasks: BTreeMap<(FrameworkId, TaskId), TaskView>,
     offers: BTreeMap<OfferId, Offer>,
     roles: BTreeMap<Role, RoleState>,
+    operations: BTreeMap<(FrameworkId, OperationId), OperationView>,
 }
 
 impl Mirror {
@@ -168,6 +169,10 @@ impl Mirror {
             }
             Row::Offer(offer) => self.offers.insert(offer.id.clone(), offer).is_some(),
             Row::Role(role) => self.roles.insert(role.role.clone(), role).is_some(),
+            Row::Operation(operation) => {
+                let id = (operation.framework.clone(), operation.status.id.clone());
+                self.operations.insert(id, operation).is_some()
+            }
         }
     }
 
@@ -190,6 +195,10 @@ impl Mirror {
             }
             RowId::Offer(id) => self.offers.remove(id).is_some(),
             RowId::Role(role) => self.roles.remove(role).is_some(),
+            RowId::Operation { framework, id } => {
+                let id = (framework.clone(), id.clone());
+                self.operations.remove(&id).is_some()
+            }
         }
     }
 
@@ -222,6 +231,11 @@ impl Mirror {
     /// Visits the roles of which operators have said something.
     pub fn roles(&self) -> impl Iterator<Item = &RoleState> + '_ {
         self.roles.values()
+    }
+
+    /// Visits the operations that frameworks have named and not confirmed the end of.
+    pub fn operations(&self) -> impl Iterator<Item = &OperationView> + '_ {
+        self.operations.values()
     }
 
     fn shares<'a, K: Ord>(&'a self, of: impl Fn(&'a FrameworkId, &'a AgentId) -> K) -> Shares<K> {

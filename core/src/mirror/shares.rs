@@ -24,8 +24,9 @@ impl Share {
         AgentView {
             id: agent.id,
             info: agent.info,
-            connected: agent.connected,
+            presence: agent.presence,
             standing: agent.standing,
+            operations: agent.operations,
             registered_at: agent.registered_at,
             offered: self.offered,
             shortage: shortage(&self.allocated, &agent.total),

@@ -1,4 +1,4 @@
-//! What operators are told of a master's state: rows of six kinds, and events that change them.
+//! What operators are told of a master's state: rows of seven kinds, and events that change them.
 //!
 //! A reader asks for all rows ([`super::operator::Call::Snapshot`]) and then, for ever, for what
 //! came after ([`super::operator::Call::Watch`]). It holds one [`Version`], and the master nothing
@@ -14,10 +14,10 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::framework::FrameworkInfo;
-use super::node::{AgentInfo, Standing};
+use super::node::{AgentInfo, Presence, Standing};
 use super::offer::Offer;
-use super::operator::TaskView;
-use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId};
+use super::operator::{OperationView, TaskView};
+use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, TaskId};
 use crate::quota::Quota;
 use crate::resources::{Milli, Resources};
 use crate::roles::Role;
@@ -50,18 +50,21 @@ pub enum Kind {
     Offers,
     /// Roles with quota, or a weight that is not 1.
     Roles,
+    /// Operations that frameworks have named, until they have confirmed their end.
+    Operations,
 }
 
 impl Kind {
     /// All kinds, in the order in which rows of one moment are told to be there; that they are gone
     /// is told before, in the opposite order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Agents,
         Self::Frameworks,
         Self::Executors,
         Self::Tasks,
         Self::Offers,
         Self::Roles,
+        Self::Operations,
     ];
 }
 
@@ -74,10 +77,13 @@ pub struct AgentState {
     pub info: AgentInfo,
     /// What it has: what it says, and what operations have made of that.
     pub total: Resources,
-    /// Whether it is connected.
-    pub connected: bool,
+    /// Whether it is there.
+    pub presence: Presence,
     /// Whether it is given tasks, as operators have said.
     pub standing: Standing,
+    /// How many operations it has not confirmed to have carried out, named or not, with those that
+    /// its provider of disks is at. Its drain waits for them (TK-125).
+    pub operations: usize,
     /// When it registered.
     pub registered_at: Time,
 }
@@ -134,6 +140,8 @@ pub enum Row {
     Offer(Offer),
     /// A role.
     Role(RoleState),
+    /// An operation.
+    Operation(OperationView),
 }
 
 /// What names a row. No two rows of one version have the same.
@@ -163,6 +171,13 @@ pub enum RowId {
     Offer(OfferId),
     /// A role.
     Role(Role),
+    /// An operation.
+    Operation {
+        /// Whose.
+        framework: FrameworkId,
+        /// Which one.
+        id: OperationId,
+    },
 }
 
 impl Row {
@@ -182,6 +197,10 @@ impl Row {
             },
             Self::Offer(offer) => RowId::Offer(offer.id.clone()),
             Self::Role(role) => RowId::Role(role.role.clone()),
+            Self::Operation(operation) => RowId::Operation {
+                framework: operation.framework.clone(),
+                id: operation.status.id.clone(),
+            },
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod container;
 pub mod disk;
 pub mod events;
 pub mod executor;
+mod explanation;
 pub mod framework;
 pub mod hello;
 pub mod maintenance;

@@ -1,4 +1,5 @@
-//! What an agent says about its machine, and what operators say about the agent.
+//! What an agent says about its machine, what operators say about the agent, and whether it is
+//! there.
 
 use alloc::string::String;
 use core::time::Duration;
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attributes::Attributes;
 use crate::resources::Resources;
+use crate::time::Time;
 
 /// A machine that runs tasks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,98 @@ pub enum Standing {
     Draining(DrainConfig),
     /// It was drained: nothing runs, and it is offered to nobody (SM-42).
     Drained,
+}
+
+/// Whether an agent is there, as its master knows. One that is gone for good is no agent any more
+/// (SM-17, SM-18).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Presence {
+    /// It speaks with the master.
+    Connected {
+        /// Since it was admitted, or came back.
+        since: Time,
+    },
+    /// Its connection is lost; its tasks are believed to run (SM-12).
+    Disconnected {
+        /// Since when.
+        since: Time,
+        /// When it is given up if it does not come back; `None` if that is due, and waits for its
+        /// turn (RG-21).
+        until: Option<Time>,
+    },
+    /// An earlier leadership has admitted it, and this one has not heard of it (SM-10).
+    Recovered {
+        /// Since this leadership began.
+        since: Time,
+        /// As of `Disconnected`.
+        until: Option<Time>,
+    },
+    /// It was given up, and so are its tasks until it comes back (SM-14).
+    Unreachable {
+        /// Since when.
+        since: Time,
+    },
+}
+
+impl Presence {
+    /// Returns whether it speaks with the master.
+    pub const fn is_connected(self) -> bool {
+        match self {
+            Self::Connected { .. } => true,
+            Self::Disconnected { .. } | Self::Recovered { .. } | Self::Unreachable { .. } => false,
+        }
+    }
+
+    /// Returns since when that is so.
+    pub const fn since(self) -> Time {
+        match self {
+            Self::Connected { since }
+            | Self::Disconnected { since, .. }
+            | Self::Recovered { since, .. }
+            | Self::Unreachable { since } => since,
+        }
+    }
+
+    /// Returns when it is given up if it does not come back, if that moment is to come.
+    pub const fn until(self) -> Option<Time> {
+        match self {
+            Self::Disconnected { until, .. } | Self::Recovered { until, .. } => until,
+            Self::Connected { .. } | Self::Unreachable { .. } => None,
+        }
+    }
+
+    /// Returns the stable name, in lower case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected { .. } => "connected",
+            Self::Disconnected { .. } => "disconnected",
+            Self::Recovered { .. } => "recovered",
+            Self::Unreachable { .. } => "unreachable",
+        }
+    }
+}
+
+/// Why an agent is lost to those who hold something on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum AgentLoss {
+    /// It was not heard of for too long. It may come back, and what runs on it too (SM-14).
+    Unreachable,
+    /// An operator says that it is gone for good (SM-17).
+    Gone,
+    /// It has left, or joined under another id, or stayed away until it was given up for good
+    /// (SM-18).
+    Removed,
+}
+
+impl AgentLoss {
+    /// Returns the stable name, in lower case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Gone => "gone",
+            Self::Removed => "removed",
+        }
+    }
 }
 
 /// How an agent is drained (TK-124).

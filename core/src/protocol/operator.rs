@@ -7,11 +7,12 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::events::{Batch, Kind, Snapshot, Version};
+pub use super::explanation::{Explanation, Obstacle};
 use super::framework::FrameworkInfo;
 use super::maintenance::{InverseOfferView, MachineId, MachineView, Window};
-use super::node::{AgentInfo, DrainConfig, Standing};
+use super::node::{AgentInfo, DrainConfig, Presence, Standing};
 use super::offer::Offer;
-use super::operation::Conversion;
+use super::operation::{Conversion, OperationKind, OperationStatus};
 use super::refusal::EndReason;
 use super::status::TaskStatus;
 use crate::ids::{AgentId, FrameworkId, MasterId, RequestId, TaskId};
@@ -32,9 +33,15 @@ pub struct Request {
 }
 
 /// A place in a long answer, as its sender named it. Entries that are there all the time come once;
-/// those that come or go between two pages may be there or not.
+/// those that come or go between two pages may be there or not. Another leadership knows no such
+/// place: it answers [`Answer::Gap`], and the reader has to begin anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor(pub u32);
+pub struct Cursor {
+    /// The leadership that has named it.
+    pub epoch: u64,
+    /// Where the last entry stands that was told.
+    pub last: u32,
+}
 
 /// What an operator asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +175,8 @@ pub enum Call {
         /// In which role.
         role: Role,
     },
+    /// All operations that frameworks have named and not confirmed the end of (FW-75).
+    Operations,
 }
 
 /// The answer to the request of the same id.
@@ -219,7 +228,8 @@ pub enum Answer {
     /// To `Watch`.
     Events(Batch),
     /// To `Watch`: some of what was asked for is kept no more, or is of another leadership. The
-    /// reader has to begin anew with a snapshot.
+    /// reader has to begin anew with a snapshot. To any question that goes on where another
+    /// leadership has stopped ([`Cursor`]): the reader has to begin anew with the first page.
     Gap {
         /// The newest version.
         newest: Version,
@@ -234,60 +244,36 @@ pub enum Answer {
     EndedFrameworks(Vec<EndedFramework>),
     /// To `Explain`.
     Explained(Vec<Explanation>),
+    /// To `Operations`.
+    Operations(Vec<OperationView>),
 }
 
 impl Answer {
     /// Adds the next page of the same list; gives back what is none.
     pub fn append(&mut self, page: Self) -> Result<(), Self> {
+        macro_rules! join {
+            ($all:ident, $list:ident) => {{
+                let Self::$list(more) = page else {
+                    return Err(page);
+                };
+                $all.extend(more);
+            }};
+        }
         match self {
-            Self::Agents(all) => {
-                let Self::Agents(more) = page else {
-                    return Err(page);
-                };
-                all.extend(more);
-            }
-            Self::Frameworks(all) => {
-                let Self::Frameworks(more) = page else {
-                    return Err(page);
-                };
-                all.extend(more);
-            }
-            Self::Tasks(all) => {
-                let Self::Tasks(more) = page else {
-                    return Err(page);
-                };
-                all.extend(more);
-            }
-            Self::Offers(all) => {
-                let Self::Offers(more) = page else {
-                    return Err(page);
-                };
-                all.extend(more);
-            }
-            Self::Roles(all) => {
-                let Self::Roles(more) = page else {
-                    return Err(page);
-                };
-                all.extend(more);
-            }
+            Self::Agents(all) => join!(all, Agents),
+            Self::Frameworks(all) => join!(all, Frameworks),
+            Self::Tasks(all) => join!(all, Tasks),
+            Self::Offers(all) => join!(all, Offers),
+            Self::Roles(all) => join!(all, Roles),
+            Self::InverseOffers(all) => join!(all, InverseOffers),
+            Self::Explained(all) => join!(all, Explained),
+            Self::Operations(all) => join!(all, Operations),
             Self::Snapshot(all) => {
                 let Self::Snapshot(more) = page else {
                     return Err(page);
                 };
                 all.upto = more.upto;
                 all.rows.extend(more.rows);
-            }
-            Self::InverseOffers(all) => {
-                let Self::InverseOffers(more) = page else {
-                    return Err(page);
-                };
-                all.extend(more);
-            }
-            Self::Explained(all) => {
-                let Self::Explained(more) = page else {
-                    return Err(page);
-                };
-                all.extend(more);
             }
             Self::Summary(_)
             | Self::Schedule(_)
@@ -332,10 +318,13 @@ pub struct AgentView {
     pub info: AgentInfo,
     /// What it has: what it says, and what operations have made of that.
     pub total: Resources,
-    /// Whether it is connected.
-    pub connected: bool,
+    /// Whether it is there.
+    pub presence: Presence,
     /// Whether it is given tasks, as operators have said.
     pub standing: Standing,
+    /// How many operations it has not confirmed to have carried out, named or not, with those that
+    /// its provider of disks is at. Its drain waits for them (TK-125).
+    pub operations: usize,
     /// When it registered.
     pub registered_at: Time,
     /// What is held in offers.
@@ -380,6 +369,18 @@ pub struct TaskView {
     pub status: TaskStatus,
 }
 
+/// An operation that its framework has named, until that has confirmed its end (OF-52, OF-55).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationView {
+    /// Whose operation.
+    pub framework: FrameworkId,
+    /// Which operation it is; `None` if an earlier leadership has ordered it, and this one knows
+    /// only what its agent says became of it.
+    pub kind: Option<OperationKind>,
+    /// The newest news; with the name under which they are to be confirmed once it is over.
+    pub status: OperationStatus,
+}
+
 /// A role as the master sees it, with all that is below it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleView {
@@ -413,73 +414,4 @@ pub struct EndedFramework {
     pub reason: EndReason,
     /// Since when.
     pub at: Time,
-}
-
-/// Why an agent is not being offered to a framework in a role.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Explanation {
-    /// Which agent.
-    pub agent: AgentId,
-    /// Its name in the network.
-    pub hostname: String,
-    /// Why.
-    pub obstacle: Obstacle,
-}
-
-/// What stands between an agent and an offer of it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Obstacle {
-    /// The framework refused what is there, until then.
-    Refused(Time),
-    /// The framework wants no offers in the role.
-    Suppressed,
-    /// The framework is away.
-    FrameworkInactive,
-    /// The agent is away, or operators give it no tasks.
-    AgentInactive,
-    /// Operators have left the agent out.
-    NotWhitelisted,
-    /// Nothing is offered before the agents are back.
-    Recovering,
-    /// The framework's own constraint, in words.
-    Constraint(String),
-    /// One cannot cope with the other, in words.
-    Incapable(String),
-    /// The framework has all that it said it wants, or none of it fits.
-    NoDemand,
-    /// The framework holds as much in offers as it may.
-    HoldsEnough,
-    /// This role has all that it may have.
-    QuotaLimit(Role),
-    /// What is free is kept for guarantees of other roles.
-    Headroom,
-    /// These hold so much that the rest is not worth an offer; the first few of them.
-    HeldBy(Vec<FrameworkId>),
-    /// There is less than is worth an offer.
-    TooSmall,
-    /// Nothing: it is offered when its turn comes.
-    Nothing,
-}
-
-impl Obstacle {
-    /// Returns the stable name, in lower case with dashes.
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Refused(_) => "refused",
-            Self::Suppressed => "suppressed",
-            Self::FrameworkInactive => "framework-inactive",
-            Self::AgentInactive => "agent-inactive",
-            Self::NotWhitelisted => "not-whitelisted",
-            Self::Recovering => "recovering",
-            Self::Constraint(_) => "constraint",
-            Self::Incapable(_) => "incapable",
-            Self::NoDemand => "no-demand",
-            Self::HoldsEnough => "holds-enough",
-            Self::QuotaLimit(_) => "quota-limit",
-            Self::Headroom => "headroom",
-            Self::HeldBy(_) => "held",
-            Self::TooSmall => "too-small",
-            Self::Nothing => "nothing",
-        }
-    }
 }

@@ -7,7 +7,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::framework::{FrameworkInfo, Wishes};
-use super::node::Domain;
+use super::node::{AgentLoss, Domain};
 use super::offer::{InverseOffer, Offer, Operation};
 use super::operation::OperationStatus;
 use super::refusal::{CallKind, EndReason, RejectKind};
@@ -220,4 +220,12 @@ pub enum Event {
     InverseOffers(Vec<InverseOffer>),
     /// An inverse offer is no longer good (OF-50).
     RescindInverse(OfferId),
+    /// An agent is lost on which the framework has tasks, executors, or operations that it has
+    /// named (FW-36). Told once, if at all, after the news about its tasks, which are what counts.
+    AgentLost {
+        /// Which one.
+        agent: AgentId,
+        /// Why.
+        why: AgentLoss,
+    },
 }

@@ -14,6 +14,7 @@
 //! | 1, 2 | spoken by builds before any release, and by none since: messages of theirs read otherwise | they are refused when they greet |
 //! | 3 | everything else | |
 //! | 4 | inverse offers, and what is answered to them | nothing: the framework has not answered, as operators see; it is not asked to leave |
+//! | 5 | that an agent is lost | nothing: the framework hears of its tasks and operations |
 //!
 //! What is on disks is not agreed on with anybody. A build reads the records that it knows, and
 //! snapshots that are laid out as its own ([`Durable::LAYOUT`](crate::machine::Durable::LAYOUT));
@@ -40,8 +41,10 @@ impl Version {
     pub const FIRST: Self = Self(3);
     /// The one with inverse offers.
     pub const INVERSE_OFFERS: Self = Self(4);
+    /// The one in which frameworks are told of lost agents.
+    pub const AGENT_LOST: Self = Self(5);
     /// The newest that this build speaks.
-    pub const NEWEST: Self = Self::INVERSE_OFFERS;
+    pub const NEWEST: Self = Self::AGENT_LOST;
 
     /// Returns whether a peer with whom this was agreed on knows a message.
     pub fn knows<M: Spoken + ?Sized>(self, message: &M) -> bool {
@@ -127,6 +130,7 @@ impl Spoken for scheduler::Event {
             | Self::Message { .. }
             | Self::ExecutorEnded { .. } => Version::FIRST,
             Self::InverseOffers(_) | Self::RescindInverse(_) => Version::INVERSE_OFFERS,
+            Self::AgentLost { .. } => Version::AGENT_LOST,
         }
     }
 }
@@ -194,8 +198,9 @@ mod tests {
 
     use super::*;
     use crate::auth::PeerRole;
-    use crate::ids::OfferId;
+    use crate::ids::{AgentId, OfferId};
     use crate::protocol::hello::Hello;
+    use crate::protocol::node::AgentLoss;
 
     #[test]
     fn builds_that_read_messages_otherwise_are_not_spoken_to() {
@@ -232,5 +237,10 @@ mod tests {
         for message in older {
             assert!(Version::FIRST.knows(message) && Version::NEWEST.knows(message));
         }
+        let agent = AgentId::new("m-S1").unwrap();
+        let why = AgentLoss::Gone;
+        let lost = scheduler::Event::AgentLost { agent, why };
+        assert!(!Version::INVERSE_OFFERS.knows(&lost));
+        assert!(Version::AGENT_LOST.knows(&lost));
     }
 }

@@ -56,6 +56,14 @@ impl Admission {
         // The master takes no description in that has less than what operations rest on.
         total.unwrap_or_else(|_| described.clone())
     }
+
+    /// Returns how many operations it is at: those that it has not confirmed, and those that its
+    /// provider of disks has begun.
+    pub fn under_way(&self) -> usize {
+        let begun = self.jobs.keys();
+        let begun = begun.filter(|number| !self.open.contains_key(number));
+        self.open.len() + begun.count()
+    }
 }
 
 /// All agents. One name, one admitted agent; an id is admitted or gone, never both.

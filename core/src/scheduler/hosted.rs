@@ -149,6 +149,7 @@ fn acknowledgement(event: &UserEvent) -> Option<UserCall> {
         | UserEvent::Error { .. }
         | UserEvent::Message { .. }
         | UserEvent::ExecutorEnded { .. }
+        | UserEvent::AgentLost { .. }
         | UserEvent::Rejected { .. }
         | UserEvent::Updated
         | UserEvent::InverseOffers(_)

@@ -198,6 +198,9 @@ impl Scheduler {
             Event::OperationUpdate(status) => self.on_operation_update(peer, status, out),
             Event::Message(message) => out.emit(Effect::User(UserEvent::Message(message))),
             Event::ExecutorEnded(end) => out.emit(Effect::User(UserEvent::ExecutorEnded(end))),
+            Event::AgentLost { agent, why } => {
+                out.emit(Effect::User(UserEvent::AgentLost { agent, why }));
+            }
             Event::Error { reason, message } => {
                 self.leave(out);
                 self.phase = Phase::Stopped;

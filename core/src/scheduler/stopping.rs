@@ -80,6 +80,7 @@ impl Scheduler {
             | Event::OperationUpdate(_)
             | Event::Message { .. }
             | Event::ExecutorEnded { .. }
+            | Event::AgentLost { .. }
             | Event::Rejected { .. }
             | Event::Updated
             | Event::Reconciled(_) => {}

@@ -13,6 +13,7 @@ use crate::machine::Output;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
 use crate::protocol::maintenance::Unavailability;
+use crate::protocol::node::AgentLoss;
 use crate::protocol::offer::{InverseOffer, Offer, Operation};
 use crate::protocol::operation::{Conversion, OperationState, OperationStatus};
 use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
@@ -1166,4 +1167,18 @@ fn an_accept_without_a_connection_drops_its_named_operations() {
     };
     let said = (status.id.as_str(), status.state, status.update);
     assert_eq!(said, ("o", OperationState::Dropped, None));
+}
+
+#[test]
+fn the_user_hears_of_a_lost_agent() {
+    // FW-36
+    let (mut s, now) = running();
+    let agent = AgentId::new("m-S1").unwrap();
+    let why = AgentLoss::Unreachable;
+    let lost = Event::AgentLost {
+        agent: agent.clone(),
+        why,
+    };
+    let heard = feed(&mut s, now, master(lost));
+    assert_eq!(heard, [Effect::User(UserEvent::AgentLost { agent, why })]);
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::demand::Demand;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, TaskId, UpdateId};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
-use crate::protocol::node::Domain;
+use crate::protocol::node::{AgentLoss, Domain};
 use crate::protocol::offer::{InverseOffer, Offer, Operation};
 use crate::protocol::operation::OperationStatus;
 use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
@@ -68,6 +68,14 @@ pub enum UserEvent {
     InverseOffers(Vec<InverseOffer>),
     /// This inverse offer is void.
     InverseRescinded(OfferId),
+    /// An agent is lost on which the framework has tasks, executors, or operations that it has
+    /// named. Told once, if at all; of its tasks and operations their updates tell.
+    AgentLost {
+        /// Which one.
+        agent: AgentId,
+        /// Why.
+        why: AgentLoss,
+    },
 }
 
 /// What a user's scheduler may ask for.

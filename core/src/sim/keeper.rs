@@ -175,6 +175,7 @@ impl Logic for Keeper {
             | UserEvent::Error { .. }
             | UserEvent::Message { .. }
             | UserEvent::ExecutorEnded { .. }
+            | UserEvent::AgentLost { .. }
             | UserEvent::Rejected { .. }
             | UserEvent::Updated => {}
         }

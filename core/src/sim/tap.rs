@@ -408,6 +408,7 @@ impl Logic for Tap {
             | UserEvent::Error { .. }
             | UserEvent::Message { .. }
             | UserEvent::ExecutorEnded { .. }
+            | UserEvent::AgentLost { .. }
             | UserEvent::Rejected { .. }
             | UserEvent::Updated => {}
         }

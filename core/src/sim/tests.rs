@@ -252,7 +252,7 @@ fn a_clogged_agent_is_given_up_and_comes_back_with_its_tasks() {
     sim.run_for(Duration::from_secs(20));
     let connected = |sim: &Sim| {
         let agents = sim.master().unwrap().view().agents();
-        agents.iter().all(|agent| agent.connected)
+        agents.iter().all(|agent| agent.presence.is_connected())
     };
     assert!(connected(&sim));
     assert!(sim.inject(Kind::Clog, Name::Agent(1), Duration::from_secs(30)));
@@ -446,7 +446,7 @@ fn a_master_without_the_lead_does_no_harm_and_is_left() {
         assert!(sim.world.zombie.is_some(), "it does not know");
         let agents = sim.master().unwrap().view().agents();
         assert!(
-            agents.iter().all(|agent| !agent.connected),
+            agents.iter().all(|agent| !agent.presence.is_connected()),
             "they are still with it"
         );
         sim.run_for(Duration::from_secs(120));

@@ -201,7 +201,10 @@ impl<'a, 'b> Session<'a, 'b> {
             | Event::InverseOffers(_)
             | Event::InverseRescinded(_) => {}
             // It asks for none.
-            Event::Operation(_) | Event::Message { .. } | Event::ExecutorEnded { .. } => {}
+            Event::Operation(_)
+            | Event::Message { .. }
+            | Event::ExecutorEnded { .. }
+            | Event::AgentLost { .. } => {}
             // Acknowledged when it is dropped, which is after it has been dealt with.
             Event::Update(update) => self.on_update(&update)?,
             Event::Error { reason, message } => {

@@ -13,6 +13,7 @@ use tepui_core::protocol::status::{TaskState, TaskStatus};
 use tepui_core::resources::Resources;
 
 use crate::cli::output::printable;
+use crate::cli::times;
 use crate::cli::views::{self, BreachJson, ExitJson, ResourcesJson};
 
 /// One thing that happened.
@@ -165,7 +166,7 @@ impl Step {
             agent: status.agent.as_ref().map(ToString::to_string),
             reason: status.reason.map(|reason| reason.as_str()),
             message: status.message.clone(),
-            at: Some(views::rfc3339(status.at)),
+            at: Some(times::rfc3339(status.at)),
             exit: status.exit.map(ExitJson::from),
             breach: status.breach.map(BreachJson::from),
             resources: resources.into(),

@@ -126,8 +126,9 @@ fn an_agent_that_lost_its_state_is_a_new_one() {
     assert_eq!(
         outs,
         [
-            Output::Persist(RegistryOp::Remove { id, at }),
+            Output::Persist(RegistryOp::Remove { id: id.clone(), at }),
             to_framework(framework, Event::Update(gone)),
+            agent_lost(framework, &id, AgentLoss::Removed),
             disconnect(old, CloseReason::Replaced, why),
             Output::Persist(admit),
             registered(peer, agent_id(1)),
@@ -306,7 +307,10 @@ fn frameworks_hear_of_unreachable_tasks() {
     let lost = word("t", state, reason, why, Some(&id), world.now);
     assert_eq!(
         unnamed(outs),
-        [to_framework(framework, Event::Update(lost.clone()))]
+        [
+            to_framework(framework, Event::Update(lost.clone())),
+            agent_lost(framework, &id, AgentLoss::Unreachable),
+        ]
     );
     // TK-08: its id stays taken. I11: that is no news of it.
     let (_, other) = world.agent("two", "cpus:4");

@@ -7,6 +7,7 @@ use alloc::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::events::Reader;
+use super::views::Pager;
 use super::*;
 use crate::ids::{ExecutorId, OperationId};
 use crate::protocol::events::{Kind, Version};
@@ -558,7 +559,9 @@ impl Dice<'_> {
                 let request = operator::Request {
                     id,
                     call,
-                    after: self.chance(20).then_some(operator::Cursor(0)),
+                    after: self
+                        .chance(20)
+                        .then_some(operator::Cursor { epoch: 1, last: 0 }),
                 };
                 Input::Operator { peer, request }
             }
@@ -567,9 +570,10 @@ impl Dice<'_> {
 }
 
 /// Runs one script, and returns how often each thing of interest happened.
-fn run(mut world: World, script: &[Vec<u32>]) -> ([usize; 4], Reader) {
+fn run(mut world: World, script: &[Vec<u32>]) -> ([usize; 4], Reader, Pager) {
     world.drain();
     let mut reader = Reader::new(&mut world);
+    let mut pager = Pager::default();
     let [mut offers, mut runs, mut updates, mut inverse] = [0; 4];
     for numbers in script {
         let mut dice = Dice {
@@ -582,15 +586,18 @@ fn run(mut world: World, script: &[Vec<u32>]) -> ([usize; 4], Reader) {
             _ => 1,
         };
         world.now = world.now + Duration::from_micros(pause);
+        pager.read(&world, 2);
         let mut outs = if dice.chance(5) {
             world.tick()
         } else {
             let input = dice.input(&world);
             world.input(input)
         };
+        pager.look(&world);
         // The allocator has its say before anything else happens.
         world.now = world.now + Duration::from_micros(1);
         outs.extend(world.tick());
+        pager.look(&world);
         reader.hear(&world, &outs);
         if dice.chance(50) {
             reader.ask(&mut world);
@@ -610,6 +617,7 @@ fn run(mut world: World, script: &[Vec<u32>]) -> ([usize; 4], Reader) {
                     | Event::OperationUpdate(_)
                     | Event::Message { .. }
                     | Event::ExecutorEnded { .. }
+                    | Event::AgentLost { .. }
                     | Event::Error { .. }
                     | Event::Rejected { .. }
                     | Event::Updated
@@ -626,7 +634,7 @@ fn run(mut world: World, script: &[Vec<u32>]) -> ([usize; 4], Reader) {
             }
         }
     }
-    ([offers, runs, updates, inverse], reader)
+    ([offers, runs, updates, inverse], reader, pager)
 }
 
 proptest! {
@@ -668,16 +676,21 @@ fn the_scripts_get_somewhere() {
         script.push(numbers.collect::<Vec<u32>>());
     }
     for world in worlds() {
-        let ([offers, runs, updates, inverse], reader) = run(world, &script);
+        let ([offers, runs, updates, inverse], reader, pager) = run(world, &script);
         assert!(offers > 100, "{offers} offers");
         assert!(runs > 40, "{runs} tasks");
         assert!(updates > 100, "{updates} updates");
-        assert!(inverse > 40, "{inverse} inverse offers");
+        assert!(inverse > 10, "{inverse} inverse offers");
         assert!(
             reader.batches > 100,
             "{} answers with events",
             reader.batches
         );
         assert!(reader.compared > 100, "{} comparisons", reader.compared);
+        assert!(
+            pager.stayed > 1_000,
+            "{} rows on several pages",
+            pager.stayed
+        );
     }
 }

@@ -5,7 +5,9 @@ use super::*;
 use crate::limits;
 use crate::protocol::disk::{DiskChange, DiskEnd, DiskJob, DiskOutcome, DiskTarget};
 use crate::protocol::node::{DrainConfig, Standing};
-use crate::protocol::operation::{Conversion, Converted, OperationState, OperationStatus, Owner};
+use crate::protocol::operation::{
+    Conversion, Converted, OperationKind, OperationState, OperationStatus, Owner,
+};
 use crate::resources::operations::{Formatted, MadeDisk, Returned};
 use crate::resources::{Labels, Resource};
 
@@ -493,4 +495,31 @@ fn operators_do_not_have_disks_made() {
     // The offer stands.
     let outs = o.world.call(o.peer, accept(0, vec![ask(None, create())]));
     assert_eq!(outs, begun(o.agent_peer, &job(1, None, create())));
+}
+
+// FW-75, OF-15, OF-28
+#[test]
+fn operators_see_what_providers_are_at_and_what_they_have_made() {
+    let (mut o, job) = making();
+    let seen = |o: &Offered| {
+        let view = o.world.master.view();
+        let agents = view.agents();
+        let operations = view.operations().into_iter();
+        let operations = operations.map(|it| (it.kind, it.status.state));
+        let operations: Vec<_> = operations.collect();
+        (agents[0].operations, agents[0].total.clone(), operations)
+    };
+    let make = |state| vec![(Some(OperationKind::CreateDisk), state)];
+    let pending = make(OperationState::Pending);
+    assert_eq!(seen(&o), (1, resources(REST), pending.clone()));
+    // That it has heard of it does not mean that it is done.
+    let says = |o: &mut Offered, message| o.world.agent_says(o.agent_peer, message);
+    says(&mut o, ToMaster::CarriedOut { last: 1 });
+    assert_eq!(seen(&o), (1, resources(REST), pending.clone()));
+    says(&mut o, ended(&job, made("d1")));
+    let all = resources(&alloc::format!("{REST};{DISK}"));
+    assert_eq!(seen(&o), (1, all.clone(), pending));
+    says(&mut o, ToMaster::CarriedOut { last: 2 });
+    says(&mut o, news(2, OperationState::Finished, "", DISK));
+    assert_eq!(seen(&o), (0, all, make(OperationState::Finished)));
 }

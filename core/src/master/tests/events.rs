@@ -6,6 +6,7 @@ use crate::mirror::{Mirror, Unfit};
 use crate::protocol::events::{
     AgentState, Batch, Event as Told, ExecutorState, Kind, RoleState, Row, RowId, Snapshot, Version,
 };
+use crate::protocol::node::{Presence, Standing};
 use crate::protocol::operator::Call as Ask;
 use crate::protocol::task::ExecutorInfo;
 use crate::quota::Quota;
@@ -185,8 +186,9 @@ fn a_life_of_a_task_is_told_as_it_happens() {
         id: agent.clone(),
         info: agent_info("cpus:4"),
         total: resources("cpus:4"),
-        connected: true,
-        standing: crate::protocol::node::Standing::Active,
+        presence: Presence::Connected { since: world.now },
+        standing: Standing::Active,
+        operations: 0,
         registered_at: world.now,
     };
     let row = Row::Agent(state.clone());
@@ -260,7 +262,9 @@ fn a_life_of_a_task_is_told_as_it_happens() {
 
     ask(&mut world);
     let outs = world.lose(agent_peer);
-    state.connected = false;
+    let until = Some(world.now + world.master.config.agent_reregister_timeout);
+    let since = world.now;
+    state.presence = Presence::Disconnected { since, until };
     let row = Row::Agent(state);
     assert_eq!(events(&outs, operator).last(), Some(&Told::Updated(row)));
 

@@ -220,7 +220,7 @@ fn nothing_follows_from_an_account_before_its_end() {
     let broken = world.connect(PeerRole::Agent, "one");
     assert_eq!(world.agent_says(broken, part(vec![a.clone()])), []);
     assert_eq!(world.lose(broken), []);
-    assert!(!world.master.view().agents()[0].connected);
+    assert!(!world.master.view().agents()[0].presence.is_connected());
     let peer = world.connect(PeerRole::Agent, "one");
     assert_eq!(world.agent_says(peer, part(vec![b.clone()])), []);
     let outs = world.agent_says(peer, end(vec![c.clone()]));

@@ -2,9 +2,12 @@
 
 use alloc::format;
 
+use super::operations::{named, offered, reserved};
 use super::*;
+use crate::protocol::operation::Conversion;
 use crate::protocol::scheduler::{ExecutorEnd, ExecutorMessage};
 use crate::protocol::status::Exit;
+use crate::protocol::task::ExecutorInfo;
 
 fn executor() -> ExecutorId {
     ExecutorId::new("e").unwrap()
@@ -89,4 +92,84 @@ fn a_framework_ends_an_executor_and_hears_of_it() {
     assert_eq!(outs, [to_framework(peer, heard)]);
     let stranger = world.connect(PeerRole::Agent, "two");
     assert_eq!(world.agent_says(stranger, ended), []);
+}
+
+/// Who hears that an agent is lost, and why.
+fn lost(outs: &[Out]) -> Vec<(PeerId, AgentId, AgentLoss)> {
+    let heard = outs.iter().filter_map(|out| match out {
+        Output::Effect(Effect::Scheduler {
+            peer,
+            event: Event::AgentLost { agent, why },
+        }) => Some((*peer, agent.clone(), *why)),
+        Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+    });
+    heard.collect()
+}
+
+#[test]
+fn who_holds_something_on_an_agent_hears_that_it_is_lost() {
+    // FW-36, SM-14, SM-17, SM-18
+    let mut world = World::new();
+    let (agent_peer, agent) = world.agent("one", "cpus:4");
+    let (web, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(web, vec![task("t", &agent, "cpus:1")]);
+    let (idle, _) = world.framework("idle");
+    assert_eq!(lost(&world.lose(agent_peer)), [], "it may be back soon");
+    let patience = world.master.config.agent_reregister_timeout;
+    let outs = world.pass(patience);
+    let unreachable = (web, agent.clone(), AgentLoss::Unreachable);
+    assert_eq!(lost(&outs), [unreachable], "the other has nothing there");
+    world.lose(idle);
+    let is_update = |out: &Out| match out {
+        Output::Effect(Effect::Scheduler { event, .. }) => matches!(event, Event::Update(_)),
+        Output::Effect(_) | Output::Persist(_) | Output::Free(_) => false,
+    };
+    let is_loss = |out: &Out| !lost(core::slice::from_ref(out)).is_empty();
+    let update = outs.iter().position(is_update);
+    assert!(
+        update < outs.iter().position(is_loss),
+        "its tasks come first"
+    );
+    // Its task is out of reach, and so it is heard again when it is gone for good.
+    let ann = world.connect(PeerRole::Operator, "ann");
+    let gone = operator::Call::MarkGone {
+        agent: agent.clone(),
+    };
+    let outs = world.order(ann, gone);
+    assert_eq!(lost(&outs), [(web, agent, AgentLoss::Gone)]);
+
+    // An executor is enough, and so is an operation; who is away hears nothing.
+    let (agent_peer, agent) = world.agent("two", "cpus:4");
+    world.now = world.now + Duration::from_micros(1);
+    let mut one = task("u", &agent, "cpus:1");
+    one.command = None;
+    one.executor = Some(ExecutorInfo::new(
+        ExecutorId::new("e").unwrap(),
+        resources("cpus:0.5"),
+        CommandInfo::shell("true"),
+    ));
+    world.launch(web, vec![one]);
+    let status = news("u", TaskState::Finished, &agent, 1);
+    world.update(agent_peer, &owner, status, TaskState::Finished);
+    let acknowledged = Call::Acknowledge {
+        agent: agent.clone(),
+        task: task_id("u"),
+        update: UpdateId(1),
+    };
+    world.call(web, acknowledged);
+    let outs = world.agent_says(agent_peer, ToMaster::Unregister);
+    assert_eq!(lost(&outs), [(web, agent, AgentLoss::Removed)]);
+    let mut o = offered("cpus:4");
+    let reserve = Conversion::Reserve(reserved("cpus", 1));
+    o.accept(vec![named("r", reserve)]);
+    let outs = o.world.agent_says(o.agent_peer, ToMaster::Unregister);
+    assert_eq!(lost(&outs), [(o.peer, o.agent, AgentLoss::Removed)]);
+
+    let (agent_peer, agent) = world.agent("three", "cpus:4");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(web, vec![task("v", &agent, "cpus:1")]);
+    world.lose(web);
+    let outs = world.agent_says(agent_peer, ToMaster::Unregister);
+    assert_eq!(lost(&outs), []);
 }

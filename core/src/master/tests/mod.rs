@@ -35,6 +35,7 @@ mod standing;
 mod tasks;
 mod throttle;
 mod vacating;
+mod views;
 mod wishes;
 
 use alloc::boxed::Box;
@@ -56,7 +57,7 @@ use crate::machine::{Durable, Machine, Outbox, Output};
 use crate::protocol::agent::{GroupOrder, TaskReport, ToAgent, ToMaster};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::hello::CloseReason;
-use crate::protocol::node::AgentInfo;
+use crate::protocol::node::{AgentInfo, AgentLoss};
 use crate::protocol::offer::{Offer, Operation};
 use crate::protocol::operator::{self, Answer};
 use crate::protocol::refusal::{CallKind, EndReason, RejectKind};
@@ -232,6 +233,11 @@ fn unnamed(mut outs: Vec<Out>) -> Vec<Out> {
 
 fn to_framework(peer: PeerId, event: Event) -> Out {
     Output::Effect(Effect::Scheduler { peer, event })
+}
+
+fn agent_lost(peer: PeerId, agent: &AgentId, why: AgentLoss) -> Out {
+    let agent = agent.clone();
+    to_framework(peer, Event::AgentLost { agent, why })
 }
 
 fn disconnect(peer: PeerId, close: CloseReason, reason: &str) -> Out {

@@ -27,7 +27,10 @@ fn an_operator_sees_the_cluster() {
         panic!("agents are expected");
     };
     assert_eq!(agents[0].allocated, resources("cpus:1"));
-    assert_eq!((agents[0].tasks, agents[0].connected), (1, true));
+    assert_eq!(
+        (agents[0].tasks, agents[0].presence.is_connected()),
+        (1, true)
+    );
     let Answer::Frameworks(frameworks) = world.ask(operator, operator::Call::Frameworks) else {
         panic!("frameworks are expected");
     };

@@ -81,7 +81,8 @@ fn that_an_agent_is_out_of_reach_is_durable_before_it_is_told() {
             if status.state == TaskState::Unreachable
     );
     assert!(told, "{outs:?}");
-    assert_eq!(outs.len(), 2);
+    let lost = agent_lost(framework, &id, AgentLoss::Unreachable);
+    assert_eq!(outs[2..], [lost]);
     // SM-16: so is its return.
     let peer = world.connect(PeerRole::Agent, "one");
     let outs = world.agent_says(peer, back(&id, vec![], vec![]));
@@ -574,7 +575,8 @@ fn an_agent_that_leaves_is_removed_with_its_tasks() {
     let why = "the agent has left the cluster";
     let mut gone = word("t", state, reason, why, Some(&id), at);
     gone.update = named(&outs);
-    assert_eq!(outs[1..], [to_framework(web, Event::Update(gone))]);
+    let gone = to_framework(web, Event::Update(gone));
+    assert_eq!(outs[1..], [gone, agent_lost(web, &id, AgentLoss::Removed)]);
     // Said twice, or by a stranger, it is nothing.
     assert_eq!(world.agent_says(peer, ToMaster::Unregister), []);
     // The same machine joins anew, over the same connection if need be.

@@ -100,7 +100,8 @@ impl Answers {
             | Event::Rejected { .. }
             | Event::Updated
             | Event::Message { .. }
-            | Event::ExecutorEnded { .. } => {}
+            | Event::ExecutorEnded { .. }
+            | Event::AgentLost { .. } => {}
         }
     }
 

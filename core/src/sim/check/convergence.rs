@@ -31,8 +31,9 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
         return Some(why);
     }
     let agents = view.agents();
-    if agents.len() != world.agents.len() || agents.iter().any(|agent| !agent.connected) {
-        let connected = agents.iter().filter(|agent| agent.connected).count();
+    let connected = agents.iter().filter(|row| row.presence.is_connected());
+    let connected = connected.count();
+    if agents.len() != world.agents.len() || connected != agents.len() {
         return Some(format!(
             "the master knows {} agents, {connected} of them connected",
             agents.len()

@@ -369,6 +369,7 @@ impl Ledger {
                 | Event::OperationUpdate(_)
                 | Event::Message { .. }
                 | Event::ExecutorEnded { .. }
+                | Event::AgentLost { .. }
                 | Event::Rejected { .. }
                 | Event::Updated
                 | Event::Reconciled(_)

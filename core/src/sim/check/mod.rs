@@ -197,7 +197,8 @@ impl World {
             let rows = master.view().agents();
             let machines = agents.iter().filter_map(|seat| seat.node.machine());
             let mut machines = machines.map(Agent::view).filter(|view| {
-                let is_row = |row: &AgentView| row.connected && Some(&row.id) == view.id();
+                let is_row =
+                    |row: &AgentView| row.presence.is_connected() && Some(&row.id) == view.id();
                 view.is_registered() && rows.iter().any(is_row)
             });
             machines.any(|view| {

@@ -76,6 +76,7 @@ impl DeadOffers {
                 | Event::OperationUpdate(_)
                 | Event::Message { .. }
                 | Event::ExecutorEnded { .. }
+                | Event::AgentLost { .. }
                 | Event::Rejected { .. }
                 | Event::Updated
                 | Event::Reconciled(_)

@@ -21,7 +21,10 @@ pub(super) fn check(world: &World, master: &Master) -> Result<(), Broken> {
         .iter()
         .map(|row| row.id())
         .collect();
-    let rows = view.agents().into_iter().filter(|row| row.connected);
+    let rows = view
+        .agents()
+        .into_iter()
+        .filter(|row| row.presence.is_connected());
     let connected: BTreeSet<AgentId> = rows.map(|row| row.id).collect();
     for seat in &world.agents {
         let machine = seat.node.machine().map(|agent| agent.view());

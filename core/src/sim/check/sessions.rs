@@ -58,6 +58,7 @@ impl Sessions {
             | Event::OperationUpdate(_)
             | Event::Message { .. }
             | Event::ExecutorEnded { .. }
+            | Event::AgentLost { .. }
             | Event::Rejected { .. }
             | Event::Updated
             | Event::Reconciled(_) => {}

@@ -98,7 +98,8 @@ impl Questions {
             | Event::Updated
             | Event::Reconciled(_)
             | Event::Message { .. }
-            | Event::ExecutorEnded { .. } => {}
+            | Event::ExecutorEnded { .. }
+            | Event::AgentLost { .. } => {}
         }
     }
 
@@ -159,7 +160,7 @@ impl Questions {
         let agents = master.view().agents();
         let used = agents
             .iter()
-            .filter(|row| row.connected && row.standing == Standing::Active);
+            .filter(|row| row.presence.is_connected() && row.standing == Standing::Active);
         for row in used.filter(|row| unavailability(&row.info, registry).is_some()) {
             let holds = |peer: &PeerId, framework: &FrameworkId| {
                 let mut offers = ledger.offers.values();

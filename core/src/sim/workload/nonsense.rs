@@ -171,6 +171,7 @@ impl Logic for Nonsense {
             | UserEvent::Updated
             | UserEvent::Message { .. }
             | UserEvent::ExecutorEnded { .. }
+            | UserEvent::AgentLost { .. }
             | UserEvent::Operation(_)
             | UserEvent::Error { .. }
             | UserEvent::Rejected { .. } => {}
