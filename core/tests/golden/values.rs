@@ -1,0 +1,289 @@
+//! The words that messages are made of: enums with few fields, or none.
+
+use tepui_core::auth::PeerRole;
+use tepui_core::protocol::agent::OutputFile;
+use tepui_core::protocol::disk::{DiskChange, DiskOutcome, DiskTarget};
+use tepui_core::protocol::events::Kind;
+use tepui_core::protocol::hello::CloseReason;
+use tepui_core::protocol::maintenance::MachineMode;
+use tepui_core::protocol::node::AgentLoss;
+use tepui_core::protocol::operation::{OperationKind, OperationState};
+use tepui_core::protocol::refusal::{CallKind, EndReason, RejectKind};
+use tepui_core::protocol::status::{Exit, Limited, Reason, Source, TaskState};
+use tepui_core::protocol::task::{ExecutorKind, Limit};
+use tepui_core::resources::operations::{Formatted, MadeDisk, Returned};
+use tepui_core::resources::{Labels, Milli};
+
+use super::parts::{change, disk};
+use super::{Golden, samples, words};
+
+pub(super) fn note(golden: &mut Golden) {
+    with_fields(golden);
+    of_statuses(golden);
+    of_refusals(golden);
+    of_others(golden);
+}
+
+fn with_fields(golden: &mut Golden) {
+    samples!(golden, EndReason {
+        NotSubscribed => EndReason::NotSubscribed,
+        AlreadySubscribed => EndReason::AlreadySubscribed,
+        Invalid => EndReason::Invalid(RejectKind::Nul),
+        FailedOver => EndReason::FailedOver,
+        TornDown => EndReason::TornDown,
+        TimedOut => EndReason::TimedOut,
+        Replaced => EndReason::Replaced,
+        Removed => EndReason::Removed,
+        SomebodyElses => EndReason::SomebodyElses,
+        OtherCluster => EndReason::OtherCluster,
+        TooManyFrameworks => EndReason::TooManyFrameworks,
+    });
+    samples!(golden, Exit {
+        Code => Exit::Code(-300),
+        Signal => Exit::Signal(9),
+    });
+    samples!(golden, Limit {
+        Amount => Limit::Amount(Milli::from_units(1)),
+        Unlimited => Limit::Unlimited,
+    });
+    samples!(golden, DiskChange {
+        Create => change(),
+        Destroy => DiskChange::Destroy { source: disk() },
+    });
+    let formatted = Formatted::Mount {
+        root: Some("/m".into()),
+    };
+    let made = MadeDisk {
+        formatted: formatted.clone(),
+        id: Some("d".into()),
+        metadata: Labels::new(),
+    };
+    samples!(golden, DiskOutcome {
+        Made => DiskOutcome::Made(made.clone()),
+        Returned => DiskOutcome::Returned(Returned::ToRaw),
+        Failed => DiskOutcome::Failed("why".into()),
+    });
+    samples!(golden, Formatted {
+        Mount => formatted.clone(),
+        Block => Formatted::Block,
+    });
+    words!(
+        golden,
+        Returned {
+            ToPool,
+            ToRaw,
+            Gone,
+        }
+    );
+}
+
+fn of_statuses(golden: &mut Golden) {
+    words!(
+        golden,
+        TaskState {
+            Staging,
+            Starting,
+            Running,
+            Killing,
+            Finished,
+            Failed,
+            Killed,
+            Error,
+            Dropped,
+            Unreachable,
+            Gone,
+            GoneByOperator,
+            Unknown,
+        }
+    );
+    words!(
+        golden,
+        Source {
+            Master,
+            Agent,
+            Executor,
+        }
+    );
+    words!(
+        golden,
+        Reason {
+            ContainerLaunchFailed,
+            ContainerLimitationMemory,
+            ContainerLimitationPids,
+            CommandFailed,
+            TaskKilledDuringLaunch,
+            TaskInvalid,
+            InvalidOffers,
+            AgentDisconnected,
+            AgentRemoved,
+            AgentRestarted,
+            AgentReregistered,
+            FrameworkRemoved,
+            ExecutorTerminated,
+            Reconciliation,
+            ResourcesUnknown,
+            MaxCompletionTimeReached,
+            ExecutorRegistrationTimeout,
+            ExecutorReregistrationTimeout,
+            AgentRemovedByOperator,
+            AgentDraining,
+            TaskGroupInvalid,
+        }
+    );
+    words!(golden, Limited { Memory, Pids });
+}
+
+fn of_refusals(golden: &mut Golden) {
+    words!(
+        golden,
+        RejectKind {
+            Empty,
+            TooLong,
+            Nul,
+            TooMany,
+            VariableName,
+            NothingToRun,
+            TwiceToRun,
+            TooLarge,
+            Doubled,
+            NoResources,
+            NotOffered,
+            OtherAgent,
+            OtherRole,
+            Overflow,
+            NotContained,
+            NotAResource,
+            SeveralProviders,
+            NotDynamic,
+            IsVolume,
+            IsRevocable,
+            SeveralReservations,
+            NotTheSame,
+            NotAVolume,
+            ReadOnly,
+            VolumeExists,
+            StillShared,
+            Unfit,
+            OtherDisk,
+            BadAmount,
+            WrongPrincipal,
+            WrongRole,
+            LimitTooLow,
+            PartOfDevice,
+            Mixed,
+            Shared,
+            NotConfigurable,
+            NoPort,
+            InUse,
+            ForeignRole,
+            Unchangeable,
+        }
+    );
+    words!(
+        golden,
+        CallKind {
+            Subscribe,
+            Teardown,
+            Accept,
+            Decline,
+            Suppress,
+            Revive,
+            Kill,
+            Acknowledge,
+            AcknowledgeOperation,
+            ReconcileOperations,
+            Update,
+            Reconcile,
+            Message,
+            ShutdownExecutor,
+            Demand,
+            AcceptInverse,
+            DeclineInverse,
+        }
+    );
+}
+
+fn of_others(golden: &mut Golden) {
+    words!(
+        golden,
+        OperationKind {
+            Reserve,
+            Unreserve,
+            Create,
+            Destroy,
+            Grow,
+            Shrink,
+            CreateDisk,
+            DestroyDisk,
+        }
+    );
+    words!(
+        golden,
+        OperationState {
+            Pending,
+            Finished,
+            Failed,
+            Error,
+            Dropped,
+            Unreachable,
+            GoneByOperator,
+            Recovering,
+            Unknown,
+        }
+    );
+    words!(
+        golden,
+        CloseReason {
+            ShuttingDown,
+            ProtocolVersion,
+            FrameVersion,
+            FrameTooLarge,
+            Truncated,
+            Malformed,
+            WrongRole,
+            WrongCluster,
+            StaleEpoch,
+            Certificate,
+            Overloaded,
+            Replaced,
+            IdleTimeout,
+            HelloTimeout,
+            Denied,
+            Crowded,
+            Maintenance,
+        }
+    );
+    words!(
+        golden,
+        Kind {
+            Agents,
+            Frameworks,
+            Executors,
+            Tasks,
+            Offers,
+            Roles,
+            Operations,
+        }
+    );
+    words!(
+        golden,
+        AgentLoss {
+            Unreachable,
+            Gone,
+            Removed,
+        }
+    );
+    words!(golden, MachineMode { Up, Draining, Down });
+    words!(golden, DiskTarget { Mount, Block });
+    words!(golden, OutputFile { Stdout, Stderr });
+    words!(golden, ExecutorKind { Custom, BuiltIn });
+    words!(
+        golden,
+        PeerRole {
+            Master,
+            Agent,
+            Framework,
+            Operator,
+        }
+    );
+}
