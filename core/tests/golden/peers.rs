@@ -57,7 +57,10 @@ fn calls(golden: &mut Golden) {
     let (offers, refuse) = (vec![offer_id()], Some(grace()));
     let shape = Shape::new("cpus:1".parse().unwrap(), 3).unwrap();
     samples!(golden, scheduler::Call {
-        Subscribe => scheduler::Call::Subscribe { framework: framework.clone(), wishes: wishes.clone() },
+        Subscribe => scheduler::Call::Subscribe {
+            framework: framework.clone(),
+            wishes: wishes.clone(),
+        },
         Teardown => scheduler::Call::Teardown,
         Accept => scheduler::Call::Accept {
             offers: offers.clone(),
@@ -68,16 +71,33 @@ fn calls(golden: &mut Golden) {
         Suppress => scheduler::Call::Suppress { roles: vec![role()] },
         Revive => scheduler::Call::Revive { roles: vec![role()] },
         Kill => scheduler::Call::Kill { task: task(), grace: Some(grace()) },
-        Acknowledge => scheduler::Call::Acknowledge { agent: agent(), task: task(), update: update() },
-        AcknowledgeOperation => scheduler::Call::AcknowledgeOperation { id: operation(), update: update() },
+        Acknowledge => scheduler::Call::Acknowledge {
+            agent: agent(),
+            task: task(),
+            update: update(),
+        },
+        AcknowledgeOperation => scheduler::Call::AcknowledgeOperation {
+            id: operation(),
+            update: update(),
+        },
         ReconcileOperations => scheduler::Call::ReconcileOperations {
             operations: vec![(operation(), Some(agent()))],
         },
         Update => scheduler::Call::Update { framework: framework.clone(), wishes: wishes.clone() },
         Reconcile => scheduler::Call::Reconcile { tasks: vec![(task(), Some(agent()))] },
-        Message => scheduler::Call::Message { agent: agent(), executor: executor(), data: vec![1, 2] },
-        ShutdownExecutor => scheduler::Call::ShutdownExecutor { agent: agent(), executor: executor() },
-        Demand => scheduler::Call::Demand { role: role(), demand: Some(Demand::new(vec![shape.clone()]).unwrap()) },
+        Message => scheduler::Call::Message {
+            agent: agent(),
+            executor: executor(),
+            data: vec![1, 2],
+        },
+        ShutdownExecutor => scheduler::Call::ShutdownExecutor {
+            agent: agent(),
+            executor: executor(),
+        },
+        Demand => scheduler::Call::Demand {
+            role: role(),
+            demand: Some(Demand::new(vec![shape.clone()]).unwrap()),
+        },
         AcceptInverse => scheduler::Call::AcceptInverse { offers: offers.clone(), refuse },
         DeclineInverse => scheduler::Call::DeclineInverse { offers: offers.clone(), refuse },
     });
@@ -108,7 +128,11 @@ fn events(golden: &mut Golden) {
         OperationUpdate => scheduler::Event::OperationUpdate(operation_status()),
         Updated => scheduler::Event::Updated,
         Reconciled => scheduler::Event::Reconciled(vec![status()]),
-        Message => scheduler::Event::Message { agent: agent(), executor: executor(), data: vec![1, 2] },
+        Message => scheduler::Event::Message {
+            agent: agent(),
+            executor: executor(),
+            data: vec![1, 2],
+        },
         ExecutorEnded => scheduler::Event::ExecutorEnded {
             agent: agent(),
             executor: executor(),
