@@ -125,6 +125,7 @@ fn await_exit(events: &Receiver<ContainerEvent>) {
             }
             other @ (ContainerEvent::LaunchFailed { .. }
             | ContainerEvent::Lost { .. }
+            | ContainerEvent::ResizeFailed { .. }
             | ContainerEvent::Recovered) => panic!("{other:?}"),
         }
     }
