@@ -172,7 +172,7 @@ fn the_time_of_a_drain_begins_once_and_ends_with_it() {
 
 #[test]
 fn an_agent_that_falls_while_it_is_drained_goes_on() {
-    // TK-124, AG-18
+    // AG-23, TK-124, AG-18
     let mut node = busy(Some(secs(20)));
     node.feed(drain(None));
     let (mut node, _) = Node::restart(node.journal, node.now);

@@ -330,6 +330,7 @@ fn a_lost_executor_connection_may_come_back() {
 
 #[test]
 fn a_kill_before_the_handover_is_done_by_the_agent() {
+    // AG-28
     let mut node = Node::joined();
     node.feed(run("f", task_of("e", "t")));
     node.feed(run("f", task_of("e", "u")));

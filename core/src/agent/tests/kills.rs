@@ -89,6 +89,7 @@ fn no_patience_is_no_signal_but_the_last() {
 
 #[test]
 fn a_kill_before_the_start_is_carried_out_at_it() {
+    // AG-28
     let mut node = Node::joined();
     node.feed(run("f", task("t")));
     assert_eq!(lines(&node.feed(kill("f", "t", None))), ["* kill 0"]);

@@ -19,7 +19,7 @@ fn message(framework: &str, executor: &str) -> Input {
 
 #[test]
 fn messages_are_passed_on_once() {
-    // FW-63, PR-08, PR-09
+    // FW-35, FW-63, PR-08, PR-09
     let mut node = working();
     let outputs = node.feed(message("f", "e"));
     assert_eq!(lines(&outputs), ["executor: message [1, 2]"]);
@@ -36,6 +36,7 @@ fn messages_are_passed_on_once() {
 
 #[test]
 fn nothing_is_kept_for_who_is_not_there() {
+    // FW-35
     let mut node = working();
     node.feed(Input::ExecutorDisconnected { peer: INSIDE });
     assert_eq!(lines(&node.feed(message("f", "e"))), NOTHING);

@@ -94,7 +94,7 @@ fn what_cannot_be_done_ends_the_connection_and_nothing_else() {
 
 #[test]
 fn what_operations_made_outlives_the_agent_and_is_told() {
-    // RM-32, AG-14; OF-55
+    // AG-23, RM-32, AG-14; OF-55
     let mut node = Node::joined();
     let first = node.feed(convert(1, 0));
     let (mut node, _) = Node::restart(node.journal, node.now);

@@ -301,6 +301,7 @@ fn drain(node: &mut Node) -> Vec<(TaskId, TaskState)> {
 
 #[test]
 fn nothing_is_lost_wherever_the_agent_falls() {
+    // FW-05, AG-23: of all frameworks, as if all asked for checkpoints
     let life = eventful();
     let joined = Node::joined().journal;
     // Every kind of record is written in that life.

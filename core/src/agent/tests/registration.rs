@@ -301,6 +301,7 @@ fn a_master_that_calls_the_agent_otherwise_is_refused() {
 
 #[test]
 fn a_silent_master_is_left() {
+    // PR-05
     let mut node = Node::joined();
     node.pass(secs(70));
     assert_eq!(lines(&node.feed(master(ToAgent::Ping))), ["~ pong"]);

@@ -46,6 +46,7 @@ fn a_task_runs_to_its_end() {
 
 #[test]
 fn a_container_gets_the_limits_and_the_environment_of_its_task() {
+    // TK-90, TL-34: a command costs what it asks for, and no executor beside it
     let mut node = Node::joined();
     let mut info = task("t");
     info.pids = Some(32);
@@ -105,6 +106,7 @@ fn ends(end: Input) -> TaskStatus {
 
 #[test]
 fn how_a_program_ended_is_told() {
+    // TK-90
     let end = ends(exited(0, Exit::Code(3)));
     assert_eq!(end.state, TaskState::Failed); // TK-24
     assert_eq!(end.reason, Some(Reason::CommandFailed));

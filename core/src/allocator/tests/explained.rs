@@ -95,7 +95,7 @@ fn a_limit_below_what_is_wanted_is_named() {
 
 #[test]
 fn whoever_cannot_cope_with_all_that_is_there_is_told_so() {
-    // AL-32
+    // FW-13, FW-16, FW-19, AL-32
     let nothing = FrameworkCapabilities {
         revocable: false,
         shared: false,

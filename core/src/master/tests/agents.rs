@@ -152,7 +152,7 @@ fn an_id_belongs_to_one_certificate() {
 
 #[test]
 fn an_agent_that_comes_back_unchanged_writes_nothing() {
-    // SM-13, OF-07: offers end with the connection
+    // TK-110, SM-13, OF-07: offers end with the connection
     let mut world = World::new();
     let (old, id) = world.agent("one", "cpus:4");
     let (framework, _) = world.framework("web");
@@ -211,7 +211,7 @@ fn an_agent_that_changed_is_written_down_and_offered_anew() {
 
 #[test]
 fn an_agent_that_leaves_pings_unanswered_is_out_of_reach() {
-    // TK-107, TL-01, SM-15: 75 seconds after the first of them, without another ten minutes
+    // PR-05, TK-107, TL-01, SM-15: 75 seconds after the first of them, without another ten minutes
     let mut world = World::new();
     let (peer, id) = world.agent("one", "cpus:4");
     let ping = || {
@@ -246,7 +246,7 @@ fn an_agent_that_leaves_pings_unanswered_is_out_of_reach() {
 
 #[test]
 fn an_agent_that_stays_away_is_unreachable_until_it_returns() {
-    // SM-14, SM-16, TK-58, TK-60, TK-36
+    // FW-17, SM-14, SM-16, TK-58, TK-60, TK-36: all frameworks are like that here
     let mut world = World::new();
     let (peer, id) = world.agent("one", "cpus:4");
     let info = FrameworkInfo {
@@ -383,7 +383,7 @@ fn a_kill_waits_for_the_agent() {
 
 #[test]
 fn tasks_of_a_framework_that_ended_meanwhile_are_shut_down() {
-    // TK-109, SM-07
+    // FW-40, TK-109, SM-07
     let mut world = World::new();
     let (old, id) = world.agent("one", "cpus:4");
     let (framework, owner) = world.framework("web");

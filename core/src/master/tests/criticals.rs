@@ -257,7 +257,7 @@ fn mesos_8038_a_device_is_offered_again_when_its_task_is_over() {
 
 #[test]
 fn mesos_7911_a_lost_connection_is_no_lost_task() {
-    // RG-19: whatever a framework says of itself
+    // TK-110, FW-05, RG-19: whatever a framework says of itself
     let mut world = World::new();
     let (peer, agent) = world.agent("one", "cpus:4");
     let web = world.connect(PeerRole::Framework, "web");

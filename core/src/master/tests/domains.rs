@@ -58,7 +58,7 @@ fn zones(outs: &[Out], to: PeerId) -> Vec<String> {
 
 #[test]
 fn who_cannot_cope_with_other_regions_is_offered_only_the_masters() {
-    // TK-115, TK-116, OF-01
+    // FW-20, TK-115, TK-116, OF-01
     let mut world = world(Some(domain("eu", "a")), false);
     join(&mut world, "near", agent_in("eu", "near"));
     join(&mut world, "far", agent_in("us", "far"));

@@ -130,7 +130,7 @@ impl Busy {
 
 #[test]
 fn an_agent_is_drained_when_the_last_end_is_confirmed() {
-    // TK-124, TK-125, SM-41, SM-42, PR-12
+    // FW-84, TK-124, TK-125, SM-41, SM-42, PR-12
     let mut t = busy();
     // What is left of the agent, once the refusal that goes with the accept is over.
     let [offer] = <[Offer; 1]>::try_from(t.offers()).unwrap();

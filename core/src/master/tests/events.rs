@@ -300,7 +300,7 @@ fn who_reads_the_same_rows_again_hears_nothing() {
     assert_eq!(newest(&world).number, place.number + 1);
 }
 
-// I13
+// FW-94, I13
 #[test]
 fn a_reader_goes_on_where_it_was_or_is_told_that_it_cannot() {
     let mut config = Config::new(master_id(1), 1, 7);
@@ -593,7 +593,7 @@ fn an_event_is_told_when_it_is_durable() {
     assert!(released.into_iter().any(told));
 }
 
-// I13
+// FW-94, I13
 #[test]
 fn what_is_kept_is_bounded_in_bytes_and_so_is_an_answer() {
     let begin = Version {
@@ -622,7 +622,7 @@ fn what_is_kept_is_bounded_in_bytes_and_so_is_an_answer() {
     feed.check(|_| true);
 }
 
-// FW-92, RQ-09, I13
+// FW-94, FW-92, RQ-09, I13
 #[test]
 fn what_operators_say_of_roles_is_told_until_nothing_is_left_of_it() {
     let mut world = World::new();

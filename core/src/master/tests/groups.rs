@@ -85,7 +85,7 @@ fn told(outs: &[Out]) -> Vec<(&str, TaskState, Option<Reason>)> {
 
 #[test]
 fn a_group_is_launched_with_one_word_and_its_executor_is_paid_once() {
-    // OF-23, OF-18
+    // AG-26, PR-06, OF-23, OF-18
     let mut o = offered();
     let tasks = vec![o.task("a", "cpus:1;mem:100"), o.task("b", "cpus:2;mem:100")];
     let outs = o.accept(vec![Operation::LaunchGroup(group(tasks.clone()))]);

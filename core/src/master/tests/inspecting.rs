@@ -5,7 +5,7 @@ use crate::protocol::operator::{EndedFramework, Explanation, Obstacle};
 
 #[test]
 fn an_operator_ends_a_framework() {
-    // FW-32, SM-07
+    // FW-87, FW-32, SM-07
     let mut world = World::new();
     let ann = world.connect(PeerRole::Operator, "ann");
     let (one, agent) = world.agent("one", "cpus:4");

@@ -23,7 +23,7 @@ fn say(agent: &AgentId, bytes: usize) -> Call {
 
 #[test]
 fn messages_are_passed_on_once() {
-    // FW-51, PR-08, PR-09
+    // FW-35, FW-58, FW-51, PR-08, PR-09
     let mut world = World::new();
     let (agent_peer, agent) = world.agent("one", "cpus:4");
     let (peer, owner) = world.framework("web");
@@ -65,7 +65,7 @@ fn messages_are_passed_on_once() {
 
 #[test]
 fn a_framework_ends_an_executor_and_hears_of_it() {
-    // FW-36, FW-46, PR-07, PR-08
+    // FW-58, FW-36, FW-46, PR-07, PR-08
     let mut world = World::new();
     let (agent_peer, agent) = world.agent("one", "cpus:4");
     let (peer, owner) = world.framework("web");

@@ -269,7 +269,7 @@ fn tasks_are_taken_in_turn_and_each_on_its_own() {
 
 #[test]
 fn several_offers_of_one_agent_make_one_pool() {
-    // OF-10: the second offer holds what came free after the first
+    // FW-41, OF-10: the second offer holds what came free after the first
     let mut o = offered("cpus:4");
     let half = vec![task("a", &o.agent, "cpus:3")];
     let no_refusal = Call::Accept {
@@ -414,7 +414,7 @@ fn an_accept_for_an_agent_that_is_given_up_or_gone_says_so() {
 
 #[test]
 fn a_declined_offer_comes_again_after_its_refusal() {
-    // OF-31, OF-32, TL-04
+    // FW-42, OF-31, OF-32, TL-04
     let mut o = offered("cpus:4");
     let call = Call::Decline {
         offers: vec![offer_id(0), offer_id(9)],

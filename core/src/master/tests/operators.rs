@@ -5,6 +5,7 @@ use crate::protocol::operator::{Summary, TaskView};
 
 #[test]
 fn an_operator_sees_the_cluster() {
+    // TK-19: no update is sent of it
     let mut world = World::new();
     let (_, agent) = world.agent("one", "cpus:4");
     let (peer, owner) = world.framework("web");

@@ -70,7 +70,7 @@ fn refusal(answer: Answer) -> (&'static str, String) {
 
 #[test]
 fn a_quota_is_written_down_before_it_is_answered_and_takes_back_what_is_in_its_way() {
-    // RQ-16, RQ-17, OF-07, I19
+    // FW-86, RQ-16, RQ-17, OF-07, I19
     let mut world = fresh();
     world.agent("one", "cpus:4;mem:400");
     let (peer, _) = subscribed(&mut world, &["eng"]);
@@ -210,7 +210,7 @@ fn weights_are_above_zero_and_bounded() {
 
 #[test]
 fn a_new_leadership_knows_quotas_and_waits_for_agents() {
-    // RQ-16, AL-07, RQ-14, I19
+    // FW-76, FW-86, RQ-16, AL-07, RQ-14, I19
     let mut world = fresh();
     let names = ["one", "two", "three"];
     let agents = names.map(|name| world.agent(name, "cpus:4;mem:400").1);
@@ -253,7 +253,7 @@ fn a_new_leadership_knows_quotas_and_waits_for_agents() {
 
 #[test]
 fn roles_are_listed_with_all_that_is_below_them() {
-    // RQ-21
+    // FW-76, RQ-21
     let mut world = fresh();
     let (_, agent) = world.agent("one", "cpus:4;mem:400;cpus(ops):1");
     let peer = world.connect(PeerRole::Framework, "web");

@@ -65,7 +65,7 @@ fn shutdown(peer: PeerId, id: &AgentId) -> Out {
 
 #[test]
 fn that_an_agent_is_out_of_reach_is_durable_before_it_is_told() {
-    // TK-108, SM-14
+    // TK-110, TK-108, SM-14
     let mut world = World::new();
     let (peer, id) = world.agent("one", "cpus:4");
     let (framework, _) = world.framework("web");
@@ -396,7 +396,7 @@ fn ordered(world: &mut World, peer: PeerId, call: operator::Call) -> Vec<Out> {
 
 #[test]
 fn an_agent_that_an_operator_gives_up_is_gone() {
-    // SM-17, TK-31, TK-59, PR-12
+    // FW-85, SM-17, TK-31, TK-59, PR-12
     let mut world = World::new();
     let ann = world.connect(PeerRole::Operator, "ann");
     let (peer, id) = world.agent("one", "cpus:4");
@@ -508,7 +508,7 @@ fn what_is_asked_twice_is_done_once() {
 
 #[test]
 fn a_deactivated_agent_is_offered_to_nobody_until_it_is_reactivated() {
-    // SM-19, TK-127, TK-128
+    // FW-84, SM-19, TK-127, TK-128
     let mut world = World::new();
     let ann = world.connect(PeerRole::Operator, "ann");
     let (peer, id) = world.agent("one", "cpus:4");

@@ -118,7 +118,7 @@ fn news_reaches_the_framework_as_the_agent_has_told_it() {
 
 #[test]
 fn a_task_reaches_its_agent_as_it_was_described() {
-    // TK-01, TK-03
+    // AG-26, PR-06, TK-01, TK-03
     let mut world = World::new();
     let (agent_peer, agent) = world.agent("one", "cpus:4;mem:512");
     let (peer, owner) = world.framework("web");

@@ -77,7 +77,7 @@ fn rejected(peer: PeerId, call: CallKind, reason: RejectKind, message: &str) -> 
 
 #[test]
 fn a_role_is_suppressed_and_revived_by_itself() {
-    // OF-36, OF-37, FW-44
+    // FW-18, OF-36, OF-37, FW-44
     let mut world = world();
     let (peer, _) = subscribed(&mut world, &["eng", "ops"]);
     let roles = vec![role("eng")];
@@ -470,6 +470,7 @@ fn amounts(world: &mut World, peer: PeerId) -> Vec<String> {
 
 #[test]
 fn offers_are_cut_to_what_is_demanded() {
+    // FW-52: Mesos does nothing with requests; here they are demands
     let honouring = drf::Options {
         demands: DemandRule::Honoured,
         ..drf::Options::default()
