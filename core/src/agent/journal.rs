@@ -22,7 +22,7 @@ use super::tasks::{Placement, Task};
 use crate::ids::{AgentId, BootId, ExecutorId, FrameworkId, TaskId, UpdateId};
 use crate::machine::Durable;
 use crate::protocol::disk::{DiskEnd, DiskJob, DiskOutcome};
-use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::framework::{Capabilities, FrameworkInfo};
 use crate::protocol::node::AgentInfo;
 use crate::protocol::operation::{Converted, OperationKind, Order};
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
@@ -176,6 +176,12 @@ impl AgentState {
     /// Returns whether a framework was ended, and is only waited for.
     pub(super) fn is_ended(&self, framework: &FrameworkId) -> bool {
         self.frameworks.get(framework).is_some_and(|f| f.ended)
+    }
+
+    /// Returns whether a framework wants to hear that its tasks are being ended (FW-14).
+    pub(super) fn hears_of_killing(&self, framework: &FrameworkId) -> bool {
+        let framework = self.frameworks.get(framework);
+        framework.is_some_and(|it| it.info.capabilities.contains(Capabilities::TASK_KILLING))
     }
 
     /// Visits the tasks of an executor that has not ended.

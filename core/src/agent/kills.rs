@@ -10,9 +10,11 @@ use super::containers::Phase;
 use super::patience::Departure;
 use super::records::Number;
 use super::tasks::{Placement, Task};
+use super::updates::News;
 use super::{Agent, AgentRecord, Cx, Effect, Timer};
 use crate::protocol::container::ContainerCommand;
 use crate::protocol::executor::Event;
+use crate::protocol::status::{Source, TaskState};
 
 impl Agent {
     /// Ends a task that is not over.
@@ -29,6 +31,7 @@ impl Agent {
             Placement::Own if shortens => {
                 self.request_kill(cx, number, patience);
                 self.end_container(cx, number, patience);
+                self.report_killing(cx, number);
             }
             Placement::Executor(executor) if !self.may_have(executor, number) => {
                 self.report_killed_during_launch(cx, number); // TK-83
@@ -42,6 +45,15 @@ impl Agent {
                 self.tell_kill(cx, executor, number, patience);
             }
             Placement::Own | Placement::Nowhere => {}
+        }
+    }
+
+    /// Tells a framework that wants to hear it that its program is being ended (TK-22).
+    fn report_killing(&mut self, cx: &mut Cx<'_>, number: Number) {
+        let row = self.state.task(number);
+        let runs = row.filter(|row| row.state() == TaskState::Running);
+        if runs.is_some_and(|row| self.state.hears_of_killing(row.framework())) {
+            self.report(cx, number, News::new(TaskState::Killing, Source::Executor));
         }
     }
 

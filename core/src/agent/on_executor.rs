@@ -414,6 +414,13 @@ impl Agent {
             acknowledge(cx, peer, id, update);
             return;
         }
+        let is_unheard = !self.state.hears_of_killing(task.framework());
+        if status.state == TaskState::Killing && is_unheard {
+            // TK-22: no news for its framework, but a word from the executor all the same.
+            self.heed(number, false);
+            acknowledge(cx, peer, id, update);
+            return;
+        }
         truncate(&mut status.message);
         // Its clock must not carry ours, which goes on from the latest moment recorded.
         status.at = status.at.min(cx.now);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::protocol::executor::Call;
+use crate::protocol::framework::Capabilities;
 use crate::protocol::status::Source;
 
 pub(super) const INSIDE: PeerId = PeerId(50);
@@ -41,6 +42,15 @@ pub(super) fn working() -> Node {
     node.feed(connected(INSIDE, 0));
     node.feed(says(INSIDE, subscribe(&[], vec![])));
     node
+}
+
+/// The framework wants to hear that its tasks are being ended.
+pub(super) fn hears_of_killing() -> Input {
+    let capabilities = Capabilities::default() | Capabilities::TASK_KILLING;
+    master(ToAgent::UpdateFramework(FrameworkInfo {
+        capabilities,
+        ..framework("f")
+    }))
 }
 
 #[test]
@@ -168,6 +178,7 @@ fn an_executor_says_that_it_prepares_a_task() {
 fn a_step_back_is_acknowledged_and_not_taken_in() {
     // TK-33; I11
     let mut node = working();
+    node.feed(hears_of_killing());
     let mut says = |state, id| {
         let outputs = node.feed(says(INSIDE, Call::Update(status("t", state, id))));
         lines(&outputs)
@@ -192,6 +203,26 @@ fn a_step_back_is_acknowledged_and_not_taken_in() {
         TaskState::Killed,
     ];
     assert_eq!(told, steps);
+}
+
+#[test]
+fn that_a_task_is_being_ended_is_told_only_to_who_wants_to_hear_it() {
+    // FW-14, TK-22
+    let mut node = working();
+    let killing = |id| says(INSIDE, Call::Update(status("t", TaskState::Killing, id)));
+    assert_eq!(lines(&node.feed(killing(1))), ["executor: has t"]);
+    // It was a word all the same: the task is not handed over again.
+    let minute = secs(60);
+    assert_eq!(lines(&node.pass(minute)), NOTHING);
+    node.feed(hears_of_killing());
+    assert_eq!(
+        lines(&node.feed(killing(2))),
+        [
+            "* updated 1 killing",
+            "update t killing - latest killing",
+            "executor: has t"
+        ]
+    );
 }
 
 #[test]
@@ -311,6 +342,7 @@ fn a_lost_executor_connection_may_come_back() {
     node.pass(secs(10));
     let back = PeerId(51);
     node.feed(connected(back, 0));
+    node.feed(hears_of_killing());
     let missed = status("t", TaskState::Killing, 2);
     let outputs = node.feed(says(back, subscribe(&[], vec![missed])));
     assert_eq!(

@@ -1,5 +1,6 @@
 //! Kills: signals, patience, and kills that come too early or too late.
 
+use super::executors::hears_of_killing;
 use super::*;
 
 fn running() -> Node {
@@ -28,6 +29,35 @@ fn a_kill_terminates_and_then_destroys() {
     assert_eq!(sent_updates(&outputs)[0].1.exit, Some(Exit::Signal(9)));
     // Too late.
     assert_eq!(lines(&node.feed(kill("f", "t", None))), NOTHING);
+}
+
+#[test]
+fn who_wants_to_hear_it_is_told_that_a_program_is_being_ended() {
+    // FW-14, TK-22: once, and not of one that does not run yet
+    let mut node = running();
+    node.feed(hears_of_killing());
+    let outputs = node.feed(kill("f", "t", None));
+    assert_eq!(
+        lines(&outputs),
+        [
+            "* kill 0",
+            "terminate c000000",
+            "* updated 0 killing",
+            "update t killing - latest killing"
+        ]
+    );
+    let sooner = Some(secs(1));
+    assert_eq!(lines(&node.feed(kill("f", "t", sooner))), ["* kill 0"]);
+    let (mut node, _) = Node::restart(node.journal, node.now);
+    assert_eq!(lines(&node.feed(started(0))), ["terminate c000000"]);
+    let over = ["* updated 0 killed"];
+    assert_eq!(lines(&node.feed(exited(0, Exit::Code(0)))), over);
+
+    let mut node = Node::joined();
+    node.feed(run("f", task("t")));
+    node.feed(hears_of_killing());
+    assert_eq!(lines(&node.feed(kill("f", "t", None))), ["* kill 0"]);
+    assert_eq!(lines(&node.feed(started(0))), ["destroy c000000"]);
 }
 
 #[test]
