@@ -1,9 +1,10 @@
 //! Operators reserve and make volumes.
 
-use super::operations::{orders, reserved};
+use super::operations::{one, orders, reserved};
 use super::roles::subscribed;
 use super::*;
 use crate::protocol::operation::Conversion;
+use crate::resources::Milli;
 
 /// Something that operator `ann` has reserved to a role.
 fn by_ann(role: &str, what: &str) -> Resources {
@@ -168,6 +169,68 @@ fn what_an_operator_may_not_say() {
         },
     );
     assert_eq!(orders(&outs), [1]);
+}
+
+#[test]
+fn an_operator_grows_and_shrinks_a_volume() {
+    // FW-80, FW-81
+    let volume = |amount: u32| {
+        let who = r#"principal="ann""#;
+        let text =
+            alloc::format!(r#"disk(*)<dynamic="ops",{who},volume="v",{who},rw="d">:{amount}"#);
+        resources(&text)
+    };
+    let grow = |from, by: &str| Conversion::Grow {
+        volume: one(&volume(from)),
+        addition: one(&by_ann("ops", by)),
+    };
+    let shrink = |from, by| Conversion::Shrink {
+        volume: one(&volume(from)),
+        amount: Milli::from_units(by),
+    };
+    let mut c = cluster("cpus:4;disk:9");
+    let agent = c.agent.clone();
+    for (number, change, left) in [
+        (1, Conversion::Reserve(by_ann("ops", "disk:5")), 0),
+        (2, Conversion::Create(volume(2)), 2),
+        (3, grow(2, "disk:2"), 4),
+        (4, shrink(4, 1), 3),
+    ] {
+        let (outs, answer) = c.ask(convert(&agent, change));
+        assert_eq!((orders(&outs), answer), (vec![number], Answer::Updated));
+        let mut total = resources("cpus:4;disk:4");
+        if left < 5 {
+            let rest = by_ann("ops", &alloc::format!("disk:{}", 5 - left));
+            total.add(&rest).unwrap();
+        }
+        if left > 0 {
+            total.add(&volume(left)).unwrap();
+        }
+        assert_eq!(c.total(), total);
+    }
+    // What is not there is a conflict, what makes no sense is invalid; nothing has changed.
+    let before = c.total();
+    let mut refused = |agent: &AgentId, change| {
+        let (outs, answer) = c.ask(convert(agent, change));
+        assert_eq!(outs, []);
+        assert_eq!(c.total(), before);
+        answer
+    };
+    for (change, is_conflict) in [
+        (grow(3, "disk:9"), true),
+        (shrink(7, 1), true),
+        (shrink(3, 3), false),
+        (shrink(3, 0), false),
+    ] {
+        let name = alloc::format!("{change:?}");
+        match refused(&agent, change) {
+            Answer::Conflict(_) => assert!(is_conflict, "{name}"),
+            Answer::Invalid(_) => assert!(!is_conflict, "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    let nobody = refused(&agent_id(9), grow(3, "disk:1"));
+    assert!(matches!(nobody, Answer::NotFound(_)), "{nobody:?}");
 }
 
 #[test]

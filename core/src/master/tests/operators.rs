@@ -1,7 +1,10 @@
 //! What operators see and do.
 
 use super::*;
-use crate::protocol::operator::{Summary, TaskView};
+use crate::protocol::events::{ExecutorState, Kind, Row};
+use crate::protocol::node::Standing;
+use crate::protocol::operator::{AgentView, Summary, TaskView};
+use crate::protocol::task::ExecutorInfo;
 
 #[test]
 fn an_operator_sees_the_cluster() {
@@ -61,6 +64,125 @@ fn an_operator_sees_the_cluster() {
         world.ask(operator, operator::Call::Offers),
         Answer::Offers(vec![])
     );
+}
+
+#[test]
+fn an_operator_sees_what_each_agent_gives_and_where_it_stands() {
+    // FW-73: one that is away is still shown, under the next leadership too
+    let mut world = World::new();
+    let ann = world.connect(PeerRole::Operator, "ann");
+    let registered_at = world.now;
+    let (peer, id) = world.agent("one", "cpus:4");
+    let (web, _) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    let offer = world.offered(web).remove(0);
+    let call = Call::Accept {
+        offers: vec![offer.id],
+        operations: vec![Operation::Launch(vec![task("t", &id, "cpus:1")])],
+        refuse: Some(Duration::ZERO),
+    };
+    world.call(web, call);
+    world.now = world.now + Duration::from_micros(1);
+    world.offered(web);
+    let agents = |world: &mut World, ann| {
+        let Answer::Agents(agents) = world.ask(ann, operator::Call::Agents) else {
+            panic!("agents are expected");
+        };
+        agents
+    };
+    let mut expected = AgentView {
+        id: id.clone(),
+        info: agent_info("cpus:4"),
+        total: resources("cpus:4"),
+        connected: true,
+        standing: Standing::Active,
+        registered_at,
+        offered: resources("cpus:3"),
+        allocated: resources("cpus:1"),
+        shortage: Resources::new(),
+        tasks: 1,
+    };
+    assert_eq!(agents(&mut world, ann), [expected.clone()]);
+    world.lose(peer);
+    (expected.connected, expected.offered) = (false, Resources::new());
+    assert_eq!(agents(&mut world, ann), [expected.clone()]);
+    let call = operator::Call::Deactivate { agent: id.clone() };
+    world.order(ann, call);
+    expected.standing = Standing::Deactivated;
+    assert_eq!(agents(&mut world, ann), [expected]);
+    let mut world = World::recovered(2, world.master.registry().clone());
+    world.drain();
+    let ann = world.connect(PeerRole::Operator, "ann");
+    let known = agents(&mut world, ann).remove(0);
+    assert_eq!((known.id, known.connected), (id, false));
+    assert_eq!(known.standing, Standing::Deactivated);
+}
+
+#[test]
+fn an_operator_sees_tasks_in_every_state_and_their_executors() {
+    // FW-75, but for operations, which are told to their frameworks
+    let mut world = World::new();
+    let ann = world.connect(PeerRole::Operator, "ann");
+    let (peer, agent) = world.agent("one", "cpus:4");
+    let (web, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    let executor = ExecutorInfo::new(
+        ExecutorId::new("e").unwrap(),
+        resources("cpus:1"),
+        CommandInfo::shell("serve"),
+    );
+    let by_executor = TaskInfo {
+        command: None,
+        executor: Some(executor),
+        ..task("c", &agent, "cpus:1")
+    };
+    let tasks = vec![
+        task("a", &agent, "cpus:1"),
+        task("b", &agent, "cpus:1"),
+        by_executor,
+    ];
+    world.launch(web, tasks);
+    let states = [TaskState::Running, TaskState::Finished];
+    for ((name, state), n) in ["b", "c"].into_iter().zip(states).zip(1..) {
+        world.update(peer, &owner, news(name, state, &agent, n), state);
+    }
+    let seen = |world: &mut World, all| {
+        let Answer::Tasks(tasks) = world.ask(ann, operator::Call::Tasks { all }) else {
+            panic!("tasks are expected");
+        };
+        let states = tasks.into_iter().map(|it| {
+            let id = it.status.task.as_str().to_string();
+            (id, it.status.state)
+        });
+        states.collect::<Vec<_>>()
+    };
+    let named = |states: &[(&str, TaskState)]| {
+        let states = states.iter().map(|(id, state)| (id.to_string(), *state));
+        states.collect::<Vec<_>>()
+    };
+    let (a, b) = (("a", TaskState::Staging), ("b", TaskState::Running));
+    let c = ("c", TaskState::Finished);
+    assert_eq!(seen(&mut world, false), named(&[a, b]));
+    assert_eq!(seen(&mut world, true), named(&[a, b, c]));
+    let executors = operator::Call::Snapshot {
+        of: Kind::Executors,
+    };
+    let Answer::Snapshot(snapshot) = world.ask(ann, executors) else {
+        panic!("a snapshot is expected");
+    };
+    let row = Row::Executor(ExecutorState {
+        framework: owner,
+        agent,
+        id: ExecutorId::new("e").unwrap(),
+        resources: resources("cpus:1"),
+    });
+    assert_eq!(snapshot.rows, [row]);
+    // Out of reach they have not ended: they may come back.
+    world.lose(peer);
+    world.pass(Duration::from_secs(600));
+    let away = |id| (id, TaskState::Unreachable);
+    assert_eq!(seen(&mut world, false), named(&[away("a"), away("b")]));
+    assert_eq!(seen(&mut world, true), named(&[away("a"), away("b"), c]));
 }
 
 #[test]
