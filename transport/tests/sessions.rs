@@ -357,6 +357,7 @@ async fn a_peer_is_told_what_its_version_knows(link: Link) {
 type Change = fn(&mut Hello, &mut Hello);
 
 async fn greetings_that_do_not_fit_are_refused(link: Link) {
+    // FW-23: by the version of the protocol
     let cases: [(Change, CloseReason, &str); 4] = [
         (
             |agent, _| (agent.protocol_min, agent.protocol_max) = (7, 8),

@@ -202,6 +202,7 @@ mod tests {
 
     #[test]
     fn the_newest_common_protocol_is_agreed_on() {
+        // FW-23: who is too old has none in common
         let speaks = |min, max| Hello {
             protocol_min: min,
             protocol_max: max,

@@ -1005,6 +1005,30 @@ fn hosted_logic_acknowledges_before_its_own_calls() {
     );
 }
 
+/// Does nothing.
+struct Idle;
+
+impl Logic for Idle {
+    fn on_event(&mut self, _now: Time, _event: UserEvent, _calls: &mut Vec<UserCall>) {}
+}
+
+#[test]
+fn news_with_a_name_is_confirmed_and_other_news_is_not() {
+    // FW-56
+    let mut hosted = Hosted::new(Config::new(FrameworkInfo::new("test"), 1), Idle);
+    feed(&mut hosted, secs(1), Input::Connected { peer: PEER });
+    feed(&mut hosted, secs(1), master(subscribed(1)));
+    for update in [None, Some(UpdateId(3))] {
+        let news = TaskStatus {
+            update,
+            ..status(3)
+        };
+        let said = feed(&mut hosted, secs(1), master(Event::Update(news)));
+        let confirmed = update.map(|_| call(acknowledge(3)));
+        assert_eq!(said, Vec::from_iter(confirmed));
+    }
+}
+
 #[test]
 fn who_leaves_says_nothing_and_ends() {
     // FW-28: somebody else may come back as the framework

@@ -67,6 +67,20 @@ fn a_full_disk_shortens_it() {
 }
 
 #[test]
+fn what_an_earlier_agent_has_left_is_deleted_in_its_time() {
+    // AG-24: that it has left, and joined anew under another id, changes nothing of it
+    let mut node = Node::joined();
+    finished(&mut node, "t", 0);
+    assert_eq!(lines(&node.feed(Input::Leave)).last().unwrap(), "left");
+    let (mut node, _) = Node::restart(node.journal, node.now);
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    node.pass(days(6));
+    assert_eq!(lines(&node.feed(disk(0))), NOTHING);
+    node.pass(days(1));
+    assert_eq!(lines(&node.feed(disk(0))), ["delete tasks/f/t/c000000"]);
+}
+
+#[test]
 fn what_is_not_confirmed_stays() {
     let mut node = Node::joined();
     node.feed(run("f", task("t")));

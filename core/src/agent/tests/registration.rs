@@ -390,7 +390,7 @@ fn an_agent_that_changed_stays_the_same_agent() {
 
 #[test]
 fn an_agent_that_may_not_change_says_what_did() {
-    // AG-21
+    // AG-10, AG-21
     let node = Node::joined();
     let less = with("cpus:3;mem:1024", Policy::Additive);
     let (mut fallen, outputs) = Node::restart_as(less, node.journal, node.now);

@@ -9,7 +9,8 @@ use crate::allocator::drf::DemandRule;
 use crate::constraints::{Constraint, Constraints, Predicate, Selector};
 use crate::demand::{Demand, Shape};
 use crate::protocol::framework::Capabilities;
-use crate::resources::Quantities;
+use crate::protocol::operation::Conversion;
+use crate::resources::{Label, Labels, Quantities};
 
 /// Lets the allocator run, and returns from where something is offered to this framework.
 fn offered(world: &mut World, peer: PeerId) -> Vec<(Role, String)> {
@@ -189,24 +190,68 @@ fn thresholds_are_a_frameworks_own() {
 }
 
 #[test]
+fn thresholds_are_of_one_role_each() {
+    // FW-11
+    let mut world = world();
+    let peer = world.connect(PeerRole::Framework, "web");
+    let least = |text: &str| vec![Quantities::parse(text).unwrap()];
+    let framework = FrameworkInfo {
+        min_allocatable: BTreeMap::from([
+            (role("eng"), least("cpus:2")),
+            (role("ops"), least("cpus:9")),
+        ]),
+        ..in_roles(&["eng", "ops", "web"])
+    };
+    world.subscribe(peer, framework);
+    let total = "cpus(eng):1;cpus(ops):1;cpus(web):1";
+    host(&mut world, "small", total);
+    assert_eq!(offered(&mut world, peer), [on("web", "small")]);
+    host(&mut world, "large", "cpus(eng):2;cpus(ops):2");
+    let offers = offered(&mut world, peer);
+    assert!(offers.contains(&on("eng", "large")), "{offers:?}");
+    assert!(!offers.contains(&on("ops", "large")), "{offers:?}");
+}
+
+#[test]
 fn what_a_framework_cannot_cope_with_is_not_offered_to_it() {
-    // FW-09, FW-15, AL-12
-    for (capabilities, expected) in [
-        (Capabilities::default(), &[][..]),
+    // FW-09, FW-13, FW-15, FW-16, FW-19, AL-12, AL-32
+    let refined = resources(r#"cpus(eng)<dynamic="eng/web",principal="ann">:4"#);
+    let shared = r#"disk(eng)<volume="v",principal="ann",rw="d",shared>:50"#;
+    let shared = resources(shared);
+    let all = [
+        (Capabilities::GPUS, "cpus:1;gpus:1", None),
+        (Capabilities::REVOCABLE, "cpus(*)<revocable>:4", None),
         (
-            Capabilities::default() | Capabilities::GPUS,
-            &[on("eng", "one")][..],
+            Capabilities::SHARED,
+            "disk(eng):50",
+            Some(Conversion::Create(shared)),
         ),
-    ] {
-        let mut world = world();
-        let peer = world.connect(PeerRole::Framework, "web");
-        let framework = FrameworkInfo {
-            capabilities,
-            ..in_roles(&["eng"])
-        };
-        world.subscribe(peer, framework);
-        host(&mut world, "one", "cpus:1;gpus:1");
-        assert_eq!(offered(&mut world, peer), expected);
+        (
+            Capabilities::REFINEMENT,
+            "cpus(eng):4",
+            Some(Conversion::Reserve(refined)),
+        ),
+    ];
+    for (needed, total, change) in &all {
+        let others = all.iter().map(|it| it.0).filter(|it| it != needed);
+        let others = others.fold(Capabilities::NONE, |sum, it| sum | it);
+        let there = vec![on("eng/web", "one")];
+        for (capabilities, expected) in [(others, vec![]), (others | *needed, there)] {
+            let mut world = world();
+            let (_, agent) = host(&mut world, "one", total);
+            if let Some(change) = change.clone() {
+                let ann = world.connect(PeerRole::Operator, "ann");
+                world.order(ann, operator::Call::Convert { agent, change });
+            }
+            let peer = world.connect(PeerRole::Framework, "web");
+            let framework = FrameworkInfo {
+                capabilities,
+                min_allocatable: BTreeMap::from([(role("eng/web"), vec![])]),
+                ..in_roles(&["eng/web"])
+            };
+            world.subscribe(peer, framework);
+            assert_eq!(offered(&mut world, peer), expected, "{total}");
+        }
     }
 }
 
@@ -255,7 +300,7 @@ fn wishes_for_roles_of_others_are_not_let_in() {
 
 #[test]
 fn a_framework_changes_while_it_is_there() {
-    // FW-53, FW-12, RQ-03, PR-07
+    // FW-53, FW-12, FW-02, FW-07, FW-10, RQ-03, PR-07
     let mut world = World::new();
     let (agent_peer, agent) = world.agent("one", "cpus:4");
     let (peer, id) = world.framework("web");
@@ -265,7 +310,9 @@ fn a_framework_changes_while_it_is_there() {
     world.records.clear();
     let changed = FrameworkInfo {
         name: "web2".to_string(),
+        hostname: "scheduler.example".to_string(),
         webui_url: "https://web.example".to_string(),
+        labels: Labels::try_from(vec![Label::new("tier", "gold")]).unwrap(),
         ..known_as(id.clone(), "web")
     };
     // It need not name its id, and its principal is what its certificate says.
