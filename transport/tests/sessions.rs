@@ -362,7 +362,7 @@ async fn greetings_that_do_not_fit_are_refused(link: Link) {
         (
             |agent, _| (agent.protocol_min, agent.protocol_max) = (7, 8),
             CloseReason::ProtocolVersion,
-            "no protocol version in common: 3 to 4 are spoken here, 7 to 8 there",
+            "no protocol version in common: 3 to 5 are spoken here, 7 to 8 there",
         ),
         (
             |agent, master| {

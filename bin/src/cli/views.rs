@@ -14,7 +14,6 @@ use tepui_core::protocol::operator::{AgentView, FrameworkView, TaskView};
 use tepui_core::protocol::status::{Breach, Exit, Limited, TaskStatus};
 use tepui_core::resources::{Quantities, Resources};
 use tepui_core::roles::Role;
-use tepui_core::time::Time;
 
 use super::output::{Column, Listing, Row};
 use super::times::{age, rfc3339, short};
@@ -489,6 +488,8 @@ mod tests {
     use tepui_core::protocol::node::{AgentInfo, Standing};
     use tepui_core::protocol::status::{Reason, Source, TaskState};
     use tepui_core::resources::Milli;
+
+    use tepui_core::time::Time;
 
     use super::*;
 

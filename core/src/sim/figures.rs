@@ -67,9 +67,9 @@ pub struct Sample {
     /// How many tasks waited.
     pub waiting: u64,
     /// The greatest dominant share of a user for whom something has waited all the time since the
-    /// look before, less the least one, in millionths; zero if there are fewer than two. By dominant
-    /// resource fairness it is no more than one task, unless users came one after the other or not
-    /// everything fits everywhere.
+    /// look before, less the least one, in millionths; zero if there are fewer than two. By
+    /// dominant resource fairness it is no more than one task, unless users came one after the
+    /// other or not everything fits everywhere.
     pub gap_millionths: u64,
 }
 

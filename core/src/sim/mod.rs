@@ -77,6 +77,7 @@ mod net;
 mod node;
 mod operator;
 mod options;
+mod order;
 mod partition;
 mod pause;
 mod plan;

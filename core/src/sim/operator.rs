@@ -18,6 +18,7 @@ use super::chance::{Purpose, stream};
 use super::check::orders::Orders;
 use super::delivery::{decode, encode};
 use super::options::{Options, Span};
+use super::order::Order;
 use super::property::Property;
 use super::queue::{Event, Name};
 use super::world::{AgentSeat, World};
@@ -44,63 +45,8 @@ const FIRST_PEER: u64 = 1 << 61;
 /// How far away a window begins, and how long it lasts.
 const WINDOW: Duration = Duration::from_secs(3_600);
 
-/// What he may order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Order {
-    /// A schedule in place of the one before.
-    Schedule(Vec<Window>),
-    /// Machines down.
-    Down(Vec<MachineId>),
-    /// Machines up.
-    Up(Vec<MachineId>),
-    Deactivate(AgentId),
-    Drain(AgentId, DrainConfig),
-    Reactivate(AgentId),
-    /// Gives an agent up.
-    Gone(AgentId),
-    /// What a role may have.
-    Quota(Role, Quota),
-    /// What a role weighs.
-    Weight(Role, Milli),
-}
-
 /// The roles that he sets something of.
 const ROLES: [&str; 2] = ["operated", "operated/below"];
-
-impl Order {
-    fn call(&self) -> Call {
-        match self.clone() {
-            Self::Schedule(windows) => Call::SetSchedule { windows },
-            Self::Down(machines) => Call::MachinesDown { machines },
-            Self::Up(machines) => Call::MachinesUp { machines },
-            Self::Deactivate(agent) => Call::Deactivate { agent },
-            Self::Drain(agent, config) => Call::Drain { agent, config },
-            Self::Reactivate(agent) => Call::Reactivate { agent },
-            Self::Gone(agent) => Call::MarkGone { agent },
-            Self::Quota(role, quota) => Call::UpdateQuota {
-                quotas: Vec::from([(role, quota)]),
-                force: true,
-            },
-            Self::Weight(role, weight) => Call::UpdateWeights {
-                weights: Vec::from([(role, weight)]),
-            },
-        }
-    }
-
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Schedule(_) => "schedule",
-            Self::Down(_) => "down",
-            Self::Up(_) => "up",
-            Self::Deactivate(_) => "deactivate",
-            Self::Drain(..) => "drain",
-            Self::Reactivate(_) => "reactivate",
-            Self::Gone(_) => "gone",
-            Self::Quota(..) => "quota",
-            Self::Weight(..) => "weight",
-        }
-    }
-}
 
 /// What he asks.
 #[derive(Clone, Debug)]

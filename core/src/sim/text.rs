@@ -40,11 +40,19 @@ pub struct PlanError {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let o = &self.options;
         writeln!(f, "format={FORMAT}")?;
-        writeln!(f, "seed={}", o.seed)?;
+        writeln!(f, "seed={}", self.options.seed)?;
         writeln!(f, "trouble={}", Seconds(self.trouble))?;
         writeln!(f, "calm={}", Seconds(self.calm))?;
+        self.write_population(f)?;
+        self.write_rules(f)
+    }
+}
+
+impl Plan {
+    /// Writes who there is, and what they want.
+    fn write_population(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let o = &self.options;
         writeln!(f, "agents={}", o.agents)?;
         writeln!(f, "agent_resources={}", o.agent_resources)?;
         writeln!(f, "frameworks={}", o.frameworks)?;
@@ -69,7 +77,12 @@ impl fmt::Display for Plan {
         writeln!(f, "kill_early_one_in={}", o.demand.kill_early_one_in)?;
         writeln!(f, "endless_one_in={}", o.demand.endless_one_in)?;
         writeln!(f, "hurried_one_in={}", o.demand.hurried_one_in)?;
-        writeln!(f, "patience={}", Seconds(o.demand.patience))?;
+        writeln!(f, "patience={}", Seconds(o.demand.patience))
+    }
+
+    /// Writes what goes wrong, and how everybody is set up.
+    fn write_rules(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let o = &self.options;
         writeln!(f, "breach_one_in={}", o.faults.breach_one_in)?;
         let launch_failure = o.faults.launch_failure_one_in;
         writeln!(f, "launch_failure_one_in={launch_failure}")?;

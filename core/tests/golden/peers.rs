@@ -128,16 +128,16 @@ fn events(golden: &mut Golden) {
         OperationUpdate => scheduler::Event::OperationUpdate(operation_status()),
         Updated => scheduler::Event::Updated,
         Reconciled => scheduler::Event::Reconciled(vec![status()]),
-        Message => scheduler::Event::Message {
+        Message => scheduler::Event::Message(scheduler::ExecutorMessage {
             agent: agent(),
             executor: executor(),
             data: vec![1, 2],
-        },
-        ExecutorEnded => scheduler::Event::ExecutorEnded {
+        }),
+        ExecutorEnded => scheduler::Event::ExecutorEnded(scheduler::ExecutorEnd {
             agent: agent(),
             executor: executor(),
             exit: Some(Exit::Code(-1)),
-        },
+        }),
         InverseOffers => scheduler::Event::InverseOffers(vec![inverse_offer()]),
         RescindInverse => scheduler::Event::RescindInverse(offer_id()),
         AgentLost => scheduler::Event::AgentLost { agent: agent(), why: AgentLoss::Gone },
@@ -198,6 +198,7 @@ fn to_masters(golden: &mut Golden) {
             role: role(),
             executor: executor_info(),
         }]),
+        DiskJobs => ToMaster::DiskJobs(vec![job()]),
     });
 }
 
@@ -218,7 +219,7 @@ fn to_agents(golden: &mut Golden) {
         Refused => ToAgent::Refused("why".into()),
         Ping => ToAgent::Ping,
         RunTask => ToAgent::RunTask {
-            framework: framework_info(),
+            framework: framework(),
             role: role(),
             task: task_info(),
             starts_executor: true,
@@ -251,7 +252,7 @@ fn to_agents(golden: &mut Golden) {
             executor: executor(),
         },
         RunGroup => ToAgent::RunGroup(GroupOrder {
-            framework: framework_info(),
+            framework: framework(),
             role: role(),
             tasks: vec![task_info()],
             starts_executor: true,
@@ -306,6 +307,7 @@ fn containers(golden: &mut Golden) {
         Destroy => ContainerCommand::Destroy { id: container() },
         Forget => ContainerCommand::Forget { id: container() },
         Recover => ContainerCommand::Recover { known: vec![container()] },
+        Resize => ContainerCommand::Resize { id: container(), limits: spec.limits.clone() },
     });
     samples!(golden, ContainerEvent {
         Started => ContainerEvent::Started { id: container(), pid: 300 },
@@ -317,6 +319,7 @@ fn containers(golden: &mut Golden) {
         },
         Lost => ContainerEvent::Lost { id: container() },
         Recovered => ContainerEvent::Recovered,
+        ResizeFailed => ContainerEvent::ResizeFailed { id: container(), message: "why".into() },
     });
 }
 
@@ -328,7 +331,8 @@ fn disks(golden: &mut Golden) {
     samples!(golden, DiskCommand {
         Do => DiskCommand::Do { job: job.clone(), change: change() },
         Forget => DiskCommand::Forget { job: job.clone() },
-        Recover => DiskCommand::Recover { known: vec![job.clone()] },
+        Recover => DiskCommand::Recover { agent: agent(), known: vec![job.clone()] },
+        Undo => DiskCommand::Undo { job: job.clone() },
     });
     let outcome = DiskOutcome::Failed("why".into());
     golden.note("DiskEvent", &DiskEvent { job, outcome });

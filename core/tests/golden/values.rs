@@ -128,6 +128,8 @@ fn of_statuses(golden: &mut Golden) {
             AgentRemovedByOperator,
             AgentDraining,
             TaskGroupInvalid,
+            FrameworkUnknown,
+            ContainerUpdateFailed,
         }
     );
     words!(golden, Limited { Memory, Pids });

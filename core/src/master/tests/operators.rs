@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::protocol::events::{ExecutorState, Kind, Row};
-use crate::protocol::node::Standing;
+use crate::protocol::node::{Presence, Standing};
 use crate::protocol::operator::{AgentView, Summary, TaskView};
 use crate::protocol::task::ExecutorInfo;
 
@@ -94,17 +94,24 @@ fn an_operator_sees_what_each_agent_gives_and_where_it_stands() {
         id: id.clone(),
         info: agent_info("cpus:4"),
         total: resources("cpus:4"),
-        connected: true,
+        presence: Presence::Connected {
+            since: registered_at,
+        },
         standing: Standing::Active,
         registered_at,
         offered: resources("cpus:3"),
         allocated: resources("cpus:1"),
         shortage: Resources::new(),
         tasks: 1,
+        operations: 0,
     };
     assert_eq!(agents(&mut world, ann), [expected.clone()]);
     world.lose(peer);
-    (expected.connected, expected.offered) = (false, Resources::new());
+    expected.offered = Resources::new();
+    expected.presence = Presence::Disconnected {
+        since: world.now,
+        until: Some(world.now + world.master.config.agent_reregister_timeout),
+    };
     assert_eq!(agents(&mut world, ann), [expected.clone()]);
     let call = operator::Call::Deactivate { agent: id.clone() };
     world.order(ann, call);
@@ -114,7 +121,8 @@ fn an_operator_sees_what_each_agent_gives_and_where_it_stands() {
     world.drain();
     let ann = world.connect(PeerRole::Operator, "ann");
     let known = agents(&mut world, ann).remove(0);
-    assert_eq!((known.id, known.connected), (id, false));
+    assert_eq!(known.id, id);
+    assert!(matches!(known.presence, Presence::Recovered { .. }));
     assert_eq!(known.standing, Standing::Deactivated);
 }
 

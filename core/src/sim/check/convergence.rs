@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use crate::agent::{Agent, AgentState};
 use crate::ids::OfferId;
 use crate::master::View;
+use crate::protocol::operator::AgentView;
 use crate::protocol::status::TaskState;
 use crate::sim::check::reserved;
 use crate::sim::instances::FrameworkSeat;
@@ -75,6 +76,11 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
     if let Some(why) = dead_offer(world, &view).or_else(unanswered) {
         return Some(why);
     }
+    starved(world, &view, &agents)
+}
+
+/// Offers flow (L3): something is free, and somebody who wants some is offered some.
+fn starved(world: &World, view: &View, agents: &[AgentView]) -> Option<String> {
     let frameworks = view.frameworks();
     let free = agents.iter().any(|agent| {
         let given = agent.offered.cpus().saturating_add(agent.allocated.cpus());

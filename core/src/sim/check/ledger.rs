@@ -150,8 +150,8 @@ impl Ledger {
         there.filter_map(|id| Some(self.registry.agent(id)?.total()))
     }
 
-    /// Returns what is free on agents that are there and may be offered, of what adds up and is nobody's by
-    /// reservation.
+    /// Returns what is free on agents that are there and may be offered, of what adds up and is
+    /// nobody's by reservation.
     pub(super) fn free(&self) -> Quantities {
         let there: BTreeSet<&AgentId> = self.peers.values().collect();
         let mut free = Quantities::new();

@@ -16,7 +16,7 @@ use crate::protocol::node::Standing;
 use crate::protocol::operator::Answer;
 use crate::quota::Quota;
 use crate::resources::Milli;
-use crate::sim::operator::Order;
+use crate::sim::order::Order;
 
 /// What holds by what was answered.
 #[derive(Debug, Default)]
