@@ -145,7 +145,7 @@ mod tests {
         }
         let (old, new) = (Version::FIRST, Version::NEWEST);
         let all = [(old, old), (old, new), (new, old), (new, new)];
-        assert_eq!(met, all.into());
+        assert!(met.is_superset(&all.into()), "{met:?}");
     }
 
     #[test]
