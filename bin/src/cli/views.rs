@@ -362,7 +362,7 @@ pub(super) fn tasks(tasks: &[TaskView], now: SystemTime) -> Listing {
             Column::Narrow("TASK"),
             Column::Narrow("NAME"),
             Column::Narrow("STATE"),
-            Column::Wide("SINCE"),
+            Column::Narrow("SINCE"),
             Column::Narrow("AGENT"),
             Column::Narrow("FRAMEWORK"),
             Column::Narrow("RESOURCES"),
