@@ -195,9 +195,9 @@ impl Agent {
         self.schedule_attempt(cx.now, peer, attempts.saturating_add(1));
     }
 
-    /// Says who the agent is, and what it has (AG-03), in as many frames as that takes. Tasks of
-    /// ended frameworks are not told: the master has freed what they use, and a new one must not
-    /// bring their framework back.
+    /// Says who the agent is, and what it has (AG-03), in as many frames as that takes. Of ended
+    /// frameworks nothing is said but what still runs, which is in use until it has ended: so no
+    /// master brings them back.
     fn registration(&self) -> Vec<ToMaster> {
         let agent = self.config.info.clone();
         let Some(id) = self.state.agent().cloned() else {
@@ -206,7 +206,10 @@ impl Agent {
         let frameworks = self.state.frameworks().values();
         let frameworks = frameworks.filter(|framework| !framework.ended);
         let tasks = self.state.tasks().values();
-        let tasks = tasks.filter(|task| !self.state.is_ended(task.framework()));
+        let tasks = tasks.filter(|task| {
+            let is_over = task.state().is_terminal();
+            !(is_over && self.state.is_ended(task.framework()))
+        });
         let executors = slices(self.executor_reports(tasks.clone()).into_values());
         let mut frameworks = slices(frameworks.map(|framework| framework.info.clone()));
         let mut tasks = slices(tasks.map(|task| {

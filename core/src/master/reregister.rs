@@ -48,11 +48,12 @@ impl Master {
         for (id, info) in merge.frameworks {
             self.recover_framework(cx, id, info);
         }
-        for (info, why) in merge.recalled.into_values() {
-            self.recall_framework(info, why);
-        }
+        // Who had nothing left but these is over with them, before more of his is booked.
         for place in &merge.ended {
             self.end_executor(place);
+        }
+        for (info, why) in merge.recalled.into_values() {
+            self.recall_framework(info, why);
         }
         let mut keys = merge.refresh.iter().map(|(key, _)| *key);
         let is_more =

@@ -2,7 +2,7 @@
 //!
 //! Deliberately not here: losing frameworks (`reachability`).
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -17,7 +17,7 @@ use super::peers::Part;
 use super::{Cx, Effect, Master};
 use crate::allocator::Change;
 use crate::ids::{FrameworkId, PeerId};
-use crate::keys::{AgentKey, FrameworkKey};
+use crate::keys::FrameworkKey;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::framework::{FrameworkInfo, Wishes};
@@ -282,9 +282,7 @@ impl Master {
 
     /// Tells the agents that run something of a framework what it says about itself.
     fn tell_agents_of(&mut self, cx: &mut Cx<'_>, key: FrameworkKey) {
-        let tasks = self.tasks.of_framework(key).into_iter();
-        let agents: BTreeSet<AgentKey> = tasks.map(|task| self.tasks[task].agent).collect();
-        for agent in agents {
+        for agent in self.tasks.agents_of(key) {
             if let Some(peer) = self.agents.get(agent).and_then(Agent::peer) {
                 self.introduce(cx, peer, key);
             }

@@ -276,6 +276,16 @@ impl Tasks {
             .collect()
     }
 
+    /// Lists the agents that run tasks or executors of a framework.
+    pub(super) fn agents_of(&self, framework: FrameworkKey) -> BTreeSet<AgentKey> {
+        let tasks = self.of_framework(framework).into_iter();
+        let executors = self.custom_executors_of(framework).map(|row| row.agent);
+        tasks
+            .map(|task| self.rows[task].agent)
+            .chain(executors)
+            .collect()
+    }
+
     /// Returns how many live tasks a framework has.
     pub(super) fn live(&self, framework: FrameworkKey) -> usize {
         self.frameworks.get(&framework).map_or(0, OfFramework::live)

@@ -295,11 +295,7 @@ impl Master {
 
     /// A framework is there: it may have to be asked about what it holds.
     pub(super) fn touch_agents_of(&mut self, framework: FrameworkKey) {
-        let tasks = self.tasks.of_framework(framework).into_iter();
-        let executors = self.tasks.custom_executors_of(framework);
-        let agents = tasks.map(|task| self.tasks[task].agent);
-        let agents: BTreeSet<AgentKey> = agents.chain(executors.map(|row| row.agent)).collect();
-        for agent in agents {
+        for agent in self.tasks.agents_of(framework) {
             self.touch_if_asked(agent);
         }
     }

@@ -186,10 +186,16 @@ fn an_agent_that_cannot_be_described_stops() {
 }
 
 #[test]
-fn tasks_of_ended_frameworks_are_not_reported() {
+fn of_ended_frameworks_what_still_runs_is_reported() {
+    // PR-02, SM-08
     let mut node = Node::joined();
     node.feed(run("f", task("a")));
     node.feed(master(ToAgent::ShutdownFramework(fw("f"))));
+    node.feed(Input::MasterLost { peer: MASTER });
+    node.feed(Input::MasterFound { peer: MASTER });
+    assert_eq!(lines(&node.pass(secs(1)))[0], "reregister a:staging");
+    node.feed(reregistered(1));
+    node.feed(exited(0, Exit::Code(0)));
     node.feed(Input::MasterLost { peer: MASTER });
     node.feed(Input::MasterFound { peer: MASTER });
     assert_eq!(lines(&node.pass(secs(1)))[0], "reregister");
@@ -419,7 +425,7 @@ fn executors_are_reported_until_they_have_ended() {
     node.feed(Input::MasterFound { peer: MASTER });
     assert_eq!(
         lines(&node.pass(secs(1))),
-        ["has executors: e", "reregister"]
+        ["has executors: e", "reregister t:staging"]
     );
     node.feed(reregistered(1));
     node.feed(exited(0, Exit::Code(0)));
@@ -437,7 +443,7 @@ fn what_ends_while_the_agent_asks_is_said_once_it_is_in() {
     node.feed(Input::MasterFound { peer: MASTER });
     assert_eq!(
         lines(&node.pass(secs(1))),
-        ["has executors: e", "reregister"]
+        ["has executors: e", "reregister t:staging"]
     );
     let outputs = node.feed(exited(0, Exit::Code(0)));
     let is_said = |outputs: &Outputs| {
@@ -465,7 +471,7 @@ fn what_ends_before_an_account_is_not_said_behind_it() {
         node.feed(Input::MasterFound { peer: MASTER });
         if asks_first {
             let said = node.pass(secs(1));
-            assert_eq!(lines(&said), ["has executors: e", "reregister"]);
+            assert_eq!(lines(&said), ["has executors: e", "reregister t:staging"]);
         }
         node.feed(exited(0, Exit::Code(0)));
         let mut said = lines(&node.pass(secs(60)));

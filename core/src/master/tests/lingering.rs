@@ -284,6 +284,11 @@ fn what_is_left_of_a_framework_is_in_use_however_many_end_after_it() {
 impl Working {
     /// The agent comes back, and has never heard that the framework is over.
     fn return_with_all(&mut self) -> Vec<Out> {
+        let frameworks = vec![known_as(self.owner.clone(), "web")];
+        self.return_with_task(frameworks)
+    }
+
+    fn return_with_task(&mut self, frameworks: Vec<FrameworkInfo>) -> Vec<Out> {
         self.peer = self.world.connect(PeerRole::Agent, "one");
         let executors = ToMaster::Executors(vec![self.report()]);
         self.world.agent_says(self.peer, executors);
@@ -291,7 +296,7 @@ impl Working {
         let account = ToMaster::Reregister {
             id: self.agent.clone(),
             agent: agent_info("cpus:4"),
-            frameworks: vec![known_as(self.owner.clone(), "web")],
+            frameworks,
             tasks: vec![report(&self.owner, task, TaskState::Running)],
         };
         self.world.agent_says(self.peer, account)
@@ -345,8 +350,21 @@ fn what_an_agent_still_runs_of_a_framework_that_ended_meanwhile_is_in_use() {
 }
 
 #[test]
+fn what_an_agent_has_yet_to_end_is_in_use_under_the_next_leadership() {
+    // SM-08, PR-02: the agent has heard that the framework is over, and says nothing of it itself
+    let mut w = working();
+    w.teardown();
+    w.world = World::recovered(2, w.world.master.registry().clone());
+    w.world.drain();
+    w.return_with_task(vec![]);
+    assert_eq!(w.world.free(), resources("cpus:2"));
+    w.ends_all();
+    assert_eq!(w.world.free(), resources("cpus:4"));
+}
+
+#[test]
 fn an_executor_whose_framework_ended_under_an_earlier_leadership_is_in_use_until_it_ends() {
-    // SM-08, PR-02: the agent has heard of the end, and speaks of the framework no more
+    // SM-08, PR-02: the agent has heard of the end, and its tasks are over
     let mut w = working();
     w.teardown();
     w.world = World::recovered(2, w.world.master.registry().clone());
