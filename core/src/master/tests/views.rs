@@ -4,8 +4,8 @@ use alloc::collections::BTreeSet;
 
 use super::operations::{named, offered, op, reserved, unnamed};
 use super::*;
-use crate::master::Rate;
 use crate::master::on_operator::page;
+use crate::master::{Rate, View};
 use crate::protocol::events::{Kind, RowId};
 use crate::protocol::node::Presence;
 use crate::protocol::operation::{Conversion, OperationKind, OperationState, OperationStatus};
@@ -270,14 +270,21 @@ fn rows_of_one_place_are_on_one_page() {
     assert_eq!(place(&world, "costarring"), alone);
 }
 
+/// Lists what is there of a kind, each in its place.
+fn placed(view: &View, kind: Kind) -> BTreeSet<(u32, RowId)> {
+    let rows = view.rows_after(kind, None);
+    rows.map(|(place, row)| (place, row.id())).collect()
+}
+
 /// Somebody who reads the rows of one kind after the other, page by page, while they change.
 #[derive(Default)]
 pub(super) struct Pager {
     kind: usize,
     after: Option<u32>,
-    /// What was there all the time; `None` before the first page.
-    there: Option<BTreeSet<RowId>>,
-    seen: Vec<RowId>,
+    /// What was there all the time, each in its place: who is ended and begun again under one name
+    /// is another. `None` before the first page.
+    there: Option<BTreeSet<(u32, RowId)>>,
+    seen: Vec<(u32, RowId)>,
     /// How many rows were there all the time that it took several pages to read.
     pub(super) stayed: usize,
 }
@@ -286,9 +293,8 @@ impl Pager {
     /// Sees what is there now.
     pub(super) fn look(&mut self, world: &World) {
         if let Some(there) = &mut self.there {
-            let rows = world.master.view().rows(Kind::ALL[self.kind]);
-            let now: BTreeSet<RowId> = rows.iter().map(|row| row.id()).collect();
-            there.retain(|id| now.contains(id));
+            let now = placed(&world.master.view(), Kind::ALL[self.kind]);
+            there.retain(|row| now.contains(row));
         }
     }
 
@@ -296,13 +302,12 @@ impl Pager {
     pub(super) fn read(&mut self, world: &World, rows: usize) {
         let (view, kind) = (world.master.view(), Kind::ALL[self.kind]);
         if self.there.is_none() {
-            let rows = view.rows(kind);
-            self.there = Some(rows.iter().map(|row| row.id()).collect());
+            self.there = Some(placed(&view, kind));
         }
         let mut page = view.rows_after(kind, self.after);
         for (place, row) in page.by_ref().take(rows) {
             self.after = Some(place);
-            self.seen.push(row.id());
+            self.seen.push((place, row.id()));
         }
         if page.next().is_some() {
             return;
