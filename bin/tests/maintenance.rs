@@ -80,7 +80,10 @@ fn a_machine_is_scheduled_taken_down_and_brought_up() {
         (&shown[0]["mode"], &shown[0]["agents"]),
         (&json!("down"), &json!(0))
     );
-    assert_eq!(cluster.json(&["ps"]), json!([]));
+    // Its task is there until the agent says that it is over.
+    wait_for("the end of the task", || {
+        (cluster.json(&["ps"]) == json!([])).then_some(())
+    });
     let ended = cluster.agent_ends();
     assert!(
         ended.err.contains("the master has shut agent"),
