@@ -1,9 +1,10 @@
 //! Whose each framework is: who may read what its tasks wrote, for as long as that is kept.
 //!
-//! One small file a framework, in a directory that tasks cannot reach. The first who runs a task of
-//! a framework owns it for good: whoever takes a forgotten id later reads nothing of what was
-//! before. Until a file is durable the agent's journal knows the owner, for it is told of again at
-//! every start as long as a task is not over. Deliberately not here: who asks (see `sandboxes`).
+//! One small file a framework, in a directory that tasks cannot reach. Who owns a framework when
+//! the agent first hears of it owns it for good: whoever takes a forgotten id later reads nothing
+//! of what was before. Until a file is durable the agent's journal knows the owner, for it is told
+//! of again at every start as long as a task is not over. Deliberately not here: who asks (see
+//! `sandboxes`).
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File};

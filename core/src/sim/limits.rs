@@ -28,10 +28,13 @@ pub(super) fn role_of(options: &Options, framework: &str) -> Role {
     Role::new(&format!("{TEAM}/{framework}")).expect("the name of a framework makes a role")
 }
 
+fn team() -> Role {
+    Role::new(TEAM).expect("a literal that is a role")
+}
+
 /// Returns whether a role is not kept from what is free for others.
 pub(super) fn is_favoured(options: &Options, role: &Role) -> bool {
-    let team = Role::new(TEAM).expect("a literal that is a role");
-    options.guarantees.iter().next().is_none() || role.is_below(&team)
+    options.guarantees.iter().next().is_none() || role.is_below(&team())
 }
 
 fn has_quota(options: &Options) -> bool {
@@ -42,17 +45,11 @@ fn has_quota(options: &Options) -> bool {
 impl World {
     /// Has the quota set, unless the master knows it.
     pub(super) fn set_quota(&mut self) {
-        let team = Role::new(TEAM).expect("a literal that is a role");
         let master = self.master.machine();
-        let is_known = master.is_none_or(|master| master.registry().quotas().contains_key(&team));
-        if is_known || !has_quota(&self.options) {
-            return;
+        let is_known = master.is_none_or(|master| master.registry().quotas().contains_key(&team()));
+        if !is_known && has_quota(&self.options) {
+            self.order_quota();
         }
-        let quota = Quota {
-            guarantees: self.options.guarantees.clone(),
-            limits: self.options.limits.clone(),
-        };
-        self.order_quota(team, quota);
     }
 
     /// Lets all built-in schedulers but those that come now do nothing new. Nothing is kept free
@@ -60,19 +57,20 @@ impl World {
     pub(super) fn begin_contest(&mut self) {
         self.set_mode(Mode::Quiet);
         self.mode = Mode::Working;
-        if self.options.guarantees.iter().next().is_some() {
-            let team = Role::new(TEAM).expect("a literal that is a role");
-            let quota = Quota {
-                limits: self.options.limits.clone(),
-                ..Quota::default()
-            };
-            self.order_quota(team, quota);
+        // So that masters that come later are not told of them either.
+        let promised = core::mem::take(&mut self.options.guarantees);
+        if promised.iter().next().is_some() {
+            self.order_quota();
         }
     }
 
-    fn order_quota(&mut self, role: Role, quota: Quota) {
+    fn order_quota(&mut self) {
+        let quota = Quota {
+            guarantees: self.options.guarantees.clone(),
+            limits: self.options.limits.clone(),
+        };
         self.order(Call::UpdateQuota {
-            quotas: [(role, quota)].into(),
+            quotas: [(team(), quota)].into(),
             force: true,
         });
     }

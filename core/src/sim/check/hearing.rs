@@ -14,12 +14,31 @@ fn registered(agent: &Agent) -> bool {
     agent.view().is_registered()
 }
 
-/// Returns how many tasks an output ends for they ran as long as they may.
-fn runs_out(output: &Output<AgentRecord, agent::Effect>) -> u32 {
-    u32::from(matches!(
-        output,
-        Output::Persist(AgentRecord::RanOut { .. })
-    ))
+/// What is looked at in every turn of an agent, whatever causes it.
+struct Turn {
+    confirmed: confirmed::Turn,
+    /// How many tasks it has ended for they ran as long as they may.
+    ran_out: u32,
+}
+
+impl Turn {
+    /// Begins a turn that no master causes.
+    fn local() -> Self {
+        Self::of(confirmed::Turn::new(None, None, 0))
+    }
+
+    fn of(confirmed: confirmed::Turn) -> Self {
+        Self {
+            confirmed,
+            ran_out: 0,
+        }
+    }
+
+    fn saw(&mut self, output: &Output<AgentRecord, agent::Effect>) {
+        self.confirmed.saw(output);
+        let runs_out = matches!(output, Output::Persist(AgentRecord::RanOut { .. }));
+        self.ran_out += u32::from(runs_out);
+    }
 }
 
 impl World {
@@ -64,21 +83,19 @@ impl World {
             | agent::Input::Disk(_)
             | agent::Input::Departed(_) => None,
         };
-        let mut confirmed = confirmed::Turn::new(message, speaks, seat.seen);
-        let mut turn = leaders::Turn::new(speaks, seat.seen);
-        let mut ran_out = 0;
+        let mut turn = Turn::of(confirmed::Turn::new(message, speaks, seat.seen));
+        let mut led = leaders::Turn::new(speaks, seat.seen);
         seat.node.handle(input, &mut self.shared, |output| {
+            led.saw(output);
             turn.saw(output);
-            confirmed.saw(output);
-            ran_out += runs_out(output);
         });
-        let (seen, result) = turn.end(seat.node.machine().is_some_and(registered));
+        let (seen, result) = led.end(seat.node.machine().is_some_and(registered));
         seat.seen = seen;
-        self.count_run_outs(n, ran_out);
+        self.count_run_outs(n, turn.ran_out);
         if self.options.checking == Checking::Off {
             return;
         }
-        let delivered = match confirmed.end() {
+        let delivered = match turn.confirmed.end() {
             Ok(Some(said)) => {
                 let delivered = deliveries::check(self, n, &said);
                 self.streams.forgets(&said);
@@ -92,29 +109,25 @@ impl World {
 
     /// Lets an agent hear somebody else than a master.
     pub(in crate::sim) fn agent_hears_locally(&mut self, n: u32, input: agent::Input) {
-        let mut confirmed = confirmed::Turn::new(None, None, 0);
+        let mut turn = Turn::local();
         let node = &mut self.agents[at(n)].node;
-        let mut ran_out = 0;
-        node.handle(input, &mut self.shared, |output| {
-            confirmed.saw(output);
-            ran_out += runs_out(output);
-        });
-        self.count_run_outs(n, ran_out);
-        self.note(Name::Agent(n), confirmed.end().map(drop));
+        node.handle(input, &mut self.shared, |output| turn.saw(output));
+        self.end_turn(n, turn);
     }
 
     /// Wakes an agent; returns whether it was time.
     pub(in crate::sim) fn agent_wakes(&mut self, n: u32) -> bool {
-        let mut confirmed = confirmed::Turn::new(None, None, 0);
+        let mut turn = Turn::local();
         let node = &mut self.agents[at(n)].node;
-        let mut ran_out = 0;
-        let woken = node.wake(&mut self.shared, |output| {
-            confirmed.saw(output);
-            ran_out += runs_out(output);
-        });
-        self.count_run_outs(n, ran_out);
-        self.note(Name::Agent(n), confirmed.end().map(drop));
+        let woken = node.wake(&mut self.shared, |output| turn.saw(output));
+        self.end_turn(n, turn);
         woken
+    }
+
+    /// Ends a turn that no master has caused.
+    fn end_turn(&mut self, n: u32, turn: Turn) {
+        self.count_run_outs(n, turn.ran_out);
+        self.note(Name::Agent(n), turn.confirmed.end().map(drop));
     }
 
     /// Counts tasks that an agent ends for they ran as long as they may.

@@ -48,7 +48,8 @@ pub(super) fn check_offer(ledger: &Ledger, offer: &Offer) -> Result<(), Broken> 
     check_guarantees(ledger, offer)
 }
 
-/// Checks that what other roles lack is free still, of what the offer has anything of.
+/// Checks that what other roles lack is free still, of what the offer has anything of. None of
+/// those that are promised something is below another that is: together they would lack less.
 fn check_guarantees(ledger: &Ledger, offer: &Offer) -> Result<(), Broken> {
     let mut lacking = Quantities::new();
     for (role, quota) in ledger.registry().quotas() {

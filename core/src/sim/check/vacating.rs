@@ -139,7 +139,6 @@ impl Questions {
 
     /// Ends a turn; says what should not have been.
     pub(super) fn check(&mut self, registry: &Registry) -> Result<(), Broken> {
-        // What has answered counts only for the schedule that was asked about.
         for ((_, id), open) in &self.open {
             if let Err(why) = stands(open, registry) {
                 let agent = &open.agent;
