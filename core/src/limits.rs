@@ -52,8 +52,13 @@ pub const FRAMEWORKS_PER_AGENT: usize = 1_024;
 /// The most bytes of all that returning agents have said and not finished; beyond it the one who
 /// has said the most is cut off, and begins anew later.
 pub const ACCOUNTS_BYTES: usize = 4 * ACCOUNT_BYTES;
-/// The most labels of one reservation or disk.
+/// The most labels of one thing that has some.
 pub const LABELS: usize = 256;
+/// The most bytes of what one task or executor publishes about itself, on the wire: its labels and
+/// how it is discovered. Masters keep it (TK-04).
+pub const PUBLISHED_BYTES: usize = 64 * 1024;
+/// The most ports of one service that is discovered.
+pub const DISCOVERY_PORTS: usize = 1_024;
 /// The most copies of one shared resource that are added up (RM-48).
 pub const COPIES: u32 = 65_536;
 /// The most tasks in one accept.

@@ -17,6 +17,7 @@ use super::connect::{OperatorArgs, disconnected, unexpected};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::printable;
+use super::published::PublishedJson;
 use super::roles::RoleStateJson;
 use super::signals::Interrupts;
 use super::text::Text;
@@ -135,6 +136,8 @@ struct ExecutorJson<'a> {
     framework: &'a str,
     agent: &'a str,
     resources: views::ResourcesJson,
+    #[serde(flatten)]
+    published: PublishedJson<'a>,
 }
 
 /// Shows a row that an event tells, as the lists do; what they add up is left out.
@@ -152,6 +155,7 @@ fn told(told: &Row) -> serde_json::Value {
             framework: executor.framework.as_str(),
             agent: executor.agent.as_str(),
             resources: (&executor.resources).into(),
+            published: PublishedJson::of(executor.published.as_deref()),
         }),
         Row::Task(task) => views::json(&views::task_json(task)),
         Row::Offer(offer) => views::json(&views::offer_json(offer)),

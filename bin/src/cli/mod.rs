@@ -27,6 +27,7 @@ mod node;
 mod operations;
 mod output;
 mod packing;
+mod published;
 mod roles;
 mod run;
 mod signals;

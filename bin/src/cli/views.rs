@@ -16,6 +16,7 @@ use tepui_core::resources::{Quantities, Resources};
 use tepui_core::roles::Role;
 
 use super::output::{Column, Listing, Row};
+use super::published::{LabelsJson, PublishedJson, labels};
 use super::times::{age, rfc3339, short};
 
 /// Resources: as text in the grammar of `--resources`, and as numbers.
@@ -234,7 +235,7 @@ pub(super) struct FrameworkStateJson<'a> {
     user: Option<&'a str>,
     hostname: &'a str,
     webui_url: &'a str,
-    labels: Vec<(&'a str, Option<&'a str>)>,
+    labels: LabelsJson<'a>,
     /// In which roles it wants no offers at the moment.
     suppressed: Vec<&'a str>,
     failover_timeout_seconds: f64,
@@ -251,7 +252,6 @@ struct FrameworkJson<'a> {
 
 pub(super) fn framework_state(framework: &FrameworkView) -> FrameworkStateJson<'_> {
     let info = &framework.info;
-    let labels = info.labels.iter();
     FrameworkStateJson {
         id: info.id.as_ref().map(|id| id.as_str()),
         name: &info.name,
@@ -260,7 +260,7 @@ pub(super) fn framework_state(framework: &FrameworkView) -> FrameworkStateJson<'
         user: info.user.as_deref(),
         hostname: &info.hostname,
         webui_url: &info.webui_url,
-        labels: labels.map(|it| (&*it.key, it.value.as_deref())).collect(),
+        labels: labels(&info.labels),
         suppressed: framework.suppressed.iter().map(Role::as_str).collect(),
         failover_timeout_seconds: info.failover_timeout.as_secs_f64(),
     }
@@ -321,6 +321,8 @@ pub(super) struct TaskJson<'a> {
     exit: Option<ExitJson>,
     breach: Option<BreachJson>,
     resources: ResourcesJson,
+    #[serde(flatten)]
+    published: PublishedJson<'a>,
 }
 
 pub(super) fn task_json(task: &TaskView) -> TaskJson<'_> {
@@ -337,6 +339,7 @@ pub(super) fn task_json(task: &TaskView) -> TaskJson<'_> {
         exit: status.exit.map(ExitJson::from),
         breach: status.breach.map(BreachJson::from),
         resources: (&task.resources).into(),
+        published: PublishedJson::of(task.published.as_deref()),
     }
 }
 
@@ -522,6 +525,7 @@ mod tests {
                     at(1000),
                 )
             },
+            published: None,
         }
     }
 
@@ -545,6 +549,8 @@ mod tests {
                     "text": "cpus:0.5;mem:64",
                     "amounts": { "cpus": 0.5, "mem": 64.0 },
                 },
+                "labels": [],
+                "discovery": null,
             })
         );
     }

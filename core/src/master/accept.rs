@@ -402,6 +402,7 @@ impl Master {
             role: place.role.clone(),
             resources: task.resources.clone(),
             executor: task.executor.clone().map(Arc::new),
+            published: task.published(),
             status,
             sent_over: Some(self.connection(agent)),
         });

@@ -138,6 +138,7 @@ impl Master {
             role: task.role,
             resources: task.resources,
             executor,
+            published: task.published,
             sent_over: None,
         })
     }

@@ -26,6 +26,7 @@ use super::holdings::{Holder, Holdings};
 use crate::ids::{ExecutorId, FrameworkId, PeerId, TaskId, UpdateId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
+use crate::protocol::discovery::Published;
 use crate::protocol::status::{TaskState, TaskStatus};
 use crate::protocol::task::{ExecutorInfo, ExecutorKind};
 use crate::protocol::wire::size;
@@ -72,6 +73,7 @@ pub(super) struct Task {
     pub(super) role: Role,
     pub(super) resources: Resources,
     pub(super) executor: Option<Arc<ExecutorInfo>>,
+    pub(super) published: Option<Arc<Published>>,
     /// The newest state known, which decides what is booked (TK-35).
     pub(super) state: TaskState,
     /// The newest news; its state may lag behind `state` (TK-71).
@@ -97,6 +99,7 @@ pub(super) struct NewTask {
     pub(super) role: Role,
     pub(super) resources: Resources,
     pub(super) executor: Option<Arc<ExecutorInfo>>,
+    pub(super) published: Option<Arc<Published>>,
     pub(super) status: TaskStatus,
     pub(super) sent_over: Option<PeerId>,
 }
@@ -117,7 +120,8 @@ impl Task {
 
     /// Returns how much is remembered of it once it is over, on the wire. That never changes.
     fn bytes(&self) -> usize {
-        size(&(&self.name, &self.role, &self.resources, &self.status))
+        let about = (&self.name, &self.role, &self.resources);
+        size(&(about, &self.status, &self.published))
     }
 
     /// Returns whether it may still run, or run again.
@@ -166,6 +170,7 @@ impl Tasks {
             role: new.role,
             resources: new.resources,
             executor: new.executor,
+            published: new.published,
             state: new.status.state,
             status: new.status,
             by_master: false,

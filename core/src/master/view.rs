@@ -276,6 +276,7 @@ pub(super) fn executor(row: &Executor) -> Row {
         agent: row.host.clone(),
         id: row.info.id.clone(),
         resources: row.info.resources.clone(),
+        published: row.info.published(),
     })
 }
 
@@ -294,6 +295,7 @@ fn task_view(task: &Task) -> Option<TaskView> {
             state: task.state,
             ..task.status.clone()
         },
+        published: task.published.clone(),
     })
 }
 

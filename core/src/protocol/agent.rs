@@ -1,11 +1,13 @@
 //! Between an agent and the master, and reads of task output from an agent.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::discovery::Published;
 use super::disk::{DiskEnd, DiskJob, DiskOutcome};
 use super::framework::FrameworkInfo;
 use super::node::AgentInfo;
@@ -36,6 +38,8 @@ pub struct TaskReport {
     pub executor: Option<ExecutorId>,
     /// Its newest state, which may be terminal but not yet acknowledged.
     pub state: TaskState,
+    /// What it publishes about itself, if it does (TK-04).
+    pub published: Option<Arc<Published>>,
 }
 
 impl TaskReport {
@@ -50,6 +54,7 @@ impl TaskReport {
             resources: task.resources.clone(),
             executor: executor.map(|executor| executor.id.clone()),
             state,
+            published: task.published(),
         }
     }
 
@@ -58,9 +63,11 @@ impl TaskReport {
         (id, name, executor): (&TaskId, &str, Option<&ExecutorId>),
         role: &Role,
         resources: &Resources,
+        published: Option<&Published>,
     ) -> usize {
         // Its framework's id with the length of that, and its state.
-        size(&(id, name, role, resources, executor)) + limits::ID_BYTES + 3
+        let most = limits::ID_BYTES + 3;
+        size(&(id, name, role, resources, executor, published)) + most
     }
 }
 

@@ -9,10 +9,12 @@
 //! told. What follows from the rows has no events of its own: the sums of what is offered and in
 //! use, and whether a task is counted ([`crate::mirror`] works them out).
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::discovery::Published;
 use super::framework::FrameworkInfo;
 use super::node::{AgentInfo, Presence, Standing};
 use super::offer::Offer;
@@ -112,6 +114,8 @@ pub struct ExecutorState {
     pub id: ExecutorId,
     /// What it uses beside its tasks.
     pub resources: Resources,
+    /// What it publishes about itself, if it does (TK-04).
+    pub published: Option<Arc<Published>>,
 }
 
 /// What operators have said of a role.

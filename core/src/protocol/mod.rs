@@ -16,6 +16,7 @@
 pub mod agent;
 mod bags;
 pub mod container;
+pub mod discovery;
 pub mod disk;
 pub mod events;
 pub mod executor;
@@ -32,6 +33,7 @@ pub mod scheduler;
 pub mod status;
 pub mod task;
 pub mod validate;
+mod validate_discovery;
 pub mod validate_group;
 pub mod validate_operation;
 pub mod version;

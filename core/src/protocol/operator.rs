@@ -1,11 +1,13 @@
 //! Between an operator's tool and the master: reads, and a few orders.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::discovery::Published;
 use super::events::{Batch, Kind, Snapshot, Version};
 pub use super::explanation::{Explanation, Obstacle};
 use super::framework::FrameworkInfo;
@@ -367,6 +369,8 @@ pub struct TaskView {
     pub resources: Resources,
     /// The newest news.
     pub status: TaskStatus,
+    /// What it publishes about itself, if it does (TK-04).
+    pub published: Option<Arc<Published>>,
 }
 
 /// An operation that its framework has named, until that has confirmed its end (OF-52, OF-55).

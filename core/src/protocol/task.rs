@@ -1,13 +1,16 @@
 //! What a framework asks to be run.
 
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::discovery::{DiscoveryInfo, Published};
 use crate::ids::{AgentId, ExecutorId, TaskId};
-use crate::resources::{Milli, Resources};
+use crate::resources::{Labels, Milli, Resources};
 
 /// A program and its arguments (TK-02).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +75,10 @@ pub struct ExecutorInfo {
     pub kind: ExecutorKind,
     /// How long it may take to end when it is told to; `None` is as the agent has it (TK-88).
     pub shutdown_grace: Option<Duration>,
+    /// Whatever it wants to say to those who read labels.
+    pub labels: Labels,
+    /// The service that it offers, for others to find it (TK-04).
+    pub discovery: Option<Box<DiscoveryInfo>>,
 }
 
 impl ExecutorInfo {
@@ -83,6 +90,8 @@ impl ExecutorInfo {
             command,
             kind: ExecutorKind::Custom,
             shutdown_grace: None,
+            labels: Labels::new(),
+            discovery: None,
         }
     }
 
@@ -92,6 +101,11 @@ impl ExecutorInfo {
             kind: ExecutorKind::BuiltIn,
             ..Self::new(id, resources, CommandInfo::default())
         }
+    }
+
+    /// Returns what it publishes about itself, if it does.
+    pub fn published(&self) -> Option<Arc<Published>> {
+        Published::of(&self.labels, self.discovery.as_deref())
     }
 }
 
@@ -139,6 +153,10 @@ pub struct TaskInfo {
     pub limits: Limits,
     /// How long it may run; then it is destroyed, and has failed (TK-07).
     pub max_completion: Option<Duration>,
+    /// Whatever it wants to say to those who read labels.
+    pub labels: Labels,
+    /// The service that it offers, for others to find it (TK-04).
+    pub discovery: Option<Box<DiscoveryInfo>>,
 }
 
 impl TaskInfo {
@@ -157,6 +175,13 @@ impl TaskInfo {
             pids: None,
             limits: Limits::default(),
             max_completion: None,
+            labels: Labels::new(),
+            discovery: None,
         }
+    }
+
+    /// Returns what it publishes about itself, if it does.
+    pub fn published(&self) -> Option<Arc<Published>> {
+        Published::of(&self.labels, self.discovery.as_deref())
     }
 }

@@ -17,7 +17,7 @@ use super::framework::{FrameworkInfo, Wishes};
 use super::node::AgentInfo;
 use super::refusal::RejectKind;
 use super::task::{CommandInfo, ExecutorKind, Limit, TaskInfo};
-use super::wire;
+use super::{validate_discovery, wire};
 use crate::limits;
 use crate::resources::{Milli, Resource, Value};
 use crate::roles::Role;
@@ -380,7 +380,7 @@ pub(super) fn check_all_tasks(task: &TaskInfo) -> Result<(), Reject> {
     }
     check_limit(task, "cpus", task.limits.cpus)?;
     check_limit(task, "mem", task.limits.mem)?;
-    Ok(())
+    validate_discovery::check_task(task)
 }
 
 fn check_time(what: &'static str, time: Option<Duration>) -> Result<(), Reject> {
@@ -409,11 +409,13 @@ fn check_limit(task: &TaskInfo, what: &'static str, limit: Option<Limit>) -> Res
 /// Checks what a returning agent says of a task. What passes fits a frame on all its ways.
 pub fn check_report(report: &TaskReport) -> Result<(), Reject> {
     check_text("task name", &report.name)?;
+    validate_discovery::check_report(report)?;
     check_size("task", report, limits::REPORT_BYTES)
 }
 
 /// Checks what an agent reports of an executor.
 pub fn check_executor_report(report: &ExecutorReport) -> Result<(), Reject> {
+    validate_discovery::check_executor(&report.executor)?;
     check_size("executor", report, limits::REPORT_BYTES)
 }
 
@@ -440,7 +442,7 @@ pub(super) fn check_command(command: &CommandInfo) -> Result<(), Reject> {
     }
 }
 
-fn check_filled(what: &'static str, text: &str) -> Result<(), Reject> {
+pub(super) fn check_filled(what: &'static str, text: &str) -> Result<(), Reject> {
     if text.is_empty() {
         return Err(Reject::Empty { what });
     }
@@ -497,9 +499,10 @@ mod tests {
     use super::*;
     use crate::attributes::{Attribute, AttributeValue, Attributes};
     use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId};
+    use crate::protocol::discovery::{DiscoveryInfo, Visibility};
     use crate::protocol::status::TaskState;
     use crate::protocol::task::{ExecutorInfo, Limits};
-    use crate::resources::Resources;
+    use crate::resources::{Label, Labels, Resources};
 
     fn rejection(command: CommandInfo) -> String {
         check_command(&command).unwrap_err().to_string()
@@ -658,15 +661,22 @@ mod tests {
 
     #[test]
     fn what_may_be_launched_may_be_reported() {
-        // PR-02: however long its role and its framework's id are
+        // PR-02, TK-04: however long its role and its framework's id are, and whatever it publishes
         let text = |bytes| "x".repeat(bytes);
         let resources = || Resources::parse("cpus:1").unwrap();
+        let labels = || Labels::try_from(vec![Label::new("tier", "gold")]).unwrap();
         let with = |bytes| TaskInfo {
-            executor: Some(ExecutorInfo::new(
-                ExecutorId::new("e").unwrap(),
-                resources(),
-                CommandInfo::shell(text(bytes)),
-            )),
+            executor: Some(ExecutorInfo {
+                labels: labels(),
+                discovery: Some(Box::new(DiscoveryInfo::new(Visibility::Cluster))),
+                ..ExecutorInfo::new(
+                    ExecutorId::new("e").unwrap(),
+                    resources(),
+                    CommandInfo::shell(text(bytes)),
+                )
+            }),
+            labels: labels(),
+            discovery: Some(Box::new(DiscoveryInfo::new(Visibility::External))),
             ..TaskInfo::new(
                 TaskId::new("t").unwrap(),
                 AgentId::new("a").unwrap(),
@@ -687,7 +697,8 @@ mod tests {
         assert_eq!(check_report(&report), Ok(()));
         let named = report.executor.as_ref();
         let named = (&report.task, &*report.name, named);
-        let most = TaskReport::most_bytes(named, &role, &report.resources);
+        let most =
+            TaskReport::most_bytes(named, &role, &report.resources, report.published.as_deref());
         assert_eq!(wire::size(&report), most);
         let report = ExecutorReport {
             framework,

@@ -11,10 +11,10 @@
 //!
 //! | version | new in it | what is said to older peers |
 //! |---|---|---|
-//! | 1, 2 | spoken by builds before any release, and by none since: messages of theirs read otherwise | they are refused when they greet |
-//! | 3 | everything else | |
-//! | 4 | inverse offers, and what is answered to them | nothing: the framework has not answered, as operators see; it is not asked to leave |
-//! | 5 | that an agent is lost | nothing: the framework hears of its tasks and operations |
+//! | 1 to 5 | spoken by builds before any release, and by none since: messages of theirs read otherwise | they are refused when they greet |
+//! | 6 | everything else | |
+//! | 7 | inverse offers, and what is answered to them | nothing: the framework has not answered, as operators see; it is not asked to leave |
+//! | 8 | that an agent is lost | nothing: the framework hears of its tasks and operations |
 //!
 //! What is on disks is not agreed on with anybody. A build reads the records that it knows, and
 //! snapshots that are laid out as its own ([`Durable::LAYOUT`](crate::machine::Durable::LAYOUT));
@@ -38,11 +38,11 @@ pub struct Version(pub u16);
 
 impl Version {
     /// The oldest that this build speaks.
-    pub const FIRST: Self = Self(3);
+    pub const FIRST: Self = Self(6);
     /// The one with inverse offers.
-    pub const INVERSE_OFFERS: Self = Self(4);
+    pub const INVERSE_OFFERS: Self = Self(7);
     /// The one in which frameworks are told of lost agents.
-    pub const AGENT_LOST: Self = Self(5);
+    pub const AGENT_LOST: Self = Self(8);
     /// The newest that this build speaks.
     pub const NEWEST: Self = Self::AGENT_LOST;
 
@@ -208,7 +208,7 @@ mod tests {
         let ours = Hello::new(PeerRole::Agent, "one");
         let before = Hello {
             protocol_min: 1,
-            protocol_max: 2,
+            protocol_max: 5,
             ..ours.clone()
         };
         assert_eq!(ours.common_protocol(&before), None);

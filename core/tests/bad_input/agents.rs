@@ -1,18 +1,22 @@
 //! Agents that may not join, and what they may not say (VA-30, RM-55, SM-10, TK-116, I16).
 
+use std::sync::Arc;
+
 use tepui_core::ids::{ExecutorId, FrameworkId, PeerId};
 use tepui_core::limits;
 use tepui_core::machine::Output;
 use tepui_core::master::Effect;
-use tepui_core::protocol::agent::{TaskReport, ToAgent, ToMaster};
+use tepui_core::protocol::agent::{ExecutorReport, TaskReport, ToAgent, ToMaster};
 use tepui_core::protocol::framework::FrameworkInfo;
 use tepui_core::protocol::node::{AgentInfo, Domain};
 use tepui_core::protocol::status::{Source, TaskState, TaskStatus};
+use tepui_core::protocol::task::{CommandInfo, ExecutorInfo};
 use tepui_core::resources::Resources;
 use tepui_core::roles::Role;
 use tepui_core::time::Time;
 
 use super::Catalogue;
+use super::discovery;
 use super::stage::{
     AGENT, NEW_AGENT, OTHER_AGENT, Stage, agent_id, agent_info, framework_id, framework_info,
     resources, task, task_id,
@@ -209,7 +213,42 @@ pub(crate) fn check(catalogue: &mut Catalogue) {
     }
     whose_id(catalogue);
     reports(catalogue);
+    published(catalogue);
     news(catalogue);
+}
+
+/// What of a task or an executor an agent may not report to be published (TK-04).
+fn published(catalogue: &mut Catalogue) {
+    for (rule, text, spoil) in discovery::RULES {
+        let mut published = discovery::published();
+        spoil(&mut published);
+        let executor = ExecutorInfo {
+            labels: published.labels.clone(),
+            discovery: published.discovery.clone(),
+            ..ExecutorInfo::new(
+                ExecutorId::new("e").unwrap(),
+                resources("cpus:1"),
+                CommandInfo::shell("serve"),
+            )
+        };
+        let message = ToMaster::Executors(vec![ExecutorReport {
+            framework: framework_id(0),
+            role: Role::any(),
+            executor,
+        }]);
+        cuts_off(NEW_AGENT, message, text);
+        catalogue.note(rule, "executor that is reported");
+        let bad = TaskReport {
+            published: Some(Arc::new(published)),
+            ..report()
+        };
+        let message = ToMaster::Report {
+            frameworks: vec![],
+            tasks: vec![report(), bad],
+        };
+        cuts_off(NEW_AGENT, message, text);
+        catalogue.note(rule, "report");
+    }
 }
 
 fn whose_id(catalogue: &mut Catalogue) {

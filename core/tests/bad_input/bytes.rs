@@ -14,6 +14,7 @@ use tepui_core::ids::{
     AgentId, ExecutorId, FrameworkId, MasterId, OfferId, RequestId, TaskId, UpdateId,
 };
 use tepui_core::protocol::agent::{ExecutorReport, TaskReport, ToAgent, ToMaster};
+use tepui_core::protocol::discovery::{DiscoveryInfo, DiscoveryPort, Visibility};
 use tepui_core::protocol::framework::{FrameworkInfo, Wishes};
 use tepui_core::protocol::maintenance::{MachineId, Unavailability, Window};
 use tepui_core::protocol::offer::{InverseOffer, Offer, Operation};
@@ -22,7 +23,7 @@ use tepui_core::protocol::status::{Source, TaskState, TaskStatus};
 use tepui_core::protocol::task::{CommandInfo, ExecutorInfo, TaskInfo};
 use tepui_core::protocol::{executor, operator};
 use tepui_core::quota::Quota;
-use tepui_core::resources::{Ceilings, Milli, Quantities, Resources};
+use tepui_core::resources::{Ceilings, Label, Labels, Milli, Quantities, Resources};
 use tepui_core::roles::Role;
 use tepui_core::time::Time;
 
@@ -323,7 +324,70 @@ pub(crate) fn check(catalogue: &mut Catalogue) {
     machines_and_times(catalogue);
     all_roles(catalogue);
     all_names(catalogue);
+    all_labels(catalogue);
     all_amounts(catalogue);
+}
+
+fn keys() -> Vec<Rule> {
+    vec![
+        ("a label has a key", String::new()),
+        ("a label's key has 4096 bytes at most", "x".repeat(4_097)),
+        ("a label's key has no control character", "a\u{7}b".into()),
+    ]
+}
+
+/// Labels of what tasks and executors publish (TK-01, TK-03, TK-04).
+fn all_labels(catalogue: &mut Catalogue) {
+    let rules = keys();
+    let marked = || Labels::try_from(vec![Label::new(MARK, "v")]).unwrap();
+    let labelled = TaskInfo {
+        labels: marked(),
+        ..task()
+    };
+    let service = DiscoveryInfo {
+        labels: marked(),
+        ..DiscoveryInfo::new(Visibility::Cluster)
+    };
+    let of_service = TaskInfo {
+        discovery: Some(Box::new(service.clone())),
+        ..task()
+    };
+    let mut by_port = DiscoveryInfo::new(Visibility::Cluster);
+    by_port.ports = vec![DiscoveryPort {
+        labels: marked(),
+        ..DiscoveryPort::new(80)
+    }];
+    let of_port = TaskInfo {
+        discovery: Some(Box::new(by_port)),
+        ..task()
+    };
+    let executor = || executor_of(ExecutorId::new("executor-1").unwrap(), bag());
+    let of_executor = task_with(ExecutorInfo {
+        labels: marked(),
+        ..executor()
+    });
+    let of_its_service = task_with(ExecutorInfo {
+        discovery: Some(Box::new(service)),
+        ..executor()
+    });
+    for (place, task) in [
+        ("task", labelled),
+        ("service of a task", of_service),
+        ("port of a task", of_port),
+        ("executor", of_executor),
+        ("service of an executor", of_its_service),
+    ] {
+        let launched = accept(vec![], vec![task.clone()]);
+        let place = format!("label of a {place}");
+        texts(catalogue, &format!("call: {place}"), &rules, &launched);
+        let run = run(framework(), Role::any(), task.clone());
+        texts(catalogue, &format!("to agent: {place}"), &rules, &run);
+        if task.executor.is_none() {
+            let report = TaskReport::new(framework(), Role::any(), &task, TaskState::Running);
+            let report = reregister(agent(), vec![], vec![report]);
+            texts(catalogue, &format!("to master: {place}"), &rules, &report);
+        }
+    }
 }
 
 fn ids_to_masters(catalogue: &mut Catalogue) {

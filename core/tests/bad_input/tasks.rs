@@ -1,4 +1,4 @@
-//! Tasks that a master does not launch (VA-02, VA-13, VA-15, TK-08, TK-11 to TK-13).
+//! Tasks that a master does not launch (VA-02, VA-13, VA-15, TK-04, TK-08, TK-11 to TK-13).
 //!
 //! An accept of which nothing can be launched leaves the same behind as a decline.
 
@@ -15,6 +15,7 @@ use tepui_core::protocol::task::{CommandInfo, ExecutorInfo, Limit, TaskInfo};
 use tepui_core::resources::{Milli, Resources};
 
 use super::Catalogue;
+use super::discovery;
 use super::stage::{FRAMEWORK, Stage, agent_id, resources, task, task_id};
 
 /// What is wrong, what is said about it, and how it is made so.
@@ -283,6 +284,30 @@ pub(crate) fn check(catalogue: &mut Catalogue) {
     what_to_run(catalogue);
 }
 
+/// What a task or its executor may not publish (TK-04).
+pub(crate) fn check_published(catalogue: &mut Catalogue) {
+    let mut task = with_executor("t");
+    let published = discovery::published();
+    (task.labels, task.discovery) = (published.labels.clone(), published.discovery.clone());
+    let executor = task.executor.as_mut().unwrap();
+    (executor.labels, executor.discovery) = (published.labels, published.discovery);
+    launches(task.clone());
+    for (rule, text, spoil) in discovery::RULES {
+        let mut published = discovery::published();
+        spoil(&mut published);
+        let (labels, service) = (published.labels, published.discovery);
+        let mut bad = task.clone();
+        (bad.labels, bad.discovery) = (labels.clone(), service.clone());
+        refuses(vec![bad], &[text]);
+        catalogue.note(rule, "task");
+        let mut bad = task.clone();
+        let executor = bad.executor.as_mut().unwrap();
+        (executor.labels, executor.discovery) = (labels, service);
+        refuses(vec![bad], &[text]);
+        catalogue.note(rule, "executor");
+    }
+}
+
 fn what_to_run(catalogue: &mut Catalogue) {
     // TK-01: a command, or an executor
     let neither = TaskInfo {
@@ -362,7 +387,7 @@ fn group() -> TaskGroup {
 
 /// What is wrong with a group, and what is said to all its tasks.
 #[rustfmt::skip]
-const OF_GROUPS: [Rule<TaskGroup>; 16] = [
+const OF_GROUPS: [Rule<TaskGroup>; 18] = [
     ("a group has 256 tasks at most", "group has 257 entries, more than the limit of 256",
      |it| it.tasks = (0..257).map(|n| task(&format!("t{n}"))).collect()),
     ("a group fits a frame", "group takes ",
@@ -395,6 +420,10 @@ const OF_GROUPS: [Rule<TaskGroup>; 16] = [
      |it| it.tasks[0].command = Some(CommandInfo::shell(""))),
     ("a grace is a year at most", "the executor's grace is",
      |it| it.executor.shutdown_grace = Some(Duration::MAX)),
+    ("a port is not zero", "task v: port of a service is zero",
+     |it| it.tasks[2].discovery = discovery::bad_port()),
+    ("a port of the executor is not zero", "port of a service is zero",
+     |it| it.executor.discovery = discovery::bad_port()),
 ];
 
 /// Of a group all is refused, and the rest of the accept is as if it had not been there (OF-23,

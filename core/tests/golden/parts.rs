@@ -5,6 +5,7 @@ use std::time::Duration;
 use tepui_core::ids::{
     AgentId, ContainerId, ExecutorId, FrameworkId, MasterId, OfferId, OperationId, TaskId, UpdateId,
 };
+use tepui_core::protocol::discovery::{DiscoveryInfo, DiscoveryPort, Visibility};
 use tepui_core::protocol::disk::{DiskChange, DiskJob, DiskTarget};
 use tepui_core::protocol::framework::{Capabilities, FrameworkInfo, Wishes};
 use tepui_core::protocol::maintenance::{MachineId, Unavailability};
@@ -19,7 +20,7 @@ use tepui_core::protocol::task::{
     CommandInfo, ExecutorInfo, ExecutorKind, Limit, Limits, TaskInfo,
 };
 use tepui_core::quota::Quota;
-use tepui_core::resources::{Milli, Resource, Resources};
+use tepui_core::resources::{Label, Labels, Milli, Resource, Resources};
 use tepui_core::roles::Role;
 use tepui_core::time::Time;
 
@@ -127,10 +128,34 @@ pub(super) fn command() -> CommandInfo {
     }
 }
 
+pub(super) fn labels() -> Labels {
+    Labels::try_from(vec![Label::new("tier", "gold")]).unwrap()
+}
+
+pub(super) fn discovery() -> DiscoveryInfo {
+    DiscoveryInfo {
+        visibility: Visibility::Cluster,
+        name: Some("web".into()),
+        environment: Some("test".into()),
+        location: Some("eu".into()),
+        version: Some("2".into()),
+        ports: vec![DiscoveryPort {
+            number: 31_000,
+            name: Some("metrics".into()),
+            protocol: Some("tcp".into()),
+            visibility: Some(Visibility::External),
+            labels: labels(),
+        }],
+        labels: labels(),
+    }
+}
+
 pub(super) fn executor_info() -> ExecutorInfo {
     ExecutorInfo {
         kind: ExecutorKind::BuiltIn,
         shutdown_grace: Some(grace()),
+        labels: labels(),
+        discovery: Some(Box::new(discovery())),
         ..ExecutorInfo::new(executor(), resources(), command())
     }
 }
@@ -147,6 +172,8 @@ pub(super) fn task_info() -> TaskInfo {
             mem: Some(Limit::Amount(Milli::from_units(128))),
         },
         max_completion: Some(grace()),
+        labels: labels(),
+        discovery: Some(Box::new(discovery())),
         ..TaskInfo::new(task(), agent(), resources())
     }
 }

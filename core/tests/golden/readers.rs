@@ -138,6 +138,7 @@ fn task_view() -> TaskView {
         name: "name".into(),
         resources: resources(),
         status: status(),
+        published: task_info().published(),
     }
 }
 
@@ -264,6 +265,7 @@ fn rows(golden: &mut Golden) {
         agent: agent(),
         id: executor(),
         resources: resources(),
+        published: executor_info().published(),
     };
     let role_state = RoleState {
         role: role(),

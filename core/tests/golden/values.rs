@@ -2,6 +2,7 @@
 
 use tepui_core::auth::PeerRole;
 use tepui_core::protocol::agent::OutputFile;
+use tepui_core::protocol::discovery::Visibility;
 use tepui_core::protocol::disk::{DiskChange, DiskOutcome, DiskTarget};
 use tepui_core::protocol::events::Kind;
 use tepui_core::protocol::hello::CloseReason;
@@ -278,6 +279,14 @@ fn of_others(golden: &mut Golden) {
     words!(golden, MachineMode { Up, Draining, Down });
     words!(golden, DiskTarget { Mount, Block });
     words!(golden, OutputFile { Stdout, Stderr });
+    words!(
+        golden,
+        Visibility {
+            Framework,
+            Cluster,
+            External
+        }
+    );
     words!(golden, ExecutorKind { Custom, BuiltIn });
     words!(
         golden,

@@ -1,9 +1,13 @@
 //! Joining a master: attempts, epochs, silence, refusals.
 
+use alloc::boxed::Box;
+
 use super::executors::working;
 use super::*;
 use crate::limits;
+use crate::protocol::discovery::{DiscoveryInfo, Visibility};
 use crate::protocol::wire::size;
+use crate::resources::{Label, Labels};
 
 fn fresh() -> Node {
     let (mut node, outputs) = Node::restart(Vec::new(), Time::from_micros(1_000_000));
@@ -108,6 +112,60 @@ fn a_returning_agent_says_in_which_roles_its_tasks_run() {
         .map(|report| &report.role)
         .collect();
     assert_eq!(roles, [&eng, &Role::any()]);
+}
+
+#[test]
+fn what_tasks_and_executors_publish_outlasts_a_restart() {
+    // TK-01, TK-03, TK-04, PR-02
+    let labels = Labels::try_from(Vec::from([Label::new("tier", "gold")])).unwrap();
+    let service = |name: &str| {
+        let mut service = DiscoveryInfo::new(Visibility::Cluster);
+        service.name = Some(name.into());
+        Some(Box::new(service))
+    };
+    let mut loud = task_of("e", "loud");
+    (loud.labels, loud.discovery) = (labels.clone(), service("web"));
+    let executor = loud.executor.as_mut().unwrap();
+    (executor.labels, executor.discovery) = (labels, service("serves"));
+    let mut node = Node::joined();
+    node.feed(run("f", loud.clone()));
+    node.feed(run("f", task("quiet")));
+    let (mut node, _) = Node::restart(node.journal, node.now);
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    // What ran is over: it is told until somebody has confirmed that.
+    node.feed(Input::MasterFound { peer: MASTER });
+    let outputs = node.pass(secs(1));
+    let said = outputs.iter().filter_map(to_master).next_back();
+    let Some(ToMaster::Reregister { tasks, .. }) = said else {
+        panic!("{outputs:?}");
+    };
+    let published: Vec<_> = tasks.iter().map(|it| it.published.clone()).collect();
+    assert_eq!(published, [loud.published(), None]);
+}
+
+#[test]
+fn an_executor_that_still_runs_is_reported_with_what_it_publishes() {
+    // TK-03, TK-04, PR-02
+    let mut loud = task_of("e", "t");
+    let executor = loud.executor.as_mut().unwrap();
+    executor.discovery = Some(Box::new(DiscoveryInfo::new(Visibility::External)));
+    let described = executor.clone();
+    let mut node = Node::joined();
+    node.feed(run("f", loud));
+    node.feed(Input::MasterLost { peer: MASTER });
+    node.feed(Input::MasterFound { peer: MASTER });
+    let outputs = node.pass(secs(1));
+    let Some(ToMaster::Executors(reported)) = outputs.iter().find_map(to_master) else {
+        panic!("{outputs:?}");
+    };
+    assert_eq!(reported[0].executor, described);
+}
+
+fn to_master(output: &Output<AgentRecord, Effect>) -> Option<&ToMaster> {
+    match output {
+        Output::Effect(Effect::Master { message, .. }) => Some(message),
+        Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+    }
 }
 
 #[test]

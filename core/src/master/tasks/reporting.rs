@@ -50,7 +50,8 @@ impl Task {
     pub(super) fn report_bytes(&self) -> usize {
         let executor = self.executor.as_ref().map(|info| &info.id);
         let named = (&self.id, &*self.name, executor);
-        TaskReport::most_bytes(named, &self.role, &self.resources)
+        let published = self.published.as_deref();
+        TaskReport::most_bytes(named, &self.role, &self.resources, published)
     }
 }
 
@@ -89,7 +90,8 @@ impl Tasks {
         }
         let named = task.executor.as_ref().map(|executor| &executor.id);
         let of_task = (&task.id, &*task.name, named);
-        let of_task = TaskReport::most_bytes(of_task, role, &task.resources);
+        let published = task.published();
+        let of_task = TaskReport::most_bytes(of_task, role, &task.resources, published.as_deref());
         let of_executor = executor.map_or(0, |info| ExecutorReport::most_bytes(role, info));
         let left = left.checked_sub(of_task + of_executor);
         left.ok_or_else(|| {

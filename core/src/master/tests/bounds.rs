@@ -9,7 +9,7 @@ use crate::master::plan::{Basis, Step, plan};
 use crate::master::tasks::{NewTask, Tasks};
 use crate::protocol::validate_operation::Caller;
 use crate::quota::Quota;
-use crate::resources::Ceilings;
+use crate::resources::{Ceilings, Label, Labels};
 
 const MOMENT: Duration = Duration::from_micros(1);
 
@@ -138,21 +138,29 @@ fn table(count: usize, frameworks: u32, name: &str, state: TaskState) -> Tasks {
     let mut tasks = Tasks::default();
     for n in 0..count {
         let framework = u32::try_from(n).unwrap() % frameworks;
-        let id = task_id(&alloc::format!("t{n:06}"));
         tasks.insert(NewTask {
-            status: TaskStatus::new(id.clone(), state, Source::Master, Time::ZERO),
-            id,
-            framework: FrameworkKey::from_raw(framework, 0),
-            agent: AGENT,
-            owner: framework_id(framework.into()),
             name: name.to_string(),
-            role: Role::any(),
-            resources: resources("cpus:1"),
-            executor: None,
-            sent_over: None,
+            ..row(n, framework, state)
         });
     }
     tasks
+}
+
+fn row(n: usize, framework: u32, state: TaskState) -> NewTask {
+    let id = task_id(&alloc::format!("t{n:06}"));
+    NewTask {
+        status: TaskStatus::new(id.clone(), state, Source::Master, Time::ZERO),
+        id,
+        framework: FrameworkKey::from_raw(framework, 0),
+        agent: AGENT,
+        owner: framework_id(framework.into()),
+        name: String::new(),
+        role: Role::any(),
+        resources: resources("cpus:1"),
+        executor: None,
+        published: None,
+        sent_over: None,
+    }
 }
 
 /// Says why such a task is refused that a framework launches on the agent of a table, if it is.
@@ -195,7 +203,7 @@ fn no_task_is_launched_that_its_agent_could_not_report() {
     let name = "x".repeat(limits::TEXT_BYTES);
     let id = task_id("t-new-1");
     let named = (&id, &*name, None);
-    let each = TaskReport::most_bytes(named, &Role::any(), &resources("cpus:1"));
+    let each = TaskReport::most_bytes(named, &Role::any(), &resources("cpus:1"), None);
     let most = limits::REPORTED_BYTES / each;
     let mut tasks = table(most, 1, &name, TaskState::Finished);
     let why = "the agent would have more than 134217728 bytes to report of its tasks";
@@ -217,4 +225,40 @@ fn an_agent_has_tasks_of_so_many_frameworks_and_no_more() {
     assert_eq!(refused(&tasks, last - 1, ""), None, "known already");
     let tasks = table(most - 1, last, "", TaskState::Finished);
     assert_eq!(refused(&tasks, last, ""), None);
+}
+
+#[test]
+fn what_tasks_publish_counts_in_what_agents_report_and_masters_remember() {
+    // TK-04, PR-02, TL-11, I22
+    let label = Label::new("k", &"x".repeat(limits::TEXT_BYTES));
+    let plain = task("t", &agent_id(0), "cpus:1");
+    let loud = TaskInfo {
+        labels: Labels::try_from(vec![label; 15]).unwrap(),
+        ..plain.clone()
+    };
+    let more = size(&loud.published()) - size(&plain.published());
+    assert!(more > 15 * limits::TEXT_BYTES);
+    let framework = FrameworkKey::from_raw(0, 0);
+    let planned = |task: &TaskInfo| {
+        let left = limits::REPORTED_BYTES;
+        let place = (framework, AGENT);
+        let beside = Tasks::default().left_beside(place, &Role::any(), task, None, left);
+        left - beside.unwrap()
+    };
+    assert_eq!(planned(&loud), planned(&plain) + more);
+    let mut tasks = table(1, 1, "", TaskState::Finished);
+    let quiet = tasks.reported_bytes(AGENT);
+    for n in 1..=100 {
+        tasks.insert(NewTask {
+            published: loud.published(),
+            ..row(n, 0, TaskState::Finished)
+        });
+    }
+    assert_eq!(tasks.reported_bytes(AGENT), 101 * quiet + 100 * more);
+    for key in tasks.of_agent(AGENT) {
+        tasks.complete(key);
+    }
+    let remembered = tasks.remembered(framework);
+    assert_eq!(remembered, limits::COMPLETED_BYTES_PER_FRAMEWORK / more);
+    assert_eq!(tasks.reported_bytes(AGENT), 0);
 }

@@ -230,6 +230,7 @@ fn a_life_of_a_task_is_told_as_it_happens() {
         agent: agent.clone(),
         id: id.clone(),
         resources: resources("cpus:0.5"),
+        published: None,
     };
     let [
         Told::Removed(RowId::Offer(gone)),

@@ -26,6 +26,7 @@ mod offers;
 mod operating;
 mod operations;
 mod operators;
+mod published;
 mod quotas;
 mod reconcile;
 mod recovery;

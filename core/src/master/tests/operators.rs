@@ -55,6 +55,7 @@ fn an_operator_sees_the_cluster() {
         name: "t".into(),
         resources: resources("cpus:1"),
         status: staging,
+        published: None,
     }];
     assert_eq!(
         world.ask(operator, operator::Call::Tasks { all: false }),
@@ -183,6 +184,7 @@ fn an_operator_sees_tasks_in_every_state_and_their_executors() {
         agent,
         id: ExecutorId::new("e").unwrap(),
         resources: resources("cpus:1"),
+        published: None,
     });
     assert_eq!(snapshot.rows, [row]);
     // Out of reach they have not ended: they may come back.

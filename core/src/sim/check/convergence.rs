@@ -69,7 +69,7 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
             ));
         }
     }
-    if let Some(why) = executors(world, &view) {
+    if let Some(why) = executors(world, &view).or_else(|| published(world, &view)) {
         return Some(why);
     }
     let unanswered = || world.watch.unanswered().or_else(|| unheard(world));
@@ -123,6 +123,20 @@ fn executors(world: &World, view: &View) -> Option<String> {
     Some(format!(
         "of executor {id} of {framework} on {agent} only {who} knows"
     ))
+}
+
+/// Operators read of each task what it publishes about itself, as its agent knows it (TK-04).
+fn published(world: &World, view: &View) -> Option<String> {
+    let agents = world.agents.iter().filter_map(|seat| seat.node.machine());
+    let tasks = agents.flat_map(|agent| agent.view().tasks());
+    let said: BTreeMap<_, _> = tasks
+        .map(|it| ((it.framework, &it.task.id), it.task))
+        .collect();
+    view.live_tasks().into_iter().find_map(|read| {
+        let task = said.get(&(&read.framework, &read.status.task))?;
+        let (said, read) = (task.published(), read.published);
+        (said != read).then(|| format!("task {} publishes {said:?}, and {read:?} is read", task.id))
+    })
 }
 
 /// What was taken back was said to whom it was offered (OF-07, OF-50).

@@ -11,6 +11,7 @@ mod leaving;
 mod nonsense;
 mod replay;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
@@ -26,10 +27,11 @@ pub use self::replay::Asking;
 pub(super) use self::replay::{Board, Replay};
 use super::options::Demand;
 use crate::ids::{ExecutorId, TaskId};
+use crate::protocol::discovery::{DiscoveryInfo, DiscoveryPort, Visibility};
 use crate::protocol::offer::{Offer, Operation, TaskGroup};
 use crate::protocol::status::TaskState;
 use crate::protocol::task::{CommandInfo, ExecutorInfo, TaskInfo};
-use crate::resources::{Ranges, Resource, Resources, Value};
+use crate::resources::{Label, Labels, Ranges, Resource, Resources, Value};
 use crate::scheduler::{Logic, UserCall, UserEvent};
 use crate::time::Time;
 
@@ -37,6 +39,8 @@ use crate::time::Time;
 const ENDLESS: Duration = Duration::from_secs(60);
 /// For how long a task may run that has too little time, maybe.
 const HURRY: Duration = Duration::from_secs(5);
+/// How many tasks, or executors, there are to one that publishes something about itself.
+const PUBLISHES_ONE_IN: u64 = 3;
 /// For how long offers are refused that are not needed.
 const REFUSE: Duration = Duration::from_secs(5);
 
@@ -46,6 +50,18 @@ enum Progress {
     /// Launched and not heard of yet, or unreachable.
     Silent,
     Heard,
+}
+
+/// What is published under a name: something of its own.
+fn published(name: &str) -> (Labels, Option<Box<DiscoveryInfo>>) {
+    let label = Label::new("of", name);
+    let labels = Labels::from_unordered(Vec::from([label])).expect("a name is a good value");
+    let service = DiscoveryInfo {
+        name: Some(name.into()),
+        ports: Vec::from([DiscoveryPort::new(80)]),
+        ..DiscoveryInfo::new(Visibility::Cluster)
+    };
+    (labels, Some(Box::new(service)))
 }
 
 /// Keeps a number of tasks going, declines what it does not need, and wants no offers while it
@@ -162,6 +178,9 @@ impl Steady {
         if self.launched.checked_rem(self.demand.hurried_one_in) == Some(0) {
             task.max_completion = Some(HURRY);
         }
+        if self.launched.is_multiple_of(PUBLISHES_ONE_IN) {
+            (task.labels, task.discovery) = published(task.id.as_str());
+        }
         task
     }
 
@@ -222,7 +241,10 @@ impl Steady {
         } else {
             shared.resources.clone()
         };
-        let executor = ExecutorInfo::new(executor, needs, program);
+        let mut executor = ExecutorInfo::new(executor, needs, program);
+        if of.is_multiple_of(PUBLISHES_ONE_IN) {
+            (executor.labels, executor.discovery) = published(&name);
+        }
         let mut task = TaskInfo::new(id, offer.agent.clone(), resources);
         task.data = command.value.into_bytes();
         task.executor = Some(executor);
