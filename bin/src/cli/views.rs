@@ -134,6 +134,8 @@ pub(super) struct AgentStateJson<'a> {
     /// Whether it is given tasks, as operators have said: `active`, `deactivated`, `draining` or
     /// `drained`.
     standing: &'static str,
+    /// Since when it is being drained; RFC 3339, in UTC. `null` unless it is draining or drained.
+    drain_since: Option<String>,
     /// How many operations it has not confirmed to have carried out; its drain waits for them.
     operations: usize,
     /// RFC 3339, in UTC.
@@ -163,6 +165,7 @@ pub(super) fn agent_state(agent: &AgentView) -> AgentStateJson<'_> {
         connected: agent.presence.is_connected(),
         presence: agent.presence.into(),
         standing: agent.standing.as_str(),
+        drain_since: agent.drain_since.map(rfc3339),
         operations: agent.operations,
         registered_at: rfc3339(agent.registered_at),
         attributes: agent.info.attributes.to_string(),
@@ -186,6 +189,10 @@ pub(super) fn agents(agents: &[AgentView], now: SystemTime) -> Listing {
             agent.presence.as_str().to_owned(),
             age(agent.presence.since(), now),
             agent.standing.as_str().to_owned(),
+            agent
+                .drain_since
+                .map(|since| age(since, now))
+                .unwrap_or_default(),
             age(agent.registered_at, now),
             agent.tasks.to_string(),
             agent.total.to_string(),
@@ -206,6 +213,7 @@ pub(super) fn agents(agents: &[AgentView], now: SystemTime) -> Listing {
             Column::Narrow("PRESENCE"),
             Column::Wide("SINCE"),
             Column::Narrow("STANDING"),
+            Column::Wide("DRAIN"),
             Column::Narrow("AGE"),
             Column::Narrow("TASKS"),
             Column::Narrow("RESOURCES"),
@@ -607,7 +615,8 @@ mod tests {
                 since: at(5),
                 until: Some(at(605)),
             },
-            standing: Standing::Deactivated,
+            standing: Standing::Drained,
+            drain_since: Some(at(60)),
             operations: 3,
             registered_at: at(0),
             offered: resources("cpus:1"),
@@ -615,7 +624,8 @@ mod tests {
             shortage: resources("cpus:2"),
             tasks: 2,
         };
-        let listing = agents(&[agent], UNIX_EPOCH);
+        let now = UNIX_EPOCH + Duration::from_secs(360);
+        let listing = agents(&[agent], now);
         let shown = |title: &str| {
             let is_named = |column: &Column| match column {
                 Column::Narrow(named) | Column::Wide(named) => *named == title,
@@ -633,7 +643,10 @@ mod tests {
         assert_eq!(json["registered_at"], "1970-01-01T00:00:00.000000Z");
         assert_eq!(json["attributes"], "rack:r1");
         assert_eq!(json["domain"], json!({ "region": "eu", "zone": "a" }));
-        assert_eq!(json["standing"], "deactivated");
+        assert_eq!(json["standing"], "drained");
+        // TK-129
+        assert_eq!(json["drain_since"], "1970-01-01T00:01:00.000000Z");
+        assert_eq!(shown("DRAIN"), "5m");
         assert_eq!(
             (shown("PRESENCE"), shown("OPERATIONS")),
             ("disconnected", "3")

@@ -45,6 +45,8 @@ pub(super) struct Agent {
     pub(super) since: Time,
     /// Whether it is given tasks, as operators have said.
     pub(super) standing: Standing,
+    /// Since when it is being drained, if it is or was, by the registry.
+    pub(super) drain_since: Option<Time>,
     /// How many operations it has not confirmed, by the registry.
     pub(super) operations: usize,
     /// When its machine is to be out of service, by the schedule.
@@ -75,6 +77,7 @@ impl Agent {
             presence,
             since: now,
             standing: Standing::default(),
+            drain_since: None,
             operations: 0,
             unavailability: None,
             registered_at: now,

@@ -44,6 +44,7 @@ impl Master {
             let mut agent = Agent::new(id.clone(), info, admission.total(), presence, now);
             agent.since = admission.unreachable.unwrap_or(now);
             agent.standing = admission.standing;
+            agent.drain_since = admission.drain_since;
             agent.operations = admission.under_way();
             agent.unavailability = unavailability;
             let key = self.agents.insert(agent);
@@ -223,14 +224,15 @@ impl Master {
     }
 
     pub(super) fn set_standing(&mut self, cx: &mut Cx<'_>, key: AgentKey, standing: Standing) {
-        let id = self.agents[key].id.clone();
-        self.persist(cx, RegistryOp::SetStanding { id, standing });
+        let (id, at) = (self.agents[key].id.clone(), cx.now);
+        self.persist(cx, RegistryOp::SetStanding { id, standing, at });
+        let admission = self.registry.agent(&self.agents[key].id);
+        self.agents[key].drain_since = admission.and_then(|known| known.drain_since);
         let was_offered = self.agents[key].is_offered();
         let before = core::mem::replace(&mut self.agents[key].standing, standing);
         let is_offered = self.agents[key].is_offered();
         // It turns tasks away from the first word of a drain on, whether that is over or not.
-        let is_drain = |it| matches!(it, Standing::Draining(_) | Standing::Drained);
-        let is_called_off = is_drain(before) && !is_drain(standing);
+        let is_called_off = before.is_drain() && !standing.is_drain();
         if let (true, Some(peer)) = (is_called_off, self.agents[key].peer()) {
             cx.tell_agent(peer, ToAgent::Undrain);
         }

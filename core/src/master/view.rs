@@ -249,6 +249,7 @@ fn agent_state(row: &Agent) -> AgentState {
         total: row.total.clone(),
         presence: row.told_presence(),
         standing: row.standing,
+        drain_since: row.drain_since,
         operations: row.operations,
         registered_at: row.registered_at,
     }

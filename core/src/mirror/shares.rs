@@ -26,6 +26,7 @@ impl Share {
             info: agent.info,
             presence: agent.presence,
             standing: agent.standing,
+            drain_since: agent.drain_since,
             operations: agent.operations,
             registered_at: agent.registered_at,
             offered: self.offered,

@@ -152,6 +152,14 @@ pub struct DrainConfig {
 }
 
 impl Standing {
+    /// Returns whether it is being drained, or was and has not been reactivated.
+    pub const fn is_drain(self) -> bool {
+        match self {
+            Self::Draining(_) | Self::Drained => true,
+            Self::Active | Self::Deactivated => false,
+        }
+    }
+
     /// Returns the stable name, in lower case.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -324,6 +324,9 @@ pub struct AgentView {
     pub presence: Presence,
     /// Whether it is given tasks, as operators have said.
     pub standing: Standing,
+    /// Since when it is being drained, if it is or was (TK-129). A drain that is ordered again,
+    /// otherwise or after its end, goes on from there; who calls it off ends it.
+    pub drain_since: Option<Time>,
     /// How many operations it has not confirmed to have carried out, named or not, with those that
     /// its provider of disks is at. Its drain waits for them (TK-125).
     pub operations: usize,

@@ -31,6 +31,8 @@ pub struct Admission {
     pub unreachable: Option<Time>,
     /// Whether it is given tasks, as operators have said.
     pub standing: Standing,
+    /// Since when it is being drained, if it is or was (TK-129).
+    pub drain_since: Option<Time>,
     /// The operations that it has not yet confirmed to have carried out, by their numbers.
     pub open: BTreeMap<u64, Order>,
     /// What its provider of disks is at, by the numbers of the orders that began it.
@@ -116,6 +118,7 @@ impl Agents {
             converted: Converted::default(),
             unreachable: None,
             standing: Standing::default(),
+            drain_since: None,
             open: BTreeMap::new(),
             jobs: BTreeMap::new(),
             ends: BTreeMap::new(),
@@ -138,9 +141,12 @@ impl Agents {
         }
     }
 
-    pub(super) fn set_standing(&mut self, id: &AgentId, standing: Standing) {
+    pub(super) fn set_standing(&mut self, id: &AgentId, standing: Standing, at: Time) {
         if let Some(admission) = self.admitted.get_mut(id) {
             admission.standing = standing;
+            // It has turned tasks away since the first word of the drain.
+            let since = admission.drain_since.unwrap_or(at);
+            admission.drain_since = standing.is_drain().then_some(since);
         }
     }
 

@@ -109,6 +109,8 @@ pub enum RegistryOp {
         id: AgentId,
         /// How it stands from now on.
         standing: Standing,
+        /// Since when.
+        at: Time,
     },
     /// Something else is to become of resources of an agent (OF-14).
     Convert {
@@ -319,12 +321,13 @@ impl Registry {
 impl Durable for Registry {
     type Record = RegistryOp;
 
-    const LAYOUT: u32 = 1;
+    const LAYOUT: u32 = 2;
 
     fn apply(&mut self, record: &RegistryOp) {
         if let RegistryOp::Lead { at, .. }
         | RegistryOp::Remove { at, .. }
         | RegistryOp::Unreachable { at, .. }
+        | RegistryOp::SetStanding { at, .. }
         | RegistryOp::FrameworkAway { at, .. }
         | RegistryOp::EndFramework { at, .. }
         | RegistryOp::TakeDown { at, .. } = record
@@ -344,7 +347,9 @@ impl Durable for Registry {
             RegistryOp::Unreachable { id, at } => self.agents.set_unreachable(id, Some(*at)),
             RegistryOp::Reachable { id } => self.agents.set_unreachable(id, None),
             RegistryOp::Prune { before, keep } => self.agents.prune(*before, *keep),
-            RegistryOp::SetStanding { id, standing } => self.agents.set_standing(id, *standing),
+            RegistryOp::SetStanding { id, standing, at } => {
+                self.agents.set_standing(id, *standing, *at);
+            }
             RegistryOp::Convert { agent, order } => self.agents.convert(agent, order),
             RegistryOp::Settle { agent, last } => self.agents.settle(agent, *last),
             RegistryOp::Restore { agent, converted } => {

@@ -377,7 +377,8 @@ impl Operator {
 
     fn read(&mut self, row: &AgentView) -> Result<(), String> {
         self.agents.push((row.id.clone(), row.standing));
-        self.orders.read_agent(&row.id, row.standing)
+        self.orders
+            .read_agent(&row.id, row.standing, row.drain_since)
     }
 
     /// Returns whether he does something in a while. Few questions are given up.

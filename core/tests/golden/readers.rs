@@ -111,6 +111,7 @@ fn agent_view() -> AgentView {
         total: resources(),
         presence: Presence::Connected { since: at() },
         standing: Standing::Draining(config()),
+        drain_since: Some(at()),
         operations: 3,
         registered_at: at(),
         offered: resources(),
@@ -248,6 +249,7 @@ fn agent_state() -> AgentState {
         total: resources(),
         presence: Presence::Connected { since: at() },
         standing: Standing::Drained,
+        drain_since: Some(at()),
         operations: 3,
         registered_at: at(),
     }

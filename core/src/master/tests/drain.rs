@@ -76,8 +76,20 @@ impl Busy {
     }
 
     fn set(&self, standing: Standing) -> Out {
-        let id = self.agent.clone();
-        Output::Persist(RegistryOp::SetStanding { id, standing })
+        let (id, at) = (self.agent.clone(), self.world.now);
+        Output::Persist(RegistryOp::SetStanding { id, standing, at })
+    }
+
+    /// What operators read of since when it is being drained: rows and events tell the same.
+    fn drain_since(&self) -> Option<Time> {
+        let view = self.world.master.view();
+        assert_eq!(view.mirror().agents(), view.agents());
+        view.agents()[0].drain_since
+    }
+
+    fn wait(&mut self) -> Time {
+        self.world.pass(Duration::from_secs(1));
+        self.world.now
     }
 
     fn told(&self, max_grace: Option<Duration>) -> Out {
@@ -234,6 +246,68 @@ fn the_next_leadership_goes_on_draining() {
     t.world.lose(t.peer);
     assert_eq!(t.come_back(vec![]), []);
     assert_eq!(t.standing(), Standing::Drained);
+}
+
+#[test]
+fn operators_read_since_when_an_agent_is_being_drained() {
+    // TK-129
+    let mut t = busy();
+    assert_eq!(t.drain_since(), None);
+    let began = t.wait();
+    t.drain(PLAIN);
+    assert_eq!(t.drain_since(), Some(began));
+    // Ordered again it goes on, and it is over after a while.
+    t.wait();
+    t.drain(DrainConfig {
+        max_grace: Some(Duration::ZERO),
+        ..PLAIN
+    });
+    assert_eq!(t.drain_since(), Some(began));
+    t.killed();
+    t.confirmed();
+    assert_eq!(
+        (t.standing(), t.drain_since()),
+        (Standing::Drained, Some(began))
+    );
+    t.wait();
+    t.drain(PLAIN);
+    assert_eq!(t.drain_since(), Some(began), "it took no tasks meanwhile");
+    // Who calls it off ends it, in either way; the next one begins anew.
+    for call in [
+        operator::Call::Reactivate {
+            agent: t.agent.clone(),
+        },
+        operator::Call::Deactivate {
+            agent: t.agent.clone(),
+        },
+    ] {
+        t.order(call);
+        assert_eq!(t.drain_since(), None);
+        let anew = t.wait();
+        t.drain(PLAIN);
+        assert_eq!(t.drain_since(), Some(anew));
+    }
+}
+
+#[test]
+fn the_next_leadership_knows_since_when_an_agent_is_being_drained() {
+    // TK-129: however late it begins, and whenever the agent is back
+    let mut t = busy();
+    let began = t.wait();
+    t.drain(PLAIN);
+    for epoch in [2, 3] {
+        let registry = t.world.master.registry().clone();
+        assert!(registry.last_time() >= began);
+        let bytes = postcard::to_allocvec(&registry).unwrap();
+        let registry: Registry = postcard::from_bytes(&bytes).unwrap();
+        let config = Config::new(master_id(epoch), epoch, 7);
+        let now = t.world.now + Duration::from_secs(100);
+        t.world = World::beginning(config, registry, Box::new(Greedy::default()), now);
+        t.world.drain();
+        assert_eq!(t.drain_since(), Some(began));
+        t.come_back(vec![t.running()]);
+        assert_eq!(t.drain_since(), Some(began));
+    }
 }
 
 #[test]

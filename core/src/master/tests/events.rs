@@ -188,6 +188,7 @@ fn a_life_of_a_task_is_told_as_it_happens() {
         total: resources("cpus:4"),
         presence: Presence::Connected { since: world.now },
         standing: Standing::Active,
+        drain_since: None,
         operations: 0,
         registered_at: world.now,
     };

@@ -99,6 +99,7 @@ fn an_operator_sees_what_each_agent_gives_and_where_it_stands() {
             since: registered_at,
         },
         standing: Standing::Active,
+        drain_since: None,
         registered_at,
         offered: resources("cpus:3"),
         allocated: resources("cpus:1"),

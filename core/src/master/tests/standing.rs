@@ -523,15 +523,16 @@ fn a_deactivated_agent_is_offered_to_nobody_until_it_is_reactivated() {
     world.call(web, call);
     world.now = world.now + Duration::from_micros(1);
     let offers = world.offered(web);
-    let set = |standing| {
+    let set = |standing, at| {
         let id = id.clone();
-        Output::Persist(RegistryOp::SetStanding { id, standing })
+        Output::Persist(RegistryOp::SetStanding { id, standing, at })
     };
     // What runs goes on.
+    let at = world.now;
     assert_eq!(
         ordered(&mut world, ann, deactivate(&id)),
         [
-            set(Standing::Deactivated),
+            set(Standing::Deactivated, at),
             to_framework(web, Event::Rescind(offers[0].id.clone())),
         ]
     );
@@ -552,9 +553,10 @@ fn a_deactivated_agent_is_offered_to_nobody_until_it_is_reactivated() {
     world.agent_says(peer, back(&id, vec![], vec![running]));
     assert_eq!(said(world.pass(Duration::from_secs(1))), []);
     let ann = world.connect(PeerRole::Operator, "ann");
+    let at = world.now;
     assert_eq!(
         ordered(&mut world, ann, reactivate(&id)),
-        [set(Standing::Active)]
+        [set(Standing::Active, at)]
     );
     world.now = world.now + Duration::from_micros(1);
     assert_eq!(world.offered(web)[0].resources, resources("cpus:3"));

@@ -313,8 +313,8 @@ mod tests {
         let launch = run(&task(&offer(1, "cpus:1")));
         scene.saw(launch.clone());
         assert_eq!(scene.check(), Ok(()));
-        let (id, standing) = (agent(), Standing::Deactivated);
-        scene.wrote(RegistryOp::SetStanding { id, standing });
+        let (id, standing, at) = (agent(), Standing::Deactivated, Time::ZERO);
+        scene.wrote(RegistryOp::SetStanding { id, standing, at });
         scene.saw(launch.clone());
         assert_eq!(scene.check(), BROKEN);
         scene.saw(offered(None));

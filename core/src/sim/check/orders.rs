@@ -17,6 +17,7 @@ use crate::protocol::operator::Answer;
 use crate::quota::Quota;
 use crate::resources::Milli;
 use crate::sim::order::Order;
+use crate::time::Time;
 
 /// What holds by what was answered.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub(in crate::sim) struct Orders {
     down: BTreeSet<MachineId>,
     /// How agents stand of which it is known.
     standings: BTreeMap<AgentId, Standing>,
+    /// Since when they are being drained, as was read and not called off (TK-129).
+    drains: BTreeMap<AgentId, Time>,
     /// What is known of roles, by their names.
     quotas: BTreeMap<String, Quota>,
     weights: BTreeMap<String, Milli>,
@@ -55,6 +58,7 @@ impl Orders {
             | Order::Reactivate(agent)
             | Order::Gone(agent) => {
                 self.standings.remove(agent);
+                self.drains.remove(agent);
             }
             Order::Quota(role, _) => {
                 self.quotas.remove(role.as_str());
@@ -127,16 +131,19 @@ impl Orders {
                 }
             }
             Order::Deactivate(agent) => {
+                self.drains.remove(&agent);
                 self.standings.insert(agent, Standing::Deactivated);
             }
             Order::Drain(agent, config) => {
                 self.standings.insert(agent, Standing::Draining(config));
             }
             Order::Reactivate(agent) => {
+                self.drains.remove(&agent);
                 self.standings.insert(agent, Standing::Active);
             }
             // That it never serves again is looked at elsewhere (I16).
             Order::Gone(agent) => {
+                self.drains.remove(&agent);
                 self.standings.remove(&agent);
             }
             Order::Quota(role, quota) => {
@@ -183,8 +190,24 @@ impl Orders {
         Ok(())
     }
 
-    /// The operator reads how an agent stands; says what should be otherwise.
-    pub(in crate::sim) fn read_agent(&mut self, id: &AgentId, now: Standing) -> Result<(), String> {
+    /// The operator reads how an agent stands, and since when it is being drained; says what should
+    /// be otherwise.
+    pub(in crate::sim) fn read_agent(
+        &mut self,
+        id: &AgentId,
+        now: Standing,
+        drain_since: Option<Time>,
+    ) -> Result<(), String> {
+        let known = match drain_since {
+            Some(at) => self.drains.insert(id.clone(), at),
+            None => self.drains.remove(id),
+        };
+        let is_kept = known.is_none_or(|known| drain_since == Some(known));
+        if !is_kept || drain_since.is_some() != now.is_drain() {
+            return Err(format!(
+                "{id} is {now:?} since {drain_since:?}, and was since {known:?}"
+            ));
+        }
         let before = self.standings.insert(id.clone(), now);
         let is_done = matches!(before, Some(Standing::Draining(_))) && now == Standing::Drained;
         let is_fine = is_done || before.is_none_or(|before| before == now);
@@ -357,10 +380,37 @@ mod tests {
         ];
         for (order, read, is_fine) in cases {
             let mut orders = Orders::default();
-            orders.read_agent(&id, Standing::Active).unwrap();
+            orders.read_agent(&id, Standing::Active, None).unwrap();
             orders.answered(order.clone(), &Answer::Updated).unwrap();
-            let checked = orders.read_agent(&id, read);
+            let since = read.is_drain().then_some(Time::ZERO);
+            let checked = orders.read_agent(&id, read, since);
             assert_eq!(checked.is_ok(), is_fine, "{order:?} {read:?}");
         }
+    }
+
+    // TK-129
+    #[test]
+    fn a_drain_that_began_at_another_time_than_was_read_is_found() {
+        let id = AgentId::new("m-S1").unwrap();
+        let drain = Standing::Draining(Default::default());
+        let [one, two] = [1, 2].map(|n| Some(Time::from_micros(n)));
+        let read = |orders: &[Order], standing, since| {
+            let mut all = Orders::default();
+            all.read_agent(&id, drain, one).unwrap();
+            for order in orders {
+                all.answered(order.clone(), &Answer::Updated).unwrap();
+            }
+            all.read_agent(&id, standing, since).is_ok()
+        };
+        let again = Order::Drain(id.clone(), Default::default());
+        assert!(read(&[], drain, one) && !read(&[], drain, two) && !read(&[], drain, None));
+        let twice = [again.clone()];
+        assert!(read(&twice, drain, one) && !read(&twice, drain, two));
+        assert!(read(&[], Standing::Drained, one) && !read(&[], Standing::Drained, two));
+        for off in [Order::Reactivate(id.clone()), Order::Deactivate(id.clone())] {
+            assert!(read(&[off, again.clone()], drain, two));
+        }
+        let off = [Order::Reactivate(id.clone())];
+        assert!(read(&off, Standing::Active, None) && !read(&off, Standing::Active, one));
     }
 }

@@ -320,10 +320,10 @@ mod tests {
         assert_eq!(scene.check(), BROKEN, "it stays");
         let mut scene = Scene::new();
         scene.ask(OWNER, 1);
-        let (id, standing) = (agent(), Standing::Deactivated);
+        let (id, standing, at) = (agent(), Standing::Deactivated, Time::ZERO);
         scene
             .registry
-            .apply(&RegistryOp::SetStanding { id, standing });
+            .apply(&RegistryOp::SetStanding { id, standing, at });
         assert_eq!(scene.check(), BROKEN);
         let mut scene = Scene::new();
         scene.ask(OWNER, 1);
