@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use tepui_core::allocator::drf::{DemandRule, Drf, Options, Packing};
@@ -20,6 +20,7 @@ use tepui_core::protocol::{operator, scheduler};
 use tepui_core::registry::Registry;
 use tepui_core::resources::Quantities;
 use tepui_core::roles::Role;
+use tepui_core::time::Time;
 use tepui_transport::clock::Clock;
 use tepui_transport::codec::{self, FrameError};
 use tepui_transport::driver::Driver;
@@ -108,6 +109,7 @@ enum Said {
 impl MasterNode {
     /// Recovers the registry, begins a new epoch, and listens.
     pub(crate) async fn start(options: MasterOptions) -> anyhow::Result<Self> {
+        let began = Instant::now();
         let credentials = identity::load(&options.tls_dir, PeerRole::Master)?;
         let opened = FileJournal::<Registry>::open(&options.work_dir.join("registry"))?;
         let id =
@@ -141,6 +143,9 @@ impl MasterNode {
             domain: options.domain.clone(),
             requires_domain: options.requires_domain,
             inverse_offer_timeout: options.offer_timeout.0,
+            // Where it listens on all of its addresses it does not know how others call it.
+            address: (!address.ip().is_unspecified()).then(|| address.to_string()),
+            started_at: Some(before(clock.now(), began.elapsed())),
             ..Config::new(id.clone(), opened.epoch, rng.next_u64())
         };
         let mut out = Outbox::new();
@@ -232,6 +237,11 @@ async fn lead(
     why.map_or(Ok(()), |reason| {
         bail!("the master gives up its lead: {reason}")
     })
+}
+
+fn before(now: Time, elapsed: Duration) -> Time {
+    let elapsed = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+    Time::from_micros(now.as_micros().saturating_sub(elapsed))
 }
 
 /// Returns what a master asks of its allocator.

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Cluster, wait_for};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const FLAGS: &[&str] = &["--process", "--resources", "cpus:4;mem:512"];
 
@@ -47,9 +47,10 @@ fn an_agent_is_deactivated_reactivated_and_given_up() {
 
 #[test]
 fn an_agent_is_drained() {
-    // TK-124, TK-125, TK-126, SM-43
-    let cluster = Cluster::start(FLAGS);
+    // TK-124, TK-125, TK-126, TK-129, SM-43, FW-77
+    let mut cluster = Cluster::start(FLAGS);
     let listed = cluster.json(&["agent", "list"]);
+    assert_eq!(listed[0]["drain_since"], json!(null));
     let id = listed[0]["id"].as_str().unwrap();
     let flags = ["run", "--detach", "--", "sleep", "1000"];
     cluster.tepui(&flags).with(0);
@@ -59,6 +60,20 @@ fn an_agent_is_drained() {
     let drain = ["agent", "drain", id, "--deadline", "1s"];
     let shown = cluster.json(&drain);
     assert_eq!(shown[0]["standing"], "draining");
+    let since = shown[0]["drain_since"].as_str().unwrap();
+    let first = cluster.json(&["master"]);
+    assert!(first[0]["elected_at"].as_str().unwrap() < since);
+    cluster.kill_master();
+    cluster.start_master();
+    let second = cluster.json(&["master"]);
+    assert_eq!(second[0]["address"], first[0]["address"]);
+    let epoch = |of: &Value| of[0]["epoch"].as_u64().unwrap();
+    assert_eq!(epoch(&second), epoch(&first) + 1);
+    let began = second[0]["started_at"].as_str().unwrap();
+    assert!(since < began && began <= second[0]["elected_at"].as_str().unwrap());
+    cluster.wait_for_agent();
+    let kept = cluster.json(&["agent", "list"]);
+    assert_eq!(kept[0]["drain_since"], since);
     // Nobody confirms the end of a task whose framework is away: it is still called off.
     let on = cluster.json(&["agent", "reactivate", id]);
     assert_eq!(on[0]["standing"], "active");

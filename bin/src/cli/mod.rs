@@ -22,6 +22,7 @@ mod list;
 mod logging;
 mod logs;
 mod maintenance;
+mod master;
 mod master_args;
 mod node;
 mod operations;
@@ -79,6 +80,9 @@ enum Command {
     Logs(logs::LogsArgs),
     /// End a task
     Kill(list::KillArgs),
+    /// Show which master leads, and since when
+    #[command(after_help = "Examples:\n  tepui master\n  tepui master --output json")]
+    Master(list::ListArgs),
     /// Look at agents, and say which are used
     #[command(
         subcommand,
@@ -257,6 +261,7 @@ fn dispatch(command: Command, io: &mut Io<'_>) -> Result<Exit, Failure> {
         Command::Ps(args) => list::ps(&args, io),
         Command::Logs(args) => logs::logs(&args, io),
         Command::Kill(args) => list::kill(&args, io),
+        Command::Master(args) => master::master(&args, io),
         Command::Agent(command) => agents::agent(&command, io),
         Command::Framework(command) => frameworks::framework(&command, io),
         Command::Explain(args) => frameworks::explain(&args, io),

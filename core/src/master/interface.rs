@@ -16,6 +16,7 @@ use crate::protocol::hello::CloseReason;
 use crate::protocol::node::Domain;
 use crate::protocol::operator::{Request, Response};
 use crate::protocol::scheduler::{Call, Event};
+use crate::time::Time;
 
 /// At most so many agents in so much time, one after the other at even distances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,10 @@ pub struct Config {
     pub epoch: u64,
     /// Seeds all chance.
     pub seed: u64,
+    /// Where it listens for others, as `host:port`, if that is known. For operators (FW-77).
+    pub address: Option<String>,
+    /// Since when the process runs, by the driver's clock; `None` is since it leads (FW-77).
+    pub started_at: Option<Time>,
     /// How often agents are pinged (TL-01).
     pub ping_interval: Duration,
     /// How many pings may go unanswered (TL-01).
@@ -95,6 +100,8 @@ impl Config {
             id,
             epoch,
             seed,
+            address: None,
+            started_at: None,
             ping_interval: Duration::from_secs(15),
             max_missed_pings: 5,
             agent_reregister_timeout: Duration::from_secs(600),

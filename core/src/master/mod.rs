@@ -147,6 +147,8 @@ enum Timer {
 /// The master.
 pub struct Master {
     config: Config,
+    /// When this leadership began.
+    elected_at: Time,
     rng: Rng,
     timers: Timers<Timer>,
     registry: Registry,
@@ -223,6 +225,7 @@ impl Master {
             registry.epoch()
         );
         let mut master = Self {
+            elected_at: now,
             rng: Rng::new(config.seed.wrapping_add(entropy())),
             timers: Timers::new(),
             allocator,

@@ -7,6 +7,7 @@
 //! Deliberately not here: orders. Those go through the machine.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Master;
@@ -26,11 +27,15 @@ use crate::protocol::offer::Offer;
 use crate::protocol::operator::{AgentView, FrameworkView, OperationView, Summary, TaskView};
 use crate::protocol::status::TaskStatus;
 use crate::table::{Key, Table};
+use crate::time::Time;
 
 /// A snapshot of a master.
 #[derive(Clone, Debug)]
 pub struct View {
     master: MasterId,
+    address: Option<String>,
+    started_at: Time,
+    elected_at: Time,
     version: Version,
     agents: Table<Agent>,
     frameworks: Table<Framework>,
@@ -44,8 +49,13 @@ pub struct View {
 impl Master {
     /// Takes a snapshot.
     pub fn view(&self) -> View {
+        let elected_at = self.elected_at;
+        let started_at = self.config.started_at.unwrap_or(elected_at);
         View {
             master: self.config.id.clone(),
+            address: self.config.address.clone(),
+            started_at: started_at.min(elected_at),
+            elected_at,
             version: self.feed.newest(),
             agents: self.agents.snapshot(),
             frameworks: self.frameworks.snapshot(),
@@ -108,7 +118,7 @@ impl View {
         }
     }
 
-    /// Says who leads, and how much there is.
+    /// Says who leads, since when, and how much there is (FW-77).
     pub fn summary(&self) -> Summary {
         let agents = self.agents.iter();
         let frameworks = self.frameworks.iter();
@@ -116,6 +126,9 @@ impl View {
         Summary {
             master: self.master.clone(),
             epoch: self.version.epoch,
+            address: self.address.clone(),
+            started_at: self.started_at,
+            elected_at: self.elected_at,
             agents: agents.filter(|(_, row)| row.is_allocatable()).count(),
             frameworks: frameworks.filter(|(_, row)| !row.is_completed()).count(),
             tasks: tasks.filter(|(_, task)| task.is_active()).count(),

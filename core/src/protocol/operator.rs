@@ -294,13 +294,19 @@ impl Answer {
     }
 }
 
-/// A master in short.
+/// A master in short (FW-77).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// The leadership.
     pub master: MasterId,
     /// Its epoch.
     pub epoch: u64,
+    /// Where it listens for others, as `host:port`, if it knows.
+    pub address: Option<String>,
+    /// Since when its process runs.
+    pub started_at: Time,
+    /// Since when it leads; not before the process runs.
+    pub elected_at: Time,
     /// Agents that are registered.
     pub agents: usize,
     /// Frameworks that are known.

@@ -209,6 +209,9 @@ fn answers(golden: &mut Golden) {
     let summary = Summary {
         master: master(),
         epoch: 300,
+        address: Some("10.0.0.1:5050".into()),
+        started_at: at(),
+        elected_at: at(),
         agents: 1,
         frameworks: 2,
         tasks: 3,

@@ -18,6 +18,9 @@ fn an_operator_sees_the_cluster() {
     let summary = Summary {
         master: master_id(1),
         epoch: 1,
+        address: None,
+        started_at: Time::from_micros(1_000_000),
+        elected_at: Time::from_micros(1_000_000),
         agents: 1,
         frameworks: 1,
         tasks: 1,
@@ -65,6 +68,40 @@ fn an_operator_sees_the_cluster() {
         world.ask(operator, operator::Call::Offers),
         Answer::Offers(vec![])
     );
+}
+
+#[test]
+fn an_operator_sees_which_master_leads_and_since_when() {
+    // FW-77
+    let seconds = |n: u64| Time::from_micros(n * 1_000_000);
+    let summary = |epoch, started_at, now, later| {
+        let config = Config {
+            address: Some("10.0.0.1:5050".into()),
+            started_at,
+            ..Config::new(master_id(epoch), epoch, 7)
+        };
+        let allocator = Box::new(Greedy::default());
+        let mut world = World::beginning(config, Registry::default(), allocator, now);
+        world.drain();
+        let ann = world.connect(PeerRole::Operator, "ann");
+        world.pass(later);
+        let Answer::Summary(summary) = world.ask(ann, operator::Call::Summary) else {
+            panic!("a summary is expected");
+        };
+        assert_eq!(summary, world.master.view().summary());
+        assert_eq!(summary.address.as_deref(), Some("10.0.0.1:5050"));
+        assert_eq!((summary.master, summary.epoch), (master_id(epoch), epoch));
+        (summary.started_at, summary.elected_at)
+    };
+    let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3_600));
+    // It stood by for a while before it was elected.
+    let since = summary(7, Some(seconds(5)), seconds(100), hour);
+    assert_eq!(since, (seconds(5), seconds(100)));
+    // One that does not say when it began has done so with its leadership, and none has later.
+    for started in [None, Some(seconds(5_000))] {
+        let since = summary(8, started, seconds(4_000), minute);
+        assert_eq!(since, (seconds(4_000), seconds(4_000)));
+    }
 }
 
 #[test]
