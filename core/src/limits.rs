@@ -171,8 +171,10 @@ pub const UNCONFIRMED_UPDATES: usize = 100_000;
 pub const RECONCILED_PER_CALL: usize = 1_000;
 /// The most tasks of one framework that were asked for and wait for a master's agents to return.
 /// Of more nothing is said: the call is refused for them, and the framework asks again. With ids
-/// of 40 bytes so many take 1 MB; of the most frameworks, if all of them did so, 10 GB.
+/// of 40 bytes so many take 1 MB.
 pub const ASKS_PER_FRAMEWORK: usize = 4_000;
+/// The most of all frameworks: 250 of them have all that they may, in 250 MB.
+pub const ASKS: usize = 250 * ASKS_PER_FRAMEWORK;
 /// The most tasks that a scheduler has asked a master for and not heard of; others wait for their
 /// turn. A master always has room for so many: of those that it has answered, and would answer once
 /// more if their agents returned, it remembers no more than leave it.
@@ -193,6 +195,8 @@ pub const WAITING_KILLS: usize = 100_000;
 /// The most kills of one framework that wait for a master's agents to return. Others are refused.
 /// They take half as much as questions do ([`ASKS_PER_FRAMEWORK`]).
 pub const KILLS_PER_FRAMEWORK: usize = 4_000;
+/// The most of all frameworks.
+pub const KILLS: usize = 250 * KILLS_PER_FRAMEWORK;
 
 /// The most events that a master keeps for those who read more slowly than they come; who is
 /// further behind begins anew.

@@ -63,7 +63,7 @@ const FOUND: [(Mutant, u64); 20] = [
     (Mutant::KillBeforeStartLost, 4),
     (Mutant::KillLostAtRestart, 10),
     (Mutant::KillUnwatched, 15),
-    (Mutant::SilenceUnwatched, 72),
+    (Mutant::SilenceUnwatched, 2),
     (Mutant::ExecutorsOrphaned, 2),
     (Mutant::OldMasterBelieved, 19),
     (Mutant::KeptKillsDropped, 1),

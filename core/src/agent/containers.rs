@@ -15,8 +15,9 @@ pub(super) enum Phase {
     /// Ordered, or asked about after a restart; not heard of yet. It is given up at that moment,
     /// which is known once the order has left.
     Launching(Option<Time>),
-    /// It took too long to start, and its end was ordered. Nobody waits for that for ever.
-    Stuck(Time),
+    /// It took too long to start, and its end was ordered. Nobody waits for that for ever: it is
+    /// given up at that moment, which is known once the order has left.
+    Stuck(Option<Time>),
     /// Its program runs.
     Running,
     /// Its program was asked to end, and is destroyed at that moment, which is known once the order
@@ -38,8 +39,7 @@ impl Phase {
     /// Returns when its time is over, if it was given one.
     pub(super) const fn due(self) -> Option<Time> {
         match self {
-            Self::Launching(at) | Self::Ending(at) => at,
-            Self::Stuck(at) => Some(at),
+            Self::Launching(at) | Self::Stuck(at) | Self::Ending(at) => at,
             Self::Running | Self::Destroyed => None,
         }
     }

@@ -63,6 +63,8 @@ pub enum Departure {
     Drain(Duration),
     /// The containerizer was asked what became of the containers of the agent's last life.
     Recovery,
+    /// A container was to be destroyed that did not start in time.
+    Destroy(Number),
 }
 
 impl Cx<'_> {
@@ -105,6 +107,7 @@ impl Agent {
                     self.await_start(cx, container);
                 }
             }
+            Departure::Destroy(container) => self.await_word_of_end(cx, container),
             Departure::Drain(most) => self.await_drain(cx, most),
             Departure::End { container, grace } => {
                 let at = cx.now + grace;
@@ -125,6 +128,14 @@ impl Agent {
         if self.containers.phase(container) == Some(Phase::Launching(None)) {
             let at = cx.now + self.config.launch_timeout;
             self.set_phase(container, Phase::Launching(Some(at)));
+        }
+    }
+
+    /// Gives the containerizer its time to say that what did not start has ended.
+    fn await_word_of_end(&mut self, cx: &Cx<'_>, container: Number) {
+        if self.containers.phase(container) == Some(Phase::Stuck(None)) {
+            let at = cx.now + self.config.launch_timeout;
+            self.set_phase(container, Phase::Stuck(Some(at)));
         }
     }
 
@@ -161,9 +172,9 @@ impl Agent {
             Some(Phase::Launching(_)) => {
                 let id = number.container();
                 tracing::warn!(%id, "not started in time: destroyed");
-                let at = cx.now + self.config.launch_timeout;
-                self.set_phase(number, Phase::Stuck(at));
+                self.set_phase(number, Phase::Stuck(None));
                 cx.container(ContainerCommand::Destroy { id });
+                cx.echo(Departure::Destroy(number));
             }
             Some(Phase::Stuck(_)) => {
                 let id = number.container();

@@ -1,7 +1,7 @@
 //! The table of tasks that were asked for and of which nobody can say anything yet: agents of an
 //! earlier leadership may still report them (TK-75).
 //!
-//! Bounded for each framework, so that none takes another's room. Written and answered by
+//! Bounded for each framework, so that none takes another's room, and over all. Written and answered by
 //! `reconcile`. A framework that leaves takes its questions along: it asks again when it is back.
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -18,8 +18,10 @@ use crate::limits;
 pub(super) struct Asks {
     /// On which agent each task is, if the framework knows.
     frameworks: BTreeMap<FrameworkKey, BTreeMap<TaskId, Option<AgentId>>>,
-    /// Those that name an agent, by it.
-    agents: BTreeMap<AgentId, BTreeSet<(FrameworkKey, TaskId)>>,
+    /// The same by the agent that they name; `None` are those that name none.
+    agents: BTreeMap<Option<AgentId>, BTreeSet<(FrameworkKey, TaskId)>>,
+    /// How many there are.
+    count: usize,
 }
 
 impl Asks {
@@ -37,7 +39,9 @@ impl Asks {
         agent: Option<AgentId>,
     ) {
         let most = limits::ASKS_PER_FRAMEWORK - limits::QUESTIONS_ASKED;
-        let has_room = self.count(framework) < most && self.insert(framework, task, agent);
+        let has_room = self.count(framework) < most
+            && self.count < limits::ASKS / 2
+            && self.insert(framework, task, agent);
         if !has_room {
             debug!("no room to remember a question that was answered");
         }
@@ -52,15 +56,14 @@ impl Asks {
         agent: Option<AgentId>,
     ) -> bool {
         self.take(framework, &task);
-        if self.count(framework) >= limits::ASKS_PER_FRAMEWORK {
+        if self.count(framework) >= limits::ASKS_PER_FRAMEWORK || self.count >= limits::ASKS {
             return false;
         }
-        if let Some(agent) = &agent {
-            let of = self.agents.entry(agent.clone()).or_default();
-            of.insert((framework, task.clone()));
-        }
+        let of = self.agents.entry(agent.clone()).or_default();
+        of.insert((framework, task.clone()));
         let of = self.frameworks.entry(framework).or_default();
         of.insert(task, agent);
+        self.count += 1;
         true
     }
 
@@ -75,13 +78,12 @@ impl Asks {
         if of.is_empty() {
             self.frameworks.remove(&framework);
         }
-        if let Some(agent) = &agent {
-            self.unlink(agent, framework, task);
-        }
+        self.unlink(&agent, framework, task);
         true
     }
 
-    fn unlink(&mut self, agent: &AgentId, framework: FrameworkKey, task: &TaskId) {
+    fn unlink(&mut self, agent: &Option<AgentId>, framework: FrameworkKey, task: &TaskId) {
+        self.count -= 1;
         if let Some(of) = self.agents.get_mut(agent) {
             of.remove(&(framework, task.clone()));
             if of.is_empty() {
@@ -90,8 +92,8 @@ impl Asks {
         }
     }
 
-    /// Takes out the questions for tasks of an agent.
-    pub(super) fn take_of_agent(&mut self, agent: &AgentId) -> Vec<(FrameworkKey, TaskId)> {
+    /// Takes out the questions for tasks of an agent, or those that name none.
+    pub(super) fn take_of(&mut self, agent: &Option<AgentId>) -> Vec<(FrameworkKey, TaskId)> {
         let of = self.agents.get(agent).cloned().unwrap_or_default();
         for (framework, task) in &of {
             self.take(*framework, task);
@@ -99,23 +101,11 @@ impl Asks {
         of.into_iter().collect()
     }
 
-    /// Takes out the questions that name no agent.
-    pub(super) fn take_unnamed(&mut self) -> Vec<(FrameworkKey, TaskId)> {
-        let unnamed = self.iter().filter(|(_, _, agent)| agent.is_none());
-        let unnamed: Vec<_> = unnamed.map(|(key, task, _)| (key, task.clone())).collect();
-        for (framework, task) in &unnamed {
-            self.take(*framework, task);
-        }
-        unnamed
-    }
-
     /// Forgets all questions of a framework.
     pub(super) fn forget(&mut self, framework: FrameworkKey) {
         let of = self.frameworks.remove(&framework).unwrap_or_default();
         for (task, agent) in of {
-            if let Some(agent) = &agent {
-                self.unlink(agent, framework, &task);
-            }
+            self.unlink(&agent, framework, &task);
         }
     }
 
@@ -132,9 +122,9 @@ impl Asks {
     }
 
     pub(super) fn check(&self) {
-        let named = self.iter().filter(|(_, _, agent)| agent.is_some());
         let linked: usize = self.agents.values().map(BTreeSet::len).sum();
-        assert_eq!(named.count(), linked, "questions by agent");
+        assert_eq!(self.count, linked, "questions by agent");
+        assert_eq!(self.count, self.iter().count(), "questions");
         let sizes = self.frameworks.values().map(BTreeMap::len);
         let mut sizes = sizes.map(|count| (1..=limits::ASKS_PER_FRAMEWORK).contains(&count));
         assert!(sizes.all(|is_bounded| is_bounded), "questions");

@@ -1,7 +1,7 @@
 //! The table of kills that wait for agents of an earlier leadership: nobody has told this one of
 //! their tasks yet (TK-75, TK-82).
 //!
-//! Bounded for each framework, so that none takes another's room. Written by `on_scheduler`;
+//! Bounded for each framework, so that none takes another's room, and over all. Written by `on_scheduler`;
 //! carried out by `reregister`, or given up when all agents are back. Deliberately not here: kills
 //! of known tasks, which their rows remember.
 
@@ -28,6 +28,8 @@ pub(super) struct Kills {
     frameworks: BTreeMap<FrameworkKey, OfFramework>,
     /// The frameworks that have some that are not answered.
     unanswered: BTreeSet<FrameworkKey>,
+    /// How many there are.
+    count: usize,
 }
 
 impl Kills {
@@ -41,11 +43,15 @@ impl Kills {
     /// room.
     #[must_use]
     pub(super) fn insert(&mut self, framework: FrameworkKey, task: TaskId, kill: Kill) -> bool {
-        let of = self.frameworks.entry(framework).or_default();
-        let is_new = !of.kills.contains_key(&task);
-        if is_new && of.kills.len() >= limits::KILLS_PER_FRAMEWORK {
+        let known = self.frameworks.get(&framework);
+        let is_new = known.is_none_or(|of| !of.kills.contains_key(&task));
+        let is_full =
+            self.count(framework) >= limits::KILLS_PER_FRAMEWORK || self.count >= limits::KILLS;
+        if is_new && is_full {
             return false;
         }
+        self.count += usize::from(is_new);
+        let of = self.frameworks.entry(framework).or_default();
         of.unanswered.insert(task.clone());
         of.kills.insert(task, kill);
         self.unanswered.insert(framework);
@@ -56,6 +62,7 @@ impl Kills {
     pub(super) fn take(&mut self, framework: FrameworkKey, task: &TaskId) -> Option<Kill> {
         let of = self.frameworks.get_mut(&framework)?;
         let kill = of.kills.remove(task)?;
+        self.count -= 1;
         of.unanswered.remove(task);
         if of.unanswered.is_empty() {
             self.unanswered.remove(&framework);
@@ -76,15 +83,18 @@ impl Kills {
 
     /// Forgets all kills of a framework.
     pub(super) fn forget(&mut self, framework: FrameworkKey) {
-        self.frameworks.remove(&framework);
+        let of = self.frameworks.remove(&framework).unwrap_or_default();
+        self.count -= of.kills.len();
         self.unanswered.remove(&framework);
     }
 
     /// Forgets what is answered.
     pub(super) fn forget_answered(&mut self) {
+        self.count = 0;
         self.frameworks.retain(|_, of| {
             let unanswered = &of.unanswered;
             of.kills.retain(|task, _| unanswered.contains(task));
+            self.count += of.kills.len();
             !of.kills.is_empty()
         });
     }
@@ -100,6 +110,8 @@ impl Kills {
 
     /// Checks the indexes, and that nothing is kept for others than these.
     pub(super) fn check(&self, is_live: impl Fn(FrameworkKey) -> bool) {
+        let count: usize = self.frameworks.values().map(|of| of.kills.len()).sum();
+        assert_eq!(self.count, count, "kills");
         for (framework, of) in &self.frameworks {
             assert!(is_live(*framework), "kills of nobody");
             assert!(!of.kills.is_empty() && of.kills.len() <= limits::KILLS_PER_FRAMEWORK);

@@ -159,8 +159,7 @@ impl Master {
 
     /// Answers what was asked about tasks of an agent: it is there now, or out of reach, or gone.
     pub(super) fn answer_asks_of(&mut self, cx: &mut Cx<'_>, agent: &AgentId) {
-        let asks = self.asks.take_of_agent(agent);
-        self.answer_late(cx, asks, Some(agent));
+        self.answer_late(cx, &Some(agent.clone()));
     }
 
     /// Answers what was asked about tasks of unnamed agents, once none is awaited any more.
@@ -168,23 +167,18 @@ impl Master {
         if self.asks.is_empty() || self.agents.are_awaited() {
             return;
         }
-        let asks = self.asks.take_unnamed();
-        self.answer_late(cx, asks, None);
+        self.answer_late(cx, &None);
     }
 
-    fn answer_late(
-        &mut self,
-        cx: &mut Cx<'_>,
-        asks: Vec<(FrameworkKey, TaskId)>,
-        agent: Option<&AgentId>,
-    ) {
+    fn answer_late(&mut self, cx: &mut Cx<'_>, agent: &Option<AgentId>) {
+        let asks = self.asks.take_of(agent);
         if planted(Mutant::QuestionsDropped) {
             return;
         }
         let mut answers: Vec<TaskStatus> = Vec::new();
         let mut asks = asks.into_iter().peekable();
         while let Some((framework, task)) = asks.next() {
-            match self.answer_about(cx, framework, task, agent.cloned()) {
+            match self.answer_about(cx, framework, task, agent.clone()) {
                 Told::Now(status) => answers.push(status),
                 // It was here a moment ago, so there is room.
                 Told::Later | Told::Never => {}

@@ -15,6 +15,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::agents::{Agent, Presence};
+use super::tasks::TaskKey;
 use super::updates::News;
 use super::{Cx, Master, Timer};
 use crate::allocator::Change;
@@ -68,26 +69,35 @@ impl Master {
         }
         self.agents.set_presence(key, Presence::Unreachable, cx.now);
         for task in self.tasks.of_agent(key) {
-            // A task that it did not report when it was here last is unreachable already.
-            if self.tasks[task].is_booked() && !self.lose_ended(task) {
-                // What was booked went with `AgentRemoved`.
-                self.tasks.unbook(task);
-                let message = "the agent has not come back in time".to_string();
-                let state = TaskState::Unreachable;
-                let reason = Reason::AgentRemoved;
-                let news = News {
-                    state,
-                    reason,
-                    message,
-                };
-                self.announce(cx, task, news);
-            }
+            self.lose_task(cx, task);
         }
         self.lose_executors(key);
         let id = self.agents[key].id.clone();
         self.tell_loss(cx, concerned, &id, AgentLoss::Unreachable);
         self.answer_asks_of(cx, &id);
         self.answer_kills(cx);
+    }
+
+    /// A task's agent is out of reach. A framework that was not told of its end hears of it from
+    /// us: the agent cannot say so again.
+    fn lose_task(&mut self, cx: &mut Cx<'_>, key: TaskKey) {
+        let task = &self.tasks[key];
+        let is_told = task.is_ended_by_master();
+        let (is_booked, is_over) = (task.is_booked(), task.state.is_terminal());
+        let state = TaskState::Unreachable;
+        let news = News {
+            state,
+            reason: Reason::AgentRemoved,
+            message: "the agent has not come back in time".to_string(),
+        };
+        // One that it did not report when it was here last is unreachable already.
+        if is_booked && !self.lose_ended(key) {
+            // What was booked went with `AgentRemoved`.
+            self.tasks.unbook(key);
+            self.announce(cx, key, news);
+        } else if is_over && !is_told {
+            self.announce_end(cx, key, news);
+        }
     }
 
     /// Lists who has tasks, executors, or operations that it has named on an agent.

@@ -151,6 +151,12 @@ impl Containers {
         self.processes.get(id).is_some_and(|p| is_alive(p.state))
     }
 
+    /// Returns whether the program of a container runs.
+    pub(super) fn runs(&self, id: &ContainerId) -> bool {
+        let process = self.processes.get(id);
+        process.is_some_and(|it| it.state == State::Running)
+    }
+
     /// Wakes an executor.
     pub(super) fn wake(&mut self, n: u32, shared: &mut Shared) {
         let turn = self.executors.wake(n, shared);

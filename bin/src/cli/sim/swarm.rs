@@ -104,7 +104,13 @@ impl Sums {
         let mut told = begun;
         loop {
             match trials.recv_timeout(PROGRESS) {
-                Ok((seed, trial)) => sums.add(seed, trial),
+                Ok((seed, trial)) => {
+                    // In a long run nobody should have to wait for the end of it.
+                    if let Some(violation) = &trial.violation {
+                        writeln!(io.err, "tepui: {violation}")?;
+                    }
+                    sums.add(seed, trial);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(sums),
             }

@@ -281,6 +281,25 @@ fn a_containerizer_that_says_nothing_at_all_holds_up_no_task() {
 }
 
 #[test]
+fn a_containerizer_has_its_time_to_destroy_from_when_it_was_told() {
+    // I15, AG-34: given up earlier, what it still runs would be unknown to all
+    let mut config = config();
+    config.launch_timeout = secs(30);
+    let now = Time::from_micros(1_000_000);
+    let (mut node, _) = Node::restart_as(config, Vec::new(), now);
+    node.feed(Input::Container(ContainerEvent::Recovered));
+    node.join(registered(1));
+    node.feed(run("f", task("t")));
+    node.disk_stalls();
+    assert_eq!(pass(&mut node, secs(30)), ["destroy c000000"]);
+    assert_eq!(pass(&mut node, minute()), NOTHING);
+    node.disk_goes_on();
+    assert_eq!(pass(&mut node, Duration::from_millis(29_999)), NOTHING);
+    let outputs = pass(&mut node, Duration::from_millis(1));
+    assert_eq!(outputs[0], "* updated 0 failed");
+}
+
+#[test]
 fn what_ended_while_its_agent_was_away_did_not_run_too_long() {
     // TK-07, TK-44
     let mut node = Node::joined();

@@ -198,11 +198,12 @@ fn from_executor() -> impl Strategy<Value = Call> {
 fn departure() -> impl Strategy<Value = Departure> {
     let number = (0u64..8).prop_map(Number);
     let graces = vec![Duration::ZERO, secs(5), Duration::MAX];
-    (number, prop::sample::select(graces), 0..6).prop_map(|(number, grace, kind)| match kind {
+    (number, prop::sample::select(graces), 0..7).prop_map(|(number, grace, kind)| match kind {
         0 => Departure::Launch(number),
         1 => Departure::HandOver(number),
         3 => Departure::Drain(grace),
         4 => Departure::Recovery,
+        5 => Departure::Destroy(number),
         2 => Departure::End {
             container: number,
             grace,

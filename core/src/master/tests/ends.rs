@@ -1,6 +1,7 @@
 //! Ends of tasks that only the master can tell: none is lost.
 
 use alloc::format;
+use core::slice::from_ref;
 
 use super::*;
 
@@ -126,7 +127,7 @@ fn an_end_that_was_passed_on_keeps_its_name() {
     let end = news("t", TaskState::Failed, &t.agent.clone(), 1);
     t.report(end.clone(), TaskState::Failed);
     let outs = t.join_anew();
-    assert_eq!(heard(&outs, t.peer), core::slice::from_ref(&end));
+    assert_eq!(heard(&outs, t.peer), from_ref(&end));
     // Not confirmed, it comes again; confirmed, it does not.
     assert_eq!(t.subscribe(), [end]);
     assert_eq!(t.acknowledge(UpdateId(1)), []);
@@ -181,7 +182,7 @@ fn what_the_agent_does_not_know_does_not_change_how_a_task_ended() {
     let mut dropped = news("t", TaskState::Dropped, &t.agent.clone(), 2);
     dropped.update = None;
     let outs = t.report(dropped.clone(), TaskState::Dropped);
-    assert_eq!(heard(&outs, t.peer), core::slice::from_ref(&end));
+    assert_eq!(heard(&outs, t.peer), from_ref(&end));
     t.acknowledge(UpdateId(1));
     assert_eq!(t.report(dropped, TaskState::Dropped), []);
     let view = t.world.master.view();
@@ -301,4 +302,53 @@ fn an_agent_that_was_away_tells_the_end_itself() {
         assert_eq!(t.acknowledge(UpdateId(n)).len(), 1);
     }
     assert_eq!(t.world.master.view().live_tasks(), []);
+}
+
+#[test]
+fn an_end_that_was_not_heard_is_told_though_its_agent_stays_away() {
+    // TK-70, TK-72, SM-14
+    let mut t = launched();
+    let agent = t.agent.clone();
+    t.world.lose(t.peer);
+    let end = news("t", TaskState::Finished, &agent, 7);
+    let outs = t.report(end.clone(), TaskState::Finished);
+    assert_eq!(outs, [], "nobody is there to hear it");
+    t.world.lose(t.agent_peer);
+    t.world.pass(Duration::from_secs(600));
+    assert_eq!(t.subscribe(), from_ref(&end));
+    assert_eq!(t.subscribe(), from_ref(&end), "it was not confirmed");
+    assert_eq!(t.acknowledge(UpdateId(7)), []);
+    assert_eq!(t.subscribe(), []);
+    // The agent says so still, and is answered.
+    t.agent_peer = t.world.connect(PeerRole::Agent, "one");
+    let finished = report(&t.owner, task("t", &agent, "cpus:1"), TaskState::Finished);
+    let account = ToMaster::Reregister {
+        id: agent.clone(),
+        agent: agent_info("cpus:4"),
+        frameworks: vec![],
+        tasks: vec![finished],
+    };
+    let outs = t.world.agent_says(t.agent_peer, account);
+    assert_eq!(heard(&outs, t.peer), []);
+    let outs = t.report(end, TaskState::Finished);
+    let done = ToAgent::Acknowledge {
+        framework: t.owner.clone(),
+        task: task_id("t"),
+        update: UpdateId(7),
+    };
+    assert_eq!(outs, [to_agent(t.agent_peer, done)]);
+}
+
+#[test]
+fn who_has_heard_of_an_end_hears_of_it_once_more_at_most_when_its_agent_is_lost() {
+    // TK-70: the update has one name, so a scheduler takes it in once
+    let mut t = launched();
+    let agent = t.agent.clone();
+    let end = news("t", TaskState::Failed, &agent, 7);
+    t.report(end.clone(), TaskState::Failed);
+    t.world.lose(t.agent_peer);
+    let outs = t.world.pass(Duration::from_secs(600));
+    assert_eq!(heard(&outs, t.peer), [end]);
+    assert_eq!(t.acknowledge(UpdateId(7)), []);
+    assert_eq!(t.subscribe(), []);
 }

@@ -217,7 +217,10 @@ impl World {
         let Some(agent) = seat.node.machine() else {
             return Ok(());
         };
-        seat.waits.check(self.shared.now, agent.view().tasks())
+        let tasks = agent.view().tasks();
+        let containers = &seat.containers;
+        let (now, waits) = (self.shared.now, &mut seat.waits);
+        waits.check(now, tasks, |id| containers.runs(id))
     }
 
     /// Checks that everybody is back in time, if nothing goes wrong any more.

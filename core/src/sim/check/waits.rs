@@ -1,8 +1,9 @@
 //! No task waits for ever at an agent: it does not stay in staging (I15), and one that was to be
 //! ended ends (I14), within a bound.
 //!
-//! The time counts while the agent is up and its disk goes on. What is unknown to the agent is
-//! another's matter ([`super::answers`]), as are kills that were lost on their way.
+//! The time counts while the agent is up and its disk goes on, and begins anew when the task's
+//! container runs: that takes its own time. What is unknown to the agent is another's matter
+//! ([`super::answers`]), as are kills that were lost on their way.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -10,7 +11,7 @@ use core::time::Duration;
 
 use super::Broken;
 use crate::agent::TaskSummary;
-use crate::ids::{FrameworkId, TaskId};
+use crate::ids::{ContainerId, FrameworkId, TaskId};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::status::TaskState;
 use crate::sim::property::Property;
@@ -25,7 +26,29 @@ const SLACK: Duration = Duration::from_secs(60);
 /// until that has subscribed, at first or again. A container may have to start first.
 const KILLED: Duration = Duration::from_secs(60);
 
-type Tasks = BTreeMap<(FrameworkId, TaskId), Time>;
+/// Since when something is waited for.
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    since: Time,
+    /// Whether the container runs, as far as it was looked.
+    runs: bool,
+}
+
+impl Wait {
+    fn new(now: Time) -> Self {
+        let (since, runs) = (now, true);
+        Self { since, runs }
+    }
+
+    /// Looks again.
+    fn seen(self, now: Time, runs: bool) -> Self {
+        let begins = runs && !self.runs;
+        let since = if begins { now } else { self.since };
+        Self { since, runs }
+    }
+}
+
+type Tasks = BTreeMap<(FrameworkId, TaskId), Wait>;
 
 /// For how long an agent has let tasks wait.
 #[derive(Debug)]
@@ -65,45 +88,54 @@ impl Waits {
         } = message
         {
             let task = (framework.clone(), task.clone());
-            self.killed.entry(task).or_insert(now);
+            self.killed.entry(task).or_insert(Wait::new(now));
         }
     }
 
-    /// Checks what the agent, which has these tasks, has not done by now.
+    /// Checks what the agent, which has these tasks, has not done by now; `runs` says of which
+    /// containers the program runs.
     pub(in crate::sim) fn check<'a>(
         &mut self,
         now: Time,
         tasks: impl Iterator<Item = TaskSummary<'a>>,
+        runs: impl Fn(&ContainerId) -> bool,
     ) -> Result<(), Broken> {
         let before = core::mem::take(&mut self.staging);
         let killed = core::mem::take(&mut self.killed);
         for task in tasks.filter(|task| !task.state.is_terminal()) {
             let key = (task.framework.clone(), task.task.id.clone());
+            let runs = task.container.as_ref().is_some_and(&runs);
             if task.state == TaskState::Staging {
-                let since = before.get(&key).copied().unwrap_or(now);
-                if let Some(late) =
-                    self.late(now, since, self.launch + self.patience * TIMES + SLACK)
-                {
+                let wait = before.get(&key).copied().unwrap_or(Wait::new(now));
+                let wait = wait.seen(now, runs);
+                let bound = if runs {
+                    self.patience * TIMES
+                } else {
+                    self.launch + self.patience
+                };
+                if let Some(late) = self.late(now, wait, bound + SLACK) {
                     let problem = format!("{} is in staging for {late:?}", key.1);
                     return Err((Property::Staging, problem));
                 }
-                self.staging.insert(key.clone(), since);
+                self.staging.insert(key.clone(), wait);
             }
-            if let Some(since) = killed.get(&key) {
-                if let Some(late) = self.late(now, *since, self.launch + self.patience + KILLED) {
+            if let Some(wait) = killed.get(&key) {
+                let wait = wait.seen(now, runs);
+                let launch = if runs { Duration::ZERO } else { self.launch };
+                if let Some(late) = self.late(now, wait, launch + self.patience + KILLED) {
                     let problem =
                         format!("{} was to end {late:?} ago, and is {}", key.1, task.state);
                     return Err((Property::Kills, problem));
                 }
-                self.killed.insert(key, *since);
+                self.killed.insert(key, wait);
             }
         }
         Ok(())
     }
 
     /// Says for how long something waits, if that is too long.
-    fn late(&self, now: Time, since: Time, bound: Duration) -> Option<Duration> {
-        let since = since.max(self.from).min(now);
+    fn late(&self, now: Time, wait: Wait, bound: Duration) -> Option<Duration> {
+        let since = wait.since.max(self.from).min(now);
         Some(now.since(since)).filter(|waited| *waited > bound)
     }
 }
@@ -125,7 +157,7 @@ mod tests {
         fn new() -> Self {
             let agent = AgentId::new("m-S1").unwrap();
             Self {
-                waits: Waits::new(MOMENT * 60, Duration::ZERO),
+                waits: Waits::new(MOMENT * 60, LAUNCH),
                 framework: FrameworkId::new("m-0000").unwrap(),
                 task: TaskInfo::new(TaskId::new("t").unwrap(), agent, Resources::new()),
             }
@@ -143,20 +175,26 @@ mod tests {
         }
 
         fn check(&mut self, at: Duration, state: TaskState) -> Result<(), Property> {
+            self.look(at, state, true)
+        }
+
+        fn look(&mut self, at: Duration, state: TaskState, runs: bool) -> Result<(), Property> {
             let task = TaskSummary {
                 framework: &self.framework,
                 task: &self.task,
                 state,
-                container: None,
+                container: Some(ContainerId::new("c1").unwrap()),
                 unacknowledged: 0,
             };
-            let checked = self.waits.check(Time::ZERO + at, [task].into_iter());
+            let tasks = [task].into_iter();
+            let checked = self.waits.check(Time::ZERO + at, tasks, |_| runs);
             checked.map_err(|(property, _)| property)
         }
     }
 
     const MOMENT: Duration = Duration::from_secs(1);
     const STAGING: Duration = Duration::from_secs(240);
+    const LAUNCH: Duration = Duration::from_secs(600);
 
     // I15
     #[test]
@@ -173,6 +211,25 @@ mod tests {
         let mut scene = Scene::new();
         assert_eq!(scene.check(MOMENT, Staging), Ok(()));
         assert_eq!(scene.check(late, Running), Ok(()));
+    }
+
+    // I15, AG-34
+    #[test]
+    fn a_container_takes_its_own_time_to_start() {
+        use TaskState::Staging;
+        let mut scene = Scene::new();
+        assert_eq!(scene.look(MOMENT, Staging, false), Ok(()));
+        let starts = LAUNCH * 2;
+        assert_eq!(scene.look(starts, Staging, false), Ok(()));
+        assert_eq!(scene.look(starts, Staging, true), Ok(()));
+        assert_eq!(scene.look(starts + STAGING, Staging, true), Ok(()));
+        let late = starts + STAGING + MOMENT;
+        assert_eq!(scene.look(late, Staging, true), Err(Property::Staging));
+
+        let mut scene = Scene::new();
+        assert_eq!(scene.look(MOMENT, Staging, false), Ok(()));
+        let late = LAUNCH * 2 + STAGING;
+        assert_eq!(scene.look(late, Staging, false), Err(Property::Staging));
     }
 
     // I14

@@ -43,16 +43,19 @@ pub(in crate::sim) enum Manner {
     DiesAfterAck,
     /// It takes long to say that a task runs.
     SlowToSpeak,
+    /// It takes tasks, and says nothing of them until it is to end.
+    Silent,
 }
 
 impl Manner {
     /// Draws what is wrong with one that misbehaves.
     pub(in crate::sim) fn odd(rng: &mut Rng) -> Self {
-        match rng.below(5) {
+        match rng.below(6) {
             0 => Self::Deaf,
             1 => Self::Mute,
             2 => Self::DiesBeforeAck,
             3 => Self::SlowToSpeak,
+            4 => Self::Silent,
             _ => Self::DiesAfterAck,
         }
     }
@@ -111,13 +114,21 @@ impl Runs {
         let (after, code) = parse(command);
         let after = after.unwrap_or_else(|| self.run.draw(&mut self.rng));
         self.started += 1;
-        let slow = self.manner == Manner::SlowToSpeak;
-        let speaks_at = slow.then(|| now + SPEAKS.draw(&mut self.rng));
+        let is_silent = self.manner == Manner::Silent;
+        let speaks_at = match self.manner {
+            Manner::SlowToSpeak => Some(now + SPEAKS.draw(&mut self.rng)),
+            Manner::Silent => Some(Time::MAX),
+            Manner::Steady
+            | Manner::Deaf
+            | Manner::Mute
+            | Manner::DiesBeforeAck
+            | Manner::DiesAfterAck => None,
+        };
         let running = Running {
             start: self.started,
             cpus: info.resources.cpus(),
             speaks_at,
-            ends_at: now + after,
+            ends_at: if is_silent { Time::MAX } else { now + after },
             ends: if code == 0 {
                 TaskState::Finished
             } else {
@@ -210,7 +221,11 @@ impl Logic for Runs {
                     let dies_at = now + LAST.draw(&mut self.rng);
                     self.dies_at.get_or_insert(dies_at);
                 }
-                Manner::Steady | Manner::Deaf | Manner::Mute | Manner::SlowToSpeak => {}
+                Manner::Steady
+                | Manner::Deaf
+                | Manner::Mute
+                | Manner::SlowToSpeak
+                | Manner::Silent => {}
             }
         }
     }
