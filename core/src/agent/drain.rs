@@ -15,10 +15,15 @@ use super::records::Number;
 use super::updates::News;
 use super::{Agent, Cx, Timer};
 use crate::protocol::status::{Reason, TaskState};
+use crate::time::Time;
 
 impl Agent {
-    pub(super) fn on_drain(&mut self, cx: &mut Cx<'_>, max_grace: Option<Duration>) {
+    pub(super) fn on_drain(&mut self, cx: &mut Cx<'_>, max_grace: Option<Duration>, since: Time) {
         self.is_draining = true;
+        if self.drain.replace(since) != Some(since) {
+            // The one before was called off while the agent was away.
+            self.stop_awaiting_drain();
+        }
         let live = self.state.tasks().iter();
         let live = live.filter(|(_, task)| !task.state().is_terminal());
         let live: Vec<(Number, Option<Duration>)> = live
@@ -28,7 +33,7 @@ impl Agent {
             self.kill(cx, task, grace);
         }
         if let Some(most) = max_grace {
-            cx.echo(Departure::Drain(most));
+            cx.echo(Departure::Drain { since, most });
         }
     }
 
@@ -39,9 +44,10 @@ impl Agent {
 
     /// All that a drain has asked for has left. Said again, by this master or the next, its time
     /// only gets shorter.
-    pub(super) fn await_drain(&mut self, cx: &Cx<'_>, most: Duration) {
+    pub(super) fn await_drain(&mut self, cx: &Cx<'_>, since: Time, most: Duration) {
         let at = cx.now + most;
-        if self.is_draining && self.drain_by.is_none_or(|before| at < before) {
+        let goes_on = self.is_draining && self.drain == Some(since);
+        if goes_on && self.drain_by.is_none_or(|before| at < before) {
             self.stop_awaiting_drain();
             self.drain_by = Some(at);
             self.timers.arm(at, Timer::Drain);

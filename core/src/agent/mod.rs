@@ -146,6 +146,8 @@ pub struct Agent {
     leaving: Option<Leaving>,
     /// Whether it takes no tasks, as the master has said since the agent last joined.
     is_draining: bool,
+    /// Which drain it has heard of last: since when.
+    drain: Option<Time>,
     /// When the drain has had its time, of those with a bound. Not forgotten with the master, who
     /// says it anew.
     drain_by: Option<Time>,

@@ -93,7 +93,7 @@ impl Agent {
             }
             ToAgent::Missing(missing) => self.on_missing(cx, missing),
             ToAgent::Refused(reason) => self.on_refused(cx, &reason),
-            ToAgent::Drain { max_grace } => self.on_drain(cx, max_grace),
+            ToAgent::Drain { max_grace, since } => self.on_drain(cx, max_grace, since),
             ToAgent::Undrain => self.on_undrain(),
             ToAgent::Shutdown(reason) => self.on_shutdown(cx, &reason),
             ToAgent::Ping => pong(cx, peer),

@@ -59,8 +59,13 @@ pub enum Departure {
         /// How long that may take.
         grace: Duration,
     },
-    /// All was asked to end that a drain ends, in so much time.
-    Drain(Duration),
+    /// All was asked to end that a drain ends.
+    Drain {
+        /// Which drain: since when.
+        since: Time,
+        /// How long that may take.
+        most: Duration,
+    },
     /// The containerizer was asked what became of the containers of the agent's last life.
     Recovery,
     /// A container was to be destroyed that did not start in time.
@@ -108,7 +113,7 @@ impl Agent {
                 }
             }
             Departure::Destroy(container) => self.await_word_of_end(cx, container),
-            Departure::Drain(most) => self.await_drain(cx, most),
+            Departure::Drain { since, most } => self.await_drain(cx, since, most),
             Departure::End { container, grace } => {
                 let at = cx.now + grace;
                 // TK-85: asked again, its time only gets shorter.

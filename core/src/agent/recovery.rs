@@ -93,6 +93,7 @@ impl Agent {
             introduced: Introduced::default(),
             leaving: None,
             is_draining: false,
+            drain: None,
             drain_by: None,
             containers: Containers::default(),
             sessions: Sessions::default(),

@@ -37,7 +37,8 @@ impl Master {
         let row = &self.agents[key];
         if let (Standing::Draining(config), Some(peer)) = (row.standing, row.peer()) {
             let max_grace = config.max_grace;
-            cx.tell_agent(peer, ToAgent::Drain { max_grace });
+            let since = row.drain_since.expect("the registry knows since when");
+            cx.tell_agent(peer, ToAgent::Drain { max_grace, since });
         }
     }
 

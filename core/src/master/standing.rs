@@ -78,12 +78,13 @@ impl Master {
         self.answer_kills(cx);
     }
 
-    /// A task's agent is out of reach. A framework that was not told of its end hears of it from
-    /// us: the agent cannot say so again.
+    /// A task's agent is out of reach. A framework that has not confirmed the end hears of it from
+    /// us: the agent cannot say so again, until it is back. Only if we know by which name it would:
+    /// so it is one end, whoever says it, under later leaderships too.
     fn lose_task(&mut self, cx: &mut Cx<'_>, key: TaskKey) {
         let task = &self.tasks[key];
-        let is_told = task.is_ended_by_master();
-        let (is_booked, is_over) = (task.is_booked(), task.state.is_terminal());
+        let is_named = task.status.state.is_terminal() && task.status.update.is_some();
+        let is_ours = task.is_booked() || task.is_ended_by_master();
         let state = TaskState::Unreachable;
         let news = News {
             state,
@@ -91,11 +92,11 @@ impl Master {
             message: "the agent has not come back in time".to_string(),
         };
         // One that it did not report when it was here last is unreachable already.
-        if is_booked && !self.lose_ended(key) {
+        if task.is_booked() && !self.lose_ended(key) {
             // What was booked went with `AgentRemoved`.
             self.tasks.unbook(key);
             self.announce(cx, key, news);
-        } else if is_over && !is_told {
+        } else if is_named && !is_ours {
             self.announce_end(cx, key, news);
         }
     }

@@ -19,6 +19,7 @@ use crate::ids::{AgentId, ExecutorId, FrameworkId, MasterId, TaskId, UpdateId};
 use crate::limits;
 use crate::resources::Resources;
 use crate::roles::Role;
+use crate::time::Time;
 
 /// A task as a returning agent knows it (PR-02): what the master keeps of it, and no more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -271,6 +272,9 @@ pub enum ToAgent {
     Drain {
         /// The longest that tasks have between SIGTERM and SIGKILL; `None` leaves each its own.
         max_grace: Option<Duration>,
+        /// Since when, by the clock of masters. Another moment is another drain: the one before was
+        /// called off, with the time that it gave.
+        since: Time,
     },
     /// The agent takes tasks again. Those that it is ending it ends.
     Undrain,

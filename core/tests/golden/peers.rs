@@ -239,7 +239,7 @@ fn to_agents(golden: &mut Golden) {
         Convert => ToAgent::Convert(order()),
         AcknowledgeOperation => ToAgent::AcknowledgeOperation { number: 7, update: update() },
         Shutdown => ToAgent::Shutdown("why".into()),
-        Drain => ToAgent::Drain { max_grace: Some(grace()) },
+        Drain => ToAgent::Drain { max_grace: Some(grace()), since: at() },
         Undrain => ToAgent::Undrain,
         UpdateFramework => ToAgent::UpdateFramework(framework_info()),
         Message => ToAgent::Message {

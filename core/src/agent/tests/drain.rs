@@ -5,7 +5,12 @@ use super::*;
 use crate::protocol::executor::Call;
 
 fn drain(max_grace: Option<Duration>) -> Input {
-    master(ToAgent::Drain { max_grace })
+    drain_since(1, max_grace)
+}
+
+fn drain_since(since: u64, max_grace: Option<Duration>) -> Input {
+    let since = Time::from_micros(since);
+    master(ToAgent::Drain { max_grace, since })
 }
 
 /// An agent with a task that takes its time.
@@ -152,6 +157,25 @@ fn the_time_of_a_drain_begins_once_and_ends_with_it() {
     node.join(reregistered(2));
     node.feed(drain(Some(secs(30))));
     assert_eq!(lines(&node.pass(Duration::from_millis(8_999))), NOTHING);
+    let outputs = node.pass(Duration::from_millis(1));
+    assert_eq!(lines(&outputs), ["destroy c000000"]);
+    // Another one, for it was called off while the agent was away, has its own.
+    let mut node = slow();
+    node.feed(drain_since(1, Some(secs(30))));
+    node.feed(Input::MasterLost { peer: MASTER });
+    node.join(reregistered(2));
+    node.feed(drain_since(2, Some(secs(60))));
+    assert_eq!(lines(&node.pass(Duration::from_millis(59_999))), NOTHING);
+    let outputs = node.pass(Duration::from_millis(1));
+    assert_eq!(lines(&outputs), ["destroy c000000"]);
+    // So it has if the first one has not even left by then.
+    let mut node = slow();
+    node.disk_stalls();
+    node.feed(drain_since(1, Some(secs(30))));
+    node.feed(master(ToAgent::Undrain));
+    node.feed(drain_since(2, Some(secs(60))));
+    node.disk_goes_on();
+    assert_eq!(lines(&node.pass(Duration::from_millis(59_999))), NOTHING);
     let outputs = node.pass(Duration::from_millis(1));
     assert_eq!(lines(&outputs), ["destroy c000000"]);
     // Called off, it ends nobody; what was killed has the time of its executor.

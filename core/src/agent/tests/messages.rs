@@ -168,13 +168,19 @@ fn a_framework_ends_an_executor() {
 fn an_executor_that_is_not_started_has_ended() {
     // AG-29
     let mut node = Node::joined();
-    node.feed(master(ToAgent::Drain { max_grace: None }));
+    node.feed(master(ToAgent::Drain {
+        max_grace: None,
+        since: Time::ZERO,
+    }));
     let outputs = node.feed(run("f", task_of("e", "t")));
     let last = lines(&outputs).pop().unwrap();
     assert_eq!(last, "e has ended: somehow");
     // Of one that runs, or was not to be started, that is not said.
     let mut node = working();
-    node.feed(master(ToAgent::Drain { max_grace: None }));
+    node.feed(master(ToAgent::Drain {
+        max_grace: None,
+        since: Time::ZERO,
+    }));
     for starts_executor in [false, true] {
         let name = if starts_executor { "u" } else { "v" };
         let executor = if starts_executor { "e" } else { "d" };

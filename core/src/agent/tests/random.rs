@@ -134,7 +134,7 @@ fn from_master() -> impl Strategy<Value = ToAgent> {
             ToAgent::KillTask { framework, task, grace }
         }),
         1 => framework_id().prop_map(ToAgent::ShutdownFramework),
-        1 => grace().prop_map(|max_grace| ToAgent::Drain { max_grace }),
+        1 => grace().prop_map(|max_grace| ToAgent::Drain { max_grace, since: Time::ZERO }),
         1 => Just(ToAgent::Undrain),
         1 => prop::option::weighted(0.2, Just(())).prop_map(|ends| match ends {
             Some(()) => ToAgent::Shutdown("gone".into()),
@@ -201,7 +201,10 @@ fn departure() -> impl Strategy<Value = Departure> {
     (number, prop::sample::select(graces), 0..7).prop_map(|(number, grace, kind)| match kind {
         0 => Departure::Launch(number),
         1 => Departure::HandOver(number),
-        3 => Departure::Drain(grace),
+        3 => Departure::Drain {
+            since: Time::ZERO,
+            most: grace,
+        },
         4 => Departure::Recovery,
         5 => Departure::Destroy(number),
         2 => Departure::End {

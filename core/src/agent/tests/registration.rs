@@ -322,7 +322,10 @@ fn nothing_is_obeyed_before_the_epoch_is_known() {
             principal: Some("p".into()),
             ..framework("f")
         })),
-        master(ToAgent::Drain { max_grace: None }),
+        master(ToAgent::Drain {
+            max_grace: None,
+            since: Time::ZERO,
+        }),
         master(ToAgent::Undrain),
         master(ToAgent::Missing(vec![(fw("f"), tid("x"))])),
     ] {

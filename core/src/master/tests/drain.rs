@@ -93,7 +93,8 @@ impl Busy {
     }
 
     fn told(&self, max_grace: Option<Duration>) -> Out {
-        to_agent(self.peer, ToAgent::Drain { max_grace })
+        let since = self.drain_since().expect("it is drained");
+        to_agent(self.peer, ToAgent::Drain { max_grace, since })
     }
 
     fn standing(&self) -> Standing {

@@ -34,7 +34,9 @@ pub(in crate::sim) struct Graces {
     life: u32,
     /// In which of them it has launched what.
     launched: BTreeMap<ContainerId, u32>,
-    /// When what an operator has given with a drain is over, in this life.
+    /// Which drain was heard of last: since when.
+    since: Option<Time>,
+    /// When what an operator has given with it is over, in this life.
     drain_by: Option<Time>,
     /// The least that an operator has given with a drain, in any life: the agent remembers it with
     /// each task.
@@ -51,16 +53,25 @@ impl Graces {
 
     /// The agent is told something.
     pub(in crate::sim) fn hears(&mut self, now: Time, message: &ToAgent) {
-        if let ToAgent::Drain {
-            max_grace: Some(most),
-        } = message
-        {
-            let before = self.drain.unwrap_or(*most);
-            self.drain = Some(before.min(*most));
-            // As below, the clock may be fast.
-            let by = now + *most * 9 / 10;
-            self.drain_by = Some(self.drain_by.map_or(by, |before| before.min(by)));
+        if matches!(message, ToAgent::Undrain) {
+            self.drain_by = None;
         }
+        if let ToAgent::Drain { max_grace, since } = message {
+            if self.since.replace(*since) != Some(*since) {
+                self.drain_by = None;
+            }
+            if let Some(most) = max_grace {
+                self.is_drained(now, *most);
+            }
+        }
+    }
+
+    fn is_drained(&mut self, now: Time, most: Duration) {
+        let before = self.drain.unwrap_or(most);
+        self.drain = Some(before.min(most));
+        // As below, the clock may be fast.
+        let by = now + most * 9 / 10;
+        self.drain_by = Some(self.drain_by.map_or(by, |before| before.min(by)));
     }
 
     fn launched(&mut self, container: ContainerId) {
@@ -172,10 +183,11 @@ mod tests {
         assert_eq!(destroy(7, &mut graces), None);
         ask(8, &mut graces);
         assert_eq!(destroy(11, &mut graces), Some(second * 2));
-        let drain = ToAgent::Drain {
+        let drain = |since: u64| ToAgent::Drain {
             max_grace: Some(second * 2),
+            since: Time::from_micros(since),
         };
-        graces.hears(Time::ZERO + second * 19, &drain);
+        graces.hears(Time::ZERO + second * 19, &drain(1));
         ask(20, &mut graces);
         assert_eq!(destroy(22, &mut graces), None, "its agent is drained");
         ask(24, &mut graces);
@@ -188,7 +200,7 @@ mod tests {
             "whether it was asked is not known"
         );
         // The drain is heard of again, and what it leaves is whole after the first restart.
-        graces.hears(Time::ZERO + second * 40, &drain);
+        graces.hears(Time::ZERO + second * 40, &drain(1));
         ask(40, &mut graces);
         assert_eq!(destroy(41, &mut graces), Some(second * 8 / 10));
         graces.begin();

@@ -1,7 +1,7 @@
 //! No task waits for ever at an agent: it does not stay in staging (I15), and one that was to be
 //! ended ends (I14), within a bound.
 //!
-//! The time counts while the agent is up and its disk goes on, and begins anew when the task's
+//! The time counts while the agent is up and its disk goes on. Staging begins anew when the task's
 //! container runs: that takes its own time. What is unknown to the agent is another's matter
 //! ([`super::answers`]), as are kills that were lost on their way.
 
@@ -26,29 +26,24 @@ const SLACK: Duration = Duration::from_secs(60);
 /// until that has subscribed, at first or again. A container may have to start first.
 const KILLED: Duration = Duration::from_secs(60);
 
-/// Since when something is waited for.
+/// Since when a task is in staging.
 #[derive(Clone, Copy, Debug)]
 struct Wait {
     since: Time,
-    /// Whether the container runs, as far as it was looked.
+    /// Whether its container runs.
     runs: bool,
 }
 
 impl Wait {
-    fn new(now: Time) -> Self {
-        let (since, runs) = (now, true);
-        Self { since, runs }
-    }
-
-    /// Looks again.
-    fn seen(self, now: Time, runs: bool) -> Self {
-        let begins = runs && !self.runs;
-        let since = if begins { now } else { self.since };
+    /// Looks at a task again, or for the first time.
+    fn seen(before: Option<&Self>, now: Time, runs: bool) -> Self {
+        let goes_on = before.filter(|before| before.runs == runs);
+        let since = goes_on.map_or(now, |before| before.since);
         Self { since, runs }
     }
 }
 
-type Tasks = BTreeMap<(FrameworkId, TaskId), Wait>;
+type Tasks<W> = BTreeMap<(FrameworkId, TaskId), W>;
 
 /// For how long an agent has let tasks wait.
 #[derive(Debug)]
@@ -58,8 +53,9 @@ pub(in crate::sim) struct Waits {
     /// How long a container takes to be given up: until it must have started, and until its end
     /// must be known.
     launch: Duration,
-    staging: Tasks,
-    killed: Tasks,
+    staging: Tasks<Wait>,
+    /// Since when each was to end.
+    killed: Tasks<Time>,
     /// Nothing is held against it before that.
     from: Time,
 }
@@ -88,7 +84,7 @@ impl Waits {
         } = message
         {
             let task = (framework.clone(), task.clone());
-            self.killed.entry(task).or_insert(Wait::new(now));
+            self.killed.entry(task).or_insert(now);
         }
     }
 
@@ -106,36 +102,35 @@ impl Waits {
             let key = (task.framework.clone(), task.task.id.clone());
             let runs = task.container.as_ref().is_some_and(&runs);
             if task.state == TaskState::Staging {
-                let wait = before.get(&key).copied().unwrap_or(Wait::new(now));
-                let wait = wait.seen(now, runs);
+                let wait = Wait::seen(before.get(&key), now, runs);
                 let bound = if runs {
                     self.patience * TIMES
                 } else {
                     self.launch + self.patience
                 };
-                if let Some(late) = self.late(now, wait, bound + SLACK) {
+                if let Some(late) = self.late(now, wait.since, bound + SLACK) {
                     let problem = format!("{} is in staging for {late:?}", key.1);
                     return Err((Property::Staging, problem));
                 }
                 self.staging.insert(key.clone(), wait);
             }
             if let Some(wait) = killed.get(&key) {
-                let wait = wait.seen(now, runs);
-                let launch = if runs { Duration::ZERO } else { self.launch };
-                if let Some(late) = self.late(now, wait, launch + self.patience + KILLED) {
+                // A kill that was lost is said again once the agent is back, and that waits for all
+                // containers to be heard of.
+                if let Some(late) = self.late(now, *wait, self.launch + self.patience + KILLED) {
                     let problem =
                         format!("{} was to end {late:?} ago, and is {}", key.1, task.state);
                     return Err((Property::Kills, problem));
                 }
-                self.killed.insert(key, wait);
+                self.killed.insert(key, *wait);
             }
         }
         Ok(())
     }
 
     /// Says for how long something waits, if that is too long.
-    fn late(&self, now: Time, wait: Wait, bound: Duration) -> Option<Duration> {
-        let since = wait.since.max(self.from).min(now);
+    fn late(&self, now: Time, since: Time, bound: Duration) -> Option<Duration> {
+        let since = since.max(self.from).min(now);
         Some(now.since(since)).filter(|waited| *waited > bound)
     }
 }
@@ -240,9 +235,11 @@ mod tests {
         let before = KILLED * 8;
         assert_eq!(scene.check(before, Running), Ok(()), "nobody wants that");
         scene.kill(before);
+        scene.kill(before + MOMENT);
         assert_eq!(scene.check(KILLED * 10, Running), Ok(()));
-        scene.kill(KILLED * 10);
-        let late = KILLED * 10 + MOMENT;
+        let in_time = KILLED * 10 + LAUNCH * 2;
+        assert_eq!(scene.check(in_time, Running), Ok(()));
+        let late = in_time + MOMENT;
         assert_eq!(scene.check(late, Running), Err(Property::Kills));
 
         let mut scene = Scene::new();

@@ -27,6 +27,8 @@ const LAST: Span = Span::millis(0, 500);
 
 /// How long one takes to speak that is slow to.
 const SPEAKS: Span = Span::secs(1, 120);
+/// How much longer tasks take of one that is silent: it is to be given up before.
+const SILENT: Duration = Duration::from_secs(600);
 
 /// How an executor behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,7 @@ pub(in crate::sim) enum Manner {
     DiesAfterAck,
     /// It takes long to say that a task runs.
     SlowToSpeak,
-    /// It takes tasks, and says nothing of them until it is to end.
+    /// It says nothing of tasks but that they have ended, and they take long.
     Silent,
 }
 
@@ -114,10 +116,13 @@ impl Runs {
         let (after, code) = parse(command);
         let after = after.unwrap_or_else(|| self.run.draw(&mut self.rng));
         self.started += 1;
-        let is_silent = self.manner == Manner::Silent;
+        let mut more = Duration::ZERO;
         let speaks_at = match self.manner {
             Manner::SlowToSpeak => Some(now + SPEAKS.draw(&mut self.rng)),
-            Manner::Silent => Some(Time::MAX),
+            Manner::Silent => {
+                more = SILENT;
+                Some(Time::MAX)
+            }
             Manner::Steady
             | Manner::Deaf
             | Manner::Mute
@@ -128,7 +133,7 @@ impl Runs {
             start: self.started,
             cpus: info.resources.cpus(),
             speaks_at,
-            ends_at: if is_silent { Time::MAX } else { now + after },
+            ends_at: now + after.saturating_add(more),
             ends: if code == 0 {
                 TaskState::Finished
             } else {
