@@ -1,5 +1,5 @@
 //! What really runs is nobody else's (I1): the master has booked each executor whose process is
-//! there, and no task of a framework that is over is taken for over itself before it is.
+//! there, and each task that starts or runs, those of frameworks that are over included.
 //!
 //! The books of [`super::ledger`] follow the same rules as the master's, so a wrong rule would be
 //! in both. Here they are held against containers, which know no rules.
@@ -48,29 +48,31 @@ pub(super) fn check(world: &World, master: &Master) -> Result<(), Broken> {
                 return Err((Property::Conservation, problem));
             }
         }
-        check_ended(world, agent, seat.containers.alive())?;
+        check_tasks(world, agent, seat.containers.alive())?;
     }
     Ok(())
 }
 
-/// Tasks of frameworks that have ended are not over before they are.
-fn check_ended<'a>(
+/// Tasks are booked where they run.
+fn check_tasks<'a>(
     world: &World,
     agent: &AgentId,
     alive: impl Iterator<Item = (&'a str, &'a str, u64)>,
 ) -> Result<(), Broken> {
     let ledger = &world.watch.ledger;
+    let registry = ledger.registry();
     for (framework, task, _) in alive {
         let (Ok(framework), Ok(task)) = (FrameworkId::new(framework), TaskId::new(task)) else {
             continue;
         };
-        if ledger.registry().end_of(&framework).is_none() {
-            continue;
-        }
+        let is_over = registry.end_of(&framework).is_some();
+        let is_known = is_over || registry.framework(&framework).is_some();
         let known = ledger.task(&framework, &task);
         let known = known.filter(|known| known.agent == *agent);
-        if known.is_some_and(|known| known.state.is_terminal()) {
-            let problem = format!("{task} of {framework}, which is over, still runs on {agent}");
+        let is_booked = known.is_some_and(|known| known.is_booked);
+        if is_known && !is_booked {
+            let state = known.map(|known| known.state);
+            let problem = format!("{task} of {framework} runs on {agent}, and is {state:?}");
             return Err((Property::Conservation, problem));
         }
     }
