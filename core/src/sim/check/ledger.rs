@@ -176,6 +176,19 @@ impl Ledger {
         self.subscribed.get(&peer)
     }
 
+    /// Lists the connections of schedulers that have tasks on an agent.
+    pub(super) fn subscribed_on(&self, agent: &AgentId) -> impl Iterator<Item = PeerId> + '_ {
+        let agent = agent.clone();
+        let has = move |framework: &FrameworkId| {
+            let tasks = self.tasks.get(framework).into_iter();
+            let mut tasks = tasks.flat_map(BTreeMap::values);
+            tasks.any(|task| task.is_booked && task.agent == agent)
+        };
+        let all = self.subscribed.iter();
+        all.filter(move |(_, framework)| has(framework))
+            .map(|(peer, _)| *peer)
+    }
+
     /// Returns whether a task is known and not over.
     pub(super) fn is_alive(&self, framework: &FrameworkId, task: &TaskId) -> bool {
         let known = self.task(framework, task);

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | leaders | one master acts, and the next knows what it promised (I18, I19) | [`leaders`] |
 //! | machines | every machine's own invariants | here |
-//! | deliveries | updates are confirmed at last, and told before (I10) | [`deliveries`], [`news`] |
+//! | deliveries | updates are confirmed at last, and told before (I10), and so are lost agents (FW-36) | [`deliveries`], [`news`], [`losses`] |
 //! | confirmations | an agent forgets only what is confirmed (I12) | [`confirmed`] |
 //! | bounds | queues and tables stay within their bounds (I22) | [`bounds`] |
 //! | completion | when faults stop, finite workloads complete (L4) | [`completion`] |
@@ -61,6 +61,7 @@ pub(super) mod kills;
 pub(super) mod leaders;
 mod ledger;
 mod liveness;
+mod losses;
 mod maintenance;
 mod mirrors;
 mod news;

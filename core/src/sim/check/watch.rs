@@ -9,6 +9,7 @@ use super::answers::Answers;
 use super::identity::Removed;
 use super::kills::Asked;
 use super::ledger::Ledger;
+use super::losses::Losses;
 use super::maintenance::Service;
 use super::news::News;
 use super::offers::DeadOffers;
@@ -34,6 +35,7 @@ pub(in crate::sim) struct Watch {
     removed: Removed,
     kills: Asked,
     news: News,
+    losses: Losses,
     service: Service,
     pub(super) questions: Questions,
 }
@@ -50,6 +52,7 @@ impl Watch {
             removed: Removed::default(),
             kills: Asked::default(),
             news: News::default(),
+            losses: Losses::default(),
             service: Service::default(),
             questions: Questions::default(),
         }
@@ -85,6 +88,7 @@ impl Watch {
         }
         match output {
             Output::Persist(op) => {
+                self.losses.wrote(op, &self.ledger);
                 self.ledger.wrote(op);
                 self.removed.wrote(op);
                 self.news.wrote(op);
@@ -98,6 +102,7 @@ impl Watch {
                 self.removed.saw(effect);
                 self.kills.saw(effect);
                 self.news.saw(effect, &self.ledger);
+                self.losses.saw(effect);
                 let registry = self.ledger.registry();
                 self.service.saw(effect, registry);
                 self.questions.saw(effect, registry);
@@ -126,6 +131,7 @@ impl Watch {
             booked.map_err(|problem| (Property::Conservation, problem))?;
         }
         self.kills.check(&self.ledger)?;
+        self.losses.check()?;
         self.offers.check()?;
         self.removed.check()?;
         self.service.check(self.ledger.registry())?;
