@@ -192,6 +192,8 @@ pub const THROTTLED_BYTES: usize = 256 * 1024 * 1024;
 pub const UNANSWERED_UPDATES: usize = 1_000;
 /// The most kills that wait for a scheduler's subscription.
 pub const WAITING_KILLS: usize = 100_000;
+/// The most kills that a scheduler says at once; the others with the next heartbeats.
+pub const KILLS_SAID: usize = 10_000;
 /// The most kills of one framework that wait for a master's agents to return. Others are refused.
 /// They take half as much as questions do ([`ASKS_PER_FRAMEWORK`]).
 pub const KILLS_PER_FRAMEWORK: usize = 4_000;
@@ -296,5 +298,6 @@ const _: () = assert!(REPORTED_BYTES + FRAMEWORKS_PER_AGENT * FRAMEWORK_BYTES < 
 const _: () = assert!(REPORT_BYTES + TASK_BYTES < REPORTED_BYTES);
 const _: () = assert!(COLLECTION.as_secs() < AGENT_ABSENCE.as_secs());
 const _: () = assert!(RECONCILED_PER_CALL <= QUESTIONS_ASKED);
+const _: () = assert!(KILLS_PER_FRAMEWORK <= KILLS_SAID && KILLS_SAID <= WAITING_KILLS);
 const _: () = assert!(INPUTS_PER_TURN < HELD_EFFECTS);
 const _: () = assert!(FILTERS_PER_KEY <= FILTERS);

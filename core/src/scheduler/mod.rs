@@ -9,6 +9,7 @@
 
 mod hosted;
 mod interface;
+mod kills;
 mod offers;
 mod questions;
 mod recent;
@@ -26,6 +27,7 @@ use core::time::Duration;
 
 pub use self::hosted::{Acknowledging, Hosted, Logic};
 pub use self::interface::{Config, Effect, Input};
+use self::kills::Kills;
 use self::offers::{accept, drop_tasks};
 use self::questions::Questions;
 use self::recent::Recent;
@@ -75,12 +77,7 @@ pub struct Scheduler {
     /// [`limits::UNCONFIRMED_UPDATES`].
     pending: BTreeSet<UpdateId>,
     acknowledged: Recent,
-    /// Kills of tasks whose end was not heard of, said again in each subscription: one may be lost
-    /// with its connection. At most [`limits::WAITING_KILLS`].
-    kills: BTreeMap<TaskId, Option<Duration>>,
-    /// Whether the master had no room for some of them: they are said again with its next
-    /// heartbeat.
-    are_kills_refused: bool,
+    kills: Kills,
     questions: Questions,
     /// The tasks that are not over as far as was heard, and where they are; at most
     /// [`limits::TASKS_PER_FRAMEWORK`].
@@ -110,8 +107,7 @@ impl Scheduler {
             inverse: BTreeSet::new(),
             pending: BTreeSet::new(),
             acknowledged: Recent::default(),
-            kills: BTreeMap::new(),
-            are_kills_refused: false,
+            kills: Kills::default(),
             questions: Questions::default(),
             tasks: BTreeMap::new(),
             asked: Wishes::default(),

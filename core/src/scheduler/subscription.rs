@@ -167,16 +167,15 @@ impl Scheduler {
         self.inverse.clear();
         self.pending.clear();
         self.updating.clear();
-        self.are_kills_refused = false;
+        self.kills.stop();
         self.questions = Questions::default();
         if matches!(was, Phase::Subscribed(..)) && self.stopping.is_none() {
             out.emit(Effect::User(UserEvent::Disconnected));
         }
     }
 
-    fn say_kills(&self, peer: PeerId, out: &mut Out) {
-        for (task, grace) in &self.kills {
-            let (task, grace) = (task.clone(), *grace);
+    fn say_kills(&mut self, peer: PeerId, out: &mut Out) {
+        for (task, grace) in self.kills.part() {
             let call = Call::Kill { task, grace };
             out.emit(Effect::Master { peer, call });
         }
@@ -186,10 +185,7 @@ impl Scheduler {
     /// are, as long as all are kept; questions, but for the one for all tasks.
     pub(super) fn is_said_again(&mut self, call: CallKind) -> bool {
         match call {
-            CallKind::Kill => {
-                self.are_kills_refused = self.kills.len() < limits::WAITING_KILLS;
-                self.are_kills_refused
-            }
+            CallKind::Kill => self.kills.refuse(),
             CallKind::Reconcile => self.questions.refuse(),
             CallKind::Subscribe
             | CallKind::Teardown
@@ -211,9 +207,7 @@ impl Scheduler {
 
     /// Says again what the master had no room for.
     pub(super) fn say_again(&mut self, peer: PeerId, out: &mut Out) {
-        if core::mem::take(&mut self.are_kills_refused) {
-            self.say_kills(peer, out);
-        }
+        self.say_kills(peer, out);
         self.questions.ask_again();
         self.ask(peer, out);
     }
@@ -263,6 +257,7 @@ impl Scheduler {
         self.catch_up(peer, out);
         out.emit(Effect::User(UserEvent::Subscribed { framework, domain }));
         if !planted(Mutant::KeptKillsDropped) {
+            self.kills.begin();
             self.say_kills(peer, out);
         }
         if self.config.reconciles && !planted(Mutant::NeverReconciles) {

@@ -1073,6 +1073,50 @@ fn a_kill_waits_for_the_next_subscription() {
 }
 
 #[test]
+fn many_kills_are_said_in_parts() {
+    // FW-45, TK-82: nothing on their way has to hold all of them
+    let count = limits::KILLS_SAID * 2 + 7;
+    let mut s = scheduler();
+    for n in 0..count {
+        let task = TaskId::new(&alloc::format!("t{n}")).unwrap();
+        let grace = None;
+        feed(&mut s, secs(1), Input::User(UserCall::Kill { task, grace }));
+    }
+    let mut said = BTreeSet::new();
+    let mut kills = |told: &[Effect]| {
+        let kills = told.iter().filter_map(|effect| match effect {
+            Effect::Master {
+                call: Call::Kill { task, .. },
+                ..
+            } => Some(task.clone()),
+            _ => None,
+        });
+        let kills: Vec<TaskId> = kills.collect();
+        said.extend(kills.iter().cloned());
+        (kills.len(), said.len())
+    };
+    let part = limits::KILLS_SAID;
+    feed(&mut s, secs(1), Input::Connected { peer: PEER });
+    assert_eq!(
+        kills(&feed(&mut s, secs(1), master(subscribed(1)))),
+        (part, part)
+    );
+    let beat = |s: &mut Scheduler| feed(s, secs(1), master(Event::Heartbeat));
+    assert_eq!(kills(&beat(&mut s)), (part, part * 2));
+    // The master had no room for some of these: all are said once more, after the others.
+    let refused = Event::Rejected {
+        call: CallKind::Kill,
+        reason: RejectKind::TooMany,
+        message: "no room".into(),
+    };
+    assert_eq!(feed(&mut s, secs(1), master(refused)), []);
+    assert_eq!(kills(&beat(&mut s)), (7, count));
+    for rest in [part, part, 7, 0] {
+        assert_eq!(kills(&beat(&mut s)), (rest, count));
+    }
+}
+
+#[test]
 fn an_update_that_is_not_confirmed_comes_again_in_the_next_subscription() {
     // TK-66, FW-47: the user may have been told, and have lost it
     let (mut s, now) = running();

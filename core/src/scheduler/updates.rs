@@ -96,14 +96,12 @@ impl Scheduler {
 
     /// Keeps a kill, if there is room: what the master is told of it now may be lost on its way.
     pub(super) fn note_kill(&mut self, task: &TaskId, grace: Option<Duration>) {
-        if self.kills.len() < limits::WAITING_KILLS || self.kills.contains_key(task) {
-            self.kills.insert(task.clone(), grace);
-        }
+        self.kills.insert(task, grace);
     }
 
     /// Says that a kill which no master can be told of now was not kept either.
     pub(super) fn check_kept(&self, now: Time, task: TaskId, out: &mut Out) {
-        if self.kills.contains_key(&task) {
+        if self.kills.contains(&task) {
             return;
         }
         let limit = limits::WAITING_KILLS;
