@@ -66,11 +66,17 @@ pub struct Sample {
     pub shares_permille: Vec<u64>,
     /// How many tasks waited.
     pub waiting: u64,
-    /// The greatest dominant share of a user for whom something has waited all the time since the
-    /// look before, less the least one, in millionths; zero if there are fewer than two. By
-    /// dominant resource fairness it is no more than one task, unless users came one after the
-    /// other or not everything fits everywhere.
+    /// By how much the dominant share of a user was ahead of another's, in millionths, at most, when
+    /// a task of its was started in an offer that had room for a task which the other had asked
+    /// for, and which waited on. It is what progressive filling keeps to one task (P18; Ghodsi et
+    /// al., NSDI 2011): shares count with the task that was started, and to whom nothing fits,
+    /// nothing is promised. Of all starts since the look before, but for those of the last
+    /// moments, which the next one has.
     pub gap_millionths: u64,
+    /// The greatest dominant share of a user for whom something has waited all the time since the
+    /// look before, less the least one, in millionths, whether or not what waits would fit
+    /// anywhere; zero if there are fewer than two.
+    pub apart_millionths: u64,
 }
 
 /// Figures of a trace.
@@ -100,6 +106,12 @@ pub struct Figures {
     pub mean_gap_millionths: u64,
     /// And at most.
     pub most_gap_millionths: u64,
+    /// See [`Sample::apart_millionths`]: at most.
+    pub most_apart_millionths: u64,
+    /// How many tasks were started, those that were started again included.
+    pub starts: u64,
+    /// About how many of them somebody could complain: the gap was larger than the largest task.
+    pub unfair: u64,
     /// The dominant share of the largest task, in millionths: by so much shares differ because
     /// tasks are not divided.
     pub largest_task_millionths: u64,
@@ -126,8 +138,11 @@ impl Figures {
         self.mean_lost_permille = lost.collect();
         let gaps = short.iter().map(|sample| sample.gap_millionths);
         let count = short.len() as u64;
-        self.mean_gap_millionths = gaps.clone().sum::<u64>().checked_div(count).unwrap_or(0);
+        self.mean_gap_millionths = gaps.sum::<u64>().checked_div(count).unwrap_or(0);
+        let gaps = all.iter().map(|sample| sample.gap_millionths);
         self.most_gap_millionths = gaps.max().unwrap_or(0);
+        let apart = short.iter().map(|sample| sample.apart_millionths);
+        self.most_apart_millionths = apart.max().unwrap_or(0);
         for (i, user) in self.users.iter_mut().enumerate() {
             user.mean_share_permille = column(|s| &s.shares_permille, i, &all).0;
         }

@@ -18,7 +18,7 @@ use super::node::{Node, Shared};
 use super::options::Span;
 use super::queue::{End, Event, Name};
 use super::tap::{Known, Mode, Tap, User};
-use super::workload::Replay;
+use super::workload::{Deed, Replay};
 use super::world::{Link, World, at};
 use crate::ids::{FrameworkId, PeerId};
 use crate::machine::Outbox;
@@ -26,6 +26,7 @@ use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::scheduler as protocol;
 use crate::rng::Rng;
 use crate::scheduler::{self, Effect, Hosted, Logic};
+use crate::time::Time;
 
 /// Nodes do not begin all at once.
 const BEGIN: Span = Span::millis(0, 1_000);
@@ -319,6 +320,19 @@ impl World {
         };
         let mut machines = self.frameworks[at(n)].machines();
         machines.next()?.logic().replay()
+    }
+
+    /// Takes what such a scheduler did since this was asked before.
+    pub(super) fn take_deeds(&mut self, name: Name) -> Vec<(Time, Deed)> {
+        let Name::Framework(n) = name else {
+            return Vec::new();
+        };
+        let instances = self.frameworks[at(n)].instances.iter_mut();
+        let mut hosted = instances.filter_map(|one| one.node.machine_mut());
+        let replay = hosted
+            .next()
+            .and_then(|hosted| hosted.logic_mut().replay_mut());
+        replay.map(Replay::take_deeds).unwrap_or_default()
     }
 
     /// Lets all schedulers see offers, or none.

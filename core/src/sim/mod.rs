@@ -58,6 +58,7 @@ mod chance;
 mod check;
 mod clock;
 mod command;
+mod complaints;
 mod containers;
 mod delivery;
 mod disks;

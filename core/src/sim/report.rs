@@ -9,7 +9,7 @@ use super::fault::Kind;
 use super::tap::Tally;
 use super::world::World;
 use crate::protocol::operator::FrameworkView;
-use crate::resources::{Milli, Resources};
+use crate::resources::{Milli, Quantities, Resources};
 use crate::time::Time;
 
 /// Figures of a simulation up to now.
@@ -117,6 +117,17 @@ pub(super) fn report(world: &World) -> Report {
         utilisation_permille: permille(usage.sum, cpus * duration.as_micros()),
         frameworks,
     }
+}
+
+/// Returns a dominant share (AL-14) in millionths: in a large cluster a task has little of all.
+pub(super) fn dominant_share(held: &Quantities, total: &Quantities) -> u64 {
+    let each = total.iter();
+    let parts = each.map(|(name, whole)| millionths(plain(held.amount(name)), plain(whole)));
+    parts.max().unwrap_or(0)
+}
+
+pub(super) fn plain(amount: Milli) -> u128 {
+    u128::from(amount.thousandths().unsigned_abs())
 }
 
 pub(super) fn permille(part: u128, whole: u128) -> u64 {

@@ -297,6 +297,14 @@ impl Tap {
         }
     }
 
+    /// The same, to change.
+    pub(super) fn replay_mut(&mut self) -> Option<&mut Replay> {
+        match &mut self.user {
+            User::Any(_) => None,
+            User::Replay(replay) => Some(replay),
+        }
+    }
+
     /// Reads what its framework has written down, whoever of its schedulers heard it.
     pub(super) fn remember(&mut self, open: Vec<(TaskId, Option<AgentId>)>) {
         self.open = open;

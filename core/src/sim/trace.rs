@@ -11,18 +11,19 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Sim;
+use super::complaints::Complaints;
 use super::figures::{Figures, Sample, UserFigures, Waiting};
 use super::log::Log;
 use super::options::{Machine, Options};
 use super::property::Violation;
 use super::queue::Name;
-use super::report::{millionths, permille};
+use super::report::{dominant_share, permille, plain};
 use super::tap::User;
-use super::workload::{Asking, Board, Replay};
+use super::workload::{Asking, Board, Deed, Replay};
 use crate::constraints::{Constraints, Subject};
 use crate::master::View;
 use crate::protocol::framework::{Capabilities, FrameworkInfo};
-use crate::resources::{Milli, Quantities, Resources};
+use crate::resources::{Quantities, Resources};
 use crate::roles::Role;
 use crate::time::Time;
 
@@ -80,6 +81,9 @@ impl Trace {
         let users = self.join(&mut sim, how.asking);
         let total = total(&self.machines);
         let mut figures = self.blank(&total);
+        let due = figures.largest_task_millionths;
+        let window = 2 * (how.options.delay.ends().1 + how.options.sync.ends().1);
+        let mut complaints = Complaints::new(users.len(), total.clone(), window, due);
         let every = how.every.max(Duration::from_micros(1));
         let mut before = Time::ZERO;
         loop {
@@ -88,17 +92,28 @@ impl Trace {
                 break;
             }
             sim.advance(every.min(left))?;
+            let deeds = deeds(&mut sim, &users);
+            let boards = boards(&sim, &users);
+            let now = sim.now();
+            complaints.hear(now, deeds, &boards);
             if let Some(master) = sim.master() {
                 let view = master.view();
-                let boards = boards(&sim, &users);
-                let times = (before, sim.now());
-                let sample = look(times, &view, &users, &boards, &total, &figures.resources);
-                before = sim.now();
-                figures.samples.push(sample);
+                let names = &figures.resources;
+                let sample = look((before, now), &view, &users, &boards, &total, names);
+                before = now;
+                figures.samples.push(Sample {
+                    gap_millionths: complaints.take_most(),
+                    ..sample
+                });
             }
         }
         let report = sim.report();
         (figures.duration, figures.events) = (report.duration, report.events);
+        complaints.finish(sim.now(), &boards(&sim, &users));
+        if let Some(last) = figures.samples.last_mut() {
+            last.gap_millionths = last.gap_millionths.max(complaints.take_most());
+        }
+        (figures.starts, figures.unfair) = (complaints.starts, complaints.justified);
         fill(&mut figures, &boards(&sim, &users));
         Ok(figures)
     }
@@ -150,6 +165,9 @@ impl Trace {
             mean_lost_permille: Vec::new(),
             mean_gap_millionths: 0,
             most_gap_millionths: 0,
+            most_apart_millionths: 0,
+            starts: 0,
+            unfair: 0,
             largest_task_millionths: largest.max().unwrap_or(0),
             samples: Vec::new(),
         }
@@ -174,19 +192,14 @@ fn boards<'a>(sim: &'a Sim, users: &[(Role, Name)]) -> Vec<&'a Board> {
     replays.map(Replay::board).collect()
 }
 
+/// Takes what each user did since this was asked before.
+fn deeds(sim: &mut Sim, users: &[(Role, Name)]) -> Vec<Vec<(Time, Deed)>> {
+    let users = users.iter();
+    users.map(|(_, name)| sim.world.take_deeds(*name)).collect()
+}
+
 fn is_over(board: &Board) -> bool {
     board.to_come == 0 && board.waiting == 0 && board.starting == 0
-}
-
-fn plain(amount: Milli) -> u128 {
-    u128::from(amount.thousandths().unsigned_abs())
-}
-
-/// Returns a dominant share (AL-14) in millionths: in a large cluster a task has little of all.
-fn dominant_share(held: &Quantities, total: &Quantities) -> u64 {
-    let each = total.iter();
-    let parts = each.map(|(name, whole)| millionths(plain(held.amount(name)), plain(whole)));
-    parts.max().unwrap_or(0)
 }
 
 /// Looks at the cluster, for the first time since `before`.
@@ -239,14 +252,15 @@ fn look(
     let short = shares.iter().zip(boards);
     let short = short.filter(|(_, board)| board.backlogged_since.is_some_and(|at| at <= before));
     let short = short.map(|(share, _)| *share);
-    let gap = short.clone().max().zip(short.min());
+    let apart = short.clone().max().zip(short.min());
     Sample {
         at: now.since(Time::ZERO),
         used_permille: parts(&used),
         lost_permille: parts(&lost),
         shares_permille: shares.iter().map(|share| share / 1_000).collect(),
         waiting,
-        gap_millionths: gap.map_or(0, |(most, least)| most - least),
+        apart_millionths: apart.map_or(0, |(most, least)| most - least),
+        gap_millionths: 0,
     }
 }
 
@@ -267,9 +281,11 @@ fn fill(figures: &mut Figures, boards: &[&Board]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::allocator::drf;
+    use crate::allocator::books::Books;
+    use crate::allocator::{Allocator, Change, Decision, Stats, drf};
     use crate::attributes::Attributes;
     use crate::constraints::{Constraint, Predicate, Selector};
+    use crate::machine::{self, Never, Outbox};
     use crate::sim::options::{Checking, Policy};
 
     fn bag(text: &str) -> Resources {
@@ -373,34 +389,99 @@ mod tests {
         assert_eq!(figures.duration, Duration::from_secs(300));
     }
 
-    // P18
-    #[test]
-    fn who_wants_more_than_there_is_has_as_much_as_others_but_for_one_task() {
-        // Two who come together: neither is ahead by more than one task. A third comes when all is
-        // in use for good, and stays behind.
-        let machines = vec![machine(10, "cpus:8;mem:100", "")];
-        let two = vec![
+    /// Two who come together and want more than there is, each half of it in the end. An agent has
+    /// room for one task of the one, or two of the other.
+    fn rivals() -> Trace {
+        let jobs = vec![
             job("a", 0, 10_000, "cpus:2;mem:1", 100),
             job("b", 0, 10_000, "cpus:1;mem:5", 200),
         ];
-        let run = |jobs| {
-            let machines = machines.clone();
-            Trace { machines, jobs }.replay(&replaying(300)).unwrap()
-        };
-        let figures = run(two.clone());
+        let machines = vec![machine(40, "cpus:2;mem:10", "")];
+        Trace { machines, jobs }
+    }
+
+    // P18
+    #[test]
+    fn who_wants_more_than_there_is_is_not_passed_over_for_who_has_more() {
+        let figures = rivals().replay(&replaying(300)).unwrap();
         assert_eq!(figures.largest_task_millionths, 25_000);
         assert!(figures.left > 0);
-        assert!(
-            figures.most_gap_millionths <= figures.largest_task_millionths,
-            "{}",
-            figures.most_gap_millionths
-        );
-        let mut three = two;
-        three.push(job("c", 60, 10_000, "cpus:1;mem:1", 10));
-        let figures = run(three);
-        let most = figures.users.iter().map(|user| user.mean_share_permille);
-        assert!(figures.most_gap_millionths >= 1_000 * most.max().unwrap());
-        assert!(figures.mean_gap_millionths < figures.most_gap_millionths);
+        assert_eq!(figures.starts, figures.waiting.tasks);
+        // They compete, and are as near to each other as tasks that are not divided can be.
+        let gap = figures.most_gap_millionths;
+        assert!(gap > 0 && gap <= figures.largest_task_millionths, "{gap}");
+        assert!(figures.mean_gap_millionths < gap);
+        assert_eq!(figures.unfair, 0);
+        assert!(figures.most_apart_millionths <= figures.largest_task_millionths);
+    }
+
+    // P18
+    #[test]
+    fn whose_tasks_fit_nowhere_is_far_behind_and_not_passed_over() {
+        // No agent has three cores, while the tasks of others come and go.
+        let mut trace = rivals();
+        for job in &mut trace.jobs {
+            (job.lasts, job.tasks) = (Duration::from_secs(15), 500);
+        }
+        trace.jobs.push(job("c", 20, 10_000, "cpus:3;mem:1", 10));
+        let figures = trace.replay(&replaying(80)).unwrap();
+        assert_eq!(figures.users[2].left, 10);
+        assert!(figures.starts > 200, "{}", figures.starts);
+        assert!(figures.most_apart_millionths > 400_000);
+        let gap = figures.most_gap_millionths;
+        assert!(gap <= figures.largest_task_millionths, "{gap}");
+        assert_eq!(figures.unfair, 0);
+    }
+
+    /// Offers all that is free to whoever comes first by name, as long as that one wants it.
+    #[derive(Default)]
+    struct Favouring(Books, Option<Time>);
+
+    impl machine::Machine for Favouring {
+        type Input = Change;
+        type Record = Never;
+        type Effect = Decision;
+
+        fn handle(&mut self, now: Time, change: Change, out: &mut Outbox<Never, Decision>) {
+            self.tick(now, out);
+            self.0.take_in(&change, out);
+            self.1.get_or_insert(now + Duration::from_secs(1));
+        }
+
+        fn tick(&mut self, now: Time, out: &mut Outbox<Never, Decision>) {
+            if self.1.is_none_or(|due| due > now) {
+                return;
+            }
+            self.1 = None;
+            let agents: Vec<_> = self.0.free().collect();
+            for (agent, free) in agents {
+                let first = self.0.takers().min_by_key(|(_, role)| *role);
+                if let Some((framework, role)) = first.map(|(who, role)| (who, role.clone())) {
+                    self.0.grant(framework, &role, agent, free, out);
+                }
+            }
+        }
+
+        fn deadline(&self) -> Option<Time> {
+            self.1
+        }
+    }
+
+    impl Allocator for Favouring {
+        fn stats(&self) -> Stats {
+            self.0.stats()
+        }
+    }
+
+    // P18
+    #[test]
+    fn an_allocator_that_has_a_favourite_is_found_out() {
+        let mut how = replaying(20);
+        how.options.allocator = Policy::new(|_| Box::new(Favouring::default()));
+        let figures = rivals().replay(&how).unwrap();
+        assert_eq!(figures.most_gap_millionths, 1_000_000, "one has all");
+        // About each task of the one the other may complain, but for the first.
+        assert_eq!((figures.starts, figures.unfair), (40, 39));
     }
 
     #[test]

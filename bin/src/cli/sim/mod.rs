@@ -55,8 +55,11 @@ runs twice and is compared. Seeds that fail are recorded, and the exit code is 1
 With --trace: each user of the trace is a framework in a role of the user's name. Tasks run as long
 as they did. Read are the csv files of Alibaba's GPU clusters (openb) and, tab separated, those of
 Facebook's Hadoop clusters (SWIM), whose users and needs are derived. LOST was free, and nothing
-that waited fitted there. GAP is by how much the dominant shares of users differed at most for whom
-something waited all the time; LARGEST, the share of the largest task, cannot be avoided.")]
+that waited fitted there. GAP is by how much the dominant share of a user was ahead of another's at
+most, when its task was started where one that the other had asked for would have fitted, and waited
+on: dominant resource fairness (Ghodsi et al., NSDI 2011) allows LARGEST, the share of the largest
+task. UNFAIR is how many starts had more. APART is by how much shares differed at most of users for
+whom something waited all the time, though it fitted nowhere.")]
 pub(super) struct SimArgs {
     /// How many agents there are
     #[arg(long, value_name = "COUNT", default_value = "10", value_parser = Text(values::count))]

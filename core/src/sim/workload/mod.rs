@@ -24,7 +24,7 @@ pub use self::leaver::Leaver;
 pub use self::leaving::Leaving;
 pub use self::nonsense::Nonsense;
 pub use self::replay::Asking;
-pub(super) use self::replay::{Board, Replay};
+pub(super) use self::replay::{Board, Deed, Replay, Shape};
 use super::options::Demand;
 use crate::ids::{ExecutorId, TaskId};
 use crate::protocol::discovery::{DiscoveryInfo, DiscoveryPort, Visibility};

@@ -8,11 +8,12 @@
 //! does: each time, all that is free may be offered to it. Or it says how much it wants, each time
 //! that this has become more.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::mem::replace;
+use core::mem::{replace, take};
 use core::time::Duration;
 
 use crate::constraints::{Constraints, Subject};
@@ -50,6 +51,8 @@ pub(in crate::sim) struct Shape {
     constraints: Option<Constraints>,
     /// The jobs that wait, and how many tasks of each; oldest first.
     waiting: VecDeque<(usize, u32)>,
+    /// Whether it asked for offers since some wait.
+    is_asked: bool,
 }
 
 impl Shape {
@@ -60,10 +63,23 @@ impl Shape {
     }
 }
 
+/// What a user does that tells how fairly it is treated. Kinds of tasks go by their numbers.
+#[derive(Debug)]
+pub(in crate::sim) enum Deed {
+    /// It asks for offers from now on, and tasks of this kind wait for some.
+    Asked(usize),
+    /// It does not ask for this kind any more: none waits, or nobody hears it.
+    Withdrew(usize),
+    /// It started tasks of these kinds in what it was offered, in this order.
+    Took(Box<Offer>, Vec<usize>),
+    /// A task of this kind is over.
+    Ended(usize),
+}
+
 /// How a user's tasks fare.
 #[derive(Debug, Default)]
 pub(in crate::sim) struct Board {
-    shapes: Vec<Shape>,
+    pub(in crate::sim) shapes: Vec<Shape>,
     /// The shapes that wait, by the job that waits longest.
     order: BTreeMap<usize, usize>,
     /// How long tasks waited that have run.
@@ -153,8 +169,11 @@ pub(in crate::sim) struct Replay {
     launched: u64,
     tasks: BTreeMap<TaskId, Launched>,
     board: Board,
+    /// What it did since somebody asked.
+    deeds: Vec<(Time, Deed)>,
     asking: Asking,
     role: Role,
+    is_subscribed: bool,
     is_suppressed: bool,
     /// Whether it has something to ask for that it has not said.
     is_behind: bool,
@@ -174,6 +193,7 @@ impl Replay {
                     needs: job.needs.clone(),
                     constraints: job.constraints.clone(),
                     waiting: VecDeque::new(),
+                    is_asked: false,
                 });
                 shapes.len() - 1
             });
@@ -192,8 +212,10 @@ impl Replay {
             launched: 0,
             tasks: BTreeMap::new(),
             board,
+            deeds: Vec::new(),
             asking,
             role,
+            is_subscribed: false,
             is_suppressed: false,
             is_behind: true,
             next_ask: Time::ZERO,
@@ -203,6 +225,11 @@ impl Replay {
     /// Says how the user's tasks fare.
     pub(in crate::sim) fn board(&self) -> &Board {
         &self.board
+    }
+
+    /// Takes what it did since this was asked before.
+    pub(in crate::sim) fn take_deeds(&mut self) -> Vec<(Time, Deed)> {
+        take(&mut self.deeds)
     }
 
     /// Lets jobs come whose time it is.
@@ -218,9 +245,10 @@ impl Replay {
         }
     }
 
-    fn on_offer(&mut self, offer: &Offer, calls: &mut Vec<UserCall>) {
+    fn on_offer(&mut self, now: Time, offer: &Offer, calls: &mut Vec<UserCall>) {
         let mut rest = offer.resources.clone();
         let mut tasks: Vec<TaskInfo> = Vec::new();
+        let mut kinds = Vec::new();
         let mut after = 0;
         // Each kind in turn, by who waits longest; a job that has no room does not hold up others.
         while let Some((job, shape)) = self.board.order.range(after..).next() {
@@ -245,7 +273,11 @@ impl Replay {
                 };
                 rest = left;
                 self.board.starting += 1;
+                kinds.push(shape);
                 tasks.push(self.launch(job, offer, needs));
+            }
+            if self.board.shapes[shape].waiting.is_empty() {
+                self.withdraw(now, shape);
             }
             if rest.is_empty() {
                 break;
@@ -254,8 +286,28 @@ impl Replay {
         calls.push(if tasks.is_empty() {
             UserCall::decline(offer, Some(REFUSE))
         } else {
+            let took = Deed::Took(Box::new(offer.clone()), kinds);
+            self.deeds.push((now, took));
             UserCall::launch(offer, tasks, Some(REFUSE))
         });
+    }
+
+    /// Writes down that it asks for all that waits: it said so, or all is offered to who is new.
+    fn ask(&mut self, now: Time) {
+        if !self.is_subscribed {
+            return;
+        }
+        for kind in self.board.order.values() {
+            if !replace(&mut self.board.shapes[*kind].is_asked, true) {
+                self.deeds.push((now, Deed::Asked(*kind)));
+            }
+        }
+    }
+
+    fn withdraw(&mut self, now: Time, kind: usize) {
+        if replace(&mut self.board.shapes[kind].is_asked, false) {
+            self.deeds.push((now, Deed::Withdrew(kind)));
+        }
     }
 
     fn launch(&mut self, job: usize, offer: &Offer, needs: Resources) -> TaskInfo {
@@ -287,6 +339,8 @@ impl Replay {
         }
         let runs = task.runs;
         self.tasks.remove(&status.task);
+        let kind = self.jobs[job].1;
+        self.deeds.push((now, Deed::Ended(kind)));
         if status.state == TaskState::Finished {
             return;
         }
@@ -294,7 +348,7 @@ impl Replay {
             board.starting -= 1;
         }
         board.again += 1;
-        let is_new = board.add(self.jobs[job].1, job, 1);
+        let is_new = board.add(kind, job, 1);
         self.is_behind |= is_new || self.asking == Asking::Demands;
     }
 
@@ -323,6 +377,7 @@ impl Replay {
             });
         }
         calls.push(UserCall::Revive { roles: Vec::new() });
+        self.ask(now);
     }
 }
 
@@ -332,13 +387,21 @@ impl Logic for Replay {
         match event {
             UserEvent::Offers(offers) => {
                 for offer in &offers {
-                    self.on_offer(offer, calls);
+                    self.on_offer(now, offer, calls);
                 }
             }
             UserEvent::Update(status) => self.on_update(now, &status),
-            UserEvent::Subscribed { .. }
-            | UserEvent::Disconnected
-            | UserEvent::Rescinded(_)
+            UserEvent::Subscribed { .. } => {
+                self.is_subscribed = true;
+                self.ask(now);
+            }
+            UserEvent::Disconnected => {
+                self.is_subscribed = false;
+                for kind in 0..self.board.shapes.len() {
+                    self.withdraw(now, kind);
+                }
+            }
+            UserEvent::Rescinded(_)
             | UserEvent::InverseOffers(_)
             | UserEvent::InverseRescinded(_)
             | UserEvent::Operation(_)

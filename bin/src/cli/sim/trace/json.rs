@@ -35,8 +35,12 @@ struct PolicyJson<'a> {
     /// Parts of the whole cluster; 1 is all of it.
     utilisation: BTreeMap<&'a str, UsedJson>,
     packing_loss: BTreeMap<&'a str, f64>,
-    /// Between users for whom something waits.
+    /// Between one whose task was started and one who waited for the same.
     dominant_share_gap: UsedJson,
+    /// Starts at which that was more than the largest task, as a part of all.
+    unfair_starts: f64,
+    /// Between users for whom something waits, whether or not it would fit anywhere.
+    dominant_shares_apart: f64,
     /// The dominant share of the largest task: so much of a gap is due.
     largest_task_share: f64,
     users: Vec<UserJson<'a>>,
@@ -127,6 +131,8 @@ fn policy(run: &Run) -> PolicyJson<'_> {
             mean: small_part(figures.mean_gap_millionths),
             most: small_part(figures.most_gap_millionths),
         },
+        unfair_starts: figures.unfair as f64 / figures.starts.max(1) as f64,
+        dominant_shares_apart: small_part(figures.most_apart_millionths),
         largest_task_share: small_part(figures.largest_task_millionths),
         users: users.collect(),
         samples: figures.samples.iter().map(|s| sample(figures, s)).collect(),

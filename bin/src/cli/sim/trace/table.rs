@@ -36,7 +36,7 @@ fn of_policies(runs: &[Run]) -> Table {
         titles.push(format!("{name} USED"));
         titles.push(format!("{name} LOST"));
     }
-    titles.extend(["GAP", "LARGEST", "SPEED"].map(String::from));
+    titles.extend(["GAP", "UNFAIR", "LARGEST", "APART", "SPEED"].map(String::from));
     let mut table = blank(&titles);
     for Run {
         policy,
@@ -59,7 +59,9 @@ fn of_policies(runs: &[Run]) -> Table {
             cells.push(percent(*lost));
         }
         cells.push(small_percent(figures.most_gap_millionths));
+        cells.push(format!("{} of {}", figures.unfair, figures.starts));
         cells.push(small_percent(figures.largest_task_millionths));
+        cells.push(small_percent(figures.most_apart_millionths));
         cells.push(format!("{:.0}x", speed(figures, *took)));
         table.add_row(cells);
     }
