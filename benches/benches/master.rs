@@ -96,17 +96,22 @@ fn run_watched(quick: bool) {
 
 fn run_return(quick: bool) -> anyhow::Result<()> {
     let shrink = if quick { 100 } else { 1 };
-    for (agents, each, wanted) in [
-        (20_000, 10, "1 s, 600 MiB"),
-        (50_000, 5, "5 s"),
-        (40_000, 10, "2 s"),
+    for (agents, each, ended, wanted) in [
+        (20_000, 10, 0, "1 s, 600 MiB"),
+        (50_000, 5, 0, "5 s"),
+        (40_000, 10, 0, "2 s"),
+        (40_000, 10, 100, "8 s"),
     ] {
         let agents = agents / shrink;
-        let cluster = Cluster::new(agents, 100, each);
+        let cluster = Cluster::with_history(agents, 100, each, ended);
         let back = cluster.measure_return()?;
         let all = back.decoding + back.master;
+        let what = match ended {
+            0 => format!("{agents} agents of {each} tasks"),
+            _ => format!("{agents} agents of {each} tasks, {ended} more over"),
+        };
         let what = format!(
-            "return: {agents} agents of {each} tasks ({:.2} s of it decoding, {:.0} MiB)",
+            "return: {what} ({:.2} s of it decoding, {:.0} MiB)",
             back.decoding.as_secs_f64(),
             back.grown
         );

@@ -99,6 +99,12 @@ pub struct Cluster {
 impl Cluster {
     /// Makes up what a master and its agents knew when the master was lost.
     pub fn new(agents: u64, frameworks: u64, tasks_each: u64) -> Self {
+        Self::with_history(agents, frameworks, tasks_each, 0)
+    }
+
+    /// The same, where each agent also tells of tasks that have ended, which nobody has
+    /// acknowledged: what is acknowledged it does not tell of.
+    pub fn with_history(agents: u64, frameworks: u64, tasks_each: u64, ended_each: u64) -> Self {
         let master = MasterId::of("bench", 1).expect("it is short");
         // As the master of before told its agents: it notes by whom a framework was vouched for.
         let owners: Vec<FrameworkInfo> = (0..frameworks)
@@ -119,8 +125,14 @@ impl Cluster {
                 info: agent_info(n).into(),
             });
             let mut theirs = Vec::new();
-            let tasks = (0..tasks_each).map(|task| {
-                let number = n * tasks_each + task;
+            let all_each = tasks_each + ended_each;
+            let tasks = (0..all_each).map(|task| {
+                let number = n * all_each + task;
+                let state = if task < tasks_each {
+                    TaskState::Running
+                } else {
+                    TaskState::Finished
+                };
                 let place = usize::try_from(number % frameworks).expect("they are few");
                 let owner = &owners[place];
                 if !theirs.contains(owner) {
@@ -129,7 +141,7 @@ impl Cluster {
                 let name = TaskId::new(&format!("t{number}")).expect("it is short");
                 let task = TaskInfo::new(name, id.clone(), needs());
                 let framework = owner.id.clone().expect("it has one");
-                TaskReport::new(framework, Role::any(), &task, TaskState::Running)
+                TaskReport::new(framework, Role::any(), &task, state)
             });
             let tasks = tasks.collect();
             let message = ToMaster::Reregister {
