@@ -62,13 +62,13 @@ const FOUND: [(Mutant, u64); 20] = [
     (Mutant::LaunchBeforeRecord, 42),
     (Mutant::KillBeforeStartLost, 4),
     (Mutant::KillLostAtRestart, 10),
-    (Mutant::KillUnwatched, 15),
+    (Mutant::KillUnwatched, 72),
     (Mutant::SilenceUnwatched, 2),
     (Mutant::ExecutorsOrphaned, 2),
-    (Mutant::OldMasterBelieved, 19),
+    (Mutant::OldMasterBelieved, 93),
     (Mutant::KeptKillsDropped, 1),
     (Mutant::NeverReconciles, 2),
-    (Mutant::AckTakesOldest, 211),
+    (Mutant::AckTakesOldest, 104),
     (Mutant::TaskStartedAgain, 11),
 ];
 

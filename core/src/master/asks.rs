@@ -1,8 +1,9 @@
 //! The table of tasks that were asked for and of which nobody can say anything yet: agents of an
 //! earlier leadership may still report them (TK-75).
 //!
-//! Bounded for each framework, so that none takes another's room, and over all. Written and answered by
-//! `reconcile`. A framework that leaves takes its questions along: it asks again when it is back.
+//! Bounded for each framework, so that none takes another's room, and over all. Written and
+//! answered by `reconcile`. A framework that leaves takes its questions along: it asks again when
+//! it is back.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;

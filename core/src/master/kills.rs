@@ -1,9 +1,9 @@
 //! The table of kills that wait for agents of an earlier leadership: nobody has told this one of
 //! their tasks yet (TK-75, TK-82).
 //!
-//! Bounded for each framework, so that none takes another's room, and over all. Written by `on_scheduler`;
-//! carried out by `reregister`, or given up when all agents are back. Deliberately not here: kills
-//! of known tasks, which their rows remember.
+//! Bounded for each framework, so that none takes another's room, and over all. Written by
+//! `on_scheduler`; carried out by `reregister`, or given up when all agents are back. Deliberately
+//! not here: kills of known tasks, which their rows remember.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;

@@ -66,8 +66,8 @@ pub struct Sample {
     pub shares_permille: Vec<u64>,
     /// How many tasks waited.
     pub waiting: u64,
-    /// By how much the dominant share of a user was ahead of another's, in millionths, at most, when
-    /// a task of its was started in an offer that had room for a task which the other had asked
+    /// By how much the dominant share of a user was ahead of another's, in millionths, at most,
+    /// when a task of its was started in an offer that had room for a task which the other had asked
     /// for, and which waited on. It is what progressive filling keeps to one task (P18; Ghodsi et
     /// al., NSDI 2011): shares count with the task that was started, and to whom nothing fits,
     /// nothing is promised. Of all starts since the look before, but for those of the last
