@@ -176,8 +176,9 @@ pub const ASKS_PER_FRAMEWORK: usize = 4_000;
 /// The most of all frameworks: 250 of them have all that they may, in 250 MB.
 pub const ASKS: usize = 250 * ASKS_PER_FRAMEWORK;
 /// The most tasks that a scheduler has asked a master for and not heard of; others wait for their
-/// turn. A master always has room for so many: of those that it has answered, and would answer once
-/// more if their agents returned, it remembers no more than leave it.
+/// turn. A master has room for so many, unless hundreds of frameworks ask as much at a time
+/// ([`ASKS`]): of those that it has answered, and would answer once more if their agents returned,
+/// it remembers no more than leave it.
 pub const QUESTIONS_ASKED: usize = ASKS_PER_FRAMEWORK / 2;
 /// The most refused tasks of a framework that are said until it confirms them; beyond it they are
 /// said once.

@@ -23,6 +23,7 @@ impl Agent {
         if self.drain.replace(since) != Some(since) {
             // The one before was called off while the agent was away.
             self.stop_awaiting_drain();
+            self.is_drain_late = false;
         }
         let live = self.state.tasks().iter();
         let live = live.filter(|(_, task)| !task.state().is_terminal());
@@ -35,10 +36,14 @@ impl Agent {
         if let Some(most) = max_grace {
             cx.echo(Departure::Drain { since, most });
         }
+        if core::mem::take(&mut self.is_drain_late) {
+            self.destroy_executors(cx);
+        }
     }
 
     pub(super) fn on_undrain(&mut self) {
         self.is_draining = false;
+        self.is_drain_late = false;
         self.stop_awaiting_drain();
     }
 
@@ -64,9 +69,15 @@ impl Agent {
     /// that.
     pub(super) fn on_drain_due(&mut self, cx: &mut Cx<'_>) {
         self.drain_by = None;
-        if !self.is_draining {
-            return;
+        if self.is_draining {
+            self.destroy_executors(cx);
+        } else {
+            // The agent has just joined, and the master has yet to say whether this goes on.
+            self.is_drain_late = true;
         }
+    }
+
+    fn destroy_executors(&mut self, cx: &mut Cx<'_>) {
         let executors: Vec<Number> = self.state.executors().keys().copied().collect();
         for executor in executors {
             self.destroy_executor(cx, executor, Reason::AgentDraining, DRAINED);

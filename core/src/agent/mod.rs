@@ -151,6 +151,8 @@ pub struct Agent {
     /// When the drain has had its time, of those with a bound. Not forgotten with the master, who
     /// says it anew.
     drain_by: Option<Time>,
+    /// Whether the drain has had its time before the master has said that it goes on.
+    is_drain_late: bool,
     recovery: Recovery,
     containers: Containers,
     sessions: Sessions,

@@ -95,6 +95,7 @@ impl Agent {
             is_draining: false,
             drain: None,
             drain_by: None,
+            is_drain_late: false,
             containers: Containers::default(),
             sessions: Sessions::default(),
             flights: Flights::new(),

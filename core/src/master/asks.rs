@@ -1,7 +1,7 @@
 //! The table of tasks that were asked for and of which nobody can say anything yet: agents of an
 //! earlier leadership may still report them (TK-75).
 //!
-//! Bounded for each framework, so that none takes another's room, and over all. Written and
+//! Bounded for each framework, so that one alone takes nobody's room, and over all. Written and
 //! answered by `reconcile`. A framework that leaves takes its questions along: it asks again when
 //! it is back.
 
@@ -114,6 +114,11 @@ impl Asks {
         self.frameworks.is_empty()
     }
 
+    /// Returns how many wait of all frameworks.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
     /// Visits the questions, and on which agent each task should be.
     pub(super) fn iter(
         &self,
@@ -124,11 +129,49 @@ impl Asks {
 
     pub(super) fn check(&self) {
         let linked: usize = self.agents.values().map(BTreeSet::len).sum();
+        assert!(self.count <= limits::ASKS, "questions of all");
         assert_eq!(self.count, linked, "questions by agent");
         assert_eq!(self.count, self.iter().count(), "questions");
         let sizes = self.frameworks.values().map(BTreeMap::len);
         let mut sizes = sizes.map(|count| (1..=limits::ASKS_PER_FRAMEWORK).contains(&count));
         assert!(sizes.all(|is_bounded| is_bounded), "questions");
         assert!(self.agents.values().all(|of| !of.is_empty()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    // TK-75, I22
+    #[test]
+    fn questions_are_bounded_over_all_frameworks() {
+        let mut asks = Asks::default();
+        let task = |n: usize| TaskId::new(&format!("{n}")).unwrap();
+        let full = limits::ASKS / limits::ASKS_PER_FRAMEWORK;
+        let all: Vec<FrameworkKey> = (0..=full as u32)
+            .map(|n| FrameworkKey::from_raw(n, 1))
+            .collect();
+        for key in &all[..full] {
+            for n in 0..limits::ASKS_PER_FRAMEWORK {
+                assert!(asks.insert(*key, task(n), None));
+            }
+        }
+        assert!(!asks.insert(all[full], task(0), None), "no room");
+        assert!(asks.insert(all[0], task(0), None), "asked anew");
+        asks.check();
+        assert!(asks.take(all[0], &task(0)));
+        asks.insert_answered(all[full], task(0), None);
+        assert_eq!(
+            asks.count(all[full]),
+            0,
+            "half is for those without an answer"
+        );
+        assert!(asks.insert(all[full], task(0), None));
+        asks.forget(all[1]);
+        assert_eq!(asks.len(), limits::ASKS - limits::ASKS_PER_FRAMEWORK);
+        asks.check();
     }
 }

@@ -37,7 +37,7 @@ impl Master {
         let row = &self.agents[key];
         if let (Standing::Draining(config), Some(peer)) = (row.standing, row.peer()) {
             let max_grace = config.max_grace;
-            let since = row.drain_since.expect("the registry knows since when");
+            let since = row.drain_since.unwrap_or(cx.now);
             cx.tell_agent(peer, ToAgent::Drain { max_grace, since });
         }
     }

@@ -50,6 +50,8 @@ impl Master {
                 open.max().unwrap_or(0),
                 limits::OPERATIONS_PER_AGENT,
             ),
+            Filled::new("kills of all", self.kills.len(), limits::KILLS),
+            Filled::new("questions of all", self.asks.len(), limits::ASKS),
             Filled::new(
                 "kills that wait",
                 fullest(&|key| self.kills.count(key)),

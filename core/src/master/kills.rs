@@ -1,7 +1,7 @@
 //! The table of kills that wait for agents of an earlier leadership: nobody has told this one of
 //! their tasks yet (TK-75, TK-82).
 //!
-//! Bounded for each framework, so that none takes another's room, and over all. Written by
+//! Bounded for each framework, so that one alone takes nobody's room, and over all. Written by
 //! `on_scheduler`; carried out by `reregister`, or given up when all agents are back. Deliberately
 //! not here: kills of known tasks, which their rows remember.
 
@@ -108,10 +108,16 @@ impl Kills {
         self.frameworks.is_empty()
     }
 
+    /// Returns how many wait of all frameworks.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
     /// Checks the indexes, and that nothing is kept for others than these.
     pub(super) fn check(&self, is_live: impl Fn(FrameworkKey) -> bool) {
         let count: usize = self.frameworks.values().map(|of| of.kills.len()).sum();
         assert_eq!(self.count, count, "kills");
+        assert!(count <= limits::KILLS, "kills of all");
         for (framework, of) in &self.frameworks {
             assert!(is_live(*framework), "kills of nobody");
             assert!(!of.kills.is_empty() && of.kills.len() <= limits::KILLS_PER_FRAMEWORK);
@@ -122,5 +128,39 @@ impl Kills {
         }
         let mut open = self.unanswered.iter();
         assert!(open.all(|framework| self.frameworks.contains_key(framework)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    // TK-82, I22
+    #[test]
+    fn kills_are_bounded_over_all_frameworks() {
+        let mut kills = Kills::default();
+        let task = |n: usize| TaskId::new(&format!("{n}")).unwrap();
+        let kill = Kill { grace: None };
+        let full = limits::KILLS / limits::KILLS_PER_FRAMEWORK;
+        let all: Vec<FrameworkKey> = (0..=full as u32)
+            .map(|n| FrameworkKey::from_raw(n, 1))
+            .collect();
+        for key in &all[..full] {
+            for n in 0..limits::KILLS_PER_FRAMEWORK {
+                assert!(kills.insert(*key, task(n), kill));
+            }
+        }
+        assert!(!kills.insert(all[full], task(0), kill), "no room");
+        assert!(kills.insert(all[0], task(0), kill), "said again");
+        kills.check(|_| true);
+        assert_eq!(kills.answer(all[0]).len(), limits::KILLS_PER_FRAMEWORK);
+        kills.forget_answered();
+        assert_eq!(kills.count(all[0]), 0);
+        assert!(kills.insert(all[full], task(0), kill));
+        kills.forget(all[1]);
+        assert!(kills.take(all[2], &task(0)).is_some());
+        kills.check(|_| true);
     }
 }

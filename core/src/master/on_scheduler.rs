@@ -156,8 +156,8 @@ impl Master {
                     let status = self.no_such_task(cx, id);
                     return self.tell(cx, framework, status);
                 }
-                let limit = limits::KILLS_PER_FRAMEWORK;
-                let text = format!("{limit} kills wait for agents to return: {id} is not killed");
+                let text =
+                    format!("as many kills as may wait for agents to return: {id} is not killed");
                 return self.reject(cx, framework, CallKind::Kill, RejectKind::TooMany, text);
             }
             Some(_) | None => {}

@@ -22,6 +22,9 @@ use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::wire::slices;
 
+/// What is said of a task whose agent is out of reach.
+const AWAY: &str = "its agent is unreachable";
+
 /// What can be said of a task.
 enum Finding {
     /// What its row says (TK-74).
@@ -81,9 +84,8 @@ impl Master {
         }
         self.tell_answers(cx, framework, answers);
         if left > 0 {
-            let limit = limits::ASKS_PER_FRAMEWORK;
             let text = format!(
-                "{limit} tasks that were asked for wait for agents to return; ask again for {left}"
+                "as many tasks as may be asked for wait for agents to return; ask again for {left}"
             );
             let call = CallKind::Reconcile;
             self.reject(cx, framework, call, RejectKind::TooMany, text);
@@ -113,7 +115,7 @@ impl Master {
                 // Unlike in Mesos: it may have ended, or never begun, and nobody would say so.
                 self.asks
                     .insert_answered(framework, task.clone(), agent.clone());
-                (TaskState::Unreachable, "its agent is unreachable")
+                (TaskState::Unreachable, AWAY)
             }
         };
         Told::Now(unknown(cx, state, message, task, agent))
@@ -208,11 +210,22 @@ impl Master {
         }
     }
 
-    /// Returns the answer about a known task, unless its end is on its way (TK-74).
+    /// Returns the answer about a known task, unless its end is on its way (TK-74). An end that is
+    /// not known by name may be long in coming from an agent out of reach (TK-77).
     fn known_of(&self, key: TaskKey) -> Option<TaskStatus> {
         let task = &self.tasks[key];
         let is_told = task.is_remembered() || task.is_ended_by_master();
-        (is_told || !task.state.is_terminal()).then(|| self.status_of(key))
+        if is_told || !task.state.is_terminal() {
+            return Some(self.status_of(key));
+        }
+        let is_away = self.agents[task.agent].presence() == Presence::Unreachable;
+        is_away.then(|| {
+            as_answer(TaskStatus {
+                state: TaskState::Unreachable,
+                message: AWAY.to_string(),
+                ..task.status.clone()
+            })
+        })
     }
 
     /// Says what is known of a task, as an answer (TK-74, TK-80). Unlike in Mesos the message and

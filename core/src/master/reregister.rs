@@ -16,7 +16,7 @@ use crate::keys::{AgentKey, FrameworkKey};
 use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::framework::FrameworkInfo;
-use crate::protocol::status::{Reason, TaskState};
+use crate::protocol::status::{Reason, Source, TaskState};
 use crate::registry::RegistryOp;
 
 impl Master {
@@ -163,7 +163,12 @@ impl Master {
 
     /// Takes over the state of a known task.
     fn refresh(&mut self, cx: &mut Cx<'_>, key: TaskKey, state: TaskState) {
-        let before = self.tasks[key].state;
+        let task = &mut self.tasks[key];
+        let before = task.state;
+        if state.is_terminal() && task.status.source != Source::Master {
+            // Its agent says again how it has ended, and by whom that is confirmed.
+            task.by_master = false;
+        }
         if !before.may_become(state) {
             // TK-33, TK-34
             return;

@@ -16,11 +16,11 @@
 //! | 7 | inverse offers, and what is answered to them | nothing: the framework has not answered, as operators see; it is not asked to leave |
 //! | 8 | that an agent is lost | nothing: the framework hears of its tasks and operations |
 //!
-//! What is on disks is not agreed on with anybody. A build reads the records that it knows, and
-//! snapshots that are laid out as its own ([`Durable::LAYOUT`](crate::machine::Durable::LAYOUT));
-//! before an upgrade that changes these, and after one that is taken back, it refuses them by an
-//! error that names file and place, or both layouts, and believes nothing of them. Deliberately not
-//! here: how bytes are laid out, and the greeting itself.
+//! What is on disks is not agreed on with anybody. A build reads logs and snapshots that are laid
+//! out as its own ([`Durable::LAYOUT`](crate::machine::Durable::LAYOUT)); before an upgrade that
+//! changes these, and after one that is taken back, it refuses them by an error that names both
+//! layouts, and believes nothing of them. Deliberately not here: how bytes are laid out, and the
+//! greeting itself.
 
 use alloc::string::String;
 use core::fmt;

@@ -67,10 +67,10 @@ pub struct Sample {
     /// How many tasks waited.
     pub waiting: u64,
     /// By how much the dominant share of a user was ahead of another's, in millionths, at most,
-    /// when a task of its was started in an offer that had room for a task which the other had asked
-    /// for, and which waited on. It is what progressive filling keeps to one task (P18; Ghodsi et
-    /// al., NSDI 2011): shares count with the task that was started, and to whom nothing fits,
-    /// nothing is promised. Of all starts since the look before, but for those of the last
+    /// when a task of its was started in an offer that had room for a task which the other had
+    /// asked for, and which waited on. It is what progressive filling keeps to one task (P18;
+    /// Ghodsi et al., NSDI 2011): shares count with the task that was started, and to whom nothing
+    /// fits, nothing is promised. Of all starts since the look before, but for those of the last
     /// moments, which the next one has.
     pub gap_millionths: u64,
     /// The greatest dominant share of a user for whom something has waited all the time since the

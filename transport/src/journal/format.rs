@@ -5,14 +5,14 @@
 //! believed only if it is intact, and a batch counts only as a whole.
 //!
 //! ```text
-//! log       "TEPUILOG" version:u8
+//! log       "TEPUILOG" version:u8 layout:u32
 //! batch     length:u32 count:u32 epoch:u64 index:u64 body_crc:u32 header_crc:u32  body
 //! snapshot  "TEPUISNP" version:u8 layout:u32 length:u64 epoch:u64 index:u64 body_crc:u32
 //!           header_crc:u32  body
 //! ```
 //!
-//! The version is 1 of a log, and 2 of a snapshot, which said nothing of its layout before. The
-//! layout is that of the body ([`Durable::LAYOUT`](tepui_core::machine::Durable::LAYOUT)).
+//! The version is 2 of both, which said nothing of a layout before. The layout is that of records
+//! and state ([`Durable::LAYOUT`](tepui_core::machine::Durable::LAYOUT)).
 //!
 //! Zeros follow the last batch of a log: room for more. They are no header, for its checksum is not
 //! zero.
@@ -22,10 +22,11 @@
 
 const LOG_MAGIC: &[u8; 8] = b"TEPUILOG";
 const SNAPSHOT_MAGIC: &[u8; 8] = b"TEPUISNP";
-const LOG_VERSION: u8 = 1;
+const LOG_VERSION: u8 = 2;
 const SNAPSHOT_VERSION: u8 = 2;
 /// Magic and version.
 pub(super) const FILE_HEADER_BYTES: usize = 9;
+pub(super) const LOG_HEADER_BYTES: usize = FILE_HEADER_BYTES + 4;
 pub(super) const BATCH_HEADER_BYTES: usize = 32;
 pub(super) const SNAPSHOT_HEADER_BYTES: usize = FILE_HEADER_BYTES + 36;
 
@@ -119,16 +120,20 @@ impl SnapshotHeader {
     }
 }
 
-/// Returns the header of an empty log.
-pub(super) fn log_header() -> [u8; FILE_HEADER_BYTES] {
-    let mut bytes = [LOG_VERSION; FILE_HEADER_BYTES];
+/// Returns the header of an empty log whose records are laid out so.
+pub(super) fn log_header(layout: u32) -> [u8; LOG_HEADER_BYTES] {
+    let mut bytes = [LOG_VERSION; LOG_HEADER_BYTES];
     bytes[..8].copy_from_slice(LOG_MAGIC);
+    bytes[FILE_HEADER_BYTES..].copy_from_slice(&layout.to_le_bytes());
     bytes
 }
 
-/// Checks magic and version of a log.
-pub(super) fn check_log(bytes: &[u8]) -> Result<(), String> {
-    check_file_header(bytes, LOG_MAGIC, LOG_VERSION)
+/// Checks magic and version of a log; returns how its records are laid out.
+pub(super) fn check_log(bytes: &[u8]) -> Result<u32, String> {
+    check_file_header(bytes, LOG_MAGIC, LOG_VERSION)?;
+    let header = bytes.get(..LOG_HEADER_BYTES);
+    let header = header.ok_or("its header is not whole")?;
+    Ok(u32_at(header, FILE_HEADER_BYTES))
 }
 
 /// Checks magic and version of a snapshot.

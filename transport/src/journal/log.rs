@@ -15,7 +15,9 @@ use serde::de::DeserializeOwned;
 use tepui_core::machine::Durable;
 
 use super::JournalError;
-use super::format::{self, BATCH_HEADER_BYTES, BatchHeader, FILE_HEADER_BYTES, SnapshotHeader};
+use super::format::{
+    self, BATCH_HEADER_BYTES, BatchHeader, FILE_HEADER_BYTES, LOG_HEADER_BYTES, SnapshotHeader,
+};
 
 /// The log grows by as much as it holds, within these bounds: a sync within a file of constant
 /// length writes no metadata, which is faster on average and far steadier.
@@ -86,7 +88,7 @@ where
         }
         // Files are put in place whole, the log first: it cannot be missing beside a snapshot.
         None if replay.next > 1 => return Err(corrupt(&path, 0, "it is missing")),
-        None => begin_log(dir, 0, 1)?,
+        None => begin_log(dir, S::LAYOUT, 0, 1)?,
     }
     let file = OpenOptions::new().write(true).open(&path);
     let file = file.map_err(failed("open", &path))?;
@@ -203,11 +205,11 @@ impl Log {
         };
         replace(&self.dir, "snapshot", &[&header.to_bytes(), &body])?;
         // A crash here leaves the old log: its records are in the snapshot and are skipped.
-        begin_log(&self.dir, self.epoch, self.next)?;
+        begin_log(&self.dir, S::LAYOUT, self.epoch, self.next)?;
         let path = self.path();
         let file = OpenOptions::new().write(true).open(&path);
         self.file = file.map_err(failed("open", &path))?;
-        self.end = (FILE_HEADER_BYTES + BATCH_HEADER_BYTES) as u64;
+        self.end = (LOG_HEADER_BYTES + BATCH_HEADER_BYTES) as u64;
         self.length = self.end;
         self.snapshot_bytes = body.len() as u64;
         Ok(())
@@ -233,8 +235,9 @@ where
 {
     /// Applies a log. Returns how many bytes of it are intact; the rest is a torn batch.
     fn take_log(&mut self, path: &Path, content: &[u8]) -> Result<usize, JournalError> {
-        format::check_log(content).map_err(|problem| corrupt(path, 0, problem))?;
-        let mut offset = FILE_HEADER_BYTES;
+        let layout = format::check_log(content).map_err(|problem| corrupt(path, 0, problem))?;
+        check_layout::<S>(path, layout)?;
+        let mut offset = LOG_HEADER_BYTES;
         let mut expected = None;
         while offset < content.len() {
             let Some((header, body)) = format::read_batch(&content[offset..]) else {
@@ -354,13 +357,7 @@ fn read_snapshot<S: Durable + DeserializeOwned>(path: &Path) -> Result<Replay<S>
         let offset = format::SNAPSHOT_HEADER_BYTES;
         return Err(corrupt(path, offset, "the state is damaged"));
     }
-    if header.layout != S::LAYOUT {
-        return Err(JournalError::Layout {
-            path: path.into(),
-            found: header.layout,
-            known: S::LAYOUT,
-        });
-    }
+    check_layout::<S>(path, header.layout)?;
     let unreadable = |problem| JournalError::Unreadable {
         path: path.into(),
         offset: format::SNAPSHOT_HEADER_BYTES as u64,
@@ -417,9 +414,21 @@ fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, JournalError> {
     }
 }
 
+/// Checks that a file is laid out as this build reads it.
+fn check_layout<S: Durable>(path: &Path, found: u32) -> Result<(), JournalError> {
+    if found == S::LAYOUT {
+        return Ok(());
+    }
+    Err(JournalError::Layout {
+        path: path.into(),
+        found,
+        known: S::LAYOUT,
+    })
+}
+
 /// Puts an empty log in place. An empty batch says where it begins, so that the snapshot before it
 /// is missed if it is gone.
-fn begin_log(dir: &Path, epoch: u64, next: u64) -> Result<(), JournalError> {
+fn begin_log(dir: &Path, layout: u32, epoch: u64, next: u64) -> Result<(), JournalError> {
     let start = BatchHeader {
         length: 0,
         count: 0,
@@ -427,7 +436,11 @@ fn begin_log(dir: &Path, epoch: u64, next: u64) -> Result<(), JournalError> {
         index: next,
         body_crc: crc32fast::hash(&[]),
     };
-    replace(dir, "log", &[&format::log_header(), &start.to_bytes()])
+    replace(
+        dir,
+        "log",
+        &[&format::log_header(layout), &start.to_bytes()],
+    )
 }
 
 /// Puts a file in place, whole and durable, or not at all.

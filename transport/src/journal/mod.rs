@@ -91,7 +91,7 @@ pub enum JournalError {
         /// What the decoder says.
         problem: String,
     },
-    /// A snapshot is intact, and laid out as by another build.
+    /// A file is intact, and laid out as by another build.
     #[error("{} has layout {found}, and this build reads layout {known}", path.display())]
     Layout {
         /// Which file.

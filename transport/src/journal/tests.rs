@@ -11,7 +11,7 @@ use tepui_core::gate::Seq;
 use tepui_core::machine::Durable;
 
 use super::file::FileOptions;
-use super::format::{BATCH_HEADER_BYTES, BatchHeader, FILE_HEADER_BYTES};
+use super::format::{BATCH_HEADER_BYTES, BatchHeader, FILE_HEADER_BYTES, LOG_HEADER_BYTES};
 use super::log::{self, Batch};
 use super::{FileJournal, Journal, JournalError, JournalEvent};
 
@@ -49,7 +49,7 @@ fn small_log(dir: &Path) -> (Vec<u8>, Vec<usize>) {
     let mut log = log::recover::<Words>(dir).unwrap().log;
     // Two empty batches come first: where the log begins, and the epoch of its opening.
     let mut starts: Vec<usize> = (0..3)
-        .map(|n| FILE_HEADER_BYTES + n * BATCH_HEADER_BYTES)
+        .map(|n| LOG_HEADER_BYTES + n * BATCH_HEADER_BYTES)
         .collect();
     let words = words(4);
     for records in [&words[..1], &words[1..3], &words[3..]] {
@@ -123,7 +123,7 @@ fn a_log_cut_anywhere_gives_the_batches_before() {
     for cut in 0..content.len() {
         let dir = with_log(&content[..cut]);
         let recovered = recover(dir.path());
-        if cut < FILE_HEADER_BYTES {
+        if cut < LOG_HEADER_BYTES {
             let error = recovered.unwrap_err();
             assert!(
                 matches!(error, JournalError::Corrupt { offset: 0, .. }),
@@ -156,6 +156,11 @@ fn a_flipped_bit_is_never_believed() {
                 continue;
             }
             let error = recovered.expect_err("damage in the middle");
+            if (FILE_HEADER_BYTES..LOG_HEADER_BYTES).contains(&at) {
+                let is_other = matches!(error, JournalError::Layout { known: 1, .. });
+                assert!(is_other, "byte {at}: {error}");
+                continue;
+            }
             let JournalError::Corrupt { path, offset, .. } = &error else {
                 panic!("byte {at}: {error}");
             };
@@ -250,7 +255,7 @@ async fn a_snapshot_stands_for_the_log() {
     append(&mut opened.journal, 3, &["w1", "w2"]).await;
     drop(opened);
     let log = fs::read(dir.path().join("log")).unwrap();
-    let empty = FILE_HEADER_BYTES + BATCH_HEADER_BYTES;
+    let empty = LOG_HEADER_BYTES + BATCH_HEADER_BYTES;
     assert_eq!(log.len(), empty, "a snapshot empties the log");
     let opened = FileJournal::<Words>::open_with(dir.path(), ALWAYS).unwrap();
     assert_eq!(opened.state.0, words(3));
@@ -355,6 +360,21 @@ fn a_snapshot_of_another_layout_is_refused_by_both_numbers() {
     assert!(is_refused, "{error}");
     let text = error.to_string();
     let both = "has layout 7, and this build reads layout 1";
+    assert!(text.contains(both), "{text}");
+}
+
+#[test]
+fn a_log_of_another_layout_is_refused_by_both_numbers() {
+    // S7: before there is a snapshot, too
+    let dir = tempfile::tempdir().unwrap();
+    let mut other = log::recover::<Renumbered>(dir.path()).unwrap();
+    let mut batch = Batch::default();
+    batch.add(&String::from("w0")).unwrap();
+    other.log.append(&batch).unwrap();
+    drop(other);
+    assert!(!dir.path().join("snapshot").exists());
+    let text = recover(dir.path()).unwrap_err().to_string();
+    let both = "log has layout 7, and this build reads layout 1";
     assert!(text.contains(both), "{text}");
 }
 

@@ -159,6 +159,15 @@ fn the_time_of_a_drain_begins_once_and_ends_with_it() {
     assert_eq!(lines(&node.pass(Duration::from_millis(8_999))), NOTHING);
     let outputs = node.pass(Duration::from_millis(1));
     assert_eq!(lines(&outputs), ["destroy c000000"]);
+    // So it does if its time is over before the next master has said it.
+    let mut node = slow();
+    node.feed(drain(Some(secs(30))));
+    node.pass(secs(20));
+    node.feed(Input::MasterLost { peer: MASTER });
+    node.join(reregistered(2));
+    assert_eq!(lines(&node.pass(secs(11))), NOTHING);
+    let outputs = lines(&node.feed(drain(Some(secs(30)))));
+    assert_eq!(outputs.last().unwrap(), "destroy c000000");
     // Another one, for it was called off while the agent was away, has its own.
     let mut node = slow();
     node.feed(drain_since(1, Some(secs(30))));

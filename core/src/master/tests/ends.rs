@@ -340,6 +340,68 @@ fn an_end_that_was_not_heard_is_told_though_its_agent_stays_away() {
 }
 
 #[test]
+fn an_agent_that_is_back_keeps_an_end_until_its_framework_has_heard() {
+    // TK-66, TK-70: only the master would have it, and it may fall
+    let mut t = launched();
+    let agent = t.agent.clone();
+    t.world.lose(t.peer);
+    let end = news("t", TaskState::Finished, &agent, 7);
+    t.report(end.clone(), TaskState::Finished);
+    t.world.lose(t.agent_peer);
+    t.world.pass(Duration::from_secs(600));
+    t.agent_peer = t.world.connect(PeerRole::Agent, "one");
+    let finished = report(&t.owner, task("t", &agent, "cpus:1"), TaskState::Finished);
+    let account = ToMaster::Reregister {
+        id: agent.clone(),
+        agent: agent_info("cpus:4"),
+        frameworks: vec![],
+        tasks: vec![finished],
+    };
+    t.world.agent_says(t.agent_peer, account);
+    assert_eq!(t.report(end.clone(), TaskState::Finished), []);
+    assert_eq!(t.subscribe(), [], "its agent says it");
+    let outs = t.report(end.clone(), TaskState::Finished);
+    assert_eq!(heard(&outs, t.peer), [end]);
+    let outs = t.acknowledge(UpdateId(7));
+    let done = ToAgent::Acknowledge {
+        framework: t.owner.clone(),
+        task: task_id("t"),
+        update: UpdateId(7),
+    };
+    assert_eq!(outs, [to_agent(t.agent_peer, done)]);
+}
+
+#[test]
+fn who_asks_for_a_task_hears_that_its_agent_is_away_though_it_may_have_ended() {
+    // TK-77, TK-74, I20: nobody can say how before the agent is back
+    let mut t = launched();
+    let agent = t.agent.clone();
+    let running = news("t", TaskState::Running, &agent, 1);
+    t.report(running, TaskState::Finished);
+    let ask = |t: &mut Launched| {
+        let tasks = vec![(task_id("t"), Some(t.agent.clone()))];
+        let mut answers = Vec::new();
+        for tasks in [tasks, vec![]] {
+            let outs = t.world.call(t.peer, Call::Reconcile { tasks });
+            for out in outs {
+                if let Output::Effect(Effect::Scheduler {
+                    event: Event::Reconciled(told),
+                    ..
+                }) = out
+                {
+                    answers.extend(told.into_iter().map(|status| status.state));
+                }
+            }
+        }
+        answers
+    };
+    assert_eq!(ask(&mut t), [], "the end is on its way");
+    t.world.lose(t.agent_peer);
+    t.world.pass(Duration::from_secs(600));
+    assert_eq!(ask(&mut t), [TaskState::Unreachable; 2]);
+}
+
+#[test]
 fn who_has_heard_of_an_end_hears_of_it_once_more_at_most_when_its_agent_is_lost() {
     // TK-70: the update has one name, so a scheduler takes it in once
     let mut t = launched();

@@ -11,7 +11,7 @@ use alloc::string::String;
 use super::Broken;
 use super::confirmed::Said;
 use crate::ids::{FrameworkId, TaskId};
-use crate::protocol::status::TaskState;
+use crate::protocol::status::TaskStatus;
 use crate::sim::property::Property;
 use crate::sim::world::{World, at};
 
@@ -36,9 +36,12 @@ pub(super) fn check(world: &World, n: u32, said: &Said) -> Result<(), Broken> {
     let is_elsewhere = told
         .agent(task)
         .is_some_and(|on| Some(on) != agent.as_ref());
-    // What the master has said by its own word may still be on its way.
+    // What the master has said by its own word may still be on its way. That it knows what was not
+    // told does not count: it may fall.
+    let is_more = |known: &TaskStatus| known.update != Some(*update);
+    let newest = newest(world, framework, task).filter(is_more);
     let is_late = told.state(task).is_some_and(|told| !told.may_become(state))
-        || newest(world, framework, task).is_some_and(|newest| !newest.may_become(state));
+        || newest.is_some_and(|newest| !newest.state.may_become(state));
     if is_elsewhere || is_late {
         return Ok(());
     }
@@ -47,11 +50,11 @@ pub(super) fn check(world: &World, n: u32, said: &Said) -> Result<(), Broken> {
 }
 
 /// Returns what the master knows of a task.
-fn newest(world: &World, framework: &FrameworkId, task: &TaskId) -> Option<TaskState> {
+fn newest(world: &World, framework: &FrameworkId, task: &TaskId) -> Option<TaskStatus> {
     let tasks = world.master.machine()?.view().all_tasks();
     let mut tasks = tasks.into_iter();
     let found = tasks.find(|row| row.framework == *framework && row.status.task == *task)?;
-    Some(found.status.state)
+    Some(found.status)
 }
 
 /// Says what still waits to be confirmed.
