@@ -7,6 +7,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::agent::Effect;
@@ -38,9 +39,11 @@ pub(in crate::sim) struct Graces {
     since: Option<Time>,
     /// When what an operator has given with it is over, in this life.
     drain_by: Option<Time>,
-    /// The least that an operator has given with a drain, in any life: the agent remembers it with
-    /// each task.
+    /// The least that an operator has given with it.
     drain: Option<Duration>,
+    /// The least that one has given with a drain in which a container was there: the agent
+    /// remembers it with each task.
+    shortened: BTreeMap<ContainerId, Duration>,
 }
 
 impl Graces {
@@ -54,11 +57,11 @@ impl Graces {
     /// The agent is told something.
     pub(in crate::sim) fn hears(&mut self, now: Time, message: &ToAgent) {
         if matches!(message, ToAgent::Undrain) {
-            self.drain_by = None;
+            self.end_drain();
         }
         if let ToAgent::Drain { max_grace, since } = message {
             if self.since.replace(*since) != Some(*since) {
-                self.drain_by = None;
+                self.end_drain();
             }
             if let Some(most) = max_grace {
                 self.is_drained(now, *most);
@@ -66,21 +69,40 @@ impl Graces {
         }
     }
 
+    fn end_drain(&mut self) {
+        self.drain_by = None;
+        self.drain = None;
+    }
+
     fn is_drained(&mut self, now: Time, most: Duration) {
         let before = self.drain.unwrap_or(most);
         self.drain = Some(before.min(most));
+        let there: Vec<ContainerId> = self.launched.keys().cloned().collect();
+        for container in there {
+            self.shorten(container, most);
+        }
         // As below, the clock may be fast.
         let by = now + most * 9 / 10;
         self.drain_by = Some(self.drain_by.map_or(by, |before| before.min(by)));
     }
 
+    fn shorten(&mut self, container: ContainerId, most: Duration) {
+        let least = self.shortened.entry(container).or_insert(most);
+        *least = most.min(*least);
+    }
+
     fn launched(&mut self, container: ContainerId) {
-        self.launched.insert(container, self.life);
+        self.launched.insert(container.clone(), self.life);
+        // It may have been ordered before, and have left only now.
+        if let Some(most) = self.drain {
+            self.shorten(container, most);
+        }
     }
 
     fn asked(&mut self, now: Time, container: ContainerId, least: Duration) {
         // As above, the clock may be fast.
-        let least = self.drain.map_or(least, |most| least.min(most * 9 / 10));
+        let drain = self.shortened.get(&container);
+        let least = drain.map_or(least, |most| least.min(*most * 9 / 10));
         // Who is asked again by an agent that has restarted has all of it once more, and half of
         // the last time after each further restart.
         let launched = self.launched.get(&container);
@@ -187,6 +209,7 @@ mod tests {
             max_grace: Some(second * 2),
             since: Time::from_micros(since),
         };
+        graces.launched(container.clone());
         graces.hears(Time::ZERO + second * 19, &drain(1));
         ask(20, &mut graces);
         assert_eq!(destroy(22, &mut graces), None, "its agent is drained");
@@ -209,5 +232,12 @@ mod tests {
         graces.launched(container.clone());
         ask(60, &mut graces);
         assert_eq!(destroy(60, &mut graces), Some(second * 18 / 10));
+        // What comes after the drain has all its time.
+        graces.hears(Time::ZERO + second * 70, &ToAgent::Undrain);
+        let later = ContainerId::numbered(2);
+        graces.launched(later.clone());
+        graces.asked(Time::ZERO + second * 71, later.clone(), second * 5);
+        let missing = graces.destroyed(Time::ZERO + second * 72, &later);
+        assert_eq!(missing, Some(second * 4));
     }
 }
