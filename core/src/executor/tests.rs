@@ -322,6 +322,7 @@ fn an_executor_that_never_finds_its_agent_ends() {
 
 #[test]
 fn a_shutdown_waits_for_tasks_and_their_updates() {
+    // MESOS-8537, MESOS-9847: it ends when its agent has the last of them
     let mut node = Node::working();
     assert_eq!(lines(&node.feed(says(Event::Shutdown))), ["user: shutdown"]); // TK-88
     assert_eq!(lines(&node.feed(says(Event::Launch(task("u"))))), NOTHING);

@@ -116,7 +116,8 @@ async fn what_was_appended_before_the_end_is_there_after_it() {
 
 #[test]
 fn a_log_cut_anywhere_gives_the_batches_before() {
-    // AG-13
+    // AG-13, I17; MESOS-9507, MESOS-8871: a file that a crash left empty, or wrote in part. A log
+    // is put in place with its header, so that no crash leaves less of it.
     let dir = tempfile::tempdir().unwrap();
     let (content, starts) = small_log(dir.path());
     let records_before = [0, 0, 0, 1, 3];
@@ -141,6 +142,7 @@ fn a_log_cut_anywhere_gives_the_batches_before() {
 
 #[test]
 fn a_flipped_bit_is_never_believed() {
+    // I17
     let dir = tempfile::tempdir().unwrap();
     let (content, starts) = small_log(dir.path());
     let last = *starts.last().unwrap();

@@ -6,7 +6,7 @@ use crate::protocol::agent::GroupOrder;
 use crate::protocol::executor::Call;
 use crate::protocol::task::ExecutorKind;
 
-fn group(tasks: Vec<TaskInfo>) -> Input {
+pub(super) fn group(tasks: Vec<TaskInfo>) -> Input {
     master(ToAgent::RunGroup(GroupOrder {
         framework: fw("f"),
         role: Role::any(),
@@ -19,7 +19,7 @@ fn of_executor() -> Input {
     group(vec![task_of("e", "a"), task_of("e", "b")])
 }
 
-fn command(name: &str) -> TaskInfo {
+pub(super) fn command(name: &str) -> TaskInfo {
     let executor = task_of("e", name).executor.unwrap();
     TaskInfo {
         executor: Some(ExecutorInfo::built_in(executor.id, executor.resources)),

@@ -7,6 +7,7 @@ mod drain;
 mod executors;
 mod gc;
 mod groups;
+mod issues;
 mod kills;
 mod leaving;
 mod messages;

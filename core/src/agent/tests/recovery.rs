@@ -1,5 +1,7 @@
 //! Restarts, at every record.
 
+use super::executors::{INSIDE, connected, says, status, subscribe};
+use super::groups::{command, group};
 use super::*;
 use crate::protocol::executor::Call;
 
@@ -299,34 +301,9 @@ fn drain(node: &mut Node) -> Vec<(TaskId, TaskState)> {
     told
 }
 
-#[test]
-fn nothing_is_lost_wherever_the_agent_falls() {
-    // FW-05, AG-23: of all frameworks, as if all asked for checkpoints
-    let life = eventful();
+/// Has an agent fall after each record of a life, and say and end all the same when it is back.
+fn comes_back_wherever_it_falls(life: &Node) {
     let joined = Node::joined().journal;
-    // Every kind of record is written in that life.
-    let kinds = [
-        "admitted",
-        "epoch",
-        "executor 1",
-        "subscribed",
-        "executor ended",
-        "task",
-    ];
-    let more = [
-        "kill",
-        "updated",
-        "acknowledged",
-        "framework ended",
-        "forgotten",
-    ];
-    let written: Vec<String> = life.journal.iter().map(record_line).collect();
-    for kind in kinds.iter().chain(&more) {
-        assert!(
-            written.iter().any(|line| line.starts_with(kind)),
-            "no {kind}"
-        );
-    }
     for records in joined.len()..=life.journal.len() {
         let journal = &life.journal[..records];
         let left = left_by(&life.log, records - joined.len());
@@ -357,6 +334,62 @@ fn nothing_is_lost_wherever_the_agent_falls() {
             assert_eq!(node.agent.state().frameworks().len(), 0);
         }
     }
+}
+
+#[test]
+fn nothing_is_lost_wherever_the_agent_falls() {
+    // FW-05, AG-23: of all frameworks, as if all asked for checkpoints
+    let life = eventful();
+    // Every kind of record is written in that life.
+    let kinds = [
+        "admitted",
+        "epoch",
+        "executor 1",
+        "subscribed",
+        "executor ended",
+        "task",
+    ];
+    let more = [
+        "kill",
+        "updated",
+        "acknowledged",
+        "framework ended",
+        "forgotten",
+    ];
+    let written: Vec<String> = life.journal.iter().map(record_line).collect();
+    for kind in kinds.iter().chain(&more) {
+        assert!(
+            written.iter().any(|line| line.starts_with(kind)),
+            "no {kind}"
+        );
+    }
+    comes_back_wherever_it_falls(&life);
+}
+
+#[test]
+fn mesos_6270_and_6302_groups_are_taken_up_again_wherever_the_agent_falls() {
+    // I17, TK-91; MESOS-8416, MESOS-9909: whatever its framework asks for, and some end afterwards
+    let mut node = Node::joined();
+    node.feed(group(vec![command("a"), command("b")])); // 0 and 1
+    node.feed(group(vec![task_of("e", "c"), task_of("e", "d")])); // executor 2
+    node.feed(started(0));
+    let update = sent_update(&node.feed(started(1)));
+    node.feed(acknowledge("f", "b", update));
+    node.feed(started(2));
+    node.feed(connected(INSIDE, 2));
+    node.feed(says(INSIDE, subscribe(&[], vec![])));
+    let running = status("c", TaskState::Running, 1);
+    node.feed(says(INSIDE, Call::Update(running)));
+    node.feed(kill("f", "a", None));
+    node.feed(exited(0, Exit::Signal(15)));
+    node.feed(exited(1, Exit::Signal(15)));
+    let failed = status("c", TaskState::Failed, 2);
+    node.feed(says(INSIDE, Call::Update(failed)));
+    let written: Vec<String> = node.journal.iter().map(record_line).collect();
+    for kind in ["group 0 a+b", "group 3 c+d", "kill 0", "kill 1", "kill 4"] {
+        assert!(written.iter().any(|line| line == kind), "{written:?}");
+    }
+    comes_back_wherever_it_falls(&node);
 }
 
 fn boot(id: u128) -> Config {

@@ -26,7 +26,7 @@ pub(super) fn schedule(machines: &[&str]) -> operator::Call {
     operator::Call::SetSchedule { windows }
 }
 
-fn down(name: &str) -> operator::Call {
+pub(super) fn down(name: &str) -> operator::Call {
     let machines = vec![machine(name)];
     operator::Call::MachinesDown { machines }
 }
@@ -63,7 +63,7 @@ impl World {
     }
 }
 
-fn info_on(hostname: &str, n: u8) -> AgentInfo {
+pub(super) fn info_on(hostname: &str, n: u8) -> AgentInfo {
     let address = alloc::format!("10.0.0.{n}:5051");
     AgentInfo::new(hostname, address, resources("cpus:4"))
 }

@@ -19,6 +19,7 @@ mod frameworks;
 mod greedy;
 mod groups;
 mod inspecting;
+mod issues;
 mod lingering;
 mod maintenance;
 mod messages;

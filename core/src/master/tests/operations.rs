@@ -138,7 +138,7 @@ impl Offered {
         self.world.offered(self.peer).remove(0).resources
     }
 
-    fn news(&self, id: &str, number: u64, update: u128) -> ToMaster {
+    pub(super) fn news(&self, id: &str, number: u64, update: u128) -> ToMaster {
         let status = OperationStatus {
             converted: reserved("cpus", 1),
             update: Some(UpdateId(update)),
