@@ -510,6 +510,18 @@ fn ways_out_of_the_pure_core_are_found() {
 }
 
 #[test]
+fn what_speaks_to_peers_is_safe_and_needs_no_event_library() {
+    // RG-02, RG-25; MESOS-10186, MESOS-5989, MESOS-8803, MESOS-8096
+    let transport = include_str!("../../transport/src/lib.rs");
+    assert!(transport.contains(ROOT[1]));
+    let lock = include_str!("../../Cargo.lock");
+    assert!(lock.contains("name = \"rustls\""));
+    for other in ["openssl-sys", "native-tls", "libevent", "libuv"] {
+        assert!(!lock.contains(&format!("name = \"{other}")), "{other}");
+    }
+}
+
+#[test]
 fn long_texts_and_new_folders_are_found() {
     assert_eq!(check_text_length(&"x\n".repeat(251), 250).len(), 1);
     assert!(check_text_length(&"x\n".repeat(250), 250).is_empty());

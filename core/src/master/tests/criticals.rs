@@ -5,13 +5,13 @@
 //! allocator does it is for its own tests. Where nothing is to be shown of a master:
 //!
 //! - RG-02 (10186), TLS that ends the process: there is none in this crate, which forbids unsafe
-//!   code (`tidy`); the transport, whose TLS is rustls, forbids it as well.
+//!   code; the transport, whose TLS is rustls, forbids it as well. `tidy` has the test.
 //! - RG-17 (8256), threads that all wait: a machine has none, and does not wait. That nobody waits
 //!   for its disk is in `scenarios`.
 //! - RG-20 (7748), subscribers that do not keep up: what waits for a peer is in the transport, and
 //!   bounded there.
 //! - RG-25 (5989, 8803, 8096), races of libevent and libprocess: neither is used, and a machine
-//!   takes in one input after the other.
+//!   takes in one input after the other. `tidy` has the test.
 
 use super::operations::reserved;
 use super::recovery::registry;
