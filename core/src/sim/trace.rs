@@ -433,6 +433,36 @@ mod tests {
         assert_eq!(figures.unfair, 0);
     }
 
+    // P18
+    #[test]
+    fn what_was_not_demanded_yet_is_not_passed_over() {
+        // There is room for all. Of one kind of task something always waits that came after what
+        // its user said last, while somebody who has more starts another.
+        let jobs = |user, every| {
+            (0..3_000_u64 / every).map(move |n| Job {
+                at: Duration::from_millis(every * n),
+                ..job(user, 0, 10_000, "cpus:1;mem:10", 1)
+            })
+        };
+        let mut all = vec![job("a", 0, 10_000, "cpus:2;mem:100", 400)];
+        all.extend(jobs("a", 10));
+        all.extend(jobs("b", 4));
+        let trace = Trace {
+            machines: vec![machine(1_000, "cpus:2;mem:100", "")],
+            jobs: all,
+        };
+        let mut how = replaying(20);
+        how.asking = Asking::Demands;
+        how.options.checking = Checking::Off;
+        how.options.allocator = Policy::drf(drf::Options {
+            demands: drf::DemandRule::Honoured,
+            ..drf::Options::default()
+        });
+        let figures = trace.replay(&how).unwrap();
+        assert_eq!((figures.left, figures.starts), (0, 1_450));
+        assert_eq!((figures.unfair, figures.most_gap_millionths), (0, 0));
+    }
+
     /// Offers all that is free to whoever comes first by name, as long as that one wants it.
     #[derive(Default)]
     struct Favouring(Books, Option<Time>);

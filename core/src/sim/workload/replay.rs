@@ -51,11 +51,17 @@ pub(in crate::sim) struct Shape {
     constraints: Option<Constraints>,
     /// The jobs that wait, and how many tasks of each; oldest first.
     waiting: VecDeque<(usize, u32)>,
-    /// Whether it asked for offers since some wait.
-    is_asked: bool,
+    /// For how many it has asked that have not got a place; by offers, for any.
+    asked: u64,
 }
 
 impl Shape {
+    /// Returns how many wait.
+    fn count(&self) -> u64 {
+        let each = self.waiting.iter().map(|(_, tasks)| u64::from(*tasks));
+        each.sum()
+    }
+
     /// Returns whether a task fits here.
     pub(in crate::sim) fn fits(&self, agent: &Subject<'_>) -> bool {
         agent.offered.contains(&self.needs)
@@ -68,7 +74,8 @@ impl Shape {
 pub(in crate::sim) enum Deed {
     /// It asks for offers from now on, and tasks of this kind wait for some.
     Asked(usize),
-    /// It does not ask for this kind any more: none waits, or nobody hears it.
+    /// It does not ask for this kind any more: all that it asked for have places, or nobody hears
+    /// it.
     Withdrew(usize),
     /// It started tasks of these kinds in what it was offered, in this order.
     Took(Box<Offer>, Vec<usize>),
@@ -105,12 +112,7 @@ impl Board {
     /// Returns what waits, the job that waits longest first, as far as a demand may name it.
     fn demand(&self) -> Demand {
         let shapes = self.waiting().take(limits::SHAPES).filter_map(|shape| {
-            let count: u64 = shape
-                .waiting
-                .iter()
-                .map(|(_, tasks)| u64::from(*tasks))
-                .sum();
-            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            let count = u32::try_from(shape.count()).unwrap_or(u32::MAX);
             demand::Shape::new(shape.needs.total(), count).ok()
         });
         Demand::new(shapes.collect()).expect("there are not too many")
@@ -193,7 +195,7 @@ impl Replay {
                     needs: job.needs.clone(),
                     constraints: job.constraints.clone(),
                     waiting: VecDeque::new(),
-                    is_asked: false,
+                    asked: 0,
                 });
                 shapes.len() - 1
             });
@@ -254,6 +256,7 @@ impl Replay {
         while let Some((job, shape)) = self.board.order.range(after..).next() {
             let (job, shape) = (*job, *shape);
             after = job + 1;
+            let before = tasks.len();
             while tasks.len() < limits::TASKS_PER_ACCEPT {
                 let subject = Subject {
                     hostname: &offer.hostname,
@@ -276,9 +279,8 @@ impl Replay {
                 kinds.push(shape);
                 tasks.push(self.launch(job, offer, needs));
             }
-            if self.board.shapes[shape].waiting.is_empty() {
-                self.withdraw(now, shape);
-            }
+            let got = tasks.len() - before;
+            self.settle(now, shape, got as u64);
             if rest.is_empty() {
                 break;
             }
@@ -298,14 +300,28 @@ impl Replay {
             return;
         }
         for kind in self.board.order.values() {
-            if !replace(&mut self.board.shapes[*kind].is_asked, true) {
+            let shape = &mut self.board.shapes[*kind];
+            let count = match self.asking {
+                Asking::Offers => u64::MAX,
+                Asking::Demands => shape.count(),
+            };
+            if replace(&mut shape.asked, count) == 0 {
                 self.deeds.push((now, Deed::Asked(*kind)));
             }
         }
     }
 
-    fn withdraw(&mut self, now: Time, kind: usize) {
-        if replace(&mut self.board.shapes[kind].is_asked, false) {
+    /// Writes down that so many of a kind got places, if no more were asked for or wait.
+    fn settle(&mut self, now: Time, kind: usize, got: u64) {
+        let shape = &mut self.board.shapes[kind];
+        let asked = shape.asked;
+        let is_over = shape.waiting.is_empty();
+        shape.asked = if is_over {
+            0
+        } else {
+            asked.saturating_sub(got)
+        };
+        if asked > 0 && shape.asked == 0 {
             self.deeds.push((now, Deed::Withdrew(kind)));
         }
     }
@@ -393,12 +409,14 @@ impl Logic for Replay {
             UserEvent::Update(status) => self.on_update(now, &status),
             UserEvent::Subscribed { .. } => {
                 self.is_subscribed = true;
-                self.ask(now);
+                if !self.is_behind {
+                    self.ask(now);
+                }
             }
             UserEvent::Disconnected => {
                 self.is_subscribed = false;
                 for kind in 0..self.board.shapes.len() {
-                    self.withdraw(now, kind);
+                    self.settle(now, kind, u64::MAX);
                 }
             }
             UserEvent::Rescinded(_)
