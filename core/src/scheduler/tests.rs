@@ -1084,14 +1084,16 @@ fn many_kills_are_said_in_parts() {
     }
     let mut said = BTreeSet::new();
     let mut kills = |told: &[Effect]| {
-        let kills = told.iter().filter_map(|effect| match effect {
-            Effect::Master {
+        let mut kills = Vec::new();
+        for effect in told {
+            if let Effect::Master {
                 call: Call::Kill { task, .. },
                 ..
-            } => Some(task.clone()),
-            _ => None,
-        });
-        let kills: Vec<TaskId> = kills.collect();
+            } = effect
+            {
+                kills.push(task.clone());
+            }
+        }
         said.extend(kills.iter().cloned());
         (kills.len(), said.len())
     };
