@@ -303,7 +303,7 @@ fn executors_that_crash_or_misbehave_leave_no_task_behind() {
         options.demand.kill_one_in = 4;
         options.run = Span::secs(1, 20);
     });
-    odd.run_for(Duration::from_secs(1_200));
+    odd.run_for(Duration::from_secs(2_400));
     let tasks = odd.report().tasks;
     assert!(tasks.finished > 20 && tasks.failed > 20, "{tasks:?}");
     assert!(odd.report().faults[&Kind::OddExecutor] > 20);
