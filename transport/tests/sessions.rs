@@ -360,9 +360,9 @@ async fn greetings_that_do_not_fit_are_refused(link: Link) {
     // FW-23: by the version of the protocol
     let cases: [(Change, CloseReason, &str); 4] = [
         (
-            |agent, _| (agent.protocol_min, agent.protocol_max) = (7, 8),
+            |agent, _| (agent.protocol_min, agent.protocol_max) = (97, 98),
             CloseReason::ProtocolVersion,
-            "no protocol version in common: 3 to 5 are spoken here, 7 to 8 there",
+            "no protocol version in common: 6 to 8 are spoken here, 97 to 98 there",
         ),
         (
             |agent, master| {
