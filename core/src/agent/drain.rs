@@ -17,13 +17,27 @@ use super::{Agent, Cx, Timer};
 use crate::protocol::status::{Reason, TaskState};
 use crate::time::Time;
 
+/// What an agent knows of a drain of itself.
+#[derive(Debug, Default)]
+pub(super) struct Drain {
+    /// Whether it takes no tasks, as the master has said since the agent last joined.
+    pub(super) goes_on: bool,
+    /// Which drain it has heard of last: since when.
+    since: Option<Time>,
+    /// When the drain has had its time, of those with a bound. Not forgotten with the master, who
+    /// says it anew.
+    pub(super) due: Option<Time>,
+    /// Whether the drain has had its time before the master has said that it goes on.
+    is_late: bool,
+}
+
 impl Agent {
     pub(super) fn on_drain(&mut self, cx: &mut Cx<'_>, max_grace: Option<Duration>, since: Time) {
-        self.is_draining = true;
-        if self.drain.replace(since) != Some(since) {
+        self.drain.goes_on = true;
+        if self.drain.since.replace(since) != Some(since) {
             // The one before was called off while the agent was away.
             self.stop_awaiting_drain();
-            self.is_drain_late = false;
+            self.drain.is_late = false;
         }
         let live = self.state.tasks().iter();
         let live = live.filter(|(_, task)| !task.state().is_terminal());
@@ -36,14 +50,14 @@ impl Agent {
         if let Some(most) = max_grace {
             cx.echo(Departure::Drain { since, most });
         }
-        if core::mem::take(&mut self.is_drain_late) {
+        if core::mem::take(&mut self.drain.is_late) {
             self.destroy_executors(cx);
         }
     }
 
     pub(super) fn on_undrain(&mut self) {
-        self.is_draining = false;
-        self.is_drain_late = false;
+        self.drain.goes_on = false;
+        self.drain.is_late = false;
         self.stop_awaiting_drain();
     }
 
@@ -51,16 +65,16 @@ impl Agent {
     /// only gets shorter.
     pub(super) fn await_drain(&mut self, cx: &Cx<'_>, since: Time, most: Duration) {
         let at = cx.now + most;
-        let goes_on = self.is_draining && self.drain == Some(since);
-        if goes_on && self.drain_by.is_none_or(|before| at < before) {
+        let goes_on = self.drain.goes_on && self.drain.since == Some(since);
+        if goes_on && self.drain.due.is_none_or(|before| at < before) {
             self.stop_awaiting_drain();
-            self.drain_by = Some(at);
+            self.drain.due = Some(at);
             self.timers.arm(at, Timer::Drain);
         }
     }
 
     fn stop_awaiting_drain(&mut self) {
-        if let Some(at) = self.drain_by.take() {
+        if let Some(at) = self.drain.due.take() {
             self.timers.disarm(at, Timer::Drain);
         }
     }
@@ -68,12 +82,12 @@ impl Agent {
     /// A drain has had its time (TK-124). Tasks with containers of their own have no more than
     /// that.
     pub(super) fn on_drain_due(&mut self, cx: &mut Cx<'_>) {
-        self.drain_by = None;
-        if self.is_draining {
+        self.drain.due = None;
+        if self.drain.goes_on {
             self.destroy_executors(cx);
         } else {
             // The agent has just joined, and the master has yet to say whether this goes on.
-            self.is_drain_late = true;
+            self.drain.is_late = true;
         }
     }
 
@@ -86,7 +100,7 @@ impl Agent {
 
     /// Says of what was killed that it was for the drain (TK-57).
     pub(super) fn with_drain(&self, news: News) -> News {
-        if self.is_draining && news.state == TaskState::Killed && news.reason.is_none() {
+        if self.drain.goes_on && news.state == TaskState::Killed && news.reason.is_none() {
             return news.because(Reason::AgentDraining, DRAINED);
         }
         news

@@ -200,7 +200,7 @@ impl Agent {
             Link::Joined { dead_at, .. } => expect(dead_at, Timer::Silence)?,
             Link::Away | Link::Recovering(_) | Link::Stopped => {}
         }
-        if let Some(at) = self.drain_by {
+        if let Some(at) = self.drain.due {
             expect(at, Timer::Drain)?;
         }
         for (stream, flight) in &self.flights {

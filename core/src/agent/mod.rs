@@ -49,6 +49,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use self::containers::Containers;
+use self::drain::Drain;
 use self::executors::Sessions;
 use self::gc::Deletions;
 pub use self::history::EndedTask;
@@ -144,15 +145,7 @@ pub struct Agent {
     introduced: Introduced<FrameworkInfo>,
     /// Whether it ends itself once nothing runs any more, and why.
     leaving: Option<Leaving>,
-    /// Whether it takes no tasks, as the master has said since the agent last joined.
-    is_draining: bool,
-    /// Which drain it has heard of last: since when.
-    drain: Option<Time>,
-    /// When the drain has had its time, of those with a bound. Not forgotten with the master, who
-    /// says it anew.
-    drain_by: Option<Time>,
-    /// Whether the drain has had its time before the master has said that it goes on.
-    is_drain_late: bool,
+    drain: Drain,
     recovery: Recovery,
     containers: Containers,
     sessions: Sessions,

@@ -24,6 +24,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::containers::Containers;
+use super::drain::Drain;
 use super::executors::Sessions;
 use super::gc::Deletions;
 use super::history::History;
@@ -92,10 +93,7 @@ impl Agent {
             link: Link::Away,
             introduced: Introduced::default(),
             leaving: None,
-            is_draining: false,
-            drain: None,
-            drain_by: None,
-            is_drain_late: false,
+            drain: Drain::default(),
             containers: Containers::default(),
             sessions: Sessions::default(),
             flights: Flights::new(),

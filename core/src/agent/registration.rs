@@ -318,7 +318,7 @@ impl Agent {
     fn join(&mut self, cx: &mut Cx<'_>, peer: PeerId, patience: Duration) {
         self.leave();
         // The master says it again if it is so.
-        self.is_draining = false;
+        self.drain.goes_on = false;
         let dead_at = cx.now + patience;
         self.timers.arm(dead_at, Timer::Silence);
         self.link = Link::Joined {

@@ -105,7 +105,7 @@ impl Agent {
             self.refuse_tasks(cx, peer, &id, job.tasks, (None, why));
             return;
         }
-        if self.is_draining {
+        if self.drain.goes_on {
             let news = News::new(TaskState::Dropped, Source::Agent);
             let news = news.because(Reason::AgentDraining, DRAINED); // TK-57
             self.turn_away(cx, job, news);

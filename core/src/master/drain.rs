@@ -37,6 +37,7 @@ impl Master {
         let row = &self.agents[key];
         if let (Standing::Draining(config), Some(peer)) = (row.standing, row.peer()) {
             let max_grace = config.max_grace;
+            // What a snapshot lacks must not end a master: the agent begins anew then.
             let since = row.drain_since.unwrap_or(cx.now);
             cx.tell_agent(peer, ToAgent::Drain { max_grace, since });
         }

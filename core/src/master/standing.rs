@@ -84,21 +84,22 @@ impl Master {
     fn lose_task(&mut self, cx: &mut Cx<'_>, key: TaskKey) {
         let task = &self.tasks[key];
         let is_named = task.status.state.is_terminal() && task.status.update.is_some();
-        let is_ours = task.is_booked() || task.is_ended_by_master();
         let state = TaskState::Unreachable;
         let news = News {
             state,
             reason: Reason::AgentRemoved,
             message: "the agent has not come back in time".to_string(),
         };
-        // One that it did not report when it was here last is unreachable already.
-        if task.is_booked() && !self.lose_ended(key) {
-            // What was booked went with `AgentRemoved`.
-            self.tasks.unbook(key);
-            self.announce(cx, key, news);
-        } else if is_named && !is_ours {
+        if task.is_booked() {
+            if !self.lose_ended(key) {
+                // What was booked went with `AgentRemoved`.
+                self.tasks.unbook(key);
+                self.announce(cx, key, news);
+            }
+        } else if is_named && !task.is_ended_by_master() {
             self.announce_end(cx, key, news);
         }
+        // Else the agent did not report it when it was here last, and it is unreachable already.
     }
 
     /// Lists who has tasks, executors, or operations that it has named on an agent.

@@ -30,12 +30,7 @@ fn reregistered(peer: PeerId, id: AgentId) -> Out {
 }
 
 fn back(id: &AgentId, total: &str, tasks: Vec<TaskReport>) -> ToMaster {
-    ToMaster::Reregister {
-        id: id.clone(),
-        agent: agent_info(total),
-        frameworks: vec![],
-        tasks,
-    }
+    reregister(id.clone(), total, vec![], tasks)
 }
 
 #[test]

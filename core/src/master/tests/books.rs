@@ -78,12 +78,12 @@ fn an_agent_may_claim_more_in_use_than_can_be_counted() {
     let (framework, owner) = world.framework("web");
     let (peer, agent) = world.agent("host", most);
     let running = |id| report(&owner, task(id, &agent, most), TaskState::Running);
-    let message = ToMaster::Reregister {
-        id: agent.clone(),
-        agent: agent_info(most),
-        frameworks: vec![known_as(owner.clone(), "web")],
-        tasks: vec![running("s"), running("t")],
-    };
+    let message = reregister(
+        agent.clone(),
+        most,
+        vec![known_as(owner.clone(), "web")],
+        vec![running("s"), running("t")],
+    );
     // What is shown of it cannot be counted either, so only the master checks itself here.
     let input = Input::Agent { peer, message };
     world.master.handle(world.now, input, &mut world.out);

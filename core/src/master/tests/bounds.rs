@@ -89,12 +89,7 @@ fn with_quota_most_agents_are_waited_for_and_ten_minutes_at_most() {
         world.subscribe(peer, in_roles(&["eng"]));
         for (name, id) in names.iter().zip(&agents).take(back) {
             let peer = world.connect(PeerRole::Agent, name);
-            let message = ToMaster::Reregister {
-                id: id.clone(),
-                agent: agent_info("cpus:4"),
-                frameworks: vec![],
-                tasks: vec![],
-            };
+            let message = reregister(id.clone(), "cpus:4", vec![], vec![]);
             world.agent_says(peer, message);
         }
         let early = world.offers_within(Duration::from_secs(600) - MOMENT);

@@ -27,12 +27,7 @@ use crate::resources::Ceilings;
 const AWAY: Duration = Duration::from_secs(600);
 
 fn back(id: &AgentId, total: &str, tasks: Vec<TaskReport>) -> ToMaster {
-    ToMaster::Reregister {
-        id: id.clone(),
-        agent: agent_info(total),
-        frameworks: vec![],
-        tasks,
-    }
+    reregister(id.clone(), total, vec![], tasks)
 }
 
 /// What frameworks hear of tasks.

@@ -371,15 +371,7 @@ fn what_the_registry_has_lost_of_disks_the_agent_tells() {
         ..job.clone()
     };
     world.agent_says(peer, ToMaster::DiskJobs(vec![job.clone(), other.clone()]));
-    world.agent_says(
-        peer,
-        ToMaster::Reregister {
-            id: agent_id(0),
-            agent: agent_info(TOTAL),
-            frameworks: vec![],
-            tasks: vec![],
-        },
-    );
+    world.agent_says(peer, reregister(agent_id(0), TOTAL, vec![], vec![]));
     assert_eq!(world.free(), resources(REST));
     // Of what it was never ordered it cannot be at it.
     assert_eq!(world.agent_says(peer, ended(&other, made("d1"))), []);
@@ -400,12 +392,7 @@ fn a_registry_that_has_lost_some_operations_knows_what_disks_are_being_made() {
         let peer = world.connect(PeerRole::Agent, "one");
         world.agent_says(peer, ToMaster::Converted(told(5, "").unwrap()));
         world.agent_says(peer, ToMaster::DiskJobs(jobs.clone()));
-        let account = ToMaster::Reregister {
-            id: agent_id(0),
-            agent: agent_info(TOTAL),
-            frameworks: vec![],
-            tasks: vec![],
-        };
+        let account = reregister(agent_id(0), TOTAL, vec![], vec![]);
         world.agent_says(peer, account);
         let outs = world.agent_says(peer, ended(&job, made("d1")));
         if jobs.is_empty() {

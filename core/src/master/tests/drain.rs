@@ -124,12 +124,7 @@ impl Busy {
 
     fn come_back(&mut self, tasks: Vec<TaskReport>) -> Vec<Out> {
         self.peer = self.world.connect(PeerRole::Agent, "one");
-        let message = ToMaster::Reregister {
-            id: self.agent.clone(),
-            agent: agent_info("cpus:4"),
-            frameworks: vec![],
-            tasks,
-        };
+        let message = reregister(self.agent.clone(), "cpus:4", vec![], tasks);
         let mut outs = self.world.agent_says(self.peer, message);
         outs.remove(0);
         outs

@@ -54,12 +54,18 @@ impl Launched {
     fn return_empty(&mut self) -> Vec<Out> {
         self.world.lose(self.agent_peer);
         self.agent_peer = self.world.connect(PeerRole::Agent, "one");
-        let account = ToMaster::Reregister {
-            id: self.agent.clone(),
-            agent: agent_info("cpus:4"),
-            frameworks: vec![],
-            tasks: vec![],
-        };
+        self.account(vec![])
+    }
+
+    /// The agent, which was lost, comes back and says how far the task has come.
+    fn return_with(&mut self, state: TaskState) -> Vec<Out> {
+        self.agent_peer = self.world.connect(PeerRole::Agent, "one");
+        let task = task("t", &self.agent, "cpus:1");
+        self.account(vec![report(&self.owner, task, state)])
+    }
+
+    fn account(&mut self, tasks: Vec<TaskReport>) -> Vec<Out> {
+        let account = reregister(self.agent.clone(), "cpus:4", vec![], tasks);
         self.world.agent_says(self.agent_peer, account)
     }
 
@@ -207,15 +213,7 @@ fn what_became_of_an_agent_is_told_to_a_framework_that_was_away() {
     assert_eq!(t.acknowledge(lost[0].update.unwrap()), []);
     assert_eq!(t.subscribe(), []);
     t.world.lose(t.peer);
-    t.agent_peer = t.world.connect(PeerRole::Agent, "one");
-    let running = report(&t.owner, task("t", &t.agent, "cpus:1"), TaskState::Running);
-    let account = ToMaster::Reregister {
-        id: t.agent.clone(),
-        agent: agent_info("cpus:4"),
-        frameworks: vec![],
-        tasks: vec![running],
-    };
-    t.world.agent_says(t.agent_peer, account);
+    t.return_with(TaskState::Running);
     assert_eq!(states(t.subscribe()), [(TaskState::Running, true)]);
     // Of an earlier word it is no confirmation.
     t.acknowledge(lost[0].update.unwrap());
@@ -283,15 +281,7 @@ fn an_agent_that_was_away_tells_the_end_itself() {
     t.world.lose(t.agent_peer);
     let outs = t.world.pass(Duration::from_secs(600));
     assert_eq!(heard(&outs, t.peer)[0].state, TaskState::Unreachable);
-    t.agent_peer = t.world.connect(PeerRole::Agent, "one");
-    let finished = report(&t.owner, task("t", &t.agent, "cpus:1"), TaskState::Finished);
-    let account = ToMaster::Reregister {
-        id: t.agent.clone(),
-        agent: agent_info("cpus:4"),
-        frameworks: vec![],
-        tasks: vec![finished],
-    };
-    let outs = t.world.agent_says(t.agent_peer, account);
+    let outs = t.return_with(TaskState::Finished);
     assert_eq!(heard(&outs, t.peer), []);
     let agent = t.agent.clone();
     for (n, state) in [(1, TaskState::Running), (2, TaskState::Finished)] {
@@ -320,15 +310,7 @@ fn an_end_that_was_not_heard_is_told_though_its_agent_stays_away() {
     assert_eq!(t.acknowledge(UpdateId(7)), []);
     assert_eq!(t.subscribe(), []);
     // The agent says so still, and is answered.
-    t.agent_peer = t.world.connect(PeerRole::Agent, "one");
-    let finished = report(&t.owner, task("t", &agent, "cpus:1"), TaskState::Finished);
-    let account = ToMaster::Reregister {
-        id: agent.clone(),
-        agent: agent_info("cpus:4"),
-        frameworks: vec![],
-        tasks: vec![finished],
-    };
-    let outs = t.world.agent_says(t.agent_peer, account);
+    let outs = t.return_with(TaskState::Finished);
     assert_eq!(heard(&outs, t.peer), []);
     let outs = t.report(end, TaskState::Finished);
     let done = ToAgent::Acknowledge {
@@ -349,15 +331,7 @@ fn an_agent_that_is_back_keeps_an_end_until_its_framework_has_heard() {
     t.report(end.clone(), TaskState::Finished);
     t.world.lose(t.agent_peer);
     t.world.pass(Duration::from_secs(600));
-    t.agent_peer = t.world.connect(PeerRole::Agent, "one");
-    let finished = report(&t.owner, task("t", &agent, "cpus:1"), TaskState::Finished);
-    let account = ToMaster::Reregister {
-        id: agent.clone(),
-        agent: agent_info("cpus:4"),
-        frameworks: vec![],
-        tasks: vec![finished],
-    };
-    t.world.agent_says(t.agent_peer, account);
+    t.return_with(TaskState::Finished);
     assert_eq!(t.report(end.clone(), TaskState::Finished), []);
     assert_eq!(t.subscribe(), [], "its agent says it");
     let outs = t.report(end.clone(), TaskState::Finished);

@@ -169,12 +169,12 @@ fn what_has_ended_stays_ended_over_leaderships() {
     let running = report(&torn_down, task("t", &agent, "cpus:1"), TaskState::Running);
     let outs = third.agent_says(
         peer,
-        ToMaster::Reregister {
-            id: agent,
-            agent: agent_info("cpus:4"),
-            frameworks: vec![known_as(torn_down.clone(), "web")],
-            tasks: vec![running],
-        },
+        reregister(
+            agent,
+            "cpus:4",
+            vec![known_as(torn_down.clone(), "web")],
+            vec![running],
+        ),
     );
     let shutdown = ToAgent::ShutdownFramework(torn_down);
     assert_eq!(outs[1..], [to_agent(peer, shutdown)]);
@@ -225,12 +225,12 @@ fn an_id_that_nobody_vouches_for_is_not_vouched_for_by_the_registry() {
     let running = report(&owner, task("t", &agent, "cpus:1"), TaskState::Running);
     world.agent_says(
         peer,
-        ToMaster::Reregister {
-            id: agent,
-            agent: agent_info("cpus:4"),
-            frameworks: vec![known_as(owner.clone(), "web")],
-            tasks: vec![running],
-        },
+        reregister(
+            agent,
+            "cpus:4",
+            vec![known_as(owner.clone(), "web")],
+            vec![running],
+        ),
     );
     let web = world.connect(PeerRole::Framework, "web");
     assert_eq!(

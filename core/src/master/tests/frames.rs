@@ -158,12 +158,7 @@ fn long_lists_of_missing_tasks_and_long_answers_come_in_parts() {
     }
     world.lose(old);
     let peer = world.connect(PeerRole::Agent, "one");
-    let account = ToMaster::Reregister {
-        id: agent.clone(),
-        agent: agent_info("cpus:16"),
-        frameworks: vec![],
-        tasks: vec![],
-    };
+    let account = reregister(agent.clone(), "cpus:16", vec![], vec![]);
     let outs = world.agent_says(peer, account);
     assert_fits(&outs);
     let mut lists = Vec::new();
@@ -200,12 +195,7 @@ fn nothing_follows_from_an_account_before_its_end() {
         frameworks: vec![],
         tasks,
     };
-    let end = |tasks: Vec<TaskReport>| ToMaster::Reregister {
-        id: agent.clone(),
-        agent: agent_info("cpus:4"),
-        frameworks: vec![],
-        tasks,
-    };
+    let end = |tasks: Vec<TaskReport>| reregister(agent.clone(), "cpus:4", vec![], tasks);
     let missing = |outs: &[Out]| {
         let lists = outs.iter().filter_map(|out| match out {
             Output::Effect(Effect::Agent {
@@ -340,11 +330,8 @@ fn an_executor_is_described_once_for_all_of_its_tasks() {
         task: task_id(id),
         ..runs.clone()
     });
-    let account = |frameworks, tasks: &[TaskReport]| ToMaster::Reregister {
-        id: agent_id(0),
-        agent: agent_info("cpus:4"),
-        frameworks,
-        tasks: tasks.to_vec(),
+    let account = |frameworks, tasks: &[TaskReport]| {
+        reregister(agent_id(0), "cpus:4", frameworks, tasks.to_vec())
     };
     let web = vec![framework_info_of(framework_id(0))];
     let mut world = World::new();

@@ -47,12 +47,7 @@ fn every_issue_has_its_test() {
 }
 
 fn back(id: &AgentId, frameworks: Vec<FrameworkInfo>, tasks: Vec<TaskReport>) -> ToMaster {
-    ToMaster::Reregister {
-        id: id.clone(),
-        agent: agent_info("cpus:4"),
-        frameworks,
-        tasks,
-    }
+    reregister(id.clone(), "cpus:4", frameworks, tasks)
 }
 
 fn is_subscribed(outs: &[Out]) -> bool {

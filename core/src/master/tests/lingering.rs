@@ -85,12 +85,7 @@ impl Working {
         let executors = ToMaster::Executors(executors);
         assert_eq!(self.world.agent_says(self.peer, executors), []);
         let info = known_as(self.owner.clone(), "web");
-        let account = ToMaster::Reregister {
-            id: self.agent.clone(),
-            agent: agent_info("cpus:4"),
-            frameworks: vec![info],
-            tasks: vec![],
-        };
+        let account = reregister(self.agent.clone(), "cpus:4", vec![info], vec![]);
         self.world.agent_says(self.peer, account)
     }
 
@@ -184,12 +179,7 @@ fn a_returning_agent_says_which_executors_it_has() {
 fn an_executor_that_was_just_ordered_may_not_be_reported_yet() {
     // PR-03
     let mut w = working();
-    let account = ToMaster::Reregister {
-        id: w.agent.clone(),
-        agent: agent_info("cpus:4"),
-        frameworks: vec![],
-        tasks: vec![],
-    };
+    let account = reregister(w.agent.clone(), "cpus:4", vec![], vec![]);
     w.world.agent_says(w.peer, account);
     assert_eq!(w.in_use(), resources("cpus:2"));
 }
@@ -293,12 +283,12 @@ impl Working {
         let executors = ToMaster::Executors(vec![self.report()]);
         self.world.agent_says(self.peer, executors);
         let task = by_executor("a", &self.agent);
-        let account = ToMaster::Reregister {
-            id: self.agent.clone(),
-            agent: agent_info("cpus:4"),
+        let account = reregister(
+            self.agent.clone(),
+            "cpus:4",
             frameworks,
-            tasks: vec![report(&self.owner, task, TaskState::Running)],
-        };
+            vec![report(&self.owner, task, TaskState::Running)],
+        );
         self.world.agent_says(self.peer, account)
     }
 
@@ -372,12 +362,7 @@ fn an_executor_whose_framework_ended_under_an_earlier_leadership_is_in_use_until
     w.peer = w.world.connect(PeerRole::Agent, "one");
     let executors = ToMaster::Executors(vec![w.report()]);
     w.world.agent_says(w.peer, executors);
-    let account = ToMaster::Reregister {
-        id: w.agent.clone(),
-        agent: agent_info("cpus:4"),
-        frameworks: vec![],
-        tasks: vec![],
-    };
+    let account = reregister(w.agent.clone(), "cpus:4", vec![], vec![]);
     w.world.agent_says(w.peer, account);
     assert_eq!(w.in_use(), resources("cpus:1"));
     w.executor_ends();

@@ -103,6 +103,21 @@ fn agent_info(total: &str) -> AgentInfo {
     AgentInfo::new("host", "host:5051", resources(total))
 }
 
+/// An agent's whole account of itself, as it comes back.
+fn reregister(
+    id: AgentId,
+    total: &str,
+    frameworks: Vec<FrameworkInfo>,
+    tasks: Vec<TaskReport>,
+) -> ToMaster {
+    ToMaster::Reregister {
+        id,
+        agent: agent_info(total),
+        frameworks,
+        tasks,
+    }
+}
+
 /// A framework that survives a lost connection for ten seconds.
 fn framework_info() -> FrameworkInfo {
     FrameworkInfo {

@@ -159,15 +159,9 @@ fn what_an_operator_may_not_say() {
     let (outs, answer) = c.ask(convert(&agent, reserve));
     assert_eq!((orders(&outs), answer), (vec![], Answer::Updated));
     let peer = c.world.connect(PeerRole::Agent, "one");
-    let outs = c.world.agent_says(
-        peer,
-        ToMaster::Reregister {
-            id: agent,
-            agent: agent_info("cpus:4;disk:9"),
-            frameworks: vec![],
-            tasks: vec![],
-        },
-    );
+    let outs = c
+        .world
+        .agent_says(peer, reregister(agent, "cpus:4;disk:9", vec![], vec![]));
     assert_eq!(orders(&outs), [1]);
 }
 

@@ -488,15 +488,7 @@ pub(super) fn return_of(
     if let Some(told) = told {
         assert_eq!(world.agent_says(peer, ToMaster::Converted(told)), []);
     }
-    let outs = world.agent_says(
-        peer,
-        ToMaster::Reregister {
-            id: agent_id(0),
-            agent: agent_info(total),
-            frameworks: vec![],
-            tasks: vec![],
-        },
-    );
+    let outs = world.agent_says(peer, reregister(agent_id(0), total, vec![], vec![]));
     (peer, outs)
 }
 
@@ -561,15 +553,7 @@ fn what_the_registry_has_lost_the_agent_tells() {
     world.agent("two", "cpus:1");
     let peer = world.connect(PeerRole::Agent, "one");
     world.agent_says(peer, ToMaster::Converted(made(2)));
-    let outs = world.agent_says(
-        peer,
-        ToMaster::Reregister {
-            id: agent_id(7),
-            agent: agent_info("cpus:4"),
-            frameworks: vec![],
-            tasks: vec![],
-        },
-    );
+    let outs = world.agent_says(peer, reregister(agent_id(7), "cpus:4", vec![], vec![]));
     let (agent, converted) = (agent_id(7), made(2));
     let restore = Output::Persist(RegistryOp::RestoreAll {
         agent,

@@ -322,16 +322,16 @@ fn a_kill_that_its_agent_does_not_hear_is_no_kill() {
     assert!(why.contains("is away"), "{why}");
     // Nor is it carried out later, when nobody expects it.
     let peer = world.connect(PeerRole::Agent, "one");
-    let message = ToMaster::Reregister {
-        id: agent.clone(),
-        agent: agent_info("cpus:4"),
-        frameworks: vec![known_as(owner.clone(), "web")],
-        tasks: vec![report(
+    let message = reregister(
+        agent.clone(),
+        "cpus:4",
+        vec![known_as(owner.clone(), "web")],
+        vec![report(
             &owner,
             task("t", &agent, "cpus:1"),
             TaskState::Running,
         )],
-    };
+    );
     let outs = world.agent_says(peer, message);
     let is_kill = |out: &Out| {
         let Output::Effect(Effect::Agent { message, .. }) = out else {

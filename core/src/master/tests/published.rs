@@ -156,12 +156,12 @@ fn the_next_leadership_hears_what_tasks_and_executors_publish() {
     assert_eq!(p.world.agent_says(p.peer, executors), []);
     let tasks = [loud(&p.agent), task("quiet", &p.agent, "cpus:1")];
     let tasks = tasks.map(|task| report(&p.owner, task, TaskState::Running));
-    let account = ToMaster::Reregister {
-        id: p.agent.clone(),
-        agent: agent_info("cpus:4"),
-        frameworks: vec![known_as(p.owner.clone(), "web")],
-        tasks: tasks.to_vec(),
-    };
+    let account = reregister(
+        p.agent.clone(),
+        "cpus:4",
+        vec![known_as(p.owner.clone(), "web")],
+        tasks.to_vec(),
+    );
     p.world.agent_says(p.peer, account);
     p.check();
 }

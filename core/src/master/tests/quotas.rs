@@ -240,12 +240,7 @@ fn a_new_leadership_knows_quotas_and_waits_for_agents() {
     for (name, id) in names.into_iter().zip(agents).take(2) {
         assert!(world.master.allocator().stats().recovering);
         let peer = world.connect(PeerRole::Agent, name);
-        let back = ToMaster::Reregister {
-            id,
-            agent: agent_info("cpus:4;mem:400"),
-            frameworks: vec![],
-            tasks: vec![],
-        };
+        let back = reregister(id, "cpus:4;mem:400", vec![], vec![]);
         world.agent_says(peer, back);
     }
     assert!(!world.master.allocator().stats().recovering);

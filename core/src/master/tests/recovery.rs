@@ -11,15 +11,15 @@ pub(super) fn registry() -> Registry {
 
 fn back(owner: &FrameworkId, agent: &AgentId) -> ToMaster {
     let running = report(owner, task("t", agent, "cpus:1"), TaskState::Running);
-    ToMaster::Reregister {
-        id: agent.clone(),
-        agent: agent_info("cpus:4"),
-        frameworks: vec![FrameworkInfo {
+    reregister(
+        agent.clone(),
+        "cpus:4",
+        vec![FrameworkInfo {
             failover_timeout: Duration::ZERO,
             ..framework_info_of(owner.clone())
         }],
-        tasks: vec![running],
-    }
+        vec![running],
+    )
 }
 
 #[test]
@@ -107,12 +107,12 @@ fn a_recovered_framework_is_still_its_owners() {
     let (agent, owner) = (agent_id(0), framework_id(0));
     let peer = world.connect(PeerRole::Agent, "one");
     let running = report(&owner, task("t", &agent, "cpus:1"), TaskState::Running);
-    let account = ToMaster::Reregister {
-        id: agent,
-        agent: agent_info("cpus:4"),
-        frameworks: vec![known_as(owner.clone(), "web")],
-        tasks: vec![running],
-    };
+    let account = reregister(
+        agent,
+        "cpus:4",
+        vec![known_as(owner.clone(), "web")],
+        vec![running],
+    );
     world.agent_says(peer, account);
     let thief = world.connect(PeerRole::Framework, "batch");
     let framework = framework_info_of(owner.clone());
@@ -260,15 +260,7 @@ fn a_kill_does_not_wait_for_a_task_that_was_launched_after_it() {
     world.launch(web, vec![task("t", &other, "cpus:1")]);
     // All agents are back: nobody is told that there is no such task, for there is one.
     let peer = world.connect(PeerRole::Agent, "one");
-    let outs = world.agent_says(
-        peer,
-        ToMaster::Reregister {
-            id: agent_id(0),
-            agent: agent_info("cpus:4"),
-            frameworks: vec![],
-            tasks: vec![],
-        },
-    );
+    let outs = world.agent_says(peer, reregister(agent_id(0), "cpus:4", vec![], vec![]));
     assert!(matches!(
         outs.as_slice(),
         [Output::Effect(Effect::Agent { .. })]

@@ -208,15 +208,15 @@ fn a_task_of_a_role_that_was_left_comes_back_with_its_agent() {
             &task("t", &agent, "cpus:1"),
             TaskState::Running,
         );
-        let back = ToMaster::Reregister {
-            id: agent.clone(),
-            agent: agent_info("cpus:4"),
-            frameworks: vec![FrameworkInfo {
+        let back = reregister(
+            agent.clone(),
+            "cpus:4",
+            vec![FrameworkInfo {
                 principal: Some("web".into()),
                 ..info
             }],
-            tasks: vec![running],
-        };
+            vec![running],
+        );
         world.agent_says(peer, back);
         assert_eq!(world.free(), resources("cpus:3"));
         if drf {
@@ -251,18 +251,18 @@ fn what_is_inherited_is_charged_in_the_role_of_the_heir() {
         };
         TaskReport::new(id.clone(), role(in_role), &info, TaskState::Running)
     };
-    let back = ToMaster::Reregister {
-        id: agent.clone(),
-        agent: agent_info("cpus:4;ports:[1-9]"),
-        frameworks: vec![FrameworkInfo {
+    let back = reregister(
+        agent.clone(),
+        "cpus:4;ports:[1-9]",
+        vec![FrameworkInfo {
             id: Some(id.clone()),
             ..known_as(id.clone(), "web")
         }],
-        tasks: vec![
+        vec![
             of("a", "eng", "cpus:1;ports:[1-3]"),
             of("b", "ops", "cpus:1;ports:[2-2]"),
         ],
-    };
+    );
     let info = with_executor("b", &agent, "cpus:1", "ports:[3-4]");
     let described = ExecutorReport {
         framework: id.clone(),

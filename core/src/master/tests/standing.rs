@@ -10,12 +10,7 @@ use crate::protocol::node::Standing;
 const WEEKS: Duration = limits::AGENT_ABSENCE;
 
 fn back(id: &AgentId, frameworks: Vec<FrameworkInfo>, tasks: Vec<TaskReport>) -> ToMaster {
-    ToMaster::Reregister {
-        id: id.clone(),
-        agent: agent_info("cpus:4"),
-        frameworks,
-        tasks,
-    }
+    reregister(id.clone(), "cpus:4", frameworks, tasks)
 }
 
 /// What comes of it, pings and heartbeats left out.

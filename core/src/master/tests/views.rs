@@ -12,12 +12,7 @@ use crate::protocol::operation::{Conversion, OperationKind, OperationState, Oper
 use crate::protocol::operator::{AgentView, Cursor, OperationView};
 
 fn back(id: &AgentId) -> ToMaster {
-    ToMaster::Reregister {
-        id: id.clone(),
-        agent: agent_info("cpus:4"),
-        frameworks: vec![],
-        tasks: vec![],
-    }
+    reregister(id.clone(), "cpus:4", vec![], vec![])
 }
 
 fn presences(world: &World) -> Vec<Presence> {

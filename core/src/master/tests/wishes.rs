@@ -382,12 +382,12 @@ fn an_agent_is_told_of_a_framework_once_over_a_connection() {
         let info = task(name, &agent, "cpus:1");
         TaskReport::new(id.clone(), Role::any(), &info, TaskState::Running)
     });
-    let returns = ToMaster::Reregister {
-        id: agent.clone(),
-        agent: agent_info("cpus:9"),
-        frameworks: vec![changed.clone()],
-        tasks: tasks.to_vec(),
-    };
+    let returns = reregister(
+        agent.clone(),
+        "cpus:9",
+        vec![changed.clone()],
+        tasks.to_vec(),
+    );
     world.agent_says(back, returns);
     launch_one(&mut world);
     assert_eq!(world.introduced[2..], [(back, changed)]);
