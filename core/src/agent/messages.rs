@@ -77,9 +77,7 @@ impl Agent {
         }
     }
 
-    /// Says that an executor has ended, if the master is there (PR-08). If it was told of the
-    /// executor and has not answered, this is said once it has. Otherwise it finds the executor
-    /// missing when the agent next returns.
+    /// Says that an executor has ended (PR-08).
     pub(super) fn tell_executor_ended(
         &mut self,
         cx: &mut Cx<'_>,
@@ -91,16 +89,23 @@ impl Agent {
             executor,
             exit,
         };
+        self.tell_end(cx, message);
+    }
+
+    /// Says that something has ended, if the master is there. If it was told of it and has not
+    /// answered, this is said once it has. Otherwise it finds it missing when the agent next
+    /// returns.
+    pub(super) fn tell_end(&mut self, cx: &mut Cx<'_>, message: ToMaster) {
         if let Some(peer) = self.link.joined() {
             cx.out.emit(Effect::Master { peer, message });
         } else if self.link.has_asked() {
-            self.ended_executors.push(message);
+            self.late_ends.push(message);
         }
     }
 
-    /// Says which executors have ended since the master was told of them.
-    pub(super) fn tell_ended_executors(&mut self, cx: &mut Cx<'_>, peer: PeerId) {
-        for message in core::mem::take(&mut self.ended_executors) {
+    /// Says what has ended since the master was told of it.
+    pub(super) fn tell_late_ends(&mut self, cx: &mut Cx<'_>, peer: PeerId) {
+        for message in core::mem::take(&mut self.late_ends) {
             cx.out.emit(Effect::Master { peer, message });
         }
     }

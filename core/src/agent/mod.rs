@@ -153,9 +153,9 @@ pub struct Agent {
     watches: Watches,
     deletions: Deletions,
     history: History,
-    /// Executors that have ended since it began to ask for its registration. Whatever it asked with
-    /// may name them.
-    ended_executors: Vec<ToMaster>,
+    /// Executors, and tasks of ended frameworks, that have ended since it began to ask for its
+    /// registration. Whatever it asked with may name them.
+    late_ends: Vec<ToMaster>,
     /// Rises whenever anything may have changed.
     version: u64,
 }

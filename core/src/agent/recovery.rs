@@ -100,7 +100,7 @@ impl Agent {
             watches: Watches::new(),
             deletions: Deletions::default(),
             history: History::default(),
-            ended_executors: Vec::new(),
+            late_ends: Vec::new(),
             version: 0,
         };
         let mut cx = Cx { now, out };

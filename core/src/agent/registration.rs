@@ -188,7 +188,7 @@ impl Agent {
         }
         // What has ended is not in this account, so its end must not be said behind it: by then
         // the master may have started another one under the same id.
-        self.ended_executors.clear();
+        self.late_ends.clear();
         for message in self.registration() {
             cx.out.emit(Effect::Master { peer, message });
         }
@@ -327,7 +327,7 @@ impl Agent {
             dead_at,
         };
         self.resume_updates(cx);
-        self.tell_ended_executors(cx, peer);
+        self.tell_late_ends(cx, peer);
     }
 
     /// Ends a task for the master that never reached this agent. No update id: should this be lost,

@@ -136,12 +136,14 @@ impl Agent {
         }
     }
 
-    /// Says that a task of an ended framework is over, if the master is there: what the task used
-    /// is free (SM-07). Should this be lost, the master asks when the agent next returns.
-    pub(super) fn tell_over(&self, cx: &mut Cx<'_>, framework: FrameworkId, status: TaskStatus) {
-        if let Some(peer) = self.link.joined() {
-            self.tell_unnamed(cx, peer, framework, status);
-        }
+    /// Says that a task of an ended framework is over: what the task used is free (SM-07).
+    pub(super) fn tell_over(
+        &mut self,
+        cx: &mut Cx<'_>,
+        framework: FrameworkId,
+        status: TaskStatus,
+    ) {
+        self.tell_end(cx, unnamed(framework, status));
     }
 
     /// Tells news that nobody is to confirm.
@@ -152,14 +154,7 @@ impl Agent {
         framework: FrameworkId,
         status: TaskStatus,
     ) {
-        let message = ToMaster::Update {
-            framework,
-            latest: status.state,
-            status: TaskStatus {
-                update: None,
-                ..status
-            },
-        };
+        let message = unnamed(framework, status);
         cx.out.emit(Effect::Master { peer, message });
     }
 
@@ -295,5 +290,17 @@ impl Agent {
             }
             Placement::Nowhere => {}
         }
+    }
+}
+
+/// Makes news that nobody is to confirm.
+fn unnamed(framework: FrameworkId, status: TaskStatus) -> ToMaster {
+    ToMaster::Update {
+        framework,
+        latest: status.state,
+        status: TaskStatus {
+            update: None,
+            ..status
+        },
     }
 }

@@ -67,6 +67,8 @@ pub struct Options {
     pub start: Span,
     /// How long a program runs whose command does not say it.
     pub run: Span,
+    /// How long the built-in frameworks think about an offer before they answer it.
+    pub think: Span,
     /// How often the master pings its agents (TL-01).
     pub ping_interval: Duration,
     /// How many pings may go unanswered (TL-01).
@@ -189,6 +191,7 @@ impl Options {
             sync: Span::millis(1, 10),
             start: Span::millis(50, 500),
             run: Span::secs(5, 60),
+            think: Span::secs(0, 0),
             ping_interval: Duration::from_secs(15),
             max_missed_pings: 5,
             agent_reregister_timeout: Duration::from_secs(600),
@@ -290,6 +293,10 @@ impl Options {
             let guarantees = format!("cpus:{}", 1 + rng.below(most));
             let guarantees = Quantities::parse(&guarantees);
             options.guarantees = guarantees.expect("a number in its place parses");
+        }
+        // Some answer so late that what they answer is over.
+        if rng.below(4) == 0 {
+            options.think = Span::millis(0, 500 << rng.below(7));
         }
         options
     }

@@ -14,7 +14,7 @@ use super::keeper::Keeper;
 use super::limits;
 use super::queue::Name;
 use super::tap::User;
-use super::workload::{Greedy, Leaver, Leaving, Nonsense, Silent, Steady};
+use super::workload::{Greedy, Leaver, Leaving, Nonsense, Silent, Slow, Steady};
 use super::world::World;
 use crate::protocol::framework::FrameworkInfo;
 use crate::roles::Role;
@@ -33,8 +33,13 @@ impl World {
             info.failover_timeout = self.options.failover_timeout;
             info.roles = Vec::from([limits::role_of(&self.options, &name)]);
             let demand = self.options.demand.clone();
-            let seed = stream(self.options.seed, Purpose::Vacating, Name::Framework(n)).next_u64();
-            let make = move |name| Leaver::new(Steady::new(name, demand.clone()), seed);
+            let mut rng = stream(self.options.seed, Purpose::Vacating, Name::Framework(n));
+            let (answers, thoughts) = (rng.next_u64(), rng.next_u64());
+            let think = self.options.think;
+            let make = move |name| {
+                let steady = Slow::new(Steady::new(name, demand.clone()), think, thoughts);
+                Leaver::new(steady, answers)
+            };
             self.add_built_in(info, make);
         }
         for n in 1..=self.options.greedy {

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::fault::Fault;
-use super::options::Policy;
+use super::options::{Policy, Span};
 use super::plan::Plan;
 use super::queue::Name;
 use crate::resources::{Ceilings, Quantities};
@@ -126,6 +126,7 @@ impl Search<'_> {
         self.with(|plan| plan.options.faults.odd_executor_one_in = 0);
         self.with(|plan| plan.options.faults.old_master_one_in = 0);
         self.with(|plan| plan.options.allocator = Policy::leasing(None));
+        self.with(|plan| plan.options.think = Span::secs(0, 0));
         self.with(|plan| plan.options.demand.executor = None);
         self.with(|plan| plan.options.demand.group = 1);
         self.with(|plan| plan.options.limits = Ceilings::new());
@@ -178,6 +179,7 @@ impl Plan {
             u64::from(o.maintenance),
             u64::from(o.mixed_versions),
             u64::from(o.drift),
+            u64::from(!o.think.ends().1.is_zero()),
         ];
         let least = o.demand.tasks as u64 + rates.iter().filter(|rate| **rate > 0).count() as u64;
         let nodes = o.agents.saturating_add(self.frameworks());

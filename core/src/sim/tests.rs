@@ -427,6 +427,26 @@ fn nonsense_is_turned_down_and_harms_nobody() {
     sim.expect_converged();
 }
 
+// OF-06, OF-11: who answers too late gets nothing of that, and who only thinks about it all.
+#[test]
+fn a_slow_scheduler_gets_what_it_answers_while_it_is_good() {
+    for (think, is_late) in [(Span::secs(1, 3), false), (Span::secs(6, 8), true)] {
+        let mut sim = Sim::new(Options {
+            think,
+            allocator: Policy::leasing(Some(Duration::from_secs(5))),
+            ..options(2)
+        });
+        sim.run_for(Duration::from_secs(300));
+        let [tasks] = &sim.report().frameworks[..] else {
+            panic!("one framework is there");
+        };
+        let tasks = tasks.tasks;
+        assert_eq!(tasks.lost > 20, is_late, "{tasks:?}");
+        assert_eq!(tasks.finished > 20, !is_late, "{tasks:?}");
+        sim.expect_converged();
+    }
+}
+
 // HA-14, SM-10: nobody is lost between a master that does not know it has no lead, and the next.
 #[test]
 fn a_master_without_the_lead_does_no_harm_and_is_left() {

@@ -94,6 +94,7 @@ impl Plan {
             ("sync", o.sync),
             ("start", o.start),
             ("run", o.run),
+            ("think", o.think),
             ("redial", o.redial),
         ] {
             let (least, most) = span.ends();
@@ -230,6 +231,7 @@ impl Plan {
             "sync" => o.sync = span(value)?,
             "start" => o.start = span(value)?,
             "run" => o.run = span(value)?,
+            "think" => o.think = span(value)?,
             "redial" => o.redial = span(value)?,
             "ping_interval" => o.ping_interval = duration(value)?,
             "max_missed_pings" => o.max_missed_pings = number(value)?,

@@ -523,6 +523,37 @@ fn what_ends_while_the_agent_asks_is_said_once_it_is_in() {
 }
 
 #[test]
+fn a_task_of_an_ended_framework_that_ends_while_the_agent_asks_is_over_for_the_master() {
+    // SM-07: its account says that it runs, and what it uses would never be free
+    let mut node = Node::joined();
+    node.feed(run("f", task("t")));
+    node.feed(started(0));
+    node.feed(master(ToAgent::ShutdownFramework(fw("f"))));
+    let over = |outputs: &Outputs| {
+        let said = sent_updates(outputs).into_iter();
+        let said = said.map(|(_, status)| (status.task, status.state));
+        said.collect::<Vec<_>>()
+    };
+    let ask = |node: &mut Node, account: &str| {
+        node.feed(Input::MasterLost { peer: MASTER });
+        node.feed(Input::MasterFound { peer: MASTER });
+        let mut said = lines(&node.pass(secs(1)));
+        said.dedup();
+        assert_eq!(said, [account]);
+    };
+    ask(&mut node, "reregister t:running");
+    assert_eq!(over(&node.feed(exited(0, Exit::Signal(15)))), []);
+    let outputs = node.feed(reregistered(1));
+    assert_eq!(
+        over(&outputs),
+        [(TaskId::new("t").unwrap(), TaskState::Killed)]
+    );
+    // An account without it says so itself.
+    ask(&mut node, "reregister");
+    assert_eq!(over(&node.feed(reregistered(1))), []);
+}
+
+#[test]
 fn what_ends_before_an_account_is_not_said_behind_it() {
     // PR-02, PR-08: another executor may have been started under its id by then
     for asks_first in [false, true] {

@@ -1,6 +1,6 @@
 //! Schedulers for simulated frameworks: one that behaves, three that do not, one that does not
 //! stay, one that never has enough, and one that replays what others did; what they answer who are
-//! asked to leave agents; and an executor.
+//! asked to leave agents, and how late others do; and an executor.
 //!
 //! Used by [`super::Sim`] for its built-in frameworks, and by users to have company for their own.
 
@@ -10,6 +10,7 @@ mod leaver;
 mod leaving;
 mod nonsense;
 mod replay;
+mod slow;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,6 +26,7 @@ pub use self::leaving::Leaving;
 pub use self::nonsense::Nonsense;
 pub use self::replay::Asking;
 pub(super) use self::replay::{Board, Deed, Replay, Shape};
+pub use self::slow::Slow;
 use super::options::Demand;
 use crate::ids::{ExecutorId, TaskId};
 use crate::protocol::discovery::{DiscoveryInfo, DiscoveryPort, Visibility};
