@@ -285,20 +285,26 @@ impl Options {
         options.draw_patience(&mut rng);
         options.draw_disks();
         options.draw_maintenance();
-        let mut rng = stream(seed, Purpose::Hosts, Name::Master);
-        options.demand.hurried_one_in = rng.below(3) * 5;
+        // It is less than the least limit, and leaves something to others.
+        let most = (cpus * u64::from(agents) / 2).clamp(1, group + 1);
+        options.draw_demand(most);
+        options
+    }
+
+    /// Draws what may be promised, of so many CPUs, and how late frameworks answer, from a stream
+    /// of their own.
+    fn draw_demand(&mut self, most: u64) {
+        let mut rng = stream(self.seed, Purpose::Hosts, Name::Master);
+        self.demand.hurried_one_in = rng.below(3) * 5;
         if rng.below(4) == 0 {
-            // It is less than the least limit, and leaves something to others.
-            let most = (cpus * u64::from(agents) / 2).clamp(1, group + 1);
             let guarantees = format!("cpus:{}", 1 + rng.below(most));
             let guarantees = Quantities::parse(&guarantees);
-            options.guarantees = guarantees.expect("a number in its place parses");
+            self.guarantees = guarantees.expect("a number in its place parses");
         }
         // Some answer so late that what they answer is over.
         if rng.below(4) == 0 {
-            options.think = Span::millis(0, 500 << rng.below(7));
+            self.think = Span::millis(0, 500 << rng.below(7));
         }
-        options
     }
 
     /// Draws how long everybody waits, and who else there is.

@@ -121,12 +121,11 @@ impl Known {
         self.tasks.iter().map(|(id, told)| (id, told.newest()))
     }
 
-    /// Lists the tasks that are not over as far as it heard, and where.
+    /// Lists the tasks that are not over as far as it heard, and where. A task that a master did
+    /// not know is not over: the next one may.
     pub(super) fn open(&self) -> Vec<(TaskId, Option<AgentId>)> {
-        let open = self.tasks.iter().filter(|(_, told)| {
-            let state = told.newest();
-            !state.is_terminal() && state != TaskState::Unknown
-        });
+        let open = self.tasks.iter();
+        let open = open.filter(|(_, told)| !told.newest().is_terminal());
         open.map(|(id, told)| (id.clone(), told.agent.clone()))
             .collect()
     }
@@ -378,7 +377,11 @@ fn is_answer(before: Option<TaskState>, status: &TaskStatus) -> bool {
         status.reason,
         Some(Reason::InvalidOffers | Reason::AgentDisconnected | Reason::TaskInvalid)
     );
-    let is_refusal = is_refusal || (never_ran && status.reason == Some(Reason::AgentRemoved));
+    let is_loss = matches!(
+        status.state,
+        TaskState::Unreachable | TaskState::Gone | TaskState::GoneByOperator
+    );
+    let is_refusal = is_refusal || (!is_loss && status.reason == Some(Reason::AgentRemoved));
     let is_over = before.is_some_and(TaskState::is_terminal);
     is_refusal && status.source == Source::Master && (is_over || !never_ran)
 }

@@ -43,15 +43,14 @@ impl<L: Logic> Slow<L> {
 
 impl<L: Logic> Logic for Slow<L> {
     fn on_event(&mut self, now: Time, event: UserEvent, calls: &mut Vec<UserCall>) {
-        match event {
-            UserEvent::Offers(offers) => {
-                let until = now + self.think.draw(&mut self.rng);
-                let last = self.offers.back().map_or(Time::ZERO, |(at, _)| *at);
-                self.offers.push_back((until.max(last), offers));
-                self.answer(now, calls);
-            }
-            other => self.inner.on_event(now, other, calls),
-        }
+        let UserEvent::Offers(offers) = event else {
+            self.inner.on_event(now, event, calls);
+            return;
+        };
+        let until = now + self.think.draw(&mut self.rng);
+        let last = self.offers.back().map_or(Time::ZERO, |(at, _)| *at);
+        self.offers.push_back((until.max(last), offers));
+        self.answer(now, calls);
     }
 
     fn tick(&mut self, now: Time, calls: &mut Vec<UserCall>) {
