@@ -3,6 +3,23 @@
 //! Read by [`super::trouble`], which does it. Everything that a fault needs is drawn before it
 //! happens and from a stream of its own, so that the list of faults follows from seed, weights and
 //! sizes alone, whatever the nodes do.
+//!
+//! What does not happen here, and why:
+//!
+//! - Messages that arrive twice, or in another order within a connection: a QUIC stream has them
+//!   once and in order (RFC 9000, section 2.2). Between connections there is no order.
+//! - Partitions like rings: every connection has the master at one end.
+//! - Full disks, too few descriptors, short writes, read errors: to a machine each is a journal that
+//!   can write no more ([`Kind::DiskFailure`]). Too little memory for a program is
+//!   [`Kind::LaunchFailure`].
+//! - Bits that flip in a journal: in the last record, [`Kind::TornTail`]; elsewhere the journal
+//!   does not open, and who clears it away has [`Kind::DiskLoss`].
+//! - A disk that says of what it loses that it is durable: no single journal outlives that.
+//! - A wall clock that steps while its node runs: nodes read theirs once, at their start.
+//! - Programs that fork away: a container is all that it has started.
+//! - Agents, executors and operators who say what nobody would: the tests of each machine do, with
+//!   anything from anybody in any order. Of schedulers there are some here
+//!   ([`Nonsense`](super::workload::Nonsense)).
 
 use alloc::collections::VecDeque;
 use core::fmt;

@@ -156,9 +156,10 @@ impl World {
                 }
             }
             Effect::Container(ContainerCommand::Destroy { id }) => {
-                let is_hurried = is_hurried(id);
+                // What has ended already loses nothing, and its agent may know of it no more.
+                let loses = !is_hurried(id) && seat.containers.runs(id);
                 let missing = seat.graces.destroyed(now, id);
-                if let Some(missing) = missing.filter(|_| !is_hurried) {
+                if let Some(missing) = missing.filter(|_| loses) {
                     let problem = format!("{id} was asked to end, and destroyed {missing:?} early");
                     self.note(Name::Agent(n), Err((Property::Graces, problem)));
                 }

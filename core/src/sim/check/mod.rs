@@ -31,7 +31,12 @@
 //! | orders | what an operator was answered holds | [`orders`] |
 //! | versions | nobody is told what is of a later version than its own | [`super::versions`] |
 //! | sessions | a framework has one scheduler, and who was replaced hears no more | [`sessions`] |
-//! | convergence | when faults stop, all views agree and offers flow | [`convergence`] |
+//! | convergence | when faults stop, all views agree and offers flow (L3) | [`convergence`] |
+//! | determinism | the same seed is the same run (I23) | [`super::digest`](super::Sim::digest), and who runs seeds |
+//!
+//! There is nothing here of L1, for one master at a time leads or is down, and of I21: who may say
+//! what is decided for each message by itself, and what is refused changes nothing, which a table of
+//! such messages shows (`core/tests/bad_input.rs`).
 //!
 //! After every step is looked at what it has changed: who is given what goes through books of our
 //! own ([`ledger`]), so that a step costs no more in a large cluster. All is recomputed from
