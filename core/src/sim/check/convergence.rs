@@ -79,7 +79,7 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
     starved(world, &view, &agents)
 }
 
-/// Offers flow (L3): something is free, and somebody who wants some is offered some.
+/// Offers flow (L3): if something is free, everybody who wants some is offered some.
 fn starved(world: &World, view: &View, agents: &[AgentView]) -> Option<String> {
     let frameworks = view.frameworks();
     let free = agents.iter().any(|agent| {
@@ -96,9 +96,9 @@ fn starved(world: &World, view: &View, agents: &[AgentView]) -> Option<String> {
         let wants = is_favoured && row.suppressed.len() < row.info.roles.len();
         wants.then(|| hosted.logic().offers())
     };
-    let offered: Vec<u64> = world.frameworks.iter().filter_map(wants).collect();
-    let starved = !offered.is_empty() && offered.iter().all(|offers| *offers == 0);
-    (free && starved).then(|| "resources are free and nobody is offered any".into())
+    let mut offered = world.frameworks.iter().filter_map(wants);
+    let starved = offered.any(|offers| offers == 0);
+    (free && starved).then(|| "resources are free and somebody is offered none".into())
 }
 
 /// The master has booked those executors whose processes are there (I3).
