@@ -377,11 +377,10 @@ fn is_answer(before: Option<TaskState>, status: &TaskStatus) -> bool {
         status.reason,
         Some(Reason::InvalidOffers | Reason::AgentDisconnected | Reason::TaskInvalid)
     );
-    let is_loss = matches!(
-        status.state,
-        TaskState::Unreachable | TaskState::Gone | TaskState::GoneByOperator
-    );
-    let is_refusal = is_refusal || (!is_loss && status.reason == Some(Reason::AgentRemoved));
+    // With its agent a task is lost, or its end is told that nobody has confirmed: by name.
+    let is_loss = status.state == TaskState::Unreachable || status.update.is_some();
+    let is_refusal =
+        is_refusal || (status.reason == Some(Reason::AgentRemoved) && (never_ran || !is_loss));
     let is_over = before.is_some_and(TaskState::is_terminal);
     is_refusal && status.source == Source::Master && (is_over || !never_ran)
 }
@@ -551,6 +550,25 @@ mod tests {
         let ended = [status(Failed, Some(3), None), answer(Gone)];
         let (states, _, tally) = after(&ended);
         assert_eq!((states, tally.failed, tally.lost), (vec![Failed], 1, 0));
+    }
+
+    #[test]
+    fn what_is_said_by_name_is_news_and_a_refusal_is_not() {
+        use TaskState::{Finished, Running};
+        let known_after = |update| {
+            let (mut known, mut tap) = (Known::default(), tap());
+            tap.on_update(&status(Running, Some(1), None));
+            let said = status(Finished, update, Some(Reason::AgentRemoved));
+            tap.on_update(&TaskStatus {
+                source: Source::Master,
+                ..said
+            });
+            known.note(&mut tap);
+            assert_eq!(known.violation(), None);
+            known.tally().finished
+        };
+        assert_eq!(known_after(Some(2)), 1, "its agent is down for maintenance");
+        assert_eq!(known_after(None), 0, "somebody wanted its id for another");
     }
 
     #[test]
