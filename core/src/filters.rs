@@ -15,12 +15,10 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::hash::{BuildHasherDefault, Hasher};
 use core::time::Duration;
 
-use hashbrown::HashMap;
-
 use self::pages::Pages;
+use crate::fold::FoldMap;
 use crate::limits;
 use crate::resources::Resources;
 use crate::time::Time;
@@ -433,7 +431,7 @@ impl Default for Filters {
 /// Bags that are kept once however often they are named.
 #[derive(Debug, Default)]
 struct Shapes {
-    known: HashMap<Arc<Resources>, u32, BuildHasherDefault<Fold>>,
+    known: FoldMap<Arc<Resources>, u32>,
     rows: Vec<(Arc<Resources>, u32)>,
     vacant: Vec<u32>,
 }
@@ -472,28 +470,6 @@ impl Shapes {
             self.known.remove(&*shape);
             self.vacant.push(index);
         }
-    }
-}
-
-/// A hash that is the same in every run. The map that it is for is never iterated.
-#[derive(Debug, Default)]
-struct Fold(u64);
-
-impl Hasher for Fold {
-    fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 32)
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.write_u64(u64::from_le_bytes(word));
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 }
 

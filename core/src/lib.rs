@@ -16,6 +16,7 @@ pub mod constraints;
 pub mod demand;
 pub mod executor;
 pub mod filters;
+mod fold;
 pub mod gate;
 mod host;
 pub mod ids;

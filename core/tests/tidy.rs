@@ -40,8 +40,8 @@ const ROOT: [&str; 2] = ["#![no_std]", "#![forbid(unsafe_code)]"];
 /// The layers of the core, from the ground up. A module uses its own layer and those below.
 const LAYERS: [&[&str]; 6] = [
     &[
-        "machine", "gate", "host", "time", "timers", "table", "keys", "ids", "rng", "limits",
-        "mutant",
+        "machine", "gate", "host", "time", "timers", "table", "fold", "keys", "ids", "rng",
+        "limits", "mutant",
     ],
     &[
         "resources",

@@ -3,13 +3,13 @@
 //! Used by all handlers of the master. Deliberately not here: what agents run (`tasks`) and offer
 //! (`offers`), and the registry, which outlives this table.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::mem::discriminant;
 use core::ops::{Index, IndexMut};
 
 use super::permits::Ticket;
 use crate::allocator::AgentTraits;
+use crate::fold::FoldMap;
 use crate::ids::{AgentId, PeerId};
 use crate::keys::AgentKey;
 use crate::protocol::maintenance::Unavailability;
@@ -127,7 +127,8 @@ impl Agent {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Agents {
     rows: Table<Agent>,
-    by_id: BTreeMap<AgentId, AgentKey>,
+    /// The ids are of masters, and not of agents.
+    by_id: FoldMap<AgentId, AgentKey>,
     /// How many are [`Presence::Recovered`].
     awaited: usize,
     /// How many are [`Presence::Unreachable`].

@@ -2,11 +2,13 @@
 //!
 //! Used by the dispatch and by the handlers of joining and leaving.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::auth::Principal;
+use crate::fold::FoldMap;
 use crate::ids::{ExecutorId, FrameworkId, PeerId, TaskId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
@@ -103,7 +105,7 @@ impl Account {
 /// All connections.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peers {
-    rows: BTreeMap<PeerId, Peer>,
+    rows: FoldMap<PeerId, Box<Peer>>,
     /// How much all accounts are that are not whole yet, on the wire.
     unfinished: usize,
 }
@@ -120,13 +122,13 @@ impl Peers {
             account: Account::default(),
             introduced: Introduced::default(),
         };
-        self.rows.insert(peer, row);
+        self.rows.insert(peer, Box::new(row));
         true
     }
 
     pub(super) fn remove(&mut self, peer: PeerId) -> Option<Peer> {
         self.take_account(peer);
-        self.rows.remove(&peer)
+        self.rows.remove(&peer).map(|row| *row)
     }
 
     /// Adds to what a returning agent says. Returns whether that is what an agent may have.
@@ -161,12 +163,12 @@ impl Peers {
         }
         let (most, _) = said.into_iter().max_by_key(|(_, bytes)| *bytes)?;
         let theirs = self.rows.iter().filter(|(_, row)| row.principal == *most);
-        let longest = theirs.max_by_key(|(_, row)| row.account.bytes);
+        let longest = theirs.max_by_key(|(peer, row)| (row.account.bytes, **peer));
         longest.map(|(peer, _)| *peer)
     }
 
     pub(super) fn get(&self, peer: PeerId) -> Option<&Peer> {
-        self.rows.get(&peer)
+        self.rows.get(&peer).map(|row| &**row)
     }
 
     /// Returns what an agent was told of frameworks over a connection.
@@ -198,8 +200,9 @@ impl Peers {
         }
     }
 
+    /// Visits all of them, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> + '_ {
-        self.rows.iter().map(|(peer, row)| (*peer, row))
+        self.rows.iter().map(|(peer, row)| (*peer, &**row))
     }
 }
 

@@ -1,0 +1,32 @@
+//! Maps by a hash that is the same in every run.
+//!
+//! They are for keys that no peer chooses as it likes, for whoever knows the hash could have all of
+//! them fall together. And they are never iterated where the order can be seen. Deliberately not
+//! here: maps by names that peers choose, which are ordered ones.
+
+use core::hash::{BuildHasherDefault, Hasher};
+
+/// A map by [`Fold`].
+pub(crate) type FoldMap<K, V> = hashbrown::HashMap<K, V, BuildHasherDefault<Fold>>;
+
+/// A hash that is the same in every run.
+#[derive(Debug, Default)]
+pub(crate) struct Fold(u64);
+
+impl Hasher for Fold {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
