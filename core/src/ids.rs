@@ -197,6 +197,12 @@ impl OfferId {
     pub fn numbered(master: &MasterId, n: u64) -> Self {
         Self::from_checked(&format!("{master}-O{n}"))
     }
+
+    /// Returns the number in it, if it looks like one that a master gives.
+    pub(crate) fn number(&self) -> Option<u64> {
+        let (_, number) = self.as_str().rsplit_once("-O")?;
+        number.parse().ok()
+    }
 }
 
 impl ContainerId {

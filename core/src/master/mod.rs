@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `interface` | what comes in and goes out, and the configuration |
 //! | `peers`, `agents`, `frameworks`, `tasks`, `executors`, `holdings` | tables |
-//! | `kills`, `asks`, `offers`, `operations`, `permits` | more tables |
+//! | `kills`, `asks`, `offers`, `chains`, `operations`, `permits` | more tables |
 //! | `on_agent`, `on_scheduler`, `on_operator` | reactions to what peers say |
 //! | `quotas`, `wishing`, `operating`, `messages` | more of them |
 //! | `plan`, `accept`, `converting`, `disks` | what becomes of offers, and how it is carried out |
@@ -26,6 +26,7 @@
 mod accept;
 mod agents;
 mod asks;
+mod chains;
 mod converting;
 mod disks;
 mod drain;

@@ -1,12 +1,14 @@
-//! The table of outstanding offers, indexed by id, grant, framework and agent.
+//! The table of outstanding offers, indexed by number, grant, framework and agent.
 //!
 //! Used by `offering` and `accept`. Deliberately not here: why an offer is made or ends.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::chains::Chains;
 use crate::allocator::GrantId;
+use crate::fold::FoldMap;
 use crate::ids::OfferId;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::protocol::offer::Offer;
@@ -28,31 +30,35 @@ pub(super) struct Outstanding {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Offers {
     rows: Table<Outstanding>,
-    by_id: BTreeMap<OfferId, OfferKey>,
-    by_grant: BTreeMap<GrantId, OfferKey>,
-    by_framework: BTreeMap<FrameworkKey, BTreeSet<OfferKey>>,
-    by_agent: BTreeMap<AgentKey, BTreeSet<OfferKey>>,
+    /// By the numbers in their ids.
+    by_number: FoldMap<u64, OfferKey>,
+    by_grant: FoldMap<GrantId, OfferKey>,
+    by_framework: Chains,
+    by_agent: Chains,
 }
 
 impl Offers {
     pub(super) fn insert(&mut self, row: Outstanding) -> OfferKey {
-        let (id, grant) = (row.offer.id.clone(), row.grant);
-        let (framework, agent) = (row.framework, row.agent);
+        let number = row.offer.id.number().expect("a master numbers its offers");
+        let (grant, framework, agent) = (row.grant, row.framework, row.agent);
         let key = self.rows.insert(row);
-        let same_id = self.by_id.insert(id, key);
+        let same_number = self.by_number.insert(number, key);
         let same_grant = self.by_grant.insert(grant, key);
-        assert!(same_id.is_none() && same_grant.is_none(), "offers are new");
-        self.by_framework.entry(framework).or_default().insert(key);
-        self.by_agent.entry(agent).or_default().insert(key);
+        let is_new = same_number.is_none() && same_grant.is_none();
+        assert!(is_new, "offers are new");
+        self.by_framework.insert(framework.index(), key.index());
+        self.by_agent.insert(agent.index(), key.index());
         key
     }
 
     pub(super) fn remove(&mut self, key: OfferKey) -> Option<Outstanding> {
         let row = self.rows.remove(key)?;
-        self.by_id.remove(&row.offer.id);
+        if let Some(number) = row.offer.id.number() {
+            self.by_number.remove(&number);
+        }
         self.by_grant.remove(&row.grant);
-        drop_from(&mut self.by_framework, row.framework, key);
-        drop_from(&mut self.by_agent, row.agent, key);
+        self.by_framework.remove(row.framework.index(), key.index());
+        self.by_agent.remove(row.agent.index(), key.index());
         Some(row)
     }
 
@@ -61,7 +67,8 @@ impl Offers {
     }
 
     pub(super) fn find(&self, id: &OfferId) -> Option<OfferKey> {
-        self.by_id.get(id).copied()
+        let key = *self.by_number.get(&id.number()?)?;
+        (self.rows[key].offer.id == *id).then_some(key)
     }
 
     pub(super) fn of_grant(&self, grant: GrantId) -> Option<OfferKey> {
@@ -69,13 +76,22 @@ impl Offers {
     }
 
     pub(super) fn of_framework(&self, framework: FrameworkKey) -> Vec<OfferKey> {
-        let keys = self.by_framework.get(&framework);
-        keys.into_iter().flatten().copied().collect()
+        let rows = self.by_framework.of(framework.index());
+        self.keys_of(rows, |row| row.framework == framework)
     }
 
     pub(super) fn of_agent(&self, agent: AgentKey) -> Vec<OfferKey> {
-        let keys = self.by_agent.get(&agent);
-        keys.into_iter().flatten().copied().collect()
+        let rows = self.by_agent.of(agent.index());
+        self.keys_of(rows, |row| row.agent == agent)
+    }
+
+    fn keys_of(&self, rows: Vec<u32>, is_of: impl Fn(&Outstanding) -> bool) -> Vec<OfferKey> {
+        let rows = rows
+            .into_iter()
+            .filter_map(|index| self.rows.iter_from(index).next());
+        rows.filter(|(_, row)| is_of(row))
+            .map(|(key, _)| key)
+            .collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (OfferKey, &Outstanding)> + '_ {
@@ -94,26 +110,21 @@ impl Offers {
 
     pub(super) fn check(&self) {
         let len = self.rows.len();
-        assert_eq!(self.by_id.len(), len, "offers by id");
+        assert_eq!(self.by_number.len(), len, "offers by number");
         assert_eq!(self.by_grant.len(), len, "offers by grant");
-        let indexed: usize = self.by_framework.values().map(BTreeSet::len).sum();
-        assert_eq!(indexed, len, "offers by framework");
-        let indexed: usize = self.by_agent.values().map(BTreeSet::len).sum();
-        assert_eq!(indexed, len, "offers by agent");
+        let mut of_agents: BTreeMap<AgentKey, Vec<OfferKey>> = BTreeMap::new();
+        let mut of_frameworks: BTreeMap<FrameworkKey, Vec<OfferKey>> = BTreeMap::new();
         for (key, row) in self.rows.iter() {
-            assert_eq!(self.by_id.get(&row.offer.id), Some(&key));
+            assert_eq!(self.find(&row.offer.id), Some(key));
             assert_eq!(self.by_grant.get(&row.grant), Some(&key));
-            assert!(self.by_framework[&row.framework].contains(&key));
-            assert!(self.by_agent[&row.agent].contains(&key));
+            of_agents.entry(row.agent).or_default().push(key);
+            of_frameworks.entry(row.framework).or_default().push(key);
         }
-    }
-}
-
-fn drop_from<K: Ord>(index: &mut BTreeMap<K, BTreeSet<OfferKey>>, of: K, key: OfferKey) {
-    if let Some(keys) = index.get_mut(&of) {
-        keys.remove(&key);
-        if keys.is_empty() {
-            index.remove(&of);
+        for (agent, keys) in of_agents {
+            assert_eq!(self.of_agent(agent), keys, "offers by agent");
+        }
+        for (framework, keys) in of_frameworks {
+            assert_eq!(self.of_framework(framework), keys, "offers by framework");
         }
     }
 }
