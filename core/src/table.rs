@@ -103,10 +103,19 @@ struct Slot<T> {
     row: Option<T>,
 }
 
+impl<T> Slot<T> {
+    const VACANT: Self = Self {
+        generation: 0,
+        row: None,
+    };
+}
+
 /// Rows by [`Key`], iterated in the order of their indexes.
 #[derive(Debug)]
 pub struct Table<T> {
-    pages: Vec<Arc<Vec<Slot<T>>>>,
+    pages: Vec<Arc<[Slot<T>]>>,
+    /// The first index that no row ever had; the last page is vacant from there.
+    fresh: u32,
     free: Vec<u32>,
     len: usize,
     /// What was written to since somebody asked, as it was before; `None` unless it is watched.
@@ -118,10 +127,11 @@ pub struct Table<T> {
 pub type Written<T> = BTreeMap<Key<T>, Option<T>>;
 
 impl<T> Clone for Table<T> {
-    /// Shares all pages; costs one pointer for 16 rows. Nobody watches the clone.
+    /// Shares all pages; costs two words for 16 rows. Nobody watches the clone.
     fn clone(&self) -> Self {
         Self {
             pages: self.pages.clone(),
+            fresh: self.fresh,
             free: self.free.clone(),
             len: self.len,
             written: None,
@@ -133,6 +143,7 @@ impl<T> Default for Table<T> {
     fn default() -> Self {
         Self {
             pages: Vec::new(),
+            fresh: 0,
             free: Vec::new(),
             len: 0,
             written: None,
@@ -234,17 +245,14 @@ impl<T: Clone> Table<T> {
             self.note_new(key);
             return key;
         }
-        if self.pages.last().is_none_or(|page| page.len() == PAGE_ROWS) {
-            self.pages.push(Arc::new(Vec::with_capacity(8)));
+        let key = Key::new(self.fresh, 0);
+        self.fresh = self.fresh.checked_add(1).expect("below 2^32 rows");
+        let (page, slot) = split(key.index);
+        if page == self.pages.len() {
+            self.pages
+                .push((0..PAGE_ROWS).map(|_| Slot::VACANT).collect());
         }
-        let page = self.pages.len() - 1;
-        let slots = Arc::make_mut(&mut self.pages[page]);
-        let index = u32::try_from(page * PAGE_ROWS + slots.len()).expect("below 2^32 rows");
-        slots.push(Slot {
-            generation: 0,
-            row: Some(row),
-        });
-        let key = Key::new(index, 0);
+        Arc::make_mut(&mut self.pages[page])[slot].row = Some(row);
         self.note_new(key);
         key
     }
