@@ -4,12 +4,13 @@
 //! framework, so that their ids are not used again (TK-08, TK-102). This table also knows what is
 //! booked: the resources of tasks, and of executors as long as they are there.
 //!
-//! Indexes are ordered maps and not hash maps, for frameworks choose the ids: a fixed hash could be
-//! flooded.
+//! The index by id is an ordered map and not a hash map, for frameworks choose the ids: a fixed
+//! hash could be flooded.
 //!
 //! Deliberately not here: what is told to frameworks, agents and the allocator.
 
 mod booking;
+mod ids;
 mod reporting;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,9 +21,11 @@ use core::ops::{Index, IndexMut};
 use core::time::Duration;
 
 pub(super) use self::booking::{Bill, Freed};
+use self::ids::Ids;
 use self::reporting::OnAgent;
 use super::executors::{Executor, Executors, Place};
 use super::holdings::{Holder, Holdings};
+use crate::fold::FoldMap;
 use crate::ids::{ExecutorId, FrameworkId, PeerId, TaskId, UpdateId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
@@ -132,7 +135,7 @@ impl Task {
 
 #[derive(Clone, Debug, Default)]
 struct OfFramework {
-    ids: BTreeMap<TaskId, TaskKey>,
+    ids: Ids,
     /// Oldest first.
     remembered: VecDeque<TaskKey>,
     /// On the wire, of those.
@@ -150,7 +153,7 @@ impl OfFramework {
 pub(super) struct Tasks {
     rows: Table<Task>,
     frameworks: BTreeMap<FrameworkKey, OfFramework>,
-    agents: BTreeMap<AgentKey, OnAgent>,
+    agents: FoldMap<AgentKey, OnAgent>,
     executors: Executors,
     holdings: Holdings,
     /// Agents whose last live task or executor has gone since somebody asked.
@@ -181,7 +184,7 @@ impl Tasks {
             care: Care::Unbooked,
         });
         let ids = &mut self.frameworks.entry(framework).or_default().ids;
-        let before = ids.insert(id, key);
+        let before = ids.insert(&id, key);
         assert!(before.is_none(), "a task's id is used once");
         let there = self.agents.entry(agent).or_default();
         there.insert(key, &self.rows[key]);
@@ -249,7 +252,7 @@ impl Tasks {
     }
 
     pub(super) fn find(&self, framework: FrameworkKey, id: &TaskId) -> Option<TaskKey> {
-        self.frameworks.get(&framework)?.ids.get(id).copied()
+        self.frameworks.get(&framework)?.ids.get(id)
     }
 
     /// Returns whether an agent has executors or live tasks, ended ones that nobody acknowledged
@@ -276,7 +279,7 @@ impl Tasks {
     /// Returns the live tasks of a framework.
     pub(super) fn of_framework(&self, framework: FrameworkKey) -> Vec<TaskKey> {
         let of = self.frameworks.get(&framework);
-        let keys = of.into_iter().flat_map(|of| of.ids.values().copied());
+        let keys = of.into_iter().flat_map(|of| of.ids.keys());
         keys.filter(|key| !self.rows[*key].is_remembered())
             .collect()
     }
@@ -304,20 +307,9 @@ impl Tasks {
 
     /// Returns the active tasks of a framework whose ids begin with `prefix`.
     pub(super) fn beginning_with(&self, framework: FrameworkKey, prefix: &str) -> Vec<TaskKey> {
-        let Some(of) = self.frameworks.get(&framework) else {
-            return Vec::new();
-        };
-        // A prefix that is no id itself (such as a lone dot) can still begin one: then look at all.
-        let all: alloc::boxed::Box<dyn Iterator<Item = (&TaskId, &TaskKey)>> =
-            match TaskId::new(prefix) {
-                Ok(first) => alloc::boxed::Box::new(of.ids.range(first..)),
-                Err(_) => alloc::boxed::Box::new(of.ids.iter()),
-            };
-        all.skip_while(|(id, _)| !id.as_str().starts_with(prefix))
-            .take_while(|(id, _)| id.as_str().starts_with(prefix))
-            .map(|(_, key)| *key)
-            .filter(|key| self.rows[*key].is_active())
-            .collect()
+        let of = self.frameworks.get(&framework).into_iter();
+        let keys = of.flat_map(|of| of.ids.beginning_with(prefix));
+        keys.filter(|key| self.rows[*key].is_active()).collect()
     }
 
     /// Returns an executor that is on an agent, and in which role (TK-13).
@@ -394,7 +386,7 @@ impl Tasks {
         let mut uses: BTreeMap<(AgentKey, Holder), Resources> = BTreeMap::new();
         for (key, task) in self.rows.iter() {
             let of = &self.frameworks[&task.framework];
-            assert_eq!(of.ids.get(&task.id), Some(&key), "task {}", task.id);
+            assert_eq!(of.ids.get(&task.id), Some(key), "task {}", task.id);
             let by_agent = self.agents.get(&task.agent);
             let indexed = by_agent.is_some_and(|there| there.keys.contains(&key));
             assert_eq!(indexed, !task.is_remembered(), "task {} by agent", task.id);
@@ -416,10 +408,8 @@ impl Tasks {
             let bytes: usize = tasks.clone().map(Task::report_bytes).sum();
             assert_eq!(there.bytes, bytes, "what an agent has to report");
             let frameworks: BTreeSet<FrameworkKey> = tasks.map(|task| task.framework).collect();
-            assert!(
-                there.frameworks.keys().eq(&frameworks),
-                "whose tasks it has"
-            );
+            let noted = there.frameworks.iter().map(|(framework, _)| framework);
+            assert!(noted.eq(&frameworks), "whose tasks it has");
         }
         for running in self.executors.iter() {
             let holder = Holder::Executor(running.framework, running.info.id.clone());

@@ -3,9 +3,10 @@
 //!
 //! Deliberately not here: what they report (`merging`).
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
+
+use smallvec::SmallVec;
 
 use super::{Task, TaskKey, Tasks};
 use crate::keys::{AgentKey, FrameworkKey};
@@ -17,30 +18,44 @@ use crate::roles::Role;
 /// The live tasks of one agent.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OnAgent {
-    pub(super) keys: BTreeSet<TaskKey>,
-    /// How many of them each framework has.
-    pub(super) frameworks: BTreeMap<FrameworkKey, usize>,
+    /// In their order: mostly they are few.
+    pub(super) keys: SmallVec<[TaskKey; 2]>,
+    /// How many of them each framework has, in the order of these.
+    pub(super) frameworks: SmallVec<[(FrameworkKey, u32); 1]>,
     /// How much the agent has to report of them, on the wire.
     pub(super) bytes: usize,
 }
 
 impl OnAgent {
     pub(super) fn insert(&mut self, key: TaskKey, task: &Task) {
-        self.keys.insert(key);
-        *self.frameworks.entry(task.framework).or_default() += 1;
+        if let Err(place) = self.keys.binary_search(&key) {
+            self.keys.insert(place, key);
+        }
+        match self.place_of(task.framework) {
+            Ok(place) => self.frameworks[place].1 += 1,
+            Err(place) => self.frameworks.insert(place, (task.framework, 1)),
+        }
         self.bytes += task.report_bytes();
     }
 
     /// Takes a task out that is there.
     pub(super) fn remove(&mut self, key: TaskKey, task: &Task) {
-        self.keys.remove(&key);
+        if let Ok(place) = self.keys.binary_search(&key) {
+            self.keys.remove(place);
+        }
         self.bytes -= task.report_bytes();
-        if let Some(count) = self.frameworks.get_mut(&task.framework) {
-            *count -= 1;
-            if *count == 0 {
-                self.frameworks.remove(&task.framework);
+        if let Ok(place) = self.place_of(task.framework) {
+            self.frameworks[place].1 -= 1;
+            if self.frameworks[place].1 == 0 {
+                self.frameworks.remove(place);
             }
         }
+    }
+
+    /// Returns where a framework is, or where it would be.
+    fn place_of(&self, framework: FrameworkKey) -> Result<usize, usize> {
+        let frameworks = &self.frameworks;
+        frameworks.binary_search_by_key(&framework, |(it, _)| *it)
     }
 }
 
@@ -66,7 +81,7 @@ impl Tasks {
     /// this is another one.
     fn has_too_many_frameworks(&self, agent: AgentKey, framework: FrameworkKey) -> bool {
         let there = self.agents.get(&agent);
-        let is_known = there.is_some_and(|there| there.frameworks.contains_key(&framework))
+        let is_known = there.is_some_and(|there| there.place_of(framework).is_ok())
             || self.executors.on(framework, agent).next().is_some();
         let count = there.map_or(0, |there| there.frameworks.len());
         !is_known && count + self.executors.frameworks_on(agent) >= limits::FRAMEWORKS_PER_AGENT
