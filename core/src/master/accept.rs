@@ -72,7 +72,9 @@ impl Master {
             }
         };
         let row = &self.agents[agent];
-        let admission = self.registry.agent(&row.id);
+        // Nearly all agents are at none, and need not be looked up.
+        let is_at_some = row.operations > 0;
+        let admission = is_at_some.then(|| self.registry.agent(&row.id)).flatten();
         let info = &self.frameworks[framework].info;
         let basis = Basis {
             tasks: &self.tasks,

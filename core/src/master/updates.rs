@@ -314,8 +314,10 @@ impl Master {
         if self.verdicts.confirm(framework, update) {
             return;
         }
+        let mut runs_on = None;
         if let Some(key) = self.tasks.find(framework, &id) {
             let task = &mut self.tasks[key];
+            runs_on = Some(task.agent);
             if task.status.agent.as_ref() != Some(agent) {
                 debug!(task = %id, "a confirmation for the wrong agent");
                 return;
@@ -337,7 +339,9 @@ impl Master {
                 }
             }
         }
-        let Some(agent) = self.agents.find(agent) else {
+        // Nearly always it is still known where the task runs, and need not be looked up.
+        let runs_on = runs_on.filter(|key| self.agents.get(*key).is_some_and(|it| it.id == *agent));
+        let Some(agent) = runs_on.or_else(|| self.agents.find(agent)) else {
             debug!(%agent, task = %id, "a confirmation for an unknown agent");
             return;
         };
