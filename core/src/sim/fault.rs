@@ -9,8 +9,8 @@
 //! - Messages that arrive twice, or in another order within a connection: a QUIC stream has them
 //!   once and in order (RFC 9000, section 2.2). Between connections there is no order.
 //! - Partitions like rings: every connection has the master at one end.
-//! - Full disks, too few descriptors, short writes, read errors: to a machine each is a journal that
-//!   can write no more ([`Kind::DiskFailure`]). Too little memory for a program is
+//! - Full disks, too few descriptors, short writes, read errors: to a machine each is a journal
+//!   that can write no more ([`Kind::DiskFailure`]). Too little memory for a program is
 //!   [`Kind::LaunchFailure`].
 //! - Bits that flip in a journal: in the last record, [`Kind::TornTail`]; elsewhere the journal
 //!   does not open, and who clears it away has [`Kind::DiskLoss`].

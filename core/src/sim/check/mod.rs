@@ -35,8 +35,8 @@
 //! | determinism | the same seed is the same run (I23) | [`super::digest`](super::Sim::digest), and who runs seeds |
 //!
 //! There is nothing here of L1, for one master at a time leads or is down, and of I21: who may say
-//! what is decided for each message by itself, and what is refused changes nothing, which a table of
-//! such messages shows (`core/tests/bad_input.rs`).
+//! what is decided for each message by itself, and what is refused changes nothing, which a table
+//! of such messages shows (`core/tests/bad_input.rs`).
 //!
 //! After every step is looked at what it has changed: who is given what goes through books of our
 //! own ([`ledger`]), so that a step costs no more in a large cluster. All is recomputed from
