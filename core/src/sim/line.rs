@@ -81,8 +81,10 @@ impl Line {
     /// Takes a frame if the line is clogged, or gives it back.
     pub(super) fn hold(&mut self, now: Time, held: Held) -> Result<(), Held> {
         let (_, _, frame) = &held;
-        // That a connection is over an end knows by itself.
-        if now >= self.clogged_until || matches!(frame, Frame::Close) {
+        // That a connection is over an end knows by itself. Else nothing overtakes what was held,
+        // and is about to be given out.
+        let is_open = now >= self.clogged_until && self.held.is_empty();
+        if is_open || matches!(frame, Frame::Close) {
             return Err(held);
         }
         self.held.push(held);
@@ -139,12 +141,13 @@ mod tests {
                 .is_err()
         );
         assert!(line.release(at(9)).is_empty());
+        assert!(line.hold(at(10), bytes(4)).is_ok(), "it would overtake");
         let released = line.release(at(10)).into_iter();
         let released = released.map(|(_, _, frame)| match frame {
             Frame::Bytes(bytes) => bytes[0],
             Frame::Open | Frame::Garbled | Frame::Close => panic!("only bytes were held"),
         });
-        assert_eq!(released.collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!(released.collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
         assert!(line.hold(at(10), bytes(0)).is_err());
     }
 

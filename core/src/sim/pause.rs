@@ -90,9 +90,8 @@ impl World {
             }
             Name::Executor { .. } => {}
         }
-        for event in pause.waiting {
-            self.shared.queue.plan(now, event);
-        }
+        // More may be planned for this very moment, over the same connections.
+        self.shared.queue.put_back(now, pause.waiting);
     }
 
     /// Lets all nodes go on.
@@ -109,12 +108,16 @@ impl World {
             Event::Wake(name)
             | Event::Synced { node: name, .. }
             | Event::Dial { node: name, .. } => Some(*name),
-            Event::Arrive { link, to, .. } => match (Net::server(*link), to) {
-                (server, End::Server) => Some(server),
-                (Name::Master, End::Client) => self.net.client(*link),
-                // Executors go on.
-                (Name::Agent(_) | Name::Framework(_) | Name::Executor { .. }, End::Client) => None,
-            },
+            Event::Arrive { link, to, .. } | Event::Arrived { link, to, .. } => {
+                match (Net::server(*link), to) {
+                    (server, End::Server) => Some(server),
+                    (Name::Master, End::Client) => self.net.client(*link),
+                    // Executors go on.
+                    (Name::Agent(_) | Name::Framework(_) | Name::Executor { .. }, End::Client) => {
+                        None
+                    }
+                }
+            }
             Event::Container { agent, .. }
             | Event::DiskTold { agent, .. }
             | Event::Told { agent, .. } => Some(Name::Agent(*agent)),

@@ -92,8 +92,10 @@ pub(super) enum Event {
     Synced { node: Name, life: u32, upto: Seq },
     /// A client dials its server.
     Dial { node: Name, life: u32 },
-    /// A frame arrives.
+    /// A frame comes to its end, unless a clog is on the way.
     Arrive { link: PeerId, to: End, frame: Frame },
+    /// One has come through from a client to the master, or back.
+    Arrived { link: PeerId, to: End, frame: Frame },
     /// A program goes on.
     Process {
         agent: u32,
@@ -151,7 +153,7 @@ pub(super) enum Event {
 #[derive(Debug)]
 struct Entry {
     at: Time,
-    seq: u64,
+    seq: i64,
     event: Event,
 }
 
@@ -177,7 +179,9 @@ impl Ord for Entry {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     heap: BinaryHeap<Entry>,
-    planned: u64,
+    planned: i64,
+    /// How many came before all others of their moment.
+    put_back: i64,
 }
 
 impl Queue {
@@ -188,6 +192,15 @@ impl Queue {
             seq: self.planned,
             event,
         });
+    }
+
+    /// Plans, in this order, what comes before all else that is planned for a moment.
+    pub(super) fn put_back(&mut self, at: Time, events: Vec<Event>) {
+        for event in events.into_iter().rev() {
+            self.put_back += 1;
+            let seq = -self.put_back;
+            self.heap.push(Entry { at, seq, event });
+        }
     }
 
     /// Returns when something comes next.
@@ -220,6 +233,14 @@ mod tests {
             order.push(name);
         }
         assert_eq!(order, [Name::Agent(2), Name::Agent(1), Name::Agent(3)]);
+        let [one, two, three] = [1, 2, 3].map(|n| Event::Wake(Name::Agent(n)));
+        queue.plan(at(7), three);
+        queue.put_back(at(7), Vec::from([one, two]));
+        let mut order = Vec::new();
+        while let Some((_, Event::Wake(name))) = queue.pop(at(9)) {
+            order.push(name);
+        }
+        assert_eq!(order, [1, 2, 3].map(Name::Agent));
         queue.plan(at(10), Event::Wake(Name::Master));
         assert!(queue.pop(at(9)).is_none());
         assert!(queue.pop(at(10)).is_some());

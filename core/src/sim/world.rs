@@ -212,10 +212,25 @@ impl World {
                 return;
             };
             self.shared.now = at;
-            if let Some(event) = self.wait(event) {
+            let event = self.come_through(event);
+            if let Some(event) = event.and_then(|event| self.wait(event)) {
                 self.take(event);
             }
         }
+    }
+
+    /// Lets what is on its way between a client and the master come to its end, unless a clog holds
+    /// it. Whether somebody is there to hear it comes after that.
+    fn come_through(&mut self, event: Event) -> Option<Event> {
+        let Event::Arrive { link, to, frame } = event else {
+            return Some(event);
+        };
+        if Net::server(link) != Name::Master {
+            return Some(Event::Arrive { link, to, frame });
+        }
+        let through = self.net.hold(self.shared.now, (link, to, frame)).err()?;
+        let (link, to, frame) = through;
+        Some(Event::Arrived { link, to, frame })
     }
 
     fn take(&mut self, event: Event) {
@@ -223,14 +238,8 @@ impl World {
             Event::Wake(name) => self.on_wake(name),
             Event::Synced { node, life, upto } => self.on_synced(node, life, upto),
             Event::Dial { node, life } => self.on_dial(node, life),
-            Event::Arrive { link, to, frame } if Net::server(link) != Name::Master => {
-                self.on_arrive_locally(link, to, &frame);
-            }
-            Event::Arrive { link, to, frame } => {
-                if let Err((link, to, frame)) = self.net.hold(self.shared.now, (link, to, frame)) {
-                    self.on_arrive(link, to, frame);
-                }
-            }
+            Event::Arrive { link, to, frame } => self.on_arrive_locally(link, to, &frame),
+            Event::Arrived { link, to, frame } => self.on_arrive(link, to, frame),
             Event::Process { agent, id, step } => {
                 self.at_containers(agent, |containers, shared| {
                     containers.step(id, step, shared)
@@ -288,9 +297,8 @@ impl World {
 
     fn on_unclog(&mut self, client: Name) {
         for (link, to, frame) in self.net.unclog(self.shared.now, client) {
-            let arrives = self.wait(Event::Arrive { link, to, frame });
-            if let Some(Event::Arrive { link, to, frame }) = arrives {
-                self.on_arrive(link, to, frame);
+            if let Some(event) = self.wait(Event::Arrived { link, to, frame }) {
+                self.take(event);
             }
         }
     }
