@@ -9,13 +9,18 @@ use core::hash::{BuildHasherDefault, Hasher};
 /// A map by [`Fold`].
 pub(crate) type FoldMap<K, V> = hashbrown::HashMap<K, V, BuildHasherDefault<Fold>>;
 
+/// Any number without a pattern (of pi), so that zeroes are no fixed point.
+const SEED: u64 = 0x243F_6A88_85A3_08D3;
+/// The golden ratio's, which spreads neighbours.
+const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+
 /// A hash that is the same in every run.
 #[derive(Debug, Default)]
 pub(crate) struct Fold(u64);
 
 impl Hasher for Fold {
     fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 32)
+        self.0
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -27,6 +32,8 @@ impl Hasher for Fold {
     }
 
     fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        // Both halves of a product: each bit of the word has a say in all bits of the hash.
+        let product = u128::from(self.0 ^ word ^ SEED) * u128::from(FACTOR);
+        self.0 = (product as u64) ^ (product >> 64) as u64;
     }
 }

@@ -127,7 +127,8 @@ impl Agent {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Agents {
     rows: Table<Agent>,
-    /// The ids are of masters, and not of agents.
+    /// Masters give the ids. One that the registry does not know is believed, but each stands for
+    /// an agent with a certificate of its own: nobody comes with so many that hashes matter.
     by_id: FoldMap<AgentId, AgentKey>,
     /// How many are [`Presence::Recovered`].
     awaited: usize,

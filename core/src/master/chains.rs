@@ -59,6 +59,21 @@ impl Chains {
         }
     }
 
+    /// Checks that all links agree; returns how many rows are in chains.
+    pub(super) fn check(&self) -> usize {
+        let mut count = 0;
+        for first in &self.firsts {
+            let (mut before, mut row) = (END, *first);
+            while row != END {
+                let link = self.links[row as usize];
+                assert_eq!(link.before, before, "who comes before row {row}");
+                (before, row) = (row, link.after);
+                count += 1;
+            }
+        }
+        count
+    }
+
     /// Returns the rows of an owner, in the order of their indexes.
     pub(super) fn of(&self, owner: u32) -> Vec<u32> {
         let there = |row: u32| (row != END).then_some(row);
@@ -91,6 +106,7 @@ mod tests {
                     chains.insert(owner, row);
                     model[owner as usize].insert(row);
                 }
+                prop_assert_eq!(chains.check(), model.iter().map(BTreeSet::len).sum::<usize>());
                 for (owner, rows) in (0..).zip(&model) {
                     let rows: Vec<u32> = rows.iter().copied().collect();
                     prop_assert_eq!(chains.of(owner), rows);

@@ -381,6 +381,14 @@ impl Master {
     }
 
     fn fire(&mut self, cx: &mut Cx<'_>, pass_due: impl Fn(Time) -> bool) {
+        // Who is late does first what was due first: a pass that comes before an agent is given up
+        // counts on it still, and the offers that it makes come before that is said.
+        let pass = self.allocator.deadline().filter(|at| pass_due(*at));
+        let timer = self.timers.next();
+        let timer = timer.filter(|timer| *timer <= cx.now);
+        if !self.has_resigned && pass.is_some_and(|at| timer.is_some_and(|timer| at < timer)) {
+            self.run_pass(cx);
+        }
         let mut fired = false;
         while !self.has_resigned
             && let Some((_, timer)) = self.timers.pop_due(cx.now)
@@ -404,10 +412,14 @@ impl Master {
             self.settle(cx);
         }
         if self.allocator.deadline().is_some_and(pass_due) {
-            self.allocator.tick(cx.now, &mut self.decisions);
-            self.settle(cx);
+            self.run_pass(cx);
         }
         self.publish(cx);
+    }
+
+    fn run_pass(&mut self, cx: &mut Cx<'_>) {
+        self.allocator.tick(cx.now, &mut self.decisions);
+        self.settle(cx);
     }
 }
 

@@ -112,6 +112,8 @@ impl Offers {
         let len = self.rows.len();
         assert_eq!(self.by_number.len(), len, "offers by number");
         assert_eq!(self.by_grant.len(), len, "offers by grant");
+        let chained = [self.by_agent.check(), self.by_framework.check()];
+        assert_eq!(chained, [len; 2], "offers in chains");
         let mut of_agents: BTreeMap<AgentKey, Vec<OfferKey>> = BTreeMap::new();
         let mut of_frameworks: BTreeMap<FrameworkKey, Vec<OfferKey>> = BTreeMap::new();
         for (key, row) in self.rows.iter() {

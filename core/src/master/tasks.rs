@@ -270,10 +270,7 @@ impl Tasks {
     /// Returns the live tasks of an agent.
     pub(super) fn of_agent(&self, agent: AgentKey) -> Vec<TaskKey> {
         let there = self.agents.get(&agent);
-        there
-            .into_iter()
-            .flat_map(|it| it.keys.iter().copied())
-            .collect()
+        there.map(|it| it.keys.to_vec()).unwrap_or_default()
     }
 
     /// Returns the live tasks of a framework.
@@ -388,7 +385,7 @@ impl Tasks {
             let of = &self.frameworks[&task.framework];
             assert_eq!(of.ids.get(&task.id), Some(key), "task {}", task.id);
             let by_agent = self.agents.get(&task.agent);
-            let indexed = by_agent.is_some_and(|there| there.keys.contains(&key));
+            let indexed = by_agent.is_some_and(|there| there.keys.to_vec().contains(&key));
             assert_eq!(indexed, !task.is_remembered(), "task {} by agent", task.id);
             live += usize::from(indexed);
             if task.is_booked() {
@@ -404,7 +401,8 @@ impl Tasks {
         let indexed: usize = self.agents.values().map(|there| there.keys.len()).sum();
         assert_eq!(indexed, live, "live tasks by agent");
         for there in self.agents.values() {
-            let tasks = there.keys.iter().map(|key| &self.rows[*key]);
+            let keys = there.keys.to_vec();
+            let tasks = keys.iter().map(|key| &self.rows[*key]);
             let bytes: usize = tasks.clone().map(Task::report_bytes).sum();
             assert_eq!(there.bytes, bytes, "what an agent has to report");
             let frameworks: BTreeSet<FrameworkKey> = tasks.map(|task| task.framework).collect();

@@ -236,6 +236,7 @@ impl View {
     }
 
     /// Visits the executors that are processes, each with its framework and its agent.
+    #[cfg(feature = "sim")]
     pub(crate) fn processes(&self) -> impl Iterator<Item = (&FrameworkId, &AgentId, &ExecutorId)> {
         let rows = self.executors.iter().map(|(_, row)| row);
         let processes = rows.filter(|row| row.is_custom());

@@ -3,8 +3,10 @@
 //!
 //! Deliberately not here: what they report (`merging`).
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
@@ -15,11 +17,78 @@ use crate::protocol::agent::{ExecutorReport, TaskReport};
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
 use crate::roles::Role;
 
+/// How many tasks stand in a list: among more, to move them costs more than a set.
+const FEW: usize = 64;
+
+/// Tasks in the order of their keys.
+#[derive(Clone, Debug)]
+pub(super) enum Keys {
+    /// As agents mostly have.
+    Few(SmallVec<[TaskKey; 2]>),
+    Many(BTreeSet<TaskKey>),
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self::Few(SmallVec::new())
+    }
+}
+
+impl Keys {
+    fn insert(&mut self, key: TaskKey) {
+        match self {
+            Self::Few(keys) if keys.len() < FEW => {
+                if let Err(place) = keys.binary_search(&key) {
+                    keys.insert(place, key);
+                }
+            }
+            Self::Few(keys) => {
+                let mut all: BTreeSet<TaskKey> = keys.drain(..).collect();
+                all.insert(key);
+                *self = Self::Many(all);
+            }
+            Self::Many(keys) => {
+                keys.insert(key);
+            }
+        }
+    }
+
+    fn remove(&mut self, key: TaskKey) {
+        match self {
+            Self::Few(keys) => {
+                if let Ok(place) = keys.binary_search(&key) {
+                    keys.remove(place);
+                }
+            }
+            Self::Many(keys) => {
+                keys.remove(&key);
+            }
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Few(keys) => keys.len(),
+            Self::Many(keys) => keys.len(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn to_vec(&self) -> Vec<TaskKey> {
+        match self {
+            Self::Few(keys) => keys.to_vec(),
+            Self::Many(keys) => keys.iter().copied().collect(),
+        }
+    }
+}
+
 /// The live tasks of one agent.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OnAgent {
-    /// In their order: mostly they are few.
-    pub(super) keys: SmallVec<[TaskKey; 2]>,
+    pub(super) keys: Keys,
     /// How many of them each framework has, in the order of these.
     pub(super) frameworks: SmallVec<[(FrameworkKey, u32); 1]>,
     /// How much the agent has to report of them, on the wire.
@@ -28,9 +97,7 @@ pub(super) struct OnAgent {
 
 impl OnAgent {
     pub(super) fn insert(&mut self, key: TaskKey, task: &Task) {
-        if let Err(place) = self.keys.binary_search(&key) {
-            self.keys.insert(place, key);
-        }
+        self.keys.insert(key);
         match self.place_of(task.framework) {
             Ok(place) => self.frameworks[place].1 += 1,
             Err(place) => self.frameworks.insert(place, (task.framework, 1)),
@@ -40,9 +107,7 @@ impl OnAgent {
 
     /// Takes a task out that is there.
     pub(super) fn remove(&mut self, key: TaskKey, task: &Task) {
-        if let Ok(place) = self.keys.binary_search(&key) {
-            self.keys.remove(place);
-        }
+        self.keys.remove(key);
         self.bytes -= task.report_bytes();
         if let Ok(place) = self.place_of(task.framework) {
             self.frameworks[place].1 -= 1;
