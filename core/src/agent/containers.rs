@@ -79,7 +79,7 @@ impl Containers {
 
 impl Number {
     /// Names the container that carries this number.
-    pub(super) fn container(self) -> ContainerId {
+    pub(crate) fn container(self) -> ContainerId {
         ContainerId::numbered(self.0)
     }
 

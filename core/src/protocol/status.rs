@@ -37,7 +37,7 @@ pub enum TaskState {
     /// An operator says that its agent is gone.
     GoneByOperator,
     /// The master knows neither the task nor its agent. No end: who was told so asks again after
-    /// each subscription, for an agent that was lost may still come back with the task (TK-77).
+    /// each subscription, for an agent that was lost may still come back with the task (TK-32).
     Unknown,
 }
 

@@ -79,11 +79,20 @@ impl World {
             self.zombie_hears(input);
             return;
         }
+        self.master_hears(input);
+        self.flush_master();
+    }
+
+    /// Tells the master something. What it was late for comes before that, as it does within it, so
+    /// that whoever watches sees both in their order.
+    pub(super) fn master_hears(&mut self, input: master::Input) {
+        let watch = &mut self.watch;
+        self.master
+            .catch_up(&mut self.shared, |output| watch.saw(output));
         self.watch.hears(&input);
         let watch = &mut self.watch;
         self.master
             .handle(input, &mut self.shared, |output| watch.saw(output));
-        self.flush_master();
     }
 
     /// What cannot be read ends its connection, and the machine never hears of it.
@@ -172,8 +181,9 @@ impl World {
             },
             Frame::Garbled => return self.refuse(client, peer, End::Client, GARBLED),
         };
+        let is_deposed = self.is_of_zombie(peer);
         if let Some(one) = self.frameworks[at(n)].of_life(life) {
-            let heard = one.hear(input, &mut self.shared);
+            let heard = one.hear(input, is_deposed, &mut self.shared);
             self.note(client, heard);
         }
         self.flush_framework(n);

@@ -48,10 +48,11 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    /// Hears a master; returns what it should not have believed.
+    /// Hears a master, who may have the lead no more; returns what it should not have believed.
     pub(super) fn hear(
         &mut self,
         input: scheduler::Input,
+        is_deposed: bool,
         shared: &mut Shared,
     ) -> Result<(), Broken> {
         let mut speaks = None;
@@ -61,6 +62,9 @@ impl Instance {
         } = &input
         {
             speaks = Some(*epoch);
+        }
+        if let Some(hosted) = self.node.machine_mut() {
+            hosted.logic_mut().hears_deposed(is_deposed);
         }
         self.node.handle(input, shared, |_| {});
         let hosted = self.node.machine();
@@ -192,11 +196,11 @@ impl World {
         self.plan_dial(name, life, BEGIN);
     }
 
-    /// Begins another scheduler, which remembers nothing but the framework's id. Returns whether
-    /// that can be made.
+    /// Begins another scheduler, which remembers nothing but the framework's id; without one it
+    /// would be another framework. Returns whether that can be made.
     pub(super) fn another_scheduler(&mut self, n: u32) -> bool {
         let seat = &self.frameworks[at(n)];
-        if seat.is_over() {
+        if seat.is_over() || (seat.id().is_none() && !seat.instances.is_empty()) {
             return false;
         }
         let Some(make) = &seat.make else {

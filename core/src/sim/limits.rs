@@ -106,10 +106,7 @@ impl World {
             Input::Operator { peer, request },
             Input::Disconnected { peer },
         ] {
-            self.watch.hears(&input);
-            let watch = &mut self.watch;
-            self.master
-                .handle(input, &mut self.shared, |output| watch.saw(output));
+            self.master_hears(input);
         }
         self.flush_master();
         self.check(Name::Master);

@@ -153,6 +153,24 @@ where
         self.gate.held()
     }
 
+    /// Lets the machine do what was due before this moment, if it has not.
+    pub(super) fn catch_up(
+        &mut self,
+        shared: &mut Shared,
+        saw: impl FnMut(&Output<M::Record, M::Effect>),
+    ) {
+        let now = self.clock.show(shared.now);
+        if let Some(machine) = &mut self.machine
+            && machine.deadline().is_some_and(|at| at < now)
+        {
+            shared
+                .recorder
+                .note(shared.now, self.name, Entry::Tick, &"");
+            machine.tick(now, &mut self.out);
+            self.settle(shared, saw);
+        }
+    }
+
     /// Tells the machine something; `saw` is shown each output before it is acted upon.
     pub(super) fn handle(
         &mut self,

@@ -435,10 +435,7 @@ impl World {
             return;
         }
         for input in operator.act(now) {
-            self.watch.hears(&input);
-            let watch = &mut self.watch;
-            self.master
-                .handle(input, &mut self.shared, |output| watch.saw(output));
+            self.master_hears(input);
         }
         self.plan_operator();
         self.flush_master();

@@ -253,6 +253,11 @@ pub(super) struct Tap {
     unheard: BTreeSet<TaskId>,
     /// Tasks that it has asked to end, since somebody asked.
     kills: Vec<TaskId>,
+    /// Whether it hears a master that has the lead no more, and does not know.
+    is_behind: bool,
+    /// Tasks whose end it has heard from such a one: the agent heard that this was confirmed, and
+    /// the next master nothing of it.
+    ended_behind: BTreeSet<TaskId>,
 }
 
 impl core::fmt::Debug for Tap {
@@ -275,7 +280,14 @@ impl Tap {
             offers: 0,
             unheard: BTreeSet::new(),
             kills: Vec::new(),
+            is_behind: false,
+            ended_behind: BTreeSet::new(),
         }
+    }
+
+    /// Says whether the master that speaks now has the lead no more.
+    pub(super) fn hears_deposed(&mut self, is_behind: bool) {
+        self.is_behind = is_behind;
     }
 
     /// Visits the tasks that it has launched and not heard of.
@@ -339,6 +351,11 @@ impl Tap {
         if is_answer(before, status) {
             return;
         }
+        if self.is_behind && status.state.is_terminal() {
+            self.ended_behind.insert(status.task.clone());
+        } else if self.ended_behind.contains(&status.task) {
+            return;
+        }
         self.tasks.insert(status.task.clone(), status.state);
         if before.is_some_and(|before| is_repeat(before, status)) {
             return;
@@ -391,6 +408,16 @@ fn is_repeat(before: TaskState, status: &TaskStatus) -> bool {
     before.is_terminal() && before == status.state && status.source == Source::Master
 }
 
+/// Makes of an accept a refusal of all that was offered.
+fn decline(call: &mut UserCall) {
+    if let UserCall::Accept { offers, refuse, .. } = call {
+        *call = UserCall::Decline {
+            offers: core::mem::take(offers),
+            refuse: *refuse,
+        };
+    }
+}
+
 impl Logic for Tap {
     fn on_event(&mut self, now: Time, event: UserEvent, calls: &mut Vec<UserCall>) {
         match &event {
@@ -430,6 +457,10 @@ impl Logic for Tap {
     fn tick(&mut self, now: Time, calls: &mut Vec<UserCall>) {
         let from = calls.len();
         self.user.logic_mut().tick(now, calls);
+        if self.mode == Mode::Quiet {
+            // One that thinks for long about offers answers now those that it had before.
+            calls[from..].iter_mut().for_each(decline);
+        }
         self.count(&calls[from..]);
     }
 

@@ -219,10 +219,7 @@ impl World {
             return;
         }
         for input in watcher.act() {
-            self.watch.hears(&input);
-            let watch = &mut self.watch;
-            self.master
-                .handle(input, &mut self.shared, |output| watch.saw(output));
+            self.master_hears(input);
         }
         self.plan_look(n);
         self.flush_master();

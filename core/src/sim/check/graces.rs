@@ -10,7 +10,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::agent::Effect;
+use crate::agent::{Departure, Effect};
 use crate::ids::ContainerId;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::container::ContainerCommand;
@@ -154,6 +154,11 @@ impl World {
                 if !is_hurried(id) {
                     seat.graces.asked(now, id.clone(), PROGRAM);
                 }
+            }
+            // An executor may have been asked over a connection that it had lost: it hears of it
+            // when it is back, and has what is left.
+            Effect::Echo(Departure::End { container, .. }) => {
+                seat.graces.asked(now, container.container(), PROGRAM);
             }
             Effect::Container(ContainerCommand::Destroy { id }) => {
                 // What has ended already loses nothing, and its agent may know of it no more.
