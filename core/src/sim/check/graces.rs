@@ -157,8 +157,10 @@ impl World {
             }
             // An executor may have been asked over a connection that it had lost: it hears of it
             // when it is back, and has what is left.
-            Effect::Echo(Departure::End { container, .. }) => {
-                seat.graces.asked(now, container.container(), PROGRAM);
+            Effect::Echo(order) => {
+                if let Departure::End { container, .. } = order {
+                    seat.graces.asked(now, container.container(), PROGRAM);
+                }
             }
             Effect::Container(ContainerCommand::Destroy { id }) => {
                 // What has ended already loses nothing, and its agent may know of it no more.
@@ -184,8 +186,7 @@ impl World {
             | Effect::Disconnect { .. }
             | Effect::Stop { .. }
             | Effect::Left
-            | Effect::Disk(_)
-            | Effect::Echo(_) => {}
+            | Effect::Disk(_) => {}
         }
     }
 }
