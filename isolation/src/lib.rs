@@ -35,6 +35,9 @@
 //! other daemons, and so can take over the machine if it wants to. Give such tasks a user, or
 //! trust them. [`Mode::Process`] holds nothing back that users do not.
 //!
+//! What tasks need in their sandboxes is brought there by [`fetch`], which stands apart from all
+//! this.
+//!
 //! Deliberately not here: wires, tasks, updates, images, networks, disks.
 
 mod cgroup;
@@ -44,6 +47,7 @@ mod connect;
 mod containerizer;
 pub mod entry;
 mod error;
+pub mod fetch;
 mod init;
 mod launcher;
 mod mode;

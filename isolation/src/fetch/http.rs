@@ -1,0 +1,184 @@
+//! Asks servers for items.
+//!
+//! Each request has a connection of its own: an agent fetches rarely. Redirects are followed, but
+//! never from `https:` to `http:`. Deliberately not here: proxies, and content encodings, for what
+//! is stored is what the server has.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::http::header::{CONTENT_LENGTH, ETAG, HeaderName, LAST_MODIFIED};
+use ureq::http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use ureq::http::{HeaderMap, Uri};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
+
+use super::config::Config;
+use super::error::FetchError;
+
+/// Where distributions keep the certificates that they trust.
+const BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+const REDIRECTS: u32 = 10;
+/// The longest validator that is remembered; a longer one is as good as none.
+const VALIDATOR_BYTES: usize = 1_024;
+
+/// What a server said by which a copy can be checked later.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Validators {
+    pub(super) etag: Option<String>,
+    pub(super) last_modified: Option<String>,
+}
+
+impl Validators {
+    pub(super) fn is_empty(&self) -> bool {
+        self.etag.is_none() && self.last_modified.is_none()
+    }
+}
+
+/// What a server answered.
+pub(super) enum Answer {
+    /// The copy with the validators that were sent is still right.
+    Same,
+    /// The content follows.
+    Content(Content),
+}
+
+pub(super) struct Content {
+    pub(super) body: ureq::BodyReader<'static>,
+    /// How long it is, if that was announced.
+    pub(super) announced: Option<u64>,
+    pub(super) validators: Validators,
+}
+
+/// Asks servers.
+#[derive(Debug)]
+pub(super) struct Client {
+    agent: Agent,
+    connect: Duration,
+    stall: Duration,
+}
+
+impl Client {
+    pub(super) fn new(config: &Config) -> Result<Self, FetchError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .unversioned_rustls_crypto_provider(provider)
+            .root_certs(RootCerts::Specific(Arc::new(roots(config)?)))
+            .build();
+        let (connect, stall) = (Some(config.connect), Some(config.stall));
+        let agent = Agent::config_builder()
+            .tls_config(tls)
+            .proxy(None)
+            .http_status_as_error(false)
+            .max_redirects(REDIRECTS)
+            .max_idle_connections(0)
+            .accept("*/*")
+            .accept_encoding("identity")
+            .user_agent("tepui-agent")
+            .timeout_resolve(connect)
+            .timeout_connect(connect)
+            .timeout_send_request(stall)
+            .timeout_recv_response(stall)
+            .timeout_per_read(stall)
+            .build()
+            .new_agent();
+        let (connect, stall) = (config.connect, config.stall);
+        Ok(Self {
+            agent,
+            connect,
+            stall,
+        })
+    }
+
+    /// Asks for an item; with validators, only if it has changed since.
+    pub(super) fn ask(
+        &self,
+        uri: &Uri,
+        shown: &str,
+        known: &Validators,
+    ) -> Result<Answer, FetchError> {
+        tracing::debug!(uri = shown, connect = ?self.connect, stall = ?self.stall, "asked for");
+        let is_secure = uri.scheme_str() == Some("https");
+        let request = self.agent.get(uri).config().https_only(is_secure);
+        let mut request = request.build();
+        if let Some(etag) = &known.etag {
+            request = request.header(IF_NONE_MATCH, etag);
+        }
+        if let Some(date) = &known.last_modified {
+            request = request.header(IF_MODIFIED_SINCE, date);
+        }
+        let response = request.call().map_err(|error| failed(shown, error))?;
+        let status = response.status().as_u16();
+        match status {
+            200 => {}
+            304 if !known.is_empty() => return Ok(Answer::Same),
+            _ => {
+                let uri = shown.to_owned();
+                return Err(FetchError::Status { uri, status });
+            }
+        }
+        let text = |name: HeaderName| text_of(response.headers(), &name);
+        let validators = Validators {
+            etag: text(ETAG),
+            last_modified: text(LAST_MODIFIED),
+        };
+        let announced = response.body().content_length();
+        let announced = announced.or_else(|| text(CONTENT_LENGTH)?.parse().ok());
+        let body = response.into_body().into_reader();
+        Ok(Answer::Content(Content {
+            body,
+            announced,
+            validators,
+        }))
+    }
+}
+
+fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let text = headers.get(name)?.to_str().ok()?;
+    (text.len() <= VALIDATOR_BYTES).then(|| text.to_owned())
+}
+
+fn failed(shown: &str, error: ureq::Error) -> FetchError {
+    let uri = shown.to_owned();
+    if let ureq::Error::Timeout(_) = error {
+        return FetchError::Stalled { uri, received: 0 };
+    }
+    FetchError::Transfer {
+        uri,
+        received: 0,
+        source: error.into_io(),
+    }
+}
+
+/// The certificates that servers are trusted by. Without any, `https:` fails and `http:` works.
+fn roots(config: &Config) -> Result<Vec<Certificate<'static>>, FetchError> {
+    let path = match &config.certificates {
+        Some(path) => path.as_path(),
+        None => match BUNDLES.iter().map(Path::new).find(|path| path.exists()) {
+            Some(path) => path,
+            None => return Ok(Vec::new()),
+        },
+    };
+    let failed = |source| FetchError::own("read certificates from", path, source);
+    let text = std::fs::read(path).map_err(failed)?;
+    let mut found = Vec::new();
+    for item in parse_pem(&text) {
+        if let PemItem::Certificate(certificate) =
+            item.map_err(|error| failed(io::Error::other(error)))?
+        {
+            found.push(certificate);
+        }
+    }
+    if found.is_empty() {
+        return Err(failed(io::Error::other("none is in it")));
+    }
+    Ok(found)
+}
