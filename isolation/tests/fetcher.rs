@@ -136,7 +136,8 @@ fn is_root(what: &str) -> bool {
     if !is_root {
         let thread = thread::current();
         let name = thread.name().unwrap_or("a test");
-        writeln!(std::io::stderr(), "skipped: {name}: {what} needs root").unwrap();
+        writeln!(std::io::stderr(), "skipped: {name}: {what} needs root")
+            .expect("standard error is open");
     }
     is_root
 }
