@@ -867,6 +867,25 @@ fn links_of_zip_archives_are_made() {
 }
 
 #[test]
+fn zip_archives_that_are_encrypted_or_share_bytes_are_refused() {
+    let mut bytes = zip(&[("a", 0o644, b"secret")]);
+    let at = central(&bytes);
+    for at in [6, at + 8] {
+        bytes[at] |= 1;
+    }
+    let found = refusal(Place::new().fetch_bytes("a.zip", &bytes));
+    assert_eq!(found, Refusal::Encrypted);
+    // The second entry begins where the first does.
+    let content = noise(1_000, 5);
+    let mut bytes = zip(&[("aa", 0o644, &content), ("bb", 0o644, &content)]);
+    let second = central(&bytes) + 46 + 2;
+    let second = second + central(&bytes[second..]);
+    bytes[second + 42..second + 46].fill(0);
+    let found = refusal(Place::new().fetch_bytes("a.zip", &bytes));
+    assert_eq!(found, Refusal::Overlap);
+}
+
+#[test]
 fn zip_archives_that_lie_about_sizes_are_refused() {
     for said in [10_u32, 99_999, 200_000] {
         let place = Place::new();

@@ -128,7 +128,9 @@ impl Sandbox {
         };
         let from = match self.walk(above) {
             Ok(from) => from,
-            Err(error) if is_no_way(&error) => return Ok(false),
+            Err(error) if is_no_way(&error) || error.kind() == io::ErrorKind::NotFound => {
+                return Ok(false);
+            }
             Err(error) => return Err(error),
         };
         let (directory, name) = self.parent(parts)?;
@@ -232,13 +234,10 @@ impl Drop for Staged<'_> {
     }
 }
 
-/// Whether an error says that the way leads through a link, a file, or nowhere.
+/// Whether an error says that the way leads through a link or a file.
 pub(super) fn is_no_way(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(
-        errno,
-        Some(Errno::ELOOP | Errno::ENOTDIR | Errno::EXDEV | Errno::ENOENT)
-    )
+    matches!(errno, Some(Errno::ELOOP | Errno::ENOTDIR | Errno::EXDEV))
 }
 
 fn beneath(flags: OFlag) -> OpenHow {
