@@ -383,10 +383,12 @@ impl Master {
     fn fire(&mut self, cx: &mut Cx<'_>, pass_due: impl Fn(Time) -> bool) {
         // Who is late does first what was due first: a pass that comes before an agent is given up
         // counts on it still, and the offers that it makes come before that is said.
-        let pass = self.allocator.deadline().filter(|at| pass_due(*at));
-        let timer = self.timers.next();
-        let timer = timer.filter(|timer| *timer <= cx.now);
-        if !self.has_resigned && pass.is_some_and(|at| timer.is_some_and(|timer| at < timer)) {
+        if let Some(timer) = self.timers.next().filter(|at| *at <= cx.now)
+            && !self.has_resigned
+            && let Some(pass) = self.allocator.deadline()
+            && pass < timer
+            && pass_due(pass)
+        {
             self.run_pass(cx);
         }
         let mut fired = false;
