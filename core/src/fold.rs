@@ -1,7 +1,9 @@
 //! Maps by a hash that is the same in every run.
 //!
 //! They are for keys that no peer chooses as it likes, for whoever knows the hash could have all of
-//! them fall together. And they are never iterated where the order can be seen. Deliberately not
+//! them fall together. Not quite so are ids of agents, of which each costs a certificate, and the
+//! bags that frameworks refuse: amounts are theirs to choose, and only the bounds on refusals limit
+//! what that costs. These maps are never iterated where the order can be seen. Deliberately not
 //! here: maps by names that peers choose, which are ordered ones.
 
 use core::hash::{BuildHasherDefault, Hasher};

@@ -99,7 +99,8 @@ impl Master {
         } else if is_named && !task.is_ended_by_master() {
             self.announce_end(cx, key, news);
         }
-        // Else the agent did not report it when it was here last, and it is unreachable already.
+        // Else it is unreachable already, as the agent did not report it when it was here last, or
+        // it has ended and there is nothing to say of it that can be confirmed, or was not said.
     }
 
     /// Lists who has tasks, executors, or operations that it has named on an agent.
