@@ -48,6 +48,8 @@ pub(super) enum Purpose {
     Sandboxes,
     /// Which further faults can happen, and which tasks have too little time.
     Hosts,
+    /// Whether frameworks that compete say how much they want.
+    Sharing,
 }
 
 /// Begins the stream of one purpose at one node.

@@ -326,6 +326,7 @@ impl Sim {
     /// If an assertion of a machine does not hold.
     pub fn compete(&mut self) -> Result<(), Violation> {
         self.world.begin_contest();
+        let bound = check::fairness::bound(&self.world.options);
         let task = self.world.options.demand.task.clone();
         let names = (1..=check::fairness::FRAMEWORKS).map(|n| alloc::format!("backlogged-{n}"));
         let names: Vec<Name> = names
@@ -344,7 +345,7 @@ impl Sim {
             });
             looks.push(counts.collect());
         }
-        let checked = check::fairness::check(self.world.agents.len(), &looks);
+        let checked = check::fairness::check(bound, &looks);
         checked.map_err(|(property, problem)| self.world.violates(property, problem))
     }
 

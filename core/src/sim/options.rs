@@ -16,7 +16,7 @@ use super::fault::Faults;
 use super::formatter::POOL;
 use super::queue::Name;
 use crate::allocator::Allocator;
-use crate::allocator::drf::{self, Drf};
+use crate::allocator::drf::{self, DemandRule, Drf};
 use crate::attributes::Attributes;
 use crate::limits;
 use crate::protocol::task::CommandInfo;
@@ -123,31 +123,41 @@ pub struct Machine {
 pub struct Policy {
     make: Arc<dyn Fn(u64) -> Box<dyn Allocator> + Send + Sync>,
     lease: Option<Duration>,
+    demands: DemandRule,
 }
 
 impl Policy {
     /// Wraps what makes the allocator.
     pub fn new(make: impl Fn(u64) -> Box<dyn Allocator> + Send + Sync + 'static) -> Self {
-        let (make, lease) = (Arc::new(make), None);
-        Self { make, lease }
+        Self {
+            make: Arc::new(make),
+            lease: None,
+            demands: DemandRule::Ignored,
+        }
     }
 
     /// Takes the allocator of the library with these options, each time with another seed.
     pub fn drf(options: drf::Options) -> Self {
-        let lease = options.lease;
+        let (lease, demands) = (options.lease, options.demands);
         let policy = Self::new(move |seed| {
             Box::new(Drf::new(drf::Options {
                 seed,
                 ..options.clone()
             }))
         });
-        Self { lease, ..policy }
+        Self {
+            lease,
+            demands,
+            ..policy
+        }
     }
 
-    /// Takes the allocator of the library, whose offers are good for so long.
-    pub(super) fn leasing(lease: Option<Duration>) -> Self {
+    /// Takes the allocator of the library, whose offers are good for so long, and cut to what
+    /// frameworks say they want or not.
+    pub(super) fn library(lease: Option<Duration>, demands: DemandRule) -> Self {
         Self::drf(drf::Options {
             lease,
+            demands,
             ..drf::Options::default()
         })
     }
@@ -155,6 +165,11 @@ impl Policy {
     /// Returns how long an offer is good; `None` is for ever, or not known.
     pub(super) fn lease(&self) -> Option<Duration> {
         self.lease
+    }
+
+    /// Says whether offers are cut to demands, as far as that is known.
+    pub(super) fn demands(&self) -> DemandRule {
+        self.demands
     }
 
     pub(super) fn make(&self, seed: u64) -> Box<dyn Allocator> {
@@ -288,6 +303,10 @@ impl Options {
         // It is less than the least limit, and leaves something to others.
         let most = (cpus * u64::from(agents) / 2).clamp(1, group + 1);
         options.draw_demand(most);
+        let mut rng = stream(seed, Purpose::Sharing, Name::Master);
+        if rng.chance(1, 2) {
+            options.allocator = Policy::library(options.allocator.lease, DemandRule::Honoured);
+        }
         options
     }
 
@@ -321,7 +340,7 @@ impl Options {
         }
         if draw(2) == 0 {
             let lease = Duration::from_secs(5 << draw(5));
-            self.allocator = Policy::leasing(Some(lease));
+            self.allocator = Policy::library(Some(lease), DemandRule::Ignored);
         }
         self.leaving = u32::from(draw(4) == 0);
         self.keepers = u32::from(draw(4) == 0);

@@ -10,6 +10,7 @@ use super::fault::Fault;
 use super::options::{Policy, Span};
 use super::plan::Plan;
 use super::queue::Name;
+use crate::allocator::drf::DemandRule;
 use crate::resources::{Ceilings, Quantities};
 use crate::time::Time;
 
@@ -125,7 +126,14 @@ impl Search<'_> {
         self.with(|plan| plan.options.faults.launch_failure_one_in = 0);
         self.with(|plan| plan.options.faults.odd_executor_one_in = 0);
         self.with(|plan| plan.options.faults.old_master_one_in = 0);
-        self.with(|plan| plan.options.allocator = Policy::leasing(None));
+        self.with(|plan| {
+            let demands = plan.options.allocator.demands();
+            plan.options.allocator = Policy::library(None, demands);
+        });
+        self.with(|plan| {
+            let lease = plan.options.allocator.lease();
+            plan.options.allocator = Policy::library(lease, DemandRule::Ignored);
+        });
         self.with(|plan| plan.options.think = Span::secs(0, 0));
         self.with(|plan| plan.options.demand.executor = None);
         self.with(|plan| plan.options.demand.group = 1);
@@ -172,6 +180,7 @@ impl Plan {
             o.faults.odd_executor_one_in,
             o.faults.old_master_one_in,
             u64::from(o.allocator.lease().is_some()),
+            u64::from(o.allocator.demands() == DemandRule::Honoured),
             u64::from(o.demand.executor.is_some()),
             u64::from(o.demand.group > 1),
             u64::from(o.limits.iter().next().is_some()),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use super::queue::End;
 use super::world::Link;
 use super::*;
+use crate::allocator::drf::DemandRule;
 use crate::ids::PeerId;
 use crate::resources::{Ceilings, Resources};
 use crate::rng::Rng;
@@ -433,7 +434,7 @@ fn a_slow_scheduler_gets_what_it_answers_while_it_is_good() {
     for (think, is_late) in [(Span::secs(1, 3), false), (Span::secs(6, 8), true)] {
         let mut sim = Sim::new(Options {
             think,
-            allocator: Policy::leasing(Some(Duration::from_secs(5))),
+            allocator: Policy::library(Some(Duration::from_secs(5)), DemandRule::Ignored),
             ..options(2)
         });
         sim.run_for(Duration::from_secs(300));

@@ -17,6 +17,7 @@ use super::fault::{Fault, Kind};
 use super::options::{Checking, Options, Policy, SharedExecutor, Span};
 use super::plan::Plan;
 use super::queue::Name;
+use crate::allocator::drf::DemandRule;
 use crate::protocol::task::CommandInfo;
 use crate::resources::{Ceilings, Quantities, Resources};
 use crate::time::Time;
@@ -110,6 +111,8 @@ impl Plan {
         if let Some(lease) = o.allocator.lease() {
             writeln!(f, "lease={}", Seconds(lease))?;
         }
+        let demands = o.allocator.demands() == DemandRule::Honoured;
+        writeln!(f, "demands={demands}")?;
         if o.limits.iter().next().is_some() {
             writeln!(f, "limits={}", o.limits)?;
         }
@@ -240,7 +243,16 @@ impl Plan {
             "executor_registration_timeout" => {
                 o.executor_registration_timeout = duration(value)?;
             }
-            "lease" => o.allocator = Policy::leasing(Some(duration(value)?)),
+            "lease" => {
+                o.allocator = Policy::library(Some(duration(value)?), o.allocator.demands());
+            }
+            "demands" => {
+                let demands = match whether(value)? {
+                    true => DemandRule::Honoured,
+                    false => DemandRule::Ignored,
+                };
+                o.allocator = Policy::library(o.allocator.lease(), demands);
+            }
             "checking" => o.checking = value.parse()?,
             _ => return Err("expected a known key".into()),
         }
