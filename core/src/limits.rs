@@ -59,6 +59,18 @@ pub const LABELS: usize = 256;
 pub const PUBLISHED_BYTES: usize = 64 * 1024;
 /// The most ports of one service that is discovered.
 pub const DISCOVERY_PORTS: usize = 1_024;
+/// The most bytes of what one task or executor asks of its container, on the wire. Secrets are in
+/// it.
+pub const CONTAINER_BYTES: usize = 256 * 1024;
+/// The most volumes of one container.
+pub const VOLUMES: usize = 256;
+/// The most networks that one container joins; addresses in one of them, and entries of each list
+/// of its resolver.
+pub const NETWORKS: usize = 32;
+/// The most URIs that are fetched for one program.
+pub const URIS: usize = 1_024;
+/// The shortest pause between two checks of a task.
+pub const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// The most copies of one shared resource that are added up (RM-48).
 pub const COPIES: u32 = 65_536;
 /// The most tasks in one accept.

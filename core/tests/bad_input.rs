@@ -14,6 +14,8 @@ mod agents;
 mod bytes;
 #[path = "bad_input/calls.rs"]
 mod calls;
+#[path = "bad_input/containers.rs"]
+mod containers;
 #[path = "bad_input/discovery.rs"]
 mod discovery;
 #[path = "bad_input/frameworks.rs"]
@@ -49,7 +51,7 @@ impl Catalogue {
 
 #[test]
 fn what_is_invalid_is_refused_by_its_rule_and_changes_nothing() {
-    // VA-02, VA-05, VA-09, VA-10, VA-12 to VA-15, VA-27 to VA-30, TK-04
+    // VA-02 to VA-07, VA-09, VA-10, VA-12 to VA-15, VA-27 to VA-30, TK-04
     let mut catalogue = Catalogue::default();
     bytes::check(&mut catalogue);
     frameworks::check(&mut catalogue);
@@ -58,6 +60,7 @@ fn what_is_invalid_is_refused_by_its_rule_and_changes_nothing() {
     tasks::check(&mut catalogue);
     tasks::check_groups(&mut catalogue);
     tasks::check_published(&mut catalogue);
+    tasks::check_containers(&mut catalogue);
     agents::check(&mut catalogue);
     operations::check(&mut catalogue);
     operators::check(&mut catalogue);

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tepui_core::ids::ContainerId;
 use tepui_core::limits::COMMAND_ENTRIES;
 use tepui_core::protocol::container::ContainerSpec;
+use tepui_core::protocol::container_info::ContainerInfo;
 
 use crate::error::{Error, Result};
 use crate::spawn::Credentials;
@@ -50,6 +51,7 @@ impl Program {
     /// Checks `spec` and prepares its program; `sandbox` is its working directory.
     pub(crate) fn prepare(id: &ContainerId, spec: &ContainerSpec, sandbox: &Path) -> Result<Self> {
         let command = &spec.command;
+        refuse_unknown(spec)?;
         if command.value.is_empty() {
             return Err(Error::Invalid("the command is empty".to_owned()));
         }
@@ -94,6 +96,23 @@ impl Program {
                 .flatten(),
             paths,
         })
+    }
+}
+
+/// Refuses what is asked for and cannot be done yet: nothing is left out silently.
+fn refuse_unknown(spec: &ContainerSpec) -> Result<()> {
+    let asked = spec.container.as_deref();
+    if asked.is_some_and(|asked| *asked != ContainerInfo::default()) {
+        let message = "it asks for an image, volumes, a network or rights of its own, which this \
+                       agent does not give yet";
+        return Err(Error::Invalid(message.to_owned()));
+    }
+    match spec.command.uris.first() {
+        Some(uri) => Err(Error::Invalid(format!(
+            "it has {:?} to be fetched, which this agent does not do yet",
+            shown(&uri.value)
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -225,6 +244,7 @@ impl Credentials {
 
 #[cfg(test)]
 mod tests {
+    use tepui_core::protocol::container_info::Uri;
     use tepui_core::protocol::task::CommandInfo;
 
     use super::*;
@@ -285,6 +305,10 @@ mod tests {
             CommandInfo::exec("x".repeat(NAME_BYTES + 1), [""; 0]),
             CommandInfo::exec(format!("/{}", "x".repeat(PATH_BYTES)), [""; 0]),
             CommandInfo {
+                uris: vec![Uri::default()],
+                ..CommandInfo::shell("true")
+            },
+            CommandInfo {
                 user: Some("x".repeat(1 << 20)),
                 ..CommandInfo::shell("true")
             },
@@ -298,6 +322,17 @@ mod tests {
             let error = prepare(command.clone(), &[]).unwrap_err().to_string();
             assert!(error.starts_with("invalid container: "), "{error}");
         }
+        let asked = ContainerInfo {
+            read_only_root: true,
+            ..ContainerInfo::default()
+        };
+        let spec = ContainerSpec {
+            container: Some(Box::new(asked)),
+            ..ContainerSpec::new(CommandInfo::shell("true"), vec!["x".to_owned()])
+        };
+        let refused = Program::prepare(&ContainerId::numbered(1), &spec, Path::new("/box"));
+        let text = refused.unwrap_err().to_string();
+        assert!(text.contains("it asks for an image"), "{text}");
         let huge = format!("{}=", "x".repeat(1 << 20));
         for name in ["", "A=B", "a\0", &huge] {
             let error = prepare(CommandInfo::shell("true"), &[(name, "x")]);

@@ -455,6 +455,8 @@ pub(super) fn ending(status: &TaskStatus) -> String {
         parts.push(match breach.resource {
             Limited::Memory => format!("used {used} MiB of memory, the limit is {limit} MiB"),
             Limited::Pids => format!("used {used} processes, the limit is {limit}"),
+            Limited::Disk => format!("used {used} MiB of disk, the limit is {limit} MiB"),
+            Limited::Ports => format!("listened on port {used}, which it does not have"),
         });
     }
     // The message of a command's end says in words what the exit says already.
@@ -471,6 +473,8 @@ fn limited(resource: Limited) -> &'static str {
     match resource {
         Limited::Memory => "memory",
         Limited::Pids => "pids",
+        Limited::Disk => "disk",
+        Limited::Ports => "ports",
     }
 }
 

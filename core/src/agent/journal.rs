@@ -372,7 +372,7 @@ impl AgentState {
 impl Durable for AgentState {
     type Record = AgentRecord;
 
-    const LAYOUT: u32 = 2;
+    const LAYOUT: u32 = 3;
 
     fn apply(&mut self, record: &AgentRecord) {
         self.records += 1;

@@ -13,13 +13,13 @@ use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::task::{CommandInfo, ExecutorInfo, Limit, Limits, TaskInfo};
 use crate::resources::{Milli, Resources};
 
-/// Describes the container of a task with a command.
+/// Describes the container of a task with a command; `group` is the first task of its group.
 pub(super) fn task_container(
-    agent: &AgentId,
-    framework: &FrameworkId,
+    (agent, framework): (&AgentId, &FrameworkId),
     task: &TaskInfo,
     command: &CommandInfo,
     number: Number,
+    group: Option<Number>,
 ) -> ContainerSpec {
     ContainerSpec {
         command: command.clone(),
@@ -29,6 +29,8 @@ pub(super) fn task_container(
             ..room_for([(&task.resources, task.limits)].into_iter())
         },
         sandbox: task_sandbox(framework, &task.id, number),
+        container: task.container.clone(),
+        group: group.map(Number::container),
     }
 }
 
@@ -87,6 +89,8 @@ pub(super) fn executor_container(
         environment: environment(agent, framework, ("EXECUTOR", id), number),
         limits,
         sandbox: executor_sandbox(framework, &executor.id, number),
+        container: executor.container.clone(),
+        group: None,
     }
 }
 

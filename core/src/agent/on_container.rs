@@ -304,6 +304,14 @@ fn breach_news(breach: Breach, source: Source) -> News {
             Reason::ContainerLimitationPids,
             format!("the process limit was exceeded: used {used} of {limit}"),
         ),
+        Limited::Disk => (
+            Reason::ContainerLimitationDisk,
+            format!("the disk limit was exceeded: used {used} MiB of {limit} MiB"),
+        ),
+        Limited::Ports => (
+            Reason::ContainerLimitation, // TK-40
+            format!("it listens on port {used}, which the task does not have"),
+        ),
     };
     News::new(TaskState::Failed, source).because(reason, message) // TK-41
 }

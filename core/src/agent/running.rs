@@ -221,10 +221,12 @@ impl Agent {
         framework: &FrameworkId,
         job: Job,
     ) {
-        let numbers = (self.state.next().0..).map(Number);
+        let first = self.state.next();
+        let group = job.is_group.then_some(first);
+        let numbers = (first.0..).map(Number);
         let specs = numbers.zip(&job.tasks).map(|(number, task)| {
             let command = task.command.as_ref().expect("check_task found a command");
-            let mut spec = launch::task_container(agent, framework, task, command, number);
+            let mut spec = launch::task_container((agent, framework), task, command, number, group);
             launch::default_user(&mut spec, &job.framework);
             (number, spec)
         });
@@ -331,6 +333,9 @@ fn check_job(agent: &AgentId, job: &Job) -> Result<(), String> {
         };
         if by_agent && task.command.is_none() {
             return Err("it has neither a command nor an executor".to_string());
+        }
+        if task.check.is_some() || task.health_check.is_some() {
+            return Err("it has a check, which this agent does not make yet".to_string());
         }
         if !by_agent && task.command.is_some() {
             return Err("it has both a command and an executor".to_string());

@@ -3,11 +3,13 @@
 //! The agent machine knows containers only through these two enums; any runtime that speaks them
 //! can stand behind it.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::container_info::ContainerInfo;
 use super::status::{Breach, Exit};
 use super::task::CommandInfo;
 use crate::ids::ContainerId;
@@ -39,6 +41,11 @@ pub struct ContainerSpec {
     pub limits: ContainerLimits,
     /// The sandbox, as path components below the agent's sandbox directory.
     pub sandbox: Vec<String>,
+    /// What else is asked for; what cannot be done is refused.
+    pub container: Option<Box<ContainerInfo>>,
+    /// The container of the first task of its group, if it is in one: the tasks of a group share
+    /// what containers can share.
+    pub group: Option<ContainerId>,
 }
 
 impl ContainerSpec {
@@ -49,6 +56,8 @@ impl ContainerSpec {
             environment: Vec::new(),
             limits: ContainerLimits::default(),
             sandbox,
+            container: None,
+            group: None,
         }
     }
 }

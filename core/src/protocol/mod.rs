@@ -15,7 +15,9 @@
 
 pub mod agent;
 mod bags;
+pub mod check;
 pub mod container;
+pub mod container_info;
 pub mod discovery;
 pub mod disk;
 pub mod events;
@@ -29,10 +31,12 @@ pub mod offer;
 pub mod operation;
 pub mod operator;
 pub mod refusal;
+mod reject;
 pub mod scheduler;
 pub mod status;
 pub mod task;
 pub mod validate;
+mod validate_container;
 mod validate_discovery;
 pub mod validate_group;
 pub mod validate_operation;

@@ -162,6 +162,12 @@ pub enum RejectKind {
     ForeignRole,
     /// Something is changed that never changes.
     Unchangeable,
+    /// A text or a number is not of the form that it must have.
+    Malformed,
+    /// Something is asked for without what it needs.
+    Needs,
+    /// A time is too short.
+    TooShort,
 }
 
 impl RejectKind {
@@ -208,6 +214,9 @@ impl RejectKind {
             Self::InUse => "in-use",
             Self::ForeignRole => "foreign-role",
             Self::Unchangeable => "unchangeable",
+            Self::Malformed => "malformed",
+            Self::Needs => "needs",
+            Self::TooShort => "too-short",
         }
     }
 }

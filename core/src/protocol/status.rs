@@ -1,10 +1,13 @@
 //! States of a task, and the updates that carry them.
 
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::check::CheckStatus;
 use crate::ids::{AgentId, TaskId, UpdateId};
 use crate::resources::Milli;
 use crate::time::Time;
@@ -195,6 +198,15 @@ pub enum Reason {
     FrameworkUnknown,
     /// What the executor's container may use could not be changed (AG-35).
     ContainerUpdateFailed,
+    /// A limit that has no other name was broken: the program listens on a port that the task does
+    /// not have (TK-40).
+    ContainerLimitation,
+    /// More was written than the task takes of a disk (TK-41).
+    ContainerLimitationDisk,
+    /// Its check found out something else (TK-63, TK-98).
+    TaskCheckStatusUpdated,
+    /// Its health check found out something (TK-63, TK-97).
+    TaskHealthCheckStatusUpdated,
 }
 
 impl Reason {
@@ -224,6 +236,10 @@ impl Reason {
             Self::TaskGroupInvalid => "task-group-invalid",
             Self::FrameworkUnknown => "framework-unknown",
             Self::ContainerUpdateFailed => "container-update-failed",
+            Self::ContainerLimitation => "container-limitation",
+            Self::ContainerLimitationDisk => "container-limitation-disk",
+            Self::TaskCheckStatusUpdated => "task-check-status-updated",
+            Self::TaskHealthCheckStatusUpdated => "task-health-check-status-updated",
         }
     }
 }
@@ -274,6 +290,10 @@ pub enum Limited {
     Memory,
     /// Processes and threads.
     Pids,
+    /// What files take, in MiB.
+    Disk,
+    /// Ports to listen on: one that the task does not have.
+    Ports,
 }
 
 /// A limit that a container broke.
@@ -281,9 +301,9 @@ pub enum Limited {
 pub struct Breach {
     /// Which resource.
     pub resource: Limited,
-    /// What was allowed: MiB for memory, a count for processes.
+    /// What was allowed: MiB for memory and disk, a count for processes; nothing for ports.
     pub limit: Milli,
-    /// What was used, in the same unit.
+    /// What was used, in the same unit; of ports its number.
     pub used: Milli,
 }
 
@@ -310,6 +330,19 @@ pub struct TaskStatus {
     pub exit: Option<Exit>,
     /// The limit that was broken.
     pub breach: Option<Breach>,
+    /// What else is known of it while it lives.
+    pub observed: Option<Box<Observed>>,
+}
+
+/// What is known of a task that lives, beside its state (TK-65).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// Whether it is healthy; `None` is not known, or not checked (TK-97).
+    pub healthy: Option<bool>,
+    /// What its check found out last, if it has one (TK-98).
+    pub check: Option<CheckStatus>,
+    /// The addresses of its container, if that has its own (CT-84).
+    pub addresses: Vec<String>,
 }
 
 impl TaskStatus {
@@ -327,6 +360,7 @@ impl TaskStatus {
             update: None,
             exit: None,
             breach: None,
+            observed: None,
         }
     }
 }

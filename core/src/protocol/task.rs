@@ -8,6 +8,8 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::check::{CheckInfo, HealthCheck};
+use super::container_info::{ContainerInfo, Uri};
 use super::discovery::{DiscoveryInfo, Published};
 use crate::ids::{AgentId, ExecutorId, TaskId};
 use crate::resources::{Labels, Milli, Resources};
@@ -25,6 +27,9 @@ pub struct CommandInfo {
     pub environment: Vec<(String, String)>,
     /// The user to run as; `None` is the agent's own.
     pub user: Option<String>,
+    /// What is brought into its sandbox before it starts; at most
+    /// [`limits::URIS`](crate::limits::URIS).
+    pub uris: Vec<Uri>,
 }
 
 impl CommandInfo {
@@ -79,6 +84,8 @@ pub struct ExecutorInfo {
     pub labels: Labels,
     /// The service that it offers, for others to find it (TK-04).
     pub discovery: Option<Box<DiscoveryInfo>>,
+    /// What it asks of its container; `None` is nothing.
+    pub container: Option<Box<ContainerInfo>>,
 }
 
 impl ExecutorInfo {
@@ -92,6 +99,7 @@ impl ExecutorInfo {
             shutdown_grace: None,
             labels: Labels::new(),
             discovery: None,
+            container: None,
         }
     }
 
@@ -157,6 +165,12 @@ pub struct TaskInfo {
     pub labels: Labels,
     /// The service that it offers, for others to find it (TK-04).
     pub discovery: Option<Box<DiscoveryInfo>>,
+    /// What it asks of its container; `None` is nothing.
+    pub container: Option<Box<ContainerInfo>>,
+    /// What is found out of it for its framework (TK-98).
+    pub check: Option<Box<CheckInfo>>,
+    /// How it is found out whether it is healthy (TK-95).
+    pub health_check: Option<Box<HealthCheck>>,
 }
 
 impl TaskInfo {
@@ -177,6 +191,9 @@ impl TaskInfo {
             max_completion: None,
             labels: Labels::new(),
             discovery: None,
+            container: None,
+            check: None,
+            health_check: None,
         }
     }
 

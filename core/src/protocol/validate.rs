@@ -5,222 +5,22 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
-use alloc::string::String;
-use alloc::sync::Arc;
 use core::time::Duration;
 
 use serde::Serialize;
 
 use super::agent::{ExecutorReport, TaskReport};
 use super::bags;
+use super::container_info::ContainerInfo;
 use super::framework::{FrameworkInfo, Wishes};
 use super::node::AgentInfo;
-use super::refusal::RejectKind;
-use super::task::{CommandInfo, ExecutorKind, Limit, TaskInfo};
-use super::{validate_discovery, wire};
+pub use super::reject::Reject;
+use super::task::{CommandInfo, ExecutorInfo, ExecutorKind, Limit, TaskInfo};
+use super::validate_container::Asker;
+use super::{validate_container, validate_discovery, wire};
 use crate::limits;
-use crate::resources::{Milli, Resource, Value};
+use crate::resources::{Milli, Value};
 use crate::roles::Role;
-
-/// What is wrong with a peer's data. Texts name what was found and what was expected.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Reject {
-    /// A text is missing.
-    #[error("{what} is empty")]
-    Empty {
-        /// Which text.
-        what: &'static str,
-    },
-    /// A text is too long.
-    #[error("{what} has {bytes} bytes, more than the limit of {limit}")]
-    TooLong {
-        /// Which text.
-        what: &'static str,
-        /// How long it is.
-        bytes: usize,
-        /// How long it may be.
-        limit: usize,
-    },
-    /// A text has a NUL byte, which no program can be given.
-    #[error("{what} contains a NUL byte")]
-    Nul {
-        /// Which text.
-        what: &'static str,
-    },
-    /// A list is too long.
-    #[error("{what} has {count} entries, more than the limit of {limit}")]
-    TooMany {
-        /// Which list.
-        what: &'static str,
-        /// How many entries it has.
-        count: usize,
-        /// How many it may have.
-        limit: usize,
-    },
-    /// The name of an environment variable is not one.
-    #[error("invalid environment variable name {name:?}: it is empty or contains '=' or NUL")]
-    VariableName {
-        /// The name.
-        name: String,
-    },
-    /// A task has neither a command nor an executor.
-    #[error("task has neither a command nor an executor, exactly one is expected")]
-    NothingToRun,
-    /// A task has both a command and an executor.
-    #[error("task has both a command and an executor, exactly one is expected")]
-    TwiceToRun,
-    /// A description is too long as a whole.
-    #[error("{what} takes {bytes} bytes on the wire, more than the limit of {limit}")]
-    TooLarge {
-        /// Of what.
-        what: &'static str,
-        /// How long it is.
-        bytes: usize,
-        /// How long it may be.
-        limit: usize,
-    },
-    /// Numbers or names of an agent stand in two entries of one name.
-    #[error("{what} has {twice} and the same in another entry")]
-    Doubled {
-        /// Whose.
-        what: &'static str,
-        /// What it has twice.
-        twice: Box<Resource>,
-    },
-    /// A framework names a role twice.
-    #[error("role {role} is named twice")]
-    RoleTwice {
-        /// Which role.
-        role: Role,
-    },
-    /// A role is named that the framework is not in.
-    #[error("{what} for role {role}, which the framework is not in")]
-    ForeignRole {
-        /// What is said of the role.
-        what: &'static str,
-        /// Which role.
-        role: Role,
-    },
-    /// A task or an agent comes with nothing.
-    #[error("{what} has no resources")]
-    NoResources {
-        /// Task or agent.
-        what: &'static str,
-    },
-    /// A limit does not leave a task what it takes (TK-06).
-    #[error("the limit of {what} is {limit}, but the task takes {takes}")]
-    LimitTooLow {
-        /// Of what.
-        what: &'static str,
-        /// The limit.
-        limit: Milli,
-        /// What the task takes.
-        takes: Milli,
-    },
-    /// A device is named in parts (RM-55).
-    #[error("{what} has gpus:{amount}: expected whole devices")]
-    PartOfDevice {
-        /// Whose.
-        what: &'static str,
-        /// How many.
-        amount: Milli,
-    },
-    /// A task, with its executor, names a volume twice.
-    #[error("{volume} names a volume that is named before")]
-    VolumeTwice {
-        /// The later one.
-        volume: Box<Resource>,
-    },
-    /// A task, with its executor, takes both what may be taken away and what may not.
-    #[error("some of {name} is revocable, and some is not")]
-    Mixed {
-        /// Of which resource.
-        name: Arc<str>,
-    },
-    /// An executor has something shared, which only tasks may.
-    #[error("executor has {shared}, which is shared")]
-    SharedInExecutor {
-        /// What it has.
-        shared: Box<Resource>,
-    },
-    /// An agent is set up with what only operations make.
-    #[error("agent is set up with {made}, which only operations make")]
-    NotConfigurable {
-        /// What it is.
-        made: Box<Resource>,
-    },
-    /// An address has no port.
-    #[error("the agent's address {address:?} has no port: expected HOST:PORT")]
-    NoPort {
-        /// The address.
-        address: String,
-    },
-    /// A limit leaves nothing.
-    #[error("{what} is zero")]
-    Zero {
-        /// Which limit.
-        what: &'static str,
-    },
-    /// A time is too long.
-    #[error("{what} is {time:?}, more than the limit of {limit:?}")]
-    TooLongTime {
-        /// Which time.
-        what: &'static str,
-        /// How long it is.
-        time: Duration,
-        /// How long it may be.
-        limit: Duration,
-    },
-    /// A limit stands for something that a task does not take (TK-06).
-    #[error("{what} has a limit, but the task takes none of it")]
-    LimitOfNothing {
-        /// Of what.
-        what: &'static str,
-    },
-    /// The agent's own executor runs groups only (TK-12).
-    #[error("the agent's own executor runs groups of tasks only")]
-    NoGroup,
-    /// The executor of a group has too little (TK-14).
-    #[error("the executor of a group has {has} {what}, less than {least}")]
-    SmallExecutor {
-        /// Of what.
-        what: &'static str,
-        /// How much it has.
-        has: Milli,
-        /// How much it should have.
-        least: Milli,
-    },
-}
-
-impl Reject {
-    /// Returns what is wrong, without the details.
-    pub const fn kind(&self) -> RejectKind {
-        match self {
-            Self::Empty { .. } => RejectKind::Empty,
-            Self::TooLong { .. } => RejectKind::TooLong,
-            Self::Nul { .. } => RejectKind::Nul,
-            Self::TooMany { .. } => RejectKind::TooMany,
-            Self::VariableName { .. } => RejectKind::VariableName,
-            Self::NothingToRun => RejectKind::NothingToRun,
-            Self::TwiceToRun => RejectKind::TwiceToRun,
-            Self::TooLarge { .. } => RejectKind::TooLarge,
-            Self::Doubled { .. } | Self::RoleTwice { .. } => RejectKind::Doubled,
-            Self::NoResources { .. } => RejectKind::NoResources,
-            Self::PartOfDevice { .. } => RejectKind::PartOfDevice,
-            Self::VolumeTwice { .. } => RejectKind::Doubled,
-            Self::Mixed { .. } => RejectKind::Mixed,
-            Self::SharedInExecutor { .. } => RejectKind::Shared,
-            Self::NotConfigurable { .. } => RejectKind::NotConfigurable,
-            Self::NoPort { .. } => RejectKind::NoPort,
-            Self::Zero { .. } => RejectKind::Empty,
-            Self::TooLongTime { .. } => RejectKind::TooLong,
-            Self::LimitTooLow { .. } | Self::LimitOfNothing { .. } => RejectKind::LimitTooLow,
-            Self::ForeignRole { .. } => RejectKind::ForeignRole,
-            Self::NoGroup => RejectKind::NothingToRun,
-            Self::SmallExecutor { .. } => RejectKind::NoResources,
-        }
-    }
-}
 
 /// Checks what a framework says about itself (VA-29).
 pub fn check_framework(framework: &FrameworkInfo) -> Result<(), Reject> {
@@ -350,13 +150,32 @@ fn check_port(address: &str) -> Result<(), Reject> {
 /// Checks a task (VA-13, TK-11, TK-12). What passes fits a frame on all its ways.
 pub fn check_task(task: &TaskInfo) -> Result<(), Reject> {
     check_all_tasks(task)?;
+    validate_container::check_task(task, Asker::Alone)?;
     match (&task.command, &task.executor) {
-        (Some(command), None) => check_command(command),
+        (Some(command), None) => check_own_command(command, task.container.as_deref()),
         (_, Some(executor)) if executor.kind == ExecutorKind::BuiltIn => Err(Reject::NoGroup),
-        (None, Some(executor)) => check_command(&executor.command),
+        (None, Some(executor)) => check_executor_command(executor),
         (None, None) => Err(Reject::NothingToRun),
         (Some(_), Some(_)) => Err(Reject::TwiceToRun),
     }
+}
+
+/// Checks how an executor is started that a framework brings.
+pub(super) fn check_executor_command(executor: &ExecutorInfo) -> Result<(), Reject> {
+    check_own_command(&executor.command, executor.container.as_deref())
+}
+
+/// Checks a command that starts a container. If that has an image it may leave to the image what is
+/// run (DR-01), and else not.
+pub(super) fn check_own_command(
+    command: &CommandInfo,
+    container: Option<&ContainerInfo>,
+) -> Result<(), Reject> {
+    let has_image = container.is_some_and(|container| container.image.is_some());
+    if !(has_image && command.value.is_empty() && !command.shell) {
+        return check_command(command);
+    }
+    check_words(command)
 }
 
 /// Checks what holds for tasks in groups and others alike.
@@ -423,6 +242,11 @@ pub(super) fn check_command(command: &CommandInfo) -> Result<(), Reject> {
     if command.value.is_empty() {
         return Err(Reject::Empty { what: "command" });
     }
+    check_words(command)
+}
+
+/// Checks all of a command but that there is one.
+fn check_words(command: &CommandInfo) -> Result<(), Reject> {
     check_nul("command", &command.value)?;
     check_count("argument list", command.arguments.len())?;
     for argument in &command.arguments {
@@ -436,10 +260,10 @@ pub(super) fn check_command(command: &CommandInfo) -> Result<(), Reject> {
         }
         check_nul("environment variable", value)?;
     }
-    match &command.user {
-        Some(user) => check_filled("user", user),
-        None => Ok(()),
+    if let Some(user) = &command.user {
+        check_filled("user", user)?;
     }
+    validate_container::check_uris(command)
 }
 
 pub(super) fn check_filled(what: &'static str, text: &str) -> Result<(), Reject> {
@@ -492,7 +316,7 @@ fn check_count(what: &'static str, count: usize) -> Result<(), Reject> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
+    use alloc::string::{String, ToString};
     use alloc::vec;
     use alloc::vec::Vec;
 
@@ -500,6 +324,7 @@ mod tests {
     use crate::attributes::{Attribute, AttributeValue, Attributes};
     use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId};
     use crate::protocol::discovery::{DiscoveryInfo, Visibility};
+    use crate::protocol::refusal::RejectKind;
     use crate::protocol::status::TaskState;
     use crate::protocol::task::{ExecutorInfo, Limits};
     use crate::resources::{Label, Labels, Resources};

@@ -4,7 +4,10 @@
 //! every task (`validate`), and what needs the cluster's state.
 
 use super::task::{CommandInfo, ExecutorKind, TaskInfo};
-use super::validate::{Reject, check_all_tasks, check_command, check_size};
+use super::validate::{
+    Reject, check_all_tasks, check_executor_command, check_own_command, check_size,
+};
+use super::validate_container::{self, Asker};
 use crate::limits;
 use crate::resources::Milli;
 
@@ -31,6 +34,11 @@ pub fn check_member(task: &TaskInfo) -> Result<(), Reject> {
     let Some(executor) = &task.executor else {
         return Err(Reject::NothingToRun);
     };
+    let asker = match executor.kind {
+        ExecutorKind::BuiltIn => Asker::Member,
+        ExecutorKind::Custom => Asker::Alone,
+    };
+    validate_container::check_task(task, asker)?;
     for (what, least) in GROUP_EXECUTOR {
         let has = executor.resources.scalar(what);
         if has < least {
@@ -41,10 +49,12 @@ pub fn check_member(task: &TaskInfo) -> Result<(), Reject> {
         (ExecutorKind::BuiltIn, Some(_)) if executor.command != CommandInfo::default() => {
             Err(Reject::TwiceToRun)
         }
-        (ExecutorKind::BuiltIn, Some(command)) => check_command(command),
+        (ExecutorKind::BuiltIn, Some(command)) => {
+            check_own_command(command, task.container.as_deref())
+        }
         (ExecutorKind::BuiltIn, None) => Err(Reject::NothingToRun),
         (ExecutorKind::Custom, Some(_)) => Err(Reject::TwiceToRun),
-        (ExecutorKind::Custom, None) => check_command(&executor.command),
+        (ExecutorKind::Custom, None) => check_executor_command(executor),
     }
 }
 

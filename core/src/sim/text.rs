@@ -243,16 +243,8 @@ impl Plan {
             "executor_registration_timeout" => {
                 o.executor_registration_timeout = duration(value)?;
             }
-            "lease" => {
-                o.allocator = Policy::library(Some(duration(value)?), o.allocator.demands());
-            }
-            "demands" => {
-                let demands = match whether(value)? {
-                    true => DemandRule::Honoured,
-                    false => DemandRule::Ignored,
-                };
-                o.allocator = Policy::library(o.allocator.lease(), demands);
-            }
+            "lease" => o.allocator = leasing(&o.allocator, value)?,
+            "demands" => o.allocator = demanding(&o.allocator, value)?,
             "checking" => o.checking = value.parse()?,
             _ => return Err("expected a known key".into()),
         }
@@ -337,6 +329,20 @@ impl fmt::Display for Seconds {
 fn number<T: FromStr>(text: &str) -> Result<T, String> {
     let number = text.parse();
     number.map_err(|_| format!("{text:?}: expected a whole number in its range"))
+}
+
+/// Reads how long offers are good.
+fn leasing(policy: &Policy, value: &str) -> Result<Policy, String> {
+    Ok(Policy::library(Some(duration(value)?), policy.demands()))
+}
+
+/// Reads whether offers are cut to demands.
+fn demanding(policy: &Policy, value: &str) -> Result<Policy, String> {
+    let demands = match whether(value)? {
+        true => DemandRule::Honoured,
+        false => DemandRule::Ignored,
+    };
+    Ok(Policy::library(policy.lease(), demands))
 }
 
 fn whether(text: &str) -> Result<bool, String> {

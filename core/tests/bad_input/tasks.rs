@@ -15,8 +15,8 @@ use tepui_core::protocol::task::{CommandInfo, ExecutorInfo, Limit, TaskInfo};
 use tepui_core::resources::{Milli, Resources};
 
 use super::Catalogue;
-use super::discovery;
 use super::stage::{FRAMEWORK, Stage, agent_id, resources, task, task_id};
+use super::{containers, discovery};
 
 /// What is wrong, what is said about it, and how it is made so.
 type Rule<T> = (&'static str, &'static str, fn(&mut T));
@@ -306,6 +306,78 @@ pub(crate) fn check_published(catalogue: &mut Catalogue) {
         refuses(vec![bad], &[text]);
         catalogue.note(rule, "executor");
     }
+}
+
+/// What a task or its executor may not ask for, fetch, or have checked (VA-03, VA-04, VA-06, VA-07,
+/// TK-10, TK-17).
+pub(crate) fn check_containers(catalogue: &mut Catalogue) {
+    let takes = resources("cpus:1;mem:32;ports:[8-9]");
+    let mut alone = task("t");
+    alone.resources = takes.clone();
+    alone.container = Some(Box::new(containers::container()));
+    alone.command.as_mut().unwrap().uris = containers::uris();
+    alone.check = containers::check_info(containers::check());
+    alone.health_check = containers::health_check(containers::check());
+    launches(alone.clone());
+    let mut hosted = with_executor("t");
+    let executor = hosted.executor.as_mut().unwrap();
+    executor.resources = takes;
+    executor.container = Some(Box::new(containers::container()));
+    executor.command.uris = containers::uris();
+    launches(hosted.clone());
+    for (rule, text, spoil) in containers::OF_CONTAINERS {
+        let mut bad = alone.clone();
+        spoil(bad.container.as_mut().unwrap());
+        refuses(vec![bad], &[text]);
+        catalogue.note(rule, "task");
+        let mut bad = hosted.clone();
+        spoil(bad.executor.as_mut().unwrap().container.as_mut().unwrap());
+        refuses(vec![bad], &[text]);
+        catalogue.note(rule, "executor");
+    }
+    for (rule, text, spoil) in containers::OF_URIS {
+        let mut bad = alone.clone();
+        spoil(bad.command.as_mut().unwrap());
+        refuses(vec![bad], &[text]);
+        catalogue.note(rule, "command of a task");
+        let mut bad = hosted.clone();
+        spoil(&mut bad.executor.as_mut().unwrap().command);
+        refuses(vec![bad], &[text]);
+        catalogue.note(rule, "command of an executor");
+    }
+    for (rule, text, spoil) in containers::OF_CHECKS {
+        let mut check = containers::check();
+        spoil(&mut check);
+        let mut bad = alone.clone();
+        bad.check = containers::check_info(check.clone());
+        refuses(vec![bad], &[text]);
+        catalogue.note(rule, "check");
+        let mut bad = alone.clone();
+        bad.health_check = containers::health_check(check);
+        refuses(vec![bad], &[text]);
+        catalogue.note(rule, "health check");
+    }
+    let mut bad = alone.clone();
+    bad.health_check.as_mut().unwrap().consecutive_failures = 0;
+    refuses(
+        vec![bad],
+        &["the number of failures of the health check is zero"],
+    );
+    catalogue.note("a failure at least is too many", "health check");
+    let mut bad = alone.clone();
+    bad.health_check.as_mut().unwrap().grace = limits::GRACE + Duration::from_secs(1);
+    refuses(vec![bad], &["the grace of the health check is"]);
+    catalogue.note("failures count within a year", "health check");
+    hosted.check.clone_from(&alone.check);
+    refuses(vec![hosted], &["a check needs a command"]);
+    catalogue.note("a check needs a command", "task with an executor");
+    // DR-01, DR-05: without a command the image says what is run, but not what a shell runs.
+    let command = alone.command.as_mut().unwrap();
+    (command.shell, command.value) = (false, String::new());
+    launches(alone.clone());
+    alone.command.as_mut().unwrap().shell = true;
+    refuses(vec![alone], &["command is empty"]);
+    catalogue.note("a shell runs something", "command of a task with an image");
 }
 
 fn what_to_run(catalogue: &mut Catalogue) {

@@ -5,6 +5,13 @@ use std::time::Duration;
 use tepui_core::ids::{
     AgentId, ContainerId, ExecutorId, FrameworkId, MasterId, OfferId, OperationId, TaskId, UpdateId,
 };
+use tepui_core::protocol::check::{
+    CheckInfo, CheckStatus, Family, HealthCheck, HttpProbe, Probe, Rhythm,
+};
+use tepui_core::protocol::container_info::{
+    Access, Capability, ContainerInfo, Dns, Image, IpcMode, NetworkInfo, PortMapping, Rlimit,
+    RlimitKind, Seccomp, Security, Terminal, Transport, Uri, Volume, VolumeSource,
+};
 use tepui_core::protocol::discovery::{DiscoveryInfo, DiscoveryPort, Visibility};
 use tepui_core::protocol::disk::{DiskChange, DiskJob, DiskTarget};
 use tepui_core::protocol::framework::{Capabilities, FrameworkInfo, Wishes};
@@ -15,7 +22,9 @@ use tepui_core::protocol::operation::{
     OperationKind, OperationState, OperationStatus, Order, Owner,
 };
 use tepui_core::protocol::refusal::RejectKind;
-use tepui_core::protocol::status::{Breach, Exit, Limited, Reason, Source, TaskState, TaskStatus};
+use tepui_core::protocol::status::{
+    Breach, Exit, Limited, Observed, Reason, Source, TaskState, TaskStatus,
+};
 use tepui_core::protocol::task::{
     CommandInfo, ExecutorInfo, ExecutorKind, Limit, Limits, TaskInfo,
 };
@@ -124,7 +133,108 @@ pub(super) fn command() -> CommandInfo {
     CommandInfo {
         environment: vec![("A".into(), "b".into())],
         user: Some("nobody".into()),
+        uris: vec![uri()],
         ..CommandInfo::exec("true", ["-x"])
+    }
+}
+
+pub(super) fn uri() -> Uri {
+    Uri {
+        value: "http://a/b.tgz".into(),
+        executable: true,
+        extract: true,
+        cache: true,
+        output_file: Some("c".into()),
+        checksum: Some("sha256:00".into()),
+    }
+}
+
+pub(super) fn image() -> Image {
+    Image {
+        reference: "a/b:1".into(),
+        cached: true,
+    }
+}
+
+pub(super) fn volume(source: VolumeSource) -> Volume {
+    Volume {
+        path: "/data".into(),
+        access: Access::Write,
+        source,
+    }
+}
+
+pub(super) fn network() -> NetworkInfo {
+    NetworkInfo {
+        name: "net".into(),
+        addresses: vec!["10.0.0.2".into()],
+        ports: vec![PortMapping {
+            host: 31_000,
+            container: 80,
+            protocol: Transport::Udp,
+        }],
+        labels: labels(),
+    }
+}
+
+pub(super) fn container_info() -> ContainerInfo {
+    ContainerInfo {
+        image: Some(image()),
+        read_only_root: true,
+        volumes: vec![volume(VolumeSource::Sandbox { path: "s".into() })],
+        networks: vec![network()],
+        hostname: Some("web".into()),
+        dns: Some(Dns {
+            nameservers: vec!["10.0.0.1".into()],
+            search: vec!["a.b".into()],
+            options: vec!["rotate".into()],
+        }),
+        security: Security {
+            effective: Some([Capability::Chown].into()),
+            bounding: Some([Capability::Chown, Capability::Kill].into()),
+            no_new_privileges: true,
+            seccomp: Seccomp::Profile("p".into()),
+        },
+        rlimits: vec![Rlimit {
+            kind: RlimitKind::Nofile,
+            bounds: Some((100, 300)),
+        }],
+        ipc: IpcMode::Private,
+        shm_size: Some(64),
+        share_pid_namespace: true,
+        terminal: Some(Terminal {
+            rows: 24,
+            columns: 80,
+        }),
+    }
+}
+
+pub(super) fn check() -> CheckInfo {
+    CheckInfo {
+        probe: Probe::Tcp {
+            port: 80,
+            family: Family::V6,
+        },
+        rhythm: Rhythm::default(),
+    }
+}
+
+pub(super) fn health_check() -> HealthCheck {
+    HealthCheck::new(Probe::Http(HttpProbe {
+        tls: true,
+        port: 80,
+        path: "/up".into(),
+        family: Family::V4,
+    }))
+}
+
+pub(super) fn observed() -> Observed {
+    Observed {
+        healthy: Some(true),
+        check: Some(CheckStatus::Tcp {
+            succeeded: Some(true),
+        }),
+        addresses: vec!["10.0.0.2".into()],
     }
 }
 
@@ -156,6 +266,7 @@ pub(super) fn executor_info() -> ExecutorInfo {
         shutdown_grace: Some(grace()),
         labels: labels(),
         discovery: Some(Box::new(discovery())),
+        container: Some(Box::new(container_info())),
         ..ExecutorInfo::new(executor(), resources(), command())
     }
 }
@@ -174,6 +285,9 @@ pub(super) fn task_info() -> TaskInfo {
         max_completion: Some(grace()),
         labels: labels(),
         discovery: Some(Box::new(discovery())),
+        container: Some(Box::new(container_info())),
+        check: Some(Box::new(check())),
+        health_check: Some(Box::new(health_check())),
         ..TaskInfo::new(task(), agent(), resources())
     }
 }
@@ -195,6 +309,7 @@ pub(super) fn status() -> TaskStatus {
             limit: Milli::from_units(64),
             used: Milli::from_units(65),
         }),
+        observed: Some(Box::new(observed())),
         ..TaskStatus::new(task(), TaskState::Failed, Source::Executor, at())
     }
 }

@@ -2,6 +2,10 @@
 
 use tepui_core::auth::PeerRole;
 use tepui_core::protocol::agent::OutputFile;
+use tepui_core::protocol::check::{CheckStatus, Family, Probe};
+use tepui_core::protocol::container_info::{
+    Access, Capability, IpcMode, Propagation, RlimitKind, Seccomp, Secret, Transport, VolumeSource,
+};
 use tepui_core::protocol::discovery::Visibility;
 use tepui_core::protocol::disk::{DiskChange, DiskOutcome, DiskTarget};
 use tepui_core::protocol::events::Kind;
@@ -15,7 +19,7 @@ use tepui_core::protocol::task::{ExecutorKind, Limit};
 use tepui_core::resources::operations::{Formatted, MadeDisk, Returned};
 use tepui_core::resources::{Labels, Milli};
 
-use super::parts::{change, disk};
+use super::parts::{change, check, command, disk, health_check, image};
 use super::{Golden, samples, words};
 
 pub(super) fn note(golden: &mut Golden) {
@@ -131,9 +135,75 @@ fn of_statuses(golden: &mut Golden) {
             TaskGroupInvalid,
             FrameworkUnknown,
             ContainerUpdateFailed,
+            ContainerLimitation,
+            ContainerLimitationDisk,
+            TaskCheckStatusUpdated,
+            TaskHealthCheckStatusUpdated,
         }
     );
-    words!(golden, Limited { Memory, Pids });
+    words!(
+        golden,
+        Limited {
+            Memory,
+            Pids,
+            Disk,
+            Ports,
+        }
+    );
+    of_containers(golden);
+}
+
+fn of_containers(golden: &mut Golden) {
+    samples!(golden, VolumeSource {
+        Host => VolumeSource::Host {
+            path: "/srv".into(),
+            propagation: Propagation::HostToContainer,
+        },
+        Sandbox => VolumeSource::Sandbox { path: "s".into() },
+        Parent => VolumeSource::Parent { path: "p".into() },
+        Image => VolumeSource::Image(image()),
+        Secret => VolumeSource::Secret(Secret(vec![1, 2])),
+        Tmpfs => VolumeSource::Tmpfs { size: 64 },
+    });
+    samples!(golden, Probe {
+        Command => Probe::Command(Box::new(command())),
+        Http => health_check().probe,
+        Tcp => check().probe,
+    });
+    samples!(golden, CheckStatus {
+        Command => CheckStatus::Command { exit_code: Some(-1) },
+        Http => CheckStatus::Http { status_code: Some(200) },
+        Tcp => CheckStatus::Tcp { succeeded: Some(true) },
+    });
+    samples!(golden, Seccomp {
+        Default => Seccomp::Default,
+        Unconfined => Seccomp::Unconfined,
+        Profile => Seccomp::Profile("p".into()),
+    });
+    words!(
+        golden,
+        Propagation {
+            Private,
+            HostToContainer,
+            Bidirectional,
+        }
+    );
+    words!(golden, Access { Read, Write });
+    words!(golden, Transport { Tcp, Udp });
+    words!(
+        golden,
+        IpcMode {
+            Private,
+            ShareParent
+        }
+    );
+    words!(golden, Family { V4, V6 });
+    for capability in Capability::ALL {
+        golden.note(&format!("Capability::{}", capability.as_str()), capability);
+    }
+    for kind in RlimitKind::ALL {
+        golden.note(&format!("RlimitKind::{}", kind.as_str()), kind);
+    }
 }
 
 fn of_refusals(golden: &mut Golden) {
@@ -180,6 +250,9 @@ fn of_refusals(golden: &mut Golden) {
             InUse,
             ForeignRole,
             Unchangeable,
+            Malformed,
+            Needs,
+            TooShort,
         }
     );
     words!(

@@ -75,6 +75,7 @@ fn status() -> impl Strategy<Value = TaskStatus> {
         update,
         exit: None,
         breach: None,
+        observed: None,
     })
 }
 

@@ -175,6 +175,7 @@ fn eventful() -> Node {
             update: Some(UpdateId(id)),
             exit: None,
             breach: None,
+            observed: None,
         };
         status.message = "news".into();
         Input::Executor {

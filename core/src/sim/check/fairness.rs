@@ -1,12 +1,12 @@
 //! Those who always want more get the same (I8): of what is free, frameworks in one role with equal
 //! weights and a backlog of equal tasks have as many each, up to what is given in one step.
 //!
-//! A step is an offer. Where frameworks say how much they want it is of one task, and there is one at
-//! a time. Where they do not it is all that a machine has free: it counts as its holder's until it is
-//! answered, so counts may differ by what fits on a machine; and by one for each agent, because a
-//! framework may be made several offers before it has said of any how little it takes. News on its
-//! way makes it one more. When many tasks end at a time counts differ by more until their places are
-//! taken again; but not for as long as two tasks take one after the other.
+//! A step is an offer. Where frameworks say how much they want it is of one task, and there is one
+//! at a time. Where they do not it is all that a machine has free: it counts as its holder's until
+//! it is answered, so counts may differ by what fits on a machine; and by one for each agent,
+//! because a framework may be made several offers before it has said of any how little it takes.
+//! News on its way makes it one more. When many tasks end at a time counts differ by more until
+//! their places are taken again; but not for as long as two tasks take one after the other.
 
 use alloc::format;
 use alloc::vec::Vec;
