@@ -36,9 +36,9 @@
 //! trust them. [`Mode::Process`] holds nothing back that users do not.
 //!
 //! What tasks need in their sandboxes is brought there by [`fetch`], which stands apart from all
-//! this.
+//! this, and so do the networks of containers ([`network`]).
 //!
-//! Deliberately not here: wires, tasks, updates, images, networks, disks.
+//! Deliberately not here: wires, tasks, updates, images, disks.
 
 mod cgroup;
 mod config;
@@ -52,6 +52,7 @@ mod init;
 mod launcher;
 mod mode;
 mod namespaces;
+pub mod network;
 mod nursery;
 mod process;
 mod procfs;

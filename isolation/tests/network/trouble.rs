@@ -1,0 +1,277 @@
+//! Plugins that fail, hang, talk too much or outlive their agent.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tepui_core::ids::ContainerId;
+use tepui_isolation::network::cni::Join;
+use tepui_isolation::network::{NetworkError, PluginFailure, within};
+
+use crate::host::*;
+
+const FAIL: &str = r#"[ $CNI_COMMAND = DEL ] && exit 0
+    echo '{"cniVersion": "1.0.0", "code": 107, "msg": "no luck", "details": "at all"}'
+    exit 1"#;
+
+fn failure_of(error: NetworkError) -> (&'static str, String, PluginFailure) {
+    let NetworkError::Plugin {
+        command,
+        plugin,
+        failure,
+        ..
+    } = error
+    else {
+        panic!("{error}");
+    };
+    (command, plugin, failure)
+}
+
+fn links_in(namespace: &Path) -> usize {
+    let devices = within(namespace, || {
+        fs::read_to_string("/proc/thread-self/net/dev")
+    });
+    devices.unwrap().unwrap().lines().skip(2).count()
+}
+
+#[test]
+fn what_was_done_before_a_plugin_failed_is_undone() {
+    // CT-52
+    on_a_host(Needs::Plugins, |host| {
+        host.plugin("fail", FAIL);
+        host.plugin("never", "echo '{}'");
+        let (fail, never) = (json!({ "type": "fail" }), json!({ "type": "never" }));
+        host.configure("good", json!([host.bridge("10.77.0")]));
+        host.configure("bad", json!([host.bridge("10.78.0"), fail, never]));
+        let id = ContainerId::numbered(1);
+        let namespace = host.namespaces.make(&id).unwrap();
+        let joins = ["good", "bad"].map(Join::new);
+        let error = host.networks.attach(&id, &namespace, &joins).unwrap_err();
+        let text = error.to_string();
+        let (command, plugin, failure) = failure_of(error);
+        assert_eq!((command, &*plugin), ("ADD", "fail"), "{text}");
+        assert!(
+            text.contains(r#"network "bad": code 107: no luck (at all)"#),
+            "{text}"
+        );
+        assert!(
+            matches!(failure, PluginFailure::Said { code: 107, .. }),
+            "{text}"
+        );
+        // The one that failed is undone too, the one after it never began.
+        assert_eq!(host.calls(), ["ADD fail eth1", "DEL fail eth1"]);
+        // Only the loopback interface is left in it, and no lease.
+        assert_eq!(links_in(&namespace), 1);
+        assert_eq!(host.leases("good"), BTreeSet::new());
+        assert_eq!(host.leases("bad"), BTreeSet::new());
+        // It can be tried again at once.
+        host.networks.attach(&id, &namespace, &joins[..1]).unwrap();
+        host.detach(1);
+    });
+}
+
+#[test]
+fn what_cannot_be_undone_stays_on_record_until_it_can() {
+    // CT-52
+    on_a_host(Needs::Plugins, |host| {
+        host.plugin("fail", &FAIL.replace("&& exit 0", "&& exit 3"));
+        host.configure("bad", json!([host.bridge("10.78.0"), { "type": "fail" }]));
+        let id = ContainerId::numbered(1);
+        let namespace = host.namespaces.make(&id).unwrap();
+        let error = host
+            .networks
+            .attach(&id, &namespace, &[Join::new("bad")])
+            .unwrap_err();
+        let NetworkError::NotUndone { failure, undo } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(failure_of(*failure).0, "ADD");
+        let (command, _, undo) = failure_of(*undo);
+        assert_eq!(command, "DEL");
+        assert!(undo.to_string().contains("exited with code 3"), "{undo}");
+        // An address is not freed before what stands after it in the chain is gone.
+        assert_eq!(host.leases("bad").len(), 1);
+        assert_eq!(host.networks.attached(&id).unwrap(), []);
+        // Known or not: it has not joined all of its networks.
+        let known = BTreeSet::from([id.clone()]);
+        let networks = host.networks_anew(PATIENCE);
+        let recovered = networks.recover(&known).unwrap();
+        assert_eq!(recovered.failed.len(), 1, "{recovered:?}");
+        host.plugin("fail", FAIL);
+        let recovered = networks.recover(&known).unwrap();
+        assert_eq!(recovered.detached, ["c000001"]);
+        assert_eq!(links_in(&namespace), 1);
+        host.namespaces.remove(&id).unwrap();
+    });
+}
+
+#[test]
+fn a_plugin_that_hangs_is_killed_with_all_it_started() {
+    // CT-52
+    on_a_host(Needs::Root, |host| {
+        let pids = host.dir.join("pids");
+        let script = format!(
+            "[ $CNI_COMMAND = DEL ] && exit 0\n\
+             sleep 1000 &\necho $$ $! > {}\necho too bad >&2\nwait",
+            pids.display()
+        );
+        host.plugin("hang", &script);
+        host.configure("net", json!([{ "type": "hang" }]));
+        let id = ContainerId::numbered(1);
+        let namespace = host.namespaces.make(&id).unwrap();
+        let networks = host.networks_anew(Duration::from_secs(2));
+        let began = Instant::now();
+        let error = networks
+            .attach(&id, &namespace, &[Join::new("net")])
+            .unwrap_err();
+        let took = began.elapsed();
+        let (_, _, failure) = failure_of(error);
+        let PluginFailure::Timeout { stderr, .. } = &failure else {
+            panic!("{failure}");
+        };
+        assert_eq!(stderr, "too bad\n");
+        assert!((2..20).contains(&took.as_secs()), "{took:?}");
+        for pid in fs::read_to_string(&pids).unwrap().split_whitespace() {
+            eventually("it is gone", || !runs(pid));
+        }
+        assert_eq!(host.calls(), ["ADD hang eth0", "DEL hang eth0"]);
+        host.namespaces.remove(&id).unwrap();
+    });
+}
+
+#[test]
+fn what_a_plugin_leaves_behind_is_killed_and_not_waited_for() {
+    on_a_host(Needs::Root, |host| {
+        let pid = host.dir.join("pid");
+        let script = format!("sleep 1000 &\necho $! > {}\necho '{{}}'", pid.display());
+        host.plugin("daemon", &script);
+        host.configure("net", json!([{ "type": "daemon" }]));
+        // Its child has the pipes open, so that they do not end with the plugin.
+        let began = Instant::now();
+        host.attach(1, &[Join::new("net")]);
+        assert!(began.elapsed() < PATIENCE / 2);
+        let pid = fs::read_to_string(pid).unwrap();
+        eventually("it is gone", || !runs(pid.trim()));
+        host.detach(1);
+    });
+}
+
+#[test]
+fn results_that_are_none_fail_and_are_undone() {
+    on_a_host(Needs::Root, |host| {
+        let id = ContainerId::numbered(1);
+        let namespace = host.namespaces.make(&id).unwrap();
+        host.configure("net", json!([{ "type": "odd" }]));
+        for (script, problem) in [
+            (":", "is no JSON"),
+            ("echo '{\"ips\": 7}'", "\"ips\""),
+            ("yes | head -c 3000000", "is longer than"),
+            ("yes x | head -c 300000 >&2; exit 4", "exited with code 4"),
+            ("kill -9 $$", "was killed by signal 9"),
+            (
+                "echo '{\"msg\": \"no code\"}'; exit 1",
+                "exited with code 1",
+            ),
+        ] {
+            host.plugin(
+                "odd",
+                &format!("[ $CNI_COMMAND = DEL ] && exit 0\n{script}"),
+            );
+            let error = host.networks.attach(&id, &namespace, &[Join::new("net")]);
+            let text = error.unwrap_err().to_string();
+            assert!(text.contains(problem), "{script}: {text}");
+            assert!(text.len() < 6_000, "{}", text.len());
+            assert_eq!(host.calls().last().unwrap(), "DEL odd eth0");
+        }
+        host.namespaces.remove(&id).unwrap();
+    });
+}
+
+#[test]
+fn nothing_is_begun_that_cannot_be_done() {
+    // CT-52
+    on_a_host(Needs::Root, |host| {
+        host.plugin("note", "echo '{}'");
+        host.configure("net", json!([{ "type": "note" }]));
+        host.configure("half", json!([{ "type": "note" }, { "type": "missing" }]));
+        let id = ContainerId::numbered(1);
+        let namespace = host.namespaces.make(&id).unwrap();
+        let tried = |joins: &[Join]| host.networks.attach(&id, &namespace, joins).unwrap_err();
+        let missing = tried(&[Join::new("net"), Join::new("half")]);
+        assert!(
+            matches!(missing, NetworkError::NoPlugin { .. }),
+            "{missing}"
+        );
+        let unknown = tried(&[Join::new("net"), Join::new("nowhere")]);
+        assert!(
+            matches!(unknown, NetworkError::NoNetwork { .. }),
+            "{unknown}"
+        );
+        let twice = tried(&[Join::new("net"), Join::new("net")]);
+        assert!(matches!(twice, NetworkError::Invalid { .. }), "{twice}");
+        assert!(matches!(tried(&[]), NetworkError::Invalid { .. }));
+        let nowhere = host.networks.attach(&id, &host.dir, &[Join::new("net")]);
+        assert!(matches!(nowhere.unwrap_err(), NetworkError::Invalid { .. }));
+        assert_eq!(host.calls(), [""; 0]);
+        host.namespaces.remove(&id).unwrap();
+    });
+}
+
+/// An agent that is killed while a plugin runs: only for the next test.
+#[test]
+#[ignore = "is run by another test"]
+fn the_agent_that_is_killed() {
+    let Some(dir) = std::env::var_os("TEPUI_TEST_DIR").map(PathBuf::from) else {
+        return;
+    };
+    let config = tepui_isolation::network::cni::Config {
+        plugin_dirs: vec![dir.join("plugins")],
+        ..tepui_isolation::network::cni::Config::new(dir.join("config"), dir.join("state"))
+    };
+    let networks = tepui_isolation::network::cni::Networks::open(config).unwrap();
+    let id = ContainerId::numbered(1);
+    let attached = networks.attach(&id, &dir.join("namespaces/c000001"), &[Join::new("net")]);
+    panic!("it was to be killed before: {attached:?}");
+}
+
+#[test]
+fn a_plugin_that_outlives_its_agent_is_ended_before_its_work_is_undone() {
+    // CT-52
+    on_a_host(Needs::Root, |host| {
+        let pids = host.dir.join("pids");
+        let script = format!(
+            "[ $CNI_COMMAND = DEL ] && exit 0\n\
+             sleep 1000 &\necho $$ $! > {0}.new\nmv {0}.new {0}\nwait",
+            pids.display()
+        );
+        host.plugin("hang", &script);
+        host.configure("net", json!([{ "type": "hang" }]));
+        let id = ContainerId::numbered(1);
+        host.namespaces.make(&id).unwrap();
+        let mut agent = Command::new("/proc/self/exe");
+        agent.args(["--exact", "trouble::the_agent_that_is_killed", "--ignored"]);
+        agent.env("TEPUI_TEST_DIR", &host.dir);
+        agent.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut agent = agent.process_group(0).spawn().unwrap();
+        eventually("the plugin runs", || pids.exists());
+        agent.kill().unwrap();
+        agent.wait().unwrap();
+        let pids = fs::read_to_string(pids).unwrap();
+        let pids: Vec<_> = pids.split_whitespace().collect();
+        assert!(pids.iter().all(|pid| runs(pid)), "{pids:?}");
+
+        let known = BTreeSet::from([id.clone()]);
+        let recovered = host.networks.recover(&known).unwrap();
+        assert!(recovered.failed.is_empty(), "{recovered:?}");
+        assert_eq!(recovered.detached, ["c000001"]);
+        for pid in pids {
+            eventually("it is gone", || !runs(pid));
+        }
+        assert_eq!(host.calls(), ["ADD hang eth0", "DEL hang eth0"]);
+        host.namespaces.remove(&id).unwrap();
+    });
+}
