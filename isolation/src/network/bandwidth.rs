@@ -5,8 +5,8 @@
 //! device to redirect to; and here it works for every kind of link, a sender is slowed down instead
 //! of losing packets, and it is one request. That it is inside does not make it the container's: a
 //! namespace made by [`super::Namespaces`] belongs to the user namespace of the agent, so root in a
-//! user namespace of the container has no capability over it. Only a process with `CAP_NET_ADMIN` of
-//! the host itself could undo it, which tasks have not (see the crate's documentation). Whoever
+//! user namespace of the container has no capability over it. Only a process with `CAP_NET_ADMIN`
+//! of the host itself could undo it, which tasks have not (see the crate's documentation). Whoever
 //! hands out that one puts CNI's plugin `bandwidth` in the network's chain instead, and gives the
 //! limit with [`super::cni::Join::egress`]: that one works on the host's end.
 //!
@@ -100,15 +100,13 @@ pub fn unlimit(namespace: Option<&Path>, interface: &str) -> Result<()> {
         }
         let header = header(link, HANDLE);
         let request = Request::new("unlimit", &*link.name, libc::RTM_DELQDISC, 0, &header);
-        match netlink.order(request) {
-            // It went with a former life of the link, or by another hand.
-            Err(NetworkError::Netlink { source, .. })
-                if source.raw_os_error() == Some(Errno::ENOENT as i32) =>
-            {
-                Ok(())
-            }
-            other => other,
-        }
+        netlink.order(request).or_else(|error| {
+            // It went meanwhile, by another hand.
+            let gone = Errno::ENOENT as i32;
+            let is_gone = matches!(&error, NetworkError::Netlink { source, .. }
+                if source.raw_os_error() == Some(gone));
+            if is_gone { Ok(()) } else { Err(error) }
+        })
     })
 }
 

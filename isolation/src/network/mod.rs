@@ -16,8 +16,8 @@
 //! On the host's network (`Placement::Host`) there is only the watch over ports; the others refuse.
 //!
 //! Deliberately not here: what a task description says (`NetworkInfo` and its kind), the host's
-//! firewall, the partition of the host's ports by Mesos' `network/port_mapping` (CT-53): a container
-//! that needs ports of its own has a namespace.
+//! firewall, the partition of the host's ports by Mesos' `network/port_mapping` (CT-53): a
+//! container that needs ports of its own has a namespace.
 
 pub mod bandwidth;
 pub mod cni;

@@ -5,9 +5,11 @@
 //! process is looked at that is not the container's. What a limitation leads to is the agent's
 //! matter.
 //!
-//! What a look does not see: a listener that comes and goes between two looks, and, when sockets
-//! are told by processes, one whose process was started after the list of them was read. The next
-//! look sees that.
+//! What a look does not see: a listener that comes and goes between two looks. Where sockets are
+//! told by processes it does not see either that of a process which was started after the list of
+//! them was read (the next look does), nor one that a task hides on purpose: in a thread with open
+//! files of its own, in a ring of `io_uring`, in a message under way. Control groups tell all of
+//! these.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

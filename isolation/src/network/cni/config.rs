@@ -83,7 +83,12 @@ pub(crate) fn find(dir: &Path, name: &str) -> Result<Network> {
         }
         // It was written anew in this very moment.
     }
-    let is_twice = |fault: &NetworkError| matches!(fault, NetworkError::TwoNetworks { name: other, .. } if other == name);
+    let is_twice = |fault: &NetworkError| {
+        let NetworkError::TwoNetworks { name: twice, .. } = fault else {
+            return false;
+        };
+        twice == name
+    };
     let (mut twice, faults): (Vec<_>, Vec<_>) = faults.into_iter().partition(is_twice);
     Err(twice.pop().unwrap_or_else(|| NetworkError::NoNetwork {
         name: name.to_owned(),
@@ -148,16 +153,16 @@ fn parse(text: &[u8]) -> Result<Network, String> {
         let known = VERSIONS.join(", ");
         return Err(format!("cniVersion {version:?} is not one of {known}"));
     }
-    let unchecked = match whole.get("disableCheck") {
-        None => false,
-        Some(Value::Bool(unchecked)) => *unchecked,
-        Some(other) => return Err(format!("disableCheck {other} is not true or false")),
-    };
+    let unchecked = whole.get("disableCheck").unwrap_or(&Value::Bool(false));
+    let unchecked = unchecked
+        .as_bool()
+        .ok_or_else(|| format!("disableCheck {unchecked} is not true or false"))?;
     let (name, version) = (name.to_owned(), version.to_owned());
-    let plugins = match whole.get("plugins") {
-        None => vec![Value::Object(whole)],
-        Some(Value::Array(plugins)) => plugins.clone(),
-        Some(_) => return Err("plugins is no list".to_owned()),
+    let plugins = if let Some(plugins) = whole.get("plugins") {
+        let plugins = plugins.as_array().cloned();
+        plugins.ok_or_else(|| "plugins is no list".to_owned())?
+    } else {
+        vec![Value::Object(whole)]
     };
     if !(1..=PLUGINS).contains(&plugins.len()) {
         let count = plugins.len();
@@ -187,15 +192,17 @@ fn plugin((n, value): (usize, Value)) -> Result<Map<String, Value>, String> {
             return Err(at(format!("{key} is no object")));
         }
     }
+    let cni = plugin.get("args").and_then(|args| args.get("cni"));
+    if cni.is_some_and(|value| !value.is_object()) {
+        return Err(at("cni in args is no object".to_owned()));
+    }
     Ok(plugin)
 }
 
 fn text_of<'a>(object: &'a Map<String, Value>, key: &str) -> Result<&'a str, String> {
-    match object.get(key) {
-        Some(Value::String(text)) => Ok(text),
-        Some(other) => Err(format!("{key} {other} is no text")),
-        None => Err(format!("it has no {key}")),
-    }
+    let value = object.get(key).ok_or_else(|| format!("it has no {key}"))?;
+    let text = value.as_str();
+    text.ok_or_else(|| format!("{key} {value} is no text"))
 }
 
 /// Returns whether a text may name a network, or a container, in CNI.
@@ -276,6 +283,10 @@ mod tests {
             (
                 r#"{"name":"a","cniVersion":"1.0.0","type":"x","args":[]}"#,
                 "args is no object",
+            ),
+            (
+                r#"{"name":"a","cniVersion":"1.0.0","type":"x","args":{"cni":1}}"#,
+                "cni in args is no object",
             ),
             (
                 r#"{"name":"a","cniVersion":"1.0.0","type":"x","disableCheck":"yes"}"#,

@@ -201,22 +201,14 @@ fn can(plugin: &Map<String, Value>, capability: &str) -> bool {
 
 /// Adds to what the operator has under `args`.
 fn add_args(told: &mut Map<String, Value>, join: &Join) {
-    let mut args = match told.remove("args") {
-        Some(Value::Object(args)) => args,
-        // Configurations with something else were refused.
-        Some(_) | None => Map::new(),
-    };
-    let info = json!({ "network_info": join.network_info() });
-    args.insert("org.apache.mesos".to_owned(), info);
+    // Configurations in which these are no objects were refused.
+    let args = told.entry("args").or_insert_with(|| json!({}));
+    args["org.apache.mesos"] = json!({ "network_info": join.network_info() });
     if !join.labels.is_empty() {
-        let cni = args.entry("cni").or_insert_with(|| json!({}));
-        if let Value::Object(cni) = cni {
-            let labels = join.labels.iter();
-            let labels = labels.map(|(key, value)| json!({ "key": key, "value": value }));
-            cni.insert("labels".to_owned(), labels.collect());
-        }
+        let labels = join.labels.iter();
+        let labels = labels.map(|(key, value)| json!({ "key": key, "value": value }));
+        args["cni"]["labels"] = labels.collect();
     }
-    told.insert("args".to_owned(), Value::Object(args));
 }
 
 #[cfg(test)]

@@ -2,15 +2,16 @@
 //! to 1.0.0 (CT-52).
 //!
 //! A container joins all networks that it asks for or none: what a failure leaves is undone, and
-//! what cannot be undone stays on record, so that [`Networks::detach`] or [`Networks::recover`] goes
-//! on with it. A network is left with the very configuration with which it was joined. Whatever
-//! happens to the agent, after a recovery nothing is left of containers that it does not know.
+//! what cannot be undone stays on record, so that [`Networks::detach`] or [`Networks::recover`]
+//! goes on with it. A network is left with the very configuration with which it was joined.
+//! Whatever happens to the agent, after a recovery nothing is left of containers that it does not
+//! know.
 //!
 //! Leaving stops at the first plugin that fails, the later ones of the chain first: an address that
-//! is freed while a port of the host still leads to it would lead to another container. It is
-//! begun anew by the next call, for plugins must stand that.
+//! is freed while a port of the host still leads to it would lead to another container. It is begun
+//! anew by the next call, for plugins must stand that.
 //!
-//! Deliberately not here: networks and interfaces of our own, garbage collection by `GC` of CNI 1.1.
+//! Deliberately not here: networks and interfaces of our own, the verb `GC` of CNI 1.1.
 
 mod config;
 mod input;
@@ -47,7 +48,7 @@ pub struct Config {
     /// Where plugins are, the first one first (`--network_cni_plugins_dir`).
     pub plugin_dirs: Vec<PathBuf>,
     /// Where it is remembered which container is in which networks. It has to outlive restarts of
-    /// the machine where the plugins' own memory does, as that of `host-local` below `/var/lib/cni`.
+    /// the machine where the plugins' own memory does, like `/var/lib/cni`.
     pub state_dir: PathBuf,
     /// What the names of containers begin with that plugins are told. Plugins share networks
     /// between all agents of a machine, so each needs another one.
@@ -74,8 +75,8 @@ impl Config {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Recovered {
-    /// The containers that have left their networks now: unknown ones, and those that had not joined
-    /// all of them or had begun to leave.
+    /// The containers that have left their networks now: unknown ones, and those that had not
+    /// joined all of them or had begun to leave.
     pub detached: Vec<String>,
     /// The containers that have not, and why; the next recovery tries again.
     pub failed: Vec<(String, NetworkError)>,
@@ -85,7 +86,7 @@ pub struct Recovered {
 ///
 /// Calls block: for as long as plugins take. Those for one container wait for each other; others go
 /// on at the same time. All that is known is on disk, so a new value for the same directories goes
-/// on where the former one ended.
+/// on where the former one ended. Use one value at a time: the next one ends plugins of the former.
 #[derive(Debug)]
 pub struct Networks {
     config: Config,
@@ -158,8 +159,8 @@ impl Networks {
 
     /// Joins networks, in this order, with the network namespace that is bound at `namespace`.
     ///
-    /// Configurations are read now (CT-52). If one of them cannot be joined none is, and
-    /// [`NetworkError::NotUndone`] says that more than that went wrong.
+    /// Configurations are read now (CT-52). If one of them cannot be joined none is. After
+    /// [`NetworkError::NotUndone`] it has to be detached before it can be attached again.
     pub fn attach(
         &self,
         id: &ContainerId,
@@ -339,7 +340,7 @@ impl Networks {
         Ok(attached)
     }
 
-    /// Undoes an attachment of which the `n`th network was not joined: `ran` of its plugins were run.
+    /// Undoes an attachment of which the `n`th network was not joined: `ran` of its plugins ran.
     fn undo(
         &self,
         name: &str,

@@ -88,9 +88,8 @@ pub(crate) fn read(join: &Joined, result: &Value) -> Result<Attached, String> {
 }
 
 fn dns(result: &Value) -> Result<Dns, String> {
-    let dns = match result.get("dns") {
-        None | Some(Value::Null) => return Ok(Dns::default()),
-        Some(dns) => dns,
+    let Some(dns) = result.get("dns").filter(|dns| !dns.is_null()) else {
+        return Ok(Dns::default());
     };
     let texts = |key| -> Result<Vec<String>, String> {
         let texts = list(dns, key)?.iter().map(|entry| {
@@ -117,11 +116,13 @@ fn dns(result: &Value) -> Result<Dns, String> {
 }
 
 fn list<'a>(object: &'a Value, key: &str) -> Result<&'a [Value], String> {
-    match object.get(key) {
-        None | Some(Value::Null) => Ok(&[]),
-        Some(Value::Array(entries)) if entries.len() <= LISTED => Ok(entries),
-        Some(_) => Err(format!("has no list of at most {LISTED} under {key:?}")),
-    }
+    let Some(value) = object.get(key).filter(|value| !value.is_null()) else {
+        return Ok(&[]);
+    };
+    let entries = value.as_array().filter(|entries| entries.len() <= LISTED);
+    entries
+        .map(Vec::as_slice)
+        .ok_or_else(|| format!("has no list of at most {LISTED} under {key:?}"))
 }
 
 fn text<'a>(object: &'a Value, key: &str) -> Option<&'a str> {

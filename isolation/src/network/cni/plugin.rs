@@ -1,9 +1,9 @@
-//! Runs one plugin: its environment, its input, its answer, and its end if it does not come to one.
+//! Runs one plugin: its environment, its input, its answer, and its end if it comes to none.
 //!
 //! A plugin is a process group, of which nothing is left when it is done: what a plugin started is
-//! killed with it. Its standard input is a file that bears a lock, which goes over to the plugin. So
-//! one whose agent died while it ran can be told from none, and is ended before the next one runs
-//! for that container.
+//! killed with it. Its standard input is a file that bears a lock, which goes over to the plugin.
+//! So one whose agent died while it ran can be told from none, and is ended before the next one
+//! runs for that container.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -30,6 +30,8 @@ const ANSWER_BYTES: usize = 1024 * 1024;
 const STDERR_BYTES: usize = 4 * 1024;
 /// The most of a plugin's words in an error, in characters.
 const SAID_CHARS: usize = 2_000;
+/// The longest time that a plugin may be given.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a killed process is waited for.
 const DEATH: Duration = Duration::from_secs(10);
 /// What plugins find other programs by, if the agent itself has no such variable.
@@ -133,7 +135,7 @@ fn listen(child: &mut Child, timeout: Duration, heard: &mut Heard) -> Result<boo
         fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
             .map_err(|errno| system("prepare a pipe", errno.into()))?;
     }
-    let deadline = Instant::now() + timeout;
+    let deadline = Instant::now() + timeout.min(LONGEST);
     loop {
         let mut fds = vec![PollFd::new(end.as_fd(), PollFlags::POLLIN)];
         let pipes = [
@@ -246,10 +248,11 @@ fn locked_input(call: &Call<'_>) -> Result<File> {
     options.read(true).write(true).create(true).truncate(false);
     let open = options.mode(0o600).open(path);
     let mut file = open.map_err(failed("open"))?;
-    if file.try_lock().is_err() {
-        end_holders(path, &file)?;
-        let locked = file.try_lock();
-        locked.map_err(|error| failed("lock")(error.into()))?;
+    while let Err(taken) = file.try_lock() {
+        if end_holders(path, &file)? == 0 {
+            // Whoever has it does not read it: no plugin.
+            return Err(failed("lock")(taken.into()));
+        }
     }
     let text = serde_json::to_vec(call.input).map_err(|error| failed("write")(error.into()))?;
     file.set_len(0).map_err(failed("empty"))?;
@@ -259,9 +262,11 @@ fn locked_input(call: &Call<'_>) -> Result<File> {
 }
 
 /// Ends plugins of a former life of the agent, which read this file: what they do now nobody wants.
-fn end_holders(path: &Path, file: &File) -> Result<()> {
+/// Returns how many processes that were.
+fn end_holders(path: &Path, file: &File) -> Result<usize> {
     let failed = |error| NetworkError::file("find who has locked", path, error);
     let own = file.metadata().map_err(failed)?;
+    let mut ended = 0;
     for entry in fs::read_dir("/proc").map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let pid = entry
@@ -269,7 +274,6 @@ fn end_holders(path: &Path, file: &File) -> Result<()> {
             .to_str()
             .and_then(|name| name.parse().ok());
         let Some(pid) = pid else { continue };
-        // Held before it is looked at: after that the number cannot become another's unnoticed.
         let Ok(end) = pidfd(pid) else { continue };
         let Ok(stdin) = fs::metadata(entry.path().join("fd/0")) else {
             continue;
@@ -288,9 +292,12 @@ fn end_holders(path: &Path, file: &File) -> Result<()> {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => return Err(failed(errno.into())),
         }
-        await_end(&end, Instant::now() + DEATH).map_err(failed)?;
+        if !await_end(&end, Instant::now() + DEATH).map_err(failed)? {
+            return Err(failed(ErrorKind::TimedOut.into()));
+        }
+        ended += 1;
     }
-    Ok(())
+    Ok(ended)
 }
 
 /// Reads why a plugin failed: `{"code": 7, "msg": "...", "details": "..."}`.
