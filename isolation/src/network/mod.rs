@@ -10,8 +10,9 @@
 //! 4. [`bandwidth::limit`] bounds what it sends; [`files::write`] makes what is mounted over
 //!    `/etc/resolv.conf`, `/etc/hosts` and `/etc/hostname`.
 //! 5. While it runs, [`statistics`] counts, and [`ports`] watches what it listens on.
-//! 6. At its end: [`cni::Networks::detach`], then [`Namespaces::remove`]. After a restart of the
-//!    agent both have a `recover`, in the same order. Both can be called again at any time.
+//! 6. At its end: [`cni::Networks::detach`], and once that has succeeded [`Namespaces::remove`]:
+//!    plugins leave rules behind whose namespace is gone. After a restart of the agent both have a
+//!    `recover`, in the same order. Both can be called again at any time.
 //!
 //! On the host's network (`Placement::Host`) there is only the watch over ports; the others refuse.
 //!

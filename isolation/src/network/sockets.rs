@@ -73,9 +73,7 @@ impl Listeners {
         ] {
             for family in [libc::AF_INET, libc::AF_INET6] {
                 let rows = dump(&mut netlink, family, protocol, state, 0)?;
-                let found = rows.iter().filter_map(|row| listener(row, protocol));
-                // A socket that was never bound has no port.
-                all.extend(found.filter(|listener| listener.address.port() != 0));
+                all.extend(rows.iter().filter_map(|row| listener(row, protocol)));
             }
         }
         Ok(Self {

@@ -55,10 +55,11 @@ fn what_was_done_before_a_plugin_failed_is_undone() {
         host.plugin("never", "echo '{}'");
         let (fail, never) = (json!({ "type": "fail" }), json!({ "type": "never" }));
         host.configure("good", json!([host.bridge("10.77.0")]));
-        host.configure("bad", json!([host.bridge("10.78.0"), fail, never]));
+        host.configure("bad", json!([host.bridge("10.78.0"), fail, never.clone()]));
         let id = ContainerId::numbered(1);
         let namespace = host.namespaces.make(&id).unwrap();
-        let joins = ["good", "bad"].map(Join::new);
+        host.configure("later", json!([never]));
+        let joins = ["good", "bad", "later"].map(Join::new);
         let error = host.networks.attach(&id, &namespace, &joins).unwrap_err();
         let text = error.to_string();
         let (command, plugin, failure) = failure_of(error);
@@ -80,6 +81,56 @@ fn what_was_done_before_a_plugin_failed_is_undone() {
         // It can be tried again at once.
         host.networks.attach(&id, &namespace, &joins[..1]).unwrap();
         host.detach(1);
+    });
+}
+
+#[test]
+fn a_plugin_that_cannot_be_executed_keeps_nothing_from_being_undone() {
+    // CT-52
+    on_a_host(Needs::Root, |host| {
+        host.plugin("note", "echo '{}'");
+        host.plugin("broken", "");
+        fs::write(host.dir.join("plugins/broken"), "#!/no/such/shell\n").unwrap();
+        host.configure("net", json!([{ "type": "note" }, { "type": "broken" }]));
+        let id = ContainerId::numbered(1);
+        let namespace = host.namespaces.make(&id).unwrap();
+        let error = host.networks.attach(&id, &namespace, &[Join::new("net")]);
+        let (command, plugin, failure) = failure_of(error.unwrap_err());
+        assert_eq!((command, &*plugin), ("ADD", "broken"));
+        assert!(matches!(failure, PluginFailure::Exec(_)), "{failure}");
+        assert_eq!(host.calls(), ["ADD note eth0", "DEL note eth0"]);
+        host.namespaces.remove(&id).unwrap();
+    });
+}
+
+#[test]
+fn plugins_are_asked_only_what_their_version_knows() {
+    // CT-52
+    on_a_host(Needs::Root, |host| {
+        host.plugin("note", "echo '{\"routes\": []}'");
+        let id = ContainerId::numbered(1);
+        for (version, off, asked) in [
+            ("0.3.1", false, false),
+            ("0.4.0", false, true),
+            ("1.0.0", false, true),
+            ("1.0.0", true, false),
+        ] {
+            let plugins = json!([{ "type": "note" }]);
+            let config = json!({
+                "cniVersion": version, "name": "net", "disableCheck": off, "plugins": plugins,
+            });
+            fs::write(host.dir.join("config/net.conflist"), config.to_string()).unwrap();
+            host.attach(1, &[Join::new("net")]);
+            assert_eq!(host.told("ADD", "note")["cniVersion"], version);
+            host.networks.check(&id).unwrap();
+            host.detach(1);
+            let calls = host.calls().join(", ");
+            assert_eq!(calls.contains("CHECK"), asked, "{version}: {calls}");
+            let told = host.told("DEL", "note").get("prevResult").cloned();
+            let result = (version != "0.3.1").then(|| json!({ "routes": [] }));
+            assert_eq!(told, result, "{version}");
+            fs::remove_file(host.dir.join("calls")).unwrap();
+        }
     });
 }
 

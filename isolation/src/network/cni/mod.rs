@@ -327,10 +327,10 @@ impl Networks {
         let bad =
             |plugin, problem| failed(Verb::Add, join, plugin, PluginFailure::Result { problem });
         for plugin in 0..join.plugins.len() {
-            *ran = plugin + 1;
             let prior = (plugin > 0).then_some(&result);
-            let answer = self.call(name, record, join, plugin, Verb::Add, prior)?;
-            let answer = serde_json::from_slice(&answer);
+            let answer = self.call(name, record, join, plugin, Verb::Add, prior);
+            *ran = plugin + usize::from(has_run(&answer));
+            let answer = serde_json::from_slice(&answer?);
             result = answer.map_err(|error| bad(plugin, format!("is no JSON: {error}")))?;
         }
         let attached = outcome::read(join, &result).map_err(|problem| bad(*ran - 1, problem))?;
@@ -447,6 +447,14 @@ impl Networks {
             }
         })
     }
+}
+
+/// Returns whether a plugin was there to do something. One that could not even be executed can
+/// neither undo anything, and must not keep others from it.
+fn has_run(answer: &Result<Vec<u8>>) -> bool {
+    let Err(error) = answer else { return true };
+    matches!(error, NetworkError::Plugin { failure, .. }
+        if !matches!(failure, PluginFailure::Exec(_)))
 }
 
 fn failed(verb: Verb, join: &Joined, plugin: usize, failure: PluginFailure) -> NetworkError {
