@@ -45,6 +45,7 @@ mod config;
 mod confine;
 mod connect;
 mod containerizer;
+mod content;
 pub mod entry;
 mod error;
 pub mod fetch;

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-const MIB: u64 = 1 << 20;
+use crate::content::Limits;
+
 const GIB: u64 = 1 << 30;
 
 /// Where a fetcher keeps things, and how long and how much it bears.
@@ -27,23 +28,6 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// How much an item may be, and what may become of it when it is unpacked.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// An item, as it is fetched.
-    pub item_bytes: u64,
-    /// An archive, unpacked.
-    pub unpacked_bytes: u64,
-    /// How many times as large as itself an archive may become.
-    pub ratio: u64,
-    /// Up to so many bytes any ratio is fine.
-    pub ratio_floor_bytes: u64,
-    /// Entries of an archive.
-    pub entries: u64,
-    /// Directories above an entry, and itself.
-    pub depth: usize,
-}
-
 impl Config {
     /// The usual values, with a cache in this directory.
     pub fn new(cache: impl Into<PathBuf>) -> Self {
@@ -56,19 +40,6 @@ impl Config {
             stall: Duration::from_secs(60),
             parallel: 4,
             limits: Limits::default(),
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            item_bytes: 64 * GIB,
-            unpacked_bytes: 64 * GIB,
-            ratio: 200,
-            ratio_floor_bytes: 64 * MIB,
-            entries: 1_000_000,
-            depth: 64,
         }
     }
 }

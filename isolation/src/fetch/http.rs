@@ -4,28 +4,17 @@
 //! never from `https:` to `http:`. Deliberately not here: proxies, and content encodings, for what
 //! is stored is what the server has.
 
-use std::io;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::Agent;
 use ureq::http::header::{CONTENT_LENGTH, ETAG, HeaderName, LAST_MODIFIED};
 use ureq::http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use ureq::http::{HeaderMap, Uri};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
 
 use super::config::Config;
 use super::error::FetchError;
+use crate::content::http::{NoCertificates, agent};
 
-/// Where distributions keep the certificates that they trust.
-const BUNDLES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-const REDIRECTS: u32 = 10;
 /// The longest validator that is remembered; a longer one is as good as none.
 const VALIDATOR_BYTES: usize = 1_024;
 
@@ -67,30 +56,11 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(config: &Config) -> Result<Self, FetchError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .unversioned_rustls_crypto_provider(provider)
-            .root_certs(RootCerts::Specific(Arc::new(roots(config)?)))
-            .build();
-        let (connect, stall) = (Some(config.connect), Some(config.stall));
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            .proxy(None)
-            .http_status_as_error(false)
-            .max_redirects(REDIRECTS)
-            .max_idle_connections(0)
-            .accept("*/*")
-            .accept_encoding("identity")
-            .user_agent("tepui-agent")
-            .timeout_resolve(connect)
-            .timeout_connect(connect)
-            .timeout_send_request(stall)
-            .timeout_recv_response(stall)
-            .timeout_per_read(stall)
-            .build()
-            .new_agent();
         let (connect, stall) = (config.connect, config.stall);
+        let agent = agent(config.certificates.as_deref(), connect, stall);
+        let agent = agent.map_err(|NoCertificates { path, source }| {
+            FetchError::own("read certificates from", path, source)
+        })?;
         Ok(Self {
             agent,
             connect,
@@ -156,29 +126,4 @@ fn failed(shown: &str, error: ureq::Error) -> FetchError {
         received: 0,
         source: error.into_io(),
     }
-}
-
-/// The certificates that servers are trusted by. Without any, `https:` fails and `http:` works.
-fn roots(config: &Config) -> Result<Vec<Certificate<'static>>, FetchError> {
-    let path = match &config.certificates {
-        Some(path) => path.as_path(),
-        None => match BUNDLES.iter().map(Path::new).find(|path| path.exists()) {
-            Some(path) => path,
-            None => return Ok(Vec::new()),
-        },
-    };
-    let failed = |source| FetchError::own("read certificates from", path, source);
-    let text = std::fs::read(path).map_err(failed)?;
-    let mut found = Vec::new();
-    for item in parse_pem(&text) {
-        if let PemItem::Certificate(certificate) =
-            item.map_err(|error| failed(io::Error::other(error)))?
-        {
-            found.push(certificate);
-        }
-    }
-    if found.is_empty() {
-        return Err(failed(io::Error::other("none is in it")));
-    }
-    Ok(found)
 }

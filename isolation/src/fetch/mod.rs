@@ -24,7 +24,6 @@ mod error;
 mod http;
 mod item;
 mod local;
-mod positioned;
 mod sandbox;
 mod transfer;
 mod unpack;
@@ -37,15 +36,16 @@ use std::thread;
 
 use ureq::http::Uri;
 
-pub use config::{Config, Limits};
-pub use error::{Fault, FetchError, Refusal};
-pub use item::{Checksum, InvalidChecksum, Item};
+pub use crate::content::{Checksum, InvalidChecksum, Limits, Refusal};
+pub use config::Config;
+pub use error::{Fault, FetchError};
+pub use item::Item;
 pub use sandbox::{Owner, Sandbox};
 
-use cache::{Blob, Cache, Key, Landed, Seat};
+use crate::content::{Positioned, Seat};
+use cache::{Blob, Cache, Key, Landed};
 use http::{Answer, Client, Content, Validators};
 use item::{Checked, Source};
-use positioned::Positioned;
 use sandbox::Staged;
 use transfer::{Progress, Transfer};
 

@@ -12,12 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2, renameat};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstat, fstatat, futimens, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, open, openat2, renameat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat, futimens, mkdirat};
 use nix::sys::time::{TimeSpec, TimeValLike};
 use nix::unistd::{
     FchownatFlags, Gid, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat,
 };
+
+use crate::content::beneath::{beneath, clear, create, is_no_way, kind_of};
 
 /// How unfinished files begin; the sandbox's directory has them until they have their name.
 const STAGED: &str = ".tepui-fetch-";
@@ -231,44 +233,5 @@ impl Drop for Staged<'_> {
                 tracing::warn!(?name, %error, "an unfinished file stays in a sandbox");
             }
         }
-    }
-}
-
-/// Whether an error says that the way leads through a link or a file.
-pub(super) fn is_no_way(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::ELOOP | Errno::ENOTDIR | Errno::EXDEV))
-}
-
-fn beneath(flags: OFlag) -> OpenHow {
-    let resolve = ResolveFlag::RESOLVE_BENEATH
-        | ResolveFlag::RESOLVE_NO_SYMLINKS
-        | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    let flags = flags | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    OpenHow::new().flags(flags).resolve(resolve)
-}
-
-/// Makes a file that nobody else can open.
-fn create(directory: &OwnedFd, name: &OsStr) -> io::Result<File> {
-    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-    let how = beneath(flags).mode(Mode::S_IRUSR | Mode::S_IWUSR);
-    Ok(File::from(openat2(directory, name, how)?))
-}
-
-/// Removes a name, unless it is a directory's.
-fn clear(directory: &OwnedFd, name: &OsStr) -> io::Result<()> {
-    match unlinkat(directory, name, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-fn kind_of(directory: &OwnedFd, name: &OsStr) -> io::Result<Option<SFlag>> {
-    match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(
-            SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT,
-        )),
-        Err(Errno::ENOENT) => Ok(None),
-        Err(errno) => Err(errno.into()),
     }
 }

@@ -4,7 +4,9 @@ use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use super::error::FetchError;
-use super::item::{Checked, Checksum, Hash, Kind};
+use super::item::Checked;
+use crate::content::http::is_timeout;
+use crate::content::{Checksum, Hash, Kind, Pace};
 
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -137,12 +139,7 @@ impl<'a> Transfer<'a> {
     }
 
     fn broken(&self, error: io::Error) -> FetchError {
-        let inner = error
-            .get_ref()
-            .and_then(|e| e.downcast_ref::<ureq::Error>());
-        let is_late = error.kind() == io::ErrorKind::TimedOut
-            || matches!(inner, Some(ureq::Error::Timeout(_)));
-        if is_late {
+        if is_timeout(&error) {
             return self.stalled();
         }
         let (uri, received) = (self.checked.shown.clone(), self.received);
@@ -160,54 +157,5 @@ impl<'a> Transfer<'a> {
             received,
             source: error,
         }
-    }
-}
-
-/// Whether at least one byte a second comes, over stretches of the stall's length (AG-53).
-#[derive(Debug)]
-struct Pace {
-    stall: Duration,
-    since: Instant,
-    bytes: u64,
-}
-
-impl Pace {
-    fn new(stall: Duration) -> Self {
-        let since = Instant::now();
-        Self {
-            stall,
-            since,
-            bytes: 0,
-        }
-    }
-
-    fn is_stalled(&mut self, now: Instant, bytes: u64) -> bool {
-        self.bytes += bytes;
-        let elapsed = now.saturating_duration_since(self.since);
-        if elapsed < self.stall {
-            return false;
-        }
-        let is_stalled = u128::from(self.bytes) * 1_000 < elapsed.as_millis();
-        (self.since, self.bytes) = (now, 0);
-        is_stalled
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_byte_every_two_seconds_is_a_stall_and_one_a_second_is_none() {
-        // AG-53
-        let mut pace = Pace::new(Duration::from_secs(60));
-        let start = pace.since;
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let mut slow = (1..=30).map(|i| pace.is_stalled(at(2 * i), 1));
-        assert_eq!(slow.position(|stalled| stalled), Some(29));
-        let mut pace = Pace::new(Duration::from_secs(60));
-        let start = pace.since;
-        let at = |seconds| start + Duration::from_secs(seconds);
-        assert!(!(1..=600).any(|i| pace.is_stalled(at(i), 1)));
     }
 }

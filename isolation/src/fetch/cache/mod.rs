@@ -8,21 +8,18 @@
 //!
 //! Deliberately not here: requests (the fetcher's), and local files, which are not kept.
 
-mod flights;
 mod index;
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::error::FetchError;
 use super::http::Validators;
-use super::item::{Checksum, Hash, Kind};
-use super::positioned::Positioned;
-pub(super) use flights::{Flights, Landed, Seat};
+use crate::content::{Checksum, Flights, Hash, Kind, Positioned, lock, private};
 use index::Index;
 
 /// More addresses are not remembered: many may have one content.
@@ -35,6 +32,18 @@ pub(super) type Key = (String, Option<String>);
 #[derive(Debug)]
 pub(super) struct Blob {
     pub(super) file: File,
+}
+
+/// What came of fetching an item for all who want it.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Landed {
+    /// The content is in the cache, and in use as long as this is held.
+    Kept(Arc<Blob>),
+    /// It does not fit into the cache: everybody fetches it alone.
+    TooLarge,
+    /// It failed: the next one tries.
+    #[default]
+    Failed,
 }
 
 #[derive(Debug)]
@@ -71,7 +80,7 @@ pub(super) struct Cache {
     directory: PathBuf,
     limit: u64,
     state: Mutex<State>,
-    pub(super) flights: Flights,
+    pub(super) flights: Flights<Key, Landed>,
     /// Held locked: the directory is for one fetcher.
     _lock: File,
 }
@@ -81,14 +90,7 @@ impl Cache {
     pub(super) fn open(directory: &Path, limit: u64) -> Result<Self, FetchError> {
         let own = |action| move |source: io::Error| FetchError::own(action, directory, source);
         private(directory).map_err(own("make"))?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(directory.join("lock"))
-            .map_err(own("lock"))?;
-        lock.try_lock().map_err(|error| own("lock")(error.into()))?;
+        let lock = lock(directory).map_err(own("lock"))?;
         let cache = Self {
             directory: directory.to_owned(),
             limit,
@@ -384,17 +386,6 @@ impl Drop for Filling<'_> {
         }
         self.cache.lock().reserved -= self.reserved;
     }
-}
-
-/// Makes a directory that only this user can enter; one that is there must be this user's.
-fn private(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    let metadata = fs::symlink_metadata(path)?;
-    let is_ours = metadata.uid() == nix::unistd::geteuid().as_raw();
-    if !metadata.is_dir() || !is_ours {
-        return Err(io::Error::other("not a directory of this user"));
-    }
-    fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
 /// Whether the content of a file is what its name says.

@@ -7,25 +7,24 @@
 //! too much. The first refusal ends it: what was unpacked until then stays, for its owner.
 
 mod format;
-mod meter;
 mod tar;
 mod zip;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::config::Limits;
-use super::error::{FetchError, Refusal};
-use super::item::{Checked, NAME_BYTES, PATH_BYTES};
-use super::positioned::Positioned;
-use super::sandbox::{Sandbox, is_no_way};
-use format::{BLOCK, Meant, Packing, decompressor, is_tar, is_zip, meant, packing};
-use meter::{Meter, Metered};
+use super::error::FetchError;
+use super::item::Checked;
+use super::sandbox::Sandbox;
+use crate::content::beneath::is_no_way;
+use crate::content::{Limits, Meter, Metered, PATH_BYTES, Packing, Positioned, Refusal};
+use crate::content::{decompressor, packing, parts};
+use format::{BLOCK, Meant, is_tar, is_zip, meant};
 
 /// What may be held in memory of one entry of a tar archive: names, links and extensions.
 const TAR_HEADER_BYTES: u64 = 1 << 20;
@@ -128,29 +127,7 @@ impl Unpacking<'_> {
     }
 
     fn parts(&self, raw: &[u8]) -> Result<Vec<OsString>, Refusal> {
-        if raw.starts_with(b"/") {
-            return Err(Refusal::Absolute);
-        }
-        if raw.is_empty() || raw.contains(&0) {
-            return Err(Refusal::Name);
-        }
-        if raw.len() > PATH_BYTES {
-            return Err(Refusal::Length(PATH_BYTES));
-        }
-        let mut parts = Vec::new();
-        for part in raw.split(|byte| *byte == b'/') {
-            match part {
-                b"" | b"." => {}
-                b".." => return Err(Refusal::Parent),
-                part if part.len() > NAME_BYTES => return Err(Refusal::Length(NAME_BYTES)),
-                part => parts.push(OsString::from_vec(part.to_owned())),
-            }
-        }
-        let most = self.meter.limits().depth;
-        if parts.len() > most {
-            return Err(Refusal::Depth(most));
-        }
-        Ok(parts)
+        parts(raw, self.meter.limits().depth)
     }
 
     /// Writes a file; what comes must be as long as is written.

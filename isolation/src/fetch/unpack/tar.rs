@@ -5,8 +5,8 @@ use std::io::Read;
 use tar::{Archive, EntryType};
 
 use super::{Name, Unpacking, Written};
-use crate::fetch::error::{FetchError, Refusal};
-use crate::fetch::unpack::meter::Metered;
+use crate::content::{Metered, Refusal};
+use crate::fetch::error::FetchError;
 
 /// What a sparse file of the newer form has among its extensions.
 const SPARSE: &[u8] = b"GNU.sparse";

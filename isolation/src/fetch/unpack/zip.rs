@@ -8,10 +8,8 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::{Name, Unpacking, Written};
-use crate::fetch::error::{FetchError, Refusal};
-use crate::fetch::item::PATH_BYTES;
-use crate::fetch::positioned::Positioned;
-use crate::fetch::unpack::meter::Metered;
+use crate::content::{Metered, PATH_BYTES, Positioned, Refusal};
+use crate::fetch::error::FetchError;
 
 /// Unpacks all entries.
 pub(super) fn unpack(

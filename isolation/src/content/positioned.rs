@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 /// A reader of a shared file.
 #[derive(Debug)]
-pub(super) struct Positioned<'f> {
+pub(crate) struct Positioned<'f> {
     file: &'f File,
     at: u64,
     size: u64,
@@ -14,7 +14,7 @@ pub(super) struct Positioned<'f> {
 
 impl<'f> Positioned<'f> {
     /// Begins at the start; the size is for those who seek from the end.
-    pub(super) fn new(file: &'f File, size: u64) -> Self {
+    pub(crate) fn new(file: &'f File, size: u64) -> Self {
         Self { file, at: 0, size }
     }
 }

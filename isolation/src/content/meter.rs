@@ -3,12 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Seek, SeekFrom};
 
-use crate::fetch::config::Limits;
-use crate::fetch::error::Refusal;
+use super::limits::Limits;
+use super::refusal::Refusal;
 
 /// How large an archive is unpacked until now, against what is allowed.
 #[derive(Debug)]
-pub(super) struct Meter<'l> {
+pub(crate) struct Meter<'l> {
     limits: &'l Limits,
     packed: u64,
     unpacked: Cell<u64>,
@@ -20,7 +20,7 @@ pub(super) struct Meter<'l> {
 }
 
 impl<'l> Meter<'l> {
-    pub(super) fn new(limits: &'l Limits, packed: u64, headers_limit: u64) -> Self {
+    pub(crate) fn new(limits: &'l Limits, packed: u64, headers_limit: u64) -> Self {
         Self {
             limits,
             packed,
@@ -32,12 +32,12 @@ impl<'l> Meter<'l> {
         }
     }
 
-    pub(super) fn limits(&self) -> &'l Limits {
+    pub(crate) fn limits(&self) -> &'l Limits {
         self.limits
     }
 
     /// One more entry.
-    pub(super) fn entry(&self) -> Result<(), Refusal> {
+    pub(crate) fn entry(&self) -> Result<(), Refusal> {
         self.entries.set(self.entries.get() + 1);
         if self.entries.get() > self.limits.entries {
             return Err(Refusal::Entries(self.limits.entries));
@@ -46,7 +46,7 @@ impl<'l> Meter<'l> {
     }
 
     /// So many bytes more came out.
-    pub(super) fn grew(&self, bytes: u64) -> Result<(), Refusal> {
+    pub(crate) fn grew(&self, bytes: u64) -> Result<(), Refusal> {
         let unpacked = self.unpacked.get().saturating_add(bytes);
         self.unpacked.set(unpacked);
         let limits = self.limits;
@@ -61,17 +61,17 @@ impl<'l> Meter<'l> {
     }
 
     /// From now on names and headers are read, which are held in memory.
-    pub(super) fn headers_follow(&self) {
+    pub(crate) fn headers_follow(&self) {
         self.headers.set(Some(self.headers_limit));
     }
 
     /// From now on content is read.
-    pub(super) fn content_follows(&self) {
+    pub(crate) fn content_follows(&self) {
         self.headers.set(None);
     }
 
     /// Why a reader was stopped, whatever became of its error on the way up.
-    pub(super) fn refusal(&self) -> Option<Refusal> {
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
         self.refusal.borrow().clone()
     }
 
@@ -87,7 +87,7 @@ impl<'l> Meter<'l> {
 
 /// A reader whose bytes are counted.
 #[derive(Debug)]
-pub(super) struct Metered<'m, R> {
+pub(crate) struct Metered<'m, R> {
     inner: R,
     meter: &'m Meter<'m>,
     /// Whether what is read is content that came out, and not the archive itself.
@@ -96,7 +96,7 @@ pub(super) struct Metered<'m, R> {
 
 impl<'m, R> Metered<'m, R> {
     /// What comes out of a decompressor.
-    pub(super) fn unpacked(inner: R, meter: &'m Meter<'m>) -> Self {
+    pub(crate) fn unpacked(inner: R, meter: &'m Meter<'m>) -> Self {
         Self {
             inner,
             meter,
@@ -105,7 +105,7 @@ impl<'m, R> Metered<'m, R> {
     }
 
     /// The archive itself, of which only the headers count.
-    pub(super) fn packed(inner: R, meter: &'m Meter<'m>) -> Self {
+    pub(crate) fn packed(inner: R, meter: &'m Meter<'m>) -> Self {
         Self {
             inner,
             meter,
