@@ -49,6 +49,7 @@ mod content;
 pub mod entry;
 mod error;
 pub mod fetch;
+pub mod image;
 mod init;
 mod launcher;
 mod mode;
