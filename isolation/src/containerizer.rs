@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use tepui_core::ids::ContainerId;
-use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
+use tepui_core::protocol::container::{ContainerCommand, ContainerEvent, ContainerSpec};
 use tracing::{debug, warn};
 
 use crate::config::Config;
 use crate::connect::{LauncherCommand, PATIENCE, connect, is_held, private_dir, wait_until_gone};
 use crate::error::{Error, Result};
+use crate::launch::Launch;
 #[cfg(doc)]
 use crate::mode::AgentLoss;
 use crate::mode::{Mode, container_support};
@@ -155,6 +156,13 @@ impl Containerizer {
         self.queue(Request::Command(command));
     }
 
+    /// Starts a container with what isolators add to it; answered through the sink as a
+    /// [`ContainerCommand::Launch`] is, which has the default. Never blocks.
+    pub fn launch(&self, id: ContainerId, spec: ContainerSpec, launch: Launch) {
+        let launch = Box::new(launch);
+        self.queue(Request::Launch { id, spec, launch });
+    }
+
     /// Destroys all containers, ends the launcher, and waits until nothing is left.
     ///
     /// The ends of the containers are still told. Must not be called from the sink. Fails with
@@ -276,13 +284,19 @@ impl Shared {
         bytes: &mut Vec<u8>,
         refused: &mut Vec<ContainerEvent>,
     ) {
-        if let Request::Command(ContainerCommand::Launch { spec, .. }) = &mut request {
+        if let Request::Command(ContainerCommand::Launch { spec, .. })
+        | Request::Launch { spec, .. } = &mut request
+        {
             spec.limits.pids = spec.limits.pids.or(self.default_pids);
         }
         let encoded = encode(&request, bytes);
-        let Request::Command(command) = request else {
-            encoded.expect("what is not a command is short");
-            return;
+        let command = match request {
+            Request::Command(command) => command,
+            Request::Launch { id, spec, .. } => ContainerCommand::Launch { id, spec },
+            Request::Hello | Request::Resync { .. } | Request::Shutdown { .. } => {
+                encoded.expect("what is not a command is short");
+                return;
+            }
         };
         match (command, encoded) {
             (ContainerCommand::Launch { id, .. }, Ok(())) => {

@@ -1,25 +1,39 @@
-//! The first process of a container: arranges its namespaces, seals them, starts the program,
-//! forwards SIGTERM, reaps what is orphaned, and tells the launcher how the program ended.
+//! The first process of a container: carries its [`Launch`] out, starts the program, forwards
+//! SIGTERM, reaps what is orphaned, and tells the launcher how the program ended.
 //!
-//! When it exits, the kernel kills whatever is left in the process namespace. It is a copy of the
-//! [nursery](crate::nursery) and is given two files: from one it reads its [`Order`], to the other
-//! it writes [`Report`]s.
+//! When it exits, the kernel kills whatever is left in the process namespace; in one that is shared
+//! with another container it does that itself. It is a copy of the [nursery](crate::nursery) and is
+//! given files: from one it reads its [`Order`], to one it writes [`Report`]s, and others are
+//! namespaces that it enters.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
+use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, fchownat};
 use serde::{Deserialize, Serialize};
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::status::Exit;
 
 use crate::confine::{self, Seals};
+use crate::devices;
 use crate::error::{Error, Result};
+use crate::launch::{Launch, Root};
+use crate::mountapi;
 use crate::namespaces;
+use crate::place::{Inside, Kind};
 use crate::process::Program;
-use crate::spawn::{Files, Image, Plan, Signals, spawn};
+use crate::procfs;
+use crate::root::{self, Assembly};
+use crate::seccomp::{self, Filter};
+use crate::spawn::{Confinement, Credentials, Files, Image, Plan, Signals, spawn};
+use crate::users;
+use crate::volumes::{Volumes, c_string, outside};
 use crate::wait::{self, Whom};
 use crate::wire;
 
@@ -29,6 +43,13 @@ pub(crate) struct Order {
     pub(crate) id: ContainerId,
     pub(crate) program: Program,
     pub(crate) seals: Seals,
+    pub(crate) launch: Launch,
+    /// What the profile of the launch is compiled to.
+    pub(crate) filter: Option<Filter>,
+    /// Its control groups, by controller; one without a name is of version 2.
+    pub(crate) groups: Vec<(String, PathBuf)>,
+    /// Whether we are the machine's root.
+    pub(crate) privileged: bool,
 }
 
 /// What an init tells the launcher.
@@ -44,13 +65,23 @@ pub(crate) enum Report {
 
 /// Runs the init, if its process could be prepared; its own exit code only matters if nothing was
 /// reported.
-pub(crate) fn run_with(order: Result<OwnedFd>, reports: OwnedFd) -> i32 {
+pub(crate) fn run_with(order: Result<OwnedFd>, reports: OwnedFd, files: Vec<OwnedFd>) -> i32 {
     let mut report = File::from(reports);
-    let result = order.and_then(start).map_or_else(
+    let order = order.and_then(read);
+    let shares = order
+        .as_ref()
+        .is_ok_and(|order| order.launch.share_pid.is_some());
+    let started = order.and_then(|order| start(&order, files));
+    let result = started.map_or_else(
         |error| Report::Failed(error.to_string()),
         |program| run(program, &mut report),
     );
-    i32::from(tell(&mut report, &result).is_err())
+    let ended = match shares {
+        true => end_all(),
+        false => Ok(()),
+    };
+    let told = tell(&mut report, &result);
+    i32::from(ended.and(told).is_err())
 }
 
 /// Tells that the program runs, waits for its end, and returns that.
@@ -61,30 +92,194 @@ fn run(program: Pid, report: &mut File) -> Report {
     }
 }
 
-fn start(order: OwnedFd) -> Result<Pid> {
+/// Ends all that descends from us, for where the kernel does not: orphans are ours.
+fn end_all() -> Result<()> {
+    let failed = |error| Error::system("waitid", error);
+    while wait::has_children().map_err(failed)? {
+        for child in procfs::other_children(|_| false) {
+            // It may have ended by itself.
+            let _ = kill(child.pid, Signal::SIGKILL);
+            wait::reap_at_last(child.pid).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+fn read(order: OwnedFd) -> Result<Order> {
     let mut bytes = Vec::new();
     let read = File::from(order).read_to_end(&mut bytes);
     read.map_err(|error| Error::system("read the order", error))?;
-    let order: Order =
-        postcard::from_bytes(&bytes).map_err(|error| Error::Frame(error.to_string()))?;
-    namespaces::arrange(&order.id)?;
-    order.seals.apply()?;
+    postcard::from_bytes(&bytes).map_err(|error| Error::Frame(error.to_string()))
+}
+
+/// Makes the container what it is to be, starts its program in it, and then gives up all that
+/// took.
+fn start(order: &Order, files: Vec<OwnedFd>) -> Result<Pid> {
+    let launch = &order.launch;
+    confine::shut_off()?;
+    confine::leave_keyring()?;
+    if launch.share_pid.is_some() {
+        nix::sys::prctl::set_child_subreaper(true)
+            .map_err(|errno| Error::system("become a subreaper", errno))?;
+    }
+    let sandbox = here()?;
+    let mut files = files.into_iter();
+    let shm = namespaces::enter(&order.id, launch, &mut files)?;
+    let users = match launch.user_namespace.is_some() {
+        true => files.next(),
+        false => None,
+    };
+    let users = users.as_ref().map(AsFd::as_fd);
+    let volumes = Volumes::open(launch, order.seals.empty())?;
+    namespaces::cut_off()?;
+    let placed = match &launch.root {
+        None => on_host_root(order, volumes, shm)?,
+        Some(root) => own_root(order, root, volumes, shm, sandbox.as_fd(), users)?,
+    };
+    let user = placed.user.as_ref();
+    if launch.root.is_some() || launch.user_namespace.is_some() {
+        own(&sandbox, launch, user)?;
+    }
+    drop(sandbox);
+    let program = execute(order, &placed, users)?;
+    // It could otherwise be a way around.
     confine::restrict()?;
+    Ok(program)
+}
+
+/// Where the program starts, and as whom.
+struct Placed {
+    /// `None` is where we are.
+    directory: Option<CString>,
+    user: Option<Credentials>,
+}
+
+fn on_host_root(order: &Order, volumes: Volumes<'_>, shm: Option<OwnedFd>) -> Result<Placed> {
+    let launch = &order.launch;
+    namespaces::mount_proc()?;
+    let inside = Inside::open(Path::new("/"), false)?;
+    let shm = match (shm, launch.shm_size) {
+        (None, Some(_)) => {
+            let made = devices::private_memory(launch);
+            Some(made.map_err(|errno| Error::system("make /dev/shm", errno))?)
+        }
+        (shared, _) => shared,
+    };
+    if let Some(shm) = shm {
+        let path = Path::new("/dev/shm");
+        let target = inside.target(path, Kind::Directory)?;
+        mountapi::attach(shm, target).map_err(|errno| Error::file("mount", path, errno))?;
+    }
+    volumes.mount(&inside)?;
+    order.seals.apply(launch.system_paths)?;
+    let directory = launch.working_directory.as_deref().map(c_string);
+    let user = complete(order, order.program.credentials.clone());
+    let directory = directory.transpose()?;
+    Ok(Placed { directory, user })
+}
+
+fn own_root(
+    order: &Order,
+    root: &Root,
+    volumes: Volumes<'_>,
+    shm: Option<OwnedFd>,
+    sandbox: BorrowedFd<'_>,
+    users: Option<BorrowedFd<'_>>,
+) -> Result<Placed> {
+    let launch = &order.launch;
+    namespaces::hide_other_groups()?;
+    let sandbox_inside = launch.sandbox_inside(Path::new(""));
+    let assembly = Assembly {
+        launch,
+        root,
+        shelf: order.seals.empty(),
+        sandbox,
+        sandbox_inside,
+        groups: &order.groups,
+        user_namespace: users,
+        shm,
+        privileged: order.privileged,
+    };
+    let inside = assembly.build(volumes)?;
+    let wanted = order.program.user.as_deref();
+    let user = wanted
+        .map(|user| users::inside(&inside, user))
+        .transpose()?;
+    root::enter(&inside)?;
+    let directory = launch
+        .working_directory
+        .as_deref()
+        .unwrap_or(sandbox_inside);
+    let directory = Some(c_string(directory)?);
+    let user = complete(order, user);
+    Ok(Placed { directory, user })
+}
+
+/// Adds to a user what the launch does; `None` is who we are.
+fn complete(order: &Order, user: Option<Credentials>) -> Option<Credentials> {
+    let launch = &order.launch;
+    let is_ours = |user: &Credentials| user.uid == 0 && user.gid == 0;
+    // Without privileges there is nobody else to become.
+    let user = user.filter(|user| order.privileged || !is_ours(user));
+    let changes = launch.user_namespace.is_some() || !launch.groups.is_empty();
+    let root = || Credentials {
+        uid: 0,
+        gid: 0,
+        groups: Vec::new(),
+    };
+    let mut user = user.or_else(|| changes.then(root))?;
+    user.groups.extend(&launch.groups);
+    Some(user)
+}
+
+/// Gives the sandbox and its files to the program's user.
+fn own(sandbox: &OwnedFd, launch: &Launch, user: Option<&Credentials>) -> Result<()> {
+    let Some(user) = user else {
+        return Ok(());
+    };
+    let (uid, gid) = outside(launch.user_namespace.as_ref(), (user.uid, user.gid))?;
+    let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
+    for file in [sandbox.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        fchownat(file, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)
+            .map_err(|errno| Error::system("change the owner of the sandbox", errno))?;
+    }
+    Ok(())
+}
+
+fn execute(order: &Order, placed: &Placed, users: Option<BorrowedFd<'_>>) -> Result<Pid> {
+    let (program, launch) = (&order.program, &order.launch);
+    let guard = (!launch.allow_user_namespaces).then(seccomp::guard);
+    let filters: Vec<Filter> = guard.into_iter().chain(order.filter.clone()).collect();
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let program = &order.program;
+    let confinement = Confinement {
+        user_namespace: users,
+        rlimits: &launch.rlimits,
+        bounding: launch.capabilities.bounding,
+        effective: launch.capabilities.effective,
+        no_new_privileges: launch.no_new_privileges,
+        filters: &filters,
+    };
     let plan = Plan {
         image: Image::Paths(&program.paths),
         arguments: &program.arguments,
         environment: &program.environment,
-        directory: None,
+        directory: placed.directory.as_ref(),
         files: Files {
             inherited: &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
         },
-        credentials: program.credentials.as_ref(),
+        credentials: placed.user.as_ref(),
         signals: Signals::Open,
         open_files: None,
+        confinement: Some(&confinement),
     };
     spawn(&plan, &program.name)
+}
+
+/// Opens where we are, which is the sandbox.
+fn here() -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let opened = open(".", flags, Mode::empty());
+    opened.map_err(|errno| Error::file("open", Path::new("."), errno))
 }
 
 /// Forwards SIGTERM to the program's group and reaps, until the program ends.

@@ -41,26 +41,35 @@
 //! Deliberately not here: wires, tasks, updates, images, disks.
 
 mod cgroup;
+mod child;
 mod config;
 mod confine;
 mod connect;
 mod containerizer;
 mod content;
+mod devices;
 pub mod entry;
 mod error;
 pub mod fetch;
+mod idspace;
 pub mod image;
 mod init;
+pub mod launch;
 mod launcher;
 mod mode;
+mod mountapi;
 mod namespaces;
 pub mod network;
 mod nursery;
+mod place;
 mod process;
 mod procfs;
+mod root;
 mod sandbox;
 mod seccomp;
 mod spawn;
+mod users;
+mod volumes;
 mod wait;
 mod wire;
 
@@ -69,4 +78,5 @@ pub use config::Config;
 pub use connect::LauncherCommand;
 pub use containerizer::{Containerizer, Sink};
 pub use error::{Error, Result};
+pub use launch::Launch;
 pub use mode::{AgentLoss, Detected, Mode};

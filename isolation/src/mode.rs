@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Hierarchies;
-use crate::confine;
+use crate::idspace;
+use crate::mountapi;
 
 /// How programs are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,32 +37,57 @@ pub struct Detected {
     pub mode: Mode,
     /// Why it is that one, for people.
     pub reason: String,
+    /// What of containers cannot be enforced here, for people.
+    pub unenforced: Vec<&'static str>,
+}
+
+/// What containers are made with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Support {
+    /// Control groups of these hierarchies: for root.
+    Full(Hierarchies),
+    /// A user namespace, and nothing that takes privileges outside.
+    Rootless,
 }
 
 impl Mode {
     /// Finds the strongest mode that is possible here: containers for root on a machine with
-    /// usable control groups, else plain processes.
+    /// usable control groups and for others where they may make user namespaces (WK-56), else
+    /// plain processes.
     pub fn detect() -> Detected {
         match container_support() {
-            Ok(hierarchies) => Detected {
+            Ok(Support::Full(hierarchies)) => Detected {
                 mode: Self::Container,
                 reason: format!("root, and {}", hierarchies.describe()),
+                unenforced: Vec::new(),
+            },
+            Ok(Support::Rootless) => Detected {
+                mode: Self::Container,
+                reason: format!(
+                    "not root, but user namespaces; not enforced: {}",
+                    idspace::UNENFORCED.join("; ")
+                ),
+                unenforced: idspace::UNENFORCED.to_vec(),
             },
             Err(reason) => Detected {
                 mode: Self::Process,
                 reason,
+                unenforced: Vec::new(),
             },
         }
     }
 }
 
-/// Returns the hierarchies that containers would use, or why there can be no containers.
-pub(crate) fn container_support() -> Result<Hierarchies, String> {
-    if !nix::unistd::geteuid().is_root() {
-        return Err("not root".to_owned());
-    }
-    if !confine::is_possible() {
+/// Returns what containers would be made with, or why there can be none.
+pub(crate) fn container_support() -> Result<Support, String> {
+    if !mountapi::is_possible() {
         return Err("the kernel is older than 5.12".to_owned());
     }
-    Hierarchies::detect().map_err(|error| error.to_string())
+    if !nix::unistd::geteuid().is_root() {
+        return idspace::is_possible()
+            .map(|()| Support::Rootless)
+            .map_err(|why| format!("not root, and no user namespaces: {why}"));
+    }
+    let hierarchies = Hierarchies::detect().map_err(|error| error.to_string())?;
+    Ok(Support::Full(hierarchies))
 }

@@ -7,35 +7,43 @@
 //! socket.
 
 use std::ffi::{CString, OsStr};
-use std::io::{self, IoSlice, IoSliceMut};
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::cmsg_space;
 use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::sockopt::{ReceiveTimeout, SendTimeout};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv,
     recvmsg, send, sendmsg, setsockopt, socketpair,
 };
 use nix::sys::time::TimeVal;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 
 use crate::cgroup::Enter;
 use crate::entry;
 use crate::error::{Error, Result};
+use crate::idspace;
 use crate::init;
-use crate::namespaces;
+use crate::namespaces::Shared;
 use crate::spawn::{
     Files, Image, OpenFiles, Plan, Signals, copy_as_sibling, reset_dispositions, spawn,
 };
 
 /// The most files that come with a request.
-const MAX_FILES: usize = 8;
-/// Those that every init gets: input, output, errors, order, reports. Those of its groups follow.
+const MAX_FILES: usize = 16;
+/// Those that every init gets: input, output, errors, order, reports. What it shares with other
+/// containers and the files of its groups follow.
 const OWN_FILES: usize = 5;
-/// The longest request: one byte, and a path.
-const REQUEST_BYTES: usize = 4097;
+/// What a request begins with: what the files of the groups are, how many namespaces the init
+/// gets, whether the one to be born in is before those, and the namespaces that are made.
+const HEAD_BYTES: usize = 7;
+/// The longest request: its head, and a path.
+const REQUEST_BYTES: usize = HEAD_BYTES + 4096;
 /// What the first byte of a request says the files of the groups are.
 const TASKS: u8 = 0;
 const GROUP: u8 = 1;
@@ -75,6 +83,7 @@ impl Nursery {
             credentials: None,
             signals: Signals::Blocked,
             open_files: Some(open_files),
+            confinement: None,
         };
         spawn(&plan, entry::NURSERY)?;
         Ok(Self { socket: ours })
@@ -86,23 +95,33 @@ impl Nursery {
         recv(self.socket.as_raw_fd(), &mut [0], flags) == Err(Errno::EAGAIN)
     }
 
-    /// Asks for an init that works in `directory`, with its own five files. It is a child of the
-    /// thread that started the nursery. After an error the nursery is of no use any more.
-    pub(crate) fn bear(
-        &self,
-        directory: &CString,
-        own: [BorrowedFd<'_>; OWN_FILES],
-        enter: &Enter<'_>,
-    ) -> Result<Pid> {
+    /// Asks for an init. It is a child of the thread that started the nursery. After an error the
+    /// nursery is of no use any more.
+    pub(crate) fn bear(&self, birth: &Birth<'_>) -> Result<Pid> {
         let failed = |errno| Error::system("ask the nursery", errno);
-        let (kind, groups) = match enter {
-            Enter::Tasks(files) => (TASKS, files.iter().map(AsFd::as_fd).collect()),
-            Enter::Group(file) => (GROUP, vec![*file]),
+        let (kind, groups) = match &birth.enter {
+            Some(Enter::Tasks(files)) => (TASKS, files.iter().map(AsFd::as_fd).collect()),
+            Some(Enter::Group(file)) => (GROUP, vec![*file]),
+            None => (TASKS, Vec::new()),
         };
-        let files = own.iter().chain(&groups).map(AsRawFd::as_raw_fd);
+        let shared = birth.shared.pid.iter().chain(&birth.shared.of_init);
+        let own = birth.own.iter().map(AsRawFd::as_raw_fd);
+        let files = own.chain(shared.map(AsRawFd::as_raw_fd));
+        let files = files.chain(groups.iter().map(AsRawFd::as_raw_fd));
         let files: Vec<RawFd> = files.collect();
-        let kind = [kind];
-        let request = [IoSlice::new(&kind), IoSlice::new(directory.to_bytes())];
+        let of_init = u8::try_from(birth.shared.of_init.len()).unwrap_or(u8::MAX);
+        let [a, b, c, d] = birth.namespaces.bits().to_le_bytes();
+        let head = [
+            kind,
+            of_init,
+            u8::from(birth.shared.pid.is_some()),
+            a,
+            b,
+            c,
+            d,
+        ];
+        let directory = birth.directory.to_bytes();
+        let request = [IoSlice::new(&head), IoSlice::new(directory)];
         let rights = [ControlMessage::ScmRights(&files)];
         let socket = self.socket.as_raw_fd();
         sendmsg::<()>(socket, &request, &rights, MsgFlags::MSG_NOSIGNAL, None).map_err(failed)?;
@@ -122,15 +141,38 @@ impl Nursery {
     }
 }
 
+/// What an init is made of.
+pub(crate) struct Birth<'a> {
+    /// Where it works.
+    pub(crate) directory: &'a CString,
+    /// Input, output, errors, order, reports.
+    pub(crate) own: [BorrowedFd<'a>; OWN_FILES],
+    /// How it comes into its groups, if it has any.
+    pub(crate) enter: Option<Enter<'a>>,
+    /// The namespaces that are made for it.
+    pub(crate) namespaces: CloneFlags,
+    /// What it uses of other containers.
+    pub(crate) shared: &'a Shared,
+}
+
 /// Runs a nursery, and each of its children; returns an exit code.
 pub(crate) fn main() -> i32 {
     // SAFETY: the launcher placed it; nothing else in this process has touched it.
     let socket = unsafe { OwnedFd::from_raw_fd(3) };
     // Whatever is ignored, as the runtime does with SIGPIPE, must not be for the programs.
     reset_dispositions();
+    // An agent without privileges has them in a namespace of its users, all containers in one.
+    let entered = match geteuid().is_root() {
+        true => Ok(()),
+        false => idspace::enter_alone(),
+    };
+    if let Err(error) = entered {
+        // The launcher, which asks in vain, has this in its log.
+        let _ = writeln!(io::stderr(), "{error}");
+        return 1;
+    }
     while let Ok(Some(request)) = receive(&socket) {
-        let group = request.group();
-        let answer = match copy_as_sibling(namespaces::flags(), group) {
+        let answer = match request.clone() {
             Ok(Some(pid)) => pid.as_raw(),
             Ok(None) => {
                 drop(socket);
@@ -149,8 +191,12 @@ pub(crate) fn main() -> i32 {
 /// What the launcher asks for.
 struct Request {
     kind: u8,
+    namespaces: CloneFlags,
     directory: Vec<u8>,
     own: [OwnedFd; OWN_FILES],
+    /// The namespace to be born in.
+    pid: Option<OwnedFd>,
+    of_init: Vec<OwnedFd>,
     groups: Vec<OwnedFd>,
 }
 
@@ -173,20 +219,50 @@ fn receive(socket: &OwnedFd) -> io::Result<Option<Request>> {
             );
         }
     }
-    if length == 0 || files.len() < OWN_FILES {
+    let Some((&head, directory)) = bytes[..length].split_first_chunk::<HEAD_BYTES>() else {
+        return Ok(None);
+    };
+    let [kind, of_init, has_pid, a, b, c, d] = head;
+    let (of_init, has_pid) = (usize::from(of_init), usize::from(has_pid));
+    if files.len() < OWN_FILES + of_init + has_pid {
         return Ok(None);
     }
-    let groups = files.split_off(OWN_FILES);
-    bytes.truncate(length);
+    let groups = files.split_off(OWN_FILES + of_init + has_pid);
+    let of_init = files.split_off(OWN_FILES + has_pid);
+    let pid = files.split_off(OWN_FILES).pop();
     Ok(Some(Request {
-        kind: bytes.remove(0),
-        directory: bytes,
+        kind,
+        namespaces: CloneFlags::from_bits_retain(i32::from_le_bytes([a, b, c, d])),
+        directory: directory.to_vec(),
         own: files.try_into().expect("what follows was split off"),
+        pid,
+        of_init,
         groups,
     }))
 }
 
 impl Request {
+    /// Makes the copy that goes on as an init, in another container's process namespace if that is
+    /// shared. We ourselves stay where we are.
+    fn clone(&self) -> io::Result<Option<Pid>> {
+        let Some(pid) = &self.pid else {
+            return copy_as_sibling(self.namespaces, self.group());
+        };
+        let own = File::open("/proc/self/ns/pid")?;
+        setns(pid, CloneFlags::CLONE_NEWPID)?;
+        let copied = copy_as_sibling(self.namespaces, self.group());
+        if matches!(copied, Ok(None)) {
+            return copied;
+        }
+        let back = setns(own, CloneFlags::CLONE_NEWPID);
+        if let (Err(_), Ok(Some(pid))) = (back, &copied) {
+            // Nobody will be told of it.
+            let _ = kill(*pid, Signal::SIGKILL);
+        }
+        back?;
+        copied
+    }
+
     /// Returns the group of version 2 to be born in.
     fn group(&self) -> Option<BorrowedFd<'_>> {
         let group = self.groups.first().filter(|_| self.kind == GROUP);
@@ -197,8 +273,8 @@ impl Request {
     fn become_init(self) -> i32 {
         let prepared = self.prepare();
         let [stdin, stdout, stderr, order, reports] = self.own;
-        drop((stdin, stdout, stderr, self.groups));
-        init::run_with(prepared.map(|()| order), reports)
+        drop((stdin, stdout, stderr, self.groups, self.pid));
+        init::run_with(prepared.map(|()| order), reports, self.of_init)
     }
 
     fn prepare(&self) -> Result<()> {
@@ -213,7 +289,6 @@ impl Request {
         nix::unistd::dup2_stdout(&self.own[1]).map_err(failed("dup2"))?;
         nix::unistd::dup2_stderr(&self.own[2]).map_err(failed("dup2"))?;
         nix::unistd::chdir(OsStr::from_bytes(&self.directory)).map_err(failed("chdir"))?;
-        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)
-            .map_err(failed("die with the launcher"))
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed("die with the launcher"))
     }
 }

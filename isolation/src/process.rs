@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::Path;
 
-use nix::unistd::{Gid, Uid, User, getegid, geteuid, getgrouplist};
+use nix::unistd::{Gid, Uid, getegid, geteuid};
 use serde::{Deserialize, Serialize};
 use tepui_core::ids::ContainerId;
 use tepui_core::limits::COMMAND_ENTRIES;
@@ -15,14 +15,18 @@ use tepui_core::protocol::container::ContainerSpec;
 use tepui_core::protocol::container_info::ContainerInfo;
 
 use crate::error::{Error, Result};
+use crate::launch::Launch;
 use crate::spawn::Credentials;
+use crate::users;
 
 /// Where programs are looked up unless the environment says otherwise (AG-47).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Names the container in the environment of its processes; the launcher finds them by it.
 pub(crate) const CONTAINER_VARIABLE: &str = "TEPUI_CONTAINER_ID";
-/// Names the sandbox in the environment of its processes.
+/// Names the sandbox, as they see it, in the environment of its processes (AG-40).
 pub(crate) const SANDBOX_VARIABLE: &str = "TEPUI_SANDBOX";
+/// Names it as the host sees it, where that is not the same.
+pub(crate) const DIRECTORY_VARIABLE: &str = "TEPUI_DIRECTORY";
 /// The longest argument or variable; the kernel's own bound (MAX_ARG_STRLEN), found out early.
 const ENTRY_BYTES: usize = 128 * 1024 - 1;
 /// The most that arguments and environment take together, with a pointer for each: the kernel's
@@ -45,13 +49,19 @@ pub(crate) struct Program {
     pub(crate) arguments: Vec<CString>,
     pub(crate) environment: Vec<CString>,
     pub(crate) credentials: Option<Credentials>,
+    /// Whom a container with a root of its own is to look up there.
+    pub(crate) user: Option<String>,
 }
 
 impl Program {
     /// Checks `spec` and prepares its program; `sandbox` is its working directory.
-    pub(crate) fn prepare(id: &ContainerId, spec: &ContainerSpec, sandbox: &Path) -> Result<Self> {
+    pub(crate) fn prepare(
+        id: &ContainerId,
+        spec: &ContainerSpec,
+        launch: &Launch,
+        sandbox: &Path,
+    ) -> Result<Self> {
         let command = &spec.command;
-        refuse_unknown(spec)?;
         if command.value.is_empty() {
             return Err(Error::Invalid("the command is empty".to_owned()));
         }
@@ -69,16 +79,25 @@ impl Program {
                 words.len()
             )));
         }
-        let variables = variables(id, spec, sandbox)?;
+        let variables = variables(id, spec, launch, sandbox)?;
         check_total(&words, &variables)?;
         let path = variables.get("PATH").copied().unwrap_or(DEFAULT_PATH);
         let paths = candidates(words[0], path)?;
+        let inside = sandbox_text(launch.sandbox_inside(sandbox))?;
         let sandbox = sandbox_text(sandbox)?;
-        let marks = [
+        let mut marks = vec![
             (CONTAINER_VARIABLE, id.as_str()),
-            (SANDBOX_VARIABLE, sandbox),
+            (SANDBOX_VARIABLE, inside),
         ];
+        if inside != sandbox {
+            marks.push((DIRECTORY_VARIABLE, sandbox));
+        }
         let environment = variables.into_iter().chain(marks);
+        let user = command.user.as_deref().or(launch.user.as_deref());
+        let (credentials, user) = match launch.root {
+            None => (user.map(credentials).transpose()?.flatten(), None),
+            Some(_) => (None, user.map(str::to_owned)),
+        };
         Ok(Self {
             name: words[0].to_owned(),
             arguments: words
@@ -88,42 +107,41 @@ impl Program {
             environment: environment
                 .map(|(name, value)| checked("a variable", format!("{name}={value}")))
                 .collect::<Result<_>>()?,
-            credentials: command
-                .user
-                .as_deref()
-                .map(credentials)
-                .transpose()?
-                .flatten(),
+            credentials,
+            user,
             paths,
         })
     }
 }
 
-/// Refuses what is asked for and cannot be done yet: nothing is left out silently.
-fn refuse_unknown(spec: &ContainerSpec) -> Result<()> {
+/// Refuses what only isolators do, where there are none: nothing is left out silently.
+pub(crate) fn refuse_unknown(spec: &ContainerSpec) -> Result<()> {
     let asked = spec.container.as_deref();
     if asked.is_some_and(|asked| *asked != ContainerInfo::default()) {
-        let message = "it asks for an image, volumes, a network or rights of its own, which this \
-                       agent does not give yet";
+        let message = "it asks for an image, volumes, a network or rights of its own, and there \
+                       are no isolators for these";
         return Err(Error::Invalid(message.to_owned()));
     }
     match spec.command.uris.first() {
         Some(uri) => Err(Error::Invalid(format!(
-            "it has {:?} to be fetched, which this agent does not do yet",
+            "it has {:?} to be fetched, and there is no isolator that fetches",
             shown(&uri.value)
         ))),
         None => Ok(()),
     }
 }
 
-/// Merges the environment: a default `PATH`, the agent's variables, the command's (AG-47, AG-48).
+/// Merges the environment: a default `PATH`, the launch's variables, the agent's, the command's
+/// (AG-47, AG-48).
 /// Nothing is inherited.
 fn variables<'a>(
     id: &ContainerId,
     spec: &'a ContainerSpec,
+    launch: &'a Launch,
     sandbox: &Path,
 ) -> Result<BTreeMap<&'a str, &'a str>> {
-    let given = spec.environment.iter().chain(&spec.command.environment);
+    let given = launch.environment.iter().chain(&spec.environment);
+    let given = given.chain(&spec.command.environment);
     if given.clone().count() > COMMAND_ENTRIES {
         return Err(Error::Invalid(format!(
             "it has more than {COMMAND_ENTRIES} environment variables"
@@ -143,6 +161,7 @@ fn variables<'a>(
     // Ours: a task that could change them would not be found again.
     variables.remove(CONTAINER_VARIABLE);
     variables.remove(SANDBOX_VARIABLE);
+    variables.remove(DIRECTORY_VARIABLE);
     Ok(variables)
 }
 
@@ -214,25 +233,14 @@ pub(crate) fn shown(text: &str) -> &str {
 /// Looks up a user; `None` if that is who we are.
 fn credentials(name: &str) -> Result<Option<Credentials>> {
     let unknown = |why: String| Error::Invalid(format!("user {:?}: {why}", shown(name)));
-    if name.len() > NAME_BYTES {
-        return Err(unknown(format!("is longer than {NAME_BYTES} bytes")));
-    }
-    let user = User::from_name(name)
-        .map_err(|errno| unknown(errno.to_string()))?
-        .ok_or_else(|| unknown("is not known".to_owned()))?;
-    if user.uid == geteuid() && user.gid == getegid() {
+    let user = users::on_host(name)?;
+    if user.owner() == (geteuid(), getegid()) {
         return Ok(None);
     }
     if !geteuid().is_root() {
         return Err(unknown("only root can run tasks of other users".to_owned()));
     }
-    let c_name = checked("the user", name.to_owned())?;
-    let groups = getgrouplist(&c_name, user.gid).map_err(|errno| unknown(errno.to_string()))?;
-    Ok(Some(Credentials {
-        uid: user.uid.as_raw(),
-        gid: user.gid.as_raw(),
-        groups: groups.into_iter().map(Gid::as_raw).collect(),
-    }))
+    Ok(Some(user))
 }
 
 impl Credentials {
@@ -254,7 +262,8 @@ mod tests {
             environment: owned(environment),
             ..ContainerSpec::new(command, vec!["x".to_owned()])
         };
-        Program::prepare(&ContainerId::numbered(1), &spec, Path::new("/box"))
+        let launch = Launch::default();
+        Program::prepare(&ContainerId::numbered(1), &spec, &launch, Path::new("/box"))
     }
 
     fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -305,10 +314,6 @@ mod tests {
             CommandInfo::exec("x".repeat(NAME_BYTES + 1), [""; 0]),
             CommandInfo::exec(format!("/{}", "x".repeat(PATH_BYTES)), [""; 0]),
             CommandInfo {
-                uris: vec![Uri::default()],
-                ..CommandInfo::shell("true")
-            },
-            CommandInfo {
                 user: Some("x".repeat(1 << 20)),
                 ..CommandInfo::shell("true")
             },
@@ -322,23 +327,36 @@ mod tests {
             let error = prepare(command.clone(), &[]).unwrap_err().to_string();
             assert!(error.starts_with("invalid container: "), "{error}");
         }
-        let asked = ContainerInfo {
-            read_only_root: true,
-            ..ContainerInfo::default()
-        };
-        let spec = ContainerSpec {
-            container: Some(Box::new(asked)),
-            ..ContainerSpec::new(CommandInfo::shell("true"), vec!["x".to_owned()])
-        };
-        let refused = Program::prepare(&ContainerId::numbered(1), &spec, Path::new("/box"));
-        let text = refused.unwrap_err().to_string();
-        assert!(text.contains("it asks for an image"), "{text}");
         let huge = format!("{}=", "x".repeat(1 << 20));
         for name in ["", "A=B", "a\0", &huge] {
             let error = prepare(CommandInfo::shell("true"), &[(name, "x")]);
             let error = error.unwrap_err().to_string();
             assert!(error.len() < 1024, "{} bytes of message", error.len());
         }
+    }
+
+    #[test]
+    fn what_isolators_do_is_refused_without_them() {
+        let read_only_root = true;
+        let asked = ContainerInfo {
+            read_only_root,
+            ..ContainerInfo::default()
+        };
+        let spec = |command| ContainerSpec::new(command, vec!["x".to_owned()]);
+        let shell = CommandInfo::shell("true");
+        let contained = ContainerSpec {
+            container: Some(Box::new(asked)),
+            ..spec(shell.clone())
+        };
+        let fetched = CommandInfo {
+            uris: vec![Uri::default()],
+            ..shell.clone()
+        };
+        for (spec, why) in [(contained, "it asks for an image"), (spec(fetched), "fetch")] {
+            let text = refuse_unknown(&spec).unwrap_err().to_string();
+            assert!(text.contains(why), "{text}");
+        }
+        refuse_unknown(&spec(shell)).unwrap();
     }
 
     #[test]

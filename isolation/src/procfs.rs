@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::unistd::Pid;
 
-use crate::process::{CONTAINER_VARIABLE, SANDBOX_VARIABLE};
+use crate::process::{CONTAINER_VARIABLE, DIRECTORY_VARIABLE, SANDBOX_VARIABLE};
 
 /// A process, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +33,14 @@ pub(crate) fn other_children(known: impl Fn(Pid) -> bool) -> Vec<Process> {
 
 /// Lists all processes whose mark says that their sandbox is below `sandboxes`.
 pub(crate) fn marked_below(sandboxes: &Path) -> Vec<Pid> {
-    let prefix = format!("{SANDBOX_VARIABLE}={}/", sandboxes.display());
-    let marked = |pid: &Pid| has_variable(*pid, |entry| entry.starts_with(prefix.as_bytes()));
+    let names = [SANDBOX_VARIABLE, DIRECTORY_VARIABLE];
+    let prefixes = names.map(|name| format!("{name}={}/", sandboxes.display()));
+    let is_mark = |entry: &[u8]| {
+        prefixes
+            .iter()
+            .any(|mark| entry.starts_with(mark.as_bytes()))
+    };
+    let marked = |pid: &Pid| has_variable(*pid, is_mark);
     all_pids().into_iter().filter(marked).collect()
 }
 

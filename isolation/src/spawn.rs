@@ -1,5 +1,5 @@
 //! Starts a program without a copy of the caller's address space, and copies a nursery. The only
-//! file that clones.
+//! file that clones; what the new process does before it executes is in [`crate::child`].
 //!
 //! Called by the launcher (whose only other thread sleeps), by its nursery and by a container's
 //! init. Nothing here decides what to run.
@@ -11,8 +11,12 @@ use std::ptr;
 
 use nix::sched::{CloneFlags, clone};
 use nix::unistd::Pid;
+use tepui_core::protocol::status::Exit;
 
+use crate::child::{self, Child, Failure};
 use crate::error::{Error, Result};
+use crate::launch::{CapabilitySet, Rlimit};
+use crate::seccomp::Filter;
 use crate::wait;
 
 /// Where the child's open files go.
@@ -63,6 +67,20 @@ pub(crate) struct Plan<'a> {
     pub(crate) credentials: Option<&'a Credentials>,
     pub(crate) signals: Signals,
     pub(crate) open_files: Option<OpenFiles>,
+    pub(crate) confinement: Option<&'a Confinement<'a>>,
+}
+
+/// What is taken from a program before it is executed.
+pub(crate) struct Confinement<'a> {
+    /// The namespace of users that it enters.
+    pub(crate) user_namespace: Option<BorrowedFd<'a>>,
+    pub(crate) rlimits: &'a [Rlimit],
+    /// What it, and all that it starts, can never have more than.
+    pub(crate) bounding: CapabilitySet,
+    /// What it has, whichever user it is; `None` is the kernel's rule.
+    pub(crate) effective: Option<CapabilitySet>,
+    pub(crate) no_new_privileges: bool,
+    pub(crate) filters: &'a [Filter],
 }
 
 /// Closes all files from a number on, at the start of a process that owns none of them.
@@ -77,27 +95,7 @@ const STACK_BYTES: usize = 64 * 1024;
 /// The flag of clone3 as the kernel defines it; libc's constant does not fit its type.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// The most files a child inherits.
-const MAX_FILES: usize = 8;
-
-/// The step that failed, told by the child through memory that it shares with its parent.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Failure {
-    step: usize,
-    errno: i32,
-}
-
-/// The names of steps; a [`Failure`] holds an index.
-const STEPS: [&str; 8] = [
-    "none",
-    "new session for",
-    "files of",
-    "working directory of",
-    "limit of open files of",
-    "user of",
-    "death signal of",
-    "execute",
-];
+pub(crate) const MAX_FILES: usize = 8;
 
 /// Sets every signal to its default, so that no program inherits what was ignored when the agent
 /// was started. Launcher and init block what they listen for instead of handling it.
@@ -129,14 +127,21 @@ pub(crate) fn spawn(plan: &Plan<'_>, subject: &str) -> Result<Pid> {
         plan.files.inherited.len() <= MAX_FILES,
         "the child has no room for more files"
     );
-    let mut failure = Failure { step: 0, errno: 0 };
+    let mut failure = Failure::NONE;
     let report = &raw mut failure;
     let arguments = pointers(plan.arguments);
     let environment = pointers(plan.environment);
+    let filters = plan.confinement.map_or(&[][..], |c| c.filters);
+    let mut filters: Vec<_> = filters.iter().map(Filter::program).collect();
+    let filters = filters
+        .iter_mut()
+        .map(|(program, flags)| child::filter(program, *flags));
+    let filters: Vec<_> = filters.collect::<Result<_>>()?;
     let child = Child {
         plan,
         arguments: &arguments,
         environment: &environment,
+        filters: &filters,
         report,
     };
     let pid = clone_sharing(&child).map_err(|source| Error::Spawn {
@@ -152,7 +157,7 @@ pub(crate) fn spawn(plan: &Plan<'_>, subject: &str) -> Result<Pid> {
     }
     wait::reap_at_last(pid).map_err(|error| Error::system("waitid", error))?;
     Err(Error::Spawn {
-        step: STEPS[failure.step],
+        step: failure.step,
         subject: subject.to_owned(),
         source: io::Error::from_raw_os_error(failure.errno),
     })
@@ -165,20 +170,67 @@ fn pointers(texts: &[CString]) -> Vec<*const c_char> {
 
 /// Clones with shared memory: the cost does not depend on our size.
 fn clone_sharing(child: &Child<'_>) -> io::Result<Pid> {
+    clone_with(CloneFlags::empty(), || child.run())
+}
+
+fn clone_with(namespaces: CloneFlags, mut work: impl FnMut() -> isize) -> io::Result<Pid> {
     let mut stack = vec![0; STACK_BYTES];
-    let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+    let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK | namespaces;
     // SAFETY: the caller sleeps until the child has executed or exited, so stack and borrowed data
     // outlive the child's use of them; the child only makes raw system calls and neither
     // allocates nor unwinds.
-    let pid = unsafe {
-        clone(
-            Box::new(|| child.run()),
-            &mut stack,
-            flags,
-            Some(libc::SIGCHLD),
-        )
-    };
+    let pid = unsafe { clone(Box::new(&mut work), &mut stack, flags, Some(libc::SIGCHLD)) };
     Ok(pid?)
+}
+
+/// Does `work`, which may only make system calls, in a process with new namespaces that shares our
+/// memory and then ends; returns what it returned, at most a byte.
+pub(crate) fn visit(namespaces: CloneFlags, mut work: impl FnMut() -> u8) -> io::Result<u8> {
+    let pid = clone_with(namespaces, || isize::from(work()))?;
+    match wait::reap_at_last(pid)? {
+        Some((_, Exit::Code(code))) => Ok(u8::try_from(code).unwrap_or(u8::MAX)),
+        Some((_, Exit::Signal(_))) | None => Ok(u8::MAX),
+    }
+}
+
+/// Starts a process that does nothing but be in new namespaces, until it is killed.
+pub(crate) fn hold(namespaces: CloneFlags) -> io::Result<Held> {
+    // SAFETY: clone_args is plain numbers; zero means absent for each.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = u64::from(namespaces.bits().cast_unsigned());
+    args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    // SAFETY: the structure is valid and its size is told. The copy makes system calls only, so it
+    // does not matter what our other threads were doing.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of_val(&args)) };
+    match i32::try_from(pid) {
+        Ok(0) => loop {
+            // SAFETY: plain numbers.
+            unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                libc::pause();
+            }
+        },
+        Ok(pid) if pid > 0 => Ok(Held(Pid::from_raw(pid))),
+        Ok(_) | Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A process that holds namespaces; it ends with this.
+#[derive(Debug)]
+pub(crate) struct Held(Pid);
+
+impl Held {
+    pub(crate) fn pid(&self) -> Pid {
+        self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // It is our child and not reaped, so the number is its.
+        let _ = nix::sys::signal::kill(self.0, nix::sys::signal::Signal::SIGKILL);
+        let _ = wait::reap_at_last(self.0);
+    }
 }
 
 /// Copies this process, which must have one thread, into a child of its parent: in namespaces of
@@ -203,166 +255,6 @@ pub(crate) fn copy_as_sibling(
         Ok(pid) if pid > 0 => Ok(Some(Pid::from_raw(pid))),
         Ok(_) | Err(_) => Err(io::Error::last_os_error()),
     }
-}
-
-/// What runs between clone and exec. It makes system calls and nothing else.
-struct Child<'a> {
-    plan: &'a Plan<'a>,
-    arguments: &'a [*const c_char],
-    environment: &'a [*const c_char],
-    report: *mut Failure,
-}
-
-impl Child<'_> {
-    /// Becomes the program; returns an exit code only if that failed.
-    fn run(&self) -> isize {
-        let steps: [fn(&Self) -> i32; 7] = [
-            Self::new_session,
-            Self::place_files,
-            Self::change_directory,
-            Self::limit_files,
-            Self::become_user,
-            Self::die_with_parent,
-            Self::execute,
-        ];
-        for (index, step) in steps.iter().enumerate() {
-            let errno = step(self);
-            if errno != 0 {
-                let failure = Failure {
-                    step: index + 1,
-                    errno,
-                };
-                // SAFETY: it is on the stack of the parent, which sleeps and shares its memory.
-                unsafe { ptr::write_volatile(self.report, failure) };
-                break;
-            }
-        }
-        127
-    }
-
-    fn new_session(&self) -> i32 {
-        // SAFETY: no arguments.
-        errno_unless(unsafe { libc::setsid() } >= 0)
-    }
-
-    fn place_files(&self) -> i32 {
-        let files = self.plan.files.inherited;
-        let mut high = [-1; MAX_FILES];
-        // First out of the way of the numbers to be taken, then into place.
-        for (file, high) in files.iter().zip(&mut high) {
-            // SAFETY: duplicates an open file.
-            *high = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 64) };
-            if *high < 0 {
-                return last_errno();
-            }
-        }
-        for (number, &high) in (0..).zip(&high[..files.len()]) {
-            // SAFETY: closes and replaces only in the child's own table.
-            if unsafe { libc::dup2(high, number) } < 0 {
-                return last_errno();
-            }
-        }
-        let first = libc::c_uint::try_from(files.len()).unwrap_or(libc::c_uint::MAX);
-        let flags = libc::CLOSE_RANGE_CLOEXEC;
-        // SAFETY: only marks files of the child's own table; the image to execute stays open.
-        let marked =
-            unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) };
-        errno_unless(marked == 0)
-    }
-
-    fn change_directory(&self) -> i32 {
-        let Some(directory) = self.plan.directory else {
-            return 0;
-        };
-        // SAFETY: a valid string.
-        errno_unless(unsafe { libc::chdir(directory.as_ptr()) } == 0)
-    }
-
-    fn limit_files(&self) -> i32 {
-        let Some(OpenFiles { soft, hard }) = self.plan.open_files else {
-            return 0;
-        };
-        let limit = libc::rlimit {
-            rlim_cur: soft,
-            rlim_max: hard,
-        };
-        // SAFETY: the structure lives through the call.
-        errno_unless(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } == 0)
-    }
-
-    /// Raw calls: libc's own would tell threads that the memory-sharing child does not have.
-    fn become_user(&self) -> i32 {
-        let Some(user) = self.plan.credentials else {
-            return 0;
-        };
-        let (count, groups) = (user.groups.len(), user.groups.as_ptr());
-        // SAFETY: the list is valid for its length; ids are plain numbers.
-        let done = unsafe {
-            libc::syscall(libc::SYS_setgroups, count, groups) == 0
-                && libc::syscall(libc::SYS_setresgid, user.gid, user.gid, user.gid) == 0
-                && libc::syscall(libc::SYS_setresuid, user.uid, user.uid, user.uid) == 0
-        };
-        errno_unless(done)
-    }
-
-    /// After the user: changing it clears the wish. If the launcher dies, its containers do.
-    fn die_with_parent(&self) -> i32 {
-        // SAFETY: plain numbers.
-        errno_unless(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } == 0)
-    }
-
-    fn execute(&self) -> i32 {
-        if self.plan.signals == Signals::Open {
-            // SAFETY: an empty set is made before it is used; handlers are at their defaults
-            // already, because launcher and init keep them so.
-            unsafe {
-                let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-                libc::sigemptyset(none.as_mut_ptr());
-                libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
-            }
-        }
-        let (argv, envp) = (self.arguments.as_ptr(), self.environment.as_ptr());
-        match &self.plan.image {
-            Image::Open(file) => {
-                // SAFETY: null-terminated arrays of valid strings; returns only on failure.
-                unsafe {
-                    let flags = libc::AT_EMPTY_PATH;
-                    let empty = c"".as_ptr();
-                    libc::syscall(
-                        libc::SYS_execveat,
-                        file.as_raw_fd(),
-                        empty,
-                        argv,
-                        envp,
-                        flags,
-                    );
-                }
-                last_errno()
-            }
-            Image::Paths(paths) => {
-                let mut reason = libc::ENOENT;
-                for path in *paths {
-                    // SAFETY: as above.
-                    unsafe { libc::execve(path.as_ptr(), argv, envp) };
-                    match last_errno() {
-                        // Like a shell: look on, but remember what was there and refused.
-                        libc::ENOENT | libc::ENOTDIR => {}
-                        libc::EACCES => reason = libc::EACCES,
-                        errno => return errno,
-                    }
-                }
-                reason
-            }
-        }
-    }
-}
-
-fn errno_unless(done: bool) -> i32 {
-    if done { 0 } else { last_errno() }
-}
-
-fn last_errno() -> i32 {
-    nix::errno::Errno::last_raw()
 }
 
 #[cfg(test)]
@@ -448,6 +340,7 @@ mod tests {
             credentials: None,
             signals: Signals::Open,
             open_files: None,
+            confinement: None,
         };
         let pid = spawn(&plan, "true").unwrap();
         let ended = wait::reap_at_last(pid).unwrap();

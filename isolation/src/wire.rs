@@ -10,13 +10,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tepui_core::ids::ContainerId;
 use tepui_core::limits::FRAME_BYTES;
-use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
+use tepui_core::protocol::container::{ContainerCommand, ContainerEvent, ContainerSpec};
 
 use crate::error::{Error, Result};
+use crate::launch::Launch;
 use crate::mode::{AgentLoss, Mode};
 
 /// The version of the types in this file and of the commands and events in them.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// What a launcher must know from its start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,13 @@ pub(crate) enum Request {
     Hello,
     /// An order of the agent.
     Command(ContainerCommand),
+    /// An order to start a container, with what isolators add to it. A start that comes as a
+    /// `Command` has the default.
+    Launch {
+        id: ContainerId,
+        spec: ContainerSpec,
+        launch: Box<Launch>,
+    },
     /// Like `Recover`, but nothing is destroyed: the containerizer lost its launcher.
     Resync { known: Vec<ContainerId> },
     /// Destroy everything and exit; at the latest after this time.

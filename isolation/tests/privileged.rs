@@ -29,6 +29,10 @@ use common::*;
 fn agent() -> Option<(tempfile::TempDir, Agent)> {
     let detected = Mode::detect();
     let dir = tempfile::tempdir().unwrap();
+    if !detected.unenforced.is_empty() {
+        skipped(&detected.reason);
+        return None;
+    }
     match detected.mode {
         Mode::Container => {
             let agent = Agent::start(dir.path(), Mode::Container);

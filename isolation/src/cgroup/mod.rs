@@ -258,6 +258,20 @@ impl Group {
         name.to_string_lossy().into_owned()
     }
 
+    /// Lists where it is by controller, for a view from inside; version 2 has one for all, which is
+    /// without a name.
+    pub(crate) fn views(&self) -> Vec<(String, PathBuf)> {
+        let view = |name: &str, path: &Path| (name.to_owned(), path.to_owned());
+        match self.version {
+            Version::One => vec![
+                view("cpu", &self.cpu),
+                view("memory", &self.memory),
+                view("pids", &self.pids),
+            ],
+            Version::Two => vec![view("", &self.memory)],
+        }
+    }
+
     /// Opens what a new child needs to enter: `tasks` of each hierarchy, or the directory.
     pub(crate) fn entrance(&self) -> Result<Entrance> {
         let open = |path: &Path, write: bool| {

@@ -35,6 +35,11 @@ impl Doomed {
         self.fresh.push_back(group);
     }
 
+    /// Adds the group of a container that has ended, if it had one.
+    pub(super) fn extend(&mut self, group: Option<Group>) {
+        self.fresh.extend(group);
+    }
+
     /// Returns whether nothing is left.
     pub(super) fn is_empty(&self) -> bool {
         self.fresh.is_empty() && self.stuck.is_empty()

@@ -216,7 +216,7 @@ impl Launcher {
         let container = container.expect("only keys that are in the table are removed");
         self.by_id.remove(&container.id);
         if let Some(contained) = container.contained {
-            self.doomed.push(contained.group);
+            self.doomed.extend(contained.group);
         }
         if !container.disowned {
             self.conclude(&container.id, container.known, outcome);
@@ -295,7 +295,7 @@ impl Contained {
         if !self.limits_memory {
             return None;
         }
-        let usage = self.group.memory_use();
+        let usage = self.group.as_ref()?.memory_use();
         usage.map_err(|error| log(&error.to_string())).ok()
     }
 
@@ -319,7 +319,7 @@ impl Contained {
         if !forks.any_within(REFUSED_LATELY, Instant::now()) {
             return None;
         }
-        let limit = Milli::from_thousandths(i64::from(self.group.pids_limit()?) * 1000);
+        let limit = Milli::from_thousandths(i64::from(self.group.as_ref()?.pids_limit()?) * 1000);
         Some(Breach {
             resource: Limited::Pids,
             limit,

@@ -18,6 +18,7 @@ mod requests;
 mod setup;
 mod start;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, Write};
@@ -42,9 +43,12 @@ use self::start::Contained;
 use crate::cgroup::Hierarchies;
 use crate::confine::Seals;
 use crate::error::{Error, Result};
+use crate::idspace;
+use crate::launch::UserNamespace;
 use crate::mode::AgentLoss;
 use crate::nursery::Nursery;
 use crate::sandbox::Sandboxes;
+use crate::seccomp::Compiler;
 use crate::spawn::OpenFiles;
 use crate::wire::{Answer, Settings};
 
@@ -59,6 +63,8 @@ const KINDS: u64 = 4;
 const REPORT: u64 = 0;
 const MEMORY: u64 = 1;
 const FORKS: u64 = 2;
+/// The most user namespaces that are kept for the next container with the same mapping.
+const MAX_MAPPINGS: usize = 64;
 /// How long containers may take to end when their agent is gone (CT-25).
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the launcher stays without containers and without an agent.
@@ -105,8 +111,31 @@ enum Presence {
 
 /// What only container mode needs.
 struct ContainerMode {
-    hierarchies: Hierarchies,
+    /// `None` for an agent without privileges.
+    hierarchies: Option<Hierarchies>,
     seals: Seals,
+    compiler: Compiler,
+    /// The user namespaces that were made, by their mappings.
+    users: HashMap<UserNamespace, OwnedFd>,
+}
+
+impl ContainerMode {
+    /// Returns a namespace with this mapping.
+    fn users(&mut self, mapping: &UserNamespace) -> Result<OwnedFd> {
+        if self.hierarchies.is_none() {
+            let message = "a mapping of users, and the agent has no privileges";
+            return Err(Error::Invalid(message.to_owned()));
+        }
+        if self.users.len() >= MAX_MAPPINGS && !self.users.contains_key(mapping) {
+            self.users.clear();
+        }
+        let namespace = match self.users.entry(mapping.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => vacant.insert(idspace::mapped(mapping)?),
+        };
+        let copied = namespace.try_clone();
+        copied.map_err(|error| Error::system("duplicate a user namespace", error))
+    }
 }
 
 /// A container that has not ended.
@@ -291,6 +320,13 @@ impl Launcher {
         let Some(container) = self.containers.get(&key) else {
             return;
         };
+        if let Some(contained) = &container.contained
+            && contained.shares_pid
+            && let Some(group) = &contained.group
+        {
+            // It fails because there is somebody, who is killed.
+            let _ = group.remove();
+        }
         // Who cannot be killed has just died.
         let _ = match (&container.contained, &container.state) {
             (Some(_), _) => kill(container.pid, Signal::SIGKILL),
@@ -326,8 +362,9 @@ impl Launcher {
 
     /// Removes the control group that held those of the containers.
     fn remove_root(&self) -> Result<()> {
-        match &self.contained {
-            Some(mode) => mode.hierarchies.remove_root(&self.settings.cgroup_root),
+        let mode = self.contained.as_ref();
+        match mode.and_then(|mode| mode.hierarchies.as_ref()) {
+            Some(hierarchies) => hierarchies.remove_root(&self.settings.cgroup_root),
             None => Ok(()),
         }
     }

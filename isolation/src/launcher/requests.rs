@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use tepui_core::ids::ContainerId;
-use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
+use tepui_core::protocol::container::{ContainerCommand, ContainerEvent, ContainerSpec};
 
 use super::exits::Outcome;
 use super::{Awaited, Launcher, State, log};
+use crate::launch::Launch;
+use crate::process::refuse_unknown;
 use crate::wire::{Answer, Request};
 
 /// The most requests of a turn: what was started is told before more is.
@@ -35,24 +37,30 @@ impl Launcher {
                 live: u32::try_from(self.containers.len()).unwrap_or(u32::MAX),
             }),
             Request::Command(command) => self.on_command(command),
+            Request::Launch { id, spec, launch } => self.on_launch(&id, &spec, &launch),
             Request::Resync { known } => self.report_on(&known, Answer::Synced),
             Request::Shutdown { patience } => self.stop(patience),
+        }
+    }
+
+    fn on_launch(&mut self, id: &ContainerId, spec: &ContainerSpec, launch: &Launch) {
+        if self.by_id.contains_key(id) {
+            let (id, message) = (id.clone(), "a container of this id is running".to_owned());
+            return self.tell(ContainerEvent::LaunchFailed { id, message });
+        }
+        self.exits.forget(id);
+        if let Err(error) = self.start(id, spec, launch) {
+            self.conclude(id, true, Outcome::failed(error.to_string()));
         }
     }
 
     /// Unknown ids are ignored throughout: the container has ended, and its end was told.
     fn on_command(&mut self, command: ContainerCommand) {
         match command {
-            ContainerCommand::Launch { id, spec } => {
-                if self.by_id.contains_key(&id) {
-                    let message = "a container of this id is running".to_owned();
-                    return self.tell(ContainerEvent::LaunchFailed { id, message });
-                }
-                self.exits.forget(&id);
-                if let Err(error) = self.start(&id, &spec) {
-                    self.conclude(&id, true, Outcome::failed(error.to_string()));
-                }
-            }
+            ContainerCommand::Launch { id, spec } => match refuse_unknown(&spec) {
+                Ok(()) => self.on_launch(&id, &spec, &Launch::default()),
+                Err(error) => self.conclude(&id, true, Outcome::failed(error.to_string())),
+            },
             ContainerCommand::Terminate { id } => {
                 if let Some(container) =
                     self.by_id.get(&id).and_then(|key| self.containers.get(key))

@@ -22,9 +22,10 @@ use super::{ContainerMode, FIRST, Launcher, Presence, SIGNALS, heir, log, remove
 use crate::cgroup::Hierarchies;
 use crate::confine::Seals;
 use crate::error::{Error, Result};
-use crate::mode::{Mode, container_support};
+use crate::mode::{Mode, Support, container_support};
 use crate::procfs;
 use crate::sandbox::Sandboxes;
+use crate::seccomp::Compiler;
 use crate::spawn::{OpenFiles, close_from, reset_dispositions};
 use crate::wire::Settings;
 
@@ -152,7 +153,10 @@ fn assemble(settings: Settings) -> Result<Launcher> {
 }
 
 fn container_mode(runtime_dir: &Path) -> Result<ContainerMode> {
-    let hierarchies = container_support().map_err(Error::NoContainers)?;
+    let hierarchies = match container_support().map_err(Error::NoContainers)? {
+        Support::Full(hierarchies) => Some(hierarchies),
+        Support::Rootless => None,
+    };
     let empty = runtime_dir.join(EMPTY);
     match fs::create_dir(&empty) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -163,6 +167,8 @@ fn container_mode(runtime_dir: &Path) -> Result<ContainerMode> {
     Ok(ContainerMode {
         hierarchies,
         seals: Seals::new(runtime_dir.to_owned(), empty),
+        compiler: Compiler::default(),
+        users: HashMap::new(),
     })
 }
 
@@ -172,7 +178,11 @@ impl Launcher {
     /// Returns when it is dead: whoever asks about it is told that it is lost. What will not die
     /// is logged after a while, and must not keep others from being started.
     fn end_leftovers(&mut self) -> Result<()> {
-        if let Some(ContainerMode { hierarchies, .. }) = &self.contained {
+        if let Some(ContainerMode {
+            hierarchies: Some(hierarchies),
+            ..
+        }) = &self.contained
+        {
             let root = &self.settings.cgroup_root;
             hierarchies.prepare(root)?;
             let left = leftovers(hierarchies, root)?;

@@ -1,8 +1,8 @@
-//! The one filter of system calls: no user namespaces.
+//! The filter that no container is without: no user namespaces.
 //!
 //! In a user namespace of its own a root task has all capabilities again. They reach far enough to
 //! mount its control group anew, writable, where it may raise its limits as the files' owner.
-//! Deliberately not here: what a profile would forbid besides.
+//! Deliberately not here: what a profile forbids besides.
 
 use nix::errno::Errno;
 
@@ -85,8 +85,7 @@ pub(crate) fn forbid_user_namespaces() -> Result<()> {
         libc::syscall(
             libc::SYS_seccomp,
             libc::SECCOMP_SET_MODE_FILTER,
-            // Without it older kernels would slow down all that runs under a filter.
-            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+            FLAGS,
             &raw const filter,
         )
     };
@@ -94,7 +93,10 @@ pub(crate) fn forbid_user_namespaces() -> Result<()> {
     Ok(())
 }
 
-fn program() -> Vec<libc::sock_filter> {
+/// What the filter is set with. Without it older kernels would slow down all that runs under it.
+pub(super) const FLAGS: u32 = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u32;
+
+pub(super) fn program() -> Vec<libc::sock_filter> {
     let mut program = vec![step(LOAD, ARCHITECTURE)];
     for interface in INTERFACES {
         let flags = libc::CLONE_NEWUSER.cast_unsigned();

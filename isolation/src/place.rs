@@ -1,0 +1,253 @@
+//! Paths inside a container's root. Every look-up is done by the kernel with that root as its own
+//! (`openat2`), so neither a link of an image nor a container that moves things about meanwhile
+//! leads out of it.
+//!
+//! Used by a container's init for everything that it opens, makes or mounts in a root which others
+//! have filled.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
+
+use crate::error::{Error, Result};
+
+/// How often a look-up is tried again that others' renames have disturbed.
+const TRIES: usize = 64;
+
+/// A directory that is the root of all look-ups.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    root: OwnedFd,
+    /// What it is called in errors.
+    name: PathBuf,
+    /// Whether what is missing may be made.
+    makes: bool,
+}
+
+/// What is to be at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Directory,
+    File,
+}
+
+impl Inside {
+    /// Makes a directory the root; errors call it `name`.
+    pub(crate) fn new(root: OwnedFd, name: impl Into<PathBuf>, makes: bool) -> Self {
+        let name = name.into();
+        Self { root, name, makes }
+    }
+
+    /// Opens a directory of the host as the root.
+    pub(crate) fn open(path: &Path, makes: bool) -> Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let root = nix::fcntl::open(path, flags, Mode::empty());
+        let root = root.map_err(|errno| Error::file("open", path, errno))?;
+        Ok(Self::new(root, path, makes))
+    }
+
+    /// Returns the root itself.
+    pub(crate) fn root(&self) -> &OwnedFd {
+        &self.root
+    }
+
+    /// Finds what is at a path, following links inside; `None` if there is nothing.
+    pub(crate) fn find(&self, path: &Path) -> Result<Option<OwnedFd>> {
+        match self.resolve(path, OFlag::O_PATH) {
+            Ok(found) => Ok(Some(found)),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            Err(errno) => Err(self.failed("open", path, errno)),
+        }
+    }
+
+    /// Opens a file for reading; `None` if there is none, or it is not an ordinary file.
+    pub(crate) fn read(&self, path: &Path) -> Result<Option<OwnedFd>> {
+        // A pipe in its place must not hold us up.
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let file = match self.resolve(path, flags) {
+            Ok(file) => file,
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ENXIO) => return Ok(None),
+            Err(errno) => return Err(self.failed("open", path, errno)),
+        };
+        let stat = self.stat(path, &file)?;
+        Ok((kind_of(&stat) == SFlag::S_IFREG).then_some(file))
+    }
+
+    /// Finds a directory or file to mount on, and makes it with all above it if it is missing.
+    pub(crate) fn target(&self, path: &Path, kind: Kind) -> Result<OwnedFd> {
+        let found = match self.find(path)? {
+            Some(found) => found,
+            None if self.makes => self.make(path, kind)?,
+            None => return Err(self.failed("mount on", path, Errno::ENOENT)),
+        };
+        let is_directory = kind_of(&self.stat(path, &found)?) == SFlag::S_IFDIR;
+        match (kind, is_directory) {
+            (Kind::Directory, true) | (Kind::File, false) => Ok(found),
+            (Kind::Directory, false) => Err(self.failed("mount on", path, Errno::ENOTDIR)),
+            (Kind::File, true) => Err(self.failed("mount on", path, Errno::EISDIR)),
+        }
+    }
+
+    /// Makes what is missing of a path. Each step looks the part before it up again, from the
+    /// root: what a link leads to is made where it leads inside.
+    fn make(&self, path: &Path, kind: Kind) -> Result<OwnedFd> {
+        let parts: Vec<&OsStr> = path
+            .components()
+            .filter_map(|part| match part {
+                Component::Normal(name) => Some(name),
+                Component::Prefix(_)
+                | Component::RootDir
+                | Component::CurDir
+                | Component::ParentDir => None,
+            })
+            .collect();
+        let mut at = PathBuf::from(".");
+        let mut parent = self.resolved(&at)?;
+        for (index, name) in parts.iter().enumerate() {
+            at.push(name);
+            parent = match self.find(&at)? {
+                Some(found) => found,
+                None => {
+                    let is_last = index + 1 == parts.len();
+                    let kind = if is_last { kind } else { Kind::Directory };
+                    self.make_one(&parent, name, &at, kind)?;
+                    self.resolved(&at)?
+                }
+            };
+        }
+        Ok(parent)
+    }
+
+    fn make_one(&self, parent: &OwnedFd, name: &OsStr, at: &Path, kind: Kind) -> Result<()> {
+        let made = match kind {
+            Kind::Directory => mkdirat(parent, name, Mode::from_bits_truncate(0o755)),
+            Kind::File => {
+                let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY;
+                let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                openat(parent, name, flags, Mode::from_bits_truncate(0o644)).map(drop)
+            }
+        };
+        match made {
+            // Somebody was faster; or it is a link to nothing, which the next look-up tells.
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            Err(errno) => Err(self.failed("create", at, errno)),
+        }
+    }
+
+    fn resolved(&self, path: &Path) -> Result<OwnedFd> {
+        let found = self.resolve(path, OFlag::O_PATH);
+        found.map_err(|errno| self.failed("open", path, errno))
+    }
+
+    fn resolve(&self, path: &Path, flags: OFlag) -> std::result::Result<OwnedFd, Errno> {
+        let path = match path {
+            empty if empty.as_os_str().is_empty() => Path::new("."),
+            path => path,
+        };
+        // Magic links are those of /proc, which lead to what a process has open, wherever it is.
+        let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        let how = OpenHow::new()
+            .flags(flags | OFlag::O_CLOEXEC)
+            .resolve(resolve);
+        let mut tries = 1;
+        loop {
+            match openat2(&self.root, path, how) {
+                // Somebody renamed something above a `..` meanwhile.
+                Err(Errno::EAGAIN | Errno::EINTR) if tries < TRIES => tries += 1,
+                opened => return opened,
+            }
+        }
+    }
+
+    fn stat(&self, path: &Path, file: impl AsFd) -> Result<FileStat> {
+        fstat(file).map_err(|errno| self.failed("look at", path, errno))
+    }
+
+    fn failed(&self, action: &'static str, path: &Path, errno: Errno) -> Error {
+        let below = path.strip_prefix("/").unwrap_or(path);
+        Error::file(action, &self.name.join(below), errno)
+    }
+}
+
+/// Returns what kind of file something is.
+pub(crate) fn kind_of(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    /// A root with links that lead everywhere, and a directory outside.
+    fn trap() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let [root, outside] = ["root", "outside"].map(|name| dir.path().join(name));
+        for made in [&root, &outside] {
+            fs::create_dir(made).unwrap();
+        }
+        symlink(&outside, root.join("absolute")).unwrap();
+        symlink("../outside", root.join("relative")).unwrap();
+        symlink("../../../../../../..", root.join("up")).unwrap();
+        symlink("/nowhere/at/all", root.join("dangling")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        symlink("/proc/self/cwd", root.join("magic")).unwrap();
+        (dir, root, outside)
+    }
+
+    #[test]
+    fn no_link_leads_out_and_nothing_is_made_outside() {
+        // CT-41, CT-44
+        let (_dir, root, outside) = trap();
+        let inside = Inside::open(&root, true).unwrap();
+        for (number, link) in ["absolute", "relative", "up", "dangling"]
+            .iter()
+            .enumerate()
+        {
+            let path = format!("/{link}/made{number}/deeper");
+            // A link to nothing inside is no directory; the rest is made inside, or not at all.
+            let _ = inside.target(Path::new(&path), Kind::Directory);
+            assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{link} led out");
+        }
+        assert!(root.join("made2/deeper").is_dir(), "`..` stops at the root");
+        assert!(inside.target(Path::new("/loop/x"), Kind::File).is_err());
+        // What a runtime that joins paths would do: the guard is what stops it.
+        fs::create_dir(root.join("absolute").join("escaped")).unwrap();
+        assert!(outside.join("escaped").is_dir());
+    }
+
+    #[test]
+    fn what_is_missing_is_made_and_what_is_of_another_kind_is_refused() {
+        let (_dir, root, _outside) = trap();
+        let inside = Inside::open(&root, true).unwrap();
+        let path = Path::new("/a/b/file");
+        let made = inside.target(path, Kind::File).unwrap();
+        let there = fs::metadata(root.join("a/b/file")).unwrap();
+        assert_eq!(fstat(&made).unwrap().st_ino, there.ino());
+        assert!(inside.target(path, Kind::Directory).is_err());
+        assert!(inside.target(Path::new("/a"), Kind::File).is_err());
+        assert!(inside.read(path).unwrap().is_some());
+        assert!(inside.read(Path::new("/a")).unwrap().is_none());
+        assert!(inside.read(Path::new("/none/x")).unwrap().is_none());
+        nix::unistd::mkfifo(&root.join("fifo"), Mode::S_IRWXU).unwrap();
+        assert!(inside.read(Path::new("/fifo")).unwrap().is_none());
+        let strict = Inside::open(&root, false).unwrap();
+        let error = strict
+            .target(Path::new("/new"), Kind::Directory)
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("new: ENOENT: No such file or directory")
+                || error.to_string().contains("No such file"),
+            "{error}"
+        );
+        assert!(!root.join("new").exists());
+    }
+}
