@@ -3,11 +3,10 @@
 //! Two threads: one writes commands in batches, one reads events and finds a new launcher when
 //! the old one is gone. Deliberately not here: anything done to a container.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -19,12 +18,15 @@ use tracing::{debug, warn};
 use crate::config::Config;
 use crate::connect::{LauncherCommand, PATIENCE, connect, is_held, private_dir, wait_until_gone};
 use crate::error::{Error, Result};
+use crate::isolator::Isolator;
 use crate::launch::Launch;
 #[cfg(doc)]
 use crate::mode::AgentLoss;
 use crate::mode::{Mode, container_support};
+use crate::pipeline::{Ends, Pipeline};
 use crate::procfs;
-use crate::sandbox::SANDBOXES;
+use crate::sandbox::{SANDBOXES, Sandboxes};
+use crate::standing::{Asked, Phase, State};
 use crate::wire::{Answer, Frames, Request, Settings, VERSION, encode};
 
 /// Where events go. It is called from one thread at a time and should not block for long.
@@ -42,9 +44,55 @@ const RETRY: Duration = Duration::from_secs(1);
 /// directory finds them again.
 #[derive(Debug)]
 pub struct Containerizer {
-    requests: Option<Sender<Request>>,
+    outlet: Arc<Outlet>,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// Where requests go, until it is closed.
+#[derive(Debug)]
+struct Outlet(Mutex<Option<Sender<Request>>>);
+
+impl Outlet {
+    /// Returns whether somebody takes it.
+    fn send(&self, request: Request) -> bool {
+        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = sender
+            .as_ref()
+            .is_some_and(|sender| sender.send(request).is_ok());
+        if !sent {
+            debug!("the containerizer is closed; an order is dropped");
+        }
+        sent
+    }
+
+    fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// What a pipeline hands its containers on to.
+struct Both {
+    shared: Weak<Shared>,
+    outlet: Arc<Outlet>,
+}
+
+impl Ends for Both {
+    fn forward(&self, command: ContainerCommand, launch: Option<Launch>) -> bool {
+        self.outlet.send(match (command, launch) {
+            (ContainerCommand::Launch { id, spec }, Some(launch)) => {
+                let launch = Box::new(launch);
+                Request::Launch { id, spec, launch }
+            }
+            (command, _) => Request::Command(command),
+        })
+    }
+
+    fn tell(&self, event: ContainerEvent) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.tell(event);
+        }
+    }
 }
 
 /// What the two threads share.
@@ -56,39 +104,8 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     sink: Mutex<Sink>,
-}
-
-#[derive(Debug)]
-struct State {
-    stream: Option<UnixStream>,
-    /// The containers whose end has not been told, and how they were asked to end: that an order
-    /// was written does not mean that it was read.
-    live: BTreeMap<ContainerId, Asked>,
-    /// What is to be forgotten and was not written.
-    forgets: Vec<ContainerId>,
-    /// Whether a `Recover` is unanswered.
-    recovering: bool,
-    /// What the launcher could not end.
-    left: Vec<String>,
-    phase: Phase,
-}
-
-/// How a container was asked to end; a stronger order takes the place of a weaker one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Asked {
-    Nothing,
-    Terminate,
-    Destroy,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// A launcher that is gone is replaced.
-    Open,
-    /// It is asked to go.
-    ShuttingDown,
-    /// The threads end.
-    Closed,
+    /// Where news goes first, if there are isolators.
+    pipeline: OnceLock<Pipeline>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -104,6 +121,15 @@ impl Containerizer {
     ///
     /// Fails if `mode` is not possible here: there is no silent fallback.
     pub fn start(config: Config, sink: Sink) -> Result<Self> {
+        Self::start_with(config, Vec::new(), sink)
+    }
+
+    /// The same, with isolators: each container is prepared by all of them, in this order.
+    pub fn start_with(
+        config: Config,
+        isolators: Vec<Box<dyn Isolator>>,
+        sink: Sink,
+    ) -> Result<Self> {
         if config.mode == Mode::Container {
             container_support().map_err(Error::NoContainers)?;
         }
@@ -127,25 +153,30 @@ impl Containerizer {
             launcher: config.launcher,
             default_pids: config.default_pids,
             shutdown_patience: config.shutdown_patience,
-            state: Mutex::new(State {
-                stream: Some(stream),
-                live: BTreeMap::new(),
-                forgets: Vec::new(),
-                recovering: false,
-                left: Vec::new(),
-                phase: Phase::Open,
-            }),
+            state: Mutex::new(State::new(stream)),
             changed: Condvar::new(),
             sink: Mutex::new(sink),
+            pipeline: OnceLock::new(),
         });
         let (requests, queue) = unbounded();
+        let outlet = Arc::new(Outlet(Mutex::new(Some(requests))));
+        if !isolators.is_empty() {
+            let sandboxes = Sandboxes::open(&shared.settings.work_dir)?;
+            let ends = Box::new(Both {
+                shared: Arc::downgrade(&shared),
+                outlet: Arc::clone(&outlet),
+            });
+            let pipeline = Pipeline::start(isolators, sandboxes, ends);
+            let pipeline = pipeline.map_err(|error| Error::system("start a thread", error))?;
+            shared.pipeline.get_or_init(|| pipeline);
+        }
         let (writer, reader) = (Arc::clone(&shared), Arc::clone(&shared));
         let threads = vec![
             spawn("tepui-containers-out", move || writer.write_all(&queue))?,
             spawn("tepui-containers-in", move || reader.read_all(reading))?,
         ];
         Ok(Self {
-            requests: Some(requests),
+            outlet,
             shared,
             threads,
         })
@@ -153,14 +184,17 @@ impl Containerizer {
 
     /// Takes an order; it is answered through the sink. Never blocks.
     pub fn send(&self, command: ContainerCommand) {
-        self.queue(Request::Command(command));
+        match self.shared.pipeline.get() {
+            Some(pipeline) => pipeline.order(command),
+            None => drop(self.outlet.send(Request::Command(command))),
+        }
     }
 
     /// Starts a container with what isolators add to it; answered through the sink as a
     /// [`ContainerCommand::Launch`] is, which has the default. Never blocks.
     pub fn launch(&self, id: ContainerId, spec: ContainerSpec, launch: Launch) {
         let launch = Box::new(launch);
-        self.queue(Request::Launch { id, spec, launch });
+        self.outlet.send(Request::Launch { id, spec, launch });
     }
 
     /// Destroys all containers, ends the launcher, and waits until nothing is left.
@@ -170,27 +204,23 @@ impl Containerizer {
     pub fn shutdown(mut self) -> Result<()> {
         let patience = self.shared.shutdown_patience;
         self.shared.lock().phase = Phase::ShuttingDown;
-        self.queue(Request::Shutdown { patience });
-        self.requests = None;
+        if let Some(pipeline) = self.shared.pipeline.get() {
+            pipeline.give_up();
+        }
+        self.outlet.send(Request::Shutdown { patience });
+        self.outlet.close();
         // The launcher gives up first, unless it hangs itself.
         self.shared.wait_until_closed(patience + PATIENCE);
         self.shared.close();
         self.join();
         wait_until_gone(&self.shared.settings.runtime_dir)?;
-        let left = std::mem::take(&mut self.shared.lock().left);
+        let mut left = std::mem::take(&mut self.shared.lock().left);
+        if let Some(pipeline) = self.shared.pipeline.get() {
+            left.extend(pipeline.drain(&left, patience));
+        }
         match left.is_empty() {
             true => Ok(()),
             false => Err(Error::Left(left)),
-        }
-    }
-
-    fn queue(&self, request: Request) {
-        let sent = self
-            .requests
-            .as_ref()
-            .is_some_and(|requests| requests.send(request).is_ok());
-        if !sent {
-            debug!("the containerizer is closed; an order is dropped");
         }
     }
 
@@ -206,7 +236,7 @@ impl Containerizer {
 impl Drop for Containerizer {
     fn drop(&mut self) {
         self.shared.close();
-        self.requests = None;
+        self.outlet.close();
         if !thread::panicking() {
             self.join();
         }
@@ -218,6 +248,14 @@ impl Shared {
         self.state
             .lock()
             .expect("no thread panics while it holds the lock")
+    }
+
+    /// Takes news of a container, which may have to be cleaned up before the agent hears of it.
+    fn news(&self, event: ContainerEvent) {
+        match self.pipeline.get() {
+            Some(pipeline) => pipeline.hear(event),
+            None => self.tell(event),
+        }
     }
 
     fn tell(&self, event: ContainerEvent) {
@@ -273,7 +311,7 @@ impl Shared {
                 }
             }
             drop(state);
-            refused.into_iter().for_each(|event| self.tell(event));
+            refused.into_iter().for_each(|event| self.news(event));
         }
     }
 
@@ -380,7 +418,7 @@ impl Shared {
             }
             ContainerEvent::Recovered => self.lock().recovering = false,
         }
-        self.tell(event);
+        self.news(event);
     }
 
     /// Finds or starts a launcher after the old one is gone, and asks it about what we know.
@@ -438,39 +476,8 @@ impl Shared {
         }
         let live = std::mem::take(&mut self.lock().live);
         for id in live.into_keys() {
-            self.tell(ContainerEvent::Lost { id });
+            self.news(ContainerEvent::Lost { id });
         }
-    }
-}
-
-impl State {
-    fn ask(&mut self, id: &ContainerId, asked: Asked) {
-        if let Some(before) = self.live.get_mut(id) {
-            *before = asked.max(*before);
-        }
-    }
-
-    /// Lists what a launcher is told at the begin of a connection: whom we know, and what it may
-    /// not have heard. Being asked to end twice does no harm.
-    fn resumption(&self) -> Vec<Request> {
-        let known = self.live.keys().cloned().collect();
-        let mut requests = vec![match self.recovering {
-            true => Request::Command(ContainerCommand::Recover { known }),
-            false => Request::Resync { known },
-        }];
-        let orders = self.live.iter().filter_map(|(id, asked)| {
-            let id = id.clone();
-            match asked {
-                Asked::Nothing => None,
-                Asked::Terminate => Some(ContainerCommand::Terminate { id }),
-                Asked::Destroy => Some(ContainerCommand::Destroy { id }),
-            }
-        });
-        requests.extend(orders.map(Request::Command));
-        let forgets = self.forgets.iter().cloned();
-        let forgets = forgets.map(|id| ContainerCommand::Forget { id });
-        requests.extend(forgets.map(Request::Command));
-        requests
     }
 }
 

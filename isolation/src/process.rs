@@ -349,10 +349,13 @@ mod tests {
             ..spec(shell.clone())
         };
         let fetched = CommandInfo {
-            uris: vec![Uri::default()],
+            uris: vec![Uri::new("/a")],
             ..shell.clone()
         };
-        for (spec, why) in [(contained, "it asks for an image"), (spec(fetched), "fetch")] {
+        for (spec, why) in [
+            (contained, "it asks for an image"),
+            (spec(fetched), "fetch"),
+        ] {
             let text = refuse_unknown(&spec).unwrap_err().to_string();
             assert!(text.contains(why), "{text}");
         }

@@ -382,7 +382,7 @@ names! {
 }
 
 /// Something that is brought into the sandbox before the program starts (AG-49, AG-50).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uri {
     /// Where it is: `http`, `https`, `file`, or a path of the machine.
     pub value: String,
@@ -396,4 +396,18 @@ pub struct Uri {
     pub output_file: Option<String>,
     /// What its content is to be: `ALGORITHM:HEX`. Else the launch fails.
     pub checksum: Option<String>,
+}
+
+impl Uri {
+    /// Brings something as it is usual: archives are taken apart, and nothing is kept.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self {
+            value: value.into(),
+            executable: false,
+            extract: true,
+            cache: false,
+            output_file: None,
+            checksum: None,
+        }
+    }
 }

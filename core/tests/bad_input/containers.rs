@@ -501,10 +501,9 @@ pub(crate) fn health_check((probe, rhythm): (Probe, Rhythm)) -> Option<Box<Healt
 
 fn uri() -> Uri {
     Uri {
-        value: "http://a.example/b.tgz".into(),
         output_file: Some("c/d".into()),
         checksum: Some("sha256:0aF".into()),
-        ..Uri::default()
+        ..Uri::new("http://a.example/b.tgz")
     }
 }
 

@@ -13,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tepui_core::ids::ContainerId;
 use tepui_core::limits::COMMAND_ENTRIES;
+use tepui_core::protocol::task::CommandInfo;
 
 pub use self::capability::{Capabilities, CapabilitySet};
 pub use self::mounts::{Bind, Device, DeviceKind, Mount, Propagation, Secret, Source, Tmpfs};
@@ -36,6 +37,8 @@ pub(crate) const HOST_NAME_BYTES: usize = 64;
 /// refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {
+    /// What is run in the place of what the container was asked for: an image decides that too.
+    pub command: Option<CommandInfo>,
     /// Variables; a later one wins over an earlier one, the agent's and the command's over all
     /// (AG-48).
     pub environment: Vec<(String, String)>,

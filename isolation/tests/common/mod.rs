@@ -12,7 +12,7 @@ use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent, ContainerSpec};
 use tepui_core::protocol::status::{Breach, Exit};
 use tepui_core::protocol::task::CommandInfo;
-use tepui_isolation::{Config, Containerizer, LauncherCommand, Mode};
+use tepui_isolation::{Config, Containerizer, Isolator, LauncherCommand, Mode};
 
 /// Far more than anything here takes; reaching it fails the test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,11 +65,17 @@ impl Agent {
     }
 
     pub(crate) fn with(config: Config) -> Self {
+        Self::isolated(config, Vec::new())
+    }
+
+    pub(crate) fn isolated(config: Config, isolators: Vec<Box<dyn Isolator>>) -> Self {
         let (sender, events) = channel();
         let dir = config.work_dir.clone();
         let sink = move |event| sender.send(event).unwrap_or_default();
         Self {
-            containerizer: Some(Containerizer::start(config, Box::new(sink)).unwrap()),
+            containerizer: Some(
+                Containerizer::start_with(config, isolators, Box::new(sink)).unwrap(),
+            ),
             events,
             dir,
         }

@@ -1,0 +1,56 @@
+//! Brings into the sandbox what a command names (AG-49 to AG-53).
+
+use std::path::PathBuf;
+
+use tepui_core::protocol::container_info::Uri;
+
+use crate::fetch::{Checksum, Fetcher, Item, Owner, Sandbox};
+use crate::isolator::{Isolator, Outcome, Subject};
+use crate::launch::Launch;
+use crate::users;
+
+/// Fetches the URIs of commands.
+#[derive(Debug)]
+pub struct Fetching(Fetcher);
+
+impl Fetching {
+    /// Has a fetcher do it.
+    pub fn new(fetcher: Fetcher) -> Self {
+        Self(fetcher)
+    }
+}
+
+impl Isolator for Fetching {
+    fn name(&self) -> &str {
+        "fetch"
+    }
+
+    fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
+        let command = &subject.spec.command;
+        if command.uris.is_empty() {
+            return Ok(());
+        }
+        let items = command.uris.iter().map(item);
+        let items: Vec<Item> = items.collect::<Result<_, _>>()?;
+        // Users of an image are looked up in it, when it is there; until then it is all the agent's.
+        let user = command.user.as_deref().filter(|_| launch.root.is_none());
+        let owner = user.map(users::on_host).transpose()?.map(|user| Owner {
+            uid: user.uid,
+            gid: user.gid,
+        });
+        let sandbox = Sandbox::open(subject.sandbox, owner)?;
+        Ok(self.0.fetch(&items, &sandbox)?)
+    }
+}
+
+fn item(uri: &Uri) -> Result<Item, Box<dyn std::error::Error + Send + Sync>> {
+    let checksum = uri.checksum.as_deref().map(str::parse::<Checksum>);
+    Ok(Item {
+        checksum: checksum.transpose()?,
+        executable: uri.executable,
+        extract: uri.extract,
+        cache: uri.cache,
+        output: uri.output_file.as_ref().map(PathBuf::from),
+        ..Item::new(uri.value.as_str())
+    })
+}

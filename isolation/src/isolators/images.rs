@@ -1,0 +1,237 @@
+//! Gives containers a root of their own, made of an image, and volumes that are images (CT-46,
+//! CT-50, CT-65 to CT-70).
+//!
+//! What a container changes in its root goes into a directory of its own, which is removed with it.
+//! That directory also says which images it holds, so that they stay over a restart of the agent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
+use tepui_core::ids::ContainerId;
+use tepui_core::protocol::container_info::{Image as Asked, VolumeSource};
+use tepui_core::protocol::task::CommandInfo;
+
+use super::volumes::target;
+use crate::image::{Attributes, Config, Digest, Image, Source, Store, Wanted, mount_overlay};
+use crate::isolator::{Isolator, Outcome, Subject};
+use crate::launch::{Bind, Launch, Mount, Root};
+
+/// The file that names what a container holds, a digest a line.
+const HELD: &str = "images";
+/// How the directories begin where volumes are mounted.
+const VOLUME: &str = "volume";
+
+/// Makes roots and volumes of images.
+#[derive(Debug)]
+pub struct Images {
+    store: Option<Store>,
+    /// A directory for each container.
+    directory: PathBuf,
+    held: Mutex<BTreeMap<ContainerId, Vec<Image>>>,
+}
+
+impl Images {
+    /// Takes images from a store; without one who asks for an image is refused. What containers
+    /// write goes below `directory`.
+    pub fn new(store: Option<Store>, directory: impl Into<PathBuf>) -> Self {
+        Self {
+            store,
+            directory: directory.into(),
+            held: Mutex::default(),
+        }
+    }
+
+    fn own(&self, id: &ContainerId) -> PathBuf {
+        self.directory.join(id.as_str())
+    }
+
+    /// Has an image ready, and notes that a container has it before anything relies on it.
+    fn provide(&self, subject: &Subject<'_>, asked: &Asked) -> Outcome<Image> {
+        let Some(store) = &self.store else {
+            let message = "it asks for an image, and this agent has no place for them";
+            return Err(message.into());
+        };
+        let wanted = Wanted {
+            cached: asked.cached,
+            ..Wanted::new(Source::Registry(asked.reference.parse()?))
+        };
+        let image = store.provide_watched(&wanted, subject.cancel, &|_| {})?;
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = held.entry(subject.id.clone()).or_default();
+        all.push(image.clone());
+        let digests: String = all
+            .iter()
+            .map(|image| format!("{}\n", image.digest))
+            .collect();
+        drop(held);
+        let own = self.own(subject.id);
+        fs::create_dir_all(&own).map_err(said("make", &own))?;
+        let path = own.join(HELD);
+        fs::write(&path, digests).map_err(said("write", &path))?;
+        Ok(image)
+    }
+
+    fn root(&self, subject: &Subject<'_>, asked: &Asked, launch: &mut Launch) -> Outcome<()> {
+        let image = self.provide(subject, asked)?;
+        let read_only = subject
+            .spec
+            .container
+            .as_ref()
+            .is_some_and(|asked| asked.read_only_root);
+        let own = self.own(subject.id).join("root");
+        let rootfs = image.rootfs(&own)?;
+        launch.root = Some(Root::Overlay {
+            lower: rootfs.lower,
+            upper_and_work: rootfs.changes.map(|_| own),
+            read_only,
+        });
+        launch.command = Some(command(&image.config, &subject.spec.command, launch)?);
+        Ok(())
+    }
+
+    /// Mounts an image for reading, where the container's init finds it.
+    fn volume(&self, subject: &Subject<'_>, asked: &Asked, n: usize) -> Outcome<PathBuf> {
+        let image = self.provide(subject, asked)?;
+        let own = self.own(subject.id);
+        let (made, at) = (
+            own.join(format!("empty{n}")),
+            own.join(format!("{VOLUME}{n}")),
+        );
+        fs::create_dir_all(&at).map_err(said("make", &at))?;
+        let attributes = Attributes {
+            read_only: true,
+            no_suid: true,
+            no_dev: true,
+        };
+        let rootfs = image.fixed_rootfs(&made)?;
+        mount_overlay(&rootfs, &at, attributes).map_err(said("mount", &at))?;
+        Ok(at)
+    }
+
+    fn remove(&self, own: &Path) -> Outcome<()> {
+        let entries = match fs::read_dir(own) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(said("read", own)(error).into()),
+        };
+        // Before anything is removed: what is mounted is not the container's.
+        for entry in entries {
+            let path = entry.map_err(said("read", own))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(VOLUME) {
+                match umount2(&path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+                    Ok(()) | Err(Errno::EINVAL) => {}
+                    Err(errno) => return Err(said("unmount", &path)(errno.into()).into()),
+                }
+            }
+        }
+        fs::remove_dir_all(own).map_err(said("remove", own))?;
+        Ok(())
+    }
+
+    /// Holds what a container has that was launched by an agent before this one.
+    fn hold_again(&self, store: &Store, id: &ContainerId) -> Outcome<()> {
+        let path = self.own(id).join(HELD);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(said("read", &path)(error).into()),
+        };
+        let mut images = Vec::new();
+        for line in text.lines() {
+            let digest: Digest = line.parse()?;
+            images.extend(store.hold(&digest)?);
+        }
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.insert(id.clone(), images);
+        Ok(())
+    }
+}
+
+impl Isolator for Images {
+    fn name(&self) -> &str {
+        "images"
+    }
+
+    fn recover(&self, live: &BTreeSet<ContainerId>) -> Outcome<()> {
+        if let Some(store) = &self.store {
+            for id in live {
+                self.hold_again(store, id)?;
+            }
+        }
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(said("read", &self.directory)(error).into()),
+        };
+        for entry in entries {
+            let path = entry.map_err(said("read", &self.directory))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if !live.iter().any(|id| id.as_str() == name) {
+                self.remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
+        let Some(asked) = &subject.spec.container else {
+            return Ok(());
+        };
+        match &asked.image {
+            Some(image) => self.root(subject, image, launch)?,
+            None if asked.read_only_root => {
+                return Err("it asks for a root that it cannot change, without an image".into());
+            }
+            None => {}
+        }
+        for (n, volume) in asked.volumes.iter().enumerate() {
+            if let VolumeSource::Image(image) = &volume.source {
+                let at = self.volume(subject, image, n)?;
+                launch.mounts.push(Mount::Bind(Bind {
+                    read_only: true,
+                    ..Bind::new(at, target(subject, launch, &volume.path))
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn cleanup(&self, id: &ContainerId) -> Outcome<()> {
+        self.remove(&self.own(id))?;
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.remove(id);
+        Ok(())
+    }
+}
+
+/// Says what is run of an image (DR-01 to DR-07). What the image says of variables, user and
+/// working directory comes below what the agent and the command say.
+fn command(config: &Config, command: &CommandInfo, launch: &mut Launch) -> Outcome<CommandInfo> {
+    let process = config.merge(command, None)?;
+    let variables = config.environment.iter();
+    let variables = variables.filter_map(|variable| variable.split_once('='));
+    let own = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    launch.environment.extend(own);
+    launch.working_directory = process.working_directory.map(PathBuf::from);
+    // Mesos does not follow it, and runs as root what was never meant to be.
+    let user = config.user.clone().filter(|user| !user.is_empty());
+    launch.user = launch.user.take().or(user);
+    let mut words = process.arguments.into_iter();
+    let value = words.next().ok_or("the image says nothing that is run")?;
+    Ok(CommandInfo {
+        shell: false,
+        value,
+        arguments: words.collect(),
+        ..command.clone()
+    })
+}
+
+fn said<'a>(action: &'a str, path: &'a Path) -> impl Fn(io::Error) -> String + 'a {
+    move |error| format!("{action} {}: {error}", path.display())
+}

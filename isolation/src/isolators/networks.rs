@@ -1,0 +1,204 @@
+//! Has containers join networks: a namespace of their own, plugins that connect it, and the files
+//! by which names are looked up in it (CT-52).
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use tepui_core::ids::ContainerId;
+use tepui_core::protocol::container_info::{
+    ContainerInfo, Dns as AskedDns, NetworkInfo, Transport,
+};
+
+use crate::isolator::{Isolator, Outcome, Subject};
+use crate::launch::{Bind, Launch, Mount, Network};
+use crate::network::cni::{Attached, Join, Networks as Cni};
+use crate::network::files::{self, Dns, Identity, Sources};
+use crate::network::{Namespaces, PortMapping, Protocol};
+
+/// The host's own way of looking names up.
+const HOST_RESOLVER: &str = "/etc/resolv.conf";
+
+/// What networks are made of.
+#[derive(Debug)]
+pub struct Setup {
+    /// Where namespaces are.
+    pub namespaces: Namespaces,
+    /// The networks that there are.
+    pub networks: Cni,
+    /// A directory of files for each container.
+    pub files: PathBuf,
+    /// How names are looked up where neither task nor network says it.
+    pub dns: Option<Dns>,
+}
+
+/// Has containers join networks.
+#[derive(Debug)]
+pub struct Networks(Option<Setup>);
+
+impl Networks {
+    /// Without a setup who asks for a network is refused.
+    pub fn new(setup: Option<Setup>) -> Self {
+        Self(setup)
+    }
+}
+
+impl Setup {
+    fn join(
+        &self,
+        subject: &Subject<'_>,
+        asked: &ContainerInfo,
+        launch: &mut Launch,
+    ) -> Outcome<()> {
+        let joins = asked.networks.iter().map(join);
+        let joins: Vec<Join> = joins.collect::<Outcome<_>>()?;
+        let namespace = self.namespaces.make(subject.id)?;
+        let attached = self.networks.attach(subject.id, &namespace, &joins)?;
+        launch.network = Network::Namespace(namespace);
+        launch.hostname.clone_from(&asked.hostname);
+        self.write_files(subject.id, asked, &attached, launch)
+    }
+
+    /// Makes the files that say who the container is and whom it asks, and has them mounted.
+    fn write_files(
+        &self,
+        id: &ContainerId,
+        asked: &ContainerInfo,
+        attached: &[Attached],
+        launch: &mut Launch,
+    ) -> Outcome<()> {
+        let task = asked.dns.as_ref().map(dns).transpose()?;
+        let networks: Vec<Dns> = attached.iter().map(|network| network.dns.clone()).collect();
+        let host = fs::read_to_string(HOST_RESOLVER).unwrap_or_default();
+        let addresses = attached.iter().flat_map(|network| &network.addresses);
+        let hostname = asked.hostname.as_deref().unwrap_or(id.as_str());
+        let identity = Identity {
+            hostname: hostname.to_owned(),
+            addresses: addresses.map(|address| address.address).collect(),
+            hosts: Vec::new(),
+            dns: Dns::choose(Sources {
+                task: task.as_ref(),
+                networks: &networks,
+                agent: self.dns.as_ref(),
+                host: &host,
+            }),
+        };
+        let own = self.files.join(id.as_str());
+        files::write(&own, &identity)?;
+        for name in files::NAMES {
+            let target = Path::new("/etc").join(name);
+            launch
+                .mounts
+                .push(Mount::Bind(Bind::new(own.join(name), target)));
+        }
+        Ok(())
+    }
+
+    fn remove_files(&self, id: &str) -> Outcome<()> {
+        let own = self.files.join(id);
+        match fs::remove_dir_all(&own) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(format!("remove {}: {error}", own.display()).into())
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Isolator for Networks {
+    fn name(&self) -> &str {
+        "networks"
+    }
+
+    fn recover(&self, live: &BTreeSet<ContainerId>) -> Outcome<()> {
+        let Some(setup) = &self.0 else { return Ok(()) };
+        let recovered = setup.networks.recover(live)?;
+        if let Some((id, error)) = recovered.failed.into_iter().next() {
+            return Err(format!("{id}: {error}").into());
+        }
+        setup.namespaces.recover(live)?;
+        let entries = match fs::read_dir(&setup.files) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for entry in entries {
+            let name = entry?.file_name();
+            let name = name.to_string_lossy();
+            if !live.iter().any(|id| id.as_str() == name) {
+                setup.remove_files(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
+        let Some(asked) = &subject.spec.container else {
+            return Ok(());
+        };
+        if asked.networks.is_empty() {
+            return match asked.dns {
+                Some(_) => Err("it asks for a resolver of its own, but for no network".into()),
+                None => Ok(()),
+            };
+        }
+        match &self.0 {
+            Some(setup) => setup.join(subject, asked, launch),
+            None => Err(format!(
+                "it asks for the network {:?}, and this agent has none",
+                asked.networks[0].name
+            )
+            .into()),
+        }
+    }
+
+    fn cleanup(&self, id: &ContainerId) -> Outcome<()> {
+        let Some(setup) = &self.0 else { return Ok(()) };
+        // Plugins leave rules behind whose namespace is gone.
+        setup.networks.detach(id)?;
+        setup.namespaces.remove(id)?;
+        setup.remove_files(id.as_str())
+    }
+}
+
+fn join(asked: &NetworkInfo) -> Outcome<Join> {
+    let addresses = asked
+        .addresses
+        .iter()
+        .map(|address| Ok((address.parse::<IpAddr>()?, None)));
+    let ports = asked.ports.iter().map(|port| PortMapping {
+        host_port: port.host,
+        container_port: port.container,
+        protocol: match port.protocol {
+            Transport::Tcp => Protocol::Tcp,
+            Transport::Udp => Protocol::Udp,
+        },
+        host_address: None,
+    });
+    let labels = asked.labels.iter();
+    let labels = labels.map(|label| {
+        let value = label.value.as_deref().unwrap_or_default();
+        (label.key.to_string(), value.to_owned())
+    });
+    Ok(Join {
+        port_mappings: ports.collect(),
+        addresses: addresses.collect::<Outcome<_>>()?,
+        labels: labels.collect(),
+        ..Join::new(asked.name.as_str())
+    })
+}
+
+fn dns(asked: &AskedDns) -> Outcome<Dns> {
+    let servers = asked
+        .nameservers
+        .iter()
+        .map(|server| Ok(server.parse::<IpAddr>()?));
+    Ok(Dns {
+        nameservers: servers.collect::<Outcome<_>>()?,
+        domain: None,
+        search: asked.search.clone(),
+        options: asked.options.clone(),
+    })
+}

@@ -1,0 +1,154 @@
+//! What containers see beside their root and their sandbox (CT-44, CT-45, CT-47).
+//!
+//! Deliberately not here: volumes that are images (`images`), persistent volumes (the agent's
+//! resources), and how anything is mounted.
+
+use std::path::{Component, Path, PathBuf};
+
+use tepui_core::protocol::container_info::{Access, Propagation as Asked, Volume, VolumeSource};
+
+use crate::isolator::{Isolator, Outcome, Subject};
+use crate::launch::{Bind, Launch, Mount, Propagation, Secret, Source, Tmpfs};
+use crate::users;
+
+/// MiB in bytes.
+const MIB: u64 = 1024 * 1024;
+/// The mode of a directory in memory: everybody's, as that of `/tmp`.
+const SHARED: u32 = 0o1777;
+/// The mode of a secret that its user alone reads, and of one that all of a container read.
+const PRIVATE: u32 = 0o400;
+const COMMON: u32 = 0o444;
+
+/// Mounts volumes.
+#[derive(Debug, Default)]
+pub struct Volumes {
+    host: Vec<PathBuf>,
+}
+
+impl Volumes {
+    /// Mounts paths of the machine only if they are one of these or below it.
+    pub fn new(host: Vec<PathBuf>) -> Self {
+        Self { host }
+    }
+
+    fn mount(
+        &self,
+        subject: &Subject<'_>,
+        launch: &Launch,
+        volume: &Volume,
+    ) -> Outcome<Option<Mount>> {
+        let target = target(subject, launch, &volume.path);
+        let bind = |source, propagation| {
+            Mount::Bind(Bind {
+                source,
+                read_only: volume.access == Access::Read,
+                propagation,
+                ..Bind::new("/", target.clone())
+            })
+        };
+        Ok(Some(match &volume.source {
+            VolumeSource::Host { path, propagation } => {
+                let path = self.allowed(Path::new(path))?;
+                bind(Source::Host(path), self::propagation(*propagation))
+            }
+            VolumeSource::Sandbox { path } => {
+                let source = Source::Below {
+                    directory: subject.sandbox.to_owned(),
+                    path: path.into(),
+                    create: true,
+                };
+                bind(source, Propagation::Private)
+            }
+            VolumeSource::Parent { .. } => {
+                let message =
+                    "it asks for a directory of its group, which this agent does not give yet";
+                return Err(message.into());
+            }
+            VolumeSource::Secret(secret) => {
+                let (mode, owner) = reader(subject, launch)?;
+                let bytes = secret.0.clone();
+                Mount::Secret(Secret {
+                    target,
+                    bytes,
+                    mode,
+                    owner,
+                })
+            }
+            VolumeSource::Tmpfs { size } => Mount::Tmpfs(Tmpfs {
+                target,
+                size: Some(size.saturating_mul(MIB)),
+                inodes: None,
+                mode: SHARED,
+            }),
+            VolumeSource::Image(_) => return Ok(None),
+        }))
+    }
+
+    /// Finds a path of the machine, if it may be seen. What it leads to counts, not how it is
+    /// written.
+    fn allowed(&self, path: &Path) -> Outcome<PathBuf> {
+        let found = path.canonicalize();
+        let found = found.map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut allowed = self
+            .host
+            .iter()
+            .filter_map(|allowed| allowed.canonicalize().ok());
+        match allowed.any(|allowed| found.starts_with(allowed)) {
+            true => Ok(found),
+            false => Err(format!(
+                "it asks for {} of the machine, which this agent does not give to containers",
+                path.display()
+            )
+            .into()),
+        }
+    }
+}
+
+impl Isolator for Volumes {
+    fn name(&self) -> &str {
+        "volumes"
+    }
+
+    fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
+        let Some(asked) = &subject.spec.container else {
+            return Ok(());
+        };
+        for volume in &asked.volumes {
+            let mount = self.mount(subject, launch, volume)?;
+            launch.mounts.extend(mount);
+        }
+        Ok(())
+    }
+}
+
+/// Says who reads a secret: the task's user, or everybody in the container if that is looked up in
+/// its own root.
+fn reader(subject: &Subject<'_>, launch: &Launch) -> Outcome<(u32, (u32, u32))> {
+    let root = (0, 0);
+    Ok(match (&subject.spec.command.user, &launch.root) {
+        (None, None) => (PRIVATE, root),
+        (Some(user), None) => {
+            let user = users::on_host(user)?;
+            (PRIVATE, (user.uid, user.gid))
+        }
+        (_, Some(_)) => (COMMON, root),
+    })
+}
+
+/// Says where a volume is, as its container sees it: a relative path begins at the sandbox.
+pub(super) fn target(subject: &Subject<'_>, launch: &Launch, path: &str) -> PathBuf {
+    let inside = launch.sandbox_inside(subject.sandbox).join(path);
+    // Written in many ways, it is one path.
+    let parts = inside
+        .components()
+        .filter(|part| *part != Component::CurDir);
+    parts.collect()
+}
+
+fn propagation(asked: Asked) -> Propagation {
+    match asked {
+        Asked::Private => Propagation::Private,
+        Asked::HostToContainer => Propagation::HostToContainer,
+        Asked::Bidirectional => Propagation::Bidirectional,
+    }
+}
