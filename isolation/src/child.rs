@@ -164,7 +164,14 @@ impl Child<'_> {
     }
 
     fn limit(&self, confinement: &Confinement<'_>) -> Step {
-        for limit in confinement.rlimits {
+        let limits = confinement.rlimits;
+        for (index, limit) in limits.iter().enumerate() {
+            if limits[index + 1..]
+                .iter()
+                .any(|later| later.kind == limit.kind)
+            {
+                continue;
+            }
             let (soft, hard) = match limit.values {
                 Some(values) => (values.soft, values.hard),
                 None => (libc::RLIM_INFINITY, libc::RLIM_INFINITY),

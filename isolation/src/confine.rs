@@ -55,8 +55,11 @@ impl Seals {
         if paths == SystemPaths::Protected {
             protect()?;
         }
-        bind(&self.empty, &self.hidden)
-            .map_err(|errno| Error::file("hide", &self.hidden, errno))?;
+        match bind(&self.empty, &self.hidden) {
+            // Something that the launch mounts hides it already.
+            Err(Errno::ENOENT) => return Ok(()),
+            hidden => hidden.map_err(|errno| Error::file("hide", &self.hidden, errno))?,
+        }
         set_read_only(&self.hidden)
     }
 }

@@ -24,7 +24,7 @@ use crate::confine::{self, Seals};
 use crate::devices;
 use crate::error::{Error, Result};
 use crate::launch::{Launch, Root};
-use crate::mountapi;
+use crate::mountapi::{self, Reach};
 use crate::namespaces;
 use crate::place::{Inside, Kind};
 use crate::process::Program;
@@ -43,6 +43,8 @@ pub(crate) struct Order {
     pub(crate) id: ContainerId,
     pub(crate) program: Program,
     pub(crate) seals: Seals,
+    /// The sandbox on the host.
+    pub(crate) directory: PathBuf,
     pub(crate) launch: Launch,
     /// What the profile of the launch is compiled to.
     pub(crate) filter: Option<Filter>,
@@ -133,7 +135,7 @@ fn start(order: &Order, files: Vec<OwnedFd>) -> Result<Pid> {
     let volumes = Volumes::open(launch, order.seals.empty())?;
     namespaces::cut_off()?;
     let placed = match &launch.root {
-        None => on_host_root(order, volumes, shm)?,
+        None => on_host_root(order, volumes, shm, sandbox.as_fd())?,
         Some(root) => own_root(order, root, volumes, shm, sandbox.as_fd(), users)?,
     };
     let user = placed.user.as_ref();
@@ -154,7 +156,12 @@ struct Placed {
     user: Option<Credentials>,
 }
 
-fn on_host_root(order: &Order, volumes: Volumes<'_>, shm: Option<OwnedFd>) -> Result<Placed> {
+fn on_host_root(
+    order: &Order,
+    volumes: Volumes<'_>,
+    shm: Option<OwnedFd>,
+    sandbox: BorrowedFd<'_>,
+) -> Result<Placed> {
     let launch = &order.launch;
     namespaces::mount_proc()?;
     let inside = Inside::open(Path::new("/"), false)?;
@@ -172,7 +179,17 @@ fn on_host_root(order: &Order, volumes: Volumes<'_>, shm: Option<OwnedFd>) -> Re
     }
     volumes.mount(&inside)?;
     order.seals.apply(launch.system_paths)?;
-    let directory = launch.working_directory.as_deref().map(c_string);
+    let mut directory = launch.working_directory.as_deref();
+    if launch.private_tmp && order.directory.starts_with("/tmp") {
+        // It is covered, and is to be where it was all the same.
+        let failed = |errno| Error::file("bind", &order.directory, errno);
+        let tree = mountapi::copy_tree(sandbox, c"", Reach::One).map_err(failed)?;
+        let fresh = Inside::open(Path::new("/"), true)?;
+        let target = fresh.target(&order.directory, Kind::Directory)?;
+        mountapi::attach(tree, target).map_err(failed)?;
+        directory = directory.or(Some(&order.directory));
+    }
+    let directory = directory.map(c_string);
     let user = complete(order, order.program.credentials.clone());
     let directory = directory.transpose()?;
     Ok(Placed { directory, user })

@@ -12,6 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat};
+use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 
 use crate::error::{Error, Result};
 
@@ -26,6 +27,43 @@ pub(crate) struct Inside {
     name: PathBuf,
     /// Whether what is missing may be made.
     makes: bool,
+    /// Whose it is to be, if not ours.
+    owner: Option<(Uid, Gid)>,
+}
+
+/// Makes files as another user, with all our capabilities, until it is dropped.
+pub(crate) struct Acting(Option<(Uid, Gid)>);
+
+impl Acting {
+    /// Leaves a thread's capabilities alone when its user changes.
+    const NO_SETUID_FIXUP: libc::c_int = 1 << 2;
+
+    pub(crate) fn as_user(user: Option<(Uid, Gid)>) -> Result<Self> {
+        let Some((uid, gid)) = user else {
+            return Ok(Self(None));
+        };
+        Self::keep(Self::NO_SETUID_FIXUP)?;
+        let acting = Self(Some((setfsuid(uid), setfsgid(gid))));
+        Ok(acting)
+    }
+
+    fn keep(bits: libc::c_int) -> Result<()> {
+        // SAFETY: plain numbers; those that are not used are zero.
+        let done = unsafe { libc::prctl(libc::PR_SET_SECUREBITS, bits, 0, 0, 0) };
+        Errno::result(done).map_err(|errno| Error::system("act for a user", errno))?;
+        Ok(())
+    }
+}
+
+impl Drop for Acting {
+    fn drop(&mut self) {
+        if let Some((uid, gid)) = self.0 {
+            setfsuid(uid);
+            setfsgid(gid);
+            // What could be set can be taken back.
+            let _ = Self::keep(0);
+        }
+    }
 }
 
 /// What is to be at a path.
@@ -39,7 +77,18 @@ impl Inside {
     /// Makes a directory the root; errors call it `name`.
     pub(crate) fn new(root: OwnedFd, name: impl Into<PathBuf>, makes: bool) -> Self {
         let name = name.into();
-        Self { root, name, makes }
+        let owner = None;
+        Self {
+            root,
+            name,
+            makes,
+            owner,
+        }
+    }
+
+    /// What is made belongs to this user.
+    pub(crate) fn owned_by(self, owner: Option<(Uid, Gid)>) -> Self {
+        Self { owner, ..self }
     }
 
     /// Opens a directory of the host as the root.
@@ -123,6 +172,7 @@ impl Inside {
     }
 
     fn make_one(&self, parent: &OwnedFd, name: &OsStr, at: &Path, kind: Kind) -> Result<()> {
+        let _acting = Acting::as_user(self.owner)?;
         let made = match kind {
             Kind::Directory => mkdirat(parent, name, Mode::from_bits_truncate(0o755)),
             Kind::File => {

@@ -11,14 +11,14 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
-use nix::unistd::{chdir, fchdir, pivot_root};
+use nix::unistd::{Gid, Uid, chdir, fchdir, pivot_root};
 
 use crate::devices::Dev;
 use crate::error::{Error, Result};
 use crate::launch::{Launch, Root, SystemPaths, Tmpfs};
 use crate::mountapi::{self, Filesystem, NO_DEVICES, NO_EXEC, NO_SUID, READ_ONLY, Reach};
-use crate::place::{Inside, Kind, kind_of};
-use crate::volumes::{Volumes, c_string, memory};
+use crate::place::{Acting, Inside, Kind, kind_of};
+use crate::volumes::{Volumes, c_string, memory, outside};
 
 /// What of `/proc` is the machine's and not the container's, as far as root can write to it: a
 /// `core_pattern` would be run outside of all limits (CT-41).
@@ -82,7 +82,11 @@ impl Assembly<'_> {
                 ..
             } => self.overlay(lower, upper_and_work.as_deref(), &shelf)?,
         };
-        let inside = Inside::new(root, "/", true);
+        let users = self.launch.user_namespace.as_ref();
+        let owner = users
+            .map(|users| outside(Some(users), (0, 0)))
+            .transpose()?;
+        let inside = Inside::new(root, "/", true).owned_by(owner);
         self.proc(&inside)?;
         self.sys(&inside)?;
         let tree = mountapi::copy_tree(self.sandbox, c"", Reach::One);
@@ -113,6 +117,12 @@ impl Assembly<'_> {
         Ok(inside)
     }
 
+    /// Returns whom on the host the root inside is, if it is another one.
+    fn owner(&self) -> Result<Option<(Uid, Gid)>> {
+        let users = self.launch.user_namespace.as_ref();
+        users.map(|users| outside(Some(users), (0, 0))).transpose()
+    }
+
     /// Mounts a directory as the root.
     fn plain(&self, path: &Path, shelf: &OwnedFd) -> Result<OwnedFd> {
         let failed = |errno| Error::file("mount the root", path, errno);
@@ -134,15 +144,12 @@ impl Assembly<'_> {
             layers.push(self.layer(path, shelf)?);
         }
         let scratch = match upper {
-            Some(path) => self.layer(path, shelf)?,
+            Some(path) => {
+                make_parts(&directory(path)?)?;
+                self.layer(path, shelf)?
+            }
             None => self.memory_layer(shelf)?,
         };
-        for name in ["upper", "work"] {
-            match mkdirat(&scratch, name, Mode::from_bits_truncate(0o755)) {
-                Ok(()) | Err(Errno::EEXIST) => {}
-                Err(errno) => return Err(Error::file("create", Path::new(name), errno)),
-            }
-        }
         let open = |file: &OwnedFd| format!("/proc/self/fd/{}", file.as_raw_fd());
         let lower: Vec<String> = layers.iter().map(open).collect();
         let mut options = format!(
@@ -154,6 +161,8 @@ impl Assembly<'_> {
             options.push_str(",userxattr");
         }
         let kind = Some("overlay");
+        // The kernel writes to the upper layer as who mounts it.
+        let _acting = Acting::as_user(self.owner()?)?;
         // A device node in a layer must not open the machine's device.
         mount(
             kind,
@@ -191,6 +200,7 @@ impl Assembly<'_> {
         let layer = memory(None, &tmpfs)
             .and_then(|filesystem| filesystem.mount(0))
             .map_err(failed)?;
+        make_parts(&layer)?;
         self.map(&layer).map_err(failed)?;
         mountapi::attach(&layer, shelf).map_err(failed)?;
         Ok(layer)
@@ -270,6 +280,18 @@ impl Assembly<'_> {
             }
         }
     }
+}
+
+/// Makes what the kernel wants in a layer that is written to. Before its users are mapped: we are
+/// none of them.
+fn make_parts(layer: &OwnedFd) -> Result<()> {
+    for name in ["upper", "work"] {
+        match mkdirat(layer, name, Mode::from_bits_truncate(0o755)) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(Error::file("create", Path::new(name), errno)),
+        }
+    }
+    Ok(())
 }
 
 /// Makes the machine's settings read-only and hides what tells about it.

@@ -72,6 +72,13 @@ impl<'a> Volumes<'a> {
 
     /// Mounts everything, in the order of the launch.
     pub(crate) fn mount(self, inside: &Inside) -> Result<()> {
+        // Before anything can cover the shelf.
+        let secrets = self.launch.mounts.iter().filter_map(|mount| match mount {
+            Mount::Secret(secret) => Some(self.secret(secret)),
+            Mount::Bind(_) | Mount::Tmpfs(_) => None,
+        });
+        let secrets: Vec<OwnedFd> = secrets.collect::<Result<_>>()?;
+        let mut secrets = secrets.iter();
         if self.launch.private_tmp {
             let tmp = Tmpfs {
                 target: "/tmp".into(),
@@ -89,7 +96,12 @@ impl<'a> Volumes<'a> {
                     mount_bind(inside, bind, tree)?;
                 }
                 Mount::Tmpfs(tmpfs) => self.mount_tmpfs(inside, tmpfs)?,
-                Mount::Secret(secret) => self.mount_secret(inside, secret)?,
+                Mount::Secret(secret) => {
+                    let tree = secrets.next().expect("there is one for each secret");
+                    let target = inside.target(&secret.target, Kind::File)?;
+                    mountapi::attach(tree, target)
+                        .map_err(|errno| Error::file("mount on", &secret.target, errno))?;
+                }
             }
         }
         Ok(())
@@ -103,9 +115,9 @@ impl<'a> Volumes<'a> {
         mountapi::attach(mount, target).map_err(failed)
     }
 
-    fn mount_secret(&self, inside: &Inside, secret: &Secret) -> Result<()> {
-        let failed = |errno| Error::file("mount a secret on", &secret.target, errno);
-        let target = inside.target(&secret.target, Kind::File)?;
+    /// Makes a file in memory with a secret.
+    fn secret(&self, secret: &Secret) -> Result<OwnedFd> {
+        let failed = |errno| Error::file("make a secret for", &secret.target, errno);
         // A page for the file's own, and one for the directory.
         let size = u64::try_from(secret.bytes.len()).unwrap_or(u64::MAX);
         let tmpfs = Tmpfs {
@@ -125,12 +137,11 @@ impl<'a> Volumes<'a> {
         let (uid, gid) = outside(self.launch.user_namespace.as_ref(), secret.owner)?;
         fchown(&file, Some(uid), Some(gid)).map_err(failed)?;
         fchmod(&file, Mode::from_bits_truncate(secret.mode & 0o777)).map_err(failed)?;
-        let tree = self.shelved(&mount, |shelved| {
+        self.shelved(&mount, |shelved| {
             let tree = mountapi::copy_tree(shelved, c"secret", Reach::One).map_err(failed)?;
             mountapi::restrict(&tree, Reach::One, READ_ONLY).map_err(failed)?;
             Ok(tree)
-        })?;
-        mountapi::attach(tree, target).map_err(failed)
+        })
     }
 
     /// Attaches a mount to the shelf while `work` is done: only what is in the tree of mounts can

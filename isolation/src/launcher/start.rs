@@ -106,6 +106,7 @@ impl Launcher {
             id: id.clone(),
             program,
             seals,
+            directory: path.clone(),
             launch: launch.clone(),
             filter,
             groups: group.as_ref().map(Group::views).unwrap_or_default(),

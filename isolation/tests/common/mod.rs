@@ -12,7 +12,8 @@ use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent, ContainerSpec};
 use tepui_core::protocol::status::{Breach, Exit};
 use tepui_core::protocol::task::CommandInfo;
-use tepui_isolation::{Config, Containerizer, Isolator, LauncherCommand, Mode};
+use tepui_isolation::launch::{Bind, Mount, Root};
+use tepui_isolation::{Config, Containerizer, Isolator, Launch, LauncherCommand, Mode};
 
 /// Far more than anything here takes; reaching it fails the test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,9 +48,15 @@ pub(crate) fn config(dir: &Path, mode: Mode) -> Config {
     Config {
         // Two deep, as agents have it.
         cgroup_root: format!("tepui-test-{name}/agent"),
-        launcher: LauncherCommand::binary(env!("CARGO_BIN_EXE_tepui-launch-probe")),
+        launcher: LauncherCommand::binary(probe()),
         ..Config::new(dir, mode)
     }
+}
+
+/// What launchers are made of; a copy elsewhere where the build is out of reach.
+fn probe() -> PathBuf {
+    let built = env!("CARGO_BIN_EXE_tepui-launch-probe");
+    std::env::var_os("TEPUI_TEST_PROBE").map_or_else(|| built.into(), PathBuf::from)
 }
 
 /// A containerizer and what it told.
@@ -94,6 +101,23 @@ impl Agent {
             id: id.clone(),
             spec,
         });
+    }
+
+    /// Launches with what isolators would add.
+    pub(crate) fn launch_with(&self, id: &ContainerId, command: CommandInfo, launch: Launch) {
+        self.launch_spec_with(id, spec(id, command), launch);
+    }
+
+    pub(crate) fn launch_spec_with(&self, id: &ContainerId, spec: ContainerSpec, launch: Launch) {
+        let containerizer = self.containerizer.as_ref().unwrap();
+        containerizer.launch(id.clone(), spec, launch);
+    }
+
+    /// Runs a container to its end, with what isolators would add.
+    pub(crate) fn run_with(&self, id: &ContainerId, command: CommandInfo, launch: Launch) -> Exit {
+        self.launch_with(id, command, launch);
+        self.started();
+        self.exited().0
     }
 
     pub(crate) fn destroy(&self, id: &ContainerId) {
@@ -219,6 +243,40 @@ pub(crate) fn sh(command: &str) -> CommandInfo {
 
 pub(crate) fn spec(id: &ContainerId, command: CommandInfo) -> ContainerSpec {
     ContainerSpec::new(command, vec![id.as_str().to_owned()])
+}
+
+/// Makes a root filesystem in `dir` in which the host's programs run, and a launch with it.
+pub(crate) fn rooted(dir: &Path) -> Launch {
+    let root = dir.join("root");
+    for name in ["usr", "etc", "tmp", "root"] {
+        fs::create_dir_all(root.join(name)).unwrap();
+    }
+    for name in ["bin", "sbin", "lib", "lib64"] {
+        let link = root.join(name);
+        if !link.is_symlink() {
+            std::os::unix::fs::symlink(format!("usr/{name}"), link).unwrap();
+        }
+    }
+    fs::write(
+        root.join("etc/passwd"),
+        "root:x:0:0::/root:/bin/sh\nana:x:1000:1001:::\n",
+    )
+    .unwrap();
+    fs::write(
+        root.join("etc/group"),
+        "root:x:0:\nana:x:1001:\nvideo:x:44:ana\n",
+    )
+    .unwrap();
+    let mut usr = Bind::new("/usr", "/usr");
+    usr.read_only = true;
+    Launch {
+        root: Some(Root::Directory {
+            path: root,
+            read_only: false,
+        }),
+        mounts: vec![Mount::Bind(usr)],
+        ..Launch::default()
+    }
 }
 
 /// Waits for something that no event tells; the pause only paces the asking.
