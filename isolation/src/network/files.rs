@@ -21,6 +21,8 @@ pub const NAMES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
 const HOST_NAME_BYTES: usize = 64;
 /// The longest domain name, in bytes.
 const DOMAIN_BYTES: usize = 253;
+/// The longest option of a resolver, in bytes.
+const OPTION_BYTES: usize = 64;
 /// The most of each list of [`Dns`].
 const LISTED: usize = 64;
 
@@ -79,15 +81,11 @@ impl Dns {
             ));
         }
         for domain in self.domain.iter().chain(&self.search) {
-            check_name("domain", domain.trim_end_matches('.'), DOMAIN_BYTES)?;
+            check_domain(domain)?;
         }
-        for option in &self.options {
-            let is_word = |c: char| c.is_ascii_graphic();
-            if option.is_empty() || option.len() > 64 || !option.chars().all(is_word) {
-                return Err(NetworkError::invalid("option", option, "a word"));
-            }
-        }
-        Ok(())
+        self.options
+            .iter()
+            .try_for_each(|option| check_option(option))
     }
 
     /// Decides among the sources: task, networks, agent, host. Where nobody names a server, those
@@ -122,9 +120,9 @@ impl Dns {
                 _ => {}
             }
         }
-        let valid = |domain: &String| check_name("domain", domain, DOMAIN_BYTES).is_ok();
-        dns.domain = dns.domain.filter(valid);
-        dns.search.retain(valid);
+        dns.domain = dns.domain.filter(|domain| check_domain(domain).is_ok());
+        dns.search.retain(|domain| check_domain(domain).is_ok());
+        dns.options.retain(|option| check_option(option).is_ok());
         for list in [&mut dns.search, &mut dns.options] {
             list.truncate(LISTED);
         }
@@ -215,6 +213,20 @@ pub fn write(dir: &Path, identity: &Identity) -> Result<()> {
     Ok(())
 }
 
+/// Checks a domain; it may end with a dot.
+fn check_domain(domain: &str) -> Result<()> {
+    let name = domain.strip_suffix('.').unwrap_or(domain);
+    check_name("domain", name, DOMAIN_BYTES)
+}
+
+fn check_option(option: &str) -> Result<()> {
+    let is_word = option.chars().all(|c| c.is_ascii_graphic());
+    if (1..=OPTION_BYTES).contains(&option.len()) && is_word {
+        return Ok(());
+    }
+    Err(NetworkError::invalid("option", option, "a word"))
+}
+
 /// Checks a name of parts with letters, digits, hyphens and underscores.
 fn check_name(what: &'static str, name: &str, most: usize) -> Result<()> {
     let is_part = |part: &str| {
@@ -248,7 +260,7 @@ mod tests {
         let (task, network, agent) = (dns(&["10.0.0.1"]), dns(&["10.0.0.2"]), dns(&["10.0.0.3"]));
         let networks = [Dns::default(), network.clone()];
         let host = "# c\nnameserver 127.0.0.53\nnameserver 10.0.0.4\nnameserver ::1\n\
-                    search a.example b;c\noptions ndots:2 edns0\n";
+                    search a.example. b;c\noptions ndots:2 \u{e9} edns0\n";
         let mut sources = Sources {
             task: Some(&task),
             networks: &networks,
@@ -263,8 +275,10 @@ mod tests {
         assert_eq!(Dns::choose(sources), agent);
         sources.agent = None;
         let found = Dns::choose(sources);
-        let expected = "nameserver 10.0.0.4\nsearch a.example\noptions ndots:2 edns0\n";
+        let expected = "nameserver 10.0.0.4\nsearch a.example.\noptions ndots:2 edns0\n";
         assert_eq!(found.to_text(), expected);
+        // Whatever the host's file says, a container can be launched with it.
+        found.check().unwrap();
     }
 
     #[test]

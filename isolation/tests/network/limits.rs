@@ -90,6 +90,10 @@ fn what_a_container_sends_is_limited_and_it_cannot_undo_that() {
             "{counted:?}"
         );
 
+        let links = statistics::read(Some(&limited)).unwrap().links;
+        let (sent, received) = (links[0].sent.bytes, links[0].received.bytes);
+        assert!(sent > 4_900_000 && received < sent / 2, "{links:?}");
+
         for _ in 0..2 {
             bandwidth::unlimit(Some(&limited), "eth0").unwrap();
         }

@@ -9,6 +9,8 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 use tepui_core::ids::ContainerId;
 use tepui_isolation::network::cni::Join;
@@ -253,7 +255,8 @@ fn a_plugin_that_hangs_is_killed_with_all_it_started() {
         };
         assert_eq!(stderr, "too bad\n");
         assert!((4..25).contains(&took.as_secs()), "{took:?}");
-        for pid in numbers_in(&pids) {
+        let started = Orphans(numbers_in(&pids));
+        for &pid in &started.0 {
             eventually("it is gone", || !is_alive(pid));
         }
         assert_eq!(host.calls(), ["ADD hang eth0", "DEL hang eth0"]);
@@ -272,8 +275,8 @@ fn what_a_plugin_leaves_behind_is_killed_and_not_waited_for() {
         let began = Instant::now();
         host.attach(1, &[Join::new("net")]);
         assert!(began.elapsed() < PATIENCE / 2);
-        let pid = numbers_in(&pid)[0];
-        eventually("it is gone", || !is_alive(pid));
+        let started = Orphans(numbers_in(&pid));
+        eventually("it is gone", || !is_alive(started.0[0]));
         host.detach(1);
     });
 }
@@ -339,6 +342,19 @@ fn nothing_is_begun_that_cannot_be_done() {
     });
 }
 
+/// Processes that nobody else would end, should the test fail.
+struct Orphans(Vec<u32>);
+
+impl Drop for Orphans {
+    fn drop(&mut self) {
+        for &pid in self.0.iter().filter(|&&pid| is_alive(pid)) {
+            let pid = Pid::from_raw(pid.try_into().unwrap());
+            // It may have ended just now.
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+}
+
 /// An agent that is killed while a plugin runs: only for the next test.
 #[test]
 #[ignore = "is run by another test"]
@@ -378,14 +394,15 @@ fn a_plugin_that_outlives_its_agent_is_ended_before_its_work_is_undone() {
         eventually("the plugin runs", || pids.exists());
         agent.kill().unwrap();
         agent.wait().unwrap();
-        let pids = numbers_in(&pids);
+        let orphans = Orphans(numbers_in(&pids));
+        let pids = &orphans.0;
         assert!(pids.iter().all(|&pid| is_alive(pid)), "{pids:?}");
 
         let known = BTreeSet::from([id.clone()]);
         let recovered = host.networks.recover(&known).unwrap();
         assert!(recovered.failed.is_empty(), "{recovered:?}");
         assert_eq!(recovered.detached, ["c000001"]);
-        for pid in pids {
+        for &pid in pids {
             eventually("it is gone", || !is_alive(pid));
         }
         assert_eq!(host.calls(), ["ADD hang eth0", "DEL hang eth0"]);

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -122,7 +123,10 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
 
 fn read(path: &Path) -> Result<Network> {
     let failed = |error| NetworkError::file("read", path, error);
-    let file = File::open(path).map_err(failed)?;
+    // Not to wait for whoever writes, should it be a pipe.
+    let mut options = File::options();
+    let open = options.read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = open.map_err(failed)?;
     let mut text = Vec::new();
     file.take(FILE_BYTES + 1)
         .read_to_end(&mut text)
@@ -320,6 +324,10 @@ mod tests {
         assert!(matches!(twice, NetworkError::TwoNetworks { .. }), "{twice}");
         let none = find(dir.path(), "c").unwrap_err().to_string();
         assert!(none.contains("4.conflist"), "{none}");
+        // A pipe is no configuration, and is not waited for.
+        let mode = nix::sys::stat::Mode::S_IRWXU;
+        nix::unistd::mkfifo(&dir.path().join("6.conf"), mode).unwrap();
+        assert_eq!(catalogue(dir.path()).unwrap().faults.len(), 3);
         // Read anew each time.
         fs::write(dir.path().join("4.conflist"), config("c")).unwrap();
         assert_eq!(find(dir.path(), "c").unwrap().name, "c");
