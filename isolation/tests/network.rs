@@ -19,7 +19,7 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 
 use serde_json::json;
 use tepui_core::ids::ContainerId;
@@ -151,22 +151,32 @@ fn a_port_of_the_host_leads_into_the_container_while_it_is_attached() {
         let portmap = json!({ "type": "portmap", "capabilities": { "portMappings": true } });
         host.configure("net", json!([host.bridge("10.77.0"), portmap]));
         let join = Join {
-            port_mappings: vec![PortMapping {
-                host_port: 31007,
-                container_port: 8080,
-                protocol: Protocol::Tcp,
-                host_address: None,
-            }],
+            port_mappings: [(31007, 8080, Protocol::Tcp), (31008, 5353, Protocol::Udp)]
+                .map(|(host_port, container_port, protocol)| PortMapping {
+                    host_port,
+                    container_port,
+                    protocol,
+                    host_address: None,
+                })
+                .to_vec(),
             ..Join::new("net")
         };
         let (namespace, _) = host.attach(1, &[join]);
         serve(&namespace, "0.0.0.0:8080", "web");
         let outside = "10.77.0.1:31007".parse().unwrap();
         assert_eq!(ask(outside).unwrap(), "web");
+        let server = within(&namespace, || UdpSocket::bind("0.0.0.0:5353"));
+        let server = server.unwrap().unwrap();
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
+        let client = UdpSocket::bind("0.0.0.0:0").unwrap();
+        client.send_to(b"hello", "10.77.0.1:31008").unwrap();
+        let mut packet = [0; 16];
+        let (length, _) = server.recv_from(&mut packet).unwrap();
+        assert_eq!(&packet[..length], b"hello");
         host.detach(1);
         assert!(ask(outside).is_err());
         let rules = run("iptables -t nat -S");
-        assert!(!rules.contains("31007"), "{rules}");
+        assert!(!rules.contains("3100"), "{rules}");
     });
 }
 

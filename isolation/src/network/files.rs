@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{NetworkError, Result};
 
-/// The names of the files that [`write`] writes.
+/// The names of the files that [`write()`] writes.
 pub const NAMES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
 
 /// The longest host name that the kernel takes, in bytes.
