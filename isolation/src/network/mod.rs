@@ -12,7 +12,8 @@
 //! 5. While it runs, [`statistics`] counts, and [`ports`] watches what it listens on.
 //! 6. At its end: [`cni::Networks::detach`], and once that has succeeded [`Namespaces::remove`]:
 //!    plugins leave rules behind whose namespace is gone. After a restart of the agent both have a
-//!    `recover`, in the same order. Both can be called again at any time.
+//!    `recover`, in the same order; for the second one the containers in
+//!    [`cni::Recovered::failed`] are known too. All of these can be called again at any time.
 //!
 //! On the host's network (`Placement::Host`) there is only the watch over ports; the others refuse.
 //!
