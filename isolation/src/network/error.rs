@@ -205,6 +205,10 @@ pub enum PluginFailure {
         /// The end of what it wrote to its standard error.
         stderr: String,
     },
+    /// It was killed, with all processes of its group, because the container is to leave its
+    /// networks.
+    #[error("it was ended: the container is to leave its networks")]
+    Cancelled,
     /// It succeeded, and its result is none.
     #[error("its result {problem}")]
     Result {

@@ -265,6 +265,40 @@ fn a_plugin_that_hangs_is_killed_with_all_it_started() {
 }
 
 #[test]
+fn a_container_that_is_being_attached_can_be_ended_at_once() {
+    // CT-03, CT-52
+    on_a_host(Needs::Root, |host| {
+        let pids = host.dir.join("pids");
+        let script = format!(
+            "[ $CNI_COMMAND = DEL ] && exit 0\n\
+             sleep 1000 &\necho $$ $! > {0}.new\nmv {0}.new {0}\nwait",
+            pids.display()
+        );
+        host.plugin("hang", &script);
+        host.configure("net", json!([{ "type": "hang" }]));
+        let id = ContainerId::numbered(1);
+        let namespace = host.namespaces.make(&id).unwrap();
+        let error = thread::scope(|scope| {
+            let attach = || host.networks.attach(&id, &namespace, &[Join::new("net")]);
+            let attaching = scope.spawn(attach);
+            eventually("the plugin runs", || pids.exists());
+            let began = Instant::now();
+            host.networks.detach(&id).unwrap();
+            assert!(began.elapsed() < PATIENCE / 2);
+            attaching.join().unwrap().unwrap_err()
+        });
+        let (_, _, failure) = failure_of(error);
+        assert!(matches!(failure, PluginFailure::Cancelled), "{failure}");
+        let started = Orphans(numbers_in(&pids));
+        for &pid in &started.0 {
+            eventually("it is gone", || !is_alive(pid));
+        }
+        assert_eq!(host.calls(), ["ADD hang eth0", "DEL hang eth0"]);
+        host.namespaces.remove(&id).unwrap();
+    });
+}
+
+#[test]
 fn what_a_plugin_leaves_behind_is_killed_and_not_waited_for() {
     on_a_host(Needs::Root, |host| {
         let pid = host.dir.join("pid");

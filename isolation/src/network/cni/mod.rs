@@ -19,12 +19,13 @@ mod outcome;
 mod plugin;
 mod record;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use serde_json::Value;
 use tepui_core::ids::ContainerId;
 
@@ -91,8 +92,8 @@ pub struct Recovered {
 pub struct Networks {
     config: Config,
     store: Store,
-    /// The containers for which something is being done.
-    busy: Mutex<BTreeSet<String>>,
+    /// The containers for which something is being done, and how to end that early.
+    busy: Mutex<BTreeMap<String, Arc<EventFd>>>,
     idle: Condvar,
 }
 
@@ -118,6 +119,8 @@ impl Verb {
 struct Turn<'a> {
     networks: &'a Networks,
     name: &'a str,
+    /// Readable once somebody wants it to end early.
+    cancel: Arc<EventFd>,
 }
 
 impl Drop for Turn<'_> {
@@ -168,7 +171,7 @@ impl Networks {
         joins: &[Join],
     ) -> Result<Vec<Attached>> {
         let name = id.as_str();
-        let _turn = self.turn(name);
+        let turn = self.turn(name)?;
         if self.store.read(name)?.is_some() {
             return Err(NetworkError::Attached {
                 id: name.to_owned(),
@@ -179,7 +182,7 @@ impl Networks {
         let mut attached = Vec::new();
         for n in 0..record.joins.len() {
             let mut ran = 0;
-            match self.join(name, &mut record, n, &mut ran) {
+            match self.join(&turn, &mut record, n, &mut ran) {
                 Ok(joined) => attached.push(joined),
                 Err(failure) => return Err(self.undo(name, record, (n, ran), failure)),
             }
@@ -195,6 +198,8 @@ impl Networks {
     }
 
     /// Leaves all networks of a container, the last one first; fine if it is in none.
+    ///
+    /// If it is being attached that is ended and undone first (CT-03).
     pub fn detach(&self, id: &ContainerId) -> Result<()> {
         self.detach_name(id.as_str())
     }
@@ -202,7 +207,7 @@ impl Networks {
     /// Asks the plugins whether all is still as it was made (`CHECK`), where they know that.
     pub fn check(&self, id: &ContainerId) -> Result<()> {
         let name = id.as_str();
-        let _turn = self.turn(name);
+        let _turn = self.turn(name)?;
         let record = self.store.read(name)?;
         let record = record.filter(|record| record.stage == Stage::Joined);
         let record = record.ok_or_else(|| NetworkError::NotAttached {
@@ -214,7 +219,7 @@ impl Networks {
             }
             for plugin in 0..join.plugins.len() {
                 let prior = join.result.as_ref();
-                self.call(name, &record, join, plugin, Verb::Check, prior)?;
+                self.call(name, &record, join, plugin, (Verb::Check, prior), None)?;
             }
         }
         Ok(())
@@ -237,7 +242,8 @@ impl Networks {
     }
 
     /// Leaves the networks of all containers that are not `known`, or that were interrupted while
-    /// they joined or left. One that fails does not keep the others.
+    /// they joined or left. One that fails does not keep the others. To be called before anything
+    /// else: what is being attached is interrupted too.
     pub fn recover(&self, known: &BTreeSet<ContainerId>) -> Result<Recovered> {
         let mut recovered = Recovered::default();
         for name in self.store.names()? {
@@ -255,15 +261,29 @@ impl Networks {
     }
 
     /// Waits until nothing else is being done for a container.
-    fn turn<'a>(&'a self, name: &'a str) -> Turn<'a> {
+    fn turn<'a>(&'a self, name: &'a str) -> Result<Turn<'a>> {
+        let cancel = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
+        let cancel = cancel.map_err(|errno| NetworkError::system("eventfd", errno))?;
+        let cancel = Arc::new(cancel);
         let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        let busy = self.idle.wait_while(busy, |busy| busy.contains(name));
+        let busy = self.idle.wait_while(busy, |busy| busy.contains_key(name));
         let mut busy = busy.unwrap_or_else(PoisonError::into_inner);
-        busy.insert(name.to_owned());
-        Turn {
+        busy.insert(name.to_owned(), Arc::clone(&cancel));
+        Ok(Turn {
             networks: self,
             name,
-        }
+            cancel,
+        })
+    }
+
+    /// Has an attachment of a container end early, if one is under way.
+    fn cancel(&self, name: &str) -> Result<()> {
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(cancel) = busy.get(name) else {
+            return Ok(());
+        };
+        let written = cancel.write(1).map(drop);
+        written.map_err(|errno| NetworkError::system("write an eventfd", errno))
     }
 
     /// Decides all that plugins will be told, before any of them runs.
@@ -321,14 +341,21 @@ impl Networks {
     }
 
     /// Joins the `n`th network; `ran` tells also in a failure how many of its plugins were run.
-    fn join(&self, name: &str, record: &mut Record, n: usize, ran: &mut usize) -> Result<Attached> {
+    fn join(
+        &self,
+        turn: &Turn<'_>,
+        record: &mut Record,
+        n: usize,
+        ran: &mut usize,
+    ) -> Result<Attached> {
+        let (name, cancel) = (turn.name, Some(&*turn.cancel));
         let mut result = Value::Null;
         let join = &record.joins[n];
         let bad =
             |plugin, problem| failed(Verb::Add, join, plugin, PluginFailure::Result { problem });
         for plugin in 0..join.plugins.len() {
             let prior = (plugin > 0).then_some(&result);
-            let answer = self.call(name, record, join, plugin, Verb::Add, prior);
+            let answer = self.call(name, record, join, plugin, (Verb::Add, prior), cancel);
             *ran = plugin + usize::from(has_run(&answer));
             let answer = serde_json::from_slice(&answer?);
             result = answer.map_err(|error| bad(plugin, format!("is no JSON: {error}")))?;
@@ -362,7 +389,8 @@ impl Networks {
     }
 
     fn detach_name(&self, name: &str) -> Result<()> {
-        let _turn = self.turn(name);
+        self.cancel(name)?;
+        let _turn = self.turn(name)?;
         match self.store.read(name)? {
             Some(mut record) => {
                 record.stage = Stage::Leaving;
@@ -380,7 +408,7 @@ impl Networks {
             let prior = join.result.as_ref();
             let prior = prior.filter(|_| config::knows_check(&join.version));
             for plugin in (0..join.plugins.len()).rev() {
-                self.call(name, &record, join, plugin, Verb::Del, prior)?;
+                self.call(name, &record, join, plugin, (Verb::Del, prior), None)?;
             }
             record.joins.pop();
         }
@@ -394,8 +422,8 @@ impl Networks {
         record: &Record,
         join: &Joined,
         plugin: usize,
-        verb: Verb,
-        prior: Option<&Value>,
+        (verb, prior): (Verb, Option<&Value>),
+        cancel: Option<&EventFd>,
     ) -> Result<Vec<u8>> {
         let mut input = join.plugins[plugin].clone();
         let program = self.program(config::kind(&input), &join.network)?;
@@ -426,6 +454,7 @@ impl Networks {
             input: &Value::Object(input),
             file: &self.store.input(name),
             timeout: self.config.timeout,
+            cancel,
         };
         plugin::run(&call)?.map_err(|failure| failed(verb, join, plugin, failure))
     }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::EventFd;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgid};
 use serde_json::Value;
@@ -47,6 +48,8 @@ pub(crate) struct Call<'a> {
     /// The file by which it gets its input.
     pub(crate) file: &'a Path,
     pub(crate) timeout: Duration,
+    /// Becomes readable when it is to be ended before.
+    pub(crate) cancel: Option<&'a EventFd>,
 }
 
 /// What came of it so far.
@@ -88,7 +91,7 @@ fn attend(call: &Call<'_>, input: &File) -> Result<Vec<u8>, PluginFailure> {
         stderr: Vec::new(),
         too_long: false,
     };
-    let listened = listen(&mut child, call.timeout, &mut heard);
+    let listened = listen(&mut child, call, &mut heard);
     // Before it is reaped: until then its number, which is its group's, cannot be another's.
     end_group(&child);
     let ended = match listened {
@@ -123,7 +126,7 @@ fn attend(call: &Call<'_>, input: &File) -> Result<Vec<u8>, PluginFailure> {
 }
 
 /// Hears the plugin until it ends; `false` if that takes too long, or it says too much.
-fn listen(child: &mut Child, timeout: Duration, heard: &mut Heard) -> Result<bool, PluginFailure> {
+fn listen(child: &mut Child, call: &Call<'_>, heard: &mut Heard) -> Result<bool, PluginFailure> {
     let end = pidfd(child.id()).map_err(|source| system("open the plugin's pidfd", source))?;
     let mut stdout = child.stdout.take();
     let mut stderr = child.stderr.take();
@@ -135,22 +138,27 @@ fn listen(child: &mut Child, timeout: Duration, heard: &mut Heard) -> Result<boo
         fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
             .map_err(|errno| system("prepare a pipe", errno.into()))?;
     }
-    let deadline = Instant::now() + timeout.min(LONGEST);
+    let deadline = Instant::now() + call.timeout.min(LONGEST);
     loop {
         let mut fds = vec![PollFd::new(end.as_fd(), PollFlags::POLLIN)];
         let pipes = [
             stdout.as_ref().map(AsFd::as_fd),
             stderr.as_ref().map(AsFd::as_fd),
         ];
-        let pipes = pipes.into_iter().flatten();
-        fds.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
+        let others = pipes.into_iter().chain([call.cancel.map(AsFd::as_fd)]);
+        let others = others.flatten();
+        fds.extend(others.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         match poll(&mut fds, left(deadline)) {
             Ok(0) | Err(Errno::EINTR) if Instant::now() >= deadline => return Ok(false),
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(system("poll", errno.into())),
         }
         let ended = fds[0].any() == Some(true);
+        let cancelled = call.cancel.is_some() && fds.last().and_then(PollFd::any) == Some(true);
         drop(fds);
+        if cancelled && !ended {
+            return Err(PluginFailure::Cancelled);
+        }
         // What is in the pipes when it has ended is all there is to come from itself.
         drain(&mut stdout, &mut heard.stdout)?;
         drain(&mut stderr, &mut heard.stderr)?;
