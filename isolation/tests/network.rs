@@ -60,6 +60,14 @@ fn a_namespace_has_a_name_until_it_is_removed() {
         fs::write(host.namespaces.path(&three), "").unwrap();
         assert_eq!(host.namespaces.find(&three), None);
         let known = BTreeSet::from([one.clone(), three.clone()]);
+        // What is no file of ours is told, and keeps nothing from being removed.
+        let strange = host.dir.join("namespaces/a-directory");
+        fs::create_dir(&strange).unwrap();
+        assert!(host.namespaces.recover(&known).is_err());
+        assert_eq!(host.namespaces.find(&two), None);
+        fs::remove_dir(&strange).unwrap();
+        host.namespaces.make(&two).unwrap();
+        fs::write(host.namespaces.path(&three), "").unwrap();
         let removed = host.namespaces.recover(&known).unwrap();
         assert_eq!(removed, [two.as_str(), three.as_str()]);
         assert_eq!(within(&path, which).unwrap(), inside);

@@ -186,12 +186,12 @@ fn replacement(link: &Link, egress: Rate) -> Result<Request> {
 fn ours(netlink: &mut Netlink, link: &Link) -> Result<Option<(Rate, QueueStatistics)>> {
     let header = [0; HEADER_BYTES];
     let request = Request::new("list queues", &*link.name, libc::RTM_GETQDISC, 0, &header);
-    let rows = netlink.dump(request)?;
-    Ok(rows.iter().find_map(|row| parse(row, link)))
+    let mut found = netlink.dump(request, |row| parse(row, link))?;
+    Ok(found.pop())
 }
 
-fn parse(row: &Message, link: &Link) -> Option<(Rate, QueueStatistics)> {
-    let body = &row.body;
+fn parse(row: Message<'_>, link: &Link) -> Option<(Rate, QueueStatistics)> {
+    let body = row.body;
     let word = |bytes: &[u8], at: usize| number_at(bytes, at).map(u32::from_ne_bytes);
     let is_ours = row.kind == libc::RTM_NEWQDISC
         && word(body, 4)? == link.index

@@ -42,8 +42,7 @@ pub struct Traffic {
 /// Lists the interfaces.
 pub(crate) fn all(netlink: &mut Netlink) -> Result<Vec<Link>> {
     let request = Request::new("list links", "", libc::RTM_GETLINK, 0, &[0; INFO_BYTES]);
-    let rows = netlink.dump(request)?;
-    Ok(rows.iter().filter_map(read).collect())
+    netlink.dump(request, read)
 }
 
 /// Finds an interface by its name.
@@ -62,11 +61,11 @@ pub(crate) fn bring_up(netlink: &mut Netlink, link: &Link) -> Result<()> {
     netlink.order(request)
 }
 
-fn read(message: &Message) -> Option<Link> {
+fn read(message: Message<'_>) -> Option<Link> {
     if message.kind != libc::RTM_NEWLINK {
         return None;
     }
-    let found = attributes(&message.body, INFO_BYTES);
+    let found = attributes(message.body, INFO_BYTES);
     let name = found.clone().find(libc::IFLA_IFNAME)?;
     let name = name.split(|&byte| byte == 0).next()?;
     let mtu = found.clone().find(libc::IFLA_MTU);
@@ -81,7 +80,7 @@ fn read(message: &Message) -> Option<Link> {
     };
     Some(Link {
         name: String::from_utf8_lossy(name).into_owned(),
-        index: u32::from_ne_bytes(number_at(&message.body, 4)?),
+        index: u32::from_ne_bytes(number_at(message.body, 4)?),
         mtu: mtu
             .and_then(|data| number_at(data, 0))
             .map_or(0, u32::from_ne_bytes),

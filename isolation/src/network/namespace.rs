@@ -116,21 +116,25 @@ impl Namespaces {
     /// of containers that are gone, and what a crash left half made.
     ///
     /// Detach them from their networks first ([`super::cni::Networks::recover`]): plugins tidy up
-    /// better while there is a namespace.
+    /// better while there is a namespace. What cannot be removed keeps nothing else from it; the
+    /// first such failure is returned at the end.
     pub fn recover(&self, known: &BTreeSet<ContainerId>) -> Result<Vec<String>> {
         let failed = |error| NetworkError::file("read", &self.dir, error);
         let mut removed = Vec::new();
+        let mut failure = None;
         for entry in fs::read_dir(&self.dir).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
             let is_known = known.iter().any(|id| name == id.as_str());
             let path = self.dir.join(&name);
             if !is_known || !is_namespace(&path) {
-                remove_at(&path)?;
-                removed.push(name.to_string_lossy().into_owned());
+                match remove_at(&path) {
+                    Ok(()) => removed.push(name.to_string_lossy().into_owned()),
+                    Err(error) => failure = failure.or(Some(error)),
+                }
             }
         }
         removed.sort();
-        Ok(removed)
+        failure.map_or(Ok(removed), Err)
     }
 }
 

@@ -45,10 +45,10 @@ pub(crate) struct Request {
 }
 
 /// A message of the kernel, without its header.
-#[derive(Debug)]
-pub(crate) struct Message {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Message<'a> {
     pub(crate) kind: u16,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: &'a [u8],
 }
 
 /// How an answer ended.
@@ -149,19 +149,23 @@ impl Netlink {
     /// Orders something, and returns when it is done.
     pub(crate) fn order(&mut self, mut request: Request) -> Result<()> {
         add_flags(&mut request.bytes, libc::NLM_F_ACK as u16);
-        let mut none = Vec::new();
-        match self.exchange(&request, &mut none)? {
+        match self.exchange(&request, |_| {})? {
             Ended::Whole => Ok(()),
             Ended::Interrupted => Err(request.misunderstood("an order was answered like a dump")),
         }
     }
 
-    /// Asks for a table, and returns its rows as they are at one moment.
-    pub(crate) fn dump(&mut self, mut request: Request) -> Result<Vec<Message>> {
+    /// Asks for a table, and returns what `read` makes of its rows as they are at one moment; of
+    /// the rows themselves, which may be many, nothing is kept.
+    pub(crate) fn dump<T>(
+        &mut self,
+        mut request: Request,
+        read: impl Fn(Message<'_>) -> Option<T>,
+    ) -> Result<Vec<T>> {
         add_flags(&mut request.bytes, libc::NLM_F_DUMP as u16);
         for _ in 0..ATTEMPTS {
             let mut rows = Vec::new();
-            match self.exchange(&request, &mut rows)? {
+            match self.exchange(&request, |row| rows.extend(read(row)))? {
                 Ended::Whole => return Ok(rows),
                 Ended::Interrupted => {}
             }
@@ -169,7 +173,7 @@ impl Netlink {
         Err(request.failed(Errno::EINTR))
     }
 
-    fn exchange(&mut self, request: &Request, rows: &mut Vec<Message>) -> Result<Ended> {
+    fn exchange(&mut self, request: &Request, mut each: impl FnMut(Message<'_>)) -> Result<Ended> {
         self.sequence = self.sequence.wrapping_add(1);
         let bytes = request.finish(self.sequence);
         let sent = send(self.socket.as_raw_fd(), &bytes, MsgFlags::empty());
@@ -207,9 +211,9 @@ impl Netlink {
                         return Ok(ended);
                     }
                     libc::NLMSG_OVERRUN => return Err(request.failed(Errno::ENOBUFS)),
-                    _ => rows.push(Message {
+                    _ => each(Message {
                         kind: row.kind,
-                        body: row.body.to_vec(),
+                        body: row.body,
                     }),
                 }
             }

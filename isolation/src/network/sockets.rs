@@ -72,8 +72,10 @@ impl Listeners {
             (Protocol::Udp, 1 << TCP_CLOSE),
         ] {
             for family in [libc::AF_INET, libc::AF_INET6] {
-                let rows = dump(&mut netlink, family, protocol, state, 0)?;
-                all.extend(rows.iter().filter_map(|row| listener(row, protocol)));
+                let found = dump(&mut netlink, family, protocol, (state, 0), |row| {
+                    listener(row, protocol)
+                });
+                all.extend(found?);
             }
         }
         Ok(Self {
@@ -119,25 +121,30 @@ pub(crate) fn round_trips() -> Result<Vec<Duration>> {
     for family in [libc::AF_INET, libc::AF_INET6] {
         let extension = 1 << (INET_DIAG_INFO - 1);
         let state = 1 << TCP_ESTABLISHED;
-        let rows = dump(&mut netlink, family, Protocol::Tcp, state, extension)?;
-        let rtt = |row: &Message| {
-            let info = attributes(&row.body, MESSAGE_BYTES).find(INET_DIAG_INFO)?;
-            let micros = u32::from_ne_bytes(number_at(info, RTT_AT)?);
-            Some(Duration::from_micros(u64::from(micros)))
-        };
-        all.extend(rows.iter().filter_map(rtt));
+        let found = dump(
+            &mut netlink,
+            family,
+            Protocol::Tcp,
+            (state, extension),
+            |row| {
+                let info = attributes(row.body, MESSAGE_BYTES).find(INET_DIAG_INFO)?;
+                let micros = u32::from_ne_bytes(number_at(info, RTT_AT)?);
+                Some(Duration::from_micros(u64::from(micros)))
+            },
+        );
+        all.extend(found?);
     }
     all.sort();
     Ok(all)
 }
 
-fn dump(
+fn dump<T>(
     netlink: &mut Netlink,
     family: i32,
     protocol: Protocol,
-    states: u32,
-    extension: u8,
-) -> Result<Vec<Message>> {
+    (states, extension): (u32, u8),
+    read: impl Fn(Message<'_>) -> Option<T>,
+) -> Result<Vec<T>> {
     let number = match protocol {
         Protocol::Tcp => libc::IPPROTO_TCP,
         Protocol::Udp => libc::IPPROTO_UDP,
@@ -150,11 +157,11 @@ fn dump(
     body[4..8].copy_from_slice(&states.to_ne_bytes());
     let subject = protocol.to_string();
     let request = Request::new("list sockets", subject, SOCK_DIAG_BY_FAMILY, 0, &body);
-    netlink.dump(request)
+    netlink.dump(request, read)
 }
 
-fn listener(row: &Message, protocol: Protocol) -> Option<Listener> {
-    let body = &row.body;
+fn listener(row: Message<'_>, protocol: Protocol) -> Option<Listener> {
+    let body = row.body;
     let port = u16::from_be_bytes(number_at(body, 4)?);
     let address = match i32::from(*body.first()?) {
         libc::AF_INET => IpAddr::from(Ipv4Addr::from(number_at::<4>(body, 8)?)),
