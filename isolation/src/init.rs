@@ -164,7 +164,8 @@ fn on_host_root(
 ) -> Result<Placed> {
     let launch = &order.launch;
     namespaces::mount_proc()?;
-    let inside = Inside::open(Path::new("/"), false)?;
+    // Of the host's tree nothing is anybody's but the sandbox.
+    let inside = Inside::open(Path::new("/"), false)?.making_below(&order.directory);
     let shm = match (shm, launch.shm_size) {
         (None, Some(_)) => {
             let made = devices::private_memory(launch);

@@ -27,6 +27,8 @@ pub(crate) struct Inside {
     name: PathBuf,
     /// Whether what is missing may be made.
     makes: bool,
+    /// Below which directory it may be made, even if not elsewhere.
+    below: Option<PathBuf>,
     /// Whose it is to be, if not ours.
     owner: Option<(Uid, Gid)>,
 }
@@ -77,13 +79,24 @@ impl Inside {
     /// Makes a directory the root; errors call it `name`.
     pub(crate) fn new(root: OwnedFd, name: impl Into<PathBuf>, makes: bool) -> Self {
         let name = name.into();
-        let owner = None;
         Self {
             root,
             name,
             makes,
-            owner,
+            below: None,
+            owner: None,
         }
+    }
+
+    /// What is missing may be made below this directory of it.
+    pub(crate) fn making_below(self, directory: &Path) -> Self {
+        let below = Some(directory.to_owned());
+        Self { below, ..self }
+    }
+
+    fn may_make(&self, path: &Path) -> bool {
+        let below = self.below.as_ref();
+        self.makes || below.is_some_and(|directory| path.starts_with(directory))
     }
 
     /// What is made belongs to this user.
@@ -130,7 +143,7 @@ impl Inside {
     pub(crate) fn target(&self, path: &Path, kind: Kind) -> Result<OwnedFd> {
         let found = match self.find(path)? {
             Some(found) => found,
-            None if self.makes => self.make(path, kind)?,
+            None if self.may_make(path) => self.make(path, kind)?,
             None => return Err(self.failed("mount on", path, Errno::ENOENT)),
         };
         let is_directory = kind_of(&self.stat(path, &found)?) == SFlag::S_IFDIR;
