@@ -32,6 +32,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::containing::{ContainerOptions, isolators};
 use crate::growth::Growths;
 use crate::output::Copied;
 use crate::removal::Remover;
@@ -80,6 +81,8 @@ pub struct AgentOptions {
     pub hostname: Option<String>,
     /// How to isolate tasks.
     pub isolation: Isolation,
+    /// What containers may have.
+    pub containers: ContainerOptions,
     /// What becomes of tasks when the process is killed.
     pub agent_loss: AgentLoss,
     /// The most that it waits before it registers for the first time.
@@ -133,11 +136,14 @@ impl AgentNode {
                     tracing::debug!("the agent has ended: the launcher keeps what happens");
                 }
             };
+            let (instance, config) = container_config(&options.work_dir, mode)?;
+            let work_dir = &config.work_dir;
+            let isolators = isolators(work_dir, &instance, mode, &options.containers)?;
             let config = tepui_isolation::Config {
                 agent_loss: options.agent_loss.clone(),
-                ..container_config(&options.work_dir, mode)?
+                ..config
             };
-            Containerizer::start(config, Box::new(sink))?
+            Containerizer::start_with(config, isolators, Box::new(sink))?
         };
 
         let node = Node::new(NodeConfig {
@@ -420,18 +426,24 @@ fn choose(isolation: Isolation) -> anyhow::Result<(Mode, String)> {
     }
 }
 
-fn container_config(work_dir: &Path, mode: Mode) -> anyhow::Result<tepui_isolation::Config> {
+/// Says how containers are run, and what the agent is called among those of the machine.
+fn container_config(
+    work_dir: &Path,
+    mode: Mode,
+) -> anyhow::Result<(String, tepui_isolation::Config)> {
     let work_dir = work_dir
         .canonicalize()
         .with_context(|| format!("cannot resolve {}", work_dir.display()))?;
     // Two agents on one machine must not touch each other's control groups; the same agent must
     // find its own again.
     let instance = crc32fast::hash(work_dir.as_os_str().as_encoded_bytes());
-    Ok(tepui_isolation::Config {
-        cgroup_root: format!("tepui/{instance:08x}"),
+    let instance = format!("{instance:08x}");
+    let config = tepui_isolation::Config {
+        cgroup_root: format!("tepui/{instance}"),
         default_pids: Some(DEFAULT_PIDS),
         ..tepui_isolation::Config::new(work_dir, mode)
-    })
+    };
+    Ok((instance, config))
 }
 
 fn machine_config(options: &AgentOptions, info: AgentInfo, name: String) -> anyhow::Result<Config> {

@@ -27,6 +27,7 @@ use tepui_transport::framework::Framework;
 use tepui_transport::target::{Error, Target};
 
 use crate::agent_node::{AgentNode, AgentOptions, Isolation};
+use crate::containing::ContainerOptions;
 use crate::dev_authority;
 pub use crate::master_node::OfferTimeout;
 use crate::master_node::{MasterNode, MasterOptions};
@@ -44,6 +45,8 @@ pub struct EmbeddedOptions {
     pub work_dir: Option<PathBuf>,
     /// How agents isolate their tasks.
     pub isolation: Isolation,
+    /// What containers may have.
+    pub containers: ContainerOptions,
     /// Where the master listens; `None` is a free port of 127.0.0.1.
     pub listen: Option<SocketAddr>,
     /// When an offer that nobody answers is taken back.
@@ -126,6 +129,7 @@ impl Embedded {
             domain: None,
             hostname: None,
             isolation: self.options.isolation,
+            containers: self.options.containers.clone(),
             agent_loss: AgentLoss::End {
                 remove: self.private.as_ref().map(|dir| dir.path().to_owned()),
             },

@@ -9,6 +9,7 @@
 
 mod agent_node;
 pub mod cli;
+mod containing;
 pub mod daemon;
 mod detect;
 mod dev_authority;

@@ -13,6 +13,7 @@ use tepui_core::protocol::node::Domain;
 use tepui_isolation::AgentLoss;
 
 use super::addresses;
+use super::container_args::ContainerArgs;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::isolation_args::IsolationArgs;
@@ -90,6 +91,8 @@ pub(super) struct AgentArgs {
     #[command(flatten)]
     isolation: IsolationArgs,
     #[command(flatten)]
+    containers: ContainerArgs,
+    #[command(flatten)]
     log: DaemonLogArgs,
 }
 
@@ -128,6 +131,7 @@ pub(super) fn run(args: AgentArgs) -> Result<Exit, Failure> {
         domain: args.domain,
         hostname: args.hostname,
         isolation: args.isolation.isolation(),
+        containers: args.containers.options(),
         registration_backoff: args.registration_backoff,
         gc_delay: args.gc_delay,
         reconfiguration: match args.reconfiguration {

@@ -9,6 +9,7 @@ use clap::Args;
 use tepui_core::attributes::Attributes;
 
 use super::addresses;
+use super::container_args::ContainerArgs;
 use super::exit::Exit;
 use super::failure::{Failure, with_causes};
 use super::isolation_args::IsolationArgs;
@@ -40,6 +41,8 @@ pub(super) struct DevArgs {
     work_dir: Option<PathBuf>,
     #[command(flatten)]
     isolation: IsolationArgs,
+    #[command(flatten)]
+    containers: ContainerArgs,
 }
 
 /// Keeps a cluster running until it is told to end, or a part of it ends by itself.
@@ -58,6 +61,7 @@ pub(super) fn dev(args: DevArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
             attributes: args.attributes.unwrap_or_default(),
             work_dir: args.work_dir.clone(),
             isolation: args.isolation.isolation(),
+            containers: args.containers.options(),
             listen: args.listen,
             ..EmbeddedOptions::default()
         };

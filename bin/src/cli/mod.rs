@@ -11,6 +11,7 @@ mod agents;
 mod cert;
 mod completions;
 mod connect;
+mod container_args;
 mod context;
 mod dev;
 mod events;

@@ -115,10 +115,11 @@ impl Isolator for Networks {
     fn recover(&self, live: &BTreeSet<ContainerId>) -> Outcome<()> {
         let Some(setup) = &self.0 else { return Ok(()) };
         let recovered = setup.networks.recover(live)?;
-        if let Some((id, error)) = recovered.failed.into_iter().next() {
-            return Err(format!("{id}: {error}").into());
-        }
-        setup.namespaces.recover(live)?;
+        // Those that have not left their networks keep their namespace, in which plugins look.
+        let mut kept = live.clone();
+        let failed = recovered.failed.iter();
+        kept.extend(failed.filter_map(|(id, _)| ContainerId::new(id).ok()));
+        setup.namespaces.recover(&kept)?;
         let entries = match fs::read_dir(&setup.files) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -127,11 +128,14 @@ impl Isolator for Networks {
         for entry in entries {
             let name = entry?.file_name();
             let name = name.to_string_lossy();
-            if !live.iter().any(|id| id.as_str() == name) {
+            if !kept.iter().any(|id| id.as_str() == name) {
                 setup.remove_files(&name)?;
             }
         }
-        Ok(())
+        match recovered.failed.into_iter().next() {
+            Some((id, error)) => Err(format!("{id}: {error}").into()),
+            None => Ok(()),
+        }
     }
 
     fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {

@@ -3,6 +3,7 @@
 //! Called by `cli`. The only difference between the two is who starts the daemons: even a cluster
 //! in this process is talked to over QUIC. Deliberately not here: scheduling (see `plan`).
 
+mod container;
 mod plan;
 mod pump;
 mod report;
@@ -25,9 +26,11 @@ use super::isolation_args::IsolationArgs;
 use super::signals::Interrupts;
 use super::text::Text;
 use super::{Io, Threads, block_on, values};
+use crate::daemon::ContainerOptions;
 use crate::embedded::{Embedded, EmbeddedOptions};
 use crate::framework::Framework;
 use crate::target::Target;
+use container::AskArgs;
 use plan::{Plan, Template};
 use pump::Cut;
 use report::{Report, Style};
@@ -46,6 +49,8 @@ Examples:
   tepui run --env GREETING=hello --timeout 1m -- sh -c 'echo $GREETING'
   tepui run --instances 3 --resources 'ports:[31000-31000]' -- sleep 10
   tepui run --json -- date
+  tepui run --uri https://files.example/tool.tar.gz -- ./tool/run
+  tepui run --master m1:5050 --image registry.example:5000/web:2 --volume /srv/data:/data:ro
   tepui run --master 127.0.0.1:5050 --tls-dir ann/tls --detach -- sleep 1h
 
 Its exit code is the task's own, or 128 + n if signal n ended it; 125 if tepui itself failed or
@@ -94,9 +99,11 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     isolation: IsolationArgs,
     #[command(flatten)]
+    ask: AskArgs,
+    #[command(flatten)]
     cluster: ClusterArgs,
     /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "CMD",
+    #[arg(last = true, required_unless_present = "image", value_name = "CMD",
           value_parser = Text(StringValueParser::new()))]
     command: Vec<String>,
 }
@@ -140,6 +147,11 @@ async fn on_own_cluster(
 ) -> Result<Exit, Failure> {
     let options = EmbeddedOptions {
         isolation: args.isolation.isolation(),
+        // It is the user's own machine.
+        containers: ContainerOptions {
+            host_volumes: args.ask.host_paths(),
+            ..ContainerOptions::default()
+        },
         ..EmbeddedOptions::default()
     };
     let started = Embedded::start(options).await;
@@ -248,17 +260,25 @@ impl RunArgs {
             let added = resources.add(more);
             added.map_err(|error| Failure::usage("--resources", &text, error))?;
         }
-        let (program, arguments) = self.command.split_first().expect("clap requires one");
-        values::command(&self.command)
-            .map_err(|problem| Failure::usage("CMD", program, problem))?;
+        // Without one it is the image that says what is run.
+        let none = String::new();
+        let (program, arguments) = self.command.split_first().unwrap_or((&none, &[]));
+        if !self.command.is_empty() {
+            values::command(&self.command)
+                .map_err(|problem| Failure::usage("CMD", program, problem))?;
+        }
+        let name = self.ask.image.as_ref().filter(|_| program.is_empty());
+        let name = name.unwrap_or(program);
         let mut command = CommandInfo::exec(program, arguments);
         command.environment.clone_from(&self.env);
+        command.uris = self.ask.uris();
         let random: u32 = random();
         Ok(Template {
             id: format!("run-{random:08x}"),
-            name: self.name.clone().unwrap_or_else(|| program.clone()),
+            name: self.name.clone().unwrap_or_else(|| name.clone()),
             resources,
             command,
+            container: self.ask.container(),
             kill_grace: self.kill_grace,
             pids: self.pids,
         })

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use tepui_core::ids::TaskId;
+use tepui_core::protocol::container_info::ContainerInfo;
 use tepui_core::protocol::framework::Capabilities;
 use tepui_core::protocol::offer::Offer;
 use tepui_core::protocol::status::{TaskState, TaskStatus};
@@ -29,6 +30,8 @@ pub(super) struct Template {
     pub(super) resources: Resources,
     /// What it runs.
     pub(super) command: CommandInfo,
+    /// What it asks of its container.
+    pub(super) container: Option<Box<ContainerInfo>>,
     /// How long a kill waits between SIGTERM and SIGKILL.
     pub(super) kill_grace: Option<Duration>,
     /// The most processes and threads.
@@ -292,6 +295,7 @@ impl Template {
             name: self.name.clone(),
             kill_grace: self.kill_grace,
             pids: self.pids,
+            container: self.container.clone(),
             ..offer.task(id.clone(), self.resources.clone(), self.command.clone())
         }
     }
@@ -333,6 +337,7 @@ mod tests {
             name: "true".into(),
             resources: Resources::parse(resources).unwrap(),
             command: CommandInfo::exec("true", [""; 0]),
+            container: None,
             kill_grace: Some(Duration::from_secs(7)),
             pids: None,
         };

@@ -1,0 +1,74 @@
+//! What an agent gives to containers, as flags.
+//!
+//! Shared by `tepui-agent` and `dev`. Deliberately not here: what tasks ask for.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tepui_isolation::isolators::Allowed;
+use tepui_isolation::launch::CapabilitySet;
+
+use super::text::Text;
+use super::values;
+use crate::daemon::ContainerOptions;
+
+/// What containers may have.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Containers")]
+pub(super) struct ContainerArgs {
+    /// A path of the machine that tasks may have as a volume, with what is below it; can be given
+    /// several times. Without it they can have none
+    #[arg(long, value_name = "PATH", value_parser = values::path())]
+    host_volume: Vec<PathBuf>,
+    /// The registry of images that name none, such as `registry.example:5000`
+    #[arg(long, value_name = "HOST[:PORT]", env = "TEPUI_REGISTRY",
+          value_parser = Text(values::registry))]
+    registry: Option<String>,
+    /// A registry that is asked over HTTP; can be given several times. Those on this machine are
+    /// anyhow
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = Text(values::registry))]
+    insecure_registry: Vec<String>,
+    /// Names and passwords for registries, in the form of Docker's config.json
+    #[arg(long, value_name = "FILE", value_parser = values::path())]
+    registry_credentials: Option<PathBuf>,
+    /// The directory with the networks that tasks may join, as CNI has it
+    #[arg(long, value_name = "DIR", value_parser = values::path())]
+    networks: Option<PathBuf>,
+    /// Where CNI plugins are; can be given several times. By default in the usual places
+    #[arg(long, value_name = "DIR", value_parser = values::path(), requires = "networks")]
+    network_plugins: Vec<PathBuf>,
+    /// The capabilities that containers may have at most, by default what container runtimes leave
+    #[arg(long, value_name = "NAME,..", value_parser = Text(values::capabilities))]
+    capabilities: Option<CapabilitySet>,
+    /// The directory of the seccomp profiles that tasks may name
+    #[arg(long, value_name = "DIR", value_parser = values::path())]
+    seccomp_profiles: Option<PathBuf>,
+    /// Filter no system calls, except for tasks that name a profile
+    #[arg(long)]
+    no_seccomp: bool,
+    /// Let no program gain rights by being executed, such as sudo
+    #[arg(long)]
+    no_new_privileges: bool,
+}
+
+impl ContainerArgs {
+    /// Returns what containers may have.
+    pub(super) fn options(self) -> ContainerOptions {
+        ContainerOptions {
+            allowed: Allowed {
+                capabilities: self.capabilities.unwrap_or(CapabilitySet::DEFAULT),
+                seccomp: !self.no_seccomp,
+                unconfined: self.no_seccomp,
+                profiles: self.seccomp_profiles,
+                no_new_privileges: self.no_new_privileges,
+                ..Allowed::default()
+            },
+            host_volumes: self.host_volume,
+            default_registry: self.registry,
+            insecure_registries: self.insecure_registry,
+            registry_credentials: self.registry_credentials,
+            networks: self.networks,
+            network_plugins: self.network_plugins,
+        }
+    }
+}
