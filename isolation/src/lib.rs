@@ -35,10 +35,11 @@
 //! other daemons, and so can take over the machine if it wants to. Give such tasks a user, or
 //! trust them. [`Mode::Process`] holds nothing back that users do not.
 //!
-//! What tasks need in their sandboxes is brought there by [`fetch`], which stands apart from all
-//! this, and so do the networks of containers ([`network`]).
+//! What tasks ask of their containers beyond that is done by isolators ([`Isolator`], those of the
+//! crate are in [`isolators`]): roots of images ([`image`]), networks ([`network`]), volumes, rights,
+//! and what is fetched into sandboxes ([`fetch`]).
 //!
-//! Deliberately not here: wires, tasks, updates, images, disks.
+//! Deliberately not here: wires, tasks, updates.
 
 mod cgroup;
 mod child;

@@ -26,8 +26,10 @@ mod server;
 #[path = "images/stores.rs"]
 mod stores;
 
+use std::ffi::CString;
 use std::fs;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -207,6 +209,34 @@ fn small() -> Built {
         .directory("etc", 0o755)
         .file("etc/other", "upper");
     Built::of(&[lower.done(), upper.done()])
+}
+
+/// An attribute of a file.
+fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {
+    let path = CString::new(path.as_os_str().as_bytes()).unwrap();
+    let name = CString::new(name).unwrap();
+    let mut value = vec![0u8; 4_096];
+    let at = value.as_mut_ptr().cast();
+    // SAFETY: the texts end with a zero byte, and the buffer is as long as is said.
+    let count = unsafe { libc::lgetxattr(path.as_ptr(), name.as_ptr(), at, value.len()) };
+    value.truncate(usize::try_from(count).ok()?);
+    Some(value)
+}
+
+/// The names of all attributes of a file.
+fn attributes(path: &Path) -> Vec<String> {
+    let path = CString::new(path.as_os_str().as_bytes()).unwrap();
+    let mut value = vec![0u8; 4_096];
+    let at = value.as_mut_ptr().cast();
+    // SAFETY: the path ends with a zero byte, and the buffer is as long as is said.
+    let count = unsafe { libc::llistxattr(path.as_ptr(), at, value.len()) };
+    value.truncate(usize::try_from(count).unwrap());
+    let names = value
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty());
+    names
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect()
 }
 
 fn is_root(what: &str) -> bool {

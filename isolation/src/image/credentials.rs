@@ -143,7 +143,8 @@ pub(super) enum Challenge {
 impl Challenge {
     /// Reads one value of `WWW-Authenticate`.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (scheme, rest) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+        let text = text.trim();
+        let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
         if scheme.eq_ignore_ascii_case("basic") {
             return Some(Self::Basic);
         }

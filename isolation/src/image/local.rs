@@ -16,11 +16,11 @@ use std::sync::Arc;
 use nix::fcntl::{OFlag, openat2};
 use serde::Deserialize;
 
-use super::manifest::{DOCUMENT_BYTES, Descriptor, Document, document};
+use super::manifest::{DOCUMENT_BYTES, Descriptor, Document, choose, document};
 use super::transfer::Mover;
-use super::{Digest, ImageError};
+use super::{Digest, ImageError, Platform};
 use crate::content::beneath::beneath;
-use crate::content::{Limits, Packing, packing, parts};
+use crate::content::{Limits, Meter, Metered, Packing, packing, parts};
 
 const INDEX: &str = "index.json";
 /// What `docker save` lists its images in.
@@ -29,6 +29,10 @@ const SAVED: &str = "manifest.json";
 const HOPS: usize = 8;
 /// Components of a name in an archive.
 const DEPTH: usize = 64;
+/// What an archive of images may have, for its names are held in memory.
+const ENTRIES: usize = 65_536;
+const ENTRY_BYTES: usize = 512;
+const HEADER_BYTES: u64 = 1 << 20;
 
 /// A stretch of a file.
 #[derive(Debug, Clone)]
@@ -129,16 +133,32 @@ impl Local {
         })
     }
 
-    /// Looks for an image; without a name there must be only one.
-    pub(super) fn find(&self, mover: &Mover<'_>, name: Option<&str>) -> Result<Found, ImageError> {
+    /// Looks for an image; without a name there must be only one, or one for each platform.
+    pub(super) fn find(
+        &self,
+        mover: &Mover<'_>,
+        name: Option<&str>,
+        platform: &Platform,
+    ) -> Result<Found, ImageError> {
         match self.document(mover, INDEX) {
-            Ok(bytes) => self.described(&bytes, name).map(Found::Described),
+            Ok(bytes) => match self.described(&bytes, name, platform) {
+                // Docker writes both, and the whole name only into its own list.
+                Err(error @ ImageError::NotFound { .. }) => {
+                    self.saved(mover, name).map_err(|_| error)
+                }
+                described => described.map(Found::Described),
+            },
             Err(ImageError::NotFound { .. }) => self.saved(mover, name),
             Err(error) => Err(error),
         }
     }
 
-    fn described(&self, bytes: &[u8], name: Option<&str>) -> Result<Descriptor, ImageError> {
+    fn described(
+        &self,
+        bytes: &[u8],
+        name: Option<&str>,
+        platform: &Platform,
+    ) -> Result<Descriptor, ImageError> {
         let what = self.what(INDEX);
         let Document::Index(manifests) = document(&what, bytes, None)? else {
             let reason = "not an index".to_owned();
@@ -148,7 +168,12 @@ impl Local {
             None => true,
             Some(name) => descriptor.name() == Some(name) || descriptor.digest.to_string() == name,
         };
-        let found = manifests.into_iter().filter(is_meant).collect();
+        let found: Vec<_> = manifests.into_iter().filter(is_meant).collect();
+        // One name, or none, with an image for each platform.
+        let has_one_name = found.windows(2).all(|two| two[0].name() == two[1].name());
+        if found.len() > 1 && has_one_name && found.iter().all(Descriptor::has_platform) {
+            return choose(&what, &found, platform).cloned();
+        }
         self.only(found, name)
     }
 
@@ -266,15 +291,22 @@ fn names(
             "compressed; archives of images are not, but their layers".into(),
         ));
     }
-    let mut archive = tar::Archive::new(whole);
-    let entries = archive.entries_with_seek();
+    let meter = Meter::new(limits, size, HEADER_BYTES);
+    let mut archive = tar::Archive::new(Metered::packed(whole, &meter));
+    let mut entries = archive.entries_with_seek().map_err(failed("read", path))?;
     let mut names = BTreeMap::new();
-    for entry in entries.map_err(failed("read", path))? {
+    loop {
+        meter.headers_follow();
+        let Some(entry) = entries.next() else {
+            return Ok(names);
+        };
         let entry = entry.map_err(failed("read", path))?;
-        if names.len() as u64 >= limits.entries {
-            return Err(malformed(format!("more than {} entries", limits.entries)));
-        }
         let raw = entry.path_bytes();
+        if names.len() >= ENTRIES || raw.len() > ENTRY_BYTES {
+            return Err(malformed(
+                "more or longer names than archives of images have".into(),
+            ));
+        }
         let parts = parts(&raw, DEPTH);
         let parts = parts.map_err(|refusal| malformed(format!("{refusal}")))?;
         let kind = entry.header().entry_type();
@@ -296,7 +328,6 @@ fn names(
             names.insert(parts, Stored::File { at, size });
         }
     }
-    Ok(names)
 }
 
 /// Where a link leads, from a directory of an archive; `None` if out of it.

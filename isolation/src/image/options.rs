@@ -76,6 +76,7 @@ impl Default for Options {
                 // Models and databases are in images too.
                 ratio_floor_bytes: GIB,
                 entries: 4_000_000,
+                depth: 128,
                 ..Limits::default()
             },
         }

@@ -11,18 +11,6 @@ use tepui_isolation::image::{Credentials, Digest, ImageError, Keyring, Platform,
 use super::*;
 use crate::registry::Registry;
 
-/// The attribute of a file, in hexadecimal; read by another program than ours.
-fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {
-    let program = "import os,sys;sys.stdout.buffer.write(os.getxattr(sys.argv[1],sys.argv[2]))";
-    let read = Command::new("python3")
-        .args(["-c", program])
-        .arg(path)
-        .arg(name)
-        .output();
-    let read = read.expect("python3 reads attributes");
-    read.status.success().then_some(read.stdout)
-}
-
 fn rich() -> Vec<Vec<u8>> {
     let lower = Layer::new()
         .directory("./", 0o750)

@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
 
 use crate::build::Built;
 
@@ -46,14 +49,13 @@ impl Registry {
             more(dir.path()),
         );
         fs::write(&config, text).unwrap();
-        let mut child = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new("docker-registry");
+        command.arg("serve").arg(&config).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let doomed = || Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?);
+        // SAFETY: the closure makes one call of the kernel. It ends with the thread of its test.
+        unsafe { command.pre_exec(doomed) };
+        let mut child = command.spawn().unwrap();
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(&host).is_err() {
             if child.try_wait().unwrap().is_some() {

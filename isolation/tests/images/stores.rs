@@ -88,6 +88,27 @@ fn layouts_and_archives_of_them_have_images_by_name() {
 }
 
 #[test]
+fn a_layout_has_one_name_for_several_platforms() {
+    // CT-66
+    let place = Place::new();
+    let path = place.path("layout");
+    let built = small();
+    built.write_layout(&path, None);
+    let platform = |architecture: &str| json!({"os": "linux", "architecture": architecture});
+    let mut own = built.descriptor(Some("app"));
+    own["platform"] = platform(&architecture());
+    let mut other = built.descriptor(Some("app"));
+    other["digest"] = json!(digest(b"x"));
+    other["platform"] = platform("vax");
+    let index = json!({"schemaVersion": 2, "manifests": [other, own]});
+    fs::write(path.join("index.json"), index.to_string()).unwrap();
+    for name in [None, Some("app")] {
+        let image = place.store.provide(&layout(&path, name)).unwrap();
+        assert_eq!(image.digest.to_string(), built.digest());
+    }
+}
+
+#[test]
 fn what_docker_saved_is_an_image() {
     // CT-66: local tar
     let place = Place::new();
@@ -118,6 +139,15 @@ fn what_docker_saved_is_an_image() {
         place.store.provide(&archive(&tar, Some("app:2"))),
         ImageError::NotFound { .. }
     );
+    // Newer versions write a layout too, which has the tag only.
+    built.write_layout(&path, Some("1"));
+    let both = place.path("both.tar");
+    packed(&path, &both);
+    let image = place.store.provide(&archive(&both, Some("app:1"))).unwrap();
+    assert_eq!(image.digest.to_string(), built.config);
+    let image = place.store.provide(&archive(&both, Some("1"))).unwrap();
+    assert_eq!(image.digest.to_string(), built.digest());
+    fs::remove_file(path.join("index.json")).unwrap();
     fs::write(path.join("real"), Layer::new().file("g", "no").done()).unwrap();
     let changed = place.path("changed.tar");
     packed(&path, &changed);

@@ -140,8 +140,9 @@ impl Unpack<'_> {
                 let mut file = tree.file(&parts).map_err(failed)?;
                 let copied = copy(content, &mut file, self.cancel, broken)?;
                 copied.map_err(|error| failed(error.into()))?;
-                tree.seal(&file, entry).map_err(failed)?;
-                self.attributes(&file, entry)
+                tree.own(&file, entry).map_err(failed)?;
+                self.attributes(&file, entry)?;
+                tree.seal(&file, entry).map_err(failed)
             }
             Kind::Directory => {
                 let directory = tree.directory(&parts, entry).map_err(failed)?;
@@ -211,7 +212,9 @@ impl Unpack<'_> {
                 let target = OsStr::from_bytes(&entry.target);
                 self.refused(&entry.name, Refusal::HardLink(target.into()))
             }
-            Fault::Directory | Fault::System(_) => self.failed(&entry.name, fault),
+            Fault::Directory | Fault::Names(_) | Fault::System(_) => {
+                self.failed(&entry.name, fault)
+            }
         })
     }
 
@@ -263,6 +266,7 @@ impl Unpack<'_> {
         match fault {
             Fault::Directory => self.refused(raw, Refusal::Directory),
             Fault::HardLink => self.refused(raw, Refusal::HardLink(PathBuf::new())),
+            Fault::Names(limit) => self.refused(raw, Refusal::Headers(limit)),
             Fault::System(error) if crate::content::beneath::is_no_way(&error) => {
                 self.refused(raw, Refusal::ThroughLink)
             }

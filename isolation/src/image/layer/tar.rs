@@ -135,8 +135,8 @@ impl<R: Read> Reader<R> {
         match entry.kind {
             Kind::File | Kind::Unknown => self.follows(entry.size)?,
             // Whatever size they state, nothing follows.
-            Kind::Directory | Kind::Link | Kind::HardLink | Kind::Pipe | Kind::Device => {}
-            Kind::Sparse => {}
+            Kind::Directory | Kind::Link | Kind::HardLink => {}
+            Kind::Pipe | Kind::Device | Kind::Sparse => {}
         }
         // Old archives have directories as files with a slash.
         if entry.kind == Kind::File && entry.name.ends_with(b"/") {

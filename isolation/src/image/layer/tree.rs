@@ -25,6 +25,10 @@ use super::tar::Entry;
 use crate::content::beneath::{beneath, clear, create, kind_of};
 use crate::image::sys;
 
+/// What the names of all directories of a layer may take in memory, with this much for each part.
+const SEALED_BYTES: usize = 256 << 20;
+const PART_BYTES: usize = 48;
+
 /// Where overlayfs keeps what it knows of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Marks {
@@ -50,6 +54,8 @@ pub(super) enum Fault {
     Directory,
     /// A hard link to what is not there, or is no file.
     HardLink,
+    /// The names of directories take more than so many bytes of memory.
+    Names(u64),
     /// The system refused; also where the way is none.
     System(io::Error),
 }
@@ -77,6 +83,8 @@ pub(super) struct Tree {
     /// The directory that was used last.
     last: Option<(Vec<OsString>, Rc<OwnedFd>)>,
     seals: BTreeMap<Vec<OsString>, Seal>,
+    /// How much memory those take, about.
+    sealed_bytes: usize,
 }
 
 impl Tree {
@@ -88,6 +96,7 @@ impl Tree {
             is_root: nix::unistd::geteuid().is_root(),
             last: None,
             seals: BTreeMap::new(),
+            sealed_bytes: 0,
         }
     }
 
@@ -97,12 +106,17 @@ impl Tree {
         Ok(create(&directory, name)?)
     }
 
-    /// Gives a file all but its attributes.
-    pub(super) fn seal(&self, file: &File, entry: &Entry) -> Done {
+    /// Gives a file its owner, which takes away its capabilities.
+    pub(super) fn own(&self, file: &File, entry: &Entry) -> Done {
         if self.is_root {
             let (uid, gid) = owner(entry);
             fchown(file, uid, gid)?;
         }
+        Ok(())
+    }
+
+    /// Gives a file its mode, which may keep its owner from changing it, and its time.
+    pub(super) fn seal(&self, file: &File, entry: &Entry) -> Done {
         fchmod(file, mode(entry.mode))?;
         let time = time(entry.modified);
         Ok(futimens(file, &time, &time)?)
@@ -131,7 +145,17 @@ impl Tree {
             fchown(&*opened, uid, gid)?;
         }
         let (mode, modified) = (entry.mode, entry.modified);
-        self.seals.insert(parts.to_vec(), Seal { mode, modified });
+        if self
+            .seals
+            .insert(parts.to_vec(), Seal { mode, modified })
+            .is_none()
+        {
+            let length = |part: &OsString| part.len() + PART_BYTES;
+            self.sealed_bytes += PART_BYTES + parts.iter().map(length).sum::<usize>();
+        }
+        if self.sealed_bytes > SEALED_BYTES {
+            return Err(Fault::Names(SEALED_BYTES as u64));
+        }
         Ok(opened)
     }
 

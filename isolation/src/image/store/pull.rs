@@ -17,8 +17,8 @@ use crate::content::{Limits, Seat, private};
 use crate::image::layer::Unpack;
 use crate::image::local::{Found, Local, Part};
 use crate::image::manifest::{
-    Configuration, DOCUMENT_BYTES, Descriptor, Document, check_layer, choose, configuration,
-    document,
+    Configuration, DOCUMENT_BYTES, Descriptor, Document, LAYERS as LAYERS_STACKED, check_layer,
+    choose, configuration, document,
 };
 use crate::image::registry::Registry;
 use crate::image::transfer::{Mover, Verified, check_digest, digest_of};
@@ -197,7 +197,7 @@ impl Pull<'_> {
                 self.described(origin, found, &bytes, stated.as_deref())
             }
             (Source::Layout { name, .. } | Source::Archive { name, .. }, Origin::Local(local)) => {
-                match local.find(&self.mover(), name.as_deref())? {
+                match local.find(&self.mover(), name.as_deref(), self.platform())? {
                     Found::Described(descriptor) => {
                         let bytes = self.small(origin, &descriptor)?;
                         let stated = Some(descriptor.media_type.as_str());
@@ -268,6 +268,10 @@ impl Pull<'_> {
         if diff_ids.len() != packed.len() {
             let (ids, layers) = (diff_ids.len(), packed.len());
             return Err(self.malformed(&format!("{layers} layers with {ids} diff ids")));
+        }
+        if packed.len() > LAYERS_STACKED {
+            let (found, most) = (packed.len(), LAYERS_STACKED);
+            return Err(self.malformed(&format!("{found} layers, and the kernel stacks {most}")));
         }
         let mut layers = Vec::new();
         let mut seen = BTreeSet::new();

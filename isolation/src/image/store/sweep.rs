@@ -62,7 +62,7 @@ impl Store {
         self.prune(excluded).map(Some)
     }
 
-    /// Forgets an image, for all platforms, and removes its layers if no other image has them.
+    /// Forgets an image by its reference as it is listed, for all platforms, and removes its layers if no other image has them.
     /// What somebody holds is not removed: [`ImageError::InUse`].
     pub fn remove(&self, reference: &str) -> Result<Swept, ImageError> {
         let mut candidates = Vec::new();
@@ -132,7 +132,7 @@ impl Store {
         for path in aside {
             // What cannot be removed does not keep the rest.
             if let Err(error) = remove_all(&path) {
-                outcome = outcome.and(Err(ImageError::own("remove", &path)(error)));
+                outcome = Err(ImageError::own("remove", &path)(error));
             }
         }
         outcome
