@@ -31,12 +31,25 @@ pub enum Error {
         /// The directory of the group.
         group: PathBuf,
         /// Which file.
-        file: &'static str,
+        file: String,
         /// What was to be written.
         data: String,
         /// What the system said.
         message: String,
     },
+    /// A container asks for what this machine cannot do.
+    #[error("{knob} needs the controller {controller}: {message}")]
+    Unsupported {
+        /// What it asks for.
+        knob: &'static str,
+        /// Which controller does that.
+        controller: &'static str,
+        /// What is missing of it.
+        message: String,
+    },
+    /// There are no cores for a container.
+    #[error(transparent)]
+    Placement(#[from] crate::cgroup::PlacementError),
     /// A step of starting a program failed.
     #[error("{step} {subject}: {source}")]
     Spawn {

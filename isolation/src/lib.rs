@@ -41,7 +41,7 @@
 //!
 //! Deliberately not here: wires, tasks, updates.
 
-mod cgroup;
+pub mod cgroup;
 mod child;
 mod config;
 mod confine;

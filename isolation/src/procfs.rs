@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nix::unistd::Pid;
 
+use crate::error::{Error, Result};
 use crate::process::{CONTAINER_VARIABLE, DIRECTORY_VARIABLE, SANDBOX_VARIABLE};
 
 /// A process, as far as it matters here.
@@ -53,6 +54,20 @@ pub(crate) fn mark_of(pid: Pid) -> Option<String> {
     String::from_utf8(mark.to_vec()).ok()
 }
 
+/// Returns how much memory the machine has.
+pub(crate) fn machine_bytes() -> Result<u64> {
+    let path = Path::new("/proc/meminfo");
+    let text = fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?;
+    let total = parse_total(&text);
+    total.ok_or_else(|| Error::file("parse", path, std::io::Error::other("it has no MemTotal")))
+}
+
+fn parse_total(meminfo: &str) -> Option<u64> {
+    let mut lines = meminfo.lines();
+    let kib = lines.find_map(|line| line.strip_prefix("MemTotal:")?.strip_suffix("kB"))?;
+    kib.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
 fn has_variable(pid: Pid, wanted: impl Fn(&[u8]) -> bool) -> bool {
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     environment.split(|&byte| byte == 0).any(wanted)
@@ -96,6 +111,14 @@ fn parse_stat(pid: Pid, stat: &str) -> Option<Process> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_memory_of_the_machine_is_known() {
+        let meminfo = "MemFree: 7 kB\nMemTotal:       24683520 kB\n";
+        assert_eq!(parse_total(meminfo), Some(24_683_520 * 1024));
+        assert_eq!(parse_total("MemTotal: much kB\n"), None);
+        assert!(machine_bytes().unwrap() > 1 << 20);
+    }
 
     #[test]
     fn a_name_cannot_forge_the_fields_after_it() {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use tepui_core::resources::Milli;
-use tepui_isolation::{Hierarchies, Limits};
+use tepui_isolation::cgroup::{Hierarchies, Limits, Settings};
 
 fn limits(cpus: i64, mem: i64, pids: u32) -> Limits {
     Limits {
@@ -53,7 +53,8 @@ fn version_1_has_a_directory_in_each_hierarchy() {
     let hierarchies = Hierarchies::version_1(at("cpu"), at("memory"), at("pids"));
     hierarchies.prepare("tepui/a").unwrap();
     let group = hierarchies.group("tepui/a", "c1").unwrap();
-    group.create(&limits(1500, 64_000, 20)).unwrap();
+    let none = Settings::default();
+    group.create(&limits(1500, 64_000, 20), &none).unwrap();
     expect(
         dir.path(),
         &[
@@ -71,7 +72,7 @@ fn version_1_has_a_directory_in_each_hierarchy() {
     let names: Vec<_> = hierarchies.groups("tepui/a").unwrap().into_iter().collect();
     assert_eq!(names, ["c1"]);
     assert!(
-        group.create(&Limits::default()).is_err(),
+        group.create(&Limits::default(), &none).is_err(),
         "it exists already"
     );
 }
@@ -83,7 +84,9 @@ fn version_1_limits_swap_where_the_kernel_counts_it() {
     let hierarchies = Hierarchies::version_1(place.clone(), place.clone(), place);
     hierarchies.prepare("r").unwrap();
     let group = hierarchies.group("r", "c1").unwrap();
-    group.create(&Limits::default()).unwrap();
+    group
+        .create(&Limits::default(), &Settings::default())
+        .unwrap();
     expect(dir.path(), &[]);
     let memory = dir.path().join("r/c1");
     fs::write(memory.join("memory.limit_in_bytes"), "67108864\n").unwrap();
@@ -110,7 +113,9 @@ fn version_2_has_one_directory_and_its_controllers_are_enabled_above_it() {
     let hierarchies = Hierarchies::version_2(dir.path().to_owned());
     hierarchies.prepare("tepui/a").unwrap();
     let group = hierarchies.group("tepui/a", "c1").unwrap();
-    group.create(&limits(500, 10_000, 7)).unwrap();
+    group
+        .create(&limits(500, 10_000, 7), &Settings::default())
+        .unwrap();
     let enabled = "+cpu +memory +pids";
     expect(
         dir.path(),
@@ -159,7 +164,7 @@ fn launchers_that_come_and_go_share_what_is_above_their_groups() {
                     hierarchies
                         .group(root, "c1")
                         .unwrap()
-                        .create(&Limits::default())
+                        .create(&Limits::default(), &Settings::default())
                         .unwrap();
                     hierarchies.group(root, "c1").unwrap().remove().unwrap();
                     hierarchies.remove_root(root).unwrap();
@@ -186,14 +191,16 @@ fn what_a_container_takes_may_be_less_than_its_limit() {
         kept: milli(32_000),
         ..limits(2_000, 64_000, 7)
     };
-    hierarchies.group("a", "c1").unwrap().create(&more).unwrap();
+    let none = Settings::default();
+    let group = hierarchies.group("a", "c1").unwrap();
+    group.create(&more, &none).unwrap();
     let unlimited = Limits {
         cpus: None,
         mem: None,
         ..more
     };
     let group = hierarchies.group("a", "c2").unwrap();
-    group.create(&unlimited).unwrap();
+    group.create(&unlimited, &none).unwrap();
     let (enabled, mib) = ("+cpu +memory +pids", 1_u64 << 20);
     let (kept, most) = ((32 * mib).to_string(), (64 * mib).to_string());
     expect(

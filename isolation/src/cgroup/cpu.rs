@@ -1,34 +1,42 @@
-//! CPU: a share when others want it, and a ceiling.
+//! CPU: a share when others want it, a ceiling, and what may be saved up for a burst.
 
 use std::path::Path;
 
 use cgroups_rs::cpu::CpuController;
 use tepui_core::resources::Milli;
 
-use super::{Version, failed, write};
-use crate::error::Result;
+use super::files::{failed, needs_file, read_if_there, write};
+use super::hierarchies::Version;
+use crate::error::{Error, Result};
 
 /// The period of the ceiling, in microseconds.
-const PERIOD_US: u64 = 100_000;
+pub(super) const PERIOD_US: u64 = 100_000;
 /// The smallest ceiling that the kernel takes, in microseconds a period.
 const MIN_QUOTA_US: i64 = 1_000;
 
-/// Writes what `group` gets when others want more than there is.
-pub(super) fn apply_share(group: &Path, version: Version, cpus: Milli) -> Result<()> {
+/// Writes what `group` gets when others want more than there is; `None` is as much as others get.
+/// Of CPUs that are only lent it is a hundredth.
+pub(super) fn apply_share(
+    group: &Path,
+    version: Version,
+    cpus: Option<Milli>,
+    low_priority: bool,
+) -> Result<()> {
     let controller = CpuController::new(group.to_owned(), version == Version::Two);
-    let (file, weight) = match version {
-        Version::One => ("cpu.shares", shares(cpus)),
-        Version::Two => ("cpu.weight", weight(cpus)),
+    let (file, share) = match version {
+        Version::One => ("cpu.shares", cpus.map_or(1024, |n| shares(n, low_priority))),
+        Version::Two => ("cpu.weight", cpus.map_or(100, |n| weight(n, low_priority))),
     };
-    let written = controller.set_shares(weight);
-    written.map_err(|error| failed(group, file, weight.to_string(), &error))
+    let written = controller.set_shares(share);
+    written.map_err(|error| failed(group, file, share.to_string(), &error))
 }
 
-/// Writes the most that `group` gets.
-pub(super) fn apply_ceiling(group: &Path, version: Version, cpus: Milli) -> Result<()> {
+/// Writes the most that `group` gets; `None` is as much as there is.
+pub(super) fn apply_ceiling(group: &Path, version: Version, cpus: Option<Milli>) -> Result<()> {
     let controller = CpuController::new(group.to_owned(), version == Version::Two);
-    let quota = quota_us(cpus);
+    let quota = cpus.map_or(-1, quota_us);
     if version == Version::Two {
+        let quota = cpus.map_or_else(|| "max".to_owned(), |_| quota.to_string());
         return write(group, "cpu.max", &format!("{quota} {PERIOD_US}"));
     }
     let written = controller.set_cfs_period(PERIOD_US);
@@ -37,16 +45,61 @@ pub(super) fn apply_ceiling(group: &Path, version: Version, cpus: Milli) -> Resu
     written.map_err(|e| failed(group, "cpu.cfs_quota_us", quota.to_string(), &e))
 }
 
-/// 1024 for each core, at least 2 (CT-16).
-fn shares(cpus: Milli) -> u64 {
-    let shares = i128::from(cpus.thousandths()) * 1024 / 1000;
+/// Changes ceiling and burst of a group that has had others: the burst goes first, for it may
+/// never be more than the ceiling.
+pub(super) fn change_ceiling(
+    group: &Path,
+    version: Version,
+    cpus: Option<Milli>,
+    burst: Option<Milli>,
+) -> Result<()> {
+    let file = burst_file(version);
+    if read_if_there(group, file)?.is_some_and(|text| text.trim() != "0") {
+        write(group, file, "0")?;
+    }
+    apply_ceiling(group, version, cpus)?;
+    burst.map_or(Ok(()), |burst| apply_burst(group, version, cpus, burst))
+}
+
+/// Writes how much CPU time may be saved up.
+pub(super) fn apply_burst(
+    group: &Path,
+    version: Version,
+    ceiling: Option<Milli>,
+    burst: Milli,
+) -> Result<()> {
+    if ceiling.is_none_or(|ceiling| ceiling < burst) {
+        let ceiling = ceiling.map_or_else(|| "none".to_owned(), |most| most.to_string());
+        return Err(Error::Invalid(format!(
+            "a burst of {burst} cores needs a ceiling of as many, and it is {ceiling}"
+        )));
+    }
+    let file = burst_file(version);
+    let micros = burst.thousandths().saturating_mul(100);
+    let written = write(group, file, &micros.to_string());
+    needs_file(written, group, ("a CPU burst", "cpu", file))
+}
+
+fn burst_file(version: Version) -> &'static str {
+    match version {
+        Version::One => "cpu.cfs_burst_us",
+        Version::Two => "cpu.max.burst",
+    }
+}
+
+/// 1024 for each core, or 10 of those that are lent, at least 2 (CT-16).
+fn shares(cpus: Milli, low_priority: bool) -> u64 {
+    let each = if low_priority { 10 } else { 1024 };
+    let shares = i128::from(cpus.thousandths()) * each / 1000;
     u64::try_from(shares.max(2)).unwrap_or(u64::MAX)
 }
 
-/// 100 for each core, at least 1, at most what the kernel takes (CT-22).
-fn weight(cpus: Milli) -> u64 {
+/// 100 for each core, or 1 of those that are lent, at least 1, at most what the kernel takes
+/// (CT-22).
+fn weight(cpus: Milli, low_priority: bool) -> u64 {
+    let hundredth = if low_priority { 1_000 } else { 10 };
     cpus.thousandths()
-        .div_euclid(10)
+        .div_euclid(hundredth)
         .clamp(1, 10_000)
         .unsigned_abs()
 }
@@ -64,7 +117,14 @@ mod tests {
     fn tv_29_shares_go_by_cores() {
         let m = Milli::from_thousandths;
         // CT-16, TV-29, TL-36
-        assert_eq!([shares(m(1)), shares(m(1500)), shares(m(-5))], [2, 1536, 2]);
+        assert_eq!(
+            [
+                shares(m(1), false),
+                shares(m(1500), false),
+                shares(m(-5), false)
+            ],
+            [2, 1536, 2]
+        );
     }
 
     #[test]
@@ -79,8 +139,21 @@ mod tests {
         let m = Milli::from_thousandths;
         // CT-22, TV-31
         assert_eq!(
-            [weight(m(500)), weight(m(1)), weight(m(i64::MAX))],
+            [
+                weight(m(500), false),
+                weight(m(1), false),
+                weight(m(i64::MAX), false)
+            ],
             [50, 1, 10_000]
         );
+    }
+
+    #[test]
+    fn lent_cpus_have_a_hundredth_of_the_share() {
+        let m = Milli::from_thousandths;
+        // CT-16
+        assert_eq!([shares(m(1500), true), shares(m(100), true)], [15, 2]);
+        // CT-22
+        assert_eq!([weight(m(2500), true), weight(m(500), true)], [2, 1]);
     }
 }

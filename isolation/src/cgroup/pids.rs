@@ -1,6 +1,6 @@
 //! Processes: how many, threads included.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
@@ -10,14 +10,17 @@ use std::time::{Duration, Instant};
 use cgroups_rs::MaxValue;
 use cgroups_rs::pid::PidController;
 
-use super::{Version, failed, write};
+use super::files::failed;
+use super::hierarchies::Version;
 use crate::error::{Error, Result};
 
-/// Writes the limit of `group`.
-pub(super) fn apply(group: &Path, version: Version, pids: u32) -> Result<()> {
+/// Writes the limit of `group`; `None` is none.
+pub(super) fn apply(group: &Path, version: Version, pids: Option<u32>) -> Result<()> {
     let controller = PidController::new(group.to_owned(), version == Version::Two);
-    let written = controller.set_pid_max(MaxValue::Value(i64::from(pids)));
-    written.map_err(|error| failed(group, "pids.max", pids.to_string(), &error))
+    let most = pids.map_or(MaxValue::Max, |pids| MaxValue::Value(i64::from(pids)));
+    let text = most.to_string();
+    let written = controller.set_pid_max(most);
+    written.map_err(|error| failed(group, "pids.max", text, &error))
 }
 
 /// Knows when a group was last refused a process. The kernel only counts, but it says when the
@@ -73,25 +76,10 @@ fn count(events: &File) -> io::Result<u64> {
     count.ok_or_else(|| io::Error::other("it has no count"))
 }
 
-/// Kills all processes of `group`.
-pub(super) fn kill_all(group: &Path, version: Version) {
-    if version == Version::Two && write(group, "cgroup.kill", "1").is_ok() {
-        return;
-    }
-    let procs = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-    // Zero is who is not of our namespace; as a target it would be we ourselves.
-    let pids = procs.lines().filter_map(|line| line.parse().ok());
-    for pid in pids.filter(|&pid: &i32| pid > 0) {
-        // It may have died since; the caller looks again.
-        let _ = nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(pid),
-            nix::sys::signal::Signal::SIGKILL,
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -14,7 +14,7 @@ use tepui_core::resources::Milli;
 use super::exits::Outcome;
 use super::start::Contained;
 use super::{Launcher, State, log};
-use crate::cgroup::MemoryUse;
+use crate::cgroup::{MemoryUse, OutOfMemory};
 use crate::error::{Error, Result};
 use crate::init::Report;
 use crate::procfs::{self, Process};
@@ -68,7 +68,8 @@ impl Launcher {
         let told = event.is_some_and(|count| count.is_ok());
         // It is told to all below the group that lacks memory, and whom to kill is then not ours
         // to choose.
-        if told && contained.was_at_its_limit() {
+        let all = contained.settings.out_of_memory == OutOfMemory::KillAll;
+        if told && all && contained.was_at_its_limit() {
             contained.out_of_memory = true;
             self.destroy(key);
         }
@@ -260,7 +261,12 @@ impl Contained {
 
     /// Judges an end: was it a broken limit?
     fn outcome(&mut self, exit: Exit) -> Outcome {
-        if let Some(breach) = self.memory_breach() {
+        // If one process was killed, that is the container's end only if it was the program.
+        let ended = match (self.settings.out_of_memory, exit) {
+            (OutOfMemory::KillAll, _) | (OutOfMemory::KillOne, Exit::Signal(_)) => true,
+            (OutOfMemory::KillOne, Exit::Code(_)) => false,
+        };
+        if let Some(breach) = self.memory_breach().filter(|_| ended) {
             return Outcome::Exited {
                 exit: Exit::Signal(Signal::SIGKILL as i32),
                 breach: Some(breach),
@@ -279,10 +285,11 @@ impl Contained {
     fn memory_breach(&self) -> Option<Breach> {
         let usage = self.memory_use()?;
         let killed = self.out_of_memory || usage.kills > 0;
+        let (limit, used) = usage.exceeded();
         (killed && usage.at_limit).then_some(Breach {
             resource: Limited::Memory,
-            limit: usage.limit,
-            used: usage.peak,
+            limit,
+            used,
         })
     }
 
@@ -292,9 +299,7 @@ impl Contained {
 
     /// Reads the use of memory; `None` if it is not limited.
     fn memory_use(&self) -> Option<MemoryUse> {
-        if !self.limits_memory {
-            return None;
-        }
+        self.limits.mem?;
         let usage = self.group.as_ref()?.memory_use();
         usage.map_err(|error| log(&error.to_string())).ok()
     }

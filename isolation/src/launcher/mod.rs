@@ -84,6 +84,8 @@ struct Launcher {
     image: OwnedFd,
     null: OwnedFd,
     open_files: OpenFiles,
+    /// The memory of the machine.
+    machine_bytes: u64,
     containers: HashMap<u64, Container>,
     by_id: HashMap<ContainerId, u64>,
     by_pid: HashMap<Pid, u64>,

@@ -88,9 +88,11 @@ impl Launcher {
                 }
                 self.report_on(&known, Answer::Event(ContainerEvent::Recovered))
             }
-            ContainerCommand::Resize { id, .. } => {
-                if self.by_id.contains_key(&id) {
-                    let message = "this launcher cannot change limits".to_owned();
+            ContainerCommand::Resize { id, limits } => {
+                let key = self.by_id.get(&id).copied();
+                let resized = key.map(|key| self.resize(key, limits));
+                if let Some(Err(error)) = resized {
+                    let message = error.to_string();
                     self.tell(ContainerEvent::ResizeFailed { id, message });
                 }
             }

@@ -131,6 +131,7 @@ fn assemble(settings: Settings) -> Result<Launcher> {
         image: open_file(Path::new("/proc/self/exe"), OFlag::O_RDONLY)?,
         null: open_file(Path::new("/dev/null"), OFlag::O_RDWR)?,
         open_files: raise_open_files()?,
+        machine_bytes: procfs::machine_bytes()?,
         containers: HashMap::new(),
         by_id: HashMap::new(),
         by_pid: HashMap::new(),

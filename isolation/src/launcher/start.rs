@@ -2,20 +2,22 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use nix::sys::eventfd::EventFd;
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe2};
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerEvent, ContainerLimits, ContainerSpec};
 
-use super::{Container, FORKS, KINDS, Launcher, MEMORY, REPORT, State};
-use crate::cgroup::{Entrance, Group, Refusals};
+use super::{Container, FORKS, KINDS, Launcher, MEMORY, REPORT, State, log};
+use crate::cgroup::{self, Entrance, Group, Refusals, Settings};
 use crate::error::{Error, Result};
 use crate::init::{Order, Report};
 use crate::launch::Launch;
@@ -25,6 +27,9 @@ use crate::process::Program;
 use crate::sandbox::Sandbox;
 use crate::spawn::{Files, Image, Plan, Signals, spawn};
 use crate::wire::Frames;
+
+/// How long a started init may take to read on, in milliseconds; far more than it needs.
+const ORDER_PATIENCE_MS: u16 = 10_000;
 
 /// What the launcher holds of a container in container mode.
 pub(super) struct Contained {
@@ -39,7 +44,9 @@ pub(super) struct Contained {
     pub(super) memory: Option<EventFd>,
     /// Whether the kernel has signalled, and it was for this container.
     pub(super) out_of_memory: bool,
-    pub(super) limits_memory: bool,
+    /// What it may use.
+    pub(super) limits: ContainerLimits,
+    pub(super) settings: Settings,
     /// Tells when a fork was refused, if processes are limited.
     pub(super) forks: Option<Refusals>,
     /// Whether its processes do not end with its init.
@@ -50,6 +57,7 @@ pub(super) struct Contained {
 struct Prepared<'a> {
     order: &'a Order,
     limits: &'a ContainerLimits,
+    settings: Settings,
     sandbox: &'a Sandbox,
     directory: &'a CString,
     group: Option<&'a Group>,
@@ -115,6 +123,7 @@ impl Launcher {
         let birth = Prepared {
             order: &order,
             limits: &spec.limits,
+            settings: self.settings_for(&spec.limits),
             sandbox: &sandbox,
             directory: &directory,
             group: group.as_ref(),
@@ -159,20 +168,29 @@ impl Launcher {
         spawn(&plan, &program.name)
     }
 
+    /// Says what a container gets beside its limits: who may use more memory than it keeps is
+    /// killed sooner when the machine lacks it (CT-20).
+    fn settings_for(&self, limits: &ContainerLimits) -> Settings {
+        Settings {
+            oom_score: cgroup::oom_score(limits.kept, limits.mem, self.machine_bytes),
+            ..Settings::default()
+        }
+    }
+
     /// Starts an init in its namespaces and group; it reports later whether the program runs.
     fn start_contained(&mut self, prepared: &Prepared<'_>) -> Result<()> {
         let Prepared { order, limits, .. } = *prepared;
         let mut entrance = None;
         let (mut memory, mut forks) = (None, None);
         if let Some(group) = prepared.group {
-            group.create(limits)?;
+            group.create(limits, &prepared.settings)?;
             entrance = Some(group.entrance()?);
             if limits.mem.is_some() {
                 memory = group.watch_memory()?;
             }
             forks = limits.pids.map(|_| group.watch_forks()).transpose()?;
         }
-        let file = order_file(order)?;
+        let (order_out, order_in) = order_pipe()?;
         let (reports, writer) =
             pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::system("pipe", errno))?;
         fcntl(&reports, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
@@ -185,15 +203,57 @@ impl Launcher {
             last: None,
             memory,
             out_of_memory: false,
-            limits_memory: limits.mem.is_some(),
+            limits: limits.clone(),
+            settings: prepared.settings.clone(),
             forks,
             shares_pid: order.launch.share_pid.is_some(),
         };
         // Before there is a process that would have to be ended if this failed. What is dropped
         // is no longer watched.
         self.watch(self.next, &contained)?;
-        let pid = self.start_init(prepared, entrance.as_ref(), [&file, &writer])?;
+        let pid = self.start_init(prepared, entrance.as_ref(), [&order_out, &writer])?;
+        drop(order_out);
+        if let Err(error) = prepare_init(pid, entrance.as_ref(), prepared, order_in) {
+            // It is reaped like any child.
+            let _ = kill(pid, Signal::SIGKILL);
+            return Err(error);
+        }
         self.add(&order.id, pid, State::Starting, Some(contained));
+        Ok(())
+    }
+
+    /// Changes what a container may use; of processes it may have as many as before. Plain
+    /// processes have no limits, as at their start.
+    pub(super) fn resize(&mut self, key: u64, limits: ContainerLimits) -> Result<()> {
+        let container = self.containers.get_mut(&key);
+        let Some(contained) = container.and_then(|container| container.contained.as_mut()) else {
+            return Ok(());
+        };
+        let limits = ContainerLimits {
+            pids: contained.limits.pids,
+            ..limits
+        };
+        let Some(group) = &contained.group else {
+            return Ok(());
+        };
+        let changed = group.update(&limits, &contained.settings)?;
+        if let (Some(wanted), Some(mem)) = (limits.mem, changed.mem)
+            && mem > wanted
+        {
+            let name = group.name();
+            log(&format!(
+                "{name} uses {mem} MiB and cannot be limited to {wanted}"
+            ));
+        }
+        if limits.mem.is_some() && contained.memory.is_none() {
+            contained.memory = group.watch_memory()?;
+            if let Some(memory) = &contained.memory {
+                let event = EpollEvent::new(EpollFlags::EPOLLIN, key * KINDS + MEMORY);
+                let added = self.epoll.add(memory, event);
+                added.map_err(|errno| Error::system("epoll_ctl", errno))?;
+            }
+        }
+        contained.limits = limits;
         Ok(())
     }
 
@@ -256,17 +316,57 @@ impl Launcher {
     }
 }
 
-/// Writes an order into a file without a name. Its environment is a secret of the container, so
-/// it is not among the init's arguments.
-fn order_file(order: &Order) -> Result<OwnedFd> {
+/// Makes the pipe through which an init gets its order. Until it has that, it waits: what it and
+/// its program must have first can be given to it meanwhile (CT-04).
+fn order_pipe() -> Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::system("pipe", e))?;
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+        .map_err(|errno| Error::system("fcntl", errno))?;
+    Ok((reader, writer))
+}
+
+/// Does from outside what an init cannot do, and lets it begin.
+fn prepare_init(
+    pid: Pid,
+    entrance: Option<&Entrance>,
+    prepared: &Prepared<'_>,
+    file: OwnedFd,
+) -> Result<()> {
+    if let Some(entrance) = entrance {
+        entrance.attach(pid)?;
+    }
+    if let Some(score) = prepared.settings.oom_score {
+        let path = format!("/proc/{pid}/oom_score_adj");
+        let written = std::fs::write(&path, score.to_string());
+        written.map_err(|error| Error::file("write to", Path::new(&path), error))?;
+    }
+    give_order(prepared.order, file)
+}
+
+/// Writes an order. Its environment is a secret of the container, so it is not among the init's
+/// arguments.
+fn give_order(order: &Order, file: OwnedFd) -> Result<()> {
+    let failed = |error| Error::system("write an order", error);
     let bytes = postcard::to_allocvec(order).map_err(|error| Error::Frame(error.to_string()))?;
-    let file = memfd_create(c"tepui-order", MFdFlags::MFD_CLOEXEC)
-        .map_err(|errno| Error::system("memfd_create", errno))?;
+    let mut left = &*bytes;
     let mut file = File::from(file);
-    file.write_all(&bytes)
-        .and_then(|()| file.seek(SeekFrom::Start(0)))
-        .map_err(|error| Error::system("write an order", error))?;
-    Ok(file.into())
+    while !left.is_empty() {
+        match file.write(left) {
+            Ok(written) => left = &left[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // A long one: the init reads it piece by piece.
+                let mut wait = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
+                match poll(&mut wait, ORDER_PATIENCE_MS) {
+                    Ok(0) => return Err(failed(io::ErrorKind::TimedOut.into())),
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(errno) => return Err(failed(errno.into())),
+                }
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(())
 }
 
 fn c_path(path: &Path) -> Result<CString> {

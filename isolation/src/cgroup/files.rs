@@ -1,0 +1,142 @@
+//! Reading and writing the files of control groups, and their directories. Used by every other
+//! file here; knows no controller.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// How often a directory is made again that somebody else removes.
+const CREATIONS: usize = 100;
+
+/// Joins a relative path of ordinary components.
+pub(super) fn below(parent: &Path, relative: &str) -> Result<PathBuf> {
+    let mut parts = relative.split('/');
+    if parts.any(|part| matches!(part, "" | "." | "..")) {
+        return Err(Error::Invalid(format!(
+            "{relative:?} cannot name a control group"
+        )));
+    }
+    Ok(parent.join(relative))
+}
+
+/// Makes a directory with those above it, which another launcher that leaves may be removing.
+pub(super) fn create_all(path: &Path) -> io::Result<()> {
+    for _ in 0..CREATIONS {
+        match fs::create_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            made => return made,
+        }
+    }
+    fs::create_dir_all(path)
+}
+
+/// Removes a group and those within it; it is no error that there is none.
+pub(super) fn remove_tree(directory: &Path) -> Result<()> {
+    let gone = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    if gone(fs::remove_dir(directory)).is_ok() {
+        return Ok(());
+    }
+    // A container may have made groups within its own.
+    for child in children(directory) {
+        remove_tree(&child)?;
+    }
+    gone(fs::remove_dir(directory)).map_err(|error| Error::file("remove", directory, error))
+}
+
+/// Lists the groups within a group.
+pub(super) fn children(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| path.is_dir()).collect()
+}
+
+/// Writes a file of a group, in one call as the kernel wants it.
+pub(super) fn write(group: &Path, file: &str, data: &str) -> Result<()> {
+    let written = fs::write(group.join(file), data);
+    written.map_err(|error| failed(group, file, data.to_owned(), &error))
+}
+
+/// Reads a file of a group.
+pub(super) fn read(group: &Path, file: &str) -> Result<String> {
+    let path = group.join(file);
+    fs::read_to_string(&path).map_err(|error| Error::file("read", &path, error))
+}
+
+/// Reads a file that not every kernel has.
+pub(super) fn read_if_there(group: &Path, file: &str) -> Result<Option<String>> {
+    let path = group.join(file);
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // What is there and switched off, as pressure can be.
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(None),
+        Err(error) => Err(Error::file("read", &path, error)),
+    }
+}
+
+/// Reads one number; `max` is the largest.
+pub(super) fn read_number(group: &Path, file: &str) -> Result<u64> {
+    parse_number(group, file, &read(group, file)?)
+}
+
+/// Reads one number of a file that not every kernel has.
+pub(super) fn read_number_if_there(group: &Path, file: &str) -> Result<Option<u64>> {
+    let text = read_if_there(group, file)?;
+    text.map(|text| parse_number(group, file, &text))
+        .transpose()
+}
+
+fn parse_number(group: &Path, file: &str, text: &str) -> Result<u64> {
+    // Version 1 has a quota of -1 for none.
+    if matches!(text.trim(), "max" | "-1") {
+        return Ok(u64::MAX);
+    }
+    let number = text.trim().parse();
+    number.map_err(|error| Error::file("parse", &group.join(file), io::Error::other(error)))
+}
+
+/// Finds one count of a text with a name and a number on each line; 0 if it is not there.
+pub(super) fn count_in(text: &str, name: &str) -> u64 {
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    let number = lines.find_map(|(found, number)| (found == name).then_some(number));
+    number
+        .and_then(|number| number.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+/// Says what was to be written where, and why it was not.
+pub(super) fn failed(
+    group: &Path,
+    file: &str,
+    data: String,
+    error: &dyn std::error::Error,
+) -> Error {
+    let cause = error.source().map(|cause| format!(": {cause}"));
+    Error::Cgroup {
+        group: group.to_owned(),
+        file: file.to_owned(),
+        data,
+        message: format!("{error}{}", cause.unwrap_or_default()),
+    }
+}
+
+/// As an error of [`write`], but if the file is not there, that is what is said.
+pub(super) fn needs_file<T>(
+    result: Result<T>,
+    group: &Path,
+    (knob, controller, file): (&'static str, &'static str, &str),
+) -> Result<T> {
+    match result {
+        Err(_) if !group.join(file).exists() => Err(Error::Unsupported {
+            knob,
+            controller,
+            message: format!("this kernel's groups have no {file}"),
+        }),
+        other => other,
+    }
+}

@@ -1,0 +1,461 @@
+//! The group of one container: made, entered, changed, watched, read, ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use nix::sys::eventfd::EventFd;
+use nix::unistd::Pid;
+use tepui_core::protocol::container::ContainerLimits;
+use tepui_core::resources::Milli;
+
+use super::hierarchies::{Controller, Place, Version};
+use super::list::CpuList;
+use super::memory::{MemoryUse, Wanted};
+use super::pids::Refusals;
+use super::pressure::{self, Pressure, PressureLevels};
+use super::settings::{Cpus, Settings};
+use super::usage::{self, Usage};
+use super::{cpu, cpuset, devices, files, freezer, huge_pages, io, memory, pids};
+use crate::error::{Error, Result};
+
+/// Limits of a group; `None` is none.
+pub type Limits = ContainerLimits;
+
+/// The hierarchies that a nursery can be given at once: what it takes beside its own files.
+const ROOM: usize = 3;
+
+/// The group of one container, in every hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    places: BTreeMap<Controller, Place>,
+    unified: Option<PathBuf>,
+}
+
+/// How a new process comes into its groups.
+pub(crate) enum Enter<'a> {
+    /// Version 1: the open `tasks` files. A process with one thread that writes `0` there enters
+    /// without the global lock that `cgroup.procs` takes (milliseconds when idle).
+    Tasks(&'a [OwnedFd]),
+    /// Version 2: the open directory; the kernel makes the process inside.
+    Group(BorrowedFd<'a>),
+}
+
+/// The open files through which a child enters a group.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    version: Version,
+    files: Vec<OwnedFd>,
+    /// What the child cannot be given, and is brought into from outside, at the price of the lock.
+    rest: Vec<PathBuf>,
+}
+
+impl Entrance {
+    /// Returns what the child does.
+    pub(crate) fn enter(&self) -> Enter<'_> {
+        match self.version {
+            Version::One => Enter::Tasks(&self.files),
+            Version::Two => Enter::Group(self.files[0].as_fd()),
+        }
+    }
+
+    /// Brings a child into what it could not enter by itself. It must not have a child yet.
+    pub(crate) fn attach(&self, pid: Pid) -> Result<()> {
+        let mut rest = self.rest.iter();
+        rest.try_for_each(|group| files::write(group, "cgroup.procs", &pid.to_string()))
+    }
+}
+
+/// What a change has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The limit on memory that is in force, in MiB: more than was wanted if more is used and
+    /// cannot be had back without killing. To be tried again later.
+    pub mem: Option<Milli>,
+}
+
+impl Group {
+    pub(super) fn new(places: BTreeMap<Controller, Place>, unified: Option<PathBuf>) -> Self {
+        Self { places, unified }
+    }
+
+    /// Makes the group and writes its limits.
+    ///
+    /// # Errors
+    /// If a setting cannot be, or needs what the machine does not have: [`Error::Unsupported`].
+    /// Then part of the group may be there; [`Group::remove`] takes it away.
+    pub fn create(&self, limits: &Limits, settings: &Settings) -> Result<()> {
+        settings.check()?;
+        let directories = self.needed(settings)?;
+        for directory in &directories {
+            fs::create_dir(directory).map_err(|e| Error::file("create", directory, e))?;
+        }
+        let (cpu, version) = self.required(Controller::Cpu);
+        if let Some(cpus) = limits.share.or(limits.cpus) {
+            cpu::apply_share(cpu, version, Some(cpus), settings.low_priority)?;
+        }
+        if limits.cpus.is_some() {
+            cpu::apply_ceiling(cpu, version, limits.cpus)?;
+        }
+        if let Some(burst) = settings.cpu_burst {
+            cpu::apply_burst(cpu, version, limits.cpus, burst)?;
+        }
+        let (memory, version) = self.required(Controller::Memory);
+        memory::apply(memory, version, &wanted(limits, settings))?;
+        if let Some(mem) = limits.kept.or(limits.mem) {
+            memory::apply_kept(memory, version, Some(mem))?;
+        }
+        if limits.pids.is_some() {
+            let (pids, version) = self.required(Controller::Pids);
+            pids::apply(pids, version, limits.pids)?;
+        }
+        if let Some((cpuset, version)) = self.made(Controller::CpuSet) {
+            apply_cpuset(cpuset, version, settings)?;
+        }
+        if let Some((io, version)) = self.made(Controller::BlockIo) {
+            if settings.io_weight.is_some() {
+                io::apply_weight(io, version, settings.io_weight)?;
+            }
+            io::apply_limits(io, version, &settings.io_limits)?;
+        }
+        if let (Some((path, version)), Some(allowed)) =
+            (self.made(Controller::Devices), &settings.devices)
+        {
+            devices::apply(path, version, allowed)?;
+        }
+        match self.made(Controller::HugePages) {
+            Some((path, version)) => huge_pages::apply(path, version, &settings.huge_pages),
+            None => Ok(()),
+        }
+    }
+
+    /// Changes limits and settings while the container runs; `None` takes a limit away. A setting
+    /// that needs another hierarchy than those that were entered at the start is refused.
+    ///
+    /// # Errors
+    /// As [`Group::create`]; then part of it may have changed.
+    pub fn update(&self, limits: &Limits, settings: &Settings) -> Result<Changed> {
+        settings.check()?;
+        for (knob, controller) in settings.needs() {
+            if self.made(controller).is_none() {
+                return Err(self.unsupported(knob, controller));
+            }
+        }
+        let (cpu, version) = self.required(Controller::Cpu);
+        let share = limits.share.or(limits.cpus);
+        cpu::apply_share(cpu, version, share, settings.low_priority)?;
+        cpu::change_ceiling(cpu, version, limits.cpus, settings.cpu_burst)?;
+        let (memory, version) = self.required(Controller::Memory);
+        memory::apply_kept(memory, version, limits.kept.or(limits.mem))?;
+        let mem = memory::change(memory, version, &wanted(limits, settings))?;
+        let (pids, version) = self.required(Controller::Pids);
+        pids::apply(pids, version, limits.pids)?;
+        if let Some((cpuset, version)) = self.made(Controller::CpuSet) {
+            apply_cpuset(cpuset, version, settings)?;
+        }
+        if let Some((path, version)) = self.made(Controller::BlockIo) {
+            io::apply_weight(path, version, settings.io_weight)?;
+            io::change_limits(path, version, &settings.io_limits)?;
+        }
+        if let Some((path, version)) = self.made(Controller::Devices) {
+            devices::change(path, version, settings.devices.as_ref())?;
+        }
+        if let Some((path, version)) = self.made(Controller::HugePages) {
+            huge_pages::change(path, version, &settings.huge_pages)?;
+        }
+        Ok(Changed { mem })
+    }
+
+    /// Returns its name below the root, which is that of its container.
+    pub(crate) fn name(&self) -> String {
+        let (memory, _) = self.required(Controller::Memory);
+        let name = memory.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
+    /// Lists where it is by controller, for a view from inside; version 2 has one for all, which is
+    /// without a name.
+    pub(crate) fn views(&self) -> Vec<(String, PathBuf)> {
+        let (memory, version) = self.required(Controller::Memory);
+        let by_controller = [
+            ("cpu", Controller::Cpu),
+            ("memory", Controller::Memory),
+            ("pids", Controller::Pids),
+        ];
+        let view = |(name, controller): (&str, Controller)| {
+            (name.to_owned(), self.required(controller).0.to_owned())
+        };
+        match version {
+            Version::One => by_controller.map(view).into(),
+            Version::Two => vec![(String::new(), memory.to_owned())],
+        }
+    }
+
+    /// Opens what a new child needs to enter: `tasks` of each hierarchy, or the directory.
+    pub(crate) fn entrance(&self) -> Result<Entrance> {
+        let open = |path: &Path, write: bool| {
+            let file = fs::File::options().read(!write).write(write).open(path);
+            let file = file.map_err(|error| Error::file("open", path, error))?;
+            Ok::<OwnedFd, Error>(file.into())
+        };
+        let made = self.directories().into_iter();
+        let made: Vec<(&Path, Version)> = made.filter(|(path, _)| path.exists()).collect();
+        if let [(path, Version::Two)] = *made {
+            return Ok(Entrance {
+                version: Version::Two,
+                files: vec![open(path, false)?],
+                rest: Vec::new(),
+            });
+        }
+        let (ones, twos): (Vec<_>, Vec<_>) = made
+            .into_iter()
+            .partition(|(_, version)| *version == Version::One);
+        let first = ones.iter().take(ROOM);
+        let files: Result<_> = first
+            .map(|(path, _)| open(&path.join("tasks"), true))
+            .collect();
+        let rest = ones.iter().skip(ROOM).chain(&twos);
+        Ok(Entrance {
+            version: Version::One,
+            files: files?,
+            rest: rest.map(|(path, _)| (*path).to_owned()).collect(),
+        })
+    }
+
+    /// Lists the directories that make up the group, for who brings processes in: of version 1
+    /// through `tasks`, of version 2 through `cgroup.procs`.
+    pub fn made_directories(&self) -> Vec<(PathBuf, Version)> {
+        let all = self.directories().into_iter();
+        let made = all.filter(|(path, _)| path.exists());
+        made.map(|(path, version)| (path.to_owned(), version))
+            .collect()
+    }
+
+    /// Returns a file that becomes readable when the group is out of memory, where one is
+    /// needed.
+    pub(crate) fn watch_memory(&self) -> Result<Option<EventFd>> {
+        let (memory, version) = self.required(Controller::Memory);
+        memory::watch(memory, version)
+    }
+
+    /// Reads how much memory was used and what it led to.
+    pub fn memory_use(&self) -> Result<MemoryUse> {
+        let (memory, version) = self.required(Controller::Memory);
+        memory::usage(memory, version)
+    }
+
+    /// Counts from now on how urgently the group is told to use less memory; `None` in version 2,
+    /// which tells [pressure](Group::pressure) instead.
+    pub fn watch_pressure_levels(&self) -> Result<Option<PressureLevels>> {
+        match self.required(Controller::Memory) {
+            (memory, Version::One) => PressureLevels::watch(memory).map(Some),
+            (_, Version::Two) => Ok(None),
+        }
+    }
+
+    /// Returns what knows when the limit on processes was last in the way.
+    pub(crate) fn watch_forks(&self) -> Result<Refusals> {
+        let (pids, _) = self.required(Controller::Pids);
+        Refusals::watch(pids)
+    }
+
+    /// Reads the limit on processes; `None` if there is none.
+    pub fn pids_limit(&self) -> Option<u32> {
+        let (pids, _) = self.required(Controller::Pids);
+        let limit = files::read_number(pids, "pids.max").ok()?;
+        u32::try_from(limit).ok()
+    }
+
+    /// Reads on which CPUs it may run; `None` if that was left open. After a restart this is what
+    /// a [`Placement`](super::Placement) claims for it.
+    pub fn cpus(&self) -> Result<Option<CpuList>> {
+        let Some((cpuset, _)) = self.made(Controller::CpuSet) else {
+            return Ok(None);
+        };
+        Ok(Some(cpuset::cpus(cpuset)?).filter(|list| !list.is_empty()))
+    }
+
+    /// Reads what it has used, from its own files only.
+    pub fn usage(&self) -> Result<Usage> {
+        let (cpu, version) = self.required(Controller::Cpu);
+        let cpu = usage::cpu(cpu, version, self.made(Controller::CpuAccounting))?;
+        let (memory, version) = self.required(Controller::Memory);
+        let (pids, _) = self.required(Controller::Pids);
+        let (processes, threads) = usage::processes(pids)?;
+        let block_io = match self.made(Controller::BlockIo) {
+            Some((path, version)) => Some(usage::block_io(path, version)?),
+            None => None,
+        };
+        Ok(Usage {
+            at: SystemTime::now(),
+            processes,
+            threads,
+            cpu,
+            memory: usage::memory(memory, version)?,
+            block_io,
+        })
+    }
+
+    /// Reads how long it waited for CPU, memory and block devices; `None` if it is in no group of
+    /// version 2, which alone tells.
+    pub fn pressure(&self) -> Result<Option<Pressure>> {
+        let unified = self.made_unified();
+        unified.map(pressure::read).transpose()
+    }
+
+    /// Stops or resumes all its processes.
+    ///
+    /// # Errors
+    /// If it is neither in version 2 nor in a freezer.
+    pub fn set_frozen(&self, frozen: bool) -> Result<()> {
+        let (path, version) = self.freezer()?;
+        freezer::set_frozen(path, version, frozen)
+    }
+
+    /// Returns whether all its processes have stopped.
+    ///
+    /// # Errors
+    /// As [`Group::set_frozen`].
+    pub fn is_frozen(&self) -> Result<bool> {
+        let (path, version) = self.freezer()?;
+        freezer::is_frozen(path, version)
+    }
+
+    /// Kills all its processes, so that none can get away by having children: with `cgroup.kill`,
+    /// or while they are frozen. Without either, whom it finds; to be repeated then. They are dead
+    /// a little later.
+    pub fn kill(&self) -> Result<()> {
+        if let Some(unified) = self.made_unified().filter(|path| freezer::can_kill(path)) {
+            return freezer::kill_unified(unified);
+        }
+        if let Some((path, Version::One)) = self.made(Controller::Freezer) {
+            return freezer::kill_frozen(path);
+        }
+        freezer::kill_listed(self.required(Controller::Memory).0).map(drop)
+    }
+
+    /// Kills what is left in the group and removes it. Fails as long as something dies slowly:
+    /// try again then.
+    pub fn remove(&self) -> Result<()> {
+        for (directory, _) in self.directories() {
+            if let Err(error) = files::remove_tree(directory) {
+                self.kill_all();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills what is in the group and in those within it. What cannot be killed is seen when the
+    /// group cannot be removed.
+    fn kill_all(&self) {
+        let _ = self.kill();
+        for (directory, _) in self.directories() {
+            kill_tree(directory);
+        }
+    }
+
+    /// Lists the directories for these settings.
+    fn needed(&self, settings: &Settings) -> Result<BTreeSet<&Path>> {
+        let mut needed = BTreeSet::new();
+        for controller in [Controller::Cpu, Controller::Memory, Controller::Pids] {
+            needed.insert(self.required(controller).0);
+        }
+        // Everybody's CPU time is known where that is free.
+        if let Some(accounts) = self.places.get(&Controller::CpuAccounting)
+            && accounts.version == Version::One
+            && needed.len() < ROOM
+        {
+            needed.insert(&accounts.path);
+        }
+        for (knob, controller) in settings.needs() {
+            let place = self.places.get(&controller);
+            let place = place.ok_or_else(|| self.unsupported(knob, controller))?;
+            needed.insert(&place.path);
+        }
+        if settings.accounts.pressure {
+            let unified = self.unified.as_deref();
+            needed.insert(unified.ok_or_else(|| Error::Unsupported {
+                knob: "an account of pressure",
+                controller: "version 2",
+                message: "this machine has version 1 only".to_owned(),
+            })?);
+        }
+        Ok(needed)
+    }
+
+    fn unsupported(&self, knob: &'static str, controller: Controller) -> Error {
+        let message = match self.places.contains_key(&controller) {
+            true => "the container did not enter it at its start",
+            false => "this machine does not have it",
+        };
+        Error::Unsupported {
+            knob,
+            controller: controller.name(),
+            message: message.to_owned(),
+        }
+    }
+
+    fn required(&self, controller: Controller) -> (&Path, Version) {
+        let place = self.places.get(&controller);
+        let place = place.expect("hierarchies without it are never made");
+        (&place.path, place.version)
+    }
+
+    /// Returns the place of a controller, if the group was made there.
+    fn made(&self, controller: Controller) -> Option<(&Path, Version)> {
+        let place = self.places.get(&controller)?;
+        place.path.exists().then_some((&*place.path, place.version))
+    }
+
+    fn made_unified(&self) -> Option<&Path> {
+        self.unified.as_deref().filter(|path| path.exists())
+    }
+
+    fn freezer(&self) -> Result<(&Path, Version)> {
+        if let Some(unified) = self.made_unified() {
+            return Ok((unified, Version::Two));
+        }
+        let made = self.made(Controller::Freezer);
+        made.ok_or_else(|| self.unsupported("freezing", Controller::Freezer))
+    }
+
+    fn directories(&self) -> BTreeSet<(&Path, Version)> {
+        let places = self.places.values();
+        let places = places.map(|place| (&*place.path, place.version));
+        let unified = self.unified.as_deref();
+        places
+            .chain(unified.map(|path| (path, Version::Two)))
+            .collect()
+    }
+}
+
+fn wanted(limits: &Limits, settings: &Settings) -> Wanted {
+    Wanted {
+        limit: limits.mem,
+        swap: settings.swap,
+        out_of_memory: settings.out_of_memory,
+    }
+}
+
+fn apply_cpuset(group: &Path, version: Version, settings: &Settings) -> Result<()> {
+    let cpus = match &settings.cpus {
+        Cpus::Any => CpuList::default(),
+        Cpus::Only(cpus) => cpus.clone(),
+        Cpus::Cores(_) => {
+            return Err(Error::Invalid(
+                "a wish for cores has to be resolved by a placement first".to_owned(),
+            ));
+        }
+    };
+    cpuset::apply(group, version, &cpus, &settings.memory_nodes)
+}
+
+fn kill_tree(directory: &Path) {
+    for child in files::children(directory) {
+        kill_tree(&child);
+    }
+    let _ = freezer::kill_listed(directory);
+}

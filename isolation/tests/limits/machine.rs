@@ -1,0 +1,134 @@
+//! What the tests of limits need of the machine: groups that go with the test, and a block device.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use tepui_isolation::cgroup::{Group, Hierarchies, Limits, Settings};
+
+use super::common::{PATIENCE, skipped};
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A group root of a test, which goes with it.
+pub(crate) struct Root {
+    pub(crate) hierarchies: Hierarchies,
+    name: String,
+}
+
+impl Root {
+    /// Makes one; `None`, with the reason printed, where that is impossible.
+    pub(crate) fn new() -> Option<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            skipped("needs root");
+            return None;
+        }
+        let hierarchies = match Hierarchies::detect() {
+            Ok(hierarchies) => hierarchies,
+            Err(error) => {
+                skipped(&error.to_string());
+                return None;
+            }
+        };
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tepui-test-limits-{}-{number}", std::process::id());
+        hierarchies.prepare(&name).unwrap();
+        Some(Self { hierarchies, name })
+    }
+
+    pub(crate) fn group(&self, name: &str) -> Group {
+        self.hierarchies.group(&self.name, name).unwrap()
+    }
+
+    pub(crate) fn make(&self, name: &str, limits: &Limits, settings: &Settings) -> Group {
+        let group = self.group(name);
+        group.create(limits, settings).unwrap();
+        group
+    }
+
+    /// Reads a file of a group, wherever it is; `None` if it is nowhere.
+    pub(crate) fn read(&self, group: &Group, file: &str) -> Option<String> {
+        let made = group.made_directories().into_iter();
+        let mut paths = made.map(|(path, _)| path.join(file));
+        let text = paths.find_map(|path| fs::read_to_string(path).ok())?;
+        Some(text.trim().to_owned())
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        let names = self.hierarchies.groups(&self.name).unwrap_or_default();
+        for name in names {
+            let group = self.group(&name);
+            while group.remove().is_err() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        let removed = self.hierarchies.remove_root(&self.name);
+        if !std::thread::panicking() {
+            removed.unwrap();
+        }
+    }
+}
+
+/// Whether this is the virtual machine of these tests, of which everything may be used.
+pub(crate) fn is_virtual() -> bool {
+    let line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    line.split_whitespace().any(|word| word == "tepui_test")
+}
+
+/// A block device with a file behind it, which goes when it is closed.
+pub(crate) struct Loop {
+    _device: File,
+    _file: tempfile::NamedTempFile,
+    pub(crate) path: String,
+    pub(crate) numbers: (u32, u32),
+}
+
+impl Loop {
+    pub(crate) fn new(bytes: u64) -> io::Result<Self> {
+        const GET_FREE: libc::c_ulong = 0x4c82;
+        const CONFIGURE: libc::c_ulong = 0x4c0a;
+        /// The kernel's structure: the file, and among 64 bits each the flag that it goes when it
+        /// is closed.
+        const CONFIG_BYTES: usize = 8 + 232 + 64;
+        const FLAGS_AT: usize = 8 + 52;
+        const AUTOCLEAR: u32 = 4;
+        let file = tempfile::NamedTempFile::new()?;
+        file.as_file().set_len(bytes)?;
+        let control = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/loop-control")?;
+        loop {
+            // SAFETY: takes no argument.
+            let number = unsafe { libc::ioctl(control.as_raw_fd(), GET_FREE) };
+            if number < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            let path = format!("/dev/loop{number}");
+            let device = File::options().read(true).write(true).open(&path)?;
+            let mut config = [0_u64; CONFIG_BYTES / 8];
+            config[0] = u64::from(file.as_file().as_raw_fd().cast_unsigned());
+            config[FLAGS_AT / 8] = u64::from(AUTOCLEAR) << (FLAGS_AT % 8 * 8);
+            // SAFETY: the structure is of the size that the kernel reads.
+            if unsafe { libc::ioctl(device.as_raw_fd(), CONFIGURE, config.as_ptr()) } == 0 {
+                let number = u32::try_from(number).map_err(io::Error::other)?;
+                return Ok(Self {
+                    _device: device,
+                    _file: file,
+                    path,
+                    numbers: (7, number),
+                });
+            }
+            let error = io::Error::last_os_error();
+            // Somebody else was faster.
+            if error.raw_os_error() != Some(libc::EBUSY) {
+                return Err(error);
+            }
+        }
+    }
+}
