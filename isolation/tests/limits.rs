@@ -15,14 +15,17 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use tepui_core::protocol::container::ContainerCommand;
+use tepui_core::protocol::status::{Exit, Limited};
 use tepui_core::resources::Milli;
-use tepui_isolation::Error;
 use tepui_isolation::cgroup::{
     Access, Accounts, Controller, Cores, CpuList, Cpus, DeviceKind, DeviceRule, Devices, Group,
     HugePages, IoLimit, Limits, OutOfMemory, Placement, Settings, Swap, Topology, Version,
+    oom_score,
 };
+use tepui_isolation::{Error, Mode};
 
-use common::{eventually, skipped};
+use common::{Agent, eventually, id, sh, skipped, spec};
 use deeds::{line, run, start, tell};
 use machine::{Loop, Root, is_virtual};
 
@@ -79,39 +82,42 @@ fn end(mut child: std::process::Child) {
 fn a_ceiling_on_cpus_holds() {
     // CT-17, CT-22, CT-27
     let Some(root) = Root::new() else { return };
-    let group = root.make("c", &with_cpus(200), &counted());
-    let begin = Instant::now();
-    run(&group, "spin 1500");
-    let share = cpu_time(&group).as_secs_f64() / begin.elapsed().as_secs_f64();
-    assert!((0.02..0.28).contains(&share), "{share} of a core");
+    // So little that even a busy machine has it.
+    let group = root.make("c", &with_cpus(50), &counted());
+    let mut child = start(&group, "spin_on 0 60000");
+    line(&mut child);
+    let (begin, before) = (Instant::now(), cpu_time(&group));
+    tell(&mut child);
+    let throttled = || group.usage().unwrap().cpu.throttled_periods;
+    eventually("it is held back", || throttled() > 10);
+    let share = (cpu_time(&group) - before).as_secs_f64() / begin.elapsed().as_secs_f64();
+    assert!(share < 0.1, "{share} of a core");
     let cpu = group.usage().unwrap().cpu;
     assert!(
-        cpu.throttled_periods > 3 && cpu.periods >= cpu.throttled_periods,
+        cpu.periods >= cpu.throttled_periods && cpu.throttled > Duration::ZERO,
         "{cpu:?}"
     );
-    assert!(cpu.throttled > Duration::from_millis(100), "{cpu:?}");
-    assert_eq!((cpu.limit, Some(cpu.soft_limit)), (cores(200), soft(200)));
+    assert_eq!((cpu.limit, Some(cpu.soft_limit)), (cores(50), soft(50)));
 
     // Raised while it runs.
-    group.update(&with_cpus(900), &counted()).unwrap();
-    let (begin, before) = (Instant::now(), cpu_time(&group));
-    run(&group, "spin 1000");
-    let share = (cpu_time(&group) - before).as_secs_f64() / begin.elapsed().as_secs_f64();
-    assert!(share > 0.25, "{share} of a core");
-    assert_eq!(group.usage().unwrap().cpu.limit, cores(900));
+    group.update(&with_cpus(2_000), &counted()).unwrap();
+    assert_eq!(group.usage().unwrap().cpu.limit, cores(2_000));
+    eventually("it gets more", || {
+        let (begin, before) = (Instant::now(), cpu_time(&group));
+        std::thread::sleep(Duration::from_millis(300));
+        (cpu_time(&group) - before).as_secs_f64() / begin.elapsed().as_secs_f64() > 0.1
+    });
+    end(child);
     group.update(&Limits::default(), &counted()).unwrap();
     assert_eq!(group.usage().unwrap().cpu.limit, None);
 }
 
-/// Version 1 counts in 1024ths of a core.
+/// Version 1 counts in 1024ths of a core, version 2 in hundredths.
 fn soft(thousandths: i64) -> Option<Milli> {
-    let shares = thousandths * 1024 / 1000;
-    match tepui_isolation::Hierarchies::detect()
-        .unwrap()
-        .version_of(Controller::Cpu)
-    {
-        Some(Version::One) => cores(shares * 1000 / 1024),
-        Some(Version::Two) | None => cores(thousandths),
+    let hierarchies = tepui_isolation::Hierarchies::detect().unwrap();
+    match hierarchies.version_of(Controller::Cpu) {
+        Some(Version::One) => cores(thousandths * 1024 / 1000 * 1000 / 1024),
+        Some(Version::Two) | None => cores(thousandths / 10 * 10),
     }
 }
 
@@ -128,24 +134,31 @@ fn who_has_more_shares_gets_more_of_a_cpu() {
         low_priority: true,
         ..counted()
     };
-    for (settings, most) in [(counted(), 0.45), (low, 0.15)] {
+    for (settings, most) in [(counted(), 0.4), (low, 0.15)] {
         let many = root.make("many", &share(1500), &counted());
         let few = root.make("few", &share(500), &settings);
-        let deed = format!("spin_on {cpu} 1500");
+        let deed = format!("spin_on {cpu} 60000");
         let mut both = [start(&many, &deed), start(&few, &deed)];
         for child in &mut both {
             line(child);
+            tell(child);
         }
-        let before = [&many, &few].map(cpu_time);
-        both.iter_mut().for_each(tell);
-        for mut child in both {
-            child.wait().unwrap();
-        }
-        let [many_time, few_time] = [cpu_time(&many) - before[0], cpu_time(&few) - before[1]];
-        let share = few_time.as_secs_f64() / (many_time + few_time).as_secs_f64();
-        // A quarter, or a three-hundredth, and what else they do.
-        assert!(share < most, "{few_time:?} beside {many_time:?}");
-        assert!(many_time > Duration::ZERO && few_time > Duration::ZERO);
+        let mut before = [&many, &few].map(cpu_time);
+        // Others want the CPU too, and the kernel takes a while to find out who wants how much.
+        eventually("the share is a quarter, or a three-hundredth", || {
+            std::thread::sleep(Duration::from_millis(500));
+            let now = [&many, &few].map(cpu_time);
+            let [many_time, few_time] = [now[0] - before[0], now[1] - before[1]];
+            before = now;
+            few_time.as_secs_f64() / (many_time + few_time).as_secs_f64() < most
+        });
+        eventually("both have run", || cpu_time(&few) > Duration::ZERO);
+        both.into_iter().for_each(end);
+        eventually("nobody is left", || {
+            [&many, &few]
+                .iter()
+                .all(|g| g.usage().unwrap().threads == 0)
+        });
         many.remove().unwrap();
         few.remove().unwrap();
     }
@@ -173,19 +186,21 @@ fn what_is_saved_up_can_be_used_in_a_burst() {
         error.to_string().contains("a burst of 0.3 cores"),
         "{error}"
     );
-    let group = root.make("c", &with_cpus(200), &with_burst(200));
-    let mut child = start(&group, "spin_on 0 400");
-    line(&mut child);
-    // For this long it saves up.
-    std::thread::sleep(Duration::from_millis(500));
-    tell(&mut child);
-    child.wait().unwrap();
-    let cpu = group.usage().unwrap().cpu;
-    assert!(cpu.bursts > 0 && cpu.burst > Duration::ZERO, "{cpu:?}");
+    let group = root.make("c", &with_cpus(50), &with_burst(50));
+    eventually("what was saved up is used", || {
+        let mut child = start(&group, "spin_on 0 200");
+        line(&mut child);
+        // For this long it saves up.
+        std::thread::sleep(Duration::from_millis(300));
+        tell(&mut child);
+        child.wait().unwrap();
+        let cpu = group.usage().unwrap().cpu;
+        cpu.bursts > 0 && cpu.burst > Duration::ZERO
+    });
     // Lower than what may be saved up: both go down.
-    group.update(&with_cpus(50), &with_burst(50)).unwrap();
-    assert_eq!(group.usage().unwrap().cpu.limit, cores(50));
-    group.update(&with_cpus(50), &counted()).unwrap();
+    group.update(&with_cpus(20), &with_burst(20)).unwrap();
+    assert_eq!(group.usage().unwrap().cpu.limit, cores(20));
+    group.update(&with_cpus(20), &counted()).unwrap();
     let file = ["cpu.cfs_burst_us", "cpu.max.burst"].map(|file| root.read(&group, file));
     assert_eq!(file.into_iter().flatten().collect::<Vec<_>>(), ["0"]);
 }
@@ -221,7 +236,6 @@ fn too_much_memory_kills_and_says_how_much_it_was() {
         peak >= mib(60).unwrap() && peak <= mib(64).unwrap(),
         "{used:?}"
     );
-    assert_eq!(group.usage().unwrap().memory.kills, used.kills);
     if root.hierarchies.version_of(Controller::Memory) == Some(Version::Two) {
         // The child that only slept has died too; in version 1 the launcher sees to that.
         eventually("nobody is left", || group.usage().unwrap().processes == 0);
@@ -783,6 +797,95 @@ fn what_the_machine_has_not_is_refused_by_name() {
     }
 }
 
+/// An agent whose containers are limited; `None`, with the reason printed, where there is none.
+fn agent() -> Option<(tempfile::TempDir, Agent)> {
+    let detected = Mode::detect();
+    if detected.mode == Mode::Process {
+        skipped(&detected.reason);
+        return None;
+    }
+    assert!(
+        detected.reason.contains("control groups of version"),
+        "{}",
+        detected.reason
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let agent = Agent::start(dir.path(), Mode::Container);
+    Some((dir, agent))
+}
+
+/// Waits for a file, and then takes much memory in a child.
+const HOG: &str = "until [ -e go ]; do sleep 0.05; done; echo on; \
+                   tail -c 200000000 /dev/zero | tail -c 200000000 > /dev/null; sleep 1000";
+
+#[test]
+fn a_container_can_be_given_other_limits_while_it_runs() {
+    // CT-18, CT-19, CT-23, TK-94
+    let Some((dir, agent)) = agent() else { return };
+    let mut spec = spec(&id(1), sh(HOG));
+    spec.limits.pids = Some(50);
+    agent.launch_spec(&id(1), spec);
+    agent.started();
+    let config = common::config(dir.path(), Mode::Container);
+    let hierarchies = tepui_isolation::Hierarchies::detect().unwrap();
+    let group = hierarchies
+        .group(&config.cgroup_root, id(1).as_str())
+        .unwrap();
+    assert_eq!(group.usage().unwrap().memory.limit, None);
+    let limits = Limits {
+        cpus: cores(1_500),
+        mem: mib(64),
+        ..Limits::default()
+    };
+    agent.send(ContainerCommand::Resize { id: id(1), limits });
+    eventually("it is limited", || {
+        let usage = group.usage().unwrap();
+        usage.memory.limit == Some(64 << 20) && usage.cpu.limit == cores(1_500)
+    });
+    assert_eq!(group.pids_limit(), Some(50), "as many as before");
+    agent.expect_nothing(Duration::from_millis(100));
+    std::fs::write(dir.path().join("sandboxes/c000001/go"), "").unwrap();
+    let (exit, breach) = agent.exited();
+    assert_eq!(exit, Exit::Signal(9));
+    let breach = breach.expect("the breach is told");
+    assert_eq!(
+        (breach.resource, breach.limit),
+        (Limited::Memory, mib(64).unwrap())
+    );
+    assert!(
+        breach.used > mib(60).unwrap() && breach.used <= mib(64).unwrap(),
+        "{breach:?}"
+    );
+    agent.shutdown();
+}
+
+#[test]
+fn who_may_use_more_memory_than_it_keeps_is_killed_sooner() {
+    // CT-20: also in version 2, where Mesos does not.
+    let Some((_dir, agent)) = agent() else { return };
+    let look = "cat /proc/self/oom_score_adj /proc/1/oom_score_adj";
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let total: u64 = meminfo.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let expected = oom_score(mib(200), None, total * 1024).unwrap();
+    for (n, kept, mem, score) in [
+        (1, mib(200), None, expected.to_string()),
+        (2, mib(200), mib(300), expected.to_string()),
+        (3, mib(300), mib(300), own.trim().to_owned()),
+    ] {
+        let mut spec = spec(&id(n), sh(look));
+        (spec.limits.kept, spec.limits.mem) = (kept, mem);
+        // Longer than what a pipe holds.
+        let long = ("LONG".to_owned(), "x".repeat(100_000));
+        spec.environment.push(long);
+        agent.launch_spec(&id(n), spec);
+        agent.started();
+        assert_eq!(agent.exited(), (Exit::Code(0), None));
+        assert_eq!(agent.file(&id(n), "stdout"), format!("{score}\n{score}\n"));
+    }
+    agent.shutdown();
+}
+
 /// Prints what a sample of 1,000 containers costs: `cargo test --test limits -- --ignored cost`.
 #[test]
 #[ignore = "a measurement"]
@@ -796,13 +899,7 @@ fn cost_of_sampling_1000_containers() {
         cpus: cores(500),
         ..limits
     };
-    let settings = Settings {
-        accounts: Accounts {
-            block_io: true,
-            ..counted().accounts
-        },
-        ..Settings::default()
-    };
+    let settings = counted();
     let groups: Vec<Group> = (0..1000)
         .map(|n| root.make(&format!("c{n}"), &limits, &settings))
         .collect();
@@ -829,6 +926,7 @@ fn the_same_holds_in_version_2_in_a_virtual_machine() {
     let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vm.sh"))
         .arg(cache)
         .arg(std::env::current_exe().unwrap())
+        .env("VM_FILES", env!("CARGO_BIN_EXE_tepui-launch-probe"))
         .args(["--test-threads=2", "--skip", &own])
         .output()
         .unwrap();

@@ -4,7 +4,7 @@
 # Runs a test binary as root in a throw-away virtual machine that has control groups of version 2
 # only: Debian's kernel, emulated, with nothing but busybox, the binary and its libraries. Exits with
 # the binary's code, with 125 if that did not come out, with 77 and a line that says why if such a
-# machine cannot be had here. CACHE keeps the unpacked kernel.
+# machine cannot be had here. CACHE keeps the unpacked kernel; VM_FILES are programs that it runs.
 set -euo pipefail
 cannot() { echo "cannot: $*"; exit 77; }
 for tool in qemu-system-x86_64 busybox cpio lz4 ldd od dpkg-deb apt-get apt-cache; do
@@ -50,10 +50,18 @@ mkdir -p "$root"/{bin,proc,sys,dev,tmp,run,etc,modules}
 cp "$(command -v busybox)" "$root/bin/busybox"
 cp "$binary" "$root/test"
 strip -S "$root/test" 2>/dev/null || true
-ldd "$binary" | grep -o '/[^ ]*' | while read -r library; do
-    mkdir -p "$root/$(dirname "$library")"
-    cp -L "$library" "$root/$library"
+# What else it runs, where it expects it, and all libraries.
+for file in ${VM_FILES:-}; do
+    mkdir -p "$root/$(dirname "$file")"
+    cp "$file" "$root/$file"
+    strip -S "$root/$file" 2>/dev/null || true
 done
+# shellcheck disable=SC2086
+ldd "$binary" ${VM_FILES:-} | grep -o '^[[:space:]].* (' | grep -o '/[^ ]*' | sort -u |
+    while read -r library; do
+        mkdir -p "$root/$(dirname "$library")"
+        cp -L "$library" "$root/$library"
+    done
 # In the order of what needs what. The disk in memory is for swap: one with a file behind it would
 # take the memory that it is to free.
 for module in loop brd; do

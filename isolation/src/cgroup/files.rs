@@ -2,7 +2,7 @@
 //! file here; knows no controller.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -64,13 +64,39 @@ pub(super) fn write(group: &Path, file: &str, data: &str) -> Result<()> {
 /// Reads a file of a group.
 pub(super) fn read(group: &Path, file: &str) -> Result<String> {
     let path = group.join(file);
-    fs::read_to_string(&path).map_err(|error| Error::file("read", &path, error))
+    read_text(&path).map_err(|error| Error::file("read", &path, error))
+}
+
+/// Most files are this short. They have no length that could be asked for, and the library would
+/// begin with many small reads.
+const SHORT_BYTES: usize = 4096;
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    // What is one record for the kernel comes at once, and processes one by one.
+    let is_list = path.ends_with("cgroup.procs");
+    let mut bytes = vec![0; SHORT_BYTES];
+    let mut length = 0;
+    loop {
+        let more = match file.read(&mut bytes[length..]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        length += more;
+        if length == bytes.len() {
+            bytes.resize(2 * length, 0);
+        } else if more == 0 || !is_list {
+            break;
+        }
+    }
+    bytes.truncate(length);
+    String::from_utf8(bytes).map_err(io::Error::other)
 }
 
 /// Reads a file that not every kernel has.
 pub(super) fn read_if_there(group: &Path, file: &str) -> Result<Option<String>> {
     let path = group.join(file);
-    match fs::read_to_string(&path) {
+    match read_text(&path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         // What is there and switched off, as pressure can be.

@@ -280,7 +280,9 @@ impl Group {
     /// Reads what it has used, from its own files only.
     pub fn usage(&self) -> Result<Usage> {
         let (cpu, version) = self.required(Controller::Cpu);
-        let cpu = usage::cpu(cpu, version, self.made(Controller::CpuAccounting))?;
+        let accounts = self.places.get(&Controller::CpuAccounting);
+        let accounts = accounts.map(|place| (&*place.path, place.version));
+        let cpu = usage::cpu(cpu, version, accounts)?;
         let (memory, version) = self.required(Controller::Memory);
         let (pids, _) = self.required(Controller::Pids);
         let (processes, threads) = usage::processes(pids)?;

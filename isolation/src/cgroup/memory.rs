@@ -267,18 +267,23 @@ pub(super) fn listen(group: &Path, file: &str, level: &str) -> Result<EventFd> {
 pub(super) fn usage(group: &Path, version: Version) -> Result<MemoryUse> {
     let (limit, peak, both, events) = match version {
         Version::One => {
-            let [limit, peak] = [LIMIT_1, PEAK_1].map(|file| read_number(group, file));
-            let both = [BOTH_1, BOTH_PEAK_1].map(|file| read_number_if_there(group, file));
-            let [both_limit, both_peak] = both;
-            let both = both_limit?.zip(both_peak?);
-            (limit?, peak?, both, read(group, "memory.oom_control")?)
+            let limit = read_number(group, LIMIT_1)?;
+            let both = read_number_if_there(group, BOTH_1)?.filter(|both| *both > limit);
+            let both_peak = read_number_if_there(group, BOTH_PEAK_1)?;
+            let events = read(group, "memory.oom_control")?;
+            (
+                limit,
+                read_number(group, PEAK_1)?,
+                both.zip(both_peak),
+                events,
+            )
         }
         Version::Two => {
             let limit = read_number(group, "memory.max")?;
             // Kernels before 5.19 have no peak.
             let peak = read_number_if_there(group, "memory.peak")?;
             let peak = peak.map_or_else(|| read_number(group, "memory.current"), Ok)?;
-            let swap = read_number_if_there(group, SWAP_2)?;
+            let swap = read_number_if_there(group, SWAP_2)?.filter(|swap| *swap > 0);
             let both = swap.map(|swap| {
                 let swapped = swap_peak_2(group, swap)?;
                 Ok::<_, Error>((limit.saturating_add(swap), peak.saturating_add(swapped)))
@@ -290,16 +295,14 @@ pub(super) fn usage(group: &Path, version: Version) -> Result<MemoryUse> {
     Ok(MemoryUse {
         limit: mebibytes(limit),
         peak: mebibytes(peak),
-        with_swap: both
-            .filter(|(all, _)| *all > limit)
-            .map(|(all, peak)| (mebibytes(all), mebibytes(peak))),
+        with_swap: both.map(|(all, peak)| (mebibytes(all), mebibytes(peak))),
         at_limit: match version {
             Version::One => {
                 // Not all kernels count failures. They kill when not even a few pages are left,
                 // so a group that was in need has been full. Where swap is counted and none is
                 // allowed, it is the two together that fill first.
-                let full = both.map_or(peak, |(_, both)| peak.max(both));
-                full.saturating_add(FEW_PAGES_BYTES) >= limit
+                let both = read_number_if_there(group, BOTH_PEAK_1)?.unwrap_or(0);
+                peak.max(both).saturating_add(FEW_PAGES_BYTES) >= limit
             }
             Version::Two => count_in(&events, "oom") > 0,
         },

@@ -12,7 +12,7 @@ use tepui_core::resources::Milli;
 
 use super::files::{count_in, read, read_if_there, read_number, read_number_if_there};
 use super::hierarchies::Version;
-use super::{io, memory};
+use super::{cpu, io, memory};
 use crate::error::Result;
 
 /// A sample of what a group has used (CT-78 to CT-81).
@@ -82,10 +82,6 @@ pub struct MemoryStatistics {
     pub swap: Option<u64>,
     /// What cannot be taken back.
     pub unevictable: u64,
-    /// How often memory ran out.
-    pub out_of_memory: Option<u64>,
-    /// How many processes were killed for that.
-    pub kills: u64,
 }
 
 /// The use of a block device (CT-31, CT-81).
@@ -134,9 +130,8 @@ pub(super) fn cpu(
     if version == Version::One {
         cpu.throttled = Duration::from_nanos(count("throttled_time"));
         cpu.burst = Duration::from_nanos(count("burst_time"));
-        let quota = read_number(group, "cpu.cfs_quota_us")?;
-        let period = read_number(group, "cpu.cfs_period_us")?;
-        cpu.limit = cores(quota, period);
+        // The period is always ours.
+        cpu.limit = cores(read_number(group, "cpu.cfs_quota_us")?, cpu::PERIOD_US);
         cpu.soft_limit = share(read_number(group, "cpu.shares")?, 1024);
     } else {
         cpu.throttled = Duration::from_micros(count("throttled_usec"));
@@ -148,17 +143,21 @@ pub(super) fn cpu(
         cpu.soft_limit = share(read_number(group, "cpu.weight")?, 100);
     }
     let times = match accounts {
-        Some((group, Version::One)) => Some((
-            Duration::from_nanos(read_number(group, "cpuacct.usage_user")?),
-            Duration::from_nanos(read_number(group, "cpuacct.usage_sys")?),
-        )),
-        Some((other, Version::Two)) => {
-            let stat = match other == group {
-                true => stat,
-                false => read(other, "cpu.stat")?,
+        Some((group, Version::One)) => {
+            let stat = read_if_there(group, "cpuacct.stat")?;
+            let ticks = |stat: &str, name| {
+                // The kernel tells everybody a hundredth of a second.
+                Duration::from_millis(count_in(stat, name).saturating_mul(10))
             };
-            let time = |name| Duration::from_micros(count_in(&stat, name));
-            Some((time("user_usec"), time("system_usec")))
+            stat.map(|stat| (ticks(&stat, "user"), ticks(&stat, "system")))
+        }
+        Some((other, Version::Two)) => {
+            let other = match other == group {
+                true => Some(stat),
+                false => read_if_there(other, "cpu.stat")?,
+            };
+            let time = |stat: &str, name| Duration::from_micros(count_in(stat, name));
+            other.map(|stat| (time(&stat, "user_usec"), time(&stat, "system_usec")))
         }
         None => None,
     };
@@ -182,80 +181,70 @@ fn share(number: u64, each: u64) -> Milli {
 /// Reads the use of memory.
 pub(super) fn memory(group: &Path, version: Version) -> Result<MemoryStatistics> {
     let stat = read(group, "memory.stat")?;
-    let stat = Counts::of(&stat);
     match version {
         Version::One => memory_1(group, &stat),
         Version::Two => memory_2(group, &stat),
     }
 }
 
-fn memory_1(group: &Path, stat: &Counts<'_>) -> Result<MemoryStatistics> {
+/// Goes through a file with a name and a number on each line.
+fn counts(text: &str) -> impl Iterator<Item = (&str, u64)> {
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines.filter_map(|(name, number)| Some((name, number.parse().ok()?)))
+}
+
+fn memory_1(group: &Path, stat: &str) -> Result<MemoryStatistics> {
     // A number of whole pages near the largest stands for no limit.
-    let limit = |file| {
-        let bytes = read_number(group, file)?;
-        Ok::<_, crate::error::Error>((bytes < 1 << 62).then_some(bytes))
-    };
+    let limited = |bytes: u64| Some(bytes).filter(|bytes| *bytes < 1 << 62);
     let with_swap = read_number_if_there(group, "memory.memsw.usage_in_bytes")?;
-    let control = read(group, "memory.oom_control")?;
-    Ok(MemoryStatistics {
+    let mut found = MemoryStatistics {
         total: read_number(group, "memory.usage_in_bytes")?,
         with_swap,
         kernel: read_number_if_there(group, "memory.kmem.usage_in_bytes")?,
         sockets: read_number_if_there(group, "memory.kmem.tcp.usage_in_bytes")?,
-        limit: limit("memory.limit_in_bytes")?,
-        soft_limit: limit("memory.soft_limit_in_bytes")?,
-        file: stat.get("total_cache"),
-        anonymous: stat.get("total_rss"),
-        mapped_file: stat.get("total_mapped_file"),
-        shared: stat.get("total_shmem"),
-        swap: with_swap.map(|_| stat.get("total_swap")),
-        unevictable: stat.get("total_unevictable"),
-        out_of_memory: None,
-        kills: count_in(&control, "oom_kill"),
-    })
-}
-
-fn memory_2(group: &Path, stat: &Counts<'_>) -> Result<MemoryStatistics> {
-    let limit = |file| {
-        let bytes = read_number(group, file)?;
-        Ok::<_, crate::error::Error>(Some(bytes).filter(|bytes| *bytes != u64::MAX))
+        soft_limit: limited(read_number(group, "memory.soft_limit_in_bytes")?),
+        swap: with_swap.map(|_| 0),
+        ..MemoryStatistics::default()
     };
-    let events = read(group, "memory.events")?;
-    Ok(MemoryStatistics {
-        total: read_number(group, "memory.current")?,
-        with_swap: None,
-        // Kernels before 5.18 do not tell.
-        kernel: stat.0.get("kernel").copied(),
-        sockets: stat.0.get("sock").copied(),
-        limit: limit("memory.max")?,
-        soft_limit: limit("memory.low")?.filter(|bytes| *bytes != 0),
-        file: stat.get("file"),
-        anonymous: stat.get("anon"),
-        mapped_file: stat.get("file_mapped"),
-        shared: stat.get("shmem"),
-        swap: read_number_if_there(group, "memory.swap.current")?,
-        unevictable: stat.get("unevictable"),
-        out_of_memory: Some(count_in(&events, "oom")),
-        kills: count_in(&events, "oom_kill"),
-    })
+    for (name, number) in counts(stat) {
+        match name {
+            "hierarchical_memory_limit" => found.limit = limited(number),
+            "total_cache" => found.file = number,
+            "total_rss" => found.anonymous = number,
+            "total_mapped_file" => found.mapped_file = number,
+            "total_shmem" => found.shared = number,
+            "total_swap" if with_swap.is_some() => found.swap = Some(number),
+            "total_unevictable" => found.unevictable = number,
+            _ => {}
+        }
+    }
+    Ok(found)
 }
 
-/// A file with a name and a number on each line.
-struct Counts<'a>(BTreeMap<&'a str, u64>);
-
-impl<'a> Counts<'a> {
-    fn of(text: &'a str) -> Self {
-        let lines = text.lines().filter_map(|line| line.split_once(' '));
-        Self(
-            lines
-                .filter_map(|(name, number)| Some((name, number.parse().ok()?)))
-                .collect(),
-        )
+fn memory_2(group: &Path, stat: &str) -> Result<MemoryStatistics> {
+    let limit = read_number(group, "memory.max")?;
+    let kept = read_number(group, "memory.low")?;
+    let mut found = MemoryStatistics {
+        total: read_number(group, "memory.current")?,
+        limit: Some(limit).filter(|bytes| *bytes != u64::MAX),
+        soft_limit: Some(kept).filter(|bytes| *bytes != 0),
+        swap: read_number_if_there(group, "memory.swap.current")?,
+        ..MemoryStatistics::default()
+    };
+    for (name, number) in counts(stat) {
+        match name {
+            // Kernels before 5.18 do not tell.
+            "kernel" => found.kernel = Some(number),
+            "sock" => found.sockets = Some(number),
+            "file" => found.file = number,
+            "anon" => found.anonymous = number,
+            "file_mapped" => found.mapped_file = number,
+            "shmem" => found.shared = number,
+            "unevictable" => found.unevictable = number,
+            _ => {}
+        }
     }
-
-    fn get(&self, name: &str) -> u64 {
-        self.0.get(name).copied().unwrap_or(0)
-    }
+    Ok(found)
 }
 
 /// Counts processes and threads.
@@ -267,14 +256,14 @@ pub(super) fn processes(group: &Path) -> Result<(u64, u64)> {
 
 /// What version 1 counts beside bytes and operations, if the scheduler does.
 const SCHEDULER: [&str; 8] = [
-    "time",
-    "sectors",
     "io_service_bytes",
     "io_serviced",
     "io_service_time",
     "io_wait_time",
     "io_merged",
     "io_queued",
+    "time",
+    "sectors",
 ];
 
 /// Reads the use of block devices.
@@ -301,7 +290,8 @@ pub(super) fn block_io(
     });
     for name in SCHEDULER {
         let Some(text) = read_if_there(group, &format!("blkio.bfq.{name}_recursive"))? else {
-            continue;
+            // A kernel counts all, or the first two, or none.
+            break;
         };
         operations_1(&text, |device, set| {
             let scheduler = &mut found.entry(device).or_default().scheduler;
