@@ -139,6 +139,12 @@ fn start(order: &Order, files: Vec<OwnedFd>) -> Result<Pid> {
         Some(root) => own_root(order, root, volumes, shm, sandbox.as_fd(), users)?,
     };
     let user = placed.user.as_ref();
+    if let Some(user) = user.filter(|_| !order.privileged) {
+        let (uid, gid) = (user.uid, user.gid);
+        return Err(Error::Invalid(format!(
+            "user {uid} of group {gid}: only root can run tasks of other users"
+        )));
+    }
     if launch.root.is_some() || launch.user_namespace.is_some() {
         own(&sandbox, launch, user)?;
     }

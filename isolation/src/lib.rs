@@ -24,16 +24,24 @@
 //!   unless the host mounts it only while the container runs, and the capabilities that could undo
 //!   that are gone for good, for the init too; they cannot be had back in a user namespace, because
 //!   a task can make none. These are left: `chown`, `dac_override`, `fowner`, `fsetid`, `kill`,
-//!   `setgid`, `setuid`, `setpcap`, `net_bind_service`, `net_raw`, `sys_chroot`, `audit_write` and
-//!   `setfcap`. So a task can neither mount anything nor trace its init, but `sudo` and its kind
-//!   work: `no_new_privs` is not set.
-//! * Its view of processes, its IPC objects and its host name.
+//!   `setgid`, `setuid`, `setpcap`, `net_bind_service`, `sys_chroot`, `audit_write` and `setfcap`.
+//!   So a task can neither mount anything nor trace its init, but `sudo` and its kind work:
+//!   `no_new_privs` is not set.
+//! * Its view of processes, its IPC objects, its host name and the keys of its session.
 //! * The launcher: its directory is empty inside, and it refuses peers of other process namespaces.
 //!
-//! What it does not hold: the root filesystem, the devices, the network and the kernel's keyrings
-//! are the host's. A task that is root there can read the agent's keys, write to a disk and talk to
-//! other daemons, and so can take over the machine if it wants to. Give such tasks a user, or
-//! trust them. [`Mode::Process`] holds nothing back that users do not.
+//! That is the default. It does not hold the root filesystem, the devices, the network and the
+//! users' keyrings: they are the host's, and a task that is root there can take over the machine if
+//! it wants to. What a [`Launch`] adds closes that, piece by piece: a root of its own (whose
+//! `/proc`, `/sys` and `/dev` show nothing of the machine's that matters, and from which no link
+//! and no mount leads out), volumes, a network, a mapping of users, fewer or more capabilities,
+//! `no_new_privs`, filters of system calls (the default profile refuses keys), and limits for each
+//! process. `tests/escapes.rs` shows what each piece holds. [`Mode::Process`] holds nothing back
+//! that users do not.
+//!
+//! An agent that is not root has containers too, in a user namespace, where the machine lets it.
+//! Nothing limits their CPU, memory and processes, and all their users are the agent's; all else
+//! is as above. [`Detected`] says so.
 //!
 //! What tasks ask of their containers beyond that is done by isolators ([`Isolator`], those of the
 //! crate are in [`isolators`]): roots of images ([`image`]), networks ([`network`]), volumes, rights,

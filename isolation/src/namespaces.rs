@@ -72,7 +72,8 @@ pub(crate) fn enter(
     launch: &Launch,
     files: &mut impl Iterator<Item = OwnedFd>,
 ) -> Result<Option<OwnedFd>> {
-    let host = launch.hostname.as_deref().unwrap_or(host_name(id));
+    let named = launch.hostname.as_deref();
+    let host = named.unwrap_or_else(|| host_name(id));
     nix::unistd::sethostname(host).map_err(|errno| Error::system("sethostname", errno))?;
     let mut next = || {
         let missing = || Error::Frame("a namespace to be shared is missing".to_owned());

@@ -35,7 +35,7 @@ use crate::spawn::{
 };
 
 /// The most files that come with a request.
-const MAX_FILES: usize = 16;
+const MAX_FILES: usize = 32;
 /// Those that every init gets: input, output, errors, order, reports. What it shares with other
 /// containers and the files of its groups follow.
 const OWN_FILES: usize = 5;
@@ -172,7 +172,7 @@ pub(crate) fn main() -> i32 {
         return 1;
     }
     while let Ok(Some(request)) = receive(&socket) {
-        let answer = match request.clone() {
+        let answer = match request.copy() {
             Ok(Some(pid)) => pid.as_raw(),
             Ok(None) => {
                 drop(socket);
@@ -244,7 +244,7 @@ fn receive(socket: &OwnedFd) -> io::Result<Option<Request>> {
 impl Request {
     /// Makes the copy that goes on as an init, in another container's process namespace if that is
     /// shared. We ourselves stay where we are.
-    fn clone(&self) -> io::Result<Option<Pid>> {
+    fn copy(&self) -> io::Result<Option<Pid>> {
         let Some(pid) = &self.pid else {
             return copy_as_sibling(self.namespaces, self.group());
         };

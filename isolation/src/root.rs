@@ -126,12 +126,14 @@ impl Assembly<'_> {
     /// Mounts a directory as the root.
     fn plain(&self, path: &Path, shelf: &OwnedFd) -> Result<OwnedFd> {
         let failed = |errno| Error::file("mount the root", path, errno);
-        let tree = mountapi::copy_tree(mountapi::here(), &c_string(path)?, Reach::All);
+        // What is mounted below it is not part of it.
+        let tree = mountapi::copy_tree(mountapi::here(), &c_string(path)?, Reach::One);
         let tree = tree.map_err(failed)?;
         self.map(&tree).map_err(failed)?;
-        mountapi::restrict(&tree, Reach::All, NO_DEVICES).map_err(failed)?;
+        // A device node in it must not open the machine's device.
+        mountapi::restrict(&tree, Reach::One, NO_DEVICES).map_err(failed)?;
         let private = MsFlags::MS_PRIVATE.bits();
-        mountapi::propagate(&tree, Reach::All, private).map_err(failed)?;
+        mountapi::propagate(&tree, Reach::One, private).map_err(failed)?;
         mountapi::attach(&tree, shelf).map_err(failed)?;
         Ok(tree)
     }

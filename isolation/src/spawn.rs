@@ -344,10 +344,7 @@ mod tests {
         };
         let pid = spawn(&plan, "true").unwrap();
         let ended = wait::reap_at_last(pid).unwrap();
-        assert_eq!(
-            ended,
-            Some((pid, tepui_core::protocol::status::Exit::Code(0)))
-        );
+        assert_eq!(ended, Some((pid, Exit::Code(0))));
         plan.image = Image::Paths(&missing);
         let error = spawn(&plan, "true").unwrap_err().to_string();
         assert_eq!(

@@ -598,6 +598,13 @@ fn a_container_shares_with_another_what_it_is_told_to() {
         agent.run_with(&id(7), sh(&format!("{count} > count")), sharing.clone());
         agent.file(&id(7), "count") == "1\n"
     });
+    // Nor does it help to kill its own init.
+    let orphan = "trap '' TERM; setsid sleep 2000 & kill -9 $PPID; exec sleep 2000";
+    agent.run_with(&id(10), sh(orphan), sharing.clone());
+    eventually("all of it is gone", || {
+        agent.run_with(&id(11), sh(&format!("{count} > count")), sharing.clone());
+        agent.file(&id(11), "count") == "1\n"
+    });
     // Nobody shares with who is not there.
     let stranger = Launch {
         share_ipc: Some(id(99)),
@@ -651,19 +658,20 @@ fn a_network_is_the_host_s_its_own_or_one_that_was_made() {
     agent.shutdown();
 }
 
+const RANGE: IdRange = IdRange {
+    inside: 0,
+    outside: 1_000_000,
+    count: 65_536,
+};
+
 #[test]
 fn root_inside_is_nobody_outside_if_users_are_mapped() {
     // CT-14, CT-64, WK-56
     let Some((dir, agent)) = agent() else { return };
-    let range = IdRange {
-        inside: 0,
-        outside: 1_000_000,
-        count: 65_536,
-    };
     let mapped = |launch: Launch| Launch {
         user_namespace: Some(UserNamespace {
-            uids: vec![range],
-            gids: vec![range],
+            uids: vec![RANGE],
+            gids: vec![RANGE],
         }),
         ..launch
     };
@@ -777,7 +785,31 @@ fn child_rootless() {
         ..rooted(dir)
     };
     agent.launch_with(&id(3), sh("true"), other);
-    assert!(agent.failed().contains("sandbox") || !agent.dir.as_os_str().is_empty());
+    let message = agent.failed();
+    assert!(
+        message.contains("user 1000 of group 1001: only root"),
+        "{message}"
+    );
+    let mapped = Launch {
+        user_namespace: Some(UserNamespace {
+            uids: vec![RANGE],
+            gids: vec![RANGE],
+        }),
+        ..Launch::default()
+    };
+    agent.launch_with(&id(5), sh("true"), mapped);
+    let message = agent.failed();
+    assert!(message.contains("the agent has no privileges"), "{message}");
+    let layered = Launch {
+        root: Some(Root::Overlay {
+            lower: vec![dir.join("root")],
+            upper_and_work: None,
+            read_only: false,
+        }),
+        ..rooted(dir)
+    };
+    let script = ": > /made; ls /made; [ -c /dev/null ]";
+    assert_eq!(agent.run_with(&id(6), sh(script), layered), Exit::Code(0));
     // Nothing outlives its container, although there are no groups.
     agent.launch(&id(4), sh("setsid sleep 1000 & exec sleep 1000"));
     let pid = agent.started();

@@ -204,7 +204,8 @@ mod tests {
         };
         assert_eq!(
             beyond.check().unwrap_err().to_string(),
-            "invalid container: effective capabilities beyond its bounding set: CAP_SYS_ADMIN"
+            "invalid container: effective capabilities beyond its bounding set: CAP_NET_RAW,\
+             CAP_SYS_ADMIN"
         );
     }
 }

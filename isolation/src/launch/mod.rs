@@ -12,7 +12,6 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tepui_core::ids::ContainerId;
-use tepui_core::limits::COMMAND_ENTRIES;
 use tepui_core::protocol::task::CommandInfo;
 
 pub use self::capability::{Capabilities, CapabilitySet};
@@ -60,7 +59,9 @@ pub struct Launch {
     pub hostname: Option<String>,
     /// Whose network it uses.
     pub network: Network,
-    /// The container whose processes it sees and is seen by; `None` is nobody's (CT-15, CT-55).
+    /// The container whose processes it sees and is seen by; `None` is nobody's (CT-15, CT-55). It
+    /// ends with that one at the latest. The kernel does not end its processes with its first one:
+    /// its init does, or, if its program killed that, the launcher, through its control group.
     pub share_pid: Option<ContainerId>,
     /// The container whose IPC objects and `/dev/shm` it uses; `None` is nobody's (CT-15, CT-56).
     pub share_ipc: Option<ContainerId>,
@@ -95,7 +96,8 @@ pub struct Launch {
 /// A root filesystem of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Root {
-    /// A directory of the host. Mount points that it lacks are made in it.
+    /// A directory of the host, without what is mounted below it. Mount points that it lacks are
+    /// made in it.
     Directory {
         /// Which one.
         path: PathBuf,
@@ -251,10 +253,6 @@ impl Launch {
             ("devices", self.devices.len()),
             ("groups", self.groups.len()),
             ("limits", self.rlimits.len()),
-            (
-                "variables",
-                self.environment.len() * MAX_ENTRIES / COMMAND_ENTRIES,
-            ),
         ] {
             if count > MAX_ENTRIES {
                 return Err(Error::Invalid(format!(

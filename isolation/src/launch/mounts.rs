@@ -159,7 +159,10 @@ impl Device {
 
     pub(super) fn check(&self) -> Result<()> {
         absolute("a device", &self.path)?;
-        let below = self.path.strip_prefix("/dev").unwrap_or(Path::new(""));
+        let below = self
+            .path
+            .strip_prefix("/dev")
+            .unwrap_or_else(|_| Path::new(""));
         if below.as_os_str().is_empty() {
             return Err(Error::Invalid(format!(
                 "a device at {:?}, not below /dev",

@@ -217,6 +217,7 @@ impl Launcher {
         let container = container.expect("only keys that are in the table are removed");
         self.by_id.remove(&container.id);
         if let Some(contained) = container.contained {
+            contained.end_all();
             self.doomed.extend(contained.group);
         }
         if !container.disowned {
@@ -235,6 +236,14 @@ impl Launcher {
 }
 
 impl Contained {
+    /// Kills what does not end with the init.
+    pub(super) fn end_all(&self) {
+        if let Some(group) = self.group.as_ref().filter(|_| self.shares_pid) {
+            // As long as there is somebody it fails, and kills; it is tried again.
+            let _ = group.remove();
+        }
+    }
+
     /// Reads all reports; returns whether the pipe has ended.
     fn read_reports(&mut self) -> bool {
         let mut buffer = [0; 4096];

@@ -322,12 +322,8 @@ impl Launcher {
         let Some(container) = self.containers.get(&key) else {
             return;
         };
-        if let Some(contained) = &container.contained
-            && contained.shares_pid
-            && let Some(group) = &contained.group
-        {
-            // It fails because there is somebody, who is killed.
-            let _ = group.remove();
+        if let Some(contained) = &container.contained {
+            contained.end_all();
         }
         // Who cannot be killed has just died.
         let _ = match (&container.contained, &container.state) {

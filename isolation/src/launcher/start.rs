@@ -20,7 +20,7 @@ use super::{Container, FORKS, KINDS, Launcher, MEMORY, REPORT, State, log};
 use crate::cgroup::{self, Entrance, Group, Refusals, Settings};
 use crate::error::{Error, Result};
 use crate::init::{Order, Report};
-use crate::launch::Launch;
+use crate::launch::{Launch, Seccomp};
 use crate::namespaces::{self, Shared};
 use crate::nursery::{Birth, Nursery};
 use crate::process::Program;
@@ -115,7 +115,12 @@ impl Launcher {
             program,
             seals,
             directory: path.clone(),
-            launch: launch.clone(),
+            launch: Launch {
+                // Both are in what was made of them, and may be long.
+                seccomp: Seccomp::default(),
+                environment: Vec::new(),
+                ..launch.clone()
+            },
             filter,
             groups: group.as_ref().map(Group::views).unwrap_or_default(),
             privileged: group.is_some(),

@@ -73,7 +73,8 @@ fn every_comparison_means_what_it_says() {
         (6 << 32) + 6,
         u64::MAX,
     ];
-    let comparisons: [(&str, fn(u64, u64) -> bool); 6] = [
+    type Holds = fn(u64, u64) -> bool;
+    let comparisons: [(&str, Holds); 6] = [
         ("NE", |a, b| a != b),
         ("LT", |a, b| a < b),
         ("LE", |a, b| a <= b),
