@@ -1,6 +1,8 @@
 //! What comes of what tasks ask of their containers, with the isolators of the crate: for real, as
 //! root.
 
+#![allow(clippy::unwrap_used, reason = "a test panics")]
+
 #[path = "common/mod.rs"]
 mod common;
 
