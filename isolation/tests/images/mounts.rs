@@ -241,6 +241,7 @@ fn without_privileges_layers_are_marked_and_mounted_otherwise() {
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     chown(dir.path(), Some(65_534), Some(65_534)).unwrap();
     let locked = Layer::new()
+        .directory("./", 0o555)
         .directory("locked", 0o500)
         .extended(&[("SCHILY.xattr.user.x", b"1")])
         .entry(b'0', "locked/f", 0o400, "", b"f")

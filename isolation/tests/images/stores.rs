@@ -143,10 +143,11 @@ fn what_docker_saved_is_an_image() {
     built.write_layout(&path, Some("1"));
     let both = place.path("both.tar");
     packed(&path, &both);
-    let image = place.store.provide(&archive(&both, Some("app:1"))).unwrap();
-    assert_eq!(image.digest.to_string(), built.config);
-    let image = place.store.provide(&archive(&both, Some("1"))).unwrap();
-    assert_eq!(image.digest.to_string(), built.digest());
+    let listed = place.store.provide(&archive(&both, Some("app:1"))).unwrap();
+    assert_eq!(listed.digest.to_string(), built.config);
+    let tagged = place.store.provide(&archive(&both, Some("1"))).unwrap();
+    assert_eq!(tagged.digest.to_string(), built.digest());
+    drop([listed, tagged]);
     fs::remove_file(path.join("index.json")).unwrap();
     fs::write(path.join("real"), Layer::new().file("g", "no").done()).unwrap();
     let changed = place.path("changed.tar");

@@ -239,7 +239,13 @@ impl Tree {
     pub(super) fn finish_all(mut self) -> Done {
         while let Some((parts, seal)) = self.seals.pop_last() {
             let directory = self.walk(&parts)?;
-            fchmod(&directory, mode(seal.mode))?;
+            // Who is not root cannot move a directory that he cannot write to.
+            let kept = if parts.is_empty() && !self.is_root {
+                0o700
+            } else {
+                0
+            };
+            fchmod(&directory, mode(seal.mode | kept))?;
             let time = time(seal.modified);
             futimens(&directory, &time, &time)?;
         }

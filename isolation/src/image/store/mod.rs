@@ -14,6 +14,7 @@
 //! Deliberately not here: when to collect what is unused, and which containers hold what.
 
 mod index;
+mod plan;
 mod pull;
 mod sweep;
 
