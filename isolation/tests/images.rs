@@ -12,6 +12,8 @@ mod build;
 mod common;
 #[path = "images/hostile.rs"]
 mod hostile;
+#[path = "images/launched.rs"]
+mod launched;
 #[path = "images/mounts.rs"]
 mod mounts;
 #[path = "images/pulls.rs"]

@@ -1,0 +1,197 @@
+//! Containers in images, from the registry to the exit code.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tepui_core::protocol::container::{ContainerEvent, ContainerSpec};
+use tepui_core::protocol::container_info::{
+    Access, ContainerInfo, Image as Asked, Propagation, Volume, VolumeSource,
+};
+use tepui_core::protocol::status::Exit;
+use tepui_core::protocol::task::CommandInfo;
+use tepui_isolation::isolators::{Images, Volumes};
+use tepui_isolation::{Isolator, Mode};
+
+use super::*;
+use crate::common::{Agent, config, id, sh, skipped, spec};
+use crate::registry::Registry;
+
+/// A root in which the machine's programs run, once its `/usr` is there.
+fn tree() -> Vec<u8> {
+    let mut layer = Layer::new();
+    for name in ["etc", "usr", "srv", "gone"] {
+        layer = layer.directory(name, 0o755);
+    }
+    for name in ["bin", "sbin", "lib", "lib64"] {
+        layer = layer.link(name, &format!("usr/{name}"));
+    }
+    layer
+        .file("etc/passwd", "root:x:0:0::/:/bin/sh\nana:x:1000:1001:::\n")
+        .file("etc/group", "root:x:0:\nana:x:1001:\n")
+        .file("srv/note", "of the lower layer\n")
+        .done()
+}
+
+fn image(config: &Value) -> Built {
+    let upper = Layer::new()
+        .file("srv/note", "of the image\n")
+        .whiteout(".wh.gone");
+    let layers = [tree(), upper.done()].map(|layer| (layer.clone(), gzip(&layer)));
+    Built::packed(&layers, config)
+}
+
+fn start(dir: &Path) -> Agent {
+    let store = Store::open(dir.join("images"), options()).unwrap();
+    let isolators: Vec<Box<dyn Isolator>> = vec![
+        Box::new(Images::new(Some(store), dir.join("roots"))),
+        Box::new(Volumes::new(vec!["/usr".into()])),
+    ];
+    Agent::isolated(config(dir, Mode::Container), isolators)
+}
+
+fn asking(n: u64, command: CommandInfo, reference: &str) -> ContainerSpec {
+    let usr = VolumeSource::Host {
+        path: "/usr".to_owned(),
+        propagation: Propagation::Private,
+    };
+    let asked = ContainerInfo {
+        image: Some(Asked {
+            reference: reference.to_owned(),
+            cached: true,
+        }),
+        volumes: vec![Volume {
+            path: "/usr".to_owned(),
+            access: Access::Read,
+            source: usr,
+        }],
+        ..ContainerInfo::default()
+    };
+    ContainerSpec {
+        container: Some(Box::new(asked)),
+        ..spec(&id(n), command)
+    }
+}
+
+/// Starts a registry, if containers are possible too.
+fn ground() -> Option<Registry> {
+    let detected = Mode::detect();
+    if detected.mode != Mode::Container || !is_root("to mount") {
+        skipped(&detected.reason);
+        return None;
+    }
+    Registry::start(|_| String::new())
+}
+
+// CT-41, CT-50, CT-65, CT-70, DR-01, DR-06, DR-07, AG-48
+#[test]
+fn a_container_runs_in_an_image_as_that_says() {
+    let Some(registry) = ground() else { return };
+    let script = "cat note; echo $A $B $(id -un) $PWD; [ -e /gone ] || echo hidden; ls /; exit 7";
+    let built = image(&json!({
+        "Entrypoint": ["/bin/sh", "-c"],
+        "Cmd": [script],
+        "Env": ["A=image", "B=image"],
+        "WorkingDir": "/srv",
+        "User": "ana",
+    }));
+    registry.push(&built, "team/app", "v1", None);
+    let dir = tempfile::tempdir().unwrap();
+    let agent = start(dir.path());
+    let mut command = CommandInfo::exec("", [""; 0]);
+    command.environment = vec![("B".into(), "task".into())];
+    let name = registry.name("team/app:v1");
+    agent.launch_spec(&id(1), asking(1, command, &name));
+    agent.started();
+    assert_eq!(
+        agent.exited().0,
+        Exit::Code(7),
+        "{}",
+        agent.file(&id(1), "stderr")
+    );
+    let out = agent.file(&id(1), "stdout");
+    let seen: Vec<&str> = out.lines().collect();
+    assert_eq!(
+        seen[..3],
+        ["of the image", "image task ana /srv", "hidden"],
+        "{out}"
+    );
+    assert!(!seen.contains(&"home") && seen.contains(&"usr"), "{out}");
+    // What it wrote was its own, and is gone with it.
+    let as_root = |script| CommandInfo {
+        user: Some("root".to_owned()),
+        ..sh(script)
+    };
+    agent.launch_spec(
+        &id(2),
+        asking(2, as_root("echo mine > /new && cat /new"), &name),
+    );
+    agent.started();
+    assert_eq!(agent.exited().0, Exit::Code(0));
+    assert_eq!(agent.file(&id(2), "stdout"), "mine\n");
+    agent.launch_spec(&id(3), asking(3, as_root("cat /new"), &name));
+    agent.started();
+    assert_eq!(agent.exited().0, Exit::Code(1));
+    assert_eq!(fs::read_dir(dir.path().join("roots")).unwrap().count(), 0);
+    agent.shutdown();
+}
+
+// CT-09, CT-69, CT-70
+#[test]
+fn an_image_is_held_over_a_restart_and_let_go_at_the_end() {
+    let Some(registry) = ground() else { return };
+    registry.push(&image(&json!({})), "team/app", "v2", None);
+    let dir = tempfile::tempdir().unwrap();
+    let agent = start(dir.path());
+    let name = registry.name("team/app:v2");
+    let script = "echo up; until [ -e $TEPUI_SANDBOX/go ]; do sleep 0.05; done; cat /srv/note";
+    agent.launch_spec(&id(1), asking(1, sh(script), &name));
+    agent.started();
+    agent.line(&id(1), "stdout");
+    agent.detach();
+    // What a crash left of somebody whom nobody knows.
+    let stranger = dir.path().join("roots").join(id(9).as_str());
+    fs::create_dir_all(stranger.join("root/upper")).unwrap();
+    let agent = start(dir.path());
+    let events = agent.recover(&[id(1)]);
+    assert!(
+        matches!(&events[..], [ContainerEvent::Started { id: of, .. }] if *of == id(1)),
+        "{events:?}"
+    );
+    assert!(!stranger.exists());
+    fs::write(
+        dir.path().join("sandboxes").join(id(1).as_str()).join("go"),
+        "",
+    )
+    .unwrap();
+    assert_eq!(agent.exited().0, Exit::Code(0));
+    assert_eq!(agent.file(&id(1), "stdout"), "up\nof the image\n");
+    assert!(!dir.path().join("roots").join(id(1).as_str()).exists());
+    agent.shutdown();
+}
+
+// TK-39, DR-01, DR-05
+#[test]
+fn what_no_image_can_be_made_of_is_said() {
+    let Some(registry) = ground() else { return };
+    registry.push(&image(&json!({})), "team/app", "v3", None);
+    let dir = tempfile::tempdir().unwrap();
+    let agent = start(dir.path());
+    let nothing = CommandInfo::exec("", [""; 0]);
+    for (n, command, name, why) in [
+        (1, sh("true"), "team/none:v1", "images: "),
+        (
+            2,
+            nothing,
+            "team/app:v3",
+            "neither the command has a value nor the image",
+        ),
+        (3, sh(""), "team/app:v3", "a shell command without a value"),
+    ] {
+        agent.launch_spec(&id(n), asking(n, command, &registry.name(name)));
+        let said = agent.failed();
+        assert!(said.starts_with("images: ") && said.contains(why), "{said}");
+    }
+    assert_eq!(fs::read_dir(dir.path().join("roots")).unwrap().count(), 0);
+    agent.shutdown();
+}
