@@ -211,6 +211,14 @@ impl ImageError {
         }
     }
 
+    pub(super) fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
+
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+
     /// Whether another attempt may fare better.
     pub(super) fn is_passing(&self) -> bool {
         match self {

@@ -1,4 +1,5 @@
-//! Images in files: a layout of OCI, as a directory or a tar archive, and what `docker save` writes.
+//! Images in files: a layout of OCI, as a directory or a tar archive, and what `docker save`
+//! writes.
 //!
 //! A directory is read below itself and through no link; of an archive only where its files begin
 //! is remembered. Both are opened with the rights of whoever runs this.
@@ -140,17 +141,16 @@ impl Local {
         name: Option<&str>,
         platform: &Platform,
     ) -> Result<Found, ImageError> {
-        match self.document(mover, INDEX) {
-            Ok(bytes) => match self.described(&bytes, name, platform) {
-                // Docker writes both, and the whole name only into its own list.
-                Err(error @ ImageError::NotFound { .. }) => {
-                    self.saved(mover, name).map_err(|_| error)
-                }
-                described => described.map(Found::Described),
-            },
-            Err(ImageError::NotFound { .. }) => self.saved(mover, name),
-            Err(error) => Err(error),
+        let index = self.document(mover, INDEX);
+        let described = index.and_then(|bytes| self.described(&bytes, name, platform));
+        // Docker writes both, and the whole name only into its own list.
+        if described.as_ref().is_err_and(ImageError::is_not_found) {
+            let saved = self.saved(mover, name);
+            if !saved.as_ref().is_err_and(ImageError::is_not_found) {
+                return saved;
+            }
         }
+        described.map(Found::Described)
     }
 
     fn described(

@@ -18,7 +18,8 @@ pub struct Options {
     /// stands before names of one component. Without it such references are refused.
     pub default_registry: Option<String>,
     /// How registries are asked that are not asked as usual: over HTTP if the host is on loopback
-    /// (`localhost`, `127.0.0.0/8`, `[::1]`), else over HTTPS. By host, with the port if it has one.
+    /// (`localhost`, `127.0.0.0/8`, `[::1]`), else over HTTPS. By host, with the port if it has
+    /// one.
     pub schemes: BTreeMap<String, Scheme>,
     /// Certificates that registries are trusted by, in PEM. Without it the host's own.
     pub certificates: Option<PathBuf>,

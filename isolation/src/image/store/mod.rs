@@ -189,30 +189,13 @@ impl Store {
                         cancel,
                         progress,
                     };
-                    // Somebody may have brought it just before.
-                    let found = if wanted.cached {
-                        shared.remembered(&key)
-                    } else {
-                        Ok(None)
-                    };
-                    let brought = match found {
-                        Ok(Some(image)) => Ok(image),
-                        Ok(None) => pull.run(),
-                        Err(error) => Err(error),
-                    };
-                    match brought {
-                        Ok(image) => {
-                            pilot.land(Some(Ok(image.clone())));
-                            return Ok(image);
-                        }
-                        // The others still want it.
-                        Err(ImageError::Cancelled) => return Err(ImageError::Cancelled),
-                        Err(error) => {
-                            let error = Arc::new(error);
-                            pilot.land(Some(Err(Arc::clone(&error))));
-                            return Err(ImageError::Shared(error));
-                        }
+                    let brought = pull.run().map_err(Arc::new);
+                    // The others still want what this one has called off.
+                    let is_off = matches!(&brought, Err(error) if error.is_cancelled());
+                    if !is_off {
+                        pilot.land(Some(brought.clone()));
                     }
+                    return brought.map_err(ImageError::Shared);
                 }
             }
         }

@@ -70,6 +70,12 @@ impl Shared {
 impl Pull<'_> {
     /// Has the image in the store.
     pub(super) fn run(&self) -> Result<Image, ImageError> {
+        // Somebody may have brought it just before.
+        if self.wanted.cached
+            && let Some(image) = self.shared.remembered(self.key)?
+        {
+            return Ok(image);
+        }
         let origin = self.origin()?;
         let plan = self.plan(&origin)?;
         let sizes = plan.layers.iter().map(|layer| match &layer.packed {

@@ -62,8 +62,8 @@ impl Store {
         self.prune(excluded).map(Some)
     }
 
-    /// Forgets an image by its reference as it is listed, for all platforms, and removes its layers if no other image has them.
-    /// What somebody holds is not removed: [`ImageError::InUse`].
+    /// Forgets an image by its reference as it is listed, for all platforms, and removes its layers
+    /// if no other image has them. What somebody holds is not removed: [`ImageError::InUse`].
     pub fn remove(&self, reference: &str) -> Result<Swept, ImageError> {
         let mut candidates = Vec::new();
         {
