@@ -195,8 +195,8 @@ pub(super) fn apply(group: &Path, version: Version, devices: &Devices) -> Result
     }
 }
 
-/// Changes which devices a group may use; `None` is all. In version 1 nothing that may be used
-/// before and after is refused in between; in version 2 it is one step.
+/// Changes which devices a group may use; `None` is all. In version 2 it is one step; in version 1
+/// nothing that may be used before and after is refused in between, unless all was allowed before.
 pub(super) fn change(group: &Path, version: Version, devices: Option<&Devices>) -> Result<()> {
     match (version, devices) {
         (Version::One, None) => write(group, "devices.allow", "a"),

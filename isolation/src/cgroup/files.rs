@@ -3,7 +3,11 @@
 
 use std::fs;
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::Mode;
 
 use crate::error::{Error, Result};
 
@@ -72,7 +76,10 @@ pub(super) fn read(group: &Path, file: &str) -> Result<String> {
 const SHORT_BYTES: usize = 4096;
 
 fn read_text(path: &Path) -> io::Result<String> {
-    let mut file = fs::File::open(path)?;
+    read_open(fs::File::open(path)?, path)
+}
+
+fn read_open(mut file: fs::File, path: &Path) -> io::Result<String> {
     // What is one record for the kernel comes at once, and processes one by one.
     let is_list = path.ends_with("cgroup.procs");
     let mut bytes = vec![0; SHORT_BYTES];
@@ -93,15 +100,65 @@ fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(bytes).map_err(io::Error::other)
 }
 
+/// The directory of a group, held to read many of its files: to look for each by its whole path
+/// would cost more than to read it.
+pub(super) struct Held<'a> {
+    pub(super) path: &'a Path,
+    directory: OwnedFd,
+}
+
+impl<'a> Held<'a> {
+    /// Opens it.
+    pub(super) fn open(path: &'a Path) -> Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = open(path, flags, Mode::empty());
+        let directory = directory.map_err(|errno| Error::file("open", path, errno))?;
+        Ok(Self { path, directory })
+    }
+
+    /// As [`read`].
+    pub(super) fn read(&self, file: &str) -> Result<String> {
+        let text = self.text(file);
+        text.map_err(|error| Error::file("read", &self.path.join(file), error))
+    }
+
+    /// As [`read_if_there`].
+    pub(super) fn read_if_there(&self, file: &str) -> Result<Option<String>> {
+        if_there(self.text(file), || self.path.join(file))
+    }
+
+    /// As [`read_number`].
+    pub(super) fn number(&self, file: &str) -> Result<u64> {
+        parse_number(self.path, file, &self.read(file)?)
+    }
+
+    /// As [`read_number_if_there`].
+    pub(super) fn number_if_there(&self, file: &str) -> Result<Option<u64>> {
+        let text = self.read_if_there(file)?;
+        text.map(|text| parse_number(self.path, file, &text))
+            .transpose()
+    }
+
+    fn text(&self, file: &str) -> io::Result<String> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let opened = openat(&self.directory, file, flags, Mode::empty())?;
+        read_open(opened.into(), Path::new(file))
+    }
+}
+
 /// Reads a file that not every kernel has.
 pub(super) fn read_if_there(group: &Path, file: &str) -> Result<Option<String>> {
     let path = group.join(file);
-    match read_text(&path) {
+    if_there(read_text(&path), || path)
+}
+
+fn if_there(text: io::Result<String>, path: impl FnOnce() -> PathBuf) -> Result<Option<String>> {
+    match text {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         // What is there and switched off, as pressure can be.
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(None),
-        Err(error) => Err(Error::file("read", &path, error)),
+        Err(error) => Err(Error::file("read", &path(), error)),
     }
 }
 

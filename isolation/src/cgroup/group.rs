@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use tepui_core::protocol::container::ContainerLimits;
 use tepui_core::resources::Milli;
 
+use super::files::Held;
 use super::hierarchies::{Controller, Place, Version};
 use super::list::CpuList;
 use super::memory::{MemoryUse, Wanted};
@@ -280,14 +281,19 @@ impl Group {
     /// Reads what it has used, from its own files only.
     pub fn usage(&self) -> Result<Usage> {
         let (cpu, version) = self.required(Controller::Cpu);
-        let accounts = self.places.get(&Controller::CpuAccounting);
-        let accounts = accounts.map(|place| (&*place.path, place.version));
-        let cpu = usage::cpu(cpu, version, accounts)?;
+        let cpu = Held::open(cpu)?;
+        let accounts = match self.made(Controller::CpuAccounting) {
+            Some((path, version)) => Some((Held::open(path)?, version)),
+            None => None,
+        };
+        let accounts = accounts.as_ref().map(|(held, version)| (held, *version));
+        let cpu = usage::cpu(&cpu, version, accounts)?;
         let (memory, version) = self.required(Controller::Memory);
+        let memory = usage::memory(&Held::open(memory)?, version)?;
         let (pids, _) = self.required(Controller::Pids);
-        let (processes, threads) = usage::processes(pids)?;
+        let (processes, threads) = usage::processes(&Held::open(pids)?)?;
         let block_io = match self.made(Controller::BlockIo) {
-            Some((path, version)) => Some(usage::block_io(path, version)?),
+            Some((path, version)) => Some(usage::block_io(&Held::open(path)?, version)?),
             None => None,
         };
         Ok(Usage {
@@ -295,7 +301,7 @@ impl Group {
             processes,
             threads,
             cpu,
-            memory: usage::memory(memory, version)?,
+            memory,
             block_io,
         })
     }

@@ -4,13 +4,12 @@
 //! machine has. What a kernel does not tell is `None`. Deliberately not here: disks and networks.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tepui_core::resources::Milli;
 
-use super::files::{count_in, read, read_if_there, read_number, read_number_if_there};
+use super::files::{Held, count_in};
 use super::hierarchies::Version;
 use super::{cpu, io, memory};
 use crate::error::Result;
@@ -115,11 +114,11 @@ pub struct Operations {
 
 /// Reads the use of CPU time; `accounts` is where version 1 counts it.
 pub(super) fn cpu(
-    group: &Path,
+    group: &Held<'_>,
     version: Version,
-    accounts: Option<(&Path, Version)>,
+    accounts: Option<(&Held<'_>, Version)>,
 ) -> Result<CpuStatistics> {
-    let stat = read(group, "cpu.stat")?;
+    let stat = group.read("cpu.stat")?;
     let count = |name| count_in(&stat, name);
     let mut cpu = CpuStatistics {
         periods: count("nr_periods"),
@@ -131,20 +130,20 @@ pub(super) fn cpu(
         cpu.throttled = Duration::from_nanos(count("throttled_time"));
         cpu.burst = Duration::from_nanos(count("burst_time"));
         // The period is always ours.
-        cpu.limit = cores(read_number(group, "cpu.cfs_quota_us")?, cpu::PERIOD_US);
-        cpu.soft_limit = share(read_number(group, "cpu.shares")?, 1024);
+        cpu.limit = cores(group.number("cpu.cfs_quota_us")?, cpu::PERIOD_US);
+        cpu.soft_limit = share(group.number("cpu.shares")?, 1024);
     } else {
         cpu.throttled = Duration::from_micros(count("throttled_usec"));
         cpu.burst = Duration::from_micros(count("burst_usec"));
-        let text = read(group, "cpu.max")?;
+        let text = group.read("cpu.max")?;
         let (quota, period) = text.trim().split_once(' ').unwrap_or(("max", "0"));
         let numbers = quota.parse().ok().zip(period.parse().ok());
         cpu.limit = numbers.and_then(|(quota, period)| cores(quota, period));
-        cpu.soft_limit = share(read_number(group, "cpu.weight")?, 100);
+        cpu.soft_limit = share(group.number("cpu.weight")?, 100);
     }
     let times = match accounts {
         Some((group, Version::One)) => {
-            let stat = read_if_there(group, "cpuacct.stat")?;
+            let stat = group.read_if_there("cpuacct.stat")?;
             let ticks = |stat: &str, name| {
                 // The kernel tells everybody a hundredth of a second.
                 Duration::from_millis(count_in(stat, name).saturating_mul(10))
@@ -152,9 +151,9 @@ pub(super) fn cpu(
             stat.map(|stat| (ticks(&stat, "user"), ticks(&stat, "system")))
         }
         Some((other, Version::Two)) => {
-            let other = match other == group {
+            let other = match other.path == group.path {
                 true => Some(stat),
-                false => read_if_there(other, "cpu.stat")?,
+                false => other.read_if_there("cpu.stat")?,
             };
             let time = |stat: &str, name| Duration::from_micros(count_in(stat, name));
             other.map(|stat| (time(&stat, "user_usec"), time(&stat, "system_usec")))
@@ -179,8 +178,8 @@ fn share(number: u64, each: u64) -> Milli {
 }
 
 /// Reads the use of memory.
-pub(super) fn memory(group: &Path, version: Version) -> Result<MemoryStatistics> {
-    let stat = read(group, "memory.stat")?;
+pub(super) fn memory(group: &Held<'_>, version: Version) -> Result<MemoryStatistics> {
+    let stat = group.read("memory.stat")?;
     match version {
         Version::One => memory_1(group, &stat),
         Version::Two => memory_2(group, &stat),
@@ -193,16 +192,16 @@ fn counts(text: &str) -> impl Iterator<Item = (&str, u64)> {
     lines.filter_map(|(name, number)| Some((name, number.parse().ok()?)))
 }
 
-fn memory_1(group: &Path, stat: &str) -> Result<MemoryStatistics> {
+fn memory_1(group: &Held<'_>, stat: &str) -> Result<MemoryStatistics> {
     // A number of whole pages near the largest stands for no limit.
     let limited = |bytes: u64| Some(bytes).filter(|bytes| *bytes < 1 << 62);
-    let with_swap = read_number_if_there(group, "memory.memsw.usage_in_bytes")?;
+    let with_swap = group.number_if_there("memory.memsw.usage_in_bytes")?;
     let mut found = MemoryStatistics {
-        total: read_number(group, "memory.usage_in_bytes")?,
+        total: group.number("memory.usage_in_bytes")?,
         with_swap,
-        kernel: read_number_if_there(group, "memory.kmem.usage_in_bytes")?,
-        sockets: read_number_if_there(group, "memory.kmem.tcp.usage_in_bytes")?,
-        soft_limit: limited(read_number(group, "memory.soft_limit_in_bytes")?),
+        kernel: group.number_if_there("memory.kmem.usage_in_bytes")?,
+        sockets: group.number_if_there("memory.kmem.tcp.usage_in_bytes")?,
+        soft_limit: limited(group.number("memory.soft_limit_in_bytes")?),
         swap: with_swap.map(|_| 0),
         ..MemoryStatistics::default()
     };
@@ -221,14 +220,14 @@ fn memory_1(group: &Path, stat: &str) -> Result<MemoryStatistics> {
     Ok(found)
 }
 
-fn memory_2(group: &Path, stat: &str) -> Result<MemoryStatistics> {
-    let limit = read_number(group, "memory.max")?;
-    let kept = read_number(group, "memory.low")?;
+fn memory_2(group: &Held<'_>, stat: &str) -> Result<MemoryStatistics> {
+    let limit = group.number("memory.max")?;
+    let kept = group.number("memory.low")?;
     let mut found = MemoryStatistics {
-        total: read_number(group, "memory.current")?,
+        total: group.number("memory.current")?,
         limit: Some(limit).filter(|bytes| *bytes != u64::MAX),
         soft_limit: Some(kept).filter(|bytes| *bytes != 0),
-        swap: read_number_if_there(group, "memory.swap.current")?,
+        swap: group.number_if_there("memory.swap.current")?,
         ..MemoryStatistics::default()
     };
     for (name, number) in counts(stat) {
@@ -248,9 +247,9 @@ fn memory_2(group: &Path, stat: &str) -> Result<MemoryStatistics> {
 }
 
 /// Counts processes and threads.
-pub(super) fn processes(group: &Path) -> Result<(u64, u64)> {
-    let processes = read(group, "cgroup.procs")?.lines().count();
-    let threads = read_number(group, "pids.current")?;
+pub(super) fn processes(group: &Held<'_>) -> Result<(u64, u64)> {
+    let processes = group.read("cgroup.procs")?.lines().count();
+    let threads = group.number("pids.current")?;
     Ok((u64::try_from(processes).unwrap_or(u64::MAX), threads))
 }
 
@@ -268,28 +267,28 @@ const SCHEDULER: [&str; 8] = [
 
 /// Reads the use of block devices.
 pub(super) fn block_io(
-    group: &Path,
+    group: &Held<'_>,
     version: Version,
 ) -> Result<BTreeMap<(u32, u32), BlockStatistics>> {
     let mut found: BTreeMap<(u32, u32), BlockStatistics> = BTreeMap::new();
     if version == Version::Two {
-        for line in read(group, "io.stat")?.lines() {
+        for line in group.read("io.stat")?.lines() {
             if let Some((device, statistics)) = device_2(line) {
                 found.insert(device, statistics);
             }
         }
         return Ok(found);
     }
-    let bytes = read(group, "blkio.throttle.io_service_bytes_recursive")?;
+    let bytes = group.read("blkio.throttle.io_service_bytes_recursive")?;
     operations_1(&bytes, |device, set| {
         set(&mut found.entry(device).or_default().bytes)
     });
-    let serviced = read(group, "blkio.throttle.io_serviced_recursive")?;
+    let serviced = group.read("blkio.throttle.io_serviced_recursive")?;
     operations_1(&serviced, |device, set| {
         set(&mut found.entry(device).or_default().operations);
     });
     for name in SCHEDULER {
-        let Some(text) = read_if_there(group, &format!("blkio.bfq.{name}_recursive"))? else {
+        let Some(text) = group.read_if_there(&format!("blkio.bfq.{name}_recursive"))? else {
             // A kernel counts all, or the first two, or none.
             break;
         };

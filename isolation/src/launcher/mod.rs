@@ -92,6 +92,8 @@ struct Launcher {
     next: u64,
     draining: Vec<u64>,
     doomed: Doomed,
+    /// Those that use more memory than they are to have, and when to try again.
+    shrinking: HashMap<u64, Instant>,
     awaited: Option<Awaited>,
     /// Whom to ask for orphans; there once the loop runs.
     heirs: Option<Heirs>,
@@ -196,6 +198,7 @@ impl Launcher {
             }
             self.link.flush(&self.epoll);
             self.doomed.remove_some(now);
+            self.shrink_some(now);
             self.look_for_agent();
             let empty = self.containers.is_empty() && self.doomed.is_empty();
             match self.stopping {
@@ -250,6 +253,7 @@ impl Launcher {
         let leave = idle.then(|| needed + IDLE);
         let due = [
             self.doomed.due(now),
+            self.shrinking.values().min().copied(),
             leave,
             self.link.paused(),
             self.stopping,

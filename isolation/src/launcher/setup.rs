@@ -138,6 +138,7 @@ fn assemble(settings: Settings) -> Result<Launcher> {
         next: FIRST,
         draining: Vec::new(),
         doomed: Doomed::default(),
+        shrinking: HashMap::new(),
         awaited: None,
         heirs: None,
         agent: Presence::Awaited,

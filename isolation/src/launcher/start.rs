@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -26,10 +27,14 @@ use crate::nursery::{Birth, Nursery};
 use crate::process::Program;
 use crate::sandbox::Sandbox;
 use crate::spawn::{Files, Image, Plan, Signals, spawn};
+use crate::wait::{self, Whom};
 use crate::wire::Frames;
 
 /// How long a started init may take to read on, in milliseconds; far more than it needs.
 const ORDER_PATIENCE_MS: u16 = 10_000;
+
+/// How long after it could not be had memory is asked back again.
+const SHRINK_PAUSE: Duration = Duration::from_secs(2);
 
 /// What the launcher holds of a container in container mode.
 pub(super) struct Contained {
@@ -218,7 +223,12 @@ impl Launcher {
         self.watch(self.next, &contained)?;
         let pid = self.start_init(prepared, entrance.as_ref(), [&order_out, &writer])?;
         drop(order_out);
-        if let Err(error) = prepare_init(pid, entrance.as_ref(), prepared, order_in) {
+        let begun = prepare_init(pid, entrance.as_ref(), prepared, order_in);
+        // Who has ended meanwhile has reported why, which is told when it is reaped.
+        let has_ended = || matches!(wait::look(Whom::Only(pid)), Ok(Some(_)));
+        if let Err(error) = begun
+            && !has_ended()
+        {
             // It is reaped like any child.
             let _ = kill(pid, Signal::SIGKILL);
             return Err(error);
@@ -247,8 +257,9 @@ impl Launcher {
         {
             let name = group.name();
             log(&format!(
-                "{name} uses {mem} MiB and cannot be limited to {wanted}"
+                "{name} is limited to {mem} MiB, for it uses more than {wanted}"
             ));
+            self.shrinking.insert(key, Instant::now() + SHRINK_PAUSE);
         }
         if limits.mem.is_some() && contained.memory.is_none() {
             contained.memory = group.watch_memory()?;
@@ -260,6 +271,26 @@ impl Launcher {
         }
         contained.limits = limits;
         Ok(())
+    }
+
+    /// Tries again to take memory from those that used more than they are to have.
+    pub(super) fn shrink_some(&mut self, now: Instant) {
+        let containers = &self.containers;
+        self.shrinking.retain(|key, due| {
+            let contained = containers.get(key).and_then(|one| one.contained.as_ref());
+            let Some(contained) = contained.filter(|_| *due <= now) else {
+                return contained.is_some();
+            };
+            *due = now + SHRINK_PAUSE;
+            let (limits, settings) = (&contained.limits, &contained.settings);
+            match contained.group.update(limits, settings) {
+                Ok(changed) => limits.mem.zip(changed.mem).is_some_and(|(n, now)| now > n),
+                Err(error) => {
+                    log(&error.to_string());
+                    true
+                }
+            }
+        });
     }
 
     fn watch(&self, key: u64, contained: &Contained) -> Result<()> {
@@ -368,6 +399,8 @@ fn give_order(order: &Order, file: OwnedFd) -> Result<()> {
                     Err(errno) => return Err(failed(errno.into())),
                 }
             }
+            // It is ending, and has reported why.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
             Err(error) => return Err(failed(error)),
         }
     }
