@@ -23,11 +23,17 @@ use std::net::{TcpListener, UdpSocket};
 
 use serde_json::json;
 use tepui_core::ids::ContainerId;
+use tepui_core::protocol::container::ContainerSpec;
+use tepui_core::protocol::container_info::{ContainerInfo, Dns, NetworkInfo};
+use tepui_core::protocol::status::Exit;
+use tepui_isolation::isolators::{self, Setup};
 use tepui_isolation::network::cni::Join;
 use tepui_isolation::network::{
-    NetworkError, Placement, PortMapping, Protocol, statistics, within,
+    Namespaces, NetworkError, Placement, PortMapping, Protocol, statistics, within,
 };
+use tepui_isolation::{Isolator, Mode};
 
+use common::{Agent, config, id, sh, spec};
 use host::*;
 
 #[test]
@@ -302,4 +308,80 @@ fn a_nested_container_can_join_networks_that_its_parent_is_not_in() {
         host.detach(2);
         host.detach(1);
     });
+}
+
+// CT-52, CT-84: what isolators make of it
+#[test]
+fn a_task_joins_a_network_and_leaves_nothing_of_it() {
+    if !can_contain() {
+        return;
+    }
+    on_a_host(Needs::Plugins, |host| {
+        host.configure("net", json!([host.bridge("10.78.0")]));
+        let setup = Setup {
+            namespaces: Namespaces::open(host.dir.join("namespaces")).unwrap(),
+            networks: host.networks_anew(PATIENCE),
+            files: host.dir.join("names"),
+            dns: None,
+        };
+        let isolators: Vec<Box<dyn Isolator>> =
+            vec![Box::new(isolators::Networks::new(Some(setup)))];
+        let dir = host.dir.join("agent");
+        fs::create_dir(&dir).unwrap();
+        let agent = Agent::isolated(config(&dir, Mode::Container), isolators);
+        let asked = ContainerInfo {
+            networks: vec![NetworkInfo {
+                name: "net".to_owned(),
+                ..NetworkInfo::default()
+            }],
+            hostname: Some("web-1".to_owned()),
+            dns: Some(Dns {
+                nameservers: vec!["192.0.2.1".to_owned()],
+                search: vec!["a.example".to_owned()],
+                options: vec![],
+            }),
+            ..ContainerInfo::default()
+        };
+        let script = "hostname; cat /etc/hostname; grep -v '^#' /etc/resolv.conf; \
+                      ip -o -4 address show dev eth0 | awk '{ print $4 }'; \
+                      grep web-1 /etc/hosts | awk '{ print $1 }'";
+        let spec = ContainerSpec {
+            container: Some(Box::new(asked.clone())),
+            ..spec(&id(1), sh(script))
+        };
+        agent.launch_spec(&id(1), spec.clone());
+        agent.started();
+        assert_eq!(
+            agent.exited().0,
+            Exit::Code(0),
+            "{}",
+            agent.file(&id(1), "stderr")
+        );
+        let out = agent.file(&id(1), "stdout");
+        let expected =
+            "web-1\nweb-1\nsearch a.example\nnameserver 192.0.2.1\n10.78.0.2/24\n10.78.0.2\n";
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+        assert_eq!(lines(&out), lines(expected), "{out}");
+        // At the end, before it is told, all of it is free again.
+        assert_eq!(fs::read_dir(host.dir.join("names")).unwrap().count(), 0);
+        assert_eq!(host.namespaces.find(&id(1)), None);
+        // One that there is not is said.
+        let mut other = spec;
+        other.container.as_mut().unwrap().networks[0].name = "none".to_owned();
+        agent.launch_spec(&id(2), other);
+        let said = agent.failed();
+        assert!(
+            said.starts_with("networks: ") && said.contains("none"),
+            "{said}"
+        );
+        agent.shutdown();
+    });
+}
+
+fn can_contain() -> bool {
+    let detected = Mode::detect();
+    if detected.mode != Mode::Container {
+        skipped(&detected.reason);
+    }
+    detected.mode == Mode::Container
 }

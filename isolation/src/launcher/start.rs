@@ -282,8 +282,11 @@ impl Launcher {
                 return contained.is_some();
             };
             *due = now + SHRINK_PAUSE;
+            let Some(group) = &contained.group else {
+                return false;
+            };
             let (limits, settings) = (&contained.limits, &contained.settings);
-            match contained.group.update(limits, settings) {
+            match group.update(limits, settings) {
                 Ok(changed) => limits.mem.zip(changed.mem).is_some_and(|(n, now)| now > n),
                 Err(error) => {
                     log(&error.to_string());
