@@ -445,8 +445,11 @@ fn credentials_do_not_go_where_they_should_not() {
             options.attempts = 1;
         });
         match place.pull(&name).unwrap_err().root() {
-            ImageError::Challenge { reason, .. } => assert!(reason.contains("less secure")),
+            ImageError::Challenge { reason, .. } => {
+                assert!(status.starts_with("401") && reason.contains("less secure"));
+            }
             ImageError::Transfer { source, .. } => {
+                assert!(status.starts_with("307"), "a token was asked for");
                 assert!(source.to_string().contains("https"), "{source}");
             }
             other => panic!("{other}"),
