@@ -91,9 +91,9 @@ pub(super) struct AgentArgs {
     #[command(flatten)]
     isolation: IsolationArgs,
     #[command(flatten)]
-    containers: ContainerArgs,
-    #[command(flatten)]
     log: DaemonLogArgs,
+    #[command(flatten)]
+    containers: ContainerArgs,
 }
 
 /// How much of an agent's description may change.

@@ -99,9 +99,9 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     isolation: IsolationArgs,
     #[command(flatten)]
-    ask: AskArgs,
-    #[command(flatten)]
     cluster: ClusterArgs,
+    #[command(flatten)]
+    ask: AskArgs,
     /// The command and its arguments
     #[arg(last = true, required_unless_present = "image", value_name = "CMD",
           value_parser = Text(StringValueParser::new()))]
