@@ -47,6 +47,8 @@
 //! crate are in [`isolators`]): roots of images ([`image`]), networks ([`network`]), volumes, rights,
 //! and what is fetched into sandboxes ([`fetch`]).
 //!
+//! [`cgroup`] can do more than what a container gets today, for those who have no agent too.
+//!
 //! Deliberately not here: wires, tasks, updates.
 
 pub mod cgroup;

@@ -860,6 +860,52 @@ fn a_container_can_be_given_other_limits_while_it_runs() {
     agent.shutdown();
 }
 
+/// A file that goes with the test.
+struct Removed(String);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn memory_that_cannot_be_had_is_asked_for_again() {
+    // CT-18, CT-23
+    let Some((dir, agent)) = agent() else { return };
+    // What is in this filesystem is in memory, and of who wrote it.
+    let file = Removed(format!("/dev/shm/tepui-test-limits-{}", std::process::id()));
+    let command = format!(
+        "head -c 104857600 /dev/zero > {0}; echo full > said; \
+         until [ -e go ]; do sleep 0.05; done; rm {0}; sleep 1000",
+        file.0
+    );
+    let mut spec = spec(&id(1), sh(&command));
+    spec.limits.mem = mib(256);
+    agent.launch_spec(&id(1), spec);
+    agent.started();
+    assert_eq!(agent.line(&id(1), "said"), "full");
+    let config = common::config(dir.path(), Mode::Container);
+    let hierarchies = tepui_isolation::Hierarchies::detect().unwrap();
+    let group = hierarchies
+        .group(&config.cgroup_root, id(1).as_str())
+        .unwrap();
+    let limits = with_memory(64);
+    agent.send(ContainerCommand::Resize { id: id(1), limits });
+    let limit = || group.memory_use().unwrap().limit;
+    eventually("it is limited to what it uses", || {
+        limit() < mib(256).unwrap()
+    });
+    assert!(limit() >= mib(100).unwrap(), "{}", limit());
+    std::fs::write(dir.path().join("sandboxes/c000001/go"), "").unwrap();
+    eventually("it is limited to what is wanted", || {
+        limit() == mib(64).unwrap()
+    });
+    assert_eq!(group.memory_use().unwrap().kills, 0);
+    agent.expect_nothing(Duration::from_millis(100));
+    agent.shutdown();
+}
+
 #[test]
 fn who_may_use_more_memory_than_it_keeps_is_killed_sooner() {
     // CT-20: also in version 2, where Mesos does not.
