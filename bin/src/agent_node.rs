@@ -128,23 +128,7 @@ impl AgentNode {
 
         let sandboxes = Arc::new(Sandboxes::open(&options.work_dir)?);
         let (mode, isolation) = choose(options.isolation)?;
-        let containerizer = {
-            let (inbox, sandboxes) = (inbox.clone(), Arc::clone(&sandboxes));
-            let sink = move |event| {
-                sandboxes.happened(&event);
-                if inbox.blocking_send(Input::Container(event)).is_err() {
-                    tracing::debug!("the agent has ended: the launcher keeps what happens");
-                }
-            };
-            let (instance, config) = container_config(&options.work_dir, mode)?;
-            let work_dir = &config.work_dir;
-            let isolators = isolators(work_dir, &instance, mode, &options.containers)?;
-            let config = tepui_isolation::Config {
-                agent_loss: options.agent_loss.clone(),
-                ..config
-            };
-            Containerizer::start_with(config, isolators, Box::new(sink))?
-        };
+        let containerizer = containerizer(&options, mode, inbox.clone(), Arc::clone(&sandboxes))?;
 
         let node = Node::new(NodeConfig {
             hello: Hello::new(PeerRole::Agent, &name),
@@ -424,6 +408,32 @@ fn choose(isolation: Isolation) -> anyhow::Result<(Mode, String)> {
             bail!("containers are not possible here: {}", detected.reason)
         }
     }
+}
+
+/// Starts what runs the containers of an agent.
+fn containerizer(
+    options: &AgentOptions,
+    mode: Mode,
+    inbox: Inbox<Input>,
+    sandboxes: Arc<Sandboxes>,
+) -> anyhow::Result<Containerizer> {
+    let sink = move |event| {
+        sandboxes.happened(&event);
+        if inbox.blocking_send(Input::Container(event)).is_err() {
+            tracing::debug!("the agent has ended: the launcher keeps what happens");
+        }
+    };
+    let (instance, config) = container_config(&options.work_dir, mode)?;
+    let isolators = isolators(&config.work_dir, &instance, mode, &options.containers)?;
+    let config = tepui_isolation::Config {
+        agent_loss: options.agent_loss.clone(),
+        ..config
+    };
+    Ok(Containerizer::start_with(
+        config,
+        isolators,
+        Box::new(sink),
+    )?)
 }
 
 /// Says how containers are run, and what the agent is called among those of the machine.

@@ -52,6 +52,11 @@ fn values_of_run() {
             "two",
             "at 0: no digit; expected a number of cores such as 2 or 0.5",
         ),
+        ("--volume", ":bad", "expected [SOURCE:]PATH[:ro|rw]"),
+        ("--volume", "/a:../b", "expected [SOURCE:]PATH[:ro|rw]"),
+        ("--image", "", "expected something"),
+        ("--network", "", "expected something"),
+        ("--uri", "", "expected something"),
         ("--cpus", "0", "expected at least 0.001 cores"),
         (
             "--mem",
@@ -340,6 +345,9 @@ fn values_of_the_daemons() {
         ("--listen", "::1:0", "expected IP:PORT"),
         ("--registration-backoff", "-1s", "expected a duration"),
         ("--gc-delay", "7", "expected a duration"),
+        ("--registry", "a b", "expected HOST[:PORT], such as"),
+        ("--insecure-registry", "", "expected HOST[:PORT], such as"),
+        ("--capabilities", "FLY", "expected names of capabilities"),
     ] {
         let quoted = format!("{flag} {value:?}: ");
         let (argument, master) = (format!("{flag}={value}"), "a:1");

@@ -78,14 +78,13 @@ struct Both {
 }
 
 impl Ends for Both {
-    fn forward(&self, command: ContainerCommand, launch: Option<Launch>) -> bool {
-        self.outlet.send(match (command, launch) {
-            (ContainerCommand::Launch { id, spec }, Some(launch)) => {
-                let launch = Box::new(launch);
-                Request::Launch { id, spec, launch }
-            }
-            (command, _) => Request::Command(command),
-        })
+    fn launch(&self, id: ContainerId, spec: ContainerSpec, launch: Launch) -> bool {
+        let launch = Box::new(launch);
+        self.outlet.send(Request::Launch { id, spec, launch })
+    }
+
+    fn forward(&self, command: ContainerCommand) {
+        self.outlet.send(Request::Command(command));
     }
 
     fn tell(&self, event: ContainerEvent) {

@@ -1,8 +1,8 @@
 //! What somebody implements who has something of his own done for containers.
 //!
-//! Used by the containerizer, which asks its isolators before a container is started, while it runs,
-//! and when it is over. Limits on CPU, memory and processes are not among them: the launcher holds
-//! these itself, by the group that it ends a container with.
+//! Used by the containerizer, which asks its isolators before a container is started, while it
+//! runs, and when it is over. Limits on CPU, memory and processes are not among them: the launcher
+//! holds these itself, by the group that it ends a container with.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -44,8 +44,8 @@
 //! is as above. [`Detected`] says so.
 //!
 //! What tasks ask of their containers beyond that is done by isolators ([`Isolator`], those of the
-//! crate are in [`isolators`]): roots of images ([`image`]), networks ([`network`]), volumes, rights,
-//! and what is fetched into sandboxes ([`fetch`]).
+//! crate are in [`isolators`]): roots of images ([`image`]), networks ([`network`]), volumes,
+//! rights, and what is fetched into sandboxes ([`fetch`]).
 //!
 //! [`cgroup`] can do more than what a container gets today, for those who have no agent too.
 //!

@@ -22,11 +22,11 @@ pub(super) struct ContainerArgs {
     host_volume: Vec<PathBuf>,
     /// The registry of images that name none, such as `registry.example:5000`
     #[arg(long, value_name = "HOST[:PORT]", env = "TEPUI_REGISTRY",
-          value_parser = Text(values::registry))]
+          value_parser = Text(registry))]
     registry: Option<String>,
     /// A registry that is asked over HTTP; can be given several times. Those on this machine are
     /// anyhow
-    #[arg(long, value_name = "HOST[:PORT]", value_parser = Text(values::registry))]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = Text(registry))]
     insecure_registry: Vec<String>,
     /// Names and passwords for registries, in the form of Docker's config.json
     #[arg(long, value_name = "FILE", value_parser = values::path())]
@@ -38,7 +38,7 @@ pub(super) struct ContainerArgs {
     #[arg(long, value_name = "DIR", value_parser = values::path(), requires = "networks")]
     network_plugins: Vec<PathBuf>,
     /// The capabilities that containers may have at most, by default what container runtimes leave
-    #[arg(long, value_name = "NAME,..", value_parser = Text(values::capabilities))]
+    #[arg(long, value_name = "NAME,..", value_parser = Text(capabilities))]
     capabilities: Option<CapabilitySet>,
     /// The directory of the seccomp profiles that tasks may name
     #[arg(long, value_name = "DIR", value_parser = values::path())]
@@ -71,4 +71,20 @@ impl ContainerArgs {
             network_plugins: self.network_plugins,
         }
     }
+}
+
+/// Reads the name of a registry.
+fn registry(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_:[]/".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) && !text.contains("//") {
+        true => Ok(text.to_owned()),
+        false => Err("expected HOST[:PORT], such as registry.example:5000".into()),
+    }
+}
+
+/// Reads a set of capabilities.
+fn capabilities(text: &str) -> Result<CapabilitySet, String> {
+    text.parse().map_err(|_| {
+        "expected names of capabilities joined by commas, such as CHOWN,NET_BIND_SERVICE".into()
+    })
 }

@@ -19,7 +19,6 @@ use tepui_core::master::{CallRate, Rate};
 use tepui_core::protocol::node::Domain;
 use tepui_core::resources::{Ceilings, Milli, ParseError, Quantities, Resource, Resources, Value};
 use tepui_core::roles::Role;
-use tepui_isolation::launch::CapabilitySet;
 
 use crate::master_node::OfferTimeout;
 
@@ -79,22 +78,6 @@ pub(super) fn rate(text: &str) -> Result<Rate, String> {
     };
     let per = positive_duration(per)?;
     Ok(Rate { agents, per })
-}
-
-/// Reads the name of a registry.
-pub(super) fn registry(text: &str) -> Result<String, String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_:[]/".contains(c);
-    match !text.is_empty() && text.chars().all(is_plain) && !text.contains("//") {
-        true => Ok(text.to_owned()),
-        false => Err("expected HOST[:PORT], such as registry.example:5000".into()),
-    }
-}
-
-/// Reads a set of capabilities.
-pub(super) fn capabilities(text: &str) -> Result<CapabilitySet, String> {
-    text.parse().map_err(|_| {
-        "expected names of capabilities joined by commas, such as CHOWN,NET_BIND_SERVICE".into()
-    })
 }
 
 /// Reads where a machine stands, as in `eu-west/a`.

@@ -32,7 +32,7 @@ impl Isolator for Fetching {
         }
         let items = command.uris.iter().map(item);
         let items: Vec<Item> = items.collect::<Result<_, _>>()?;
-        // Users of an image are looked up in it, when it is there; until then it is all the agent's.
+        // Users of an image are looked up in it, later; until then it is all the agent's.
         let user = command.user.as_deref().filter(|_| launch.root.is_none());
         let owner = user.map(users::on_host).transpose()?.map(|user| Owner {
             uid: user.uid,

@@ -98,7 +98,8 @@ impl Rights {
             Asked::Profile(name) => {
                 let Some(directory) = &self.0.profiles else {
                     return Err(format!(
-                        "it asks for the seccomp profile {name:?}; this agent has no directory of them"
+                        "it asks for the seccomp profile {name:?}; this agent has no directory \
+                         of them"
                     )
                     .into());
                 };

@@ -111,10 +111,8 @@ impl Launcher {
         let hierarchies = mode.hierarchies.clone();
         let mut shared = Shared::open(launch, |id| self.first_process(id))?;
         shared.of_init.extend(users);
-        let root = &self.settings.cgroup_root;
-        let group = hierarchies
-            .map(|all| all.group(root, id.as_str()))
-            .transpose()?;
+        let group = hierarchies.map(|all| all.group(&self.settings.cgroup_root, id.as_str()));
+        let group = group.transpose()?;
         let order = Order {
             id: id.clone(),
             program,

@@ -20,7 +20,7 @@ use tepui_core::protocol::container::{
 };
 use tracing::{debug, warn};
 
-use self::table::{Entry, Job, Recovery, Stage, Table};
+use self::table::{Entry, GIVEN_UP, Job, Recovery, Stage, Table, given_up};
 use crate::isolator::{Cancel, Isolator, Subject, asked};
 use crate::launch::Launch;
 use crate::sandbox::Sandboxes;
@@ -32,9 +32,11 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// What leaves a pipeline.
 pub(crate) trait Ends: Send + Sync {
-    /// Takes an order for the launcher; a launch comes with what isolators have added. Returns
-    /// whether it will be heard.
-    fn forward(&self, command: ContainerCommand, launch: Option<Launch>) -> bool;
+    /// Has the launcher start a container, with what isolators have added. Returns whether it will
+    /// hear of it.
+    fn launch(&self, id: ContainerId, spec: Spec, launch: Launch) -> bool;
+    /// Takes another order for the launcher.
+    fn forward(&self, command: ContainerCommand);
     /// Takes news for the agent.
     fn tell(&self, event: ContainerEvent);
 }
@@ -173,7 +175,7 @@ impl Shared {
                     });
                 }
                 drop(table);
-                self.ends.forward(ContainerCommand::Recover { known }, None);
+                self.ends.forward(ContainerCommand::Recover { known });
             }
             ContainerCommand::Resize { id, limits } => match table.containers.get_mut(&id) {
                 Some(entry) if entry.stage == Stage::Preparing => entry.resized = Some(limits),
@@ -181,23 +183,23 @@ impl Shared {
                     self.push(&mut table, id.clone(), Job::Update(limits.clone()));
                     drop(table);
                     let command = ContainerCommand::Resize { id, limits };
-                    self.ends.forward(command, None);
+                    self.ends.forward(command);
                 }
                 None => debug!(%id, "a container that is not there has no limits"),
             },
             ContainerCommand::Terminate { id } => {
                 if !self.give_up(table, &id) {
-                    self.ends.forward(ContainerCommand::Terminate { id }, None);
+                    self.ends.forward(ContainerCommand::Terminate { id });
                 }
             }
             ContainerCommand::Destroy { id } => {
                 if !self.give_up(table, &id) {
-                    self.ends.forward(ContainerCommand::Destroy { id }, None);
+                    self.ends.forward(ContainerCommand::Destroy { id });
                 }
             }
             ContainerCommand::Forget { .. } => {
                 drop(table);
-                self.ends.forward(command, None);
+                self.ends.forward(command);
             }
         }
     }
@@ -371,12 +373,8 @@ impl Shared {
         if let Some(command) = launch.command.take() {
             spec.command = command;
         }
-        let command = ContainerCommand::Launch {
-            id: id.clone(),
-            spec,
-        };
         // With the table: an order to end it comes after this.
-        if self.ends.forward(command, Some(launch)) {
+        if self.ends.launch(id.clone(), spec, launch) {
             return false;
         }
         drop(table);
@@ -486,15 +484,6 @@ impl Shared {
             self.push(&mut table, id, Job::Prepare(spec));
         }
         table
-    }
-}
-
-const GIVEN_UP: &str = "it was ended before its program was started";
-
-fn given_up(id: &ContainerId) -> ContainerEvent {
-    ContainerEvent::LaunchFailed {
-        id: id.clone(),
-        message: GIVEN_UP.to_owned(),
     }
 }
 

@@ -72,3 +72,14 @@ pub(super) enum Job {
     Update(ContainerLimits),
     Conclude(ContainerEvent),
 }
+
+/// Why a container does not start that is not wanted any more.
+pub(super) const GIVEN_UP: &str = "it was ended before its program was started";
+
+/// Says so.
+pub(super) fn given_up(id: &ContainerId) -> ContainerEvent {
+    ContainerEvent::LaunchFailed {
+        id: id.clone(),
+        message: GIVEN_UP.to_owned(),
+    }
+}

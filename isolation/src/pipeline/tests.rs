@@ -29,10 +29,14 @@ impl Out {
 }
 
 impl Ends for Arc<Out> {
-    fn forward(&self, command: ContainerCommand, launch: Option<Launch>) -> bool {
-        let variables = launch.map(|launch| launch.environment);
-        self.note(Seen::Forward(command, variables));
+    fn launch(&self, id: ContainerId, spec: Spec, launch: Launch) -> bool {
+        let command = ContainerCommand::Launch { id, spec };
+        self.note(Seen::Forward(command, Some(launch.environment)));
         true
+    }
+
+    fn forward(&self, command: ContainerCommand) {
+        self.note(Seen::Forward(command, None));
     }
 
     fn tell(&self, event: ContainerEvent) {

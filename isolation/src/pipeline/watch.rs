@@ -85,7 +85,7 @@ impl Shared {
             if entry.stage == Stage::Running {
                 entry.breach = Some(found);
                 drop(table);
-                self.ends.forward(ContainerCommand::Destroy { id }, None);
+                self.ends.forward(ContainerCommand::Destroy { id });
             }
         }
     }

@@ -31,8 +31,8 @@ pub(super) struct AskArgs {
     /// A network that the task joins; can be given several times
     #[arg(long, value_name = "NAME", value_parser = Text(filled))]
     network: Vec<String>,
-    /// Something that is fetched into the sandbox first, and taken apart if it is an archive: `http:`,
-    /// `https:`, `file:` or a path of the machine. Can be given several times
+    /// Something that is fetched into the sandbox first, and taken apart if it is an archive:
+    /// `http:`, `https:`, `file:` or a path of the machine. Can be given several times
     #[arg(long, value_name = "URI", value_parser = Text(filled))]
     pub(super) uri: Vec<String>,
 }
