@@ -139,14 +139,23 @@ impl Drop for Pipeline {
         for entry in table.containers.values() {
             entry.cancel.cancel();
         }
+        // Who is in the middle of something long ends by himself after it.
+        let is_busy = |entry: &Entry| entry.is_busy;
+        let stays = table.recovery == Recovery::Removing || table.containers.values().any(is_busy);
+        let workers = std::mem::take(&mut table.threads);
         drop(table);
         self.shared.work.notify_all();
         self.shared.changed.notify_all();
-        // Workers may be in the middle of something long, and end by themselves after it.
-        if let Some(Err(panic)) = self.watcher.take().map(thread::JoinHandle::join)
-            && !thread::panicking()
-        {
-            std::panic::resume_unwind(panic);
+        let watcher = self.watcher.take().into_iter();
+        for thread in watcher.chain(workers.into_iter().filter(|_| !stays)) {
+            // One that drops what tells of the last container is such a worker itself.
+            let is_this = thread.thread().id() == thread::current().id();
+            if !is_this
+                && let Err(panic) = thread.join()
+                && !thread::panicking()
+            {
+                std::panic::resume_unwind(panic);
+            }
         }
     }
 }
@@ -277,7 +286,11 @@ impl Shared {
         let working = Arc::clone(self);
         let thread = thread::Builder::new().name("tepui-isolate".to_owned());
         match thread.spawn(move || working.work()) {
-            Ok(_) => table.workers += 1,
+            Ok(thread) => {
+                table.workers += 1;
+                table.threads.retain(|thread| !thread.is_finished());
+                table.threads.push(thread);
+            }
             // Those that are there do it, if there are any; else it is tried again with the next.
             Err(error) => warn!(%error, "a thread for isolators cannot be started"),
         }

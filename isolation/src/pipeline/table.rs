@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerEvent, ContainerLimits, ContainerSpec as Spec};
@@ -20,6 +21,7 @@ pub(super) struct Table {
     /// What could not be cleaned up.
     pub(super) left: BTreeSet<ContainerId>,
     pub(super) workers: usize,
+    pub(super) threads: Vec<JoinHandle<()>>,
     pub(super) idle: usize,
     pub(super) is_closed: bool,
 }
