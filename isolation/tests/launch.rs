@@ -599,8 +599,12 @@ fn a_container_shares_with_another_what_it_is_told_to() {
         agent.file(&id(7), "count") == "1\n"
     });
     // Nor does it help to kill its own init.
-    let orphan = "trap '' TERM; setsid sleep 2000 & kill -9 $PPID; exec sleep 2000";
-    agent.run_with(&id(10), sh(orphan), sharing.clone());
+    let orphan = "setsid sleep 2000 & until [ -e go ]; do sleep 0.01; done
+        kill -9 $PPID; exec sleep 2000";
+    agent.launch_with(&id(10), sh(orphan), sharing.clone());
+    agent.started();
+    fs::write(dir.path().join("sandboxes/c000010/go"), "").unwrap();
+    assert_eq!(agent.exited().0, Exit::Signal(9));
     eventually("all of it is gone", || {
         agent.run_with(&id(11), sh(&format!("{count} > count")), sharing.clone());
         agent.file(&id(11), "count") == "1\n"
