@@ -6,6 +6,7 @@
 //! is told when everything is undone, so that what a task had is free when its agent says so.
 //! Deliberately not here: what each isolator does; the launcher.
 
+mod ends;
 mod table;
 mod watch;
 
@@ -20,6 +21,7 @@ use tepui_core::protocol::container::{
 };
 use tracing::{debug, warn};
 
+pub(crate) use self::ends::Ends;
 use self::table::{Entry, GIVEN_UP, Job, Recovery, Stage, Table, given_up};
 use crate::isolator::{Cancel, Isolator, Subject, asked};
 use crate::launch::Launch;
@@ -29,17 +31,6 @@ use crate::sandbox::Sandboxes;
 const WORKERS: usize = 64;
 /// How long a worker without work stays.
 const IDLE: Duration = Duration::from_secs(10);
-
-/// What leaves a pipeline.
-pub(crate) trait Ends: Send + Sync {
-    /// Has the launcher start a container, with what isolators have added. Returns whether it will
-    /// hear of it.
-    fn launch(&self, id: ContainerId, spec: Spec, launch: Launch) -> bool;
-    /// Takes another order for the launcher.
-    fn forward(&self, command: ContainerCommand);
-    /// Takes news for the agent.
-    fn tell(&self, event: ContainerEvent);
-}
 
 /// Prepares, watches, and cleans up.
 pub(crate) struct Pipeline {

@@ -125,6 +125,7 @@ const BREACH: Breach = Breach {
 };
 
 struct Bench {
+    out: Arc<Out>,
     seen: Receiver<Seen>,
     gate: Sender<()>,
     pipeline: Pipeline,
@@ -154,6 +155,7 @@ fn bench(manners: [Manner; 2], is_gated: bool) -> Bench {
     let sandboxes = Sandboxes::open(dir.path()).unwrap();
     let ends = Box::new(Arc::clone(&out));
     Bench {
+        out: Arc::clone(&out),
         seen,
         gate,
         pipeline: Pipeline::start(isolators, sandboxes, ends).unwrap(),
@@ -359,4 +361,24 @@ fn what_cannot_be_cleaned_up_is_named_at_the_end() {
     bench.expect([Seen::Tell(exited(1, None))]);
     let name = id(1).as_str().to_owned();
     assert_eq!(bench.pipeline.drain(&[], Duration::from_secs(60)), [name]);
+}
+
+// What an isolator holds, such as the lock of a directory, is free for the next agent.
+#[test]
+fn a_pipeline_that_is_dropped_lets_go_of_its_isolators() {
+    let bench = bench([Manner::Well, Manner::Well], false);
+    let out = Arc::downgrade(&bench.out);
+    bench.pipeline.order(launch(1));
+    bench.expect([Seen::Prepare("one"), Seen::Prepare("two"), launched(1)]);
+    bench.pipeline.hear(exited(1, None));
+    bench.expect([Seen::Cleanup("two"), Seen::Cleanup("one")]);
+    bench.expect([Seen::Tell(exited(1, None))]);
+    assert!(
+        bench
+            .pipeline
+            .drain(&[], Duration::from_secs(60))
+            .is_empty()
+    );
+    drop(bench);
+    assert_eq!(out.strong_count(), 0);
 }

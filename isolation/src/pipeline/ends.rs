@@ -1,0 +1,17 @@
+//! Where what comes out of a pipeline goes.
+
+use tepui_core::ids::ContainerId;
+use tepui_core::protocol::container::{ContainerCommand, ContainerEvent, ContainerSpec as Spec};
+
+use crate::launch::Launch;
+
+/// What leaves a pipeline.
+pub(crate) trait Ends: Send + Sync {
+    /// Has the launcher start a container, with what isolators have added. Returns whether it will
+    /// hear of it.
+    fn launch(&self, id: ContainerId, spec: Spec, launch: Launch) -> bool;
+    /// Takes another order for the launcher.
+    fn forward(&self, command: ContainerCommand);
+    /// Takes news for the agent.
+    fn tell(&self, event: ContainerEvent);
+}
