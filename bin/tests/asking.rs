@@ -14,11 +14,8 @@ fn can_contain() -> bool {
     let is_possible = detected.mode == Mode::Container;
     if !is_possible {
         let why = detected.reason;
-        writeln!(
-            std::io::stderr(),
-            "skipped: tasks that ask for containers: {why}"
-        )
-        .unwrap();
+        let told = writeln!(std::io::stderr(), "skipped: asking for containers: {why}");
+        told.unwrap();
     }
     is_possible
 }
