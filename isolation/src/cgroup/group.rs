@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::SystemTime;
 
 use nix::sys::eventfd::EventFd;
@@ -282,11 +283,8 @@ impl Group {
     pub fn usage(&self) -> Result<Usage> {
         let (cpu, version) = self.required(Controller::Cpu);
         let cpu = Held::open(cpu)?;
-        let accounts = match self.made(Controller::CpuAccounting) {
-            Some((path, version)) => Some((Held::open(path)?, version)),
-            None => None,
-        };
-        let accounts = accounts.as_ref().map(|(held, version)| (held, *version));
+        let accounts = self.places.get(&Controller::CpuAccounting);
+        let accounts = accounts.map(|place| (&*place.path, place.version));
         let cpu = usage::cpu(&cpu, version, accounts)?;
         let (memory, version) = self.required(Controller::Memory);
         let memory = usage::memory(&Held::open(memory)?, version)?;
@@ -438,6 +436,24 @@ impl Group {
             .chain(unified.map(|path| (path, Version::Two)))
             .collect()
     }
+}
+
+/// Reads what many groups have used, in their order: on up to four threads, for the kernel takes
+/// about 0.1 ms for each.
+pub fn usage_of(groups: &[Group]) -> Vec<Result<Usage>> {
+    let threads = thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
+    let each = groups.len().div_ceil(threads).max(1);
+    let sample = |groups: &[Group]| groups.iter().map(Group::usage).collect::<Vec<_>>();
+    thread::scope(|scope| {
+        let parts = groups.chunks(each);
+        let parts: Vec<_> = parts
+            .map(|part| scope.spawn(move || sample(part)))
+            .collect();
+        let parts = parts.into_iter().map(|part| part.join());
+        parts
+            .flat_map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
 }
 
 fn wanted(limits: &Limits, settings: &Settings) -> Wanted {

@@ -31,7 +31,7 @@ mod settings;
 mod usage;
 
 pub use self::devices::{Access, DeviceKind, DeviceRule, Devices};
-pub use self::group::{Changed, Group, Limits};
+pub use self::group::{Changed, Group, Limits, usage_of};
 pub(crate) use self::group::{Enter, Entrance};
 pub use self::hierarchies::{Controller, Hierarchies, Layout, Version};
 pub use self::list::{CpuList, NotAList};

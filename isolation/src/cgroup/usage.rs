@@ -4,12 +4,13 @@
 //! machine has. What a kernel does not tell is `None`. Deliberately not here: disks and networks.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tepui_core::resources::Milli;
 
-use super::files::{Held, count_in};
+use super::files::{Held, count_in, read_if_there};
 use super::hierarchies::Version;
 use super::{cpu, io, memory};
 use crate::error::Result;
@@ -116,7 +117,7 @@ pub struct Operations {
 pub(super) fn cpu(
     group: &Held<'_>,
     version: Version,
-    accounts: Option<(&Held<'_>, Version)>,
+    accounts: Option<(&Path, Version)>,
 ) -> Result<CpuStatistics> {
     let stat = group.read("cpu.stat")?;
     let count = |name| count_in(&stat, name);
@@ -143,7 +144,7 @@ pub(super) fn cpu(
     }
     let times = match accounts {
         Some((group, Version::One)) => {
-            let stat = group.read_if_there("cpuacct.stat")?;
+            let stat = read_if_there(group, "cpuacct.stat")?;
             let ticks = |stat: &str, name| {
                 // The kernel tells everybody a hundredth of a second.
                 Duration::from_millis(count_in(stat, name).saturating_mul(10))
@@ -151,9 +152,9 @@ pub(super) fn cpu(
             stat.map(|stat| (ticks(&stat, "user"), ticks(&stat, "system")))
         }
         Some((other, Version::Two)) => {
-            let other = match other.path == group.path {
+            let other = match other == group.path {
                 true => Some(stat),
-                false => other.read_if_there("cpu.stat")?,
+                false => read_if_there(other, "cpu.stat")?,
             };
             let time = |stat: &str, name| Duration::from_micros(count_in(stat, name));
             other.map(|stat| (time(&stat, "user_usec"), time(&stat, "system_usec")))
