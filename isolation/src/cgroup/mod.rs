@@ -5,7 +5,7 @@
 //! kernel's. Most files are written through `cgroups-rs`. What it cannot or does wrong is ours:
 //!
 //! * It brings processes in by writing `cgroup.procs`, which takes a lock that costs milliseconds
-//!   on an idle machine. Ours enter by themselves, see [`Group::entrance`].
+//!   on an idle machine. Ours enter by themselves, by writing `tasks`.
 //! * It knows one version at a time; on a hybrid machine it cannot use version 2 beside version 1,
 //!   which kills, freezes and tells pressure.
 //! * It has no bursts, no `cpu.max` without its other half, no pressure, no `cgroup.kill`, no
