@@ -13,7 +13,7 @@ use common::{Agent, config, id, sh, skipped, spec};
 use tepui_core::protocol::container::{ContainerEvent, ContainerSpec};
 use tepui_core::protocol::container_info::{
     Access, Capability, ContainerInfo, Image, IpcMode, NetworkInfo, Propagation, Rlimit,
-    RlimitKind, Seccomp, Secret, Uri, Volume, VolumeSource,
+    RlimitKind, Seccomp, Secret, Terminal, Uri, Volume, VolumeSource,
 };
 use tepui_core::protocol::status::Exit;
 use tepui_core::protocol::task::CommandInfo;
@@ -56,6 +56,11 @@ fn volume(path: &str, access: Access, source: VolumeSource) -> Volume {
         access,
         source,
     }
+}
+
+fn sandbox(path: &str) -> VolumeSource {
+    let path = path.to_owned();
+    VolumeSource::Sandbox { path }
 }
 
 fn host(path: &Path) -> VolumeSource {
@@ -177,8 +182,8 @@ fn what_is_asked_for_in_vain_is_refused() {
             "volumes: it asks for /etc of the machine",
         ),
         (
-            of_host(&shared.path().join("out")),
-            "which this agent does not give to containers",
+            of_host(&shared.path().join("out/passwd")),
+            "No such file or directory",
         ),
         (
             of_host(&shared.path().join("none")),
@@ -190,6 +195,23 @@ fn what_is_asked_for_in_vain_is_refused() {
                 it.image = Some(Image { reference, cached });
             }),
             "images: it asks for an image, and this agent has no place for them",
+        ),
+        (
+            Box::new(|it| it.volumes = vec![volume("/etc", Access::Write, sandbox("a"))]),
+            "volumes: it asks for a volume at /etc; without an image",
+        ),
+        (
+            Box::new(|it| {
+                it.volumes = vec![volume("t", Access::Read, VolumeSource::Tmpfs { size: 1 })]
+            }),
+            "volumes: it asks for memory that is read only",
+        ),
+        (
+            Box::new(|it| {
+                let kind = RlimitKind::Rtprio;
+                it.rlimits = vec![Rlimit { kind, bounds: None }];
+            }),
+            "rights: it asks for the limit RTPRIO",
         ),
         (
             Box::new(|it| it.read_only_root = true),
@@ -224,6 +246,13 @@ fn what_is_asked_for_in_vain_is_refused() {
         (
             Box::new(|it| it.ipc = IpcMode::ShareParent),
             "rights: it asks for the machine's shared",
+        ),
+        (
+            Box::new(|it| {
+                let (rows, columns) = (24, 80);
+                it.terminal = Some(Terminal { rows, columns });
+            }),
+            "rights: it asks for a terminal",
         ),
     ];
     for (n, (ask, why)) in (1..).zip(asks) {

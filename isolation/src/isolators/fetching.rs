@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use tepui_core::protocol::container_info::Uri;
+use tepui_core::protocol::task::CommandInfo;
 
 use crate::fetch::{Checksum, Fetcher, Item, Owner, Sandbox};
 use crate::isolator::{Isolator, Outcome, Subject};
@@ -32,12 +33,7 @@ impl Isolator for Fetching {
         }
         let items = command.uris.iter().map(item);
         let items: Vec<Item> = items.collect::<Result<_, _>>()?;
-        // Users of an image are looked up in it, later; until then it is all the agent's.
-        let user = command.user.as_deref().filter(|_| launch.root.is_none());
-        let owner = user.map(users::on_host).transpose()?.map(|user| Owner {
-            uid: user.uid,
-            gid: user.gid,
-        });
+        let owner = owner(command, launch)?;
         let sandbox = Sandbox::open(subject.sandbox, owner)?;
         Ok(self.0.fetch(&items, &sandbox)?)
     }
@@ -53,4 +49,31 @@ fn item(uri: &Uri) -> Result<Item, Box<dyn std::error::Error + Send + Sync>> {
         output: uri.output_file.as_ref().map(PathBuf::from),
         ..Item::new(uri.value.as_str())
     })
+}
+
+/// Says whose what is fetched is to be, with whose rights files of the machine are read.
+fn owner(command: &CommandInfo, launch: &Launch) -> Outcome<Option<Owner>> {
+    if launch.root.is_some() {
+        // Users of an image are looked up in it, later, and have no rights on the machine.
+        let is_remote = |uri: &&Uri| {
+            let scheme = uri
+                .value
+                .split_once(':')
+                .map(|(scheme, _)| scheme.to_ascii_lowercase());
+            scheme.is_some_and(|scheme| scheme == "http" || scheme == "https")
+        };
+        return match command.uris.iter().find(|uri| !is_remote(uri)) {
+            Some(uri) => Err(format!(
+                "{:?} is of the machine, which an image does not see",
+                uri.value
+            )
+            .into()),
+            None => Ok(None),
+        };
+    }
+    let user = command.user.as_deref().map(users::on_host).transpose()?;
+    Ok(user.map(|user| Owner {
+        uid: user.uid,
+        gid: user.gid,
+    }))
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -69,8 +70,14 @@ impl Images {
             .map(|image| format!("{}\n", image.digest))
             .collect();
         drop(held);
+        // Nobody else comes here: programs of containers have the rights that images gave them.
+        let mut private = fs::DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        private
+            .create(&self.directory)
+            .map_err(said("make", &self.directory))?;
         let own = self.own(subject.id);
-        fs::create_dir_all(&own).map_err(said("make", &own))?;
+        private.create(&own).map_err(said("make", &own))?;
         let path = own.join(HELD);
         fs::write(&path, digests).map_err(said("write", &path))?;
         Ok(image)
@@ -195,7 +202,7 @@ impl Isolator for Images {
                 let at = self.volume(subject, image, n)?;
                 launch.mounts.push(Mount::Bind(Bind {
                     read_only: true,
-                    ..Bind::new(at, target(subject, launch, &volume.path))
+                    ..Bind::new(at, target(subject, launch, &volume.path)?)
                 }));
             }
         }

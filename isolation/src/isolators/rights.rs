@@ -30,10 +30,6 @@ pub struct Allowed {
     pub profiles: Option<PathBuf>,
     /// Whether no container's programs gain rights by being executed.
     pub no_new_privileges: bool,
-    /// Whether containers may be in the machine's process namespace.
-    pub share_pid: bool,
-    /// Whether containers may use the machine's shared memory.
-    pub share_ipc: bool,
     /// The size of shared memory of those who name none, in bytes.
     pub shm_size: Option<u64>,
 }
@@ -46,8 +42,6 @@ impl Default for Allowed {
             unconfined: false,
             profiles: None,
             no_new_privileges: false,
-            share_pid: false,
-            share_ipc: false,
             shm_size: None,
         }
     }
@@ -111,20 +105,6 @@ impl Rights {
             }
         }
     }
-
-    fn share(&self, asked: &ContainerInfo) -> Outcome<()> {
-        if asked.share_pid_namespace && !self.0.share_pid {
-            return Err(
-                "it asks to see the machine's processes, which this agent does not allow".into(),
-            );
-        }
-        match asked.ipc {
-            IpcMode::ShareParent if !self.0.share_ipc => Err(
-                "it asks for the machine's shared memory, which this agent does not allow".into(),
-            ),
-            IpcMode::ShareParent | IpcMode::Private => Ok(()),
-        }
-    }
 }
 
 impl Isolator for Rights {
@@ -138,7 +118,7 @@ impl Isolator for Rights {
         launch.capabilities = self.capabilities(&asked.security)?;
         launch.seccomp = self.seccomp(&asked.security.seccomp)?;
         launch.no_new_privileges |= self.0.no_new_privileges | asked.security.no_new_privileges;
-        self.share(asked)?;
+        refuse(asked)?;
         let size = asked.shm_size.map(|size| size.saturating_mul(MIB));
         launch.shm_size = size.or(self.0.shm_size);
         launch
@@ -169,5 +149,32 @@ fn kind(kind: Kind) -> RlimitKind {
         Kind::Rttime => RlimitKind::Rttime,
         Kind::Sigpending => RlimitKind::Sigpending,
         Kind::Stack => RlimitKind::Stack,
+    }
+}
+
+/// Refuses what no container gets: a part of the machine's own, or a terminal.
+fn refuse(asked: &ContainerInfo) -> Outcome<()> {
+    if asked.share_pid_namespace {
+        return Err("it asks to see the machine's processes, which no container does".into());
+    }
+    if asked.terminal.is_some() {
+        return Err("it asks for a terminal, which this agent does not give".into());
+    }
+    let realtime = [Kind::Rtprio, Kind::Rttime, Kind::Nice];
+    if let Some(limit) = asked
+        .rlimits
+        .iter()
+        .find(|limit| realtime.contains(&limit.kind))
+    {
+        let name = limit.kind.as_str();
+        return Err(
+            format!("it asks for the limit {name}, by which it could come before others").into(),
+        );
+    }
+    match asked.ipc {
+        IpcMode::ShareParent => {
+            Err("it asks for the machine's shared memory, which no container has".into())
+        }
+        IpcMode::Private => Ok(()),
     }
 }

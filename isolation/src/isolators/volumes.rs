@@ -37,7 +37,8 @@ impl Volumes {
         launch: &Launch,
         volume: &Volume,
     ) -> Outcome<Option<Mount>> {
-        let target = target(subject, launch, &volume.path);
+        let target = target(subject, launch, &volume.path)?;
+        check_access(volume)?;
         let bind = |source, propagation| {
             Mount::Bind(Bind {
                 source,
@@ -48,8 +49,8 @@ impl Volumes {
         };
         Ok(Some(match &volume.source {
             VolumeSource::Host { path, propagation } => {
-                let path = self.allowed(Path::new(path))?;
-                bind(Source::Host(path), self::propagation(*propagation))
+                let source = self.allowed(Path::new(path))?;
+                bind(source, self::propagation(*propagation))
             }
             VolumeSource::Sandbox { path } => {
                 let source = Source::Below {
@@ -84,18 +85,21 @@ impl Volumes {
         }))
     }
 
-    /// Finds a path of the machine, if it may be seen. What it leads to counts, not how it is
-    /// written.
-    fn allowed(&self, path: &Path) -> Outcome<PathBuf> {
-        let found = path.canonicalize();
-        let found = found.map_err(|error| format!("{}: {error}", path.display()))?;
-        let mut allowed = self
-            .host
-            .iter()
-            .filter_map(|allowed| allowed.canonicalize().ok());
-        match allowed.any(|allowed| found.starts_with(allowed)) {
-            true => Ok(found),
-            false => Err(format!(
+    /// Finds a path of the machine, if it may be seen. Below what may be, no link leads out: others
+    /// may write there.
+    fn allowed(&self, path: &Path) -> Outcome<Source> {
+        let mut found = self.host.iter().filter_map(|allowed| {
+            let rest = path.strip_prefix(allowed).ok()?;
+            Some((allowed.clone(), rest.to_owned()))
+        });
+        match found.next() {
+            Some((allowed, rest)) if rest.as_os_str().is_empty() => Ok(Source::Host(allowed)),
+            Some((directory, path)) => Ok(Source::Below {
+                directory,
+                path,
+                create: false,
+            }),
+            None => Err(format!(
                 "it asks for {} of the machine, which this agent does not give to containers",
                 path.display()
             )
@@ -135,14 +139,44 @@ fn reader(subject: &Subject<'_>, launch: &Launch) -> Outcome<(u32, (u32, u32))> 
     })
 }
 
-/// Says where a volume is, as its container sees it: a relative path begins at the sandbox.
-pub(super) fn target(subject: &Subject<'_>, launch: &Launch, path: &str) -> PathBuf {
-    let inside = launch.sandbox_inside(subject.sandbox).join(path);
+/// Says where a volume is, as its container sees it: a relative path begins at the sandbox. On the
+/// machine's root there are volumes in the sandbox only: over the machine's own files they would
+/// be what its programs trust.
+pub(super) fn target(subject: &Subject<'_>, launch: &Launch, path: &str) -> Outcome<PathBuf> {
+    let sandbox = launch.sandbox_inside(subject.sandbox);
     // Written in many ways, it is one path.
-    let parts = inside
+    let inside = sandbox.join(path);
+    let inside: PathBuf = inside
         .components()
-        .filter(|part| *part != Component::CurDir);
-    parts.collect()
+        .filter(|part| *part != Component::CurDir)
+        .collect();
+    let is_below = inside.starts_with(sandbox) && inside != sandbox;
+    match launch.root.is_some() || is_below {
+        true => Ok(inside),
+        false => Err(format!(
+            "it asks for a volume at {path}; without an image volumes are in the sandbox"
+        )
+        .into()),
+    }
+}
+
+/// Refuses what is asked for and cannot be so.
+fn check_access(volume: &Volume) -> Outcome<()> {
+    let (is_fixed, what) = match &volume.source {
+        VolumeSource::Tmpfs { .. } => (volume.access == Access::Read, "memory that is read only"),
+        VolumeSource::Secret(_) => (volume.access == Access::Write, "a secret to write"),
+        VolumeSource::Image(_) => (
+            volume.access == Access::Write,
+            "a volume of an image to write",
+        ),
+        VolumeSource::Host { .. } | VolumeSource::Sandbox { .. } | VolumeSource::Parent { .. } => {
+            (false, "")
+        }
+    };
+    match is_fixed {
+        true => Err(format!("it asks for {what}, which this agent does not give").into()),
+        false => Ok(()),
+    }
 }
 
 fn propagation(asked: Asked) -> Propagation {

@@ -270,7 +270,9 @@ impl Shared {
 
     /// Sees to it that somebody does the work that there is.
     fn call_worker(self: &Arc<Self>, table: &mut Table) {
-        if table.idle > 0 || table.workers == WORKERS {
+        // Who was woken and has not taken anything yet counts as idle still.
+        let waiting = table.ready.len() + usize::from(table.recovery == Recovery::Due);
+        if table.idle >= waiting || table.workers == WORKERS {
             self.work.notify_one();
             return;
         }
@@ -303,7 +305,8 @@ impl Shared {
                 let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
                 table = woken;
                 table.idle -= 1;
-                if timeout.timed_out() && table.ready.is_empty() {
+                let has_work = !table.ready.is_empty() || table.recovery == Recovery::Due;
+                if timeout.timed_out() && !has_work {
                     break;
                 }
             }
