@@ -27,7 +27,7 @@ pub(crate) struct Inside {
     name: PathBuf,
     /// Whether what is missing may be made.
     makes: bool,
-    /// Below which directory it may be made, even if not elsewhere.
+    /// Which directory of it others fill: what is missing there may be made.
     below: Option<PathBuf>,
     /// Whose it is to be, if not ours.
     owner: Option<(Uid, Gid)>,
@@ -88,15 +88,10 @@ impl Inside {
         }
     }
 
-    /// What is missing may be made below this directory of it.
+    /// Others fill this directory of it: targets below are looked up, and made, inside it.
     pub(crate) fn making_below(self, directory: &Path) -> Self {
         let below = Some(directory.to_owned());
         Self { below, ..self }
-    }
-
-    fn may_make(&self, path: &Path) -> bool {
-        let below = self.below.as_ref();
-        self.makes || below.is_some_and(|directory| path.starts_with(directory))
     }
 
     /// What is made belongs to this user.
@@ -141,9 +136,19 @@ impl Inside {
 
     /// Finds a directory or file to mount on, and makes it with all above it if it is missing.
     pub(crate) fn target(&self, path: &Path, kind: Kind) -> Result<OwnedFd> {
+        if let Some(below) = &self.below
+            && let Ok(rest) = path.strip_prefix(below)
+        {
+            // What others fill is a root of its own: no link in it leads out.
+            let directory = self.resolved(below)?;
+            let owner = self.owner;
+            return Self::new(directory, below, true)
+                .owned_by(owner)
+                .target(rest, kind);
+        }
         let found = match self.find(path)? {
             Some(found) => found,
-            None if self.may_make(path) => self.make(path, kind)?,
+            None if self.makes => self.make(path, kind)?,
             None => return Err(self.failed("mount on", path, Errno::ENOENT)),
         };
         let is_directory = kind_of(&self.stat(path, &found)?) == SFlag::S_IFDIR;
@@ -283,6 +288,25 @@ mod tests {
         // What a runtime that joins paths would do: the guard is what stops it.
         fs::create_dir(root.join("absolute").join("escaped")).unwrap();
         assert!(outside.join("escaped").is_dir());
+    }
+
+    #[test]
+    fn what_others_fill_leads_nowhere_out_of_it() {
+        // CT-45: a link that a task planted where something is to be mounted
+        let dir = tempfile::tempdir().unwrap();
+        let (filled, other) = (dir.path().join("filled"), dir.path().join("other"));
+        fs::create_dir(&filled).unwrap();
+        fs::create_dir(&other).unwrap();
+        symlink(&other, filled.join("out")).unwrap();
+        let root = Inside::open(Path::new("/"), false)
+            .unwrap()
+            .making_below(&filled);
+        root.target(&filled.join("a/b"), Kind::Directory).unwrap();
+        assert!(filled.join("a/b").is_dir());
+        // The link is read from what is filled: where it leads there is made inside.
+        let made = root.target(&filled.join("out/made"), Kind::Directory);
+        assert_eq!(fs::read_dir(&other).unwrap().count(), 0, "{made:?}");
+        assert!(root.target(&other.join("new"), Kind::Directory).is_err());
     }
 
     #[test]

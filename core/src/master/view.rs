@@ -17,7 +17,9 @@ use super::frameworks::Framework;
 use super::offers::Outstanding;
 use super::operations::Operation;
 use super::tasks::Task;
-use crate::ids::{AgentId, ExecutorId, FrameworkId, MasterId};
+use crate::ids::MasterId;
+#[cfg(feature = "sim")]
+use crate::ids::{AgentId, ExecutorId, FrameworkId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::mirror::{Mirror, Shares};
 use crate::protocol::events::{

@@ -43,8 +43,8 @@ pub struct ContainerSpec {
     pub sandbox: Vec<String>,
     /// What else is asked for; what cannot be done is refused.
     pub container: Option<Box<ContainerInfo>>,
-    /// The container of the first task of its group, if it is in one: the tasks of a group share
-    /// what containers can share.
+    /// The container of the first task of its group, if it is in one, for who has groups share
+    /// something.
     pub group: Option<ContainerId>,
 }
 

@@ -37,6 +37,17 @@ impl Item {
             output: None,
         }
     }
+
+    /// Returns whether it is of a web server; everything else is of the machine.
+    pub fn is_remote(&self) -> bool {
+        let scheme = self.uri.split_once("://").map(|(scheme, _)| scheme);
+        let is_web = |scheme: &str| {
+            ["http", "https"]
+                .iter()
+                .any(|web| scheme.eq_ignore_ascii_case(web))
+        };
+        scheme.is_some_and(is_web)
+    }
 }
 
 /// Where an item comes from.
@@ -214,6 +225,20 @@ mod tests {
             Ok(checked) => Ok((checked.source.clone(), checked.output_path())),
             Err(FetchError::Invalid { fault, .. }) => Err(fault),
             Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn what_is_of_a_web_server_has_its_scheme_whole() {
+        for (uri, is_remote) in [
+            ("http://h/a", true),
+            ("HTTPS://h/a", true),
+            ("http:/a", false),
+            ("/http://h", false),
+            ("file:///a", false),
+            ("a", false),
+        ] {
+            assert_eq!(Item::new(uri).is_remote(), is_remote, "{uri}");
         }
     }
 

@@ -33,7 +33,7 @@ impl Isolator for Fetching {
         }
         let items = command.uris.iter().map(item);
         let items: Vec<Item> = items.collect::<Result<_, _>>()?;
-        let owner = owner(command, launch)?;
+        let owner = owner(&items, command, launch)?;
         let sandbox = Sandbox::open(subject.sandbox, owner)?;
         Ok(self.0.fetch(&items, &sandbox)?)
     }
@@ -52,22 +52,14 @@ fn item(uri: &Uri) -> Result<Item, Box<dyn std::error::Error + Send + Sync>> {
 }
 
 /// Says whose what is fetched is to be, with whose rights files of the machine are read.
-fn owner(command: &CommandInfo, launch: &Launch) -> Outcome<Option<Owner>> {
+fn owner(items: &[Item], command: &CommandInfo, launch: &Launch) -> Outcome<Option<Owner>> {
     if launch.root.is_some() {
         // Users of an image are looked up in it, later, and have no rights on the machine.
-        let is_remote = |uri: &&Uri| {
-            let scheme = uri
-                .value
-                .split_once(':')
-                .map(|(scheme, _)| scheme.to_ascii_lowercase());
-            scheme.is_some_and(|scheme| scheme == "http" || scheme == "https")
-        };
-        return match command.uris.iter().find(|uri| !is_remote(uri)) {
-            Some(uri) => Err(format!(
-                "{:?} is of the machine, which an image does not see",
-                uri.value
-            )
-            .into()),
+        return match items.iter().find(|item| !item.is_remote()) {
+            Some(item) => {
+                let uri = &item.uri;
+                Err(format!("{uri:?} is of the machine, which an image does not see").into())
+            }
             None => Ok(None),
         };
     }

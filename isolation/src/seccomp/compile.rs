@@ -8,30 +8,14 @@ use std::collections::BTreeMap;
 
 use super::Filter;
 use super::profile::{Argument, Comparison, Profile, version};
+use super::words::{
+    ABOVE, AND, ARCHITECTURE, ARGUMENTS, AT_LEAST, EQUAL, HIGH, JUMP, LOAD, LOW, NUMBER, RETURN,
+    UNKNOWN, X32, branch, plain,
+};
 use crate::launch::CapabilitySet;
 
 /// The most instructions that the kernel takes.
 const MAX_INSTRUCTIONS: usize = 4096;
-/// Where the kernel puts the number of a call, its architecture, and its first argument.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-const ARGUMENTS: u32 = 16;
-/// Which half of an argument comes first.
-const LOW: u32 = if cfg!(target_endian = "little") { 0 } else { 4 };
-const HIGH: u32 = 4 - LOW;
-/// Numbers from here on are of the x32 interface, a second set beside the first.
-const X32: u32 = 0x4000_0000;
-/// What calls get that no rule can be about.
-const UNKNOWN: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
-
-const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
-const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
-const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-const ABOVE: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
-const AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
-const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-
 /// A set of calls with their numbers.
 struct Interface {
     /// What profiles call it.
@@ -355,20 +339,6 @@ fn placed(clause: &[Step]) -> Result<Code, String> {
 
 fn length(code: &Code) -> Result<u32, String> {
     u32::try_from(code.len()).map_err(|error| error.to_string())
-}
-
-fn plain(code: u16, operand: u32) -> libc::sock_filter {
-    branch(code, operand, 0, 0)
-}
-
-/// Skips so many instructions if it holds, and so many if not.
-fn branch(code: u16, operand: u32, holds: u8, fails: u8) -> libc::sock_filter {
-    libc::sock_filter {
-        code,
-        jt: holds,
-        jf: fails,
-        k: operand,
-    }
 }
 
 #[cfg(test)]

@@ -6,31 +6,16 @@
 
 use nix::errno::Errno;
 
+use super::words::{
+    ANY_BIT, ARCHITECTURE, ARGUMENTS, AT_LEAST, EQUAL, LOAD, LOW, NUMBER, RETURN, UNKNOWN, X32,
+    branch, plain,
+};
 use crate::error::{Error, Result};
 
-/// Where the kernel puts the number, the architecture and the first argument of a call.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-#[cfg(target_endian = "little")]
-const FIRST_ARGUMENT: u32 = 16;
-#[cfg(target_endian = "big")]
-const FIRST_ARGUMENT: u32 = 20;
-
-/// Numbers from here on are of the x32 interface, a second set beside the first.
-const X32: u32 = 0x4000_0000;
-
-const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-const AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
-const ANY_BIT: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
-const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-
+/// The half of the first argument that has flags.
+const FIRST_ARGUMENT: u32 = ARGUMENTS + LOW;
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
-/// For `clone3`, whose flags are in memory where a filter cannot look: every library then uses
-/// `clone`.
-const UNKNOWN: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
-
 /// The numbers of an interface to the kernel.
 struct Interface {
     architecture: u32,
@@ -97,43 +82,29 @@ pub(crate) fn forbid_user_namespaces() -> Result<()> {
 pub(super) const FLAGS: u32 = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u32;
 
 pub(super) fn program() -> Vec<libc::sock_filter> {
-    let mut program = vec![step(LOAD, ARCHITECTURE)];
+    let mut program = vec![plain(LOAD, ARCHITECTURE)];
     for interface in INTERFACES {
         let flags = libc::CLONE_NEWUSER.cast_unsigned();
         let block = [
-            step(LOAD, NUMBER),
-            jump(AT_LEAST, X32, 0, 1),
-            step(RETURN, UNKNOWN),
-            jump(EQUAL, interface.clone3, 0, 1),
-            step(RETURN, UNKNOWN),
-            jump(EQUAL, interface.clone, 2, 0),
-            jump(EQUAL, interface.unshare, 1, 0),
-            step(RETURN, ALLOW),
-            step(LOAD, FIRST_ARGUMENT),
-            jump(ANY_BIT, flags, 0, 1),
-            step(RETURN, REFUSE),
-            step(RETURN, ALLOW),
+            plain(LOAD, NUMBER),
+            branch(AT_LEAST, X32, 0, 1),
+            plain(RETURN, UNKNOWN),
+            branch(EQUAL, interface.clone3, 0, 1),
+            plain(RETURN, UNKNOWN),
+            branch(EQUAL, interface.clone, 2, 0),
+            branch(EQUAL, interface.unshare, 1, 0),
+            plain(RETURN, ALLOW),
+            plain(LOAD, FIRST_ARGUMENT),
+            branch(ANY_BIT, flags, 0, 1),
+            plain(RETURN, REFUSE),
+            plain(RETURN, ALLOW),
         ];
         let length = u8::try_from(block.len()).expect("a block is short");
-        program.push(jump(EQUAL, interface.architecture, 0, length));
+        program.push(branch(EQUAL, interface.architecture, 0, length));
         program.extend(block);
     }
-    program.push(step(RETURN, UNKNOWN));
+    program.push(plain(RETURN, UNKNOWN));
     program
-}
-
-fn step(code: u16, operand: u32) -> libc::sock_filter {
-    jump(code, operand, 0, 0)
-}
-
-/// Skips so many instructions if it holds, and so many if not.
-fn jump(code: u16, operand: u32, holds: u8, fails: u8) -> libc::sock_filter {
-    libc::sock_filter {
-        code,
-        jt: holds,
-        jf: fails,
-        k: operand,
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod compile;
 mod guard;
 mod profile;
+mod words;
 
 use std::collections::HashMap;
 
