@@ -12,11 +12,13 @@ use tepui_core::agent::{Agent, AgentState, Config, Effect, Input, Policy, Recove
 use tepui_core::attributes::Attributes;
 use tepui_core::auth::PeerRole;
 use tepui_core::machine::Outbox;
-use tepui_core::protocol::agent::{Read, ToAgent};
+use tepui_core::protocol::agent::ToAgent;
 use tepui_core::protocol::disk::{DiskCommand, DiskEvent, DiskOutcome};
 use tepui_core::protocol::hello::Hello;
 use tepui_core::protocol::node::{AgentInfo, Domain};
 use tepui_core::resources::Resource;
+use tepui_isolation::graphics::Graphics;
+use tepui_isolation::image::Store;
 use tepui_isolation::{AgentLoss, Containerizer, Mode};
 use tepui_transport::clock::Clock;
 use tepui_transport::codec;
@@ -26,27 +28,22 @@ use tepui_transport::inbox::{self, Inbox};
 use tepui_transport::journal::FileJournal;
 use tepui_transport::node::{Inbound, Node, NodeConfig};
 use tepui_transport::peers::{PeerEvent, PeerInfo, Peers};
-use tepui_transport::streams::IncomingStream;
 use tepui_transport::target::Address;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
 
-use crate::containing::{ContainerOptions, isolators};
-use crate::growth::Growths;
-use crate::output::Copied;
+use crate::containing::{ContainerOptions, Ground, isolators};
+use crate::entering::Entering;
 use crate::removal::Remover;
-use crate::sandboxes::{Refusal, Sandboxes};
-use crate::{detect, identity, output, port, seed};
+use crate::sandboxes::Sandboxes;
+use crate::serving::serve_streams;
+use crate::{detect, identity, port, seed, watches};
 
 /// How many inputs may wait for the machine.
 const INBOX: usize = 4_096;
 
 /// The most processes and threads of a task that names no limit: a fork bomb stays small.
 const DEFAULT_PIDS: u32 = 4_096;
-
-/// How often the disk of the sandboxes is measured.
-const DISK_WATCH: Duration = Duration::from_secs(60);
 
 /// How an agent isolates its tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,17 +125,23 @@ impl AgentNode {
 
         let sandboxes = Arc::new(Sandboxes::open(&options.work_dir)?);
         let (mode, isolation) = choose(options.isolation)?;
-        let containerizer = containerizer(&options, mode, inbox.clone(), Arc::clone(&sandboxes))?;
+        let graphics = options.containers.gpus.find(mode)?;
+        let gpus = graphics.processors().len();
+        let (events, places) = (inbox.clone(), Arc::clone(&sandboxes));
+        let made = containerizer(&options, (mode, graphics), events, places)?;
+        let (containerizer, images) = made;
 
+        let entering = Entering::new(Arc::clone(&sandboxes), containerizer.enterer());
+        let entering = Arc::new(entering);
         let node = Node::new(NodeConfig {
             hello: Hello::new(PeerRole::Agent, &name),
             accepts: vec![PeerRole::Framework, PeerRole::Operator],
             inbound: inbound(inbox.clone(), Arc::clone(&sandboxes)),
-            streams: Some(serve_output(Arc::clone(&sandboxes))),
+            streams: Some(serve_streams(Arc::clone(&sandboxes), entering)),
         });
         node.remember_epoch(opened.state.epoch());
         let endpoint = port::bind(options.listen, &options.work_dir, &credentials, &node)?;
-        let info = describe(&options, endpoint.local_address()?)?;
+        let info = describe(&options, endpoint.local_address()?, gpus)?;
         tracing::info!(address = info.address, isolation, "agent {name}");
 
         let clock = Clock::start_after(opened.state.last_time());
@@ -161,7 +164,10 @@ impl AgentNode {
             peers: node.peers().clone(),
             containerizer,
             remover: Remover::start(Arc::clone(&sandboxes), inbox.clone())?,
-            disk_watch: tokio::spawn(watch_disk(Arc::clone(&sandboxes), inbox.clone())),
+            disk_watch: tokio::spawn(watches::disk(Arc::clone(&sandboxes), inbox.clone())),
+            image_watch: images.map(|images| {
+                tokio::spawn(watches::images(images, options.containers.image_headroom))
+            }),
             inbox: inbox.clone(),
             sandboxes,
             dialer,
@@ -224,6 +230,7 @@ struct Running {
     sandboxes: Arc<Sandboxes>,
     remover: Remover,
     disk_watch: JoinHandle<()>,
+    image_watch: Option<JoinHandle<()>>,
     inbox: Inbox<Input>,
     dialer: Dialer,
     stopped: oneshot::Receiver<WhatRuns>,
@@ -237,6 +244,7 @@ async fn run(running: Running) -> anyhow::Result<()> {
         sandboxes,
         remover,
         disk_watch,
+        image_watch,
         inbox,
         mut dialer,
         stopped,
@@ -281,6 +289,9 @@ async fn run(running: Running) -> anyhow::Result<()> {
     };
     let ended = driver.run(perform, |_| {}, shutdown).await;
     disk_watch.abort();
+    if let Some(watch) = image_watch {
+        watch.abort();
+    }
     dialer.shut_down().await;
     if what_runs == WhatRuns::IsDestroyed {
         tokio::task::spawn_blocking(move || containerizer.shutdown()).await??;
@@ -315,25 +326,6 @@ fn tell(inbox: &Inbox<Input>, input: Input) {
     });
 }
 
-/// Says once a minute how full the disk of the sandboxes is (TL-20).
-async fn watch_disk(sandboxes: Arc<Sandboxes>, inbox: Inbox<Input>) {
-    let mut ticks = tokio::time::interval(DISK_WATCH);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let permille = match sandboxes.disk_used() {
-            Ok(permille) => permille,
-            Err(error) => {
-                tracing::warn!(%error, "cannot tell how full the disk of the sandboxes is");
-                continue;
-            }
-        };
-        if inbox.send(Input::DiskUsed { permille }).await.is_err() {
-            return;
-        }
-    }
-}
-
 /// Turns what happens on connections into inputs. Readers of output are nothing to the machine.
 fn inbound(inbox: Inbox<Input>, sandboxes: Arc<Sandboxes>) -> Inbound<Input> {
     let translate = move |info: &Arc<PeerInfo>, event: PeerEvent<ToAgent>| {
@@ -356,44 +348,6 @@ fn inbound(inbox: Inbox<Input>, sandboxes: Arc<Sandboxes>) -> Inbound<Input> {
     Inbound::new(inbox, |_, body| codec::decode(body), translate)
 }
 
-fn serve_output(sandboxes: Arc<Sandboxes>) -> Arc<dyn Fn(IncomingStream) + Send + Sync> {
-    let growths = Arc::new(Growths::default());
-    Arc::new(move |stream| {
-        let (sandboxes, growths) = (Arc::clone(&sandboxes), Arc::clone(&growths));
-        tokio::spawn(async move {
-            if let Err(error) = serve(sandboxes, &growths, stream).await {
-                tracing::debug!(%error, "task output was not read to its end");
-            }
-        });
-    })
-}
-
-async fn serve(
-    sandboxes: Arc<Sandboxes>,
-    growths: &Growths,
-    stream: IncomingStream,
-) -> anyhow::Result<()> {
-    let read: Read = match stream.request() {
-        Ok(read) => read,
-        Err(error) => return Ok(stream.refuse(&error.to_string()).await?),
-    };
-    let (offset, info) = (read.offset, Arc::clone(stream.info()));
-    let opening = move || sandboxes.serve(&info.principal, &read);
-    let opened = match tokio::task::spawn_blocking(opening).await? {
-        Ok(opened) => opened,
-        Err(Refusal::Final(reason)) => return Ok(stream.refuse(&reason).await?),
-        Err(Refusal::NotNow(reason)) => return Ok(stream.put_off(&reason).await?),
-    };
-    let mut writer = stream.grant().await?;
-    let copied = output::copy(opened.file, offset, opened.until, growths, &mut writer).await?;
-    drop(opened.place);
-    match copied {
-        Copied::All(_) => writer.finish().await?,
-        Copied::ReaderGone(bytes) => tracing::debug!(bytes, "the reader left early"),
-    }
-    Ok(())
-}
-
 fn choose(isolation: Isolation) -> anyhow::Result<(Mode, String)> {
     let detected = Mode::detect();
     let describe = |mode| match mode {
@@ -413,10 +367,10 @@ fn choose(isolation: Isolation) -> anyhow::Result<(Mode, String)> {
 /// Starts what runs the containers of an agent.
 fn containerizer(
     options: &AgentOptions,
-    mode: Mode,
+    (mode, graphics): (Mode, Graphics),
     inbox: Inbox<Input>,
     sandboxes: Arc<Sandboxes>,
-) -> anyhow::Result<Containerizer> {
+) -> anyhow::Result<(Containerizer, Option<Store>)> {
     let sink = move |event| {
         sandboxes.happened(&event);
         if inbox.blocking_send(Input::Container(event)).is_err() {
@@ -424,16 +378,21 @@ fn containerizer(
         }
     };
     let (instance, config) = container_config(&options.work_dir, mode)?;
-    let isolators = isolators(&config.work_dir, &instance, mode, &options.containers)?;
+    let ground = Ground {
+        work_dir: &config.work_dir,
+        instance: &instance,
+        cgroup_root: &config.cgroup_root,
+        mode,
+        graphics,
+    };
+    let makers = isolators(ground, &options.containers)?;
     let config = tepui_isolation::Config {
+        default_pids: options.containers.default_pids.or(Some(DEFAULT_PIDS)),
         agent_loss: options.agent_loss.clone(),
         ..config
     };
-    Ok(Containerizer::start_with(
-        config,
-        isolators,
-        Box::new(sink),
-    )?)
+    let containerizer = Containerizer::start_with(config, makers.isolators, Box::new(sink))?;
+    Ok((containerizer, makers.images))
 }
 
 /// Says how containers are run, and what the agent is called among those of the machine.
@@ -450,7 +409,6 @@ fn container_config(
     let instance = format!("{instance:08x}");
     let config = tepui_isolation::Config {
         cgroup_root: format!("tepui/{instance}"),
-        default_pids: Some(DEFAULT_PIDS),
         ..tepui_isolation::Config::new(work_dir, mode)
     };
     Ok((instance, config))
@@ -467,7 +425,7 @@ fn machine_config(options: &AgentOptions, info: AgentInfo, name: String) -> anyh
     })
 }
 
-fn describe(options: &AgentOptions, address: SocketAddr) -> anyhow::Result<AgentInfo> {
+fn describe(options: &AgentOptions, address: SocketAddr, gpus: usize) -> anyhow::Result<AgentInfo> {
     let hostname = match &options.hostname {
         Some(hostname) => hostname.clone(),
         None => nix::unistd::gethostname()
@@ -479,7 +437,7 @@ fn describe(options: &AgentOptions, address: SocketAddr) -> anyhow::Result<Agent
         true => format!("{hostname}:{}", address.port()),
         false => address.to_string(),
     };
-    let resources = detect::complete(&options.resources, &options.work_dir)?;
+    let resources = detect::complete(&options.resources, &options.work_dir, gpus)?;
     Ok(AgentInfo {
         attributes: options.attributes.clone(),
         domain: options.domain.clone(),

@@ -2,21 +2,30 @@
 //!
 //! Deliberately not here: what each of them does.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
+use tepui_isolation::cgroup::Settings;
 use tepui_isolation::fetch::{Config as FetchConfig, Fetcher};
+use tepui_isolation::graphics::Graphics;
 use tepui_isolation::image::{Keyring, Options as ImageOptions, Scheme, Store};
 use tepui_isolation::isolators::{
-    Allowed, Fetching, Images, Networks, Plain, Rights, Setup, Volumes,
+    Allowed, DiskRule, Disks, Fetching, Former, Groups, Images, Listening, Networks, Nodes, Plain,
+    Processors, Rights, Setup, Volumes,
 };
 use tepui_isolation::network::Namespaces;
 use tepui_isolation::network::cni;
+use tepui_isolation::network::ports::Rule;
 use tepui_isolation::{Isolator, Mode};
 
 /// Where what must not outlive a restart of the machine is, for each agent a directory.
 const RUNTIME: &str = "/run/tepui";
+
+/// What is remembered of networks that containers have joined, below the agent's directory.
+const NETWORKS: &str = "networks";
 
 /// What an operator gives to containers, beside what tasks take of the resources.
 #[derive(Clone, Debug, Default)]
@@ -35,30 +44,130 @@ pub struct ContainerOptions {
     pub networks: Option<PathBuf>,
     /// Where the plugins of networks are; empty is the usual places.
     pub network_plugins: Vec<PathBuf>,
+    /// What each container's control group has beside its limits.
+    pub groups: Settings,
+    /// Whether tasks that take whole CPUs have cores of their own.
+    pub places_cores: bool,
+    /// The most processes and threads of a task that names no limit; `None` is 4,096: a fork bomb
+    /// stays small.
+    pub default_pids: Option<u32>,
+    /// Devices of the machine that all containers may use.
+    pub devices: Vec<PathBuf>,
+    /// How it is looked after what their files take.
+    pub disks: DiskRule,
+    /// Which graphics processors there are for them.
+    pub gpus: Gpus,
+    /// Whether it is watched which ports they listen on, and how often.
+    pub ports: Option<(Rule, Duration)>,
+    /// How much of the disk is kept free, in percent, by removing images that nobody has.
+    pub image_headroom: u8,
 }
 
-/// Sets up the isolators of an agent whose own name among those of the machine is `instance`.
-pub(crate) fn isolators(
-    work_dir: &Path,
-    instance: &str,
-    mode: Mode,
-    options: &ContainerOptions,
-) -> anyhow::Result<Vec<Box<dyn Isolator>>> {
+/// Which graphics processors of the machine an agent has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Gpus {
+    /// All.
+    #[default]
+    All,
+    /// None.
+    None,
+    /// Those of these numbers.
+    Only(BTreeSet<u32>),
+}
+
+impl Gpus {
+    /// Finds them; plain processes have none for themselves.
+    pub(crate) fn find(&self, mode: Mode) -> anyhow::Result<Graphics> {
+        if mode == Mode::Process {
+            return Ok(Graphics::default());
+        }
+        match self {
+            Self::None => Ok(Graphics::default()),
+            Self::All => Ok(Graphics::detect()?),
+            Self::Only(numbers) => Ok(Graphics::detect()?.only(numbers)?),
+        }
+    }
+}
+
+/// What makes the containers of an agent.
+pub(crate) struct Makers {
+    /// Their isolators.
+    pub(crate) isolators: Vec<Box<dyn Isolator>>,
+    /// Where their images are; plain processes have none.
+    pub(crate) images: Option<Store>,
+}
+
+/// What an agent's containers are made on: where, and what was found of the machine.
+pub(crate) struct Ground<'a> {
+    /// The agent's directory.
+    pub(crate) work_dir: &'a Path,
+    /// What the agent is called among those of the machine.
+    pub(crate) instance: &'a str,
+    /// Below which control group those of its containers are.
+    pub(crate) cgroup_root: &'a str,
+    /// How programs are run.
+    pub(crate) mode: Mode,
+    /// Its graphics processors.
+    pub(crate) graphics: Graphics,
+}
+
+/// Sets up the isolators of an agent.
+pub(crate) fn isolators(ground: Ground<'_>, options: &ContainerOptions) -> anyhow::Result<Makers> {
+    let Ground {
+        work_dir,
+        instance,
+        cgroup_root,
+        mode,
+        graphics,
+    } = ground;
     let fetcher = Fetcher::new(FetchConfig::new(work_dir.join("fetched")))?;
     let fetching = Box::new(Fetching::new(fetcher));
+    let roots = work_dir.join("roots");
+    let mut all: Vec<Box<dyn Isolator>> = Vec::new();
+    // What the agent had made when it was started otherwise is removed all the same.
+    let has_joined = work_dir.join(NETWORKS).exists();
+    if (mode == Mode::Process || options.networks.is_none()) && has_joined {
+        let nowhere = work_dir.join("no-networks");
+        let setup = setup(work_dir, instance, &nowhere, options)?;
+        all.push(Box::new(Former::new(Networks::new(Some(setup)))));
+    }
     if mode == Mode::Process {
-        return Ok(vec![Box::new(Plain), fetching]);
+        if roots.exists() {
+            all.push(Box::new(Former::new(Images::new(None, roots))));
+        }
+        all.push(Box::new(Plain));
+        all.push(fetching);
+        return Ok(Makers {
+            isolators: all,
+            images: None,
+        });
     }
     let store = Store::open(work_dir.join("images"), image_options(options)?)?;
     let networks = options.networks.as_deref();
     let networks = networks.map(|networks| setup(work_dir, instance, networks, options));
-    Ok(vec![
-        Box::new(Rights::new(options.allowed.clone())),
-        Box::new(Images::new(Some(store), work_dir.join("roots"))),
-        Box::new(Networks::new(networks.transpose()?)),
-        Box::new(Volumes::new(options.host_volumes.clone())),
-        fetching,
-    ])
+    all.push(Box::new(Rights::new(options.allowed.clone())));
+    all.push(Box::new(Images::new(Some(store.clone()), roots)));
+    // An agent without privileges has no groups, and needs none for this.
+    let (groups, places) = (&options.groups, options.places_cores);
+    if places || *groups != Settings::default() {
+        all.push(Box::new(Groups::new(groups.clone(), places, cgroup_root)?));
+    }
+    let disks = Disks::new(options.disks, work_dir, work_dir.join("disks"))?;
+    all.push(Box::new(disks));
+    all.push(Box::new(Nodes::new(options.devices.clone())));
+    all.push(Box::new(Processors::new(graphics, work_dir.join("gpus"))?));
+    all.push(Box::new(Networks::new(networks.transpose()?)));
+    if let Some((rule, interval)) = &options.ports {
+        let directory = work_dir.join("ports");
+        let listening = Listening::new(rule.clone(), *interval, cgroup_root, directory)?;
+        all.push(Box::new(listening));
+    }
+    all.push(Box::new(Volumes::new(options.host_volumes.clone())));
+    all.push(fetching);
+    Ok(Makers {
+        isolators: all,
+        images: Some(store),
+    })
 }
 
 fn image_options(options: &ContainerOptions) -> anyhow::Result<ImageOptions> {
@@ -88,7 +197,7 @@ fn setup(
     let mut config = cni::Config {
         // Plugins share addresses between all agents of a machine.
         container_prefix: format!("tepui-{instance}-"),
-        ..cni::Config::new(networks, work_dir.join("networks"))
+        ..cni::Config::new(networks, work_dir.join(NETWORKS))
     };
     if !options.network_plugins.is_empty() {
         config.plugin_dirs.clone_from(&options.network_plugins);

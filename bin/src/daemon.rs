@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 
 pub use crate::agent_node::{AgentOptions, Isolation};
-pub use crate::containing::ContainerOptions;
+pub use crate::containing::{ContainerOptions, Gpus};
 pub use crate::master_node::MasterOptions;
 
 use crate::agent_node::AgentNode;

@@ -1,6 +1,6 @@
 //! What this machine has, for agents that are not told (RM-16, RM-17).
 //!
-//! Deliberately not here: GPUs, and disks other than that of the work directory.
+//! Deliberately not here: how GPUs are found, and disks other than that of the work directory.
 
 use std::fs;
 use std::path::Path;
@@ -30,8 +30,12 @@ fn parse_boot(text: &str) -> Option<BootId> {
 }
 
 /// Adds to `given` what it does not name: all CPUs, most of the memory and of the disk that holds
-/// `work_dir`, and a range of ports.
-pub(crate) fn complete(given: &[Resource], work_dir: &Path) -> anyhow::Result<Resources> {
+/// `work_dir`, a range of ports, and the `gpus` that were found.
+pub(crate) fn complete(
+    given: &[Resource],
+    work_dir: &Path,
+    gpus: usize,
+) -> anyhow::Result<Resources> {
     let mut all = Resources::new();
     for resource in given {
         all.insert(resource.clone())?;
@@ -53,6 +57,10 @@ pub(crate) fn complete(given: &[Resource], work_dir: &Path) -> anyhow::Result<Re
             "disk",
             Milli::from_units(most_of(mib, 10 * 1_024, 5 * 1_024)),
         );
+    }
+    if missing("gpus") && gpus > 0 {
+        let gpus = i64::try_from(gpus).unwrap_or(i64::MAX);
+        all = all.with_scalar("gpus", Milli::from_units(gpus));
     }
     if missing("ports") {
         all.add(&Resources::parse(PORTS)?)?;
@@ -118,7 +126,8 @@ mod tests {
         // RM-13
         let dir = tempfile::tempdir().unwrap();
         let given = Resources::parse_entries("cpus:0;mem:64").unwrap();
-        let all = complete(&given, dir.path()).unwrap();
+        let all = complete(&given, dir.path(), 2).unwrap();
+        assert_eq!(all.scalar("gpus"), Milli::from_units(2)); // CT-62
         assert_eq!(all.cpus(), Milli::ZERO);
         assert_eq!(all.mem(), Milli::from_units(64));
         assert!(all.scalar("disk") > Milli::ZERO);

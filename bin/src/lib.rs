@@ -14,6 +14,7 @@ pub mod daemon;
 mod detect;
 mod dev_authority;
 pub mod embedded;
+mod entering;
 mod growth;
 mod identity;
 mod loopback;
@@ -24,6 +25,8 @@ mod port;
 mod removal;
 mod sandboxes;
 mod seed;
+mod serving;
+mod watches;
 
 pub use tepui_core as core;
 pub use tepui_isolation as isolation;

@@ -70,6 +70,8 @@ pub(crate) struct Opened {
 pub(crate) enum Refusal {
     /// It never will be.
     Final(String),
+    /// Who asks may not.
+    Denied(String),
     /// There is no room now; asking again helps.
     NotNow(String),
 }
@@ -115,7 +117,9 @@ impl Sandboxes {
             | ContainerCommand::Destroy { .. }
             | ContainerCommand::Forget { .. }
             | ContainerCommand::Recover { .. }
-            | ContainerCommand::Resize { .. } => {}
+            | ContainerCommand::Resize { .. }
+            | ContainerCommand::Probe { .. }
+            | ContainerCommand::Unprobe { .. } => {}
         }
     }
 
@@ -142,6 +146,7 @@ impl Sandboxes {
             }
             ContainerEvent::Started { .. }
             | ContainerEvent::ResizeFailed { .. }
+            | ContainerEvent::Probed { .. }
             | ContainerEvent::Recovered => {}
         }
     }
@@ -202,25 +207,47 @@ impl Sandboxes {
         Ok((format!("{directory}/{}", newest.ok_or_else(missing)?), None))
     }
 
-    /// Opens what is asked for, or says why not. Waits for the disk.
-    pub(crate) fn serve(&self, who: &Principal, read: &Read) -> Result<Opened, Refusal> {
+    /// Finds the container in which a task runs, for one who may enter it. Waits for the disk.
+    pub(crate) fn container_of(
+        &self,
+        who: &Principal,
+        framework: &FrameworkId,
+        task: &TaskId,
+    ) -> Result<ContainerId, Refusal> {
+        self.check(who, framework, "enter")?;
+        let components = task_sandboxes(framework, task);
+        let state = self.state.lock();
+        let mut containers = state.containers.iter();
+        let found =
+            containers.find(|(_, one)| one.split_last().is_some_and(|(_, of)| *of == components));
+        let missing = || Refusal::Final(format!("task {task} does not run here"));
+        found.map(|(id, _)| id.clone()).ok_or_else(missing)
+    }
+
+    /// Checks that a framework is whose tasks someone may read or enter.
+    fn check(&self, who: &Principal, framework: &FrameworkId, what: &str) -> Result<(), Refusal> {
         let may = match who.role {
             PeerRole::Operator => true,
             PeerRole::Framework => {
-                let owner = self.owners.of(&read.framework).map_err(|error| {
-                    Refusal::NotNow(format!(
-                        "whose {} is cannot be read: {error}",
-                        read.framework
-                    ))
+                let owner = self.owners.of(framework).map_err(|error| {
+                    Refusal::NotNow(format!("whose {framework} is cannot be read: {error}"))
                 })?;
                 owner.as_deref() == Some(who.name.as_str())
             }
             PeerRole::Master | PeerRole::Agent => false,
         };
-        if !may {
-            let reason = format!("{who} may not read tasks of {}", read.framework);
-            return Err(Refusal::Final(reason));
+        match may {
+            true => Ok(()),
+            false => {
+                let reason = format!("{who} may not {what} tasks of {framework}");
+                Err(Refusal::Denied(reason))
+            }
         }
+    }
+
+    /// Opens what is asked for, or says why not. Waits for the disk.
+    pub(crate) fn serve(&self, who: &Principal, read: &Read) -> Result<Opened, Refusal> {
+        self.check(who, &read.framework, "read")?;
         let place = Readers::admit(&self.readers, who)?;
         // Before the file is opened: what is over by now is whole.
         let (sandbox, over) = self.sandbox_of(read)?;

@@ -136,6 +136,25 @@ fn combinations_of_run() {
         &["run", "--detach", "--", "true"],
         &["--detach: expected --master"],
     );
+    // What only containers have a use for is not left out silently.
+    for (flag, value) in [
+        ("--capabilities", "CHOWN"),
+        ("--device", "/dev/null"),
+        ("--disk-projects", "1..2"),
+        ("--port-watch", "report"),
+    ] {
+        let expected = format!("{flag}: expected together with containers");
+        refused(
+            TEPUI,
+            &["dev", "--process", flag, value],
+            &[&expected, "plain processes"],
+        );
+    }
+    refused(
+        TEPUI,
+        &["dev", "--disk-projects", "5..4"],
+        &["--disk-projects \"5..4\": expected", "5000..10000"],
+    );
     refused(
         TEPUI,
         &["run", "--process", "--container", "--", "true"],
@@ -373,7 +392,7 @@ fn help_and_version_succeed() {
     let output = start(TEPUI, &["version"]);
     assert_eq!(output.status.code(), Some(0));
     let version = text(&output.stdout);
-    assert!(version.contains(env!("CARGO_PKG_VERSION")) && version.contains("protocols 9 to"));
+    assert!(version.contains(env!("CARGO_PKG_VERSION")) && version.contains("protocols 12 to"));
 }
 
 #[test]

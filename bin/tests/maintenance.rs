@@ -171,7 +171,9 @@ fn a_framework_is_explained_and_ended() {
     assert!(err.contains("expected --yes"), "{err}");
     let yes = [&teardown[..], &["--yes"]].concat();
     assert_eq!(cluster.tepui(&yes).with(0).out, format!("{id}\n"));
-    assert_eq!(cluster.json(&["ps"]), json!([]));
+    wait_for("the task ends with its framework", || {
+        (cluster.json(&["ps"]) == json!([])).then_some(())
+    });
     let ended = cluster.json(&["framework", "ended"]);
     assert_eq!(
         (&ended[0]["id"], &ended[0]["reason"]),

@@ -95,6 +95,8 @@ fn jobs_that_only_move_bytes_get_maps_and_reducers() {
         "drf",
         "user-4",
         "SHARE",
+        "UNTIL",
+        "WAITING",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -120,7 +122,18 @@ fn what_fits_is_drawn_without_fonts_of_ours() {
     assert!(policy["dominant_shares_apart"].as_f64().unwrap() > largest);
     let svg = std::fs::read_to_string(&plot).unwrap();
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
-    assert!(svg.contains("<polyline") && svg.contains("gpu_milli in use"));
+    for part in [
+        "<polyline",
+        "gpu_milli in use",
+        "gpu_milli lost to packing",
+        "tasks that wait",
+        "mean, p50, p99",
+        "<rect",
+        "dominant shares under drf",
+        "Burstable",
+    ] {
+        assert!(svg.contains(part), "{part}");
+    }
 }
 
 #[test]

@@ -92,12 +92,13 @@ pub enum Comparison {
 
 /// A regular expression of bounded size (OF-44).
 ///
-/// Matching takes time linear in the text, whatever the expression.
+/// Matching takes time linear in the text, whatever the expression. One that was decoded is a text
+/// until [`Constraints::compile`]: what is compiled takes many times as much.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern {
     text: Arc<str>,
-    program: Arc<PikeVM>,
+    program: Option<Arc<PikeVM>>,
 }
 
 /// Why something is not a set of constraints.
@@ -120,6 +121,12 @@ pub enum InvalidConstraints {
         /// What is wrong with it.
         problem: String,
     },
+    /// All together take more than a framework's may.
+    #[error(
+        "the patterns take more than {} bytes once they are compiled",
+        limits::PATTERNS_PROGRAM_BYTES
+    )]
+    Patterns,
 }
 
 /// An agent, as constraints look at it.
@@ -163,6 +170,27 @@ impl Constraints {
         }
     }
 
+    /// Makes patterns ready that were decoded, and takes what they need of `room`, in bytes.
+    pub fn compile(&mut self, room: &mut usize) -> Result<(), InvalidConstraints> {
+        let has_some = self.0.iter().flatten().any(|it| it.pattern().is_some());
+        if !has_some {
+            return Ok(());
+        }
+        let mut groups = self.0.to_vec();
+        for constraint in groups.iter_mut().flatten() {
+            if let Predicate::TextMatches(pattern) | Predicate::TextNotMatches(pattern) =
+                &mut constraint.predicate
+            {
+                let taken = pattern.compile()?;
+                *room = room
+                    .checked_sub(taken)
+                    .ok_or(InvalidConstraints::Patterns)?;
+            }
+        }
+        self.0 = Arc::from(groups);
+        Ok(())
+    }
+
     /// Returns whether an agent is wanted.
     pub fn admits(&self, agent: &Subject<'_>) -> bool {
         let all_hold = |group: &Vec<Constraint>| group.iter().all(|it| it.holds(agent));
@@ -198,6 +226,17 @@ impl Constraints {
 }
 
 impl Constraint {
+    const fn pattern(&self) -> Option<&Pattern> {
+        match &self.predicate {
+            Predicate::TextMatches(pattern) | Predicate::TextNotMatches(pattern) => Some(pattern),
+            Predicate::Exists
+            | Predicate::NotExists
+            | Predicate::TextEquals(_)
+            | Predicate::TextNotEquals(_)
+            | Predicate::Number(..) => None,
+        }
+    }
+
     fn holds(&self, agent: &Subject<'_>) -> bool {
         let found = self.selector.find(agent);
         let is_resource = self.selector.is_resource();
@@ -294,29 +333,31 @@ impl Pattern {
     /// Reads a regular expression, without look-around or back-references. Its classes are those
     /// of ASCII, and `.` is one byte: names of machines are made of these.
     pub fn new(text: &str) -> Result<Self, InvalidConstraints> {
-        let invalid = |problem: String| InvalidConstraints::Pattern {
-            text: text.chars().take(80).collect(),
-            problem,
-        };
+        let mut pattern = Self::undone(text)?;
+        pattern.compile()?;
+        Ok(pattern)
+    }
+
+    /// Takes a text as it is.
+    fn undone(text: &str) -> Result<Self, InvalidConstraints> {
         if text.len() > limits::PATTERN_BYTES {
-            return Err(invalid(alloc::format!(
-                "it has {} bytes, and {} are allowed",
-                text.len(),
-                limits::PATTERN_BYTES
-            )));
+            let (length, most) = (text.len(), limits::PATTERN_BYTES);
+            let problem = alloc::format!("it has {length} bytes, and {most} are allowed");
+            return Err(invalid(text, problem));
         }
-        let (syntax, program) = (syntax::Config::new(), thompson::Config::new());
-        let most = limits::PATTERN_PROGRAM_BYTES;
-        let program = PikeVM::builder()
-            .configure(PikeVM::config().match_kind(MatchKind::All))
-            .syntax(syntax.unicode(false).utf8(false).nest_limit(20))
-            .thompson(program.utf8(false).nfa_size_limit(Some(most)))
-            .build(text)
-            .map_err(|error| invalid(alloc::format!("{error}")))?;
         Ok(Self {
             text: Arc::from(text),
-            program: Arc::new(program),
+            program: None,
         })
+    }
+
+    /// Makes it ready, unless it is, and returns how many bytes that takes.
+    fn compile(&mut self) -> Result<usize, InvalidConstraints> {
+        let program = match &self.program {
+            Some(program) => program,
+            None => self.program.insert(Arc::new(compiled(&self.text)?)),
+        };
+        Ok(program.get_nfa().memory_usage())
     }
 
     /// Returns the expression.
@@ -324,15 +365,37 @@ impl Pattern {
         &self.text
     }
 
-    /// Returns whether a whole text matches.
+    /// Returns whether a whole text matches. What is no regular expression matches nothing.
     pub fn matches(&self, text: &str) -> bool {
-        let input = Input::new(text).anchored(Anchored::Yes);
-        let mut found = self.program.create_captures();
-        // Of all matches from the start, the last one found is the longest.
-        self.program
-            .search(&mut self.program.create_cache(), &input, &mut found);
-        found.get_match().is_some_and(|it| it.end() == text.len())
+        match &self.program {
+            Some(program) => matches(program, text),
+            None => compiled(&self.text).is_ok_and(|program| matches(&program, text)),
+        }
     }
+}
+
+fn invalid(text: &str, problem: String) -> InvalidConstraints {
+    let text = text.chars().take(80).collect();
+    InvalidConstraints::Pattern { text, problem }
+}
+
+fn compiled(text: &str) -> Result<PikeVM, InvalidConstraints> {
+    let (syntax, program) = (syntax::Config::new(), thompson::Config::new());
+    let most = limits::PATTERN_PROGRAM_BYTES;
+    PikeVM::builder()
+        .configure(PikeVM::config().match_kind(MatchKind::All))
+        .syntax(syntax.unicode(false).utf8(false).nest_limit(20))
+        .thompson(program.utf8(false).nfa_size_limit(Some(most)))
+        .build(text)
+        .map_err(|error| invalid(text, alloc::format!("{error}")))
+}
+
+fn matches(program: &PikeVM, text: &str) -> bool {
+    let input = Input::new(text).anchored(Anchored::Yes);
+    let mut found = program.create_captures();
+    // Of all matches from the start, the last one found is the longest.
+    program.search(&mut program.create_cache(), &input, &mut found);
+    found.get_match().is_some_and(|it| it.end() == text.len())
 }
 
 impl PartialEq for Pattern {
@@ -347,7 +410,7 @@ impl TryFrom<String> for Pattern {
     type Error = InvalidConstraints;
 
     fn try_from(text: String) -> Result<Self, InvalidConstraints> {
-        Self::new(&text)
+        Self::undone(&text)
     }
 }
 

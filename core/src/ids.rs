@@ -12,6 +12,7 @@ use core::hash::{Hash, Hasher};
 use core::marker::PhantomData;
 use core::str::FromStr;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::limits;
@@ -179,16 +180,23 @@ impl FrameworkId {
     /// Returns whether a leadership before `master`, which is that of `epoch`, may have given this
     /// id: it has the same cluster and a lower epoch.
     pub fn is_from_before(&self, master: &MasterId, epoch: u64) -> bool {
-        let parts = || {
-            let cluster = master.as_str().strip_suffix(&format!("-{epoch}"))?;
-            let rest = self.as_str().strip_prefix(cluster)?.strip_prefix('-')?;
-            let (earlier, n) = rest.split_once('-')?;
-            Some((cluster, earlier.parse().ok()?, n.parse::<u64>().ok()?))
-        };
-        parts().is_some_and(|(cluster, earlier, n): (&str, u64, u64)| {
-            // A number has one spelling.
-            earlier < epoch && self.as_str() == format!("{cluster}-{earlier}-{n:04}")
-        })
+        self.epoch(master, epoch).is_some_and(|other| other < epoch)
+    }
+
+    /// Returns whether only a leadership after `master`, which is that of `epoch`, may have given
+    /// this id: it has the same cluster and a higher epoch.
+    pub fn is_from_after(&self, master: &MasterId, epoch: u64) -> bool {
+        self.epoch(master, epoch).is_some_and(|other| other > epoch)
+    }
+
+    /// Returns the epoch in it, if it is of the cluster of `master`, which is that of `epoch`.
+    fn epoch(&self, master: &MasterId, epoch: u64) -> Option<u64> {
+        let cluster = master.as_str().strip_suffix(&format!("-{epoch}"))?;
+        let rest = self.as_str().strip_prefix(cluster)?.strip_prefix('-')?;
+        let (own, n) = rest.split_once('-')?;
+        let (own, n): (u64, u64) = (own.parse().ok()?, n.parse().ok()?);
+        // A number has one spelling.
+        (self.as_str() == format!("{cluster}-{own}-{n:04}")).then_some(own)
     }
 }
 
@@ -265,8 +273,43 @@ impl<K> Serialize for Id<K> {
 }
 impl<'de, K: Kind> Deserialize<'de> for Id<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::new(&text).map_err(serde::de::Error::custom)
+        from_text(deserializer, Self::new)
+    }
+}
+
+/// Makes something of a text where it stands in what is decoded: most texts are short and there are
+/// many, so that a copy in between would cost as much as the text.
+pub(crate) fn from_text<'de, D, T, E>(
+    deserializer: D,
+    make: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    E: fmt::Display,
+{
+    let made = PhantomData;
+    deserializer.deserialize_str(Text { make, made })
+}
+
+/// Sees a text.
+struct Text<F, T, E> {
+    make: F,
+    made: PhantomData<fn() -> Result<T, E>>,
+}
+
+impl<F, T, E> Visitor<'_> for Text<F, T, E>
+where
+    F: FnOnce(&str) -> Result<T, E>,
+    E: fmt::Display,
+{
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<R: serde::de::Error>(self, text: &str) -> Result<T, R> {
+        (self.make)(text).map_err(R::custom)
     }
 }
 
@@ -365,6 +408,19 @@ mod tests {
         };
         for good in ["rio-2-6-0000", "rio-2-1-12345"] {
             assert!(is_from_before(good), "{good}");
+        }
+        let is_from_after = |text: &str| {
+            let id = FrameworkId::new(text).unwrap();
+            id.is_from_after(&master, 7)
+        };
+        assert!(is_from_after("rio-2-8-0000"));
+        for bad in [
+            "rio-2-7-0000",
+            "rio-2-6-0000",
+            "rio-8-0000",
+            "rio-2-08-0000",
+        ] {
+            assert!(!is_from_after(bad), "{bad}");
         }
         for bad in [
             "rio-2-7-0000",

@@ -23,6 +23,14 @@ pub const TASK_BYTES: usize = FRAME_BYTES / 2;
 pub const REPORT_BYTES: usize = TASK_BYTES + 2 * TEXT_BYTES;
 /// The longest message between a framework and its executors, in bytes.
 pub const MESSAGE_BYTES: usize = 256 * 1024;
+/// The most bytes in one frame of what a further process reads or writes.
+pub const ENTER_BYTES: usize = 16 * 1024;
+/// The longest request for a further process, in bytes on the wire.
+pub const ENTER_REQUEST_BYTES: usize = 64 * 1024;
+/// The most further processes of one task that are asked for from outside, at a time.
+pub const ENTERED_PER_TASK: usize = 16;
+/// The most of one agent.
+pub const ENTERED_PER_AGENT: usize = 256;
 /// The most bytes of what a framework says about itself, on the wire.
 pub const FRAMEWORK_BYTES: usize = 64 * 1024;
 /// The most bytes of what a framework wants, on the wire.
@@ -77,6 +85,8 @@ pub const COPIES: u32 = 65_536;
 pub const TASKS_PER_ACCEPT: usize = 10_000;
 /// The most tasks of one group.
 pub const TASKS_PER_GROUP: usize = 256;
+/// The most bytes of the tasks of all groups in one accept, each with its executor.
+pub const GROUPS_BYTES_PER_ACCEPT: usize = 4 * FRAME_BYTES;
 /// The most operations on resources in one accept.
 pub const OPERATIONS_PER_ACCEPT: usize = 1_000;
 /// The most operations of one agent that it has not yet confirmed to have carried out.
@@ -152,6 +162,8 @@ pub const SHAPES: usize = 256;
 pub const SHAPE_NAMES: usize = 64;
 /// What a regular expression in a constraint may take once it is compiled, in bytes (OF-44).
 pub const PATTERN_PROGRAM_BYTES: usize = 16 * 1024;
+/// What all regular expressions of a framework may take together once they are compiled, in bytes.
+pub const PATTERNS_PROGRAM_BYTES: usize = 4 * 1024 * 1024;
 /// The most effects that may wait for the journal before inputs are no longer taken in.
 pub const HELD_EFFECTS: usize = 100_000;
 /// The most inputs that a driver takes in before it writes.

@@ -10,6 +10,7 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::ids::from_text;
 use crate::limits;
 
 /// The role of whoever has none, and of what is reserved to nobody.
@@ -116,8 +117,7 @@ impl fmt::Debug for Role {
 
 impl<'de> Deserialize<'de> for Role {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::new(&text).map_err(serde::de::Error::custom)
+        from_text(deserializer, Self::new)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tepui_core::protocol::hello::Hello;
-use tepui_core::protocol::{agent, executor, operator, scheduler};
+use tepui_core::protocol::{agent, enter, executor, operator, scheduler};
 use tepui_transport::codec::Decoder;
 
 /// Reads bytes as a stream of frames, and each body as every kind of message.
@@ -23,6 +23,9 @@ fn messages(body: &[u8]) {
     message::<agent::ToMaster>(body);
     message::<agent::ToAgent>(body);
     message::<agent::Read>(body);
+    message::<enter::Opening>(body);
+    message::<enter::Input>(body);
+    message::<enter::Output>(body);
     message::<scheduler::Call>(body);
     message::<scheduler::Event>(body);
     message::<executor::Call>(body);

@@ -126,6 +126,7 @@ fn await_exit(events: &Receiver<ContainerEvent>) {
             other @ (ContainerEvent::LaunchFailed { .. }
             | ContainerEvent::Lost { .. }
             | ContainerEvent::ResizeFailed { .. }
+            | ContainerEvent::Probed { .. }
             | ContainerEvent::Recovered) => panic!("{other:?}"),
         }
     }

@@ -68,6 +68,7 @@ impl Child<'_> {
     fn steps(&self) -> std::result::Result<std::convert::Infallible, (&'static str, i32)> {
         self.new_session()?;
         self.place_files()?;
+        self.take_terminal()?;
         if let Some(confinement) = self.plan.confinement {
             self.enter_users(confinement)?;
         }
@@ -130,6 +131,15 @@ impl Child<'_> {
         let marked =
             unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) };
         checked(STEP, marked == 0)
+    }
+
+    fn take_terminal(&self) -> Step {
+        if !self.plan.terminal {
+            return Ok(());
+        }
+        // SAFETY: an open file and a number.
+        let done = unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) };
+        checked("terminal of", done == 0)
     }
 
     fn enter_users(&self, confinement: &Confinement<'_>) -> Step {

@@ -1,32 +1,38 @@
 //! What an agent holds: takes commands, tells events, keeps in touch with the launcher.
 //!
 //! Two threads: one writes commands in batches, one reads events and finds a new launcher when
-//! the old one is gone. Deliberately not here: anything done to a container.
+//! the old one is gone. What is tried of containers has one more ([`crate::probe`]). Deliberately
+//! not here: anything done to a container.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::channel::{Receiver, unbounded};
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent, ContainerSpec};
+use tepui_core::protocol::task::CommandInfo;
 use tracing::{debug, warn};
 
 use crate::config::Config;
 use crate::connect::{LauncherCommand, PATIENCE, connect, is_held, private_dir, wait_until_gone};
+use crate::enter::{EnterError, Entered, Streams};
 use crate::error::{Error, Result};
-use crate::isolator::Isolator;
+use crate::isolator::{Isolator, Usage};
+use crate::kill_point;
 use crate::launch::Launch;
 #[cfg(doc)]
 use crate::mode::AgentLoss;
 use crate::mode::{Mode, container_support};
-use crate::pipeline::{Ends, Pipeline};
+use crate::outlet::{Enterer, Outlet, Sent, clone_of, write};
+use crate::pipeline::{Ends, Journal, Pipeline};
+use crate::probe::Probes;
 use crate::procfs;
 use crate::sandbox::{SANDBOXES, Sandboxes};
-use crate::standing::{Asked, Phase, State};
+use crate::standing::{Phase, State, place_of};
 use crate::wire::{Answer, Frames, Request, Settings, VERSION, encode};
 
 /// Where events go. It is called from one thread at a time and should not block for long.
@@ -49,28 +55,6 @@ pub struct Containerizer {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Where requests go, until it is closed.
-#[derive(Debug)]
-struct Outlet(Mutex<Option<Sender<Request>>>);
-
-impl Outlet {
-    /// Returns whether somebody takes it.
-    fn send(&self, request: Request) -> bool {
-        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = sender
-            .as_ref()
-            .is_some_and(|sender| sender.send(request).is_ok());
-        if !sent {
-            debug!("the containerizer is closed; an order is dropped");
-        }
-        sent
-    }
-
-    fn close(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
 /// What a pipeline hands its containers on to.
 struct Both {
     shared: Weak<Shared>,
@@ -78,9 +62,18 @@ struct Both {
 }
 
 impl Ends for Both {
-    fn launch(&self, id: ContainerId, spec: ContainerSpec, launch: Launch) -> bool {
+    fn launch(&self, id: ContainerId, spec: ContainerSpec, launch: Launch, hold: bool) -> bool {
         let launch = Box::new(launch);
-        self.outlet.send(Request::Launch { id, spec, launch })
+        self.outlet.send(Request::Launch {
+            id,
+            spec,
+            launch,
+            hold,
+        })
+    }
+
+    fn release(&self, id: ContainerId) {
+        self.outlet.send(Request::Release { id });
     }
 
     fn forward(&self, command: ContainerCommand) {
@@ -105,6 +98,8 @@ struct Shared {
     sink: Mutex<Sink>,
     /// Where news goes first, if there are isolators.
     pipeline: OnceLock<Pipeline>,
+    /// What makes tries; there from the start on, until the end.
+    probes: OnceLock<Probes>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -156,16 +151,27 @@ impl Containerizer {
             changed: Condvar::new(),
             sink: Mutex::new(sink),
             pipeline: OnceLock::new(),
+            probes: OnceLock::new(),
         });
         let (requests, queue) = unbounded();
-        let outlet = Arc::new(Outlet(Mutex::new(Some(requests))));
+        let outlet = Arc::new(Outlet::new(requests));
+        let telling = Arc::downgrade(&shared);
+        let tell = move |event| telling.upgrade().map_or((), |shared| shared.tell(event));
+        let probes = Probes::start(
+            config.mode,
+            Enterer::new(Arc::clone(&outlet)),
+            Box::new(tell),
+        );
+        let probes = probes.map_err(|error| Error::system("start a thread", error))?;
+        shared.probes.get_or_init(|| probes);
         if !isolators.is_empty() {
             let sandboxes = Sandboxes::open(&shared.settings.work_dir)?;
             let ends = Box::new(Both {
                 shared: Arc::downgrade(&shared),
                 outlet: Arc::clone(&outlet),
             });
-            let pipeline = Pipeline::start(isolators, sandboxes, ends);
+            let journal = Journal::open(&shared.settings.work_dir)?;
+            let pipeline = Pipeline::start(isolators, sandboxes, journal, ends);
             let pipeline = pipeline.map_err(|error| Error::system("start a thread", error))?;
             shared.pipeline.get_or_init(|| pipeline);
         }
@@ -183,6 +189,10 @@ impl Containerizer {
 
     /// Takes an order; it is answered through the sink. Never blocks.
     pub fn send(&self, command: ContainerCommand) {
+        let probes = self.shared.probes.get();
+        if probes.is_some_and(|probes| probes.take(&command)) {
+            return;
+        }
         match self.shared.pipeline.get() {
             Some(pipeline) => pipeline.order(command),
             None => drop(self.outlet.send(Request::Command(command))),
@@ -191,9 +201,41 @@ impl Containerizer {
 
     /// Starts a container with what isolators add to it; answered through the sink as a
     /// [`ContainerCommand::Launch`] is, which has the default. Never blocks.
-    pub fn launch(&self, id: ContainerId, spec: ContainerSpec, launch: Launch) {
+    pub fn launch(&self, id: ContainerId, spec: ContainerSpec, mut launch: Launch) {
+        launch.put_volumes_in_order();
         let launch = Box::new(launch);
-        self.outlet.send(Request::Launch { id, spec, launch });
+        self.outlet.send(Request::Launch {
+            id,
+            spec,
+            launch,
+            hold: false,
+        });
+    }
+
+    /// Has isolators asked what a container has used; their names stand before what they say, as in
+    /// `scratch.disk_bytes`. Answered later, on another thread; at once, with `None`, if there are
+    /// no isolators or no such container. Never blocks.
+    pub fn usage(&self, id: &ContainerId, answer: impl FnOnce(Option<Usage>) + Send + 'static) {
+        match self.shared.pipeline.get() {
+            Some(pipeline) => pipeline.usage(id, Box::new(answer)),
+            None => answer(None),
+        }
+    }
+
+    /// Returns what starts further processes, for those who have nothing else to do with
+    /// containers.
+    pub fn enterer(&self) -> Enterer {
+        Enterer::new(Arc::clone(&self.outlet))
+    }
+
+    /// As [`Enterer::enter`], errors included.
+    pub fn enter(
+        &self,
+        id: &ContainerId,
+        command: CommandInfo,
+        streams: Streams,
+    ) -> std::result::Result<Entered, EnterError> {
+        self.enterer().enter(id, command, streams)
     }
 
     /// Destroys all containers, ends the launcher, and waits until nothing is left.
@@ -251,6 +293,7 @@ impl Shared {
 
     /// Takes news of a container, which may have to be cleaned up before the agent hears of it.
     fn news(&self, event: ContainerEvent) {
+        self.probes.get().inspect(|probes| probes.hear(&event));
         match self.pipeline.get() {
             Some(pipeline) => pipeline.hear(event),
             None => self.tell(event),
@@ -281,11 +324,17 @@ impl Shared {
     }
 
     /// Writes commands until there can be no more.
-    fn write_all(&self, queue: &Receiver<Request>) {
+    fn write_all(&self, queue: &Receiver<Sent>) {
         while let Ok(first) = queue.recv() {
             let mut bytes = Vec::new();
-            let mut requests = vec![first];
-            requests.extend(queue.try_iter().take(BATCH - 1));
+            let mut sent = vec![first];
+            // Files go with the first byte of their own request, and nothing follows it.
+            while sent.len() < BATCH && sent.last().is_some_and(|last| last.files.is_empty()) {
+                match queue.try_recv() {
+                    Ok(next) => sent.push(next),
+                    Err(_) => break,
+                }
+            }
             let mut refused = Vec::new();
             let mut state = self.lock();
             while state.stream.is_none() && state.phase != Phase::Closed {
@@ -294,14 +343,22 @@ impl Shared {
                     .wait(state)
                     .expect("no thread panics with the lock");
             }
-            for request in requests {
-                self.encode(request, &mut state, &mut bytes, &mut refused);
+            let places = sent.iter().filter_map(|one| place_of(&one.request));
+            let places = kill_point::noted(|| places.collect());
+            let (mut files, mut before) = (Vec::new(), 0);
+            for one in sent {
+                before = bytes.len();
+                state.encode(one.request, self.default_pids, &mut bytes, &mut refused);
+                files = one.files;
             }
             let Some(stream) = &mut state.stream else {
                 return;
             };
-            match stream.write_all(&bytes) {
-                Ok(()) => state.forgets.clear(),
+            match write(stream, &bytes, before, &files) {
+                Ok(()) => {
+                    state.forgets.clear();
+                    places.into_iter().for_each(kill_point::reached);
+                }
                 Err(error) => {
                     debug!(%error, "the launcher does not listen");
                     // The reader notices, finds a new launcher, asks it what is left, and
@@ -311,59 +368,6 @@ impl Shared {
             }
             drop(state);
             refused.into_iter().for_each(|event| self.news(event));
-        }
-    }
-
-    fn encode(
-        &self,
-        mut request: Request,
-        state: &mut State,
-        bytes: &mut Vec<u8>,
-        refused: &mut Vec<ContainerEvent>,
-    ) {
-        if let Request::Command(ContainerCommand::Launch { spec, .. })
-        | Request::Launch { spec, .. } = &mut request
-        {
-            spec.limits.pids = spec.limits.pids.or(self.default_pids);
-        }
-        let encoded = encode(&request, bytes);
-        let command = match request {
-            Request::Command(command) => command,
-            Request::Launch { id, spec, .. } => ContainerCommand::Launch { id, spec },
-            Request::Hello | Request::Resync { .. } | Request::Shutdown { .. } => {
-                encoded.expect("what is not a command is short");
-                return;
-            }
-        };
-        match (command, encoded) {
-            (ContainerCommand::Launch { id, .. }, Ok(())) => {
-                state.live.insert(id, Asked::Nothing);
-            }
-            (ContainerCommand::Launch { id, .. }, Err(error)) => {
-                let message = error.to_string();
-                refused.push(ContainerEvent::LaunchFailed { id, message });
-            }
-            (ContainerCommand::Recover { known }, Ok(())) => {
-                for id in known {
-                    state.live.entry(id).or_insert(Asked::Nothing);
-                }
-                state.recovering = true;
-            }
-            (ContainerCommand::Terminate { id }, Ok(())) => state.ask(&id, Asked::Terminate),
-            (ContainerCommand::Destroy { id }, Ok(())) => state.ask(&id, Asked::Destroy),
-            (ContainerCommand::Forget { id }, Ok(())) => state.forgets.push(id),
-            (ContainerCommand::Resize { .. }, Ok(())) => {}
-            (ContainerCommand::Resize { id, .. }, Err(error)) => {
-                let message = error.to_string();
-                refused.push(ContainerEvent::ResizeFailed { id, message });
-            }
-            (
-                ContainerCommand::Recover { .. }
-                | ContainerCommand::Terminate { .. }
-                | ContainerCommand::Destroy { .. }
-                | ContainerCommand::Forget { .. },
-                Err(error),
-            ) => warn!(%error, "an order is dropped"),
         }
     }
 
@@ -396,6 +400,7 @@ impl Shared {
                 match frames.next() {
                     Ok(Some(Answer::Event(event))) => self.on_event(event),
                     Ok(Some(Answer::Left(left))) => self.lock().left = left,
+                    Ok(Some(Answer::Held { id, pid, began })) => self.held(id, pid, began),
                     Ok(Some(Answer::Hello { .. } | Answer::Synced)) => {}
                     Ok(None) => break,
                     Err(error) => {
@@ -407,9 +412,18 @@ impl Shared {
         }
     }
 
+    /// What is held has been asked for by a pipeline.
+    fn held(&self, id: ContainerId, pid: u32, began: u64) {
+        if let Some(pipeline) = self.pipeline.get() {
+            pipeline.held(id, pid, began);
+        }
+    }
+
     fn on_event(&self, event: ContainerEvent) {
         match &event {
-            ContainerEvent::Started { .. } | ContainerEvent::ResizeFailed { .. } => {}
+            ContainerEvent::Started { .. }
+            | ContainerEvent::ResizeFailed { .. }
+            | ContainerEvent::Probed { .. } => {}
             ContainerEvent::LaunchFailed { id, .. }
             | ContainerEvent::Exited { id, .. }
             | ContainerEvent::Lost { id } => {
@@ -473,17 +487,9 @@ impl Shared {
         if !procfs::marked_below(&self.settings.work_dir.join(SANDBOXES)).is_empty() {
             return;
         }
-        let live = std::mem::take(&mut self.lock().live);
-        for id in live.into_keys() {
-            self.news(ContainerEvent::Lost { id });
-        }
+        let live = std::mem::take(&mut self.lock().live).into_keys();
+        live.for_each(|id| self.news(ContainerEvent::Lost { id }));
     }
-}
-
-fn clone_of(stream: &UnixStream) -> Result<UnixStream> {
-    stream
-        .try_clone()
-        .map_err(|error| Error::system("duplicate a socket", error))
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {

@@ -23,9 +23,10 @@ use tepui_core::protocol::status::Exit;
 use crate::confine::{self, Seals};
 use crate::devices;
 use crate::error::{Error, Result};
-use crate::launch::{Launch, Root};
+use crate::launch::{Launch, Mount, Root};
 use crate::mountapi::{self, Reach};
 use crate::namespaces;
+use crate::owner;
 use crate::place::{Inside, Kind};
 use crate::process::Program;
 use crate::procfs;
@@ -95,7 +96,7 @@ fn run(program: Pid, report: &mut File) -> Report {
 }
 
 /// Ends all that descends from us, for where the kernel does not: orphans are ours.
-fn end_all() -> Result<()> {
+pub(crate) fn end_all() -> Result<()> {
     let failed = |error| Error::system("waitid", error);
     while wait::has_children().map_err(failed)? {
         for child in procfs::other_children(|_| false) {
@@ -145,21 +146,30 @@ fn start(order: &Order, files: Vec<OwnedFd>) -> Result<Pid> {
             "user {uid} of group {gid}: only root can run tasks of other users"
         )));
     }
-    if launch.root.is_some() || launch.user_namespace.is_some() {
+    let is_made_for_it = launch.mounts.iter().any(Mount::makes_its_source);
+    if launch.root.is_some() || launch.user_namespace.is_some() || is_made_for_it {
         own(&sandbox, launch, user)?;
     }
     drop(sandbox);
-    let program = execute(order, &placed, users)?;
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let subject = Subject {
+        program: &order.program,
+        launch,
+        filter: order.filter.as_ref(),
+        files: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+        terminal: false,
+    };
+    let program = execute(&subject, &placed, users)?;
     // It could otherwise be a way around.
     confine::restrict()?;
     Ok(program)
 }
 
 /// Where the program starts, and as whom.
-struct Placed {
+pub(crate) struct Placed {
     /// `None` is where we are.
-    directory: Option<CString>,
-    user: Option<Credentials>,
+    pub(crate) directory: Option<CString>,
+    pub(crate) user: Option<Credentials>,
 }
 
 fn on_host_root(
@@ -197,7 +207,8 @@ fn on_host_root(
         directory = directory.or(Some(&order.directory));
     }
     let directory = directory.map(c_string);
-    let user = complete(order, order.program.credentials.clone());
+    let user = order.program.credentials.clone();
+    let user = complete(launch, order.privileged, user);
     let directory = directory.transpose()?;
     Ok(Placed { directory, user })
 }
@@ -235,16 +246,19 @@ fn own_root(
         .as_deref()
         .unwrap_or(sandbox_inside);
     let directory = Some(c_string(directory)?);
-    let user = complete(order, user);
+    let user = complete(launch, order.privileged, user);
     Ok(Placed { directory, user })
 }
 
 /// Adds to a user what the launch does; `None` is who we are.
-fn complete(order: &Order, user: Option<Credentials>) -> Option<Credentials> {
-    let launch = &order.launch;
+pub(crate) fn complete(
+    launch: &Launch,
+    privileged: bool,
+    user: Option<Credentials>,
+) -> Option<Credentials> {
     let is_ours = |user: &Credentials| user.uid == 0 && user.gid == 0;
     // Without privileges there is nobody else to become.
-    let user = user.filter(|user| order.privileged || !is_ours(user));
+    let user = user.filter(|user| privileged || !is_ours(user));
     let changes = launch.user_namespace.is_some() || !launch.groups.is_empty();
     let root = || Credentials {
         uid: 0,
@@ -262,19 +276,36 @@ fn own(sandbox: &OwnedFd, launch: &Launch, user: Option<&Credentials>) -> Result
         return Ok(());
     };
     let (uid, gid) = outside(launch.user_namespace.as_ref(), (user.uid, user.gid))?;
+    let failed = |errno| Error::system("change the owner of the sandbox", errno);
     let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
     for file in [sandbox.as_fd(), stdout.as_fd(), stderr.as_fd()] {
-        fchownat(file, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)
-            .map_err(|errno| Error::system("change the owner of the sandbox", errno))?;
+        let flags = AtFlags::AT_EMPTY_PATH;
+        fchownat(file, "", Some(uid), Some(gid), flags).map_err(failed)?;
     }
-    Ok(())
+    // Who made it did not know yet whose it is to be.
+    owner::give_all_below(sandbox.as_fd(), uid, gid).map_err(failed)
 }
 
-fn execute(order: &Order, placed: &Placed, users: Option<BorrowedFd<'_>>) -> Result<Pid> {
-    let (program, launch) = (&order.program, &order.launch);
+/// What is executed in a container.
+pub(crate) struct Subject<'a> {
+    pub(crate) program: &'a Program,
+    pub(crate) launch: &'a Launch,
+    /// What the profile of the launch is compiled to.
+    pub(crate) filter: Option<&'a Filter>,
+    pub(crate) files: [BorrowedFd<'a>; 3],
+    /// Whether the files are a terminal.
+    pub(crate) terminal: bool,
+}
+
+/// Executes a program with nothing but what its launch leaves it.
+pub(crate) fn execute(
+    subject: &Subject<'_>,
+    placed: &Placed,
+    users: Option<BorrowedFd<'_>>,
+) -> Result<Pid> {
+    let (program, launch) = (subject.program, subject.launch);
     let guard = (!launch.allow_user_namespaces).then(seccomp::guard);
-    let filters: Vec<Filter> = guard.into_iter().chain(order.filter.clone()).collect();
-    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let filters: Vec<Filter> = guard.into_iter().chain(subject.filter.cloned()).collect();
     let confinement = Confinement {
         user_namespace: users,
         rlimits: &launch.rlimits,
@@ -289,8 +320,9 @@ fn execute(order: &Order, placed: &Placed, users: Option<BorrowedFd<'_>>) -> Res
         environment: &program.environment,
         directory: placed.directory.as_ref(),
         files: Files {
-            inherited: &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+            inherited: &subject.files,
         },
+        terminal: subject.terminal,
         credentials: placed.user.as_ref(),
         signals: Signals::Open,
         open_files: None,

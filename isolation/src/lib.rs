@@ -29,19 +29,27 @@
 //!   `no_new_privs` is not set.
 //! * Its view of processes, its IPC objects, its host name and the keys of its session.
 //! * The launcher: its directory is empty inside, and it refuses peers of other process namespaces.
+//! * The machine's devices: it may use terminals and those that every program has, whichever nodes
+//!   it finds or makes (`launch::DeviceGuard`).
 //!
-//! That is the default. It does not hold the root filesystem, the devices, the network and the
-//! users' keyrings: they are the host's, and a task that is root there can take over the machine if
-//! it wants to. What a [`Launch`] adds closes that, piece by piece: a root of its own (whose
-//! `/proc`, `/sys` and `/dev` show nothing of the machine's that matters, and from which no link
-//! and no mount leads out), volumes, a network, a mapping of users, fewer or more capabilities,
-//! `no_new_privs`, filters of system calls (the default profile refuses keys), and limits for each
-//! process. `tests/escapes.rs` shows what each piece holds. [`Mode::Process`] holds nothing back
-//! that users do not.
+//! That is the default. It does not hold the root filesystem, the network and the users' keyrings:
+//! they are the host's, and a task that is root there can take over the machine if it wants to.
+//! What a [`Launch`] adds closes that, piece by piece: a root of its own (whose `/proc`, `/sys` and
+//! `/dev` show nothing of the machine's that matters, and from which no link and no mount leads
+//! out), volumes, a network, a mapping of users, fewer or more capabilities, `no_new_privs`,
+//! filters of system calls (the default profile refuses keys), and limits for each process.
+//! `tests/escapes.rs` shows what each piece holds. [`Mode::Process`] holds nothing back that users
+//! do not.
 //!
 //! An agent that is not root has containers too, in a user namespace, where the machine lets it.
 //! Nothing limits their CPU, memory and processes, and all their users are the agent's; all else
 //! is as above. [`Detected`] says so.
+//!
+//! A further process can be started in a container that runs ([`Containerizer::enter`]): in its
+//! namespaces and groups, with its root, user, variables, and no more rights than its own program
+//! has. It ends with the container, and with who asked for it; what it started ends with it, unless
+//! root inside has killed what stands beside it: then that ends with the container. An agent that
+//! is not root has it in process mode only.
 //!
 //! What tasks ask of their containers beyond that is done by isolators ([`Isolator`], those of the
 //! crate are in [`isolators`]): roots of images ([`image`]), networks ([`network`]), volumes,
@@ -51,6 +59,7 @@
 //!
 //! Deliberately not here: wires, tasks, updates.
 
+mod cancel;
 pub mod cgroup;
 mod child;
 mod config;
@@ -59,14 +68,22 @@ mod connect;
 mod containerizer;
 mod content;
 mod devices;
+pub mod disk;
+mod enter;
 pub mod entry;
 mod error;
 pub mod fetch;
+pub mod graphics;
+mod guest;
 mod idspace;
 pub mod image;
 mod init;
 mod isolator;
 pub mod isolators;
+#[cfg(feature = "kill-points")]
+pub mod kill_point;
+#[cfg(not(feature = "kill-points"))]
+mod kill_point;
 pub mod launch;
 mod launcher;
 mod mode;
@@ -74,11 +91,17 @@ mod mountapi;
 mod namespaces;
 pub mod network;
 mod nursery;
+mod outlet;
+mod owner;
+mod passing;
 mod pipeline;
 mod place;
+mod probe;
 mod process;
 mod procfs;
+mod records;
 mod root;
+mod sampling;
 mod sandbox;
 mod seccomp;
 mod spawn;
@@ -92,7 +115,13 @@ pub use cgroup::{Group, Hierarchies, Limits, MemoryUse, Version};
 pub use config::Config;
 pub use connect::LauncherCommand;
 pub use containerizer::{Containerizer, Sink};
+pub use enter::{EnterError, Entered, Notice, Streams, Terminal};
 pub use error::{Error, Result};
-pub use isolator::{Cancel, Isolator, Outcome, Subject};
+pub use isolator::{
+    Cancel, Cancelled, Init, Isolator, Outcome, Problem, Recovered, Subject, Survivor, Survivors,
+    Usage,
+};
 pub use launch::Launch;
 pub use mode::{AgentLoss, Detected, Mode};
+pub use outlet::Enterer;
+pub use sampling::{Sample, Sampler};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cgroup::Hierarchies;
+use crate::cgroup::{Controller, Hierarchies};
 use crate::idspace;
 use crate::mountapi;
 
@@ -59,7 +59,10 @@ impl Mode {
             Ok(Support::Full(hierarchies)) => Detected {
                 mode: Self::Container,
                 reason: format!("root, and {}", hierarchies.describe()),
-                unenforced: Vec::new(),
+                unenforced: match hierarchies.version_of(Controller::Devices) {
+                    Some(_) => Vec::new(),
+                    None => vec!["which of the machine's devices root may open"],
+                },
             },
             Ok(Support::Rootless) => Detected {
                 mode: Self::Container,

@@ -6,7 +6,7 @@
 //! sees no order and no environment: those are in a file that it only passes on. It ends with its
 //! socket.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -24,9 +24,11 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 use nix::unistd::{Pid, geteuid};
 
-use crate::cgroup::Enter;
+use crate::cgroup::{Enter, ROOM};
+use crate::confine;
 use crate::entry;
 use crate::error::{Error, Result};
+use crate::guest::{self, Given};
 use crate::idspace;
 use crate::init;
 use crate::namespaces::Shared;
@@ -39,14 +41,23 @@ const MAX_FILES: usize = 32;
 /// Those that every init gets: input, output, errors, order, reports. What it shares with other
 /// containers and the files of its groups follow.
 const OWN_FILES: usize = 5;
+/// What an init shares with other containers: namespaces of processes, IPC, mounts, network, users.
+const SHARED_FILES: usize = 5;
+const _: () = assert!(OWN_FILES + SHARED_FILES + ROOM <= MAX_FILES);
 /// What a request begins with: what the files of the groups are, how many namespaces the init
-/// gets, whether the one to be born in is before those, and the namespaces that are made.
-const HEAD_BYTES: usize = 7;
+/// gets, whether the one to be born in is before those, the namespaces that are made, and what the
+/// copy is to be.
+const HEAD_BYTES: usize = 8;
 /// The longest request: its head, and a path.
 const REQUEST_BYTES: usize = HEAD_BYTES + 4096;
 /// What the first byte of a request says the files of the groups are.
 const TASKS: u8 = 0;
 const GROUP: u8 = 1;
+/// What the last byte of a head says that the copy is to be.
+const INIT: u8 = 0;
+const GUEST: u8 = 1;
+/// The argument of a nursery that stays who it is.
+const PLAIN: &str = "plain";
 /// How long the launcher waits for an answer; far more than a copy takes.
 const PATIENCE_SECONDS: i64 = 10;
 
@@ -62,6 +73,7 @@ impl Nursery {
         image: BorrowedFd<'_>,
         null: BorrowedFd<'_>,
         open_files: OpenFiles,
+        role: Role,
     ) -> Result<Self> {
         let failed = |errno| Error::system("sockets of the nursery", errno);
         let kind = SockType::SeqPacket;
@@ -71,15 +83,20 @@ impl Nursery {
         setsockopt(&ours, ReceiveTimeout, &patience).map_err(failed)?;
         setsockopt(&ours, SendTimeout, &patience).map_err(failed)?;
         let text = |text| CString::new(text).expect("constants hold no NUL");
+        let mut arguments = vec![text(entry::NURSERY), text(entry::HIDDEN)];
+        if role == Role::Plain {
+            arguments.push(text(PLAIN));
+        }
         let stderr = io::stderr();
         let plan = Plan {
             image: Image::Open(image),
-            arguments: &[text(entry::NURSERY), text(entry::HIDDEN)],
+            arguments: &arguments,
             environment: &[],
             directory: None,
             files: Files {
                 inherited: &[null, null, stderr.as_fd(), theirs.as_fd()],
             },
+            terminal: false,
             credentials: None,
             signals: Signals::Blocked,
             open_files: Some(open_files),
@@ -119,6 +136,10 @@ impl Nursery {
             b,
             c,
             d,
+            match birth.purpose {
+                Purpose::Init => INIT,
+                Purpose::Guest => GUEST,
+            },
         ];
         let directory = birth.directory.to_bytes();
         let request = [IoSlice::new(&head), IoSlice::new(directory)];
@@ -141,10 +162,30 @@ impl Nursery {
     }
 }
 
-/// What an init is made of.
+/// For whom a nursery works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// For containers.
+    Container,
+    /// For what runs beside plain processes: it makes nothing but guests.
+    Plain,
+}
+
+/// What a copy is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The first process of a container.
+    Init,
+    /// What stands beside a further process of one; its order and reports are the gate and the
+    /// control of [`crate::guest::Given`].
+    Guest,
+}
+
+/// What a copy is made of.
 pub(crate) struct Birth<'a> {
+    pub(crate) purpose: Purpose,
     /// Where it works.
-    pub(crate) directory: &'a CString,
+    pub(crate) directory: &'a CStr,
     /// Input, output, errors, order, reports.
     pub(crate) own: [BorrowedFd<'a>; OWN_FILES],
     /// How it comes into its groups, if it has any.
@@ -162,9 +203,12 @@ pub(crate) fn main() -> i32 {
     // Whatever is ignored, as the runtime does with SIGPIPE, must not be for the programs.
     reset_dispositions();
     // An agent without privileges has them in a namespace of its users, all containers in one.
-    let entered = match geteuid().is_root() {
-        true => Ok(()),
-        false => idspace::enter_alone(),
+    let plain = std::env::args_os().nth(2).is_some_and(|role| role == PLAIN);
+    let entered = match (geteuid().is_root(), plain) {
+        // Before there is a copy: one that is born beside others must be shut off from the first.
+        (true, _) => confine::shut_off(),
+        (false, true) => Ok(()),
+        (false, false) => idspace::enter_alone(),
     };
     if let Err(error) = entered {
         // The launcher, which asks in vain, has this in its log.
@@ -176,7 +220,7 @@ pub(crate) fn main() -> i32 {
             Ok(Some(pid)) => pid.as_raw(),
             Ok(None) => {
                 drop(socket);
-                return request.become_init();
+                return request.become_it();
             }
             Err(error) => -error.raw_os_error().unwrap_or(libc::EIO),
         };
@@ -191,6 +235,7 @@ pub(crate) fn main() -> i32 {
 /// What the launcher asks for.
 struct Request {
     kind: u8,
+    purpose: u8,
     namespaces: CloneFlags,
     directory: Vec<u8>,
     own: [OwnedFd; OWN_FILES],
@@ -222,7 +267,7 @@ fn receive(socket: &OwnedFd) -> io::Result<Option<Request>> {
     let Some((&head, directory)) = bytes[..length].split_first_chunk::<HEAD_BYTES>() else {
         return Ok(None);
     };
-    let [kind, of_init, has_pid, a, b, c, d] = head;
+    let [kind, of_init, has_pid, a, b, c, d, purpose] = head;
     let (of_init, has_pid) = (usize::from(of_init), usize::from(has_pid));
     if files.len() < OWN_FILES + of_init + has_pid {
         return Ok(None);
@@ -232,6 +277,7 @@ fn receive(socket: &OwnedFd) -> io::Result<Option<Request>> {
     let pid = files.split_off(OWN_FILES).pop();
     Ok(Some(Request {
         kind,
+        purpose,
         namespaces: CloneFlags::from_bits_retain(i32::from_le_bytes([a, b, c, d])),
         directory: directory.to_vec(),
         own: files.try_into().expect("what follows was split off"),
@@ -269,11 +315,19 @@ impl Request {
         group.map(AsFd::as_fd)
     }
 
-    /// Goes on as the first process of a container.
-    fn become_init(self) -> i32 {
+    /// Goes on as what was asked for.
+    fn become_it(self) -> i32 {
         let prepared = self.prepare();
         let [stdin, stdout, stderr, order, reports] = self.own;
         drop((stdin, stdout, stderr, self.groups, self.pid));
+        if self.purpose == GUEST {
+            let given = Given {
+                gate: order,
+                control: reports,
+                files: self.of_init,
+            };
+            return guest::run(prepared, given);
+        }
         init::run_with(prepared.map(|()| order), reports, self.of_init)
     }
 

@@ -134,6 +134,27 @@ impl Inside {
         Ok((kind_of(&stat) == SFlag::S_IFREG).then_some(file))
     }
 
+    /// Opens a device for reading and writing, if `is_wanted` says so of what is there.
+    pub(crate) fn device(
+        &self,
+        path: &Path,
+        is_wanted: impl Fn(&FileStat) -> bool,
+    ) -> Result<OwnedFd> {
+        let refused = || self.failed("use", path, Errno::ENODEV);
+        let found = self.resolved(path)?;
+        if !is_wanted(&self.stat(path, &found)?) {
+            return Err(refused());
+        }
+        let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let opened = self.resolve(path, flags);
+        let opened = opened.map_err(|errno| self.failed("open", path, errno))?;
+        // It could have been put in the place of what was looked at.
+        match is_wanted(&self.stat(path, &opened)?) {
+            true => Ok(opened),
+            false => Err(refused()),
+        }
+    }
+
     /// Finds a directory or file to mount on, and makes it with all above it if it is missing.
     pub(crate) fn target(&self, path: &Path, kind: Kind) -> Result<OwnedFd> {
         if let Some(below) = &self.below

@@ -95,6 +95,16 @@ fn read(pid: Pid) -> Option<Process> {
     parse_stat(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// Returns when a process was started, in ticks since the machine was.
+pub(crate) fn began(pid: Pid) -> Option<u64> {
+    parse_began(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse_began(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19)?.parse().ok()
+}
+
 /// Reads `pid (name) state ppid pgrp session ...`; the name may itself contain parentheses.
 fn parse_stat(pid: Pid, stat: &str) -> Option<Process> {
     let (_, fields) = stat.rsplit_once(')')?;
@@ -131,5 +141,9 @@ mod tests {
         };
         assert_eq!(parse_stat(pid, stat), Some(expected));
         assert_eq!(parse_stat(pid, "7 (cut"), None);
+        let stat = "7 (a) b) S 5 6 9 0 -1 1 2 3 4 5 6 7 8 9 20 0 1 0 4711 99";
+        assert_eq!(parse_began(stat), Some(4711));
+        assert_eq!(parse_began("7 (cut) S 5"), None);
+        assert!(began(Pid::this()).is_some_and(|began| began > 0));
     }
 }

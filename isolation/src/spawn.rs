@@ -64,6 +64,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) environment: &'a [CString],
     pub(crate) directory: Option<&'a CString>,
     pub(crate) files: Files<'a>,
+    /// Whether the first file is a terminal that is to be its session's.
+    pub(crate) terminal: bool,
     pub(crate) credentials: Option<&'a Credentials>,
     pub(crate) signals: Signals,
     pub(crate) open_files: Option<OpenFiles>,
@@ -337,6 +339,7 @@ mod tests {
             environment: &[],
             directory: None,
             files: Files { inherited: &files },
+            terminal: false,
             credentials: None,
             signals: Signals::Open,
             open_files: None,

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 
 use tepui_core::ids::ContainerId;
-use tepui_core::protocol::container::ContainerCommand;
+use tepui_core::protocol::check::ProbeOutcome;
+use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
+use tracing::warn;
 
-use crate::wire::Request;
+use crate::error::Result;
+use crate::wire::{Request, encode};
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -54,10 +57,63 @@ impl State {
         }
     }
 
-    pub(crate) fn ask(&mut self, id: &ContainerId, asked: Asked) {
+    fn ask(&mut self, id: &ContainerId, asked: Asked) {
         if let Some(before) = self.live.get_mut(id) {
             *before = asked.max(*before);
         }
+    }
+
+    /// Takes note of an order that was put into words for the launcher, or could not be. Returns
+    /// what is told of the latter.
+    fn ordered(
+        &mut self,
+        command: ContainerCommand,
+        written: Result<()>,
+    ) -> Option<ContainerEvent> {
+        match (command, written) {
+            (ContainerCommand::Launch { id, .. }, Ok(())) => {
+                self.live.insert(id, Asked::Nothing);
+            }
+            (ContainerCommand::Launch { id, .. }, Err(error)) => {
+                let message = error.to_string();
+                return Some(ContainerEvent::LaunchFailed { id, message });
+            }
+            (ContainerCommand::Recover { known }, Ok(())) => {
+                for id in known {
+                    self.live.entry(id).or_insert(Asked::Nothing);
+                }
+                self.recovering = true;
+            }
+            (ContainerCommand::Terminate { id }, Ok(())) => self.ask(&id, Asked::Terminate),
+            (ContainerCommand::Destroy { id }, Ok(())) => self.ask(&id, Asked::Destroy),
+            (ContainerCommand::Forget { id }, Ok(())) => self.forgets.push(id),
+            (
+                ContainerCommand::Resize { .. }
+                | ContainerCommand::Probe { .. }
+                | ContainerCommand::Unprobe { .. },
+                Ok(()),
+            ) => {}
+            (ContainerCommand::Probe { id, number, .. }, Err(error)) => {
+                return Some(ContainerEvent::Probed {
+                    id,
+                    number,
+                    outcome: ProbeOutcome::Failed(error.to_string()),
+                });
+            }
+            (ContainerCommand::Resize { id, .. }, Err(error)) => {
+                let message = error.to_string();
+                return Some(ContainerEvent::ResizeFailed { id, message });
+            }
+            (
+                ContainerCommand::Recover { .. }
+                | ContainerCommand::Terminate { .. }
+                | ContainerCommand::Destroy { .. }
+                | ContainerCommand::Forget { .. }
+                | ContainerCommand::Unprobe { .. },
+                Err(error),
+            ) => warn!(%error, "an order is dropped"),
+        }
+        None
     }
 
     /// Lists what a launcher is told at the begin of a connection: whom we know, and what it may
@@ -82,4 +138,55 @@ impl State {
         requests.extend(forgets.map(Request::Command));
         requests
     }
+
+    /// Encodes an order, and notes what it means. What is too long is `refused`.
+    pub(crate) fn encode(
+        &mut self,
+        mut request: Request,
+        default_pids: Option<u32>,
+        bytes: &mut Vec<u8>,
+        refused: &mut Vec<ContainerEvent>,
+    ) {
+        if let Request::Command(ContainerCommand::Launch { spec, .. })
+        | Request::Launch { spec, .. } = &mut request
+        {
+            spec.limits.pids = spec.limits.pids.or(default_pids);
+        }
+        let encoded = encode(&request, bytes);
+        let command = match request {
+            Request::Command(command) => command,
+            Request::Launch { id, spec, .. } => ContainerCommand::Launch { id, spec },
+            Request::Hello
+            | Request::Enter { .. }
+            | Request::Resync { .. }
+            | Request::Release { .. }
+            | Request::Shutdown { .. } => {
+                encoded.expect("what is not a command is short");
+                return;
+            }
+        };
+        refused.extend(self.ordered(command, encoded));
+    }
+}
+
+/// Names where an order has been written.
+pub(crate) fn place_of(request: &Request) -> Option<&'static str> {
+    Some(match request {
+        Request::Launch { .. } => "launch.sent",
+        Request::Release { .. } => "release.sent",
+        Request::Command(command) => match command {
+            ContainerCommand::Terminate { .. } => "terminate.sent",
+            ContainerCommand::Destroy { .. } => "destroy.sent",
+            ContainerCommand::Forget { .. } => "forget.sent",
+            ContainerCommand::Resize { .. } => "resize.sent",
+            ContainerCommand::Launch { .. }
+            | ContainerCommand::Recover { .. }
+            | ContainerCommand::Probe { .. }
+            | ContainerCommand::Unprobe { .. } => return None,
+        },
+        Request::Hello
+        | Request::Enter { .. }
+        | Request::Resync { .. }
+        | Request::Shutdown { .. } => return None,
+    })
 }

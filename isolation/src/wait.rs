@@ -4,6 +4,7 @@
 //! an error of a child that died of one.
 
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -16,6 +17,15 @@ pub(crate) enum Whom {
     Anyone,
     /// This one.
     Only(Pid),
+}
+
+/// Opens a file that stands for a process.
+pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two numbers and touches no memory of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = i32::try_from(Errno::result(fd)?).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just opened it for us, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Finds a child that is dead and leaves it where it is: its number stays taken.

@@ -12,12 +12,13 @@ use tepui_core::ids::ContainerId;
 use tepui_core::limits::FRAME_BYTES;
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent, ContainerSpec};
 
+use crate::enter::Entry;
 use crate::error::{Error, Result};
 use crate::launch::Launch;
 use crate::mode::{AgentLoss, Mode};
 
 /// The version of the types in this file and of the commands and events in them.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 5;
 
 /// What a launcher must know from its start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +44,14 @@ pub(crate) enum Request {
         id: ContainerId,
         spec: ContainerSpec,
         launch: Box<Launch>,
+        /// Whether its init waits for a `Release`, which is asked for by `Held`.
+        hold: bool,
     },
+    /// A container that is held is started.
+    Release { id: ContainerId },
+    /// A further process in a container. Files come with it: the guest's end of its control last,
+    /// and before that, without a terminal, input, output and errors.
+    Enter { id: ContainerId, entry: Box<Entry> },
     /// Like `Recover`, but nothing is destroyed: the containerizer lost its launcher.
     Resync { known: Vec<ContainerId> },
     /// Destroy everything and exit; at the latest after this time.
@@ -57,6 +65,13 @@ pub(crate) enum Answer {
     Hello { settings: Settings, live: u32 },
     /// News for the agent.
     Event(ContainerEvent),
+    /// The init of a container waits. It is destroyed if the connection ends before the `Release`.
+    Held {
+        id: ContainerId,
+        pid: u32,
+        /// When it was started, in the kernel's ticks: its number may be another's soon.
+        began: u64,
+    },
     /// A `Resync` is complete.
     Synced,
     /// The launcher leaves; the containers of these names could not be ended.

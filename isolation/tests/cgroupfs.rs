@@ -289,7 +289,8 @@ fn a_group_is_made_only_where_it_is_needed() {
         tops.collect::<Vec<_>>().join(" ")
     };
     let none = Settings::default();
-    assert_eq!(made("none", &none), "cpu memory pids");
+    // CPU time is counted of all.
+    assert_eq!(made("none", &none), "cpu cpuacct memory pids");
     let accounts = Accounts {
         cpu_time: true,
         block_io: true,
@@ -303,7 +304,7 @@ fn a_group_is_made_only_where_it_is_needed() {
         cpus: Cpus::Only("2-3".parse().unwrap()),
         ..Settings::default()
     };
-    assert_eq!(made("chosen", &chosen), "cpu cpuset memory pids");
+    assert_eq!(made("chosen", &chosen), "cpu cpuacct cpuset memory pids");
     assert_eq!(text(dir.path(), "cpuset/r/a/chosen/cpuset.cpus"), "2-3");
     assert_eq!(text(dir.path(), "cpuset/r/a/chosen/cpuset.mems"), "0-1");
     let group = hierarchies.group("r/a", "chosen").unwrap();
@@ -493,7 +494,7 @@ fn version_2_is_limited_to_no_less_than_is_used() {
     write(&at, "memory.reclaim", "");
     let changed = group.update(&limits(1_000, 64_000, 7), &none).unwrap();
     // A little more than is used, and what is too much was asked back.
-    assert_eq!(changed.mem, milli(101_000));
+    assert_eq!((changed.mem, changed.is_complete), (milli(101_000), false));
     assert_eq!(text(&at, "memory.max"), (101_u64 << 20).to_string());
     assert_eq!(text(&at, "memory.reclaim"), (37_u64 << 20).to_string());
     // No more than before either.
@@ -502,7 +503,10 @@ fn version_2_is_limited_to_no_less_than_is_used() {
     assert_eq!(changed.mem, milli(101_000));
     write(&at, "memory.current", "1048576\n");
     let changed = group.update(&limits(1_000, 64_000, 7), &none).unwrap();
-    assert_eq!(changed.mem, milli(64_000));
+    assert_eq!((changed.mem, changed.is_complete), (milli(64_000), true));
+    // The smallest there is, is all that can be wanted.
+    let changed = group.update(&limits(1_000, 10_000, 7), &none).unwrap();
+    assert_eq!((changed.mem, changed.is_complete), (milli(32_000), true));
 }
 
 #[test]
@@ -662,4 +666,18 @@ fn version_2_tells_what_was_used() {
     );
     let pressure = group.pressure().unwrap().unwrap();
     assert_eq!((pressure.cpu, pressure.io), (None, None));
+    // A controller that was not passed on to us is no harm to who does not ask for it.
+    fs::remove_file(at.join("io.stat")).unwrap();
+    assert_eq!(group.usage().unwrap().block_io, None);
+    group
+        .update(&limits(500, 32_000, 7), &Settings::default())
+        .unwrap();
+    let limited = Settings {
+        io_weight: Some(10),
+        ..Settings::default()
+    };
+    let error = group.update(&Limits::default(), &limited).unwrap_err();
+    let text = "a weight of block IO needs the controller io: this kernel's groups have none of \
+                io.weight, io.bfq.weight";
+    assert_eq!(error.to_string(), text);
 }

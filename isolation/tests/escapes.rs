@@ -43,13 +43,19 @@ pub(crate) struct Host {
     pub(crate) outside: PathBuf,
     /// The port of somebody who listens on the host's loopback.
     pub(crate) port: u16,
-    /// The number of a disk, if there could be one.
+    /// The number of a disk, if there could be one, and the node that the host has of it.
     pub(crate) disk: Option<(u32, u32)>,
+    pub(crate) disk_node: String,
     /// The name of a file in the host's `/dev/shm` and `/tmp`.
     pub(crate) name: String,
 }
 
 impl Host {
+    fn disk_number(&self) -> String {
+        let (major, minor) = self.disk.unwrap_or_default();
+        format!("{major}:{minor}")
+    }
+
     /// What all attempts start with: everything that a careful operator would switch on.
     fn launch(&self) -> Launch {
         let mut launch = rooted(&self.dir);
@@ -112,6 +118,8 @@ fn run(agent: &Agent, host: &Host, number: u64, attempt: &Attempt, guarded: bool
                 ("TEPUI_TEST_ATTEMPT".to_owned(), attempt.name.to_owned()),
                 ("TEPUI_TEST_PORT".to_owned(), host.port.to_string()),
                 ("TEPUI_TEST_NAME".to_owned(), host.name.clone()),
+                ("TEPUI_TEST_DISK".to_owned(), host.disk_number()),
+                ("TEPUI_TEST_DISK_NODE".to_owned(), host.disk_node.clone()),
                 (
                     "TEPUI_TEST_OUTSIDE".to_owned(),
                     host.outside.display().to_string(),
@@ -142,7 +150,7 @@ fn run(agent: &Agent, host: &Host, number: u64, attempt: &Attempt, guarded: bool
 
 #[test]
 fn every_attempt_fails_and_would_not_without_its_guard() {
-    // CT-05, CT-14, CT-41, CT-44, CT-45, CT-55 to CT-61
+    // CT-05, CT-14, CT-33, CT-41, CT-44, CT-45, CT-55 to CT-61
     let detected = Mode::detect();
     if detected.mode == Mode::Process || !detected.unenforced.is_empty() {
         return skipped(&detected.reason);
@@ -225,6 +233,7 @@ impl Place {
             outside,
             port: listener.local_addr().unwrap().port(),
             disk: number,
+            disk_node: disk.clone().unwrap_or_default(),
             name,
         };
         let place = Self {

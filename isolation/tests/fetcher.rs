@@ -26,6 +26,8 @@ use tepui_isolation::fetch::{
     Checksum, Config, Fault, FetchError, Fetcher, Item, Owner, Refusal, Sandbox,
 };
 
+use tepui_isolation::Cancel;
+
 use archives::*;
 use server::*;
 
@@ -365,6 +367,61 @@ fn a_stalled_transfer_is_given_up() {
         assert!(since.elapsed() < Duration::from_secs(6), "{path}");
     }
     assert!(place.listed().is_empty());
+}
+
+// CT-03, AG-52: who is not wanted any more lets go, and takes nothing from others
+#[test]
+fn a_slow_fetch_is_called_off_and_others_still_get_theirs() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let server = Server::new(move |_, out| {
+        if counted.fetch_add(1, Ordering::SeqCst) > 0 {
+            return ok(out, "", b"content");
+        }
+        let _ = out.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
+        while out.write_all(b"x").is_ok() {
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let place = Place::new();
+    let item = Item {
+        cache: true,
+        ..Item::new(server.url("slow"))
+    };
+    let fetch = |sandbox: &str, cancel: &Cancel| {
+        let path = place.dir.path().join(sandbox);
+        fs::create_dir_all(&path).unwrap();
+        let sandbox = Sandbox::open(&path, None).unwrap();
+        let items = std::slice::from_ref(&item);
+        place.fetcher.fetch_watched(items, &sandbox, cancel)
+    };
+    let [first, second, third] = [(); 3].map(|()| Cancel::default());
+    thread::scope(|scope| {
+        let pilot = scope.spawn(|| fetch("first", &first));
+        while asked.load(Ordering::SeqCst) == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let passenger = scope.spawn(|| fetch("second", &second));
+        let patient = scope.spawn(|| fetch("third", &third));
+        second.cancel();
+        let off = passenger.join().unwrap();
+        assert!(matches!(off, Err(FetchError::Cancelled(_))), "{off:?}");
+        assert!(!pilot.is_finished());
+        first.cancel();
+        let off = pilot.join().unwrap();
+        assert!(matches!(off, Err(FetchError::Cancelled(_))), "{off:?}");
+        patient.join().unwrap().unwrap();
+    });
+    assert_eq!(
+        fs::read(place.dir.path().join("third/slow")).unwrap(),
+        b"content"
+    );
+    for name in ["first", "second"] {
+        assert_eq!(
+            fs::read_dir(place.dir.path().join(name)).unwrap().count(),
+            0
+        );
+    }
 }
 
 #[test]

@@ -18,7 +18,9 @@ use tepui_core::protocol::container_info::{
 use tepui_core::protocol::status::Exit;
 use tepui_core::protocol::task::CommandInfo;
 use tepui_isolation::fetch::{Config as FetchConfig, Fetcher};
-use tepui_isolation::isolators::{Allowed, Fetching, Images, Networks, Plain, Rights, Volumes};
+use tepui_isolation::isolators::{
+    Allowed, Fetching, Former, Images, Networks, Plain, Rights, Volumes,
+};
 use tepui_isolation::{Isolator, Mode};
 
 /// All isolators, with what `allowed` gives; containers may see `shared` of the machine.
@@ -342,5 +344,22 @@ fn containers_outlive_their_agent_with_what_they_have() {
     .unwrap();
     assert_eq!(agent.exited().0, Exit::Code(0));
     assert_eq!(agent.file(&id(1), "stdout"), "up\nkept\n");
+    agent.shutdown();
+}
+
+// CT-09, AG-57: an agent that is started otherwise removes what it had made before
+#[test]
+fn what_an_agent_had_made_goes_though_it_makes_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let roots = dir.path().join("roots");
+    let left = roots.join(id(9).as_str());
+    fs::create_dir_all(left.join("root/upper")).unwrap();
+    let former = Former::new(Images::new(None, &roots));
+    let all: Vec<Box<dyn Isolator>> = vec![Box::new(former), Box::new(Plain)];
+    let agent = Agent::isolated(config(dir.path(), Mode::Process), all);
+    assert_eq!(agent.recover(&[]), []);
+    assert!(!left.exists());
+    // It is asked for nothing new.
+    assert_eq!(agent.run(&id(1), sh("true")), Exit::Code(0));
     agent.shutdown();
 }

@@ -876,7 +876,7 @@ fn memory_that_cannot_be_had_is_asked_for_again() {
     // What is in this filesystem is in memory, and of who wrote it.
     let file = Removed(format!("/dev/shm/tepui-test-limits-{}", std::process::id()));
     let command = format!(
-        "head -c 104857600 /dev/zero > {0}; echo full > said; \
+        "dd if=/dev/zero of={0} bs=1048576 count=100 2> /dev/null; echo full > said; \
          until [ -e go ]; do sleep 0.05; done; rm {0}; sleep 1000",
         file.0
     );
@@ -965,6 +965,39 @@ fn cost_of_sampling_1000_containers() {
         println!("round {round}: 1,000 containers in {together:?}, on one thread in {alone:?}");
     }
     end(child);
+}
+
+#[test]
+fn groups_above_keep_what_all_below_keep_together() {
+    // CT-23
+    let Some(root) = Root::new() else { return };
+    if root.hierarchies.version_of(Controller::Memory) != Some(Version::Two) {
+        // In version 1 each group keeps by itself.
+        return root.hierarchies.keep("nowhere", 1).unwrap();
+    }
+    let top = format!("tepui-test-kept-{}", std::process::id());
+    let agents = ["one", "two"].map(|agent| format!("{top}/{agent}"));
+    let kept = |path: &str| {
+        let path = Path::new("/sys/fs/cgroup").join(path).join("memory.low");
+        std::fs::read_to_string(path)
+            .unwrap()
+            .trim()
+            .parse::<u64>()
+            .unwrap()
+    };
+    for agent in &agents {
+        root.hierarchies.prepare(agent).unwrap();
+    }
+    root.hierarchies.keep(&agents[0], 64 << 20).unwrap();
+    root.hierarchies.keep(&agents[1], 32 << 20).unwrap();
+    let both = (kept(&agents[0]), kept(&agents[1]), kept(&top));
+    root.hierarchies.keep(&agents[0], 0).unwrap();
+    let one = (kept(&agents[0]), kept(&agents[1]), kept(&top));
+    for agent in &agents {
+        root.hierarchies.remove_root(agent).unwrap();
+    }
+    assert_eq!(both, (64 << 20, 32 << 20, 96 << 20));
+    assert_eq!(one, (0, 32 << 20, 32 << 20));
 }
 
 #[test]

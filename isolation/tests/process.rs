@@ -328,7 +328,12 @@ fn tasks_outlive_an_agent_that_is_killed() {
     let agent = Agent::start(dir.path(), Mode::Process);
     let events = agent.recover(&[id(1)]);
     let exit = match &events[..] {
-        [ContainerEvent::Exited { exit, .. }] => *exit,
+        // It may end while it is asked about.
+        [ContainerEvent::Exited { exit, .. }]
+        | [
+            ContainerEvent::Started { .. },
+            ContainerEvent::Exited { exit, .. },
+        ] => *exit,
         [ContainerEvent::Started { .. }] => agent.exited().0,
         other => panic!("{other:?}"),
     };
@@ -520,6 +525,7 @@ fn two_hundred_at_once() {
             other @ (ContainerEvent::LaunchFailed { .. }
             | ContainerEvent::Lost { .. }
             | ContainerEvent::ResizeFailed { .. }
+            | ContainerEvent::Probed { .. }
             | ContainerEvent::Recovered) => panic!("{other:?}"),
         }
     }

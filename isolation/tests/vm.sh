@@ -4,7 +4,8 @@
 # Runs a test binary as root in a throw-away virtual machine that has control groups of version 2
 # only: Debian's kernel, emulated, with nothing but busybox, the binary and its libraries. Exits with
 # the binary's code, with 125 if that did not come out, with 77 and a line that says why if such a
-# machine cannot be had here. CACHE keeps the unpacked kernel; VM_FILES are programs that it runs.
+# machine cannot be had here. CACHE keeps the unpacked kernel; VM_FILES are programs that it runs,
+# VM_MODULES parts of the kernel in the order of what needs what, VM_DISKS its disks in memory.
 set -euo pipefail
 cannot() { echo "cannot: $*"; exit 77; }
 for tool in qemu-system-x86_64 busybox cpio lz4 ldd od dpkg-deb apt-get apt-cache; do
@@ -64,10 +65,14 @@ ldd "$binary" ${VM_FILES:-} | grep -o '^[[:space:]].* (' | grep -o '/[^ ]*' | so
     done
 # In the order of what needs what. The disk in memory is for swap: one with a file behind it would
 # take the memory that it is to free.
-for module in loop brd; do
-    cp "$kernel/modules/kernel/drivers/block/$module.ko" "$root/modules/"
+for module in loop brd ${VM_MODULES:-}; do
+    find "$kernel/modules" -name "$module.ko" -exec cp {} "$root/modules/" \;
 done
-printf '%s\n' loop.ko 'brd.ko rd_nr=1 rd_size=262144' > "$root/modules/order"
+printf '%s\n' loop.ko "brd.ko rd_nr=${VM_DISKS:-1} rd_size=327680" > "$root/modules/order"
+# Those that are not there are built in.
+for module in ${VM_MODULES:-}; do
+    [ ! -e "$root/modules/$module.ko" ] || echo "$module.ko" >> "$root/modules/order"
+done
 echo 'root:x:0:0:root:/:/bin/sh' > "$root/etc/passwd"
 printf '%q ' "$@" > "$root/arguments"
 cat > "$root/init" <<'INIT'

@@ -1,15 +1,18 @@
 //! Where inputs wait for their machine: bounded in number and in bytes.
 //!
 //! A count alone bounds little, for one message may be as long as a frame. So what comes from peers
-//! is weighed, by its length on the wire, before it is decoded. Filled by sessions and by whoever
+//! is weighed before it is decoded: by what it may take then, which is far more than its length on
+//! the wire, where a text of nothing is a byte. Filled by sessions and by whoever
 //! else has inputs, emptied by the driver. Deliberately not here: what inputs mean.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-/// The most bytes from peers that wait for one machine.
-const INBOX_BYTES: usize = 64 * 1024 * 1024;
+/// The most bytes from peers that wait for one machine, decoded.
+const INBOX_BYTES: usize = 512 * 1024 * 1024;
+/// How many bytes a byte of the wire may become: an operation of 4 bytes takes 256.
+const DECODED: usize = 64;
 /// What is no longer is not weighed: the count bounds it well enough.
 const LIGHT_BYTES: usize = 1024;
 
@@ -81,7 +84,8 @@ impl<I> Inbox<I> {
         if bytes <= LIGHT_BYTES {
             return Ok(Room::NONE);
         }
-        let bytes = u32::try_from(bytes.min(INBOX_BYTES)).expect("the bound is below u32::MAX");
+        let bytes = bytes.saturating_mul(DECODED).min(INBOX_BYTES);
+        let bytes = u32::try_from(bytes).expect("the bound is below u32::MAX");
         let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
         let room = room.map_err(|_| NobodyThere)?;
         Ok(Room { _held: Some(room) })
@@ -152,7 +156,7 @@ mod tests {
     #[tokio::test]
     async fn what_waits_is_bounded_in_bytes() {
         let (inbox, mut inputs) = channel(1_000);
-        let frames = INBOX_BYTES / limits::FRAME_BYTES;
+        let frames = INBOX_BYTES / (limits::FRAME_BYTES * DECODED);
         for n in 0..frames {
             let room = inbox.room_for(limits::FRAME_BYTES).await.unwrap();
             inbox.put(n, room).await.unwrap();
@@ -173,7 +177,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_learns_that_nobody_is_there() {
         let (inbox, inputs) = channel::<u8>(1);
-        let held = inbox.room_for(INBOX_BYTES).await.unwrap();
+        let held = inbox.room_for(INBOX_BYTES / DECODED).await.unwrap();
         let mut waiting = pin!(inbox.room_for(2_000));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(waiting.as_mut().poll(&mut cx).is_pending());

@@ -22,6 +22,7 @@ pub mod codec;
 pub mod dialer;
 mod door;
 pub mod driver;
+pub mod enter;
 pub mod framework;
 pub mod greeting;
 pub mod inbox;

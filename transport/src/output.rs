@@ -116,7 +116,7 @@ impl OutputClient {
     }
 
     /// Finds a connection with room for one more stream, or makes one.
-    async fn line(&self) -> Result<(Session, OwnedSemaphorePermit), Error> {
+    pub(crate) async fn line(&self) -> Result<(Session, OwnedSemaphorePermit), Error> {
         let mut lines = self.lines.lock().await;
         if let Some(found) = lines.iter().find_map(Line::take) {
             return Ok(found);

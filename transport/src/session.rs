@@ -53,6 +53,14 @@ impl Session {
         streams::open(&self.wire, request).await
     }
 
+    /// Opens a stream that goes both ways and asks for `request`.
+    pub async fn open_both(
+        &self,
+        request: &impl Serialize,
+    ) -> Result<(ByteWriter, ByteReader), StreamError> {
+        streams::open_both(&self.wire, request).await
+    }
+
     /// Ends the connection after what was sent before.
     pub fn close(&self, reason: CloseReason) {
         self.sender.close(reason);

@@ -20,8 +20,8 @@ use crate::wire::{ByteReader, ByteWriter, Wire};
 
 /// How many streams one peer may have open on one connection, beside the control stream.
 pub(crate) const STREAMS_PER_CONNECTION: u32 = 256;
-/// The longest request for a stream: it names things, it does not carry them.
-const REQUEST_BYTES: usize = 4 * 1024;
+/// The longest request for a stream.
+const REQUEST_BYTES: usize = limits::ENTER_REQUEST_BYTES;
 /// How long the opener of a stream may take to say what it wants.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -56,6 +56,8 @@ pub struct IncomingStream {
     info: Arc<PeerInfo>,
     request: Vec<u8>,
     writer: ByteWriter,
+    /// What the peer says after its request, if it goes on.
+    reader: ByteReader,
 }
 
 impl IncomingStream {
@@ -69,12 +71,26 @@ impl IncomingStream {
         codec::decode(&self.request)
     }
 
+    /// Returns whether it asks for what goes both ways: such a request begins with a zero, which
+    /// one for a file does not.
+    pub(crate) fn goes_both_ways(&self) -> bool {
+        self.request.first() == Some(&0)
+    }
+
     /// Grants it. What is written next is what the peer reads; finish the writer at the end.
     pub async fn grant(mut self) -> io::Result<ByteWriter> {
         let mut frame = Vec::new();
         codec::encode(&Answer::Granted, &mut frame).expect("a granting answer is one byte");
         self.writer.write_all(&frame).await?;
         Ok(self.writer)
+    }
+
+    /// Grants it both ways: what the peer goes on to say is to be read.
+    pub async fn grant_both(mut self) -> io::Result<(ByteWriter, ByteReader)> {
+        let mut frame = Vec::new();
+        codec::encode(&Answer::Granted, &mut frame).expect("a granting answer is one byte");
+        self.writer.write_all(&frame).await?;
+        Ok((self.writer, self.reader))
     }
 
     /// Refuses it, with a reason for people.
@@ -103,9 +119,25 @@ fn short(reason: &str) -> String {
 pub(crate) async fn open(wire: &Wire, request: &impl Serialize) -> Result<ByteReader, StreamError> {
     let mut frame = Vec::new();
     codec::encode(request, &mut frame)?;
-    let (mut writer, mut reader) = wire.open().await?;
+    let (mut writer, reader) = wire.open().await?;
     writer.write_all(&frame).await?;
     writer.finish().await?;
+    granted(reader).await
+}
+
+/// Opens a stream that goes both ways: what is written after the request is for who grants it.
+pub(crate) async fn open_both(
+    wire: &Wire,
+    request: &impl Serialize,
+) -> Result<(ByteWriter, ByteReader), StreamError> {
+    let mut frame = Vec::new();
+    codec::encode(request, &mut frame)?;
+    let (mut writer, reader) = wire.open().await?;
+    writer.write_all(&frame).await?;
+    Ok((writer, granted(reader).await?))
+}
+
+async fn granted(mut reader: ByteReader) -> Result<ByteReader, StreamError> {
     let answer = read_frame(&mut reader, limits::TEXT_BYTES * 2).await?;
     match codec::decode(&answer)? {
         Answer::Granted => Ok(reader),
@@ -126,6 +158,7 @@ pub(crate) async fn serve(
             info,
             request,
             writer,
+            reader,
         }),
         // The writer is dropped: the peer sees the stream cut off.
         Ok(Err(error)) => tracing::debug!(peer = ?info.peer, %error, "stream without a request"),
@@ -134,7 +167,10 @@ pub(crate) async fn serve(
 }
 
 /// Reads one frame and not a byte more.
-async fn read_frame(reader: &mut ByteReader, limit: usize) -> Result<Vec<u8>, StreamError> {
+pub(crate) async fn read_frame(
+    reader: &mut ByteReader,
+    limit: usize,
+) -> Result<Vec<u8>, StreamError> {
     let mut decoder = Decoder::with_limit(limit);
     let mut header = [0; HEADER_BYTES];
     reader.read_exact(&mut header).await?;

@@ -13,7 +13,7 @@ use tepui_core::resources::{Ceilings, Quantities, Resources};
 use tepui_core::roles::Role;
 
 use crate::algebra::{ports, spaced};
-use crate::master::{Cluster, launches};
+use crate::master::{Cluster, launches, single_launches};
 use crate::rig::{
     Rig, YEAR, agent, agent_added, bag, framework, framework_added, returned, role, traits,
 };
@@ -26,10 +26,15 @@ pub(super) struct Case {
     pub(super) run: fn(rounds: usize),
 }
 
-pub(super) const CASES: [Case; 13] = [
+pub(super) const CASES: [Case; 18] = [
     case("cold-pass", cold_pass),
     case("decline-round", decline_round),
     case("idle-pass", idle_pass),
+    case("large-launches-many", large_launches_many),
+    case("large-launches-one", large_launches_one),
+    case("large-return", large_return),
+    case("large-single", large_single),
+    case("large-views", large_views),
     case("master-launches", master_launches),
     case("master-return", master_return),
     case("master-views", master_views),
@@ -257,6 +262,42 @@ fn master_return(rounds: usize) {
 fn master_views(rounds: usize) {
     let cluster = Cluster::new(200, 10, 5);
     let measured = cluster.measure_views(5 * rounds);
+    black_box(measured.expect("everybody comes back"));
+}
+
+/// For the rows of 50,000 agents and 100 frameworks: a twentieth of the agents, for callgrind takes
+/// fifty times as long. What grows with their number shows here as well.
+const MANY: u64 = 2_500;
+const EVERYBODY: u64 = 100;
+
+/// Sixteen tasks in each accept.
+fn large_launches_many(rounds: usize) {
+    black_box(launches(MANY, EVERYBODY, 5_000 * rounds, 16));
+}
+
+/// One task in each accept.
+fn large_launches_one(rounds: usize) {
+    black_box(launches(MANY, EVERYBODY, 2_500 * rounds, 1));
+}
+
+/// All agents come back to another master, then all frameworks.
+fn large_return(rounds: usize) {
+    let cluster = Cluster::new(MANY, EVERYBODY, 5);
+    for _ in 0..rounds {
+        black_box(cluster.measure_return().expect("everybody comes back"));
+    }
+}
+
+/// One task at a time among 5,000 agents, all of whose resources are offered: the master's part of
+/// what a launch takes (P17).
+fn large_single(rounds: usize) {
+    black_box(single_launches(5_000, EVERYBODY, 250 * rounds));
+}
+
+/// Views, and the news that come just after them.
+fn large_views(rounds: usize) {
+    let cluster = Cluster::new(MANY, EVERYBODY, 5);
+    let measured = cluster.measure_views(3 * rounds);
     black_box(measured.expect("everybody comes back"));
 }
 

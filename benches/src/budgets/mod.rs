@@ -9,7 +9,9 @@
 //! is drawn anew each time, and the C library is told to copy memory in the way that all processors
 //! know; so that two runs differ by next to nothing.
 //!
-//! Deliberately not here: large clusters. What grows, the grid shows.
+//! Large clusters are here with fewer agents and frameworks than in the tables of times: the count
+//! for each task hardly depends on that. Deliberately not here: memory, which `tests/memory.rs`
+//! bounds.
 
 mod cases;
 mod count;

@@ -67,6 +67,24 @@ fn launch(
     stage
 }
 
+/// Runs `tasks` tasks through the same, one after the other, in a cluster where nothing else
+/// happens: frameworks hold all that there is, and use one offer at a time.
+pub fn single_launches(agents: u64, frameworks: u64, tasks: usize) -> Duration {
+    let mut stage = Stage::recover(1, Registry::default(), agents);
+    stage.register_agents();
+    stage.run(|_| false);
+    stage.holds = true;
+    stage.subscribe((0..frameworks).map(|n| info(None, n)));
+    stage.run(|_| false);
+    stage.spent = Duration::ZERO;
+    for finished in 1..=tasks {
+        stage.use_one();
+        stage.run(|stage| stage.finished == finished);
+        assert_eq!(stage.finished, finished, "the task ends");
+    }
+    stage.spent
+}
+
 fn info(id: Option<FrameworkId>, n: u64) -> FrameworkInfo {
     FrameworkInfo {
         id,

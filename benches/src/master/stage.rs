@@ -61,6 +61,10 @@ pub(super) struct Stage {
     pub(super) offered: usize,
     /// How many events an operator was told.
     pub(super) events: usize,
+    /// Whether frameworks keep their offers until they are told to use them.
+    pub(super) holds: bool,
+    /// Which they have, and by which connection.
+    held: VecDeque<(PeerId, Offer)>,
     /// Whether accepts are timed one by one.
     pub(super) keeps_accepts: bool,
     /// How long each accept took, by the clock.
@@ -155,6 +159,8 @@ impl Stage {
             finished: 0,
             offered: 0,
             events: 0,
+            holds: false,
+            held: VecDeque::new(),
             keeps_accepts: false,
             accepts: Vec::new(),
         }
@@ -323,10 +329,9 @@ impl Stage {
     fn at_framework(&mut self, peer: PeerId, event: Event) {
         if let Event::Offers(offers) = event {
             self.offered += offers.len();
-            for offer in offers {
-                let call = self.answer(&offer);
-                self.inbox.push_back(Input::Scheduler { peer, call });
-            }
+            self.held
+                .extend(offers.into_iter().map(|offer| (peer, offer)));
+            while !self.holds && self.use_first() {}
         } else if let Event::Update(status) = event {
             let (Some(agent), Some(update)) = (&status.agent, status.update) else {
                 panic!("the master does not run a task: {status:?}");
@@ -343,6 +348,22 @@ impl Stage {
         }
     }
 
+    /// Has a framework run one task of an offer that it holds.
+    pub(super) fn use_one(&mut self) {
+        self.to_launch = 1;
+        assert!(self.use_first(), "offers are held");
+    }
+
+    /// Has the offer that came first answered, if there is one.
+    fn use_first(&mut self) -> bool {
+        let Some((peer, offer)) = self.held.pop_front() else {
+            return false;
+        };
+        let call = self.answer(&offer);
+        self.inbox.push_back(Input::Scheduler { peer, call });
+        true
+    }
+
     fn answer(&mut self, offer: &Offer) -> Call {
         let offers = vec![offer.id.clone()];
         // Each takes one core, and less than a sixteenth of the rest.
@@ -357,7 +378,10 @@ impl Stage {
         let tasks = (0..count).map(|_| {
             self.launched += 1;
             let id = TaskId::new(&format!("t{}", self.launched)).expect("it is short");
-            offer.task(id, self.needs.clone(), CommandInfo::shell("exit 0"))
+            // Each task comes with a bag of its own, as it does when it is decoded.
+            let needs: Vec<_> = self.needs.iter().cloned().collect();
+            let needs = Resources::try_from(needs).expect("they are a bag already");
+            offer.task(id, needs, CommandInfo::shell("exit 0"))
         });
         Call::Accept {
             offers,

@@ -112,6 +112,7 @@ pub(super) fn run(args: AgentArgs) -> Result<Exit, Failure> {
     args.log.install();
     node::check_work_dir(&args.work_dir, node::PASSABLE)?;
     node::check_listen(args.listen)?;
+    args.containers.check(args.isolation.isolation())?;
     let tls_dir = args.tls_dir.clone().unwrap_or_else(|| {
         let own = args.work_dir.join("tls");
         let local = || loopback::find(&args.master);

@@ -5,12 +5,16 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use tepui_isolation::Mode;
 use tepui_isolation::isolators::Allowed;
 use tepui_isolation::launch::CapabilitySet;
 
+use super::exit::Exit;
+use super::failure::Failure;
+use super::limit_args::LimitArgs;
 use super::text::Text;
 use super::values;
-use crate::daemon::ContainerOptions;
+use crate::daemon::{ContainerOptions, Isolation};
 
 /// What containers may have.
 #[derive(Clone, Debug, Args)]
@@ -31,6 +35,10 @@ pub(super) struct ContainerArgs {
     /// Names and passwords for registries, in the form of Docker's config.json
     #[arg(long, value_name = "FILE", value_parser = values::path())]
     registry_credentials: Option<PathBuf>,
+    /// How much of the disk of images is kept free, by removing those that nobody has
+    #[arg(long, value_name = "PERCENT", default_value = "10%",
+          value_parser = Text(values::percent))]
+    image_headroom: u8,
     /// The directory with the networks that tasks may join, as CNI has it
     #[arg(long, value_name = "DIR", value_parser = values::path())]
     networks: Option<PathBuf>,
@@ -49,12 +57,14 @@ pub(super) struct ContainerArgs {
     /// Let no program gain rights by being executed, such as sudo
     #[arg(long)]
     no_new_privileges: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 impl ContainerArgs {
     /// Returns what containers may have.
     pub(super) fn options(self) -> ContainerOptions {
-        ContainerOptions {
+        let mut options = ContainerOptions {
             allowed: Allowed {
                 capabilities: self.capabilities.unwrap_or(CapabilitySet::DEFAULT),
                 seccomp: !self.no_seccomp,
@@ -69,7 +79,50 @@ impl ContainerArgs {
             registry_credentials: self.registry_credentials,
             networks: self.networks,
             network_plugins: self.network_plugins,
-        }
+            image_headroom: self.image_headroom,
+            ..ContainerOptions::default()
+        };
+        self.limits.add_to(&mut options);
+        options
+    }
+
+    /// Refuses flags that plain processes have no use for, by name: nothing would come of them.
+    pub(super) fn check(&self, isolation: Isolation) -> Result<(), Failure> {
+        let Some(flag) = self.flag() else {
+            return Ok(());
+        };
+        let why = match isolation {
+            Isolation::Process => "tasks run as plain processes".to_owned(),
+            Isolation::Auto => {
+                let detected = Mode::detect();
+                if detected.mode == Mode::Container {
+                    return Ok(());
+                }
+                format!("there are no containers here: {}", detected.reason)
+            }
+            Isolation::Container => return Ok(()),
+        };
+        let problem = format_args!("{flag}: expected together with containers; {why}");
+        Err(Failure::new(Exit::Usage, problem))
+    }
+
+    /// Returns the first flag that only containers have a use for.
+    fn flag(&self) -> Option<&'static str> {
+        let given = [
+            (!self.host_volume.is_empty(), "--host-volume"),
+            (!self.insecure_registry.is_empty(), "--insecure-registry"),
+            (
+                self.registry_credentials.is_some(),
+                "--registry-credentials",
+            ),
+            (self.networks.is_some(), "--networks"),
+            (self.capabilities.is_some(), "--capabilities"),
+            (self.seccomp_profiles.is_some(), "--seccomp-profiles"),
+            (self.no_seccomp, "--no-seccomp"),
+            (self.no_new_privileges, "--no-new-privileges"),
+        ];
+        let first = given.into_iter().find(|(is_given, _)| *is_given);
+        first.map(|(_, flag)| flag).or_else(|| self.limits.flag())
     }
 }
 

@@ -51,6 +51,7 @@ pub(super) fn dev(args: DevArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
         check_loopback(listen)?;
         node::check_listen(listen)?;
     }
+    args.containers.check(args.isolation.isolation())?;
     if let Some(dir) = &args.work_dir {
         node::check_work_dir(dir, node::PRIVATE)?;
     }

@@ -21,7 +21,7 @@ use super::published::PublishedJson;
 use super::roles::RoleStateJson;
 use super::signals::Interrupts;
 use super::text::Text;
-use super::{Io, Threads, block_on, operations, views};
+use super::{Io, Threads, block_on, endings, operations, views};
 use crate::operator::Operator;
 
 /// Flags of `tepui events`.
@@ -180,7 +180,7 @@ fn told_in_short(told: &Row) -> String {
             executor.resources, executor.agent, executor.framework
         ),
         Row::Task(task) => {
-            let why = views::ending(&task.status);
+            let why = endings::ending(&task.status);
             let words = [task.status.state.as_str(), "on", task.agent.as_str(), &why];
             words.join(" ")
         }

@@ -97,7 +97,7 @@ async fn copy(
 }
 
 /// Finds the one task whose id begins so, or is exactly so, and its agent.
-fn find<'a>(
+pub(super) fn find<'a>(
     wanted: &str,
     tasks: &'a [TaskView],
     agents: &'a [AgentView],

@@ -14,11 +14,14 @@ mod connect;
 mod container_args;
 mod context;
 mod dev;
+mod endings;
 mod events;
+mod exec;
 mod exit;
 mod failure;
 mod frameworks;
 mod isolation_args;
+mod limit_args;
 mod list;
 mod logging;
 mod logs;
@@ -26,6 +29,7 @@ mod maintenance;
 mod master;
 mod master_args;
 mod node;
+mod observed;
 mod operations;
 mod output;
 mod packing;
@@ -79,6 +83,8 @@ enum Command {
     Ps(list::PsArgs),
     /// Print what a task writes
     Logs(logs::LogsArgs),
+    /// Run a command in the container of a task
+    Exec(exec::ExecArgs),
     /// End a task
     Kill(list::KillArgs),
     /// Show which master leads, and since when
@@ -261,6 +267,7 @@ fn dispatch(command: Command, io: &mut Io<'_>) -> Result<Exit, Failure> {
         Command::Run(args) => run::run(args, io).map_err(Failure::of_run),
         Command::Ps(args) => list::ps(&args, io),
         Command::Logs(args) => logs::logs(&args, io),
+        Command::Exec(args) => exec::exec(&args, io),
         Command::Kill(args) => list::kill(&args, io),
         Command::Master(args) => master::master(&args, io),
         Command::Agent(command) => agents::agent(&command, io),

@@ -11,10 +11,11 @@ use serde::Serialize;
 use tepui_core::protocol::node::{Domain, Presence};
 use tepui_core::protocol::offer::Offer;
 use tepui_core::protocol::operator::{AgentView, FrameworkView, TaskView};
-use tepui_core::protocol::status::{Breach, Exit, Limited, TaskStatus};
+use tepui_core::protocol::status::{Breach, Exit};
 use tepui_core::resources::{Quantities, Resources};
 use tepui_core::roles::Role;
 
+use super::endings::{ending, limited};
 use super::output::{Column, Listing, Row};
 use super::published::{LabelsJson, PublishedJson, labels};
 use super::times::{age, rfc3339, short};
@@ -328,6 +329,7 @@ pub(super) struct TaskJson<'a> {
     at: String,
     exit: Option<ExitJson>,
     breach: Option<BreachJson>,
+    healthy: Option<bool>,
     resources: ResourcesJson,
     #[serde(flatten)]
     published: PublishedJson<'a>,
@@ -346,6 +348,7 @@ pub(super) fn task_json(task: &TaskView) -> TaskJson<'_> {
         at: rfc3339(status.at),
         exit: status.exit.map(ExitJson::from),
         breach: status.breach.map(BreachJson::from),
+        healthy: super::observed::healthy(status),
         resources: (&task.resources).into(),
         published: PublishedJson::of(task.published.as_deref()),
     }
@@ -363,6 +366,7 @@ pub(super) fn tasks(tasks: &[TaskView], now: SystemTime) -> Listing {
             task.agent.to_string(),
             task.framework.to_string(),
             task.resources.to_string(),
+            super::observed::health(status),
             ending(status),
         ];
         row(status.task.as_str(), cells, &task_json(task))
@@ -377,6 +381,7 @@ pub(super) fn tasks(tasks: &[TaskView], now: SystemTime) -> Listing {
             Column::Narrow("AGENT"),
             Column::Narrow("FRAMEWORK"),
             Column::Narrow("RESOURCES"),
+            Column::Wide("HEALTHY"),
             Column::Wide("DETAILS"),
         ],
         rows: rows.collect(),
@@ -423,7 +428,7 @@ pub(super) fn offers(offers: &[Offer]) -> Listing {
             offer.role.to_string(),
             offer.agent.to_string(),
             offer.resources.to_string(),
-            offer.hostname.clone(),
+            offer.hostname.to_string(),
         ];
         row(offer.id.as_str(), cells, &offer_json(offer))
     });
@@ -438,43 +443,6 @@ pub(super) fn offers(offers: &[Offer]) -> Listing {
             Column::Wide("HOSTNAME"),
         ],
         rows: rows.collect(),
-    }
-}
-
-/// Says why and how a task is in its state: exit, reason, broken limit, message; what there is.
-pub(super) fn ending(status: &TaskStatus) -> String {
-    let mut parts = Vec::new();
-    if let Some(exit) = status.exit {
-        parts.push(exit.to_string());
-    }
-    if let Some(reason) = status.reason {
-        parts.push(reason.to_string());
-    }
-    if let Some(breach) = status.breach {
-        let (used, limit) = (breach.used, breach.limit);
-        parts.push(match breach.resource {
-            Limited::Memory => format!("used {used} MiB of memory, the limit is {limit} MiB"),
-            Limited::Pids => format!("used {used} processes, the limit is {limit}"),
-            Limited::Disk => format!("used {used} MiB of disk, the limit is {limit} MiB"),
-            Limited::Ports => format!("listened on port {used}, which it does not have"),
-        });
-    }
-    // The message of a command's end says in words what the exit says already.
-    let repeats = status
-        .exit
-        .is_some_and(|exit| status.message.ends_with(&exit.to_string()));
-    if !status.message.is_empty() && !repeats {
-        parts.push(status.message.clone());
-    }
-    parts.join("; ")
-}
-
-fn limited(resource: Limited) -> &'static str {
-    match resource {
-        Limited::Memory => "memory",
-        Limited::Pids => "pids",
-        Limited::Disk => "disk",
-        Limited::Ports => "ports",
     }
 }
 
@@ -505,6 +473,8 @@ mod tests {
     use tepui_core::resources::Milli;
 
     use tepui_core::time::Time;
+
+    use tepui_core::protocol::status::{Limited, TaskStatus};
 
     use super::*;
 
@@ -557,6 +527,7 @@ mod tests {
                 "at": "1970-01-01T00:16:40.000000Z",
                 "exit": { "code": null, "signal": 9 },
                 "breach": { "resource": "memory", "limit": 64.0, "used": 64.5 },
+                "healthy": null,
                 "resources": {
                     "text": "cpus:0.5;mem:64",
                     "amounts": { "cpus": 0.5, "mem": 64.0 },
@@ -581,6 +552,7 @@ mod tests {
                 "rio-1-S1",
                 "rio-1-0001",
                 "cpus:0.5;mem:64",
+                "",
                 "signal 9; container-limitation-memory; \
                  used 64.5 MiB of memory, the limit is 64 MiB",
             ]

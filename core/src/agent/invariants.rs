@@ -6,6 +6,7 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 
+use super::checks::Aim;
 use super::registration::Link;
 use super::tasks::{Placement, Task, UPDATES_PER_TASK};
 use super::updates::Stream;
@@ -32,6 +33,7 @@ impl Agent {
         self.check_streams()?;
         self.check_total()?;
         self.check_containers()?;
+        self.check_trials()?;
         self.check_timers()
     }
 
@@ -188,6 +190,23 @@ impl Agent {
         Ok(())
     }
 
+    /// Just those tasks are looked at that are to be: not before they run, nor once they are to
+    /// end.
+    fn check_trials(&self) -> Result<(), Violation> {
+        let tasks = self.state.tasks().iter();
+        let wanted = tasks.filter(|(number, _)| self.is_checked(**number));
+        let wanted = wanted.flat_map(|(number, task)| {
+            let aims = Aim::ALL.into_iter();
+            let aims = aims.filter(|aim| aim.of(task.info()).is_some());
+            aims.map(|aim| (*number, aim))
+        });
+        let wanted: BTreeSet<(Number, Aim)> = wanted.collect();
+        let trials: BTreeSet<(Number, Aim)> = self.trials.iter().map(|(key, _)| key).collect();
+        ensure(wanted == trials, || {
+            format!("{trials:?} are looked at, and not {wanted:?}")
+        })
+    }
+
     fn check_timers(&self) -> Result<(), Violation> {
         let mut timers = self.timers.clone();
         let mut expect = |at: Time, timer: Timer| {
@@ -224,6 +243,11 @@ impl Agent {
         }
         for (task, at) in &self.run_outs {
             expect(*at, Timer::RunOut(*task))?;
+        }
+        for ((task, aim), trial) in self.trials.iter() {
+            if let Some(at) = trial.due() {
+                expect(at, Timer::Trial(task, aim))?;
+            }
         }
         for (task, watch) in &self.watches {
             let row = self.state.task(*task);

@@ -25,6 +25,7 @@ use crate::protocol::disk::{DiskEnd, DiskJob, DiskOutcome};
 use crate::protocol::framework::{Capabilities, FrameworkInfo};
 use crate::protocol::node::AgentInfo;
 use crate::protocol::operation::{Converted, OperationKind, Order};
+use crate::protocol::status::TaskStatus;
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
 use crate::roles::Role;
 use crate::time::Time;
@@ -311,6 +312,11 @@ impl AgentState {
         );
     }
 
+    fn apply_updated(&mut self, task: Number, status: &TaskStatus) {
+        self.last_time = self.last_time.max(status.at);
+        self.task_mut(task).update(status.clone());
+    }
+
     fn apply_order(&mut self, order: &Order, at: Time) {
         self.last_time = self.last_time.max(at);
         let noted = self
@@ -372,7 +378,7 @@ impl AgentState {
 impl Durable for AgentState {
     type Record = AgentRecord;
 
-    const LAYOUT: u32 = 3;
+    const LAYOUT: u32 = 4;
 
     fn apply(&mut self, record: &AgentRecord) {
         self.records += 1;
@@ -407,14 +413,8 @@ impl Durable for AgentState {
                     self.apply_task_accepted(number, framework, role, task, place);
                 }
             }
-            AgentRecord::KillRequested { task, destroy_at } => {
-                let grace = self.grace(*destroy_at);
-                self.task_mut(*task).request_kill(grace);
-            }
-            AgentRecord::Updated { task, status } => {
-                self.last_time = self.last_time.max(status.at);
-                self.task_mut(*task).update(status.clone());
-            }
+            AgentRecord::KillRequested { task, destroy_at } => self.apply_kill(*task, *destroy_at),
+            AgentRecord::Updated { task, status } => self.apply_updated(*task, status),
             AgentRecord::Acknowledged { task, update } => {
                 if self.task_mut(*task).acknowledge(*update) {
                     self.remove_task(*task);
@@ -441,6 +441,11 @@ impl Durable for AgentState {
             AgentRecord::ExecutorUnwanted { executor } => self.apply_unwanted(*executor),
             AgentRecord::Resumed => self.apply_resumed(),
             AgentRecord::DiskUndone { job } => drop(self.undoing.remove(job)),
+            AgentRecord::Unhealthy {
+                task,
+                why,
+                destroy_at,
+            } => self.apply_unhealthy(*task, why, *destroy_at),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! a time is counted (`patience`), ending executors with all that they run (`on_executor`), and
 //! those that do not obey (`overdue`).
 
+use alloc::string::String;
 use core::time::Duration;
 
 use super::containers::Phase;
@@ -145,6 +146,24 @@ impl Agent {
         }
     }
 
+    /// A task is unhealthy for too long: it is ended like one that is killed (TK-97).
+    pub(super) fn on_unhealthy(&mut self, cx: &mut Cx<'_>, task: Number, why: String) {
+        let Some(row) = self.state.task(task) else {
+            return;
+        };
+        let patience = row.info().kill_grace.unwrap_or(self.config.kill_grace);
+        self.note_moment(cx);
+        let destroy_at = cx.now + patience;
+        let record = AgentRecord::Unhealthy {
+            task,
+            why,
+            destroy_at,
+        };
+        self.persist(cx, record);
+        self.end_container(cx, task, patience);
+        self.report_killing(cx, task);
+    }
+
     /// Tells an executor to end a task, if it listens; else once it does ([`Self::catch_up`]).
     pub(super) fn tell_kill(
         &self,
@@ -166,6 +185,7 @@ impl Agent {
     /// Asks the program of a container to end, and destroys it when its time is over. Asked again,
     /// the time only gets shorter (TK-85). One that is not heard of yet ends once it is.
     pub(super) fn end_container(&mut self, cx: &mut Cx<'_>, number: Number, grace: Duration) {
+        self.end_checks(cx, number);
         match self.containers.phase(number) {
             None | Some(Phase::Launching(_) | Phase::Stuck(_) | Phase::Destroyed) => {}
             Some(Phase::Running | Phase::Ending(_)) if grace.is_zero() => self.destroy(cx, number),
@@ -179,6 +199,7 @@ impl Agent {
     }
 
     pub(super) fn destroy(&mut self, cx: &mut Cx<'_>, number: Number) {
+        self.end_checks(cx, number);
         self.set_phase(number, Phase::Destroyed);
         let id = number.container();
         cx.container(ContainerCommand::Destroy { id });

@@ -11,7 +11,7 @@ use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId};
 use crate::protocol::container::{ContainerLimits, ContainerSpec};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::task::{CommandInfo, ExecutorInfo, Limit, Limits, TaskInfo};
-use crate::resources::{Milli, Resources};
+use crate::resources::{Milli, Ranges, Resources};
 
 /// Describes the container of a task with a command; `group` is the first task of its group.
 pub(super) fn task_container(
@@ -66,13 +66,28 @@ fn room_for<'a>(all: impl Iterator<Item = (&'a Resources, Limits)> + Clone) -> C
     };
     let (cpus, share) = room("cpus", |limits| limits.cpus);
     let (mem, kept) = room("mem", |limits| limits.mem);
+    let sum = |amount: fn(&Resources) -> Milli| {
+        let amounts = all.clone().map(|(resources, _)| amount(resources));
+        amounts.fold(Milli::ZERO, Milli::saturating_add)
+    };
+    let disk = sum(|resources| scratch(resources).scalar("disk"));
+    let ports = all.clone().map(|(resources, _)| resources.ranges("ports"));
     ContainerLimits {
         cpus,
         share,
         mem,
         kept,
         pids: None,
+        disk: Some(disk).filter(|disk| *disk > Milli::ZERO),
+        gpus: sum(|resources| resources.scalar("gpus")),
+        ports: Some(ports.fold(Ranges::new(), |all, some| all.union(&some))),
     }
+}
+
+/// Returns what of the resources is room for files that nobody keeps: no volumes, and no disk that
+/// is one's own.
+fn scratch(resources: &Resources) -> Resources {
+    resources.filter(|resource| !resource.is_persistent_volume() && resource.disk_kind().is_none())
 }
 
 /// Describes the container of an executor.

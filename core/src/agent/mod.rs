@@ -6,11 +6,12 @@
 //! round trip for news that says nothing.
 //!
 //! Reading order: `interface`, `records` and `journal` (what it remembers), `on_master`, `running`,
-//! `kills`, `groups`, `on_container`, `on_executor`, `messages`, `patience`, `overdue`, `updates`,
-//! `operations`, `disks`, `recovery`, `drain`, `leaving`.
+//! `kills`, `groups`, `checks`, `on_container`, `on_executor`, `messages`, `patience`, `overdue`,
+//! `updates`, `operations`, `disks`, `recovery`, `drain`, `leaving`.
 //!
 //! Deliberately not here: how containers work, where sandboxes are, finding the master.
 
+mod checks;
 mod containers;
 mod disks;
 mod drain;
@@ -48,6 +49,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use self::checks::{Aim, Trials};
 use self::containers::Containers;
 use self::drain::Drain;
 use self::executors::Sessions;
@@ -100,6 +102,8 @@ enum Timer {
     RunOut(Number),
     /// The end of the time that a drain may take.
     Drain,
+    /// The next try of a check, or the end of the one under way.
+    Trial(Number, Aim),
 }
 
 type Out = Outbox<AgentRecord, Effect>;
@@ -151,6 +155,7 @@ pub struct Agent {
     sessions: Sessions,
     flights: Flights,
     watches: Watches,
+    trials: Trials,
     deletions: Deletions,
     history: History,
     /// Executors, and tasks of ended frameworks, that have ended since it began to ask for its
@@ -192,6 +197,7 @@ impl Agent {
                 Timer::Overdue(task) => self.on_task_overdue(cx, task),
                 Timer::RunOut(task) => self.on_run_out(cx, task),
                 Timer::Drain => self.on_drain_due(cx),
+                Timer::Trial(task, aim) => self.on_trial_due(cx, task, aim),
             }
         }
     }

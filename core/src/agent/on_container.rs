@@ -47,6 +47,11 @@ impl Agent {
             ContainerEvent::ResizeFailed { id, message } => {
                 self.on_resize_failed(cx, &id, &message);
             }
+            ContainerEvent::Probed {
+                id,
+                number,
+                outcome,
+            } => self.on_probed(cx, &id, number, &outcome),
         }
     }
 
@@ -86,6 +91,7 @@ impl Agent {
             // It ran before the agent restarted, and was reported.
             None => {}
         }
+        self.begin_checks(cx, number);
     }
 
     /// Takes in the end of a container, whatever it was.
@@ -99,6 +105,7 @@ impl Agent {
         if let Some(at) = phase.due() {
             self.timers.disarm(at, Timer::Container(number));
         }
+        self.end_checks(cx, number);
         let stuck = self.stuck(phase);
         let end = stuck.as_ref().unwrap_or(end);
         let Some(task) = self.state.task(number) else {
@@ -155,6 +162,11 @@ fn own_end(task: &Task, end: &End, recovery: Recovery) -> News {
     let killed = task.grace().is_some();
     if task.is_overtime() {
         return ran_out_news(task, end, Source::Executor);
+    }
+    if let Some(why) = task.unhealthy() {
+        let news = News::new(TaskState::Failed, Source::Executor);
+        let news = news.because(Reason::TaskHealthCheckStatusUpdated, why); // TK-97
+        return with_exit(news, end);
     }
     match end {
         End::Exited(exit, breach) => {
@@ -229,7 +241,11 @@ fn ran_out_news(task: &Task, end: &End, source: Source) -> News {
     let most = task.info().max_completion.unwrap_or_default();
     let message = format!("it ran for {most:?}, as long as it may");
     let news = News::new(TaskState::Failed, source);
-    let mut news = news.because(Reason::MaxCompletionTimeReached, message);
+    with_exit(news.because(Reason::MaxCompletionTimeReached, message), end)
+}
+
+/// Adds to the end of a task how its container ended, if that is known.
+fn with_exit(mut news: News, end: &End) -> News {
     if let End::Exited(exit, breach) = end {
         (news.exit, news.breach) = (Some(*exit), *breach);
     }

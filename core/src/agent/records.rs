@@ -4,6 +4,7 @@
 //!
 //! Deliberately not here: what follows from each.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -204,5 +205,14 @@ pub enum AgentRecord {
     DiskUndone {
         /// The number of the job.
         job: u64,
+    },
+    /// A task is unhealthy for too long, and is to end.
+    Unhealthy {
+        /// Which one.
+        task: Number,
+        /// What its health check has found out, for people.
+        why: String,
+        /// When patience would end if it began with the moment that was noted last.
+        destroy_at: Time,
     },
 }

@@ -23,6 +23,7 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
+use super::checks::Trials;
 use super::containers::Containers;
 use super::drain::Drain;
 use super::executors::Sessions;
@@ -98,6 +99,7 @@ impl Agent {
             sessions: Sessions::default(),
             flights: Flights::new(),
             watches: Watches::new(),
+            trials: Trials::default(),
             deletions: Deletions::default(),
             history: History::default(),
             late_ends: Vec::new(),

@@ -214,7 +214,12 @@ impl Agent {
         let mut frameworks = slices(frameworks.map(|framework| framework.info.clone()));
         let mut tasks = slices(tasks.map(|task| {
             let framework = task.framework().clone();
-            TaskReport::new(framework, task.role().clone(), task.info(), task.state())
+            let observed = task.observed();
+            TaskReport {
+                healthy: observed.and_then(|it| it.healthy),
+                check: observed.and_then(|it| it.check),
+                ..TaskReport::new(framework, task.role().clone(), task.info(), task.state())
+            }
         }));
         // The last frame has the end of each list; usually that is all there is.
         let last = ToMaster::Reregister {

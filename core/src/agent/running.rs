@@ -334,8 +334,8 @@ fn check_job(agent: &AgentId, job: &Job) -> Result<(), String> {
         if by_agent && task.command.is_none() {
             return Err("it has neither a command nor an executor".to_string());
         }
-        if task.check.is_some() || task.health_check.is_some() {
-            return Err("it has a check, which this agent does not make yet".to_string());
+        if !by_agent && (task.check.is_some() || task.health_check.is_some()) {
+            return Err("it has a check, which its executor makes itself".to_string());
         }
         if !by_agent && task.command.is_some() {
             return Err("it has both a command and an executor".to_string());

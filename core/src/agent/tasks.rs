@@ -4,14 +4,16 @@
 //! Changed by records only ([`super::journal`]). Deliberately not here: sending
 //! ([`super::updates`]) and whatever starts or ends a program.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::records::Number;
 use crate::ids::{FrameworkId, UpdateId};
-use crate::protocol::status::{TaskState, TaskStatus};
+use crate::protocol::status::{Observed, Reason, TaskState, TaskStatus};
 use crate::protocol::task::TaskInfo;
 use crate::roles::Role;
 use crate::time::Time;
@@ -53,6 +55,10 @@ pub(super) struct Task {
     running_since: Option<Time>,
     /// Whether it ran for as long as it may, so that it is ended.
     overtime: bool,
+    /// What its health check has found out for too long, so that it is ended.
+    unhealthy: Option<String>,
+    /// What was said last of it beside its state.
+    observed: Option<Box<Observed>>,
     /// Updates that were not acknowledged, oldest first.
     unacknowledged: VecDeque<TaskStatus>,
     /// The newest ids of updates from an executor.
@@ -67,6 +73,12 @@ impl Task {
         placement: Placement,
         group: Option<Number>,
     ) -> Self {
+        // TK-98: before the first try nothing is known, and that is said.
+        let check = info.check.as_ref().filter(|_| placement == Placement::Own);
+        let observed = check.map(|check| Observed {
+            check: Some(check.probe.unknown()),
+            ..Observed::default()
+        });
         Self {
             framework,
             role,
@@ -78,6 +90,8 @@ impl Task {
             resumed: false,
             running_since: None,
             overtime: false,
+            unhealthy: None,
+            observed: observed.map(Box::new),
             unacknowledged: VecDeque::new(),
             received: VecDeque::new(),
         }
@@ -131,6 +145,30 @@ impl Task {
             return None;
         }
         Some(self.running_since? + self.info.max_completion?)
+    }
+
+    /// Returns since when it runs, if it does and its end was not asked for before.
+    pub(super) fn running_since(&self) -> Option<Time> {
+        self.running_since
+    }
+
+    /// Returns what was said last of it beside its state.
+    pub(super) fn observed(&self) -> Option<&Observed> {
+        self.observed.as_deref()
+    }
+
+    /// Returns what its health check has found out, if it is ended for that, and not because of a
+    /// kill.
+    pub(super) fn unhealthy(&self) -> Option<&str> {
+        self.unhealthy.as_deref()
+    }
+
+    /// It is unhealthy for too long; a kill that was asked for stays one.
+    pub(super) fn end_unhealthy(&mut self, why: &str, grace: Duration) {
+        if self.grace.is_none() {
+            self.unhealthy = Some(why.into());
+        }
+        self.request_kill(grace);
     }
 
     /// Returns whether it is ended for it ran as long as it may, and not because of a kill.
@@ -199,7 +237,40 @@ impl Task {
             }
             self.received.push_back(update);
         }
+        if status.observed.is_some() {
+            self.observed.clone_from(&status.observed);
+        }
+        if self.takes_place(&status) {
+            self.unacknowledged.pop_back();
+        }
         self.unacknowledged.push_back(status);
+    }
+
+    /// Returns whether an update takes the place of the newest, so that what is found out again and
+    /// again does not fill the memory of an agent whose framework is away. Nothing is lost by it:
+    /// the newer says all that the older did, and who was told the older is told nothing else in
+    /// its place, for the oldest stays.
+    fn takes_place(&self, status: &TaskStatus) -> bool {
+        let has_unsent = self.unacknowledged.len() > 1;
+        let newest = self.unacknowledged.back().filter(|_| has_unsent);
+        newest.is_some_and(|newest| self.is_finding(newest) && self.is_finding(status))
+    }
+
+    /// Returns whether an update says only what a check has found out. Those of executors are
+    /// theirs, whatever they say.
+    fn is_finding(&self, status: &TaskStatus) -> bool {
+        let is_said = matches!(
+            status.reason,
+            Some(Reason::TaskCheckStatusUpdated | Reason::TaskHealthCheckStatusUpdated)
+        );
+        is_said && self.placement == Placement::Own && status.state == TaskState::Running
+    }
+
+    /// Returns whether the update behind the oldest may be sent before it is written down that the
+    /// oldest is acknowledged. Not one that another may yet take the place of, should that be lost.
+    pub(super) fn may_go_ahead(&self) -> bool {
+        let next = self.unacknowledged.get(1);
+        next.is_none_or(|next| !self.is_finding(next))
     }
 
     /// Drops the oldest update. Returns whether that was the last of a task that is over.

@@ -6,6 +6,7 @@
 //!
 //! Deliberately not here: what happened to the task. Handlers say that with [`News`].
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use core::time::Duration;
@@ -17,7 +18,7 @@ use crate::ids::{FrameworkId, PeerId, TaskId, UpdateId};
 use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToMaster;
 use crate::protocol::container::ContainerCommand;
-use crate::protocol::status::{Breach, Exit, Reason, Source, TaskState, TaskStatus};
+use crate::protocol::status::{Breach, Exit, Observed, Reason, Source, TaskState, TaskStatus};
 use crate::time::Time;
 
 /// An update that was sent, and is not acknowledged.
@@ -48,6 +49,8 @@ pub(super) struct News {
     pub(super) message: String,
     pub(super) exit: Option<Exit>,
     pub(super) breach: Option<Breach>,
+    /// What is said beside the state; `None` is what was said last.
+    pub(super) observed: Option<Observed>,
 }
 
 impl News {
@@ -59,6 +62,7 @@ impl News {
             message: String::new(),
             exit: None,
             breach: None,
+            observed: None,
         }
     }
 
@@ -75,6 +79,7 @@ impl Agent {
         let news = self.with_drain(news);
         let task = self.state.task(number).expect("news are of a kept task");
         let id = task.info().id.clone();
+        let observed = news.observed.or_else(|| task.observed().cloned());
         let status = TaskStatus {
             reason: news.reason,
             message: news.message,
@@ -82,6 +87,7 @@ impl Agent {
             update: Some(self.new_update_id()),
             exit: news.exit,
             breach: news.breach,
+            observed: observed.map(Box::new), // TK-65
             ..TaskStatus::new(id, news.state, news.source, cx.now)
         };
         self.record_update(cx, number, status);
@@ -258,12 +264,18 @@ impl Agent {
         }
         let placement = row.placement();
         let task = number;
+        let goes_ahead = row.may_go_ahead();
         self.land(Stream::Task(number));
         // The next one need not wait until the acknowledgement is durable: if that is lost, this
         // one is sent again, and the framework, which knows it, acknowledges it again.
         let wait = self.config.update_retry;
-        self.send(cx, number, 1, wait);
+        if goes_ahead {
+            self.send(cx, number, 1, wait);
+        }
         self.persist(cx, AgentRecord::Acknowledged { task, update });
+        if !goes_ahead {
+            self.send(cx, number, 0, wait);
+        }
         if self.state.task(number).is_none() {
             self.on_task_removed(cx, number, placement);
         }

@@ -243,14 +243,13 @@ impl Holding {
         let mut named = offered.filter(|(_, it)| it.is_any_of(grants));
         let mut covering = named.clone();
         let (first, own) = named.next()?;
-        let mut sum = own.rest.bag.clone();
-        let mut is_one = true;
+        // Nearly always it is one, which needs no sum.
+        let mut sum = Cow::Borrowed(&own.rest.bag);
         for (_, other) in named {
-            is_one = false;
             // What was converted since may be more together than can be counted, or hold a number
             // twice. Then it is about the first that is enough.
             let bag = &other.rest.bag;
-            if sum.overlap(bag).is_some() || sum.add(bag).is_err() {
+            if sum.overlap(bag).is_some() || sum.to_mut().add(bag).is_err() {
                 let (at, grant) = covering.find(|(_, it)| it.rest.bag.contains(resources))?;
                 let rest = Arc::clone(&grant.rest);
                 return Some(Found {
@@ -263,9 +262,9 @@ impl Holding {
         if !sum.contains(resources) {
             return None;
         }
-        let rest = match is_one {
-            true => Arc::clone(&own.rest),
-            false => Arc::new(Counted::new(sum, columns)),
+        let (rest, is_one) = match sum {
+            Cow::Borrowed(_) => (Arc::clone(&own.rest), true),
+            Cow::Owned(sum) => (Arc::new(Counted::new(sum, columns)), false),
         };
         Some(Found {
             at: first,

@@ -25,6 +25,7 @@ use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::TaskInfo;
 use crate::protocol::validate_operation::Caller;
+use crate::protocol::wire::size;
 use crate::resources::Resources;
 use crate::roles::Role;
 
@@ -58,6 +59,12 @@ impl Master {
         operations: Vec<Operation>,
         refuse: Option<Duration>,
     ) {
+        if let Err((reason, message)) = check_extent(&operations) {
+            // An answer for each of its parts could be many times as long as the call.
+            self.reject(cx, framework, CallKind::Accept, reason, message);
+            self.return_offers(framework, offers);
+            return;
+        }
         let OfferSet {
             agent,
             role,
@@ -113,6 +120,11 @@ impl Master {
         refusal: Refusal,
     ) {
         self.refuse_accept(cx, framework, operations, refusal);
+        self.return_offers(framework, offers);
+    }
+
+    /// Takes back the offers of a framework among those that it names.
+    fn return_offers(&mut self, framework: FrameworkKey, offers: &[OfferId]) {
         for id in offers {
             if let Some(key) = self.own_offer(framework, id) {
                 self.return_offer(key, None);
@@ -418,4 +430,37 @@ impl Master {
         let peer = self.agents[agent].peer();
         peer.expect("offers of an agent end when it is lost")
     }
+}
+
+/// Checks that an accept asks for no more than one may.
+fn check_extent(operations: &[Operation]) -> Result<(), Refusal> {
+    let (mut tasks, mut conversions, mut bytes) = (0, 0, 0_usize);
+    for operation in operations {
+        match operation {
+            Operation::Launch(all) => tasks += all.len(),
+            // Each of its tasks will have the executor.
+            Operation::LaunchGroup(group) => {
+                tasks += group.tasks.len().max(1);
+                let each = size(&group.executor).saturating_mul(group.tasks.len());
+                bytes = bytes.saturating_add(each);
+            }
+            Operation::Convert { .. } => conversions += 1,
+        }
+    }
+    for (count, limit, what) in [
+        (tasks, limits::TASKS_PER_ACCEPT, "tasks"),
+        (conversions, limits::OPERATIONS_PER_ACCEPT, "operations"),
+    ] {
+        if count > limit {
+            let text = format!("{count} {what} in one accept, more than the limit of {limit}");
+            return Err((RejectKind::TooMany, text));
+        }
+    }
+    let limit = limits::GROUPS_BYTES_PER_ACCEPT;
+    if bytes > limit {
+        let text =
+            format!("executors of groups take {bytes} bytes, more than the limit of {limit}");
+        return Err((RejectKind::TooLarge, text));
+    }
+    Ok(())
 }

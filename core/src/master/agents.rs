@@ -37,6 +37,9 @@ pub(super) struct Agent {
     /// Never changes: the table is indexed by it.
     pub(super) id: AgentId,
     pub(super) info: Arc<AgentInfo>,
+    /// Its name and its address as `info` says them, for offers to share.
+    pub(super) hostname: Arc<str>,
+    pub(super) address: Arc<str>,
     /// What it has: what it says, and what operations have made of that.
     pub(super) total: Resources,
     /// Set through the table, which counts.
@@ -72,6 +75,8 @@ impl Agent {
     ) -> Self {
         Self {
             id,
+            hostname: Arc::from(&*info.hostname),
+            address: Arc::from(&*info.address),
             info,
             total,
             presence,
@@ -85,6 +90,13 @@ impl Agent {
             due: None,
             waits: None,
         }
+    }
+
+    /// Takes in what it says of itself from now on.
+    pub(super) fn describe(&mut self, info: Arc<AgentInfo>) {
+        self.hostname = Arc::from(&*info.hostname);
+        self.address = Arc::from(&*info.address);
+        self.info = info;
     }
 
     pub(super) fn presence(&self) -> Presence {

@@ -80,7 +80,8 @@ impl Master {
         self.tell_operation(cx, framework, status);
     }
 
-    /// Knows of an operation again that an earlier leadership has accepted.
+    /// Knows of an operation again that an earlier leadership has accepted. If its framework has
+    /// named too many others since, it is known once the agent says how it ended.
     pub(super) fn know_again(
         &mut self,
         cx: &Cx<'_>,
@@ -92,6 +93,7 @@ impl Master {
         let framework = framework.filter(|key| !self.frameworks[*key].is_completed());
         if let (Some(framework), Some(id)) = (framework, &owner.id)
             && self.operations.find(framework, id).is_none()
+            && self.operations.count(framework) < limits::OPERATIONS_PER_FRAMEWORK
         {
             let status = OperationStatus {
                 agent: Some(self.agents[place.0].id.clone()),

@@ -398,7 +398,7 @@ impl Master {
         let row = &mut self.agents[key];
         let admission = self.registry.agent(&row.id);
         row.total = admission.expect("agents of the table are admitted").total();
-        row.info = info;
+        row.describe(info);
         if known && differs {
             self.changes.push(Change::AgentChanged {
                 agent: key,

@@ -98,7 +98,6 @@ pub(super) struct Planner<'a> {
     orders_left: usize,
     /// How many disks of the agent are being made or taken back.
     jobs: usize,
-    operations: usize,
     pool: Resources,
     /// What the agent has, offered or not.
     total: Resources,
@@ -154,7 +153,6 @@ pub(super) fn plan(basis: Basis<'_>, operations: Vec<Operation>) -> Plan {
         bytes_left: limits::REPORTED_BYTES.saturating_sub(reported),
         orders_left: limits::OPERATIONS_PER_AGENT.saturating_sub(basis.open),
         jobs: basis.jobs,
-        operations: 0,
         pool: basis.pool,
         total: basis.total.clone(),
         used: Resources::new(),
@@ -173,22 +171,16 @@ pub(super) fn plan(basis: Basis<'_>, operations: Vec<Operation>) -> Plan {
 
 impl Planner<'_> {
     fn walk(mut self, operations: Vec<Operation>) -> Part {
-        let mut tasks = 0;
         for operation in operations {
             match operation {
                 Operation::Launch(all) => {
                     for task in all {
-                        tasks += 1;
-                        let step = self.launch(task, tasks);
+                        let step = self.launch(task);
                         self.steps.push(step);
                     }
                 }
-                Operation::LaunchGroup(group) => {
-                    tasks += group.tasks.len();
-                    self.launch_group(group, tasks);
-                }
+                Operation::LaunchGroup(group) => self.launch_group(group),
                 Operation::Convert { id, change } => {
-                    self.operations += 1;
                     let named = self.check_name(id.as_ref());
                     let turn = named.and_then(|()| self.convert(id.clone(), &change));
                     let step = match turn {
@@ -220,13 +212,8 @@ impl Planner<'_> {
         }
     }
 
-    fn launch(&mut self, task: TaskInfo, count: usize) -> Step {
-        let taken = if count <= limits::TASKS_PER_ACCEPT {
-            self.take(&task, check_task)
-        } else {
-            Err(too_many_tasks())
-        };
-        match taken {
+    fn launch(&mut self, task: TaskInfo) -> Step {
+        match self.take(&task, check_task) {
             Ok(()) => Step::Launch(task),
             Err(message) => Step::RefuseTask {
                 task: task.id,
@@ -237,17 +224,20 @@ impl Planner<'_> {
     }
 
     /// Takes what a group needs, or nothing if one of its tasks cannot be launched (OF-23).
-    fn launch_group(&mut self, group: TaskGroup, count: usize) {
+    fn launch_group(&mut self, group: TaskGroup) {
         let ids: Vec<TaskId> = group.tasks.iter().map(|task| task.id.clone()).collect();
         let before = (self.pool.clone(), self.used.clone(), self.shared.clone());
         let (tasks_left, bytes_left) = (self.tasks_left, self.bytes_left);
-        let executors = self.executors.clone();
-        match self.take_group(group, count) {
+        let executor = group.executor.id.clone();
+        let is_new = !self.executors.contains_key(&executor);
+        match self.take_group(group) {
             Ok(tasks) => self.steps.push(Step::LaunchGroup(tasks)),
             Err(message) => {
                 (self.pool, self.used, self.shared) = before;
                 (self.tasks_left, self.bytes_left) = (tasks_left, bytes_left);
-                self.executors = executors;
+                if is_new {
+                    self.executors.remove(&executor);
+                }
                 let message = shortened(message);
                 self.steps
                     .extend(ids.into_iter().map(|task| Step::RefuseTask {
@@ -259,10 +249,7 @@ impl Planner<'_> {
         }
     }
 
-    fn take_group(&mut self, group: TaskGroup, count: usize) -> Result<Vec<TaskInfo>, String> {
-        if count > limits::TASKS_PER_ACCEPT {
-            return Err(too_many_tasks());
-        }
+    fn take_group(&mut self, group: TaskGroup) -> Result<Vec<TaskInfo>, String> {
         let tasks = group.into_tasks();
         let tasks = tasks.map_err(|id| format!("task {id} has another executor than its group"))?;
         check_group(&tasks).map_err(|reject| reject.to_string())?;
@@ -394,11 +381,6 @@ impl Planner<'_> {
         let jobs = limits::DISK_JOBS_PER_AGENT;
         for (is_full, limit, of) in [
             (
-                self.operations > limits::OPERATIONS_PER_ACCEPT,
-                limits::OPERATIONS_PER_ACCEPT,
-                "in one accept",
-            ),
-            (
                 self.orders_left == 0,
                 limits::OPERATIONS_PER_AGENT,
                 "that the agent has not confirmed",
@@ -486,11 +468,6 @@ fn draw(pool: &mut Resources, who: &str, needs: &Resources) -> Result<(), String
     } else {
         format!("{who} needs {wanted} but the offer has {left} left")
     })
-}
-
-fn too_many_tasks() -> String {
-    let limit = limits::TASKS_PER_ACCEPT;
-    format!("more than {limit} tasks in one accept")
 }
 
 /// It may quote resources of any length.

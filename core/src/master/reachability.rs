@@ -199,14 +199,13 @@ impl Master {
         if self.frameworks.in_use() < most {
             return true;
         }
-        let runs = |key| {
-            let mut tasks = self.tasks.of_framework(key).into_iter();
-            tasks.any(|task| self.tasks[task].is_active())
-        };
         let away = self.registry.frameworks();
         let away = away.filter_map(|(id, known)| Some((known.away?, self.frameworks.find(id)?)));
         let away = away.filter(|(since, _)| cx.now.since(*since) >= limits::FRAMEWORK_ABSENCE);
-        let Some((_, key)) = away.filter(|(_, key)| !runs(*key)).min() else {
+        let mut away: Vec<_> = away.collect();
+        away.sort_unstable();
+        let idle = away.iter().find(|(_, key)| !self.tasks.runs_any(*key));
+        let Some((_, key)) = idle.copied() else {
             return false;
         };
         self.remove_framework(cx, key, EndReason::Replaced);

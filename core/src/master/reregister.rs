@@ -2,6 +2,7 @@
 //!
 //! Called by `on_agent` only. Deliberately not here: what that is (`merging`).
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::keys::{AgentKey, FrameworkKey};
 use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::framework::FrameworkInfo;
-use crate::protocol::status::{Reason, Source, TaskState};
+use crate::protocol::status::{Observed, Reason, Source, TaskState, TaskStatus};
 use crate::registry::RegistryOp;
 
 impl Master {
@@ -128,12 +129,22 @@ impl Master {
     ) -> TaskKey {
         let agent_id = self.agents[agent].id.clone();
         let Reported { task, executor } = report;
+        let is_observed = task.healthy.is_some() || task.check.is_some();
+        let observed = is_observed.then(|| Observed {
+            healthy: task.healthy,
+            check: task.check,
+            ..Observed::default()
+        });
         self.tasks.insert(NewTask {
-            status: news.about(task.task.clone(), Some(agent_id), cx.now),
+            status: TaskStatus {
+                observed: observed.map(Box::new), // TK-74
+                ..news.about(task.task.clone(), Some(agent_id), cx.now)
+            },
             id: task.task,
             framework,
             agent,
-            owner: task.framework,
+            // The same id, not a copy for each task.
+            owner: self.frameworks[framework].id.clone(),
             name: task.name,
             role: task.role,
             resources: task.resources,

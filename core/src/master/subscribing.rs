@@ -35,9 +35,9 @@ impl Master {
         cx: &mut Cx<'_>,
         peer: PeerId,
         mut info: FrameworkInfo,
-        wishes: Wishes,
+        mut wishes: Wishes,
     ) {
-        let checked = check_framework(&info).and_then(|()| check_wishes(&info, &wishes));
+        let checked = check_framework(&info).and_then(|()| check_wishes(&info, &mut wishes));
         if let Err(reject) = checked {
             let why = EndReason::Invalid(reject.kind());
             self.refuse(cx, peer, why, reject.to_string());
@@ -67,6 +67,12 @@ impl Master {
             }
             return;
         }
+        if let Some(id) = info.id.as_ref().filter(|id| self.is_later(id)) {
+            // I18: whoever ends on our word would do so on that of a master without the lead.
+            let text = format!("framework {id} was let in under a later leadership than this one");
+            self.disconnect(cx, peer, CloseReason::StaleEpoch, text);
+            return;
+        }
         if let Err((why, text)) = self.check_unknown(&info) {
             self.refuse(cx, peer, why, text);
             return;
@@ -78,6 +84,11 @@ impl Master {
             return;
         }
         self.let_in(cx, peer, info, wishes);
+    }
+
+    /// Returns whether only a later leadership of this cluster can have given an id.
+    fn is_later(&self, id: &FrameworkId) -> bool {
+        id.is_from_after(&self.config.id, self.config.epoch)
     }
 
     /// Checks the id of a framework that is not in the table.
@@ -311,9 +322,9 @@ impl Master {
         cx: &mut Cx<'_>,
         key: FrameworkKey,
         mut info: FrameworkInfo,
-        wishes: Wishes,
+        mut wishes: Wishes,
     ) {
-        let checked = check_framework(&info).and_then(|()| check_wishes(&info, &wishes));
+        let checked = check_framework(&info).and_then(|()| check_wishes(&info, &mut wishes));
         if let Err(reject) = checked {
             self.reject(cx, key, CallKind::Update, reject.kind(), reject.to_string());
             return;

@@ -136,8 +136,8 @@ impl Task {
 #[derive(Clone, Debug, Default)]
 struct OfFramework {
     ids: Ids,
-    /// Oldest first.
-    remembered: VecDeque<TaskKey>,
+    /// Oldest first, each with its size on the wire: it is known when the row is far away.
+    remembered: VecDeque<(TaskKey, usize)>,
     /// On the wire, of those.
     bytes: usize,
 }
@@ -209,17 +209,18 @@ impl Tasks {
         task.executor = None;
         let of = self.frameworks.get_mut(&framework);
         let of = of.expect("a task's framework has an index");
-        of.remembered.push_back(key);
+        of.remembered.push_back((key, bytes));
         of.bytes += bytes;
         while of.remembered.len() > limits::COMPLETED_TASKS_PER_FRAMEWORK
             || of.bytes > limits::COMPLETED_BYTES_PER_FRAMEWORK
         {
-            let oldest = of.remembered.pop_front();
-            let Some(row) = oldest.and_then(|oldest| self.rows.remove(oldest)) else {
+            let Some((oldest, bytes)) = of.remembered.pop_front() else {
                 break;
             };
-            of.ids.remove(&row.id);
-            of.bytes -= row.bytes();
+            of.bytes -= bytes;
+            if let Some(row) = self.rows.remove(oldest) {
+                of.ids.remove(&row.id);
+            }
         }
     }
 
@@ -233,11 +234,14 @@ impl Tasks {
         };
         let of = self.frameworks.get_mut(&framework);
         let of = of.expect("a task's framework has an index");
-        of.remembered.retain(|other| *other != key);
+        let of_others = |(other, bytes): &(TaskKey, usize)| {
+            let stays = *other != key;
+            of.bytes -= if stays { 0 } else { *bytes };
+            stays
+        };
+        of.remembered.retain(of_others);
         of.ids.remove(id);
-        if let Some(row) = self.rows.remove(key) {
-            of.bytes -= row.bytes();
-        }
+        self.rows.remove(key);
     }
 
     /// Forgets all tasks of a framework, of which none lives.
@@ -246,7 +250,7 @@ impl Tasks {
             return;
         };
         assert_eq!(of.live(), 0, "a forgotten framework has no live task");
-        for key in of.remembered {
+        for (key, _) in of.remembered {
             self.rows.remove(key);
         }
     }
@@ -289,6 +293,13 @@ impl Tasks {
             .map(|task| self.rows[task].agent)
             .chain(executors)
             .collect()
+    }
+
+    /// Returns whether a framework has a task that may still run.
+    pub(super) fn runs_any(&self, framework: FrameworkKey) -> bool {
+        let of = self.frameworks.get(&framework);
+        let mut keys = of.into_iter().flat_map(|of| of.ids.keys());
+        keys.any(|key| self.rows[key].is_active())
     }
 
     /// Returns how many live tasks a framework has.
@@ -417,10 +428,12 @@ impl Tasks {
         self.executors.check(&users);
         for of in self.frameworks.values() {
             assert!(of.remembered.len() <= limits::COMPLETED_TASKS_PER_FRAMEWORK);
-            for key in &of.remembered {
-                assert!(self.rows[*key].is_remembered());
+            for (key, bytes) in &of.remembered {
+                let row = &self.rows[*key];
+                assert!(row.is_remembered());
+                assert_eq!(*bytes, row.bytes(), "the size of task {}", row.id);
             }
-            let bytes = of.remembered.iter().map(|key| self.rows[*key].bytes());
+            let bytes = of.remembered.iter().map(|(_, bytes)| bytes);
             assert_eq!(of.bytes, bytes.sum::<usize>(), "the size of what is over");
             assert!(of.bytes <= limits::COMPLETED_BYTES_PER_FRAMEWORK);
         }

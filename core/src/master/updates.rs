@@ -58,6 +58,8 @@ impl Master {
         let state = news.state;
         let status = TaskStatus {
             update: Some(update),
+            // TK-74: it lives, and more was not heard of it.
+            observed: task.status.observed.take(),
             ..news.about(task.id.clone(), agent, cx.now)
         };
         task.state = state;

@@ -76,7 +76,7 @@ impl Master {
             Some(demand) => row.wishes.demands.insert(role.clone(), demand.clone()),
             None => row.wishes.demands.remove(&role),
         };
-        if let Err(reject) = check_wishes(&row.info, &row.wishes) {
+        if let Err(reject) = check_wishes(&row.info, &mut row.wishes) {
             match before {
                 Some(before) => row.wishes.demands.insert(role, before),
                 None => row.wishes.demands.remove(&role),

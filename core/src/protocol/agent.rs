@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::check::CheckStatus;
 use super::discovery::Published;
 use super::disk::{DiskEnd, DiskJob, DiskOutcome};
 use super::framework::FrameworkInfo;
@@ -41,6 +42,10 @@ pub struct TaskReport {
     pub state: TaskState,
     /// What it publishes about itself, if it does (TK-04).
     pub published: Option<Arc<Published>>,
+    /// Whether it is healthy, as far as that was said (TK-97).
+    pub healthy: Option<bool>,
+    /// What was said last of what its check finds out (TK-98).
+    pub check: Option<CheckStatus>,
 }
 
 impl TaskReport {
@@ -56,6 +61,8 @@ impl TaskReport {
             executor: executor.map(|executor| executor.id.clone()),
             state,
             published: task.published(),
+            healthy: None,
+            check: None,
         }
     }
 
@@ -66,8 +73,8 @@ impl TaskReport {
         resources: &Resources,
         published: Option<&Published>,
     ) -> usize {
-        // Its framework's id with the length of that, and its state.
-        let most = limits::ID_BYTES + 3;
+        // Its framework's id with the length of that, its state, and its health with its check.
+        let most = limits::ID_BYTES + 3 + 10;
         size(&(id, name, role, resources, executor, published)) + most
     }
 }

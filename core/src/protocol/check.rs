@@ -1,14 +1,16 @@
-//! How it is found out whether a task does what it should (TK-95, TK-98).
+//! How it is found out whether a task does what it should (TK-95, TK-98), and what a try says.
 //!
 //! Deliberately not here: when a check is made and what follows from it, which the agent decides;
 //! how it is made, which its containerizer knows; checks of these data (`validate_container`).
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use core::fmt;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::status::Exit;
 use super::task::CommandInfo;
 
 /// What is tried (TK-96).
@@ -126,6 +128,34 @@ pub enum CheckStatus {
     },
 }
 
+/// What came of one try.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProbeOutcome {
+    /// The program ended like this.
+    Exited(Exit),
+    /// The request was answered by this status code.
+    Answered(u16),
+    /// The connection was accepted, or it was not.
+    Accepted(bool),
+    /// It could not be found out; why, for people.
+    Failed(String),
+    /// It took longer than it may.
+    TimedOut,
+}
+
+impl fmt::Display for ProbeOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(exit) => write!(f, "it ended with {exit}"),
+            Self::Answered(code) => write!(f, "it was answered by {code}"),
+            Self::Accepted(true) => f.write_str("the connection was accepted"),
+            Self::Accepted(false) => f.write_str("the connection was not accepted"),
+            Self::Failed(why) => f.write_str(why),
+            Self::TimedOut => f.write_str("it took too long"),
+        }
+    }
+}
+
 impl Probe {
     /// Returns what is known before the first try.
     pub const fn unknown(&self) -> CheckStatus {
@@ -133,6 +163,141 @@ impl Probe {
             Self::Command(_) => CheckStatus::Command { exit_code: None },
             Self::Http(_) => CheckStatus::Http { status_code: None },
             Self::Tcp { .. } => CheckStatus::Tcp { succeeded: None },
+        }
+    }
+
+    /// Returns what is known after a try. One of which nothing came leaves nothing known.
+    pub const fn status(&self, outcome: &ProbeOutcome) -> CheckStatus {
+        match self {
+            Self::Command(_) => CheckStatus::Command {
+                exit_code: match outcome {
+                    ProbeOutcome::Exited(Exit::Code(code)) => Some(*code),
+                    ProbeOutcome::Exited(Exit::Signal(_))
+                    | ProbeOutcome::Answered(_)
+                    | ProbeOutcome::Accepted(_)
+                    | ProbeOutcome::Failed(_)
+                    | ProbeOutcome::TimedOut => None,
+                },
+            },
+            Self::Http(_) => CheckStatus::Http {
+                status_code: match outcome {
+                    ProbeOutcome::Answered(code) => Some(*code),
+                    ProbeOutcome::Exited(_)
+                    | ProbeOutcome::Accepted(_)
+                    | ProbeOutcome::Failed(_)
+                    | ProbeOutcome::TimedOut => None,
+                },
+            },
+            Self::Tcp { .. } => CheckStatus::Tcp {
+                succeeded: match outcome {
+                    ProbeOutcome::Accepted(succeeded) => Some(*succeeded),
+                    ProbeOutcome::Exited(_)
+                    | ProbeOutcome::Answered(_)
+                    | ProbeOutcome::Failed(_)
+                    | ProbeOutcome::TimedOut => None,
+                },
+            },
+        }
+    }
+
+    /// Returns whether a try did well (TK-96).
+    pub fn succeeds(&self, outcome: &ProbeOutcome) -> bool {
+        match self.status(outcome) {
+            CheckStatus::Command { exit_code } => exit_code == Some(0),
+            CheckStatus::Http { status_code } => {
+                status_code.is_some_and(|code| (200..400).contains(&code))
+            }
+            CheckStatus::Tcp { succeeded } => succeeded == Some(true),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_well_and_what_is_known_of_it() {
+        // TK-96, TK-98
+        let command = Probe::Command(Box::new(CommandInfo::shell("true")));
+        let http = Probe::Http(HttpProbe {
+            tls: false,
+            port: 80,
+            path: "/".into(),
+            family: Family::V4,
+        });
+        let (port, family) = (80, Family::V6);
+        let tcp = Probe::Tcp { port, family };
+        let ended = |exit_code| CheckStatus::Command { exit_code };
+        let answered = |status_code| CheckStatus::Http { status_code };
+        let accepted = |succeeded| CheckStatus::Tcp { succeeded };
+        for (probe, outcome, status, is_good) in [
+            (
+                &command,
+                ProbeOutcome::Exited(Exit::Code(0)),
+                ended(Some(0)),
+                true,
+            ),
+            (
+                &command,
+                ProbeOutcome::Exited(Exit::Code(1)),
+                ended(Some(1)),
+                false,
+            ),
+            (
+                &command,
+                ProbeOutcome::Exited(Exit::Signal(9)),
+                ended(None),
+                false,
+            ),
+            (&command, ProbeOutcome::TimedOut, ended(None), false),
+            (&command, ProbeOutcome::Accepted(true), ended(None), false),
+            (
+                &http,
+                ProbeOutcome::Answered(199),
+                answered(Some(199)),
+                false,
+            ),
+            (
+                &http,
+                ProbeOutcome::Answered(200),
+                answered(Some(200)),
+                true,
+            ),
+            (
+                &http,
+                ProbeOutcome::Answered(399),
+                answered(Some(399)),
+                true,
+            ),
+            (
+                &http,
+                ProbeOutcome::Answered(400),
+                answered(Some(400)),
+                false,
+            ),
+            (
+                &http,
+                ProbeOutcome::Failed("why".into()),
+                answered(None),
+                false,
+            ),
+            (
+                &tcp,
+                ProbeOutcome::Accepted(true),
+                accepted(Some(true)),
+                true,
+            ),
+            (
+                &tcp,
+                ProbeOutcome::Accepted(false),
+                accepted(Some(false)),
+                false,
+            ),
+            (&tcp, ProbeOutcome::TimedOut, accepted(None), false),
+        ] {
+            assert_eq!(probe.status(&outcome), status, "{probe:?}: {outcome}");
+            assert_eq!(probe.succeeds(&outcome), is_good, "{probe:?}: {outcome}");
         }
     }
 }

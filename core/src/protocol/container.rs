@@ -6,14 +6,16 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::check::{Probe, ProbeOutcome};
 use super::container_info::ContainerInfo;
 use super::status::{Breach, Exit};
 use super::task::CommandInfo;
 use crate::ids::ContainerId;
-use crate::resources::Milli;
+use crate::resources::{Milli, Ranges};
 
 /// What a container is allowed to use. `None` is no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,12 @@ pub struct ContainerLimits {
     pub kept: Option<Milli>,
     /// The number of processes and threads.
     pub pids: Option<u32>,
+    /// What its files may take in its sandbox and its root, in MiB. Volumes that persist are apart.
+    pub disk: Option<Milli>,
+    /// Graphics processors that it has for itself, in whole ones; no others, so nothing is none.
+    pub gpus: Milli,
+    /// The ports of the machine that it may listen on, where that is watched.
+    pub ports: Option<Ranges>,
 }
 
 /// Everything needed to start a container.
@@ -89,7 +97,7 @@ pub enum ContainerCommand {
     },
     /// After a restart of the agent: reports on each known container (`Started` if it runs,
     /// `Exited` if it ended meanwhile, `LaunchFailed` if it never started), destroys all others,
-    /// and then answers `Recovered`.
+    /// and then answers `Recovered`. What was tried before is given up, and not answered any more.
     Recover {
         /// The containers that the agent remembers.
         known: Vec<ContainerId>,
@@ -101,6 +109,25 @@ pub enum ContainerCommand {
         id: ContainerId,
         /// From now on.
         limits: ContainerLimits,
+    },
+    /// Tries something of a container that runs, once. Answered by `Probed`, unless the container
+    /// ends or the try is given up before; whoever asks waits no longer than the timeout.
+    Probe {
+        /// Which one.
+        id: ContainerId,
+        /// Names the try; never used before in this life of the agent.
+        number: u64,
+        /// What is tried.
+        probe: Probe,
+        /// How long it may take; `None` is for ever.
+        timeout: Option<Duration>,
+    },
+    /// Gives a try up, and ends what it has started. Unknown numbers are ignored.
+    Unprobe {
+        /// Of which container.
+        id: ContainerId,
+        /// Which try.
+        number: u64,
     },
 }
 
@@ -143,5 +170,14 @@ pub enum ContainerEvent {
         id: ContainerId,
         /// Why, for people.
         message: String,
+    },
+    /// What was tried of it is over.
+    Probed {
+        /// Which one.
+        id: ContainerId,
+        /// Which try.
+        number: u64,
+        /// What came of it.
+        outcome: ProbeOutcome,
     },
 }

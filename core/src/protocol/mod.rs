@@ -9,6 +9,7 @@
 //! | agent machine | containerizer | [`container::ContainerCommand`] | [`container::ContainerEvent`] |
 //! | agent machine | provider of disks | [`disk::DiskCommand`] | [`disk::DiskEvent`] |
 //! | anybody | agent | [`agent::Read`] | bytes of a file |
+//! | anybody | agent | [`enter::Opening`], [`enter::Input`] | [`enter::Output`] |
 //!
 //! On the wire these are postcard frames, versioned per connection: enums grow only at the end, and
 //! nobody is sent what is newer than what was agreed on ([`version`]).
@@ -20,6 +21,7 @@ pub mod container;
 pub mod container_info;
 pub mod discovery;
 pub mod disk;
+pub mod enter;
 pub mod events;
 pub mod executor;
 mod explanation;

@@ -1,6 +1,7 @@
 //! Offers, and what may be done with them.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -25,10 +26,10 @@ pub struct Offer {
     pub role: Role,
     /// Whose resources.
     pub agent: AgentId,
-    /// The agent's name in the network.
-    pub hostname: String,
-    /// Where the agent listens, as `host:port`.
-    pub address: String,
+    /// The agent's name in the network. All its offers share it.
+    pub hostname: Arc<str>,
+    /// Where the agent listens, as `host:port`. All its offers share it.
+    pub address: Arc<str>,
     /// The agent's attributes.
     pub attributes: Attributes,
     /// Where the agent stands, if it says so.
@@ -70,8 +71,8 @@ impl Offer {
             framework,
             role: Role::any(),
             agent,
-            hostname: String::new(),
-            address: String::new(),
+            hostname: Arc::default(),
+            address: Arc::default(),
             attributes: Attributes::new(),
             domain: None,
             resources,

@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use super::container_info::{Capability, RlimitKind};
 use super::refusal::RejectKind;
+use crate::constraints::InvalidConstraints;
 use crate::resources::{Milli, Resource};
 use crate::roles::Role;
 
@@ -252,6 +253,9 @@ pub enum Reject {
         /// How long it has to be.
         least: Duration,
     },
+    /// A pattern in a constraint is none, or is too large once it is compiled (OF-44).
+    #[error(transparent)]
+    Constraints(#[from] InvalidConstraints),
 }
 
 impl Reject {
@@ -280,6 +284,14 @@ impl Reject {
             Self::ForeignRole { .. } => RejectKind::ForeignRole,
             Self::NoGroup => RejectKind::NothingToRun,
             Self::SmallExecutor { .. } => RejectKind::NoResources,
+            Self::Constraints(invalid) => match invalid {
+                InvalidConstraints::Empty => RejectKind::Empty,
+                InvalidConstraints::TooMany => RejectKind::TooMany,
+                InvalidConstraints::Mismatch(..) | InvalidConstraints::Pattern { .. } => {
+                    RejectKind::Malformed
+                }
+                InvalidConstraints::Patterns => RejectKind::TooLarge,
+            },
             Self::Malformed { .. } | Self::SoftAboveHard { .. } | Self::BeyondBounding { .. } => {
                 RejectKind::Malformed
             }

@@ -43,7 +43,7 @@ pub fn check_framework(framework: &FrameworkInfo) -> Result<(), Reject> {
 }
 
 /// Checks what a framework wants, against what it says about itself (OF-37, OF-41).
-pub fn check_wishes(framework: &FrameworkInfo, wishes: &Wishes) -> Result<(), Reject> {
+pub fn check_wishes(framework: &FrameworkInfo, wishes: &mut Wishes) -> Result<(), Reject> {
     // First: of more it would be dear to look at each.
     check_size("wishes", wishes, limits::WISHES_BYTES)?;
     for role in &wishes.suppressed {
@@ -55,7 +55,9 @@ pub fn check_wishes(framework: &FrameworkInfo, wishes: &Wishes) -> Result<(), Re
     for role in wishes.demands.keys() {
         check_own_role("a demand", role, framework)?;
     }
-    Ok(())
+    let mut room = limits::PATTERNS_PROGRAM_BYTES;
+    let mut all = wishes.constraints.values_mut();
+    Ok(all.try_for_each(|constraints| constraints.compile(&mut room))?)
 }
 
 /// Checks the roles that a call names.
@@ -323,6 +325,7 @@ mod tests {
     use super::*;
     use crate::attributes::{Attribute, AttributeValue, Attributes};
     use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId};
+    use crate::protocol::check::CheckStatus;
     use crate::protocol::discovery::{DiscoveryInfo, Visibility};
     use crate::protocol::refusal::RejectKind;
     use crate::protocol::status::TaskState;
@@ -513,12 +516,17 @@ mod tests {
         assert_eq!(check_task(&largest), Ok(()));
         let framework = FrameworkId::new(&text(limits::ID_BYTES)).unwrap();
         let role = Role::new(&text(limits::TEXT_BYTES)).unwrap();
-        let report = TaskReport::new(
-            framework.clone(),
-            role.clone(),
-            &largest,
-            TaskState::Running,
-        );
+        let exit_code = Some(i32::MIN);
+        let report = TaskReport {
+            healthy: Some(false),
+            check: Some(CheckStatus::Command { exit_code }),
+            ..TaskReport::new(
+                framework.clone(),
+                role.clone(),
+                &largest,
+                TaskState::Running,
+            )
+        };
         assert_eq!(check_report(&report), Ok(()));
         let named = report.executor.as_ref();
         let named = (&report.task, &*report.name, named);

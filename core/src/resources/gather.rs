@@ -70,7 +70,7 @@ impl Resources {
         let alike = |a: &Resource, b: &Resource| {
             a.name() == b.name() && a.value().kind() == b.value().kind()
         };
-        self.0
+        self.entries()
             .chunk_by(alike)
             .filter(|entries| entries.len() > 1)
             .find_map(|entries| doubled_number(entries).or_else(|| doubled_name(entries)))
@@ -78,7 +78,8 @@ impl Resources {
 
     /// Returns the entries of a name.
     pub(super) fn named(&self, name: &str) -> &[Resource] {
-        let rest = &self.0[self.0.partition_point(|entry| entry.name() < name)..];
+        let entries = self.entries();
+        let rest = &entries[entries.partition_point(|entry| entry.name() < name)..];
         &rest[..rest.partition_point(|entry| entry.name() == name)]
     }
 }
@@ -177,13 +178,4 @@ fn doubled_name(entries: &[Resource]) -> Option<Resource> {
     let one = Items::try_from(Vec::from([Arc::from(name)])).expect("it is an item of a set");
     let twice = entry.clone().with_value(Value::Items(one));
     Some(twice.expect("a part of an entry is such an entry"))
-}
-
-impl IntoIterator for Resources {
-    type Item = Resource;
-    type IntoIter = alloc::vec::IntoIter<Resource>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
 }

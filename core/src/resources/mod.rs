@@ -26,6 +26,7 @@ mod gather;
 mod invalid;
 mod items;
 pub mod json;
+mod kept;
 mod labels;
 mod metadata;
 mod milli;
@@ -41,14 +42,14 @@ mod value;
 #[cfg(test)]
 pub(crate) mod work;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
 use core::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 pub use invalid::{InvalidResource, Overflow};
 pub use items::{InvalidItem, Items};
@@ -88,9 +89,15 @@ use crate::roles::Role;
 /// assert!(free.subtract(&Resources::parse("mem:1")?).is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+///
+/// Clones share their entries until one of them changes: what is free, granted, offered and left
+/// over of one agent is mostly one and the same bag.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Vec<Resource>")]
-pub struct Resources(Vec<Resource>);
+pub struct Resources(
+    /// None of an empty bag, and only of that.
+    Option<Arc<Vec<Resource>>>,
+);
 
 /// Something is not there that should be taken away.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,7 +110,7 @@ pub struct NotContained {
 impl Resources {
     /// Makes an empty bag.
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self(None)
     }
 
     /// Makes a bag of unreserved cores and MiB.
@@ -178,17 +185,17 @@ impl Resources {
 
     /// Returns whether there is nothing.
     pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// Returns how many entries there are.
-    pub const fn len(&self) -> usize {
-        self.0.len()
+    pub fn len(&self) -> usize {
+        self.entries().len()
     }
 
     /// Visits the entries in order: by name, the unreserved before the reserved.
     pub fn iter(&self) -> core::slice::Iter<'_, Resource> {
-        self.0.iter()
+        self.entries().iter()
     }
 
     /// Adds one resource; a zero changes nothing (RM-13).
@@ -196,10 +203,11 @@ impl Resources {
         if resource.is_nothing() {
             return Ok(());
         }
-        match self.0.binary_search_by(|entry| entry.slot_cmp(&resource)) {
-            Ok(at) if !resource.is_exclusive() => self.0[at].merge(&resource),
+        let found = self.entries().binary_search_by(|it| it.slot_cmp(&resource));
+        match found {
+            Ok(at) if !resource.is_exclusive() => self.edit()[at].merge(&resource),
             Ok(at) | Err(at) => {
-                self.0.insert(at, resource);
+                self.edit().insert(at, resource);
                 Ok(())
             }
         }
@@ -212,46 +220,61 @@ impl Resources {
     /// tasks take must subtract task by task to see that no port is taken twice, or ask for the
     /// [`Resources::overlap`] first.
     pub fn add(&mut self, other: &Self) -> Result<(), Overflow> {
+        if other.is_empty() {
+            return Ok(());
+        }
+        if self.is_empty() {
+            *self = other.clone();
+            return Ok(());
+        }
         if let Some(added) = self.first_overflow(other) {
             return Err(Overflow {
                 name: added.shared_name(),
             });
         }
-        let (old, mut from) = (self.0.len(), 0);
-        for added in &other.0 {
-            match seek(&self.0[..old], from, added) {
+        let entries = self.edit();
+        let (old, mut from) = (entries.len(), 0);
+        for added in other {
+            match seek(&entries[..old], from, added) {
                 Ok(at) if !added.is_exclusive() => {
-                    let merged = self.0[at].merge(added);
+                    let merged = entries[at].merge(added);
                     merged.expect("no sum was found to overflow");
                     from = at + 1;
                 }
                 Ok(at) | Err(at) => {
-                    self.0.push(added.clone());
+                    entries.push(added.clone());
                     from = at;
                 }
             }
         }
-        if self.0.len() > old {
+        if entries.len() > old {
             // Two sorted runs, which a stable sort merges in linear time.
-            self.0.sort_by(Resource::slot_cmp);
+            entries.sort_by(Resource::slot_cmp);
         }
         Ok(())
     }
 
     /// Takes away all of `other`, or nothing if it is not contained (RM-20).
     pub fn subtract(&mut self, other: &Self) -> Result<(), NotContained> {
+        if other.is_empty() {
+            return Ok(());
+        }
+        if self.is_shared_with(other) {
+            *self = Self::new();
+            return Ok(());
+        }
         if let Some(wanted) = self.first_missing(other) {
             return Err(NotContained {
                 wanted: wanted.clone(),
             });
         }
-        let mut from = 0;
-        for taken in &other.0 {
-            let at = seek(&self.0, from, taken).expect("it was found to be contained");
-            self.0[at].take(taken);
+        let (entries, mut from) = (self.edit(), 0);
+        for taken in other {
+            let at = seek(entries, from, taken).expect("it was found to be contained");
+            entries[at].take(taken);
             from = at + 1;
         }
-        self.0.retain(|entry| !entry.is_nothing());
+        self.drop_nothings();
         Ok(())
     }
 
@@ -279,17 +302,17 @@ impl Resources {
     /// they are walked together.
     fn without(&self, other: &Self, goes: impl Fn(&Resource) -> bool) -> Self {
         #[cfg(test)]
-        work::done(self.0.len());
+        work::done(self.len());
         let (mut rest, mut from) = (self.clone(), 0);
-        for taken in &other.0 {
-            let found = seek(&rest.0, from, taken);
+        for taken in other {
+            let found = seek(rest.entries(), from, taken);
             from = found.map_or_else(|next| next, |at| at + 1);
-            let both = found.ok().and_then(|at| rest.0[at].part_for(taken));
+            let both = found.ok().and_then(|at| rest.entries()[at].part_for(taken));
             if let (Ok(at), Some(both)) = (found, both.filter(&goes)) {
-                rest.0[at].take(&both);
+                rest.edit()[at].take(&both);
             }
         }
-        rest.0.retain(|entry| !entry.is_nothing());
+        rest.drop_nothings();
         rest
     }
 
@@ -302,11 +325,11 @@ impl Resources {
     /// Returns the numbers or names of an entry of `other` that an entry of the same identity has
     /// already, so that adding it would lose them; `None` if there are none.
     pub fn overlap(&self, other: &Self) -> Option<Resource> {
-        let mut from = 0;
-        other.0.iter().find_map(|added| {
-            let found = seek(&self.0, from, added);
+        let (entries, mut from) = (self.entries(), 0);
+        other.iter().find_map(|added| {
+            let found = seek(entries, from, added);
             from = found.unwrap_or_else(|next| next);
-            let both = self.0[found.ok()?].part_for(added)?;
+            let both = entries[found.ok()?].part_for(added)?;
             (!both.is_scalar()).then_some(both)
         })
     }
@@ -336,14 +359,13 @@ impl Resources {
     #[must_use]
     pub fn filter(&self, keeps: impl Fn(&Resource) -> bool) -> Self {
         #[cfg(test)]
-        work::done(self.0.len());
-        Self(
-            self.0
-                .iter()
-                .filter(|entry| keeps(entry))
-                .cloned()
-                .collect(),
-        )
+        work::done(self.len());
+        let Some(gone) = self.iter().position(|entry| !keeps(entry)) else {
+            return self.clone();
+        };
+        let (before, after) = (&self.entries()[..gone], &self.entries()[gone + 1..]);
+        let after = after.iter().filter(|entry| keeps(entry));
+        Self::kept(before.iter().chain(after).cloned().collect())
     }
 
     /// Returns how much of each name there is, as plain numbers (RM-28).
@@ -359,43 +381,23 @@ impl Resources {
 
     /// Returns the first entry of `other` whose sum with ours does not fit.
     fn first_overflow<'a>(&self, other: &'a Self) -> Option<&'a Resource> {
-        let mut from = 0;
-        other.0.iter().find(|added| {
-            let found = seek(&self.0, from, added);
+        let (entries, mut from) = (self.entries(), 0);
+        other.iter().find(|added| {
+            let found = seek(entries, from, added);
             from = found.unwrap_or_else(|next| next);
             let same = found.ok().filter(|_| !added.is_exclusive());
-            same.is_some_and(|at| !self.0[at].fits(added))
+            same.is_some_and(|at| !entries[at].fits(added))
         })
     }
 
     /// Returns the first entry of `other` that is not a part of ours. Each of ours serves one.
     fn first_missing<'a>(&self, other: &'a Self) -> Option<&'a Resource> {
-        let mut from = 0;
-        other.0.iter().find(|wanted| {
-            let found = seek(&self.0, from, wanted);
+        let (entries, mut from) = (self.entries(), 0);
+        other.iter().find(|wanted| {
+            let found = seek(entries, from, wanted);
             from = found.map_or_else(|next| next, |at| at + 1);
-            !found.is_ok_and(|at| self.0[at].covers(wanted))
+            !found.is_ok_and(|at| entries[at].covers(wanted))
         })
-    }
-
-    /// Lets entries that are described alike share one description.
-    fn described_once(mut entries: Vec<Resource>) -> Self {
-        let mut seen: BTreeSet<Arc<Metadata>> = BTreeSet::new();
-        for entry in &mut entries {
-            let Some(metadata) = entry.shared_metadata().cloned() else {
-                continue;
-            };
-            match seen
-                .get(&metadata)
-                .filter(|_| !entry.is_persistent_volume())
-            {
-                Some(known) => entry.describe_as(known),
-                None => {
-                    seen.insert(metadata);
-                }
-            }
-        }
-        Self(entries)
     }
 }
 
@@ -446,37 +448,6 @@ fn seek(entries: &[Resource], from: usize, wanted: &Resource) -> Result<usize, u
     }
 }
 
-impl<'a> IntoIterator for &'a Resources {
-    type Item = &'a Resource;
-    type IntoIter = core::slice::Iter<'a, Resource>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
-    }
-}
-
-impl TryFrom<Vec<Resource>> for Resources {
-    type Error = InvalidResource;
-
-    /// Takes entries of a peer, who has to send the canonical form: a value has one encoding.
-    fn try_from(entries: Vec<Resource>) -> Result<Self, InvalidResource> {
-        let zero = entries.iter().find(|entry| entry.is_nothing());
-        let late = entries
-            .windows(2)
-            .find(|pair| match pair[0].slot_cmp(&pair[1]) {
-                Ordering::Less => false,
-                Ordering::Equal => !pair[1].is_exclusive(),
-                Ordering::Greater => true,
-            });
-        if let Some(bad) = zero.or_else(|| late.map(|pair| &pair[1])) {
-            return Err(InvalidResource::NotCanonical {
-                name: bad.shared_name(),
-            });
-        }
-        Ok(Self::described_once(entries))
-    }
-}
-
 impl FromStr for Resources {
     type Err = ParseError;
 
@@ -489,7 +460,7 @@ impl fmt::Display for Resources {
     /// Writes `name(role):value;…`, and whatever else there is to say (see
     /// [`Resources::parse`]); what is written reads back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, resource) in self.0.iter().enumerate() {
+        for (n, resource) in self.iter().enumerate() {
             let semicolon = if n == 0 { "" } else { ";" };
             write!(f, "{semicolon}{resource}")?;
         }

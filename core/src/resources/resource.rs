@@ -14,15 +14,17 @@
 
 use alloc::sync::Arc;
 use core::cmp::Ordering;
+use core::convert::Infallible;
 use core::fmt;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::invalid::{InvalidResource, Overflow, check_name};
 use super::metadata::{DiskKind, Metadata, Unfit};
 use super::milli::Milli;
 use super::reservation::{Reservation, Reservations};
 use super::value::{Kind, Value};
+use crate::ids::from_text;
 use crate::limits;
 use crate::roles::Role;
 
@@ -49,9 +51,14 @@ pub struct Resource {
 /// A resource as a peer sends it, before it is checked.
 #[derive(Deserialize)]
 struct Raw {
+    #[serde(deserialize_with = "shared_text")]
     name: Arc<str>,
     described: Option<Described<Metadata>>,
     value: Value,
+}
+
+fn shared_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    from_text(deserializer, |text| Ok::<_, Infallible>(Arc::from(text)))
 }
 
 /// The same as we send it.

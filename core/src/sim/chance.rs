@@ -50,6 +50,8 @@ pub(super) enum Purpose {
     Hosts,
     /// Whether frameworks that compete say how much they want.
     Sharing,
+    /// Which tasks have checks, and what these find out.
+    Checks,
 }
 
 /// Begins the stream of one purpose at one node.

@@ -222,6 +222,8 @@ impl Containers {
             }
             ContainerCommand::Recover { known } => self.recover(known, shared),
             ContainerCommand::Resize { id, .. } => self.resize(id, shared),
+            // See [`super::probes`].
+            ContainerCommand::Probe { .. } | ContainerCommand::Unprobe { .. } => {}
         }
     }
 

@@ -292,6 +292,7 @@ impl World {
                 agent::Effect::Container(command) => {
                     let is_launch = matches!(command, ContainerCommand::Launch { .. });
                     let is_recovery = matches!(command, ContainerCommand::Recover { .. });
+                    self.answer_try(n, &command);
                     self.at_containers(n, |containers, shared| {
                         containers.command(command, shared);
                     });

@@ -83,6 +83,7 @@ mod partition;
 mod pause;
 mod plan;
 mod population;
+mod probes;
 mod property;
 mod queue;
 mod report;

@@ -324,6 +324,8 @@ impl Options {
         if rng.below(4) == 0 {
             self.think = Span::millis(0, 500 << rng.below(7));
         }
+        let mut rng = stream(self.seed, Purpose::Checks, Name::Master);
+        self.demand.checked_one_in = rng.below(4);
     }
 
     /// Draws how long everybody waits, and who else there is.
@@ -387,6 +389,8 @@ pub struct Demand {
     pub endless_one_in: u64,
     /// One task in so many may run for a few seconds only; zero is none.
     pub hurried_one_in: u64,
+    /// One task in so many has checks, if the agent itself runs it; zero is none.
+    pub checked_one_in: u64,
     /// A task that was not heard of for so long is given up: it was lost on its way to the master,
     /// or with its agent.
     pub patience: Duration,
@@ -413,6 +417,7 @@ impl Default for Demand {
             kill_early_one_in: 0,
             endless_one_in: 0,
             hurried_one_in: 0,
+            checked_one_in: 0,
             patience: Duration::from_secs(60),
             command: CommandInfo::shell("true"),
             executor: None,

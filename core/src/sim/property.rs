@@ -72,11 +72,13 @@ pub enum Property {
     Versions,
     /// Who is asked to end has its time.
     Graces,
+    /// A task is unhealthy after so many failures in a row, and not looked at when it is to end.
+    Health,
 }
 
 impl Property {
     /// Every property.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Machines,
         Self::Replay,
         Self::Tasks,
@@ -108,6 +110,7 @@ impl Property {
         Self::Orders,
         Self::Versions,
         Self::Graces,
+        Self::Health,
     ];
 
     /// Returns its name in reports.
@@ -144,6 +147,7 @@ impl Property {
             Self::Orders => "orders",
             Self::Versions => "versions",
             Self::Graces => "graces",
+            Self::Health => "health",
         }
     }
 }

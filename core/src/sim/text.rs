@@ -78,6 +78,7 @@ impl Plan {
         writeln!(f, "kill_early_one_in={}", o.demand.kill_early_one_in)?;
         writeln!(f, "endless_one_in={}", o.demand.endless_one_in)?;
         writeln!(f, "hurried_one_in={}", o.demand.hurried_one_in)?;
+        writeln!(f, "checked_one_in={}", o.demand.checked_one_in)?;
         writeln!(f, "patience={}", Seconds(o.demand.patience))
     }
 
@@ -224,6 +225,7 @@ impl Plan {
             "kill_early_one_in" => o.demand.kill_early_one_in = number(value)?,
             "endless_one_in" => o.demand.endless_one_in = number(value)?,
             "hurried_one_in" => o.demand.hurried_one_in = number(value)?,
+            "checked_one_in" => o.demand.checked_one_in = number(value)?,
             "patience" => o.demand.patience = duration(value)?,
             "breach_one_in" => o.faults.breach_one_in = number(value)?,
             "launch_failure_one_in" => o.faults.launch_failure_one_in = number(value)?,

@@ -68,6 +68,7 @@ impl World {
         seat.marked_gone &= state.agent().is_some();
         seat.waits.excuse(self.shared.now);
         seat.graces.begin();
+        seat.health.begin();
         let config = agent::Config {
             boot: Some(BootId(seat.boot)),
             executor_registration_timeout: self.options.executor_registration_timeout,

@@ -87,6 +87,10 @@ pub(super) struct AgentSeat {
     pub(super) graces: check::graces::Graces,
     /// How long sandboxes take to be deleted, and whether they can be.
     pub(super) deletions: Rng,
+    /// What checks find out, and when.
+    pub(super) tries: Rng,
+    /// How often in a row tasks were found unhealthy.
+    pub(super) health: check::health::Health,
     dials: Rng,
 }
 
@@ -479,6 +483,8 @@ fn seat(
         ),
         graces: check::graces::Graces::default(),
         deletions: stream(options.seed, Purpose::Sandboxes, name),
+        tries: stream(options.seed, Purpose::Checks, name),
+        health: check::health::Health::default(),
         marked_gone: false,
         cleans_up: false,
         boot: 1,

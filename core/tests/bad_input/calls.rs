@@ -10,11 +10,14 @@ use tepui_core::protocol::agent::ToMaster;
 use tepui_core::protocol::framework::Wishes;
 use tepui_core::protocol::hello::CloseReason;
 use tepui_core::protocol::maintenance::{MachineId, Unavailability, Window};
-use tepui_core::protocol::offer::Operation;
+use tepui_core::protocol::offer::{Operation, TaskGroup};
+use tepui_core::protocol::operation::Conversion;
 use tepui_core::protocol::operator;
 use tepui_core::protocol::refusal::{CallKind, EndReason, RejectKind};
 use tepui_core::protocol::scheduler::{Call, Event};
 use tepui_core::protocol::status::{Exit, Reason, TaskState};
+use tepui_core::protocol::task::{CommandInfo, ExecutorInfo};
+use tepui_core::resources::Resources;
 use tepui_core::roles::Role;
 
 use super::Catalogue;
@@ -124,6 +127,7 @@ fn accept(offers: Vec<OfferId>) -> Call {
 pub(crate) fn check(catalogue: &mut Catalogue) {
     before_subscribing(catalogue);
     in_a_role_that_is_not_proved(catalogue);
+    accepts_that_ask_for_too_much(catalogue);
     offers_that_cannot_be_accepted(catalogue);
     what_is_not_there(catalogue);
     words_that_nobody_hears(catalogue);
@@ -230,6 +234,73 @@ fn in_a_role_that_is_not_proved(catalogue: &mut Catalogue) {
         assert_eq!(outputs, [], "{who}");
         assert_eq!(stage.state(), before);
         catalogue.note("one connects first", who);
+    }
+}
+
+/// An accept that asks for too much is answered once, however long it is, and looked at no further.
+fn accepts_that_ask_for_too_much(catalogue: &mut Catalogue) {
+    let small = ExecutorInfo::new(
+        ExecutorId::new("e").unwrap(),
+        Resources::new(),
+        CommandInfo::shell("x"),
+    );
+    let mut large = small.clone();
+    large.command.value = "x".repeat(limits::FRAME_BYTES / 2);
+    let group = |executor: &ExecutorInfo, count: usize| {
+        let (executor, tasks) = (executor.clone(), vec![task("t"); count]);
+        Operation::LaunchGroup(TaskGroup { executor, tasks })
+    };
+    let most = limits::TASKS_PER_ACCEPT;
+    let nothing = Operation::Convert {
+        id: Some(OperationId::new("o").unwrap()),
+        change: Conversion::Unreserve(Resources::new()),
+    };
+    for (rule, kind, operations) in [
+        (
+            "an accept has 10000 tasks at most",
+            RejectKind::TooMany,
+            vec![Operation::Launch(vec![task("t"); most + 1])],
+        ),
+        (
+            "an accept has 10000 groups at most, empty or not",
+            RejectKind::TooMany,
+            vec![group(&small, 0); most + 1],
+        ),
+        (
+            "an accept has 1000 operations at most",
+            RejectKind::TooMany,
+            vec![nothing; limits::OPERATIONS_PER_ACCEPT + 1],
+        ),
+        (
+            "the executors of groups are small, one for each task",
+            RejectKind::TooLarge,
+            vec![group(&large, 9)],
+        ),
+    ] {
+        for (place, offer) in [("a good offer", 0), ("no good offer", 999)] {
+            let mut stage = Stage::new();
+            let offer = OfferId::numbered(&master_id(), offer);
+            let mut declined = Stage::new();
+            let (offers, refuse) = (vec![offer.clone()], Some(Duration::ZERO));
+            declined.call(FRAMEWORK, Call::Decline { offers, refuse });
+            let call = Call::Accept {
+                offers: vec![offer],
+                operations: operations.clone(),
+                refuse: None,
+            };
+            let outputs = stage.call(FRAMEWORK, call);
+            let mut events = outputs.iter().filter_map(|output| match output {
+                Output::Effect(Effect::Scheduler { event, .. }) => Some(event),
+                Output::Persist(_) | Output::Effect(_) | Output::Free(_) => None,
+            });
+            let event = events.next().unwrap();
+            let is_refused = matches!(event, Event::Rejected { call: CallKind::Accept, reason, .. }
+                if *reason == kind);
+            assert!(is_refused, "{rule}: {event:?}");
+            assert_eq!(events.next(), None, "{rule}");
+            assert_eq!(stage.state(), declined.state(), "{rule}");
+            catalogue.note(rule, place);
+        }
     }
 }
 

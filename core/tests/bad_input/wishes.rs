@@ -1,7 +1,7 @@
 //! What frameworks may not want, and what they may not become (FW-12, FW-49, FW-53, OF-37, OF-41,
 //! VA-08).
 
-use tepui_core::constraints::{Constraint, Constraints, Predicate, Selector};
+use tepui_core::constraints::{Constraint, Constraints, Pattern, Predicate, Selector};
 use tepui_core::demand::Demand;
 use tepui_core::ids::OfferId;
 use tepui_core::limits;
@@ -27,8 +27,18 @@ fn foreign() -> Role {
     Role::new("db").unwrap()
 }
 
+/// Wants agents whose names match, as who decodes it has it.
+fn match_all(info: &FrameworkInfo, wishes: &mut Wishes, patterns: Vec<String>) {
+    let matching = patterns.into_iter().map(|text| Constraint {
+        selector: Selector::Hostname,
+        predicate: Predicate::TextMatches(Pattern::try_from(text).unwrap()),
+    });
+    let all = Constraints::new(vec![matching.collect()]).unwrap();
+    wishes.constraints.insert(info.roles[0].clone(), all);
+}
+
 /// Wrong in a subscription and in an update alike.
-const RULES: [Rule; 6] = [
+const RULES: [Rule; 8] = [
     (
         "a demand is for one's own role",
         RejectKind::ForeignRole,
@@ -69,6 +79,17 @@ const RULES: [Rule; 6] = [
             let web = info.roles[0].clone();
             info.min_allocatable.insert(web, vec![Quantities::new()]);
         },
+    ),
+    (
+        "a pattern is a regular expression",
+        RejectKind::Malformed,
+        |info, wishes| match_all(info, wishes, vec!["(".into()]),
+    ),
+    (
+        "patterns are small once they are compiled, all together",
+        RejectKind::TooLarge,
+        // Each of them may be so large, by itself.
+        |info, wishes| match_all(info, wishes, vec!["x{500}".into(); 1_000]),
     ),
     ("a user has a name", RejectKind::Empty, |info, _| {
         info.user = Some(String::new())

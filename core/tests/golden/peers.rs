@@ -1,22 +1,28 @@
 //! What frameworks, agents, executors, containers and providers of disks say and hear.
 
+use std::time::Duration;
+
 use tepui_core::auth::PeerRole;
 use tepui_core::demand::{Demand, Shape};
 use tepui_core::protocol::agent::{
     ExecutorReport, GroupOrder, OutputFile, Read, TaskReport, ToAgent, ToMaster,
 };
+use tepui_core::protocol::check::ProbeOutcome;
 use tepui_core::protocol::container::{
     ContainerCommand, ContainerEvent, ContainerLimits, ContainerSpec,
 };
+use tepui_core::protocol::container_info::Terminal;
 use tepui_core::protocol::disk::{DiskCommand, DiskEnd, DiskEvent, DiskJobId, DiskOutcome};
+use tepui_core::protocol::enter::{Enter, Refusal};
 use tepui_core::protocol::hello::Hello;
 use tepui_core::protocol::node::AgentLoss;
 use tepui_core::protocol::offer::Operation;
 use tepui_core::protocol::operation::{Conversion, Converted};
 use tepui_core::protocol::refusal::{CallKind, EndReason, RejectKind};
 use tepui_core::protocol::status::{Exit, TaskState};
-use tepui_core::protocol::{executor, scheduler};
-use tepui_core::resources::Milli;
+use tepui_core::protocol::task::CommandInfo;
+use tepui_core::protocol::{enter, executor, scheduler};
+use tepui_core::resources::{Milli, Ranges};
 
 use super::parts::*;
 use super::{Golden, samples};
@@ -50,6 +56,45 @@ pub(super) fn note(golden: &mut Golden) {
         follow: true,
     };
     golden.note("Read", &read);
+    entering(golden);
+}
+
+fn entering(golden: &mut Golden) {
+    let terminal = Terminal {
+        rows: 24,
+        columns: 300,
+    };
+    let reason = || "why".to_owned();
+    samples!(golden, enter::Opening {
+        Enter => enter::Opening::Enter(Box::new(Enter {
+            framework: framework(),
+            task: task(),
+            command: CommandInfo::exec("sh", ["-i"]),
+            terminal: Some(terminal),
+        })),
+    });
+    samples!(golden, enter::Input {
+        Bytes => enter::Input::Bytes(vec![1, 2]),
+        End => enter::Input::End,
+        Resize => enter::Input::Resize(terminal),
+        Signal => enter::Input::Signal(15),
+    });
+    samples!(golden, enter::Output {
+        Started => enter::Output::Started,
+        Refused => enter::Output::Refused(Refusal::NotRunning(reason())),
+        Stdout => enter::Output::Stdout(vec![1, 2]),
+        Stderr => enter::Output::Stderr(vec![3]),
+        Ended => enter::Output::Ended(Exit::Signal(9)),
+        Lost => enter::Output::Lost,
+    });
+    samples!(golden, Refusal {
+        NotRunning => Refusal::NotRunning(reason()),
+        Denied => Refusal::Denied(reason()),
+        Unsupported => Refusal::Unsupported(reason()),
+        Invalid => Refusal::Invalid(reason()),
+        Failed => Refusal::Failed(reason()),
+        TooMany => Refusal::TooMany(reason()),
+    });
 }
 
 fn calls(golden: &mut Golden) {
@@ -145,12 +190,11 @@ fn events(golden: &mut Golden) {
 }
 
 fn to_masters(golden: &mut Golden) {
-    let tasks = vec![TaskReport::new(
-        framework(),
-        role(),
-        &task_info(),
-        TaskState::Running,
-    )];
+    let tasks = vec![TaskReport {
+        healthy: Some(true),
+        check: Some(check().probe.unknown()),
+        ..TaskReport::new(framework(), role(), &task_info(), TaskState::Running)
+    }];
     let frameworks = vec![framework_info()];
     samples!(golden, ToMaster {
         Register => ToMaster::Register { agent: agent_info() },
@@ -298,6 +342,9 @@ fn containers(golden: &mut Golden) {
             mem: Some(Milli::from_units(3)),
             kept: Some(Milli::from_units(4)),
             pids: Some(5),
+            disk: Some(Milli::from_units(6)),
+            gpus: Milli::from_units(7),
+            ports: Some(Ranges::parse("[8-9]").unwrap()),
         },
         ..ContainerSpec::new(command(), vec!["slaves".into()])
     };
@@ -308,6 +355,13 @@ fn containers(golden: &mut Golden) {
         Forget => ContainerCommand::Forget { id: container() },
         Recover => ContainerCommand::Recover { known: vec![container()] },
         Resize => ContainerCommand::Resize { id: container(), limits: spec.limits.clone() },
+        Probe => ContainerCommand::Probe {
+            id: container(),
+            number: 300,
+            probe: check().probe,
+            timeout: Some(Duration::from_secs(20)),
+        },
+        Unprobe => ContainerCommand::Unprobe { id: container(), number: 300 },
     });
     samples!(golden, ContainerEvent {
         Started => ContainerEvent::Started { id: container(), pid: 300 },
@@ -320,6 +374,11 @@ fn containers(golden: &mut Golden) {
         Lost => ContainerEvent::Lost { id: container() },
         Recovered => ContainerEvent::Recovered,
         ResizeFailed => ContainerEvent::ResizeFailed { id: container(), message: "why".into() },
+        Probed => ContainerEvent::Probed {
+            id: container(),
+            number: 300,
+            outcome: ProbeOutcome::TimedOut,
+        },
     });
 }
 

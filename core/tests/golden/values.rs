@@ -2,7 +2,7 @@
 
 use tepui_core::auth::PeerRole;
 use tepui_core::protocol::agent::OutputFile;
-use tepui_core::protocol::check::{CheckStatus, Family, Probe};
+use tepui_core::protocol::check::{CheckStatus, Family, Probe, ProbeOutcome};
 use tepui_core::protocol::container_info::{
     Access, Capability, IpcMode, Propagation, RlimitKind, Seccomp, Secret, Transport, VolumeSource,
 };
@@ -174,6 +174,13 @@ fn of_containers(golden: &mut Golden) {
         Command => CheckStatus::Command { exit_code: Some(-1) },
         Http => CheckStatus::Http { status_code: Some(200) },
         Tcp => CheckStatus::Tcp { succeeded: Some(true) },
+    });
+    samples!(golden, ProbeOutcome {
+        Exited => ProbeOutcome::Exited(Exit::Signal(9)),
+        Answered => ProbeOutcome::Answered(300),
+        Accepted => ProbeOutcome::Accepted(true),
+        Failed => ProbeOutcome::Failed("why".into()),
+        TimedOut => ProbeOutcome::TimedOut,
     });
     samples!(golden, Seccomp {
         Default => Seccomp::Default,

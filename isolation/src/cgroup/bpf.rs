@@ -129,6 +129,11 @@ pub(super) fn attach(group: &Path, rules: &[DeviceRule]) -> Result<()> {
     Ok(())
 }
 
+/// Returns whether we can have such programs: the kernel may lack them, or not let us.
+pub(super) fn is_possible() -> bool {
+    load(&program(&[])).is_ok()
+}
+
 /// Takes our program from a group, if it has one.
 pub(super) fn detach(group: &Path) -> Result<()> {
     let failed = |call| move |error: io::Error| refused(call, &error);

@@ -2,23 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::SystemTime;
 
 use nix::sys::eventfd::EventFd;
-use nix::unistd::Pid;
 use tepui_core::protocol::container::ContainerLimits;
 use tepui_core::resources::Milli;
 
+use super::entrance::Entrance;
 use super::files::Held;
 use super::hierarchies::{Controller, Place, Version};
 use super::list::CpuList;
-use super::memory::{MemoryUse, Wanted};
+use super::memory::{Changed, MemoryUse, Wanted};
 use super::pids::Refusals;
 use super::pressure::{self, Pressure, PressureLevels};
-use super::settings::{Cpus, Settings};
+use super::settings::{Ceiling, Cpus, Settings, missing, no_pressure};
 use super::usage::{self, Usage};
 use super::{cpu, cpuset, devices, files, freezer, huge_pages, io, memory, pids};
 use crate::error::{Error, Result};
@@ -26,56 +26,15 @@ use crate::error::{Error, Result};
 /// Limits of a group; `None` is none.
 pub type Limits = ContainerLimits;
 
-/// The hierarchies that a nursery can be given at once: what it takes beside its own files.
-const ROOM: usize = 3;
+/// The most hierarchies of version 1 that a nursery is told to enter at once: one for each
+/// [`Controller`], as long as it takes so many files.
+pub(crate) const ROOM: usize = 9;
 
 /// The group of one container, in every hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     places: BTreeMap<Controller, Place>,
     unified: Option<PathBuf>,
-}
-
-/// How a new process comes into its groups.
-pub(crate) enum Enter<'a> {
-    /// Version 1: the open `tasks` files. A process with one thread that writes `0` there enters
-    /// without the global lock that `cgroup.procs` takes (milliseconds when idle).
-    Tasks(&'a [OwnedFd]),
-    /// Version 2: the open directory; the kernel makes the process inside.
-    Group(BorrowedFd<'a>),
-}
-
-/// The open files through which a child enters a group.
-#[derive(Debug)]
-pub(crate) struct Entrance {
-    version: Version,
-    files: Vec<OwnedFd>,
-    /// What the child cannot be given, and is brought into from outside, at the price of the lock.
-    rest: Vec<PathBuf>,
-}
-
-impl Entrance {
-    /// Returns what the child does.
-    pub(crate) fn enter(&self) -> Enter<'_> {
-        match self.version {
-            Version::One => Enter::Tasks(&self.files),
-            Version::Two => Enter::Group(self.files[0].as_fd()),
-        }
-    }
-
-    /// Brings a child into what it could not enter by itself. It must not have a child yet.
-    pub(crate) fn attach(&self, pid: Pid) -> Result<()> {
-        let mut rest = self.rest.iter();
-        rest.try_for_each(|group| files::write(group, "cgroup.procs", &pid.to_string()))
-    }
-}
-
-/// What a change has led to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Changed {
-    /// The limit on memory that is in force, in MiB: more than was wanted if more is used and
-    /// cannot be had back without killing. To be tried again later.
-    pub mem: Option<Milli>,
 }
 
 impl Group {
@@ -98,11 +57,12 @@ impl Group {
         if let Some(cpus) = limits.share.or(limits.cpus) {
             cpu::apply_share(cpu, version, Some(cpus), settings.low_priority)?;
         }
-        if limits.cpus.is_some() {
-            cpu::apply_ceiling(cpu, version, limits.cpus)?;
+        let ceiling = ceiling(limits, settings);
+        if ceiling.is_some() {
+            cpu::apply_ceiling(cpu, version, ceiling)?;
         }
         if let Some(burst) = settings.cpu_burst {
-            cpu::apply_burst(cpu, version, limits.cpus, burst)?;
+            cpu::apply_burst(cpu, version, ceiling, burst)?;
         }
         let (memory, version) = self.required(Controller::Memory);
         memory::apply(memory, version, &wanted(limits, settings))?;
@@ -148,10 +108,10 @@ impl Group {
         let (cpu, version) = self.required(Controller::Cpu);
         let share = limits.share.or(limits.cpus);
         cpu::apply_share(cpu, version, share, settings.low_priority)?;
-        cpu::change_ceiling(cpu, version, limits.cpus, settings.cpu_burst)?;
+        cpu::change_ceiling(cpu, version, ceiling(limits, settings), settings.cpu_burst)?;
         let (memory, version) = self.required(Controller::Memory);
         memory::apply_kept(memory, version, limits.kept.or(limits.mem))?;
-        let mem = memory::change(memory, version, &wanted(limits, settings))?;
+        let changed = memory::change(memory, version, &wanted(limits, settings))?;
         let (pids, version) = self.required(Controller::Pids);
         pids::apply(pids, version, limits.pids)?;
         if let Some((cpuset, version)) = self.made(Controller::CpuSet) {
@@ -167,7 +127,15 @@ impl Group {
         if let Some((path, version)) = self.made(Controller::HugePages) {
             huge_pages::change(path, version, &settings.huge_pages)?;
         }
-        Ok(Changed { mem })
+        Ok(changed)
+    }
+
+    /// Lists its processes, as our own process namespace numbers them.
+    pub(crate) fn processes(&self) -> Result<Vec<u32>> {
+        let (memory, _) = self.required(Controller::Memory);
+        let text = files::read(memory, "cgroup.procs")?;
+        let numbers = text.lines().filter_map(|line| line.parse().ok());
+        Ok(numbers.collect())
     }
 
     /// Returns its name below the root, which is that of its container.
@@ -291,7 +259,7 @@ impl Group {
         let (pids, _) = self.required(Controller::Pids);
         let (processes, threads) = usage::processes(&Held::open(pids)?)?;
         let block_io = match self.made(Controller::BlockIo) {
-            Some((path, version)) => Some(usage::block_io(&Held::open(path)?, version)?),
+            Some((path, version)) => usage::block_io(&Held::open(path)?, version)?,
             None => None,
         };
         Ok(Usage {
@@ -369,10 +337,9 @@ impl Group {
         for controller in [Controller::Cpu, Controller::Memory, Controller::Pids] {
             needed.insert(self.required(controller).0);
         }
-        // Everybody's CPU time is known where that is free.
+        // Everybody's CPU time is known.
         if let Some(accounts) = self.places.get(&Controller::CpuAccounting)
             && accounts.version == Version::One
-            && needed.len() < ROOM
         {
             needed.insert(&accounts.path);
         }
@@ -383,24 +350,19 @@ impl Group {
         }
         if settings.accounts.pressure {
             let unified = self.unified.as_deref();
-            needed.insert(unified.ok_or_else(|| Error::Unsupported {
-                knob: "an account of pressure",
-                controller: "version 2",
-                message: "this machine has version 1 only".to_owned(),
-            })?);
+            needed.insert(unified.ok_or_else(no_pressure)?);
         }
         Ok(needed)
     }
 
     fn unsupported(&self, knob: &'static str, controller: Controller) -> Error {
-        let message = match self.places.contains_key(&controller) {
-            true => "the container did not enter it at its start",
-            false => "this machine does not have it",
-        };
-        Error::Unsupported {
-            knob,
-            controller: controller.name(),
-            message: message.to_owned(),
+        match self.places.contains_key(&controller) {
+            true => Error::Unsupported {
+                knob,
+                controller: controller.name(),
+                message: "the container did not enter it at its start".to_owned(),
+            },
+            false => missing(knob, controller),
         }
     }
 
@@ -454,6 +416,18 @@ pub fn usage_of(groups: &[Group]) -> Vec<Result<Usage>> {
             .flat_map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     })
+}
+
+/// Returns how much memory a container with these limits keeps, in bytes.
+pub(crate) fn kept_bytes(limits: &Limits) -> u64 {
+    limits.kept.or(limits.mem).map_or(0, memory::limit_bytes)
+}
+
+fn ceiling(limits: &Limits, settings: &Settings) -> Option<Milli> {
+    match settings.ceiling {
+        Ceiling::Always => limits.cpus,
+        Ceiling::IfNamed => limits.cpus.filter(|_| limits.share.is_some()),
+    }
 }
 
 fn wanted(limits: &Limits, settings: &Settings) -> Wanted {

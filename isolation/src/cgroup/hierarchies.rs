@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 
 use super::group::Group;
-use super::{cpuset, files};
+use super::settings::{Settings, missing, no_pressure};
+use super::{bpf, cpuset, files};
 use crate::error::{Error, Result};
 
 /// A version of the kernel's interface.
@@ -57,6 +58,8 @@ const ALL: [Controller; 9] = [
     Controller::HugePages,
     Controller::Freezer,
 ];
+/// What a group of version 2 keeps of its memory, in bytes.
+const KEPT: &str = "memory.low";
 /// Without these there are no containers.
 const REQUIRED: [Controller; 3] = [Controller::Cpu, Controller::Memory, Controller::Pids];
 
@@ -179,6 +182,11 @@ impl Hierarchies {
         let usable = |path: &Path| access(path, AccessFlags::W_OK).is_ok();
         found.places.retain(|_, place| usable(&place.path));
         found.unified = found.unified.filter(|path| usable(path));
+        // Nor is a guard over devices that the kernel refuses.
+        let guard = found.version_of(Controller::Devices);
+        if guard == Some(Version::Two) && !bpf::is_possible() {
+            found.places.remove(&Controller::Devices);
+        }
         Ok(found)
     }
 
@@ -279,6 +287,45 @@ impl Hierarchies {
     /// Says where a controller is; `None` if it is missing.
     pub fn version_of(&self, controller: Controller) -> Option<Version> {
         self.places.get(&controller).map(|place| place.version)
+    }
+
+    /// Refuses what containers cannot have here.
+    ///
+    /// # Errors
+    /// If a setting cannot be, or needs what the machine does not have: [`Error::Unsupported`].
+    pub fn check(&self, settings: &Settings) -> Result<()> {
+        settings.check()?;
+        let mut needs = settings.needs().into_iter();
+        if let Some((knob, controller)) = needs.find(|(_, at)| !self.places.contains_key(at)) {
+            return Err(missing(knob, controller));
+        }
+        match settings.accounts.pressure && self.unified.is_none() {
+            true => Err(no_pressure()),
+            false => Ok(()),
+        }
+    }
+
+    /// Has the groups of all containers together keep so many bytes of memory when others want
+    /// them. In version 2 no group keeps more than those above it; in version 1 each does so by
+    /// itself.
+    pub fn keep(&self, root: &str, bytes: u64) -> Result<()> {
+        let memory = self.places.get(&Controller::Memory);
+        let Some(memory) = memory.filter(|place| place.version == Version::Two) else {
+            return Ok(());
+        };
+        let path = files::below(&memory.path, root)?;
+        files::write(&path, KEPT, &bytes.to_string())?;
+        // Above them are other agents' too: of each as much as it says.
+        let above = path.ancestors().skip(1);
+        for parent in above.take_while(|parent| *parent != memory.path) {
+            let children = files::children(parent).into_iter();
+            let mut kept = children.map(|child| files::read_number_if_there(&child, KEPT));
+            let sum = kept.try_fold(0_u64, |sum, kept| {
+                Ok::<u64, Error>(sum.saturating_add(kept?.unwrap_or(0)))
+            })?;
+            files::write(parent, KEPT, &sum.to_string())?;
+        }
+        Ok(())
     }
 
     /// Makes the directory `root`, below which groups are made, in every hierarchy.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cgroups_rs::blkio::BlkIoController;
 
-use super::files::{failed, needs_file, read, read_if_there, write};
+use super::files::{failed, needs_file, read_if_there, write};
 use super::hierarchies::Version;
 use super::settings::IoLimit;
 use crate::error::{Error, Result};
@@ -131,7 +131,7 @@ fn limited(group: &Path, version: Version) -> Result<BTreeSet<(u32, u32)>> {
             .into_iter()
             .filter_map(|file| read_if_there(group, file).transpose())
             .collect::<Result<Vec<String>>>()?,
-        Version::Two => vec![read(group, "io.max")?],
+        Version::Two => Vec::from_iter(read_if_there(group, "io.max")?),
     };
     let lines = texts.iter().flat_map(|text| text.lines());
     let devices = lines.filter_map(|line| device(line.split(' ').next()?));

@@ -55,6 +55,16 @@ pub(super) struct Wanted {
     pub(super) out_of_memory: OutOfMemory,
 }
 
+/// What a change has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The limit on memory that is in force, in MiB; `None` is none.
+    pub mem: Option<Milli>,
+    /// Whether that is what was wanted. If not, more is used, and cannot be had back without
+    /// killing; to be tried again later.
+    pub is_complete: bool,
+}
+
 /// Writes what `group` keeps when others want its memory; `None` is nothing.
 pub(super) fn apply_kept(group: &Path, version: Version, mem: Option<Milli>) -> Result<()> {
     let controller = MemController::new(group.to_owned(), version == Version::Two);
@@ -104,7 +114,7 @@ fn apply_group(group: &Path, wanted: &Wanted) -> Result<()> {
 
 /// Changes the limits of a group that runs. Returns the limit that is in force: where more is used
 /// than is wanted, and cannot be had back, it is what is used, for a smaller one would kill.
-pub(super) fn change(group: &Path, version: Version, wanted: &Wanted) -> Result<Option<Milli>> {
+pub(super) fn change(group: &Path, version: Version, wanted: &Wanted) -> Result<Changed> {
     let bytes = wanted.limit.map_or(u64::MAX, limit_bytes);
     let in_force = match version {
         Version::One => change_1(group, wanted, bytes)?,
@@ -116,7 +126,10 @@ pub(super) fn change(group: &Path, version: Version, wanted: &Wanted) -> Result<
             change_2(group, bytes)?
         }
     };
-    Ok((in_force != u64::MAX).then(|| mebibytes(in_force)))
+    Ok(Changed {
+        mem: (in_force != u64::MAX).then(|| mebibytes(in_force)),
+        is_complete: in_force <= bytes,
+    })
 }
 
 fn change_1(group: &Path, wanted: &Wanted, bytes: u64) -> Result<u64> {
@@ -338,7 +351,8 @@ fn bytes_of(mem: Milli) -> u64 {
         .min(i64::MAX.unsigned_abs())
 }
 
-fn limit_bytes(mem: Milli) -> u64 {
+/// Returns the bytes that a limit in MiB is.
+pub(super) fn limit_bytes(mem: Milli) -> u64 {
     bytes_of(mem).max(MIN_BYTES)
 }
 

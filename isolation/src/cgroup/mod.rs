@@ -16,6 +16,7 @@ mod bpf;
 mod cpu;
 mod cpuset;
 mod devices;
+mod entrance;
 mod files;
 mod freezer;
 mod group;
@@ -31,15 +32,16 @@ mod settings;
 mod usage;
 
 pub use self::devices::{Access, DeviceKind, DeviceRule, Devices};
-pub use self::group::{Changed, Group, Limits, usage_of};
-pub(crate) use self::group::{Enter, Entrance};
+pub(crate) use self::entrance::{Enter, Entrance};
+pub use self::group::{Group, Limits, usage_of};
+pub(crate) use self::group::{ROOM, kept_bytes};
 pub use self::hierarchies::{Controller, Hierarchies, Layout, Version};
 pub use self::list::{CpuList, NotAList};
-pub use self::memory::MemoryUse;
+pub use self::memory::{Changed, MemoryUse};
 pub(crate) use self::pids::Refusals;
 pub use self::placement::{Grant, Node, Placement, PlacementError, Topology};
 pub use self::pressure::{Pressure, PressureLevels, Stall, Stalls};
 pub use self::settings::{
-    Accounts, Cores, Cpus, HugePages, IoLimit, OutOfMemory, Settings, Swap, oom_score,
+    Accounts, Ceiling, Cores, Cpus, HugePages, IoLimit, OutOfMemory, Settings, Swap, oom_score,
 };
 pub use self::usage::{BlockStatistics, CpuStatistics, MemoryStatistics, Operations, Usage};

@@ -16,6 +16,8 @@ pub struct Settings {
     /// CPU time that may be saved up when it is not used, in cores during one period of 100 ms; at
     /// most as much as the ceiling, without which it means nothing.
     pub cpu_burst: Option<Milli>,
+    /// Whether it may use CPUs beyond what it takes that nobody else wants.
+    pub ceiling: Ceiling,
     /// Whether its CPUs are others' that they do not use now: it then has a hundredth of the share
     /// (CT-16, CT-22).
     pub low_priority: bool,
@@ -40,6 +42,16 @@ pub struct Settings {
     pub huge_pages: Vec<HugePages>,
     /// What is counted or made possible, though it costs.
     pub accounts: Accounts,
+}
+
+/// Whether a container has a ceiling of CPU time (CT-17).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ceiling {
+    /// What it takes, or the limit that it names.
+    #[default]
+    Always,
+    /// Only the limit that it names: [`Limits::share`](super::Limits) is said apart then.
+    IfNamed,
 }
 
 /// How much swap a container may use.
@@ -191,6 +203,23 @@ impl Settings {
         ];
         let needed = all.into_iter().filter(|(is_needed, ..)| *is_needed);
         needed.map(|(_, knob, at)| (knob, at)).collect()
+    }
+}
+
+/// The refusal of a setting that takes a controller which is nowhere.
+pub(super) fn missing(knob: &'static str, controller: Controller) -> Error {
+    Error::Unsupported {
+        knob,
+        controller: controller.name(),
+        message: "this machine does not have it".to_owned(),
+    }
+}
+
+pub(super) fn no_pressure() -> Error {
+    Error::Unsupported {
+        knob: "an account of pressure",
+        controller: "version 2",
+        message: "this machine has version 1 only".to_owned(),
     }
 }
 

@@ -270,15 +270,19 @@ const SCHEDULER: [&str; 8] = [
 pub(super) fn block_io(
     group: &Held<'_>,
     version: Version,
-) -> Result<BTreeMap<(u32, u32), BlockStatistics>> {
+) -> Result<Option<BTreeMap<(u32, u32), BlockStatistics>>> {
     let mut found: BTreeMap<(u32, u32), BlockStatistics> = BTreeMap::new();
     if version == Version::Two {
-        for line in group.read("io.stat")?.lines() {
+        // Its controller may not have been passed on to us.
+        let Some(text) = group.read_if_there("io.stat")? else {
+            return Ok(None);
+        };
+        for line in text.lines() {
             if let Some((device, statistics)) = device_2(line) {
                 found.insert(device, statistics);
             }
         }
-        return Ok(found);
+        return Ok(Some(found));
     }
     let bytes = group.read("blkio.throttle.io_service_bytes_recursive")?;
     operations_1(&bytes, |device, set| {
@@ -298,7 +302,7 @@ pub(super) fn block_io(
             set(scheduler.entry(name.to_owned()).or_default());
         });
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 /// Reads lines as `8:0 Read 4096` or `8:0 4096`; hands out, for each, what sets its number.

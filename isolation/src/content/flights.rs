@@ -43,23 +43,8 @@ impl<K, L> Default for Flights<K, L> {
 }
 
 impl<K: Ord + Clone, L: Clone + Default> Flights<K, L> {
-    /// Takes part in bringing something; waits if another does it.
-    pub(crate) fn board(&self, key: &K) -> Seat<'_, K, L> {
-        let flight = match self.enter(key) {
-            Ok(pilot) => return Seat::Pilot(pilot),
-            Err(flight) => flight,
-        };
-        let mut landed = held(&flight.landed);
-        loop {
-            if let Some(landed) = &*landed {
-                return Seat::Passenger(landed.clone());
-            }
-            let woken = flight.changed.wait(landed);
-            landed = woken.unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// The same for somebody who may lose interest: `None` then, a tenth of a second later at most.
+    /// Takes part in bringing something; waits if another does it. Who loses interest has `None`
+    /// a tenth of a second later at most.
     pub(crate) fn board_while(&self, key: &K, wanted: impl Fn() -> bool) -> Option<Seat<'_, K, L>> {
         let flight = match self.enter(key) {
             Ok(pilot) => return Some(Seat::Pilot(pilot)),

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cancel::Cancelled;
 use crate::content::{Checksum, Refusal};
 
 /// A failure of the fetcher. Addresses are shown without user and password.
@@ -63,6 +64,9 @@ pub enum FetchError {
         /// What came until then.
         received: u64,
     },
+    /// Whoever asked called it off.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// What came is shorter or longer than what was announced.
     #[error("fetch {uri}: {received} bytes came and {announced} were announced")]
     Length {

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::config::Config;
 use super::error::{Fault, FetchError};
+use crate::cancel::Cancel;
 use crate::content::{Checksum, NAME_BYTES, PATH_BYTES};
 
 /// One thing to fetch (AG-50).
@@ -66,10 +67,16 @@ pub(super) struct Checked<'a> {
     pub(super) shown: String,
     /// Below the sandbox; at least one component.
     pub(super) output: Vec<OsString>,
+    /// Says when it is not wanted any more.
+    pub(super) cancel: &'a Cancel,
 }
 
 impl<'a> Checked<'a> {
-    pub(super) fn new(item: &'a Item, config: &Config) -> Result<Self, FetchError> {
+    pub(super) fn new(
+        item: &'a Item,
+        config: &Config,
+        cancel: &'a Cancel,
+    ) -> Result<Self, FetchError> {
         let shown = shown(&item.uri);
         let invalid = |fault| FetchError::Invalid {
             uri: shown.clone(),
@@ -85,6 +92,7 @@ impl<'a> Checked<'a> {
             source,
             shown,
             output,
+            cancel,
         })
     }
 
@@ -221,7 +229,7 @@ mod tests {
 
     fn checked(uri: &str) -> Result<(Source, PathBuf), Fault> {
         let item = Item::new(uri);
-        match Checked::new(&item, &Config::new("/cache")) {
+        match Checked::new(&item, &Config::new("/cache"), &Cancel::default()) {
             Ok(checked) => Ok((checked.source.clone(), checked.output_path())),
             Err(FetchError::Invalid { fault, .. }) => Err(fault),
             Err(other) => panic!("{other}"),

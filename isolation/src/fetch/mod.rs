@@ -42,6 +42,7 @@ pub use error::{Fault, FetchError};
 pub use item::Item;
 pub use sandbox::{Owner, Sandbox};
 
+use crate::cancel::{Cancel, Cancelled, Watched};
 use crate::content::{Positioned, Seat};
 use cache::{Blob, Cache, Key, Landed};
 use http::{Answer, Client, Content, Validators};
@@ -90,8 +91,33 @@ impl Fetcher {
 
     /// Fetches all items into a sandbox, or says why one of them cannot be.
     pub fn fetch(&self, items: &[Item], sandbox: &Sandbox) -> Result<(), FetchError> {
+        self.fetch_watched(items, sandbox, &Cancel::default())
+    }
+
+    /// The same, and can be called off: with the next bytes, or when a transfer has stalled, it
+    /// fails with [`FetchError::Cancelled`]. Others who wait for the same content still get it.
+    pub fn fetch_watched(
+        &self,
+        items: &[Item],
+        sandbox: &Sandbox,
+        cancel: &Cancel,
+    ) -> Result<(), FetchError> {
+        let fetched = self.fetch_all(items, sandbox, cancel);
+        // However it shows where it was noticed.
+        fetched.map_err(|error| match cancel.check() {
+            Err(cancelled) => cancelled.into(),
+            Ok(()) => error,
+        })
+    }
+
+    fn fetch_all(
+        &self,
+        items: &[Item],
+        sandbox: &Sandbox,
+        cancel: &Cancel,
+    ) -> Result<(), FetchError> {
         let config = &self.shared.config;
-        let checked = items.iter().map(|item| Checked::new(item, config));
+        let checked = items.iter().map(|item| Checked::new(item, config, cancel));
         let checked = checked.collect::<Result<Vec<_>, _>>()?;
         let mut outputs = BTreeSet::new();
         for item in &checked {
@@ -104,6 +130,7 @@ impl Fetcher {
         }
         let ready = self.bring_all(&checked, sandbox)?;
         for (item, ready) in checked.iter().zip(ready) {
+            cancel.check()?;
             self.place(item, ready, sandbox)?;
         }
         Ok(())
@@ -146,6 +173,7 @@ impl Fetcher {
     }
 
     fn bring<'s>(&self, item: &Checked<'_>, sandbox: &'s Sandbox) -> Result<Ready<'s>, FetchError> {
+        item.cancel.check()?;
         match &item.source {
             Source::Local(path) => {
                 let failed = |source| FetchError::Local {
@@ -208,7 +236,12 @@ impl Fetcher {
         let checksum = item.item.checksum.as_ref().map(ToString::to_string);
         let key = (item.item.uri.clone(), checksum);
         loop {
-            match self.shared.cache.flights.board(&key) {
+            let flights = &self.shared.cache.flights;
+            let is_wanted = || !item.cancel.is_cancelled();
+            let Some(seat) = flights.board_while(&key, is_wanted) else {
+                return Err(Cancelled.into());
+            };
+            match seat {
                 Seat::Passenger(Landed::Kept(blob)) => return Ok(Ready::Shared(blob)),
                 Seat::Passenger(Landed::TooLarge) => return self.bring_alone(item, uri, sandbox),
                 Seat::Passenger(Landed::Failed) => {}
@@ -306,8 +339,9 @@ impl Fetcher {
             Ready::Shared(blob) => {
                 let made = sandbox.file(&item.output);
                 let mut file = made.map_err(failed(item, "make"))?;
-                let mut whole = Positioned::new(&blob.file, u64::MAX);
-                io::copy(&mut whole, &mut file).map_err(failed(item, "write"))?;
+                let whole = Positioned::new(&blob.file, u64::MAX);
+                io::copy(&mut Watched::new(whole, item.cancel), &mut file)
+                    .map_err(failed(item, "write"))?;
                 let sealed = sandbox.seal(&file, mode, None);
                 sealed.map_err(failed(item, "change"))
             }

@@ -67,7 +67,9 @@ impl<'a> Transfer<'a> {
         mut room: impl FnMut(u64) -> bool,
         written: impl Fn(io::Error) -> FetchError,
     ) -> Result<Progress, FetchError> {
+        let cancel = self.checked.cancel;
         loop {
+            cancel.check()?;
             if self.left > 0 {
                 if !room(self.received) {
                     return Ok(Progress::NoRoom);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::reference::ReferenceFault;
 use super::{Digest, Platform};
+use crate::cancel::Cancelled;
 use crate::content::Refusal;
 
 /// A failure of images. Addresses are shown without credentials and queries.
@@ -186,6 +187,12 @@ pub enum ImageError {
     /// Somebody else asked for the same at the same time, and this came of it.
     #[error(transparent)]
     Shared(Arc<Self>),
+}
+
+impl From<Cancelled> for ImageError {
+    fn from(_: Cancelled) -> Self {
+        Self::Cancelled
+    }
 }
 
 impl ImageError {

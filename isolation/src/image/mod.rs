@@ -19,7 +19,6 @@
 //! Deliberately not here: schema 1, Appc, HDFS, signatures, layers at addresses of other servers,
 //! helper programs for credentials; containers, and when a root filesystem is unmounted.
 
-mod cancel;
 mod config;
 mod credentials;
 mod error;
@@ -37,8 +36,8 @@ mod transfer;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use crate::cancel::{Cancel, Cancelled};
 pub use crate::content::{Checksum as Digest, InvalidChecksum as InvalidDigest, Limits, Refusal};
-pub use cancel::Cancel;
 pub use config::{CommandFault, Config, Process};
 pub use credentials::{Credentials, Keyring};
 pub use error::ImageError;

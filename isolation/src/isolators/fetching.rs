@@ -7,6 +7,7 @@ use tepui_core::protocol::task::CommandInfo;
 
 use crate::fetch::{Checksum, Fetcher, Item, Owner, Sandbox};
 use crate::isolator::{Isolator, Outcome, Subject};
+use crate::kill_point;
 use crate::launch::Launch;
 use crate::users;
 
@@ -35,7 +36,9 @@ impl Isolator for Fetching {
         let items: Vec<Item> = items.collect::<Result<_, _>>()?;
         let owner = owner(&items, command, launch)?;
         let sandbox = Sandbox::open(subject.sandbox, owner)?;
-        Ok(self.0.fetch(&items, &sandbox)?)
+        self.0.fetch_watched(&items, &sandbox, subject.cancel)?;
+        kill_point::reached("fetch.brought");
+        Ok(())
     }
 }
 

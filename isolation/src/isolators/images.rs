@@ -4,7 +4,7 @@
 //! What a container changes in its root goes into a directory of its own, which is removed with it.
 //! That directory also says which images it holds, so that they stay over a restart of the agent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -14,12 +14,14 @@ use std::sync::{Mutex, PoisonError};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use tepui_core::ids::ContainerId;
+use tepui_core::protocol::container::ContainerSpec;
 use tepui_core::protocol::container_info::{Image as Asked, VolumeSource};
 use tepui_core::protocol::task::CommandInfo;
 
 use super::volumes::target;
 use crate::image::{Attributes, Config, Digest, Image, Source, Store, Wanted, mount_overlay};
-use crate::isolator::{Isolator, Outcome, Subject};
+use crate::isolator::{Isolator, Outcome, Problem, Recovered, Subject, Survivors};
+use crate::kill_point;
 use crate::launch::{Bind, Launch, Mount, Root};
 
 /// The file that names what a container holds, a digest a line.
@@ -80,6 +82,7 @@ impl Images {
         private.create(&own).map_err(said("make", &own))?;
         let path = own.join(HELD);
         fs::write(&path, digests).map_err(said("write", &path))?;
+        kill_point::reached("images.noted");
         Ok(image)
     }
 
@@ -117,6 +120,7 @@ impl Images {
         };
         let rootfs = image.fixed_rootfs(&made)?;
         mount_overlay(&rootfs, &at, attributes).map_err(said("mount", &at))?;
+        kill_point::reached("images.mounted");
         Ok(at)
     }
 
@@ -141,7 +145,8 @@ impl Images {
         Ok(())
     }
 
-    /// Holds what a container has that was launched by an agent before this one.
+    /// Holds what a container has that was launched by an agent before this one. What is missing
+    /// keeps nothing else from being held.
     fn hold_again(&self, store: &Store, id: &ContainerId) -> Outcome<()> {
         let path = self.own(id).join(HELD);
         let text = match fs::read_to_string(&path) {
@@ -149,14 +154,21 @@ impl Images {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(said("read", &path)(error).into()),
         };
-        let mut images = Vec::new();
+        let (mut images, mut missing) = (Vec::new(), Vec::new());
         for line in text.lines() {
-            let digest: Digest = line.parse()?;
-            images.extend(store.hold(&digest)?);
+            let digest = line.parse::<Digest>().map_err(Problem::from);
+            match digest.and_then(|digest| Ok(store.hold(&digest)?)) {
+                Ok(Some(image)) => images.push(image),
+                Ok(None) => missing.push(format!("{line} is not whole")),
+                Err(error) => missing.push(format!("{line}: {error}")),
+            }
         }
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.insert(id.clone(), images);
-        Ok(())
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(format!("its images are not held: {}", missing.join(", ")).into()),
+        }
     }
 }
 
@@ -165,25 +177,34 @@ impl Isolator for Images {
         "images"
     }
 
-    fn recover(&self, live: &BTreeSet<ContainerId>) -> Outcome<()> {
+    fn concerns(&self, spec: &ContainerSpec) -> bool {
+        spec.container.as_ref().is_some_and(|asked| {
+            let mut sources = asked.volumes.iter().map(|volume| &volume.source);
+            let has_image = |source: &VolumeSource| matches!(source, VolumeSource::Image(_));
+            asked.image.is_some() || asked.read_only_root || sources.any(has_image)
+        })
+    }
+
+    fn recover(&self, live: &Survivors) -> Outcome<Recovered> {
+        let mut recovered = Recovered::default();
         if let Some(store) = &self.store {
-            for id in live {
-                self.hold_again(store, id)?;
+            for id in live.keys() {
+                recovered.note(id.as_str(), self.hold_again(store, id));
             }
         }
         let entries = match fs::read_dir(&self.directory) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(recovered),
             Err(error) => return Err(said("read", &self.directory)(error).into()),
         };
         for entry in entries {
             let path = entry.map_err(said("read", &self.directory))?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if !live.iter().any(|id| id.as_str() == name) {
-                self.remove(&path)?;
+            if !live.keys().any(|id| id.as_str() == name) {
+                recovered.note(name, self.remove(&path));
             }
         }
-        Ok(())
+        Ok(recovered)
     }
 
     fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
@@ -200,10 +221,11 @@ impl Isolator for Images {
         for (n, volume) in asked.volumes.iter().enumerate() {
             if let VolumeSource::Image(image) = &volume.source {
                 let at = self.volume(subject, image, n)?;
-                launch.mounts.push(Mount::Bind(Bind {
+                let mount = Mount::Bind(Bind {
                     read_only: true,
                     ..Bind::new(at, target(subject, launch, &volume.path)?)
-                }));
+                });
+                launch.volumes.insert(n, mount);
             }
         }
         Ok(())

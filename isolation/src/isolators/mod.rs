@@ -4,16 +4,28 @@
 //! Each part has an isolator, so that nothing that is asked for is left out silently: one that is
 //! not set up refuses what is asked of it, and says what would have to be set up.
 
+mod disks;
 mod fetching;
+mod former;
+mod groups;
 mod images;
+mod listening;
 mod networks;
+mod nodes;
 mod plain;
+mod processors;
 mod rights;
 mod volumes;
 
+pub use self::disks::{DiskMeter, DiskRule, DiskUse, Disks};
 pub use self::fetching::Fetching;
+pub use self::former::Former;
+pub use self::groups::Groups;
 pub use self::images::Images;
+pub use self::listening::Listening;
 pub use self::networks::{Networks, Setup};
+pub use self::nodes::Nodes;
 pub use self::plain::Plain;
+pub use self::processors::Processors;
 pub use self::rights::{Allowed, Rights};
 pub use self::volumes::Volumes;

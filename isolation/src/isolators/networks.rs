@@ -8,15 +8,17 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use tepui_core::ids::ContainerId;
+use tepui_core::protocol::container::ContainerSpec;
 use tepui_core::protocol::container_info::{
     ContainerInfo, Dns as AskedDns, NetworkInfo, Transport,
 };
 
-use crate::isolator::{Isolator, Outcome, Subject};
+use crate::isolator::{Isolator, Outcome, Recovered, Subject, Survivors, Usage};
+use crate::kill_point;
 use crate::launch::{Bind, Launch, Mount, Network};
 use crate::network::cni::{Attached, Join, Networks as Cni};
 use crate::network::files::{self, Dns, Identity, Sources};
-use crate::network::{Namespaces, PortMapping, Protocol};
+use crate::network::{Link, Namespaces, PortMapping, Protocol, statistics};
 
 /// The host's own way of looking names up.
 const HOST_RESOLVER: &str = "/etc/resolv.conf";
@@ -55,7 +57,9 @@ impl Setup {
         let joins = asked.networks.iter().map(join);
         let joins: Vec<Join> = joins.collect::<Outcome<_>>()?;
         let namespace = self.namespaces.make(subject.id)?;
+        kill_point::reached("networks.namespace");
         let attached = self.networks.attach(subject.id, &namespace, &joins)?;
+        kill_point::reached("networks.attached");
         launch.network = Network::Namespace(namespace);
         launch.hostname.clone_from(&asked.hostname);
         self.write_files(subject.id, asked, &attached, launch)
@@ -87,11 +91,14 @@ impl Setup {
         };
         let own = self.files.join(id.as_str());
         files::write(&own, &identity)?;
+        kill_point::reached("networks.files");
         for name in files::NAMES {
             let target = Path::new("/etc").join(name);
-            launch
-                .mounts
-                .push(Mount::Bind(Bind::new(own.join(name), target)));
+            // They are the machine's, in memory that nothing limits: nobody writes to them inside.
+            launch.mounts.push(Mount::Bind(Bind {
+                read_only: true,
+                ..Bind::new(own.join(name), target)
+            }));
         }
         Ok(())
     }
@@ -112,30 +119,38 @@ impl Isolator for Networks {
         "networks"
     }
 
-    fn recover(&self, live: &BTreeSet<ContainerId>) -> Outcome<()> {
-        let Some(setup) = &self.0 else { return Ok(()) };
-        let recovered = setup.networks.recover(live)?;
-        // Those that have not left their networks keep their namespace, in which plugins look.
-        let mut kept = live.clone();
-        let failed = recovered.failed.iter();
-        kept.extend(failed.filter_map(|(id, _)| ContainerId::new(id).ok()));
-        setup.namespaces.recover(&kept)?;
+    fn concerns(&self, spec: &ContainerSpec) -> bool {
+        let asked = spec.container.as_ref();
+        asked.is_some_and(|asked| !asked.networks.is_empty() || asked.dns.is_some())
+    }
+
+    fn recover(&self, live: &Survivors) -> Outcome<Recovered> {
+        let mut recovered = Recovered::default();
+        let Some(setup) = &self.0 else {
+            return Ok(recovered);
+        };
+        let mut kept: BTreeSet<ContainerId> = live.keys().cloned().collect();
+        for (name, error) in setup.networks.recover(&kept)?.failed {
+            // It keeps its namespace, in which plugins look.
+            kept.extend(ContainerId::new(&name));
+            recovered.failed.push((name, error.into()));
+        }
+        let removed = setup.namespaces.recover(&kept).map_err(Into::into);
+        recovered.note("namespaces", removed);
+        let failed = |error| format!("read {}: {error}", setup.files.display());
         let entries = match fs::read_dir(&setup.files) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(recovered),
+            Err(error) => return Err(failed(error).into()),
         };
         for entry in entries {
-            let name = entry?.file_name();
+            let name = entry.map_err(failed)?.file_name();
             let name = name.to_string_lossy();
             if !kept.iter().any(|id| id.as_str() == name) {
-                setup.remove_files(&name)?;
+                recovered.note(name.as_ref(), setup.remove_files(&name));
             }
         }
-        match recovered.failed.into_iter().next() {
-            Some((id, error)) => Err(format!("{id}: {error}").into()),
-            None => Ok(()),
-        }
+        Ok(recovered)
     }
 
     fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
@@ -156,6 +171,19 @@ impl Isolator for Networks {
             )
             .into()),
         }
+    }
+
+    fn usage(&self, id: &ContainerId) -> Outcome<Usage> {
+        let setup = self.0.as_ref();
+        let Some(namespace) = setup.and_then(|setup| setup.namespaces.find(id)) else {
+            return Ok(Usage::new());
+        };
+        let links = statistics::read(Some(&namespace))?.links;
+        let sum = |of: fn(&Link) -> u64| links.iter().map(of).sum();
+        Ok(Usage::from([
+            ("received_bytes".to_owned(), sum(|link| link.received.bytes)),
+            ("sent_bytes".to_owned(), sum(|link| link.sent.bytes)),
+        ]))
     }
 
     fn cleanup(&self, id: &ContainerId) -> Outcome<()> {

@@ -117,9 +117,10 @@ impl Isolator for Volumes {
         let Some(asked) = &subject.spec.container else {
             return Ok(());
         };
-        for volume in &asked.volumes {
-            let mount = self.mount(subject, launch, volume)?;
-            launch.mounts.extend(mount);
+        for (n, volume) in asked.volumes.iter().enumerate() {
+            if let Some(mount) = self.mount(subject, launch, volume)? {
+                launch.volumes.insert(n, mount);
+            }
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ mod capability;
 mod mounts;
 mod rlimit;
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use tepui_core::protocol::task::CommandInfo;
 pub use self::capability::{Capabilities, CapabilitySet};
 pub use self::mounts::{Bind, Device, DeviceKind, Mount, Propagation, Secret, Source, Tmpfs};
 pub use self::rlimit::{Rlimit, RlimitKind, RlimitValues};
+use crate::cgroup::{DeviceRule, Settings as GroupSettings};
 use crate::error::{Error, Result};
 
 /// Where a sandbox appears in a root of its own, unless the launch says otherwise (AG-40).
@@ -47,6 +49,10 @@ pub struct Launch {
     pub sandbox: Option<PathBuf>,
     /// What is mounted, in this order (CT-44, CT-45, CT-47).
     pub mounts: Vec<Mount>,
+    /// What the task itself lists as its volumes, by their place in that list: mounted after all
+    /// else, in the order of the list, whichever isolators gave them.
+    #[serde(skip)]
+    pub volumes: BTreeMap<usize, Mount>,
     /// Whether `/tmp` is a filesystem of its own, in memory.
     pub private_tmp: bool,
     /// The size of a private `/dev/shm` in bytes (CT-56). `None` is the host's `/dev/shm` on the
@@ -79,9 +85,13 @@ pub struct Launch {
     pub rlimits: Vec<Rlimit>,
     /// Whether the machine's parts of `/proc` and `/sys` are protected.
     pub system_paths: SystemPaths,
-    /// Device nodes in its `/dev`, beside those that every root of its own has (CT-61). They need
-    /// a root of its own.
+    /// Device nodes in its `/dev`, beside those that every root of its own has (CT-61). It may use
+    /// them. They need a root of its own.
     pub devices: Vec<Device>,
+    /// Which of the machine's devices can be used, whatever nodes there are (CT-33).
+    pub device_guard: DeviceGuard,
+    /// What its control group is given beside its limits. Its devices are those of the guard.
+    pub group: GroupSettings,
     /// The user: `NAME`, `UID`, `NAME:GROUP` or `UID:GID`. The command's wins. Names are those of
     /// the container's `/etc/passwd` and `/etc/group` if it has a root of its own.
     pub user: Option<String>,
@@ -91,6 +101,28 @@ pub struct Launch {
     /// capabilities, which reach far enough to undo the limits of a container of root; so they are
     /// refused unless this says otherwise.
     pub allow_user_namespaces: bool,
+}
+
+/// Which devices can be opened, by whichever node (CT-33).
+///
+/// It is kept by a control group, so it holds root too. An agent without privileges has none: the
+/// kernel lets its containers make no node, and open those that the agent's user may.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceGuard {
+    /// [The usual ones](crate::cgroup::Devices::usual), those of [`Launch::devices`], and what
+    /// these rules name.
+    Guarded {
+        /// What is allowed besides.
+        beside: Vec<DeviceRule>,
+    },
+    /// All that its user may: the machine's disks too, if that is root.
+    Off,
+}
+
+impl Default for DeviceGuard {
+    fn default() -> Self {
+        Self::Guarded { beside: Vec::new() }
+    }
 }
 
 /// A root filesystem of its own.
@@ -238,12 +270,18 @@ impl Root {
 
 impl Launch {
     /// Returns where the program finds its sandbox, which is `host` on the host.
-    pub(crate) fn sandbox_inside<'a>(&'a self, host: &'a Path) -> &'a Path {
+    pub fn sandbox_inside<'a>(&'a self, host: &'a Path) -> &'a Path {
         match (&self.root, &self.sandbox) {
             (None, _) => host,
             (Some(_), Some(inside)) => inside,
             (Some(_), None) => Path::new(SANDBOX),
         }
+    }
+
+    /// Puts the task's volumes after all other mounts, in the task's order.
+    pub(crate) fn put_volumes_in_order(&mut self) {
+        let volumes = std::mem::take(&mut self.volumes);
+        self.mounts.extend(volumes.into_values());
     }
 
     /// Checks everything that can be checked without looking at the machine; says what is wrong.
@@ -274,6 +312,11 @@ impl Launch {
         self.capabilities.check()?;
         if let Network::Namespace(path) = &self.network {
             absolute("its network", path)?;
+        }
+        self.group.check()?;
+        if self.group.devices.is_some() {
+            let message = "devices for its group, which its guard decides on";
+            return Err(Error::Invalid(message.to_owned()));
         }
         if self.shm_size == Some(0) {
             return Err(Error::Invalid("its /dev/shm has no room".to_owned()));

@@ -177,6 +177,17 @@ impl Device {
 }
 
 impl Mount {
+    /// Returns whether its source is a directory that is made for the container.
+    pub(crate) fn makes_its_source(&self) -> bool {
+        match self {
+            Self::Bind(bind) => match bind.source {
+                Source::Below { create, .. } => create,
+                Source::Host(_) => false,
+            },
+            Self::Tmpfs(_) | Self::Secret(_) => false,
+        }
+    }
+
     /// Returns where it is.
     pub fn target(&self) -> &Path {
         match self {

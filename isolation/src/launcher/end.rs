@@ -104,6 +104,7 @@ impl Launcher {
             let Some(pid) = wait::look(Whom::Anyone).map_err(failed)? else {
                 return Ok(None);
             };
+            self.guests.remove(&pid);
             let key = self.by_pid.get(&pid).copied();
             let plain = key.and_then(|key| self.containers.get(&key));
             if plain.is_some_and(|container| container.contained.is_none()) {
@@ -186,6 +187,15 @@ impl Launcher {
     /// Kills the orphans of ended programs; returns the programs that had any.
     fn kill_leftovers(&self, orphans: &[Process]) -> HashSet<Pid> {
         let mut busy = HashSet::new();
+        for (&guest, key) in &self.guests {
+            if let Some(container) = self.containers.get(key)
+                && matches!(container.state, State::Draining(_))
+            {
+                // What it leaves is an orphan then. It is not reaped, so the number is its.
+                let _ = kill(guest, Signal::SIGKILL);
+                busy.insert(container.pid);
+            }
+        }
         let nobody_runs = self.by_pid.is_empty();
         for orphan in orphans {
             match self.owner_of(orphan) {
@@ -216,6 +226,7 @@ impl Launcher {
         let container = self.containers.remove(&key);
         let container = container.expect("only keys that are in the table are removed");
         self.by_id.remove(&container.id);
+        self.kept = None;
         if let Some(contained) = container.contained {
             contained.end_all();
             self.doomed.extend(contained.group);

@@ -1,6 +1,6 @@
 //! The launcher's socket and its one connection. A new connection replaces the one before.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -11,6 +11,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::{CONNECTION, LISTENER, log};
 use crate::error::{Error, Result};
+use crate::passing;
 use crate::wire::{Answer, Frames, Request, encode};
 
 /// The name of the socket in the runtime directory.
@@ -19,6 +20,8 @@ pub(crate) const SOCKET: &str = "launcher.sock";
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 /// How much is read at once.
 const READ_BYTES: usize = 64 * 1024;
+/// The most files whose requests have not been taken. A turn takes far more than come with a read.
+const WAITING_FILES: usize = 1024;
 
 /// Opens `dir` so that a socket in it can be named by a short path: the address of a Unix socket
 /// holds 108 bytes, work directories may be longer.
@@ -41,6 +44,8 @@ pub(super) struct Link {
 struct Connection {
     stream: UnixStream,
     frames: Frames,
+    /// What came with requests, in their order.
+    files: Vec<OwnedFd>,
     out: Vec<u8>,
     blocked: bool,
 }
@@ -110,6 +115,7 @@ impl Link {
         self.connection = Some(Connection {
             stream,
             frames: Frames::default(),
+            files: Vec::new(),
             out: Vec::new(),
             blocked: false,
         });
@@ -134,12 +140,26 @@ impl Link {
             return;
         };
         let mut buffer = vec![0; READ_BYTES];
-        match connection.stream.read(&mut buffer) {
+        match passing::receive(&connection.stream, &mut buffer, &mut connection.files) {
             Ok(0) => self.connection = None,
             Ok(length) => connection.frames.push(&buffer[..length]),
             Err(error) if is_transient(&error) => {}
             Err(_) => self.connection = None,
         }
+        let files = self.connection.as_ref().map_or(0, |c| c.files.len());
+        if files > WAITING_FILES {
+            log(&format!("{files} files wait for their requests"));
+            self.connection = None;
+        }
+    }
+
+    /// Takes the files that came with the request before; fewer if there were fewer.
+    pub(super) fn take_files(&mut self, count: usize) -> Vec<OwnedFd> {
+        let Some(connection) = &mut self.connection else {
+            return Vec::new();
+        };
+        let count = count.min(connection.files.len());
+        connection.files.drain(..count).collect()
     }
 
     /// Takes the next request.

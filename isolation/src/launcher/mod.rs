@@ -11,10 +11,13 @@
 
 mod doomed;
 mod end;
+mod enter;
 mod exits;
+pub(crate) mod guard;
 mod heir;
 pub(crate) mod link;
 mod requests;
+mod resize;
 mod setup;
 mod start;
 
@@ -35,6 +38,7 @@ use tepui_core::protocol::container::ContainerEvent;
 use tepui_core::protocol::status::Exit;
 
 use self::doomed::Doomed;
+use self::enter::Basis;
 use self::exits::Exits;
 use self::heir::Heirs;
 use self::link::Link;
@@ -89,11 +93,15 @@ struct Launcher {
     containers: HashMap<u64, Container>,
     by_id: HashMap<ContainerId, u64>,
     by_pid: HashMap<Pid, u64>,
+    /// What stands beside further processes, and of which containers.
+    guests: HashMap<Pid, u64>,
     next: u64,
     draining: Vec<u64>,
     doomed: Doomed,
     /// Those that use more memory than they are to have, and when to try again.
     shrinking: HashMap<u64, Instant>,
+    /// How much memory all containers together keep, in bytes; `None` if that may have changed.
+    kept: Option<u64>,
     awaited: Option<Awaited>,
     /// Whom to ask for orphans; there once the loop runs.
     heirs: Option<Heirs>,
@@ -152,6 +160,8 @@ struct Container {
     /// Whether no agent remembers it: its end is not recorded.
     disowned: bool,
     contained: Option<Contained>,
+    /// What a further process of it is made of.
+    basis: Basis,
 }
 
 enum State {
@@ -199,6 +209,7 @@ impl Launcher {
             self.link.flush(&self.epoll);
             self.doomed.remove_some(now);
             self.shrink_some(now);
+            self.keep_memory();
             self.look_for_agent();
             let empty = self.containers.is_empty() && self.doomed.is_empty();
             match self.stopping {
@@ -217,6 +228,9 @@ impl Launcher {
     /// Ends everything if that is what the end of the agent means.
     fn look_for_agent(&mut self) {
         let is_gone = self.agent == Presence::Expected && !self.link.is_connected();
+        if is_gone {
+            self.end_held();
+        }
         match self.settings.agent_loss {
             AgentLoss::End { .. } if is_gone => {
                 self.agent = Presence::Lost;
@@ -291,6 +305,7 @@ impl Launcher {
             Ok(true) => {
                 self.agent = Presence::Expected;
                 self.awaited = None;
+                self.end_held();
                 for container in self.containers.values_mut() {
                     container.known = false;
                 }
@@ -338,6 +353,24 @@ impl Launcher {
         };
     }
 
+    /// Asks a container to end. One that is held ends at once: it has not started.
+    fn terminate(&mut self, key: u64) {
+        match self.containers.get(&key) {
+            Some(container) if container.is_held() => self.destroy(key),
+            Some(container) => container.terminate(),
+            None => {}
+        }
+    }
+
+    /// Destroys what nobody will release any more.
+    fn end_held(&mut self) {
+        for key in self.keys() {
+            if self.containers.get(&key).is_some_and(Container::is_held) {
+                self.destroy(key);
+            }
+        }
+    }
+
     /// Leaves because nobody needs it; an agent may come back to what it keeps, or not.
     fn leave(&mut self) -> Result<()> {
         match self.settings.agent_loss {
@@ -373,6 +406,11 @@ impl Launcher {
 }
 
 impl Container {
+    fn is_held(&self) -> bool {
+        let contained = self.contained.as_ref();
+        contained.is_some_and(|contained| contained.held.is_some())
+    }
+
     fn terminate(&self) {
         // As above: who cannot be signalled has just died.
         let _ = match (&self.contained, &self.state) {

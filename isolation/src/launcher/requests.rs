@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use tepui_core::ids::ContainerId;
+use tepui_core::protocol::check::ProbeOutcome;
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent, ContainerSpec};
 
 use super::exits::Outcome;
@@ -37,19 +38,30 @@ impl Launcher {
                 live: u32::try_from(self.containers.len()).unwrap_or(u32::MAX),
             }),
             Request::Command(command) => self.on_command(command),
-            Request::Launch { id, spec, launch } => self.on_launch(&id, &spec, &launch),
+            Request::Launch {
+                id,
+                spec,
+                launch,
+                hold,
+            } => self.on_launch(&id, &spec, &launch, hold),
+            Request::Release { id } => {
+                if let Some(&key) = self.by_id.get(&id) {
+                    self.release(key);
+                }
+            }
+            Request::Enter { id, entry } => self.on_enter(&id, &entry),
             Request::Resync { known } => self.report_on(&known, Answer::Synced),
             Request::Shutdown { patience } => self.stop(patience),
         }
     }
 
-    fn on_launch(&mut self, id: &ContainerId, spec: &ContainerSpec, launch: &Launch) {
+    fn on_launch(&mut self, id: &ContainerId, spec: &ContainerSpec, launch: &Launch, hold: bool) {
         if self.by_id.contains_key(id) {
             let (id, message) = (id.clone(), "a container of this id is running".to_owned());
             return self.tell(ContainerEvent::LaunchFailed { id, message });
         }
         self.exits.forget(id);
-        if let Err(error) = self.start(id, spec, launch) {
+        if let Err(error) = self.start(id, spec, launch, hold) {
             self.conclude(id, true, Outcome::failed(error.to_string()));
         }
     }
@@ -58,14 +70,12 @@ impl Launcher {
     fn on_command(&mut self, command: ContainerCommand) {
         match command {
             ContainerCommand::Launch { id, spec } => match refuse_unknown(&spec) {
-                Ok(()) => self.on_launch(&id, &spec, &Launch::default()),
+                Ok(()) => self.on_launch(&id, &spec, &Launch::default(), false),
                 Err(error) => self.conclude(&id, true, Outcome::failed(error.to_string())),
             },
             ContainerCommand::Terminate { id } => {
-                if let Some(container) =
-                    self.by_id.get(&id).and_then(|key| self.containers.get(key))
-                {
-                    container.terminate();
+                if let Some(&key) = self.by_id.get(&id) {
+                    self.terminate(key);
                 }
             }
             ContainerCommand::Destroy { id } => {
@@ -96,6 +106,16 @@ impl Launcher {
                     self.tell(ContainerEvent::ResizeFailed { id, message });
                 }
             }
+            ContainerCommand::Probe { id, number, .. } => {
+                let why = "nothing is tried by launchers, but by their agent".to_owned();
+                let outcome = ProbeOutcome::Failed(why);
+                self.tell(ContainerEvent::Probed {
+                    id,
+                    number,
+                    outcome,
+                });
+            }
+            ContainerCommand::Unprobe { .. } => {}
         }
     }
 

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -17,24 +16,26 @@ use nix::unistd::{Pid, pipe2};
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerEvent, ContainerLimits, ContainerSpec};
 
-use super::{Container, FORKS, KINDS, Launcher, MEMORY, REPORT, State, log};
-use crate::cgroup::{self, Entrance, Group, Refusals, Settings};
+use super::enter::Basis;
+use super::{Container, FORKS, KINDS, Launcher, MEMORY, REPORT, State, guard, log};
+use crate::cgroup::{self, Controller, Entrance, Group, Refusals, Settings};
 use crate::error::{Error, Result};
 use crate::init::{Order, Report};
 use crate::launch::{Launch, Seccomp};
 use crate::namespaces::{self, Shared};
-use crate::nursery::{Birth, Nursery};
+use crate::nursery::{Birth, Nursery, Purpose, Role};
 use crate::process::Program;
+use crate::procfs;
 use crate::sandbox::Sandbox;
 use crate::spawn::{Files, Image, Plan, Signals, spawn};
 use crate::wait::{self, Whom};
-use crate::wire::Frames;
+use crate::wire::{Answer, Frames};
 
 /// How long a started init may take to read on, in milliseconds; far more than it needs.
 const ORDER_PATIENCE_MS: u16 = 10_000;
 
-/// How long after it could not be had memory is asked back again.
-const SHRINK_PAUSE: Duration = Duration::from_secs(2);
+/// Why a plain process is not started.
+const PLAIN: &str = "what isolators add to it takes container mode";
 
 /// What the launcher holds of a container in container mode.
 pub(super) struct Contained {
@@ -56,6 +57,14 @@ pub(super) struct Contained {
     pub(super) forks: Option<Refusals>,
     /// Whether its processes do not end with its init.
     pub(super) shares_pid: bool,
+    /// What its init waits for, until the agent releases it.
+    pub(super) held: Option<Held>,
+}
+
+/// An order that is not given yet, and the pipe for it.
+pub(super) struct Held {
+    order: Vec<u8>,
+    pipe: OwnedFd,
 }
 
 /// A container that is about to be started.
@@ -67,6 +76,8 @@ struct Prepared<'a> {
     directory: &'a CString,
     group: Option<&'a Group>,
     shared: &'a Shared,
+    /// Whether it waits to be released.
+    hold: bool,
 }
 
 impl Launcher {
@@ -76,6 +87,7 @@ impl Launcher {
         id: &ContainerId,
         spec: &ContainerSpec,
         launch: &Launch,
+        hold: bool,
     ) -> Result<()> {
         if self.stopping.is_some() {
             return Err(Error::Invalid("the agent is shutting down".to_owned()));
@@ -89,24 +101,18 @@ impl Launcher {
         let sandbox = self.sandboxes.create(&spec.sandbox, owner)?;
         let directory = c_path(&path)?;
         let Some(mode) = &mut self.contained else {
-            if *launch != Launch::default() {
-                let message = "what isolators add to it takes container mode";
-                return Err(Error::Invalid(message.to_owned()));
+            if hold || *launch != Launch::default() {
+                return Err(Error::Invalid(PLAIN.to_owned()));
             }
-            let pid = self.start_plain(&program, &sandbox, &directory)?;
-            self.add(id, pid, State::Running, None);
-            let pid = pid.as_raw().unsigned_abs();
-            self.tell(ContainerEvent::Started {
-                id: id.clone(),
-                pid,
-            });
-            return Ok(());
+            let basis = Basis::new(spec, launch, &path, None)?;
+            return self.start_plain(id, &program, (&sandbox, &directory), basis);
         };
         let filter = mode
             .compiler
             .filter(&launch.seccomp, launch.capabilities.bounding)?;
         let users = launch.user_namespace.as_ref();
         let users = users.map(|mapping| mode.users(mapping)).transpose()?;
+        let basis = Basis::new(spec, launch, &path, users.as_ref())?;
         let seals = mode.seals.clone();
         let hierarchies = mode.hierarchies.clone();
         let mut shared = Shared::open(launch, |id| self.first_process(id))?;
@@ -131,13 +137,14 @@ impl Launcher {
         let birth = Prepared {
             order: &order,
             limits: &spec.limits,
-            settings: self.settings_for(&spec.limits),
+            settings: self.settings_for(launch, &spec.limits, group.is_some())?,
             sandbox: &sandbox,
             directory: &directory,
             group: group.as_ref(),
             shared: &shared,
+            hold,
         };
-        self.start_contained(&birth)
+        self.start_contained(&birth, basis)
             .inspect_err(|_| self.doomed.extend(group.clone()))
     }
 
@@ -151,11 +158,12 @@ impl Launcher {
     }
 
     fn start_plain(
-        &self,
+        &mut self,
+        id: &ContainerId,
         program: &Program,
-        sandbox: &Sandbox,
-        directory: &CString,
-    ) -> Result<Pid> {
+        (sandbox, directory): (&Sandbox, &CString),
+        basis: Basis,
+    ) -> Result<()> {
         let plan = Plan {
             image: Image::Paths(&program.paths),
             arguments: &program.arguments,
@@ -168,25 +176,46 @@ impl Launcher {
                     sandbox.stderr.as_fd(),
                 ],
             },
+            terminal: false,
             credentials: program.credentials.as_ref(),
             signals: Signals::Open,
             open_files: Some(self.open_files),
             confinement: None,
         };
-        spawn(&plan, &program.name)
+        let pid = spawn(&plan, &program.name)?;
+        self.add(id, pid, State::Running, None, basis);
+        self.tell(ContainerEvent::Started {
+            id: id.clone(),
+            pid: pid.as_raw().unsigned_abs(),
+        });
+        Ok(())
     }
 
     /// Says what a container gets beside its limits: who may use more memory than it keeps is
-    /// killed sooner when the machine lacks it (CT-20).
-    fn settings_for(&self, limits: &ContainerLimits) -> Settings {
-        Settings {
-            oom_score: cgroup::oom_score(limits.kept, limits.mem, self.machine_bytes),
-            ..Settings::default()
-        }
+    /// killed sooner when the machine lacks it (CT-20), and devices are guarded (CT-33).
+    fn settings_for(
+        &self,
+        launch: &Launch,
+        limits: &ContainerLimits,
+        has_group: bool,
+    ) -> Result<Settings> {
+        let mode = self.contained.as_ref();
+        let hierarchies = mode.and_then(|mode| mode.hierarchies.as_ref());
+        let controller = hierarchies.and_then(|all| all.version_of(Controller::Devices));
+        let devices = match has_group {
+            true => guard::devices(launch, controller.is_some())?,
+            false => None,
+        };
+        let score = cgroup::oom_score(limits.kept, limits.mem, self.machine_bytes);
+        Ok(Settings {
+            oom_score: launch.group.oom_score.or(score),
+            devices,
+            ..launch.group.clone()
+        })
     }
 
     /// Starts an init in its namespaces and group; it reports later whether the program runs.
-    fn start_contained(&mut self, prepared: &Prepared<'_>) -> Result<()> {
+    fn start_contained(&mut self, prepared: &Prepared<'_>, basis: Basis) -> Result<()> {
         let Prepared { order, limits, .. } = *prepared;
         let mut entrance = None;
         let (mut memory, mut forks) = (None, None);
@@ -203,7 +232,9 @@ impl Launcher {
             pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::system("pipe", errno))?;
         fcntl(&reports, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
             .map_err(|errno| Error::system("fcntl", errno))?;
-        let contained = Contained {
+        let bytes = postcard::to_allocvec(order);
+        let bytes = bytes.map_err(|error| Error::Frame(error.to_string()))?;
+        let mut contained = Contained {
             group: prepared.group.cloned(),
             reports: reports.into(),
             frames: Frames::default(),
@@ -215,13 +246,24 @@ impl Launcher {
             settings: prepared.settings.clone(),
             forks,
             shares_pid: order.launch.share_pid.is_some(),
+            held: None,
         };
         // Before there is a process that would have to be ended if this failed. What is dropped
         // is no longer watched.
         self.watch(self.next, &contained)?;
         let pid = self.start_init(prepared, entrance.as_ref(), [&order_out, &writer])?;
         drop(order_out);
-        let begun = prepare_init(pid, entrance.as_ref(), prepared, order_in);
+        let began = procfs::began(pid);
+        let mut begun = prepare_init(pid, entrance.as_ref(), prepared);
+        let is_held = prepared.hold && begun.is_ok();
+        if is_held {
+            contained.held = Some(Held {
+                order: bytes,
+                pipe: order_in,
+            });
+        } else {
+            begun = begun.and_then(|()| give_order(&bytes, order_in));
+        }
         // Who has ended meanwhile has reported why, which is told when it is reaped.
         let has_ended = || matches!(wait::look(Whom::Only(pid)), Ok(Some(_)));
         if let Err(error) = begun
@@ -231,67 +273,30 @@ impl Launcher {
             let _ = kill(pid, Signal::SIGKILL);
             return Err(error);
         }
-        self.add(&order.id, pid, State::Starting, Some(contained));
+        self.add(&order.id, pid, State::Starting, Some(contained), basis);
+        if is_held {
+            self.link.tell(&Answer::Held {
+                id: order.id.clone(),
+                pid: pid.as_raw().unsigned_abs(),
+                // One that has ended is nobody's; its end is told next.
+                began: began.unwrap_or_default(),
+            });
+        }
         Ok(())
     }
 
-    /// Changes what a container may use; of processes it may have as many as before. Plain
-    /// processes have no limits, as at their start.
-    pub(super) fn resize(&mut self, key: u64, limits: ContainerLimits) -> Result<()> {
+    /// Lets a container begin that was held.
+    pub(super) fn release(&mut self, key: u64) {
         let container = self.containers.get_mut(&key);
-        let Some(contained) = container.and_then(|container| container.contained.as_mut()) else {
-            return Ok(());
+        let contained = container.and_then(|container| container.contained.as_mut());
+        let Some(held) = contained.and_then(|contained| contained.held.take()) else {
+            return;
         };
-        let limits = ContainerLimits {
-            pids: contained.limits.pids,
-            ..limits
-        };
-        let Some(group) = &contained.group else {
-            return Ok(());
-        };
-        let changed = group.update(&limits, &contained.settings)?;
-        if let (Some(wanted), Some(mem)) = (limits.mem, changed.mem)
-            && mem > wanted
-        {
-            let name = group.name();
-            log(&format!(
-                "{name} is limited to {mem} MiB, for it uses more than {wanted}"
-            ));
-            self.shrinking.insert(key, Instant::now() + SHRINK_PAUSE);
+        if let Err(error) = give_order(&held.order, held.pipe) {
+            log(&error.to_string());
+            // Its end is told.
+            self.destroy(key);
         }
-        if limits.mem.is_some() && contained.memory.is_none() {
-            contained.memory = group.watch_memory()?;
-            if let Some(memory) = &contained.memory {
-                let event = EpollEvent::new(EpollFlags::EPOLLIN, key * KINDS + MEMORY);
-                let added = self.epoll.add(memory, event);
-                added.map_err(|errno| Error::system("epoll_ctl", errno))?;
-            }
-        }
-        contained.limits = limits;
-        Ok(())
-    }
-
-    /// Tries again to take memory from those that used more than they are to have.
-    pub(super) fn shrink_some(&mut self, now: Instant) {
-        let containers = &self.containers;
-        self.shrinking.retain(|key, due| {
-            let contained = containers.get(key).and_then(|one| one.contained.as_ref());
-            let Some(contained) = contained.filter(|_| *due <= now) else {
-                return contained.is_some();
-            };
-            *due = now + SHRINK_PAUSE;
-            let Some(group) = &contained.group else {
-                return false;
-            };
-            let (limits, settings) = (&contained.limits, &contained.settings);
-            match group.update(limits, settings) {
-                Ok(changed) => limits.mem.zip(changed.mem).is_some_and(|(n, now)| now > n),
-                Err(error) => {
-                    log(&error.to_string());
-                    true
-                }
-            }
-        });
     }
 
     fn watch(&self, key: u64, contained: &Contained) -> Result<()> {
@@ -316,29 +321,50 @@ impl Launcher {
         entrance: Option<&Entrance>,
         [order, writer]: [&OwnedFd; 2],
     ) -> Result<Pid> {
-        let nursery = match self.nursery.take().filter(Nursery::lives) {
-            Some(nursery) => nursery,
-            None => Nursery::start(self.image.as_fd(), self.null.as_fd(), self.open_files)?,
-        };
         let Sandbox { stdout, stderr } = prepared.sandbox;
-        let own = [&self.null, stdout, stderr, order, writer];
+        let null = self.null.try_clone();
+        let null = null.map_err(|error| Error::system("duplicate a file", error))?;
+        let own = [&null, stdout, stderr, order, writer];
         let birth = Birth {
+            purpose: Purpose::Init,
             directory: prepared.directory,
             own: own.map(AsFd::as_fd),
             enter: entrance.map(Entrance::enter),
             namespaces: namespaces::flags(&prepared.order.launch),
             shared: prepared.shared,
         };
-        let pid = nursery.bear(&birth)?;
+        self.bear(&birth)
+    }
+
+    /// Has the nursery make a copy of itself.
+    pub(super) fn bear(&mut self, birth: &Birth<'_>) -> Result<Pid> {
+        let (image, null) = (self.image.as_fd(), self.null.as_fd());
+        let role = match self.contained {
+            Some(_) => Role::Container,
+            None => Role::Plain,
+        };
+        let nursery = match self.nursery.take().filter(Nursery::lives) {
+            Some(nursery) => nursery,
+            None => Nursery::start(image, null, self.open_files, role)?,
+        };
+        let pid = nursery.bear(birth)?;
         // After a failure it is left: the next container gets a new one.
         self.nursery = Some(nursery);
         Ok(pid)
     }
 
     /// Enters a new container into the tables.
-    fn add(&mut self, id: &ContainerId, pid: Pid, state: State, contained: Option<Contained>) {
+    fn add(
+        &mut self,
+        id: &ContainerId,
+        pid: Pid,
+        state: State,
+        contained: Option<Contained>,
+        basis: Basis,
+    ) {
         let key = self.next;
         self.next += 1;
+        self.kept = None;
         let container = Container {
             id: id.clone(),
             pid,
@@ -346,6 +372,7 @@ impl Launcher {
             known: true,
             disowned: false,
             contained,
+            basis,
         };
         self.by_id.insert(id.clone(), key);
         self.by_pid.insert(pid, key);
@@ -355,20 +382,15 @@ impl Launcher {
 
 /// Makes the pipe through which an init gets its order. Until it has that, it waits: what it and
 /// its program must have first can be given to it meanwhile (CT-04).
-fn order_pipe() -> Result<(OwnedFd, OwnedFd)> {
+pub(super) fn order_pipe() -> Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::system("pipe", e))?;
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
         .map_err(|errno| Error::system("fcntl", errno))?;
     Ok((reader, writer))
 }
 
-/// Does from outside what an init cannot do, and lets it begin.
-fn prepare_init(
-    pid: Pid,
-    entrance: Option<&Entrance>,
-    prepared: &Prepared<'_>,
-    file: OwnedFd,
-) -> Result<()> {
+/// Does from outside what an init cannot do.
+fn prepare_init(pid: Pid, entrance: Option<&Entrance>, prepared: &Prepared<'_>) -> Result<()> {
     if let Some(entrance) = entrance {
         entrance.attach(pid)?;
     }
@@ -377,15 +399,14 @@ fn prepare_init(
         let written = std::fs::write(&path, score.to_string());
         written.map_err(|error| Error::file("write to", Path::new(&path), error))?;
     }
-    give_order(prepared.order, file)
+    Ok(())
 }
 
 /// Writes an order. Its environment is a secret of the container, so it is not among the init's
 /// arguments.
-fn give_order(order: &Order, file: OwnedFd) -> Result<()> {
+fn give_order(bytes: &[u8], file: OwnedFd) -> Result<()> {
     let failed = |error| Error::system("write an order", error);
-    let bytes = postcard::to_allocvec(order).map_err(|error| Error::Frame(error.to_string()))?;
-    let mut left = &*bytes;
+    let mut left = bytes;
     let mut file = File::from(file);
     while !left.is_empty() {
         match file.write(left) {

@@ -34,6 +34,7 @@ pub mod ports;
 mod sockets;
 pub mod statistics;
 
+pub(crate) use enter::on_a_thread;
 pub use enter::within;
 pub use error::{NetworkError, PluginFailure, Result};
 pub use links::{Link, Traffic};

@@ -3,27 +3,71 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerEvent, ContainerLimits, ContainerSpec as Spec};
 use tepui_core::protocol::status::Breach;
 
-use crate::isolator::Cancel;
+use crate::isolator::{Cancel, Usage};
 
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) containers: BTreeMap<ContainerId, Entry>,
-    /// Containers that have something to be done, each once.
-    pub(super) ready: VecDeque<ContainerId>,
+    /// What begins waits for others only; what may take long does not hold up ends.
+    pub(super) begin: Lane,
+    pub(super) rest: Lane,
     /// Launches that wait until what was there before is found out.
     pub(super) held: Vec<(ContainerId, Box<Spec>)>,
     pub(super) recovery: Recovery,
+    /// The isolators that do not know what was there before, and why. Nothing is prepared by them.
+    pub(super) unready: BTreeMap<usize, String>,
+    /// The isolators that are to recover again.
+    pub(super) again: Vec<Again>,
     /// What could not be cleaned up.
     pub(super) left: BTreeSet<ContainerId>,
-    pub(super) workers: usize,
     pub(super) threads: Vec<JoinHandle<()>>,
-    pub(super) idle: usize,
     pub(super) is_closed: bool,
+}
+
+/// Containers that have something to be done, each once, and who does it.
+#[derive(Default)]
+pub(super) struct Lane {
+    pub(super) ready: VecDeque<ContainerId>,
+    pub(super) workers: usize,
+    pub(super) idle: usize,
+}
+
+/// Which lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Begin,
+    Rest,
+}
+
+impl Table {
+    pub(super) fn lane(&mut self, kind: Kind) -> &mut Lane {
+        match kind {
+            Kind::Begin => &mut self.begin,
+            Kind::Rest => &mut self.rest,
+        }
+    }
+
+    /// Returns how much work waits in a lane.
+    pub(super) fn waiting(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Begin => self.begin.ready.len(),
+            Kind::Rest => self.rest.ready.len() + usize::from(self.recovery == Recovery::Due),
+        }
+    }
+}
+
+/// An isolator whose recovery has failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Again {
+    pub(super) index: usize,
+    pub(super) pause: Duration,
+    pub(super) due: Instant,
 }
 
 /// Whether it is being found out what was there before.
@@ -49,10 +93,16 @@ pub(super) struct Entry {
     pub(super) cancel: Arc<Cancel>,
     pub(super) jobs: VecDeque<Job>,
     pub(super) is_busy: bool,
+    /// What was asked for, as long as isolators are to attach.
+    pub(super) spec: Option<Box<Spec>>,
+    /// Its init, once it is known.
+    pub(super) pid: Option<u32>,
     /// What it may use from now on, if that was said before it was launched.
     pub(super) resized: Option<ContainerLimits>,
     /// A limit that it broke, for which it is being ended.
     pub(super) breach: Option<Breach>,
+    /// Why it does not start, if we know better than the launcher.
+    pub(super) refused: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +110,8 @@ pub(super) enum Stage {
     /// The launcher does not have it yet.
     #[default]
     Preparing,
+    /// It does, and holds it.
+    Holding,
     /// It does.
     Launched,
     /// Its program runs.
@@ -68,11 +120,26 @@ pub(super) enum Stage {
     Ended,
 }
 
+/// Who hears what a container has used; `None` if it is not there any more.
+pub(crate) type Answer = Box<dyn FnOnce(Option<Usage>) + Send>;
+
 /// Something to be done for a container.
 pub(super) enum Job {
     Prepare(Box<Spec>),
+    /// Its init waits, of this process id and begin.
+    Attach(u32, u64),
     Update(ContainerLimits),
+    Usage(Answer),
     Conclude(ContainerEvent),
+}
+
+impl Job {
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Prepare(_) | Self::Attach(..) => Kind::Begin,
+            Self::Update(_) | Self::Usage(_) | Self::Conclude(_) => Kind::Rest,
+        }
+    }
 }
 
 /// Why a container does not start that is not wanted any more.

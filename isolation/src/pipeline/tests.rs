@@ -1,13 +1,22 @@
 //! In which order isolators are asked, and what is told when.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it is about"
+)]
+
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use tepui_core::protocol::container::ContainerSpec as Spec;
 use tepui_core::protocol::status::{Breach, Exit, Limited};
 use tepui_core::protocol::task::CommandInfo;
 use tepui_core::resources::Milli;
 
 use super::*;
-use crate::isolator::Outcome;
+use crate::isolator::{Init, Outcome, Recovered, Subject, Survivors, Usage};
+use crate::launch::Launch;
+use crate::procfs;
 
 /// What leaves the pipeline, and what isolators are asked, in order.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,6 +27,9 @@ enum Seen {
     Cleanup(&'static str),
     Update(&'static str),
     Recover(&'static str, Vec<ContainerId>),
+    Attach(&'static str, u32),
+    Breach,
+    Release(ContainerId),
 }
 
 struct Out(Mutex<Sender<Seen>>);
@@ -29,10 +41,14 @@ impl Out {
 }
 
 impl Ends for Arc<Out> {
-    fn launch(&self, id: ContainerId, spec: Spec, launch: Launch) -> bool {
+    fn launch(&self, id: ContainerId, spec: Spec, launch: Launch, _hold: bool) -> bool {
         let command = ContainerCommand::Launch { id, spec };
         self.note(Seen::Forward(command, Some(launch.environment)));
         true
+    }
+
+    fn release(&self, id: ContainerId) {
+        self.note(Seen::Release(id));
     }
 
     fn forward(&self, command: ContainerCommand) {
@@ -51,6 +67,9 @@ enum Manner {
     Panics,
     FailsToCleanOnce,
     Breaches,
+    Attaches,
+    FailsToAttach,
+    FailsToRecoverTwice,
 }
 
 struct Fake {
@@ -60,6 +79,7 @@ struct Fake {
     /// A prepare goes on when something comes.
     gate: Option<Mutex<Receiver<()>>>,
     cleaned: Mutex<bool>,
+    recovered: Mutex<u32>,
 }
 
 impl Isolator for Fake {
@@ -67,16 +87,49 @@ impl Isolator for Fake {
         self.name
     }
 
-    fn recover(&self, live: &BTreeSet<ContainerId>) -> Outcome<()> {
-        self.out
-            .note(Seen::Recover(self.name, live.iter().cloned().collect()));
-        Ok(())
+    fn recover(&self, live: &Survivors) -> Outcome<Recovered> {
+        let live = live.keys().cloned().collect();
+        self.out.note(Seen::Recover(self.name, live));
+        let mut recovered = self.recovered.lock().unwrap();
+        *recovered += 1;
+        match (self.manner, *recovered) {
+            (Manner::FailsToRecoverTwice, 1) => Err("not there yet".into()),
+            (Manner::FailsToRecoverTwice, 2) => Ok(Recovered {
+                failed: vec![("c000009".to_owned(), "busy".into())],
+            }),
+            (_, _) => Ok(Recovered::default()),
+        }
+    }
+
+    fn attaches(&self, _: &Spec) -> bool {
+        matches!(self.manner, Manner::Attaches | Manner::FailsToAttach)
+    }
+
+    fn attach(&self, subject: &Subject<'_>, init: &Init) -> Outcome<()> {
+        assert_eq!(subject.spec.sandbox, ["x"]);
+        self.out.note(Seen::Attach(self.name, init.pid()));
+        if let Some(gate) = &self.gate {
+            gate.lock().unwrap().recv().unwrap();
+        }
+        match self.manner {
+            Manner::FailsToAttach => Err("no way in".into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn usage(&self, _: &ContainerId) -> Outcome<Usage> {
+        match self.manner {
+            Manner::Fails => Err("not known".into()),
+            _ => Ok(Usage::from([("things".to_owned(), 3)])),
+        }
     }
 
     fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
         assert!(subject.sandbox.is_dir(), "the sandbox is there");
         self.out.note(Seen::Prepare(self.name));
-        if let Some(gate) = &self.gate {
+        if self.attaches(subject.spec) {
+            // Waits later.
+        } else if let Some(gate) = &self.gate {
             gate.lock().unwrap().recv().unwrap();
         }
         let pair = ("BY".to_owned(), self.name.to_owned());
@@ -84,7 +137,7 @@ impl Isolator for Fake {
         match self.manner {
             Manner::Fails => Err("no way".into()),
             Manner::Panics => panic!("an isolator that is broken"),
-            Manner::Well | Manner::FailsToCleanOnce | Manner::Breaches => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -92,7 +145,7 @@ impl Isolator for Fake {
         self.out.note(Seen::Update(self.name));
         match self.manner {
             Manner::Breaches => Err("too little".into()),
-            Manner::Well | Manner::Fails | Manner::Panics | Manner::FailsToCleanOnce => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -101,6 +154,7 @@ impl Isolator for Fake {
     }
 
     fn breach(&self, _: &ContainerId) -> Outcome<Option<Breach>> {
+        self.out.note(Seen::Breach);
         Ok(Some(BREACH))
     }
 
@@ -109,11 +163,7 @@ impl Isolator for Fake {
         let is_again = std::mem::replace(&mut *self.cleaned.lock().unwrap(), true);
         match self.manner {
             Manner::FailsToCleanOnce if !is_again => Err("busy".into()),
-            Manner::FailsToCleanOnce
-            | Manner::Well
-            | Manner::Fails
-            | Manner::Panics
-            | Manner::Breaches => Ok(()),
+            _ => Ok(()),
         }
     }
 }
@@ -144,6 +194,7 @@ fn bench(manners: [Manner; 2], is_gated: bool) -> Bench {
             out: Arc::clone(&out),
             gate,
             cleaned: Mutex::new(false),
+            recovered: Mutex::new(0),
         })
     };
     let gated = is_gated.then(|| Mutex::new(gated));
@@ -153,12 +204,13 @@ fn bench(manners: [Manner; 2], is_gated: bool) -> Bench {
     ];
     let dir = tempfile::tempdir().unwrap();
     let sandboxes = Sandboxes::open(dir.path()).unwrap();
+    let journal = Journal::open(dir.path()).unwrap();
     let ends = Box::new(Arc::clone(&out));
     Bench {
         out: Arc::clone(&out),
         seen,
         gate,
-        pipeline: Pipeline::start(isolators, sandboxes, ends).unwrap(),
+        pipeline: Pipeline::start(isolators, sandboxes, journal, ends).unwrap(),
         _dir: dir,
     }
 }
@@ -230,7 +282,8 @@ fn what_cannot_be_prepared_is_undone_and_said_by_whom() {
     for (manner, why) in [(Manner::Fails, "no way"), (Manner::Panics, "it panicked")] {
         let bench = bench([manner, Manner::Well], false);
         bench.pipeline.order(launch(1));
-        bench.expect([Seen::Prepare("one"), Seen::Cleanup("one")]);
+        bench.expect([Seen::Prepare("one"), Seen::Cleanup("two")]);
+        bench.expect([Seen::Cleanup("one")]);
         bench.expect([failed(1, &format!("one: {why}"))]);
         // Others go on.
         bench.pipeline.order(launch(2));
@@ -266,43 +319,181 @@ fn what_is_not_wanted_any_more_is_not_launched() {
     }
 }
 
-// AG-35, TK-94
-#[test]
-fn limits_change_before_a_launch_and_after_it() {
-    let bench = bench([Manner::Well, Manner::Breaches], true);
-    let limits = ContainerLimits {
-        cpus: Some(Milli::from_units(2)),
+fn limits(cpus: i64) -> ContainerLimits {
+    ContainerLimits {
+        cpus: Some(Milli::from_units(cpus)),
         pids: Some(9),
         ..ContainerLimits::default()
-    };
-    let (of, given) = (id(1), limits.clone());
-    let resize = ContainerCommand::Resize {
-        id: of,
-        limits: given,
-    };
+    }
+}
+
+fn resize(n: u64, cpus: i64) -> ContainerCommand {
+    ContainerCommand::Resize {
+        id: id(n),
+        limits: limits(cpus),
+    }
+}
+
+// AG-35, TK-94: isolators hear of it whenever it comes
+#[test]
+fn limits_change_before_a_launch_and_after_it() {
+    let bench = bench([Manner::Well, Manner::Well], true);
     bench.pipeline.order(launch(1));
     bench.expect([Seen::Prepare("one"), Seen::Prepare("two")]);
-    bench.pipeline.order(resize.clone());
+    bench.pipeline.order(resize(1, 2));
     bench.gate.send(()).unwrap();
+    bench.expect([Seen::Update("one"), Seen::Update("two")]);
     let Seen::Forward(ContainerCommand::Launch { spec, .. }, _) = bench.next() else {
         panic!("it is launched");
     };
     // Of processes it may have as many as before.
-    let pids = None;
-    assert_eq!(spec.limits, ContainerLimits { pids, ..limits });
-    bench.pipeline.order(resize.clone());
-    let seen: BTreeSet<String> = (0..4).map(|_| format!("{:?}", bench.next())).collect();
-    let message = "two: too little".to_owned();
+    let expected = ContainerLimits {
+        pids: None,
+        ..limits(2)
+    };
+    assert_eq!(spec.limits, expected);
+    bench.pipeline.order(resize(1, 3));
+    let seen: BTreeSet<String> = (0..3).map(|_| format!("{:?}", bench.next())).collect();
     let expected = [
-        Seen::Forward(resize, None),
+        Seen::Forward(resize(1, 3), None),
         Seen::Update("one"),
         Seen::Update("two"),
-        Seen::Tell(ContainerEvent::ResizeFailed { id: id(1), message }),
     ];
-    assert_eq!(
-        seen,
-        expected.iter().map(|seen| format!("{seen:?}")).collect()
+    let expected = expected.iter().map(|seen| format!("{seen:?}")).collect();
+    assert_eq!(seen, expected);
+}
+
+// AG-35
+#[test]
+fn limits_that_an_isolator_cannot_hold_are_refused() {
+    let bench = bench([Manner::Well, Manner::Breaches], true);
+    let message = || "two: too little".to_owned();
+    bench.pipeline.order(launch(1));
+    bench.expect([Seen::Prepare("one"), Seen::Prepare("two")]);
+    bench.gate.send(()).unwrap();
+    bench.expect([launched(1)]);
+    bench.pipeline.order(resize(1, 3));
+    let seen: BTreeSet<String> = (0..4).map(|_| format!("{:?}", bench.next())).collect();
+    let (of, said) = (id(1), message());
+    let failed_later = ContainerEvent::ResizeFailed {
+        id: of,
+        message: said,
+    };
+    assert!(
+        seen.contains(&format!("{:?}", Seen::Tell(failed_later))),
+        "{seen:?}"
     );
+    bench.pipeline.order(launch(2));
+    bench.expect([Seen::Prepare("one"), Seen::Prepare("two")]);
+    bench.pipeline.order(resize(2, 3));
+    bench.gate.send(()).unwrap();
+    bench.expect([Seen::Update("one"), Seen::Update("two")]);
+    bench.expect([Seen::Cleanup("two"), Seen::Cleanup("one")]);
+    bench.expect([failed(2, &message())]);
+}
+
+// CT-04: isolators attach to the process that is there, and then its program begins
+#[test]
+fn a_program_begins_when_all_have_attached() {
+    let bench = bench([Manner::Well, Manner::Attaches], true);
+    let (pid, began) = (std::process::id(), procfs::began(nix::unistd::Pid::this()));
+    bench.pipeline.order(launch(1));
+    bench.expect([Seen::Prepare("one"), Seen::Prepare("two"), launched(1)]);
+    bench.pipeline.held(id(1), pid, began.unwrap());
+    bench.expect([Seen::Attach("two", pid)]);
+    bench.gate.send(()).unwrap();
+    bench.expect([Seen::Release(id(1))]);
+    // Who is ended meanwhile never begins.
+    for n in [2, 3] {
+        let destroy = || ContainerCommand::Destroy { id: id(n) };
+        let command = match n {
+            2 => ContainerCommand::Terminate { id: id(n) },
+            _ => destroy(),
+        };
+        bench.pipeline.order(launch(n));
+        bench.expect([Seen::Prepare("one"), Seen::Prepare("two"), launched(n)]);
+        bench.pipeline.held(id(n), pid, began.unwrap());
+        bench.expect([Seen::Attach("two", pid)]);
+        bench.pipeline.order(command.clone());
+        bench.expect([Seen::Forward(command, None)]);
+        bench.gate.send(()).unwrap();
+        bench.expect([Seen::Forward(destroy(), None)]);
+        let message = "of the launcher".to_owned();
+        let event = ContainerEvent::LaunchFailed { id: id(n), message };
+        bench.pipeline.hear(event);
+        bench.expect([Seen::Cleanup("two"), Seen::Cleanup("one")]);
+        bench.expect([failed(n, GIVEN_UP)]);
+    }
+}
+
+// CT-04
+#[test]
+fn a_program_never_begins_if_one_cannot_attach() {
+    let bench = bench([Manner::FailsToAttach, Manner::Well], false);
+    let (pid, began) = (std::process::id(), procfs::began(nix::unistd::Pid::this()));
+    for (n, began, why) in [
+        (1, began.unwrap(), "one: no way in"),
+        (2, 1, "its init has ended"),
+    ] {
+        bench.pipeline.order(launch(n));
+        bench.expect([Seen::Prepare("one"), Seen::Prepare("two"), launched(n)]);
+        bench.pipeline.held(id(n), pid, began);
+        if n == 1 {
+            bench.expect([Seen::Attach("one", pid)]);
+        }
+        let destroy = ContainerCommand::Destroy { id: id(n) };
+        bench.expect([Seen::Forward(destroy, None)]);
+        let message = "of the launcher".to_owned();
+        let of = id(n);
+        bench
+            .pipeline
+            .hear(ContainerEvent::LaunchFailed { id: of, message });
+        bench.expect([Seen::Cleanup("two"), Seen::Cleanup("one")]);
+        bench.expect([failed(n, why)]);
+    }
+}
+
+// CT-12
+#[test]
+fn what_isolators_know_of_a_container_s_use_is_told_together() {
+    let bench = bench([Manner::Well, Manner::Well], false);
+    let ask = |n| {
+        let (answer, answered) = channel();
+        let told = move |usage| answer.send(usage).unwrap();
+        bench.pipeline.usage(&id(n), Box::new(told));
+        answered.recv_timeout(Duration::from_secs(60)).unwrap()
+    };
+    assert_eq!(ask(1), None);
+    bench.pipeline.order(launch(1));
+    bench.expect([Seen::Prepare("one"), Seen::Prepare("two"), launched(1)]);
+    let expected = [("one.things".to_owned(), 3), ("two.things".to_owned(), 3)];
+    assert_eq!(ask(1), Some(Usage::from(expected)));
+}
+
+// CT-03: an end does not wait behind launches, however many wait for other machines
+#[test]
+fn ends_are_told_while_launches_take_long() {
+    let bench = bench([Manner::Well, Manner::Well], true);
+    bench.pipeline.order(launch(1));
+    bench.gate.send(()).unwrap();
+    bench.expect([Seen::Prepare("one"), Seen::Prepare("two"), launched(1)]);
+    for n in 2..102 {
+        bench.pipeline.order(launch(n));
+    }
+    bench.pipeline.hear(exited(1, None));
+    loop {
+        match bench.next() {
+            Seen::Tell(event) => {
+                assert_eq!(event, exited(1, None));
+                break;
+            }
+            Seen::Prepare(_) | Seen::Cleanup(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    for _ in 2..102 {
+        bench.gate.send(()).unwrap();
+    }
 }
 
 // TK-40, CT-12
@@ -313,7 +504,7 @@ fn who_breaks_a_limit_is_ended_for_it() {
     bench.expect([Seen::Prepare("one"), Seen::Prepare("two"), launched(1)]);
     let started = ContainerEvent::Started { id: id(1), pid: 7 };
     bench.pipeline.hear(started.clone());
-    bench.expect([Seen::Tell(started)]);
+    bench.expect([Seen::Tell(started), Seen::Breach]);
     let destroy = ContainerCommand::Destroy { id: id(1) };
     bench.expect([Seen::Forward(destroy, None)]);
     bench.pipeline.hear(exited(1, None));
@@ -361,6 +552,54 @@ fn what_cannot_be_cleaned_up_is_named_at_the_end() {
     bench.expect([Seen::Tell(exited(1, None))]);
     let name = id(1).as_str().to_owned();
     assert_eq!(bench.pipeline.drain(&[], Duration::from_secs(60)), [name]);
+}
+
+// CT-09: nothing starts that relies on what is not known; what fails is tried again
+#[test]
+fn a_recovery_that_fails_is_tried_again_and_nothing_relies_on_it_meanwhile() {
+    let bench = bench([Manner::Well, Manner::FailsToRecoverTwice], false);
+    let recover = ContainerCommand::Recover { known: Vec::new() };
+    bench.pipeline.order(recover.clone());
+    bench.expect([Seen::Forward(recover, None)]);
+    bench.pipeline.order(launch(1));
+    // What is said of it until then is not lost.
+    bench.pipeline.order(resize(1, 2));
+    bench.pipeline.hear(ContainerEvent::Recovered);
+    bench.expect([
+        Seen::Recover("one", Vec::new()),
+        Seen::Recover("two", Vec::new()),
+    ]);
+    bench.expect([Seen::Tell(ContainerEvent::Recovered)]);
+    bench.expect([Seen::Prepare("one"), Seen::Cleanup("two")]);
+    let why = "two: what was there before is not known: not there yet";
+    bench.expect([Seen::Cleanup("one"), failed(1, why)]);
+    // A part that fails holds nobody up.
+    bench.expect([Seen::Recover("two", Vec::new())]);
+    bench.pipeline.order(launch(2));
+    bench.expect([Seen::Prepare("one"), Seen::Prepare("two"), launched(2)]);
+    bench.expect([Seen::Recover("two", vec![id(2)])]);
+}
+
+// AG-57: what an agent that died had begun is cleaned up, though nobody knows of it
+#[test]
+fn what_was_prepared_and_is_nobody_s_is_cleaned_up() {
+    let bench = bench([Manner::Well, Manner::Well], false);
+    let written = bench
+        .pipeline
+        .shared
+        .journal
+        .write(&id(7), Vec::new(), &spec());
+    written.unwrap();
+    let recover = ContainerCommand::Recover { known: Vec::new() };
+    bench.pipeline.order(recover.clone());
+    bench.expect([Seen::Forward(recover, None)]);
+    bench.pipeline.hear(ContainerEvent::Recovered);
+    bench.expect([Seen::Cleanup("two"), Seen::Cleanup("one")]);
+    bench.expect([
+        Seen::Recover("one", Vec::new()),
+        Seen::Recover("two", Vec::new()),
+    ]);
+    assert!(bench.pipeline.shared.journal.read().unwrap().is_empty());
 }
 
 // What an isolator holds, such as the lock of a directory, is free for the next agent.

@@ -162,6 +162,7 @@ impl Agent {
                 other @ (ContainerEvent::LaunchFailed { .. }
                 | ContainerEvent::Lost { .. }
                 | ContainerEvent::ResizeFailed { .. }
+                | ContainerEvent::Probed { .. }
                 | ContainerEvent::Recovered) => panic!("{other:?}"),
             }
         }

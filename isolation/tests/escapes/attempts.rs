@@ -68,6 +68,21 @@ pub(crate) fn open_disk() -> Tried {
     File::open("/dev/disk").map(drop)
 }
 
+/// Makes a node of the disk, which must work, and opens it.
+pub(crate) fn open_own_disk_node() -> Tried {
+    let number = variable("TEPUI_TEST_DISK");
+    let (major, minor) = number.split_once(':').unwrap();
+    let number = libc::makedev(major.parse().unwrap(), minor.parse().unwrap());
+    let (node, kind) = (c"/dev/own", libc::S_IFBLK | 0o600);
+    checked(unsafe { libc::mknod(node.as_ptr(), kind, number) }.into())
+        .expect("making it is allowed");
+    File::open("/dev/own").map(drop)
+}
+
+pub(crate) fn open_hosts_disk_node() -> Tried {
+    File::open(variable("TEPUI_TEST_DISK_NODE")).map(drop)
+}
+
 pub(crate) fn make_device() -> Tried {
     let device = libc::makedev(1, 5);
     checked(unsafe { libc::mknod(c"node".as_ptr(), libc::S_IFCHR | 0o600, device) }.into())

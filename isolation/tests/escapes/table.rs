@@ -5,8 +5,8 @@ use std::path::Path;
 use tepui_core::protocol::container::ContainerSpec;
 use tepui_isolation::Launch;
 use tepui_isolation::launch::{
-    Bind, CapabilitySet, Device, DeviceKind, IdRange, Mount, Network, Rlimit, RlimitKind,
-    RlimitValues, Root, Seccomp, Source, SystemPaths, Tmpfs, UserNamespace,
+    Bind, CapabilitySet, Device, DeviceGuard, DeviceKind, IdRange, Mount, Network, Rlimit,
+    RlimitKind, RlimitValues, Root, Seccomp, Source, SystemPaths, Tmpfs, UserNamespace,
 };
 
 use super::attempts::*;
@@ -114,6 +114,10 @@ fn with_disk(launch: &mut Launch, _: &mut ContainerSpec, host: &Host) {
     });
 }
 
+fn open_devices(launch: &mut Launch, _: &mut ContainerSpec, _: &Host) {
+    launch.device_guard = DeviceGuard::Off;
+}
+
 fn no_disk(host: &Host) -> Option<&'static str> {
     host.disk
         .is_none()
@@ -169,7 +173,7 @@ fn limited(kind: RlimitKind, most: u64) -> Rlimit {
     }
 }
 
-pub(crate) const ATTEMPTS: [Attempt; 53] = [
+pub(crate) const ATTEMPTS: [Attempt; 55] = [
     call(
         "mount a filesystem",
         mount_filesystem,
@@ -212,6 +216,30 @@ pub(crate) const ATTEMPTS: [Attempt; 53] = [
         make_device,
         "no CAP_MKNOD",
         |l, _, _| grant(l, "MKNOD"),
+    ),
+    unless(
+        with(
+            call(
+                "read the host's disk by a node of its own",
+                open_own_disk_node,
+                "rules for devices",
+                open_devices,
+            ),
+            |l, _, _| grant(l, "MKNOD"),
+        ),
+        no_disk,
+    ),
+    unless(
+        with(
+            call(
+                "read the host's disk on the host's root",
+                open_hosts_disk_node,
+                "rules for devices",
+                open_devices,
+            ),
+            on_host_root,
+        ),
+        no_disk,
     ),
     script(
         "open a device node of a volume",

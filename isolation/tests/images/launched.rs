@@ -6,11 +6,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tepui_core::protocol::container::{ContainerEvent, ContainerSpec};
 use tepui_core::protocol::container_info::{
-    Access, ContainerInfo, Image as Asked, Propagation, Volume, VolumeSource,
+    Access, ContainerInfo, Image as Asked, Propagation, Uri, Volume, VolumeSource,
 };
 use tepui_core::protocol::status::Exit;
 use tepui_core::protocol::task::CommandInfo;
-use tepui_isolation::isolators::{Images, Volumes};
+use tepui_isolation::fetch::{Config as FetchConfig, Fetcher};
+use tepui_isolation::isolators::{Fetching, Images, Volumes};
 use tepui_isolation::{Isolator, Mode};
 
 use super::*;
@@ -193,5 +194,56 @@ fn what_no_image_can_be_made_of_is_said() {
         assert!(said.starts_with("images: ") && said.contains(why), "{said}");
     }
     assert_eq!(fs::read_dir(dir.path().join("roots")).unwrap().count(), 0);
+    agent.shutdown();
+}
+
+// CT-44, CT-45, AG-53, AG-54: volumes are in the task's order, whoever gives them, and what was
+// brought for a user of the image is that user's
+#[test]
+fn volumes_are_in_order_and_files_are_the_user_s() {
+    let Some(registry) = ground() else { return };
+    let built = image(&json!({ "User": "ana" }));
+    registry.push(&built, "team/app", "v4", None);
+    let server = Server::of("fetched\n");
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path().join("images"), options()).unwrap();
+    let fetcher = Fetcher::new(FetchConfig::new(dir.path().join("cache"))).unwrap();
+    let isolators: Vec<Box<dyn Isolator>> = vec![
+        Box::new(Images::new(Some(store), dir.path().join("roots"))),
+        Box::new(Volumes::new(vec!["/usr".into()])),
+        Box::new(Fetching::new(fetcher)),
+    ];
+    let agent = Agent::isolated(config(dir.path(), Mode::Container), isolators);
+    let name = registry.name("team/app:v4");
+    let script = "cat /data/inner/srv/note && cat file && echo more >> file && \
+                  touch /data/mine && stat -c '%U' file sub /data/mine";
+    let mut command = sh(script);
+    command.uris = vec![Uri::new(server.url("file"))];
+    let mut spec = asking(1, command, &name);
+    let asked = spec.container.as_mut().unwrap();
+    for (path, access, source) in [
+        (
+            "/data",
+            Access::Write,
+            VolumeSource::Sandbox { path: "sub".into() },
+        ),
+        (
+            "/data/inner",
+            Access::Read,
+            VolumeSource::Image(asked.image.clone().unwrap()),
+        ),
+    ] {
+        asked.volumes.push(Volume {
+            path: path.to_owned(),
+            access,
+            source,
+        });
+    }
+    agent.launch_spec(&id(1), spec);
+    agent.started();
+    let exit = agent.exited().0;
+    let (out, err) = (agent.file(&id(1), "stdout"), agent.file(&id(1), "stderr"));
+    assert_eq!(exit, Exit::Code(0), "{out}{err}");
+    assert_eq!(out, "of the image\nfetched\nana\nana\nana\n");
     agent.shutdown();
 }

@@ -4,6 +4,7 @@
 //! in this process is talked to over QUIC. Deliberately not here: scheduling (see `plan`).
 
 mod container;
+mod health;
 mod plan;
 mod pump;
 mod report;
@@ -31,6 +32,7 @@ use crate::embedded::{Embedded, EmbeddedOptions};
 use crate::framework::Framework;
 use crate::target::Target;
 use container::AskArgs;
+use health::HealthArgs;
 use plan::{Plan, Template};
 use pump::Cut;
 use report::{Report, Style};
@@ -51,6 +53,7 @@ Examples:
   tepui run --json -- date
   tepui run --uri https://files.example/tool.tar.gz -- ./tool/run
   tepui run --master m1:5050 --image registry.example:5000/web:2 --volume /srv/data:/data:ro
+  tepui run --health-http 8000/ --health-interval 5s -- python3 -m http.server 8000
   tepui run --master 127.0.0.1:5050 --tls-dir ann/tls --detach -- sleep 1h
 
 Its exit code is the task's own, or 128 + n if signal n ended it; 125 if tepui itself failed or
@@ -102,6 +105,8 @@ pub(super) struct RunArgs {
     cluster: ClusterArgs,
     #[command(flatten)]
     ask: AskArgs,
+    #[command(flatten)]
+    health: HealthArgs,
     /// The command and its arguments
     #[arg(last = true, required_unless_present = "image", value_name = "CMD",
           value_parser = Text(StringValueParser::new()))]
@@ -279,6 +284,7 @@ impl RunArgs {
             resources,
             command,
             container: self.ask.container(),
+            health_check: self.health.check(),
             kill_grace: self.kill_grace,
             pids: self.pids,
         })

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use tepui_core::ids::TaskId;
+use tepui_core::protocol::check::HealthCheck;
 use tepui_core::protocol::container_info::ContainerInfo;
 use tepui_core::protocol::framework::Capabilities;
 use tepui_core::protocol::offer::Offer;
@@ -32,6 +33,8 @@ pub(super) struct Template {
     pub(super) command: CommandInfo,
     /// What it asks of its container.
     pub(super) container: Option<Box<ContainerInfo>>,
+    /// How it is found out whether it is healthy.
+    pub(super) health_check: Option<Box<HealthCheck>>,
     /// How long a kill waits between SIGTERM and SIGKILL.
     pub(super) kill_grace: Option<Duration>,
     /// The most processes and threads.
@@ -296,6 +299,7 @@ impl Template {
             kill_grace: self.kill_grace,
             pids: self.pids,
             container: self.container.clone(),
+            health_check: self.health_check.clone(),
             ..offer.task(id.clone(), self.resources.clone(), self.command.clone())
         }
     }
@@ -338,6 +342,7 @@ mod tests {
             resources: Resources::parse(resources).unwrap(),
             command: CommandInfo::exec("true", [""; 0]),
             container: None,
+            health_check: None,
             kill_grace: Some(Duration::from_secs(7)),
             pids: None,
         };

@@ -12,9 +12,10 @@ use tepui_core::protocol::offer::Offer;
 use tepui_core::protocol::status::{TaskState, TaskStatus};
 use tepui_core::resources::Resources;
 
+use crate::cli::endings;
 use crate::cli::output::printable;
 use crate::cli::times;
-use crate::cli::views::{self, BreachJson, ExitJson, ResourcesJson};
+use crate::cli::views::{BreachJson, ExitJson, ResourcesJson};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -137,7 +138,7 @@ impl Step {
         Self::Offer {
             offer: offer.id.to_string(),
             agent: offer.agent.to_string(),
-            hostname: offer.hostname.clone(),
+            hostname: offer.hostname.to_string(),
             resources: (&offer.resources).into(),
         }
     }
@@ -170,7 +171,7 @@ impl Step {
             exit: status.exit.map(ExitJson::from),
             breach: status.breach.map(BreachJson::from),
             resources: resources.into(),
-            details: views::ending(status),
+            details: endings::ending(status),
         })
     }
 

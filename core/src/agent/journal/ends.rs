@@ -61,6 +61,16 @@ impl AgentState {
         self.task_mut(task).run_out();
     }
 
+    pub(super) fn apply_kill(&mut self, task: Number, destroy_at: Time) {
+        let grace = self.grace(destroy_at);
+        self.task_mut(task).request_kill(grace);
+    }
+
+    pub(super) fn apply_unhealthy(&mut self, task: Number, why: &str, destroy_at: Time) {
+        let grace = self.grace(destroy_at);
+        self.task_mut(task).end_unhealthy(why, grace);
+    }
+
     pub(super) fn apply_framework_ended(&mut self, framework: &FrameworkId, destroy_at: Time) {
         let grace = self.grace(destroy_at);
         let Some(entry) = self.frameworks.get_mut(framework) else {

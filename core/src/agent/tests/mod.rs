@@ -1,6 +1,7 @@
 //! An agent driven by hand. Every input is followed by a check of all invariants, and by a replay
 //! of everything that was written, which must give the same state.
 
+mod checks;
 mod criticals;
 mod disks;
 mod drain;
@@ -418,6 +419,7 @@ fn record_line(record: &AgentRecord) -> String {
         AgentRecord::ExecutorUnwanted { executor } => format!("unwanted {}", executor.0),
         AgentRecord::Resumed => "resumed".into(),
         AgentRecord::DiskUndone { job } => format!("disk {job} undone"),
+        AgentRecord::Unhealthy { task, .. } => format!("unhealthy {}", task.0),
         AgentRecord::DiskOver { end, .. } => format!("{} disk {} over", end.order.number, end.job),
     }
 }
@@ -493,6 +495,8 @@ fn effect_line(effect: &Effect) -> String {
             ContainerCommand::Forget { id } => format!("forget {id}"),
             ContainerCommand::Recover { known } => format!("recover {known:?}"),
             ContainerCommand::Resize { id, .. } => format!("resize {id}"),
+            ContainerCommand::Probe { id, number, .. } => format!("probe {id} {number}"),
+            ContainerCommand::Unprobe { id, number } => format!("unprobe {id} {number}"),
         },
         Effect::Echo(departure) => format!("echo {departure:?}"),
         Effect::DeleteSandbox { sandbox, .. } => format!("delete {}", sandbox.join("/")),

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::resizing::resizing;
 use super::*;
 use crate::protocol::agent::GroupOrder;
+use crate::protocol::check::ProbeOutcome;
 use crate::protocol::executor::Call;
 use crate::protocol::status::Source;
 
@@ -37,7 +38,8 @@ fn task_id() -> impl Strategy<Value = TaskId> {
 
 fn task_info() -> impl Strategy<Value = TaskInfo> {
     (task_id(), 0u8..6).prop_map(|(id, kind)| match kind {
-        0 | 1 => task(id.as_str()),
+        0 => task(id.as_str()),
+        1 => checks::both(id.as_str()),
         2 | 3 => task_of("e", id.as_str()),
         4 => task_of("d", id.as_str()),
         _ => TaskInfo {
@@ -174,6 +176,10 @@ fn from_container() -> impl Strategy<Value = ContainerEvent> {
         }),
         1 => container().prop_map(|id| ContainerEvent::Lost { id }),
         1 => container().prop_map(|id| ContainerEvent::ResizeFailed { id, message: "no".into() }),
+        3 => (container(), 0u64..20, any::<bool>()).prop_map(|(id, number, is_good)| {
+            let outcome = ProbeOutcome::Accepted(is_good);
+            ContainerEvent::Probed { id, number, outcome }
+        }),
         3 => Just(ContainerEvent::Recovered),
     ]
 }

@@ -5,6 +5,7 @@ use super::*;
 use crate::protocol::container::ContainerLimits;
 use crate::protocol::executor::Call;
 use crate::protocol::task::{Limit, Limits};
+use crate::resources::Ranges;
 
 /// An agent whose containerizer can change what containers may use.
 pub(super) fn resizing() -> Config {
@@ -21,7 +22,8 @@ fn limits(cpus: f64, share: Option<f64>, mem: Option<i64>, kept: Option<i64>) ->
         share: share.map(cores),
         mem: mem.map(Milli::from_units),
         kept: kept.map(Milli::from_units),
-        pids: None,
+        ports: Some(Ranges::new()),
+        ..ContainerLimits::default()
     }
 }
 

@@ -92,7 +92,13 @@ fn what_is_not_limited_has_no_limit() {
     else {
         panic!("{outputs:?}");
     };
-    assert_eq!(spec.limits, ContainerLimits::default());
+    // What it takes no disk and no ports of is not left to it without a limit.
+    let expected = ContainerLimits {
+        disk: Some(Milli::from_units(5)),
+        ports: Some(crate::resources::Ranges::default()),
+        ..ContainerLimits::default()
+    };
+    assert_eq!(spec.limits, expected);
 }
 
 /// Runs one task to the end that `end` gives it; returns its last status.
@@ -384,6 +390,33 @@ fn limited(limits: Limits) -> ContainerLimits {
         Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
     });
     limits.unwrap()
+}
+
+#[test]
+fn a_container_has_the_disk_the_processors_and_the_ports_of_its_task() {
+    // CT-38, CT-54, CT-62
+    let text = "disk:100;gpus:2;ports:[3-5];ports(eng):[7-7]";
+    let mut node = Node::joined();
+    let info = TaskInfo {
+        resources: Resources::parse(text).unwrap(),
+        ..task("t")
+    };
+    let launched = node
+        .feed(run("f", info))
+        .into_iter()
+        .find_map(|output| match output {
+            Output::Effect(Effect::Container(ContainerCommand::Launch { spec, .. })) => {
+                Some(spec.limits)
+            }
+            Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+        });
+    let limits = launched.unwrap();
+    assert_eq!(limits.disk, Some(Milli::from_units(100)));
+    assert_eq!(limits.gpus, Milli::from_units(2));
+    assert_eq!(limits.ports, Some([3..=5, 7..=7].into_iter().collect()));
+    let none = limited(Limits::default());
+    assert_eq!((none.disk, none.gpus), (None, Milli::ZERO));
+    assert!(none.ports.unwrap().is_empty());
 }
 
 #[test]

@@ -610,7 +610,7 @@ fn what_is_kept_is_bounded_in_bytes_and_so_is_an_answer() {
         agent_id(1),
         resources("cpus:1"),
     );
-    big.hostname = "x".repeat(limits::SLICE_BYTES / 3);
+    big.hostname = "x".repeat(limits::SLICE_BYTES / 3).into();
     let event = Told::Added(Row::Offer(big));
     let fit = limits::EVENTS_BYTES / size(&event);
     for _ in 0..fit {

@@ -92,7 +92,7 @@ fn what_is_offered_of_a_machine_is_offered_again_and_says_when_it_ends() {
     assert!(before.iter().all(|offer| offer.unavailability.is_none()));
     let of = |offers: &[Offer], host: &str| {
         let mut offers = offers.iter();
-        offers.find(|it| it.hostname == host).unwrap().clone()
+        offers.find(|it| *it.hostname == *host).unwrap().clone()
     };
     let outs = world.order(ann, schedule(&["ONE"]));
     let Output::Persist(RegistryOp::SetSchedule { windows }) = &outs[0] else {

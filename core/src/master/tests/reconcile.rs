@@ -3,6 +3,8 @@
 use super::recovery::registry;
 use super::*;
 use crate::keys::FrameworkKey;
+use crate::protocol::check::CheckStatus;
+use crate::protocol::status::Observed;
 
 /// A leadership that awaits agent `rio-1-S0`, and a framework.
 struct Story {
@@ -520,4 +522,63 @@ fn an_agent_speaks_for_its_own_tasks_only() {
     };
     assert_eq!(outs, [to_agent(peer, confirmed)]);
     assert_eq!(world.master.strays(), 1);
+}
+
+#[test]
+fn health_is_part_of_the_answer() {
+    // TK-74: as it was said last, or as the agent reports it that is back
+    let mut story = Story::new();
+    let peer = story.world.connect(PeerRole::Agent, "one");
+    let agent = agent_id(0);
+    let check = Some(CheckStatus::Tcp {
+        succeeded: Some(true),
+    });
+    let healthy = TaskReport {
+        healthy: Some(true),
+        check,
+        ..report(
+            &story.owner,
+            task("t", &agent, "cpus:1"),
+            TaskState::Running,
+        )
+    };
+    let back = ToMaster::Reregister {
+        tasks: vec![healthy],
+        id: agent.clone(),
+        agent: agent_info("cpus:4"),
+        frameworks: vec![],
+    };
+    story.world.agent_says(peer, back);
+    let says = |story: &mut Story| {
+        let outs = story.ask(&[("t", None)]);
+        let [Output::Effect(Effect::Scheduler { event, .. })] = &outs[..] else {
+            panic!("{outs:?}");
+        };
+        let Event::Reconciled(answers) = event else {
+            panic!("{event:?}");
+        };
+        let observed = answers[0].observed.as_deref().unwrap();
+        (answers[0].state, observed.healthy, observed.check)
+    };
+    let running = TaskState::Running;
+    assert_eq!(says(&mut story), (running, Some(true), check));
+    let mut ill = news("t", running, &agent, 1);
+    ill.reason = Some(Reason::TaskHealthCheckStatusUpdated);
+    ill.observed = Some(Box::new(Observed {
+        healthy: Some(false),
+        check,
+        ..Observed::default()
+    }));
+    let owner = story.owner.clone();
+    story.world.update(peer, &owner, ill, running);
+    assert_eq!(says(&mut story), (running, Some(false), check));
+    // Operators see it, too.
+    let tasks = story.world.master.view().live_tasks();
+    let observed = tasks[0].status.observed.as_deref();
+    assert_eq!(observed.and_then(|it| it.healthy), Some(false));
+    // What is known stays known while the agent is away.
+    story.world.lose(peer);
+    story.world.pass(Duration::from_secs(3_600));
+    let away = (TaskState::Unreachable, Some(false), check);
+    assert_eq!(says(&mut story), away);
 }

@@ -285,7 +285,7 @@ fn account(owner: &FrameworkId, principal: &str) -> ToMaster {
 #[test]
 fn a_framework_id_of_nobody_here_is_not_let_in() {
     // FW-27, VA-29: only an earlier leadership of this cluster can have given it
-    for id in ["rio-2-0000", "rio-3-0000", "rome-1-0000", "executors"] {
+    for id in ["rio-2-0000", "rome-1-0000", "executors"] {
         let mut world = World::recovered(2, registry());
         world.drain();
         let peer = world.connect(PeerRole::Framework, "web");
@@ -300,6 +300,20 @@ fn a_framework_id_of_nobody_here_is_not_let_in() {
             refusal(peer, reason, &why)
         );
     }
+}
+
+#[test]
+fn a_framework_of_a_later_leadership_is_sent_away_and_not_ended() {
+    // I18: what a master without the lead says must end nobody for good
+    let mut world = World::recovered(2, registry());
+    world.drain();
+    let peer = world.connect(PeerRole::Framework, "web");
+    let framework = framework_info_of(FrameworkId::new("rio-3-0000").unwrap());
+    let why = "framework rio-3-0000 was let in under a later leadership than this one";
+    assert_eq!(
+        world.call(peer, subscribe(framework)),
+        [disconnect(peer, CloseReason::StaleEpoch, why)]
+    );
 }
 
 #[test]

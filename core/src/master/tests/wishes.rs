@@ -20,7 +20,11 @@ fn offered(world: &mut World, peer: PeerId) -> Vec<(Role, String)> {
             && let Event::Offers(offers) = event
             && to == peer
         {
-            offered.extend(offers.into_iter().map(|it| (it.role, it.hostname)));
+            offered.extend(
+                offers
+                    .into_iter()
+                    .map(|it| (it.role, it.hostname.to_string())),
+            );
         }
     }
     offered.sort();

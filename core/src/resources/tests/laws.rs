@@ -54,7 +54,7 @@ static SORTS: LazyLock<Vec<Resource>> = LazyLock::new(|| {
 
 impl Resources {
     fn parse_any(text: &str) -> Resource {
-        Self::parse(text).unwrap().0.remove(0)
+        Self::parse(text).unwrap().into_iter().next().unwrap()
     }
 }
 
@@ -421,7 +421,8 @@ proptest! {
         let after = left(&a);
         prop_assert_eq!(&before, &after);
         prop_assert!(after.iter().all(|entry| entry.value().quantity() > Milli::ZERO));
-        prop_assert_eq!(Resources::try_from(after.0.clone()), Ok(before));
+        let entries: Vec<Resource> = after.into_iter().collect();
+        prop_assert_eq!(Resources::try_from(entries), Ok(before));
     }
 
     #[test]

@@ -150,10 +150,9 @@ impl World {
                     seat.graces.asked(now, container, EXECUTOR);
                 }
             }
+            Effect::Container(ContainerCommand::Terminate { id }) if is_hurried(id) => {}
             Effect::Container(ContainerCommand::Terminate { id }) => {
-                if !is_hurried(id) {
-                    seat.graces.asked(now, id.clone(), PROGRAM);
-                }
+                seat.graces.asked(now, id.clone(), PROGRAM);
             }
             // An executor may have been asked over a connection that it had lost: it hears of it
             // when it is back, and has what is left.
@@ -179,6 +178,9 @@ impl World {
             }
             Effect::Container(
                 ContainerCommand::Recover { .. } | ContainerCommand::Resize { .. },
+            )
+            | Effect::Container(
+                ContainerCommand::Probe { .. } | ContainerCommand::Unprobe { .. },
             )
             | Effect::Executor { .. }
             | Effect::Master { .. }

@@ -1,6 +1,6 @@
 //! An agent's turn, and what is looked at in it.
 
-use super::{confirmed, deliveries, leaders};
+use super::{confirmed, deliveries, health, leaders};
 use crate::agent::{self, Agent, AgentRecord};
 use crate::ids::PeerId;
 use crate::machine::Output;
@@ -8,7 +8,7 @@ use crate::protocol::agent::ToMaster;
 use crate::sim::fault::Kind;
 use crate::sim::options::Checking;
 use crate::sim::queue::Name;
-use crate::sim::world::{World, at};
+use crate::sim::world::{AgentSeat, World, at};
 
 fn registered(agent: &Agent) -> bool {
     agent.view().is_registered()
@@ -34,8 +34,9 @@ impl Turn {
         }
     }
 
-    fn saw(&mut self, output: &Output<AgentRecord, agent::Effect>) {
+    fn saw(&mut self, output: &Output<AgentRecord, agent::Effect>, health: &mut health::Health) {
         self.confirmed.saw(output);
+        health.saw(output);
         let runs_out = matches!(output, Output::Persist(AgentRecord::RanOut { .. }));
         self.ran_out += u32::from(runs_out);
     }
@@ -87,8 +88,9 @@ impl World {
         let mut led = leaders::Turn::new(speaks, seat.seen);
         seat.node.handle(input, &mut self.shared, |output| {
             led.saw(output);
-            turn.saw(output);
+            turn.saw(output, &mut seat.health);
         });
+        let healthy = seat.health.end();
         let (seen, result) = led.end(seat.node.machine().is_some_and(registered));
         seat.seen = seen;
         self.count_run_outs(n, turn.ran_out);
@@ -104,22 +106,24 @@ impl World {
             Ok(None) => Ok(()),
             Err(broken) => Err(broken),
         };
+        let result = result.and(healthy);
         self.note(Name::Agent(n), heard.and(result).and(delivered));
     }
 
     /// Lets an agent hear somebody else than a master.
     pub(in crate::sim) fn agent_hears_locally(&mut self, n: u32, input: agent::Input) {
         let mut turn = Turn::local();
-        let node = &mut self.agents[at(n)].node;
-        node.handle(input, &mut self.shared, |output| turn.saw(output));
+        let AgentSeat { node, health, .. } = &mut self.agents[at(n)];
+        health.hears(&input);
+        node.handle(input, &mut self.shared, |output| turn.saw(output, health));
         self.end_turn(n, turn);
     }
 
     /// Wakes an agent; returns whether it was time.
     pub(in crate::sim) fn agent_wakes(&mut self, n: u32) -> bool {
         let mut turn = Turn::local();
-        let node = &mut self.agents[at(n)].node;
-        let woken = node.wake(&mut self.shared, |output| turn.saw(output));
+        let AgentSeat { node, health, .. } = &mut self.agents[at(n)];
+        let woken = node.wake(&mut self.shared, |output| turn.saw(output, health));
         self.end_turn(n, turn);
         woken
     }
@@ -127,7 +131,8 @@ impl World {
     /// Ends a turn that no master has caused.
     fn end_turn(&mut self, n: u32, turn: Turn) {
         self.count_run_outs(n, turn.ran_out);
-        self.note(Name::Agent(n), turn.confirmed.end().map(drop));
+        let healthy = self.agents[at(n)].health.end();
+        self.note(Name::Agent(n), turn.confirmed.end().map(drop).and(healthy));
     }
 
     /// Counts tasks that an agent ends for they ran as long as they may.

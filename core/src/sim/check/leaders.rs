@@ -86,6 +86,7 @@ fn is_ordered(record: &AgentRecord) -> bool {
         | AgentRecord::Acknowledged { .. }
         | AgentRecord::TaskForgotten { .. }
         | AgentRecord::RanOut { .. }
+        | AgentRecord::Unhealthy { .. }
         | AgentRecord::Collected { .. }
         | AgentRecord::Described { .. }
         | AgentRecord::Booted { .. }

@@ -20,6 +20,7 @@
 //! | identity | an id is given once, and never again after its agent was removed (I16) | [`identity`] |
 //! | staging | no task stays in staging, and who launched one hears of it (I15) | [`waits`], [`convergence`] |
 //! | graces | who is asked to end has its time (TK-84, TK-88) | [`graces`] |
+//! | health | a task is unhealthy after so many failures in a row, and not looked at when it is to end (TK-97) | [`health`] |
 //! | kills | who is asked to end a task passes it on, and it ends within a bound (I14) | [`kills`], [`waits`] |
 //! | adoption | an agent that restarts knows all that still runs (I17) | [`super::containers`] |
 //! | fairness | who always wants more gets as much as others who do (I8) | [`fairness`] |
@@ -59,6 +60,7 @@ mod disks;
 mod entries;
 pub(super) mod fairness;
 pub(super) mod graces;
+pub(super) mod health;
 mod hearing;
 mod holders;
 pub(super) mod identity;

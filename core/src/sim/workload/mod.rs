@@ -5,6 +5,7 @@
 //! Used by [`super::Sim`] for its built-in frameworks, and by users to have company for their own.
 
 mod backlogged;
+mod checked;
 mod executor;
 mod leaver;
 mod leaving;
@@ -179,6 +180,9 @@ impl Steady {
         let mut task = self.task(offer, id, resources, command);
         if self.launched.checked_rem(self.demand.hurried_one_in) == Some(0) {
             task.max_completion = Some(HURRY);
+        }
+        if self.launched.checked_rem(self.demand.checked_one_in) == Some(0) {
+            checked::add_checks(&mut task, self.launched);
         }
         if self.launched.is_multiple_of(PUBLISHES_ONE_IN) {
             (task.labels, task.discovery) = published(task.id.as_str());

@@ -21,6 +21,7 @@ use nix::errno::Errno;
 use super::error::FetchError;
 use super::item::Checked;
 use super::sandbox::Sandbox;
+use crate::cancel::Watched;
 use crate::content::beneath::is_no_way;
 use crate::content::{Limits, Meter, Metered, PATH_BYTES, Packing, Positioned, Refusal};
 use crate::content::{decompressor, packing, parts};
@@ -48,7 +49,7 @@ pub(super) fn unpack(
     }
     let own = |source| FetchError::own("read", checked.output_path(), source);
     let size = file.metadata().map_err(own)?.len();
-    let whole = || Positioned::new(file, size);
+    let whole = || Watched::new(Positioned::new(file, size), checked.cancel);
     let head = begin(&mut whole()).map_err(own)?;
     let is_zip = is_zip(&head);
     let headers = if is_zip {

@@ -8,13 +8,14 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::{Name, Unpacking, Written};
+use crate::cancel::Watched;
 use crate::content::{Metered, PATH_BYTES, Positioned, Refusal};
 use crate::fetch::error::FetchError;
 
 /// Unpacks all entries.
 pub(super) fn unpack(
     unpacking: &Unpacking<'_>,
-    from: BufReader<Positioned<'_>>,
+    from: BufReader<Watched<'_, Positioned<'_>>>,
 ) -> Result<(), FetchError> {
     let meter = unpacking.meter;
     let corrupt = |error: ZipError| unpacking.corrupt(error.into());

@@ -48,7 +48,7 @@ impl Shared {
             })?;
             let name = name.as_ref().map(|name| format!("#{name}"));
             let name = name.unwrap_or_default();
-            Ok(format!("{kind}:{}{name}", path.display()))
+            Ok::<_, ImageError>(format!("{kind}:{}{name}", path.display()))
         };
         let options = &self.options;
         let reference = match &wanted.source {

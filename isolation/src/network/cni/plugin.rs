@@ -7,7 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -24,6 +24,7 @@ use nix::unistd::{Pid, getpgid};
 use serde_json::Value;
 
 use crate::network::error::{NetworkError, PluginFailure, Result};
+use crate::wait::pidfd;
 
 /// The most that a plugin may answer.
 const ANSWER_BYTES: usize = 1024 * 1024;
@@ -238,14 +239,6 @@ fn await_end(end: &OwnedFd, deadline: Instant) -> io::Result<bool> {
             Err(errno) => return Err(errno.into()),
         }
     }
-}
-
-fn pidfd(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: the call takes two numbers and touches no memory of ours.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let fd = i32::try_from(Errno::result(fd)?).map_err(io::Error::other)?;
-    // SAFETY: the kernel has just opened it for us, and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Writes the input into its file, under the lock that the plugin will share.

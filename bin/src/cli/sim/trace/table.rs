@@ -1,13 +1,16 @@
-//! The figures of a trace for people: one table of policies, one of users.
+//! The figures of a trace for people: one table of policies, one of users, one of the time.
 
 use std::io;
 use std::time::Duration;
 
 use comfy_table::{Table, presets};
-use tepui_core::sim::{Figures, Trace};
+use tepui_core::sim::{Figures, Sample, Trace};
 
 use super::Run;
 use crate::cli::Io;
+
+/// Into how many parts of equal length the time of a run is cut.
+const PARTS: usize = 10;
 
 /// Prints what came of each policy.
 pub(super) fn print(trace: &Trace, runs: &[Run], io: &mut Io<'_>) -> io::Result<()> {
@@ -16,7 +19,8 @@ pub(super) fn print(trace: &Trace, runs: &[Run], io: &mut Io<'_>) -> io::Result<
     let jobs = trace.jobs.len();
     writeln!(io.out, "machines {machines}, jobs {jobs}, tasks {tasks}")?;
     writeln!(io.out, "\n{}", of_policies(runs))?;
-    writeln!(io.out, "\n{}", of_users(runs))
+    writeln!(io.out, "\n{}", of_users(runs))?;
+    writeln!(io.out, "\n{}", over_time(runs))
 }
 
 fn blank(titles: &[String]) -> Table {
@@ -93,6 +97,38 @@ fn of_users(runs: &[Run]) -> Table {
         }
     }
     table
+}
+
+/// What was used, lost and waited for, on average over each part of the time.
+fn over_time(runs: &[Run]) -> Table {
+    let names = runs.first().map(|run| run.figures.resources.as_slice());
+    let mut titles = vec!["POLICY".to_owned(), "UNTIL".to_owned()];
+    for name in names.unwrap_or_default() {
+        let name = name.to_uppercase();
+        titles.push(format!("{name} USED"));
+        titles.push(format!("{name} LOST"));
+    }
+    titles.push("WAITING".to_owned());
+    let mut table = blank(&titles);
+    for run in runs {
+        let all = run.figures.samples.as_slice();
+        for part in all.chunks(all.len().div_ceil(PARTS).max(1)) {
+            let last = part.last().expect("a part has a sample");
+            let mut cells = vec![run.policy.name().to_owned(), seconds(last.at)];
+            for i in 0..run.figures.resources.len() {
+                cells.push(percent(mean(part, |sample| sample.used_permille[i])));
+                cells.push(percent(mean(part, |sample| sample.lost_permille[i])));
+            }
+            cells.push(mean(part, |sample| sample.waiting).to_string());
+            table.add_row(cells);
+        }
+    }
+    table
+}
+
+fn mean(samples: &[Sample], value: impl Fn(&Sample) -> u64) -> u64 {
+    let sum: u64 = samples.iter().map(value).sum();
+    sum / (samples.len() as u64).max(1)
 }
 
 /// Returns how many times faster than life a run was.

@@ -1,0 +1,10 @@
+//! What a container's files take of a disk: found out by walking through them, or told and held by
+//! the file system's quotas of projects.
+//!
+//! Used by the isolator of disks. Deliberately not here: what is done about too much of it.
+
+mod project;
+mod walk;
+
+pub use self::project::{ProjectIds, Projects, Quota, project_of};
+pub use self::walk::{Taken, Walk};

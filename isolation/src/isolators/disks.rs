@@ -1,0 +1,460 @@
+//! Keeps an eye on what containers' files take of the disk: by looking now and then, or by quotas
+//! that the file system holds (CT-38, CT-39).
+//!
+//! Counted are a container's sandbox and what it changes in its root. Deliberately not here: how it
+//! is counted (`disk`), volumes that persist, and how full the whole disk is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tepui_core::ids::ContainerId;
+use tepui_core::protocol::container::ContainerLimits;
+use tepui_core::protocol::status::{Breach, Limited};
+use tepui_core::resources::Milli;
+use tracing::{debug, warn};
+
+use crate::disk::{ProjectIds, Projects, Taken, Walk};
+use crate::error::Result;
+use crate::isolator::{Isolator, Outcome, Recovered, Subject, Survivors};
+use crate::launch::{Launch, Root};
+use crate::records::Records;
+
+/// MiB in bytes.
+const MIB: u64 = 1024 * 1024;
+/// How long is walked at once, and how long is rested then: a fifth of one CPU is the most.
+const STEP: Duration = Duration::from_millis(50);
+const REST: Duration = Duration::from_millis(200);
+/// So many times less often it is looked at who has no limit, which is for statistics only.
+const SELDOM: u32 = 20;
+/// How often it is asked whether a look has found too much.
+const ASKED: Duration = Duration::from_secs(1);
+
+/// How disks are looked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskRule {
+    /// How long it is from one look at a container to the next, at least.
+    pub interval: Duration,
+    /// Whether containers end that have taken too much; else it is only told.
+    pub ends: bool,
+    /// The numbers of projects, where the file system is to hold the limits.
+    pub projects: Option<ProjectIds>,
+}
+
+impl Default for DiskRule {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(15),
+            ends: true,
+            projects: None,
+        }
+    }
+}
+
+/// What a container's files take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskUse {
+    /// In bytes, when it was last looked; `None` before that.
+    pub used: Option<u64>,
+    /// The most, in bytes; `None` is any.
+    pub limit: Option<u64>,
+}
+
+/// Looks after containers' disks.
+#[derive(Debug)]
+pub struct Disks {
+    shared: Arc<Shared>,
+    looker: Option<JoinHandle<()>>,
+}
+
+/// Tells what containers' files take.
+#[derive(Clone, Debug)]
+pub struct DiskMeter(Arc<Shared>);
+
+/// What is remembered of one container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    /// The directories that it fills.
+    paths: Vec<PathBuf>,
+    /// What they may take, in MiB.
+    limit: Option<Milli>,
+    /// The project that they belong to.
+    project: Option<u32>,
+    /// Whether it is over: the number of its project is free when its directories are gone.
+    is_over: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    rule: DiskRule,
+    records: Records<Record>,
+    projects: Option<Projects>,
+    table: Mutex<Table>,
+    /// There is somebody new to look at, or everything is over.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    all: BTreeMap<ContainerId, Entry>,
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    record: Record,
+    taken: Option<Taken>,
+    due: Instant,
+    is_told: bool,
+}
+
+impl Entry {
+    fn new(record: Record) -> Self {
+        Self {
+            record,
+            taken: None,
+            due: Instant::now(),
+            is_told: false,
+        }
+    }
+
+    /// Returns what was found if it is too much; what could not be looked into counts as that.
+    fn excess(&self) -> Option<Breach> {
+        let (taken, limit) = (self.taken?, self.record.limit?);
+        let used = mebibytes(taken.bytes);
+        (used > limit || taken.is_partial).then_some(Breach {
+            resource: Limited::Disk,
+            limit,
+            used,
+        })
+    }
+}
+
+impl Disks {
+    /// Looks after what is below `work_dir`, and remembers it in `directory`.
+    ///
+    /// # Errors
+    /// If the file system is to hold limits and cannot, or what was there before cannot be read.
+    pub fn new(rule: DiskRule, work_dir: &Path, directory: PathBuf) -> Result<Self> {
+        let projects = rule.projects.map(|_| Projects::of(work_dir)).transpose()?;
+        let records = Records::open(directory)?;
+        let all = records.all()?.into_iter();
+        let all = all.map(|(id, record)| (id, Entry::new(record))).collect();
+        let shared = Arc::new(Shared {
+            rule,
+            records,
+            projects,
+            table: Mutex::new(Table {
+                all,
+                is_closed: false,
+            }),
+            changed: Condvar::new(),
+        });
+        let looking = Arc::clone(&shared);
+        let looker = thread::Builder::new().name("tepui-disks".to_owned());
+        let looker = looker.spawn(move || looking.look());
+        let looker = looker.map_err(|e| crate::error::Error::system("start a thread", e))?;
+        Ok(Self {
+            shared,
+            looker: Some(looker),
+        })
+    }
+
+    /// Returns what tells others what files take.
+    pub fn meter(&self) -> DiskMeter {
+        DiskMeter(Arc::clone(&self.shared))
+    }
+}
+
+impl DiskMeter {
+    /// Returns what a container's files take; `None` if there is no such container.
+    pub fn usage(&self, id: &ContainerId) -> Option<DiskUse> {
+        let table = self.0.lock();
+        let entry = table.all.get(id).filter(|entry| !entry.record.is_over)?;
+        Some(DiskUse {
+            used: entry.taken.map(|taken| taken.bytes),
+            limit: entry.record.limit.map(bytes),
+        })
+    }
+}
+
+impl Drop for Disks {
+    fn drop(&mut self) {
+        self.shared.lock().is_closed = true;
+        self.shared.changed.notify_all();
+        if let Some(looker) = self.looker.take()
+            && let Err(panic) = looker.join()
+            && !thread::panicking()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at one container after the other, whoever has waited longest first.
+    fn look(&self) {
+        let mut table = self.lock();
+        while !table.is_closed {
+            let next = table.all.iter().min_by_key(|(_, entry)| entry.due);
+            let next = next.map(|(id, entry)| (id.clone(), entry.due, entry.record.clone()));
+            let now = Instant::now();
+            let (id, record) = match next {
+                Some((id, due, record)) if due <= now => (id, record),
+                next => {
+                    let until = next.map(|(_, due, _)| due - now);
+                    table = self.wait(table, until);
+                    continue;
+                }
+            };
+            drop(table);
+            let taken = match record.is_over {
+                true => {
+                    self.free(&id, &record);
+                    None
+                }
+                false => self.measure(&record),
+            };
+            table = self.lock();
+            if let Some(entry) = table.all.get_mut(&id) {
+                let times = match entry.record.limit {
+                    Some(_) => 1,
+                    None => SELDOM,
+                };
+                entry.due = Instant::now() + self.rule.interval * times;
+                entry.taken = taken.or(entry.taken);
+                self.tell(&id, entry);
+            }
+        }
+    }
+
+    fn wait<'a>(
+        &'a self,
+        table: MutexGuard<'a, Table>,
+        time: Option<Duration>,
+    ) -> MutexGuard<'a, Table> {
+        match time {
+            None => self
+                .changed
+                .wait(table)
+                .unwrap_or_else(PoisonError::into_inner),
+            Some(time) => {
+                let waited = self.changed.wait_timeout(table, time);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+
+    /// Finds out what a container's files take; `None` if that cannot be found out now.
+    fn measure(&self, record: &Record) -> Option<Taken> {
+        if let (Some(projects), Some(project)) = (&self.projects, record.project) {
+            let quota = projects.quota(project);
+            let quota = quota.inspect_err(|error| debug!(%error, "a disk is not looked at"));
+            return Some(Taken {
+                bytes: quota.ok()?.used,
+                ..Taken::default()
+            });
+        }
+        let mut sum = Taken::default();
+        for path in &record.paths {
+            let found = self.walk(path);
+            let found = found.inspect_err(|error| {
+                debug!(path = %path.display(), %error, "a disk is not looked at");
+            });
+            let taken = found.ok()??;
+            sum.bytes = sum.bytes.saturating_add(taken.bytes);
+            sum.files += taken.files;
+            sum.is_partial |= taken.is_partial;
+        }
+        Some(sum)
+    }
+
+    /// Walks through a directory; `None` if everything is over before that.
+    fn walk(&self, path: &Path) -> std::io::Result<Option<Taken>> {
+        let mut walk = Walk::begin(path)?;
+        loop {
+            if let Some(taken) = walk.step(STEP)? {
+                return Ok(Some(taken));
+            }
+            let rested = Instant::now() + REST;
+            let mut table = self.lock();
+            loop {
+                let left = rested.saturating_duration_since(Instant::now());
+                if table.is_closed {
+                    return Ok(None);
+                }
+                if left.is_zero() {
+                    break;
+                }
+                table = self.wait(table, Some(left));
+            }
+        }
+    }
+
+    /// Says once that somebody has taken too much, where nothing else is done about it.
+    fn tell(&self, id: &ContainerId, entry: &mut Entry) {
+        let excess = entry.excess();
+        if let Some(Breach { used, limit, .. }) = excess
+            && !entry.is_told
+        {
+            let is_partial = entry.taken.is_some_and(|taken| taken.is_partial);
+            let hidden = if is_partial {
+                " at least: some cannot be looked into"
+            } else {
+                ""
+            };
+            warn!(%id, "its files take {used} MiB{hidden}, and it has {limit} MiB");
+        }
+        entry.is_told = excess.is_some();
+    }
+
+    /// Gives back the number of a project of which nothing is left.
+    fn free(&self, id: &ContainerId, record: &Record) {
+        let is_gone = |path: &PathBuf| matches!(path.try_exists(), Ok(false));
+        if record.paths.iter().all(is_gone) {
+            let removed = match (&self.projects, record.project) {
+                (Some(projects), Some(project)) => projects.limit(project, None),
+                (_, _) => Ok(()),
+            };
+            match removed.and_then(|()| self.records.remove(id)) {
+                Ok(()) => drop(self.lock().all.remove(id)),
+                Err(error) => debug!(%id, %error, "the number of a project is not free yet"),
+            }
+        }
+    }
+
+    /// Chooses a number that nobody has.
+    fn choose(&self, table: &Table, projects: &Projects, ids: ProjectIds) -> Outcome<u32> {
+        let taken = table.all.values();
+        let taken: BTreeSet<u32> = taken.filter_map(|entry| entry.record.project).collect();
+        for id in (ids.first..=ids.last).filter(|id| !taken.contains(id)) {
+            // What has it was another's, of whom nothing is known any more.
+            if projects.quota(id)?.used == 0 {
+                return Ok(id);
+            }
+        }
+        let (first, last) = (ids.first, ids.last);
+        Err(format!("all projects from {first} to {last} have files: sandboxes keep them").into())
+    }
+
+    /// Begins to look after a container, which has not made anything yet.
+    fn begin(&self, id: &ContainerId, mut record: Record) -> Outcome<()> {
+        let mut table = self.lock();
+        if let (Some(projects), Some(ids)) = (&self.projects, self.rule.projects) {
+            let project = self.choose(&table, projects, ids)?;
+            record.project = Some(project);
+        }
+        self.records.write(id, &record)?;
+        table.all.insert(id.clone(), Entry::new(record.clone()));
+        drop(table);
+        if let (Some(projects), Some(project)) = (&self.projects, record.project) {
+            projects.limit(project, record.limit.map(bytes))?;
+            let mut paths = record.paths.iter();
+            paths.try_for_each(|path| projects.assign(path, project))?;
+        }
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Ends it; the number of a project stays taken as long as there are files of it.
+    fn end(&self, id: &ContainerId) -> Result<()> {
+        let mut table = self.lock();
+        let Some(entry) = table.all.get_mut(id) else {
+            return Ok(());
+        };
+        if entry.record.project.is_some() {
+            entry.record.is_over = true;
+            entry.due = Instant::now() + self.rule.interval;
+            self.records.write(id, &entry.record)?;
+        } else {
+            self.records.remove(id)?;
+            table.all.remove(id);
+        }
+        Ok(())
+    }
+}
+
+impl Isolator for Disks {
+    fn name(&self) -> &str {
+        "disks"
+    }
+
+    fn recover(&self, live: &Survivors) -> Outcome<Recovered> {
+        let mut recovered = Recovered::default();
+        let known: Vec<ContainerId> = self.shared.lock().all.keys().cloned().collect();
+        for id in known.iter().filter(|id| !live.contains_key(id)) {
+            recovered.note(id.as_str(), self.shared.end(id).map_err(Into::into));
+        }
+        Ok(recovered)
+    }
+
+    fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
+        let mut paths = vec![subject.sandbox.to_owned()];
+        if let Some(Root::Overlay {
+            upper_and_work: Some(path),
+            ..
+        }) = &launch.root
+        {
+            // What the kernel works with beside it is part of the project, and else not looked at.
+            paths.push(match self.shared.projects {
+                Some(_) => path.clone(),
+                None => path.join("upper"),
+            });
+        }
+        let record = Record {
+            paths,
+            limit: subject.spec.limits.disk,
+            project: None,
+            is_over: false,
+        };
+        self.shared.begin(subject.id, record)
+    }
+
+    fn update(&self, id: &ContainerId, limits: &ContainerLimits) -> Outcome<()> {
+        let mut table = self.shared.lock();
+        let Some(entry) = table.all.get_mut(id) else {
+            return Ok(());
+        };
+        if entry.record.limit == limits.disk {
+            return Ok(());
+        }
+        entry.record.limit = limits.disk;
+        self.shared.records.write(id, &entry.record)?;
+        if let (Some(projects), Some(project)) = (&self.shared.projects, entry.record.project) {
+            projects.limit(project, limits.disk.map(bytes))?;
+        }
+        Ok(())
+    }
+
+    fn watches(&self) -> Option<Duration> {
+        self.shared.rule.ends.then_some(ASKED)
+    }
+
+    fn breach(&self, id: &ContainerId) -> Outcome<Option<Breach>> {
+        let table = self.shared.lock();
+        Ok(table.all.get(id).and_then(Entry::excess))
+    }
+
+    fn cleanup(&self, id: &ContainerId) -> Outcome<()> {
+        Ok(self.shared.end(id)?)
+    }
+}
+
+fn bytes(mib: Milli) -> u64 {
+    let thousandths = u64::try_from(mib.thousandths()).unwrap_or(0);
+    let bytes = u128::from(thousandths) * u128::from(MIB) / 1000;
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// Returns bytes in MiB, rounded up: a byte too much is too much.
+fn mebibytes(bytes: u64) -> Milli {
+    let thousandths = (u128::from(bytes) * 1000).div_ceil(u128::from(MIB));
+    Milli::from_thousandths(i64::try_from(thousandths).unwrap_or(i64::MAX))
+}

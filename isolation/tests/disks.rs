@@ -1,0 +1,325 @@
+//! What containers' files may take of a disk: found by looking, and held by quotas of projects. The
+//! second in a virtual machine, for the kernel of this one may not have them.
+
+#![allow(clippy::unwrap_used, reason = "a test panics")]
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use common::{Agent, config, eventually, id, sh, skipped, spec};
+use nix::mount::{MsFlags, mount, umount};
+use tepui_core::protocol::container::{ContainerCommand, ContainerLimits, ContainerSpec};
+use tepui_core::protocol::status::{Breach, Exit, Limited};
+use tepui_core::protocol::task::CommandInfo;
+use tepui_core::resources::Milli;
+use tepui_isolation::Mode;
+use tepui_isolation::disk::{ProjectIds, Projects, project_of};
+use tepui_isolation::isolators::{DiskMeter, DiskRule, Disks};
+
+const MIB: u64 = 1 << 20;
+
+/// Looks without a pause.
+fn eager() -> DiskRule {
+    DiskRule {
+        interval: Duration::from_millis(20),
+        ..DiskRule::default()
+    }
+}
+
+fn can_contain() -> bool {
+    let detected = Mode::detect();
+    let is_possible = detected.mode == Mode::Container;
+    if !is_possible {
+        skipped(&detected.reason);
+    }
+    is_possible
+}
+
+fn agent(dir: &Path, rule: DiskRule) -> (Agent, DiskMeter) {
+    let disks = Disks::new(rule, dir, dir.join("disks")).unwrap();
+    let meter = disks.meter();
+    let agent = Agent::isolated(config(dir, Mode::Container), vec![Box::new(disks)]);
+    (agent, meter)
+}
+
+fn limited(n: u64, command: CommandInfo, mib: i64) -> ContainerSpec {
+    ContainerSpec {
+        limits: ContainerLimits {
+            disk: Some(Milli::from_units(mib)),
+            ..ContainerLimits::default()
+        },
+        ..spec(&id(n), command)
+    }
+}
+
+/// Writes `mib` MiB and waits for its end.
+fn hog(mib: u64) -> CommandInfo {
+    sh(&format!(
+        "head -c {} /dev/zero > big; echo done > done; exec sleep 1000",
+        mib * MIB
+    ))
+}
+
+fn assert_excess(breach: Option<Breach>, limit: i64, used: i64) {
+    let breach = breach.expect("a limit was broken");
+    assert_eq!(breach.resource, Limited::Disk);
+    assert_eq!(breach.limit, Milli::from_units(limit));
+    assert!(breach.used >= Milli::from_units(used), "{breach:?}");
+}
+
+// CT-38
+#[test]
+fn who_takes_more_than_it_has_ends_and_others_do_not() {
+    if !can_contain() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (agent, meter) = agent(dir.path(), eager());
+    agent.launch_spec(&id(1), limited(1, hog(2), 8));
+    agent.started();
+    agent.launch_spec(&id(2), limited(2, hog(9), 8));
+    agent.started();
+    let (exit, breach) = agent.exited();
+    assert!(matches!(exit, Exit::Signal(_)), "{exit:?}");
+    assert_excess(breach, 8, 9);
+    let of_first = || meter.usage(&id(1)).unwrap();
+    eventually("it is known what the first takes", || {
+        of_first().used.is_some_and(|used| used >= 2 * MIB)
+    });
+    assert_eq!(of_first().limit, Some(8 * MIB));
+    assert!(of_first().used.unwrap() < 3 * MIB);
+    assert_eq!(meter.usage(&id(2)), None);
+    agent.shutdown();
+    // Nothing is remembered of those that are over.
+    assert_eq!(fs::read_dir(dir.path().join("disks")).unwrap().count(), 0);
+}
+
+// CT-38
+#[test]
+fn it_can_be_only_told() {
+    if !can_contain() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let rule = DiskRule {
+        ends: false,
+        ..eager()
+    };
+    let (agent, meter) = agent(dir.path(), rule);
+    agent.launch_spec(&id(1), limited(1, hog(9), 8));
+    agent.started();
+    eventually("what it takes is known", || {
+        meter
+            .usage(&id(1))
+            .unwrap()
+            .used
+            .is_some_and(|used| used > 9 * MIB)
+    });
+    agent.expect_nothing(Duration::from_millis(1500));
+    agent.shutdown();
+}
+
+// CT-38, AG-35
+#[test]
+fn a_limit_can_be_changed_and_survives_the_agent() {
+    if !can_contain() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (first, _) = agent(dir.path(), eager());
+    first.launch_spec(&id(1), limited(1, hog(9), 64));
+    first.started();
+    first.line(&id(1), "done");
+    first.detach();
+    let (second, meter) = agent(dir.path(), eager());
+    second.recover(&[id(1)]);
+    eventually("what it takes is known", || {
+        meter
+            .usage(&id(1))
+            .unwrap()
+            .used
+            .is_some_and(|used| used > 9 * MIB)
+    });
+    assert_eq!(meter.usage(&id(1)).unwrap().limit, Some(64 * MIB));
+    let limits = limited(1, sh(""), 8).limits;
+    second.send(ContainerCommand::Resize { id: id(1), limits });
+    assert_excess(second.exited().1, 8, 9);
+    second.shutdown();
+}
+
+// CT-39
+#[test]
+fn a_file_system_without_quotas_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    match Projects::of(dir.path()) {
+        Ok(_) => skipped("this file system has quotas of projects"),
+        Err(error) => {
+            let text = error.to_string();
+            assert!(text.contains("quotas of projects"), "{text}");
+            assert!(text.contains(dir.path().to_str().unwrap()), "{text}");
+        }
+    }
+}
+
+/// Whether this is the virtual machine of these tests, of which everything may be used.
+fn is_virtual() -> bool {
+    let line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    line.split_whitespace().any(|word| word == "tepui_test")
+}
+
+/// A file system on a disk in memory, mounted at a directory as long as this lives.
+struct Mounted(tempfile::TempDir);
+
+impl Mounted {
+    fn new(kind: &str, disk: &str) -> Self {
+        let mut make = Command::new(format!("/usr/sbin/mkfs.{kind}"));
+        match kind {
+            "ext4" => make.args([
+                "-q",
+                "-F",
+                "-O",
+                "project,quota",
+                "-E",
+                "quotatype=prjquota",
+            ]),
+            _ => make.args(["-q", "-f"]),
+        };
+        assert!(make.arg(disk).status().unwrap().success());
+        let dir = tempfile::tempdir().unwrap();
+        let none = MsFlags::empty();
+        mount(Some(disk), dir.path(), Some(kind), none, Some("prjquota")).unwrap();
+        Self(dir)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = umount(self.0.path());
+    }
+}
+
+const IDS: ProjectIds = ProjectIds {
+    first: 7_000,
+    last: 7_001,
+};
+
+fn quotas_hold(kind: &str, disk: &str) {
+    let mounted = Mounted::new(kind, disk);
+    let dir = mounted.0.path();
+    let rule = DiskRule {
+        projects: Some(IDS),
+        ..eager()
+    };
+    let (first, meter) = agent(dir, rule);
+    // It is refused what is too much, and goes on.
+    // Not even a word about that has room, so that it is over is said by what is not there.
+    let script = ": > writing
+        dd if=/dev/zero of=big bs=64k count=140 2> /dev/null
+        rm writing
+        exec sleep 1000";
+    first.launch_spec(&id(1), limited(1, sh(script), 4));
+    first.started();
+    let sandbox = dir.join("sandboxes").join(id(1).as_str());
+    eventually("all is written, or refused", || {
+        sandbox.join("big").exists() && !sandbox.join("writing").exists()
+    });
+    let written = fs::metadata(sandbox.join("big")).unwrap().len();
+    assert!((2 * MIB..=4 * MIB).contains(&written), "{written}");
+    let of = |n: u64| project_of(&dir.join("sandboxes").join(id(n).as_str())).unwrap();
+    assert_eq!(of(1), IDS.first);
+    eventually("what it takes is told", || {
+        meter
+            .usage(&id(1))
+            .unwrap()
+            .used
+            .is_some_and(|used| used > 2 * MIB)
+    });
+    assert!(meter.usage(&id(1)).unwrap().used.unwrap() <= 4 * MIB);
+    first.detach();
+
+    // The next agent knows whose the numbers are.
+    let (second, _) = agent(dir, rule);
+    second.recover(&[id(1)]);
+    second.launch_spec(&id(2), limited(2, sh("exit 3"), 4));
+    second.started();
+    assert_eq!(second.exited().0, Exit::Code(3));
+    assert_eq!(of(2), IDS.last);
+    // Both have files still.
+    second.launch_spec(&id(3), limited(3, sh("exit 0"), 4));
+    let message = second.failed();
+    assert!(message.contains("7000 to 7001"), "{message}");
+    // With more room it goes on.
+    let projects = Projects::of(dir).unwrap();
+    assert_eq!(projects.quota(IDS.first).unwrap().limit, Some(4 * MIB));
+    let limits = limited(1, sh(""), 16).limits;
+    second.send(ContainerCommand::Resize { id: id(1), limits });
+    eventually("it may take more", || {
+        projects.quota(IDS.first).unwrap().limit == Some(16 * MIB)
+    });
+    // The number is free when the files are gone.
+    fs::remove_dir_all(dir.join("sandboxes").join(id(2).as_str())).unwrap();
+    eventually("the number is free", || {
+        projects.quota(IDS.last).unwrap().limit.is_none()
+            && !dir.join("disks").join(id(2).as_str()).exists()
+    });
+    second.launch_spec(&id(4), limited(4, sh("exit 0"), 4));
+    second.started();
+    second.exited();
+    assert_eq!(of(4), IDS.last);
+    second.destroy(&id(1));
+    second.exited();
+    second.shutdown();
+}
+
+// CT-39
+#[test]
+fn xfs_holds_what_projects_take() {
+    if is_virtual() {
+        quotas_hold("xfs", "/dev/ram1");
+    }
+}
+
+// CT-39
+#[test]
+fn ext4_holds_what_projects_take() {
+    if is_virtual() {
+        quotas_hold("ext4", "/dev/ram2");
+    }
+}
+
+#[test]
+fn quotas_are_held_in_a_virtual_machine() {
+    // CT-39
+    if is_virtual() {
+        return;
+    }
+    let tools = ["/usr/sbin/mkfs.xfs", "/usr/sbin/mkfs.ext4"];
+    if let Some(missing) = tools.iter().find(|tool| !Path::new(tool).exists()) {
+        return skipped(&format!("{missing} is not installed"));
+    }
+    let probe = env!("CARGO_BIN_EXE_tepui-launch-probe");
+    let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vm.sh"))
+        .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("vm"))
+        .arg(std::env::current_exe().unwrap())
+        .env("VM_FILES", [probe, tools[0], tools[1]].join(" "))
+        .env("VM_DISKS", "3")
+        .env(
+            "VM_MODULES",
+            "crc16 crc32c_generic libcrc32c mbcache jbd2 quota_tree quota_v2 ext4 xfs",
+        )
+        .args(["--test-threads=1", "projects_take"])
+        .output()
+        .unwrap();
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.code() == Some(77) {
+        return skipped(out.trim());
+    }
+    assert!(output.status.success(), "{out}\n{errors}");
+    assert!(out.contains("test result: ok. 2 passed"), "{out}\n{errors}");
+}
