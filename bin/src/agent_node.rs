@@ -33,7 +33,6 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::containing::{ContainerOptions, Ground, isolators};
-use crate::entering::Entering;
 use crate::removal::Remover;
 use crate::sandboxes::Sandboxes;
 use crate::serving::serve_streams;
@@ -131,13 +130,12 @@ impl AgentNode {
         let made = containerizer(&options, (mode, graphics), events, places)?;
         let (containerizer, images) = made;
 
-        let entering = Entering::new(Arc::clone(&sandboxes), containerizer.enterer());
-        let entering = Arc::new(entering);
+        let serve = serve_streams(Arc::clone(&sandboxes), containerizer.enterer());
         let node = Node::new(NodeConfig {
             hello: Hello::new(PeerRole::Agent, &name),
             accepts: vec![PeerRole::Framework, PeerRole::Operator],
             inbound: inbound(inbox.clone(), Arc::clone(&sandboxes)),
-            streams: Some(serve_streams(Arc::clone(&sandboxes), entering)),
+            streams: Some(serve),
         });
         node.remember_epoch(opened.state.epoch());
         let endpoint = port::bind(options.listen, &options.work_dir, &credentials, &node)?;
@@ -388,6 +386,7 @@ fn containerizer(
     let makers = isolators(ground, &options.containers)?;
     let config = tepui_isolation::Config {
         default_pids: options.containers.default_pids.or(Some(DEFAULT_PIDS)),
+        logs: options.containers.logs,
         agent_loss: options.agent_loss.clone(),
         ..config
     };

@@ -19,7 +19,7 @@ use tepui_isolation::isolators::{
 use tepui_isolation::network::Namespaces;
 use tepui_isolation::network::cni;
 use tepui_isolation::network::ports::Rule;
-use tepui_isolation::{Isolator, Mode};
+use tepui_isolation::{Isolator, Logs, Mode};
 
 /// Where what must not outlive a restart of the machine is, for each agent a directory.
 const RUNTIME: &str = "/run/tepui";
@@ -51,6 +51,8 @@ pub struct ContainerOptions {
     /// The most processes and threads of a task that names no limit; `None` is 4,096: a fork bomb
     /// stays small.
     pub default_pids: Option<u32>,
+    /// How much is kept of what they write.
+    pub logs: Logs,
     /// Devices of the machine that all containers may use.
     pub devices: Vec<PathBuf>,
     /// How it is looked after what their files take.

@@ -239,6 +239,9 @@ pub const WATCHES_PER_CONNECTION: usize = 16;
 /// that lost its connection finds those that it missed.
 pub const EVENTS_LINGER: Duration = Duration::from_secs(10 * 60);
 
+/// The most files of a task's standard output, and of its standard error.
+pub const LOG_FILES: usize = 100;
+
 /// The longest that a journal may make nothing durable; beyond it the node gives its part up, so
 /// that another can lead. Longer than a disk's usual hiccups, shorter than people wait.
 pub const JOURNAL_STALL: Duration = Duration::from_secs(60);

@@ -11,10 +11,10 @@
 //!
 //! | version | new in it | what is said to older peers |
 //! |---|---|---|
-//! | 1 to 11 | spoken by builds before any release, and by none since: messages of theirs read otherwise | they are refused when they greet |
-//! | 12 | everything else | |
-//! | 13 | inverse offers, and what is answered to them | nothing: the framework has not answered, as operators see; it is not asked to leave |
-//! | 14 | that an agent is lost | nothing: the framework hears of its tasks and operations |
+//! | 1 to 14 | spoken by builds before any release, and by none since: messages of theirs read otherwise | they are refused when they greet |
+//! | 15 | everything else | |
+//! | 16 | inverse offers, and what is answered to them | nothing: the framework has not answered, as operators see; it is not asked to leave |
+//! | 17 | that an agent is lost | nothing: the framework hears of its tasks and operations |
 //!
 //! What is on disks is not agreed on with anybody. A build reads logs and snapshots that are laid
 //! out as its own ([`Durable::LAYOUT`](crate::machine::Durable::LAYOUT)); before an upgrade that
@@ -38,11 +38,11 @@ pub struct Version(pub u16);
 
 impl Version {
     /// The oldest that this build speaks.
-    pub const FIRST: Self = Self(12);
+    pub const FIRST: Self = Self(15);
     /// The one with inverse offers.
-    pub const INVERSE_OFFERS: Self = Self(13);
+    pub const INVERSE_OFFERS: Self = Self(16);
     /// The one in which frameworks are told of lost agents.
-    pub const AGENT_LOST: Self = Self(14);
+    pub const AGENT_LOST: Self = Self(17);
     /// The newest that this build speaks.
     pub const NEWEST: Self = Self::AGENT_LOST;
 

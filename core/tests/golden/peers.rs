@@ -13,7 +13,7 @@ use tepui_core::protocol::container::{
 };
 use tepui_core::protocol::container_info::Terminal;
 use tepui_core::protocol::disk::{DiskCommand, DiskEnd, DiskEvent, DiskJobId, DiskOutcome};
-use tepui_core::protocol::enter::{Enter, Refusal};
+use tepui_core::protocol::enter::{Attach, Enter, Refusal, Wanted};
 use tepui_core::protocol::hello::Hello;
 use tepui_core::protocol::node::AgentLoss;
 use tepui_core::protocol::offer::Operation;
@@ -66,12 +66,24 @@ fn entering(golden: &mut Golden) {
     };
     let reason = || "why".to_owned();
     samples!(golden, enter::Opening {
-        Enter => enter::Opening::Enter(Box::new(Enter {
+        Container => enter::Opening::Container(Wanted::Attach(Attach {
+            framework: framework(),
+            task: task(),
+            input: true,
+        })),
+    });
+    samples!(golden, Wanted {
+        Enter => Wanted::Enter(Box::new(Enter {
             framework: framework(),
             task: task(),
             command: CommandInfo::exec("sh", ["-i"]),
             terminal: Some(terminal),
         })),
+        Attach => Wanted::Attach(Attach {
+            framework: framework(),
+            task: task(),
+            input: false,
+        }),
     });
     samples!(golden, enter::Input {
         Bytes => enter::Input::Bytes(vec![1, 2]),
