@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::tasks::{Task, TaskKey};
 use super::{Cx, Effect, Master};
+use crate::feed::Tells;
 use crate::ids::{FrameworkId, PeerId, RequestId};
 use crate::keys::FrameworkKey;
 use crate::limits;
@@ -88,7 +89,7 @@ impl Master {
             Call::Drain { agent, config } => (self.on_drain(cx, &agent, config), None),
             Call::Reactivate { agent } => (self.on_standing(cx, &agent, Standing::Active), None),
             Call::Snapshot { of } => {
-                self.begin_events(cx);
+                self.follow(cx.now);
                 let view = self.view();
                 let (from, upto) = (view.version(), view.version());
                 let answer = |rows| Answer::Snapshot(Snapshot { from, upto, rows });

@@ -17,13 +17,14 @@ use super::frameworks::Framework;
 use super::offers::Outstanding;
 use super::operations::Operation;
 use super::tasks::Task;
+use crate::feed::{Followed, Gap, Picture};
 use crate::ids::MasterId;
 #[cfg(feature = "sim")]
 use crate::ids::{AgentId, ExecutorId, FrameworkId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::mirror::{Mirror, Shares};
 use crate::protocol::events::{
-    AgentState, ExecutorState, FrameworkState, Kind, RoleState, Row, Snapshot, Version,
+    AgentState, Batch, ExecutorState, FrameworkState, Kind, RoleState, Row, Version,
 };
 use crate::protocol::offer::Offer;
 use crate::protocol::operator::{AgentView, FrameworkView, OperationView, Summary, TaskView};
@@ -70,6 +71,32 @@ impl Master {
     }
 }
 
+impl Followed for Master {
+    type Row = Row;
+    type Picture = View;
+
+    fn picture(&self) -> View {
+        self.view()
+    }
+
+    fn events_after(&self, after: Version) -> Result<Batch, Gap> {
+        Self::events_after(self, after)
+    }
+}
+
+impl Picture for View {
+    type Row = Row;
+
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let kinds = Kind::ALL.into_iter();
+        kinds.flat_map(|kind| Self::rows(self, kind)).collect()
+    }
+}
+
 impl View {
     /// Returns which state of the master this is. Views of the same version are the same.
     pub fn version(&self) -> Version {
@@ -86,14 +113,8 @@ impl View {
     ///
     /// [`Call::Watch`]: crate::protocol::operator::Call::Watch
     pub fn mirror(&self) -> Mirror {
-        let (from, upto) = (self.version, self.version);
-        let mut mirror = Mirror::default();
-        for kind in Kind::ALL {
-            let rows = self.rows(kind);
-            let page = mirror.load(Snapshot { from, upto, rows });
-            page.expect("pages of one version fit together");
-        }
-        mirror
+        let rows = Kind::ALL.into_iter().flat_map(|kind| self.rows(kind));
+        Mirror::of(self.version, rows)
     }
 
     pub(super) fn rows_after(

@@ -11,7 +11,9 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt::Debug;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::discovery::Published;
@@ -25,13 +27,23 @@ use crate::resources::{Milli, Resources};
 use crate::roles::Role;
 use crate::time::Time;
 
-/// A state of a master: what two reads of the same version say is the same.
+/// A row that has a name. The four machines have rows of their own.
+pub trait Named: Clone + Debug + Eq + Serialize + DeserializeOwned {
+    /// What names it.
+    type Id: Clone + Debug + Ord + Serialize + DeserializeOwned;
+
+    /// Returns what names it.
+    fn id(&self) -> Self::Id;
+}
+
+/// A state of a machine: what two reads of the same version say is the same.
 ///
 /// While somebody asks for events, the number is that of the last one and rises with each by one.
 /// While nobody does, no event is made and the number rises with each input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Version {
-    /// The leadership. Numbers begin anew with each.
+    /// The leadership; of another machine its life, which has a number without an order. Numbers
+    /// begin anew with each.
     pub epoch: u64,
     /// The number of the last event that is contained.
     pub number: u64,
@@ -212,41 +224,52 @@ impl Row {
     }
 }
 
+impl Named for Row {
+    type Id = RowId;
+
+    fn id(&self) -> RowId {
+        Self::id(self)
+    }
+}
+
 /// A change of one row (FW-92). Unlike in Mesos, a task that says the same state again is `Updated`
 /// as well, if anything else of its news is new: with less, no reader could tell what a read would
 /// tell it (TK-36c is for those who make Mesos' events of these).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Event {
+#[serde(bound = "")]
+pub enum Event<R: Named = Row> {
     /// It is there from now on.
-    Added(Row),
+    Added(R),
     /// It is so from now on.
-    Updated(Row),
+    Updated(R),
     /// It is there no more.
-    Removed(RowId),
+    Removed(R::Id),
 }
 
 /// Rows of one kind, or a page of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
+#[serde(bound = "")]
+pub struct Snapshot<R: Named = Row> {
     /// The version that the first page was read at: what is read of events begins after it.
     pub from: Version,
     /// The version that the last page was read at: once the events up to it are taken in, the rows
     /// are those of one moment again.
     pub upto: Version,
     /// The rows.
-    pub rows: Vec<Row>,
+    pub rows: Vec<R>,
 }
 
 /// Consecutive events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Batch {
+#[serde(bound = "")]
+pub struct Batch<R: Named = Row> {
     /// The version before the first: the number of that is one more.
     pub after: Version,
     /// In order.
-    pub events: Vec<Event>,
+    pub events: Vec<Event<R>>,
 }
 
-impl Batch {
+impl<R: Named> Batch<R> {
     /// Returns the version after the last.
     pub fn upto(&self) -> Version {
         let epoch = self.after.epoch;
