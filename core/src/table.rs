@@ -222,6 +222,13 @@ impl<T> Table<T> {
         })
     }
 
+    /// Visits the rows behind an index, or all of them, in the order of their indexes.
+    pub fn iter_after(&self, index: Option<u32>) -> impl Iterator<Item = (Key<T>, &T)> + '_ {
+        let first = index.map_or(Some(0), |last| last.checked_add(1));
+        let rows = first.map(|first| self.iter_from(first));
+        rows.into_iter().flatten()
+    }
+
     /// Visits the keys of all rows.
     pub fn keys(&self) -> impl Iterator<Item = Key<T>> + '_ {
         self.iter().map(|(key, _)| key)

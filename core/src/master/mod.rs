@@ -107,6 +107,7 @@ use offers::Offers;
 use operations::Operations;
 use peers::{Part, Peers};
 use permits::Permits;
+use quotas::Places;
 use roles::Roles;
 use tasks::Tasks;
 use throttle::Throttle;
@@ -164,6 +165,8 @@ pub struct Master {
     frameworks: Frameworks,
     /// What operators have said of roles.
     roles: Roles,
+    /// Where all roles stand in lists.
+    role_places: Places,
     tasks: Tasks,
     kills: Kills,
     asks: Asks,
@@ -240,6 +243,7 @@ impl Master {
             agents: Agents::default(),
             frameworks: Frameworks::default(),
             roles: Roles::recovered(&registry),
+            role_places: Places::default(),
             tasks: Tasks::default(),
             kills: Kills::default(),
             asks: Asks::default(),

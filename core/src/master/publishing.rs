@@ -6,13 +6,14 @@
 
 use alloc::format;
 
-use super::waiting::Crowd;
+use super::waiting::{Crowd, Reads};
 use super::{Cx, Effect, Master, view};
 use crate::feed::{Changes, Feed, Gap, Tells, watch_all};
 use crate::ids::{PeerId, RequestId};
 use crate::limits;
-use crate::protocol::events::{Batch, Row, Version};
+use crate::protocol::events::{Batch, Event, Row, Version};
 use crate::protocol::operator::{Answer, Response};
+use crate::protocol::version;
 
 impl Tells for Master {
     type Told = Row;
@@ -32,6 +33,9 @@ impl Tells for Master {
             ],
             is_on,
         );
+        let told = self.registry.told();
+        watch_all([told.gone, told.ended, told.machines, told.down], is_on);
+        watch_all([self.inverse_offers.rows_mut()], is_on);
         watch_all([self.tasks.executors_mut()], is_on);
         watch_all([self.tasks.rows_mut()], is_on);
     }
@@ -39,12 +43,19 @@ impl Tells for Master {
     fn changes(&mut self) -> Changes<Row> {
         let mut changes = Changes::default();
         changes.take(self.agents.rows_mut(), |row| Some(view::agent(row)));
-        changes.take(self.frameworks.rows_mut(), view::framework);
+        changes.take(self.frameworks.rows_mut(), |row| Some(view::framework(row)));
         changes.take(self.tasks.executors_mut(), |row| Some(view::executor(row)));
         changes.take(self.tasks.rows_mut(), view::task);
         changes.take(self.offers.rows_mut(), |row| Some(view::offer(row)));
         changes.take(self.roles.rows_mut(), |row| Some(view::role(row)));
         changes.take(self.operations.rows_mut(), |row| Some(view::operation(row)));
+        let told = self.registry.told();
+        changes.take(told.gone.watched(), |row| Some(view::gone(row)));
+        changes.take(told.ended.watched(), |row| Some(view::ended(row)));
+        changes.take(told.machines.watched(), |row| Some(view::machine(row)));
+        changes.take(told.down.watched(), |row| Some(view::down(row)));
+        let asked = self.inverse_offers.rows_mut();
+        changes.take(asked, |row| Some(view::inverse_offer(row)));
         changes
     }
 }
@@ -68,18 +79,21 @@ impl Master {
         if waiting.is_empty() {
             return;
         }
-        let answer = self.answer_after(before);
-        for (peer, id) in waiting {
-            let (answer, next) = (answer.clone(), None);
+        let answers = [Reads::Some, Reads::All].map(|reads| self.answer_after(before, reads));
+        for ((peer, id), reads) in waiting {
+            let (answer, next) = (answers[usize::from(reads == Reads::All)].clone(), None);
             let response = Response { id, answer, next };
             cx.out.emit(Effect::Respond { peer, response });
         }
     }
 
-    fn answer_after(&self, after: Version) -> Answer {
+    fn answer_after(&self, after: Version, reads: Reads) -> Answer {
+        let is_known = |event: &Event| event.kind().since() == version::Version::FIRST;
         match self.feed.after(after) {
-            Ok(batch) => Answer::Events(batch),
-            Err(Gap) => Answer::Gap {
+            Ok(batch) if reads == Reads::All || batch.events.iter().all(is_known) => {
+                Answer::Events(batch)
+            }
+            Ok(_) | Err(Gap) => Answer::Gap {
                 newest: self.feed.newest(),
             },
         }
@@ -99,13 +113,14 @@ impl Master {
         cx: &Cx<'_>,
         waiter: (PeerId, RequestId),
         after: Option<Version>,
+        reads: Reads,
     ) -> Option<Answer> {
         self.follow(cx.now);
         let newest = self.feed.newest();
         if after != Some(newest) {
-            return Some(self.answer_after(after.unwrap_or(newest)));
+            return Some(self.answer_after(after.unwrap_or(newest), reads));
         }
-        let (most, of_whom) = match self.waiting.add(waiter) {
+        let (most, of_whom) = match self.waiting.add(waiter, reads) {
             Ok(()) => return None,
             Err(Crowd::All) => (limits::WATCHES, ""),
             Err(Crowd::OfConnection) => (limits::WATCHES_PER_CONNECTION, " of this connection"),

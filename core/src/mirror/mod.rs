@@ -25,17 +25,27 @@
 mod following;
 mod shares;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, OperationId, TaskId};
-use crate::protocol::events::{AgentState, ExecutorState, FrameworkState, RoleState, Row, RowId};
+use crate::protocol::events::{
+    AgentState, EndedState, ExecutorState, FrameworkState, GoneState, InverseOfferState,
+    MachineState, RoleState, Row, RowId,
+};
+use crate::protocol::maintenance::{
+    InverseOfferView, Leaving, MachineId, MachineMode, MachineView,
+};
 use crate::protocol::offer::Offer;
-use crate::protocol::operator::{AgentView, FrameworkView, OperationView, TaskView};
+use crate::protocol::operator::{
+    AgentView, EndedFramework, FrameworkView, OperationView, TaskView,
+};
 
 use crate::roles::Role;
 
 pub use following::{Following, Shelf, Unfit};
+#[cfg(test)]
+pub(crate) use shares::ADDED;
 pub use shares::{Share, Shares};
 
 /// A master, as far as a reader knows.
@@ -51,6 +61,12 @@ pub struct Shelves {
     offers: BTreeMap<OfferId, Offer>,
     roles: BTreeMap<Role, RoleState>,
     operations: BTreeMap<(FrameworkId, OperationId), OperationView>,
+    gone: BTreeMap<AgentId, GoneState>,
+    ended: BTreeMap<FrameworkId, EndedState>,
+    completed: BTreeMap<FrameworkId, FrameworkState>,
+    machines: BTreeMap<MachineId, MachineState>,
+    down: BTreeSet<MachineId>,
+    inverse_offers: BTreeMap<(FrameworkId, AgentId), InverseOfferState>,
 }
 
 impl Shelf<Row> for Shelves {
@@ -76,6 +92,21 @@ impl Shelf<Row> for Shelves {
                 let id = (operation.framework.clone(), operation.status.id.clone());
                 self.operations.insert(id, operation).is_some()
             }
+            Row::Gone(gone) => self.gone.insert(gone.id.clone(), gone).is_some(),
+            Row::Ended(ended) => self.ended.insert(ended.id.clone(), ended).is_some(),
+            Row::Completed(framework) => {
+                let id = framework.id.clone();
+                self.completed.insert(id, framework).is_some()
+            }
+            Row::Machine(machine) => {
+                let id = machine.machine.clone();
+                self.machines.insert(id, machine).is_some()
+            }
+            Row::Down(machine) => !self.down.insert(machine),
+            Row::InverseOffer(asked) => {
+                let id = (asked.framework.clone(), asked.agent.clone());
+                self.inverse_offers.insert(id, asked).is_some()
+            }
         }
     }
 
@@ -100,6 +131,15 @@ impl Shelf<Row> for Shelves {
             RowId::Operation { framework, id } => {
                 let id = (framework.clone(), id.clone());
                 self.operations.remove(&id).is_some()
+            }
+            RowId::Gone(id) => self.gone.remove(id).is_some(),
+            RowId::Ended(id) => self.ended.remove(id).is_some(),
+            RowId::Completed(id) => self.completed.remove(id).is_some(),
+            RowId::Machine(id) => self.machines.remove(id).is_some(),
+            RowId::Down(id) => self.down.remove(id),
+            RowId::InverseOffer { framework, agent } => {
+                let id = (framework.clone(), agent.clone());
+                self.inverse_offers.remove(&id).is_some()
             }
         }
     }
@@ -140,6 +180,87 @@ impl Mirror {
     /// Visits the operations that frameworks have named and not confirmed the end of.
     pub fn operations(&self) -> impl Iterator<Item = &OperationView> + '_ {
         self.rows.operations.values()
+    }
+
+    /// Visits the agents that are gone for good, as far as they are remembered.
+    pub fn gone(&self) -> impl Iterator<Item = &GoneState> + '_ {
+        self.rows.gone.values()
+    }
+
+    /// Lists the frameworks that are over, as far as they are remembered, oldest first.
+    pub fn ended_frameworks(&self) -> Vec<EndedFramework> {
+        let ended = self.rows.ended.values().map(|ended| EndedFramework {
+            id: ended.id.clone(),
+            name: self
+                .rows
+                .completed
+                .get(&ended.id)
+                .map(|it| it.info.name.clone()),
+            reason: ended.reason,
+            at: ended.at,
+        });
+        let mut ended: Vec<EndedFramework> = ended.collect();
+        ended.sort_by_key(|ended| ended.at);
+        ended
+    }
+
+    /// Lists the machines of the maintenance schedule (TK-122).
+    pub fn machines(&self) -> Vec<MachineView> {
+        let machines = self.rows.machines.values().map(|row| {
+            let machine = row.machine.clone();
+            let mode = if self.rows.down.contains(&machine) {
+                MachineMode::Down
+            } else {
+                MachineMode::Draining
+            };
+            let view = MachineView {
+                machine: machine.clone(),
+                mode,
+                unavailability: row.unavailability,
+                agents: 0,
+                unknown: 0,
+                accepted: 0,
+                declined: 0,
+            };
+            (machine, view)
+        });
+        let mut machines: BTreeMap<MachineId, MachineView> = machines.collect();
+        let mut answers: BTreeMap<&AgentId, Vec<Leaving>> = BTreeMap::new();
+        for asked in self.rows.inverse_offers.values() {
+            answers.entry(&asked.agent).or_default().push(asked.leaving);
+        }
+        for (id, agent) in &self.rows.agents {
+            for machine in MachineId::of_agent(&agent.info) {
+                if let Some(view) = machines.get_mut(&machine) {
+                    view.agents += 1;
+                    answers
+                        .get(id)
+                        .into_iter()
+                        .flatten()
+                        .for_each(|it| view.count(*it));
+                }
+            }
+        }
+        machines.into_values().collect()
+    }
+
+    /// Lists which frameworks were asked to leave agents, and what they have answered (TK-122).
+    pub fn inverse_offers(&self) -> Vec<InverseOfferView> {
+        let asked = self.rows.inverse_offers.values().map(|asked| {
+            let agent = self.rows.agents.get(&asked.agent);
+            let machines = agent
+                .into_iter()
+                .flat_map(|it| MachineId::of_agent(&it.info));
+            let machines = machines.filter(|machine| self.rows.machines.contains_key(machine));
+            InverseOfferView {
+                framework: asked.framework.clone(),
+                agent: asked.agent.clone(),
+                machines: machines.collect(),
+                open: asked.open.clone(),
+                leaving: asked.leaving,
+            }
+        });
+        asked.collect()
     }
 
     fn shares<'a, K: Ord>(&'a self, of: impl Fn(&'a FrameworkId, &'a AgentId) -> K) -> Shares<K> {
