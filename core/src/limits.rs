@@ -230,6 +230,10 @@ pub const KILLS: usize = 250 * KILLS_PER_FRAMEWORK;
 pub const EVENTS: usize = 262_144;
 /// The most bytes of such events, as they are on the wire.
 pub const EVENTS_BYTES: usize = 64 * 1024 * 1024;
+/// How many events an agent, a scheduler or an executor keeps for those who follow it.
+pub const NODE_EVENTS: usize = 16_384;
+/// How many bytes of them.
+pub const NODE_EVENTS_BYTES: usize = 4 * 1024 * 1024;
 /// The most questions for events that wait for one to come. Each is answered with up to
 /// [`SLICE_BYTES`].
 pub const WATCHES: usize = 256;

@@ -119,7 +119,7 @@ impl Watcher {
             ),
             Next::Events => {
                 let after = self.mirror.version();
-                (Call::Watch { after }, None)
+                (Call::WatchAll { after }, None)
             }
         };
         let request = Request { id, call, after };
