@@ -14,7 +14,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tepui_core::ids::ContainerId;
 use tepui_core::limits::{ENTER_BYTES, ENTERED_PER_AGENT, ENTERED_PER_TASK};
-use tepui_core::protocol::enter::{Enter, Input, Opening, Output, Refusal};
+use tepui_core::protocol::enter::{Enter, Input, Output, Refusal};
 use tepui_isolation::{EnterError, Entered, Enterer, Notice, Streams, Terminal};
 use tepui_transport::enter::{read_input, write_output};
 use tepui_transport::streams::IncomingStream;
@@ -52,9 +52,8 @@ impl Entering {
     pub(crate) async fn serve(
         self: &Arc<Self>,
         stream: IncomingStream,
-        opening: Opening,
+        wanted: Enter,
     ) -> anyhow::Result<()> {
-        let Opening::Enter(wanted) = opening;
         let info = Arc::clone(stream.info());
         let (sandboxes, principal) = (Arc::clone(&self.sandboxes), info.principal.clone());
         let (framework, task) = (wanted.framework.clone(), wanted.task.clone());
@@ -66,7 +65,7 @@ impl Entering {
         let found = tokio::task::spawn_blocking(finding).await?;
         let (mut writer, reader) = stream.grant_both().await?;
         let begun = match found {
-            Ok(container) => self.begin(&container, *wanted).await,
+            Ok(container) => self.begin(&container, wanted).await,
             Err(refusal) => Err(refusal),
         };
         let (process, place) = match begun {

@@ -26,6 +26,8 @@ mod removal;
 mod sandboxes;
 mod seed;
 mod serving;
+mod statistics;
+mod using;
 mod watches;
 
 pub use tepui_core as core;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use tepui_core::protocol::agent::Read;
+use tepui_core::protocol::enter::Opening;
 use tepui_transport::enter::opening;
 use tepui_transport::streams::IncomingStream;
 
@@ -13,18 +14,20 @@ use crate::entering::Entering;
 use crate::growth::Growths;
 use crate::output::{self, Copied};
 use crate::sandboxes::{Refusal, Sandboxes};
+use crate::using::Using;
 
 /// Returns what takes each stream on.
 pub(crate) fn serve_streams(
     sandboxes: Arc<Sandboxes>,
     entering: Arc<Entering>,
+    using: Arc<Using>,
 ) -> Arc<dyn Fn(IncomingStream) + Send + Sync> {
     let growths = Arc::new(Growths::default());
     Arc::new(move |stream| {
         let (sandboxes, growths) = (Arc::clone(&sandboxes), Arc::clone(&growths));
-        let entering = Arc::clone(&entering);
+        let (entering, using) = (Arc::clone(&entering), Arc::clone(&using));
         tokio::spawn(async move {
-            if let Err(error) = serve(sandboxes, &growths, &entering, stream).await {
+            if let Err(error) = serve(sandboxes, &growths, (&entering, &using), stream).await {
                 tracing::debug!(%error, "a stream was not served to its end");
             }
         });
@@ -34,12 +37,13 @@ pub(crate) fn serve_streams(
 async fn serve(
     sandboxes: Arc<Sandboxes>,
     growths: &Growths,
-    entering: &Arc<Entering>,
+    (entering, using): (&Arc<Entering>, &Using),
     stream: IncomingStream,
 ) -> anyhow::Result<()> {
     match opening(&stream) {
         None => {}
-        Some(Ok(opening)) => return entering.serve(stream, opening).await,
+        Some(Ok(Opening::Enter(wanted))) => return entering.serve(stream, *wanted).await,
+        Some(Ok(Opening::Usage)) => return using.serve(stream).await,
         Some(Err(error)) => return Ok(stream.refuse(&error.to_string()).await?),
     }
     let read: Read = match stream.request() {

@@ -40,6 +40,7 @@ mod signals;
 mod sim;
 mod text;
 mod times;
+mod usage;
 mod values;
 mod views;
 

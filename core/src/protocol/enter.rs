@@ -27,6 +27,8 @@ use crate::ids::{FrameworkId, TaskId};
 pub enum Opening {
     /// A further process.
     Enter(Box<Enter>),
+    /// What containers use; answered by [`usage::Answer`](super::usage::Answer).
+    Usage,
 }
 
 /// What is to be started, and beside which task.
