@@ -28,6 +28,8 @@ mod removal;
 mod sandboxes;
 mod seed;
 mod serving;
+mod statistics;
+mod using;
 mod watches;
 
 pub use tepui_core as core;

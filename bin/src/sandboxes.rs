@@ -24,10 +24,11 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use parking_lot::Mutex;
 use tepui_core::agent::task_sandboxes;
 use tepui_core::auth::{PeerRole, Principal};
-use tepui_core::ids::{ContainerId, FrameworkId, TaskId};
+use tepui_core::ids::{ContainerId, ExecutorId, FrameworkId, TaskId};
 use tepui_core::protocol::agent::{OutputFile, Read};
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
 use tepui_core::protocol::status::Exit;
+use tepui_core::protocol::usage::Holder;
 use tokio::sync::watch;
 
 use crate::kept::Kept;
@@ -282,6 +283,28 @@ impl Sandboxes {
         })
     }
 
+    /// Lists the containers that run, whose they are and who has them, as far as somebody may know
+    /// of them. Waits for the disk.
+    pub(crate) fn holders(&self, who: &Principal) -> Vec<(ContainerId, FrameworkId, Holder)> {
+        let state = self.state.lock();
+        let mut all: Vec<_> = state
+            .containers
+            .iter()
+            .filter_map(|(id, running)| {
+                let (framework, holder) = holder_of(&running.sandbox)?;
+                Some((id.clone(), framework, holder))
+            })
+            .collect();
+        drop(state);
+        let mut may_know: HashMap<FrameworkId, bool> = HashMap::new();
+        all.retain(|(_, framework, _)| {
+            let may = || self.check(who, framework, "look at").is_ok();
+            *may_know.entry(framework.clone()).or_insert_with(may)
+        });
+        all.sort_by(|(a, ..), (b, ..)| (a.as_str().len(), a).cmp(&(b.as_str().len(), b)));
+        all
+    }
+
     /// Checks that a framework is whose tasks someone may read or enter.
     fn check(&self, who: &Principal, framework: &FrameworkId, what: &str) -> Result<(), Refusal> {
         let may = match who.role {
@@ -343,6 +366,19 @@ impl State {
         let found = self.containers.iter().find(|(_, running)| is_of(running));
         found.ok_or_else(|| Refusal::Final(format!("task {task} does not run here")))
     }
+}
+
+/// Says who has a sandbox.
+fn holder_of(sandbox: &[String]) -> Option<(FrameworkId, Holder)> {
+    let [kind, framework, name, _] = sandbox else {
+        return None;
+    };
+    let holder = match kind.as_str() {
+        "tasks" => Holder::Task(TaskId::new(name).ok()?),
+        "executors" => Holder::Executor(ExecutorId::new(name).ok()?),
+        _ => return None,
+    };
+    Some((FrameworkId::new(framework).ok()?, holder))
 }
 
 /// Names the directory above all sandboxes of a framework's tasks.

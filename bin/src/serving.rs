@@ -1,5 +1,5 @@
 //! The streams that peers open at an agent: output that they read, further processes that they ask
-//! for, programs that they attach to. Here they are told apart.
+//! for, programs that they attach to, what containers use. Here they are told apart.
 //!
 //! Used by the agent's node. Deliberately not here: who may do what.
 
@@ -16,11 +16,13 @@ use crate::entering::Entering;
 use crate::growth::Growths;
 use crate::output::{self, Copied, Following};
 use crate::sandboxes::{Opened, Refusal, Sandboxes};
+use crate::using::Using;
 
 /// Returns what takes each stream on.
 pub(crate) fn serve_streams(
     sandboxes: Arc<Sandboxes>,
     enterer: Enterer,
+    using: Arc<Using>,
 ) -> Arc<dyn Fn(IncomingStream) + Send + Sync> {
     let growths = Arc::new(Growths::default());
     let entering = Arc::new(Entering::new(Arc::clone(&sandboxes), enterer.clone()));
@@ -29,8 +31,10 @@ pub(crate) fn serve_streams(
     Arc::new(move |stream| {
         let (sandboxes, growths) = (Arc::clone(&sandboxes), Arc::clone(&growths));
         let (entering, attaching) = (Arc::clone(&entering), Arc::clone(&attaching));
+        let using = Arc::clone(&using);
         tokio::spawn(async move {
-            if let Err(error) = serve(sandboxes, &growths, (&entering, &attaching), stream).await {
+            let beside = (&entering, &attaching, &*using);
+            if let Err(error) = serve(sandboxes, &growths, beside, stream).await {
                 tracing::debug!(%error, "a stream was not served to its end");
             }
         });
@@ -40,17 +44,18 @@ pub(crate) fn serve_streams(
 async fn serve(
     sandboxes: Arc<Sandboxes>,
     growths: &Arc<Growths>,
-    (entering, attaching): (&Arc<Entering>, &Arc<Attaching>),
+    (entering, attaching, using): (&Arc<Entering>, &Arc<Attaching>, &Using),
     stream: IncomingStream,
 ) -> anyhow::Result<()> {
     match opening(&stream) {
         None => {}
-        Some(Ok(Opening::Container(Wanted::Enter(wanted)))) => {
+        Some(Ok(Opening::Containers(Wanted::Enter(wanted)))) => {
             return entering.serve(stream, *wanted).await;
         }
-        Some(Ok(Opening::Container(Wanted::Attach(wanted)))) => {
+        Some(Ok(Opening::Containers(Wanted::Attach(wanted)))) => {
             return attaching.serve(stream, wanted).await;
         }
+        Some(Ok(Opening::Containers(Wanted::Usage))) => return using.serve(stream).await,
         Some(Err(error)) => return Ok(stream.refuse(&error.to_string()).await?),
     }
     let read: Read = match stream.request() {

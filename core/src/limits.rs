@@ -27,6 +27,8 @@ pub const MESSAGE_BYTES: usize = 256 * 1024;
 pub const ENTER_BYTES: usize = 16 * 1024;
 /// The longest request for a further process, in bytes on the wire.
 pub const ENTER_REQUEST_BYTES: usize = 64 * 1024;
+/// The longest object of numbers about one container, in bytes.
+pub const STATISTICS_BYTES: usize = 64 * 1024;
 /// The most further processes of one task that are asked for from outside, at a time.
 pub const ENTERED_PER_TASK: usize = 16;
 /// The most of one agent.

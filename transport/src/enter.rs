@@ -33,7 +33,7 @@ pub async fn attach(target: &Target, address: &str, wanted: Attach) -> Result<En
 async fn ask(target: &Target, address: &str, wanted: Wanted) -> Result<Entered, Error> {
     let client = OutputClient::connect(target, address).await?;
     let (session, place) = client.line().await?;
-    let opening = Opening::Container(wanted);
+    let opening = Opening::Containers(wanted);
     let (writer, reader) = session.open_both(&opening).await?;
     drop(place);
     let inputs = Inputs(writer);

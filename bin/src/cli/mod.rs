@@ -41,6 +41,7 @@ mod signals;
 mod sim;
 mod text;
 mod times;
+mod usage;
 mod values;
 mod views;
 

@@ -26,17 +26,20 @@ use crate::ids::{FrameworkId, TaskId};
 /// from the other, also by those who know only one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Opening {
-    /// It is about the container of a task.
-    Container(Wanted),
+    /// It is about containers.
+    Containers(Wanted),
 }
 
-/// What somebody wants to do with the container of a task.
+/// What somebody wants of the container of a task, or of all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wanted {
     /// Have a further process in it.
     Enter(Box<Enter>),
     /// Follow what its own program writes from now on, and perhaps be what that reads.
     Attach(Attach),
+    /// Know what all containers use that he may know of; answered by
+    /// [`usage::Answer`](super::usage::Answer).
+    Usage,
 }
 
 /// To whose program somebody attaches. What it writes is told as with a further process, and how it

@@ -21,7 +21,7 @@ use tepui_core::protocol::operation::{Conversion, Converted};
 use tepui_core::protocol::refusal::{CallKind, EndReason, RejectKind};
 use tepui_core::protocol::status::{Exit, TaskState};
 use tepui_core::protocol::task::CommandInfo;
-use tepui_core::protocol::{enter, executor, scheduler};
+use tepui_core::protocol::{enter, executor, scheduler, usage};
 use tepui_core::resources::{Milli, Ranges};
 
 use super::parts::*;
@@ -66,7 +66,7 @@ fn entering(golden: &mut Golden) {
     };
     let reason = || "why".to_owned();
     samples!(golden, enter::Opening {
-        Container => enter::Opening::Container(Wanted::Attach(Attach {
+        Containers => enter::Opening::Containers(Wanted::Attach(Attach {
             framework: framework(),
             task: task(),
             input: true,
@@ -84,6 +84,21 @@ fn entering(golden: &mut Golden) {
             task: task(),
             input: false,
         }),
+        Usage => Wanted::Usage,
+    });
+    samples!(golden, usage::Answer {
+        Container => usage::Answer::Container(Box::new(usage::ContainerUsage {
+            framework: framework(),
+            holder: usage::Holder::Task(task()),
+            container: container(),
+            statistics: "{}".to_owned(),
+        })),
+        Refused => usage::Answer::Refused(Refusal::Unsupported(reason())),
+        End => usage::Answer::End,
+    });
+    samples!(golden, usage::Holder {
+        Task => usage::Holder::Task(task()),
+        Executor => usage::Holder::Executor(executor()),
     });
     samples!(golden, enter::Input {
         Bytes => enter::Input::Bytes(vec![1, 2]),
