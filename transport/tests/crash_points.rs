@@ -1,6 +1,6 @@
 //! A journal whose process is killed before each of its system calls that change a file: all that
-//! it has acknowledged is there afterwards, nothing else than what it was given, and it goes on from
-//! there (I17, AG-13, R13). What a crash of the machine may leave besides, cut at any byte, is in
+//! it has acknowledged is there afterwards, nothing else than what it was given, and it goes on
+//! from there (I17, AG-13, R13). What a crash of the machine may leave besides, cut at any byte, is in
 //! the unit tests of the journal.
 //!
 //! The process is this program again, traced by the test, which counts its calls and kills it at
@@ -104,7 +104,9 @@ fn a_node() {
                 match journal.next().await {
                     JournalEvent::Durable(seq) if seq == Seq(last) => break,
                     JournalEvent::Durable(_) => {}
-                    other => panic!("{other:?}"),
+                    lost @ (JournalEvent::Leading { .. } | JournalEvent::Lost(_)) => {
+                        panic!("{lost:?}")
+                    }
                 }
             }
             // What it says has been heard, whatever becomes of it.
@@ -180,7 +182,7 @@ fn trace(child: &mut Child, fatal: usize) -> usize {
                 return calls;
             }
             WaitStatus::Exited(..) | WaitStatus::Signaled(..) => {}
-            other => panic!("{other:?}"),
+            odd @ (WaitStatus::Continued(_) | WaitStatus::StillAlive) => panic!("{odd:?}"),
         }
     }
 }
