@@ -118,6 +118,15 @@ impl View {
         self.version
     }
 
+    /// Returns all that it shows but its version, which rises with whatever may have changed
+    /// something.
+    #[cfg(feature = "sim")]
+    pub(crate) fn contents(&self) -> impl core::fmt::Debug + '_ {
+        let connected = (&self.agents, &self.frameworks);
+        let given = (&self.tasks, &self.offers, &self.executors);
+        (connected, given, &self.roles, &self.operations)
+    }
+
     /// Lists the rows of one kind, as events tell them.
     pub fn rows(&self, of: Kind) -> Vec<Row> {
         self.rows_after(of, None).map(|(_, row)| row).collect()

@@ -83,18 +83,6 @@ impl World {
         self.flush_master();
     }
 
-    /// Tells the master something. What it was late for comes before that, as it does within it, so
-    /// that whoever watches sees both in their order.
-    pub(super) fn master_hears(&mut self, input: master::Input) {
-        let watch = &mut self.watch;
-        self.master
-            .catch_up(&mut self.shared, |output| watch.saw(output));
-        self.watch.hears(&input);
-        let watch = &mut self.watch;
-        self.master
-            .handle(input, &mut self.shared, |output| watch.saw(output));
-    }
-
     /// What cannot be read ends its connection, and the machine never hears of it.
     fn refuse(&mut self, name: Name, peer: PeerId, by: End, error: postcard::Error) {
         let shared = &mut self.shared;
@@ -287,6 +275,7 @@ impl World {
             match effect {
                 agent::Effect::Master { peer, message } => {
                     self.note_sent(&message);
+                    self.agents[at(n)].keep_said(&message);
                     self.say(peer, End::Client, &message);
                 }
                 agent::Effect::Container(command) => {

@@ -60,6 +60,15 @@ impl Seat {
     }
 }
 
+/// One that runs, for who wants to speak in its name.
+#[derive(Clone, Debug)]
+pub(super) struct Talker {
+    pub(super) container: ContainerId,
+    pub(super) framework: FrameworkId,
+    /// Its connection, if it stands.
+    pub(super) peer: Option<PeerId>,
+}
+
 /// The executors that run on one agent.
 #[derive(Debug)]
 pub(super) struct Executors {
@@ -102,6 +111,20 @@ impl Executors {
     /// Returns the connections, for the agent's side of them.
     pub(super) fn net(&mut self) -> &mut Net {
         &mut self.net
+    }
+
+    /// Lists those that run.
+    pub(super) fn talkers(&self) -> Vec<Talker> {
+        let seats = self.seats.values();
+        let talkers = seats.map(|seat| Talker {
+            container: seat.container.clone(),
+            framework: seat.framework.clone(),
+            peer: match seat.link {
+                Link::Up(peer) => Some(peer),
+                Link::Down | Link::Dialling(_) => None,
+            },
+        });
+        talkers.collect()
     }
 
     /// Returns in which container an executor runs.

@@ -71,6 +71,7 @@ mod instances;
 mod journal;
 pub mod keeper;
 mod leaders;
+mod lies;
 mod limits;
 mod line;
 mod log;

@@ -153,6 +153,12 @@ where
         self.gate.held()
     }
 
+    /// Returns whether the machine has something to do by itself now.
+    pub(super) fn is_due(&self, now: Time) -> bool {
+        let deadline = self.machine.as_ref().and_then(Machine::deadline);
+        deadline.is_some_and(|at| at <= self.clock.show(now))
+    }
+
     /// Lets the machine do what was due before this moment, if it has not.
     pub(super) fn catch_up(
         &mut self,

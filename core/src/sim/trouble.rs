@@ -66,7 +66,7 @@ impl World {
         seat.seen = state.epoch();
         // Who begins anew is not the one that an operator gave up.
         seat.marked_gone &= state.agent().is_some();
-        seat.waits.excuse(self.shared.now);
+        seat.waits.begin(self.shared.now);
         seat.graces.begin();
         seat.health.begin();
         let config = agent::Config {
@@ -322,17 +322,12 @@ impl World {
             Kind::Leave => self.leave(fault),
             Kind::CleanUp => self.clean_up(fault, &mut rng),
             Kind::NewDescription => self.describe_anew(fault, &mut rng),
+            Kind::FalseAgent | Kind::FalseExecutor | Kind::FalseFramework | Kind::FalseOperator => {
+                self.lie(fault, &mut rng)
+            }
             Kind::Pause => self.pause(node, lasting),
             Kind::LostLead => self.lose_lead(lasting, &mut rng),
-            Kind::SecondInstance | Kind::FailoverStorm => {
-                let Name::Framework(n) = node else { return };
-                if self.another_scheduler(n) {
-                    self.shared.hit(node, fault.kind);
-                    if fault.kind == Kind::FailoverStorm {
-                        self.storm(n, &mut rng);
-                    }
-                }
-            }
+            Kind::SecondInstance | Kind::FailoverStorm => self.fail_over(fault, &mut rng),
             Kind::Stall => self.stall(node, lasting),
             Kind::SlowDisk => self.slow_disk(node, lasting, &mut rng),
             Kind::DiskFailure => self.fail_disk(node),
@@ -373,6 +368,19 @@ impl World {
             | Kind::OddExecutor
             | Kind::HungLaunch
             | Kind::RunOut => {}
+        }
+    }
+
+    /// Lets another scheduler come in the name of a framework, or several.
+    fn fail_over(&mut self, fault: Fault, rng: &mut Rng) {
+        let Name::Framework(n) = fault.node else {
+            return;
+        };
+        if self.another_scheduler(n) {
+            self.shared.hit(fault.node, fault.kind);
+            if fault.kind == Kind::FailoverStorm {
+                self.storm(n, rng);
+            }
         }
     }
 

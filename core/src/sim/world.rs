@@ -4,7 +4,7 @@
 //! an order to a containerizer, or a record on a disk. Deliberately not here: what goes wrong
 //! ([`super::trouble`]) and what must hold ([`super::check`]).
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -39,6 +39,7 @@ use crate::attributes::Attributes;
 use crate::gate::Seq;
 use crate::ids::{AgentId, PeerId};
 use crate::master::Master;
+use crate::protocol::agent::ToMaster;
 use crate::protocol::node::AgentInfo;
 use crate::registry::Registry;
 use crate::resources::Resources;
@@ -88,6 +89,8 @@ pub(super) struct AgentSeat {
     pub(super) graces: check::graces::Graces,
     /// How long sandboxes take to be deleted, and whether they can be.
     pub(super) deletions: Rng,
+    /// What it has said of tasks last, newest first.
+    pub(super) said: VecDeque<ToMaster>,
     /// What checks find out, and when.
     pub(super) tries: Rng,
     /// How often in a row tasks were found unhealthy.
@@ -489,6 +492,7 @@ fn seat(
         ),
         graces: check::graces::Graces::default(),
         deletions: stream(options.seed, Purpose::Sandboxes, name),
+        said: VecDeque::new(),
         tries: stream(options.seed, Purpose::Checks, name),
         health: check::health::Health::default(),
         marked_gone: false,

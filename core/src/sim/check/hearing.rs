@@ -113,10 +113,23 @@ impl World {
 
     /// Lets an agent hear somebody else than a master.
     pub(in crate::sim) fn agent_hears_locally(&mut self, n: u32, input: agent::Input) {
+        self.agent_hears_locally_and(n, input, |_| {});
+    }
+
+    /// As [`World::agent_hears_locally`]; `saw` is shown what comes of it.
+    pub(super) fn agent_hears_locally_and(
+        &mut self,
+        n: u32,
+        input: agent::Input,
+        mut saw: impl FnMut(&Output<AgentRecord, agent::Effect>),
+    ) {
         let mut turn = Turn::local();
         let AgentSeat { node, health, .. } = &mut self.agents[at(n)];
         health.hears(&input);
-        node.handle(input, &mut self.shared, |output| turn.saw(output, health));
+        node.handle(input, &mut self.shared, |output| {
+            turn.saw(output, health);
+            saw(output);
+        });
         self.end_turn(n, turn);
     }
 

@@ -17,6 +17,8 @@
 //! | reserved | what is reserved stays, and stays with its role (I5) | [`reserved`] |
 //! | disks | providers make disks once, and none is lost (OF-15) | [`disks`] |
 //! | quota | no role is offered more than its limit, or what is kept free for others (I6, I7) | [`quota`] |
+//! | promises | who is promised something and wants it is offered it within two cycles (I7) | [`promises`] |
+//! | refusals | what is refused changes nothing, and nothing follows from a lie (I21) | [`refusals`] |
 //! | identity | an id is given once, and never again after its agent was removed (I16) | [`identity`] |
 //! | staging | no task stays in staging, and who launched one hears of it (I15) | [`waits`], [`convergence`] |
 //! | graces | who is asked to end has its time (TK-84, TK-88) | [`graces`] |
@@ -28,6 +30,7 @@
 //! | liveness | when faults stop, everybody is connected within a bound (L2) | [`liveness`] |
 //! | mirrors | snapshot and events add up to what the master has (I13) | [`mirrors`] |
 //! | maintenance | what is out of service is not used | [`maintenance`] |
+//! | drains | a drain that is ordered ends, in its time (TK-124, TK-125) | [`drains`], [`waits`] |
 //! | vacating | who is to leave an agent is asked, once | [`vacating`] |
 //! | orders | what an operator was answered holds | [`orders`] |
 //! | versions | nobody is told what is of a later version than its own | [`super::versions`] |
@@ -35,9 +38,8 @@
 //! | convergence | when faults stop, all views agree and offers flow (L3) | [`convergence`] |
 //! | determinism | the same seed is the same run (I23) | [`super::digest`](super::Sim::digest), and who runs seeds |
 //!
-//! There is nothing here of L1, for one master at a time leads or is down, and of I21: who may say
-//! what is decided for each message by itself, and what is refused changes nothing, which a table
-//! of such messages shows (`core/tests/bad_input.rs`).
+//! There is nothing here of L1, for one master at a time leads or is down. That each rule is there
+//! which I21 asks for shows a table of such messages (`core/tests/bad_input.rs`).
 //!
 //! After every step is looked at what it has changed: who is given what goes through books of our
 //! own ([`ledger`]), so that a step costs no more in a large cluster. All is recomputed from
@@ -57,6 +59,7 @@ pub(super) mod conservation;
 pub(super) mod convergence;
 pub(super) mod deliveries;
 mod disks;
+mod drains;
 mod entries;
 pub(super) mod fairness;
 pub(super) mod graces;
@@ -74,7 +77,9 @@ mod mirrors;
 mod news;
 pub(super) mod offers;
 pub(super) mod orders;
+mod promises;
 mod quota;
+mod refusals;
 pub(super) mod reserved;
 mod returning;
 mod running;
@@ -112,7 +117,9 @@ impl World {
         }
         let mut result = match name {
             Name::Master => {
-                let checked = self.watch.check(self.master.machine());
+                let now = self.shared.now;
+                let checked = self.watch.check(now, self.master.machine());
+                let checked = checked.and_then(|()| self.check_drains());
                 checked.and_then(|()| self.check_answers())
             }
             // What is cheap is looked at where a container is launched.
