@@ -247,6 +247,7 @@ fn is_order(call: &Order) -> bool {
         | Order::Roles
         | Order::Snapshot { .. }
         | Order::Watch { .. }
+        | Order::WatchAll { .. }
         | Order::Schedule
         | Order::Machines
         | Order::InverseOffers
