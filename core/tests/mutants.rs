@@ -49,7 +49,7 @@ const FAULTS: usize = 7;
 /// Which seed has found each bug. It is tried first, so that the test takes seconds as long as the
 /// clusters of the swarm are drawn as they were; where it finds nothing any more, all are tried.
 /// What is printed then belongs here.
-const FOUND: [(Mutant, u64); 20] = [
+const FOUND: [(Mutant, u64); 28] = [
     (Mutant::TaskIdTwice, 2),
     (Mutant::ExpiryIgnored, 13),
     (Mutant::MasterNewsOnce, 11),
@@ -70,6 +70,14 @@ const FOUND: [(Mutant, u64); 20] = [
     (Mutant::NeverReconciles, 2),
     (Mutant::AckTakesOldest, 104),
     (Mutant::TaskStartedAgain, 11),
+    (Mutant::PromiseKeptFromAll, 14),
+    (Mutant::StrayBelieved, 11),
+    (Mutant::IdUnbound, 17),
+    (Mutant::DrainUntold, 9),
+    (Mutant::DrainEndsNothing, 18),
+    (Mutant::OwnerUnchecked, 18),
+    (Mutant::ExecutorUnchecked, 108),
+    (Mutant::DrainUnfinished, 22),
 ];
 
 /// How a bug was found.

@@ -119,11 +119,13 @@ impl View {
     }
 
     /// Returns all that it shows but its version, which rises with whatever may have changed
-    /// something.
+    /// something. Of tasks that are over it is their number: those that are remembered are many.
     #[cfg(feature = "sim")]
     pub(crate) fn contents(&self) -> impl core::fmt::Debug + '_ {
+        let live = self.tasks.iter().map(|(_, task)| task);
+        let live: Vec<&Task> = live.filter(|task| !task.is_remembered()).collect();
         let connected = (&self.agents, &self.frameworks);
-        let given = (&self.tasks, &self.offers, &self.executors);
+        let given = (live, self.tasks.len(), &self.offers, &self.executors);
         (connected, given, &self.roles, &self.operations)
     }
 

@@ -494,3 +494,46 @@ fn order(agent: AgentId, rng: &mut Rng) -> Option<Order> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::sim::{Checking, Options, SharedExecutor, Sim};
+
+    // I21
+    #[test]
+    fn liars_are_heard_and_nothing_follows() {
+        let machine = Resources::parse("cpus:4;mem:1024").unwrap();
+        let mut options = Options::new(5, 2, 3, machine);
+        options.checking = Checking::USUAL;
+        options.demand.executor = Some(SharedExecutor {
+            resources: "mem:16".parse().unwrap(),
+            tasks: 2.try_into().unwrap(),
+        });
+        let mut sim = Sim::new(options);
+        sim.run_for(Duration::from_secs(20));
+        let kinds = [
+            (Kind::FalseAgent, Name::Agent(1)),
+            (Kind::FalseAgent, Name::Agent(2)),
+            (Kind::FalseExecutor, Name::Agent(1)),
+            (Kind::FalseFramework, Name::Master),
+            (Kind::FalseOperator, Name::Master),
+        ];
+        for _ in 0..30 {
+            for (kind, node) in kinds {
+                assert!(sim.inject(kind, node, Duration::ZERO));
+                sim.run_for(Duration::from_millis(300));
+            }
+        }
+        let told = sim.report().faults;
+        for (kind, _) in kinds {
+            let count = told.get(&kind).copied().unwrap_or(0);
+            assert!(count > 30, "{kind}: {count}");
+        }
+        assert!(sim.master().unwrap().strays() > 10, "some were of others");
+        sim.heal();
+        sim.expect_converged();
+    }
+}

@@ -280,3 +280,79 @@ fn check(look: Look, said: &Said, is_same: bool) -> Result<(), &'static str> {
         Look::None | Look::Refusal { .. } | Look::Lie(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+    use alloc::vec;
+
+    use super::*;
+    use crate::protocol::hello::CloseReason;
+    use crate::protocol::refusal::{CallKind, RejectKind};
+    use crate::sim::check::scene::{OTHER, OWNER, event};
+    use crate::time::Time;
+
+    fn rejected(peer: PeerId) -> Effect {
+        let rejected = Event::Rejected {
+            call: CallKind::Revive,
+            reason: RejectKind::ForeignRole,
+            message: String::new(),
+        };
+        event(peer, rejected)
+    }
+
+    fn disconnect(peer: PeerId) -> Effect {
+        Effect::Disconnect {
+            peer,
+            close: CloseReason::Denied,
+            reason: String::new(),
+        }
+    }
+
+    fn is_fine(look: Look, effects: &[Effect], is_same: bool) -> bool {
+        let mut said = Said::default();
+        for effect in effects {
+            said.saw(&Output::Effect(effect.clone()), look);
+        }
+        check(look, &said, is_same).is_ok()
+    }
+
+    // I21
+    #[test]
+    fn what_changes_though_it_is_refused_is_found() {
+        let look = |has_part| Look::Refusal {
+            peer: OWNER,
+            has_part,
+        };
+        let heartbeat = event(OWNER, Event::Heartbeat);
+        for (effects, is_refusal) in [
+            (vec![rejected(OWNER)], true),
+            (vec![disconnect(OWNER)], true),
+            (vec![], false),
+            (vec![heartbeat.clone()], false),
+            (vec![rejected(OWNER), heartbeat.clone()], false),
+            (vec![rejected(OTHER)], false),
+        ] {
+            assert!(is_fine(look(false), &effects, true));
+            assert_eq!(is_fine(look(false), &effects, false), !is_refusal);
+            assert!(is_fine(Look::None, &effects, false));
+        }
+        // With its connection a subscription ends.
+        assert!(is_fine(look(true), &[disconnect(OWNER)], false));
+
+        // A liar is told whatever it is, and nobody else.
+        let lie = Look::Lie(OWNER);
+        assert!(is_fine(lie, &[heartbeat, disconnect(OWNER)], true));
+        assert!(!is_fine(lie, &[], false));
+        assert!(!is_fine(lie, &[disconnect(OTHER)], true));
+        let mut said = Said::default();
+        said.saw(
+            &Output::Persist(RegistryOp::Lead {
+                epoch: 1,
+                at: Time::ZERO,
+            }),
+            lie,
+        );
+        assert!(check(lie, &said, true).is_err());
+    }
+}
