@@ -600,12 +600,9 @@ fn an_event_is_told_when_it_is_durable() {
 // FW-94, I13
 #[test]
 fn what_is_kept_is_bounded_in_bytes_and_so_is_an_answer() {
-    let begin = Version {
-        epoch: 1,
-        number: 0,
-    };
     let mut feed = Feed::new(1, Keeps::of_master(usize::MAX));
     feed.begin(Time::ZERO);
+    let begin = feed.newest();
     let mut big = Offer::new(
         offer_id(1),
         framework_id(1),
@@ -621,7 +618,10 @@ fn what_is_kept_is_bounded_in_bytes_and_so_is_an_answer() {
     assert_eq!(feed.after(begin).unwrap().events.len(), 2, "as many as fit");
     feed.push(event.clone());
     assert!(feed.after(begin).is_err(), "the first is kept no more");
-    let second = Version { number: 1, ..begin };
+    let second = Version {
+        number: begin.number + 1,
+        ..begin
+    };
     assert!(feed.after(second).is_ok());
     feed.check();
 }
