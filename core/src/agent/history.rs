@@ -11,7 +11,8 @@ use alloc::vec::Vec;
 
 use super::records::Number;
 use crate::ids::{ExecutorId, FrameworkId, TaskId};
-use crate::limits;
+use crate::limits::Bounds;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::status::TaskState;
 use crate::time::Time;
 
@@ -43,9 +44,17 @@ pub(super) struct History {
     frameworks: BTreeMap<FrameworkId, VecDeque<Run>>,
     /// Whose task ended last is last.
     order: Vec<FrameworkId>,
+    bounds: Bounds,
 }
 
 impl History {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
     /// Notes the end of a task, in the container that it ran in or would have.
     pub(super) fn note(&mut self, framework: &FrameworkId, container: Number, task: EndedTask) {
         self.order.retain(|other| other != framework);
@@ -58,16 +67,17 @@ impl History {
             tasks: VecDeque::new(),
         });
         runs.push_back(run);
-        if runs.len() > limits::COMPLETED_EXECUTORS_PER_FRAMEWORK {
+        let is_bounded = !planted(Mutant::HistoryUnbounded);
+        if is_bounded && runs.len() > self.bounds.completed_executors {
             runs.pop_front();
         }
         if let Some(run) = runs.back_mut() {
             run.tasks.push_back(task);
-            if run.tasks.len() > limits::COMPLETED_TASKS_PER_EXECUTOR {
+            if run.tasks.len() > self.bounds.completed_of_executor {
                 run.tasks.pop_front();
             }
         }
-        if self.order.len() > limits::COMPLETED_FRAMEWORKS {
+        if self.order.len() > self.bounds.completed_frameworks {
             let oldest = self.order.remove(0);
             self.frameworks.remove(&oldest);
         }
@@ -98,6 +108,7 @@ mod tests {
     use alloc::format;
 
     use super::*;
+    use crate::limits;
 
     fn ended(n: usize) -> EndedTask {
         EndedTask {

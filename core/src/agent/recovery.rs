@@ -81,6 +81,7 @@ impl Agent {
         // durable before, so a life that told something begins with more records than the last.
         let lives = state.records().wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let total = operations::total(state.converted(), &config.info.resources);
+        let history = History::new(config.bounds);
         let mut agent = Self {
             rng: Rng::new(config.seed.wrapping_add(lives)),
             recovery: Recovery::begin(&config, &state),
@@ -101,7 +102,7 @@ impl Agent {
             watches: Watches::new(),
             trials: Trials::default(),
             deletions: Deletions::default(),
-            history: History::default(),
+            history,
             late_ends: Vec::new(),
             version: 0,
         };

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
 use crate::ids::{PeerId, RequestId};
-use crate::limits;
+use crate::limits::{self, Filled};
 use crate::protocol::events::{Batch, Event, Version};
 use crate::protocol::wire::size;
 use crate::time::Time;
@@ -56,6 +56,16 @@ impl Feed {
             waiting: BTreeSet::new(),
             until: None,
         }
+    }
+
+    /// Lists what is bounded, how much there is of it, and how much there may be.
+    pub(super) fn filled(&self) -> [Filled; 3] {
+        let (kept, waiting) = (self.kept.len(), self.waiting.len());
+        [
+            Filled::new("events", kept, self.most),
+            Filled::new("bytes of events", self.bytes, limits::EVENTS_BYTES),
+            Filled::new("questions for events", waiting, limits::WATCHES),
+        ]
     }
 
     pub(super) fn newest(&self) -> Version {

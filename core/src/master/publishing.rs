@@ -11,6 +11,7 @@ use super::feed::{Crowd, Gap};
 use super::{Cx, Effect, Master, view};
 use crate::ids::{PeerId, RequestId};
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::events::{Event, Row, RowId, Version};
 use crate::protocol::operator::{Answer, Response};
 use crate::table::{Table, Written};
@@ -48,7 +49,12 @@ impl Master {
 
     /// All who wait have what there was before.
     fn answer_waiting(&mut self, cx: &mut Cx<'_>, before: Version) {
-        let waiting = self.feed.take_waiting();
+        let mut waiting = self.feed.take_waiting();
+        if planted(Mutant::WatcherMissed) {
+            while waiting.len() > 1 {
+                waiting.pop_last();
+            }
+        }
         if waiting.is_empty() {
             return;
         }

@@ -88,11 +88,26 @@ impl World {
     pub(super) fn master_hears(&mut self, input: master::Input) {
         let watch = &mut self.watch;
         self.master
-            .catch_up(&mut self.shared, |output| watch.saw(output));
-        self.watch.hears(&input);
+            .catch_up(&mut self.shared, |master, output| watch.saw(master, output));
+        if self.options.dials.holds_calls_up() {
+            self.master_turned();
+            self.watch.told(input.clone());
+        } else {
+            self.watch.hears(&input);
+        }
         let watch = &mut self.watch;
         self.master
-            .handle(input, &mut self.shared, |output| watch.saw(output));
+            .handle(input, &mut self.shared, |master, output| {
+                watch.saw(master, output)
+            });
+        self.master_turned();
+    }
+
+    /// Has whoever watches the master know what it has heard by now, also if it said nothing.
+    pub(super) fn master_turned(&mut self) {
+        if let Some(master) = self.master.machine() {
+            self.watch.turned(master);
+        }
     }
 
     /// What cannot be read ends its connection, and the machine never hears of it.

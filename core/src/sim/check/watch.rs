@@ -14,6 +14,7 @@ use super::maintenance::Service;
 use super::news::News;
 use super::offers::DeadOffers;
 use super::sessions::Sessions;
+use super::turns::Turns;
 use super::vacating::Questions;
 use super::{Broken, conservation};
 use crate::ids::FrameworkId;
@@ -38,6 +39,7 @@ pub(in crate::sim) struct Watch {
     losses: Losses,
     service: Service,
     pub(super) questions: Questions,
+    turns: Turns,
 }
 
 impl Watch {
@@ -55,6 +57,7 @@ impl Watch {
             losses: Losses::default(),
             service: Service::default(),
             questions: Questions::default(),
+            turns: Turns::default(),
         }
     }
 
@@ -65,6 +68,20 @@ impl Watch {
             removed,
             ..Self::new(self.checking, totals, registry)
         };
+    }
+
+    /// The master, which may let calls wait, is told something.
+    pub(in crate::sim) fn told(&mut self, input: master::Input) {
+        if let Some(input) = self.turns.told(input) {
+            self.hears(&input);
+        }
+    }
+
+    /// Sees what the master has heard of what waited.
+    pub(in crate::sim) fn turned(&mut self, master: &Master) {
+        for input in self.turns.heard(master) {
+            self.hears(&input);
+        }
     }
 
     /// Sees what the master is about to hear.
@@ -82,7 +99,12 @@ impl Watch {
     }
 
     /// Sees what the master wants.
-    pub(in crate::sim) fn saw(&mut self, output: &Output<RegistryOp, master::Effect>) {
+    pub(in crate::sim) fn saw(
+        &mut self,
+        master: &Master,
+        output: &Output<RegistryOp, master::Effect>,
+    ) {
+        self.turned(master);
         if self.checking == Checking::Off {
             return;
         }
