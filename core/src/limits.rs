@@ -275,6 +275,60 @@ pub const INVERSE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a refusal lasts that names no time (OF-32).
 pub const DEFAULT_REFUSE: Duration = Duration::from_secs(5);
 
+/// Bounds of tables that a process with many machines in it may have smaller than is usual: in the
+/// simulator they are so small that tables fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// At most [`TASKS_PER_FRAMEWORK`] with a master.
+    pub tasks: usize,
+    /// At most [`COMPLETED_TASKS_PER_FRAMEWORK`].
+    pub completed_tasks: usize,
+    /// At most [`COMPLETED_FRAMEWORKS`], of a master and of an agent.
+    pub completed_frameworks: usize,
+    /// At most [`COMPLETED_EXECUTORS_PER_FRAMEWORK`].
+    pub completed_executors: usize,
+    /// At most [`COMPLETED_TASKS_PER_EXECUTOR`].
+    pub completed_of_executor: usize,
+    /// At most [`VERDICTS_PER_FRAMEWORK`].
+    pub verdicts: usize,
+    /// At most [`KILLS_PER_FRAMEWORK`].
+    pub kills: usize,
+    /// At most [`ASKS_PER_FRAMEWORK`].
+    pub asks: usize,
+    /// At most [`OPERATIONS_PER_FRAMEWORK`].
+    pub operations: usize,
+    /// At most [`INVERSE_OFFERS`].
+    pub inverse_offers: usize,
+    /// At most [`DELETIONS`].
+    pub deletions: usize,
+    /// At most [`UNCONFIRMED_UPDATES`].
+    pub unconfirmed_updates: usize,
+}
+
+impl Bounds {
+    /// Those of this module.
+    pub const USUAL: Self = Self {
+        tasks: TASKS_PER_FRAMEWORK,
+        completed_tasks: COMPLETED_TASKS_PER_FRAMEWORK,
+        completed_frameworks: COMPLETED_FRAMEWORKS,
+        completed_executors: COMPLETED_EXECUTORS_PER_FRAMEWORK,
+        completed_of_executor: COMPLETED_TASKS_PER_EXECUTOR,
+        verdicts: VERDICTS_PER_FRAMEWORK,
+        kills: KILLS_PER_FRAMEWORK,
+        asks: ASKS_PER_FRAMEWORK,
+        operations: OPERATIONS_PER_FRAMEWORK,
+        inverse_offers: INVERSE_OFFERS,
+        deletions: DELETIONS,
+        unconfirmed_updates: UNCONFIRMED_UPDATES,
+    };
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self::USUAL
+    }
+}
+
 /// How full something is that has a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filled {

@@ -212,6 +212,27 @@ mutants! {
     LostOffersUntold,
     /// A reader that goes on where it was is not told the next event.
     NextEventSkipped,
+
+    // What ends in a property that none of those above ends in.
+
+    /// Tasks on a dead offer are refused with the call, and once more one by one.
+    RefusedTwice,
+    /// Of the tasks on a dead offer only the first is answered.
+    RefusedFirstOnly,
+    /// Who waits for an event is not told of the one that comes just then.
+    WatcherMissed,
+    /// Who asks for some of its tasks is told of all.
+    QuestionTakenForAll,
+    /// What has ended on an agent is remembered for ever.
+    HistoryUnbounded,
+    /// Refused tasks are remembered until they are confirmed, however many they are.
+    VerdictsUnbounded,
+    /// Who is asked to end a second time is ended at once.
+    KillAgainAtOnce,
+    /// An executor that has no tasks any more is asked to end, and ended.
+    ShutdownAtOnce,
+    /// A check that does well does not end a row of failures.
+    FailuresKept,
 }
 
 /// One more than the bug that is planted; zero is none.

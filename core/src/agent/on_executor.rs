@@ -185,6 +185,9 @@ impl Agent {
         let event = Event::Shutdown;
         cx.out.emit(Effect::Executor { peer, event });
         self.await_end(cx, executor, self.shutdown_grace(executor));
+        if planted(Mutant::ShutdownAtOnce) && self.state.tasks_of(executor).next().is_none() {
+            self.destroy(cx, executor);
+        }
     }
 
     /// Returns whether a task may have reached its executor.

@@ -66,7 +66,7 @@ impl Master {
             return;
         }
         let count = self.operations.count(framework);
-        let has_room = count < limits::OPERATIONS_PER_FRAMEWORK;
+        let has_room = count < self.operations.most();
         let status = OperationStatus {
             reason: Some(reason),
             message,
@@ -93,7 +93,7 @@ impl Master {
         let framework = framework.filter(|key| !self.frameworks[*key].is_completed());
         if let (Some(framework), Some(id)) = (framework, &owner.id)
             && self.operations.find(framework, id).is_none()
-            && self.operations.count(framework) < limits::OPERATIONS_PER_FRAMEWORK
+            && self.operations.count(framework) < self.operations.most()
         {
             let status = OperationStatus {
                 agent: Some(self.agents[place.0].id.clone()),
@@ -144,7 +144,7 @@ impl Master {
             return;
         }
         let count = self.operations.count(framework);
-        if known.is_none() && count >= limits::OPERATIONS_PER_FRAMEWORK {
+        if known.is_none() && count >= self.operations.most() {
             debug!(operation = %status.id, "no room to know of it; the agent says it again");
             return;
         }

@@ -17,6 +17,7 @@ use super::options::Span;
 use super::queue::{Event, Frame, Name, Step};
 use super::script::Script;
 use crate::ids::{ContainerId, ExecutorId, FrameworkId, PeerId};
+use crate::limits::Filled;
 use crate::protocol::container::{ContainerCommand, ContainerEvent, ContainerSpec};
 use crate::protocol::status::{Breach, Exit, Limited};
 use crate::resources::Milli;
@@ -119,6 +120,11 @@ impl Containers {
     }
 
     /// Returns the executors that run.
+    /// Lists how full the tables of executors are.
+    pub(super) fn filled_executors(&self) -> impl Iterator<Item = Filled> + '_ {
+        self.executors.filled()
+    }
+
     pub(super) fn executors(&mut self) -> &mut Executors {
         &mut self.executors
     }

@@ -83,6 +83,13 @@ impl World {
         self.flush_master();
     }
 
+    /// Has whoever watches the master know what it has heard by now, also if it said nothing.
+    pub(super) fn master_turned(&mut self) {
+        if let Some(master) = self.master.machine() {
+            self.watch.turned(master);
+        }
+    }
+
     /// What cannot be read ends its connection, and the machine never hears of it.
     fn refuse(&mut self, name: Name, peer: PeerId, by: End, error: postcard::Error) {
         let shared = &mut self.shared;

@@ -43,10 +43,11 @@ impl World {
             inverse_offer_timeout: self.options.inverse_offer_timeout,
             ..master::Config::new(id, epoch, self.master.lives.next_u64())
         };
+        let config = self.options.dials.master(config);
         let seed = self.master.lives.next_u64();
         let mut out = Outbox::new();
         let now = self.master.wind(self.shared.now, registry.last_time());
-        let allocator = self.options.allocator.make(seed);
+        let allocator = self.options.allocator.make(seed, &self.options.dials);
         let machine = Master::recover(config, registry, allocator, now, &mut out);
         let registry = machine.registry().clone();
         let totals = Arc::clone(&self.totals);
@@ -73,7 +74,6 @@ impl World {
             boot: Some(BootId(seat.boot)),
             executor_registration_timeout: self.options.executor_registration_timeout,
             launch_timeout: self.options.launch_timeout(),
-            resizes: true,
             recover: if core::mem::take(&mut seat.cleans_up) {
                 Recover::Cleanup
             } else {
@@ -81,6 +81,7 @@ impl World {
             },
             ..agent::Config::new(seat.info.clone(), seat.info.hostname.as_str(), seed)
         };
+        let config = self.options.dials.agent(config);
         let mut out = Outbox::new();
         let now = seat.node.wind(self.shared.now, state.last_time());
         let machine = Agent::recover(config, state, now, &mut out);
@@ -283,6 +284,10 @@ impl World {
         self.master.resume(&mut self.shared);
         for seat in &mut self.agents {
             seat.node.resume(&mut self.shared);
+        }
+        if self.options.dials.relax() {
+            // The next one is set up otherwise.
+            self.crash(Name::Master, &mut rng);
         }
         if self.master.machine().is_none() {
             self.start_master();

@@ -129,6 +129,8 @@ pub(super) struct World {
     pub(super) ever: BTreeMap<String, BTreeMap<String, (u32, u64)>>,
     /// How many steps were looked at.
     pub(super) steps: u64,
+    /// Which tables were full at some of them.
+    pub(super) full: BTreeSet<&'static str>,
     /// Nodes that do nothing for a while.
     pub(super) pauses: Pauses,
     /// Agents whose disk was lost.
@@ -191,6 +193,7 @@ impl World {
             healed: None,
             ever: BTreeMap::new(),
             steps: 0,
+            full: BTreeSet::new(),
             pauses: Pauses::new(),
             lost: BTreeSet::new(),
             trouble,
@@ -321,7 +324,9 @@ impl World {
         match name {
             Name::Master => {
                 let watch = &mut self.watch;
-                if self.master.wake(shared, |output| watch.saw(output)) {
+                let saw = |master: &Master, output: &_| watch.saw(master, output);
+                if self.master.wake(shared, saw) {
+                    self.master_turned();
                     self.flush_master();
                 }
                 self.wake_zombie();
@@ -482,6 +487,7 @@ fn seat(
         provider: Provider::new(n, stream(options.seed, Purpose::Disks, name)),
         info: AgentInfo {
             attributes,
+            domain: options.dials.domain(n),
             ..AgentInfo::new(format!("{name}"), address, resources.clone())
         },
         link: Link::Down,
@@ -489,6 +495,7 @@ fn seat(
         waits: check::waits::Waits::new(
             options.executor_registration_timeout,
             options.launch_timeout(),
+            options.dials.graces(),
         ),
         graces: check::graces::Graces::default(),
         deletions: stream(options.seed, Purpose::Sandboxes, name),

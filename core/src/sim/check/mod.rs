@@ -13,7 +13,7 @@
 //! | updates | per task in order, without gaps, and ended once (I11) | [`super::tap`], [`streams`] |
 //! | conservation | all that is given adds up, the allocator agrees, and what runs is booked (I1, I3) | [`conservation`], [`running`] |
 //! | holders | no unit of a resource is in two offers or tasks (I2) | [`holders`] |
-//! | offers | an accept of a dead offer launches nothing (I4) | [`offers`] |
+//! | offers | an accept of a dead offer launches nothing, and each task is answered once (I4) | [`offers`] |
 //! | reserved | what is reserved stays, and stays with its role (I5) | [`reserved`] |
 //! | disks | providers make disks once, and none is lost (OF-15) | [`disks`] |
 //! | quota | no role is offered more than its limit, or what is kept free for others (I6, I7) | [`quota`] |
@@ -26,7 +26,7 @@
 //! | kills | who is asked to end a task passes it on, and it ends within a bound (I14) | [`kills`], [`waits`] |
 //! | adoption | an agent that restarts knows all that still runs (I17) | [`super::containers`] |
 //! | fairness | who always wants more gets as much as others who do (I8) | [`fairness`] |
-//! | answers | questions about tasks are answered, once and truthfully (I20) | [`answers`] |
+//! | answers | questions about tasks are answered, each once, in time and truthfully (I20) | [`answers`] |
 //! | liveness | when faults stop, everybody is connected within a bound (L2) | [`liveness`] |
 //! | mirrors | snapshot and events add up to what the master has (I13) | [`mirrors`] |
 //! | maintenance | what is out of service is not used | [`maintenance`] |
@@ -87,6 +87,7 @@ mod running;
 mod scene;
 mod sessions;
 pub(super) mod streams;
+mod turns;
 mod vacating;
 pub(super) mod waits;
 mod watch;
@@ -101,6 +102,7 @@ use super::queue::Name;
 use super::world::{World, at};
 use crate::agent::{Agent, AgentState};
 use crate::master::{self, Master};
+use crate::protocol::node::Presence;
 use crate::protocol::operator::AgentView;
 use crate::protocol::scheduler::Event;
 use crate::registry::Registry;
@@ -127,9 +129,11 @@ impl World {
             Name::Framework(n) => self.check_heard(n),
         };
         if self.is_due() {
+            let (full, bounded) = bounds::look(self, name);
+            self.full.extend(full);
+            result = result.and(bounded);
             result = result.and_then(|()| self.check_whole(name));
             result = result.and_then(|()| self.check_waits(name));
-            result = result.and_then(|()| bounds::check(self, name));
         }
         self.note(name, result);
     }
@@ -300,7 +304,10 @@ impl World {
                 checked.map_err(|problem| (Property::Conservation, problem))?;
                 running::check(self, master)?;
                 let watch = &self.watch;
-                watch.questions.check_asked(&watch.ledger, master)?;
+                if self.options.dials.asks_all() {
+                    watch.questions.check_asked(&watch.ledger, master)?;
+                }
+                self.check_unanswered(master)?;
                 self.check_mirrors(master)
             }
             Name::Agent(n) => {
@@ -310,6 +317,21 @@ impl World {
             }
             Name::Framework(_) | Name::Executor { .. } => Ok(()),
         }
+    }
+
+    /// Checks that nobody waits for an answer of a master that awaits nobody.
+    fn check_unanswered(&self, master: &Master) -> Result<(), Broken> {
+        let view = master.view();
+        let is_awaited = |row: &AgentView| matches!(row.presence, Presence::Recovered { .. });
+        if view.agents().iter().any(is_awaited) {
+            return Ok(());
+        }
+        self.watch.answers.check_open(|framework, task| {
+            let rows = view.all_tasks();
+            let mut rows = rows.into_iter();
+            let row = rows.find(|row| row.framework == *framework && row.status.task == *task);
+            row.is_some_and(|row| row.status.state.is_terminal())
+        })
     }
 
     fn check_mirrors(&self, master: &Master) -> Result<(), Broken> {

@@ -185,18 +185,28 @@ impl World {
     fn tell_master(&mut self, input: Input, look: Look) {
         let watch = &mut self.watch;
         self.master
-            .catch_up(&mut self.shared, |output| watch.saw(output));
-        // What is due just now comes with the input.
-        let is_looked_at = look != Look::None && !self.master.is_due(self.shared.now);
+            .catch_up(&mut self.shared, |master, output| watch.saw(master, output));
+        let holds = self.options.dials.holds_calls_up();
+        // What is due just now comes with the input, and a call that waits for its turn comes with
+        // something else.
+        let is_apart = !holds || matches!(look, Look::Lie(_));
+        let is_looked_at = look != Look::None && is_apart && !self.master.is_due(self.shared.now);
         let master = self.master.machine().filter(|_| is_looked_at);
         let before = master.map(|master| (digest(master), format!("{input:?}")));
         let mut said = Said::default();
-        self.watch.hears(&input);
+        if holds {
+            self.master_turned();
+            self.watch.told(input.clone());
+        } else {
+            self.watch.hears(&input);
+        }
         let watch = &mut self.watch;
-        self.master.handle(input, &mut self.shared, |output| {
-            watch.saw(output);
-            said.saw(output, look);
-        });
+        self.master
+            .handle(input, &mut self.shared, |master, output| {
+                watch.saw(master, output);
+                said.saw(output, look);
+            });
+        self.master_turned();
         if let (Some((before, input)), Some(master)) = (before, self.master.machine()) {
             let checked = check(look, &said, before == digest(master));
             let checked = checked.map_err(|what| (Property::Refusals, format!("{what}: {input}")));

@@ -25,9 +25,10 @@ use crate::time::Time;
 const TIMES: u32 = 3;
 /// Then a container has to end. Containers take seconds to start.
 const SLACK: Duration = Duration::from_secs(60);
-/// The grace of who was asked, and that of its executor which does not listen; beside the time
-/// until that has subscribed, at first or again. A container may have to start first.
-const KILLED: Duration = Duration::from_secs(60);
+/// What is left for all else than the grace of who was asked, and that of its executor which does
+/// not listen; beside the time until that has subscribed, at first or again. A container may have
+/// to start first.
+const KILLED: Duration = Duration::from_secs(52);
 
 /// How long a container that runs takes to end once its time is over, with a disk in between.
 const DRAINED: Duration = Duration::from_secs(30);
@@ -70,6 +71,8 @@ pub(in crate::sim) struct Waits {
     /// How long a container takes to be given up: until it must have started, and until its end
     /// must be known.
     launch: Duration,
+    /// How long who was to end is given.
+    killed_in: Duration,
     staging: Tasks<Wait>,
     /// Since when each was to end.
     killed: Tasks<Time>,
@@ -81,11 +84,12 @@ pub(in crate::sim) struct Waits {
 }
 
 impl Waits {
-    /// Begins with how long executors may take to subscribe, and containers to start.
-    pub(in crate::sim) fn new(patience: Duration, launch: Duration) -> Self {
+    /// Begins with how long executors may take to subscribe, containers to start, and both to end.
+    pub(in crate::sim) fn new(patience: Duration, launch: Duration, grace: Duration) -> Self {
         Self {
             patience,
             launch: launch * 2,
+            killed_in: grace + KILLED,
             staging: Tasks::new(),
             killed: Tasks::new(),
             drain: None,
@@ -178,7 +182,9 @@ impl Waits {
             if let Some(wait) = killed.get(&key) {
                 // A kill that was lost is said again once the agent is back, and that waits for all
                 // containers to be heard of.
-                if let Some(late) = self.late(now, *wait, self.launch + self.patience + KILLED) {
+                if let Some(late) =
+                    self.late(now, *wait, self.launch + self.patience + self.killed_in)
+                {
                     let problem =
                         format!("{} was to end {late:?} ago, and is {}", key.1, task.state);
                     return Err((Property::Kills, problem));
@@ -213,7 +219,7 @@ mod tests {
         fn new() -> Self {
             let agent = AgentId::new("m-S1").unwrap();
             Self {
-                waits: Waits::new(MOMENT * 60, LAUNCH),
+                waits: Waits::new(MOMENT * 60, LAUNCH, MOMENT * 8),
                 framework: FrameworkId::new("m-0000").unwrap(),
                 task: TaskInfo::new(TaskId::new("t").unwrap(), agent, Resources::new()),
             }

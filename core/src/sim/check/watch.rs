@@ -17,6 +17,7 @@ use super::news::News;
 use super::offers::DeadOffers;
 use super::promises::Promises;
 use super::sessions::Sessions;
+use super::turns::Turns;
 use super::vacating::Questions;
 use super::{Broken, conservation};
 use crate::ids::{AgentId, FrameworkId, OfferId, PeerId};
@@ -45,6 +46,7 @@ pub(in crate::sim) struct Watch {
     pub(super) questions: Questions,
     promises: Promises,
     drains: Drains,
+    turns: Turns,
 }
 
 impl Watch {
@@ -64,6 +66,7 @@ impl Watch {
             questions: Questions::default(),
             promises: Promises::default(),
             drains: Drains::default(),
+            turns: Turns::default(),
         }
     }
 
@@ -74,6 +77,20 @@ impl Watch {
             removed,
             ..Self::new(self.checking, totals, registry)
         };
+    }
+
+    /// The master, which may let calls wait, is told something.
+    pub(in crate::sim) fn told(&mut self, input: master::Input) {
+        if let Some(input) = self.turns.told(input) {
+            self.hears(&input);
+        }
+    }
+
+    /// Sees what the master has heard of what waited.
+    pub(in crate::sim) fn turned(&mut self, master: &Master) {
+        for input in self.turns.heard(master) {
+            self.hears(&input);
+        }
     }
 
     /// Sees what the master is about to hear.
@@ -92,7 +109,12 @@ impl Watch {
     }
 
     /// Sees what the master wants.
-    pub(in crate::sim) fn saw(&mut self, output: &Output<RegistryOp, master::Effect>) {
+    pub(in crate::sim) fn saw(
+        &mut self,
+        master: &Master,
+        output: &Output<RegistryOp, master::Effect>,
+    ) {
+        self.turned(master);
         if self.checking == Checking::Off {
             return;
         }
