@@ -4,9 +4,9 @@
 //! assertion of a machine, with one of the first 2,000 seeds of the swarm that `tepui sim --seeds`
 //! runs. `cargo test --release -p tepui-core --test mutants` prints with which; it takes a minute,
 //! or some where all seeds are tried. Without optimisation only bugs are planted that a few seeds
-//! find, of as many properties as there are, so that all tests together stay quick. `TEPUI_MUTANTS=RetryRenamed,GateOffByOne` plants these
-//! alone, `TEPUI_SEEDS` says how many seeds there are, and `TEPUI_SOUND` how many must hold without
-//! any.
+//! find, of as many properties as there are, so that all tests together stay quick.
+//! `TEPUI_MUTANTS=RetryRenamed,GateOffByOne` plants these alone, `TEPUI_SEEDS` says how many seeds
+//! there are, and `TEPUI_SOUND` how many must hold without any.
 //!
 //! The bugs were written without knowing the checks. Deliberately not here: what the bugs are
 //! (`core/src/mutant.rs`), and what finds them (the simulator's `check` folder).
