@@ -24,11 +24,10 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use parking_lot::Mutex;
 use tepui_core::agent::task_sandboxes;
 use tepui_core::auth::{PeerRole, Principal};
-use tepui_core::ids::{ContainerId, ExecutorId, FrameworkId, TaskId};
+use tepui_core::ids::{ContainerId, FrameworkId, TaskId};
 use tepui_core::protocol::agent::{OutputFile, Read};
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
 use tepui_core::protocol::status::Exit;
-use tepui_core::protocol::usage::Holder;
 use tokio::sync::watch;
 
 use crate::kept::Kept;
@@ -283,30 +282,21 @@ impl Sandboxes {
         })
     }
 
-    /// Lists the containers that run, whose they are and who has them, as far as somebody may know
-    /// of them. Waits for the disk.
-    pub(crate) fn holders(&self, who: &Principal) -> Vec<(ContainerId, FrameworkId, Holder)> {
+    /// Lists the containers that run, with their sandboxes.
+    pub(crate) fn running(&self) -> Vec<(ContainerId, Vec<String>)> {
         let state = self.state.lock();
-        let mut all: Vec<_> = state
-            .containers
-            .iter()
-            .filter_map(|(id, running)| {
-                let (framework, holder) = holder_of(&running.sandbox)?;
-                Some((id.clone(), framework, holder))
-            })
-            .collect();
-        drop(state);
-        let mut may_know: HashMap<FrameworkId, bool> = HashMap::new();
-        all.retain(|(_, framework, _)| {
-            let may = || self.check(who, framework, "look at").is_ok();
-            *may_know.entry(framework.clone()).or_insert_with(may)
-        });
-        all.sort_by(|(a, ..), (b, ..)| (a.as_str().len(), a).cmp(&(b.as_str().len(), b)));
-        all
+        let all = state.containers.iter();
+        all.map(|(id, running)| (id.clone(), running.sandbox.clone()))
+            .collect()
     }
 
     /// Checks that a framework is whose tasks someone may read or enter.
-    fn check(&self, who: &Principal, framework: &FrameworkId, what: &str) -> Result<(), Refusal> {
+    pub(crate) fn check(
+        &self,
+        who: &Principal,
+        framework: &FrameworkId,
+        what: &str,
+    ) -> Result<(), Refusal> {
         let may = match who.role {
             PeerRole::Operator => true,
             PeerRole::Framework => {
@@ -366,19 +356,6 @@ impl State {
         let found = self.containers.iter().find(|(_, running)| is_of(running));
         found.ok_or_else(|| Refusal::Final(format!("task {task} does not run here")))
     }
-}
-
-/// Says who has a sandbox.
-fn holder_of(sandbox: &[String]) -> Option<(FrameworkId, Holder)> {
-    let [kind, framework, name, _] = sandbox else {
-        return None;
-    };
-    let holder = match kind.as_str() {
-        "tasks" => Holder::Task(TaskId::new(name).ok()?),
-        "executors" => Holder::Executor(ExecutorId::new(name).ok()?),
-        _ => return None,
-    };
-    Some((FrameworkId::new(framework).ok()?, holder))
 }
 
 /// Names the directory above all sandboxes of a framework's tasks.

@@ -4,11 +4,14 @@
 //! time: to look at all containers takes a while. Deliberately not here: names of numbers
 //! (`statistics`), and who may know of what (`sandboxes`).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use tepui_core::auth::Principal;
+use tepui_core::ids::{ContainerId, ExecutorId, FrameworkId, TaskId};
 use tepui_core::limits::STATISTICS_BYTES;
 use tepui_core::protocol::enter::Refusal;
-use tepui_core::protocol::usage::{Answer, ContainerUsage};
+use tepui_core::protocol::usage::{Answer, ContainerUsage, Holder};
 use tepui_isolation::Sampler;
 use tepui_transport::streams::IncomingStream;
 use tepui_transport::usage::write_answer;
@@ -49,7 +52,7 @@ impl Using {
         let sandboxes = Arc::clone(&self.sandboxes);
         let turn = self.turn.lock().await;
         let sampling = move || {
-            let holders = sandboxes.holders(&info.principal);
+            let holders = holders(&sandboxes, &info.principal);
             let ids: Vec<_> = holders.iter().map(|(id, ..)| id.clone()).collect();
             let samples = sampler.sample(&ids).into_iter();
             let each = holders.into_iter().zip(samples);
@@ -80,4 +83,37 @@ impl Using {
         write_answer(&mut writer, &Answer::End).await?;
         Ok(writer.finish().await?)
     }
+}
+
+/// Lists the containers that run, whose they are and who has them, as far as somebody may know of
+/// them. Waits for the disk.
+fn holders(sandboxes: &Sandboxes, who: &Principal) -> Vec<(ContainerId, FrameworkId, Holder)> {
+    let mut all: Vec<_> = sandboxes
+        .running()
+        .into_iter()
+        .filter_map(|(id, sandbox)| {
+            let (framework, holder) = holder_of(&sandbox)?;
+            Some((id, framework, holder))
+        })
+        .collect();
+    let mut may_know: HashMap<FrameworkId, bool> = HashMap::new();
+    all.retain(|(_, framework, _)| {
+        let may = || sandboxes.check(who, framework, "look at").is_ok();
+        *may_know.entry(framework.clone()).or_insert_with(may)
+    });
+    all.sort_by(|(a, ..), (b, ..)| (a.as_str().len(), a).cmp(&(b.as_str().len(), b)));
+    all
+}
+
+/// Says who has a sandbox.
+fn holder_of(sandbox: &[String]) -> Option<(FrameworkId, Holder)> {
+    let [kind, framework, name, _] = sandbox else {
+        return None;
+    };
+    let holder = match kind.as_str() {
+        "tasks" => Holder::Task(TaskId::new(name).ok()?),
+        "executors" => Holder::Executor(ExecutorId::new(name).ok()?),
+        _ => return None,
+    };
+    Some((FrameworkId::new(framework).ok()?, holder))
 }

@@ -1,5 +1,5 @@
-//! Other runtimes, with the same program in the same root filesystem: as one runs them by hand, with
-//! the configuration that they write themselves.
+//! Other runtimes, with the same program in the same root filesystem: as one runs them by hand,
+//! with the configuration that they write themselves.
 
 use std::fs;
 use std::path::PathBuf;

@@ -113,7 +113,8 @@ impl Agent {
             .collect();
         for (at, sandbox) in given_up {
             self.deletions.failed.remove(&sandbox);
-            tracing::warn!(container = %sandbox.container(), "its sandbox cannot be deleted: given up");
+            let container = sandbox.container();
+            tracing::warn!(%container, "its sandbox cannot be deleted: given up");
             self.persist(cx, AgentRecord::Collected { sandbox, at });
         }
     }

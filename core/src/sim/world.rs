@@ -26,7 +26,7 @@ use super::node::{Node, Shared};
 use super::operator::Operator;
 use super::options::{Options, Span};
 use super::pause::Pauses;
-use super::property::{Property, Violation};
+use super::property::Violation;
 use super::queue::{Event, Name, Queue};
 use super::readers::Readers;
 use super::report::{Hits, Usage};
@@ -436,22 +436,6 @@ impl World {
                 node.machine().map(|_| node.life)
             }
             Name::Framework(_) | Name::Executor { .. } => None,
-        }
-    }
-
-    /// Notes that a property does not hold, unless another was broken before.
-    pub(super) fn broken(&mut self, property: Property, text: String) {
-        let violation = self.violates(property, text);
-        self.violation.get_or_insert(violation);
-    }
-
-    /// Says what is broken, with what is needed to see it again.
-    pub(super) fn violates(&self, property: Property, text: String) -> Violation {
-        Violation {
-            seed: self.options.seed,
-            at: self.shared.now,
-            property,
-            text,
         }
     }
 }

@@ -111,6 +111,22 @@ use crate::registry::Registry;
 pub(super) type Broken = (Property, String);
 
 impl World {
+    /// Notes that a property does not hold, unless another was broken before.
+    pub(in crate::sim) fn broken(&mut self, property: Property, text: String) {
+        let violation = self.violates(property, text);
+        self.violation.get_or_insert(violation);
+    }
+
+    /// Says what is broken, with what is needed to see it again.
+    pub(in crate::sim) fn violates(&self, property: Property, text: String) -> Violation {
+        Violation {
+            seed: self.options.seed,
+            at: self.shared.now,
+            property,
+            text,
+        }
+    }
+
     /// Checks what a turn of this node could have broken: what is cheap always, all of it when it
     /// is due.
     pub(super) fn check(&mut self, name: Name) {
