@@ -141,7 +141,8 @@ impl World {
     fn framework_lies(&mut self, rng: &mut Rng) -> bool {
         let tasks = self.watch.live();
         let task = pick(&tasks, rng);
-        let (framework, task, agent) = task.unwrap_or((no_framework(), no_task(), no_agent()));
+        let (framework, task, agent) =
+            task.unwrap_or_else(|| (no_framework(), no_task(), no_agent()));
         let role = match rng.below(8) {
             0 | 1 => PeerRole::Agent,
             2 => PeerRole::Operator,
@@ -183,7 +184,7 @@ impl World {
         let info = self.agents[at(n)].info.clone();
         let tasks = self.watch.live();
         let task = pick(&tasks, rng);
-        let (framework, task, _) = task.unwrap_or((no_framework(), no_task(), no_agent()));
+        let (framework, task, _) = task.unwrap_or_else(|| (no_framework(), no_task(), no_agent()));
         let message = match rng.below(5) {
             0 => ToMaster::Register {
                 agent: AgentInfo::new(LIAR, "no-port", info.resources),
