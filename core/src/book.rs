@@ -253,6 +253,9 @@ mod tests {
 
     use super::*;
 
+    /// What a book was, and what it should have been.
+    type Before = (Table<(u8, usize)>, BTreeMap<u8, usize>);
+
     proptest! {
         // I13
         #[test]
@@ -261,7 +264,7 @@ mod tests {
         ) {
             let mut book = Book::new();
             let mut model = BTreeMap::new();
-            let mut before: Option<(Table<(u8, usize)>, BTreeMap<u8, usize>)> = None;
+            let mut before: Option<Before> = None;
             for (n, (step, name)) in script.into_iter().enumerate() {
                 match step {
                     0 | 1 => prop_assert_eq!(book.insert(name, n), model.insert(name, n)),
