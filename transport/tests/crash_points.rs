@@ -1,7 +1,7 @@
 //! A journal whose process is killed before each of its system calls that change a file: all that
 //! it has acknowledged is there afterwards, nothing else than what it was given, and it goes on
-//! from there (I17, AG-13, R13). What a crash of the machine may leave besides, cut at any byte, is in
-//! the unit tests of the journal.
+//! from there (I17, AG-13, R13). What a crash of the machine may leave besides, cut at any byte, is
+//! in the unit tests of the journal.
 //!
 //! The process is this program again, traced by the test, which counts its calls and kills it at
 //! one more of them each time.
