@@ -158,10 +158,11 @@ mod tests {
 
     const PIPE_BYTES: usize = 1024;
 
-    fn opened(path: &std::path::Path, position: u64) -> (Kept, OpenFile, u64) {
+    fn opened(path: &std::path::Path, offset: u64) -> (Kept, OpenFile, u64) {
         let sandbox = OpenFile::open(path.parent().unwrap()).unwrap();
         let kept = Kept::new(sandbox.into(), "stdout");
-        (kept, OpenFile::open(path).unwrap(), position)
+        let (file, position) = kept.open(offset).unwrap();
+        (kept, file, position)
     }
 
     fn sandbox_file(content: &[u8]) -> (tempfile::TempDir, PathBuf) {

@@ -25,7 +25,7 @@ fn operators_see_what_containers_use() {
     if !is_root_or_skip("what containers use") {
         return;
     }
-    let cluster = Cluster::start(OWN);
+    let mut cluster = Cluster::start(OWN);
     let (busy, agent) = task(&cluster, "while :; do :; done");
     let (idle, _) = task(&cluster, "sleep 1000");
     let usage = ["agent", "usage", &agent, "--interval", "300ms"];
@@ -60,6 +60,8 @@ fn operators_see_what_containers_use() {
     unknown
         .with(3)
         .says(&["no agent nobody", "tepui agent list"]);
+    // With all that it runs.
+    cluster.agent_leaves().with(0);
 }
 
 #[test]
