@@ -6,8 +6,8 @@
 //! all, of a bounded number. Who is too far behind is told so ([`Gap`]) and begins anew with a
 //! snapshot. While nobody reads, nothing is kept and nothing noted.
 //!
-//! No handler says what it changes, and so none can forget to: tables note it ([`Noted`]), and
-//! [`Changes`] compares at the end of an input what is told of a row now and before.
+//! No handler says what it changes, and so none can forget to: tables note it (`Noted`), and
+//! `Changes` compares at the end of an input what is told of a row now and before.
 //!
 //! What is read is the state as the machine has it, which may be ahead of its journal: a crash may
 //! take the last of it back. The next life has an epoch of its own, so nobody mixes the two.
