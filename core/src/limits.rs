@@ -27,6 +27,8 @@ pub const MESSAGE_BYTES: usize = 256 * 1024;
 pub const ENTER_BYTES: usize = 16 * 1024;
 /// The longest request for a further process, in bytes on the wire.
 pub const ENTER_REQUEST_BYTES: usize = 64 * 1024;
+/// The longest object of numbers about one container, in bytes.
+pub const STATISTICS_BYTES: usize = 64 * 1024;
 /// The most further processes of one task that are asked for from outside, at a time.
 pub const ENTERED_PER_TASK: usize = 16;
 /// The most of one agent.
@@ -230,6 +232,10 @@ pub const KILLS: usize = 250 * KILLS_PER_FRAMEWORK;
 pub const EVENTS: usize = 262_144;
 /// The most bytes of such events, as they are on the wire.
 pub const EVENTS_BYTES: usize = 64 * 1024 * 1024;
+/// How many events an agent, a scheduler or an executor keeps for those who follow it.
+pub const NODE_EVENTS: usize = 16_384;
+/// How many bytes of them.
+pub const NODE_EVENTS_BYTES: usize = 4 * 1024 * 1024;
 /// The most questions for events that wait for one to come. Each is answered with up to
 /// [`SLICE_BYTES`].
 pub const WATCHES: usize = 256;
@@ -238,6 +244,9 @@ pub const WATCHES_PER_CONNECTION: usize = 16;
 /// For how long a master goes on to keep events after the last who asked for some, so that a reader
 /// that lost its connection finds those that it missed.
 pub const EVENTS_LINGER: Duration = Duration::from_secs(10 * 60);
+
+/// The most files of a task's standard output, and of its standard error.
+pub const LOG_FILES: usize = 100;
 
 /// The longest that a journal may make nothing durable; beyond it the node gives its part up, so
 /// that another can lead. Longer than a disk's usual hiccups, shorter than people wait.
@@ -265,6 +274,60 @@ pub const GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
 pub const INVERSE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a refusal lasts that names no time (OF-32).
 pub const DEFAULT_REFUSE: Duration = Duration::from_secs(5);
+
+/// Bounds of tables that a process with many machines in it may have smaller than is usual: in the
+/// simulator they are so small that tables fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// At most [`TASKS_PER_FRAMEWORK`] with a master.
+    pub tasks: usize,
+    /// At most [`COMPLETED_TASKS_PER_FRAMEWORK`].
+    pub completed_tasks: usize,
+    /// At most [`COMPLETED_FRAMEWORKS`], of a master and of an agent.
+    pub completed_frameworks: usize,
+    /// At most [`COMPLETED_EXECUTORS_PER_FRAMEWORK`].
+    pub completed_executors: usize,
+    /// At most [`COMPLETED_TASKS_PER_EXECUTOR`].
+    pub completed_of_executor: usize,
+    /// At most [`VERDICTS_PER_FRAMEWORK`].
+    pub verdicts: usize,
+    /// At most [`KILLS_PER_FRAMEWORK`].
+    pub kills: usize,
+    /// At most [`ASKS_PER_FRAMEWORK`].
+    pub asks: usize,
+    /// At most [`OPERATIONS_PER_FRAMEWORK`].
+    pub operations: usize,
+    /// At most [`INVERSE_OFFERS`].
+    pub inverse_offers: usize,
+    /// At most [`DELETIONS`].
+    pub deletions: usize,
+    /// At most [`UNCONFIRMED_UPDATES`].
+    pub unconfirmed_updates: usize,
+}
+
+impl Bounds {
+    /// Those of this module.
+    pub const USUAL: Self = Self {
+        tasks: TASKS_PER_FRAMEWORK,
+        completed_tasks: COMPLETED_TASKS_PER_FRAMEWORK,
+        completed_frameworks: COMPLETED_FRAMEWORKS,
+        completed_executors: COMPLETED_EXECUTORS_PER_FRAMEWORK,
+        completed_of_executor: COMPLETED_TASKS_PER_EXECUTOR,
+        verdicts: VERDICTS_PER_FRAMEWORK,
+        kills: KILLS_PER_FRAMEWORK,
+        asks: ASKS_PER_FRAMEWORK,
+        operations: OPERATIONS_PER_FRAMEWORK,
+        inverse_offers: INVERSE_OFFERS,
+        deletions: DELETIONS,
+        unconfirmed_updates: UNCONFIRMED_UPDATES,
+    };
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self::USUAL
+    }
+}
 
 /// How full something is that has a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 //! A check that cannot fail proves nothing. So each bug of [`Mutant`] must break a property, or an
 //! assertion of a machine, with one of the first 2,000 seeds of the swarm that `tepui sim --seeds`
 //! runs. `cargo test --release -p tepui-core --test mutants` prints with which; it takes a minute,
-//! or some where all seeds are tried. Without optimisation only a few quick bugs are planted, so
-//! that all tests together stay quick. `TEPUI_MUTANTS=RetryRenamed,GateOffByOne` plants these
-//! alone, `TEPUI_SEEDS` says how many seeds there are, and `TEPUI_SOUND` how many must hold without
-//! any.
+//! or some where all seeds are tried. Without optimisation only bugs are planted that a few seeds
+//! find, of as many properties as there are, so that all tests together stay quick.
+//! `TEPUI_MUTANTS=RetryRenamed,GateOffByOne` plants these alone, `TEPUI_SEEDS` says how many seeds
+//! there are, and `TEPUI_SOUND` how many must hold without any.
 //!
 //! The bugs were written without knowing the checks. Deliberately not here: what the bugs are
 //! (`core/src/mutant.rs`), and what finds them (the simulator's `check` folder).
@@ -38,10 +38,21 @@ const SOUND: u64 = if cfg!(debug_assertions) { 4 } else { 100 };
 const TWICE: u64 = 100;
 const THREADS: usize = 2;
 /// What is tried without optimisation.
-const QUICK: [Mutant; 3] = [
+const QUICK: [Mutant; 14] = [
     Mutant::RescissionUntold,
     Mutant::OverdraftAllowed,
     Mutant::EndFreesTwice,
+    Mutant::TaskIdTwice,
+    Mutant::GreatestShareFirst,
+    Mutant::ReservationsIgnored,
+    Mutant::KillBeforeStartLost,
+    Mutant::ExecutorsOrphaned,
+    Mutant::KeptKillsDropped,
+    Mutant::RefusedTwice,
+    Mutant::RefusedFirstOnly,
+    Mutant::WatcherMissed,
+    Mutant::QuestionTakenForAll,
+    Mutant::HistoryUnbounded,
 ];
 /// How many bugs must need a fault to show.
 const FAULTS: usize = 7;
@@ -49,7 +60,13 @@ const FAULTS: usize = 7;
 /// Which seed has found each bug. It is tried first, so that the test takes seconds as long as the
 /// clusters of the swarm are drawn as they were; where it finds nothing any more, all are tried.
 /// What is printed then belongs here.
-const FOUND: [(Mutant, u64); 20] = [
+const FOUND: [(Mutant, u64); 34] = [
+    (Mutant::RefusedTwice, 2),
+    (Mutant::RefusedFirstOnly, 8),
+    (Mutant::WatcherMissed, 7),
+    (Mutant::QuestionTakenForAll, 2),
+    (Mutant::HistoryUnbounded, 5),
+    (Mutant::KillAgainAtOnce, 26),
     (Mutant::TaskIdTwice, 2),
     (Mutant::ExpiryIgnored, 13),
     (Mutant::MasterNewsOnce, 11),
@@ -70,6 +87,14 @@ const FOUND: [(Mutant, u64); 20] = [
     (Mutant::NeverReconciles, 2),
     (Mutant::AckTakesOldest, 104),
     (Mutant::TaskStartedAgain, 11),
+    (Mutant::PromiseKeptFromAll, 14),
+    (Mutant::StrayBelieved, 11),
+    (Mutant::IdUnbound, 17),
+    (Mutant::DrainUntold, 9),
+    (Mutant::DrainEndsNothing, 18),
+    (Mutant::OwnerUnchecked, 18),
+    (Mutant::ExecutorUnchecked, 108),
+    (Mutant::DrainUnfinished, 22),
 ];
 
 /// How a bug was found.

@@ -22,6 +22,7 @@ use super::updates::News;
 use super::{Agent, Cx, Effect, Timer};
 use crate::ids::ContainerId;
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::check::{Probe, ProbeOutcome, Rhythm};
 use crate::protocol::container::ContainerCommand;
 use crate::protocol::status::{Observed, Reason, Source, TaskState};
@@ -270,7 +271,7 @@ impl Agent {
             return;
         }
         let most = check.consecutive_failures;
-        let failures = if is_good {
+        let failures = if is_good && !planted(Mutant::FailuresKept) {
             0
         } else {
             trial.failures.saturating_add(1)

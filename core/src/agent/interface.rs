@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Departure, Policy};
 use crate::ids::{BootId, ContainerId, PeerId};
+use crate::limits::Bounds;
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::container::{ContainerCommand, ContainerEvent};
 use crate::protocol::disk::{DiskCommand, DiskEvent};
@@ -68,6 +69,8 @@ pub struct Config {
     pub gc_delay: Duration,
     /// How much of the disk is to stay free, in thousandths.
     pub gc_headroom: u16,
+    /// How much its tables hold.
+    pub bounds: Bounds,
 }
 
 impl Config {
@@ -91,6 +94,7 @@ impl Config {
             resizes: false,
             gc_delay: Duration::from_secs(7 * 24 * 3_600),
             gc_headroom: 100,
+            bounds: Bounds::USUAL,
         }
     }
 }
@@ -155,6 +159,9 @@ pub enum Input {
     Disk(DiskEvent),
     /// An echo came back: what was ordered before it has left.
     Departed(Departure),
+    /// Somebody reads what the agent tells ([`Followed`](crate::feed::Followed)): events are made
+    /// for a while from now on. Who goes on reading says so again.
+    Follow,
 }
 
 /// What an agent wants done.

@@ -185,6 +185,9 @@ impl Agent {
         let event = Event::Shutdown;
         cx.out.emit(Effect::Executor { peer, event });
         self.await_end(cx, executor, self.shutdown_grace(executor));
+        if planted(Mutant::ShutdownAtOnce) && self.state.tasks_of(executor).next().is_none() {
+            self.destroy(cx, executor);
+        }
     }
 
     /// Returns whether a task may have reached its executor.
@@ -274,7 +277,8 @@ impl Agent {
 
     fn is_identity(&self, number: Number, framework: &FrameworkId, name: &ExecutorId) -> bool {
         let row = self.state.executor(number);
-        row.is_some_and(|row| row.framework() == framework && row.info().id == *name)
+        let is_any = planted(Mutant::ExecutorUnchecked);
+        row.is_some_and(|row| is_any || (row.framework() == framework && row.info().id == *name))
     }
 
     fn turn_executor_away(
@@ -392,7 +396,8 @@ impl Agent {
             return;
         };
         let task = self.state.task(number).expect("a found task is kept");
-        if task.placement() != Placement::Executor(executor) {
+        let is_own = task.placement() == Placement::Executor(executor);
+        if !is_own && !planted(Mutant::OthersTaskBelieved) {
             tracing::debug!(task = %id, "an update of another's task: ignored");
             return;
         }

@@ -7,10 +7,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::launch;
-use super::tasks::{Placement, Task};
+use super::tasks::{Placement, Task, UPDATES_PER_TASK};
 use super::{Agent, EndedTask, Number};
 use crate::ids::{AgentId, ContainerId, FrameworkId, TaskId};
 use crate::limits::{self, Filled};
+use crate::protocol::events::Version;
 use crate::protocol::status::TaskState;
 use crate::protocol::task::TaskInfo;
 use crate::resources::Resources;
@@ -50,11 +51,10 @@ impl<'a> View<'a> {
         Self { agent }
     }
 
-    /// Returns which state this is: two looks at one life of an agent that have the same version
-    /// show the same. Rises with each input; a new life begins at zero. An agent has no events of
-    /// its own: all that it does with tasks and executors the master hears, and tells.
-    pub fn version(&self) -> u64 {
-        self.agent.version
+    /// Returns which state this is: two looks that have the same version show the same. To a
+    /// picture of it, and to what comes after, leads [`Followed`](crate::feed::Followed).
+    pub fn version(&self) -> Version {
+        self.agent.feed.newest()
     }
 
     /// Returns the agent's id, once it has one.
@@ -111,33 +111,41 @@ impl<'a> View<'a> {
     }
 
     /// Lists what is bounded, how much there is of it, and how much there may be (I22).
-    pub fn filled(&self) -> [Filled; 6] {
+    pub fn filled(&self) -> [Filled; 9] {
         let state = &self.agent.state;
         let (frameworks, containers, tasks) = self.agent.history.most();
         let under_way = self.agent.deletions.under_way();
+        let bounds = &self.agent.config.bounds;
+        let updates = state
+            .tasks()
+            .values()
+            .map(|task| task.unacknowledged().len());
+        let introduced = self.agent.introduced.len();
+        // Those that cannot be deleted, or are about to be, are past the bound.
+        let kept = state.retired().len();
+        let kept = kept.saturating_sub(under_way + self.agent.deletions.failed());
         [
             Filled::new("tasks", state.tasks().len(), limits::TASKS_PER_AGENT),
+            Filled::new("updates", updates.max().unwrap_or(0), UPDATES_PER_TASK),
+            Filled::new("sandboxes", kept, limits::RETIRED_SANDBOXES),
+            Filled::new("deletions", under_way, bounds.deletions),
+            Filled::new("frameworks introduced", introduced, limits::INTRODUCED),
             Filled::new(
-                "sandboxes",
-                state.retired().len(),
-                limits::RETIRED_SANDBOXES,
+                "disks at work",
+                state.jobs().len(),
+                limits::DISK_JOBS_PER_AGENT,
             ),
-            Filled::new("deletions", under_way, limits::DELETIONS),
             Filled::new(
                 "frameworks of the past",
                 frameworks,
-                limits::COMPLETED_FRAMEWORKS,
+                bounds.completed_frameworks,
             ),
             Filled::new(
                 "executors of the past",
                 containers,
-                limits::COMPLETED_EXECUTORS_PER_FRAMEWORK,
+                bounds.completed_executors,
             ),
-            Filled::new(
-                "tasks of the past",
-                tasks,
-                limits::COMPLETED_TASKS_PER_EXECUTOR,
-            ),
+            Filled::new("tasks of the past", tasks, bounds.completed_of_executor),
         ]
     }
 

@@ -12,7 +12,7 @@ use tracing::debug;
 
 use crate::ids::{AgentId, TaskId};
 use crate::keys::FrameworkKey;
-use crate::limits;
+use crate::limits::{self, Bounds};
 
 /// All questions.
 #[derive(Clone, Debug, Default)]
@@ -23,9 +23,17 @@ pub(super) struct Asks {
     agents: BTreeMap<Option<AgentId>, BTreeSet<(FrameworkKey, TaskId)>>,
     /// How many there are.
     count: usize,
+    bounds: Bounds,
 }
 
 impl Asks {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
     /// Returns how many wait of a framework.
     pub(super) fn count(&self, framework: FrameworkKey) -> usize {
         self.frameworks.get(&framework).map_or(0, BTreeMap::len)
@@ -39,7 +47,7 @@ impl Asks {
         task: TaskId,
         agent: Option<AgentId>,
     ) {
-        let most = limits::ASKS_PER_FRAMEWORK - limits::QUESTIONS_ASKED;
+        let most = self.bounds.asks.saturating_sub(limits::QUESTIONS_ASKED);
         let has_room = self.count(framework) < most
             && self.count < limits::ASKS / 2
             && self.insert(framework, task, agent);
@@ -57,7 +65,7 @@ impl Asks {
         agent: Option<AgentId>,
     ) -> bool {
         self.take(framework, &task);
-        if self.count(framework) >= limits::ASKS_PER_FRAMEWORK || self.count >= limits::ASKS {
+        if self.count(framework) >= self.bounds.asks || self.count >= limits::ASKS {
             return false;
         }
         let of = self.agents.entry(agent.clone()).or_default();
@@ -133,7 +141,7 @@ impl Asks {
         assert_eq!(self.count, linked, "questions by agent");
         assert_eq!(self.count, self.iter().count(), "questions");
         let sizes = self.frameworks.values().map(BTreeMap::len);
-        let mut sizes = sizes.map(|count| (1..=limits::ASKS_PER_FRAMEWORK).contains(&count));
+        let mut sizes = sizes.map(|count| (1..=self.bounds.asks).contains(&count));
         assert!(sizes.all(|is_bounded| is_bounded), "questions");
         assert!(self.agents.values().all(|of| !of.is_empty()));
     }

@@ -9,6 +9,7 @@
 use super::{Cx, Master};
 use crate::ids::AgentId;
 use crate::keys::AgentKey;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::node::{DrainConfig, Standing};
 use crate::protocol::operator::Answer;
@@ -46,6 +47,9 @@ impl Master {
     /// Ends the drains of those agents whose last task or executor is over (SM-42).
     pub(super) fn finish_drains(&mut self, cx: &mut Cx<'_>) {
         for key in self.tasks.take_emptied() {
+            if planted(Mutant::DrainUnfinished) {
+                continue;
+            }
             self.finish_drain(cx, key);
         }
     }

@@ -6,9 +6,9 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::ids::OfferId;
+use crate::ids::{AgentId, FrameworkId, OfferId};
 use crate::keys::{AgentKey, FrameworkKey};
-use crate::limits;
+use crate::limits::Bounds;
 use crate::protocol::maintenance::Leaving;
 use crate::table::{Key, Table};
 use crate::time::Time;
@@ -32,6 +32,8 @@ pub(super) enum Stage {
 pub(super) struct Inverse {
     pub(super) framework: FrameworkKey,
     pub(super) agent: AgentKey,
+    pub(super) owner: FrameworkId,
+    pub(super) host: AgentId,
     pub(super) leaving: Leaving,
     /// Changed through the table, which is indexed by it.
     stage: Stage,
@@ -68,9 +70,22 @@ pub(super) struct InverseOffers {
     dues: BTreeSet<(Time, InverseKey)>,
     /// Agents on which somebody may have to be asked.
     touched: BTreeSet<AgentKey>,
+    bounds: Bounds,
 }
 
 impl InverseOffers {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
+    /// Returns how many pairs there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Notes that somebody may have to be asked to leave an agent.
     pub(super) fn touch(&mut self, agent: AgentKey) {
         self.touched.insert(agent);
@@ -86,17 +101,23 @@ impl InverseOffers {
     }
 
     /// Finds the row of a pair, or makes one. `None` if there is no room.
-    pub(super) fn row(&mut self, agent: AgentKey, framework: FrameworkKey) -> Option<InverseKey> {
+    pub(super) fn row(
+        &mut self,
+        (agent, host): (AgentKey, &AgentId),
+        (framework, owner): (FrameworkKey, &FrameworkId),
+    ) -> Option<InverseKey> {
         let known = self.by_agent.get(&agent);
         if let Some(key) = known.and_then(|keys| keys.get(&framework)) {
             return Some(*key);
         }
-        if self.rows.len() >= limits::INVERSE_OFFERS {
+        if self.rows.len() >= self.bounds.inverse_offers {
             return None;
         }
         let key = self.rows.insert(Inverse {
             framework,
             agent,
+            owner: owner.clone(),
+            host: host.clone(),
             leaving: Leaving::Unknown,
             stage: Stage::Quiet,
         });
@@ -200,6 +221,16 @@ impl InverseOffers {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (InverseKey, &Inverse)> + '_ {
         self.rows.iter()
+    }
+
+    /// The rows as such, for those who watch them.
+    pub(super) fn rows_mut(&mut self) -> &mut Table<Inverse> {
+        &mut self.rows
+    }
+
+    /// Shares the rows, for a view.
+    pub(super) fn snapshot(&self) -> Table<Inverse> {
+        self.rows.clone()
     }
 
     pub(super) fn check(&self) {

@@ -259,7 +259,9 @@ impl Master {
         self.apply_merge(cx, key, peer, merge);
         let id = self.agents[key].id.clone();
         self.answer_asks_of(cx, &id);
-        self.tell_drain(cx, key);
+        if !planted(Mutant::DrainUntold) {
+            self.tell_drain(cx, key);
+        }
         self.finish_drain(cx, key);
         self.answer_kills(cx);
     }
@@ -277,7 +279,7 @@ impl Master {
     ) -> Option<AgentKey> {
         let admission = self.registry.agent(&id);
         let problem = match admission {
-            Some(known) if known.name != name => {
+            Some(known) if known.name != name && !planted(Mutant::IdUnbound) => {
                 let owner = &known.name;
                 let text = format!("agent id {id} is bound to the name {owner:?}, not {name:?}");
                 Some(text)
@@ -438,6 +440,7 @@ impl Master {
         if before == Presence::Unreachable {
             let id = self.agents[key].id.clone();
             self.persist(cx, RegistryOp::Reachable { id });
+            self.regain_operations_of_agent(cx, key);
         }
         self.inverse_offers.touch(key);
         self.peers.cast(peer, Some(Part::Agent(key)));

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use crate::ids::{FrameworkId, OperationId};
 use crate::keys::{AgentKey, FrameworkKey};
+use crate::limits::Bounds;
 use crate::protocol::operation::{OperationKind, OperationStatus};
 use crate::table::{Key, Table};
 
@@ -31,9 +32,22 @@ pub(super) struct Operations {
     rows: Table<Operation>,
     by_framework: BTreeMap<FrameworkKey, BTreeMap<OperationId, Key<Operation>>>,
     by_agent: BTreeMap<AgentKey, BTreeSet<Key<Operation>>>,
+    bounds: Bounds,
 }
 
 impl Operations {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
+    /// Returns how many a framework may have.
+    pub(super) const fn most(&self) -> usize {
+        self.bounds.operations
+    }
+
     /// Adds one, or new news about one.
     pub(super) fn insert(&mut self, operation: Operation) {
         let (framework, place) = (operation.framework, operation.place);

@@ -149,7 +149,7 @@ pub(super) fn plan(basis: Basis<'_>, operations: Vec<Operation>) -> Plan {
         agent: basis.agent,
         agent_id: basis.agent_id,
         grants: basis.grants,
-        tasks_left: limits::TASKS_PER_FRAMEWORK.saturating_sub(live),
+        tasks_left: basis.tasks.most().saturating_sub(live),
         bytes_left: limits::REPORTED_BYTES.saturating_sub(reported),
         orders_left: limits::OPERATIONS_PER_AGENT.saturating_sub(basis.open),
         jobs: basis.jobs,
@@ -276,7 +276,7 @@ impl Planner<'_> {
             return Err(format!("task id {} is used already", task.id));
         }
         if self.tasks_left == 0 {
-            let limit = limits::TASKS_PER_FRAMEWORK;
+            let limit = self.tasks.most();
             return Err(format!("the framework has {limit} tasks, the most allowed"));
         }
         // One after the other: added up, a port that both need would be there once.
@@ -368,7 +368,7 @@ impl Planner<'_> {
             let id = id.clone();
             return Err(BadOperation::NameTaken { id });
         }
-        let limit = limits::OPERATIONS_PER_FRAMEWORK;
+        let limit = self.known.most();
         if self.known.count(self.framework) + self.names.len() > limit {
             let of = "that the framework has not confirmed the end of";
             return Err(BadOperation::TooMany { limit, of });

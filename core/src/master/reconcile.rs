@@ -69,7 +69,7 @@ impl Master {
             return;
         }
         let mut answers = Vec::new();
-        if tasks.is_empty() {
+        if tasks.is_empty() || planted(Mutant::QuestionTakenForAll) {
             // TK-79
             let all = self.tasks.of_framework(framework).into_iter();
             answers.extend(all.filter_map(|key| self.known_of(key)));

@@ -28,7 +28,7 @@ use super::holdings::{Holder, Holdings};
 use crate::fold::FoldMap;
 use crate::ids::{ExecutorId, FrameworkId, PeerId, TaskId, UpdateId};
 use crate::keys::{AgentKey, FrameworkKey};
-use crate::limits;
+use crate::limits::{self, Bounds};
 use crate::protocol::discovery::Published;
 use crate::protocol::status::{TaskState, TaskStatus};
 use crate::protocol::task::{ExecutorInfo, ExecutorKind};
@@ -158,9 +158,22 @@ pub(super) struct Tasks {
     holdings: Holdings,
     /// Agents whose last live task or executor has gone since somebody asked.
     emptied: Vec<AgentKey>,
+    bounds: Bounds,
 }
 
 impl Tasks {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
+    /// Returns how many live tasks a framework may have.
+    pub(super) const fn most(&self) -> usize {
+        self.bounds.tasks
+    }
+
     /// Adds a live task that uses nothing yet: [`Tasks::book`] follows, unless it has ended.
     pub(super) fn insert(&mut self, new: NewTask) -> TaskKey {
         let (id, framework, agent) = (new.id.clone(), new.framework, new.agent);
@@ -211,7 +224,7 @@ impl Tasks {
         let of = of.expect("a task's framework has an index");
         of.remembered.push_back((key, bytes));
         of.bytes += bytes;
-        while of.remembered.len() > limits::COMPLETED_TASKS_PER_FRAMEWORK
+        while of.remembered.len() > self.bounds.completed_tasks
             || of.bytes > limits::COMPLETED_BYTES_PER_FRAMEWORK
         {
             let Some((oldest, bytes)) = of.remembered.pop_front() else {
@@ -313,6 +326,12 @@ impl Tasks {
         of.map_or(0, |of| of.remembered.len())
     }
 
+    /// Returns how many bytes they are on the wire.
+    pub(super) fn remembered_bytes(&self, framework: FrameworkKey) -> usize {
+        let of = self.frameworks.get(&framework);
+        of.map_or(0, |of| of.bytes)
+    }
+
     /// Returns the active tasks of a framework whose ids begin with `prefix`.
     pub(super) fn beginning_with(&self, framework: FrameworkKey, prefix: &str) -> Vec<TaskKey> {
         let of = self.frameworks.get(&framework).into_iter();
@@ -350,6 +369,19 @@ impl Tasks {
     ) -> impl Iterator<Item = (FrameworkKey, AgentKey, &Resources)> + '_ {
         let all = self.executors.iter();
         all.map(|running| (running.framework, running.agent, &running.info.resources))
+    }
+
+    /// Visits all executors on an agent.
+    pub(super) fn all_executors_on(&self, agent: AgentKey) -> impl Iterator<Item = &Executor> + '_ {
+        self.executors.all_on(agent)
+    }
+
+    /// Visits all executors of a framework.
+    pub(super) fn all_executors_of(
+        &self,
+        framework: FrameworkKey,
+    ) -> impl Iterator<Item = &Executor> + '_ {
+        self.executors.all_of(framework)
     }
 
     /// Visits the executors of a framework on an agent, and what they use.
@@ -427,7 +459,7 @@ impl Tasks {
         self.holdings.check(&uses);
         self.executors.check(&users);
         for of in self.frameworks.values() {
-            assert!(of.remembered.len() <= limits::COMPLETED_TASKS_PER_FRAMEWORK);
+            assert!(of.remembered.len() <= self.bounds.completed_tasks);
             for (key, bytes) in &of.remembered {
                 let row = &self.rows[*key];
                 assert!(row.is_remembered());

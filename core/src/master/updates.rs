@@ -186,7 +186,8 @@ impl Master {
         let message = &mut status.message;
         message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
         let known = self.tasks.find(framework, &status.task);
-        let own = known.filter(|key| self.tasks[*key].agent == agent);
+        let is_own = |key: &TaskKey| self.tasks[*key].agent == agent;
+        let own = known.filter(|key| is_own(key) || planted(Mutant::StrayBelieved));
         let Some(key) = own else {
             // PR-14. One task of an id: that of the other agent is not the framework's to hear of.
             // And one that is not known was over and confirmed so long ago that it is forgotten, or

@@ -131,6 +131,22 @@ fn an_accept_that_is_turned_down_gives_its_offers_back() {
 }
 
 #[test]
+fn a_decline_that_is_turned_down_gives_its_offers_back() {
+    // SE-33, OF-02: its scheduler knows of them no more, and nobody else would have them
+    let mut world = world(&[("web", slow(0))], None);
+    world.agent("one", "cpus:4");
+    let (web, _) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    let offers = world.offered(web);
+    let offers = vec![offers[0].id.clone()];
+    let refuse = None;
+    let outs = world.call(web, Call::Decline { offers, refuse });
+    assert_eq!(outs, [rejected(web, CallKind::Decline)]);
+    assert_eq!(world.free(), resources("cpus:4"));
+    assert_eq!(world.master.turned_down(), 1);
+}
+
+#[test]
 fn the_end_of_a_connection_waits_behind_what_was_said_over_it() {
     // SE-33: and takes no place
     let mut world = world(&[("web", slow(1))], None);
