@@ -120,6 +120,11 @@ impl Master {
         self.agents.awaited() * 100 > self.recovered * percent
     }
 
+    /// Returns whether this leadership has given itself up: it hears nothing any more.
+    pub const fn has_resigned(&self) -> bool {
+        self.has_resigned
+    }
+
     fn resign(&mut self, cx: &mut Cx<'_>) {
         let (lost, of) = (self.agents.awaited(), self.recovered);
         let most = self.config.recovery_removal_percent;

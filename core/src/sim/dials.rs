@@ -404,6 +404,21 @@ impl Dials {
         millis(self.heartbeat * self.missed_heartbeats)
     }
 
+    /// Returns how often it is looked who may have what is free.
+    pub(super) const fn cycle(&self) -> Duration {
+        millis(self.allocation_interval)
+    }
+
+    /// Returns whether a master has no room for all that frameworks may ask.
+    pub(super) fn bounds_questions(&self) -> bool {
+        self.asks != Self::default().asks
+    }
+
+    /// Returns whether one framework may hold few offers only.
+    pub(super) const fn bounds_offers(&self) -> bool {
+        self.most_offered > 0
+    }
+
     /// Returns how much longer than usual it takes until it is looked who may have what is free.
     pub(super) fn slower_passes(&self) -> Duration {
         let usual = Self::default().allocation_interval;

@@ -167,7 +167,12 @@ impl World {
         master.skew = Skew::drawn(&options, Name::Master);
         let totals = totals(&agents);
         let registry = Registry::default();
-        let watch = check::Watch::new(options.checking, Arc::clone(&totals), registry);
+        let watch = check::Watch::new(
+            options.checking,
+            options.dials.clone(),
+            Arc::clone(&totals),
+            registry,
+        );
         let trouble = Source::drawn(seed, options.faults.clone());
         let watchers = (1..=options.watchers).map(|n| Watcher::new(n, seed));
         let watchers = watchers.collect();

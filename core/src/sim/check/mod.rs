@@ -130,7 +130,10 @@ impl World {
     /// Checks what a turn of this node could have broken: what is cheap always, all of it when it
     /// is due.
     pub(super) fn check(&mut self, name: Name) {
-        if self.options.checking == Checking::Off {
+        // One that has resigned in this turn has not heard what it was told.
+        let has_resigned =
+            name == Name::Master && self.master.machine().is_some_and(Master::has_resigned);
+        if self.options.checking == Checking::Off || has_resigned {
             return;
         }
         let mut result = match name {

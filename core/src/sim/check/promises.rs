@@ -28,10 +28,6 @@ use crate::roles::Role;
 use crate::sim::property::Property;
 use crate::time::Time;
 
-/// How often allocators look at what they have left (TL-03).
-const CYCLE: Duration = Duration::from_secs(1);
-/// Two cycles, by a clock that may be slow.
-const BOUND: Duration = Duration::from_millis(2_200);
 /// An amount below this is worth no offer, of `cpus` and of `mem` (AL-33).
 const WORTH: [(&str, Milli); 2] = [
     ("cpus", Milli::from_thousandths(10)),
@@ -59,8 +55,10 @@ impl From<&Wishes> for Wanted {
 type Pair = (FrameworkId, AgentId);
 
 /// To whom something is due, of which agents, and since when.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Promises {
+    /// How often the allocator looks at what it has left (TL-03).
+    cycle: Duration,
     wanted: BTreeMap<FrameworkId, Wanted>,
     /// Who waits to be let in, and how it will be.
     asked: BTreeMap<PeerId, Wanted>,
@@ -76,6 +74,25 @@ pub(super) struct Promises {
 }
 
 impl Promises {
+    /// Begins with an allocator that looks so often at what it has left.
+    pub(super) const fn new(cycle: Duration) -> Self {
+        Self {
+            cycle,
+            wanted: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            news: Vec::new(),
+            turns: Duration::ZERO,
+            last: Time::ZERO,
+            due: BTreeMap::new(),
+        }
+    }
+
+    /// Two cycles, by a clock that may be slow.
+    fn bound(&self) -> Duration {
+        self.cycle * 11 / 5
+    }
+
     /// The master is about to hear something, with these books.
     pub(super) fn hears(&mut self, input: &Input, ledger: &Ledger) {
         let Input::Scheduler { peer, call } = input else {
@@ -146,7 +163,7 @@ impl Promises {
         if let Some(offer) = ledger.offers().find(|it| it.id == *offer) {
             let pair = (offer.framework.clone(), offer.agent.clone());
             // At least for the rest of this cycle and the next one, and clocks may be slow.
-            self.news.push((pair, lasts + lasts / 8 + CYCLE * 3));
+            self.news.push((pair, lasts + lasts / 8 + self.cycle * 3));
         }
     }
 
@@ -158,7 +175,7 @@ impl Promises {
         ledger: &Ledger,
         is_recovering: impl Fn() -> bool,
     ) -> Result<(), Broken> {
-        self.turns += now.since(self.last).min(CYCLE);
+        self.turns += now.since(self.last).min(self.cycle);
         self.last = now;
         for (pair, lasts) in core::mem::take(&mut self.news) {
             let until = self.refused.entry(pair).or_default();
@@ -173,7 +190,7 @@ impl Promises {
         let before = core::mem::take(&mut self.due);
         for (pair, amount, name) in self.owed(ledger) {
             let since = before.get(&pair).copied().unwrap_or(self.turns);
-            if self.turns - since > BOUND {
+            if self.turns - since > self.bound() {
                 let ((framework, agent), late) = (&pair, self.turns - since);
                 let problem = format!(
                     "{framework} is promised {amount} more of {name:?}, which is free on {agent}, \
@@ -263,6 +280,8 @@ mod tests {
     use crate::registry::RegistryOp;
     use crate::sim::check::scene::{OWNER, accept, agent, book, offer, offers, subscribed};
 
+    const CYCLE: Duration = Duration::from_secs(1);
+
     struct Scene {
         ledger: Ledger,
         promises: Promises,
@@ -274,7 +293,7 @@ mod tests {
         fn new(role: &str, guarantee: &str) -> Self {
             let mut scene = Self {
                 ledger: book(),
-                promises: Promises::default(),
+                promises: Promises::new(CYCLE),
                 now: Time::ZERO,
             };
             let quota = Quota {

@@ -24,6 +24,7 @@ use crate::ids::{AgentId, FrameworkId, OfferId, PeerId};
 use crate::machine::Output;
 use crate::master::{self, Master};
 use crate::registry::{Registry, RegistryOp};
+use crate::sim::dials::Dials;
 use crate::sim::lies::Live;
 use crate::sim::options::Checking;
 use crate::sim::property::Property;
@@ -34,6 +35,7 @@ use crate::time::Time;
 #[derive(Debug)]
 pub(in crate::sim) struct Watch {
     checking: Checking,
+    dials: Dials,
     pub(super) ledger: Ledger,
     offers: DeadOffers,
     sessions: Sessions,
@@ -44,16 +46,24 @@ pub(in crate::sim) struct Watch {
     losses: Losses,
     service: Service,
     pub(super) questions: Questions,
-    promises: Promises,
+    /// Who is promised what, unless one may hold so few offers that a promise waits for others.
+    promises: Option<Promises>,
     drains: Drains,
     turns: Turns,
 }
 
 impl Watch {
     /// Begins with the master and its registry; `totals` is what each agent is.
-    pub(in crate::sim) fn new(checking: Checking, totals: Arc<Totals>, registry: Registry) -> Self {
+    pub(in crate::sim) fn new(
+        checking: Checking,
+        dials: Dials,
+        totals: Arc<Totals>,
+        registry: Registry,
+    ) -> Self {
+        let promises = (!dials.bounds_offers()).then(|| Promises::new(dials.cycle()));
         Self {
             checking,
+            dials,
             ledger: Ledger::new(totals, registry),
             offers: DeadOffers::default(),
             sessions: Sessions::default(),
@@ -64,7 +74,7 @@ impl Watch {
             losses: Losses::default(),
             service: Service::default(),
             questions: Questions::default(),
-            promises: Promises::default(),
+            promises,
             drains: Drains::default(),
             turns: Turns::default(),
         }
@@ -75,7 +85,7 @@ impl Watch {
         let removed = core::mem::take(&mut self.removed).next(&registry);
         *self = Self {
             removed,
-            ..Self::new(self.checking, totals, registry)
+            ..Self::new(self.checking, self.dials.clone(), totals, registry)
         };
     }
 
@@ -99,7 +109,9 @@ impl Watch {
             self.offers.hears(input, &self.ledger);
             self.kills.hears(input, &self.ledger);
             self.news.hears(input, &self.ledger);
-            self.promises.hears(input, &self.ledger);
+            if let Some(promises) = &mut self.promises {
+                promises.hears(input, &self.ledger);
+            }
             self.ledger.hears(input);
             self.sessions.hears(input);
             self.answers.hears(input);
@@ -128,7 +140,9 @@ impl Watch {
                 self.drains.wrote(op);
             }
             Output::Effect(effect) | Output::Free(effect) => {
-                self.promises.saw(effect, &self.ledger);
+                if let Some(promises) = &mut self.promises {
+                    promises.saw(effect, &self.ledger);
+                }
                 self.ledger.saw(effect);
                 self.offers.saw(effect);
                 self.sessions.saw(effect);
@@ -221,7 +235,9 @@ impl Watch {
             let booked = conservation::check_step(&mut self.ledger, master);
             booked.map_err(|problem| (Property::Conservation, problem))?;
             let is_recovering = || master.allocator().stats().recovering;
-            self.promises.check(now, &self.ledger, is_recovering)?;
+            if let Some(promises) = &mut self.promises {
+                promises.check(now, &self.ledger, is_recovering)?;
+            }
         }
         self.kills.check(&self.ledger)?;
         self.losses.check()?;
