@@ -199,12 +199,13 @@ pub const RECONCILED_PER_CALL: usize = 1_000;
 /// Of more nothing is said: the call is refused for them, and the framework asks again. With ids
 /// of 40 bytes so many take 1 MB.
 pub const ASKS_PER_FRAMEWORK: usize = 4_000;
-/// The most of all frameworks: 250 of them have all that they may, in 250 MB.
+/// The most of all frameworks: 250 of them have all that they may, in 250 MB. Half of it may be of
+/// tasks on agents out of reach, which are answered, and once more when such an agent returns; of
+/// one framework as many as it may have tasks.
 pub const ASKS: usize = 250 * ASKS_PER_FRAMEWORK;
 /// The most tasks that a scheduler has asked a master for and not heard of; others wait for their
 /// turn. A master has room for so many, unless hundreds of frameworks ask as much at a time
-/// ([`ASKS`]): of those that it has answered, and would answer once more if their agents returned,
-/// it remembers no more than leave it.
+/// ([`ASKS`]).
 pub const QUESTIONS_ASKED: usize = ASKS_PER_FRAMEWORK / 2;
 /// The most refused tasks of a framework that are said until it confirms them; beyond it they are
 /// said once.

@@ -17,6 +17,7 @@
 )]
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
@@ -256,9 +257,8 @@ fn chosen() -> Vec<Mutant> {
     names.split(',').map(find).collect()
 }
 
-/// Tries one bug, and prints a row of the table. Returns whether a fault was needed, or that it is
-/// not found.
-fn tell(mutant: Mutant, seeds: u64) -> Result<bool, String> {
+/// Tries one bug, and prints a row of the table. Returns how it was found, or that it was not.
+fn tell(mutant: Mutant, seeds: u64) -> Result<Found, String> {
     let begun = Instant::now();
     let found = hunt(mutant, seeds);
     let (name, took) = (format!("{mutant:?}"), begun.elapsed().as_secs_f64());
@@ -278,7 +278,7 @@ fn tell(mutant: Mutant, seeds: u64) -> Result<bool, String> {
     print(format_args!(
         "{name:<22} {seed:>5} {events:>7} {took:>6.1}  {property:<13} {needed:<10}  {text}"
     ));
-    Ok(found.needs_fault)
+    Ok(found)
 }
 
 // I1 to I23, L1 to L4 as far as `sim/check` has them: each can fail.
@@ -288,7 +288,7 @@ fn the_swarm_finds_every_bug_that_is_planted() {
     let sound = number("TEPUI_SOUND").unwrap_or(SOUND);
     assert_eq!(search(sound), None, "without any bug");
     let seeds = number("TEPUI_SEEDS").unwrap_or(SEEDS);
-    let (mut wrong, mut faults) = (Vec::new(), 0);
+    let (mut wrong, mut faults, mut broken) = (Vec::new(), 0, BTreeSet::new());
     let chosen = chosen();
     print(format_args!(
         "{:<22} {:>5} {:>7} {:>6}  {:<13} {:<10}  what",
@@ -296,12 +296,22 @@ fn the_swarm_finds_every_bug_that_is_planted() {
     ));
     for mutant in &chosen {
         match tell(*mutant, seeds) {
-            Ok(needs_fault) => faults += usize::from(needs_fault),
+            Ok(found) => {
+                faults += usize::from(found.needs_fault);
+                broken.insert(found.violation.property);
+            }
             Err(text) => wrong.push(text),
         }
     }
-    if chosen.len() == Mutant::ALL.len() && faults < FAULTS {
-        wrong.push(format!("only {faults} bugs need a fault to show"));
+    if chosen.len() == Mutant::ALL.len() {
+        if faults < FAULTS {
+            wrong.push(format!("only {faults} bugs need a fault to show"));
+        }
+        let silent = Property::ALL.iter().filter(|it| !broken.contains(*it));
+        let silent: Vec<&Property> = silent.collect();
+        if !silent.is_empty() {
+            wrong.push(format!("no bug breaks {silent:?} first"));
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -64,7 +64,7 @@ impl Master {
         let refused_bytes = fullest(&|key| self.verdicts.bytes(key));
         let named = fullest(&|key| self.operations.count(key));
         let kills = fullest(&|key| self.kills.count(key));
-        let asks = fullest(&|key| self.asks.count(key));
+        let asks = fullest(&|key| self.asks.open(key));
         let bounds = &self.config.bounds;
         let live = fullest(&|key| self.tasks.live(key));
         [

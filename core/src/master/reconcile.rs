@@ -21,6 +21,7 @@ use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::wire::slices;
+use crate::registry::Gone;
 
 /// What is said of a task whose agent is out of reach.
 const AWAY: &str = "its agent is unreachable";
@@ -150,12 +151,19 @@ impl Master {
                 Finding::Unknown(TaskState::Gone, "its agent has no such task")
             }
             Some(Presence::Unreachable) => Finding::Away,
-            // Its tasks were said to be gone with it.
-            None if self.registry.gone().contains_key(id) => {
-                Finding::Unknown(TaskState::Gone, "its agent is gone")
-            }
-            // TK-78
-            None => Finding::Unknown(TaskState::Unknown, "no such task, and no such agent"),
+            None => match self.registry.gone().get(id) {
+                // As was said of its tasks when it went.
+                Some(Gone { by_operator, .. }) => {
+                    let state = if *by_operator {
+                        TaskState::GoneByOperator
+                    } else {
+                        TaskState::Gone
+                    };
+                    Finding::Unknown(state, "its agent is gone")
+                }
+                // TK-78
+                None => Finding::Unknown(TaskState::Unknown, "no such task, and no such agent"),
+            },
         }
     }
 

@@ -27,7 +27,7 @@ use crate::protocol::node::{AgentLoss, Standing};
 use crate::protocol::operator::Answer;
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, TaskState};
-use crate::registry::RegistryOp;
+use crate::registry::{Gone, RegistryOp};
 use crate::time::Time;
 
 impl Master {
@@ -137,8 +137,12 @@ impl Master {
         key: AgentKey,
         end: &News,
     ) -> Option<PeerId> {
-        let id = self.agents[key].id.clone();
-        self.persist(cx, RegistryOp::Remove { id, at: cx.now });
+        let removal = RegistryOp::Remove {
+            id: self.agents[key].id.clone(),
+            at: cx.now,
+            by_operator: end.state == TaskState::GoneByOperator,
+        };
+        self.persist(cx, removal);
         self.bury(cx, key, end)
     }
 
@@ -279,7 +283,7 @@ impl Master {
             self.remove_agent(cx, key, &end);
         }
         let gone = self.registry.gone();
-        let is_old = |at: &Time| cx.now.since(*at) > limits::AGENT_ABSENCE;
+        let is_old = |gone: &Gone| cx.now.since(gone.at) > limits::AGENT_ABSENCE;
         if gone.len() > limits::GONE_AGENTS || gone.values().any(is_old) {
             let age = limits::AGENT_ABSENCE.as_micros();
             let age = u64::try_from(age).expect("some weeks fit");

@@ -32,7 +32,7 @@ use crate::protocol::maintenance::{MachineId, Unavailability};
 use crate::protocol::offer::Offer;
 use crate::protocol::operator::{AgentView, FrameworkView, OperationView, Summary, TaskView};
 use crate::protocol::status::TaskStatus;
-use crate::registry::Ending;
+use crate::registry::{Ending, Gone};
 use crate::table::Table;
 use crate::time::Time;
 
@@ -51,7 +51,7 @@ pub struct View {
     executors: Table<Executor>,
     roles: Table<RoleState>,
     operations: Table<Operation>,
-    gone: Table<(AgentId, Time)>,
+    gone: Table<(AgentId, Gone)>,
     ended: Table<(FrameworkId, Ending)>,
     machines: Table<(MachineId, Unavailability)>,
     down: Table<(MachineId, ())>,
@@ -383,8 +383,8 @@ fn operation_view(row: &Operation) -> OperationView {
 }
 
 /// What is told of an agent that is gone.
-pub(super) fn gone((id, at): &(AgentId, Time)) -> Row {
-    let (id, at) = (id.clone(), *at);
+pub(super) fn gone((id, gone): &(AgentId, Gone)) -> Row {
+    let (id, at) = (id.clone(), gone.at);
     Row::Gone(GoneState { id, at })
 }
 

@@ -409,11 +409,6 @@ impl Dials {
         millis(self.allocation_interval)
     }
 
-    /// Returns whether a master has no room for all that frameworks may ask.
-    pub(super) fn bounds_questions(&self) -> bool {
-        self.asks != Self::default().asks
-    }
-
     /// Returns whether one framework may hold few offers only.
     pub(super) const fn bounds_offers(&self) -> bool {
         self.most_offered > 0

@@ -175,8 +175,8 @@ impl Stage {
         let (view, registry) = (self.master.view(), self.master.registry());
         let allocator = self.master.allocator();
         let (stats, roles) = (allocator.stats(), allocator.roles());
-        let deadline = self.master.deadline();
-        format!("{view:?}\n{registry:?}\n{stats:?}\n{roles:?}\n{deadline:?}")
+        let (filled, deadline) = (self.master.filled(), self.master.deadline());
+        format!("{view:?}\n{registry:?}\n{stats:?}\n{roles:?}\n{filled:?}\n{deadline:?}")
     }
 
     /// Hands something over, and returns what comes of it.

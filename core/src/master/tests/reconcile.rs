@@ -263,6 +263,27 @@ fn an_agent_that_joins_anew_has_lost_the_tasks_that_were_asked_for() {
 }
 
 #[test]
+fn of_tasks_on_an_agent_that_was_given_up_is_said_who_said_so() {
+    // TK-77, SM-17: as was said of them then, whoever leads
+    let mut story = Story::new();
+    let one = agent_id(0);
+    assert_eq!(story.ask(&[("t", Some(&one))]), []);
+    let ann = story.world.connect(PeerRole::Operator, "ann");
+    let agent = one.clone();
+    let outs = story.world.order(ann, operator::Call::MarkGone { agent });
+    let answer = |story: &Story| {
+        let (state, why) = (TaskState::GoneByOperator, "its agent is gone");
+        story.answered(&[story.says("t", state, why, Some(&one))])
+    };
+    assert!(outs.contains(&answer(&story)), "{outs:?}");
+    assert_eq!(story.ask(&[("t", Some(&one))]), [answer(&story)]);
+    let registry = story.world.master.registry().clone();
+    let mut story = Story::of(registry);
+    let outs = story.ask(&[("t", Some(&one))]);
+    assert_eq!(outs, [answer(&story)]);
+}
+
+#[test]
 fn a_framework_that_leaves_asks_again() {
     let mut story = Story::new();
     let one = agent_id(0);
@@ -434,6 +455,11 @@ fn questions_that_were_answered_leave_room_for_those_that_were_not() {
         assert_eq!(answers.len(), limits::RECONCILED_PER_CALL);
     }
     let first = limits::ASKS_PER_FRAMEWORK;
+    assert_eq!(
+        story.world.master.asks.len(),
+        first,
+        "all are answered again"
+    );
     let numbers = first..first + limits::QUESTIONS_ASKED;
     for first in numbers.step_by(limits::RECONCILED_PER_CALL) {
         assert_eq!(ask(&mut story, first, &agent_id(0)), [], "awaited");

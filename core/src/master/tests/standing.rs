@@ -156,7 +156,11 @@ fn an_agent_that_is_away_for_weeks_is_given_up() {
     world.now = world.now + limits::COLLECTION;
     let outs = world.tick();
     let at = world.now;
-    let gone = RegistryOp::Remove { id: id.clone(), at };
+    let gone = RegistryOp::Remove {
+        id: id.clone(),
+        at,
+        by_operator: false,
+    };
     assert_eq!(records(&outs), [gone]);
     let told = outs.iter().any(|out| {
         matches!(
@@ -187,7 +191,14 @@ fn no_more_agents_are_out_of_reach_than_are_remembered() {
     world.drain();
     world.now = world.now + limits::COLLECTION;
     let (id, at) = (agent_id(0), world.now);
-    assert_eq!(records(&world.tick()), [RegistryOp::Remove { id, at }]);
+    assert_eq!(
+        records(&world.tick()),
+        [RegistryOp::Remove {
+            id,
+            at,
+            by_operator: false
+        }]
+    );
     // They take no places of those that are here.
     world.agent("one", "cpus:1");
 }
@@ -196,7 +207,11 @@ fn no_more_agents_are_out_of_reach_than_are_remembered() {
 fn no_more_agents_are_gone_than_are_remembered() {
     // TK-106, HA-20
     let count = limits::GONE_AGENTS + 1;
-    let registry = many(count, |id, at| RegistryOp::Remove { id, at });
+    let registry = many(count, |id, at| RegistryOp::Remove {
+        id,
+        at,
+        by_operator: false,
+    });
     let mut world = World::recovered(2, registry);
     world.drain();
     world.now = world.now + limits::COLLECTION;
@@ -339,7 +354,14 @@ fn removals_have_a_rate_of_their_own() {
     world.now = world.now + WEEKS + limits::COLLECTION;
     for n in 0..3 {
         let (id, at) = (agent_id(n), world.now);
-        assert_eq!(records(&world.tick()), [RegistryOp::Remove { id, at }]);
+        assert_eq!(
+            records(&world.tick()),
+            [RegistryOp::Remove {
+                id,
+                at,
+                by_operator: false
+            }]
+        );
         assert_eq!(records(&world.pass(Duration::from_secs(59))), []);
         world.now = world.now + Duration::from_secs(1);
     }
@@ -407,7 +429,11 @@ fn an_agent_that_an_operator_gives_up_is_gone() {
     world.lose(web);
     let outs = ordered(&mut world, ann, mark_gone(&id));
     let at = world.now;
-    let gone = Output::Persist(RegistryOp::Remove { id: id.clone(), at });
+    let gone = Output::Persist(RegistryOp::Remove {
+        id: id.clone(),
+        at,
+        by_operator: true,
+    });
     assert_eq!(outs, [gone, shutdown(peer, &id)]);
     let web = world.connect(PeerRole::Framework, "web");
     let framework = FrameworkInfo {
@@ -454,7 +480,15 @@ fn an_agent_is_given_up_wherever_it_is() {
     for id in [away, other] {
         let at = world.now;
         let outs = ordered(&mut world, ann, mark_gone(&id));
-        assert_eq!(outs, [Output::Persist(RegistryOp::Remove { id, at })]);
+        let by_operator = true;
+        assert_eq!(
+            outs,
+            [Output::Persist(RegistryOp::Remove {
+                id,
+                at,
+                by_operator
+            })]
+        );
     }
     // TK-75: nobody is awaited any more.
     let (web, _) = world.framework("web");
@@ -495,6 +529,7 @@ fn what_is_asked_twice_is_done_once() {
     let gone = RegistryOp::Remove {
         id: id.clone(),
         at: world.now,
+        by_operator: true,
     };
     let first = ordered(&mut world, ann, mark_gone(&id));
     assert_eq!(records(&first), [gone]);
@@ -567,7 +602,14 @@ fn an_agent_that_leaves_is_removed_with_its_tasks() {
     world.launch(web, vec![task("t", &id, "cpus:1")]);
     let outs = world.agent_says(peer, ToMaster::Unregister);
     let at = world.now;
-    assert_eq!(records(&outs), [RegistryOp::Remove { id: id.clone(), at }]);
+    assert_eq!(
+        records(&outs),
+        [RegistryOp::Remove {
+            id: id.clone(),
+            at,
+            by_operator: false
+        }]
+    );
     let (state, reason) = (TaskState::Gone, Reason::AgentRemoved);
     let why = "the agent has left the cluster";
     let mut gone = word("t", state, reason, why, Some(&id), at);

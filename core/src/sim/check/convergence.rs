@@ -198,8 +198,7 @@ pub(in crate::sim) fn connections(world: &World) -> Option<String> {
 }
 
 /// One thing is told to nobody, for nobody is left who knows: what an agent ran that lost its disk,
-/// once the master has been replaced. And where a master has room for few questions, it does not
-/// say once more what became of a task that it has called unreachable.
+/// once the master has been replaced.
 fn of_frameworks(world: &World, mastered: &BTreeMap<Task, TaskState>) -> BTreeMap<Task, TaskState> {
     let mut tasks = BTreeMap::new();
     for seat in world.frameworks.iter().filter(|seat| !seat.is_over()) {
@@ -212,8 +211,7 @@ fn of_frameworks(world: &World, mastered: &BTreeMap<Task, TaskState>) -> BTreeMa
                 continue;
             }
             let name = (id.to_string(), task.to_string());
-            let is_lost = known.agent(task).is_some_and(|on| world.lost.contains(on))
-                || state == TaskState::Unreachable && world.options.dials.bounds_questions();
+            let is_lost = known.agent(task).is_some_and(|on| world.lost.contains(on));
             if mastered.contains_key(&name) || !is_lost {
                 tasks.insert(name, state);
             }

@@ -235,7 +235,11 @@ mod tests {
         let (mut scene, task) = Scene::new();
         scene.hears(&kill(&task.id));
         let (id, at) = (agent(), Time::ZERO);
-        scene.ledger.wrote(&RegistryOp::Remove { id, at });
+        scene.ledger.wrote(&RegistryOp::Remove {
+            id,
+            at,
+            by_operator: false,
+        });
         assert!(scene.is_fine(), "its agent is gone");
     }
 

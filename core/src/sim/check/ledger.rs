@@ -609,7 +609,11 @@ mod tests {
         ledger.saw(&offers(&[&offer(2, "cpus:1")]));
         assert_eq!(broken(&mut ledger), Some(Property::Holders));
         assert_eq!(ledger.used(&agent()).count(), 1);
-        ledger.wrote(&RegistryOp::Remove { id: agent(), at });
+        ledger.wrote(&RegistryOp::Remove {
+            id: agent(),
+            at,
+            by_operator: false,
+        });
         assert_eq!(ledger.used(&agent()).count(), 0);
     }
 

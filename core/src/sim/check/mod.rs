@@ -319,7 +319,9 @@ impl World {
                 };
                 master.check();
                 let books = conservation::check_books(&self.watch.ledger, master);
-                let checked = books.and_then(|()| conservation::check(master));
+                let roles = || conservation::check_roles(&self.watch.ledger, master);
+                let checked = books.and_then(|()| roles());
+                let checked = checked.and_then(|()| conservation::check(master));
                 checked.map_err(|problem| (Property::Conservation, problem))?;
                 running::check(self, master)?;
                 let watch = &self.watch;

@@ -59,6 +59,8 @@ type Pair = (FrameworkId, AgentId);
 pub(super) struct Promises {
     /// How often the allocator looks at what it has left (TL-03).
     cycle: Duration,
+    /// Whether who holds offers may have to answer them before it is made others.
+    bounds_offers: bool,
     wanted: BTreeMap<FrameworkId, Wanted>,
     /// Who waits to be let in, and how it will be.
     asked: BTreeMap<PeerId, Wanted>,
@@ -74,10 +76,12 @@ pub(super) struct Promises {
 }
 
 impl Promises {
-    /// Begins with an allocator that looks so often at what it has left.
-    pub(super) const fn new(cycle: Duration) -> Self {
+    /// Begins with an allocator that looks so often at what it has left, and may bound what one
+    /// framework is offered at a time.
+    pub(super) const fn new(cycle: Duration, bounds_offers: bool) -> Self {
         Self {
             cycle,
+            bounds_offers,
             wanted: BTreeMap::new(),
             asked: BTreeMap::new(),
             refused: BTreeMap::new(),
@@ -208,7 +212,8 @@ impl Promises {
         let mut owed = Vec::new();
         let free = free(ledger);
         for (framework, wanted) in self.wanted.iter().filter(|(_, it)| !it.is_choosy) {
-            if !ledger.is_subscribed(framework) {
+            let has_some = || ledger.offers().any(|offer| offer.framework == *framework);
+            if !ledger.is_subscribed(framework) || self.bounds_offers && has_some() {
                 continue;
             }
             let roles = roles_of(ledger, framework);
@@ -293,7 +298,7 @@ mod tests {
         fn new(role: &str, guarantee: &str) -> Self {
             let mut scene = Self {
                 ledger: book(),
-                promises: Promises::new(CYCLE),
+                promises: Promises::new(CYCLE, false),
                 now: Time::ZERO,
             };
             let quota = Quota {
@@ -358,6 +363,8 @@ mod tests {
         let mut scene = Scene::new("*", "cpus:2");
         scene.saw(&offers(&[&offer(1, "cpus:1")]));
         assert_eq!(scene.broken_within(9), Some(3), "it lacks the other one");
+        scene.promises.bounds_offers = true;
+        assert_eq!(scene.broken_within(9), None, "it has to answer first");
         let mut scene = Scene::new("*", "cpus:2");
         scene.saw(&offers(&[&offer(1, "cpus:2")]));
         scene.hears(&accept(OWNER, &offer(1, "cpus:2")));

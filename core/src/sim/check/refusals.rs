@@ -50,8 +50,8 @@ fn digest(master: &Master) -> u64 {
     let allocator = master.allocator();
     let (view, registry) = (master.view(), master.registry());
     let (stats, roles) = (allocator.stats(), allocator.roles());
-    let rows = view.contents();
-    let written = write!(text, "{rows:?}{registry:?}{stats:?}{roles:?}");
+    let (rows, filled) = (view.contents(), master.filled());
+    let written = write!(text, "{rows:?}{registry:?}{stats:?}{roles:?}{filled:?}");
     written.expect("a digest takes any text");
     text.0.finish()
 }

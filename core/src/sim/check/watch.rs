@@ -46,8 +46,7 @@ pub(in crate::sim) struct Watch {
     losses: Losses,
     service: Service,
     pub(super) questions: Questions,
-    /// Who is promised what, unless one may hold so few offers that a promise waits for others.
-    promises: Option<Promises>,
+    promises: Promises,
     drains: Drains,
     turns: Turns,
 }
@@ -60,7 +59,7 @@ impl Watch {
         totals: Arc<Totals>,
         registry: Registry,
     ) -> Self {
-        let promises = (!dials.bounds_offers()).then(|| Promises::new(dials.cycle()));
+        let (cycle, bounds_offers) = (dials.cycle(), dials.bounds_offers());
         Self {
             checking,
             dials,
@@ -74,7 +73,7 @@ impl Watch {
             losses: Losses::default(),
             service: Service::default(),
             questions: Questions::default(),
-            promises,
+            promises: Promises::new(cycle, bounds_offers),
             drains: Drains::default(),
             turns: Turns::default(),
         }
@@ -109,9 +108,7 @@ impl Watch {
             self.offers.hears(input, &self.ledger);
             self.kills.hears(input, &self.ledger);
             self.news.hears(input, &self.ledger);
-            if let Some(promises) = &mut self.promises {
-                promises.hears(input, &self.ledger);
-            }
+            self.promises.hears(input, &self.ledger);
             self.ledger.hears(input);
             self.sessions.hears(input);
             self.answers.hears(input);
@@ -140,9 +137,7 @@ impl Watch {
                 self.drains.wrote(op);
             }
             Output::Effect(effect) | Output::Free(effect) => {
-                if let Some(promises) = &mut self.promises {
-                    promises.saw(effect, &self.ledger);
-                }
+                self.promises.saw(effect, &self.ledger);
                 self.ledger.saw(effect);
                 self.offers.saw(effect);
                 self.sessions.saw(effect);
@@ -235,9 +230,7 @@ impl Watch {
             let booked = conservation::check_step(&mut self.ledger, master);
             booked.map_err(|problem| (Property::Conservation, problem))?;
             let is_recovering = || master.allocator().stats().recovering;
-            if let Some(promises) = &mut self.promises {
-                promises.check(now, &self.ledger, is_recovering)?;
-            }
+            self.promises.check(now, &self.ledger, is_recovering)?;
         }
         self.kills.check(&self.ledger)?;
         self.losses.check()?;
