@@ -195,6 +195,9 @@ pub const LISTENED: u32 = 3;
 pub const UNCONFIRMED_UPDATES: usize = 100_000;
 /// The most tasks that a framework may ask for in one call.
 pub const RECONCILED_PER_CALL: usize = 1_000;
+/// How often a framework that asks for all its tasks again and again is told of them: the question
+/// is of a few bytes, and the answer as long as it has tasks.
+pub const RECONCILED_WHOLE: Duration = Duration::from_secs(1);
 /// The most tasks of one framework that were asked for and wait for a master's agents to return.
 /// Of more nothing is said: the call is refused for them, and the framework asks again. With ids
 /// of 40 bytes so many take 1 MB.

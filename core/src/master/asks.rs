@@ -13,6 +13,7 @@ use tracing::debug;
 use crate::ids::{AgentId, TaskId};
 use crate::keys::FrameworkKey;
 use crate::limits::{self, Bounds};
+use crate::time::Time;
 
 /// What was asked about a task.
 #[derive(Clone, Debug)]
@@ -31,6 +32,14 @@ struct OfFramework {
     open: usize,
 }
 
+/// When a framework was answered that asked for all its tasks.
+#[derive(Clone, Copy, Debug)]
+struct OfAll {
+    answered: Time,
+    /// Whether it has asked once more since then.
+    is_open: bool,
+}
+
 /// All questions.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asks {
@@ -39,6 +48,8 @@ pub(super) struct Asks {
     agents: BTreeMap<Option<AgentId>, BTreeSet<(FrameworkKey, TaskId)>>,
     /// How many there are.
     count: usize,
+    /// Who has asked for all its tasks.
+    all: BTreeMap<FrameworkKey, OfAll>,
     bounds: Bounds,
 }
 
@@ -136,8 +147,33 @@ impl Asks {
         of.into_iter().collect()
     }
 
+    /// A framework asks for all its tasks. Returns whether it is answered at once: else it was not
+    /// long ago, and is answered later.
+    pub(super) fn ask_all(&mut self, framework: FrameworkKey, now: Time) -> bool {
+        if let Some(of) = self.all.get_mut(&framework)
+            && now < of.answered + limits::RECONCILED_WHOLE
+        {
+            of.is_open = true;
+            return false;
+        }
+        self.answered_all(framework, now);
+        true
+    }
+
+    pub(super) fn answered_all(&mut self, framework: FrameworkKey, now: Time) {
+        let (answered, is_open) = (now, false);
+        self.all.insert(framework, OfAll { answered, is_open });
+    }
+
+    /// Returns when a framework is to be answered that has asked for all its tasks once more.
+    pub(super) fn all_due(&self, framework: FrameworkKey) -> Option<Time> {
+        let of = self.all.get(&framework).filter(|of| of.is_open)?;
+        Some(of.answered + limits::RECONCILED_WHOLE)
+    }
+
     /// Forgets all questions of a framework.
     pub(super) fn forget(&mut self, framework: FrameworkKey) {
+        self.all.remove(&framework);
         let of = self.frameworks.remove(&framework).unwrap_or_default();
         for (task, ask) in of.tasks {
             self.unlink(&ask.agent, framework, &task);

@@ -45,8 +45,8 @@ pub(super) struct Framework {
     /// Changed to `Completed` by [`Frameworks::complete`] only.
     pub(super) subscription: Subscription,
     pub(super) wishes: Wishes,
-    /// When its one timer fires: the next heartbeat while it is subscribed, its end while it is
-    /// away.
+    /// When its one timer fires: the next heartbeat, or answer, while it is subscribed, its end
+    /// while it is away.
     pub(super) due: Option<Time>,
 }
 

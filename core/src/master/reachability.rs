@@ -166,7 +166,8 @@ impl Master {
                 // FW-33
                 let event = Event::Heartbeat;
                 cx.out.emit_free(Effect::Scheduler { peer, event });
-                self.arm_framework(key, Some(cx.now + self.config.heartbeat_interval));
+                self.answer_all_due(cx, key);
+                self.arm_subscribed(key, Some(cx.now + self.config.heartbeat_interval));
             }
             // SM-06
             Subscription::Disconnected | Subscription::Recovered => {

@@ -34,6 +34,10 @@ const PROGRESS: Duration = Duration::from_secs(10);
 /// Runs all seeds, and reports what they came to.
 pub(super) fn swarm(args: &SimArgs, seeds: Seeds, io: &mut Io<'_>) -> Result<Exit, Failure> {
     usable(&args.records)?;
+    if let (1, Some(seed)) = (seeds.count(), seeds.nth(0)) {
+        // All that is drawn from it, before anything happens.
+        write!(io.err, "{}", Plan::drawn(seed))?;
+    }
     let cores = || thread::available_parallelism().map_or(1, NonZero::get);
     let jobs = args.jobs.map_or_else(cores, |jobs| jobs as usize);
     let begun = Instant::now();
@@ -44,8 +48,9 @@ pub(super) fn swarm(args: &SimArgs, seeds: Seeds, io: &mut Io<'_>) -> Result<Exi
             let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
                 while let Some(seed) = seeds.nth(next.fetch_add(1, Ordering::Relaxed)) {
+                    let said = sender.send((seed, None));
                     // Nobody listens any more: the output cannot be written.
-                    if sender.send((seed, trial(seed))).is_err() {
+                    if said.is_err() || sender.send((seed, Some(trial(seed)))).is_err() {
                         return;
                     }
                 }
@@ -99,16 +104,20 @@ struct Sums {
 
 impl Sums {
     fn collect(
-        trials: &Receiver<(u64, Trial)>,
+        trials: &Receiver<(u64, Option<Trial>)>,
         seeds: Seeds,
         begun: Instant,
         io: &mut Io<'_>,
     ) -> io::Result<Self> {
         let mut sums = Self::default();
-        let mut told = begun;
+        let (mut told, mut running) = (begun, BTreeSet::new());
         loop {
             match trials.recv_timeout(PROGRESS) {
-                Ok((seed, trial)) => {
+                Ok((seed, None)) => {
+                    running.insert(seed);
+                }
+                Ok((seed, Some(trial))) => {
+                    running.remove(&seed);
                     // In a long run nobody should have to wait for the end of it.
                     if let Some(violation) = &trial.violation {
                         writeln!(io.err, "tepui: {violation}")?;
@@ -124,7 +133,12 @@ impl Sums {
                 let rate = done as f64 / begun.elapsed().as_secs_f64();
                 let all = seeds.count();
                 write!(io.err, "tepui: {done} of {all} seeds, {events} events, ")?;
-                writeln!(io.err, "{failed} failed; {rate:.1} seeds a second")?;
+                let running: Vec<String> = running.iter().map(u64::to_string).collect();
+                let running = running.join(", ");
+                writeln!(
+                    io.err,
+                    "{failed} failed; {rate:.1} seeds a second; at {running}"
+                )?;
             }
         }
     }
