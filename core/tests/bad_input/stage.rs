@@ -175,7 +175,10 @@ impl Stage {
         let (view, registry) = (self.master.view(), self.master.registry());
         let allocator = self.master.allocator();
         let (stats, roles) = (allocator.stats(), allocator.roles());
-        let (filled, deadline) = (self.master.filled(), self.master.deadline());
+        let deadline = self.master.deadline();
+        // What was refused is remembered until that is confirmed.
+        let mut filled = self.master.filled();
+        filled.retain(|it| !it.what.ends_with("refusals") && !it.what.starts_with("refused"));
         format!("{view:?}\n{registry:?}\n{stats:?}\n{roles:?}\n{filled:?}\n{deadline:?}")
     }
 
