@@ -233,6 +233,8 @@ mutants! {
     ShutdownAtOnce,
     /// A check that does well does not end a row of failures.
     FailuresKept,
+    /// What a task uses that comes back with its agent is charged to nobody's role (RQ-06).
+    RoleForgotten,
 }
 
 /// One more than the bug that is planted; zero is none.

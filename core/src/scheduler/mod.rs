@@ -12,7 +12,7 @@ mod interface;
 mod kills;
 mod offers;
 mod questions;
-mod recent;
+pub(crate) mod recent;
 mod reconciling;
 mod rows;
 mod stopping;

@@ -8,7 +8,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 use crate::ids::UpdateId;
 
 /// How many there are.
-pub(super) const KEPT: usize = 8_192;
+pub(crate) const KEPT: usize = 8_192;
 
 /// A bounded set that forgets its oldest member.
 #[derive(Debug, Default)]
