@@ -67,6 +67,12 @@ pub const LABELS: usize = 256;
 /// The most bytes of what one task or executor publishes about itself, on the wire: its labels and
 /// how it is discovered. Masters keep it (TK-04).
 pub const PUBLISHED_BYTES: usize = 64 * 1024;
+/// The most addresses of one container that are told: two of each network.
+pub const ADDRESSES: usize = 2 * NETWORKS;
+/// The longest of them, in bytes; what is longer is none.
+pub const ADDRESS_BYTES: usize = 64;
+/// The most bytes of news about one task, on the wire: its text, addresses, ids and numbers.
+pub const STATUS_BYTES: usize = TEXT_BYTES + ADDRESSES * (ADDRESS_BYTES + 1) + 2 * ID_BYTES + 128;
 /// The most ports of one service that is discovered.
 pub const DISCOVERY_PORTS: usize = 1_024;
 /// The most bytes of what one task or executor asks of its container, on the wire. Secrets are in
@@ -377,7 +383,7 @@ const _: () = assert!(FRAMEWORK_BYTES + 64 * 1024 + TEXT_BYTES <= FRAME_BYTES);
 // An agent in an operator's answer: itself, its total, and twice that, in pieces of 20 bytes each.
 const _: () = assert!(4 * AGENT_BYTES + 2 * (RANGED_NUMBERS / 2 * 20) + TEXT_BYTES <= FRAME_BYTES);
 // A task in an operator's answer: its description and its news.
-const _: () = assert!(TASK_BYTES + 2 * TEXT_BYTES <= FRAME_BYTES);
+const _: () = assert!(TASK_BYTES + TEXT_BYTES + STATUS_BYTES <= FRAME_BYTES);
 // An agent that comes back: a task, or a slice of them, a slice of frameworks, and itself.
 const _: () = assert!(SLICE_BYTES <= REPORT_BYTES);
 const _: () = assert!(REPORT_BYTES + SLICE_BYTES + AGENT_BYTES + TEXT_BYTES <= FRAME_BYTES);

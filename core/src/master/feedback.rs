@@ -20,6 +20,7 @@ use crate::protocol::agent::ToAgent;
 use crate::protocol::operation::{OperationKind, OperationState, OperationStatus, Owner};
 use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::Event;
+use crate::protocol::wire::cut_text;
 
 impl Master {
     fn tell_operation(&self, cx: &mut Cx<'_>, framework: FrameworkKey, status: OperationStatus) {
@@ -149,8 +150,7 @@ impl Master {
             return;
         }
         status.agent = Some(self.agents[agent].id.clone());
-        let message = &mut status.message;
-        message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
+        status.message = cut_text(status.message);
         let kind = known.and_then(|known| known.kind);
         self.note_operation(framework, kind, place, status.clone());
         self.tell_operation(cx, framework, status);

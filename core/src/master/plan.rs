@@ -25,7 +25,7 @@ use crate::protocol::task::{ExecutorInfo, TaskInfo};
 use crate::protocol::validate::{Reject, check_task};
 use crate::protocol::validate_group::{check_group, check_member};
 use crate::protocol::validate_operation::{BadOperation, Caller, check_caller};
-use crate::protocol::wire::size;
+use crate::protocol::wire::{cut_text, size};
 use crate::resources::{Resource, Resources};
 
 /// What becomes of an accept. All its parts are carried out, or none: there is one now, and will be
@@ -189,7 +189,7 @@ impl Planner<'_> {
                             kind: change.kind(),
                             id,
                             reason: bad.kind(),
-                            message: shortened(format!("{}: {bad}", change.kind())),
+                            message: cut_text(format!("{}: {bad}", change.kind())),
                         },
                     };
                     self.steps.push(step);
@@ -218,7 +218,7 @@ impl Planner<'_> {
             Err(message) => Step::RefuseTask {
                 task: task.id,
                 reason: Reason::TaskInvalid,
-                message: shortened(message),
+                message: cut_text(message),
             },
         }
     }
@@ -238,7 +238,7 @@ impl Planner<'_> {
                 if is_new {
                     self.executors.remove(&executor);
                 }
-                let message = shortened(message);
+                let message = cut_text(message);
                 self.steps
                     .extend(ids.into_iter().map(|task| Step::RefuseTask {
                         task,
@@ -468,10 +468,4 @@ fn draw(pool: &mut Resources, who: &str, needs: &Resources) -> Result<(), String
     } else {
         format!("{who} needs {wanted} but the offer has {left} left")
     })
-}
-
-/// It may quote resources of any length.
-fn shortened(mut message: String) -> String {
-    message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
-    message
 }

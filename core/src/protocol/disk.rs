@@ -18,7 +18,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::operation::{OperationKind, Order, Owner};
-use super::wire::size;
+use super::wire::{cut_text, size};
 use crate::ids::AgentId;
 use crate::limits;
 use crate::resources::operations::{
@@ -84,7 +84,7 @@ impl DiskChange {
     /// source.
     pub fn result(&self, outcome: &DiskOutcome) -> Result<Resources, String> {
         let made = match outcome {
-            DiskOutcome::Failed(why) => return Err(shortened(why)),
+            DiskOutcome::Failed(why) => return Err(cut_text(why.clone())),
             DiskOutcome::Made(_) | DiskOutcome::Returned(_)
                 if size(outcome) > limits::DISK_BYTES =>
             {
@@ -113,16 +113,10 @@ impl DiskChange {
         };
         let came = came.ok_or_else(|| {
             let text = format!("the provider has done something else: {outcome:?}");
-            shortened(&text)
+            cut_text(text)
         })?;
-        came.map_err(|error| shortened(&error.to_string()))
+        came.map_err(|error| cut_text(error.to_string()))
     }
-}
-
-fn shortened(text: &str) -> String {
-    let mut text = String::from(text);
-    text.truncate(text.floor_char_boundary(limits::TEXT_BYTES));
-    text
 }
 
 impl MadeDisk {
