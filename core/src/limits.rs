@@ -356,7 +356,7 @@ const _: () = assert!(TASKS_PER_ACCEPT <= TASKS_PER_FRAMEWORK);
 const _: () = assert!(OPERATIONS_PER_ACCEPT < OPERATIONS_PER_AGENT);
 // An order: what it is done to, and what becomes of that.
 const _: () = assert!(2 * AGENT_BYTES + TEXT_BYTES <= FRAME_BYTES);
-// What is being made has to fit what an agent may have.
+// What providers say of all that is being made has to fit what an agent may have.
 const _: () = assert!(2 * DISK_JOBS_PER_AGENT * DISK_BYTES <= AGENT_BYTES);
 const _: () = assert!(COMPLETED_FRAMEWORKS <= ENDED_PER_PRINCIPAL);
 const _: () = assert!(ENDED_PER_PRINCIPAL <= ENDED_FRAMEWORKS);

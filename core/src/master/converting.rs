@@ -23,7 +23,8 @@ use crate::protocol::node::AgentInfo;
 use crate::protocol::operation::{
     Converted, OperationKind, OperationState, OperationStatus, Order, Owner,
 };
-use crate::registry::{Admission, RegistryOp};
+use crate::protocol::wire::size;
+use crate::registry::{Admission, RegistryOp, coming_bytes};
 use crate::resources::{Resource, Resources};
 
 /// Checks that what an agent says about itself and its operations goes together with what the
@@ -32,6 +33,7 @@ pub(super) fn check_converted(
     admission: Option<&Admission>,
     info: &AgentInfo,
     told: &Converted,
+    jobs: &[DiskJob],
 ) -> Result<(), String> {
     if told.last > limits::OPERATION_NUMBER {
         let last = told.last;
@@ -39,9 +41,19 @@ pub(super) fn check_converted(
     }
     let known = admission.map(|admission| &admission.converted);
     let newest = known.filter(|known| known.last > told.last).unwrap_or(told);
-    newest.total(&info.resources).map_err(|why| {
+    let total = newest.total(&info.resources).map_err(|why| {
         format!("the agent has less than what operations have made something of: {why}")
     })?;
+    // It is written down, and goes on in frames: a liar would have nobody offered anything.
+    let knows_all = admission.filter(|admission| admission.converted.last >= told.last);
+    let coming = knows_all.map_or_else(|| coming_bytes(jobs), Admission::coming_bytes);
+    let (bytes, limit) = (size(&total) + coming, limits::AGENT_BYTES);
+    if bytes > limit {
+        return Err(format!(
+            "the agent has resources of {bytes} bytes, with those that its provider is at, more \
+             than the limit of {limit}"
+        ));
+    }
     let open = admission.map(|admission| admission.open.range(told.last.saturating_add(1)..));
     let (ahead, open) = (newest.last - told.last, open.into_iter().flatten().count());
     if u64::try_from(open) == Ok(ahead) {

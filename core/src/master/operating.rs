@@ -18,6 +18,7 @@ use crate::protocol::operation::{Conversion, OperationKind, Order};
 use crate::protocol::operator::Answer;
 use crate::protocol::validate_operation::check_operator;
 use crate::protocol::wire::{cut_text, size};
+use crate::registry::Admission;
 use crate::resources::Resources;
 use crate::resources::operations::{OperationError, Step, plan_reservation_update};
 
@@ -127,10 +128,12 @@ impl Master {
     fn plan_turns(&self, key: AgentKey, changes: &[Conversion]) -> Result<Vec<Turn>, Answer> {
         let mut total = self.agents[key].total.clone();
         let mut free = total.less(&self.in_use(key));
+        let admission = self.registry.agent(&self.agents[key].id);
+        let coming = admission.map_or(0, Admission::coming_bytes);
         let mut turns = Vec::with_capacity(changes.len());
         for change in changes {
             let all = change.apply(&total).map_err(refusal)?;
-            if size(&all) > limits::AGENT_BYTES {
+            if size(&all) + coming > limits::AGENT_BYTES {
                 let why = "the agent would have too many kinds of resources";
                 return Err(Answer::Invalid(why.to_string()));
             }

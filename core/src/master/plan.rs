@@ -98,6 +98,8 @@ pub(super) struct Planner<'a> {
     orders_left: usize,
     /// How many disks of the agent are being made or taken back.
     jobs: usize,
+    /// How many bytes on the wire may come of them.
+    coming: usize,
     pool: Resources,
     /// What the agent has, offered or not.
     total: Resources,
@@ -133,6 +135,8 @@ pub(super) struct Basis<'a> {
     pub(super) open: usize,
     /// How many disks of the agent are being made or taken back.
     pub(super) jobs: usize,
+    /// How many bytes on the wire may come of them.
+    pub(super) coming: usize,
     /// What is offered.
     pub(super) pool: Resources,
 }
@@ -153,6 +157,7 @@ pub(super) fn plan(basis: Basis<'_>, operations: Vec<Operation>) -> Plan {
         bytes_left: limits::REPORTED_BYTES.saturating_sub(reported),
         orders_left: limits::OPERATIONS_PER_AGENT.saturating_sub(basis.open),
         jobs: basis.jobs,
+        coming: basis.coming,
         pool: basis.pool,
         total: basis.total.clone(),
         used: Resources::new(),
@@ -411,10 +416,11 @@ impl Planner<'_> {
         let mut pool = change.apply(&self.pool)?;
         // What others hold counts as well: a volume's id is new to the agent (RM-42).
         let total = change.apply(&self.total)?;
-        // And so does what providers may come to say.
-        let jobs = self.jobs + usize::from(change.disk().is_some());
+        // And so does what providers are at: it is there again when they have ended.
+        let disk = change.disk();
+        let coming = self.coming + disk.map_or(0, DiskChange::most_bytes);
         let limit = limits::AGENT_BYTES;
-        if size(&total) + jobs * limits::DISK_BYTES > limit {
+        if size(&total) + coming > limit {
             return Err(BadOperation::TooLarge { limit });
         }
         let (before, after) = change.turns(&self.pool)?;
@@ -436,13 +442,14 @@ impl Planner<'_> {
         }
         (self.pool, self.total, self.made) = (pool, total, made);
         self.orders_left -= 1;
-        self.jobs = jobs;
+        self.jobs += usize::from(disk.is_some());
+        self.coming = coming;
         Ok(Turn {
             id,
             kind: change.kind(),
             before,
             after,
-            disk: change.disk().cloned(),
+            disk: disk.cloned(),
         })
     }
 }

@@ -80,6 +80,12 @@ impl DiskChange {
         }
     }
 
+    /// Returns how many bytes, on the wire, what comes of it may take at most: the source with what
+    /// its provider says.
+    pub fn most_bytes(&self) -> usize {
+        size(self) + limits::DISK_BYTES
+    }
+
     /// Returns what there is in the place of the source now that it has ended, or why that is the
     /// source.
     pub fn result(&self, outcome: &DiskOutcome) -> Result<Resources, String> {
