@@ -339,12 +339,14 @@ impl Master {
         self.registry.len() - self.registry.unreachable() >= limits::AGENTS
     }
 
-    fn has_room(&self, cx: &mut Cx<'_>, peer: PeerId) -> bool {
+    /// Returns whether there may be one more. Who finds no room tries again later: a refusal would
+    /// end it for good.
+    fn has_room(&mut self, cx: &mut Cx<'_>, peer: PeerId) -> bool {
         if !self.is_full() {
             return true;
         }
-        let text = format!("the limit of {} agents is reached", limits::AGENTS);
-        cx.tell_agent(peer, ToAgent::Refused(text));
+        let reason = format!("the limit of {} agents is reached", limits::AGENTS);
+        self.disconnect(cx, peer, CloseReason::Overloaded, reason);
         false
     }
 
