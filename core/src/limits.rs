@@ -106,6 +106,16 @@ pub const DISK_BYTES: usize = 4_096;
 /// The most operations of one framework that it has named and not confirmed the end of. As many may
 /// be named in one call.
 pub const OPERATIONS_PER_FRAMEWORK: usize = 10_000;
+/// The most bytes of news about such operations of a framework, on the wire. What one will have made
+/// counts as soon as it is named.
+pub const OPERATION_BYTES: usize = 16 * 1024 * 1024;
+/// What counts of news about one beside what it has made, its id and its agent's.
+pub const OPERATION_NEWS_BYTES: usize = 512;
+/// Of how many operations an agent goes on saying what became of them, those of all frameworks
+/// together; beyond it the oldest are said no more.
+pub const OPERATIONS_SAID: usize = 4 * OPERATIONS_PER_FRAMEWORK;
+/// How many bytes of such news, on the wire.
+pub const OPERATIONS_SAID_BYTES: usize = 4 * OPERATION_BYTES;
 /// For how long an agent is to go on saying how an operation ended whose framework nobody knows: it
 /// may be of a leadership whose registry is lost, and come back (OF-58, TL-09).
 pub const ORPHANS_KEPT: Duration = Duration::from_secs(10 * 60);
@@ -354,6 +364,9 @@ impl Filled {
 
 const _: () = assert!(TASKS_PER_ACCEPT <= TASKS_PER_FRAMEWORK);
 const _: () = assert!(OPERATIONS_PER_ACCEPT < OPERATIONS_PER_AGENT);
+// Any one operation may have a name; and all of them, if they are short.
+const _: () = assert!(OPERATION_NEWS_BYTES + 2 * (ID_BYTES + AGENT_BYTES) < OPERATION_BYTES);
+const _: () = assert!(OPERATIONS_PER_FRAMEWORK * 3 * OPERATION_NEWS_BYTES < OPERATION_BYTES);
 // An order: what it is done to, and what becomes of that.
 const _: () = assert!(2 * AGENT_BYTES + TEXT_BYTES <= FRAME_BYTES);
 // What providers say of all that is being made has to fit what an agent may have.

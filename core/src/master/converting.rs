@@ -112,7 +112,7 @@ impl Master {
                 ..OperationStatus::new(id, OperationState::Pending, cx.now)
             };
             let (kind, place) = (Some(turn.kind), Some((agent, number)));
-            self.note_operation(framework, kind, place, status);
+            self.note_operation(framework, kind, place, (status, turn.bytes));
         }
     }
 
@@ -209,17 +209,19 @@ impl Master {
         };
         // What its provider is at it was told long ago, maybe.
         let jobs = admission.jobs.values();
-        let mut open: Vec<(Owner, OperationKind, u64)> = jobs
-            .map(|job| (job.owner.clone(), job.change.kind(), job.number))
+        let mut open: Vec<(Owner, OperationKind, u64, usize)> = jobs
+            .map(|job| (job, job.change.most_bytes()))
+            .map(|(job, makes)| (job.owner.clone(), job.change.kind(), job.number, makes))
             .collect();
         let mut unheard: Vec<ToAgent> = Vec::new();
         for order in admission.open.values().filter(|it| it.number > told) {
             let owner = order.owner.clone();
-            open.extend(owner.map(|owner| (owner, order.kind, order.number)));
+            let makes = made_bytes(admission, order);
+            open.extend(owner.map(|owner| (owner, order.kind, order.number, makes)));
             unheard.push(retold(admission, order));
         }
-        for (owner, kind, number) in open {
-            self.know_again(cx, &owner, kind, (key, number));
+        for (owner, kind, number, makes) in open {
+            self.know_again(cx, &owner, kind, (key, number), makes);
         }
         for message in unheard {
             cx.tell_agent(peer, message);
@@ -250,6 +252,13 @@ impl Master {
 pub(super) fn conversion(agent: AgentId, order: Order) -> (RegistryOp, ToAgent) {
     let message = ToAgent::Convert(order.clone());
     (RegistryOp::Convert { agent, order }, message)
+}
+
+/// Returns how long it is, on the wire, what an order makes, or why it has failed.
+fn made_bytes(admission: &Admission, order: &Order) -> usize {
+    let end = admission.ends.get(&order.number);
+    let why = end.and_then(|end| end.failed.as_ref());
+    why.map_or(0, String::len) + size(&order.after)
 }
 
 /// Says an order again as it was said.

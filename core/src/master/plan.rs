@@ -9,7 +9,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::operations::Operations;
+use super::operations::{Operations, news_bytes};
 use super::tasks::Tasks;
 use crate::allocator::GrantIds;
 use crate::ids::{AgentId, ExecutorId, OperationId, TaskId};
@@ -76,6 +76,8 @@ pub(super) struct Turn {
     pub(super) after: Resources,
     /// What a provider is to do, of which `after` says nothing yet.
     pub(super) disk: Option<DiskChange>,
+    /// How long news about it are at most, on the wire, if it has a name.
+    pub(super) bytes: usize,
 }
 
 /// Checks a task by itself: one alone, or one of a group.
@@ -100,6 +102,8 @@ pub(super) struct Planner<'a> {
     jobs: usize,
     /// How many bytes on the wire may come of them.
     coming: usize,
+    /// How much more news there may be about operations that the framework has named, on the wire.
+    news_left: usize,
     pool: Resources,
     /// What the agent has, offered or not.
     total: Resources,
@@ -158,6 +162,7 @@ pub(super) fn plan(basis: Basis<'_>, operations: Vec<Operation>) -> Plan {
         orders_left: limits::OPERATIONS_PER_AGENT.saturating_sub(basis.open),
         jobs: basis.jobs,
         coming: basis.coming,
+        news_left: basis.known.room(basis.framework),
         pool: basis.pool,
         total: basis.total.clone(),
         used: Resources::new(),
@@ -190,12 +195,7 @@ impl Planner<'_> {
                     let turn = named.and_then(|()| self.convert(id.clone(), &change));
                     let step = match turn {
                         Ok(turn) => Step::Convert(turn),
-                        Err(bad) => Step::RefuseOperation {
-                            kind: change.kind(),
-                            id,
-                            reason: bad.kind(),
-                            message: cut_text(format!("{}: {bad}", change.kind())),
-                        },
+                        Err(bad) => self.refuse(change.kind(), id, &bad),
                     };
                     self.steps.push(step);
                 }
@@ -214,6 +214,19 @@ impl Planner<'_> {
             used: self.used,
             rest: rest.expect("what is in both is in one"),
             fresh,
+        }
+    }
+
+    fn refuse(&mut self, kind: OperationKind, id: Option<OperationId>, bad: &BadOperation) -> Step {
+        let message = cut_text(format!("{kind}: {bad}"));
+        // That is news too, which comes before what follows.
+        let bytes = news_bytes(id.as_ref(), self.agent_id, message.len());
+        self.news_left = self.news_left.saturating_sub(bytes);
+        Step::RefuseOperation {
+            kind,
+            id,
+            reason: bad.kind(),
+            message,
         }
     }
 
@@ -424,6 +437,11 @@ impl Planner<'_> {
             return Err(BadOperation::TooLarge { limit });
         }
         let (before, after) = change.turns(&self.pool)?;
+        let makes = disk.map_or_else(|| size(&after), DiskChange::most_bytes);
+        let bytes = news_bytes(id.as_ref(), self.agent_id, makes);
+        let limit = limits::OPERATION_BYTES;
+        let too_much = BadOperation::TooMuchNews { limit };
+        let news_left = self.news_left.checked_sub(bytes).ok_or(too_much)?;
         let mut made = self.made.less(&before);
         made.add(&after)
             .map_err(|overflow| BadOperation::Resources(overflow.into()))?;
@@ -443,13 +461,14 @@ impl Planner<'_> {
         (self.pool, self.total, self.made) = (pool, total, made);
         self.orders_left -= 1;
         self.jobs += usize::from(disk.is_some());
-        self.coming = coming;
+        (self.coming, self.news_left) = (coming, news_left);
         Ok(Turn {
             id,
             kind: change.kind(),
             before,
             after,
             disk: disk.cloned(),
+            bytes,
         })
     }
 }
