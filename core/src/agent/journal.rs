@@ -19,6 +19,7 @@ use super::gc::{Retired, Retirees};
 use super::operations::Said;
 use super::records::{AgentRecord, Number};
 use super::rows::{self, Row};
+use super::sayings::Sayings;
 use super::tasks::{Placement, Task};
 use crate::book::Book;
 use crate::feed::Changes;
@@ -63,7 +64,7 @@ pub struct AgentState {
     tasks: Book<Number, Task>,
     retired: Retirees,
     converted: Converted,
-    said: Book<u64, Said>,
+    said: Sayings,
     jobs: Book<u64, Job>,
     undoing: BTreeSet<u64>,
 }
@@ -116,7 +117,12 @@ impl AgentState {
 
     /// Returns the news about operations that nobody has acknowledged, by their numbers.
     pub(super) fn said(&self) -> &Book<u64, Said> {
-        &self.said
+        self.said.rows()
+    }
+
+    /// Returns how long all of that is on the wire.
+    pub(super) fn said_bytes(&self) -> usize {
+        self.said.bytes()
     }
 
     /// Returns what the provider of disks is at, by the numbers of the orders that began it.
@@ -145,7 +151,7 @@ impl AgentState {
             jobs,
             ..
         } = self;
-        [executors, tasks, said, jobs]
+        [executors, tasks, said.noted(), jobs]
     }
 
     pub(super) fn take_changes(&mut self, changes: &mut Changes<Row>) {
@@ -456,7 +462,7 @@ impl Durable for AgentState {
             AgentRecord::CarriedOut { order, update, at } => {
                 self.apply_carried_out(order, *update, *at);
             }
-            AgentRecord::OperationAcknowledged { number } => drop(self.said.remove(number)),
+            AgentRecord::OperationAcknowledged { number } => self.said.remove(*number),
             AgentRecord::FrameworkChanged { framework } => self.apply_framework_changed(framework),
             AgentRecord::DiskBegun { job, at } => self.apply_disk_begun(job, *at),
             AgentRecord::DiskEnded { job, outcome } => self.apply_disk_ended(*job, outcome),

@@ -4,7 +4,6 @@
 
 use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -16,7 +15,6 @@ use super::tasks::{Placement, UPDATES_PER_TASK};
 use super::updates::News;
 use super::{Agent, AgentRecord, Cx, Effect, Timer};
 use crate::ids::{ContainerId, ExecutorId, FrameworkId, PeerId, TaskId, UpdateId};
-use crate::limits;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::executor::{Call, Event, may_report};
 use crate::protocol::hello::CloseReason;
@@ -426,7 +424,6 @@ impl Agent {
             acknowledge(cx, peer, id, update);
             return;
         }
-        truncate(&mut status.message);
         // Its clock must not carry ours, which goes on from the latest moment recorded.
         status.at = status.at.min(cx.now);
         status.source = Source::Executor;
@@ -448,8 +445,4 @@ fn acknowledge(cx: &mut Cx<'_>, peer: PeerId, task: TaskId, update: UpdateId) {
         return cx.out.emit_free(Effect::Executor { peer, event });
     }
     cx.out.emit(Effect::Executor { peer, event });
-}
-
-fn truncate(text: &mut String) {
-    text.truncate(text.floor_char_boundary(limits::TEXT_BYTES));
 }

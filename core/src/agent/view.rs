@@ -111,7 +111,7 @@ impl<'a> View<'a> {
     }
 
     /// Lists what is bounded, how much there is of it, and how much there may be (I22).
-    pub fn filled(&self) -> [Filled; 9] {
+    pub fn filled(&self) -> [Filled; 11] {
         let state = &self.agent.state;
         let (frameworks, containers, tasks) = self.agent.history.most();
         let under_way = self.agent.deletions.under_way();
@@ -121,6 +121,7 @@ impl<'a> View<'a> {
             .values()
             .map(|task| task.unacknowledged().len());
         let introduced = self.agent.introduced.len();
+        let (said, said_bytes) = (state.said().len(), state.said_bytes());
         // Those that cannot be deleted, or are about to be, are past the bound.
         let kept = state.retired().len();
         let kept = kept.saturating_sub(under_way + self.agent.deletions.failed());
@@ -130,6 +131,12 @@ impl<'a> View<'a> {
             Filled::new("sandboxes", kept, limits::RETIRED_SANDBOXES),
             Filled::new("deletions", under_way, bounds.deletions),
             Filled::new("frameworks introduced", introduced, limits::INTRODUCED),
+            Filled::new("news of operations", said, limits::OPERATIONS_SAID),
+            Filled::new(
+                "bytes of such news",
+                said_bytes,
+                limits::OPERATIONS_SAID_BYTES,
+            ),
             Filled::new(
                 "disks at work",
                 state.jobs().len(),

@@ -27,6 +27,7 @@ use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::TaskInfo;
 use crate::protocol::validate_operation::Caller;
 use crate::protocol::wire::size;
+use crate::registry::Admission;
 use crate::resources::Resources;
 use crate::roles::Role;
 
@@ -99,6 +100,7 @@ impl Master {
             total: &row.total,
             open: admission.map_or(0, |admission| admission.open.len()),
             jobs: admission.map_or(0, |admission| admission.jobs.len()),
+            coming: admission.map_or(0, Admission::coming_bytes),
             pool,
         };
         let plan = plan(basis, operations);

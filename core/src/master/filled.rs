@@ -55,7 +55,7 @@ impl Master {
         ]
     }
 
-    fn filled_by_tasks(&self) -> [Filled; 10] {
+    fn filled_by_tasks(&self) -> [Filled; 11] {
         let frameworks = || self.frameworks.iter().map(|(key, _)| key);
         let fullest = |count: &dyn Fn(FrameworkKey) -> usize| most(frameworks().map(count));
         let bytes = fullest(&|key| self.tasks.remembered_bytes(key));
@@ -63,6 +63,7 @@ impl Master {
         let refused = fullest(&|key| self.verdicts.of(key).count());
         let refused_bytes = fullest(&|key| self.verdicts.bytes(key));
         let named = fullest(&|key| self.operations.count(key));
+        let named_bytes = fullest(&|key| self.operations.bytes(key));
         let kills = fullest(&|key| self.kills.count(key));
         let asks = fullest(&|key| self.asks.open(key));
         let bounds = &self.config.bounds;
@@ -79,6 +80,7 @@ impl Master {
             Filled::new("refused tasks", refused, bounds.verdicts),
             Filled::new("bytes of refusals", refused_bytes, limits::VERDICT_BYTES),
             Filled::new("named operations", named, bounds.operations),
+            Filled::new("bytes of operations", named_bytes, limits::OPERATION_BYTES),
             Filled::new("kills of all", self.kills.len(), limits::KILLS),
             Filled::new("questions of all", self.asks.len(), limits::ASKS),
             Filled::new("kills that wait", kills, bounds.kills),

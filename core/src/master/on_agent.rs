@@ -133,7 +133,7 @@ impl Master {
             // of what it has.
             let admission = self.registry.agent(&self.agents[key].id);
             let made = admission.map(|it| it.converted.clone()).unwrap_or_default();
-            if let Err(why) = check_converted(admission, &info, &made) {
+            if let Err(why) = check_converted(admission, &info, &made, &[]) {
                 return cx.tell_agent(peer, ToAgent::Refused(why));
             }
             self.take_info(cx, key, info);
@@ -245,7 +245,7 @@ impl Master {
             return;
         }
         let (told, jobs) = (account.converted.clone(), account.jobs.clone());
-        let Some(key) = self.know(cx, peer, name, id, info, &told) else {
+        let Some(key) = self.know(cx, peer, name, id, info, (&told, &jobs)) else {
             return;
         };
         self.restore(cx, key, &told, jobs);
@@ -275,7 +275,7 @@ impl Master {
         name: String,
         id: AgentId,
         info: AgentInfo,
-        told: &Converted,
+        (told, jobs): (&Converted, &[DiskJob]),
     ) -> Option<AgentKey> {
         let admission = self.registry.agent(&id);
         let problem = match admission {
@@ -284,7 +284,7 @@ impl Master {
                 let text = format!("agent id {id} is bound to the name {owner:?}, not {name:?}");
                 Some(text)
             }
-            Some(_) | None => check_converted(admission, &info, told).err(),
+            Some(_) | None => check_converted(admission, &info, told, jobs).err(),
         };
         if let Some(text) = problem {
             cx.tell_agent(peer, ToAgent::Refused(text));
@@ -339,12 +339,14 @@ impl Master {
         self.registry.len() - self.registry.unreachable() >= limits::AGENTS
     }
 
-    fn has_room(&self, cx: &mut Cx<'_>, peer: PeerId) -> bool {
+    /// Returns whether there may be one more. Who finds no room tries again later: a refusal would
+    /// end it for good.
+    fn has_room(&mut self, cx: &mut Cx<'_>, peer: PeerId) -> bool {
         if !self.is_full() {
             return true;
         }
-        let text = format!("the limit of {} agents is reached", limits::AGENTS);
-        cx.tell_agent(peer, ToAgent::Refused(text));
+        let reason = format!("the limit of {} agents is reached", limits::AGENTS);
+        self.disconnect(cx, peer, CloseReason::Overloaded, reason);
         false
     }
 

@@ -15,7 +15,6 @@ use super::{Cx, Master};
 use crate::allocator::Change;
 use crate::ids::{AgentId, FrameworkId, TaskId, UpdateId};
 use crate::keys::{AgentKey, FrameworkKey};
-use crate::limits;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::scheduler::Event;
@@ -182,9 +181,8 @@ impl Master {
             return;
         };
         status.agent = Some(self.agents[agent].id.clone());
-        // It is kept, and goes on in frames that hold more. The agent cuts its own.
-        let message = &mut status.message;
-        message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
+        // It is kept, and goes on in frames that hold more.
+        status.shorten();
         let known = self.tasks.find(framework, &status.task);
         let is_own = |key: &TaskKey| self.tasks[*key].agent == agent;
         let own = known.filter(|key| is_own(key) || planted(Mutant::StrayBelieved));

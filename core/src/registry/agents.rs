@@ -60,6 +60,11 @@ impl Admission {
         total.unwrap_or_else(|_| described.clone())
     }
 
+    /// Returns how many bytes, on the wire, what comes of its disks at work may take at most.
+    pub fn coming_bytes(&self) -> usize {
+        coming_bytes(self.jobs.values())
+    }
+
     /// Returns how many operations it is at: those that it has not confirmed, and those that its
     /// provider of disks has begun.
     pub fn under_way(&self) -> usize {
@@ -77,6 +82,12 @@ pub struct Gone {
     /// Whether an operator has said so (SM-17). Others have left, joined anew, or were away for too
     /// long.
     pub by_operator: bool,
+}
+
+/// Adds up what may come of jobs that a provider is at, in bytes on the wire.
+pub(crate) fn coming_bytes<'a>(jobs: impl IntoIterator<Item = &'a DiskJob>) -> usize {
+    let jobs = jobs.into_iter();
+    jobs.map(|job| job.change.most_bytes()).sum()
 }
 
 /// All agents. One name, one admitted agent; an id is admitted or gone, never both.

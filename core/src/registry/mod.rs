@@ -23,6 +23,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use self::agents::Agents;
+pub(crate) use self::agents::coming_bytes;
 pub use self::agents::{Admission, Gone, JobEnd};
 pub(crate) use self::frameworks::Ending;
 pub use self::frameworks::Enrolment;

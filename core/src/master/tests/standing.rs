@@ -237,6 +237,44 @@ fn who_is_out_of_reach_takes_no_place_and_gets_one_only_if_it_is_free() {
     assert_eq!(outs, [disconnect(peer, CloseReason::Overloaded, why)]);
 }
 
+#[test]
+fn who_finds_no_room_is_not_refused_for_good() {
+    // I22: an agent that is refused ends; one that is sent away comes again.
+    let registry = many(limits::AGENTS, |id, _| RegistryOp::Reachable { id });
+    let mut world = World::recovered(2, registry);
+    world.drain();
+    let why = "the limit of 100000 agents is reached";
+    let agent = agent_info("cpus:1");
+    let stranger = agent_id(limits::AGENTS as u64);
+    for message in [
+        ToMaster::Register {
+            agent: agent.clone(),
+        },
+        back(&stranger, vec![], vec![]),
+    ] {
+        let peer = world.connect(PeerRole::Agent, "new");
+        let outs = world.agent_says(peer, message);
+        assert_eq!(outs, [disconnect(peer, CloseReason::Overloaded, why)]);
+    }
+    // Once one of the others has gone for good there is room.
+    let name = agent_id(0);
+    let peer = world.connect(PeerRole::Agent, name.as_str());
+    world.agent_says(peer, back(&name, vec![], vec![]));
+    world.agent_says(peer, ToMaster::Unregister);
+    let peer = world.connect(PeerRole::Agent, "new");
+    let outs = world.agent_says(peer, ToMaster::Register { agent });
+    let is_in = outs.iter().any(|out| {
+        matches!(
+            out,
+            Output::Effect(Effect::Agent {
+                message: ToAgent::Registered { .. },
+                ..
+            })
+        )
+    });
+    assert!(is_in, "{outs:?}");
+}
+
 /// A master that is set up otherwise.
 fn configured(registry: Registry, change: impl FnOnce(&mut Config)) -> World {
     let epoch = registry.epoch() + 1;
