@@ -274,6 +274,7 @@ impl Master {
     /// Turns a call down for which there is no room.
     ///
     /// The offers that it answers are free again in any case: its scheduler knows of them no more.
+    /// And what confirms something is heard: it makes room, and is not said again.
     fn turn_down(&mut self, cx: &mut Cx<'_>, peer: PeerId, call: Call) {
         self.throttle.turned_down += 1;
         let kind = call.kind();
@@ -283,6 +284,10 @@ impl Master {
             self.disconnect(cx, peer, CloseReason::Overloaded, why);
             return;
         };
+        if let Call::Acknowledge { .. } | Call::AcknowledgeOperation { .. } = call {
+            self.on_scheduler(cx, peer, call);
+            return;
+        }
         if let Call::Accept {
             offers, operations, ..
         } = call
@@ -304,7 +309,7 @@ impl Master {
         Some(self.throttle.peers.get(&peer).copied().unwrap_or(0))
     }
 
-    /// Returns how many calls were turned down under this leadership, for there was no room.
+    /// Returns for how many calls there was no room under this leadership.
     pub fn turned_down(&self) -> u64 {
         self.throttle.turned_down
     }

@@ -55,9 +55,8 @@ impl Turns {
             && let Some(words) = self.last.and_then(|peer| self.waiting.get_mut(&peer))
             && let Some(word) = words.pop_back()
         {
-            // Offers that were answered are so in any case.
             if let Input::Scheduler { call, .. } = &word
-                && matches!(call, Call::Accept { .. } | Call::Decline { .. })
+                && is_heard(call)
             {
                 heard.push(word);
             }
@@ -78,6 +77,18 @@ impl Turns {
         });
         heard
     }
+}
+
+/// Returns whether a call counts for which there was no room: offers that were answered are so in
+/// any case, and what was confirmed is.
+const fn is_heard(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::Accept { .. }
+            | Call::Decline { .. }
+            | Call::Acknowledge { .. }
+            | Call::AcknowledgeOperation { .. }
+    )
 }
 
 #[cfg(test)]
