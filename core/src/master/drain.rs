@@ -65,7 +65,8 @@ impl Master {
         };
         let admission = self.registry.agent(&row.id);
         let has_orders = admission.is_some_and(|known| known.under_way() > 0);
-        if row.peer().is_none() || has_orders || self.tasks.has_live(key) {
+        let runs = self.tasks.has_live(key) || !row.uncounted.is_empty();
+        if row.peer().is_none() || has_orders || runs {
             return;
         }
         if config.mark_gone {

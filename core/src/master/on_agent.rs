@@ -24,7 +24,7 @@ use crate::protocol::agent::{ExecutorReport, TaskReport, ToAgent, ToMaster};
 use crate::protocol::disk::DiskJob;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
-use crate::protocol::node::{AgentInfo, Standing};
+use crate::protocol::node::AgentInfo;
 use crate::protocol::operation::Converted;
 use crate::protocol::status::{Reason, TaskState};
 use crate::protocol::validate::{check_agent, check_executor_report, check_report};
@@ -250,6 +250,7 @@ impl Master {
         };
         self.restore(cx, key, &told, jobs);
         let mut merge = self.plan_merge(key, peer, account);
+        self.set_uncounted(cx, key, core::mem::take(&mut merge.uncounted));
         self.connect(cx, key, peer);
         self.tell_reregistered(cx, peer, key);
         self.bring_up_to_date(cx, key, peer, told.last);
@@ -421,7 +422,7 @@ impl Master {
             .set_presence(key, Presence::Connected(peer), cx.now);
         let row = &mut self.agents[key];
         row.missed = 0;
-        let active = row.standing == Standing::Active;
+        let active = row.may_be_offered();
         let is_active = Change::AgentActive { agent: key, active };
         match before {
             Presence::Connected(_) => {}

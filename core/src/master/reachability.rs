@@ -146,6 +146,8 @@ impl Master {
             self.rescind_agent(cx, key);
         }
         self.rescind_inverse_of(cx, key);
+        // What it runs it says when it is back.
+        self.agents[key].uncounted.clear();
         if is_noted && self.agents[key].standing == Standing::Active {
             self.changes.push(Change::AgentActive {
                 agent: key,

@@ -278,6 +278,11 @@ impl Tasks {
         self.agents.contains_key(&agent) || self.executors.are_on(agent)
     }
 
+    /// Notes that something has ended on an agent which is no live task of this table.
+    pub(super) fn note_emptied(&mut self, agent: AgentKey) {
+        self.emptied.push(agent);
+    }
+
     /// Takes the agents whose last live task or executor has gone since the last time, and perhaps
     /// others.
     pub(super) fn take_emptied(&mut self) -> Vec<AgentKey> {

@@ -170,6 +170,11 @@ impl Master {
             debug!(task = %status.task, state = %status.state, "not an agent's to say");
             return;
         }
+        let is_over = status.state.is_terminal() || latest.is_terminal();
+        if is_over && !self.agents[agent].uncounted.is_empty() {
+            let task = (owner.clone(), status.task.clone());
+            self.end_uncounted(cx, agent, &task);
+        }
         let known = self.frameworks.find(&owner);
         let framework = known.filter(|key| !self.frameworks[*key].is_completed());
         let Some(framework) = framework else {
