@@ -384,18 +384,12 @@ impl Tap {
     fn is_long_known(&mut self, status: &TaskStatus, update: UpdateId) -> bool {
         self.updates += 1;
         let is_end = status.state.is_terminal();
-        match self.ends.get(&status.task) {
-            Some((end, then)) => {
-                let is_same = *end == update || !is_end;
-                is_same && self.updates - then > KEPT
-            }
-            None if is_end => {
-                let told = (update, self.updates);
-                self.ends.insert(status.task.clone(), told);
-                false
-            }
-            None => false,
+        let told = self.ends.get(&status.task);
+        let (end, then) = *told.unwrap_or(&(update, self.updates));
+        if told.is_none() && is_end {
+            self.ends.insert(status.task.clone(), (end, then));
         }
+        (end == update || !is_end) && self.updates - then > KEPT
     }
 
     fn count(&mut self, calls: &[UserCall]) {

@@ -19,7 +19,11 @@ impl Story {
     }
 
     fn of(registry: Registry) -> Self {
-        let mut world = World::recovered(2, registry);
+        Self::led(2, registry)
+    }
+
+    fn led(epoch: u64, registry: Registry) -> Self {
+        let mut world = World::recovered(epoch, registry);
         world.drain();
         let (web, owner) = world.framework("web");
         Self { world, web, owner }
@@ -290,7 +294,7 @@ fn of_tasks_on_an_agent_that_was_given_up_is_said_who_said_so() {
     assert!(outs.contains(&answer(&story)), "{outs:?}");
     assert_eq!(story.ask(&[("t", Some(&one))]), [answer(&story)]);
     let registry = story.world.master.registry().clone();
-    let mut story = Story::of(registry);
+    let mut story = Story::led(3, registry);
     let outs = story.ask(&[("t", Some(&one))]);
     assert_eq!(outs, [answer(&story)]);
 }

@@ -85,7 +85,8 @@ pub(super) fn check_roles(ledger: &Ledger, master: &Master) -> Result<(), String
         let mut names = ["cpus", "mem", "disk"].into_iter();
         if names.any(|name| ours.amount(name) != theirs.amount(name)) {
             return Err(format!(
-                "against role {role} the allocator counts {theirs}, and by what was said it is {ours}"
+                "against role {role} the allocator counts {theirs}, and by what was said {ours} is \
+                 given"
             ));
         }
     }
