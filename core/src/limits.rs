@@ -106,8 +106,8 @@ pub const DISK_BYTES: usize = 4_096;
 /// The most operations of one framework that it has named and not confirmed the end of. As many may
 /// be named in one call.
 pub const OPERATIONS_PER_FRAMEWORK: usize = 10_000;
-/// The most bytes of news about such operations of a framework, on the wire. What one will have made
-/// counts as soon as it is named.
+/// The most bytes of news about such operations of a framework, on the wire. What one will have
+/// made counts as soon as it is named.
 pub const OPERATION_BYTES: usize = 16 * 1024 * 1024;
 /// What counts of news about one beside what it has made, its id and its agent's.
 pub const OPERATION_NEWS_BYTES: usize = 512;

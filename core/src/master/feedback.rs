@@ -84,8 +84,8 @@ impl Master {
     }
 
     /// Knows of an operation again that an earlier leadership has accepted. If its framework has
-    /// named too many others since, it is known once the agent says how it ended. `makes` is how many
-    /// bytes what it makes takes on the wire.
+    /// named too many others since, it is known once the agent says how it ended. `makes` is how
+    /// many bytes what it makes takes on the wire.
     pub(super) fn know_again(
         &mut self,
         cx: &Cx<'_>,
