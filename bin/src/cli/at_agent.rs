@@ -1,8 +1,8 @@
 //! The agent of a task, which is asked without its master: which one it is, where, and who we are
 //! there.
 //!
-//! Called by the commands that ask agents (`attach`, `exec`, `logs`, `usage`). Deliberately not here:
-//! what they ask.
+//! Called by the commands that ask agents (`attach`, `exec`, `logs`, `usage`). Deliberately not
+//! here: what they ask.
 
 use tepui_core::auth::PeerRole;
 use tepui_core::protocol::operator::{AgentView, Answer, Call, TaskView};

@@ -54,12 +54,10 @@ impl Turns {
         if turned_down > self.turned_down
             && let Some(words) = self.last.and_then(|peer| self.waiting.get_mut(&peer))
             && let Some(word) = words.pop_back()
+            && let Input::Scheduler { call, .. } = &word
+            && is_heard(call)
         {
-            if let Input::Scheduler { call, .. } = &word
-                && is_heard(call)
-            {
-                heard.push(word);
-            }
+            heard.push(word);
         }
         self.turned_down = turned_down;
         self.waiting.retain(|peer, words| {
