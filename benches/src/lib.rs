@@ -6,6 +6,7 @@
 pub mod algebra;
 pub mod budgets;
 pub mod cluster;
+pub mod containers;
 pub mod flood;
 pub mod floor;
 pub mod latency;

@@ -23,6 +23,8 @@ pub struct Counts {
     pub idle: Duration,
     /// How long the simulator runs.
     pub simulate: Duration,
+    /// Containers launched one by one.
+    pub containers: usize,
 }
 
 const FULL: Counts = Counts {
@@ -34,6 +36,7 @@ const FULL: Counts = Counts {
     embedded: 10,
     idle: Duration::from_secs(10),
     simulate: Duration::from_secs(5),
+    containers: 100,
 };
 
 const QUICK: Counts = Counts {
@@ -45,6 +48,7 @@ const QUICK: Counts = Counts {
     embedded: 2,
     idle: Duration::from_secs(2),
     simulate: Duration::from_secs(1),
+    containers: 8,
 };
 
 /// What was asked for.

@@ -19,7 +19,7 @@ use tepui_core::protocol::node::{AgentInfo, Domain};
 use tepui_core::resources::Resource;
 use tepui_isolation::graphics::Graphics;
 use tepui_isolation::image::Store;
-use tepui_isolation::{AgentLoss, Containerizer, Mode};
+use tepui_isolation::{AgentLoss, Containerizer, Mode, Sampler};
 use tepui_transport::clock::Clock;
 use tepui_transport::codec;
 use tepui_transport::dialer::Dialer;
@@ -33,10 +33,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::containing::{ContainerOptions, Ground, isolators};
-use crate::entering::Entering;
 use crate::removal::Remover;
 use crate::sandboxes::Sandboxes;
 use crate::serving::serve_streams;
+use crate::using::Using;
 use crate::{detect, identity, port, seed, watches};
 
 /// How many inputs may wait for the machine.
@@ -129,15 +129,15 @@ impl AgentNode {
         let gpus = graphics.processors().len();
         let (events, places) = (inbox.clone(), Arc::clone(&sandboxes));
         let made = containerizer(&options, (mode, graphics), events, places)?;
-        let (containerizer, images) = made;
+        let (containerizer, images, sampler) = made;
 
-        let entering = Entering::new(Arc::clone(&sandboxes), containerizer.enterer());
-        let entering = Arc::new(entering);
+        let using = Arc::new(Using::new(Arc::clone(&sandboxes), sampler));
+        let serve = serve_streams(Arc::clone(&sandboxes), containerizer.enterer(), using);
         let node = Node::new(NodeConfig {
             hello: Hello::new(PeerRole::Agent, &name),
             accepts: vec![PeerRole::Framework, PeerRole::Operator],
             inbound: inbound(inbox.clone(), Arc::clone(&sandboxes)),
-            streams: Some(serve_streams(Arc::clone(&sandboxes), entering)),
+            streams: Some(serve),
         });
         node.remember_epoch(opened.state.epoch());
         let endpoint = port::bind(options.listen, &options.work_dir, &credentials, &node)?;
@@ -370,7 +370,7 @@ fn containerizer(
     (mode, graphics): (Mode, Graphics),
     inbox: Inbox<Input>,
     sandboxes: Arc<Sandboxes>,
-) -> anyhow::Result<(Containerizer, Option<Store>)> {
+) -> anyhow::Result<(Containerizer, Option<Store>, Option<Sampler>)> {
     let sink = move |event| {
         sandboxes.happened(&event);
         if inbox.blocking_send(Input::Container(event)).is_err() {
@@ -388,11 +388,12 @@ fn containerizer(
     let makers = isolators(ground, &options.containers)?;
     let config = tepui_isolation::Config {
         default_pids: options.containers.default_pids.or(Some(DEFAULT_PIDS)),
+        logs: options.containers.logs,
         agent_loss: options.agent_loss.clone(),
         ..config
     };
     let containerizer = Containerizer::start_with(config, makers.isolators, Box::new(sink))?;
-    Ok((containerizer, makers.images))
+    Ok((containerizer, makers.images, makers.sampler))
 }
 
 /// Says how containers are run, and what the agent is called among those of the machine.

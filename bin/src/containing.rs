@@ -19,7 +19,7 @@ use tepui_isolation::isolators::{
 use tepui_isolation::network::Namespaces;
 use tepui_isolation::network::cni;
 use tepui_isolation::network::ports::Rule;
-use tepui_isolation::{Isolator, Mode};
+use tepui_isolation::{Isolator, Logs, Mode, Sampler};
 
 /// Where what must not outlive a restart of the machine is, for each agent a directory.
 const RUNTIME: &str = "/run/tepui";
@@ -51,6 +51,8 @@ pub struct ContainerOptions {
     /// The most processes and threads of a task that names no limit; `None` is 4,096: a fork bomb
     /// stays small.
     pub default_pids: Option<u32>,
+    /// How much is kept of what they write.
+    pub logs: Logs,
     /// Devices of the machine that all containers may use.
     pub devices: Vec<PathBuf>,
     /// How it is looked after what their files take.
@@ -95,6 +97,8 @@ pub(crate) struct Makers {
     pub(crate) isolators: Vec<Box<dyn Isolator>>,
     /// Where their images are; plain processes have none.
     pub(crate) images: Option<Store>,
+    /// What says how much they use; `None` where nobody counts it.
+    pub(crate) sampler: Option<Sampler>,
 }
 
 /// What an agent's containers are made on: where, and what was found of the machine.
@@ -140,6 +144,7 @@ pub(crate) fn isolators(ground: Ground<'_>, options: &ContainerOptions) -> anyho
         return Ok(Makers {
             isolators: all,
             images: None,
+            sampler: None,
         });
     }
     let store = Store::open(work_dir.join("images"), image_options(options)?)?;
@@ -153,10 +158,13 @@ pub(crate) fn isolators(ground: Ground<'_>, options: &ContainerOptions) -> anyho
         all.push(Box::new(Groups::new(groups.clone(), places, cgroup_root)?));
     }
     let disks = Disks::new(options.disks, work_dir, work_dir.join("disks"))?;
+    let meter = disks.meter();
     all.push(Box::new(disks));
     all.push(Box::new(Nodes::new(options.devices.clone())));
     all.push(Box::new(Processors::new(graphics, work_dir.join("gpus"))?));
-    all.push(Box::new(Networks::new(networks.transpose()?)));
+    let networks = networks.transpose()?;
+    let namespaces = networks.as_ref().map(|setup| setup.namespaces.clone());
+    all.push(Box::new(Networks::new(networks)));
     if let Some((rule, interval)) = &options.ports {
         let directory = work_dir.join("ports");
         let listening = Listening::new(rule.clone(), *interval, cgroup_root, directory)?;
@@ -164,9 +172,17 @@ pub(crate) fn isolators(ground: Ground<'_>, options: &ContainerOptions) -> anyho
     }
     all.push(Box::new(Volumes::new(options.host_volumes.clone())));
     all.push(fetching);
+    // An agent without privileges has no groups.
+    let sampler = Sampler::new(cgroup_root).ok();
+    let sampler = sampler.map(|sampler| sampler.with_disks(meter));
+    let sampler = sampler.map(|sampler| match namespaces {
+        Some(namespaces) => sampler.with_networks(namespaces),
+        None => sampler,
+    });
     Ok(Makers {
         isolators: all,
         images: Some(store),
+        sampler,
     })
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tepui_core::ids::ContainerId;
 use tepui_core::limits::{ENTER_BYTES, ENTERED_PER_AGENT, ENTERED_PER_TASK};
-use tepui_core::protocol::enter::{Enter, Input, Opening, Output, Refusal};
+use tepui_core::protocol::enter::{Enter, Input, Output, Refusal};
 use tepui_isolation::{EnterError, Entered, Enterer, Notice, Streams, Terminal};
 use tepui_transport::enter::{read_input, write_output};
 use tepui_transport::streams::IncomingStream;
@@ -52,9 +52,8 @@ impl Entering {
     pub(crate) async fn serve(
         self: &Arc<Self>,
         stream: IncomingStream,
-        opening: Opening,
+        wanted: Enter,
     ) -> anyhow::Result<()> {
-        let Opening::Enter(wanted) = opening;
         let info = Arc::clone(stream.info());
         let (sandboxes, principal) = (Arc::clone(&self.sandboxes), info.principal.clone());
         let (framework, task) = (wanted.framework.clone(), wanted.task.clone());
@@ -66,7 +65,7 @@ impl Entering {
         let found = tokio::task::spawn_blocking(finding).await?;
         let (mut writer, reader) = stream.grant_both().await?;
         let begun = match found {
-            Ok(container) => self.begin(&container, *wanted).await,
+            Ok(container) => self.begin(&container, wanted).await,
             Err(refusal) => Err(refusal),
         };
         let (process, place) = match begun {
@@ -155,7 +154,8 @@ impl Drop for Place {
     }
 }
 
-fn refusal(refused: Refused) -> Refusal {
+/// Says why somebody is refused, to whom it is told on such a stream.
+pub(crate) fn refusal(refused: Refused) -> Refusal {
     match refused {
         Refused::Denied(reason) => Refusal::Denied(reason),
         Refused::Final(reason) => Refusal::NotRunning(reason),
@@ -163,7 +163,7 @@ fn refusal(refused: Refused) -> Refusal {
     }
 }
 
-fn of_enter(error: EnterError) -> Refusal {
+pub(crate) fn of_enter(error: EnterError) -> Refusal {
     let reason = error.to_string();
     match error {
         EnterError::NotRunning(_) => Refusal::NotRunning(reason),
@@ -176,8 +176,8 @@ fn of_enter(error: EnterError) -> Refusal {
 }
 
 /// Watches what owns one open file for as long as it lives, and never another.
-fn register<T: AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
-    // SAFETY: the two types that this is called with own the file that they name, name no other,
+pub(crate) fn register<T: AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: the types that this is called with own the file that they name, name no other,
     // and close it when they are dropped, which is after it is watched.
     Ok(unsafe { AsyncFd::register(owner) }?)
 }
@@ -260,7 +260,7 @@ impl Source {
 }
 
 /// Where a process reads from.
-enum Sink {
+pub(crate) enum Sink {
     Pipe(pipe::Sender),
     Terminal(Arc<AsyncFd<Terminal>>),
     Closed,
@@ -269,7 +269,7 @@ enum Sink {
 impl Sink {
     /// Writes all; waits while the process reads nothing. One that does not want it any more gets
     /// no more.
-    async fn write(&mut self, bytes: &[u8]) {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
         let written = match self {
             Self::Pipe(pipe) => pipe.write_all(bytes).await,
             Self::Terminal(terminal) => write_to(terminal, bytes).await,
@@ -282,7 +282,7 @@ impl Sink {
     }
 
     /// Ends the input; on a terminal there is always more to be had.
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if matches!(self, Self::Pipe(_)) {
             *self = Self::Closed;
         }

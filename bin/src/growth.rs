@@ -18,6 +18,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+/// What is waited for: that more is written, and that the file gets or loses a name, as it does
+/// when another takes its place.
+const WATCHED: AddWatchFlags = AddWatchFlags::IN_MODIFY.union(AddWatchFlags::IN_ATTRIB);
 /// How often a file is looked at that cannot be watched.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -116,7 +119,7 @@ impl Shared {
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let mut all = shared.watched.lock();
         let instance = &shared.inotify.get_ref().0;
-        let descriptor = instance.add_watch(path.as_str(), AddWatchFlags::IN_MODIFY)?;
+        let descriptor = instance.add_watch(path.as_str(), WATCHED)?;
         let watched = all.entry(descriptor).or_insert_with(|| Watched {
             grown: watch::Sender::new(()),
             followers: 0,

@@ -8,6 +8,7 @@
 //! Deliberately not here: behaviour. Whatever a node decides is in `tepui-core`.
 
 mod agent_node;
+mod attaching;
 pub mod cli;
 mod containing;
 pub mod daemon;
@@ -17,6 +18,7 @@ pub mod embedded;
 mod entering;
 mod growth;
 mod identity;
+mod kept;
 mod loopback;
 mod master_node;
 mod output;
@@ -26,6 +28,8 @@ mod removal;
 mod sandboxes;
 mod seed;
 mod serving;
+mod statistics;
+mod using;
 mod watches;
 
 pub use tepui_core as core;

@@ -27,8 +27,10 @@ use tepui_core::auth::{PeerRole, Principal};
 use tepui_core::ids::{ContainerId, FrameworkId, TaskId};
 use tepui_core::protocol::agent::{OutputFile, Read};
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
+use tepui_core::protocol::status::Exit;
 use tokio::sync::watch;
 
+use crate::kept::Kept;
 use crate::owners::Owners;
 use crate::removal::remove_below;
 
@@ -48,17 +50,40 @@ pub(crate) struct Sandboxes {
 struct State {
     /// By sandbox: whether its container has ended.
     running: HashMap<Vec<String>, watch::Sender<bool>>,
-    containers: HashMap<ContainerId, Vec<String>>,
+    containers: HashMap<ContainerId, Running>,
+}
+
+/// A container that has not ended.
+#[derive(Debug)]
+struct Running {
+    sandbox: Vec<String>,
+    /// How it ended, in the end.
+    end: watch::Sender<Option<Exit>>,
+}
+
+/// The program of a container, to be followed.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// Its container.
+    pub(crate) container: ContainerId,
+    /// What it writes to each of both, from now on.
+    pub(crate) stdout: Opened,
+    pub(crate) stderr: Opened,
+    /// How it has ended, when it has.
+    pub(crate) end: watch::Receiver<Option<Exit>>,
 }
 
 /// Tells whether a container has ended.
 type Until = watch::Receiver<bool>;
 
-/// A file to serve.
+/// What is to be served.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    /// The file.
+    /// The files, of which the next is read after each.
+    pub(crate) kept: Kept,
+    /// The first file, and from where on in it.
     pub(crate) file: File,
+    pub(crate) position: u64,
     /// Whether it is whole, if it may grow still and the reader wants to follow.
     pub(crate) until: Option<Until>,
     /// Held while it is read.
@@ -126,7 +151,11 @@ impl Sandboxes {
     /// Notes that a container writes to a sandbox.
     pub(crate) fn runs(&self, container: &ContainerId, sandbox: &[String]) {
         let mut state = self.state.lock();
-        state.containers.insert(container.clone(), sandbox.into());
+        let running = Running {
+            sandbox: sandbox.into(),
+            end: watch::Sender::new(None),
+        };
+        state.containers.insert(container.clone(), running);
         state
             .running
             .insert(sandbox.into(), watch::Sender::new(false));
@@ -135,19 +164,25 @@ impl Sandboxes {
     /// Notes what the containerizer says.
     pub(crate) fn happened(&self, event: &ContainerEvent) {
         match event {
-            ContainerEvent::Exited { id, .. }
-            | ContainerEvent::LaunchFailed { id, .. }
-            | ContainerEvent::Lost { id } => {
-                let mut state = self.state.lock();
-                let sandbox = state.containers.remove(id);
-                if let Some(over) = sandbox.and_then(|sandbox| state.running.remove(&sandbox)) {
-                    over.send_replace(true);
-                }
+            ContainerEvent::Exited { id, exit, .. } => self.ended(id, Some(*exit)),
+            ContainerEvent::LaunchFailed { id, .. } | ContainerEvent::Lost { id } => {
+                self.ended(id, None);
             }
             ContainerEvent::Started { .. }
             | ContainerEvent::ResizeFailed { .. }
             | ContainerEvent::Probed { .. }
             | ContainerEvent::Recovered => {}
+        }
+    }
+
+    fn ended(&self, container: &ContainerId, exit: Option<Exit>) {
+        let mut state = self.state.lock();
+        let Some(running) = state.containers.remove(container) else {
+            return;
+        };
+        running.end.send_replace(exit);
+        if let Some(over) = state.running.remove(&running.sandbox) {
+            over.send_replace(true);
         }
     }
 
@@ -215,17 +250,53 @@ impl Sandboxes {
         task: &TaskId,
     ) -> Result<ContainerId, Refusal> {
         self.check(who, framework, "enter")?;
-        let components = task_sandboxes(framework, task);
         let state = self.state.lock();
-        let mut containers = state.containers.iter();
-        let found =
-            containers.find(|(_, one)| one.split_last().is_some_and(|(_, of)| *of == components));
-        let missing = || Refusal::Final(format!("task {task} does not run here"));
-        found.map(|(id, _)| id.clone()).ok_or_else(missing)
+        state.container(framework, task).map(|(id, _)| id.clone())
+    }
+
+    /// Finds the program of a task, for one who may attach to it. Waits for the disk.
+    pub(crate) fn program(
+        &self,
+        who: &Principal,
+        framework: &FrameworkId,
+        task: &TaskId,
+    ) -> Result<Program, Refusal> {
+        self.check(who, framework, "attach to")?;
+        let (container, end) = {
+            let state = self.state.lock();
+            let (id, running) = state.container(framework, task)?;
+            (id.clone(), running.end.subscribe())
+        };
+        let read = |file| Read {
+            framework: framework.clone(),
+            task: task.clone(),
+            file,
+            offset: u64::MAX,
+            follow: true,
+        };
+        Ok(Program {
+            container,
+            stdout: self.serve(who, &read(OutputFile::Stdout))?,
+            stderr: self.serve(who, &read(OutputFile::Stderr))?,
+            end,
+        })
+    }
+
+    /// Lists the containers that run, with their sandboxes.
+    pub(crate) fn running(&self) -> Vec<(ContainerId, Vec<String>)> {
+        let state = self.state.lock();
+        let all = state.containers.iter();
+        all.map(|(id, running)| (id.clone(), running.sandbox.clone()))
+            .collect()
     }
 
     /// Checks that a framework is whose tasks someone may read or enter.
-    fn check(&self, who: &Principal, framework: &FrameworkId, what: &str) -> Result<(), Refusal> {
+    pub(crate) fn check(
+        &self,
+        who: &Principal,
+        framework: &FrameworkId,
+        what: &str,
+    ) -> Result<(), Refusal> {
         let may = match who.role {
             PeerRole::Operator => true,
             PeerRole::Framework => {
@@ -255,13 +326,35 @@ impl Sandboxes {
             OutputFile::Stdout => "stdout",
             OutputFile::Stderr => "stderr",
         };
-        let file = open_below(&self.root, &format!("{sandbox}/{name}"));
-        let file = file.map_err(|error| refusal(&read.task, name, &error))?;
+        let failed = |error: io::Error| refusal(&read.task, name, &error);
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let sandbox = openat2(&self.root, sandbox.as_str(), below(flags));
+        let kept = Kept::new(sandbox.map_err(|errno| failed(errno.into()))?, name);
+        let (file, position) = kept.open(read.offset).map_err(failed)?;
         Ok(Opened {
+            kept,
             file,
+            position,
             until: over.filter(|_| read.follow),
             place,
         })
+    }
+}
+
+impl State {
+    /// Finds the container in which a task runs.
+    fn container(
+        &self,
+        framework: &FrameworkId,
+        task: &TaskId,
+    ) -> Result<(&ContainerId, &Running), Refusal> {
+        let components = task_sandboxes(framework, task);
+        let is_of = |running: &Running| {
+            let parts = running.sandbox.split_last();
+            parts.is_some_and(|(_, of)| *of == components)
+        };
+        let found = self.containers.iter().find(|(_, running)| is_of(running));
+        found.ok_or_else(|| Refusal::Final(format!("task {task} does not run here")))
     }
 }
 
@@ -290,7 +383,7 @@ fn below(flags: OFlag) -> OpenHow {
 }
 
 /// Opens a regular file for reading.
-fn open_below(root: impl AsFd, path: &str) -> io::Result<File> {
+pub(crate) fn open_file(root: impl AsFd, path: &str) -> io::Result<File> {
     // Without O_NONBLOCK a pipe in place of the file would stop us.
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let how = below(flags | OFlag::O_NOCTTY | OFlag::O_CLOEXEC);
@@ -404,7 +497,6 @@ mod tests {
     use nix::sys::stat::Mode;
     use nix::unistd::mkfifo;
     use tempfile::TempDir;
-    use tepui_core::protocol::status::Exit;
 
     use super::*;
 

@@ -392,7 +392,7 @@ fn help_and_version_succeed() {
     let output = start(TEPUI, &["version"]);
     assert_eq!(output.status.code(), Some(0));
     let version = text(&output.stdout);
-    assert!(version.contains(env!("CARGO_PKG_VERSION")) && version.contains("protocols 12 to"));
+    assert!(version.contains(env!("CARGO_PKG_VERSION")) && version.contains("protocols 15 to"));
 }
 
 #[test]

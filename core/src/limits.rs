@@ -27,6 +27,8 @@ pub const MESSAGE_BYTES: usize = 256 * 1024;
 pub const ENTER_BYTES: usize = 16 * 1024;
 /// The longest request for a further process, in bytes on the wire.
 pub const ENTER_REQUEST_BYTES: usize = 64 * 1024;
+/// The longest object of numbers about one container, in bytes.
+pub const STATISTICS_BYTES: usize = 64 * 1024;
 /// The most further processes of one task that are asked for from outside, at a time.
 pub const ENTERED_PER_TASK: usize = 16;
 /// The most of one agent.
@@ -230,6 +232,10 @@ pub const KILLS: usize = 250 * KILLS_PER_FRAMEWORK;
 pub const EVENTS: usize = 262_144;
 /// The most bytes of such events, as they are on the wire.
 pub const EVENTS_BYTES: usize = 64 * 1024 * 1024;
+/// How many events an agent, a scheduler or an executor keeps for those who follow it.
+pub const NODE_EVENTS: usize = 16_384;
+/// How many bytes of them.
+pub const NODE_EVENTS_BYTES: usize = 4 * 1024 * 1024;
 /// The most questions for events that wait for one to come. Each is answered with up to
 /// [`SLICE_BYTES`].
 pub const WATCHES: usize = 256;
@@ -238,6 +244,9 @@ pub const WATCHES_PER_CONNECTION: usize = 16;
 /// For how long a master goes on to keep events after the last who asked for some, so that a reader
 /// that lost its connection finds those that it missed.
 pub const EVENTS_LINGER: Duration = Duration::from_secs(10 * 60);
+
+/// The most files of a task's standard output, and of its standard error.
+pub const LOG_FILES: usize = 100;
 
 /// The longest that a journal may make nothing durable; beyond it the node gives its part up, so
 /// that another can lead. Longer than a disk's usual hiccups, shorter than people wait.

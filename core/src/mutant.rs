@@ -175,6 +175,15 @@ mutants! {
     TaskStartedAgain,
     /// Any acknowledgement is taken for one of the oldest update.
     AckTakesOldest,
+
+    // What is read of machines.
+
+    /// An agent's events leave out what becomes of its containers.
+    ContainersUntold,
+    /// A scheduler's events leave out that offers go with a lost connection.
+    LostOffersUntold,
+    /// A reader that goes on where it was is not told the next event.
+    NextEventSkipped,
 }
 
 /// One more than the bug that is planted; zero is none.

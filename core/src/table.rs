@@ -126,6 +126,25 @@ pub struct Table<T> {
 /// that of the keys.
 pub type Written<T> = BTreeMap<Key<T>, Option<T>>;
 
+/// What notes on demand which of its rows are written to.
+pub trait Noted {
+    /// Notes it from now on.
+    fn watch(&mut self);
+
+    /// Notes it no more.
+    fn unwatch(&mut self);
+}
+
+impl<T> Noted for Table<T> {
+    fn watch(&mut self) {
+        Self::watch(self);
+    }
+
+    fn unwatch(&mut self) {
+        Self::unwatch(self);
+    }
+}
+
 impl<T> Clone for Table<T> {
     /// Shares all pages; costs two words for 16 rows. Nobody watches the clone.
     fn clone(&self) -> Self {
@@ -201,6 +220,13 @@ impl<T> Table<T> {
                     .map(|row| (Key::new(index, s.generation), row))
             })
         })
+    }
+
+    /// Visits the rows behind an index, or all of them, in the order of their indexes.
+    pub fn iter_after(&self, index: Option<u32>) -> impl Iterator<Item = (Key<T>, &T)> + '_ {
+        let first = index.map_or(Some(0), |last| last.checked_add(1));
+        let rows = first.map(|first| self.iter_from(first));
+        rows.into_iter().flatten()
     }
 
     /// Visits the keys of all rows.

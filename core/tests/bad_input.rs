@@ -4,7 +4,7 @@
 //! A case is a distinct pair of rule and place. What is wrong in its form never gets as far as a
 //! machine: such bytes do not decode (`bytes`). What is wrong in its meaning is refused by the
 //! master, whose whole state is compared before and after (`agents`, `calls`, `frameworks`,
-//! `operations`, `operators`, `tasks`, `wishes`).
+//! `operations`, `operators`, `tasks`, `wishes`), or by an agent (`executors`).
 
 #![allow(clippy::unwrap_used, reason = "a test panics")]
 
@@ -18,6 +18,8 @@ mod calls;
 mod containers;
 #[path = "bad_input/discovery.rs"]
 mod discovery;
+#[path = "bad_input/executors.rs"]
+mod executors;
 #[path = "bad_input/frameworks.rs"]
 mod frameworks;
 #[path = "bad_input/operations.rs"]
@@ -62,6 +64,7 @@ fn what_is_invalid_is_refused_by_its_rule_and_changes_nothing() {
     tasks::check_published(&mut catalogue);
     tasks::check_containers(&mut catalogue);
     agents::check(&mut catalogue);
+    executors::check(&mut catalogue);
     operations::check(&mut catalogue);
     operators::check(&mut catalogue);
     let count = catalogue.0.len();

@@ -40,7 +40,7 @@ const ROOT: [&str; 2] = ["#![no_std]", "#![forbid(unsafe_code)]"];
 /// The layers of the core, from the ground up. A module uses its own layer and those below.
 const LAYERS: [&[&str]; 6] = [
     &[
-        "machine", "gate", "host", "time", "timers", "table", "fold", "keys", "ids", "rng",
+        "machine", "gate", "host", "time", "timers", "table", "book", "fold", "keys", "ids", "rng",
         "limits", "mutant",
     ],
     &[
@@ -54,7 +54,7 @@ const LAYERS: [&[&str]; 6] = [
         "auth",
     ],
     &["protocol"],
-    &["allocator", "registry", "mirror"],
+    &["allocator", "registry", "mirror", "feed"],
     &["master", "agent", "scheduler", "executor"],
     &["sim"],
 ];

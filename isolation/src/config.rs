@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::connect::LauncherCommand;
+use crate::logs::Logs;
 use crate::mode::{AgentLoss, Mode};
 
 /// How a containerizer is set up.
@@ -21,6 +22,8 @@ pub struct Config {
     pub launcher: LauncherCommand,
     /// The limit on processes of a container that names none; `None` is no limit.
     pub default_pids: Option<u32>,
+    /// How much is kept of what a container writes, if it does not say so itself.
+    pub logs: Logs,
     /// What becomes of the containers when the agent is gone.
     pub agent_loss: AgentLoss,
     /// How long a shutdown waits for processes that are killed and do not die (CT-25).
@@ -38,6 +41,7 @@ impl Config {
             cgroup_root: "tepui".to_owned(),
             launcher: LauncherCommand::this_binary(),
             default_pids: None,
+            logs: Logs::default(),
             agent_loss: AgentLoss::RunOn,
             shutdown_patience: Duration::from_secs(60),
         }

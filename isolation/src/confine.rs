@@ -217,8 +217,8 @@ impl CapabilityWord {
     }
 }
 
-/// Keeps of what we have what may be kept, and lets nothing be inherited besides.
-fn reduce_capabilities() -> io::Result<()> {
+/// Keeps of what the calling thread has what may be kept, and lets nothing be inherited besides.
+pub(crate) fn reduce_capabilities() -> io::Result<()> {
     let mut header = CapabilityHeader::own();
     let mut words = [CapabilityWord::default(); 2];
     // SAFETY: both structures are those of the told version and live through the call.

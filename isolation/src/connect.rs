@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -21,6 +21,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use crate::entry;
 use crate::error::{Error, Result};
 use crate::launcher::{LOCK, LOCKED, READY, link};
+use crate::logs::Logs;
 use crate::wire::{Answer, Frames, Request, Settings, encode};
 
 /// How long a launcher may take to come up or to answer.
@@ -53,11 +54,16 @@ impl LauncherCommand {
 }
 
 /// Connects to the launcher of `settings.runtime_dir`; starts one if there is none.
-pub(crate) fn connect(settings: &Settings, command: &LauncherCommand) -> Result<UnixStream> {
+/// Containers that it launches for us and that say nothing else have these `logs`.
+pub(crate) fn connect(
+    settings: &Settings,
+    logs: Logs,
+    command: &LauncherCommand,
+) -> Result<UnixStream> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(stream) = try_connect(&settings.runtime_dir)?
-            && let Some(stream) = greet(stream, settings)?
+            && let Some(stream) = greet(stream, settings, logs)?
         {
             return Ok(stream);
         }
@@ -129,13 +135,13 @@ fn try_connect(dir: &Path) -> Result<Option<UnixStream>> {
 }
 
 /// Exchanges the first frames; `None` if that launcher is on its way out.
-fn greet(mut stream: UnixStream, settings: &Settings) -> Result<Option<UnixStream>> {
+fn greet(mut stream: UnixStream, settings: &Settings, logs: Logs) -> Result<Option<UnixStream>> {
     let io = |error| Error::system("talk to the launcher", error);
     stream.set_read_timeout(Some(PATIENCE)).map_err(io)?;
     // Kept: who is not read for so long must not hang on it.
     stream.set_write_timeout(Some(PATIENCE)).map_err(io)?;
     let mut hello = Vec::new();
-    encode(&Request::Hello, &mut hello)?;
+    encode(&Request::Hello { logs }, &mut hello)?;
     if stream.write_all(&hello).is_err() {
         return Ok(None);
     }
@@ -257,4 +263,12 @@ fn failed(settings: &Settings, message: String) -> Error {
         dir: settings.runtime_dir.clone(),
         message,
     }
+}
+
+/// Starts a thread.
+pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|error| Error::system("start a thread", error))
 }

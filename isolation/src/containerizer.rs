@@ -18,12 +18,15 @@ use tepui_core::protocol::task::CommandInfo;
 use tracing::{debug, warn};
 
 use crate::config::Config;
-use crate::connect::{LauncherCommand, PATIENCE, connect, is_held, private_dir, wait_until_gone};
+use crate::connect::{
+    LauncherCommand, PATIENCE, connect, is_held, private_dir, spawn, wait_until_gone,
+};
 use crate::enter::{EnterError, Entered, Streams};
 use crate::error::{Error, Result};
 use crate::isolator::{Isolator, Usage};
 use crate::kill_point;
 use crate::launch::Launch;
+use crate::logs::Logs;
 #[cfg(doc)]
 use crate::mode::AgentLoss;
 use crate::mode::{Mode, container_support};
@@ -92,6 +95,7 @@ struct Shared {
     settings: Settings,
     launcher: LauncherCommand,
     default_pids: Option<u32>,
+    logs: Logs,
     shutdown_patience: Duration,
     state: Mutex<State>,
     changed: Condvar,
@@ -140,12 +144,13 @@ impl Containerizer {
             cgroup_root: config.cgroup_root,
             agent_loss: config.agent_loss,
         };
-        let stream = connect(&settings, &config.launcher)?;
+        let stream = connect(&settings, config.logs, &config.launcher)?;
         let reading = clone_of(&stream)?;
         let shared = Arc::new(Shared {
             settings,
             launcher: config.launcher,
             default_pids: config.default_pids,
+            logs: config.logs,
             shutdown_patience: config.shutdown_patience,
             state: Mutex::new(State::new(stream)),
             changed: Condvar::new(),
@@ -445,7 +450,9 @@ impl Shared {
                 }
             }
             warn!(dir = %self.settings.runtime_dir.display(), "the launcher is gone");
-            match connect(&self.settings, &self.launcher).and_then(|stream| self.resume(stream)) {
+            match connect(&self.settings, self.logs, &self.launcher)
+                .and_then(|stream| self.resume(stream))
+            {
                 Ok(stream) => return stream,
                 Err(error) => {
                     warn!(%error, "no launcher can be started; trying again");
@@ -490,11 +497,4 @@ impl Shared {
         let live = std::mem::take(&mut self.lock().live).into_keys();
         live.for_each(|id| self.news(ContainerEvent::Lost { id }));
     }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(work)
-        .map_err(|error| Error::system("start a thread", error))
 }

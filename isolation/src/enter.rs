@@ -78,6 +78,9 @@ pub(crate) enum Told {
     Refused(Refusal),
     /// It has ended, and nothing that it started is left.
     Ended(Exit),
+    /// What somebody can say something to a container's own program by comes along, and whether
+    /// that is a terminal.
+    Input { terminal: bool },
 }
 
 /// Why not, where an error comes from the other side.
@@ -257,6 +260,10 @@ impl Entered {
             }
             Told::Refused(refusal) => Err(refusal.into()),
             Told::Ended(exit) => Ok(Notice::Ended(exit)),
+            Told::Input { .. } => {
+                let message = "it tells of another's input";
+                Err(EnterError::Garbled(message.to_owned()))
+            }
         }
     }
 

@@ -11,7 +11,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -21,31 +21,28 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::stat::{Mode, SFlag, major, minor};
+use nix::sys::stat::Mode;
 use nix::unistd::{
-    Gid, Pid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, fchown, setfsgid, setfsuid,
-    setgroups,
+    Gid, Pid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, setfsgid, setfsuid, setgroups,
 };
 use serde::{Deserialize, Serialize};
 use tepui_core::protocol::container_info::Terminal as Size;
 use tepui_core::protocol::status::Exit;
 
 use crate::confine;
-use crate::enter::{Asked, Refusal, Terminal, Told, asked, tell};
+use crate::enter::{Asked, Refusal, Told, asked, tell};
 use crate::error::{Error, Result};
 use crate::init::{Placed, Subject, complete, end_all, execute};
 use crate::launch::Launch;
 use crate::mountapi;
-use crate::place::{Inside, kind_of};
+use crate::place::Inside;
 use crate::process::Program;
 use crate::seccomp::Filter;
 use crate::spawn::{Credentials, Files, Image, Plan, Signals, spawn};
+use crate::terminal;
 use crate::users;
 use crate::volumes::outside;
 use crate::wait::{self, Whom};
-
-/// The number of `/dev/ptmx`.
-const MULTIPLEXER: (u64, u64) = (5, 2);
 
 /// What the launcher asks of a guest.
 #[derive(Debug, Serialize, Deserialize)]
@@ -165,19 +162,13 @@ fn start(order: &Order, users: Option<&OwnedFd>) -> Result<(Pid, Option<OwnedFd>
     };
     let user = complete(launch, true, user);
     let pair = match (order.terminal, &root) {
-        (Some(size), Some(root)) => Some(open_terminal(root, size)?),
-        (Some(size), None) => Some(open_terminal(&Inside::open(Path::new("/"), false)?, size)?),
+        (Some(size), Some(root)) => Some(terminal::open(root, size)?),
+        (Some(size), None) => Some(terminal::open(&Inside::open(Path::new("/"), false)?, size)?),
         (None, _) => None,
     };
     if let (Some((_, near)), Some(user)) = (&pair, &user) {
-        let (uid, gid) = outside(launch.user_namespace.as_ref(), (user.uid, user.gid))?;
-        // Its group stays that of terminals, if the container has that.
-        let owner = match own_root {
-            Some(_) => (Some(uid), None),
-            None => (Some(uid), Some(gid)),
-        };
-        fchown(near, owner.0, owner.1)
-            .map_err(|errno| Error::system("change the owner of the terminal", errno))?;
+        let mapping = launch.user_namespace.as_ref();
+        terminal::give(near, user, mapping, own_root.is_some())?;
     }
     go_to(order, own_root, user.as_ref())?;
     // The wish is forgotten by who acts as another user.
@@ -271,31 +262,6 @@ fn go_as(order: &Order, user: Option<&Credentials>) -> Result<()> {
         let _: (Uid, Gid) = (setfsuid(uid), setfsgid(gid));
     }
     went.map_err(failed)
-}
-
-nix::ioctl_write_ptr_bad!(unlock, libc::TIOCSPTLCK, libc::c_int);
-
-/// Opens a terminal of the container's own; returns the far side and the near one. The near one is
-/// had from the far one and not by a name, which the container could have given to something else.
-fn open_terminal(root: &Inside, size: Size) -> Result<(OwnedFd, OwnedFd)> {
-    let path = Path::new("/dev/ptmx");
-    let failed = |errno| Error::file("open a terminal by", path, errno);
-    let far = root.device(path, |stat| {
-        let number = (major(stat.st_rdev), minor(stat.st_rdev));
-        kind_of(stat) == SFlag::S_IFCHR && number == MULTIPLEXER
-    })?;
-    // SAFETY: an open file and a number that lives through the call.
-    unsafe { unlock(far.as_raw_fd(), &0) }.map_err(failed)?;
-    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-    // SAFETY: an open file and a number.
-    let near = unsafe { libc::ioctl(far.as_raw_fd(), libc::TIOCGPTPEER, flags) };
-    let near = Errno::result(near).map_err(failed)?;
-    // SAFETY: the kernel has just made it for us.
-    let near = unsafe { OwnedFd::from_raw_fd(near) };
-    let terminal = Terminal::new(far);
-    let resized = terminal.resize(size);
-    resized.map_err(|error| Error::system("set the size of a terminal", error))?;
-    Ok((terminal.into(), near))
 }
 
 impl Guest {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{Pid, fchownat};
 use serde::{Deserialize, Serialize};
 use tepui_core::ids::ContainerId;
@@ -27,12 +27,14 @@ use crate::launch::{Launch, Mount, Root};
 use crate::mountapi::{self, Reach};
 use crate::namespaces;
 use crate::owner;
-use crate::place::{Inside, Kind};
+use crate::passing;
+use crate::place::{Inside, Kind, kind_of};
 use crate::process::Program;
 use crate::procfs;
 use crate::root::{self, Assembly};
 use crate::seccomp::{self, Filter};
 use crate::spawn::{Confinement, Credentials, Files, Image, Plan, Signals, spawn};
+use crate::terminal;
 use crate::users;
 use crate::volumes::{Volumes, c_string, outside};
 use crate::wait::{self, Whom};
@@ -133,6 +135,10 @@ fn start(order: &Order, files: Vec<OwnedFd>) -> Result<Pid> {
         false => None,
     };
     let users = users.as_ref().map(AsFd::as_fd);
+    let link = match launch.terminal.is_some() {
+        true => files.next(),
+        false => None,
+    };
     let volumes = Volumes::open(launch, order.seals.empty())?;
     namespaces::cut_off()?;
     let placed = match &launch.root {
@@ -151,18 +157,43 @@ fn start(order: &Order, files: Vec<OwnedFd>) -> Result<Pid> {
         own(&sandbox, launch, user)?;
     }
     drop(sandbox);
+    let terminal = make_terminal(launch, placed.user.as_ref(), link)?;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let subject = Subject {
         program: &order.program,
         launch,
         filter: order.filter.as_ref(),
-        files: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
-        terminal: false,
+        files: match &terminal {
+            Some(near) => [near.as_fd(); 3],
+            None => [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+        },
+        terminal: terminal.is_some(),
     };
     let program = execute(&subject, &placed, users)?;
+    drop(terminal);
     // It could otherwise be a way around.
     confine::restrict()?;
     Ok(program)
+}
+
+/// Makes the program's terminal where it is, if it is to have one, and says so to the launcher;
+/// returns the near side.
+fn make_terminal(
+    launch: &Launch,
+    user: Option<&Credentials>,
+    link: Option<OwnedFd>,
+) -> Result<Option<OwnedFd>> {
+    let (Some(size), Some(link)) = (launch.terminal, link) else {
+        return Ok(None);
+    };
+    let (far, near) = terminal::open(&Inside::open(Path::new("/"), false)?, size)?;
+    if let Some(user) = user {
+        let mapping = launch.user_namespace.as_ref();
+        terminal::give(&near, user, mapping, launch.root.is_some())?;
+    }
+    let told = passing::send(&link, &[0], &[far.as_fd()]);
+    told.map_err(|error| Error::system("hand a terminal over", error))?;
+    Ok(Some(near))
 }
 
 /// Where the program starts, and as whom.
@@ -270,15 +301,24 @@ pub(crate) fn complete(
     Some(user)
 }
 
-/// Gives the sandbox and its files to the program's user.
+/// Gives the sandbox, its files and the program's pipes to the program's user.
 fn own(sandbox: &OwnedFd, launch: &Launch, user: Option<&Credentials>) -> Result<()> {
     let Some(user) = user else {
         return Ok(());
     };
     let (uid, gid) = outside(launch.user_namespace.as_ref(), (user.uid, user.gid))?;
     let failed = |errno| Error::system("change the owner of the sandbox", errno);
-    let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
-    for file in [sandbox.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for file in [
+        sandbox.as_fd(),
+        stdin.as_fd(),
+        stdout.as_fd(),
+        stderr.as_fd(),
+    ] {
+        // The machine's `/dev/null` stays whose it is.
+        if kind_of(&fstat(file).map_err(failed)?) == SFlag::S_IFCHR {
+            continue;
+        }
         let flags = AtFlags::AT_EMPTY_PATH;
         fchownat(file, "", Some(uid), Some(gid), flags).map_err(failed)?;
     }

@@ -51,6 +51,12 @@
 //! root inside has killed what stands beside it: then that ends with the container. An agent that
 //! is not root has it in process mode only.
 //!
+//! What a program writes to its standard output and error is in files of its sandbox that take
+//! turns ([`logs`]), byte for byte up to their bound, before its end is told. The launcher reads it
+//! from pipes, or from the program's terminal, so no agent is needed for it; what the disk does not
+//! take is dropped, and how much is in the launcher's log. A program that is interactive is said
+//! something to by [`Enterer::input`].
+//!
 //! What tasks ask of their containers beyond that is done by isolators ([`Isolator`], those of the
 //! crate are in [`isolators`]): roots of images ([`image`]), networks ([`network`]), volumes,
 //! rights, and what is fetched into sandboxes ([`fetch`]).
@@ -86,6 +92,7 @@ pub mod kill_point;
 mod kill_point;
 pub mod launch;
 mod launcher;
+pub mod logs;
 mod mode;
 mod mountapi;
 mod namespaces;
@@ -106,6 +113,7 @@ mod sandbox;
 mod seccomp;
 mod spawn;
 mod standing;
+mod terminal;
 mod users;
 mod volumes;
 mod wait;
@@ -122,6 +130,7 @@ pub use isolator::{
     Usage,
 };
 pub use launch::Launch;
+pub use logs::Logs;
 pub use mode::{AgentLoss, Detected, Mode};
-pub use outlet::Enterer;
+pub use outlet::{Enterer, ProgramInput};
 pub use sampling::{Sample, Sampler};

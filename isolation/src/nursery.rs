@@ -42,7 +42,8 @@ const MAX_FILES: usize = 32;
 /// containers and the files of its groups follow.
 const OWN_FILES: usize = 5;
 /// What an init shares with other containers: namespaces of processes, IPC, mounts, network, users.
-const SHARED_FILES: usize = 5;
+/// Then, where it says which terminal it has made.
+const SHARED_FILES: usize = 6;
 const _: () = assert!(OWN_FILES + SHARED_FILES + ROOM <= MAX_FILES);
 /// What a request begins with: what the files of the groups are, how many namespaces the init
 /// gets, whether the one to be born in is before those, the namespaces that are made, and what the

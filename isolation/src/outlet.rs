@@ -3,7 +3,7 @@
 //! Used by the containerizer, whose writing thread takes them at the other end. Deliberately not
 //! here: what is asked for.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,9 +13,10 @@ use tepui_core::ids::ContainerId;
 use tepui_core::protocol::task::CommandInfo;
 use tracing::debug;
 
-use crate::enter::{EnterError, Entered, Entry, Streams};
+use crate::connect::PATIENCE;
+use crate::enter::{EnterError, Entered, Entry, Streams, Terminal, Told};
 use crate::passing;
-use crate::wire::{Request, encode};
+use crate::wire::{Frames, Request, encode};
 
 /// Where requests go, until it is closed.
 #[derive(Debug)]
@@ -107,13 +108,69 @@ impl Enterer {
     }
 }
 
+/// What somebody can say something to a container's own program by. That reads on when it is
+/// dropped, and waits for the next who says something.
+#[derive(Debug)]
+pub enum ProgramInput {
+    /// Its standard input, which does not block.
+    Pipe(OwnedFd),
+    /// Its terminal, to write to and to resize; what is read from it others do not see.
+    Terminal(Terminal),
+}
+
+impl Enterer {
+    /// Asks for what somebody can say something to a container's program by, if it was started to
+    /// be interactive or on a terminal. Waits for the launcher.
+    ///
+    /// # Errors
+    /// If there is no such container, it reads nothing, or the launcher does not answer.
+    pub fn input(&self, id: &ContainerId) -> Result<ProgramInput, EnterError> {
+        let failed = |error: io::Error| EnterError::Failed(error.to_string());
+        let (control, theirs) = UnixStream::pair().map_err(failed)?;
+        control.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+        let request = Request::Input { id: id.clone() };
+        if !self.0.send_with(request, vec![theirs.into()]) {
+            return Err(EnterError::Lost);
+        }
+        let (mut frames, mut files) = (Frames::default(), Vec::new());
+        let mut buffer = [0; 4096];
+        let garbled = |why: &str| EnterError::Garbled(why.to_owned());
+        let told = loop {
+            match passing::receive(&control, &mut buffer, &mut files).map_err(failed)? {
+                0 => return Err(EnterError::Lost),
+                length => frames.push(&buffer[..length]),
+            }
+            let told = frames.next();
+            if let Some(told) = told.map_err(|error| garbled(&error.to_string()))? {
+                break told;
+            }
+        };
+        match (told, files.pop()) {
+            (Told::Input { terminal: false }, Some(file)) => Ok(ProgramInput::Pipe(file)),
+            (Told::Input { terminal: true }, Some(file)) => {
+                Ok(ProgramInput::Terminal(Terminal::new(file)))
+            }
+            (Told::Refused(refusal), _) => Err(refusal.into()),
+            (Told::Input { .. } | Told::Started | Told::Ended(_), _) => {
+                Err(garbled("the launcher tells something else"))
+            }
+        }
+    }
+
+    /// Lets a container's program know that it has read all that there is. On a terminal, and for
+    /// one that reads nothing, it does nothing.
+    pub fn end_input(&self, id: &ContainerId) {
+        self.0.send(Request::EndInput { id: id.clone() });
+    }
+}
+
 /// Writes bytes; `files` go with those from `start` on.
 pub(crate) fn write(
     stream: &mut UnixStream,
     bytes: &[u8],
     start: usize,
     files: &[OwnedFd],
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     if files.is_empty() {
         return stream.write_all(bytes);
     }
@@ -122,7 +179,7 @@ pub(crate) fn write(
     let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
     let sent = loop {
         match passing::send(&*stream, request, &files) {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             sent => break sent?,
         }
     };

@@ -21,6 +21,8 @@ use crate::users;
 
 /// Where programs are looked up unless the environment says otherwise (AG-47).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What a terminal is taken for where nobody says.
+pub(crate) const TERM: &str = "xterm";
 /// Names the container in the environment of its processes; the launcher finds them by it.
 pub(crate) const CONTAINER_VARIABLE: &str = "TEPUI_CONTAINER_ID";
 /// Names the sandbox, as they see it, in the environment of its processes (AG-40).
@@ -148,6 +150,9 @@ fn variables<'a>(
         )));
     }
     let mut variables = BTreeMap::from([("PATH", DEFAULT_PATH)]);
+    if launch.terminal.is_some() {
+        variables.insert("TERM", TERM);
+    }
     for (name, value) in given {
         if name.is_empty() || name.contains('=') {
             return Err(Error::Invalid(format!(

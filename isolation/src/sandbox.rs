@@ -13,6 +13,7 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::fchown;
 
 use crate::error::{Error, Result};
+use crate::logs::MODE;
 use crate::process::{NAME_BYTES, shown};
 use crate::spawn::Credentials;
 
@@ -31,6 +32,7 @@ pub(crate) struct Sandboxes {
 /// One sandbox with its open output files.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
+    pub(crate) directory: OwnedFd,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
 }
@@ -99,21 +101,22 @@ impl Sandboxes {
             // Without O_NONBLOCK a task that put a pipe here could stop the launcher.
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND;
             let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-            openat(&directory, name, flags, Mode::from_bits_truncate(0o640))
+            openat(&directory, name, flags, MODE)
                 .map_err(|errno| Error::file("open", &path.join(name), errno))
         };
-        let sandbox = Sandbox {
-            stdout: file("stdout")?,
-            stderr: file("stderr")?,
-        };
+        let (stdout, stderr) = (file("stdout")?, file("stderr")?);
         if let Some(owner) = owner {
             let (uid, gid) = owner.owner();
-            for file in [&directory, &sandbox.stdout, &sandbox.stderr] {
+            for file in [&directory, &stdout, &stderr] {
                 fchown(file, Some(uid), Some(gid))
                     .map_err(|errno| Error::file("change the owner of", &path, errno))?;
             }
         }
-        Ok(sandbox)
+        Ok(Sandbox {
+            directory,
+            stdout,
+            stderr,
+        })
     }
 }
 

@@ -156,8 +156,10 @@ impl State {
         let command = match request {
             Request::Command(command) => command,
             Request::Launch { id, spec, .. } => ContainerCommand::Launch { id, spec },
-            Request::Hello
+            Request::Hello { .. }
             | Request::Enter { .. }
+            | Request::Input { .. }
+            | Request::EndInput { .. }
             | Request::Resync { .. }
             | Request::Release { .. }
             | Request::Shutdown { .. } => {
@@ -184,8 +186,10 @@ pub(crate) fn place_of(request: &Request) -> Option<&'static str> {
             | ContainerCommand::Probe { .. }
             | ContainerCommand::Unprobe { .. } => return None,
         },
-        Request::Hello
+        Request::Hello { .. }
         | Request::Enter { .. }
+        | Request::Input { .. }
+        | Request::EndInput { .. }
         | Request::Resync { .. }
         | Request::Shutdown { .. } => return None,
     })

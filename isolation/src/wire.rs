@@ -15,10 +15,11 @@ use tepui_core::protocol::container::{ContainerCommand, ContainerEvent, Containe
 use crate::enter::Entry;
 use crate::error::{Error, Result};
 use crate::launch::Launch;
+use crate::logs::Logs;
 use crate::mode::{AgentLoss, Mode};
 
 /// The version of the types in this file and of the commands and events in them.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 
 /// What a launcher must know from its start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +36,10 @@ pub(crate) struct Settings {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// The first frame of a connection; answered by `Hello`.
-    Hello,
+    Hello {
+        /// How much is kept of what those write that are launched by it and do not say so.
+        logs: Logs,
+    },
     /// An order of the agent.
     Command(ContainerCommand),
     /// An order to start a container, with what isolators add to it. A start that comes as a
@@ -52,6 +56,11 @@ pub(crate) enum Request {
     /// A further process in a container. Files come with it: the guest's end of its control last,
     /// and before that, without a terminal, input, output and errors.
     Enter { id: ContainerId, entry: Box<Entry> },
+    /// What somebody can say something to a container's program by. A file comes with it: where
+    /// that is told, with the file, or why not.
+    Input { id: ContainerId },
+    /// There is nothing more for a container's program to read.
+    EndInput { id: ContainerId },
     /// Like `Recover`, but nothing is destroyed: the containerizer lost its launcher.
     Resync { known: Vec<ContainerId> },
     /// Destroy everything and exit; at the latest after this time.

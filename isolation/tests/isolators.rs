@@ -13,7 +13,7 @@ use common::{Agent, config, id, sh, skipped, spec};
 use tepui_core::protocol::container::{ContainerEvent, ContainerSpec};
 use tepui_core::protocol::container_info::{
     Access, Capability, ContainerInfo, Image, IpcMode, NetworkInfo, Propagation, Rlimit,
-    RlimitKind, Seccomp, Secret, Terminal, Uri, Volume, VolumeSource,
+    RlimitKind, Seccomp, Secret, Uri, Volume, VolumeSource,
 };
 use tepui_core::protocol::status::Exit;
 use tepui_core::protocol::task::CommandInfo;
@@ -248,13 +248,6 @@ fn what_is_asked_for_in_vain_is_refused() {
         (
             Box::new(|it| it.ipc = IpcMode::ShareParent),
             "rights: it asks for the machine's shared",
-        ),
-        (
-            Box::new(|it| {
-                let (rows, columns) = (24, 80);
-                it.terminal = Some(Terminal { rows, columns });
-            }),
-            "rights: it asks for a terminal",
         ),
     ];
     for (n, (ask, why)) in (1..).zip(asks) {

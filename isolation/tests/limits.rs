@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+#[path = "limits/block.rs"]
+mod block;
 #[path = "common/mod.rs"]
 mod common;
 #[path = "limits/deeds.rs"]
@@ -25,9 +27,10 @@ use tepui_isolation::cgroup::{
 };
 use tepui_isolation::{Error, Mode};
 
+use block::Loop;
 use common::{Agent, eventually, id, sh, skipped, spec};
 use deeds::{line, run, start, tell};
-use machine::{Loop, Root, is_virtual};
+use machine::{Root, is_virtual};
 
 /// The whole program again, in a group: see [`deeds`].
 #[test]

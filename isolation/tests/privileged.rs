@@ -237,8 +237,8 @@ fn child_peer() {
     };
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    // The greeting: one byte, the first kind of request.
-    let greeted = stream.write_all(&[1, 0, 0, 0, 0]);
+    // The greeting: three bytes, the first kind of request, and logs in one file without a bound.
+    let greeted = stream.write_all(&[3, 0, 0, 0, 0, 0, 1]);
     let mut answer = [0; 64];
     let length = greeted.and_then(|()| stream.read(&mut answer));
     let heard = length.is_ok_and(|length| length > 0);

@@ -1,12 +1,12 @@
-//! A further process in a task's container, from the side of who asks for it: asked for, fed, and
-//! heard, over a stream of its own straight to the agent.
+//! A further process in a task's container, or its own program, from the side of who asks for it:
+//! asked for, fed, and heard, over a stream of its own straight to the agent.
 //!
 //! Used by command lines. Deliberately not here: terminals of users, and what to do with the bytes.
 
 use std::io;
 
 use tepui_core::limits::ENTER_BYTES;
-use tepui_core::protocol::enter::{Enter, Input, Opening, Output};
+use tepui_core::protocol::enter::{Attach, Enter, Input, Opening, Output, Wanted};
 use tokio::io::AsyncWriteExt;
 
 use crate::codec::{self, FrameError};
@@ -21,9 +21,19 @@ const FRAME_BYTES: usize = 2 * ENTER_BYTES;
 /// Asks the agent at `address` for a process, as whoever `target`'s certificate says: a framework
 /// may have it beside its own tasks, an operator beside all.
 pub async fn enter(target: &Target, address: &str, wanted: Enter) -> Result<Entered, Error> {
+    ask(target, address, Wanted::Enter(Box::new(wanted))).await
+}
+
+/// Attaches to the program of a task of the agent at `address`, as above. It goes on when either
+/// half of what is returned is dropped.
+pub async fn attach(target: &Target, address: &str, wanted: Attach) -> Result<Entered, Error> {
+    ask(target, address, Wanted::Attach(wanted)).await
+}
+
+async fn ask(target: &Target, address: &str, wanted: Wanted) -> Result<Entered, Error> {
     let client = OutputClient::connect(target, address).await?;
     let (session, place) = client.line().await?;
-    let opening = Opening::Enter(Box::new(wanted));
+    let opening = Opening::Containers(wanted);
     let (writer, reader) = session.open_both(&opening).await?;
     drop(place);
     let inputs = Inputs(writer);

@@ -38,6 +38,7 @@ pub mod session;
 pub mod streams;
 pub mod target;
 pub mod tls;
+pub mod usage;
 mod wire;
 
 pub use wire::{ByteReader, ByteWriter, LocalReader, pipe};

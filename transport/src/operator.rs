@@ -79,6 +79,16 @@ impl Operator {
         Ok(answer)
     }
 
+    /// Returns whether the master knows a question; of one that it does not know it never hears.
+    pub fn knows(&self, call: &Call) -> bool {
+        let request = Request {
+            id: RequestId(0),
+            call: call.clone(),
+            after: None,
+        };
+        self.session.info().protocol.knows(&request)
+    }
+
     async fn ask_page(
         &self,
         events: &mut Inputs<PeerEvent<Response>>,

@@ -257,7 +257,7 @@ impl Stage {
     }
 
     fn ask_for_events(&mut self, after: Option<Version>) {
-        let (id, call) = (RequestId(1), operator::Call::Watch { after });
+        let (id, call) = (RequestId(1), operator::Call::WatchAll { after });
         let request = operator::Request {
             id,
             call,

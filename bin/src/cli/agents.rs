@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::list::ListArgs;
 use super::output::OutputArgs;
 use super::text::Text;
-use super::{Io, Threads, block_on, values, views};
+use super::{Io, Threads, block_on, usage, values, views};
 
 /// The pause between two looks at an agent that is being drained.
 const POLL: Duration = Duration::from_millis(500);
@@ -44,6 +44,8 @@ Examples:
     Drain(DrainArgs),
     /// Say that an agent is gone for good, with all that it runs
     Gone(GoneArgs),
+    /// Show what the containers of an agent use
+    Usage(usage::UsageArgs),
 }
 
 /// Flags of the orders about one agent.
@@ -123,6 +125,7 @@ pub(super) fn agent(command: &AgentCommand, io: &mut Io<'_>) -> Result<Exit, Fai
         }
         AgentCommand::Drain(args) => drain(args, io),
         AgentCommand::Gone(args) => gone(args, io),
+        AgentCommand::Usage(args) => usage::usage(args, io),
     }
 }
 

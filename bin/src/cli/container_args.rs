@@ -5,16 +5,20 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use tepui_isolation::Mode;
+use tepui_core::limits::LOG_FILES;
 use tepui_isolation::isolators::Allowed;
 use tepui_isolation::launch::CapabilitySet;
+use tepui_isolation::{Logs, Mode};
 
 use super::exit::Exit;
 use super::failure::Failure;
-use super::limit_args::LimitArgs;
+use super::limit_args::{LimitArgs, bytes};
 use super::text::Text;
 use super::values;
 use crate::daemon::{ContainerOptions, Isolation};
+
+/// The smallest file of output, in bytes; sizes are rounded down to thousandths of a mebibyte.
+const LEAST_LOG: u64 = 15 * 1024;
 
 /// What containers may have.
 #[derive(Clone, Debug, Args)]
@@ -57,9 +61,20 @@ pub(super) struct ContainerArgs {
     /// Let no program gain rights by being executed, such as sudo
     #[arg(long)]
     no_new_privileges: bool,
+    /// The largest file of what a task writes: a full one gets a number, and another takes its
+    /// place. `0` is one file without a bound
+    #[arg(long, value_name = "SIZE", default_value = "10M", value_parser = Text(log_size))]
+    log_size: LogSize,
+    /// How many such files of standard output, and of standard error, are kept of each task
+    #[arg(long, value_name = "COUNT", default_value = "5", value_parser = Text(log_files))]
+    log_files: u32,
     #[command(flatten)]
     limits: LimitArgs,
 }
+
+/// A size in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LogSize(u64);
 
 impl ContainerArgs {
     /// Returns what containers may have.
@@ -80,6 +95,10 @@ impl ContainerArgs {
             networks: self.networks,
             network_plugins: self.network_plugins,
             image_headroom: self.image_headroom,
+            logs: Logs {
+                file_bytes: self.log_size.0,
+                files: self.log_files,
+            },
             ..ContainerOptions::default()
         };
         self.limits.add_to(&mut options);
@@ -124,6 +143,25 @@ impl ContainerArgs {
         let first = given.into_iter().find(|(is_given, _)| *is_given);
         first.map(|(_, flag)| flag).or_else(|| self.limits.flag())
     }
+}
+
+/// Reads the size of a file of output; a line of a few pages is to fit.
+fn log_size(text: &str) -> Result<LogSize, String> {
+    if text == "0" {
+        return Ok(LogSize(0));
+    }
+    let expected = |why: String| format!("{why}; 16K at least, or 0");
+    let size = bytes(text).map_err(expected)?;
+    match size >= LEAST_LOG {
+        true => Ok(LogSize(size)),
+        false => Err("expected 16K at least, or 0".into()),
+    }
+}
+
+fn log_files(text: &str) -> Result<u32, String> {
+    let count = values::count(text).ok();
+    let count = count.filter(|count| (*count as usize) <= LOG_FILES);
+    count.ok_or_else(|| format!("expected a number from 1 to {LOG_FILES}"))
 }
 
 /// Reads the name of a registry.

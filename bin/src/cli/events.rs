@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tepui_core::mirror::Share;
 use tepui_core::protocol::events::{Event, Row, RowId, Version};
+use tepui_core::protocol::maintenance::Unavailability;
 use tepui_core::protocol::operation::OperationKind;
 use tepui_core::protocol::operator::{Answer, Call};
 
@@ -21,7 +22,7 @@ use super::published::PublishedJson;
 use super::roles::RoleStateJson;
 use super::signals::Interrupts;
 use super::text::Text;
-use super::{Io, Threads, block_on, endings, operations, views};
+use super::{Io, Threads, block_on, endings, operations, times, views};
 use crate::operator::Operator;
 
 /// Flags of `tepui events`.
@@ -106,7 +107,14 @@ async fn follow(
 ) -> Result<Exit, End> {
     loop {
         let after = *seen;
-        let answer = operator.ask(Call::Watch { after });
+        // A master of an older build is asked as it knows.
+        let all = Call::WatchAll { after };
+        let call = if operator.knows(&all) {
+            all
+        } else {
+            Call::Watch { after }
+        };
+        let answer = operator.ask(call);
         let answer = answer.await.map_err(End::Lost)?;
         if let Answer::Gap { newest } = answer {
             let wanted = after.map(name).unwrap_or_default();
@@ -161,6 +169,33 @@ fn told(told: &Row) -> serde_json::Value {
         Row::Offer(offer) => views::json(&views::offer_json(offer)),
         Row::Role(role) => views::json(&RoleStateJson::from(role)),
         Row::Operation(operation) => views::json(&operations::json_of(operation)),
+        Row::Gone(gone) => serde_json::json!({
+            "id": gone.id.as_str(),
+            "at": times::rfc3339(gone.at),
+        }),
+        Row::Ended(ended) => serde_json::json!({
+            "id": ended.id.as_str(),
+            "reason": ended.reason.as_str(),
+            "advice": ended.reason.advice(),
+            "at": times::rfc3339(ended.at),
+        }),
+        Row::Completed(framework) => {
+            let framework = Share::default().of_framework(framework.clone());
+            views::json(&views::framework_state(&framework))
+        }
+        Row::Machine(row) => serde_json::json!({
+            "machine": row.machine.to_string(),
+            "start": times::rfc3339(row.unavailability.start),
+            "duration_seconds": row.unavailability.duration.map(|it| it.as_secs_f64()),
+        }),
+        Row::Down(machine) => serde_json::json!({ "machine": machine.to_string() }),
+        Row::InverseOffer(asked) => serde_json::json!({
+            "framework": asked.framework.as_str(),
+            "agent": asked.agent.as_str(),
+            "inverse_offer": asked.open.as_ref().map(|id| id.as_str()),
+            "response": asked.leaving.as_str(),
+            "at": asked.leaving.at().map(times::rfc3339),
+        }),
     }
 }
 
@@ -207,6 +242,23 @@ fn told_in_short(told: &Row) -> String {
             let agent = agent.unwrap_or_default();
             format!("{kind} {}{agent} of {}", status.state, operation.framework)
         }
+        Row::Gone(gone) => format!("since {}", times::rfc3339(gone.at)),
+        Row::Ended(ended) => format!("{} at {}", ended.reason, times::rfc3339(ended.at)),
+        Row::Completed(framework) => framework.info.name.clone(),
+        Row::Machine(row) => {
+            let Unavailability { start, duration } = row.unavailability;
+            let lasts = duration.map(|it| format!(" for {}", humantime::format_duration(it)));
+            format!(
+                "from {}{}",
+                times::rfc3339(start),
+                lasts.unwrap_or_default()
+            )
+        }
+        Row::Down(_) => String::from("down"),
+        Row::InverseOffer(asked) => {
+            let open = asked.open.as_ref().map(|id| format!(", asked by {id}"));
+            format!("{}{}", asked.leaving.as_str(), open.unwrap_or_default())
+        }
     }
 }
 
@@ -223,9 +275,11 @@ struct EventJson<'a> {
     number: u64,
     /// `added`, `updated` or `removed`.
     event: &'a str,
-    /// `agent`, `framework`, `executor`, `task`, `offer`, `role` or `operation`.
+    /// `agent`, `framework`, `executor`, `task`, `offer`, `role`, `operation`, `gone-agent`,
+    /// `ended-framework`, `completed-framework`, `machine`, `machine-down` or `inverse-offer`.
     kind: &'a str,
-    /// Whose, of executors, tasks and operations: ids are of their own there.
+    /// Whose, of executors, tasks and operations: ids are of their own there. Of inverse offers,
+    /// who was asked.
     framework: Option<&'a str>,
     /// Where, of executors.
     agent: Option<&'a str>,
@@ -240,6 +294,7 @@ fn print(at: Version, event: &Event, format: Format, out: &mut dyn Write) -> io:
         Event::Updated(row) => ("updated", row.id(), Some(row)),
         Event::Removed(id) => ("removed", id.clone(), None),
     };
+    let machine;
     let (kind, framework, agent, id) = match &id {
         RowId::Agent(id) => ("agent", None, None, id.as_str()),
         RowId::Framework(id) => ("framework", None, None, id.as_str()),
@@ -252,6 +307,23 @@ fn print(at: Version, event: &Event, format: Format, out: &mut dyn Write) -> io:
         RowId::Offer(id) => ("offer", None, None, id.as_str()),
         RowId::Role(role) => ("role", None, None, role.as_str()),
         RowId::Operation { framework, id } => ("operation", Some(framework), None, id.as_str()),
+        RowId::Gone(id) => ("gone-agent", None, None, id.as_str()),
+        RowId::Ended(id) => ("ended-framework", None, None, id.as_str()),
+        RowId::Completed(id) => ("completed-framework", None, None, id.as_str()),
+        RowId::Machine(id) => {
+            machine = id.to_string();
+            ("machine", None, None, machine.as_str())
+        }
+        RowId::Down(id) => {
+            machine = id.to_string();
+            ("machine-down", None, None, machine.as_str())
+        }
+        RowId::InverseOffer { framework, agent } => (
+            "inverse-offer",
+            Some(framework),
+            Some(agent),
+            agent.as_str(),
+        ),
     };
     let at_name = name(at);
     match format {

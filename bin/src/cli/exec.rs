@@ -87,9 +87,13 @@ impl ExecArgs {
 /// Runs a command in the container of a task.
 pub(super) fn exec(args: &ExecArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
     let command = args.command()?;
-    let ran = block_on(Threads::Two, run(args, command, io));
-    // What is not said of the task and of us must not look like a code of the command.
-    ran.map_err(|failure| match failure.exit {
+    block_on(Threads::Two, run(args, command, io)).map_err(of_us)
+}
+
+/// Says of a failure of ours that it is none of the command: what is not said of the task and of us
+/// must not look like a code of it.
+pub(super) fn of_us(failure: Failure) -> Failure {
+    match failure.exit {
         Exit::Failed => failure.of_run(),
         Exit::Success
         | Exit::Usage
@@ -100,7 +104,7 @@ pub(super) fn exec(args: &ExecArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
         | Exit::Interrupted
         | Exit::BrokenPipe
         | Exit::Task(_) => failure,
-    })
+    }
 }
 
 async fn run(args: &ExecArgs, command: CommandInfo, io: &mut Io<'_>) -> Result<Exit, Failure> {
@@ -144,7 +148,7 @@ async fn run(args: &ExecArgs, command: CommandInfo, io: &mut Io<'_>) -> Result<E
     let mut outputs = outputs;
     let ended = tokio::select! {
         ended = show(&mut outputs, io) => ended,
-        failed = feed(inputs, args) => Err(failed),
+        failed = feed(inputs, args.tty, args.interactive) => Err(failed),
         () = interrupts.next() => Ok(Exit::Interrupted),
     };
     drop(raw);
@@ -155,7 +159,7 @@ async fn run(args: &ExecArgs, command: CommandInfo, io: &mut Io<'_>) -> Result<E
 }
 
 /// Waits until the process runs, or is refused.
-async fn started(outputs: &mut Outputs) -> Result<(), Failure> {
+pub(super) async fn started(outputs: &mut Outputs) -> Result<(), Failure> {
     match outputs.next().await.map_err(lost)? {
         Output::Started => Ok(()),
         Output::Refused(refusal) => Err(refused(&refusal)),
@@ -181,7 +185,7 @@ fn lost(error: Error) -> Failure {
 }
 
 /// Prints what the process writes, up to its end.
-async fn show(outputs: &mut Outputs, io: &mut Io<'_>) -> Result<Exit, Failure> {
+pub(super) async fn show(outputs: &mut Outputs, io: &mut Io<'_>) -> Result<Exit, Failure> {
     loop {
         match outputs.next().await.map_err(lost)? {
             Output::Started => {}
@@ -202,8 +206,8 @@ async fn show(outputs: &mut Outputs, io: &mut Io<'_>) -> Result<Exit, Failure> {
 
 /// Passes on what is typed, and the size of the terminal. Returns only if that is impossible: when
 /// the process has ended, it is told so by its output.
-async fn feed(mut inputs: Inputs, args: &ExecArgs) -> Failure {
-    let listened = match args.tty {
+pub(super) async fn feed(mut inputs: Inputs, tty: bool, interactive: bool) -> Failure {
+    let listened = match tty {
         true => signal(SignalKind::window_change()).map(Some),
         false => Ok(None),
     };
@@ -213,10 +217,10 @@ async fn feed(mut inputs: Inputs, args: &ExecArgs) -> Failure {
             return Failure::failed(format_args!("cannot listen for signals: {error}"));
         }
     };
-    let mut open = args.interactive;
+    let mut open = interactive;
     let mut typed = read_stdin(open);
     // A window may have changed before there was somebody to be told.
-    let mut next = match (args.tty, open) {
+    let mut next = match (tty, open) {
         (true, _) => Some(Input::Resize(size())),
         (false, true) => None,
         (false, false) => Some(Input::End),
@@ -292,13 +296,13 @@ fn size() -> Size {
 }
 
 /// Our terminal, which passes all keys on until this is dropped.
-struct Raw {
+pub(super) struct Raw {
     before: Termios,
 }
 
 impl Raw {
     /// `None` if standard input is no terminal.
-    fn set() -> Result<Option<Self>, Failure> {
+    pub(super) fn set() -> Result<Option<Self>, Failure> {
         let stdin = io::stdin();
         if !stdin.is_terminal() {
             return Ok(None);

@@ -222,8 +222,8 @@ fn weight(text: &str) -> Result<u16, String> {
     weight.ok_or_else(|| "expected a weight from 1 to 1000".into())
 }
 
-/// Reads a size as bytes.
-fn bytes(text: &str) -> Result<u64, String> {
+/// Reads a size in bytes.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let mib: Milli = values::memory(text)?;
     let bytes = i128::from(mib.thousandths()) * 1024 * 1024 / 1000;
     u64::try_from(bytes).map_err(|_| "expected a size such as 64M".into())

@@ -8,6 +8,7 @@
 mod addresses;
 mod agent_args;
 mod agents;
+mod attach;
 mod cert;
 mod completions;
 mod connect;
@@ -40,6 +41,7 @@ mod signals;
 mod sim;
 mod text;
 mod times;
+mod usage;
 mod values;
 mod views;
 
@@ -85,6 +87,8 @@ enum Command {
     Logs(logs::LogsArgs),
     /// Run a command in the container of a task
     Exec(exec::ExecArgs),
+    /// Follow what a task writes from now on, and be what it reads
+    Attach(attach::AttachArgs),
     /// End a task
     Kill(list::KillArgs),
     /// Show which master leads, and since when
@@ -268,6 +272,7 @@ fn dispatch(command: Command, io: &mut Io<'_>) -> Result<Exit, Failure> {
         Command::Ps(args) => list::ps(&args, io),
         Command::Logs(args) => logs::logs(&args, io),
         Command::Exec(args) => exec::exec(&args, io),
+        Command::Attach(args) => attach::attach(&args, io),
         Command::Kill(args) => list::kill(&args, io),
         Command::Master(args) => master::master(&args, io),
         Command::Agent(command) => agents::agent(&command, io),

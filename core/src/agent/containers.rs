@@ -3,9 +3,8 @@
 //! A container carries the [`Number`] of the task or executor in it. Used by the handlers.
 //! Deliberately not here: what a container's end means for tasks ([`super::on_container`]).
 
-use alloc::collections::BTreeMap;
-
 use super::records::Number;
+use crate::book::Book;
 use crate::ids::ContainerId;
 use crate::time::Time;
 
@@ -48,7 +47,7 @@ impl Phase {
 /// All containers that have not ended.
 #[derive(Debug, Default)]
 pub(super) struct Containers {
-    rows: BTreeMap<Number, Phase>,
+    rows: Book<Number, Phase>,
 }
 
 impl Containers {
@@ -70,6 +69,14 @@ impl Containers {
 
     pub(super) fn remove(&mut self, number: Number) -> Option<Phase> {
         self.rows.remove(&number)
+    }
+
+    pub(super) fn rows(&self) -> &Book<Number, Phase> {
+        &self.rows
+    }
+
+    pub(super) fn rows_mut(&mut self) -> &mut Book<Number, Phase> {
+        &mut self.rows
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Number, Phase)> + '_ {

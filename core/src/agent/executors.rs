@@ -10,6 +10,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::records::Number;
+use crate::book::Book;
 use crate::ids::{FrameworkId, PeerId, UpdateId};
 use crate::limits;
 use crate::protocol::container::ContainerLimits;
@@ -115,7 +116,7 @@ struct Said {
 }
 
 /// An executor in this life of the agent (AG-32).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Session {
     /// Its connection, once it is subscribed on it.
     peer: Option<PeerId>,
@@ -255,7 +256,7 @@ impl Session {
 /// The executors of this life, and their connections.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    rows: BTreeMap<Number, Session>,
+    rows: Book<Number, Session>,
     /// Every connection from inside a container, subscribed or not.
     peers: BTreeMap<PeerId, Number>,
 }
@@ -271,6 +272,14 @@ impl Sessions {
 
     pub(super) fn get_mut(&mut self, executor: Number) -> Option<&mut Session> {
         self.rows.get_mut(&executor)
+    }
+
+    pub(super) fn rows(&self) -> &Book<Number, Session> {
+        &self.rows
+    }
+
+    pub(super) fn rows_mut(&mut self) -> &mut Book<Number, Session> {
+        &mut self.rows
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Number, &Session)> + '_ {

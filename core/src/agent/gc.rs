@@ -76,6 +76,7 @@ impl Agent {
     }
 
     fn delete_old(&mut self, cx: &mut Cx<'_>) {
+        self.give_up_surplus(cx);
         let permille = self.deletions.permille;
         let age = allowed_age(self.config.gc_delay, self.config.gc_headroom, permille);
         let retired = self.state.retired();
@@ -93,6 +94,24 @@ impl Agent {
             self.deletions.under_way.insert(number, at);
             let container = number.container();
             cx.out.emit(Effect::DeleteSandbox { container, sandbox });
+        }
+    }
+
+    /// Forgets the oldest of what cannot be deleted, where there is too much to remember: it stays
+    /// on the disk, for whoever looks after the machine.
+    fn give_up_surplus(&mut self, cx: &mut Cx<'_>) {
+        let retired = self.state.retired();
+        let surplus = retired.len().saturating_sub(limits::RETIRED_SANDBOXES);
+        let oldest = retired.iter().take(surplus);
+        let given_up: Vec<(Time, Number)> = oldest
+            .map(|(place, _)| *place)
+            .filter(|(_, number)| self.deletions.failed.contains(number))
+            .collect();
+        for (at, sandbox) in given_up {
+            self.deletions.failed.remove(&sandbox);
+            let container = sandbox.container();
+            tracing::warn!(%container, "its sandbox cannot be deleted: given up");
+            self.persist(cx, AgentRecord::Collected { sandbox, at });
         }
     }
 

@@ -9,14 +9,17 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use super::records::Number;
+use crate::book::Book;
 use crate::ids::{ExecutorId, FrameworkId, TaskId};
 use crate::limits;
 use crate::protocol::status::TaskState;
 use crate::time::Time;
 
 /// A task that has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndedTask {
     /// Its id.
     pub task: TaskId,
@@ -30,11 +33,19 @@ pub struct EndedTask {
     pub at: Time,
 }
 
-/// The last tasks of one container, oldest first.
+/// A task that has ended, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub(super) framework: FrameworkId,
+    pub(super) container: Number,
+    pub(super) task: EndedTask,
+}
+
+/// The last tasks of one container, oldest first, by their numbers.
 #[derive(Clone, Debug)]
 struct Run {
     container: Number,
-    tasks: VecDeque<EndedTask>,
+    tasks: VecDeque<u64>,
 }
 
 /// The last of what has ended.
@@ -43,6 +54,9 @@ pub(super) struct History {
     frameworks: BTreeMap<FrameworkId, VecDeque<Run>>,
     /// Whose task ended last is last.
     order: Vec<FrameworkId>,
+    /// In the order of their ends.
+    rows: Book<u64, Ended>,
+    next: u64,
 }
 
 impl History {
@@ -50,6 +64,14 @@ impl History {
     pub(super) fn note(&mut self, framework: &FrameworkId, container: Number, task: EndedTask) {
         self.order.retain(|other| other != framework);
         self.order.push(framework.clone());
+        let number = self.next;
+        self.next += 1;
+        let row = Ended {
+            framework: framework.clone(),
+            container,
+            task,
+        };
+        self.rows.insert(number, row);
         let runs = self.frameworks.entry(framework.clone()).or_default();
         // The last is the likeliest: executors end their tasks one after the other.
         let known = runs.iter().rposition(|run| run.container == container);
@@ -58,19 +80,32 @@ impl History {
             tasks: VecDeque::new(),
         });
         runs.push_back(run);
+        let mut dropped = Vec::new();
         if runs.len() > limits::COMPLETED_EXECUTORS_PER_FRAMEWORK {
-            runs.pop_front();
+            dropped.extend(runs.pop_front().into_iter().flat_map(|run| run.tasks));
         }
         if let Some(run) = runs.back_mut() {
-            run.tasks.push_back(task);
+            run.tasks.push_back(number);
             if run.tasks.len() > limits::COMPLETED_TASKS_PER_EXECUTOR {
-                run.tasks.pop_front();
+                dropped.extend(run.tasks.pop_front());
             }
         }
         if self.order.len() > limits::COMPLETED_FRAMEWORKS {
             let oldest = self.order.remove(0);
-            self.frameworks.remove(&oldest);
+            let runs = self.frameworks.remove(&oldest).into_iter().flatten();
+            dropped.extend(runs.flat_map(|run| run.tasks));
         }
+        for number in dropped {
+            self.rows.remove(&number);
+        }
+    }
+
+    pub(super) fn rows(&self) -> &Book<u64, Ended> {
+        &self.rows
+    }
+
+    pub(super) fn rows_mut(&mut self) -> &mut Book<u64, Ended> {
+        &mut self.rows
     }
 
     /// Returns how many frameworks there are, of one of them the most containers, and of one of
@@ -88,7 +123,8 @@ impl History {
         let frameworks = self.frameworks.iter();
         frameworks.flat_map(|(framework, runs)| {
             let tasks = runs.iter().flat_map(|run| run.tasks.iter());
-            tasks.map(move |task| (framework, task))
+            let tasks = tasks.filter_map(|number| self.rows.get(number));
+            tasks.map(move |row| (framework, &row.task))
         })
     }
 }

@@ -155,6 +155,9 @@ pub enum Input {
     Disk(DiskEvent),
     /// An echo came back: what was ordered before it has left.
     Departed(Departure),
+    /// Somebody reads what the agent tells ([`Followed`](crate::feed::Followed)): events are made
+    /// for a while from now on. Who goes on reading says so again.
+    Follow,
 }
 
 /// What an agent wants done.

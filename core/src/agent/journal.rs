@@ -18,7 +18,10 @@ use super::executors::Executor;
 use super::gc::{Retired, Retirees};
 use super::operations::Said;
 use super::records::{AgentRecord, Number};
+use super::rows::{self, Row};
 use super::tasks::{Placement, Task};
+use crate::book::Book;
+use crate::feed::Changes;
 use crate::ids::{AgentId, BootId, ExecutorId, FrameworkId, TaskId, UpdateId};
 use crate::machine::Durable;
 use crate::protocol::disk::{DiskEnd, DiskJob, DiskOutcome};
@@ -28,6 +31,7 @@ use crate::protocol::operation::{Converted, OperationKind, Order};
 use crate::protocol::status::TaskStatus;
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
 use crate::roles::Role;
+use crate::table::Noted;
 use crate::time::Time;
 
 /// A framework that has tasks or executors here.
@@ -55,12 +59,12 @@ pub struct AgentState {
     boot: Option<BootId>,
     info: Option<AgentInfo>,
     frameworks: BTreeMap<FrameworkId, Framework>,
-    executors: BTreeMap<Number, Executor>,
-    tasks: BTreeMap<Number, Task>,
+    executors: Book<Number, Executor>,
+    tasks: Book<Number, Task>,
     retired: Retirees,
     converted: Converted,
-    said: BTreeMap<u64, Said>,
-    jobs: BTreeMap<u64, Job>,
+    said: Book<u64, Said>,
+    jobs: Book<u64, Job>,
     undoing: BTreeSet<u64>,
 }
 
@@ -111,12 +115,12 @@ impl AgentState {
     }
 
     /// Returns the news about operations that nobody has acknowledged, by their numbers.
-    pub(super) fn said(&self) -> &BTreeMap<u64, Said> {
+    pub(super) fn said(&self) -> &Book<u64, Said> {
         &self.said
     }
 
     /// Returns what the provider of disks is at, by the numbers of the orders that began it.
-    pub(super) fn jobs(&self) -> &BTreeMap<u64, Job> {
+    pub(super) fn jobs(&self) -> &Book<u64, Job> {
         &self.jobs
     }
 
@@ -132,6 +136,25 @@ impl AgentState {
         jobs.map(|row| (&row.job, row.outcome.as_ref()))
     }
 
+    /// Returns the tables that are told of, for whoever watches them.
+    pub(super) fn told(&mut self) -> [&mut dyn Noted; 4] {
+        let Self {
+            executors,
+            tasks,
+            said,
+            jobs,
+            ..
+        } = self;
+        [executors, tasks, said, jobs]
+    }
+
+    pub(super) fn take_changes(&mut self, changes: &mut Changes<Row>) {
+        changes.take(self.executors.watched(), rows::executor);
+        changes.take(self.tasks.watched(), rows::task);
+        changes.take(self.said.watched(), rows::operation);
+        changes.take(self.jobs.watched(), rows::disk);
+    }
+
     pub(super) fn next(&self) -> Number {
         self.next
     }
@@ -140,11 +163,11 @@ impl AgentState {
         &self.frameworks
     }
 
-    pub(super) fn executors(&self) -> &BTreeMap<Number, Executor> {
+    pub(super) fn executors(&self) -> &Book<Number, Executor> {
         &self.executors
     }
 
-    pub(super) fn tasks(&self) -> &BTreeMap<Number, Task> {
+    pub(super) fn tasks(&self) -> &Book<Number, Task> {
         &self.tasks
     }
 
@@ -363,8 +386,9 @@ impl AgentState {
     /// The next agent is a new one: what the master has made of this one's resources is void.
     fn apply_left(&mut self) {
         (self.agent, self.info) = (None, None);
-        (self.converted, self.said) = (Converted::default(), BTreeMap::new());
-        (self.jobs, self.undoing) = (BTreeMap::new(), BTreeSet::new());
+        (self.converted, self.undoing) = (Converted::default(), BTreeSet::new());
+        self.said.clear();
+        self.jobs.clear();
     }
 
     fn apply_framework_changed(&mut self, framework: &FrameworkInfo) {

@@ -7,7 +7,7 @@
 //!
 //! Reading order: `interface`, `records` and `journal` (what it remembers), `on_master`, `running`,
 //! `kills`, `groups`, `checks`, `on_container`, `on_executor`, `messages`, `patience`, `overdue`,
-//! `updates`, `operations`, `disks`, `recovery`, `drain`, `leaving`.
+//! `updates`, `operations`, `disks`, `recovery`, `drain`, `leaving`, `rows`, `following`.
 //!
 //! Deliberately not here: how containers work, where sandboxes are, finding the master.
 
@@ -16,6 +16,7 @@ mod containers;
 mod disks;
 mod drain;
 mod executors;
+mod following;
 mod gc;
 mod groups;
 mod history;
@@ -37,6 +38,7 @@ mod records;
 mod recovery;
 mod registration;
 mod resizing;
+mod rows;
 mod running;
 mod tasks;
 mod updates;
@@ -53,6 +55,7 @@ use self::checks::{Aim, Trials};
 use self::containers::Containers;
 use self::drain::Drain;
 use self::executors::Sessions;
+pub use self::following::Picture;
 use self::gc::Deletions;
 pub use self::history::EndedTask;
 use self::history::History;
@@ -67,9 +70,14 @@ pub use self::reconfigure::Policy;
 pub use self::records::{AgentRecord, Number};
 use self::recovery::Recovery;
 use self::registration::Link;
+pub use self::rows::{
+    AgentRow, ContainerRow, ContainerStage, DiskRow, EndedRow, ExecutorRow, OperationRow, Row,
+    RowId, SessionRow, Standing, TaskRow, Unacknowledged,
+};
 pub use self::tasks::Placement;
 use self::updates::{Flights, Stream};
 pub use self::view::{Sandbox, TaskSummary, View};
+use crate::feed::{Feed, Tells};
 use crate::ids::PeerId;
 use crate::machine::{Durable, Machine, Outbox};
 use crate::protocol::agent::ToMaster;
@@ -161,8 +169,10 @@ pub struct Agent {
     /// Executors, and tasks of ended frameworks, that have ended since it began to ask for its
     /// registration. Whatever it asked with may name them.
     late_ends: Vec<ToMaster>,
-    /// Rises whenever anything may have changed.
-    version: u64,
+    /// What is told of it as it happens.
+    feed: Feed<Row>,
+    /// What was told last of the agent itself, while somebody reads.
+    told: Option<Row>,
 }
 
 impl Agent {
@@ -220,6 +230,7 @@ impl Agent {
             Input::Leave => self.on_leave(cx),
             Input::Disk(event) => self.on_disk(cx, event),
             Input::Departed(departure) => self.on_departed(cx, departure),
+            Input::Follow => self.follow(cx.now),
         }
     }
 }
@@ -231,21 +242,21 @@ impl Machine for Agent {
 
     fn handle(&mut self, now: Time, input: Input, out: &mut Out) {
         let mut cx = Cx { now, out };
-        self.version += 1;
         self.fire_due(&mut cx);
-        if self.link == Link::Stopped {
+        if self.link == Link::Stopped && input != Input::Follow {
             tracing::debug!(?input, "the agent has stopped: ignored");
-            return;
+        } else {
+            self.take_in(&mut cx, input);
+            self.stop_if_left(&mut cx);
         }
-        self.take_in(&mut cx, input);
-        self.stop_if_left(&mut cx);
+        self.publish(now);
     }
 
     fn tick(&mut self, now: Time, out: &mut Out) {
         let mut cx = Cx { now, out };
-        self.version += 1;
         self.fire_due(&mut cx);
         self.stop_if_left(&mut cx);
+        self.publish(now);
     }
 
     fn deadline(&self) -> Option<Time> {

@@ -41,6 +41,7 @@ use super::registration::Link;
 use super::tasks::Placement;
 use super::updates::{Flights, News};
 use super::{Agent, AgentRecord, AgentState, Config, Cx, Out};
+use crate::feed::Feed;
 use crate::ids::ContainerId;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::container::ContainerCommand;
@@ -80,6 +81,7 @@ impl Agent {
         // Update ids must not repeat from one life to the next. An id that anybody saw was made
         // durable before, so a life that told something begins with more records than the last.
         let lives = state.records().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let feed = Feed::of_life(config.seed.wrapping_add(lives));
         let total = operations::total(state.converted(), &config.info.resources);
         let mut agent = Self {
             rng: Rng::new(config.seed.wrapping_add(lives)),
@@ -103,7 +105,8 @@ impl Agent {
             deletions: Deletions::default(),
             history: History::default(),
             late_ends: Vec::new(),
-            version: 0,
+            feed,
+            told: None,
         };
         let mut cx = Cx { now, out };
         agent.ask_for_containers(&mut cx);
@@ -136,7 +139,7 @@ impl Agent {
         for number in &known {
             self.containers.add(*number);
         }
-        for (number, row) in self.state.executors() {
+        for (number, row) in self.state.executors().iter() {
             self.sessions.add(*number);
             if let Some(session) = self.sessions.get_mut(*number).filter(|_| row.is_unwanted()) {
                 session.end(Reason::ExecutorTerminated, UNWANTED);

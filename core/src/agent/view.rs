@@ -11,6 +11,7 @@ use super::tasks::{Placement, Task};
 use super::{Agent, EndedTask, Number};
 use crate::ids::{AgentId, ContainerId, FrameworkId, TaskId};
 use crate::limits::{self, Filled};
+use crate::protocol::events::Version;
 use crate::protocol::status::TaskState;
 use crate::protocol::task::TaskInfo;
 use crate::resources::Resources;
@@ -50,11 +51,10 @@ impl<'a> View<'a> {
         Self { agent }
     }
 
-    /// Returns which state this is: two looks at one life of an agent that have the same version
-    /// show the same. Rises with each input; a new life begins at zero. An agent has no events of
-    /// its own: all that it does with tasks and executors the master hears, and tells.
-    pub fn version(&self) -> u64 {
-        self.agent.version
+    /// Returns which state this is: two looks that have the same version show the same. To a
+    /// picture of it, and to what comes after, leads [`Followed`](crate::feed::Followed).
+    pub fn version(&self) -> Version {
+        self.agent.feed.newest()
     }
 
     /// Returns the agent's id, once it has one.

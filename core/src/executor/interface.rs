@@ -66,6 +66,9 @@ pub enum Input {
     },
     /// The user wants something.
     User(UserCall),
+    /// Somebody reads what the executor tells ([`Followed`](crate::feed::Followed)): events are
+    /// made for a while from now on. Who goes on reading says so again.
+    Follow,
 }
 
 /// What an executor wants done.

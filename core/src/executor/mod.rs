@@ -8,18 +8,21 @@
 
 mod hosted;
 mod interface;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod updates;
 mod user;
 
-use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 pub use self::hosted::{Hosted, Logic};
 pub use self::interface::{Config, Effect, Input};
+pub use self::rows::{Connection, ExecutorRow, Picture, Row, RowId, Stands, TaskRow, UpdateRow};
 pub use self::user::{Report, UserCall, UserEvent};
+use crate::book::Book;
+use crate::feed::{Feed, Tells};
 use crate::ids::{AgentId, PeerId, TaskId, UpdateId};
 use crate::limits;
 use crate::machine::{Machine, Never, Outbox};
@@ -67,13 +70,19 @@ pub struct Executor {
     link: Link,
     stage: Stage,
     agent: Option<AgentId>,
-    tasks: BTreeMap<TaskId, Task>,
+    tasks: Book<TaskId, Task>,
     /// Updates that the agent does not have, oldest first.
-    unacknowledged: VecDeque<TaskStatus>,
+    unacknowledged: Book<u64, TaskStatus>,
+    /// The number of the next update.
+    next: u64,
     /// When they are sent again, and how long that wait was.
     resend: Option<(Time, Duration)>,
     /// When it gives up waiting for its agent.
     alone_until: Option<Time>,
+    /// What is told of it as it happens.
+    feed: Feed<Row>,
+    /// What was told last of the executor itself, while somebody reads.
+    told: Option<Row>,
 }
 
 type Out = Outbox<Never, Effect>;
@@ -83,12 +92,15 @@ impl Executor {
     pub fn new(config: Config) -> Self {
         Self {
             rng: Rng::new(config.seed),
+            feed: Feed::of_life(config.seed),
+            told: None,
             config,
             link: Link::Away,
             stage: Stage::Working,
             agent: None,
-            tasks: BTreeMap::new(),
-            unacknowledged: VecDeque::new(),
+            tasks: Book::new(),
+            unacknowledged: Book::new(),
+            next: 0,
             resend: None,
             alone_until: None,
         }
@@ -101,9 +113,8 @@ impl Executor {
 
     /// Visits the updates that the agent has not confirmed, oldest first.
     pub fn unacknowledged(&self) -> impl Iterator<Item = UpdateId> + '_ {
-        self.unacknowledged
-            .iter()
-            .filter_map(|status| status.update)
+        let updates = self.unacknowledged.values();
+        updates.filter_map(|status| status.update)
     }
 
     /// Lists the tasks that are not over, or whose end the agent does not know.
@@ -127,7 +138,7 @@ impl Executor {
             room = left.unwrap_or(0);
             left.is_some()
         };
-        let updates = self.unacknowledged.iter().take_while(fits);
+        let updates = self.unacknowledged.values().take_while(fits);
         let updates: Vec<TaskStatus> = updates.cloned().collect();
         self.link = Link::Asking(peer, updates.len());
         let call = Call::Subscribe {
@@ -197,7 +208,7 @@ impl Executor {
             return;
         };
         self.link = Link::Subscribed(peer);
-        for status in self.unacknowledged.iter().skip(told) {
+        for status in self.unacknowledged.values().skip(told) {
             let call = Call::Update(status.clone());
             out.emit(Effect::Agent { peer, call });
         }
@@ -216,8 +227,8 @@ impl Executor {
         }
         let known = self.tasks.get(&info.id);
         if let Some(task) = known.filter(|_| !planted(Mutant::TaskStartedAgain)) {
-            let mut told = self.unacknowledged.iter();
-            if !task.is_known && !told.any(|status| status.task == info.id) {
+            let is_of_it = |status: &TaskStatus| status.task == info.id;
+            if !task.is_known && self.unacknowledged.find(is_of_it).is_none() {
                 self.on_report(now, Report::new(info.id, TaskState::Starting), out);
             }
             return None;
@@ -272,16 +283,8 @@ impl Executor {
     }
 }
 
-impl Machine for Executor {
-    type Input = Input;
-    type Record = Never;
-    type Effect = Effect;
-
-    fn handle(&mut self, now: Time, input: Input, out: &mut Out) {
-        self.tick(now, out);
-        if self.stage == Stage::Exited {
-            return;
-        }
+impl Executor {
+    fn take_in(&mut self, now: Time, input: Input, out: &mut Out) {
         match input {
             Input::Connected { peer } => self.on_connected(now, peer, out),
             Input::Disconnected { peer } if self.peer() == Some(peer) => self.leave(now, out),
@@ -292,10 +295,11 @@ impl Machine for Executor {
                 tracing::debug!(?peer, "an old connection: ignored");
             }
             Input::User(call) => self.on_call(now, call, out),
+            Input::Follow => self.follow(now),
         }
     }
 
-    fn tick(&mut self, now: Time, out: &mut Out) {
+    fn fire_due(&mut self, now: Time, out: &mut Out) {
         if self.link == Link::Away && self.stage == Stage::Working {
             // Its agent may have died before it ever answered (AG-19).
             let until = now + self.config.recovery_timeout;
@@ -312,6 +316,25 @@ impl Machine for Executor {
         {
             self.exit(out);
         }
+    }
+}
+
+impl Machine for Executor {
+    type Input = Input;
+    type Record = Never;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Time, input: Input, out: &mut Out) {
+        self.fire_due(now, out);
+        if self.stage != Stage::Exited || input == Input::Follow {
+            self.take_in(now, input, out);
+        }
+        self.publish(now);
+    }
+
+    fn tick(&mut self, now: Time, out: &mut Out) {
+        self.fire_due(now, out);
+        self.publish(now);
     }
 
     fn deadline(&self) -> Option<Time> {

@@ -456,7 +456,7 @@ proptest! {
             let outputs = node.feed(input);
             // A user's, or the word that a task has arrived.
             let new = node.executor.unacknowledged.len() > waiting.len();
-            waiting.extend(node.executor.unacknowledged.back()
+            waiting.extend(node.executor.unacknowledged.values().next_back()
                 .filter(|_| new).and_then(|status| status.update));
             for output in &outputs {
                 if let Effect::Agent { call: Call::Subscribe { updates, .. }, .. } = output {
@@ -472,7 +472,7 @@ proptest! {
         // All is acknowledged in the end.
         node.feed(Input::Connected { peer: AGENT });
         node.feed(subscribed());
-        for status in node.executor.unacknowledged.clone() {
+        for (_, status) in &node.executor.unacknowledged.clone() {
             node.feed(has(status.task.as_str(), status.update.unwrap()));
         }
         prop_assert_eq!(node.executor.deadline(), None);

@@ -17,22 +17,26 @@ const WAITING_UPDATES: usize = 10_000;
 impl Executor {
     pub(super) fn on_acknowledged(&mut self, id: &TaskId, update: UpdateId, out: &mut Out) {
         let waits = |s: &TaskStatus| s.update == Some(update) && s.task == *id;
-        let mut index = self.unacknowledged.iter().position(waits);
+        let mut known = self.unacknowledged.find(waits);
         if planted(Mutant::AckTakesOldest) {
-            index = (!self.unacknowledged.is_empty()).then_some(0);
+            known = self.unacknowledged.keys().next().copied();
         }
-        let Some(index) = index else {
+        let Some(number) = known else {
             tracing::debug!(task = %id, ?update, "acknowledged before: ignored");
             return;
         };
-        self.unacknowledged.remove(index);
+        self.unacknowledged.remove(&number);
         if self.unacknowledged.is_empty() {
             self.resend = None;
         }
-        let more = self.unacknowledged.iter().any(|status| status.task == *id);
+        let more = self
+            .unacknowledged
+            .values()
+            .any(|status| status.task == *id);
         if let Some(task) = self.tasks.get_mut(id) {
             task.is_known = true;
-            if task.is_over && !more {
+            let is_done = task.is_over && !more;
+            if is_done {
                 self.tasks.remove(id);
             }
         }
@@ -68,7 +72,8 @@ impl Executor {
         if planted(Mutant::NewsLostWhileAway) && !self.is_subscribed() {
             return;
         }
-        self.unacknowledged.push_back(status.clone());
+        self.unacknowledged.insert(self.next, status.clone());
+        self.next += 1;
         if let Link::Subscribed(peer) = self.link {
             let call = Call::Update(status);
             out.emit(Effect::Agent { peer, call });
@@ -87,7 +92,7 @@ impl Executor {
         let Link::Subscribed(peer) = self.link else {
             return;
         };
-        for status in &self.unacknowledged {
+        for status in self.unacknowledged.values() {
             let call = Call::Update(status.clone());
             out.emit(Effect::Agent { peer, call });
         }

@@ -241,6 +241,14 @@ impl Agents {
         self.rows.iter().map(|(key, agent)| (key.cast(), agent))
     }
 
+    pub(super) fn iter_after(
+        &self,
+        place: Option<u32>,
+    ) -> impl Iterator<Item = (AgentKey, &Agent)> + '_ {
+        let rows = self.rows.iter_after(place);
+        rows.map(|(key, agent)| (key.cast(), agent))
+    }
+
     /// The rows as such, for those who watch them.
     pub(super) fn rows_mut(&mut self) -> &mut Table<Agent> {
         &mut self.rows

@@ -180,12 +180,16 @@ impl Executors {
         keys.map(|key| &self.rows[key])
     }
 
-    /// Lists the custom ones on an agent.
-    pub(super) fn custom_on(&self, agent: AgentKey) -> Vec<&Executor> {
+    /// Visits all on an agent.
+    pub(super) fn all_on(&self, agent: AgentKey) -> impl Iterator<Item = &Executor> + '_ {
         let on_agent = self.by_agent.get(&agent).into_iter();
         let frameworks = on_agent.flat_map(|it| &it.frameworks);
-        let all = frameworks.flat_map(|framework| self.on(*framework, agent));
-        all.filter(|row| row.is_custom()).collect()
+        frameworks.flat_map(move |framework| self.on(*framework, agent))
+    }
+
+    /// Lists the custom ones on an agent.
+    pub(super) fn custom_on(&self, agent: AgentKey) -> Vec<&Executor> {
+        self.all_on(agent).filter(|row| row.is_custom()).collect()
     }
 
     /// Visits the custom ones of a framework.
@@ -193,12 +197,16 @@ impl Executors {
         &self,
         framework: FrameworkKey,
     ) -> impl Iterator<Item = &Executor> + '_ {
+        self.all_of(framework).filter(|row| row.is_custom())
+    }
+
+    /// Visits all of a framework.
+    pub(super) fn all_of(&self, framework: FrameworkKey) -> impl Iterator<Item = &Executor> + '_ {
         let first = (framework, AgentKey::from_raw(0, 0));
         let places = self.by_place.range(first..);
         let places = places.take_while(move |((of, _), _)| *of == framework);
         let keys = places.flat_map(|(_, there)| there.values().filter_map(|entry| entry.row));
-        let rows = keys.map(|key| &self.rows[key]);
-        rows.filter(|row| row.is_custom())
+        keys.map(|key| &self.rows[key])
     }
 
     /// Returns how much an agent has to report of them, on the wire.

@@ -198,13 +198,13 @@ impl Master {
         }
         let answers: Vec<OperationStatus> = if asked.is_empty() {
             let known = self.operations.of_framework(framework);
-            known.map(|known| self.answer(known)).collect()
+            known.map(answer).collect()
         } else {
             let answers =
                 asked
                     .into_iter()
                     .map(|(id, agent)| match self.operations.find(framework, &id) {
-                        Some(known) => self.answer(known),
+                        Some(known) => answer(known),
                         None => self.unknown(cx, id, agent),
                     });
             answers.collect()
@@ -212,21 +212,6 @@ impl Master {
         for answer in answers {
             self.tell_operation(cx, framework, answer);
         }
-    }
-
-    fn answer(&self, known: &Operation) -> OperationStatus {
-        let mut status = OperationStatus {
-            update: None,
-            ..known.status.clone()
-        };
-        let agent = known.place.and_then(|(key, _)| self.agents.get(key));
-        if status.state == OperationState::Pending
-            && agent.is_some_and(|agent| agent.presence() == Presence::Unreachable)
-        {
-            // OF-59
-            status.state = OperationState::Unreachable;
-        }
-        status
     }
 
     fn unknown(&self, cx: &Cx<'_>, id: OperationId, agent: Option<AgentId>) -> OperationStatus {
@@ -249,6 +234,33 @@ impl Master {
         for operation in self.operations.of_framework(framework) {
             if operation.place.is_none() {
                 self.tell_operation(cx, framework, operation.status.clone());
+            }
+        }
+    }
+
+    /// An agent is out of reach, and nobody knows how far it is with what was ordered of it (OF-59,
+    /// SM-35). That is no end, and needs no confirmation.
+    pub(super) fn lose_operations_of_agent(&mut self, cx: &mut Cx<'_>, agent: AgentKey) {
+        for mut operation in self.operations.on_agent(agent) {
+            if operation.status.state == OperationState::Pending {
+                operation.status.state = OperationState::Unreachable;
+                operation.status.at = cx.now;
+                let (framework, status) = (operation.framework, operation.status.clone());
+                self.operations.insert(operation);
+                self.tell_operation(cx, framework, status);
+            }
+        }
+    }
+
+    /// An agent is back: what it has not told of is under way again, and frameworks hear so.
+    pub(super) fn regain_operations_of_agent(&mut self, cx: &mut Cx<'_>, agent: AgentKey) {
+        for mut operation in self.operations.on_agent(agent) {
+            if operation.status.state == OperationState::Unreachable {
+                operation.status.state = OperationState::Pending;
+                operation.status.at = cx.now;
+                let (framework, status) = (operation.framework, operation.status.clone());
+                self.operations.insert(operation);
+                self.tell_operation(cx, framework, status);
             }
         }
     }
@@ -279,6 +291,14 @@ impl Master {
                 self.confirm_operation(cx, agent, number, update);
             }
         }
+    }
+}
+
+/// Says what is known of an operation (OF-56).
+fn answer(known: &Operation) -> OperationStatus {
+    OperationStatus {
+        update: None,
+        ..known.status.clone()
     }
 }
 

@@ -198,6 +198,14 @@ impl Frameworks {
         self.rows.iter().map(|(key, row)| (key.cast(), row))
     }
 
+    pub(super) fn iter_after(
+        &self,
+        place: Option<u32>,
+    ) -> impl Iterator<Item = (FrameworkKey, &Framework)> + '_ {
+        let rows = self.rows.iter_after(place);
+        rows.map(|(key, row)| (key.cast(), row))
+    }
+
     /// The rows as such, for those who watch them.
     pub(super) fn rows_mut(&mut self) -> &mut Table<Framework> {
         &mut self.rows

@@ -8,17 +8,70 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::{Cx, Master};
+use super::{Cx, Master, view};
 use crate::allocator;
 use crate::ids::FrameworkId;
 use crate::keys::FrameworkKey;
 use crate::limits;
+use crate::mirror::Share;
 use crate::protocol::hello::CloseReason;
-use crate::protocol::operator::{Answer, EndedFramework, Explanation, Obstacle};
+use crate::protocol::operator::{
+    AgentView, Answer, EndedFramework, Explanation, FrameworkView, Obstacle,
+};
 use crate::protocol::refusal::EndReason;
 use crate::roles::Role;
 
 impl Master {
+    /// Lists the agents behind a place, each with what it has. What that is is added up for those
+    /// alone that are listed.
+    pub(super) fn agents_after(
+        &self,
+        place: Option<u32>,
+    ) -> impl Iterator<Item = (u32, AgentView)> + '_ {
+        let agents = self.agents.iter_after(place);
+        agents.map(|(key, row)| {
+            let mut share = Share::default();
+            for offer in self.offers.of_agent(key) {
+                if let Some(row) = self.offers.get(offer) {
+                    share.offer(&row.offer.resources);
+                }
+            }
+            for task in self.tasks.of_agent(key) {
+                let task = &self.tasks[task];
+                share.task(task.state, &task.resources);
+            }
+            for executor in self.tasks.all_executors_on(key) {
+                share.executor(&executor.info.resources);
+            }
+            (key.index(), share.of_agent(view::agent_state(row)))
+        })
+    }
+
+    /// The same of frameworks that are not over.
+    pub(super) fn frameworks_after(
+        &self,
+        place: Option<u32>,
+    ) -> impl Iterator<Item = (u32, FrameworkView)> + '_ {
+        let rows = self.frameworks.iter_after(place);
+        let live = rows.filter(|(_, row)| !row.is_completed());
+        live.map(|(key, row)| {
+            let mut share = Share::default();
+            for offer in self.offers.of_framework(key) {
+                if let Some(row) = self.offers.get(offer) {
+                    share.offer(&row.offer.resources);
+                }
+            }
+            for task in self.tasks.of_framework(key) {
+                let task = &self.tasks[task];
+                share.task(task.state, &task.resources);
+            }
+            for executor in self.tasks.all_executors_of(key) {
+                share.executor(&executor.info.resources);
+            }
+            (key.index(), share.of_framework(view::framework_state(row)))
+        })
+    }
+
     /// Ends a framework by an operator's word; whoever speaks for it hears so (FW-32).
     pub(super) fn on_teardown(&mut self, cx: &mut Cx<'_>, id: &FrameworkId) -> Answer {
         let key = match self.live_framework(id) {

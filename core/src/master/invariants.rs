@@ -39,7 +39,12 @@ impl Master {
         self.check_kills_wait();
         self.check_conservation();
         self.check_operations();
-        self.feed.check(|peer| self.peers.get(peer).is_some());
+        self.feed.check();
+        self.waiting.check(|peer| self.peers.get(peer).is_some());
+        assert!(
+            self.feed.is_on() || self.waiting.is_empty(),
+            "nobody will answer"
+        );
         self.check_inverse_offers();
     }
 

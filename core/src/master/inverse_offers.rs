@@ -6,7 +6,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::ids::OfferId;
+use crate::ids::{AgentId, FrameworkId, OfferId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::maintenance::Leaving;
@@ -32,6 +32,8 @@ pub(super) enum Stage {
 pub(super) struct Inverse {
     pub(super) framework: FrameworkKey,
     pub(super) agent: AgentKey,
+    pub(super) owner: FrameworkId,
+    pub(super) host: AgentId,
     pub(super) leaving: Leaving,
     /// Changed through the table, which is indexed by it.
     stage: Stage,
@@ -86,7 +88,11 @@ impl InverseOffers {
     }
 
     /// Finds the row of a pair, or makes one. `None` if there is no room.
-    pub(super) fn row(&mut self, agent: AgentKey, framework: FrameworkKey) -> Option<InverseKey> {
+    pub(super) fn row(
+        &mut self,
+        (agent, host): (AgentKey, &AgentId),
+        (framework, owner): (FrameworkKey, &FrameworkId),
+    ) -> Option<InverseKey> {
         let known = self.by_agent.get(&agent);
         if let Some(key) = known.and_then(|keys| keys.get(&framework)) {
             return Some(*key);
@@ -97,6 +103,8 @@ impl InverseOffers {
         let key = self.rows.insert(Inverse {
             framework,
             agent,
+            owner: owner.clone(),
+            host: host.clone(),
             leaving: Leaving::Unknown,
             stage: Stage::Quiet,
         });
@@ -200,6 +208,16 @@ impl InverseOffers {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (InverseKey, &Inverse)> + '_ {
         self.rows.iter()
+    }
+
+    /// The rows as such, for those who watch them.
+    pub(super) fn rows_mut(&mut self) -> &mut Table<Inverse> {
+        &mut self.rows
+    }
+
+    /// Shares the rows, for a view.
+    pub(super) fn snapshot(&self) -> Table<Inverse> {
+        self.rows.clone()
     }
 
     pub(super) fn check(&self) {

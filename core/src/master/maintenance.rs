@@ -18,7 +18,7 @@ use crate::keys::AgentKey;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::maintenance::{
-    Leaving, MachineId, MachineMode, MachineView, Window, check_machines, check_schedule,
+    MachineId, MachineMode, MachineView, Window, check_machines, check_schedule,
 };
 use crate::protocol::node::{AgentInfo, Standing};
 use crate::protocol::operator::Answer;
@@ -198,13 +198,7 @@ impl Master {
                     continue;
                 };
                 view.agents += 1;
-                for leaving in &answers {
-                    match leaving {
-                        Leaving::Unknown => view.unknown += 1,
-                        Leaving::Accepted(_) => view.accepted += 1,
-                        Leaving::Declined(_) => view.declined += 1,
-                    }
-                }
+                answers.iter().for_each(|leaving| view.count(*leaving));
             }
         }
         views.into_values().collect()

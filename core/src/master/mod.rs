@@ -18,7 +18,7 @@
 //! | `reachability`, `standing`, `drain` | who is there, and what follows if not |
 //! | `lingering` | what still runs of frameworks that are over |
 //! | `maintenance`, `vacating`, `inverse_offers` | machines that go out of service, and who is asked to leave |
-//! | `view`, `inspecting`, `feed`, `publishing` | what operators see: all of it, and what changes |
+//! | `view`, `inspecting`, `waiting`, `publishing` | what operators see: all of it, and what changes |
 //! | `filled`, `invariants` | how full tables are, and what must hold |
 //!
 //! Deliberately not here: access rules.
@@ -31,7 +31,6 @@ mod converting;
 mod disks;
 mod drain;
 mod executors;
-mod feed;
 mod feedback;
 mod filled;
 mod frameworks;
@@ -71,6 +70,7 @@ mod updates;
 mod vacating;
 mod verdicts;
 mod view;
+mod waiting;
 mod wishing;
 
 use alloc::boxed::Box;
@@ -83,12 +83,14 @@ use tracing::debug;
 
 use crate::allocator::{Allocator, Change, Decision};
 use crate::auth::PeerRole;
+use crate::feed::{Feed, Keeps};
 use crate::ids::PeerId;
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::machine::{Durable, Machine, Never, Outbox};
 use crate::mutant::entropy;
 use crate::protocol::agent::ToAgent;
+use crate::protocol::events::Row;
 use crate::protocol::hello::CloseReason;
 use crate::protocol::scheduler::Event;
 use crate::registry::{Registry, RegistryOp};
@@ -98,7 +100,6 @@ use crate::timers::Timers;
 
 use agents::Agents;
 use asks::Asks;
-use feed::Feed;
 use frameworks::Frameworks;
 use inverse_offers::InverseOffers;
 use kills::Kills;
@@ -106,10 +107,12 @@ use offers::Offers;
 use operations::Operations;
 use peers::{Part, Peers};
 use permits::Permits;
+use quotas::Places;
 use roles::Roles;
 use tasks::Tasks;
 use throttle::Throttle;
 use verdicts::Verdicts;
+use waiting::Waiting;
 
 pub use interface::{CallRate, CallRates, Config, Effect, Input, Rate};
 pub use view::View;
@@ -162,6 +165,8 @@ pub struct Master {
     frameworks: Frameworks,
     /// What operators have said of roles.
     roles: Roles,
+    /// Where all roles stand in lists.
+    role_places: Places,
     tasks: Tasks,
     kills: Kills,
     asks: Asks,
@@ -191,7 +196,9 @@ pub struct Master {
     next_framework: u64,
     next_offer: u64,
     /// What operators are told as it happens.
-    feed: Feed,
+    feed: Feed<Row>,
+    /// Who waits for the next of it.
+    waiting: Waiting,
 }
 
 impl fmt::Debug for Master {
@@ -236,6 +243,7 @@ impl Master {
             agents: Agents::default(),
             frameworks: Frameworks::default(),
             roles: Roles::recovered(&registry),
+            role_places: Places::default(),
             tasks: Tasks::default(),
             kills: Kills::default(),
             asks: Asks::default(),
@@ -256,7 +264,8 @@ impl Master {
             next_agent: 0,
             next_framework: 0,
             next_offer: 0,
-            feed: Feed::new(config.epoch, config.events_kept),
+            feed: Feed::new(config.epoch, Keeps::of_master(config.events_kept)),
+            waiting: Waiting::default(),
             registry,
             config,
         };
@@ -351,7 +360,7 @@ impl Master {
     }
 
     fn on_lost(&mut self, cx: &mut Cx<'_>, peer: PeerId, part: Option<Part>) {
-        self.feed.leave(peer);
+        self.waiting.leave(peer);
         match part {
             Some(Part::Agent(key)) => self.on_agent_lost(cx, key),
             Some(Part::Framework(key)) => self.on_framework_lost(cx, key),
@@ -416,7 +425,7 @@ impl Master {
         if self.allocator.deadline().is_some_and(pass_due) {
             self.run_pass(cx);
         }
-        self.publish(cx);
+        self.tell_readers(cx);
     }
 
     fn run_pass(&mut self, cx: &mut Cx<'_>) {
@@ -442,7 +451,7 @@ impl Machine for Master {
         self.take_in(cx, input);
         self.finish_drains(cx);
         self.settle(cx);
-        self.publish(cx);
+        self.tell_readers(cx);
     }
 
     fn tick(&mut self, now: Time, out: &mut Outbox<RegistryOp, Effect>) {

@@ -438,6 +438,7 @@ impl Master {
         if before == Presence::Unreachable {
             let id = self.agents[key].id.clone();
             self.persist(cx, RegistryOp::Reachable { id });
+            self.regain_operations_of_agent(cx, key);
         }
         self.inverse_offers.touch(key);
         self.peers.cast(peer, Some(Part::Agent(key)));

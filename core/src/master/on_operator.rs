@@ -10,7 +10,9 @@ use core::time::Duration;
 use serde::Serialize;
 
 use super::tasks::{Task, TaskKey};
+use super::waiting::Reads;
 use super::{Cx, Effect, Master};
+use crate::feed::Tells;
 use crate::ids::{FrameworkId, PeerId, RequestId};
 use crate::keys::FrameworkKey;
 use crate::limits;
@@ -58,8 +60,8 @@ impl Master {
     ) -> Option<(Answer, Option<u32>)> {
         Some(match call {
             Call::Summary => (Answer::Summary(self.view().summary()), None),
-            Call::Agents => page(Answer::Agents, self.view().agents_after(after)),
-            Call::Frameworks => page(Answer::Frameworks, self.view().frameworks_after(after)),
+            Call::Agents => page(Answer::Agents, self.agents_after(after)),
+            Call::Frameworks => page(Answer::Frameworks, self.frameworks_after(after)),
             Call::Tasks { all } => {
                 let counts = |task: &Task| all || task.is_active();
                 page(Answer::Tasks, self.view().tasks_after(after, counts))
@@ -88,13 +90,14 @@ impl Master {
             Call::Drain { agent, config } => (self.on_drain(cx, &agent, config), None),
             Call::Reactivate { agent } => (self.on_standing(cx, &agent, Standing::Active), None),
             Call::Snapshot { of } => {
-                self.begin_events(cx);
+                self.follow(cx.now);
                 let view = self.view();
                 let (from, upto) = (view.version(), view.version());
                 let answer = |rows| Answer::Snapshot(Snapshot { from, upto, rows });
                 page(answer, view.rows_after(of, after))
             }
-            Call::Watch { after } => (self.on_watch(cx, (peer, id), after)?, None),
+            Call::Watch { after } => (self.on_watch(cx, (peer, id), after, Reads::Some)?, None),
+            Call::WatchAll { after } => (self.on_watch(cx, (peer, id), after, Reads::All)?, None),
             Call::Schedule => {
                 let windows = self.registry.maintenance().windows();
                 (Answer::Schedule(windows.to_vec()), None)

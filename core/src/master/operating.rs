@@ -154,9 +154,10 @@ impl Master {
         let tasks = tasks
             .filter(|task| task.is_booked())
             .map(|task| &task.resources);
-        let executors = self.tasks.executors().filter(|(_, at, _)| *at == agent);
+        let executors = self.tasks.all_executors_on(agent);
+        let executors = executors.map(|running| &running.info.resources);
         let mut used = Resources::new();
-        for part in tasks.chain(executors.map(|(_, _, resources)| resources)) {
+        for part in tasks.chain(executors) {
             if used.add(part).is_err() {
                 return self.agents[agent].total.clone();
             }

@@ -5,81 +5,106 @@
 //! events ([`crate::table::Table::watch`]). Deliberately not here: what a row looks like (`view`).
 
 use alloc::format;
-use alloc::vec::Vec;
 
-use super::feed::{Crowd, Gap};
+use super::waiting::{Crowd, Reads};
 use super::{Cx, Effect, Master, view};
+use crate::feed::{Changes, Feed, Gap, Tells, watch_all};
 use crate::ids::{PeerId, RequestId};
 use crate::limits;
-use crate::protocol::events::{Event, Row, RowId, Version};
+use crate::protocol::events::{Batch, Event, Row, Version};
 use crate::protocol::operator::{Answer, Response};
-use crate::table::{Table, Written};
+use crate::protocol::version;
 
-/// What is told of one table.
-struct Told {
-    gone: Vec<RowId>,
-    there: Vec<Event>,
+impl Tells for Master {
+    type Told = Row;
+
+    fn feed(&mut self) -> &mut Feed<Row> {
+        &mut self.feed
+    }
+
+    fn watch(&mut self, is_on: bool) {
+        watch_all(
+            [
+                self.agents.rows_mut(),
+                self.frameworks.rows_mut(),
+                self.offers.rows_mut(),
+                self.roles.rows_mut(),
+                self.operations.rows_mut(),
+            ],
+            is_on,
+        );
+        let told = self.registry.told();
+        watch_all([told.gone, told.ended, told.machines, told.down], is_on);
+        watch_all([self.inverse_offers.rows_mut()], is_on);
+        watch_all([self.tasks.executors_mut()], is_on);
+        watch_all([self.tasks.rows_mut()], is_on);
+    }
+
+    fn changes(&mut self) -> Changes<Row> {
+        let mut changes = Changes::default();
+        changes.take(self.agents.rows_mut(), |row| Some(view::agent(row)));
+        changes.take(self.frameworks.rows_mut(), |row| Some(view::framework(row)));
+        changes.take(self.tasks.executors_mut(), |row| Some(view::executor(row)));
+        changes.take(self.tasks.rows_mut(), view::task);
+        changes.take(self.offers.rows_mut(), |row| Some(view::offer(row)));
+        changes.take(self.roles.rows_mut(), |row| Some(view::role(row)));
+        changes.take(self.operations.rows_mut(), |row| Some(view::operation(row)));
+        let told = self.registry.told();
+        changes.take(told.gone.watched(), |row| Some(view::gone(row)));
+        changes.take(told.ended.watched(), |row| Some(view::ended(row)));
+        changes.take(told.machines.watched(), |row| Some(view::machine(row)));
+        changes.take(told.down.watched(), |row| Some(view::down(row)));
+        let asked = self.inverse_offers.rows_mut();
+        changes.take(asked, |row| Some(view::inverse_offer(row)));
+        changes
+    }
 }
 
 impl Master {
     /// Tells what has changed since the last time, if somebody reads events.
-    pub(super) fn publish(&mut self, cx: &mut Cx<'_>) {
-        if self.feed.lapse(cx.now) {
-            self.agents.rows_mut().unwatch();
-            self.frameworks.rows_mut().unwatch();
-            self.tasks.executors_mut().unwatch();
-            self.tasks.rows_mut().unwatch();
-            self.offers.rows_mut().unwatch();
-            self.roles.rows_mut().unwatch();
-            self.operations.rows_mut().unwatch();
-        }
-        if !self.feed.is_on() {
-            self.feed.skip();
-            return;
+    pub(super) fn tell_readers(&mut self, cx: &mut Cx<'_>) {
+        if !self.waiting.is_empty() {
+            self.follow(cx.now);
         }
         let before = self.feed.newest();
-        for event in self.take_changes() {
-            self.feed.push(event);
-        }
-        if self.feed.newest() != before {
+        self.publish(cx.now);
+        if self.feed.is_on() && self.feed.newest() != before {
             self.answer_waiting(cx, before);
         }
     }
 
     /// All who wait have what there was before.
     fn answer_waiting(&mut self, cx: &mut Cx<'_>, before: Version) {
-        let waiting = self.feed.take_waiting();
+        let waiting = self.waiting.take();
         if waiting.is_empty() {
             return;
         }
-        let answer = self.events_after(before);
-        for (peer, id) in waiting {
-            let (answer, next) = (answer.clone(), None);
+        let answers = [Reads::Some, Reads::All].map(|reads| self.answer_after(before, reads));
+        for ((peer, id), reads) in waiting {
+            let (answer, next) = (answers[usize::from(reads == Reads::All)].clone(), None);
             let response = Response { id, answer, next };
             cx.out.emit(Effect::Respond { peer, response });
         }
     }
 
-    fn events_after(&self, after: Version) -> Answer {
+    fn answer_after(&self, after: Version, reads: Reads) -> Answer {
+        let is_known = |event: &Event| event.kind().since() == version::Version::FIRST;
         match self.feed.after(after) {
-            Ok(batch) => Answer::Events(batch),
-            Err(Gap) => Answer::Gap {
+            Ok(batch) if reads == Reads::All || batch.events.iter().all(is_known) => {
+                Answer::Events(batch)
+            }
+            Ok(_) | Err(Gap) => Answer::Gap {
                 newest: self.feed.newest(),
             },
         }
     }
 
-    /// Makes events from now on.
-    pub(super) fn begin_events(&mut self, cx: &Cx<'_>) {
-        if self.feed.begin(cx.now) {
-            self.agents.rows_mut().watch();
-            self.frameworks.rows_mut().watch();
-            self.tasks.executors_mut().watch();
-            self.tasks.rows_mut().watch();
-            self.offers.rows_mut().watch();
-            self.roles.rows_mut().watch();
-            self.operations.rows_mut().watch();
-        }
+    /// Returns the events after a version, if they are kept: what [`Call::Watch`] answers, for
+    /// whoever has the machine itself.
+    ///
+    /// [`Call::Watch`]: crate::protocol::operator::Call::Watch
+    pub fn events_after(&self, after: Version) -> Result<Batch, Gap> {
+        self.feed.after(after)
     }
 
     /// Answers a question for events, or has it wait for one.
@@ -88,13 +113,14 @@ impl Master {
         cx: &Cx<'_>,
         waiter: (PeerId, RequestId),
         after: Option<Version>,
+        reads: Reads,
     ) -> Option<Answer> {
-        self.begin_events(cx);
+        self.follow(cx.now);
         let newest = self.feed.newest();
         if after != Some(newest) {
-            return Some(self.events_after(after.unwrap_or(newest)));
+            return Some(self.answer_after(after.unwrap_or(newest), reads));
         }
-        let (most, of_whom) = match self.feed.wait(waiter) {
+        let (most, of_whom) = match self.waiting.add(waiter, reads) {
             Ok(()) => return None,
             Err(Crowd::All) => (limits::WATCHES, ""),
             Err(Crowd::OfConnection) => (limits::WATCHES_PER_CONNECTION, " of this connection"),
@@ -102,43 +128,4 @@ impl Master {
         let busy = format!("{most} questions{of_whom} wait for events already");
         Some(Answer::Conflict(busy))
     }
-
-    /// Says what has changed. What is gone goes first, so that its name can come back.
-    fn take_changes(&mut self) -> Vec<Event> {
-        let tables = [
-            told(self.agents.rows_mut(), |row| Some(view::agent(row))),
-            told(self.frameworks.rows_mut(), view::framework),
-            told(self.tasks.executors_mut(), |row| Some(view::executor(row))),
-            told(self.tasks.rows_mut(), view::task),
-            told(self.offers.rows_mut(), |row| Some(view::offer(row))),
-            told(self.roles.rows_mut(), |row| Some(view::role(row))),
-            told(self.operations.rows_mut(), |row| Some(view::operation(row))),
-        ];
-        let mut events = Vec::new();
-        for table in tables.iter().rev() {
-            events.extend(table.gone.iter().cloned().map(Event::Removed));
-        }
-        events.extend(tables.into_iter().flat_map(|table| table.there));
-        events
-    }
-}
-
-/// Compares what is told of rows that were written to with what was told of them.
-fn told<T>(table: &mut Table<T>, show: impl Fn(&T) -> Option<Row>) -> Told {
-    let written: Written<T> = table.take_written();
-    let mut told = Told {
-        gone: Vec::new(),
-        there: Vec::new(),
-    };
-    for (key, before) in written {
-        let before = before.as_ref().and_then(&show);
-        let now = table.get(key).and_then(&show);
-        match (before, now) {
-            (None, Some(row)) => told.there.push(Event::Added(row)),
-            (Some(row), None) => told.gone.push(row.id()),
-            (Some(before), Some(now)) if before != now => told.there.push(Event::Updated(now)),
-            (Some(_), Some(_)) | (None, None) => {}
-        }
-    }
-    told
 }

@@ -86,10 +86,9 @@ impl Master {
         Answer::Updated
     }
 
-    /// Lists roles in an order in which each has its place, whoever comes and goes. Few have the
-    /// same.
+    /// Lists roles in an order in which each has its place, whoever comes and goes.
     pub(super) fn roles_after(
-        &self,
+        &mut self,
         after: Option<u32>,
     ) -> impl Iterator<Item = (u32, RoleView)> + use<> {
         let mut frameworks: BTreeMap<&Role, usize> = BTreeMap::new();
@@ -110,8 +109,11 @@ impl Master {
             reserved: figures.reserved,
             dominant_share: figures.dominant_share,
         };
-        let roles = self.allocator.roles().into_iter();
-        let rows = roles.map(view).map(|role| (place(&role.role), role));
+        let roles: Vec<RoleView> = self.allocator.roles().into_iter().map(view).collect();
+        self.role_places.seat(roles.iter().map(|role| &role.role));
+        let places = &self.role_places;
+        let rows = roles.into_iter();
+        let rows = rows.map(|role| (places.of(&role.role), role));
         let mut rows: Vec<(u32, RoleView)> = rows.collect();
         rows.sort_by_key(|(place, _)| *place);
         let rows = rows.into_iter();
@@ -279,10 +281,57 @@ fn most_of(name: &str) -> Milli {
     }
 }
 
-/// Returns the place of a role among all that there could be (FNV-1a).
-fn place(role: &Role) -> u32 {
-    let bytes = role.as_str().bytes();
-    bytes.fold(0x811c_9dc5, |sum, byte| {
-        (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
+/// Where each role stands in lists: those that stay keep their place, and others come behind all.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    by_role: BTreeMap<Role, u32>,
+    next: u32,
+}
+
+impl Places {
+    /// Gives each of these a place, and forgets all others.
+    fn seat<'a>(&mut self, roles: impl Iterator<Item = &'a Role>) {
+        let before = core::mem::take(&mut self.by_role);
+        for role in roles {
+            let place = before.get(role).copied().unwrap_or_else(|| {
+                // One leadership does not see so many roles come and go.
+                let place = self.next;
+                self.next = self.next.saturating_add(1);
+                place
+            });
+            self.by_role.insert(role.clone(), place);
+        }
+    }
+
+    fn of(&self, role: &Role) -> u32 {
+        self.by_role.get(role).copied().unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // I13
+    #[test]
+    fn a_role_keeps_its_place_and_has_none_with_others() {
+        // The first two have the same FNV-1a hash: whoever chooses names chooses those too.
+        let names = ["costarring", "liquid", "a", "b"];
+        let roles: Vec<Role> = names.iter().map(|name| name.parse().unwrap()).collect();
+        let mut places = Places::default();
+        places.seat(roles[..3].iter());
+        let first: BTreeSet<u32> = roles[..3].iter().map(|role| places.of(role)).collect();
+        assert_eq!(first.len(), 3, "each its own");
+        let kept = places.of(&roles[1]);
+        places.seat(roles[1..].iter());
+        assert_eq!(places.of(&roles[1]), kept);
+        let newest = roles[1..3].iter().map(|role| places.of(role)).max();
+        assert!(Some(places.of(&roles[3])) > newest, "who is new comes last");
+        places.seat(roles[..2].iter());
+        assert!(
+            places.of(&roles[0]) > places.of(&roles[1]),
+            "and who comes back"
+        );
+        assert_eq!(places.by_role.len(), 2, "who is gone is forgotten");
+    }
 }

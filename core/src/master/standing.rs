@@ -72,6 +72,7 @@ impl Master {
             self.lose_task(cx, task);
         }
         self.lose_executors(key);
+        self.lose_operations_of_agent(cx, key);
         let id = self.agents[key].id.clone();
         self.tell_loss(cx, concerned, &id, AgentLoss::Unreachable);
         self.answer_asks_of(cx, &id);

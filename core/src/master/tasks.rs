@@ -352,6 +352,19 @@ impl Tasks {
         all.map(|running| (running.framework, running.agent, &running.info.resources))
     }
 
+    /// Visits all executors on an agent.
+    pub(super) fn all_executors_on(&self, agent: AgentKey) -> impl Iterator<Item = &Executor> + '_ {
+        self.executors.all_on(agent)
+    }
+
+    /// Visits all executors of a framework.
+    pub(super) fn all_executors_of(
+        &self,
+        framework: FrameworkKey,
+    ) -> impl Iterator<Item = &Executor> + '_ {
+        self.executors.all_of(framework)
+    }
+
     /// Visits the executors of a framework on an agent, and what they use.
     pub(super) fn executors_on(
         &self,

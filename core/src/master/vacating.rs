@@ -90,7 +90,9 @@ impl Master {
         framework: FrameworkKey,
     ) -> Option<InverseOffer> {
         self.frameworks[framework].peer()?;
-        let Some(key) = self.inverse_offers.row(agent, framework) else {
+        let host = (agent, &self.agents[agent].id);
+        let owner = (framework, &self.frameworks[framework].id);
+        let Some(key) = self.inverse_offers.row(host, owner) else {
             debug!("no room to remember who was asked to leave");
             return None;
         };

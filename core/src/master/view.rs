@@ -14,21 +14,26 @@ use super::Master;
 use super::agents::Agent;
 use super::executors::Executor;
 use super::frameworks::Framework;
+use super::inverse_offers::Inverse;
 use super::offers::Outstanding;
 use super::operations::Operation;
 use super::tasks::Task;
-use crate::ids::MasterId;
+use crate::feed::{Followed, Gap, Picture};
 #[cfg(feature = "sim")]
-use crate::ids::{AgentId, ExecutorId, FrameworkId};
+use crate::ids::ExecutorId;
+use crate::ids::{AgentId, FrameworkId, MasterId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::mirror::{Mirror, Shares};
 use crate::protocol::events::{
-    AgentState, ExecutorState, FrameworkState, Kind, RoleState, Row, Snapshot, Version,
+    AgentState, Batch, EndedState, ExecutorState, FrameworkState, GoneState, InverseOfferState,
+    Kind, MachineState, RoleState, Row, Version,
 };
+use crate::protocol::maintenance::{MachineId, Unavailability};
 use crate::protocol::offer::Offer;
 use crate::protocol::operator::{AgentView, FrameworkView, OperationView, Summary, TaskView};
 use crate::protocol::status::TaskStatus;
-use crate::table::{Key, Table};
+use crate::registry::Ending;
+use crate::table::Table;
 use crate::time::Time;
 
 /// A snapshot of a master.
@@ -46,12 +51,18 @@ pub struct View {
     executors: Table<Executor>,
     roles: Table<RoleState>,
     operations: Table<Operation>,
+    gone: Table<(AgentId, Time)>,
+    ended: Table<(FrameworkId, Ending)>,
+    machines: Table<(MachineId, Unavailability)>,
+    down: Table<(MachineId, ())>,
+    inverse_offers: Table<Inverse>,
 }
 
 impl Master {
     /// Takes a snapshot.
     pub fn view(&self) -> View {
         let elected_at = self.elected_at;
+        let (machines, down) = self.registry.machines();
         let started_at = self.config.started_at.unwrap_or(elected_at);
         View {
             master: self.config.id.clone(),
@@ -66,7 +77,38 @@ impl Master {
             executors: self.tasks.executors_snapshot(),
             roles: self.roles.snapshot(),
             operations: self.operations.snapshot(),
+            gone: self.registry.gone().pages().clone(),
+            ended: self.registry.endings().pages().clone(),
+            machines: machines.pages().clone(),
+            down: down.pages().clone(),
+            inverse_offers: self.inverse_offers.snapshot(),
         }
+    }
+}
+
+impl Followed for Master {
+    type Row = Row;
+    type Picture = View;
+
+    fn picture(&self) -> View {
+        self.view()
+    }
+
+    fn events_after(&self, after: Version) -> Result<Batch, Gap> {
+        Self::events_after(self, after)
+    }
+}
+
+impl Picture for View {
+    type Row = Row;
+
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let kinds = Kind::ALL.into_iter();
+        kinds.flat_map(|kind| Self::rows(self, kind)).collect()
     }
 }
 
@@ -86,14 +128,8 @@ impl View {
     ///
     /// [`Call::Watch`]: crate::protocol::operator::Call::Watch
     pub fn mirror(&self) -> Mirror {
-        let (from, upto) = (self.version, self.version);
-        let mut mirror = Mirror::default();
-        for kind in Kind::ALL {
-            let rows = self.rows(kind);
-            let page = mirror.load(Snapshot { from, upto, rows });
-            page.expect("pages of one version fit together");
-        }
-        mirror
+        let rows = Kind::ALL.into_iter().flat_map(|kind| self.rows(kind));
+        Mirror::of(self.version, rows)
     }
 
     pub(super) fn rows_after(
@@ -106,17 +142,29 @@ impl View {
             place: Option<u32>,
             show: impl Fn(&T) -> Option<Row> + 'a,
         ) -> Box<dyn Iterator<Item = (u32, Row)> + 'a> {
-            let rows = rows_after(table, place);
+            let rows = table.iter_after(place);
             Box::new(rows.filter_map(move |(key, row)| Some((key.index(), show(row)?))))
         }
         match of {
             Kind::Agents => of_table(&self.agents, place, |row| Some(agent(row))),
-            Kind::Frameworks => of_table(&self.frameworks, place, framework),
+            Kind::Frameworks => of_table(&self.frameworks, place, |row| {
+                (!row.is_completed()).then(|| framework(row))
+            }),
             Kind::Executors => of_table(&self.executors, place, |row| Some(executor(row))),
             Kind::Tasks => of_table(&self.tasks, place, task),
             Kind::Offers => of_table(&self.offers, place, |row| Some(offer(row))),
             Kind::Roles => of_table(&self.roles, place, |row| Some(role(row))),
             Kind::Operations => of_table(&self.operations, place, |row| Some(operation(row))),
+            Kind::Gone => of_table(&self.gone, place, |row| Some(gone(row))),
+            Kind::Ended => of_table(&self.ended, place, |row| Some(ended(row))),
+            Kind::Completed => of_table(&self.frameworks, place, |row| {
+                row.is_completed().then(|| framework(row))
+            }),
+            Kind::Machines => of_table(&self.machines, place, |row| Some(machine(row))),
+            Kind::Down => of_table(&self.down, place, |row| Some(down(row))),
+            Kind::InverseOffers => {
+                of_table(&self.inverse_offers, place, |row| Some(inverse_offer(row)))
+            }
         }
     }
 
@@ -140,38 +188,22 @@ impl View {
 
     /// Lists all agents that the registry admits, those that are away included.
     pub fn agents(&self) -> Vec<AgentView> {
-        self.agents_after(None).map(|(_, agent)| agent).collect()
-    }
-
-    pub(super) fn agents_after(
-        &self,
-        place: Option<u32>,
-    ) -> impl Iterator<Item = (u32, AgentView)> + '_ {
         let mut shares = self.shares(|_, agent| agent);
-        rows_after(&self.agents, place).map(move |(key, row)| {
-            let share = shares.take(&key.cast());
-            (key.index(), share.of_agent(agent_state(row)))
-        })
+        let agents = self.agents.iter();
+        let agents = agents.map(|(key, row)| shares.take(&key.cast()).of_agent(agent_state(row)));
+        agents.collect()
     }
 
     /// Lists all frameworks that are not over.
     pub fn frameworks(&self) -> Vec<FrameworkView> {
-        let frameworks = self.frameworks_after(None);
-        frameworks.map(|(_, framework)| framework).collect()
-    }
-
-    pub(super) fn frameworks_after(
-        &self,
-        place: Option<u32>,
-    ) -> impl Iterator<Item = (u32, FrameworkView)> + '_ {
         let mut shares = self.shares(|framework, _| framework);
-        let rows = rows_after(&self.frameworks, place);
+        let rows = self.frameworks.iter();
         let rows = rows.filter(|(_, row)| !row.is_completed());
-        rows.map(move |(key, row)| {
+        let frameworks = rows.map(|(key, row)| {
             let share = shares.take(&key.cast());
-            let framework = share.of_framework(framework_state(row));
-            (key.index(), framework)
-        })
+            share.of_framework(framework_state(row))
+        });
+        frameworks.collect()
     }
 
     /// Lists the tasks that have not ended.
@@ -191,7 +223,10 @@ impl View {
         place: Option<u32>,
         counts: impl Fn(&Task) -> bool,
     ) -> impl Iterator<Item = (u32, TaskView)> {
-        let tasks = rows_after(&self.tasks, place).filter(move |(_, task)| counts(task));
+        let tasks = self
+            .tasks
+            .iter_after(place)
+            .filter(move |(_, task)| counts(task));
         tasks.filter_map(|(key, task)| Some((key.index(), task_view(task)?)))
     }
 
@@ -204,7 +239,7 @@ impl View {
         &self,
         place: Option<u32>,
     ) -> impl Iterator<Item = (u32, Offer)> + '_ {
-        let offers = rows_after(&self.offers, place);
+        let offers = self.offers.iter_after(place);
         offers.map(|(key, row)| (key.index(), (*row.offer).clone()))
     }
 
@@ -218,7 +253,7 @@ impl View {
         &self,
         place: Option<u32>,
     ) -> impl Iterator<Item = (u32, OperationView)> + '_ {
-        let operations = rows_after(&self.operations, place);
+        let operations = self.operations.iter_after(place);
         operations.map(|(key, row)| (key.index(), operation_view(row)))
     }
 
@@ -246,19 +281,12 @@ impl View {
     }
 }
 
-/// The rows behind a place, in the order of their keys: a row never moves.
-fn rows_after<T>(table: &Table<T>, place: Option<u32>) -> impl Iterator<Item = (Key<T>, &T)> + '_ {
-    let first = place.map_or(Some(0), |last| last.checked_add(1));
-    let rows = first.map(|first| table.iter_from(first));
-    rows.into_iter().flatten()
-}
-
 /// What is told of an agent.
 pub(super) fn agent(row: &Agent) -> Row {
     Row::Agent(agent_state(row))
 }
 
-fn agent_state(row: &Agent) -> AgentState {
+pub(super) fn agent_state(row: &Agent) -> AgentState {
     AgentState {
         id: row.id.clone(),
         info: (*row.info).clone(),
@@ -271,13 +299,17 @@ fn agent_state(row: &Agent) -> AgentState {
     }
 }
 
-/// What is told of a framework, unless it is over.
-pub(super) fn framework(row: &Framework) -> Option<Row> {
-    let is_over = row.is_completed();
-    (!is_over).then(|| Row::Framework(framework_state(row)))
+/// What is told of a framework, live or over.
+pub(super) fn framework(row: &Framework) -> Row {
+    let state = framework_state(row);
+    if row.is_completed() {
+        Row::Completed(state)
+    } else {
+        Row::Framework(state)
+    }
 }
 
-fn framework_state(row: &Framework) -> FrameworkState {
+pub(super) fn framework_state(row: &Framework) -> FrameworkState {
     FrameworkState {
         id: row.id.clone(),
         info: (*row.info).clone(),
@@ -337,4 +369,42 @@ fn operation_view(row: &Operation) -> OperationView {
         kind: row.kind,
         status: row.status.clone(),
     }
+}
+
+/// What is told of an agent that is gone.
+pub(super) fn gone((id, at): &(AgentId, Time)) -> Row {
+    let (id, at) = (id.clone(), *at);
+    Row::Gone(GoneState { id, at })
+}
+
+/// Why a framework is over.
+pub(super) fn ended((id, ending): &(FrameworkId, Ending)) -> Row {
+    Row::Ended(EndedState {
+        id: id.clone(),
+        reason: ending.reason,
+        at: ending.at,
+    })
+}
+
+/// What is told of a machine of the schedule.
+pub(super) fn machine((machine, when): &(MachineId, Unavailability)) -> Row {
+    Row::Machine(MachineState {
+        machine: machine.clone(),
+        unavailability: *when,
+    })
+}
+
+/// What is told of a machine that is down.
+pub(super) fn down((machine, ()): &(MachineId, ())) -> Row {
+    Row::Down(machine.clone())
+}
+
+/// What is told of a question whether to leave an agent.
+pub(super) fn inverse_offer(row: &Inverse) -> Row {
+    Row::InverseOffer(InverseOfferState {
+        framework: row.owner.clone(),
+        agent: row.host.clone(),
+        open: row.open().cloned(),
+        leaving: row.leaving,
+    })
 }

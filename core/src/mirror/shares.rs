@@ -19,6 +19,28 @@ pub struct Share {
 }
 
 impl Share {
+    /// Counts an offer.
+    pub fn offer(&mut self, resources: &Resources) {
+        add(&mut self.offered, resources);
+    }
+
+    /// Counts a task, unless it has ended. One out of reach is a task, but uses nothing that could
+    /// be offered (TK-36).
+    pub fn task(&mut self, state: TaskState, resources: &Resources) {
+        if state.is_terminal() {
+            return;
+        }
+        self.tasks += 1;
+        if state != TaskState::Unreachable {
+            add(&mut self.allocated, resources);
+        }
+    }
+
+    /// Counts an executor.
+    pub fn executor(&mut self, resources: &Resources) {
+        add(&mut self.allocated, resources);
+    }
+
     /// Shows an agent with what it has.
     pub fn of_agent(self, agent: AgentState) -> AgentView {
         AgentView {
@@ -66,27 +88,19 @@ impl<K> Default for Shares<K> {
 impl<K: Ord> Shares<K> {
     /// Counts an offer.
     pub fn offer(&mut self, of: K, resources: &Resources) {
-        let share = self.by.entry(of).or_default();
-        add(&mut share.offered, resources);
+        self.by.entry(of).or_default().offer(resources);
     }
 
-    /// Counts a task, unless it has ended. One out of reach is a task, but uses nothing that could
-    /// be offered (TK-36).
+    /// Counts a task, unless it has ended.
     pub fn task(&mut self, of: K, state: TaskState, resources: &Resources) {
-        if state.is_terminal() {
-            return;
-        }
-        let share = self.by.entry(of).or_default();
-        share.tasks += 1;
-        if state != TaskState::Unreachable {
-            add(&mut share.allocated, resources);
+        if !state.is_terminal() {
+            self.by.entry(of).or_default().task(state, resources);
         }
     }
 
     /// Counts an executor.
     pub fn executor(&mut self, of: K, resources: &Resources) {
-        let share = self.by.entry(of).or_default();
-        add(&mut share.allocated, resources);
+        self.by.entry(of).or_default().executor(resources);
     }
 
     /// Takes what one of them has.
@@ -98,6 +112,8 @@ impl<K: Ord> Shares<K> {
 /// Adds for display. Only agents that lie about their resources get beyond what a number holds;
 /// then the sum stays as it was.
 fn add(sum: &mut Resources, more: &Resources) {
+    #[cfg(test)]
+    ADDED.set(ADDED.get() + 1);
     if let Err(overflow) = sum.add(more) {
         tracing::debug!(%overflow, "a sum for display");
     }
@@ -110,4 +126,10 @@ fn shortage(used: &Resources, total: &Resources) -> Resources {
         return Resources::new();
     }
     used.filter(|entry| !Resource::is_shared(entry)).less(total)
+}
+
+#[cfg(test)]
+std::thread_local! {
+    /// How often something was added on this thread.
+    pub(crate) static ADDED: core::cell::Cell<usize> = const { core::cell::Cell::new(0) };
 }

@@ -40,8 +40,14 @@ pub struct ContainerInfo {
     pub shm_size: Option<u64>,
     /// Whether it sees the processes of whom it is in, or of the machine (CT-55).
     pub share_pid_namespace: bool,
-    /// The terminal of its program, if it has one.
+    /// The terminal of its program, if it has one: that is what it reads and writes, and its errors
+    /// come as output (CT-10).
     pub terminal: Option<Terminal>,
+    /// Whether it reads what those say who attach to it, and waits for them. One with a terminal
+    /// does anyhow; for others there is nothing to be read (FW-91).
+    pub interactive: bool,
+    /// How much is kept of what it writes; `None` is as the agent has it (CT-11).
+    pub logs: Option<LogBounds>,
 }
 
 /// A root file system (CT-66).
@@ -208,6 +214,16 @@ pub enum IpcMode {
     Private,
     /// With whom it is in: the other tasks of its group, or the machine.
     ShareParent,
+}
+
+/// How much is kept of what is written to standard output, and of what is to standard error: files
+/// that take turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogBounds {
+    /// The largest file, in MiB; not zero.
+    pub size: u32,
+    /// How many files; from one to [`limits::LOG_FILES`](crate::limits::LOG_FILES).
+    pub files: u32,
 }
 
 /// A terminal, by its size in characters.

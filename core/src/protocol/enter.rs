@@ -1,11 +1,12 @@
-//! A further process in the container of a task that runs, as those ask for it who may: operators,
-//! and frameworks for their own tasks (CT-10, FW-91, OB-32).
+//! A further process in the container of a task that runs, or its own program, as those ask for it
+//! who may: operators, and frameworks for their own tasks (CT-10, FW-91, OB-32).
 //!
 //! It is asked for and fed over a stream of its own, straight from the agent, as output is
 //! ([`Read`](super::agent::Read)). The first frame is an [`Opening`]; if it is granted, frames of
 //! [`Input`] follow one way and of [`Output`] the other, up to [`Output::Ended`] or
-//! [`Output::Refused`]. Who leaves before ends the process with all that it started.
-//! Deliberately not here: who may ask, and what a container is.
+//! [`Output::Refused`]. Who leaves before ends the further process with all that it started; to a
+//! program that was there before it does nothing. Deliberately not here: who may ask, and what a
+//! container is.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -25,8 +26,34 @@ use crate::ids::{FrameworkId, TaskId};
 /// from the other, also by those who know only one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Opening {
-    /// A further process.
+    /// It is about containers.
+    Containers(Wanted),
+}
+
+/// What somebody wants of the container of a task, or of all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wanted {
+    /// Have a further process in it.
     Enter(Box<Enter>),
+    /// Follow what its own program writes from now on, and perhaps be what that reads.
+    Attach(Attach),
+    /// Know what all containers use that he may know of; answered by
+    /// [`usage::Answer`](super::usage::Answer).
+    Usage,
+}
+
+/// To whose program somebody attaches. What it writes is told as with a further process, and how it
+/// ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// Whose task.
+    pub framework: FrameworkId,
+    /// Which task. It must run.
+    pub task: TaskId,
+    /// Whether it reads what is said here; only one may say something at a time, and it must have
+    /// been started so ([`ContainerInfo`](super::container_info::ContainerInfo)). Signals are not
+    /// passed on.
+    pub input: bool,
 }
 
 /// What is to be started, and beside which task.
@@ -47,7 +74,7 @@ pub struct Enter {
 pub enum Input {
     /// Bytes for its standard input; at most [`limits::ENTER_BYTES`](crate::limits::ENTER_BYTES).
     Bytes(Vec<u8>),
-    /// There is no more input. On a terminal, a user types that.
+    /// There is no more input, ever. On a terminal, a user types that.
     End,
     /// Its terminal has another size.
     Resize(Terminal),

@@ -90,6 +90,17 @@ pub struct MachineView {
     pub declined: usize,
 }
 
+impl MachineView {
+    /// Counts what a framework says about leaving one of its agents.
+    pub fn count(&mut self, leaving: Leaving) {
+        match leaving {
+            Leaving::Unknown => self.unknown += 1,
+            Leaving::Accepted(_) => self.accepted += 1,
+            Leaving::Declined(_) => self.declined += 1,
+        }
+    }
+}
+
 /// What a framework was asked, and has answered, about one agent (TK-122).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InverseOfferView {

@@ -9,7 +9,7 @@
 //! | agent machine | containerizer | [`container::ContainerCommand`] | [`container::ContainerEvent`] |
 //! | agent machine | provider of disks | [`disk::DiskCommand`] | [`disk::DiskEvent`] |
 //! | anybody | agent | [`agent::Read`] | bytes of a file |
-//! | anybody | agent | [`enter::Opening`], [`enter::Input`] | [`enter::Output`] |
+//! | anybody | agent | [`enter::Opening`], [`enter::Input`] | [`enter::Output`], [`usage::Answer`] |
 //!
 //! On the wire these are postcard frames, versioned per connection: enums grow only at the end, and
 //! nobody is sent what is newer than what was agreed on ([`version`]).
@@ -37,6 +37,7 @@ mod reject;
 pub mod scheduler;
 pub mod status;
 pub mod task;
+pub mod usage;
 pub mod validate;
 mod validate_container;
 mod validate_discovery;

@@ -179,6 +179,12 @@ pub enum Call {
     },
     /// All operations that frameworks have named and not confirmed the end of (FW-75).
     Operations,
+    /// As `Watch`, for readers who know all kinds of rows. Who asks by `Watch` is told to begin
+    /// anew ([`Answer::Gap`]) where something is to be told of a kind that came later.
+    WatchAll {
+        /// What the reader has.
+        after: Option<Version>,
+    },
 }
 
 /// The answer to the request of the same id.

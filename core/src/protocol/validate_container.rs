@@ -117,6 +117,7 @@ fn check_container(
         }
     }
     check_shm(container)?;
+    check_logs(container)?;
     match container.terminal {
         Some(terminal) if terminal.rows == 0 || terminal.columns == 0 => {
             let what = "a side of the terminal";
@@ -124,6 +125,22 @@ fn check_container(
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// Checks how much is kept of what it writes (CT-11).
+fn check_logs(container: &ContainerInfo) -> Result<(), Reject> {
+    let Some(logs) = container.logs else {
+        return Ok(());
+    };
+    let sides = [
+        (logs.size, "the size of a log"),
+        (logs.files, "the number of a log's files"),
+    ];
+    if let Some((_, what)) = sides.into_iter().find(|(value, _)| *value == 0) {
+        return Err(Reject::Zero { what });
+    }
+    let files = usize::try_from(logs.files).unwrap_or(usize::MAX);
+    check_count("log", files, limits::LOG_FILES)
 }
 
 /// Checks the size of shared memory, which only who has its own can have (CT-56).

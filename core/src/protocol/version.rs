@@ -11,10 +11,11 @@
 //!
 //! | version | new in it | what is said to older peers |
 //! |---|---|---|
-//! | 1 to 11 | spoken by builds before any release, and by none since: messages of theirs read otherwise | they are refused when they greet |
-//! | 12 | everything else | |
-//! | 13 | inverse offers, and what is answered to them | nothing: the framework has not answered, as operators see; it is not asked to leave |
-//! | 14 | that an agent is lost | nothing: the framework hears of its tasks and operations |
+//! | 1 to 14 | spoken by builds before any release, and by none since: messages of theirs read otherwise | they are refused when they greet |
+//! | 15 | everything else | |
+//! | 16 | inverse offers, and what is answered to them | nothing: the framework has not answered, as operators see; it is not asked to leave |
+//! | 17 | that an agent is lost | nothing: the framework hears of its tasks and operations |
+//! | 18 | rows and events of what is gone or over, and of maintenance | a reader is told to begin anew, without them |
 //!
 //! What is on disks is not agreed on with anybody. A build reads logs and snapshots that are laid
 //! out as its own ([`Durable::LAYOUT`](crate::machine::Durable::LAYOUT)); before an upgrade that
@@ -28,6 +29,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::disk::DiskChange;
+use super::events::{Event, Kind, Row};
 use super::offer::Operation;
 use super::operation::Conversion;
 use super::{agent, executor, operator, scheduler};
@@ -38,13 +40,15 @@ pub struct Version(pub u16);
 
 impl Version {
     /// The oldest that this build speaks.
-    pub const FIRST: Self = Self(12);
+    pub const FIRST: Self = Self(15);
     /// The one with inverse offers.
-    pub const INVERSE_OFFERS: Self = Self(13);
+    pub const INVERSE_OFFERS: Self = Self(16);
     /// The one in which frameworks are told of lost agents.
-    pub const AGENT_LOST: Self = Self(14);
+    pub const AGENT_LOST: Self = Self(17);
+    /// The one with rows of what is gone or over, and of maintenance.
+    pub const MORE_ROWS: Self = Self(18);
     /// The newest that this build speaks.
-    pub const NEWEST: Self = Self::AGENT_LOST;
+    pub const NEWEST: Self = Self::MORE_ROWS;
 
     /// Returns whether a peer with whom this was agreed on knows a message.
     pub fn knows<M: Spoken + ?Sized>(self, message: &M) -> bool {
@@ -137,13 +141,26 @@ impl Spoken for scheduler::Event {
 
 impl Spoken for operator::Request {
     fn since(&self) -> Version {
-        Version::FIRST
+        if let operator::Call::Snapshot { of } = &self.call {
+            of.since()
+        } else if let operator::Call::WatchAll { .. } = &self.call {
+            Version::MORE_ROWS
+        } else {
+            Version::FIRST
+        }
     }
 }
 
 impl Spoken for operator::Response {
     fn since(&self) -> Version {
-        Version::FIRST
+        let newest = if let operator::Answer::Snapshot(page) = &self.answer {
+            page.rows.iter().map(Row::kind).max()
+        } else if let operator::Answer::Events(batch) = &self.answer {
+            batch.events.iter().map(Event::kind).max()
+        } else {
+            None
+        };
+        newest.map_or(Version::FIRST, Kind::since)
     }
 }
 
@@ -198,8 +215,10 @@ mod tests {
 
     use super::*;
     use crate::auth::PeerRole;
-    use crate::ids::{AgentId, OfferId};
+    use crate::ids::{AgentId, OfferId, RequestId};
+    use crate::protocol::events;
     use crate::protocol::hello::Hello;
+    use crate::protocol::maintenance::MachineId;
     use crate::protocol::node::AgentLoss;
 
     #[test]
@@ -242,5 +261,30 @@ mod tests {
         let lost = scheduler::Event::AgentLost { agent, why };
         assert!(!Version::INVERSE_OFFERS.knows(&lost));
         assert!(Version::AGENT_LOST.knows(&lost));
+        let asks = |call| operator::Request {
+            id: RequestId(1),
+            call,
+            after: None,
+        };
+        let of = |of| asks(operator::Call::Snapshot { of });
+        assert!(Version::FIRST.knows(&of(Kind::Agents)));
+        assert!(!Version::AGENT_LOST.knows(&of(Kind::Gone)));
+        assert!(!Version::AGENT_LOST.knows(&asks(operator::Call::WatchAll { after: None })));
+        let version = events::Version {
+            epoch: 1,
+            number: 1,
+        };
+        let answers = |row| operator::Response {
+            id: RequestId(1),
+            answer: operator::Answer::Snapshot(events::Snapshot {
+                from: version,
+                upto: version,
+                rows: vec![row],
+            }),
+            next: None,
+        };
+        let machine = MachineId::of_hostname("a");
+        assert!(!Version::AGENT_LOST.knows(&answers(Row::Down(machine.clone()))));
+        assert!(Version::MORE_ROWS.knows(&answers(Row::Down(machine))));
     }
 }

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::book::Book;
 use crate::ids::AgentId;
 use crate::limits;
 use crate::mutant::{Mutant, planted};
@@ -76,7 +77,7 @@ pub(super) struct Agents {
     /// How many of the admitted ones are unreachable.
     unreachable: usize,
     /// Those that never serve again, and since when.
-    gone: BTreeMap<AgentId, Time>,
+    gone: Book<AgentId, Time>,
     /// The same by the name that they had, oldest first; at most [`limits::GONE_PER_NAME`] each.
     former: BTreeMap<String, VecDeque<AgentId>>,
 }
@@ -94,8 +95,12 @@ impl Agents {
         self.unreachable
     }
 
-    pub(super) fn gone(&self) -> &BTreeMap<AgentId, Time> {
+    pub(super) fn gone(&self) -> &Book<AgentId, Time> {
         &self.gone
+    }
+
+    pub(super) fn gone_mut(&mut self) -> &mut Book<AgentId, Time> {
+        &mut self.gone
     }
 
     pub(super) fn get(&self, id: &AgentId) -> Option<&Admission> {

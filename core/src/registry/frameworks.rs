@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::book::Book;
 use crate::ids::FrameworkId;
 use crate::limits;
 use crate::mutant::{Mutant, planted};
@@ -30,9 +31,9 @@ pub struct Enrolment {
 
 /// Why a framework is over, since when, and whose it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Ending {
-    reason: EndReason,
-    at: Time,
+pub(crate) struct Ending {
+    pub(crate) reason: EndReason,
+    pub(crate) at: Time,
     principal: Option<String>,
 }
 
@@ -40,7 +41,7 @@ struct Ending {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Frameworks {
     enrolled: BTreeMap<FrameworkId, Enrolment>,
-    ended: BTreeMap<FrameworkId, Ending>,
+    ended: Book<FrameworkId, Ending>,
     /// Those that ended, oldest first; at most [`limits::ENDED_FRAMEWORKS`].
     order: VecDeque<FrameworkId>,
     /// The same by principal, oldest first; at most [`limits::ENDED_PER_PRINCIPAL`] each.
@@ -61,6 +62,14 @@ impl Frameworks {
         self.ended.len()
     }
 
+    pub(super) fn endings(&self) -> &Book<FrameworkId, Ending> {
+        &self.ended
+    }
+
+    pub(super) fn endings_mut(&mut self) -> &mut Book<FrameworkId, Ending> {
+        &mut self.ended
+    }
+
     pub(super) fn end_of(&self, id: &FrameworkId) -> Option<EndReason> {
         self.ended.get(id).map(|ending| ending.reason)
     }
@@ -68,7 +77,10 @@ impl Frameworks {
     /// Visits those that ended, oldest first.
     pub(super) fn ended(&self) -> impl Iterator<Item = (&FrameworkId, EndReason, Time)> + '_ {
         let ended = self.order.iter();
-        ended.map(|id| (id, self.ended[id].reason, self.ended[id].at))
+        ended.filter_map(|id| {
+            let ending = self.ended.get(id)?;
+            Some((id, ending.reason, ending.at))
+        })
     }
 
     /// Takes in what a framework says about itself. Whether it is away stays.

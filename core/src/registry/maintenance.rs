@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::book::Book;
 use crate::protocol::maintenance::{MachineId, MachineMode, Unavailability, Window};
 use crate::protocol::node::AgentInfo;
 
@@ -16,11 +17,24 @@ use crate::protocol::node::AgentInfo;
 pub struct Maintenance {
     windows: Vec<Window>,
     /// The same by machine.
-    machines: BTreeMap<MachineId, Unavailability>,
-    down: BTreeSet<MachineId>,
+    machines: Book<MachineId, Unavailability>,
+    down: Book<MachineId, ()>,
 }
 
 impl Maintenance {
+    pub(super) fn books(&self) -> (&Book<MachineId, Unavailability>, &Book<MachineId, ()>) {
+        (&self.machines, &self.down)
+    }
+
+    pub(super) fn books_mut(
+        &mut self,
+    ) -> (
+        &mut Book<MachineId, Unavailability>,
+        &mut Book<MachineId, ()>,
+    ) {
+        (&mut self.machines, &mut self.down)
+    }
+
     /// Returns the schedule, as it was set.
     pub fn windows(&self) -> &[Window] {
         &self.windows
@@ -35,12 +49,12 @@ impl Maintenance {
 
     /// Visits the machines that are down.
     pub fn down(&self) -> impl Iterator<Item = &MachineId> + '_ {
-        self.down.iter()
+        self.down.keys()
     }
 
     /// Returns how a machine stands.
     pub fn mode(&self, machine: &MachineId) -> MachineMode {
-        if self.down.contains(machine) {
+        if self.down.contains_key(machine) {
             MachineMode::Down
         } else if self.machines.contains_key(machine) {
             MachineMode::Draining
@@ -62,31 +76,33 @@ impl Maintenance {
             return None;
         }
         self.machines_of(agent)
-            .map(|machine| self.machines[&machine])
+            .filter_map(|machine| self.machines.get(&machine).copied())
             .min()
     }
 
     /// Returns whether the machine of an agent is down, by any name.
     pub fn is_down(&self, agent: &AgentInfo) -> bool {
-        !self.down.is_empty() && MachineId::of_agent(agent).any(|it| self.down.contains(&it))
+        !self.down.is_empty() && MachineId::of_agent(agent).any(|it| self.down.contains_key(&it))
     }
 
     pub(super) fn schedule(&mut self, windows: &[Window]) {
         self.windows = windows.to_vec();
         self.index();
         self.down
-            .retain(|machine| self.machines.contains_key(machine));
+            .retain(|machine, ()| self.machines.contains_key(machine));
     }
 
     pub(super) fn take_down(&mut self, machines: &[MachineId]) {
         let known = machines.iter();
         let known = known.filter(|machine| self.machines.contains_key(machine));
-        self.down.extend(known.cloned());
+        for machine in known {
+            self.down.insert(machine.clone(), ());
+        }
     }
 
     pub(super) fn bring_up(&mut self, machines: &[MachineId]) {
         let up: BTreeSet<&MachineId> = machines.iter().collect();
-        self.down.retain(|machine| !up.contains(machine));
+        self.down.retain(|machine, ()| !up.contains(machine));
         for window in &mut self.windows {
             window.machines.retain(|machine| !up.contains(machine));
         }
@@ -100,14 +116,21 @@ impl Maintenance {
             let machines = window.machines.iter().cloned();
             machines.map(|machine| (machine, window.unavailability))
         });
-        self.machines = machines.collect();
+        let machines: BTreeMap<MachineId, Unavailability> = machines.collect();
+        self.machines
+            .retain(|machine, _| machines.contains_key(machine));
+        for (machine, when) in machines {
+            if self.machines.get(&machine) != Some(&when) {
+                self.machines.insert(machine, when);
+            }
+        }
     }
 
     /// Returns whether no machine is twice in the schedule, and all that are down are in it.
     pub(super) fn is_sound(&self) -> bool {
         let listed: usize = self.windows.iter().map(|it| it.machines.len()).sum();
         let is_known = |machine| self.machines.contains_key(machine);
-        listed == self.machines.len() && self.down.iter().all(is_known)
+        listed == self.machines.len() && self.down.keys().all(is_known)
     }
 }
 

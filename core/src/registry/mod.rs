@@ -24,15 +24,17 @@ use serde::{Deserialize, Serialize};
 
 use self::agents::Agents;
 pub use self::agents::{Admission, JobEnd};
+pub(crate) use self::frameworks::Ending;
 pub use self::frameworks::Enrolment;
 use self::frameworks::Frameworks;
 pub use self::maintenance::Maintenance;
 use self::roles::Roles;
+use crate::book::Book;
 use crate::ids::{AgentId, FrameworkId};
 use crate::machine::Durable;
 use crate::protocol::disk::{DiskEnd, DiskJob};
 use crate::protocol::framework::FrameworkInfo;
-use crate::protocol::maintenance::{MachineId, Window};
+use crate::protocol::maintenance::{MachineId, Unavailability, Window};
 use crate::protocol::node::{AgentInfo, Standing};
 use crate::protocol::operation::{Converted, Order};
 use crate::protocol::refusal::EndReason;
@@ -263,7 +265,7 @@ impl Registry {
     }
 
     /// Returns the agents that never serve again and are not forgotten yet, and since when.
-    pub fn gone(&self) -> &BTreeMap<AgentId, Time> {
+    pub fn gone(&self) -> &Book<AgentId, Time> {
         self.agents.gone()
     }
 
@@ -315,6 +317,37 @@ impl Registry {
     /// Returns which machines are in maintenance.
     pub fn maintenance(&self) -> &Maintenance {
         &self.maintenance
+    }
+}
+
+/// The tables of a registry of which readers are told.
+pub(crate) struct Told<'a> {
+    pub(crate) gone: &'a mut Book<AgentId, Time>,
+    pub(crate) ended: &'a mut Book<FrameworkId, Ending>,
+    pub(crate) machines: &'a mut Book<MachineId, Unavailability>,
+    pub(crate) down: &'a mut Book<MachineId, ()>,
+}
+
+impl Registry {
+    /// Returns the tables of which readers are told, for whoever watches them.
+    pub(crate) fn told(&mut self) -> Told<'_> {
+        let (machines, down) = self.maintenance.books_mut();
+        Told {
+            gone: self.agents.gone_mut(),
+            ended: self.frameworks.endings_mut(),
+            machines,
+            down,
+        }
+    }
+
+    /// Returns why frameworks are over.
+    pub(crate) fn endings(&self) -> &Book<FrameworkId, Ending> {
+        self.frameworks.endings()
+    }
+
+    /// Returns the machines of the schedule, and those that are down.
+    pub(crate) fn machines(&self) -> (&Book<MachineId, Unavailability>, &Book<MachineId, ()>) {
+        self.maintenance.books()
     }
 }
 

@@ -68,6 +68,9 @@ pub enum Input {
     },
     /// The user wants something.
     User(UserCall),
+    /// Somebody reads what the scheduler tells ([`Followed`](crate::feed::Followed)): events are
+    /// made for a while from now on. Who goes on reading says so again.
+    Follow,
 }
 
 /// What a scheduler wants done.

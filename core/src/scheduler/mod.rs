@@ -14,6 +14,7 @@ mod offers;
 mod questions;
 mod recent;
 mod reconciling;
+mod rows;
 mod stopping;
 mod subscription;
 #[cfg(test)]
@@ -21,7 +22,7 @@ mod tests;
 mod updates;
 mod user;
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use core::time::Duration;
 
@@ -31,10 +32,15 @@ use self::kills::Kills;
 use self::offers::{accept, drop_tasks};
 use self::questions::Questions;
 use self::recent::Recent;
+pub use self::rows::{
+    Connection, Held, Known, News, OfferRow, Picture, Row, RowId, SchedulerRow, TaskRow, UpdateRow,
+};
 use self::stopping::Stopping;
 use self::subscription::Subscribed;
 pub use self::user::{UserCall, UserEvent};
-use crate::ids::{AgentId, FrameworkId, OfferId, PeerId, TaskId, UpdateId};
+use crate::book::Book;
+use crate::feed::{Feed, Tells};
+use crate::ids::{FrameworkId, OfferId, PeerId, TaskId, UpdateId};
 use crate::limits::{self, Filled};
 use crate::machine::{Machine, Never, Outbox};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
@@ -70,24 +76,28 @@ pub struct Scheduler {
     /// Silence for longer than this means a dead connection.
     patience: Duration,
     connections: u32,
-    offers: BTreeSet<OfferId>,
+    offers: Book<OfferId, Held>,
     /// Inverse offers that are good and were not answered.
-    inverse: BTreeSet<OfferId>,
+    inverse: Book<OfferId, Held>,
     /// Updates that the user was told in this subscription and has not confirmed; at most
     /// [`limits::UNCONFIRMED_UPDATES`].
-    pending: BTreeSet<UpdateId>,
+    pending: Book<UpdateId, News>,
     acknowledged: Recent,
     kills: Kills,
     questions: Questions,
     /// The tasks that are not over as far as was heard, and where they are; at most
     /// [`limits::TASKS_PER_FRAMEWORK`].
-    tasks: BTreeMap<TaskId, Option<AgentId>>,
+    tasks: Book<TaskId, Known>,
     /// What was wanted when it last asked to be subscribed.
     asked: Wishes,
     /// Updates of the framework that are not answered, oldest first; at most
     /// [`limits::UNANSWERED_UPDATES`].
     updating: VecDeque<(FrameworkInfo, Wishes)>,
     stopping: Option<Stopping>,
+    /// What is told of it as it happens.
+    feed: Feed<Row>,
+    /// What was told last of the scheduler itself, while somebody reads.
+    told: Option<Row>,
 }
 
 type Out = Outbox<Never, Effect>;
@@ -95,6 +105,7 @@ type Out = Outbox<Never, Effect>;
 impl Scheduler {
     /// Makes a scheduler without a connection.
     pub fn new(config: Config) -> Self {
+        let feed = Feed::of_life(config.seed);
         Self {
             rng: Rng::new(config.seed),
             phase: Phase::Away,
@@ -103,16 +114,18 @@ impl Scheduler {
             epoch: 0,
             patience: Duration::from_secs(75),
             connections: 0,
-            offers: BTreeSet::new(),
-            inverse: BTreeSet::new(),
-            pending: BTreeSet::new(),
+            offers: Book::new(),
+            inverse: Book::new(),
+            pending: Book::new(),
             acknowledged: Recent::default(),
             kills: Kills::default(),
             questions: Questions::default(),
-            tasks: BTreeMap::new(),
+            tasks: Book::new(),
             asked: Wishes::default(),
             updating: VecDeque::new(),
             stopping: None,
+            feed,
+            told: None,
         }
     }
 
@@ -141,12 +154,12 @@ impl Scheduler {
 
     /// Visits the offers that are good as far as it knows, and were not answered.
     pub fn offers(&self) -> impl Iterator<Item = &OfferId> + '_ {
-        self.offers.iter()
+        self.offers.keys()
     }
 
     /// Visits the inverse offers that are good as far as it knows, and were not answered.
     pub fn inverse_offers(&self) -> impl Iterator<Item = &OfferId> + '_ {
-        self.inverse.iter()
+        self.inverse.keys()
     }
 
     fn peer(&self) -> Option<PeerId> {
@@ -353,33 +366,7 @@ impl Scheduler {
         }
     }
 
-    fn confirm(&mut self, update: UpdateId) {
-        self.pending.remove(&update);
-        self.acknowledged.insert(update);
-    }
-}
-
-impl Machine for Scheduler {
-    type Input = Input;
-    type Record = Never;
-    type Effect = Effect;
-
-    fn handle(&mut self, now: Time, input: Input, out: &mut Out) {
-        self.tick(now, out);
-        match input {
-            Input::Connected { peer } => self.on_connected(now, peer, out),
-            Input::Disconnected { peer } if self.peer() == Some(peer) => self.leave(out),
-            Input::Master { peer, event } if self.peer() == Some(peer) => {
-                self.on_event(now, peer, event, out);
-            }
-            Input::Disconnected { peer } | Input::Master { peer, .. } => {
-                tracing::debug!(?peer, "not the current connection: ignored");
-            }
-            Input::User(call) => self.on_call(now, call, out),
-        }
-    }
-
-    fn tick(&mut self, now: Time, out: &mut Out) {
+    fn fire_due(&mut self, now: Time, out: &mut Out) {
         self.stop_if_due(now, out);
         match self.phase {
             Phase::Waiting(peer, at) if at <= now => self.subscribe(now, peer, out),
@@ -397,6 +384,39 @@ impl Machine for Scheduler {
             | Phase::Asking(..)
             | Phase::Stopped => {}
         }
+    }
+
+    fn confirm(&mut self, update: UpdateId) {
+        self.pending.remove(&update);
+        self.acknowledged.insert(update);
+    }
+}
+
+impl Machine for Scheduler {
+    type Input = Input;
+    type Record = Never;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Time, input: Input, out: &mut Out) {
+        self.fire_due(now, out);
+        match input {
+            Input::Connected { peer } => self.on_connected(now, peer, out),
+            Input::Disconnected { peer } if self.peer() == Some(peer) => self.leave(out),
+            Input::Master { peer, event } if self.peer() == Some(peer) => {
+                self.on_event(now, peer, event, out);
+            }
+            Input::Disconnected { peer } | Input::Master { peer, .. } => {
+                tracing::debug!(?peer, "not the current connection: ignored");
+            }
+            Input::User(call) => self.on_call(now, call, out),
+            Input::Follow => self.follow(now),
+        }
+        self.publish(now);
+    }
+
+    fn tick(&mut self, now: Time, out: &mut Out) {
+        self.fire_due(now, out);
+        self.publish(now);
     }
 
     fn deadline(&self) -> Option<Time> {

@@ -23,23 +23,27 @@ impl Scheduler {
     }
 
     pub(super) fn on_offers(&mut self, offers: Vec<Offer>, out: &mut Out) {
-        self.offers.extend(offers.iter().map(|o| o.id.clone()));
+        for offer in &offers {
+            self.offers.insert(offer.id.clone(), offer.into());
+        }
         out.emit(Effect::User(UserEvent::Offers(offers)));
     }
 
     pub(super) fn on_rescinded(&mut self, offer: OfferId, out: &mut Out) {
-        if self.offers.remove(&offer) {
+        if self.offers.remove(&offer).is_some() {
             out.emit(Effect::User(UserEvent::Rescinded(offer)));
         }
     }
 
     pub(super) fn on_inverse_offers(&mut self, offers: Vec<InverseOffer>, out: &mut Out) {
-        self.inverse.extend(offers.iter().map(|o| o.id.clone()));
+        for offer in &offers {
+            self.inverse.insert(offer.id.clone(), offer.into());
+        }
         out.emit(Effect::User(UserEvent::InverseOffers(offers)));
     }
 
     pub(super) fn on_inverse_rescinded(&mut self, offer: OfferId, out: &mut Out) {
-        if self.inverse.remove(&offer) {
+        if self.inverse.remove(&offer).is_some() {
             out.emit(Effect::User(UserEvent::InverseRescinded(offer)));
         }
     }

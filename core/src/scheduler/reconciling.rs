@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::questions::{Question, Questions};
-use super::{Effect, Out, Scheduler, UserEvent};
+use super::{Effect, Known, Out, Scheduler, UserEvent};
 use crate::ids::{AgentId, PeerId, TaskId};
 use crate::limits;
 use crate::protocol::refusal::{CallKind, RejectKind};
@@ -25,7 +25,7 @@ impl Scheduler {
                     // Whatever was to end under this id, it was not this.
                     self.kills.remove(&task.id);
                 }
-                self.note_task(&task.id, Some(&task.agent));
+                self.note_task(&task.id, Some(&task.agent), None);
             }
         }
     }
@@ -36,20 +36,18 @@ impl Scheduler {
             self.tasks.remove(&status.task);
             self.kills.remove(&status.task);
         } else {
-            self.note_task(&status.task, status.agent.as_ref());
+            self.note_task(&status.task, status.agent.as_ref(), Some(status.state));
         }
     }
 
-    fn note_task(&mut self, task: &TaskId, agent: Option<&AgentId>) {
+    fn note_task(&mut self, task: &TaskId, agent: Option<&AgentId>, state: Option<TaskState>) {
         let is_full = self.tasks.len() >= limits::TASKS_PER_FRAMEWORK;
-        match self.tasks.get_mut(task) {
-            Some(known) if known.as_ref() == agent => {}
-            Some(known) => *known = agent.cloned(),
-            None if is_full => tracing::debug!(%task, "no room to remember a task"),
-            None => {
-                self.tasks.insert(task.clone(), agent.cloned());
-            }
+        if is_full && !self.tasks.contains_key(task) {
+            tracing::debug!(%task, "no room to remember a task");
+            return;
         }
+        let agent = agent.cloned();
+        self.tasks.insert(task.clone(), Known { agent, state });
     }
 
     /// Asks how the tasks are that are not over as far as was heard; `is_heir` asks for all, for it
@@ -58,7 +56,9 @@ impl Scheduler {
         if is_heir {
             ask_for_all(peer, out);
         } else {
-            self.questions = Questions::of(self.tasks.clone());
+            let tasks = self.tasks.iter();
+            let tasks = tasks.map(|(id, known)| (id.clone(), known.agent.clone()));
+            self.questions = Questions::of(tasks.collect());
             self.ask(peer, out);
         }
     }

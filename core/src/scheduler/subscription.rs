@@ -164,6 +164,9 @@ impl Scheduler {
     pub(super) fn leave(&mut self, out: &mut Out) {
         let was = core::mem::replace(&mut self.phase, Phase::Away);
         self.offers.clear();
+        if planted(Mutant::LostOffersUntold) {
+            self.offers.watched().take_written();
+        }
         self.inverse.clear();
         self.pending.clear();
         self.updating.clear();

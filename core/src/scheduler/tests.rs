@@ -1,6 +1,6 @@
 //! The scheduler machine, driven through `handle` and `tick` only.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;

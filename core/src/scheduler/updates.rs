@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::vec;
 use core::time::Duration;
 
-use super::{Effect, Out, Scheduler, UserEvent};
+use super::{Effect, News, Out, Scheduler, UserEvent};
 use crate::ids::{PeerId, TaskId, UpdateId};
 use crate::limits;
 use crate::mutant::{Mutant, planted};
@@ -39,7 +39,8 @@ impl Scheduler {
                 self.ask_after_end(&status);
                 return;
             }
-            if !self.is_new(update) {
+            let (id, state) = (status.task.clone(), status.state);
+            if !self.is_new(update, News::Task { id, state }) {
                 return;
             }
         }
@@ -60,7 +61,8 @@ impl Scheduler {
                 out.emit(Effect::Master { peer, call });
                 return;
             }
-            if !self.is_new(update) {
+            let (id, state) = (status.id.clone(), status.state);
+            if !self.is_new(update, News::Operation { id, state }) {
                 return;
             }
         }
@@ -69,12 +71,12 @@ impl Scheduler {
 
     /// Returns whether the user has not been told this news in this subscription, and notes that
     /// he is.
-    fn is_new(&mut self, update: UpdateId) -> bool {
-        if self.pending.contains(&update) {
+    fn is_new(&mut self, update: UpdateId, news: News) -> bool {
+        if self.pending.contains_key(&update) {
             return false;
         }
         if self.pending.len() < limits::UNCONFIRMED_UPDATES {
-            self.pending.insert(update);
+            self.pending.insert(update, news);
         }
         true
     }
@@ -84,10 +86,10 @@ impl Scheduler {
     /// (TK-74): now it can.
     fn ask_after_end(&mut self, status: &TaskStatus) {
         let launched_on = self.tasks.get(&status.task);
-        if let Some(agent) = launched_on.filter(|_| status.state.is_terminal())
+        if let Some(known) = launched_on.filter(|_| status.state.is_terminal())
             && self.config.reconciles
         {
-            let question = (status.task.clone(), agent.clone());
+            let question = (status.task.clone(), known.agent.clone());
             if !self.questions.add(vec![question]) {
                 tracing::debug!(task = %status.task, "no room to ask for a task");
             }

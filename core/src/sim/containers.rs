@@ -163,6 +163,12 @@ impl Containers {
         self.after(turn, shared);
     }
 
+    /// Tells all executors that somebody reads.
+    pub(super) fn follow(&mut self, shared: &mut Shared) {
+        let turns = self.executors.follow(shared);
+        turns.into_iter().for_each(|turn| self.after(turn, shared));
+    }
+
     /// Takes in what arrives at an executor.
     pub(super) fn arrive(&mut self, peer: PeerId, frame: &Frame, shared: &mut Shared) {
         let turn = self.executors.arrive(peer, frame, shared);

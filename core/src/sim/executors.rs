@@ -21,7 +21,7 @@ use super::options::{Options, Span};
 use super::queue::{End, Event, Frame, Name};
 use super::workload::{Manner, Runs};
 use super::world::Link;
-use crate::executor::{Config, Effect, Hosted, Input};
+use crate::executor::{Config, Effect, Executor, Hosted, Input};
 use crate::ids::{ContainerId, ExecutorId, FrameworkId, PeerId, UpdateId};
 use crate::machine::Outbox;
 use crate::resources::Milli;
@@ -157,6 +157,24 @@ impl Executors {
                 )
             })
         })
+    }
+
+    /// Visits the machines of those that run.
+    pub(super) fn machines(&self) -> impl Iterator<Item = (u32, &Executor)> + '_ {
+        let machines = self.seats.iter();
+        machines.filter_map(|(n, seat)| Some((*n, seat.node.machine()?.executor())))
+    }
+
+    /// Tells all that somebody reads. Returns what became of each.
+    pub(super) fn follow(&mut self, shared: &mut Shared) -> Vec<Turn> {
+        let all: Vec<u32> = self.seats.keys().copied().collect();
+        let turns = all.into_iter().map(|n| {
+            if let Some(seat) = self.seats.get_mut(&n) {
+                seat.node.handle(Input::Follow, shared, |_| {});
+            }
+            self.flush(n, shared)
+        });
+        turns.collect()
     }
 
     /// Returns the cores that tasks of executors use.

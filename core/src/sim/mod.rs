@@ -86,6 +86,7 @@ mod population;
 mod probes;
 mod property;
 mod queue;
+mod readers;
 mod report;
 mod script;
 mod shrink;

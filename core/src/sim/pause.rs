@@ -107,7 +107,8 @@ impl World {
         match event {
             Event::Wake(name)
             | Event::Synced { node: name, .. }
-            | Event::Dial { node: name, .. } => Some(*name),
+            | Event::Dial { node: name, .. }
+            | Event::Read { node: name } => Some(*name),
             Event::Arrive { link, to, .. } | Event::Arrived { link, to, .. } => {
                 match (Net::server(*link), to) {
                     (server, End::Server) => Some(server),

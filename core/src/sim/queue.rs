@@ -132,6 +132,8 @@ pub(super) enum Event {
     /// An operator asks what is new, or gives up asking, unless it did something since the turn in
     /// which that was planned.
     Look { watcher: u32, turn: u64 },
+    /// Whoever runs a node reads what is new of it.
+    Read { node: Name },
     /// An agent hears something of itself, or of whoever runs its machine.
     Told {
         agent: u32,

@@ -26,6 +26,8 @@ use crate::rng::Rng;
 
 /// How long one takes to ask again. Some are so slow that what they want is kept no more.
 const LAG: Span = Span::millis(0, 10_000);
+/// The same for the next page of a snapshot.
+const PAGE_LAG: Span = Span::millis(0, 1_000);
 /// One connection in so many breaks before the next question, and one question in so many is not
 /// waited for.
 const BREAKS_ONE_IN: u64 = 6;
@@ -119,7 +121,7 @@ impl Watcher {
             ),
             Next::Events => {
                 let after = self.mirror.version();
-                (Call::Watch { after }, None)
+                (Call::WatchAll { after }, None)
             }
         };
         let request = Request { id, call, after };
@@ -131,10 +133,6 @@ impl Watcher {
         self.connections += 1;
         let peer = PeerId(FIRST_PEER | u64::from(self.n) << 32 | self.connections);
         self.peer = Some(peer);
-        if let Next::Page(..) = self.next {
-            // Pages of two masters do not fit together.
-            self.begin_anew();
-        }
         peer
     }
 
@@ -179,6 +177,10 @@ impl Watcher {
         self.peer = None;
         self.asked = None;
         self.turn += 1;
+        if let Next::Page(..) = self.next {
+            // Pages of two masters do not fit together.
+            self.begin_anew();
+        }
     }
 
     /// Returns whether it does something in a while. Few give a question up.
@@ -205,7 +207,11 @@ impl World {
     fn plan_look(&mut self, watcher: u32) {
         let row = &mut self.watchers[at(watcher)];
         if row.acts() {
-            let look_at = self.shared.now + LAG.draw(&mut row.chance);
+            let lag = match row.next {
+                Next::Page(..) => PAGE_LAG,
+                Next::Events => LAG,
+            };
+            let look_at = self.shared.now + lag.draw(&mut row.chance);
             let turn = row.turn;
             let look = Event::Look { watcher, turn };
             self.shared.queue.plan(look_at, look);

@@ -28,6 +28,7 @@ use super::options::{Options, Span};
 use super::pause::Pauses;
 use super::property::{Property, Violation};
 use super::queue::{Event, Name, Queue};
+use super::readers::Readers;
 use super::report::{Hits, Usage};
 use super::script::Script;
 use super::tap::Mode;
@@ -112,6 +113,8 @@ pub(super) struct World {
     pub(super) frameworks: Vec<FrameworkSeat>,
     /// Operators who follow the master.
     pub(super) watchers: Vec<Watcher>,
+    /// Those who follow all others.
+    pub(super) readers: Readers,
     pub(super) operator: Option<Operator>,
     pub(super) usage: Usage,
     pub(super) watch: check::Watch,
@@ -176,6 +179,7 @@ impl World {
             totals,
             frameworks: Vec::new(),
             watchers,
+            readers: Readers::new(seed),
             operator,
             usage: Usage::default(),
             watch,
@@ -197,6 +201,7 @@ impl World {
             world.start_agent(n);
         }
         world.populate();
+        world.begin_reading();
         world
     }
 
@@ -294,6 +299,7 @@ impl World {
             Event::Another { .. } | Event::Clog { .. } => {}
             Event::Resume { node } => self.on_resume(node),
             Event::Look { watcher, turn } => self.on_look(watcher, turn),
+            Event::Read { node } => self.on_read(node),
             Event::Operate { turn } => self.on_operate(turn),
             Event::Unclog { client } => self.on_unclog(client),
         }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tepui_core::limits;
 use tepui_core::protocol::check::{CheckInfo, HealthCheck, HttpProbe, Probe, Rhythm};
 use tepui_core::protocol::container_info::{
-    Access, Capability, ContainerInfo, Dns, Image, IpcMode, NetworkInfo, PortMapping, Propagation,
-    Rlimit, RlimitKind, Seccomp, Secret, Terminal, Transport, Uri, Volume, VolumeSource,
+    Access, Capability, ContainerInfo, Dns, Image, IpcMode, LogBounds, NetworkInfo, PortMapping,
+    Propagation, Rlimit, RlimitKind, Seccomp, Secret, Terminal, Transport, Uri, Volume,
+    VolumeSource,
 };
 use tepui_core::protocol::task::CommandInfo;
 use tepui_core::resources::Labels;
@@ -15,7 +16,7 @@ use tepui_core::resources::Labels;
 /// What is wrong, what is said about it, and how it is made so.
 type Rule<T> = (&'static str, &'static str, fn(&mut T));
 
-pub(crate) const OF_CONTAINERS: [Rule<ContainerInfo>; 47] = [
+pub(crate) const OF_CONTAINERS: [Rule<ContainerInfo>; 50] = [
     ("an image has a name", "image is empty", |it| {
         image(it).reference.clear();
     }),
@@ -295,6 +296,26 @@ pub(crate) const OF_CONTAINERS: [Rule<ContainerInfo>; 47] = [
             it.ipc = IpcMode::ShareParent;
         },
     ),
+    ("a log has a size", "the size of a log is zero", |it| {
+        it.logs = Some(LogBounds { size: 0, files: 1 });
+    }),
+    (
+        "a log has a file",
+        "the number of a log's files is zero",
+        |it| {
+            it.logs = Some(LogBounds { size: 1, files: 0 });
+        },
+    ),
+    (
+        "a log has few files",
+        "log has 101 entries, more than the limit of 100",
+        |it| {
+            it.logs = Some(LogBounds {
+                size: 1,
+                files: 101,
+            });
+        },
+    ),
     (
         "a terminal has sides",
         "a side of the terminal is zero",
@@ -463,6 +484,10 @@ pub(crate) fn container() -> ContainerInfo {
         terminal: Some(Terminal {
             rows: 24,
             columns: 80,
+        }),
+        logs: Some(LogBounds {
+            size: 1,
+            files: 100,
         }),
         ..ContainerInfo::default()
     };

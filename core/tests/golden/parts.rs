@@ -9,8 +9,8 @@ use tepui_core::protocol::check::{
     CheckInfo, CheckStatus, Family, HealthCheck, HttpProbe, Probe, Rhythm,
 };
 use tepui_core::protocol::container_info::{
-    Access, Capability, ContainerInfo, Dns, Image, IpcMode, NetworkInfo, PortMapping, Rlimit,
-    RlimitKind, Seccomp, Security, Terminal, Transport, Uri, Volume, VolumeSource,
+    Access, Capability, ContainerInfo, Dns, Image, IpcMode, LogBounds, NetworkInfo, PortMapping,
+    Rlimit, RlimitKind, Seccomp, Security, Terminal, Transport, Uri, Volume, VolumeSource,
 };
 use tepui_core::protocol::discovery::{DiscoveryInfo, DiscoveryPort, Visibility};
 use tepui_core::protocol::disk::{DiskChange, DiskJob, DiskTarget};
@@ -206,6 +206,8 @@ pub(super) fn container_info() -> ContainerInfo {
             rows: 24,
             columns: 80,
         }),
+        interactive: true,
+        logs: Some(LogBounds { size: 10, files: 5 }),
     }
 }
 

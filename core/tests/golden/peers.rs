@@ -13,7 +13,7 @@ use tepui_core::protocol::container::{
 };
 use tepui_core::protocol::container_info::Terminal;
 use tepui_core::protocol::disk::{DiskCommand, DiskEnd, DiskEvent, DiskJobId, DiskOutcome};
-use tepui_core::protocol::enter::{Enter, Refusal};
+use tepui_core::protocol::enter::{Attach, Enter, Refusal, Wanted};
 use tepui_core::protocol::hello::Hello;
 use tepui_core::protocol::node::AgentLoss;
 use tepui_core::protocol::offer::Operation;
@@ -21,7 +21,7 @@ use tepui_core::protocol::operation::{Conversion, Converted};
 use tepui_core::protocol::refusal::{CallKind, EndReason, RejectKind};
 use tepui_core::protocol::status::{Exit, TaskState};
 use tepui_core::protocol::task::CommandInfo;
-use tepui_core::protocol::{enter, executor, scheduler};
+use tepui_core::protocol::{enter, executor, scheduler, usage};
 use tepui_core::resources::{Milli, Ranges};
 
 use super::parts::*;
@@ -66,12 +66,39 @@ fn entering(golden: &mut Golden) {
     };
     let reason = || "why".to_owned();
     samples!(golden, enter::Opening {
-        Enter => enter::Opening::Enter(Box::new(Enter {
+        Containers => enter::Opening::Containers(Wanted::Attach(Attach {
+            framework: framework(),
+            task: task(),
+            input: true,
+        })),
+    });
+    samples!(golden, Wanted {
+        Enter => Wanted::Enter(Box::new(Enter {
             framework: framework(),
             task: task(),
             command: CommandInfo::exec("sh", ["-i"]),
             terminal: Some(terminal),
         })),
+        Attach => Wanted::Attach(Attach {
+            framework: framework(),
+            task: task(),
+            input: false,
+        }),
+        Usage => Wanted::Usage,
+    });
+    samples!(golden, usage::Answer {
+        Container => usage::Answer::Container(Box::new(usage::ContainerUsage {
+            framework: framework(),
+            holder: usage::Holder::Task(task()),
+            container: container(),
+            statistics: "{}".to_owned(),
+        })),
+        Refused => usage::Answer::Refused(Refusal::Unsupported(reason())),
+        End => usage::Answer::End,
+    });
+    samples!(golden, usage::Holder {
+        Task => usage::Holder::Task(task()),
+        Executor => usage::Holder::Executor(executor()),
     });
     samples!(golden, enter::Input {
         Bytes => enter::Input::Bytes(vec![1, 2]),

@@ -2,8 +2,8 @@
 
 use tepui_core::ids::RequestId;
 use tepui_core::protocol::events::{
-    AgentState, Batch, Event, ExecutorState, FrameworkState, Kind, RoleState, Row, RowId, Snapshot,
-    Version,
+    AgentState, Batch, EndedState, Event, ExecutorState, FrameworkState, GoneState,
+    InverseOfferState, Kind, MachineState, RoleState, Row, RowId, Snapshot, Version,
 };
 use tepui_core::protocol::maintenance::{
     InverseOfferView, Leaving, MachineMode, MachineView, Window,
@@ -101,6 +101,7 @@ fn calls(golden: &mut Golden) {
         EndedFrameworks => Call::EndedFrameworks,
         Explain => Call::Explain { framework: framework(), role: role() },
         Operations => Call::Operations,
+        WatchAll => Call::WatchAll { after: Some(VERSION) },
     });
 }
 
@@ -285,6 +286,24 @@ fn rows(golden: &mut Golden) {
         Offer => Row::Offer(offer()),
         Role => Row::Role(role_state.clone()),
         Operation => Row::Operation(operation_view()),
+        Gone => Row::Gone(GoneState { id: agent(), at: at() }),
+        Ended => Row::Ended(EndedState {
+            id: framework(),
+            reason: EndReason::TornDown,
+            at: at(),
+        }),
+        Completed => Row::Completed(framework_state.clone()),
+        Machine => Row::Machine(MachineState {
+            machine: machine(),
+            unavailability: unavailability(),
+        }),
+        Down => Row::Down(machine()),
+        InverseOffer => Row::InverseOffer(InverseOfferState {
+            framework: framework(),
+            agent: agent(),
+            open: Some(offer_id()),
+            leaving: Leaving::Accepted(at()),
+        }),
     });
     samples!(golden, RowId {
         Agent => RowId::Agent(agent()),
@@ -298,6 +317,12 @@ fn rows(golden: &mut Golden) {
         Offer => RowId::Offer(offer_id()),
         Role => RowId::Role(role()),
         Operation => RowId::Operation { framework: framework(), id: operation() },
+        Gone => RowId::Gone(agent()),
+        Ended => RowId::Ended(framework()),
+        Completed => RowId::Completed(framework()),
+        Machine => RowId::Machine(machine()),
+        Down => RowId::Down(machine()),
+        InverseOffer => RowId::InverseOffer { framework: framework(), agent: agent() },
     });
     samples!(golden, Event {
         Added => Event::Added(Row::Agent(agent_state())),

@@ -346,6 +346,12 @@ fn of_others(golden: &mut Golden) {
             Offers,
             Roles,
             Operations,
+            Gone,
+            Ended,
+            Completed,
+            Machines,
+            Down,
+            InverseOffers,
         }
     );
     words!(

@@ -14,11 +14,21 @@ impl Isolator for Plain {
         "plain"
     }
 
-    fn prepare(&self, subject: &Subject<'_>, _launch: &mut Launch) -> Outcome<()> {
-        let asked = subject.spec.container.as_deref();
-        match asked.is_some_and(|asked| *asked != ContainerInfo::default()) {
-            true => Err("it asks for a container, and this agent runs plain processes".into()),
-            false => Ok(()),
+    fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
+        let Some(asked) = subject.spec.container.as_deref() else {
+            return Ok(());
+        };
+        // What it reads and writes is no part of a container.
+        let possible = ContainerInfo {
+            terminal: asked.terminal,
+            interactive: asked.interactive,
+            logs: asked.logs,
+            ..ContainerInfo::default()
+        };
+        if *asked != possible {
+            return Err("it asks for a container, and this agent runs plain processes".into());
         }
+        launch.take_streams(asked);
+        Ok(())
     }
 }

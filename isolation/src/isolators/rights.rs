@@ -119,6 +119,7 @@ impl Isolator for Rights {
         launch.seccomp = self.seccomp(&asked.security.seccomp)?;
         launch.no_new_privileges |= self.0.no_new_privileges | asked.security.no_new_privileges;
         refuse(asked)?;
+        launch.take_streams(asked);
         let size = asked.shm_size.map(|size| size.saturating_mul(MIB));
         launch.shm_size = size.or(self.0.shm_size);
         launch
@@ -152,13 +153,10 @@ fn kind(kind: Kind) -> RlimitKind {
     }
 }
 
-/// Refuses what no container gets: a part of the machine's own, or a terminal.
+/// Refuses what no container gets: a part of the machine's own.
 fn refuse(asked: &ContainerInfo) -> Outcome<()> {
     if asked.share_pid_namespace {
         return Err("it asks to see the machine's processes, which no container does".into());
-    }
-    if asked.terminal.is_some() {
-        return Err("it asks for a terminal, which this agent does not give".into());
     }
     let realtime = [Kind::Rtprio, Kind::Rttime, Kind::Nice];
     if let Some(limit) = asked

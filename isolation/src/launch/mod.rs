@@ -13,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tepui_core::ids::ContainerId;
+use tepui_core::protocol::container_info::{ContainerInfo, Terminal};
 use tepui_core::protocol::task::CommandInfo;
 
 pub use self::capability::{Capabilities, CapabilitySet};
@@ -20,6 +21,7 @@ pub use self::mounts::{Bind, Device, DeviceKind, Mount, Propagation, Secret, Sou
 pub use self::rlimit::{Rlimit, RlimitKind, RlimitValues};
 use crate::cgroup::{DeviceRule, Settings as GroupSettings};
 use crate::error::{Error, Result};
+use crate::logs::Logs;
 
 /// Where a sandbox appears in a root of its own, unless the launch says otherwise (AG-40).
 pub const SANDBOX: &str = "/mnt/tepui/sandbox";
@@ -95,6 +97,13 @@ pub struct Launch {
     /// The user: `NAME`, `UID`, `NAME:GROUP` or `UID:GID`. The command's wins. Names are those of
     /// the container's `/etc/passwd` and `/etc/group` if it has a root of its own.
     pub user: Option<String>,
+    /// How much is kept of what it writes; `None` is as its agent has it (CT-11).
+    pub logs: Option<Logs>,
+    /// The terminal of its program, by its size: from the `/dev` that it sees (CT-10).
+    pub terminal: Option<Terminal>,
+    /// Whether its program reads what is said to it ([`crate::Enterer::input`]) and not nothing; on
+    /// a terminal it does anyhow.
+    pub interactive: bool,
     /// Groups that its user belongs to besides.
     pub groups: Vec<u32>,
     /// Whether its programs may make user namespaces. In one of their own they have all
@@ -269,6 +278,16 @@ impl Root {
 }
 
 impl Launch {
+    /// Takes over what is asked for about what its program reads and writes.
+    pub(crate) fn take_streams(&mut self, asked: &ContainerInfo) {
+        self.terminal = asked.terminal;
+        self.interactive = asked.interactive;
+        self.logs = asked.logs.map(|bounds| Logs {
+            file_bytes: u64::from(bounds.size) * 1024 * 1024,
+            files: bounds.files,
+        });
+    }
+
     /// Returns where the program finds its sandbox, which is `host` on the host.
     pub fn sandbox_inside<'a>(&'a self, host: &'a Path) -> &'a Path {
         match (&self.root, &self.sandbox) {

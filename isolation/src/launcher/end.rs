@@ -46,14 +46,15 @@ impl Launcher {
             return;
         }
         container.state = State::Running;
-        if !container.known {
-            return;
-        }
+        let told = container.known;
         let event = ContainerEvent::Started {
             id: container.id.clone(),
             pid: container.pid.as_raw().unsigned_abs(),
         };
-        self.tell(event);
+        self.take_terminal(key);
+        if told {
+            self.tell(event);
+        }
     }
 
     /// The kernel is about to kill for memory: the whole container ends (CT-19). It says so before
@@ -133,19 +134,21 @@ impl Launcher {
         let outcome = match (&contained.last, &container.state) {
             (
                 Some(Report::Failed(message)),
-                State::Starting | State::Running | State::Draining(_),
+                State::Starting | State::Running | State::Draining(_) | State::Closing(_),
             ) => Outcome::failed(message.clone()),
             (Some(Report::Started | Report::Ended(_)) | None, State::Starting) => {
                 Outcome::failed(format!("it ended before its program was started: {exit}"))
             }
-            (Some(Report::Ended(exit)), State::Running | State::Draining(_)) => {
-                contained.outcome(*exit)
-            }
-            (Some(Report::Started) | None, State::Running | State::Draining(_)) => {
-                contained.outcome(exit)
-            }
+            (
+                Some(Report::Ended(exit)),
+                State::Running | State::Draining(_) | State::Closing(_),
+            ) => contained.outcome(*exit),
+            (
+                Some(Report::Started) | None,
+                State::Running | State::Draining(_) | State::Closing(_),
+            ) => contained.outcome(exit),
         };
-        self.remove(key, outcome);
+        self.close(key, outcome);
     }
 
     /// Kills what ended programs left behind; a container without leftovers is concluded.
@@ -168,7 +171,7 @@ impl Launcher {
             None => false,
         });
         for (key, outcome) in done {
-            self.remove(key, outcome);
+            self.close(key, outcome);
         }
     }
 
@@ -221,16 +224,39 @@ impl Launcher {
         container.map(|container| container.pid)
     }
 
+    /// Lets go of a container of which no process is left, and removes it when the last that it
+    /// wrote is in its files.
+    fn close(&mut self, key: u64, outcome: Outcome) {
+        let container = self.containers.get_mut(&key);
+        let container = container.expect("only keys that are in the table are closed");
+        self.kept = None;
+        container.input = None;
+        if let Some(contained) = container.contained.take() {
+            contained.end_all();
+            self.doomed.extend(contained.group);
+        }
+        if self.copier.close(key) {
+            return self.remove(key, outcome);
+        }
+        container.state = State::Closing(outcome);
+    }
+
+    /// What some containers wrote is in their files.
+    pub(super) fn on_copied(&mut self) {
+        for key in self.copier.closed() {
+            let container = self.containers.get(&key);
+            if let Some(State::Closing(outcome)) = container.map(|container| &container.state) {
+                let outcome = outcome.clone();
+                self.remove(key, outcome);
+            }
+        }
+    }
+
     /// Takes a container out of the tables and concludes it.
     fn remove(&mut self, key: u64, outcome: Outcome) {
         let container = self.containers.remove(&key);
         let container = container.expect("only keys that are in the table are removed");
         self.by_id.remove(&container.id);
-        self.kept = None;
-        if let Some(contained) = container.contained {
-            contained.end_all();
-            self.doomed.extend(contained.group);
-        }
         if !container.disowned {
             self.conclude(&container.id, container.known, outcome);
         }

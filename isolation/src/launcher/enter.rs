@@ -25,12 +25,10 @@ use crate::guest::Order;
 use crate::launch::{Launch, Network, Seccomp};
 use crate::namespaces::Shared;
 use crate::nursery::{Birth, Purpose};
-use crate::process::Program;
+use crate::process::{Program, TERM};
 
 /// The most further processes of a container at a time.
 const MAX_GUESTS: usize = 64;
-/// What a terminal is taken for where nobody says.
-const TERM: &str = "xterm";
 /// How much of a message is told, in bytes; it quotes what others wrote.
 const MESSAGE_BYTES: usize = 4096;
 

@@ -1,5 +1,6 @@
 //! The launcher: one small process for each agent, the parent of all its containers. One thread
-//! does everything; the other only inherits orphans ([`heir`]).
+//! does everything but what may wait for a disk: another writes what containers say to their files
+//! ([`copier`]). The first only inherits orphans ([`heir`]).
 //!
 //! Started by [`crate::connect`] from a sealed copy of the binary. It is a session leader without
 //! a terminal, holds nothing of the agent's, and outlives it: an agent that comes back connects
@@ -9,13 +10,16 @@
 //!
 //! One turn of the loop: wait, take requests, reap, write the exits file once, answer, clean up.
 
+mod copier;
 mod doomed;
 mod end;
 mod enter;
 mod exits;
 pub(crate) mod guard;
 mod heir;
+mod input;
 pub(crate) mod link;
+mod output;
 mod requests;
 mod resize;
 mod setup;
@@ -37,10 +41,12 @@ use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::ContainerEvent;
 use tepui_core::protocol::status::Exit;
 
+use self::copier::Copier;
 use self::doomed::Doomed;
 use self::enter::Basis;
-use self::exits::Exits;
+use self::exits::{Exits, Outcome};
 use self::heir::Heirs;
+use self::input::Input;
 use self::link::Link;
 pub(crate) use self::setup::{LOCK, LOCKED, READY, main};
 use self::start::Contained;
@@ -49,6 +55,7 @@ use crate::confine::Seals;
 use crate::error::{Error, Result};
 use crate::idspace;
 use crate::launch::UserNamespace;
+use crate::logs::Logs;
 use crate::mode::AgentLoss;
 use crate::nursery::Nursery;
 use crate::sandbox::Sandboxes;
@@ -60,6 +67,7 @@ use crate::wire::{Answer, Settings};
 const LISTENER: u64 = 0;
 const CONNECTION: u64 = 1;
 const SIGNALS: u64 = 2;
+const COPIED: u64 = 3;
 /// The number of the first container. Its event numbers are those from [`KINDS`] times that on.
 const FIRST: u64 = 1;
 /// How many numbers a container has, and what the first of them are about; the third is for forks.
@@ -82,6 +90,9 @@ struct Launcher {
     link: Link,
     exits: Exits,
     sandboxes: Sandboxes,
+    copier: Copier,
+    /// How much is kept of what containers write that do not say so.
+    logs: Logs,
     contained: Option<ContainerMode>,
     /// Where inits come from, once there has been one.
     nursery: Option<Nursery>,
@@ -162,6 +173,8 @@ struct Container {
     contained: Option<Contained>,
     /// What a further process of it is made of.
     basis: Basis,
+    /// What its program reads, if that is interactive.
+    input: Option<Input>,
 }
 
 enum State {
@@ -171,6 +184,8 @@ enum State {
     Running,
     /// The program has ended; what it left behind is being killed.
     Draining(Exit),
+    /// All has ended; the last that it wrote is on the way to its files.
+    Closing(Outcome),
 }
 
 /// An answer that waits until these containers are settled.
@@ -288,6 +303,7 @@ impl Launcher {
             LISTENER => self.on_peer(),
             CONNECTION => self.link.read(),
             SIGNALS => self.read_signals(),
+            COPIED => self.on_copied(),
             of_container => {
                 let key = of_container / KINDS;
                 match of_container % KINDS {
@@ -346,10 +362,12 @@ impl Launcher {
         }
         // Who cannot be killed has just died.
         let _ = match (&container.contained, &container.state) {
-            (Some(_), _) => kill(container.pid, Signal::SIGKILL),
-            (None, State::Starting | State::Running) => killpg(container.pid, Signal::SIGKILL),
             // Its number may be another's by now; what is left is being killed anyway.
-            (None, State::Draining(_)) => Ok(()),
+            (Some(_) | None, State::Closing(_)) | (None, State::Draining(_)) => Ok(()),
+            (Some(_), State::Starting | State::Running | State::Draining(_)) => {
+                kill(container.pid, Signal::SIGKILL)
+            }
+            (None, State::Starting | State::Running) => killpg(container.pid, Signal::SIGKILL),
         };
     }
 
@@ -414,9 +432,11 @@ impl Container {
     fn terminate(&self) {
         // As above: who cannot be signalled has just died.
         let _ = match (&self.contained, &self.state) {
-            (Some(_), _) => kill(self.pid, Signal::SIGTERM),
+            (Some(_) | None, State::Closing(_)) | (None, State::Draining(_)) => Ok(()),
+            (Some(_), State::Starting | State::Running | State::Draining(_)) => {
+                kill(self.pid, Signal::SIGTERM)
+            }
             (None, State::Starting | State::Running) => killpg(self.pid, Signal::SIGTERM),
-            (None, State::Draining(_)) => Ok(()),
         };
     }
 }

@@ -33,10 +33,13 @@ impl Launcher {
 
     fn on_request(&mut self, request: Request) {
         match request {
-            Request::Hello => self.link.tell(&Answer::Hello {
-                settings: self.settings.clone(),
-                live: u32::try_from(self.containers.len()).unwrap_or(u32::MAX),
-            }),
+            Request::Hello { logs } => {
+                self.logs = logs;
+                self.link.tell(&Answer::Hello {
+                    settings: self.settings.clone(),
+                    live: u32::try_from(self.containers.len()).unwrap_or(u32::MAX),
+                });
+            }
             Request::Command(command) => self.on_command(command),
             Request::Launch {
                 id,
@@ -50,6 +53,8 @@ impl Launcher {
                 }
             }
             Request::Enter { id, entry } => self.on_enter(&id, &entry),
+            Request::Input { id } => self.on_input(&id),
+            Request::EndInput { id } => self.on_end_input(&id),
             Request::Resync { known } => self.report_on(&known, Answer::Synced),
             Request::Shutdown { patience } => self.stop(patience),
         }
@@ -135,7 +140,7 @@ impl Launcher {
                             id: id.clone(),
                             pid: container.pid.as_raw().unsigned_abs(),
                         }),
-                        State::Starting | State::Draining(_) => None,
+                        State::Starting | State::Draining(_) | State::Closing(_) => None,
                     }
                 }
                 None => Some(match self.exits.outcome(id) {
@@ -152,7 +157,7 @@ impl Launcher {
             .values()
             .filter(|container| match container.state {
                 State::Running => container.disowned,
-                State::Starting | State::Draining(_) => true,
+                State::Starting | State::Draining(_) | State::Closing(_) => true,
             });
         let ids = unsettled.map(|container| container.id.clone()).collect();
         self.awaited = Some(Awaited { ids, answer });

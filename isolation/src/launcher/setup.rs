@@ -15,13 +15,15 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::Mode as FileMode;
 
+use super::copier::Copier;
 use super::doomed::Doomed;
 use super::exits::Exits;
 use super::link::{Link, SOCKET};
-use super::{ContainerMode, FIRST, Launcher, Presence, SIGNALS, heir, log, removed};
+use super::{COPIED, ContainerMode, FIRST, Launcher, Presence, SIGNALS, heir, log, removed};
 use crate::cgroup::Hierarchies;
 use crate::confine::Seals;
 use crate::error::{Error, Result};
+use crate::logs::Logs;
 use crate::mode::{Mode, Support, container_support};
 use crate::procfs;
 use crate::sandbox::Sandboxes;
@@ -120,6 +122,10 @@ fn assemble(settings: Settings) -> Result<Launcher> {
     epoll
         .add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, SIGNALS))
         .map_err(|errno| Error::system("epoll_ctl", errno))?;
+    let copier = Copier::start()?;
+    epoll
+        .add(copier.done(), EpollEvent::new(EpollFlags::EPOLLIN, COPIED))
+        .map_err(|errno| Error::system("epoll_ctl", errno))?;
     let contained = match settings.mode {
         Mode::Process => None,
         Mode::Container => Some(container_mode(&settings.runtime_dir)?),
@@ -149,6 +155,8 @@ fn assemble(settings: Settings) -> Result<Launcher> {
         epoll,
         signals,
         sandboxes,
+        copier,
+        logs: Logs::default(),
         contained,
         nursery: None,
     };
@@ -242,7 +250,7 @@ fn lock(dir: &Path) -> Result<Option<Flock<File>>> {
     }
 }
 
-/// Raises our own limit on open files (a container takes up to three); programs get the one from
+/// Raises our own limit on open files (a container takes up to eight); programs get the one from
 /// before.
 fn raise_open_files() -> Result<OpenFiles> {
     let (soft, hard) =

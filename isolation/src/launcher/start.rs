@@ -17,6 +17,8 @@ use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{ContainerEvent, ContainerLimits, ContainerSpec};
 
 use super::enter::Basis;
+use super::input::{Awaited, Input};
+use super::output::{Ears, Mouth, Speaker};
 use super::{Container, FORKS, KINDS, Launcher, MEMORY, REPORT, State, guard, log};
 use crate::cgroup::{self, Controller, Entrance, Group, Refusals, Settings};
 use crate::error::{Error, Result};
@@ -26,7 +28,6 @@ use crate::namespaces::{self, Shared};
 use crate::nursery::{Birth, Nursery, Purpose, Role};
 use crate::process::Program;
 use crate::procfs;
-use crate::sandbox::Sandbox;
 use crate::spawn::{Files, Image, Plan, Signals, spawn};
 use crate::wait::{self, Whom};
 use crate::wire::{Answer, Frames};
@@ -59,6 +60,8 @@ pub(super) struct Contained {
     pub(super) shares_pid: bool,
     /// What its init waits for, until the agent releases it.
     pub(super) held: Option<Held>,
+    /// The terminal that its init makes for its program.
+    pub(super) awaited: Option<Awaited>,
 }
 
 /// An order that is not given yet, and the pipe for it.
@@ -67,16 +70,30 @@ pub(super) struct Held {
     pipe: OwnedFd,
 }
 
+/// What is to be started.
+struct Wanted<'a> {
+    id: &'a ContainerId,
+    spec: &'a ContainerSpec,
+    launch: &'a Launch,
+    program: Program,
+    mouth: Mouth,
+    ears: Ears,
+    /// Its sandbox.
+    path: &'a Path,
+    directory: &'a CString,
+    /// Whether it waits to be released.
+    hold: bool,
+}
+
 /// A container that is about to be started.
 struct Prepared<'a> {
     order: &'a Order,
     limits: &'a ContainerLimits,
     settings: Settings,
-    sandbox: &'a Sandbox,
+    mouth: &'a Mouth,
     directory: &'a CString,
     group: Option<&'a Group>,
     shared: &'a Shared,
-    /// Whether it waits to be released.
     hold: bool,
 }
 
@@ -99,31 +116,61 @@ impl Launcher {
         let credentials = program.credentials.as_ref();
         let owner = credentials.filter(|_| launch.user_namespace.is_none());
         let sandbox = self.sandboxes.create(&spec.sandbox, owner)?;
+        let speaker = Speaker {
+            id,
+            launch,
+            logs: launch.logs.unwrap_or(self.logs),
+            owner,
+            contained: self.contained.is_some(),
+            null: &self.null,
+        };
+        let (mouth, mut ears) = Mouth::open(&speaker, sandbox)?;
         let directory = c_path(&path)?;
+        let key = self.next;
+        if let Some(output) = ears.output.take() {
+            self.copier.add(key, output)?;
+        }
+        let wanted = Wanted {
+            id,
+            spec,
+            launch,
+            program,
+            mouth,
+            ears,
+            path: &path,
+            directory: &directory,
+            hold,
+        };
+        let started = match self.contained.is_some() {
+            true => self.start_container(wanted),
+            false => self.start_plain(wanted),
+        };
+        started.inspect_err(|_| self.copier.forget(key))
+    }
+
+    fn start_container(&mut self, mut wanted: Wanted<'_>) -> Result<()> {
+        let (id, spec, launch, path) = (wanted.id, wanted.spec, wanted.launch, wanted.path);
         let Some(mode) = &mut self.contained else {
-            if hold || *launch != Launch::default() {
-                return Err(Error::Invalid(PLAIN.to_owned()));
-            }
-            let basis = Basis::new(spec, launch, &path, None)?;
-            return self.start_plain(id, &program, (&sandbox, &directory), basis);
+            return Err(Error::Invalid(PLAIN.to_owned()));
         };
         let filter = mode
             .compiler
             .filter(&launch.seccomp, launch.capabilities.bounding)?;
         let users = launch.user_namespace.as_ref();
         let users = users.map(|mapping| mode.users(mapping)).transpose()?;
-        let basis = Basis::new(spec, launch, &path, users.as_ref())?;
+        let basis = Basis::new(spec, launch, path, users.as_ref())?;
         let seals = mode.seals.clone();
         let hierarchies = mode.hierarchies.clone();
         let mut shared = Shared::open(launch, |id| self.first_process(id))?;
         shared.of_init.extend(users);
+        shared.of_init.extend(wanted.mouth.link.take());
         let group = hierarchies.map(|all| all.group(&self.settings.cgroup_root, id.as_str()));
         let group = group.transpose()?;
         let order = Order {
             id: id.clone(),
-            program,
+            program: wanted.program,
             seals,
-            directory: path.clone(),
+            directory: path.to_owned(),
             launch: Launch {
                 // Both are in what was made of them, and may be long.
                 seccomp: Seccomp::default(),
@@ -138,13 +185,13 @@ impl Launcher {
             order: &order,
             limits: &spec.limits,
             settings: self.settings_for(launch, &spec.limits, group.is_some())?,
-            sandbox: &sandbox,
-            directory: &directory,
+            mouth: &wanted.mouth,
+            directory: wanted.directory,
             group: group.as_ref(),
             shared: &shared,
-            hold,
+            hold: wanted.hold,
         };
-        self.start_contained(&birth, basis)
+        self.start_contained(&birth, basis, wanted.ears)
             .inspect_err(|_| self.doomed.extend(group.clone()))
     }
 
@@ -157,33 +204,39 @@ impl Launcher {
         Ok(running.ok_or_else(missing)?.pid)
     }
 
-    fn start_plain(
-        &mut self,
-        id: &ContainerId,
-        program: &Program,
-        (sandbox, directory): (&Sandbox, &CString),
-        basis: Basis,
-    ) -> Result<()> {
+    fn start_plain(&mut self, wanted: Wanted<'_>) -> Result<()> {
+        let (id, launch, program) = (wanted.id, wanted.launch, &wanted.program);
+        // What a container says is taken care of without one as well.
+        let possible = Launch {
+            logs: launch.logs,
+            terminal: launch.terminal,
+            interactive: launch.interactive,
+            ..Launch::default()
+        };
+        if wanted.hold || *launch != possible {
+            return Err(Error::Invalid(PLAIN.to_owned()));
+        }
+        let basis = Basis::new(wanted.spec, launch, wanted.path, None)?;
         let plan = Plan {
             image: Image::Paths(&program.paths),
             arguments: &program.arguments,
             environment: &program.environment,
-            directory: Some(directory),
+            directory: Some(wanted.directory),
             files: Files {
                 inherited: &[
-                    self.null.as_fd(),
-                    sandbox.stdout.as_fd(),
-                    sandbox.stderr.as_fd(),
+                    wanted.mouth.stdin.as_fd(),
+                    wanted.mouth.stdout.as_fd(),
+                    wanted.mouth.stderr.as_fd(),
                 ],
             },
-            terminal: false,
+            terminal: wanted.mouth.terminal,
             credentials: program.credentials.as_ref(),
             signals: Signals::Open,
             open_files: Some(self.open_files),
             confinement: None,
         };
         let pid = spawn(&plan, &program.name)?;
-        self.add(id, pid, State::Running, None, basis);
+        self.add(id, pid, State::Running, None, (basis, wanted.ears.input));
         self.tell(ContainerEvent::Started {
             id: id.clone(),
             pid: pid.as_raw().unsigned_abs(),
@@ -215,7 +268,7 @@ impl Launcher {
     }
 
     /// Starts an init in its namespaces and group; it reports later whether the program runs.
-    fn start_contained(&mut self, prepared: &Prepared<'_>, basis: Basis) -> Result<()> {
+    fn start_contained(&mut self, prepared: &Prepared<'_>, basis: Basis, ears: Ears) -> Result<()> {
         let Prepared { order, limits, .. } = *prepared;
         let mut entrance = None;
         let (mut memory, mut forks) = (None, None);
@@ -228,10 +281,7 @@ impl Launcher {
             forks = limits.pids.map(|_| group.watch_forks()).transpose()?;
         }
         let (order_out, order_in) = order_pipe()?;
-        let (reports, writer) =
-            pipe2(OFlag::O_CLOEXEC).map_err(|errno| Error::system("pipe", errno))?;
-        fcntl(&reports, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-            .map_err(|errno| Error::system("fcntl", errno))?;
+        let (reports, writer) = report_pipe()?;
         let bytes = postcard::to_allocvec(order);
         let bytes = bytes.map_err(|error| Error::Frame(error.to_string()))?;
         let mut contained = Contained {
@@ -247,6 +297,7 @@ impl Launcher {
             forks,
             shares_pid: order.launch.share_pid.is_some(),
             held: None,
+            awaited: ears.awaited,
         };
         // Before there is a process that would have to be ended if this failed. What is dropped
         // is no longer watched.
@@ -273,7 +324,8 @@ impl Launcher {
             let _ = kill(pid, Signal::SIGKILL);
             return Err(error);
         }
-        self.add(&order.id, pid, State::Starting, Some(contained), basis);
+        let rest = (basis, ears.input);
+        self.add(&order.id, pid, State::Starting, Some(contained), rest);
         if is_held {
             self.link.tell(&Answer::Held {
                 id: order.id.clone(),
@@ -321,10 +373,13 @@ impl Launcher {
         entrance: Option<&Entrance>,
         [order, writer]: [&OwnedFd; 2],
     ) -> Result<Pid> {
-        let Sandbox { stdout, stderr } = prepared.sandbox;
-        let null = self.null.try_clone();
-        let null = null.map_err(|error| Error::system("duplicate a file", error))?;
-        let own = [&null, stdout, stderr, order, writer];
+        let Mouth {
+            stdin,
+            stdout,
+            stderr,
+            ..
+        } = prepared.mouth;
+        let own = [stdin, stdout, stderr, order, writer];
         let birth = Birth {
             purpose: Purpose::Init,
             directory: prepared.directory,
@@ -360,7 +415,7 @@ impl Launcher {
         pid: Pid,
         state: State,
         contained: Option<Contained>,
-        basis: Basis,
+        (basis, input): (Basis, Option<Input>),
     ) {
         let key = self.next;
         self.next += 1;
@@ -373,6 +428,7 @@ impl Launcher {
             disowned: false,
             contained,
             basis,
+            input,
         };
         self.by_id.insert(id.clone(), key);
         self.by_pid.insert(pid, key);
@@ -384,8 +440,16 @@ impl Launcher {
 /// its program must have first can be given to it meanwhile (CT-04).
 pub(super) fn order_pipe() -> Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::system("pipe", e))?;
-    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-        .map_err(|errno| Error::system("fcntl", errno))?;
+    let set = fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
+    set.map_err(|errno| Error::system("fcntl", errno))?;
+    Ok((reader, writer))
+}
+
+/// Makes the pipe through which an init reports, which we do not wait at.
+fn report_pipe() -> Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::system("pipe", e))?;
+    let set = fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
+    set.map_err(|errno| Error::system("fcntl", errno))?;
     Ok((reader, writer))
 }
 

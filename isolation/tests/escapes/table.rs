@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use tepui_core::protocol::container::ContainerSpec;
-use tepui_isolation::Launch;
 use tepui_isolation::launch::{
     Bind, CapabilitySet, Device, DeviceGuard, DeviceKind, IdRange, Mount, Network, Rlimit,
     RlimitKind, RlimitValues, Root, Seccomp, Source, SystemPaths, Tmpfs, UserNamespace,
 };
+use tepui_isolation::{Launch, Logs};
 
 use super::attempts::*;
 use crate::Host;
@@ -635,10 +635,15 @@ pub(crate) const ATTEMPTS: [Attempt; 55] = [
         call(
             "flood standard output",
             flood_stdout,
-            "RLIMIT_FSIZE",
-            |l, _, _| l.rlimits.clear(),
+            "files of a bounded size",
+            |l, _, _| l.logs = Some(Logs::UNBOUNDED),
         ),
-        |l, _, _| l.rlimits = vec![limited(RlimitKind::Fsize, 1 << 20)],
+        |l, _, _| {
+            l.logs = Some(Logs {
+                file_bytes: 1 << 16,
+                files: 4,
+            });
+        },
     ),
     with(
         call("take all memory", take_memory, "RLIMIT_AS", |l, _, _| {

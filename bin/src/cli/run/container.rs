@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tepui_core::protocol::container_info::{
-    Access, ContainerInfo, Image, NetworkInfo, Propagation, Uri, Volume, VolumeSource,
+    Access, ContainerInfo, Image, NetworkInfo, Propagation, Terminal, Uri, Volume, VolumeSource,
 };
 
 use crate::cli::text::Text;
@@ -35,7 +35,19 @@ pub(super) struct AskArgs {
     /// `http:`, `https:`, `file:` or a path of the machine. Can be given several times
     #[arg(long, value_name = "URI", value_parser = Text(filled))]
     pub(super) uri: Vec<String>,
+    /// Have the task wait for what `tepui attach -i` says to its standard input
+    #[arg(long)]
+    interactive: bool,
+    /// Run the task on a terminal, which `tepui attach -it` passes keys on to
+    #[arg(long)]
+    tty: bool,
 }
+
+/// The size of a terminal until somebody attaches who has one.
+const SIZE: Terminal = Terminal {
+    rows: 24,
+    columns: 80,
+};
 
 impl AskArgs {
     /// Returns what is asked for; `None` is nothing.
@@ -53,6 +65,8 @@ impl AskArgs {
             read_only_root: self.read_only,
             volumes: self.volume.clone(),
             networks: networks.collect(),
+            interactive: self.interactive,
+            terminal: self.tty.then_some(SIZE),
             ..ContainerInfo::default()
         };
         (asked != ContainerInfo::default()).then(|| Box::new(asked))

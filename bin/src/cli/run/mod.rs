@@ -18,6 +18,7 @@ use clap::builder::StringValueParser;
 use tepui_core::protocol::task::CommandInfo;
 use tepui_core::resources::{Milli, Resources};
 use tepui_core::roles::Role;
+use tepui_isolation::Logs;
 use tokio::time::Instant;
 
 use super::connect::{ClusterArgs, PATIENCE, disconnected};
@@ -152,9 +153,10 @@ async fn on_own_cluster(
 ) -> Result<Exit, Failure> {
     let options = EmbeddedOptions {
         isolation: args.isolation.isolation(),
-        // It is the user's own machine.
+        // It is the user's own machine, and output is for the user to read, however slowly.
         containers: ContainerOptions {
             host_volumes: args.ask.host_paths(),
+            logs: Logs::UNBOUNDED,
             ..ContainerOptions::default()
         },
         ..EmbeddedOptions::default()

@@ -48,11 +48,16 @@ impl AgentState {
 
     pub(super) fn apply_resumed(&mut self) {
         let ending: BTreeSet<Number> = self.ending().collect();
-        for (number, row) in &mut self.executors {
-            row.resume(ending.contains(number));
+        let executors: Vec<Number> = self.executors.keys().copied().collect();
+        for number in executors {
+            if let Some(row) = self.executors.get_mut(&number) {
+                row.resume(ending.contains(&number));
+            }
         }
-        for task in self.tasks.values_mut().filter(|task| task.is_ending()) {
-            task.resume();
+        let tasks = self.tasks.iter().filter(|(_, task)| task.is_ending());
+        let tasks: Vec<Number> = tasks.map(|(number, _)| *number).collect();
+        for number in tasks {
+            self.task_mut(number).resume();
         }
     }
 

@@ -120,6 +120,46 @@ fn what_cannot_be_deleted_is_tried_again_in_another_life() {
 }
 
 #[test]
+fn what_cannot_be_deleted_is_given_up_where_there_is_too_much_of_it() {
+    // I22: the oldest of it, and no more than what is too much
+    let mut out = Outbox::new();
+    let mut state = AgentState::default();
+    state.retire_some(limits::RETIRED_SANDBOXES + 2);
+    let now = Time::from_micros(1_000_000);
+    let mut agent = Agent::recover(config(), state, now, &mut out);
+    agent.handle(now, Input::Container(ContainerEvent::Recovered), &mut out);
+    agent.handle(now, disk(0), &mut out);
+    let ordered = |out: &mut Outbox<AgentRecord, Effect>| -> Vec<ContainerId> {
+        let orders = out.drain().filter_map(|output| match output {
+            Output::Effect(Effect::DeleteSandbox { container, .. }) => Some(container),
+            Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+        });
+        orders.collect()
+    };
+    for container in ordered(&mut out) {
+        let is_gone = false;
+        agent.handle(now, Input::SandboxDeleted { container, is_gone }, &mut out);
+    }
+    assert_eq!(ordered(&mut out), []);
+    assert_eq!(
+        agent.view().retired_sandboxes(),
+        (limits::RETIRED_SANDBOXES, 0)
+    );
+    // There is room: the next one is kept, and tried again in another life.
+    agent.handle(now, disk(1_000), &mut out);
+    let next = ordered(&mut out).remove(0);
+    let refused = Input::SandboxDeleted {
+        container: next,
+        is_gone: false,
+    };
+    agent.handle(now, refused, &mut out);
+    assert_eq!(
+        agent.view().retired_sandboxes(),
+        (limits::RETIRED_SANDBOXES, 1)
+    );
+}
+
+#[test]
 fn a_bounded_number_is_kept_and_deleted_at_a_time() {
     // I22
     let mut out = Outbox::new();

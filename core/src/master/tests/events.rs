@@ -1,11 +1,13 @@
 //! What operators are told as it happens, and that it adds up to what they would read (I13).
 
+use super::maintenance::schedule;
 use super::*;
-use crate::master::feed::Feed;
+use crate::feed::{Feed, Keeps};
 use crate::mirror::{Mirror, Unfit};
 use crate::protocol::events::{
     AgentState, Batch, Event as Told, ExecutorState, Kind, RoleState, Row, RowId, Snapshot, Version,
 };
+use crate::protocol::maintenance::MachineId;
 use crate::protocol::node::{Presence, Standing};
 use crate::protocol::operator::Call as Ask;
 use crate::protocol::task::ExecutorInfo;
@@ -111,7 +113,7 @@ impl Reader {
 fn watch(world: &mut World, peer: PeerId, id: u64, after: Option<Version>) -> Vec<Out> {
     let request = operator::Request {
         id: RequestId(id),
-        call: Ask::Watch { after },
+        call: Ask::WatchAll { after },
         after: None,
     };
     world.input(Input::Operator { peer, request })
@@ -598,12 +600,9 @@ fn an_event_is_told_when_it_is_durable() {
 // FW-94, I13
 #[test]
 fn what_is_kept_is_bounded_in_bytes_and_so_is_an_answer() {
-    let begin = Version {
-        epoch: 1,
-        number: 0,
-    };
-    let mut feed = Feed::new(1, usize::MAX);
+    let mut feed = Feed::new(1, Keeps::of_master(usize::MAX));
     feed.begin(Time::ZERO);
+    let begin = feed.newest();
     let mut big = Offer::new(
         offer_id(1),
         framework_id(1),
@@ -619,9 +618,12 @@ fn what_is_kept_is_bounded_in_bytes_and_so_is_an_answer() {
     assert_eq!(feed.after(begin).unwrap().events.len(), 2, "as many as fit");
     feed.push(event.clone());
     assert!(feed.after(begin).is_err(), "the first is kept no more");
-    let second = Version { number: 1, ..begin };
+    let second = Version {
+        number: begin.number + 1,
+        ..begin
+    };
     assert!(feed.after(second).is_ok());
-    feed.check(|_| true);
+    feed.check();
 }
 
 // FW-94, FW-92, RQ-09, I13
@@ -676,4 +678,72 @@ fn what_operators_say_of_roles_is_told_until_nothing_is_left_of_it() {
     let next = World::recovered(2, world.master.registry().clone());
     let rows = next.master.view().rows(Kind::Roles);
     assert_eq!(rows, [Row::Role(state(1, "cpus:4"))]);
+}
+
+/// Loads all kinds of rows.
+fn loaded(world: &mut World, peer: PeerId) -> Mirror {
+    let mut mirror = Mirror::default();
+    for of in Kind::ALL {
+        let Answer::Snapshot(page) = world.ask(peer, Ask::Snapshot { of }) else {
+            panic!("a snapshot is expected");
+        };
+        mirror.load(page).unwrap();
+    }
+    mirror
+}
+
+// I13, FW-92, TK-122, SM-17
+#[test]
+fn what_is_gone_or_over_and_maintenance_are_rows_and_events() {
+    let mut world = World::new();
+    let ann = world.connect(PeerRole::Operator, "ann");
+    let (_, agent) = world.agent("one", "cpus:4");
+    let web = world.connect(PeerRole::Framework, "web");
+    let web = world.subscribe(web, framework_info());
+    let mut mirror = loaded(&mut world, ann);
+    let asks_old = |world: &mut World, after| world.ask(ann, Ask::Watch { after });
+
+    let begin = mirror.version();
+    let hostname = world.master.view().agents()[0].info.hostname.clone();
+    assert_eq!(world.ask(ann, schedule(&[&hostname, "b"])), Answer::Updated);
+    let machines = vec![MachineId::of_hostname("b")];
+    let down = Ask::MachinesDown { machines };
+    assert_eq!(world.ask(ann, down), Answer::Updated);
+    world.pass(Duration::from_secs(5));
+    let catch_up = |world: &mut World, mirror: &mut Mirror| {
+        let after = mirror.version();
+        let Answer::Events(batch) = world.ask(ann, Ask::WatchAll { after }) else {
+            panic!("there are events");
+        };
+        mirror.apply(batch).unwrap();
+        assert_same(world, mirror);
+        assert_eq!(
+            world.ask(ann, Ask::Machines),
+            Answer::Machines(mirror.machines())
+        );
+        let asked = Answer::InverseOffers(mirror.inverse_offers());
+        assert_eq!(world.ask(ann, Ask::InverseOffers), asked);
+        let ended = Answer::EndedFrameworks(mirror.ended_frameworks());
+        assert_eq!(world.ask(ann, Ask::EndedFrameworks), ended);
+    };
+    catch_up(&mut world, &mut mirror);
+    assert_eq!(mirror.machines().len(), 2);
+    assert_eq!(mirror.inverse_offers().len(), 1, "it was asked to leave");
+    // Who knows seven kinds alone is told of none of this.
+    assert!(matches!(asks_old(&mut world, begin), Answer::Gap { .. }));
+
+    let end = Ask::Teardown { framework: web };
+    assert_eq!(world.ask(ann, end), Answer::Updated);
+    let gone = Ask::MarkGone {
+        agent: agent.clone(),
+    };
+    assert_eq!(world.ask(ann, gone), Answer::Updated);
+    catch_up(&mut world, &mut mirror);
+    assert_eq!(
+        mirror.gone().map(|gone| &gone.id).collect::<Vec<_>>(),
+        [&agent]
+    );
+    assert_eq!(mirror.ended_frameworks()[0].name.as_deref(), Some("web"));
+    assert_eq!((mirror.agents().len(), mirror.frameworks().len()), (0, 0));
+    assert_eq!(loaded(&mut world, ann), mirror, "a snapshot says the same");
 }

@@ -673,7 +673,15 @@ fn the_six_answers_about_an_operation() {
     let said = ask(&mut o, &unknown);
     assert_eq!(said, [0, 1, 2].map(|_| ("x".to_string(), Unknown)));
     o.world.lose(o.agent_peer);
-    o.world.pass(Duration::from_secs(601));
+    let told = heard(&o.world.pass(Duration::from_secs(601)));
+    let told: Vec<_> = told
+        .iter()
+        .map(|it| (it.id.as_str(), it.state, it.update))
+        .collect();
+    assert_eq!(told, [("b", Unreachable, None)], "what has ended stays so");
+    let listed = o.world.master.view().operations();
+    let listed = listed.iter().map(|it| it.status.state);
+    assert!(listed.eq([Finished, Unreachable]), "operators see the same");
     // The framework was silent for long, but its connection stands.
     assert_eq!(ask(&mut o, &[]), all(Finished, Unreachable));
     assert_eq!(

@@ -1,11 +1,13 @@
 //! What operators see: who is there, which operations are under way, and pages that add up.
 
 use alloc::collections::BTreeSet;
+use alloc::format;
 
 use super::operations::{named, offered, op, reserved, unnamed};
 use super::*;
 use crate::master::on_operator::page;
 use crate::master::{Rate, View};
+use crate::mirror::ADDED;
 use crate::protocol::events::{Kind, RowId};
 use crate::protocol::node::Presence;
 use crate::protocol::operation::{Conversion, OperationKind, OperationState, OperationStatus};
@@ -245,7 +247,7 @@ fn rows_of_one_place_are_on_one_page() {
     assert_eq!(pages(0), (1, Some(1)));
     assert_eq!(pages(1), (2, Some(2)));
     assert_eq!(pages(2), (2, None));
-    // Names that fall together, whichever of them are there.
+    // Of names that a hash would have fall together each has its place.
     let mut world = World::drf(1, Registry::default());
     world.drain();
     let ann = world.connect(PeerRole::Operator, "ann");
@@ -253,16 +255,16 @@ fn rows_of_one_place_are_on_one_page() {
         let weights = vec![(roles::role(name), crate::resources::Milli::from_units(2))];
         operator::Call::UpdateWeights { weights }
     };
-    let place = |world: &World, name: &str| {
+    let place = |world: &mut World, name: &str| {
         let role = roles::role(name);
         let mut rows = world.master.roles_after(None);
         rows.find(|(_, row)| row.role == role).unwrap().0
     };
     world.order(ann, weight("liquid"));
-    let alone = place(&world, "liquid");
+    let alone = place(&mut world, "liquid");
     world.order(ann, weight("costarring"));
-    assert_eq!(place(&world, "liquid"), alone);
-    assert_eq!(place(&world, "costarring"), alone);
+    assert_eq!(place(&mut world, "liquid"), alone);
+    assert_ne!(place(&mut world, "costarring"), alone);
 }
 
 /// Lists what is there of a kind, each in its place.
@@ -315,4 +317,32 @@ impl Pager {
         (self.after, self.seen) = (None, Vec::new());
         self.kind = (self.kind + 1) % Kind::ALL.len();
     }
+}
+
+// I13
+#[test]
+fn a_page_adds_up_what_it_lists_and_no_more() {
+    let mut world = World::new();
+    for n in 0..20 {
+        world.agent(&format!("agent-{n}"), "cpus:4;mem:1024");
+    }
+    let web = world.connect(PeerRole::Framework, "web");
+    world.subscribe(web, framework_info());
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.master.view().offers().len(), 20);
+    let work = |list: &dyn Fn() -> usize| {
+        let before = ADDED.get();
+        (list(), ADDED.get() - before)
+    };
+    let master = &world.master;
+    assert_eq!(
+        work(&|| master.agents_after(Some(4)).take(3).count()),
+        (3, 3)
+    );
+    assert_eq!(work(&|| master.frameworks_after(None).count()), (1, 20));
+    let listed = master.agents_after(None).map(|(_, agent)| agent);
+    assert!(listed.eq(master.view().agents()), "as the view adds it up");
+    let listed = master.frameworks_after(None);
+    let listed = listed.map(|(_, framework)| framework);
+    assert!(listed.eq(master.view().frameworks()));
 }

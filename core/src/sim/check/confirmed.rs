@@ -88,7 +88,8 @@ pub(in crate::sim) fn said(input: &executor::Input) -> Option<UpdateId> {
         executor::Input::Agent { .. }
         | executor::Input::Connected { .. }
         | executor::Input::Disconnected { .. }
-        | executor::Input::User(_) => None,
+        | executor::Input::User(_)
+        | executor::Input::Follow => None,
     }
 }
 

@@ -82,7 +82,8 @@ impl World {
             | agent::Input::SandboxDeleted { .. }
             | agent::Input::Leave
             | agent::Input::Disk(_)
-            | agent::Input::Departed(_) => None,
+            | agent::Input::Departed(_)
+            | agent::Input::Follow => None,
         };
         let mut turn = Turn::of(confirmed::Turn::new(message, speaks, seat.seen));
         let mut led = leaders::Turn::new(speaks, seat.seen);
