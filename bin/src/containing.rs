@@ -13,8 +13,8 @@ use tepui_isolation::fetch::{Config as FetchConfig, Fetcher};
 use tepui_isolation::graphics::Graphics;
 use tepui_isolation::image::{Keyring, Options as ImageOptions, Scheme, Store};
 use tepui_isolation::isolators::{
-    Allowed, DiskRule, Disks, Fetching, Former, Groups, Images, Listening, Networks, Nodes, Plain,
-    Processors, Rights, Setup, Volumes,
+    Allowed, DiskRule, Disks, Fetching, Former, Groups, Images, Listening, Members, Memory,
+    Networks, Nodes, Plain, Processors, Rights, Setup, Volumes,
 };
 use tepui_isolation::network::Namespaces;
 use tepui_isolation::network::cni;
@@ -26,6 +26,11 @@ const RUNTIME: &str = "/run/tepui";
 
 /// What is remembered of networks that containers have joined, below the agent's directory.
 const NETWORKS: &str = "networks";
+
+/// What is remembered of groups of tasks, below the agent's directory, and of their memory, below
+/// that and in the launcher's.
+const GROUPS: &str = "groups";
+const MEMORY: &str = "memory";
 
 /// What an operator gives to containers, beside what tasks take of the resources.
 #[derive(Clone, Debug, Default)]
@@ -105,6 +110,8 @@ pub(crate) struct Makers {
 pub(crate) struct Ground<'a> {
     /// The agent's directory.
     pub(crate) work_dir: &'a Path,
+    /// The launcher's, which containers do not see.
+    pub(crate) runtime_dir: &'a Path,
     /// What the agent is called among those of the machine.
     pub(crate) instance: &'a str,
     /// Below which control group those of its containers are.
@@ -119,6 +126,7 @@ pub(crate) struct Ground<'a> {
 pub(crate) fn isolators(ground: Ground<'_>, options: &ContainerOptions) -> anyhow::Result<Makers> {
     let Ground {
         work_dir,
+        runtime_dir,
         instance,
         cgroup_root,
         mode,
@@ -136,6 +144,11 @@ pub(crate) fn isolators(ground: Ground<'_>, options: &ContainerOptions) -> anyho
         all.push(Box::new(Former::new(Networks::new(Some(setup)))));
     }
     if mode == Mode::Process {
+        if work_dir.join(GROUPS).join(MEMORY).exists() {
+            let rights = Rights::new(options.allowed.clone());
+            let rights = rights.sharing(memory(work_dir, runtime_dir)?);
+            all.push(Box::new(Former::new(rights)));
+        }
         if roots.exists() {
             all.push(Box::new(Former::new(Images::new(None, roots))));
         }
@@ -150,7 +163,8 @@ pub(crate) fn isolators(ground: Ground<'_>, options: &ContainerOptions) -> anyho
     let store = Store::open(work_dir.join("images"), image_options(options)?)?;
     let networks = options.networks.as_deref();
     let networks = networks.map(|networks| setup(work_dir, instance, networks, options));
-    all.push(Box::new(Rights::new(options.allowed.clone())));
+    let rights = Rights::new(options.allowed.clone());
+    all.push(Box::new(rights.sharing(memory(work_dir, runtime_dir)?)));
     all.push(Box::new(Images::new(Some(store.clone()), roots)));
     // An agent without privileges has no groups, and needs none for this.
     let (groups, places) = (&options.groups, options.places_cores);
@@ -203,6 +217,12 @@ fn image_options(options: &ContainerOptions) -> anyhow::Result<ImageOptions> {
     })
 }
 
+/// Finds where groups have memory in common.
+fn memory(work_dir: &Path, runtime_dir: &Path) -> anyhow::Result<Memory> {
+    let members = Members::open(work_dir.join(GROUPS).join(MEMORY))?;
+    Ok(Memory::open(runtime_dir.join(GROUPS), members)?)
+}
+
 fn setup(
     work_dir: &Path,
     instance: &str,
@@ -223,5 +243,6 @@ fn setup(
         networks: cni::Networks::open(config)?,
         files: runtime.join("names"),
         dns: None,
+        groups: Members::open(work_dir.join(GROUPS).join(NETWORKS))?,
     })
 }

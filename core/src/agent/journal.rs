@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::disks::Job;
 use super::executors::Executor;
 use super::gc::{Retired, Retirees};
+use super::groups;
 use super::operations::Said;
 use super::records::{AgentRecord, Number};
 use super::rows::{self, Row};
@@ -248,6 +249,7 @@ impl AgentState {
             let id = task.info().id.clone();
             let retired = Retired::Task(task.framework().clone(), id);
             self.retired.insert((self.last_time, number), retired);
+            self.retire_group_of(&task);
         }
         if let Placement::Executor(executor) = task.placement()
             && let Some(row) = self.executors.get_mut(&executor)
@@ -255,6 +257,19 @@ impl AgentState {
             row.remove_task(number);
         }
         self.remove_if_unused(task.framework());
+    }
+
+    /// Retires the sandbox of the group of a task that was removed, if it was the last one.
+    fn retire_group_of(&mut self, task: &Task) {
+        let (Some(first), Some(executor)) = (task.group(), &task.info().executor) else {
+            return;
+        };
+        if self.group(first).next().is_none() {
+            let id = executor.id.clone();
+            let retired = Retired::Executor(task.framework().clone(), id);
+            let place = (self.last_time, groups::number_of(first));
+            self.retired.entry(place).or_insert(retired);
+        }
     }
 
     fn remove_if_unused(&mut self, framework: &FrameworkId) {
