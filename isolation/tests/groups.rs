@@ -17,6 +17,7 @@ mod common;
 )]
 mod host;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -388,6 +389,34 @@ fn a_group_outlives_its_agent_with_what_it_has() {
         let agent = ground.start();
         assert_eq!(agent.recover(&[]), []);
         eventually("nothing is left", || ground.left().is_empty());
+        agent.shutdown();
+    });
+}
+
+// CT-15, CT-52: they come and go at the same time
+#[test]
+fn tasks_of_a_group_that_are_launched_at_once_join_its_network_once() {
+    on_ground(Needs::Plugins, |ground| {
+        let agent = ground.start();
+        let common = networked();
+        let script =
+            "ip -o -4 address show dev eth0 | awk '{ print $4 }'; readlink /proc/self/ns/ipc";
+        for round in 0..5 {
+            let members = round * 10 + 1..round * 10 + 5;
+            for n in members.clone() {
+                let mut spec = everything(member(n, script, &common));
+                let group = spec.group.as_mut().unwrap();
+                group.id = id(1000 + round);
+                group.sandbox = vec![format!("group-{round}")];
+                agent.launch_spec(&id(n), spec);
+            }
+            for _ in members.clone() {
+                assert_eq!(agent.exit_of().1, Exit::Code(0));
+            }
+            let seen: BTreeSet<String> = members.map(|n| agent.file(&id(n), "stdout")).collect();
+            assert_eq!(seen.len(), 1, "{seen:?}");
+            assert_eq!(ground.left(), [""; 0]);
+        }
         agent.shutdown();
     });
 }

@@ -60,8 +60,8 @@ pub fn check_member(task: &TaskInfo) -> Result<(), Reject> {
     }
 }
 
-/// Checks what is asked for all of a group together: that is no container, so there is nothing of it
-/// but what several can have in common (TK-15, CT-15).
+/// Checks what is asked for all of a group together: that is no container, so there is nothing of
+/// it but what several can have in common (TK-15, CT-15).
 fn check_common(asked: &ContainerInfo) -> Result<(), Reject> {
     let possible = ContainerInfo {
         networks: asked.networks.clone(),

@@ -333,8 +333,8 @@ impl Shared {
         }
     }
 
-    /// Returns whether what is in the sandbox of a group counts for one more container that sees it,
-    /// beside its own: for each of them, or, as files have one project, for the first.
+    /// Returns whether what is in the sandbox of a group counts for one more container that sees
+    /// it, beside its own: for each of them, or, as files have one project, for the first.
     fn counts_group(&self, group: &Path) -> bool {
         let has = |entry: &Entry| entry.record.paths.iter().any(|path| path == group);
         self.projects.is_none() || !self.lock().all.values().any(has)

@@ -174,7 +174,7 @@ fn launched(outputs: &Outputs) -> Vec<ContainerSpec> {
         Output::Effect(Effect::Container(ContainerCommand::Launch { spec, .. })) => {
             Some(spec.clone())
         }
-        _ => None,
+        Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
     });
     launched.collect()
 }
