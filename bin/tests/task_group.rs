@@ -1,5 +1,5 @@
-//! A group of tasks through a whole cluster: its tasks share a directory and memory, and a task that
-//! was launched alone has no part in that.
+//! A group of tasks through a whole cluster: its tasks share a directory and memory, and a task
+//! that was launched alone has no part in that.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
