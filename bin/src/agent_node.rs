@@ -380,6 +380,7 @@ fn containerizer(
     let (instance, config) = container_config(&options.work_dir, mode)?;
     let ground = Ground {
         work_dir: &config.work_dir,
+        runtime_dir: &config.runtime_dir,
         instance: &instance,
         cgroup_root: &config.cgroup_root,
         mode,

@@ -13,8 +13,8 @@ use tepui_isolation::fetch::{Config as FetchConfig, Fetcher};
 use tepui_isolation::graphics::Graphics;
 use tepui_isolation::image::{Keyring, Options as ImageOptions, Scheme, Store};
 use tepui_isolation::isolators::{
-    Allowed, DiskRule, Disks, Fetching, Former, Groups, Images, Listening, Networks, Nodes, Plain,
-    Processors, Rights, Setup, Volumes,
+    Allowed, DiskRule, Disks, Fetching, Former, Groups, Images, Listening, Members, Memory,
+    Networks, Nodes, Plain, Processors, Rights, Setup, Volumes,
 };
 use tepui_isolation::network::Namespaces;
 use tepui_isolation::network::cni;
@@ -26,6 +26,14 @@ const RUNTIME: &str = "/run/tepui";
 
 /// What is remembered of networks that containers have joined, below the agent's directory.
 const NETWORKS: &str = "networks";
+
+/// Where containers' roots are, below the agent's directory.
+const ROOTS: &str = "roots";
+
+/// What is remembered of groups of tasks, below the agent's directory, and of their memory, below
+/// that and in the launcher's.
+const GROUPS: &str = "groups";
+const MEMORY: &str = "memory";
 
 /// What an operator gives to containers, beside what tasks take of the resources.
 #[derive(Clone, Debug, Default)]
@@ -105,6 +113,8 @@ pub(crate) struct Makers {
 pub(crate) struct Ground<'a> {
     /// The agent's directory.
     pub(crate) work_dir: &'a Path,
+    /// The launcher's, which containers do not see.
+    pub(crate) runtime_dir: &'a Path,
     /// What the agent is called among those of the machine.
     pub(crate) instance: &'a str,
     /// Below which control group those of its containers are.
@@ -117,28 +127,10 @@ pub(crate) struct Ground<'a> {
 
 /// Sets up the isolators of an agent.
 pub(crate) fn isolators(ground: Ground<'_>, options: &ContainerOptions) -> anyhow::Result<Makers> {
-    let Ground {
-        work_dir,
-        instance,
-        cgroup_root,
-        mode,
-        graphics,
-    } = ground;
-    let fetcher = Fetcher::new(FetchConfig::new(work_dir.join("fetched")))?;
+    let fetcher = Fetcher::new(FetchConfig::new(ground.work_dir.join("fetched")))?;
     let fetching = Box::new(Fetching::new(fetcher));
-    let roots = work_dir.join("roots");
-    let mut all: Vec<Box<dyn Isolator>> = Vec::new();
-    // What the agent had made when it was started otherwise is removed all the same.
-    let has_joined = work_dir.join(NETWORKS).exists();
-    if (mode == Mode::Process || options.networks.is_none()) && has_joined {
-        let nowhere = work_dir.join("no-networks");
-        let setup = setup(work_dir, instance, &nowhere, options)?;
-        all.push(Box::new(Former::new(Networks::new(Some(setup)))));
-    }
-    if mode == Mode::Process {
-        if roots.exists() {
-            all.push(Box::new(Former::new(Images::new(None, roots))));
-        }
+    let mut all = formers(&ground, options)?;
+    if ground.mode == Mode::Process {
         all.push(Box::new(Plain));
         all.push(fetching);
         return Ok(Makers {
@@ -147,11 +139,22 @@ pub(crate) fn isolators(ground: Ground<'_>, options: &ContainerOptions) -> anyho
             sampler: None,
         });
     }
+    let Ground {
+        work_dir,
+        runtime_dir,
+        instance,
+        cgroup_root,
+        mode: _,
+        graphics,
+    } = ground;
     let store = Store::open(work_dir.join("images"), image_options(options)?)?;
     let networks = options.networks.as_deref();
     let networks = networks.map(|networks| setup(work_dir, instance, networks, options));
-    all.push(Box::new(Rights::new(options.allowed.clone())));
-    all.push(Box::new(Images::new(Some(store.clone()), roots)));
+    all.push(Box::new(rights(work_dir, runtime_dir, options)?));
+    all.push(Box::new(Images::new(
+        Some(store.clone()),
+        work_dir.join(ROOTS),
+    )));
     // An agent without privileges has no groups, and needs none for this.
     let (groups, places) = (&options.groups, options.places_cores);
     if places || *groups != Settings::default() {
@@ -186,6 +189,29 @@ pub(crate) fn isolators(ground: Ground<'_>, options: &ContainerOptions) -> anyho
     })
 }
 
+/// Sets up what removes what the agent had made when it was started otherwise.
+fn formers(
+    ground: &Ground<'_>,
+    options: &ContainerOptions,
+) -> anyhow::Result<Vec<Box<dyn Isolator>>> {
+    let (work_dir, is_plain) = (ground.work_dir, ground.mode == Mode::Process);
+    let mut all: Vec<Box<dyn Isolator>> = Vec::new();
+    if (is_plain || options.networks.is_none()) && work_dir.join(NETWORKS).exists() {
+        let nowhere = work_dir.join("no-networks");
+        let setup = setup(work_dir, ground.instance, &nowhere, options)?;
+        all.push(Box::new(Former::new(Networks::new(Some(setup)))));
+    }
+    if is_plain && work_dir.join(GROUPS).join(MEMORY).exists() {
+        let rights = rights(work_dir, ground.runtime_dir, options)?;
+        all.push(Box::new(Former::new(rights)));
+    }
+    let roots = work_dir.join(ROOTS);
+    if is_plain && roots.exists() {
+        all.push(Box::new(Former::new(Images::new(None, roots))));
+    }
+    Ok(all)
+}
+
 fn image_options(options: &ContainerOptions) -> anyhow::Result<ImageOptions> {
     let keyring = match &options.registry_credentials {
         Some(path) => {
@@ -201,6 +227,17 @@ fn image_options(options: &ContainerOptions) -> anyhow::Result<ImageOptions> {
         keyring,
         ..ImageOptions::default()
     })
+}
+
+/// Gives rights, and memory to groups.
+fn rights(
+    work_dir: &Path,
+    runtime_dir: &Path,
+    options: &ContainerOptions,
+) -> anyhow::Result<Rights> {
+    let members = Members::open(work_dir.join(GROUPS).join(MEMORY))?;
+    let memory = Memory::open(runtime_dir.join(GROUPS), members)?;
+    Ok(Rights::new(options.allowed.clone()).sharing(memory))
 }
 
 fn setup(
@@ -223,5 +260,6 @@ fn setup(
         networks: cni::Networks::open(config)?,
         files: runtime.join("names"),
         dns: None,
+        groups: Members::open(work_dir.join(GROUPS).join(NETWORKS))?,
     })
 }

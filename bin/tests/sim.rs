@@ -238,6 +238,13 @@ fn a_swarm_comes_to_the_same_on_any_number_of_threads() {
 }
 
 #[test]
+fn what_is_drawn_from_a_seed_is_said_first() {
+    let plan = Plan::drawn(5);
+    let ended = sim(&["--seeds", "5"]);
+    assert!(ended.err.starts_with(&plan.to_string()), "{}", ended.err);
+}
+
+#[test]
 fn what_was_recorded_runs_again_and_becomes_small() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("failed.plan");

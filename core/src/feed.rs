@@ -17,7 +17,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use crate::limits;
+use crate::limits::{self, Filled};
 use crate::mutant::{Mutant, planted};
 use crate::protocol::events::{Batch, Event, Named, Version};
 use crate::protocol::wire::size;
@@ -113,6 +113,14 @@ impl<R: Named> Feed<R> {
 
     pub(crate) fn newest(&self) -> Version {
         self.newest
+    }
+
+    /// Lists what is bounded, how much there is of it, and how much there may be.
+    pub(crate) fn filled(&self) -> [Filled; 2] {
+        [
+            Filled::new("events", self.kept.len(), self.most.events),
+            Filled::new("bytes of events", self.bytes, self.most.bytes),
+        ]
     }
 
     /// Returns whether events are made.

@@ -67,6 +67,12 @@ pub const LABELS: usize = 256;
 /// The most bytes of what one task or executor publishes about itself, on the wire: its labels and
 /// how it is discovered. Masters keep it (TK-04).
 pub const PUBLISHED_BYTES: usize = 64 * 1024;
+/// The most addresses of one container that are told: two of each network.
+pub const ADDRESSES: usize = 2 * NETWORKS;
+/// The longest of them, in bytes; what is longer is none.
+pub const ADDRESS_BYTES: usize = 64;
+/// The most bytes of news about one task, on the wire: its text, addresses, ids and numbers.
+pub const STATUS_BYTES: usize = TEXT_BYTES + ADDRESSES * (ADDRESS_BYTES + 1) + 2 * ID_BYTES + 128;
 /// The most ports of one service that is discovered.
 pub const DISCOVERY_PORTS: usize = 1_024;
 /// The most bytes of what one task or executor asks of its container, on the wire. Secrets are in
@@ -100,6 +106,16 @@ pub const DISK_BYTES: usize = 4_096;
 /// The most operations of one framework that it has named and not confirmed the end of. As many may
 /// be named in one call.
 pub const OPERATIONS_PER_FRAMEWORK: usize = 10_000;
+/// The most bytes of news about such operations of a framework, on the wire. What one will have
+/// made counts as soon as it is named.
+pub const OPERATION_BYTES: usize = 16 * 1024 * 1024;
+/// What counts of news about one beside what it has made, its id and its agent's.
+pub const OPERATION_NEWS_BYTES: usize = 512;
+/// Of how many operations an agent goes on saying what became of them, those of all frameworks
+/// together; beyond it the oldest are said no more.
+pub const OPERATIONS_SAID: usize = 4 * OPERATIONS_PER_FRAMEWORK;
+/// How many bytes of such news, on the wire.
+pub const OPERATIONS_SAID_BYTES: usize = 4 * OPERATION_BYTES;
 /// For how long an agent is to go on saying how an operation ended whose framework nobody knows: it
 /// may be of a leadership whose registry is lost, and come back (OF-58, TL-09).
 pub const ORPHANS_KEPT: Duration = Duration::from_secs(10 * 60);
@@ -195,16 +211,20 @@ pub const LISTENED: u32 = 3;
 pub const UNCONFIRMED_UPDATES: usize = 100_000;
 /// The most tasks that a framework may ask for in one call.
 pub const RECONCILED_PER_CALL: usize = 1_000;
+/// How often a framework that asks for all its tasks again and again is told of them: the question
+/// is of a few bytes, and the answer as long as it has tasks.
+pub const RECONCILED_WHOLE: Duration = Duration::from_secs(1);
 /// The most tasks of one framework that were asked for and wait for a master's agents to return.
 /// Of more nothing is said: the call is refused for them, and the framework asks again. With ids
 /// of 40 bytes so many take 1 MB.
 pub const ASKS_PER_FRAMEWORK: usize = 4_000;
-/// The most of all frameworks: 250 of them have all that they may, in 250 MB.
+/// The most of all frameworks: 250 of them have all that they may, in 250 MB. Half of it may be of
+/// tasks on agents out of reach, which are answered, and once more when such an agent returns; of
+/// one framework as many as it may have tasks.
 pub const ASKS: usize = 250 * ASKS_PER_FRAMEWORK;
 /// The most tasks that a scheduler has asked a master for and not heard of; others wait for their
 /// turn. A master has room for so many, unless hundreds of frameworks ask as much at a time
-/// ([`ASKS`]): of those that it has answered, and would answer once more if their agents returned,
-/// it remembers no more than leave it.
+/// ([`ASKS`]).
 pub const QUESTIONS_ASKED: usize = ASKS_PER_FRAMEWORK / 2;
 /// The most refused tasks of a framework that are said until it confirms them; beyond it they are
 /// said once.
@@ -275,6 +295,60 @@ pub const INVERSE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a refusal lasts that names no time (OF-32).
 pub const DEFAULT_REFUSE: Duration = Duration::from_secs(5);
 
+/// Bounds of tables that a process with many machines in it may have smaller than is usual: in the
+/// simulator they are so small that tables fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// At most [`TASKS_PER_FRAMEWORK`] with a master.
+    pub tasks: usize,
+    /// At most [`COMPLETED_TASKS_PER_FRAMEWORK`].
+    pub completed_tasks: usize,
+    /// At most [`COMPLETED_FRAMEWORKS`], of a master and of an agent.
+    pub completed_frameworks: usize,
+    /// At most [`COMPLETED_EXECUTORS_PER_FRAMEWORK`].
+    pub completed_executors: usize,
+    /// At most [`COMPLETED_TASKS_PER_EXECUTOR`].
+    pub completed_of_executor: usize,
+    /// At most [`VERDICTS_PER_FRAMEWORK`].
+    pub verdicts: usize,
+    /// At most [`KILLS_PER_FRAMEWORK`].
+    pub kills: usize,
+    /// At most [`ASKS_PER_FRAMEWORK`].
+    pub asks: usize,
+    /// At most [`OPERATIONS_PER_FRAMEWORK`].
+    pub operations: usize,
+    /// At most [`INVERSE_OFFERS`].
+    pub inverse_offers: usize,
+    /// At most [`DELETIONS`].
+    pub deletions: usize,
+    /// At most [`UNCONFIRMED_UPDATES`].
+    pub unconfirmed_updates: usize,
+}
+
+impl Bounds {
+    /// Those of this module.
+    pub const USUAL: Self = Self {
+        tasks: TASKS_PER_FRAMEWORK,
+        completed_tasks: COMPLETED_TASKS_PER_FRAMEWORK,
+        completed_frameworks: COMPLETED_FRAMEWORKS,
+        completed_executors: COMPLETED_EXECUTORS_PER_FRAMEWORK,
+        completed_of_executor: COMPLETED_TASKS_PER_EXECUTOR,
+        verdicts: VERDICTS_PER_FRAMEWORK,
+        kills: KILLS_PER_FRAMEWORK,
+        asks: ASKS_PER_FRAMEWORK,
+        operations: OPERATIONS_PER_FRAMEWORK,
+        inverse_offers: INVERSE_OFFERS,
+        deletions: DELETIONS,
+        unconfirmed_updates: UNCONFIRMED_UPDATES,
+    };
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self::USUAL
+    }
+}
+
 /// How full something is that has a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filled {
@@ -294,9 +368,12 @@ impl Filled {
 
 const _: () = assert!(TASKS_PER_ACCEPT <= TASKS_PER_FRAMEWORK);
 const _: () = assert!(OPERATIONS_PER_ACCEPT < OPERATIONS_PER_AGENT);
+// Any one operation may have a name; and all of them, if they are short.
+const _: () = assert!(OPERATION_NEWS_BYTES + 2 * (ID_BYTES + AGENT_BYTES) < OPERATION_BYTES);
+const _: () = assert!(OPERATIONS_PER_FRAMEWORK * 3 * OPERATION_NEWS_BYTES < OPERATION_BYTES);
 // An order: what it is done to, and what becomes of that.
 const _: () = assert!(2 * AGENT_BYTES + TEXT_BYTES <= FRAME_BYTES);
-// What is being made has to fit what an agent may have.
+// What providers say of all that is being made has to fit what an agent may have.
 const _: () = assert!(2 * DISK_JOBS_PER_AGENT * DISK_BYTES <= AGENT_BYTES);
 const _: () = assert!(COMPLETED_FRAMEWORKS <= ENDED_PER_PRINCIPAL);
 const _: () = assert!(ENDED_PER_PRINCIPAL <= ENDED_FRAMEWORKS);
@@ -323,7 +400,7 @@ const _: () = assert!(FRAMEWORK_BYTES + 64 * 1024 + TEXT_BYTES <= FRAME_BYTES);
 // An agent in an operator's answer: itself, its total, and twice that, in pieces of 20 bytes each.
 const _: () = assert!(4 * AGENT_BYTES + 2 * (RANGED_NUMBERS / 2 * 20) + TEXT_BYTES <= FRAME_BYTES);
 // A task in an operator's answer: its description and its news.
-const _: () = assert!(TASK_BYTES + 2 * TEXT_BYTES <= FRAME_BYTES);
+const _: () = assert!(TASK_BYTES + TEXT_BYTES + STATUS_BYTES <= FRAME_BYTES);
 // An agent that comes back: a task, or a slice of them, a slice of frameworks, and itself.
 const _: () = assert!(SLICE_BYTES <= REPORT_BYTES);
 const _: () = assert!(REPORT_BYTES + SLICE_BYTES + AGENT_BYTES + TEXT_BYTES <= FRAME_BYTES);

@@ -68,6 +68,12 @@ mutants! {
     AnswerTooEarly,
     /// Tasks that nobody knows on an agent out of reach are said to be gone.
     AwayCalledGone,
+    /// Who wants to end a task that nobody knows is not answered (TK-82).
+    UnknownKillSilent,
+    /// A revival that names roles of others is turned down after its own were revived.
+    RefusedRevives,
+    /// A framework is given to whoever knows its id.
+    OwnerUnchecked,
 
     // The master, with agents.
 
@@ -93,6 +99,12 @@ mutants! {
     MissingNotAsked,
     /// Who sends does not look what the other side can read.
     VersionIgnored,
+    /// An agent is believed what it says of the tasks of others (PR-14).
+    StrayBelieved,
+    /// An agent is taken for whoever it says it is, whatever its certificate says.
+    IdUnbound,
+    /// Machines are taken into service again that are not out of it.
+    UpUnchecked,
     /// Chance comes from somewhere else than the seed.
     HiddenEntropy,
     /// A new schedule is written down, and what is offered says nothing of it.
@@ -101,6 +113,10 @@ mutants! {
     DownJoined,
     /// A question whether to leave an agent is taken back, and its framework is not told.
     QuestionKept,
+    /// An agent that comes back is not told that it is being drained.
+    DrainUntold,
+    /// An agent that is empty stays in its drain.
+    DrainUnfinished,
     /// An operator is told that his order holds before it is durable.
     OrderAnsweredEarly,
 
@@ -118,6 +134,12 @@ mutants! {
     QuotaOffByOne,
     /// What is reserved to a role is offered to all.
     ReservationsIgnored,
+    /// What roles are promised is offered to everybody (MESOS-8352: some roles have too much while
+    /// others lack what is theirs).
+    PromiseUnkept,
+    /// What a role is promised is kept from those below it, too (MESOS-4411: roles that are not
+    /// visited).
+    PromiseKeptFromAll,
 
     // The gate.
 
@@ -153,6 +175,12 @@ mutants! {
     /// An agent that restarts knows its tasks, and not its executors: their containers are ended as
     /// unknown (MESOS-10066: executors die with their agent).
     ExecutorsOrphaned,
+    /// A drain lets nothing new begin, and ends nothing.
+    DrainEndsNothing,
+    /// An executor is taken for whichever it says it is.
+    ExecutorUnchecked,
+    /// An executor is believed what it says of the tasks of others.
+    OthersTaskBelieved,
     /// A disk that is made while no master is there is taken for one that could not be.
     DiskMadeUnheard,
 
@@ -184,6 +212,29 @@ mutants! {
     LostOffersUntold,
     /// A reader that goes on where it was is not told the next event.
     NextEventSkipped,
+
+    // What ends in a property that none of those above ends in.
+
+    /// Tasks on a dead offer are refused with the call, and once more one by one.
+    RefusedTwice,
+    /// Of the tasks on a dead offer only the first is answered.
+    RefusedFirstOnly,
+    /// Who waits for an event is not told of the one that comes just then.
+    WatcherMissed,
+    /// Who asks for some of its tasks is told of all.
+    QuestionTakenForAll,
+    /// What has ended on an agent is remembered for ever.
+    HistoryUnbounded,
+    /// Refused tasks are remembered until they are confirmed, however many they are.
+    VerdictsUnbounded,
+    /// Who is asked to end a second time is ended at once.
+    KillAgainAtOnce,
+    /// An executor that has no tasks any more is asked to end, and ended.
+    ShutdownAtOnce,
+    /// A check that does well does not end a row of failures.
+    FailuresKept,
+    /// What a task uses that comes back with its agent is charged to nobody's role (RQ-06).
+    RoleForgotten,
 }
 
 /// One more than the bug that is planted; zero is none.

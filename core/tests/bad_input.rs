@@ -5,6 +5,10 @@
 //! machine: such bytes do not decode (`bytes`). What is wrong in its meaning is refused by the
 //! master, whose whole state is compared before and after (`agents`, `calls`, `frameworks`,
 //! `operations`, `operators`, `tasks`, `wishes`), or by an agent (`executors`).
+//!
+//! Without cases are three rows of the specification, for there is nothing to be wrong: a secret is
+//! its value and nothing else (VA-01), containers are named by their agent (VA-11), and levels of
+//! logs are set by those who start a daemon (VA-31).
 
 #![allow(clippy::unwrap_used, reason = "a test panics")]
 

@@ -19,7 +19,7 @@ mod text;
 
 use manifests::{
     check_core_dependencies, check_core_tree, check_lints, check_lints_inherited,
-    check_product_tree, core_tree, product_tree,
+    check_product_tree, check_release, core_tree, product_tree,
 };
 use matches::{check_wildcard_arms, enums_declared};
 use text::{closing, code_only, is_word, line_of, without_tests, word_at, words};
@@ -377,6 +377,7 @@ fn check_repository() -> Vec<String> {
     findings.extend(check_product_tree(&product_tree(&root())));
     findings.extend(check_core_root(&read("core/src/lib.rs")));
     findings.extend(check_lints(&workspace));
+    findings.extend(check_release(&workspace));
     for name in FOLDERS {
         let path = format!("{name}/Cargo.toml");
         let found = check_lints_inherited(&read(&path));

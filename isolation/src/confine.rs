@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -52,9 +52,12 @@ impl Seals {
 
     /// Seals the mounts of the calling process. They must be its own, with a `/proc` of its own.
     pub(crate) fn apply(&self, paths: SystemPaths) -> Result<()> {
+        let path = Path::new("/proc/self/mountinfo");
+        let mounts = fs::read(path).map_err(|error| Error::file("read", path, error))?;
         if paths == SystemPaths::Protected {
-            protect()?;
+            protect(&mounts)?;
         }
+        self.let_go(&mounts)?;
         match bind(&self.empty, &self.hidden) {
             // Something that the launch mounts hides it already.
             Err(Errno::ENOENT) => return Ok(()),
@@ -62,9 +65,25 @@ impl Seals {
         }
         set_read_only(&self.hidden)
     }
+
+    /// Unmounts what is mounted in the hidden directory, the last one first: what others have there
+    /// is not to stay because we have a copy of it.
+    fn let_go(&self, mounts: &[u8]) -> Result<()> {
+        let points = mount_points(mounts, |_| true);
+        let below = points.filter(|point| point.starts_with(&self.hidden) && *point != self.hidden);
+        let below: Vec<PathBuf> = below.collect();
+        for point in below.iter().rev() {
+            match umount2(point, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+                // It went with the host's, or is none that we may undo.
+                Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
+                Err(errno) => return Err(Error::file("unmount", point, errno)),
+            }
+        }
+        Ok(())
+    }
 }
 
-fn protect() -> Result<()> {
+fn protect(mounts: &[u8]) -> Result<()> {
     for path in OF_THE_MACHINE.map(Path::new) {
         match bind(path, path) {
             Err(Errno::ENOENT) => {}
@@ -72,9 +91,7 @@ fn protect() -> Result<()> {
             Ok(()) => set_read_only(path)?,
         }
     }
-    let path = Path::new("/proc/self/mountinfo");
-    let mounts = fs::read(path).map_err(|error| Error::file("read", path, error))?;
-    control_mounts(&mounts)
+    control_mounts(mounts)
         .iter()
         .try_for_each(|path| set_read_only(path))
 }
@@ -82,19 +99,27 @@ fn protect() -> Result<()> {
 /// Lists the mount points of filesystems through which limits are set, without those that are
 /// below another.
 fn control_mounts(mountinfo: &[u8]) -> Vec<PathBuf> {
-    let lines = mountinfo.split(|&byte| byte == b'\n');
-    let points = lines.filter_map(|line| {
-        let mut fields = line.split(|&byte| byte == b' ');
-        let point = fields.nth(4)?;
-        fields.find(|field| *field == b"-")?;
-        let kind = fields.next()?;
-        let is_control = CONTROL.iter().any(|control| control.as_bytes() == kind);
-        is_control.then(|| unescaped(point))
-    });
+    let is_control = |kind: &[u8]| CONTROL.iter().any(|control| control.as_bytes() == kind);
+    let points = mount_points(mountinfo, is_control);
     let mut points: Vec<PathBuf> = points.collect();
     points.sort_unstable();
     points.dedup_by(|later, earlier| later.starts_with(earlier));
     points
+}
+
+/// Lists where filesystems of some kinds are mounted, in the order in which they were.
+fn mount_points(
+    mountinfo: &[u8],
+    is_wanted: impl Fn(&[u8]) -> bool,
+) -> impl Iterator<Item = PathBuf> {
+    let lines = mountinfo.split(|&byte| byte == b'\n');
+    lines.filter_map(move |line| {
+        let mut fields = line.split(|&byte| byte == b' ');
+        let point = fields.nth(4)?;
+        fields.find(|field| *field == b"-")?;
+        let kind = fields.next()?;
+        is_wanted(kind).then(|| unescaped(point))
+    })
 }
 
 /// Reads a path of `mountinfo`, where a space is `\040`.

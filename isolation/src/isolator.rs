@@ -123,6 +123,14 @@ pub trait Isolator: Send + Sync {
     fn cleanup(&self, _id: &ContainerId) -> Outcome<()> {
         Ok(())
     }
+
+    /// Undoes what was made for all containers of a group together: those that were ordered are
+    /// over, and cleaned up. Another one of the group may be prepared at the same time: what that
+    /// has joined by now has to stay, and is undone after it. Also called for groups of which this
+    /// isolator knows nothing, and again after it has failed.
+    fn disband(&self, _group: &ContainerId) -> Outcome<()> {
+        Ok(())
+    }
 }
 
 /// A container that is about to be launched.
@@ -134,6 +142,8 @@ pub struct Subject<'a> {
     pub spec: &'a ContainerSpec,
     /// Its sandbox, which is there.
     pub sandbox: &'a Path,
+    /// The sandbox of its group, which is there if the container is to see some of it.
+    pub group: Option<&'a Path>,
     /// Says when it is not wanted any more.
     pub cancel: &'a Cancel,
 }

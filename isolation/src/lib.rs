@@ -59,7 +59,8 @@
 //!
 //! What tasks ask of their containers beyond that is done by isolators ([`Isolator`], those of the
 //! crate are in [`isolators`]): roots of images ([`image`]), networks ([`network`]), volumes,
-//! rights, and what is fetched into sandboxes ([`fetch`]).
+//! rights, and what is fetched into sandboxes ([`fetch`]). Containers of a group have networks,
+//! shared memory and directories in common, as far as they ask for that, and no processes.
 //!
 //! [`cgroup`] can do more than what a container gets today, for those who have no agent too.
 //!

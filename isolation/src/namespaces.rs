@@ -15,14 +15,15 @@ use nix::sys::stat::Mode;
 use tepui_core::ids::ContainerId;
 
 use crate::error::{Error, Result};
-use crate::launch::{HOST_NAME_BYTES, Launch, Network};
+use crate::launch::{HOST_NAME_BYTES, Ipc, Launch, Network};
 use crate::mountapi::{self, Reach};
+use crate::volumes::c_string;
 
 /// Returns the namespaces that are made with a container's first process.
 pub(crate) fn flags(launch: &Launch) -> CloneFlags {
     let mut flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS;
     flags.set(CloneFlags::CLONE_NEWPID, launch.share_pid.is_none());
-    flags.set(CloneFlags::CLONE_NEWIPC, launch.share_ipc.is_none());
+    flags.set(CloneFlags::CLONE_NEWIPC, launch.ipc == Ipc::Own);
     flags.set(
         CloneFlags::CLONE_NEWNET,
         launch.network == Network::Isolated,
@@ -53,7 +54,7 @@ impl Shared {
         };
         let pid = launch.share_pid.as_ref().map(|id| open(id, "pid"));
         let mut of_init = Vec::new();
-        if let Some(id) = &launch.share_ipc {
+        if let Ipc::Of(id) = &launch.ipc {
             of_init.push(open(id, "ipc")?);
             of_init.push(open(id, "mnt")?);
         }
@@ -65,8 +66,8 @@ impl Shared {
     }
 }
 
-/// Enters what is shared, in the order of [`Shared`], and names the host. Returns `/dev/shm` of the
-/// container whose IPC objects are shared.
+/// Enters what is shared, in the order of [`Shared`], and names the host. Returns `/dev/shm` of
+/// those whose IPC objects are shared.
 pub(crate) fn enter(
     id: &ContainerId,
     launch: &Launch,
@@ -79,12 +80,18 @@ pub(crate) fn enter(
         let missing = || Error::Frame("a namespace to be shared is missing".to_owned());
         files.next().ok_or_else(missing)
     };
-    let shm = match &launch.share_ipc {
-        None => None,
-        Some(_) => {
+    let shm = match &launch.ipc {
+        Ipc::Own => None,
+        Ipc::Of(_) => {
             let (ipc, mounts) = (next()?, next()?);
-            setns(ipc, CloneFlags::CLONE_NEWIPC).map_err(|e| Error::system("share IPC", e))?;
+            share_ipc(ipc)?;
             Some(memory_of(&mounts)?)
+        }
+        Ipc::Kept { namespace, memory } => {
+            let ipc = File::open(namespace);
+            share_ipc(ipc.map_err(|error| Error::file("open", namespace, error))?)?;
+            let tree = mountapi::copy_tree(mountapi::here(), &c_string(memory)?, Reach::One);
+            Some(tree.map_err(|errno| Error::file("bind", memory, errno))?)
         }
     };
     let network = match &launch.network {
@@ -104,6 +111,11 @@ pub(crate) fn enter(
             .map_err(|errno| Error::system("enter a network", errno))?;
     }
     Ok(shm)
+}
+
+fn share_ipc(namespace: impl AsFd) -> Result<()> {
+    let entered = setns(namespace, CloneFlags::CLONE_NEWIPC);
+    entered.map_err(|errno| Error::system("share IPC", errno))
 }
 
 /// Copies `/dev/shm` as the processes of these mounts see it.
@@ -203,12 +215,21 @@ mod tests {
         let id = ContainerId::numbered(1);
         let sharing = Launch {
             share_pid: Some(id.clone()),
-            share_ipc: Some(id.clone()),
+            ipc: Ipc::Of(id.clone()),
             network: Network::Of(id),
             ..Launch::default()
         };
         let own = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS;
         assert_eq!(flags(&sharing), own);
+        let kept = Ipc::Kept {
+            namespace: "/run/ipc".into(),
+            memory: "/run/shm".into(),
+        };
+        let kept = Launch {
+            ipc: kept,
+            ..Launch::default()
+        };
+        assert_eq!(flags(&kept), all - CloneFlags::CLONE_NEWIPC);
         let network = Network::Isolated;
         let isolated = Launch {
             network,

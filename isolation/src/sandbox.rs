@@ -75,12 +75,8 @@ impl Sandboxes {
             .fold(self.path.clone(), |path, part| path.join(part)))
     }
 
-    /// Makes a sandbox and opens its files; it belongs to `owner`, if that is another user.
-    pub(crate) fn create(
-        &self,
-        components: &[String],
-        owner: Option<&Credentials>,
-    ) -> Result<Sandbox> {
+    /// Makes a directory below that of all sandboxes, which is private.
+    pub(crate) fn make(&self, components: &[String]) -> Result<OwnedFd> {
         let path = self.path_of(components)?;
         let mut directory = None;
         for component in components {
@@ -97,6 +93,17 @@ impl Sandboxes {
         let directory = directory.expect("path_of refuses an empty list");
         nix::sys::stat::fchmod(&directory, Mode::from_bits_truncate(0o750))
             .map_err(|errno| Error::file("change the mode of", &path, errno))?;
+        Ok(directory)
+    }
+
+    /// Makes a sandbox and opens its files; it belongs to `owner`, if that is another user.
+    pub(crate) fn create(
+        &self,
+        components: &[String],
+        owner: Option<&Credentials>,
+    ) -> Result<Sandbox> {
+        let path = self.path_of(components)?;
+        let directory = self.make(components)?;
         let file = |name: &str| {
             // Without O_NONBLOCK a task that put a pipe here could stop the launcher.
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND;

@@ -37,16 +37,18 @@ use registry::Registry;
 use scratch::Scratch;
 use serde_json::json;
 use tepui_core::protocol::container::{
-    ContainerCommand, ContainerEvent, ContainerLimits, ContainerSpec,
+    ContainerCommand, ContainerEvent, ContainerLimits, ContainerSpec, GroupSpec,
 };
 use tepui_core::protocol::container_info::{
-    Access, ContainerInfo, Image as Asked, NetworkInfo, Uri, Volume, VolumeSource,
+    Access, ContainerInfo, Image as Asked, IpcMode, NetworkInfo, Uri, Volume, VolumeSource,
 };
 use tepui_core::protocol::status::Exit;
 use tepui_core::resources::Milli;
 use tepui_isolation::fetch::{Config as FetchConfig, Fetcher};
 use tepui_isolation::image::{Options, Source, Store, Wanted};
-use tepui_isolation::isolators::{Allowed, Fetching, Images, Networks, Rights, Setup, Volumes};
+use tepui_isolation::isolators::{
+    Allowed, Fetching, Images, Members, Memory, Networks, Rights, Setup, Volumes,
+};
 use tepui_isolation::kill_point::{POINTS, VARIABLE};
 use tepui_isolation::network::{Namespaces, cni, within};
 use tepui_isolation::{Isolator, Mode};
@@ -98,6 +100,7 @@ fn cases() -> Vec<Case> {
         let of: &[&str] = match point {
             "prepare.begun:" => &ISOLATORS,
             "attach.begun:" | "attach.done:" => &["scratch"],
+            "disband.begun:" | "disband.done:" => &["rights", "networks"],
             _ => &KEEPERS,
         };
         let places = match point.ends_with(':') {
@@ -213,7 +216,17 @@ impl Ground {
             let kept = |name: &String| !name.starts_with("last_reserved_ip") && name != "lock";
             names.filter(kept).collect()
         };
-        for name in ["roots", "netns", "names", "networks", "prepared", "scratch"] {
+        for name in [
+            "roots",
+            "netns",
+            "names",
+            "networks",
+            "prepared",
+            "scratch",
+            "groups/networks",
+            "groups/memory",
+            "run/groups",
+        ] {
             left.extend(
                 below(name)
                     .into_iter()
@@ -520,13 +533,16 @@ fn isolators(dir: &Path) -> Vec<Box<dyn Isolator>> {
         ..cni::Config::new(dir.join("config"), dir.join("networks"))
     };
     let setup = Setup {
+        groups: Members::open(dir.join("groups/networks")).unwrap(),
         namespaces: Namespaces::open(dir.join("netns")).unwrap(),
         networks: cni::Networks::open(networks).unwrap(),
         files: dir.join("names"),
         dns: None,
     };
+    let members = Members::open(dir.join("groups/memory")).unwrap();
+    let memory = Memory::open(dir.join("run/groups"), members).unwrap();
     vec![
-        Box::new(Rights::new(Allowed::default())),
+        Box::new(Rights::new(Allowed::default()).sharing(memory)),
         Box::new(Images::new(Some(store), dir.join("roots"))),
         Box::new(Networks::new(Some(setup))),
         Box::new(Volumes::new(Vec::new())),
@@ -732,6 +748,29 @@ fn asking(dir: &Path, image: &str) -> ContainerSpec {
         container: Some(Box::new(asked)),
         ..spec(&id(1), command)
     };
+    let place = std::env::var(VARIABLE).unwrap_or_default();
+    if ["group.", "disband."]
+        .iter()
+        .any(|kind| place.starts_with(kind))
+    {
+        have_in_common(&mut spec);
+    }
     spec.limits.cpus = Some(Milli::from_units(1));
     spec
+}
+
+/// Has it be one of a group, with which it shares what it can.
+fn have_in_common(spec: &mut ContainerSpec) {
+    let asked = spec.container.as_mut().unwrap();
+    let common = ContainerInfo {
+        networks: std::mem::take(&mut asked.networks),
+        ..ContainerInfo::default()
+    };
+    asked.ipc = IpcMode::ShareParent;
+    spec.group = Some(Box::new(GroupSpec {
+        id: id(2),
+        sandbox: vec!["group".to_owned()],
+        disk: None,
+        container: Some(Box::new(common)),
+    }));
 }

@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use tepui_core::protocol::status::Exit;
 use tepui_core::protocol::task::CommandInfo;
 use tepui_isolation::launch::{
-    Bind, Capabilities, CapabilitySet, Device, IdRange, Mount, Network, Propagation, Rlimit,
+    Bind, Capabilities, CapabilitySet, Device, IdRange, Ipc, Mount, Network, Propagation, Rlimit,
     RlimitKind, RlimitValues, Root, Seccomp, Secret, Source, Tmpfs, UserNamespace,
 };
 use tepui_isolation::{Launch, Mode};
@@ -552,7 +552,7 @@ fn a_container_shares_with_another_what_it_is_told_to() {
         let of = || share.then(|| id(1));
         let launch = Launch {
             share_pid: of(),
-            share_ipc: of(),
+            ipc: of().map_or(Ipc::Own, Ipc::Of),
             network: of().map_or(Network::Isolated, Network::Of),
             ..rooted(dir.path())
         };
@@ -611,7 +611,7 @@ fn a_container_shares_with_another_what_it_is_told_to() {
     });
     // Nobody shares with who is not there.
     let stranger = Launch {
-        share_ipc: Some(id(99)),
+        ipc: Ipc::Of(id(99)),
         ..Launch::default()
     };
     agent.launch_with(&id(8), sh("true"), stranger);

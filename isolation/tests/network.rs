@@ -319,6 +319,7 @@ fn a_task_joins_a_network_and_leaves_nothing_of_it() {
     on_a_host(Needs::Plugins, |host| {
         host.configure("net", json!([host.bridge("10.78.0")]));
         let setup = Setup {
+            groups: isolators::Members::open(host.dir.join("groups")).unwrap(),
             namespaces: Namespaces::open(host.dir.join("namespaces")).unwrap(),
             networks: host.networks_anew(PATIENCE),
             files: host.dir.join("names"),

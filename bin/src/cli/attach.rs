@@ -5,20 +5,17 @@
 //! before, which `logs` shows.
 
 use clap::Args;
-use tepui_core::auth::PeerRole;
 use tepui_core::protocol::enter::Attach;
-use tepui_core::protocol::operator::{Answer, Call};
 use tepui_transport::enter::{Entered, attach as ask};
 
-use super::connect::{OperatorArgs, disconnected, unexpected};
+use super::at_agent::find_task;
+use super::connect::OperatorArgs;
 use super::exec::{Raw, feed, of_us, show, started};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::logs::find;
 use super::signals::Interrupts;
 use super::text::Text;
 use super::{Io, Threads, block_on, values};
-use crate::target::{Error, Target, identity_dir};
 
 /// Flags of `tepui attach`.
 #[derive(Debug, Args)]
@@ -50,32 +47,16 @@ pub(super) fn attach(args: &AttachArgs, io: &mut Io<'_>) -> Result<Exit, Failure
 }
 
 async fn run(args: &AttachArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let calls = [Call::Tasks { all: true }, Call::Agents];
-    let answers = args.operator.ask_all(calls).await?;
-    let (task, agent) = match answers.as_slice() {
-        [Answer::Tasks(tasks), Answer::Agents(agents)] => find(&args.task, tasks, agents)?,
-        [first, ..] => return Err(unexpected(first)),
-        [] => return Err(Failure::failed("the master answered nothing")),
-    };
+    let (task, agent) = find_task(&args.operator, &args.task).await?;
     let wanted = Attach {
-        framework: task.framework.clone(),
-        task: task.status.task.clone(),
+        framework: task.framework,
+        task: task.status.task,
         input: args.interactive,
-    };
-    let target = args.operator.target()?;
-    let target = Target {
-        tls_dir: identity_dir(&target.tls_dir, PeerRole::Operator),
-        ..target
-    };
-    let address = &agent.info.address;
-    let of_agent = |error: Error| {
-        let failure = disconnected(&error, &target);
-        let message = format_args!("the agent at {address}: {error}");
-        Failure::new(failure.exit, message)
     };
     let mut interrupts = Interrupts::listen()?;
     let attaching = async {
-        let mut attached = ask(&target, address, wanted).await.map_err(of_agent)?;
+        let attached = ask(&agent.target, &agent.address, wanted).await;
+        let mut attached = attached.map_err(|error| agent.failed(error))?;
         started(&mut attached.outputs).await.map(|()| attached)
     };
     let Entered {

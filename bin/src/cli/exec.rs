@@ -8,24 +8,22 @@ use std::io::{self, IsTerminal, Read};
 use clap::Args;
 use clap::builder::StringValueParser;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
-use tepui_core::auth::PeerRole;
 use tepui_core::limits::ENTER_BYTES;
 use tepui_core::protocol::container_info::Terminal as Size;
 use tepui_core::protocol::enter::{Enter, Input, Output, Refusal};
-use tepui_core::protocol::operator::{Answer, Call};
 use tepui_core::protocol::task::CommandInfo;
 use tepui_transport::enter::{Entered, Inputs, Outputs, enter};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::connect::{OperatorArgs, disconnected, unexpected};
+use super::at_agent::find_task;
+use super::connect::OperatorArgs;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::logs::find;
 use super::signals::Interrupts;
 use super::text::Text;
 use super::{Io, Threads, block_on, values};
-use crate::target::{Error, Target, identity_dir};
+use crate::target::Error;
 
 /// The size of a terminal that nobody has.
 const NO_SIZE: Size = Size {
@@ -108,33 +106,17 @@ pub(super) fn of_us(failure: Failure) -> Failure {
 }
 
 async fn run(args: &ExecArgs, command: CommandInfo, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let calls = [Call::Tasks { all: true }, Call::Agents];
-    let answers = args.operator.ask_all(calls).await?;
-    let (task, agent) = match answers.as_slice() {
-        [Answer::Tasks(tasks), Answer::Agents(agents)] => find(&args.task, tasks, agents)?,
-        [first, ..] => return Err(unexpected(first)),
-        [] => return Err(Failure::failed("the master answered nothing")),
-    };
+    let (task, agent) = find_task(&args.operator, &args.task).await?;
     let wanted = Enter {
-        framework: task.framework.clone(),
-        task: task.status.task.clone(),
+        framework: task.framework,
+        task: task.status.task,
         command,
         terminal: args.tty.then(size),
     };
-    let target = args.operator.target()?;
-    let target = Target {
-        tls_dir: identity_dir(&target.tls_dir, PeerRole::Operator),
-        ..target
-    };
-    let address = &agent.info.address;
-    let of_agent = |error: Error| {
-        let failure = disconnected(&error, &target);
-        let message = format_args!("the agent at {address}: {error}");
-        Failure::new(failure.exit, message)
-    };
     let mut interrupts = Interrupts::listen()?;
     let entering = async {
-        let mut entered = enter(&target, address, wanted).await.map_err(of_agent)?;
+        let entered = enter(&agent.target, &agent.address, wanted).await;
+        let mut entered = entered.map_err(|error| agent.failed(error))?;
         started(&mut entered.outputs).await.map(|()| entered)
     };
     let Entered { inputs, outputs } = tokio::select! {

@@ -8,6 +8,7 @@
 mod addresses;
 mod agent_args;
 mod agents;
+mod at_agent;
 mod attach;
 mod cert;
 mod completions;

@@ -10,20 +10,19 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tepui_core::auth::PeerRole;
 use tepui_core::ids::{AgentId, ContainerId};
 use tepui_core::protocol::enter::Refusal;
 use tepui_core::protocol::operator::{Answer, Call};
 use tepui_core::protocol::usage::{ContainerUsage, Holder};
 use tepui_transport::usage::{Told, UsageClient};
 
-use super::connect::{OperatorArgs, disconnected, unexpected};
+use super::at_agent::AtAgent;
+use super::connect::{OperatorArgs, unexpected};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{Column, Listing, OutputArgs};
 use super::text::Text;
 use super::{Io, Threads, block_on, values, views};
-use crate::target::{Error, Target, identity_dir};
 
 /// Flags of `tepui agent usage`.
 #[derive(Debug, Args)]
@@ -83,18 +82,9 @@ async fn ask(args: &UsageArgs) -> Result<[Vec<ContainerUsage>; 2], Failure> {
         );
         Failure::new(Exit::NotFound, message)
     })?;
-    let target = args.operator.target()?;
-    let target = Target {
-        tls_dir: identity_dir(&target.tls_dir, PeerRole::Operator),
-        ..target
-    };
-    let address = &agent.info.address;
-    let of_agent = |error: Error| {
-        let failure = disconnected(&error, &target);
-        let message = format_args!("the agent at {address}: {error}");
-        Failure::new(failure.exit, message)
-    };
-    let client = UsageClient::connect(&target, address).await;
+    let agent = AtAgent::new(&args.operator, agent)?;
+    let of_agent = |error| agent.failed(error);
+    let client = UsageClient::connect(&agent.target, &agent.address).await;
     let client = client.map_err(of_agent)?;
     let before = granted(client.ask().await.map_err(of_agent)?)?;
     tokio::time::sleep(args.interval).await;

@@ -21,11 +21,12 @@ use super::tasks::Placement;
 use super::updates::News;
 use super::{Agent, Cx, Effect, Timer};
 use crate::ids::ContainerId;
-use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::check::{Probe, ProbeOutcome, Rhythm};
 use crate::protocol::container::ContainerCommand;
 use crate::protocol::status::{Observed, Reason, Source, TaskState};
 use crate::protocol::task::TaskInfo;
+use crate::protocol::wire::cut_text;
 use crate::time::Time;
 
 /// What a task is looked at for. Both go on side by side.
@@ -270,7 +271,7 @@ impl Agent {
             return;
         }
         let most = check.consecutive_failures;
-        let failures = if is_good {
+        let failures = if is_good && !planted(Mutant::FailuresKept) {
             0
         } else {
             trial.failures.saturating_add(1)
@@ -288,7 +289,7 @@ impl Agent {
         let reason = Reason::TaskHealthCheckStatusUpdated;
         self.report_found(cx, task, found, (reason, why.clone()));
         if !is_good && failures >= most {
-            self.on_unhealthy(cx, task, cut(why));
+            self.on_unhealthy(cx, task, cut_text(why));
         }
     }
 
@@ -300,14 +301,8 @@ impl Agent {
         (reason, why): (Reason, String),
     ) {
         let news = News::new(TaskState::Running, Source::Executor);
-        let mut news = news.because(reason, cut(why));
+        let mut news = news.because(reason, why);
         news.observed = Some(found);
         self.report(cx, task, news);
     }
-}
-
-/// Cuts what a containerizer may have said at length.
-fn cut(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(limits::TEXT_BYTES));
-    text
 }

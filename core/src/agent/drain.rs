@@ -14,6 +14,7 @@ use super::patience::Departure;
 use super::records::Number;
 use super::updates::News;
 use super::{Agent, Cx, Timer};
+use crate::mutant::{Mutant, planted};
 use crate::protocol::status::{Reason, TaskState};
 use crate::time::Time;
 
@@ -45,6 +46,9 @@ impl Agent {
             .map(|(number, task)| (*number, grace(max_grace, task.info().kill_grace)))
             .collect();
         for (task, grace) in live {
+            if planted(Mutant::DrainEndsNothing) {
+                continue;
+            }
             self.kill(cx, task, grace);
         }
         if let Some(most) = max_grace {

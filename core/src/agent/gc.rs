@@ -81,7 +81,11 @@ impl Agent {
         let age = allowed_age(self.config.gc_delay, self.config.gc_headroom, permille);
         let retired = self.state.retired();
         let surplus = retired.len().saturating_sub(limits::RETIRED_SANDBOXES);
-        let room = limits::DELETIONS.saturating_sub(self.deletions.under_way.len());
+        let room = self
+            .config
+            .bounds
+            .deletions
+            .saturating_sub(self.deletions.under_way.len());
         let due: Vec<(Number, Time, Vec<String>)> = retired
             .iter()
             .enumerate()
@@ -134,7 +138,7 @@ impl Agent {
             self.deletions.failed.insert(number);
         }
         // The next ones, once many are done: more may end in a minute than are deleted at a time.
-        if self.deletions.under_way.len() <= limits::DELETIONS / 2 {
+        if self.deletions.under_way.len() <= self.config.bounds.deletions / 2 {
             self.delete_old(cx);
         }
     }

@@ -12,6 +12,17 @@ use super::{Agent, Cx};
 use crate::ids::{FrameworkId, TaskId};
 use crate::protocol::status::TaskState;
 
+/// Returns the number of the first task of a group whose own is `group`: what its containers have
+/// in common goes by that.
+pub(super) fn first_of(group: Number) -> Number {
+    Number(group.0 + 1)
+}
+
+/// Returns the number of a group of the agent's own executor by that of its first task.
+pub(super) fn number_of(first: Number) -> Number {
+    Number(first.0.saturating_sub(1))
+}
+
 impl Agent {
     /// Ends a task, and with it all that were started together with it.
     pub(super) fn on_kill_task(

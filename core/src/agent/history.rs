@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::records::Number;
 use crate::book::Book;
 use crate::ids::{ExecutorId, FrameworkId, TaskId};
-use crate::limits;
+use crate::limits::Bounds;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::status::TaskState;
 use crate::time::Time;
 
@@ -57,9 +58,17 @@ pub(super) struct History {
     /// In the order of their ends.
     rows: Book<u64, Ended>,
     next: u64,
+    bounds: Bounds,
 }
 
 impl History {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
     /// Notes the end of a task, in the container that it ran in or would have.
     pub(super) fn note(&mut self, framework: &FrameworkId, container: Number, task: EndedTask) {
         self.order.retain(|other| other != framework);
@@ -81,16 +90,17 @@ impl History {
         });
         runs.push_back(run);
         let mut dropped = Vec::new();
-        if runs.len() > limits::COMPLETED_EXECUTORS_PER_FRAMEWORK {
+        let is_bounded = !planted(Mutant::HistoryUnbounded);
+        if is_bounded && runs.len() > self.bounds.completed_executors {
             dropped.extend(runs.pop_front().into_iter().flat_map(|run| run.tasks));
         }
         if let Some(run) = runs.back_mut() {
             run.tasks.push_back(number);
-            if run.tasks.len() > limits::COMPLETED_TASKS_PER_EXECUTOR {
+            if run.tasks.len() > self.bounds.completed_of_executor {
                 dropped.extend(run.tasks.pop_front());
             }
         }
-        if self.order.len() > limits::COMPLETED_FRAMEWORKS {
+        if self.order.len() > self.bounds.completed_frameworks {
             let oldest = self.order.remove(0);
             let runs = self.frameworks.remove(&oldest).into_iter().flatten();
             dropped.extend(runs.flat_map(|run| run.tasks));
@@ -134,6 +144,7 @@ mod tests {
     use alloc::format;
 
     use super::*;
+    use crate::limits;
 
     fn ended(n: usize) -> EndedTask {
         EndedTask {

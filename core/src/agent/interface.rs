@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Departure, Policy};
 use crate::ids::{BootId, ContainerId, PeerId};
+use crate::limits::Bounds;
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::container::{ContainerCommand, ContainerEvent};
 use crate::protocol::disk::{DiskCommand, DiskEvent};
@@ -68,6 +69,8 @@ pub struct Config {
     pub gc_delay: Duration,
     /// How much of the disk is to stay free, in thousandths.
     pub gc_headroom: u16,
+    /// How much its tables hold.
+    pub bounds: Bounds,
 }
 
 impl Config {
@@ -91,6 +94,7 @@ impl Config {
             resizes: false,
             gc_delay: Duration::from_secs(7 * 24 * 3_600),
             gc_headroom: 100,
+            bounds: Bounds::USUAL,
         }
     }
 }

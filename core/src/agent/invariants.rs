@@ -11,6 +11,7 @@ use super::registration::Link;
 use super::tasks::{Placement, Task, UPDATES_PER_TASK};
 use super::updates::Stream;
 use super::{Agent, Number, Timer};
+use crate::protocol::wire::size;
 use crate::time::Time;
 
 /// A broken invariant.
@@ -102,6 +103,10 @@ impl Agent {
                 format!("the oldest update of {number:?} is not sent")
             })?;
         }
+        let bytes: usize = self.state.said().values().map(size).sum();
+        ensure(bytes == self.state.said_bytes(), || {
+            format!("{bytes} bytes of news about operations")
+        })?;
         for (number, said) in self.state.said() {
             let is_told = *number <= self.state.converted().last && said.status.update.is_some();
             ensure(is_told, || format!("operation {number} is not done"))?;

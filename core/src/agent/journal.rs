@@ -16,9 +16,11 @@ use serde::{Deserialize, Serialize};
 use super::disks::Job;
 use super::executors::Executor;
 use super::gc::{Retired, Retirees};
+use super::groups;
 use super::operations::Said;
 use super::records::{AgentRecord, Number};
 use super::rows::{self, Row};
+use super::sayings::Sayings;
 use super::tasks::{Placement, Task};
 use crate::book::Book;
 use crate::feed::Changes;
@@ -63,7 +65,7 @@ pub struct AgentState {
     tasks: Book<Number, Task>,
     retired: Retirees,
     converted: Converted,
-    said: Book<u64, Said>,
+    said: Sayings,
     jobs: Book<u64, Job>,
     undoing: BTreeSet<u64>,
 }
@@ -116,7 +118,12 @@ impl AgentState {
 
     /// Returns the news about operations that nobody has acknowledged, by their numbers.
     pub(super) fn said(&self) -> &Book<u64, Said> {
-        &self.said
+        self.said.rows()
+    }
+
+    /// Returns how long all of that is on the wire.
+    pub(super) fn said_bytes(&self) -> usize {
+        self.said.bytes()
     }
 
     /// Returns what the provider of disks is at, by the numbers of the orders that began it.
@@ -145,7 +152,7 @@ impl AgentState {
             jobs,
             ..
         } = self;
-        [executors, tasks, said, jobs]
+        [executors, tasks, said.noted(), jobs]
     }
 
     pub(super) fn take_changes(&mut self, changes: &mut Changes<Row>) {
@@ -248,6 +255,7 @@ impl AgentState {
             let id = task.info().id.clone();
             let retired = Retired::Task(task.framework().clone(), id);
             self.retired.insert((self.last_time, number), retired);
+            self.retire_group_of(&task);
         }
         if let Placement::Executor(executor) = task.placement()
             && let Some(row) = self.executors.get_mut(&executor)
@@ -255,6 +263,19 @@ impl AgentState {
             row.remove_task(number);
         }
         self.remove_if_unused(task.framework());
+    }
+
+    /// Retires the sandbox of the group of a task that was removed, if it was the last one.
+    fn retire_group_of(&mut self, task: &Task) {
+        let (Some(first), Some(executor)) = (task.group(), &task.info().executor) else {
+            return;
+        };
+        if self.group(first).next().is_none() {
+            let id = executor.id.clone();
+            let retired = Retired::Executor(task.framework().clone(), id);
+            let place = (self.last_time, groups::number_of(first));
+            self.retired.entry(place).or_insert(retired);
+        }
     }
 
     fn remove_if_unused(&mut self, framework: &FrameworkId) {
@@ -456,7 +477,7 @@ impl Durable for AgentState {
             AgentRecord::CarriedOut { order, update, at } => {
                 self.apply_carried_out(order, *update, *at);
             }
-            AgentRecord::OperationAcknowledged { number } => drop(self.said.remove(number)),
+            AgentRecord::OperationAcknowledged { number } => self.said.remove(*number),
             AgentRecord::FrameworkChanged { framework } => self.apply_framework_changed(framework),
             AgentRecord::DiskBegun { job, at } => self.apply_disk_begun(job, *at),
             AgentRecord::DiskEnded { job, outcome } => self.apply_disk_ended(*job, outcome),

@@ -13,6 +13,7 @@ use super::records::Number;
 use super::tasks::{Placement, Task};
 use super::updates::News;
 use super::{Agent, AgentRecord, Cx, Effect, Timer};
+use crate::mutant::{Mutant, planted};
 use crate::protocol::container::ContainerCommand;
 use crate::protocol::executor::Event;
 use crate::protocol::status::{Source, TaskState};
@@ -193,6 +194,9 @@ impl Agent {
                 let id = number.container();
                 cx.container(ContainerCommand::Terminate { id });
                 self.await_end(cx, number, grace);
+            }
+            Some(Phase::Ending(_)) if planted(Mutant::KillAgainAtOnce) => {
+                self.destroy(cx, number);
             }
             Some(Phase::Ending(_)) => self.await_end(cx, number, grace),
         }

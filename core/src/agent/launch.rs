@@ -2,24 +2,25 @@
 //!
 //! Called by [`super::on_master`]. Deliberately not here: the decision to launch.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::records::Number;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId};
-use crate::protocol::container::{ContainerLimits, ContainerSpec};
+use crate::protocol::container::{ContainerLimits, ContainerSpec, GroupSpec};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::task::{CommandInfo, ExecutorInfo, Limit, Limits, TaskInfo};
 use crate::resources::{Milli, Ranges, Resources};
 
-/// Describes the container of a task with a command; `group` is the first task of its group.
+/// Describes the container of a task with a command.
 pub(super) fn task_container(
     (agent, framework): (&AgentId, &FrameworkId),
     task: &TaskInfo,
     command: &CommandInfo,
     number: Number,
-    group: Option<Number>,
+    group: Option<GroupSpec>,
 ) -> ContainerSpec {
     ContainerSpec {
         command: command.clone(),
@@ -30,7 +31,17 @@ pub(super) fn task_container(
         },
         sandbox: task_sandbox(framework, &task.id, number),
         container: task.container.clone(),
-        group: group.map(Number::container),
+        group: group.map(Box::new),
+    }
+}
+
+/// Describes what the tasks of a group of the agent's own executor have in common.
+pub(super) fn group(framework: &FrameworkId, executor: &ExecutorInfo, number: Number) -> GroupSpec {
+    GroupSpec {
+        id: number.container(),
+        sandbox: executor_sandbox(framework, &executor.id, number),
+        disk: executor_limits(executor, core::iter::empty()).disk,
+        container: executor.container.clone(),
     }
 }
 
@@ -137,7 +148,7 @@ pub(super) fn task_sandbox(framework: &FrameworkId, task: &TaskId, number: Numbe
     components
 }
 
-/// Names the sandbox of an executor.
+/// Names the sandbox of an executor, or of a group of the agent's own.
 pub(super) fn executor_sandbox(
     framework: &FrameworkId,
     executor: &ExecutorId,

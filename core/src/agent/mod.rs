@@ -40,6 +40,7 @@ mod registration;
 mod resizing;
 mod rows;
 mod running;
+mod sayings;
 mod tasks;
 mod updates;
 mod view;

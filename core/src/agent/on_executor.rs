@@ -4,7 +4,6 @@
 
 use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -16,7 +15,6 @@ use super::tasks::{Placement, UPDATES_PER_TASK};
 use super::updates::News;
 use super::{Agent, AgentRecord, Cx, Effect, Timer};
 use crate::ids::{ContainerId, ExecutorId, FrameworkId, PeerId, TaskId, UpdateId};
-use crate::limits;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::executor::{Call, Event, may_report};
 use crate::protocol::hello::CloseReason;
@@ -185,6 +183,9 @@ impl Agent {
         let event = Event::Shutdown;
         cx.out.emit(Effect::Executor { peer, event });
         self.await_end(cx, executor, self.shutdown_grace(executor));
+        if planted(Mutant::ShutdownAtOnce) && self.state.tasks_of(executor).next().is_none() {
+            self.destroy(cx, executor);
+        }
     }
 
     /// Returns whether a task may have reached its executor.
@@ -274,7 +275,8 @@ impl Agent {
 
     fn is_identity(&self, number: Number, framework: &FrameworkId, name: &ExecutorId) -> bool {
         let row = self.state.executor(number);
-        row.is_some_and(|row| row.framework() == framework && row.info().id == *name)
+        let is_any = planted(Mutant::ExecutorUnchecked);
+        row.is_some_and(|row| is_any || (row.framework() == framework && row.info().id == *name))
     }
 
     fn turn_executor_away(
@@ -392,7 +394,8 @@ impl Agent {
             return;
         };
         let task = self.state.task(number).expect("a found task is kept");
-        if task.placement() != Placement::Executor(executor) {
+        let is_own = task.placement() == Placement::Executor(executor);
+        if !is_own && !planted(Mutant::OthersTaskBelieved) {
             tracing::debug!(task = %id, "an update of another's task: ignored");
             return;
         }
@@ -421,7 +424,6 @@ impl Agent {
             acknowledge(cx, peer, id, update);
             return;
         }
-        truncate(&mut status.message);
         // Its clock must not carry ours, which goes on from the latest moment recorded.
         status.at = status.at.min(cx.now);
         status.source = Source::Executor;
@@ -443,8 +445,4 @@ fn acknowledge(cx: &mut Cx<'_>, peer: PeerId, task: TaskId, update: UpdateId) {
         return cx.out.emit_free(Effect::Executor { peer, event });
     }
     cx.out.emit(Effect::Executor { peer, event });
-}
-
-fn truncate(text: &mut String) {
-    text.truncate(text.floor_char_boundary(limits::TEXT_BYTES));
 }

@@ -119,6 +119,11 @@ impl Agent {
     pub(super) fn tell_carried_out(&mut self, cx: &mut Cx<'_>, peer: PeerId, number: u64) {
         let message = ToMaster::CarriedOut { last: number };
         cx.out.emit(Effect::Master { peer, message });
+        // What had to go is told no more.
+        let first = self.state.said().keys().next().copied();
+        let gone = Stream::Operation(0)..Stream::Operation(first.unwrap_or(number));
+        let gone: Vec<Stream> = self.flights.range(gone).map(|(it, _)| *it).collect();
+        gone.into_iter().for_each(|stream| self.land(stream));
         self.send_operation(cx, number, self.config.update_retry);
     }
 

@@ -83,6 +83,7 @@ impl Agent {
         let lives = state.records().wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let feed = Feed::of_life(config.seed.wrapping_add(lives));
         let total = operations::total(state.converted(), &config.info.resources);
+        let history = History::new(config.bounds);
         let mut agent = Self {
             rng: Rng::new(config.seed.wrapping_add(lives)),
             recovery: Recovery::begin(&config, &state),
@@ -103,7 +104,7 @@ impl Agent {
             watches: Watches::new(),
             trials: Trials::default(),
             deletions: Deletions::default(),
-            history: History::default(),
+            history,
             late_ends: Vec::new(),
             feed,
             told: None,

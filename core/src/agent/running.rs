@@ -10,12 +10,11 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::drain::DRAINED;
-use super::launch;
 use super::patience::Departure;
 use super::records::Number;
 use super::tasks::Placement;
 use super::updates::News;
-use super::{Agent, AgentRecord, Cx, Effect};
+use super::{Agent, AgentRecord, Cx, Effect, groups, launch};
 use crate::ids::{AgentId, FrameworkId, PeerId};
 use crate::limits;
 use crate::mutant::{Mutant, planted};
@@ -179,7 +178,11 @@ impl Agent {
 
     /// Remembers tasks: all of a group, or none. Returns the number of the first.
     fn accept(&mut self, cx: &mut Cx<'_>, mut job: Job, placement: Placement) -> Number {
-        let (first, framework, role) = (self.state.next(), job.framework, job.role);
+        let first = match placement {
+            Placement::Own if job.is_group => groups::first_of(self.state.next()),
+            Placement::Own | Placement::Executor(_) | Placement::Nowhere => self.state.next(),
+        };
+        let (framework, role) = (job.framework, job.role);
         let record = match job.tasks.pop() {
             Some(task) if !job.is_group => AgentRecord::TaskAccepted {
                 number: first,
@@ -221,12 +224,19 @@ impl Agent {
         framework: &FrameworkId,
         job: Job,
     ) {
-        let first = self.state.next();
-        let group = job.is_group.then_some(first);
-        let numbers = (first.0..).map(Number);
-        let specs = numbers.zip(&job.tasks).map(|(number, task)| {
+        let next = self.state.next();
+        let executor = job.tasks.first().and_then(|task| task.executor.as_ref());
+        let executor = executor.filter(|_| job.is_group);
+        let group = executor.map(|executor| launch::group(framework, executor, next));
+        let first = match job.is_group {
+            true => groups::first_of(next),
+            false => next,
+        };
+        let specs = (first.0..).map(Number).zip(&job.tasks);
+        let specs = specs.map(|(number, task)| {
+            let (place, group) = ((agent, framework), group.clone());
             let command = task.command.as_ref().expect("check_task found a command");
-            let mut spec = launch::task_container((agent, framework), task, command, number, group);
+            let mut spec = launch::task_container(place, task, command, number, group);
             launch::default_user(&mut spec, &job.framework);
             (number, spec)
         });

@@ -100,7 +100,14 @@ impl Agent {
 
     /// Makes an update durable, and sends it if it is the oldest. Of an ended framework nobody
     /// wants to hear: its task is forgotten when it is over.
-    pub(super) fn record_update(&mut self, cx: &mut Cx<'_>, number: Number, status: TaskStatus) {
+    pub(super) fn record_update(
+        &mut self,
+        cx: &mut Cx<'_>,
+        number: Number,
+        mut status: TaskStatus,
+    ) {
+        // Executors and containerizers may have said it.
+        status.shorten();
         let task = self.state.task(number).expect("news are of a kept task");
         let is_over = status.state.is_terminal();
         let placement = task.placement();

@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::launch;
-use super::tasks::{Placement, Task};
+use super::tasks::{Placement, Task, UPDATES_PER_TASK};
 use super::{Agent, EndedTask, Number};
 use crate::ids::{AgentId, ContainerId, FrameworkId, TaskId};
 use crate::limits::{self, Filled};
@@ -111,33 +111,48 @@ impl<'a> View<'a> {
     }
 
     /// Lists what is bounded, how much there is of it, and how much there may be (I22).
-    pub fn filled(&self) -> [Filled; 6] {
+    pub fn filled(&self) -> [Filled; 11] {
         let state = &self.agent.state;
         let (frameworks, containers, tasks) = self.agent.history.most();
         let under_way = self.agent.deletions.under_way();
+        let bounds = &self.agent.config.bounds;
+        let updates = state
+            .tasks()
+            .values()
+            .map(|task| task.unacknowledged().len());
+        let introduced = self.agent.introduced.len();
+        let (said, said_bytes) = (state.said().len(), state.said_bytes());
+        // Those that cannot be deleted, or are about to be, are past the bound.
+        let kept = state.retired().len();
+        let kept = kept.saturating_sub(under_way + self.agent.deletions.failed());
         [
             Filled::new("tasks", state.tasks().len(), limits::TASKS_PER_AGENT),
+            Filled::new("updates", updates.max().unwrap_or(0), UPDATES_PER_TASK),
+            Filled::new("sandboxes", kept, limits::RETIRED_SANDBOXES),
+            Filled::new("deletions", under_way, bounds.deletions),
+            Filled::new("frameworks introduced", introduced, limits::INTRODUCED),
+            Filled::new("news of operations", said, limits::OPERATIONS_SAID),
             Filled::new(
-                "sandboxes",
-                state.retired().len(),
-                limits::RETIRED_SANDBOXES,
+                "bytes of such news",
+                said_bytes,
+                limits::OPERATIONS_SAID_BYTES,
             ),
-            Filled::new("deletions", under_way, limits::DELETIONS),
+            Filled::new(
+                "disks at work",
+                state.jobs().len(),
+                limits::DISK_JOBS_PER_AGENT,
+            ),
             Filled::new(
                 "frameworks of the past",
                 frameworks,
-                limits::COMPLETED_FRAMEWORKS,
+                bounds.completed_frameworks,
             ),
             Filled::new(
                 "executors of the past",
                 containers,
-                limits::COMPLETED_EXECUTORS_PER_FRAMEWORK,
+                bounds.completed_executors,
             ),
-            Filled::new(
-                "tasks of the past",
-                tasks,
-                limits::COMPLETED_TASKS_PER_EXECUTOR,
-            ),
+            Filled::new("tasks of the past", tasks, bounds.completed_of_executor),
         ]
     }
 

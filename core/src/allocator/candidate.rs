@@ -222,7 +222,7 @@ impl Drf {
             }
             // What is not short is not bounded.
             for (column, required) in self.tree.required_headroom().iter() {
-                if required > 0 {
+                if required > 0 && !planted(Mutant::PromiseUnkept) {
                     let surplus = (self.available.at(column) - required).max(0);
                     bounds.lower(column, covered.at(column).max(0) + surplus);
                 }

@@ -24,7 +24,7 @@ pub use self::user::{Report, UserCall, UserEvent};
 use crate::book::Book;
 use crate::feed::{Feed, Tells};
 use crate::ids::{AgentId, PeerId, TaskId, UpdateId};
-use crate::limits;
+use crate::limits::{self, Filled};
 use crate::machine::{Machine, Never, Outbox};
 use crate::mutant::{Mutant, planted};
 use crate::protocol::executor::{Call, Event};
@@ -120,6 +120,17 @@ impl Executor {
     /// Lists the tasks that are not over, or whose end the agent does not know.
     pub fn tasks(&self) -> impl Iterator<Item = &TaskId> + '_ {
         self.tasks.keys()
+    }
+
+    /// Lists what is bounded, how much there is of it, and how much there may be (I22): an agent
+    /// hands no more tasks over than it may have, and each has a few updates.
+    pub fn filled(&self) -> [Filled; 1] {
+        let tasks = self.tasks.len();
+        [Filled::new(
+            "tasks of an executor",
+            tasks,
+            limits::TASKS_PER_AGENT,
+        )]
     }
 
     fn peer(&self) -> Option<PeerId> {

@@ -4,10 +4,10 @@ use core::time::Duration;
 
 use super::{Effect, Executor, Link, Out, Report};
 use crate::ids::{TaskId, UpdateId};
-use crate::limits;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::executor::{Call, may_report};
 use crate::protocol::status::{Source, TaskStatus};
+use crate::protocol::wire::cut_text;
 use crate::time::Time;
 
 /// How many updates wait for the agent at most. One more that does not end its task is left out:
@@ -58,12 +58,10 @@ impl Executor {
             return;
         }
         task.is_over = is_over;
-        let mut message = report.message;
-        message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
         let high = u128::from(self.rng.next_u64());
         let status = TaskStatus {
             reason: report.reason,
-            message,
+            message: cut_text(report.message),
             agent: self.agent.clone(),
             update: Some(UpdateId(high << 64 | u128::from(self.rng.next_u64()))),
             exit: report.exit,

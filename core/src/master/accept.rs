@@ -19,6 +19,7 @@ use crate::allocator::{Change, GrantIds};
 use crate::ids::{AgentId, OfferId, PeerId, TaskId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::{GroupOrder, ToAgent};
 use crate::protocol::offer::{Operation, TaskGroup};
 use crate::protocol::refusal::{CallKind, RejectKind};
@@ -26,6 +27,7 @@ use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::TaskInfo;
 use crate::protocol::validate_operation::Caller;
 use crate::protocol::wire::size;
+use crate::registry::Admission;
 use crate::resources::Resources;
 use crate::roles::Role;
 
@@ -98,6 +100,7 @@ impl Master {
             total: &row.total,
             open: admission.map_or(0, |admission| admission.open.len()),
             jobs: admission.map_or(0, |admission| admission.jobs.len()),
+            coming: admission.map_or(0, Admission::coming_bytes),
             pool,
         };
         let plan = plan(basis, operations);
@@ -124,7 +127,7 @@ impl Master {
     }
 
     /// Takes back the offers of a framework among those that it names.
-    fn return_offers(&mut self, framework: FrameworkKey, offers: &[OfferId]) {
+    pub(super) fn return_offers(&mut self, framework: FrameworkKey, offers: &[OfferId]) {
         for id in offers {
             if let Some(key) = self.own_offer(framework, id) {
                 self.return_offer(key, None);
@@ -279,9 +282,15 @@ impl Master {
         &mut self,
         cx: &mut Cx<'_>,
         framework: FrameworkKey,
-        tasks: Vec<TaskInfo>,
+        mut tasks: Vec<TaskInfo>,
         message: &str,
     ) {
+        if planted(Mutant::RefusedFirstOnly) {
+            tasks.truncate(1);
+        }
+        if planted(Mutant::RefusedTwice) {
+            tasks.extend(tasks.clone());
+        }
         for task in tasks {
             let news = News {
                 state: TaskState::Dropped,

@@ -3,6 +3,7 @@
 //! Used by all handlers of the master. Deliberately not here: what agents run (`tasks`) and offer
 //! (`offers`), and the registry, which outlives this table.
 
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use core::mem::discriminant;
 use core::ops::{Index, IndexMut};
@@ -10,7 +11,7 @@ use core::ops::{Index, IndexMut};
 use super::permits::Ticket;
 use crate::allocator::AgentTraits;
 use crate::fold::FoldMap;
-use crate::ids::{AgentId, PeerId};
+use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
 use crate::keys::AgentKey;
 use crate::protocol::maintenance::Unavailability;
 use crate::protocol::node::{self, AgentInfo, Standing};
@@ -62,6 +63,9 @@ pub(super) struct Agent {
     pub(super) due: Option<Time>,
     /// Its place in the line of those that are silent for too long.
     pub(super) waits: Option<Ticket>,
+    /// Tasks of frameworks that are over, which it runs under the ids of others that run elsewhere:
+    /// they are not counted, so that nobody is offered the agent until they are over too (I1).
+    pub(super) uncounted: BTreeSet<(FrameworkId, TaskId)>,
 }
 
 impl Agent {
@@ -89,6 +93,7 @@ impl Agent {
             missed: 0,
             due: None,
             waits: None,
+            uncounted: BTreeSet::new(),
         }
     }
 
@@ -121,9 +126,14 @@ impl Agent {
         }
     }
 
+    /// Returns whether it may be offered once it is there.
+    pub(super) fn may_be_offered(&self) -> bool {
+        self.standing == Standing::Active && self.uncounted.is_empty()
+    }
+
     /// Returns whether it may be offered.
     pub(super) fn is_offered(&self) -> bool {
-        self.peer().is_some() && self.standing == Standing::Active
+        self.peer().is_some() && self.may_be_offered()
     }
 
     /// Returns whether the allocator knows it.

@@ -23,7 +23,8 @@ use crate::protocol::node::AgentInfo;
 use crate::protocol::operation::{
     Converted, OperationKind, OperationState, OperationStatus, Order, Owner,
 };
-use crate::registry::{Admission, RegistryOp};
+use crate::protocol::wire::size;
+use crate::registry::{Admission, RegistryOp, coming_bytes};
 use crate::resources::{Resource, Resources};
 
 /// Checks that what an agent says about itself and its operations goes together with what the
@@ -32,6 +33,7 @@ pub(super) fn check_converted(
     admission: Option<&Admission>,
     info: &AgentInfo,
     told: &Converted,
+    jobs: &[DiskJob],
 ) -> Result<(), String> {
     if told.last > limits::OPERATION_NUMBER {
         let last = told.last;
@@ -39,9 +41,19 @@ pub(super) fn check_converted(
     }
     let known = admission.map(|admission| &admission.converted);
     let newest = known.filter(|known| known.last > told.last).unwrap_or(told);
-    newest.total(&info.resources).map_err(|why| {
+    let total = newest.total(&info.resources).map_err(|why| {
         format!("the agent has less than what operations have made something of: {why}")
     })?;
+    // It is written down, and goes on in frames: a liar would have nobody offered anything.
+    let knows_all = admission.filter(|admission| admission.converted.last >= told.last);
+    let coming = knows_all.map_or_else(|| coming_bytes(jobs), Admission::coming_bytes);
+    let (bytes, limit) = (size(&total) + coming, limits::AGENT_BYTES);
+    if bytes > limit {
+        return Err(format!(
+            "the agent has resources of {bytes} bytes, with those that its provider is at, more \
+             than the limit of {limit}"
+        ));
+    }
     let open = admission.map(|admission| admission.open.range(told.last.saturating_add(1)..));
     let (ahead, open) = (newest.last - told.last, open.into_iter().flatten().count());
     if u64::try_from(open) == Ok(ahead) {
@@ -100,7 +112,7 @@ impl Master {
                 ..OperationStatus::new(id, OperationState::Pending, cx.now)
             };
             let (kind, place) = (Some(turn.kind), Some((agent, number)));
-            self.note_operation(framework, kind, place, status);
+            self.note_operation(framework, kind, place, (status, turn.bytes));
         }
     }
 
@@ -197,17 +209,19 @@ impl Master {
         };
         // What its provider is at it was told long ago, maybe.
         let jobs = admission.jobs.values();
-        let mut open: Vec<(Owner, OperationKind, u64)> = jobs
-            .map(|job| (job.owner.clone(), job.change.kind(), job.number))
+        let mut open: Vec<(Owner, OperationKind, u64, usize)> = jobs
+            .map(|job| (job, job.change.most_bytes()))
+            .map(|(job, makes)| (job.owner.clone(), job.change.kind(), job.number, makes))
             .collect();
         let mut unheard: Vec<ToAgent> = Vec::new();
         for order in admission.open.values().filter(|it| it.number > told) {
             let owner = order.owner.clone();
-            open.extend(owner.map(|owner| (owner, order.kind, order.number)));
+            let makes = made_bytes(admission, order);
+            open.extend(owner.map(|owner| (owner, order.kind, order.number, makes)));
             unheard.push(retold(admission, order));
         }
-        for (owner, kind, number) in open {
-            self.know_again(cx, &owner, kind, (key, number));
+        for (owner, kind, number, makes) in open {
+            self.know_again(cx, &owner, kind, (key, number), makes);
         }
         for message in unheard {
             cx.tell_agent(peer, message);
@@ -238,6 +252,13 @@ impl Master {
 pub(super) fn conversion(agent: AgentId, order: Order) -> (RegistryOp, ToAgent) {
     let message = ToAgent::Convert(order.clone());
     (RegistryOp::Convert { agent, order }, message)
+}
+
+/// Returns how long it is, on the wire, what an order makes, or why it has failed.
+fn made_bytes(admission: &Admission, order: &Order) -> usize {
+    let end = admission.ends.get(&order.number);
+    let why = end.and_then(|end| end.failed.as_ref());
+    why.map_or(0, String::len) + size(&order.after)
 }
 
 /// Says an order again as it was said.

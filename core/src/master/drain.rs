@@ -9,6 +9,7 @@
 use super::{Cx, Master};
 use crate::ids::AgentId;
 use crate::keys::AgentKey;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::node::{DrainConfig, Standing};
 use crate::protocol::operator::Answer;
@@ -46,6 +47,9 @@ impl Master {
     /// Ends the drains of those agents whose last task or executor is over (SM-42).
     pub(super) fn finish_drains(&mut self, cx: &mut Cx<'_>) {
         for key in self.tasks.take_emptied() {
+            if planted(Mutant::DrainUnfinished) {
+                continue;
+            }
             self.finish_drain(cx, key);
         }
     }
@@ -61,7 +65,8 @@ impl Master {
         };
         let admission = self.registry.agent(&row.id);
         let has_orders = admission.is_some_and(|known| known.under_way() > 0);
-        if row.peer().is_none() || has_orders || self.tasks.has_live(key) {
+        let runs = self.tasks.has_live(key) || !row.uncounted.is_empty();
+        if row.peer().is_none() || has_orders || runs {
             return;
         }
         if config.mark_gone {

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use tracing::debug;
 
 use super::agents::Presence;
-use super::operations::Operation;
+use super::operations::{Operation, news_bytes};
 use super::{Cx, Master};
 use crate::ids::{AgentId, FrameworkId, OperationId, UpdateId};
 use crate::keys::{AgentKey, FrameworkKey};
@@ -20,6 +20,7 @@ use crate::protocol::agent::ToAgent;
 use crate::protocol::operation::{OperationKind, OperationState, OperationStatus, Owner};
 use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::Event;
+use crate::protocol::wire::{cut_text, size};
 
 impl Master {
     fn tell_operation(&self, cx: &mut Cx<'_>, framework: FrameworkKey, status: OperationStatus) {
@@ -34,7 +35,7 @@ impl Master {
         framework: FrameworkKey,
         kind: Option<OperationKind>,
         place: Option<(AgentKey, u64)>,
-        status: OperationStatus,
+        (status, bytes): (OperationStatus, usize),
     ) {
         self.operations.insert(Operation {
             framework,
@@ -42,6 +43,7 @@ impl Master {
             kind,
             place,
             status,
+            bytes,
         });
     }
 
@@ -65,41 +67,47 @@ impl Master {
             self.reject(cx, framework, CallKind::Accept, RejectKind::Doubled, text);
             return;
         }
-        let count = self.operations.count(framework);
-        let has_room = count < limits::OPERATIONS_PER_FRAMEWORK;
-        let status = OperationStatus {
+        let mut status = OperationStatus {
             reason: Some(reason),
             message,
-            update: has_room.then(|| self.new_update_id()),
+            update: Some(self.new_update_id()),
             ..OperationStatus::new(id, OperationState::Error, cx.now)
         };
-        if has_room {
-            let status = status.clone();
-            self.note_operation(framework, Some(kind), None, status);
+        let bytes = size(&status);
+        if self.operations.has_room(framework, &status.id, bytes) {
+            let news = (status.clone(), bytes);
+            self.note_operation(framework, Some(kind), None, news);
+        } else {
+            status.update = None;
         }
         self.tell_operation(cx, framework, status);
     }
 
     /// Knows of an operation again that an earlier leadership has accepted. If its framework has
-    /// named too many others since, it is known once the agent says how it ended.
+    /// named too many others since, it is known once the agent says how it ended. `makes` is how
+    /// many bytes what it makes takes on the wire.
     pub(super) fn know_again(
         &mut self,
         cx: &Cx<'_>,
         owner: &Owner,
         kind: OperationKind,
         place: (AgentKey, u64),
+        makes: usize,
     ) {
         let framework = self.frameworks.find(&owner.framework);
         let framework = framework.filter(|key| !self.frameworks[*key].is_completed());
-        if let (Some(framework), Some(id)) = (framework, &owner.id)
-            && self.operations.find(framework, id).is_none()
-            && self.operations.count(framework) < limits::OPERATIONS_PER_FRAMEWORK
-        {
+        let (Some(framework), Some(id)) = (framework, &owner.id) else {
+            return;
+        };
+        let agent = self.agents[place.0].id.clone();
+        let bytes = news_bytes(Some(id), &agent, makes);
+        let is_new = self.operations.find(framework, id).is_none();
+        if is_new && self.operations.has_room(framework, id, bytes) {
             let status = OperationStatus {
-                agent: Some(self.agents[place.0].id.clone()),
+                agent: Some(agent),
                 ..OperationStatus::new(id.clone(), OperationState::Pending, cx.now)
             };
-            self.note_operation(framework, Some(kind), Some(place), status);
+            self.note_operation(framework, Some(kind), Some(place), (status, bytes));
         }
     }
 
@@ -117,7 +125,10 @@ impl Master {
         owner: FrameworkId,
         mut status: OperationStatus,
     ) {
-        let Some(update) = status.update.filter(|_| may_report(status.state)) else {
+        // In pieces something may be longer than it was, and not twice as long.
+        let is_fit = size(&status.converted) <= 2 * limits::AGENT_BYTES;
+        let is_news = is_fit && may_report(status.state);
+        let Some(update) = status.update.filter(|_| is_news) else {
             debug!(operation = %status.id, state = %status.state, "not an agent's to say");
             return;
         };
@@ -143,16 +154,15 @@ impl Master {
             self.confirm_operation(cx, agent, number, update);
             return;
         }
-        let count = self.operations.count(framework);
-        if known.is_none() && count >= limits::OPERATIONS_PER_FRAMEWORK {
+        let kind = known.and_then(|known| known.kind);
+        status.agent = Some(self.agents[agent].id.clone());
+        status.message = cut_text(status.message);
+        let bytes = size(&status);
+        if !self.operations.has_room(framework, &status.id, bytes) {
             debug!(operation = %status.id, "no room to know of it; the agent says it again");
             return;
         }
-        status.agent = Some(self.agents[agent].id.clone());
-        let message = &mut status.message;
-        message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
-        let kind = known.and_then(|known| known.kind);
-        self.note_operation(framework, kind, place, status.clone());
+        self.note_operation(framework, kind, place, (status.clone(), bytes));
         self.tell_operation(cx, framework, status);
     }
 

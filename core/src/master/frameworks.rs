@@ -11,7 +11,7 @@ use core::ops::{Index, IndexMut};
 use crate::allocator::{self, FrameworkCapabilities, FrameworkProfile, SubscriptionState};
 use crate::ids::{FrameworkId, PeerId};
 use crate::keys::FrameworkKey;
-use crate::limits;
+use crate::limits::Bounds;
 use crate::protocol::framework::{Capabilities, FrameworkInfo, Wishes};
 use crate::protocol::refusal::EndReason;
 use crate::table::Table;
@@ -45,8 +45,8 @@ pub(super) struct Framework {
     /// Changed to `Completed` by [`Frameworks::complete`] only.
     pub(super) subscription: Subscription,
     pub(super) wishes: Wishes,
-    /// When its one timer fires: the next heartbeat while it is subscribed, its end while it is
-    /// away.
+    /// When its one timer fires: the next heartbeat, or answer, while it is subscribed, its end
+    /// while it is away.
     pub(super) due: Option<Time>,
 }
 
@@ -118,9 +118,17 @@ pub(super) struct Frameworks {
     /// Those of them that run nothing any more, oldest first; at most
     /// [`limits::COMPLETED_FRAMEWORKS`].
     completed: VecDeque<FrameworkKey>,
+    bounds: Bounds,
 }
 
 impl Frameworks {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn insert(&mut self, framework: Framework) -> FrameworkKey {
         let id = framework.id.clone();
         self.over += usize::from(framework.is_completed());
@@ -144,12 +152,12 @@ impl Frameworks {
     /// has nobody else forgotten.
     pub(super) fn remember(&mut self, key: FrameworkKey) -> Option<FrameworkKey> {
         self.completed.push_back(key);
-        if self.completed.len() <= limits::COMPLETED_FRAMEWORKS {
+        if self.completed.len() <= self.bounds.completed_frameworks {
             return None;
         }
         let is_own = |ended: &FrameworkKey| self[*ended].principal == self[key].principal;
         let own = self.completed.iter().filter(|ended| is_own(ended)).count();
-        let has_half = own > limits::COMPLETED_FRAMEWORKS / 2;
+        let has_half = own > self.bounds.completed_frameworks / 2;
         let mut ring = self.completed.iter();
         let oldest = *ring.find(|ended| !has_half || is_own(ended))?;
         self.forget(oldest);
@@ -236,7 +244,7 @@ impl Frameworks {
                 row.id
             );
         }
-        assert!(self.completed.len() <= limits::COMPLETED_FRAMEWORKS);
+        assert!(self.completed.len() <= self.bounds.completed_frameworks);
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::Principal;
 use crate::ids::{MasterId, PeerId};
-use crate::limits;
+use crate::limits::{self, Bounds};
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::node::Domain;
@@ -91,6 +91,8 @@ pub struct Config {
     /// For how long an inverse offer may go unanswered; then it is taken back, and another one made
     /// (OF-06). `None` is for ever: it holds nothing.
     pub inverse_offer_timeout: Option<Duration>,
+    /// How much its tables hold.
+    pub bounds: Bounds,
 }
 
 impl Config {
@@ -118,6 +120,7 @@ impl Config {
             requires_domain: false,
             events_kept: limits::EVENTS,
             inverse_offer_timeout: None,
+            bounds: Bounds::USUAL,
         }
     }
 

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use crate::ids::{AgentId, FrameworkId, OfferId};
 use crate::keys::{AgentKey, FrameworkKey};
-use crate::limits;
+use crate::limits::Bounds;
 use crate::protocol::maintenance::Leaving;
 use crate::table::{Key, Table};
 use crate::time::Time;
@@ -70,9 +70,22 @@ pub(super) struct InverseOffers {
     dues: BTreeSet<(Time, InverseKey)>,
     /// Agents on which somebody may have to be asked.
     touched: BTreeSet<AgentKey>,
+    bounds: Bounds,
 }
 
 impl InverseOffers {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
+    /// Returns how many pairs there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Notes that somebody may have to be asked to leave an agent.
     pub(super) fn touch(&mut self, agent: AgentKey) {
         self.touched.insert(agent);
@@ -97,7 +110,7 @@ impl InverseOffers {
         if let Some(key) = known.and_then(|keys| keys.get(&framework)) {
             return Some(*key);
         }
-        if self.rows.len() >= limits::INVERSE_OFFERS {
+        if self.rows.len() >= self.bounds.inverse_offers {
             return None;
         }
         let key = self.rows.insert(Inverse {

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use super::tasks::Kill;
 use crate::ids::TaskId;
 use crate::keys::FrameworkKey;
-use crate::limits;
+use crate::limits::{self, Bounds};
 
 /// The kills of one framework.
 #[derive(Clone, Debug, Default)]
@@ -30,9 +30,17 @@ pub(super) struct Kills {
     unanswered: BTreeSet<FrameworkKey>,
     /// How many there are.
     count: usize,
+    bounds: Bounds,
 }
 
 impl Kills {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
     /// Returns how many wait of a framework.
     pub(super) fn count(&self, framework: FrameworkKey) -> usize {
         let of = self.frameworks.get(&framework);
@@ -45,8 +53,7 @@ impl Kills {
     pub(super) fn insert(&mut self, framework: FrameworkKey, task: TaskId, kill: Kill) -> bool {
         let known = self.frameworks.get(&framework);
         let is_new = known.is_none_or(|of| !of.kills.contains_key(&task));
-        let is_full =
-            self.count(framework) >= limits::KILLS_PER_FRAMEWORK || self.count >= limits::KILLS;
+        let is_full = self.count(framework) >= self.bounds.kills || self.count >= limits::KILLS;
         if is_new && is_full {
             return false;
         }
@@ -120,7 +127,7 @@ impl Kills {
         assert!(count <= limits::KILLS, "kills of all");
         for (framework, of) in &self.frameworks {
             assert!(is_live(*framework), "kills of nobody");
-            assert!(!of.kills.is_empty() && of.kills.len() <= limits::KILLS_PER_FRAMEWORK);
+            assert!(!of.kills.is_empty() && of.kills.len() <= self.bounds.kills);
             let mut unanswered = of.unanswered.iter();
             assert!(unanswered.all(|task| of.kills.contains_key(task)));
             let is_open = self.unanswered.contains(framework);

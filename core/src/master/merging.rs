@@ -43,6 +43,8 @@ pub(super) struct Merge {
     pub(super) adopt: Vec<Reported>,
     /// The same of frameworks that are over.
     pub(super) left: Vec<Reported>,
+    /// Those of them whose id is another's that runs elsewhere: there is one task of an id.
+    pub(super) uncounted: BTreeSet<(FrameworkId, TaskId)>,
     /// Tasks that are known to be there, and their state.
     pub(super) refresh: Vec<(TaskKey, TaskState)>,
     /// Tasks that were to be killed, or may not be there any more.
@@ -176,9 +178,15 @@ impl Planner<'_> {
         let framework = self.ended(&report.framework);
         let known = framework.and_then(|key| self.tasks.find(key, &report.task));
         let live = known.filter(|key| !self.tasks[*key].is_remembered());
-        self.left.extend(live);
-        let is_counted = live.is_some() || report.state.is_terminal();
-        if !is_counted && self.recalls(&report.framework) {
+        let own = live.filter(|key| self.tasks[*key].agent == self.agent);
+        self.left.extend(own);
+        if own.is_some() || report.state.is_terminal() {
+            return;
+        }
+        if live.is_some() {
+            let name = (report.framework, report.task);
+            self.merge.uncounted.insert(name);
+        } else if self.recalls(&report.framework) {
             let left = self.reported(report);
             self.merge.left.extend(left);
         }

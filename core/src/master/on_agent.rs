@@ -24,7 +24,7 @@ use crate::protocol::agent::{ExecutorReport, TaskReport, ToAgent, ToMaster};
 use crate::protocol::disk::DiskJob;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::hello::CloseReason;
-use crate::protocol::node::{AgentInfo, Standing};
+use crate::protocol::node::AgentInfo;
 use crate::protocol::operation::Converted;
 use crate::protocol::status::{Reason, TaskState};
 use crate::protocol::validate::{check_agent, check_executor_report, check_report};
@@ -133,7 +133,7 @@ impl Master {
             // of what it has.
             let admission = self.registry.agent(&self.agents[key].id);
             let made = admission.map(|it| it.converted.clone()).unwrap_or_default();
-            if let Err(why) = check_converted(admission, &info, &made) {
+            if let Err(why) = check_converted(admission, &info, &made, &[]) {
                 return cx.tell_agent(peer, ToAgent::Refused(why));
             }
             self.take_info(cx, key, info);
@@ -245,11 +245,12 @@ impl Master {
             return;
         }
         let (told, jobs) = (account.converted.clone(), account.jobs.clone());
-        let Some(key) = self.know(cx, peer, name, id, info, &told) else {
+        let Some(key) = self.know(cx, peer, name, id, info, (&told, &jobs)) else {
             return;
         };
         self.restore(cx, key, &told, jobs);
         let mut merge = self.plan_merge(key, peer, account);
+        self.set_uncounted(cx, key, core::mem::take(&mut merge.uncounted));
         self.connect(cx, key, peer);
         self.tell_reregistered(cx, peer, key);
         self.bring_up_to_date(cx, key, peer, told.last);
@@ -259,7 +260,9 @@ impl Master {
         self.apply_merge(cx, key, peer, merge);
         let id = self.agents[key].id.clone();
         self.answer_asks_of(cx, &id);
-        self.tell_drain(cx, key);
+        if !planted(Mutant::DrainUntold) {
+            self.tell_drain(cx, key);
+        }
         self.finish_drain(cx, key);
         self.answer_kills(cx);
     }
@@ -273,16 +276,16 @@ impl Master {
         name: String,
         id: AgentId,
         info: AgentInfo,
-        told: &Converted,
+        (told, jobs): (&Converted, &[DiskJob]),
     ) -> Option<AgentKey> {
         let admission = self.registry.agent(&id);
         let problem = match admission {
-            Some(known) if known.name != name => {
+            Some(known) if known.name != name && !planted(Mutant::IdUnbound) => {
                 let owner = &known.name;
                 let text = format!("agent id {id} is bound to the name {owner:?}, not {name:?}");
                 Some(text)
             }
-            Some(_) | None => check_converted(admission, &info, told).err(),
+            Some(_) | None => check_converted(admission, &info, told, jobs).err(),
         };
         if let Some(text) = problem {
             cx.tell_agent(peer, ToAgent::Refused(text));
@@ -337,12 +340,14 @@ impl Master {
         self.registry.len() - self.registry.unreachable() >= limits::AGENTS
     }
 
-    fn has_room(&self, cx: &mut Cx<'_>, peer: PeerId) -> bool {
+    /// Returns whether there may be one more. Who finds no room tries again later: a refusal would
+    /// end it for good.
+    fn has_room(&mut self, cx: &mut Cx<'_>, peer: PeerId) -> bool {
         if !self.is_full() {
             return true;
         }
-        let text = format!("the limit of {} agents is reached", limits::AGENTS);
-        cx.tell_agent(peer, ToAgent::Refused(text));
+        let reason = format!("the limit of {} agents is reached", limits::AGENTS);
+        self.disconnect(cx, peer, CloseReason::Overloaded, reason);
         false
     }
 
@@ -417,7 +422,7 @@ impl Master {
             .set_presence(key, Presence::Connected(peer), cx.now);
         let row = &mut self.agents[key];
         row.missed = 0;
-        let active = row.standing == Standing::Active;
+        let active = row.may_be_offered();
         let is_active = Change::AgentActive { agent: key, active };
         match before {
             Presence::Connected(_) => {}

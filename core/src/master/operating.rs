@@ -5,7 +5,7 @@
 //! the operations of frameworks, which have been offered what they use (`accept`).
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::converting::conversion;
@@ -17,7 +17,8 @@ use crate::limits;
 use crate::protocol::operation::{Conversion, OperationKind, Order};
 use crate::protocol::operator::Answer;
 use crate::protocol::validate_operation::check_operator;
-use crate::protocol::wire::size;
+use crate::protocol::wire::{cut_text, size};
+use crate::registry::Admission;
 use crate::resources::Resources;
 use crate::resources::operations::{OperationError, Step, plan_reservation_update};
 
@@ -43,7 +44,7 @@ impl Master {
         let principal = self.peers.get(peer).map(|peer| &peer.principal.name);
         let checked = principal.map_or(Ok(()), |name| check_operator(&change, name));
         if let Err(bad) = checked {
-            return Answer::Invalid(said(bad.to_string()));
+            return Answer::Invalid(cut_text(bad.to_string()));
         }
         self.convert_free(cx, agent, Vec::from([change]))
     }
@@ -62,7 +63,7 @@ impl Master {
                 Step::Unreserve(resources) => Conversion::Unreserve(resources),
                 Step::Reserve(resources) => Conversion::Reserve(resources),
             }),
-            Err(error) => return Answer::Invalid(said(error.to_string())),
+            Err(error) => return Answer::Invalid(cut_text(error.to_string())),
         };
         let steps: Vec<Conversion> = steps.collect();
         let principal = self.peers.get(peer).map(|peer| &peer.principal.name);
@@ -71,7 +72,7 @@ impl Master {
             None => Ok(()),
         });
         if let Some(bad) = checked.find_map(Result::err) {
-            return Answer::Invalid(said(bad.to_string()));
+            return Answer::Invalid(cut_text(bad.to_string()));
         }
         drop(checked);
         self.convert_free(cx, agent, steps)
@@ -127,10 +128,12 @@ impl Master {
     fn plan_turns(&self, key: AgentKey, changes: &[Conversion]) -> Result<Vec<Turn>, Answer> {
         let mut total = self.agents[key].total.clone();
         let mut free = total.less(&self.in_use(key));
+        let admission = self.registry.agent(&self.agents[key].id);
+        let coming = admission.map_or(0, Admission::coming_bytes);
         let mut turns = Vec::with_capacity(changes.len());
         for change in changes {
             let all = change.apply(&total).map_err(refusal)?;
-            if size(&all) > limits::AGENT_BYTES {
+            if size(&all) + coming > limits::AGENT_BYTES {
                 let why = "the agent would have too many kinds of resources";
                 return Err(Answer::Invalid(why.to_string()));
             }
@@ -193,7 +196,7 @@ impl Master {
 }
 
 fn refusal(error: OperationError) -> Answer {
-    let why = said(error.to_string());
+    let why = cut_text(error.to_string());
     match error {
         OperationError::NotContained(_) => Answer::Conflict(why),
         OperationError::Nothing
@@ -214,10 +217,4 @@ fn refusal(error: OperationError) -> Answer {
         | OperationError::OtherDisk { .. }
         | OperationError::BadAmount { .. } => Answer::Invalid(why),
     }
-}
-
-/// It may quote resources of any length.
-fn said(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(limits::TEXT_BYTES));
-    text
 }

@@ -6,9 +6,11 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::ids::{FrameworkId, OperationId};
+use crate::ids::{AgentId, FrameworkId, OperationId};
 use crate::keys::{AgentKey, FrameworkKey};
+use crate::limits::{self, Bounds};
 use crate::protocol::operation::{OperationKind, OperationStatus};
+use crate::protocol::wire::size;
 use crate::table::{Key, Table};
 
 /// One operation.
@@ -23,31 +25,62 @@ pub(super) struct Operation {
     pub(super) place: Option<(AgentKey, u64)>,
     /// The newest news.
     pub(super) status: OperationStatus,
+    /// How long its news are at most until it is over, on the wire.
+    pub(super) bytes: usize,
+}
+
+/// Returns how long news about an operation are at most, on the wire, that makes so much: nobody
+/// hears of one without a name.
+pub(super) fn news_bytes(id: Option<&OperationId>, agent: &AgentId, makes: usize) -> usize {
+    let own = limits::OPERATION_NEWS_BYTES + agent.as_str().len() + makes;
+    id.map_or(0, |id| id.as_str().len() + own)
+}
+
+#[derive(Clone, Debug, Default)]
+struct OfFramework {
+    ids: BTreeMap<OperationId, Key<Operation>>,
+    /// The sum over its rows.
+    bytes: usize,
 }
 
 /// All named operations.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Operations {
     rows: Table<Operation>,
-    by_framework: BTreeMap<FrameworkKey, BTreeMap<OperationId, Key<Operation>>>,
+    by_framework: BTreeMap<FrameworkKey, OfFramework>,
     by_agent: BTreeMap<AgentKey, BTreeSet<Key<Operation>>>,
+    bounds: Bounds,
 }
 
 impl Operations {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
+    /// Returns how many a framework may have.
+    pub(super) const fn most(&self) -> usize {
+        self.bounds.operations
+    }
+
     /// Adds one, or new news about one.
     pub(super) fn insert(&mut self, operation: Operation) {
         let (framework, place) = (operation.framework, operation.place);
-        let key = match self.key(framework, &operation.status.id) {
+        let of = self.by_framework.entry(framework).or_default();
+        of.bytes += operation.bytes;
+        let key = match of.ids.get(&operation.status.id).copied() {
             Some(key) => {
                 let before = core::mem::replace(&mut self.rows[key], operation);
+                of.bytes -= before.bytes;
                 self.leave(key, before.place);
                 key
             }
             None => {
                 let id = operation.status.id.clone();
                 let key = self.rows.insert(operation);
-                let of = self.by_framework.entry(framework).or_default();
-                of.insert(id, key);
+                of.ids.insert(id, key);
                 key
             }
         };
@@ -68,7 +101,7 @@ impl Operations {
     }
 
     fn key(&self, framework: FrameworkKey, id: &OperationId) -> Option<Key<Operation>> {
-        self.by_framework.get(&framework)?.get(id).copied()
+        self.by_framework.get(&framework)?.ids.get(id).copied()
     }
 
     pub(super) fn find(&self, framework: FrameworkKey, id: &OperationId) -> Option<&Operation> {
@@ -97,8 +130,9 @@ impl Operations {
         id: &OperationId,
     ) -> Option<Operation> {
         let of = self.by_framework.get_mut(&framework)?;
-        let key = of.remove(id)?;
-        if of.is_empty() {
+        let key = of.ids.remove(id)?;
+        of.bytes -= self.rows[key].bytes;
+        if of.ids.is_empty() {
             self.by_framework.remove(&framework);
         }
         self.remove_row(key)
@@ -113,7 +147,7 @@ impl Operations {
     /// Forgets those of a framework, and returns them.
     pub(super) fn take(&mut self, framework: FrameworkKey) -> Vec<Operation> {
         let of = self.by_framework.remove(&framework).unwrap_or_default();
-        let gone = of.into_values().map(|key| self.remove_row(key));
+        let gone = of.ids.into_values().map(|key| self.remove_row(key));
         gone.flatten().collect()
     }
 
@@ -122,7 +156,7 @@ impl Operations {
         framework: FrameworkKey,
     ) -> impl Iterator<Item = &Operation> + '_ {
         let of = self.by_framework.get(&framework);
-        let keys = of.into_iter().flat_map(BTreeMap::values);
+        let keys = of.into_iter().flat_map(|of| of.ids.values());
         keys.map(|key| &self.rows[*key])
     }
 
@@ -135,12 +169,31 @@ impl Operations {
 
     /// Returns how many a framework has named.
     pub(super) fn count(&self, framework: FrameworkKey) -> usize {
-        self.by_framework.get(&framework).map_or(0, BTreeMap::len)
+        let of = self.by_framework.get(&framework);
+        of.map_or(0, |of| of.ids.len())
+    }
+
+    /// Returns how long news about those of a framework may become, on the wire.
+    pub(super) fn bytes(&self, framework: FrameworkKey) -> usize {
+        self.by_framework.get(&framework).map_or(0, |of| of.bytes)
+    }
+
+    /// Returns how much longer news about those of a framework may become, on the wire.
+    pub(super) fn room(&self, framework: FrameworkKey) -> usize {
+        limits::OPERATION_BYTES.saturating_sub(self.bytes(framework))
+    }
+
+    /// Returns whether there is room for one of a framework, or for more about it.
+    pub(super) fn has_room(&self, framework: FrameworkKey, id: &OperationId, bytes: usize) -> bool {
+        let known = self.find(framework, id);
+        let others = self.bytes(framework) - known.map_or(0, |known| known.bytes);
+        let is_numbered = known.is_some() || self.count(framework) < self.most();
+        is_numbered && others + bytes <= limits::OPERATION_BYTES
     }
 
     /// Visits all, those of one framework together.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Operation> + '_ {
-        let keys = self.by_framework.values().flat_map(BTreeMap::values);
+        let keys = self.by_framework.values().flat_map(|of| of.ids.values());
         keys.map(|key| &self.rows[*key])
     }
 
@@ -155,7 +208,7 @@ impl Operations {
     }
 
     pub(super) fn check(&self) {
-        let indexed: usize = self.by_framework.values().map(BTreeMap::len).sum();
+        let indexed: usize = self.by_framework.values().map(|of| of.ids.len()).sum();
         assert_eq!(self.rows.len(), indexed, "operations by framework");
         let placed = self.rows.iter().filter(|(_, row)| row.place.is_some());
         let indexed: usize = self.by_agent.values().map(BTreeSet::len).sum();
@@ -163,9 +216,15 @@ impl Operations {
         for (key, row) in self.rows.iter() {
             let id = &row.status.id;
             assert_eq!(self.key(row.framework, id), Some(key), "operation {id}");
+            assert!(size(&row.status) <= row.bytes, "the size of operation {id}");
             if let Some((agent, _)) = row.place {
                 assert!(self.by_agent[&agent].contains(&key), "operation {id}");
             }
+        }
+        for of in self.by_framework.values() {
+            let bytes: usize = of.ids.values().map(|key| self.rows[*key].bytes).sum();
+            assert_eq!(bytes, of.bytes, "the size of operations");
+            assert!(bytes <= limits::OPERATION_BYTES);
         }
     }
 }

@@ -111,6 +111,11 @@ pub(super) struct Peers {
 }
 
 impl Peers {
+    /// Returns how many bytes returning agents have said and not finished.
+    pub(super) const fn unfinished(&self) -> usize {
+        self.unfinished
+    }
+
     /// Adds a connection; returns whether it is new.
     pub(super) fn insert(&mut self, peer: PeerId, principal: Principal) -> bool {
         if self.rows.contains_key(&peer) {

@@ -9,7 +9,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::operations::Operations;
+use super::operations::{Operations, news_bytes};
 use super::tasks::Tasks;
 use crate::allocator::GrantIds;
 use crate::ids::{AgentId, ExecutorId, OperationId, TaskId};
@@ -25,7 +25,7 @@ use crate::protocol::task::{ExecutorInfo, TaskInfo};
 use crate::protocol::validate::{Reject, check_task};
 use crate::protocol::validate_group::{check_group, check_member};
 use crate::protocol::validate_operation::{BadOperation, Caller, check_caller};
-use crate::protocol::wire::size;
+use crate::protocol::wire::{cut_text, size};
 use crate::resources::{Resource, Resources};
 
 /// What becomes of an accept. All its parts are carried out, or none: there is one now, and will be
@@ -76,6 +76,8 @@ pub(super) struct Turn {
     pub(super) after: Resources,
     /// What a provider is to do, of which `after` says nothing yet.
     pub(super) disk: Option<DiskChange>,
+    /// How long news about it are at most, on the wire, if it has a name.
+    pub(super) bytes: usize,
 }
 
 /// Checks a task by itself: one alone, or one of a group.
@@ -98,6 +100,10 @@ pub(super) struct Planner<'a> {
     orders_left: usize,
     /// How many disks of the agent are being made or taken back.
     jobs: usize,
+    /// How many bytes on the wire may come of them.
+    coming: usize,
+    /// How much more news there may be about operations that the framework has named, on the wire.
+    news_left: usize,
     pool: Resources,
     /// What the agent has, offered or not.
     total: Resources,
@@ -133,6 +139,8 @@ pub(super) struct Basis<'a> {
     pub(super) open: usize,
     /// How many disks of the agent are being made or taken back.
     pub(super) jobs: usize,
+    /// How many bytes on the wire may come of them.
+    pub(super) coming: usize,
     /// What is offered.
     pub(super) pool: Resources,
 }
@@ -149,10 +157,12 @@ pub(super) fn plan(basis: Basis<'_>, operations: Vec<Operation>) -> Plan {
         agent: basis.agent,
         agent_id: basis.agent_id,
         grants: basis.grants,
-        tasks_left: limits::TASKS_PER_FRAMEWORK.saturating_sub(live),
+        tasks_left: basis.tasks.most().saturating_sub(live),
         bytes_left: limits::REPORTED_BYTES.saturating_sub(reported),
         orders_left: limits::OPERATIONS_PER_AGENT.saturating_sub(basis.open),
         jobs: basis.jobs,
+        coming: basis.coming,
+        news_left: basis.known.room(basis.framework),
         pool: basis.pool,
         total: basis.total.clone(),
         used: Resources::new(),
@@ -185,12 +195,7 @@ impl Planner<'_> {
                     let turn = named.and_then(|()| self.convert(id.clone(), &change));
                     let step = match turn {
                         Ok(turn) => Step::Convert(turn),
-                        Err(bad) => Step::RefuseOperation {
-                            kind: change.kind(),
-                            id,
-                            reason: bad.kind(),
-                            message: shortened(format!("{}: {bad}", change.kind())),
-                        },
+                        Err(bad) => self.refuse(change.kind(), id, &bad),
                     };
                     self.steps.push(step);
                 }
@@ -212,13 +217,26 @@ impl Planner<'_> {
         }
     }
 
+    fn refuse(&mut self, kind: OperationKind, id: Option<OperationId>, bad: &BadOperation) -> Step {
+        let message = cut_text(format!("{kind}: {bad}"));
+        // That is news too, which comes before what follows.
+        let bytes = news_bytes(id.as_ref(), self.agent_id, message.len());
+        self.news_left = self.news_left.saturating_sub(bytes);
+        Step::RefuseOperation {
+            kind,
+            id,
+            reason: bad.kind(),
+            message,
+        }
+    }
+
     fn launch(&mut self, task: TaskInfo) -> Step {
         match self.take(&task, check_task) {
             Ok(()) => Step::Launch(task),
             Err(message) => Step::RefuseTask {
                 task: task.id,
                 reason: Reason::TaskInvalid,
-                message: shortened(message),
+                message: cut_text(message),
             },
         }
     }
@@ -238,7 +256,7 @@ impl Planner<'_> {
                 if is_new {
                     self.executors.remove(&executor);
                 }
-                let message = shortened(message);
+                let message = cut_text(message);
                 self.steps
                     .extend(ids.into_iter().map(|task| Step::RefuseTask {
                         task,
@@ -276,7 +294,7 @@ impl Planner<'_> {
             return Err(format!("task id {} is used already", task.id));
         }
         if self.tasks_left == 0 {
-            let limit = limits::TASKS_PER_FRAMEWORK;
+            let limit = self.tasks.most();
             return Err(format!("the framework has {limit} tasks, the most allowed"));
         }
         // One after the other: added up, a port that both need would be there once.
@@ -368,7 +386,7 @@ impl Planner<'_> {
             let id = id.clone();
             return Err(BadOperation::NameTaken { id });
         }
-        let limit = limits::OPERATIONS_PER_FRAMEWORK;
+        let limit = self.known.most();
         if self.known.count(self.framework) + self.names.len() > limit {
             let of = "that the framework has not confirmed the end of";
             return Err(BadOperation::TooMany { limit, of });
@@ -411,13 +429,19 @@ impl Planner<'_> {
         let mut pool = change.apply(&self.pool)?;
         // What others hold counts as well: a volume's id is new to the agent (RM-42).
         let total = change.apply(&self.total)?;
-        // And so does what providers may come to say.
-        let jobs = self.jobs + usize::from(change.disk().is_some());
+        // And so does what providers are at: it is there again when they have ended.
+        let disk = change.disk();
+        let coming = self.coming + disk.map_or(0, DiskChange::most_bytes);
         let limit = limits::AGENT_BYTES;
-        if size(&total) + jobs * limits::DISK_BYTES > limit {
+        if size(&total) + coming > limit {
             return Err(BadOperation::TooLarge { limit });
         }
         let (before, after) = change.turns(&self.pool)?;
+        let makes = disk.map_or_else(|| size(&after), DiskChange::most_bytes);
+        let bytes = news_bytes(id.as_ref(), self.agent_id, makes);
+        let limit = limits::OPERATION_BYTES;
+        let too_much = BadOperation::TooMuchNews { limit };
+        let news_left = self.news_left.checked_sub(bytes).ok_or(too_much)?;
         let mut made = self.made.less(&before);
         made.add(&after)
             .map_err(|overflow| BadOperation::Resources(overflow.into()))?;
@@ -436,13 +460,15 @@ impl Planner<'_> {
         }
         (self.pool, self.total, self.made) = (pool, total, made);
         self.orders_left -= 1;
-        self.jobs = jobs;
+        self.jobs += usize::from(disk.is_some());
+        (self.coming, self.news_left) = (coming, news_left);
         Ok(Turn {
             id,
             kind: change.kind(),
             before,
             after,
-            disk: change.disk().cloned(),
+            disk: disk.cloned(),
+            bytes,
         })
     }
 }
@@ -468,10 +494,4 @@ fn draw(pool: &mut Resources, who: &str, needs: &Resources) -> Result<(), String
     } else {
         format!("{who} needs {wanted} but the offer has {left} left")
     })
-}
-
-/// It may quote resources of any length.
-fn shortened(mut message: String) -> String {
-    message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
-    message
 }

@@ -11,6 +11,7 @@ use super::{Cx, Effect, Master, view};
 use crate::feed::{Changes, Feed, Gap, Tells, watch_all};
 use crate::ids::{PeerId, RequestId};
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::events::{Batch, Event, Row, Version};
 use crate::protocol::operator::{Answer, Response};
 use crate::protocol::version;
@@ -75,7 +76,12 @@ impl Master {
 
     /// All who wait have what there was before.
     fn answer_waiting(&mut self, cx: &mut Cx<'_>, before: Version) {
-        let waiting = self.waiting.take();
+        let mut waiting = self.waiting.take();
+        if planted(Mutant::WatcherMissed) {
+            while waiting.len() > 1 {
+                waiting.pop_last();
+            }
+        }
         if waiting.is_empty() {
             return;
         }

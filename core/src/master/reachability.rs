@@ -120,6 +120,11 @@ impl Master {
         self.agents.awaited() * 100 > self.recovered * percent
     }
 
+    /// Returns whether this leadership has given itself up: it hears nothing any more.
+    pub const fn has_resigned(&self) -> bool {
+        self.has_resigned
+    }
+
     fn resign(&mut self, cx: &mut Cx<'_>) {
         let (lost, of) = (self.agents.awaited(), self.recovered);
         let most = self.config.recovery_removal_percent;
@@ -141,6 +146,8 @@ impl Master {
             self.rescind_agent(cx, key);
         }
         self.rescind_inverse_of(cx, key);
+        // What it runs it says when it is back.
+        self.agents[key].uncounted.clear();
         if is_noted && self.agents[key].standing == Standing::Active {
             self.changes.push(Change::AgentActive {
                 agent: key,
@@ -161,7 +168,8 @@ impl Master {
                 // FW-33
                 let event = Event::Heartbeat;
                 cx.out.emit_free(Effect::Scheduler { peer, event });
-                self.arm_framework(key, Some(cx.now + self.config.heartbeat_interval));
+                self.answer_all_due(cx, key);
+                self.arm_subscribed(key, Some(cx.now + self.config.heartbeat_interval));
             }
             // SM-06
             Subscription::Disconnected | Subscription::Recovered => {

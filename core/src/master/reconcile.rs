@@ -21,6 +21,8 @@ use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::wire::slices;
+use crate::registry::Gone;
+use crate::time::Time;
 
 /// What is said of a task whose agent is out of reach.
 const AWAY: &str = "its agent is unreachable";
@@ -68,12 +70,14 @@ impl Master {
             );
             return;
         }
-        let mut answers = Vec::new();
-        if tasks.is_empty() {
-            // TK-79
-            let all = self.tasks.of_framework(framework).into_iter();
-            answers.extend(all.filter_map(|key| self.known_of(key)));
+        if tasks.is_empty() && !self.asks.ask_all(framework, cx.now) {
+            self.arm_subscribed(framework, self.frameworks[framework].due);
+            return;
         }
+        if tasks.is_empty() || planted(Mutant::QuestionTakenForAll) {
+            self.answer_all(cx, framework);
+        }
+        let mut answers = Vec::new();
         let mut left = 0;
         for (task, agent) in tasks {
             match self.answer_about(cx, framework, task, agent) {
@@ -90,6 +94,29 @@ impl Master {
             let call = CallKind::Reconcile;
             self.reject(cx, framework, call, RejectKind::TooMany, text);
         }
+    }
+
+    /// Says of all tasks of a framework how they are (TK-79).
+    fn answer_all(&self, cx: &mut Cx<'_>, framework: FrameworkKey) {
+        let all = self.tasks.of_framework(framework).into_iter();
+        let answers = all.filter_map(|key| self.known_of(key));
+        self.tell_answers(cx, framework, answers.collect());
+    }
+
+    /// Answers who has asked for all tasks once more, if it is time for that.
+    pub(super) fn answer_all_due(&mut self, cx: &mut Cx<'_>, framework: FrameworkKey) {
+        let due = self.asks.all_due(framework);
+        if due.is_some_and(|due| due <= cx.now) {
+            self.asks.answered_all(framework, cx.now);
+            self.answer_all(cx, framework);
+        }
+    }
+
+    /// Arms the timer of a framework that is there: for its next heartbeat, or an answer before.
+    pub(super) fn arm_subscribed(&mut self, framework: FrameworkKey, heartbeat: Option<Time>) {
+        let answer = self.asks.all_due(framework);
+        let due = [heartbeat, answer].into_iter().flatten().min();
+        self.arm_framework(framework, due);
     }
 
     /// Returns the answer about a task, or remembers to give it later. Nothing is said that may be
@@ -150,12 +177,19 @@ impl Master {
                 Finding::Unknown(TaskState::Gone, "its agent has no such task")
             }
             Some(Presence::Unreachable) => Finding::Away,
-            // Its tasks were said to be gone with it.
-            None if self.registry.gone().contains_key(id) => {
-                Finding::Unknown(TaskState::Gone, "its agent is gone")
-            }
-            // TK-78
-            None => Finding::Unknown(TaskState::Unknown, "no such task, and no such agent"),
+            None => match self.registry.gone().get(id) {
+                // As was said of its tasks when it went.
+                Some(Gone { by_operator, .. }) => {
+                    let state = if *by_operator {
+                        TaskState::GoneByOperator
+                    } else {
+                        TaskState::Gone
+                    };
+                    Finding::Unknown(state, "its agent is gone")
+                }
+                // TK-78
+                None => Finding::Unknown(TaskState::Unknown, "no such task, and no such agent"),
+            },
         }
     }
 

@@ -19,6 +19,7 @@ use crate::protocol::agent::ToAgent;
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::status::{Observed, Reason, Source, TaskState, TaskStatus};
 use crate::registry::RegistryOp;
+use crate::roles::Role;
 
 impl Master {
     pub(super) fn apply_merge(
@@ -215,9 +216,15 @@ impl Master {
     }
 
     fn charge(&mut self, framework: FrameworkKey, agent: AgentKey, bill: Bill) {
+        let charged = |role| {
+            if planted(Mutant::RoleForgotten) {
+                return Role::any();
+            }
+            role
+        };
         let changes = bill.parts().map(|(role, resources)| Change::Used {
             framework,
-            role,
+            role: charged(role),
             agent,
             resources,
         });

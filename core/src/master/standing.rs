@@ -19,7 +19,7 @@ use super::tasks::TaskKey;
 use super::updates::News;
 use super::{Cx, Master, Timer};
 use crate::allocator::Change;
-use crate::ids::{AgentId, PeerId};
+use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::agent::ToAgent;
@@ -27,7 +27,7 @@ use crate::protocol::node::{AgentLoss, Standing};
 use crate::protocol::operator::Answer;
 use crate::protocol::scheduler::Event;
 use crate::protocol::status::{Reason, TaskState};
-use crate::registry::RegistryOp;
+use crate::registry::{Gone, RegistryOp};
 use crate::time::Time;
 
 impl Master {
@@ -137,8 +137,12 @@ impl Master {
         key: AgentKey,
         end: &News,
     ) -> Option<PeerId> {
-        let id = self.agents[key].id.clone();
-        self.persist(cx, RegistryOp::Remove { id, at: cx.now });
+        let removal = RegistryOp::Remove {
+            id: self.agents[key].id.clone(),
+            at: cx.now,
+            by_operator: end.state == TaskState::GoneByOperator,
+        };
+        self.persist(cx, removal);
         self.bury(cx, key, end)
     }
 
@@ -251,13 +255,47 @@ impl Master {
             cx.tell_agent(peer, ToAgent::Undrain);
         }
         if was_offered != is_offered {
-            self.rescind_agent(cx, key);
-            self.rescind_inverse_of(cx, key);
-            self.inverse_offers.touch(key);
-            self.changes.push(Change::AgentActive {
-                agent: key,
-                active: is_offered,
-            });
+            self.offer_or_not(cx, key);
+        }
+    }
+
+    /// An agent that is there may be offered from now on, or not any more.
+    fn offer_or_not(&mut self, cx: &mut Cx<'_>, key: AgentKey) {
+        self.rescind_agent(cx, key);
+        self.rescind_inverse_of(cx, key);
+        self.inverse_offers.touch(key);
+        self.changes.push(Change::AgentActive {
+            agent: key,
+            active: self.agents[key].is_offered(),
+        });
+    }
+
+    /// Notes what an agent runs that cannot be counted.
+    pub(super) fn set_uncounted(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: AgentKey,
+        uncounted: BTreeSet<(FrameworkId, TaskId)>,
+    ) {
+        let row = &mut self.agents[key];
+        let was_offered = row.is_offered();
+        row.uncounted = uncounted;
+        if row.peer().is_some() && row.is_offered() != was_offered {
+            self.offer_or_not(cx, key);
+        }
+    }
+
+    /// An agent says that a task has ended, which may be one that is not counted.
+    pub(super) fn end_uncounted(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: AgentKey,
+        task: &(FrameworkId, TaskId),
+    ) {
+        let mut left = self.agents[key].uncounted.clone();
+        if left.remove(task) {
+            self.set_uncounted(cx, key, left);
+            self.tasks.note_emptied(key);
         }
     }
 
@@ -279,7 +317,7 @@ impl Master {
             self.remove_agent(cx, key, &end);
         }
         let gone = self.registry.gone();
-        let is_old = |at: &Time| cx.now.since(*at) > limits::AGENT_ABSENCE;
+        let is_old = |gone: &Gone| cx.now.since(gone.at) > limits::AGENT_ABSENCE;
         if gone.len() > limits::GONE_AGENTS || gone.values().any(is_old) {
             let age = limits::AGENT_ABSENCE.as_micros();
             let age = u64::try_from(age).expect("some weeks fit");

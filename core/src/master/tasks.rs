@@ -28,7 +28,7 @@ use super::holdings::{Holder, Holdings};
 use crate::fold::FoldMap;
 use crate::ids::{ExecutorId, FrameworkId, PeerId, TaskId, UpdateId};
 use crate::keys::{AgentKey, FrameworkKey};
-use crate::limits;
+use crate::limits::{self, Bounds};
 use crate::protocol::discovery::Published;
 use crate::protocol::status::{TaskState, TaskStatus};
 use crate::protocol::task::{ExecutorInfo, ExecutorKind};
@@ -158,9 +158,22 @@ pub(super) struct Tasks {
     holdings: Holdings,
     /// Agents whose last live task or executor has gone since somebody asked.
     emptied: Vec<AgentKey>,
+    bounds: Bounds,
 }
 
 impl Tasks {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
+    /// Returns how many live tasks a framework may have.
+    pub(super) const fn most(&self) -> usize {
+        self.bounds.tasks
+    }
+
     /// Adds a live task that uses nothing yet: [`Tasks::book`] follows, unless it has ended.
     pub(super) fn insert(&mut self, new: NewTask) -> TaskKey {
         let (id, framework, agent) = (new.id.clone(), new.framework, new.agent);
@@ -211,7 +224,7 @@ impl Tasks {
         let of = of.expect("a task's framework has an index");
         of.remembered.push_back((key, bytes));
         of.bytes += bytes;
-        while of.remembered.len() > limits::COMPLETED_TASKS_PER_FRAMEWORK
+        while of.remembered.len() > self.bounds.completed_tasks
             || of.bytes > limits::COMPLETED_BYTES_PER_FRAMEWORK
         {
             let Some((oldest, bytes)) = of.remembered.pop_front() else {
@@ -265,6 +278,11 @@ impl Tasks {
         self.agents.contains_key(&agent) || self.executors.are_on(agent)
     }
 
+    /// Notes that something has ended on an agent which is no live task of this table.
+    pub(super) fn note_emptied(&mut self, agent: AgentKey) {
+        self.emptied.push(agent);
+    }
+
     /// Takes the agents whose last live task or executor has gone since the last time, and perhaps
     /// others.
     pub(super) fn take_emptied(&mut self) -> Vec<AgentKey> {
@@ -311,6 +329,12 @@ impl Tasks {
     pub(super) fn remembered(&self, framework: FrameworkKey) -> usize {
         let of = self.frameworks.get(&framework);
         of.map_or(0, |of| of.remembered.len())
+    }
+
+    /// Returns how many bytes they are on the wire.
+    pub(super) fn remembered_bytes(&self, framework: FrameworkKey) -> usize {
+        let of = self.frameworks.get(&framework);
+        of.map_or(0, |of| of.bytes)
     }
 
     /// Returns the active tasks of a framework whose ids begin with `prefix`.
@@ -440,7 +464,7 @@ impl Tasks {
         self.holdings.check(&uses);
         self.executors.check(&users);
         for of in self.frameworks.values() {
-            assert!(of.remembered.len() <= limits::COMPLETED_TASKS_PER_FRAMEWORK);
+            assert!(of.remembered.len() <= self.bounds.completed_tasks);
             for (key, bytes) in &of.remembered {
                 let row = &self.rows[*key];
                 assert!(row.is_remembered());

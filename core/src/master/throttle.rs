@@ -18,7 +18,7 @@ use tracing::debug;
 use super::interface::{CallRate, CallRates};
 use super::{Cx, Master, Timer};
 use crate::ids::PeerId;
-use crate::limits;
+use crate::limits::{self, Filled};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::refusal::RejectKind;
 use crate::protocol::scheduler::Call;
@@ -71,6 +71,8 @@ pub(super) struct Throttle {
     peers: BTreeMap<PeerId, usize>,
     calls: usize,
     bytes: usize,
+    /// How many were turned down.
+    turned_down: u64,
 }
 
 impl Throttle {
@@ -92,9 +94,17 @@ impl Throttle {
         }
     }
 
-    /// Returns how many calls wait, of all frameworks.
-    pub(super) const fn len(&self) -> usize {
-        self.calls
+    /// Lists what is bounded, how much there is of it, and how much there may be. Of lines the one
+    /// counts that has the least room.
+    pub(super) fn filled(&self) -> Vec<Filled> {
+        let fullest = self.lines.iter();
+        let fullest = fullest.min_by_key(|line| line.most.saturating_sub(line.calls));
+        let line = fullest.map(|line| Filled::new("calls in a line", line.calls, line.most));
+        let all = [
+            Filled::new("calls that wait", self.calls, limits::THROTTLED_CALLS),
+            Filled::new("bytes of calls", self.bytes, limits::THROTTLED_BYTES),
+        ];
+        all.into_iter().chain(line).collect()
     }
 
     fn line_of(&self, principal: &str) -> Option<usize> {
@@ -262,7 +272,11 @@ impl Master {
     }
 
     /// Turns a call down for which there is no room.
+    ///
+    /// The offers that it answers are free again in any case: its scheduler knows of them no more.
+    /// And what confirms something is heard: it makes room, and is not said again.
     fn turn_down(&mut self, cx: &mut Cx<'_>, peer: PeerId, call: Call) {
+        self.throttle.turned_down += 1;
         let kind = call.kind();
         debug!(?peer, %kind, "more calls wait than may");
         let why = format!("{kind}: more calls wait than may for this principal");
@@ -270,6 +284,10 @@ impl Master {
             self.disconnect(cx, peer, CloseReason::Overloaded, why);
             return;
         };
+        if let Call::Acknowledge { .. } | Call::AcknowledgeOperation { .. } = call {
+            self.on_scheduler(cx, peer, call);
+            return;
+        }
         if let Call::Accept {
             offers, operations, ..
         } = call
@@ -278,7 +296,22 @@ impl Master {
             self.turn_down_accept(cx, framework, &offers, operations, refusal);
             return;
         }
+        if let Call::Decline { offers, .. } = &call {
+            self.return_offers(framework, offers);
+        }
         self.reject(cx, framework, kind, RejectKind::TooMany, why);
+    }
+
+    /// Returns how much of what was said over a connection waits for its turn; `None` of one that
+    /// is gone, of which nothing is heard any more.
+    pub fn unheard(&self, peer: PeerId) -> Option<usize> {
+        self.peers.get(peer)?;
+        Some(self.throttle.peers.get(&peer).copied().unwrap_or(0))
+    }
+
+    /// Returns for how many calls there was no room under this leadership.
+    pub fn turned_down(&self) -> u64 {
+        self.throttle.turned_down
     }
 
     pub(super) fn check_throttle(&self) {

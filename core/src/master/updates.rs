@@ -15,7 +15,6 @@ use super::{Cx, Master};
 use crate::allocator::Change;
 use crate::ids::{AgentId, FrameworkId, TaskId, UpdateId};
 use crate::keys::{AgentKey, FrameworkKey};
-use crate::limits;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::scheduler::Event;
@@ -171,6 +170,11 @@ impl Master {
             debug!(task = %status.task, state = %status.state, "not an agent's to say");
             return;
         }
+        let is_over = status.state.is_terminal() || latest.is_terminal();
+        if is_over && !self.agents[agent].uncounted.is_empty() {
+            let task = (owner.clone(), status.task.clone());
+            self.end_uncounted(cx, agent, &task);
+        }
         let known = self.frameworks.find(&owner);
         let framework = known.filter(|key| !self.frameworks[*key].is_completed());
         let Some(framework) = framework else {
@@ -182,11 +186,11 @@ impl Master {
             return;
         };
         status.agent = Some(self.agents[agent].id.clone());
-        // It is kept, and goes on in frames that hold more. The agent cuts its own.
-        let message = &mut status.message;
-        message.truncate(message.floor_char_boundary(limits::TEXT_BYTES));
+        // It is kept, and goes on in frames that hold more.
+        status.shorten();
         let known = self.tasks.find(framework, &status.task);
-        let own = known.filter(|key| self.tasks[*key].agent == agent);
+        let is_own = |key: &TaskKey| self.tasks[*key].agent == agent;
+        let own = known.filter(|key| is_own(key) || planted(Mutant::StrayBelieved));
         let Some(key) = own else {
             // PR-14. One task of an id: that of the other agent is not the framework's to hear of.
             // And one that is not known was over and confirmed so long ago that it is forgotten, or

@@ -7,7 +7,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{TaskId, UpdateId};
 use crate::keys::FrameworkKey;
-use crate::limits;
+use crate::limits::{self, Bounds};
+use crate::mutant::{Mutant, planted};
 use crate::protocol::status::TaskStatus;
 use crate::protocol::wire::size;
 
@@ -15,6 +16,7 @@ use crate::protocol::wire::size;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdicts {
     frameworks: BTreeMap<FrameworkKey, OfFramework>,
+    bounds: Bounds,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -47,6 +49,13 @@ impl OfFramework {
 }
 
 impl Verdicts {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
     /// Remembers a refusal under a name, and returns it as it is to be said. Without room it has
     /// no name, and is said once.
     pub(super) fn insert(
@@ -58,7 +67,9 @@ impl Verdicts {
         let of = self.frameworks.entry(framework).or_default();
         status.update = Some(update);
         let bytes = of.bytes + size(&status);
-        if of.said.len() < limits::VERDICTS_PER_FRAMEWORK && bytes <= limits::VERDICT_BYTES {
+        let is_bounded = !planted(Mutant::VerdictsUnbounded);
+        let has_room = of.said.len() < self.bounds.verdicts && bytes <= limits::VERDICT_BYTES;
+        if has_room || !is_bounded {
             of.last += 1;
             of.bytes = bytes;
             of.numbers.insert(update, of.last);
@@ -67,6 +78,9 @@ impl Verdicts {
             of.said.insert(of.last, status.clone());
         } else {
             status.update = None;
+            if of.said.is_empty() {
+                self.frameworks.remove(&framework);
+            }
         }
         status
     }
@@ -105,6 +119,11 @@ impl Verdicts {
         of.said.get(of.tasks.get(task)?.last()?)
     }
 
+    /// Returns how many bytes those of a framework are on the wire.
+    pub(super) fn bytes(&self, framework: FrameworkKey) -> usize {
+        self.frameworks.get(&framework).map_or(0, |of| of.bytes)
+    }
+
     /// Visits what a framework has not confirmed, in the order in which it was said.
     pub(super) fn of(&self, framework: FrameworkKey) -> impl Iterator<Item = &TaskStatus> + '_ {
         let of = self.frameworks.get(&framework);
@@ -120,7 +139,7 @@ impl Verdicts {
     pub(super) fn check(&self, is_live: impl Fn(FrameworkKey) -> bool) {
         for (framework, of) in &self.frameworks {
             assert!(is_live(*framework), "refusals for nobody");
-            assert!(!of.said.is_empty() && of.said.len() <= limits::VERDICTS_PER_FRAMEWORK);
+            assert!(!of.said.is_empty() && of.said.len() <= self.bounds.verdicts);
             let names = of
                 .numbers
                 .iter()

@@ -32,7 +32,7 @@ use crate::protocol::maintenance::{MachineId, Unavailability};
 use crate::protocol::offer::Offer;
 use crate::protocol::operator::{AgentView, FrameworkView, OperationView, Summary, TaskView};
 use crate::protocol::status::TaskStatus;
-use crate::registry::Ending;
+use crate::registry::{Ending, Gone};
 use crate::table::Table;
 use crate::time::Time;
 
@@ -51,7 +51,7 @@ pub struct View {
     executors: Table<Executor>,
     roles: Table<RoleState>,
     operations: Table<Operation>,
-    gone: Table<(AgentId, Time)>,
+    gone: Table<(AgentId, Gone)>,
     ended: Table<(FrameworkId, Ending)>,
     machines: Table<(MachineId, Unavailability)>,
     down: Table<(MachineId, ())>,
@@ -116,6 +116,17 @@ impl View {
     /// Returns which state of the master this is. Views of the same version are the same.
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// Returns all that it shows but its version, which rises with whatever may have changed
+    /// something. Of tasks that are over it is their number: those that are remembered are many.
+    #[cfg(feature = "sim")]
+    pub(crate) fn contents(&self) -> impl core::fmt::Debug + '_ {
+        let live = self.tasks.iter().map(|(_, task)| task);
+        let live: Vec<&Task> = live.filter(|task| !task.is_remembered()).collect();
+        let connected = (&self.agents, &self.frameworks);
+        let given = (live, self.tasks.len(), &self.offers, &self.executors);
+        (connected, given, &self.roles, &self.operations)
     }
 
     /// Lists the rows of one kind, as events tell them.
@@ -372,8 +383,8 @@ fn operation_view(row: &Operation) -> OperationView {
 }
 
 /// What is told of an agent that is gone.
-pub(super) fn gone((id, at): &(AgentId, Time)) -> Row {
-    let (id, at) = (id.clone(), *at);
+pub(super) fn gone((id, gone): &(AgentId, Gone)) -> Row {
+    let (id, at) = (id.clone(), gone.at);
     Row::Gone(GoneState { id, at })
 }
 

@@ -6,7 +6,7 @@ use alloc::collections::BTreeMap;
 use core::ops::RangeInclusive;
 
 use crate::ids::{PeerId, RequestId};
-use crate::limits;
+use crate::limits::{self, Filled};
 
 /// Who waits: over which connection, and for the answer to which question.
 pub(super) type Waiter = (PeerId, RequestId);
@@ -40,6 +40,11 @@ pub(super) struct Waiting {
 impl Waiting {
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty()
+    }
+
+    /// Says how many wait, and how many may.
+    pub(super) fn filled(&self) -> Filled {
+        Filled::new("questions for events", self.all.len(), limits::WATCHES)
     }
 
     /// Has a question wait for the next event, or says why there is no room for it.

@@ -12,6 +12,7 @@ use super::{Cx, Master};
 use crate::allocator::Change;
 use crate::demand::Demand;
 use crate::keys::FrameworkKey;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::refusal::CallKind;
 use crate::protocol::validate::{check_named_roles, check_wishes};
 use crate::roles::Role;
@@ -37,6 +38,10 @@ impl Master {
 
     /// Offers in some roles again, or in all, as if nothing had been refused there (OF-36).
     pub(super) fn on_revive(&mut self, cx: &mut Cx<'_>, key: FrameworkKey, roles: Vec<Role>) {
+        if planted(Mutant::RefusedRevives) {
+            let suppressed = &mut self.frameworks[key].wishes.suppressed;
+            suppressed.retain(|role| !roles.contains(role));
+        }
         if !self.are_own(cx, key, CallKind::Revive, &roles) {
             return;
         }

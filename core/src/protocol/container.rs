@@ -51,9 +51,21 @@ pub struct ContainerSpec {
     pub sandbox: Vec<String>,
     /// What else is asked for; what cannot be done is refused.
     pub container: Option<Box<ContainerInfo>>,
-    /// The container of the first task of its group, if it is in one, for who has groups share
-    /// something.
-    pub group: Option<ContainerId>,
+    /// What it has in common with others, if its task was started together with theirs.
+    pub group: Option<Box<GroupSpec>>,
+}
+
+/// What the containers of a group of tasks have in common (CT-15, TK-91).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupSpec {
+    /// Names the group; no container has this id.
+    pub id: ContainerId,
+    /// The sandbox of the group, as path components below the agent's sandbox directory.
+    pub sandbox: Vec<String>,
+    /// What may be in that sandbox, in MiB, beside what each of them may have.
+    pub disk: Option<Milli>,
+    /// What is asked for all of them together.
+    pub container: Option<Box<ContainerInfo>>,
 }
 
 impl ContainerSpec {

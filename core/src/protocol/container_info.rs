@@ -96,7 +96,8 @@ pub enum VolumeSource {
         /// Relative to the sandbox.
         path: String,
     },
-    /// A directory of the sandbox of whom the task is in: tasks of a group share it (CT-45).
+    /// A directory of the sandbox of the task's group, for all its tasks: made if it is missing, as
+    /// everybody's (CT-45).
     Parent {
         /// Relative to that sandbox.
         path: String,

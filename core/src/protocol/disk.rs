@@ -18,7 +18,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::operation::{OperationKind, Order, Owner};
-use super::wire::size;
+use super::wire::{cut_text, size};
 use crate::ids::AgentId;
 use crate::limits;
 use crate::resources::operations::{
@@ -80,11 +80,17 @@ impl DiskChange {
         }
     }
 
+    /// Returns how many bytes, on the wire, what comes of it may take at most: the source with what
+    /// its provider says.
+    pub fn most_bytes(&self) -> usize {
+        size(self) + limits::DISK_BYTES
+    }
+
     /// Returns what there is in the place of the source now that it has ended, or why that is the
     /// source.
     pub fn result(&self, outcome: &DiskOutcome) -> Result<Resources, String> {
         let made = match outcome {
-            DiskOutcome::Failed(why) => return Err(shortened(why)),
+            DiskOutcome::Failed(why) => return Err(cut_text(why.clone())),
             DiskOutcome::Made(_) | DiskOutcome::Returned(_)
                 if size(outcome) > limits::DISK_BYTES =>
             {
@@ -113,16 +119,10 @@ impl DiskChange {
         };
         let came = came.ok_or_else(|| {
             let text = format!("the provider has done something else: {outcome:?}");
-            shortened(&text)
+            cut_text(text)
         })?;
-        came.map_err(|error| shortened(&error.to_string()))
+        came.map_err(|error| cut_text(error.to_string()))
     }
-}
-
-fn shortened(text: &str) -> String {
-    let mut text = String::from(text);
-    text.truncate(text.floor_char_boundary(limits::TEXT_BYTES));
-    text
 }
 
 impl MadeDisk {

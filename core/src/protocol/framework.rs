@@ -131,6 +131,11 @@ pub struct Wishes {
 pub struct Introduced<T>(BTreeMap<FrameworkId, T>);
 
 impl<T> Introduced<T> {
+    /// Returns of how many frameworks it knows; at most [`limits::INTRODUCED`].
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Returns what is kept of a framework.
     pub fn get(&self, framework: &FrameworkId) -> Option<&T> {
         self.0.get(framework)

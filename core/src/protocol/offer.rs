@@ -120,7 +120,8 @@ impl Operation {
 /// otherwise than well, or is killed, so are the others (OF-23, TK-91).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskGroup {
-    /// Who runs them. Groups may have one in common.
+    /// Who runs them. Groups may have one in common; of what the agent's own gives to the tasks of
+    /// a group each has its own.
     pub executor: ExecutorInfo,
     /// The tasks. They have commands if the executor is the agent's own, and name no other
     /// executor.

@@ -3,12 +3,14 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
+use core::{fmt, mem};
 
 use serde::{Deserialize, Serialize};
 
 use super::check::CheckStatus;
+use super::wire::cut_text;
 use crate::ids::{AgentId, TaskId, UpdateId};
+use crate::limits;
 use crate::resources::Milli;
 use crate::time::Time;
 
@@ -341,7 +343,8 @@ pub struct Observed {
     pub healthy: Option<bool>,
     /// What its check found out last, if it has one (TK-98).
     pub check: Option<CheckStatus>,
-    /// The addresses of its container, if that has its own (CT-84).
+    /// The addresses of its container, if that has its own (CT-84); at most
+    /// [`limits::ADDRESSES`].
     pub addresses: Vec<String>,
 }
 
@@ -363,11 +366,72 @@ impl TaskStatus {
             observed: None,
         }
     }
+
+    /// Cuts what others may have said at length, so that it fits [`limits::STATUS_BYTES`].
+    pub fn shorten(&mut self) {
+        self.message = cut_text(mem::take(&mut self.message));
+        if let Some(observed) = &mut self.observed {
+            let addresses = &mut observed.addresses;
+            addresses.retain(|address| address.len() <= limits::ADDRESS_BYTES);
+            addresses.truncate(limits::ADDRESSES);
+            addresses.shrink_to_fit();
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
+    use crate::protocol::wire::size;
+
+    #[test]
+    fn news_are_of_bounded_length() {
+        // I22
+        let id = "x".repeat(limits::ID_BYTES);
+        let address = "y".repeat(limits::ADDRESS_BYTES);
+        let long = "y".repeat(limits::ADDRESS_BYTES + 1);
+        let mut addresses = vec![address.clone(); 2 * limits::ADDRESSES];
+        addresses[0] = long;
+        let (resource, limit) = (Limited::Ports, Milli::MAX);
+        let at = Time::from_micros(u64::MAX);
+        let mut status = TaskStatus {
+            reason: Some(Reason::TaskHealthCheckStatusUpdated),
+            message: "\u{e4}".repeat(limits::TEXT_BYTES),
+            agent: Some(AgentId::new(&id).unwrap()),
+            update: Some(UpdateId(u128::MAX)),
+            exit: Some(Exit::Code(i32::MIN)),
+            breach: Some(Breach {
+                resource,
+                limit,
+                used: limit,
+            }),
+            observed: Some(Box::new(Observed {
+                healthy: Some(true),
+                check: Some(CheckStatus::Command {
+                    exit_code: Some(i32::MIN),
+                }),
+                addresses,
+            })),
+            ..TaskStatus::new(
+                TaskId::new(&id).unwrap(),
+                TaskState::Unknown,
+                Source::Executor,
+                at,
+            )
+        };
+        status.shorten();
+        let bytes = size(&status);
+        assert!(bytes <= limits::STATUS_BYTES, "{bytes} bytes");
+        assert_eq!(status.message.len(), limits::TEXT_BYTES);
+        let observed = status.observed.as_ref().unwrap();
+        assert_eq!(observed.addresses, vec![address; limits::ADDRESSES]);
+        // What is not long stays as it is.
+        let before = status.clone();
+        status.shorten();
+        assert_eq!(status, before);
+    }
 
     #[test]
     fn what_may_follow_what() {

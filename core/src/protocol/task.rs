@@ -63,7 +63,9 @@ pub enum ExecutorKind {
     /// A program of the framework's.
     #[default]
     Custom,
-    /// The agent itself: it runs groups of tasks with commands (TK-91).
+    /// The agent itself: it runs groups of tasks with commands (TK-91). What its container asks for
+    /// is for all tasks of a group in common: networks, unless a task names its own, the host name
+    /// and the resolver in them, and the size of the memory that those share who ask for that.
     BuiltIn,
 }
 

@@ -3,6 +3,7 @@
 //! Called by the master before any of a group is launched. Deliberately not here: what holds for
 //! every task (`validate`), and what needs the cluster's state.
 
+use super::container_info::ContainerInfo;
 use super::task::{CommandInfo, ExecutorKind, TaskInfo};
 use super::validate::{
     Reject, check_all_tasks, check_executor_command, check_own_command, check_size,
@@ -50,11 +51,31 @@ pub fn check_member(task: &TaskInfo) -> Result<(), Reject> {
             Err(Reject::TwiceToRun)
         }
         (ExecutorKind::BuiltIn, Some(command)) => {
+            executor.container.as_deref().map_or(Ok(()), check_common)?;
             check_own_command(command, task.container.as_deref())
         }
         (ExecutorKind::BuiltIn, None) => Err(Reject::NothingToRun),
         (ExecutorKind::Custom, Some(_)) => Err(Reject::TwiceToRun),
         (ExecutorKind::Custom, None) => check_executor_command(executor),
+    }
+}
+
+/// Checks what is asked for all of a group together: that is no container, so there is nothing of
+/// it but what several can have in common (TK-15, CT-15).
+fn check_common(asked: &ContainerInfo) -> Result<(), Reject> {
+    let possible = ContainerInfo {
+        networks: asked.networks.clone(),
+        hostname: asked.hostname.clone(),
+        dns: asked.dns.clone(),
+        shm_size: asked.shm_size,
+        ..ContainerInfo::default()
+    };
+    match *asked == possible {
+        true => Ok(()),
+        false => Err(Reject::Needs {
+            what: "a group",
+            needed: "no more in common than networks, names and shared memory",
+        }),
     }
 }
 

@@ -72,6 +72,14 @@ pub enum BadOperation {
         /// Of what.
         of: &'static str,
     },
+    /// What is to be said of them would be too long.
+    #[error(
+        "operations that the framework has not confirmed the end of make more than {limit} bytes"
+    )]
+    TooMuchNews {
+        /// The most.
+        limit: usize,
+    },
     /// A description would be too long for a frame.
     #[error("the agent would have resources of more than {limit} bytes")]
     TooLarge {
@@ -89,7 +97,7 @@ impl BadOperation {
             Self::OtherRole { .. } | Self::LeftRole { .. } => RejectKind::WrongRole,
             Self::NameTaken { .. } => RejectKind::Doubled,
             Self::InUse { .. } => RejectKind::InUse,
-            Self::TooMany { .. } => RejectKind::TooMany,
+            Self::TooMany { .. } | Self::TooMuchNews { .. } => RejectKind::TooMany,
             Self::TooLarge { .. } => RejectKind::TooLarge,
         }
     }

@@ -1,10 +1,11 @@
-//! How long what we say is on the wire, and lists in slices that fit a frame.
+//! How long what we say is on the wire, texts that are cut, and lists in slices that fit a frame.
 //!
 //! Frames are postcard. Its lengths are counted here without writing a byte, by the same
 //! derivations that the codec uses: a field that is added later counts at once. Called where a
 //! message is put together out of parts that peers choose, and by `validate`, which bounds the
 //! parts. Deliberately not here: encoding; it is the transport's.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -22,6 +23,13 @@ pub fn size(value: &(impl Serialize + ?Sized)) -> usize {
     let counted = value.serialize(&mut counter);
     counted.expect("all lists of the protocol know their lengths");
     counter.bytes
+}
+
+/// Cuts a text for people to [`limits::TEXT_BYTES`]: it may quote what somebody says at any length.
+pub fn cut_text(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(limits::TEXT_BYTES));
+    text.shrink_to_fit();
+    text
 }
 
 /// Cuts a list into parts of at most [`limits::SLICE_BYTES`] on the wire. An entry that is longer

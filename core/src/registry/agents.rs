@@ -60,6 +60,11 @@ impl Admission {
         total.unwrap_or_else(|_| described.clone())
     }
 
+    /// Returns how many bytes, on the wire, what comes of its disks at work may take at most.
+    pub fn coming_bytes(&self) -> usize {
+        coming_bytes(self.jobs.values())
+    }
+
     /// Returns how many operations it is at: those that it has not confirmed, and those that its
     /// provider of disks has begun.
     pub fn under_way(&self) -> usize {
@@ -69,6 +74,22 @@ impl Admission {
     }
 }
 
+/// An agent that never serves again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// Since when.
+    pub at: Time,
+    /// Whether an operator has said so (SM-17). Others have left, joined anew, or were away for too
+    /// long.
+    pub by_operator: bool,
+}
+
+/// Adds up what may come of jobs that a provider is at, in bytes on the wire.
+pub(crate) fn coming_bytes<'a>(jobs: impl IntoIterator<Item = &'a DiskJob>) -> usize {
+    let jobs = jobs.into_iter();
+    jobs.map(|job| job.change.most_bytes()).sum()
+}
+
 /// All agents. One name, one admitted agent; an id is admitted or gone, never both.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Agents {
@@ -76,8 +97,8 @@ pub(super) struct Agents {
     names: BTreeMap<String, AgentId>,
     /// How many of the admitted ones are unreachable.
     unreachable: usize,
-    /// Those that never serve again, and since when.
-    gone: Book<AgentId, Time>,
+    /// Those that never serve again.
+    gone: Book<AgentId, Gone>,
     /// The same by the name that they had, oldest first; at most [`limits::GONE_PER_NAME`] each.
     former: BTreeMap<String, VecDeque<AgentId>>,
 }
@@ -95,11 +116,11 @@ impl Agents {
         self.unreachable
     }
 
-    pub(super) fn gone(&self) -> &Book<AgentId, Time> {
+    pub(super) fn gone(&self) -> &Book<AgentId, Gone> {
         &self.gone
     }
 
-    pub(super) fn gone_mut(&mut self) -> &mut Book<AgentId, Time> {
+    pub(super) fn gone_mut(&mut self) -> &mut Book<AgentId, Gone> {
         &mut self.gone
     }
 
@@ -207,20 +228,20 @@ impl Agents {
 
     /// Frees the name of an agent, and remembers its id. Whoever joins and leaves again and again
     /// makes room himself: others that are gone stay so.
-    pub(super) fn remove(&mut self, id: &AgentId, at: Time) {
-        let gone = self.admitted.remove(id);
-        if let Some(gone) = &gone {
-            self.names.remove(&gone.name);
-            self.unreachable -= usize::from(gone.unreachable.is_some());
+    pub(super) fn remove(&mut self, id: &AgentId, gone: Gone) {
+        let row = self.admitted.remove(id);
+        if let Some(row) = &row {
+            self.names.remove(&row.name);
+            self.unreachable -= usize::from(row.unreachable.is_some());
         }
         if planted(Mutant::RemovalForgotten) {
             return;
         }
-        self.gone.insert(id.clone(), at);
-        let Some(gone) = gone else {
+        self.gone.insert(id.clone(), gone);
+        let Some(row) = row else {
             return;
         };
-        let former = self.former.entry(gone.name).or_default();
+        let former = self.former.entry(row.name).or_default();
         former.push_back(id.clone());
         if former.len() > limits::GONE_PER_NAME
             && let Some(oldest) = former.pop_front()
@@ -240,11 +261,12 @@ impl Agents {
     }
 
     fn forget_gone(&mut self, before: Time, keep: usize) {
-        self.gone.retain(|_, at| *at >= before);
+        self.gone.retain(|_, gone| gone.at >= before);
         let above = self.gone.len().saturating_sub(keep);
         if above > 0 {
+            let gone = self.gone.iter();
             let mut oldest: Vec<(Time, AgentId)> =
-                self.gone.iter().map(|(id, at)| (*at, id.clone())).collect();
+                gone.map(|(id, gone)| (gone.at, id.clone())).collect();
             oldest.sort_unstable();
             for (_, id) in oldest.iter().take(above) {
                 self.gone.remove(id);
@@ -268,6 +290,13 @@ mod tests {
         AgentId::new(&format!("rio-1-S{n}")).unwrap()
     }
 
+    fn left(n: usize) -> Gone {
+        Gone {
+            at: Time::from_micros(n as u64),
+            by_operator: false,
+        }
+    }
+
     #[test]
     fn who_joins_and_leaves_has_nobody_else_forgotten() {
         // SM-17, TK-114, I22
@@ -275,11 +304,11 @@ mod tests {
         let resources = Resources::parse("cpus:1").unwrap();
         let info = Arc::new(AgentInfo::new("host", "host:5051", resources));
         agents.admit(&id(0), "one", &info);
-        agents.remove(&id(0), Time::ZERO);
+        agents.remove(&id(0), left(0));
         let last = 3 * limits::GONE_PER_NAME;
         for n in 1..=last {
             agents.admit(&id(n), "two", &info);
-            agents.remove(&id(n), Time::from_micros(n as u64));
+            agents.remove(&id(n), left(n));
         }
         assert!(agents.gone().contains_key(&id(0)));
         assert_eq!(agents.gone().len(), 1 + limits::GONE_PER_NAME);

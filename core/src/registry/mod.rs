@@ -23,7 +23,8 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use self::agents::Agents;
-pub use self::agents::{Admission, JobEnd};
+pub(crate) use self::agents::coming_bytes;
+pub use self::agents::{Admission, Gone, JobEnd};
 pub(crate) use self::frameworks::Ending;
 pub use self::frameworks::Enrolment;
 use self::frameworks::Frameworks;
@@ -75,6 +76,8 @@ pub enum RegistryOp {
         id: AgentId,
         /// Since when.
         at: Time,
+        /// Whether an operator has said so.
+        by_operator: bool,
     },
     /// Roles were given quotas, all of them at once (RQ-16).
     SetQuotas {
@@ -265,7 +268,7 @@ impl Registry {
     }
 
     /// Returns the agents that never serve again and are not forgotten yet, and since when.
-    pub fn gone(&self) -> &Book<AgentId, Time> {
+    pub fn gone(&self) -> &Book<AgentId, Gone> {
         self.agents.gone()
     }
 
@@ -322,7 +325,7 @@ impl Registry {
 
 /// The tables of a registry of which readers are told.
 pub(crate) struct Told<'a> {
-    pub(crate) gone: &'a mut Book<AgentId, Time>,
+    pub(crate) gone: &'a mut Book<AgentId, Gone>,
     pub(crate) ended: &'a mut Book<FrameworkId, Ending>,
     pub(crate) machines: &'a mut Book<MachineId, Unavailability>,
     pub(crate) down: &'a mut Book<MachineId, ()>,
@@ -354,7 +357,7 @@ impl Registry {
 impl Durable for Registry {
     type Record = RegistryOp;
 
-    const LAYOUT: u32 = 2;
+    const LAYOUT: u32 = 3;
 
     fn apply(&mut self, record: &RegistryOp) {
         if let RegistryOp::Lead { at, .. }
@@ -374,7 +377,14 @@ impl Durable for Registry {
             }
             RegistryOp::Admit { id, name, info } => self.agents.admit(id, name, info),
             RegistryOp::Update { id, info } => self.agents.update(id, info),
-            RegistryOp::Remove { id, at } => self.agents.remove(id, *at),
+            RegistryOp::Remove {
+                id,
+                at,
+                by_operator,
+            } => {
+                let (at, by_operator) = (*at, *by_operator);
+                self.agents.remove(id, Gone { at, by_operator });
+            }
             RegistryOp::SetQuotas { quotas } => self.roles.set_quotas(quotas),
             RegistryOp::SetWeights { weights } => self.roles.set_weights(weights),
             RegistryOp::Unreachable { id, at } => self.agents.set_unreachable(id, Some(*at)),
@@ -411,7 +421,9 @@ impl Durable for Registry {
                 at,
             } => {
                 self.maintenance.take_down(machines);
-                agents.iter().for_each(|id| self.agents.remove(id, *at));
+                let (at, by_operator) = (*at, true);
+                let ids = agents.iter();
+                ids.for_each(|id| self.agents.remove(id, Gone { at, by_operator }));
             }
         }
         debug_assert!(self.agents.is_sound() && self.frameworks.is_sound());

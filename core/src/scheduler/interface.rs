@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{UserCall, UserEvent};
 use crate::ids::PeerId;
+use crate::limits::Bounds;
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::scheduler::{Call, Event};
@@ -30,6 +31,8 @@ pub struct Config {
     /// Whether it asks, whenever it has subscribed again, how the tasks are that it last heard of
     /// as not over (TK-81); as a framework that another has left, how all are.
     pub reconciles: bool,
+    /// How much its tables hold.
+    pub bounds: Bounds,
 }
 
 impl Config {
@@ -42,6 +45,7 @@ impl Config {
             subscribe_backoff: Duration::from_millis(500),
             max_missed_heartbeats: 5,
             reconciles: true,
+            bounds: Bounds::USUAL,
         }
     }
 }

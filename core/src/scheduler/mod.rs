@@ -12,7 +12,7 @@ mod interface;
 mod kills;
 mod offers;
 mod questions;
-mod recent;
+pub(crate) mod recent;
 mod reconciling;
 mod rows;
 mod stopping;
@@ -130,15 +130,21 @@ impl Scheduler {
     }
 
     /// Lists what is bounded, how much there is of it, and how much there may be (I22).
-    pub fn filled(&self) -> [Filled; 5] {
+    pub fn filled(&self) -> [Filled; 7] {
         let (told, tasks) = (self.pending.len(), self.tasks.len());
         let (updating, questions) = (self.updating.len(), self.questions.waiting());
         [
-            Filled::new("updates", told, limits::UNCONFIRMED_UPDATES),
+            Filled::new("updates", told, self.config.bounds.unconfirmed_updates),
             Filled::new("kills", self.kills.len(), limits::WAITING_KILLS),
             Filled::new("tasks", tasks, limits::TASKS_PER_FRAMEWORK),
             Filled::new("updates of itself", updating, limits::UNANSWERED_UPDATES),
             Filled::new("questions", questions, limits::TASKS_PER_FRAMEWORK),
+            Filled::new(
+                "questions asked",
+                self.questions.asked(),
+                limits::QUESTIONS_ASKED,
+            ),
+            Filled::new("updates confirmed", self.acknowledged.len(), recent::KEPT),
         ]
     }
 

@@ -38,6 +38,11 @@ impl Questions {
         self.waiting.len()
     }
 
+    /// Returns how many are with the master.
+    pub(super) fn asked(&self) -> usize {
+        self.asked.len()
+    }
+
     /// Adds questions; one that is with the master is answered once. Without room for all of them
     /// `false`, and none is added.
     #[must_use]

@@ -7,7 +7,8 @@ use alloc::collections::{BTreeSet, VecDeque};
 
 use crate::ids::UpdateId;
 
-const KEPT: usize = 8_192;
+/// How many there are.
+pub(crate) const KEPT: usize = 8_192;
 
 /// A bounded set that forgets its oldest member.
 #[derive(Debug, Default)]
@@ -27,6 +28,10 @@ impl Recent {
         {
             self.members.remove(&oldest);
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
     }
 
     pub(super) fn contains(&self, update: UpdateId) -> bool {

@@ -30,14 +30,20 @@ impl Scheduler {
         }
     }
 
-    /// Notes what was heard of a task.
+    /// Notes what was heard of a task. One that no master knows has not ended (TK-32): where it was
+    /// heard of before, it is asked for and ended in the next subscription, too.
     pub(super) fn note_status(&mut self, status: &TaskStatus) {
-        if status.state.is_terminal() || status.state == TaskState::Unknown {
-            self.tasks.remove(&status.task);
-            self.kills.remove(&status.task);
-        } else {
-            self.note_task(&status.task, status.agent.as_ref(), Some(status.state));
+        let task = &status.task;
+        let is_unknown = status.state == TaskState::Unknown;
+        let known = self.tasks.get(task).filter(|_| is_unknown);
+        if status.state.is_terminal() || is_unknown && known.is_none() {
+            self.tasks.remove(task);
+            self.kills.remove(task);
+            return;
         }
+        let was_on = known.and_then(|known| known.agent.clone());
+        let agent = status.agent.clone().or(was_on);
+        self.note_task(task, agent.as_ref(), Some(status.state));
     }
 
     fn note_task(&mut self, task: &TaskId, agent: Option<&AgentId>, state: Option<TaskState>) {

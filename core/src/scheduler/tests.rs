@@ -498,6 +498,21 @@ fn a_kill_that_may_be_lost_with_its_connection_is_said_again() {
     assert_eq!(kills(&feed(&mut s, now, kill())), 1);
     assert_eq!(again(&mut s, now), 1);
     assert_eq!(again(&mut s, now), 1, "until its end is heard");
+    // TK-32: one that no master knows may come back, if it was ever there.
+    let lost = |s: &mut Scheduler| {
+        let (state, update) = (TaskState::Unknown, None);
+        let word = TaskStatus {
+            state,
+            update,
+            ..status(4)
+        };
+        feed(s, now, master(Event::Update(word)));
+        again(s, now)
+    };
+    assert_eq!(lost(&mut s), 0, "nobody has ever heard of it");
+    feed(&mut s, now, kill());
+    feed(&mut s, now, master(Event::Update(status(3))));
+    assert_eq!(lost(&mut s), 1);
     let end = TaskStatus {
         state: TaskState::Killed,
         ..status(5)
@@ -723,13 +738,16 @@ fn whoever_has_subscribed_again_asks_for_what_is_not_over() {
     };
     hear("a", TaskState::Running);
     hear("b", TaskState::Finished);
+    // What no master knows may come back, if it was ever there (TK-32).
     hear("c", TaskState::Unknown);
+    hear("f", TaskState::Unknown);
     hear("e", TaskState::Running);
     let all = asked_again(&mut s, now);
     let id = |name| TaskId::new(name).unwrap();
     // What was heard last says where it is; of what nobody spoke, where it was launched.
     let expected = vec![
         (id("a"), None),
+        (id("c"), Some(agent.clone())),
         (id("d"), Some(agent.clone())),
         (id("e"), None),
     ];
@@ -747,7 +765,7 @@ fn whoever_has_subscribed_again_asks_for_what_is_not_over() {
     feed(&mut s, now, Input::Disconnected { peer });
     assert_eq!(
         asked_again(&mut s, now + Duration::from_secs(2))[0].len(),
-        2
+        3
     );
 }
 

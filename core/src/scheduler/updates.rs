@@ -75,7 +75,7 @@ impl Scheduler {
         if self.pending.contains_key(&update) {
             return false;
         }
-        if self.pending.len() < limits::UNCONFIRMED_UPDATES {
+        if self.pending.len() < self.config.bounds.unconfirmed_updates {
             self.pending.insert(update, news);
         }
         true

@@ -52,6 +52,8 @@ pub(super) enum Purpose {
     Sharing,
     /// Which tasks have checks, and what these find out.
     Checks,
+    /// How machines are set up where that is left at the usual elsewhere.
+    Dials,
 }
 
 /// Begins the stream of one purpose at one node.

@@ -15,8 +15,9 @@ use super::fault::Kind;
 use super::node::Shared;
 use super::options::Span;
 use super::queue::{Event, Frame, Name, Step};
-use super::script::Script;
+use super::script::{Script, one_in};
 use crate::ids::{ContainerId, ExecutorId, FrameworkId, PeerId};
+use crate::limits::Filled;
 use crate::protocol::container::{ContainerCommand, ContainerEvent, ContainerSpec};
 use crate::protocol::status::{Breach, Exit, Limited};
 use crate::resources::Milli;
@@ -116,6 +117,11 @@ impl Containers {
     /// Returns the cores that running programs use, and the tasks of executors.
     pub(super) fn cpus(&self) -> Milli {
         self.cpus.saturating_add(self.executors.cpus())
+    }
+
+    /// Lists how full the tables of executors are.
+    pub(super) fn filled_executors(&self) -> impl Iterator<Item = Filled> + '_ {
+        self.executors.filled()
     }
 
     /// Returns the executors that run.
@@ -408,7 +414,7 @@ impl Containers {
                 self.unknown.get_or_insert_with(|| id.clone());
             }
             if !keeps && p.state == State::Running {
-                self.cpus = minus(self.cpus, p.cpus);
+                self.cpus = self.cpus.saturating_sub(p.cpus);
                 self.executors.end(p.pid, shared);
             }
             keeps
@@ -452,7 +458,7 @@ impl Containers {
             return;
         };
         if process.state == State::Running {
-            self.cpus = minus(self.cpus, process.cpus);
+            self.cpus = self.cpus.saturating_sub(process.cpus);
             self.executors.end(process.pid, shared);
         }
         if state == State::Running {
@@ -488,12 +494,4 @@ const fn is_alive(state: State) -> bool {
         State::Starting | State::Hung | State::Doomed | State::Running => true,
         State::Ended(..) | State::Vanished => false,
     }
-}
-
-fn one_in(many: u64, rng: &mut Rng) -> bool {
-    many > 0 && rng.chance(1, many)
-}
-
-fn minus(a: Milli, b: Milli) -> Milli {
-    Milli::from_thousandths(a.thousandths() - b.thousandths())
 }

@@ -83,16 +83,11 @@ impl World {
         self.flush_master();
     }
 
-    /// Tells the master something. What it was late for comes before that, as it does within it, so
-    /// that whoever watches sees both in their order.
-    pub(super) fn master_hears(&mut self, input: master::Input) {
-        let watch = &mut self.watch;
-        self.master
-            .catch_up(&mut self.shared, |output| watch.saw(output));
-        self.watch.hears(&input);
-        let watch = &mut self.watch;
-        self.master
-            .handle(input, &mut self.shared, |output| watch.saw(output));
+    /// Has whoever watches the master know what it has heard by now, also if it said nothing.
+    pub(super) fn master_turned(&mut self) {
+        if let Some(master) = self.master.machine() {
+            self.watch.turned(master);
+        }
     }
 
     /// What cannot be read ends its connection, and the machine never hears of it.
@@ -287,6 +282,7 @@ impl World {
             match effect {
                 agent::Effect::Master { peer, message } => {
                     self.note_sent(&message);
+                    self.agents[at(n)].keep_said(&message);
                     self.say(peer, End::Client, &message);
                 }
                 agent::Effect::Container(command) => {

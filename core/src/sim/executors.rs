@@ -13,6 +13,7 @@ use core::time::Duration;
 use super::chance::{Purpose, stream};
 use super::check::confirmed;
 use super::delivery::{GARBLED, decode, encode};
+use super::dials::Dials;
 use super::fault::Kind;
 use super::log::Entry;
 use super::net::Net;
@@ -23,6 +24,7 @@ use super::workload::{Manner, Runs};
 use super::world::Link;
 use crate::executor::{Config, Effect, Executor, Hosted, Input};
 use crate::ids::{ContainerId, ExecutorId, FrameworkId, PeerId, UpdateId};
+use crate::limits::Filled;
 use crate::machine::Outbox;
 use crate::resources::Milli;
 use crate::rng::Rng;
@@ -60,6 +62,15 @@ impl Seat {
     }
 }
 
+/// One that runs, for who wants to speak in its name.
+#[derive(Clone, Debug)]
+pub(super) struct Talker {
+    pub(super) container: ContainerId,
+    pub(super) framework: FrameworkId,
+    /// Its connection, if it stands.
+    pub(super) peer: Option<PeerId>,
+}
+
 /// The executors that run on one agent.
 #[derive(Debug)]
 pub(super) struct Executors {
@@ -68,6 +79,7 @@ pub(super) struct Executors {
     run: Span,
     redial: Span,
     odd_one_in: u64,
+    dials: Dials,
     net: Net,
     seats: BTreeMap<u32, Seat>,
     /// The first thing that one of them has done and should not have.
@@ -83,6 +95,7 @@ impl Executors {
             run: options.run,
             redial: options.redial,
             odd_one_in: options.faults.odd_executor_one_in,
+            dials: options.dials.clone(),
             net: Net::new(Name::Agent(agent), DELAY, seed),
             seats: BTreeMap::new(),
             violation: None,
@@ -102,6 +115,20 @@ impl Executors {
     /// Returns the connections, for the agent's side of them.
     pub(super) fn net(&mut self) -> &mut Net {
         &mut self.net
+    }
+
+    /// Lists those that run.
+    pub(super) fn talkers(&self) -> Vec<Talker> {
+        let seats = self.seats.values();
+        let talkers = seats.map(|seat| Talker {
+            container: seat.container.clone(),
+            framework: seat.framework.clone(),
+            peer: match seat.link {
+                Link::Up(peer) => Some(peer),
+                Link::Down | Link::Dialling(_) => None,
+            },
+        });
+        talkers.collect()
     }
 
     /// Returns in which container an executor runs.
@@ -170,11 +197,17 @@ impl Executors {
         let all: Vec<u32> = self.seats.keys().copied().collect();
         let turns = all.into_iter().map(|n| {
             if let Some(seat) = self.seats.get_mut(&n) {
-                seat.node.handle(Input::Follow, shared, |_| {});
+                seat.node.handle(Input::Follow, shared, |_, _| {});
             }
             self.flush(n, shared)
         });
         turns.collect()
+    }
+
+    /// Lists how full the tables of executors are.
+    pub(super) fn filled(&self) -> impl Iterator<Item = Filled> + '_ {
+        let hosted = self.seats.values().filter_map(|seat| seat.node.machine());
+        hosted.flat_map(|hosted| hosted.executor().filled())
     }
 
     /// Returns the cores that tasks of executors use.
@@ -203,6 +236,7 @@ impl Executors {
         };
         let mut node = Node::new(name, self.seed);
         let config = Config::new(framework.clone(), executor, node.lives.next_u64());
+        let config = self.dials.executor(config);
         let machine = Hosted::new(config, Runs::new(manner, self.run, rng));
         node.start(machine, Outbox::new(), shared);
         let seat = Seat {
@@ -236,7 +270,7 @@ impl Executors {
 
     pub(super) fn wake(&mut self, n: u32, shared: &mut Shared) -> Turn {
         let seat = self.seats.get_mut(&n);
-        if seat.is_some_and(|seat| seat.node.wake(shared, |_| {})) {
+        if seat.is_some_and(|seat| seat.node.wake(shared, |_, _| {})) {
             return self.flush(n, shared);
         }
         Turn::Runs
@@ -288,7 +322,7 @@ impl Executors {
         if let Some(seat) = self.seats.get_mut(&n) {
             let said = confirmed::said(&input);
             let before = seat.unconfirmed();
-            seat.node.handle(input, shared, |_| {});
+            seat.node.handle(input, shared, |_, _| {});
             if let Err(problem) = confirmed::check(&before, said, &seat.unconfirmed()) {
                 self.violation.get_or_insert(problem);
             }

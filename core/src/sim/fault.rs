@@ -17,9 +17,7 @@
 //! - A disk that says of what it loses that it is durable: no single journal outlives that.
 //! - A wall clock that steps while its node runs: nodes read theirs once, at their start.
 //! - Programs that fork away: a container is all that it has started.
-//! - Agents, executors and operators who say what nobody would: the tests of each machine do, with
-//!   anything from anybody in any order. Of schedulers there are some here
-//!   ([`Nonsense`](super::workload::Nonsense)).
+//! - Agents that say of their own tasks what is not so: nobody could tell.
 
 use alloc::collections::VecDeque;
 use core::fmt;
@@ -118,11 +116,19 @@ pub enum Kind {
     CleanUp,
     /// An agent crashes, and says something else of its machine when it comes back.
     NewDescription,
+    /// An agent claims to be another, or speaks of what is not its own.
+    FalseAgent,
+    /// A process in a container claims to be another's executor, or speaks of what is not its own.
+    FalseExecutor,
+    /// Somebody speaks for a framework that is not his.
+    FalseFramework,
+    /// An operator orders what cannot be.
+    FalseOperator,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 46] = [
         Self::MasterCrash,
         Self::AgentCrash,
         Self::LostTail,
@@ -165,6 +171,10 @@ impl Kind {
         Self::Leave,
         Self::CleanUp,
         Self::NewDescription,
+        Self::FalseAgent,
+        Self::FalseExecutor,
+        Self::FalseFramework,
+        Self::FalseOperator,
     ];
 
     /// Returns its name in reports and logs.
@@ -212,6 +222,10 @@ impl Kind {
             Self::Leave => "leave",
             Self::CleanUp => "clean-up",
             Self::NewDescription => "new-description",
+            Self::FalseAgent => "false-agent",
+            Self::FalseExecutor => "false-executor",
+            Self::FalseFramework => "false-framework",
+            Self::FalseOperator => "false-operator",
         }
     }
 
@@ -232,7 +246,9 @@ impl Kind {
             | Self::DiskPressure
             | Self::Leave
             | Self::CleanUp
-            | Self::NewDescription => (1, agents),
+            | Self::NewDescription
+            | Self::FalseAgent
+            | Self::FalseExecutor => (1, agents),
             Self::Cut
             | Self::CutOutgoing
             | Self::CutIncoming
@@ -248,7 +264,9 @@ impl Kind {
             | Self::FrameworksCut
             | Self::AsymmetricCut
             | Self::Swizzle
-            | Self::Reset => (0, 1),
+            | Self::Reset
+            | Self::FalseFramework
+            | Self::FalseOperator => (0, 1),
             Self::Stall | Self::SlowDisk | Self::DiskFailure | Self::ClockStep => (0, 1 + agents),
             Self::Pause => (0, 1 + agents + frameworks),
             // Nobody plans these: they come of another fault, or with a program.
@@ -416,6 +434,7 @@ mod tests {
             disk_pressure: 1,
             leave: 1,
             new_description: 1,
+            lies: 1,
             ..Faults::none()
         }
     }

@@ -66,7 +66,7 @@ impl Instance {
         if let Some(hosted) = self.node.machine_mut() {
             hosted.logic_mut().hears_deposed(is_deposed);
         }
-        self.node.handle(input, shared, |_| {});
+        self.node.handle(input, shared, |_, _| {});
         let hosted = self.node.machine();
         let believes = hosted.is_some_and(|hosted| hosted.scheduler().is_subscribed());
         let checked = leaders::check_belief(speaks, self.seen, believes);
@@ -175,13 +175,14 @@ impl World {
 
     /// Begins a scheduler of a framework, whether or not there are others.
     fn start_scheduler(&mut self, n: u32, logic: User) {
-        let mode = self.mode;
+        let (mode, dials) = (self.mode, self.options.dials.clone());
         let seat = &mut self.frameworks[at(n)];
         seat.made += 1;
         seat.is_awaited = false;
         let mut node = Node::new(seat.name, seat.seed);
         node.life = seat.made - 1;
         let config = scheduler::Config::new(seat.info.clone(), seat.lives.next_u64());
+        let config = dials.scheduler(config);
         let mut tap = Tap::new(logic);
         tap.set_mode(mode);
         node.start(Hosted::new(config, tap), Outbox::new(), &mut self.shared);
@@ -258,7 +259,7 @@ impl World {
         let shared = &mut self.shared;
         let mut has_news = false;
         for one in &mut self.frameworks[at(n)].instances {
-            has_news |= one.node.wake(shared, |_| {});
+            has_news |= one.node.wake(shared, |_, _| {});
         }
         if has_news {
             self.flush_framework(n);

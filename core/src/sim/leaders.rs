@@ -124,14 +124,14 @@ impl World {
 
     pub(super) fn zombie_hears(&mut self, input: Input) {
         if let Some(zombie) = &mut self.zombie {
-            zombie.node.handle(input, &mut self.shared, |_| {});
+            zombie.node.handle(input, &mut self.shared, |_, _| {});
         }
         self.flush_zombie();
     }
 
     pub(super) fn wake_zombie(&mut self) {
         let shared = &mut self.shared;
-        let woken = |zombie: &mut Zombie| zombie.node.wake(shared, |_| {});
+        let woken = |zombie: &mut Zombie| zombie.node.wake(shared, |_, _| {});
         if self.zombie.as_mut().is_some_and(woken) {
             self.flush_zombie();
         }

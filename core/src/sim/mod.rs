@@ -61,8 +61,10 @@ mod command;
 mod complaints;
 mod containers;
 mod delivery;
+mod dials;
 mod disks;
 mod executors;
+mod extremes;
 mod fault;
 mod figures;
 pub mod formatter;
@@ -71,6 +73,7 @@ mod instances;
 mod journal;
 pub mod keeper;
 mod leaders;
+mod lies;
 mod limits;
 mod line;
 mod log;
@@ -107,6 +110,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+pub use self::dials::Dials;
 pub use self::fault::{Fault, Faults, Kind};
 pub use self::figures::{Figures, Sample, UserFigures, Waiting};
 pub use self::log::Log;
@@ -337,7 +341,8 @@ impl Sim {
                 self.framework(FrameworkInfo::new(name), Box::new(logic))
             })
             .collect();
-        self.advance(check::fairness::CONTEST)?;
+        let slower = self.world.options.dials.slower_passes() * 10;
+        self.advance(check::fairness::CONTEST + slower)?;
         let mut looks: Vec<Vec<usize>> = Vec::new();
         for _ in 0..check::fairness::LOOKS {
             self.advance(LOOK)?;

@@ -106,7 +106,7 @@ where
         self.gate = Gate::new();
         self.out = out;
         self.wake = None;
-        self.settle(shared, |_| {});
+        self.settle(shared, |_, _| {});
     }
 
     /// Ends a life: everything that was not durable is gone. Returns what of it was lost how.
@@ -153,11 +153,17 @@ where
         self.gate.held()
     }
 
+    /// Returns whether the machine has something to do by itself now.
+    pub(super) fn is_due(&self, now: Time) -> bool {
+        let deadline = self.machine.as_ref().and_then(Machine::deadline);
+        deadline.is_some_and(|at| at <= self.clock.show(now))
+    }
+
     /// Lets the machine do what was due before this moment, if it has not.
     pub(super) fn catch_up(
         &mut self,
         shared: &mut Shared,
-        saw: impl FnMut(&Output<M::Record, M::Effect>),
+        saw: impl FnMut(&M, &Output<M::Record, M::Effect>),
     ) {
         let now = self.clock.show(shared.now);
         if let Some(machine) = &mut self.machine
@@ -176,7 +182,7 @@ where
         &mut self,
         input: M::Input,
         shared: &mut Shared,
-        saw: impl FnMut(&Output<M::Record, M::Effect>),
+        saw: impl FnMut(&M, &Output<M::Record, M::Effect>),
     ) {
         let Some(machine) = &mut self.machine else {
             return;
@@ -192,7 +198,7 @@ where
     pub(super) fn wake(
         &mut self,
         shared: &mut Shared,
-        saw: impl FnMut(&Output<M::Record, M::Effect>),
+        saw: impl FnMut(&M, &Output<M::Record, M::Effect>),
     ) -> bool {
         let Some(machine) = self
             .machine
@@ -240,9 +246,15 @@ where
         Some(effect)
     }
 
-    fn settle(&mut self, shared: &mut Shared, mut saw: impl FnMut(&Output<M::Record, M::Effect>)) {
+    fn settle(
+        &mut self,
+        shared: &mut Shared,
+        mut saw: impl FnMut(&M, &Output<M::Record, M::Effect>),
+    ) {
         while let Some(output) = self.out.pop() {
-            saw(&output);
+            if let Some(machine) = &self.machine {
+                saw(machine, &output);
+            }
             if let Some((seq, record)) = self.gate.admit(output) {
                 shared
                     .recorder

@@ -12,6 +12,7 @@ use core::num::NonZero;
 use core::time::Duration;
 
 use super::chance::{Purpose, stream};
+use super::dials::{Dials, MakeAllocator};
 use super::fault::Faults;
 use super::formatter::POOL;
 use super::queue::Name;
@@ -99,6 +100,8 @@ pub struct Options {
     /// By how many microseconds in a second the clocks of nodes differ at most from the
     /// simulator's time.
     pub drift: u32,
+    /// How the machines are set up, where nothing above says it.
+    pub dials: Dials,
     /// What goes wrong.
     pub faults: Faults,
     /// What is checked on the way.
@@ -121,7 +124,7 @@ pub struct Machine {
 /// Makes an allocator from a seed, each time that a master begins.
 #[derive(Clone)]
 pub struct Policy {
-    make: Arc<dyn Fn(u64) -> Box<dyn Allocator> + Send + Sync>,
+    make: Arc<MakeAllocator>,
     lease: Option<Duration>,
     demands: DemandRule,
 }
@@ -130,7 +133,7 @@ impl Policy {
     /// Wraps what makes the allocator.
     pub fn new(make: impl Fn(u64) -> Box<dyn Allocator> + Send + Sync + 'static) -> Self {
         Self {
-            make: Arc::new(make),
+            make: Arc::new(move |seed, _| make(seed)),
             lease: None,
             demands: DemandRule::Ignored,
         }
@@ -139,16 +142,18 @@ impl Policy {
     /// Takes the allocator of the library with these options, each time with another seed.
     pub fn drf(options: drf::Options) -> Self {
         let (lease, demands) = (options.lease, options.demands);
-        let policy = Self::new(move |seed| {
-            Box::new(Drf::new(drf::Options {
+        let make = move |seed, dials: &Dials| -> Box<dyn Allocator> {
+            let mut options = drf::Options {
                 seed,
                 ..options.clone()
-            }))
-        });
+            };
+            dials.allocator(&mut options);
+            Box::new(Drf::new(options))
+        };
         Self {
+            make: Arc::new(make),
             lease,
             demands,
-            ..policy
         }
     }
 
@@ -172,8 +177,8 @@ impl Policy {
         self.demands
     }
 
-    pub(super) fn make(&self, seed: u64) -> Box<dyn Allocator> {
-        (self.make)(seed)
+    pub(super) fn make(&self, seed: u64, dials: &Dials) -> Box<dyn Allocator> {
+        (self.make)(seed, dials)
     }
 }
 
@@ -219,6 +224,7 @@ impl Options {
             inverse_offer_timeout: None,
             mixed_versions: false,
             drift: 0,
+            dials: Dials::default(),
             faults: Faults::none(),
             checking: Checking::Off,
             allocator: Policy::drf(drf::Options::default()),
@@ -299,6 +305,7 @@ impl Options {
         options.events_kept = 1 << draw(10);
         options.draw_patience(&mut rng);
         options.draw_disks();
+        options.dials = Dials::drawn(seed, options.nonsense > 0);
         options.draw_maintenance();
         // It is less than the least limit, and leaves something to others.
         let most = (cpus * u64::from(agents) / 2).clamp(1, group + 1);

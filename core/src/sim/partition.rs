@@ -52,12 +52,7 @@ impl World {
                 self.shared.hit(node, fault.kind);
                 self.net.slow(node, until, rng.jitter(SLOW));
             }
-            Kind::SlowReader => {
-                self.shared.hit(node, fault.kind);
-                let each = rng.jitter(READ);
-                let most = 2 + rng.below(30) as usize;
-                self.net.read_slowly(node, until, Pace { each, most });
-            }
+            Kind::SlowReader => self.read_slowly(fault, rng),
             Kind::Clog => {
                 self.shared.hit(node, fault.kind);
                 self.net.clog(node, until, &mut self.shared.queue);
@@ -97,8 +92,20 @@ impl World {
             | Kind::DiskPressure
             | Kind::Leave
             | Kind::CleanUp
-            | Kind::NewDescription => {}
+            | Kind::NewDescription
+            | Kind::FalseAgent
+            | Kind::FalseExecutor
+            | Kind::FalseFramework
+            | Kind::FalseOperator => {}
         }
+    }
+
+    fn read_slowly(&mut self, fault: Fault, rng: &mut Rng) {
+        self.shared.hit(fault.node, fault.kind);
+        let each = rng.jitter(READ);
+        let most = 2 + rng.below(30) as usize;
+        let until = self.shared.now + fault.lasting;
+        self.net.read_slowly(fault.node, until, Pace { each, most });
     }
 
     fn garble(&mut self, client: Name, rng: &mut Rng) {

@@ -16,7 +16,7 @@ use super::queue::Name;
 use super::tap::User;
 use super::workload::{Greedy, Leaver, Leaving, Nonsense, Silent, Slow, Steady};
 use super::world::World;
-use crate::protocol::framework::FrameworkInfo;
+use crate::protocol::framework::{Capabilities, FrameworkInfo};
 use crate::roles::Role;
 use crate::scheduler::Logic;
 
@@ -32,6 +32,9 @@ impl World {
             let mut info = FrameworkInfo::new(name.as_str());
             info.failover_timeout = self.options.failover_timeout;
             info.roles = Vec::from([limits::role_of(&self.options, &name)]);
+            if self.options.dials.has_regions() {
+                info.capabilities = info.capabilities | Capabilities::REGIONS;
+            }
             let demand = self.options.demand.clone();
             let mut rng = stream(self.options.seed, Purpose::Vacating, Name::Framework(n));
             let (answers, thoughts) = (rng.next_u64(), rng.next_u64());

@@ -48,6 +48,10 @@ pub enum Property {
     Reserved,
     /// No role is offered more than its limit.
     Quota,
+    /// What is refused changes nothing.
+    Refusals,
+    /// Who is promised something is offered it.
+    Promises,
     /// Updates are told before they are confirmed, and confirmed at last.
     Deliveries,
     /// An agent forgets an update only when it is confirmed.
@@ -66,6 +70,8 @@ pub enum Property {
     Maintenance,
     /// Who is to leave an agent is asked, once.
     Vacating,
+    /// A drain that is ordered ends, in its time.
+    Drains,
     /// What an operator was answered holds.
     Orders,
     /// Nobody is told what is of a later version than its own.
@@ -78,7 +84,7 @@ pub enum Property {
 
 impl Property {
     /// Every property.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::Machines,
         Self::Replay,
         Self::Tasks,
@@ -98,6 +104,8 @@ impl Property {
         Self::Determinism,
         Self::Reserved,
         Self::Quota,
+        Self::Promises,
+        Self::Refusals,
         Self::Deliveries,
         Self::Confirmations,
         Self::Bounds,
@@ -107,6 +115,7 @@ impl Property {
         Self::Disks,
         Self::Maintenance,
         Self::Vacating,
+        Self::Drains,
         Self::Orders,
         Self::Versions,
         Self::Graces,
@@ -135,6 +144,8 @@ impl Property {
             Self::Determinism => "determinism",
             Self::Reserved => "reserved",
             Self::Quota => "quota",
+            Self::Promises => "promises",
+            Self::Refusals => "refusals",
             Self::Deliveries => "deliveries",
             Self::Confirmations => "confirmations",
             Self::Bounds => "bounds",
@@ -144,6 +155,7 @@ impl Property {
             Self::Disks => "disks",
             Self::Maintenance => "maintenance",
             Self::Vacating => "vacating",
+            Self::Drains => "drains",
             Self::Orders => "orders",
             Self::Versions => "versions",
             Self::Graces => "graces",

@@ -165,7 +165,7 @@ impl World {
     fn read_schedulers(&mut self, n: u32) {
         let shared = &mut self.shared;
         for one in &mut self.frameworks[at(n)].instances {
-            one.node.handle(scheduler::Input::Follow, shared, |_| {});
+            one.node.handle(scheduler::Input::Follow, shared, |_, _| {});
         }
         self.flush_framework(n);
         let readers = &mut self.readers.schedulers;

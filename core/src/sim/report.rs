@@ -1,6 +1,6 @@
 //! What came of a simulation, in figures.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -21,6 +21,8 @@ pub struct Report {
     pub events: u64,
     /// What went wrong, and how often; a kind that never happened is missing.
     pub faults: BTreeMap<Kind, u64>,
+    /// Which tables and queues were seen full that have a bound (I22).
+    pub full: BTreeSet<&'static str>,
     /// What all frameworks were told of their tasks.
     pub tasks: Tally,
     /// The cores that programs used, in thousandths of what agents had, over all the time.
@@ -113,6 +115,7 @@ pub(super) fn report(world: &World) -> Report {
         duration,
         events: world.shared.recorder.entries(),
         faults: world.shared.hits.0.clone(),
+        full: world.full.clone(),
         tasks,
         utilisation_permille: permille(usage.sum, cpus * duration.as_micros()),
         frameworks,

@@ -4,6 +4,7 @@
 
 use super::fault::Faults;
 use super::options::Span;
+use crate::rng::Rng;
 
 /// What is scripted for every container.
 #[derive(Clone, Copy, Debug)]
@@ -25,4 +26,9 @@ impl Script {
             hang_one_in: faults.hang_one_in,
         }
     }
+}
+
+/// Returns whether chance makes it one of so many; one of none never is.
+pub(super) fn one_in(many: u64, rng: &mut Rng) -> bool {
+    many > 0 && rng.chance(1, many)
 }

@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::dials::Dials;
 use super::fault::Fault;
 use super::options::{Policy, Span};
 use super::plan::Plan;
@@ -142,6 +143,11 @@ impl Search<'_> {
         self.with(|plan| plan.options.maintenance = false);
         self.with(|plan| plan.options.mixed_versions = false);
         self.with(|plan| plan.options.drift = 0);
+        self.with(|plan| plan.options.dials = Dials::default());
+        let turned: Vec<&str> = self.best.options.dials.turned().map(|it| it.0).collect();
+        for name in turned {
+            self.with(|plan| plan.options.dials.put_back(name));
+        }
     }
 
     fn with(&mut self, change: impl FnOnce(&mut Plan)) {
@@ -191,6 +197,7 @@ impl Plan {
             u64::from(!o.think.ends().1.is_zero()),
         ];
         let least = o.demand.tasks as u64 + rates.iter().filter(|rate| **rate > 0).count() as u64;
+        let least = least + o.dials.turned().count() as u64;
         let nodes = o.agents.saturating_add(self.frameworks());
         let nodes = nodes.saturating_add(o.watchers);
         (self.listed().len(), nodes, self.trouble + self.calm, least)

@@ -13,6 +13,7 @@ use core::time::Duration;
 
 use crate::ids::{AgentId, TaskId, UpdateId};
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
+use crate::scheduler::recent::KEPT;
 use crate::scheduler::{Acknowledging, Logic, UserCall, UserEvent};
 use crate::sim::workload::Replay;
 use crate::time::Time;
@@ -253,6 +254,10 @@ pub(super) struct Tap {
     unheard: BTreeSet<TaskId>,
     /// Tasks that it has asked to end, since somebody asked.
     kills: Vec<TaskId>,
+    /// By which update it was told the end of each task, and how many it was told before.
+    ends: BTreeMap<TaskId, (UpdateId, usize)>,
+    /// How many updates it was told.
+    updates: usize,
     /// Whether it hears a master that has the lead no more, and does not know.
     is_behind: bool,
     /// Tasks whose end it has heard from such a one: the agent heard that this was confirmed, and
@@ -280,6 +285,8 @@ impl Tap {
             offers: 0,
             unheard: BTreeSet::new(),
             kills: Vec::new(),
+            ends: BTreeMap::new(),
+            updates: 0,
             is_behind: false,
             ended_behind: BTreeSet::new(),
         }
@@ -334,6 +341,9 @@ impl Tap {
         self.unheard.remove(&status.task);
         if let Some(update) = status.update {
             self.notes.push(Note::Heard(status.task.clone(), update));
+            if self.is_long_known(status, update) {
+                return;
+            }
         }
         if status.reason == Some(Reason::Reconciliation) && status.update.is_none() {
             // An answer, and no news: that still comes, and is to be confirmed. But of a task that
@@ -366,6 +376,20 @@ impl Tap {
                 .get_or_insert_with(|| format!("updates: {task} goes from {before} to {after}"));
         }
         self.notes.push(Note::Told(status.clone()));
+    }
+
+    /// Counts an update; returns whether it is of a task whose end was told so long ago that the
+    /// scheduler has forgotten what was confirmed. It may come again, from an agent that has
+    /// forgotten it too.
+    fn is_long_known(&mut self, status: &TaskStatus, update: UpdateId) -> bool {
+        self.updates += 1;
+        let is_end = status.state.is_terminal();
+        let told = self.ends.get(&status.task);
+        let (end, then) = *told.unwrap_or(&(update, self.updates));
+        if told.is_none() && is_end {
+            self.ends.insert(status.task.clone(), (end, then));
+        }
+        (end == update || !is_end) && self.updates - then > KEPT
     }
 
     fn count(&mut self, calls: &[UserCall]) {
@@ -527,6 +551,27 @@ mod tests {
         // Whoever asks again for what is over is turned down in so many words.
         assert_eq!(told(&[running, done, refused(Dropped)]), None);
         assert_eq!(told(&[refused(Error), refused(Dropped)]), None);
+    }
+
+    // I11, TK-66
+    #[test]
+    fn an_end_that_was_confirmed_long_ago_may_come_again() {
+        use TaskState::{Finished, Running};
+        let other = |n: usize| TaskStatus {
+            task: TaskId::new(&alloc::format!("t{n}")).unwrap(),
+            ..status(Finished, Some(100 + n as u128), None)
+        };
+        let done = status(Finished, Some(2), None);
+        let late = |last: TaskStatus, others| {
+            let mut all = vec![status(Running, Some(1), None), done.clone()];
+            all.extend((0..others).map(other));
+            all.push(last);
+            told(&all)
+        };
+        assert_eq!(late(done.clone(), KEPT), None);
+        assert_eq!(late(status(Running, Some(1), None), KEPT), None);
+        assert!(late(done.clone(), KEPT - 1).is_some());
+        assert!(late(status(Finished, Some(3), None), KEPT).is_some());
     }
 
     #[test]

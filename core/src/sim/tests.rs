@@ -232,6 +232,9 @@ fn every_fault_between_nodes_is_survived_and_counted() {
                 | Kind::DiskFailure
                 | Kind::CutExecutors
                 | Kind::SlowExecutors
+                | Kind::FalseAgent
+                | Kind::FalseExecutor
+                | Kind::FalseFramework
         );
         if !may_miss {
             assert!(count >= hit.len() as u64, "{kind}: {count} of {hit:?}");

@@ -13,6 +13,7 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use super::command::seconds;
+use super::dials::Dials;
 use super::fault::{Fault, Kind};
 use super::options::{Checking, Options, Policy, SharedExecutor, Span};
 use super::plan::Plan;
@@ -126,6 +127,9 @@ impl Plan {
         }
         writeln!(f, "mixed_versions={}", o.mixed_versions)?;
         writeln!(f, "drift={}", o.drift)?;
+        for (name, value) in o.dials.turned() {
+            writeln!(f, "{name}={value}")?;
+        }
         writeln!(f, "checking={}", o.checking)?;
         for fault in self.listed() {
             writeln!(f, "fault={fault}")?;
@@ -248,7 +252,7 @@ impl Plan {
             "lease" => o.allocator = leasing(&o.allocator, value)?,
             "demands" => o.allocator = demanding(&o.allocator, value)?,
             "checking" => o.checking = value.parse()?,
-            _ => return Err("expected a known key".into()),
+            _ => turn(&mut o.dials, key, value)?,
         }
         Ok(())
     }
@@ -270,6 +274,13 @@ impl Plan {
         }
         Ok(checked)
     }
+}
+
+fn turn(dials: &mut Dials, key: &str, value: &str) -> Result<(), String> {
+    if !Dials::has(key) {
+        return Err("expected a known key".into());
+    }
+    dials.turn(key, number(value)?)
 }
 
 impl fmt::Display for Fault {

@@ -43,10 +43,11 @@ impl World {
             inverse_offer_timeout: self.options.inverse_offer_timeout,
             ..master::Config::new(id, epoch, self.master.lives.next_u64())
         };
+        let config = self.options.dials.master(config);
         let seed = self.master.lives.next_u64();
         let mut out = Outbox::new();
         let now = self.master.wind(self.shared.now, registry.last_time());
-        let allocator = self.options.allocator.make(seed);
+        let allocator = self.options.allocator.make(seed, &self.options.dials);
         let machine = Master::recover(config, registry, allocator, now, &mut out);
         let registry = machine.registry().clone();
         let totals = Arc::clone(&self.totals);
@@ -66,14 +67,13 @@ impl World {
         seat.seen = state.epoch();
         // Who begins anew is not the one that an operator gave up.
         seat.marked_gone &= state.agent().is_some();
-        seat.waits.excuse(self.shared.now);
+        seat.waits.begin(self.shared.now);
         seat.graces.begin();
         seat.health.begin();
         let config = agent::Config {
             boot: Some(BootId(seat.boot)),
             executor_registration_timeout: self.options.executor_registration_timeout,
             launch_timeout: self.options.launch_timeout(),
-            resizes: true,
             recover: if core::mem::take(&mut seat.cleans_up) {
                 Recover::Cleanup
             } else {
@@ -81,6 +81,7 @@ impl World {
             },
             ..agent::Config::new(seat.info.clone(), seat.info.hostname.as_str(), seed)
         };
+        let config = self.options.dials.agent(config);
         let mut out = Outbox::new();
         let now = seat.node.wind(self.shared.now, state.last_time());
         let machine = Agent::recover(config, state, now, &mut out);
@@ -284,6 +285,10 @@ impl World {
         for seat in &mut self.agents {
             seat.node.resume(&mut self.shared);
         }
+        if self.options.dials.relax() {
+            // The next one is set up otherwise.
+            self.crash(Name::Master, &mut rng);
+        }
         if self.master.machine().is_none() {
             self.start_master();
         }
@@ -322,17 +327,12 @@ impl World {
             Kind::Leave => self.leave(fault),
             Kind::CleanUp => self.clean_up(fault, &mut rng),
             Kind::NewDescription => self.describe_anew(fault, &mut rng),
+            Kind::FalseAgent | Kind::FalseExecutor | Kind::FalseFramework | Kind::FalseOperator => {
+                self.lie(fault, &mut rng)
+            }
             Kind::Pause => self.pause(node, lasting),
             Kind::LostLead => self.lose_lead(lasting, &mut rng),
-            Kind::SecondInstance | Kind::FailoverStorm => {
-                let Name::Framework(n) = node else { return };
-                if self.another_scheduler(n) {
-                    self.shared.hit(node, fault.kind);
-                    if fault.kind == Kind::FailoverStorm {
-                        self.storm(n, &mut rng);
-                    }
-                }
-            }
+            Kind::SecondInstance | Kind::FailoverStorm => self.fail_over(fault, &mut rng),
             Kind::Stall => self.stall(node, lasting),
             Kind::SlowDisk => self.slow_disk(node, lasting, &mut rng),
             Kind::DiskFailure => self.fail_disk(node),
@@ -373,6 +373,19 @@ impl World {
             | Kind::OddExecutor
             | Kind::HungLaunch
             | Kind::RunOut => {}
+        }
+    }
+
+    /// Lets another scheduler come in the name of a framework, or several.
+    fn fail_over(&mut self, fault: Fault, rng: &mut Rng) {
+        let Name::Framework(n) = fault.node else {
+            return;
+        };
+        if self.another_scheduler(n) {
+            self.shared.hit(fault.node, fault.kind);
+            if fault.kind == Kind::FailoverStorm {
+                self.storm(n, rng);
+            }
         }
     }
 

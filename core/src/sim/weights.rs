@@ -75,6 +75,8 @@ pub struct Faults {
     pub leave: u64,
     /// An agent comes back with another description of its machine.
     pub new_description: u64,
+    /// Somebody says what is not his to say, or cannot be.
+    pub lies: u64,
 }
 
 impl Faults {
@@ -112,6 +114,7 @@ impl Faults {
             disk_pressure: 0,
             leave: 0,
             new_description: 0,
+            lies: 0,
         }
     }
 
@@ -158,11 +161,12 @@ impl Faults {
         faults.disk_pressure = rng.below(3);
         faults.leave = rng.below(2);
         faults.new_description = rng.below(2);
+        faults.lies = rng.below(3);
         faults
     }
 
     /// Kinds that have a weight in common, each as likely as the others.
-    fn weights(&self) -> [(&'static [Kind], u64); 24] {
+    fn weights(&self) -> [(&'static [Kind], u64); 25] {
         [
             (&[Kind::MasterCrash], self.master_crash),
             (&[Kind::AgentCrash], self.agent_crash),
@@ -190,6 +194,15 @@ impl Faults {
             (&[Kind::DiskPressure], self.disk_pressure),
             (&[Kind::Leave, Kind::CleanUp], self.leave),
             (&[Kind::NewDescription], self.new_description),
+            (
+                &[
+                    Kind::FalseAgent,
+                    Kind::FalseExecutor,
+                    Kind::FalseFramework,
+                    Kind::FalseOperator,
+                ],
+                self.lies,
+            ),
             (
                 &[
                     Kind::FrameworkCrash,

@@ -4,7 +4,7 @@
 //! an order to a containerizer, or a record on a disk. Deliberately not here: what goes wrong
 //! ([`super::trouble`]) and what must hold ([`super::check`]).
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -26,7 +26,7 @@ use super::node::{Node, Shared};
 use super::operator::Operator;
 use super::options::{Options, Span};
 use super::pause::Pauses;
-use super::property::{Property, Violation};
+use super::property::Violation;
 use super::queue::{Event, Name, Queue};
 use super::readers::Readers;
 use super::report::{Hits, Usage};
@@ -39,6 +39,7 @@ use crate::attributes::Attributes;
 use crate::gate::Seq;
 use crate::ids::{AgentId, PeerId};
 use crate::master::Master;
+use crate::protocol::agent::ToMaster;
 use crate::protocol::node::AgentInfo;
 use crate::registry::Registry;
 use crate::resources::Resources;
@@ -88,6 +89,8 @@ pub(super) struct AgentSeat {
     pub(super) graces: check::graces::Graces,
     /// How long sandboxes take to be deleted, and whether they can be.
     pub(super) deletions: Rng,
+    /// What it has said of tasks last, newest first.
+    pub(super) said: VecDeque<ToMaster>,
     /// What checks find out, and when.
     pub(super) tries: Rng,
     /// How often in a row tasks were found unhealthy.
@@ -126,6 +129,8 @@ pub(super) struct World {
     pub(super) ever: BTreeMap<String, BTreeMap<String, (u32, u64)>>,
     /// How many steps were looked at.
     pub(super) steps: u64,
+    /// Which tables were full at some of them.
+    pub(super) full: BTreeSet<&'static str>,
     /// Nodes that do nothing for a while.
     pub(super) pauses: Pauses,
     /// Agents whose disk was lost.
@@ -162,7 +167,12 @@ impl World {
         master.skew = Skew::drawn(&options, Name::Master);
         let totals = totals(&agents);
         let registry = Registry::default();
-        let watch = check::Watch::new(options.checking, Arc::clone(&totals), registry);
+        let watch = check::Watch::new(
+            options.checking,
+            options.dials.clone(),
+            Arc::clone(&totals),
+            registry,
+        );
         let trouble = Source::drawn(seed, options.faults.clone());
         let watchers = (1..=options.watchers).map(|n| Watcher::new(n, seed));
         let watchers = watchers.collect();
@@ -188,6 +198,7 @@ impl World {
             healed: None,
             ever: BTreeMap::new(),
             steps: 0,
+            full: BTreeSet::new(),
             pauses: Pauses::new(),
             lost: BTreeSet::new(),
             trouble,
@@ -318,7 +329,9 @@ impl World {
         match name {
             Name::Master => {
                 let watch = &mut self.watch;
-                if self.master.wake(shared, |output| watch.saw(output)) {
+                let saw = |master: &Master, output: &_| watch.saw(master, output);
+                if self.master.wake(shared, saw) {
+                    self.master_turned();
                     self.flush_master();
                 }
                 self.wake_zombie();
@@ -430,22 +443,6 @@ impl World {
             Name::Framework(_) | Name::Executor { .. } => None,
         }
     }
-
-    /// Notes that a property does not hold, unless another was broken before.
-    pub(super) fn broken(&mut self, property: Property, text: String) {
-        let violation = self.violates(property, text);
-        self.violation.get_or_insert(violation);
-    }
-
-    /// Says what is broken, with what is needed to see it again.
-    pub(super) fn violates(&self, property: Property, text: String) -> Violation {
-        Violation {
-            seed: self.options.seed,
-            at: self.shared.now,
-            property,
-            text,
-        }
-    }
 }
 
 /// Where the node with this number is in its list.
@@ -479,6 +476,7 @@ fn seat(
         provider: Provider::new(n, stream(options.seed, Purpose::Disks, name)),
         info: AgentInfo {
             attributes,
+            domain: options.dials.domain(n),
             ..AgentInfo::new(format!("{name}"), address, resources.clone())
         },
         link: Link::Down,
@@ -486,9 +484,11 @@ fn seat(
         waits: check::waits::Waits::new(
             options.executor_registration_timeout,
             options.launch_timeout(),
+            options.dials.graces(),
         ),
         graces: check::graces::Graces::default(),
         deletions: stream(options.seed, Purpose::Sandboxes, name),
+        said: VecDeque::new(),
         tries: stream(options.seed, Purpose::Checks, name),
         health: check::health::Health::default(),
         marked_gone: false,

@@ -7,8 +7,10 @@ use tepui_core::limits;
 use tepui_core::machine::Output;
 use tepui_core::master::Effect;
 use tepui_core::protocol::agent::{ExecutorReport, TaskReport, ToAgent, ToMaster};
+use tepui_core::protocol::disk::{DiskChange, DiskJob};
 use tepui_core::protocol::framework::FrameworkInfo;
 use tepui_core::protocol::node::{AgentInfo, Domain};
+use tepui_core::protocol::operation::{Converted, Owner};
 use tepui_core::protocol::status::{Source, TaskState, TaskStatus};
 use tepui_core::protocol::task::{CommandInfo, ExecutorInfo};
 use tepui_core::resources::Resources;
@@ -139,8 +141,17 @@ fn domain(region: &str, zone: &str) -> Option<Domain> {
 /// Checks that an agent is turned away with such a text, and that nothing has come of it.
 #[track_caller]
 fn refuses(peer: PeerId, message: ToMaster, text: &str) {
+    refuses_after(vec![], peer, message, text);
+}
+
+/// The same of what an agent says in several messages.
+#[track_caller]
+fn refuses_after(first: Vec<ToMaster>, peer: PeerId, message: ToMaster, text: &str) {
     let mut stage = Stage::new();
     let before = stage.state();
+    for message in first {
+        assert!(stage.message(peer, message).is_empty(), "{text}");
+    }
     let outputs = stage.message(peer, message);
     let [
         Output::Effect(Effect::Agent {
@@ -212,6 +223,7 @@ pub(crate) fn check(catalogue: &mut Catalogue) {
         catalogue.note(rule, "agent that comes back");
     }
     whose_id(catalogue);
+    operations(catalogue);
     reports(catalogue);
     published(catalogue);
     news(catalogue);
@@ -260,6 +272,56 @@ fn whose_id(catalogue: &mut Catalogue) {
     };
     refuses(NEW_AGENT, reregister, "agent id rio-1-S0 is bound to");
     catalogue.note("an id belongs to who got it", "agent that comes back");
+}
+
+/// What an agent may not say that operations have made of what it has (RM-32, OF-15, I22).
+fn operations(catalogue: &mut Catalogue) {
+    let back = || ToMaster::Reregister {
+        id: agent_id(77),
+        agent: agent_info(),
+        frameworks: vec![],
+        tasks: vec![],
+    };
+    let converted = |last, after: &str| {
+        ToMaster::Converted(Converted {
+            last,
+            before: Resources::new(),
+            after: resources(after),
+        })
+    };
+    let text = "more than the limit of 524288";
+    let names: Vec<String> = (0..3_000).map(|n| format!("{n:0>200}")).collect();
+    let many = converted(1, &format!("disks:{{{}}}", names.join(",")));
+    refuses_after(vec![many], NEW_AGENT, back(), text);
+    let rule = "what operations have made fits its part of a frame";
+    catalogue.note(rule, "agent that comes back");
+    // A frame for each of them, and a record for all.
+    let job = |number| {
+        let labels = (0..50).map(|n| format!(r#"label="{n:0>4000}""#));
+        let labels: Vec<String> = labels.collect();
+        let source = format!(r#"disk(*)<raw,{},provider="p">:4"#, labels.join(","));
+        DiskJob {
+            number,
+            owner: Owner {
+                framework: framework_id(0),
+                id: None,
+            },
+            change: DiskChange::Destroy {
+                source: resources(&source).iter().next().unwrap().clone(),
+            },
+        }
+    };
+    let jobs = |count| (1..=count).map(|n| ToMaster::DiskJobs(vec![job(n)]));
+    let said = |count| [converted(count, "")].into_iter().chain(jobs(count));
+    refuses_after(said(3).collect(), NEW_AGENT, back(), text);
+    let rule = "what providers are at fits its part of a frame";
+    catalogue.note(rule, "agent that comes back");
+    let mut stage = Stage::new();
+    for message in said(2).chain([back()]) {
+        stage.message(NEW_AGENT, message);
+    }
+    let known = stage.master.registry().agent(&agent_id(77)).unwrap();
+    assert_eq!(known.jobs.len(), 2);
 }
 
 fn reports(catalogue: &mut Catalogue) {

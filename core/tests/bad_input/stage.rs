@@ -176,7 +176,10 @@ impl Stage {
         let allocator = self.master.allocator();
         let (stats, roles) = (allocator.stats(), allocator.roles());
         let deadline = self.master.deadline();
-        format!("{view:?}\n{registry:?}\n{stats:?}\n{roles:?}\n{deadline:?}")
+        // What was refused is remembered until that is confirmed.
+        let mut filled = self.master.filled();
+        filled.retain(|it| !it.what.ends_with("refusals") && !it.what.starts_with("refused"));
+        format!("{view:?}\n{registry:?}\n{stats:?}\n{roles:?}\n{filled:?}\n{deadline:?}")
     }
 
     /// Hands something over, and returns what comes of it.

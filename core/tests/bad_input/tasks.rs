@@ -8,6 +8,7 @@ use tepui_core::ids::ExecutorId;
 use tepui_core::limits;
 use tepui_core::machine::Output;
 use tepui_core::master::Effect;
+use tepui_core::protocol::container_info::{ContainerInfo, Image};
 use tepui_core::protocol::offer::{Operation, TaskGroup};
 use tepui_core::protocol::scheduler::{Call, Event};
 use tepui_core::protocol::status::{Reason, Source, TaskState};
@@ -457,9 +458,17 @@ fn group() -> TaskGroup {
     }
 }
 
+fn of_an_image() -> ContainerInfo {
+    let (reference, cached) = ("team/app".to_owned(), true);
+    ContainerInfo {
+        image: Some(Image { reference, cached }),
+        ..ContainerInfo::default()
+    }
+}
+
 /// What is wrong with a group, and what is said to all its tasks.
 #[rustfmt::skip]
-const OF_GROUPS: [Rule<TaskGroup>; 18] = [
+const OF_GROUPS: [Rule<TaskGroup>; 19] = [
     ("a group has 256 tasks at most", "group has 257 entries, more than the limit of 256",
      |it| it.tasks = (0..257).map(|n| task(&format!("t{n}"))).collect()),
     ("a group fits a frame", "group takes ",
@@ -476,6 +485,8 @@ const OF_GROUPS: [Rule<TaskGroup>; 18] = [
      |it| it.executor.resources = resources("cpus:1;mem:31")),
     ("the agent's own executor has no command", "task has both a command and an executor",
      |it| it.executor.command = CommandInfo::shell("serve")),
+    ("a group has networks in common", "a group needs no more in common than networks",
+     |it| it.executor.container = Some(Box::new(of_an_image()))),
     ("tasks of the agent's own executor have commands", "task has neither a command nor",
      |it| it.tasks[2].command = None),
     ("tasks of another executor have no commands", "task has both a command and an executor",

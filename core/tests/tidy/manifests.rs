@@ -230,6 +230,18 @@ pub(crate) fn check_lints(workspace: &str) -> Vec<String> {
     findings
 }
 
+/// Checks that counts of the core which overflow are found in what is released, too.
+pub(crate) fn check_release(workspace: &str) -> Vec<String> {
+    let is_checked = |entry: &Entry<'_>| {
+        entry.table == "profile.release.package.tepui-core"
+            && entry.line == "overflow-checks = true"
+    };
+    if entries(workspace).iter().any(is_checked) {
+        return Vec::new();
+    }
+    vec!["the core is released without overflow-checks".into()]
+}
+
 pub(crate) fn check_lints_inherited(manifest: &str) -> Vec<String> {
     let inherits = |entry: &Entry<'_>| entry.table == "lints" && entry.line == "workspace = true";
     if entries(manifest).iter().any(inherits) {
@@ -315,6 +327,19 @@ fn what_dependencies_bring_along_is_found() {
     let sim = format!("{good}postcard v1.0.0|alloc\n");
     assert_eq!(check_core_tree(&sim, false).len(), 1);
     assert!(check_core_tree(&sim, true).is_empty());
+}
+
+#[test]
+fn a_release_without_checks_of_overflow_is_found() {
+    let release = "[profile.release.package.tepui-core]\noverflow-checks = true\n";
+    assert!(check_release(release).is_empty());
+    for other in [
+        release.replace("true", "false"),
+        release.replace("package.tepui-core", "package.tepui"),
+        release.replace("overflow", "# overflow"),
+    ] {
+        assert_eq!(check_release(&other).len(), 1, "{other}");
+    }
 }
 
 #[test]

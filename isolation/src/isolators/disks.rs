@@ -81,6 +81,9 @@ struct Record {
     paths: Vec<PathBuf>,
     /// What they may take, in MiB.
     limit: Option<Milli>,
+    /// Which part of that is for what its group has in common, in MiB.
+    #[serde(default)]
+    beside: Milli,
     /// The project that they belong to.
     project: Option<u32>,
     /// Whether it is over: the number of its project is free when its directories are gone.
@@ -330,6 +333,13 @@ impl Shared {
         }
     }
 
+    /// Returns whether what is in the sandbox of a group counts for one more container that sees
+    /// it, beside its own: for each of them, or, as files have one project, for the first.
+    fn counts_group(&self, group: &Path) -> bool {
+        let has = |entry: &Entry| entry.record.paths.iter().any(|path| path == group);
+        self.projects.is_none() || !self.lock().all.values().any(has)
+    }
+
     /// Chooses a number that nobody has.
     fn choose(&self, table: &Table, projects: &Projects, ids: ProjectIds) -> Outcome<u32> {
         let taken = table.all.values();
@@ -408,9 +418,19 @@ impl Isolator for Disks {
                 None => path.join("upper"),
             });
         }
+        let mut beside = Milli::ZERO;
+        if let Some(group) = subject.group
+            && self.shared.counts_group(group)
+        {
+            paths.push(group.to_owned());
+            let common = subject.spec.group.as_ref().and_then(|group| group.disk);
+            beside = common.unwrap_or_default();
+        }
+        let own = subject.spec.limits.disk;
         let record = Record {
             paths,
-            limit: subject.spec.limits.disk,
+            limit: own.map(|own| own.saturating_add(beside)),
+            beside,
             project: None,
             is_over: false,
         };
@@ -422,13 +442,15 @@ impl Isolator for Disks {
         let Some(entry) = table.all.get_mut(id) else {
             return Ok(());
         };
-        if entry.record.limit == limits.disk {
+        let beside = entry.record.beside;
+        let limit = limits.disk.map(|own| own.saturating_add(beside));
+        if entry.record.limit == limit {
             return Ok(());
         }
-        entry.record.limit = limits.disk;
+        entry.record.limit = limit;
         self.shared.records.write(id, &entry.record)?;
         if let (Some(projects), Some(project)) = (&self.shared.projects, entry.record.project) {
-            projects.limit(project, limits.disk.map(bytes))?;
+            projects.limit(project, limit.map(bytes))?;
         }
         Ok(())
     }

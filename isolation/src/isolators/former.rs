@@ -39,4 +39,8 @@ impl<I: Isolator> Isolator for Former<I> {
     fn cleanup(&self, id: &ContainerId) -> Outcome<()> {
         self.0.cleanup(id)
     }
+
+    fn disband(&self, group: &ContainerId) -> Outcome<()> {
+        self.0.disband(group)
+    }
 }

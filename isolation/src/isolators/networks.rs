@@ -13,6 +13,7 @@ use tepui_core::protocol::container_info::{
     ContainerInfo, Dns as AskedDns, NetworkInfo, Transport,
 };
 
+use super::members::Members;
 use crate::isolator::{Isolator, Outcome, Recovered, Subject, Survivors, Usage};
 use crate::kill_point;
 use crate::launch::{Bind, Launch, Mount, Network};
@@ -34,6 +35,8 @@ pub struct Setup {
     pub files: PathBuf,
     /// How names are looked up where neither task nor network says it.
     pub dns: Option<Dns>,
+    /// Who uses the networks that tasks of a group have in common.
+    pub groups: Members,
 }
 
 /// Has containers join networks.
@@ -62,22 +65,67 @@ impl Setup {
         kill_point::reached("networks.attached");
         launch.network = Network::Namespace(namespace);
         launch.hostname.clone_from(&asked.hostname);
-        self.write_files(subject.id, asked, &attached, launch)
+        let hostname = asked.hostname.as_deref().unwrap_or(subject.id.as_str());
+        let task = asked.dns.as_ref();
+        self.write_files(subject.id, (hostname, task), &attached, launch)
+    }
+
+    /// Has a container use the networks of its group: all of that are one host (CT-15).
+    fn join_group(
+        &self,
+        subject: &Subject<'_>,
+        (group, common): (&ContainerId, &ContainerInfo),
+        launch: &mut Launch,
+    ) -> Outcome<()> {
+        let made = || self.make_group(group, common);
+        let (namespace, attached) = self.groups.enter(group, subject.id, made)?;
+        launch.network = Network::Namespace(namespace);
+        let hostname = common.hostname.as_deref().unwrap_or(group.as_str());
+        launch.hostname = Some(hostname.to_owned());
+        let asked = subject.spec.container.as_ref();
+        let own = asked.and_then(|asked| asked.dns.as_ref());
+        let task = own.or(common.dns.as_ref());
+        self.write_files(subject.id, (hostname, task), &attached, launch)
+    }
+
+    /// Has a group join networks, unless it has.
+    fn make_group(
+        &self,
+        group: &ContainerId,
+        common: &ContainerInfo,
+    ) -> Outcome<(PathBuf, Vec<Attached>)> {
+        let attached = self.networks.attached(group)?;
+        if let Some(namespace) = self.namespaces.find(group).filter(|_| !attached.is_empty()) {
+            return Ok((namespace, attached));
+        }
+        // What a try before this one has left.
+        self.remove_group(group)?;
+        let joins = common.networks.iter().map(join);
+        let joins: Vec<Join> = joins.collect::<Outcome<_>>()?;
+        let namespace = self.namespaces.make(group)?;
+        kill_point::reached("group.namespace");
+        let attached = self.networks.attach(group, &namespace, &joins)?;
+        kill_point::reached("group.attached");
+        Ok((namespace, attached))
+    }
+
+    fn remove_group(&self, group: &ContainerId) -> Outcome<()> {
+        self.networks.detach(group)?;
+        Ok(self.namespaces.remove(group)?)
     }
 
     /// Makes the files that say who the container is and whom it asks, and has them mounted.
     fn write_files(
         &self,
         id: &ContainerId,
-        asked: &ContainerInfo,
+        (hostname, task): (&str, Option<&AskedDns>),
         attached: &[Attached],
         launch: &mut Launch,
     ) -> Outcome<()> {
-        let task = asked.dns.as_ref().map(dns).transpose()?;
+        let task = task.map(dns).transpose()?;
         let networks: Vec<Dns> = attached.iter().map(|network| network.dns.clone()).collect();
         let host = fs::read_to_string(HOST_RESOLVER).unwrap_or_default();
         let addresses = attached.iter().flat_map(|network| &network.addresses);
-        let hostname = asked.hostname.as_deref().unwrap_or(id.as_str());
         let identity = Identity {
             hostname: hostname.to_owned(),
             addresses: addresses.map(|address| address.address).collect(),
@@ -121,7 +169,8 @@ impl Isolator for Networks {
 
     fn concerns(&self, spec: &ContainerSpec) -> bool {
         let asked = spec.container.as_ref();
-        asked.is_some_and(|asked| !asked.networks.is_empty() || asked.dns.is_some())
+        let asks = asked.is_some_and(|asked| !asked.networks.is_empty() || asked.dns.is_some());
+        asks || common(spec).is_some()
     }
 
     fn recover(&self, live: &Survivors) -> Outcome<Recovered> {
@@ -129,7 +178,10 @@ impl Isolator for Networks {
         let Some(setup) = &self.0 else {
             return Ok(recovered);
         };
+        let undo = |group: &ContainerId| setup.remove_group(group);
+        setup.groups.recover(live, &mut recovered, undo);
         let mut kept: BTreeSet<ContainerId> = live.keys().cloned().collect();
+        kept.extend(setup.groups.groups());
         for (name, error) in setup.networks.recover(&kept)?.failed {
             // It keeps its namespace, in which plugins look.
             kept.extend(ContainerId::new(&name));
@@ -154,20 +206,22 @@ impl Isolator for Networks {
     }
 
     fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
-        let Some(asked) = &subject.spec.container else {
-            return Ok(());
-        };
-        if asked.networks.is_empty() {
+        let nothing = ContainerInfo::default();
+        let asked = subject.spec.container.as_deref().unwrap_or(&nothing);
+        let common = common(subject.spec).filter(|_| asked.networks.is_empty());
+        let wanted = common.map_or(asked, |(_, common)| common);
+        let Some(first) = wanted.networks.first() else {
             return match asked.dns {
                 Some(_) => Err("it asks for a resolver of its own, but for no network".into()),
                 None => Ok(()),
             };
-        }
-        match &self.0 {
-            Some(setup) => setup.join(subject, asked, launch),
-            None => Err(format!(
+        };
+        match (&self.0, common) {
+            (Some(setup), None) => setup.join(subject, asked, launch),
+            (Some(setup), Some(common)) => setup.join_group(subject, common, launch),
+            (None, _) => Err(format!(
                 "it asks for the network {:?}, and this agent has none",
-                asked.networks[0].name
+                first.name
             )
             .into()),
         }
@@ -191,8 +245,22 @@ impl Isolator for Networks {
         // Plugins leave rules behind whose namespace is gone.
         setup.networks.detach(id)?;
         setup.namespaces.remove(id)?;
-        setup.remove_files(id.as_str())
+        setup.remove_files(id.as_str())?;
+        setup.groups.leave(id)
     }
+
+    fn disband(&self, group: &ContainerId) -> Outcome<()> {
+        let Some(setup) = &self.0 else { return Ok(()) };
+        let undo = || setup.remove_group(group);
+        setup.groups.disband(group, undo)
+    }
+}
+
+/// Returns what a container's group asks for, if that joins networks.
+fn common(spec: &ContainerSpec) -> Option<(&ContainerId, &ContainerInfo)> {
+    let group = spec.group.as_deref()?;
+    let common = group.container.as_deref()?;
+    (!common.networks.is_empty()).then_some((&group.id, common))
 }
 
 fn join(asked: &NetworkInfo) -> Outcome<Join> {

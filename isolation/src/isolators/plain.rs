@@ -15,6 +15,10 @@ impl Isolator for Plain {
     }
 
     fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
+        let group = subject.spec.group.as_deref();
+        if group.is_some_and(|group| group.container.is_some()) {
+            return Err("its group asks for networks, and this agent runs plain processes".into());
+        }
         let Some(asked) = subject.spec.container.as_deref() else {
             return Ok(());
         };

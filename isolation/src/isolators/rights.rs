@@ -4,11 +4,13 @@
 use std::fs;
 use std::path::PathBuf;
 
+use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container_info::{
     Capability, ContainerInfo, IpcMode, RlimitKind as Kind, Seccomp as Asked, Security,
 };
 
-use crate::isolator::{Isolator, Outcome, Subject};
+use super::memory::Memory;
+use crate::isolator::{Isolator, Outcome, Recovered, Subject, Survivors};
 use crate::launch::{
     Capabilities, CapabilitySet, Launch, Rlimit, RlimitKind, RlimitValues, Seccomp,
 };
@@ -49,24 +51,63 @@ impl Default for Allowed {
 
 /// Gives containers the rights that they ask for, as far as they are allowed.
 #[derive(Debug)]
-pub struct Rights(Allowed);
+pub struct Rights {
+    allowed: Allowed,
+    memory: Option<Memory>,
+}
 
 impl Rights {
     /// Gives no more than is allowed.
     pub fn new(allowed: Allowed) -> Self {
-        Self(allowed)
+        let memory = None;
+        Self { allowed, memory }
+    }
+
+    /// Has groups share memory where their tasks ask for that; without this they are refused.
+    #[must_use]
+    pub fn sharing(self, memory: Memory) -> Self {
+        let memory = Some(memory);
+        Self { memory, ..self }
+    }
+
+    /// Gives a container shared memory and IPC objects: its own, or those of its group.
+    fn share(
+        &self,
+        subject: &Subject<'_>,
+        asked: &ContainerInfo,
+        launch: &mut Launch,
+    ) -> Outcome<()> {
+        let bytes = |size: u64| size.saturating_mul(MIB);
+        match (asked.ipc, subject.spec.group.as_deref(), &self.memory) {
+            (IpcMode::Private, _, _) => {
+                launch.shm_size = asked.shm_size.map(bytes).or(self.allowed.shm_size);
+                Ok(())
+            }
+            (IpcMode::ShareParent, None, _) => {
+                Err("it asks for the machine's shared memory, which no container has".into())
+            }
+            (IpcMode::ShareParent, Some(_), None) => Err(
+                "it asks for its group's shared memory, for which this agent has no place".into(),
+            ),
+            (IpcMode::ShareParent, Some(group), Some(memory)) => {
+                let size = group.container.as_ref().and_then(|common| common.shm_size);
+                let size = size.map(bytes).or(self.allowed.shm_size);
+                launch.ipc = memory.share(&group.id, subject.id, size)?;
+                Ok(())
+            }
+        }
     }
 
     fn capabilities(&self, security: &Security) -> Outcome<Capabilities> {
         let set = |asked: &std::collections::BTreeSet<Capability>| -> Outcome<CapabilitySet> {
             let names: Vec<&str> = asked.iter().map(|capability| capability.as_str()).collect();
             let asked: CapabilitySet = names.join(",").parse()?;
-            let excess = asked.without(self.0.capabilities);
+            let excess = asked.without(self.allowed.capabilities);
             match excess.is_empty() {
                 true => Ok(asked),
                 false => Err(format!(
                     "it asks for the capabilities {excess}; this agent gives {} at most",
-                    self.0.capabilities
+                    self.allowed.capabilities
                 )
                 .into()),
             }
@@ -74,7 +115,7 @@ impl Rights {
         let effective = security.effective.as_ref().map(set).transpose()?;
         let bounding = security.bounding.as_ref().map(set).transpose()?;
         let usual = CapabilitySet::DEFAULT;
-        let usual = usual.without(CapabilitySet::all().without(self.0.capabilities));
+        let usual = usual.without(CapabilitySet::all().without(self.allowed.capabilities));
         Ok(Capabilities {
             bounding: bounding.or(effective).unwrap_or(usual),
             effective,
@@ -83,14 +124,14 @@ impl Rights {
 
     fn seccomp(&self, asked: &Asked) -> Outcome<Seccomp> {
         match asked {
-            Asked::Default if self.0.seccomp => Ok(Seccomp::Default),
+            Asked::Default if self.allowed.seccomp => Ok(Seccomp::Default),
             Asked::Default => Ok(Seccomp::Unconfined),
-            Asked::Unconfined if self.0.unconfined => Ok(Seccomp::Unconfined),
+            Asked::Unconfined if self.allowed.unconfined => Ok(Seccomp::Unconfined),
             Asked::Unconfined => Err(
                 "it asks for system calls without a filter, which this agent does not allow".into(),
             ),
             Asked::Profile(name) => {
-                let Some(directory) = &self.0.profiles else {
+                let Some(directory) = &self.allowed.profiles else {
                     return Err(format!(
                         "it asks for the seccomp profile {name:?}; this agent has no directory \
                          of them"
@@ -117,18 +158,32 @@ impl Isolator for Rights {
         let asked = subject.spec.container.as_deref().unwrap_or(&nothing);
         launch.capabilities = self.capabilities(&asked.security)?;
         launch.seccomp = self.seccomp(&asked.security.seccomp)?;
-        launch.no_new_privileges |= self.0.no_new_privileges | asked.security.no_new_privileges;
-        refuse(asked)?;
+        launch.no_new_privileges |=
+            self.allowed.no_new_privileges | asked.security.no_new_privileges;
+        refuse(asked, subject.spec.group.is_some())?;
         launch.take_streams(asked);
-        let size = asked.shm_size.map(|size| size.saturating_mul(MIB));
-        launch.shm_size = size.or(self.0.shm_size);
         launch
             .rlimits
             .extend(asked.rlimits.iter().map(|limit| Rlimit {
                 kind: kind(limit.kind),
                 values: limit.bounds.map(|(soft, hard)| RlimitValues { soft, hard }),
             }));
-        Ok(())
+        self.share(subject, asked, launch)
+    }
+
+    fn recover(&self, live: &Survivors) -> Outcome<Recovered> {
+        let memory = self.memory.as_ref();
+        memory.map_or_else(|| Ok(Recovered::default()), |memory| memory.recover(live))
+    }
+
+    fn cleanup(&self, id: &ContainerId) -> Outcome<()> {
+        let memory = self.memory.as_ref();
+        memory.map_or(Ok(()), |memory| memory.leave(id))
+    }
+
+    fn disband(&self, group: &ContainerId) -> Outcome<()> {
+        let memory = self.memory.as_ref();
+        memory.map_or(Ok(()), |memory| memory.disband(group))
     }
 }
 
@@ -153,10 +208,14 @@ fn kind(kind: Kind) -> RlimitKind {
     }
 }
 
-/// Refuses what no container gets: a part of the machine's own.
-fn refuse(asked: &ContainerInfo) -> Outcome<()> {
+/// Refuses what no container gets: a part of the machine's own, or of what runs beside it.
+fn refuse(asked: &ContainerInfo, is_of_group: bool) -> Outcome<()> {
     if asked.share_pid_namespace {
-        return Err("it asks to see the machine's processes, which no container does".into());
+        return Err(match is_of_group {
+            true => "it asks to see the processes of its group, which this agent does not give yet",
+            false => "it asks to see the machine's processes, which no container does",
+        }
+        .into());
     }
     let realtime = [Kind::Rtprio, Kind::Rttime, Kind::Nice];
     if let Some(limit) = asked
@@ -169,10 +228,5 @@ fn refuse(asked: &ContainerInfo) -> Outcome<()> {
             format!("it asks for the limit {name}, by which it could come before others").into(),
         );
     }
-    match asked.ipc {
-        IpcMode::ShareParent => {
-            Err("it asks for the machine's shared memory, which no container has".into())
-        }
-        IpcMode::Private => Ok(()),
-    }
+    Ok(())
 }

@@ -3,18 +3,24 @@
 //! Deliberately not here: volumes that are images (`images`), persistent volumes (the agent's
 //! resources), and how anything is mounted.
 
+use std::fs::{self, Permissions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use tepui_core::protocol::container_info::{Access, Propagation as Asked, Volume, VolumeSource};
 
 use crate::isolator::{Isolator, Outcome, Subject};
 use crate::launch::{Bind, Launch, Mount, Propagation, Secret, Source, Tmpfs};
+use crate::place::{Inside, Kind};
 use crate::users;
 
 /// MiB in bytes.
 const MIB: u64 = 1024 * 1024;
 /// The mode of a directory in memory: everybody's, as that of `/tmp`.
 const SHARED: u32 = 0o1777;
+/// The mode of a directory of a group: without the bit by which nobody writes to others' files.
+const COMMON_DIRECTORY: u32 = 0o777;
 /// The mode of a secret that its user alone reads, and of one that all of a container read.
 const PRIVATE: u32 = 0o400;
 const COMMON: u32 = 0o444;
@@ -60,10 +66,16 @@ impl Volumes {
                 };
                 bind(source, Propagation::Private)
             }
-            VolumeSource::Parent { .. } => {
-                let message =
-                    "it asks for a directory of its group, which this agent does not give yet";
-                return Err(message.into());
+            VolumeSource::Parent { path } => {
+                let group = subject.group;
+                let group = group.ok_or("it asks for a directory of its group, and is in none")?;
+                make_for_all(group, Path::new(path))?;
+                let source = Source::Below {
+                    directory: group.to_owned(),
+                    path: path.into(),
+                    create: false,
+                };
+                bind(source, Propagation::Private)
             }
             VolumeSource::Secret(secret) => {
                 let (mode, owner) = reader(subject, launch)?;
@@ -124,6 +136,19 @@ impl Isolator for Volumes {
         }
         Ok(())
     }
+}
+
+/// Sees to it that a group has a directory, which is everybody's: its tasks may run as different
+/// users. No link that one of them has made leads out.
+fn make_for_all(group: &Path, path: &Path) -> Outcome<()> {
+    let inside = Inside::open(group, true)?;
+    if inside.find(path)?.is_none() {
+        let made = inside.target(path, Kind::Directory)?;
+        let itself = format!("/proc/self/fd/{}", made.as_raw_fd());
+        let everybodys = fs::set_permissions(itself, Permissions::from_mode(COMMON_DIRECTORY));
+        everybodys.map_err(|error| format!("{}: {error}", group.join(path).display()))?;
+    }
+    Ok(())
 }
 
 /// Says who reads a secret: the task's user, or everybody in the container if that is looked up in

@@ -71,8 +71,8 @@ pub struct Launch {
     /// ends with that one at the latest. The kernel does not end its processes with its first one:
     /// its init does, or, if its program killed that, the launcher, through its control group.
     pub share_pid: Option<ContainerId>,
-    /// The container whose IPC objects and `/dev/shm` it uses; `None` is nobody's (CT-15, CT-56).
-    pub share_ipc: Option<ContainerId>,
+    /// Whose IPC objects and `/dev/shm` it uses (CT-15, CT-56).
+    pub ipc: Ipc,
     /// Which users of the host its users are; `None` is the same ones. With a mapping its root is
     /// nobody on the host. Its root filesystem shows its files as owned by the users inside.
     pub user_namespace: Option<UserNamespace>,
@@ -169,6 +169,23 @@ pub enum Network {
     Namespace(PathBuf),
     /// That of another container, which must run (CT-15).
     Of(ContainerId),
+}
+
+/// Whose IPC objects and `/dev/shm` a container uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ipc {
+    /// Its own; see [`Launch::shm_size`].
+    #[default]
+    Own,
+    /// Those of another container, which must run.
+    Of(ContainerId),
+    /// Those that are kept on the host for several.
+    Kept {
+        /// Where the namespace is bound.
+        namespace: PathBuf,
+        /// Where what they see as `/dev/shm` is mounted.
+        memory: PathBuf,
+    },
 }
 
 /// Which system calls are allowed.
@@ -340,8 +357,12 @@ impl Launch {
         if self.shm_size == Some(0) {
             return Err(Error::Invalid("its /dev/shm has no room".to_owned()));
         }
-        if self.shm_size.is_some() && self.share_ipc.is_some() {
-            let message = "a size of /dev/shm, which it shares with another container";
+        if let Ipc::Kept { namespace, memory } = &self.ipc {
+            absolute("its IPC namespace", namespace)?;
+            absolute("its /dev/shm", memory)?;
+        }
+        if self.shm_size.is_some() && self.ipc != Ipc::Own {
+            let message = "a size of /dev/shm, which it shares with others";
             return Err(Error::Invalid(message.to_owned()));
         }
         if self.root.is_none() && !self.devices.is_empty() {

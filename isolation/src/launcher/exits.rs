@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tepui_core::ids::ContainerId;
-use tepui_core::limits::TEXT_BYTES;
 use tepui_core::protocol::container::ContainerEvent;
 use tepui_core::protocol::status::{Breach, Exit};
+use tepui_core::protocol::wire::cut_text;
 
 use crate::error::{Error, Result};
 
@@ -27,8 +27,8 @@ pub(super) enum Outcome {
 impl Outcome {
     /// A start that failed. The message may quote what a framework wrote: it is cut, so that it
     /// fits into a frame and into the file.
-    pub(super) fn failed(mut message: String) -> Self {
-        message.truncate(message.floor_char_boundary(TEXT_BYTES));
+    pub(super) fn failed(message: String) -> Self {
+        let message = cut_text(message);
         Self::Failed { message }
     }
 

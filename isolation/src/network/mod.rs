@@ -34,8 +34,8 @@ pub mod ports;
 mod sockets;
 pub mod statistics;
 
-pub(crate) use enter::on_a_thread;
 pub use enter::within;
+pub(crate) use enter::{is_namespace, on_a_thread};
 pub use error::{NetworkError, PluginFailure, Result};
 pub use links::{Link, Traffic};
 pub use mapping::{PortMapping, Ports, Protocol, check as check_ports};

@@ -1,15 +1,18 @@
 //! What is done for one container: each of these has the container for itself.
 
+use std::path::PathBuf;
 use std::sync::{PoisonError, RwLockReadGuard};
 
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::{
     ContainerCommand, ContainerEvent, ContainerLimits, ContainerSpec as Spec,
 };
+use tepui_core::protocol::container_info::VolumeSource;
 use tracing::{debug, warn};
 
 use super::table::{GIVEN_UP, Stage, given_up};
 use super::{Shared, Slot};
+use crate::error::Result;
 use crate::isolator::{Cancel, Init, Subject, Usage, asked};
 use crate::kill_point;
 use crate::launch::Launch;
@@ -103,13 +106,22 @@ impl Shared {
         }
     }
 
+    /// Returns where the sandbox of a container's group is, if it is to see some of that.
+    fn group_sandbox<'a>(&self, spec: &'a Spec) -> Result<Option<(PathBuf, &'a [String])>> {
+        let Some(group) = spec.group.as_ref().filter(|_| sees_group(spec)) else {
+            return Ok(None);
+        };
+        let path = self.sandboxes.path_of(&group.sandbox)?;
+        Ok(Some((path, &group.sandbox)))
+    }
+
     fn prepare_all(
         &self,
         id: &ContainerId,
         spec: &Spec,
         cancel: &Cancel,
         launch: &mut Launch,
-    ) -> Result<(), String> {
+    ) -> std::result::Result<(), String> {
         let said = |error: crate::error::Error| error.to_string();
         let sandbox = self.sandboxes.path_of(&spec.sandbox).map_err(said)?;
         let names = self.isolators.iter().map(|slot| slot.name().to_owned());
@@ -118,10 +130,15 @@ impl Shared {
             .map_err(said)?;
         kill_point::reached("journal.written");
         self.sandboxes.create(&spec.sandbox, None).map_err(said)?;
+        let group = self.group_sandbox(spec).map_err(said)?;
+        if let Some((_, components)) = &group {
+            self.sandboxes.make(components).map_err(said)?;
+        }
         let subject = Subject {
             id,
             spec,
             sandbox: &sandbox,
+            group: group.as_ref().map(|(path, _)| path.as_path()),
             cancel,
         };
         for (index, slot) in self.isolators.iter().enumerate() {
@@ -187,15 +204,18 @@ impl Shared {
         spec: &Spec,
         (pid, began): (u32, u64),
         cancel: &Cancel,
-    ) -> Result<(), String> {
+    ) -> std::result::Result<(), String> {
         let sandbox = self.sandboxes.path_of(&spec.sandbox);
         let sandbox = sandbox.map_err(|error| error.to_string())?;
+        let group = self.group_sandbox(spec);
+        let group = group.map_err(|error| error.to_string())?;
         let init = Init::find(pid, began).map_err(|error| format!("find its init: {error}"))?;
         let init = init.ok_or("its init has ended")?;
         let subject = Subject {
             id,
             spec,
             sandbox: &sandbox,
+            group: group.as_ref().map(|(path, _)| path.as_path()),
             cancel,
         };
         for slot in &self.isolators {
@@ -215,7 +235,11 @@ impl Shared {
     }
 
     /// Tells all isolators what a container may use.
-    fn update_all(&self, id: &ContainerId, limits: &ContainerLimits) -> Result<(), String> {
+    fn update_all(
+        &self,
+        id: &ContainerId,
+        limits: &ContainerLimits,
+    ) -> std::result::Result<(), String> {
         for slot in &self.isolators {
             let updated = asked(|| slot.isolator.update(id, limits));
             updated.map_err(|error| format!("{}: {error}", slot.name()))?;
@@ -279,6 +303,9 @@ impl Shared {
             }
             kill_point::reached_by("cleanup.done:", slot.name());
         }
+        let noted = || self.journal.group_of(id);
+        let group = self.lock().leave_group(id, noted);
+        is_clean &= group.is_none_or(|group| self.disband(&group));
         if is_clean && let Err(error) = self.journal.remove(id) {
             warn!(%id, %error, "not cleaned up; tried again");
             is_clean = false;
@@ -290,6 +317,30 @@ impl Shared {
             false => drop(table.left.insert(id.clone())),
         }
     }
+}
+
+impl Shared {
+    /// Has the isolators undo what a group has, the last one first; returns whether all have.
+    fn disband(&self, group: &ContainerId) -> bool {
+        let mut is_clean = true;
+        for slot in self.isolators.iter().rev() {
+            let _turn = slot.turn();
+            kill_point::reached_by("disband.begun:", slot.name());
+            if let Err(error) = asked(|| slot.isolator.disband(group)) {
+                warn!(%group, isolator = slot.name(), %error, "not cleaned up; tried again");
+                is_clean = false;
+            }
+            kill_point::reached_by("disband.done:", slot.name());
+        }
+        is_clean
+    }
+}
+
+/// Returns whether a container sees directories of its group.
+fn sees_group(spec: &Spec) -> bool {
+    let asked = spec.container.iter();
+    let mut volumes = asked.flat_map(|asked| &asked.volumes);
+    volumes.any(|volume| matches!(volume.source, VolumeSource::Parent { .. }))
 }
 
 /// Of processes it may have as many as before.

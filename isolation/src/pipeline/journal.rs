@@ -84,6 +84,12 @@ impl Journal {
         }
     }
 
+    /// Returns of which group a container is, as far as that is noted.
+    pub(super) fn group_of(&self, id: &ContainerId) -> Option<ContainerId> {
+        let record = read_at(&self.directory.join(id.as_str()))?;
+        Some(record.spec.group?.id)
+    }
+
     /// Reads all that is noted. Of what cannot be read the id is known still.
     pub(super) fn read(&self) -> Result<BTreeMap<ContainerId, Option<Record>>> {
         let failed = |error| Error::file("read", &self.directory, error);

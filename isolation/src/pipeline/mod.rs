@@ -19,13 +19,15 @@ use std::thread;
 use std::time::Duration;
 
 use tepui_core::ids::ContainerId;
-use tepui_core::protocol::container::{ContainerCommand, ContainerEvent, ContainerLimits};
+use tepui_core::protocol::container::{
+    ContainerCommand, ContainerEvent, ContainerLimits, ContainerSpec,
+};
 use tracing::debug;
 
 pub(crate) use self::ends::Ends;
 pub(crate) use self::journal::Journal;
 pub(crate) use self::table::Answer;
-use self::table::{Entry, GIVEN_UP, Job, Recovery, Stage, Table, given_up};
+use self::table::{Entry, GIVEN_UP, Job, Recovery, Stage, Table, given_up, group_of};
 use crate::isolator::Isolator;
 use crate::kill_point;
 use crate::sandbox::Sandboxes;
@@ -207,15 +209,14 @@ impl Shared {
             ContainerCommand::Launch { id, spec } if table.recovery != Recovery::Done => {
                 table.held.push((id, Box::new(spec)));
             }
-            ContainerCommand::Launch { id, spec } => {
-                self.push(&mut table, id, Job::Prepare(Box::new(spec)));
-            }
+            ContainerCommand::Launch { id, spec } => self.begin(&mut table, id, Box::new(spec)),
             ContainerCommand::Recover { known } => {
                 table.recovery = Recovery::Asked;
                 for id in &known {
                     let entry = table.containers.entry(id.clone());
                     entry.or_insert_with(|| Entry {
                         stage: Stage::Launched,
+                        group: self.journal.group_of(id),
                         ..Entry::default()
                     });
                 }
@@ -240,6 +241,13 @@ impl Shared {
                 self.ends.forward(command);
             }
         }
+    }
+
+    /// Has a container prepared. From now on it is one of its group.
+    fn begin(self: &Arc<Self>, table: &mut Table, id: ContainerId, spec: Box<ContainerSpec>) {
+        let entry = table.containers.entry(id.clone()).or_default();
+        entry.group = group_of(&spec).cloned();
+        self.push(table, id, Job::Prepare(spec));
     }
 
     fn resize(

@@ -9,7 +9,7 @@ use tepui_core::protocol::container::ContainerEvent;
 use tracing::{info, warn};
 
 use super::Shared;
-use super::table::{Again, Entry, Job, Kind, Recovery, Stage, Table};
+use super::table::{Again, Entry, Kind, Recovery, Stage, Table};
 use crate::isolator::{Recovered, Survivor, Survivors, asked};
 use crate::kill_point;
 
@@ -47,7 +47,7 @@ impl Shared {
         let mut table = self.lock();
         table.recovery = Recovery::Done;
         for (id, spec) in std::mem::take(&mut table.held) {
-            self.push(&mut table, id, Job::Prepare(spec));
+            self.begin(&mut table, id, spec);
         }
         // The watcher sees when what has failed is due.
         self.changed.notify_all();

@@ -53,6 +53,25 @@ impl Table {
         }
     }
 
+    /// A container is cleaned up. Returns its group if that was the last one of it; `noted` finds
+    /// the group of one of which only the journal tells.
+    pub(super) fn leave_group(
+        &mut self,
+        id: &ContainerId,
+        noted: impl FnOnce() -> Option<ContainerId>,
+    ) -> Option<ContainerId> {
+        let entry = self.containers.get_mut(id);
+        let group = entry.and_then(|entry| entry.group.take());
+        let group = group.or_else(noted)?;
+        let is_of_it = |entry: &Entry| entry.group.as_ref() == Some(&group);
+        let is_alive = self.containers.values().any(is_of_it)
+            || self
+                .held
+                .iter()
+                .any(|(_, spec)| group_of(spec) == Some(&group));
+        (!is_alive).then_some(group)
+    }
+
     /// Returns how much work waits in a lane.
     pub(super) fn waiting(&self, kind: Kind) -> usize {
         match kind {
@@ -93,6 +112,8 @@ pub(super) struct Entry {
     pub(super) cancel: Arc<Cancel>,
     pub(super) jobs: VecDeque<Job>,
     pub(super) is_busy: bool,
+    /// Its group, until it is cleaned up.
+    pub(super) group: Option<ContainerId>,
     /// What was asked for, as long as isolators are to attach.
     pub(super) spec: Option<Box<Spec>>,
     /// Its init, once it is known.
@@ -140,6 +161,11 @@ impl Job {
             Self::Update(_) | Self::Usage(_) | Self::Conclude(_) => Kind::Rest,
         }
     }
+}
+
+/// Returns the group of a container.
+pub(super) fn group_of(spec: &Spec) -> Option<&ContainerId> {
+    spec.group.as_ref().map(|group| &group.id)
 }
 
 /// Why a container does not start that is not wanted any more.

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use tepui_core::protocol::container::ContainerSpec as Spec;
+use tepui_core::protocol::container::{ContainerSpec as Spec, GroupSpec};
 use tepui_core::protocol::status::{Breach, Exit, Limited};
 use tepui_core::protocol::task::CommandInfo;
 use tepui_core::resources::Milli;
@@ -25,6 +25,7 @@ enum Seen {
     Tell(ContainerEvent),
     Prepare(&'static str),
     Cleanup(&'static str),
+    Disband(&'static str, ContainerId),
     Update(&'static str),
     Recover(&'static str, Vec<ContainerId>),
     Attach(&'static str, u32),
@@ -66,6 +67,7 @@ enum Manner {
     Fails,
     Panics,
     FailsToCleanOnce,
+    FailsToDisbandOnce,
     Breaches,
     Attaches,
     FailsToAttach,
@@ -79,6 +81,7 @@ struct Fake {
     /// A prepare goes on when something comes.
     gate: Option<Mutex<Receiver<()>>>,
     cleaned: Mutex<bool>,
+    disbanded: Mutex<bool>,
     recovered: Mutex<u32>,
 }
 
@@ -166,6 +169,15 @@ impl Isolator for Fake {
             _ => Ok(()),
         }
     }
+
+    fn disband(&self, group: &ContainerId) -> Outcome<()> {
+        self.out.note(Seen::Disband(self.name, group.clone()));
+        let is_again = std::mem::replace(&mut *self.disbanded.lock().unwrap(), true);
+        match self.manner {
+            Manner::FailsToDisbandOnce if !is_again => Err("busy".into()),
+            _ => Ok(()),
+        }
+    }
 }
 
 const BREACH: Breach = Breach {
@@ -194,6 +206,7 @@ fn bench(manners: [Manner; 2], is_gated: bool) -> Bench {
             out: Arc::clone(&out),
             gate,
             cleaned: Mutex::new(false),
+            disbanded: Mutex::new(false),
             recovered: Mutex::new(0),
         })
     };
@@ -317,6 +330,104 @@ fn what_is_not_wanted_any_more_is_not_launched() {
         bench.pipeline.order(other.clone());
         bench.expect([Seen::Forward(other, None)]);
     }
+}
+
+/// A container of group 9.
+fn of_group(n: u64) -> ContainerCommand {
+    let group = GroupSpec {
+        id: id(9),
+        sandbox: vec!["group".to_owned()],
+        disk: None,
+        container: None,
+    };
+    let spec = Spec {
+        group: Some(Box::new(group)),
+        ..spec()
+    };
+    ContainerCommand::Launch { id: id(n), spec }
+}
+
+const CLEANED: [Seen; 2] = [Seen::Cleanup("two"), Seen::Cleanup("one")];
+
+fn disbanded() -> [Seen; 2] {
+    ["two", "one"].map(|name| Seen::Disband(name, id(9)))
+}
+
+// CT-15: who is ordered by now has what one before it had, also if that has ended
+#[test]
+fn a_group_is_disbanded_after_the_last_that_was_ordered() {
+    let bench = bench([Manner::Well, Manner::Well], true);
+    let begin = |n| {
+        bench.pipeline.order(of_group(n));
+        bench.expect([Seen::Prepare("one"), Seen::Prepare("two")]);
+    };
+    let launched = |n| {
+        let Seen::Forward(ContainerCommand::Launch { id: of, .. }, _) = bench.next() else {
+            panic!("not launched");
+        };
+        assert_eq!(of, id(n));
+    };
+    begin(1);
+    bench.gate.send(()).unwrap();
+    launched(1);
+    begin(2);
+    bench.pipeline.hear(exited(1, None));
+    bench.expect(CLEANED);
+    bench.expect([Seen::Tell(exited(1, None))]);
+    bench.gate.send(()).unwrap();
+    launched(2);
+    bench.pipeline.hear(exited(2, None));
+    bench.expect(CLEANED);
+    bench.expect(disbanded());
+    bench.expect([Seen::Tell(exited(2, None))]);
+    // One that never begins counts as well, and a container without a group does not.
+    begin(3);
+    let destroy = ContainerCommand::Destroy { id: id(3) };
+    bench.pipeline.order(destroy);
+    bench.gate.send(()).unwrap();
+    bench.expect(CLEANED);
+    bench.expect(disbanded());
+    bench.expect([failed(3, GIVEN_UP)]);
+}
+
+// CT-09: also by an agent that did not launch them, and again if it fails
+#[test]
+fn a_group_is_known_again_after_a_restart() {
+    let bench = bench([Manner::FailsToDisbandOnce, Manner::Well], false);
+    for n in [1, 2, 3] {
+        let ContainerCommand::Launch { spec, .. } = of_group(n) else {
+            unreachable!("it is a launch");
+        };
+        bench
+            .pipeline
+            .shared
+            .journal
+            .write(&id(n), vec![], &spec)
+            .unwrap();
+    }
+    let known = vec![id(1), id(2)];
+    let recover = ContainerCommand::Recover { known };
+    bench.pipeline.order(recover.clone());
+    bench.expect([Seen::Forward(recover, None)]);
+    // The third is cleaned up because nobody knows it; that is not the end of its group.
+    bench.pipeline.hear(exited(1, None));
+    bench.expect(CLEANED);
+    bench.expect([Seen::Tell(exited(1, None))]);
+    bench.pipeline.hear(ContainerEvent::Recovered);
+    bench.expect(CLEANED);
+    let live = || vec![id(2)];
+    bench.expect(["one", "two"].map(|name| Seen::Recover(name, live())));
+    bench.expect([Seen::Tell(ContainerEvent::Recovered)]);
+    bench.pipeline.hear(exited(2, None));
+    bench.expect(CLEANED);
+    bench.expect(disbanded());
+    bench.expect([Seen::Tell(exited(2, None))]);
+    assert_eq!(bench.pipeline.shared.lock().left, [id(2)].into());
+    bench.pipeline.shared.clean_up(&id(2));
+    bench.expect(CLEANED);
+    bench.expect(disbanded());
+    assert!(bench.pipeline.shared.lock().left.is_empty());
+    assert!(bench.pipeline.shared.journal.read().unwrap().is_empty());
 }
 
 fn limits(cpus: i64) -> ContainerLimits {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tepui_core::protocol::container::ContainerSpec;
 use tepui_isolation::launch::{
-    Bind, CapabilitySet, Device, DeviceGuard, DeviceKind, IdRange, Mount, Network, Rlimit,
+    Bind, CapabilitySet, Device, DeviceGuard, DeviceKind, IdRange, Ipc, Mount, Network, Rlimit,
     RlimitKind, RlimitValues, Root, Seccomp, Source, SystemPaths, Tmpfs, UserNamespace,
 };
 use tepui_isolation::{Launch, Logs};
@@ -571,7 +571,7 @@ pub(crate) const ATTEMPTS: [Attempt; 55] = [
         attach_shared_memory,
         "its own IPC",
         |l, _, _| {
-            l.share_ipc = Some(id(1));
+            l.ipc = Ipc::Of(id(1));
         },
     ),
     script(

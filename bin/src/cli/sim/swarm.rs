@@ -3,7 +3,7 @@
 //! The figures and what is recorded do not depend on the number of threads. Deliberately not here:
 //! what is run of a seed (see `trial`), and what must hold (see the simulator).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::num::NonZero;
@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tepui_core::sim::{Kind, Log, Plan, Violation};
+use tepui_core::sim::{Kind, Log, Options, Plan, Violation};
 
 use super::trial::Trial;
 use super::{Form, SimArgs};
@@ -34,6 +34,10 @@ const PROGRESS: Duration = Duration::from_secs(10);
 /// Runs all seeds, and reports what they came to.
 pub(super) fn swarm(args: &SimArgs, seeds: Seeds, io: &mut Io<'_>) -> Result<Exit, Failure> {
     usable(&args.records)?;
+    if let (1, Some(seed)) = (seeds.count(), seeds.nth(0)) {
+        // All that is drawn from it, before anything happens.
+        write!(io.err, "{}", Plan::drawn(seed))?;
+    }
     let cores = || thread::available_parallelism().map_or(1, NonZero::get);
     let jobs = args.jobs.map_or_else(cores, |jobs| jobs as usize);
     let begun = Instant::now();
@@ -44,8 +48,9 @@ pub(super) fn swarm(args: &SimArgs, seeds: Seeds, io: &mut Io<'_>) -> Result<Exi
             let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
                 while let Some(seed) = seeds.nth(next.fetch_add(1, Ordering::Relaxed)) {
+                    let said = sender.send((seed, None));
                     // Nobody listens any more: the output cannot be written.
-                    if sender.send((seed, trial(seed))).is_err() {
+                    if said.is_err() || sender.send((seed, Some(trial(seed)))).is_err() {
                         return;
                     }
                 }
@@ -88,6 +93,10 @@ struct Sums {
     seeds: u64,
     events: u64,
     faults: BTreeMap<Kind, u64>,
+    /// What stood at an end of what it can be, in some cluster.
+    extremes: BTreeSet<String>,
+    /// Which tables and queues were seen full in one.
+    full: BTreeSet<&'static str>,
     time: Duration,
     /// In order of their seeds.
     violations: BTreeMap<u64, Violation>,
@@ -95,16 +104,20 @@ struct Sums {
 
 impl Sums {
     fn collect(
-        trials: &Receiver<(u64, Trial)>,
+        trials: &Receiver<(u64, Option<Trial>)>,
         seeds: Seeds,
         begun: Instant,
         io: &mut Io<'_>,
     ) -> io::Result<Self> {
         let mut sums = Self::default();
-        let mut told = begun;
+        let (mut told, mut running) = (begun, BTreeSet::new());
         loop {
             match trials.recv_timeout(PROGRESS) {
-                Ok((seed, trial)) => {
+                Ok((seed, None)) => {
+                    running.insert(seed);
+                }
+                Ok((seed, Some(trial))) => {
+                    running.remove(&seed);
                     // In a long run nobody should have to wait for the end of it.
                     if let Some(violation) = &trial.violation {
                         writeln!(io.err, "tepui: {violation}")?;
@@ -120,7 +133,12 @@ impl Sums {
                 let rate = done as f64 / begun.elapsed().as_secs_f64();
                 let all = seeds.count();
                 write!(io.err, "tepui: {done} of {all} seeds, {events} events, ")?;
-                writeln!(io.err, "{failed} failed; {rate:.1} seeds a second")?;
+                let running: Vec<String> = running.iter().map(u64::to_string).collect();
+                let running = running.join(", ");
+                writeln!(
+                    io.err,
+                    "{failed} failed; {rate:.1} seeds a second; at {running}"
+                )?;
             }
         }
     }
@@ -129,6 +147,8 @@ impl Sums {
         self.seeds += 1;
         self.events += trial.events;
         self.time += trial.time;
+        self.extremes.extend(Options::drawn(seed).extremes());
+        self.full.extend(trial.full);
         for (kind, count) in trial.faults {
             *self.faults.entry(kind).or_default() += count;
         }
@@ -170,12 +190,27 @@ impl Sums {
         if !kinds.is_empty() {
             writeln!(io.out, "{}", kinds.join(", "))?;
         }
+        let (hit, all) = (self.extremes.len(), Options::all_extremes().len());
+        write!(io.out, "extremes: {hit} of {all}")?;
+        let missed = self.missed();
+        if !missed.is_empty() {
+            write!(io.out, "; not met: {}", missed.join(", "))?;
+        }
+        writeln!(io.out)?;
+        let full: Vec<&str> = self.full.iter().copied().collect();
+        writeln!(io.out, "full: {}", full.join(", "))?;
         let (seeds, events, violations) = (self.seeds, self.events, self.violations.len());
         let faults: u64 = self.faults.values().sum();
         writeln!(
             io.out,
             "seeds: {seeds}, events: {events}, faults: {faults}, violations: {violations}"
         )
+    }
+
+    /// Lists what stood at no end in any cluster.
+    fn missed(&self) -> Vec<String> {
+        let all = Options::all_extremes().into_iter();
+        all.filter(|name| !self.extremes.contains(name)).collect()
     }
 
     fn print_json(
@@ -196,6 +231,9 @@ impl Sums {
             events: self.events,
             faults: self.faults.values().sum(),
             faults_by_kind: self.faults.iter().map(|(k, n)| (k.as_str(), *n)).collect(),
+            extremes: &self.extremes,
+            extremes_not_met: self.missed(),
+            full: &self.full,
             virtual_seconds: self.time.as_secs_f64(),
             wall_seconds: took.as_secs_f64(),
             violations: violations.collect(),
@@ -229,6 +267,11 @@ struct SwarmJson<'a> {
     events: u64,
     faults: u64,
     faults_by_kind: BTreeMap<&'a str, u64>,
+    /// What stood at an end of what it can be, in some cluster, and what in none.
+    extremes: &'a BTreeSet<String>,
+    extremes_not_met: Vec<String>,
+    /// Tables and queues that were seen full.
+    full: &'a BTreeSet<&'static str>,
     virtual_seconds: f64,
     wall_seconds: f64,
     violations: Vec<ViolationJson<'a>>,
@@ -271,6 +314,7 @@ mod tests {
                 Trial {
                     events: 10,
                     faults: [(Kind::Cut, 2)].into(),
+                    full: ["events"].into(),
                     violation: Some(Violation {
                         seed,
                         at: Time::from_micros(1_500_000),
@@ -299,6 +343,8 @@ mod tests {
         let expected = "seeds: 3, events: 20, faults: 4, violations: 2";
         assert_eq!(last, Some(expected), "{out}");
         assert!(out.contains("cut 4\n"), "{out}");
+        assert!(out.contains("full: events\n"), "{out}");
+        assert!(out.contains("extremes: "), "{out}");
         for seed in [4, 9] {
             let file = dir.path().join(format!("tepui-sim-{seed}.plan"));
             let text = fs::read_to_string(file).unwrap();

@@ -4,7 +4,7 @@
 //! reported of every other failure, and prints nothing of its own.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 use std::time::Duration;
@@ -16,6 +16,8 @@ use tepui_core::sim::{Kind, Log, Plan, Property, Violation};
 pub(super) struct Trial {
     pub(super) events: u64,
     pub(super) faults: BTreeMap<Kind, u64>,
+    /// Which tables and queues were seen full.
+    pub(super) full: BTreeSet<&'static str>,
     pub(super) time: Duration,
     /// The digest of the event log, if that was asked for.
     pub(super) digest: Option<u128>,
@@ -33,6 +35,7 @@ impl Trial {
                 Self {
                     events: report.events,
                     faults: report.faults,
+                    full: report.full,
                     time: report.duration,
                     digest: sim.digest(),
                     violation: result.err(),

@@ -73,8 +73,12 @@ fn running(task: TaskInfo) -> Node {
 }
 
 fn probed(number: u64, outcome: ProbeOutcome) -> Input {
+    probed_in(0, number, outcome)
+}
+
+fn probed_in(n: u64, number: u64, outcome: ProbeOutcome) -> Input {
     Input::Container(ContainerEvent::Probed {
-        id: ContainerId::numbered(0),
+        id: ContainerId::numbered(n),
         number,
         outcome,
     })
@@ -291,13 +295,13 @@ fn who_is_unhealthy_takes_its_group_along() {
     ill.health_check.as_mut().unwrap().consecutive_failures = 1;
     ill.executor = command("a").executor;
     node.feed(group(vec![ill, command("b")]));
-    node.feed(started(0));
     node.feed(started(1));
-    assert_eq!(lines(&node.pass(secs(15)))[2..], ["~ probe c000000 1"]);
-    let outputs = lines(&node.feed(probed(1, BAD)));
-    assert_eq!(outputs[1..], ["* unhealthy 0", "terminate c000000"]);
-    let outputs = lines(&node.feed(exited(0, Exit::Signal(15))));
-    assert_eq!(outputs[..2], ["* kill 1", "terminate c000001"]);
+    node.feed(started(2));
+    assert_eq!(lines(&node.pass(secs(15)))[2..], ["~ probe c000001 1"]);
+    let outputs = lines(&node.feed(probed_in(1, 1, BAD)));
+    assert_eq!(outputs[1..], ["* unhealthy 1", "terminate c000001"]);
+    let outputs = lines(&node.feed(exited(1, Exit::Signal(15))));
+    assert_eq!(outputs[..2], ["* kill 2", "terminate c000002"]);
 }
 
 #[test]

@@ -114,8 +114,8 @@ fn mesos_9536_each_task_of_a_group_is_its_users_in_a_sandbox_of_its_own() {
     assert_eq!(
         launched,
         [
-            (Some("web"), "tasks/f/a/c000000".into()),
-            (Some("web"), "tasks/f/b/c000001".into())
+            (Some("web"), "tasks/f/a/c000001".into()),
+            (Some("web"), "tasks/f/b/c000002".into())
         ]
     );
 }

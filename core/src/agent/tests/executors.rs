@@ -1,9 +1,14 @@
 //! Custom executors.
 
+use alloc::boxed::Box;
+use alloc::string::ToString;
+
 use super::*;
+use crate::limits;
 use crate::protocol::executor::Call;
 use crate::protocol::framework::Capabilities;
-use crate::protocol::status::Source;
+use crate::protocol::status::{Observed, Source};
+use crate::protocol::wire::size;
 
 pub(super) const INSIDE: PeerId = PeerId(50);
 
@@ -156,6 +161,33 @@ fn an_update_is_durable_before_the_executor_may_forget_it() {
         node.agent.view().task(&fw("f"), &tid("t")).unwrap().state,
         TaskState::Finished
     );
+}
+
+#[test]
+fn what_an_executor_says_at_length_is_cut_before_it_is_kept() {
+    // I22: else its news would not fit the frame to the master, and hold up all that follows.
+    let mut node = working();
+    let address = "10.0.0.1".to_string();
+    let running = TaskStatus {
+        message: "x".repeat(limits::FRAME_BYTES / 2),
+        observed: Some(Box::new(Observed {
+            addresses: vec![address.clone(); limits::FRAME_BYTES / 16],
+            ..Observed::default()
+        })),
+        ..status("t", TaskState::Running, 1)
+    };
+    let outputs = node.feed(says(INSIDE, Call::Update(running)));
+    for output in &outputs {
+        let bytes = match output {
+            Output::Persist(record) => size(record),
+            Output::Effect(effect) | Output::Free(effect) => size(effect),
+        };
+        assert!(bytes <= 2 * limits::STATUS_BYTES, "{bytes} bytes");
+    }
+    let (_, told) = sent_updates(&outputs).remove(0);
+    assert_eq!(told.message.len(), limits::TEXT_BYTES);
+    let observed = told.observed.unwrap();
+    assert_eq!(observed.addresses, vec![address; limits::ADDRESSES]);
 }
 
 #[test]

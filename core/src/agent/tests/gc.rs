@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 
 use super::executors::{INSIDE, says, status, working};
+use super::groups::{command, group};
 use super::*;
 use crate::limits;
 use crate::protocol::executor::Call;
@@ -102,6 +103,31 @@ fn an_executor_has_one_sandbox_for_all_its_tasks() {
     node.feed(exited(0, Exit::Code(0)));
     let outputs = node.feed(disk(1_000));
     assert_eq!(lines(&outputs), ["delete executors/f/e/c000000"]);
+}
+
+#[test]
+fn a_group_of_the_agent_s_own_has_one_that_goes_after_the_last_of_its_tasks() {
+    // AG-38, TK-91
+    let mut node = Node::joined();
+    node.feed(group(vec![command("a"), command("b")]));
+    let end = |node: &mut Node, name: &str, n| {
+        let update = sent_update(&node.feed(started(n)));
+        node.feed(acknowledge("f", name, update));
+        let update = sent_update(&node.feed(exited(n, Exit::Code(0))));
+        node.feed(acknowledge("f", name, update));
+    };
+    end(&mut node, "a", 1);
+    let outputs = node.feed(disk(1_000));
+    assert_eq!(lines(&outputs), ["delete tasks/f/a/c000001"]);
+    end(&mut node, "b", 2);
+    let (mut node, _) = Node::restart(node.journal, node.now);
+    let outputs = node.feed(disk(1_000));
+    let both = [
+        "delete executors/f/e/c000000",
+        "delete tasks/f/a/c000001",
+        "delete tasks/f/b/c000002",
+    ];
+    assert_eq!(lines(&outputs), both);
 }
 
 #[test]

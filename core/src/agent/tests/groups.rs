@@ -1,8 +1,12 @@
 //! Tasks that are started together, and end together.
 
+use alloc::boxed::Box;
+
 use super::executors::{INSIDE, connected, says, status, subscribe};
 use super::*;
 use crate::protocol::agent::GroupOrder;
+use crate::protocol::container::{ContainerCommand, ContainerSpec, GroupSpec};
+use crate::protocol::container_info::ContainerInfo;
 use crate::protocol::executor::Call;
 use crate::protocol::task::ExecutorKind;
 
@@ -132,21 +136,21 @@ fn the_agent_itself_runs_a_group_of_commands() {
     let mut node = Node::joined();
     let outputs = node.feed(of_commands());
     let launched = [
-        "* group 0 a+b+c",
-        "launch c000000",
+        "* group 1 a+b+c",
         "launch c000001",
         "launch c000002",
+        "launch c000003",
     ];
     assert_eq!(lines(&outputs), launched);
-    for n in 0..3 {
+    for n in 1..4 {
         node.feed(started(n));
     }
-    let outputs = node.feed(exited(0, Exit::Code(0)));
+    let outputs = node.feed(exited(1, Exit::Code(0)));
     assert!(!lines(&outputs).iter().any(|line| line.contains("kill")));
-    let outputs = lines(&node.feed(exited(1, Exit::Code(3))));
-    assert_eq!(outputs[..2], ["* kill 2", "terminate c000002"]);
+    let outputs = lines(&node.feed(exited(2, Exit::Code(3))));
+    assert_eq!(outputs[..2], ["* kill 3", "terminate c000003"]);
     assert_eq!(state(&node, "b"), TaskState::Failed);
-    node.feed(exited(2, Exit::Signal(15)));
+    node.feed(exited(3, Exit::Signal(15)));
     assert_eq!(state(&node, "c"), TaskState::Killed);
 }
 
@@ -154,14 +158,59 @@ fn the_agent_itself_runs_a_group_of_commands() {
 fn an_agent_that_falls_remembers_who_belongs_together() {
     let mut node = Node::joined();
     node.feed(of_commands());
-    for n in 0..3 {
+    for n in 1..4 {
         node.feed(started(n));
     }
     let (mut node, _) = Node::restart(node.journal, node.now);
-    let outputs = lines(&node.feed(exited(0, Exit::Signal(9))));
-    assert_eq!(outputs[..2], ["* kill 1", "* kill 2"], "{outputs:?}");
+    let outputs = lines(&node.feed(exited(1, Exit::Signal(9))));
+    assert_eq!(outputs[..2], ["* kill 2", "* kill 3"], "{outputs:?}");
     // What was to end is ended once it is heard of.
-    assert_eq!(lines(&node.feed(started(1))), ["terminate c000001"]);
+    assert_eq!(lines(&node.feed(started(2))), ["terminate c000002"]);
+}
+
+/// What containers are launched with.
+fn launched(outputs: &Outputs) -> Vec<ContainerSpec> {
+    let launched = outputs.iter().filter_map(|output| match output {
+        Output::Effect(Effect::Container(ContainerCommand::Launch { spec, .. })) => {
+            Some(spec.clone())
+        }
+        Output::Effect(_) | Output::Persist(_) | Output::Free(_) => None,
+    });
+    launched.collect()
+}
+
+#[test]
+fn containers_of_a_group_are_told_what_they_have_in_common() {
+    // CT-15, TK-91
+    let tasks = ["a", "b"].map(|name| {
+        let mut task = command(name);
+        let executor = task.executor.as_mut().unwrap();
+        executor.resources = operations::res("cpus:0.1;mem:32;disk:7");
+        executor.container = Some(Box::new(ContainerInfo {
+            shm_size: Some(3),
+            ..ContainerInfo::default()
+        }));
+        task
+    });
+    let mut node = Node::joined();
+    node.feed(run("f", task("before")));
+    let outputs = node.feed(group(tasks.to_vec()));
+    let specs = launched(&outputs);
+    let expected = GroupSpec {
+        id: ContainerId::numbered(1),
+        sandbox: ["executors", "f", "e", "c000001"].map(Into::into).to_vec(),
+        disk: Some(Milli::from_units(7)),
+        container: tasks[0].executor.as_ref().unwrap().container.clone(),
+    };
+    let told: Vec<_> = specs.iter().map(|spec| spec.group.as_deref()).collect();
+    assert_eq!(told, [Some(&expected), Some(&expected)]);
+    assert_eq!(specs[0].sandbox.last().map(String::as_str), Some("c000002"));
+    // Another group has nothing in common with it, nor has a task by itself.
+    let outputs = node.feed(group(vec![command("c"), command("d")]));
+    let other = launched(&outputs).pop().and_then(|spec| spec.group);
+    assert_eq!(other.unwrap().id, ContainerId::numbered(4));
+    let outputs = node.feed(run("f", task("alone")));
+    assert_eq!(launched(&outputs)[0].group, None);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ids::OperationId;
+use crate::limits;
 use crate::protocol::operation::{OperationKind, Order, Owner};
 
 const PLAIN: &str = "cpus:2";
@@ -172,4 +173,41 @@ fn an_agent_with_less_than_operations_rest_on_stops_and_says_so() {
         "{last}"
     );
     assert!(last.contains("cpus"), "{last}");
+}
+
+#[test]
+fn what_nobody_acknowledges_is_bounded() {
+    // I22, OF-55: the oldest are said no more
+    let labels: Vec<String> = (0..100).map(|n| format!(r#"label="{n:0>4000}""#)).collect();
+    let long = res(&format!(r#"cpus(*)<dynamic="eng",{}>:2"#, labels.join(",")));
+    let mut node = Node::joined();
+    let mut out = Outbox::new();
+    let count = limits::OPERATIONS_SAID_BYTES as u64 / 400_000 + 10;
+    for number in 1..=count {
+        let (there, back) = (2 * number - 1, 2 * number);
+        for (number, before, after) in [
+            (there, res(PLAIN), long.clone()),
+            (back, long.clone(), res(PLAIN)),
+        ] {
+            let order = Order {
+                before,
+                after,
+                ..order(number, "f", 0)
+            };
+            let input = master(ToAgent::Convert(order));
+            node.agent.handle(node.now, input, &mut out);
+            out.drain().for_each(drop);
+        }
+    }
+    node.agent.check().unwrap();
+    let said = node.agent.state().said();
+    let first = said.keys().next().copied().unwrap();
+    assert!((12..40).contains(&first), "{first} is the oldest");
+    assert_eq!(said.keys().next_back(), Some(&(2 * count)));
+    let filled = node.agent.view().filled();
+    let bytes = filled
+        .iter()
+        .find(|it| it.what == "bytes of such news")
+        .unwrap();
+    assert!((bytes.most - 500_000..=bytes.most).contains(&bytes.has));
 }

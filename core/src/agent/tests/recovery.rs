@@ -371,23 +371,23 @@ fn nothing_is_lost_wherever_the_agent_falls() {
 fn mesos_6270_and_6302_groups_are_taken_up_again_wherever_the_agent_falls() {
     // I17, TK-91; MESOS-8416, MESOS-9909: whatever its framework asks for, and some end afterwards
     let mut node = Node::joined();
-    node.feed(group(vec![command("a"), command("b")])); // 0 and 1
-    node.feed(group(vec![task_of("e", "c"), task_of("e", "d")])); // executor 2
-    node.feed(started(0));
-    let update = sent_update(&node.feed(started(1)));
+    node.feed(group(vec![command("a"), command("b")])); // 1 and 2
+    node.feed(group(vec![task_of("e", "c"), task_of("e", "d")])); // executor 3
+    node.feed(started(1));
+    let update = sent_update(&node.feed(started(2)));
     node.feed(acknowledge("f", "b", update));
-    node.feed(started(2));
-    node.feed(connected(INSIDE, 2));
+    node.feed(started(3));
+    node.feed(connected(INSIDE, 3));
     node.feed(says(INSIDE, subscribe(&[], vec![])));
     let running = status("c", TaskState::Running, 1);
     node.feed(says(INSIDE, Call::Update(running)));
     node.feed(kill("f", "a", None));
-    node.feed(exited(0, Exit::Signal(15)));
     node.feed(exited(1, Exit::Signal(15)));
+    node.feed(exited(2, Exit::Signal(15)));
     let failed = status("c", TaskState::Failed, 2);
     node.feed(says(INSIDE, Call::Update(failed)));
     let written: Vec<String> = node.journal.iter().map(record_line).collect();
-    for kind in ["group 0 a+b", "group 3 c+d", "kill 0", "kill 1", "kill 4"] {
+    for kind in ["group 1 a+b", "group 4 c+d", "kill 1", "kill 2", "kill 5"] {
         assert!(written.iter().any(|line| line == kind), "{written:?}");
     }
     comes_back_wherever_it_falls(&node);

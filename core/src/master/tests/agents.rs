@@ -121,7 +121,11 @@ fn an_agent_that_lost_its_state_is_a_new_one() {
     assert_eq!(
         outs,
         [
-            Output::Persist(RegistryOp::Remove { id: id.clone(), at }),
+            Output::Persist(RegistryOp::Remove {
+                id: id.clone(),
+                at,
+                by_operator: false
+            }),
             to_framework(framework, Event::Update(gone)),
             agent_lost(framework, &id, AgentLoss::Removed),
             disconnect(old, CloseReason::Replaced, why),

@@ -176,6 +176,7 @@ fn refused(tasks: &Tasks, framework: u32, name: &str) -> Option<String> {
         total: &pool,
         open: 0,
         jobs: 0,
+        coming: 0,
         pool: pool.clone(),
     };
     let new = TaskInfo {

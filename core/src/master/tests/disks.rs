@@ -274,6 +274,44 @@ fn an_agents_provider_is_at_so_many_disks_and_no_more() {
 }
 
 #[test]
+fn what_providers_are_at_counts_as_what_the_agent_has() {
+    // OF-15, I22: when they have failed it is there again, and has to fit frames
+    let raw = |n: usize| {
+        alloc::format!(r#"disk(*)<raw,label="{n:0>4000}",profile="fast",provider="store">:1"#)
+    };
+    let all: Vec<String> = (0..100).map(raw).collect();
+    let mut o = offered(&alloc::format!("cpus:4;{}", all.join(";")));
+    let total = o.total();
+    let changes: Vec<DiskChange> = all[..60]
+        .iter()
+        .map(|text| DiskChange::Create {
+            source: disk(text),
+            target: DiskTarget::Mount,
+            profile: None,
+        })
+        .collect();
+    let asked = changes.iter().map(|change| ask(None, change.clone()));
+    let outs = o.accept(asked.collect());
+    let begun = outs.iter().filter(|it| matches!(it, Output::Persist(_)));
+    let begun = begun.count() as u64;
+    assert!((1..60).contains(&begun), "{begun} of them");
+    let Some(Output::Effect(Effect::Scheduler {
+        event: Event::Rejected { reason, .. },
+        ..
+    })) = outs.last()
+    else {
+        panic!("{} outputs", outs.len());
+    };
+    assert_eq!(*reason, RejectKind::TooLarge);
+    o.says(ToMaster::CarriedOut { last: begun });
+    for (number, change) in (1..=begun).zip(changes) {
+        o.says(ended(&job(number, None, change), failed("it is full")));
+    }
+    assert!(size(&total) <= limits::AGENT_BYTES);
+    assert_eq!(o.total(), total);
+}
+
+#[test]
 fn what_a_provider_says_wrongly_is_a_failure() {
     // RM-51: it was to be a file system; a disk of this name is there
     let total = alloc::format!("{TOTAL};{DISK}");

@@ -188,7 +188,14 @@ fn a_drained_agent_is_gone_if_that_is_wanted() {
     t.killed();
     let outs = t.confirmed();
     let (id, at) = (t.agent.clone(), t.world.now);
-    assert_eq!(outs[0], Output::Persist(RegistryOp::Remove { id, at }));
+    assert_eq!(
+        outs[0],
+        Output::Persist(RegistryOp::Remove {
+            id,
+            at,
+            by_operator: true
+        })
+    );
     let told = matches!(
         &outs[1],
         Output::Effect(Effect::Agent { message: ToAgent::Shutdown(_), peer }) if *peer == t.peer

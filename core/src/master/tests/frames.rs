@@ -3,6 +3,7 @@
 use super::*;
 use crate::attributes::{Attribute, AttributeValue};
 use crate::protocol::agent::ExecutorReport;
+use crate::protocol::status::Observed;
 use crate::protocol::task::ExecutorInfo;
 
 /// More than [`limits::SLICE_BYTES`] in ids alone.
@@ -101,6 +102,48 @@ fn a_refusal_that_quotes_long_resources_is_cut_short() {
     };
     assert!(status.message.starts_with("task needs ports:[0"));
     assert_eq!(status.message.len(), limits::TEXT_BYTES);
+}
+
+#[test]
+fn what_an_agent_says_of_a_task_at_length_fits_all_frames() {
+    // I22: an agent cuts its own, and this one does not.
+    let mut world = World::new();
+    let (agent_peer, agent) = world.agent("one", "cpus:4");
+    let (peer, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(peer, vec![task("t", &agent, "cpus:1")]);
+    let operator = world.connect(PeerRole::Operator, "ann");
+    let watch = |after| operator::Call::Watch { after };
+    world.ask(operator, watch(None));
+    let begin = world.master.view().version();
+    let status = TaskStatus {
+        update: Some(UpdateId(1)),
+        observed: Some(Box::new(Observed {
+            addresses: vec!["10.0.0.1".into(); limits::FRAME_BYTES / 9],
+            ..Observed::default()
+        })),
+        ..TaskStatus::new(
+            TaskId::new("t").unwrap(),
+            TaskState::Running,
+            Source::Executor,
+            world.now,
+        )
+    };
+    let update = ToMaster::Update {
+        framework: owner,
+        latest: status.state,
+        status,
+    };
+    let outs = world.agent_says(agent_peer, update);
+    let [Output::Effect(Effect::Scheduler { event, .. })] = outs.as_slice() else {
+        panic!("{} outputs", outs.len());
+    };
+    let tasks = world.ask(operator, operator::Call::Tasks { all: true });
+    let events = world.ask(operator, watch(Some(begin)));
+    for bytes in [size(event), size(&tasks), size(&events)] {
+        let most = limits::TEXT_BYTES + limits::STATUS_BYTES;
+        assert!((limits::ADDRESSES..most).contains(&bytes), "{bytes} bytes");
+    }
 }
 
 #[test]

@@ -368,3 +368,41 @@ fn an_executor_whose_framework_ended_under_an_earlier_leadership_is_in_use_until
     w.executor_ends();
     assert_eq!(w.in_use(), Resources::new());
 }
+
+#[test]
+fn of_two_tasks_of_one_id_the_one_that_is_not_counted_keeps_its_agent_from_others() {
+    // I1, SM-07, TK-08
+    let mut w = working();
+    w.teardown();
+    w.world.framework("batch");
+    let stranger = AgentId::new("elsewhere-S9").unwrap();
+    let comes = |w: &mut Working, state| {
+        let peer = w.world.connect(PeerRole::Agent, "two");
+        let twin = report(&w.owner, task("a", &stranger, "cpus:1"), state);
+        let account = reregister(stranger.clone(), "cpus:4", vec![], vec![twin]);
+        let outs = w.world.agent_says(peer, account);
+        let end = to_agent(peer, ToAgent::ShutdownFramework(w.owner.clone()));
+        assert!(outs.contains(&end), "{outs:?}");
+        peer
+    };
+    let is_offered = |w: &mut Working| {
+        w.world.offers_within(Duration::from_secs(5));
+        let offers = w.world.master.view().offers();
+        offers.iter().any(|offer| offer.agent == stranger)
+    };
+    let peer = comes(&mut w, TaskState::Running);
+    assert!(!is_offered(&mut w));
+    w.world.lose(peer);
+    let peer = comes(&mut w, TaskState::Running);
+    assert!(!is_offered(&mut w));
+    // The other one is counted, and ends for itself.
+    assert_eq!(w.world.master.view().live_tasks().len(), 1);
+    w.world.is_over(w.peer, &w.owner, "a");
+    assert_eq!(w.world.master.view().live_tasks(), []);
+    assert!(!is_offered(&mut w));
+    w.world.is_over(peer, &w.owner, "a");
+    assert!(is_offered(&mut w));
+    w.world.lose(peer);
+    comes(&mut w, TaskState::Killed);
+    assert!(is_offered(&mut w));
+}

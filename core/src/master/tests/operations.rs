@@ -400,6 +400,86 @@ fn limits_of_operations() {
     ));
 }
 
+/// What one takes of a processor and gives back again, with labels of 400 KB.
+fn labelled(n: usize) -> [Operation; 2] {
+    let labels: Vec<String> = (0..100)
+        .map(|n| alloc::format!(r#"label="{n:0>4000}""#))
+        .collect();
+    let text = alloc::format!(
+        r#"cpus(*)<dynamic="eng",principal="web",{}>:1"#,
+        labels.join(",")
+    );
+    let reserved = resources(&text);
+    let (there, back) = (alloc::format!("a{n}"), alloc::format!("b{n}"));
+    [
+        named(&there, Conversion::Reserve(reserved.clone())),
+        named(&back, Conversion::Unreserve(reserved)),
+    ]
+}
+
+#[test]
+fn what_is_said_of_named_operations_is_bounded() {
+    // I22: however long it is what they have made, and whoever has said that
+    let mut o = offered("cpus:4");
+    let pairs = limits::OPERATION_BYTES / 400_000 + 10;
+    let outs = o.accept((0..pairs).flat_map(labelled).collect());
+    let done = orders(&outs).len();
+    assert!((60..2 * pairs).contains(&done), "{done} of them");
+    let refused = heard(&outs);
+    assert_eq!(refused[0].reason, Some(RejectKind::TooMany));
+    assert!(
+        refused[0].message.contains("more than 16777216 bytes"),
+        "{}",
+        refused[0].message
+    );
+    let filled = |o: &Offered| {
+        let all = o.world.master.filled();
+        let mut all = all.into_iter();
+        all.find(|it| it.what == "bytes of operations").unwrap()
+    };
+    let full = filled(&o);
+    assert_eq!(full.most, limits::OPERATION_BYTES);
+    assert!((full.most - 500_000..=full.most).contains(&full.has));
+    // The agent says of the first what it has made, and of another what it cannot have.
+    let Operation::Convert {
+        change: Conversion::Reserve(made),
+        ..
+    } = &labelled(0)[0]
+    else {
+        unreachable!("it reserves first");
+    };
+    let says = |o: &Offered, id: &str, number, converted| {
+        let status = OperationStatus {
+            converted,
+            update: Some(UpdateId(9)),
+            ..OperationStatus::new(op(id), OperationState::Finished, Time::ZERO)
+        };
+        ToMaster::OperationUpdate {
+            number,
+            framework: o.owner.clone(),
+            status,
+        }
+    };
+    let news = says(&o, "a0", 1, made.clone());
+    let outs = o.world.agent_says(o.agent_peer, news);
+    assert_eq!(heard(&outs)[0].converted, *made);
+    assert!(filled(&o).has < full.has);
+    let names: Vec<String> = (0..6_000).map(|n| alloc::format!("{n:0>200}")).collect();
+    let long = resources(&alloc::format!("disks:{{{}}}", names.join(",")));
+    let news = says(&o, "b0", 2, long);
+    assert_eq!(o.world.agent_says(o.agent_peer, news), []);
+    // What is confirmed makes room for others.
+    let confirm = Call::AcknowledgeOperation {
+        id: op("a0"),
+        update: UpdateId(9),
+    };
+    o.world.call(o.peer, confirm);
+    assert!(filled(&o).has < full.has - 400_000);
+    o.again();
+    let outs = o.world.call(o.peer, accept(1, labelled(pairs).into()));
+    assert_eq!(orders(&outs).len(), 2);
+}
+
 #[test]
 fn a_named_operation_is_told_of_until_that_is_confirmed() {
     // OF-52 to OF-55, SM-30, SM-31, SM-36, PR-11, FW-48, FW-57

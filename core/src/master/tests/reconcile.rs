@@ -19,7 +19,11 @@ impl Story {
     }
 
     fn of(registry: Registry) -> Self {
-        let mut world = World::recovered(2, registry);
+        Self::led(2, registry)
+    }
+
+    fn led(epoch: u64, registry: Registry) -> Self {
+        let mut world = World::recovered(epoch, registry);
         world.drain();
         let (web, owner) = world.framework("web");
         Self { world, web, owner }
@@ -73,7 +77,7 @@ const NOT_THERE: &str = "its agent has no such task";
 
 #[test]
 fn what_is_known_is_said_at_once() {
-    // TK-74, TK-79, TK-80, FW-49
+    // TK-74, TK-79, TK-80, FW-49, I22
     let mut story = Story::new();
     let (peer, agent) = story.world.agent("two", "cpus:4");
     story.world.now = story.world.now + Duration::from_micros(1);
@@ -122,11 +126,23 @@ fn what_is_known_is_said_at_once() {
     story.world.call(story.web, acknowledge);
     let outs = story.ask(&[("t", None)]);
     assert_eq!(outs, [story.answered(&[answer(done)])]);
-    let outs = story.ask(&[]);
-    let Output::Effect(Effect::Scheduler { event, .. }) = &outs[0] else {
-        panic!("{outs:?}");
+    // Who asks for all again and again is answered once in a second: the question is short.
+    assert_eq!(story.ask(&[]), []);
+    assert_eq!(story.ask(&[]), []);
+    let answers = |outs: Vec<Out>| {
+        let sizes = outs.into_iter().filter_map(|out| match out {
+            Output::Effect(Effect::Scheduler {
+                event: Event::Reconciled(all),
+                ..
+            }) => Some(all.len()),
+            _ => None,
+        });
+        sizes.collect::<Vec<_>>()
     };
-    assert!(matches!(event, Event::Reconciled(all) if all.len() == 1));
+    assert_eq!(answers(story.world.pass(limits::RECONCILED_WHOLE)), [1]);
+    let later = story.world.pass(10 * limits::RECONCILED_WHOLE);
+    assert!(answers(later).is_empty());
+    assert_eq!(answers(story.ask(&[])), [1]);
 }
 
 #[test]
@@ -260,6 +276,27 @@ fn an_agent_that_joins_anew_has_lost_the_tasks_that_were_asked_for() {
     let outs = story.world.agent_says(peer, ToMaster::Register { agent });
     let gone = story.says("t", TaskState::Gone, "its agent is gone", Some(&one));
     assert!(outs.contains(&story.answered(&[gone])), "{outs:?}");
+}
+
+#[test]
+fn of_tasks_on_an_agent_that_was_given_up_is_said_who_said_so() {
+    // TK-77, SM-17: as was said of them then, whoever leads
+    let mut story = Story::new();
+    let one = agent_id(0);
+    assert_eq!(story.ask(&[("t", Some(&one))]), []);
+    let ann = story.world.connect(PeerRole::Operator, "ann");
+    let agent = one.clone();
+    let outs = story.world.order(ann, operator::Call::MarkGone { agent });
+    let answer = |story: &Story| {
+        let (state, why) = (TaskState::GoneByOperator, "its agent is gone");
+        story.answered(&[story.says("t", state, why, Some(&one))])
+    };
+    assert!(outs.contains(&answer(&story)), "{outs:?}");
+    assert_eq!(story.ask(&[("t", Some(&one))]), [answer(&story)]);
+    let registry = story.world.master.registry().clone();
+    let mut story = Story::led(3, registry);
+    let outs = story.ask(&[("t", Some(&one))]);
+    assert_eq!(outs, [answer(&story)]);
 }
 
 #[test]
@@ -434,6 +471,11 @@ fn questions_that_were_answered_leave_room_for_those_that_were_not() {
         assert_eq!(answers.len(), limits::RECONCILED_PER_CALL);
     }
     let first = limits::ASKS_PER_FRAMEWORK;
+    assert_eq!(
+        story.world.master.asks.len(),
+        first,
+        "all are answered again"
+    );
     let numbers = first..first + limits::QUESTIONS_ASKED;
     for first in numbers.step_by(limits::RECONCILED_PER_CALL) {
         assert_eq!(ask(&mut story, first, &agent_id(0)), [], "awaited");

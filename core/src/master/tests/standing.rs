@@ -156,7 +156,11 @@ fn an_agent_that_is_away_for_weeks_is_given_up() {
     world.now = world.now + limits::COLLECTION;
     let outs = world.tick();
     let at = world.now;
-    let gone = RegistryOp::Remove { id: id.clone(), at };
+    let gone = RegistryOp::Remove {
+        id: id.clone(),
+        at,
+        by_operator: false,
+    };
     assert_eq!(records(&outs), [gone]);
     let told = outs.iter().any(|out| {
         matches!(
@@ -187,7 +191,14 @@ fn no_more_agents_are_out_of_reach_than_are_remembered() {
     world.drain();
     world.now = world.now + limits::COLLECTION;
     let (id, at) = (agent_id(0), world.now);
-    assert_eq!(records(&world.tick()), [RegistryOp::Remove { id, at }]);
+    assert_eq!(
+        records(&world.tick()),
+        [RegistryOp::Remove {
+            id,
+            at,
+            by_operator: false
+        }]
+    );
     // They take no places of those that are here.
     world.agent("one", "cpus:1");
 }
@@ -196,7 +207,11 @@ fn no_more_agents_are_out_of_reach_than_are_remembered() {
 fn no_more_agents_are_gone_than_are_remembered() {
     // TK-106, HA-20
     let count = limits::GONE_AGENTS + 1;
-    let registry = many(count, |id, at| RegistryOp::Remove { id, at });
+    let registry = many(count, |id, at| RegistryOp::Remove {
+        id,
+        at,
+        by_operator: false,
+    });
     let mut world = World::recovered(2, registry);
     world.drain();
     world.now = world.now + limits::COLLECTION;
@@ -220,6 +235,44 @@ fn who_is_out_of_reach_takes_no_place_and_gets_one_only_if_it_is_free() {
     let why = "no room for agent rio-1-S100000 to come back";
     let outs = world.agent_says(peer, back(&away, vec![], vec![]));
     assert_eq!(outs, [disconnect(peer, CloseReason::Overloaded, why)]);
+}
+
+#[test]
+fn who_finds_no_room_is_not_refused_for_good() {
+    // I22: an agent that is refused ends; one that is sent away comes again.
+    let registry = many(limits::AGENTS, |id, _| RegistryOp::Reachable { id });
+    let mut world = World::recovered(2, registry);
+    world.drain();
+    let why = "the limit of 100000 agents is reached";
+    let agent = agent_info("cpus:1");
+    let stranger = agent_id(limits::AGENTS as u64);
+    for message in [
+        ToMaster::Register {
+            agent: agent.clone(),
+        },
+        back(&stranger, vec![], vec![]),
+    ] {
+        let peer = world.connect(PeerRole::Agent, "new");
+        let outs = world.agent_says(peer, message);
+        assert_eq!(outs, [disconnect(peer, CloseReason::Overloaded, why)]);
+    }
+    // Once one of the others has gone for good there is room.
+    let name = agent_id(0);
+    let peer = world.connect(PeerRole::Agent, name.as_str());
+    world.agent_says(peer, back(&name, vec![], vec![]));
+    world.agent_says(peer, ToMaster::Unregister);
+    let peer = world.connect(PeerRole::Agent, "new");
+    let outs = world.agent_says(peer, ToMaster::Register { agent });
+    let is_in = outs.iter().any(|out| {
+        matches!(
+            out,
+            Output::Effect(Effect::Agent {
+                message: ToAgent::Registered { .. },
+                ..
+            })
+        )
+    });
+    assert!(is_in, "{outs:?}");
 }
 
 /// A master that is set up otherwise.
@@ -339,7 +392,14 @@ fn removals_have_a_rate_of_their_own() {
     world.now = world.now + WEEKS + limits::COLLECTION;
     for n in 0..3 {
         let (id, at) = (agent_id(n), world.now);
-        assert_eq!(records(&world.tick()), [RegistryOp::Remove { id, at }]);
+        assert_eq!(
+            records(&world.tick()),
+            [RegistryOp::Remove {
+                id,
+                at,
+                by_operator: false
+            }]
+        );
         assert_eq!(records(&world.pass(Duration::from_secs(59))), []);
         world.now = world.now + Duration::from_secs(1);
     }
@@ -407,7 +467,11 @@ fn an_agent_that_an_operator_gives_up_is_gone() {
     world.lose(web);
     let outs = ordered(&mut world, ann, mark_gone(&id));
     let at = world.now;
-    let gone = Output::Persist(RegistryOp::Remove { id: id.clone(), at });
+    let gone = Output::Persist(RegistryOp::Remove {
+        id: id.clone(),
+        at,
+        by_operator: true,
+    });
     assert_eq!(outs, [gone, shutdown(peer, &id)]);
     let web = world.connect(PeerRole::Framework, "web");
     let framework = FrameworkInfo {
@@ -454,7 +518,15 @@ fn an_agent_is_given_up_wherever_it_is() {
     for id in [away, other] {
         let at = world.now;
         let outs = ordered(&mut world, ann, mark_gone(&id));
-        assert_eq!(outs, [Output::Persist(RegistryOp::Remove { id, at })]);
+        let by_operator = true;
+        assert_eq!(
+            outs,
+            [Output::Persist(RegistryOp::Remove {
+                id,
+                at,
+                by_operator
+            })]
+        );
     }
     // TK-75: nobody is awaited any more.
     let (web, _) = world.framework("web");
@@ -495,6 +567,7 @@ fn what_is_asked_twice_is_done_once() {
     let gone = RegistryOp::Remove {
         id: id.clone(),
         at: world.now,
+        by_operator: true,
     };
     let first = ordered(&mut world, ann, mark_gone(&id));
     assert_eq!(records(&first), [gone]);
@@ -567,7 +640,14 @@ fn an_agent_that_leaves_is_removed_with_its_tasks() {
     world.launch(web, vec![task("t", &id, "cpus:1")]);
     let outs = world.agent_says(peer, ToMaster::Unregister);
     let at = world.now;
-    assert_eq!(records(&outs), [RegistryOp::Remove { id: id.clone(), at }]);
+    assert_eq!(
+        records(&outs),
+        [RegistryOp::Remove {
+            id: id.clone(),
+            at,
+            by_operator: false
+        }]
+    );
     let (state, reason) = (TaskState::Gone, Reason::AgentRemoved);
     let why = "the agent has left the cluster";
     let mut gone = word("t", state, reason, why, Some(&id), at);

@@ -131,6 +131,45 @@ fn an_accept_that_is_turned_down_gives_its_offers_back() {
 }
 
 #[test]
+fn what_confirms_something_is_heard_where_there_is_no_room() {
+    // SE-33, TK-66: a master says its own news once in each subscription
+    let mut world = world(&[("web", slow(0))], None);
+    let (_, agent) = world.agent("one", "cpus:4");
+    let (web, _) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    let offers = world.offered(web);
+    let tasks = vec![task("t", &agent, "cpus:1")];
+    let outs = world.call(web, launch(&[offers[0].id.clone()], tasks));
+    let update = named(&outs);
+    assert!(update.is_some(), "{outs:?}");
+    let framework = world.master.frameworks.find(&framework_id(0)).unwrap();
+    assert_eq!(world.master.verdicts.of(framework).count(), 1);
+    let confirm = Call::Acknowledge {
+        agent,
+        task: task_id("t"),
+        update: update.unwrap(),
+    };
+    assert_eq!(world.call(web, confirm), []);
+    assert_eq!(world.master.verdicts.of(framework).count(), 0);
+}
+
+#[test]
+fn a_decline_that_is_turned_down_gives_its_offers_back() {
+    // SE-33, OF-02: its scheduler knows of them no more, and nobody else would have them
+    let mut world = world(&[("web", slow(0))], None);
+    world.agent("one", "cpus:4");
+    let (web, _) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    let offers = world.offered(web);
+    let offers = vec![offers[0].id.clone()];
+    let refuse = None;
+    let outs = world.call(web, Call::Decline { offers, refuse });
+    assert_eq!(outs, [rejected(web, CallKind::Decline)]);
+    assert_eq!(world.free(), resources("cpus:4"));
+    assert_eq!(world.master.turned_down(), 1);
+}
+
+#[test]
 fn the_end_of_a_connection_waits_behind_what_was_said_over_it() {
     // SE-33: and takes no place
     let mut world = world(&[("web", slow(1))], None);

@@ -1,9 +1,11 @@
-//! Questions about tasks are answered (I20): each at most as often as it was asked, nothing that
-//! was not asked, and at last each one. And nobody is said to be unknown who runs on an agent that
-//! is registered.
+//! Questions about tasks are answered (I20): each exactly once, nothing that was not asked, and as
+//! soon as no agent is awaited that may know more. And nobody is said to be unknown who runs on an
+//! agent that is registered.
 //!
 //! Told from what the leading master hears and says. A question is over with its connection, for
-//! who comes back asks again; news of a task is an answer as well.
+//! who comes back asks again. One that is asked again before it is answered is one question. News
+//! of a task's end is an answer as well, and said instead of another while it is on its way. Of who
+//! is out of reach more is said when he returns.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -14,6 +16,7 @@ use super::Broken;
 use crate::ids::{FrameworkId, PeerId, TaskId};
 use crate::limits;
 use crate::master::{Effect, Input};
+use crate::protocol::refusal::CallKind;
 use crate::protocol::scheduler::{Call, Event};
 use crate::protocol::status::{TaskState, TaskStatus};
 use crate::sim::property::Property;
@@ -55,6 +58,10 @@ impl Answers {
                 }
                 for (task, _) in tasks {
                     let key = (*peer, task.clone());
+                    self.asked.entry(key).or_default().open = 0;
+                }
+                for (task, _) in tasks {
+                    let key = (*peer, task.clone());
                     let is_answered = self.told.contains(&key);
                     let question = self.asked.entry(key).or_default();
                     question.open += 1;
@@ -79,10 +86,10 @@ impl Answers {
             Event::Error { .. } => self.leave(*peer),
             Event::Update(status) => {
                 let key = (*peer, status.task.clone());
-                if let Some(question) = self.asked.get_mut(&key) {
-                    question.is_answered = true;
-                }
                 if status.state.is_terminal() {
+                    if let Some(question) = self.asked.get_mut(&key) {
+                        question.is_answered = true;
+                    }
                     self.told.insert(key);
                 }
             }
@@ -90,6 +97,14 @@ impl Answers {
                 for answer in answers {
                     self.answered(*peer, answer);
                 }
+            }
+            // There was no room for some, and it is asked again for them.
+            Event::Rejected {
+                call: CallKind::Reconcile,
+                ..
+            } => {
+                let theirs = self.asked.iter_mut().filter(|((of, _), _)| of == peer);
+                theirs.for_each(|(_, question)| question.is_answered = true);
             }
             Event::Heartbeat
             | Event::Offers(_)
@@ -152,6 +167,26 @@ impl Answers {
                 Err((Property::Answers, problem))
             }
         }
+    }
+
+    /// Checks that nothing waits for an answer, when nobody is awaited any more. `is_coming` says
+    /// of which tasks the end is on its way.
+    pub(super) fn check_open(
+        &self,
+        is_coming: impl Fn(&FrameworkId, &TaskId) -> bool,
+    ) -> Result<(), Broken> {
+        let open = self
+            .asked
+            .iter()
+            .filter(|(_, question)| !question.is_answered);
+        for ((peer, task), _) in open {
+            let framework = self.subscribed.get(peer);
+            if framework.is_some_and(|framework| !is_coming(framework, task)) {
+                let problem = format!("{peer:?} has asked for {task}, and is not answered");
+                return Err((Property::Answers, problem));
+            }
+        }
+        Ok(())
     }
 
     /// Says what was asked and not answered; nobody is awaited any more who may know.

@@ -11,6 +11,7 @@ use alloc::string::String;
 
 use super::entries::amounts;
 use super::ledger::Ledger;
+use super::quota::consumed;
 use crate::master::Master;
 use crate::resources::{Quantities, Resources};
 
@@ -64,6 +65,28 @@ pub(super) fn check_books(ledger: &Ledger, master: &Master) -> Result<(), String
                 "of {id} the master has {} offered and {} in use, by what was said {offered} \
                  and {used}",
                 agent.offered, agent.allocated,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Compares what counts against each role with the ledger (I3, RQ-21). Nothing is said while an
+/// agent is away: its reservations count until it is given up.
+pub(super) fn check_roles(ledger: &Ledger, master: &Master) -> Result<(), String> {
+    let view = master.view();
+    let all_there = || view.agents().iter().all(|row| row.presence.is_connected());
+    if ledger.has_shared || !all_there() {
+        return Ok(());
+    }
+    for figures in master.allocator().roles() {
+        let (role, theirs) = (&figures.role, &figures.consumed);
+        let ours = consumed(ledger, role);
+        let mut names = ["cpus", "mem", "disk"].into_iter();
+        if names.any(|name| ours.amount(name) != theirs.amount(name)) {
+            return Err(format!(
+                "against role {role} the allocator counts {theirs}, and by what was said {ours} is \
+                 given"
             ));
         }
     }

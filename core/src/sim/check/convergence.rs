@@ -82,10 +82,18 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
 /// Offers flow (L3): if something is free, everybody who wants some is offered some.
 fn starved(world: &World, view: &View, agents: &[AgentView]) -> Option<String> {
     let frameworks = view.frameworks();
-    let free = agents.iter().any(|agent| {
+    let home = world.options.dials.domain(0);
+    let home = home.map(|home| home.region);
+    let is_near = |agent: &AgentView| {
+        let region = agent.info.domain.as_ref().map(|it| &it.region);
+        region == home.as_ref()
+    };
+    let is_free = |agent: &&AgentView| {
         let given = agent.offered.cpus().saturating_add(agent.allocated.cpus());
         given < agent.total.cpus()
-    });
+    };
+    // What is far away not everybody can cope with.
+    let free = agents.iter().filter(is_free).any(is_near);
     let wants = |seat: &FrameworkSeat| {
         let hosted = seat.machines().next()?;
         let id = seat.id()?;

@@ -2,11 +2,12 @@
 //! weights and a backlog of equal tasks have as many each, up to what is given in one step.
 //!
 //! A step is an offer. Where frameworks say how much they want it is of one task, and there is one
-//! at a time. Where they do not it is all that a machine has free: it counts as its holder's until
-//! it is answered, so counts may differ by what fits on a machine; and by one for each agent,
-//! because a framework may be made several offers before it has said of any how little it takes.
-//! News on its way makes it one more. When many tasks end at a time counts differ by more until
-//! their places are taken again; but not for as long as two tasks take one after the other.
+//! at a time. Where they do not, or what they say waits for its turn, it is all that a machine has
+//! free: it counts as its holder's until it is answered, so counts may differ by what fits on a
+//! machine; and by one for each agent, because a framework may be made several offers before it has
+//! said of any how little it takes. News on its way makes it one more. When many tasks end at a
+//! time counts differ by more until their places are taken again; but not for as long as two tasks
+//! take one after the other.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -27,7 +28,8 @@ pub(in crate::sim) const LOOKS: u32 = 16;
 
 /// Returns by how many tasks they may differ.
 pub(in crate::sim) fn bound(options: &Options) -> usize {
-    if options.allocator.demands() == DemandRule::Honoured {
+    let is_exact = options.allocator.demands() == DemandRule::Honoured;
+    if is_exact && !options.dials.holds_calls_up() {
         return 2;
     }
     let task = &options.demand.task;
@@ -98,5 +100,9 @@ mod tests {
         assert_eq!(of(2, "cpus:7;mem:300", DemandRule::Ignored), 5);
         assert_eq!(of(5, "cpus:1;mem:1792", DemandRule::Ignored), 6);
         assert_eq!(of(5, "cpus:7;mem:1792", DemandRule::Honoured), 2);
+        let mut options = Options::new(1, 5, 0, machine("cpus:7;mem:1792"));
+        options.allocator = Policy::library(None, DemandRule::Honoured);
+        options.dials.call_every = 29;
+        assert_eq!(bound(&options), 8, "what they want is heard late");
     }
 }

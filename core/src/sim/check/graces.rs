@@ -15,17 +15,22 @@ use crate::ids::ContainerId;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::container::ContainerCommand;
 use crate::protocol::executor;
+use crate::sim::dials::Dials;
 use crate::sim::options::Checking;
 use crate::sim::property::Property;
 use crate::sim::queue::Name;
 use crate::sim::world::{World, at};
 use crate::time::Time;
 
-/// The least that a program has, unless an operator drains its agent in less. A clock that is a
-/// twentieth fast counts less.
-const PROGRAM: Duration = Duration::from_millis(2_800);
-/// The least that an executor has.
-const EXECUTOR: Duration = Duration::from_millis(4_700);
+/// Returns the least that a program has, unless an operator drains its agent in less, and that an
+/// executor has. A clock that is a twentieth fast counts less.
+fn least(dials: &Dials) -> (Duration, Duration) {
+    let least = |usual: u64| Duration::from_millis(usual * 14 / 15);
+    (
+        least(dials.kill_grace),
+        least(dials.executor_shutdown_grace),
+    )
+}
 
 /// Whom an agent in this life has asked to end, and until when it has to wait.
 #[derive(Debug, Default)]
@@ -126,13 +131,13 @@ impl World {
             return;
         }
         let now = self.shared.now;
+        let (program, executor) = least(&self.options.dials);
         let seat = &mut self.agents[at(n)];
         let machine = seat.node.machine();
         // A task that has run for as long as it may gets no more time, whoever else ends it.
         let is_hurried = |id: &ContainerId| {
             machine.is_some_and(|agent| {
-                let view = agent.view();
-                let mut tasks = view.tasks();
+                let mut tasks = agent.view().tasks();
                 let is_it = |task: &ContainerId| task == id;
                 tasks.any(|it| {
                     it.container.as_ref().is_some_and(is_it) && it.task.max_completion.is_some()
@@ -147,18 +152,18 @@ impl World {
                 let executors = seat.containers.executors();
                 let container = executors.of_peer(*peer).cloned();
                 if let Some(container) = container {
-                    seat.graces.asked(now, container, EXECUTOR);
+                    seat.graces.asked(now, container, executor);
                 }
             }
             Effect::Container(ContainerCommand::Terminate { id }) if is_hurried(id) => {}
             Effect::Container(ContainerCommand::Terminate { id }) => {
-                seat.graces.asked(now, id.clone(), PROGRAM);
+                seat.graces.asked(now, id.clone(), program);
             }
             // An executor may have been asked over a connection that it had lost: it hears of it
             // when it is back, and has what is left.
             Effect::Echo(order) => {
                 if let Departure::End { container, .. } = order {
-                    seat.graces.asked(now, container.container(), PROGRAM);
+                    seat.graces.asked(now, container.container(), program);
                 }
             }
             Effect::Container(ContainerCommand::Destroy { id }) => {
@@ -177,10 +182,10 @@ impl World {
                 seat.graces.launched.remove(id);
             }
             Effect::Container(
-                ContainerCommand::Recover { .. } | ContainerCommand::Resize { .. },
-            )
-            | Effect::Container(
-                ContainerCommand::Probe { .. } | ContainerCommand::Unprobe { .. },
+                ContainerCommand::Recover { .. }
+                | ContainerCommand::Resize { .. }
+                | ContainerCommand::Probe { .. }
+                | ContainerCommand::Unprobe { .. },
             )
             | Effect::Executor { .. }
             | Effect::Master { .. }

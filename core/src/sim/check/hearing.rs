@@ -87,7 +87,7 @@ impl World {
         };
         let mut turn = Turn::of(confirmed::Turn::new(message, speaks, seat.seen));
         let mut led = leaders::Turn::new(speaks, seat.seen);
-        seat.node.handle(input, &mut self.shared, |output| {
+        seat.node.handle(input, &mut self.shared, |_, output| {
             led.saw(output);
             turn.saw(output, &mut seat.health);
         });
@@ -113,10 +113,23 @@ impl World {
 
     /// Lets an agent hear somebody else than a master.
     pub(in crate::sim) fn agent_hears_locally(&mut self, n: u32, input: agent::Input) {
+        self.agent_hears_locally_and(n, input, |_| {});
+    }
+
+    /// As [`World::agent_hears_locally`]; `saw` is shown what comes of it.
+    pub(super) fn agent_hears_locally_and(
+        &mut self,
+        n: u32,
+        input: agent::Input,
+        mut saw: impl FnMut(&Output<AgentRecord, agent::Effect>),
+    ) {
         let mut turn = Turn::local();
         let AgentSeat { node, health, .. } = &mut self.agents[at(n)];
         health.hears(&input);
-        node.handle(input, &mut self.shared, |output| turn.saw(output, health));
+        node.handle(input, &mut self.shared, |_, output| {
+            turn.saw(output, health);
+            saw(output);
+        });
         self.end_turn(n, turn);
     }
 
@@ -124,7 +137,7 @@ impl World {
     pub(in crate::sim) fn agent_wakes(&mut self, n: u32) -> bool {
         let mut turn = Turn::local();
         let AgentSeat { node, health, .. } = &mut self.agents[at(n)];
-        let woken = node.wake(&mut self.shared, |output| turn.saw(output, health));
+        let woken = node.wake(&mut self.shared, |_, output| turn.saw(output, health));
         self.end_turn(n, turn);
         woken
     }

@@ -166,6 +166,7 @@ mod tests {
         let remove = RegistryOp::Remove {
             id: id(1),
             at: Time::ZERO,
+            by_operator: false,
         };
         let none = Registry::default();
         let mut removed = Removed::default();

@@ -1,6 +1,7 @@
-//! A kill is not lost by who has it (I14). Who is asked passes it on: a scheduler to its master as
-//! soon as it is subscribed, and a master to the agent, over each of its connections until the task
-//! is over. What an agent makes of it is looked at in [`super::waits`].
+//! A kill is not lost by who has it, and of a task that nobody knows it is said so at once, if no
+//! agent is away that may have it (I14, TK-82). Who is asked passes it on: a scheduler to its
+//! master as soon as it is subscribed, and a master to the agent, over each of its connections
+//! until the task is over. What an agent makes of it is looked at in [`super::waits`].
 //!
 //! Nobody is to blame for a kill that was lost on its way, with its connection or with who had it
 //! and crashed: so each of the three is held to what it was told itself.
@@ -13,7 +14,7 @@ use super::ledger::Ledger;
 use crate::ids::{FrameworkId, PeerId, TaskId};
 use crate::master::{Effect, Input};
 use crate::protocol::agent::ToAgent;
-use crate::protocol::scheduler::Call;
+use crate::protocol::scheduler::{Call, Event};
 use crate::scheduler;
 use crate::sim::property::Property;
 
@@ -54,6 +55,8 @@ impl Wanted {
 pub(super) struct Asked {
     /// By task, over which connection its agent was told last.
     tasks: BTreeMap<(FrameworkId, TaskId), Option<PeerId>>,
+    /// One that is to be answered in this turn, and by whom it was asked for.
+    unknown: Option<(PeerId, TaskId)>,
 }
 
 impl Asked {
@@ -64,19 +67,32 @@ impl Asked {
             call: Call::Kill { task, .. },
         } = input
             && let Some(framework) = ledger.framework_of(*peer)
-            && ledger.is_alive(framework, task)
         {
-            let key = (framework.clone(), task.clone());
-            // Whoever asks again need not be told again.
-            self.tasks.entry(key).or_insert(None);
+            if ledger.is_alive(framework, task) {
+                let key = (framework.clone(), task.clone());
+                // Whoever asks again need not be told again.
+                self.tasks.entry(key).or_insert(None);
+            } else if ledger.all_registered() {
+                self.unknown = Some((*peer, task.clone()));
+            }
         }
     }
 
     /// The master does something.
     pub(super) fn saw(&mut self, effect: &Effect) {
-        if let Effect::Agent { peer, message } = effect {
-            self.saw_order(*peer, message);
+        match effect {
+            Effect::Agent { peer, message } => self.saw_order(*peer, message),
+            Effect::Scheduler { peer, event } => self.saw_word(*peer, event),
+            Effect::Respond { .. } | Effect::Disconnect { .. } | Effect::Resign { .. } => {}
         }
+    }
+
+    fn saw_word(&mut self, to: PeerId, event: &Event) {
+        let is_no = matches!(event, Event::Rejected { .. } | Event::Error { .. });
+        let is_of =
+            |task: &TaskId| is_no || matches!(event, Event::Update(status) if status.task == *task);
+        self.unknown
+            .take_if(|(peer, task)| *peer == to && is_of(task));
     }
 
     fn saw_order(&mut self, peer: PeerId, order: &ToAgent) {
@@ -102,6 +118,10 @@ impl Asked {
 
     /// Ends a turn: says which agent is there and was not told.
     pub(super) fn check(&mut self, ledger: &Ledger) -> Result<(), Broken> {
+        if let Some((peer, task)) = self.unknown.take() {
+            let problem = format!("{peer:?} wants to end {task}, and is not answered");
+            return Err((Property::Kills, problem));
+        }
         // Of a framework that has ended agents end all without being told of each task (SM-07).
         let ended = |framework: &FrameworkId| ledger.registry().end_of(framework).is_some();
         self.tasks
@@ -122,7 +142,7 @@ mod tests {
     use alloc::vec;
 
     use super::*;
-    use crate::protocol::status::TaskState;
+    use crate::protocol::status::{Source, TaskState, TaskStatus};
     use crate::registry::RegistryOp;
     use crate::sim::check::scene::*;
     use crate::time::Time;
@@ -189,8 +209,6 @@ mod tests {
     #[test]
     fn an_agent_that_is_not_told_is_found() {
         let (mut scene, task) = Scene::new();
-        scene.hears(&kill(&TaskId::new("other").unwrap()));
-        assert!(scene.is_fine());
         scene.hears(&kill(&task.id));
         assert!(!scene.is_fine());
         scene.saw(&passed_on(AGENT, &task.id));
@@ -217,8 +235,37 @@ mod tests {
         let (mut scene, task) = Scene::new();
         scene.hears(&kill(&task.id));
         let (id, at) = (agent(), Time::ZERO);
-        scene.ledger.wrote(&RegistryOp::Remove { id, at });
+        scene.ledger.wrote(&RegistryOp::Remove {
+            id,
+            at,
+            by_operator: false,
+        });
         assert!(scene.is_fine(), "its agent is gone");
+    }
+
+    // I14, TK-82
+    #[test]
+    fn who_is_not_told_that_nobody_knows_a_task_is_found() {
+        let other = TaskId::new("other").unwrap();
+        let answer = |to, task: &TaskId| {
+            let status = TaskStatus::new(task.clone(), TaskState::Gone, Source::Master, Time::ZERO);
+            event(to, Event::Update(status))
+        };
+        let (mut scene, task) = Scene::new();
+        for (said, is_answer) in [
+            (answer(OWNER, &other), true),
+            (answer(OWNER, &task.id), false),
+            (answer(OTHER, &other), false),
+            (event(OWNER, Event::Heartbeat), false),
+        ] {
+            scene.hears(&kill(&other));
+            scene.saw(&said);
+            assert_eq!(scene.is_fine(), is_answer, "{said:?}");
+        }
+        // One that is away may have it.
+        scene.hears(&Input::Disconnected { peer: AGENT });
+        scene.hears(&kill(&other));
+        assert!(scene.is_fine());
     }
 
     // I14, SC-05

@@ -176,6 +176,24 @@ impl Ledger {
         self.subscribed.get(&peer)
     }
 
+    /// Returns whether a framework is subscribed.
+    pub(super) fn is_subscribed(&self, framework: &FrameworkId) -> bool {
+        self.subscribed.values().any(|it| it == framework)
+    }
+
+    /// Returns whether all agents that are admitted are there.
+    pub(super) fn all_registered(&self) -> bool {
+        let there: BTreeSet<&AgentId> = self.peers.values().collect();
+        self.registry.agents().all(|(id, _)| there.contains(id))
+    }
+
+    /// Returns whether tasks or executors use something of an agent.
+    pub(super) fn is_in_use(&self, agent: &AgentId) -> bool {
+        let account = self.accounts.get(agent);
+        let in_use = |it: &Account| it.tasks().next().is_some() || it.executors().next().is_some();
+        account.is_some_and(in_use)
+    }
+
     /// Lists the connections of schedulers that have tasks on an agent.
     pub(super) fn subscribed_on(&self, agent: &AgentId) -> impl Iterator<Item = PeerId> + '_ {
         let agent = agent.clone();
@@ -591,7 +609,11 @@ mod tests {
         ledger.saw(&offers(&[&offer(2, "cpus:1")]));
         assert_eq!(broken(&mut ledger), Some(Property::Holders));
         assert_eq!(ledger.used(&agent()).count(), 1);
-        ledger.wrote(&RegistryOp::Remove { id: agent(), at });
+        ledger.wrote(&RegistryOp::Remove {
+            id: agent(),
+            at,
+            by_operator: false,
+        });
         assert_eq!(ledger.used(&agent()).count(), 0);
     }
 

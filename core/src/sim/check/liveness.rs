@@ -31,7 +31,11 @@ pub(in crate::sim) fn check(world: &World) -> Result<(), Broken> {
     let options = &world.options;
     let ping_timeout = options.ping_interval * options.max_missed_pings;
     let slowest = options.delay.ends().1 + options.sync.ends().1;
-    let bound = ping_timeout * 3 + options.redial.ends().1 * 2 + slowest * TRIPS + SLACK;
+    let silence = ping_timeout.max(options.dials.silence());
+    let bound = silence * 3
+        + (options.redial.ends().1 + options.dials.backoff()) * 2
+        + slowest * TRIPS
+        + SLACK;
     let since = world.shared.now.since(healed);
     if since <= bound {
         return Ok(());

@@ -299,7 +299,11 @@ mod tests {
             scene.saw(run(&task(&offer(1, "cpus:1"))));
             assert_eq!(scene.check(), BROKEN);
             let (id, at) = (agent(), Time::ZERO);
-            scene.wrote(RegistryOp::Remove { id, at });
+            scene.wrote(RegistryOp::Remove {
+                id,
+                at,
+                by_operator: false,
+            });
             assert_eq!(scene.check(), Ok(()));
             scene.saw(offered(None));
             assert_eq!(scene.check(), BROKEN, "it is nobody");

@@ -13,10 +13,12 @@
 //! | updates | per task in order, without gaps, and ended once (I11) | [`super::tap`], [`streams`] |
 //! | conservation | all that is given adds up, the allocator agrees, and what runs is booked (I1, I3) | [`conservation`], [`running`] |
 //! | holders | no unit of a resource is in two offers or tasks (I2) | [`holders`] |
-//! | offers | an accept of a dead offer launches nothing (I4) | [`offers`] |
+//! | offers | an accept of a dead offer launches nothing, and each task is answered once (I4) | [`offers`] |
 //! | reserved | what is reserved stays, and stays with its role (I5) | [`reserved`] |
 //! | disks | providers make disks once, and none is lost (OF-15) | [`disks`] |
 //! | quota | no role is offered more than its limit, or what is kept free for others (I6, I7) | [`quota`] |
+//! | promises | who is promised something and wants it is offered it within two cycles (I7) | [`promises`] |
+//! | refusals | what is refused changes nothing, and nothing follows from a lie (I21) | [`refusals`] |
 //! | identity | an id is given once, and never again after its agent was removed (I16) | [`identity`] |
 //! | staging | no task stays in staging, and who launched one hears of it (I15) | [`waits`], [`convergence`] |
 //! | graces | who is asked to end has its time (TK-84, TK-88) | [`graces`] |
@@ -24,10 +26,11 @@
 //! | kills | who is asked to end a task passes it on, and it ends within a bound (I14) | [`kills`], [`waits`] |
 //! | adoption | an agent that restarts knows all that still runs (I17) | [`super::containers`] |
 //! | fairness | who always wants more gets as much as others who do (I8) | [`fairness`] |
-//! | answers | questions about tasks are answered, once and truthfully (I20) | [`answers`] |
+//! | answers | questions about tasks are answered, each once, in time and truthfully (I20) | [`answers`] |
 //! | liveness | when faults stop, everybody is connected within a bound (L2) | [`liveness`] |
 //! | mirrors | snapshot and events add up to what the master has (I13) | [`mirrors`] |
 //! | maintenance | what is out of service is not used | [`maintenance`] |
+//! | drains | a drain that is ordered ends, in its time (TK-124, TK-125) | [`drains`], [`waits`] |
 //! | vacating | who is to leave an agent is asked, once | [`vacating`] |
 //! | orders | what an operator was answered holds | [`orders`] |
 //! | versions | nobody is told what is of a later version than its own | [`super::versions`] |
@@ -35,9 +38,8 @@
 //! | convergence | when faults stop, all views agree and offers flow (L3) | [`convergence`] |
 //! | determinism | the same seed is the same run (I23) | [`super::digest`](super::Sim::digest), and who runs seeds |
 //!
-//! There is nothing here of L1, for one master at a time leads or is down, and of I21: who may say
-//! what is decided for each message by itself, and what is refused changes nothing, which a table
-//! of such messages shows (`core/tests/bad_input.rs`).
+//! There is nothing here of L1, for one master at a time leads or is down. That each rule is there
+//! which I21 asks for shows a table of such messages (`core/tests/bad_input.rs`).
 //!
 //! After every step is looked at what it has changed: who is given what goes through books of our
 //! own ([`ledger`]), so that a step costs no more in a large cluster. All is recomputed from
@@ -57,6 +59,7 @@ pub(super) mod conservation;
 pub(super) mod convergence;
 pub(super) mod deliveries;
 mod disks;
+mod drains;
 mod entries;
 pub(super) mod fairness;
 pub(super) mod graces;
@@ -74,7 +77,9 @@ mod mirrors;
 mod news;
 pub(super) mod offers;
 pub(super) mod orders;
+mod promises;
 mod quota;
+mod refusals;
 pub(super) mod reserved;
 mod returning;
 mod running;
@@ -82,6 +87,7 @@ mod running;
 mod scene;
 mod sessions;
 pub(super) mod streams;
+mod turns;
 mod vacating;
 pub(super) mod waits;
 mod watch;
@@ -96,6 +102,7 @@ use super::queue::Name;
 use super::world::{World, at};
 use crate::agent::{Agent, AgentState};
 use crate::master::{self, Master};
+use crate::protocol::node::Presence;
 use crate::protocol::operator::AgentView;
 use crate::protocol::scheduler::Event;
 use crate::registry::Registry;
@@ -104,15 +111,36 @@ use crate::registry::Registry;
 pub(super) type Broken = (Property, String);
 
 impl World {
+    /// Notes that a property does not hold, unless another was broken before.
+    pub(in crate::sim) fn broken(&mut self, property: Property, text: String) {
+        let violation = self.violates(property, text);
+        self.violation.get_or_insert(violation);
+    }
+
+    /// Says what is broken, with what is needed to see it again.
+    pub(in crate::sim) fn violates(&self, property: Property, text: String) -> Violation {
+        Violation {
+            seed: self.options.seed,
+            at: self.shared.now,
+            property,
+            text,
+        }
+    }
+
     /// Checks what a turn of this node could have broken: what is cheap always, all of it when it
     /// is due.
     pub(super) fn check(&mut self, name: Name) {
-        if self.options.checking == Checking::Off {
+        // One that has resigned in this turn has not heard what it was told.
+        let has_resigned =
+            name == Name::Master && self.master.machine().is_some_and(Master::has_resigned);
+        if self.options.checking == Checking::Off || has_resigned {
             return;
         }
         let mut result = match name {
             Name::Master => {
-                let checked = self.watch.check(self.master.machine());
+                let now = self.shared.now;
+                let checked = self.watch.check(now, self.master.machine());
+                let checked = checked.and_then(|()| self.check_drains());
                 checked.and_then(|()| self.check_answers())
             }
             // What is cheap is looked at where a container is launched.
@@ -120,9 +148,11 @@ impl World {
             Name::Framework(n) => self.check_heard(n),
         };
         if self.is_due() {
+            let (full, bounded) = bounds::look(self, name);
+            self.full.extend(full);
+            result = result.and(bounded);
             result = result.and_then(|()| self.check_whole(name));
             result = result.and_then(|()| self.check_waits(name));
-            result = result.and_then(|()| bounds::check(self, name));
         }
         self.note(name, result);
     }
@@ -289,11 +319,16 @@ impl World {
                 };
                 master.check();
                 let books = conservation::check_books(&self.watch.ledger, master);
-                let checked = books.and_then(|()| conservation::check(master));
+                let roles = || conservation::check_roles(&self.watch.ledger, master);
+                let checked = books.and_then(|()| roles());
+                let checked = checked.and_then(|()| conservation::check(master));
                 checked.map_err(|problem| (Property::Conservation, problem))?;
                 running::check(self, master)?;
                 let watch = &self.watch;
-                watch.questions.check_asked(&watch.ledger, master)?;
+                if self.options.dials.asks_all() {
+                    watch.questions.check_asked(&watch.ledger, master)?;
+                }
+                self.check_unanswered(master)?;
                 self.check_mirrors(master)
             }
             Name::Agent(n) => {
@@ -303,6 +338,21 @@ impl World {
             }
             Name::Framework(_) | Name::Executor { .. } => Ok(()),
         }
+    }
+
+    /// Checks that nobody waits for an answer of a master that awaits nobody.
+    fn check_unanswered(&self, master: &Master) -> Result<(), Broken> {
+        let view = master.view();
+        let is_awaited = |row: &AgentView| matches!(row.presence, Presence::Recovered { .. });
+        if view.agents().iter().any(is_awaited) {
+            return Ok(());
+        }
+        self.watch.answers.check_open(|framework, task| {
+            let rows = view.all_tasks();
+            let mut rows = rows.into_iter();
+            let row = rows.find(|row| row.framework == *framework && row.status.task == *task);
+            row.is_some_and(|row| row.status.state.is_terminal())
+        })
     }
 
     fn check_mirrors(&self, master: &Master) -> Result<(), Broken> {

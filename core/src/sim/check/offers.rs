@@ -1,53 +1,67 @@
 //! Dead offers (I4): an accept that names an offer which is no longer good launches nothing, and
-//! each of its tasks is answered at once (OF-11, OF-12).
+//! each of its tasks is answered at once, exactly once, as never started (OF-11, OF-12).
 //!
 //! What was taken back may be somebody else's by now; and who launches on it has to hear that, or
-//! would wait for ever. Which offers are good is known from [`super::ledger`].
+//! would wait for ever. Which offers are good is known from [`super::ledger`]. The answer may be
+//! said again until it is confirmed, under the same name; another one would be another task's end.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
-use alloc::vec::Vec;
 
 use super::Broken;
 use super::ledger::Ledger;
-use crate::ids::{PeerId, TaskId};
+use crate::ids::{PeerId, TaskId, UpdateId};
 use crate::master::{Effect, Input};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::scheduler::{Call, Event};
+use crate::protocol::status::{Source, TaskState, TaskStatus};
 use crate::protocol::task::TaskInfo;
 use crate::sim::property::Property;
+
+/// How often a task came on a dead offer in this turn, and what was answered.
+#[derive(Debug, Default)]
+struct Doomed {
+    asked: usize,
+    answers: usize,
+}
 
 /// What must not be launched in this turn.
 #[derive(Debug, Default)]
 pub(super) struct DeadOffers {
     subscribed: BTreeSet<PeerId>,
     /// The tasks of an accept that must launch nothing.
-    doomed: Vec<TaskId>,
-    /// Those of them that nobody has said anything of, and to whom it is to be said.
-    open: Vec<(PeerId, TaskId)>,
+    doomed: BTreeSet<TaskId>,
+    /// Those of them that somebody is to be told of.
+    open: BTreeMap<(PeerId, TaskId), Doomed>,
+    /// What was answered over a connection, by name.
+    told: BTreeMap<(PeerId, TaskId), BTreeSet<UpdateId>>,
     violation: Option<Broken>,
 }
 
 impl DeadOffers {
     /// Sees what the master is about to hear.
     pub(super) fn hears(&mut self, input: &Input, ledger: &Ledger) {
-        self.doomed.clear();
         match input {
-            Input::Disconnected { peer } => {
-                self.subscribed.remove(peer);
-            }
+            Input::Disconnected { peer } => self.leave(*peer),
             Input::Scheduler {
                 peer,
                 call: Call::Accept {
                     offers, operations, ..
                 },
-            } if !offers.iter().all(|offer| ledger.is_good(*peer, offer)) => {
+            } => {
+                let is_good = offers.iter().all(|offer| ledger.is_good(*peer, offer));
                 let tasks = operations.iter().flat_map(|operation| operation.tasks());
-                let tasks = tasks.map(|task| task.id.clone());
-                self.doomed.extend(tasks);
-                if self.subscribed.contains(peer) {
-                    let open = self.doomed.iter().map(|task| (*peer, task.clone()));
-                    self.open.extend(open);
+                for task in tasks {
+                    let key = (*peer, task.id.clone());
+                    // Whatever becomes of it now is another answer.
+                    self.told.remove(&key);
+                    if is_good {
+                        continue;
+                    }
+                    self.doomed.insert(task.id.clone());
+                    if self.subscribed.contains(peer) {
+                        self.open.entry(key).or_default().asked += 1;
+                    }
                 }
             }
             Input::Scheduler { .. }
@@ -65,11 +79,7 @@ impl DeadOffers {
                     self.subscribed.insert(*peer);
                 }
                 Event::Error { .. } => self.leave(*peer),
-                Event::Update(status) => {
-                    let answered =
-                        |(to, task): &(PeerId, TaskId)| to == peer && *task == status.task;
-                    self.open.retain(|open| !answered(open));
-                }
+                Event::Update(status) => self.answered(*peer, status),
                 Event::Heartbeat
                 | Event::Offers(_)
                 | Event::Rescind(_)
@@ -117,17 +127,50 @@ impl DeadOffers {
         }
     }
 
-    fn leave(&mut self, peer: PeerId) {
-        self.subscribed.remove(&peer);
-        self.open.retain(|(to, _)| *to != peer);
+    fn answered(&mut self, peer: PeerId, status: &TaskStatus) {
+        // Of a task that is there already its own state is told, which is not news.
+        let is_verdict = status.state == TaskState::Dropped;
+        let is_answer = status.source == Source::Master && status.update.is_none();
+        if !is_verdict && !is_answer {
+            return;
+        }
+        let key = (peer, status.task.clone());
+        let said = self.told.get(&key);
+        let is_again = said
+            .zip(status.update)
+            .is_some_and(|(said, update)| said.contains(&update));
+        if is_again {
+            return;
+        }
+        if let Some(doomed) = self.open.get_mut(&key) {
+            doomed.answers += 1;
+            if let Some(update) = status.update {
+                self.told.entry(key).or_default().insert(update);
+            }
+        } else if said.is_some() && is_verdict {
+            let problem = format!(
+                "{} came on a dead offer once, and is told twice",
+                status.task
+            );
+            self.violation.get_or_insert((Property::Offers, problem));
+        }
     }
 
-    /// Ends a turn; says what was launched in it that should not have been, or not answered.
+    fn leave(&mut self, peer: PeerId) {
+        self.subscribed.remove(&peer);
+        self.open.retain(|(to, _), _| *to != peer);
+        self.told.retain(|(to, _), _| *to != peer);
+    }
+
+    /// Ends a turn; says what was launched in it that should not have been, or not answered once.
     pub(super) fn check(&mut self) -> Result<(), Broken> {
         self.doomed.clear();
-        if let Some((_, task)) = self.open.pop() {
-            self.open.clear();
-            let problem = format!("{task} came on a dead offer, and nobody was told");
+        let open = core::mem::take(&mut self.open);
+        let wrong = open.iter().find(|(_, it)| it.asked != it.answers);
+        if let Some(((_, task), Doomed { asked, answers })) = wrong {
+            let problem = format!(
+                "{task} came on dead offers {asked} times, and was answered {answers} times"
+            );
             self.violation.get_or_insert((Property::Offers, problem));
         }
         self.violation.take().map_or(Ok(()), Err)
@@ -139,7 +182,6 @@ mod tests {
     use alloc::vec;
 
     use super::*;
-    use crate::protocol::status::{Source, TaskState, TaskStatus};
     use crate::sim::check::scene::{
         OTHER, OWNER, accept, book, event, offer, run, subscribed, task,
     };
@@ -212,5 +254,37 @@ mod tests {
         let mut scene = Scene::new();
         scene.hears(&accept(OWNER, &dead));
         assert_eq!(scene.dead.check(), Ok(()), "it is nobody who is subscribed");
+    }
+
+    // I4: exactly one
+    #[test]
+    fn a_second_answer_is_found_and_the_first_may_be_said_again() {
+        let dead = offer(1, "cpus:1");
+        let answer = |update| {
+            let dropped = TaskState::Dropped;
+            let status = TaskStatus::new(task(&dead).id, dropped, Source::Master, Time::ZERO);
+            let update = Some(UpdateId(update));
+            event(OWNER, Event::Update(TaskStatus { update, ..status }))
+        };
+        let begin = || {
+            let mut scene = Scene::new();
+            scene.saw(&subscribed(OWNER));
+            scene.hears(&accept(OWNER, &dead));
+            scene.saw(&answer(1));
+            scene
+        };
+        let mut scene = begin();
+        scene.saw(&answer(1));
+        assert_eq!(scene.dead.check(), Ok(()), "it is said again");
+        scene.saw(&answer(2));
+        assert!(scene.dead.check().is_err(), "in another turn");
+        let mut scene = begin();
+        scene.saw(&answer(2));
+        assert!(scene.dead.check().is_err(), "in one turn");
+        let mut scene = begin();
+        assert_eq!(scene.dead.check(), Ok(()));
+        scene.hears(&accept(OWNER, &dead));
+        scene.saw(&answer(2));
+        assert_eq!(scene.dead.check(), Ok(()), "it came once more");
     }
 }

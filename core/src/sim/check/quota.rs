@@ -1,6 +1,7 @@
 //! Quota limits (I6): with an offer a role, and those above it, have no more than their limits by
 //! as much as one unit. Quota guarantees (I7): what roles lack of theirs is free still after an
-//! offer to others, so that they get it as soon as they want it.
+//! offer to others, so that they get it as soon as they want it; that they do is looked at apart
+//! ([`super::promises`]).
 //!
 //! A limit is what others rely on: they get the rest. Looked at with each offer; what a role has
 //! beyond its limit without one, because an agent has come back with its tasks or an operator has
@@ -81,7 +82,8 @@ fn check_guarantees(ledger: &Ledger, offer: &Offer) -> Result<(), Broken> {
     }
 }
 
-fn consumed(ledger: &Ledger, role: &Role) -> Quantities {
+/// Returns what a role, with all below it, has that counts against its quota.
+pub(super) fn consumed(ledger: &Ledger, role: &Role) -> Quantities {
     let mut sum = Quantities::new();
     for (of, given) in ledger.roles() {
         if is_within(of, role) {
@@ -98,6 +100,6 @@ fn consumed(ledger: &Ledger, role: &Role) -> Quantities {
     sum
 }
 
-fn is_within(role: &Role, above: &Role) -> bool {
+pub(super) fn is_within(role: &Role, above: &Role) -> bool {
     role == above || role.is_below(above)
 }

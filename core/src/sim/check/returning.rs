@@ -52,6 +52,8 @@ impl Ledger {
                 Task::new(agent, report.role, report.resources, executor, state)
             };
             if returning.ended.contains(&framework) {
+                // Of two tasks of one id one is counted, whichever agent has it. The agent of the
+                // other is offered to nobody.
                 let known = self.task(&framework, &id);
                 let is_counted = known.is_some_and(|task| task.is_booked);
                 if self.counts(&framework) && !is_counted && !state.is_terminal() {

@@ -328,7 +328,11 @@ mod tests {
         let mut scene = Scene::new();
         scene.ask(OWNER, 1);
         let (id, at) = (agent(), Time::ZERO);
-        scene.registry.apply(&RegistryOp::Remove { id, at });
+        scene.registry.apply(&RegistryOp::Remove {
+            id,
+            at,
+            by_operator: false,
+        });
         assert_eq!(scene.check(), BROKEN);
     }
 }

@@ -1,9 +1,12 @@
-//! No task waits for ever at an agent: it does not stay in staging (I15), and one that was to be
-//! ended ends (I14), within a bound.
+//! No task waits for ever at an agent: it does not stay in staging (I15), one that was to be ended
+//! ends (I14), and so do all when the agent is drained, in the time that the drain gives (TK-124),
+//! within a bound.
 //!
 //! The time counts while the agent is up and its disk goes on. Staging begins anew when the task's
-//! container runs: that takes its own time. What is unknown to the agent is another's matter
-//! ([`super::answers`]), as are kills that were lost on their way.
+//! container runs: that takes its own time. What a drain gives counts from when it is told, or
+//! their containers run; how the master ends one is looked at apart ([`super::drains`]). What is
+//! unknown to the agent is another's matter ([`super::answers`]), as are kills that were lost on
+//! their way.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -22,9 +25,24 @@ use crate::time::Time;
 const TIMES: u32 = 3;
 /// Then a container has to end. Containers take seconds to start.
 const SLACK: Duration = Duration::from_secs(60);
-/// The grace of who was asked, and that of its executor which does not listen; beside the time
-/// until that has subscribed, at first or again. A container may have to start first.
-const KILLED: Duration = Duration::from_secs(60);
+/// What is left for all else than the grace of who was asked, and that of its executor which does
+/// not listen; beside the time until that has subscribed, at first or again. A container may have
+/// to start first.
+const KILLED: Duration = Duration::from_secs(52);
+
+/// How long a container that runs takes to end once its time is over, with a disk in between.
+const DRAINED: Duration = Duration::from_secs(30);
+
+/// A drain that an agent was told of.
+#[derive(Clone, Copy, Debug)]
+struct Drain {
+    /// Which one, by the clock of masters.
+    since: Time,
+    told: Time,
+    most: Option<Duration>,
+    /// Whether it was told since the agent has joined.
+    goes_on: bool,
+}
 
 /// Since when a task is in staging.
 #[derive(Clone, Copy, Debug)]
@@ -53,21 +71,29 @@ pub(in crate::sim) struct Waits {
     /// How long a container takes to be given up: until it must have started, and until its end
     /// must be known.
     launch: Duration,
+    /// How long who was to end is given.
+    killed_in: Duration,
     staging: Tasks<Wait>,
     /// Since when each was to end.
     killed: Tasks<Time>,
+    drain: Option<Drain>,
+    /// Since when each is there while the agent is drained.
+    drained: Tasks<Wait>,
     /// Nothing is held against it before that.
     from: Time,
 }
 
 impl Waits {
-    /// Begins with how long executors may take to subscribe, and containers to start.
-    pub(in crate::sim) fn new(patience: Duration, launch: Duration) -> Self {
+    /// Begins with how long executors may take to subscribe, containers to start, and both to end.
+    pub(in crate::sim) fn new(patience: Duration, launch: Duration, grace: Duration) -> Self {
         Self {
             patience,
             launch: launch * 2,
+            killed_in: grace + KILLED,
             staging: Tasks::new(),
             killed: Tasks::new(),
+            drain: None,
+            drained: Tasks::new(),
             from: Time::ZERO,
         }
     }
@@ -75,6 +101,12 @@ impl Waits {
     /// The agent can do nothing before `until`.
     pub(in crate::sim) fn excuse(&mut self, until: Time) {
         self.from = self.from.max(until);
+    }
+
+    /// The agent begins another life, in which it has not heard of a drain.
+    pub(in crate::sim) fn begin(&mut self, now: Time) {
+        self.excuse(now);
+        self.drain = None;
     }
 
     /// The agent is about to hear a master.
@@ -85,6 +117,23 @@ impl Waits {
         {
             let task = (framework.clone(), task.clone());
             self.killed.entry(task).or_insert(now);
+        } else if let ToAgent::Drain { max_grace, since } = message {
+            let before = self.drain.filter(|before| before.since == *since);
+            // Said again, it only gets shorter; what ends tasks later is not looked at.
+            let is_same = before.is_some_and(|before| before.most == *max_grace);
+            let told = before.filter(|_| is_same).map_or(now, |before| before.told);
+            self.drain = Some(Drain {
+                since: *since,
+                told,
+                most: *max_grace,
+                goes_on: true,
+            });
+        } else if let ToAgent::Undrain = message {
+            self.drain = None;
+        } else if let ToAgent::Registered { .. } | ToAgent::Reregistered { .. } = message
+            && let Some(drain) = &mut self.drain
+        {
+            drain.goes_on = false;
         }
     }
 
@@ -98,6 +147,8 @@ impl Waits {
     ) -> Result<(), Broken> {
         let before = core::mem::take(&mut self.staging);
         let killed = core::mem::take(&mut self.killed);
+        let drained = core::mem::take(&mut self.drained);
+        let drain = self.drain.filter(|drain| drain.goes_on);
         for task in tasks.filter(|task| !task.state.is_terminal()) {
             let key = (task.framework.clone(), task.task.id.clone());
             let runs = task.container.as_ref().is_some_and(&runs);
@@ -114,10 +165,26 @@ impl Waits {
                 }
                 self.staging.insert(key.clone(), wait);
             }
+            if let Some(drain) = drain {
+                let wait = Wait::seen(drained.get(&key), now, runs);
+                let since = wait.since.max(drain.told);
+                let bound = match drain.most.filter(|_| runs) {
+                    Some(most) => most + DRAINED,
+                    None => self.launch + self.patience + KILLED,
+                };
+                if let Some(late) = self.late(now, since, bound) {
+                    let (id, state) = (&key.1, task.state);
+                    let problem = format!("the agent is drained for {late:?}, and {id} is {state}");
+                    return Err((Property::Drains, problem));
+                }
+                self.drained.insert(key.clone(), wait);
+            }
             if let Some(wait) = killed.get(&key) {
                 // A kill that was lost is said again once the agent is back, and that waits for all
                 // containers to be heard of.
-                if let Some(late) = self.late(now, *wait, self.launch + self.patience + KILLED) {
+                if let Some(late) =
+                    self.late(now, *wait, self.launch + self.patience + self.killed_in)
+                {
                     let problem =
                         format!("{} was to end {late:?} ago, and is {}", key.1, task.state);
                     return Err((Property::Kills, problem));
@@ -152,7 +219,7 @@ mod tests {
         fn new() -> Self {
             let agent = AgentId::new("m-S1").unwrap();
             Self {
-                waits: Waits::new(MOMENT * 60, LAUNCH),
+                waits: Waits::new(MOMENT * 60, LAUNCH, MOMENT * 8),
                 framework: FrameworkId::new("m-0000").unwrap(),
                 task: TaskInfo::new(TaskId::new("t").unwrap(), agent, Resources::new()),
             }
@@ -227,17 +294,57 @@ mod tests {
         assert_eq!(scene.look(late, Staging, false), Err(Property::Staging));
     }
 
+    // TK-124
+    #[test]
+    fn a_task_that_outlasts_a_drain_is_found() {
+        use TaskState::{Killed, Running};
+        let drain = |most: u64, since| ToAgent::Drain {
+            max_grace: (most > 0).then(|| MOMENT * most as u32),
+            since: Time::ZERO + MOMENT * since,
+        };
+        let begin = |most| {
+            let mut scene = Scene::new();
+            scene.waits.hears(Time::ZERO, &drain(most, 1));
+            assert_eq!(scene.check(Duration::ZERO, Running), Ok(()));
+            scene
+        };
+        let (in_time, late) = (MOMENT * 9 + DRAINED, MOMENT * 10 + DRAINED);
+        let mut scene = begin(9);
+        assert_eq!(scene.check(in_time, Running), Ok(()));
+        assert_eq!(scene.check(late, Running), Err(Property::Drains));
+        assert_eq!(begin(9).check(late, Killed), Ok(()));
+        assert_eq!(begin(9).look(late, Running, false), Ok(()), "it starts");
+        assert_eq!(begin(0).check(late, Running), Ok(()), "its own time");
+        let long = LAUNCH * 2 + MOMENT * 60 + KILLED + MOMENT;
+        assert_eq!(begin(0).check(long, Running), Err(Property::Drains));
+        // Another one counts anew, and one that was called off not at all.
+        let mut scene = begin(9);
+        scene.waits.hears(Time::ZERO + in_time, &drain(9, 2));
+        assert_eq!(scene.check(late, Running), Ok(()));
+        let mut scene = begin(9);
+        scene.waits.hears(Time::ZERO + MOMENT, &drain(9, 1));
+        assert_eq!(scene.check(late, Running), Err(Property::Drains), "again");
+        let mut scene = begin(9);
+        scene.waits.hears(Time::ZERO + MOMENT, &ToAgent::Undrain);
+        assert_eq!(scene.check(late, Running), Ok(()));
+        let mut scene = begin(9);
+        scene.waits.begin(Time::ZERO + MOMENT);
+        assert_eq!(scene.check(late, Running), Ok(()), "it has to be told");
+    }
+
     // I14
     #[test]
     fn a_task_that_does_not_end_is_found() {
         use TaskState::{Killed, Running};
+        // What is left, with the graces of both.
+        const MINUTE: Duration = Duration::from_secs(60);
         let mut scene = Scene::new();
-        let before = KILLED * 8;
+        let before = MINUTE * 8;
         assert_eq!(scene.check(before, Running), Ok(()), "nobody wants that");
         scene.kill(before);
         scene.kill(before + MOMENT);
-        assert_eq!(scene.check(KILLED * 10, Running), Ok(()));
-        let in_time = KILLED * 10 + LAUNCH * 2;
+        assert_eq!(scene.check(MINUTE * 10, Running), Ok(()));
+        let in_time = MINUTE * 10 + LAUNCH * 2;
         assert_eq!(scene.check(in_time, Running), Ok(()));
         let late = in_time + MOMENT;
         assert_eq!(scene.check(late, Running), Err(Property::Kills));
