@@ -130,12 +130,14 @@ fn what_is_known_is_said_at_once() {
     assert_eq!(story.ask(&[]), []);
     assert_eq!(story.ask(&[]), []);
     let answers = |outs: Vec<Out>| {
-        let sizes = outs.into_iter().filter_map(|out| match out {
-            Output::Effect(Effect::Scheduler {
-                event: Event::Reconciled(all),
-                ..
-            }) => Some(all.len()),
-            _ => None,
+        let sizes = outs.into_iter().filter_map(|out| {
+            let Output::Effect(Effect::Scheduler { event, .. }) = out else {
+                return None;
+            };
+            let Event::Reconciled(all) = event else {
+                return None;
+            };
+            Some(all.len())
         });
         sizes.collect::<Vec<_>>()
     };
