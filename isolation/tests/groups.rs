@@ -68,7 +68,7 @@ impl<'a> Ground<'a> {
         let (host, dir) = (self.host, &self.dir);
         let setup = Setup {
             namespaces: host.namespaces.clone(),
-            networks: host.networks_anew(host::PATIENCE),
+            networks: host.networks_anew(PATIENCE),
             files: dir.join("names"),
             dns: None,
             groups: Members::open(dir.join("groups/networks")).unwrap(),
