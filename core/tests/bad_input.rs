@@ -6,9 +6,9 @@
 //! master, whose whole state is compared before and after (`agents`, `calls`, `frameworks`,
 //! `operations`, `operators`, `tasks`, `wishes`), or by an agent (`executors`).
 //!
-//! Without cases are three rows of the specification, for there is nothing to be wrong: a secret is
-//! its value and nothing else (VA-01), containers are named by their agent (VA-11), and levels of
-//! logs are set by those who start a daemon (VA-31).
+//! Without cases are three rules of the specification, for there is nothing to be wrong: a secret
+//! is its value and nothing else, containers are named by their agent, and levels of logs are set
+//! by those who start a daemon.
 
 #![allow(clippy::unwrap_used, reason = "a test panics")]
 

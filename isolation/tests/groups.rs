@@ -20,8 +20,9 @@ mod host;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::mpsc;
 
-use common::{Agent, config, eventually, id, launchers, sh, skipped, spec};
+use common::{Agent, PATIENCE, config, eventually, id, launchers, sh, skipped, spec};
 use host::{Host, Needs, on_a_host};
 use serde_json::json;
 use tepui_core::protocol::container::{
@@ -67,7 +68,7 @@ impl<'a> Ground<'a> {
         let (host, dir) = (self.host, &self.dir);
         let setup = Setup {
             namespaces: host.namespaces.clone(),
-            networks: host.networks_anew(host::PATIENCE),
+            networks: host.networks_anew(PATIENCE),
             files: dir.join("names"),
             dns: None,
             groups: Members::open(dir.join("groups/networks")).unwrap(),
@@ -202,6 +203,12 @@ fn tasks_of_a_group_are_one_host_and_nobody_else_is_on_it() {
         let (exit, said) = run(&agent, 2, member(2, &script, &common));
         assert_eq!(exit, Exit::Code(0));
         assert_eq!(said, "of the group\npod-1\n1\n10.81.0.2\n10.81.0.2/24\n");
+        // What came to any of them is told of each (CT-82).
+        let (answer, answered) = mpsc::channel();
+        let containerizer = agent.containerizer.as_ref().unwrap();
+        containerizer.usage(&id(1), move |usage| answer.send(usage).unwrap());
+        let usage = answered.recv_timeout(PATIENCE).unwrap().unwrap();
+        assert!(usage.contains_key("networks.received_bytes"), "{usage:?}");
         // One address for all of them.
         assert_eq!(ground.host.leases("net").len(), 1);
         // A task by itself in the same network, and one in none, are on other hosts.

@@ -2,8 +2,9 @@
 //!
 //! A master lets no framework have more of them than it may; but what it has forgotten, and what
 //! was acknowledged while its agent was away, is beside that. So the agent has a bound of its own,
-//! beyond which the oldest go: they were told. Deliberately not here: when they are told
-//! ([`super::operations`]).
+//! beyond which the oldest go, and the next master hears that they are under way until the agent is
+//! gone. It is four times what one framework may have, so that no honest cluster comes near it.
+//! Deliberately not here: when they are told ([`super::operations`]).
 
 use serde::{Deserialize, Serialize};
 

@@ -206,6 +206,8 @@ impl Planner<'_> {
         if task.is_remembered() || task.agent != self.agent {
             // TK-34: it has ended, or it is elsewhere. There is one task of an id.
             if !report.state.is_terminal() {
+                let name = (report.framework.clone(), report.task.clone());
+                self.merge.uncounted.insert(name);
                 let kill = (report.framework, report.task, None);
                 self.merge.kill.push(kill);
             }

@@ -292,9 +292,11 @@ impl Master {
         key: AgentKey,
         task: &(FrameworkId, TaskId),
     ) {
-        let mut left = self.agents[key].uncounted.clone();
-        if left.remove(task) {
-            self.set_uncounted(cx, key, left);
+        let row = &mut self.agents[key];
+        if row.uncounted.remove(task) {
+            if row.is_offered() {
+                self.offer_or_not(cx, key);
+            }
             self.tasks.note_emptied(key);
         }
     }

@@ -22,7 +22,7 @@ mod tests;
 mod updates;
 mod user;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use core::time::Duration;
 
@@ -88,6 +88,8 @@ pub struct Scheduler {
     /// The tasks that are not over as far as was heard, and where they are; at most
     /// [`limits::TASKS_PER_FRAMEWORK`].
     tasks: Book<TaskId, Known>,
+    /// Those of them that no master knows any more.
+    unknown: BTreeSet<TaskId>,
     /// What was wanted when it last asked to be subscribed.
     asked: Wishes,
     /// Updates of the framework that are not answered, oldest first; at most
@@ -121,6 +123,7 @@ impl Scheduler {
             kills: Kills::default(),
             questions: Questions::default(),
             tasks: Book::new(),
+            unknown: BTreeSet::new(),
             asked: Wishes::default(),
             updating: VecDeque::new(),
             stopping: None,

@@ -37,8 +37,7 @@ impl Scheduler {
         let is_unknown = status.state == TaskState::Unknown;
         let known = self.tasks.get(task).filter(|_| is_unknown);
         if status.state.is_terminal() || is_unknown && known.is_none() {
-            self.tasks.remove(task);
-            self.kills.remove(task);
+            self.forget_task(task);
             return;
         }
         let was_on = known.and_then(|known| known.agent.clone());
@@ -46,11 +45,26 @@ impl Scheduler {
         self.note_task(task, agent.as_ref(), Some(status.state));
     }
 
+    fn forget_task(&mut self, task: &TaskId) {
+        self.tasks.remove(task);
+        self.kills.remove(task);
+        self.unknown.remove(task);
+    }
+
+    /// Where there is no room, those go first that no master knows.
     fn note_task(&mut self, task: &TaskId, agent: Option<&AgentId>, state: Option<TaskState>) {
         let is_full = self.tasks.len() >= limits::TASKS_PER_FRAMEWORK;
         if is_full && !self.tasks.contains_key(task) {
-            tracing::debug!(%task, "no room to remember a task");
-            return;
+            let Some(unknown) = self.unknown.first().cloned() else {
+                tracing::debug!(%task, "no room to remember a task");
+                return;
+            };
+            self.forget_task(&unknown);
+        }
+        if state == Some(TaskState::Unknown) {
+            self.unknown.insert(task.clone());
+        } else {
+            self.unknown.remove(task);
         }
         let agent = agent.cloned();
         self.tasks.insert(task.clone(), Known { agent, state });

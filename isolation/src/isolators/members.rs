@@ -157,6 +157,14 @@ impl Members {
         }
     }
 
+    /// Returns the group whose things a container uses.
+    pub(super) fn of(&self, id: &ContainerId) -> Option<ContainerId> {
+        let table = self.lock();
+        let mut groups = table.iter();
+        let (group, _) = groups.find(|(_, row)| row.members.contains(id))?;
+        Some(group.clone())
+    }
+
     /// Lists the groups that have something.
     pub(super) fn groups(&self) -> BTreeSet<ContainerId> {
         self.lock().keys().cloned().collect()
@@ -190,7 +198,9 @@ mod tests {
         };
         members.enter(&group, &id(2), || Ok(())).unwrap();
         members.enter(&group, &id(3), || Ok(())).unwrap();
+        assert_eq!(members.of(&id(2)), Some(group.clone()));
         members.leave(&id(2)).unwrap();
+        assert_eq!(members.of(&id(2)), None);
         members.disband(&group, undo).unwrap();
         assert_eq!(undone.load(Ordering::Relaxed), 0);
         members.leave(&id(3)).unwrap();

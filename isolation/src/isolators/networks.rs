@@ -228,8 +228,12 @@ impl Isolator for Networks {
     }
 
     fn usage(&self, id: &ContainerId) -> Outcome<Usage> {
-        let setup = self.0.as_ref();
-        let Some(namespace) = setup.and_then(|setup| setup.namespaces.find(id)) else {
+        let Some(setup) = &self.0 else {
+            return Ok(Usage::new());
+        };
+        // What a group has in common each of its tasks is told of.
+        let of_group = || setup.namespaces.find(&setup.groups.of(id)?);
+        let Some(namespace) = setup.namespaces.find(id).or_else(of_group) else {
             return Ok(Usage::new());
         };
         let links = statistics::read(Some(&namespace))?.links;

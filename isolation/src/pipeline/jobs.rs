@@ -303,7 +303,7 @@ impl Shared {
             }
             kill_point::reached_by("cleanup.done:", slot.name());
         }
-        let noted = || self.journal.group_of(id);
+        let noted = self.journal.group_of(id);
         let group = self.lock().leave_group(id, noted);
         is_clean &= group.is_none_or(|group| self.disband(&group));
         if is_clean && let Err(error) = self.journal.remove(id) {

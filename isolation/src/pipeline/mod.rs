@@ -14,6 +14,7 @@ mod table;
 mod watch;
 mod work;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
@@ -96,7 +97,7 @@ impl Pipeline {
         })
     }
 
-    /// Takes an order. Never blocks.
+    /// Takes an order. Never blocks, but for a look at notes of what is to be recovered.
     pub(crate) fn order(&self, command: ContainerCommand) {
         self.shared.order(command);
     }
@@ -204,6 +205,12 @@ impl Shared {
 
     fn order(self: &Arc<Self>, command: ContainerCommand) {
         kill_point::reached(place_of(&command));
+        // Read from files, and so not while others wait for the table.
+        let mut groups: BTreeMap<ContainerId, ContainerId> = BTreeMap::new();
+        if let ContainerCommand::Recover { known } = &command {
+            let known = known.iter();
+            groups.extend(known.filter_map(|id| Some((id.clone(), self.journal.group_of(id)?))));
+        }
         let mut table = self.lock();
         match command {
             ContainerCommand::Launch { id, spec } if table.recovery != Recovery::Done => {
@@ -216,7 +223,7 @@ impl Shared {
                     let entry = table.containers.entry(id.clone());
                     entry.or_insert_with(|| Entry {
                         stage: Stage::Launched,
-                        group: self.journal.group_of(id),
+                        group: groups.remove(id),
                         ..Entry::default()
                     });
                 }

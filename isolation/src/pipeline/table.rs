@@ -53,16 +53,16 @@ impl Table {
         }
     }
 
-    /// A container is cleaned up. Returns its group if that was the last one of it; `noted` finds
-    /// the group of one of which only the journal tells.
+    /// A container is cleaned up. Returns its group if that was the last one of it; `noted` is the
+    /// group of one of which only the journal tells.
     pub(super) fn leave_group(
         &mut self,
         id: &ContainerId,
-        noted: impl FnOnce() -> Option<ContainerId>,
+        noted: Option<ContainerId>,
     ) -> Option<ContainerId> {
         let entry = self.containers.get_mut(id);
         let group = entry.and_then(|entry| entry.group.take());
-        let group = group.or_else(noted)?;
+        let group = group.or(noted)?;
         let is_of_it = |entry: &Entry| entry.group.as_ref() == Some(&group);
         let is_alive = self.containers.values().any(is_of_it)
             || self

@@ -451,8 +451,16 @@ fn a_task_that_runs_elsewhere_is_killed_where_it_is_not_known() {
         to_agent(peer, message)
     };
     let killed = |n: u128| news("t", TaskState::Killed, &stranger, n);
+    // I1: until then nobody is offered what it uses.
+    let is_offered = |world: &mut World| {
+        world.offers_within(Duration::from_secs(5));
+        let offers = world.master.view().offers();
+        offers.iter().any(|offer| offer.agent == stranger)
+    };
+    assert!(!is_offered(&mut world));
     let outs = world.update(peer, &owner, killed(1), TaskState::Killed);
     assert_eq!(outs, [confirmed(1)]);
+    assert!(is_offered(&mut world));
     let end = news("t", TaskState::Finished, &id, 2);
     let outs = world.update(right, &owner, end.clone(), TaskState::Finished);
     assert_eq!(outs, [to_framework(framework, Event::Update(end))]);

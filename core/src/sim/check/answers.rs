@@ -36,8 +36,9 @@ pub(in crate::sim) struct Answers {
     asked: BTreeMap<(PeerId, TaskId), Question>,
     /// Ends that were told: who asks later has not read that yet.
     told: BTreeSet<(PeerId, TaskId)>,
-    /// Who asks for all of its tasks in this turn.
-    for_all: BTreeSet<PeerId>,
+    /// Who has asked for all of its tasks, and whether it was answered in this turn. Who asks again
+    /// and again is answered later; of who has no tasks nothing is said.
+    for_all: BTreeMap<PeerId, bool>,
     /// Tasks that were just said to be known to nobody.
     unknown: Vec<(FrameworkId, TaskId)>,
     violation: Option<Broken>,
@@ -54,7 +55,7 @@ impl Answers {
                 && tasks.len() <= limits::RECONCILED_PER_CALL =>
             {
                 if tasks.is_empty() {
-                    self.for_all.insert(*peer);
+                    self.for_all.insert(*peer, false);
                 }
                 for (task, _) in tasks {
                     let key = (*peer, task.clone());
@@ -129,7 +130,7 @@ impl Answers {
                 question.open -= u32::from(answer.state != TaskState::Unreachable);
                 question.is_answered = true;
             }
-            None if self.for_all.contains(&peer) => {}
+            None if self.for_all.contains_key(&peer) => drop(self.for_all.insert(peer, true)),
             None => {
                 let problem = format!("{task} is {}, and nobody has asked", answer.state);
                 self.violation.get_or_insert((Property::Answers, problem));
@@ -144,6 +145,7 @@ impl Answers {
     /// Its questions are over.
     fn leave(&mut self, peer: PeerId) {
         self.subscribed.remove(&peer);
+        self.for_all.remove(&peer);
         self.asked.retain(|(of, _), _| *of != peer);
         self.told.retain(|(of, _)| *of != peer);
     }
@@ -154,7 +156,7 @@ impl Answers {
         &mut self,
         runs: impl Fn(&FrameworkId, &TaskId) -> bool,
     ) -> Result<(), Broken> {
-        self.for_all.clear();
+        self.for_all.retain(|_, is_answered| !*is_answered);
         let unknown = core::mem::take(&mut self.unknown);
         self.violation.take().map_or(Ok(()), Err)?;
         match unknown
@@ -268,6 +270,10 @@ mod tests {
         assert_eq!(all.check(nowhere), Ok(()));
         all.saw(&answer(TaskState::Running));
         assert!(all.check(nowhere).is_err(), "that was another turn");
+        let mut late = asked(Vec::new());
+        assert_eq!(late.check(nowhere), Ok(()));
+        late.saw(&answer(TaskState::Running));
+        assert_eq!(late.check(nowhere), Ok(()), "it had asked not long before");
 
         let mut news = asked(vec![(task(), None)]);
         news.saw(&says(Event::Update(TaskStatus {

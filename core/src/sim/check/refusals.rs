@@ -3,7 +3,8 @@
 //! the liar and the end of his connection.
 //!
 //! Who was told no relies on it: he asks again, or otherwise. Of a master its rows, its registry,
-//! its allocator's figures and its next deadline are compared, of an agent all that it remembers.
+//! its allocator's figures and how full its tables are is compared, of an agent all that it
+//! remembers.
 //! Which call will be refused is not known before, so this is looked at with those who often say
 //! what they should not, with orders of operators, and with some of all others. Not looked at are
 //! accepts of which an offer was good: it is over then, whatever became of its tasks (I4).
