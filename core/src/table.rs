@@ -234,6 +234,21 @@ impl<T> Table<T> {
         self.iter().map(|(key, _)| key)
     }
 
+    /// Returns whether a snapshot shows the same rows. Costs a comparison of pages that were written
+    /// to since it was taken.
+    #[cfg(feature = "sim")]
+    pub(crate) fn shows(&self, other: &Self, is_same: impl Fn(&T, &T) -> bool) -> bool {
+        let is_same = |(a, b): (&Slot<T>, &Slot<T>)| match (&a.row, &b.row) {
+            (Some(one), Some(other)) => a.generation == b.generation && is_same(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        let pages = || self.pages.iter().zip(&other.pages);
+        let same_page = |(a, b): (&Arc<[Slot<T>]>, &Arc<[Slot<T>]>)| {
+            Arc::ptr_eq(a, b) || a.iter().zip(b.iter()).all(&is_same)
+        };
+        self.len == other.len && pages().all(same_page)
+    }
+
     /// Notes from now on which rows are written to. Costs a copy of each, the first time that it is
     /// written to after [`Table::take_written`].
     pub fn watch(&mut self) {

@@ -7,8 +7,12 @@
 //! Deliberately not here: orders. Those go through the machine.
 
 use alloc::boxed::Box;
+#[cfg(feature = "sim")]
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+#[cfg(feature = "sim")]
+use core::fmt::Debug;
 
 use super::Master;
 use super::agents::Agent;
@@ -118,15 +122,25 @@ impl View {
         self.version
     }
 
-    /// Returns all that it shows but its version, which rises with whatever may have changed
-    /// something. Of tasks that are over it is their number: those that are remembered are many.
+    /// Returns whether another view of the same leadership shows the same, but for its version,
+    /// which rises with whatever may have changed something.
     #[cfg(feature = "sim")]
-    pub(crate) fn contents(&self) -> impl core::fmt::Debug + '_ {
-        let live = self.tasks.iter().map(|(_, task)| task);
-        let live: Vec<&Task> = live.filter(|task| !task.is_remembered()).collect();
-        let connected = (&self.agents, &self.frameworks);
-        let given = (live, self.tasks.len(), &self.offers, &self.executors);
-        (connected, given, &self.roles, &self.operations)
+    pub(crate) fn shows(&self, other: &Self) -> bool {
+        fn same<T: Debug>(one: &Table<T>, other: &Table<T>) -> bool {
+            one.shows(other, |a, b| format!("{a:?}") == format!("{b:?}"))
+        }
+        same(&self.agents, &other.agents)
+            && same(&self.frameworks, &other.frameworks)
+            && same(&self.tasks, &other.tasks)
+            && same(&self.offers, &other.offers)
+            && same(&self.executors, &other.executors)
+            && same(&self.roles, &other.roles)
+            && same(&self.operations, &other.operations)
+            && same(&self.gone, &other.gone)
+            && same(&self.ended, &other.ended)
+            && same(&self.machines, &other.machines)
+            && same(&self.down, &other.down)
+            && same(&self.inverse_offers, &other.inverse_offers)
     }
 
     /// Lists the rows of one kind, as events tell them.

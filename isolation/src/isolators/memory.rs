@@ -65,15 +65,18 @@ impl Memory {
     }
 
     pub(super) fn disband(&self, group: &ContainerId) -> Outcome<()> {
-        self.members
-            .disband(group, || Ok(remove(&self.directory.join(group.as_str()))?))
+        self.members.disband(group, || self.unmake(group))
     }
 
     pub(super) fn recover(&self, live: &Survivors) -> Outcome<Recovered> {
         let mut recovered = Recovered::default();
-        let undo = |group: &ContainerId| Ok(remove(&self.directory.join(group.as_str()))?);
-        self.members.recover(live, &mut recovered, undo);
+        self.members
+            .recover(live, &mut recovered, |group| self.unmake(group));
         Ok(recovered)
+    }
+
+    fn unmake(&self, group: &ContainerId) -> Outcome<()> {
+        Ok(remove(&self.directory.join(group.as_str()))?)
     }
 
     fn make(&self, group: &ContainerId, size: Option<u64>) -> Result<Ipc> {

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 use super::table::{GIVEN_UP, Stage, given_up};
 use super::{Shared, Slot};
 use crate::error::Result;
-use crate::isolator::{Cancel, Init, Subject, Usage, asked};
+use crate::isolator::{Cancel, Init, Isolator, Outcome, Subject, Usage, asked};
 use crate::kill_point;
 use crate::launch::Launch;
 
@@ -293,16 +293,8 @@ impl Shared {
 
     /// Has the isolators clean up, the last one first. What fails is tried again.
     pub(super) fn clean_up(&self, id: &ContainerId) {
-        let mut is_clean = true;
-        for slot in self.isolators.iter().rev() {
-            let _turn = slot.turn();
-            kill_point::reached_by("cleanup.begun:", slot.name());
-            if let Err(error) = asked(|| slot.isolator.cleanup(id)) {
-                warn!(%id, isolator = slot.name(), %error, "not cleaned up; tried again");
-                is_clean = false;
-            }
-            kill_point::reached_by("cleanup.done:", slot.name());
-        }
+        let names = ["cleanup.begun:", "cleanup.done:"];
+        let mut is_clean = self.undo(id, names, |isolator| isolator.cleanup(id));
         let noted = self.journal.group_of(id);
         let group = self.lock().leave_group(id, noted);
         is_clean &= group.is_none_or(|group| self.disband(&group));
@@ -320,17 +312,28 @@ impl Shared {
 }
 
 impl Shared {
-    /// Has the isolators undo what a group has, the last one first; returns whether all have.
+    /// Has the isolators undo what a group has; returns whether all have.
     fn disband(&self, group: &ContainerId) -> bool {
+        let names = ["disband.begun:", "disband.done:"];
+        self.undo(group, names, |isolator| isolator.disband(group))
+    }
+
+    /// Has each isolator undo something, the last one first; returns whether all have.
+    fn undo(
+        &self,
+        id: &ContainerId,
+        [begun, done]: [&'static str; 2],
+        with: impl Fn(&dyn Isolator) -> Outcome<()>,
+    ) -> bool {
         let mut is_clean = true;
         for slot in self.isolators.iter().rev() {
             let _turn = slot.turn();
-            kill_point::reached_by("disband.begun:", slot.name());
-            if let Err(error) = asked(|| slot.isolator.disband(group)) {
-                warn!(%group, isolator = slot.name(), %error, "not cleaned up; tried again");
+            kill_point::reached_by(begun, slot.name());
+            if let Err(error) = asked(|| with(&*slot.isolator)) {
+                warn!(%id, isolator = slot.name(), %error, "not cleaned up; tried again");
                 is_clean = false;
             }
-            kill_point::reached_by("disband.done:", slot.name());
+            kill_point::reached_by(done, slot.name());
         }
         is_clean
     }

@@ -2,9 +2,8 @@
 //! leaves all that is known of that machine as it was, and nothing follows from a lie but a word to
 //! the liar and the end of his connection.
 //!
-//! Who was told no relies on it: he asks again, or otherwise. Of a master its rows, its registry,
-//! its allocator's figures and how full its tables are is compared, of an agent all that it
-//! remembers.
+//! Who was told no relies on it: he asks again, or otherwise. Of a master its rows, its allocator's
+//! figures and how full its tables are is compared, of an agent all that it remembers.
 //! Which call will be refused is not known before, so this is looked at with those who often say
 //! what they should not, with orders of operators, and with some of all others. Not looked at are
 //! accepts of which an offer was good: it is over then, whatever became of its tasks (I4).
@@ -12,14 +11,14 @@
 //! Deliberately not here: what liars say ([`crate::sim::lies`]).
 
 use alloc::format;
-use core::fmt::{self, Write};
-use core::hash::Hasher;
+use alloc::vec::Vec;
 
 use crate::agent;
-use crate::fold::Fold;
+use crate::allocator::{RoleFigures, Stats};
 use crate::ids::{OfferId, PeerId};
+use crate::limits::Filled;
 use crate::machine::Output;
-use crate::master::{Effect, Input, Master};
+use crate::master::{Effect, Input, Master, View};
 use crate::protocol::agent::{ToAgent, ToMaster};
 use crate::protocol::executor;
 use crate::protocol::operator::{Answer, Call as Order};
@@ -34,32 +33,35 @@ use crate::sim::world::{World, at};
 /// One call in so many is looked at, of those who usually say what they should.
 const ONE_IN: u64 = 64;
 
-/// A text that is not kept.
-#[derive(Default)]
-struct Digest(Fold);
-
-impl Write for Digest {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.write(text.as_bytes());
-        Ok(())
-    }
+/// What is known of a master, its registry apart: whatever changes that is written down first, and
+/// so is seen.
+struct Known {
+    view: View,
+    stats: Stats,
+    roles: Vec<RoleFigures>,
+    filled: Vec<Filled>,
 }
 
-/// Returns a digest of all that is known of what a master is.
-fn digest(master: &Master) -> u64 {
-    let mut text = Digest::default();
-    let allocator = master.allocator();
-    let (view, registry) = (master.view(), master.registry());
-    let (stats, roles) = (allocator.stats(), allocator.roles());
-    let rows = view.contents();
-    // What was refused is remembered until that is confirmed; and of many questions some may have
-    // found room.
-    let expected = ["refus", "questions"];
-    let mut filled = master.filled();
-    filled.retain(|it| !expected.iter().any(|word| it.what.contains(word)));
-    let written = write!(text, "{rows:?}{registry:?}{stats:?}{roles:?}{filled:?}");
-    written.expect("a digest takes any text");
-    text.0.finish()
+impl Known {
+    fn of(master: &Master) -> Self {
+        // What was refused is remembered until that is confirmed; and of many questions some may
+        // have found room.
+        let expected = ["refus", "questions"];
+        let mut filled = master.filled();
+        filled.retain(|it| !expected.iter().any(|word| it.what.contains(word)));
+        let allocator = master.allocator();
+        Self {
+            view: master.view(),
+            stats: allocator.stats(),
+            roles: allocator.roles(),
+            filled,
+        }
+    }
+
+    fn is_same(&self, after: &Self) -> bool {
+        let figures = (&self.stats, &self.roles, &self.filled);
+        self.view.shows(&after.view) && figures == (&after.stats, &after.roles, &after.filled)
+    }
 }
 
 /// What is looked at when a machine hears something.
@@ -198,7 +200,7 @@ impl World {
         let is_apart = !holds || matches!(look, Look::Lie(_));
         let is_looked_at = look != Look::None && is_apart && !self.master.is_due(self.shared.now);
         let master = self.master.machine().filter(|_| is_looked_at);
-        let before = master.map(|master| (digest(master), format!("{input:?}")));
+        let before = master.map(|master| (Known::of(master), format!("{input:?}")));
         let mut said = Said::default();
         if holds {
             self.master_turned();
@@ -214,7 +216,7 @@ impl World {
             });
         self.master_turned();
         if let (Some((before, input)), Some(master)) = (before, self.master.machine()) {
-            let checked = check(look, &said, before == digest(master));
+            let checked = check(look, &said, || before.is_same(&Known::of(master)));
             let checked = checked.map_err(|what| (Property::Refusals, format!("{what}: {input}")));
             self.note(Name::Master, checked);
         }
@@ -287,10 +289,11 @@ fn is_order(call: &Order) -> bool {
 }
 
 /// Says what is wrong with a turn after which the master is the same, or not.
-fn check(look: Look, said: &Said, is_same: bool) -> Result<(), &'static str> {
+fn check(look: Look, said: &Said, is_same: impl Fn() -> bool) -> Result<(), &'static str> {
+    let is_refused = said.refuses && !said.answers && !said.acts;
     match look {
-        Look::Lie(_) if said.acts || !is_same => Err("something follows from a lie"),
-        Look::Refusal { .. } if said.refuses && !said.answers && !said.acts && !is_same => {
+        Look::Lie(_) if said.acts || !is_same() => Err("something follows from a lie"),
+        Look::Refusal { .. } if is_refused && !is_same() => {
             Err("it is refused, and something has changed")
         }
         Look::None | Look::Refusal { .. } | Look::Lie(_) => Ok(()),
@@ -330,7 +333,7 @@ mod tests {
         for effect in effects {
             said.saw(&Output::Effect(effect.clone()), look);
         }
-        check(look, &said, is_same).is_ok()
+        check(look, &said, || is_same).is_ok()
     }
 
     // I21
@@ -369,6 +372,6 @@ mod tests {
             }),
             lie,
         );
-        assert!(check(lie, &said, true).is_err());
+        assert!(check(lie, &said, || true).is_err());
     }
 }
