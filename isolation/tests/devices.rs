@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{Agent, config, id, rooted, sh, skipped, spec};
+use common::{Agent, config, eventually, id, rooted, sh, skipped, spec};
 use nix::sys::stat::{Mode as FileMode, SFlag, makedev, mknod};
 use tepui_core::protocol::container::{ContainerCommand, ContainerLimits, ContainerSpec};
 use tepui_core::protocol::status::{Exit, Limited};
@@ -281,21 +281,54 @@ fn who_takes_whole_cpus_has_cores_of_its_own() {
     let first = agent(dir.path(), vec![placing()]);
     let where_it_runs = "grep Cpus_allowed_list /proc/self/status | cut -f 2 > cpus
         exec sleep 1000";
+    let runs_now = |pid: u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let mut lines = status.lines();
+        let list = lines.find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        list.unwrap().trim().parse::<CpuList>().unwrap()
+    };
     let begin = |agent: &Agent, n, limits| {
         agent.launch_spec(&id(n), limited(n, sh(where_it_runs), limits));
-        agent.started();
-        agent.line(&id(n), "cpus").parse::<CpuList>().unwrap()
+        let pid = agent.started();
+        let cpus = agent.line(&id(n), "cpus").parse::<CpuList>().unwrap();
+        assert_eq!(runs_now(pid), cpus);
+        (pid, cpus)
     };
-    let one = begin(&first, 1, cpus(1_000));
+    // As long as nobody has cores for himself, all are for all.
+    let (part, all) = begin(&first, 1, cpus(500));
+    assert!(all.len() >= 2);
+    let (_, one) = begin(&first, 2, cpus(1_000));
     assert_eq!(one.len(), 1);
-    // Parts of one run anywhere.
-    assert!(begin(&first, 2, cpus(500)).len() >= 2);
+    assert_eq!(runs_now(part), all.without(&one));
     first.detach();
+
     let second = agent(dir.path(), vec![placing()]);
     second.recover(&[id(1), id(2)]);
-    let other = begin(&second, 3, cpus(1_000));
-    assert!(other.len() == 1 && !other.meets(&one), "{other} and {one}");
-    for n in 1..=3 {
+    let (other_part, rest) = begin(&second, 3, cpus(1_500));
+    assert_eq!(rest, all.without(&one));
+    // The last core is nobody's alone.
+    let cores = u64::try_from(all.len()).unwrap();
+    let (mut last, mut alone) = ((0, CpuList::default()), one.clone());
+    for n in 4..=2 + cores {
+        last = begin(&second, n, cpus(1_000));
+        assert!(!alone.meets(&last.1), "{} and {alone}", last.1);
+        if n < 2 + cores {
+            alone.add(&last.1);
+        }
+    }
+    assert_eq!(last.1, all.without(&alone));
+    for pid in [part, other_part, last.0] {
+        assert_eq!(runs_now(pid), all.without(&alone));
+    }
+    // Who goes leaves his to the others.
+    second.destroy(&id(2));
+    second.exited();
+    alone = alone.without(&one);
+    eventually("the others have it", || {
+        runs_now(part) == all.without(&alone)
+    });
+    assert_eq!(runs_now(last.0), all.without(&alone));
+    for n in [1].into_iter().chain(3..=2 + cores) {
         second.destroy(&id(n));
         second.exited();
     }

@@ -30,8 +30,8 @@ pub(super) struct LimitArgs {
     /// limit
     #[arg(long)]
     no_cpu_ceiling: bool,
-    /// Where tasks run: `any` CPU, or `cores` of one memory node that are theirs alone, for those
-    /// that take whole CPUs, as long as there are some
+    /// Where tasks run: on `any` CPU; or those that take whole CPUs on `cores` of one memory node
+    /// that are theirs alone, as long as there are some, and all others on the rest
     #[arg(long, value_enum, default_value_t = CpuPlacement::Any, value_name = "HOW")]
     cpu_placement: CpuPlacement,
     /// The CPUs that tasks run on, such as `0-3,8`; by default all

@@ -36,6 +36,14 @@ pub(super) fn apply(group: &Path, version: Version, cpus: &CpuList, nodes: &CpuL
     Ok(())
 }
 
+/// Writes the CPUs of a group that is there, which must be some.
+pub(super) fn set_cpus(group: &Path, version: Version, cpus: &CpuList) -> Result<()> {
+    let controller = CpuSetController::new(group.to_owned(), version == Version::Two);
+    let text = cpus.to_string();
+    let set = controller.set_cpus(&text);
+    set.map_err(|e| failed(group, FILES[0], text, &e))
+}
+
 /// Gives a group of version 1 what the one above it has, if it has nothing yet (CT-32).
 pub(super) fn inherit(group: &Path) -> Result<()> {
     for file in FILES {

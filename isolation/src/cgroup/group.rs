@@ -247,6 +247,17 @@ impl Group {
         Ok(Some(cpuset::cpus(cpuset)?).filter(|list| !list.is_empty()))
     }
 
+    /// Has it run on other CPUs from now on; nothing if it has not been made.
+    ///
+    /// # Errors
+    /// If the kernel refuses, as where a group below it runs on others.
+    pub fn set_cpus(&self, cpus: &CpuList) -> Result<()> {
+        match self.made(Controller::CpuSet) {
+            Some((cpuset, version)) => cpuset::set_cpus(cpuset, version, cpus),
+            None => Ok(()),
+        }
+    }
+
     /// Reads what it has used, from its own files only.
     pub fn usage(&self) -> Result<Usage> {
         let (cpu, version) = self.required(Controller::Cpu);

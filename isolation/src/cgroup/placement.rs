@@ -1,8 +1,8 @@
 //! Which container has which cores for itself. A pure table over the machine's topology, which is
 //! read once from the files of the kernel.
 //!
-//! Exclusive is so among those who ask for cores: everybody else runs on any CPU, unless they are
-//! kept to what is [left](Placement::shared).
+//! Cores are exclusive among those who ask for some; for whoever places them it remains to keep all
+//! others to what is [left](Placement::shared).
 
 use std::collections::BTreeMap;
 use std::fs;

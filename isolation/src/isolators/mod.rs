@@ -4,6 +4,7 @@
 //! Each part has an isolator, so that nothing that is asked for is left out silently: one that is
 //! not set up refuses what is asked of it, and says what would have to be set up.
 
+mod cores;
 mod disks;
 mod fetching;
 mod former;
