@@ -43,6 +43,7 @@ use crate::feed::{Feed, Tells};
 use crate::ids::{FrameworkId, OfferId, PeerId, TaskId, UpdateId};
 use crate::limits::{self, Filled};
 use crate::machine::{Machine, Never, Outbox};
+use crate::mutant::{Mutant, planted};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::refusal::{CallKind, RejectKind};
@@ -252,7 +253,9 @@ impl Scheduler {
 
     fn on_updated(&mut self, out: &mut Out) {
         // What holds is said again in the next subscription.
-        if let Some((framework, wishes)) = self.updating.pop_front() {
+        if let Some((framework, wishes)) = self.updating.pop_front()
+            && !planted(Mutant::UpdateForgotten)
+        {
             self.config.framework = framework;
             self.config.wishes = wishes;
         }

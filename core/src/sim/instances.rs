@@ -183,7 +183,7 @@ impl World {
         node.life = seat.made - 1;
         let config = scheduler::Config::new(seat.info.clone(), seat.lives.next_u64());
         let config = dials.scheduler(config);
-        let mut tap = Tap::new(logic);
+        let mut tap = Tap::new(logic, seat.info.clone());
         tap.set_mode(mode);
         node.start(Hosted::new(config, tap), Outbox::new(), &mut self.shared);
         let (name, life) = (seat.name, node.life);
@@ -268,14 +268,23 @@ impl World {
 
     pub(super) fn flush_framework(&mut self, n: u32) {
         let seat = &mut self.frameworks[at(n)];
+        let mut said = Ok(());
         for one in &mut seat.instances {
             if let Some(hosted) = one.node.machine_mut() {
                 seat.known.note(hosted.logic_mut());
                 one.kills.wants(hosted.logic_mut().take_kills());
+                let words = hosted.logic_mut().take_words();
+                if let Some(id) = hosted.scheduler().framework() {
+                    let (messages, ids) = (&mut self.messages, &self.identities);
+                    let mut words = words.into_iter();
+                    let heard = words.try_for_each(|word| messages.of_framework(id, word, ids));
+                    said = said.and(heard);
+                }
             }
         }
         let lives = seat.instances.iter();
         let lives: Vec<u32> = lives.map(|one| one.node.life).collect();
+        self.note(Name::Framework(n), said);
         for life in lives {
             self.flush_scheduler(n, life);
         }
@@ -343,6 +352,7 @@ impl World {
     /// Lets all schedulers see offers, or none.
     pub(super) fn set_mode(&mut self, mode: Mode) {
         self.mode = mode;
+        self.is_quiet.set(mode == Mode::Quiet);
         for one in self
             .frameworks
             .iter_mut()
