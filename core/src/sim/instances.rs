@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use super::chance::{Purpose, stream};
 use super::check::kills::Wanted;
-use super::check::{Broken, leaders};
+use super::check::{Broken, leaders, wishes};
 use super::fault::Kind;
 use super::node::{Node, Shared};
 use super::options::Span;
@@ -297,7 +297,10 @@ impl World {
                 break;
             };
             one.kills.saw(&effect);
+            let hosted = one.node.machine_mut().map(Hosted::logic_mut);
+            let asked = hosted.map_or(Ok(()), |tap| wishes::check_asked(tap, &effect));
             let link = one.link;
+            self.note(Name::Framework(n), asked);
             let now = self.shared.now;
             let queue = &mut self.shared.queue;
             match effect {
@@ -315,6 +318,9 @@ impl World {
             }
         }
         if let Some(one) = self.frameworks[at(n)].of_life(life) {
+            if let Some(hosted) = one.node.machine_mut() {
+                let _said = hosted.logic_mut().says_anew();
+            }
             let hosted = one.node.machine();
             let is_subscribed = hosted.is_some_and(|hosted| hosted.scheduler().is_subscribed());
             let checked = one.kills.check(is_subscribed);

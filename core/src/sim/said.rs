@@ -34,6 +34,8 @@ pub(super) struct Said {
     open: VecDeque<Word>,
     is_subscribed: bool,
     is_known: bool,
+    /// Whether something was said since somebody asked.
+    is_new: bool,
 }
 
 impl Said {
@@ -45,7 +47,13 @@ impl Said {
             open: VecDeque::new(),
             is_subscribed: false,
             is_known: true,
+            is_new: false,
         }
+    }
+
+    /// Returns whether something was said since this was asked before.
+    pub(super) fn take_new(&mut self) -> bool {
+        core::mem::take(&mut self.is_new)
     }
 
     /// Returns whether an update waits for its answer.
@@ -71,6 +79,7 @@ impl Said {
         if kind(call).is_none() || is_void {
             return;
         }
+        self.is_new = true;
         let is_alone = !self.is_waiting();
         let call = call.clone();
         self.open.push_back(Word { call, is_alone });

@@ -322,6 +322,11 @@ impl Tap {
         &self.said
     }
 
+    /// Returns whether it has said something of that since this was asked before.
+    pub(super) fn says_anew(&mut self) -> bool {
+        self.said.take_new()
+    }
+
     /// Takes what it and its executors have said to each other since this was asked before.
     pub(super) fn take_words(&mut self) -> Vec<Word<AgentId>> {
         core::mem::take(&mut self.words)

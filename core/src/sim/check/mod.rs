@@ -94,7 +94,7 @@ mod turns;
 mod vacating;
 pub(super) mod waits;
 mod watch;
-mod wishes;
+pub(super) mod wishes;
 
 use alloc::format;
 use alloc::string::{String, ToString};

@@ -1,6 +1,9 @@
 //! A framework is offered something only in roles that it has, and in none in which it wants no
 //! offers (OF-37, FW-53); and what it was offered in a role that it left is taken back (RQ-03).
 //!
+//! And who subscribes again says what its user has said last, also of what was on its way when the
+//! subscription before it ended: see [`crate::sim::said`].
+//!
 //! Told from what the leading master hears, answers and writes down, so that it holds whatever the
 //! master's own table of frameworks believes. What roles a framework has stands in the records, what
 //! it wants in its words: each counts from when the master has heard it, unless it is turned down.
@@ -12,13 +15,15 @@ use super::Broken;
 use super::ledger::Ledger;
 use crate::ids::{FrameworkId, PeerId};
 use crate::master::{Effect, Input};
-use crate::protocol::framework::Wishes;
+use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::offer::Offer;
 use crate::protocol::refusal::CallKind;
 use crate::protocol::scheduler::{Call, Event};
 use crate::registry::RegistryOp;
 use crate::roles::Role;
+use crate::scheduler;
 use crate::sim::property::Property;
+use crate::sim::tap::Tap;
 
 /// What one leadership has heard that frameworks want.
 #[derive(Debug, Default)]
@@ -170,6 +175,33 @@ impl Heard {
     }
 }
 
+/// Checks what a scheduler says of itself when it wants to be let in. What its user has said in just
+/// this step follows later.
+pub(in crate::sim) fn check_asked(tap: &mut Tap, effect: &scheduler::Effect) -> Result<(), Broken> {
+    if let scheduler::Effect::Master { call, .. } = effect
+        && let Call::Subscribe { framework, wishes } = call
+        && !tap.says_anew()
+        && let Some(said) = tap.said().holds()
+    {
+        return compare(said, framework, wishes);
+    }
+    Ok(())
+}
+
+fn compare(
+    (mut info, wished): (FrameworkInfo, Wishes),
+    asks_as: &FrameworkInfo,
+    asks_for: &Wishes,
+) -> Result<(), Broken> {
+    info.id.clone_from(&asks_as.id);
+    if info == *asks_as && wished == *asks_for {
+        return Ok(());
+    }
+    let (ours, theirs) = ((info, wished), (asks_as, asks_for));
+    let problem = format!("its user says {ours:?}, and it wants to be let in as {theirs:?}");
+    Err((Property::Wishes, problem))
+}
+
 /// Takes in what a call says that a framework wants; returns whether it says something of that. One
 /// that names a role of others changes nothing.
 fn wants(wishes: &mut Wishes, call: &Call, ledger: &Ledger, framework: &FrameworkId) -> bool {
@@ -204,7 +236,6 @@ mod tests {
     use alloc::vec;
 
     use super::*;
-    use crate::protocol::framework::FrameworkInfo;
     use crate::protocol::refusal::RejectKind;
     use crate::sim::check::scene::*;
 
@@ -323,6 +354,21 @@ mod tests {
         scene.hears(&Input::Disconnected { peer: OWNER });
         scene.saw(&event(OWNER, Event::Updated));
         assert!(!scene.may("a"), "nobody was there to be answered");
+    }
+
+    // FW-28, OF-37
+    #[test]
+    fn who_asks_for_something_else_than_its_user_wants_is_found() {
+        let info = FrameworkInfo::new("f");
+        let known = FrameworkInfo {
+            id: Some(framework()),
+            ..info.clone()
+        };
+        let said = |names: &[&str]| (info.clone(), suppressing(names));
+        assert_eq!(compare(said(&["a"]), &known, &suppressing(&["a"])), Ok(()));
+        assert!(compare(said(&["a"]), &known, &suppressing(&[])).is_err());
+        let other = FrameworkInfo::new("g");
+        assert!(compare(said(&[]), &other, &suppressing(&[])).is_err());
     }
 
     // RQ-03
