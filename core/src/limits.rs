@@ -57,7 +57,8 @@ pub const ACCOUNT_BYTES: usize = TASKS_PER_AGENT * 4_096;
 /// ([`FRAMEWORKS_PER_AGENT`]), there may be tasks that it has not heard to be over.
 pub const REPORTED_BYTES: usize = ACCOUNT_BYTES / 2;
 /// The most frameworks with tasks on one agent, each with executors of its own counted twice. A
-/// task of one more is refused: the agent would have to describe it.
+/// task of one more is refused: the agent would have to describe it. And so many frameworks that a
+/// master does not know it takes in on the word of one agent.
 pub const FRAMEWORKS_PER_AGENT: usize = 1_024;
 /// The most bytes of all that returning agents have said and not finished; beyond it the one who
 /// has said the most is cut off, and begins anew later.
@@ -235,7 +236,7 @@ pub const VERDICT_BYTES: usize = 8 * 1024 * 1024;
 pub const THROTTLED_CALLS: usize = 100_000;
 /// The most bytes of such calls, as they are on the wire.
 pub const THROTTLED_BYTES: usize = 256 * 1024 * 1024;
-/// The most updates of itself that a framework may have sent without an answer.
+/// The most updates of a framework, and wishes after them, that wait for the answer to the first.
 pub const UNANSWERED_UPDATES: usize = 1_000;
 /// The most kills that wait for a scheduler's subscription.
 pub const WAITING_KILLS: usize = 100_000;

@@ -282,7 +282,7 @@ fn who_takes_whole_cpus_has_cores_of_its_own() {
     let where_it_runs = "grep Cpus_allowed_list /proc/self/status | cut -f 2 > cpus
         exec sleep 1000";
     let runs_now = |pid: u32| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let mut lines = status.lines();
         let list = lines.find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
         list.unwrap().trim().parse::<CpuList>().unwrap()

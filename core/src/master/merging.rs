@@ -15,7 +15,7 @@ use super::frameworks::Frameworks;
 use super::peers::Account;
 use super::tasks::{TaskKey, Tasks};
 use super::updates::may_report;
-use crate::ids::{ExecutorId, FrameworkId, PeerId, TaskId};
+use crate::ids::{ExecutorId, FrameworkId, MasterId, PeerId, TaskId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::mutant::{Mutant, planted};
@@ -77,6 +77,7 @@ pub(super) struct Reported {
 }
 
 struct Planner<'a> {
+    leadership: (&'a MasterId, u64),
     registry: &'a Registry,
     known: &'a Frameworks,
     tasks: &'a Tasks,
@@ -137,10 +138,10 @@ impl Planner<'_> {
         true
     }
 
-    /// Returns whether there may be one more framework.
+    /// Returns whether there may be one more framework, and one agent have that many.
     fn has_room(&self) -> bool {
         let new = self.merge.frameworks.len() + self.merge.recalled.len();
-        self.known.in_use() + new < limits::FRAMEWORKS
+        new < limits::FRAMEWORKS_PER_AGENT && self.known.in_use() + new < limits::FRAMEWORKS
     }
 
     fn place_executor(&mut self, report: ExecutorReport) {
@@ -266,12 +267,14 @@ impl Planner<'_> {
         is_new.then_some(Reported { task, executor })
     }
 
-    /// Returns whether an unknown framework can be known from this report.
+    /// Returns whether an unknown framework can be known from this report. It has its id of an
+    /// earlier leadership, whose registry is lost: all that this one has given are known.
     fn recovers(&mut self, id: &FrameworkId) -> bool {
         if self.merge.frameworks.contains_key(id) {
             return true;
         }
-        if !self.has_room() {
+        let (master, epoch) = self.leadership;
+        if !self.has_room() || !id.is_from_before(master, epoch) {
             return false;
         }
         let info = self.infos.remove(id);
@@ -289,6 +292,7 @@ struct Over;
 impl Master {
     pub(super) fn plan_merge(&self, agent: AgentKey, peer: PeerId, account: Account) -> Merge {
         let mut planner = Planner {
+            leadership: (&self.config.id, self.config.epoch),
             registry: &self.registry,
             known: &self.frameworks,
             tasks: &self.tasks,

@@ -83,6 +83,9 @@ impl Master {
             debug!(%executor, bytes = data.len(), "too long a message: not passed on");
             return;
         }
+        if !self.runs_executor(agent, framework, &executor) {
+            return self.note_stray(agent, framework, &executor);
+        }
         let agent = self.agents[agent].id.clone();
         let event = Event::Message(ExecutorMessage {
             agent,
@@ -101,6 +104,9 @@ impl Master {
         executor: ExecutorId,
         exit: Option<Exit>,
     ) {
+        if !self.runs_executor(agent, framework, &executor) {
+            return self.note_stray(agent, framework, &executor);
+        }
         if let Some(owner) = self.frameworks.find(framework) {
             self.end_executor(&(owner, agent, executor.clone()));
         }
@@ -111,6 +117,19 @@ impl Master {
             exit,
         });
         self.tell_owner(cx, framework, event);
+    }
+
+    /// Returns whether an agent has such an executor, as far as is known. Agents speak to the
+    /// frameworks of which they run something, and to nobody else.
+    fn runs_executor(&self, agent: AgentKey, owner: &FrameworkId, executor: &ExecutorId) -> bool {
+        let owner = self.frameworks.find(owner);
+        owner.is_some_and(|owner| self.tasks.executor(owner, agent, executor).is_some())
+    }
+
+    fn note_stray(&mut self, agent: AgentKey, framework: &FrameworkId, executor: &ExecutorId) {
+        let agent = &self.agents[agent].id;
+        debug!(%agent, %framework, %executor, "of an executor that the agent does not run");
+        self.strays += 1;
     }
 
     fn tell_owner(&self, cx: &mut Cx<'_>, framework: &FrameworkId, event: Event) {

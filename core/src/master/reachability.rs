@@ -4,7 +4,7 @@
 //! framework themselves. Deliberately not here: joining and returning, and what becomes of agents
 //! that stay away (`standing`).
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -280,10 +280,22 @@ impl Master {
         if let Some(peer) = row.peer() {
             self.turn_out(cx, peer, why, CloseReason::Denied, message);
         }
+        let mut left: BTreeMap<AgentKey, Vec<_>> = BTreeMap::new();
+        for task in self.tasks.of_framework(key) {
+            let task = &self.tasks[task];
+            if task.is_booked() {
+                let name = (id.clone(), task.id.clone());
+                left.entry(task.agent).or_default().push(name);
+            }
+        }
         // One record: half of it would leave the id to nobody.
         self.end_framework(cx, key, why, RegistryOp::ForgetFramework { id });
         self.frameworks.forget(key);
         self.forget_tasks(key);
+        // These still run, and cannot be counted under an id that is another's.
+        for (agent, tasks) in left {
+            self.add_uncounted(cx, agent, tasks);
+        }
     }
 
     /// Checks that every row's timer is armed, and nothing else.

@@ -285,6 +285,24 @@ impl Master {
         }
     }
 
+    /// Notes more of it, on an agent that will say when it is over; one that is not there says what
+    /// it runs when it comes back.
+    pub(super) fn add_uncounted(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: AgentKey,
+        tasks: Vec<(FrameworkId, TaskId)>,
+    ) {
+        let row = self.agents.get_mut(key);
+        if let Some(row) = row.filter(|row| row.peer().is_some()) {
+            let was_offered = row.is_offered();
+            row.uncounted.extend(tasks);
+            if row.is_offered() != was_offered {
+                self.offer_or_not(cx, key);
+            }
+        }
+    }
+
     /// An agent says that a task has ended, which may be one that is not counted.
     pub(super) fn end_uncounted(
         &mut self,

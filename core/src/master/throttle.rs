@@ -274,7 +274,8 @@ impl Master {
     /// Turns a call down for which there is no room.
     ///
     /// The offers that it answers are free again in any case: its scheduler knows of them no more.
-    /// And what confirms something is heard: it makes room, and is not said again.
+    /// And what confirms something is heard, and who ends his framework: it makes room, and is not
+    /// said again.
     fn turn_down(&mut self, cx: &mut Cx<'_>, peer: PeerId, call: Call) {
         self.throttle.turned_down += 1;
         let kind = call.kind();
@@ -284,7 +285,8 @@ impl Master {
             self.disconnect(cx, peer, CloseReason::Overloaded, why);
             return;
         };
-        if let Call::Acknowledge { .. } | Call::AcknowledgeOperation { .. } = call {
+        if let Call::Acknowledge { .. } | Call::AcknowledgeOperation { .. } | Call::Teardown = call
+        {
             self.on_scheduler(cx, peer, call);
             return;
         }

@@ -21,8 +21,9 @@ mod subscription;
 mod tests;
 mod updates;
 mod user;
+mod wishes;
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use core::time::Duration;
 
@@ -38,13 +39,13 @@ pub use self::rows::{
 use self::stopping::Stopping;
 use self::subscription::Subscribed;
 pub use self::user::{UserCall, UserEvent};
+use self::wishes::{Wish, Wishing};
 use crate::book::Book;
 use crate::feed::{Feed, Tells};
 use crate::ids::{FrameworkId, OfferId, PeerId, TaskId, UpdateId};
 use crate::limits::{self, Filled};
 use crate::machine::{Machine, Never, Outbox};
-use crate::mutant::{Mutant, planted};
-use crate::protocol::framework::{FrameworkInfo, Wishes};
+use crate::protocol::framework::Wishes;
 use crate::protocol::hello::CloseReason;
 use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::{Call, Event};
@@ -93,9 +94,8 @@ pub struct Scheduler {
     unknown: BTreeSet<TaskId>,
     /// What was wanted when it last asked to be subscribed.
     asked: Wishes,
-    /// Updates of the framework that are not answered, oldest first; at most
-    /// [`limits::UNANSWERED_UPDATES`].
-    updating: VecDeque<(FrameworkInfo, Wishes)>,
+    /// What was said of the framework and does not hold yet.
+    wishing: Wishing,
     stopping: Option<Stopping>,
     /// What is told of it as it happens.
     feed: Feed<Row>,
@@ -126,7 +126,7 @@ impl Scheduler {
             tasks: Book::new(),
             unknown: BTreeSet::new(),
             asked: Wishes::default(),
-            updating: VecDeque::new(),
+            wishing: Wishing::default(),
             stopping: None,
             feed,
             told: None,
@@ -136,12 +136,12 @@ impl Scheduler {
     /// Lists what is bounded, how much there is of it, and how much there may be (I22).
     pub fn filled(&self) -> [Filled; 7] {
         let (told, tasks) = (self.pending.len(), self.tasks.len());
-        let (updating, questions) = (self.updating.len(), self.questions.waiting());
+        let (wishes, questions) = (self.wishing.len(), self.questions.waiting());
         [
             Filled::new("updates", told, self.config.bounds.unconfirmed_updates),
             Filled::new("kills", self.kills.len(), limits::WAITING_KILLS),
             Filled::new("tasks", tasks, limits::TASKS_PER_FRAMEWORK),
-            Filled::new("updates of itself", updating, limits::UNANSWERED_UPDATES),
+            Filled::new("wishes that wait", wishes, limits::UNANSWERED_UPDATES),
             Filled::new("questions", questions, limits::TASKS_PER_FRAMEWORK),
             Filled::new(
                 "questions asked",
@@ -230,16 +230,22 @@ impl Scheduler {
                 call,
                 reason,
                 message,
-            } => self.on_rejected(call, reason, message, out),
-            Event::Updated => self.on_updated(out),
+            } => self.on_rejected(peer, (call, reason), message, out),
+            Event::Updated => {
+                out.emit(Effect::User(UserEvent::Updated));
+                self.on_update_answered(peer, true, out);
+            }
             Event::Reconciled(answers) => self.on_reconciled(peer, answers, out),
         }
     }
 
-    fn on_rejected(&mut self, call: CallKind, reason: RejectKind, message: String, out: &mut Out) {
-        if call == CallKind::Update {
-            self.updating.pop_front();
-        }
+    fn on_rejected(
+        &mut self,
+        peer: PeerId,
+        (call, reason): (CallKind, RejectKind),
+        message: String,
+        out: &mut Out,
+    ) {
         if reason == RejectKind::TooMany && self.is_said_again(call) {
             tracing::debug!(%call, message, "refused, and said again with the next heartbeat");
             return;
@@ -249,17 +255,9 @@ impl Scheduler {
             reason,
             message,
         }));
-    }
-
-    fn on_updated(&mut self, out: &mut Out) {
-        // What holds is said again in the next subscription.
-        if let Some((framework, wishes)) = self.updating.pop_front()
-            && !planted(Mutant::UpdateForgotten)
-        {
-            self.config.framework = framework;
-            self.config.wishes = wishes;
+        if call == CallKind::Update {
+            self.on_update_answered(peer, false, out);
         }
-        out.emit(Effect::User(UserEvent::Updated));
     }
 
     fn on_call(&mut self, now: Time, call: UserCall, out: &mut Out) {
@@ -281,9 +279,16 @@ impl Scheduler {
 
     /// Tells the master what the user wants.
     fn pass_on(&mut self, now: Time, peer: PeerId, call: UserCall, out: &mut Out) {
-        self.keep_wish(&call);
         let call = match call {
             UserCall::Stop | UserCall::Leave => return,
+            UserCall::Suppress { roles } => return self.wish(peer, Wish::Suppress(roles), out),
+            UserCall::Revive { roles } => return self.wish(peer, Wish::Revive(roles), out),
+            UserCall::Demand { role, demand } => {
+                return self.wish(peer, Wish::Demand(role, demand), out);
+            }
+            UserCall::Update { framework, wishes } => {
+                return self.wish(peer, Wish::Update(framework, wishes), out);
+            }
             UserCall::Accept {
                 offers,
                 operations,
@@ -298,19 +303,16 @@ impl Scheduler {
                 self.forget(&offers);
                 Call::Decline { offers, refuse }
             }
-            UserCall::Kill { task, grace } => Call::Kill { task, grace },
+            UserCall::Kill { task, grace } => {
+                self.note_kill(&task, grace);
+                Call::Kill { task, grace }
+            }
             UserCall::AcknowledgeOperation { id, update } => {
                 self.confirm(update);
                 Call::AcknowledgeOperation { id, update }
             }
             UserCall::ReconcileOperations { operations } => {
                 Call::ReconcileOperations { operations }
-            }
-            UserCall::Suppress { roles } => Call::Suppress { roles },
-            UserCall::Revive { roles } => Call::Revive { roles },
-            UserCall::Demand { role, demand } => Call::Demand { role, demand },
-            UserCall::Update { framework, wishes } => {
-                return self.pass_on_update(peer, framework, wishes, out);
             }
             UserCall::Reconcile { tasks } => return self.on_question(peer, tasks, out),
             UserCall::Message {
@@ -353,19 +355,23 @@ impl Scheduler {
     /// Keeps what the user wants and no master can be told: kills, and where he wants offers.
     /// Offers are void, an update comes again, and he hears of the next subscription.
     fn keep(&mut self, now: Time, call: UserCall, out: &mut Out) {
-        self.keep_wish(&call);
         match call {
             UserCall::Accept { operations, .. } => {
                 let void = "not connected to a master: the offers are void";
                 drop_tasks(now, operations, Reason::InvalidOffers, void, out);
             }
-            UserCall::Kill { task, .. } => self.check_kept(now, task, out),
+            UserCall::Kill { task, grace } => {
+                self.note_kill(&task, grace);
+                self.check_kept(now, task, out);
+            }
+            UserCall::Suppress { roles } => drop(self.keep_wish(&Wish::Suppress(roles), out)),
+            UserCall::Revive { roles } => drop(self.keep_wish(&Wish::Revive(roles), out)),
+            UserCall::Demand { role, demand } => {
+                self.keep_wish(&Wish::Demand(role, demand), out);
+            }
             UserCall::Acknowledge { update, .. }
             | UserCall::AcknowledgeOperation { update, .. } => self.confirm(update),
             UserCall::Decline { .. }
-            | UserCall::Suppress { .. }
-            | UserCall::Revive { .. }
-            | UserCall::Demand { .. }
             | UserCall::AcceptInverse { .. }
             | UserCall::DeclineInverse { .. }
             | UserCall::ReconcileOperations { .. }

@@ -62,7 +62,7 @@ pub struct SchedulerRow {
     pub kills: usize,
     /// How many questions for tasks wait for their turn.
     pub questions: usize,
-    /// How many updates of the framework itself are not answered.
+    /// How many updates of the framework itself are not answered, and wishes wait behind them.
     pub updates: usize,
     /// Whether the framework is being ended.
     pub stops: bool,
@@ -265,7 +265,7 @@ impl Scheduler {
             connections: self.connections,
             kills: self.kills.len(),
             questions: self.questions.waiting(),
-            updates: self.updating.len(),
+            updates: self.wishing.len(),
             stops: self.stopping.is_some(),
         }
     }

@@ -11,6 +11,7 @@ use core::time::Duration;
 
 use super::{Effect, Out, Phase, Scheduler};
 use crate::ids::PeerId;
+use crate::protocol::refusal::CallKind;
 use crate::protocol::scheduler::{Call, Event};
 use crate::time::Time;
 
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Stopping {
     /// When to give up.
     by: Time,
-    /// On which connection the master was asked.
+    /// On which connection the master was asked, and has not said that it has no room.
     asked: Option<PeerId>,
 }
 
@@ -71,8 +72,13 @@ impl Scheduler {
                 self.framework = Some(framework.clone());
                 self.ask_for_end(peer, out);
             }
-            Event::Heartbeat
-            | Event::Offers(_)
+            // The master had no room for it: it is asked again when something is heard of it.
+            Event::Rejected {
+                call: CallKind::Teardown,
+                ..
+            } => self.forget_asked(),
+            Event::Heartbeat => self.ask_for_end(peer, out),
+            Event::Offers(_)
             | Event::Rescind(_)
             | Event::InverseOffers(_)
             | Event::RescindInverse(_)
@@ -84,6 +90,12 @@ impl Scheduler {
             | Event::Rejected { .. }
             | Event::Updated
             | Event::Reconciled(_) => {}
+        }
+    }
+
+    fn forget_asked(&mut self) {
+        if let Some(stopping) = &mut self.stopping {
+            stopping.asked = None;
         }
     }
 

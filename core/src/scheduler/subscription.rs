@@ -2,21 +2,17 @@
 //!
 //! Deliberately not here: which connection counts (`mod`).
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::questions::Questions;
-use super::{Effect, Out, Phase, Scheduler, UserCall, UserEvent};
-use crate::demand::Demand;
+use super::{Effect, Out, Phase, Scheduler, UserEvent};
 use crate::ids::{FrameworkId, PeerId};
-use crate::limits;
 use crate::mutant::{Mutant, planted};
-use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::node::Domain;
-use crate::protocol::refusal::{CallKind, RejectKind};
+use crate::protocol::refusal::CallKind;
 use crate::protocol::scheduler::Call;
 use crate::roles::Role;
 use crate::time::Time;
@@ -87,78 +83,6 @@ impl Scheduler {
         }
     }
 
-    /// Keeps for the next subscription what the user says that he wants.
-    pub(super) fn keep_wish(&mut self, call: &UserCall) {
-        if let UserCall::Suppress { roles } = call {
-            self.keep_suppressed(roles, true);
-        } else if let UserCall::Revive { roles } = call {
-            self.keep_suppressed(roles, false);
-        } else if let UserCall::Demand { role, demand } = call {
-            self.keep_demand(role, demand.as_ref());
-        } else if let UserCall::Kill { task, grace } = call {
-            self.note_kill(task, *grace);
-        }
-    }
-
-    /// Keeps for the next subscription which roles want offers. With one that is not ours, which
-    /// the master will say, nothing changes.
-    fn keep_suppressed(&mut self, roles: &[Role], suppressed: bool) {
-        let own = &self.config.framework.roles;
-        if !roles.iter().all(|role| own.contains(role)) {
-            return;
-        }
-        let named = if roles.is_empty() { own } else { roles };
-        let all = &mut self.config.wishes.suppressed;
-        if suppressed {
-            all.extend(named.iter().cloned());
-        } else {
-            all.retain(|role| !named.contains(role));
-        }
-    }
-
-    /// Keeps for the next subscription how much is wanted in a role. With one that is not ours,
-    /// which the master will say, nothing changes.
-    fn keep_demand(&mut self, role: &Role, demand: Option<&Demand>) {
-        if !self.config.framework.roles.contains(role) {
-            return;
-        }
-        let all = &mut self.config.wishes.demands;
-        match demand {
-            Some(demand) => all.insert(role.clone(), demand.clone()),
-            None => all.remove(role),
-        };
-    }
-
-    /// Says anew what the framework is and wants, if there is room to keep it.
-    pub(super) fn pass_on_update(
-        &mut self,
-        peer: PeerId,
-        framework: FrameworkInfo,
-        wishes: Wishes,
-        out: &mut Out,
-    ) {
-        if self.keep_update(&framework, &wishes, out) {
-            let call = Call::Update { framework, wishes };
-            out.emit(Effect::Master { peer, call });
-        }
-    }
-
-    /// Keeps what the framework says of itself until it is known whether that holds. Returns
-    /// whether there is room.
-    fn keep_update(&mut self, framework: &FrameworkInfo, wishes: &Wishes, out: &mut Out) -> bool {
-        let limit = limits::UNANSWERED_UPDATES;
-        if self.updating.len() >= limit {
-            out.emit(Effect::User(UserEvent::Rejected {
-                call: CallKind::Update,
-                reason: RejectKind::TooMany,
-                message: format!("{limit} updates are not answered yet"),
-            }));
-            return false;
-        }
-        self.updating.push_back((framework.clone(), wishes.clone()));
-        true
-    }
-
     /// Forgets the connection, and every offer with it. What is not confirmed is told again in the
     /// next subscription: the user may have lost it.
     pub(super) fn leave(&mut self, out: &mut Out) {
@@ -169,7 +93,7 @@ impl Scheduler {
         }
         self.inverse.clear();
         self.pending.clear();
-        self.updating.clear();
+        self.leave_wishes(out);
         self.kills.stop();
         self.questions = Questions::default();
         if matches!(was, Phase::Subscribed(..)) && self.stopping.is_none() {
@@ -185,24 +109,25 @@ impl Scheduler {
     }
 
     /// Returns whether a call that a master has no room for is said again without the user. Kills
-    /// are, as long as all are kept; questions, but for the one for all tasks.
+    /// are, as long as all are kept; questions, but for the one for all tasks; and wishes.
     pub(super) fn is_said_again(&mut self, call: CallKind) -> bool {
         match call {
             CallKind::Kill => self.kills.refuse(),
             CallKind::Reconcile => self.questions.refuse(),
+            CallKind::Suppress | CallKind::Revive | CallKind::Demand => {
+                self.wishing.refuse(call);
+                true
+            }
             CallKind::Subscribe
             | CallKind::Teardown
             | CallKind::Accept
             | CallKind::Decline
-            | CallKind::Suppress
-            | CallKind::Revive
             | CallKind::Acknowledge
             | CallKind::AcknowledgeOperation
             | CallKind::ReconcileOperations
             | CallKind::Update
             | CallKind::Message
             | CallKind::ShutdownExecutor
-            | CallKind::Demand
             | CallKind::AcceptInverse
             | CallKind::DeclineInverse => false,
         }
@@ -210,6 +135,7 @@ impl Scheduler {
 
     /// Says again what the master had no room for.
     pub(super) fn say_again(&mut self, peer: PeerId, out: &mut Out) {
+        self.say_wishes_again(peer, out);
         self.say_kills(peer, out);
         self.questions.ask_again();
         self.ask(peer, out);

@@ -1,6 +1,7 @@
 //! The scheduler machine, driven through `handle` and `tick` only.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -915,21 +916,37 @@ fn an_update_holds_once_the_master_says_so() {
     // FW-53
     let renamed = |name: &str| FrameworkInfo::new(name);
     let (mut s, now) = running();
-    for name in ["bad", "good", "late"] {
-        let update = UserCall::Update {
-            framework: renamed(name),
-            wishes: Wishes::default(),
-        };
-        assert_eq!(feed(&mut s, now, Input::User(update)).len(), 1);
-    }
-    let rejected = Event::Rejected {
-        call: CallKind::Update,
-        reason: RejectKind::TooLong,
-        message: "no".to_string(),
+    let update = |name: &str| {
+        let (framework, wishes) = (renamed(name), Wishes::default());
+        (framework, wishes)
     };
-    feed(&mut s, now, master(rejected));
+    let said = |name: &str| {
+        let (framework, wishes) = update(name);
+        call(Call::Update { framework, wishes })
+    };
+    for (name, told) in [
+        ("bad", vec![said("bad")]),
+        ("good", vec![]),
+        ("late", vec![]),
+    ] {
+        let (framework, wishes) = update(name);
+        let asked = UserCall::Update { framework, wishes };
+        assert_eq!(feed(&mut s, now, Input::User(asked)), told, "one at a time");
+    }
+    let (of, reason, message) = (CallKind::Update, RejectKind::TooLong, "no".to_string());
+    let rejected = Event::Rejected {
+        call: of,
+        reason,
+        message: message.clone(),
+    };
+    let told = Effect::User(UserEvent::Rejected {
+        call: of,
+        reason,
+        message,
+    });
+    assert_eq!(feed(&mut s, now, master(rejected)), [told, said("good")]);
     let told = feed(&mut s, now, master(Event::Updated));
-    assert_eq!(told, [Effect::User(UserEvent::Updated)]);
+    assert_eq!(told, [Effect::User(UserEvent::Updated), said("late")]);
     // The third was not answered: it is void.
     feed(&mut s, now, Input::Disconnected { peer: PEER });
     let mut told = feed(&mut s, now, Input::Connected { peer: PeerId(2) });
@@ -949,6 +966,220 @@ fn an_update_holds_once_the_master_says_so() {
     };
     assert_eq!(info.name, "good");
     assert_eq!(info.id, Some(framework()));
+}
+
+/// Loses the connection; returns what the next one is subscribed with.
+fn subscribed_anew(s: &mut Scheduler, now: Time) -> (FrameworkInfo, Wishes) {
+    feed(s, now, Input::Disconnected { peer: PEER });
+    feed(s, now, Input::Connected { peer: PeerId(2) });
+    let told = tick(s, now + Duration::from_secs(1));
+    let subscribe = told.into_iter().find_map(|effect| match effect {
+        Effect::Master {
+            call: Call::Subscribe { framework, wishes },
+            ..
+        } => Some((framework, wishes)),
+        _ => None,
+    });
+    subscribe.unwrap()
+}
+
+fn rejected(call: CallKind, reason: RejectKind) -> Input {
+    master(Event::Rejected {
+        call,
+        reason,
+        message: "no".to_string(),
+    })
+}
+
+fn demand_of(count: u32) -> Demand {
+    let each = Quantities::parse("cpus:1").unwrap();
+    Demand::new(vec![Shape::new(each, count).unwrap()]).unwrap()
+}
+
+#[test]
+fn what_is_wanted_after_an_update_holds_after_it() {
+    // FW-53, OF-37: it was lost with the next connection
+    let role = |name: &str| Role::new(name).unwrap();
+    let (web, new) = (role("web"), role("new"));
+    let framework = FrameworkInfo {
+        roles: vec![web.clone(), new.clone()],
+        ..FrameworkInfo::new("wide")
+    };
+    for holds in [true, false] {
+        let (mut s, now) = running();
+        let update = UserCall::Update {
+            framework: framework.clone(),
+            wishes: Wishes::default(),
+        };
+        assert_eq!(feed(&mut s, now, Input::User(update)).len(), 1);
+        let roles = vec![new.clone()];
+        let suppress = UserCall::Suppress {
+            roles: roles.clone(),
+        };
+        assert_eq!(feed(&mut s, now, Input::User(suppress)), []);
+        let (of, demand) = (web.clone(), Some(demand_of(3)));
+        let wanted = UserCall::Demand {
+            role: of.clone(),
+            demand: demand.clone(),
+        };
+        assert_eq!(feed(&mut s, now, Input::User(wanted)), []);
+        let answer = match holds {
+            true => master(Event::Updated),
+            false => rejected(CallKind::Update, RejectKind::TooLong),
+        };
+        let told = feed(&mut s, now, answer);
+        let said = [
+            call(Call::Suppress { roles }),
+            call(Call::Demand {
+                role: of,
+                demand: demand.clone(),
+            }),
+        ];
+        assert_eq!(told[1..], said);
+        let (info, wishes) = subscribed_anew(&mut s, now);
+        assert_eq!(info.roles.contains(&new), holds);
+        assert_eq!(wishes.suppressed.contains(&new), holds);
+        assert_eq!(wishes.demands.get(&web), demand.as_ref().filter(|_| holds));
+    }
+}
+
+#[test]
+fn what_waits_for_an_answer_that_never_comes_is_kept() {
+    // OF-37
+    let (mut s, now) = running();
+    let role = s.config.framework.roles[0].clone();
+    let update = UserCall::Update {
+        framework: FrameworkInfo::new("late"),
+        wishes: Wishes::default(),
+    };
+    feed(&mut s, now, Input::User(update));
+    let roles = vec![role.clone()];
+    assert_eq!(
+        feed(&mut s, now, Input::User(UserCall::Suppress { roles })),
+        []
+    );
+    let (info, wishes) = subscribed_anew(&mut s, now);
+    assert_ne!(info.name, "late");
+    assert!(wishes.suppressed.contains(&role));
+}
+
+#[test]
+fn what_waits_behind_an_update_is_bounded() {
+    // I22
+    let (mut s, now) = running();
+    let update = || UserCall::Update {
+        framework: FrameworkInfo::new("again"),
+        wishes: Wishes::default(),
+    };
+    for n in 0..limits::UNANSWERED_UPDATES {
+        let told = feed(&mut s, now, Input::User(update()));
+        assert_eq!(told.len(), usize::from(n == 0));
+    }
+    let told = feed(&mut s, now, Input::User(update()));
+    let [Effect::User(UserEvent::Rejected { call, reason, .. })] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!((*call, *reason), (CallKind::Update, RejectKind::TooMany));
+    assert_eq!(s.filled()[3].has, limits::UNANSWERED_UPDATES);
+}
+
+#[test]
+fn what_a_master_has_no_room_for_is_wanted_again() {
+    // SE-33, OF-37: it is the same as what the next subscription would say
+    let (mut s, now) = running();
+    let role = s.config.framework.roles[0].clone();
+    let roles = vec![role.clone()];
+    let suppress = call(Call::Suppress {
+        roles: roles.clone(),
+    });
+    let asked = UserCall::Suppress {
+        roles: roles.clone(),
+    };
+    assert_eq!(feed(&mut s, now, Input::User(asked)), [suppress.clone()]);
+    let full = || rejected(CallKind::Suppress, RejectKind::TooMany);
+    assert_eq!(feed(&mut s, now, full()), []);
+    assert_eq!(feed(&mut s, now, master(Event::Heartbeat)), [suppress]);
+    assert_eq!(feed(&mut s, now, master(Event::Heartbeat)), []);
+
+    let demand = Some(demand_of(2));
+    let wanted = UserCall::Demand {
+        role: role.clone(),
+        demand: demand.clone(),
+    };
+    let said = feed(&mut s, now, Input::User(wanted));
+    assert_eq!(said, [call(Call::Demand { role, demand })]);
+    assert_eq!(
+        feed(&mut s, now, rejected(CallKind::Demand, RejectKind::TooMany)),
+        []
+    );
+    assert_eq!(feed(&mut s, now, master(Event::Heartbeat)), said);
+
+    let revive = call(Call::Revive {
+        roles: roles.clone(),
+    });
+    let asked = UserCall::Revive { roles };
+    assert_eq!(feed(&mut s, now, Input::User(asked)), [revive.clone()]);
+    assert_eq!(
+        feed(&mut s, now, rejected(CallKind::Revive, RejectKind::TooMany)),
+        []
+    );
+    assert_eq!(feed(&mut s, now, master(Event::Heartbeat)), [revive]);
+}
+
+#[test]
+fn what_no_subscription_has_room_for_is_not_kept() {
+    // OF-41: with the next master it would be the end of the framework
+    let mut s = scheduler();
+    let role = s.config.framework.roles[0].clone();
+    let bytes = limits::WISHES_BYTES / 4;
+    let role_of = |n: usize| Role::new(&format!("{}{n}", "r".repeat(100))).unwrap();
+    s.config.wishes.constraints.clear();
+    feed(&mut s, secs(1), Input::Connected { peer: PEER });
+    feed(&mut s, secs(1), master(subscribed(1)));
+    let mut large = Wishes::default();
+    for n in 0..bytes / 16 {
+        large.suppressed.insert(role_of(n));
+    }
+    // As if it had been wanted before: there is no room for anything more.
+    s.config.wishes = large;
+    let demand = UserCall::Demand {
+        role: role.clone(),
+        demand: Some(demand_of(1)),
+    };
+    let told = feed(&mut s, secs(1), Input::User(demand));
+    let [Effect::User(UserEvent::Rejected { call, reason, .. })] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!((*call, *reason), (CallKind::Demand, RejectKind::TooLarge));
+    assert_eq!(s.config.wishes.demands.get(&role), None);
+    let roles = vec![role; limits::ROLES_PER_FRAMEWORK + 1];
+    let told = feed(&mut s, secs(1), Input::User(UserCall::Revive { roles }));
+    assert!(matches!(
+        told.as_slice(),
+        [Effect::User(UserEvent::Rejected {
+            call: CallKind::Revive,
+            ..
+        })]
+    ));
+}
+
+#[test]
+fn an_end_that_a_master_has_no_room_for_is_asked_for_again() {
+    // SE-33, FW-32
+    let (mut s, now) = running();
+    let teardown = call(Call::Teardown);
+    assert_eq!(
+        feed(&mut s, now, Input::User(UserCall::Stop)),
+        [teardown.clone()]
+    );
+    assert_eq!(feed(&mut s, now, master(Event::Heartbeat)), []);
+    feed(
+        &mut s,
+        now,
+        rejected(CallKind::Teardown, RejectKind::TooMany),
+    );
+    assert_eq!(feed(&mut s, now, master(Event::Heartbeat)), [teardown]);
+    assert_eq!(feed(&mut s, now, master(ended())), [Effect::Stop]);
 }
 
 #[test]

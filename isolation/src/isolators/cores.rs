@@ -231,32 +231,35 @@ mod tests {
     // CT-64: who has whole CPUs for himself is found out without a record
     #[test]
     fn groups_say_who_runs_alone() {
-        let alone = |found: &[(&str, Option<u32>)]| {
+        let numbers = |found: &[(&str, Option<u32>)]| {
             let found = found.iter().enumerate().map(|(n, (cpus, count))| {
                 let id: ContainerId = format!("c{n}").parse().unwrap();
                 (id, (cpus.parse().unwrap_or_default(), *count))
             });
-            let alone = super::alone(&found.collect(), 2);
+            let alone = alone(&found.collect(), 2);
             let alone = alone.iter().map(|id| id.as_str()[1..].parse().unwrap());
-            alone.collect::<Vec<usize>>()
+            alone.collect::<Vec<u32>>()
         };
         assert_eq!(
-            alone(&[("0-1", Some(1)), ("2-5", None), ("2-5", None)]),
+            numbers(&[("0-1", Some(1)), ("2-5", None), ("2-5", None)]),
             [0]
         );
         // Of the two of one core each the second is with the one that takes a part.
         assert_eq!(
-            alone(&[("0-1", Some(1)), ("2-3", Some(1)), ("2-3", None)]),
+            numbers(&[("0-1", Some(1)), ("2-3", Some(1)), ("2-3", None)]),
             [0]
         );
         // Placed with all CPUs before anybody had some alone.
         assert_eq!(
-            alone(&[("0-1", Some(1)), ("0-7", None), ("0-7", Some(2))]),
+            numbers(&[("0-1", Some(1)), ("0-7", None), ("0-7", Some(2))]),
             [0]
         );
-        assert_eq!(alone(&[("0-7", Some(1)), ("", Some(1)), ("0-1", None)]), []);
-        assert_eq!(alone(&[("0-3", Some(2)), ("2-3", Some(1))]), []);
+        assert_eq!(
+            numbers(&[("0-7", Some(1)), ("", Some(1)), ("0-1", None)]),
+            [0; 0]
+        );
+        assert_eq!(numbers(&[("0-3", Some(2)), ("2-3", Some(1))]), [0; 0]);
         // A core of which one thread is not there.
-        assert_eq!(alone(&[("0", Some(1)), ("1-2", None)]), [0]);
+        assert_eq!(numbers(&[("0", Some(1)), ("1-2", None)]), [0]);
     }
 }

@@ -377,7 +377,9 @@ fn an_executor_is_described_once_for_all_of_its_tasks() {
         reregister(agent_id(0), "cpus:4", frameworks, tasks.to_vec())
     };
     let web = vec![framework_info_of(framework_id(0))];
-    let mut world = World::new();
+    // Of a leadership before this one, whose registry is lost.
+    let mut world = World::recovered(2, Registry::default());
+    world.drain();
     let peer = world.connect(PeerRole::Agent, "one");
     // That of another framework is another one.
     let other = ExecutorReport {

@@ -21,7 +21,7 @@ fn executor() -> ExecutorInfo {
     ExecutorInfo::new(id, resources("cpus:1"), CommandInfo::shell("serve"))
 }
 
-fn by_executor(id: &str, agent: &AgentId) -> TaskInfo {
+pub(super) fn by_executor(id: &str, agent: &AgentId) -> TaskInfo {
     TaskInfo {
         command: None,
         executor: Some(executor()),

@@ -2,6 +2,7 @@
 
 use alloc::format;
 
+use super::lingering::by_executor;
 use super::operations::{named, offered, reserved};
 use super::*;
 use crate::protocol::operation::Conversion;
@@ -27,6 +28,8 @@ fn messages_are_passed_on_once() {
     let mut world = World::new();
     let (agent_peer, agent) = world.agent("one", "cpus:4");
     let (peer, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(peer, vec![by_executor("t", &agent)]);
     let most = limits::MESSAGE_BYTES;
     let message = ToAgent::Message {
         framework: owner.clone(),
@@ -64,11 +67,32 @@ fn messages_are_passed_on_once() {
 }
 
 #[test]
+fn an_agent_speaks_for_the_executors_that_it_has() {
+    // PR-08, I21: anybody's agent could flood a framework otherwise, or end what another one runs
+    let mut world = World::new();
+    let (_, agent) = world.agent("one", "cpus:4");
+    let (peer, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(peer, vec![by_executor("t", &agent)]);
+    let (stranger, _) = world.agent("two", "cpus:4");
+    let message = ToMaster::Message {
+        framework: owner.clone(),
+        executor: executor(),
+        data: vec![7],
+    };
+    assert_eq!(world.agent_says(stranger, message), []);
+    assert_eq!(world.executor_ended(stranger, &owner), []);
+    assert_eq!(world.master.strays(), 2);
+}
+
+#[test]
 fn a_framework_ends_an_executor_and_hears_of_it() {
     // FW-58, FW-36, FW-46, PR-07, PR-08
     let mut world = World::new();
     let (agent_peer, agent) = world.agent("one", "cpus:4");
     let (peer, owner) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.launch(peer, vec![by_executor("t", &agent)]);
     let call = Call::ShutdownExecutor {
         agent: agent.clone(),
         executor: executor(),

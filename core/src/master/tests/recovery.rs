@@ -357,6 +357,16 @@ fn whoever_comes_first_under_an_id_does_not_get_what_is_not_his() {
     let tasks = world.master.view().all_tasks();
     assert_eq!(tasks.len(), 1);
     assert_eq!(tasks[0].status.task, task_id("t"));
+    // What the thief runs still is nobody else's until it is over (I1).
+    let is_offered = |world: &mut World| {
+        world.pass(Duration::from_secs(10));
+        let offers = world.master.view().offers();
+        offers.iter().any(|offer| offer.agent == other_id)
+    };
+    world.framework("third");
+    assert!(!is_offered(&mut world));
+    world.is_over(other, &owner, "mine");
+    assert!(is_offered(&mut world));
     // The owner gets its own, the thief is turned away for good.
     let web = world.connect(PeerRole::Framework, "web");
     assert_eq!(world.call(web, call.clone()).len(), 1);

@@ -170,6 +170,16 @@ fn a_decline_that_is_turned_down_gives_its_offers_back() {
 }
 
 #[test]
+fn who_ends_his_framework_is_heard() {
+    // SE-33, FW-32: nobody would ask again once its scheduler is gone
+    let mut world = world(&[("web", slow(0))], None);
+    let (web, _) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    world.call(web, Call::Teardown);
+    assert_eq!(world.master.view().frameworks(), []);
+}
+
+#[test]
 fn the_end_of_a_connection_waits_behind_what_was_said_over_it() {
     // SE-33: and takes no place
     let mut world = world(&[("web", slow(1))], None);
