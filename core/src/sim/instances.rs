@@ -8,6 +8,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 use super::chance::{Purpose, stream};
@@ -358,7 +359,7 @@ impl World {
     /// Lets all schedulers see offers, or none.
     pub(super) fn set_mode(&mut self, mode: Mode) {
         self.mode = mode;
-        self.is_quiet.set(mode == Mode::Quiet);
+        self.is_quiet.store(mode == Mode::Quiet, Ordering::Relaxed);
         for one in self
             .frameworks
             .iter_mut()

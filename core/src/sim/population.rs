@@ -4,8 +4,8 @@
 
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::rc::Rc;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -79,8 +79,8 @@ impl World {
         for n in 1..=self.options.shifters {
             let mut rng = stream(self.options.seed, Purpose::Shifts, Name::Framework(n));
             let (talk, info) = (rng.next_u64(), Shifter::info(n));
-            let stays = Rc::clone(&self.is_quiet);
-            let make = move |name| Shifter::new(name, n, talk).while_not(Rc::clone(&stays));
+            let stays = Arc::clone(&self.is_quiet);
+            let make = move |name| Shifter::new(name, n, talk).while_not(Arc::clone(&stays));
             self.add_built_in(info, make);
         }
     }

@@ -205,7 +205,22 @@ fn apply((info, wishes): &mut (FrameworkInfo, Wishes), call: &UserCall) {
             info.clone_from(framework);
             wishes.clone_from(all);
         }
-        _ => {}
+        UserCall::Suppress { .. }
+        | UserCall::Revive { .. }
+        | UserCall::Demand { .. }
+        | UserCall::Accept { .. }
+        | UserCall::Decline { .. }
+        | UserCall::Kill { .. }
+        | UserCall::Acknowledge { .. }
+        | UserCall::AcknowledgeOperation { .. }
+        | UserCall::ReconcileOperations { .. }
+        | UserCall::Reconcile { .. }
+        | UserCall::Message { .. }
+        | UserCall::ShutdownExecutor { .. }
+        | UserCall::Stop
+        | UserCall::Leave
+        | UserCall::AcceptInverse { .. }
+        | UserCall::DeclineInverse { .. } => {}
     }
 }
 

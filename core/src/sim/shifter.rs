@@ -6,11 +6,11 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
-use alloc::rc::Rc;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::cell::Cell;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use super::options::Span;
@@ -45,7 +45,7 @@ pub struct Shifter {
     name: String,
     rng: Rng,
     /// Whether it is to stay as it is for now.
-    stays: Rc<Cell<bool>>,
+    stays: Arc<AtomicBool>,
     /// What it has said that it is and wants.
     info: FrameworkInfo,
     wishes: Wishes,
@@ -81,7 +81,7 @@ impl Shifter {
         Self {
             name: name.into(),
             rng: Rng::new(seed),
-            stays: Rc::default(),
+            stays: Arc::default(),
             info: Self::info(n),
             wishes: Wishes::default(),
             roles: roles(n),
@@ -95,7 +95,7 @@ impl Shifter {
     }
 
     /// Has it stay as it is whenever this says so, so that others can see whether all agree on it.
-    pub(super) fn while_not(self, stays: Rc<Cell<bool>>) -> Self {
+    pub(super) fn while_not(self, stays: Arc<AtomicBool>) -> Self {
         Self { stays, ..self }
     }
 
@@ -146,7 +146,9 @@ impl Shifter {
         let fitting = |agent: &AgentId, role: &Role| *agent == offer.agent && *role == offer.role;
         let there = there.filter(|((agent, _), role)| fitting(agent, role));
         let there: Vec<ExecutorId> = there.map(|((_, id), _)| id.clone()).collect();
-        let known = self.pick(there.iter()).filter(|_| self.count % 3 != 0);
+        let known = self
+            .pick(there.iter())
+            .filter(|_| !self.count.is_multiple_of(3));
         let executor = match known {
             Some(known) => known.clone(),
             None => ExecutorId::new(&format!("{}-executor-{}", self.name, self.count)).ok()?,
@@ -170,7 +172,7 @@ impl Shifter {
 
     /// Says one thing or another.
     fn speak(&mut self, calls: &mut Vec<UserCall>) {
-        let stays = self.stays.get();
+        let stays = self.stays.load(Ordering::Relaxed);
         if self.is_unsure && !stays {
             self.is_unsure = false;
             return self.update(calls);
@@ -184,7 +186,7 @@ impl Shifter {
             10 => {
                 let tasks = self.tasks.iter();
                 let tasks = tasks.map(|(task, agent)| (task.clone(), Some(agent.clone())));
-                let tasks = tasks.filter(|_| self.count % 2 == 0).collect();
+                let tasks = tasks.filter(|_| self.count.is_multiple_of(2)).collect();
                 calls.push(UserCall::Reconcile { tasks });
             }
             _ => {

@@ -6,12 +6,11 @@
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
-use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::cell::Cell;
 use core::net::Ipv4Addr;
+use core::sync::atomic::AtomicBool;
 
 use super::chance::{Purpose, stream};
 use super::check;
@@ -145,7 +144,7 @@ pub(super) struct World {
     /// Whether schedulers see offers.
     pub(super) mode: Mode,
     /// Whether those that are there are kept from offers, for who is to know.
-    pub(super) is_quiet: Rc<Cell<bool>>,
+    pub(super) is_quiet: Arc<AtomicBool>,
     /// Counts how often all faults were ended: what was planned in an earlier spell is void.
     pub(super) spell: u32,
     /// The first property that did not hold. Nothing happens after it.
@@ -210,7 +209,7 @@ impl World {
             trouble,
             orders: stream(seed, Purpose::Orders, Name::Master),
             mode: Mode::Working,
-            is_quiet: Rc::default(),
+            is_quiet: Arc::default(),
             spell: 0,
             violation: None,
         };

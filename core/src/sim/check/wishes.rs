@@ -93,7 +93,28 @@ impl Heard {
             RegistryOp::EndFramework { id, .. } | RegistryOp::ForgetFramework { id } => {
                 self.wishes.remove(id);
             }
-            _ => {}
+            RegistryOp::Lead { .. }
+            | RegistryOp::Admit { .. }
+            | RegistryOp::Update { .. }
+            | RegistryOp::Remove { .. }
+            | RegistryOp::SetQuotas { .. }
+            | RegistryOp::SetWeights { .. }
+            | RegistryOp::Unreachable { .. }
+            | RegistryOp::Reachable { .. }
+            | RegistryOp::Prune { .. }
+            | RegistryOp::SetStanding { .. }
+            | RegistryOp::Convert { .. }
+            | RegistryOp::Settle { .. }
+            | RegistryOp::Restore { .. }
+            | RegistryOp::FrameworkAway { .. }
+            | RegistryOp::FrameworkBack { .. }
+            | RegistryOp::SetSchedule { .. }
+            | RegistryOp::MachinesDown { .. }
+            | RegistryOp::MachinesUp { .. }
+            | RegistryOp::BeginDisk { .. }
+            | RegistryOp::EndDisk { .. }
+            | RegistryOp::TakeDown { .. }
+            | RegistryOp::RestoreAll { .. } => {}
         }
     }
 
@@ -224,7 +245,21 @@ fn wants(wishes: &mut Wishes, call: &Call, ledger: &Ledger, framework: &Framewor
                 None => wishes.demands.remove(role),
             };
         }
-        _ => return false,
+        Call::Demand { .. } => {}
+        Call::Subscribe { .. }
+        | Call::Teardown
+        | Call::Accept { .. }
+        | Call::Decline { .. }
+        | Call::Kill { .. }
+        | Call::Acknowledge { .. }
+        | Call::AcknowledgeOperation { .. }
+        | Call::ReconcileOperations { .. }
+        | Call::Update { .. }
+        | Call::Reconcile { .. }
+        | Call::Message { .. }
+        | Call::ShutdownExecutor { .. }
+        | Call::AcceptInverse { .. }
+        | Call::DeclineInverse { .. } => return false,
     }
     true
 }
