@@ -1,4 +1,4 @@
-//! The example that shows how a scheduler is written: short, and it does what it says.
+//! The examples that show how a scheduler is written: short, and they do what they say.
 
 #![allow(
     clippy::unwrap_used,
@@ -42,4 +42,21 @@ fn ten_tasks_run_and_finish() {
     assert_eq!(ended.out.lines().count(), 20, "{}", ended.out);
     assert_eq!(processes_about(dir.text()), NO_PROCESS);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_readme_shows_a_scheduler_that_works() {
+    let (readme, source) = (
+        include_str!("../../README.md"),
+        include_str!("../examples/one_task.rs"),
+    );
+    let shown = readme.split("```rust\n").nth(1).unwrap();
+    let shown = shown.split("```").next().unwrap();
+    assert!(!shown.is_empty() && source.contains(shown), "{shown}");
+    let built = Path::new(common::TEPUI).with_file_name("examples");
+    let dir = Dir::new();
+    let mut example = command(built.join("one_task"));
+    example.env("TMPDIR", dir.path());
+    assert_eq!(run(example).with(0).out, "");
+    assert_eq!(processes_about(dir.text()), NO_PROCESS);
 }

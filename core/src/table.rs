@@ -242,11 +242,9 @@ impl<T> Table<T> {
             (Some(one), Some(other)) => a.generation == b.generation && is_same(one, other),
             (one, other) => one.is_none() && other.is_none(),
         };
-        let pages = || self.pages.iter().zip(&other.pages);
-        let same_page = |(a, b): (&Arc<[Slot<T>]>, &Arc<[Slot<T>]>)| {
-            Arc::ptr_eq(a, b) || a.iter().zip(b.iter()).all(&is_same)
-        };
-        self.len == other.len && pages().all(same_page)
+        let mut pages = self.pages.iter().zip(&other.pages);
+        self.len == other.len
+            && pages.all(|(a, b)| Arc::ptr_eq(a, b) || a.iter().zip(b.iter()).all(&is_same))
     }
 
     /// Notes from now on which rows are written to. Costs a copy of each, the first time that it is

@@ -77,7 +77,7 @@ macro_rules! words {
 
 use {samples, words};
 
-// R6, PR-01 to PR-13, FW-28 to FW-58, FW-78 to FW-92
+// R6: what an older node has said is read as it was meant
 #[test]
 fn what_is_on_wires_is_laid_out_as_it_was() {
     let mut golden = Golden::default();

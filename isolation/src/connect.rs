@@ -239,6 +239,9 @@ fn hand_over(child: &mut Child, settings: &Settings) -> io::Result<String> {
     Ok(line)
 }
 
+/// How often a copy is sealed: the kernel waits for a seventh of a second each time.
+const SEAL_TRIES: u32 = 20;
+
 /// Copies a binary into memory and seals the copy.
 fn sealed_copy(binary: &Path) -> Result<File> {
     let mut source = File::open(binary).map_err(|error| Error::file("open", binary, error))?;
@@ -254,8 +257,15 @@ fn sealed_copy(binary: &Path) -> Result<File> {
         | SealFlag::F_SEAL_GROW
         | SealFlag::F_SEAL_SHRINK
         | SealFlag::F_SEAL_SEAL;
-    fcntl(&copy, FcntlArg::F_ADD_SEALS(seals)).map_err(|errno| Error::system("seal", errno))?;
-    Ok(copy)
+    let mut tries = 1;
+    loop {
+        match fcntl(&copy, FcntlArg::F_ADD_SEALS(seals)) {
+            Ok(_) => return Ok(copy),
+            // Where somebody else looks at its pages the kernel waits, though not for long.
+            Err(Errno::EBUSY) if tries < SEAL_TRIES => tries += 1,
+            Err(errno) => return Err(Error::system("seal", errno)),
+        }
+    }
 }
 
 fn failed(settings: &Settings, message: String) -> Error {

@@ -409,7 +409,7 @@ fn free_port() -> u16 {
         .port()
 }
 
-// CT-54
+// CT-54, RG-12 (MESOS-9053)
 #[test]
 fn who_listens_where_it_may_not_ends() {
     if !can_contain() || !Path::new("/usr/bin/perl").exists() {

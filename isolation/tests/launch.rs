@@ -325,7 +325,7 @@ fn limits_of_processes_are_set_and_one_that_cannot_be_is_named() {
 
 #[test]
 fn volumes_appear_where_they_are_wanted_and_links_stay_inside() {
-    // CT-44, CT-45
+    // CT-44, CT-45, RG-16 (MESOS-8257)
     let Some((dir, agent)) = agent() else { return };
     let volume = dir.path().join("volume");
     fs::create_dir(&volume).unwrap();

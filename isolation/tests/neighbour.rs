@@ -44,7 +44,7 @@ const PAIRS: usize = 10;
 const SPAN: Duration = Duration::from_millis(250);
 /// How often a hog that stays below is measured: whoever else uses the machine may have come in
 /// the middle of it.
-const TRIES: usize = 3;
+const TRIES: usize = 5;
 /// What a container may write to the block device in a second.
 const WRITTEN: u64 = 1 << 20;
 

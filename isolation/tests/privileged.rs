@@ -618,6 +618,7 @@ fn a_nursery_that_dies_is_replaced() {
 
 #[test]
 fn when_the_launcher_dies_everything_of_it_does() {
+    // CT-06, RG-23 (MESOS-7386): it writes what tasks say
     let Some((dir, agent)) = agent() else { return };
     agent.launch(
         &id(1),

@@ -112,7 +112,7 @@ impl Isolator for Refuses {
     }
 }
 
-// CT-04, TK-62: a program that is held never runs if that is not wanted
+// CT-04: a program that is held never runs if that is not wanted
 #[test]
 fn what_cannot_be_attached_to_never_runs() {
     let dir = tempfile::tempdir().unwrap();

@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::slice;
 
 use super::*;
 use crate::demand::{Demand, Shape};
@@ -972,15 +973,14 @@ fn an_update_holds_once_the_master_says_so() {
 fn subscribed_anew(s: &mut Scheduler, now: Time) -> (FrameworkInfo, Wishes) {
     feed(s, now, Input::Disconnected { peer: PEER });
     feed(s, now, Input::Connected { peer: PeerId(2) });
-    let told = tick(s, now + Duration::from_secs(1));
-    let subscribe = told.into_iter().find_map(|effect| match effect {
-        Effect::Master {
-            call: Call::Subscribe { framework, wishes },
-            ..
-        } => Some((framework, wishes)),
-        _ => None,
-    });
-    subscribe.unwrap()
+    for effect in tick(s, now + Duration::from_secs(1)) {
+        if let Effect::Master { call, .. } = effect
+            && let Call::Subscribe { framework, wishes } = call
+        {
+            return (framework, wishes);
+        }
+    }
+    panic!("it does not subscribe");
 }
 
 fn rejected(call: CallKind, reason: RejectKind) -> Input {
@@ -1095,7 +1095,8 @@ fn what_a_master_has_no_room_for_is_wanted_again() {
     let asked = UserCall::Suppress {
         roles: roles.clone(),
     };
-    assert_eq!(feed(&mut s, now, Input::User(asked)), [suppress.clone()]);
+    let said = feed(&mut s, now, Input::User(asked));
+    assert_eq!(said, slice::from_ref(&suppress));
     let full = || rejected(CallKind::Suppress, RejectKind::TooMany);
     assert_eq!(feed(&mut s, now, full()), []);
     assert_eq!(feed(&mut s, now, master(Event::Heartbeat)), [suppress]);
@@ -1118,7 +1119,8 @@ fn what_a_master_has_no_room_for_is_wanted_again() {
         roles: roles.clone(),
     });
     let asked = UserCall::Revive { roles };
-    assert_eq!(feed(&mut s, now, Input::User(asked)), [revive.clone()]);
+    let said = feed(&mut s, now, Input::User(asked));
+    assert_eq!(said, slice::from_ref(&revive));
     assert_eq!(
         feed(&mut s, now, rejected(CallKind::Revive, RejectKind::TooMany)),
         []
@@ -1168,10 +1170,8 @@ fn an_end_that_a_master_has_no_room_for_is_asked_for_again() {
     // SE-33, FW-32
     let (mut s, now) = running();
     let teardown = call(Call::Teardown);
-    assert_eq!(
-        feed(&mut s, now, Input::User(UserCall::Stop)),
-        [teardown.clone()]
-    );
+    let said = feed(&mut s, now, Input::User(UserCall::Stop));
+    assert_eq!(said, slice::from_ref(&teardown));
     assert_eq!(feed(&mut s, now, master(Event::Heartbeat)), []);
     feed(
         &mut s,
@@ -1463,7 +1463,7 @@ fn news_of_operations_is_told_once_and_confirmed_each_time_it_comes() {
     };
     let confirmed = call(Call::AcknowledgeOperation { id, update });
     let said = feed(&mut s, now, Input::User(confirm));
-    assert_eq!(said, core::slice::from_ref(&confirmed));
+    assert_eq!(said, slice::from_ref(&confirmed));
     assert_eq!(feed(&mut s, now, event), [confirmed]);
 }
 

@@ -137,26 +137,21 @@ impl Scheduler {
             .iter()
             .cloned()
             .partition(|role| wishes.suppressed.contains(role));
-        for kind in core::mem::take(&mut self.wishing.refused) {
-            // Without a name all roles would be meant.
-            let call = match kind {
-                CallKind::Suppress if !suppressed.is_empty() => Call::Suppress {
-                    roles: suppressed.clone(),
-                },
-                CallKind::Revive if !others.is_empty() => Call::Revive {
-                    roles: others.clone(),
-                },
-                CallKind::Demand => {
-                    for role in own {
-                        let (role, demand) = (role.clone(), wishes.demands.get(role).cloned());
-                        let call = Call::Demand { role, demand };
-                        out.emit(Effect::Master { peer, call });
-                    }
-                    continue;
-                }
-                _ => continue,
-            };
-            out.emit(Effect::Master { peer, call });
+        let refused = core::mem::take(&mut self.wishing.refused);
+        let is_refused = |kind| refused.contains(&kind);
+        let mut say = |call| out.emit(Effect::Master { peer, call });
+        // Without a name all roles would be meant.
+        if is_refused(CallKind::Suppress) && !suppressed.is_empty() {
+            say(Call::Suppress { roles: suppressed });
+        }
+        if is_refused(CallKind::Revive) && !others.is_empty() {
+            say(Call::Revive { roles: others });
+        }
+        if is_refused(CallKind::Demand) {
+            for role in own {
+                let (role, demand) = (role.clone(), wishes.demands.get(role).cloned());
+                say(Call::Demand { role, demand });
+            }
         }
     }
 

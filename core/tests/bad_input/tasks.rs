@@ -382,7 +382,7 @@ pub(crate) fn check_containers(catalogue: &mut Catalogue) {
 }
 
 fn what_to_run(catalogue: &mut Catalogue) {
-    // TK-01: a command, or an executor
+    // TK-01, TK-12: a command, or an executor
     let neither = TaskInfo {
         command: None,
         ..task("t")

@@ -344,7 +344,7 @@ fn guarded(built: &Built, basic: Option<&'static str>) -> (Server, Arc<Mutex<Vec
 
 #[test]
 fn a_token_is_made_for_the_repository_and_for_no_more() {
-    // CT-66: anonymous and bearer
+    // CT-66, RG-06 (MESOS-9967): anonymous and bearer
     let (server, asked) = guarded(&small(), None);
     let place = Place::with(|options| options.parallel = 1);
     assert!(place.pull(&at(&server, "team/app")).is_ok());

@@ -1,15 +1,17 @@
 //! Critical issues that Mesos 1.11 left open, as far as they concern agents: what each describes
 //! cannot happen here. Named after them; the other half is the master's.
 //!
-//! Of what there is no agent for yet, or where another crate is to be asked:
+//! Where another crate is to be asked:
 //!
-//! - RG-06 (9967), the registry's credentials: there are no images yet.
-//! - RG-10 (9393), names in archives: nothing is fetched yet.
+//! - RG-06 (9967), the registry's credentials: `isolation/tests/images/pulls.rs`.
+//! - RG-10 (9393), names in archives: `isolation/tests/fetcher.rs`.
 //! - RG-11 (9355, 9352, 8830), deletion across mounts: `removal` of the binary.
-//! - RG-12 (9053), as far as ports go: none are isolated yet. What is here goes for every limit.
-//! - RG-16 (8257), links out of a file system of a container's own: there is none yet, and volumes
-//!   are not mounted. What sandboxes are read through is `sandboxes` of the binary.
-//! - RG-23 (7386), a logger beside a container: output goes into files, through nobody.
+//! - RG-12 (9053), as far as ports go: `isolation/tests/devices.rs`. What is here goes for every
+//!   limit.
+//! - RG-16 (8257), links out of a file system of a container's own: `isolation/tests/launch.rs`;
+//!   what sandboxes are read through: `sandboxes` of the binary.
+//! - RG-23 (7386), a logger beside a container: there is none. Output goes through the launcher,
+//!   without which no container is left (`isolation/tests/privileged.rs`).
 
 use super::executors::{INSIDE, connected, says, status, subscribe, working};
 use super::gc::finished;

@@ -104,7 +104,7 @@ fn without_a_word_for_it_executors_have_no_limits() {
 
 #[test]
 fn an_executor_whose_limits_cannot_be_changed_ends() {
-    // AG-35
+    // AG-35, TK-43
     let failed = || {
         Input::Container(ContainerEvent::ResizeFailed {
             id: ContainerId::numbered(0),

@@ -195,7 +195,7 @@ fn refused(tasks: &Tasks, framework: u32, name: &str) -> Option<String> {
 
 #[test]
 fn no_task_is_launched_that_its_agent_could_not_report() {
-    // PR-02, VA-05, I22: or the agent would never come back
+    // PR-02, I22: or the agent would never come back
     let name = "x".repeat(limits::TEXT_BYTES);
     let id = task_id("t-new-1");
     let named = (&id, &*name, None);

@@ -95,7 +95,7 @@ fn mesos_2842_a_framework_is_of_the_name_in_its_certificate() {
 
 #[test]
 fn mesos_3351_two_machines_never_have_one_id() {
-    // I16, SM-11: somebody has copied a disk, and both come back after a change of masters
+    // I16: somebody has copied a disk, and both come back after a change of masters
     for names in [["one", "two"], ["two", "one"]] {
         let mut world = World::recovered(2, recovery::registry());
         world.drain();
