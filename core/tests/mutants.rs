@@ -61,7 +61,7 @@ const FAULTS: usize = 7;
 /// Which seed has found each bug. It is tried first, so that the test takes seconds as long as the
 /// clusters of the swarm are drawn as they were; where it finds nothing any more, all are tried.
 /// What is printed then belongs here.
-const FOUND: [(Mutant, u64); 38] = [
+const FOUND: [(Mutant, u64); 43] = [
     (Mutant::RoleForgotten, 2),
     (Mutant::ShutdownAtOnce, 2),
     (Mutant::FailuresKept, 4),
@@ -100,6 +100,11 @@ const FOUND: [(Mutant, u64); 38] = [
     (Mutant::OwnerUnchecked, 18),
     (Mutant::ExecutorUnchecked, 108),
     (Mutant::DrainUnfinished, 22),
+    (Mutant::UpdateRevives, 7),
+    (Mutant::LeftRoleOffered, 12),
+    (Mutant::MessageTwice, 7),
+    (Mutant::MessageToOther, 7),
+    (Mutant::UpdateForgotten, 7),
 ];
 
 /// How a bug was found.
