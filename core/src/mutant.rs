@@ -74,6 +74,12 @@ mutants! {
     RefusedRevives,
     /// A framework is given to whoever knows its id.
     OwnerUnchecked,
+    /// Who says anew what he is gets offers again in the roles in which he wants none.
+    UpdateRevives,
+    /// Who leaves a role goes on to be offered something in it.
+    LeftRoleOffered,
+    /// A framework's word to an executor is passed on twice.
+    MessageTwice,
 
     // The master, with agents.
 
@@ -181,6 +187,8 @@ mutants! {
     ExecutorUnchecked,
     /// An executor is believed what it says of the tasks of others.
     OthersTaskBelieved,
+    /// A framework's word goes to whichever of its executors is there.
+    MessageToOther,
     /// A disk that is made while no master is there is taken for one that could not be.
     DiskMadeUnheard,
 
@@ -194,6 +202,8 @@ mutants! {
     KeptKillsDropped,
     /// After a break nobody asks what became of the tasks.
     NeverReconciles,
+    /// What a framework has said of itself since it was let in is not said again after a break.
+    UpdateForgotten,
 
     // The executor.
 

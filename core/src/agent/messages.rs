@@ -9,6 +9,7 @@ use super::records::Number;
 use super::{Agent, AgentRecord, Cx, Effect};
 use crate::ids::{ExecutorId, FrameworkId, PeerId};
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToMaster;
 use crate::protocol::executor::Event;
 use crate::protocol::status::Exit;
@@ -26,6 +27,13 @@ impl Agent {
         data: Vec<u8>,
     ) {
         let number = self.state.find_executor(framework, executor);
+        let number = number.and_then(|number| {
+            let mut all = self.state.executors().iter();
+            let any = all.find(|(_, row)| row.framework() == framework);
+            any.map(|(number, _)| *number)
+                .filter(|_| planted(Mutant::MessageToOther))
+                .or(Some(number))
+        });
         let session = number.and_then(|number| self.sessions.get(number));
         match session.and_then(|session| session.peer()) {
             Some(peer) => {

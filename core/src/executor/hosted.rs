@@ -60,6 +60,11 @@ impl<L: Logic> Hosted<L> {
         &self.host.user
     }
 
+    /// Returns the user's logic, to change it.
+    pub fn logic_mut(&mut self) -> &mut L {
+        &mut self.host.user
+    }
+
     /// Returns the executor machine.
     pub fn executor(&self) -> &Executor {
         &self.host.machine

@@ -14,6 +14,7 @@ use super::{Cx, Master};
 use crate::ids::{AgentId, ExecutorId, FrameworkId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::{Event, ExecutorEnd, ExecutorMessage};
@@ -40,6 +41,9 @@ impl Master {
             executor,
             data,
         };
+        if planted(Mutant::MessageTwice) {
+            self.pass_on(cx, agent, message.clone());
+        }
         self.pass_on(cx, agent, message);
     }
 

@@ -282,7 +282,8 @@ impl Master {
             self.tell_agents_of(cx, key);
         }
         let profile = self.frameworks[key].profile();
-        if profile != before {
+        let leaves_one = profile.roles.len() < before.roles.len();
+        if profile != before && !(leaves_one && planted(Mutant::LeftRoleOffered)) {
             self.changes.push(Change::FrameworkChanged {
                 framework: key,
                 profile,
@@ -339,6 +340,9 @@ impl Master {
         }
         info.id = Some(row.id.clone());
         info.principal.clone_from(&row.principal);
+        if planted(Mutant::UpdateRevives) {
+            wishes.suppressed.clear();
+        }
         self.change(cx, key, info, wishes);
         if let Some(peer) = self.frameworks[key].peer() {
             cx.tell_framework(peer, Event::Updated);

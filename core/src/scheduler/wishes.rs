@@ -17,6 +17,7 @@ use super::{Effect, Out, Scheduler, UserEvent};
 use crate::demand::Demand;
 use crate::ids::PeerId;
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::Call;
@@ -89,7 +90,8 @@ impl Scheduler {
     /// The master has answered the update: it holds, or it does not.
     pub(super) fn on_update_answered(&mut self, peer: PeerId, holds: bool, out: &mut Out) {
         // What holds is said again in the next subscription.
-        if let Some((framework, wishes)) = self.wishing.updating.take().filter(|_| holds) {
+        let update = self.wishing.updating.take().filter(|_| holds);
+        if let Some((framework, wishes)) = update.filter(|_| !planted(Mutant::UpdateForgotten)) {
             self.config.framework = framework;
             self.config.wishes = wishes;
         }

@@ -54,6 +54,8 @@ pub(super) enum Purpose {
     Checks,
     /// How machines are set up where that is left at the usual elsewhere.
     Dials,
+    /// Whether there are frameworks that change what they are, and what they say.
+    Shifts,
 }
 
 /// Begins the stream of one purpose at one node.

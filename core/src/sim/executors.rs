@@ -12,6 +12,7 @@ use core::time::Duration;
 
 use super::chance::{Purpose, stream};
 use super::check::confirmed;
+use super::check::messages::Word;
 use super::delivery::{GARBLED, decode, encode};
 use super::dials::Dials;
 use super::fault::Kind;
@@ -49,6 +50,7 @@ struct Seat {
     node: Node<Hosted<Runs>>,
     container: ContainerId,
     framework: FrameworkId,
+    executor: ExecutorId,
     link: Link,
     dials: Rng,
 }
@@ -84,6 +86,8 @@ pub(super) struct Executors {
     seats: BTreeMap<u32, Seat>,
     /// The first thing that one of them has done and should not have.
     violation: Option<String>,
+    /// What they and their frameworks have said to each other, since somebody asked.
+    words: Vec<(FrameworkId, Word<u32>)>,
 }
 
 impl Executors {
@@ -99,7 +103,13 @@ impl Executors {
             net: Net::new(Name::Agent(agent), DELAY, seed),
             seats: BTreeMap::new(),
             violation: None,
+            words: Vec::new(),
         }
+    }
+
+    /// Takes what they and their frameworks have said to each other since this was asked before.
+    pub(super) fn take_words(&mut self) -> Vec<(FrameworkId, Word<u32>)> {
+        core::mem::take(&mut self.words)
     }
 
     /// Returns what one of them has done and should not have.
@@ -235,7 +245,7 @@ impl Executors {
             Manner::Steady
         };
         let mut node = Node::new(name, self.seed);
-        let config = Config::new(framework.clone(), executor, node.lives.next_u64());
+        let config = Config::new(framework.clone(), executor.clone(), node.lives.next_u64());
         let config = self.dials.executor(config);
         let machine = Hosted::new(config, Runs::new(manner, self.run, rng));
         node.start(machine, Outbox::new(), shared);
@@ -243,6 +253,7 @@ impl Executors {
             node,
             container,
             framework,
+            executor,
             link: Link::Down,
             dials: stream(self.seed, Purpose::Dial, name),
         };
@@ -359,6 +370,16 @@ impl Executors {
         let Some(seat) = self.seats.get_mut(&n) else {
             return Turn::Runs;
         };
+        let logic = seat.node.machine_mut().map(Hosted::logic_mut);
+        for (is_said, data) in logic.map(Runs::take_words).unwrap_or_default() {
+            let word = Word {
+                is_said,
+                agent: self.agent,
+                executor: seat.executor.clone(),
+                data,
+            };
+            self.words.push((seat.framework.clone(), word));
+        }
         while let Some(effect) = seat.node.release(shared) {
             match effect {
                 Effect::Agent { peer, call } => {

@@ -8,11 +8,12 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 
 use super::chance::{Purpose, stream};
 use super::check::kills::Wanted;
-use super::check::{Broken, leaders};
+use super::check::{Broken, leaders, wishes};
 use super::fault::Kind;
 use super::node::{Node, Shared};
 use super::options::Span;
@@ -183,7 +184,7 @@ impl World {
         node.life = seat.made - 1;
         let config = scheduler::Config::new(seat.info.clone(), seat.lives.next_u64());
         let config = dials.scheduler(config);
-        let mut tap = Tap::new(logic);
+        let mut tap = Tap::new(logic, seat.info.clone());
         tap.set_mode(mode);
         node.start(Hosted::new(config, tap), Outbox::new(), &mut self.shared);
         let (name, life) = (seat.name, node.life);
@@ -268,14 +269,23 @@ impl World {
 
     pub(super) fn flush_framework(&mut self, n: u32) {
         let seat = &mut self.frameworks[at(n)];
+        let mut said = Ok(());
         for one in &mut seat.instances {
             if let Some(hosted) = one.node.machine_mut() {
                 seat.known.note(hosted.logic_mut());
                 one.kills.wants(hosted.logic_mut().take_kills());
+                let words = hosted.logic_mut().take_words();
+                if let Some(id) = hosted.scheduler().framework() {
+                    let (messages, ids) = (&mut self.messages, &self.identities);
+                    let mut words = words.into_iter();
+                    let heard = words.try_for_each(|word| messages.of_framework(id, word, ids));
+                    said = said.and(heard);
+                }
             }
         }
         let lives = seat.instances.iter();
         let lives: Vec<u32> = lives.map(|one| one.node.life).collect();
+        self.note(Name::Framework(n), said);
         for life in lives {
             self.flush_scheduler(n, life);
         }
@@ -288,7 +298,10 @@ impl World {
                 break;
             };
             one.kills.saw(&effect);
+            let hosted = one.node.machine_mut().map(Hosted::logic_mut);
+            let asked = hosted.map_or(Ok(()), |tap| wishes::check_asked(tap, &effect));
             let link = one.link;
+            self.note(Name::Framework(n), asked);
             let now = self.shared.now;
             let queue = &mut self.shared.queue;
             match effect {
@@ -306,6 +319,9 @@ impl World {
             }
         }
         if let Some(one) = self.frameworks[at(n)].of_life(life) {
+            if let Some(hosted) = one.node.machine_mut() {
+                let _said = hosted.logic_mut().says_anew();
+            }
             let hosted = one.node.machine();
             let is_subscribed = hosted.is_some_and(|hosted| hosted.scheduler().is_subscribed());
             let checked = one.kills.check(is_subscribed);
@@ -343,6 +359,7 @@ impl World {
     /// Lets all schedulers see offers, or none.
     pub(super) fn set_mode(&mut self, mode: Mode) {
         self.mode = mode;
+        self.is_quiet.store(mode == Mode::Quiet, Ordering::Relaxed);
         for one in self
             .frameworks
             .iter_mut()

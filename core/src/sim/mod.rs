@@ -91,7 +91,9 @@ mod property;
 mod queue;
 mod readers;
 mod report;
+mod said;
 mod script;
+pub mod shifter;
 mod shrink;
 mod tap;
 #[cfg(test)]
@@ -382,6 +384,11 @@ impl Sim {
     /// Returns figures up to now.
     pub fn report(&self) -> Report {
         report::report(&self.world)
+    }
+
+    /// Says how many messages executors have heard from their frameworks, and these from them.
+    pub fn messages(&self) -> (u64, u64) {
+        self.world.messages.heard
     }
 
     /// Returns a digest of the event log so far, if the log is [`Log::Digest`].

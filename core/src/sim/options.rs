@@ -49,6 +49,9 @@ pub struct Options {
     /// How many frameworks beside these have disks made and taken back, of the space that machines
     /// have for that.
     pub formatters: u32,
+    /// How many frameworks beside these change their roles and what they want in them, and talk
+    /// with executors of theirs.
+    pub shifters: u32,
     /// How many operators follow the master by its events.
     pub watchers: u32,
     /// How many events the master keeps for them.
@@ -202,6 +205,7 @@ impl Options {
             leaving: 0,
             keepers: 0,
             formatters: 0,
+            shifters: 0,
             watchers: 0,
             events_kept: limits::EVENTS,
             agent_resources,
@@ -305,6 +309,7 @@ impl Options {
         options.events_kept = 1 << draw(10);
         options.draw_patience(&mut rng);
         options.draw_disks();
+        options.draw_shifters();
         options.dials = Dials::drawn(seed, options.nonsense > 0);
         options.draw_maintenance();
         // It is less than the least limit, and leaves something to others.
@@ -368,6 +373,14 @@ impl Options {
             let pool = Resources::parse(POOL).expect("a literal that parses");
             let sum = self.agent_resources.add(&pool);
             sum.expect("a machine has little");
+        }
+    }
+
+    /// Draws whether somebody changes what he is, from a stream of its own.
+    fn draw_shifters(&mut self) {
+        let mut rng = stream(self.seed, Purpose::Shifts, Name::Master);
+        if rng.below(3) == 0 {
+            self.shifters = 1 + rng.below(2) as u32;
         }
     }
 

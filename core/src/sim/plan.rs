@@ -76,6 +76,7 @@ impl Plan {
         let misfits = misfits.saturating_add(options.leaving);
         let misfits = misfits.saturating_add(options.keepers);
         let misfits = misfits.saturating_add(options.formatters);
+        let misfits = misfits.saturating_add(options.shifters);
         options.frameworks.saturating_add(misfits)
     }
 

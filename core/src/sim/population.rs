@@ -5,6 +5,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -13,6 +14,7 @@ use super::formatter::Formatter;
 use super::keeper::Keeper;
 use super::limits;
 use super::queue::Name;
+use super::shifter::Shifter;
 use super::tap::User;
 use super::workload::{Greedy, Leaver, Leaving, Nonsense, Silent, Slow, Steady};
 use super::world::World;
@@ -73,6 +75,13 @@ impl World {
         }
         for n in 1..=self.options.formatters {
             self.add_built_in(lasting(&format!("formatter-{n}")), Formatter::new);
+        }
+        for n in 1..=self.options.shifters {
+            let mut rng = stream(self.options.seed, Purpose::Shifts, Name::Framework(n));
+            let (talk, info) = (rng.next_u64(), Shifter::info(n));
+            let stays = Arc::clone(&self.is_quiet);
+            let make = move |name| Shifter::new(name, n, talk).while_not(Arc::clone(&stays));
+            self.add_built_in(info, make);
         }
     }
 

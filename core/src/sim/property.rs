@@ -80,11 +80,15 @@ pub enum Property {
     Graces,
     /// A task is unhealthy after so many failures in a row, and not looked at when it is to end.
     Health,
+    /// A framework is offered something only in roles that it has and wants offers in.
+    Wishes,
+    /// What frameworks and executors say to each other comes to whom it is for, once at most.
+    Messages,
 }
 
 impl Property {
     /// Every property.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::Machines,
         Self::Replay,
         Self::Tasks,
@@ -120,6 +124,8 @@ impl Property {
         Self::Versions,
         Self::Graces,
         Self::Health,
+        Self::Wishes,
+        Self::Messages,
     ];
 
     /// Returns its name in reports.
@@ -160,6 +166,8 @@ impl Property {
             Self::Versions => "versions",
             Self::Graces => "graces",
             Self::Health => "health",
+            Self::Wishes => "wishes",
+            Self::Messages => "messages",
         }
     }
 }

@@ -89,6 +89,7 @@ impl Search<'_> {
         self.lower(|plan| &mut plan.options.leaving);
         self.lower(|plan| &mut plan.options.keepers);
         self.lower(|plan| &mut plan.options.formatters);
+        self.lower(|plan| &mut plan.options.shifters);
         self.lower(|plan| &mut plan.options.watchers);
     }
 

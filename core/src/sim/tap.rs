@@ -11,7 +11,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::check::messages::Word;
+use super::said::Said;
 use crate::ids::{AgentId, TaskId, UpdateId};
+use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::scheduler::recent::KEPT;
 use crate::scheduler::{Acknowledging, Logic, UserCall, UserEvent};
@@ -263,6 +266,10 @@ pub(super) struct Tap {
     /// Tasks whose end it has heard from such a one: the agent heard that this was confirmed, and
     /// the next master nothing of it.
     ended_behind: BTreeSet<TaskId>,
+    /// What it says that its framework is and wants.
+    said: Said,
+    /// What it and its executors have said to each other, since somebody asked.
+    words: Vec<Word<AgentId>>,
 }
 
 impl core::fmt::Debug for Tap {
@@ -274,7 +281,8 @@ impl core::fmt::Debug for Tap {
 }
 
 impl Tap {
-    pub(super) fn new(user: User) -> Self {
+    /// Watches the logic of a scheduler that is told to be such a framework.
+    pub(super) fn new(user: User, info: FrameworkInfo) -> Self {
         Self {
             user,
             mode: Mode::Working,
@@ -289,6 +297,8 @@ impl Tap {
             updates: 0,
             is_behind: false,
             ended_behind: BTreeSet::new(),
+            said: Said::new(info),
+            words: Vec::new(),
         }
     }
 
@@ -305,6 +315,21 @@ impl Tap {
     /// Takes the tasks that it has asked to end since this was asked before.
     pub(super) fn take_kills(&mut self) -> Vec<TaskId> {
         core::mem::take(&mut self.kills)
+    }
+
+    /// Returns what it says that its framework is and wants.
+    pub(super) fn said(&self) -> &Said {
+        &self.said
+    }
+
+    /// Returns whether it has said something of that since this was asked before.
+    pub(super) fn says_anew(&mut self) -> bool {
+        self.said.take_new()
+    }
+
+    /// Takes what it and its executors have said to each other since this was asked before.
+    pub(super) fn take_words(&mut self) -> Vec<Word<AgentId>> {
+        core::mem::take(&mut self.words)
     }
 
     /// Returns the scheduler that replays a trace, if it is one.
@@ -394,6 +419,7 @@ impl Tap {
 
     fn count(&mut self, calls: &[UserCall]) {
         for call in calls {
+            self.said.says(call);
             if let UserCall::Accept { operations, .. } = call {
                 for operation in operations {
                     let tasks = operation.tasks();
@@ -404,6 +430,18 @@ impl Tap {
                 }
             } else if let UserCall::Kill { task, .. } = call {
                 self.kills.push(task.clone());
+            } else if let UserCall::Message {
+                agent,
+                executor,
+                data,
+            } = call
+            {
+                self.words.push(Word {
+                    is_said: true,
+                    agent: agent.clone(),
+                    executor: executor.clone(),
+                    data: data.clone(),
+                });
             }
         }
     }
@@ -444,8 +482,15 @@ fn decline(call: &mut UserCall) {
 
 impl Logic for Tap {
     fn on_event(&mut self, now: Time, event: UserEvent, calls: &mut Vec<UserCall>) {
+        self.said.hears(&event);
         match &event {
             UserEvent::Update(status) => self.on_update(status),
+            UserEvent::Message(message) => self.words.push(Word {
+                is_said: false,
+                agent: message.agent.clone(),
+                executor: message.executor.clone(),
+                data: message.data.clone(),
+            }),
             UserEvent::Offers(offers) => {
                 self.offers += offers.len() as u64;
                 if self.mode == Mode::Quiet {
@@ -467,7 +512,6 @@ impl Logic for Tap {
             | UserEvent::InverseRescinded(_)
             | UserEvent::Operation(_)
             | UserEvent::Error { .. }
-            | UserEvent::Message { .. }
             | UserEvent::ExecutorEnded { .. }
             | UserEvent::AgentLost { .. }
             | UserEvent::Rejected { .. }
@@ -510,7 +554,7 @@ mod tests {
     }
 
     fn tap() -> Tap {
-        Tap::new(User::Any(Box::new(Deaf)))
+        Tap::new(User::Any(Box::new(Deaf)), FrameworkInfo::new("f"))
     }
 
     fn told(statuses: &[TaskStatus]) -> Option<String> {

@@ -64,6 +64,7 @@ impl Plan {
         writeln!(f, "leaving={}", o.leaving)?;
         writeln!(f, "keepers={}", o.keepers)?;
         writeln!(f, "formatters={}", o.formatters)?;
+        writeln!(f, "shifters={}", o.shifters)?;
         writeln!(f, "watchers={}", o.watchers)?;
         writeln!(f, "events_kept={}", o.events_kept)?;
         writeln!(f, "tasks={}", o.demand.tasks)?;
@@ -203,6 +204,7 @@ impl Plan {
             "leaving" => o.leaving = nodes(value)?,
             "keepers" => o.keepers = nodes(value)?,
             "formatters" => o.formatters = nodes(value)?,
+            "shifters" => o.shifters = nodes(value)?,
             "watchers" => o.watchers = nodes(value)?,
             "events_kept" => o.events_kept = number(value)?,
             "tasks" => o.demand.tasks = number(value)?,

@@ -10,6 +10,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
+use core::sync::atomic::AtomicBool;
 
 use super::chance::{Purpose, stream};
 use super::check;
@@ -123,6 +124,7 @@ pub(super) struct World {
     pub(super) watch: check::Watch,
     pub(super) streams: check::streams::Streams,
     pub(super) identities: check::identity::Identities,
+    pub(super) messages: check::messages::Messages,
     /// Since when nothing goes wrong any more, if that is so.
     pub(super) healed: Option<Time>,
     /// By framework and task: on which agent it was started, and as what there.
@@ -141,6 +143,8 @@ pub(super) struct World {
     pub(super) orders: Rng,
     /// Whether schedulers see offers.
     pub(super) mode: Mode,
+    /// Whether those that are there are kept from offers, for who is to know.
+    pub(super) is_quiet: Arc<AtomicBool>,
     /// Counts how often all faults were ended: what was planned in an earlier spell is void.
     pub(super) spell: u32,
     /// The first property that did not hold. Nothing happens after it.
@@ -195,6 +199,7 @@ impl World {
             watch,
             streams: check::streams::Streams::default(),
             identities: check::identity::Identities::default(),
+            messages: check::messages::Messages::default(),
             healed: None,
             ever: BTreeMap::new(),
             steps: 0,
@@ -204,6 +209,7 @@ impl World {
             trouble,
             orders: stream(seed, Purpose::Orders, Name::Master),
             mode: Mode::Working,
+            is_quiet: Arc::default(),
             spell: 0,
             violation: None,
         };
@@ -405,6 +411,7 @@ impl World {
             self.usage.settle(self.shared.now);
             self.usage.cpus += after - before;
         }
+        self.note_executors_words(n);
         result
     }
 

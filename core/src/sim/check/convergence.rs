@@ -10,8 +10,10 @@ use alloc::vec::Vec;
 use crate::agent::{Agent, AgentState};
 use crate::ids::OfferId;
 use crate::master::View;
+use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::operator::AgentView;
 use crate::protocol::status::TaskState;
+use crate::roles::Role;
 use crate::sim::check::reserved;
 use crate::sim::instances::FrameworkSeat;
 use crate::sim::limits::is_favoured;
@@ -76,7 +78,49 @@ pub(in crate::sim) fn disagreement(world: &World) -> Option<String> {
     if let Some(why) = dead_offer(world, &view).or_else(unanswered) {
         return Some(why);
     }
-    starved(world, &view, &agents)
+    misheard(world, &view).or_else(|| starved(world, &view, &agents))
+}
+
+/// Of who is there the master believes what its user says of it and wants (FW-53, OF-37).
+fn misheard(world: &World, view: &View) -> Option<String> {
+    let rows = view.frameworks();
+    for seat in world.frameworks.iter().filter(|seat| !seat.is_over()) {
+        let (Some(id), Some(hosted)) = (seat.id(), seat.machines().next()) else {
+            continue;
+        };
+        let (title, said) = (seat.title(), hosted.logic().said());
+        if said.is_waiting() {
+            return Some(format!("{title} has said what it is, and is not answered"));
+        }
+        let row = rows.iter().find(|row| row.info.id.as_ref() == Some(id));
+        let (Some(row), Some((info, wishes))) = (row, said.holds()) else {
+            continue;
+        };
+        let info = FrameworkInfo {
+            id: row.info.id.clone(),
+            principal: row.info.principal.clone(),
+            ..info
+        };
+        if row.info != info {
+            let theirs = &row.info;
+            return Some(format!(
+                "{title} is {info:?}, and the master knows {theirs:?}"
+            ));
+        }
+        if !row.suppressed.iter().eq(&wishes.suppressed) {
+            let (ours, theirs) = (&wishes.suppressed, &row.suppressed);
+            return Some(format!(
+                "{title} wants no offers in {ours:?}, and the master knows {theirs:?}"
+            ));
+        }
+        let heard = world.watch.wishes_of(id);
+        if let Some(heard) = heard.filter(|heard| **heard != wishes) {
+            return Some(format!(
+                "{title} wants {wishes:?}, and the master heard {heard:?}"
+            ));
+        }
+    }
+    None
 }
 
 /// Offers flow (L3): if something is free, everybody who wants some is offered some.
@@ -101,7 +145,13 @@ fn starved(world: &World, view: &View, agents: &[AgentView]) -> Option<String> {
         let row = rows.find(|row| row.info.id.as_ref() == Some(id))?;
         let mut roles = row.info.roles.iter();
         let is_favoured = roles.any(|role| is_favoured(&world.options, role));
-        let wants = is_favoured && row.suppressed.len() < row.info.roles.len();
+        // Of a demand that was met nothing is left to be offered.
+        let demands = world.watch.wishes_of(id).map(|wishes| &wishes.demands);
+        let is_open = |role: &Role| {
+            let has_demand = demands.is_some_and(|demands| demands.contains_key(role));
+            !has_demand && !row.suppressed.contains(role)
+        };
+        let wants = is_favoured && row.info.roles.iter().any(is_open);
         wants.then(|| hosted.logic().offers())
     };
     let mut offered = world.frameworks.iter().filter_map(wants);

@@ -25,6 +25,11 @@ pub(in crate::sim) struct Identities {
 }
 
 impl Identities {
+    /// Returns which agent has heard that this is its id.
+    pub(in crate::sim) fn agent(&self, id: &AgentId) -> Option<u32> {
+        self.agents.get(id).copied()
+    }
+
     /// An agent hears a master.
     pub(in crate::sim) fn agent_hears(&mut self, n: u32, message: &ToAgent) -> Result<(), Broken> {
         let Some(id) = registered(message) else {

@@ -33,6 +33,8 @@
 //! | drains | a drain that is ordered ends, in its time (TK-124, TK-125) | [`drains`], [`waits`] |
 //! | vacating | who is to leave an agent is asked, once | [`vacating`] |
 //! | orders | what an operator was answered holds | [`orders`] |
+//! | wishes | a framework is offered something only in roles that it has and wants (OF-37, RQ-03) | [`wishes`] |
+//! | messages | what executors and frameworks say comes to whom it is for, once at most (FW-51) | [`messages`] |
 //! | versions | nobody is told what is of a later version than its own | [`super::versions`] |
 //! | sessions | a framework has one scheduler, and who was replaced hears no more | [`sessions`] |
 //! | convergence | when faults stop, all views agree and offers flow (L3) | [`convergence`] |
@@ -73,6 +75,7 @@ mod ledger;
 mod liveness;
 mod losses;
 mod maintenance;
+pub(super) mod messages;
 mod mirrors;
 mod news;
 pub(super) mod offers;
@@ -91,6 +94,7 @@ mod turns;
 mod vacating;
 pub(super) mod waits;
 mod watch;
+pub(super) mod wishes;
 
 use alloc::format;
 use alloc::string::{String, ToString};

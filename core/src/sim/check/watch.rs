@@ -19,10 +19,12 @@ use super::promises::Promises;
 use super::sessions::Sessions;
 use super::turns::Turns;
 use super::vacating::Questions;
+use super::wishes::Heard;
 use super::{Broken, conservation};
 use crate::ids::{AgentId, FrameworkId, OfferId, PeerId};
 use crate::machine::Output;
 use crate::master::{self, Master};
+use crate::protocol::framework::Wishes;
 use crate::registry::{Registry, RegistryOp};
 use crate::sim::dials::Dials;
 use crate::sim::lies::Live;
@@ -49,6 +51,7 @@ pub(in crate::sim) struct Watch {
     promises: Promises,
     drains: Drains,
     turns: Turns,
+    wishes: Heard,
 }
 
 impl Watch {
@@ -76,6 +79,7 @@ impl Watch {
             promises: Promises::new(cycle, bounds_offers),
             drains: Drains::default(),
             turns: Turns::default(),
+            wishes: Heard::default(),
         }
     }
 
@@ -109,6 +113,7 @@ impl Watch {
             self.kills.hears(input, &self.ledger);
             self.news.hears(input, &self.ledger);
             self.promises.hears(input, &self.ledger);
+            self.wishes.hears(input, &self.ledger);
             self.ledger.hears(input);
             self.sessions.hears(input);
             self.answers.hears(input);
@@ -135,11 +140,13 @@ impl Watch {
                 self.news.wrote(op);
                 self.service.wrote();
                 self.drains.wrote(op);
+                self.wishes.wrote(op);
             }
             Output::Effect(effect) | Output::Free(effect) => {
                 self.promises.saw(effect, &self.ledger);
                 self.ledger.saw(effect);
                 self.offers.saw(effect);
+                self.wishes.saw(effect, &self.ledger);
                 self.sessions.saw(effect);
                 self.answers.saw(effect);
                 self.removed.saw(effect);
@@ -210,6 +217,11 @@ impl Watch {
             .collect()
     }
 
+    /// Returns what a framework wants, as far as the master has heard.
+    pub(super) fn wishes_of(&self, framework: &FrameworkId) -> Option<&Wishes> {
+        self.wishes.of(framework)
+    }
+
     /// Says what was asked and not answered, when nobody is awaited.
     pub(in crate::sim) fn unanswered(&self) -> Option<String> {
         self.answers.open()
@@ -238,6 +250,7 @@ impl Watch {
         self.removed.check()?;
         self.service.check(self.ledger.registry())?;
         self.questions.check(self.ledger.registry())?;
+        self.wishes.check(&self.ledger)?;
         self.sessions.check()
     }
 }

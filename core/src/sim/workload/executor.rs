@@ -86,6 +86,8 @@ pub(in crate::sim) struct Runs {
     tasks: BTreeMap<TaskId, Running>,
     started: u32,
     dies_at: Option<Time>,
+    /// What it was told, and has said itself, since somebody asked, and which it was.
+    words: Vec<(bool, Vec<u8>)>,
 }
 
 impl Runs {
@@ -97,7 +99,22 @@ impl Runs {
             tasks: BTreeMap::new(),
             started: 0,
             dies_at: None,
+            words: Vec::new(),
         }
+    }
+
+    /// Takes what it has said to its framework, and heard, since this was asked before; each with
+    /// whether it was said.
+    pub(in crate::sim) fn take_words(&mut self) -> Vec<(bool, Vec<u8>)> {
+        core::mem::take(&mut self.words)
+    }
+
+    /// Answers its framework, in words that nobody else says.
+    fn answer(&mut self, data: Vec<u8>, calls: &mut Vec<UserCall>) {
+        let answer = [b"heard: ", data.as_slice()].concat();
+        self.words.push((false, data));
+        self.words.push((true, answer.clone()));
+        calls.push(UserCall::Message(answer));
     }
 
     /// Lists the tasks that run, each with a number that no other start has.
@@ -187,10 +204,8 @@ impl Logic for Runs {
                     self.end(now, Duration::MAX, task);
                 }
             }
-            UserEvent::Subscribed { .. }
-            | UserEvent::Disconnected
-            | UserEvent::Error(_)
-            | UserEvent::Message(_) => {}
+            UserEvent::Message(data) => self.answer(data, calls),
+            UserEvent::Subscribed { .. } | UserEvent::Disconnected | UserEvent::Error(_) => {}
         }
     }
 
