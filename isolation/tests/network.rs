@@ -362,8 +362,8 @@ fn a_task_joins_a_network_and_leaves_nothing_of_it() {
             agent.file(&id(1), "stderr")
         );
         let out = agent.file(&id(1), "stdout");
-        let expected = "web-1\nweb-1\nsearch a.example\nnameserver 192.0.2.1\n10.78.0.2/24\n10.78.0.2\n\
-             rate 8Mbit\n";
+        let expected = "web-1\nweb-1\nsearch a.example\nnameserver 192.0.2.1\n\
+             10.78.0.2/24\n10.78.0.2\nrate 8Mbit\n";
         let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
         assert_eq!(lines(&out), lines(expected), "{out}");
         // At the end, before it is told, all of it is free again.
