@@ -17,6 +17,7 @@ use tepui_isolation::isolators::{
     Networks, Nodes, Plain, Processors, Rights, Setup, Volumes,
 };
 use tepui_isolation::network::Namespaces;
+use tepui_isolation::network::bandwidth::Rate;
 use tepui_isolation::network::cni;
 use tepui_isolation::network::ports::Rule;
 use tepui_isolation::{Isolator, Logs, Mode, Sampler};
@@ -52,6 +53,8 @@ pub struct ContainerOptions {
     pub networks: Option<PathBuf>,
     /// Where the plugins of networks are; empty is the usual places.
     pub network_plugins: Vec<PathBuf>,
+    /// The most bytes that a task sends over each of its networks in a second.
+    pub network_egress: Option<u64>,
     /// What each container's control group has beside its limits.
     pub groups: Settings,
     /// Whether tasks that take whole CPUs have cores of their own.
@@ -260,6 +263,7 @@ fn setup(
         networks: cni::Networks::open(config)?,
         files: runtime.join("names"),
         dns: None,
+        egress: options.network_egress.map(Rate::of),
         groups: Members::open(work_dir.join(GROUPS).join(NETWORKS))?,
     })
 }

@@ -234,8 +234,8 @@ impl<T> Table<T> {
         self.iter().map(|(key, _)| key)
     }
 
-    /// Returns whether a snapshot shows the same rows. Costs a comparison of pages that were written
-    /// to since it was taken.
+    /// Returns whether a snapshot shows the same rows. Costs a comparison of pages that were
+    /// written to since it was taken.
     #[cfg(feature = "sim")]
     pub(crate) fn shows(&self, other: &Self, is_same: impl Fn(&T, &T) -> bool) -> bool {
         let is_same = |(a, b): (&Slot<T>, &Slot<T>)| match (&a.row, &b.row) {

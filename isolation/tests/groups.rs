@@ -71,6 +71,7 @@ impl<'a> Ground<'a> {
             networks: host.networks_anew(PATIENCE),
             files: dir.join("names"),
             dns: None,
+            egress: None,
             groups: Members::open(dir.join("groups/networks")).unwrap(),
         };
         let members = Members::open(dir.join("groups/memory")).unwrap();

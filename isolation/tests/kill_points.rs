@@ -50,6 +50,7 @@ use tepui_isolation::isolators::{
     Allowed, Fetching, Images, Members, Memory, Networks, Rights, Setup, Volumes,
 };
 use tepui_isolation::kill_point::{POINTS, VARIABLE};
+use tepui_isolation::network::bandwidth::Rate;
 use tepui_isolation::network::{Namespaces, cni, within};
 use tepui_isolation::{Isolator, Mode};
 
@@ -538,6 +539,7 @@ fn isolators(dir: &Path) -> Vec<Box<dyn Isolator>> {
         networks: cni::Networks::open(networks).unwrap(),
         files: dir.join("names"),
         dns: None,
+        egress: Some(Rate::of(1_000_000)),
     };
     let members = Members::open(dir.join("groups/memory")).unwrap();
     let memory = Memory::open(dir.join("run/groups"), members).unwrap();

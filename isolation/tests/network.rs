@@ -27,6 +27,7 @@ use tepui_core::protocol::container::ContainerSpec;
 use tepui_core::protocol::container_info::{ContainerInfo, Dns, NetworkInfo};
 use tepui_core::protocol::status::Exit;
 use tepui_isolation::isolators::{self, Setup};
+use tepui_isolation::network::bandwidth::Rate;
 use tepui_isolation::network::cni::Join;
 use tepui_isolation::network::{
     Namespaces, NetworkError, Placement, PortMapping, Protocol, statistics, within,
@@ -310,7 +311,7 @@ fn a_nested_container_can_join_networks_that_its_parent_is_not_in() {
     });
 }
 
-// CT-52, CT-84: what isolators make of it
+// CT-52, CT-64, CT-84: what isolators make of it
 #[test]
 fn a_task_joins_a_network_and_leaves_nothing_of_it() {
     if !can_contain() {
@@ -324,6 +325,7 @@ fn a_task_joins_a_network_and_leaves_nothing_of_it() {
             networks: host.networks_anew(PATIENCE),
             files: host.dir.join("names"),
             dns: None,
+            egress: Some(Rate::of(1_000_000)),
         };
         let isolators: Vec<Box<dyn Isolator>> =
             vec![Box::new(isolators::Networks::new(Some(setup)))];
@@ -345,7 +347,8 @@ fn a_task_joins_a_network_and_leaves_nothing_of_it() {
         };
         let script = "hostname; cat /etc/hostname; grep -v '^#' /etc/resolv.conf; \
                       ip -o -4 address show dev eth0 | awk '{ print $4 }'; \
-                      grep web-1 /etc/hosts | awk '{ print $1 }'";
+                      grep web-1 /etc/hosts | awk '{ print $1 }'; \
+                      tc qdisc show dev eth0 | grep -o 'rate [^ ]*'";
         let spec = ContainerSpec {
             container: Some(Box::new(asked.clone())),
             ..spec(&id(1), sh(script))
@@ -359,8 +362,8 @@ fn a_task_joins_a_network_and_leaves_nothing_of_it() {
             agent.file(&id(1), "stderr")
         );
         let out = agent.file(&id(1), "stdout");
-        let expected =
-            "web-1\nweb-1\nsearch a.example\nnameserver 192.0.2.1\n10.78.0.2/24\n10.78.0.2\n";
+        let expected = "web-1\nweb-1\nsearch a.example\nnameserver 192.0.2.1\n\
+             10.78.0.2/24\n10.78.0.2\nrate 8Mbit\n";
         let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
         assert_eq!(lines(&out), lines(expected), "{out}");
         // At the end, before it is told, all of it is free again.

@@ -19,6 +19,8 @@ use crate::daemon::{ContainerOptions, Isolation};
 
 /// The smallest file of output, in bytes; sizes are rounded down to thousandths of a mebibyte.
 const LEAST_LOG: u64 = 15 * 1024;
+/// The least that a task may send in a second, in bytes: some packets.
+const LEAST_EGRESS: u64 = 15 * 1024;
 
 /// What containers may have.
 #[derive(Clone, Debug, Args)]
@@ -49,6 +51,10 @@ pub(super) struct ContainerArgs {
     /// Where CNI plugins are; can be given several times. By default in the usual places
     #[arg(long, value_name = "DIR", value_parser = values::path(), requires = "networks")]
     network_plugins: Vec<PathBuf>,
+    /// The most that each task sends over each of its networks in a second, such as `100M`; by
+    /// default there is no limit
+    #[arg(long, value_name = "SIZE", value_parser = Text(egress), requires = "networks")]
+    network_egress: Option<u64>,
     /// The capabilities that containers may have at most, by default what container runtimes leave
     #[arg(long, value_name = "NAME,..", value_parser = Text(capabilities))]
     capabilities: Option<CapabilitySet>,
@@ -94,6 +100,7 @@ impl ContainerArgs {
             registry_credentials: self.registry_credentials,
             networks: self.networks,
             network_plugins: self.network_plugins,
+            network_egress: self.network_egress,
             image_headroom: self.image_headroom,
             logs: Logs {
                 file_bytes: self.log_size.0,
@@ -142,6 +149,15 @@ impl ContainerArgs {
         ];
         let first = given.into_iter().find(|(is_given, _)| *is_given);
         first.map(|(_, flag)| flag).or_else(|| self.limits.flag())
+    }
+}
+
+/// Reads how much is sent in a second: of less than a packet nothing would ever be.
+fn egress(text: &str) -> Result<u64, String> {
+    let bytes = bytes(text)?;
+    match bytes {
+        0..LEAST_EGRESS => Err(format!("expected at least {} KiB", LEAST_EGRESS / 1024)),
+        LEAST_EGRESS.. => Ok(bytes),
     }
 }
 

@@ -270,25 +270,33 @@ impl Scheduler {
             tracing::debug!(?call, "the framework is being ended: ignored");
         } else if call == UserCall::Stop {
             self.begin_to_stop(now, out);
-        } else if let Phase::Subscribed(peer, _) = self.phase {
-            self.pass_on(now, peer, call, out);
         } else {
-            self.keep(now, call, out);
+            if let UserCall::Kill { task, grace } = &call {
+                self.note_kill(task, *grace);
+            }
+            let subscribed = match self.phase {
+                Phase::Subscribed(peer, _) => Some(peer),
+                Phase::Away | Phase::Waiting(..) | Phase::Asking(..) | Phase::Stopped => None,
+            };
+            match (Wish::of(call), subscribed) {
+                (Ok(wish), Some(peer)) => self.wish(peer, wish, out),
+                (Ok(wish), None) => drop(self.keep_wish(&wish, out)),
+                (Err(call), Some(peer)) => self.pass_on(now, peer, call, out),
+                (Err(call), None) => self.keep(now, call, out),
+            }
         }
     }
 
     /// Tells the master what the user wants.
     fn pass_on(&mut self, now: Time, peer: PeerId, call: UserCall, out: &mut Out) {
         let call = match call {
-            UserCall::Stop | UserCall::Leave => return,
-            UserCall::Suppress { roles } => return self.wish(peer, Wish::Suppress(roles), out),
-            UserCall::Revive { roles } => return self.wish(peer, Wish::Revive(roles), out),
-            UserCall::Demand { role, demand } => {
-                return self.wish(peer, Wish::Demand(role, demand), out);
-            }
-            UserCall::Update { framework, wishes } => {
-                return self.wish(peer, Wish::Update(framework, wishes), out);
-            }
+            // These are said elsewhere.
+            UserCall::Stop
+            | UserCall::Leave
+            | UserCall::Suppress { .. }
+            | UserCall::Revive { .. }
+            | UserCall::Demand { .. }
+            | UserCall::Update { .. } => return,
             UserCall::Accept {
                 offers,
                 operations,
@@ -303,10 +311,7 @@ impl Scheduler {
                 self.forget(&offers);
                 Call::Decline { offers, refuse }
             }
-            UserCall::Kill { task, grace } => {
-                self.note_kill(&task, grace);
-                Call::Kill { task, grace }
-            }
+            UserCall::Kill { task, grace } => Call::Kill { task, grace },
             UserCall::AcknowledgeOperation { id, update } => {
                 self.confirm(update);
                 Call::AcknowledgeOperation { id, update }
@@ -360,18 +365,13 @@ impl Scheduler {
                 let void = "not connected to a master: the offers are void";
                 drop_tasks(now, operations, Reason::InvalidOffers, void, out);
             }
-            UserCall::Kill { task, grace } => {
-                self.note_kill(&task, grace);
-                self.check_kept(now, task, out);
-            }
-            UserCall::Suppress { roles } => drop(self.keep_wish(&Wish::Suppress(roles), out)),
-            UserCall::Revive { roles } => drop(self.keep_wish(&Wish::Revive(roles), out)),
-            UserCall::Demand { role, demand } => {
-                self.keep_wish(&Wish::Demand(role, demand), out);
-            }
+            UserCall::Kill { task, .. } => self.check_kept(now, task, out),
             UserCall::Acknowledge { update, .. }
             | UserCall::AcknowledgeOperation { update, .. } => self.confirm(update),
             UserCall::Decline { .. }
+            | UserCall::Suppress { .. }
+            | UserCall::Revive { .. }
+            | UserCall::Demand { .. }
             | UserCall::AcceptInverse { .. }
             | UserCall::DeclineInverse { .. }
             | UserCall::ReconcileOperations { .. }

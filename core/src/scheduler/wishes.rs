@@ -13,7 +13,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Effect, Out, Scheduler, UserEvent};
+use super::{Effect, Out, Scheduler, UserCall, UserEvent};
 use crate::demand::Demand;
 use crate::ids::PeerId;
 use crate::limits;
@@ -38,6 +38,21 @@ pub(super) enum Wish {
 }
 
 impl Wish {
+    /// Takes what the user says of his framework; other calls are given back.
+    pub(super) fn of(call: UserCall) -> Result<Self, UserCall> {
+        if let UserCall::Update { framework, wishes } = call {
+            Ok(Self::Update(framework, wishes))
+        } else if let UserCall::Suppress { roles } = call {
+            Ok(Self::Suppress(roles))
+        } else if let UserCall::Revive { roles } = call {
+            Ok(Self::Revive(roles))
+        } else if let UserCall::Demand { role, demand } = call {
+            Ok(Self::Demand(role, demand))
+        } else {
+            Err(call)
+        }
+    }
+
     const fn kind(&self) -> CallKind {
         match self {
             Self::Update(..) => CallKind::Update,

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::fault::Kind;
-use super::tap::Tally;
+use super::known::Tally;
 use super::world::World;
 use crate::protocol::operator::FrameworkView;
 use crate::resources::{Milli, Quantities, Resources};

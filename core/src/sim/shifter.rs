@@ -1,5 +1,5 @@
-//! A scheduler that changes what it is and wants: it takes roles on and leaves them, wants offers in
-//! some and not in others, talks with its executors, and ends them.
+//! A scheduler that changes what it is and wants: it takes roles on and leaves them, wants offers
+//! in some and not in others, talks with its executors, and ends them.
 //!
 //! For users to have company for theirs, as those in [`super::workload`]. Often it goes on before
 //! it has its answer: then what it says counts in the order in which it says it.

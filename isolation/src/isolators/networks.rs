@@ -17,6 +17,7 @@ use super::members::Members;
 use crate::isolator::{Isolator, Outcome, Recovered, Subject, Survivors, Usage};
 use crate::kill_point;
 use crate::launch::{Bind, Launch, Mount, Network};
+use crate::network::bandwidth::{self, Rate};
 use crate::network::cni::{Attached, Join, Networks as Cni};
 use crate::network::files::{self, Dns, Identity, Sources};
 use crate::network::{Link, Namespaces, PortMapping, Protocol, statistics};
@@ -35,6 +36,9 @@ pub struct Setup {
     pub files: PathBuf,
     /// How names are looked up where neither task nor network says it.
     pub dns: Option<Dns>,
+    /// The most that each container, or group of them, sends over each of its networks. Who is
+    /// given `CAP_NET_ADMIN` can take that away.
+    pub egress: Option<Rate>,
     /// Who uses the networks that tasks of a group have in common.
     pub groups: Members,
 }
@@ -63,6 +67,7 @@ impl Setup {
         kill_point::reached("networks.namespace");
         let attached = self.networks.attach(subject.id, &namespace, &joins)?;
         kill_point::reached("networks.attached");
+        self.bound(&namespace, &attached)?;
         launch.network = Network::Namespace(namespace);
         launch.hostname.clone_from(&asked.hostname);
         let hostname = asked.hostname.as_deref().unwrap_or(subject.id.as_str());
@@ -96,6 +101,7 @@ impl Setup {
     ) -> Outcome<(PathBuf, Vec<Attached>)> {
         let attached = self.networks.attached(group)?;
         if let Some(namespace) = self.namespaces.find(group).filter(|_| !attached.is_empty()) {
+            self.bound(&namespace, &attached)?;
             return Ok((namespace, attached));
         }
         // What a try before this one has left.
@@ -106,7 +112,18 @@ impl Setup {
         kill_point::reached("group.namespace");
         let attached = self.networks.attach(group, &namespace, &joins)?;
         kill_point::reached("group.attached");
+        self.bound(&namespace, &attached)?;
         Ok((namespace, attached))
+    }
+
+    /// Bounds what is sent from a namespace (CT-64).
+    fn bound(&self, namespace: &Path, attached: &[Attached]) -> Outcome<()> {
+        if let Some(egress) = self.egress {
+            for network in attached {
+                bandwidth::limit(Some(namespace), &network.interface, egress)?;
+            }
+        }
+        Ok(())
     }
 
     fn remove_group(&self, group: &ContainerId) -> Outcome<()> {

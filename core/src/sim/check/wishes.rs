@@ -5,8 +5,9 @@
 //! subscription before it ended: see [`crate::sim::said`].
 //!
 //! Told from what the leading master hears, answers and writes down, so that it holds whatever the
-//! master's own table of frameworks believes. What roles a framework has stands in the records, what
-//! it wants in its words: each counts from when the master has heard it, unless it is turned down.
+//! master's own table of frameworks believes. Which roles a framework has stands in the records,
+//! what it wants in its words: each counts from when the master has heard it, unless it is turned
+//! down.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
@@ -196,8 +197,8 @@ impl Heard {
     }
 }
 
-/// Checks what a scheduler says of itself when it wants to be let in. What its user has said in just
-/// this step follows later.
+/// Checks what a scheduler says of itself when it wants to be let in. What its user has said in
+/// just this step follows later.
 pub(in crate::sim) fn check_asked(tap: &mut Tap, effect: &scheduler::Effect) -> Result<(), Broken> {
     if let scheduler::Effect::Master { call, .. } = effect
         && let Call::Subscribe { framework, wishes } = call
