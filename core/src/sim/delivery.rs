@@ -140,6 +140,19 @@ impl World {
         link.is_of(peer).then_some((life, link))
     }
 
+    /// Returns the link of a client in this life, if it lives.
+    pub(super) fn link(&mut self, client: Name, life: u32) -> Option<&mut Link> {
+        match client {
+            Name::Agent(n) => {
+                let seat = &mut self.agents[at(n)];
+                let lives = seat.node.machine().is_some() && seat.node.life == life;
+                lives.then_some(&mut seat.link)
+            }
+            Name::Framework(n) => self.scheduler_link(n, life),
+            Name::Master | Name::Executor { .. } => None,
+        }
+    }
+
     fn on_arrive_at_agent(&mut self, n: u32, peer: PeerId, frame: &Frame) {
         let client = Name::Agent(n);
         let input = match frame {

@@ -16,6 +16,7 @@ use super::dials::{Dials, MakeAllocator};
 use super::fault::Faults;
 use super::formatter::POOL;
 use super::queue::Name;
+use super::shifter;
 use crate::allocator::Allocator;
 use crate::allocator::drf::{self, DemandRule, Drf};
 use crate::attributes::Attributes;
@@ -309,7 +310,7 @@ impl Options {
         options.events_kept = 1 << draw(10);
         options.draw_patience(&mut rng);
         options.draw_disks();
-        options.draw_shifters();
+        options.shifters = shifter::drawn(seed);
         options.dials = Dials::drawn(seed, options.nonsense > 0);
         options.draw_maintenance();
         // It is less than the least limit, and leaves something to others.
@@ -373,14 +374,6 @@ impl Options {
             let pool = Resources::parse(POOL).expect("a literal that parses");
             let sum = self.agent_resources.add(&pool);
             sum.expect("a machine has little");
-        }
-    }
-
-    /// Draws whether somebody changes what he is, from a stream of its own.
-    fn draw_shifters(&mut self) {
-        let mut rng = stream(self.seed, Purpose::Shifts, Name::Master);
-        if rng.below(3) == 0 {
-            self.shifters = 1 + rng.below(2) as u32;
         }
     }
 

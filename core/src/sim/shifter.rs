@@ -13,7 +13,9 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
+use super::chance::{Purpose, stream};
 use super::options::Span;
+use super::queue::Name;
 use crate::demand::{Demand, Shape};
 use crate::ids::{AgentId, ExecutorId, TaskId};
 use crate::protocol::framework::{Capabilities, FrameworkInfo, Wishes};
@@ -62,6 +64,15 @@ pub struct Shifter {
     tasks: BTreeMap<TaskId, AgentId>,
     /// Where executors of its own run as far as it knows, and in which role.
     executors: BTreeMap<(AgentId, ExecutorId), Role>,
+}
+
+/// Draws how many a cluster has, from a stream of its own.
+pub(super) fn drawn(seed: u64) -> u32 {
+    let mut rng = stream(seed, Purpose::Shifts, Name::Master);
+    match rng.below(3) {
+        0 => 1 + u32::from(rng.below(2) == 1),
+        _ => 0,
+    }
 }
 
 /// Lists the roles of the shifter of this number, beginning with those that it has at first.

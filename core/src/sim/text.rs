@@ -211,11 +211,7 @@ impl Plan {
             "task" => o.demand.task = resources(value)?,
             "task_ports" => o.demand.ports = number(value)?,
             "task_command" => o.demand.command = CommandInfo::shell(value),
-            "executor" => {
-                let resources = resources(value)?;
-                let tasks = NonZero::<u64>::MIN;
-                o.demand.executor = Some(SharedExecutor { resources, tasks });
-            }
+            "executor" => o.demand.executor = Some(executor(value)?),
             "executor_tasks" => {
                 let executor = o.demand.executor.as_mut();
                 executor.ok_or("expected executor= before it")?.tasks = number(value)?;
@@ -394,6 +390,11 @@ fn limits(text: &str) -> Result<Ceilings, String> {
 
 fn guarantees(text: &str) -> Result<Quantities, String> {
     Quantities::parse(text).map_err(|error| error.to_string())
+}
+
+fn executor(text: &str) -> Result<SharedExecutor, String> {
+    let (resources, tasks) = (resources(text)?, NonZero::<u64>::MIN);
+    Ok(SharedExecutor { resources, tasks })
 }
 
 fn resources(text: &str) -> Result<Resources, String> {

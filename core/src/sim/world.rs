@@ -426,19 +426,6 @@ impl World {
         self.shared.queue.plan(dial_at, Event::Dial { node, life });
     }
 
-    /// Returns the link of a client in this life, if it lives.
-    pub(super) fn link(&mut self, client: Name, life: u32) -> Option<&mut Link> {
-        match client {
-            Name::Agent(n) => {
-                let seat = &mut self.agents[at(n)];
-                let lives = seat.node.machine().is_some() && seat.node.life == life;
-                lives.then_some(&mut seat.link)
-            }
-            Name::Framework(n) => self.scheduler_link(n, life),
-            Name::Master | Name::Executor { .. } => None,
-        }
-    }
-
     /// Returns which life the master or an agent is in, if it is alive.
     pub(super) fn life(&self, name: Name) -> Option<u32> {
         match name {
