@@ -62,6 +62,11 @@ const FAULTS: usize = 7;
 /// clusters of the swarm are drawn as they were; where it finds nothing any more, all are tried.
 /// What is printed then belongs here.
 const FOUND: [(Mutant, u64); 52] = [
+    (Mutant::UpdateRevives, 7),
+    (Mutant::LeftRoleOffered, 12),
+    (Mutant::MessageTwice, 7),
+    (Mutant::MessageToOther, 7),
+    (Mutant::UpdateForgotten, 7),
     (Mutant::RescissionOvertakes, 411),
     (Mutant::ExpiryIgnored, 13),
     (Mutant::MasterNewsOnce, 98),
@@ -109,11 +114,6 @@ const FOUND: [(Mutant, u64); 52] = [
     (Mutant::HistoryUnbounded, 5),
     (Mutant::VerdictsUnbounded, 35),
     (Mutant::KillAgainAtOnce, 133),
-    (Mutant::UpdateRevives, 7),
-    (Mutant::LeftRoleOffered, 12),
-    (Mutant::MessageTwice, 7),
-    (Mutant::MessageToOther, 7),
-    (Mutant::UpdateForgotten, 7),
 ];
 
 /// How a bug was found.

@@ -39,7 +39,7 @@ pub use self::rows::{
 use self::stopping::Stopping;
 use self::subscription::Subscribed;
 pub use self::user::{UserCall, UserEvent};
-use self::wishes::{Wish, Wishing};
+use self::wishes::{Wishing, Word};
 use crate::book::Book;
 use crate::feed::{Feed, Tells};
 use crate::ids::{FrameworkId, OfferId, PeerId, TaskId, UpdateId};
@@ -278,11 +278,11 @@ impl Scheduler {
                 Phase::Subscribed(peer, _) => Some(peer),
                 Phase::Away | Phase::Waiting(..) | Phase::Asking(..) | Phase::Stopped => None,
             };
-            match (Wish::of(call), subscribed) {
-                (Ok(wish), Some(peer)) => self.wish(peer, wish, out),
-                (Ok(wish), None) => drop(self.keep_wish(&wish, out)),
-                (Err(call), Some(peer)) => self.pass_on(now, peer, call, out),
-                (Err(call), None) => self.keep(now, call, out),
+            match (Word::from(call), subscribed) {
+                (Word::Wish(wish), Some(peer)) => self.wish(peer, wish, out),
+                (Word::Wish(wish), None) => drop(self.keep_wish(&wish, out)),
+                (Word::Call(call), Some(peer)) => self.pass_on(now, peer, call, out),
+                (Word::Call(call), None) => self.keep(now, call, out),
             }
         }
     }

@@ -38,21 +38,6 @@ pub(super) enum Wish {
 }
 
 impl Wish {
-    /// Takes what the user says of his framework; other calls are given back.
-    pub(super) fn of(call: UserCall) -> Result<Self, UserCall> {
-        if let UserCall::Update { framework, wishes } = call {
-            Ok(Self::Update(framework, wishes))
-        } else if let UserCall::Suppress { roles } = call {
-            Ok(Self::Suppress(roles))
-        } else if let UserCall::Revive { roles } = call {
-            Ok(Self::Revive(roles))
-        } else if let UserCall::Demand { role, demand } = call {
-            Ok(Self::Demand(role, demand))
-        } else {
-            Err(call)
-        }
-    }
-
     const fn kind(&self) -> CallKind {
         match self {
             Self::Update(..) => CallKind::Update,
@@ -60,6 +45,29 @@ impl Wish {
             Self::Revive(_) => CallKind::Revive,
             Self::Demand(..) => CallKind::Demand,
         }
+    }
+}
+
+/// What a user says: something of his framework, or something else.
+#[derive(Debug)]
+pub(super) enum Word {
+    Wish(Wish),
+    Call(UserCall),
+}
+
+impl From<UserCall> for Word {
+    fn from(call: UserCall) -> Self {
+        Self::Wish(if let UserCall::Update { framework, wishes } = call {
+            Wish::Update(framework, wishes)
+        } else if let UserCall::Suppress { roles } = call {
+            Wish::Suppress(roles)
+        } else if let UserCall::Revive { roles } = call {
+            Wish::Revive(roles)
+        } else if let UserCall::Demand { role, demand } = call {
+            Wish::Demand(role, demand)
+        } else {
+            return Self::Call(call);
+        })
     }
 }
 
