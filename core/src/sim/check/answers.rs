@@ -29,6 +29,15 @@ struct Question {
     is_answered: bool,
 }
 
+/// A question for all tasks.
+#[derive(Clone, Copy, Debug)]
+struct ForAll {
+    /// Whether it was heard in this turn.
+    is_new: bool,
+    /// Whether one was answered in this turn.
+    is_answered: bool,
+}
+
 /// All questions of those who are subscribed.
 #[derive(Debug, Default)]
 pub(in crate::sim) struct Answers {
@@ -36,15 +45,26 @@ pub(in crate::sim) struct Answers {
     asked: BTreeMap<(PeerId, TaskId), Question>,
     /// Ends that were told: who asks later has not read that yet.
     told: BTreeSet<(PeerId, TaskId)>,
-    /// Who has asked for all of its tasks, and whether it was answered in this turn. Who asks again
-    /// and again is answered later; of who has no tasks nothing is said.
-    for_all: BTreeMap<PeerId, bool>,
+    /// Who has asked for all of its tasks. Who asks again and again is answered later; of who has
+    /// no tasks nothing is said.
+    for_all: BTreeMap<PeerId, ForAll>,
+    /// Whether calls may wait for their turn: then several may be heard in one, and the answer in it
+    /// be to a question before the last.
+    waits: bool,
     /// Tasks that were just said to be known to nobody.
     unknown: Vec<(FrameworkId, TaskId)>,
     violation: Option<Broken>,
 }
 
 impl Answers {
+    /// Begins with a leadership; `waits` is whether its calls may wait for their turn.
+    pub(super) fn new(waits: bool) -> Self {
+        Self {
+            waits,
+            ..Self::default()
+        }
+    }
+
     pub(in crate::sim) fn hears(&mut self, input: &Input) {
         match input {
             Input::Disconnected { peer } => self.leave(*peer),
@@ -55,7 +75,11 @@ impl Answers {
                 && tasks.len() <= limits::RECONCILED_PER_CALL =>
             {
                 if tasks.is_empty() {
-                    self.for_all.insert(*peer, false);
+                    let asked = ForAll {
+                        is_new: true,
+                        is_answered: false,
+                    };
+                    self.for_all.insert(*peer, asked);
                 }
                 for (task, _) in tasks {
                     let key = (*peer, task.clone());
@@ -124,17 +148,22 @@ impl Answers {
     fn answered(&mut self, peer: PeerId, answer: &TaskStatus) {
         let task = &answer.task;
         let question = self.asked.get_mut(&(peer, task.clone()));
+        let for_all = self.for_all.get_mut(&peer);
         match question.filter(|question| question.open > 0) {
             Some(question) => {
                 // Who is out of reach may return, and then there is more to say.
                 question.open -= u32::from(answer.state != TaskState::Unreachable);
                 question.is_answered = true;
             }
-            None if self.for_all.contains_key(&peer) => drop(self.for_all.insert(peer, true)),
-            None => {
-                let problem = format!("{task} is {}, and nobody has asked", answer.state);
-                self.violation.get_or_insert((Property::Answers, problem));
-            }
+            None => match for_all {
+                Some(for_all) => for_all.is_answered = true,
+                // It was heard in the same turn that the connection is gone.
+                None if self.waits && !self.subscribed.contains_key(&peer) => {}
+                None => {
+                    let problem = format!("{task} is {}, and nobody has asked", answer.state);
+                    self.violation.get_or_insert((Property::Answers, problem));
+                }
+            },
         }
         let is_nowhere = matches!(answer.state, TaskState::Unknown | TaskState::Gone);
         if let Some(framework) = self.subscribed.get(&peer).filter(|_| is_nowhere) {
@@ -156,7 +185,13 @@ impl Answers {
         &mut self,
         runs: impl Fn(&FrameworkId, &TaskId) -> bool,
     ) -> Result<(), Broken> {
-        self.for_all.retain(|_, is_answered| !*is_answered);
+        let waits = self.waits;
+        self.for_all.retain(|_, asked| {
+            let may_be_open = !asked.is_answered || (waits && asked.is_new);
+            asked.is_new = false;
+            asked.is_answered = false;
+            may_be_open
+        });
         let unknown = core::mem::take(&mut self.unknown);
         self.violation.take().map_or(Ok(()), Err)?;
         match unknown

@@ -78,7 +78,7 @@ impl Turns {
 }
 
 /// Returns whether a call counts for which there was no room: offers that were answered are so in
-/// any case, and what was confirmed is.
+/// any case, what was confirmed is, and who ends his framework is heard.
 const fn is_heard(call: &Call) -> bool {
     matches!(
         call,
@@ -86,6 +86,7 @@ const fn is_heard(call: &Call) -> bool {
             | Call::Decline { .. }
             | Call::Acknowledge { .. }
             | Call::AcknowledgeOperation { .. }
+            | Call::Teardown
     )
 }
 

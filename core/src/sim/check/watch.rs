@@ -63,13 +63,14 @@ impl Watch {
         registry: Registry,
     ) -> Self {
         let (cycle, bounds_offers) = (dials.cycle(), dials.bounds_offers());
+        let waits = dials.holds_calls_up();
         Self {
             checking,
             dials,
             ledger: Ledger::new(totals, registry),
             offers: DeadOffers::default(),
             sessions: Sessions::default(),
-            answers: Answers::default(),
+            answers: Answers::new(waits),
             removed: Removed::default(),
             kills: Asked::default(),
             news: News::default(),
@@ -79,7 +80,7 @@ impl Watch {
             promises: Promises::new(cycle, bounds_offers),
             drains: Drains::default(),
             turns: Turns::default(),
-            wishes: Heard::default(),
+            wishes: Heard::new(waits),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::ids::{FrameworkId, PeerId};
 use crate::master::{Effect, Input};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::offer::Offer;
-use crate::protocol::refusal::CallKind;
+use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::{Call, Event};
 use crate::registry::RegistryOp;
 use crate::roles::Role;
@@ -34,8 +34,13 @@ pub(super) struct Heard {
     asked: BTreeMap<PeerId, Wishes>,
     /// Those of updates that are not answered, oldest first.
     updates: BTreeMap<PeerId, VecDeque<Wishes>>,
-    /// Whose last word may still be turned down, and what held before it.
-    before: Option<(FrameworkId, Wishes)>,
+    /// Whose last word may still be turned down, of which kind it is, and what held before it.
+    before: Option<(FrameworkId, CallKind, Wishes)>,
+    /// What held when the turn began, of those who have said something in it: the offers of a pass
+    /// that is due come before what is heard, and of several words that waited some are heard later.
+    turn: BTreeMap<FrameworkId, Wishes>,
+    /// Whether words may wait for their turn.
+    waits: bool,
     /// Who has said something about itself in this turn.
     changed: BTreeSet<FrameworkId>,
     violation: Option<Broken>,
@@ -47,6 +52,14 @@ fn has(ledger: &Ledger, framework: &FrameworkId, role: &Role) -> bool {
 }
 
 impl Heard {
+    /// Begins with a leadership; `waits` is whether its calls may wait for their turn.
+    pub(super) fn new(waits: bool) -> Self {
+        Self {
+            waits,
+            ..Self::default()
+        }
+    }
+
     /// Returns what a framework wants, if it was heard.
     pub(super) fn of(&self, framework: &FrameworkId) -> Option<&Wishes> {
         self.wishes.get(framework)
@@ -81,7 +94,9 @@ impl Heard {
         };
         let before = wishes.clone();
         if wants(wishes, call, ledger, framework) {
-            self.before = Some((framework.clone(), before));
+            let turn = self.turn.entry(framework.clone());
+            turn.or_insert_with(|| before.clone());
+            self.before = Some((framework.clone(), call.kind(), before));
         }
     }
 
@@ -137,6 +152,12 @@ impl Heard {
                     self.wishes.insert(framework.clone(), wishes);
                 }
             }
+            // What finds no room in a line was not heard.
+            Event::Rejected {
+                call,
+                reason: RejectKind::TooMany,
+                ..
+            } if self.waits && *call != CallKind::Update => {}
             Event::Rejected { call, .. } => self.rejected(*peer, *call),
             Event::Offers(offers) => offers.iter().for_each(|it| self.offered(it, ledger)),
             Event::Heartbeat
@@ -156,7 +177,7 @@ impl Heard {
     fn rejected(&mut self, peer: PeerId, call: CallKind) {
         if call == CallKind::Update {
             self.updates.get_mut(&peer).and_then(VecDeque::pop_front);
-        } else if let Some((framework, wishes)) = self.before.take() {
+        } else if let Some((framework, _, wishes)) = self.before.take_if(|it| it.1 == call) {
             self.wishes.insert(framework, wishes);
         }
     }
@@ -168,8 +189,9 @@ impl Heard {
             role,
             ..
         } = offer;
-        let unwanted = self.wishes.get(framework);
-        let is_unwanted = unwanted.is_some_and(|wishes| wishes.suppressed.contains(role));
+        let is_in = |wishes: &Wishes| wishes.suppressed.contains(role);
+        let was_wanted = self.turn.get(framework).is_some_and(|it| !is_in(it));
+        let is_unwanted = self.wishes.get(framework).is_some_and(is_in) && !was_wanted;
         let why = if !has(ledger, framework, role) {
             "which it does not have"
         } else if is_unwanted {
@@ -184,6 +206,7 @@ impl Heard {
     /// Ends a turn; says what should not have been offered, or not be any more.
     pub(super) fn check(&mut self, ledger: &Ledger) -> Result<(), Broken> {
         self.before = None;
+        self.turn.clear();
         for framework in core::mem::take(&mut self.changed) {
             let mut offers = ledger.offers().filter(|it| it.framework == framework);
             if let Some(Offer { id, role, .. }) =
@@ -272,7 +295,6 @@ mod tests {
     use alloc::vec;
 
     use super::*;
-    use crate::protocol::refusal::RejectKind;
     use crate::sim::check::scene::*;
 
     struct Scene {
@@ -341,6 +363,10 @@ mod tests {
             self.heard.saw(effect, &self.ledger);
         }
 
+        fn ends_turn(&mut self) {
+            assert_eq!(self.heard.check(&self.ledger), Ok(()));
+        }
+
         /// Returns whether something may be offered in a role.
         fn may(&mut self, name: &str) -> bool {
             let mut offer = offer(1, "cpus:1");
@@ -359,6 +385,7 @@ mod tests {
         scene.hears(&says(Call::Revive { roles: roles() }));
         assert!(scene.may("b"));
         scene.hears(&says(Call::Suppress { roles: vec![] }));
+        scene.ends_turn();
         assert!(!scene.may("a") && !scene.may("b"));
         let strange = vec![role("a"), role("c")];
         scene.hears(&says(Call::Revive { roles: strange }));
@@ -366,6 +393,34 @@ mod tests {
         scene.hears(&says(Call::Revive { roles: roles() }));
         scene.saw(&rejected(CallKind::Revive));
         assert!(!scene.may("b"), "it was turned down");
+    }
+
+    // OF-37
+    #[test]
+    fn an_offer_may_come_before_the_word_of_the_same_turn() {
+        let mut scene = Scene::new();
+        scene.hears(&says(Call::Suppress { roles: vec![] }));
+        assert!(scene.may("a"));
+        assert!(!scene.may("a"), "in the turn after it");
+    }
+
+    // SE-33
+    #[test]
+    fn what_finds_no_room_does_not_undo_what_was_heard() {
+        for (waits, holds) in [(true, true), (false, false)] {
+            let mut scene = Scene::new();
+            scene.heard.waits = waits;
+            let roles = vec![role("b")];
+            scene.hears(&says(Call::Revive { roles }));
+            let full = Event::Rejected {
+                call: CallKind::Revive,
+                reason: RejectKind::TooMany,
+                message: String::new(),
+            };
+            scene.saw(&event(OWNER, full));
+            scene.ends_turn();
+            assert_eq!(scene.may("b"), holds);
+        }
     }
 
     // FW-53
