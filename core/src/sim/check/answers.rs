@@ -48,8 +48,8 @@ pub(in crate::sim) struct Answers {
     /// Who has asked for all of its tasks. Who asks again and again is answered later; of who has
     /// no tasks nothing is said.
     for_all: BTreeMap<PeerId, ForAll>,
-    /// Whether calls may wait for their turn: then several may be heard in one, and the answer in it
-    /// be to a question before the last.
+    /// Whether calls may wait for their turn: then several may be heard in one, and the answer in
+    /// it be to a question before the last.
     waits: bool,
     /// Tasks that were just said to be known to nobody.
     unknown: Vec<(FrameworkId, TaskId)>,

@@ -37,7 +37,7 @@ pub(super) struct Heard {
     /// Whose last word may still be turned down, of which kind it is, and what held before it.
     before: Option<(FrameworkId, CallKind, Wishes)>,
     /// What held when the turn began, of those who have said something in it: the offers of a pass
-    /// that is due come before what is heard, and of several words that waited some are heard later.
+    /// that is due come before what is heard, and of several words that waited some are later.
     turn: BTreeMap<FrameworkId, Wishes>,
     /// Whether words may wait for their turn.
     waits: bool,
