@@ -26,14 +26,12 @@ impl Agent {
         executor: &ExecutorId,
         data: Vec<u8>,
     ) {
-        let number = self.state.find_executor(framework, executor);
-        let number = number.and_then(|number| {
+        let mut number = self.state.find_executor(framework, executor);
+        if planted(Mutant::MessageToOther) && number.is_some() {
             let mut all = self.state.executors().iter();
-            let any = all.find(|(_, row)| row.framework() == framework);
-            any.map(|(number, _)| *number)
-                .filter(|_| planted(Mutant::MessageToOther))
-                .or(Some(number))
-        });
+            let first = all.find(|(_, row)| row.framework() == framework);
+            number = first.map(|(number, _)| *number);
+        }
         let session = number.and_then(|number| self.sessions.get(number));
         match session.and_then(|session| session.peer()) {
             Some(peer) => {

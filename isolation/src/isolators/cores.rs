@@ -92,14 +92,10 @@ impl Placing {
 
     /// Reads from the groups of those who run who has what.
     pub(super) fn recover(&self, live: &Survivors) -> Outcome<Recovered> {
-        let mut recovered = Recovered::default();
         let mut found = BTreeMap::new();
         for (id, survivor) in live {
-            let group = self.hierarchies.group(&self.root, id.as_str());
-            let cpus = group.and_then(|group| group.cpus());
-            let Some(cpus) = recovered.note(id.as_str(), cpus.map_err(Into::into)) else {
-                continue;
-            };
+            // Whoever's cores are not known is not passed over: they could be given away twice.
+            let cpus = self.hierarchies.group(&self.root, id.as_str())?.cpus()?;
             let limits = survivor.spec.as_ref().map(|spec| &spec.limits);
             let count = limits.and_then(|limits| cores(limits, self.threads));
             found.insert(id.clone(), (cpus.unwrap_or_default(), count));
@@ -112,7 +108,7 @@ impl Placing {
             }
         }
         self.tell_others(&table);
-        Ok(recovered)
+        Ok(Recovered::default())
     }
 
     /// Has all who share CPUs run on those that are left. Who cannot be moved runs where he did.
@@ -182,7 +178,8 @@ fn alone(
     threads: u32,
 ) -> BTreeSet<ContainerId> {
     let fits = |(cpus, count): &(CpuList, Option<u32>)| {
-        let most = |count: u32| usize::try_from(count * threads).unwrap_or(usize::MAX);
+        let most =
+            |count: u32| usize::try_from(count.saturating_mul(threads)).unwrap_or(usize::MAX);
         !cpus.is_empty() && count.is_some_and(|count| cpus.len() <= most(count))
     };
     let has_alone = |id: &ContainerId, own: &(CpuList, Option<u32>)| {
