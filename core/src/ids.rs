@@ -170,11 +170,14 @@ impl FrameworkId {
 
     /// Returns whether `master` may have given this id.
     pub fn is_from(&self, master: &MasterId) -> bool {
-        let number = || {
-            let rest = self.as_str().strip_prefix(master.as_str())?;
-            rest.strip_prefix('-')?.parse().ok()
-        };
-        number().is_some_and(|n| *self == Self::numbered(master, n))
+        self.number_from(master).is_some()
+    }
+
+    /// Returns the number in it, if `master` may have given it.
+    pub fn number_from(&self, master: &MasterId) -> Option<u64> {
+        let rest = self.as_str().strip_prefix(master.as_str())?;
+        let number = rest.strip_prefix('-')?.parse().ok()?;
+        (*self == Self::numbered(master, number)).then_some(number)
     }
 
     /// Returns whether a leadership before `master`, which is that of `epoch`, may have given this

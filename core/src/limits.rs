@@ -242,6 +242,8 @@ pub const UNANSWERED_UPDATES: usize = 1_000;
 pub const WAITING_KILLS: usize = 100_000;
 /// The most kills that a scheduler says at once; the others with the next heartbeats.
 pub const KILLS_SAID: usize = 10_000;
+/// The most wishes that a scheduler says again at once; the others with the next heartbeats.
+pub const WISHES_SAID: usize = 64;
 /// The most kills of one framework that wait for a master's agents to return. Others are refused.
 /// They take half as much as questions do ([`ASKS_PER_FRAMEWORK`]).
 pub const KILLS_PER_FRAMEWORK: usize = 4_000;

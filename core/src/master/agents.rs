@@ -11,13 +11,22 @@ use core::ops::{Index, IndexMut};
 use super::permits::Ticket;
 use crate::allocator::AgentTraits;
 use crate::fold::FoldMap;
-use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
+use crate::ids::{AgentId, ExecutorId, FrameworkId, PeerId, TaskId};
 use crate::keys::AgentKey;
 use crate::protocol::maintenance::Unavailability;
 use crate::protocol::node::{self, AgentInfo, Standing};
 use crate::resources::Resources;
 use crate::table::Table;
 use crate::time::Time;
+
+/// Something that an agent runs and that is not counted: of a framework that is over, unknown, or
+/// not the one whose id it has; or a task whose id is another's that runs elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Uncounted {
+    Task(TaskId),
+    /// One with a process of its own.
+    Executor(ExecutorId),
+}
 
 /// Whether an agent is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +72,9 @@ pub(super) struct Agent {
     pub(super) due: Option<Time>,
     /// Its place in the line of those that are silent for too long.
     pub(super) waits: Option<Ticket>,
-    /// Tasks of frameworks that are over, which it runs under the ids of others that run elsewhere:
-    /// they are not counted, so that nobody is offered the agent until they are over too (I1).
-    pub(super) uncounted: BTreeSet<(FrameworkId, TaskId)>,
+    /// What it runs and is to end, and has no row to be counted in: nobody is offered the agent
+    /// until it is over (I1).
+    pub(super) uncounted: BTreeSet<(FrameworkId, Uncounted)>,
 }
 
 impl Agent {

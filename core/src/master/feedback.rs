@@ -135,11 +135,10 @@ impl Master {
         let known = self.frameworks.find(&owner);
         let live = known.filter(|key| !self.frameworks[*key].is_completed());
         let Some(framework) = live else {
-            let (master, epoch) = (&self.config.id, self.config.epoch);
             let has_ended = known.is_some() || self.registry.end_of(&owner).is_some();
             let since = self.agents[agent].registered_at;
             let is_orphan = cx.now.since(since) >= limits::ORPHANS_KEPT;
-            if has_ended || is_orphan || !owner.is_from_before(master, epoch) {
+            if has_ended || is_orphan || !self.issuer().has_forgotten(&owner) {
                 self.confirm_operation(cx, agent, number, update);
             }
             return;

@@ -9,13 +9,14 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Master;
-use super::agents::Presence;
+use super::agents::{Presence, Uncounted};
 use super::executors::{Executor, Place};
 use super::frameworks::Frameworks;
 use super::peers::Account;
+use super::subscribing::Issuer;
 use super::tasks::{TaskKey, Tasks};
 use super::updates::may_report;
-use crate::ids::{ExecutorId, FrameworkId, MasterId, PeerId, TaskId};
+use crate::ids::{ExecutorId, FrameworkId, PeerId, TaskId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::mutant::{Mutant, planted};
@@ -43,8 +44,8 @@ pub(super) struct Merge {
     pub(super) adopt: Vec<Reported>,
     /// The same of frameworks that are over.
     pub(super) left: Vec<Reported>,
-    /// Those of them whose id is another's that runs elsewhere: there is one task of an id.
-    pub(super) uncounted: BTreeSet<(FrameworkId, TaskId)>,
+    /// What is to end and cannot be counted.
+    pub(super) uncounted: BTreeSet<(FrameworkId, Uncounted)>,
     /// Tasks that are known to be there, and their state.
     pub(super) refresh: Vec<(TaskKey, TaskState)>,
     /// Tasks that were to be killed, or may not be there any more.
@@ -77,7 +78,7 @@ pub(super) struct Reported {
 }
 
 struct Planner<'a> {
-    leadership: (&'a MasterId, u64),
+    issuer: Issuer<'a>,
     registry: &'a Registry,
     known: &'a Frameworks,
     tasks: &'a Tasks,
@@ -163,14 +164,16 @@ impl Planner<'_> {
                 return;
             }
         }
-        if !is_over || self.recalls(&framework) {
-            let report = Described {
-                framework,
-                role,
-                info,
-            };
-            self.merge.executors.push(report);
+        if is_over && !self.recalls(&framework) {
+            let name = Uncounted::Executor(info.id.clone());
+            self.merge.uncounted.insert((framework, name));
+            return;
         }
+        self.merge.executors.push(Described {
+            framework,
+            role,
+            info,
+        });
     }
 
     /// One of a framework that is over, which is not to be asked for: it is to end, and uses what
@@ -184,12 +187,13 @@ impl Planner<'_> {
         if own.is_some() || report.state.is_terminal() {
             return;
         }
-        if live.is_some() {
-            let name = (report.framework, report.task);
-            self.merge.uncounted.insert(name);
-        } else if self.recalls(&report.framework) {
+        if live.is_none() && self.recalls(&report.framework) {
             let left = self.reported(report);
             self.merge.left.extend(left);
+        } else {
+            // There is one task of an id, or no row that it could be in.
+            let name = Uncounted::Task(report.task);
+            self.merge.uncounted.insert((report.framework, name));
         }
     }
 
@@ -207,8 +211,10 @@ impl Planner<'_> {
         if task.is_remembered() || task.agent != self.agent {
             // TK-34: it has ended, or it is elsewhere. There is one task of an id.
             if !report.state.is_terminal() {
-                let name = (report.framework.clone(), report.task.clone());
-                self.merge.uncounted.insert(name);
+                let name = Uncounted::Task(report.task.clone());
+                self.merge
+                    .uncounted
+                    .insert((report.framework.clone(), name));
                 let kill = (report.framework, report.task, None);
                 self.merge.kill.push(kill);
             }
@@ -267,14 +273,13 @@ impl Planner<'_> {
         is_new.then_some(Reported { task, executor })
     }
 
-    /// Returns whether an unknown framework can be known from this report. It has its id of an
-    /// earlier leadership, whose registry is lost: all that this one has given are known.
+    /// Returns whether an unknown framework can be known from this report: if the registry is lost
+    /// in which it was (SM-02).
     fn recovers(&mut self, id: &FrameworkId) -> bool {
         if self.merge.frameworks.contains_key(id) {
             return true;
         }
-        let (master, epoch) = self.leadership;
-        if !self.has_room() || !id.is_from_before(master, epoch) {
+        if !self.has_room() || !self.issuer.has_forgotten(id) {
             return false;
         }
         let info = self.infos.remove(id);
@@ -292,7 +297,7 @@ struct Over;
 impl Master {
     pub(super) fn plan_merge(&self, agent: AgentKey, peer: PeerId, account: Account) -> Merge {
         let mut planner = Planner {
-            leadership: (&self.config.id, self.config.epoch),
+            issuer: self.issuer(),
             registry: &self.registry,
             known: &self.frameworks,
             tasks: &self.tasks,

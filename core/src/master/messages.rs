@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 use tracing::debug;
 
+use super::agents::Uncounted;
 use super::{Cx, Master};
 use crate::ids::{AgentId, ExecutorId, FrameworkId};
 use crate::keys::{AgentKey, FrameworkKey};
@@ -104,6 +105,10 @@ impl Master {
         executor: ExecutorId,
         exit: Option<Exit>,
     ) {
+        let name = Uncounted::Executor(executor.clone());
+        if self.end_uncounted(cx, agent, framework, name) {
+            return;
+        }
         if !self.runs_executor(agent, framework, &executor) {
             return self.note_stray(agent, framework, &executor);
         }

@@ -8,7 +8,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::agents::{Agent, Presence};
+use super::agents::{Agent, Presence, Uncounted};
 use super::frameworks::Subscription;
 use super::{Cx, Effect, Master, Part, Timer};
 use crate::allocator::Change;
@@ -284,17 +284,22 @@ impl Master {
         for task in self.tasks.of_framework(key) {
             let task = &self.tasks[task];
             if task.is_booked() {
-                let name = (id.clone(), task.id.clone());
-                left.entry(task.agent).or_default().push(name);
+                let name = Uncounted::Task(task.id.clone());
+                left.entry(task.agent).or_default().push((id.clone(), name));
             }
+        }
+        for executor in self.tasks.custom_executors_of(key) {
+            let name = Uncounted::Executor(executor.info.id.clone());
+            let left = left.entry(executor.agent).or_default();
+            left.push((id.clone(), name));
         }
         // One record: half of it would leave the id to nobody.
         self.end_framework(cx, key, why, RegistryOp::ForgetFramework { id });
         self.frameworks.forget(key);
         self.forget_tasks(key);
         // These still run, and cannot be counted under an id that is another's.
-        for (agent, tasks) in left {
-            self.add_uncounted(cx, agent, tasks);
+        for (agent, left) in left {
+            self.add_uncounted(cx, agent, left);
         }
     }
 

@@ -14,12 +14,12 @@ use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::agents::{Agent, Presence};
+use super::agents::{Agent, Presence, Uncounted};
 use super::tasks::TaskKey;
 use super::updates::News;
 use super::{Cx, Master, Timer};
 use crate::allocator::Change;
-use crate::ids::{AgentId, FrameworkId, PeerId, TaskId};
+use crate::ids::{AgentId, FrameworkId, PeerId};
 use crate::keys::{AgentKey, FrameworkKey};
 use crate::limits;
 use crate::protocol::agent::ToAgent;
@@ -275,7 +275,7 @@ impl Master {
         &mut self,
         cx: &mut Cx<'_>,
         key: AgentKey,
-        uncounted: BTreeSet<(FrameworkId, TaskId)>,
+        uncounted: BTreeSet<(FrameworkId, Uncounted)>,
     ) {
         let row = &mut self.agents[key];
         let was_offered = row.is_offered();
@@ -291,32 +291,37 @@ impl Master {
         &mut self,
         cx: &mut Cx<'_>,
         key: AgentKey,
-        tasks: Vec<(FrameworkId, TaskId)>,
+        more: Vec<(FrameworkId, Uncounted)>,
     ) {
         let row = self.agents.get_mut(key);
         if let Some(row) = row.filter(|row| row.peer().is_some()) {
             let was_offered = row.is_offered();
-            row.uncounted.extend(tasks);
+            row.uncounted.extend(more);
             if row.is_offered() != was_offered {
                 self.offer_or_not(cx, key);
             }
         }
     }
 
-    /// An agent says that a task has ended, which may be one that is not counted.
+    /// An agent says that something has ended, which may be what is not counted. Returns whether it
+    /// was.
     pub(super) fn end_uncounted(
         &mut self,
         cx: &mut Cx<'_>,
         key: AgentKey,
-        task: &(FrameworkId, TaskId),
-    ) {
+        framework: &FrameworkId,
+        what: Uncounted,
+    ) -> bool {
         let row = &mut self.agents[key];
-        if row.uncounted.remove(task) {
-            if row.is_offered() {
-                self.offer_or_not(cx, key);
-            }
-            self.tasks.note_emptied(key);
+        // Mostly there is none.
+        if row.uncounted.is_empty() || !row.uncounted.remove(&(framework.clone(), what)) {
+            return false;
         }
+        if row.is_offered() {
+            self.offer_or_not(cx, key);
+        }
+        self.tasks.note_emptied(key);
+        true
     }
 
     /// Gives up agents that are out of reach for too long, and forgets those that are gone for too

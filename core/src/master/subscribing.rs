@@ -16,7 +16,7 @@ use super::frameworks::{Framework, Subscription};
 use super::peers::Part;
 use super::{Cx, Effect, Master};
 use crate::allocator::Change;
-use crate::ids::{FrameworkId, PeerId};
+use crate::ids::{FrameworkId, MasterId, PeerId};
 use crate::keys::FrameworkKey;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToAgent;
@@ -27,6 +27,24 @@ use crate::protocol::scheduler::Event;
 use crate::protocol::validate::{check_framework, check_wishes};
 use crate::registry::{Enrolment, RegistryOp};
 use crate::time::Time;
+
+/// Who gives frameworks their ids.
+pub(super) struct Issuer<'a> {
+    master: &'a MasterId,
+    epoch: u64,
+    /// The number of the next one.
+    next: u64,
+}
+
+impl Issuer<'_> {
+    /// Returns whether an id that is not known may have been given all the same, by a leadership
+    /// whose registry is lost. That may have been of this very epoch, which is counted there: then
+    /// all are known that were given since.
+    pub(super) fn has_forgotten(&self, id: &FrameworkId) -> bool {
+        let number = id.number_from(self.master);
+        id.is_from_before(self.master, self.epoch) || number.is_some_and(|n| n >= self.next)
+    }
+}
 
 impl Master {
     /// Lets a framework in, or back in (SM-01, SM-03, FW-28).
@@ -100,18 +118,25 @@ impl Master {
             // SM-08, FW-27
             return Err((why, format!("framework {id} has been removed: {why}")));
         }
-        let (master, epoch) = (&self.config.id, self.config.epoch);
-        if id.is_from_before(master, epoch) {
+        if self.issuer().has_forgotten(id) {
             // FW-29: it was given by a leadership whose registry is lost, and stays.
             return Ok(());
         }
-        Err(if id.is_from(master) {
+        Err(if id.is_from(&self.config.id) {
             let text = format!("framework {id} has ended long ago");
             (EndReason::Removed, text)
         } else {
             let text = format!("framework {id} is not of this cluster");
             (EndReason::OtherCluster, text)
         })
+    }
+
+    pub(super) fn issuer(&self) -> Issuer<'_> {
+        Issuer {
+            master: &self.config.id,
+            epoch: self.config.epoch,
+            next: self.next_framework,
+        }
     }
 
     fn next_framework_id(&mut self) -> FrameworkId {

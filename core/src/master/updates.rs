@@ -10,6 +10,7 @@ use alloc::string::{String, ToString};
 
 use tracing::debug;
 
+use super::agents::Uncounted;
 use super::tasks::{Freed, InFlight, Task, TaskKey};
 use super::{Cx, Master};
 use crate::allocator::Change;
@@ -171,9 +172,8 @@ impl Master {
             return;
         }
         let is_over = status.state.is_terminal() || latest.is_terminal();
-        if is_over && !self.agents[agent].uncounted.is_empty() {
-            let task = (owner.clone(), status.task.clone());
-            self.end_uncounted(cx, agent, &task);
+        if is_over {
+            self.end_uncounted(cx, agent, &owner, Uncounted::Task(status.task.clone()));
         }
         let known = self.frameworks.find(&owner);
         let framework = known.filter(|key| !self.frameworks[*key].is_completed());

@@ -14,7 +14,7 @@ use crate::demand::Demand;
 use crate::keys::FrameworkKey;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::refusal::CallKind;
-use crate::protocol::validate::{check_named_roles, check_wishes};
+use crate::protocol::validate::{add_suppressed, check_named_roles, set_demand};
 use crate::roles::Role;
 
 impl Master {
@@ -29,7 +29,10 @@ impl Master {
         } else {
             &roles
         };
-        row.wishes.suppressed.extend(named.iter().cloned());
+        if let Err(reject) = add_suppressed(&mut row.wishes, named) {
+            let reason = reject.kind();
+            return self.reject(cx, key, CallKind::Suppress, reason, reject.to_string());
+        }
         self.changes.push(Change::Suppressed {
             framework: key,
             roles,
@@ -76,19 +79,10 @@ impl Master {
         if !self.are_own(cx, key, CallKind::Demand, from_ref(&role)) {
             return;
         }
-        let row = &mut self.frameworks[key];
-        let before = match &demand {
-            Some(demand) => row.wishes.demands.insert(role.clone(), demand.clone()),
-            None => row.wishes.demands.remove(&role),
-        };
-        if let Err(reject) = check_wishes(&row.info, &mut row.wishes) {
-            match before {
-                Some(before) => row.wishes.demands.insert(role, before),
-                None => row.wishes.demands.remove(&role),
-            };
+        let wishes = &mut self.frameworks[key].wishes;
+        if let Err(reject) = set_demand(wishes, &role, demand.as_ref()) {
             let reason = reject.kind();
-            self.reject(cx, key, CallKind::Demand, reason, reject.to_string());
-            return;
+            return self.reject(cx, key, CallKind::Demand, reason, reject.to_string());
         }
         self.changes.push(Change::Demanded {
             framework: key,

@@ -228,7 +228,7 @@ impl fmt::Display for RejectKind {
 }
 
 /// A call without what it carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum CallKind {
     /// [`Call::Subscribe`].
     Subscribe,

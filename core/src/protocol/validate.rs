@@ -5,6 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::Serialize;
@@ -18,6 +19,7 @@ pub use super::reject::Reject;
 use super::task::{CommandInfo, ExecutorInfo, ExecutorKind, Limit, TaskInfo};
 use super::validate_container::Asker;
 use super::{validate_container, validate_discovery, wire};
+use crate::demand::Demand;
 use crate::limits;
 use crate::resources::{Milli, Value};
 use crate::roles::Role;
@@ -39,13 +41,15 @@ pub fn check_framework(framework: &FrameworkInfo) -> Result<(), Reject> {
             return Err(Reject::Empty { what });
         }
     }
-    check_size("framework", framework, limits::FRAMEWORK_BYTES)
+    // Beside its id, which it has not got yet when it comes first.
+    let bytes = wire::size(framework) - wire::size(&framework.id);
+    check_bytes("framework", bytes, limits::FRAMEWORK_BYTES)
 }
 
 /// Checks what a framework wants, against what it says about itself (OF-37, OF-41).
 pub fn check_wishes(framework: &FrameworkInfo, wishes: &mut Wishes) -> Result<(), Reject> {
     // First: of more it would be dear to look at each.
-    check_size("wishes", wishes, limits::WISHES_BYTES)?;
+    check_wishes_size(wishes)?;
     for role in &wishes.suppressed {
         check_own_role("a suppression", role, framework)?;
     }
@@ -58,6 +62,44 @@ pub fn check_wishes(framework: &FrameworkInfo, wishes: &mut Wishes) -> Result<()
     let mut room = limits::PATTERNS_PROGRAM_BYTES;
     let mut all = wishes.constraints.values_mut();
     Ok(all.try_for_each(|constraints| constraints.compile(&mut room))?)
+}
+
+fn check_wishes_size(wishes: &Wishes) -> Result<(), Reject> {
+    check_size("wishes", wishes, limits::WISHES_BYTES)
+}
+
+/// Adds roles in which nothing is wanted, if a subscription has room for them (OF-37).
+pub fn add_suppressed(wishes: &mut Wishes, roles: &[Role]) -> Result<(), Reject> {
+    let is_new = |role: &&Role| !wishes.suppressed.contains(*role);
+    let new: Vec<Role> = roles.iter().filter(is_new).cloned().collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    wishes.suppressed.extend(new.iter().cloned());
+    let checked = check_wishes_size(wishes);
+    if checked.is_err() {
+        wishes.suppressed.retain(|role| !new.contains(role));
+    }
+    checked
+}
+
+/// Sets what is wanted in a role of the framework's own, if a subscription has room for it.
+pub fn set_demand(wishes: &mut Wishes, role: &Role, demand: Option<&Demand>) -> Result<(), Reject> {
+    let demands = &mut wishes.demands;
+    let Some(demand) = demand else {
+        demands.remove(role);
+        return Ok(());
+    };
+    let before = demands.insert(role.clone(), demand.clone());
+    let checked = check_wishes_size(wishes);
+    if checked.is_err() {
+        let demands = &mut wishes.demands;
+        match before {
+            Some(before) => demands.insert(role.clone(), before),
+            None => demands.remove(role),
+        };
+    }
+    checked
 }
 
 /// Checks the roles that a call names.
@@ -298,7 +340,10 @@ pub(super) fn check_size(
     of: &impl Serialize,
     limit: usize,
 ) -> Result<(), Reject> {
-    let bytes = wire::size(of);
+    check_bytes(what, wire::size(of), limit)
+}
+
+fn check_bytes(what: &'static str, bytes: usize, limit: usize) -> Result<(), Reject> {
     if bytes > limit {
         return Err(Reject::TooLarge { what, bytes, limit });
     }

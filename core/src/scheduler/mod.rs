@@ -19,6 +19,7 @@ mod stopping;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod unheard;
 mod updates;
 mod user;
 mod wishes;

@@ -66,6 +66,7 @@ impl Scheduler {
             let demand = now.demands.get(role);
             if demand != before.demands.get(role) {
                 let (role, demand) = (role.clone(), demand.cloned());
+                self.wishing.note(CallKind::Demand, [&role]);
                 let call = Call::Demand { role, demand };
                 out.emit(Effect::Master { peer, call });
             }
@@ -74,10 +75,12 @@ impl Scheduler {
         let suppressed: Vec<Role> = now.difference(&before).cloned().collect();
         let revived: Vec<Role> = before.difference(now).cloned().collect();
         if !suppressed.is_empty() {
+            self.wishing.note(CallKind::Suppress, &suppressed);
             let call = Call::Suppress { roles: suppressed };
             out.emit(Effect::Master { peer, call });
         }
         if !revived.is_empty() {
+            self.wishing.note(CallKind::Revive, &revived);
             let call = Call::Revive { roles: revived };
             out.emit(Effect::Master { peer, call });
         }

@@ -597,6 +597,20 @@ fn suppressed_at(s: &mut Scheduler, now: Time, peer: PeerId) -> Vec<String> {
     }
 }
 
+/// Returns which calls the user is told to be for roles that the framework is not in, and nothing
+/// else.
+fn turned_down(told: &[Effect]) -> Vec<CallKind> {
+    let kinds = told.iter().map(|effect| match effect {
+        Effect::User(UserEvent::Rejected {
+            call,
+            reason: RejectKind::ForeignRole,
+            ..
+        }) => *call,
+        other => panic!("{other:?}"),
+    });
+    kinds.collect()
+}
+
 #[test]
 fn what_is_suppressed_is_said_at_each_subscription() {
     // OF-37, FW-39
@@ -624,10 +638,9 @@ fn what_is_suppressed_is_said_at_each_subscription() {
             }),
         ]
     );
-    // A role of somebody else changes nothing: the master will say so.
+    // A role of somebody else changes nothing.
     let told = feed(&mut s, secs(1), Input::User(suppress(&["ops", "web"])));
-    let roles = vec![role("ops"), role("web")];
-    assert_eq!(told, [call(Call::Suppress { roles })]);
+    assert_eq!(turned_down(&told), [CallKind::Suppress]);
     assert_eq!(suppressed_at(&mut s, secs(2), PeerId(2)), ["eng"]);
     feed(&mut s, secs(4), Input::User(suppress(&[])));
     assert_eq!(suppressed_at(&mut s, secs(5), PeerId(3)), ["eng", "ops"]);
@@ -661,7 +674,8 @@ fn what_is_demanded_is_said_at_each_subscription() {
     let first = wants("cpus:1", 3);
     let user = |s: &mut Scheduler, call| feed(s, secs(1), Input::User(call));
     assert_eq!(user(&mut s, says("eng", first.clone())), []);
-    assert_eq!(user(&mut s, says("web", first.clone())), []);
+    let told = user(&mut s, says("web", first.clone()));
+    assert_eq!(turned_down(&told), [CallKind::Demand]);
     let expected = |demand: &Option<Demand>| {
         let demand = demand.clone().unwrap();
         BTreeMap::from([(role("eng"), demand)])
@@ -682,9 +696,8 @@ fn what_is_demanded_is_said_at_each_subscription() {
         told[1..],
         [Effect::User(UserEvent::Subscribed { .. })]
     ));
-    // A role of somebody else is the master's to turn down.
     let told = user(&mut s, says("web", None));
-    assert_eq!(told, [demand("web", &None)]);
+    assert_eq!(turned_down(&told), [CallKind::Demand]);
     assert_eq!(said_at(&mut s, secs(2), PeerId(2)), expected(&second));
     user(&mut s, says("eng", None));
     assert_eq!(said_at(&mut s, secs(3), PeerId(3)), BTreeMap::new());
@@ -1035,7 +1048,12 @@ fn what_is_wanted_after_an_update_holds_after_it() {
                 demand: demand.clone(),
             }),
         ];
-        assert_eq!(told[1..], said);
+        if holds {
+            assert_eq!(told[1..], said);
+        } else {
+            let kinds = [CallKind::Suppress, CallKind::Demand];
+            assert_eq!(turned_down(&told[1..]), kinds);
+        }
         let (info, wishes) = subscribed_anew(&mut s, now);
         assert_eq!(info.roles.contains(&new), holds);
         assert_eq!(wishes.suppressed.contains(&new), holds);
@@ -1129,8 +1147,75 @@ fn what_a_master_has_no_room_for_is_wanted_again() {
 }
 
 #[test]
+fn only_what_may_have_been_refused_is_said_again() {
+    // SE-33, OF-36, OF-37: what was heard is not begun anew
+    let mut s = scheduler();
+    let role = |n: u32| Role::new(&format!("team/{n}")).unwrap();
+    s.config.framework.roles = (0..3).map(role).collect();
+    feed(&mut s, secs(1), Input::Connected { peer: PEER });
+    feed(&mut s, secs(1), master(subscribed(1)));
+    let mut say = |call: UserCall| feed(&mut s, secs(1), Input::User(call));
+    let demand = |n, amount| (role(n), Some(demand_of(amount)));
+    let wanted = |(role, demand)| UserCall::Demand { role, demand };
+    say(wanted(demand(0, 10)));
+    say(UserCall::Revive {
+        roles: vec![role(1)],
+    });
+    for _ in 0..5 {
+        assert_eq!(feed(&mut s, secs(1), master(Event::Heartbeat)), []);
+    }
+    let mut say = |call: UserCall| feed(&mut s, secs(1), Input::User(call));
+    let said = say(wanted(demand(2, 1)));
+    let full = rejected(CallKind::Demand, RejectKind::TooMany);
+    assert_eq!(feed(&mut s, secs(1), full), []);
+    assert_eq!(feed(&mut s, secs(1), master(Event::Heartbeat)), said);
+    // While an update is not answered it waits for that.
+    let full = rejected(CallKind::Demand, RejectKind::TooMany);
+    assert_eq!(feed(&mut s, secs(1), full), []);
+    let (framework, wishes) = (s.config.framework.clone(), s.config.wishes.clone());
+    let update = UserCall::Update { framework, wishes };
+    feed(&mut s, secs(1), Input::User(update));
+    assert_eq!(feed(&mut s, secs(1), master(Event::Heartbeat)), []);
+    let told = feed(&mut s, secs(1), master(Event::Updated));
+    assert_eq!(told[1..], said);
+}
+
+#[test]
+fn a_wish_for_a_role_of_others_is_turned_down_at_once() {
+    // OF-37: no master may be there to say so
+    let (mut s, now) = running();
+    let strange = Role::new("strange").unwrap();
+    for is_there in [true, false] {
+        if !is_there {
+            let ended = Input::Disconnected { peer: PEER };
+            feed(&mut s, now, ended);
+        }
+        let roles = vec![strange.clone()];
+        for (wish, kind) in [
+            (
+                UserCall::Suppress {
+                    roles: roles.clone(),
+                },
+                CallKind::Suppress,
+            ),
+            (UserCall::Revive { roles }, CallKind::Revive),
+            (
+                UserCall::Demand {
+                    role: strange.clone(),
+                    demand: None,
+                },
+                CallKind::Demand,
+            ),
+        ] {
+            let told = feed(&mut s, now, Input::User(wish));
+            assert_eq!(turned_down(&told), [kind]);
+        }
+    }
+}
+
+#[test]
 fn what_no_subscription_has_room_for_is_not_kept() {
-    // OF-41: with the next master it would be the end of the framework
+    // With the next master it would be the end of the framework.
     let mut s = scheduler();
     let role = s.config.framework.roles[0].clone();
     let bytes = limits::WISHES_BYTES / 4;
@@ -1154,6 +1239,14 @@ fn what_no_subscription_has_room_for_is_not_kept() {
     };
     assert_eq!((*call, *reason), (CallKind::Demand, RejectKind::TooLarge));
     assert_eq!(s.config.wishes.demands.get(&role), None);
+    // Nor a suppression.
+    let asked = UserCall::Suppress { roles: vec![] };
+    let told = feed(&mut s, secs(1), Input::User(asked));
+    let [Effect::User(UserEvent::Rejected { call, reason, .. })] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!((*call, *reason), (CallKind::Suppress, RejectKind::TooLarge));
+    assert!(!s.config.wishes.suppressed.contains(&role));
     let roles = vec![role; limits::ROLES_PER_FRAMEWORK + 1];
     let told = feed(&mut s, secs(1), Input::User(UserCall::Revive { roles }));
     assert!(matches!(

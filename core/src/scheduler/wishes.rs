@@ -4,7 +4,8 @@
 //! An update may change the roles of the framework, and the master may turn it down. So one is on
 //! its way at a time, and what is said after it waits until it is answered: then it is known which
 //! roles there are, and to which update the answer belongs. What only the master's lines have no
-//! room for is said again with the next heartbeat.
+//! room for is said again ([`super::unheard`]). What the master would turn down for what it says is
+//! turned down here: the next subscription would be with it.
 //!
 //! Deliberately not here: what the master does with it.
 
@@ -12,7 +13,9 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::slice::from_ref;
 
+use super::unheard::Unheard;
 use super::{Effect, Out, Scheduler, UserCall, UserEvent};
 use crate::demand::Demand;
 use crate::ids::PeerId;
@@ -21,7 +24,7 @@ use crate::mutant::{Mutant, planted};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::Call;
-use crate::protocol::validate::check_wishes;
+use crate::protocol::validate::{add_suppressed, check_named_roles, set_demand};
 use crate::roles::Role;
 
 /// Something that the user says of his framework.
@@ -78,8 +81,10 @@ pub(super) struct Wishing {
     updating: Option<(FrameworkInfo, Wishes)>,
     /// What was said after it, oldest first; with it at most [`limits::UNANSWERED_UPDATES`].
     waiting: VecDeque<Wish>,
-    /// Of which kinds the master had no room for some.
-    refused: Vec<CallKind>,
+    /// What the master had no room for.
+    unheard: Unheard,
+    /// Whether there was a heartbeat since the update: then it is time to say that again.
+    is_due: bool,
 }
 
 impl Wishing {
@@ -90,9 +95,12 @@ impl Wishing {
 
     /// Notes that the master has no room for a call of this kind.
     pub(super) fn refuse(&mut self, call: CallKind) {
-        if !self.refused.contains(&call) {
-            self.refused.push(call);
-        }
+        self.unheard.refuse(call);
+    }
+
+    /// Notes that something is said in these roles.
+    pub(super) fn note<'a>(&mut self, call: CallKind, roles: impl IntoIterator<Item = &'a Role>) {
+        self.unheard.note(call, roles);
     }
 }
 
@@ -118,6 +126,9 @@ impl Scheduler {
             self.config.framework = framework;
             self.config.wishes = wishes;
         }
+        if core::mem::take(&mut self.wishing.is_due) {
+            self.say_wishes_again(peer, out);
+        }
         while self.wishing.updating.is_none()
             && let Some(wish) = self.wishing.waiting.pop_front()
         {
@@ -129,6 +140,14 @@ impl Scheduler {
         if !self.keep_wish(&wish, out) {
             return;
         }
+        let (own, kind) = (&self.config.framework.roles, wish.kind());
+        let named: &[Role] = match &wish {
+            Wish::Update(..) => &[],
+            Wish::Suppress(roles) | Wish::Revive(roles) if roles.is_empty() => own,
+            Wish::Suppress(roles) | Wish::Revive(roles) => roles,
+            Wish::Demand(role, _) => from_ref(role),
+        };
+        self.wishing.unheard.note(kind, named);
         let call = match wish {
             Wish::Update(framework, wishes) => {
                 self.wishing.updating = Some((framework.clone(), wishes.clone()));
@@ -149,96 +168,64 @@ impl Scheduler {
         }
     }
 
-    /// Says again what the master had no room for. As it does not say which call that was, all is
-    /// said of that kind.
+    /// Says again what the master had no room for, as it is wanted by now.
     pub(super) fn say_wishes_again(&mut self, peer: PeerId, out: &mut Out) {
         if self.wishing.updating.is_some() {
+            self.wishing.is_due = true;
             return;
         }
         let (own, wishes) = (&self.config.framework.roles, &self.config.wishes);
-        let (suppressed, others): (Vec<Role>, Vec<Role>) = own
-            .iter()
-            .cloned()
-            .partition(|role| wishes.suppressed.contains(role));
-        let refused = core::mem::take(&mut self.wishing.refused);
-        let is_refused = |kind| refused.contains(&kind);
+        let (mut suppressed, mut revived) = (Vec::new(), Vec::new());
         let mut say = |call| out.emit(Effect::Master { peer, call });
+        for (kind, role) in self.wishing.unheard.part(own) {
+            let is_suppressed = wishes.suppressed.contains(&role);
+            self.wishing.unheard.note(kind, [&role]);
+            if kind == CallKind::Demand {
+                let demand = wishes.demands.get(&role).cloned();
+                say(Call::Demand { role, demand });
+            } else if kind == CallKind::Suppress && is_suppressed {
+                suppressed.push(role);
+            } else if kind == CallKind::Revive && !is_suppressed {
+                revived.push(role);
+            }
+        }
         // Without a name all roles would be meant.
-        if is_refused(CallKind::Suppress) && !suppressed.is_empty() {
+        if !suppressed.is_empty() {
             say(Call::Suppress { roles: suppressed });
         }
-        if is_refused(CallKind::Revive) && !others.is_empty() {
-            say(Call::Revive { roles: others });
-        }
-        if is_refused(CallKind::Demand) {
-            for role in own {
-                let (role, demand) = (role.clone(), wishes.demands.get(role).cloned());
-                say(Call::Demand { role, demand });
-            }
+        if !revived.is_empty() {
+            say(Call::Revive { roles: revived });
         }
     }
 
     /// Keeps for the next subscription what is wanted; an update not before it is answered. Returns
-    /// whether the master may hear of it, which would turn it down in the next subscription with
-    /// all the rest.
+    /// whether the master is to hear of it. It is not of what it would turn down, now or with all
+    /// the rest in the next subscription.
     pub(super) fn keep_wish(&mut self, wish: &Wish, out: &mut Out) -> bool {
-        match wish {
-            Wish::Update(..) => true,
-            Wish::Suppress(roles) => self.keep_suppressed(roles, true, out),
-            Wish::Revive(roles) => self.keep_suppressed(roles, false, out),
-            Wish::Demand(role, demand) => self.keep_demand(role, demand.as_ref(), out),
-        }
-    }
-
-    /// With a role that is not ours, which the master will say, nothing changes.
-    fn keep_suppressed(&mut self, roles: &[Role], suppressed: bool, out: &mut Out) -> bool {
-        let limit = limits::ROLES_PER_FRAMEWORK;
-        if roles.len() > limit {
-            let kind = if suppressed {
-                CallKind::Suppress
-            } else {
-                CallKind::Revive
-            };
-            let message = format!("{} roles, more than the limit of {limit}", roles.len());
-            refuse(kind, RejectKind::TooMany, message, out);
-            return false;
-        }
-        let own = &self.config.framework.roles;
-        if !roles.iter().all(|role| own.contains(role)) {
-            return true;
-        }
-        let named = if roles.is_empty() { own } else { roles };
-        let all = &mut self.config.wishes.suppressed;
-        if suppressed {
-            all.extend(named.iter().cloned());
-        } else {
-            all.retain(|role| !named.contains(role));
-        }
-        true
-    }
-
-    /// With a role that is not ours, which the master will say, nothing changes; nor with a demand
-    /// that a subscription has no room for.
-    fn keep_demand(&mut self, role: &Role, demand: Option<&Demand>, out: &mut Out) -> bool {
         let framework = &self.config.framework;
-        if !framework.roles.contains(role) {
-            return true;
-        }
         let wishes = &mut self.config.wishes;
-        let before = match demand {
-            Some(demand) => wishes.demands.insert(role.clone(), demand.clone()),
-            None => wishes.demands.remove(role),
+        let check = |roles: &[Role]| check_named_roles(framework, roles);
+        let named = |roles: &'_ [Role]| match roles {
+            [] => framework.roles.clone(),
+            roles => roles.to_vec(),
         };
-        let checked = demand.map_or(Ok(()), |_| check_wishes(framework, wishes));
-        if let Err(reject) = checked {
-            match before {
-                Some(before) => wishes.demands.insert(role.clone(), before),
-                None => wishes.demands.remove(role),
-            };
-            refuse(CallKind::Demand, reject.kind(), reject.to_string(), out);
-            return false;
+        let kept = match wish {
+            Wish::Update(..) => Ok(()),
+            Wish::Suppress(roles) => {
+                check(roles).and_then(|()| add_suppressed(wishes, &named(roles)))
+            }
+            Wish::Revive(roles) => check(roles).map(|()| {
+                let named = named(roles);
+                wishes.suppressed.retain(|role| !named.contains(role));
+            }),
+            Wish::Demand(role, demand) => {
+                check(from_ref(role)).and_then(|()| set_demand(wishes, role, demand.as_ref()))
+            }
+        };
+        if let Err(reject) = &kept {
+            refuse(wish.kind(), reject.kind(), reject.to_string(), out);
         }
-        true
+        kept.is_ok()
     }
 }
 

@@ -299,7 +299,7 @@ impl World {
                 break;
             };
             one.kills.saw(&effect);
-            let hosted = one.node.machine_mut().map(Hosted::logic_mut);
+            let hosted = one.node.machine().map(Hosted::logic);
             let asked = hosted.map_or(Ok(()), |tap| wishes::check_asked(tap, &effect));
             let link = one.link;
             self.note(Name::Framework(n), asked);
@@ -321,7 +321,7 @@ impl World {
         }
         if let Some(one) = self.frameworks[at(n)].of_life(life) {
             if let Some(hosted) = one.node.machine_mut() {
-                let _said = hosted.logic_mut().says_anew();
+                hosted.logic_mut().end_step();
             }
             let hosted = one.node.machine();
             let is_subscribed = hosted.is_some_and(|hosted| hosted.scheduler().is_subscribed());

@@ -34,7 +34,7 @@ pub(super) struct Said {
     open: VecDeque<Word>,
     is_subscribed: bool,
     is_known: bool,
-    /// Whether something was said since somebody asked.
+    /// Whether something was said in this step.
     is_new: bool,
 }
 
@@ -51,9 +51,14 @@ impl Said {
         }
     }
 
-    /// Returns whether something was said since this was asked before.
-    pub(super) fn take_new(&mut self) -> bool {
-        core::mem::take(&mut self.is_new)
+    /// Returns whether something was said in this step.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// What is said from now on is of another step.
+    pub(super) fn end_step(&mut self) {
+        self.is_new = false;
     }
 
     /// Returns whether an update waits for its answer.

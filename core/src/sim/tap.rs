@@ -148,9 +148,14 @@ impl Tap {
         &self.said
     }
 
-    /// Returns whether it has said something of that since this was asked before.
-    pub(super) fn says_anew(&mut self) -> bool {
-        self.said.take_new()
+    /// Returns whether it has said something of that in this step.
+    pub(super) fn says_anew(&self) -> bool {
+        self.said.is_new()
+    }
+
+    /// All that a step brought is looked at.
+    pub(super) fn end_step(&mut self) {
+        self.said.end_step();
     }
 
     /// Takes what it and its executors have said to each other since this was asked before.

@@ -170,17 +170,16 @@ impl Table {
     }
 }
 
-/// Tells who has cores for himself, by the CPUs and the whole cores of each: whoever takes just as
-/// many, and shares none of them with others who could have them alone, nor all of them with
-/// anybody.
+/// Tells who has cores for himself, by the CPUs and the whole cores of each: whoever has just as many
+/// as he takes, though perhaps not all of their threads, and shares none of them with others who
+/// could have them alone, nor all of them with anybody.
 fn alone(
     found: &BTreeMap<ContainerId, (CpuList, Option<u32>)>,
     threads: u32,
 ) -> BTreeSet<ContainerId> {
     let fits = |(cpus, count): &(CpuList, Option<u32>)| {
-        let most =
-            |count: u32| usize::try_from(count.saturating_mul(threads)).unwrap_or(usize::MAX);
-        !cpus.is_empty() && count.is_some_and(|count| cpus.len() <= most(count))
+        let cpus = u32::try_from(cpus.len()).unwrap_or(u32::MAX);
+        count.is_some_and(|count| count <= cpus && cpus <= count.saturating_mul(threads))
     };
     let has_alone = |id: &ContainerId, own: &(CpuList, Option<u32>)| {
         let mut others = found.iter().filter(|(other, _)| *other != id);
@@ -256,6 +255,8 @@ mod tests {
             [0; 0]
         );
         assert_eq!(numbers(&[("0-3", Some(2)), ("2-3", Some(1))]), [0; 0]);
+        // Fewer than it takes: it was there before there was room for it.
+        assert_eq!(numbers(&[("6-7", Some(3)), ("0-5", Some(3))]), [1]);
         // A core of which one thread is not there.
         assert_eq!(numbers(&[("0", Some(1)), ("1-2", None)]), [0]);
     }

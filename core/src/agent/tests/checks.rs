@@ -520,7 +520,7 @@ fn a_disk_that_stalls_makes_nobody_unhealthy() {
 
 #[test]
 fn a_framework_s_executor_makes_its_checks_itself() {
-    // TK-01: what no agent does is not left out silently
+    // What no agent does is not left out silently.
     let mut node = Node::joined();
     let task = TaskInfo {
         check: checked("t").check,

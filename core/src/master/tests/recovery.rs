@@ -1,6 +1,8 @@
 //! A new leadership, with the registry of the old one.
 
 use super::*;
+use crate::protocol::agent::ExecutorReport;
+use crate::protocol::task::ExecutorInfo;
 
 /// Agent `rio-1-S0`, named `one`, admitted by epoch 1.
 pub(super) fn registry() -> Registry {
@@ -175,6 +177,86 @@ fn an_agent_that_the_registry_does_not_know_keeps_its_id() {
     assert_eq!(world.free(), resources("cpus:3"));
 }
 
+#[test]
+fn what_runs_outlives_a_registry_that_is_lost_with_its_epoch() {
+    // SM-02, FW-29: epochs are counted in it, so that ids of the first are given once more
+    for agent_first in [true, false] {
+        let mut world = World::new();
+        let (agent, owner) = (agent_id(0), framework_id(0));
+        let come_back = |world: &mut World| {
+            let peer = world.connect(PeerRole::Agent, "one");
+            let outs = world.agent_says(peer, account(&owner, "web"));
+            let ends = ToAgent::ShutdownFramework(owner.clone());
+            assert!(!outs.contains(&to_agent(peer, ends)), "{outs:?}");
+            peer
+        };
+        let before = agent_first.then(|| come_back(&mut world));
+        let web = world.connect(PeerRole::Framework, "web");
+        let framework = framework_info_of(owner.clone());
+        assert_eq!(world.subscribe(web, framework), owner);
+        let peer = before.unwrap_or_else(|| come_back(&mut world));
+        assert_eq!(world.free(), resources("cpus:3"));
+        let done = news("t", TaskState::Finished, &agent, 1);
+        let outs = world.update(peer, &owner, done.clone(), done.state);
+        assert_eq!(outs, [to_framework(web, Event::Update(done))]);
+        // Nobody is given its id.
+        let (_, other) = world.framework("other");
+        assert_ne!(other, owner);
+    }
+}
+
+#[test]
+fn what_a_thief_runs_is_nobody_elses_over_connections() {
+    // VA-29, I1: until it is over, tasks and executors
+    let mut world = World::recovered(2, registry());
+    world.drain();
+    let owner = framework_id(0);
+    let thief = world.connect(PeerRole::Framework, "batch");
+    world.subscribe(thief, framework_info_of(owner.clone()));
+    let (other, other_id) = world.agent("two", "cpus:2");
+    world.now = world.now + Duration::from_micros(1);
+    let executor = ExecutorInfo::new(
+        ExecutorId::new("e").unwrap(),
+        resources("cpus:0.5"),
+        CommandInfo::shell("serve"),
+    );
+    let mine = TaskInfo {
+        command: None,
+        executor: Some(executor.clone()),
+        ..task("mine", &other_id, "cpus:1")
+    };
+    world.launch(thief, vec![mine.clone()]);
+    let one = world.connect(PeerRole::Agent, "one");
+    world.agent_says(one, account(&owner, "web"));
+    let is_offered = |world: &mut World| {
+        world.pass(Duration::from_secs(10));
+        let offers = world.master.view().offers();
+        offers.iter().any(|offer| offer.agent == other_id)
+    };
+    world.framework("third");
+    assert!(!is_offered(&mut world));
+    // The agent comes back, and still has both.
+    world.lose(other);
+    let other = world.connect(PeerRole::Agent, "two");
+    let executors = vec![ExecutorReport {
+        framework: owner.clone(),
+        role: Role::any(),
+        executor,
+    }];
+    world.agent_says(other, ToMaster::Executors(executors));
+    let running = report(&owner, mine, TaskState::Running);
+    let frameworks = vec![known_as(owner.clone(), "batch")];
+    let account = reregister(other_id.clone(), "cpus:2", frameworks, vec![running]);
+    let outs = world.agent_says(other, account);
+    let ends = ToAgent::ShutdownFramework(owner.clone());
+    assert!(outs.contains(&to_agent(other, ends)), "{outs:?}");
+    assert!(!is_offered(&mut world));
+    world.is_over(other, &owner, "mine");
+    assert!(!is_offered(&mut world), "its executor is there");
+    world.executor_ended(other, &owner);
+    assert!(is_offered(&mut world));
+}
+
 fn kill(task: &str) -> Call {
     Call::Kill {
         task: task_id(task),
@@ -284,10 +366,12 @@ fn account(owner: &FrameworkId, principal: &str) -> ToMaster {
 
 #[test]
 fn a_framework_id_of_nobody_here_is_not_let_in() {
-    // FW-27, VA-29: only an earlier leadership of this cluster can have given it
+    // FW-27, VA-29: only one whose registry is lost can have given it
     for id in ["rio-2-0000", "rome-1-0000", "executors"] {
         let mut world = World::recovered(2, registry());
         world.drain();
+        // One was given, and is not known any more.
+        world.master.next_framework = 1;
         let peer = world.connect(PeerRole::Framework, "web");
         let framework = framework_info_of(FrameworkId::new(id).unwrap());
         let (reason, why) = match id {

@@ -145,7 +145,7 @@ fn starved(world: &World, view: &View, agents: &[AgentView]) -> Option<String> {
         let row = rows.find(|row| row.info.id.as_ref() == Some(id))?;
         let mut roles = row.info.roles.iter();
         let is_favoured = roles.any(|role| is_favoured(&world.options, role));
-        // Of a demand that was met nothing is left to be offered.
+        // Of a demand nothing may be left to be offered; how much is can be told from no word.
         let demands = world.watch.wishes_of(id).map(|wishes| &wishes.demands);
         let is_open = |role: &Role| {
             let has_demand = demands.is_some_and(|demands| demands.contains_key(role));

@@ -33,8 +33,8 @@ use crate::sim::world::{World, at};
 /// One call in so many is looked at, of those who usually say what they should.
 const ONE_IN: u64 = 64;
 
-/// What is known of a master, its registry apart: whatever changes that is written down first, and
-/// so is seen.
+/// What is known of a master, its registry apart: what changes that is written down, and so is seen
+/// ([`Said::writes`]).
 struct Known {
     view: View,
     stats: Stats,
@@ -85,36 +85,50 @@ pub(in crate::sim) enum Look {
 struct Said {
     /// No, in one of many ways.
     refuses: bool,
+    /// No to all of it, by an answer that says nothing else.
+    turns_down: bool,
     /// Something else to who has spoken.
     answers: bool,
-    /// Something that is written down, or said to others.
-    acts: bool,
+    /// Something to others.
+    tells: bool,
+    /// Something that is written down.
+    writes: bool,
 }
 
 impl Said {
     fn saw(&mut self, output: &Output<RegistryOp, Effect>, look: Look) {
         let (Output::Effect(effect) | Output::Free(effect)) = output else {
-            self.acts = true;
+            self.writes = true;
             return;
         };
         let (Look::Refusal { peer, .. } | Look::Lie(peer)) = look else {
             return;
         };
-        let (to, refuses) = match effect {
-            Effect::Scheduler { peer, event } => (*peer, is_refusal(event)),
-            Effect::Agent { peer, message } => (*peer, matches!(message, ToAgent::Refused(_))),
-            Effect::Respond { peer, response } => (*peer, is_no(&response.answer)),
+        let (to, refuses, turns_down) = match effect {
+            Effect::Scheduler { peer, event } => {
+                let turns_down = matches!(event, Event::Rejected { .. });
+                (*peer, is_refusal(event), turns_down)
+            }
+            Effect::Agent { peer, message } => {
+                let is_no = matches!(message, ToAgent::Refused(_));
+                (*peer, is_no, is_no)
+            }
+            Effect::Respond { peer, response } => {
+                let is_no = is_no(&response.answer);
+                (*peer, is_no, is_no)
+            }
             Effect::Disconnect { peer, .. } => {
                 let is_more = matches!(look, Look::Refusal { has_part: true, .. });
-                (*peer, !is_more)
+                (*peer, !is_more, false)
             }
             Effect::Resign { .. } => {
-                self.acts = true;
+                self.tells = true;
                 return;
             }
         };
-        self.acts |= to != peer;
+        self.tells |= to != peer;
         self.refuses |= refuses;
+        self.turns_down |= turns_down;
         self.answers |= !refuses;
     }
 }
@@ -290,9 +304,15 @@ fn is_order(call: &Order) -> bool {
 
 /// Says what is wrong with a turn after which the master is the same, or not.
 fn check(look: Look, said: &Said, is_same: impl Fn() -> bool) -> Result<(), &'static str> {
-    let is_refused = said.refuses && !said.answers && !said.acts;
+    let is_heard = said.answers || said.tells || said.writes;
+    let is_refused = said.refuses && !is_heard;
     match look {
-        Look::Lie(_) if said.acts || !is_same() => Err("something follows from a lie"),
+        Look::Lie(_) if said.tells || said.writes || !is_same() => {
+            Err("something follows from a lie")
+        }
+        Look::Refusal { .. } if said.turns_down && said.writes && !(said.answers || said.tells) => {
+            Err("it is refused, and something is written down")
+        }
         Look::Refusal { .. } if is_refused && !is_same() => {
             Err("it is refused, and something has changed")
         }
@@ -356,6 +376,16 @@ mod tests {
             assert_eq!(is_fine(look(false), &effects, false), !is_refusal);
             assert!(is_fine(Look::None, &effects, false));
         }
+        // What is written down is no effect.
+        let mut said = Said::default();
+        let at = Time::ZERO;
+        said.saw(
+            &Output::Persist(RegistryOp::Lead { epoch: 2, at }),
+            look(false),
+        );
+        assert!(check(look(false), &said, || true).is_ok());
+        said.saw(&Output::Effect(rejected(OWNER)), look(false));
+        assert!(check(look(false), &said, || true).is_err());
         // With its connection a subscription ends.
         assert!(is_fine(look(true), &[disconnect(OWNER)], false));
 

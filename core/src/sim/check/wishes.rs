@@ -222,7 +222,7 @@ impl Heard {
 
 /// Checks what a scheduler says of itself when it wants to be let in. What its user has said in
 /// just this step follows later.
-pub(in crate::sim) fn check_asked(tap: &mut Tap, effect: &scheduler::Effect) -> Result<(), Broken> {
+pub(in crate::sim) fn check_asked(tap: &Tap, effect: &scheduler::Effect) -> Result<(), Broken> {
     if let scheduler::Effect::Master { call, .. } = effect
         && let Call::Subscribe { framework, wishes } = call
         && !tap.says_anew()
