@@ -600,15 +600,14 @@ fn suppressed_at(s: &mut Scheduler, now: Time, peer: PeerId) -> Vec<String> {
 /// Returns which calls the user is told to be for roles that the framework is not in, and nothing
 /// else.
 fn turned_down(told: &[Effect]) -> Vec<CallKind> {
-    let kinds = told.iter().map(|effect| match effect {
-        Effect::User(UserEvent::Rejected {
-            call,
-            reason: RejectKind::ForeignRole,
-            ..
-        }) => *call,
-        other => panic!("{other:?}"),
-    });
-    kinds.collect()
+    let kind = |effect: &Effect| {
+        let Effect::User(UserEvent::Rejected { call, reason, .. }) = effect else {
+            panic!("{effect:?}");
+        };
+        assert_eq!(*reason, RejectKind::ForeignRole);
+        *call
+    };
+    told.iter().map(kind).collect()
 }
 
 #[test]

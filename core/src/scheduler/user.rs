@@ -111,7 +111,8 @@ pub enum UserCall {
         /// The roles, all of them the framework's; empty means all.
         roles: Vec<Role>,
     },
-    /// Wants offers in some roles again, and forgets its refusals there.
+    /// Wants offers in some roles again, and forgets its refusals there: for all of the last minute
+    /// once more, if the master had no room for one.
     Revive {
         /// The roles; as in `Suppress`.
         roles: Vec<Role>,
@@ -173,7 +174,8 @@ pub enum UserCall {
     },
     /// Says how much it wants in one of its roles from now on; `None` is anything. Where the master
     /// honours demands, offers are cut to this, and what was accepted of it is not offered again.
-    /// The next subscription says the whole of it once more: who counts says what is left then. It
+    /// The next subscription says the whole of it once more, and so may a later heartbeat, if a
+    /// demand of the last minute found no room at the master: who counts says what is left then. It
     /// can be said between subscriptions.
     Demand {
         /// The role.
