@@ -170,9 +170,9 @@ impl Table {
     }
 }
 
-/// Tells who has cores for himself, by the CPUs and the whole cores of each: whoever has just as many
-/// as he takes, though perhaps not all of their threads, and shares none of them with others who
-/// could have them alone, nor all of them with anybody.
+/// Tells who has cores for himself, by the CPUs and the whole cores of each: whoever has just as
+/// many as he takes, though perhaps not all of their threads, and shares none of them with others
+/// who could have them alone, nor all of them with anybody.
 fn alone(
     found: &BTreeMap<ContainerId, (CpuList, Option<u32>)>,
     threads: u32,
