@@ -408,6 +408,17 @@ fn reports(catalogue: &mut Catalogue) {
             *message == ToAgent::ShutdownFramework(id.clone())
         };
         assert!(outputs.iter().any(is_ended), "{outputs:?}");
+        // Until its task has ended the agent is nobody's (I1).
+        assert_ne!(stage.state(), empty.state(), "{rule}");
+        let state = TaskState::Killed;
+        let status = TaskStatus::new(of_it.task.clone(), state, Source::Agent, Time::ZERO);
+        let (framework, latest) = (id.clone(), state);
+        let over = ToMaster::Update {
+            framework,
+            status,
+            latest,
+        };
+        stage.message(NEW_AGENT, over);
         assert_eq!(stage.state(), empty.state(), "{rule}");
         let mut adopted = Stage::new();
         let outputs = adopted.message(NEW_AGENT, reregister(vec![valid], vec![of_it]));

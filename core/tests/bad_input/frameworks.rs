@@ -138,12 +138,6 @@ pub(crate) fn check(catalogue: &mut Catalogue) {
             EndReason::OtherCluster,
             "framework lima-1-0000 is not of this cluster",
         ),
-        (
-            "an id of this leadership was given by it",
-            framework_id(77),
-            EndReason::Removed,
-            "framework rio-1-0077 has ended long ago",
-        ),
     ] {
         let framework = FrameworkInfo {
             id: Some(id),

@@ -482,7 +482,7 @@ fn what_is_said_of_named_operations_is_bounded() {
 
 #[test]
 fn a_named_operation_is_told_of_until_that_is_confirmed() {
-    // OF-52 to OF-55, SM-30, SM-31, SM-36, PR-11, FW-48, FW-57
+    // OF-52, OF-54, OF-55, SM-30, SM-31, SM-36, PR-11, FW-48, FW-57
     let mut o = offered("cpus:4");
     let reserve = || Conversion::Reserve(reserved("cpus", 1));
     let outs = o.accept(vec![named("o", reserve()), named("o", reserve())]);
