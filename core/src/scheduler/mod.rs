@@ -281,7 +281,7 @@ impl Scheduler {
             };
             match (Word::from(call), subscribed) {
                 (Word::Wish(wish), Some(peer)) => self.wish(peer, wish, out),
-                (Word::Wish(wish), None) => drop(self.keep_wish(&wish, out)),
+                (Word::Wish(wish), None) => self.wish_while_away(&wish, out),
                 (Word::Call(call), Some(peer)) => self.pass_on(now, peer, call, out),
                 (Word::Call(call), None) => self.keep(now, call, out),
             }

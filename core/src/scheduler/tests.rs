@@ -637,9 +637,10 @@ fn what_is_suppressed_is_said_at_each_subscription() {
             }),
         ]
     );
-    // A role of somebody else changes nothing.
+    // A role of somebody else changes nothing: the master will say so.
     let told = feed(&mut s, secs(1), Input::User(suppress(&["ops", "web"])));
-    assert_eq!(turned_down(&told), [CallKind::Suppress]);
+    let roles = vec![role("ops"), role("web")];
+    assert_eq!(told, [call(Call::Suppress { roles })]);
     assert_eq!(suppressed_at(&mut s, secs(2), PeerId(2)), ["eng"]);
     feed(&mut s, secs(4), Input::User(suppress(&[])));
     assert_eq!(suppressed_at(&mut s, secs(5), PeerId(3)), ["eng", "ops"]);
@@ -695,8 +696,9 @@ fn what_is_demanded_is_said_at_each_subscription() {
         told[1..],
         [Effect::User(UserEvent::Subscribed { .. })]
     ));
+    // A role of somebody else is the master's to turn down.
     let told = user(&mut s, says("web", None));
-    assert_eq!(turned_down(&told), [CallKind::Demand]);
+    assert_eq!(told, [demand("web", &None)]);
     assert_eq!(said_at(&mut s, secs(2), PeerId(2)), expected(&second));
     user(&mut s, says("eng", None));
     assert_eq!(said_at(&mut s, secs(3), PeerId(3)), BTreeMap::new());
@@ -1047,12 +1049,7 @@ fn what_is_wanted_after_an_update_holds_after_it() {
                 demand: demand.clone(),
             }),
         ];
-        if holds {
-            assert_eq!(told[1..], said);
-        } else {
-            let kinds = [CallKind::Suppress, CallKind::Demand];
-            assert_eq!(turned_down(&told[1..]), kinds);
-        }
+        assert_eq!(told[1..], said);
         let (info, wishes) = subscribed_anew(&mut s, now);
         assert_eq!(info.roles.contains(&new), holds);
         assert_eq!(wishes.suppressed.contains(&new), holds);
@@ -1180,36 +1177,27 @@ fn only_what_may_have_been_refused_is_said_again() {
 }
 
 #[test]
-fn a_wish_for_a_role_of_others_is_turned_down_at_once() {
-    // OF-37: no master may be there to say so
+fn a_wish_for_a_role_of_others_is_turned_down_while_no_master_can() {
+    // OF-37
     let (mut s, now) = running();
     let strange = Role::new("strange").unwrap();
-    for is_there in [true, false] {
-        if !is_there {
-            let ended = Input::Disconnected { peer: PEER };
-            feed(&mut s, now, ended);
-        }
-        let roles = vec![strange.clone()];
-        for (wish, kind) in [
-            (
-                UserCall::Suppress {
-                    roles: roles.clone(),
-                },
-                CallKind::Suppress,
-            ),
-            (UserCall::Revive { roles }, CallKind::Revive),
-            (
-                UserCall::Demand {
-                    role: strange.clone(),
-                    demand: None,
-                },
-                CallKind::Demand,
-            ),
-        ] {
-            let told = feed(&mut s, now, Input::User(wish));
-            assert_eq!(turned_down(&told), [kind]);
-        }
-    }
+    let (role, roles) = (strange.clone(), vec![strange]);
+    // Behind an update that is not answered it is turned down when the connection ends.
+    let (framework, wishes) = (s.config.framework.clone(), s.config.wishes.clone());
+    let update = UserCall::Update { framework, wishes };
+    feed(&mut s, now, Input::User(update));
+    let suppress = UserCall::Suppress {
+        roles: roles.clone(),
+    };
+    assert_eq!(feed(&mut s, now, Input::User(suppress)), []);
+    let told = feed(&mut s, now, Input::Disconnected { peer: PEER });
+    assert_eq!(turned_down(&told[..1]), [CallKind::Suppress]);
+    assert_eq!(told[1..], [Effect::User(UserEvent::Disconnected)]);
+    let told = feed(&mut s, now, Input::User(UserCall::Revive { roles }));
+    assert_eq!(turned_down(&told), [CallKind::Revive]);
+    let demand = UserCall::Demand { role, demand: None };
+    let told = feed(&mut s, now, Input::User(demand));
+    assert_eq!(turned_down(&told), [CallKind::Demand]);
 }
 
 #[test]

@@ -4,8 +4,9 @@
 //! An update may change the roles of the framework, and the master may turn it down. So one is on
 //! its way at a time, and what is said after it waits until it is answered: then it is known which
 //! roles there are, and to which update the answer belongs. What only the master's lines have no
-//! room for is said again ([`super::unheard`]). What the master would turn down for what it says is
-//! turned down here: the next subscription would be with it.
+//! room for is said again ([`super::unheard`]). What no subscription has room for is turned down
+//! here: the next one would be with it. So is what names a role of others, if no master is there to
+//! turn it down.
 //!
 //! Deliberately not here: what the master does with it.
 
@@ -24,7 +25,7 @@ use crate::mutant::{Mutant, planted};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::Call;
-use crate::protocol::validate::{add_suppressed, check_named_roles, set_demand};
+use crate::protocol::validate::{Reject, add_suppressed, check_named_roles, set_demand};
 use crate::roles::Role;
 
 /// Something that the user says of his framework.
@@ -137,8 +138,11 @@ impl Scheduler {
     }
 
     fn say_wish(&mut self, peer: PeerId, wish: Wish, out: &mut Out) {
-        if !self.keep_wish(&wish, out) {
-            return;
+        match self.keep_wish(&wish) {
+            Ok(()) => {}
+            // The master says so.
+            Err(reject) if reject.kind() == RejectKind::ForeignRole => {}
+            Err(reject) => return refuse(wish.kind(), reject.kind(), reject.to_string(), out),
         }
         let (own, kind) = (&self.config.framework.roles, wish.kind());
         let named: &[Role] = match &wish {
@@ -164,7 +168,14 @@ impl Scheduler {
     /// answers would not be heard.
     pub(super) fn leave_wishes(&mut self, out: &mut Out) {
         for wish in core::mem::take(&mut self.wishing).waiting {
-            self.keep_wish(&wish, out);
+            self.wish_while_away(&wish, out);
+        }
+    }
+
+    /// Keeps what is wanted while no master is there, or turns it down.
+    pub(super) fn wish_while_away(&mut self, wish: &Wish, out: &mut Out) {
+        if let Err(reject) = self.keep_wish(wish) {
+            refuse(wish.kind(), reject.kind(), reject.to_string(), out);
         }
     }
 
@@ -198,10 +209,9 @@ impl Scheduler {
         }
     }
 
-    /// Keeps for the next subscription what is wanted; an update not before it is answered. Returns
-    /// whether the master is to hear of it. It is not of what it would turn down, now or with all
-    /// the rest in the next subscription.
-    pub(super) fn keep_wish(&mut self, wish: &Wish, out: &mut Out) -> bool {
+    /// Keeps for the next subscription what is wanted; an update not before it is answered. Nothing
+    /// changes with what a master would turn down, at once or with all the rest.
+    fn keep_wish(&mut self, wish: &Wish) -> Result<(), Reject> {
         let framework = &self.config.framework;
         let wishes = &mut self.config.wishes;
         let check = |roles: &[Role]| check_named_roles(framework, roles);
@@ -209,7 +219,7 @@ impl Scheduler {
             [] => framework.roles.clone(),
             roles => roles.to_vec(),
         };
-        let kept = match wish {
+        match wish {
             Wish::Update(..) => Ok(()),
             Wish::Suppress(roles) => {
                 check(roles).and_then(|()| add_suppressed(wishes, &named(roles)))
@@ -221,11 +231,7 @@ impl Scheduler {
             Wish::Demand(role, demand) => {
                 check(from_ref(role)).and_then(|()| set_demand(wishes, role, demand.as_ref()))
             }
-        };
-        if let Err(reject) = &kept {
-            refuse(wish.kind(), reject.kind(), reject.to_string(), out);
         }
-        kept.is_ok()
     }
 }
 
