@@ -22,6 +22,7 @@ use super::records::{AgentRecord, Number};
 use super::rows::{self, Row};
 use super::sayings::Sayings;
 use super::tasks::{Placement, Task};
+use super::volumes::Volumes;
 use crate::book::Book;
 use crate::feed::Changes;
 use crate::ids::{AgentId, BootId, ExecutorId, FrameworkId, TaskId, UpdateId};
@@ -68,6 +69,7 @@ pub struct AgentState {
     said: Sayings,
     jobs: Book<u64, Job>,
     undoing: BTreeSet<u64>,
+    volumes: Volumes,
 }
 
 impl AgentState {
@@ -134,6 +136,11 @@ impl AgentState {
     /// Lists the jobs that have failed, and whose disks the provider may not have taken back yet.
     pub fn undoing(&self) -> &BTreeSet<u64> {
         &self.undoing
+    }
+
+    /// Returns which persistent volumes there are, and what was on which is to be deleted.
+    pub(super) fn volumes(&self) -> &Volumes {
+        &self.volumes
     }
 
     /// Visits what the provider of disks is at, or the master has not ended yet; and how it ended,
@@ -371,9 +378,26 @@ impl AgentState {
 
     fn apply_carried_out(&mut self, order: &Order, update: Option<UpdateId>, at: Time) {
         self.apply_order(order, at);
-        if let Some(said) = Said::of(order, None, update, at) {
+        let said = Said::of(order, None, update, at);
+        let agent = self.agent.as_ref();
+        let said = match agent.map(|agent| self.volumes.note(agent, order, said)) {
+            Some(said) => said,
+            None => None,
+        };
+        if let Some(said) = said {
             self.said.insert(order.number, said);
         }
+    }
+
+    fn apply_volumes_deleted(&mut self, order: u64) {
+        if let Some(said) = self.volumes.deleted(order) {
+            self.said.insert(order, said);
+        }
+    }
+
+    fn apply_operation_acknowledged(&mut self, number: u64) {
+        self.said.remove(number);
+        self.volumes.say_nothing(number);
     }
 
     fn apply_disk_begun(&mut self, job: &DiskJob, at: Time) {
@@ -408,6 +432,7 @@ impl AgentState {
     fn apply_left(&mut self) {
         (self.agent, self.info) = (None, None);
         (self.converted, self.undoing) = (Converted::default(), BTreeSet::new());
+        self.volumes = Volumes::default();
         self.said.clear();
         self.jobs.clear();
     }
@@ -423,7 +448,7 @@ impl AgentState {
 impl Durable for AgentState {
     type Record = AgentRecord;
 
-    const LAYOUT: u32 = 4;
+    const LAYOUT: u32 = 5;
 
     fn apply(&mut self, record: &AgentRecord) {
         self.records += 1;
@@ -477,7 +502,9 @@ impl Durable for AgentState {
             AgentRecord::CarriedOut { order, update, at } => {
                 self.apply_carried_out(order, *update, *at);
             }
-            AgentRecord::OperationAcknowledged { number } => self.said.remove(*number),
+            AgentRecord::OperationAcknowledged { number } => {
+                self.apply_operation_acknowledged(*number);
+            }
             AgentRecord::FrameworkChanged { framework } => self.apply_framework_changed(framework),
             AgentRecord::DiskBegun { job, at } => self.apply_disk_begun(job, *at),
             AgentRecord::DiskEnded { job, outcome } => self.apply_disk_ended(*job, outcome),
@@ -485,6 +512,7 @@ impl Durable for AgentState {
             AgentRecord::Moment { at } => self.last_time = self.last_time.max(*at),
             AgentRecord::ExecutorUnwanted { executor } => self.apply_unwanted(*executor),
             AgentRecord::Resumed => self.apply_resumed(),
+            AgentRecord::VolumesDeleted { order } => self.apply_volumes_deleted(*order),
             AgentRecord::DiskUndone { job } => drop(self.undoing.remove(job)),
             AgentRecord::Unhealthy {
                 task,

@@ -110,7 +110,8 @@ impl Agent {
             self.turn_away(cx, job, news);
             return;
         }
-        if let Err(problem) = check_job(agent, &job) {
+        if let Err(problem) = check_job(agent, &job).and_then(|()| self.check_volumes(agent, &job))
+        {
             let news = job.invalid(problem);
             self.turn_away(cx, job, news);
             return;
@@ -234,9 +235,13 @@ impl Agent {
         };
         let specs = (first.0..).map(Number).zip(&job.tasks);
         let specs = specs.map(|(number, task)| {
-            let (place, group) = ((agent, framework), group.clone());
+            let place = (agent, framework);
+            let of_group = task.executor.as_ref().map(|executor| &executor.resources);
+            let all = of_group.into_iter().chain([&task.resources]);
+            let volumes = self.state.volumes().shown(agent, all);
+            let common = (group.clone(), volumes.expect("they were checked"));
             let command = task.command.as_ref().expect("check_task found a command");
-            let mut spec = launch::task_container(place, task, command, number, group);
+            let mut spec = launch::task_container(place, task, command, number, common);
             launch::default_user(&mut spec, &job.framework);
             (number, spec)
         });
@@ -266,7 +271,9 @@ impl Agent {
             let limits = resizes.then(|| launch::executor_limits(&executor, job.tasks.iter()));
             let limits = limits.unwrap_or_default();
             let told = limits.clone();
-            let mut spec = launch::executor_container(agent, framework, &executor, limits, number);
+            let volumes = self.state.volumes().shown(agent, [&executor.resources]);
+            let room = (limits, volumes.expect("they were checked"));
+            let mut spec = launch::executor_container(agent, framework, &executor, room, number);
             launch::default_user(&mut spec, &job.framework);
             let record = AgentRecord::ExecutorLaunched {
                 number,
@@ -315,6 +322,30 @@ impl Agent {
         let task = self.accept(cx, job, Placement::Executor(number));
         self.resize(cx, number);
         self.deliver(cx, number, task);
+    }
+}
+
+impl Agent {
+    /// Checks the persistent volumes of tasks. What a task brings to an executor of its
+    /// framework's would have to be put into a container that runs, and taken out again when it
+    /// ends: only what the executor holds itself is there.
+    fn check_volumes(&self, agent: &AgentId, job: &Job) -> Result<(), String> {
+        let volumes = self.state.volumes();
+        for task in &job.tasks {
+            let executor = task.executor.as_ref();
+            let of_task = volumes.shown(agent, [&task.resources])?;
+            let is_custom = executor.is_some_and(|it| it.kind == ExecutorKind::Custom);
+            if let Some(volume) = of_task.first().filter(|_| is_custom) {
+                return Err(format!(
+                    "its volume at {} is its own: only volumes of its executor's resources are \
+                     seen by that",
+                    volume.path
+                ));
+            }
+            let of_executor = executor.map(|executor| &executor.resources);
+            volumes.shown(agent, of_executor)?;
+        }
+        Ok(())
     }
 }
 

@@ -190,6 +190,7 @@ impl World {
             | Effect::Executor { .. }
             | Effect::Master { .. }
             | Effect::DeleteSandbox { .. }
+            | Effect::DeleteVolumes { .. }
             | Effect::Disconnect { .. }
             | Effect::Stop { .. }
             | Effect::Left
