@@ -8,6 +8,7 @@
 //! is just being started), and any decision.
 
 mod ends;
+mod operations;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -25,12 +26,12 @@ use super::tasks::{Placement, Task};
 use super::volumes::Volumes;
 use crate::book::Book;
 use crate::feed::Changes;
-use crate::ids::{AgentId, BootId, ExecutorId, FrameworkId, TaskId, UpdateId};
+use crate::ids::{AgentId, BootId, ExecutorId, FrameworkId, TaskId};
 use crate::machine::Durable;
-use crate::protocol::disk::{DiskEnd, DiskJob, DiskOutcome};
+use crate::protocol::disk::{DiskJob, DiskOutcome};
 use crate::protocol::framework::{Capabilities, FrameworkInfo};
 use crate::protocol::node::AgentInfo;
-use crate::protocol::operation::{Converted, OperationKind, Order};
+use crate::protocol::operation::Converted;
 use crate::protocol::status::TaskStatus;
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
 use crate::roles::Role;
@@ -368,66 +369,6 @@ impl AgentState {
         self.task_mut(task).update(status.clone());
     }
 
-    fn apply_order(&mut self, order: &Order, at: Time) {
-        self.last_time = self.last_time.max(at);
-        let noted = self
-            .converted
-            .note(order.number, &order.before, &order.after);
-        noted.expect("an operation was tried before it was recorded");
-    }
-
-    fn apply_carried_out(&mut self, order: &Order, update: Option<UpdateId>, at: Time) {
-        self.apply_order(order, at);
-        let said = Said::of(order, None, update, at);
-        let agent = self.agent.as_ref();
-        let said = match agent.map(|agent| self.volumes.note(agent, order, said)) {
-            Some(said) => said,
-            None => None,
-        };
-        if let Some(said) = said {
-            self.said.insert(order.number, said);
-        }
-    }
-
-    fn apply_volumes_deleted(&mut self, order: u64) {
-        if let Some(said) = self.volumes.deleted(order) {
-            self.said.insert(order, said);
-        }
-    }
-
-    fn apply_operation_acknowledged(&mut self, number: u64) {
-        self.said.remove(number);
-        self.volumes.say_nothing(number);
-    }
-
-    fn apply_disk_begun(&mut self, job: &DiskJob, at: Time) {
-        let order = job.order();
-        let order = order.expect("an operation was tried before it was recorded");
-        self.apply_order(&order, at);
-        let row = Job {
-            job: job.clone(),
-            outcome: None,
-        };
-        self.jobs.insert(job.number, row);
-    }
-
-    fn apply_disk_ended(&mut self, job: u64, outcome: &DiskOutcome) {
-        if let Some(row) = self.jobs.get_mut(&job) {
-            row.outcome = Some(outcome.clone());
-        }
-    }
-
-    fn apply_disk_over(&mut self, end: &DiskEnd, update: Option<UpdateId>, at: Time) {
-        self.apply_order(&end.order, at);
-        let made = self.jobs.remove(&end.job).map(|row| row.job.change.kind());
-        if end.failed.is_some() && made == Some(OperationKind::CreateDisk) {
-            self.undoing.insert(end.job);
-        }
-        if let Some(said) = Said::of(&end.order, end.failed.as_ref(), update, at) {
-            self.said.insert(end.order.number, said);
-        }
-    }
-
     /// The next agent is a new one: what the master has made of this one's resources is void.
     fn apply_left(&mut self) {
         (self.agent, self.info) = (None, None);
@@ -502,9 +443,7 @@ impl Durable for AgentState {
             AgentRecord::CarriedOut { order, update, at } => {
                 self.apply_carried_out(order, *update, *at);
             }
-            AgentRecord::OperationAcknowledged { number } => {
-                self.apply_operation_acknowledged(*number);
-            }
+            AgentRecord::OperationAcknowledged { number } => self.apply_operation_told(*number),
             AgentRecord::FrameworkChanged { framework } => self.apply_framework_changed(framework),
             AgentRecord::DiskBegun { job, at } => self.apply_disk_begun(job, *at),
             AgentRecord::DiskEnded { job, outcome } => self.apply_disk_ended(*job, outcome),

@@ -7,7 +7,8 @@
 //!
 //! Reading order: `interface`, `records` and `journal` (what it remembers), `on_master`, `running`,
 //! `kills`, `groups`, `checks`, `on_container`, `on_executor`, `messages`, `patience`, `overdue`,
-//! `updates`, `operations`, `disks`, `volumes`, `recovery`, `drain`, `leaving`, `rows`, `following`.
+//! `updates`, `operations`, `disks`, `volumes`, `recovery`, `drain`, `leaving`, `rows`,
+//! `following`.
 //!
 //! Deliberately not here: how containers work, where sandboxes are, finding the master.
 

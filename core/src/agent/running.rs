@@ -19,10 +19,11 @@ use crate::ids::{AgentId, FrameworkId, PeerId};
 use crate::limits;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::GroupOrder;
-use crate::protocol::container::{ContainerCommand, ContainerSpec};
+use crate::protocol::container::{ContainerCommand, ContainerSpec, VolumeSpec};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::{ExecutorInfo, ExecutorKind, TaskInfo};
+use crate::resources::Resources;
 use crate::roles::Role;
 
 /// A task, or a group of tasks with one executor, as the master orders it.
@@ -238,8 +239,7 @@ impl Agent {
             let place = (agent, framework);
             let of_group = task.executor.as_ref().map(|executor| &executor.resources);
             let all = of_group.into_iter().chain([&task.resources]);
-            let volumes = self.state.volumes().shown(agent, all);
-            let common = (group.clone(), volumes.expect("they were checked"));
+            let common = (group.clone(), self.seen_volumes(agent, all));
             let command = task.command.as_ref().expect("check_task found a command");
             let mut spec = launch::task_container(place, task, command, number, common);
             launch::default_user(&mut spec, &job.framework);
@@ -271,8 +271,7 @@ impl Agent {
             let limits = resizes.then(|| launch::executor_limits(&executor, job.tasks.iter()));
             let limits = limits.unwrap_or_default();
             let told = limits.clone();
-            let volumes = self.state.volumes().shown(agent, [&executor.resources]);
-            let room = (limits, volumes.expect("they were checked"));
+            let room = (limits, self.seen_volumes(agent, [&executor.resources]));
             let mut spec = launch::executor_container(agent, framework, &executor, room, number);
             launch::default_user(&mut spec, &job.framework);
             let record = AgentRecord::ExecutorLaunched {
@@ -326,6 +325,16 @@ impl Agent {
 }
 
 impl Agent {
+    /// Lists the persistent volumes among resources that were checked.
+    fn seen_volumes<'a>(
+        &self,
+        agent: &AgentId,
+        resources: impl IntoIterator<Item = &'a Resources>,
+    ) -> Vec<VolumeSpec> {
+        let shown = self.state.volumes().shown(agent, resources);
+        shown.expect("volumes are checked before anything is started")
+    }
+
     /// Checks the persistent volumes of tasks. What a task brings to an executor of its
     /// framework's would have to be put into a container that runs, and taken out again when it
     /// ends: only what the executor holds itself is there.

@@ -174,7 +174,7 @@ impl Agent {
         }
     }
 
-    /// What is on destroyed volumes is deleted; or it is tried again when the disk is next measured.
+    /// What is on destroyed volumes is deleted, or that is tried again when the disk is measured.
     pub(super) fn on_volumes_deleted(&mut self, cx: &mut Cx<'_>, order: u64, is_gone: bool) {
         let is_known = self.state.volumes().gone.contains_key(&order);
         if !self.emptied.remove(&order) || !is_known {

@@ -91,14 +91,13 @@ impl Persistent {
         let (root, path) = self.root(place)?;
         let mut tries = 1;
         loop {
-            match make_below(&root, &path, place) {
-                Err(Error::File { source, .. })
-                    if source.kind() == io::ErrorKind::NotFound && tries < TRIES =>
-                {
-                    tries += 1;
-                }
-                made => return made,
+            let made = make_below(&root, &path, place);
+            // It was removed meanwhile, for another volume that was the last one in it.
+            let is_missed = made.as_ref().is_err_and(is_not_found);
+            if !is_missed || tries == TRIES {
+                return made;
             }
+            tries += 1;
         }
     }
 
@@ -168,6 +167,13 @@ struct Made {
     /// Where it is below that.
     below: PathBuf,
     directory: OwnedFd,
+}
+
+fn is_not_found(error: &Error) -> bool {
+    if let Error::File { source, .. } = error {
+        return source.kind() == io::ErrorKind::NotFound;
+    }
+    false
 }
 
 fn make_below(root: &OwnedFd, path: &Path, place: &VolumePlace) -> Result<Made> {

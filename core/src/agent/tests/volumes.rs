@@ -10,11 +10,11 @@ use crate::protocol::operation::{OperationKind, Order, Owner};
 use crate::resources::Access;
 
 fn disk(more: &str, size: u32) -> String {
-    format!(r#"disk(*)<dynamic="eng/db"{more}>:{size}"#)
+    format!("disk(eng/db){more}:{size}")
 }
 
 fn volume(id: &str, size: u32) -> String {
-    disk(&format!(r#",volume="{id}",rw="data/{id}""#), size)
+    disk(&format!(r#"<volume="{id}",rw="data/{id}">"#), size)
 }
 
 fn joined() -> Node {
@@ -110,10 +110,7 @@ fn a_volume_is_on_its_disk_or_its_task_is_refused() {
     // RM-40
     let on = |source: &str| {
         let mut config = config();
-        let disk = |more: &str| {
-            let named = format!(r#"dynamic="eng"{more}"#);
-            res(&format!("disk(*)<{named},{source}>:5"))
-        };
+        let disk = |more: &str| res(&format!("disk(eng)<{source}{more}>:5"));
         let volume = disk(r#",volume="v",rw="data""#);
         let needs = volume.clone();
         config.info.resources =
