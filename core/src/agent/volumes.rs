@@ -91,6 +91,11 @@ impl Volumes {
         }
     }
 
+    /// Returns how many operations have destroyed what is not deleted yet.
+    pub(super) fn destroyed(&self) -> usize {
+        self.gone.len()
+    }
+
     /// Lists what is told of operations once what they have destroyed is deleted.
     pub(super) fn to_be_said(&self) -> impl Iterator<Item = (u64, &Said)> + '_ {
         let gone = self.gone.iter();

@@ -5,6 +5,7 @@ use alloc::string::ToString;
 use super::operations::res;
 use super::*;
 use crate::ids::OperationId;
+use crate::limits;
 use crate::protocol::container::{ContainerSpec, VolumeDisk, VolumeSpec};
 use crate::protocol::operation::{OperationKind, Order, Owner};
 use crate::resources::Access;
@@ -262,4 +263,29 @@ fn a_custom_executor_has_the_volumes_that_are_its_own() {
         directories(&launched(&outputs)[0]),
         ["eng db/w/rio-1-S0-V2"]
     );
+}
+
+#[test]
+fn what_cannot_be_deleted_is_bounded() {
+    // I22: the oldest stay on the disk
+    let mut node = joined();
+    let most = limits::DESTROYED_VOLUMES as u64;
+    let mut out = Outbox::new();
+    for cycle in 0..=most {
+        for input in [create(2 * cycle + 1, "v"), destroy(2 * cycle + 2, "v")] {
+            node.agent.handle(node.now, input, &mut out);
+            out.drain().for_each(drop);
+        }
+    }
+    node.agent.check().unwrap();
+    let filled = node.agent.view().filled();
+    let volumes = filled.iter().find(|it| it.what == "destroyed volumes");
+    assert_eq!(volumes.map(|it| (it.has, it.most)), Some((1_024, 1_024)));
+    let mut hears = |input| {
+        node.agent.handle(node.now, input, &mut out);
+        lines(&out.drain().collect())
+    };
+    assert_eq!(hears(deleted(2, true)), NOTHING, "given up");
+    let says = ["* 4 deleted", "operation 4 o4 finished"];
+    assert_eq!(hears(deleted(4, true)), says);
 }
