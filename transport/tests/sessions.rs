@@ -362,7 +362,7 @@ async fn greetings_that_do_not_fit_are_refused(link: Link) {
         (
             |agent, _| (agent.protocol_min, agent.protocol_max) = (97, 98),
             CloseReason::ProtocolVersion,
-            "no protocol version in common: 15 to 18 are spoken here, 97 to 98 there",
+            "no protocol version in common: 15 to 19 are spoken here, 97 to 98 there",
         ),
         (
             |agent, master| {

@@ -74,6 +74,7 @@ mod waiting;
 mod wishing;
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -194,6 +195,8 @@ pub struct Master {
     has_resigned: bool,
     next_agent: u64,
     next_framework: u64,
+    /// Numbers from there on that are used up; at most [`limits::ENDED_FRAMEWORKS`].
+    used_frameworks: BTreeSet<u64>,
     next_offer: u64,
     /// What operators are told as it happens.
     feed: Feed<Row>,
@@ -263,6 +266,7 @@ impl Master {
             has_resigned: false,
             next_agent: 0,
             next_framework: 0,
+            used_frameworks: BTreeSet::new(),
             next_offer: 0,
             feed: Feed::new(config.epoch, Keeps::of_master(config.events_kept)),
             waiting: Waiting::default(),

@@ -239,6 +239,7 @@ impl Master {
     ) {
         self.return_offers_of(key);
         let id = self.frameworks[key].id.clone();
+        self.use_up(&id);
         self.persist(cx, record);
         let mut agents = BTreeSet::new();
         for task in self.tasks.of_framework(key) {

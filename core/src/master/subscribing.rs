@@ -18,6 +18,7 @@ use super::{Cx, Effect, Master};
 use crate::allocator::Change;
 use crate::ids::{FrameworkId, MasterId, PeerId};
 use crate::keys::FrameworkKey;
+use crate::limits;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::framework::{FrameworkInfo, Wishes};
@@ -55,14 +56,14 @@ impl Master {
         mut info: FrameworkInfo,
         mut wishes: Wishes,
     ) {
+        // It counts: agents are told of it, and say it again.
+        info.principal = self.peers.get(peer).map(|peer| peer.principal.name.clone());
         let checked = check_framework(&info).and_then(|()| check_wishes(&info, &mut wishes));
         if let Err(reject) = checked {
             let why = EndReason::Invalid(reject.kind());
             self.refuse(cx, peer, why, reject.to_string());
             return;
         }
-        let principal = self.peers.get(peer).map(|peer| peer.principal.name.clone());
-        info.principal = principal;
         if let Some(key) = self.peers.framework(peer) {
             // Asked again before it heard our answer.
             let id = self.frameworks[key].id.clone();
@@ -142,9 +143,24 @@ impl Master {
     fn next_framework_id(&mut self) -> FrameworkId {
         loop {
             let id = FrameworkId::numbered(&self.config.id, self.next_framework);
+            let was_used = self.used_frameworks.remove(&self.next_framework);
             self.next_framework += 1;
-            if self.frameworks.find(&id).is_none() && self.registry.end_of(&id).is_none() {
+            let is_known = self.frameworks.find(&id).is_some();
+            if !was_used && !is_known && self.registry.end_of(&id).is_none() {
                 return id;
+            }
+        }
+    }
+
+    /// Remembers that an id is used up, which came before it was given in this leadership: its end
+    /// may be forgotten by then.
+    pub(super) fn use_up(&mut self, id: &FrameworkId) {
+        let number = id.number_from(&self.config.id);
+        if let Some(number) = number.filter(|n| *n >= self.next_framework) {
+            self.used_frameworks.insert(number);
+            if self.used_frameworks.len() > limits::ENDED_FRAMEWORKS {
+                // It is the last of all to be given.
+                self.used_frameworks.pop_last();
             }
         }
     }
@@ -350,6 +366,8 @@ impl Master {
         mut info: FrameworkInfo,
         mut wishes: Wishes,
     ) {
+        let principal = &self.frameworks[key].principal;
+        info.principal.clone_from(principal);
         let checked = check_framework(&info).and_then(|()| check_wishes(&info, &mut wishes));
         if let Err(reject) = checked {
             self.reject(cx, key, CallKind::Update, reject.kind(), reject.to_string());
@@ -364,7 +382,6 @@ impl Master {
             return;
         }
         info.id = Some(row.id.clone());
-        info.principal.clone_from(&row.principal);
         if planted(Mutant::UpdateRevives) {
             wishes.suppressed.clear();
         }

@@ -14,7 +14,7 @@ use crate::demand::Demand;
 use crate::keys::FrameworkKey;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::refusal::CallKind;
-use crate::protocol::validate::{add_suppressed, check_named_roles, set_demand};
+use crate::protocol::validate::check_named_roles;
 use crate::roles::Role;
 
 impl Master {
@@ -24,12 +24,7 @@ impl Master {
             return;
         }
         let row = &mut self.frameworks[key];
-        let named = if roles.is_empty() {
-            &row.info.roles
-        } else {
-            &roles
-        };
-        if let Err(reject) = add_suppressed(&mut row.wishes, named) {
+        if let Err(reject) = row.wishes.suppress(row.info.named_roles(&roles)) {
             let reason = reject.kind();
             return self.reject(cx, key, CallKind::Suppress, reason, reject.to_string());
         }
@@ -42,14 +37,13 @@ impl Master {
     /// Offers in some roles again, or in all, as if nothing had been refused there (OF-36).
     pub(super) fn on_revive(&mut self, cx: &mut Cx<'_>, key: FrameworkKey, roles: Vec<Role>) {
         if planted(Mutant::RefusedRevives) {
-            let suppressed = &mut self.frameworks[key].wishes.suppressed;
-            suppressed.retain(|role| !roles.contains(role));
+            self.frameworks[key].wishes.revive(&roles);
         }
         if !self.are_own(cx, key, CallKind::Revive, &roles) {
             return;
         }
-        let suppressed = &mut self.frameworks[key].wishes.suppressed;
-        suppressed.retain(|role| !(roles.is_empty() || roles.contains(role)));
+        let row = &mut self.frameworks[key];
+        row.wishes.revive(row.info.named_roles(&roles));
         self.changes.push(Change::Revived {
             framework: key,
             roles,
@@ -80,7 +74,7 @@ impl Master {
             return;
         }
         let wishes = &mut self.frameworks[key].wishes;
-        if let Err(reject) = set_demand(wishes, &role, demand.as_ref()) {
+        if let Err(reject) = wishes.set_demand(&role, demand.as_ref()) {
             let reason = reject.kind();
             return self.reject(cx, key, CallKind::Demand, reason, reject.to_string());
         }

@@ -8,6 +8,8 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::reject::Reject;
+use super::validate::check_size;
 use crate::constraints::Constraints;
 use crate::demand::Demand;
 use crate::ids::FrameworkId;
@@ -63,6 +65,11 @@ impl FrameworkInfo {
             webui_url: String::new(),
             labels: Labels::default(),
         }
+    }
+
+    /// Returns which of its roles a call means that names these: all of them, if it names none.
+    pub fn named_roles<'a>(&'a self, roles: &'a [Role]) -> &'a [Role] {
+        if roles.is_empty() { &self.roles } else { roles }
     }
 }
 
@@ -122,6 +129,50 @@ pub struct Wishes {
     /// How much it wants, by role; anything in those that are not named. Counted anew whenever it
     /// is said, and for nothing where the master ignores demands.
     pub demands: BTreeMap<Role, Demand>,
+}
+
+impl Wishes {
+    /// Adds roles in which nothing is wanted, if a subscription has room for them (OF-37).
+    pub fn suppress(&mut self, roles: &[Role]) -> Result<(), Reject> {
+        let is_new = |role: &&Role| !self.suppressed.contains(*role);
+        let new: Vec<Role> = roles.iter().filter(is_new).cloned().collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.suppressed.extend(new.iter().cloned());
+        let checked = self.check_size();
+        if checked.is_err() {
+            self.suppressed.retain(|role| !new.contains(role));
+        }
+        checked
+    }
+
+    /// Takes roles out in which nothing was wanted (OF-36).
+    pub fn revive(&mut self, roles: &[Role]) {
+        self.suppressed.retain(|role| !roles.contains(role));
+    }
+
+    /// Sets what is wanted in a role, if a subscription has room for it.
+    pub fn set_demand(&mut self, role: &Role, demand: Option<&Demand>) -> Result<(), Reject> {
+        let Some(demand) = demand else {
+            self.demands.remove(role);
+            return Ok(());
+        };
+        let before = self.demands.insert(role.clone(), demand.clone());
+        let checked = self.check_size();
+        if checked.is_err() {
+            match before {
+                Some(before) => self.demands.insert(role.clone(), before),
+                None => self.demands.remove(role),
+            };
+        }
+        checked
+    }
+
+    /// Checks that a subscription has room for all that is wanted.
+    pub(super) fn check_size(&self) -> Result<(), Reject> {
+        check_size("wishes", self, limits::WISHES_BYTES)
+    }
 }
 
 /// What an agent was told of frameworks over one connection: the agent keeps what they say, its

@@ -228,4 +228,12 @@ pub enum Event {
         /// Why.
         why: AgentLoss,
     },
+    /// The call that is turned down next has found no room, and nothing was heard of what it wants
+    /// in these roles: that can be said again, and nothing else has to be.
+    Unheard {
+        /// Which call.
+        call: CallKind,
+        /// Those of the framework's roles that it is about.
+        roles: Vec<Role>,
+    },
 }

@@ -5,7 +5,6 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::Serialize;
@@ -19,7 +18,6 @@ pub use super::reject::Reject;
 use super::task::{CommandInfo, ExecutorInfo, ExecutorKind, Limit, TaskInfo};
 use super::validate_container::Asker;
 use super::{validate_container, validate_discovery, wire};
-use crate::demand::Demand;
 use crate::limits;
 use crate::resources::{Milli, Value};
 use crate::roles::Role;
@@ -49,7 +47,7 @@ pub fn check_framework(framework: &FrameworkInfo) -> Result<(), Reject> {
 /// Checks what a framework wants, against what it says about itself (OF-37, OF-41).
 pub fn check_wishes(framework: &FrameworkInfo, wishes: &mut Wishes) -> Result<(), Reject> {
     // First: of more it would be dear to look at each.
-    check_wishes_size(wishes)?;
+    wishes.check_size()?;
     for role in &wishes.suppressed {
         check_own_role("a suppression", role, framework)?;
     }
@@ -62,44 +60,6 @@ pub fn check_wishes(framework: &FrameworkInfo, wishes: &mut Wishes) -> Result<()
     let mut room = limits::PATTERNS_PROGRAM_BYTES;
     let mut all = wishes.constraints.values_mut();
     Ok(all.try_for_each(|constraints| constraints.compile(&mut room))?)
-}
-
-fn check_wishes_size(wishes: &Wishes) -> Result<(), Reject> {
-    check_size("wishes", wishes, limits::WISHES_BYTES)
-}
-
-/// Adds roles in which nothing is wanted, if a subscription has room for them (OF-37).
-pub fn add_suppressed(wishes: &mut Wishes, roles: &[Role]) -> Result<(), Reject> {
-    let is_new = |role: &&Role| !wishes.suppressed.contains(*role);
-    let new: Vec<Role> = roles.iter().filter(is_new).cloned().collect();
-    if new.is_empty() {
-        return Ok(());
-    }
-    wishes.suppressed.extend(new.iter().cloned());
-    let checked = check_wishes_size(wishes);
-    if checked.is_err() {
-        wishes.suppressed.retain(|role| !new.contains(role));
-    }
-    checked
-}
-
-/// Sets what is wanted in a role of the framework's own, if a subscription has room for it.
-pub fn set_demand(wishes: &mut Wishes, role: &Role, demand: Option<&Demand>) -> Result<(), Reject> {
-    let demands = &mut wishes.demands;
-    let Some(demand) = demand else {
-        demands.remove(role);
-        return Ok(());
-    };
-    let before = demands.insert(role.clone(), demand.clone());
-    let checked = check_wishes_size(wishes);
-    if checked.is_err() {
-        let demands = &mut wishes.demands;
-        match before {
-            Some(before) => demands.insert(role.clone(), before),
-            None => demands.remove(role),
-        };
-    }
-    checked
 }
 
 /// Checks the roles that a call names.

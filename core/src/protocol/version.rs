@@ -16,6 +16,7 @@
 //! | 16 | inverse offers, and what is answered to them | nothing: the framework has not answered, as operators see; it is not asked to leave |
 //! | 17 | that an agent is lost | nothing: the framework hears of its tasks and operations |
 //! | 18 | rows and events of what is gone or over, and of maintenance | a reader is told to begin anew, without them |
+//! | 19 | in which roles a call was not heard | nothing: the framework says the like of it again in all its roles |
 //!
 //! What is on disks is not agreed on with anybody. A build reads logs and snapshots that are laid
 //! out as its own ([`Durable::LAYOUT`](crate::machine::Durable::LAYOUT)); before an upgrade that
@@ -47,8 +48,10 @@ impl Version {
     pub const AGENT_LOST: Self = Self(17);
     /// The one with rows of what is gone or over, and of maintenance.
     pub const MORE_ROWS: Self = Self(18);
+    /// The one in which frameworks hear in which roles a call was not heard.
+    pub const UNHEARD: Self = Self(19);
     /// The newest that this build speaks.
-    pub const NEWEST: Self = Self::MORE_ROWS;
+    pub const NEWEST: Self = Self::UNHEARD;
 
     /// Returns whether a peer with whom this was agreed on knows a message.
     pub fn knows<M: Spoken + ?Sized>(self, message: &M) -> bool {
@@ -135,6 +138,7 @@ impl Spoken for scheduler::Event {
             | Self::ExecutorEnded { .. } => Version::FIRST,
             Self::InverseOffers(_) | Self::RescindInverse(_) => Version::INVERSE_OFFERS,
             Self::AgentLost { .. } => Version::AGENT_LOST,
+            Self::Unheard { .. } => Version::UNHEARD,
         }
     }
 }
@@ -220,6 +224,7 @@ mod tests {
     use crate::protocol::hello::Hello;
     use crate::protocol::maintenance::MachineId;
     use crate::protocol::node::AgentLoss;
+    use crate::protocol::refusal::CallKind;
 
     #[test]
     fn builds_that_read_messages_otherwise_are_not_spoken_to() {
@@ -261,6 +266,9 @@ mod tests {
         let lost = scheduler::Event::AgentLost { agent, why };
         assert!(!Version::INVERSE_OFFERS.knows(&lost));
         assert!(Version::AGENT_LOST.knows(&lost));
+        let (call, roles) = (CallKind::Demand, Vec::new());
+        let unheard = scheduler::Event::Unheard { call, roles };
+        assert!(!Version::MORE_ROWS.knows(&unheard) && Version::UNHEARD.knows(&unheard));
         let asks = |call| operator::Request {
             id: RequestId(1),
             call,

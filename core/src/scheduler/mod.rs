@@ -232,6 +232,7 @@ impl Scheduler {
                 reason,
                 message,
             } => self.on_rejected(peer, (call, reason), message, out),
+            Event::Unheard { call, roles } => self.wishing.unheard.name(call, roles),
             Event::Updated => {
                 out.emit(Effect::User(UserEvent::Updated));
                 self.on_update_answered(peer, true, out);

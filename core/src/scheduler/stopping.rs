@@ -88,6 +88,7 @@ impl Scheduler {
             | Event::ExecutorEnded { .. }
             | Event::AgentLost { .. }
             | Event::Rejected { .. }
+            | Event::Unheard { .. }
             | Event::Updated
             | Event::Reconciled(_) => {}
         }

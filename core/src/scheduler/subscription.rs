@@ -66,7 +66,6 @@ impl Scheduler {
             let demand = now.demands.get(role);
             if demand != before.demands.get(role) {
                 let (role, demand) = (role.clone(), demand.cloned());
-                self.wishing.note(CallKind::Demand, [&role]);
                 let call = Call::Demand { role, demand };
                 out.emit(Effect::Master { peer, call });
             }
@@ -75,12 +74,10 @@ impl Scheduler {
         let suppressed: Vec<Role> = now.difference(&before).cloned().collect();
         let revived: Vec<Role> = before.difference(now).cloned().collect();
         if !suppressed.is_empty() {
-            self.wishing.note(CallKind::Suppress, &suppressed);
             let call = Call::Suppress { roles: suppressed };
             out.emit(Effect::Master { peer, call });
         }
         if !revived.is_empty() {
-            self.wishing.note(CallKind::Revive, &revived);
             let call = Call::Revive { roles: revived };
             out.emit(Effect::Master { peer, call });
         }
@@ -118,7 +115,9 @@ impl Scheduler {
             CallKind::Kill => self.kills.refuse(),
             CallKind::Reconcile => self.questions.refuse(),
             CallKind::Suppress | CallKind::Revive | CallKind::Demand => {
-                self.wishing.refuse(call);
+                self.wishing
+                    .unheard
+                    .refuse(call, &self.config.framework.roles);
                 true
             }
             CallKind::Subscribe

@@ -1143,36 +1143,45 @@ fn what_a_master_has_no_room_for_is_wanted_again() {
 }
 
 #[test]
-fn only_what_may_have_been_refused_is_said_again() {
+fn only_what_was_refused_is_said_again() {
     // SE-33, OF-36, OF-37: what was heard is not begun anew
     let mut s = scheduler();
     let role = |n: u32| Role::new(&format!("team/{n}")).unwrap();
     s.config.framework.roles = (0..3).map(role).collect();
     feed(&mut s, secs(1), Input::Connected { peer: PEER });
     feed(&mut s, secs(1), master(subscribed(1)));
-    let mut say = |call: UserCall| feed(&mut s, secs(1), Input::User(call));
-    let demand = |n, amount| (role(n), Some(demand_of(amount)));
-    let wanted = |(role, demand)| UserCall::Demand { role, demand };
-    say(wanted(demand(0, 10)));
-    say(UserCall::Revive {
+    let wanted = |n, amount| UserCall::Demand {
+        role: role(n),
+        demand: Some(demand_of(amount)),
+    };
+    let say = |s: &mut Scheduler, call| feed(s, secs(1), Input::User(call));
+    let hear = |s: &mut Scheduler, event| feed(s, secs(1), master(event));
+    say(&mut s, wanted(0, 10));
+    let revive = UserCall::Revive {
         roles: vec![role(1)],
-    });
-    for _ in 0..5 {
-        assert_eq!(feed(&mut s, secs(1), master(Event::Heartbeat)), []);
-    }
-    let mut say = |call: UserCall| feed(&mut s, secs(1), Input::User(call));
-    let said = say(wanted(demand(2, 1)));
-    let full = rejected(CallKind::Demand, RejectKind::TooMany);
-    assert_eq!(feed(&mut s, secs(1), full), []);
-    assert_eq!(feed(&mut s, secs(1), master(Event::Heartbeat)), said);
+    };
+    say(&mut s, revive);
+    let refuse = |s: &mut Scheduler, n| {
+        let (call, roles) = (CallKind::Demand, vec![role(n)]);
+        assert_eq!(hear(s, Event::Unheard { call, roles }), []);
+        let full = rejected(call, RejectKind::TooMany);
+        assert_eq!(feed(s, secs(1), full), [], "not for the user");
+    };
+    let said = say(&mut s, wanted(2, 1));
+    refuse(&mut s, 2);
+    assert_eq!(hear(&mut s, Event::Heartbeat), said);
+    assert_eq!(hear(&mut s, Event::Heartbeat), []);
+    // It is not said again if it is said anew meanwhile.
+    refuse(&mut s, 2);
+    let said = say(&mut s, wanted(2, 7));
+    assert_eq!(hear(&mut s, Event::Heartbeat), []);
     // While an update is not answered it waits for that.
-    let full = rejected(CallKind::Demand, RejectKind::TooMany);
-    assert_eq!(feed(&mut s, secs(1), full), []);
+    refuse(&mut s, 2);
     let (framework, wishes) = (s.config.framework.clone(), s.config.wishes.clone());
     let update = UserCall::Update { framework, wishes };
-    feed(&mut s, secs(1), Input::User(update));
-    assert_eq!(feed(&mut s, secs(1), master(Event::Heartbeat)), []);
-    let told = feed(&mut s, secs(1), master(Event::Updated));
+    say(&mut s, update);
+    assert_eq!(hear(&mut s, Event::Heartbeat), []);
+    let told = hear(&mut s, Event::Updated);
     assert_eq!(told[1..], said);
 }
 

@@ -111,8 +111,8 @@ pub enum UserCall {
         /// The roles, all of them the framework's; empty means all.
         roles: Vec<Role>,
     },
-    /// Wants offers in some roles again, and forgets its refusals there: for all of the last minute
-    /// once more, if the master had no room for one.
+    /// Wants offers in some roles again, and forgets its refusals there. If the master has no room
+    /// for it, it is said again with the next heartbeat.
     Revive {
         /// The roles; as in `Suppress`.
         roles: Vec<Role>,
@@ -174,9 +174,9 @@ pub enum UserCall {
     },
     /// Says how much it wants in one of its roles from now on; `None` is anything. Where the master
     /// honours demands, offers are cut to this, and what was accepted of it is not offered again.
-    /// The next subscription says the whole of it once more, and so may a later heartbeat, if a
-    /// demand of the last minute found no room at the master: who counts says what is left then. It
-    /// can be said between subscriptions.
+    /// The next subscription says the whole of it once more: who counts says what is left then. It
+    /// can be said between subscriptions. If the master has no room for it, it is said again with
+    /// the next heartbeat; a master of an older protocol hears all demands then.
     Demand {
         /// The role.
         role: Role,

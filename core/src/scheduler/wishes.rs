@@ -25,7 +25,7 @@ use crate::mutant::{Mutant, planted};
 use crate::protocol::framework::{FrameworkInfo, Wishes};
 use crate::protocol::refusal::{CallKind, RejectKind};
 use crate::protocol::scheduler::Call;
-use crate::protocol::validate::{Reject, add_suppressed, check_named_roles, set_demand};
+use crate::protocol::validate::{Reject, check_named_roles};
 use crate::roles::Role;
 
 /// Something that the user says of his framework.
@@ -48,6 +48,15 @@ impl Wish {
             Self::Suppress(_) => CallKind::Suppress,
             Self::Revive(_) => CallKind::Revive,
             Self::Demand(..) => CallKind::Demand,
+        }
+    }
+
+    /// Returns in which roles it wants something.
+    fn roles<'a>(&'a self, framework: &'a FrameworkInfo) -> &'a [Role] {
+        match self {
+            Self::Update(..) => &[],
+            Self::Suppress(roles) | Self::Revive(roles) => framework.named_roles(roles),
+            Self::Demand(role, _) => from_ref(role),
         }
     }
 }
@@ -83,7 +92,7 @@ pub(super) struct Wishing {
     /// What was said after it, oldest first; with it at most [`limits::UNANSWERED_UPDATES`].
     waiting: VecDeque<Wish>,
     /// What the master had no room for.
-    unheard: Unheard,
+    pub(super) unheard: Unheard,
     /// Whether there was a heartbeat since the update: then it is time to say that again.
     is_due: bool,
 }
@@ -92,16 +101,6 @@ impl Wishing {
     /// Returns how much does not hold yet.
     pub(super) fn len(&self) -> usize {
         usize::from(self.updating.is_some()) + self.waiting.len()
-    }
-
-    /// Notes that the master has no room for a call of this kind.
-    pub(super) fn refuse(&mut self, call: CallKind) {
-        self.unheard.refuse(call);
-    }
-
-    /// Notes that something is said in these roles.
-    pub(super) fn note<'a>(&mut self, call: CallKind, roles: impl IntoIterator<Item = &'a Role>) {
-        self.unheard.note(call, roles);
     }
 }
 
@@ -144,14 +143,8 @@ impl Scheduler {
             Err(reject) if reject.kind() == RejectKind::ForeignRole => {}
             Err(reject) => return refuse(wish.kind(), reject.kind(), reject.to_string(), out),
         }
-        let (own, kind) = (&self.config.framework.roles, wish.kind());
-        let named: &[Role] = match &wish {
-            Wish::Update(..) => &[],
-            Wish::Suppress(roles) | Wish::Revive(roles) if roles.is_empty() => own,
-            Wish::Suppress(roles) | Wish::Revive(roles) => roles,
-            Wish::Demand(role, _) => from_ref(role),
-        };
-        self.wishing.unheard.note(kind, named);
+        let roles = wish.roles(&self.config.framework);
+        self.wishing.unheard.say(wish.kind(), roles);
         let call = match wish {
             Wish::Update(framework, wishes) => {
                 self.wishing.updating = Some((framework.clone(), wishes.clone()));
@@ -190,7 +183,6 @@ impl Scheduler {
         let mut say = |call| out.emit(Effect::Master { peer, call });
         for (kind, role) in self.wishing.unheard.part(own) {
             let is_suppressed = wishes.suppressed.contains(&role);
-            self.wishing.unheard.note(kind, [&role]);
             if kind == CallKind::Demand {
                 let demand = wishes.demands.get(&role).cloned();
                 say(Call::Demand { role, demand });
@@ -212,25 +204,17 @@ impl Scheduler {
     /// Keeps for the next subscription what is wanted; an update not before it is answered. Nothing
     /// changes with what a master would turn down, at once or with all the rest.
     fn keep_wish(&mut self, wish: &Wish) -> Result<(), Reject> {
-        let framework = &self.config.framework;
+        let roles = wish.roles(&self.config.framework);
+        check_named_roles(&self.config.framework, roles)?;
         let wishes = &mut self.config.wishes;
-        let check = |roles: &[Role]| check_named_roles(framework, roles);
-        let named = |roles: &'_ [Role]| match roles {
-            [] => framework.roles.clone(),
-            roles => roles.to_vec(),
-        };
         match wish {
             Wish::Update(..) => Ok(()),
-            Wish::Suppress(roles) => {
-                check(roles).and_then(|()| add_suppressed(wishes, &named(roles)))
+            Wish::Suppress(_) => wishes.suppress(roles),
+            Wish::Revive(_) => {
+                wishes.revive(roles);
+                Ok(())
             }
-            Wish::Revive(roles) => check(roles).map(|()| {
-                let named = named(roles);
-                wishes.suppressed.retain(|role| !named.contains(role));
-            }),
-            Wish::Demand(role, demand) => {
-                check(from_ref(role)).and_then(|()| set_demand(wishes, role, demand.as_ref()))
-            }
+            Wish::Demand(role, demand) => wishes.set_demand(role, demand.as_ref()),
         }
     }
 }

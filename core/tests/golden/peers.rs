@@ -213,6 +213,7 @@ fn events(golden: &mut Golden) {
         InverseOffers => scheduler::Event::InverseOffers(vec![inverse_offer()]),
         RescindInverse => scheduler::Event::RescindInverse(offer_id()),
         AgentLost => scheduler::Event::AgentLost { agent: agent(), why: AgentLoss::Gone },
+        Unheard => scheduler::Event::Unheard { call: CallKind::Demand, roles: vec![role()] },
     });
 }
 

@@ -620,6 +620,7 @@ fn run(mut world: World, script: &[Vec<u32>]) -> ([usize; 4], Reader, Pager) {
                     | Event::AgentLost { .. }
                     | Event::Error { .. }
                     | Event::Rejected { .. }
+                    | Event::Unheard { .. }
                     | Event::Updated
                     | Event::Reconciled(_) => {}
                 },

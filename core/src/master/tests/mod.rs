@@ -660,6 +660,13 @@ impl World {
         assert_eq!(outs, []);
     }
 
+    /// Returns whether anything of an agent is offered some time later.
+    fn is_offered_soon(&mut self, agent: &AgentId) -> bool {
+        self.pass(Duration::from_secs(10));
+        let offers = self.master.view().offers();
+        offers.iter().any(|offer| offer.agent == *agent)
+    }
+
     fn free(&self) -> Resources {
         let agents = self.master.view().agents();
         let [agent] = agents.as_slice() else {

@@ -228,13 +228,8 @@ fn what_a_thief_runs_is_nobody_elses_over_connections() {
     world.launch(thief, vec![mine.clone()]);
     let one = world.connect(PeerRole::Agent, "one");
     world.agent_says(one, account(&owner, "web"));
-    let is_offered = |world: &mut World| {
-        world.pass(Duration::from_secs(10));
-        let offers = world.master.view().offers();
-        offers.iter().any(|offer| offer.agent == other_id)
-    };
     world.framework("third");
-    assert!(!is_offered(&mut world));
+    assert!(!world.is_offered_soon(&other_id));
     // The agent comes back, and still has both.
     world.lose(other);
     let other = world.connect(PeerRole::Agent, "two");
@@ -250,11 +245,11 @@ fn what_a_thief_runs_is_nobody_elses_over_connections() {
     let outs = world.agent_says(other, account);
     let ends = ToAgent::ShutdownFramework(owner.clone());
     assert!(outs.contains(&to_agent(other, ends)), "{outs:?}");
-    assert!(!is_offered(&mut world));
+    assert!(!world.is_offered_soon(&other_id));
     world.is_over(other, &owner, "mine");
-    assert!(!is_offered(&mut world), "its executor is there");
+    assert!(!world.is_offered_soon(&other_id), "its executor is there");
     world.executor_ended(other, &owner);
-    assert!(is_offered(&mut world));
+    assert!(world.is_offered_soon(&other_id));
 }
 
 fn kill(task: &str) -> Call {
@@ -387,6 +382,58 @@ fn a_framework_id_of_nobody_here_is_not_let_in() {
 }
 
 #[test]
+fn an_id_that_came_before_its_turn_is_not_given_again() {
+    // FW-03: not even after so many ends that this one is not remembered
+    let mut world = World::recovered(2, Registry::default());
+    world.drain();
+    let last = limits::ENDED_PER_PRINCIPAL as u64 + 100;
+    let early = FrameworkId::numbered(&world.master.config.id, last);
+    let mut run = |framework: FrameworkInfo| {
+        let peer = world.connect(PeerRole::Framework, "web");
+        let id = world.subscribe(peer, framework);
+        world.call(peer, Call::Teardown);
+        id
+    };
+    assert_eq!(run(framework_info_of(early.clone())), early);
+    for _ in 0..=last {
+        assert_ne!(run(framework_info()), early);
+    }
+    assert!(world.master.registry.end_of(&early).is_none(), "forgotten");
+    assert!(world.master.next_framework > last);
+}
+
+#[test]
+fn what_the_name_in_a_certificate_has_no_room_beside_is_not_taken_in() {
+    // VA-29: agents say it again, and are believed only what may be
+    let mut world = World::new();
+    let mut info = framework_info();
+    let room = |info: &FrameworkInfo| limits::FRAMEWORK_BYTES - size(info);
+    while room(&info) > limits::TEXT_BYTES {
+        let name = alloc::format!("{}{}", "r".repeat(200), info.roles.len());
+        info.roles.push(Role::new(&name).unwrap());
+    }
+    info.hostname = "x".repeat(1_000);
+    let named = FrameworkInfo {
+        principal: Some("web".to_string()),
+        ..info.clone()
+    };
+    info.hostname.push_str(&"x".repeat(room(&named)));
+    let peer = world.connect(PeerRole::Framework, "web");
+    world.subscribe(peer, info.clone());
+    info.hostname.push_str("xx");
+    let peer = world.connect(PeerRole::Framework, "web");
+    let outs = world.call(peer, subscribe(info));
+    let is_refused = |out: &Out| {
+        let Output::Effect(Effect::Scheduler { event, .. }) = out else {
+            return false;
+        };
+        let invalid = EndReason::Invalid(RejectKind::TooLarge);
+        matches!(event, Event::Error { reason, .. } if *reason == invalid)
+    };
+    assert!(outs.iter().any(is_refused), "{outs:?}");
+}
+
+#[test]
 fn a_framework_of_a_later_leadership_is_sent_away_and_not_ended() {
     // I18: what a master without the lead says must end nobody for good
     let mut world = World::recovered(2, registry());
@@ -442,15 +489,10 @@ fn whoever_comes_first_under_an_id_does_not_get_what_is_not_his() {
     assert_eq!(tasks.len(), 1);
     assert_eq!(tasks[0].status.task, task_id("t"));
     // What the thief runs still is nobody else's until it is over (I1).
-    let is_offered = |world: &mut World| {
-        world.pass(Duration::from_secs(10));
-        let offers = world.master.view().offers();
-        offers.iter().any(|offer| offer.agent == other_id)
-    };
     world.framework("third");
-    assert!(!is_offered(&mut world));
+    assert!(!world.is_offered_soon(&other_id));
     world.is_over(other, &owner, "mine");
-    assert!(is_offered(&mut world));
+    assert!(world.is_offered_soon(&other_id));
     // The owner gets its own, the thief is turned away for good.
     let web = world.connect(PeerRole::Framework, "web");
     assert_eq!(world.call(web, call.clone()).len(), 1);

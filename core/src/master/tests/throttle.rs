@@ -126,8 +126,8 @@ fn an_accept_that_is_turned_down_gives_its_offers_back() {
     let outs = unnamed(outs);
     assert_eq!(outs, [to_framework(web, Event::Update(dropped))]);
     assert_eq!(world.free(), resources("cpus:4"));
-    let outs = world.call(web, Call::Revive { roles: vec![] });
-    assert_eq!(outs, [rejected(web, CallKind::Revive)]);
+    let outs = world.call(web, Call::Reconcile { tasks: vec![] });
+    assert_eq!(outs, [rejected(web, CallKind::Reconcile)]);
 }
 
 #[test]
@@ -167,6 +167,41 @@ fn a_decline_that_is_turned_down_gives_its_offers_back() {
     assert_eq!(outs, [rejected(web, CallKind::Decline)]);
     assert_eq!(world.free(), resources("cpus:4"));
     assert_eq!(world.master.turned_down(), 1);
+}
+
+#[test]
+fn a_wish_that_is_turned_down_names_the_roles_in_which_it_was_not_heard() {
+    // SE-33, OF-37: only there it has to be said again
+    let mut world = world(&[("web", slow(0))], None);
+    let (web, _) = world.framework("web");
+    world.now = world.now + Duration::from_micros(1);
+    let strange = Role::new("strange").unwrap();
+    let own = framework_info().roles;
+    let revive = |roles: &[_]| Call::Revive {
+        roles: roles.to_vec(),
+    };
+    let suppress = |roles: &[_]| Call::Suppress {
+        roles: roles.to_vec(),
+    };
+    let demand = |role: &Role| Call::Demand {
+        role: role.clone(),
+        demand: None,
+    };
+    let both = [own[0].clone(), strange.clone()];
+    for (call, roles) in [
+        (suppress(&[]), own.clone()),
+        (suppress(&own), own.clone()),
+        (revive(&[]), own.clone()),
+        (demand(&own[0]), own.clone()),
+        // These would be turned down in any case.
+        (revive(&both), vec![]),
+        (demand(&strange), vec![]),
+    ] {
+        let kind = call.kind();
+        let unheard = Event::Unheard { call: kind, roles };
+        let outs = world.call(web, call);
+        assert_eq!(outs, [to_framework(web, unheard), rejected(web, kind)]);
+    }
 }
 
 #[test]

@@ -138,6 +138,7 @@ impl Answers {
             | Event::RescindInverse(_)
             | Event::OperationUpdate(_)
             | Event::Rejected { .. }
+            | Event::Unheard { .. }
             | Event::Updated
             | Event::Message { .. }
             | Event::ExecutorEnded { .. }

@@ -402,6 +402,7 @@ impl Ledger {
                 | Event::ExecutorEnded { .. }
                 | Event::AgentLost { .. }
                 | Event::Rejected { .. }
+                | Event::Unheard { .. }
                 | Event::Updated
                 | Event::Reconciled(_)
                 | Event::InverseOffers(_)

@@ -88,6 +88,7 @@ impl DeadOffers {
                 | Event::ExecutorEnded { .. }
                 | Event::AgentLost { .. }
                 | Event::Rejected { .. }
+                | Event::Unheard { .. }
                 | Event::Updated
                 | Event::Reconciled(_)
                 | Event::InverseOffers(_)

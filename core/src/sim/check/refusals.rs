@@ -138,7 +138,10 @@ fn is_refusal(event: &Event) -> bool {
         let never_ran = matches!(status.state, TaskState::Dropped | TaskState::Error);
         return never_ran && status.source == Source::Master;
     }
-    matches!(event, Event::Rejected { .. } | Event::Error { .. })
+    matches!(
+        event,
+        Event::Rejected { .. } | Event::Unheard { .. } | Event::Error { .. }
+    )
 }
 
 fn is_no(answer: &Answer) -> bool {

@@ -60,6 +60,7 @@ impl Sessions {
             | Event::ExecutorEnded { .. }
             | Event::AgentLost { .. }
             | Event::Rejected { .. }
+            | Event::Unheard { .. }
             | Event::Updated
             | Event::Reconciled(_) => {}
         }

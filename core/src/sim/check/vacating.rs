@@ -94,6 +94,7 @@ impl Questions {
             | Event::Rescind(_)
             | Event::Update(_)
             | Event::Rejected { .. }
+            | Event::Unheard { .. }
             | Event::OperationUpdate(_)
             | Event::Updated
             | Event::Reconciled(_)

@@ -170,7 +170,8 @@ impl Heard {
             | Event::Error { .. }
             | Event::Reconciled(_)
             | Event::InverseOffers(_)
-            | Event::RescindInverse(_) => {}
+            | Event::RescindInverse(_)
+            | Event::Unheard { .. } => {}
         }
     }
 
