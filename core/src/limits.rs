@@ -194,6 +194,8 @@ pub const QUEUED_FRAMES_PER_PEER: usize = 65_536;
 pub const RETIRED_SANDBOXES: usize = 100_000;
 /// The most sandboxes that are being deleted at a time.
 pub const DELETIONS: usize = 1_024;
+/// The most operations of which an agent remembers that what they have destroyed is to be deleted.
+pub const DESTROYED_VOLUMES: usize = 1_024;
 
 /// The most messages that an executor may send its framework within a second; what is more is
 /// dropped, as it would be without a master (FW-63).

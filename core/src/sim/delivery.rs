@@ -321,6 +321,7 @@ impl World {
                 agent::Effect::DeleteSandbox { container, .. } => {
                     self.delete_sandbox(n, container);
                 }
+                agent::Effect::DeleteVolumes { order, .. } => self.delete_volumes(n, order),
                 agent::Effect::Echo(departure) => {
                     self.tell_agent(n, agent::Input::Departed(departure));
                 }

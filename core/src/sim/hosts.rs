@@ -51,6 +51,19 @@ impl World {
         self.shared.queue.plan(deleted_at, told);
     }
 
+    /// Deletes volumes that an operation has destroyed.
+    pub(super) fn delete_volumes(&mut self, agent: u32, order: u64) {
+        let Some(life) = self.life(Name::Agent(agent)) else {
+            return;
+        };
+        let seat = &mut self.agents[at(agent)];
+        let deleted_at = self.shared.now + DELETE.draw(&mut seat.deletions);
+        let is_gone = true;
+        let input = Input::VolumesDeleted { order, is_gone };
+        let told = Event::Told { agent, life, input };
+        self.shared.queue.plan(deleted_at, told);
+    }
+
     /// Ends the connections between an agent and its executors.
     pub(super) fn cut_executors(&mut self, fault: Fault, rng: &mut Rng) {
         let Name::Agent(n) = fault.node else { return };
