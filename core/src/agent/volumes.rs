@@ -25,6 +25,7 @@ use crate::ids::AgentId;
 use crate::limits;
 use crate::protocol::container::{VolumeDisk, VolumePlace, VolumeSpec};
 use crate::protocol::operation::Order;
+use crate::protocol::wire::size;
 use crate::resources::{DiskKind, Resource, Resources, VolumeId};
 use crate::roles::Role;
 
@@ -38,6 +39,8 @@ pub(super) struct Volumes {
     made: BTreeMap<Name, u64>,
     /// Which are to be deleted, by the numbers of the operations that destroyed them.
     gone: BTreeMap<u64, Gone>,
+    /// How long these are on the wire.
+    bytes: usize,
 }
 
 /// Volumes that an operation has destroyed.
@@ -71,29 +74,50 @@ impl Volumes {
         if places.is_empty() {
             return said;
         }
-        self.gone.insert(order.number, Gone { places, said });
-        while self.gone.len() > limits::DESTROYED_VOLUMES {
-            // What cannot be deleted stays on the disk, and nobody hears that it is.
-            self.gone.pop_first();
+        let gone = Gone { places, said };
+        self.bytes += size(&gone);
+        self.gone.insert(order.number, gone);
+        while self.gone.len() > limits::DESTROYED_VOLUMES
+            || self.bytes > limits::DESTROYED_VOLUMES_BYTES
+        {
+            // What is not deleted in this life stays on the disk, and nobody hears of it.
+            let Some((_, oldest)) = self.gone.pop_first() else {
+                break;
+            };
+            self.bytes -= size(&oldest);
         }
         None
     }
 
     /// What an operation has destroyed is deleted. Returns what is to be told of it.
     pub(super) fn deleted(&mut self, order: u64) -> Option<Said> {
-        self.gone.remove(&order)?.said
+        let gone = self.gone.remove(&order)?;
+        self.bytes -= size(&gone);
+        gone.said
     }
 
     /// Nobody is to hear of an operation any more.
     pub(super) fn say_nothing(&mut self, order: u64) {
         if let Some(gone) = self.gone.get_mut(&order) {
+            self.bytes -= size(gone);
             gone.said = None;
+            self.bytes += size(gone);
         }
     }
 
     /// Returns how many operations have destroyed what is not deleted yet.
     pub(super) fn destroyed(&self) -> usize {
         self.gone.len()
+    }
+
+    /// Returns how long all that is on the wire.
+    pub(super) fn destroyed_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns whether the bytes are those of what there is.
+    pub(super) fn adds_up(&self) -> bool {
+        self.gone.values().map(size).sum::<usize>() == self.bytes
     }
 
     /// Lists what is told of operations once what they have destroyed is deleted.
@@ -135,24 +159,22 @@ impl Volumes {
             Some(DiskKind::Block | DiskKind::Raw) => return Err("its disk has no directories"),
         };
         let (role, id) = name(volume).ok_or("it is no volume")?;
-        if role.as_str().len() > limits::ID_BYTES {
-            return Err("its role is too long for a directory");
-        }
         let made = self.made.get(&(role.clone(), id.clone()));
         let made = made.copied().unwrap_or_default();
+        // No role has a blank, so none is taken for another, and none is below another's.
+        let directory = Vec::from([
+            role.as_str().replace('/', " "),
+            id.as_str().into(),
+            format!("{agent}-V{made}"),
+        ]);
+        if directory.iter().any(|name| name.len() > limits::ID_BYTES) {
+            return Err("its role or the agent's id is too long for a directory");
+        }
         let disk = disk.map(|(root, is_mount)| VolumeDisk {
             root: root.to_string(),
             is_mount,
         });
-        Ok(VolumePlace {
-            disk,
-            // No role has a blank, so none is taken for another, and none is below another's.
-            directory: Vec::from([
-                role.as_str().replace('/', " "),
-                id.as_str().into(),
-                format!("{agent}-V{made}"),
-            ]),
-        })
+        Ok(VolumePlace { disk, directory })
     }
 }
 
@@ -179,7 +201,8 @@ impl Agent {
         }
     }
 
-    /// What is on destroyed volumes is deleted, or that is tried again when the disk is measured.
+    /// What is on destroyed volumes is deleted; or that is tried again when the disk is measured,
+    /// or when more is destroyed.
     pub(super) fn on_volumes_deleted(&mut self, cx: &mut Cx<'_>, order: u64, is_gone: bool) {
         let is_known = self.state.volumes().gone.contains_key(&order);
         if !self.emptied.remove(&order) || !is_known {

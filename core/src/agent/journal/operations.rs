@@ -22,10 +22,11 @@ impl AgentState {
     pub(super) fn apply_carried_out(&mut self, order: &Order, update: Option<UpdateId>, at: Time) {
         self.apply_order(order, at);
         let said = Said::of(order, None, update, at);
-        let Some(agent) = &self.agent else {
-            return;
+        let said = match &self.agent {
+            Some(agent) => self.volumes.note(agent, order, said),
+            None => said,
         };
-        if let Some(said) = self.volumes.note(agent, order, said) {
+        if let Some(said) = said {
             self.said.insert(order.number, said);
         }
     }

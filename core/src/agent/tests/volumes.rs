@@ -4,6 +4,7 @@ use alloc::string::ToString;
 
 use super::operations::res;
 use super::*;
+use crate::agent::volumes::Volumes;
 use crate::ids::OperationId;
 use crate::limits;
 use crate::protocol::container::{ContainerSpec, VolumeDisk, VolumeSpec};
@@ -263,6 +264,70 @@ fn a_custom_executor_has_the_volumes_that_are_its_own() {
         directories(&launched(&outputs)[0]),
         ["eng db/w/rio-1-S0-V2"]
     );
+}
+
+#[test]
+fn a_volume_that_no_directory_can_be_named_for_is_nowhere() {
+    // RM-43, RM-45: it is not seen, and nobody waits for the end of what never was
+    let role = "r".repeat(256);
+    let free = format!("disk({role}):5");
+    let volume = format!(r#"disk({role})<volume="v",rw="data">:5"#);
+    let mut config = config();
+    config.info.resources = res(&format!("cpus:4;{free}"));
+    let mut node = Node::joined_as(config);
+    node.feed(order(1, OperationKind::Create, &free, &volume));
+    let outputs = node.feed(run("f", with("t", &volume)));
+    assert!(launched(&outputs).is_empty(), "{outputs:?}");
+    let outputs = lines(&node.feed(order(2, OperationKind::Destroy, &volume, &free)));
+    let said = ["* 2 destroy", "carried out 2", "operation 2 o2 finished"];
+    assert_eq!(outputs, said);
+}
+
+#[test]
+fn the_volumes_of_an_agent_with_too_long_a_name_are_nowhere() {
+    // RM-43
+    let held = res(&volume("v", 5));
+    let shown = |agent: &AgentId| Volumes::default().shown(agent, [&held]);
+    assert!(shown(&agent_id()).is_ok());
+    let long = AgentId::new(&"a".repeat(limits::ID_BYTES)).unwrap();
+    assert!(shown(&long).unwrap_err().contains("too long"));
+}
+
+#[test]
+fn what_cannot_be_deleted_is_bounded_in_bytes() {
+    // I22
+    let mut node = joined();
+    let ids = (0..200).map(|n| format!("{n:0>255}"));
+    let all = ids.map(|id| format!(r#"disk(eng/db)<volume="{id}",rw="d">:0.1"#));
+    let all = all.collect::<Vec<_>>().join(";");
+    let mut out = Outbox::new();
+    let mut most = (0, 0);
+    for cycle in 0..400 {
+        for input in [
+            order(2 * cycle + 1, OperationKind::Create, &disk("", 20), &all),
+            order(2 * cycle + 2, OperationKind::Destroy, &all, &disk("", 20)),
+        ] {
+            node.agent.handle(node.now, input, &mut out);
+            out.drain().for_each(drop);
+        }
+        let volumes = node.agent.state().volumes();
+        most = most.max((volumes.destroyed_bytes(), volumes.destroyed()));
+    }
+    node.agent.check().unwrap();
+    assert!(most.0 <= limits::DESTROYED_VOLUMES_BYTES, "{most:?}");
+    // The bound was met: fewer are known than were destroyed, and than there might be.
+    assert!(
+        most.0 > limits::DESTROYED_VOLUMES_BYTES / 10 * 9,
+        "{most:?}"
+    );
+    assert!(most.1 < 400, "{most:?}");
+    for order in 0..=800 {
+        node.agent.handle(node.now, deleted(order, true), &mut out);
+        out.drain().for_each(drop);
+    }
+    node.agent.check().unwrap();
+    let volumes = node.agent.state().volumes();
+    assert_eq!((volumes.destroyed(), volumes.destroyed_bytes()), (0, 0));
 }
 
 #[test]
