@@ -187,6 +187,20 @@ fn a_container_sees_its_volumes_where_it_asks_and_writes_if_it_may() {
     agent.shutdown();
 }
 
+// RM-41: none hides another
+#[test]
+fn two_volumes_are_never_at_one_place() {
+    for sight in Sight::all() {
+        let dir = directory();
+        let agent = sight.agent(dir.path());
+        let [v, w] = ["v", "w"].map(|id| place(&["eng", id, "S1-V1"]));
+        let why = refused(&agent, 1, &[volume(v, "data"), volume(w, "./data")]);
+        let is_named = why.contains("two volumes at ./data") || why.contains("File exists");
+        assert!(is_named, "{sight:?}: {why}");
+        agent.shutdown();
+    }
+}
+
 // CT-40: what a link cannot do is refused
 #[test]
 fn plain_processes_are_refused_what_they_cannot_have() {

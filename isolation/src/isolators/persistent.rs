@@ -8,6 +8,7 @@
 //!
 //! Deliberately not here: which volumes there are (the agent's machine), and deleting.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -103,8 +104,13 @@ impl Persistent {
 
     /// Has a container see its volumes where it asks for them, as mounts of its own.
     pub(super) fn mount(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
+        let mut targets = BTreeSet::new();
         for volume in &subject.spec.volumes {
             let target = target(subject, launch, &volume.path)?;
+            if !targets.insert(target.clone()) {
+                let path = &volume.path;
+                return Err(format!("it asks for two volumes at {path}, and would see one").into());
+            }
             let Made { top, below, .. } = self.make(&volume.place)?;
             let read_only = volume.access == Access::ReadOnly;
             launch.mounts.push(Mount::Bind(Bind {
