@@ -1,4 +1,4 @@
-//! Deletes sandboxes of what has ended, and volumes that are destroyed, on a thread of its own.
+//! Deletes sandboxes of what has ended, and volumes that are destroyed, on threads of its own.
 //!
 //! What lies in them was put there by a task: links, mounts, trees of any depth. Every step is
 //! taken relative to a directory that is held, through no link and across no mount (RG-11), and
@@ -30,66 +30,82 @@ use crate::sandboxes::Sandboxes;
 /// How much of a directory is listed at a time: a task may have filled it.
 const AT_A_TIME: usize = 4_096;
 
-/// Something that is to be deleted.
-enum Order {
-    Sandbox(ContainerId, Vec<String>),
-    Volumes(u64, Vec<VolumePlace>),
-}
+/// A sandbox that is to be deleted.
+type Sandbox = (ContainerId, Vec<String>);
+/// Volumes that are to be deleted, and the number of the operation that destroyed them.
+type Volumes = (u64, Vec<VolumePlace>);
 
-/// Deletes one after the other.
+/// Deletes sandboxes one after the other, and volumes beside that: one of these may be as large as
+/// its disk, and sandboxes are deleted when room is needed.
 #[derive(Debug)]
 pub(crate) struct Remover {
-    orders: mpsc::Sender<Order>,
+    sandboxes: mpsc::Sender<Sandbox>,
+    volumes: mpsc::Sender<Volumes>,
 }
 
 impl Remover {
-    /// Starts the thread, which ends with this value or with the machine.
+    /// Starts the threads, which end with this value or with the machine.
     pub(crate) fn start(
         sandboxes: Arc<Sandboxes>,
         volumes: Persistent,
         inbox: Inbox<Input>,
     ) -> io::Result<Self> {
-        let (orders, ordered) = mpsc::channel::<Order>();
-        let work = move || {
-            for order in ordered {
-                let deleted = match order {
-                    Order::Sandbox(container, sandbox) => Input::SandboxDeleted {
-                        container,
-                        is_gone: is_gone(&sandbox.join("/"), sandboxes.remove(&sandbox)),
-                    },
-                    Order::Volumes(order, places) => {
-                        let gone = places.iter().map(|place| {
-                            is_gone(&place.directory.join("/"), remove_volume(&volumes, place))
-                        });
-                        // One that stays keeps no other.
-                        let is_gone = gone.fold(true, |all, one| all && one);
-                        Input::VolumesDeleted { order, is_gone }
-                    }
-                };
-                if inbox.blocking_send(deleted).is_err() {
-                    return;
-                }
-            }
+        let of_sandboxes = move |(container, sandbox): Sandbox| Input::SandboxDeleted {
+            container,
+            is_gone: is_gone(&sandbox.join("/"), sandboxes.remove(&sandbox)),
         };
-        thread::Builder::new().name("removal".into()).spawn(work)?;
-        Ok(Self { orders })
+        let of_volumes = move |(order, places): Volumes| Input::VolumesDeleted {
+            order,
+            is_gone: remove_volumes(&volumes, &places),
+        };
+        Ok(Self {
+            sandboxes: worker("sandboxes", of_sandboxes, inbox.clone())?,
+            volumes: worker("volumes", of_volumes, inbox)?,
+        })
     }
 
     /// Has a sandbox deleted; the machine hears of it.
     pub(crate) fn remove(&self, container: ContainerId, sandbox: Vec<String>) {
-        self.order(Order::Sandbox(container, sandbox));
+        told(self.sandboxes.send((container, sandbox)).is_ok());
     }
 
     /// Has volumes deleted; the machine hears of it.
     pub(crate) fn remove_volumes(&self, order: u64, places: Vec<VolumePlace>) {
-        self.order(Order::Volumes(order, places));
+        told(self.volumes.send((order, places)).is_ok());
     }
+}
 
-    fn order(&self, order: Order) {
-        if self.orders.send(order).is_err() {
-            tracing::debug!("the agent has ended: its next life deletes");
-        }
+fn told(is_told: bool) {
+    if !is_told {
+        tracing::debug!("the agent has ended: its next life deletes");
     }
+}
+
+/// Starts a thread that does what it is told, and says so to the machine.
+fn worker<T: Send + 'static>(
+    name: &str,
+    work: impl Fn(T) -> Input + Send + 'static,
+    inbox: Inbox<Input>,
+) -> io::Result<mpsc::Sender<T>> {
+    let (orders, ordered) = mpsc::channel::<T>();
+    let work = move || {
+        for order in ordered {
+            if inbox.blocking_send(work(order)).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name(name.into()).spawn(work)?;
+    Ok(orders)
+}
+
+/// Deletes volumes, and returns whether all are gone. One that stays keeps no other.
+fn remove_volumes(volumes: &Persistent, places: &[VolumePlace]) -> bool {
+    let mut all = true;
+    for place in places {
+        all &= is_gone(&place.directory.join("/"), remove_volume(volumes, place));
+    }
+    all
 }
 
 fn is_gone(name: &str, removed: io::Result<()>) -> bool {
@@ -376,7 +392,13 @@ mod tests {
         let root = dir.path().to_str().unwrap().to_owned();
         let is_mount = true;
         let disk = Some(VolumeDisk { root, is_mount });
-        let error = remove_volume(&volumes, &place(["eng", "v", "S1-V1"], disk)).unwrap_err();
+        let unmounted = place(["eng", "v", "S1-V1"], disk);
+        let error = remove_volume(&volumes, &unmounted).unwrap_err();
         assert!(error.to_string().contains("no disk is mounted there"));
+        // Nor does it keep others.
+        let other = place(["eng", "v", "S1-V2"], None);
+        fs::create_dir(all.join("S1-V2")).unwrap();
+        assert!(!remove_volumes(&volumes, &[unmounted, other]));
+        assert!(!all.exists());
     }
 }
