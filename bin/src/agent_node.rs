@@ -19,6 +19,7 @@ use tepui_core::protocol::node::{AgentInfo, Domain};
 use tepui_core::resources::Resource;
 use tepui_isolation::graphics::Graphics;
 use tepui_isolation::image::Store;
+use tepui_isolation::isolators::Persistent;
 use tepui_isolation::{AgentLoss, Containerizer, Mode, Sampler};
 use tepui_transport::clock::Clock;
 use tepui_transport::codec;
@@ -163,7 +164,7 @@ impl AgentNode {
             driver,
             peers: node.peers().clone(),
             containerizer,
-            remover: Remover::start(Arc::clone(&sandboxes), inbox.clone())?,
+            remover: remover(&options.work_dir, Arc::clone(&sandboxes), inbox.clone())?,
             disk_watch: tokio::spawn(watches::disk(Arc::clone(&sandboxes), inbox.clone())),
             image_watch: images.map(|images| {
                 tokio::spawn(watches::images(images, options.containers.image_headroom))
@@ -261,6 +262,7 @@ async fn run(running: Running) -> anyhow::Result<()> {
             containerizer.send(command);
         }
         Effect::DeleteSandbox { container, sandbox } => remover.remove(container, sandbox),
+        Effect::DeleteVolumes { order, volumes } => remover.remove_volumes(order, volumes),
         Effect::Disk(command) => refuse_disk(&inbox, command),
         Effect::Echo(departure) => tell(&inbox, Input::Departed(departure)),
         Effect::Disconnect {
@@ -397,14 +399,27 @@ fn containerizer(
     Ok((containerizer, makers.images, makers.sampler))
 }
 
+/// Starts what deletes for an agent.
+fn remover(
+    work_dir: &Path,
+    sandboxes: Arc<Sandboxes>,
+    inbox: Inbox<Input>,
+) -> anyhow::Result<Remover> {
+    let volumes = Persistent::new(&resolved(work_dir)?);
+    Ok(Remover::start(sandboxes, volumes, inbox)?)
+}
+
+fn resolved(work_dir: &Path) -> anyhow::Result<PathBuf> {
+    let resolved = work_dir.canonicalize();
+    resolved.with_context(|| format!("cannot resolve {}", work_dir.display()))
+}
+
 /// Says how containers are run, and what the agent is called among those of the machine.
 fn container_config(
     work_dir: &Path,
     mode: Mode,
 ) -> anyhow::Result<(String, tepui_isolation::Config)> {
-    let work_dir = work_dir
-        .canonicalize()
-        .with_context(|| format!("cannot resolve {}", work_dir.display()))?;
+    let work_dir = resolved(work_dir)?;
     // Two agents on one machine must not touch each other's control groups; the same agent must
     // find its own again.
     let instance = crc32fast::hash(work_dir.as_os_str().as_encoded_bytes());

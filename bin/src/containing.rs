@@ -14,7 +14,7 @@ use tepui_isolation::graphics::Graphics;
 use tepui_isolation::image::{Keyring, Options as ImageOptions, Scheme, Store};
 use tepui_isolation::isolators::{
     Allowed, DiskRule, Disks, Fetching, Former, Groups, Images, Listening, Members, Memory,
-    Networks, Nodes, Plain, Processors, Rights, Setup, Volumes,
+    Networks, Nodes, Persistent, Plain, Processors, Rights, Setup, Volumes,
 };
 use tepui_isolation::network::Namespaces;
 use tepui_isolation::network::bandwidth::Rate;
@@ -132,9 +132,10 @@ pub(crate) struct Ground<'a> {
 pub(crate) fn isolators(ground: Ground<'_>, options: &ContainerOptions) -> anyhow::Result<Makers> {
     let fetcher = Fetcher::new(FetchConfig::new(ground.work_dir.join("fetched")))?;
     let fetching = Box::new(Fetching::new(fetcher));
+    let persistent = Persistent::new(ground.work_dir);
     let mut all = formers(&ground, options)?;
     if ground.mode == Mode::Process {
-        all.push(Box::new(Plain));
+        all.push(Box::new(Plain::default().keeping(persistent)));
         all.push(fetching);
         return Ok(Makers {
             isolators: all,
@@ -176,7 +177,8 @@ pub(crate) fn isolators(ground: Ground<'_>, options: &ContainerOptions) -> anyho
         let listening = Listening::new(rule.clone(), *interval, cgroup_root, directory)?;
         all.push(Box::new(listening));
     }
-    all.push(Box::new(Volumes::new(options.host_volumes.clone())));
+    let volumes = Volumes::new(options.host_volumes.clone());
+    all.push(Box::new(volumes.keeping(persistent)));
     all.push(fetching);
     // An agent without privileges has no groups.
     let sampler = Sampler::new(cgroup_root).ok();

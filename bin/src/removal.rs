@@ -1,11 +1,11 @@
-//! Deletes sandboxes of what has ended, on a thread of its own.
+//! Deletes sandboxes of what has ended, and volumes that are destroyed, on threads of its own.
 //!
-//! What lies in a sandbox was put there by a task: links, mounts, trees of any depth. Every step is
+//! What lies in them was put there by a task: links, mounts, trees of any depth. Every step is
 //! taken relative to a directory that is held, through no link and across no mount (RG-11), and
 //! directories are emptied from the top: what lies deeper is brought up first, so that no tree is
 //! too deep. What cannot be deleted stays, with the rest gone (AG-57).
 //!
-//! Deliberately not here: which sandboxes, and when (the agent's machine).
+//! Deliberately not here: which of them, and when (the agent's machine).
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -21,6 +21,8 @@ use nix::fcntl::{OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, renameat2};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use tepui_core::agent::Input;
 use tepui_core::ids::ContainerId;
+use tepui_core::protocol::container::VolumePlace;
+use tepui_isolation::isolators::Persistent;
 use tepui_transport::inbox::Inbox;
 
 use crate::sandboxes::Sandboxes;
@@ -29,45 +31,102 @@ use crate::sandboxes::Sandboxes;
 const AT_A_TIME: usize = 4_096;
 
 /// A sandbox that is to be deleted.
-type Order = (ContainerId, Vec<String>);
+type Sandbox = (ContainerId, Vec<String>);
+/// Volumes that are to be deleted, and the number of the operation that destroyed them.
+type Volumes = (u64, Vec<VolumePlace>);
 
-/// Deletes sandboxes one after the other.
+/// Deletes sandboxes one after the other, and volumes beside that: one of these may be as large as
+/// its disk, and sandboxes are deleted when room is needed.
 #[derive(Debug)]
 pub(crate) struct Remover {
-    orders: mpsc::Sender<Order>,
+    sandboxes: mpsc::Sender<Sandbox>,
+    volumes: mpsc::Sender<Volumes>,
 }
 
 impl Remover {
-    /// Starts the thread, which ends with this value or with the machine.
-    pub(crate) fn start(sandboxes: Arc<Sandboxes>, inbox: Inbox<Input>) -> io::Result<Self> {
-        let (orders, ordered) = mpsc::channel::<Order>();
-        let work = move || {
-            for (container, sandbox) in ordered {
-                let is_gone = match sandboxes.remove(&sandbox) {
-                    Ok(()) => true,
-                    Err(error) => {
-                        let sandbox = sandbox.join("/");
-                        tracing::warn!(sandbox, %error, "cannot be deleted as a whole");
-                        false
-                    }
-                };
-                let deleted = Input::SandboxDeleted { container, is_gone };
-                if inbox.blocking_send(deleted).is_err() {
-                    return;
-                }
-            }
+    /// Starts the threads, which end with this value or with the machine.
+    pub(crate) fn start(
+        sandboxes: Arc<Sandboxes>,
+        volumes: Persistent,
+        inbox: Inbox<Input>,
+    ) -> io::Result<Self> {
+        let of_sandboxes = move |(container, sandbox): Sandbox| Input::SandboxDeleted {
+            container,
+            is_gone: is_gone(&sandbox.join("/"), sandboxes.remove(&sandbox)),
         };
-        thread::Builder::new()
-            .name("sandboxes".into())
-            .spawn(work)?;
-        Ok(Self { orders })
+        let of_volumes = move |(order, places): Volumes| Input::VolumesDeleted {
+            order,
+            is_gone: remove_volumes(&volumes, &places),
+        };
+        Ok(Self {
+            sandboxes: worker("sandboxes", of_sandboxes, inbox.clone())?,
+            volumes: worker("volumes", of_volumes, inbox)?,
+        })
     }
 
     /// Has a sandbox deleted; the machine hears of it.
     pub(crate) fn remove(&self, container: ContainerId, sandbox: Vec<String>) {
-        if self.orders.send((container, sandbox)).is_err() {
-            tracing::debug!("the agent has ended: its next life deletes");
+        told(self.sandboxes.send((container, sandbox)).is_ok());
+    }
+
+    /// Has volumes deleted; the machine hears of it.
+    pub(crate) fn remove_volumes(&self, order: u64, places: Vec<VolumePlace>) {
+        told(self.volumes.send((order, places)).is_ok());
+    }
+}
+
+fn told(is_told: bool) {
+    if !is_told {
+        tracing::debug!("the agent has ended: its next life deletes");
+    }
+}
+
+/// Starts a thread that does what it is told, and says so to the machine.
+fn worker<T: Send + 'static>(
+    name: &str,
+    work: impl Fn(T) -> Input + Send + 'static,
+    inbox: Inbox<Input>,
+) -> io::Result<mpsc::Sender<T>> {
+    let (orders, ordered) = mpsc::channel::<T>();
+    let work = move || {
+        for order in ordered {
+            if inbox.blocking_send(work(order)).is_err() {
+                return;
+            }
         }
+    };
+    thread::Builder::new().name(name.into()).spawn(work)?;
+    Ok(orders)
+}
+
+/// Deletes volumes, and returns whether all are gone. One that stays keeps no other.
+fn remove_volumes(volumes: &Persistent, places: &[VolumePlace]) -> bool {
+    let mut all = true;
+    for place in places {
+        all &= is_gone(&place.directory.join("/"), remove_volume(volumes, place));
+    }
+    all
+}
+
+fn is_gone(name: &str, removed: io::Result<()>) -> bool {
+    let is_gone = removed.inspect_err(|error| {
+        tracing::warn!(name, %error, "cannot be deleted as a whole");
+    });
+    is_gone.is_ok()
+}
+
+/// Deletes a volume, and the directory of its id if nothing else is in that.
+fn remove_volume(volumes: &Persistent, place: &VolumePlace) -> io::Result<()> {
+    let Some(top) = volumes.open(place).map_err(io::Error::other)? else {
+        return Ok(());
+    };
+    remove_below(&top, &place.directory)?;
+    let Some((_, id)) = place.directory.split_last() else {
+        return Ok(());
+    };
+    match unlinkat(&top, id.join("/").as_str(), UnlinkatFlags::RemoveDir) {
+        Ok(()) | Err(Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
 }
 
@@ -189,6 +248,7 @@ mod tests {
     use std::path::Path;
 
     use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    use tepui_core::protocol::container::VolumeDisk;
 
     use super::*;
 
@@ -278,5 +338,67 @@ mod tests {
         remove(dir.path(), "c1").unwrap();
         assert!(!sandbox.exists());
         assert!(volume.join("data").exists());
+    }
+
+    fn place(names: [&str; 3], disk: Option<VolumeDisk>) -> VolumePlace {
+        let directory = names.map(String::from).into();
+        VolumePlace { disk, directory }
+    }
+
+    #[test]
+    fn a_destroyed_volume_goes_and_no_other() {
+        // RM-45
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(outside.path().join("kept"), "text").unwrap();
+        let volumes = Persistent::new(dir.path());
+        let [old, new] = ["S1-V1", "S1-V3"].map(|made| place(["eng", "v", made], None));
+        // Nothing was ever on this disk.
+        remove_volume(&volumes, &old).unwrap();
+        let id = dir.path().join("volumes/roles/eng/v");
+        for made in ["S1-V1", "S1-V3"] {
+            fs::create_dir_all(id.join(made).join("deep")).unwrap();
+            fs::write(id.join(made).join("deep/file"), made).unwrap();
+        }
+        symlink(outside.path(), id.join("S1-V1/out")).unwrap();
+        symlink("../../S1-V3", id.join("S1-V1/deep/other")).unwrap();
+        for _ in 0..2 {
+            remove_volume(&volumes, &old).unwrap();
+            assert!(!id.join("S1-V1").exists());
+            assert_eq!(fs::read(id.join("S1-V3/deep/file")).unwrap(), b"S1-V3");
+        }
+        assert!(outside.path().join("kept").exists());
+        remove_volume(&volumes, &new).unwrap();
+        assert!(!id.exists() && id.parent().unwrap().exists());
+    }
+
+    #[test]
+    fn nothing_but_a_volume_is_deleted_for_one() {
+        // RM-40, RM-42
+        let dir = tempfile::tempdir().unwrap();
+        let volumes = Persistent::new(&dir.path().join("agent"));
+        let all = dir.path().join("agent/volumes/roles/eng/v");
+        fs::create_dir_all(&all).unwrap();
+        fs::create_dir_all(dir.path().join("other/S1-V1")).unwrap();
+        symlink(dir.path().join("other"), all.join("../link")).unwrap();
+        for names in [
+            ["..", "..", ".."],
+            ["eng", "v", ".."],
+            ["eng", "link", "S1-V1"],
+        ] {
+            remove_volume(&volumes, &place(names, None)).unwrap_err();
+        }
+        assert!(all.exists() && dir.path().join("other/S1-V1").exists());
+        // One on a disk that is not mounted now is not taken for deleted.
+        let root = dir.path().to_str().unwrap().to_owned();
+        let is_mount = true;
+        let disk = Some(VolumeDisk { root, is_mount });
+        let unmounted = place(["eng", "v", "S1-V1"], disk);
+        let error = remove_volume(&volumes, &unmounted).unwrap_err();
+        assert!(error.to_string().contains("no disk is mounted there"));
+        // Nor does it keep others.
+        let other = place(["eng", "v", "S1-V2"], None);
+        fs::create_dir(all.join("S1-V2")).unwrap();
+        assert!(!remove_volumes(&volumes, &[unmounted, other]));
+        assert!(!all.exists());
     }
 }

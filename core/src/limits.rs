@@ -194,6 +194,10 @@ pub const QUEUED_FRAMES_PER_PEER: usize = 65_536;
 pub const RETIRED_SANDBOXES: usize = 100_000;
 /// The most sandboxes that are being deleted at a time.
 pub const DELETIONS: usize = 1_024;
+/// The most operations of which an agent remembers that what they have destroyed is to be deleted.
+pub const DESTROYED_VOLUMES: usize = 1_024;
+/// How long all of that may be on the wire: far more than what one operation can destroy.
+pub const DESTROYED_VOLUMES_BYTES: usize = 32 * AGENT_BYTES;
 
 /// The most messages that an executor may send its framework within a second; what is more is
 /// dropped, as it would be without a master (FW-63).

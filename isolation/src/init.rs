@@ -23,6 +23,7 @@ use tepui_core::protocol::status::Exit;
 use crate::confine::{self, Seals};
 use crate::devices;
 use crate::error::{Error, Result};
+use crate::isolators::persistent;
 use crate::launch::{Launch, Mount, Root};
 use crate::mountapi::{self, Reach};
 use crate::namespaces;
@@ -140,6 +141,7 @@ fn start(order: &Order, files: Vec<OwnedFd>) -> Result<Pid> {
         false => None,
     };
     let volumes = Volumes::open(launch, order.seals.empty())?;
+    let given = volumes.given()?;
     namespaces::cut_off()?;
     let placed = match &launch.root {
         None => on_host_root(order, volumes, shm, sandbox.as_fd())?,
@@ -152,11 +154,17 @@ fn start(order: &Order, files: Vec<OwnedFd>) -> Result<Pid> {
             "user {uid} of group {gid}: only root can run tasks of other users"
         )));
     }
-    let is_made_for_it = launch.mounts.iter().any(Mount::makes_its_source);
+    let is_made_for_it = launch.mounts.iter().any(Mount::is_made_for_it);
     if launch.root.is_some() || launch.user_namespace.is_some() || is_made_for_it {
         own(&sandbox, launch, user)?;
     }
-    drop(sandbox);
+    if let Some(user) = user {
+        let (uid, gid) = outside(launch.user_namespace.as_ref(), (user.uid, user.gid))?;
+        for directory in &given {
+            persistent::give(directory, uid, gid)?;
+        }
+    }
+    drop((sandbox, given));
     let terminal = make_terminal(launch, placed.user.as_ref(), link)?;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let subject = Subject {

@@ -124,6 +124,12 @@ pub(crate) fn refuse_unknown(spec: &ContainerSpec) -> Result<()> {
                        are no isolators for these";
         return Err(Error::Invalid(message.to_owned()));
     }
+    if let Some(volume) = spec.volumes.first() {
+        let path = shown(&volume.path);
+        return Err(Error::Invalid(format!(
+            "it has a volume at {path:?}, and there is no isolator for volumes"
+        )));
+    }
     match spec.command.uris.first() {
         Some(uri) => Err(Error::Invalid(format!(
             "it has {:?} to be fetched, and there is no isolator that fetches",

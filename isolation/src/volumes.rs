@@ -70,6 +70,20 @@ impl<'a> Volumes<'a> {
         })
     }
 
+    /// Returns the directories that are the user's from now on.
+    pub(crate) fn given(&self) -> Result<Vec<OwnedFd>> {
+        let binds = self.launch.mounts.iter().filter_map(|mount| match mount {
+            Mount::Bind(bind) => Some(bind),
+            Mount::Tmpfs(_) | Mount::Secret(_) => None,
+        });
+        let given = binds.zip(&self.trees).filter(|(bind, _)| bind.is_given);
+        let given = given.map(|(bind, tree)| {
+            let copied = tree.try_clone();
+            copied.map_err(|error| Error::file("hold", &bind.target, error))
+        });
+        given.collect()
+    }
+
     /// Mounts everything, in the order of the launch.
     pub(crate) fn mount(self, inside: &Inside) -> Result<()> {
         // Before anything can cover the shelf.

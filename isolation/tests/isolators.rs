@@ -272,7 +272,7 @@ fn what_a_command_names_is_in_its_sandbox_before_it_starts() {
         fs::write(&source, "#!/bin/sh\necho fetched\n").unwrap();
         let fetcher = Fetcher::new(FetchConfig::new(dir.path().join("cache"))).unwrap();
         let fetching = Fetching::new(fetcher);
-        let all: Vec<Box<dyn Isolator>> = vec![Box::new(Plain), Box::new(fetching)];
+        let all: Vec<Box<dyn Isolator>> = vec![Box::new(Plain::default()), Box::new(fetching)];
         let agent = Agent::isolated(config(dir.path(), mode), all);
         let uri = Uri {
             executable: true,
@@ -348,7 +348,7 @@ fn what_an_agent_had_made_goes_though_it_makes_no_more() {
     let left = roots.join(id(9).as_str());
     fs::create_dir_all(left.join("root/upper")).unwrap();
     let former = Former::new(Images::new(None, &roots));
-    let all: Vec<Box<dyn Isolator>> = vec![Box::new(former), Box::new(Plain)];
+    let all: Vec<Box<dyn Isolator>> = vec![Box::new(former), Box::new(Plain::default())];
     let agent = Agent::isolated(config(dir.path(), Mode::Process), all);
     assert_eq!(agent.recover(&[]), []);
     assert!(!left.exists());

@@ -412,7 +412,7 @@ fn a_task_has_it_as_it_asks_for_it() {
     for mode in modes() {
         let dir = tempfile::tempdir().unwrap();
         let isolator: Box<dyn Isolator> = match mode {
-            Mode::Process => Box::new(Plain),
+            Mode::Process => Box::new(Plain::default()),
             Mode::Container => Box::new(Rights::new(Allowed::default())),
         };
         let agent = Agent::isolated(config(dir.path(), mode), vec![isolator]);

@@ -12,7 +12,7 @@ use super::{Departure, Policy};
 use crate::ids::{BootId, ContainerId, PeerId};
 use crate::limits::Bounds;
 use crate::protocol::agent::{ToAgent, ToMaster};
-use crate::protocol::container::{ContainerCommand, ContainerEvent};
+use crate::protocol::container::{ContainerCommand, ContainerEvent, VolumePlace};
 use crate::protocol::disk::{DiskCommand, DiskEvent};
 use crate::protocol::executor;
 use crate::protocol::hello::CloseReason;
@@ -152,6 +152,13 @@ pub enum Input {
         /// Whether nothing of it is left.
         is_gone: bool,
     },
+    /// What was on volumes was deleted, or could not be.
+    VolumesDeleted {
+        /// The number of the operation that destroyed them.
+        order: u64,
+        /// Whether nothing of it is left.
+        is_gone: bool,
+    },
     /// Whoever runs the machine takes it out of the cluster: the agent ends what it runs, and
     /// itself (AG-09).
     Leave,
@@ -190,6 +197,14 @@ pub enum Effect {
         container: ContainerId,
         /// Where it is: path components below the agent's sandbox directory.
         sandbox: Vec<String>,
+    },
+    /// Delete persistent volumes with what is on them; no container has them, and none ever gets
+    /// them. Answered by `VolumesDeleted`; one that is not there is deleted.
+    DeleteVolumes {
+        /// The number of the operation that destroyed them.
+        order: u64,
+        /// Which ones.
+        volumes: Vec<VolumePlace>,
     },
     /// Close a connection.
     Disconnect {

@@ -107,6 +107,9 @@ impl Agent {
         ensure(bytes == self.state.said_bytes(), || {
             format!("{bytes} bytes of news about operations")
         })?;
+        ensure(self.state.volumes().adds_up(), || {
+            "other bytes of destroyed volumes than there are".into()
+        })?;
         for (number, said) in self.state.said() {
             let is_told = *number <= self.state.converted().last && said.status.update.is_some();
             ensure(is_told, || format!("operation {number} is not done"))?;

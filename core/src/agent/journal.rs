@@ -8,6 +8,7 @@
 //! is just being started), and any decision.
 
 mod ends;
+mod operations;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -22,14 +23,15 @@ use super::records::{AgentRecord, Number};
 use super::rows::{self, Row};
 use super::sayings::Sayings;
 use super::tasks::{Placement, Task};
+use super::volumes::Volumes;
 use crate::book::Book;
 use crate::feed::Changes;
-use crate::ids::{AgentId, BootId, ExecutorId, FrameworkId, TaskId, UpdateId};
+use crate::ids::{AgentId, BootId, ExecutorId, FrameworkId, TaskId};
 use crate::machine::Durable;
-use crate::protocol::disk::{DiskEnd, DiskJob, DiskOutcome};
+use crate::protocol::disk::{DiskJob, DiskOutcome};
 use crate::protocol::framework::{Capabilities, FrameworkInfo};
 use crate::protocol::node::AgentInfo;
-use crate::protocol::operation::{Converted, OperationKind, Order};
+use crate::protocol::operation::Converted;
 use crate::protocol::status::TaskStatus;
 use crate::protocol::task::{ExecutorInfo, TaskInfo};
 use crate::roles::Role;
@@ -68,6 +70,7 @@ pub struct AgentState {
     said: Sayings,
     jobs: Book<u64, Job>,
     undoing: BTreeSet<u64>,
+    volumes: Volumes,
 }
 
 impl AgentState {
@@ -134,6 +137,11 @@ impl AgentState {
     /// Lists the jobs that have failed, and whose disks the provider may not have taken back yet.
     pub fn undoing(&self) -> &BTreeSet<u64> {
         &self.undoing
+    }
+
+    /// Returns which persistent volumes there are, and what was on which is to be deleted.
+    pub(super) fn volumes(&self) -> &Volumes {
+        &self.volumes
     }
 
     /// Visits what the provider of disks is at, or the master has not ended yet; and how it ended,
@@ -361,53 +369,11 @@ impl AgentState {
         self.task_mut(task).update(status.clone());
     }
 
-    fn apply_order(&mut self, order: &Order, at: Time) {
-        self.last_time = self.last_time.max(at);
-        let noted = self
-            .converted
-            .note(order.number, &order.before, &order.after);
-        noted.expect("an operation was tried before it was recorded");
-    }
-
-    fn apply_carried_out(&mut self, order: &Order, update: Option<UpdateId>, at: Time) {
-        self.apply_order(order, at);
-        if let Some(said) = Said::of(order, None, update, at) {
-            self.said.insert(order.number, said);
-        }
-    }
-
-    fn apply_disk_begun(&mut self, job: &DiskJob, at: Time) {
-        let order = job.order();
-        let order = order.expect("an operation was tried before it was recorded");
-        self.apply_order(&order, at);
-        let row = Job {
-            job: job.clone(),
-            outcome: None,
-        };
-        self.jobs.insert(job.number, row);
-    }
-
-    fn apply_disk_ended(&mut self, job: u64, outcome: &DiskOutcome) {
-        if let Some(row) = self.jobs.get_mut(&job) {
-            row.outcome = Some(outcome.clone());
-        }
-    }
-
-    fn apply_disk_over(&mut self, end: &DiskEnd, update: Option<UpdateId>, at: Time) {
-        self.apply_order(&end.order, at);
-        let made = self.jobs.remove(&end.job).map(|row| row.job.change.kind());
-        if end.failed.is_some() && made == Some(OperationKind::CreateDisk) {
-            self.undoing.insert(end.job);
-        }
-        if let Some(said) = Said::of(&end.order, end.failed.as_ref(), update, at) {
-            self.said.insert(end.order.number, said);
-        }
-    }
-
     /// The next agent is a new one: what the master has made of this one's resources is void.
     fn apply_left(&mut self) {
         (self.agent, self.info) = (None, None);
         (self.converted, self.undoing) = (Converted::default(), BTreeSet::new());
+        self.volumes = Volumes::default();
         self.said.clear();
         self.jobs.clear();
     }
@@ -423,7 +389,7 @@ impl AgentState {
 impl Durable for AgentState {
     type Record = AgentRecord;
 
-    const LAYOUT: u32 = 4;
+    const LAYOUT: u32 = 5;
 
     fn apply(&mut self, record: &AgentRecord) {
         self.records += 1;
@@ -477,7 +443,7 @@ impl Durable for AgentState {
             AgentRecord::CarriedOut { order, update, at } => {
                 self.apply_carried_out(order, *update, *at);
             }
-            AgentRecord::OperationAcknowledged { number } => self.said.remove(*number),
+            AgentRecord::OperationAcknowledged { number } => self.apply_operation_told(*number),
             AgentRecord::FrameworkChanged { framework } => self.apply_framework_changed(framework),
             AgentRecord::DiskBegun { job, at } => self.apply_disk_begun(job, *at),
             AgentRecord::DiskEnded { job, outcome } => self.apply_disk_ended(*job, outcome),
@@ -485,6 +451,7 @@ impl Durable for AgentState {
             AgentRecord::Moment { at } => self.last_time = self.last_time.max(*at),
             AgentRecord::ExecutorUnwanted { executor } => self.apply_unwanted(*executor),
             AgentRecord::Resumed => self.apply_resumed(),
+            AgentRecord::VolumesDeleted { order } => self.apply_volumes_deleted(*order),
             AgentRecord::DiskUndone { job } => drop(self.undoing.remove(job)),
             AgentRecord::Unhealthy {
                 task,

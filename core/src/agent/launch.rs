@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::records::Number;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId};
-use crate::protocol::container::{ContainerLimits, ContainerSpec, GroupSpec};
+use crate::protocol::container::{ContainerLimits, ContainerSpec, GroupSpec, VolumeSpec};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::task::{CommandInfo, ExecutorInfo, Limit, Limits, TaskInfo};
 use crate::resources::{Milli, Ranges, Resources};
@@ -20,7 +20,7 @@ pub(super) fn task_container(
     task: &TaskInfo,
     command: &CommandInfo,
     number: Number,
-    group: Option<GroupSpec>,
+    (group, volumes): (Option<GroupSpec>, Vec<VolumeSpec>),
 ) -> ContainerSpec {
     ContainerSpec {
         command: command.clone(),
@@ -32,6 +32,7 @@ pub(super) fn task_container(
         sandbox: task_sandbox(framework, &task.id, number),
         container: task.container.clone(),
         group: group.map(Box::new),
+        volumes,
     }
 }
 
@@ -106,7 +107,7 @@ pub(super) fn executor_container(
     agent: &AgentId,
     framework: &FrameworkId,
     executor: &ExecutorInfo,
-    limits: ContainerLimits,
+    (limits, volumes): (ContainerLimits, Vec<VolumeSpec>),
     number: Number,
 ) -> ContainerSpec {
     let id = executor.id.as_str();
@@ -117,6 +118,7 @@ pub(super) fn executor_container(
         sandbox: executor_sandbox(framework, &executor.id, number),
         container: executor.container.clone(),
         group: None,
+        volumes,
     }
 }
 

@@ -7,7 +7,8 @@
 //!
 //! Reading order: `interface`, `records` and `journal` (what it remembers), `on_master`, `running`,
 //! `kills`, `groups`, `checks`, `on_container`, `on_executor`, `messages`, `patience`, `overdue`,
-//! `updates`, `operations`, `disks`, `recovery`, `drain`, `leaving`, `rows`, `following`.
+//! `updates`, `operations`, `disks`, `volumes`, `recovery`, `drain`, `leaving`, `rows`,
+//! `following`.
 //!
 //! Deliberately not here: how containers work, where sandboxes are, finding the master.
 
@@ -44,11 +45,12 @@ mod sayings;
 mod tasks;
 mod updates;
 mod view;
+mod volumes;
 
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -166,6 +168,8 @@ pub struct Agent {
     watches: Watches,
     trials: Trials,
     deletions: Deletions,
+    /// The operations that destroyed volumes which are being deleted in this life.
+    emptied: BTreeSet<u64>,
     history: History,
     /// Executors, and tasks of ended frameworks, that have ended since it began to ask for its
     /// registration. Whatever it asked with may name them.
@@ -224,9 +228,15 @@ impl Agent {
             Input::ExecutorDisconnected { peer } => self.on_executor_disconnected(cx, peer),
             Input::Executor { peer, call } => self.on_executor(cx, peer, call),
             Input::Container(event) => self.on_container(cx, event),
-            Input::DiskUsed { permille } => self.on_disk_used(cx, permille),
+            Input::DiskUsed { permille } => {
+                self.on_disk_used(cx, permille);
+                self.delete_volumes(cx);
+            }
             Input::SandboxDeleted { container, is_gone } => {
                 self.on_sandbox_deleted(cx, &container, is_gone);
+            }
+            Input::VolumesDeleted { order, is_gone } => {
+                self.on_volumes_deleted(cx, order, is_gone);
             }
             Input::Leave => self.on_leave(cx),
             Input::Disk(event) => self.on_disk(cx, event),

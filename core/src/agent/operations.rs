@@ -72,6 +72,7 @@ impl Agent {
         let (update, at) = (self.name_news(&order), cx.now);
         self.persist(cx, AgentRecord::CarriedOut { order, update, at });
         self.tell_carried_out(cx, peer, number);
+        self.delete_volumes(cx);
     }
 
     /// Has what there is after an order, if that is the next one, and returns whom to tell so. The
@@ -119,6 +120,11 @@ impl Agent {
     pub(super) fn tell_carried_out(&mut self, cx: &mut Cx<'_>, peer: PeerId, number: u64) {
         let message = ToMaster::CarriedOut { last: number };
         cx.out.emit(Effect::Master { peer, message });
+        self.begin_to_say(cx, number);
+    }
+
+    /// Says what became of an operation for the first time.
+    pub(super) fn begin_to_say(&mut self, cx: &mut Cx<'_>, number: u64) {
         // What had to go is told no more.
         let first = self.state.said().keys().next().copied();
         let gone = Stream::Operation(0)..Stream::Operation(first.unwrap_or(number));
@@ -188,8 +194,10 @@ impl Agent {
     /// Stops telling a framework that is gone about its operations.
     pub(super) fn forget_operations_of(&mut self, cx: &mut Cx<'_>, framework: &FrameworkId) {
         let said = self.state.said().iter();
-        let of_it = said.filter(|(_, said)| said.framework == *framework);
-        let numbers: Vec<u64> = of_it.map(|(number, _)| *number).collect();
+        let all = said.map(|(number, said)| (*number, said));
+        let all = all.chain(self.state.volumes().to_be_said());
+        let of_it = all.filter(|(_, said)| said.framework == *framework);
+        let numbers: Vec<u64> = of_it.map(|(number, _)| number).collect();
         for number in numbers {
             self.forget_operation(cx, number);
         }

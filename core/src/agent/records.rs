@@ -215,4 +215,9 @@ pub enum AgentRecord {
         /// When patience would end if it began with the moment that was noted last.
         destroy_at: Time,
     },
+    /// What was on volumes that an operation has destroyed is deleted.
+    VolumesDeleted {
+        /// The number of the operation.
+        order: u64,
+    },
 }

@@ -19,7 +19,7 @@
 //!
 //! Deliberately not here: reading the journal, which the driver does.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -104,6 +104,7 @@ impl Agent {
             watches: Watches::new(),
             trials: Trials::default(),
             deletions: Deletions::default(),
+            emptied: BTreeSet::new(),
             history,
             late_ends: Vec::new(),
             feed,
@@ -112,6 +113,7 @@ impl Agent {
         let mut cx = Cx { now, out };
         agent.ask_for_containers(&mut cx);
         agent.ask_for_disks(&mut cx);
+        agent.delete_volumes(&mut cx);
         agent.resume_ends(&mut cx);
         let cleans_up = agent.config.recover == interface::Recover::Cleanup;
         if !cleans_up {

@@ -19,10 +19,11 @@ use crate::ids::{AgentId, FrameworkId, PeerId};
 use crate::limits;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::agent::GroupOrder;
-use crate::protocol::container::{ContainerCommand, ContainerSpec};
+use crate::protocol::container::{ContainerCommand, ContainerSpec, VolumeSpec};
 use crate::protocol::framework::FrameworkInfo;
 use crate::protocol::status::{Reason, Source, TaskState, TaskStatus};
 use crate::protocol::task::{ExecutorInfo, ExecutorKind, TaskInfo};
+use crate::resources::Resources;
 use crate::roles::Role;
 
 /// A task, or a group of tasks with one executor, as the master orders it.
@@ -110,7 +111,8 @@ impl Agent {
             self.turn_away(cx, job, news);
             return;
         }
-        if let Err(problem) = check_job(agent, &job) {
+        if let Err(problem) = check_job(agent, &job).and_then(|()| self.check_volumes(agent, &job))
+        {
             let news = job.invalid(problem);
             self.turn_away(cx, job, news);
             return;
@@ -234,9 +236,12 @@ impl Agent {
         };
         let specs = (first.0..).map(Number).zip(&job.tasks);
         let specs = specs.map(|(number, task)| {
-            let (place, group) = ((agent, framework), group.clone());
+            let place = (agent, framework);
+            let of_group = task.executor.as_ref().map(|executor| &executor.resources);
+            let all = of_group.into_iter().chain([&task.resources]);
+            let common = (group.clone(), self.seen_volumes(agent, all));
             let command = task.command.as_ref().expect("check_task found a command");
-            let mut spec = launch::task_container(place, task, command, number, group);
+            let mut spec = launch::task_container(place, task, command, number, common);
             launch::default_user(&mut spec, &job.framework);
             (number, spec)
         });
@@ -266,7 +271,8 @@ impl Agent {
             let limits = resizes.then(|| launch::executor_limits(&executor, job.tasks.iter()));
             let limits = limits.unwrap_or_default();
             let told = limits.clone();
-            let mut spec = launch::executor_container(agent, framework, &executor, limits, number);
+            let room = (limits, self.seen_volumes(agent, [&executor.resources]));
+            let mut spec = launch::executor_container(agent, framework, &executor, room, number);
             launch::default_user(&mut spec, &job.framework);
             let record = AgentRecord::ExecutorLaunched {
                 number,
@@ -315,6 +321,40 @@ impl Agent {
         let task = self.accept(cx, job, Placement::Executor(number));
         self.resize(cx, number);
         self.deliver(cx, number, task);
+    }
+}
+
+impl Agent {
+    /// Lists the persistent volumes among resources that were checked.
+    fn seen_volumes<'a>(
+        &self,
+        agent: &AgentId,
+        resources: impl IntoIterator<Item = &'a Resources>,
+    ) -> Vec<VolumeSpec> {
+        let shown = self.state.volumes().shown(agent, resources);
+        shown.expect("volumes are checked before anything is started")
+    }
+
+    /// Checks the persistent volumes of tasks. What a task brings to an executor of its
+    /// framework's would have to be put into a container that runs, and taken out again when it
+    /// ends: only what the executor holds itself is there.
+    fn check_volumes(&self, agent: &AgentId, job: &Job) -> Result<(), String> {
+        let volumes = self.state.volumes();
+        for task in &job.tasks {
+            let executor = task.executor.as_ref();
+            let of_task = volumes.shown(agent, [&task.resources])?;
+            let is_custom = executor.is_some_and(|it| it.kind == ExecutorKind::Custom);
+            if let Some(volume) = of_task.first().filter(|_| is_custom) {
+                return Err(format!(
+                    "its volume at {} is its own: only volumes of its executor's resources are \
+                     seen by that",
+                    volume.path
+                ));
+            }
+            let of_executor = executor.map(|executor| &executor.resources);
+            volumes.shown(agent, of_executor)?;
+        }
+        Ok(())
     }
 }
 

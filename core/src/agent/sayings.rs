@@ -46,7 +46,7 @@ impl Sayings {
         self.bytes
     }
 
-    /// Adds news about the newest operation.
+    /// Adds news about an operation, the newest or one that was held back.
     pub(super) fn insert(&mut self, number: u64, said: Said) {
         self.bytes += size(&said);
         if let Some(before) = self.rows.insert(number, said) {

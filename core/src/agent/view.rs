@@ -111,7 +111,7 @@ impl<'a> View<'a> {
     }
 
     /// Lists what is bounded, how much there is of it, and how much there may be (I22).
-    pub fn filled(&self) -> [Filled; 11] {
+    pub fn filled(&self) -> [Filled; 13] {
         let state = &self.agent.state;
         let (frameworks, containers, tasks) = self.agent.history.most();
         let under_way = self.agent.deletions.under_way();
@@ -141,6 +141,16 @@ impl<'a> View<'a> {
                 "disks at work",
                 state.jobs().len(),
                 limits::DISK_JOBS_PER_AGENT,
+            ),
+            Filled::new(
+                "destroyed volumes",
+                state.volumes().destroyed(),
+                limits::DESTROYED_VOLUMES,
+            ),
+            Filled::new(
+                "bytes of destroyed volumes",
+                state.volumes().destroyed_bytes(),
+                limits::DESTROYED_VOLUMES_BYTES,
             ),
             Filled::new(
                 "frameworks of the past",

@@ -15,7 +15,7 @@ use super::container_info::ContainerInfo;
 use super::status::{Breach, Exit};
 use super::task::CommandInfo;
 use crate::ids::ContainerId;
-use crate::resources::{Milli, Ranges};
+use crate::resources::{Access, Milli, Ranges};
 
 /// What a container is allowed to use. `None` is no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,38 @@ pub struct ContainerSpec {
     pub container: Option<Box<ContainerInfo>>,
     /// What it has in common with others, if its task was started together with theirs.
     pub group: Option<Box<GroupSpec>>,
+    /// The persistent volumes that it sees; whoever cannot show them refuses it.
+    pub volumes: Vec<VolumeSpec>,
+}
+
+/// A persistent volume that a container sees (RM-41).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeSpec {
+    /// Where it is.
+    pub place: VolumePlace,
+    /// Where the container sees it; a relative path begins at its sandbox.
+    pub path: String,
+    /// What the container may do with it.
+    pub access: Access,
+}
+
+/// Where a persistent volume is on its machine. Nothing else is ever there: a volume that is made
+/// anew under the id of one that was destroyed has another place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct VolumePlace {
+    /// On which disk; `None` is that of the agent's work directory.
+    pub disk: Option<VolumeDisk>,
+    /// The directory, as path components below that of all volumes of the disk (RM-43).
+    pub directory: Vec<String>,
+}
+
+/// A disk of a machine that has directories.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct VolumeDisk {
+    /// Where it is; a relative path begins at the agent's work directory.
+    pub root: String,
+    /// Whether something has to be mounted just there (RM-40).
+    pub is_mount: bool,
 }
 
 /// What the containers of a group of tasks have in common (CT-15, TK-91).
@@ -78,6 +110,7 @@ impl ContainerSpec {
             sandbox,
             container: None,
             group: None,
+            volumes: Vec::new(),
         }
     }
 }

@@ -302,6 +302,7 @@ impl World {
                     let is_launch = matches!(command, ContainerCommand::Launch { .. });
                     let is_recovery = matches!(command, ContainerCommand::Recover { .. });
                     self.answer_try(n, &command);
+                    self.check_given(n, &command);
                     self.at_containers(n, |containers, shared| {
                         containers.command(command, shared);
                     });
@@ -320,6 +321,10 @@ impl World {
                 }
                 agent::Effect::DeleteSandbox { container, .. } => {
                     self.delete_sandbox(n, container);
+                }
+                agent::Effect::DeleteVolumes { order, volumes } => {
+                    self.check_destroyed(n, &volumes);
+                    self.delete_volumes(n, order);
                 }
                 agent::Effect::Echo(departure) => {
                     self.tell_agent(n, agent::Input::Departed(departure));

@@ -19,9 +19,11 @@ use crate::rng::Rng;
 
 /// How much longer a message between an agent and its executors may take.
 const SLOW: Duration = Duration::from_secs(5);
-/// How long a sandbox takes to be deleted.
+/// How long a sandbox or a volume takes to be deleted.
 const DELETE: Span = Span::millis(1, 2_000);
-/// One sandbox in so many cannot be deleted.
+/// How long it is until the disk is measured.
+const MEASURE: Duration = Duration::from_secs(1);
+/// One sandbox in so many cannot be deleted, and one volume not at first.
 const STAYS_ONE_IN: u64 = 8;
 
 impl World {
@@ -49,6 +51,25 @@ impl World {
         let input = Input::SandboxDeleted { container, is_gone };
         let told = Event::Told { agent, life, input };
         self.shared.queue.plan(deleted_at, told);
+    }
+
+    /// Deletes volumes that an operation has destroyed.
+    pub(super) fn delete_volumes(&mut self, agent: u32, order: u64) {
+        let Some(life) = self.life(Name::Agent(agent)) else {
+            return;
+        };
+        let seat = &mut self.agents[at(agent)];
+        let deleted_at = self.shared.now + DELETE.draw(&mut seat.deletions);
+        let is_gone = !seat.deletions.chance(1, STAYS_ONE_IN);
+        let input = Input::VolumesDeleted { order, is_gone };
+        let told = Event::Told { agent, life, input };
+        self.shared.queue.plan(deleted_at, told);
+        if !is_gone {
+            // It is tried again when the disk is measured.
+            let input = Input::DiskUsed { permille: 0 };
+            let told = Event::Told { agent, life, input };
+            self.shared.queue.plan(deleted_at + MEASURE, told);
+        }
     }
 
     /// Ends the connections between an agent and its executors.

@@ -39,6 +39,8 @@ pub struct Keeper {
     /// How many things it has named, and how often it has decided.
     count: u64,
     asked: BTreeSet<OperationId>,
+    /// The ids of volumes that it has destroyed: others are to have them again.
+    free: Vec<VolumeId>,
 }
 
 impl Keeper {
@@ -50,6 +52,7 @@ impl Keeper {
             principal: Arc::from(principal),
             count: 0,
             asked: BTreeSet::new(),
+            free: Vec::new(),
         }
     }
 
@@ -70,7 +73,10 @@ impl Keeper {
     }
 
     fn volume(&mut self) -> Option<Resource> {
-        let id = VolumeId::new(&self.next()).ok()?;
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None => VolumeId::new(&self.next()).ok()?,
+        };
         let disk = self.reserved(SIZE)?;
         let metadata = Metadata {
             volume: Some(Volume {
@@ -107,6 +113,8 @@ impl Keeper {
         match (mine, reserved) {
             (Some(volume), None) => match self.count % 4 {
                 0 => {
+                    let id = volume.metadata().volume.as_ref().map(|it| it.id.clone());
+                    self.free.extend(id);
                     let gone = bag(volume)?;
                     Some(vec![self.named(Conversion::Destroy(gone))?])
                 }

@@ -88,7 +88,7 @@ pub(super) struct AgentSeat {
     pub(super) cleans_up: bool,
     /// Who was asked to end, and when.
     pub(super) graces: check::graces::Graces,
-    /// How long sandboxes take to be deleted, and whether they can be.
+    /// How long sandboxes and volumes take to be deleted, and whether they can be.
     pub(super) deletions: Rng,
     /// What it has said of tasks last, newest first.
     pub(super) said: VecDeque<ToMaster>,
@@ -96,6 +96,8 @@ pub(super) struct AgentSeat {
     pub(super) tries: Rng,
     /// How often in a row tasks were found unhealthy.
     pub(super) health: check::health::Health,
+    /// Where its volumes were.
+    pub(super) volumes: check::volumes::Places,
     dials: Rng,
 }
 
@@ -485,6 +487,7 @@ fn seat(
         said: VecDeque::new(),
         tries: stream(options.seed, Purpose::Checks, name),
         health: check::health::Health::default(),
+        volumes: check::volumes::Places::default(),
         marked_gone: false,
         cleans_up: false,
         boot: 1,

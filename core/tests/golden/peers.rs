@@ -9,7 +9,8 @@ use tepui_core::protocol::agent::{
 };
 use tepui_core::protocol::check::ProbeOutcome;
 use tepui_core::protocol::container::{
-    ContainerCommand, ContainerEvent, ContainerLimits, ContainerSpec,
+    ContainerCommand, ContainerEvent, ContainerLimits, ContainerSpec, VolumeDisk, VolumePlace,
+    VolumeSpec,
 };
 use tepui_core::protocol::container_info::Terminal;
 use tepui_core::protocol::disk::{DiskCommand, DiskEnd, DiskEvent, DiskJobId, DiskOutcome};
@@ -22,7 +23,7 @@ use tepui_core::protocol::refusal::{CallKind, EndReason, RejectKind};
 use tepui_core::protocol::status::{Exit, TaskState};
 use tepui_core::protocol::task::CommandInfo;
 use tepui_core::protocol::{enter, executor, scheduler, usage};
-use tepui_core::resources::{Milli, Ranges};
+use tepui_core::resources::{Access, Milli, Ranges};
 
 use super::parts::*;
 use super::{Golden, samples};
@@ -374,6 +375,17 @@ fn containers(golden: &mut Golden) {
             gpus: Milli::from_units(7),
             ports: Some(Ranges::parse("[8-9]").unwrap()),
         },
+        volumes: vec![VolumeSpec {
+            place: VolumePlace {
+                disk: Some(VolumeDisk {
+                    root: "disk".into(),
+                    is_mount: true,
+                }),
+                directory: vec!["eng".into(), "v".into()],
+            },
+            path: "data".into(),
+            access: Access::ReadOnly,
+        }],
         ..ContainerSpec::new(command(), vec!["slaves".into()])
     };
     samples!(golden, ContainerCommand {

@@ -109,11 +109,21 @@ impl Sandbox {
     pub(super) fn link(&self, parts: &[OsString], target: &OsStr) -> io::Result<()> {
         let (directory, name) = self.parent(parts)?;
         clear(&directory, name)?;
-        symlinkat(target, &directory, name)?;
+        self.put_link(&directory, name, target)
+    }
+
+    /// Makes a symbolic link where nothing is.
+    pub(crate) fn link_anew(&self, parts: &[OsString], target: &OsStr) -> io::Result<()> {
+        let (directory, name) = self.parent(parts)?;
+        self.put_link(&directory, name, target)
+    }
+
+    fn put_link(&self, directory: &OwnedFd, name: &OsStr, target: &OsStr) -> io::Result<()> {
+        symlinkat(target, directory, name)?;
         if let Some(Owner { uid, gid }) = self.owner {
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
             fchownat(
-                &directory,
+                directory,
                 name,
                 uid,
                 gid,

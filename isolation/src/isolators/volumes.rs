@@ -1,7 +1,7 @@
 //! What containers see beside their root and their sandbox (CT-44, CT-45, CT-47).
 //!
-//! Deliberately not here: volumes that are images (`images`), persistent volumes (the agent's
-//! resources), and how anything is mounted.
+//! Deliberately not here: volumes that are images (`images`), where persistent volumes are
+//! (`persistent`), and how anything is mounted.
 
 use std::fs::{self, Permissions};
 use std::os::fd::AsRawFd;
@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use tepui_core::protocol::container_info::{Access, Propagation as Asked, Volume, VolumeSource};
 
+use super::persistent::{self, Persistent};
 use crate::isolator::{Isolator, Outcome, Subject};
 use crate::launch::{Bind, Launch, Mount, Propagation, Secret, Source, Tmpfs};
 use crate::place::{Inside, Kind};
@@ -29,12 +30,20 @@ const COMMON: u32 = 0o444;
 #[derive(Debug, Default)]
 pub struct Volumes {
     host: Vec<PathBuf>,
+    persistent: Option<Persistent>,
 }
 
 impl Volumes {
     /// Mounts paths of the machine only if they are one of these or below it.
     pub fn new(host: Vec<PathBuf>) -> Self {
-        Self { host }
+        let persistent = None;
+        Self { host, persistent }
+    }
+
+    /// Mounts persistent volumes too; without it containers with such are refused.
+    pub fn keeping(self, persistent: Persistent) -> Self {
+        let persistent = Some(persistent);
+        Self { persistent, ..self }
     }
 
     fn mount(
@@ -126,6 +135,10 @@ impl Isolator for Volumes {
     }
 
     fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
+        match &self.persistent {
+            Some(persistent) => persistent.mount(subject, launch)?,
+            None => persistent::refuse(subject)?,
+        }
         let Some(asked) = &subject.spec.container else {
             return Ok(());
         };

@@ -39,6 +39,8 @@ pub struct Bind {
     pub no_devices: bool,
     /// Whether nothing in it can be executed.
     pub no_exec: bool,
+    /// Whether its directory becomes the program's user's, as long as it is the agent's.
+    pub is_given: bool,
 }
 
 impl Bind {
@@ -53,6 +55,7 @@ impl Bind {
             no_suid: true,
             no_devices: true,
             no_exec: false,
+            is_given: false,
         }
     }
 }
@@ -177,12 +180,12 @@ impl Device {
 }
 
 impl Mount {
-    /// Returns whether its source is a directory that is made for the container.
-    pub(crate) fn makes_its_source(&self) -> bool {
+    /// Returns whether it is a directory that is made for the container.
+    pub(crate) fn is_made_for_it(&self) -> bool {
         match self {
             Self::Bind(bind) => match bind.source {
-                Source::Below { create, .. } => create,
-                Source::Host(_) => false,
+                Source::Below { create, .. } => create || bind.is_given,
+                Source::Host(_) => bind.is_given,
             },
             Self::Tmpfs(_) | Self::Secret(_) => false,
         }

@@ -21,6 +21,7 @@ mod registration;
 mod resizing;
 mod tasks;
 mod updates;
+mod volumes;
 
 use alloc::format;
 use alloc::string::String;
@@ -420,6 +421,7 @@ fn record_line(record: &AgentRecord) -> String {
         AgentRecord::Resumed => "resumed".into(),
         AgentRecord::DiskUndone { job } => format!("disk {job} undone"),
         AgentRecord::Unhealthy { task, .. } => format!("unhealthy {}", task.0),
+        AgentRecord::VolumesDeleted { order } => format!("{order} deleted"),
         AgentRecord::DiskOver { end, .. } => format!("{} disk {} over", end.order.number, end.job),
     }
 }
@@ -500,6 +502,11 @@ fn effect_line(effect: &Effect) -> String {
         },
         Effect::Echo(departure) => format!("echo {departure:?}"),
         Effect::DeleteSandbox { sandbox, .. } => format!("delete {}", sandbox.join("/")),
+        Effect::DeleteVolumes { order, volumes } => {
+            let places = volumes.iter().map(|place| place.directory.join("/"));
+            let places: Vec<String> = places.collect();
+            format!("delete {order}: {}", places.join(", "))
+        }
         Effect::Disconnect { peer, reason, .. } => format!("disconnect {} {reason}", peer.0),
         Effect::Stop { reason } => format!("stop {reason}"),
         Effect::Left => "left".into(),

@@ -243,6 +243,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (container(), any::<bool>()).prop_map(|(container, is_gone)| {
             Input::SandboxDeleted { container, is_gone }
         }),
+        1 => (1u64..9, any::<bool>()).prop_map(|(order, is_gone)| {
+            Input::VolumesDeleted { order, is_gone }
+        }),
         2 => departure().prop_map(Input::Departed),
     ];
     prop_oneof![

@@ -273,6 +273,7 @@ fn assert_nothing_promised_is_lost(left: &[&Effect], state: &AgentState, known: 
             | Effect::Executor { .. }
             | Effect::Container(_)
             | Effect::DeleteSandbox { .. }
+            | Effect::DeleteVolumes { .. }
             | Effect::Disconnect { .. }
             | Effect::Stop { .. }
             | Effect::Left

@@ -150,8 +150,7 @@ impl World {
                 event: executor::Event::Shutdown,
             } => {
                 let executors = seat.containers.executors();
-                let container = executors.of_peer(*peer).cloned();
-                if let Some(container) = container {
+                if let Some(container) = executors.of_peer(*peer).cloned() {
                     seat.graces.asked(now, container, executor);
                 }
             }
@@ -190,6 +189,7 @@ impl World {
             | Effect::Executor { .. }
             | Effect::Master { .. }
             | Effect::DeleteSandbox { .. }
+            | Effect::DeleteVolumes { .. }
             | Effect::Disconnect { .. }
             | Effect::Stop { .. }
             | Effect::Left

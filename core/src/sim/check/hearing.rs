@@ -80,6 +80,7 @@ impl World {
             | agent::Input::Container(_)
             | agent::Input::DiskUsed { .. }
             | agent::Input::SandboxDeleted { .. }
+            | agent::Input::VolumesDeleted { .. }
             | agent::Input::Leave
             | agent::Input::Disk(_)
             | agent::Input::Departed(_)

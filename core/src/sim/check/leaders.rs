@@ -94,6 +94,7 @@ fn is_ordered(record: &AgentRecord) -> bool {
         | AgentRecord::DiskUndone { .. }
         | AgentRecord::Resumed
         | AgentRecord::Moment { .. }
+        | AgentRecord::VolumesDeleted { .. }
         | AgentRecord::Left => false,
     }
 }

@@ -14,7 +14,7 @@
 //! | conservation | all that is given adds up, the allocator agrees, and what runs is booked (I1, I3) | [`conservation`], [`running`] |
 //! | holders | no unit of a resource is in two offers or tasks (I2) | [`holders`] |
 //! | offers | an accept of a dead offer launches nothing, and each task is answered once (I4) | [`offers`] |
-//! | reserved | what is reserved stays, and stays with its role (I5) | [`reserved`] |
+//! | reserved | what is reserved stays, and stays with its role (I5), and nobody has what is destroyed (RM-45) | [`reserved`], [`volumes`] |
 //! | disks | providers make disks once, and none is lost (OF-15) | [`disks`] |
 //! | quota | no role is offered more than its limit, or what is kept free for others (I6, I7) | [`quota`] |
 //! | promises | who is promised something and wants it is offered it within two cycles (I7) | [`promises`] |
@@ -92,6 +92,7 @@ mod sessions;
 pub(super) mod streams;
 mod turns;
 mod vacating;
+pub(super) mod volumes;
 pub(super) mod waits;
 mod watch;
 pub(super) mod wishes;
