@@ -402,8 +402,8 @@ const _: () = assert!(MESSAGE_BYTES <= SLICE_BYTES);
 const _: () = assert!(MESSAGE_BYTES <= EXECUTOR_MESSAGE_BYTES);
 // What the master adds to a task: its role, and ids.
 const _: () = assert!(TASK_BYTES + TEXT_BYTES <= FRAME_BYTES);
-// And to a framework: the certificate's name, which is below 64 KiB in TLS.
-const _: () = assert!(FRAMEWORK_BYTES + 64 * 1024 + TEXT_BYTES <= FRAME_BYTES);
+// And to a framework: its id.
+const _: () = assert!(FRAMEWORK_BYTES + TEXT_BYTES <= FRAME_BYTES);
 // An agent in an operator's answer: itself, its total, and twice that, in pieces of 20 bytes each.
 const _: () = assert!(4 * AGENT_BYTES + 2 * (RANGED_NUMBERS / 2 * 20) + TEXT_BYTES <= FRAME_BYTES);
 // A task in an operator's answer: its description and its news.

@@ -43,15 +43,17 @@ impl Master {
         ]
     }
 
-    fn filled_by_frameworks(&self) -> [Filled; 3] {
+    fn filled_by_frameworks(&self) -> [Filled; 4] {
         let in_use = self.frameworks.in_use();
         let over = self.frameworks.iter().count() - in_use;
         let ended = self.registry.ended_frameworks();
+        let early = self.used_frameworks.len();
         let remembered = self.config.bounds.completed_frameworks;
         [
             Filled::new("frameworks", in_use, limits::FRAMEWORKS),
             Filled::new("frameworks that are over", over, remembered),
             Filled::new("ends of frameworks", ended, limits::ENDED_FRAMEWORKS),
+            Filled::new("ids that came early", early, limits::ENDED_FRAMEWORKS),
         ]
     }
 

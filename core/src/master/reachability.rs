@@ -239,7 +239,10 @@ impl Master {
     ) {
         self.return_offers_of(key);
         let id = self.frameworks[key].id.clone();
-        self.use_up(&id);
+        // What is forgotten at once is free for its owner.
+        if !matches!(record, RegistryOp::ForgetFramework { .. }) {
+            self.use_up(&id);
+        }
         self.persist(cx, record);
         let mut agents = BTreeSet::new();
         for task in self.tasks.of_framework(key) {

@@ -2,7 +2,7 @@
 //!
 //! Deliberately not here: losing frameworks (`reachability`).
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -35,6 +35,8 @@ pub(super) struct Issuer<'a> {
     epoch: u64,
     /// The number of the next one.
     next: u64,
+    /// Those after it of frameworks that have ended.
+    used: &'a BTreeSet<u64>,
 }
 
 impl Issuer<'_> {
@@ -43,7 +45,8 @@ impl Issuer<'_> {
     /// all are known that were given since.
     pub(super) fn has_forgotten(&self, id: &FrameworkId) -> bool {
         let number = id.number_from(self.master);
-        id.is_from_before(self.master, self.epoch) || number.is_some_and(|n| n >= self.next)
+        let is_later = |n: u64| n >= self.next && !self.used.contains(&n);
+        id.is_from_before(self.master, self.epoch) || number.is_some_and(is_later)
     }
 }
 
@@ -137,6 +140,7 @@ impl Master {
             master: &self.config.id,
             epoch: self.config.epoch,
             next: self.next_framework,
+            used: &self.used_frameworks,
         }
     }
 
@@ -152,8 +156,8 @@ impl Master {
         }
     }
 
-    /// Remembers that an id is used up, which came before it was given in this leadership: its end
-    /// may be forgotten by then.
+    /// Remembers that a framework has ended whose id came before it was given in this leadership:
+    /// its end may be forgotten by then.
     pub(super) fn use_up(&mut self, id: &FrameworkId) {
         let number = id.number_from(&self.config.id);
         if let Some(number) = number.filter(|n| *n >= self.next_framework) {

@@ -11,7 +11,6 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::slice::from_ref;
 use core::time::Duration;
 
 use tracing::debug;
@@ -19,12 +18,10 @@ use tracing::debug;
 use super::interface::{CallRate, CallRates};
 use super::{Cx, Master, Timer};
 use crate::ids::PeerId;
-use crate::keys::FrameworkKey;
 use crate::limits::{self, Filled};
 use crate::protocol::hello::CloseReason;
 use crate::protocol::refusal::RejectKind;
 use crate::protocol::scheduler::{Call, Event};
-use crate::protocol::validate::check_named_roles;
 use crate::protocol::wire::size;
 use crate::roles::Role;
 use crate::time::Time;
@@ -305,26 +302,11 @@ impl Master {
         if let Call::Decline { offers, .. } = &call {
             self.return_offers(framework, offers);
         }
-        if let Some(roles) = self.unheard_roles(framework, &call) {
+        if let Some(roles) = roles_of_wish(call) {
             let event = Event::Unheard { call: kind, roles };
             cx.tell_framework(peer, event);
         }
         self.reject(cx, framework, kind, RejectKind::TooMany, why);
-    }
-
-    /// Returns in which roles a call wants something, if it is such a call. Of one that would be
-    /// turned down in any case nothing has to be said again.
-    fn unheard_roles(&self, framework: FrameworkKey, call: &Call) -> Option<Vec<Role>> {
-        let info = &self.frameworks[framework].info;
-        let roles = if let Call::Suppress { roles } | Call::Revive { roles } = call {
-            info.named_roles(roles)
-        } else if let Call::Demand { role, .. } = call {
-            from_ref(role)
-        } else {
-            return None;
-        };
-        let is_good = check_named_roles(info, roles).is_ok();
-        Some(if is_good { roles.to_vec() } else { Vec::new() })
     }
 
     /// Returns how much of what was said over a connection waits for its turn; `None` of one that
@@ -342,5 +324,16 @@ impl Master {
     pub(super) fn check_throttle(&self) {
         self.throttle.check();
         assert_eq!(self.throttle_at, self.throttle.due(), "whose turn is next");
+    }
+}
+
+/// Returns the roles that a call names, if it says what is wanted in roles.
+fn roles_of_wish(call: Call) -> Option<Vec<Role>> {
+    if let Call::Suppress { roles } | Call::Revive { roles } = call {
+        Some(roles)
+    } else if let Call::Demand { role, .. } = call {
+        Some(Vec::from([role]))
+    } else {
+        None
     }
 }

@@ -42,8 +42,7 @@ impl Master {
         if !self.are_own(cx, key, CallKind::Revive, &roles) {
             return;
         }
-        let row = &mut self.frameworks[key];
-        row.wishes.revive(row.info.named_roles(&roles));
+        self.frameworks[key].wishes.revive(&roles);
         self.changes.push(Change::Revived {
             framework: key,
             roles,

@@ -147,9 +147,10 @@ impl Wishes {
         checked
     }
 
-    /// Takes roles out in which nothing was wanted (OF-36).
+    /// Takes roles out in which nothing was wanted, or all if none are named (OF-36).
     pub fn revive(&mut self, roles: &[Role]) {
-        self.suppressed.retain(|role| !roles.contains(role));
+        let is_named = |role: &Role| roles.is_empty() || roles.contains(role);
+        self.suppressed.retain(|role| !is_named(role));
     }
 
     /// Sets what is wanted in a role, if a subscription has room for it.

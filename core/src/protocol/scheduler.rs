@@ -231,9 +231,9 @@ pub enum Event {
     /// The call that is turned down next has found no room, and nothing was heard of what it wants
     /// in these roles: that can be said again, and nothing else has to be.
     Unheard {
-        /// Which call.
+        /// Which call: `Suppress`, `Revive` or `Demand`.
         call: CallKind,
-        /// Those of the framework's roles that it is about.
+        /// The roles that it names; empty means all of the framework's.
         roles: Vec<Role>,
     },
 }

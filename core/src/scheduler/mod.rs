@@ -39,6 +39,7 @@ pub use self::rows::{
 };
 use self::stopping::Stopping;
 use self::subscription::Subscribed;
+use self::unheard::Unheard;
 pub use self::user::{UserCall, UserEvent};
 use self::wishes::{Wishing, Word};
 use crate::book::Book;
@@ -135,7 +136,7 @@ impl Scheduler {
     }
 
     /// Lists what is bounded, how much there is of it, and how much there may be (I22).
-    pub fn filled(&self) -> [Filled; 7] {
+    pub fn filled(&self) -> [Filled; 8] {
         let (told, tasks) = (self.pending.len(), self.tasks.len());
         let (wishes, questions) = (self.wishing.len(), self.questions.waiting());
         [
@@ -143,6 +144,11 @@ impl Scheduler {
             Filled::new("kills", self.kills.len(), limits::WAITING_KILLS),
             Filled::new("tasks", tasks, limits::TASKS_PER_FRAMEWORK),
             Filled::new("wishes that wait", wishes, limits::UNANSWERED_UPDATES),
+            Filled::new(
+                "wishes said again",
+                self.wishing.unheard.len(),
+                Unheard::MOST,
+            ),
             Filled::new("questions", questions, limits::TASKS_PER_FRAMEWORK),
             Filled::new(
                 "questions asked",
@@ -232,7 +238,7 @@ impl Scheduler {
                 reason,
                 message,
             } => self.on_rejected(peer, (call, reason), message, out),
-            Event::Unheard { call, roles } => self.wishing.unheard.name(call, roles),
+            Event::Unheard { call, roles } => self.on_unheard(call, &roles),
             Event::Updated => {
                 out.emit(Effect::User(UserEvent::Updated));
                 self.on_update_answered(peer, true, out);

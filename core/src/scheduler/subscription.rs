@@ -115,10 +115,8 @@ impl Scheduler {
             CallKind::Kill => self.kills.refuse(),
             CallKind::Reconcile => self.questions.refuse(),
             CallKind::Suppress | CallKind::Revive | CallKind::Demand => {
-                self.wishing
-                    .unheard
-                    .refuse(call, &self.config.framework.roles);
-                true
+                let own = &self.config.framework.roles;
+                self.wishing.unheard.refuse(call, own)
             }
             CallKind::Subscribe
             | CallKind::Teardown

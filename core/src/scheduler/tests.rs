@@ -1175,14 +1175,53 @@ fn only_what_was_refused_is_said_again() {
     refuse(&mut s, 2);
     let said = say(&mut s, wanted(2, 7));
     assert_eq!(hear(&mut s, Event::Heartbeat), []);
-    // While an update is not answered it waits for that.
-    refuse(&mut s, 2);
-    let (framework, wishes) = (s.config.framework.clone(), s.config.wishes.clone());
-    let update = UserCall::Update { framework, wishes };
-    say(&mut s, update);
-    assert_eq!(hear(&mut s, Event::Heartbeat), []);
-    let told = hear(&mut s, Event::Updated);
-    assert_eq!(told[1..], said);
+    // While an update is not answered it waits for that, and is void if that holds: it says all.
+    for holds in [false, true] {
+        refuse(&mut s, 2);
+        let (framework, wishes) = (s.config.framework.clone(), s.config.wishes.clone());
+        say(&mut s, UserCall::Update { framework, wishes });
+        assert_eq!(hear(&mut s, Event::Heartbeat), []);
+        let answer = match holds {
+            true => master(Event::Updated),
+            false => rejected(CallKind::Update, RejectKind::TooLong),
+        };
+        let told = feed(&mut s, secs(1), answer);
+        assert_eq!(told[1..], said[usize::from(holds)..]);
+        assert_eq!(hear(&mut s, Event::Heartbeat), []);
+    }
+}
+
+#[test]
+fn a_wish_for_a_role_of_others_takes_none_back_that_is_to_be_said_again() {
+    // SE-33, OF-36: it was lost with the one that was turned down
+    let (mut s, now) = running();
+    let own = s.config.framework.roles[0].clone();
+    let strange = Role::new("strange").unwrap();
+    let revive = |roles: &[&Role]| UserCall::Revive {
+        roles: roles.iter().copied().cloned().collect(),
+    };
+    let full = |s: &mut Scheduler, roles: &[&Role]| {
+        let roles = roles.iter().copied().cloned().collect();
+        let call = CallKind::Revive;
+        assert_eq!(feed(s, now, master(Event::Unheard { call, roles })), []);
+        feed(s, now, rejected(call, RejectKind::TooMany))
+    };
+    let said = feed(&mut s, now, Input::User(revive(&[&own])));
+    assert_eq!(full(&mut s, &[&own]), []);
+    let other = feed(&mut s, now, Input::User(revive(&[&own, &strange])));
+    assert_eq!(other.len(), 1, "the master says so");
+    feed(
+        &mut s,
+        now,
+        rejected(CallKind::Revive, RejectKind::ForeignRole),
+    );
+    assert_eq!(feed(&mut s, now, master(Event::Heartbeat)), said);
+    // Nobody says again what nobody could be offered: its user hears of it.
+    feed(&mut s, now, Input::User(revive(&[&strange])));
+    let told = full(&mut s, &[&strange]);
+    let is_told = |effect: &Effect| matches!(effect, Effect::User(UserEvent::Rejected { .. }));
+    assert!(told.len() == 1 && told.iter().all(is_told), "{told:?}");
+    assert_eq!(feed(&mut s, now, master(Event::Heartbeat)), []);
 }
 
 #[test]

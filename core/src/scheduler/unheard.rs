@@ -2,6 +2,10 @@
 //! in parts, one with each heartbeat, oldest first. What is refused of a part comes again, and what
 //! is heard does not, so that all are heard in the end however short the line is.
 //!
+//! A master of a protocol before [`Version::UNHEARD`](crate::protocol::version::Version::UNHEARD)
+//! does not say which wish it was: then any may be meant, and all are said again, in parts that get
+//! smaller until one is heard as a whole.
+//!
 //! Written and said by `wishes`.
 
 use alloc::collections::{BTreeSet, VecDeque};
@@ -12,41 +16,73 @@ use crate::protocol::refusal::CallKind;
 use crate::roles::Role;
 
 /// What is to be said again, by the kind of the call and the role.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Unheard {
-    /// In turn, each once.
+    /// In turn, each once: at most three for each role of our own, one of each kind.
     again: VecDeque<(CallKind, Role)>,
     /// The same.
     waiting: BTreeSet<(CallKind, Role)>,
-    /// Whether it is known in which roles the call was that is turned down next.
-    is_known: bool,
+    /// Of which kind the call is that is turned down next, if its roles are known, and whether any
+    /// of them is our own.
+    named: Option<(CallKind, bool)>,
+    /// How many are said at a time.
+    part: usize,
+    /// Whether something was refused since the last part that may be any of it.
+    is_unclear: bool,
+}
+
+impl Default for Unheard {
+    fn default() -> Self {
+        Self {
+            again: VecDeque::new(),
+            waiting: BTreeSet::new(),
+            named: None,
+            part: limits::WISHES_SAID,
+            is_unclear: false,
+        }
+    }
 }
 
 impl Unheard {
-    /// Notes in which roles the call was not heard that is turned down next.
-    pub(super) fn name(&mut self, call: CallKind, roles: Vec<Role>) {
-        self.is_known = true;
-        self.add(call, roles);
+    /// The most that may be said again.
+    pub(super) const MOST: usize = 3 * limits::ROLES_PER_FRAMEWORK;
+
+    pub(super) fn len(&self) -> usize {
+        self.again.len()
     }
 
-    /// Notes that the master has no room for a call of this kind. If it is too old to say in which
-    /// roles, all of these may be meant.
-    pub(super) fn refuse(&mut self, call: CallKind, own: &[Role]) {
-        if !core::mem::take(&mut self.is_known) {
-            self.add(call, own.iter().cloned());
+    /// Notes in which roles the call was not heard that is turned down next; none means all of our
+    /// own.
+    pub(super) fn name(&mut self, call: CallKind, roles: &[Role], own: &[Role]) {
+        let roles = if roles.is_empty() { own } else { roles };
+        let mine: BTreeSet<&Role> = roles.iter().collect();
+        let mine = own.iter().filter(|role| mine.contains(role));
+        self.named = Some((call, false));
+        for role in mine {
+            self.named = Some((call, true));
+            self.add(call, role);
         }
     }
 
-    fn add(&mut self, call: CallKind, roles: impl IntoIterator<Item = Role>) {
-        for role in roles {
-            let one = (call, role);
-            if self.waiting.insert(one.clone()) {
-                self.again.push_back(one);
-            }
+    /// Notes that the master has no room for a call of this kind. Returns whether it is said again:
+    /// one that names roles of others only is not.
+    pub(super) fn refuse(&mut self, call: CallKind, own: &[Role]) -> bool {
+        if let Some((_, is_own)) = self.named.take_if(|(named, _)| *named == call) {
+            return is_own;
+        }
+        self.is_unclear = true;
+        own.iter().for_each(|role| self.add(call, role));
+        true
+    }
+
+    fn add(&mut self, call: CallKind, role: &Role) {
+        let one = (call, role.clone());
+        if self.waiting.insert(one.clone()) {
+            self.again.push_back(one);
         }
     }
 
-    /// Notes that something is said in these roles: what was not heard there is void.
+    /// Notes that something is said in these roles: what was not heard there before is void.
     pub(super) fn say<'a>(&mut self, call: CallKind, roles: impl IntoIterator<Item = &'a Role>) {
         let waiting = &mut self.waiting;
         if waiting.is_empty() {
@@ -58,11 +94,23 @@ impl Unheard {
         self.again.retain(|one| waiting.contains(one));
     }
 
+    /// Notes that an update holds, which has said all but what is to be forgotten.
+    pub(super) fn update(&mut self) {
+        self.again.retain(|(call, _)| *call == CallKind::Revive);
+        self.waiting = self.again.iter().cloned().collect();
+    }
+
     /// There was a heartbeat: takes out what is to be said now. In a role that is not our own any
     /// more there is nothing to say.
     pub(super) fn part(&mut self, own: &[Role]) -> Vec<(CallKind, Role)> {
+        if core::mem::take(&mut self.is_unclear) {
+            self.part = (self.part / 2).max(1);
+        } else if self.again.is_empty() {
+            self.part = limits::WISHES_SAID;
+        }
+        let own: BTreeSet<&Role> = own.iter().collect();
         self.again.retain(|(_, role)| own.contains(role));
-        let part = self.again.len().min(limits::WISHES_SAID);
+        let part = self.again.len().min(self.part);
         let said = self.again.drain(..part).collect();
         self.waiting = self.again.iter().cloned().collect();
         said
@@ -73,6 +121,7 @@ impl Unheard {
 mod tests {
     use alloc::format;
     use alloc::vec;
+    use core::slice;
 
     use super::*;
 
@@ -86,7 +135,7 @@ mod tests {
 
     /// Says all, to a line that has room for so many between two heartbeats; returns how often each
     /// was heard and after how many heartbeats nothing is said any more.
-    fn say_all(count: usize, room: usize) -> (Vec<u32>, usize) {
+    fn say_all(count: usize, room: usize, names: bool) -> (Vec<u32>, usize) {
         let own = roles(count);
         let mut unheard = Unheard::default();
         let mut heard = vec![0_u32; count];
@@ -97,13 +146,15 @@ mod tests {
                 if nth < room {
                     heard[own.iter().position(|it| it == role).unwrap()] += 1;
                 } else {
-                    unheard.name(*call, vec![role.clone()]);
-                    unheard.refuse(*call, &own);
+                    if names {
+                        unheard.name(*call, slice::from_ref(role), &own);
+                    }
+                    assert!(unheard.refuse(*call, &own));
                 }
             }
             said = unheard.part(&own);
             beats += 1;
-            assert!(beats <= count, "it never ends");
+            assert!(beats <= 2 * count, "it never ends");
         }
         (heard, beats)
     }
@@ -111,9 +162,17 @@ mod tests {
     #[test]
     fn each_is_heard_once_and_as_fast_as_there_is_room() {
         for (count, room) in [(10, 10), (200, 50), (1_000, 3), (500, 1)] {
-            let (heard, beats) = say_all(count, room);
+            let (heard, beats) = say_all(count, room, true);
             assert_eq!(heard, vec![1; count]);
             assert_eq!(beats, count.div_ceil(room), "{count} {room}");
+        }
+    }
+
+    #[test]
+    fn a_master_that_does_not_say_in_which_roles_hears_all_in_the_end() {
+        for (count, room) in [(10, 10), (200, 50), (1_000, 3), (500, 1), (12, 11)] {
+            let (heard, _) = say_all(count, room, false);
+            assert!(heard.iter().all(|times| *times > 0), "{count} {room}");
         }
     }
 
@@ -121,38 +180,49 @@ mod tests {
     fn what_is_said_anew_is_not_said_again() {
         let own = roles(3);
         let mut unheard = Unheard::default();
-        unheard.name(DEMAND, own.clone());
-        unheard.refuse(DEMAND, &own);
+        let not_heard = |unheard: &mut Unheard, roles: &[Role]| {
+            unheard.name(DEMAND, roles, &own);
+            unheard.refuse(DEMAND, &own)
+        };
+        assert!(not_heard(&mut unheard, &own));
         unheard.say(DEMAND, &own[1..2]);
         unheard.say(CallKind::Revive, &own[2..]);
         let left = [&own[0], &own[2]].map(|role| (DEMAND, role.clone()));
         assert_eq!(unheard.part(&own), left);
         assert_eq!(unheard.part(&own), []);
         // Refused once more, it waits behind others.
-        unheard.name(DEMAND, own[..2].to_vec());
+        assert!(not_heard(&mut unheard, &own[..2]));
         unheard.say(DEMAND, &own[..1]);
-        unheard.name(DEMAND, own[..1].to_vec());
+        assert!(not_heard(&mut unheard, &own[..1]));
         let turned = [&own[1], &own[0]].map(|role| (DEMAND, role.clone()));
         assert_eq!(unheard.part(&own), turned);
+        // Without a name all are meant.
+        assert!(not_heard(&mut unheard, &[]));
+        assert_eq!(unheard.part(&own).len(), 3);
     }
 
     #[test]
-    fn a_master_that_does_not_say_in_which_roles_may_mean_any() {
+    fn of_roles_of_others_nothing_is_said() {
         let own = roles(2);
         let mut unheard = Unheard::default();
-        unheard.refuse(DEMAND, &own);
-        let all = own.iter().map(|role| (DEMAND, role.clone()));
-        assert_eq!(unheard.part(&own), all.collect::<Vec<_>>());
-        unheard.name(DEMAND, Vec::new());
-        unheard.refuse(DEMAND, &own);
-        assert_eq!(unheard.part(&own), [], "it has said that it means none");
-    }
-
-    #[test]
-    fn nothing_is_said_of_a_role_that_was_left() {
-        let own = roles(2);
-        let mut unheard = Unheard::default();
-        unheard.name(DEMAND, own.clone());
+        unheard.name(DEMAND, &[Role::new("strange").unwrap()], &own);
+        assert!(!unheard.refuse(DEMAND, &own), "its user hears of it");
+        assert_eq!(unheard.part(&own), []);
+        // Nor of one that was left.
+        unheard.name(DEMAND, &own, &own);
+        assert!(unheard.refuse(DEMAND, &own));
         assert_eq!(unheard.part(&own[1..]), [(DEMAND, own[1].clone())]);
+    }
+
+    #[test]
+    fn an_update_that_holds_has_said_all_but_revivals() {
+        let own = roles(1);
+        let mut unheard = Unheard::default();
+        for call in [DEMAND, CallKind::Suppress, CallKind::Revive] {
+            unheard.name(call, &own, &own);
+            assert!(unheard.refuse(call, &own));
+        }
+        unheard.update();
+        assert_eq!(unheard.part(&own), [(CallKind::Revive, own[0].clone())]);
     }
 }

@@ -51,11 +51,11 @@ impl Wish {
         }
     }
 
-    /// Returns in which roles it wants something.
-    fn roles<'a>(&'a self, framework: &'a FrameworkInfo) -> &'a [Role] {
+    /// Returns the roles that it names.
+    fn roles(&self) -> &[Role] {
         match self {
             Self::Update(..) => &[],
-            Self::Suppress(roles) | Self::Revive(roles) => framework.named_roles(roles),
+            Self::Suppress(roles) | Self::Revive(roles) => roles,
             Self::Demand(role, _) => from_ref(role),
         }
     }
@@ -122,6 +122,9 @@ impl Scheduler {
     pub(super) fn on_update_answered(&mut self, peer: PeerId, holds: bool, out: &mut Out) {
         // What holds is said again in the next subscription.
         let update = self.wishing.updating.take().filter(|_| holds);
+        if holds {
+            self.wishing.unheard.update();
+        }
         if let Some((framework, wishes)) = update.filter(|_| !planted(Mutant::UpdateForgotten)) {
             self.config.framework = framework;
             self.config.wishes = wishes;
@@ -138,13 +141,16 @@ impl Scheduler {
 
     fn say_wish(&mut self, peer: PeerId, wish: Wish, out: &mut Out) {
         match self.keep_wish(&wish) {
-            Ok(()) => {}
+            Ok(()) => {
+                let roles = self.config.framework.named_roles(wish.roles());
+                let is_update = matches!(wish, Wish::Update(..));
+                let roles = if is_update { &[] } else { roles };
+                self.wishing.unheard.say(wish.kind(), roles);
+            }
             // The master says so.
             Err(reject) if reject.kind() == RejectKind::ForeignRole => {}
             Err(reject) => return refuse(wish.kind(), reject.kind(), reject.to_string(), out),
         }
-        let roles = wish.roles(&self.config.framework);
-        self.wishing.unheard.say(wish.kind(), roles);
         let call = match wish {
             Wish::Update(framework, wishes) => {
                 self.wishing.updating = Some((framework.clone(), wishes.clone()));
@@ -204,17 +210,25 @@ impl Scheduler {
     /// Keeps for the next subscription what is wanted; an update not before it is answered. Nothing
     /// changes with what a master would turn down, at once or with all the rest.
     fn keep_wish(&mut self, wish: &Wish) -> Result<(), Reject> {
-        let roles = wish.roles(&self.config.framework);
+        let roles = wish.roles();
         check_named_roles(&self.config.framework, roles)?;
         let wishes = &mut self.config.wishes;
         match wish {
             Wish::Update(..) => Ok(()),
-            Wish::Suppress(_) => wishes.suppress(roles),
+            Wish::Suppress(_) => wishes.suppress(self.config.framework.named_roles(roles)),
             Wish::Revive(_) => {
                 wishes.revive(roles);
                 Ok(())
             }
             Wish::Demand(role, demand) => wishes.set_demand(role, demand.as_ref()),
+        }
+    }
+
+    /// The master has heard nothing of what the call wants in these roles that is turned down next.
+    pub(super) fn on_unheard(&mut self, call: CallKind, roles: &[Role]) {
+        if let CallKind::Suppress | CallKind::Revive | CallKind::Demand = call {
+            let own = &self.config.framework.roles;
+            self.wishing.unheard.name(call, roles, own);
         }
     }
 }

@@ -403,6 +403,31 @@ fn an_id_that_came_before_its_turn_is_not_given_again() {
 }
 
 #[test]
+fn who_has_ended_under_an_id_that_came_early_does_not_come_back() {
+    // FW-27, SM-08: nor before its turn
+    let mut world = World::recovered(2, Registry::default());
+    world.drain();
+    let last = 2 * limits::ENDED_PER_PRINCIPAL as u64;
+    let early = FrameworkId::numbered(&world.master.config.id, last);
+    let mut run = |framework: FrameworkInfo| {
+        let peer = world.connect(PeerRole::Framework, "web");
+        world.subscribe(peer, framework);
+        world.call(peer, Call::Teardown);
+    };
+    run(framework_info_of(early.clone()));
+    for _ in 0..limits::ENDED_PER_PRINCIPAL {
+        run(framework_info());
+    }
+    assert!(world.master.registry.end_of(&early).is_none(), "forgotten");
+    let peer = world.connect(PeerRole::Framework, "web");
+    let why = alloc::format!("framework {early} has ended long ago");
+    assert_eq!(
+        world.call(peer, subscribe(framework_info_of(early))),
+        refusal(peer, EndReason::Removed, &why)
+    );
+}
+
+#[test]
 fn what_the_name_in_a_certificate_has_no_room_beside_is_not_taken_in() {
     // VA-29: agents say it again, and are believed only what may be
     let mut world = World::new();

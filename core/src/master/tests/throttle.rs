@@ -173,31 +173,32 @@ fn a_decline_that_is_turned_down_gives_its_offers_back() {
 fn a_wish_that_is_turned_down_names_the_roles_in_which_it_was_not_heard() {
     // SE-33, OF-37: only there it has to be said again
     let mut world = world(&[("web", slow(0))], None);
-    let (web, _) = world.framework("web");
+    let web = world.connect(PeerRole::Framework, "web");
+    let role = |name: &str| Role::new(name).unwrap();
+    let own = ["a", "b", "c"].map(role);
+    let framework = FrameworkInfo {
+        roles: own.to_vec(),
+        ..framework_info()
+    };
+    world.subscribe(web, framework);
     world.now = world.now + Duration::from_micros(1);
-    let strange = Role::new("strange").unwrap();
-    let own = framework_info().roles;
-    let revive = |roles: &[_]| Call::Revive {
+    let suppress = |roles: &[Role]| Call::Suppress {
         roles: roles.to_vec(),
     };
-    let suppress = |roles: &[_]| Call::Suppress {
+    let revive = |roles: &[Role]| Call::Revive {
         roles: roles.to_vec(),
     };
-    let demand = |role: &Role| Call::Demand {
-        role: role.clone(),
+    let demand = Call::Demand {
+        role: role("b"),
         demand: None,
     };
-    let both = [own[0].clone(), strange.clone()];
     for (call, roles) in [
-        (suppress(&[]), own.clone()),
-        (suppress(&own), own.clone()),
-        (revive(&[]), own.clone()),
-        (demand(&own[0]), own.clone()),
-        // These would be turned down in any case.
-        (revive(&both), vec![]),
-        (demand(&strange), vec![]),
+        (suppress(&[]), &[][..]),
+        (suppress(&own[..2]), &own[..2]),
+        (revive(&own[2..]), &own[2..]),
+        (demand, &own[1..2]),
     ] {
-        let kind = call.kind();
+        let (kind, roles) = (call.kind(), roles.to_vec());
         let unheard = Event::Unheard { call: kind, roles };
         let outs = world.call(web, call);
         assert_eq!(outs, [to_framework(web, unheard), rejected(web, kind)]);
