@@ -163,7 +163,7 @@ impl Master {
         if let Some(number) = number.filter(|n| *n >= self.next_framework) {
             self.used_frameworks.insert(number);
             if self.used_frameworks.len() > limits::ENDED_FRAMEWORKS {
-                // It is the last of all to be given.
+                // It is the last of all to be given; only who names it can have it again.
                 self.used_frameworks.pop_last();
             }
         }

@@ -327,10 +327,11 @@ impl Master {
     }
 }
 
-/// Returns the roles that a call names, if it says what is wanted in roles.
+/// Returns the roles that a call names, if it says what is wanted in roles, and in no more than may
+/// be: it is kept until what was said before it is written.
 fn roles_of_wish(call: Call) -> Option<Vec<Role>> {
     if let Call::Suppress { roles } | Call::Revive { roles } = call {
-        Some(roles)
+        (roles.len() <= limits::ROLES_PER_FRAMEWORK).then_some(roles)
     } else if let Call::Demand { role, .. } = call {
         Some(Vec::from([role]))
     } else {

@@ -109,7 +109,8 @@ impl Scheduler {
     }
 
     /// Returns whether a call that a master has no room for is said again without the user. Kills
-    /// are, as long as all are kept; questions, but for the one for all tasks; and wishes.
+    /// are, as long as all are kept; questions, but for the one for all tasks; and wishes, but for
+    /// those about roles of others.
     pub(super) fn is_said_again(&mut self, call: CallKind) -> bool {
         match call {
             CallKind::Kill => self.kills.refuse(),

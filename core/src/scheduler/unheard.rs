@@ -4,7 +4,7 @@
 //!
 //! A master of a protocol before [`Version::UNHEARD`](crate::protocol::version::Version::UNHEARD)
 //! does not say which wish it was: then any may be meant, and all are said again, in parts that get
-//! smaller until one is heard as a whole.
+//! smaller with each that is not heard as a whole. If that does not end, its user hears of it.
 //!
 //! Written and said by `wishes`.
 
@@ -22,14 +22,19 @@ pub(super) struct Unheard {
     again: VecDeque<(CallKind, Role)>,
     /// The same.
     waiting: BTreeSet<(CallKind, Role)>,
-    /// Of which kind the call is that is turned down next, if its roles are known, and whether any
-    /// of them is our own.
+    /// Of which kind the call is that is turned down next, if its roles are known, and whether all
+    /// of them are our own.
     named: Option<(CallKind, bool)>,
     /// How many are said at a time.
     part: usize,
     /// Whether something was refused since the last part that may be any of it.
     is_unclear: bool,
+    /// How often that was so, since nothing was to be said again.
+    unclear: u32,
 }
+
+/// How often all is said again, for it is not clear what was not heard.
+const MOST_UNCLEAR: u32 = 100;
 
 impl Default for Unheard {
     fn default() -> Self {
@@ -39,6 +44,7 @@ impl Default for Unheard {
             named: None,
             part: limits::WISHES_SAID,
             is_unclear: false,
+            unclear: 0,
         }
     }
 }
@@ -55,20 +61,23 @@ impl Unheard {
     /// own.
     pub(super) fn name(&mut self, call: CallKind, roles: &[Role], own: &[Role]) {
         let roles = if roles.is_empty() { own } else { roles };
-        let mine: BTreeSet<&Role> = roles.iter().collect();
-        let mine = own.iter().filter(|role| mine.contains(role));
-        self.named = Some((call, false));
-        for role in mine {
-            self.named = Some((call, true));
-            self.add(call, role);
+        let mine: BTreeSet<&Role> = own.iter().collect();
+        // Nothing is done of what names a role of others.
+        let is_own = roles.iter().all(|role| mine.contains(role));
+        self.named = Some((call, is_own));
+        if is_own {
+            roles.iter().for_each(|role| self.add(call, role));
         }
     }
 
     /// Notes that the master has no room for a call of this kind. Returns whether it is said again:
-    /// one that names roles of others only is not.
+    /// one that names a role of others is not.
     pub(super) fn refuse(&mut self, call: CallKind, own: &[Role]) -> bool {
         if let Some((_, is_own)) = self.named.take_if(|(named, _)| *named == call) {
             return is_own;
+        }
+        if self.unclear >= MOST_UNCLEAR {
+            return false;
         }
         self.is_unclear = true;
         own.iter().for_each(|role| self.add(call, role));
@@ -94,9 +103,11 @@ impl Unheard {
         self.again.retain(|one| waiting.contains(one));
     }
 
-    /// Notes that an update holds, which has said all but what is to be forgotten.
-    pub(super) fn update(&mut self) {
-        self.again.retain(|(call, _)| *call == CallKind::Revive);
+    /// Notes that an update holds, which has said all but that refusals are to be forgotten.
+    pub(super) fn update(&mut self, own: &[Role]) {
+        let own: BTreeSet<&Role> = own.iter().collect();
+        let again = &mut self.again;
+        again.retain(|(call, role)| *call == CallKind::Revive && own.contains(role));
         self.waiting = self.again.iter().cloned().collect();
     }
 
@@ -105,8 +116,10 @@ impl Unheard {
     pub(super) fn part(&mut self, own: &[Role]) -> Vec<(CallKind, Role)> {
         if core::mem::take(&mut self.is_unclear) {
             self.part = (self.part / 2).max(1);
+            self.unclear += 1;
         } else if self.again.is_empty() {
             self.part = limits::WISHES_SAID;
+            self.unclear = 0;
         }
         let own: BTreeSet<&Role> = own.iter().collect();
         self.again.retain(|(_, role)| own.contains(role));
@@ -205,9 +218,12 @@ mod tests {
     fn of_roles_of_others_nothing_is_said() {
         let own = roles(2);
         let mut unheard = Unheard::default();
-        unheard.name(DEMAND, &[Role::new("strange").unwrap()], &own);
-        assert!(!unheard.refuse(DEMAND, &own), "its user hears of it");
-        assert_eq!(unheard.part(&own), []);
+        let strange = Role::new("strange").unwrap();
+        for roles in [&[strange.clone()][..], &[own[0].clone(), strange]] {
+            unheard.name(DEMAND, roles, &own);
+            assert!(!unheard.refuse(DEMAND, &own), "its user hears of it");
+            assert_eq!(unheard.part(&own), []);
+        }
         // Nor of one that was left.
         unheard.name(DEMAND, &own, &own);
         assert!(unheard.refuse(DEMAND, &own));
@@ -222,7 +238,27 @@ mod tests {
             unheard.name(call, &own, &own);
             assert!(unheard.refuse(call, &own));
         }
-        unheard.update();
+        unheard.update(&own);
         assert_eq!(unheard.part(&own), [(CallKind::Revive, own[0].clone())]);
+        // In roles that it has left nothing is to be revived.
+        unheard.name(CallKind::Revive, &own, &own);
+        unheard.update(&[]);
+        assert_eq!(unheard.len(), 0);
+    }
+
+    #[test]
+    fn a_line_that_hears_nothing_is_not_told_for_ever() {
+        let own = roles(2);
+        let mut unheard = Unheard::default();
+        let beats = (0..1_000).take_while(|_| {
+            let is_said_again = unheard.refuse(DEMAND, &own);
+            unheard.part(&own);
+            is_said_again
+        });
+        assert_eq!(beats.count(), MOST_UNCLEAR as usize);
+        // What is left is said once more, and then it begins anew.
+        while !unheard.part(&own).is_empty() {}
+        unheard.part(&own);
+        assert!(unheard.refuse(DEMAND, &own));
     }
 }

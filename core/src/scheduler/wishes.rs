@@ -122,12 +122,12 @@ impl Scheduler {
     pub(super) fn on_update_answered(&mut self, peer: PeerId, holds: bool, out: &mut Out) {
         // What holds is said again in the next subscription.
         let update = self.wishing.updating.take().filter(|_| holds);
-        if holds {
-            self.wishing.unheard.update();
-        }
         if let Some((framework, wishes)) = update.filter(|_| !planted(Mutant::UpdateForgotten)) {
             self.config.framework = framework;
             self.config.wishes = wishes;
+        }
+        if holds {
+            self.wishing.unheard.update(&self.config.framework.roles);
         }
         if core::mem::take(&mut self.wishing.is_due) {
             self.say_wishes_again(peer, out);

@@ -203,6 +203,12 @@ fn a_wish_that_is_turned_down_names_the_roles_in_which_it_was_not_heard() {
         let outs = world.call(web, call);
         assert_eq!(outs, [to_framework(web, unheard), rejected(web, kind)]);
     }
+    // A list that is too long would be turned down in any case.
+    let outs = world.call(
+        web,
+        suppress(&vec![role("a"); limits::ROLES_PER_FRAMEWORK + 1]),
+    );
+    assert_eq!(outs, [rejected(web, CallKind::Suppress)]);
 }
 
 #[test]
