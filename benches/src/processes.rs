@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
-use nix::unistd::{SysconfVar, sysconf};
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::{Pid, SysconfVar, sysconf};
 
 /// Returns the CPU time of this process without its children, in user space and in the kernel.
 pub fn own_cpu() -> [Duration; 2] {
@@ -36,21 +37,15 @@ pub fn cpu(pid: u32) -> anyhow::Result<[Duration; 2]> {
     Ok([time(stat.user), time(stat.system)])
 }
 
-/// Returns the CPU time of all threads of a process, in nanoseconds; without its children. It
-/// tells what the clock of [`cpu`] is too coarse for.
-pub fn threads_cpu(pid: u32) -> anyhow::Result<Duration> {
-    let mut sum = Duration::ZERO;
-    let dir = format!("/proc/{pid}/task");
-    for thread in fs::read_dir(&dir).with_context(|| format!("cannot read {dir}"))? {
-        let path = thread?.path().join("schedstat");
-        // A thread may end meanwhile; an idle daemon has none that does.
-        let text = fs::read_to_string(&path);
-        let text = text.with_context(|| format!("cannot read {}", path.display()))?;
-        let first = text.split_whitespace().next().and_then(|n| n.parse().ok());
-        let ran: u64 = first.with_context(|| format!("{}: {text:?}", path.display()))?;
-        sum += Duration::from_nanos(ran);
-    }
-    Ok(sum)
+/// Returns the CPU time of a process, of threads that have ended as well, in nanoseconds; without
+/// its children. It tells what the clock of [`cpu`] is too coarse for.
+pub fn exact_cpu(pid: u32) -> anyhow::Result<Duration> {
+    let process = Pid::from_raw(pid.try_into().context("no process has this id")?);
+    let clock = clock_getcpuclockid(process);
+    let time = clock.and_then(clock_gettime);
+    Ok(time
+        .with_context(|| format!("process {pid} is gone"))?
+        .into())
 }
 
 /// Returns the resident memory of a process, in MiB.

@@ -63,7 +63,7 @@ fn idle(plan: &Plan, cluster: &Cluster, table: &mut Table) -> anyhow::Result<()>
     if plan.wants("p7") {
         let daemons = [cluster.master(), cluster.agent(), cluster.launcher()];
         let used = || -> anyhow::Result<Duration> {
-            daemons.iter().map(|&pid| processes::threads_cpu(pid)).sum()
+            daemons.iter().map(|&pid| processes::exact_cpu(pid)).sum()
         };
         let (begun, before) = (Instant::now(), used()?);
         std::thread::sleep(plan.counts.idle);
@@ -170,10 +170,10 @@ fn floods(
     if plan.wants_any(&["p2", "p3"]) {
         let bare = floor::spawn_loop(many)?;
         let before = Cpu::now(cluster)?;
-        let alone = processes::threads_cpu(cluster.launcher())?;
+        let alone = processes::exact_cpu(cluster.launcher())?;
         let wall = runtime.block_on(flood::run(cluster.target(), many))?;
         let cpu = before.until(&Cpu::now(cluster)?);
-        let alone = processes::threads_cpu(cluster.launcher())? - alone;
+        let alone = processes::exact_cpu(cluster.launcher())? - alone;
         let what = format!("{many} x true, {mode}, {SLOTS} at a time");
         let (fast, bare_fast) = (rate(many, wall), rate(many, bare.wall));
         table.beside("P2", &what, Unit::PerSecond, fast, bare_fast)?;

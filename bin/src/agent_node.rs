@@ -146,7 +146,11 @@ impl AgentNode {
         tracing::info!(address = info.address, isolation, "agent {name}");
 
         let clock = Clock::start_after(opened.state.last_time());
-        let config = machine_config(&options, info, name)?;
+        let config = Config {
+            // Plain processes have no limits.
+            resizes: mode == Mode::Container,
+            ..machine_config(&options, info, name)?
+        };
         let mut out = Outbox::new();
         let agent = Agent::recover(config, opened.state, clock.now(), &mut out);
         for (task, principal) in agent.view().unfinished() {

@@ -5,7 +5,14 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Cluster, is_root_or_skip, wait_for};
+use tepui::client::Event;
+use tepui::core::ids::ExecutorId;
+use tepui::core::protocol::offer::Operation;
+use tepui::core::protocol::task::ExecutorInfo;
+use tepui::prelude::*;
 
 const OWN: &[&str] = &["--resources", "cpus:4;mem:512"];
 const PROCESS: &[&str] = &["--process", "--resources", "cpus:4;mem:512"];
@@ -70,4 +77,63 @@ fn nobody_counts_what_plain_processes_use() {
     let (_, agent) = task(&cluster, "sleep 1000");
     let told = cluster.tepui(&["agent", "usage", &agent]);
     told.with(1).says(&["is counted by nobody"]);
+}
+
+// TK-94, AG-37
+#[test]
+fn what_an_executor_may_use_grows_and_shrinks_with_its_tasks() {
+    if !is_root_or_skip("what containers use") {
+        return;
+    }
+    let mut cluster = Cluster::start(OWN);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let target = Target {
+        master: cluster.address.clone(),
+        tls_dir: cluster.tls.clone(),
+    };
+    let connecting = Framework::builder("executors").connect(&target);
+    let (handle, mut events) = runtime.block_on(connecting).unwrap();
+    // It never says anything, and its tasks wait for it.
+    let executor = ExecutorInfo::new(
+        ExecutorId::new("silent").unwrap(),
+        Resources::parse("cpus:0.1;mem:32").unwrap(),
+        CommandInfo::shell("sleep 1000"),
+    );
+    let room = "cpus:0.1;mem:48;disk:8";
+    let launch = |name: &str, events: &mut tepui::client::Events| {
+        let next = async { tokio::time::timeout(common::DEADLINE, events.next()).await };
+        let event = runtime.block_on(next).expect("an event in time").unwrap();
+        let Event::Offers(mut offers) = event else {
+            return false;
+        };
+        let offer = offers.pop().unwrap();
+        let id = TaskId::new(name).unwrap();
+        let want = Resources::parse(room).unwrap();
+        let task = TaskInfo {
+            executor: Some(executor.clone()),
+            command: None,
+            ..offer.task(id, want, CommandInfo::default())
+        };
+        let launch = Operation::Launch(vec![task]);
+        offer.accept(vec![launch], Some(Duration::ZERO)).is_ok()
+    };
+    let agents = cluster.json(&["agent", "list"]);
+    let agent = agents[0]["id"].as_str().unwrap().to_owned();
+    let has_memory = |mebibytes: u64| {
+        let usage = ["agent", "usage", &agent];
+        wait_for("the executor to have its memory", || {
+            let all = cluster.json(&usage);
+            let mut all = all.as_array().unwrap().iter();
+            let own = all.find(|one| one["executor"] == "silent");
+            let own = own?;
+            (own["statistics"]["mem_limit_bytes"] == mebibytes << 20).then_some(())
+        });
+    };
+    while !launch("one", &mut events) {}
+    has_memory(32 + 48);
+    while !launch("two", &mut events) {}
+    has_memory(32 + 48 + 48);
+    handle.kill(TaskId::new("two").unwrap(), None);
+    has_memory(32 + 48);
+    cluster.agent_leaves().with(0);
 }

@@ -37,12 +37,23 @@ pub(crate) struct Seals {
     /// The launcher's directory, and an empty one that is put in its place.
     hidden: PathBuf,
     empty: PathBuf,
+    /// A directory with nothing but what is mounted on in every root.
+    frame: PathBuf,
 }
 
 impl Seals {
     /// Describes what to seal: `hidden` is to be replaced by `empty`.
-    pub(crate) fn new(hidden: PathBuf, empty: PathBuf) -> Self {
-        Self { hidden, empty }
+    pub(crate) const fn new(hidden: PathBuf, empty: PathBuf, frame: PathBuf) -> Self {
+        Self {
+            hidden,
+            empty,
+            frame,
+        }
+    }
+
+    /// Returns a directory of the host's with the directories that are mounted on in every root.
+    pub(crate) fn frame(&self) -> &Path {
+        &self.frame
     }
 
     /// Returns an empty directory of the host's.

@@ -267,6 +267,7 @@ fn own_root(
         launch,
         root,
         shelf: order.seals.empty(),
+        frame: order.seals.frame(),
         sandbox,
         sandbox_inside,
         groups: &order.groups,

@@ -55,6 +55,8 @@ pub(crate) struct Assembly<'a> {
     pub(crate) root: &'a Root,
     /// An empty directory of the host, which is mounted on meanwhile.
     pub(crate) shelf: &'a Path,
+    /// A directory of the host with what is mounted on in every root.
+    pub(crate) frame: &'a Path,
     /// The sandbox, as it is open.
     pub(crate) sandbox: BorrowedFd<'a>,
     /// Where the sandbox is inside.
@@ -144,6 +146,11 @@ impl Assembly<'_> {
         let mut layers = Vec::new();
         for path in lower {
             layers.push(self.layer(path, shelf)?);
+        }
+        // Below all others: what they lack need not be made in the layer of each container, which
+        // costs a launch a good part of its time on a disk.
+        if self.user_namespace.is_none() {
+            layers.push(directory(self.frame)?);
         }
         let scratch = match upper {
             Some(path) => {

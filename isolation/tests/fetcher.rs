@@ -295,6 +295,57 @@ fn redirects_are_followed_and_other_answers_are_errors() {
     assert_eq!(place.listed(), ["here"]);
 }
 
+// Security check 6
+#[test]
+fn a_stranger_is_not_led_to_what_only_this_machine_may_ask() {
+    if !is_root("to have a network of its own") {
+        return;
+    }
+    let test = || {
+        // A network of this thread's own, with one address that is anybody's, and a cloud's.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        for setup in [
+            "link set lo up",
+            "addr add 192.0.2.1/32 dev lo",
+            "addr add 169.254.169.254/32 dev lo",
+        ] {
+            let mut ip = std::process::Command::new("ip");
+            assert!(ip.args(setup.split(' ')).status().unwrap().success());
+        }
+        let secret = |host| Server::at(host, |_, out| ok(out, "", b"secret"));
+        let (own, cloud) = (secret("127.0.0.1"), secret("169.254.169.254"));
+        let places = [
+            own.url("x"),
+            cloud.url("x"),
+            own.url("x").replace("127.0.0.1", "localhost"),
+        ];
+        let anybody = Server::at("192.0.2.1", move |request, out| {
+            match request.path.strip_prefix("/to/") {
+                Some(n) => {
+                    let place = &places[n.parse::<usize>().unwrap()];
+                    bare(out, "302 Found", &format!("Location: {place}\r\n"));
+                }
+                None => ok(out, "", b"content"),
+            }
+        });
+        let place = Place::new();
+        place.fetch(&Item::new(anybody.url("file"))).unwrap();
+        assert_eq!(place.read("file"), b"content");
+        for uri in ["to/0", "to/1", "to/2"].map(|path| anybody.url(path)) {
+            let error = place.fetch(&Item::new(uri)).unwrap_err().to_string();
+            assert!(error.contains("not asked"), "{error}");
+        }
+        let error = place.fetch(&Item::new(cloud.url("x"))).unwrap_err();
+        assert!(error.to_string().contains("169.254.169.254"), "{error}");
+        assert_eq!((own.requests(), cloud.requests()), (0, 0));
+        // They are there, and who means this machine gets there.
+        place.fetch(&Item::new(own.url("x"))).unwrap();
+        assert_eq!(place.read("x"), b"secret");
+        std::net::TcpStream::connect(cloud.url("").split('/').nth(2).unwrap()).unwrap();
+    };
+    thread::spawn(test).join().unwrap();
+}
+
 #[test]
 fn errors_name_the_item_without_its_secrets() {
     let place = Place::new();

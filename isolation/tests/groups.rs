@@ -289,6 +289,59 @@ const SEE: &str = "
         or print(\"no segment\\n\")'
     stat -f -c '%b %S' /dev/shm | awk '{ print $1 * $2 }'";
 
+/// Takes 96 MiB of memory once it is told to, says so, and goes on.
+const TAKE: &str = "until [ -e go ]; do sleep 0.02; done; \
+    exec perl -e '$| = 1; $x = \"x\" x (96 << 20); print \"taken\\n\"; sleep 1000'";
+
+// CT-26: what one of a group may use is its own, and so is the end that follows from too much
+#[test]
+fn each_of_a_group_has_limits_of_its_own() {
+    on_ground(Needs::Root, |ground| {
+        let agent = ground.start();
+        let mib = |n: i64| Some(Milli::from_units(n));
+        for (n, mem) in [(1, mib(512)), (2, mib(64)), (3, mib(512))] {
+            let mut spec = member(n, TAKE, &ContainerInfo::default());
+            spec.limits.mem = mem;
+            spec.limits.pids = Some(u32::try_from(n).unwrap() * 10);
+            agent.launch_spec(&id(n), spec);
+            agent.started();
+        }
+        let hierarchies = tepui_isolation::Hierarchies::detect().unwrap();
+        let root = config(&ground.dir, Mode::Container).cgroup_root;
+        let group = |n: u64| hierarchies.group(&root, id(n).as_str()).unwrap();
+        for (n, mem) in [(1, 512_u64), (2, 64), (3, 512)] {
+            let usage = group(n).usage().unwrap();
+            assert_eq!(usage.memory.limit, Some(mem << 20), "of {n}");
+            let pids = u32::try_from(n).unwrap() * 10;
+            assert_eq!(group(n).pids_limit(), Some(pids), "of {n}");
+        }
+        let go = |n: u64| {
+            let sandbox = ground.dir.join("sandboxes").join(id(n).as_str());
+            fs::write(sandbox.join("go"), "").unwrap();
+        };
+        // Together they take more than one of them may.
+        for n in [1, 3] {
+            go(n);
+            agent.line(&id(n), "stdout");
+        }
+        go(2);
+        let (exit, breach) = agent.exited();
+        let breach = breach.expect("the breach is told");
+        assert_eq!(exit, Exit::Signal(9));
+        assert_eq!(
+            (breach.resource, breach.limit),
+            (Limited::Memory, Milli::from_units(64))
+        );
+        assert_eq!(agent.file(&id(2), "stdout"), "");
+        // The others are as they were.
+        for n in [1, 3] {
+            assert!(group(n).usage().unwrap().memory.total >= 96 << 20, "of {n}");
+            end(&agent, n);
+        }
+        agent.shutdown();
+    });
+}
+
 // CT-15, CT-56
 #[test]
 fn tasks_of_a_group_that_ask_for_it_share_memory_and_others_do_not() {

@@ -44,7 +44,7 @@ pub(super) fn measure(plan: &Plan, table: &mut Table) -> anyhow::Result<()> {
 
     let used = || -> anyhow::Result<Duration> {
         let all = ours.iter().chain([&agent]);
-        all.map(|&pid| processes::threads_cpu(pid)).sum()
+        all.map(|&pid| processes::exact_cpu(pid)).sum()
     };
     let (begun, before) = (Instant::now(), used()?);
     std::thread::sleep(plan.counts.idle);

@@ -32,9 +32,11 @@ impl Isolator for Layered {
     }
 
     fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
+        let own = self.uppers.join(subject.id.as_str());
+        fs::create_dir(&own)?;
         launch.root = Some(Root::Overlay {
             lower: vec![self.lower.clone()],
-            upper_and_work: Some(self.uppers.join(subject.id.as_str())),
+            upper_and_work: Some(own),
             read_only: false,
         });
         launch.network = Network::Isolated;

@@ -233,13 +233,29 @@ pub fn tepui() -> ExitCode {
 /// Runs `tepui-master` with the arguments of this process.
 pub fn tepui_master() -> ExitCode {
     let args = parse::<master_args::MasterArgs>(std::env::args_os(), "tepui-master");
-    finish(args.and_then(master_args::run))
+    finish(args.and_then(|args| {
+        shut_off()?;
+        master_args::run(args)
+    }))
 }
 
 /// Runs `tepui-agent` with the arguments of this process.
 pub fn tepui_agent() -> ExitCode {
     let args = parse::<agent_args::AgentArgs>(std::env::args_os(), "tepui-agent");
-    finish(args.and_then(agent_args::run))
+    finish(args.and_then(|args| {
+        // Without privileges it could not make a namespace of its own any more.
+        if nix::unistd::geteuid().is_root() {
+            shut_off()?;
+        }
+        agent_args::run(args)
+    }))
+}
+
+/// Makes this process one whose memory nobody sees but root: keys and secrets of tasks are in it,
+/// and would be in the file that is left of one that crashes.
+fn shut_off() -> Result<(), Failure> {
+    nix::sys::prctl::set_dumpable(false)
+        .map_err(|errno| Failure::failed(format_args!("cannot keep memory from others: {errno}")))
 }
 
 /// Parses a command line. Asking for help or the version ends successfully without an error line.

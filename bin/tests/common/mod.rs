@@ -15,7 +15,7 @@ use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -255,6 +255,13 @@ impl Process {
         }
     }
 
+    /// Has it crash, and waits until it is gone.
+    pub fn crash(mut self) -> (ExitStatus, String) {
+        signal(self.pid(), "ABRT");
+        let status = self.child.wait().expect("it is our child");
+        (status, self.err())
+    }
+
     /// Ends it with SIGKILL and waits until it is gone.
     pub fn kill(mut self) {
         self.child.kill().expect("it is our child");
@@ -466,6 +473,16 @@ impl Cluster {
         self.agent.take().expect("it runs").kill();
     }
 
+    /// Has the agent crash; returns how it ended, and its log.
+    pub fn crash_agent(&mut self) -> (ExitStatus, String) {
+        self.agent.take().expect("it runs").crash()
+    }
+
+    /// Has the master crash; returns how it ended, and its log.
+    pub fn crash_master(&mut self) -> (ExitStatus, String) {
+        self.master.take().expect("it runs").crash()
+    }
+
     /// Has the agent leave the cluster, and waits for its end.
     pub fn agent_leaves(&mut self) -> Ended {
         let agent = self.agent.take().expect("it runs");
@@ -532,12 +549,23 @@ impl Drop for Cluster {
 }
 
 /// Removes the control groups of the agent that had this directory: a launcher that is killed
-/// leaves them, and they are empty now.
+/// leaves them. Its containers die with it, but a group is busy until the last of a container's
+/// processes is gone.
 pub fn remove_control_groups(work_dir: &Path) {
     if let (Ok(work_dir), Ok(hierarchies)) = (work_dir.canonicalize(), Hierarchies::detect()) {
         let instance = crc32fast::hash(work_dir.as_os_str().as_bytes());
-        let removed = hierarchies.remove_root(&format!("tepui/{instance:08x}"));
-        assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
+        let root = format!("tepui/{instance:08x}");
+        let begun = Instant::now();
+        loop {
+            match hierarchies.remove_root(&root) {
+                Ok(()) => return,
+                Err(_) if begun.elapsed() < DEADLINE => std::thread::sleep(POLL),
+                Err(error) => {
+                    assert!(std::thread::panicking(), "{error:?}");
+                    return;
+                }
+            }
+        }
     }
 }
 

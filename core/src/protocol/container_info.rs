@@ -102,7 +102,8 @@ pub enum VolumeSource {
         /// Relative to that sandbox.
         path: String,
     },
-    /// A file system in an image (CT-46).
+    /// A file system in an image (CT-46). What is changed in it is the container's own, counts
+    /// towards its disk, and goes with it.
     Image(Image),
     /// A file that is in memory only (CT-47).
     Secret(Secret),

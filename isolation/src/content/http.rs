@@ -6,7 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::Agent;
+use ureq::config::Config;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
+use ureq::unversioned::transport::DefaultConnector;
+
+use super::destination::{Destinations, is_here};
 
 /// Where distributions keep the certificates that they trust.
 const BUNDLES: [&str; 4] = [
@@ -23,13 +27,51 @@ pub(crate) struct NoCertificates {
     pub(crate) source: io::Error,
 }
 
-/// A client that follows redirects, gives away no credentials on the way, and has each connection
+/// Two clients that follow redirects, give away no credentials on the way, and have each connection
 /// once. Any status is an answer.
-pub(crate) fn agent(
+#[derive(Debug, Clone)]
+pub(crate) struct Clients {
+    near: Agent,
+    far: Agent,
+}
+
+impl Clients {
+    pub(crate) fn new(
+        certificates: Option<&Path>,
+        connect: Duration,
+        stall: Duration,
+    ) -> Result<Self, NoCertificates> {
+        let config = config(certificates, connect, stall)?;
+        let client = |near| {
+            let connector = DefaultConnector::default();
+            Agent::with_parts(config.clone(), connector, Destinations { near })
+        };
+        Ok(Self {
+            near: client(true),
+            far: client(false),
+        })
+    }
+
+    /// Returns the one to ask a host with: only who is asked for something of this machine gets
+    /// there.
+    pub(crate) fn of(&self, host: &str) -> &Agent {
+        self.to(is_here(host))
+    }
+
+    /// Returns the one that may ask this machine as well, or the one that may not.
+    pub(crate) const fn to(&self, near: bool) -> &Agent {
+        match near {
+            true => &self.near,
+            false => &self.far,
+        }
+    }
+}
+
+fn config(
     certificates: Option<&Path>,
     connect: Duration,
     stall: Duration,
-) -> Result<Agent, NoCertificates> {
+) -> Result<Config, NoCertificates> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = TlsConfig::builder()
         .provider(TlsProvider::Rustls)
@@ -51,8 +93,7 @@ pub(crate) fn agent(
         .timeout_send_request(stall)
         .timeout_recv_response(stall)
         .timeout_per_read(stall)
-        .build()
-        .new_agent())
+        .build())
 }
 
 /// Whether a read failed because nothing came for too long.

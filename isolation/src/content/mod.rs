@@ -3,6 +3,7 @@
 //! Used by the fetcher and by images. Deliberately not here: what either does with the content.
 
 pub(crate) mod beneath;
+pub(crate) mod destination;
 mod directory;
 mod flights;
 pub(crate) mod http;

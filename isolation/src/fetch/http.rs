@@ -1,19 +1,18 @@
 //! Asks servers for items.
 //!
 //! Each request has a connection of its own: an agent fetches rarely. Redirects are followed, but
-//! never from `https:` to `http:`. Deliberately not here: proxies, and content encodings, for what
-//! is stored is what the server has.
+//! never from `https:` to `http:`, nor to this machine from elsewhere. Deliberately not here:
+//! proxies, and content encodings, for what is stored is what the server has.
 
 use std::time::Duration;
 
-use ureq::Agent;
 use ureq::http::header::{CONTENT_LENGTH, ETAG, HeaderName, LAST_MODIFIED};
 use ureq::http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use ureq::http::{HeaderMap, Uri};
 
 use super::config::Config;
 use super::error::FetchError;
-use crate::content::http::{NoCertificates, agent};
+use crate::content::http::{Clients, NoCertificates};
 
 /// The longest validator that is remembered; a longer one is as good as none.
 const VALIDATOR_BYTES: usize = 1_024;
@@ -49,7 +48,7 @@ pub(super) struct Content {
 /// Asks servers.
 #[derive(Debug)]
 pub(super) struct Client {
-    agent: Agent,
+    clients: Clients,
     connect: Duration,
     stall: Duration,
 }
@@ -57,12 +56,12 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(config: &Config) -> Result<Self, FetchError> {
         let (connect, stall) = (config.connect, config.stall);
-        let agent = agent(config.certificates.as_deref(), connect, stall);
-        let agent = agent.map_err(|NoCertificates { path, source }| {
+        let clients = Clients::new(config.certificates.as_deref(), connect, stall);
+        let clients = clients.map_err(|NoCertificates { path, source }| {
             FetchError::own("read certificates from", path, source)
         })?;
         Ok(Self {
-            agent,
+            clients,
             connect,
             stall,
         })
@@ -77,7 +76,8 @@ impl Client {
     ) -> Result<Answer, FetchError> {
         tracing::debug!(uri = shown, connect = ?self.connect, stall = ?self.stall, "asked for");
         let is_secure = uri.scheme_str() == Some("https");
-        let request = self.agent.get(uri).config().https_only(is_secure);
+        let client = self.clients.of(uri.host().unwrap_or_default());
+        let request = client.get(uri).config().https_only(is_secure);
         let mut request = request.build();
         if let Some(etag) = &known.etag {
             request = request.header(IF_NONE_MATCH, etag);

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Keyring, Platform};
 use crate::content::Limits;
+use crate::content::destination::is_here;
 
 const GIB: u64 = 1 << 30;
 
@@ -86,26 +86,19 @@ impl Default for Options {
 
 impl Options {
     pub(super) fn scheme(&self, registry: &str) -> Scheme {
-        let usual = if is_loopback(registry) {
+        let usual = if is_here(registry) {
             Scheme::Http
         } else {
             Scheme::Https
         };
         self.schemes.get(registry).copied().unwrap_or(usual)
     }
-}
 
-/// Whether a host, perhaps with a port, is this machine by its name.
-fn is_loopback(registry: &str) -> bool {
-    let bracketed = registry.strip_prefix('[');
-    if let Some((address, _)) = bracketed.and_then(|rest| rest.split_once(']')) {
-        return address
-            .parse::<Ipv6Addr>()
-            .is_ok_and(|address| address.is_loopback());
+    /// Whether a registry may be this machine: by its name, or because the operator named it.
+    pub(super) fn may_be_here(&self, registry: &str) -> bool {
+        let is_default = self.default_registry.as_deref() == Some(registry);
+        is_default || self.schemes.contains_key(registry) || is_here(registry)
     }
-    let host = registry.split(':').next().unwrap_or(registry);
-    let address = host.parse::<Ipv4Addr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -407,11 +407,11 @@ impl Isolator for Disks {
 
     fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
         let mut paths = vec![subject.sandbox.to_owned()];
-        if let Some(Root::Overlay {
-            upper_and_work: Some(path),
-            ..
-        }) = &launch.root
-        {
+        let root = match &launch.root {
+            Some(Root::Overlay { upper_and_work, .. }) => upper_and_work.as_ref(),
+            Some(Root::Directory { .. }) | None => None,
+        };
+        for path in root.into_iter().chain(&launch.changes) {
             // What the kernel works with beside it is part of the project, and else not looked at.
             paths.push(match self.shared.projects {
                 Some(_) => path.clone(),

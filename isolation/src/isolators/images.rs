@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::ContainerSpec;
-use tepui_core::protocol::container_info::{Image as Asked, VolumeSource};
+use tepui_core::protocol::container_info::{Access, Image as Asked, VolumeSource};
 use tepui_core::protocol::task::CommandInfo;
 
 use super::volumes::target;
@@ -104,21 +104,34 @@ impl Images {
         Ok(())
     }
 
-    /// Mounts an image for reading, where the container's init finds it.
-    fn volume(&self, subject: &Subject<'_>, asked: &Asked, n: usize) -> Outcome<PathBuf> {
+    /// Mounts an image where the container's init finds it. What the container changes in it is the
+    /// container's own, and counts as that.
+    fn volume(
+        &self,
+        subject: &Subject<'_>,
+        (asked, access): (&Asked, Access),
+        n: usize,
+        launch: &mut Launch,
+    ) -> Outcome<PathBuf> {
         let image = self.provide(subject, asked)?;
         let own = self.own(subject.id);
         let (made, at) = (
-            own.join(format!("empty{n}")),
+            own.join(format!("changes{n}")),
             own.join(format!("{VOLUME}{n}")),
         );
         fs::create_dir_all(&at).map_err(said("make", &at))?;
         let attributes = Attributes {
-            read_only: true,
+            read_only: access == Access::Read,
             no_suid: true,
             no_dev: true,
         };
-        let rootfs = image.fixed_rootfs(&made)?;
+        let rootfs = match access {
+            Access::Read => image.fixed_rootfs(&made)?,
+            Access::Write => image.rootfs(&made)?,
+        };
+        if rootfs.changes.is_some() {
+            launch.changes.push(made);
+        }
         mount_overlay(&rootfs, &at, attributes).map_err(said("mount", &at))?;
         kill_point::reached("images.mounted");
         Ok(at)
@@ -220,9 +233,9 @@ impl Isolator for Images {
         }
         for (n, volume) in asked.volumes.iter().enumerate() {
             if let VolumeSource::Image(image) = &volume.source {
-                let at = self.volume(subject, image, n)?;
+                let at = self.volume(subject, (image, volume.access), n, launch)?;
                 let mount = Mount::Bind(Bind {
-                    read_only: true,
+                    read_only: volume.access == Access::Read,
                     ..Bind::new(at, target(subject, launch, &volume.path)?)
                 });
                 launch.volumes.insert(n, mount);

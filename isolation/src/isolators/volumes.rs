@@ -204,13 +204,10 @@ fn check_access(volume: &Volume) -> Outcome<()> {
     let (is_fixed, what) = match &volume.source {
         VolumeSource::Tmpfs { .. } => (volume.access == Access::Read, "memory that is read only"),
         VolumeSource::Secret(_) => (volume.access == Access::Write, "a secret to write"),
-        VolumeSource::Image(_) => (
-            volume.access == Access::Write,
-            "a volume of an image to write",
-        ),
-        VolumeSource::Host { .. } | VolumeSource::Sandbox { .. } | VolumeSource::Parent { .. } => {
-            (false, "")
-        }
+        VolumeSource::Host { .. }
+        | VolumeSource::Sandbox { .. }
+        | VolumeSource::Parent { .. }
+        | VolumeSource::Image(_) => (false, ""),
     };
     match is_fixed {
         true => Err(format!("it asks for {what}, which this agent does not give").into()),

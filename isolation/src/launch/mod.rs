@@ -55,6 +55,10 @@ pub struct Launch {
     /// else, in the order of the list, whichever isolators gave them.
     #[serde(skip)]
     pub volumes: BTreeMap<usize, Mount>,
+    /// Directories with an `upper` and a `work` for what it changes in volumes that are images, so
+    /// that it counts as what it changes in its root.
+    #[serde(skip)]
+    pub changes: Vec<PathBuf>,
     /// Whether `/tmp` is a filesystem of its own, in memory.
     pub private_tmp: bool,
     /// The size of a private `/dev/shm` in bytes (CT-56). `None` is the host's `/dev/shm` on the

@@ -14,6 +14,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::Mode as FileMode;
+use nix::unistd::geteuid;
 
 use super::copier::Copier;
 use super::doomed::Doomed;
@@ -21,8 +22,9 @@ use super::exits::Exits;
 use super::link::{Link, SOCKET};
 use super::{COPIED, ContainerMode, FIRST, Launcher, Presence, SIGNALS, heir, log, removed};
 use crate::cgroup::Hierarchies;
-use crate::confine::Seals;
+use crate::confine::{self, Seals};
 use crate::error::{Error, Result};
+use crate::launch::SANDBOX;
 use crate::logs::Logs;
 use crate::mode::{Mode, Support, container_support};
 use crate::procfs;
@@ -40,6 +42,8 @@ pub(super) const EXITS: &str = "exits";
 pub(crate) const LOCK: &str = "lock";
 /// The name of the empty directory that containers see in place of the runtime directory.
 const EMPTY: &str = "empty";
+/// The name of the directory with what is mounted on in every root.
+const FRAME: &str = "frame";
 
 /// How long what a dead launcher left behind may take to die; less than an agent waits for us.
 const LEFTOVERS_PATIENCE: Duration = Duration::from_secs(5);
@@ -93,6 +97,9 @@ fn work(mut launcher: Launcher) -> Result<()> {
 /// Sets everything up; `None` if there is a launcher already.
 fn begin() -> Result<Option<(Launcher, Flock<File>)>> {
     reset_dispositions();
+    if geteuid().is_root() {
+        confine::shut_off()?;
+    }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)
         .map_err(|errno| Error::system("sigprocmask", errno))?;
     close_from(3);
@@ -169,16 +176,21 @@ fn container_mode(runtime_dir: &Path) -> Result<ContainerMode> {
         Support::Full(hierarchies) => Some(hierarchies),
         Support::Rootless => None,
     };
-    let empty = runtime_dir.join(EMPTY);
-    match fs::create_dir(&empty) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(Error::file("create", &empty, error));
-        }
-        Ok(()) | Err(_) => {}
+    let (empty, frame) = (runtime_dir.join(EMPTY), runtime_dir.join(FRAME));
+    let below = |path: &str| frame.join(path.trim_start_matches('/'));
+    for path in [
+        empty.clone(),
+        below("/dev"),
+        below("/proc"),
+        below("/sys"),
+        below(SANDBOX),
+    ] {
+        let made = fs::create_dir_all(&path);
+        made.map_err(|error| Error::file("create", &path, error))?;
     }
     Ok(ContainerMode {
         hierarchies,
-        seals: Seals::new(runtime_dir.to_owned(), empty),
+        seals: Seals::new(runtime_dir.to_owned(), empty, frame),
         compiler: Compiler::default(),
         users: HashMap::new(),
     })

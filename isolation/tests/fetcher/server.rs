@@ -42,8 +42,20 @@ impl Server {
         Self::new(move |_, out| ok(out, "", &content))
     }
 
+    /// Answers at another address of this machine.
+    pub(crate) fn at(
+        host: &str,
+        answer: impl Fn(&Request, &mut dyn Write) + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_at(host, Arc::new(answer), None)
+    }
+
     fn start(answer: Arc<Answer>, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at("127.0.0.1", answer, tls)
+    }
+
+    fn start_at(host: &str, answer: Arc<Answer>, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        let listener = TcpListener::bind((host, 0)).unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let address = format!("{scheme}://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));

@@ -2,16 +2,18 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tepui_core::protocol::container::{ContainerEvent, ContainerSpec};
 use tepui_core::protocol::container_info::{
     Access, ContainerInfo, Image as Asked, Propagation, Uri, Volume, VolumeSource,
 };
-use tepui_core::protocol::status::Exit;
+use tepui_core::protocol::status::{Exit, Limited};
 use tepui_core::protocol::task::CommandInfo;
+use tepui_core::resources::Milli;
 use tepui_isolation::fetch::{Config as FetchConfig, Fetcher};
-use tepui_isolation::isolators::{Fetching, Images, Volumes};
+use tepui_isolation::isolators::{DiskRule, Disks, Fetching, Images, Volumes};
 use tepui_isolation::{Isolator, Mode};
 
 use super::*;
@@ -245,5 +247,66 @@ fn volumes_are_in_order_and_files_are_the_user_s() {
     let (out, err) = (agent.file(&id(1), "stdout"), agent.file(&id(1), "stderr"));
     assert_eq!(exit, Exit::Code(0), "{out}{err}");
     assert_eq!(out, "of the image\nfetched\nana\nana\nana\n");
+    agent.shutdown();
+}
+
+// CT-46: what a container changes in a volume of an image is its own, counts as its own (CT-38),
+// and goes with it (CT-70)
+#[test]
+fn a_volume_of_an_image_is_changed_for_its_container_alone() {
+    let Some(registry) = ground() else { return };
+    registry.push(&image(&json!({})), "team/app", "v5", None);
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path().join("images"), options()).unwrap();
+    let rule = DiskRule {
+        interval: Duration::from_millis(20),
+        ..DiskRule::default()
+    };
+    let isolators: Vec<Box<dyn Isolator>> = vec![
+        Box::new(Images::new(Some(store), dir.path().join("roots"))),
+        Box::new(Disks::new(rule, dir.path(), dir.path().join("disks")).unwrap()),
+        Box::new(Volumes::new(vec!["/usr".into()])),
+    ];
+    let agent = Agent::isolated(config(dir.path(), Mode::Container), isolators);
+    let name = registry.name("team/app:v5");
+    let seeing = |n, script: &str, access| {
+        let mut spec = asking(n, sh(script), &name);
+        let asked = spec.container.as_mut().unwrap();
+        asked.volumes.push(Volume {
+            path: "/data".to_owned(),
+            access,
+            source: VolumeSource::Image(asked.image.clone().unwrap()),
+        });
+        spec
+    };
+    let changes = "cd /data/srv && echo mine > new && echo other > note && cat new note && \
+                   rm -r /data/etc && ls /data/etc";
+    let looks = "cat /data/srv/note /data/etc/group && ls /data/srv";
+    let unchanged = "of the image\nroot:x:0:\nana:x:1001:\nnote\n";
+    for (n, script, access, code, out) in [
+        (1, changes, Access::Write, 2, "mine\nother\n"),
+        (2, looks, Access::Write, 0, unchanged),
+        (3, looks, Access::Read, 0, unchanged),
+        (4, "touch /data/srv/new", Access::Read, 1, ""),
+    ] {
+        agent.launch_spec(&id(n), seeing(n, script, access));
+        agent.started();
+        let exit = agent.exited().0;
+        let err = agent.file(&id(n), "stderr");
+        assert_eq!(agent.file(&id(n), "stdout"), out, "{script}: {err}");
+        assert_eq!(exit, Exit::Code(code), "{script}: {err}");
+    }
+    let fills = "head -c 4M /dev/zero > /data/srv/new && exec sleep 1000";
+    let mut spec = seeing(5, fills, Access::Write);
+    spec.limits.disk = Some(Milli::from_units(1));
+    agent.launch_spec(&id(5), spec);
+    agent.started();
+    let (_, breach) = agent.exited();
+    let resource = breach.map(|breach| breach.resource);
+    assert_eq!(resource, Some(Limited::Disk), "{breach:?}");
+    let left = fs::read_dir(dir.path().join("roots")).unwrap().count();
+    assert_eq!(left, 0, "nothing of it stays");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(dir.path().to_str().unwrap()), "{mounts}");
     agent.shutdown();
 }

@@ -72,27 +72,27 @@ impl AskArgs {
         (asked != ContainerInfo::default()).then(|| Box::new(asked))
     }
 
-    /// Returns the paths of the machine that are asked for.
-    pub(super) fn host_paths(&self) -> Vec<PathBuf> {
-        let sources = self.volume.iter().map(|volume| &volume.source);
-        let paths = sources.filter_map(|source| match source {
-            VolumeSource::Host { path, .. } => Some(PathBuf::from(path)),
-            VolumeSource::Sandbox { .. }
-            | VolumeSource::Parent { .. }
-            | VolumeSource::Image(_)
-            | VolumeSource::Secret(_)
-            | VolumeSource::Tmpfs { .. } => None,
-        });
-        paths.collect()
-    }
-
     /// Returns what is fetched.
     pub(super) fn uris(&self) -> Vec<Uri> {
         self.uri.iter().map(|uri| Uri::new(uri.as_str())).collect()
     }
 }
 
-fn filled(text: &str) -> Result<String, String> {
+/// Returns the paths of the machine that are asked for.
+pub(super) fn host_paths(asked: &ContainerInfo) -> Vec<PathBuf> {
+    let sources = asked.volumes.iter().map(|volume| &volume.source);
+    let paths = sources.filter_map(|source| match source {
+        VolumeSource::Host { path, .. } => Some(PathBuf::from(path)),
+        VolumeSource::Sandbox { .. }
+        | VolumeSource::Parent { .. }
+        | VolumeSource::Image(_)
+        | VolumeSource::Secret(_)
+        | VolumeSource::Tmpfs { .. } => None,
+    });
+    paths.collect()
+}
+
+pub(super) fn filled(text: &str) -> Result<String, String> {
     match text.is_empty() {
         true => Err("expected something".into()),
         false => Ok(text.into()),
@@ -100,7 +100,7 @@ fn filled(text: &str) -> Result<String, String> {
 }
 
 /// Reads a volume.
-fn volume(text: &str) -> Result<Volume, String> {
+pub(super) fn volume(text: &str) -> Result<Volume, String> {
     let expected = || "expected [SOURCE:]PATH[:ro|rw], such as /srv/data:/data:ro".to_owned();
     let (rest, access) = match text.rsplit_once(':') {
         Some((rest, "ro")) => (rest, Access::Read),

@@ -4,6 +4,7 @@
 //! in this process is talked to over QUIC. Deliberately not here: scheduling (see `plan`).
 
 mod container;
+mod group;
 mod health;
 mod plan;
 mod pump;
@@ -11,6 +12,7 @@ mod report;
 mod session;
 mod step;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -56,10 +58,19 @@ Examples:
   tepui run --master m1:5050 --image registry.example:5000/web:2 --volume /srv/data:/data:ro
   tepui run --health-http 8000/ --health-interval 5s -- python3 -m http.server 8000
   tepui run --master 127.0.0.1:5050 --tls-dir ann/tls --detach -- sleep 1h
+  tepui run --group pair.json
+
+pair.json: tasks that are launched together on one agent; if one fails the others are killed
+  { \"resources\": \"cpus:0.1;mem:32;disk:64\", \"networks\": [], \"tasks\": [
+      { \"name\": \"web\", \"command\": [\"./serve\", \"8000\"], \"cpus\": 0.5, \"mem\": \"64M\",
+        \"resources\": \"ports:[8000-8000]\", \"shared\": [\"pages\"], \"shared_memory\": true },
+      { \"name\": \"pull\", \"command\": \"while sleep 60; do git -C pages pull; done\",
+        \"shared\": [\"pages\"], \"env\": { \"K\": \"V\" } } ] }
+  also of a task: \"image\", \"volumes\", \"uris\", \"pids\", as the flags of these names
 
 Its exit code is the task's own, or 128 + n if signal n ended it; 125 if tepui itself failed or
 could not start the command, 124 after --timeout, 130 if it was interrupted. Of several instances
-the first that failed counts.")]
+the first that failed counts, and so it is in a group.")]
 pub(super) struct RunArgs {
     /// CPU cores for each instance
     #[arg(long, value_name = "CORES", default_value = "1", value_parser = Text(values::cpus))]
@@ -85,6 +96,17 @@ pub(super) struct RunArgs {
     /// How many times to run the command, side by side
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = Text(values::count))]
     instances: u32,
+    /// Run the tasks of a JSON file together, on one agent: see below
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_parser = values::path(),
+        conflicts_with_all = [
+            "cpus", "mem", "resources", "pids", "env", "name", "instances", "command", "AskArgs",
+            "HealthArgs",
+        ]
+    )]
+    group: Option<PathBuf>,
     /// How long a kill waits between SIGTERM and SIGKILL
     #[arg(long, value_name = "TIME", value_parser = Text(values::duration))]
     kill_grace: Option<Duration>,
@@ -109,14 +131,14 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     health: HealthArgs,
     /// The command and its arguments
-    #[arg(last = true, required_unless_present = "image", value_name = "CMD",
+    #[arg(last = true, required_unless_present_any = ["image", "group"], value_name = "CMD",
           value_parser = Text(StringValueParser::new()))]
     command: Vec<String>,
 }
 
 /// Runs a command as a task.
 pub(super) fn run(args: RunArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
-    let plan = Plan::new(args.template()?, args.instances);
+    let plan = args.plan()?;
     let target = args.cluster.target()?;
     args.check_cluster(target.as_ref())?;
     let style = match (args.json, args.quiet) {
@@ -140,7 +162,7 @@ pub(super) fn run(args: RunArgs, io: &mut Io<'_>) -> Result<Exit, Failure> {
         Ok(exit) => exit.code(),
         Err(failure) => failure.exit.of_run().code(),
     };
-    Report::new(io, style, args.instances).step(&Step::Exit { code })?;
+    Report::new(io, style).step(&Step::Exit { code })?;
     result
 }
 
@@ -155,7 +177,7 @@ async fn on_own_cluster(
         isolation: args.isolation.isolation(),
         // It is the user's own machine, and output is for the user to read, however slowly.
         containers: ContainerOptions {
-            host_volumes: args.ask.host_paths(),
+            host_volumes: plan.host_paths(),
             logs: Logs::UNBOUNDED,
             ..ContainerOptions::default()
         },
@@ -165,7 +187,7 @@ async fn on_own_cluster(
     let mut cluster = started
         .map_err(|error| Failure::failed(format_args!("no cluster: {}", with_causes(&error))))?;
     let broken = |error| Failure::failed(format_args!("the cluster: {}", with_causes(&error)));
-    Report::new(io, style, args.instances).step(&Step::Cluster {
+    Report::new(io, style).step(&Step::Cluster {
         mode: cluster.isolation().to_owned(),
     })?;
     let target = cluster.target();
@@ -232,14 +254,14 @@ async fn on_cluster(
         target,
         stay,
         deadline,
-        cut: match (style, args.instances) {
+        cut: match (style, plan.has_labels()) {
             (Style::Json, _) => Cut::Characters,
-            (Style::Lines | Style::Spinner | Style::Quiet, 1) => Cut::Anywhere,
-            (Style::Lines | Style::Spinner | Style::Quiet, _) => Cut::Lines,
+            (Style::Lines | Style::Spinner | Style::Quiet, false) => Cut::Anywhere,
+            (Style::Lines | Style::Spinner | Style::Quiet, true) => Cut::Lines,
         },
     };
     let tasks: Vec<String> = plan.tasks().map(ToString::to_string).collect();
-    let report = Report::new(io, style, args.instances);
+    let report = Report::new(io, style);
     let exit = Session::new(terms, plan, report, cluster)
         .run(events, interrupts)
         .await?;
@@ -252,7 +274,16 @@ async fn on_cluster(
 }
 
 impl RunArgs {
-    fn template(&self) -> Result<Template, Failure> {
+    fn plan(&self) -> Result<Plan, Failure> {
+        let random: u32 = random();
+        let id = format!("run-{random:08x}");
+        match &self.group {
+            Some(file) => group::read(file, &id, self.kill_grace),
+            None => Ok(Plan::new(self.template(id)?, self.instances)),
+        }
+    }
+
+    fn template(&self, id: String) -> Result<Template, Failure> {
         let mut resources = Resources::cpus_mem(self.cpus, self.mem);
         if let Some(more) = &self.resources {
             let text = more.to_string();
@@ -279,9 +310,8 @@ impl RunArgs {
         let mut command = CommandInfo::exec(program, arguments);
         command.environment.clone_from(&self.env);
         command.uris = self.ask.uris();
-        let random: u32 = random();
         Ok(Template {
-            id: format!("run-{random:08x}"),
+            id,
             name: self.name.clone().unwrap_or_else(|| name.clone()),
             resources,
             command,

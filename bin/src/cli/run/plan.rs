@@ -3,27 +3,31 @@
 //! Called by the session. Deliberately not here: the network, the terminal, time; so a test can
 //! play any story.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use tepui_core::ids::TaskId;
+use tepui_core::ids::{AgentId, ExecutorId, TaskId};
 use tepui_core::protocol::check::HealthCheck;
 use tepui_core::protocol::container_info::ContainerInfo;
 use tepui_core::protocol::framework::Capabilities;
-use tepui_core::protocol::offer::Offer;
+use tepui_core::protocol::offer::{Offer, Operation, TaskGroup};
 use tepui_core::protocol::status::{TaskState, TaskStatus};
-use tepui_core::protocol::task::{CommandInfo, TaskInfo};
+use tepui_core::protocol::task::{CommandInfo, ExecutorInfo, TaskInfo};
+use tepui_core::protocol::validate_group;
 use tepui_core::resources::{Quantities, Resources};
+use tepui_core::time::Time;
 
+use super::container::host_paths;
 use crate::cli::exit::Exit;
 
-/// How often an instance is launched that was dropped, for sure without having run: its offer was
-/// rescinded on the way, or its agent was lost.
+/// How often an instance, or a group, is launched that was dropped, for sure without having run:
+/// its offer was rescinded on the way, or its agent was lost.
 const ATTEMPTS: u32 = 5;
 
-/// What every instance is like.
+/// What an instance is like.
 #[derive(Clone, Debug)]
 pub(super) struct Template {
-    /// What task ids begin with.
+    /// What its task ids begin with.
     pub(super) id: String,
     /// A name for people.
     pub(super) name: String,
@@ -39,6 +43,17 @@ pub(super) struct Template {
     pub(super) kill_grace: Option<Duration>,
     /// The most processes and threads.
     pub(super) pids: Option<u32>,
+}
+
+/// What tasks of a group have in common (TK-91).
+#[derive(Clone, Debug)]
+pub(super) struct Common {
+    /// What ids of groups begin with.
+    pub(super) id: String,
+    /// What is taken for all of them together.
+    pub(super) resources: Resources,
+    /// What is asked for all of them together.
+    pub(super) container: Option<Box<ContainerInfo>>,
 }
 
 /// What an update meant.
@@ -64,54 +79,131 @@ enum Phase {
         /// Its agent is gone, and nobody knows for how long.
         unreachable: bool,
     },
-    Ended(Exit),
+    /// Over since then, as its agent says.
+    Ended(Exit, Time),
+    /// It never ran, and is launched again once that is known of its whole group.
+    Dropped,
     /// Given up before it was launched.
     Abandoned,
 }
 
 #[derive(Clone, Debug)]
 struct Instance {
+    template: Template,
     /// The newest of its task ids.
     task: TaskId,
+    /// What its output is told apart by, if there is need.
+    label: Option<String>,
     attempt: u32,
     phase: Phase,
 }
 
-/// The instances of one command, from the first offer to the last exit.
+/// The instances of one command, or the tasks of a group, from the first offer to the last exit.
 #[derive(Debug)]
 pub(super) struct Plan {
-    template: Template,
     instances: Vec<Instance>,
+    /// With it they are launched together, and on one agent.
+    common: Option<Common>,
+    /// What is launched at once takes so much.
+    wanted: Resources,
     largest: Option<Resources>,
     stopping: bool,
 }
 
 impl Plan {
-    /// Plans `count` instances.
+    /// Plans `count` instances, of which there is at least one.
     pub(super) fn new(template: Template, count: u32) -> Self {
-        let instance = |n| Instance {
-            task: task_id(&template, (count > 1).then_some(n), 1),
-            attempt: 1,
-            phase: Phase::Waiting,
+        let wanted = template.resources.clone();
+        let instance = |n: u32| {
+            let mut template = template.clone();
+            if count > 1 {
+                template.id += &format!("-{n}");
+            }
+            let label = (count > 1).then(|| template.id.clone());
+            Instance::new(template, label)
         };
         Self {
             instances: (0..count).map(instance).collect(),
-            template,
+            common: None,
+            wanted,
             largest: None,
             stopping: false,
         }
     }
 
-    /// Returns what one instance takes.
+    /// Plans the tasks of a group, which take no resource twice and `wanted` with what they have in
+    /// common. Their names tell their output apart.
+    pub(super) fn group(tasks: Vec<Template>, common: Common, wanted: Resources) -> Self {
+        let instance = |template: Template| {
+            let label = Some(template.name.clone());
+            Instance::new(template, label)
+        };
+        Self {
+            instances: tasks.into_iter().map(instance).collect(),
+            common: Some(common),
+            wanted,
+            largest: None,
+            stopping: false,
+        }
+    }
+
+    /// Says which task of a group the master would refuse whatever it offered, and why.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let Some(common) = &self.common else {
+            return Ok(());
+        };
+        let agent = AgentId::new("any").expect("a short id of letters");
+        let executor = common.executor(1);
+        let instances = self.instances.iter();
+        let tasks = instances.map(|instance| TaskInfo {
+            executor: Some(executor.clone()),
+            ..instance.template.task(&instance.task, agent.clone())
+        });
+        let tasks: Vec<TaskInfo> = tasks.collect();
+        for task in &tasks {
+            validate_group::check_member(task)
+                .map_err(|reject| format!("task {:?}: {reject}", task.name))?;
+        }
+        validate_group::check_group(&tasks).map_err(|reject| reject.to_string())
+    }
+
+    /// Returns what has to be in one offer.
     pub(super) fn wanted(&self) -> &Resources {
-        &self.template.resources
+        &self.wanted
+    }
+
+    /// Returns what a task of ours takes.
+    pub(super) fn resources(&self, task: &TaskId) -> &Resources {
+        match self.position(task) {
+            Some(position) => &self.instances[position].template.resources,
+            None => &self.wanted,
+        }
+    }
+
+    /// Returns what each line of a task's output begins with, if there are several to tell apart.
+    pub(super) fn label(&self, task: &TaskId) -> Option<&str> {
+        let position = self.position(task)?;
+        self.instances[position].label.as_deref()
+    }
+
+    /// Returns whether output is told apart.
+    pub(super) fn has_labels(&self) -> bool {
+        self.instances
+            .iter()
+            .any(|instance| instance.label.is_some())
+    }
+
+    /// Returns the paths of the machine that are asked for.
+    pub(super) fn host_paths(&self) -> Vec<PathBuf> {
+        let asked = self.instances.iter();
+        let asked = asked.filter_map(|instance| instance.template.container.as_deref());
+        asked.flat_map(host_paths).collect()
     }
 
     /// Returns what it must say that it can cope with: agents with graphics processors are kept for
     /// those who ask.
     pub(super) fn capabilities(&self) -> Capabilities {
-        let needs = self.template.resources.iter();
-        let mut names = needs.map(|needed| needed.name());
+        let mut names = self.wanted.iter().map(|needed| needed.name());
         if names.any(|name| name == "gpus") {
             Capabilities::default() | Capabilities::GPUS
         } else {
@@ -136,7 +228,7 @@ impl Plan {
         self.instances.iter().all(|instance| match instance.phase {
             Phase::Waiting => false,
             Phase::Launched { started, .. } => started,
-            Phase::Ended(_) | Phase::Abandoned => true,
+            Phase::Ended(..) | Phase::Dropped | Phase::Abandoned => true,
         })
     }
 
@@ -167,33 +259,46 @@ impl Plan {
         self.instances.iter().all(|instance| match instance.phase {
             Phase::Waiting => false,
             Phase::Launched { unreachable, .. } => unreachable,
-            Phase::Ended(_) | Phase::Abandoned => true,
+            Phase::Ended(..) | Phase::Dropped | Phase::Abandoned => true,
         })
     }
 
-    /// Puts as many waiting instances on an offer as fit; if none does, the offer is to be
-    /// declined.
+    /// Puts as many waiting instances on an offer as fit, or the whole group; if nothing does, the
+    /// offer is to be declined.
     pub(super) fn consider(&mut self, offer: &Offer) -> Vec<TaskInfo> {
         let mut left = offer.resources.clone();
         let mut tasks = Vec::new();
-        for instance in &mut self.instances {
-            if !matches!(instance.phase, Phase::Waiting) {
-                continue;
+        if self.common.is_none() || left.contains(&self.wanted) {
+            for instance in &mut self.instances {
+                if !matches!(instance.phase, Phase::Waiting) {
+                    continue;
+                }
+                let Ok(rest) = left.checked_sub(&instance.template.resources) else {
+                    break;
+                };
+                left = rest;
+                instance.phase = Phase::Launched {
+                    started: false,
+                    unreachable: false,
+                };
+                let agent = offer.agent.clone();
+                tasks.push(instance.template.task(&instance.task, agent));
             }
-            let Ok(rest) = left.checked_sub(&self.template.resources) else {
-                break;
-            };
-            left = rest;
-            instance.phase = Phase::Launched {
-                started: false,
-                unreachable: false,
-            };
-            tasks.push(self.template.task(&instance.task, offer));
         }
         if tasks.is_empty() && self.is_waiting() {
             self.remember(&offer.resources);
         }
         tasks
+    }
+
+    /// Returns what launches the tasks that were put on an offer.
+    pub(super) fn operation(&self, tasks: Vec<TaskInfo>) -> Operation {
+        let Some(common) = &self.common else {
+            return Operation::Launch(tasks);
+        };
+        let attempt = self.instances.iter().map(|instance| instance.attempt).max();
+        let executor = common.executor(attempt.unwrap_or(1));
+        Operation::LaunchGroup(TaskGroup { executor, tasks })
     }
 
     /// Takes back tasks whose offer turned out void, so that nothing was launched.
@@ -229,21 +334,34 @@ impl Plan {
         if status.state.is_terminal() {
             let again = status.state == TaskState::Dropped && instance.attempt < ATTEMPTS;
             if again && !self.stopping {
-                let several = self.instances.len() > 1;
-                let number = several.then(|| u32::try_from(position).expect("counted in u32"));
-                let instance = &mut self.instances[position];
-                instance.attempt += 1;
-                instance.task = task_id(&self.template, number, instance.attempt);
-                instance.phase = Phase::Waiting;
-                return News::Again;
+                instance.phase = Phase::Dropped;
+                return self.launch_again(position);
             }
-            instance.phase = Phase::Ended(exit_of(status));
+            instance.phase = Phase::Ended(exit_of(status), status.at);
         }
         match (first, status.state.is_terminal()) {
             (true, _) => News::Started,
             (false, true) => News::Ended,
             (false, false) => News::Progress,
         }
+    }
+
+    /// Has an instance that was dropped wait again, or its group, once none of that has run.
+    fn launch_again(&mut self, position: usize) -> News {
+        let again = match &self.common {
+            None => &mut self.instances[position..=position],
+            Some(_) => &mut self.instances[..],
+        };
+        let is_dropped = |instance: &Instance| matches!(instance.phase, Phase::Dropped);
+        if !again.iter().all(is_dropped) {
+            return News::Ended;
+        }
+        for instance in again {
+            instance.attempt += 1;
+            instance.task = task_id(&instance.template, instance.attempt);
+            instance.phase = Phase::Waiting;
+        }
+        News::Again
     }
 
     /// Launches nothing more; what is live has to be killed by the caller.
@@ -256,24 +374,29 @@ impl Plan {
         }
     }
 
-    /// Returns how it all ended, once it has: the first instance that did not succeed decides.
+    /// Returns how it all ended, once it has: the first instance that did not succeed decides. In
+    /// a group that is the one that ended first, for it has the others killed.
     pub(super) fn outcome(&self) -> Option<Exit> {
-        let mut outcome = Exit::Success;
+        let mut failed: Option<(Time, Exit)> = None;
         for instance in &self.instances {
-            let exit = match instance.phase {
+            let (exit, at) = match instance.phase {
                 Phase::Waiting | Phase::Launched { .. } => return None,
-                Phase::Ended(exit) => exit,
-                Phase::Abandoned => Exit::OwnFailure,
+                Phase::Ended(exit, at) => (exit, at),
+                Phase::Dropped | Phase::Abandoned => (Exit::OwnFailure, Time::MAX),
             };
-            if outcome.code() == 0 {
-                outcome = exit;
+            let is_first = match failed {
+                None => true,
+                Some((first, _)) => self.common.is_some() && at < first,
+            };
+            if exit.code() != 0 && is_first {
+                failed = Some((at, exit));
             }
         }
-        Some(outcome)
+        Some(failed.map_or(Exit::Success, |(_, exit)| exit))
     }
 
     fn remember(&mut self, offered: &Resources) {
-        let wanted = Quantities::from(&self.template.resources);
+        let wanted = Quantities::from(&self.wanted);
         let reach = |resources: &Resources| {
             let offered = Quantities::from(resources);
             let ratio = |(name, amount): (&str, _)| {
@@ -292,29 +415,54 @@ impl Plan {
     }
 }
 
+impl Common {
+    fn executor(&self, attempt: u32) -> ExecutorInfo {
+        let id = with_attempt(&self.id, attempt);
+        let id = ExecutorId::new(&id).expect("a short id of letters, digits, dots and dashes");
+        ExecutorInfo {
+            container: self.container.clone(),
+            ..ExecutorInfo::built_in(id, self.resources.clone())
+        }
+    }
+}
+
 impl Template {
-    fn task(&self, id: &TaskId, offer: &Offer) -> TaskInfo {
+    fn task(&self, id: &TaskId, agent: AgentId) -> TaskInfo {
         TaskInfo {
             name: self.name.clone(),
             kill_grace: self.kill_grace,
             pids: self.pids,
             container: self.container.clone(),
             health_check: self.health_check.clone(),
-            ..offer.task(id.clone(), self.resources.clone(), self.command.clone())
+            command: Some(self.command.clone()),
+            ..TaskInfo::new(id.clone(), agent, self.resources.clone())
         }
     }
 }
 
-fn task_id(template: &Template, number: Option<u32>, attempt: u32) -> TaskId {
-    let mut id = template.id.clone();
-    if let Some(number) = number {
-        id += &format!("-{number}");
+impl Instance {
+    fn new(template: Template, label: Option<String>) -> Self {
+        Self {
+            task: task_id(&template, 1),
+            template,
+            label,
+            attempt: 1,
+            phase: Phase::Waiting,
+        }
     }
-    // A task id is never used twice, not even for a task that never ran (TK-102).
-    if attempt > 1 {
-        id += &format!(".{attempt}");
+}
+
+fn task_id(template: &Template, attempt: u32) -> TaskId {
+    let id = with_attempt(&template.id, attempt);
+    TaskId::new(&id).expect("an id that was checked, with few letters more")
+}
+
+/// A task id is never used twice, not even for a task that never ran (TK-102).
+fn with_attempt(id: &str, attempt: u32) -> String {
+    match attempt {
+        1 => id.to_owned(),
+        _ => format!("{id}.{attempt}"),
     }
-    TaskId::new(&id).expect("a short id of letters, digits, dots and dashes")
 }
 
 /// Says how `run` ends for a task that has ended. Without an exit there was no program: the failure
@@ -329,7 +477,7 @@ fn exit_of(status: &TaskStatus) -> Exit {
 
 #[cfg(test)]
 mod tests {
-    use tepui_core::ids::{AgentId, FrameworkId, OfferId};
+    use tepui_core::ids::{FrameworkId, OfferId};
     use tepui_core::protocol::status::{self, Reason, Source};
     use tepui_core::time::Time;
 
@@ -456,6 +604,85 @@ mod tests {
             Some(4),
             "the first that failed"
         );
+    }
+
+    fn group() -> Plan {
+        let template = |name: &str| Template {
+            id: format!("run-1-{name}"),
+            name: name.into(),
+            ..plan("cpus:1", 1).instances.remove(0).template
+        };
+        let common = Common {
+            id: "run-1".into(),
+            resources: Resources::parse("cpus:0.5").unwrap(),
+            container: None,
+        };
+        let wanted = Resources::parse("cpus:2.5").unwrap();
+        Plan::group(vec![template("a"), template("b")], common, wanted)
+    }
+
+    /// Puts a group on an offer, and returns the ids of its executor and tasks.
+    fn launched(plan: &mut Plan) -> Vec<String> {
+        let tasks = plan.consider(&offer("cpus:2.5"));
+        let Operation::LaunchGroup(group) = plan.operation(tasks) else {
+            panic!("tasks of a group are launched together");
+        };
+        let tasks = group.tasks.iter().map(|task| task.id.to_string());
+        [group.executor.id.to_string()]
+            .into_iter()
+            .chain(tasks)
+            .collect()
+    }
+
+    // TK-15: all of a group or none of it
+    #[test]
+    fn a_group_waits_until_all_of_it_fits() {
+        let mut plan = group();
+        assert!(plan.consider(&offer("cpus:2.499")).is_empty());
+        let largest = plan.largest_too_small().map(ToString::to_string);
+        assert_eq!(largest.as_deref(), Some("cpus:2.499"));
+        assert_eq!(launched(&mut plan), ["run-1", "run-1-a", "run-1-b"]);
+        assert!(!plan.is_waiting());
+        let [a, other] = ["run-1-a", "run-1"].map(|id| TaskId::new(id).unwrap());
+        assert_eq!((plan.label(&a), plan.label(&other)), (Some("a"), None));
+        assert_eq!(plan.resources(&a).to_string(), "cpus:1");
+        assert!(plan.has_labels());
+    }
+
+    // TK-91: the one that failed is why the others were killed.
+    #[test]
+    fn of_a_group_the_one_that_ended_first_decides() {
+        let mut plan = group();
+        launched(&mut plan);
+        for (task, state, exit, at) in [
+            ("run-1-a", TaskState::Killed, status::Exit::Signal(15), 9),
+            ("run-1-b", TaskState::Failed, status::Exit::Code(7), 8),
+        ] {
+            assert_eq!(plan.outcome(), None);
+            let mut status = status(task, state, Some(exit));
+            status.at = Time::from_micros(at);
+            plan.update(&status);
+        }
+        assert_eq!(plan.outcome().map(Exit::code), Some(7));
+    }
+
+    // TK-51, TK-102
+    #[test]
+    fn a_group_is_launched_again_when_none_of_it_has_run() {
+        let mut plan = group();
+        launched(&mut plan);
+        let dropped = |task| status(task, TaskState::Dropped, None);
+        assert_eq!(plan.update(&dropped("run-1-a")), News::Ended);
+        assert!(!plan.is_waiting());
+        assert_eq!(plan.outcome(), None);
+        assert_eq!(plan.update(&dropped("run-1-b")), News::Again);
+        assert_eq!(launched(&mut plan), ["run-1.2", "run-1-a.2", "run-1-b.2"]);
+        // What has run is not run again.
+        assert_eq!(plan.update(&dropped("run-1-a.2")), News::Ended);
+        let code = Some(status::Exit::Code(0));
+        plan.update(&status("run-1-b.2", TaskState::Finished, code));
+        assert!(!plan.is_waiting());
+        assert_eq!(plan.outcome(), Some(Exit::OwnFailure));
     }
 
     #[test]

@@ -42,15 +42,13 @@ pub(super) struct Report<'a, 'b> {
     io: &'a mut Io<'b>,
     style: Style,
     spinner: ProgressBar,
-    /// Whether each line of output begins with its task.
-    prefixed: bool,
     /// Whether the terminal's cursor stands after output without a line break.
     midline: bool,
 }
 
 impl<'a, 'b> Report<'a, 'b> {
-    /// Makes a report. With several tasks each line of output begins with its task's id.
-    pub(super) fn new(io: &'a mut Io<'b>, style: Style, tasks: u32) -> Self {
+    /// Makes a report.
+    pub(super) fn new(io: &'a mut Io<'b>, style: Style) -> Self {
         let spinner = match style {
             Style::Spinner => ProgressBar::new_spinner(),
             Style::Lines | Style::Json | Style::Quiet => {
@@ -61,7 +59,6 @@ impl<'a, 'b> Report<'a, 'b> {
             io,
             style,
             spinner,
-            prefixed: tasks > 1,
             midline: false,
         }
     }
@@ -118,15 +115,12 @@ impl<'a, 'b> Report<'a, 'b> {
             OutputFile::Stderr => self.io.err,
         };
         let midline = piece.bytes.last().is_some_and(|byte| *byte != b'\n');
-        let Self {
-            spinner, prefixed, ..
-        } = self;
-        spinner.suspend(|| {
-            match prefixed {
-                false => out.write_all(piece.bytes)?,
-                true => {
+        self.spinner.suspend(|| {
+            match piece.label {
+                None => out.write_all(piece.bytes)?,
+                Some(label) => {
                     for line in piece.bytes.split_inclusive(|byte| *byte == b'\n') {
-                        write!(out, "{}: ", piece.task)?;
+                        write!(out, "{label}: ")?;
                         out.write_all(line)?;
                     }
                 }
@@ -139,11 +133,13 @@ impl<'a, 'b> Report<'a, 'b> {
     }
 }
 
-/// A piece of what a task wrote. With several tasks these are whole lines but for the last one.
+/// A piece of what a task wrote. With a label these are whole lines but for the last one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Piece<'a> {
     /// The task.
     pub(super) task: &'a TaskId,
+    /// What each line begins with, if several tasks write.
+    pub(super) label: Option<&'a str>,
     /// Where it wrote it.
     pub(super) file: OutputFile,
     /// What it wrote.
@@ -160,13 +156,13 @@ mod tests {
 
     use super::*;
 
-    fn story(style: Style, tasks: u32) -> (String, String) {
+    fn story(style: Style, label: Option<&str>) -> (String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut io = Io {
             out: &mut out,
             err: &mut err,
         };
-        let mut report = Report::new(&mut io, style, tasks);
+        let mut report = Report::new(&mut io, style);
         let task = TaskId::new("run-1").unwrap();
         let resources = Resources::parse("cpus:0.5;mem:64").unwrap();
         let offer = Offer {
@@ -197,7 +193,13 @@ mod tests {
             (OutputFile::Stderr, b"\xff\n"),
         ] {
             let task = &task;
-            report.output(&Piece { task, file, bytes }).unwrap();
+            let piece = Piece {
+                task,
+                label,
+                file,
+                bytes,
+            };
+            report.output(&piece).unwrap();
         }
         report.step(&Step::task(&status, &resources)).unwrap();
         report.step(&Step::Exit { code: 3 }).unwrap();
@@ -209,7 +211,7 @@ mod tests {
 
     #[test]
     fn steps_go_to_standard_error_and_output_where_it_belongs() {
-        let (out, err) = story(Style::Lines, 1);
+        let (out, err) = story(Style::Lines, None);
         assert_eq!(out, "one\ntwo");
         assert_eq!(
             err,
@@ -240,29 +242,33 @@ mod tests {
             out: &mut out,
             err: &mut Closed,
         };
-        let mut report = Report::new(&mut io, Style::Lines, 1);
+        let mut report = Report::new(&mut io, Style::Lines);
         let task = TaskId::new("run-1").unwrap();
         for _ in 0..2 {
             report.step(&Step::Disconnected).unwrap();
         }
-        let (task, file) = (&task, OutputFile::Stdout);
-        let bytes = b"on".as_slice();
-        report.output(&Piece { task, file, bytes }).unwrap();
+        let piece = Piece {
+            task: &task,
+            label: None,
+            file: OutputFile::Stdout,
+            bytes: b"on",
+        };
+        report.output(&piece).unwrap();
         let file = OutputFile::Stderr;
-        let error = report.output(&Piece { task, file, bytes }).unwrap_err();
+        let error = report.output(&Piece { file, ..piece }).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe, "the task is told");
         assert_eq!(out, b"on");
     }
 
     #[test]
     fn the_output_of_several_tasks_is_told_apart() {
-        let (out, _) = story(Style::Quiet, 2);
-        assert_eq!(out, "run-1: one\nrun-1: two");
+        let (out, _) = story(Style::Quiet, Some("web"));
+        assert_eq!(out, "web: one\nweb: two");
     }
 
     #[test]
     fn json_is_one_object_a_line_and_nothing_else() {
-        let (out, err) = story(Style::Json, 1);
+        let (out, err) = story(Style::Json, Some("web"));
         assert_eq!(err, "");
         let lines: Vec<serde_json::Value> = out
             .lines()

@@ -237,7 +237,8 @@ impl<'a, 'b> Session<'a, 'b> {
                 .step(&Step::staging(&task.id, &offer, &task.resources))?;
         }
         let ids: Vec<TaskId> = tasks.iter().map(|task| task.id.clone()).collect();
-        if offer.launch(tasks).is_err() {
+        let launch = self.plan.operation(tasks);
+        if offer.accept(vec![launch], None).is_err() {
             self.plan.release(&ids);
         }
         if !self.plan.is_waiting() {
@@ -248,6 +249,8 @@ impl<'a, 'b> Session<'a, 'b> {
     }
 
     fn on_update(&mut self, status: &TaskStatus) -> Result<(), Failure> {
+        // What is launched again has another id.
+        let resources = self.plan.resources(&status.task).clone();
         let news = self.plan.update(status);
         if news == News::Nothing {
             return Ok(());
@@ -255,7 +258,7 @@ impl<'a, 'b> Session<'a, 'b> {
         if self.plan.is_started() {
             self.report.clear();
         }
-        self.report.step(&Step::task(status, self.plan.wanted()))?;
+        self.report.step(&Step::task(status, &resources))?;
         match news {
             News::Started => self.read_output(&status.task),
             News::Again => self.cluster.revive(),
@@ -311,6 +314,7 @@ impl<'a, 'b> Session<'a, 'b> {
             Came::Bytes(bytes) => {
                 let piece = Piece {
                     task: &task,
+                    label: self.plan.label(&task),
                     file,
                     bytes: &bytes,
                 };

@@ -28,14 +28,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use ureq::Agent;
 
 use super::layer::Marks;
 use super::manifest::configuration;
 use super::transfer::{check_digest, digest_of};
 use super::{Cancel, Config, Digest, Image, ImageError, Options, Platform, sys};
 use super::{Progress, Wanted};
-use crate::content::http::{NoCertificates, agent};
+use crate::content::http::{Clients, NoCertificates};
 use crate::content::{Flights, Kind, Seat, lock, private};
 use index::{Key, Record, Records};
 use pull::Pull;
@@ -55,7 +54,7 @@ pub struct Store {
 struct Shared {
     directory: PathBuf,
     options: Options,
-    agent: Agent,
+    clients: Clients,
     marks: Marks,
     state: Mutex<State>,
     /// Counts what is not finished.
@@ -125,8 +124,8 @@ impl Store {
         }
         let marks = marks(&unfinished).map_err(own("set extended attributes in"))?;
         let certificates = options.certificates.as_deref();
-        let agent = agent(certificates, options.connect, options.stall);
-        let agent = agent.map_err(|NoCertificates { path, source }| {
+        let clients = Clients::new(certificates, options.connect, options.stall);
+        let clients = clients.map_err(|NoCertificates { path, source }| {
             ImageError::own("read certificates from", &path)(source)
         })?;
         let state = State {
@@ -136,7 +135,7 @@ impl Store {
         let shared = Shared {
             directory,
             options,
-            agent,
+            clients,
             marks,
             state: Mutex::new(state),
             unfinished: AtomicU64::new(0),

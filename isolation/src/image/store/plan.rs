@@ -54,7 +54,7 @@ impl Pull<'_> {
                 let reference = reference.resolved(default)?;
                 let host = reference.registry().unwrap_or_default().to_owned();
                 Ok(Origin::Registry(Registry {
-                    agent: &self.shared.agent,
+                    agent: self.shared.clients.to(self.options().may_be_here(&host)),
                     mover: self.mover(),
                     scheme: self.options().scheme(&host),
                     credentials: self.keyring.find(&host).cloned(),
