@@ -13,13 +13,16 @@ use std::time::Duration;
 
 use common::{Agent, config, eventually, id, sh, skipped, spec};
 use nix::mount::{MsFlags, mount, umount};
-use tepui_core::protocol::container::{ContainerCommand, ContainerLimits, ContainerSpec};
+use tepui_core::protocol::container::{
+    ContainerCommand, ContainerLimits, ContainerSpec, VolumePlace, VolumeSpec,
+};
 use tepui_core::protocol::status::{Breach, Exit, Limited};
 use tepui_core::protocol::task::CommandInfo;
-use tepui_core::resources::Milli;
-use tepui_isolation::Mode;
+use tepui_core::resources::{Access, Milli};
+
 use tepui_isolation::disk::{ProjectIds, Projects, project_of};
-use tepui_isolation::isolators::{DiskMeter, DiskRule, Disks};
+use tepui_isolation::isolators::{DiskMeter, DiskRule, Disks, Persistent, Volumes};
+use tepui_isolation::{Isolator, Mode};
 
 const MIB: u64 = 1 << 20;
 
@@ -97,6 +100,57 @@ fn who_takes_more_than_it_has_ends_and_others_do_not() {
     agent.shutdown();
     // Nothing is remembered of those that are over.
     assert_eq!(fs::read_dir(dir.path().join("disks")).unwrap().count(), 0);
+}
+
+fn volume(name: &str, access: Access) -> VolumeSpec {
+    VolumeSpec {
+        place: VolumePlace {
+            disk: None,
+            directory: vec!["eng".into(), name.into()],
+        },
+        path: "data".into(),
+        access,
+        size: Milli::from_units(8),
+    }
+}
+
+// CT-38
+#[test]
+fn a_volume_has_a_size_of_its_own_and_who_writes_more_to_it_ends() {
+    if !can_contain() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let disks = Disks::new(eager(), dir.path(), dir.path().join("disks")).unwrap();
+    let volumes = Volumes::default().keeping(Persistent::new(dir.path()));
+    let all: Vec<Box<dyn Isolator>> = vec![Box::new(disks), Box::new(volumes)];
+    let agent = Agent::isolated(config(dir.path(), Mode::Container), all);
+    let launch = |n, script: String, mib, volume| {
+        let volumes = vec![volume];
+        let spec = limited(n, sh(&format!("{script}; exec sleep 1000")), mib);
+        agent.launch_spec(&id(n), ContainerSpec { volumes, ..spec });
+        agent.started();
+    };
+    let write = |mib: u64, file: &str| format!("head -c {} /dev/zero > {file}", mib * MIB);
+
+    // Together it is more than either may take.
+    let both = format!("{}; {}", write(6, "data/big"), write(6, "big"));
+    launch(1, both, 8, volume("small", Access::ReadWrite));
+    // It is not the reader who has made it large.
+    launch(2, "true".into(), 8, volume("large", Access::ReadOnly));
+    let large = volume("large", Access::ReadWrite);
+    launch(3, write(9, "data/big"), 64, large.clone());
+    let (exit, breach) = agent.exited();
+    assert!(matches!(exit, Exit::Signal(_)), "{exit:?}");
+    assert_excess(breach, 8, 9);
+    // What is on it is still there, for the next one to have the same fate, or to make room.
+    launch(4, "true".into(), 64, large.clone());
+    assert_excess(agent.exited().1, 8, 9);
+    for n in [1, 2] {
+        agent.destroy(&id(n));
+        assert_eq!(agent.exited().1, None, "container {n}");
+    }
+    agent.shutdown();
 }
 
 // CT-38

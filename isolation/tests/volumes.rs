@@ -17,7 +17,7 @@ use tepui_core::protocol::container::{
 };
 use tepui_core::protocol::status::Exit;
 use tepui_core::protocol::task::CommandInfo;
-use tepui_core::resources::Access;
+use tepui_core::resources::{Access, Milli};
 use tepui_isolation::isolators::{Persistent, Plain, Volumes};
 use tepui_isolation::{Isolator, Launch, Mode, Outcome, Subject};
 
@@ -107,6 +107,7 @@ fn volume(place: VolumePlace, path: &str) -> VolumeSpec {
         place,
         path: path.to_owned(),
         access: Access::ReadWrite,
+        size: Milli::from_units(64),
     }
 }
 

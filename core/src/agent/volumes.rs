@@ -142,6 +142,7 @@ impl Volumes {
                 place,
                 path: volume.container_path.to_string(),
                 access: volume.access,
+                size: entry.value().quantity(),
             })
         });
         specs.collect()

@@ -66,6 +66,8 @@ pub struct VolumeSpec {
     pub path: String,
     /// What the container may do with it.
     pub access: Access,
+    /// What its files may take, in MiB (CT-38).
+    pub size: Milli,
 }
 
 /// Where a persistent volume is on its machine. Nothing else is ever there: a volume that is made

@@ -385,6 +385,7 @@ fn containers(golden: &mut Golden) {
             },
             path: "data".into(),
             access: Access::ReadOnly,
+            size: Milli::from_units(8),
         }],
         ..ContainerSpec::new(command(), vec!["slaves".into()])
     };

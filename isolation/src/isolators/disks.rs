@@ -1,8 +1,10 @@
 //! Keeps an eye on what containers' files take of the disk: by looking now and then, or by quotas
 //! that the file system holds (CT-38, CT-39).
 //!
-//! Counted are a container's sandbox and what it changes in its root. Deliberately not here: how it
-//! is counted (`disk`), volumes that persist, and how full the whole disk is.
+//! Counted are a container's sandbox and what it changes in its root; and, each by itself, the
+//! persistent volumes that it may write to. Those are always looked into, and whoever may write to
+//! one that has become too large ends. A volume that is a whole disk has what the disk has.
+//! Deliberately not here: how it is counted (`disk`), and how full the whole disk is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,21 +12,20 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use tepui_core::ids::ContainerId;
 use tepui_core::protocol::container::ContainerLimits;
-use tepui_core::protocol::status::{Breach, Limited};
-use tepui_core::resources::Milli;
+use tepui_core::protocol::status::Breach;
+use tepui_core::resources::{Access, Milli};
 use tracing::{debug, warn};
 
+use super::persistent;
+use super::taken::{Entry, Excess, Found, Record, bytes};
 use crate::disk::{ProjectIds, Projects, Taken, Walk};
 use crate::error::Result;
 use crate::isolator::{Isolator, Outcome, Recovered, Subject, Survivors};
 use crate::launch::{Launch, Root};
 use crate::records::Records;
 
-/// MiB in bytes.
-const MIB: u64 = 1024 * 1024;
 /// How long is walked at once, and how long is rested then: a fifth of one CPU is the most.
 const STEP: Duration = Duration::from_millis(50);
 const REST: Duration = Duration::from_millis(200);
@@ -74,24 +75,9 @@ pub struct Disks {
 #[derive(Clone, Debug)]
 pub struct DiskMeter(Arc<Shared>);
 
-/// What is remembered of one container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    /// The directories that it fills.
-    paths: Vec<PathBuf>,
-    /// What they may take, in MiB.
-    limit: Option<Milli>,
-    /// Which part of that is for what its group has in common, in MiB.
-    #[serde(default)]
-    beside: Milli,
-    /// The project that they belong to.
-    project: Option<u32>,
-    /// Whether it is over: the number of its project is free when its directories are gone.
-    is_over: bool,
-}
-
 #[derive(Debug)]
 struct Shared {
+    work_dir: PathBuf,
     rule: DiskRule,
     records: Records<Record>,
     projects: Option<Projects>,
@@ -106,37 +92,22 @@ struct Table {
     is_closed: bool,
 }
 
-#[derive(Debug)]
-struct Entry {
-    record: Record,
-    taken: Option<Taken>,
-    due: Instant,
-    is_told: bool,
-}
-
-impl Entry {
-    fn new(record: Record) -> Self {
-        Self {
-            record,
-            taken: None,
-            due: Instant::now(),
-            is_told: false,
-        }
-    }
-
-    /// Returns what was found if it is too much; what could not be looked into counts as that.
-    fn excess(&self) -> Option<Breach> {
-        let (taken, limit) = (self.taken?, self.record.limit?);
-        let used = mebibytes(taken.bytes);
-        (used > limit || taken.is_partial).then_some(Breach {
-            resource: Limited::Disk,
-            limit,
-            used,
-        })
-    }
-}
-
 impl Disks {
+    /// Returns the volumes that a container may write to, with what they may take. Whole disks are
+    /// not looked at: more than there is on them cannot be written.
+    fn volumes(&self, subject: &Subject<'_>) -> Outcome<Vec<(PathBuf, Milli)>> {
+        let volumes = subject.spec.volumes.iter();
+        let counted = volumes.filter(|volume| {
+            let disk = volume.place.disk.as_ref();
+            volume.access == Access::ReadWrite && !disk.is_some_and(|disk| disk.is_mount)
+        });
+        let found = counted.map(|volume| {
+            let path = persistent::path(&self.shared.work_dir, &volume.place)?;
+            Ok((path, volume.size))
+        });
+        found.collect()
+    }
+
     /// Looks after what is below `work_dir`, and remembers it in `directory`.
     ///
     /// # Errors
@@ -147,6 +118,7 @@ impl Disks {
         let all = records.all()?.into_iter();
         let all = all.map(|(id, record)| (id, Entry::new(record))).collect();
         let shared = Arc::new(Shared {
+            work_dir: work_dir.to_owned(),
             rule,
             records,
             projects,
@@ -218,21 +190,21 @@ impl Shared {
                 }
             };
             drop(table);
-            let taken = match record.is_over {
+            let found = match record.is_over {
                 true => {
                     self.free(&id, &record);
-                    None
+                    Found::default()
                 }
-                false => self.measure(&record),
+                false => self.find(&record),
             };
             table = self.lock();
             if let Some(entry) = table.all.get_mut(&id) {
-                let times = match entry.record.limit {
-                    Some(_) => 1,
-                    None => SELDOM,
+                let times = match entry.record.is_limited() {
+                    true => 1,
+                    false => SELDOM,
                 };
                 entry.due = Instant::now() + self.rule.interval * times;
-                entry.taken = taken.or(entry.taken);
+                entry.note(found);
                 self.tell(&id, entry);
             }
         }
@@ -255,7 +227,15 @@ impl Shared {
         }
     }
 
-    /// Finds out what a container's files take; `None` if that cannot be found out now.
+    fn find(&self, record: &Record) -> Found {
+        let volumes = record.volumes.iter();
+        Found {
+            own: self.measure(record),
+            volumes: volumes.map(|(path, _)| self.walk(path)).collect(),
+        }
+    }
+
+    /// Finds out what a container's own files take; `None` if that cannot be found out now.
     fn measure(&self, record: &Record) -> Option<Taken> {
         if let (Some(projects), Some(project)) = (&self.projects, record.project) {
             let quota = projects.quota(project);
@@ -267,11 +247,7 @@ impl Shared {
         }
         let mut sum = Taken::default();
         for path in &record.paths {
-            let found = self.walk(path);
-            let found = found.inspect_err(|error| {
-                debug!(path = %path.display(), %error, "a disk is not looked at");
-            });
-            let taken = found.ok()??;
+            let taken = self.walk(path)?;
             sum.bytes = sum.bytes.saturating_add(taken.bytes);
             sum.files += taken.files;
             sum.is_partial |= taken.is_partial;
@@ -279,8 +255,17 @@ impl Shared {
         Some(sum)
     }
 
-    /// Walks through a directory; `None` if everything is over before that.
-    fn walk(&self, path: &Path) -> std::io::Result<Option<Taken>> {
+    /// Walks through a directory; `None` if it cannot be walked through, or if everything is over
+    /// before that.
+    fn walk(&self, path: &Path) -> Option<Taken> {
+        let walked = self.walk_to_its_end(path);
+        let walked = walked.inspect_err(|error| {
+            debug!(path = %path.display(), %error, "a disk is not looked at");
+        });
+        walked.ok()?
+    }
+
+    fn walk_to_its_end(&self, path: &Path) -> std::io::Result<Option<Taken>> {
         let mut walk = Walk::begin(path)?;
         loop {
             if let Some(taken) = walk.step(STEP)? {
@@ -304,18 +289,23 @@ impl Shared {
     /// Says once that somebody has taken too much, where nothing else is done about it.
     fn tell(&self, id: &ContainerId, entry: &mut Entry) {
         let excess = entry.excess();
-        if let Some(Breach { used, limit, .. }) = excess
+        let is_excess = excess.is_some();
+        if let Some(Excess {
+            breach: Breach { used, limit, .. },
+            is_partial,
+            volume,
+        }) = excess
             && !entry.is_told
         {
-            let is_partial = entry.taken.is_some_and(|taken| taken.is_partial);
+            let volume = volume.map_or_else(|| "its files".into(), Path::to_string_lossy);
             let hidden = if is_partial {
                 " at least: some cannot be looked into"
             } else {
                 ""
             };
-            warn!(%id, "its files take {used} MiB{hidden}, and it has {limit} MiB");
+            warn!(%id, "{volume} take {used} MiB{hidden}, and may take {limit} MiB");
         }
-        entry.is_told = excess.is_some();
+        entry.is_told = is_excess;
     }
 
     /// Gives back the number of a project of which nothing is left.
@@ -432,6 +422,7 @@ impl Isolator for Disks {
             limit: own.map(|own| own.saturating_add(beside)),
             beside,
             project: None,
+            volumes: self.volumes(subject)?,
             is_over: false,
         };
         self.shared.begin(subject.id, record)
@@ -461,22 +452,11 @@ impl Isolator for Disks {
 
     fn breach(&self, id: &ContainerId) -> Outcome<Option<Breach>> {
         let table = self.shared.lock();
-        Ok(table.all.get(id).and_then(Entry::excess))
+        let excess = table.all.get(id).and_then(Entry::excess);
+        Ok(excess.map(|excess| excess.breach))
     }
 
     fn cleanup(&self, id: &ContainerId) -> Outcome<()> {
         Ok(self.shared.end(id)?)
     }
-}
-
-fn bytes(mib: Milli) -> u64 {
-    let thousandths = u64::try_from(mib.thousandths()).unwrap_or(0);
-    let bytes = u128::from(thousandths) * u128::from(MIB) / 1000;
-    u64::try_from(bytes).unwrap_or(u64::MAX)
-}
-
-/// Returns bytes in MiB, rounded up: a byte too much is too much.
-fn mebibytes(bytes: u64) -> Milli {
-    let thousandths = (u128::from(bytes) * 1000).div_ceil(u128::from(MIB));
-    Milli::from_thousandths(i64::try_from(thousandths).unwrap_or(i64::MAX))
 }

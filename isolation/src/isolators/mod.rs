@@ -19,6 +19,7 @@ pub(crate) mod persistent;
 mod plain;
 mod processors;
 mod rights;
+mod taken;
 mod volumes;
 
 pub use self::disks::{DiskMeter, DiskRule, DiskUse, Disks};

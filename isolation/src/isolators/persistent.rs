@@ -150,6 +150,15 @@ impl Persistent {
     }
 }
 
+/// Returns where a volume is, for those that only look at it.
+pub(super) fn path(work_dir: &Path, place: &VolumePlace) -> Result<PathBuf> {
+    check(place)?;
+    let root = place.disk.as_ref().map_or("", |disk| &disk.root);
+    let names = place.directory.iter().map(String::as_str);
+    let below: PathBuf = VOLUMES.into_iter().chain(names).collect();
+    Ok(work_dir.join(root).join(below))
+}
+
 /// Refuses containers with persistent volumes, where nobody shows these.
 pub(super) fn refuse(subject: &Subject<'_>) -> Outcome<()> {
     match subject.spec.volumes.first() {

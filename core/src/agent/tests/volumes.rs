@@ -104,6 +104,8 @@ fn a_container_is_told_of_its_volumes() {
     let data = ("data/v".into(), Access::ReadWrite, None);
     let other = ("/else/w".into(), Access::ReadOnly, None);
     assert_eq!(seen, [data, other]);
+    let sizes: Vec<_> = spec.volumes.iter().map(|it| it.size).collect();
+    assert_eq!(sizes, [Milli::from_units(5); 2], "CT-38");
     assert_eq!(spec.limits.disk, None, "CT-38: it is apart");
 }
 
