@@ -19,7 +19,7 @@ use crate::logs::Logs;
 use crate::mode::{AgentLoss, Mode};
 
 /// The version of the types in this file and of the commands and events in them.
-pub(crate) const VERSION: u32 = 8;
+pub(crate) const VERSION: u32 = 9;
 
 /// What a launcher must know from its start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -321,7 +321,7 @@ fn version_1_writes_every_knob() {
     let group = hierarchies.group("r", "c").unwrap();
     let at = |top: &str| dir.path().join(top).join("r/c");
     let settings = Settings {
-        cpu_burst: milli(500),
+        cpu_burst: Some(20),
         low_priority: true,
         io_limits: vec![io_limit()],
         devices: Some(Devices::default()),
@@ -416,7 +416,7 @@ fn version_2_writes_every_knob() {
         bytes: 6 << 20,
     };
     let settings = Settings {
-        cpu_burst: milli(500),
+        cpu_burst: Some(20),
         low_priority: true,
         out_of_memory: OutOfMemory::KillOne,
         cpus: Cpus::Only("0,2-3".parse().unwrap()),

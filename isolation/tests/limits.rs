@@ -177,19 +177,19 @@ fn root_cpu() -> u32 {
 #[test]
 fn what_is_saved_up_can_be_used_in_a_burst() {
     let Some(root) = Root::new() else { return };
-    let with_burst = |thousandths| Settings {
-        cpu_burst: cores(thousandths),
+    let with_burst = |percent| Settings {
+        cpu_burst: Some(percent),
         ..counted()
     };
     let error = root
         .group("x")
-        .create(&with_cpus(200), &with_burst(300))
+        .create(&with_cpus(200), &with_burst(101))
         .unwrap_err();
     assert!(
-        error.to_string().contains("a burst of 0.3 cores"),
+        error.to_string().contains("a CPU burst of 101 %"),
         "{error}"
     );
-    let group = root.make("c", &with_cpus(50), &with_burst(50));
+    let group = root.make("c", &with_cpus(50), &with_burst(100));
     eventually("what was saved up is used", || {
         let mut child = start(&group, "spin_on 0 200");
         line(&mut child);
@@ -200,12 +200,21 @@ fn what_is_saved_up_can_be_used_in_a_burst() {
         let cpu = group.usage().unwrap().cpu;
         cpu.bursts > 0 && cpu.burst > Duration::ZERO
     });
+    let saved = || {
+        let files = ["cpu.cfs_burst_us", "cpu.max.burst"];
+        let files = files.map(|file| root.read(&group, file));
+        files.into_iter().flatten().collect::<Vec<_>>()
+    };
+    assert_eq!(saved(), ["5000"]);
     // Lower than what may be saved up: both go down.
-    group.update(&with_cpus(20), &with_burst(20)).unwrap();
+    group.update(&with_cpus(20), &with_burst(100)).unwrap();
     assert_eq!(group.usage().unwrap().cpu.limit, cores(20));
+    assert_eq!(saved(), ["2000"]);
+    // Who has no ceiling has nothing to save.
+    group.update(&Limits::default(), &with_burst(100)).unwrap();
+    assert_eq!(saved(), ["0"]);
     group.update(&with_cpus(20), &counted()).unwrap();
-    let file = ["cpu.cfs_burst_us", "cpu.max.burst"].map(|file| root.read(&group, file));
-    assert_eq!(file.into_iter().flatten().collect::<Vec<_>>(), ["0"]);
+    assert_eq!(saved(), ["0"]);
 }
 
 #[test]

@@ -30,6 +30,10 @@ pub(super) struct LimitArgs {
     /// limit
     #[arg(long)]
     no_cpu_ceiling: bool,
+    /// CPU time that a task may save up while it does not use it, and then use beyond what it takes:
+    /// in per cent of its CPUs in 100 ms, 1 to 100; by default nothing
+    #[arg(long, value_name = "PERCENT", value_parser = Text(percent))]
+    cpu_burst: Option<u8>,
     /// Where tasks run: on `any` CPU; or those that take whole CPUs on `cores` of one memory node
     /// that are theirs alone, as long as there are some, and all others on the rest
     #[arg(long, value_enum, default_value_t = CpuPlacement::Any, value_name = "HOW")]
@@ -128,6 +132,7 @@ impl LimitArgs {
                 true => Ceiling::IfNamed,
                 false => Ceiling::Always,
             },
+            cpu_burst: self.cpu_burst,
             swap: self.swap.0,
             cpus: self.container_cpus.map_or(Cpus::Any, Cpus::Only),
             memory_nodes: self.memory_nodes.unwrap_or_default(),
@@ -167,6 +172,7 @@ impl LimitArgs {
     pub(super) fn flag(&self) -> Option<&'static str> {
         let given = [
             (self.no_cpu_ceiling, "--no-cpu-ceiling"),
+            (self.cpu_burst.is_some(), "--cpu-burst"),
             (self.cpu_placement != CpuPlacement::Any, "--cpu-placement"),
             (self.container_cpus.is_some(), "--container-cpus"),
             (self.memory_nodes.is_some(), "--memory-nodes"),
@@ -212,6 +218,12 @@ fn cpu_list(text: &str) -> Result<CpuList, String> {
     let list: Result<CpuList, _> = text.parse();
     let list = list.ok().filter(|list| !list.is_empty());
     list.ok_or_else(|| "expected a list of numbers such as 0-3,8".into())
+}
+
+fn percent(text: &str) -> Result<u8, String> {
+    let percent = text.parse().ok();
+    let percent = percent.filter(|percent| (1..=100).contains(percent));
+    percent.ok_or_else(|| "expected per cent from 1 to 100".into())
 }
 
 fn weight(text: &str) -> Result<u16, String> {

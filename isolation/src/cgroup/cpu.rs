@@ -51,31 +51,29 @@ pub(super) fn change_ceiling(
     group: &Path,
     version: Version,
     cpus: Option<Milli>,
-    burst: Option<Milli>,
+    burst: Option<u8>,
 ) -> Result<()> {
     let file = burst_file(version);
     if read_if_there(group, file)?.is_some_and(|text| text.trim() != "0") {
         write(group, file, "0")?;
     }
     apply_ceiling(group, version, cpus)?;
-    burst.map_or(Ok(()), |burst| apply_burst(group, version, cpus, burst))
+    apply_burst(group, version, cpus, burst)
 }
 
-/// Writes how much CPU time may be saved up.
+/// Writes how much CPU time may be saved up, in per cent of the ceiling.
 pub(super) fn apply_burst(
     group: &Path,
     version: Version,
     ceiling: Option<Milli>,
-    burst: Milli,
+    burst: Option<u8>,
 ) -> Result<()> {
-    if ceiling.is_none_or(|ceiling| ceiling < burst) {
-        let ceiling = ceiling.map_or_else(|| "none".to_owned(), |most| most.to_string());
-        return Err(Error::Invalid(format!(
-            "a burst of {burst} cores needs a ceiling of as many, and it is {ceiling}"
-        )));
-    }
+    let (Some(ceiling), Some(burst)) = (ceiling, burst) else {
+        return Ok(());
+    };
     let file = burst_file(version);
-    let micros = burst.thousandths().saturating_mul(100);
+    // The kernel takes no more than the ceiling, as it is written.
+    let micros = i128::from(quota_us(ceiling)) * i128::from(burst.min(100)) / 100;
     let written = write(group, file, &micros.to_string());
     needs_file(written, group, ("a CPU burst", "cpu", file))
 }

@@ -61,9 +61,7 @@ impl Group {
         if ceiling.is_some() {
             cpu::apply_ceiling(cpu, version, ceiling)?;
         }
-        if let Some(burst) = settings.cpu_burst {
-            cpu::apply_burst(cpu, version, ceiling, burst)?;
-        }
+        cpu::apply_burst(cpu, version, ceiling, settings.cpu_burst)?;
         let (memory, version) = self.required(Controller::Memory);
         memory::apply(memory, version, &wanted(limits, settings))?;
         if let Some(mem) = limits.kept.or(limits.mem) {

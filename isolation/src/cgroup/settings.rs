@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 /// have is a typed refusal for who sets it, never ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// CPU time that may be saved up when it is not used, in cores during one period of 100 ms; at
-    /// most as much as the ceiling, without which it means nothing.
-    pub cpu_burst: Option<Milli>,
+    /// CPU time that may be saved up while it is not used, in per cent of the ceiling of one period
+    /// of 100 ms: 1 to 100. Who has no ceiling has nothing to save.
+    pub cpu_burst: Option<u8>,
     /// Whether it may use CPUs beyond what it takes that nobody else wants.
     pub ceiling: Ceiling,
     /// Whether its CPUs are others' that they do not use now: it then has a hundredth of the share
@@ -142,6 +142,11 @@ impl Settings {
             && !(-1000..=1000).contains(&score)
         {
             return wrong(format!("an OOM score of {score}: expected -1000 to 1000"));
+        }
+        if let Some(burst) = self.cpu_burst
+            && !(1..=100).contains(&burst)
+        {
+            return wrong(format!("a CPU burst of {burst} %: expected 1 to 100"));
         }
         if let Some(weight) = self.io_weight
             && !(1..=1000).contains(&weight)
