@@ -7,7 +7,7 @@ use tepui_core::resources::Milli;
 
 use super::files::{failed, needs_file, read_if_there, write};
 use super::hierarchies::Version;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The period of the ceiling, in microseconds.
 pub(super) const PERIOD_US: u64 = 100_000;
