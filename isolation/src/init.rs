@@ -1,5 +1,5 @@
-//! The first process of a container: carries its [`Launch`] out, starts the program, forwards
-//! SIGTERM, reaps what is orphaned, and tells the launcher how the program ended.
+//! The first process of a container: carries its [`Launch`] out, starts the program, passes SIGTERM
+//! on to all of the container, reaps what is orphaned, and tells the launcher how the program ended.
 //!
 //! When it exits, the kernel kills whatever is left in the process namespace; in one that is shared
 //! with another container it does that itself. It is a copy of the [nursery](crate::nursery) and is
@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AtFlags, OFlag, open};
-use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{Pid, fchownat};
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,7 @@ use crate::root::{self, Assembly};
 use crate::seccomp::{self, Filter};
 use crate::spawn::{Confinement, Credentials, Files, Image, Plan, Signals, spawn};
 use crate::terminal;
+use crate::tree;
 use crate::users;
 use crate::volumes::{Volumes, c_string, outside};
 use crate::wait::{self, Whom};
@@ -80,7 +81,7 @@ pub(crate) fn run_with(order: Result<OwnedFd>, reports: OwnedFd, files: Vec<Owne
     let started = order.and_then(|order| start(&order, files));
     let result = started.map_or_else(
         |error| Report::Failed(error.to_string()),
-        |program| run(program, &mut report),
+        |program| run(program, shares, &mut report),
     );
     let ended = match shares {
         true => end_all(),
@@ -91,8 +92,8 @@ pub(crate) fn run_with(order: Result<OwnedFd>, reports: OwnedFd, files: Vec<Owne
 }
 
 /// Tells that the program runs, waits for its end, and returns that.
-fn run(program: Pid, report: &mut File) -> Report {
-    match tell(report, &Report::Started).and_then(|()| wait_for(program)) {
+fn run(program: Pid, shares: bool, report: &mut File) -> Report {
+    match tell(report, &Report::Started).and_then(|()| wait_for(program, shares)) {
         Ok(exit) => Report::Ended(exit),
         Err(error) => Report::Failed(error.to_string()),
     }
@@ -387,8 +388,8 @@ fn here() -> Result<OwnedFd> {
     opened.map_err(|errno| Error::file("open", Path::new("."), errno))
 }
 
-/// Forwards SIGTERM to the program's group and reaps, until the program ends.
-fn wait_for(program: Pid) -> Result<Exit> {
+/// Passes SIGTERM on and reaps, until the program ends.
+fn wait_for(program: Pid, shares: bool) -> Result<Exit> {
     // All others stay blocked too, and pend.
     let mut wanted = SigSet::empty();
     wanted.add(Signal::SIGCHLD);
@@ -397,12 +398,23 @@ fn wait_for(program: Pid) -> Result<Exit> {
         let signal = wanted.wait();
         let signal = signal.map_err(|errno| Error::system("sigwait", errno))?;
         if signal == Signal::SIGTERM {
-            // The program may have just ended; its SIGCHLD is on the way then.
-            let _ = killpg(program, signal).or_else(|_| kill(program, signal));
+            ask_to_end(program, shares);
         } else if let Some(exit) = reap(program)? {
             return Ok(exit);
         }
     }
+}
+
+/// Asks all of the container to end: what has left the program's group and session too, and what
+/// was put beside it (TK-85).
+fn ask_to_end(program: Pid, shares: bool) {
+    if shares {
+        let orphans = procfs::other_children(|pid| pid == program);
+        return tree::terminate(program, orphans.into_iter().map(|orphan| orphan.pid));
+    }
+    // All of our process namespace but us, at one moment. The program may have just ended; its
+    // SIGCHLD is on the way then.
+    let _ = kill(Pid::from_raw(-1), Signal::SIGTERM);
 }
 
 /// Reaps all dead children; returns how the program ended, if it is one of them.

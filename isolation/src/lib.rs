@@ -115,6 +115,7 @@ mod seccomp;
 mod spawn;
 mod standing;
 mod terminal;
+mod tree;
 mod users;
 mod volumes;
 mod wait;

@@ -1,4 +1,5 @@
-//! The few things read of processes: who is whose child, of which session, and with which mark.
+//! The few things read of processes: who is whose child, of which group and session, and with which
+//! mark.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,6 +15,7 @@ use crate::process::{CONTAINER_VARIABLE, DIRECTORY_VARIABLE, SANDBOX_VARIABLE};
 pub(crate) struct Process {
     pub(crate) pid: Pid,
     pub(crate) parent: Pid,
+    pub(crate) group: Pid,
     pub(crate) session: Pid,
 }
 
@@ -30,6 +32,26 @@ pub(crate) fn other_children(known: impl Fn(Pid) -> bool) -> Vec<Process> {
     let user_space = unknown.filter(|&pid| !is_kernel_thread(pid));
     let processes = user_space.filter_map(read);
     processes.filter(|process| process.parent == own).collect()
+}
+
+/// Lists the children of a process, of all its threads; nothing where the kernel does not list them.
+pub(crate) fn children(pid: Pid) -> Option<Vec<Pid>> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let mut children = Vec::new();
+    for thread in threads.flatten() {
+        match fs::read_to_string(thread.path().join("children")) {
+            Ok(listed) => children.extend(listed.split_whitespace().filter_map(parse)),
+            // The thread has ended; its children are another's then.
+            Err(_) if !thread.path().exists() => {}
+            Err(_) => return None,
+        }
+    }
+    Some(children)
+}
+
+/// Lists all processes.
+pub(crate) fn everybody() -> Vec<Process> {
+    all_pids().into_iter().filter_map(read).collect()
 }
 
 /// Lists all processes whose mark says that their sandbox is below `sandboxes`.
@@ -91,7 +113,8 @@ fn parse(text: &str) -> Option<Pid> {
     text.parse().ok().map(Pid::from_raw)
 }
 
-fn read(pid: Pid) -> Option<Process> {
+/// Reads who a process is, if it is there.
+pub(crate) fn read(pid: Pid) -> Option<Process> {
     parse_stat(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
@@ -110,10 +133,12 @@ fn parse_stat(pid: Pid, stat: &str) -> Option<Process> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(1);
     let parent = parse(fields.next()?)?;
-    let session = parse(fields.nth(1)?)?;
+    let group = parse(fields.next()?)?;
+    let session = parse(fields.next()?)?;
     Some(Process {
         pid,
         parent,
+        group,
         session,
     })
 }
@@ -137,6 +162,7 @@ mod tests {
         let expected = Process {
             pid,
             parent: Pid::from_raw(5),
+            group: Pid::from_raw(6),
             session: Pid::from_raw(9),
         };
         assert_eq!(parse_stat(pid, stat), Some(expected));

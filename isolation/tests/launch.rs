@@ -587,6 +587,10 @@ fn a_container_shares_with_another_what_it_is_told_to() {
         "{}",
         agent.file(&id(5), "stderr")
     );
+    // All of it is asked to end, and nobody else.
+    agent.launch_with(&id(12), family(), sharing.clone());
+    agent.started();
+    end_family(&agent, &id(12));
     // So does a destroyed one.
     let forks = "setsid sleep 2000 & echo up; exec sleep 2000";
     agent.launch_with(&id(6), sh(forks), sharing.clone());

@@ -444,6 +444,16 @@ fn a_program_that_fails_for_lack_of_processes_says_so() {
 }
 
 #[test]
+fn all_of_a_container_is_asked_to_end() {
+    // TK-85
+    let Some((dir, agent)) = agent() else { return };
+    agent.launch(&id(1), family());
+    agent.started();
+    end_family(&agent, &id(1));
+    leave(&dir, agent, &[1]);
+}
+
+#[test]
 fn nothing_survives_a_container_whatever_it_does() {
     let Some((dir, agent)) = agent() else { return };
     // Neither session nor mark: only the namespace holds it.

@@ -166,8 +166,11 @@ fn an_id_that_lives_is_not_launched_again() {
 
 #[test]
 fn terminate_asks_and_destroy_does_not() {
-    // TK-84
+    // TK-84, TK-85
     let (_dir, agent) = agent();
+    agent.launch(&id(4), family());
+    agent.started();
+    end_family(&agent, &id(4));
     let patient = "trap 'echo asked >> asked; exit 3' TERM; echo ready; \
                    while :; do sleep 1000 & wait; done";
     agent.launch(&id(1), sh(patient));

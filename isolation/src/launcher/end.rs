@@ -176,7 +176,7 @@ impl Launcher {
     }
 
     /// Lists the children that we inherited.
-    fn orphans(&self) -> Vec<Process> {
+    pub(super) fn orphans(&self) -> Vec<Process> {
         if self
             .heirs
             .as_ref()
@@ -214,7 +214,7 @@ impl Launcher {
     }
 
     /// Returns the program that an orphan descends from, by session or by mark.
-    fn owner_of(&self, orphan: &Process) -> Option<Pid> {
+    pub(super) fn owner_of(&self, orphan: &Process) -> Option<Pid> {
         let mut pids = self.containers.values().map(|container| container.pid);
         if let Some(pid) = pids.find(|&pid| pid == orphan.session) {
             return Some(pid);

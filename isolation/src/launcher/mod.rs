@@ -61,6 +61,7 @@ use crate::nursery::Nursery;
 use crate::sandbox::Sandboxes;
 use crate::seccomp::Compiler;
 use crate::spawn::OpenFiles;
+use crate::tree;
 use crate::wire::{Answer, Settings};
 
 /// What an event of the poll loop is about; containers have numbers from [`FIRST`] on.
@@ -375,8 +376,27 @@ impl Launcher {
     fn terminate(&mut self, key: u64) {
         match self.containers.get(&key) {
             Some(container) if container.is_held() => self.destroy(key),
-            Some(container) => container.terminate(),
+            Some(container) => self.ask_to_end(container),
             None => {}
+        }
+    }
+
+    /// Asks all processes of a container to end, those too that left its process group (TK-85).
+    fn ask_to_end(&self, container: &Container) {
+        match (&container.contained, &container.state) {
+            (Some(_) | None, State::Closing(_)) | (None, State::Draining(_)) => {}
+            (Some(_), State::Starting | State::Running | State::Draining(_)) => {
+                // As above: who cannot be signalled has just died.
+                let _ = kill(container.pid, Signal::SIGTERM);
+            }
+            (None, State::Starting | State::Running) => {
+                let orphans = self.orphans();
+                let left = orphans.iter().filter(|orphan| {
+                    let owner = self.owner_of(orphan);
+                    owner.is_some_and(|owner| owner == container.pid)
+                });
+                tree::terminate(container.pid, left.map(|orphan| orphan.pid));
+            }
         }
     }
 
@@ -427,17 +447,6 @@ impl Container {
     fn is_held(&self) -> bool {
         let contained = self.contained.as_ref();
         contained.is_some_and(|contained| contained.held.is_some())
-    }
-
-    fn terminate(&self) {
-        // As above: who cannot be signalled has just died.
-        let _ = match (&self.contained, &self.state) {
-            (Some(_) | None, State::Closing(_)) | (None, State::Draining(_)) => Ok(()),
-            (Some(_), State::Starting | State::Running | State::Draining(_)) => {
-                kill(self.pid, Signal::SIGTERM)
-            }
-            (None, State::Starting | State::Running) => killpg(self.pid, Signal::SIGTERM),
-        };
     }
 }
 

@@ -242,6 +242,33 @@ pub(crate) fn sh(command: &str) -> CommandInfo {
     CommandInfo::shell(command)
 }
 
+/// A program with a process in a session of its own, and one that is nobody's child any more. It
+/// says `ready`; who is asked to end writes its name to `asked`, and it ends with 5 when all have.
+pub(crate) fn family() -> CommandInfo {
+    let waits = "while :; do sleep 1000 & wait; done";
+    let member = |name: &str| {
+        let asked = format!("trap \"echo {name} >> asked; exit\" TERM; : > {name}");
+        format!("setsid sh -c '{asked}; {waits}'")
+    };
+    let (far, orphan) = (member("far"), member("orphan"));
+    sh(&format!(
+        "trap 'echo near >> asked; until [ $(wc -l < asked) -ge 3 ]; do sleep 0.01; done; exit 5' TERM
+         : > asked; {far} & ({orphan} &)
+         until [ -e far ] && [ -e orphan ]; do sleep 0.01; done; echo ready; {waits}"
+    ))
+}
+
+/// Asks a [`family`] that runs to end: all of it is asked, each once.
+pub(crate) fn end_family(agent: &Agent, id: &ContainerId) {
+    assert_eq!(agent.line(id, "stdout"), "ready");
+    agent.send(ContainerCommand::Terminate { id: id.clone() });
+    assert_eq!(agent.exited(), (Exit::Code(5), None));
+    let asked = agent.file(id, "asked");
+    let mut asked: Vec<&str> = asked.lines().collect();
+    asked.sort_unstable();
+    assert_eq!(asked, ["far", "near", "orphan"]);
+}
+
 pub(crate) fn spec(id: &ContainerId, command: CommandInfo) -> ContainerSpec {
     ContainerSpec::new(command, vec![id.as_str().to_owned()])
 }
