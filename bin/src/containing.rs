@@ -43,6 +43,8 @@ pub struct ContainerOptions {
     pub allowed: Allowed,
     /// Which paths of the machine they may see, with what is below.
     pub host_volumes: Vec<PathBuf>,
+    /// Below which directories there are images in files.
+    pub image_directories: Vec<PathBuf>,
     /// The registry of images that name none.
     pub default_registry: Option<String>,
     /// Registries that are asked over HTTP.
@@ -155,10 +157,8 @@ pub(crate) fn isolators(ground: Ground<'_>, options: &ContainerOptions) -> anyho
     let networks = options.networks.as_deref();
     let networks = networks.map(|networks| setup(work_dir, instance, networks, options));
     all.push(Box::new(rights(work_dir, runtime_dir, options)?));
-    all.push(Box::new(Images::new(
-        Some(store.clone()),
-        work_dir.join(ROOTS),
-    )));
+    let images = Images::new(Some(store.clone()), work_dir.join(ROOTS));
+    all.push(Box::new(images.found_in(options.image_directories.clone())));
     // An agent without privileges has no groups, and needs none for this.
     let (groups, places) = (&options.groups, options.places_cores);
     if places || *groups != Settings::default() {

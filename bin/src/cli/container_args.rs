@@ -30,6 +30,10 @@ pub(super) struct ContainerArgs {
     /// several times. Without it they can have none
     #[arg(long, value_name = "PATH", value_parser = values::path())]
     host_volume: Vec<PathBuf>,
+    /// A directory with images in files, which tasks name as `file:///PATH[#NAME]`: layouts of OCI,
+    /// and tar archives of them or of `docker save`; can be given several times
+    #[arg(long, value_name = "DIR", value_parser = values::path())]
+    image_dir: Vec<PathBuf>,
     /// The registry of images that name none, such as `registry.example:5000`
     #[arg(long, value_name = "HOST[:PORT]", env = "TEPUI_REGISTRY",
           value_parser = Text(registry))]
@@ -95,6 +99,7 @@ impl ContainerArgs {
                 ..Allowed::default()
             },
             host_volumes: self.host_volume,
+            image_directories: self.image_dir,
             default_registry: self.registry,
             insecure_registries: self.insecure_registry,
             registry_credentials: self.registry_credentials,
@@ -136,6 +141,7 @@ impl ContainerArgs {
     fn flag(&self) -> Option<&'static str> {
         let given = [
             (!self.host_volume.is_empty(), "--host-volume"),
+            (!self.image_dir.is_empty(), "--image-dir"),
             (!self.insecure_registry.is_empty(), "--insecure-registry"),
             (
                 self.registry_credentials.is_some(),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
@@ -29,10 +29,15 @@ const HELD: &str = "images";
 /// How the directories begin where volumes are mounted.
 const VOLUME: &str = "volume";
 
+/// How images in files of the machine are named: this, a path, and perhaps `#` and a name.
+const IN_FILES: &str = "file://";
+
 /// Makes roots and volumes of images.
 #[derive(Debug)]
 pub struct Images {
     store: Option<Store>,
+    /// Where images in files are; nobody has others.
+    places: Vec<PathBuf>,
     /// A directory for each container.
     directory: PathBuf,
     held: Mutex<BTreeMap<ContainerId, Vec<Image>>>,
@@ -44,8 +49,50 @@ impl Images {
     pub fn new(store: Option<Store>, directory: impl Into<PathBuf>) -> Self {
         Self {
             store,
+            places: Vec::new(),
             directory: directory.into(),
             held: Mutex::default(),
+        }
+    }
+
+    /// Lets tasks have images in files as well, `file:///PATH[#NAME]`: below `places`, layouts of
+    /// OCI as directories, and archives of them or of `docker save` as files. Whoever can write
+    /// there says what tasks run.
+    pub fn found_in(mut self, places: Vec<PathBuf>) -> Self {
+        self.places = places;
+        self
+    }
+
+    /// Returns where an image is to come from.
+    fn source(&self, reference: &str) -> Outcome<Source> {
+        let Some(rest) = reference.strip_prefix(IN_FILES) else {
+            return Ok(Source::Registry(reference.parse()?));
+        };
+        let (path, name) = match rest.split_once('#') {
+            Some((path, name)) => (path, Some(name.to_owned())),
+            None => (rest, None),
+        };
+        let path = self.allowed(Path::new(path), reference)?;
+        Ok(match path.is_dir() {
+            true => Source::Layout { path, name },
+            false => Source::Archive { path, name },
+        })
+    }
+
+    /// Returns the real path of an image in files, if it is where they are: nobody learns from us
+    /// what else there is.
+    fn allowed(&self, path: &Path, reference: &str) -> Outcome<PathBuf> {
+        let has_parents = path.components().any(|part| part == Component::ParentDir);
+        let mut places = self.places.iter();
+        let Some(place) = places.find(|place| !has_parents && path.starts_with(place)) else {
+            let message = format!("the image {reference}: this agent has none in files there");
+            return Err(message.into());
+        };
+        let found = fs::canonicalize(path).map_err(said("find", path))?;
+        let place = fs::canonicalize(place).map_err(said("find", place))?;
+        match found.starts_with(&place) {
+            true => Ok(found),
+            false => Err(format!("the image {reference}: a link leads out of its place").into()),
         }
     }
 
@@ -61,7 +108,7 @@ impl Images {
         };
         let wanted = Wanted {
             cached: asked.cached,
-            ..Wanted::new(Source::Registry(asked.reference.parse()?))
+            ..Wanted::new(self.source(&asked.reference)?)
         };
         let image = store.provide_watched(&wanted, subject.cancel, &|_| {})?;
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);

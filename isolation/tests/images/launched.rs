@@ -53,6 +53,13 @@ fn start(dir: &Path) -> Agent {
     Agent::isolated(config(dir, Mode::Container), isolators)
 }
 
+/// Packs a directory.
+fn packed(directory: &Path, archive: &Path) {
+    let mut builder = tar::Builder::new(fs::File::create(archive).unwrap());
+    builder.append_dir_all("", directory).unwrap();
+    builder.finish().unwrap();
+}
+
 fn asking(n: u64, command: CommandInfo, reference: &str) -> ContainerSpec {
     let usr = VolumeSource::Host {
         path: "/usr".to_owned(),
@@ -308,5 +315,61 @@ fn a_volume_of_an_image_is_changed_for_its_container_alone() {
     assert_eq!(left, 0, "nothing of it stays");
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(dir.path().to_str().unwrap()), "{mounts}");
+    agent.shutdown();
+}
+
+// CT-66
+#[test]
+fn a_container_has_an_image_in_files_where_its_agent_allows_them() {
+    let detected = Mode::detect();
+    if detected.mode != Mode::Container || !is_root("to mount") {
+        return skipped(&detected.reason);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let says = |what: &str| {
+        let layers = [tree(), Layer::new().file("srv/note", what).done()];
+        let layers = layers.map(|layer| (layer.clone(), gzip(&layer)));
+        Built::packed(&layers, &json!({}))
+    };
+    says("the first").write_layout(&at("files/layout"), Some("one"));
+    says("the second").write_layout(&at("files/layout"), Some("two"));
+    says("packed").write_layout(&at("packed"), None);
+    packed(&at("packed"), &at("files/packed.tar"));
+    says("secret").write_layout(&at("elsewhere"), None);
+    std::os::unix::fs::symlink(at("elsewhere"), at("files/out")).unwrap();
+
+    let store = Store::open(at("images"), options()).unwrap();
+    let images = Images::new(Some(store), at("roots")).found_in(vec![at("files")]);
+    let isolators: Vec<Box<dyn Isolator>> = vec![
+        Box::new(images),
+        Box::new(Volumes::new(vec!["/usr".into()])),
+    ];
+    let agent = Agent::isolated(config(dir.path(), Mode::Container), isolators);
+    let name = |path: &str| format!("file://{}", at(path).display());
+    let said = [
+        ("files/layout#one", "the first"),
+        ("files/layout#two", "the second"),
+        ("files/packed.tar", "packed"),
+    ];
+    for (n, (path, what)) in (1..).zip(said) {
+        agent.launch_spec(&id(n), asking(n, sh("cat /srv/note"), &name(path)));
+        agent.started();
+        assert_eq!(agent.exited(), (Exit::Code(0), None));
+        assert_eq!(agent.file(&id(n), "stdout"), what);
+    }
+    let refused = [
+        ("elsewhere", "this agent has none in files there"),
+        ("files/../elsewhere", "this agent has none in files there"),
+        ("files/out", "a link leads out of its place"),
+        ("files/none", "No such file"),
+        ("files/layout", "2 images are meant; name one"),
+        ("files/layout#three", "three"),
+    ];
+    for (n, (path, why)) in (11..).zip(refused) {
+        agent.launch_spec(&id(n), asking(n, sh("cat /srv/note"), &name(path)));
+        let message = agent.failed();
+        assert!(message.contains(why), "{path}: {message}");
+    }
     agent.shutdown();
 }
