@@ -19,11 +19,11 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{IpAddr, TcpListener, UdpSocket};
 
 use serde_json::json;
 use tepui_core::ids::ContainerId;
-use tepui_core::protocol::container::ContainerSpec;
+use tepui_core::protocol::container::{ContainerEvent, ContainerSpec};
 use tepui_core::protocol::container_info::{ContainerInfo, Dns, NetworkInfo};
 use tepui_core::protocol::status::Exit;
 use tepui_isolation::isolators::{self, Setup};
@@ -345,7 +345,7 @@ fn a_task_joins_a_network_and_leaves_nothing_of_it() {
             }),
             ..ContainerInfo::default()
         };
-        let script = "hostname; cat /etc/hostname; grep -v '^#' /etc/resolv.conf; \
+        let script = "until [ -e go ]; do sleep 0.01; done; hostname; cat /etc/hostname; grep -v '^#' /etc/resolv.conf; \
                       ip -o -4 address show dev eth0 | awk '{ print $4 }'; \
                       grep web-1 /etc/hosts | awk '{ print $1 }'; \
                       tc qdisc show dev eth0 | grep -o 'rate [^ ]*'";
@@ -354,7 +354,15 @@ fn a_task_joins_a_network_and_leaves_nothing_of_it() {
             ..spec(&id(1), sh(script))
         };
         agent.launch_spec(&id(1), spec.clone());
-        agent.started();
+        // Its address is told when it runs, and again to whoever asks about it.
+        let started = agent.next();
+        let ContainerEvent::Started { addresses, .. } = &started else {
+            panic!("not started: {started:?}");
+        };
+        let own: IpAddr = "10.78.0.2".parse().unwrap();
+        assert_eq!(*addresses, [own]);
+        assert_eq!(agent.recover(&[id(1)]), [started]);
+        fs::write(dir.join("sandboxes/c000001/go"), "").unwrap();
         assert_eq!(
             agent.exited().0,
             Exit::Code(0),

@@ -488,6 +488,7 @@ fn containers_outlive_their_agent_and_orphans_do_not_outlive_recovery() {
         ContainerEvent::Started {
             id: id(1),
             pid: known,
+            addresses: Vec::new(),
         },
         ContainerEvent::Exited {
             id: id(3),

@@ -264,6 +264,7 @@ fn a_new_containerizer_learns_what_happened_meanwhile() {
         ContainerEvent::Started {
             id: id(2),
             pid: running,
+            addresses: Vec::new(),
         },
         ContainerEvent::LaunchFailed {
             id: id(4),
@@ -425,7 +426,11 @@ fn a_launcher_without_a_file_to_spare_lives_on_and_lets_its_agent_wait() {
     assert!(refused() < 10, "the launcher spins");
     limit("1000");
     let agent = second.join().unwrap();
-    let running = ContainerEvent::Started { id: id(1), pid };
+    let running = ContainerEvent::Started {
+        id: id(1),
+        pid,
+        addresses: Vec::new(),
+    };
     assert_eq!(agent.recover(&[id(1)]), [running]);
     agent.shutdown();
 }

@@ -9,6 +9,12 @@ pub(super) fn healthy(status: &TaskStatus) -> Option<bool> {
     status.observed.as_ref()?.healthy
 }
 
+/// Returns the addresses of a task that has networks of its own.
+pub(super) fn addresses(status: &TaskStatus) -> &[String] {
+    let observed = status.observed.as_deref();
+    observed.map_or(&[], |observed| &observed.addresses)
+}
+
 /// Says whether a task is healthy, as far as that is known.
 pub(super) fn health(status: &TaskStatus) -> String {
     let known = healthy(status).map(|healthy| if healthy { "yes" } else { "no" });

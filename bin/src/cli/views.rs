@@ -330,6 +330,8 @@ pub(super) struct TaskJson<'a> {
     exit: Option<ExitJson>,
     breach: Option<BreachJson>,
     healthy: Option<bool>,
+    /// Of its own; none are its agent's.
+    addresses: &'a [String],
     resources: ResourcesJson,
     #[serde(flatten)]
     published: PublishedJson<'a>,
@@ -349,6 +351,7 @@ pub(super) fn task_json(task: &TaskView) -> TaskJson<'_> {
         exit: status.exit.map(ExitJson::from),
         breach: status.breach.map(BreachJson::from),
         healthy: super::observed::healthy(status),
+        addresses: super::observed::addresses(status),
         resources: (&task.resources).into(),
         published: PublishedJson::of(task.published.as_deref()),
     }
@@ -367,6 +370,7 @@ pub(super) fn tasks(tasks: &[TaskView], now: SystemTime) -> Listing {
             task.framework.to_string(),
             task.resources.to_string(),
             super::observed::health(status),
+            super::observed::addresses(status).join(","),
             ending(status),
         ];
         row(status.task.as_str(), cells, &task_json(task))
@@ -382,6 +386,7 @@ pub(super) fn tasks(tasks: &[TaskView], now: SystemTime) -> Listing {
             Column::Narrow("FRAMEWORK"),
             Column::Narrow("RESOURCES"),
             Column::Wide("HEALTHY"),
+            Column::Wide("ADDRESSES"),
             Column::Wide("DETAILS"),
         ],
         rows: rows.collect(),

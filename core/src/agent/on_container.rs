@@ -3,8 +3,9 @@
 //! Deliberately not here: the orders ([`super::on_master`]).
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use super::containers::Phase;
 use super::executors::Ending;
@@ -17,7 +18,7 @@ use crate::ids::ContainerId;
 use crate::mutant::{Mutant, planted};
 use crate::protocol::container::{ContainerCommand, ContainerEvent};
 use crate::protocol::hello::CloseReason;
-use crate::protocol::status::{Breach, Exit, Limited, Reason, Source, TaskState};
+use crate::protocol::status::{Breach, Exit, Limited, Observed, Reason, Source, TaskState};
 
 /// How a container came to its end.
 #[derive(Clone, Debug)]
@@ -35,7 +36,11 @@ pub(super) enum End {
 impl Agent {
     pub(super) fn on_container(&mut self, cx: &mut Cx<'_>, event: ContainerEvent) {
         match event {
-            ContainerEvent::Started { id, pid: _ } => self.on_started(cx, &id),
+            ContainerEvent::Started {
+                id,
+                pid: _,
+                addresses,
+            } => self.on_started(cx, &id, &addresses),
             ContainerEvent::LaunchFailed { id, message } => {
                 self.on_ended(cx, &id, &End::LaunchFailed(message));
             }
@@ -55,7 +60,7 @@ impl Agent {
         }
     }
 
-    fn on_started(&mut self, cx: &mut Cx<'_>, id: &ContainerId) {
+    fn on_started(&mut self, cx: &mut Cx<'_>, id: &ContainerId, addresses: &[IpAddr]) {
         let number = Number::of_container(id);
         let phase = number.and_then(|number| self.containers.phase(number));
         let (Some(number), Some(Phase::Launching(_))) = (number, phase) else {
@@ -86,7 +91,9 @@ impl Agent {
             // The agent restarted while it was ending. The signal may not have been sent.
             Some(grace) => self.end_container(cx, number, grace),
             None if task.is_silent() => {
-                self.report(cx, number, News::new(TaskState::Running, Source::Executor));
+                let mut news = News::new(TaskState::Running, Source::Executor);
+                news.observed = at(task, addresses);
+                self.report(cx, number, news);
             }
             // It ran before the agent restarted, and was reported.
             None => {}
@@ -154,6 +161,15 @@ impl Agent {
         let id = executor.container();
         cx.container(ContainerCommand::Forget { id });
     }
+}
+
+/// Returns what is known of a task whose container has these addresses, if it has any.
+fn at(task: &Task, addresses: &[IpAddr]) -> Option<Observed> {
+    let before = || task.observed().cloned().unwrap_or_default();
+    (!addresses.is_empty()).then(|| Observed {
+        addresses: addresses.iter().map(ToString::to_string).collect(),
+        ..before()
+    })
 }
 
 /// Says what the end of a task's own container means for it.

@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -187,6 +188,8 @@ pub enum ContainerEvent {
         id: ContainerId,
         /// The process id of its init (or of the program, in plain-process mode) on the host.
         pid: u32,
+        /// Its addresses, if it has networks of its own (CT-84).
+        addresses: Vec<IpAddr>,
     },
     /// It could not be started; nothing of it is left.
     LaunchFailed {

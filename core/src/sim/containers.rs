@@ -373,6 +373,7 @@ impl Containers {
             ContainerEvent::Started {
                 id: id.clone(),
                 pid,
+                addresses: Vec::new(),
             },
             shared,
         );
@@ -432,7 +433,11 @@ impl Containers {
                     self.started(id, shared);
                     continue;
                 }
-                Some((State::Running, pid)) => ContainerEvent::Started { id, pid },
+                Some((State::Running, pid)) => ContainerEvent::Started {
+                    id,
+                    pid,
+                    addresses: Vec::new(),
+                },
                 Some((State::Ended(exit, breach), _)) => {
                     ContainerEvent::Exited { id, exit, breach }
                 }

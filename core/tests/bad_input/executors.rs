@@ -68,6 +68,7 @@ impl Stage {
             let started = ContainerEvent::Started {
                 id: id.clone(),
                 pid,
+                addresses: Vec::new(),
             };
             stage.input(Input::Container(started));
             let container = id;

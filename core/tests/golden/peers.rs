@@ -405,7 +405,11 @@ fn containers(golden: &mut Golden) {
         Unprobe => ContainerCommand::Unprobe { id: container(), number: 300 },
     });
     samples!(golden, ContainerEvent {
-        Started => ContainerEvent::Started { id: container(), pid: 300 },
+        Started => ContainerEvent::Started {
+            id: container(),
+            pid: 300,
+            addresses: vec!["10.1.0.2".parse().unwrap()],
+        },
         LaunchFailed => ContainerEvent::LaunchFailed { id: container(), message: "why".into() },
         Exited => ContainerEvent::Exited {
             id: container(),

@@ -143,9 +143,10 @@ impl Setup {
         let networks: Vec<Dns> = attached.iter().map(|network| network.dns.clone()).collect();
         let host = fs::read_to_string(HOST_RESOLVER).unwrap_or_default();
         let addresses = attached.iter().flat_map(|network| &network.addresses);
+        launch.addresses = addresses.map(|address| address.address).collect();
         let identity = Identity {
             hostname: hostname.to_owned(),
-            addresses: addresses.map(|address| address.address).collect(),
+            addresses: launch.addresses.clone(),
             hosts: Vec::new(),
             dns: Dns::choose(Sources {
                 task: task.as_ref(),

@@ -9,6 +9,7 @@ mod mounts;
 mod rlimit;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,8 @@ pub struct Launch {
     pub hostname: Option<String>,
     /// Whose network it uses.
     pub network: Network,
+    /// Which addresses it has there, if they are its own: frameworks are told (CT-84).
+    pub addresses: Vec<IpAddr>,
     /// The container whose processes it sees and is seen by; `None` is nobody's (CT-15, CT-55). It
     /// ends with that one at the latest. The kernel does not end its processes with its first one:
     /// its init does, or, if its program killed that, the launcher, through its control group.

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tepui_core::ids::ContainerId;
-use tepui_core::protocol::container::ContainerEvent;
 use tepui_core::protocol::status::{Breach, Exit, Limited};
 use tepui_core::resources::Milli;
 
@@ -47,10 +46,7 @@ impl Launcher {
         }
         container.state = State::Running;
         let told = container.known;
-        let event = ContainerEvent::Started {
-            id: container.id.clone(),
-            pid: container.pid.as_raw().unsigned_abs(),
-        };
+        let event = container.started();
         self.take_terminal(key);
         if told {
             self.tell(event);

@@ -444,6 +444,17 @@ impl Launcher {
 }
 
 impl Container {
+    /// Says that it runs.
+    fn started(&self) -> ContainerEvent {
+        let contained = self.contained.as_ref();
+        let addresses = contained.map(|contained| contained.addresses.clone());
+        ContainerEvent::Started {
+            id: self.id.clone(),
+            pid: self.pid.as_raw().unsigned_abs(),
+            addresses: addresses.unwrap_or_default(),
+        }
+    }
+
     fn is_held(&self) -> bool {
         let contained = self.contained.as_ref();
         contained.is_some_and(|contained| contained.held.is_some())

@@ -136,10 +136,7 @@ impl Launcher {
                 Some(container) => {
                     container.known = true;
                     match container.state {
-                        State::Running => Some(ContainerEvent::Started {
-                            id: id.clone(),
-                            pid: container.pid.as_raw().unsigned_abs(),
-                        }),
+                        State::Running => Some(container.started()),
                         State::Starting | State::Draining(_) | State::Closing(_) => None,
                     }
                 }

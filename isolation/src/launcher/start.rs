@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -47,6 +48,8 @@ pub(super) struct Contained {
     /// Whether the poll loop watches the reports.
     pub(super) watched: bool,
     pub(super) last: Option<Report>,
+    /// In networks of its own.
+    pub(super) addresses: Vec<IpAddr>,
     /// Kept open, because the kernel signals through it.
     pub(super) memory: Option<EventFd>,
     /// Whether the kernel has signalled, and it was for this container.
@@ -240,6 +243,7 @@ impl Launcher {
         self.tell(ContainerEvent::Started {
             id: id.clone(),
             pid: pid.as_raw().unsigned_abs(),
+            addresses: Vec::new(),
         });
         Ok(())
     }
@@ -290,6 +294,7 @@ impl Launcher {
             frames: Frames::default(),
             watched: true,
             last: None,
+            addresses: order.launch.addresses.clone(),
             memory,
             out_of_memory: false,
             limits: limits.clone(),

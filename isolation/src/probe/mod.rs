@@ -144,7 +144,7 @@ impl Probes {
     /// Hears what the launcher tells, before anybody else does.
     pub(crate) fn hear(&self, event: &ContainerEvent) {
         match event {
-            ContainerEvent::Started { id, pid } => self.started(id, *pid),
+            ContainerEvent::Started { id, pid, .. } => self.started(id, *pid),
             ContainerEvent::LaunchFailed { id, .. }
             | ContainerEvent::Exited { id, .. }
             | ContainerEvent::Lost { id } => self.ended(id),

@@ -15,8 +15,8 @@ use crate::cli::text::Text;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Container")]
 pub(super) struct AskArgs {
-    /// The image that the task has as its root, of a registry or as `file:///PATH[#NAME]` of the agent's
-    /// machine; without CMD it runs what the image says
+    /// The image that the task has as its root, of a registry or as `file:///PATH[#NAME]` of the
+    /// agent's machine; without CMD it runs what the image says
     #[arg(long, value_name = "[HOST/]NAME[:TAG]", value_parser = Text(filled))]
     pub(super) image: Option<String>,
     /// Ask the registry for the image even if it is there already

@@ -1,6 +1,7 @@
 //! Checks of tasks that the agent itself runs.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 
 use super::groups::{command, group};
 use super::*;
@@ -369,6 +370,25 @@ fn a_check_tells_what_it_finds_out_and_nothing_follows() {
     is(&sent[0], reason, None);
     let sent = try_after(&mut node, 10, number + 2, ProbeOutcome::Failed("x".into()));
     assert_eq!(sent, []);
+}
+
+#[test]
+fn every_update_says_the_addresses_of_its_container() {
+    // CT-84, TK-65
+    let mut node = Node::joined();
+    node.feed(run("f", healthy("t")));
+    let observed = |node: &mut Node, input: Input| {
+        let (_, status) = sent_updates(&node.feed(input)).remove(0);
+        node.feed(acknowledge("f", "t", status.update.unwrap()));
+        let observed = status.observed.unwrap();
+        (observed.healthy, observed.addresses)
+    };
+    let addresses = ["10.1.0.2", "fd00::2"];
+    let own = addresses.map(String::from).to_vec();
+    let first = observed(&mut node, started_at(0, &addresses));
+    assert_eq!(first, (None, own.clone()));
+    node.pass(secs(15));
+    assert_eq!(observed(&mut node, probed(1, GOOD)), (Some(true), own));
 }
 
 #[test]

@@ -153,9 +153,16 @@ pub(super) fn reregistered(epoch: u64) -> Input {
 }
 
 pub(super) fn started(n: u64) -> Input {
+    started_at(n, &[])
+}
+
+/// It runs, with addresses of its own.
+pub(super) fn started_at(n: u64, addresses: &[&str]) -> Input {
+    let addresses = addresses.iter().map(|address| address.parse().unwrap());
     Input::Container(ContainerEvent::Started {
         id: ContainerId::numbered(n),
         pid: 100,
+        addresses: addresses.collect(),
     })
 }
 

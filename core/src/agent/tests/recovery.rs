@@ -26,7 +26,11 @@ const ALL: [Says; 5] = [
 fn report(node: &mut Node, container: &ContainerId, says: Says) {
     let id = container.clone();
     let event = match says {
-        Says::Runs => ContainerEvent::Started { id, pid: 7 },
+        Says::Runs => ContainerEvent::Started {
+            id,
+            pid: 7,
+            addresses: Vec::new(),
+        },
         Says::Ended => ContainerEvent::Exited {
             id,
             exit: Exit::Code(0),
