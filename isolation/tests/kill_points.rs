@@ -29,37 +29,63 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use build::{Built, Layer, gzip};
 use common::*;
 use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode as FileMode, SFlag, makedev, mknod};
 use registry::Registry;
 use scratch::Scratch;
 use serde_json::json;
 use tepui_core::protocol::container::{
-    ContainerCommand, ContainerEvent, ContainerLimits, ContainerSpec, GroupSpec,
+    ContainerCommand, ContainerEvent, ContainerLimits, ContainerSpec, GroupSpec, VolumePlace,
+    VolumeSpec,
 };
 use tepui_core::protocol::container_info::{
     Access, ContainerInfo, Image as Asked, IpcMode, NetworkInfo, Uri, Volume, VolumeSource,
 };
 use tepui_core::protocol::status::Exit;
+use tepui_core::resources::Access::ReadWrite;
 use tepui_core::resources::Milli;
+use tepui_isolation::cgroup::Settings;
 use tepui_isolation::fetch::{Config as FetchConfig, Fetcher};
+use tepui_isolation::graphics::Graphics;
 use tepui_isolation::image::{Options, Source, Store, Wanted};
 use tepui_isolation::isolators::{
-    Allowed, Fetching, Images, Members, Memory, Networks, Rights, Setup, Volumes,
+    Allowed, DiskRule, Disks, Fetching, Groups, Images, Listening, Members, Memory, Networks,
+    Nodes, Persistent, Processors, Rights, Setup, Volumes,
 };
 use tepui_isolation::kill_point::{POINTS, VARIABLE};
 use tepui_isolation::network::bandwidth::Rate;
+use tepui_isolation::network::ports::Rule;
 use tepui_isolation::network::{Namespaces, cni, within};
 use tepui_isolation::{Isolator, Mode};
 
-/// The isolators of an agent here, in their order.
-const ISOLATORS: [&str; 6] = [
-    "rights", "images", "networks", "volumes", "fetch", "scratch",
+/// The isolators of an agent here, in their order: all that `tepui-agent` has, and one of users'.
+const ISOLATORS: [&str; 11] = [
+    "rights",
+    "images",
+    "groups",
+    "disks",
+    "devices",
+    "graphics processors",
+    "networks",
+    "ports",
+    "volumes",
+    "fetch",
+    "scratch",
 ];
 /// Those that keep something for a container.
-const KEEPERS: [&str; 3] = ["images", "networks", "scratch"];
+const KEEPERS: [&str; 7] = [
+    "images",
+    "groups",
+    "disks",
+    "graphics processors",
+    "networks",
+    "ports",
+    "scratch",
+];
 /// Where the plugins of networks are.
 const PLUGINS: &str = "/usr/lib/cni";
 /// Where an agent is told what to do.
@@ -143,6 +169,10 @@ impl Ground {
         });
         fs::write(agent.join("config/net.conflist"), config.to_string()).unwrap();
         fs::write(agent.join("tool"), "fetched\n").unwrap();
+        // The node of a graphics processor, of a device that nothing comes of when it is opened.
+        fs::create_dir(agent.join("nodes")).unwrap();
+        let node = agent.join("nodes/nvidia0");
+        mknod(&node, SFlag::S_IFCHR, FileMode::empty(), makedev(10, 237)).unwrap();
         let mut ground = ground;
         ground.image = image.to_owned();
         ground
@@ -194,7 +224,7 @@ impl Ground {
                 child.wait().unwrap();
                 panic!("an agent hangs: {story}, {place:?}, {}", self.told());
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -224,6 +254,9 @@ impl Ground {
             "networks",
             "prepared",
             "scratch",
+            "disks",
+            "gpus",
+            "ports",
             "groups/networks",
             "groups/memory",
             "run/groups",
@@ -402,7 +435,7 @@ fn an_agent_that_dies_anywhere_leaves_nothing_and_loses_nothing() {
 /// How many times an agent is killed; `TEPUI_TEST_KILLS` says another number.
 const KILLS: usize = 40;
 /// How many tasks are live all the time.
-const LIVE: usize = 10;
+const LIVE: usize = 50;
 
 // CT-09, AG-57, R11: whenever an agent is killed, no task is run twice, killed, or forgotten
 #[test]
@@ -422,7 +455,7 @@ fn an_agent_that_is_killed_at_any_moment_loses_no_task() {
         let mut child = ground.start("many", None);
         let begun = ground.agent.join("begun");
         eventually("an agent begins", || begun.exists());
-        std::thread::sleep(std::time::Duration::from_micros(random % 800_000));
+        std::thread::sleep(Duration::from_micros(random % 800_000));
         child.kill().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9), "{}", ground.told());
         fs::remove_file(begun).unwrap();
@@ -543,11 +576,25 @@ fn isolators(dir: &Path) -> Vec<Box<dyn Isolator>> {
     };
     let members = Members::open(dir.join("groups/memory")).unwrap();
     let memory = Memory::open(dir.join("run/groups"), members).unwrap();
+    let root = config(dir, Mode::Container).cgroup_root;
+    let graphics = Graphics::find(&dir.join("nodes"), &dir.join("no-driver")).unwrap();
+    let often = Duration::from_millis(20);
+    let looked = DiskRule {
+        interval: often,
+        ..DiskRule::default()
+    };
+    let ports = Listening::new(Rule::default(), often, &root, dir.join("ports"));
+    let persistent = Persistent::new(dir);
     vec![
         Box::new(Rights::new(Allowed::default()).sharing(memory)),
         Box::new(Images::new(Some(store), dir.join("roots"))),
+        Box::new(Groups::new(Settings::default(), true, &root).unwrap()),
+        Box::new(Disks::new(looked, dir, dir.join("disks")).unwrap()),
+        Box::new(Nodes::new(vec!["/dev/full".into()])),
+        Box::new(Processors::new(graphics, dir.join("gpus")).unwrap()),
         Box::new(Networks::new(Some(setup))),
-        Box::new(Volumes::new(Vec::new())),
+        Box::new(ports.unwrap()),
+        Box::new(Volumes::new(Vec::new()).keeping(persistent)),
         Box::new(Fetching::new(
             Fetcher::new(FetchConfig::new(dir.join("cache"))).unwrap(),
         )),
@@ -743,7 +790,8 @@ fn asking(dir: &Path, image: &str) -> ContainerSpec {
         ..ContainerInfo::default()
     };
     let script = "echo ran >> ran; until [ -e go ]; do sleep 0.02; done; \
-                  [ -e tool ] && [ -e data/note ] && [ -d scratch ] && exit 7; exit 8";
+                  [ -e tool ] && [ -e data/note ] && [ -d scratch ] && [ -d stays ] && \
+                  [ \"$NVIDIA_VISIBLE_DEVICES\" = 0 ] && exit 7; exit 8";
     let mut command = sh(script);
     command.uris = vec![Uri::new(dir.join("tool").to_str().unwrap())];
     let mut spec = ContainerSpec {
@@ -758,6 +806,17 @@ fn asking(dir: &Path, image: &str) -> ContainerSpec {
         have_in_common(&mut spec);
     }
     spec.limits.cpus = Some(Milli::from_units(1));
+    spec.limits.disk = Some(Milli::from_units(8));
+    spec.limits.gpus = Milli::from_units(1);
+    spec.volumes.push(VolumeSpec {
+        place: VolumePlace {
+            disk: None,
+            directory: vec!["role".to_owned(), "v1".to_owned()],
+        },
+        path: "stays".to_owned(),
+        access: ReadWrite,
+        size: Milli::from_units(8),
+    });
     spec
 }
 
