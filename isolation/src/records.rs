@@ -78,3 +78,38 @@ impl<T: Serialize + DeserializeOwned> Records<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // R13: whatever part of a write was done, what was there before is there, or what is written
+    #[test]
+    fn a_record_that_is_torn_at_any_byte_is_none_and_harms_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = || Records::<Vec<(u32, String)>>::open(dir.path().to_owned()).unwrap();
+        let (one, two) = (ContainerId::numbered(1), ContainerId::numbered(2));
+        let old = vec![(7, "seven".to_owned())];
+        let new = vec![(10, "ten".to_owned()), (11, "eleven".to_owned())];
+        records().write(&one, &old).unwrap();
+        let whole = serde_json::to_vec(&new).unwrap();
+        for cut in 0..=whole.len() {
+            // The agent died while it wrote.
+            fs::write(dir.path().join(PART), &whole[..cut]).unwrap();
+            let found = records().all().unwrap();
+            assert_eq!(found, BTreeMap::from([(one.clone(), old.clone())]));
+            // The machine did, and the file system had only some of it.
+            fs::write(dir.path().join(two.as_str()), &whole[..cut]).unwrap();
+            let mut expected = found;
+            if cut == whole.len() {
+                expected.insert(two.clone(), new.clone());
+            }
+            assert_eq!(records().all().unwrap(), expected, "cut at {cut}");
+            // Neither keeps the next one from being written.
+            records().write(&two, &new).unwrap();
+            expected.insert(two.clone(), new.clone());
+            assert_eq!(records().all().unwrap(), expected);
+            records().remove(&two).unwrap();
+        }
+    }
+}
