@@ -17,17 +17,21 @@ mod escapes {
     pub(crate) mod table;
 }
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tepui_core::protocol::container::ContainerSpec;
+use tepui_core::ids::ContainerId;
+use tepui_core::protocol::container::{ContainerEvent, ContainerSpec};
 use tepui_core::protocol::status::Exit;
 use tepui_core::protocol::task::CommandInfo;
+use tepui_isolation::isolators::{Allowed, Rights};
 use tepui_isolation::launch::{Bind, Mount, Seccomp};
-use tepui_isolation::{Launch, Mode};
+use tepui_isolation::{Isolator, Launch, Mode, Outcome, Subject};
 
 use common::*;
 use escapes::attempts;
@@ -35,6 +39,9 @@ use escapes::table::{ATTEMPTS, Attempt, How};
 
 /// What an attempt that was refused exits with; everything else but success is a broken test.
 const REFUSED: u8 = 77;
+
+/// What only who asks for it has: its attempts would succeed.
+const NOT_BY_DEFAULT: [&str; 1] = ["no new privileges"];
 
 /// What of the host's is attempted at: all of it the test's own.
 pub(crate) struct Host {
@@ -109,9 +116,9 @@ fn victim_process() {
     attempts::be_victim();
 }
 
-fn run(agent: &Agent, host: &Host, number: u64, attempt: &Attempt, guarded: bool) -> Exit {
-    let mut launch = host.launch();
-    let command = match attempt.how {
+/// Returns what an attempt runs.
+fn command(host: &Host, attempt: &Attempt) -> CommandInfo {
+    match attempt.how {
         How::Call(_) => {
             let mut command = CommandInfo::exec("/attempt", ["--exact", "inside", "--nocapture"]);
             command.environment = vec![
@@ -128,24 +135,124 @@ fn run(agent: &Agent, host: &Host, number: u64, attempt: &Attempt, guarded: bool
             command
         }
         How::Script(script) => sh(&format!("({script}) || exit {REFUSED}")),
-    };
-    let mut spec = ContainerSpec::new(command, vec![id(number).as_str().to_owned()]);
-    (attempt.with)(&mut launch, &mut spec, host);
-    if !guarded {
-        (attempt.off)(&mut launch, &mut spec, host);
     }
-    // The program is on the host's root too, elsewhere.
+}
+
+/// On the host's root the program is elsewhere.
+fn find_program(launch: &mut Launch, spec: &mut ContainerSpec) {
     if launch.root.is_none() && spec.command.value == "/attempt" {
         spec.command.value = std::env::current_exe().unwrap().display().to_string();
         launch
             .mounts
             .retain(|mount| mount.target() != Path::new("/attempt"));
     }
+}
+
+fn run(agent: &Agent, host: &Host, number: u64, attempt: &Attempt, guarded: bool) -> Exit {
+    let mut launch = host.launch();
+    let mut spec = ContainerSpec::new(command(host, attempt), vec![id(number).as_str().to_owned()]);
+    (attempt.with)(&mut launch, &mut spec, host);
+    if !guarded {
+        (attempt.off)(&mut launch, &mut spec, host);
+    }
+    find_program(&mut launch, &mut spec);
     agent.launch_spec_with(&id(number), spec, launch);
+    end_of(agent, attempt)
+}
+
+fn end_of(agent: &Agent, attempt: &Attempt) -> Exit {
     match agent.next() {
-        tepui_core::protocol::container::ContainerEvent::Started { .. } => agent.exited().0,
+        ContainerEvent::Started { .. } => agent.exited().0,
         other => panic!("{}: {other:?}", attempt.name),
     }
+}
+
+/// Gives containers the root that they have here, and what their attempts have besides; all else
+/// is as the isolators before it make it for whoever asks for nothing.
+struct Asked {
+    host: Arc<Host>,
+    attempts: Arc<Mutex<BTreeMap<ContainerId, &'static Attempt>>>,
+}
+
+impl Isolator for Asked {
+    fn name(&self) -> &str {
+        "asked"
+    }
+
+    fn prepare(&self, subject: &Subject<'_>, launch: &mut Launch) -> Outcome<()> {
+        let here = self.host.launch();
+        launch.root = here.root;
+        launch.mounts.extend(here.mounts);
+        if let Some(attempt) = self.attempts.lock().unwrap().get(subject.id) {
+            let mut spec = subject.spec.clone();
+            spec.command.value = "/attempt".to_owned();
+            (attempt.with)(launch, &mut spec, &self.host);
+            find_program(launch, &mut spec);
+        }
+        Ok(())
+    }
+}
+
+// CT-05, CT-14, CT-33, CT-41, CT-44, CT-45, CT-55 to CT-61
+#[test]
+fn what_an_agent_gives_to_whoever_asks_for_nothing_holds_too() {
+    let detected = Mode::detect();
+    if detected.mode == Mode::Process || !detected.unenforced.is_empty() {
+        return skipped(&detected.reason);
+    }
+    let _alone = one_at_a_time();
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let place = Place::new(dir.path());
+    let before = state(&place.host);
+    let attempts = Arc::new(Mutex::default());
+    let isolators: Vec<Box<dyn Isolator>> = vec![
+        Box::new(Rights::new(Allowed::default())),
+        Box::new(Asked {
+            host: Arc::clone(&place.host),
+            attempts: Arc::clone(&attempts),
+        }),
+    ];
+    let agent = Agent::isolated(config(dir.path(), Mode::Container), isolators);
+    agent.launch(&id(1), victim());
+    agent.started();
+    let (mut wrong, mut made) = (Vec::new(), 0);
+    for (number, attempt) in (10..).zip(&ATTEMPTS) {
+        if NOT_BY_DEFAULT.contains(&attempt.guard) || (attempt.missing)(&place.host).is_some() {
+            continue;
+        }
+        made += 1;
+        attempts.lock().unwrap().insert(id(number), attempt);
+        let mut launch = place.host.launch();
+        let sandbox = vec![id(number).as_str().to_owned()];
+        let mut spec = ContainerSpec::new(command(&place.host, attempt), sandbox);
+        (attempt.with)(&mut launch, &mut spec, &place.host);
+        find_program(&mut launch, &mut spec);
+        agent.launch_spec(&id(number), spec);
+        let end = end_of(&agent, attempt);
+        if end != Exit::Code(REFUSED.into()) {
+            let text = agent.file(&id(number), "stdout") + &agent.file(&id(number), "stderr");
+            wrong.push(format!("{}: {end}\n{text}", attempt.name));
+        }
+        assert_eq!(state(&place.host), before, "{}", attempt.name);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(made >= 25, "only {made} attempts");
+    agent.shutdown();
+    say(&format!(
+        "escapes from what is given by default: {made} attempts, 0 succeeded"
+    ));
+}
+
+/// What is compared is the whole machine's: one test at a time.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Says something past the test harness, which keeps to itself what tests that pass print.
+fn say(text: &str) {
+    writeln!(std::io::stderr(), "{text}").expect("standard error is open");
 }
 
 #[test]
@@ -155,6 +262,7 @@ fn every_attempt_fails_and_would_not_without_its_guard() {
     if detected.mode == Mode::Process || !detected.unenforced.is_empty() {
         return skipped(&detected.reason);
     }
+    let _alone = one_at_a_time();
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let place = Place::new(dir.path());
@@ -198,11 +306,14 @@ fn every_attempt_fails_and_would_not_without_its_guard() {
     assert!(made >= 25, "only {made} attempts");
     agent.shutdown();
     assert_eq!(state(&place.host), before);
+    say(&format!(
+        "escapes: {made} attempts, 0 succeeded, {made} succeeded without their guards"
+    ));
 }
 
 /// Everything of the host's that attempts are made at, with what is needed to keep it.
 struct Place {
-    host: Host,
+    host: Arc<Host>,
     _listener: TcpListener,
     disk: Option<String>,
 }
@@ -237,7 +348,7 @@ impl Place {
             name,
         };
         let place = Self {
-            host,
+            host: Arc::new(host),
             _listener: listener,
             disk,
         };
