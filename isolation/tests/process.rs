@@ -13,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tepui_core::protocol::container::{ContainerCommand, ContainerEvent};
@@ -195,6 +196,26 @@ fn terminate_asks_and_destroy_does_not() {
     agent.send(ContainerCommand::Forget { id: id(77) });
     assert_eq!(agent.run(&id(3), sh("true")), Exit::Code(0));
     assert_eq!(survivors(&agent.dir), Vec::<u32>::new());
+    agent.shutdown();
+}
+
+#[test]
+fn what_starts_containers_cannot_be_overwritten() {
+    // CVE-2019-5736: a container that reaches the binary of its runtime through `/proc/PID/exe`.
+    let (dir, agent) = agent();
+    let pids = launchers(dir.path());
+    assert_eq!(pids.len(), 1);
+    let path = format!("/proc/{}/exe", pids[0]);
+    let file = fs::File::open(&path).unwrap();
+    let seals = fcntl(&file, FcntlArg::F_GET_SEALS).unwrap();
+    let seals = SealFlag::from_bits_truncate(seals);
+    let wanted = SealFlag::F_SEAL_WRITE
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_SEAL;
+    assert!(seals.contains(wanted), "{seals:?}");
+    let opened = fs::File::options().write(true).open(&path);
+    assert_eq!(opened.unwrap_err().raw_os_error(), Some(libc::ETXTBSY));
     agent.shutdown();
 }
 
